@@ -1,0 +1,366 @@
+/*
+ * The admin interface's accounts: showing, changing, and usage. Called by the admin thread, which
+ * may block in the ledger for some seconds. It decides nothing about money: it reads the request
+ * strictly, asks the ledger and words what that answered.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "server/admin_internal.h"
+
+#define USAGE_DAYS_DEFAULT 30
+#define USAGE_ROWS_MAX     200000 /* some 20 MB of text: more is a report, asked for in pieces */
+#define DAY_S              86400
+#define DAY_SIZE           11 /* "2026-11-23" and NUL */
+
+/* ---- showing -----------------------------------------------------------------------------------
+ */
+
+static json_t *view_json(const struct admin_request *request,
+                         const struct ledger_account_view *view)
+{
+    bool prepaid = view->plan == LEDGER_PREPAID;
+    json_t *out =
+        json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I}", "issuer", request->issuer, "account",
+                  request->account, "plan", prepaid ? "prepaid" : "postpaid", "status",
+                  view->status == LEDGER_ACTIVE ? "active" : "suspended", "balance",
+                  (json_int_t)view->balance, "reserved", (json_int_t)view->reserved, "used",
+                  (json_int_t)view->used, "revision", (json_int_t)view->revision);
+    /* What new downloads can still be granted. A postpaid account has no such bound. */
+    json_t *available = prepaid
+                            ? json_integer((json_int_t)view->balance - (json_int_t)view->reserved)
+                            : json_null();
+    (void)json_object_set_new(out, "available", available);
+    return out;
+}
+
+void admin_account_show(struct node *node, const struct admin_request *request,
+                        struct admin_answer *answer)
+{
+    struct ledger_account_view view = {0};
+    int failure = ledger_account_show(node->ledger, request->issuer, request->account, &view);
+    if (failure == 0 && !view.exists) {
+        failure = -ENOENT;
+    }
+    if (failure != 0) {
+        admin_answer_errno(answer, failure);
+        return;
+    }
+    admin_answer_json(answer, 200, view_json(request, &view));
+}
+
+/* ---- changing ----------------------------------------------------------------------------------
+ */
+
+struct change {
+    const char *plan, *transaction; /* borrow from the body */
+    json_int_t bytes;
+};
+
+/*
+ * Reads the body's members. Members that the operation does not have are refused: a misspelt "byts"
+ * must not open an account with nothing on it.
+ */
+static bool read_members(json_t *body, enum ledger_operation operation, struct change *change,
+                         struct admin_answer *answer)
+{
+    json_error_t error;
+    int failed = 0;
+    switch (operation) {
+    case LEDGER_OPEN:
+        failed = json_unpack_ex(body, &error, 0, "{s?s, s?I, s:s !}", "plan", &change->plan,
+                                "bytes", &change->bytes, "transaction", &change->transaction);
+        break;
+    case LEDGER_TOP_UP:
+    case LEDGER_ADJUST:
+        failed = json_unpack_ex(body, &error, 0, "{s:I, s:s !}", "bytes", &change->bytes,
+                                "transaction", &change->transaction);
+        break;
+    case LEDGER_SUSPEND:
+    case LEDGER_ACTIVATE:
+        failed = json_unpack_ex(body, &error, 0, "{s?s !}", "transaction", &change->transaction);
+        break;
+    }
+    if (failed != 0) {
+        admin_answer_problem(answer, 422, "members_invalid",
+                             "%s; opening takes {\"plan\":\"prepaid|postpaid\",\"bytes\":N,"
+                             "\"transaction\":\"ID\"}, top-up and adjust take {\"bytes\":N,"
+                             "\"transaction\":\"ID\"}; N is a whole number, ID is of your choosing "
+                             "and makes a repeat harmless",
+                             error.text);
+        return false;
+    }
+    if (change->plan != NULL && strcmp(change->plan, "prepaid") != 0 &&
+        strcmp(change->plan, "postpaid") != 0) {
+        admin_answer_problem(answer, 422, "plan_invalid", "plan is prepaid or postpaid");
+        return false;
+    }
+    return true;
+}
+
+static json_t *read_json(const struct admin_request *request, struct admin_answer *answer)
+{
+    bool may_be_empty =
+        request->operation == LEDGER_SUSPEND || request->operation == LEDGER_ACTIVATE;
+    if (request->body.length == 0 && may_be_empty) {
+        return json_object();
+    }
+    json_error_t error;
+    json_t *body =
+        json_loadb(request->body.data, request->body.length, JSON_REJECT_DUPLICATES, &error);
+    if (body == NULL) {
+        admin_answer_problem(answer, 400, "body_invalid", "the body is not JSON: %s", error.text);
+    }
+    return body;
+}
+
+static void answer_change(const struct admin_request *request, const struct change *change,
+                          int result, bool repeated, const struct ledger_account_view *view,
+                          struct admin_answer *answer)
+{
+    json_t *value;
+    if (result == 0) {
+        value = view_json(request, view);
+        (void)json_object_set_new(value, "repeated", json_boolean(repeated));
+    } else {
+        value = json_pack("{s:s, s:s, s:b, s:s}", "issuer", request->issuer, "account",
+                          request->account, "pending", true, "detail",
+                          "journalled, and will be posted once Redis answers; it cannot be lost");
+    }
+    if (change->transaction != NULL) {
+        (void)json_object_set_new(value, "transaction", json_string(change->transaction));
+    }
+    unsigned done = request->operation == LEDGER_OPEN ? 201 : 200;
+    admin_answer_json(answer, result == 0 ? done : 202, value);
+}
+
+void admin_account_change(struct node *node, const struct admin_request *request,
+                          struct admin_answer *answer)
+{
+    json_t *body = read_json(request, answer);
+    struct change change = {0};
+    if (body != NULL && read_members(body, request->operation, &change, answer)) {
+        bool postpaid = change.plan != NULL && strcmp(change.plan, "postpaid") == 0;
+        struct ledger_request asked = {.operation = request->operation,
+                                       .issuer = request->issuer,
+                                       .account = request->account,
+                                       .plan = postpaid ? LEDGER_POSTPAID : LEDGER_PREPAID,
+                                       .amount = change.bytes,
+                                       .transaction = change.transaction};
+        struct ledger_account_view view = {0};
+        bool repeated = false;
+        int result = ledger_account_change(node->ledger, &asked, &repeated, &view);
+        if (result == 0 || result == -EINPROGRESS) {
+            answer_change(request, &change, result, repeated, &view, answer);
+        } else {
+            admin_answer_errno(answer, result);
+        }
+    }
+    json_decref(body);
+}
+
+/* ---- usage -------------------------------------------------------------------------------------
+ */
+
+/* The value of `name` in the query, undecoded: days hold nothing that is escaped. */
+static struct http_text query_value(struct http_text query, const char *name)
+{
+    size_t name_length = strlen(name);
+    const char *at = query.data;
+    const char *end = at != NULL ? at + query.length : NULL;
+    while (at < end) {
+        const char *next = memchr(at, '&', (size_t)(end - at));
+        size_t length = (size_t)((next != NULL ? next : end) - at);
+        if (length > name_length && at[name_length] == '=' && memcmp(at, name, name_length) == 0) {
+            return (struct http_text){at + name_length + 1, length - name_length - 1};
+        }
+        at += length + 1;
+    }
+    return (struct http_text){NULL, 0};
+}
+
+static void write_day(time_t when, char out[static DAY_SIZE])
+{
+    struct tm day;
+    (void)gmtime_r(&when, &day);
+    (void)strftime(out, DAY_SIZE, "%Y-%m-%d", &day);
+}
+
+/* "2026-11-23", a day that exists, to the second of its beginning. 0 or -EINVAL. */
+static int read_day(struct http_text text, time_t *out)
+{
+    char day[DAY_SIZE];
+    if (text.length != DAY_SIZE - 1) {
+        return -EINVAL;
+    }
+    memcpy(day, text.data, DAY_SIZE - 1);
+    day[DAY_SIZE - 1] = '\0';
+    struct tm parts = {0};
+    char back[DAY_SIZE];
+    char *end = strptime(day, "%Y-%m-%d", &parts);
+    if (end == NULL || *end != '\0') {
+        return -EINVAL;
+    }
+    *out = timegm(&parts);
+    /* strptime takes " 1" and the 31st of any month; written back they differ. */
+    write_day(*out, back);
+    return strcmp(day, back) == 0 ? 0 : -EINVAL;
+}
+
+struct days {
+    time_t from, to;
+    char from_text[DAY_SIZE], to_text[DAY_SIZE];
+};
+
+static bool read_days(const struct admin_request *request, struct days *days,
+                      struct admin_answer *answer)
+{
+    struct http_text from = query_value(request->query, "from");
+    struct http_text to = query_value(request->query, "to");
+    int failure = 0;
+    days->to = time(NULL) / DAY_S * DAY_S;
+    if (to.data != NULL) {
+        failure = read_day(to, &days->to);
+    }
+    days->from = days->to - (USAGE_DAYS_DEFAULT - 1) * DAY_S;
+    if (failure == 0 && from.data != NULL) {
+        failure = read_day(from, &days->from);
+    }
+    if (failure != 0 || days->from > days->to) {
+        admin_answer_problem(answer, 422, "days_invalid",
+                             "from and to are days of UTC, as in from=2026-11-01&to=2026-11-30, "
+                             "from not after to");
+        return false;
+    }
+    write_day(days->from, days->from_text);
+    write_day(days->to, days->to_text);
+    return true;
+}
+
+static uint32_t day_number(const char day[static DAY_SIZE])
+{
+    return (uint32_t)(strtoul(day, NULL, 10) * 10000 + strtoul(day + 5, NULL, 10) * 100 +
+                      strtoul(day + 8, NULL, 10));
+}
+
+/* Rows are written as they come: an account's files may be many, a tree of them is ten times their
+ * text. */
+struct report {
+    FILE *out;
+    size_t rows;
+    uint64_t bytes, responses;
+    bool too_many;
+};
+
+static json_t *file_json(const char *file, bool *encoded)
+{
+    json_t *value = json_string(file);
+    *encoded = value == NULL;
+    if (value == NULL) {
+        /* A name on disk is bytes: one that is no UTF-8 is given as in its URL, and marked. */
+        char text[3 * LEDGER_FILE_MAX + 1];
+        if (token_path_encode(file, strlen(file), text, sizeof text) >= 0) {
+            value = json_string(text);
+        }
+    }
+    return value;
+}
+
+static int write_row(void *context, const struct ledger_usage_row *row)
+{
+    struct report *report = context;
+    if (report->rows == USAGE_ROWS_MAX) {
+        report->too_many = true;
+        return -E2BIG;
+    }
+    bool encoded = false;
+    json_t *file = file_json(row->file, &encoded);
+    char day[32];
+    (void)snprintf(day, sizeof day, "%04u-%02u-%02u", row->day / 10000, row->day / 100 % 100,
+                   row->day % 100);
+    json_t *value = json_pack("{s:s, s:o, s:I, s:I}", "day", day, "file", file, "bytes",
+                              (json_int_t)row->bytes, "responses", (json_int_t)row->responses);
+    if (encoded) {
+        (void)json_object_set_new(value, "file_encoded", json_true());
+    }
+    int failed = report->rows > 0 ? fputc(',', report->out) == EOF : 0;
+    if (value == NULL || failed != 0 || json_dumpf(value, report->out, JSON_COMPACT) != 0) {
+        json_decref(value);
+        return -ENOMEM;
+    }
+    json_decref(value);
+    report->rows++;
+    report->bytes += row->bytes;
+    report->responses += row->responses;
+    return 0;
+}
+
+static int write_report(struct node *node, const struct admin_request *request,
+                        const struct days *days, struct report *report)
+{
+    json_t *account = json_string(request->account);
+    if (account == NULL) {
+        return -ENOMEM;
+    }
+    (void)fprintf(report->out, "{\"issuer\":\"%s\",\"account\":", request->issuer);
+    (void)json_dumpf(account, report->out, JSON_COMPACT | JSON_ENCODE_ANY);
+    json_decref(account);
+    (void)fprintf(report->out, ",\"from\":\"%s\",\"to\":\"%s\",\"rows\":[", days->from_text,
+                  days->to_text);
+    int failure =
+        ledger_usage(node->ledger, request->issuer, request->account, day_number(days->from_text),
+                     day_number(days->to_text), write_row, report);
+    (void)fprintf(report->out, "],\"totals\":{\"bytes\":%llu,\"responses\":%llu,\"rows\":%zu}}",
+                  (unsigned long long)report->bytes, (unsigned long long)report->responses,
+                  report->rows);
+    return failure;
+}
+
+static int find_account(struct node *node, const struct admin_request *request)
+{
+    struct ledger_account_view view = {0};
+    int failure = ledger_account_show(node->ledger, request->issuer, request->account, &view);
+    return failure == 0 && !view.exists ? -ENOENT : failure;
+}
+
+void admin_account_usage(struct node *node, const struct admin_request *request,
+                         struct admin_answer *answer)
+{
+    struct days days;
+    if (!read_days(request, &days, answer)) {
+        return;
+    }
+    int failure = find_account(node, request);
+    if (failure != 0) {
+        admin_answer_errno(answer, failure);
+        return;
+    }
+    char *text = NULL;
+    size_t length = 0;
+    struct report report = {.out = open_memstream(&text, &length)};
+    if (report.out == NULL) {
+        admin_answer_errno(answer, -ENOMEM);
+        return;
+    }
+    failure = write_report(node, request, &days, &report);
+    bool short_of_memory = ferror(report.out) != 0;
+    if (fclose(report.out) != 0 || short_of_memory) {
+        failure = -ENOMEM;
+    }
+    if (failure != 0 || report.too_many) {
+        free(text);
+        if (report.too_many) {
+            admin_answer_problem(answer, 422, "rows_too_many",
+                                 "more than %d rows; ask for fewer days at a time", USAGE_ROWS_MAX);
+        } else {
+            admin_answer_errno(answer, failure);
+        }
+        return;
+    }
+    answer->status = 200;
+    answer->body = text;
+    answer->length = length;
+}

@@ -1,0 +1,134 @@
+/*
+ * GET /v1/health: whether this node may serve, why not, and its counters. Called by the admin
+ * thread only; it reads atomics and takes no worker's time.
+ */
+#include <stdio.h>
+#include <time.h>
+
+#include "server/admin_internal.h"
+
+#define LEDGER_STATES(X)                                                                           \
+    X(LEDGER_CATCHING_UP, "catching_up")                                                           \
+    X(LEDGER_READY, "ready")                                                                       \
+    X(LEDGER_FULL, "full")                                                                         \
+    X(LEDGER_FAILED, "failed")                                                                     \
+    X(LEDGER_REFUSED, "refused")
+
+#define LEDGER_COUNTERS(X)                                                                         \
+    X(records_written)                                                                             \
+    X(bytes_written)                                                                               \
+    X(syncs)                                                                                       \
+    X(posts)                                                                                       \
+    X(posts_replayed)                                                                              \
+    X(records_posted)                                                                              \
+    X(records_unposted)                                                                            \
+    X(downloads_open)                                                                              \
+    X(accounts)                                                                                    \
+    X(segments)                                                                                    \
+    X(refused_full)                                                                                \
+    X(redis_connects)
+
+#define NODE_COUNTERS(X)                                                                           \
+    X(connections_accepted)                                                                        \
+    X(connections_open)                                                                            \
+    X(connections_refused)                                                                         \
+    X(requests)                                                                                    \
+    X(responses_2xx)                                                                               \
+    X(responses_3xx)                                                                               \
+    X(responses_4xx)                                                                               \
+    X(responses_5xx)                                                                               \
+    X(bytes_handed)                                                                                \
+    X(bytes_acknowledged)                                                                          \
+    X(admissions_asked)                                                                            \
+    X(admissions_granted)                                                                          \
+    X(admissions_refused)                                                                          \
+    X(admissions_failed)                                                                           \
+    X(tokens_verified)                                                                             \
+    X(tokens_remembered)                                                                           \
+    X(transfers_cut)
+
+#define MEDIA_COUNTERS(X)                                                                          \
+    X(files_hashed)                                                                                \
+    X(bytes_hashed)                                                                                \
+    X(queue_length)                                                                                \
+    X(queue_refused)                                                                               \
+    X(entries)
+
+static const char *state_name(enum ledger_state state)
+{
+    switch (state) {
+#define X(value, name)                                                                             \
+    case value:                                                                                    \
+        return name;
+        LEDGER_STATES(X)
+#undef X
+    }
+    return "unknown";
+}
+
+static json_t *ledger_health(struct ledger *ledger, enum ledger_state state, bool *redis_up)
+{
+    struct ledger_stats stats;
+    char text[512] = "";
+    ledger_stats(ledger, &stats);
+    *redis_up = stats.redis_up;
+    if (state != LEDGER_READY) {
+        ledger_state_text(ledger, text, sizeof text);
+    }
+    json_t *out = json_pack("{s:s, s:s}", "state", state_name(state), "text", text);
+#define X(name) (void)json_object_set_new(out, #name, json_integer((json_int_t)stats.name));
+    LEDGER_COUNTERS(X)
+#undef X
+    return out;
+}
+
+static json_t *traffic(const struct node *node)
+{
+    struct node_stats stats;
+    node_stats(node, &stats);
+    json_t *out = json_object();
+#define X(name) (void)json_object_set_new(out, #name, json_integer((json_int_t)stats.name));
+    NODE_COUNTERS(X)
+#undef X
+    return out;
+}
+
+static json_t *media_health(const struct media *media)
+{
+    struct media_hash_stats stats;
+    media_stats(media, &stats);
+    json_t *out = json_object();
+#define X(name) (void)json_object_set_new(out, #name, json_integer((json_int_t)stats.name));
+    MEDIA_COUNTERS(X)
+#undef X
+    return out;
+}
+
+static uint64_t wall_clock_ms(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+void admin_health(struct node *node, const struct admin_request *request,
+                  struct admin_answer *answer)
+{
+    (void)request;
+    uint64_t now_ms = wall_clock_ms();
+    /* The wall clock may have been set back since the start. */
+    uint64_t uptime_s = now_ms > node->started_ms ? (now_ms - node->started_ms) / 1000 : 0;
+    enum ledger_state state = ledger_state(node->ledger);
+    bool stopping = atomic_load_explicit(&node->stopping, memory_order_relaxed);
+    bool ready = state == LEDGER_READY && !stopping;
+    bool redis_up = false;
+    json_t *ledger = ledger_health(node->ledger, state, &redis_up);
+    json_t *value =
+        json_pack("{s:b, s:b, s:s, s:s, s:I, s:i, s:o, s:{s:b, s:s}, s:o, s:o}", "ready", ready,
+                  "stopping", stopping, "node", node->config->node, "version", TOLLGATE_VERSION,
+                  "uptime_s", (json_int_t)uptime_s, "workers", (int)node->worker_count, "ledger",
+                  ledger, "redis", "up", redis_up, "address", node->redis_address, "traffic",
+                  traffic(node), "media", media_health(node->media));
+    answer->retry_after_s = ready ? 0 : 1;
+    admin_answer_json(answer, ready ? 200 : 503, value);
+}

@@ -1,0 +1,273 @@
+/*
+ * The admin interface's routes: one table, the match of a request against it, and the shapes of its
+ * answers. Called by admin.c with requests that were read whole; it touches no socket.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/admin_internal.h"
+#include "server/check.h"
+
+/* `*` is one segment, percent-decoded after the split: the issuer's id, then the account. */
+static const struct route {
+    enum http_method method;
+    const char *pattern;
+    void (*handle)(struct node *node, const struct admin_request *request,
+                   struct admin_answer *answer);
+    enum ledger_operation operation; /* of admin_account_change */
+} routes[] = {
+    {HTTP_GET, "/v1/health", admin_health, LEDGER_OPEN},
+    {HTTP_GET, "/v1/accounts/*/*", admin_account_show, LEDGER_OPEN},
+    {HTTP_PUT, "/v1/accounts/*/*", admin_account_change, LEDGER_OPEN},
+    {HTTP_POST, "/v1/accounts/*/*/top-up", admin_account_change, LEDGER_TOP_UP},
+    {HTTP_POST, "/v1/accounts/*/*/adjust", admin_account_change, LEDGER_ADJUST},
+    {HTTP_POST, "/v1/accounts/*/*/suspend", admin_account_change, LEDGER_SUSPEND},
+    {HTTP_POST, "/v1/accounts/*/*/activate", admin_account_change, LEDGER_ACTIVATE},
+    {HTTP_GET, "/v1/accounts/*/*/usage", admin_account_usage, LEDGER_OPEN},
+};
+#define ROUTES_COUNT (sizeof routes / sizeof routes[0])
+#define SEGMENTS_MAX 2
+
+/* ---- answers -----------------------------------------------------------------------------------
+ */
+
+const char *admin_status_phrase(unsigned status)
+{
+    switch (status) {
+    case 201:
+        return "Created";
+    case 202:
+        return "Accepted";
+    case 409:
+        return "Conflict";
+    case 411:
+        return "Length Required";
+    case 422:
+        return "Unprocessable Content";
+    default:
+        return http_status_phrase(status);
+    }
+}
+
+void admin_answer_json(struct admin_answer *answer, unsigned status, json_t *value)
+{
+    static const char no_memory[] = "{\"type\":\"about:blank\",\"status\":500,"
+                                    "\"reason\":\"no_memory\",\"detail\":\"no memory\"}";
+    free(answer->body);
+    answer->status = status;
+    answer->body = value != NULL ? json_dumps(value, JSON_COMPACT) : NULL;
+    json_decref(value);
+    if (answer->body == NULL) {
+        answer->status = 500;
+        answer->problem = true;
+        answer->body = strdup(no_memory);
+    }
+    answer->length = answer->body != NULL ? strlen(answer->body) : 0;
+}
+
+void admin_answer_problem(struct admin_answer *answer, unsigned status, const char *reason,
+                          const char *format, ...)
+{
+    char detail[1024];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(detail, sizeof detail, format, arguments);
+    va_end(arguments);
+    answer->problem = true;
+    /* A detail may quote the request: bytes that are no UTF-8 would leave it without a JSON form.
+     */
+    json_t *text = json_string(detail);
+    if (text == NULL) {
+        text = json_string("the request is not UTF-8");
+    }
+    admin_answer_json(answer, status,
+                      json_pack("{s:s, s:s, s:i, s:o, s:s}", "type", "about:blank", "title",
+                                admin_status_phrase(status), "status", (int)status, "detail", text,
+                                "reason", reason));
+}
+
+void admin_answer_errno(struct admin_answer *answer, int failure)
+{
+    static const struct {
+        int failure;
+        unsigned status, retry_after_s;
+        const char *reason, *text;
+    } table[] = {
+        {-EEXIST, 409, 0, "account_open", "the account is open already; top it up instead"},
+        {-ENOENT, 404, 0, "account_unknown", "no such account; open it first"},
+        {-ENOTUNIQ, 409, 0, "transaction_reused",
+         "the transaction id was used with another operation or amount; a new payment needs a new "
+         "one"},
+        {-EINVAL, 422, 0, "out_of_bounds",
+         "out of bounds: bytes are 0 or more to open, 1 or more to top up, below 2^53; a "
+         "transaction is [A-Za-z0-9._:-]{1,64}; an account has 1 to 128 bytes; usage spans 400 "
+         "days at most"},
+        {-EOVERFLOW, 422, 0, "total_too_large", "the account's total would pass 2^53 - 1 bytes"},
+        {-EAGAIN, 503, 1, "redis_unavailable", "Redis cannot be asked now; nothing was done"},
+        {-ETIMEDOUT, 503, 1, "redis_unavailable", "Redis did not answer in time; ask again"},
+        {-ENOSPC, 503, 10, "journal_full", "the journal has no room; nothing was done"},
+        {-EIO, 503, 10, "journal_failed",
+         "the journal cannot be written; nothing was done; free or replace the disk and restart"},
+        {-ENOMEM, 503, 1, "no_memory", "no memory; nothing was done"},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        if (table[i].failure == failure) {
+            answer->retry_after_s = table[i].retry_after_s;
+            admin_answer_problem(answer, table[i].status, table[i].reason, "%s", table[i].text);
+            return;
+        }
+    }
+    admin_answer_problem(answer, 500, "unexpected", "the ledger failed: %s", strerror(-failure));
+}
+
+/* ---- matching ----------------------------------------------------------------------------------
+ */
+
+/* Whether the path is the pattern's; the segments under its stars are put into `stars`. */
+static bool path_matches(const char *pattern, struct http_text path,
+                         struct http_text stars[static SEGMENTS_MAX], size_t *count)
+{
+    const char *at = path.data;
+    const char *end = path.data + path.length;
+    *count = 0;
+    for (; *pattern != '\0'; pattern++) {
+        if (*pattern == '*') {
+            const char *slash = memchr(at, '/', (size_t)(end - at));
+            const char *stop = slash != NULL ? slash : end;
+            check(*count < SEGMENTS_MAX);
+            stars[(*count)++] = (struct http_text){at, (size_t)(stop - at)};
+            at = stop;
+        } else if (at == end || *at++ != *pattern) {
+            return false;
+        }
+    }
+    return at == end;
+}
+
+static int hex_value(char digit)
+{
+    if (digit >= '0' && digit <= '9') {
+        return digit - '0';
+    }
+    digit = (char)(digit | 0x20);
+    return digit >= 'a' && digit <= 'f' ? digit - 'a' + 10 : -1;
+}
+
+/* Percent-decodes into `out` (a C string). 0, -EINVAL (bad escape, NUL, empty) or -ENAMETOOLONG. */
+static int decode_segment(struct http_text text, char *out, size_t size)
+{
+    size_t length = 0;
+    for (size_t i = 0; i < text.length; i++) {
+        char byte = text.data[i];
+        if (byte == '%') {
+            int high = i + 2 < text.length ? hex_value(text.data[i + 1]) : -1;
+            int low = i + 2 < text.length ? hex_value(text.data[i + 2]) : -1;
+            if (high < 0 || low < 0 || (high == 0 && low == 0)) {
+                return -EINVAL;
+            }
+            byte = (char)(high * 16 + low);
+            i += 2;
+        }
+        if (length + 1 >= size) {
+            return -ENAMETOOLONG;
+        }
+        out[length++] = byte;
+    }
+    out[length] = '\0';
+    return length > 0 ? 0 : -EINVAL;
+}
+
+static bool is_utf8(const char *text)
+{
+    json_t *value = json_string(text);
+    json_decref(value);
+    return value != NULL;
+}
+
+/* A storefront that misspells its issuer should see it, not an account that does not exist. */
+static void answer_unknown_issuer(const struct config *config, const char *issuer,
+                                  struct admin_answer *answer)
+{
+    char known[512] = "";
+    size_t length = 0;
+    for (unsigned i = 0; i < config->issuers_count && length < sizeof known; i++) {
+        int written = snprintf(known + length, sizeof known - length, "%s%s", i == 0 ? "" : ", ",
+                               config->issuers[i].id);
+        length += written > 0 ? (size_t)written : 0;
+    }
+    admin_answer_problem(answer, 404, "issuer_unknown",
+                         "no issuer %s is configured; this node knows: %s%s", issuer, known,
+                         length >= sizeof known ? " ..." : "");
+}
+
+static bool issuer_is_configured(const struct config *config, const char *issuer)
+{
+    for (unsigned i = 0; i < config->issuers_count; i++) {
+        if (strcmp(config->issuers[i].id, issuer) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool take_names(const struct node *node, const struct http_text *stars,
+                       struct admin_request *request, struct admin_answer *answer)
+{
+    int failure = decode_segment(stars[0], request->issuer, sizeof request->issuer);
+    if (failure != 0 || !is_utf8(request->issuer)) {
+        admin_answer_problem(answer, 404, "issuer_unknown",
+                             "an issuer's id is [a-z0-9-]{1,32}, as configured");
+        return false;
+    }
+    if (!issuer_is_configured(node->config, request->issuer)) {
+        answer_unknown_issuer(node->config, request->issuer, answer);
+        return false;
+    }
+    failure = decode_segment(stars[1], request->account, sizeof request->account);
+    if (failure != 0 || !is_utf8(request->account)) {
+        admin_answer_problem(answer, 422, "account_invalid",
+                             "an account has 1 to %d bytes of UTF-8, percent-encoded in the path, "
+                             "without NUL",
+                             LEDGER_ACCOUNT_MAX);
+        return false;
+    }
+    return true;
+}
+
+void admin_route(struct node *node, struct admin_request *request, struct admin_answer *answer)
+{
+    const char *allow = NULL;
+    for (size_t i = 0; i < ROUTES_COUNT; i++) {
+        struct http_text stars[SEGMENTS_MAX];
+        size_t count;
+        if (!path_matches(routes[i].pattern, request->path, stars, &count)) {
+            continue;
+        }
+        if (routes[i].method != request->method) {
+            /* RFC 9110 15.5.6: a 405 names what is allowed. Two methods share a path only as GET
+             * and PUT. */
+            const char *method = routes[i].method == HTTP_GET   ? "GET"
+                                 : routes[i].method == HTTP_PUT ? "PUT"
+                                                                : "POST";
+            allow = allow != NULL ? "GET, PUT" : method;
+            continue;
+        }
+        request->operation = routes[i].operation;
+        if (count == 0 || take_names(node, stars, request, answer)) {
+            routes[i].handle(node, request, answer);
+        }
+        return;
+    }
+    answer->allow = allow;
+    if (allow != NULL) {
+        admin_answer_problem(answer, 405, "method_not_allowed", "here one may %s", allow);
+    } else {
+        admin_answer_problem(answer, 404, "route_unknown",
+                             "no such route; there are /v1/health and "
+                             "/v1/accounts/{issuer}/{account}[/top-up|adjust|suspend|activate|"
+                             "usage]");
+    }
+}

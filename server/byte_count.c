@@ -1,0 +1,113 @@
+/* Reads and writes amounts of bytes for the commands (byte_count.h). Whole numbers throughout: no
+ * rounding. */
+#include "server/byte_count.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#define AMOUNT_MAX ((INT64_C(1) << 53) - 1) /* what the ledger counts to */
+
+static const struct {
+    const char *name;
+    int64_t bytes;
+} units[] = {
+    {"", 1},
+    {"B", 1},
+    {"k", INT64_C(1000)},
+    {"kB", INT64_C(1000)},
+    {"M", INT64_C(1000000)},
+    {"MB", INT64_C(1000000)},
+    {"G", INT64_C(1000000000)},
+    {"GB", INT64_C(1000000000)},
+    {"T", INT64_C(1000000000000)},
+    {"TB", INT64_C(1000000000000)},
+    {"KiB", INT64_C(1) << 10},
+    {"MiB", INT64_C(1) << 20},
+    {"GiB", INT64_C(1) << 30},
+    {"TiB", INT64_C(1) << 40},
+};
+
+static int find_unit(const char *name, int64_t *bytes)
+{
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        if (strcasecmp(units[i].name, name) == 0) {
+            *bytes = units[i].bytes;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
+/* Digits at *at into *value; how many there were, or -ERANGE. */
+static int read_digits(const char **at, int64_t *value)
+{
+    int count = 0;
+    for (*value = 0; **at >= '0' && **at <= '9'; (*at)++, count++) {
+        *value = *value * 10 + (**at - '0');
+        if (*value > AMOUNT_MAX) {
+            return -ERANGE;
+        }
+    }
+    return count;
+}
+
+int byte_count_read(const char *text, int64_t *out)
+{
+    bool negative = *text == '-';
+    text += *text == '-' || *text == '+';
+    int64_t whole = 0;
+    int64_t fraction = 0;
+    int digits = read_digits(&text, &whole);
+    int fraction_digits = 0;
+    if (digits > 0 && *text == '.') {
+        text++;
+        fraction_digits = read_digits(&text, &fraction);
+        if (fraction_digits == 0) {
+            return -EINVAL;
+        }
+    }
+    if (digits <= 0 || fraction_digits < 0) {
+        return digits < 0 || fraction_digits < 0 ? -ERANGE : -EINVAL;
+    }
+    text += *text == ' ';
+    int64_t unit;
+    if (find_unit(text, &unit) != 0) {
+        return -EINVAL;
+    }
+    int64_t scale = 1;
+    for (; fraction_digits > 0; fraction_digits--) {
+        if (scale > AMOUNT_MAX / 10) {
+            return -ERANGE;
+        }
+        scale *= 10;
+    }
+    int64_t bytes;
+    int64_t part;
+    if (__builtin_mul_overflow(whole, unit, &bytes) ||
+        __builtin_mul_overflow(fraction, unit, &part) || part % scale != 0 ||
+        __builtin_add_overflow(bytes, part / scale, &bytes) || bytes > AMOUNT_MAX) {
+        return -ERANGE;
+    }
+    *out = negative ? -bytes : bytes;
+    return 0;
+}
+
+void byte_count_write(int64_t bytes, char out[static BYTE_COUNT_SIZE])
+{
+    static const char *const names[] = {"kB", "MB", "GB", "TB", "PB", "EB"};
+    const char *sign = bytes < 0 ? "-" : "";
+    uint64_t rest = bytes < 0 ? 0 - (uint64_t)bytes : (uint64_t)bytes;
+    if (rest < 1000) {
+        (void)snprintf(out, BYTE_COUNT_SIZE, "%s%u B", sign, (unsigned)rest);
+        return;
+    }
+    size_t name = 0;
+    for (; rest >= 1000000; name++) {
+        rest /= 1000;
+    }
+    (void)snprintf(out, BYTE_COUNT_SIZE, "%s%u.%02u %s", sign, (unsigned)(rest / 1000),
+                   (unsigned)(rest % 1000 / 10), names[name]);
+}

@@ -1,0 +1,275 @@
+/*
+ * `tollgate account ACTION ISSUER/NAME`: opens, shows, tops up, adjusts, suspends and activates
+ * accounts. It asks a running node over its admin socket, never Redis: what a node acknowledged is
+ * in its journal and cannot be lost.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "server/byte_count.h"
+#include "server/cli.h"
+#include "server/command_admin.h"
+
+#define TRANSACTION_BYTES 16
+
+/*      action      method  path        body  needs bytes */
+#define ACTIONS(X)                                                                                 \
+    X("open", "PUT", "", true, false)                                                              \
+    X("show", "GET", "", false, false)                                                             \
+    X("top-up", "POST", "/top-up", true, true)                                                     \
+    X("adjust", "POST", "/adjust", true, true)                                                     \
+    X("suspend", "POST", "/suspend", false, false)                                                 \
+    X("activate", "POST", "/activate", false, false)
+
+static const struct action {
+    const char *name, *method, *suffix;
+    bool moves_money, needs_bytes;
+} actions[] = {
+#define X(name, method, suffix, moves_money, needs_bytes)                                          \
+    {name, method, suffix, moves_money, needs_bytes},
+    ACTIONS(X)
+#undef X
+};
+#define ACTIONS_COUNT (sizeof actions / sizeof actions[0])
+
+enum { OPTION_PLAN = 256, OPTION_JSON };
+
+struct arguments {
+    struct cli_location location;
+    struct account_name name;
+    const char *action, *plan, *bytes, *transaction; /* borrow argv */
+    bool json;
+};
+
+static const struct argp_option options[] = {
+    {"bytes", 'b', "AMOUNT", 0,
+     "How many bytes are paid for: 5000000, 500MB, 1.5GB (powers of 1000), 1GiB (of 1024); adjust "
+     "takes a negative one, too",
+     0},
+    {"credit", 0, NULL, OPTION_ALIAS, NULL, 0},
+    {"balance", 0, NULL, OPTION_ALIAS, NULL, 0},
+    {"plan", OPTION_PLAN, "PLAN", 0,
+     "Of open: prepaid (what was paid for is a limit; the default) or postpaid (it is not)", 0},
+    {"transaction", 't', "ID", 0,
+     "Your name for this change, [A-Za-z0-9._:-]{1,64}: repeated with the same ID it is done once. "
+     "Where none is given one is made and printed",
+     0},
+    {"json", OPTION_JSON, NULL, 0, "Print the node's answer as JSON", 0},
+    {0},
+};
+
+static error_t parse(int key, char *argument, struct argp_state *state)
+{
+    struct arguments *arguments = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &arguments->name;
+        state->child_inputs[1] = &arguments->location;
+        return 0;
+    case 'b':
+        arguments->bytes = argument;
+        return 0;
+    case 't':
+        arguments->transaction = argument;
+        return 0;
+    case OPTION_PLAN:
+        arguments->plan = argument;
+        return 0;
+    case OPTION_JSON:
+        arguments->json = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (state->arg_num > 1) {
+            argp_error(state, "%s: one account at a time", argument);
+        } else if (state->arg_num == 0) {
+            arguments->action = argument;
+        } else {
+            arguments->name.both = argument;
+        }
+        return 0;
+    case ARGP_KEY_NO_ARGS:
+        argp_error(state, "what is to be done? open, show, top-up, adjust, suspend or activate");
+        return EINVAL;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_child children[] = {ACCOUNT_NAME_CHILD, CLI_LOCATION_CHILD, {0}};
+static const struct argp account_argp = {
+    .options = options,
+    .parser = parse,
+    .args_doc = "open|show|top-up|adjust|suspend|activate ISSUER/NAME",
+    .doc = "Opens, shows and changes an account, through a running node."
+           "\v"
+           "A storefront sells an order of 1 GB, and later another:\n"
+           "  tollgate account open shop/alice --bytes 1GB --transaction order-1\n"
+           "  tollgate account top-up shop/alice --bytes 1GB --transaction order-2\n"
+           "  tollgate account show shop/alice\n"
+           "\n"
+           "The transaction makes a repeat harmless: the same ID with the same amount is done once "
+           "and answered as the first time; with another amount it is refused.",
+    .children = children,
+};
+
+static const struct action *find_action(const char *command, const char *word)
+{
+    const char *names[ACTIONS_COUNT];
+    for (size_t i = 0; i < ACTIONS_COUNT; i++) {
+        if (strcmp(actions[i].name, word) == 0) {
+            return &actions[i];
+        }
+        names[i] = actions[i].name;
+    }
+    const char *near = cli_nearest(word, names, ACTIONS_COUNT);
+    (void)cli_fail(EX_USAGE, command, "%s is no action; %s%s%s", word,
+                   near != NULL ? "did you mean "
+                                : "there are open, show, top-up, adjust, suspend ",
+                   near != NULL ? near : "and activate", near != NULL ? "?" : "");
+    return NULL;
+}
+
+static int make_transaction(const char *command, char *out, size_t size)
+{
+    unsigned char random[TRANSACTION_BYTES];
+    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) {
+        return cli_fail(EX_SOFTWARE, command, "no randomness: %s; give --transaction ID",
+                        strerror(errno));
+    }
+    int length = snprintf(out, size, "cli-");
+    for (size_t i = 0; i < sizeof random; i++) {
+        length += snprintf(out + length, size - (size_t)length, "%02x", random[i]);
+    }
+    return EX_OK;
+}
+
+static int check_arguments(const char *command, const struct action *action,
+                           const struct arguments *arguments, int64_t *bytes)
+{
+    bool is_open = strcmp(action->name, "open") == 0;
+    if (arguments->plan != NULL && !is_open) {
+        return cli_fail(EX_USAGE, command, "--plan is chosen when an account is opened");
+    }
+    if (arguments->plan != NULL && strcmp(arguments->plan, "prepaid") != 0 &&
+        strcmp(arguments->plan, "postpaid") != 0) {
+        return cli_fail(EX_USAGE, command, "--plan %s: it is prepaid or postpaid", arguments->plan);
+    }
+    if (!action->moves_money && (arguments->bytes != NULL || arguments->transaction != NULL)) {
+        return cli_fail(EX_USAGE, command, "%s takes no --bytes and no --transaction",
+                        action->name);
+    }
+    if (action->needs_bytes && arguments->bytes == NULL) {
+        return cli_fail(EX_USAGE, command, "by how much? give --bytes, as in --bytes 500MB");
+    }
+    int failure = arguments->bytes != NULL ? byte_count_read(arguments->bytes, bytes) : 0;
+    if (failure != 0) {
+        return cli_fail(EX_DATAERR, command, "%s: %s", arguments->bytes,
+                        failure == -ERANGE ? "an amount is a whole number of bytes below 2^53"
+                                           : "write an amount as 5000000, 500MB, 1.5GB or 1GiB");
+    }
+    return EX_OK;
+}
+
+static void print_amount(const char *label, json_int_t bytes)
+{
+    char text[BYTE_COUNT_SIZE];
+    byte_count_write(bytes, text);
+    printf("%-12s %" PRIdMAX " bytes (%s)\n", label, (intmax_t)bytes, text);
+}
+
+static void print_account(const json_t *answer)
+{
+    printf("%-12s %s/", "account", command_text(answer, "issuer"));
+    command_print_text(stdout, command_text(answer, "account"));
+    putchar('\n');
+    if (json_is_true(json_object_get(answer, "pending"))) {
+        printf("%-12s %s\n", "pending", command_text(answer, "detail"));
+    } else {
+        printf("%-12s %s\n", "plan", command_text(answer, "plan"));
+        printf("%-12s %s\n", "status", command_text(answer, "status"));
+        print_amount("balance", command_number(answer, "balance"));
+        print_amount("reserved", command_number(answer, "reserved"));
+        if (json_is_integer(json_object_get(answer, "available"))) {
+            print_amount("available", command_number(answer, "available"));
+        }
+        print_amount("used", command_number(answer, "used"));
+    }
+    const char *transaction = command_text(answer, "transaction");
+    if (transaction[0] != '\0') {
+        bool repeated = json_is_true(json_object_get(answer, "repeated"));
+        printf("%-12s %s%s\n", "transaction", transaction,
+               repeated ? " (done before; nothing was done again)" : "");
+    }
+}
+
+/* *body stays NULL where the action takes none. */
+static int make_body(const char *command, const struct action *action,
+                     const struct arguments *arguments, const char *transaction, int64_t bytes,
+                     json_t **body)
+{
+    if (!action->moves_money) {
+        return EX_OK;
+    }
+    *body = json_pack("{s:I, s:s}", "bytes", (json_int_t)bytes, "transaction", transaction);
+    if (*body != NULL && arguments->plan != NULL) {
+        (void)json_object_set_new(*body, "plan", json_string(arguments->plan));
+    }
+    return *body != NULL
+               ? EX_OK
+               : cli_fail(EX_DATAERR, command, "--transaction: an ID is [A-Za-z0-9._:-]{1,64}");
+}
+
+static int run(const char *command, const struct action *action, const struct arguments *arguments,
+               const char *transaction, int64_t bytes)
+{
+    char target[ACCOUNT_TARGET_SIZE];
+    account_name_target(&arguments->name, action->suffix, target);
+    json_t *body = NULL;
+    json_t *answer = NULL;
+    unsigned status = 0;
+    int code = make_body(command, action, arguments, transaction, bytes, &body);
+    if (code == EX_OK) {
+        code = command_call(command, &arguments->location, action->method, target, body, &status,
+                            &answer);
+    }
+    if (code == EX_OK && status >= 300) {
+        code = command_refused(command, status, answer);
+    } else if (code == EX_OK && arguments->json) {
+        code = command_print_json(command, answer);
+    } else if (code == EX_OK) {
+        print_account(answer);
+    }
+    /* Whether it was done may not be known: the same ID asks again without paying twice. */
+    if (code == EX_UNAVAILABLE && action->moves_money) {
+        fprintf(stderr, "%s: repeat it with --transaction %s\n", command, transaction);
+    }
+    json_decref(body);
+    json_decref(answer);
+    return code;
+}
+
+int command_account(int argc, char **argv)
+{
+    struct arguments arguments = {0};
+    cli_parse(&account_argp, argc, argv, &arguments);
+    const struct action *action = find_action(argv[0], arguments.action);
+    if (action == NULL) {
+        return EX_USAGE;
+    }
+    char made[sizeof "cli-" + 2 * TRANSACTION_BYTES];
+    int64_t bytes = 0;
+    int code = account_name_settle(argv[0], &arguments.name);
+    if (code == EX_OK) {
+        code = check_arguments(argv[0], action, &arguments, &bytes);
+    }
+    const char *transaction = arguments.transaction;
+    if (code == EX_OK && transaction == NULL) {
+        code = make_transaction(argv[0], made, sizeof made);
+        transaction = made;
+    }
+    return code == EX_OK ? run(argv[0], action, &arguments, transaction, bytes) : code;
+}

@@ -1,0 +1,199 @@
+/*
+ * The ground under the commands that ask a running node (command_admin.h). It words what can go
+ * wrong between the command line and the node; what the answers mean is each command's own.
+ */
+#include "server/command_admin.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "server/admin_client.h"
+#include "server/check.h"
+
+/* ---- naming an account -------------------------------------------------------------------------
+ */
+
+static error_t parse_name(int key, char *argument, struct argp_state *state)
+{
+    struct account_name *name = state->input;
+    switch (key) {
+    case 'i':
+        name->issuer = argument;
+        return 0;
+    case 'a':
+        name->account = argument;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option name_options[] = {
+    {"issuer", 'i', "ID", 0, "The issuer's short id, as in the configuration", 0},
+    {"account", 'a', "NAME", 0,
+     "The account, as in the links' acct; ISSUER/NAME as one argument says both", 0},
+    {0},
+};
+const struct argp account_name_argp = {.options = name_options, .parser = parse_name};
+
+int account_name_settle(const char *command, struct account_name *name)
+{
+    if (name->both != NULL) {
+        size_t length = strcspn(name->both, "/");
+        if (name->issuer != NULL || name->account != NULL) {
+            return cli_fail(EX_USAGE, command,
+                            "%s: name the account once, as ISSUER/NAME or with --issuer and "
+                            "--account",
+                            name->both);
+        }
+        if (name->both[length] != '/' || length > LEDGER_ISSUER_MAX) {
+            return cli_fail(EX_USAGE, command,
+                            "%s: write the account as ISSUER/NAME, as in "
+                            "shop/alice",
+                            name->both);
+        }
+        (void)snprintf(name->issuer_cut, sizeof name->issuer_cut, "%.*s", (int)length, name->both);
+        name->issuer = name->issuer_cut;
+        name->account = name->both + length + 1;
+    }
+    if (name->issuer == NULL || name->account == NULL || name->issuer[0] == '\0' ||
+        name->account[0] == '\0') {
+        return cli_fail(EX_USAGE, command,
+                        "which account? write ISSUER/NAME, as in shop/alice, or --issuer ID "
+                        "--account NAME");
+    }
+    if (strlen(name->issuer) > LEDGER_ISSUER_MAX || strlen(name->account) > LEDGER_ACCOUNT_MAX) {
+        return cli_fail(EX_USAGE, command, "an issuer's id has at most %d bytes, an account %d",
+                        LEDGER_ISSUER_MAX, LEDGER_ACCOUNT_MAX);
+    }
+    return EX_OK;
+}
+
+/* RFC 3986 2.3: all but the unreserved characters is encoded. */
+static char *encode_segment(char *out, const char *text)
+{
+    static const char plain[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~-";
+    for (; *text != '\0'; text++) {
+        if (strchr(plain, *text) != NULL) {
+            *out++ = *text;
+        } else {
+            out += sprintf(out, "%%%02X", (unsigned char)*text);
+        }
+    }
+    *out = '\0';
+    return out;
+}
+
+void account_name_target(const struct account_name *name, const char *suffix,
+                         char out[static ACCOUNT_TARGET_SIZE])
+{
+    check(strlen(name->issuer) <= LEDGER_ISSUER_MAX && strlen(name->account) <= LEDGER_ACCOUNT_MAX);
+    check(strlen(suffix) < 96);
+    out = stpcpy(out, "/v1/accounts/");
+    out = encode_segment(out, name->issuer);
+    out = stpcpy(out, "/");
+    out = encode_segment(out, name->account);
+    (void)stpcpy(out, suffix);
+}
+
+/* ---- the call ----------------------------------------------------------------------------------
+ */
+
+static int report_failure(const char *command, const char *socket_path, int failure)
+{
+    switch (failure) {
+    case -ENOENT:
+    case -ECONNREFUSED:
+        return cli_fail(EX_UNAVAILABLE, command,
+                        "no node answers on %s; start one with `tollgate serve --config FILE`",
+                        socket_path);
+    case -EACCES:
+    case -EPERM:
+        return cli_fail(EX_UNAVAILABLE, command, "%s: %s; run this as the node's user", socket_path,
+                        strerror(-failure));
+    case -ETIMEDOUT:
+        return cli_fail(EX_UNAVAILABLE, command,
+                        "the node on %s did not answer in time; see its log", socket_path);
+    case -EPROTO:
+        return cli_fail(EX_SOFTWARE, command, "what listens on %s is no tollgate node",
+                        socket_path);
+    default:
+        return cli_fail(EX_UNAVAILABLE, command, "%s: %s; ask again", socket_path,
+                        strerror(-failure));
+    }
+}
+
+int command_call(const char *command, const struct cli_location *location, const char *method,
+                 const char *target, const json_t *body, unsigned *status, json_t **answer)
+{
+    char socket_path[sizeof((struct sockaddr_un *)NULL)->sun_path];
+    int code = cli_socket_path(command, location, socket_path, sizeof socket_path);
+    if (code != EX_OK) {
+        return code;
+    }
+    char *text = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
+    if (body != NULL && text == NULL) {
+        return cli_fail(EX_SOFTWARE, command, "no memory");
+    }
+    struct admin_response response;
+    int failure = admin_client_call(socket_path, method, target, text, &response);
+    free(text);
+    if (failure != 0) {
+        return report_failure(command, socket_path, failure);
+    }
+    *answer = json_loadb(response.body, response.length, JSON_REJECT_DUPLICATES, NULL);
+    *status = response.status;
+    free(response.body);
+    return json_is_object(*answer) ? EX_OK : report_failure(command, socket_path, -EPROTO);
+}
+
+int command_refused(const char *command, unsigned status, const json_t *answer)
+{
+    int code = status == 422                    ? EX_DATAERR
+               : status == 503                  ? EX_UNAVAILABLE
+               : status == 404 || status == 409 ? CLI_EXIT_NO
+                                                : EX_SOFTWARE;
+    const char *detail = command_text(answer, "detail");
+    fprintf(stderr, "%s: ", command);
+    command_print_text(stderr, detail[0] != '\0' ? detail : "refused, and no reason given");
+    fputc('\n', stderr);
+    return code;
+}
+
+/* ---- answers -----------------------------------------------------------------------------------
+ */
+
+const char *command_text(const json_t *object, const char *member)
+{
+    const char *text = json_string_value(json_object_get(object, member));
+    return text != NULL ? text : "";
+}
+
+json_int_t command_number(const json_t *object, const char *member)
+{
+    return json_integer_value(json_object_get(object, member));
+}
+
+void command_print_text(FILE *out, const char *text)
+{
+    for (; *text != '\0'; text++) {
+        unsigned char byte = (unsigned char)*text;
+        if (byte < 0x20 || byte == 0x7f) {
+            fprintf(out, "\\x%02x", byte);
+        } else {
+            fputc(byte, out);
+        }
+    }
+}
+
+int command_print_json(const char *command, const json_t *answer)
+{
+    if (json_dumpf(answer, stdout, JSON_INDENT(2)) != 0) {
+        return cli_fail(EX_SOFTWARE, command, "no memory");
+    }
+    putchar('\n');
+    return EX_OK;
+}

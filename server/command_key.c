@@ -1,0 +1,271 @@
+/*
+ * `tollgate key generate`: makes an issuer's key, writes the private half for the storefront (0600)
+ * and the public one for the node (0644), and prints the configuration lines to paste. Key material
+ * goes to those files and nowhere else.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "server/cli.h"
+#include "tokens/tokens.h"
+
+enum { OPTION_ISS = 256, OPTION_PRIVATE, OPTION_PUBLIC, OPTION_FORCE };
+
+struct key_arguments {
+    const char *issuer, *iss, *algorithm_name, *directory, *private_file, *public_file;
+    enum token_algorithm algorithm;
+    bool force;
+};
+
+static const struct argp_option options[] = {
+    {"issuer", 'i', "ID", 0, "The issuer's short name, 1 to 32 of a-z, 0-9 and - (required)", 0},
+    {"iss", OPTION_ISS, "VALUE", 0, "The iss claim of its tokens (default: ID)", 0},
+    {"alg", 'a', "ALGORITHM", 0,
+     "HS256 (one secret, shared), ES256 or EdDSA (the node holds no secret) (required)", 0},
+    {"directory", 'd', "DIR", 0, "Write DIR/ID-private.jwks and DIR/ID-public.jwks (default: .)",
+     0},
+    {"private", OPTION_PRIVATE, "FILE", 0, "Write the private key set there", 0},
+    {"public", OPTION_PUBLIC, "FILE", 0, "Write the public key set there", 0},
+    {"force", OPTION_FORCE, NULL, 0, "Replace files that exist; links signed by them die", 0},
+    {0},
+};
+
+static void check_arguments(const struct argp_state *state, struct key_arguments *arguments)
+{
+    if (!arguments->issuer) {
+        argp_error(state, "--issuer is missing; give the issuer's short name, such as shop");
+        return; /* argp_error ends the process, which its declaration does not say */
+    }
+    size_t length = strspn(arguments->issuer, "abcdefghijklmnopqrstuvwxyz0123456789-");
+    if (length == 0 || length > TOKEN_ISSUER_ID_MAX || arguments->issuer[length] != '\0')
+        argp_error(state, "--issuer %s: no short name; use 1 to 32 of a-z, 0-9 and -",
+                   arguments->issuer);
+    if (!arguments->algorithm_name)
+        argp_error(state, "--alg is missing; give ES256, EdDSA or HS256");
+    if (token_algorithm_parse(arguments->algorithm_name, &arguments->algorithm) < 0)
+        argp_error(state, "--alg %s: no such algorithm; give ES256, EdDSA or HS256",
+                   arguments->algorithm_name);
+    if (arguments->directory && (arguments->private_file || arguments->public_file))
+        argp_error(state, "--directory names the files itself; leave out --private and --public");
+    if (arguments->public_file && arguments->algorithm == TOKEN_HS256)
+        argp_error(state, "--public: HS256 has one secret and no public half; leave it out");
+    if (arguments->public_file && !arguments->private_file)
+        argp_error(state, "--public needs --private FILE too");
+    if (arguments->private_file && !arguments->public_file && arguments->algorithm != TOKEN_HS256)
+        argp_error(state, "--private needs --public FILE too: the node reads that one");
+    if (!arguments->iss)
+        arguments->iss = arguments->issuer;
+    if (arguments->iss[0] == '\0' || strlen(arguments->iss) > TOKEN_ISS_MAX)
+        argp_error(state, "--iss: give 1 to %d bytes", TOKEN_ISS_MAX);
+}
+
+static error_t parse(int key, char *argument, struct argp_state *state)
+{
+    struct key_arguments *arguments = state->input;
+    switch (key) {
+    case 'i':
+        arguments->issuer = argument;
+        return 0;
+    case OPTION_ISS:
+        arguments->iss = argument;
+        return 0;
+    case 'a':
+        arguments->algorithm_name = argument;
+        return 0;
+    case 'd':
+        arguments->directory = argument;
+        return 0;
+    case OPTION_PRIVATE:
+        arguments->private_file = argument;
+        return 0;
+    case OPTION_PUBLIC:
+        arguments->public_file = argument;
+        return 0;
+    case OPTION_FORCE:
+        arguments->force = true;
+        return 0;
+    case ARGP_KEY_END:
+        check_arguments(state, arguments);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* ---- writing ------------------------------------------------------------------------------------
+ */
+
+static int write_all(int fd, const char *text)
+{
+    size_t left = strlen(text);
+    while (left > 0) {
+        ssize_t wrote = write(fd, text, left);
+        if (wrote < 0 && errno == EINTR)
+            continue;
+        if (wrote < 0)
+            return -errno;
+        text += wrote;
+        left -= (size_t)wrote;
+    }
+    return fsync(fd) < 0 ? -errno : 0;
+}
+
+/*
+ * Writes beside the name first: whoever reads it finds the old file or the new one whole, and
+ * without `replace` a file that appears meanwhile is not lost either (link fails where rename would
+ * not).
+ */
+static int write_file(const char *path, const char *text, mode_t mode, bool replace)
+{
+    char temporary[PATH_MAX];
+    int length = snprintf(temporary, sizeof(temporary), "%s.XXXXXX", path);
+    if (length < 0 || (size_t)length >= sizeof(temporary))
+        return -ENAMETOOLONG;
+    int fd = mkostemp(temporary, O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    int result = fchmod(fd, mode) < 0 ? -errno : write_all(fd, text);
+    if (close(fd) < 0 && result == 0)
+        result = -errno;
+    if (result == 0 && replace)
+        result = rename(temporary, path) < 0 ? -errno : 0;
+    else if (result == 0)
+        result = link(temporary, path) < 0 ? -errno : 0;
+    if (result < 0 || !replace)
+        unlink(temporary);
+    return result;
+}
+
+struct key_files {
+    char private_path[PATH_MAX], public_path[PATH_MAX]; /* "": there is none */
+};
+
+static int name_files(const struct key_arguments *arguments, struct key_files *files)
+{
+    int private_length, public_length = 0;
+    files->public_path[0] = '\0';
+    if (arguments->private_file) {
+        private_length = snprintf(files->private_path, PATH_MAX, "%s", arguments->private_file);
+        if (arguments->public_file)
+            public_length = snprintf(files->public_path, PATH_MAX, "%s", arguments->public_file);
+    } else {
+        const char *directory = arguments->directory ? arguments->directory : ".";
+        private_length = snprintf(files->private_path, PATH_MAX, "%s/%s-private.jwks", directory,
+                                  arguments->issuer);
+        if (arguments->algorithm != TOKEN_HS256)
+            public_length = snprintf(files->public_path, PATH_MAX, "%s/%s-public.jwks", directory,
+                                     arguments->issuer);
+    }
+    return private_length >= PATH_MAX || public_length >= PATH_MAX ? -ENAMETOOLONG : 0;
+}
+
+static int fail_file(const char *command, const char *path, int failure)
+{
+    const char *cure = failure == -EEXIST   ? "; choose another name, or --force to replace it "
+                                              "(links signed by the old key die)"
+                       : failure == -ENOENT ? "; create the directory first"
+                                            : "";
+    return cli_fail(EX_CANTCREAT, command, "%s: %s%s", path, strerror(-failure), cure);
+}
+
+static int write_files(const char *command, const struct key_files *files, bool force,
+                       const char *private_jwks, const char *public_jwks)
+{
+    /* Both are looked at before either is written: half a pair helps nobody. */
+    if (!force && access(files->private_path, F_OK) == 0)
+        return fail_file(command, files->private_path, -EEXIST);
+    if (!force && public_jwks && access(files->public_path, F_OK) == 0)
+        return fail_file(command, files->public_path, -EEXIST);
+    int result = write_file(files->private_path, private_jwks, 0600, force);
+    if (result < 0)
+        return fail_file(command, files->private_path, result);
+    if (!public_jwks)
+        return EX_OK;
+    result = write_file(files->public_path, public_jwks, 0644, force);
+    if (result == 0)
+        return EX_OK;
+    if (!force)
+        unlink(files->private_path);
+    return fail_file(command, files->public_path, result);
+}
+
+/* ---- telling ------------------------------------------------------------------------------------
+ */
+
+/* YAML 1.1, 5.13: in double quotes, only these need an escape; control bytes are \xNN. */
+static void print_quoted(const char *text)
+{
+    putchar('"');
+    for (const char *c = text; *c; c++) {
+        unsigned char byte = (unsigned char)*c;
+        if (byte < 0x20 || byte == 0x7f)
+            printf("\\x%02x", byte);
+        else if (byte == '"' || byte == '\\')
+            printf("\\%c", byte);
+        else
+            putchar(byte);
+    }
+    putchar('"');
+}
+
+/* Everything but the lines to paste is a comment, so that the output may be appended to the file.
+ */
+static void print_next_steps(const struct key_arguments *arguments, const struct key_files *files,
+                             const char *kid)
+{
+    char absolute[PATH_MAX];
+    const char *for_node = files->public_path[0] ? files->public_path : files->private_path;
+    if (!realpath(for_node, absolute))
+        snprintf(absolute, sizeof(absolute), "%s", for_node);
+    printf("# key %s (%s)\n", kid, token_algorithm_name(arguments->algorithm));
+    printf("# %s: to the storefront, which signs with it; keep it secret\n", files->private_path);
+    if (files->public_path[0])
+        printf("# %s: to the node, which verifies with it; not secret\n", files->public_path);
+    else
+        printf("# the node verifies with the same secret: give it the same file, mode 600\n");
+    printf("# to tollgate.yaml, beneath issuers: where there is one already\n");
+    printf("issuers:\n  - id: \"%s\"\n    iss: ", arguments->issuer);
+    print_quoted(arguments->iss);
+    printf("\n    keys: ");
+    print_quoted(absolute);
+    printf("\n    prefixes: [\"/\"]\n");
+}
+
+int command_key_generate(int argc, char **argv)
+{
+    static const struct argp argp = {
+        .options = options,
+        .parser = parse,
+        .doc = "Makes a signing key for an issuer. The private file goes to the storefront, the "
+               "public one "
+               "to the node; standard output is the lines for tollgate.yaml.",
+    };
+    struct key_arguments arguments = {0};
+    cli_parse(&argp, argc, argv, &arguments);
+    struct key_files files;
+    if (name_files(&arguments, &files) < 0)
+        return cli_fail(EX_USAGE, argv[0], "the file names are too long");
+    char *private_jwks = NULL, *public_jwks = NULL, error[256] = "";
+    int result = key_generate(arguments.algorithm, &private_jwks, &public_jwks);
+    if (result < 0)
+        return cli_fail(EX_SOFTWARE, argv[0], "no key: %s", strerror(-result));
+    struct key_set *keys = NULL;
+    int code = EX_OK;
+    if (key_set_parse(&keys, private_jwks, strlen(private_jwks), error, sizeof(error)) < 0)
+        code = cli_fail(EX_SOFTWARE, argv[0], "the new key cannot be read back: %s", error);
+    if (code == EX_OK)
+        code = write_files(argv[0], &files, arguments.force, private_jwks, public_jwks);
+    if (code == EX_OK)
+        print_next_steps(&arguments, &files, key_set_kid(keys, 0));
+    key_set_destroy(&keys);
+    key_text_free(&private_jwks);
+    key_text_free(&public_jwks);
+    return code;
+}

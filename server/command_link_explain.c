@@ -1,0 +1,298 @@
+/*
+ * `tollgate link explain`: says what a node would answer to a link and why, claim by claim, from
+ * the configuration's key sets alone. Called by tollgate_main. It prints the decoded claims and
+ * never the token; the account and the file are not asked for, and the output says so.
+ */
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "server/cli.h"
+#include "server/command_link_facts.h"
+#include "server/trust.h"
+
+enum { OPTION_JSON = 256 };
+
+struct explain_arguments {
+    struct cli_location location;
+    const char *link;
+    bool json;
+};
+
+static const struct argp_option options[] = {
+    {"json", OPTION_JSON, NULL, 0, "Print one JSON object", 0},
+    {0},
+};
+
+static error_t parse(int key, char *argument, struct argp_state *state)
+{
+    struct explain_arguments *arguments = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &arguments->location;
+        return 0;
+    case OPTION_JSON:
+        arguments->json = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (arguments->link)
+            argp_error(state, "one link at a time; put the URL in single quotes");
+        arguments->link = argument;
+        return 0;
+    case ARGP_KEY_END:
+        if (!arguments->link)
+            argp_error(state, "the link is missing; put the URL in single quotes");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const char *const step_words[] = {
+#define X(name, word, text) word,
+    LINK_STEPS(X)
+#undef X
+};
+static const char *const step_texts[] = {
+#define X(name, word, text) text,
+    LINK_STEPS(X)
+#undef X
+};
+
+/* ---- times --------------------------------------------------------------------------------------
+ */
+
+/* "in 59 minutes", "12 minutes ago". */
+static void print_relative(int64_t seconds)
+{
+    static const struct {
+        int64_t seconds;
+        const char *name;
+    } units[] = {{86400, "day"}, {3600, "hour"}, {60, "minute"}, {1, "second"}};
+    int64_t distance = seconds < 0 ? -seconds : seconds;
+    size_t unit = 0;
+    /* Twice the unit at least: "90 minutes" tells more than "1 hour". */
+    while (unit < 3 && distance < 2 * units[unit].seconds)
+        unit++;
+    int64_t count = distance / units[unit].seconds;
+    if (distance == 0)
+        fputs("now", stdout);
+    else
+        printf("%s%jd %s%s%s", seconds > 0 ? "in " : "", (intmax_t)count, units[unit].name,
+               count == 1 ? "" : "s", seconds < 0 ? " ago" : "");
+}
+
+static void print_time(int64_t at, int64_t now)
+{
+    time_t seconds = (time_t)at;
+    struct tm date;
+    char text[64];
+    /* Outside of the years 0 to 9999 neither a date nor a distance tells anything. */
+    if (at < 0 || at > INT64_C(253402300799) || !gmtime_r(&seconds, &date) ||
+        strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S UTC", &date) == 0) {
+        fputs(" = no date within the year 9999", stdout);
+        return;
+    }
+    printf(" = %s, ", text);
+    print_relative(at - now);
+}
+
+/* ---- for people ---------------------------------------------------------------------------------
+ */
+
+/* C1 controls and DEL, which JSON leaves as they are, could speak to the terminal. */
+static bool is_printable(const char *text)
+{
+    for (const unsigned char *byte = (const unsigned char *)text; *byte; byte++) {
+        if (*byte == 0x7f || (*byte == 0xc2 && byte[1] < 0xa0))
+            return false;
+    }
+    return true;
+}
+
+static void print_value(const json_t *value)
+{
+    char *text = json_dumps(value, JSON_ENCODE_ANY);
+    if (text && !is_printable(text)) {
+        free(text);
+        text = json_dumps(value, JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
+        for (char *c = text; c && *c; c++)
+            if (*c == 0x7f)
+                *c = '?';
+    }
+    fputs(text ? text : "?", stdout);
+    free(text);
+}
+
+static bool is_time(const char *name)
+{
+    return strcmp(name, "exp") == 0 || strcmp(name, "nbf") == 0 || strcmp(name, "iat") == 0;
+}
+
+static void print_object(const char *title, json_t *object, int64_t now)
+{
+    const char *name;
+    const json_t *value;
+    if (!object) {
+        printf("%s: cannot be read\n", title);
+        return;
+    }
+    printf("%s:\n", title);
+    void *iterator = json_object_iter(object);
+    for (; iterator; iterator = json_object_iter_next(object, iterator)) {
+        name = json_object_iter_key(iterator);
+        value = json_object_iter_value(iterator);
+        json_t *key = json_string(name);
+        if (is_printable(name) && strpbrk(name, "\n\r\t\033\"\\") == NULL)
+            printf("  %-10s ", name);
+        else
+            print_value(key);
+        json_decref(key);
+        print_value(value);
+        if (is_time(name) && json_is_integer(value))
+            print_time(json_integer_value(value), now);
+        putchar('\n');
+    }
+}
+
+static void print_steps(const struct link_facts *facts)
+{
+    static const char *const words[] = {"not reached", "ok", "FAILED"};
+    puts("Checks:");
+    for (int i = 0; i < LINK_STEP_COUNT; i++) {
+        bool failed = facts->states[i] == LINK_FAILED;
+        printf("  %-10s %-12s %s\n", step_words[i], words[facts->states[i]],
+               failed ? refusal_text(facts->refusals[i]) : step_texts[i]);
+    }
+    const char *account = link_facts_string(facts->claims, "acct");
+    if (facts->refusal == REFUSAL_NONE)
+        printf("  %-10s %-12s `tollgate account show %s/%s` asks the node\n", "account",
+               "not asked", facts->issuer->id, account);
+}
+
+static void print_for_people(const struct link_facts *facts, const json_t *hints)
+{
+    if (facts->states[LINK_STEP_ADDRESS] == LINK_PASSED) {
+        json_t *path = json_stringn_nocheck(facts->target.path, facts->target.path_length);
+        printf("Path: ");
+        print_value(path);
+        putchar('\n');
+        json_decref(path);
+    }
+    if (facts->states[LINK_STEP_ADDRESS] == LINK_PASSED && facts->target.package) {
+        print_object("Header", facts->header, facts->now);
+        print_object("Claims", facts->claims, facts->now);
+    }
+    print_steps(facts);
+    if (facts->refusal == REFUSAL_NONE)
+        puts(
+            "Verdict: admitted by the token's checks; the file and the account were not looked at");
+    else
+        printf("Verdict: %u %s: %s\n", refusal_status(facts->refusal), refusal_name(facts->refusal),
+               refusal_text(facts->refusal));
+    for (size_t i = 0; i < json_array_size(hints); i++)
+        printf("Hint: %s\n", json_string_value(json_array_get(hints, i)));
+}
+
+/* ---- for programs -------------------------------------------------------------------------------
+ */
+
+static json_t *steps_to_json(const struct link_facts *facts)
+{
+    static const char *const words[] = {"not reached", "passed", "failed"};
+    json_t *steps = json_array();
+    for (int i = 0; i < LINK_STEP_COUNT; i++) {
+        json_t *step =
+            json_pack("{s:s, s:s}", "check", step_words[i], "state", words[facts->states[i]]);
+        if (facts->states[i] == LINK_FAILED)
+            json_object_set_new(step, "reason", json_string(refusal_name(facts->refusals[i])));
+        json_array_append_new(steps, step);
+    }
+    return steps;
+}
+
+static int print_for_programs(const struct link_facts *facts, json_t *hints)
+{
+    bool admitted = facts->refusal == REFUSAL_NONE;
+    json_t *report = json_object();
+    json_object_set_new(report, "admitted", json_boolean(admitted));
+    json_object_set_new(report, "status",
+                        json_integer(admitted ? 200 : (json_int_t)refusal_status(facts->refusal)));
+    json_object_set_new(report, "reason",
+                        json_string(admitted ? "ok" : refusal_name(facts->refusal)));
+    if (!admitted)
+        json_object_set_new(report, "text", json_string(refusal_text(facts->refusal)));
+    json_object_set_new(report, "account_asked", json_false());
+    if (facts->states[LINK_STEP_ADDRESS] ==
+        LINK_PASSED) /* NULL, and left out, where it is no UTF-8 */
+        json_object_set_new(report, "path", json_string(facts->target.path));
+    if (facts->issuer)
+        json_object_set_new(report, "issuer", json_string(facts->issuer->id));
+    json_object_set_new(report, "now", json_integer(facts->now));
+    if (facts->header)
+        json_object_set(report, "header", facts->header);
+    if (facts->claims)
+        json_object_set(report, "claims", facts->claims);
+    json_object_set_new(report, "checks", steps_to_json(facts));
+    json_object_set(report, "hints", hints);
+    int result = json_dumpf(report, stdout, JSON_INDENT(2));
+    putchar('\n');
+    json_decref(report);
+    return result;
+}
+
+static int explain(const char *command, const struct explain_arguments *arguments,
+                   const struct config *config, const struct token_trust *trust)
+{
+    struct link_facts *facts;
+    int result = link_facts_create(&facts, config, trust, arguments->link, (int64_t)time(NULL));
+    if (result == -EINVAL) /* not repeated: it may be a token */
+        return cli_fail(EX_USAGE, command,
+                        "this is no link; give the whole URL in single quotes, or for a bare token "
+                        "'/FILE?%s=TOKEN'",
+                        config->token_attribute);
+    if (result < 0)
+        return cli_fail(EX_SOFTWARE, command, "%s", strerror(-result));
+    json_t *hints = link_hints(facts);
+    if (arguments->json)
+        result = print_for_programs(facts, hints);
+    else
+        print_for_people(facts, hints);
+    int code = facts->refusal == REFUSAL_NONE ? EX_OK : CLI_EXIT_NO;
+    json_decref(hints);
+    link_facts_destroy(&facts);
+    return result < 0 ? cli_fail(EX_IOERR, command, "the report could not be written") : code;
+}
+
+int command_link_explain(int argc, char **argv)
+{
+    static const struct argp_child children[] = {CLI_CONFIG_CHILD, {0}};
+    static const struct argp argp = {
+        .options = options,
+        .parser = parse,
+        .args_doc = "URL",
+        .doc = "Says what a node with this configuration would answer to the link, and why. It "
+               "asks no node: "
+               "whether the account can pay and the file exists is not looked at.",
+        .children = children,
+    };
+    struct explain_arguments arguments = {0};
+    cli_parse(&argp, argc, argv, &arguments);
+    struct config *config;
+    int code = cli_config_load(argv[0], &arguments.location, &config);
+    if (code != EX_OK)
+        return code;
+    char error[2048];
+    struct token_trust *trust;
+    if (trust_load(config, &trust, error, sizeof(error)) < 0) {
+        code = cli_fail(EX_CONFIG, argv[0], "%s: %s", cli_config_path(&arguments.location), error);
+    } else {
+        code = explain(argv[0], &arguments, config, trust);
+        token_trust_drop(&trust);
+    }
+    config_destroy(&config);
+    return code;
+}

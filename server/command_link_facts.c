@@ -1,0 +1,205 @@
+/*
+ * Judges a link as a node would, step by step, by the very functions that the node uses. Called by
+ * `link explain`; it asks neither Redis nor a node, and keeps judging after a failure where that
+ * tells more.
+ */
+#include "server/command_link_facts.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/trust.h"
+
+const char *link_facts_string(const json_t *object, const char *name)
+{
+    return json_string_value(json_object_get(object, name));
+}
+
+/* The request target of a URL: what a client would send. NULL where it is no URL and no path. */
+static const char *target_of(const char *link, size_t *length)
+{
+    const char *start = link;
+    if (strncasecmp(link, "http://", 7) == 0 || strncasecmp(link, "https://", 8) == 0) {
+        start = strstr(link, "://") + 3;
+        start += strcspn(start, "/?#");
+    }
+    if (*start != '/')
+        return NULL;
+    *length = strcspn(start, "#"); /* RFC 9110 4.2.5: a fragment is never sent */
+    return start;
+}
+
+/* The step that a verdict ends. */
+static enum link_step step_of(const struct link_facts *facts, enum token_verdict verdict)
+{
+    switch (verdict) {
+    case REFUSED_TOKEN_MISSING:
+    case REFUSED_TOKEN_AMBIGUOUS:
+    case REFUSED_TOKEN_TOO_LONG:
+    case REFUSED_TOKEN_MALFORMED:
+    case REFUSED_TOKEN_ENCRYPTED:
+        return LINK_STEP_TOKEN;
+    case REFUSED_HEADER_MALFORMED:
+    case REFUSED_HEADER_UNSUPPORTED:
+    case REFUSED_KEY_ID_MISSING:
+        return LINK_STEP_HEADER;
+    case REFUSED_ISSUER_UNKNOWN:
+        return LINK_STEP_ISSUER;
+    case REFUSED_KEY_UNKNOWN:
+        return LINK_STEP_KEY;
+    case REFUSED_ALGORITHM_REFUSED:
+        /* An alg that no key can have is refused with the header, before the issuer is known. */
+        return facts->issuer && facts->keys ? LINK_STEP_KEY : LINK_STEP_HEADER;
+    case REFUSED_BAD_SIGNATURE:
+        return LINK_STEP_SIGNATURE;
+    case REFUSED_EXPIRED:
+    case REFUSED_NOT_YET_VALID:
+    case REFUSED_LIFETIME_TOO_LONG:
+        return LINK_STEP_TIMES;
+    case REFUSED_OUT_OF_CONTAINER:
+    case REFUSED_OUT_OF_ISSUER_PATHS:
+        return LINK_STEP_PATH;
+    case REFUSED_CLAIMS_MALFORMED:
+    case REFUSED_CLAIM_MISSING:
+        /* Without an iss to be read, no key could be chosen: the signature was never looked at. */
+        return link_facts_string(facts->claims, "iss") ? LINK_STEP_CLAIMS : LINK_STEP_ISSUER;
+    case REFUSED_AUDIENCE_MISMATCH:
+    case REFUSED_VERSION_UNSUPPORTED:
+    case REFUSED_CRITICAL_UNSUPPORTED:
+    case REFUSED_CLIENT_IP_UNSUPPORTED:
+    case REFUSED_SUBJECT_UNSUPPORTED:
+    case REFUSED_RENEWAL_UNSUPPORTED:
+    case REFUSED_LIMIT_UNSUPPORTED:
+    case REFUSED_CONTAINER_UNSUPPORTED:
+    case REFUSED_CONTAINER_MALFORMED:
+    case TOKEN_OK:
+    case TOKEN_VERDICT_COUNT:
+        break;
+    }
+    return LINK_STEP_CLAIMS;
+}
+
+static void fail(struct link_facts *facts, enum link_step step, enum refusal refusal)
+{
+    facts->states[step] = LINK_FAILED;
+    facts->refusals[step] = refusal;
+    if (facts->refusal == REFUSAL_NONE)
+        facts->refusal = refusal;
+}
+
+static void pass_until(struct link_facts *facts, enum link_step step)
+{
+    for (int i = 0; i < (int)step; i++)
+        facts->states[i] = LINK_PASSED;
+}
+
+static bool judge_address(struct link_facts *facts, const char *target, size_t length)
+{
+    enum token_target_error failure =
+        token_target_parse(target, length, facts->config->token_attribute, &facts->target);
+    if (failure == TOKEN_TARGET_BAD_PATH || failure == TOKEN_TARGET_TOO_LONG) {
+        fail(facts, LINK_STEP_ADDRESS,
+             failure == TOKEN_TARGET_TOO_LONG ? REFUSAL_TARGET_TOO_LONG : REFUSAL_PATH_INVALID);
+        return false;
+    }
+    facts->states[LINK_STEP_ADDRESS] = LINK_PASSED;
+    enum token_verdict verdict = failure == TOKEN_TARGET_AMBIGUOUS ? REFUSED_TOKEN_AMBIGUOUS
+                                 : !facts->target.package          ? REFUSED_TOKEN_MISSING
+                                                                   : TOKEN_OK;
+    if (verdict != TOKEN_OK)
+        fail(facts, LINK_STEP_TOKEN, refusal_of_verdict(verdict));
+    return verdict == TOKEN_OK;
+}
+
+static json_t *parse_json(char *text)
+{
+    json_t *json = text ? json_loads(text, 0, NULL) : NULL;
+    free(text);
+    if (json && !json_is_object(json)) {
+        json_decref(json);
+        json = NULL;
+    }
+    return json;
+}
+
+static void read_unverified(struct link_facts *facts)
+{
+    char *header = NULL, *claims = NULL, error[16];
+    token_peek(facts->target.package, facts->target.package_length, &header, &claims);
+    facts->header = parse_json(header);
+    facts->claims = parse_json(claims);
+    const char *iss = link_facts_string(facts->claims, "iss");
+    for (unsigned i = 0; iss && i < facts->config->issuers_count; i++) {
+        if (strcmp(facts->config->issuers[i].iss, iss) == 0)
+            facts->issuer = &facts->config->issuers[i];
+    }
+    if (facts->issuer) /* trust_load has read it before: a failure now only hides the hints */
+        trust_keys_load(facts->issuer->keys, &facts->keys, error, sizeof(error));
+}
+
+static void judge_request(struct link_facts *facts, const struct token_trust *trust,
+                          const struct token *token)
+{
+    const struct token_request request = {
+        .path = facts->target.path,
+        .path_length = facts->target.path_length,
+        .uri = facts->target.uri,
+        .uri_length = facts->target.uri_length,
+    };
+    enum token_verdict verdict = token_check(trust, token, &request, facts->now);
+    if (verdict == TOKEN_OK || step_of(facts, verdict) == LINK_STEP_PATH)
+        facts->states[LINK_STEP_TIMES] = LINK_PASSED;
+    else
+        fail(facts, LINK_STEP_TIMES, refusal_of_verdict(verdict));
+    /* Whether the path fits is worth knowing of an expired link too: asked as of its last second.
+     */
+    if (facts->states[LINK_STEP_TIMES] == LINK_FAILED)
+        verdict = token_check(trust, token, &request, token->exp - 1);
+    if (verdict == TOKEN_OK)
+        facts->states[LINK_STEP_PATH] = LINK_PASSED;
+    else if (step_of(facts, verdict) == LINK_STEP_PATH)
+        fail(facts, LINK_STEP_PATH, refusal_of_verdict(verdict));
+}
+
+int link_facts_create(struct link_facts **out, const struct config *config,
+                      const struct token_trust *trust, const char *link, int64_t now)
+{
+    size_t length = 0;
+    const char *target = target_of(link, &length);
+    *out = NULL;
+    if (!target)
+        return -EINVAL;
+    struct link_facts *facts = calloc(1, sizeof(*facts));
+    if (!facts)
+        return -ENOMEM;
+    facts->config = config;
+    facts->now = now;
+    *out = facts;
+    if (!judge_address(facts, target, length))
+        return 0;
+    read_unverified(facts);
+    struct token *token = NULL;
+    enum token_verdict verdict =
+        token_verify(trust, facts->target.package, facts->target.package_length, &token);
+    if (verdict != TOKEN_OK) {
+        pass_until(facts, step_of(facts, verdict));
+        fail(facts, step_of(facts, verdict), refusal_of_verdict(verdict));
+        return 0;
+    }
+    pass_until(facts, LINK_STEP_TIMES);
+    judge_request(facts, trust, token);
+    token_destroy(&token);
+    return 0;
+}
+
+void link_facts_destroy(struct link_facts **facts)
+{
+    if (!*facts)
+        return;
+    json_decref((*facts)->header);
+    json_decref((*facts)->claims);
+    key_set_destroy(&(*facts)->keys);
+    free(*facts);
+    *facts = NULL;
+}

@@ -1,0 +1,66 @@
+/*
+ * What can be known of a link from the configuration alone: `link explain` collects it here once
+ * and prints it in two forms. Private to the command_link_*.c files; nothing in it is ever the
+ * token itself.
+ */
+#ifndef TOLLGATE_SERVER_COMMAND_LINK_FACTS_H
+#define TOLLGATE_SERVER_COMMAND_LINK_FACTS_H
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include "server/config.h"
+#include "server/refusal.h"
+#include "tokens/tokens.h"
+
+/*
+ * The steps of a node's judgement, in its order: name, what passing it means.
+ */
+#define LINK_STEPS(X)                                                                              \
+    X(ADDRESS, "address", "the path can be read")                                                  \
+    X(TOKEN, "token", "one token, a signed JWS in compact form")                                   \
+    X(HEADER, "header", "alg and kid stand in it, and nothing that is refused")                    \
+    X(ISSUER, "issuer", "iss is a configured issuer")                                              \
+    X(KEY, "key", "the issuer's key set has the kid, for this alg")                                \
+    X(SIGNATURE, "signature", "the key signed this token")                                         \
+    X(CLAIMS, "claims", "every claim is known, well formed and enforced")                          \
+    X(TIMES, "times", "nbf has come, exp has not, and is not too far away")                        \
+    X(PATH, "path", "the container covers the path, and the issuer may sign for it")
+
+enum link_step {
+#define X(name, word, text) LINK_STEP_##name,
+    LINK_STEPS(X)
+#undef X
+        LINK_STEP_COUNT
+};
+
+enum link_state { LINK_NOT_REACHED, LINK_PASSED, LINK_FAILED };
+
+struct link_facts {
+    const struct config *config;        /* borrows */
+    int64_t now;                        /* seconds since 1970 */
+    struct token_target target;         /* .package borrows the link */
+    json_t *header, *claims;            /* owns; NULL where they cannot be read */
+    const struct config_issuer *issuer; /* borrows; NULL where iss names none */
+    struct key_set *keys;               /* owns; the issuer's */
+    enum refusal refusal;               /* REFUSAL_NONE: the token's checks admit it */
+    enum link_state states[LINK_STEP_COUNT];
+    enum refusal refusals[LINK_STEP_COUNT]; /* why a step failed */
+};
+
+/*
+ * Judges a link: an http:// or https:// URL, or a path with its query. 0, or -EINVAL where `link`
+ * is neither, or -ENOMEM. `link` must outlive *out.
+ */
+int link_facts_create(struct link_facts **out, const struct config *config,
+                      const struct token_trust *trust, const char *link, int64_t now);
+void link_facts_destroy(struct link_facts **facts);
+
+/* A string claim or header member, NULL where it is absent or no string; borrows. */
+const char *link_facts_string(const json_t *object, const char *name);
+
+/* What people get wrong, each a sentence with the cure, as a JSON array of strings; the caller's.
+ */
+json_t *link_hints(const struct link_facts *facts);
+
+#endif

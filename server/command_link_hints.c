@@ -1,0 +1,347 @@
+/*
+ * The mistakes that people make when they sign links, recognised: each rule looks at the facts and
+ * adds a sentence with the cure. Called by `link explain` for refused links; where a guess can be
+ * proved (another key, an undecoded secret), it is proved before it is said.
+ */
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/command_link_facts.h"
+#include "server/trust.h"
+
+/* Seconds of the year 5138: what is larger was counted in milliseconds. */
+#define MILLISECONDS_FROM 100000000000
+
+static __attribute__((format(printf, 2, 3))) void hint(json_t *hints, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    json_array_append_new(hints, json_vsprintf(format, arguments));
+    va_end(arguments);
+}
+
+static bool is(const struct link_facts *facts, enum token_verdict verdict)
+{
+    return facts->refusal == refusal_of_verdict(verdict);
+}
+
+/* ---- claims -------------------------------------------------------------------------------------
+ */
+
+static void hint_times(const struct link_facts *facts, json_t *hints)
+{
+    static const char *const names[] = {"exp", "nbf", "iat"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        const json_t *value = json_object_get(facts->claims, names[i]);
+        if (json_is_string(value))
+            hint(hints, "%s is a string: write it as a number, without quotes", names[i]);
+        else if (json_is_real(value))
+            hint(hints, "%s has a fraction: write whole seconds", names[i]);
+        else if (json_integer_value(value) >= MILLISECONDS_FROM)
+            hint(hints, "%s counts milliseconds: divide by 1000; it is in seconds since 1970",
+                 names[i]);
+    }
+    if (is(facts, REFUSED_LIFETIME_TOO_LONG) &&
+        json_integer_value(json_object_get(facts->claims, "exp")) < MILLISECONDS_FROM)
+        hint(hints, "links may live %ju seconds here (link_lifetime_max_s)",
+             (uintmax_t)facts->config->link_lifetime_max_s);
+    if (is(facts, REFUSED_NOT_YET_VALID))
+        hint(hints, "if nbf was meant to be now, the storefront's clock runs ahead: correct it, or "
+                    "allow for it with nbf_leeway_s");
+}
+
+static void hint_missing(const struct link_facts *facts, json_t *hints)
+{
+    static const char *const required[] = {"iss", "exp", "cdniuc", "acct"};
+    for (size_t i = 0; facts->claims && i < sizeof(required) / sizeof(required[0]); i++) {
+        if (!json_object_get(facts->claims, required[i]))
+            hint(hints, "the claim %s is missing", required[i]);
+    }
+    if (json_object_get(facts->claims, "sub"))
+        hint(hints,
+             "sub is an encrypted claim in RFC 9246; name the account in acct, in the clear");
+}
+
+static void hint_limits(const struct link_facts *facts, json_t *hints)
+{
+    static const char *const limits[] = {"max_uses", "max_bytes", "rate",    "max_conns",
+                                         "resume",   "pace",      "filename"};
+    for (size_t i = 0;
+         is(facts, REFUSED_LIMIT_UNSUPPORTED) && i < sizeof(limits) / sizeof(limits[0]); i++) {
+        if (json_object_get(facts->claims, limits[i]))
+            hint(hints, "this version does not enforce %s, and so refuses it: leave it out",
+                 limits[i]);
+    }
+}
+
+static char *join(char *const *values, unsigned count)
+{
+    char *joined = strdup("");
+    for (unsigned i = 0; joined && i < count; i++) {
+        char *longer = NULL;
+        if (asprintf(&longer, "%s%s%s", joined, i > 0 ? ", " : "", values[i]) < 0)
+            longer = NULL;
+        free(joined);
+        joined = longer;
+    }
+    return joined;
+}
+
+static void hint_issuer(const struct link_facts *facts, json_t *hints)
+{
+    if (is(facts, REFUSED_ISSUER_UNKNOWN)) {
+        for (unsigned i = 0; i < facts->config->issuers_count; i++)
+            hint(hints, "issuer %s is configured with iss %s", facts->config->issuers[i].id,
+                 facts->config->issuers[i].iss);
+    }
+    if (!facts->issuer)
+        return;
+    if (is(facts, REFUSED_AUDIENCE_MISMATCH)) {
+        char *audiences = join(facts->issuer->audiences, facts->issuer->audiences_count);
+        if (facts->issuer->audiences_count == 0)
+            hint(hints, "issuer %s is configured without audiences: leave aud out",
+                 facts->issuer->id);
+        else if (audiences)
+            hint(hints, "aud must be one of: %s", audiences);
+        free(audiences);
+    }
+    if (is(facts, REFUSED_OUT_OF_ISSUER_PATHS)) {
+        char *prefixes = join(facts->issuer->prefixes, facts->issuer->prefixes_count);
+        if (prefixes)
+            hint(hints, "issuer %s may sign for: %s (prefixes in the configuration)",
+                 facts->issuer->id, prefixes);
+        free(prefixes);
+    }
+}
+
+/* ---- container ----------------------------------------------------------------------------------
+ */
+
+static int hex_value(char digit)
+{
+    if (digit >= '0' && digit <= '9')
+        return digit - '0';
+    if (digit >= 'A' && digit <= 'F')
+        return digit - 'A' + 10;
+    return digit >= 'a' && digit <= 'f' ? digit - 'a' + 10 : -1;
+}
+
+/* Undoes one layer of percent-encoding; false where there is none, or a bad one. */
+static bool decode_once(const char *text, char *out, size_t size)
+{
+    size_t length = 0;
+    bool escaped = false;
+    for (; *text; text++) {
+        if (length + 1 >= size)
+            return false;
+        if (*text != '%') {
+            out[length++] = *text;
+            continue;
+        }
+        int high = hex_value(text[1]), low = high < 0 ? -1 : hex_value(text[2]);
+        if (low < 0 || (high == 0 && low == 0))
+            return false;
+        out[length++] = (char)(high * 16 + low);
+        text += 2;
+        escaped = true;
+    }
+    out[length] = '\0';
+    return escaped;
+}
+
+/* Whether a container's path covers `path` as exact: or prefix: would. */
+static bool covers(bool prefix, const char *container, const char *path)
+{
+    return prefix ? strncmp(container, path, strlen(container)) == 0 : strcmp(container, path) == 0;
+}
+
+static void hint_container(const struct link_facts *facts, json_t *hints)
+{
+    char decoded[TOKEN_CONTAINER_MAX + 1];
+    const char *container = link_facts_string(facts->claims, "cdniuc");
+    if (!container)
+        return;
+    if (is(facts, REFUSED_CONTAINER_UNSUPPORTED) && container[0] == '/')
+        hint(hints, "cdniuc is a bare path: write exact:%s", container);
+    if (facts->states[LINK_STEP_PATH] != LINK_FAILED)
+        return;
+    bool prefix = strncmp(container, "prefix:", 7) == 0;
+    if (!prefix && strncmp(container, "exact:", 6) != 0)
+        return;
+    const char *value = strchr(container, ':') + 1, *path = facts->target.path;
+    if (decode_once(value, decoded, sizeof(decoded)) && covers(prefix, decoded, path))
+        hint(hints, "cdniuc is percent-encoded: it carries the decoded path, %s:%s",
+             prefix ? "prefix" : "exact", decoded);
+    else if (decode_once(path, decoded, sizeof(decoded)) && covers(prefix, value, decoded))
+        hint(hints, "the URL's path is percent-encoded twice: encode it once");
+    else if (!prefix && covers(true, value, path))
+        hint(hints, "exact: opens one file; to open a directory write prefix:/dir/");
+}
+
+/* ---- keys and signatures ------------------------------------------------------------------------
+ */
+
+static void hint_key(const struct link_facts *facts, json_t *hints)
+{
+    const char *kid = link_facts_string(facts->header, "kid");
+    if (!facts->keys || !facts->issuer)
+        return;
+    for (size_t i = 0; i < key_set_count(facts->keys); i++) {
+        const char *name = token_algorithm_name(key_set_algorithm(facts->keys, i));
+        if (is(facts, REFUSED_KEY_UNKNOWN) || is(facts, REFUSED_KEY_ID_MISSING))
+            hint(hints, "%s has the kid %s (%s)", facts->issuer->keys, key_set_kid(facts->keys, i),
+                 name);
+        else if (is(facts, REFUSED_ALGORITHM_REFUSED) && kid &&
+                 strcmp(kid, key_set_kid(facts->keys, i)) == 0)
+            hint(hints, "the key %s is an %s key: sign with alg %s", kid, name, name);
+    }
+}
+
+/* Whether `jwk`, under the kid that the token names, signed it. Nothing else of the token is
+ * judged. */
+static bool signed_by(const struct link_facts *facts, const json_t *jwk, const char *k)
+{
+    bool matches = false;
+    json_t *copy = json_deep_copy(jwk);
+    struct key_set *keys = NULL;
+    char error[16];
+    json_object_set(copy, "kid", json_object_get(facts->header, "kid"));
+    if (k)
+        json_object_set_new(copy, "k", json_string(k));
+    char *text = json_dumps(copy, JSON_COMPACT);
+    if (text && key_set_parse(&keys, text, strlen(text), error, sizeof(error)) == 0) {
+        const char *const prefixes[] = {"/"};
+        const struct token_issuer issuer = {.id = "x",
+                                            .iss = link_facts_string(facts->claims, "iss"),
+                                            .keys = keys,
+                                            .prefixes = prefixes,
+                                            .prefix_count = 1};
+        const struct token_policy policy = {.lifetime_max_s = 1, .public_origin = "http://x"};
+        struct token_trust *trust = NULL;
+        struct token *token = NULL;
+        if (token_trust_create(&trust, &issuer, 1, &policy, error, sizeof(error)) < 0) {
+            key_set_destroy(&keys);
+        } else {
+            enum token_verdict verdict =
+                token_verify(trust, facts->target.package, facts->target.package_length, &token);
+            /* The signature is checked before the claims: any later verdict says that it matched.
+             */
+            matches = verdict != REFUSED_BAD_SIGNATURE && verdict != REFUSED_ALGORITHM_REFUSED &&
+                      verdict != REFUSED_KEY_UNKNOWN;
+        }
+        token_destroy(&token);
+        token_trust_drop(&trust);
+    }
+    if (text)
+        key_text_free(&text);
+    json_decref(copy);
+    return matches;
+}
+
+/* RFC 4648 section 5, unpadded. */
+static void base64url(const char *text, char *out)
+{
+    static const char letters[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    size_t length = strlen(text);
+    for (size_t i = 0; i < length; i += 3) {
+        unsigned group = 0;
+        size_t bytes = length - i < 3 ? length - i : 3;
+        for (size_t j = 0; j < 3; j++)
+            group = group << 8 | (j < bytes ? (unsigned char)text[i + j] : 0U);
+        for (size_t j = 0; j <= bytes; j++)
+            *out++ = letters[group >> (18 - 6 * j) & 63];
+    }
+    *out = '\0';
+}
+
+static void try_key(const struct link_facts *facts, const json_t *jwk, json_t *hints)
+{
+    const char *kid = link_facts_string(facts->header, "kid");
+    const char *name = link_facts_string(jwk, "kid"), *k = link_facts_string(jwk, "k");
+    if (!name || !kid)
+        return;
+    if (strcmp(name, kid) != 0 && signed_by(facts, jwk, NULL))
+        hint(hints, "the key %s signed this token, but the header names %s: correct the kid", name,
+             kid);
+    if (!k || strcmp(name, kid) != 0)
+        return;
+    char *encoded = malloc(strlen(k) / 3 * 4 + 8);
+    if (!encoded)
+        return;
+    base64url(k, encoded);
+    if (signed_by(facts, jwk, encoded))
+        hint(hints, "the token was signed with the characters of k: base64url-decode k first, the "
+                    "key is the bytes that it stands for");
+    explicit_bzero(encoded, strlen(encoded));
+    free(encoded);
+}
+
+static void hint_signature(const struct link_facts *facts, json_t *hints)
+{
+    if (!is(facts, REFUSED_BAD_SIGNATURE) || !facts->issuer)
+        return;
+    const char *alg = link_facts_string(facts->header, "alg");
+    const char *dot = memrchr(facts->target.package, '.', facts->target.package_length);
+    size_t length = (size_t)(facts->target.package + facts->target.package_length - dot - 1);
+    /* RFC 7518 3.4: R and S, 32 bytes each. DER begins with 0x30, in base64url with M. */
+    if (alg && strcmp(alg, "ES256") == 0 && length != 86 && dot[1] == 'M')
+        hint(hints, "the signature is in DER: JWS wants R and S, 32 bytes each, one after the "
+                    "other");
+    char *text;
+    size_t text_length;
+    if (config_read_file(facts->issuer->keys, TRUST_KEYS_BYTES_MAX, &text, &text_length) < 0)
+        return;
+    json_t *set = json_loadb(text, text_length, 0, NULL);
+    const json_t *keys = json_object_get(set, "keys");
+    size_t before = json_array_size(hints);
+    for (size_t i = 0; i < json_array_size(keys); i++)
+        try_key(facts, json_array_get(keys, i), hints);
+    if (!keys && set)
+        try_key(facts, set, hints);
+    if (json_array_size(hints) == before)
+        hint(hints,
+             "no key of %s signed this token: has the storefront another file, or was the "
+             "token changed on its way?",
+             facts->issuer->keys);
+    json_decref(set);
+    explicit_bzero(text, text_length);
+    free(text);
+}
+
+/* ---- the link -----------------------------------------------------------------------------------
+ */
+
+static void hint_link(const struct link_facts *facts, json_t *hints)
+{
+    if (is(facts, REFUSED_TOKEN_MISSING))
+        hint(
+            hints,
+            "the URL has no parameter %s; a node would also look for Authorization: Bearer and for "
+            "a cookie of that name",
+            facts->config->token_attribute);
+    if (is(facts, REFUSED_TOKEN_MALFORMED))
+        hint(hints,
+             "was the URL cut off or changed when it was copied? A token has three parts with "
+             "dots between, in base64url without =");
+    if (facts->refusal == REFUSAL_PATH_INVALID)
+        hint(hints, "a node repairs no path: encode spaces and other bytes as %%XX, and leave out "
+                    "%%2F, backslashes, // and . or .. segments");
+}
+
+json_t *link_hints(const struct link_facts *facts)
+{
+    json_t *hints = json_array();
+    if (facts->refusal == REFUSAL_NONE)
+        return hints;
+    hint_link(facts, hints);
+    hint_issuer(facts, hints);
+    hint_key(facts, hints);
+    hint_signature(facts, hints);
+    hint_missing(facts, hints);
+    hint_times(facts, hints);
+    hint_limits(facts, hints);
+    hint_container(facts, hints);
+    return hints;
+}

@@ -1,0 +1,286 @@
+/*
+ * `tollgate link sign`: signs one link for each --path with a key from a file and prints the URLs.
+ * Called by tollgate_main; it asks no node, so a storefront's machine needs nothing else.
+ */
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "server/cli.h"
+#include "server/trust.h"
+#include "tokens/tokens.h"
+
+#define PATHS_MAX 1000
+
+enum {
+    OPTION_PREFIX = 256,
+    OPTION_NOT_BEFORE,
+    OPTION_JTI,
+    OPTION_KID,
+    OPTION_AUDIENCE,
+    OPTION_ORIGIN,
+    OPTION_ATTRIBUTE
+};
+
+struct sign_arguments {
+    const char *key, *issuer, *account, *jti, *kid, *audience, *origin, *attribute;
+    const char *paths[PATHS_MAX];
+    size_t path_count;
+    int64_t now, exp, nbf;
+    bool prefix;
+};
+
+static const struct argp_option options[] = {
+    {"key", 'k', "FILE", 0, "The private key set (required)", 0},
+    {"issuer", 'i', "ISS", 0, "The iss claim, as configured for the issuer (required)", 0},
+    {"account", 'a', "NAME", 0, "Whose account pays (required)", 0},
+    {"path", 'p', "/FILE", 0, "The file, as it is named beneath the media root; may be repeated",
+     0},
+    {"prefix", OPTION_PREFIX, NULL, 0, "Each --path is a directory: the link opens all beneath", 0},
+    {"expires-in", 'e', "DURATION", 0, "How long the link lives: 30s, 15m, 1h, 7d (required)", 0},
+    {"not-before", OPTION_NOT_BEFORE, "DURATION", 0, "The link opens only after this time", 0},
+    {"jti", OPTION_JTI, "ID", 0, "Names the link, for revocation; auto makes a random one each", 0},
+    {"kid", OPTION_KID, "KID", 0, "The key to sign with (default: the first that can)", 0},
+    {"audience", OPTION_AUDIENCE, "AUD", 0, "The aud claim, where the node has audiences", 0},
+    {"origin", OPTION_ORIGIN, "URL", 0, "What the URL begins with (http://127.0.0.1:8080)", 0},
+    {"attribute", OPTION_ATTRIBUTE, "NAME", 0, "The URL parameter (URISigningPackage)", 0},
+    {0},
+};
+
+/* "90s", "15m", "1h", "7d": seconds, at most a hundred years. */
+static int64_t duration_of(const struct argp_state *state, const char *option, const char *text)
+{
+    static const struct {
+        char letter;
+        int64_t seconds;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
+    size_t digits = strspn(text, "0123456789");
+    if (digits > 0 && digits < 11 && text[digits] != '\0' && text[digits + 1] == '\0') {
+        for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+            int64_t count = strtoll(text, NULL, 10);
+            if (units[i].letter == text[digits] && count > 0 &&
+                count <= INT64_C(3153600000) / units[i].seconds)
+                return count * units[i].seconds;
+        }
+    }
+    argp_error(state, "%s %s: no duration; give a number and a unit, such as 30s, 15m, 1h or 7d",
+               option, text);
+    return 0;
+}
+
+static void check_length(const struct argp_state *state, const char *option, const char *value,
+                         size_t maximum)
+{
+    if (!value)
+        argp_error(state, "%s is missing", option);
+    else if (value[0] == '\0' || strlen(value) > maximum)
+        argp_error(state, "%s: give 1 to %zu bytes", option, maximum);
+}
+
+static void check_arguments(const struct argp_state *state, const struct sign_arguments *arguments)
+{
+    check_length(state, "--key", arguments->key, 4095);
+    check_length(state, "--issuer", arguments->issuer, TOKEN_ISS_MAX);
+    check_length(state, "--account", arguments->account, TOKEN_ACCOUNT_MAX);
+    if (arguments->jti)
+        check_length(state, "--jti", arguments->jti, TOKEN_JTI_MAX);
+    if (arguments->audience)
+        check_length(state, "--audience", arguments->audience, TOKEN_ISS_MAX);
+    if (arguments->path_count == 0)
+        argp_error(state, "--path is missing; name a file, such as --path /song.mp3");
+    if (arguments->exp == 0)
+        argp_error(state, "--expires-in is missing; give a duration such as 1h");
+    if (arguments->nbf >= arguments->exp)
+        argp_error(state, "--not-before is not before --expires-in: the link would never open");
+    size_t length = strlen(arguments->origin);
+    if (length == 0 || arguments->origin[length - 1] == '/')
+        argp_error(state, "--origin %s: write it without the last slash", arguments->origin);
+}
+
+static void add_path(const struct argp_state *state, struct sign_arguments *arguments,
+                     const char *path)
+{
+    if (arguments->path_count == PATHS_MAX)
+        argp_error(state, "--path: %d at most in one call", PATHS_MAX);
+    arguments->paths[arguments->path_count++] = path;
+}
+
+static error_t parse(int key, char *argument, struct argp_state *state)
+{
+    struct sign_arguments *arguments = state->input;
+    switch (key) {
+    case 'k':
+        arguments->key = argument;
+        return 0;
+    case 'i':
+        arguments->issuer = argument;
+        return 0;
+    case 'a':
+        arguments->account = argument;
+        return 0;
+    case 'p':
+        add_path(state, arguments, argument);
+        return 0;
+    case OPTION_PREFIX:
+        arguments->prefix = true;
+        return 0;
+    case 'e':
+        arguments->exp = arguments->now + duration_of(state, "--expires-in", argument);
+        return 0;
+    case OPTION_NOT_BEFORE:
+        arguments->nbf = arguments->now + duration_of(state, "--not-before", argument);
+        return 0;
+    case OPTION_JTI:
+        arguments->jti = argument;
+        return 0;
+    case OPTION_KID:
+        arguments->kid = argument;
+        return 0;
+    case OPTION_AUDIENCE:
+        arguments->audience = argument;
+        return 0;
+    case OPTION_ORIGIN:
+        arguments->origin = argument;
+        return 0;
+    case OPTION_ATTRIBUTE:
+        arguments->attribute = argument;
+        return 0;
+    case ARGP_KEY_ARG:
+        argp_error(state, "%s: files are named with --path", argument);
+        return EINVAL;
+    case ARGP_KEY_END:
+        check_arguments(state, arguments);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* 128 random bits in hex. */
+static int random_jti(char *text, size_t size)
+{
+    unsigned char bytes[16];
+    if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
+        return -EIO;
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        snprintf(text + 2 * i, size - 2 * i, "%02x", bytes[i]);
+    return 0;
+}
+
+/*
+ * The path as the URL has it. What a node would refuse for every token is refused here, by the code
+ * that the node uses.
+ */
+static int encode_path(const char *command, const struct sign_arguments *arguments,
+                       const char *path, char *encoded, size_t size)
+{
+    static struct token_target target;
+    size_t length = strlen(path);
+    if (path[0] != '/')
+        return cli_fail(EX_USAGE, command,
+                        "--path %s: begins with no slash; the media root is /, so write /%s", path,
+                        path);
+    if (arguments->prefix && path[length - 1] != '/')
+        return cli_fail(EX_USAGE, command, "--path %s: a directory for --prefix ends with a slash",
+                        path);
+    int written = token_path_encode(path, length, encoded, size);
+    enum token_target_error failure =
+        written < 0 ? TOKEN_TARGET_TOO_LONG
+                    : token_target_parse(encoded, (size_t)written, arguments->attribute, &target);
+    if (failure == TOKEN_TARGET_TOO_LONG || length + strlen("prefix:") > TOKEN_CONTAINER_MAX)
+        return cli_fail(EX_DATAERR, command, "--path %.64s...: %zu bytes are too long", path,
+                        length);
+    if (failure != TOKEN_TARGET_OK || target.path_length != length ||
+        memcmp(target.path, path, length) != 0)
+        return cli_fail(EX_DATAERR, command,
+                        "--path %s: no node would serve it (control bytes, a backslash, or a . or "
+                        ".. segment); rename the file",
+                        path);
+    return EX_OK;
+}
+
+static int fail_sign(const char *command, const struct sign_arguments *arguments,
+                     const struct key_set *keys, int failure)
+{
+    if (failure != -ENOKEY)
+        return cli_fail(failure == -ENOMEM ? EX_SOFTWARE : EX_DATAERR, command,
+                        "not signed: %s; "
+                        "are issuer, account and jti free of control characters?",
+                        strerror(-failure));
+    if (!arguments->kid)
+        return cli_fail(EX_DATAERR, command,
+                        "%s: holds no key that can sign; is it the public key set? The private one "
+                        "signs",
+                        arguments->key);
+    cli_fail(EX_DATAERR, command, "%s: has no key %s that can sign; it has:", arguments->key,
+             arguments->kid);
+    for (size_t i = 0; i < key_set_count(keys); i++)
+        fprintf(stderr, "  %s (%s%s)\n", key_set_kid(keys, i),
+                token_algorithm_name(key_set_algorithm(keys, i)),
+                key_set_can_sign(keys, i) ? "" : ", public half only");
+    return EX_DATAERR;
+}
+
+static int sign_path(const char *command, const struct sign_arguments *arguments,
+                     const struct key_set *keys, const char *path)
+{
+    char encoded[3 * TOKEN_CONTAINER_MAX + 1], container[TOKEN_CONTAINER_MAX + 16], jti[40];
+    int code = encode_path(command, arguments, path, encoded, sizeof(encoded));
+    if (code != EX_OK)
+        return code;
+    snprintf(container, sizeof(container), "%s:%s", arguments->prefix ? "prefix" : "exact", path);
+    bool random = arguments->jti && strcmp(arguments->jti, "auto") == 0;
+    if (random && random_jti(jti, sizeof(jti)) < 0)
+        return cli_fail(EX_SOFTWARE, command, "no random bytes for a jti");
+    const struct token_grant grant = {
+        .iss = arguments->issuer,
+        .account = arguments->account,
+        .container = container,
+        .jti = random ? jti : arguments->jti,
+        .audience = arguments->audience,
+        .exp = arguments->exp,
+        .nbf = arguments->nbf,
+        .iat = arguments->now,
+    };
+    char *jws = NULL;
+    int result = token_sign(keys, arguments->kid, &grant, &jws);
+    if (result < 0)
+        return fail_sign(command, arguments, keys, result);
+    printf("%s%s?%s=%s\n", arguments->origin, encoded, arguments->attribute, jws);
+    free(jws);
+    return EX_OK;
+}
+
+int command_link_sign(int argc, char **argv)
+{
+    static const struct argp argp = {
+        .options = options,
+        .parser = parse,
+        .doc = "Signs a link for each --path and prints its URL. The node's account is ID/NAME, ID "
+               "being "
+               "the short name of the issuer that is configured with this iss.",
+    };
+    struct sign_arguments *arguments = calloc(1, sizeof(*arguments));
+    if (!arguments)
+        return cli_fail(EX_SOFTWARE, argv[0], "out of memory");
+    arguments->now = (int64_t)time(NULL);
+    arguments->origin = "http://127.0.0.1:8080";
+    arguments->attribute = "URISigningPackage";
+    cli_parse(&argp, argc, argv, arguments);
+    struct key_set *keys;
+    char error[1024];
+    int code = EX_OK;
+    int result = trust_keys_load(arguments->key, &keys, error, sizeof(error));
+    if (result < 0)
+        code = cli_fail(result == -EINVAL ? EX_DATAERR : EX_NOINPUT, argv[0], "%s", error);
+    for (size_t i = 0; code == EX_OK && i < arguments->path_count; i++)
+        code = sign_path(argv[0], arguments, keys, arguments->paths[i]);
+    key_set_destroy(&keys);
+    free(arguments);
+    return code;
+}

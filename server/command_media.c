@@ -1,0 +1,222 @@
+/*
+ * `tollgate media scan`: hashes the library ahead of its first requests, so that every file has its
+ * validator from the start. It needs no running node; where one runs, both may add to the store of
+ * hashes, which is made for several processes. What it does is media_scan's; this file only tells
+ * how far it is.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "server/byte_count.h"
+#include "server/cli.h"
+#include "server/command_admin.h"
+#include "server/config.h"
+#include "storage/media/media.h"
+
+#define REDRAW_MS  100
+#define PATH_SHOWN 48 /* of a path on the progress line: its end tells most */
+
+enum { OPTION_JSON = 256 };
+
+struct arguments {
+    struct cli_location location;
+    const char *action;
+    bool json;
+};
+
+static const struct argp_option options[] = {
+    {"json", OPTION_JSON, NULL, 0, "Print only the summary, as JSON", 0},
+    {0},
+};
+
+static error_t parse(int key, char *argument, struct argp_state *state)
+{
+    struct arguments *arguments = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &arguments->location;
+        return 0;
+    case OPTION_JSON:
+        arguments->json = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (state->arg_num > 0 || strcmp(argument, "scan") != 0) {
+            argp_error(state, "%s: there is only `tollgate media scan`", argument);
+        }
+        arguments->action = argument;
+        return 0;
+    case ARGP_KEY_NO_ARGS:
+        argp_error(state, "what is to be done? `tollgate media scan`");
+        return EINVAL;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_child children[] = {CLI_CONFIG_CHILD, {0}};
+static const struct argp media_argp = {
+    .options = options,
+    .parser = parse,
+    .args_doc = "scan",
+    .doc = "Hashes the files beneath media_root that are not known yet. Stopped and started again, "
+           "it goes on where it was; a node may run meanwhile."
+           "\v"
+           "After a delivery of new files:\n"
+           "  tollgate media scan --config tollgate.yaml\n",
+    .children = children,
+};
+
+struct scan {
+    const char *command;
+    bool json, live;
+    uint64_t drawn_ms, hashed_before, failed;
+    struct media_scan_progress last;
+};
+
+static uint64_t monotonic_ms(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static void erase_line(const struct scan *scan)
+{
+    if (scan->live) {
+        fputs("\r\033[K", stdout);
+    }
+}
+
+static void draw_line(struct scan *scan, const struct media_scan_progress *progress)
+{
+    char done[BYTE_COUNT_SIZE];
+    char total[BYTE_COUNT_SIZE];
+    uint64_t now_ms = monotonic_ms();
+    if (now_ms - scan->drawn_ms < REDRAW_MS) {
+        return;
+    }
+    scan->drawn_ms = now_ms;
+    byte_count_write((int64_t)progress->bytes_done, done);
+    byte_count_write((int64_t)progress->bytes_total, total);
+    size_t length = strlen(progress->path);
+    const char *shown = progress->path + (length > PATH_SHOWN ? length - PATH_SHOWN : 0);
+    /* Not from the middle of a character of UTF-8. */
+    while (((unsigned char)*shown & 0xc0) == 0x80) {
+        shown++;
+    }
+    erase_line(scan);
+    printf("%" PRIu64 "/%" PRIu64 " files, %s of %s  ", progress->files_done, progress->files_total,
+           done, total);
+    command_print_text(stdout, shown);
+    (void)fflush(stdout);
+}
+
+static int tell(void *context, const struct media_scan_progress *progress)
+{
+    struct scan *scan = context;
+    bool hashed = progress->files_hashed > scan->hashed_before;
+    if (progress->error != 0) {
+        scan->failed++;
+        erase_line(scan);
+        (void)fflush(stdout);
+        fprintf(stderr, "%s: ", scan->command);
+        command_print_text(stderr, progress->path);
+        fprintf(stderr, ": %s; it has no validator until it can be read\n",
+                strerror(-progress->error));
+    } else if (scan->live) {
+        draw_line(scan, progress);
+    } else if (!scan->json && hashed) {
+        printf("%s ", progress->etag);
+        command_print_text(stdout, progress->path);
+        putchar('\n');
+    }
+    scan->hashed_before = progress->files_hashed;
+    scan->last = *progress;
+    return 0;
+}
+
+static int print_summary(const struct scan *scan)
+{
+    const struct media_scan_progress *last = &scan->last;
+    uint64_t failed_files = scan->failed < last->files_done ? scan->failed : last->files_done;
+    uint64_t known = last->files_done - last->files_hashed - failed_files;
+    if (scan->json) {
+        json_t *value =
+            json_pack("{s:I, s:I, s:I, s:I, s:I}", "files", (json_int_t)last->files_done, "bytes",
+                      (json_int_t)last->bytes_done, "hashed", (json_int_t)last->files_hashed,
+                      "known", (json_int_t)known, "failed", (json_int_t)scan->failed);
+        int code = command_print_json(scan->command, value);
+        json_decref(value);
+        return code;
+    }
+    char bytes[BYTE_COUNT_SIZE];
+    byte_count_write((int64_t)last->bytes_done, bytes);
+    erase_line(scan);
+    printf("%" PRIu64 " files, %" PRIu64 " bytes (%s): %" PRIu64 " hashed now, %" PRIu64
+           " known before, %" PRIu64 " failed\n",
+           last->files_done, last->bytes_done, bytes, last->files_hashed, known, scan->failed);
+    return EX_OK;
+}
+
+/* The hashes are kept there: without it a scan would be forgotten when it ends. */
+static int prepare_state_dir(const char *command, const char *state_dir)
+{
+    if (mkdir(state_dir, 0700) != 0 && errno != EEXIST) {
+        return cli_fail(EX_CANTCREAT, command, "create %s: %s; choose another state_dir", state_dir,
+                        strerror(errno));
+    }
+    if (access(state_dir, W_OK | X_OK) != 0) {
+        return cli_fail(EX_CANTCREAT, command,
+                        "%s: %s; the hashes are kept there: run this as the node's user", state_dir,
+                        strerror(errno));
+    }
+    return EX_OK;
+}
+
+static int scan_library(const struct config *config, struct scan *scan)
+{
+    struct media_options media_options = {.root = config->media_root,
+                                          .state_dir = config->state_dir,
+                                          .hash_queue_max = 1, /* nothing is queued by a scan */
+                                          .hash_entries_max = (uint32_t)config->hash_entries_max};
+    char error[512];
+    struct media *media = NULL;
+    if (media_open(&media, &media_options, error, sizeof error) != 0) {
+        return cli_fail(EX_NOINPUT, scan->command, "%s", error);
+    }
+    int result = media_scan(media, tell, scan);
+    media_close(&media);
+    if (result < 0) {
+        erase_line(scan);
+        return cli_fail(EX_IOERR, scan->command, "media root %s: %s; let this user read it",
+                        config->media_root, strerror(-result));
+    }
+    int code = print_summary(scan);
+    return code == EX_OK && scan->failed > 0 ? EX_IOERR : code;
+}
+
+int command_media(int argc, char **argv)
+{
+    struct arguments arguments = {0};
+    cli_parse(&media_argp, argc, argv, &arguments);
+    struct config *config = NULL;
+    int code = cli_config_load(argv[0], &arguments.location, &config);
+    if (code != EX_OK) {
+        return code;
+    }
+    struct scan scan = {.command = argv[0],
+                        .json = arguments.json,
+                        .live = !arguments.json && isatty(STDOUT_FILENO) == 1};
+    code = prepare_state_dir(argv[0], config->state_dir);
+    if (code == EX_OK) {
+        code = scan_library(config, &scan);
+    }
+    config_destroy(&config);
+    return code;
+}

@@ -1,0 +1,90 @@
+/*
+ * The node's configuration: one table of keys (config_table.h) makes the YAML schema, the defaults,
+ * the checks, `tollgate serve --print-config-reference` and the manual. Read once at start by
+ * `serve`, and by the other subcommands to find the admin socket. It opens nothing: whoever owns a
+ * thing opens it.
+ */
+#ifndef TOLLGATE_SERVER_CONFIG_H
+#define TOLLGATE_SERVER_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+struct config_issuer {
+    char *id;        /* [a-z0-9-]{1,32} */
+    char *iss;       /* the claim's value */
+    char *keys;      /* path of its JWKS */
+    char **prefixes; /* path prefixes that it may sign for */
+    unsigned prefixes_count;
+    char **audiences;
+    unsigned audiences_count;
+};
+
+/* Fields in the order of config_table.h; strings are never NULL after config_load (default "" where
+ * optional). */
+struct config {
+    char *listen;        /* "127.0.0.1:8080", "[::1]:8080", ":8080" */
+    char *public_origin; /* "http://127.0.0.1:8080" */
+    char *media_root;
+    char *state_dir;
+    char *node;  /* [a-z0-9-]{1,32} */
+    char *redis; /* "embedded", "unix:/path", "host:port" */
+    char *redis_user;
+    char *redis_password_file;
+    char *token_attribute;    /* "URISigningPackage" */
+    char *log_level;          /* error, warning, info, debug */
+    uint64_t workers;         /* 0: auto */
+    uint64_t connections_max; /* of the node */
+    uint64_t head_bytes_max;  /* of a request head */
+    uint64_t head_timeout_ms;
+    uint64_t idle_timeout_ms;
+    uint64_t stall_timeout_ms; /* no acknowledgement for so long while a response is under way */
+    uint64_t stop_timeout_ms;  /* how long transfers may finish after SIGTERM */
+    uint64_t link_lifetime_max_s;
+    uint64_t nbf_leeway_s;
+    uint64_t grant_validity_ms;
+    uint64_t grant_slice_bytes;
+    uint64_t admission_timeout_ms; /* Redis must have answered by then: 503 */
+    uint64_t tokens_max;           /* remembered tokens per worker */
+    uint64_t open_files_max;       /* per worker */
+    uint64_t revalidate_ms;
+    uint64_t hash_entries_max;
+    uint64_t windows_max; /* downloads open at once on the node */
+    uint64_t accounts_max;
+    uint64_t journal_segment_bytes;
+    uint64_t journal_mark_ms;
+    struct config_issuer *issuers;
+    unsigned issuers_count;
+};
+
+/*
+ * Reads a YAML file. Relative paths in it are taken from the file's own directory. 0, or a negative
+ * errno with a message of one or more lines, each "FILE:LINE: what is wrong; the cure", in `error`.
+ * *out is the caller's.
+ */
+int config_load(struct config **out, const char *path, char *error, size_t error_size);
+void config_destroy(struct config **config);
+
+/*
+ * Puts another listen address in place of the file's, as `serve --listen` does; a public_origin
+ * that was derived from listen follows it. 0, or -EINVAL or -ENOMEM with one sentence in `error`.
+ */
+int config_set_listen(struct config *config, const char *listen, char *error, size_t error_size);
+
+/* Prints the table (key, type, default, bounds, unit, help) as commented YAML: a complete example.
+ */
+void config_print_reference(FILE *out);
+
+/* state_dir + "/admin.sock" into `path`; -ENAMETOOLONG where it passes a Unix socket's 107 bytes.
+ */
+int config_admin_socket(const struct config *config, char *path, size_t size);
+
+/*
+ * Reads a small file whole: the configuration, a key set, a key. *text is NUL-terminated and the
+ * caller's (free()). 0 or a negative errno; -EFBIG past size_max bytes.
+ */
+int config_read_file(const char *path, size_t size_max, char **text, size_t *length);
+
+#endif

@@ -1,0 +1,247 @@
+/*
+ * The checks of a configuration that a length or a bound cannot express: addresses, names,
+ * prefixes, and what must agree across keys. Called by config_load once every value is converted;
+ * it never changes a value, apart from config_set_listen, which is the command line's.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/config_internal.h"
+#include "server/log.h"
+
+#define NAME_BYTES "abcdefghijklmnopqrstuvwxyz0123456789-"
+
+static bool is_name(const char *text)
+{
+    size_t length = strspn(text, NAME_BYTES);
+    return length > 0 && length <= 32 && text[length] == '\0';
+}
+
+static bool is_port(const char *text)
+{
+    size_t digits = strspn(text, "0123456789");
+    return digits > 0 && digits <= 5 && text[digits] == '\0' && strtoul(text, NULL, 10) <= 65535;
+}
+
+const char *config_check_listen(const char *listen)
+{
+    static const char shape[] = "is no address and port; write 127.0.0.1:8080, [::1]:8080 or :8080";
+    const char *colon = strrchr(listen, ':');
+    char host[64];
+    if (!colon || !is_port(colon + 1) || (size_t)(colon - listen) >= sizeof(host))
+        return shape;
+    size_t length = (size_t)(colon - listen);
+    memcpy(host, listen, length);
+    host[length] = '\0';
+    unsigned char address[sizeof(struct in6_addr)];
+    if (length == 0)
+        return NULL;
+    if (host[0] == '[' && host[length - 1] == ']') {
+        host[length - 1] = '\0';
+        return inet_pton(AF_INET6, host + 1, address) == 1 ? NULL : shape;
+    }
+    return inet_pton(AF_INET, host, address) == 1 ? NULL : shape;
+}
+
+char *config_origin_of(const char *listen)
+{
+    const char *port = strrchr(listen, ':');
+    bool all = port == listen || strncmp(listen, "0.0.0.0:", 8) == 0;
+    char *origin = NULL;
+    if (asprintf(&origin, "http://%s", all ? "127.0.0.1" : listen) < 0)
+        return NULL;
+    if (!all)
+        return origin;
+    char *whole = NULL;
+    if (asprintf(&whole, "%s%s", origin, port) < 0)
+        whole = NULL;
+    free(origin);
+    return whole;
+}
+
+int config_set_listen(struct config *config, const char *listen, char *error, size_t error_size)
+{
+    const char *wrong = config_check_listen(listen);
+    if (wrong) {
+        snprintf(error, error_size, "%s %s", listen, wrong);
+        return -EINVAL;
+    }
+    char *before = config_origin_of(config->listen), *after = config_origin_of(listen);
+    char *copy = strdup(listen);
+    if (!before || !after || !copy) {
+        free(before);
+        free(after);
+        free(copy);
+        snprintf(error, error_size, "out of memory");
+        return -ENOMEM;
+    }
+    if (strcmp(before, config->public_origin) == 0) {
+        char *old = config->public_origin;
+        config->public_origin = after;
+        after = old;
+    }
+    free(before);
+    free(after);
+    free(config->listen);
+    config->listen = copy;
+    return 0;
+}
+
+/* What is checked, with what the messages need to say where. */
+struct check {
+    const struct config *config;
+    const struct config_document *document;
+    struct config_errors *errors;
+};
+
+#define REFUSE(check, key, ...)                                                                    \
+    config_error((check)->errors, config_document_line((check)->document, -1, key, -1),            \
+                 key ": " __VA_ARGS__)
+
+/* RFC 3986 section 3: scheme://authority, and nothing after it. */
+static void check_origin(const struct check *check)
+{
+    const char *origin = check->config->public_origin;
+    if (origin[0] == '\0')
+        return;
+    const char *authority = strncmp(origin, "https://", 8) == 0  ? origin + 8
+                            : strncmp(origin, "http://", 7) == 0 ? origin + 7
+                                                                 : NULL;
+    if (!authority || authority[0] == '\0')
+        REFUSE(check, "public_origin",
+               "\"%s\" is no http:// or https:// origin; write https://media.example", origin);
+    else if (strpbrk(authority, "/?#@ \"<>\\^`{|}"))
+        REFUSE(check, "public_origin",
+               "\"%s\" has more than scheme, host and port; leave out the path, the last slash too",
+               origin);
+}
+
+static void check_redis(const struct check *check)
+{
+    const char *redis = check->config->redis;
+    if (strcmp(redis, "embedded") == 0) {
+        if (check->config->redis_user[0] != '\0')
+            REFUSE(check, "redis_user", "the embedded Redis has no users; remove it");
+        if (check->config->redis_password_file[0] != '\0')
+            REFUSE(check, "redis_password_file", "the embedded Redis has no password; remove it");
+        return;
+    }
+    if (check->config->redis_user[0] != '\0' && check->config->redis_password_file[0] == '\0')
+        REFUSE(check, "redis_user", "a user needs a password; add redis_password_file: FILE");
+    if (strncmp(redis, "unix:", 5) == 0 && redis[5] != '\0')
+        return;
+    const char *colon = strrchr(redis, ':');
+    if (!colon || colon == redis || !is_port(colon + 1) || strtoul(colon + 1, NULL, 10) == 0)
+        REFUSE(check, "redis",
+               "\"%s\" is no address; write embedded, unix:/run/redis.sock or 10.0.0.5:6379",
+               redis);
+}
+
+static void check_names(const struct check *check)
+{
+    const struct config *config = check->config;
+    const char *wrong = config_check_listen(config->listen);
+    if (wrong)
+        REFUSE(check, "listen", "\"%s\" %s", config->listen, wrong);
+    if (!is_name(config->node))
+        REFUSE(check, "node", "\"%s\" is no name; use 1 to 32 of a-z, 0-9 and -", config->node);
+    /* RFC 9110 5.6.2 has more token bytes; these also stand in a path parameter and a cookie's
+     * name. */
+    const char *attribute = config->token_attribute;
+    if (attribute[strspn(attribute, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                    "0123456789_-")] != '\0')
+        REFUSE(check, "token_attribute", "\"%s\" is no name; use letters, digits, _ and -",
+               attribute);
+    enum log_level level;
+    if (log_level_parse(config->log_level, &level) < 0)
+        REFUSE(check, "log_level", "\"%s\" is no level; write error, warning, info or debug",
+               config->log_level);
+}
+
+static void check_agreement(const struct check *check)
+{
+    const struct config *config = check->config;
+    char path[108];
+    if (config_admin_socket(config, path, sizeof(path)) < 0)
+        REFUSE(check, "state_dir",
+               "\"%.128s\" is too long for the Unix sockets in it (107 bytes with the name); use a "
+               "shorter path",
+               config->state_dir);
+    if (config->journal_segment_bytes % 4096 != 0)
+        REFUSE(check, "journal_segment_bytes", "%ju is no multiple of 4096; write %ju",
+               (uintmax_t)config->journal_segment_bytes,
+               (uintmax_t)((config->journal_segment_bytes + 4095) / 4096 * 4096));
+    if (config->admission_timeout_ms > config->grant_validity_ms)
+        REFUSE(check, "admission_timeout_ms",
+               "%ju is longer than grant_validity_ms (%ju): a grant could be over before it "
+               "arrives; make it shorter",
+               (uintmax_t)config->admission_timeout_ms, (uintmax_t)config->grant_validity_ms);
+}
+
+static void check_prefix(const struct check *check, int issuer, unsigned entry, const char *prefix)
+{
+    size_t length = strlen(prefix);
+    unsigned line = config_document_line(check->document, issuer, "prefixes", (int)entry);
+    if (length == 0 || prefix[0] != '/' || prefix[length - 1] != '/')
+        config_error(check->errors, line,
+                     "issuers[%d].prefixes: \"%s\" does not start and end with a slash; write a "
+                     "directory such as /music/, or / for all",
+                     issuer, prefix);
+    else if (length > 1024)
+        config_error(check->errors, line,
+                     "issuers[%d].prefixes: an entry is %zu bytes long; paths have 1024 at most",
+                     issuer, length);
+}
+
+static void check_unique(const struct check *check, int issuer, const char *key, const char *value,
+                         const char *before, int index_before)
+{
+    if (strcmp(value, before) != 0)
+        return;
+    config_error(check->errors, config_document_line(check->document, issuer, key, -1),
+                 "issuers[%d].%s: \"%s\" is issuers[%d]'s too (line %u); give each its own", issuer,
+                 key, value, index_before,
+                 config_document_line(check->document, index_before, key, -1));
+}
+
+static void check_issuer(const struct check *check, int index)
+{
+    const struct config_issuer *issuer = &check->config->issuers[index];
+    if (!is_name(issuer->id))
+        config_error(check->errors, config_document_line(check->document, index, "id", -1),
+                     "issuers[%d].id: \"%s\" is no name; use 1 to 32 of a-z, 0-9 and -", index,
+                     issuer->id);
+    for (int before = 0; before < index; before++) {
+        const struct config_issuer *other = &check->config->issuers[before];
+        check_unique(check, index, "id", issuer->id, other->id, before);
+        /* The token's iss chooses the issuer: two with the same could not be told apart. */
+        check_unique(check, index, "iss", issuer->iss, other->iss, before);
+    }
+    for (unsigned i = 0; i < issuer->prefixes_count; i++)
+        check_prefix(check, index, i, issuer->prefixes[i]);
+    for (unsigned i = 0; i < issuer->audiences_count; i++) {
+        size_t length = strlen(issuer->audiences[i]);
+        if (length == 0 || length > 128)
+            config_error(
+                check->errors, config_document_line(check->document, index, "audiences", (int)i),
+                "issuers[%d].audiences: an entry is %zu bytes long; give 1 to 128", index, length);
+    }
+}
+
+void config_check(const struct config *config, const struct config_document *document,
+                  struct config_errors *errors)
+{
+    const struct check check = {config, document, errors};
+    check_names(&check);
+    check_origin(&check);
+    check_redis(&check);
+    check_agreement(&check);
+    if (config->issuers_count == 0)
+        REFUSE(&check, "issuers",
+               "there is none, so no link would be admitted; `tollgate key generate` prints the "
+               "lines to add");
+    for (unsigned i = 0; i < config->issuers_count; i++)
+        check_issuer(&check, (int)i);
+}

@@ -1,0 +1,78 @@
+/*
+ * Prints config_table.h as commented YAML: every key with its default, bounds, unit and help, in a
+ * form that config_load accepts as it stands. Called by `tollgate serve --print-config-reference`;
+ * it reads no file.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/config_internal.h"
+
+#define COLUMNS 100
+
+/* `text` as comment lines, broken between words. */
+static void print_comment(FILE *out, const char *indent, const char *text)
+{
+    size_t column = 0;
+    while (*text) {
+        size_t word = strcspn(text, " ");
+        if (column == 0 || column + 1 + word > COLUMNS) {
+            column = (size_t)fprintf(out, "%s%s#", column == 0 ? "" : "\n", indent);
+        }
+        fprintf(out, " %.*s", (int)word, text);
+        column += 1 + word;
+        text += word + strspn(text + word, " ");
+    }
+    fputc('\n', out);
+}
+
+/* Values that the example gives to keys that have no default. */
+static const char *example_of(const char *key)
+{
+    return strcmp(key, "media_root") == 0 ? "/srv/media" : "/var/lib/tollgate";
+}
+
+static void print_key(FILE *out, const struct config_key *key)
+{
+    print_comment(out, "", key->help);
+    if (key->type == CONFIG_NUMBER || key->type == CONFIG_AUTO) {
+        fprintf(out, "# %s: %" PRIu64 " to %" PRIu64 "%s; default %s\n%s: %s\n\n", key->unit,
+                key->minimum, key->maximum, key->type == CONFIG_AUTO ? ", or auto" : "",
+                key->standard, key->name, key->standard);
+        return;
+    }
+    const char *kind = key->type == CONFIG_PATH ? "path, relative to this file" : "text";
+    if (!key->standard)
+        fprintf(out, "# %s; required\n%s: %s\n\n", kind, key->name, example_of(key->name));
+    else
+        fprintf(out, "# %s; default \"%s\"\n%s: \"%s\"\n\n", kind, key->standard, key->name,
+                key->standard);
+}
+
+void config_print_reference(FILE *out)
+{
+    fputs("# Tollgate's configuration: every key with its default. Only media_root, state_dir and\n"
+          "# issuers must be given; delete what you do not change.\n\n",
+          out);
+    for (size_t i = 0; i < config_key_count; i++)
+        print_key(out, &config_keys[i]);
+    static const char *const examples[][2] = {
+        {"id", "shop"},
+        {"iss", "https://shop.example"},
+        {"keys", "keys/shop-public.jwks"},
+        {"prefixes", "[\"/\"]"},
+        {"audiences", "[]"},
+    };
+    fputs("# Who may sign links; one entry for each storefront. Required.\nissuers:\n", out);
+    const char *lead = "  - ";
+    for (size_t i = 0; i < config_issuer_key_count; i++) {
+        const struct config_issuer_key *key = &config_issuer_keys[i];
+        const char *value = "\"\"";
+        for (size_t j = 0; j < sizeof(examples) / sizeof(examples[0]); j++)
+            value = strcmp(examples[j][0], key->name) == 0 ? examples[j][1] : value;
+        print_comment(out, "    ", key->help);
+        fprintf(out, "%s%s: %s\n", lead, key->name, value);
+        lead = "    ";
+    }
+}

@@ -1,0 +1,100 @@
+/*
+ * Every key of the configuration file, once: from these tables come the defaults, the bounds, the
+ * YAML schema, the messages and `tollgate serve --print-config-reference`. Included by the
+ * config_*.c files alone; whoever adds a key adds a row here and a field of the same name to struct
+ * config.
+ */
+#ifndef TOLLGATE_SERVER_CONFIG_TABLE_H
+#define TOLLGATE_SERVER_CONFIG_TABLE_H
+
+/* In place of a default: the key must be given. */
+#define CONFIG_REQUIRED NULL
+
+/*
+ * Types:
+ *   TEXT    a string; minimum and maximum are its length in bytes
+ *   PATH    a string, resolved against the configuration file's directory where relative; likewise
+ *   NUMBER  a whole number; minimum and maximum are its value
+ *   AUTO    a whole number, or `auto`, which is 0
+ *
+ * X(name, type, default, minimum, maximum, unit, help)
+ */
+#define CONFIG_KEYS(X)                                                                             \
+    X(listen, TEXT, "127.0.0.1:8080", 2, 64, "",                                                   \
+      "Address and port to serve on: 127.0.0.1:8080, [::1]:8080, or :8080 for all addresses.")     \
+    X(public_origin, TEXT, "", 0, 255, "",                                                         \
+      "Scheme and authority that clients see, such as https://media.example. The containers "      \
+      "hash: "                                                                                     \
+      "and regex: compare under it. Where empty: http:// and listen.")                             \
+    X(media_root, PATH, CONFIG_REQUIRED, 1, 4095, "",                                              \
+      "Directory of the files that are served. Nothing outside of it is ever opened.")             \
+    X(state_dir, PATH, CONFIG_REQUIRED, 1, 4095, "",                                               \
+      "Directory of the journal, the admin socket and the embedded Redis. One node each; keep it " \
+      "on a local disk and back it up.")                                                           \
+    X(node, TEXT, "node-1", 1, 32, "",                                                             \
+      "Name of this node, [a-z0-9-]. Nodes that share a Redis need different names.")              \
+    X(redis, TEXT, "embedded", 1, 511, "",                                                         \
+      "embedded: the node runs a private Redis. Otherwise the address of one: unix:/path or "      \
+      "host:port.")                                                                                \
+    X(redis_user, TEXT, "", 0, 255, "",                                                            \
+      "Redis user name (ACL). Empty: the default user. Needs redis_password_file.")                \
+    X(redis_password_file, PATH, "", 0, 4095, "",                                                  \
+      "File whose first line is the Redis password. Empty: none.")                                 \
+    X(token_attribute, TEXT, "URISigningPackage", 1, 64, "",                                       \
+      "Name of the URL parameter and of the cookie that carry the token.")                         \
+    X(log_level, TEXT, "info", 4, 7, "", "error, warning, info or debug.")                         \
+    X(workers, AUTO, "0", 0, 256, "threads", "Worker threads. auto (or 0): one per core.")         \
+    X(connections_max, NUMBER, "10000", 1, 1000000, "connections",                                 \
+      "Connections open at once on the node; further ones are refused.")                           \
+    X(head_bytes_max, NUMBER, "8192", 1024, 65536, "bytes",                                        \
+      "A request's head may be this long; the answer to a longer one is 431.")                     \
+    X(head_timeout_ms, NUMBER, "10000", 100, 600000, "milliseconds",                               \
+      "A request's head must have arrived whole within this time of its first byte.")              \
+    X(idle_timeout_ms, NUMBER, "60000", 100, 3600000, "milliseconds",                              \
+      "A connection without a request is closed after this time.")                                 \
+    X(stall_timeout_ms, NUMBER, "60000", 100, 3600000, "milliseconds",                             \
+      "A transfer is cut when the client has acknowledged nothing for this time.")                 \
+    X(stop_timeout_ms, NUMBER, "30000", 0, 3600000, "milliseconds",                                \
+      "After SIGTERM, transfers under way may finish within this time.")                           \
+    X(link_lifetime_max_s, NUMBER, "604800", 1, 315360000, "seconds",                              \
+      "A link whose exp is further away than this is refused.")                                    \
+    X(nbf_leeway_s, NUMBER, "0", 0, 300, "seconds",                                                \
+      "A link is admitted this much before its nbf, for storefronts whose clock runs ahead.")      \
+    X(grant_validity_ms, NUMBER, "30000", 100, 600000, "milliseconds",                             \
+      "How long bytes reserved from an account stay reserved. Bounds revocation while Redis is "   \
+      "out of reach.")                                                                             \
+    X(grant_slice_bytes, NUMBER, "16777216", 4096, 1099511627776, "bytes",                         \
+      "How many bytes are reserved from an account at a time.")                                    \
+    X(admission_timeout_ms, NUMBER, "2000", 10, 60000, "milliseconds",                             \
+      "Redis must have answered an admission within this time; else the client is told 503.")      \
+    X(tokens_max, NUMBER, "16384", 16, 16777216, "tokens per worker",                              \
+      "Verified tokens that a worker remembers.")                                                  \
+    X(open_files_max, NUMBER, "1024", 1, 1000000, "files per worker",                              \
+      "Files that a worker keeps open.")                                                           \
+    X(revalidate_ms, NUMBER, "1000", 0, 3600000, "milliseconds",                                   \
+      "An open file is held against the disk again after this time.")                              \
+    X(hash_entries_max, NUMBER, "1000000", 1, 4294967295, "files",                                 \
+      "Content hashes that are remembered.")                                                       \
+    X(windows_max, NUMBER, "32768", 1, 16777216, "downloads",                                      \
+      "Downloads open at once on the node.")                                                       \
+    X(accounts_max, NUMBER, "1000000", 1, 100000000, "accounts",                                   \
+      "Accounts that the node's journal can hold.")                                                \
+    X(journal_segment_bytes, NUMBER, "67108864", 65536, 4294967296, "bytes",                       \
+      "Size of one journal file; a multiple of 4096.")                                             \
+    X(journal_mark_ms, NUMBER, "100", 10, 1000, "milliseconds",                                    \
+      "How often the bytes of running downloads are written to the journal.")
+
+/*
+ * The keys of an entry of `issuers`. Kinds: TEXT and PATH as above, LIST a sequence of strings.
+ * X(name, kind, minimum, maximum, help): of a list, the minimum and maximum count.
+ */
+#define CONFIG_ISSUER_KEYS(X)                                                                      \
+    X(id, TEXT, 1, 32, "Short name, [a-z0-9-]; accounts are called ID/NAME.")                      \
+    X(iss, TEXT, 1, 128, "The value of the iss claim in the tokens that it signs.")                \
+    X(keys, PATH, 1, 4095, "Its key set, a JWKS file; `tollgate key generate` makes one.")         \
+    X(prefixes, LIST, 1, 64, "Paths that it may sign for; each starts and ends with a slash.")     \
+    X(audiences, LIST, 0, 16, "Values of aud that are this service. None: tokens carry no aud.")
+
+#define CONFIG_ISSUERS_MAX 1024
+
+#endif

@@ -1,0 +1,437 @@
+/*
+ * The state of a client's connection: accepting, receiving, reading heads one after the other, ending. See
+ * connection.h for the picture. It decides nothing about a request (request.c does) and sends nothing itself.
+ */
+#include "server/connection.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "server/check.h"
+#include "server/token_cache.h"
+
+/* ---- lists ---- */
+
+static struct connection_list *list_of(struct worker *worker, enum connection_link link)
+{
+    switch (link) {
+    case LINK_READY:
+        return &worker->ready;
+    case LINK_PARKED:
+        return &worker->parked;
+    case LINK_UNMETERED:
+        return &worker->unmetered;
+    case LINK_COUNT:
+        break;
+    }
+    check(!"a list");
+    return NULL;
+}
+
+void connection_link(struct worker *worker, struct connection *connection, enum connection_link link)
+{
+    struct connection_list *list = list_of(worker, link);
+    if (connection->linked[link])
+        return;
+    connection->linked[link] = true;
+    connection->previous[link] = NULL;
+    connection->next[link] = list->first;
+    if (list->first != NULL)
+        list->first->previous[link] = connection;
+    list->first = connection;
+}
+
+void connection_unlink(struct worker *worker, struct connection *connection, enum connection_link link)
+{
+    if (!connection->linked[link])
+        return;
+    connection->linked[link] = false;
+    if (connection->previous[link] != NULL)
+        connection->previous[link]->next[link] = connection->next[link];
+    else
+        list_of(worker, link)->first = connection->next[link];
+    if (connection->next[link] != NULL)
+        connection->next[link]->previous[link] = connection->previous[link];
+}
+
+void connection_set_state(struct connection *connection, enum connection_state state)
+{
+    connection->state = (uint8_t)state;
+}
+
+/* ---- beginning and end ---- */
+
+static void receive_arm(struct worker *worker, struct connection *connection)
+{
+    if (connection->receiving || connection->peer_ended)
+        return;
+    struct io_uring_sqe *sqe = worker_sqe(worker);
+    io_uring_prep_recv_multishot(sqe, connection->fd, NULL, 0, 0);
+    sqe->flags |= IOSQE_BUFFER_SELECT;
+    sqe->buf_group = WORKER_BUFFER_GROUP;
+    sqe->user_data = operation_data(OPERATION_RECEIVE, connection->generation, connection->index);
+    connection->receiving = true;
+    connection->in_flight++;
+}
+
+void connection_accept(struct worker *worker, int fd)
+{
+    static const char full[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n"
+                               "Retry-After: 5\r\nConnection: close\r\n\r\n";
+    if (worker->free_first == CONNECTION_NONE || worker->stopping) {
+        /* At the bound: a clean refusal, best effort, and no state kept. */
+        (void)send(fd, full, sizeof(full) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+        shutdown(fd, SHUT_WR);
+        close(fd);
+        count(&worker->stats.connections_refused, 1);
+        return;
+    }
+    /* MSG_MORE and sendfile decide where segments end; Nagle would delay the last one by 40 ms. */
+    int one = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+
+    struct connection *connection = &worker->connections[worker->free_first];
+    uint32_t index = worker->free_first, generation = connection->generation;
+    check(connection->state == CONNECTION_FREE);
+    worker->free_first = connection->input_size; /* the free list runs through input_size */
+    memset(connection, 0, sizeof(*connection));
+    connection->magic = CONNECTION_MAGIC;
+    connection->index = index;
+    connection->generation = generation;
+    connection->fd = fd;
+    connection->deadline_ms = worker->now_ms + worker->node->config->head_timeout_ms;
+    connection->in_head = true;
+    connection_set_state(connection, CONNECTION_READING);
+    worker->open_count++;
+    count(&worker->stats.connections_accepted, 1);
+    atomic_store_explicit(&worker->stats.connections_open, worker->open_count, memory_order_relaxed);
+    receive_arm(worker, connection);
+}
+
+static void connection_free(struct worker *worker, struct connection *connection)
+{
+    check(connection->in_flight == 0 && connection->deliveries == NULL);
+    close(connection->fd);
+    free(connection->input);
+    free(connection->output);
+    connection->input = connection->output = NULL;
+    connection->fd = -1;
+    connection->generation = (connection->generation + 1) & 0xffffff;
+    connection->magic = 0;
+    connection->input_size = worker->free_first;
+    worker->free_first = connection->index;
+    worker->open_count--;
+    atomic_store_explicit(&worker->stats.connections_open, worker->open_count, memory_order_relaxed);
+    connection_set_state(connection, CONNECTION_FREE);
+}
+
+static void response_release(struct worker *worker, struct connection *connection)
+{
+    if (connection->file != NULL)
+        media_file_drop(worker->files, &connection->file);
+    window_drop(&connection->window, worker->now_ms);
+    token_entry_drop(&connection->link);
+    /* While a file is being opened, `output` is its name, which the ring may not have read yet. */
+    if (connection->state == CONNECTION_OPENING)
+        return;
+    free(connection->output);
+    connection->output = NULL;
+    connection->output_length = connection->output_sent = connection->output_head = 0;
+}
+
+void connection_close(struct worker *worker, struct connection *connection, bool abort)
+{
+    if (connection->state == CONNECTION_CLOSING)
+        return;
+    metering_end(worker, connection);
+    response_release(worker, connection);
+    for (unsigned link = 0; link < LINK_COUNT; link++)
+        connection_unlink(worker, connection, (enum connection_link)link);
+    if (abort) {
+        struct linger reset = {.l_onoff = 1, .l_linger = 0};
+        setsockopt(connection->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+    }
+    connection_set_state(connection, CONNECTION_CLOSING);
+    if (connection->in_flight == 0) {
+        connection_free(worker, connection);
+        return;
+    }
+    /* What is in flight holds the file: cancel it all, and close at the last completion. */
+    struct io_uring_sqe *sqe = worker_sqe(worker);
+    io_uring_prep_cancel_fd(sqe, connection->fd, IORING_ASYNC_CANCEL_ALL);
+    sqe->user_data = operation_data(OPERATION_IGNORED, 0, 0);
+}
+
+void connection_completed(struct worker *worker, struct connection *connection)
+{
+    check(connection->in_flight > 0);
+    connection->in_flight--;
+    if (connection->state == CONNECTION_CLOSING && connection->in_flight == 0)
+        connection_free(worker, connection);
+}
+
+/* ---- input ---- */
+
+static bool input_append(struct connection *connection, const char *data, size_t length)
+{
+    size_t needed = connection->input_length + length;
+    if (needed > CONNECTION_INPUT_MAX)
+        return false;
+    if (needed > connection->input_size) {
+        size_t size = connection->input_size == 0 ? 1024 : connection->input_size;
+        while (size < needed)
+            size *= 2;
+        char *input = realloc(connection->input, size);
+        if (input == NULL)
+            return false;
+        connection->input = input;
+        connection->input_size = (uint32_t)size;
+    }
+    memcpy(connection->input + connection->input_length, data, length);
+    connection->input_length += (uint32_t)length;
+    return true;
+}
+
+static void input_consume(struct connection *connection, size_t length)
+{
+    connection->input_length -= (uint32_t)length;
+    memmove(connection->input, connection->input + length, connection->input_length);
+    if (connection->input_length == 0) {
+        free(connection->input); /* an idle connection keeps no buffer */
+        connection->input = NULL;
+        connection->input_size = 0;
+    }
+}
+
+/* Heads at the start of `data`, as many as can be answered now. Returns the bytes that are done with. */
+static size_t consume(struct worker *worker, struct connection *connection, const char *data, size_t length)
+{
+    size_t used = 0;
+    const size_t head_max = worker->node->config->head_bytes_max;
+    while (connection->state == CONNECTION_READING && used < length) {
+        struct http_head head;
+        enum refusal refusal = REFUSAL_HEAD_MALFORMED;
+        enum http_head_status status = http_head_parse(data + used, length - used, &head, &refusal);
+        size_t size = status == HTTP_HEAD_COMPLETE ? head.length : length - used;
+        if (status != HTTP_HEAD_REFUSED && size > head_max) {
+            status = HTTP_HEAD_REFUSED;
+            refusal = REFUSAL_HEAD_TOO_LARGE;
+        }
+        if (status == HTTP_HEAD_PARTIAL)
+            break;
+        if (connection->delivery_count >= METERING_QUEUE_MAX && metering_read(worker, connection) &&
+            connection->delivery_count >= METERING_QUEUE_MAX)
+            break; /* the tick reads on when the peer has acknowledged */
+        if (status == HTTP_HEAD_REFUSED) {
+            connection->keep_alive = connection->head_only = false;
+            count(&worker->stats.requests, 1);
+            response_refuse(worker, connection, refusal);
+            return length;
+        }
+        if (request_begin(worker, connection, &head) == REQUEST_AGAIN)
+            break;
+        used += size;
+    }
+    return used;
+}
+
+/*
+ * How long the peer has for what comes next. A head's time runs from its first byte (of a new connection: from the accept), and
+ * further bytes do not extend it: that is what a slow-head attack would want.
+ */
+static void set_reading_deadline(struct worker *worker, struct connection *connection)
+{
+    if (connection->state != CONNECTION_READING)
+        return;
+    const struct config *config = worker->node->config;
+    if (connection->input_length > 0 && !connection->in_head) {
+        connection->in_head = true;
+        connection->deadline_ms = worker->now_ms + config->head_timeout_ms;
+    } else if (connection->input_length == 0 && connection->first_done) {
+        connection->in_head = false;
+        connection->deadline_ms = worker->now_ms + config->idle_timeout_ms;
+    }
+}
+
+/* The peer has ended its side: what it asked for is still answered, then that is all. */
+static void peer_ended(struct worker *worker, struct connection *connection)
+{
+    connection->peer_ended = true;
+    if (connection->state == CONNECTION_READING || connection->state == CONNECTION_LINGERING) {
+        if (metering_read(worker, connection))
+            connection_set_state(connection, CONNECTION_LINGERING);
+        else
+            connection_close(worker, connection, false);
+    }
+}
+
+void connection_resume(struct worker *worker, struct connection *connection)
+{
+    if (connection->state != CONNECTION_READING)
+        return;
+    if (connection->input_length > 0) {
+        size_t used = consume(worker, connection, connection->input, connection->input_length);
+        if (connection->state == CONNECTION_CLOSING || connection->state == CONNECTION_FREE)
+            return;
+        if (used > 0)
+            input_consume(connection, used);
+    }
+    if (connection->state != CONNECTION_READING)
+        return;
+    set_reading_deadline(worker, connection);
+    if (connection->peer_ended)
+        peer_ended(worker, connection);
+    else
+        receive_arm(worker, connection);
+}
+
+void connection_resume_if_alive(struct worker *worker, uint32_t index, uint32_t generation)
+{
+    struct connection *connection = &worker->connections[index];
+    if (connection->generation == generation)
+        connection_resume(worker, connection);
+}
+
+static void received_bytes(struct worker *worker, struct connection *connection, const char *data,
+                           size_t length)
+{
+    size_t used = 0;
+    if (connection->state == CONNECTION_LINGERING)
+        return; /* said Connection: close; whatever still comes is not read */
+    if (connection->input_length == 0) {
+        used = consume(worker, connection, data, length);
+        if (connection->state == CONNECTION_CLOSING || connection->state == CONNECTION_FREE)
+            return;
+    }
+    if (used < length && !input_append(connection, data + used, length - used)) {
+        transfer_cut(worker, connection, "the client sent more requests than it let be answered");
+        return;
+    }
+    if (used == 0 && connection->input_length > length) {
+        connection_resume(worker, connection);
+        return;
+    }
+    set_reading_deadline(worker, connection);
+}
+
+static void receive_pause(struct worker *worker, struct connection *connection)
+{
+    struct io_uring_sqe *sqe = worker_sqe(worker);
+    io_uring_prep_cancel64(sqe, operation_data(OPERATION_RECEIVE, connection->generation, connection->index),
+                           0);
+    sqe->user_data = operation_data(OPERATION_IGNORED, 0, 0);
+}
+
+void connection_received(struct connection *connection, struct worker *worker, int result, unsigned flags)
+{
+    bool more = (flags & IORING_CQE_F_MORE) != 0;
+    if (flags & IORING_CQE_F_BUFFER) {
+        unsigned buffer = flags >> IORING_CQE_BUFFER_SHIFT;
+        check(buffer < WORKER_BUFFERS);
+        char *data = worker->buffer_memory + (size_t)buffer * WORKER_BUFFER_SIZE;
+        if (result > 0 && connection->state != CONNECTION_CLOSING)
+            received_bytes(worker, connection, data, (size_t)result);
+        io_uring_buf_ring_add(worker->buffers, data, WORKER_BUFFER_SIZE, (unsigned short)buffer,
+                              io_uring_buf_ring_mask(WORKER_BUFFERS), 0);
+        io_uring_buf_ring_advance(worker->buffers, 1);
+    }
+    if (more) {
+        /* A client that pipelines faster than it is answered is not read from until it is. */
+        if (connection->state != CONNECTION_CLOSING && connection->state != CONNECTION_READING &&
+            connection->input_length > worker->node->config->head_bytes_max)
+            receive_pause(worker, connection);
+        return;
+    }
+    connection->receiving = false;
+    if (connection->state == CONNECTION_CLOSING) {
+        connection_completed(worker, connection);
+        return;
+    }
+    connection_completed(worker, connection);
+    if (result > 0 || result == -ENOBUFS || result == -ECANCELED) {
+        if (connection->input_length <= worker->node->config->head_bytes_max)
+            receive_arm(worker, connection);
+        return;
+    }
+    if (result == 0) {
+        peer_ended(worker, connection);
+    } else {
+        /* A reset: TCP_INFO can still be read, nothing more will be acknowledged. */
+        connection->peer_ended = true;
+        connection_close(worker, connection, true);
+    }
+}
+
+/* ---- after a response ---- */
+
+void connection_responded(struct worker *worker, struct connection *connection)
+{
+    response_release(worker, connection);
+    connection->first_done = true;
+    connection->recalled = connection->warmed = false;
+    connection->waiting = WAIT_NONE;
+    if (connection->keep_alive && !worker->stopping) {
+        connection_set_state(connection, CONNECTION_READING);
+        connection->in_head = false;
+        connection->deadline_ms = worker->now_ms + worker->node->config->idle_timeout_ms;
+        return;
+    }
+    /*
+     * RFC 9112 9.6: end our side and wait, so that no reset destroys what the peer has not read yet, and so that the
+     * last bytes are acknowledged before TCP_INFO is read for the bill.
+     */
+    (void)metering_read(worker, connection);
+    shutdown(connection->fd, SHUT_WR);
+    connection_set_state(connection, CONNECTION_LINGERING);
+    connection->deadline_ms = worker->now_ms + CONNECTION_LINGER_MS;
+    if (connection->peer_ended && !metering_read(worker, connection))
+        connection_close(worker, connection, false);
+}
+
+/* ---- deadlines ---- */
+
+static void sweep_one(struct worker *worker, struct connection *connection)
+{
+    if (connection->deadline_ms == 0 || worker->now_ms < connection->deadline_ms)
+        return;
+    switch ((enum connection_state)connection->state) {
+    case CONNECTION_READING:
+        if (connection->input_length > 0) {
+            connection->keep_alive = connection->head_only = false;
+            response_refuse(worker, connection, REFUSAL_HEAD_TIMEOUT);
+        } else if (connection->deliveries == NULL) {
+            connection_close(worker, connection, false);
+        }
+        break;
+    case CONNECTION_LINGERING:
+        if (connection->deliveries == NULL)
+            connection_close(worker, connection, false);
+        break; /* with something owed, metering_tick has the stall timeout */
+    case CONNECTION_FREE:
+    case CONNECTION_OPENING:
+    case CONNECTION_ADMITTING:
+    case CONNECTION_SENDING:
+    case CONNECTION_CLOSING:
+        break;
+    }
+}
+
+void connection_sweep(struct worker *worker, uint32_t first, uint32_t last)
+{
+    for (uint32_t i = first; i < last; i++)
+        sweep_one(worker, &worker->connections[i]);
+}
+
+void connection_stop_idle(struct worker *worker)
+{
+    for (uint32_t i = 0; i < worker->capacity; i++) {
+        struct connection *connection = &worker->connections[i];
+        if (connection->state == CONNECTION_READING && !metering_read(worker, connection))
+            connection_close(worker, connection, false);
+    }
+}

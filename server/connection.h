@@ -1,0 +1,195 @@
+/*
+ * A client's connection and its states.
+ *
+ *                    accept
+ *                      |
+ *          +-----> READING <---------------------------+
+ *          |           | a whole head                  | response done, keep-alive
+ *          |           v                               |
+ *          |   OPENING (openat2 on the ring; then the same head is read again)
+ *          |           |                               |
+ *          |           v                               |
+ *          |   ADMITTING (parked until the grant is decided)
+ *          |           |                               |
+ *          |           v                               |
+ *          +------ SENDING (ready, or waiting for room, for the disk or for a grant)
+ *                      | done, not to be kept
+ *                      v
+ *                  LINGERING (our side shut; waits for the last acknowledgement)
+ *                      |
+ *                      v
+ *                   CLOSING (cancelled; waits for the last completion) --> free
+ *
+ * Any state may go to CLOSING. Only connection.c assigns `state`.
+ */
+#ifndef TOLLGATE_SERVER_CONNECTION_H
+#define TOLLGATE_SERVER_CONNECTION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "server/worker.h"
+
+#define CONNECTION_MAGIC      0x746f6c6cu
+#define CONNECTION_INPUT_MAX  (256 * 1024) /* hard bound on what a pipelining client may have waiting */
+#define CONNECTION_LINGER_MS  5000
+#define CONNECTION_NONE       UINT32_MAX
+
+enum connection_state {
+    CONNECTION_FREE,
+    CONNECTION_READING,
+    CONNECTION_OPENING,
+    CONNECTION_ADMITTING,
+    CONNECTION_SENDING,
+    CONNECTION_LINGERING,
+    CONNECTION_CLOSING,
+};
+
+/* What a connection in SENDING waits for. */
+enum sending_wait { WAIT_NONE, WAIT_WRITABLE, WAIT_WARM, WAIT_GRANT };
+
+/* Places in the worker's lists. */
+enum connection_link { LINK_READY, LINK_PARKED, LINK_UNMETERED, LINK_COUNT };
+
+/*
+ * A body under way or not yet acknowledged: where it starts in the connection's stream of sent bytes, how much of it the
+ * kernel took, how much the peer acknowledged. RFC 9110's content only: the head is free.
+ */
+struct delivery {
+    struct delivery *next;
+    struct window *window; /* holds */
+    uint64_t start, handed, acknowledged;
+    bool done; /* nothing more will be handed */
+};
+
+struct connection {
+    uint32_t magic, index, generation;
+    int fd;
+    uint8_t state;   /* enum connection_state */
+    uint8_t waiting; /* enum sending_wait */
+    uint8_t in_flight;   /* operations whose last completion is still to come */
+    bool receiving;      /* a multishot receive is among them */
+    bool peer_ended;     /* end of stream, or an error, was received */
+    bool keep_alive;     /* after this response */
+    bool head_only;      /* HEAD */
+    bool first_done;     /* at least one request was answered: an idle end is normal */
+    bool in_head;        /* deadline_ms is that of the head being received */
+    bool recalled;       /* idle funds of the account were recalled for this request */
+    bool warmed;         /* the chunk at `offset` was brought in once */
+    bool linked[LINK_COUNT];
+    struct connection *next[LINK_COUNT], *previous[LINK_COUNT];
+
+    char *input; /* owns; bytes received and not consumed; NULL where there are none */
+    uint32_t input_length, input_size;
+    uint64_t deadline_ms; /* of READING and LINGERING, monotonic */
+    uint64_t progress_ms; /* when something was last acknowledged, while something is owed */
+
+    char *output; /* owns; what of head and small body the socket did not take */
+    uint32_t output_length, output_sent, output_head; /* bytes below output_head are not billed */
+
+    struct media_file *file;  /* holds; of the response, or opened for the head in `input` */
+    struct window *window;    /* holds */
+    struct token_entry *link; /* holds */
+    uint64_t offset, left;    /* of the body: where in the file, how many bytes still */
+    uint64_t body_length;     /* of the whole body */
+    uint16_t status;
+
+    uint64_t sent;         /* bytes of this connection's stream that the kernel took */
+    uint64_t acknowledged; /* of these, as last read from TCP_INFO */
+    struct delivery *deliveries, *deliveries_last;
+    uint32_t delivery_count;
+};
+
+/* ---- connection.c ---- */
+
+/* Takes an accepted socket; answers 503 and closes it where there is no slot. */
+void connection_accept(struct worker *worker, int fd);
+void connection_received(struct connection *connection, struct worker *worker, int result, unsigned flags);
+/* The response is done (or was never begun): the next head, or the end. */
+void connection_responded(struct worker *worker, struct connection *connection);
+/* Reads on in `input` after something that was waited for has come. */
+void connection_resume(struct worker *worker, struct connection *connection);
+/* The same after calls that may have ended it: a slot that was freed has another generation. */
+void connection_resume_if_alive(struct worker *worker, uint32_t index, uint32_t generation);
+void connection_set_state(struct connection *connection, enum connection_state state);
+/*
+ * Ends it now. `abort`: with a reset, so that a body cut short cannot be taken for a whole one. Bytes acknowledged so far
+ * are metered, the rest given back.
+ */
+void connection_close(struct worker *worker, struct connection *connection, bool abort);
+/* Called where an operation of it has had its last completion. */
+void connection_completed(struct worker *worker, struct connection *connection);
+/* Deadlines of the slab's next slice. */
+void connection_sweep(struct worker *worker, uint32_t first, uint32_t last);
+void connection_stop_idle(struct worker *worker);
+
+void connection_link(struct worker *worker, struct connection *connection, enum connection_link link);
+void connection_unlink(struct worker *worker, struct connection *connection, enum connection_link link);
+
+/* ---- request.c ---- */
+
+enum request_outcome {
+    REQUEST_TAKEN, /* answered, or its answer is under way: the head is consumed */
+    REQUEST_AGAIN, /* a file is being opened: give the same head again after that */
+};
+enum request_outcome request_begin(struct worker *worker, struct connection *connection,
+                                   const struct http_head *head);
+/* openat2 came back. */
+void request_opened(struct worker *worker, struct connection *connection, int result);
+
+/* ---- admission.c ---- */
+
+/* Decides, now or when Redis has answered; then calls response_start or response_refuse. */
+void admission_begin(struct worker *worker, struct connection *connection);
+/* The transfer's window has no funds, or no validity, left: parks it until it has. */
+void admission_more(struct worker *worker, struct connection *connection);
+/* Looks again at all parked connections. */
+void admission_retry(struct worker *worker);
+void admission_sweep(struct worker *worker);
+/* Gives bytes of a grant back to Redis, if it can be reached; else the grant's expiry does. */
+void admission_release(struct worker *worker, const struct ledger_account *account, uint64_t bytes);
+/* False where the window's validity has passed; asks for more in good time. */
+bool admission_is_valid(struct worker *worker, struct window *window);
+
+/* ---- response.c ---- */
+
+/* The file's response: head, then body unless head_only. */
+void response_start(struct worker *worker, struct connection *connection);
+void response_not_modified(struct worker *worker, struct connection *connection);
+void response_refuse(struct worker *worker, struct connection *connection, enum refusal refusal);
+
+/* ---- transfer.c ---- */
+
+/* Sends head (in worker->scratch) and body; ends in connection_responded, now or later. */
+void transfer_begin(struct worker *worker, struct connection *connection, size_t head_length);
+/* Sends `length` bytes of the scratch that are nobody's body (a refusal), then the same. */
+void transfer_plain(struct worker *worker, struct connection *connection, size_t length);
+/* Goes on after room, disk or grant have come. */
+void transfer_run(struct worker *worker, struct connection *connection);
+void transfer_warmed(struct worker *worker, struct connection *connection, int result);
+/* Cuts a response under way and says why in the log. */
+void transfer_cut(struct worker *worker, struct connection *connection, const char *why);
+
+/* ---- metering.c ---- */
+
+/* A body starts after `head_length` more bytes of the stream. 0 or -ENOMEM. */
+int metering_begin(struct worker *worker, struct connection *connection, size_t head_length);
+/* The kernel took `bytes` of the stream, of which `body` are the last delivery's. */
+void metering_handed(struct worker *worker, struct connection *connection, uint64_t bytes, uint64_t body);
+void metering_done(struct connection *connection);
+/*
+ * Reads TCP_INFO and credits what was acknowledged since. Returns true while something is still owed. False also where the
+ * socket is dead: nothing more will be acknowledged.
+ */
+bool metering_read(struct worker *worker, struct connection *connection);
+/* Reads a last time and settles all deliveries: what was not acknowledged is not billed. */
+void metering_end(struct worker *worker, struct connection *connection);
+/* Each tick: all connections with something owed. */
+void metering_tick(struct worker *worker);
+#define METERING_QUEUE_READ 16 /* deliveries after which TCP_INFO is read without waiting for the tick */
+#define METERING_QUEUE_MAX  64 /* at the bound the connection's next head waits */
+
+/* ---- logging ---- */
+void request_log_refusal(struct worker *worker, const struct connection *connection, enum refusal refusal);
+
+#endif

@@ -1,0 +1,338 @@
+/*
+ * The strict request-head parser. See http_head.h. One pass over the bytes; each field is cut by its colon and
+ * line end, validated by character class, then matched against the few names that this server reads.
+ */
+#include "server/http_head.h"
+
+#include <string.h>
+#include <strings.h>
+
+/* RFC 9110 5.6.2: tchar */
+static const unsigned char is_tchar[256] = {
+    ['!'] = 1, ['#'] = 1, ['$'] = 1, ['%'] = 1, ['&'] = 1, ['\''] = 1, ['*'] = 1, ['+'] = 1, ['-'] = 1,
+    ['.'] = 1, ['^'] = 1, ['_'] = 1, ['`'] = 1, ['|'] = 1, ['~'] = 1,  ['0' ... '9'] = 1,
+    ['A' ... 'Z'] = 1, ['a' ... 'z'] = 1,
+};
+
+/* RFC 9110 5.5: field-vchar, SP and HTAB; obs-text (0x80 to 0xff) is allowed in values and never interpreted. */
+static const unsigned char is_field_char[256] = {
+    ['\t'] = 1,
+    [' ' ... '~'] = 1,
+    [0x80 ... 0xff] = 1,
+};
+
+/* RFC 3986 3.3 and 3.4, less what path and query cannot hold. Escapes are checked by whoever decodes. */
+static const unsigned char is_target_char[256] = {
+    ['!'] = 1, ['$'] = 1, ['%'] = 1, ['&'] = 1, ['\''] = 1, ['('] = 1, [')'] = 1, ['*'] = 1, ['+'] = 1,
+    [','] = 1, ['-'] = 1, ['.'] = 1, ['/'] = 1, ['0' ... '9'] = 1, [':'] = 1, [';'] = 1, ['='] = 1,
+    ['?'] = 1, ['@'] = 1, ['A' ... 'Z'] = 1, ['_'] = 1, ['a' ... 'z'] = 1, ['~'] = 1,
+};
+
+struct cursor {
+    const char *at, *end;
+    struct http_head *head;
+    enum refusal refusal;
+    unsigned hosts, content_lengths;
+    bool connection_close, connection_keep_alive;
+};
+
+static enum http_head_status refuse(struct cursor *c, enum refusal refusal)
+{
+    c->refusal = refusal;
+    return HTTP_HEAD_REFUSED;
+}
+
+static bool text_is(const char *data, size_t length, const char *word)
+{
+    return strlen(word) == length && memcmp(data, word, length) == 0;
+}
+
+static bool text_is_nocase(const char *data, size_t length, const char *word)
+{
+    return strlen(word) == length && strncasecmp(data, word, length) == 0;
+}
+
+bool http_list_has(const struct http_text *field, const char *word)
+{
+    const char *at = field->data, *end = at + field->length;
+    while (at != NULL && at < end) {
+        const char *comma = memchr(at, ',', (size_t)(end - at));
+        const char *stop = comma != NULL ? comma : end;
+        const char *first = at, *last = stop;
+        while (first < last && (*first == ' ' || *first == '\t'))
+            first++;
+        while (last > first && (last[-1] == ' ' || last[-1] == '\t'))
+            last--;
+        if (text_is_nocase(first, (size_t)(last - first), word))
+            return true;
+        at = stop + 1;
+    }
+    return false;
+}
+
+/*
+ * The line at the cursor without its CRLF. RFC 9112 2.2 lets a recipient take a bare LF as a line end; it is
+ * refused here, since proxies disagree about it and that is how requests are smuggled. A bare CR is refused (MUST).
+ */
+static enum http_head_status take_line(struct cursor *c, struct http_text *line)
+{
+    const char *lf = memchr(c->at, '\n', (size_t)(c->end - c->at));
+    const char *stop = lf != NULL ? lf : c->end;
+    const char *cr = memchr(c->at, '\r', (size_t)(stop - c->at));
+    if (lf == NULL) {
+        /* A CR that is not the last byte so far can no longer be part of a CRLF. */
+        if (cr != NULL && cr + 1 < c->end)
+            return refuse(c, REFUSAL_HEAD_MALFORMED);
+        return HTTP_HEAD_PARTIAL;
+    }
+    if (cr == NULL || cr + 1 != lf)
+        return refuse(c, REFUSAL_HEAD_MALFORMED);
+    line->data = c->at;
+    line->length = (size_t)(cr - c->at);
+    c->at = lf + 1;
+    return HTTP_HEAD_COMPLETE;
+}
+
+static enum http_method method_of(const char *data, size_t length)
+{
+    static const struct {
+        const char *name;
+        enum http_method method;
+    } methods[] = {
+        {"GET", HTTP_GET},
+        {"HEAD", HTTP_HEAD},
+        {"POST", HTTP_POST},
+        {"PUT", HTTP_PUT},
+        {"DELETE", HTTP_OTHER_KNOWN},
+        {"OPTIONS", HTTP_OTHER_KNOWN},
+        {"PATCH", HTTP_OTHER_KNOWN},
+        {"TRACE", HTTP_OTHER_KNOWN},
+        {"CONNECT", HTTP_OTHER_KNOWN},
+    };
+    for (size_t i = 0; i < sizeof(methods) / sizeof(*methods); i++) {
+        if (text_is(data, length, methods[i].name)) /* RFC 9110 9.1: case-sensitive */
+            return methods[i].method;
+    }
+    return HTTP_UNKNOWN;
+}
+
+static enum http_head_status parse_target(struct cursor *c, const char *data, size_t length)
+{
+    if (length == 0)
+        return refuse(c, REFUSAL_HEAD_MALFORMED);
+    if (length > HTTP_TARGET_MAX)
+        return refuse(c, REFUSAL_TARGET_TOO_LONG);
+    for (size_t i = 0; i < length; i++) {
+        if (!is_target_char[(unsigned char)data[i]])
+            return refuse(c, REFUSAL_TARGET_INVALID);
+    }
+    /*
+     * RFC 9112 3.2: origin-form. A server MUST also accept absolute-form (3.2.2); asterisk-form and
+     * authority-form belong to OPTIONS and CONNECT, which request.c refuses by method.
+     */
+    static const char scheme[] = "http://";
+    if (length > sizeof(scheme) - 1 && strncasecmp(data, scheme, sizeof(scheme) - 1) == 0) {
+        const char *path = memchr(data + sizeof(scheme) - 1, '/', length - (sizeof(scheme) - 1));
+        if (path == NULL || path == data + sizeof(scheme) - 1)
+            return refuse(c, REFUSAL_TARGET_INVALID);
+        length -= (size_t)(path - data);
+        data = path;
+    }
+    c->head->target = (struct http_text){data, length};
+    return HTTP_HEAD_COMPLETE;
+}
+
+/* RFC 9112 3: method SP request-target SP HTTP-version, single spaces only */
+static enum http_head_status parse_request_line(struct cursor *c, const struct http_text *line)
+{
+    const char *end = line->data + line->length;
+    const char *space = memchr(line->data, ' ', line->length);
+    if (space == NULL || space == line->data)
+        return refuse(c, REFUSAL_HEAD_MALFORMED);
+    for (const char *at = line->data; at < space; at++) {
+        if (!is_tchar[(unsigned char)*at])
+            return refuse(c, REFUSAL_HEAD_MALFORMED);
+    }
+    c->head->method = method_of(line->data, (size_t)(space - line->data));
+
+    const char *target = space + 1;
+    const char *second = memchr(target, ' ', (size_t)(end - target));
+    if (second == NULL)
+        return refuse(c, REFUSAL_HEAD_MALFORMED); /* HTTP/0.9 */
+    const char *version = second + 1;
+    /* RFC 9112 2.3: HTTP-version = "HTTP/" DIGIT "." DIGIT, case-sensitive */
+    if (end - version != 8 || memcmp(version, "HTTP/", 5) != 0 || version[6] != '.' ||
+        version[5] < '0' || version[5] > '9' || version[7] < '0' || version[7] > '9')
+        return refuse(c, REFUSAL_HEAD_MALFORMED);
+    if (version[5] != '1')
+        return refuse(c, REFUSAL_VERSION_REFUSED);
+    c->head->minor = version[7] == '0' ? 0 : 1; /* RFC 9110 2.5: a higher minor is read as 1.1 */
+    return parse_target(c, target, (size_t)(second - target));
+}
+
+/* RFC 9110 8.6: 1*DIGIT, refused beyond 2^63 - 1 rather than wrapped */
+static bool parse_length(const struct http_text *value, uint64_t *out)
+{
+    uint64_t number = 0;
+    if (value->length == 0)
+        return false;
+    for (size_t i = 0; i < value->length; i++) {
+        char digit = value->data[i];
+        if (digit < '0' || digit > '9' || number > (INT64_MAX - 9) / 10)
+            return false;
+        number = number * 10 + (uint64_t)(digit - '0');
+    }
+    *out = number;
+    return true;
+}
+
+static bool host_is_valid(const struct http_text *value)
+{
+    for (size_t i = 0; i < value->length; i++) {
+        unsigned char byte = (unsigned char)value->data[i];
+        /* RFC 9110 7.2: uri-host [":" port]; no userinfo, path, query or list */
+        if (!is_target_char[byte] && byte != '[' && byte != ']')
+            return false;
+        if (byte == '/' || byte == '?' || byte == '@' || byte == ',')
+            return false;
+    }
+    return true;
+}
+
+/* Fields that must not be repeated: where they are, what is meant is not knowable. */
+static enum http_head_status keep_single(struct cursor *c, struct http_text *field, struct http_text value)
+{
+    if (field->data != NULL)
+        return refuse(c, REFUSAL_HEAD_MALFORMED);
+    *field = value;
+    return HTTP_HEAD_COMPLETE;
+}
+
+static enum http_head_status take_content_length(struct cursor *c, struct http_text value)
+{
+    uint64_t length;
+    /* RFC 9112 6.3: repeated or invalid Content-Length is an unrecoverable error */
+    if (c->content_lengths++ > 0 || !parse_length(&value, &length))
+        return refuse(c, REFUSAL_HEAD_MALFORMED);
+    c->head->content_length = length;
+    c->head->has_body |= length > 0;
+    return HTTP_HEAD_COMPLETE;
+}
+
+static enum http_head_status take_field(struct cursor *c, struct http_text name, struct http_text value)
+{
+    static const struct {
+        const char *name;
+        size_t offset;
+    } kept[] = {
+        {"range", offsetof(struct http_head, range)},
+        {"if-range", offsetof(struct http_head, if_range)},
+        {"if-match", offsetof(struct http_head, if_match)},
+        {"if-none-match", offsetof(struct http_head, if_none_match)},
+        {"if-modified-since", offsetof(struct http_head, if_modified_since)},
+        {"if-unmodified-since", offsetof(struct http_head, if_unmodified_since)},
+        {"authorization", offsetof(struct http_head, authorization)},
+        {"cookie", offsetof(struct http_head, cookie)},
+    };
+    struct http_head *head = c->head;
+    if (text_is_nocase(name.data, name.length, "host")) {
+        c->hosts++;
+        if (!host_is_valid(&value))
+            return refuse(c, REFUSAL_HOST_INVALID);
+        head->host = value;
+        return HTTP_HEAD_COMPLETE;
+    }
+    for (size_t i = 0; i < sizeof(kept) / sizeof(*kept); i++) {
+        if (text_is_nocase(name.data, name.length, kept[i].name))
+            return keep_single(c, (struct http_text *)(void *)((char *)head + kept[i].offset), value);
+    }
+    if (text_is_nocase(name.data, name.length, "accept")) {
+        if (head->accept.data == NULL)
+            head->accept = value;
+    } else if (text_is_nocase(name.data, name.length, "connection")) {
+        c->connection_close |= http_list_has(&value, "close");
+        c->connection_keep_alive |= http_list_has(&value, "keep-alive");
+    } else if (text_is_nocase(name.data, name.length, "content-length")) {
+        return take_content_length(c, value);
+    } else if (text_is_nocase(name.data, name.length, "transfer-encoding")) {
+        head->chunked = head->has_body = true;
+    } else if (text_is_nocase(name.data, name.length, "expect")) {
+        if (!text_is_nocase(value.data, value.length, "100-continue"))
+            return refuse(c, REFUSAL_EXPECTATION_FAILED); /* RFC 9110 10.1.1 */
+        head->expect_continue = true;
+    }
+    return HTTP_HEAD_COMPLETE;
+}
+
+/* RFC 9112 5: field-name ":" OWS field-value OWS */
+static enum http_head_status parse_field(struct cursor *c, const struct http_text *line)
+{
+    const char *end = line->data + line->length, *at = line->data;
+    /* RFC 9112 5.2: a line that starts with white space is obs-fold; refused (MUST, by a server) */
+    while (at < end && is_tchar[(unsigned char)*at])
+        at++;
+    /* RFC 9112 5.1: white space before the colon MUST be refused with 400 */
+    if (at == line->data || at == end || *at != ':')
+        return refuse(c, REFUSAL_HEAD_MALFORMED);
+    struct http_text name = {line->data, (size_t)(at - line->data)};
+    at++;
+    while (at < end && (*at == ' ' || *at == '\t'))
+        at++;
+    while (end > at && (end[-1] == ' ' || end[-1] == '\t'))
+        end--;
+    for (const char *byte = at; byte < end; byte++) {
+        if (!is_field_char[(unsigned char)*byte])
+            return refuse(c, REFUSAL_HEAD_MALFORMED);
+    }
+    return take_field(c, name, (struct http_text){at, (size_t)(end - at)});
+}
+
+static enum http_head_status finish(struct cursor *c)
+{
+    struct http_head *head = c->head;
+    /* RFC 9112 3.2: exactly one Host in HTTP/1.1; HTTP/1.0 may have none */
+    if (c->hosts > 1 || (c->hosts == 0 && head->minor == 1))
+        return refuse(c, REFUSAL_HOST_INVALID);
+    /* RFC 9112 6.1: both framings at once is how requests are smuggled; so is one in HTTP/1.0 */
+    if (head->chunked && (c->content_lengths > 0 || head->minor == 0))
+        return refuse(c, REFUSAL_HEAD_MALFORMED);
+    /* RFC 9112 9.3 */
+    head->keep_alive = !c->connection_close && (head->minor == 1 || c->connection_keep_alive);
+    return HTTP_HEAD_COMPLETE;
+}
+
+static enum http_head_status parse(struct cursor *c)
+{
+    struct http_text line;
+    enum http_head_status status;
+    do { /* RFC 9112 2.2: ignore at least one empty line before the request line */
+        status = take_line(c, &line);
+        if (status != HTTP_HEAD_COMPLETE)
+            return status;
+    } while (line.length == 0);
+    status = parse_request_line(c, &line);
+    for (unsigned fields = 0; status == HTTP_HEAD_COMPLETE; fields++) {
+        status = take_line(c, &line);
+        if (status != HTTP_HEAD_COMPLETE)
+            return status;
+        if (line.length == 0)
+            return finish(c);
+        if (fields == HTTP_HEADERS_MAX)
+            return refuse(c, REFUSAL_HEAD_TOO_LARGE);
+        status = parse_field(c, &line);
+    }
+    return status;
+}
+
+enum http_head_status http_head_parse(const char *data, size_t length, struct http_head *head,
+                                      enum refusal *refusal)
+{
+    memset(head, 0, sizeof(*head));
+    struct cursor c = {.at = data, .end = data + length, .head = head};
+    enum http_head_status status = parse(&c);
+    if (status == HTTP_HEAD_COMPLETE)
+        head->length = (size_t)(c.at - data);
+    else if (status == HTTP_HEAD_REFUSED)
+        *refusal = c.refusal;
+    return status;
+}

@@ -1,0 +1,63 @@
+/*
+ * The strict request-head parser: RFC 9112, one head at a time, in place. Used by the workers for clients and by
+ * the admin thread; fuzzed alone. It reads only its arguments, allocates nothing and repairs nothing: what the
+ * RFC does not allow is refused with its reason.
+ */
+#ifndef TOLLGATE_SERVER_HTTP_HEAD_H
+#define TOLLGATE_SERVER_HTTP_HEAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "server/refusal.h"
+
+#define HTTP_HEADERS_MAX 64
+#define HTTP_TARGET_MAX  8192
+
+/* A piece of the head, borrowed from the caller's buffer. data is NULL where the field is absent. */
+struct http_text {
+    const char *data;
+    size_t length;
+};
+
+enum http_method {
+    HTTP_GET,
+    HTTP_HEAD,
+    HTTP_POST,
+    HTTP_PUT,
+    HTTP_OTHER_KNOWN, /* DELETE, OPTIONS, PATCH, TRACE, CONNECT: known, and not for files */
+    HTTP_UNKNOWN,
+};
+
+struct http_head {
+    enum http_method method;
+    struct http_text target;
+    unsigned minor;        /* HTTP/1.minor: 0 or 1 */
+    bool keep_alive;       /* RFC 9112 9.3, from the version and Connection */
+    bool has_body;         /* Transfer-Encoding, or a Content-Length above 0 */
+    bool chunked;          /* has Transfer-Encoding */
+    bool expect_continue;
+    uint64_t content_length;
+    struct http_text host, range, if_range, if_match, if_none_match, if_modified_since,
+        if_unmodified_since, authorization, cookie, accept;
+    size_t length; /* of the whole head, the empty line included */
+};
+
+enum http_head_status {
+    HTTP_HEAD_COMPLETE,
+    HTTP_HEAD_PARTIAL, /* more bytes are needed; nothing wrong so far */
+    HTTP_HEAD_REFUSED, /* *refusal says why; the connection is to be closed after the answer */
+};
+
+/*
+ * Parses the head at the start of `data` (up to the empty line; what follows it is not looked at). Empty lines
+ * before the request line are skipped (RFC 9112 2.2) and count into head->length.
+ */
+enum http_head_status http_head_parse(const char *data, size_t length, struct http_head *head,
+                                      enum refusal *refusal);
+
+/* True where a list field (RFC 9110 5.6.1) has the token `word`, compared without case. */
+bool http_list_has(const struct http_text *field, const char *word);
+
+#endif

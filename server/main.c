@@ -1,0 +1,7 @@
+/* The program's entry: hands everything to the server library, so that tests can link the same code. */
+#include "server/server.h"
+
+int main(int argc, char **argv)
+{
+    return tollgate_main(argc, argv);
+}

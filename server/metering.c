@@ -1,0 +1,138 @@
+/*
+ * What the peer's kernel acknowledged, and nothing else, is billed. Each connection keeps a bounded queue of
+ * deliveries (where a body starts in the stream, how much of it was handed to the kernel); tcpi_bytes_acked of TCP_INFO
+ * (RFC 4898, tcpEStatsAppHCThruOctetsAcked) tells how far the peer's acknowledgements have come. A FIN of ours counts as one byte
+ * there: it lies behind every body, so the clamp at a body's end takes it out.
+ */
+#include <errno.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "server/check.h"
+#include "server/connection.h"
+#include "server/log.h"
+
+#define TCP_STATE_CLOSE 7 /* TCP_CLOSE of the kernel's net/tcp_states.h: nothing more will come */
+
+int metering_begin(struct worker *worker, struct connection *connection, size_t head_length)
+{
+    struct delivery *delivery = worker->deliveries_free;
+    if (delivery != NULL)
+        worker->deliveries_free = delivery->next;
+    else if ((delivery = malloc(sizeof(*delivery))) == NULL)
+        return -ENOMEM;
+    *delivery = (struct delivery){.window = connection->window, .start = connection->sent + head_length};
+    window_hold(delivery->window);
+    if (connection->deliveries == NULL)
+        connection->deliveries = delivery;
+    else
+        connection->deliveries_last->next = delivery;
+    connection->deliveries_last = delivery;
+    if (connection->delivery_count++ == 0) {
+        connection->progress_ms = worker->now_ms;
+        connection_link(worker, connection, LINK_UNMETERED);
+    }
+    return 0;
+}
+
+void metering_handed(struct worker *worker, struct connection *connection, uint64_t bytes, uint64_t body)
+{
+    connection->sent += bytes;
+    if (body > 0) {
+        check(connection->deliveries_last != NULL);
+        connection->deliveries_last->handed += body;
+        count(&worker->stats.bytes_handed, body);
+    }
+}
+
+void metering_done(struct connection *connection)
+{
+    check(connection->deliveries_last != NULL);
+    connection->deliveries_last->done = true;
+}
+
+/* The first delivery is settled: what was handed and not acknowledged goes back to the window's funds. */
+static void delivery_settle(struct worker *worker, struct connection *connection)
+{
+    struct delivery *delivery = connection->deliveries;
+    check(delivery->acknowledged <= delivery->handed);
+    window_give(delivery->window, delivery->handed - delivery->acknowledged);
+    ledger_download_add(delivery->window->download, 0, 1);
+    window_drop(&delivery->window, worker->now_ms);
+    connection->deliveries = delivery->next;
+    if (connection->deliveries == NULL)
+        connection->deliveries_last = NULL;
+    connection->delivery_count--;
+    delivery->next = worker->deliveries_free;
+    worker->deliveries_free = delivery;
+}
+
+static void delivery_credit(struct worker *worker, struct connection *connection, struct delivery *delivery)
+{
+    uint64_t reached = connection->acknowledged > delivery->start ? connection->acknowledged - delivery->start : 0;
+    if (reached > delivery->handed)
+        reached = delivery->handed;
+    if (reached <= delivery->acknowledged)
+        return;
+    uint64_t fresh = reached - delivery->acknowledged;
+    delivery->acknowledged = reached;
+    connection->progress_ms = worker->now_ms;
+    ledger_download_add(delivery->window->download, fresh, 0);
+    count(&worker->stats.bytes_acknowledged, fresh);
+}
+
+bool metering_read(struct worker *worker, struct connection *connection)
+{
+    if (connection->deliveries == NULL)
+        return false;
+    struct tcp_info info;
+    socklen_t size = sizeof(info);
+    memset(&info, 0, sizeof(info));
+    if (getsockopt(connection->fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0)
+        return false;
+    connection->acknowledged = info.tcpi_bytes_acked;
+    for (struct delivery *delivery = connection->deliveries; delivery != NULL; delivery = delivery->next)
+        delivery_credit(worker, connection, delivery);
+    while (connection->deliveries != NULL && connection->deliveries->done &&
+           connection->deliveries->acknowledged == connection->deliveries->handed)
+        delivery_settle(worker, connection);
+    if (connection->deliveries == NULL)
+        connection_unlink(worker, connection, LINK_UNMETERED);
+    return connection->deliveries != NULL && info.tcpi_state != TCP_STATE_CLOSE;
+}
+
+void metering_end(struct worker *worker, struct connection *connection)
+{
+    (void)metering_read(worker, connection);
+    while (connection->deliveries != NULL)
+        delivery_settle(worker, connection);
+    connection_unlink(worker, connection, LINK_UNMETERED);
+}
+
+static void tick_one(struct worker *worker, struct connection *connection)
+{
+    bool owed = metering_read(worker, connection);
+    enum connection_state state = (enum connection_state)connection->state;
+    if (owed && worker->now_ms - connection->progress_ms > worker->node->config->stall_timeout_ms) {
+        transfer_cut(worker, connection, "the client acknowledged nothing within stall_timeout_ms");
+    } else if (!owed && (state == CONNECTION_LINGERING || connection->deliveries != NULL)) {
+        /* All is acknowledged, or the socket is dead. A lingering peer that has ended needs no more waiting. */
+        if (connection->peer_ended || connection->deliveries != NULL)
+            connection_close(worker, connection, false);
+    } else if (state == CONNECTION_READING && connection->input_length > 0) {
+        connection_resume(worker, connection);
+    }
+}
+
+void metering_tick(struct worker *worker)
+{
+    struct connection *connection = worker->unmetered.first;
+    while (connection != NULL) {
+        struct connection *next = connection->next[LINK_UNMETERED];
+        tick_one(worker, connection);
+        connection = next;
+    }
+}

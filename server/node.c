@@ -1,0 +1,319 @@
+/*
+ * A node's life: starts what the workers lean on (ledger, Redis, media, trust), then the workers and the admin interface, waits
+ * for a signal, and ends them in the opposite order, so that each delivery is metered, journalled and posted before the
+ * next thing goes. See node.h for what is shared.
+ */
+#include "server/node.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "server/admin.h"
+#include "server/check.h"
+#include "server/listener.h"
+#include "server/log.h"
+#include "server/processors.h"
+#include "server/redis_child.h"
+#include "server/trust.h"
+#include "server/worker.h"
+
+#define WORKERS_MAX       64 /* a bit each in a window's waiters */
+#define HASH_QUEUE_MAX    4096
+#define LEASE_MS          3000
+#define LEDGER_CLOSE_MS   5000
+#define DESCRIPTORS_SPARE 256
+
+static void on_ledger_event(void *context, enum ledger_event event, const char *text)
+{
+    (void)context;
+    switch (event) {
+    case LEDGER_EVENT_INFO:
+        log_info("ledger: %s", text);
+        break;
+    case LEDGER_EVENT_WARNING:
+        log_warning("ledger: %s", text);
+        break;
+    case LEDGER_EVENT_ERROR:
+        log_error("ledger: %s", text);
+        break;
+    }
+}
+
+/* As many descriptors as the connections need, if the hard limit lets us. */
+static void raise_descriptors(const struct config *config, unsigned workers)
+{
+    struct rlimit limit;
+    rlim_t wanted = config->connections_max + workers * config->open_files_max + DESCRIPTORS_SPARE;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
+        return;
+    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < wanted)
+        log_warning("descriptors: %llu are allowed, %llu may be needed (connections_max, open_files_max); raise "
+                    "LimitNOFILE or ulimit -n",
+                    (unsigned long long)limit.rlim_cur, (unsigned long long)wanted);
+}
+
+/* ---- the address and the password of Redis ---- */
+
+/* hiredis would resolve a name on the worker's loop, which blocks: it is resolved here, once. */
+static int resolve_redis(struct node *node, const char *address, char *error, size_t error_size)
+{
+    char host[256], numeric[256];
+    const char *colon = strrchr(address, ':');
+    struct addrinfo *info, hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+    if (strncmp(address, "unix:", 5) == 0) {
+        snprintf(node->redis_address, sizeof(node->redis_address), "%s", address);
+        return 0;
+    }
+    size_t length = colon != NULL ? (size_t)(colon - address) : 0;
+    if (length == 0 || length >= sizeof(host)) {
+        snprintf(error, error_size, "redis: %s: neither embedded, unix:/path nor HOST:PORT", address);
+        return -EINVAL;
+    }
+    memcpy(host, address, length);
+    host[length] = '\0';
+    int status = getaddrinfo(host, colon + 1, &hints, &info);
+    if (status != 0) {
+        snprintf(error, error_size, "redis: %s: %s; give a name that resolves, or an address", address,
+                 gai_strerror(status));
+        return -EINVAL;
+    }
+    status = getnameinfo(info->ai_addr, info->ai_addrlen, numeric, sizeof(numeric), NULL, 0, NI_NUMERICHOST);
+    freeaddrinfo(info);
+    snprintf(node->redis_address, sizeof(node->redis_address), "%s:%s", status == 0 ? numeric : host,
+             colon + 1);
+    return 0;
+}
+
+static int read_password(struct node *node, char *error, size_t error_size)
+{
+    const char *path = node->config->redis_password_file;
+    if (path[0] == '\0')
+        return 0;
+    FILE *file = fopen(path, "re");
+    if (file == NULL || fgets(node->redis_password, sizeof(node->redis_password), file) == NULL) {
+        int status = errno != 0 ? -errno : -EINVAL;
+        snprintf(error, error_size, "redis_password_file: %s: %s; it must hold the password in its first line",
+                 path, file == NULL ? strerrordesc_np(-status) : "empty");
+        if (file != NULL)
+            fclose(file);
+        return status;
+    }
+    fclose(file);
+    node->redis_password[strcspn(node->redis_password, "\r\n")] = '\0';
+    return 0;
+}
+
+/* ---- starting ---- */
+
+static int open_ledger(struct node *node, char *error, size_t error_size)
+{
+    const struct config *config = node->config;
+    if (mkdir(config->state_dir, 0700) != 0 && errno != EEXIST) {
+        int status = -errno;
+        snprintf(error, error_size, "state_dir: %s: %s; create it for the user that runs the node",
+                 config->state_dir, strerrordesc_np(-status));
+        return status;
+    }
+    const struct ledger_options options = {
+        .state_dir = config->state_dir,
+        .node = config->node,
+        .redis = node->redis_address,
+        .redis_user = config->redis_user[0] != '\0' ? config->redis_user : NULL,
+        .redis_password = node->redis_password[0] != '\0' ? node->redis_password : NULL,
+        .segment_bytes = config->journal_segment_bytes,
+        .mark_ms = (uint32_t)config->journal_mark_ms,
+        .downloads_max = (uint32_t)config->windows_max,
+        .accounts_max = (uint32_t)config->accounts_max,
+        .lease_ms = LEASE_MS,
+        .event = on_ledger_event,
+    };
+    return ledger_open(&node->ledger, &options, error, error_size);
+}
+
+static int open_media(struct node *node, char *error, size_t error_size)
+{
+    const struct media_options options = {
+        .root = node->config->media_root,
+        .state_dir = node->config->state_dir,
+        .hash_queue_max = HASH_QUEUE_MAX,
+        .hash_entries_max = (uint32_t)node->config->hash_entries_max,
+    };
+    return media_open(&node->media, &options, error, error_size);
+}
+
+static int start_workers(struct node *node, char *error, size_t error_size)
+{
+    const struct config *config = node->config;
+    char address[300], bound[300];
+    uint64_t wanted = config->workers > 0 ? config->workers : processors_available();
+    unsigned workers = wanted < WORKERS_MAX ? (unsigned)wanted : WORKERS_MAX;
+    raise_descriptors(config, workers);
+    snprintf(address, sizeof(address), "%s", config->listen);
+    for (unsigned i = 0; i < workers; i++) {
+        int status = worker_create(&node->workers[i], node, i, error, error_size);
+        node->worker_count = i + 1;
+        if (status != 0)
+            return status;
+        int fd = listener_open(address, bound, sizeof(bound), error, error_size);
+        if (fd < 0)
+            return fd;
+        node->workers[i]->listen_fd = fd;
+        snprintf(address, sizeof(address), "%s", bound); /* where port 0 became a real one */
+    }
+    for (unsigned i = 0; i < workers; i++) {
+        int status = -pthread_create(&node->workers[i]->thread, NULL, worker_run, node->workers[i]);
+        if (status != 0) {
+            snprintf(error, error_size, "worker %u: %s", i, strerrordesc_np(-status));
+            return status;
+        }
+        node->workers[i]->started = true;
+    }
+    log_info("listening on %s with %u worker%s", bound, workers, workers == 1 ? "" : "s");
+    return 0;
+}
+
+/* Redis' address first: the ledger locks the state directory before a child is started in it. */
+static int start(struct node *node, struct redis_child **child, struct admin **admin, char *error,
+                 size_t error_size)
+{
+    const struct config *config = node->config;
+    bool embedded = strcmp(config->redis, "embedded") == 0;
+    char address[sizeof(node->redis_address)];
+    int status = read_password(node, error, error_size);
+    if (embedded)
+        snprintf(node->redis_address, sizeof(node->redis_address), "unix:%.490s/redis.sock", config->state_dir);
+    else if (status == 0)
+        status = resolve_redis(node, config->redis, error, error_size);
+    if (status == 0)
+        status = trust_load(config, &node->trust, error, error_size);
+    if (status == 0)
+        status = open_ledger(node, error, error_size);
+    if (status == 0 && embedded)
+        status = redis_child_start(child, config->state_dir, address, sizeof(address), error, error_size);
+    if (status == 0)
+        status = open_media(node, error, error_size);
+    if (status == 0 && (status = windows_create(&node->windows, node->ledger, config->windows_max)) != 0)
+        snprintf(error, error_size, "windows: %s", strerrordesc_np(-status));
+    if (status == 0)
+        status = start_workers(node, error, error_size);
+    if (status == 0)
+        status = admin_start(admin, node, error, error_size);
+    return status;
+}
+
+/* ---- stopping ---- */
+
+static void stop_workers(struct node *node)
+{
+    uint64_t cut = 0;
+    atomic_store(&node->stopping, true);
+    for (unsigned i = 0; i < node->worker_count; i++) {
+        if (node->workers[i]->started)
+            worker_wake(node->workers[i]);
+    }
+    for (unsigned i = 0; i < node->worker_count; i++) {
+        if (node->workers[i]->started)
+            pthread_join(node->workers[i]->thread, NULL);
+        cut += atomic_load(&node->workers[i]->cut_at_stop);
+    }
+    log_info("stopped: %llu transfers were cut at the deadline", (unsigned long long)cut);
+}
+
+static int stop(struct node *node, struct redis_child **child, struct admin **admin)
+{
+    int64_t unposted = 0;
+    admin_stop(admin);
+    stop_workers(node);
+    for (unsigned i = 0; i < node->worker_count; i++)
+        worker_destroy(&node->workers[i]);
+    windows_destroy(&node->windows);
+    if (node->ledger != NULL) {
+        unposted = ledger_close(&node->ledger, LEDGER_CLOSE_MS);
+        if (unposted < 0)
+            log_error("the journal was not closed: %s", strerrordesc_np((int)-unposted));
+        else
+            log_info("the journal is closed; %lld of its records are left to post at the next start",
+                     (long long)unposted);
+    }
+    media_close(&node->media);
+    token_trust_drop(&node->trust);
+    redis_child_stop(child);
+    return unposted < 0 ? (int)unposted : 0;
+}
+
+/* Signals are taken by the main thread alone; every thread started later inherits the mask. */
+static void block_signals(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, set, NULL);
+    signal(SIGPIPE, SIG_IGN); /* sendfile has no MSG_NOSIGNAL */
+}
+
+int node_run(const struct config *config, char *error, unsigned long error_size)
+{
+    struct node *node = calloc(1, sizeof(*node));
+    struct redis_child *child = NULL;
+    struct admin *admin = NULL;
+    sigset_t signals;
+    struct timespec now;
+    if (node == NULL) {
+        snprintf(error, error_size, "out of memory");
+        return -ENOMEM;
+    }
+    clock_gettime(CLOCK_REALTIME, &now);
+    node->config = config;
+    node->started_ms = (uint64_t)now.tv_sec * 1000;
+    block_signals(&signals);
+    int status = start(node, &child, &admin, error, error_size);
+    if (status == 0) {
+        int number;
+        do
+            number = sigwaitinfo(&signals, NULL);
+        while (number < 0 || number == SIGHUP); /* nothing to reload yet: SIGHUP must not end the node */
+        log_info("%s: stopping; transfers under way have %llu ms", sigdescr_np(number),
+                 (unsigned long long)config->stop_timeout_ms);
+    }
+    int stopped = stop(node, &child, &admin);
+    free(node);
+    return status != 0 ? status : stopped;
+}
+
+void node_stats(const struct node *node, struct node_stats *out)
+{
+    memset(out, 0, sizeof(*out));
+    for (unsigned i = 0; i < node->worker_count; i++) {
+        const struct worker_stats *stats = &node->workers[i]->stats;
+        out->connections_accepted += atomic_load(&stats->connections_accepted);
+        out->connections_open += atomic_load(&stats->connections_open);
+        out->connections_refused += atomic_load(&stats->connections_refused);
+        out->requests += atomic_load(&stats->requests);
+        out->responses_2xx += atomic_load(&stats->responses[2]);
+        out->responses_3xx += atomic_load(&stats->responses[3]);
+        out->responses_4xx += atomic_load(&stats->responses[4]);
+        out->responses_5xx += atomic_load(&stats->responses[5]);
+        out->bytes_handed += atomic_load(&stats->bytes_handed);
+        out->bytes_acknowledged += atomic_load(&stats->bytes_acknowledged);
+        out->admissions_asked += atomic_load(&stats->admissions_asked);
+        out->admissions_granted += atomic_load(&stats->admissions_granted);
+        out->admissions_refused += atomic_load(&stats->admissions_refused);
+        out->admissions_failed += atomic_load(&stats->admissions_failed);
+        out->tokens_verified += atomic_load(&stats->tokens_verified);
+        out->tokens_remembered += atomic_load(&stats->tokens_remembered);
+        out->transfers_cut += atomic_load(&stats->transfers_cut);
+    }
+}

@@ -1,0 +1,52 @@
+/*
+ * A running node: the main thread's view of everything that a process shares. `tollgate serve` creates it, the
+ * admin thread and the workers borrow it. Immutable after node_start except where a field says otherwise.
+ */
+#ifndef TOLLGATE_SERVER_NODE_H
+#define TOLLGATE_SERVER_NODE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "server/config.h"
+#include "storage/ledger/ledger.h"
+#include "storage/media/media.h"
+#include "tokens/tokens.h"
+
+#define NODE_WORKERS_MAX 256
+
+struct worker;
+struct windows;
+
+struct node {
+    const struct config *config; /* borrows */
+    struct media *media;         /* owns */
+    struct ledger *ledger;       /* owns */
+    struct token_trust *trust;   /* owns */
+    struct windows *windows;     /* owns; shared by the workers, see window.h */
+    char redis_address[512];     /* resolved: "unix:/path" or "host:port" */
+    char redis_password[256];    /* "" where there is none */
+    struct worker *workers[NODE_WORKERS_MAX]; /* owns */
+    unsigned worker_count;
+    uint64_t started_ms; /* wall clock */
+    atomic_bool stopping; /* set once by the main thread; workers stop accepting */
+};
+
+/* What the workers did, summed over them; each worker writes its own with relaxed atomics. */
+struct node_stats {
+    uint64_t connections_accepted, connections_open, connections_refused;
+    uint64_t requests, responses_2xx, responses_3xx, responses_4xx, responses_5xx;
+    uint64_t bytes_handed, bytes_acknowledged;
+    uint64_t admissions_asked, admissions_granted, admissions_refused, admissions_failed;
+    uint64_t tokens_verified, tokens_remembered, transfers_cut;
+};
+void node_stats(const struct node *node, struct node_stats *out);
+
+/*
+ * Runs a node until SIGTERM or SIGINT, in the calling (main) thread. 0 after a clean stop, or a negative errno
+ * with one sentence in `error` where it could not start.
+ */
+int node_run(const struct config *config, char *error, unsigned long error_size);
+
+#endif

@@ -1,0 +1,347 @@
+/*
+ * hiredis 0.14 on the ring. See redis_link.h. hiredis calls add_read, add_write and so on; here they arm a multishot poll or
+ * note that the end of the turn shall write. The context is freed by hiredis itself after the disconnect callback, so
+ * nothing here frees it, and a generation tells completions of an earlier connection apart.
+ *
+ *   DOWN --tick, backoff over--> CONNECTING --connected--> ASKING (INFO server: who is this?)
+ *     ^                                                       | run_id is the one the ledger replayed to
+ *     +-------- lost, refused or too slow <-- READY <---------+
+ */
+#include "server/redis_link.h"
+
+#include <errno.h>
+#include <hiredis/async.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "server/check.h"
+#include "server/log.h"
+#include "server/worker.h"
+
+#define BACKOFF_MIN_MS  50
+#define BACKOFF_MAX_MS  2000
+#define OUTSTANDING_MAX 65536 /* questions under way; at the bound redis_link_send refuses and the client gets 503 */
+
+enum link_state { LINK_DOWN, LINK_CONNECTING, LINK_ASKING, LINK_IS_READY };
+
+/* A question under way; they are answered in order, so the oldest is the first of the queue. */
+struct question {
+    struct redis_link *link;
+    redis_link_done *done;
+    void *context;
+    uint64_t asked_ms;
+    struct question *next;
+};
+
+struct redis_link {
+    struct worker *worker; /* borrows */
+    redisAsyncContext *context; /* hiredis'; NULL while down */
+    enum link_state state;
+    uint32_t generation;
+    bool want_write, polling_read, polling_write, warned, asking;
+    uint64_t retry_ms, backoff_ms, since_ms;
+    struct question *oldest, *newest, *unused;
+    uint32_t outstanding;
+};
+
+/* ---- hiredis' event interface ---- */
+
+static void arm_read(struct redis_link *link)
+{
+    struct io_uring_sqe *sqe = worker_sqe(link->worker);
+    io_uring_prep_poll_multishot(sqe, link->context->c.fd, POLLIN);
+    sqe->user_data = operation_data(OPERATION_REDIS_READABLE, link->generation, 0);
+    link->polling_read = true;
+}
+
+static void add_read(void *data)
+{
+    struct redis_link *link = data;
+    if (!link->polling_read && link->context != NULL)
+        arm_read(link);
+}
+
+static void add_write(void *data)
+{
+    ((struct redis_link *)data)->want_write = true;
+}
+
+static void del_write(void *data)
+{
+    ((struct redis_link *)data)->want_write = false;
+}
+
+static void ignore(void *data)
+{
+    (void)data; /* the multishot poll stays for the life of the connection */
+}
+
+/* The context is about to be freed and its descriptor closed: the polls hold the file, so they are taken back. */
+static void cleanup(void *data)
+{
+    struct redis_link *link = data;
+    for (unsigned i = 0; i < 2; i++) {
+        struct io_uring_sqe *sqe = worker_sqe(link->worker);
+        io_uring_prep_poll_remove(
+            sqe, operation_data(i == 0 ? OPERATION_REDIS_READABLE : OPERATION_REDIS_WRITABLE,
+                                link->generation, 0));
+        sqe->user_data = operation_data(OPERATION_IGNORED, 0, 0);
+    }
+    link->generation = (link->generation + 1) & 0xffffff;
+    link->polling_read = link->polling_write = link->want_write = false;
+}
+
+/* ---- down and up ---- */
+
+static void went_down(struct redis_link *link, const char *why)
+{
+    if (!link->warned && !link->worker->stopping)
+        log_warning("worker %u: Redis at %s is not reached: %s; trying again", link->worker->index,
+                    link->worker->node->redis_address, why);
+    link->warned = true;
+    link->context = NULL;
+    link->state = LINK_DOWN;
+    link->asking = false;
+    uint8_t jitter = 0;
+    (void)!getrandom(&jitter, sizeof(jitter), GRND_NONBLOCK);
+    link->backoff_ms = link->backoff_ms == 0 ? BACKOFF_MIN_MS : link->backoff_ms * 2;
+    if (link->backoff_ms > BACKOFF_MAX_MS)
+        link->backoff_ms = BACKOFF_MAX_MS;
+    link->retry_ms = link->worker->now_ms + link->backoff_ms + link->backoff_ms * jitter / 1024;
+}
+
+static void on_connect(const redisAsyncContext *context, int status)
+{
+    struct redis_link *link = context->data;
+    if (status != REDIS_OK) {
+        went_down(link, context->errstr); /* hiredis frees the context after this */
+        return;
+    }
+    link->state = LINK_ASKING;
+    link->since_ms = link->worker->now_ms;
+}
+
+static void on_disconnect(const redisAsyncContext *context, int status)
+{
+    went_down(context->data, status == REDIS_OK ? "closed" : context->errstr);
+}
+
+static void on_auth(redisAsyncContext *context, void *reply, void *data)
+{
+    (void)data;
+    const redisReply *answer = reply;
+    struct redis_link *link = context->data;
+    if (answer != NULL && answer->type == REDIS_REPLY_ERROR && !link->warned) {
+        log_error("worker %u: Redis refuses to authenticate: %s; check redis_user and redis_password_file",
+                  link->worker->index, answer->str);
+        link->warned = true;
+    }
+}
+
+static void link_connect(struct redis_link *link)
+{
+    const struct node *node = link->worker->node;
+    const char *address = node->redis_address, *colon = strrchr(address, ':');
+    redisAsyncContext *context;
+    check(colon != NULL);
+    if (strncmp(address, "unix:", 5) == 0) {
+        context = redisAsyncConnectUnix(address + 5);
+    } else {
+        char host[256];
+        size_t length = (size_t)(colon - address);
+        check(length < sizeof(host));
+        memcpy(host, address, length);
+        host[length] = '\0';
+        context = redisAsyncConnect(host, atoi(colon + 1));
+    }
+    if (context == NULL || context->err != 0) {
+        went_down(link, context == NULL ? "out of memory" : context->errstr);
+        if (context != NULL)
+            redisAsyncFree(context);
+        return;
+    }
+    link->context = context;
+    link->state = LINK_CONNECTING;
+    link->since_ms = link->worker->now_ms;
+    context->data = link;
+    context->ev.data = link;
+    context->ev.addRead = add_read;
+    context->ev.delRead = ignore;
+    context->ev.addWrite = add_write;
+    context->ev.delWrite = del_write;
+    context->ev.cleanup = cleanup;
+    redisAsyncSetConnectCallback(context, on_connect);
+    redisAsyncSetDisconnectCallback(context, on_disconnect);
+    const char *user = node->config->redis_user;
+    if (node->redis_password[0] != '\0' && user[0] != '\0')
+        redisAsyncCommand(context, on_auth, NULL, "AUTH %s %s", user, node->redis_password);
+    else if (node->redis_password[0] != '\0')
+        redisAsyncCommand(context, on_auth, NULL, "AUTH %s", node->redis_password);
+    /* The non-blocking connect is done when the socket can be written to. */
+    link->want_write = true;
+}
+
+/* ---- who is this Redis? ---- */
+
+static void on_info(redisAsyncContext *context, void *reply, void *data)
+{
+    (void)data;
+    static const char field[] = "run_id:";
+    struct redis_link *link = context->data;
+    const redisReply *answer = reply;
+    link->asking = false;
+    if (answer == NULL || answer->type != REDIS_REPLY_STRING)
+        return;
+    const char *run_id = strstr(answer->str, field);
+    if (run_id == NULL || strlen(run_id) < sizeof(field) - 1 + 40)
+        return;
+    char id[41];
+    memcpy(id, run_id + sizeof(field) - 1, 40);
+    id[40] = '\0';
+    if (!ledger_redis_is_current(link->worker->node->ledger, id))
+        return; /* asked again at the next tick */
+    if (link->warned)
+        log_info("worker %u: Redis is reached again", link->worker->index);
+    link->state = LINK_IS_READY;
+    link->warned = false;
+    link->backoff_ms = 0;
+}
+
+/* ---- questions ---- */
+
+bool redis_link_is_ready(const struct redis_link *link)
+{
+    return link->state == LINK_IS_READY;
+}
+
+static void on_reply(redisAsyncContext *context, void *reply, void *data)
+{
+    (void)context;
+    struct question *question = data;
+    struct redis_link *link = question->link;
+    check(link->oldest == question);
+    link->oldest = question->next;
+    if (link->oldest == NULL)
+        link->newest = NULL;
+    link->outstanding--;
+    redis_link_done *done = question->done;
+    void *for_whom = question->context;
+    question->next = link->unused;
+    link->unused = question;
+    if (done != NULL)
+        done(link->worker, reply, for_whom);
+}
+
+int redis_link_send(struct redis_link *link, const struct ledger_command *command, redis_link_done *done,
+                    void *context)
+{
+    if (link->state != LINK_IS_READY || link->outstanding >= OUTSTANDING_MAX)
+        return -ENOTCONN;
+    struct question *question = link->unused;
+    if (question != NULL)
+        link->unused = question->next;
+    else if ((question = malloc(sizeof(*question))) == NULL)
+        return -ENOTCONN;
+    *question = (struct question){
+        .link = link, .done = done, .context = context, .asked_ms = link->worker->now_ms};
+    /* hiredis' prototype lacks the const that its code keeps. */
+    const char **argv = (const char **)(uintptr_t)command->argv;
+    if (redisAsyncCommandArgv(link->context, on_reply, question, command->argc, argv, command->lengths) !=
+        REDIS_OK) {
+        question->next = link->unused;
+        link->unused = question;
+        return -ENOTCONN;
+    }
+    if (link->newest != NULL)
+        link->newest->next = question;
+    else
+        link->oldest = question;
+    link->newest = question;
+    link->outstanding++;
+    return 0;
+}
+
+void redis_link_flush(struct redis_link *link)
+{
+    if (!link->want_write || link->polling_write || link->context == NULL)
+        return;
+    if (link->state != LINK_CONNECTING) {
+        redisAsyncHandleWrite(link->context);
+        if (!link->want_write || link->context == NULL)
+            return;
+    }
+    struct io_uring_sqe *sqe = worker_sqe(link->worker);
+    io_uring_prep_poll_add(sqe, link->context->c.fd, POLLOUT);
+    sqe->user_data = operation_data(OPERATION_REDIS_WRITABLE, link->generation, 0);
+    link->polling_write = true;
+}
+
+void redis_link_readable(struct redis_link *link, uint32_t generation, int result, bool more)
+{
+    if (generation != link->generation || link->context == NULL)
+        return;
+    if (!more)
+        link->polling_read = false;
+    if (result < 0 && result != -ECANCELED)
+        log_warning("worker %u: poll on Redis: %s", link->worker->index, strerrordesc_np(-result));
+    redisAsyncHandleRead(link->context);
+    if (link->context != NULL && generation == link->generation && !link->polling_read)
+        arm_read(link);
+}
+
+void redis_link_writable(struct redis_link *link, uint32_t generation)
+{
+    if (generation != link->generation || link->context == NULL)
+        return;
+    link->polling_write = false;
+    redisAsyncHandleWrite(link->context); /* completes the connect, then writes */
+}
+
+void redis_link_tick(struct redis_link *link)
+{
+    const struct worker *worker = link->worker;
+    uint64_t limit_ms = worker->node->config->admission_timeout_ms;
+    if (link->state == LINK_DOWN) {
+        if (worker->now_ms >= link->retry_ms)
+            link_connect(link);
+        return;
+    }
+    bool slow = link->oldest != NULL && worker->now_ms - link->oldest->asked_ms > limit_ms;
+    slow |= link->state == LINK_CONNECTING && worker->now_ms - link->since_ms > limit_ms;
+    if (slow) {
+        log_warning("worker %u: Redis did not answer within %llu ms; connecting again", worker->index,
+                    (unsigned long long)limit_ms);
+        redisAsyncFree(link->context); /* answers all that is outstanding with NULL, then on_disconnect */
+        return;
+    }
+    if (link->state == LINK_ASKING && !link->asking) {
+        link->asking = redisAsyncCommand(link->context, on_info, NULL, "INFO server") == REDIS_OK;
+    }
+}
+
+int redis_link_create(struct redis_link **out, struct worker *worker)
+{
+    struct redis_link *link = calloc(1, sizeof(*link));
+    if (link == NULL)
+        return -ENOMEM;
+    link->worker = worker;
+    *out = link;
+    return 0;
+}
+
+void redis_link_destroy(struct redis_link **link)
+{
+    if (*link == NULL)
+        return;
+    if ((*link)->context != NULL)
+        redisAsyncFree((*link)->context);
+    while ((*link)->unused != NULL) {
+        struct question *question = (*link)->unused;
+        (*link)->unused = question->next;
+        free(question);
+    }
+    free(*link);
+    *link = NULL;
+}

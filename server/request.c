@@ -1,0 +1,276 @@
+/*
+ * From a parsed head to a decision: which token, which file, which bytes. The order is the design's: method, target, token,
+ * file, preconditions and range; then admission.c. It sends nothing but through response.c.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "server/check.h"
+#include "server/connection.h"
+#include "server/log.h"
+#include "server/token_cache.h"
+#include "storage/media/media.h"
+
+#define REFUSALS_LOGGED_PER_S 50
+
+void request_log_refusal(struct worker *worker, const struct connection *connection, enum refusal refusal)
+{
+    if (worker->refusals_logged_s != (uint64_t)worker->now_s) {
+        if (worker->refusals_logged > REFUSALS_LOGGED_PER_S)
+            log_info("worker %u: %u more refusals in that second are not logged", worker->index,
+                     worker->refusals_logged - REFUSALS_LOGGED_PER_S);
+        worker->refusals_logged_s = (uint64_t)worker->now_s;
+        worker->refusals_logged = 0;
+    }
+    if (worker->refusals_logged++ >= REFUSALS_LOGGED_PER_S)
+        return;
+    const struct token *token = connection->link != NULL ? connection->link->token : NULL;
+    log_info("refused: status=%u reason=%s s-uri-signing=%03u issuer=%s kid=%s jti=%s",
+             refusal_status(refusal), refusal_name(refusal), refusal_uri_signing(refusal),
+             token != NULL ? token->issuer_id : "-", token != NULL ? token->kid : "-",
+             token != NULL && token->jti[0] != '\0' ? token->jti : "-");
+}
+
+/* RFC 6750 2.1: "Bearer" SP token */
+static bool bearer_of(const struct http_head *head, struct http_text *out)
+{
+    static const char scheme[] = "Bearer ";
+    const struct http_text *field = &head->authorization;
+    if (field->data == NULL || field->length <= sizeof(scheme) - 1 ||
+        strncasecmp(field->data, scheme, sizeof(scheme) - 1) != 0)
+        return false;
+    out->data = field->data + sizeof(scheme) - 1;
+    out->length = field->length - (sizeof(scheme) - 1);
+    while (out->length > 0 && *out->data == ' ') {
+        out->data++;
+        out->length--;
+    }
+    return true;
+}
+
+/* RFC 6265 4.2.1: cookie-pairs set apart by "; ". Returns how many of the name there are; *out is the first. */
+static unsigned cookie_of(const struct http_head *head, const char *name, struct http_text *out)
+{
+    unsigned found = 0;
+    size_t name_length = strlen(name);
+    const char *at = head->cookie.data, *end = at + head->cookie.length;
+    while (at != NULL && at < end) {
+        const char *semicolon = memchr(at, ';', (size_t)(end - at));
+        const char *stop = semicolon != NULL ? semicolon : end;
+        while (at < stop && *at == ' ')
+            at++;
+        if ((size_t)(stop - at) > name_length && memcmp(at, name, name_length) == 0 &&
+            at[name_length] == '=' && found++ == 0) {
+            out->data = at + name_length + 1;
+            out->length = (size_t)(stop - out->data);
+        }
+        at = stop + 1;
+    }
+    return found;
+}
+
+/* URL beats Bearer beats cookie; two in one place are refused. */
+static enum refusal find_token(struct worker *worker, const struct http_head *head,
+                               const struct token_target *target, struct http_text *out)
+{
+    if (target->package != NULL) {
+        *out = (struct http_text){target->package, target->package_length};
+        return REFUSAL_NONE;
+    }
+    if (bearer_of(head, out))
+        return REFUSAL_NONE;
+    switch (cookie_of(head, worker->node->config->token_attribute, out)) {
+    case 0:
+        return refusal_of_verdict(REFUSED_TOKEN_MISSING);
+    case 1:
+        return REFUSAL_NONE;
+    default:
+        return refusal_of_verdict(REFUSED_TOKEN_AMBIGUOUS);
+    }
+}
+
+static enum refusal check_token(struct worker *worker, struct connection *connection,
+                                const struct http_head *head, const struct token_target *target)
+{
+    struct http_text jws = {0};
+    enum refusal refusal = find_token(worker, head, target, &jws);
+    if (refusal != REFUSAL_NONE)
+        return refusal;
+    bool remembered;
+    int status;
+    enum token_verdict verdict = token_cache_get(worker->tokens, worker->trust, jws.data, jws.length,
+                                                 &connection->link, &remembered, &status);
+    if (verdict != TOKEN_OK)
+        return refusal_of_verdict(verdict);
+    if (status != 0)
+        return REFUSAL_NODE_BUSY;
+    count(remembered ? &worker->stats.tokens_remembered : &worker->stats.tokens_verified, 1);
+    const struct token_request request = {
+        .path = target->path,
+        .path_length = target->path_length,
+        .uri = target->uri,
+        .uri_length = target->uri_length,
+    };
+    return refusal_of_verdict(
+        token_check(worker->trust, connection->link->token, &request, worker->now_s));
+}
+
+static enum refusal check_method(const struct http_head *head)
+{
+    switch (head->method) {
+    case HTTP_GET:
+    case HTTP_HEAD:
+        break;
+    case HTTP_POST:
+    case HTTP_PUT:
+    case HTTP_OTHER_KNOWN:
+        return REFUSAL_METHOD_NOT_ALLOWED; /* RFC 9110 15.5.6 */
+    case HTTP_UNKNOWN:
+        return REFUSAL_METHOD_UNKNOWN; /* RFC 9110 15.6.2 */
+    }
+    /* RFC 9110 9.3.1: content in a GET has no meaning; it is not read, and the connection ends. */
+    return head->has_body ? REFUSAL_BODY_REFUSED : REFUSAL_NONE;
+}
+
+static enum refusal check_target(struct worker *worker, const struct http_head *head,
+                                 struct token_target *target)
+{
+    if (head->target.data[0] != '/')
+        return REFUSAL_TARGET_INVALID;
+    switch (token_target_parse(head->target.data, head->target.length,
+                               worker->node->config->token_attribute, target)) {
+    case TOKEN_TARGET_OK:
+        return REFUSAL_NONE;
+    case TOKEN_TARGET_BAD_PATH:
+        return REFUSAL_PATH_INVALID;
+    case TOKEN_TARGET_TOO_LONG:
+        return REFUSAL_TARGET_TOO_LONG;
+    case TOKEN_TARGET_AMBIGUOUS:
+        return refusal_of_verdict(REFUSED_TOKEN_AMBIGUOUS);
+    }
+    return REFUSAL_PATH_INVALID;
+}
+
+/* The file of the verified path. -EAGAIN: it is being opened, the same head is to be given again. */
+static int find_file(struct worker *worker, struct connection *connection, const struct token_target *target)
+{
+    if (connection->file != NULL)
+        return 0; /* opened for this head */
+    int status = media_cache_get(worker->files, target->path, target->path_length, worker->now_ms,
+                                 &connection->file);
+    if (status != -EAGAIN)
+        return status;
+    /* The name outlives this call: the ring reads it while the head waits. */
+    char *name = strdup(target->path);
+    if (name == NULL)
+        return -ENOMEM;
+    check(connection->output == NULL);
+    connection->output = name;
+    struct io_uring_sqe *sqe = worker_sqe(worker);
+    /* The kernel only reads open_how; liburing's prototype has no const. */
+    struct open_how *how = (struct open_how *)(uintptr_t)media_open_how(worker->node->media);
+    io_uring_prep_openat2(sqe, media_root_fd(worker->node->media), media_relative_path(name), how);
+    sqe->user_data = operation_data(OPERATION_OPEN, connection->generation, connection->index);
+    connection->in_flight++;
+    connection_set_state(connection, CONNECTION_OPENING);
+    return -EAGAIN;
+}
+
+static enum refusal refusal_of_file(int status)
+{
+    switch (status) {
+    case -ENOENT:
+        return REFUSAL_FILE_NOT_FOUND;
+    case -EMFILE:
+    case -ENFILE:
+    case -ENOMEM:
+        return REFUSAL_NODE_BUSY;
+    default:
+        return REFUSAL_FILE_UNREADABLE;
+    }
+}
+
+void request_opened(struct worker *worker, struct connection *connection, int result)
+{
+    char path[MEDIA_PATH_MAX + 1];
+    check(connection->state == CONNECTION_OPENING && connection->output != NULL);
+    size_t length = strlen(connection->output);
+    check(length <= MEDIA_PATH_MAX);
+    memcpy(path, connection->output, length + 1);
+    free(connection->output);
+    connection->output = NULL;
+    int status = media_cache_admit(worker->files, path, length, worker->now_ms, result, &connection->file);
+    connection_set_state(connection, CONNECTION_READING);
+    if (status == 0 || status == -ENOENT) {
+        connection_resume(worker, connection); /* -ENOENT is remembered: the head finds it again */
+        return;
+    }
+    /* Not remembered, so the head would open again without end: it is answered here and ends the connection. */
+    connection->keep_alive = false;
+    response_refuse(worker, connection, refusal_of_file(status));
+}
+
+/* Which bytes: RFC 9110 13 and 14. */
+static void select_bytes(struct worker *worker, struct connection *connection, const struct http_head *head)
+{
+    const struct media_file *file = connection->file;
+    const struct http_validators validators = {
+        .etag = file->etag,
+        .modified_s = file->mtime_s,
+        .size = file->size,
+    };
+    uint64_t first = 0, last = file->size - 1;
+    switch (http_select(head, &validators, &first, &last)) {
+    case HTTP_WHOLE:
+        connection->status = 200;
+        connection->offset = 0;
+        connection->left = connection->body_length = file->size;
+        admission_begin(worker, connection);
+        break;
+    case HTTP_PART:
+        connection->status = 206;
+        connection->offset = first;
+        connection->left = connection->body_length = last - first + 1;
+        admission_begin(worker, connection);
+        break;
+    case HTTP_NOT_MODIFIED:
+        response_not_modified(worker, connection);
+        break;
+    case HTTP_UNSATISFIABLE:
+        response_refuse(worker, connection, REFUSAL_RANGE_NOT_SATISFIABLE);
+        break;
+    case HTTP_PRECONDITION_FAILED:
+        response_refuse(worker, connection, REFUSAL_PRECONDITION_FAILED);
+        break;
+    }
+}
+
+enum request_outcome request_begin(struct worker *worker, struct connection *connection,
+                                   const struct http_head *head)
+{
+    struct token_target target;
+    connection->keep_alive = head->keep_alive;
+    connection->head_only = head->method == HTTP_HEAD;
+    token_entry_drop(&connection->link);
+
+    enum refusal refusal = check_method(head);
+    if (refusal == REFUSAL_NONE)
+        refusal = check_target(worker, head, &target);
+    if (refusal == REFUSAL_NONE)
+        refusal = check_token(worker, connection, head, &target);
+    if (refusal == REFUSAL_NONE) {
+        int status = find_file(worker, connection, &target);
+        if (status == -EAGAIN)
+            return REQUEST_AGAIN;
+        if (status != 0)
+            refusal = refusal_of_file(status);
+    }
+    count(&worker->stats.requests, 1);
+    if (refusal != REFUSAL_NONE)
+        response_refuse(worker, connection, refusal);
+    else
+        select_bytes(worker, connection, head);
+    return REQUEST_TAKEN;
+}

@@ -1,0 +1,206 @@
+/*
+ * The worker's remembered tokens. See token_cache.h. A chained hash table with a list by recency; at the bound the token
+ * that was not used for the longest goes.
+ */
+#include "server/token_cache.h"
+
+#include <errno.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/check.h"
+
+struct token_cache {
+    struct ledger *ledger; /* borrows */
+    EVP_MD *sha256;        /* owns: fetched once, a fetch costs more than the digest */
+    EVP_MD_CTX *context;   /* owns */
+    uint64_t entries_max, entries, mask;
+    struct token_entry **buckets;
+    struct token_entry *newest, *oldest;
+};
+
+int token_cache_create(struct token_cache **out, struct ledger *ledger, uint64_t entries_max)
+{
+    struct token_cache *cache = calloc(1, sizeof(*cache));
+    uint64_t buckets = 64;
+    while (buckets < entries_max)
+        buckets *= 2;
+    if (cache == NULL)
+        return -ENOMEM;
+    cache->ledger = ledger;
+    cache->entries_max = entries_max;
+    cache->mask = buckets - 1;
+    cache->buckets = calloc(buckets, sizeof(*cache->buckets));
+    cache->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+    cache->context = EVP_MD_CTX_new();
+    if (cache->buckets == NULL || cache->sha256 == NULL || cache->context == NULL) {
+        token_cache_destroy(&cache);
+        return -ENOMEM;
+    }
+    *out = cache;
+    return 0;
+}
+
+static void entry_free(struct token_entry *entry)
+{
+    token_destroy(&entry->token);
+    token_trust_drop(&entry->trust);
+    ledger_account_drop(&entry->account);
+    free(entry);
+}
+
+void token_entry_drop(struct token_entry **entry)
+{
+    if (*entry == NULL)
+        return;
+    check((*entry)->references > 0);
+    if (--(*entry)->references == 0 && !(*entry)->cached)
+        entry_free(*entry);
+    *entry = NULL;
+}
+
+static struct token_entry **bucket_of(struct token_cache *cache, const unsigned char digest[32])
+{
+    uint64_t hash;
+    memcpy(&hash, digest, sizeof(hash));
+    return &cache->buckets[hash & cache->mask];
+}
+
+static void recency_remove(struct token_cache *cache, struct token_entry *entry)
+{
+    *(entry->newer != NULL ? &entry->newer->older : &cache->newest) = entry->older;
+    *(entry->older != NULL ? &entry->older->newer : &cache->oldest) = entry->newer;
+}
+
+static void recency_add(struct token_cache *cache, struct token_entry *entry)
+{
+    entry->newer = NULL;
+    entry->older = cache->newest;
+    *(cache->newest != NULL ? &cache->newest->newer : &cache->oldest) = entry;
+    cache->newest = entry;
+}
+
+static void forget(struct token_cache *cache, struct token_entry *entry)
+{
+    struct token_entry **link = bucket_of(cache, entry->digest);
+    while (*link != entry)
+        link = &(*link)->next;
+    *link = entry->next;
+    recency_remove(cache, entry);
+    cache->entries--;
+    entry->cached = false;
+    if (entry->references == 0)
+        entry_free(entry);
+}
+
+void token_cache_destroy(struct token_cache **cache)
+{
+    if (*cache == NULL)
+        return;
+    while ((*cache)->newest != NULL)
+        forget(*cache, (*cache)->newest);
+    free((*cache)->buckets);
+    EVP_MD_CTX_free((*cache)->context);
+    EVP_MD_free((*cache)->sha256);
+    free(*cache);
+    *cache = NULL;
+}
+
+static bool digest(struct token_cache *cache, const void *data, size_t length, unsigned char out[32])
+{
+    return EVP_DigestInit_ex2(cache->context, cache->sha256, NULL) == 1 &&
+           EVP_DigestUpdate(cache->context, data, length) == 1 &&
+           EVP_DigestFinal_ex(cache->context, out, NULL) == 1;
+}
+
+/*
+ * What names the link across its tokens: issuer, account and jti, which a storefront may sign again (a longer exp for
+ * the same purchase); a token without jti is a link of its own.
+ */
+static bool name_link(struct token_cache *cache, struct token_entry *entry)
+{
+    const struct token *token = entry->token;
+    if (token->jti[0] == '\0') {
+        memcpy(entry->link, entry->digest, sizeof(entry->link));
+        return true;
+    }
+    char text[LEDGER_TAG_MAX + 1 + TOKEN_JTI_MAX + 1];
+    /* The tag holds no space, so no two pairs give one text. */
+    int length = snprintf(text, sizeof(text), "%s %s", ledger_account_tag(entry->account), token->jti);
+    return digest(cache, text, (size_t)length, entry->link);
+}
+
+static enum token_verdict verify(struct token_cache *cache, struct token_trust *trust, const char *jws,
+                                 size_t length, const unsigned char key[32], struct token_entry **out,
+                                 int *status)
+{
+    struct token *token = NULL;
+    enum token_verdict verdict = token_verify(trust, jws, length, &token);
+    if (verdict != TOKEN_OK)
+        return verdict; /* not remembered: whoever sends rubbish shall not fill the cache */
+    struct token_entry *entry = calloc(1, sizeof(*entry));
+    if (entry == NULL) {
+        token_destroy(&token);
+        *status = -ENOMEM;
+        return TOKEN_OK;
+    }
+    entry->token = token;
+    entry->trust = token_trust_hold(trust);
+    memcpy(entry->digest, key, sizeof(entry->digest));
+    *status = ledger_account_get(cache->ledger, token->issuer_id, token->account, strlen(token->account),
+                                 &entry->account);
+    if (*status == 0 && !name_link(cache, entry))
+        *status = -ENOMEM;
+    if (*status != 0) {
+        entry_free(entry);
+        return TOKEN_OK;
+    }
+    *out = entry;
+    return TOKEN_OK;
+}
+
+static void remember(struct token_cache *cache, struct token_entry *entry)
+{
+    if (cache->entries >= cache->entries_max)
+        forget(cache, cache->oldest);
+    struct token_entry **bucket = bucket_of(cache, entry->digest);
+    entry->next = *bucket;
+    *bucket = entry;
+    recency_add(cache, entry);
+    entry->cached = true;
+    cache->entries++;
+}
+
+enum token_verdict token_cache_get(struct token_cache *cache, struct token_trust *trust, const char *jws,
+                                   size_t length, struct token_entry **out, bool *remembered, int *status)
+{
+    unsigned char key[32];
+    *status = 0;
+    *remembered = false;
+    *out = NULL;
+    if (!digest(cache, jws, length, key)) {
+        *status = -ENOMEM;
+        return TOKEN_OK;
+    }
+    struct token_entry *entry = *bucket_of(cache, key);
+    while (entry != NULL && memcmp(entry->digest, key, sizeof(key)) != 0)
+        entry = entry->next;
+    if (entry != NULL && token_trust_generation(entry->trust) != token_trust_generation(trust)) {
+        forget(cache, entry); /* a key may be gone: check the signature again */
+        entry = NULL;
+    }
+    if (entry != NULL) {
+        *remembered = true;
+        recency_remove(cache, entry);
+        recency_add(cache, entry);
+    } else {
+        enum token_verdict verdict = verify(cache, trust, jws, length, key, &entry, status);
+        if (verdict != TOKEN_OK || *status != 0)
+            return verdict;
+        remember(cache, entry);
+    }
+    entry->references++;
+    *out = entry;
+    return TOKEN_OK;
+}

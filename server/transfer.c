@@ -1,0 +1,277 @@
+/*
+ * Bytes to the socket: a small body with its head in one send, a larger one by sendfile in chunks, called inline on the
+ * non-blocking socket, with a one-shot poll when it is full. A chunk that is not in the page cache is brought in by the ring
+ * first. Funds are taken from the window before bytes are handed to the kernel, and given back where it did not take them.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "server/check.h"
+#include "server/connection.h"
+#include "server/log.h"
+#include "server/token_cache.h"
+#include "storage/media/media.h"
+
+#define BODY_SMALL_MAX (16 * 1024)  /* bodies up to here travel with their head */
+#define CHUNK_MAX      (512 * 1024) /* of one sendfile: what is warmed at a time */
+#define TURN_MAX       (1024 * 1024) /* bytes a connection may send before the others have their turn */
+
+void transfer_cut(struct worker *worker, struct connection *connection, const char *why)
+{
+    if (connection->state == CONNECTION_SENDING) {
+        const struct token *token = connection->link != NULL ? connection->link->token : NULL;
+        count(&worker->stats.transfers_cut, 1);
+        log_info("cut: %s; issuer=%s jti=%s path=%s sent=%llu of=%llu", why,
+                 token != NULL ? token->issuer_id : "-",
+                 token != NULL && token->jti[0] != '\0' ? token->jti : "-",
+                 connection->file != NULL ? connection->file->path : "-",
+                 (unsigned long long)(connection->body_length - connection->left),
+                 (unsigned long long)connection->body_length);
+    }
+    connection_close(worker, connection, true);
+}
+
+static void wait_writable(struct worker *worker, struct connection *connection)
+{
+    struct io_uring_sqe *sqe = worker_sqe(worker);
+    io_uring_prep_poll_add(sqe, connection->fd, POLLOUT);
+    sqe->user_data = operation_data(OPERATION_WRITABLE, connection->generation, connection->index);
+    connection->in_flight++;
+    connection->waiting = WAIT_WRITABLE;
+}
+
+/* Keeps what the socket did not take of `data`, whose first `head` bytes are not billed. */
+static bool output_keep(struct connection *connection, const char *data, size_t length, size_t head)
+{
+    check(connection->output == NULL && length <= WORKER_SCRATCH_SIZE);
+    connection->output = malloc(length);
+    if (connection->output == NULL)
+        return false;
+    memcpy(connection->output, data, length);
+    connection->output_length = (uint32_t)length;
+    connection->output_sent = 0;
+    connection->output_head = (uint32_t)head;
+    return true;
+}
+
+/* How much of the `sent` bytes after `before` lies behind the head. */
+static uint64_t body_part(size_t before, size_t sent, size_t head)
+{
+    size_t after = before + sent;
+    if (after <= head)
+        return 0;
+    return before >= head ? sent : after - head;
+}
+
+/* Sends `length` bytes, of which the first `head` are not billed. False: the connection is gone. */
+static bool send_or_keep(struct worker *worker, struct connection *connection, const char *data, size_t length,
+                         size_t head, int flags)
+{
+    ssize_t sent = send(connection->fd, data, length, MSG_DONTWAIT | MSG_NOSIGNAL | flags);
+    if (sent < 0 && errno != EAGAIN && errno != EINTR) {
+        connection_close(worker, connection, true);
+        return false;
+    }
+    size_t taken = sent > 0 ? (size_t)sent : 0;
+    metering_handed(worker, connection, taken, body_part(0, taken, head));
+    if (taken == length)
+        return true;
+    if (!output_keep(connection, data + taken, length - taken, head > taken ? head - taken : 0)) {
+        connection_close(worker, connection, true);
+        return false;
+    }
+    return true;
+}
+
+/* True once `output` is empty. */
+static bool output_flush(struct worker *worker, struct connection *connection)
+{
+    while (connection->output != NULL) {
+        uint32_t before = connection->output_sent;
+        ssize_t sent = send(connection->fd, connection->output + before, connection->output_length - before,
+                            MSG_DONTWAIT | MSG_NOSIGNAL | (connection->left > 0 ? MSG_MORE : 0));
+        if (sent < 0 && errno == EAGAIN) {
+            wait_writable(worker, connection);
+            return false;
+        }
+        if (sent < 0) {
+            connection_close(worker, connection, true);
+            return false;
+        }
+        metering_handed(worker, connection, (uint64_t)sent,
+                        body_part(before, (size_t)sent, connection->output_head));
+        connection->output_sent += (uint32_t)sent;
+        if (connection->output_sent == connection->output_length) {
+            free(connection->output);
+            connection->output = NULL;
+        }
+    }
+    return true;
+}
+
+static void finish(struct worker *worker, struct connection *connection)
+{
+    if (connection->deliveries_last != NULL && !connection->deliveries_last->done)
+        metering_done(connection);
+    connection_responded(worker, connection);
+    if (connection->state != CONNECTION_FREE && connection->state != CONNECTION_CLOSING &&
+        connection->delivery_count >= METERING_QUEUE_READ)
+        (void)metering_read(worker, connection);
+}
+
+void transfer_plain(struct worker *worker, struct connection *connection, size_t length)
+{
+    connection->left = 0;
+    if (!send_or_keep(worker, connection, worker->scratch, length, length, 0))
+        return;
+    if (connection->output != NULL)
+        wait_writable(worker, connection);
+    else
+        finish(worker, connection);
+}
+
+/* ---- bodies ---- */
+
+/* The ring reads ahead, then one byte at the chunk's end: when that has come, so has the rest, and nobody was blocked. */
+static void warm(struct worker *worker, struct connection *connection, uint64_t length)
+{
+    struct io_uring_sqe *sqe = worker_sqe(worker);
+    io_uring_prep_fadvise(sqe, connection->file->fd, connection->offset, (off_t)length, POSIX_FADV_WILLNEED);
+    sqe->user_data = operation_data(OPERATION_IGNORED, 0, 0);
+    sqe = worker_sqe(worker);
+    io_uring_prep_read(sqe, connection->file->fd, &worker->scratch[WORKER_SCRATCH_SIZE - 1], 1,
+                       connection->offset + length - 1);
+    sqe->user_data = operation_data(OPERATION_WARM, connection->generation, connection->index);
+    connection->in_flight++;
+    connection->waiting = WAIT_WARM;
+}
+
+static bool is_cold(const struct connection *connection, uint64_t length)
+{
+    char byte;
+    struct iovec vector = {&byte, 1};
+    if (connection->warmed)
+        return false; /* brought in a moment ago; if it is gone again, blocking is the lesser evil */
+    return preadv2(connection->file->fd, &vector, 1, (off_t)(connection->offset + length - 1), RWF_NOWAIT) <
+               0 &&
+           errno == EAGAIN;
+}
+
+/* A small body after its head in the scratch, sent with it. False: not this way (cold, or short of funds). */
+static bool send_small(struct worker *worker, struct connection *connection, size_t head_length)
+{
+    size_t length = (size_t)connection->left;
+    struct iovec vector = {worker->scratch + head_length, length};
+    if (length > BODY_SMALL_MAX || head_length + length >= WORKER_SCRATCH_SIZE)
+        return false;
+    ssize_t got = preadv2(connection->file->fd, &vector, 1, (off_t)connection->offset, RWF_NOWAIT);
+    if (got != (ssize_t)length)
+        return false;
+    uint64_t funds = window_take(connection->window, length);
+    if (funds < length) {
+        window_give(connection->window, funds);
+        return false;
+    }
+    connection->offset += length;
+    connection->left = 0;
+    if (!send_or_keep(worker, connection, worker->scratch, head_length + length, head_length, 0))
+        return true;
+    if (connection->output != NULL)
+        wait_writable(worker, connection);
+    else
+        finish(worker, connection);
+    return true;
+}
+
+void transfer_begin(struct worker *worker, struct connection *connection, size_t head_length)
+{
+    if (metering_begin(worker, connection, head_length) != 0) {
+        connection_close(worker, connection, true);
+        return;
+    }
+    if (send_small(worker, connection, head_length))
+        return;
+    if (send_or_keep(worker, connection, worker->scratch, head_length, head_length, MSG_MORE))
+        transfer_run(worker, connection);
+}
+
+/* One chunk. Returns the bytes sent; 0 where the connection now waits or is gone. */
+static uint64_t send_chunk(struct worker *worker, struct connection *connection)
+{
+    uint64_t want = connection->left < CHUNK_MAX ? connection->left : CHUNK_MAX;
+    if (is_cold(connection, want)) {
+        warm(worker, connection, want);
+        return 0;
+    }
+    uint64_t funds = window_take(connection->window, want);
+    if (funds == 0) {
+        admission_more(worker, connection);
+        return 0;
+    }
+    off_t offset = (off_t)connection->offset;
+    ssize_t sent = sendfile(connection->fd, connection->file->fd, &offset, (size_t)funds);
+    int error = errno;
+    uint64_t taken = sent > 0 ? (uint64_t)sent : 0;
+    window_give(connection->window, funds - taken);
+    if (taken > 0) {
+        connection->offset += taken;
+        connection->left -= taken;
+        connection->warmed = false;
+        metering_handed(worker, connection, taken, taken);
+        return taken;
+    }
+    if (sent == 0)
+        transfer_cut(worker, connection, "the file was truncated while it was sent");
+    else if (error == EAGAIN || error == EINTR)
+        wait_writable(worker, connection);
+    else if (error == EPIPE || error == ECONNRESET || error == ENOTCONN)
+        connection_close(worker, connection, true);
+    else
+        transfer_cut(worker, connection, strerrordesc_np(error));
+    return 0;
+}
+
+void transfer_run(struct worker *worker, struct connection *connection)
+{
+    check(connection->state == CONNECTION_SENDING);
+    connection->waiting = WAIT_NONE;
+    if (!output_flush(worker, connection))
+        return;
+    uint64_t turn = 0;
+    while (connection->left > 0) {
+        enum ledger_state ledger = ledger_state(worker->node->ledger);
+        if (ledger == LEDGER_FULL || ledger == LEDGER_FAILED) {
+            transfer_cut(worker, connection, "the journal cannot be written: nothing goes out unmetered");
+            return;
+        }
+        if (!admission_is_valid(worker, connection->window)) {
+            admission_more(worker, connection);
+            return;
+        }
+        if (turn >= TURN_MAX) {
+            connection_link(worker, connection, LINK_READY);
+            return;
+        }
+        uint64_t sent = send_chunk(worker, connection);
+        if (sent == 0)
+            return;
+        turn += sent;
+    }
+    finish(worker, connection);
+}
+
+void transfer_warmed(struct worker *worker, struct connection *connection, int result)
+{
+    if (result <= 0) {
+        transfer_cut(worker, connection,
+                     result == 0 ? "the file was truncated while it was sent" : strerrordesc_np(-result));
+        return;
+    }
+    connection->warmed = true;
+    transfer_run(worker, connection);
+}

@@ -1,0 +1,415 @@
+/*
+ * The worker's loop: waits on the ring, hands each completion to the file that knows what to do with it, runs the connections
+ * that may go on without waiting, writes what was queued for Redis. See worker.h for what is shared.
+ */
+#include "server/worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "server/check.h"
+#include "server/connection.h"
+#include "server/log.h"
+#include "server/redis_link.h"
+#include "server/token_cache.h"
+#include "storage/media/media.h"
+
+#define RING_ENTRIES     1024
+#define COMPLETIONS_TURN 256
+#define WINDOWS_SWEEP_MS 500
+
+static uint64_t monotonic_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static void read_clocks(struct worker *worker)
+{
+    struct timespec now;
+    worker->now_ms = monotonic_ms();
+    clock_gettime(CLOCK_REALTIME, &now);
+    worker->now_s = now.tv_sec;
+}
+
+struct io_uring_sqe *worker_sqe(struct worker *worker)
+{
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&worker->ring);
+    if (sqe == NULL) { /* the queue is full: hand it over and go on */
+        io_uring_submit(&worker->ring);
+        sqe = io_uring_get_sqe(&worker->ring);
+    }
+    check(sqe != NULL);
+    return sqe;
+}
+
+void worker_wake(struct worker *worker)
+{
+    uint64_t one = 1;
+    (void)!write(worker->wake_fd, &one, sizeof(one)); /* EAGAIN: it is woken already */
+}
+
+/* ---- standing operations ---- */
+
+static void arm_accept(struct worker *worker)
+{
+    struct io_uring_sqe *sqe = worker_sqe(worker);
+    /* Non-blocking for sendfile(2), which knows no MSG_DONTWAIT. */
+    io_uring_prep_multishot_accept(sqe, worker->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    sqe->user_data = operation_data(OPERATION_ACCEPT, 0, 0);
+    worker->accepting = true;
+}
+
+static void arm_wake(struct worker *worker)
+{
+    struct io_uring_sqe *sqe = worker_sqe(worker);
+    io_uring_prep_read(sqe, worker->wake_fd, &worker->wake_value, sizeof(worker->wake_value), 0);
+    sqe->user_data = operation_data(OPERATION_WAKE, 0, 0);
+}
+
+static void arm_tick(struct worker *worker)
+{
+    struct io_uring_sqe *sqe = worker_sqe(worker);
+    worker->tick = (struct __kernel_timespec){.tv_nsec = WORKER_TICK_MS * 1000000LL};
+    io_uring_prep_timeout(sqe, &worker->tick, 0, 0);
+    sqe->user_data = operation_data(OPERATION_TICK, 0, 0);
+}
+
+static void on_accept(struct worker *worker, int result, bool more)
+{
+    if (result >= 0)
+        connection_accept(worker, result);
+    else if (result != -ECANCELED && result != -EAGAIN && result != -ECONNABORTED)
+        log_warning("worker %u: accept: %s", worker->index, strerrordesc_np(-result));
+    /* Out of descriptors, most likely: armed again by the tick, when some may have been freed. */
+    if (!more)
+        worker->accepting = false;
+}
+
+static void on_tick(struct worker *worker)
+{
+    uint32_t slice = worker->capacity / 10 + 1;
+    uint32_t last = worker->sweep_next + slice < worker->capacity ? worker->sweep_next + slice
+                                                                  : worker->capacity;
+    if (!worker->stopping && !worker->accepting)
+        arm_accept(worker);
+    metering_tick(worker);
+    connection_sweep(worker, worker->sweep_next, last);
+    worker->sweep_next = last == worker->capacity ? 0 : last;
+    redis_link_tick(worker->redis);
+    admission_retry(worker);
+    if (worker->now_ms - worker->windows_swept_ms >= WINDOWS_SWEEP_MS) {
+        worker->windows_swept_ms = worker->now_ms;
+        admission_sweep(worker);
+    }
+    arm_tick(worker);
+}
+
+static void on_stop(struct worker *worker)
+{
+    worker->stopping = true;
+    struct io_uring_sqe *sqe = worker_sqe(worker);
+    io_uring_prep_cancel64(sqe, operation_data(OPERATION_ACCEPT, 0, 0), 0);
+    sqe->user_data = operation_data(OPERATION_IGNORED, 0, 0);
+    close(worker->listen_fd); /* the cancelled accept held it, too */
+    worker->listen_fd = -1;
+    connection_stop_idle(worker);
+}
+
+/* ---- the switch ---- */
+
+static void on_open(struct worker *worker, struct connection *connection, int result)
+{
+    if (connection->state == CONNECTION_CLOSING && result >= 0)
+        close(result);
+    connection_completed(worker, connection);
+    if (connection->state == CONNECTION_OPENING)
+        request_opened(worker, connection, result);
+}
+
+static void on_connection(struct worker *worker, enum operation operation, struct connection *connection,
+                          int result, unsigned flags)
+{
+    uint32_t index = connection->index, generation = connection->generation;
+    check(connection->magic == CONNECTION_MAGIC);
+    if (operation == OPERATION_RECEIVE) {
+        connection_received(connection, worker, result, flags);
+    } else if (operation == OPERATION_OPEN) {
+        on_open(worker, connection, result);
+    } else {
+        connection_completed(worker, connection);
+        if (connection->generation == generation && connection->state == CONNECTION_SENDING) {
+            if (operation == OPERATION_WARM)
+                transfer_warmed(worker, connection, result);
+            else
+                transfer_run(worker, connection);
+        }
+    }
+    if (operation != OPERATION_RECEIVE)
+        connection_resume_if_alive(worker, index, generation);
+}
+
+static void on_completion(struct worker *worker, const struct io_uring_cqe *cqe)
+{
+    enum operation operation = (enum operation)(cqe->user_data >> 56);
+    uint32_t generation = (uint32_t)(cqe->user_data >> 32) & 0xffffff;
+    uint32_t index = (uint32_t)cqe->user_data;
+    bool more = (cqe->flags & IORING_CQE_F_MORE) != 0;
+    switch (operation) {
+    case OPERATION_IGNORED:
+        break;
+    case OPERATION_ACCEPT:
+        on_accept(worker, cqe->res, more);
+        break;
+    case OPERATION_WAKE:
+        worker->woken = true;
+        arm_wake(worker);
+        break;
+    case OPERATION_TICK:
+        on_tick(worker);
+        break;
+    case OPERATION_REDIS_READABLE:
+        redis_link_readable(worker->redis, generation, cqe->res, more);
+        break;
+    case OPERATION_REDIS_WRITABLE:
+        redis_link_writable(worker->redis, generation);
+        break;
+    case OPERATION_RECEIVE:
+    case OPERATION_WRITABLE:
+    case OPERATION_WARM:
+    case OPERATION_OPEN:
+        check(index < worker->capacity);
+        /* A slot is not used again before its last completion, so the generation always agrees. */
+        check(worker->connections[index].generation == generation);
+        on_connection(worker, operation, &worker->connections[index], cqe->res, cqe->flags);
+        break;
+    }
+}
+
+/* Connections that had their share of the turn and may go on at once. Taken as they are now: who links itself again waits. */
+static void run_ready(struct worker *worker)
+{
+    struct connection *connection = worker->ready.first;
+    while (connection != NULL) {
+        struct connection *next = connection->next[LINK_READY];
+        uint32_t index = connection->index, generation = connection->generation;
+        connection_unlink(worker, connection, LINK_READY);
+        transfer_run(worker, connection);
+        connection_resume_if_alive(worker, index, generation);
+        connection = next;
+    }
+}
+
+static void turn(struct worker *worker)
+{
+    struct io_uring_cqe *cqe;
+    unsigned head, seen = 0;
+    read_clocks(worker);
+    io_uring_for_each_cqe(&worker->ring, head, cqe)
+    {
+        on_completion(worker, cqe);
+        if (++seen == COMPLETIONS_TURN)
+            break;
+    }
+    io_uring_cq_advance(&worker->ring, seen);
+    if (worker->woken) {
+        worker->woken = false;
+        if (atomic_load(&worker->node->stopping) && !worker->stopping)
+            on_stop(worker);
+        admission_retry(worker);
+    }
+    run_ready(worker);
+    redis_link_flush(worker->redis);
+}
+
+static void cut_all(struct worker *worker)
+{
+    for (uint32_t i = 0; i < worker->capacity; i++) {
+        struct connection *connection = &worker->connections[i];
+        if (connection->state == CONNECTION_SENDING)
+            count(&worker->cut_at_stop, 1);
+        if (connection->state != CONNECTION_FREE && connection->state != CONNECTION_CLOSING)
+            transfer_cut(worker, connection, "the node is stopping and stop_timeout_ms has passed");
+    }
+}
+
+/* liburing 2.3 declares io_uring_enable_rings, and Debian's library lacks it. */
+static int enable_ring(struct worker *worker)
+{
+    long status = syscall(__NR_io_uring_register, worker->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+    return status < 0 ? -errno : 0;
+}
+
+void *worker_run(void *argument)
+{
+    struct worker *worker = argument;
+    uint64_t stop_ms = 0;
+    char name[16];
+    snprintf(name, sizeof(name), "worker-%u", worker->index);
+    pthread_setname_np(pthread_self(), name);
+    /* SINGLE_ISSUER binds the ring to the thread that enables it: this one. */
+    int status = enable_ring(worker);
+    if (status < 0) {
+        log_error("worker %u: the ring cannot be enabled: %s", worker->index, strerrordesc_np(-status));
+        return NULL;
+    }
+    read_clocks(worker);
+    arm_wake(worker);
+    arm_tick(worker);
+    arm_accept(worker);
+    for (;;) {
+        /* With something ready to run, completions are fetched without waiting for one. */
+        status = io_uring_submit_and_wait(&worker->ring, worker->ready.first == NULL ? 1 : 0);
+        if (status < 0 && status != -EINTR && status != -EBUSY) {
+            log_error("worker %u: io_uring_enter: %s", worker->index, strerrordesc_np(-status));
+            break;
+        }
+        if (worker->ready.first != NULL)
+            io_uring_get_events(&worker->ring);
+        turn(worker);
+        if (!worker->stopping)
+            continue;
+        if (stop_ms == 0)
+            stop_ms = worker->now_ms + worker->node->config->stop_timeout_ms;
+        if (worker->open_count == 0)
+            break;
+        if (worker->now_ms >= stop_ms)
+            cut_all(worker);
+    }
+    /* Give back what the windows still have, while Redis is there. */
+    worker->now_ms += WINDOW_IDLE_MS + 1;
+    admission_sweep(worker);
+    redis_link_flush(worker->redis);
+    return NULL;
+}
+
+/* ---- making one ---- */
+
+static int make_ring(struct worker *worker, char *error, size_t error_size)
+{
+    /* NO_SQARRAY must never be passed with liburing 2.3: it does not know of it and corrupts the ring. */
+    struct io_uring_params params = {
+        .flags = IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_R_DISABLED |
+                 IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL,
+        .cq_entries = RING_ENTRIES * 8,
+    };
+    int status = io_uring_queue_init_params(RING_ENTRIES, &worker->ring, &params);
+    if (status < 0) {
+        snprintf(error, error_size, "io_uring_setup: %s; Tollgate needs Linux 6.1 or later with io_uring allowed "
+                 "(sysctl kernel.io_uring_disabled, the container's seccomp profile, the memlock limit)",
+                 strerrordesc_np(-status));
+        worker->ring.ring_fd = -1;
+        return status;
+    }
+    size_t size = WORKER_BUFFERS * sizeof(struct io_uring_buf);
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
+    if (memory == MAP_FAILED)
+        return -errno;
+    worker->buffers = memory;
+    struct io_uring_buf_reg registration = {
+        .ring_addr = (uint64_t)(uintptr_t)worker->buffers,
+        .ring_entries = WORKER_BUFFERS,
+        .bgid = WORKER_BUFFER_GROUP,
+    };
+    status = io_uring_register_buf_ring(&worker->ring, &registration, 0);
+    if (status < 0) {
+        snprintf(error, error_size, "io_uring_register_buf_ring: %s", strerrordesc_np(-status));
+        return status;
+    }
+    worker->buffer_memory = malloc((size_t)WORKER_BUFFERS * WORKER_BUFFER_SIZE);
+    if (worker->buffer_memory == NULL)
+        return -ENOMEM;
+    io_uring_buf_ring_init(worker->buffers);
+    for (unsigned i = 0; i < WORKER_BUFFERS; i++)
+        io_uring_buf_ring_add(worker->buffers, worker->buffer_memory + (size_t)i * WORKER_BUFFER_SIZE,
+                              WORKER_BUFFER_SIZE, (unsigned short)i, io_uring_buf_ring_mask(WORKER_BUFFERS),
+                              (int)i);
+    io_uring_buf_ring_advance(worker->buffers, WORKER_BUFFERS);
+    return 0;
+}
+
+static int make_connections(struct worker *worker)
+{
+    /* The kernel spreads connections by hash, not evenly: each worker takes what the node may. Untouched slots cost no memory. */
+    worker->capacity = (uint32_t)worker->node->config->connections_max;
+    size_t size = worker->capacity * sizeof(struct connection);
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED)
+        return -errno;
+    worker->connections = memory;
+    for (uint32_t i = 0; i < worker->capacity; i++)
+        worker->connections[i].input_size = i + 1 < worker->capacity ? i + 1 : CONNECTION_NONE;
+    worker->free_first = 0;
+    return 0;
+}
+
+static void file_name_free(void *user)
+{
+    struct ledger_file *name = user;
+    ledger_file_drop(&name);
+}
+
+int worker_create(struct worker **out, struct node *node, unsigned index, char *error, size_t error_size)
+{
+    struct worker *worker = calloc(1, sizeof(*worker));
+    if (worker == NULL)
+        return -ENOMEM;
+    *out = worker;
+    snprintf(error, error_size, "worker %u: out of memory", index);
+    worker->node = node;
+    worker->index = index;
+    worker->listen_fd = -1;
+    worker->ring.ring_fd = -1;
+    worker->trust = token_trust_hold(node->trust);
+    worker->wake_fd = eventfd(0, EFD_CLOEXEC);
+    int status = worker->wake_fd < 0 ? -errno : make_ring(worker, error, error_size);
+    if (status == 0)
+        status = make_connections(worker);
+    if (status == 0)
+        status = token_cache_create(&worker->tokens, node->ledger, node->config->tokens_max);
+    if (status == 0)
+        status = media_cache_create(&worker->files, node->media, (uint32_t)node->config->open_files_max,
+                                    (uint32_t)node->config->revalidate_ms, file_name_free);
+    if (status == 0)
+        status = redis_link_create(&worker->redis, worker);
+    return status;
+}
+
+void worker_destroy(struct worker **out)
+{
+    struct worker *worker = *out;
+    if (worker == NULL)
+        return;
+    redis_link_destroy(&worker->redis);
+    token_cache_destroy(&worker->tokens);
+    media_cache_destroy(&worker->files);
+    token_trust_drop(&worker->trust);
+    if (worker->ring.ring_fd >= 0)
+        io_uring_queue_exit(&worker->ring);
+    while (worker->deliveries_free != NULL) {
+        struct delivery *delivery = worker->deliveries_free;
+        worker->deliveries_free = delivery->next;
+        free(delivery);
+    }
+    if (worker->buffers != NULL)
+        munmap(worker->buffers, WORKER_BUFFERS * sizeof(struct io_uring_buf));
+    if (worker->connections != NULL)
+        munmap(worker->connections, worker->capacity * sizeof(struct connection));
+    free(worker->buffer_memory);
+    if (worker->listen_fd >= 0)
+        close(worker->listen_fd);
+    if (worker->wake_fd >= 0)
+        close(worker->wake_fd);
+    free(worker);
+    *out = NULL;
+}

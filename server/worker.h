@@ -1,0 +1,122 @@
+/*
+ * A worker: one thread, one ring, one listener, its connections and caches. Private to server/; the files around it
+ * each hold one step of a request's way (listener, connection, request, admission, response, transfer, metering).
+ * Nothing here is touched by another thread but `wake` and the statistics.
+ */
+#ifndef TOLLGATE_SERVER_WORKER_H
+#define TOLLGATE_SERVER_WORKER_H
+
+#include <liburing.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "server/http_fields.h"
+#include "server/node.h"
+#include "server/window.h"
+
+#define WORKER_TICK_MS        100
+#define WORKER_BUFFERS        512  /* of the receive ring */
+#define WORKER_BUFFER_SIZE    4096
+#define WORKER_SCRATCH_SIZE   (24 * 1024) /* a response head and a small body */
+#define WORKER_BUFFER_GROUP   0
+
+/* What a completion belongs to; the upper byte of user_data. */
+enum operation {
+    OPERATION_IGNORED, /* cancels and the like: nobody waits */
+    OPERATION_ACCEPT,
+    OPERATION_WAKE,
+    OPERATION_TICK,
+    OPERATION_REDIS_READABLE,
+    OPERATION_REDIS_WRITABLE,
+    OPERATION_RECEIVE, /* from here on: of a connection */
+    OPERATION_WRITABLE,
+    OPERATION_WARM,
+    OPERATION_OPEN,
+};
+
+struct connection;
+struct redis_link;
+struct token_cache;
+struct token_entry;
+struct media_cache;
+
+/* Lists of connections; a connection is in at most one of each kind. */
+struct connection_list {
+    struct connection *first;
+};
+
+struct worker_stats {
+    atomic_ullong connections_accepted, connections_refused;
+    atomic_ullong requests, responses[6]; /* by hundreds of the status */
+    atomic_ullong bytes_handed, bytes_acknowledged;
+    atomic_ullong admissions_asked, admissions_granted, admissions_refused, admissions_failed;
+    atomic_ullong tokens_verified, tokens_remembered, transfers_cut;
+    atomic_ullong connections_open;
+};
+
+struct worker {
+    struct node *node; /* borrows */
+    unsigned index;
+    pthread_t thread;
+    struct io_uring ring;
+    int listen_fd, wake_fd;
+    uint64_t wake_value; /* what the ring reads wake_fd into */
+    struct io_uring_buf_ring *buffers;
+    char *buffer_memory;
+
+    struct connection *connections; /* slab of `capacity` */
+    uint32_t capacity, free_first, open_count;
+    struct connection_list ready;    /* may go on sending without waiting */
+    struct connection_list parked;   /* wait for a grant */
+    struct connection_list unmetered; /* have bytes that are not acknowledged yet */
+    struct window *owned;            /* windows that this worker made */
+    struct delivery *deliveries_free;
+
+    struct token_trust *trust; /* holds */
+    struct token_cache *tokens;
+    struct media_cache *files;
+    struct redis_link *redis;
+
+    uint64_t now_ms;   /* monotonic, once a turn */
+    int64_t now_s;     /* since 1970, once a turn */
+    int64_t date_s;    /* of date_line */
+    char date_line[sizeof("Date: \r\n") + HTTP_DATE_SIZE];
+    struct __kernel_timespec tick;
+    uint32_t sweep_next;     /* index of the slab's next slice */
+    uint64_t windows_swept_ms;
+    uint64_t refusals_logged_s; /* the second that refusals_logged counts in */
+    uint32_t refusals_logged;
+    bool accepting, stopping, woken;
+    bool started;             /* main thread's: the thread is to be joined */
+    atomic_ullong cut_at_stop; /* transfers ended by the stop's deadline */
+    char scratch[WORKER_SCRATCH_SIZE];
+
+    struct worker_stats stats;
+};
+
+/* Creates the worker with its ring, listener and caches in the calling thread; worker_run takes it over. */
+int worker_create(struct worker **out, struct node *node, unsigned index, char *error, size_t error_size);
+/* The thread's function: runs until the node stops and the connections have ended. */
+void *worker_run(void *worker);
+void worker_destroy(struct worker **worker);
+/* From any thread: makes the worker look at node->stopping and its parked connections. */
+void worker_wake(struct worker *worker);
+
+/* A submission entry, flushing the queue where it is full. Never NULL. */
+struct io_uring_sqe *worker_sqe(struct worker *worker);
+
+static inline uint64_t operation_data(enum operation operation, uint32_t generation, uint32_t index)
+{
+    return (uint64_t)operation << 56 | (uint64_t)(generation & 0xffffff) << 32 | index;
+}
+
+static inline void count(atomic_ullong *counter, uint64_t by)
+{
+    /* One writer: no locked instruction is needed, only no torn read. */
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + by,
+                          memory_order_relaxed);
+}
+
+#endif

@@ -1,0 +1,361 @@
+/*
+ * Accounts for people: money operations, the account's view, usage by day and file. Called by the
+ * admin thread, on connections of its own; it changes nothing in Redis itself, only through the
+ * journal and the poster.
+ */
+#include "keys.h"
+#include "post.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define CHANGE_WAIT_MS 3000
+#define USAGE_WAIT_MS  2000
+#define USAGE_DAYS_MAX 400
+
+/* ---- the view ---- */
+
+static bool parse_integer(const redisReply *reply, int64_t *out)
+{
+    *out = 0;
+    if (reply->type == REDIS_REPLY_NIL)
+        return true;
+    char *end;
+    if (reply->type != REDIS_REPLY_STRING)
+        return false;
+    *out = strtoll(reply->str, &end, 10);
+    return *end == '\0' && end != reply->str;
+}
+
+static bool is_word(const redisReply *reply, const char *word)
+{
+    return reply->type == REDIS_REPLY_STRING && strcmp(reply->str, word) == 0;
+}
+
+static int parse_view(const redisReply *reply, struct ledger_account_view *view)
+{
+    int64_t balance, reserved, used, revision;
+    memset(view, 0, sizeof *view);
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 6 ||
+        !parse_integer(reply->element[2], &balance) ||
+        !parse_integer(reply->element[3], &reserved) || !parse_integer(reply->element[4], &used) ||
+        !parse_integer(reply->element[5], &revision))
+        return -EAGAIN;
+    /* Without a plan there is no account, only what is posted to it before its opening. */
+    view->exists = reply->element[0]->type == REDIS_REPLY_STRING;
+    if (!view->exists)
+        return 0;
+    view->plan = is_word(reply->element[0], "postpaid") ? LEDGER_POSTPAID : LEDGER_PREPAID;
+    view->status = is_word(reply->element[1], "active") ? LEDGER_ACTIVE : LEDGER_STATUS_SUSPENDED;
+    view->balance = balance;
+    view->reserved = (uint64_t)reserved;
+    view->used = (uint64_t)used;
+    view->revision = (uint64_t)revision;
+    return 0;
+}
+
+static int fetch_view(struct redis_link *link, const struct ledger_account *account,
+                      struct ledger_account_view *view)
+{
+    char key[LEDGER_KEY_MAX];
+    ledger_key(key, account, "account");
+    const char *const words[] = {"HMGET",   key,        "plan", "status",
+                                 "balance", "reserved", "used", "revision"};
+    redisReply *reply = redis_call(link, 8, words);
+    if (reply == NULL)
+        return -EAGAIN;
+    int result = parse_view(reply, view);
+    freeReplyObject(reply);
+    return result;
+}
+
+/* A link to a Redis that has been replayed to: another one would deny accounts that exist. */
+static int open_current(struct ledger *ledger, struct redis_link *link)
+{
+    struct redis_facts facts;
+    if (redis_open(link, &ledger->options) != 0)
+        return -EAGAIN;
+    if (redis_facts(link, &facts) == 0 && ledger_redis_is_current(ledger, facts.run_id))
+        return 0;
+    redis_close(link);
+    return -EAGAIN;
+}
+
+static int get_account(struct ledger *ledger, const char *issuer, const char *name,
+                       struct ledger_account **out)
+{
+    if (issuer == NULL || name == NULL)
+        return -EINVAL;
+    return ledger_account_get(ledger, issuer, name, strnlen(name, LEDGER_ACCOUNT_MAX + 1), out);
+}
+
+int ledger_account_show(struct ledger *ledger, const char *issuer, const char *name,
+                        struct ledger_account_view *view)
+{
+    struct ledger_account *account;
+    struct redis_link link;
+    int result = get_account(ledger, issuer, name, &account);
+    if (result != 0)
+        return result == -EINVAL ? result : -EAGAIN;
+    result = open_current(ledger, &link);
+    if (result == 0) {
+        result = fetch_view(&link, account, view);
+        redis_close(&link);
+    }
+    ledger_account_drop(&account);
+    return result;
+}
+
+/* ---- changes ---- */
+
+static bool transaction_valid(const char *transaction)
+{
+    size_t length = strnlen(transaction, LEDGER_TRANSACTION_MAX + 1);
+    return length >= 1 && length <= LEDGER_TRANSACTION_MAX &&
+           strspn(transaction,
+                  "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-") == length;
+}
+
+static int check_request(const struct ledger_request *request)
+{
+    int64_t low = 0, high = LEDGER_AMOUNT_MAX - 1;
+    bool needs_transaction = true;
+    switch (request->operation) {
+    case LEDGER_OPEN:
+        if (request->plan != LEDGER_PREPAID && request->plan != LEDGER_POSTPAID)
+            return -EINVAL;
+        break;
+    case LEDGER_TOP_UP:
+        low = 1;
+        break;
+    case LEDGER_ADJUST:
+        low = -high;
+        break;
+    case LEDGER_SUSPEND:
+    case LEDGER_ACTIVATE:
+        needs_transaction = false;
+        high = 0;
+        break;
+    default:
+        return -EINVAL;
+    }
+    if (request->amount < low || request->amount > high)
+        return -EINVAL;
+    if (request->transaction == NULL)
+        return needs_transaction ? -EINVAL : 0;
+    return transaction_valid(request->transaction) ? 0 : -EINVAL;
+}
+
+enum known { KNOWN_NOT, KNOWN_SAME, KNOWN_OTHER, KNOWN_UNASKED };
+
+static enum known ask_transaction(struct redis_link *link, const struct ledger_account *account,
+                                  const struct ledger_request *request)
+{
+    char key[LEDGER_KEY_MAX], content[96];
+    if (request->transaction == NULL)
+        return KNOWN_NOT;
+    ledger_key(key, account, "transactions");
+    snprintf(content, sizeof content, "%s %" PRId64 " %s", post_operation_name(request->operation),
+             request->amount, post_plan_name(request->operation, request->plan));
+    const char *const words[] = {"HGET", key, request->transaction};
+    redisReply *reply = redis_call(link, 3, words);
+    enum known known = KNOWN_UNASKED;
+    if (reply != NULL && reply->type == REDIS_REPLY_NIL)
+        known = KNOWN_NOT;
+    else if (reply != NULL && reply->type == REDIS_REPLY_STRING)
+        known = strcmp(reply->str, content) == 0 ? KNOWN_SAME : KNOWN_OTHER;
+    if (reply != NULL)
+        freeReplyObject(reply);
+    return known;
+}
+
+static int check_account(const struct ledger_request *request,
+                         const struct ledger_account_view *view)
+{
+    if (request->operation == LEDGER_OPEN && view->exists)
+        return -EEXIST;
+    if (request->operation != LEDGER_OPEN && !view->exists)
+        return -ENOENT;
+    /* Both are within 2^53: no sum of them overflows. */
+    int64_t total = view->balance + request->amount;
+    return total >= LEDGER_AMOUNT_MAX || total <= -LEDGER_AMOUNT_MAX ? -EOVERFLOW : 0;
+}
+
+/* Durable before this is 0; then posted, or -EINPROGRESS. */
+static int journal_change(struct ledger *ledger, struct ledger_account *account,
+                          const struct ledger_request *request, uint64_t deadline_ms)
+{
+    struct money money = {.account = account};
+    money.record.type = JOURNAL_MONEY;
+    money.record.operation = request->operation;
+    money.record.plan = request->operation == LEDGER_OPEN ? request->plan : LEDGER_PREPAID;
+    money.record.amount = request->amount;
+    if (request->transaction != NULL)
+        memcpy(money.record.transaction, request->transaction, strlen(request->transaction));
+    int result = writer_money(ledger, &money);
+    if (result != 0)
+        return result == -ENOSPC ? result : -EIO;
+    uint64_t records = atomic_load(&ledger->journal.durable_records);
+    return ledger_wait_posted(ledger, records, deadline_ms) == 0 ? 0 : -EINPROGRESS;
+}
+
+static int change_locked(struct ledger *ledger, struct ledger_account *account,
+                         const struct ledger_request *request, bool *repeated,
+                         struct redis_link *link, struct ledger_account_view *view)
+{
+    uint64_t deadline_ms = ledger_monotonic_ms() + CHANGE_WAIT_MS;
+    /* What was journalled before must be visible, or a repetition would not be seen. */
+    if (ledger_wait_posted(ledger, atomic_load(&ledger->journal.durable_records), deadline_ms) != 0)
+        return -EAGAIN;
+    enum known known = ask_transaction(link, account, request);
+    if (known == KNOWN_UNASKED || fetch_view(link, account, view) != 0)
+        return -EAGAIN;
+    *repeated = known == KNOWN_SAME;
+    if (known != KNOWN_NOT)
+        return known == KNOWN_SAME ? 0 : -ENOTUNIQ;
+    int result = check_account(request, view);
+    if (result == 0)
+        result = journal_change(ledger, account, request, deadline_ms);
+    if (result != 0)
+        return result;
+    /* Another node may have used the id between the question and the post: then Redis kept the
+     * first. */
+    known = ask_transaction(link, account, request);
+    if (known == KNOWN_OTHER)
+        return -ENOTUNIQ;
+    return known == KNOWN_UNASKED || fetch_view(link, account, view) != 0 ? -EINPROGRESS : 0;
+}
+
+int ledger_account_change(struct ledger *ledger, const struct ledger_request *request,
+                          bool *repeated, struct ledger_account_view *view)
+{
+    struct ledger_account *account;
+    struct redis_link link;
+    *repeated = false;
+    int result = check_request(request);
+    if (result == 0)
+        result = get_account(ledger, request->issuer, request->account, &account);
+    if (result != 0)
+        return result == -ENOMEM ? -EAGAIN : result;
+    pthread_mutex_lock(&ledger->change_lock);
+    result = open_current(ledger, &link);
+    if (result == 0) {
+        result = change_locked(ledger, account, request, repeated, &link, view);
+        redis_close(&link);
+    }
+    pthread_mutex_unlock(&ledger->change_lock);
+    ledger_account_drop(&account);
+    return result;
+}
+
+/* ---- usage ---- */
+
+static bool day_to_time(uint32_t day, time_t *out)
+{
+    struct tm date = {.tm_year = (int)(day / 10000) - 1900,
+                      .tm_mon = (int)(day / 100 % 100) - 1,
+                      .tm_mday = (int)(day % 100)};
+    struct tm again;
+    *out = timegm(&date);
+    return day >= 19700101 && day <= 99991231 && gmtime_r(out, &again) != NULL &&
+           (uint32_t)((again.tm_year + 1900) * 10000 + (again.tm_mon + 1) * 100 + again.tm_mday) ==
+               day;
+}
+
+static uint32_t time_to_day(time_t time)
+{
+    struct tm date;
+    gmtime_r(&time, &date);
+    return (uint32_t)((date.tm_year + 1900) * 10000 + (date.tm_mon + 1) * 100 + date.tm_mday);
+}
+
+/* By file; its name is behind "b:" or "r:", of any bytes but NUL. */
+static int by_file(const void *a, const void *b)
+{
+    const struct ledger_usage_row *left = a, *right = b;
+    return strcmp(left->file, right->file);
+}
+
+/* The rows of one day, sorted, each file once; the names are the reply's. */
+static int rows_of(const redisReply *reply, uint32_t day, struct ledger_usage_row **out,
+                   size_t *count)
+{
+    size_t fields = reply->elements / 2, rows = 0;
+    struct ledger_usage_row *all = calloc(fields + 1, sizeof *all);
+    if (all == NULL)
+        return -EAGAIN;
+    for (size_t i = 0; i < fields; i++) {
+        const char *field = reply->element[2 * i]->str;
+        int64_t value;
+        if (!parse_integer(reply->element[2 * i + 1], &value) || strlen(field) < 3) {
+            free(all);
+            return -EAGAIN;
+        }
+        all[i] = (struct ledger_usage_row){.day = day, .file = field + 2};
+        if (field[0] == 'b')
+            all[i].bytes = (uint64_t)value;
+        else
+            all[i].responses = (uint64_t)value;
+    }
+    qsort(all, fields, sizeof *all, by_file);
+    for (size_t i = 0; i < fields; i++) {
+        if (rows > 0 && strcmp(all[rows - 1].file, all[i].file) == 0) {
+            all[rows - 1].bytes += all[i].bytes;
+            all[rows - 1].responses += all[i].responses;
+        } else {
+            all[rows++] = all[i];
+        }
+    }
+    *out = all;
+    *count = rows;
+    return 0;
+}
+
+static int show_day(struct redis_link *link, const struct ledger_account *account, uint32_t day,
+                    int (*row)(void *context, const struct ledger_usage_row *row), void *context,
+                    bool *ended)
+{
+    char key[LEDGER_KEY_MAX];
+    ledger_usage_key(key, account, day);
+    const char *const words[] = {"HGETALL", key};
+    redisReply *reply = redis_call(link, 2, words);
+    struct ledger_usage_row *rows = NULL;
+    size_t count = 0;
+    int result = reply == NULL || reply->type != REDIS_REPLY_ARRAY
+                     ? -EAGAIN
+                     : rows_of(reply, day, &rows, &count);
+    for (size_t i = 0; i < count && !*ended; i++)
+        *ended = row(context, &rows[i]) != 0;
+    free(rows);
+    if (reply != NULL)
+        freeReplyObject(reply);
+    return result;
+}
+
+int ledger_usage(struct ledger *ledger, const char *issuer, const char *name, uint32_t day_from,
+                 uint32_t day_to, int (*row)(void *context, const struct ledger_usage_row *row),
+                 void *context)
+{
+    struct ledger_account *account;
+    struct redis_link link;
+    time_t from, to;
+    bool ended = false;
+    if (!day_to_time(day_from, &from) || !day_to_time(day_to, &to) || from > to ||
+        (to - from) / 86400 >= USAGE_DAYS_MAX)
+        return -EINVAL;
+    int result = get_account(ledger, issuer, name, &account);
+    if (result != 0)
+        return result == -EINVAL ? result : -EAGAIN;
+    result = ledger_settle(ledger, USAGE_WAIT_MS) == 0 ? open_current(ledger, &link) : -EAGAIN;
+    if (result == 0) {
+        for (time_t time = from; result == 0 && time <= to && !ended; time += 86400)
+            result = show_day(&link, account, time_to_day(time), row, context, &ended);
+        redis_close(&link);
+    }
+    ledger_account_drop(&account);
+    return result;
+}

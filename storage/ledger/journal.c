@@ -1,0 +1,363 @@
+/*
+ * Appending to the journal: rooms and reservations, names on first use in a segment, grouped
+ * writes, rotation. Called by the writer thread (and ledger_open before it starts); journal_reserve
+ * by workers. It never decides what to record.
+ */
+#include "journal.h"
+#include "segment.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+uint64_t ledger_time_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static int fail(struct journal *journal, const char *call, int result)
+{
+    journal->failed = true;
+    journal->failed_call = call;
+    return result == -ENOMEM ? result : -EIO;
+}
+
+/* ---- room ---- */
+
+static uint64_t free_locked(const struct journal *journal)
+{
+    return journal->capacity - journal->used;
+}
+
+int journal_reserve(struct journal *journal, uint32_t records)
+{
+    pthread_mutex_lock(&journal->lock);
+    uint64_t wanted = journal->reserved + records;
+    bool fits = wanted <= free_locked(journal) ||
+                (journal->next_fd >= 0 && wanted + 1 <= journal->next_capacity);
+    if (fits)
+        journal->reserved = wanted;
+    pthread_mutex_unlock(&journal->lock);
+    return fits ? 0 : -ENOSPC;
+}
+
+void journal_unreserve(struct journal *journal, uint32_t records)
+{
+    pthread_mutex_lock(&journal->lock);
+    assert(journal->reserved >= records);
+    journal->reserved -= records;
+    pthread_mutex_unlock(&journal->lock);
+}
+
+uint64_t journal_spare(struct journal *journal)
+{
+    pthread_mutex_lock(&journal->lock);
+    uint64_t room = free_locked(journal), spare = 0;
+    if (journal->next_fd >= 0)
+        room = journal->next_capacity - 1;
+    if (room > journal->reserved)
+        spare = room - journal->reserved;
+    pthread_mutex_unlock(&journal->lock);
+    return spare;
+}
+
+uint64_t journal_base(struct journal *journal, uint32_t segment)
+{
+    pthread_mutex_lock(&journal->lock);
+    assert(segment >= 1 && segment <= journal->bases_count);
+    uint64_t base = journal->bases[segment - 1];
+    pthread_mutex_unlock(&journal->lock);
+    return base;
+}
+
+uint32_t journal_segments(struct journal *journal)
+{
+    pthread_mutex_lock(&journal->lock);
+    uint32_t count = journal->bases_count;
+    pthread_mutex_unlock(&journal->lock);
+    return count;
+}
+
+/* ---- the next segment ---- */
+
+bool journal_wants_next(struct journal *journal)
+{
+    pthread_mutex_lock(&journal->lock);
+    /* Ahead of need: half a segment is left to make the other in, unless the reservations are
+     * large. */
+    bool wants =
+        journal->next_fd < 0 && (journal->used >= journal->capacity / 2 ||
+                                 free_locked(journal) < journal->reserved + journal->capacity / 4);
+    pthread_mutex_unlock(&journal->lock);
+    return wants;
+}
+
+int journal_allocate_next(struct journal *journal)
+{
+    if (journal->failed)
+        return -EIO;
+    int fd = segment_create(journal->directory, journal->segment + 1, journal->segment_bytes);
+    if (fd < 0)
+        return fd;
+    pthread_mutex_lock(&journal->lock);
+    journal->next_fd = fd;
+    journal->next_capacity = (uint32_t)(journal->segment_bytes / JOURNAL_RECORD_BYTES);
+    pthread_mutex_unlock(&journal->lock);
+    return 0;
+}
+
+/* ---- writing ---- */
+
+static int flush(struct journal *journal)
+{
+    if (journal->failed)
+        return -EIO;
+    if (journal->buffered == 0)
+        return 0;
+    int result = segment_write(journal->fd, journal->flushed, journal->buffer, journal->buffered);
+    if (result != 0) {
+        errno = -result;
+        return fail(journal, "write", result);
+    }
+    journal->flushed += journal->buffered;
+    journal->buffered = 0;
+    return 0;
+}
+
+int journal_sync(struct journal *journal)
+{
+    if (journal->durable == journal->flushed + journal->buffered && !journal->failed)
+        return 0;
+    int result = flush(journal);
+    if (result != 0)
+        return result;
+    if (fdatasync(journal->fd) != 0)
+        return fail(journal, "fdatasync", -errno);
+    journal->durable = journal->flushed;
+    atomic_fetch_add_explicit(&journal->syncs, 1, memory_order_relaxed);
+    atomic_store_explicit(&journal->durable_records, journal->records, memory_order_release);
+    return 0;
+}
+
+/* The room has been seen to. */
+static int put(struct journal *journal, struct journal_record *record)
+{
+    if (journal->buffered == JOURNAL_BUFFER_RECORDS) {
+        int result = flush(journal);
+        if (result != 0)
+            return result;
+    }
+    record->durable = journal->durable;
+    if (record->time_ms == 0)
+        record->time_ms = ledger_time_ms();
+    uint8_t *at = journal->buffer + (size_t)journal->buffered * JOURNAL_RECORD_BYTES;
+    journal->chain = journal_encode(record, journal->chain, at);
+    journal->buffered++;
+    journal->records++;
+    atomic_fetch_add_explicit(&journal->written, 1, memory_order_relaxed);
+    pthread_mutex_lock(&journal->lock);
+    assert(journal->used < journal->capacity);
+    journal->used++;
+    pthread_mutex_unlock(&journal->lock);
+    return 0;
+}
+
+int journal_add_base(struct journal *journal, uint64_t base)
+{
+    pthread_mutex_lock(&journal->lock);
+    if (journal->bases_count == journal->bases_room) {
+        uint32_t room = journal->bases_room == 0 ? 64 : journal->bases_room * 2;
+        uint64_t *bases = realloc(journal->bases, room * sizeof(uint64_t));
+        if (bases == NULL) {
+            pthread_mutex_unlock(&journal->lock);
+            return -ENOMEM;
+        }
+        journal->bases = bases;
+        journal->bases_room = room;
+    }
+    journal->bases[journal->bases_count++] = base;
+    pthread_mutex_unlock(&journal->lock);
+    return 0;
+}
+
+/* The segment before is on disk in full before the header of the next vouches for its chain. */
+static int rotate(struct journal *journal)
+{
+    int result = journal->fd >= 0 ? journal_sync(journal) : 0;
+    if (result == 0)
+        result = journal_add_base(journal, journal->records);
+    if (result != 0)
+        return fail(journal, "rotate", result);
+    if (journal->fd >= 0)
+        close(journal->fd);
+    pthread_mutex_lock(&journal->lock);
+    journal->fd = journal->next_fd;
+    journal->capacity = journal->next_capacity;
+    journal->next_fd = -1;
+    journal->used = 0;
+    pthread_mutex_unlock(&journal->lock);
+    journal->segment++;
+    journal->flushed = 0;
+    journal->durable = 0;
+    journal->names_count = 0;
+    struct journal_record header = {.type = JOURNAL_SEGMENT,
+                                    .format = LEDGER_JOURNAL_FORMAT,
+                                    .number = journal->segment,
+                                    .previous = journal->chain};
+    memcpy(header.instance, journal->instance, JOURNAL_ID_BYTES);
+    memcpy(header.epoch, journal->epoch, JOURNAL_ID_BYTES);
+    return put(journal, &header);
+}
+
+/* 0 where `records` fit beside what is reserved for others; -EAGAIN: not here, but a next segment
+ * is there. */
+static int fits(struct journal *journal, uint32_t records, uint32_t own)
+{
+    pthread_mutex_lock(&journal->lock);
+    assert(journal->reserved >= own);
+    bool here = free_locked(journal) >= journal->reserved - own + records;
+    bool next = journal->next_fd >= 0;
+    pthread_mutex_unlock(&journal->lock);
+    if (here)
+        return 0;
+    return next ? -EAGAIN : -ENOSPC;
+}
+
+static uint32_t name_room(const struct journal *journal, const struct ledger_name *name)
+{
+    return name == NULL || name->segment == journal->segment ? 0 : journal_name_parts(name->length);
+}
+
+static int put_name(struct journal *journal, struct ledger_name *name)
+{
+    if (name_room(journal, name) == 0)
+        return 0;
+    uint32_t parts = journal_name_parts(name->length);
+    for (uint32_t part = 0; part < parts; part++) {
+        size_t offset = (size_t)part * JOURNAL_NAME_PART, length = name->length - offset;
+        struct journal_record record = {.type = JOURNAL_NAME,
+                                        .id = journal->names_count,
+                                        .kind = name->kind,
+                                        .part = part,
+                                        .total = name->length};
+        memcpy(record.text, name->text + offset,
+               length < JOURNAL_NAME_PART ? length : JOURNAL_NAME_PART);
+        int result = put(journal, &record);
+        if (result != 0)
+            return result;
+    }
+    name->segment = journal->segment;
+    name->id = journal->names_count++;
+    return 0;
+}
+
+int journal_append(struct journal *journal, struct ledger_account *account,
+                   struct ledger_file *file, struct journal_record *record, uint32_t own)
+{
+    if (journal->failed)
+        return -EIO;
+    struct ledger_name *file_name = file == NULL ? NULL : &file->name;
+    for (;;) {
+        uint32_t needed = 1 + name_room(journal, &account->name) + name_room(journal, file_name);
+        int result = fits(journal, needed, own);
+        if (result == 0)
+            break;
+        assert(own < needed || result == -EAGAIN); /* a reservation is always kept */
+        if (result == -EAGAIN)
+            result = rotate(journal);
+        if (result != 0)
+            return result;
+    }
+    int result = put_name(journal, &account->name);
+    if (result == 0 && file != NULL)
+        result = put_name(journal, file_name);
+    if (result != 0)
+        return result;
+    record->account = account->name.id;
+    record->file = file == NULL ? 0 : file_name->id;
+    record->sequence = atomic_load_explicit(&account->sequence, memory_order_relaxed) + 1;
+    result = put(journal, record);
+    if (result == 0)
+        names_note(account, journal->segment, record->sequence);
+    return result;
+}
+
+int journal_append_end(struct journal *journal, enum journal_type type)
+{
+    if (journal->failed)
+        return -EIO;
+    struct journal_record record = {.type = type};
+    if (type == JOURNAL_START) {
+        memcpy(record.instance, journal->instance, JOURNAL_ID_BYTES);
+        memcpy(record.epoch, journal->epoch, JOURNAL_ID_BYTES);
+    }
+    int result = fits(journal, 1, JOURNAL_END_ROOM);
+    if (result == -EAGAIN)
+        result = rotate(journal);
+    return result == 0 ? put(journal, &record) : result;
+}
+
+/* ---- opening ---- */
+
+/*
+ * The last segment may lack room for more than STOP and START, of a smaller size chosen before, or
+ * full: then the next one must be made now.
+ */
+static int first_room(struct journal *journal)
+{
+    if (journal->fd >= 0 && fits(journal, 1, JOURNAL_END_ROOM) == 0)
+        return 0;
+    int result = journal_allocate_next(journal);
+    return result == 0 ? rotate(journal) : result;
+}
+
+int journal_open(struct journal *journal, struct names *names, int directory,
+                 uint64_t segment_bytes, const uint8_t instance[JOURNAL_ID_BYTES],
+                 const uint8_t epoch[JOURNAL_ID_BYTES], char *error, size_t error_size)
+{
+    memset(journal, 0, sizeof *journal);
+    journal->directory = directory;
+    journal->segment_bytes = segment_bytes;
+    journal->names = names;
+    journal->fd = journal->next_fd = -1;
+    memcpy(journal->instance, instance, JOURNAL_ID_BYTES);
+    memcpy(journal->epoch, epoch, JOURNAL_ID_BYTES);
+    pthread_mutex_init(&journal->lock, NULL);
+    journal->reserved = JOURNAL_END_ROOM;
+    journal->buffer = malloc((size_t)JOURNAL_BUFFER_RECORDS * JOURNAL_RECORD_BYTES);
+    if (journal->buffer == NULL)
+        return -ENOMEM;
+    int result = journal_scan(journal, error, error_size);
+    if (result != 0)
+        return result;
+    result = first_room(journal);
+    if (result == 0)
+        result = journal_append_end(journal, JOURNAL_START);
+    if (result == 0)
+        result = journal_sync(journal);
+    if (result != 0)
+        snprintf(error, error_size, "the journal cannot be written: %s; make room on its disk",
+                 strerror(-result));
+    return result;
+}
+
+void journal_close(struct journal *journal)
+{
+    if (journal->buffer == NULL)
+        return;
+    if (journal->fd >= 0)
+        close(journal->fd);
+    if (journal->next_fd >= 0)
+        close(journal->next_fd);
+    close(journal->directory);
+    free(journal->buffer);
+    free(journal->bases);
+    pthread_mutex_destroy(&journal->lock);
+    journal->buffer = NULL;
+}

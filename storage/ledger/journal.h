@@ -1,0 +1,101 @@
+/*
+ * The journal as its writer sees it: append, make durable, rotate; and the room in it, which any
+ * thread may reserve. Used by ledger_open (scan), the writer thread, and workers (reserve only,
+ * which never waits for the disk).
+ *
+ *   free     records left in the current segment
+ *   reserved records promised to open downloads and to the process's own end
+ *
+ * Always: free >= reserved, or a next segment stands ready, into which all reservations fit.
+ */
+#ifndef TOLLGATE_LEDGER_JOURNAL_H
+#define TOLLGATE_LEDGER_JOURNAL_H
+
+#include "names.h"
+
+/* A download's two names, its closing record, and one more for a mark. */
+#define JOURNAL_DOWNLOAD_ROOM_MAX                                                                  \
+    ((LEDGER_ISSUER_MAX + 1 + LEDGER_ACCOUNT_MAX + JOURNAL_NAME_PART - 1) / JOURNAL_NAME_PART +    \
+     (LEDGER_FILE_MAX + JOURNAL_NAME_PART - 1) / JOURNAL_NAME_PART + 2)
+#define JOURNAL_END_ROOM       8u /* STOP, and the START of some processes after this one */
+#define JOURNAL_BUFFER_RECORDS 1024u
+
+struct journal {
+    int directory; /* owns */
+    uint64_t segment_bytes;
+    uint8_t instance[JOURNAL_ID_BYTES], epoch[JOURNAL_ID_BYTES];
+    struct names *names; /* borrows */
+
+    /* Of the writer. */
+    int fd;               /* owns */
+    uint32_t segment;     /* number of the current one */
+    uint32_t flushed;     /* its records that pwrite has taken; those in the buffer follow */
+    uint32_t durable;     /* its records that fdatasync has confirmed */
+    uint32_t names_count; /* ids given in it */
+    uint64_t chain;
+    uint8_t *buffer; /* owns */
+    uint32_t buffered;
+    bool failed;
+    const char *failed_call;
+
+    /* Under lock. */
+    pthread_mutex_t lock;
+    uint32_t used, capacity;
+    uint64_t reserved;
+    int next_fd; /* owns; -1: none */
+    uint32_t next_capacity;
+    uint64_t *bases; /* owns: records before segment i + 1 */
+    uint32_t bases_count, bases_room;
+
+    uint64_t records;                 /* in the whole journal */
+    _Atomic uint64_t durable_records; /* of them on disk: how far readers may go */
+    _Atomic uint64_t written, syncs;  /* since start, for statistics */
+};
+
+/*
+ * Reads all that is there and leaves the journal ready to append: torn tail cut, a first segment
+ * made, a START record written. `directory` becomes the journal's. -EBADMSG, -ENOSPC, ... with a
+ * sentence.
+ */
+int journal_open(struct journal *journal, struct names *names, int directory,
+                 uint64_t segment_bytes, const uint8_t instance[JOURNAL_ID_BYTES],
+                 const uint8_t epoch[JOURNAL_ID_BYTES], char *error, size_t error_size);
+void journal_close(struct journal *journal);
+
+/* 0 or -ENOSPC. Any thread. */
+int journal_reserve(struct journal *journal, uint32_t records);
+void journal_unreserve(struct journal *journal, uint32_t records);
+/* Records that may still be written without touching a reservation; 0 where there are none. */
+uint64_t journal_spare(struct journal *journal);
+uint64_t journal_base(struct journal *journal, uint32_t segment);
+uint32_t journal_segments(struct journal *journal);
+
+/* The rest is the writer's alone. */
+
+/* Whether a next segment should be allocated now. */
+bool journal_wants_next(struct journal *journal);
+/* Allocates the next segment. 0, -ENOSPC, ... */
+int journal_allocate_next(struct journal *journal);
+/*
+ * Appends a USAGE or MONEY record and the names that it needs in this segment, changing to the next
+ * segment where this one lacks the room. `own` is how many reserved records this may consume (0:
+ * none). 0, -ENOSPC with nothing written, -EIO.
+ */
+int journal_append(struct journal *journal, struct ledger_account *account,
+                   struct ledger_file *file, struct journal_record *record, uint32_t own);
+/* Appends START or STOP, for which JOURNAL_END_ROOM is kept. */
+int journal_append_end(struct journal *journal, enum journal_type type);
+/* Writes what is buffered, waits until it is on disk, and lets readers at it. 0 or -EIO for good.
+ */
+int journal_sync(struct journal *journal);
+
+/* Notes where the next segment begins. 0 or -ENOMEM. */
+int journal_add_base(struct journal *journal, uint64_t base);
+
+/* Of the scan (scan.c): reads everything, cuts a torn tail, fills names and the writer's position.
+ */
+int journal_scan(struct journal *journal, char *error, size_t error_size);
+
+uint64_t ledger_time_ms(void);
+
+#endif

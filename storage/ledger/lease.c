@@ -1,0 +1,122 @@
+/*
+ * Taking, renewing and giving back the lease of the node's name. Called by the poster's thread. It
+ * decides nothing about accounts.
+ */
+#include "lease.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define LEASE_WAIT_MS_MIN 10
+#define LEASE_WAIT_MS_MAX 200
+
+static enum lease_result foreign_epoch(struct lease *lease, long long until, uint64_t left,
+                                       const struct ledger *ledger, char text[LEDGER_TEXT_MAX])
+{
+    bool renewed = lease->foreign_until != 0 && until > lease->foreign_until;
+    if (lease->foreign_until == 0)
+        lease->foreign_until = until;
+    lease->foreign_left_ms = left;
+    /* A process that was killed renews nothing. */
+    if (renewed)
+        snprintf(text, LEDGER_TEXT_MAX,
+                 "node %s is run by another process with a copy of this state directory; stop one "
+                 "of them, and "
+                 "start the copy with an empty directory under another node name",
+                 ledger->options.node);
+    else
+        snprintf(
+            text, LEDGER_TEXT_MAX,
+            "node %s: the lease of an earlier process of this state directory runs out in %" PRIu64
+            " ms",
+            ledger->options.node, left);
+    return renewed ? LEASE_REFUSED : LEASE_WAIT;
+}
+
+static enum lease_result understand(struct lease *lease, const redisReply *reply, uint64_t asked_ms,
+                                    const struct ledger *ledger, char text[LEDGER_TEXT_MAX])
+{
+    uint64_t left = (uint64_t)reply->element[1]->integer;
+    switch (reply->element[0]->integer) {
+    case 0:
+        lease->held = true;
+        lease->until_ms = asked_ms + ledger->options.lease_ms;
+        lease->due_ms = asked_ms + ledger->options.lease_ms / 3;
+        lease->foreign_until = 0;
+        return reply->element[3]->integer == 1 ? LEASE_HELD : LEASE_NEW;
+    case 1:
+        lease->held = false;
+        snprintf(text, LEDGER_TEXT_MAX,
+                 "node name %s belongs to another instance; give this node another node.name, or "
+                 "delete the "
+                 "Redis key tg:node:{%s} if that node is gone for good",
+                 ledger->options.node, ledger->options.node);
+        return LEASE_REFUSED;
+    default:
+        lease->held = false;
+        return foreign_epoch(lease, reply->element[2]->integer, left, ledger, text);
+    }
+}
+
+enum lease_result lease_renew(struct lease *lease, struct redis_link *link,
+                              const struct ledger *ledger, char text[LEDGER_TEXT_MAX])
+{
+    char key[LEDGER_NODE_MAX + 16], duration[16];
+    uint64_t asked_ms = ledger_monotonic_ms();
+    snprintf(key, sizeof key, "tg:node:{%s}", ledger->options.node);
+    snprintf(duration, sizeof duration, "%" PRIu32, ledger->options.lease_ms);
+    const char *const words[] = {"FCALL",          "tollgate_lease", "1",     key,
+                                 ledger->instance, ledger->epoch,    duration};
+    redisReply *reply = redis_call(link, 7, words);
+    if (reply == NULL)
+        return LEASE_LINK;
+    bool shaped = reply->type == REDIS_REPLY_ARRAY && reply->elements == 4;
+    for (size_t i = 0; shaped && i < 4; i++)
+        shaped = reply->element[i]->type == REDIS_REPLY_INTEGER;
+    enum lease_result result = LEASE_LINK;
+    if (shaped)
+        result = understand(lease, reply, asked_ms, ledger, text);
+    else
+        snprintf(link->error, sizeof link->error,
+                 "Redis: tollgate_lease answers with another shape");
+    freeReplyObject(reply);
+    return result;
+}
+
+void lease_release(struct lease *lease, struct redis_link *link, const struct ledger *ledger)
+{
+    char key[LEDGER_NODE_MAX + 16];
+    if (!lease->held)
+        return;
+    lease->held = false;
+    snprintf(key, sizeof key, "tg:node:{%s}", ledger->options.node);
+    const char *const words[] = {"FCALL", "tollgate_lease_release", "1",
+                                 key,     ledger->instance,         ledger->epoch};
+    redisReply *reply = redis_call(link, 6, words);
+    if (reply != NULL) /* otherwise it runs out */
+        freeReplyObject(reply);
+}
+
+bool lease_is_held(const struct lease *lease)
+{
+    return lease->held && ledger_monotonic_ms() < lease->until_ms;
+}
+
+bool lease_is_due(const struct lease *lease)
+{
+    return !lease->held || ledger_monotonic_ms() >= lease->due_ms;
+}
+
+uint64_t lease_left_ms(const struct lease *lease)
+{
+    uint64_t now = ledger_monotonic_ms();
+    return lease->due_ms > now ? lease->due_ms - now : 0;
+}
+
+uint64_t lease_wait_ms(const struct lease *lease)
+{
+    uint64_t left = lease->foreign_left_ms + 1;
+    if (left < LEASE_WAIT_MS_MIN)
+        return LEASE_WAIT_MS_MIN;
+    return left > LEASE_WAIT_MS_MAX ? LEASE_WAIT_MS_MAX : left;
+}

@@ -1,0 +1,487 @@
+/*
+ * Opening and closing the ledger, its state, its names for callers, statistics. Called by the
+ * server's main thread; state and names also by workers. The work itself is the writer's and the
+ * poster's.
+ */
+#include "ledger_internal.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- small things the parts share ---- */
+
+uint64_t ledger_monotonic_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+void ledger_cond_init(pthread_cond_t *cond)
+{
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(cond, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+struct timespec ledger_deadline(uint64_t monotonic_ms)
+{
+    return (struct timespec){.tv_sec = (time_t)(monotonic_ms / 1000),
+                             .tv_nsec = (long)(monotonic_ms % 1000) * 1000000};
+}
+
+void ledger_say(struct ledger *ledger, enum ledger_event event, const char *format, ...)
+{
+    char text[LEDGER_TEXT_MAX];
+    va_list arguments;
+    if (ledger->options.event == NULL)
+        return;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    for (char *c = text; *c != '\0'; c++)
+        if (*c == '\n' || *c == '\r')
+            *c = ' ';
+    ledger->options.event(ledger->options.event_context, event, text);
+}
+
+static void set_state(struct ledger *ledger, _Atomic int *state, char kept[LEDGER_TEXT_MAX],
+                      enum ledger_state value, const char *text)
+{
+    pthread_mutex_lock(&ledger->lock);
+    snprintf(kept, LEDGER_TEXT_MAX, "%s", text);
+    atomic_store(state, (int)value);
+    pthread_mutex_unlock(&ledger->lock);
+}
+
+void ledger_set_writer_state(struct ledger *ledger, enum ledger_state state, const char *text)
+{
+    set_state(ledger, &ledger->writer_state, ledger->writer_text, state, text);
+}
+
+void ledger_set_poster_state(struct ledger *ledger, enum ledger_state state, const char *text)
+{
+    set_state(ledger, &ledger->poster_state, ledger->poster_text, state, text);
+}
+
+/* The graver one speaks: a failed journal, a refused name, a full journal, catching up. */
+enum ledger_state ledger_state(const struct ledger *ledger)
+{
+    int writer = atomic_load_explicit(&ledger->writer_state, memory_order_relaxed);
+    int poster = atomic_load_explicit(&ledger->poster_state, memory_order_relaxed);
+    if (writer == LEDGER_FAILED || poster == LEDGER_FAILED)
+        return LEDGER_FAILED;
+    if (poster == LEDGER_REFUSED)
+        return LEDGER_REFUSED;
+    return (enum ledger_state)(writer == LEDGER_FULL ? writer : poster);
+}
+
+void ledger_state_text(struct ledger *ledger, char *text, size_t size)
+{
+    enum ledger_state state = ledger_state(ledger);
+    pthread_mutex_lock(&ledger->lock);
+    bool writer = atomic_load(&ledger->writer_state) == (int)state;
+    snprintf(text, size, "%s",
+             state == LEDGER_READY ? ""
+             : writer              ? ledger->writer_text
+                                   : ledger->poster_text);
+    pthread_mutex_unlock(&ledger->lock);
+}
+
+bool ledger_redis_is_current(struct ledger *ledger, const char *run_id)
+{
+    pthread_mutex_lock(&ledger->lock);
+    bool current = ledger->run_id[0] != '\0' && strcmp(ledger->run_id, run_id) == 0;
+    pthread_mutex_unlock(&ledger->lock);
+    return current;
+}
+
+void ledger_stats(struct ledger *ledger, struct ledger_stats *out)
+{
+    memset(out, 0, sizeof *out);
+    out->records_written = atomic_load(&ledger->journal.written);
+    out->bytes_written = out->records_written * JOURNAL_RECORD_BYTES;
+    out->syncs = atomic_load(&ledger->journal.syncs);
+    out->posts = atomic_load(&ledger->posts);
+    out->posts_replayed = atomic_load(&ledger->posts_replayed);
+    out->records_posted = atomic_load(&ledger->records_posted);
+    out->refused_full = atomic_load(&ledger->refused_full);
+    out->redis_connects = atomic_load(&ledger->redis_connects);
+    out->redis_up = atomic_load(&ledger->redis_up);
+    out->downloads_open = atomic_load(&ledger->downloads);
+    out->segments = journal_segments(&ledger->journal);
+    uint64_t durable = atomic_load(&ledger->journal.durable_records);
+    pthread_mutex_lock(&ledger->lock);
+    if (durable > ledger->posted)
+        out->records_unposted = durable - ledger->posted;
+    pthread_mutex_unlock(&ledger->lock);
+    pthread_mutex_lock(&ledger->names.lock);
+    out->accounts = ledger->names.accounts;
+    pthread_mutex_unlock(&ledger->names.lock);
+}
+
+int ledger_settle(struct ledger *ledger, uint32_t timeout_ms)
+{
+    uint64_t deadline = ledger_monotonic_ms() + timeout_ms;
+    int result = writer_mark(ledger, deadline);
+    if (result != 0)
+        return result;
+    return ledger_wait_posted(ledger, atomic_load(&ledger->journal.durable_records), deadline);
+}
+
+/* ---- names ---- */
+
+int ledger_account_get(struct ledger *ledger, const char *issuer, const char *account,
+                       size_t account_length, struct ledger_account **out)
+{
+    char text[LEDGER_ISSUER_MAX + 1 + LEDGER_ACCOUNT_MAX];
+    struct ledger_name *name;
+    if (!names_issuer_valid(issuer) || account_length == 0 || account_length > LEDGER_ACCOUNT_MAX)
+        return -EINVAL;
+    size_t issuer_length = strlen(issuer);
+    memcpy(text, issuer, issuer_length);
+    text[issuer_length] = '/';
+    memcpy(text + issuer_length + 1, account, account_length);
+    int result =
+        names_get(&ledger->names, JOURNAL_ACCOUNT, text, issuer_length + 1 + account_length, &name);
+    if (result == 0)
+        *out = names_account(name);
+    return result;
+}
+
+void ledger_account_hold(struct ledger_account *account)
+{
+    names_hold(&account->name);
+}
+
+void ledger_account_drop(struct ledger_account **account)
+{
+    if (*account != NULL)
+        names_drop(&(*account)->name);
+    *account = NULL;
+}
+
+const char *ledger_account_issuer(const struct ledger_account *account)
+{
+    return account->issuer;
+}
+
+const char *ledger_account_name(const struct ledger_account *account)
+{
+    return account->account;
+}
+
+const char *ledger_account_tag(const struct ledger_account *account)
+{
+    return account->tag;
+}
+
+int ledger_file_get(struct ledger *ledger, const char *path, size_t length,
+                    struct ledger_file **out)
+{
+    struct ledger_name *name;
+    int result = names_get(&ledger->names, JOURNAL_FILE, path, length, &name);
+    if (result == 0)
+        *out = (struct ledger_file *)name;
+    return result;
+}
+
+void ledger_file_hold(struct ledger_file *file)
+{
+    names_hold(&file->name);
+}
+
+void ledger_file_drop(struct ledger_file **file)
+{
+    if (*file != NULL)
+        names_drop(&(*file)->name);
+    *file = NULL;
+}
+
+/* ---- opening ---- */
+
+struct opening {
+    struct ledger *ledger;
+    int directory, journal; /* own, -1: none */
+    uint8_t instance[JOURNAL_ID_BYTES], epoch[JOURNAL_ID_BYTES];
+    char *error;
+    size_t error_size;
+};
+
+static int refuse(struct opening *opening, int result, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static int refuse(struct opening *opening, int result, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(opening->error, opening->error_size, format, arguments);
+    va_end(arguments);
+    return result;
+}
+
+static void to_hex(const uint8_t id[JOURNAL_ID_BYTES], char out[LEDGER_HEX_SIZE])
+{
+    for (size_t i = 0; i < JOURNAL_ID_BYTES; i++)
+        snprintf(out + 2 * i, 3, "%02x", id[i]);
+}
+
+static bool from_hex(const char *text, uint8_t out[JOURNAL_ID_BYTES])
+{
+    if (strspn(text, "0123456789abcdef") != 2 * (size_t)JOURNAL_ID_BYTES)
+        return false;
+    for (size_t i = 0; i < JOURNAL_ID_BYTES; i++) {
+        char digits[3] = {text[2 * i], text[2 * i + 1], '\0'};
+        out[i] = (uint8_t)strtoul(digits, NULL, 16);
+    }
+    return true;
+}
+
+static int check_options(struct opening *opening, const struct ledger_options *options)
+{
+    uint64_t needed =
+        (uint64_t)options->downloads_max * JOURNAL_DOWNLOAD_ROOM_MAX + JOURNAL_END_ROOM + 64;
+    size_t node = strlen(options->node);
+    if (node < 1 || node > LEDGER_NODE_MAX ||
+        strspn(options->node, "abcdefghijklmnopqrstuvwxyz0123456789-") != node)
+        return refuse(opening, -EINVAL,
+                      "node name \"%.64s\": 1 to %d of a-z, 0-9 and - are allowed", options->node,
+                      LEDGER_NODE_MAX);
+    if (options->mark_ms < 10 || options->mark_ms > 1000)
+        return refuse(opening, -EINVAL, "mark_ms %" PRIu32 ": 10 to 1000 is allowed",
+                      options->mark_ms);
+    if (options->downloads_max == 0 || options->accounts_max == 0 || options->lease_ms < 100)
+        return refuse(opening, -EINVAL,
+                      "downloads_max and accounts_max must be 1 or more, lease_ms 100 or more");
+    if (options->segment_bytes % 4096 != 0 || options->segment_bytes > (uint64_t)1 << 38)
+        return refuse(opening, -EINVAL,
+                      "segment_bytes must be a multiple of 4096 and at most 2^38");
+    /* All reservations fit into one empty segment: that is what lets them move with a change of
+     * segment. */
+    if (options->segment_bytes / JOURNAL_RECORD_BYTES < needed)
+        return refuse(opening, -EINVAL,
+                      "segment_bytes %" PRIu64 " is too small for downloads_max %" PRIu32
+                      ": %" PRIu64 " or more is needed",
+                      options->segment_bytes, options->downloads_max,
+                      (needed * JOURNAL_RECORD_BYTES + 4095) / 4096 * 4096);
+    return 0;
+}
+
+static int copy_options(struct ledger *ledger, const struct ledger_options *options)
+{
+    const char *const from[] = {options->state_dir, options->node, options->redis,
+                                options->redis_user, options->redis_password};
+    const char **const to[] = {&ledger->options.state_dir, &ledger->options.node,
+                               &ledger->options.redis, &ledger->options.redis_user,
+                               &ledger->options.redis_password};
+    ledger->options = *options;
+    for (size_t i = 0; i < sizeof to / sizeof to[0]; i++)
+        *to[i] = NULL;
+    for (size_t i = 0; i < sizeof to / sizeof to[0]; i++)
+        if (from[i] != NULL && (*to[i] = strdup(from[i])) == NULL)
+            return -ENOMEM;
+    return 0;
+}
+
+static int make_directory(int parent, const char *path)
+{
+    if (mkdirat(parent, path, 0700) != 0 && errno != EEXIST)
+        return -errno;
+    int fd = openat(parent, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+static int open_directories(struct opening *opening)
+{
+    const char *path = opening->ledger->options.state_dir;
+    opening->directory = make_directory(AT_FDCWD, path);
+    if (opening->directory < 0)
+        return refuse(opening, opening->directory,
+                      "state directory %s: %s; make its parent, or choose another", path,
+                      strerror(-opening->directory));
+    int fd = openat(opening->directory, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return refuse(opening, -errno, "%s/lock: %s; see to its owner and permissions", path,
+                      strerror(errno));
+    opening->ledger->lock_fd = fd;
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+        return refuse(opening, errno == EWOULDBLOCK ? -EALREADY : -errno,
+                      "state directory %s is in use by another process; stop it, or choose another",
+                      path);
+    opening->journal = make_directory(opening->directory, "journal");
+    if (opening->journal < 0 || fsync(opening->directory) != 0) {
+        int result = opening->journal < 0 ? opening->journal : -errno;
+        return refuse(opening, result, "%s/journal: %s; see to its owner and permissions", path,
+                      strerror(-result));
+    }
+    return 0;
+}
+
+static int make_instance(struct opening *opening)
+{
+    char text[LEDGER_HEX_SIZE + 1];
+    if (faccessat(opening->journal, "00000001.seg", F_OK, 0) == 0)
+        return refuse(
+            opening, -EBADMSG,
+            "%s/instance is missing beside a journal; restore the state directory from a copy",
+            opening->ledger->options.state_dir);
+    to_hex(opening->instance, text);
+    text[LEDGER_HEX_SIZE - 1] = '\n';
+    int fd =
+        openat(opening->directory, "instance.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    bool written = fd >= 0 && write(fd, text, LEDGER_HEX_SIZE) == LEDGER_HEX_SIZE && fsync(fd) == 0;
+    int error = errno;
+    if (fd >= 0)
+        close(fd);
+    if (written &&
+        renameat(opening->directory, "instance.new", opening->directory, "instance") == 0 &&
+        fsync(opening->directory) == 0)
+        return 0;
+    error = written ? errno : error;
+    return refuse(opening, -error, "%s/instance: %s; make room, see to its permissions",
+                  opening->ledger->options.state_dir, strerror(error));
+}
+
+static int read_instance(struct opening *opening)
+{
+    char text[LEDGER_HEX_SIZE + 1] = {0};
+    int fd = openat(opening->directory, "instance", O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT)
+        return make_instance(opening);
+    ssize_t length = fd < 0 ? -1 : read(fd, text, LEDGER_HEX_SIZE);
+    if (fd >= 0)
+        close(fd);
+    if (length != LEDGER_HEX_SIZE || text[LEDGER_HEX_SIZE - 1] != '\n' ||
+        !from_hex(text, opening->instance))
+        return refuse(
+            opening, -EBADMSG,
+            "%s/instance is not 32 hexadecimal digits and a newline; restore it from a copy",
+            opening->ledger->options.state_dir);
+    return 0;
+}
+
+static int open_all(struct opening *opening)
+{
+    struct ledger *ledger = opening->ledger;
+    if (getrandom(opening->instance, JOURNAL_ID_BYTES, 0) != JOURNAL_ID_BYTES ||
+        getrandom(opening->epoch, JOURNAL_ID_BYTES, 0) != JOURNAL_ID_BYTES)
+        return refuse(opening, -EIO, "no random numbers from the kernel");
+    int result = open_directories(opening);
+    if (result == 0)
+        result = read_instance(opening);
+    if (result == 0)
+        result =
+            names_init(&ledger->names, ledger->options.accounts_max, ledger->options.downloads_max);
+    if (result != 0)
+        return result;
+    to_hex(opening->instance, ledger->instance);
+    to_hex(opening->epoch, ledger->epoch);
+    int journal = opening->journal;
+    opening->journal = -1;
+    result = journal_open(&ledger->journal, &ledger->names, journal, ledger->options.segment_bytes,
+                          opening->instance, opening->epoch, opening->error, opening->error_size);
+    if (result == 0)
+        result = writer_start(ledger);
+    if (result == 0)
+        result = poster_start(ledger);
+    return result;
+}
+
+static void ledger_free(struct ledger *ledger)
+{
+    journal_close(&ledger->journal);
+    names_free(&ledger->names);
+    if (ledger->lock_fd >= 0)
+        close(ledger->lock_fd);
+    const char *const strings[] = {ledger->options.state_dir, ledger->options.node,
+                                   ledger->options.redis, ledger->options.redis_user,
+                                   ledger->options.redis_password};
+    for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++)
+        free((void *)(uintptr_t)strings[i]);
+    pthread_mutex_destroy(&ledger->lock);
+    pthread_mutex_destroy(&ledger->open_lock);
+    pthread_mutex_destroy(&ledger->change_lock);
+    pthread_mutex_destroy(&ledger->writer.lock);
+    pthread_cond_destroy(&ledger->writer.wake);
+    pthread_cond_destroy(&ledger->writer.done);
+    pthread_cond_destroy(&ledger->durable_moved);
+    pthread_cond_destroy(&ledger->posted_moved);
+    free(ledger);
+}
+
+static struct ledger *ledger_new(void)
+{
+    struct ledger *ledger = calloc(1, sizeof *ledger);
+    if (ledger == NULL)
+        return NULL;
+    ledger->lock_fd = -1;
+    pthread_mutex_init(&ledger->lock, NULL);
+    pthread_mutex_init(&ledger->open_lock, NULL);
+    pthread_mutex_init(&ledger->change_lock, NULL);
+    pthread_mutex_init(&ledger->writer.lock, NULL);
+    ledger_cond_init(&ledger->writer.wake);
+    ledger_cond_init(&ledger->writer.done);
+    ledger_cond_init(&ledger->durable_moved);
+    ledger_cond_init(&ledger->posted_moved);
+    ledger_set_writer_state(ledger, LEDGER_READY, "");
+    ledger_set_poster_state(ledger, LEDGER_CATCHING_UP, "Redis has not been reached yet");
+    return ledger;
+}
+
+int ledger_open(struct ledger **out, const struct ledger_options *options, char *error,
+                size_t error_size)
+{
+    struct opening opening = {
+        .directory = -1, .journal = -1, .error = error, .error_size = error_size};
+    snprintf(error, error_size, "%s", "");
+    int result = check_options(&opening, options);
+    if (result != 0)
+        return result;
+    struct ledger *ledger = opening.ledger = ledger_new();
+    if (ledger == NULL)
+        return refuse(&opening, -ENOMEM, "no memory for the ledger");
+    result = copy_options(ledger, options);
+    if (result == 0)
+        result = open_all(&opening);
+    if (opening.directory >= 0)
+        close(opening.directory);
+    if (opening.journal >= 0)
+        close(opening.journal);
+    if (result == 0) {
+        *out = ledger;
+        return 0;
+    }
+    if (error_size > 0 && error[0] == '\0')
+        refuse(&opening, result, "the ledger cannot start: %s", strerror(-result));
+    writer_stop(ledger);
+    ledger_free(ledger);
+    return result;
+}
+
+int64_t ledger_close(struct ledger **pointer, uint32_t deadline_ms)
+{
+    struct ledger *ledger = *pointer;
+    if (ledger == NULL)
+        return 0;
+    *pointer = NULL;
+    uint64_t deadline = ledger_monotonic_ms() + deadline_ms;
+    int written = writer_stop(ledger);
+    pthread_mutex_lock(&ledger->lock);
+    pthread_cond_signal(&ledger->durable_moved);
+    pthread_mutex_unlock(&ledger->lock);
+    uint64_t unposted = poster_stop(ledger, deadline);
+    ledger_free(ledger);
+    return written != 0 ? written : (int64_t)unposted;
+}

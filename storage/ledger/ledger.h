@@ -1,0 +1,257 @@
+/*
+ * ledger: what is owed. A journal on disk that nothing billed can escape, a poster that brings it
+ * to Redis exactly once, and the accounts there. Used by the server (workers meter into downloads,
+ * the admin thread moves money) and nothing else writes the node's journal. It knows nothing of
+ * tokens, files' contents or HTTP.
+ *
+ *   workers --atomics--> downloads --> writer thread --> journal (disk) --> poster thread --> Redis
+ *   admin thread ------> money records ---^                                   (Lua functions)
+ *
+ * Promises, and what holds them:
+ *   never twice   each account has a dense sequence per node; a post carries from..to and Redis
+ * refuses unless its watermark + 1 = from; counters and watermark change together. never lost only
+ * the journal is the truth: the poster is a reader of the journal with a cursor. A Redis that is
+ * new, empty or older answers a lower watermark and is replayed to. never unmetered   a download
+ * cannot open unless the journal has room for its closing record; a journal that cannot be written
+ * says so in ledger_state and the workers stop serving.
+ */
+#ifndef TOLLGATE_STORAGE_LEDGER_H
+#define TOLLGATE_STORAGE_LEDGER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define LEDGER_JOURNAL_FORMAT   1 /* of the segment files; `tollgate --version` prints both */
+#define LEDGER_FUNCTIONS_FORMAT 1 /* of the Redis function library */
+
+#define LEDGER_ISSUER_MAX       32
+#define LEDGER_ACCOUNT_MAX      128
+#define LEDGER_FILE_MAX         1024
+#define LEDGER_NODE_MAX         32
+#define LEDGER_TRANSACTION_MAX  64
+#define LEDGER_AMOUNT_MAX       ((int64_t)1 << 53) /* exclusive: what a Lua number holds exactly */
+#define LEDGER_TAG_MAX          (LEDGER_ISSUER_MAX + 1 + 3 * LEDGER_ACCOUNT_MAX + 1)
+#define LEDGER_KEY_MAX          (LEDGER_TAG_MAX + 32)
+
+struct ledger;
+
+enum ledger_event { LEDGER_EVENT_INFO, LEDGER_EVENT_WARNING, LEDGER_EVENT_ERROR };
+
+struct ledger_options {
+    const char *state_dir; /* journal/, instance and lock live below it; created with mode 0700 */
+    const char *node;      /* this node's name, [a-z0-9-]{1,32} */
+    const char *redis;     /* "unix:/path" or "host:port" */
+    const char *redis_user, *redis_password; /* NULL: none */
+    uint64_t segment_bytes; /* of one journal file, preallocated; multiple of 4096 */
+    uint32_t mark_ms;       /* how often a download that moved is marked, 10 to 1000 */
+    uint32_t downloads_max; /* open at once */
+    uint32_t accounts_max;  /* ever seen by this journal */
+    uint32_t lease_ms;      /* of the node's name in Redis */
+    /* Called from any of the ledger's threads; text is one line without a newline. */
+    void (*event)(void *context, enum ledger_event event, const char *text);
+    void *event_context;
+};
+
+/*
+ * Locks the state directory, reads every segment (verifying the chain; a torn tail of the last
+ * segment is cut off, a damaged record anywhere else refuses), starts the writer and the poster. It
+ * does not wait for Redis: ledger_state says when the node may serve. On failure a negative errno
+ * (-EALREADY: the directory is locked by another process; -EBADMSG: damaged) and one sentence with
+ * the cure.
+ */
+int ledger_open(struct ledger **out, const struct ledger_options *options, char *error,
+                size_t error_size);
+
+/*
+ * Marks and closes what is open, makes it durable, posts what it can until `deadline_ms` from now,
+ * gives the lease back, unlocks and frees. Returns how many records stayed unposted (they are
+ * posted at the next start) or a negative errno where the journal could not be written.
+ */
+int64_t ledger_close(struct ledger **ledger, uint32_t deadline_ms);
+
+/* Whether the node may serve; a relaxed atomic load, for each request. */
+enum ledger_state {
+    LEDGER_CATCHING_UP, /* Redis not reached, or not replayed to yet, since start or since it
+                           changed */
+    LEDGER_READY,
+    LEDGER_FULL,    /* no room: nothing new starts, what is under way must end; heals by itself */
+    LEDGER_FAILED,  /* write or fdatasync failed: nothing is trusted until a restart */
+    LEDGER_REFUSED, /* the name is another instance's, or the directory is older than Redis */
+};
+enum ledger_state ledger_state(const struct ledger *ledger);
+/* The sentence behind a state other than READY, with its cure. */
+void ledger_state_text(struct ledger *ledger, char *text, size_t size);
+
+/*
+ * True where the Redis of this run_id (40 hex digits, from INFO server) has been replayed to by the
+ * poster. A worker's own connection must not ask for grants before: an empty Redis would deny
+ * accounts that exist.
+ */
+bool ledger_redis_is_current(struct ledger *ledger, const char *run_id);
+
+struct ledger_stats {
+    uint64_t records_written, bytes_written, syncs, posts, posts_replayed, records_posted;
+    uint64_t records_unposted, downloads_open, accounts, segments;
+    uint64_t refused_full;   /* downloads refused for want of room */
+    uint64_t redis_connects; /* of the poster */
+    bool redis_up;
+};
+void ledger_stats(struct ledger *ledger, struct ledger_stats *out);
+
+/* ---- names ----------------------------------------------------------------------------------- */
+
+/*
+ * An account or a file as the journal knows it: interned, reference counted with atomics, so that a
+ * worker looks it up once per token or open file and then passes a pointer. -ENOSPC: accounts_max
+ * reached.
+ */
+struct ledger_account;
+struct ledger_file;
+int ledger_account_get(struct ledger *ledger, const char *issuer, const char *account,
+                       size_t account_length, struct ledger_account **out);
+void ledger_account_hold(struct ledger_account *account);
+void ledger_account_drop(struct ledger_account **account);
+const char *ledger_account_issuer(const struct ledger_account *account);
+const char *ledger_account_name(const struct ledger_account *account);
+/* "issuer/acct", percent-encoded (all but A-Z a-z 0-9 . _ ~ -): the hash tag of its keys. */
+const char *ledger_account_tag(const struct ledger_account *account);
+int ledger_file_get(struct ledger *ledger, const char *path, size_t length,
+                    struct ledger_file **out);
+void ledger_file_hold(struct ledger_file *file);
+void ledger_file_drop(struct ledger_file **file);
+
+/* ---- downloads: usage ------------------------------------------------------------------------ */
+
+/*
+ * What one window (a link and a path, on this node) received, as one cumulative counter. Any thread
+ * may add; the writer marks what moved every mark_ms. Each mark is one journal record carrying the
+ * cumulative bytes and the difference to the mark before.
+ */
+struct ledger_download;
+
+/*
+ * Reserves room for the closing record (and for the names it needs). 0, -ENOSPC (journal full:
+ * answer 503), -EMFILE (downloads_max), -EIO (failed). Holds its own references to both names.
+ * Thread-safe.
+ */
+int ledger_download_open(struct ledger *ledger, struct ledger_account *account,
+                         struct ledger_file *file, struct ledger_download **out);
+/* Adds acknowledged body bytes and finished responses. Wait-free; the hot path's only metering
+ * call. */
+void ledger_download_add(struct ledger_download *download, uint64_t bytes, uint32_t responses);
+/* Number that with the epoch names the download in logs. */
+uint64_t ledger_download_id(const struct ledger_download *download);
+/* Bytes acknowledged so far. */
+uint64_t ledger_download_bytes(const struct ledger_download *download);
+/* Marks what is left and gives the room back. The pointer is dead afterwards. */
+void ledger_download_close(struct ledger_download **download);
+
+/*
+ * Waits until all that was added before the call is durable and posted to Redis. 0, or -ETIMEDOUT.
+ * Not for workers: it blocks.
+ */
+int ledger_settle(struct ledger *ledger, uint32_t timeout_ms);
+
+/* ---- admission: what a worker's own Redis connection says -------------------------------------
+ */
+
+/* A command for redisAsyncCommandArgv; points into itself and into its arguments. */
+#define LEDGER_ARGUMENTS_MAX 12
+struct ledger_command {
+    int argc;
+    const char *argv[LEDGER_ARGUMENTS_MAX];
+    size_t lengths[LEDGER_ARGUMENTS_MAX];
+    char keys[2][LEDGER_KEY_MAX];
+    char numbers[4][24];
+};
+
+/*
+ * Asks for a grant: reserves at least `need` bytes of a prepaid account's balance, up to `want` (>=
+ * need) where it is easily had, valid `validity_ms`. need = 0 only renews. Postpaid accounts are
+ * granted `want` without reserving.
+ */
+void ledger_admit_command(struct ledger *ledger, const struct ledger_account *account,
+                          uint64_t need, uint64_t want, uint32_t validity_ms,
+                          struct ledger_command *out);
+/* Gives unspent bytes of grants back. */
+void ledger_release_command(struct ledger *ledger, const struct ledger_account *account,
+                            uint64_t bytes, struct ledger_command *out);
+
+enum ledger_admission { LEDGER_GRANTED, LEDGER_UNKNOWN, LEDGER_SUSPENDED, LEDGER_INSUFFICIENT };
+struct ledger_grant {
+    enum ledger_admission admission;
+    uint64_t granted; /* bytes, of this grant */
+    bool prepaid;
+    uint64_t revision; /* the account's revocation number */
+};
+struct redisReply;
+/* 0, or -EPROTO where the reply is an error or not of the expected shape (the text is in
+ * reply->str). */
+int ledger_admit_reply(const struct redisReply *reply, struct ledger_grant *out);
+
+/* ---- accounts and money: for the admin thread; they block, bounded by some seconds --------------
+ */
+
+enum ledger_plan { LEDGER_PREPAID, LEDGER_POSTPAID };
+enum ledger_status { LEDGER_ACTIVE, LEDGER_STATUS_SUSPENDED };
+
+struct ledger_account_view {
+    bool exists;
+    enum ledger_plan plan;
+    enum ledger_status status;
+    int64_t balance;   /* bytes paid for and not delivered yet; may be negative */
+    uint64_t reserved; /* by the grants of all nodes */
+    uint64_t used;     /* bytes delivered and billed */
+    uint64_t revision;
+};
+
+enum ledger_operation {
+    LEDGER_OPEN,
+    LEDGER_TOP_UP,
+    LEDGER_SUSPEND,
+    LEDGER_ACTIVATE,
+    LEDGER_ADJUST
+};
+
+struct ledger_request {
+    enum ledger_operation operation;
+    const char *issuer, *account;
+    enum ledger_plan plan; /* of LEDGER_OPEN */
+    int64_t amount;        /* bytes; OPEN: 0 or more, TOP_UP: 1 or more, ADJUST: any */
+    const char *
+        transaction; /* idempotency key, [A-Za-z0-9._:-]{1,64}; required for OPEN, TOP_UP, ADJUST */
+};
+
+/*
+ * Journals the operation (durable before this returns 0), posts it, and reads the account back.
+ *   0           done, or done before with the same content (`*repeated`)
+ *   -EEXIST     OPEN of an account that is open (by another transaction)
+ *   -ENOENT     no such account
+ *   -ENOTUNIQ   the transaction id was used with another operation or amount: 409
+ *   -EINVAL     out of bounds; -EOVERFLOW: the total would pass 2^53 - 1
+ *   -EAGAIN     Redis cannot be asked now: nothing was journalled, try again
+ *   -ENOSPC, -EIO   the journal: nothing was acknowledged
+ *   -EINPROGRESS    durable, but not posted within the time: it will be
+ */
+int ledger_account_change(struct ledger *ledger, const struct ledger_request *request,
+                          bool *repeated, struct ledger_account_view *view);
+/* 0 (view->exists may be false), -EAGAIN, -EINVAL. */
+int ledger_account_show(struct ledger *ledger, const char *issuer, const char *account,
+                        struct ledger_account_view *view);
+
+struct ledger_usage_row {
+    uint32_t day; /* yyyymmdd, UTC */
+    const char *file;
+    uint64_t bytes, responses;
+};
+/*
+ * Usage by day and file, days from..to inclusive (at most 400 days), ordered by day and file.
+ * Settles first, so that what was acknowledged before the call is in it. `row` may stop by
+ * returning non-zero.
+ */
+int ledger_usage(struct ledger *ledger, const char *issuer, const char *account, uint32_t day_from,
+                 uint32_t day_to, int (*row)(void *context, const struct ledger_usage_row *row),
+                 void *context);
+
+#endif

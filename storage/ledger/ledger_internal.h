@@ -1,0 +1,121 @@
+/*
+ * What the ledger's parts share: the ledger itself, the writer, the poster. Included by this
+ * folder's sources and its tests only; it never leaves them.
+ *
+ *   locks, in the order they may be nested (none is held over disk or network):
+ *     writer.lock -> (nothing)    ledger.lock -> (nothing)    open_lock -> (nothing)
+ *     journal.lock, names.lock -> (nothing)
+ */
+#ifndef TOLLGATE_LEDGER_INTERNAL_H
+#define TOLLGATE_LEDGER_INTERNAL_H
+
+#include "journal.h"
+#include "reader.h"
+
+#define LEDGER_TEXT_MAX 512
+#define LEDGER_HEX_SIZE (2 * JOURNAL_ID_BYTES + 1)
+
+enum download_flag { DOWNLOAD_QUEUED = 1, DOWNLOAD_CLOSING = 2 };
+
+struct ledger_download {
+    struct ledger_download
+        *next; /* on the stack of the dirty: of whoever set QUEUED, then of the writer */
+    struct ledger *ledger;          /* borrows */
+    struct ledger_account *account; /* a reference */
+    struct ledger_file *file;       /* a reference */
+    uint64_t id;
+    uint32_t room; /* records reserved */
+    _Atomic unsigned flags;
+    _Atomic uint64_t bytes, responses;
+    uint64_t marked_bytes, marked_responses;           /* of the writer: what the journal says */
+    struct ledger_download *open_next, *open_previous; /* under ledger->open_lock */
+};
+
+/* A money operation on its way through the writer; lives on its caller's stack. */
+struct money {
+    struct money *next;
+    struct ledger_account *account;
+    struct journal_record record;
+    int result;
+    bool done;
+};
+
+struct writer {
+    pthread_t thread;
+    bool running;
+    pthread_mutex_t lock;
+    pthread_cond_t wake, done;
+    uint64_t asked, served; /* tickets of those who wait for a mark */
+    struct money *money;    /* to do; newest first */
+    bool stop;
+    _Atomic bool room_asked;
+    /* The thread's own. */
+    struct ledger_download *deferred; /* no room for a mark: still QUEUED */
+    bool allocation_failed;
+    uint64_t retry_ms; /* on the monotonic clock */
+};
+
+struct poster;
+
+struct ledger {
+    struct ledger_options options; /* its strings are owned copies */
+    char instance[LEDGER_HEX_SIZE], epoch[LEDGER_HEX_SIZE];
+    int lock_fd;
+    struct names names;
+    struct journal journal;
+    struct writer writer;
+    struct poster *poster;
+    pthread_mutex_t change_lock; /* one ledger_account_change at a time */
+
+    _Atomic(struct ledger_download *) dirty;
+    _Atomic uint64_t download_last; /* number given last */
+    _Atomic uint32_t downloads;
+    pthread_mutex_t open_lock;
+    struct ledger_download *open;
+
+    _Atomic int writer_state, poster_state; /* enum ledger_state; READY: no objection */
+
+    pthread_mutex_t lock;
+    pthread_cond_t durable_moved, posted_moved;
+    uint64_t posted; /* records before the poster's cursor: all of them are in Redis */
+    bool stopping;
+    bool given_up; /* the deadline of ledger_close is over */
+    char writer_text[LEDGER_TEXT_MAX], poster_text[LEDGER_TEXT_MAX];
+    char run_id[64]; /* of the Redis that has been replayed to; empty: none */
+
+    _Atomic uint64_t posts, posts_replayed, records_posted, refused_full, redis_connects;
+    _Atomic bool redis_up;
+};
+
+void ledger_say(struct ledger *ledger, enum ledger_event event, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Either thread's part of the state; the text is kept for READY too, and not read then. */
+void ledger_set_writer_state(struct ledger *ledger, enum ledger_state state, const char *text);
+void ledger_set_poster_state(struct ledger *ledger, enum ledger_state state, const char *text);
+uint64_t ledger_monotonic_ms(void);
+void ledger_cond_init(pthread_cond_t *cond); /* on the monotonic clock */
+struct timespec ledger_deadline(uint64_t monotonic_ms);
+
+/* The writer. */
+int writer_start(struct ledger *ledger);
+/* Marks and closes everything, writes STOP. 0 or -EIO. */
+int writer_stop(struct ledger *ledger);
+/* Asks for a next segment with the next mark; never waits. */
+void writer_ask_room(struct ledger *ledger);
+/* Journals it; 0 when it is durable, -ENOSPC, -EIO. */
+int writer_money(struct ledger *ledger, struct money *money);
+/* Waits until what was added before is durable. 0 or -ETIMEDOUT. */
+int writer_mark(struct ledger *ledger, uint64_t deadline_ms);
+/* Puts a download on the stack; the caller has set QUEUED and it was not set before. */
+void download_push(struct ledger_download *download);
+void download_free(struct ledger_download *download);
+
+/* The poster. */
+int poster_start(struct ledger *ledger);
+/* Posts until all is posted or the deadline is over, gives the lease back. Records left unposted.
+ */
+uint64_t poster_stop(struct ledger *ledger, uint64_t deadline_ms);
+/* Waits until `records` of the journal are in Redis. 0 or -ETIMEDOUT. */
+int ledger_wait_posted(struct ledger *ledger, uint64_t records, uint64_t deadline_ms);
+
+#endif

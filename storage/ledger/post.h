@@ -1,0 +1,47 @@
+/*
+ * Journal records gathered into posts: what one function call brings to Redis. Used by the poster;
+ * it sends one post but decides neither when nor what a refusal means.
+ */
+#ifndef TOLLGATE_LEDGER_POST_H
+#define TOLLGATE_LEDGER_POST_H
+
+#include "ledger_internal.h"
+#include "redis.h"
+
+#define POST_FILES_MAX 512
+
+struct post_file {
+    struct ledger_file *file; /* a reference */
+    uint64_t bytes, responses;
+};
+
+/* Sequences from..to of one account: usage of one day and epoch, or one money record. */
+struct post {
+    struct ledger_account *account;
+    uint64_t from, to;
+    uint32_t day; /* yyyymmdd, UTC */
+    char epoch[LEDGER_HEX_SIZE];
+    bool is_money;
+    struct journal_record money;
+    struct post_file *files; /* owns */
+    size_t files_count, files_room;
+};
+
+struct post_batch {
+    struct post **posts; /* owns, in the order to be sent */
+    size_t count, room;
+};
+
+/* Adds a record that Redis does not have yet. 0 or -ENOMEM. */
+int post_add(struct post_batch *batch, const struct journal_entry *entry,
+             const uint8_t epoch[JOURNAL_ID_BYTES]);
+void post_batch_clear(struct post_batch *batch);
+/* Queues the post on the link. 0 or -EAGAIN. */
+int post_send(const struct post *post, const struct ledger *ledger, struct redis_link *link);
+
+/* "open", "top_up", ...: as the function library and the transactions hash name them. */
+const char *post_operation_name(enum ledger_operation operation);
+/* "prepaid", "postpaid", or "-" where the operation has no plan. */
+const char *post_plan_name(enum ledger_operation operation, enum ledger_plan plan);
+
+#endif

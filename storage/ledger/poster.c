@@ -1,0 +1,628 @@
+/*
+ * The poster thread: reads the journal behind what is durable and brings it to Redis exactly once.
+ * Normal posting, recovery at start and replay to a Redis that went back in time are one loop: the
+ * cursor stands somewhere, and what an account's watermark covers is skipped. It never writes the
+ * journal.
+ *
+ *   connect -> facts, functions, lease -> resync: every account's watermark -> cursor -> batches
+ * ... READY
+ *                 ^---- link lost ----------------^------- a post refused ------'
+ */
+#include "keys.h"
+#include "lease.h"
+#include "post.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define POSTER_BATCH_RECORDS 16384
+#define POSTER_PIPELINE      256
+#define POSTER_BACKOFF_MS    50
+#define POSTER_BACKOFF_MAX   2000
+#define POSTER_GRACE_MS      250
+#define POSTER_RESYNCS_MAX   3 /* in a row without a batch posted: then the link is given up */
+
+struct poster {
+    pthread_t thread;
+    struct ledger *ledger; /* borrows */
+    struct redis_link link;
+    int fd;    /* of the link, -1: none; under ledger->lock, for poster_stop */
+    bool done; /* under ledger->lock */
+    bool connected, warned_append_only, said_lost;
+    struct lease lease;
+    struct journal_reader reader;
+    bool placed;                         /* the cursor has a place */
+    uint32_t safe_segment;               /* all records before this one are in Redis, as it said */
+    bool current;                        /* Redis has been replayed to */
+    uint64_t target;                     /* records to post until it has */
+    char run_id[64], replication_id[64]; /* of the Redis that the link is to */
+    uint64_t backoff_ms;
+    unsigned seed, resyncs;
+};
+
+/* ---- states and waiting ---- */
+
+/* A link that is merely down leaves a node ready: workers have their own and their grants. */
+static void waiting(struct poster *poster, const char *text)
+{
+    struct ledger *ledger = poster->ledger;
+    if (atomic_load(&ledger->poster_state) == LEDGER_CATCHING_UP)
+        ledger_set_poster_state(ledger, LEDGER_CATCHING_UP, text);
+    if (!poster->said_lost)
+        ledger_say(ledger, LEDGER_EVENT_WARNING, "%s; trying again", text);
+    poster->said_lost = true;
+}
+
+static void object(struct poster *poster, enum ledger_state state, const char *text)
+{
+    struct ledger *ledger = poster->ledger;
+    bool news = atomic_load(&ledger->poster_state) != (int)state || !poster->said_lost;
+    ledger_set_poster_state(ledger, state, text);
+    if (news)
+        ledger_say(ledger, state == LEDGER_CATCHING_UP ? LEDGER_EVENT_WARNING : LEDGER_EVENT_ERROR,
+                   "%s", text);
+    poster->said_lost = true;
+}
+
+/* Redis is not known to have everything any more. */
+static void not_current(struct poster *poster, const char *text)
+{
+    struct ledger *ledger = poster->ledger;
+    poster->current = false;
+    pthread_mutex_lock(&ledger->lock);
+    ledger->run_id[0] = '\0';
+    pthread_mutex_unlock(&ledger->lock);
+    if (atomic_load(&ledger->poster_state) == LEDGER_READY)
+        ledger_set_poster_state(ledger, LEDGER_CATCHING_UP, text);
+}
+
+static void become_current(struct poster *poster)
+{
+    struct ledger *ledger = poster->ledger;
+    poster->current = true;
+    pthread_mutex_lock(&ledger->lock);
+    snprintf(ledger->run_id, sizeof ledger->run_id, "%s", poster->run_id);
+    pthread_mutex_unlock(&ledger->lock);
+    ledger_set_poster_state(ledger, LEDGER_READY, "");
+    ledger_say(ledger, LEDGER_EVENT_INFO, "Redis has all that the journal holds");
+}
+
+static void publish_posted(struct poster *poster)
+{
+    struct ledger *ledger = poster->ledger;
+    pthread_mutex_lock(&ledger->lock);
+    ledger->posted = poster->reader.count;
+    pthread_cond_broadcast(&ledger->posted_moved);
+    pthread_mutex_unlock(&ledger->lock);
+    if (!poster->current && poster->reader.count >= poster->target)
+        become_current(poster);
+}
+
+/* Sleeps at most so long; wakes for new records where `for_records`, and for the end of the ledger.
+ */
+static void rest(struct poster *poster, uint64_t milliseconds, bool for_records)
+{
+    struct ledger *ledger = poster->ledger;
+    struct timespec until = ledger_deadline(ledger_monotonic_ms() + milliseconds);
+    int result = 0;
+    pthread_mutex_lock(&ledger->lock);
+    while (result == 0 && !ledger->given_up && !(for_records && ledger->stopping) &&
+           !(for_records && atomic_load(&ledger->journal.durable_records) > poster->reader.count))
+        result = pthread_cond_timedwait(&ledger->durable_moved, &ledger->lock, &until);
+    pthread_mutex_unlock(&ledger->lock);
+}
+
+static bool at_end(struct poster *poster)
+{
+    struct ledger *ledger = poster->ledger;
+    bool all_posted =
+        poster->current && poster->reader.count >= atomic_load(&ledger->journal.durable_records);
+    bool refused = atomic_load(&ledger->poster_state) >= LEDGER_FAILED;
+    pthread_mutex_lock(&ledger->lock);
+    bool end = ledger->given_up || (ledger->stopping && (all_posted || refused));
+    pthread_mutex_unlock(&ledger->lock);
+    return end;
+}
+
+/* ---- watermarks and the cursor ---- */
+
+static void refuse_older(struct poster *poster, const struct ledger_account *account,
+                         uint64_t watermark)
+{
+    char text[LEDGER_TEXT_MAX];
+    snprintf(
+        text, sizeof text,
+        "the state directory is older than Redis: of account %.100s Redis has %" PRIu64
+        " records and the journal %" PRIu64
+        " (restored or cloned?); bring the newest directory back, or start with an empty one under "
+        "another node name",
+        account->tag, watermark, account->sent);
+    not_current(poster, "");
+    object(poster, LEDGER_REFUSED, text);
+}
+
+/* Whether replay must begin before the segment given; lowers it. */
+static void needs_from(struct ledger_account *account, uint32_t *segment)
+{
+    pthread_mutex_lock(&account->name.names->lock);
+    uint64_t sequence = atomic_load_explicit(&account->sequence, memory_order_acquire);
+    uint32_t from = account->watermark >= account->tail_before ? account->tail_segment : 1;
+    pthread_mutex_unlock(&account->name.names->lock);
+    if (account->watermark < sequence && from < *segment)
+        *segment = from;
+}
+
+static int ask_watermarks(struct poster *poster, struct ledger_account *const *accounts,
+                          size_t count, bool *lost)
+{
+    char key[LEDGER_KEY_MAX], field[LEDGER_HEX_SIZE + 2];
+    snprintf(field, sizeof field, "w:%s", poster->ledger->instance);
+    for (size_t i = 0; i < count; i++) {
+        struct redis_arguments arguments;
+        arguments.count = 0;
+        ledger_key(key, accounts[i], "account");
+        redis_add(&arguments, "HGET");
+        redis_add(&arguments, key);
+        redis_add(&arguments, field);
+        if (redis_send(&poster->link, &arguments) != 0)
+            return -EAGAIN;
+    }
+    int result = 0;
+    for (size_t i = 0; i < count; i++) {
+        redisReply *reply = redis_next(&poster->link);
+        if (reply == NULL)
+            return -EAGAIN;
+        uint64_t watermark = 0;
+        if (reply->type == REDIS_REPLY_STRING) {
+            watermark = strtoull(reply->str, NULL, 10);
+        } else if (reply->type != REDIS_REPLY_NIL) {
+            snprintf(poster->link.error, sizeof poster->link.error, "Redis refuses HGET: %.200s",
+                     reply->type == REDIS_REPLY_ERROR ? reply->str : "not a string");
+            result = -EAGAIN;
+        }
+        freeReplyObject(reply);
+        if (result == 0 && watermark > accounts[i]->sent) {
+            refuse_older(poster, accounts[i], watermark);
+            result = -EPERM;
+        }
+        *lost = *lost || watermark < accounts[i]->watermark;
+        if (result == 0)
+            accounts[i]->watermark = watermark;
+    }
+    return result;
+}
+
+/*
+ * Asks Redis for every account's watermark and sets the cursor so that all that is missing there
+ * lies ahead of it. -EAGAIN: the link failed; -EPERM: refused, and said so.
+ */
+static int resync(struct poster *poster)
+{
+    struct ledger *ledger = poster->ledger;
+    size_t count;
+    bool lost = false;
+    int result = 0;
+    poster->target = atomic_load(&ledger->journal.durable_records);
+    struct ledger_account **accounts = names_with_records(&ledger->names, &count);
+    if (accounts == NULL)
+        return -EAGAIN;
+    for (size_t i = 0; i < count && result == 0; i += POSTER_PIPELINE)
+        result = ask_watermarks(poster, accounts + i,
+                                count - i < POSTER_PIPELINE ? count - i : POSTER_PIPELINE, &lost);
+    if (lost) {
+        /* Also where the link failed meanwhile: some lower watermarks were taken over. */
+        poster->placed = false;
+        not_current(poster, "Redis went back in time; the journal is being replayed to it");
+    }
+    uint32_t segment = poster->safe_segment;
+    if (!poster->placed) {
+        segment = journal_segments(&ledger->journal);
+        for (size_t i = 0; i < count; i++)
+            needs_from(accounts[i], &segment);
+    }
+    free(accounts);
+    if (result != 0)
+        return result;
+    result = reader_enter(&poster->reader, segment, journal_base(&ledger->journal, segment), false);
+    if (result != 0) {
+        snprintf(poster->link.error, sizeof poster->link.error, "journal segment %08u.seg: %s",
+                 segment, strerror(-result));
+        return -EAGAIN;
+    }
+    poster->placed = true;
+    poster->safe_segment = segment;
+    publish_posted(poster);
+    return 0;
+}
+
+/* ---- posting ---- */
+
+/* Reads on; 0, also where nothing was new, or a negative errno: the journal cannot be read. */
+static int read_batch(struct poster *poster, struct post_batch *batch)
+{
+    struct journal_reader *reader = &poster->reader;
+    struct journal_entry entry;
+    reader->limit =
+        atomic_load_explicit(&poster->ledger->journal.durable_records, memory_order_acquire);
+    for (int i = 0; i < POSTER_BATCH_RECORDS && reader->count < reader->limit; i++) {
+        int result = reader_next(reader, &entry);
+        if (result == 0) /* not at the limit: the segment ends here and there is another */
+            result = reader_enter(reader, reader->segment + 1, reader->count, true);
+        else if (result == 1)
+            result = entry.account == NULL || entry.record.sequence <= entry.account->watermark
+                         ? 0
+                         : post_add(batch, &entry, reader->epoch);
+        if (result != 0)
+            return result;
+    }
+    return 0;
+}
+
+enum posting { POSTING_DONE, POSTING_DIFFERS, POSTING_LOST };
+
+static enum posting take_reply(struct poster *poster, struct post *post)
+{
+    redisReply *reply = redis_next(&poster->link);
+    enum posting result = POSTING_LOST;
+    if (reply == NULL)
+        return POSTING_LOST;
+    bool shaped = reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
+                  reply->element[0]->type == REDIS_REPLY_INTEGER &&
+                  reply->element[1]->type == REDIS_REPLY_INTEGER;
+    if (!shaped)
+        snprintf(poster->link.error, sizeof poster->link.error, "Redis refuses a post: %.200s",
+                 reply->type == REDIS_REPLY_ERROR ? reply->str : "a reply of another shape");
+    else
+        result =
+            reply->element[0]->integer == 0 && reply->element[1]->integer == (long long)post->to
+                ? POSTING_DONE
+                : POSTING_DIFFERS;
+    freeReplyObject(reply);
+    if (result == POSTING_DONE) {
+        post->account->watermark = post->to;
+        atomic_fetch_add_explicit(&poster->ledger->posts, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&poster->ledger->records_posted, post->to - post->from + 1,
+                                  memory_order_relaxed);
+    }
+    return result;
+}
+
+static enum posting send_posts(struct poster *poster, struct post *const *posts, size_t count)
+{
+    enum posting worst = POSTING_DONE;
+    for (size_t i = 0; i < count; i++) {
+        struct ledger_account *account = posts[i]->account;
+        if (posts[i]->to <= account->sent)
+            atomic_fetch_add_explicit(&poster->ledger->posts_replayed, 1, memory_order_relaxed);
+        else
+            account->sent = posts[i]->to;
+        if (post_send(posts[i], poster->ledger, &poster->link) != 0)
+            return POSTING_LOST;
+    }
+    for (size_t i = 0; i < count; i++) {
+        enum posting one = take_reply(poster, posts[i]);
+        if (one > worst)
+            worst = one;
+        if (poster->link.context->err != 0)
+            return POSTING_LOST;
+    }
+    return worst;
+}
+
+static enum posting post_batch(struct poster *poster, const struct post_batch *batch)
+{
+    enum posting result = POSTING_DONE;
+    for (size_t i = 0; i < batch->count && result == POSTING_DONE; i += POSTER_PIPELINE) {
+        if (!lease_is_held(&poster->lease)) { /* a copy of this directory may hold it by now */
+            snprintf(poster->link.error, sizeof poster->link.error,
+                     "the lease of the node's name ran out while Redis was slow");
+            return POSTING_LOST;
+        }
+        size_t count = batch->count - i < POSTER_PIPELINE ? batch->count - i : POSTER_PIPELINE;
+        result = send_posts(poster, batch->posts + i, count);
+    }
+    return result;
+}
+
+/* ---- the link ---- */
+
+static void disconnect(struct poster *poster)
+{
+    if (!poster->connected)
+        return;
+    pthread_mutex_lock(&poster->ledger->lock);
+    poster->fd = -1;
+    pthread_mutex_unlock(&poster->ledger->lock);
+    redis_close(&poster->link);
+    poster->connected = false;
+    atomic_store(&poster->ledger->redis_up, false);
+}
+
+static int take_lease(struct poster *poster)
+{
+    char text[LEDGER_TEXT_MAX];
+    switch (lease_renew(&poster->lease, &poster->link, poster->ledger, text)) {
+    case LEASE_HELD:
+        return 0;
+    case LEASE_NEW:
+        return -ESTALE;
+    case LEASE_WAIT:
+        not_current(poster, text);
+        object(poster, LEDGER_CATCHING_UP, text);
+        return -EBUSY;
+    case LEASE_REFUSED:
+        not_current(poster, text);
+        object(poster, LEDGER_REFUSED, text);
+        return -EPERM;
+    case LEASE_LINK:
+        break;
+    }
+    return -EAGAIN;
+}
+
+/* What must hold of the server before anything is asked of it. */
+static int check_facts(struct poster *poster, const struct redis_facts *facts)
+{
+    char text[LEDGER_TEXT_MAX];
+    struct redis_link *link = &poster->link;
+    if (facts->loading || facts->replica) {
+        snprintf(link->error, sizeof link->error, "Redis at %.160s %s",
+                 poster->ledger->options.redis,
+                 facts->loading ? "is loading its data"
+                                : "is a replica; give the address of the master");
+        return -EAGAIN;
+    }
+    if (!facts->noeviction) {
+        snprintf(text, sizeof text,
+                 "Redis may evict what is owed: its maxmemory-policy is %s; set it to noeviction",
+                 facts->policy);
+        not_current(poster, text);
+        object(poster, LEDGER_CATCHING_UP, text);
+        return -EPERM;
+    }
+    if (!facts->append_only && !poster->warned_append_only)
+        ledger_say(poster->ledger, LEDGER_EVENT_WARNING,
+                   "Redis keeps no append-only file: after its restart accounts are replayed from "
+                   "journals; "
+                   "set appendonly yes");
+    poster->warned_append_only = poster->warned_append_only || !facts->append_only;
+    if (strcmp(poster->run_id, facts->run_id) != 0 ||
+        strcmp(poster->replication_id, facts->replication_id) != 0)
+        not_current(poster, "Redis has changed; the journal is being replayed to it");
+    memcpy(poster->run_id, facts->run_id, sizeof poster->run_id);
+    memcpy(poster->replication_id, facts->replication_id, sizeof poster->replication_id);
+    return 0;
+}
+
+static int prepare(struct poster *poster)
+{
+    struct redis_facts facts;
+    int64_t newer;
+    int result = redis_facts(&poster->link, &facts);
+    if (result == 0)
+        result = check_facts(poster, &facts);
+    if (result == 0)
+        result = redis_load_functions(&poster->link, &newer);
+    if (result != 0)
+        return result;
+    if (newer != 0)
+        ledger_say(poster->ledger, LEDGER_EVENT_WARNING,
+                   "Redis holds version %" PRId64
+                   " of the function library, this program brings %d; kept",
+                   newer, LEDGER_FUNCTIONS_FORMAT);
+    result = take_lease(poster);
+    if (result == 0 || result == -ESTALE)
+        result = resync(poster);
+    return result;
+}
+
+static int connect_link(struct poster *poster)
+{
+    struct ledger *ledger = poster->ledger;
+    if (redis_open(&poster->link, &ledger->options) != 0)
+        return -EAGAIN;
+    poster->connected = true;
+    pthread_mutex_lock(&ledger->lock);
+    poster->fd = poster->link.context->fd;
+    bool given_up = ledger->given_up;
+    pthread_mutex_unlock(&ledger->lock);
+    int result = given_up ? -EAGAIN : prepare(poster);
+    if (result != 0) {
+        disconnect(poster);
+        return result;
+    }
+    atomic_store(&ledger->redis_up, true);
+    atomic_fetch_add_explicit(&ledger->redis_connects, 1, memory_order_relaxed);
+    return 0;
+}
+
+static void back_off(struct poster *poster)
+{
+    /* Half fixed, half by chance, so that many nodes do not come back at once. */
+    uint64_t jitter = (uint64_t)rand_r(&poster->seed) % (poster->backoff_ms / 2 + 1);
+    uint64_t delay = poster->backoff_ms / 2 + jitter;
+    poster->backoff_ms =
+        poster->backoff_ms * 2 > POSTER_BACKOFF_MAX ? POSTER_BACKOFF_MAX : poster->backoff_ms * 2;
+    rest(poster, delay, false);
+}
+
+/* ---- the thread ---- */
+
+static int resync_again(struct poster *poster)
+{
+    if (++poster->resyncs > POSTER_RESYNCS_MAX) {
+        poster->resyncs = 0;
+        snprintf(poster->link.error, sizeof poster->link.error,
+                 "Redis answers with other watermarks than it shows");
+        return -EAGAIN;
+    }
+    return resync(poster);
+}
+
+static void works_again(struct poster *poster)
+{
+    if (poster->said_lost)
+        ledger_say(poster->ledger, LEDGER_EVENT_INFO, "Redis takes posts again");
+    poster->said_lost = false;
+    poster->backoff_ms = POSTER_BACKOFF_MS;
+}
+
+static int turn(struct poster *poster)
+{
+    struct post_batch batch = {0};
+    if (lease_is_due(&poster->lease)) {
+        int result = take_lease(poster);
+        if (result == -ESTALE) /* it was held and Redis does not know: what else has it lost? */
+            result = resync_again(poster);
+        if (result != 0)
+            return result;
+    }
+    int result = read_batch(poster, &batch);
+    if (result != 0) {
+        post_batch_clear(&batch);
+        char text[LEDGER_TEXT_MAX];
+        snprintf(
+            text, sizeof text,
+            "journal segment %08u.seg cannot be read at record %u: %s; see to the disk and restart",
+            poster->reader.segment, poster->reader.index, strerror(-result));
+        not_current(poster, text);
+        object(poster, LEDGER_FAILED, text);
+        return -EIO;
+    }
+    bool news = batch.count > 0;
+    enum posting posted = post_batch(poster, &batch);
+    post_batch_clear(&batch);
+    switch (posted) {
+    case POSTING_DONE:
+        poster->safe_segment = poster->reader.segment;
+        works_again(poster);
+        if (news)
+            poster->resyncs = 0;
+        publish_posted(poster);
+        return 0;
+    case POSTING_DIFFERS:
+        return resync_again(poster);
+    case POSTING_LOST:
+        break;
+    }
+    return -EAGAIN;
+}
+
+static void *poster_main(void *argument)
+{
+    struct poster *poster = argument;
+    struct ledger *ledger = poster->ledger;
+    while (!at_end(poster)) {
+        int result = poster->connected ? turn(poster) : connect_link(poster);
+        if (result == -EAGAIN)
+            waiting(poster, poster->link.error);
+        if (result != 0) {
+            disconnect(poster);
+            if (result == -EBUSY)
+                rest(poster, lease_wait_ms(&poster->lease), false);
+            else
+                back_off(poster);
+            continue;
+        }
+        if (poster->reader.count >= atomic_load(&ledger->journal.durable_records))
+            rest(poster, lease_left_ms(&poster->lease), true);
+    }
+    if (poster->connected)
+        lease_release(&poster->lease, &poster->link, ledger);
+    disconnect(poster);
+    pthread_mutex_lock(&ledger->lock);
+    poster->done = true;
+    pthread_cond_broadcast(&ledger->posted_moved);
+    pthread_mutex_unlock(&ledger->lock);
+    return NULL;
+}
+
+int poster_start(struct ledger *ledger)
+{
+    struct poster *poster = calloc(1, sizeof *poster);
+    if (poster == NULL)
+        return -ENOMEM;
+    poster->ledger = ledger;
+    poster->fd = -1;
+    poster->backoff_ms = POSTER_BACKOFF_MS;
+    poster->seed = (unsigned)ledger_time_ms();
+    int result = reader_init(&poster->reader, &ledger->names, ledger->journal.directory);
+    size_t count;
+    struct ledger_account **accounts = names_with_records(&ledger->names, &count);
+    for (size_t i = 0; accounts != NULL && i < count; i++)
+        accounts[i]->sent = atomic_load(&accounts[i]->sequence);
+    free(accounts);
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    if (result == 0)
+        result = accounts == NULL ? -ENOMEM
+                                  : -pthread_create(&poster->thread, NULL, poster_main, poster);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (result != 0) {
+        reader_free(&poster->reader);
+        free(poster);
+        return result;
+    }
+    ledger->poster = poster;
+    return 0;
+}
+
+static uint64_t count_unposted(struct ledger *ledger)
+{
+    size_t count;
+    uint64_t unposted = 0;
+    struct ledger_account **accounts = names_with_records(&ledger->names, &count);
+    for (size_t i = 0; accounts != NULL && i < count; i++) {
+        uint64_t sequence = atomic_load(&accounts[i]->sequence);
+        if (sequence > accounts[i]->watermark)
+            unposted += sequence - accounts[i]->watermark;
+    }
+    free(accounts);
+    return unposted;
+}
+
+uint64_t poster_stop(struct ledger *ledger, uint64_t deadline_ms)
+{
+    struct poster *poster = ledger->poster;
+    struct timespec until = ledger_deadline(deadline_ms);
+    int result = 0;
+    pthread_mutex_lock(&ledger->lock);
+    ledger->stopping = true;
+    pthread_cond_signal(&ledger->durable_moved);
+    while (!poster->done && result == 0)
+        result = pthread_cond_timedwait(&ledger->posted_moved, &ledger->lock, &until);
+    if (!poster->done) {
+        ledger->given_up = true;
+        pthread_cond_signal(&ledger->durable_moved);
+        /* Time to give the lease back; a link that does not answer is cut. */
+        until = ledger_deadline(ledger_monotonic_ms() + POSTER_GRACE_MS);
+        for (result = 0; !poster->done && result == 0;)
+            result = pthread_cond_timedwait(&ledger->posted_moved, &ledger->lock, &until);
+        if (!poster->done && poster->fd >= 0)
+            shutdown(poster->fd, SHUT_RDWR);
+    }
+    pthread_mutex_unlock(&ledger->lock);
+    pthread_join(poster->thread, NULL);
+    reader_free(&poster->reader);
+    free(poster);
+    ledger->poster = NULL;
+    return count_unposted(ledger);
+}
+
+int ledger_wait_posted(struct ledger *ledger, uint64_t records, uint64_t deadline_ms)
+{
+    struct timespec until = ledger_deadline(deadline_ms);
+    int result = 0;
+    pthread_mutex_lock(&ledger->lock);
+    while (ledger->posted < records && result == 0)
+        result = pthread_cond_timedwait(&ledger->posted_moved, &ledger->lock, &until);
+    bool posted = ledger->posted >= records;
+    pthread_mutex_unlock(&ledger->lock);
+    return posted ? 0 : -ETIMEDOUT;
+}

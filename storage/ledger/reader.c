@@ -1,0 +1,192 @@
+/*
+ * Reads records in order, checks each one's chain, puts names together and resolves ids. Called by
+ * the scan and the poster. It repairs nothing: what to do with a bad record is its caller's
+ * decision.
+ */
+#include "reader.h"
+#include "segment.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int reader_init(struct journal_reader *reader, struct names *names, int directory)
+{
+    memset(reader, 0, sizeof *reader);
+    reader->names = names;
+    reader->directory = directory;
+    reader->fd = -1;
+    reader->limit = UINT64_MAX;
+    reader->buffer = malloc((size_t)READER_BUFFER_RECORDS * JOURNAL_RECORD_BYTES);
+    return reader->buffer == NULL ? -ENOMEM : 0;
+}
+
+static void drop_ids(struct journal_reader *reader)
+{
+    for (uint32_t i = 0; i < reader->ids_count; i++)
+        names_drop(reader->ids[i]);
+    reader->ids_count = 0;
+    reader->partial_parts = 0;
+}
+
+void reader_free(struct journal_reader *reader)
+{
+    drop_ids(reader);
+    free(reader->ids);
+    free(reader->buffer);
+    if (reader->fd >= 0)
+        close(reader->fd);
+    memset(reader, 0, sizeof *reader);
+    reader->fd = -1;
+}
+
+int reader_enter(struct journal_reader *reader, uint32_t segment, uint64_t count, bool follows)
+{
+    uint32_t capacity;
+    int fd = segment_open(reader->directory, segment, false, &capacity);
+    if (fd < 0)
+        return fd;
+    drop_ids(reader);
+    if (reader->fd >= 0)
+        close(reader->fd);
+    reader->fd = fd;
+    reader->segment = segment;
+    reader->capacity = capacity;
+    reader->index = 0;
+    reader->count = count;
+    reader->chain_known = follows;
+    reader->buffer_count = 0;
+    return 0;
+}
+
+static int fill(struct journal_reader *reader)
+{
+    uint32_t count = reader->capacity - reader->index;
+    if (count > READER_BUFFER_RECORDS)
+        count = READER_BUFFER_RECORDS;
+    if (count > reader->limit - reader->count)
+        count = (uint32_t)(reader->limit - reader->count);
+    reader->buffer_first = reader->index;
+    reader->buffer_count = 0;
+    int result = segment_read(reader->fd, reader->index, reader->buffer, count);
+    if (result == 0)
+        reader->buffer_count = count;
+    return result;
+}
+
+static int take_segment(struct journal_reader *reader, const struct journal_record *record)
+{
+    if (reader->index != 0 || record->number != reader->segment ||
+        record->format != LEDGER_JOURNAL_FORMAT)
+        return -EPROTO;
+    memcpy(reader->instance, record->instance, JOURNAL_ID_BYTES);
+    memcpy(reader->epoch, record->epoch, JOURNAL_ID_BYTES);
+    return 0;
+}
+
+static int take_name(struct journal_reader *reader, const struct journal_record *record)
+{
+    if (record->id != reader->ids_count || record->part != reader->partial_parts)
+        return -EPROTO;
+    size_t offset = (size_t)record->part * JOURNAL_NAME_PART;
+    size_t length = record->total - offset;
+    memcpy(reader->partial + offset, record->text,
+           length < JOURNAL_NAME_PART ? length : JOURNAL_NAME_PART);
+    if (++reader->partial_parts < journal_name_parts(record->total))
+        return 0;
+    reader->partial_parts = 0;
+    if (reader->ids_count == reader->ids_room) {
+        uint32_t room = reader->ids_room == 0 ? 256 : reader->ids_room * 2;
+        struct ledger_name **ids = realloc(reader->ids, room * sizeof(struct ledger_name *));
+        if (ids == NULL)
+            return -ENOMEM;
+        reader->ids = ids;
+        reader->ids_room = room;
+    }
+    int result = names_get(reader->names, record->kind, reader->partial, record->total,
+                           &reader->ids[reader->ids_count]);
+    if (result == 0)
+        reader->ids_count++;
+    return result == -EINVAL ? -EPROTO : result;
+}
+
+static struct ledger_name *resolve(struct journal_reader *reader, uint32_t id,
+                                   enum journal_kind kind)
+{
+    if (id >= reader->ids_count || reader->ids[id]->kind != kind)
+        return NULL;
+    return reader->ids[id];
+}
+
+static int take(struct journal_reader *reader, struct journal_entry *out)
+{
+    const struct journal_record *record = &out->record;
+    /* A name's parts stand together, unless a process died between them: then a START follows. */
+    if (record->type == JOURNAL_START)
+        reader->partial_parts = 0;
+    if (reader->partial_parts > 0 && record->type != JOURNAL_NAME)
+        return -EPROTO;
+    if (reader->index == 0 && record->type != JOURNAL_SEGMENT)
+        return -EPROTO;
+    struct ledger_name *account, *file;
+    switch (record->type) {
+    case JOURNAL_SEGMENT:
+        return take_segment(reader, record);
+    case JOURNAL_START:
+        memcpy(reader->epoch, record->epoch, JOURNAL_ID_BYTES);
+        return 0;
+    case JOURNAL_NAME:
+        return take_name(reader, record);
+    case JOURNAL_USAGE:
+        account = resolve(reader, record->account, JOURNAL_ACCOUNT);
+        file = resolve(reader, record->file, JOURNAL_FILE);
+        if (account == NULL || file == NULL)
+            return -EPROTO;
+        out->account = names_account(account);
+        out->file = (struct ledger_file *)file;
+        return 0;
+    case JOURNAL_MONEY:
+        account = resolve(reader, record->account, JOURNAL_ACCOUNT);
+        if (account == NULL)
+            return -EPROTO;
+        out->account = names_account(account);
+        return 0;
+    case JOURNAL_STOP:
+        return 0;
+    case JOURNAL_NOTHING:
+        break;
+    }
+    return -EPROTO;
+}
+
+int reader_next(struct journal_reader *reader, struct journal_entry *out)
+{
+    assert(reader->count <= reader->limit);
+    if (reader->index >= reader->capacity || reader->count == reader->limit)
+        return 0;
+    if (reader->index - reader->buffer_first >= reader->buffer_count) {
+        int result = fill(reader);
+        if (result != 0)
+            return result;
+    }
+    const uint8_t *bytes =
+        reader->buffer + (size_t)(reader->index - reader->buffer_first) * JOURNAL_RECORD_BYTES;
+    if (journal_is_zero(bytes, JOURNAL_RECORD_BYTES))
+        return 0;
+    memset(out, 0, sizeof *out);
+    bool decoded = journal_decode(bytes, &out->record);
+    uint64_t previous = reader->index > 0 ? reader->chain : out->record.previous;
+    if (!journal_chained(bytes, previous))
+        return -EBADMSG;
+    if (!decoded || (reader->index == 0 && reader->chain_known && previous != reader->chain))
+        return -EPROTO;
+    int result = take(reader, out);
+    if (result != 0)
+        return result;
+    reader->chain = journal_chain(bytes);
+    reader->index++;
+    reader->count++;
+    return 1;
+}

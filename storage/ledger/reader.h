@@ -1,0 +1,49 @@
+/*
+ * A cursor over the journal that resolves names. Used by the scan at start and by the poster, each
+ * with its own; it never reads past its limit, behind which the writer may be at work.
+ */
+#ifndef TOLLGATE_LEDGER_READER_H
+#define TOLLGATE_LEDGER_READER_H
+
+#include "names.h"
+
+#define READER_BUFFER_RECORDS 2048u
+
+struct journal_entry {
+    struct journal_record record;
+    struct ledger_account *account; /* borrows: valid until the reader enters another segment */
+    struct ledger_file *file;
+};
+
+struct journal_reader {
+    struct names *names; /* borrows */
+    int directory;       /* borrows */
+    int fd;
+    uint32_t segment, index, capacity; /* where it stands, in records */
+    uint64_t count;                    /* records before it in the whole journal */
+    uint64_t limit;                    /* on `count` */
+    uint64_t chain;
+    bool chain_known; /* it came here from the segment before */
+    uint8_t instance[JOURNAL_ID_BYTES], epoch[JOURNAL_ID_BYTES];
+    struct ledger_name **ids; /* owns, each with a reference */
+    uint32_t ids_count, ids_room;
+    char partial[LEDGER_FILE_MAX];
+    uint32_t partial_parts; /* of the name being put together */
+    uint8_t *buffer;        /* owns */
+    uint32_t buffer_first, buffer_count;
+};
+
+int reader_init(struct journal_reader *reader, struct names *names, int directory);
+void reader_free(struct journal_reader *reader);
+/*
+ * Goes to the start of a segment; `count` is the number of records before it. `follows` says that
+ * the cursor has read the segment before to its end, so that the chain must go on.
+ */
+int reader_enter(struct journal_reader *reader, uint32_t segment, uint64_t count, bool follows);
+/*
+ * 1 with a record; 0 at the end of the segment's used part or at the limit; -EBADMSG: not what was
+ * written (torn or damaged); -EPROTO: as written, but not of this format or out of place; -errno.
+ */
+int reader_next(struct journal_reader *reader, struct journal_entry *out);
+
+#endif

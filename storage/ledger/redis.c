@@ -1,0 +1,208 @@
+/*
+ * The blocking Redis connection: address, authentication, INFO, the function library. Called by the
+ * poster and the admin calls. It retries nothing, and a failed link stays failed until it is opened
+ * again.
+ */
+#include "redis.h"
+#include "functions_lua.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static struct timeval timeout_of(int milliseconds)
+{
+    return (struct timeval){.tv_sec = milliseconds / 1000, .tv_usec = (milliseconds % 1000) * 1000};
+}
+
+/* hiredis writes without MSG_NOSIGNAL: a connection cut by Redis must not end the process. */
+static void hold_signals(struct redis_link *link)
+{
+    sigset_t pipe;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe, &link->signals);
+}
+
+static void release_signals(struct redis_link *link)
+{
+    sigset_t pipe;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    if (sigismember(&link->signals, SIGPIPE) == 0)
+        while (sigtimedwait(&pipe, NULL, &(struct timespec){0}) == SIGPIPE)
+            continue;
+    pthread_sigmask(SIG_SETMASK, &link->signals, NULL);
+}
+
+static redisContext *dial(const char *address)
+{
+    struct timeval timeout = timeout_of(REDIS_CONNECT_MS);
+    if (strncmp(address, "unix:", 5) == 0)
+        return redisConnectUnixWithTimeout(address + 5, timeout);
+    char host[256];
+    const char *colon = strrchr(address, ':');
+    size_t length = colon == NULL ? strlen(address) : (size_t)(colon - address);
+    int port = colon == NULL ? 6379 : (int)strtol(colon + 1, NULL, 10);
+    if (length >= 2 && address[0] == '[' && address[length - 1] == ']') {
+        address++; /* [::1]:6379 */
+        length -= 2;
+    }
+    snprintf(host, sizeof host, "%.*s", (int)(length < sizeof host ? length : 0), address);
+    return redisConnectWithTimeout(host, port, timeout);
+}
+
+static int authenticate(struct redis_link *link, const struct ledger_options *options)
+{
+    if (options->redis_password == NULL)
+        return 0;
+    const char *words[3] = {"AUTH", options->redis_user, options->redis_password};
+    const char *without_user[2] = {"AUTH", options->redis_password};
+    redisReply *reply = options->redis_user == NULL ? redis_call(link, 2, without_user)
+                                                    : redis_call(link, 3, words);
+    if (reply == NULL)
+        return -EAGAIN;
+    freeReplyObject(reply);
+    return 0;
+}
+
+int redis_open(struct redis_link *link, const struct ledger_options *options)
+{
+    memset(link, 0, sizeof *link);
+    hold_signals(link);
+    link->context = dial(options->redis);
+    if (link->context == NULL || link->context->err != 0) {
+        snprintf(link->error, sizeof link->error, "Redis at %.160s: %s", options->redis,
+                 link->context == NULL ? "no memory" : link->context->errstr);
+        redis_close(link);
+        return -EAGAIN;
+    }
+    if (redisSetTimeout(link->context, timeout_of(REDIS_COMMAND_MS)) != REDIS_OK ||
+        authenticate(link, options) != 0) {
+        redis_close(link);
+        return -EAGAIN;
+    }
+    return 0;
+}
+
+void redis_close(struct redis_link *link)
+{
+    if (link->context != NULL)
+        redisFree(link->context);
+    link->context = NULL;
+    release_signals(link);
+}
+
+void redis_add_bytes(struct redis_arguments *arguments, const char *text, size_t length)
+{
+    assert(arguments->count < REDIS_ARGUMENTS_MAX);
+    arguments->text[arguments->count] = text;
+    arguments->lengths[arguments->count++] = length;
+}
+
+void redis_add(struct redis_arguments *arguments, const char *text)
+{
+    redis_add_bytes(arguments, text, strlen(text));
+}
+
+int redis_send(struct redis_link *link, const struct redis_arguments *arguments)
+{
+    /* hiredis takes pointers to non-const and writes through none of them. */
+    return redisAppendCommandArgv(link->context, arguments->count,
+                                  (const char **)(uintptr_t)arguments->text,
+                                  arguments->lengths) == REDIS_OK
+               ? 0
+               : -EAGAIN;
+}
+
+redisReply *redis_next(struct redis_link *link)
+{
+    void *reply = NULL;
+    if (redisGetReply(link->context, &reply) == REDIS_OK)
+        return reply;
+    /* A timeout is EAGAIN to the socket, which says nothing to a reader. */
+    bool late = link->context->err == REDIS_ERR_IO && (errno == EAGAIN || errno == EWOULDBLOCK);
+    snprintf(link->error, sizeof link->error, "Redis: %s",
+             late ? "no answer within 2 seconds" : link->context->errstr);
+    return NULL;
+}
+
+redisReply *redis_call(struct redis_link *link, int count, const char *const words[])
+{
+    struct redis_arguments arguments;
+    arguments.count = 0;
+    for (int i = 0; i < count; i++)
+        redis_add(&arguments, words[i]);
+    redisReply *reply = redis_send(link, &arguments) == 0 ? redis_next(link) : NULL;
+    if (reply != NULL && reply->type == REDIS_REPLY_ERROR) {
+        snprintf(link->error, sizeof link->error, "Redis refuses %s: %.200s", words[0], reply->str);
+        freeReplyObject(reply);
+        return NULL;
+    }
+    return reply;
+}
+
+static bool info_field(const char *info, const char *field, char *out, size_t size)
+{
+    size_t length = strlen(field);
+    for (const char *line = info; line != NULL && *line != '\0';) {
+        const char *end = strstr(line, "\r\n");
+        if (strncmp(line, field, length) == 0 && line[length] == ':') {
+            size_t value = strcspn(line + length + 1, "\r\n");
+            snprintf(out, size, "%.*s", (int)(value < size ? value : size - 1), line + length + 1);
+            return true;
+        }
+        line = end == NULL ? NULL : end + 2;
+    }
+    return false;
+}
+
+int redis_facts(struct redis_link *link, struct redis_facts *out)
+{
+    const char *const words[] = {"INFO"};
+    char value[32];
+    memset(out, 0, sizeof *out);
+    redisReply *reply = redis_call(link, 1, words);
+    if (reply == NULL)
+        return -EAGAIN;
+    const char *info = reply->type == REDIS_REPLY_STRING ? reply->str : "";
+    bool complete =
+        info_field(info, "run_id", out->run_id, sizeof out->run_id) &&
+        info_field(info, "master_replid", out->replication_id, sizeof out->replication_id) &&
+        info_field(info, "maxmemory_policy", out->policy, sizeof out->policy);
+    out->noeviction = strcmp(out->policy, "noeviction") == 0;
+    out->append_only =
+        info_field(info, "aof_enabled", value, sizeof value) && strcmp(value, "1") == 0;
+    out->loading = info_field(info, "loading", value, sizeof value) && strcmp(value, "0") != 0;
+    out->replica = info_field(info, "role", value, sizeof value) && strcmp(value, "master") != 0;
+    freeReplyObject(reply);
+    if (!complete)
+        snprintf(link->error, sizeof link->error,
+                 "Redis: INFO lacks run_id, master_replid or maxmemory_policy");
+    return complete ? 0 : -EAGAIN;
+}
+
+int redis_load_functions(struct redis_link *link, int64_t *newer)
+{
+    const char *const version[] = {"FCALL", "tollgate_version", "0"};
+    const char *const load[] = {"FUNCTION", "LOAD", "REPLACE", (const char *)ledger_functions_lua};
+    *newer = 0;
+    redisReply *reply = redis_call(link, 3, version);
+    if (reply == NULL && link->context->err != 0)
+        return -EAGAIN;
+    int64_t found = reply != NULL && reply->type == REDIS_REPLY_INTEGER ? reply->integer : 0;
+    if (reply != NULL)
+        freeReplyObject(reply);
+    if (found > LEDGER_FUNCTIONS_FORMAT)
+        *newer = found;
+    if (found >= LEDGER_FUNCTIONS_FORMAT)
+        return 0;
+    reply = redis_call(link, 4, load);
+    if (reply == NULL)
+        return -EAGAIN;
+    freeReplyObject(reply);
+    return 0;
+}

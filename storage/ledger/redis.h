@@ -1,0 +1,56 @@
+/*
+ * One blocking connection to Redis with timeouts, and commands over it. Used by the poster and the
+ * admin calls, each with its own; workers have their own asynchronous ones elsewhere.
+ */
+#ifndef TOLLGATE_LEDGER_REDIS_H
+#define TOLLGATE_LEDGER_REDIS_H
+
+#include "storage/ledger/ledger.h"
+
+#include <hiredis/hiredis.h>
+#include <signal.h>
+
+#define REDIS_CONNECT_MS    1000
+#define REDIS_COMMAND_MS    2000
+#define REDIS_ARGUMENTS_MAX 4096
+
+struct redis_link {
+    redisContext *context; /* owns; NULL: closed */
+    sigset_t signals;      /* of the thread, before */
+    char error[320];       /* of the last failure: one sentence without secrets */
+};
+
+/* What INFO says of the server. */
+struct redis_facts {
+    char run_id[64], replication_id[64];
+    bool noeviction, append_only, loading, replica;
+    char policy[32];
+};
+
+/* Connects and authenticates. SIGPIPE is held off the calling thread until redis_close. 0 or
+ * -EAGAIN. */
+int redis_open(struct redis_link *link, const struct ledger_options *options);
+void redis_close(struct redis_link *link);
+
+/* A command under construction: what it points to must live until it is sent. */
+struct redis_arguments {
+    int count;
+    const char *text[REDIS_ARGUMENTS_MAX];
+    size_t lengths[REDIS_ARGUMENTS_MAX];
+};
+void redis_add(struct redis_arguments *arguments, const char *text);
+void redis_add_bytes(struct redis_arguments *arguments, const char *text, size_t length);
+
+/* Queues a command; its reply comes by redis_next, in order. 0 or -EAGAIN. */
+int redis_send(struct redis_link *link, const struct redis_arguments *arguments);
+/* The next reply (the caller frees it), error replies included; NULL where the link is dead. */
+redisReply *redis_next(struct redis_link *link);
+/* A command of words; NULL for a dead link and for an error reply, whose text is in link->error. */
+redisReply *redis_call(struct redis_link *link, int count, const char *const words[]);
+
+int redis_facts(struct redis_link *link, struct redis_facts *out);
+/* Loads the function library unless this or a newer one is there (then *newer is its version). 0,
+ * -EAGAIN. */
+int redis_load_functions(struct redis_link *link, int64_t *newer);
+
+#endif

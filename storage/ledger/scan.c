@@ -1,0 +1,298 @@
+/*
+ * The journal at start: every segment read and verified, accounts' sequences and downloads' sums
+ * checked, a torn tail cut off, damage refused with the place named. Called once by journal_open,
+ * before any thread runs.
+ */
+#include "journal.h"
+#include "reader.h"
+#include "segment.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Cumulative counters by download, of one epoch: open addressing, doubled at half. */
+struct download_sum {
+    uint64_t download; /* 0: free */
+    uint64_t bytes, responses;
+    bool closed;
+};
+
+struct scan {
+    struct journal *journal;
+    struct journal_reader reader;
+    struct download_sum *sums; /* owns */
+    size_t sums_count, sums_room;
+    char *error;
+    size_t error_size;
+};
+
+static int damaged(struct scan *scan, const char *what)
+{
+    snprintf(
+        scan->error, scan->error_size,
+        "journal segment %08u.seg is damaged at byte %" PRIu64
+        " (%s); restore the state directory from a copy, or move it away and start under another "
+        "node name (what it had not posted is then lost)",
+        scan->reader.segment, (uint64_t)scan->reader.index * JOURNAL_RECORD_BYTES, what);
+    return -EBADMSG;
+}
+
+static struct download_sum *sum_slot(struct download_sum *sums, size_t room, uint64_t download)
+{
+    size_t at = (size_t)(download * UINT64_C(0x9e3779b97f4a7c15) >> 32) & (room - 1);
+    while (sums[at].download != 0 && sums[at].download != download)
+        at = (at + 1) & (room - 1);
+    return &sums[at];
+}
+
+static struct download_sum *sum_of(struct scan *scan, uint64_t download)
+{
+    if (scan->sums_count * 2 >= scan->sums_room) {
+        /* Closed downloads never come again: a long journal holds no more than were open at once.
+         */
+        size_t live = 0;
+        for (size_t i = 0; i < scan->sums_room; i++)
+            live += scan->sums[i].download != 0 && !scan->sums[i].closed;
+        size_t room = 1024;
+        while (room < (live + 1) * 4)
+            room *= 2;
+        struct download_sum *sums = calloc(room, sizeof(struct download_sum));
+        if (sums == NULL)
+            return NULL;
+        for (size_t i = 0; i < scan->sums_room; i++)
+            if (scan->sums[i].download != 0 && !scan->sums[i].closed)
+                *sum_slot(sums, room, scan->sums[i].download) = scan->sums[i];
+        free(scan->sums);
+        scan->sums = sums;
+        scan->sums_room = room;
+        scan->sums_count = live;
+    }
+    struct download_sum *sum = sum_slot(scan->sums, scan->sums_room, download);
+    if (sum->download == 0) {
+        sum->download = download;
+        scan->sums_count++;
+    }
+    return sum;
+}
+
+static int check_usage(struct scan *scan, const struct journal_record *record)
+{
+    struct download_sum *sum = record->download == 0 ? NULL : sum_of(scan, record->download);
+    if (sum == NULL)
+        return record->download == 0 ? damaged(scan, "a download without a number") : -ENOMEM;
+    sum->bytes += record->bytes_delta;
+    sum->responses += record->responses_delta;
+    if (sum->closed || sum->bytes != record->bytes || sum->responses != record->responses)
+        return damaged(scan, "a download's parts do not add up");
+    sum->closed = record->closing;
+    return 0;
+}
+
+static int check(struct scan *scan, const struct journal_entry *entry)
+{
+    const struct journal_record *record = &entry->record;
+    if (record->type == JOURNAL_START) {
+        memset(scan->sums, 0, scan->sums_room * sizeof(struct download_sum));
+        scan->sums_count = 0;
+    }
+    if ((record->type == JOURNAL_SEGMENT || record->type == JOURNAL_START) &&
+        memcmp(record->instance, scan->journal->instance, JOURNAL_ID_BYTES) != 0)
+        return damaged(scan, "it belongs to another instance than the file `instance` says");
+    if (entry->account == NULL)
+        return 0;
+    if (record->sequence != atomic_load(&entry->account->sequence) + 1)
+        return damaged(scan, "an account's sequence has a hole");
+    int result = record->type == JOURNAL_USAGE ? check_usage(scan, record) : 0;
+    if (result == 0)
+        names_note(entry->account, scan->reader.segment, record->sequence);
+    return result;
+}
+
+/*
+ * What stands behind the last good record of the last segment. A write that was cut by a crash was
+ * never confirmed by fdatasync, may have reached the disk in any order of sectors, and is cut off.
+ * It is damage where a later record says that this place was on disk when it was written, or where
+ * this sector holds something else than what was written (a sector that never arrived is zero).
+ */
+static bool shows_damage(const uint8_t *bytes, uint32_t count, uint32_t bad, uint64_t chain)
+{
+    bool bad_is_zero = journal_is_zero(bytes, JOURNAL_RECORD_BYTES);
+    for (uint32_t i = 1; i < count; i++) {
+        const uint8_t *at = bytes + (size_t)i * JOURNAL_RECORD_BYTES;
+        const uint8_t *before = at - JOURNAL_RECORD_BYTES;
+        struct journal_record record;
+        if (journal_is_zero(at, JOURNAL_RECORD_BYTES) || !journal_decode(at, &record))
+            continue;
+        uint64_t computed = i == 1 ? journal_chain_of(before, chain) : journal_chain(before);
+        if (!journal_chained(at, journal_chain(before)) && !journal_chained(at, computed))
+            continue;
+        if (record.durable > bad || !bad_is_zero)
+            return true;
+    }
+    return false;
+}
+
+static int cut_tail(struct scan *scan)
+{
+    struct journal_reader *reader = &scan->reader;
+    uint32_t count = reader->capacity - reader->index;
+    uint8_t *bytes = malloc((size_t)count * JOURNAL_RECORD_BYTES + 1);
+    int fd = segment_open(reader->directory, reader->segment, true, &reader->capacity);
+    int result = bytes == NULL ? -ENOMEM : fd < 0 ? fd : 0;
+    if (result == 0)
+        result = segment_read(fd, reader->index, bytes, count);
+    if (result == 0 && shows_damage(bytes, count, reader->index, reader->chain))
+        result = damaged(scan, "records behind it are whole");
+    for (uint32_t i = count; result == 0 && i-- > 0;) {
+        uint8_t *at = bytes + (size_t)i * JOURNAL_RECORD_BYTES;
+        if (journal_is_zero(at, JOURNAL_RECORD_BYTES))
+            continue;
+        memset(at, 0, JOURNAL_RECORD_BYTES);
+        result = segment_write(fd, reader->index + i, at, 1);
+    }
+    /* Records that a killed process left in the page cache become durable before anything is
+     * posted. */
+    if (result == 0 && fsync(fd) != 0)
+        result = -errno;
+    free(bytes);
+    if (result == 0)
+        scan->journal->fd = fd;
+    else if (fd >= 0)
+        close(fd);
+    return result;
+}
+
+/* The highest number, with all from 1 there; a last file that holds nothing was made ahead and
+ * goes. */
+static int last_segment(struct scan *scan, uint32_t *last)
+{
+    int copy = openat(scan->journal->directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *directory = copy < 0 ? NULL : fdopendir(copy);
+    uint32_t count = 0;
+    *last = 0;
+    if (directory == NULL)
+        return -errno;
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+        uint32_t number = segment_number(entry->d_name);
+        count += number != 0;
+        if (number > *last)
+            *last = number;
+    }
+    closedir(directory);
+    if (count == *last)
+        return 0;
+    snprintf(scan->error, scan->error_size,
+             "the journal lacks a segment before %08u.seg; restore the state directory from a copy",
+             *last);
+    return -EBADMSG;
+}
+
+/* 1: the segment holds no header and was removed. */
+static int remove_unused(struct scan *scan, uint32_t number)
+{
+    uint32_t count;
+    uint8_t first[JOURNAL_RECORD_BYTES];
+    struct journal_record record;
+    int fd = segment_open(scan->journal->directory, number, false, &count);
+    if (fd < 0)
+        return fd;
+    /* A header is one sector: it is there or not. Records behind a missing one were never confirmed
+     * unless they say so, which shows_damage finds; a file cut short in its making has none. */
+    int result = count == 0 ? 0 : segment_read(fd, 0, first, 1);
+    memset(&record, 0, sizeof record);
+    bool used = count > 0 && result == 0 && journal_decode(first, &record) &&
+                journal_chained(first, record.previous);
+    if (result == 0 && !used && count > 1) {
+        uint8_t *bytes = malloc((size_t)count * JOURNAL_RECORD_BYTES);
+        result = bytes == NULL ? -ENOMEM : segment_read(fd, 0, bytes, count);
+        scan->reader.segment = number;
+        scan->reader.index = 0;
+        if (result == 0 && shows_damage(bytes, count, 0, record.previous))
+            result = damaged(scan, "records behind it are whole");
+        free(bytes);
+    }
+    close(fd);
+    if (result != 0 || used)
+        return result;
+    char name[SEGMENT_NAME_MAX];
+    segment_name(number, name);
+    return unlinkat(scan->journal->directory, name, 0) == 0 ? 1 : -errno;
+}
+
+static int read_segment(struct scan *scan, uint32_t number, bool is_last)
+{
+    struct journal_reader *reader = &scan->reader;
+    struct journal *journal = scan->journal;
+    int result = reader_enter(reader, number, reader->count, number > 1);
+    if (result != 0)
+        return result;
+    if ((result = journal_add_base(journal, reader->count)) != 0)
+        return result;
+    struct journal_entry entry;
+    while ((result = reader_next(reader, &entry)) == 1)
+        if ((result = check(scan, &entry)) != 0)
+            return result;
+    if (result == -EPROTO)
+        return damaged(scan, "a record that does not belong there, or of a newer version");
+    if (result == -EBADMSG && !is_last)
+        return damaged(scan, "the chain is broken");
+    if (result == -ENOSPC) {
+        snprintf(scan->error, scan->error_size,
+                 "the journal knows more than %u accounts; raise accounts_max",
+                 journal->names->accounts_max);
+        return result;
+    }
+    return result == -EBADMSG ? 0 : result;
+}
+
+static int read_all(struct scan *scan)
+{
+    struct journal *journal = scan->journal;
+    uint32_t last;
+    int result = last_segment(scan, &last);
+    if (result == 0 && last > 0)
+        result = remove_unused(scan, last);
+    if (result < 0)
+        return result;
+    if (result == 1)
+        last--;
+    for (uint32_t number = 1; number <= last; number++)
+        if ((result = read_segment(scan, number, number == last)) != 0)
+            return result;
+    if (last == 0)
+        return 0;
+    if ((result = cut_tail(scan)) != 0)
+        return result;
+    journal->segment = last;
+    journal->capacity = scan->reader.capacity;
+    journal->used = journal->flushed = journal->durable = scan->reader.index;
+    journal->chain = scan->reader.chain;
+    journal->records = scan->reader.count;
+    journal->names_count = scan->reader.ids_count;
+    atomic_store(&journal->durable_records, journal->records);
+    return 0;
+}
+
+int journal_scan(struct journal *journal, char *error, size_t error_size)
+{
+    struct scan scan = {.journal = journal, .error = error, .error_size = error_size};
+    error[0] = '\0';
+    int result = reader_init(&scan.reader, journal->names, journal->directory);
+    scan.sums_room = 1024;
+    scan.sums = calloc(scan.sums_room, sizeof(struct download_sum));
+    if (result == 0)
+        result = scan.sums == NULL ? -ENOMEM : read_all(&scan);
+    if (result != 0 && error[0] == '\0')
+        snprintf(error, error_size,
+                 "the journal cannot be read: %s; see to its disk and permissions",
+                 strerror(-result));
+    reader_free(&scan.reader);
+    free(scan.sums);
+    return result;
+}

@@ -1,0 +1,98 @@
+/*
+ * Segment files: allocation, whole reads and writes by record number. Called by the writer thread
+ * and by readers. It never moves a file position, so one file may be read and written at once.
+ */
+#include "segment.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+void segment_name(uint32_t number, char name[SEGMENT_NAME_MAX])
+{
+    snprintf(name, SEGMENT_NAME_MAX, "%08u.seg", number);
+}
+
+uint32_t segment_number(const char *name)
+{
+    uint64_t number = 0;
+    size_t digits = strspn(name, "0123456789");
+    if (digits < 8 || digits > 10 || strcmp(name + digits, ".seg") != 0)
+        return 0;
+    for (size_t i = 0; i < digits; i++)
+        number = number * 10 + (uint64_t)(name[i] - '0');
+    return number <= UINT32_MAX ? (uint32_t)number : 0;
+}
+
+int segment_create(int directory, uint32_t number, uint64_t bytes)
+{
+    char name[SEGMENT_NAME_MAX];
+    segment_name(number, name);
+    int fd = openat(directory, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -errno;
+    int error = posix_fallocate(fd, 0, (off_t)bytes);
+    if (error == 0 && (fsync(fd) != 0 || fsync(directory) != 0))
+        error = errno;
+    if (error != 0) {
+        close(fd);
+        unlinkat(directory, name, 0);
+        return -error;
+    }
+    return fd;
+}
+
+int segment_open(int directory, uint32_t number, bool writable, uint32_t *records)
+{
+    char name[SEGMENT_NAME_MAX];
+    struct stat status;
+    segment_name(number, name);
+    int fd = openat(directory, name, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    if (fstat(fd, &status) != 0) {
+        int error = errno;
+        close(fd);
+        return -error;
+    }
+    uint64_t count = (uint64_t)status.st_size / JOURNAL_RECORD_BYTES;
+    *records = count > UINT32_MAX ? UINT32_MAX : (uint32_t)count;
+    return fd;
+}
+
+int segment_write(int fd, uint32_t first, const uint8_t *records, uint32_t count)
+{
+    size_t left = (size_t)count * JOURNAL_RECORD_BYTES;
+    off_t offset = (off_t)first * JOURNAL_RECORD_BYTES;
+    while (left > 0) {
+        ssize_t written = pwrite(fd, records, left, offset);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written <= 0)
+            return written < 0 ? -errno : -EIO;
+        records += written;
+        offset += written;
+        left -= (size_t)written;
+    }
+    return 0;
+}
+
+int segment_read(int fd, uint32_t first, uint8_t *records, uint32_t count)
+{
+    size_t left = (size_t)count * JOURNAL_RECORD_BYTES;
+    off_t offset = (off_t)first * JOURNAL_RECORD_BYTES;
+    while (left > 0) {
+        ssize_t got = pread(fd, records, left, offset);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return got < 0 ? -errno : -EIO;
+        records += got;
+        offset += got;
+        left -= (size_t)got;
+    }
+    return 0;
+}

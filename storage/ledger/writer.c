@@ -1,0 +1,295 @@
+/*
+ * The writer thread: brings what moved into the journal, makes it durable, keeps a segment ahead.
+ * Workers and the admin thread reach it through the dirty stack, tickets and money operations. It
+ * never talks to Redis.
+ */
+#include "ledger_internal.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ALLOCATE_RETRY_MS 1000
+
+/* What one turn of the loop has to finish once everything is on disk. */
+struct turn {
+    struct ledger_download *finished;
+    struct money *money; /* oldest first */
+};
+
+static int append_mark(struct ledger_download *download, bool closing)
+{
+    uint64_t bytes = atomic_load_explicit(&download->bytes, memory_order_relaxed);
+    uint64_t responses = atomic_load_explicit(&download->responses, memory_order_relaxed);
+    bool moved = bytes != download->marked_bytes || responses != download->marked_responses;
+    bool known = download->marked_bytes > 0 || download->marked_responses > 0;
+    if (!moved && !(closing && known))
+        return 0;
+    struct journal_record record = {.type = JOURNAL_USAGE,
+                                    .closing = closing,
+                                    .download = download->id,
+                                    .bytes = bytes,
+                                    .bytes_delta = bytes - download->marked_bytes,
+                                    .responses = responses,
+                                    .responses_delta = responses - download->marked_responses};
+    int result = journal_append(&download->ledger->journal, download->account, download->file,
+                                &record, closing ? download->room : 0);
+    if (result == 0) {
+        download->marked_bytes = bytes;
+        download->marked_responses = responses;
+    }
+    return result;
+}
+
+/*
+ * Marks one that was taken from the stack. QUEUED stays set until its record is in, so nobody else
+ * can push it meanwhile; what is added after the counters were read is seen when the flag is
+ * cleared.
+ */
+static void mark(struct ledger_download *download, struct writer *writer, struct turn *turn)
+{
+    unsigned flags = atomic_load_explicit(&download->flags, memory_order_acquire);
+    bool closing = (flags & DOWNLOAD_CLOSING) != 0;
+    int result = append_mark(download, closing);
+    if (closing) {
+        assert(result != -ENOSPC); /* its room was reserved */
+        download->next = turn->finished;
+        turn->finished = download;
+        return;
+    }
+    if (result == -ENOSPC) {
+        download->next = writer->deferred;
+        writer->deferred = download;
+        return;
+    }
+    flags = atomic_fetch_and_explicit(&download->flags, ~(unsigned)DOWNLOAD_QUEUED,
+                                      memory_order_acq_rel);
+    bool moved =
+        atomic_load_explicit(&download->bytes, memory_order_relaxed) != download->marked_bytes ||
+        atomic_load_explicit(&download->responses, memory_order_relaxed) !=
+            download->marked_responses;
+    if ((flags & DOWNLOAD_CLOSING) == 0 && !moved)
+        return;
+    /* Something came between and found QUEUED set: it is for the next turn. */
+    flags = atomic_fetch_or_explicit(&download->flags, DOWNLOAD_QUEUED, memory_order_acq_rel);
+    if ((flags & DOWNLOAD_QUEUED) == 0)
+        download_push(download);
+}
+
+static void mark_list(struct ledger_download *list, struct writer *writer, struct turn *turn)
+{
+    while (list != NULL) {
+        struct ledger_download *next = list->next;
+        mark(list, writer, turn);
+        list = next;
+    }
+}
+
+static void append_money(struct ledger *ledger, struct turn *turn)
+{
+    for (struct money *money = turn->money; money != NULL; money = money->next)
+        money->result = journal_append(&ledger->journal, money->account, NULL, &money->record, 0);
+}
+
+static void sync_turn(struct ledger *ledger, struct turn *turn)
+{
+    struct journal *journal = &ledger->journal;
+    int result = journal_sync(journal);
+    if (result != 0) {
+        for (struct money *money = turn->money; money != NULL; money = money->next)
+            money->result = -EIO;
+        if (atomic_load(&ledger->writer_state) != LEDGER_FAILED) {
+            char text[LEDGER_TEXT_MAX];
+            snprintf(text, sizeof text,
+                     "journal segment %08u.seg: %s failed; nothing is served until the disk is "
+                     "seen to and "
+                     "the node restarted",
+                     journal->segment, journal->failed_call);
+            ledger_set_writer_state(ledger, LEDGER_FAILED, text);
+            ledger_say(ledger, LEDGER_EVENT_ERROR, "%s", text);
+        }
+        return;
+    }
+    pthread_mutex_lock(&ledger->lock);
+    pthread_cond_signal(&ledger->durable_moved);
+    pthread_mutex_unlock(&ledger->lock);
+}
+
+static void keep_room(struct ledger *ledger, bool asked)
+{
+    struct writer *writer = &ledger->writer;
+    struct journal *journal = &ledger->journal;
+    uint64_t now = ledger_monotonic_ms();
+    if (journal->failed)
+        return;
+    bool wanted = journal_wants_next(journal) ||
+                  (journal->next_fd < 0 && (asked || writer->deferred != NULL));
+    if (wanted && now >= writer->retry_ms) {
+        int result = journal_allocate_next(journal);
+        if (result != 0) {
+            writer->retry_ms = now + ALLOCATE_RETRY_MS;
+            if (!writer->allocation_failed)
+                ledger_say(
+                    ledger, LEDGER_EVENT_WARNING,
+                    "journal segment %08u.seg cannot be allocated: %s; make room on the disk of %s",
+                    journal->segment + 1, strerror(-result), ledger->options.state_dir);
+        } else if (writer->allocation_failed) {
+            ledger_say(ledger, LEDGER_EVENT_INFO, "the journal has room again");
+        }
+        writer->allocation_failed = result != 0;
+    }
+    bool full = writer->deferred != NULL || journal_spare(journal) < JOURNAL_DOWNLOAD_ROOM_MAX;
+    bool was = atomic_load(&ledger->writer_state) == LEDGER_FULL;
+    if (full && !was && writer->allocation_failed)
+        ledger_set_writer_state(
+            ledger, LEDGER_FULL,
+            "the journal is full: its next segment cannot be allocated; make room on "
+            "the disk of the state directory, it heals by itself");
+    else if (!full && was)
+        ledger_set_writer_state(ledger, LEDGER_READY, "");
+}
+
+static void finish_turn(struct ledger *ledger, struct turn *turn, uint64_t ticket)
+{
+    struct writer *writer = &ledger->writer;
+    while (turn->finished != NULL) {
+        struct ledger_download *next = turn->finished->next;
+        download_free(turn->finished);
+        turn->finished = next;
+    }
+    pthread_mutex_lock(&writer->lock);
+    /* A mark that found no room is not served, nor is one of a journal that failed. */
+    if (writer->deferred == NULL && !ledger->journal.failed)
+        writer->served = ticket;
+    while (turn->money != NULL) {
+        struct money *next = turn->money->next; /* its owner may be gone once it is done */
+        turn->money->done = true;
+        turn->money = next;
+    }
+    pthread_cond_broadcast(&writer->done);
+    pthread_mutex_unlock(&writer->lock);
+}
+
+static struct money *reversed(struct money *list)
+{
+    struct money *out = NULL;
+    while (list != NULL) {
+        struct money *next = list->next;
+        list->next = out;
+        out = list;
+        list = next;
+    }
+    return out;
+}
+
+static void one_turn(struct ledger *ledger, struct money *money, uint64_t ticket, bool room_asked)
+{
+    struct writer *writer = &ledger->writer;
+    struct turn turn = {.money = reversed(money)};
+    struct ledger_download *deferred = writer->deferred;
+    writer->deferred = NULL;
+    struct ledger_download *dirty =
+        atomic_exchange_explicit(&ledger->dirty, NULL, memory_order_acquire);
+    keep_room(ledger, room_asked);
+    mark_list(deferred, writer, &turn);
+    mark_list(dirty, writer, &turn);
+    append_money(ledger, &turn);
+    sync_turn(ledger, &turn);
+    finish_turn(ledger, &turn, ticket);
+    keep_room(ledger, false);
+}
+
+static void *writer_main(void *argument)
+{
+    struct ledger *ledger = argument;
+    struct writer *writer = &ledger->writer;
+    uint64_t ticket = 0;
+    for (bool stop = false; !stop;) {
+        struct timespec until = ledger_deadline(ledger_monotonic_ms() + ledger->options.mark_ms);
+        pthread_mutex_lock(&writer->lock);
+        /* A ticket that found no room is tried again with the next mark, not at once. */
+        if (!writer->stop && writer->money == NULL && writer->asked == ticket)
+            pthread_cond_timedwait(&writer->wake, &writer->lock, &until);
+        struct money *money = writer->money;
+        ticket = writer->asked;
+        stop = writer->stop;
+        writer->money = NULL;
+        pthread_mutex_unlock(&writer->lock);
+        one_turn(ledger, money, ticket, atomic_exchange(&writer->room_asked, false));
+    }
+    return NULL;
+}
+
+/* ---- for other threads ---- */
+
+int writer_start(struct ledger *ledger)
+{
+    struct writer *writer = &ledger->writer;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int result = pthread_create(&writer->thread, NULL, writer_main, ledger);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    writer->running = result == 0;
+    return -result;
+}
+
+int writer_stop(struct ledger *ledger)
+{
+    struct writer *writer = &ledger->writer;
+    if (!writer->running)
+        return 0;
+    /* What is still open is closed as its owner would have; nobody adds any more. */
+    pthread_mutex_lock(&ledger->open_lock);
+    for (struct ledger_download *download = ledger->open; download != NULL;
+         download = download->open_next) {
+        struct ledger_download *closing = download;
+        if ((atomic_load(&download->flags) & DOWNLOAD_CLOSING) == 0)
+            ledger_download_close(&closing);
+    }
+    pthread_mutex_unlock(&ledger->open_lock);
+    pthread_mutex_lock(&writer->lock);
+    writer->stop = true;
+    pthread_cond_signal(&writer->wake);
+    pthread_mutex_unlock(&writer->lock);
+    pthread_join(writer->thread, NULL);
+    writer->running = false;
+    int result = journal_append_end(&ledger->journal, JOURNAL_STOP);
+    return result == 0 ? journal_sync(&ledger->journal) : result;
+}
+
+void writer_ask_room(struct ledger *ledger)
+{
+    atomic_store_explicit(&ledger->writer.room_asked, true, memory_order_relaxed);
+}
+
+int writer_money(struct ledger *ledger, struct money *money)
+{
+    struct writer *writer = &ledger->writer;
+    pthread_mutex_lock(&writer->lock);
+    money->next = writer->money;
+    writer->money = money;
+    pthread_cond_signal(&writer->wake);
+    while (!money->done)
+        pthread_cond_wait(&writer->done, &writer->lock);
+    pthread_mutex_unlock(&writer->lock);
+    return money->result;
+}
+
+int writer_mark(struct ledger *ledger, uint64_t deadline_ms)
+{
+    struct writer *writer = &ledger->writer;
+    struct timespec until = ledger_deadline(deadline_ms);
+    int result = 0;
+    pthread_mutex_lock(&writer->lock);
+    uint64_t ticket = ++writer->asked;
+    pthread_cond_signal(&writer->wake);
+    while (writer->served < ticket && result == 0)
+        result = pthread_cond_timedwait(&writer->done, &writer->lock, &until);
+    bool served = writer->served >= ticket;
+    pthread_mutex_unlock(&writer->lock);
+    return served ? 0 : -ETIMEDOUT;
+}

@@ -1,0 +1,398 @@
+/*
+ * The open-file cache of one worker. A hit costs a hash of the path, a probe and a comparison: no
+ * system call, no allocation, no lock. What might wait for the disk is handed back to the worker's
+ * ring, and hashing is left to the hasher; nothing here ever blocks.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "storage/media/cache_internal.h"
+#include "storage/media/media_internal.h"
+
+#define ENTRY_MAGIC      0x6d656469U
+#define ENTRY_MAGIC_DEAD 0xdeadf11eU
+
+/* Missing files get this part of the entries. */
+#define MISSING_SHARE    4
+
+struct media_cache {
+    struct media *media; /* borrowed */
+    struct cache_table table;
+    struct cache_list idle, missing;
+    size_t entries_max, missing_max;
+    size_t detached; /* entries out of the table that somebody still holds */
+    uint64_t revalidate_ms;
+    uint64_t seed; /* random: nobody outside can choose paths that meet in one slot */
+    void (*user_free)(void *user);
+};
+
+static struct cache_entry *entry_of(struct media_file *file)
+{
+    struct cache_entry *entry =
+        (struct cache_entry *)(void *)((char *)file - offsetof(struct cache_entry, file));
+    assert(entry->magic == ENTRY_MAGIC);
+    return entry;
+}
+
+/* ---- an entry's life
+ * ---------------------------------------------------------------------------------- */
+
+/* Owns `fd` only if it succeeds; -1 for a missing file. */
+static struct cache_entry *entry_create(const char *path, size_t path_length, uint64_t path_hash,
+                                        int fd, uint64_t now_ms)
+{
+    struct cache_entry *entry = malloc(sizeof(*entry));
+    if (!entry)
+        return NULL;
+    memset(entry, 0, offsetof(struct cache_entry, file) + offsetof(struct media_file, path));
+    entry->magic = ENTRY_MAGIC;
+    entry->path_hash = path_hash;
+    entry->checked_ms = now_ms;
+    entry->file.fd = fd;
+    memcpy(entry->file.path, path, path_length);
+    entry->file.path[path_length] = '\0';
+    entry->file.path_length = path_length;
+    entry->file.references = 0;
+    entry->file.user = NULL;
+    return entry;
+}
+
+static void entry_free(const struct media_cache *cache, struct cache_entry *entry)
+{
+    assert(entry->file.references == 0);
+    if (entry->file.user && cache->user_free)
+        cache->user_free(entry->file.user);
+    if (entry->file.fd >= 0)
+        close(entry->file.fd);
+    entry->magic = ENTRY_MAGIC_DEAD;
+    free(entry);
+}
+
+/* Out of the table: freed at once where nobody holds it, else by the last drop. */
+static void detach(struct media_cache *cache, struct cache_entry *entry)
+{
+    cache_table_remove(&cache->table, entry);
+    if (entry->file.references) {
+        cache->detached++;
+        return;
+    }
+    cache_list_remove(entry->file.fd < 0 ? &cache->missing : &cache->idle, entry);
+    entry_free(cache, entry);
+}
+
+static bool make_room_for_file(struct media_cache *cache)
+{
+    if (cache->table.count < cache->entries_max)
+        return true;
+    /* A missing file saves a failed open, an idle one an open and its hash: the former goes first.
+     */
+    struct cache_entry *victim = cache->missing.oldest ? cache->missing.oldest : cache->idle.oldest;
+    if (!victim)
+        return false;
+    detach(cache, victim);
+    return true;
+}
+
+/* Never at the cost of an open file. */
+static bool make_room_for_missing(struct media_cache *cache)
+{
+    if (cache->table.count < cache->entries_max && cache->missing.count < cache->missing_max)
+        return true;
+    if (!cache->missing.oldest)
+        return false;
+    detach(cache, cache->missing.oldest);
+    return true;
+}
+
+static void take(struct media_cache *cache, struct cache_entry *entry, struct media_file **out)
+{
+    if (entry->file.references++ == 0 && entry->cached)
+        cache_list_remove(&cache->idle, entry);
+    *out = &entry->file;
+}
+
+void media_file_hold(struct media_file *file)
+{
+    assert(entry_of(file)->file.references > 0 && file->references < UINT32_MAX);
+    file->references++;
+}
+
+void media_file_drop(struct media_cache *cache, struct media_file **file)
+{
+    struct cache_entry *entry = entry_of(*file);
+    *file = NULL;
+    assert(entry->file.references > 0);
+    if (--entry->file.references)
+        return;
+    if (entry->cached) {
+        cache_list_append(&cache->idle, entry);
+        return;
+    }
+    cache->detached--;
+    entry_free(cache, entry);
+}
+
+/* ---- hashes
+ * ------------------------------------------------------------------------------------------- */
+
+/* Looks the hash up where the store has changed since it was last asked: one load for those that
+ * wait. */
+static void pick_up_hash(struct media_cache *cache, struct cache_entry *entry)
+{
+    /* Before the lookup: a hash that is put meanwhile is looked for again, not missed. */
+    uint64_t generation = hash_store_generation(cache->media->hashes);
+    if (generation == entry->hashes_seen)
+        return;
+    entry->hashes_seen = generation;
+    struct content_hash hash;
+    if (hash_store_find(cache->media->hashes, &entry->identity, &hash))
+        content_hash_etag(&hash, entry->file.etag);
+}
+
+/* At each opening and revalidation, so that what was refused or abandoned is asked for again. */
+static void want_hash(struct media_cache *cache, struct cache_entry *entry)
+{
+    if (entry->file.etag[0])
+        return;
+    /* Before the lookup: once the ticket is finished, its hash is in the store. */
+    bool through = hasher_is_through(cache->media->hasher, entry->hash_ticket);
+    pick_up_hash(cache, entry);
+    if (!entry->file.etag[0] && through)
+        entry->hash_ticket = hasher_ask(cache->media->hasher, entry->file.path,
+                                        entry->file.path_length, &entry->identity);
+}
+
+/* ---- opening and revalidating
+ * -------------------------------------------------------------------------- */
+
+/* What a failed open means to a client. */
+static int verdict(int error)
+{
+    switch (-error) {
+    case ENOENT:
+    case ENOTDIR:
+    case ELOOP: /* a symbolic link anywhere on the way */
+    case EXDEV: /* a way out of the root */
+    case EACCES:
+    case EPERM:
+    case ENAMETOOLONG:
+    case EISDIR:
+    case ENXIO: /* a socket, a device without a driver */
+    case ENODEV:
+        return -ENOENT;
+    case EMFILE:
+    case ENFILE:
+        return -EMFILE;
+    case ENOMEM:
+        return -ENOMEM;
+    default:
+        return -EIO;
+    }
+}
+
+/* Whether the disk might have to be asked, or this kernel or file system cannot tell. */
+static bool might_block(int error)
+{
+    return error == -EAGAIN || error == -EINVAL || error == -ENOSYS || error == -EOPNOTSUPP;
+}
+
+static int remember_missing(struct media_cache *cache, struct cache_entry *known, const char *path,
+                            size_t path_length, uint64_t path_hash, uint64_t now_ms)
+{
+    if (known && known->file.fd < 0) {
+        known->checked_ms = now_ms;
+        cache_list_remove(&cache->missing, known);
+        cache_list_append(&cache->missing, known);
+        return -ENOENT;
+    }
+    if (known)
+        detach(cache, known);
+    if (!make_room_for_missing(cache))
+        return -ENOENT;
+    struct cache_entry *entry = entry_create(path, path_length, path_hash, -1, now_ms);
+    if (!entry)
+        return -ENOENT; /* just not remembered */
+    cache_table_insert(&cache->table, entry);
+    cache_list_append(&cache->missing, entry);
+    return -ENOENT;
+}
+
+static int admit_version(struct media_cache *cache, const char *path, size_t path_length,
+                         uint64_t path_hash, uint64_t now_ms, int fd,
+                         const struct file_identity *identity, int64_t mtime_s,
+                         struct media_file **out)
+{
+    struct cache_entry *entry = entry_create(path, path_length, path_hash, fd, now_ms);
+    if (!entry) {
+        close(fd);
+        return -ENOMEM;
+    }
+    entry->identity = *identity;
+    entry->file.size = identity->size;
+    entry->file.mtime_s = mtime_s;
+    if (make_room_for_file(cache)) {
+        cache_table_insert(&cache->table, entry);
+        cache_list_append(&cache->idle, entry);
+    } else {
+        cache->detached++;
+    }
+    want_hash(cache, entry);
+    take(cache, entry, out);
+    return 0;
+}
+
+/* Takes what an open gave, inline or on the ring, and holds it against what is `known` (or NULL).
+ */
+static int settle(struct media_cache *cache, struct cache_entry *known, const char *path,
+                  size_t path_length, uint64_t path_hash, uint64_t now_ms, int result,
+                  struct media_file **out)
+{
+    struct file_identity identity;
+    int64_t mtime_s = 0;
+    if (result >= 0) {
+        int error = file_identify(result, &identity, &mtime_s);
+        if (error) {
+            close(result);
+            result = error;
+        }
+    }
+    if (result < 0) {
+        int error = verdict(result);
+        if (error == -ENOENT)
+            return remember_missing(cache, known, path, path_length, path_hash, now_ms);
+        /* Scarcity says nothing about the file: the version in hand is served, and held against the
+         * disk at the next get. */
+        if (error == -EIO || !known || known->file.fd < 0)
+            return error;
+        take(cache, known, out);
+        return 0;
+    }
+
+    if (known && known->file.fd >= 0 && file_identity_equal(&known->identity, &identity)) {
+        close(result);
+        known->checked_ms = now_ms;
+        want_hash(cache, known);
+        take(cache, known, out);
+        return 0;
+    }
+    if (known)
+        detach(cache, known);
+    return admit_version(cache, path, path_length, path_hash, now_ms, result, &identity, mtime_s,
+                         out);
+}
+
+/* Where descriptors run out, the file that is least missed gives its own. True where one did. */
+static bool give_descriptor_back(struct media_cache *cache, const struct cache_entry *keep)
+{
+    struct cache_entry *victim = cache->idle.oldest;
+    if (victim && victim == keep)
+        victim = victim->newer;
+    if (!victim)
+        return false;
+    detach(cache, victim);
+    return true;
+}
+
+static int open_without_blocking(struct media_cache *cache, const struct cache_entry *keep,
+                                 const char *path)
+{
+    const char *relative = media_relative_path(path);
+    int result = path_open(cache->media->root_fd, relative, RESOLVE_CACHED);
+    if ((result == -EMFILE || result == -ENFILE) && give_descriptor_back(cache, keep))
+        result = path_open(cache->media->root_fd, relative, RESOLVE_CACHED);
+    return result;
+}
+
+int media_cache_get(struct media_cache *cache, const char *path, size_t path_length,
+                    uint64_t now_ms, struct media_file **out)
+{
+    *out = NULL;
+    uint64_t path_hash = XXH3_64bits_withSeed(path, path_length, cache->seed);
+    struct cache_entry *entry = cache_table_find(&cache->table, path, path_length, path_hash);
+    /* Unsigned: a clock that went back makes it due, not valid for ever. */
+    if (entry && now_ms - entry->checked_ms < cache->revalidate_ms) {
+        if (entry->file.fd < 0) {
+            cache_list_remove(&cache->missing, entry);
+            cache_list_append(&cache->missing, entry);
+            return -ENOENT;
+        }
+        if (!entry->file.etag[0])
+            pick_up_hash(cache, entry);
+        take(cache, entry, out);
+        return 0;
+    }
+
+    if (!path_is_servable(path, path_length))
+        return -ENOENT;
+    assert(path[path_length] == '\0');
+    int result = open_without_blocking(cache, entry, path);
+    if (might_block(result))
+        return -EAGAIN;
+    return settle(cache, entry, path, path_length, path_hash, now_ms, result, out);
+}
+
+int media_cache_admit(struct media_cache *cache, const char *path, size_t path_length,
+                      uint64_t now_ms, int result, struct media_file **out)
+{
+    *out = NULL;
+    if (!path_is_servable(path, path_length)) {
+        if (result >= 0)
+            close(result);
+        return -ENOENT;
+    }
+    /* Another request may have brought the same path in while this one was on the ring. */
+    uint64_t path_hash = XXH3_64bits_withSeed(path, path_length, cache->seed);
+    struct cache_entry *known = cache_table_find(&cache->table, path, path_length, path_hash);
+    if (result == -EMFILE || result == -ENFILE)
+        (void)give_descriptor_back(cache, known); /* for the next attempt */
+    return settle(cache, known, path, path_length, path_hash, now_ms, result, out);
+}
+
+/* ---- the cache
+ * ------------------------------------------------------------------------------------------ */
+
+int media_cache_create(struct media_cache **out, struct media *media, uint32_t entries_max,
+                       uint32_t revalidate_ms, void (*user_free)(void *user))
+{
+    if (entries_max == 0)
+        return -EINVAL;
+    struct media_cache *cache = calloc(1, sizeof(*cache));
+    if (!cache)
+        return -ENOMEM;
+    cache->media = media;
+    cache->entries_max = entries_max;
+    cache->missing_max = entries_max < MISSING_SHARE ? 1 : entries_max / MISSING_SHARE;
+    cache->revalidate_ms = revalidate_ms;
+    cache->user_free = user_free;
+    int error = cache_table_create(&cache->table, entries_max);
+    if (!error && getrandom(&cache->seed, sizeof(cache->seed), 0) != (ssize_t)sizeof(cache->seed))
+        error = -EIO;
+    if (error) {
+        media_cache_destroy(&cache);
+        return error;
+    }
+    *out = cache;
+    return 0;
+}
+
+void media_cache_destroy(struct media_cache **cache)
+{
+    struct media_cache *ending = *cache;
+    if (!ending)
+        return;
+    /* A file in use would lose its owner. */
+    assert(ending->detached == 0);
+    assert(ending->table.count == ending->idle.count + ending->missing.count);
+    while (ending->idle.oldest)
+        detach(ending, ending->idle.oldest);
+    while (ending->missing.oldest)
+        detach(ending, ending->missing.oldest);
+    cache_table_destroy(&ending->table);
+    free(ending);
+    *cache = NULL;
+}

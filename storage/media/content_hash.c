@@ -1,0 +1,175 @@
+/*
+ * Reads files and hashes them with XXH3-128. It runs on the hasher's thread and on the thread that
+ * scans, never on a worker: it waits for the disk. It leaves the page cache as it found it where a
+ * file is large, so that hashing does not push out what is being served.
+ */
+#include "storage/media/content_hash_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#define CHUNK_BYTES      ((size_t)256 * 1024)
+
+/* The kernel stamps files from a clock that ticks each 10 ms at the slowest (HZ=100). */
+#define SETTLE_NS        50000000U
+/* File systems that store whole seconds, or two of them, show no fraction. */
+#define SETTLE_COARSE_NS 2100000000U
+
+struct content_reader {
+    XXH3_state_t *state;   /* owns */
+    unsigned char *buffer; /* owns; CHUNK_BYTES */
+};
+
+void content_hash_etag(const struct content_hash *hash, char etag[static MEDIA_ETAG_SIZE])
+{
+    static const char digits[] = "0123456789abcdef";
+    _Static_assert(MEDIA_ETAG_SIZE == 2 * sizeof(hash->digest) + 3, "quotes, digits, NUL");
+    char *at = etag;
+    *at++ = '"';
+    for (size_t i = 0; i < sizeof(hash->digest); i++) {
+        *at++ = digits[hash->digest[i] >> 4];
+        *at++ = digits[hash->digest[i] & 15];
+    }
+    *at++ = '"';
+    *at = '\0';
+}
+
+uint64_t content_now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
+}
+
+uint64_t content_settle_ns(const struct file_identity *identity, uint64_t now_ns)
+{
+    uint64_t settle_ns = identity->ctime_ns % 1000000000U == 0 ? SETTLE_COARSE_NS : SETTLE_NS;
+    /* A change time in the future is another machine's clock: waiting for it would tell nothing. */
+    if (identity->ctime_ns > now_ns || now_ns - identity->ctime_ns >= settle_ns)
+        return 0;
+    return settle_ns - (now_ns - identity->ctime_ns);
+}
+
+int content_reader_create(struct content_reader **out)
+{
+    struct content_reader *reader = calloc(1, sizeof(*reader));
+    if (!reader)
+        return -ENOMEM;
+    reader->state = XXH3_createState();
+    reader->buffer = malloc(CHUNK_BYTES);
+    if (!reader->state || !reader->buffer) {
+        content_reader_destroy(&reader);
+        return -ENOMEM;
+    }
+    *out = reader;
+    return 0;
+}
+
+void content_reader_destroy(struct content_reader **reader)
+{
+    if (!*reader)
+        return;
+    XXH3_freeState((*reader)->state);
+    free((*reader)->buffer);
+    free(*reader);
+    *reader = NULL;
+}
+
+static ssize_t read_at(int fd, void *buffer, size_t size, off_t offset, int flags)
+{
+    struct iovec vector = {.iov_base = buffer, .iov_len = size};
+    ssize_t got;
+    do
+        got = preadv2(fd, &vector, 1, offset, flags);
+    while (got < 0 && errno == EINTR);
+    return got < 0 ? -errno : got;
+}
+
+/*
+ * Whether a chunk that ends at `end` is not in the page cache and so is ours to let go again. One
+ * byte without waiting: a longer such read starts reading ahead, and finds "hot" what it has just
+ * brought in. The last byte: its page and what the chunk's own read asks for are then under way
+ * together. On a file system that cannot tell, nothing is let go, since it might be hot.
+ */
+static bool is_cold(int fd, uint64_t end)
+{
+    char byte;
+    return read_at(fd, &byte, 1, (off_t)(end - 1), RWF_NOWAIT) == -EAGAIN;
+}
+
+/* Fills the buffer from `offset`; short only at the end of the file. */
+static ssize_t read_chunk(const struct content_reader *reader, int fd, size_t size, uint64_t offset)
+{
+    size_t filled = 0;
+    while (filled < size) {
+        ssize_t got =
+            read_at(fd, reader->buffer + filled, size - filled, (off_t)(offset + filled), 0);
+        if (got < 0)
+            return got;
+        if (got == 0)
+            break;
+        filled += (size_t)got;
+    }
+    return (ssize_t)filled;
+}
+
+/* -EBUSY unless the file is still that version. */
+static int check_version(int fd, const struct file_identity *expected)
+{
+    struct file_identity current;
+    int error = file_identify(fd, &current, NULL);
+    if (error)
+        return error;
+    return file_identity_equal(&current, expected) ? 0 : -EBUSY;
+}
+
+int content_reader_hash(struct content_reader *reader, int fd, const struct file_identity *expected,
+                        uint64_t keep_bytes_max, bool (*go_on)(void *context, uint64_t bytes),
+                        void *context, struct content_hash *out)
+{
+    int error = check_version(fd, expected);
+    if (error)
+        return error;
+
+    /* No read-ahead: the next chunk's pages would look as if they had been hot before us. */
+    bool let_go = expected->size > keep_bytes_max;
+    if (let_go)
+        (void)posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
+
+    if (XXH3_128bits_reset(reader->state) != XXH_OK)
+        return -EIO;
+    for (uint64_t offset = 0; offset < expected->size;) {
+        uint64_t left = expected->size - offset;
+        size_t size = left < CHUNK_BYTES ? (size_t)left : CHUNK_BYTES;
+        bool cold = let_go && is_cold(fd, offset + size);
+        ssize_t got = read_chunk(reader, fd, size, offset);
+        if (cold)
+            (void)posix_fadvise(fd, (off_t)offset, (off_t)size, POSIX_FADV_DONTNEED);
+        if (got < 0)
+            return (int)got;
+        if ((size_t)got < size)
+            return -EBUSY; /* cut short under us */
+        if (XXH3_128bits_update(reader->state, reader->buffer, size) != XXH_OK)
+            return -EIO;
+        offset += size;
+        if (!go_on(context, size))
+            return -ECANCELED;
+        /* Each time, not at the end only: a file that is being written would be read to the end for
+         * nothing. */
+        error = check_version(fd, expected);
+        if (error)
+            return error;
+    }
+
+    XXH128_canonical_t canonical;
+    XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(reader->state));
+    _Static_assert(sizeof(canonical.digest) == sizeof(out->digest), "128 bits");
+    memcpy(out->digest, canonical.digest, sizeof(out->digest));
+    return 0;
+}

@@ -1,0 +1,50 @@
+/*
+ * The content hash: XXH3-128 of a whole file, read in chunks. Used by the hasher's thread and by
+ * the scan, each with a reader of its own.
+ */
+#ifndef TOLLGATE_STORAGE_MEDIA_CONTENT_HASH_INTERNAL_H
+#define TOLLGATE_STORAGE_MEDIA_CONTENT_HASH_INTERNAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "storage/media/media.h"
+#include "storage/media/path_internal.h"
+
+/* XXH3-128, seed 0, in the canonical (big-endian) form that xxhsum prints: every node agrees on it.
+ */
+struct content_hash {
+    unsigned char digest[16];
+};
+
+/* `"` + 32 lower-case hex digits + `"`: a strong validator (RFC 9110 8.8.3). */
+void content_hash_etag(const struct content_hash *hash, char etag[static MEDIA_ETAG_SIZE]);
+
+/*
+ * How long to wait before hashing this version is safe, in ns; 0 when it is now. A write that
+ * follows another within one tick of the clock leaves the same change time: a hash taken in that
+ * tick could be remembered for the content after it.
+ */
+uint64_t content_settle_ns(const struct file_identity *identity, uint64_t now_ns);
+
+/* The clock that files are stamped from, for content_settle_ns. */
+uint64_t content_now_ns(void);
+
+/* One chunk's buffer and the state of the hash; for one thread. */
+struct content_reader;
+
+int content_reader_create(struct content_reader **out);
+void content_reader_destroy(struct content_reader **reader);
+
+/*
+ * Hashes an open file that must be, and stay, the version `expected`.
+ *   keep_bytes_max  a longer file's pages that were not in the page cache before are let go again
+ *   go_on           called after each chunk with the bytes it brought; false stops
+ * Returns 0, -EBUSY (another version, or it changed meanwhile), -ECANCELED (stopped), or read's
+ * errno.
+ */
+int content_reader_hash(struct content_reader *reader, int fd, const struct file_identity *expected,
+                        uint64_t keep_bytes_max, bool (*go_on)(void *context, uint64_t bytes),
+                        void *context, struct content_hash *out);
+
+#endif

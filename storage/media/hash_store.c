@@ -1,0 +1,311 @@
+/*
+ * The table of known hashes: an entry per (device, inode), found by open addressing, aged by a list
+ * from oldest to newest. The workers look up, the hasher and the scan put. It never holds the
+ * table's lock while it waits for the disk: the log has a mutex of its own, which workers never
+ * take.
+ */
+#include "storage/media/hash_store_internal.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "storage/media/hash_log_internal.h"
+
+#define NONE                UINT32_MAX
+/* A log shorter than this is not worth rewriting. */
+#define COMPACT_RECORDS_MIN 64
+
+struct hash_entry {
+    struct hash_record record;
+    uint32_t older, newer; /* neighbours in age, or NONE */
+    bool saved;            /* it is on disk */
+};
+
+struct hash_store {
+    pthread_rwlock_t lock;      /* all down to the blank line */
+    struct hash_entry *entries; /* owns; entries_max of them, the first `used` in use */
+    uint32_t *slots;            /* owns; entry numbers or NONE, linear probing */
+    uint32_t slot_mask, entries_max, used, oldest, newest;
+    uint64_t loaded;
+
+    atomic_uint_fast64_t generation;
+
+    pthread_mutex_t log_lock; /* all below; taken before `lock`, never while holding it */
+    struct hash_log *log;     /* owns; NULL: memory only */
+    uint64_t damaged, failures;
+    int error;
+};
+
+/* ---- the table; the caller holds the lock
+ * ----------------------------------------------------------- */
+
+static uint32_t home_slot(const struct hash_store *store, const struct file_identity *identity)
+{
+    const uint64_t key[2] = {identity->device, identity->inode};
+    return (uint32_t)XXH3_64bits(key, sizeof(key)) & store->slot_mask;
+}
+
+/* The slot of this device and inode, or the empty one where it would go. */
+static uint32_t find_slot(const struct hash_store *store, const struct file_identity *identity)
+{
+    uint32_t slot = home_slot(store, identity);
+    for (; store->slots[slot] != NONE; slot = (slot + 1) & store->slot_mask) {
+        const struct file_identity *other = &store->entries[store->slots[slot]].record.identity;
+        if (other->inode == identity->inode && other->device == identity->device)
+            break;
+    }
+    return slot;
+}
+
+/* Empties a slot and moves up those behind it that could not be found across the gap. */
+static void clear_slot(struct hash_store *store, uint32_t gap)
+{
+    uint32_t slot = gap;
+    for (;;) {
+        slot = (slot + 1) & store->slot_mask;
+        if (store->slots[slot] == NONE)
+            break;
+        uint32_t home = home_slot(store, &store->entries[store->slots[slot]].record.identity);
+        if (((slot - home) & store->slot_mask) >= ((slot - gap) & store->slot_mask)) {
+            store->slots[gap] = store->slots[slot];
+            gap = slot;
+        }
+    }
+    store->slots[gap] = NONE;
+}
+
+static void age_unlink(struct hash_store *store, uint32_t number)
+{
+    const struct hash_entry *entry = &store->entries[number];
+    *(entry->older == NONE ? &store->oldest : &store->entries[entry->older].newer) = entry->newer;
+    *(entry->newer == NONE ? &store->newest : &store->entries[entry->newer].older) = entry->older;
+}
+
+static void age_append(struct hash_store *store, uint32_t number)
+{
+    struct hash_entry *entry = &store->entries[number];
+    entry->older = store->newest;
+    entry->newer = NONE;
+    *(store->newest == NONE ? &store->oldest : &store->entries[store->newest].newer) = number;
+    store->newest = number;
+}
+
+static uint32_t take_entry(struct hash_store *store)
+{
+    if (store->used < store->entries_max)
+        return store->used++;
+    uint32_t number = store->oldest;
+    assert(number != NONE);
+    age_unlink(store, number);
+    clear_slot(store, find_slot(store, &store->entries[number].record.identity));
+    return number;
+}
+
+/* True where this was news. */
+static bool remember(struct hash_store *store, const struct hash_record *record, bool saved)
+{
+    uint32_t slot = find_slot(store, &record->identity);
+    uint32_t number = store->slots[slot];
+    if (number != NONE) {
+        struct hash_entry *known = &store->entries[number];
+        if (file_identity_equal(&known->record.identity, &record->identity) &&
+            memcmp(&known->record.hash, &record->hash, sizeof(record->hash)) == 0) {
+            known->saved |= saved;
+            return false;
+        }
+        age_unlink(store, number);
+    } else {
+        number = take_entry(store);
+        slot = find_slot(store, &record->identity); /* taking one may have moved the slots */
+        store->slots[slot] = number;
+    }
+    store->entries[number].record = *record;
+    store->entries[number].saved = saved;
+    age_append(store, number);
+    atomic_fetch_add_explicit(&store->generation, 1, memory_order_release);
+    return true;
+}
+
+/* ---- the disk; the caller holds log_lock
+ * ------------------------------------------------------------ */
+
+/* A log_read visitor. One lock per record: workers never wait for a long load. */
+static void take_over(void *context, const struct hash_record *record)
+{
+    struct hash_store *store = context;
+    pthread_rwlock_wrlock(&store->lock);
+    if (remember(store, record, true))
+        store->loaded++;
+    pthread_rwlock_unlock(&store->lock);
+}
+
+static void read_log(struct hash_store *store)
+{
+    int error = hash_log_read(store->log, take_over, store, &store->damaged);
+    if (error)
+        store->error = error;
+}
+
+struct walk {
+    const struct hash_store *store;
+    uint32_t number;
+};
+
+/* A log_rewrite source, oldest first, so that age survives. */
+static bool next_entry(void *context, struct hash_record *record)
+{
+    struct walk *walk = context;
+    if (walk->number == NONE)
+        return false;
+    *record = walk->store->entries[walk->number].record;
+    walk->number = walk->store->entries[walk->number].newer;
+    return true;
+}
+
+/* Dead are records that a later one replaced, that the bound pushed out, or that are damaged. */
+static void compact(struct hash_store *store)
+{
+    uint64_t records = hash_log_length(store->log);
+    if (records < COMPACT_RECORDS_MIN || records - store->used <= store->used)
+        return;
+    struct walk walk = {.store = store, .number = store->oldest};
+    int error = hash_log_rewrite(store->log, next_entry, &walk);
+    if (error && error != -EBUSY) /* busy: a process beside us has it open; next time */
+        store->error = error;
+}
+
+static void save(struct hash_store *store, const struct hash_record *record)
+{
+    if (!store->log) {
+        store->failures += store->error != 0;
+        return;
+    }
+    store->error = hash_log_append(store->log, record);
+    if (store->error) {
+        store->failures++;
+        return;
+    }
+    pthread_rwlock_wrlock(&store->lock);
+    uint32_t number = store->slots[find_slot(store, &record->identity)];
+    if (number != NONE &&
+        file_identity_equal(&store->entries[number].record.identity, &record->identity))
+        store->entries[number].saved = true;
+    pthread_rwlock_unlock(&store->lock);
+}
+
+/* ---- what the others call
+ * --------------------------------------------------------------------------- */
+
+int hash_store_open(struct hash_store **out, const char *state_dir, uint32_t entries_max)
+{
+    if (entries_max == 0 || entries_max > UINT32_C(1) << 30)
+        return -EINVAL;
+    uint32_t slots = 16;
+    while (slots < entries_max * 2)
+        slots *= 2;
+    struct hash_store *store = calloc(1, sizeof(*store));
+    if (!store)
+        return -ENOMEM;
+    pthread_rwlock_init(&store->lock, NULL);
+    pthread_mutex_init(&store->log_lock, NULL);
+    atomic_init(&store->generation, 1);
+    store->entries_max = entries_max;
+    store->oldest = store->newest = NONE;
+    store->slot_mask = slots - 1;
+    store->entries = calloc(entries_max, sizeof(*store->entries));
+    store->slots = malloc(slots * sizeof(*store->slots));
+    if (!store->entries || !store->slots) {
+        hash_store_close(&store);
+        return -ENOMEM;
+    }
+    memset(store->slots, 0xff, slots * sizeof(*store->slots)); /* NONE */
+
+    if (state_dir) {
+        store->error = hash_log_open(&store->log, state_dir);
+        if (store->log) {
+            read_log(store);
+            compact(store);
+            hash_log_share(store->log);
+        }
+    }
+    *out = store;
+    return 0;
+}
+
+void hash_store_close(struct hash_store **store)
+{
+    struct hash_store *closing = *store;
+    if (!closing)
+        return;
+    for (uint32_t i = closing->log ? closing->oldest : NONE; i != NONE;
+         i = closing->entries[i].newer)
+        if (!closing->entries[i].saved &&
+            hash_log_append(closing->log, &closing->entries[i].record))
+            break;
+    hash_log_close(&closing->log);
+    pthread_mutex_destroy(&closing->log_lock);
+    pthread_rwlock_destroy(&closing->lock);
+    free(closing->slots);
+    free(closing->entries);
+    free(closing);
+    *store = NULL;
+}
+
+bool hash_store_find(struct hash_store *store, const struct file_identity *identity,
+                     struct content_hash *out)
+{
+    bool found = false;
+    pthread_rwlock_rdlock(&store->lock);
+    uint32_t number = store->slots[find_slot(store, identity)];
+    if (number != NONE && file_identity_equal(&store->entries[number].record.identity, identity)) {
+        *out = store->entries[number].record.hash;
+        found = true;
+    }
+    pthread_rwlock_unlock(&store->lock);
+    return found;
+}
+
+uint64_t hash_store_generation(const struct hash_store *store)
+{
+    return atomic_load_explicit(&store->generation, memory_order_relaxed);
+}
+
+void hash_store_put(struct hash_store *store, const struct file_identity *identity,
+                    const struct content_hash *hash)
+{
+    struct hash_record record = {.identity = *identity, .hash = *hash};
+    pthread_rwlock_wrlock(&store->lock);
+    bool news = remember(store, &record, false);
+    pthread_rwlock_unlock(&store->lock);
+    if (!news)
+        return;
+    pthread_mutex_lock(&store->log_lock);
+    save(store, &record);
+    pthread_mutex_unlock(&store->log_lock);
+}
+
+void hash_store_refresh(struct hash_store *store)
+{
+    pthread_mutex_lock(&store->log_lock);
+    if (store->log)
+        read_log(store);
+    pthread_mutex_unlock(&store->log_lock);
+}
+
+void hash_store_stats(struct hash_store *store, struct media_hash_stats *out)
+{
+    pthread_rwlock_rdlock(&store->lock);
+    out->entries = store->used;
+    out->entries_loaded = store->loaded;
+    pthread_rwlock_unlock(&store->lock);
+    pthread_mutex_lock(&store->log_lock);
+    out->records_damaged = store->damaged;
+    out->store_failures = store->failures;
+    out->store_error = store->error;
+    pthread_mutex_unlock(&store->log_lock);
+}

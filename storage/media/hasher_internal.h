@@ -1,0 +1,38 @@
+/*
+ * The hasher: one thread per process that reads whole files for their hash, so that no worker has
+ * to. The workers' caches ask it through a bounded queue and look for the answer in the hash store.
+ */
+#ifndef TOLLGATE_STORAGE_MEDIA_HASHER_INTERNAL_H
+#define TOLLGATE_STORAGE_MEDIA_HASHER_INTERNAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "storage/media/hash_store_internal.h"
+
+struct hasher;
+
+/* `root_fd` and `hashes` are borrowed and outlive the hasher. 0, or a negative errno. */
+int hasher_create(struct hasher **out, int root_fd, struct hash_store *hashes, uint32_t queue_max);
+/* Leaves a file half way, forgets what waits, and joins the thread. */
+void hasher_destroy(struct hasher **hasher);
+
+/*
+ * Asks for a version's hash. A ticket, or 0 where the queue is full. Any thread; holds a lock for
+ * the copy of a path. The hasher opens the path for itself: no descriptor waits in the queue.
+ */
+uint64_t hasher_ask(struct hasher *hasher, const char *path, size_t path_length,
+                    const struct file_identity *identity);
+
+/* True once the hasher is through with a ticket, whether it found a hash or not; and for ticket 0.
+ */
+bool hasher_is_through(const struct hasher *hasher, uint64_t ticket);
+
+/* Counters that the scan's own hashing goes into, too. */
+void hasher_count_bytes(struct hasher *hasher, uint64_t bytes);
+void hasher_count_file(struct hasher *hasher, bool hashed);
+
+/* Fills in the hasher's own fields. */
+void hasher_stats(struct hasher *hasher, struct media_hash_stats *out);
+
+#endif

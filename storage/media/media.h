@@ -1,0 +1,147 @@
+/*
+ * media: what is served. Opens paths beneath the media root and nowhere else, keeps hot files open,
+ * and knows each file's content hash (its strong validator). Used by the server's workers and by
+ * `tollgate media scan`. It knows nothing of tokens, accounts or HTTP, and never blocks a worker on
+ * a cold disk: what might block is handed back for the ring (openat2) or done on the hasher's
+ * thread.
+ */
+#ifndef TOLLGATE_STORAGE_MEDIA_H
+#define TOLLGATE_STORAGE_MEDIA_H
+
+#include <linux/openat2.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+#define MEDIA_PATH_MAX  1024 /* bytes of a decoded path, the leading slash included */
+#define MEDIA_ETAG_SIZE 35   /* quote, 32 hex digits of XXH3-128, quote, NUL */
+
+/* Shared by all threads of the process: the root, the store of hashes, the hasher's thread. */
+struct media;
+
+struct media_options {
+    const char *root;          /* directory; opened once, with O_PATH */
+    const char *state_dir;     /* exists; the hash store is its file `hashes`; NULL: memory only */
+    uint32_t hash_queue_max;   /* files that may wait for the hasher; at the bound a file is asked
+                                  again later */
+    uint32_t hash_entries_max; /* hashes remembered; at the bound the oldest go */
+};
+
+/*
+ * Opens the root and the hash store, starts the hasher. On failure a negative errno and one
+ * sentence, naming the thing and the cure, in `error`. A hash store that cannot be read or written
+ * is no failure: hashes then stay in memory, and media_hash_stats.store_error says why. Several
+ * processes may have the same store open (a node and a scan): each learns what the others append.
+ */
+int media_open(struct media **out, const struct media_options *options, char *error,
+               size_t error_size);
+/* Stops the hasher (it leaves a file half way) and frees. All caches must be gone. */
+void media_close(struct media **media);
+
+struct media_hash_stats {
+    uint64_t files_hashed;    /* by this process, the scan's included */
+    uint64_t bytes_hashed;    /* read for it so far, files under way and abandoned included */
+    uint64_t files_abandoned; /* changed while they were read, or unreadable; asked again later */
+    uint64_t queue_length;    /* waiting for the hasher or under way with it */
+    uint64_t queue_refused;   /* times a file found the queue full */
+    uint64_t entries;         /* hashes known */
+    uint64_t entries_loaded;  /* hashes taken over from the disk, other processes' included */
+    uint64_t records_damaged; /* records on disk whose checksum was wrong: ignored */
+    uint64_t store_failures;  /* hashes that could not be written to the disk */
+    int store_error; /* negative errno of the store's latest read or write, 0 when it worked */
+};
+void media_stats(const struct media *media, struct media_hash_stats *out);
+
+/* ---- the open-file cache: one per worker, not thread-safe --------------------------------------
+ */
+
+struct media_cache;
+
+/*
+ * One version of one file, open. Reference counted without atomics: it belongs to the worker whose
+ * cache opened it. The descriptor stays open until the last reference is dropped, so a file that is
+ * replaced by rename keeps serving its old bytes to those under way. (One that is rewritten in
+ * place cannot: its bytes change under them. New versions belong under the name by rename.) Borrow
+ * the descriptor for positioned reads only: its offset and read-ahead are shared by all holders.
+ */
+struct media_file {
+    int fd;
+    uint64_t size;
+    int64_t mtime_s; /* Last-Modified */
+    char
+        etag[MEDIA_ETAG_SIZE]; /* "" until hashed; a get may fill it in, nothing changes it after */
+    char path[MEDIA_PATH_MAX + 1];
+    size_t path_length;
+    uint32_t references; /* private to media and its owner thread */
+    void *user;          /* the owner's own: set to NULL at first; see media_cache_create */
+};
+
+/*
+ * `entries_max` paths are remembered; at the bound the least recently used idle file goes, and
+ * where all are in use, a further file is served without being remembered. Missing files are
+ * remembered in at most a quarter of the entries and never push out an open one, so guessing names
+ * does not empty the cache. A cached file is held against the disk (by a fresh openat2 and fstat,
+ * since statx would follow symbolic links on its way) once `revalidate_ms` have passed since it
+ * last was. On create: 0, -EINVAL (no entries), -ENOMEM. On destroy every reference must have been
+ * dropped. `user_free(file->user)` is called, where not NULL, when a file with a user pointer is
+ * freed.
+ */
+int media_cache_create(struct media_cache **out, struct media *media, uint32_t entries_max,
+                       uint32_t revalidate_ms, void (*user_free)(void *user));
+void media_cache_destroy(struct media_cache **cache);
+
+/*
+ * Finds a path (decoded, absolute, NUL-terminated at path_length, as token_target_parse made it).
+ * `now_ms` is a monotonic clock.
+ *   0        *out holds a reference for the caller; drop it with media_file_drop
+ *   -EAGAIN  not cached, and opening might block: run openat2 on the ring with media_open_how, then
+ *            give the outcome to media_cache_admit
+ *   -ENOENT  no such regular file (a directory, a device, a symbolic link or a permission denied
+ * are the same to a client); remembered for revalidate_ms -EMFILE, -ENOMEM, -EIO   for the caller
+ * to answer 503 It tries the open itself first, with RESOLVE_CACHED, which never touches the disk.
+ * Where descriptors or memory run out while a cached file is held against the disk, the version in
+ * hand is served.
+ */
+int media_cache_get(struct media_cache *cache, const char *path, size_t path_length,
+                    uint64_t now_ms, struct media_file **out);
+
+/*
+ * What to pass to io_uring_prep_openat2: the root's descriptor (borrowed), the path relative to it
+ * (borrowed from `path`) and the flags: RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
+ * RESOLVE_NO_MAGICLINKS, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY.
+ */
+int media_root_fd(const struct media *media);
+const struct open_how *media_open_how(const struct media *media);
+const char *media_relative_path(const char *path);
+
+/* `result` is what openat2 gave: a descriptor (owned by the cache from here on) or a negative
+ * errno. Returns what media_cache_get does, except -EAGAIN. */
+int media_cache_admit(struct media_cache *cache, const char *path, size_t path_length,
+                      uint64_t now_ms, int result, struct media_file **out);
+
+void media_file_hold(struct media_file *file);
+void media_file_drop(struct media_cache *cache, struct media_file **file);
+
+/* ---- hashing ahead: `tollgate media scan` -------------------------------------------------------
+ */
+
+struct media_scan_progress {
+    uint64_t files_total, files_done, files_hashed; /* done includes those already known */
+    uint64_t bytes_total, bytes_done;
+    const char *path; /* the file just finished */
+    const char *etag; /* its validator, or "" */
+    int error;        /* negative errno where this file could not be hashed (-EBUSY: it changed
+                         meanwhile) or this directory could not be read */
+};
+
+/*
+ * Walks the root (no symbolic links followed, regular files only) and hashes what is not known yet,
+ * in the calling thread; `progress` (may be NULL) is called after each file, and after each
+ * directory that could not be read, and may return non-zero to stop. Any number of threads may scan
+ * while others serve. Returns 0, 1 where it was stopped, or a negative errno.
+ */
+int media_scan(struct media *media,
+               int (*progress)(void *context, const struct media_scan_progress *), void *context);
+
+#endif

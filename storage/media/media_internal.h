@@ -1,0 +1,19 @@
+/*
+ * What the files of this folder share: the root, its store of hashes and its hasher. Only
+ * storage/media includes it; callers see struct media as opaque.
+ */
+#ifndef TOLLGATE_STORAGE_MEDIA_INTERNAL_H
+#define TOLLGATE_STORAGE_MEDIA_INTERNAL_H
+
+#include "storage/media/hash_store_internal.h"
+#include "storage/media/hasher_internal.h"
+#include "storage/media/media.h"
+
+/* Written by media_open only; what the pointers lead to locks for itself. */
+struct media {
+    int root_fd;               /* owns; O_PATH */
+    struct hash_store *hashes; /* owns */
+    struct hasher *hasher;     /* owns */
+};
+
+#endif

@@ -1,0 +1,97 @@
+/*
+ * The one place that opens anything beneath the media root, always by openat2 so that the kernel
+ * itself refuses symbolic links and ways out. It never follows a link, never waits for a FIFO's
+ * other end, and never resolves a path by any other call: statx and openat would follow links in
+ * intermediate segments.
+ */
+#include "storage/media/path_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "storage/media/media.h"
+
+#define RESOLVE_SAFE (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS)
+
+/* O_NONBLOCK: a FIFO opens at once (and is then refused) instead of waiting for a writer. */
+const struct open_how path_open_how = {
+    .flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
+    .resolve = RESOLVE_SAFE,
+};
+
+bool file_identity_equal(const struct file_identity *a, const struct file_identity *b)
+{
+    _Static_assert(sizeof(struct file_identity) == 5 * sizeof(uint64_t), "compared as bytes");
+    return memcmp(a, b, sizeof(*a)) == 0;
+}
+
+bool path_is_servable(const char *path, size_t length)
+{
+    if (length < 2 || length > MEDIA_PATH_MAX || path[0] != '/' || memchr(path, 0, length))
+        return false;
+
+    /* The token's parser refuses these already. Here they would give one file several names in the
+     * cache, and a ".." that stays beneath the root is no way out to the kernel. */
+    const char *end = path + length;
+    for (const char *segment = path + 1; segment <= end;) {
+        const char *slash = memchr(segment, '/', (size_t)(end - segment));
+        size_t segment_length = (size_t)((slash ? slash : end) - segment);
+        if (segment_length == 0 || (segment_length == 1 && segment[0] == '.') ||
+            (segment_length == 2 && segment[0] == '.' && segment[1] == '.'))
+            return false;
+        segment += segment_length + 1;
+    }
+    return true;
+}
+
+/* glibc has no wrapper. */
+static int open_with(int root_fd, const char *relative, struct open_how how)
+{
+    long fd;
+    do
+        fd = syscall(SYS_openat2, root_fd, relative, &how, sizeof(how));
+    while (fd < 0 && errno == EINTR);
+    return fd < 0 ? -errno : (int)fd;
+}
+
+int path_open(int root_fd, const char *relative, uint64_t resolve_more)
+{
+    struct open_how how = path_open_how;
+    how.resolve |= resolve_more;
+    return open_with(root_fd, relative, how);
+}
+
+int path_open_directory(int root_fd, const char *relative)
+{
+    struct open_how how = path_open_how;
+    how.flags |= O_DIRECTORY;
+    return open_with(root_fd, relative, how);
+}
+
+static uint64_t nanoseconds(struct timespec time)
+{
+    return (uint64_t)time.tv_sec * 1000000000U + (uint64_t)time.tv_nsec;
+}
+
+int file_identify(int fd, struct file_identity *out, int64_t *mtime_s)
+{
+    struct stat status;
+    if (fstat(fd, &status))
+        return -errno;
+    if (!S_ISREG(status.st_mode))
+        return -ENOENT;
+    *out = (struct file_identity){
+        .device = status.st_dev,
+        .inode = status.st_ino,
+        .size = (uint64_t)status.st_size,
+        .mtime_ns = nanoseconds(status.st_mtim),
+        .ctime_ns = nanoseconds(status.st_ctim),
+    };
+    if (mtime_s)
+        *mtime_s = status.st_mtim.tv_sec;
+    return 0;
+}

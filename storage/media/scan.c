@@ -1,0 +1,247 @@
+/*
+ * Hashes the whole library ahead of its first requests, for `tollgate media scan`. It works in the
+ * calling thread and opens everything as a request would, so it sees exactly the files that can be
+ * served: no symbolic link is followed, and nothing outside the root is read.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "storage/media/media_internal.h"
+
+/* ---- the walk
+ * ------------------------------------------------------------------------------------------ */
+
+/*
+ * Directories that wait to be listed: their absolute paths, the latest first. Only one directory is
+ * open at a time, so neither depth nor breadth costs descriptors; the library's directories are the
+ * bound.
+ */
+struct pending {
+    struct pending *next;
+    size_t path_length;
+    char path[]; /* "" for the root, else without a slash at the end */
+};
+
+struct walk {
+    int root_fd;
+    struct pending *pending; /* owns */
+    /* Either may return non-zero, which ends the walk and is its result. */
+    int (*on_file)(void *context, const char *path, uint64_t size);
+    int (*on_unreadable)(void *context, const char *path, int error);
+    void *context;
+};
+
+static int walk_later(struct walk *walk, const char *path, size_t path_length)
+{
+    struct pending *directory = malloc(sizeof(*directory) + path_length + 1);
+    if (!directory)
+        return -ENOMEM;
+    memcpy(directory->path, path, path_length);
+    directory->path[path_length] = '\0';
+    directory->path_length = path_length;
+    directory->next = walk->pending;
+    walk->pending = directory;
+    return 0;
+}
+
+static int walk_entry(struct walk *walk, int directory_fd, const struct pending *directory,
+                      const char *name)
+{
+    size_t name_length = strlen(name);
+    /* A longer path cannot be asked for either; `.` and `..` are not servable. */
+    if (directory->path_length + 1 + name_length > MEDIA_PATH_MAX)
+        return 0;
+    char path[MEDIA_PATH_MAX + 1];
+    memcpy(path, directory->path, directory->path_length);
+    path[directory->path_length] = '/';
+    memcpy(path + directory->path_length + 1, name, name_length + 1);
+    size_t path_length = directory->path_length + 1 + name_length;
+    if (!path_is_servable(path, path_length))
+        return 0;
+
+    /* One segment, so there is no intermediate link to follow. */
+    struct stat status;
+    if (fstatat(directory_fd, name, &status, AT_SYMLINK_NOFOLLOW))
+        return 0; /* gone since it was listed */
+    if (S_ISDIR(status.st_mode))
+        return walk_later(walk, path, path_length);
+    if (S_ISREG(status.st_mode))
+        return walk->on_file(walk->context, path, (uint64_t)status.st_size);
+    return 0;
+}
+
+static int walk_directory(struct walk *walk, const struct pending *directory)
+{
+    bool is_root = directory->path_length == 0;
+    int fd =
+        path_open_directory(walk->root_fd, is_root ? "." : media_relative_path(directory->path));
+    DIR *stream = fd < 0 ? NULL : fdopendir(fd);
+    if (!stream) {
+        int error = fd < 0 ? fd : -errno;
+        if (fd >= 0)
+            close(fd);
+        return is_root ? error : walk->on_unreadable(walk->context, directory->path, error);
+    }
+
+    int result = 0;
+    while (!result) {
+        errno = 0;
+        const struct dirent *entry = readdir(stream);
+        if (!entry) {
+            if (errno)
+                result =
+                    walk->on_unreadable(walk->context, is_root ? "/" : directory->path, -errno);
+            break;
+        }
+        result = walk_entry(walk, fd, directory, entry->d_name);
+    }
+    closedir(stream);
+    return result;
+}
+
+static int walk_all(struct walk *walk)
+{
+    int result = walk_later(walk, "", 0);
+    while (walk->pending) {
+        struct pending *directory = walk->pending;
+        walk->pending = directory->next;
+        if (!result)
+            result = walk_directory(walk, directory);
+        free(directory);
+    }
+    return result;
+}
+
+/* ---- hashing
+ * ------------------------------------------------------------------------------------------- */
+
+struct scan {
+    struct media *media;
+    struct content_reader *reader; /* owns */
+    int (*progress)(void *context, const struct media_scan_progress *progress);
+    void *context;
+    struct media_scan_progress so_far;
+};
+
+static bool go_on(void *context, uint64_t bytes)
+{
+    const struct scan *scan = context;
+    hasher_count_bytes(scan->media->hasher, bytes);
+    return true;
+}
+
+static void settle(const struct file_identity *identity)
+{
+    uint64_t wait_ns = content_settle_ns(identity, content_now_ns());
+    struct timespec left = {.tv_sec = (time_t)(wait_ns / 1000000000U),
+                            .tv_nsec = (long)(wait_ns % 1000000000U)};
+    while (wait_ns && nanosleep(&left, &left) && errno == EINTR)
+        ;
+}
+
+/* 1 where it had to be hashed, 0 where the hash was known, or a negative errno. */
+static int hash_unknown(struct scan *scan, int fd, struct content_hash *hash)
+{
+    struct file_identity identity;
+    int error = file_identify(fd, &identity, NULL);
+    if (error)
+        return error;
+    if (hash_store_find(scan->media->hashes, &identity, hash))
+        return 0;
+    settle(&identity);
+    /* A library is larger than memory: nothing that was not in the page cache before is kept there.
+     */
+    error = content_reader_hash(scan->reader, fd, &identity, 0, go_on, scan, hash);
+    hasher_count_file(scan->media->hasher, error == 0);
+    if (error)
+        return error;
+    hash_store_put(scan->media->hashes, &identity, hash);
+    return 1;
+}
+
+static int report(struct scan *scan, const char *path, const char *etag, int error)
+{
+    struct media_scan_progress *so_far = &scan->so_far;
+    /* The library may have grown since it was counted. */
+    if (so_far->files_total < so_far->files_done)
+        so_far->files_total = so_far->files_done;
+    if (so_far->bytes_total < so_far->bytes_done)
+        so_far->bytes_total = so_far->bytes_done;
+    so_far->path = path;
+    so_far->etag = etag;
+    so_far->error = error;
+    return scan->progress && scan->progress(scan->context, so_far) ? 1 : 0;
+}
+
+static int scan_file(void *context, const char *path, uint64_t size)
+{
+    struct scan *scan = context;
+    char etag[MEDIA_ETAG_SIZE] = "";
+    int fd = path_open(scan->media->root_fd, media_relative_path(path), 0);
+    int result = fd;
+    if (fd >= 0) {
+        struct content_hash hash;
+        result = hash_unknown(scan, fd, &hash);
+        close(fd);
+        if (result >= 0)
+            content_hash_etag(&hash, etag);
+    }
+    scan->so_far.files_done++;
+    scan->so_far.files_hashed += result == 1;
+    scan->so_far.bytes_done += size;
+    return report(scan, path, etag, result < 0 ? result : 0);
+}
+
+static int scan_unreadable(void *context, const char *path, int error)
+{
+    return report(context, path, "", error);
+}
+
+static int count_file(void *context, const char *path, uint64_t size)
+{
+    struct scan *scan = context;
+    (void)path;
+    scan->so_far.files_total++;
+    scan->so_far.bytes_total += size;
+    return 0;
+}
+
+/* Reported when it is scanned, not when it is counted. */
+static int count_unreadable(void *context, const char *path, int error)
+{
+    (void)context;
+    (void)path;
+    (void)error;
+    return 0;
+}
+
+int media_scan(struct media *media,
+               int (*progress)(void *context, const struct media_scan_progress *), void *context)
+{
+    struct scan scan = {.media = media, .progress = progress, .context = context};
+    int result = content_reader_create(&scan.reader);
+    if (result)
+        return result;
+    hash_store_refresh(media->hashes);
+
+    struct walk walk = {
+        .root_fd = media->root_fd,
+        .on_file = count_file,
+        .on_unreadable = count_unreadable,
+        .context = &scan,
+    };
+    result = walk_all(&walk);
+    if (!result) {
+        walk.on_file = scan_file;
+        walk.on_unreadable = scan_unreadable;
+        result = walk_all(&walk);
+    }
+    content_reader_destroy(&scan.reader);
+    return result;
+}

@@ -1,0 +1,51 @@
+/*
+ * Fuzzes the request-head parser and the fields that it finds. Invariants: never reads past its input (ASan), a head's length
+ * is within the input, every prefix of a complete head is partial and never refused, a selected range lies in the file.
+ */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/http_fields.h"
+#include "server/http_head.h"
+
+#define FILE_SIZE 1000
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void require(int condition)
+{
+    if (!condition)
+        abort();
+}
+
+static void select_range(const struct http_head *head)
+{
+    const struct http_validators validators = {
+        .etag = "\"0123456789abcdef0123456789abcdef\"", .modified_s = 784111777, .size = FILE_SIZE};
+    uint64_t first = 0, last = 0;
+    if (http_select(head, &validators, &first, &last) == HTTP_PART)
+        require(first <= last && last < FILE_SIZE);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct http_head head;
+    enum refusal refusal = REFUSAL_NONE;
+    char *copy = malloc(size + 1); /* of exactly this size, so that ASan sees the first byte past it */
+    if (copy == NULL)
+        return 0;
+    memcpy(copy, data, size);
+    enum http_head_status status = http_head_parse(copy, size, &head, &refusal);
+    if (status == HTTP_HEAD_COMPLETE) {
+        require(head.length <= size && head.target.length > 0);
+        select_range(&head);
+        struct http_head prefix;
+        size_t cut = head.length > 1 ? head.length - 1 - (size_t)data[0] % (head.length - 1) : 0;
+        require(http_head_parse(copy, cut, &prefix, &refusal) == HTTP_HEAD_PARTIAL);
+    } else if (status == HTTP_HEAD_REFUSED) {
+        require(refusal > REFUSAL_FIRST_OF_SERVER && refusal < REFUSAL_COUNT);
+    }
+    free(copy);
+    return 0;
+}

@@ -1,0 +1,79 @@
+/*
+ * libFuzzer target for the request target. It asserts what the server builds on: that an accepted
+ * path is absolute, plain and the same one that the URI spells, and that encoding it leads back to
+ * it.
+ */
+#include "tokens/tokens.h"
+
+#include <assert.h>
+#include <stdint.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* No segment that a file system reads as something else, no byte that ends or hides a name. */
+static void check_path(const struct token_target *target)
+{
+    const char *path = target->path;
+
+    assert(target->path_length > 0 && target->path_length <= 1024 && path[0] == '/');
+    assert(strlen(path) == target->path_length);
+    assert(strstr(path, "//") == NULL && strchr(path, '\\') == NULL);
+    for (const char *at = path; at != NULL; at = strchr(at + 1, '/')) {
+        const char *segment = at + 1;
+        size_t length = strcspn(segment, "/");
+        assert(!(length == 1 && segment[0] == '.'));
+        assert(!(length == 2 && segment[0] == '.' && segment[1] == '.'));
+    }
+    for (size_t i = 0; i < target->path_length; i++)
+        assert((unsigned char)path[i] >= 0x20 && path[i] != 0x7f);
+}
+
+/* The URI is its own normal form, and its path is the path. */
+static void check_uri(const struct token_target *target, const char *attribute)
+{
+    static struct token_target again;
+    enum token_target_error error;
+
+    assert(strlen(target->uri) == target->uri_length && target->uri[0] == '/');
+    for (size_t i = 0; i < target->uri_length; i++)
+        assert(target->uri[i] > 0x20 && target->uri[i] < 0x7f);
+    error = token_target_parse(target->uri, target->uri_length, attribute, &again);
+    /* "%70=" is no package, but its normal form "p=" reads like one: nothing to compare then. */
+    if (again.package != NULL)
+        return;
+    assert(error == TOKEN_TARGET_OK);
+    assert(again.path_length == target->path_length);
+    assert(memcmp(again.path, target->path, target->path_length) == 0);
+    assert(again.uri_length == target->uri_length);
+    assert(memcmp(again.uri, target->uri, target->uri_length) == 0);
+}
+
+static void check_encoding(const struct token_target *target)
+{
+    static struct token_target again;
+    char encoded[3 * sizeof target->path];
+    int length = token_path_encode(target->path, target->path_length, encoded, sizeof encoded);
+
+    assert(length > 0);
+    /* An attribute that no path holds: the whole text is path. */
+    assert(token_target_parse(encoded, (size_t)length, "\n", &again) == TOKEN_TARGET_OK);
+    assert(again.path_length == target->path_length);
+    assert(memcmp(again.path, target->path, target->path_length) == 0);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static struct token_target target;
+    const char *text = (const char *)data;
+
+    if (token_target_parse(text, size, "p", &target) != TOKEN_TARGET_OK)
+        return 0;
+    check_path(&target);
+    check_uri(&target, "p");
+    check_encoding(&target);
+    if (target.package != NULL)
+        assert(target.package >= text && target.package_length <= size &&
+               (size_t)(target.package - text) <= size - target.package_length);
+    return 0;
+}

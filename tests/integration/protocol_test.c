@@ -1,0 +1,208 @@
+/*
+ * HTTP as strangers speak it: what is no request, too large, ambiguous or of another time. After
+ * each the node must still serve others.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/integration/harness.h"
+
+static struct site *site_with_alice(void)
+{
+    struct site *site = site_create();
+    site_account_open_postpaid(site, "alice");
+    return site;
+}
+
+/* Sends text and expects a refusal, then that another client is served. */
+static void expect_refused(struct site *site, const char *text, unsigned status, const char *reason)
+{
+    int fd = raw_connect(site, 0);
+    raw_send(fd, text, strlen(text));
+    answer_expect_refusal(site, raw_answer(site, fd, false), status, reason);
+    cr_assert(raw_is_closed_by_peer(fd), "the connection stays open after: %s", text);
+    close(fd);
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
+    answer_expect_file(site, fetch(site, link), TRACK_TINY);
+}
+
+Test(protocol, refuses_what_is_no_request)
+{
+    struct site *site = site_with_alice();
+    static const char *const texts[] = {
+        "garbage\r\n\r\n",
+        "\x16\x03\x01\x02\x01\x01\xfc\r\n\r\n",
+        "GET / HTTP/1.1 \r\nHost: a\r\n\r\n",
+        "GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / http/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nname without colon\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nName : space\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\n folded\r\n\r\n",
+        "GET / HTTP/1.1\nHost: a\n\n",
+        "GET / HTTP/1.1\r\nHost: a\nX: 1\r\n\r\n",
+    };
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        expect_refused(site, texts[i], 400, "head_malformed");
+    site_destroy(&site);
+}
+
+Test(protocol, wants_exactly_one_host)
+{
+    struct site *site = site_with_alice();
+    expect_refused(site, "GET / HTTP/1.1\r\n\r\n", 400, "host_invalid");
+    expect_refused(site, "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400, "host_invalid");
+    expect_refused(site, "GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400, "host_invalid");
+    site_destroy(&site);
+}
+
+Test(protocol, refuses_an_oversized_head)
+{
+    struct site *site = site_with_alice();
+    char *filler = malloc(20001);
+    memset(filler, 'x', 20000);
+    filler[20000] = '\0';
+    const char *text =
+        site_format(site, "GET / HTTP/1.1\r\nHost: a\r\nX-Filler: %s\r\n\r\n", filler);
+    free(filler);
+    expect_refused(site, text, 431, "head_too_large");
+    site_destroy(&site);
+}
+
+Test(protocol, refuses_bodies)
+{
+    struct site *site = site_with_alice();
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
+    expect_refused(
+        site,
+        site_format(site, "GET %s HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", link),
+        413, "body_refused");
+    int fd = raw_connect(site, 0);
+    raw_print(fd, "GET %s HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+              link);
+    const struct answer *answer = raw_answer(site, fd, false);
+    cr_assert(answer->status == 400 || answer->status == 413 || answer->status == 501,
+              "Transfer-Encoding is answered %u", answer->status);
+    cr_assert(raw_is_closed_by_peer(fd));
+    close(fd);
+    site_destroy(&site);
+}
+
+Test(protocol, refuses_two_framings_at_once)
+{
+    struct site *site = site_with_alice();
+    /* RFC 9112 6.1: a smuggler's request. The one hidden in the body must not be answered. */
+    int fd = raw_connect(site, 0);
+    raw_print(fd, "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n"
+                  "\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    const struct answer *answer = raw_answer(site, fd, false);
+    cr_assert(answer->status == 400 || answer->status == 413 || answer->status == 501,
+              "answered %u", answer->status);
+    cr_assert_eq(raw_answer_head(site, fd)->status, 0, "the hidden request was answered");
+    close(fd);
+    expect_refused(site,
+                   "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+                   400, "head_malformed");
+    site_destroy(&site);
+}
+
+Test(protocol, knows_GET_and_HEAD_alone)
+{
+    struct site *site = site_with_alice();
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
+    static const char *const methods[] = {"POST", "PUT", "DELETE", "OPTIONS", "PATCH"};
+    for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
+        const char *text = site_format(site, "%s %s HTTP/1.1\r\nHost: a\r\n\r\n", methods[i], link);
+        const struct answer *answer = raw_exchange(site, text, strlen(text));
+        answer_expect_refusal(site, answer, 405, "method_not_allowed");
+        const char *allow = answer_header(site, answer, "Allow");
+        cr_assert(allow && strstr(allow, "GET") && strstr(allow, "HEAD"), "Allow: %s",
+                  allow ? allow : "(none)");
+    }
+    const char *text = site_format(site, "FROB %s HTTP/1.1\r\nHost: a\r\n\r\n", link);
+    answer_expect_refusal(site, raw_exchange(site, text, strlen(text)), 501, "method_unknown");
+    cr_assert_eq(site_usage_settled(site, "alice"), 0);
+    site_destroy(&site);
+}
+
+Test(protocol, speaks_HTTP_1_0)
+{
+    struct site *site = site_with_alice();
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
+    int fd = raw_connect(site, 0);
+    raw_print(fd, "GET %s HTTP/1.0\r\n\r\n", link);
+    answer_expect_file(site, raw_answer(site, fd, false), TRACK_TINY);
+    cr_assert(raw_is_closed_by_peer(fd), "an HTTP/1.0 connection stays open");
+    close(fd);
+
+    fd = raw_connect(site, 0);
+    for (int i = 0; i < 2; i++) {
+        raw_print(fd, "GET %s HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", link);
+        answer_expect_file(site, raw_answer(site, fd, false), TRACK_TINY);
+    }
+    close(fd);
+    expect_refused(site, "GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505, "version_refused");
+    site_destroy(&site);
+}
+
+Test(protocol, closes_where_the_client_says_so)
+{
+    struct site *site = site_with_alice();
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
+    int fd = raw_connect(site, 0);
+    raw_print(fd, "GET %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", link);
+    const struct answer *answer = raw_answer(site, fd, false);
+    answer_expect_file(site, answer, TRACK_TINY);
+    cr_assert_str_eq(answer_header(site, answer, "Connection"), "close");
+    cr_assert(raw_is_closed_by_peer(fd));
+    close(fd);
+    site_destroy(&site);
+}
+
+Test(protocol, keeps_the_connection_after_a_refusal)
+{
+    struct site *site = site_with_alice();
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
+    int fd = raw_connect(site, 0);
+    raw_print(fd, "GET /x HTTP/1.1\r\nHost: a\r\n\r\nGET %s HTTP/1.1\r\nHost: a\r\n\r\n", link);
+    answer_expect_refusal(site, raw_answer(site, fd, false), 403, "token_missing");
+    answer_expect_file(site, raw_answer(site, fd, false), TRACK_TINY);
+    close(fd);
+    site_destroy(&site);
+}
+
+Test(protocol, answers_a_head_that_never_ends_by_408)
+{
+    struct site *site = site_create(.settings = "head_timeout_ms: 300\n");
+    int fd = raw_connect(site, 0);
+    raw_print(fd, "GET / HTTP/1.1\r\nHost: a\r\n");
+    const struct answer *answer = raw_answer(site, fd, false);
+    answer_expect_refusal(site, answer, 408, "head_timeout");
+    cr_assert(raw_is_closed_by_peer(fd));
+    close(fd);
+    site_destroy(&site);
+}
+
+Test(protocol, closes_an_idle_connection)
+{
+    struct site *site = site_create(.settings = "idle_timeout_ms: 300\n");
+    int fd = raw_connect(site, 0);
+    cr_assert(raw_is_closed_by_peer(fd), "an idle connection stays open");
+    cr_assert_eq(raw_drain(fd), 0);
+    close(fd);
+    site_destroy(&site);
+}
+
+Test(protocol, takes_tokens_from_the_header_and_the_cookie)
+{
+    struct site *site = site_with_alice();
+    const char *token = site_token(site, .account = "alice", .path = TRACK_TINY);
+    const char *bearer = site_format(site, "Authorization: Bearer %s", token);
+    answer_expect_file(site, fetch(site, TRACK_TINY, .headers = HEADERS(bearer)), TRACK_TINY);
+    const char *cookie = site_format(site, "Cookie: a=b; URISigningPackage=%s; c=d", token);
+    answer_expect_file(site, fetch(site, TRACK_TINY, .headers = HEADERS(cookie)), TRACK_TINY);
+    const char *twice =
+        site_format(site, "%s?URISigningPackage=%s&URISigningPackage=%s", TRACK_TINY, token, token);
+    answer_expect_refusal(site, fetch(site, twice), 403, "token_ambiguous");
+    site_destroy(&site);
+}

@@ -1,0 +1,241 @@
+/*
+ * Who is turned away, with which status and reason: tokens, paths and accounts. What is refused is
+ * never billed.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/integration/harness.h"
+
+static struct site *site_with_alice(void)
+{
+    struct site *site = site_create();
+    site_account_open_postpaid(site, "alice");
+    return site;
+}
+
+static void expect_nothing_billed(struct site *site)
+{
+    cr_assert_eq(site_usage_settled(site, "alice"), 0);
+}
+
+Test(refusal, of_a_link_without_a_token)
+{
+    struct site *site = site_with_alice();
+    answer_expect_refusal(site, fetch(site, TRACK_TINY), 403, "token_missing");
+    /* What exists and what does not look the same to those who may not ask. */
+    answer_expect_refusal(site, fetch(site, "/nothing.mp3"), 403, "token_missing");
+    expect_nothing_billed(site);
+    site_destroy(&site);
+}
+
+Test(refusal, of_a_forged_token)
+{
+    struct site *site = site_with_alice();
+    const char *token = site_token(site, .account = "alice", .path = TRACK_TINY);
+    /* Another token's signature under this one's claims. */
+    const char *other = site_token(site, .account = "mallory", .path = TRACK_TINY);
+    const char *forged =
+        site_format(site, "%s?URISigningPackage=%.*s%s", TRACK_TINY,
+                    (int)(strrchr(token, '.') - token), token, strrchr(other, '.'));
+    answer_expect_refusal(site, fetch(site, forged), 403, "bad_signature");
+    expect_nothing_billed(site);
+    site_destroy(&site);
+}
+
+Test(refusal, of_a_token_that_is_no_JWS)
+{
+    struct site *site = site_with_alice();
+    answer_expect_refusal(site, fetch(site, TRACK_TINY "?URISigningPackage=nonsense"), 403,
+                          "token_malformed");
+    /* {"alg":"none"} . {} . */
+    answer_expect_refusal(site,
+                          fetch(site, TRACK_TINY "?URISigningPackage=eyJhbGciOiJub25lIn0.e30."),
+                          403, "algorithm_refused");
+    site_destroy(&site);
+}
+
+Test(refusal, of_an_expired_link)
+{
+    struct site *site = site_with_alice();
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY, .expires_in_s = -1);
+    answer_expect_refusal(site, fetch(site, link), 410, "expired");
+    expect_nothing_billed(site);
+    site_destroy(&site);
+}
+
+Test(refusal, of_a_link_whose_time_passes_on_a_kept_connection)
+{
+    struct site *site = site_with_alice();
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY, .expires_in_s = 2);
+    unsigned served = 0;
+    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
+    const struct answer *answer = fetch(site, link);
+    /* The token is remembered by now; its exp must be looked at all the same. */
+    while (answer->status == 200) {
+        served++;
+        cr_assert(harness_now_ms() < deadline_ms, "the link never expires");
+        harness_pause();
+        answer = fetch(site, link);
+    }
+    answer_expect_refusal(site, answer, 410, "expired");
+    cr_assert_geq(served, 1);
+    site_destroy(&site);
+}
+
+Test(refusal, of_a_link_before_its_time)
+{
+    struct site *site = site_with_alice();
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY, .begins_in_s = 600);
+    answer_expect_refusal(site, fetch(site, link), 403, "not_yet_valid");
+    site_destroy(&site);
+}
+
+Test(refusal, of_a_link_that_lives_too_long)
+{
+    struct site *site = site_with_alice();
+    const char *link =
+        site_link(site, .account = "alice", .path = TRACK_TINY, .expires_in_s = 8 * 24 * 3600);
+    answer_expect_refusal(site, fetch(site, link), 403, "lifetime_too_long");
+    site_destroy(&site);
+}
+
+Test(refusal, of_a_path_outside_of_the_container)
+{
+    struct site *site = site_with_alice();
+    const char *exact =
+        site_link(site, .account = "alice", .path = TRACK_TINY, .container = "exact:/other.mp3");
+    answer_expect_refusal(site, fetch(site, exact), 403, "out_of_container");
+    const char *prefix =
+        site_link(site, .account = "alice", .path = TRACK_TINY, .container = "prefix:/albums/");
+    answer_expect_refusal(site, fetch(site, prefix), 403, "out_of_container");
+    const char *inside =
+        site_link(site, .account = "alice", .path = TRACK_SHORT, .container = "prefix:/albums/");
+    answer_expect_file(site, fetch(site, inside), TRACK_SHORT);
+    site_destroy(&site);
+}
+
+Test(refusal, of_an_issuer_on_anothers_paths)
+{
+    struct site *site = site_with_alice();
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY, .by_rival = true);
+    answer_expect_refusal(site, fetch(site, link), 403, "out_of_issuer_paths");
+    expect_nothing_billed(site);
+    site_destroy(&site);
+}
+
+Test(refusal, of_an_issuer_under_anothers_name)
+{
+    struct site *site = site_with_alice();
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY, .by_rival = true,
+                                 .iss = "https://shop.example");
+    answer_expect_refusal(site, fetch(site, link), 403, "key_unknown");
+    link = site_link(site, .account = "alice", .path = TRACK_TINY, .iss = "https://nobody.example");
+    answer_expect_refusal(site, fetch(site, link), 403, "issuer_unknown");
+    expect_nothing_billed(site);
+    site_destroy(&site);
+}
+
+Test(refusal, of_a_file_that_is_not_there)
+{
+    struct site *site = site_with_alice();
+    static const char *const paths[] = {"/nothing.mp3", "/albums", "/jingle.mp3/", "/albums/"};
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+        const char *link = site_link(site, .account = "alice", .path = paths[i]);
+        answer_expect_refusal(site, fetch(site, link), 404, "file_not_found");
+    }
+    expect_nothing_billed(site);
+    site_destroy(&site);
+}
+
+Test(refusal, of_symbolic_links_out_of_the_media_root)
+{
+    struct site *site = site_create(.own_media = true);
+    site_account_open_postpaid(site, "alice");
+    cr_assert_eq(symlink("/etc/passwd", site_media_path(site, "/passwd.mp3")), 0);
+    cr_assert_eq(symlink("/etc", site_media_path(site, "/etc")), 0);
+    const char *link = site_link(site, .account = "alice", .path = "/passwd.mp3");
+    answer_expect_refusal(site, fetch(site, link), 404, "file_not_found");
+    link = site_link(site, .account = "alice", .path = "/etc/passwd");
+    answer_expect_refusal(site, fetch(site, link), 404, "file_not_found");
+    site_destroy(&site);
+}
+
+Test(refusal, of_paths_that_try_to_leave)
+{
+    struct site *site = site_with_alice();
+    static const char *const paths[] = {
+        "/../etc/passwd", "/albums/../jingle.mp3", "/%2e%2e/etc/passwd",
+        "/./jingle.mp3",  "/albums%2fx.mp3",       "/jingle.mp3%00",
+        "/jingle.mp%3",   "/jingle%zz.mp3",        "/albums%5cjingle.mp3",
+    };
+    const char *token = site_token(site, .account = "alice", .path = "/", .container = "prefix:/");
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+        const char *link = site_format(site, "%s?URISigningPackage=%s", paths[i], token);
+        const struct answer *answer = fetch(site, link);
+        cr_assert_eq(answer->status, 400, "%s is answered %u", paths[i], answer->status);
+        answer_expect_refusal(site, answer, 400, "path_invalid");
+    }
+    expect_nothing_billed(site);
+    site_destroy(&site);
+}
+
+Test(refusal, of_accounts_that_cannot_pay)
+{
+    struct site *site = site_with_alice();
+    const char *link = site_link(site, .account = "nobody", .path = TRACK_TINY);
+    answer_expect_refusal(site, fetch(site, link), 402, "account_unknown");
+
+    size_t size;
+    site_media_bytes(site, TRACK_TINY, &size);
+    site_account_open_prepaid(site, "poor", size - 1);
+    link = site_link(site, .account = "poor", .path = TRACK_TINY);
+    answer_expect_refusal(site, fetch(site, link), 402, "balance_insufficient");
+    cr_assert_eq(site_usage_settled(site, "poor"), 0);
+    site_destroy(&site);
+}
+
+Test(refusal, of_a_suspended_account_until_it_is_activated)
+{
+    struct site *site = site_with_alice();
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
+    cr_assert_eq(site_admin(site, "POST", "/v1/accounts/shop/alice/suspend", "{}")->status, 200);
+    answer_expect_refusal(site, fetch(site, link), 402, "account_suspended");
+    expect_nothing_billed(site);
+    cr_assert_eq(site_admin(site, "POST", "/v1/accounts/shop/alice/activate", "{}")->status, 200);
+    answer_expect_file(site, fetch(site, link), TRACK_TINY);
+    site_destroy(&site);
+}
+
+Test(refusal, has_the_same_shape_for_every_bad_token)
+{
+    struct site *site = site_with_alice();
+    const struct answer *missing = fetch(site, TRACK_TINY);
+    const struct answer *outside =
+        fetch(site, site_link(site, .account = "alice", .path = TRACK_TINY,
+                              .container = "exact:/other.mp3"));
+    static const char *const names[] = {"Content-Type", "Cache-Control", "Connection"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        const char *one = answer_header(site, missing, names[i]);
+        const char *two = answer_header(site, outside, names[i]);
+        cr_assert_eq(one == NULL, two == NULL, "%s", names[i]);
+        if (one)
+            cr_assert_str_eq(one, two);
+    }
+    site_destroy(&site);
+}
+
+Test(refusal, never_writes_a_token_to_the_log)
+{
+    struct site *site = site_create(.settings = "log_level: debug\n");
+    site_account_open_postpaid(site, "alice");
+    const char *good = site_token(site, .account = "alice", .path = TRACK_TINY);
+    const char *late = site_token(site, .account = "alice", .path = TRACK_TINY, .expires_in_s = -1);
+    fetch(site, site_format(site, "%s?URISigningPackage=%s", TRACK_TINY, good));
+    fetch(site, site_format(site, "%s?URISigningPackage=%s", TRACK_TINY, late));
+    const char *log = site_log(site);
+    cr_assert_null(strstr(log, strrchr(good, '.') + 1));
+    cr_assert_null(strstr(log, strrchr(late, '.') + 1));
+    site_destroy(&site);
+}

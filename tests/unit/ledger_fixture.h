@@ -1,0 +1,70 @@
+/*
+ * What the ledger's tests share: a temporary directory, a real redis-server on a Unix socket in it,
+ * a ledger over both, and waiting for conditions. Used by ledger_*_test.c only.
+ */
+#ifndef TOLLGATE_TESTS_LEDGER_FIXTURE_H
+#define TOLLGATE_TESTS_LEDGER_FIXTURE_H
+
+#include "storage/ledger/ledger_internal.h"
+
+#include <hiredis/hiredis.h>
+#include <sys/types.h>
+
+#define FIXTURE_DAY_FROM 20200101u
+
+struct fixture {
+    char directory[64];
+    char state[96], socket[96], address[112];
+    pid_t redis; /* 0: not running */
+    redisContext *redis_link;
+    struct ledger_options options;
+    struct ledger *ledger;
+};
+
+/* A directory and a Redis; no ledger yet. */
+void fixture_start(struct fixture *fixture);
+/* Ends all and removes the directory. */
+void fixture_end(struct fixture *fixture);
+/* Opens the ledger and fails the test where it does not open. */
+void fixture_open(struct fixture *fixture);
+/* The same, and waits until it may serve. */
+void fixture_open_ready(struct fixture *fixture);
+int64_t fixture_close(struct fixture *fixture);
+
+void fixture_redis_start(struct fixture *fixture);
+void fixture_redis_kill(struct fixture *fixture);
+/* A command in printf form; the reply is the caller's. */
+redisReply *fixture_redis(struct fixture *fixture, const char *format, ...);
+int64_t fixture_redis_integer(struct fixture *fixture, const char *format, ...);
+/* A field of an account's hash as a number, 0 where it is absent. */
+int64_t fixture_account_field(struct fixture *fixture, const char *tag, const char *field);
+void fixture_function_load(struct fixture *fixture);
+
+/* Waits, at most a generous while, until the condition holds; fails the test where it never does.
+ */
+void fixture_wait_state(struct fixture *fixture, enum ledger_state state);
+bool fixture_reaches_state(struct fixture *fixture, enum ledger_state state, uint32_t timeout_ms);
+void fixture_pause(void); /* 2 ms, between two looks at a condition */
+
+struct ledger_account *fixture_account(struct fixture *fixture, const char *name);
+struct ledger_file *fixture_file(struct fixture *fixture, const char *path);
+/* One download of so many bytes, opened, added to and closed. */
+void fixture_deliver(struct fixture *fixture, const char *account, const char *path,
+                     uint64_t bytes);
+int fixture_change(struct fixture *fixture, enum ledger_operation operation, const char *account,
+                   int64_t amount, const char *transaction, bool *repeated);
+
+/* Sums of the journal's differences, by reading the segments themselves. */
+struct fixture_sums {
+    uint64_t records, usage_records, bytes, responses;
+    int64_t money;
+    uint64_t segments;
+};
+void fixture_read_journal(const char *state, struct fixture_sums *out);
+/* Sum of "b:" over all usage hashes of the account's tag, and `used`. */
+uint64_t fixture_redis_usage(struct fixture *fixture, const char *tag);
+
+void fixture_copy(const char *from, const char *to);
+void fixture_remove(const char *path);
+
+#endif

@@ -1,0 +1,579 @@
+/*
+ * The command line as a person meets it: each test runs the program's own entry in a child process,
+ * in a directory of its own, and looks at the exit code and the words. No node and no Redis run
+ * here.
+ */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "server/cli.h"
+#include "server/server.h"
+#include "tokens/tokens.h"
+
+static char directory[64];
+static char out[65536], err[65536];
+
+static void make_directory(void)
+{
+    strcpy(directory, "/tmp/tollgate-cli-XXXXXX");
+    cr_assert_not_null(mkdtemp(directory));
+    cr_assert_eq(chdir(directory), 0);
+    cr_assert_eq(mkdir("media", 0755), 0);
+    cr_assert_eq(unsetenv("TOLLGATE_CONFIG"), 0);
+}
+
+static int remove_entry(const char *path, const struct stat *facts, int type, struct FTW *place)
+{
+    (void)facts, (void)type, (void)place;
+    return remove(path);
+}
+
+static void remove_directory(void)
+{
+    cr_assert_eq(chdir("/"), 0);
+    cr_assert_eq(nftw(directory, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0);
+}
+
+TestSuite(server_cli, .init = make_directory, .fini = remove_directory);
+
+static void read_back(const char *name, char *text, size_t size)
+{
+    FILE *file = fopen(name, "r");
+    cr_assert_not_null(file);
+    text[fread(text, 1, size - 1, file)] = '\0';
+    fclose(file);
+}
+
+/* Runs `tollgate ARGUMENTS...` (NULL ends them); out and err hold what it printed. Returns the exit
+ * code. */
+static int run(const char *first, ...)
+{
+    /* Kept in two static arrays: the program replaces entries of the one that it is given. */
+    static char *arguments[32], *owned[32];
+    int count = 0;
+    owned[count++] = strdup("tollgate");
+    va_list list;
+    va_start(list, first);
+    for (const char *a = first; a; a = va_arg(list, const char *))
+        owned[count++] = strdup(a);
+    va_end(list);
+    memcpy(arguments, owned, sizeof(arguments));
+    arguments[count] = NULL;
+    pid_t child = fork();
+    cr_assert_geq(child, 0);
+    if (child == 0) {
+        if (!freopen("stdout.txt", "w", stdout) || !freopen("stderr.txt", "w", stderr))
+            _exit(99);
+        int code = tollgate_main(count, arguments);
+        fflush(NULL);
+        _exit(code);
+    }
+    int status;
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    for (int i = 0; i < count; i++)
+        free(owned[i]);
+    read_back("stdout.txt", out, sizeof(out));
+    read_back("stderr.txt", err, sizeof(err));
+    cr_assert(WIFEXITED(status), "ended by signal %d: %s", WTERMSIG(status), err);
+    return WEXITSTATUS(status);
+}
+
+#define EXPECT_IN(text, part)     cr_expect_not_null(strstr(text, part), "no \"%s\" in: %s", part, text)
+#define EXPECT_NOT_IN(text, part) cr_expect_null(strstr(text, part), "\"%s\" in: %s", part, text)
+
+static void write_text(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+    cr_assert_not_null(file);
+    cr_assert_geq(fputs(text, file), 0);
+    cr_assert_eq(fclose(file), 0);
+}
+
+/* An ES256 issuer "shop" and an HS256 one "radio" that may sign for /radio/ only. */
+static void make_node(void)
+{
+    cr_assert_eq(run("key", "generate", "--issuer", "shop", "--alg", "ES256", NULL), 0, "%s", err);
+    cr_assert_eq(run("key", "generate", "--issuer", "radio", "--alg", "HS256", NULL), 0, "%s", err);
+    write_text("tollgate.yaml",
+               "media_root: media\n"
+               "state_dir: state\n"
+               "issuers:\n"
+               "  - {id: shop, iss: shop, keys: shop-public.jwks, prefixes: [/]}\n"
+               "  - {id: radio, iss: radio, keys: radio-private.jwks, prefixes: [/radio/]}\n");
+}
+
+/* The URL that `link sign` printed, without its newline. */
+static char *sign(const char *key, const char *issuer, const char *path)
+{
+    int code = run("link", "sign", "--key", key, "--issuer", issuer, "--account", "alice", "--path",
+                   path, "--expires-in", "1h", NULL);
+    cr_assert_eq(code, 0, "%s", err);
+    out[strcspn(out, "\n")] = '\0';
+    return strdup(out);
+}
+
+/* A link with claims that `link sign` would not make. */
+static char *sign_by_hand(const char *key, const struct token_grant *grant, const char *target)
+{
+    char text[8192], error[256], *jws = NULL, *link = NULL;
+    struct key_set *keys;
+    read_back(key, text, sizeof(text));
+    cr_assert_eq(key_set_parse(&keys, text, strlen(text), error, sizeof(error)), 0, "%s", error);
+    cr_assert_eq(token_sign(keys, NULL, grant, &jws), 0);
+    cr_assert_geq(asprintf(&link, "%s?URISigningPackage=%s", target, jws), 0);
+    key_set_destroy(&keys);
+    free(jws);
+    return link;
+}
+
+/* ---- the table of commands ----------------------------------------------------------------------
+ */
+
+Test(server_cli, help_names_every_command_and_the_whole_way)
+{
+    static const char *const words[] = {
+#define X(words, function, summary, usage) words,
+        CLI_COMMANDS(X)
+#undef X
+    };
+    cr_expect_eq(run("--help", NULL), EX_OK);
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        EXPECT_IN(out, words[i]);
+    EXPECT_IN(out, "The whole way");
+    EXPECT_IN(out, "Exit codes:");
+    cr_expect_str_empty(err);
+}
+
+Test(server_cli, version_names_the_formats_and_libraries)
+{
+    cr_expect_eq(run("--version", NULL), EX_OK);
+    EXPECT_IN(out, "tollgate ");
+    EXPECT_IN(out, "journal format ");
+    EXPECT_IN(out, "function library format ");
+    EXPECT_IN(out, "liburing ");
+    EXPECT_IN(out, "OpenSSL ");
+}
+
+Test(server_cli, an_unknown_command_is_answered_with_the_nearest)
+{
+    cr_expect_eq(run("srve", NULL), EX_USAGE);
+    EXPECT_IN(err, "did you mean tollgate serve?");
+    cr_expect_eq(run("link", "sing", NULL), EX_USAGE);
+    EXPECT_IN(err, "did you mean tollgate link sign?");
+    cr_expect_eq(run("link", NULL), EX_USAGE);
+    EXPECT_IN(err, "tollgate link explain");
+    cr_expect_eq(run("xyzzyxyzzy", NULL), EX_USAGE);
+    EXPECT_NOT_IN(err, "did you mean");
+    cr_expect_eq(run(NULL), EX_USAGE);
+    EXPECT_IN(err, "Usage:");
+}
+
+Test(server_cli, the_nearest_name_is_near)
+{
+    static const char *const names[] = {"listen", "workers", "redis"};
+    cr_expect_str_eq(cli_nearest("lisetn", names, 3), "listen");
+    cr_expect_str_eq(cli_nearest("worker", names, 3), "workers");
+    cr_expect_null(cli_nearest("banana", names, 3));
+    cr_expect_null(cli_nearest("", names, 3));
+}
+
+/* ---- serve --------------------------------------------------------------------------------------
+ */
+
+Test(server_cli, check_config_says_ok_to_a_node_that_could_start)
+{
+    make_node();
+    cr_expect_eq(run("serve", "--check-config", "--config", "tollgate.yaml", NULL), EX_OK, "%s",
+                 err);
+    cr_expect_str_eq(out, "tollgate.yaml: ok\n");
+}
+
+Test(server_cli, check_config_names_each_thing_that_is_missing)
+{
+    make_node();
+    cr_assert_eq(unlink("shop-public.jwks"), 0);
+    cr_assert_eq(rmdir("media"), 0);
+    cr_expect_eq(run("serve", "--check-config", NULL), EX_CONFIG);
+    EXPECT_IN(err, "issuer shop: ./shop-public.jwks: No such file or directory; make one");
+    EXPECT_IN(err, "media_root: ./media: No such file or directory");
+    EXPECT_NOT_IN(out, "ok");
+}
+
+Test(server_cli, check_config_warns_of_a_secret_that_others_may_read)
+{
+    make_node();
+    cr_expect_eq(run("serve", "--check-config", NULL), EX_OK);
+    EXPECT_NOT_IN(err, "chmod");
+    cr_assert_eq(chmod("radio-private.jwks", 0640), 0);
+    cr_expect_eq(run("serve", "--check-config", NULL), EX_OK);
+    EXPECT_IN(err, "warning ");
+    EXPECT_IN(err, "chmod 600 ./radio-private.jwks");
+}
+
+Test(server_cli, a_wrong_configuration_is_told_with_file_and_line)
+{
+    write_text("bad.yaml", "media_root: media\nworkers: many\nstate_dir: state\n");
+    cr_expect_eq(run("serve", "--check-config", "--config", "bad.yaml", NULL), EX_CONFIG);
+    cr_expect_eq(strncmp(err, "bad.yaml:2: ", 12), 0, "%s", err);
+    cr_expect_eq(run("serve", "--config", "missing.yaml", NULL), EX_NOINPUT);
+    EXPECT_IN(err, "missing.yaml");
+    cr_expect_eq(run("serve", "tollgate.yaml", NULL), EX_USAGE);
+    EXPECT_IN(err, "did you mean --config tollgate.yaml?");
+}
+
+Test(server_cli, the_environment_names_the_configuration_where_no_option_does)
+{
+    make_node();
+    cr_assert_eq(rename("tollgate.yaml", "other.yaml"), 0);
+    cr_assert_eq(setenv("TOLLGATE_CONFIG", "other.yaml", 1), 0);
+    cr_expect_eq(run("serve", "--check-config", NULL), EX_OK, "%s", err);
+    cr_expect_str_eq(out, "other.yaml: ok\n");
+    cr_expect_eq(run("serve", "--check-config", "--config", "no.yaml", NULL), EX_NOINPUT);
+}
+
+Test(server_cli, a_listen_address_that_is_none_is_a_wrong_command_line)
+{
+    make_node();
+    cr_expect_eq(run("serve", "--check-config", "--listen", "here", NULL), EX_USAGE);
+    EXPECT_IN(err, "--listen: here is no address and port");
+}
+
+/* ---- key generate -------------------------------------------------------------------------------
+ */
+
+static unsigned mode_of(const char *path)
+{
+    struct stat facts;
+    cr_assert_eq(stat(path, &facts), 0, "%s is missing", path);
+    return facts.st_mode & 0777;
+}
+
+Test(server_cli, a_new_key_pair_is_two_files_of_which_only_one_can_sign)
+{
+    umask(077); /* the public half is for the node's user too, whatever the caller's mask */
+    cr_assert_eq(run("key", "generate", "--issuer", "shop", "--alg", "EdDSA", NULL), EX_OK);
+    cr_expect_eq(mode_of("shop-private.jwks"), 0600);
+    cr_expect_eq(mode_of("shop-public.jwks"), 0644);
+    EXPECT_IN(out, "issuers:\n  - id: \"shop\"\n");
+    EXPECT_IN(out, "shop-public.jwks\"\n    prefixes:");
+    char text[4096], secret[256];
+    read_back("shop-private.jwks", text, sizeof(text));
+    EXPECT_IN(text, "\"d\"");
+    json_t *keys = json_loads(text, 0, NULL);
+    json_t *key = json_array_get(json_object_get(keys, "keys"), 0);
+    snprintf(secret, sizeof(secret), "%s", json_string_value(json_object_get(key, "d")));
+    cr_assert_gt(strlen(secret), 40);
+    json_decref(keys);
+    EXPECT_NOT_IN(out, secret);
+    read_back("shop-public.jwks", text, sizeof(text));
+    EXPECT_NOT_IN(text, "\"d\"");
+}
+
+Test(server_cli, a_shared_secret_is_one_file)
+{
+    cr_assert_eq(run("key", "generate", "--issuer", "radio", "--alg", "HS256", NULL), EX_OK);
+    cr_expect_eq(mode_of("radio-private.jwks"), 0600);
+    cr_expect_eq(access("radio-public.jwks", F_OK), -1);
+    EXPECT_IN(out, "radio-private.jwks\"");
+}
+
+Test(server_cli, a_key_is_not_overwritten_without_force)
+{
+    char before[4096], after[4096];
+    make_node();
+    read_back("shop-private.jwks", before, sizeof(before));
+    cr_expect_eq(run("key", "generate", "--issuer", "shop", "--alg", "ES256", NULL), EX_CANTCREAT);
+    EXPECT_IN(err, "--force");
+    cr_assert_eq(unlink("shop-private.jwks"), 0);
+    cr_expect_eq(run("key", "generate", "--issuer", "shop", "--alg", "ES256", NULL), EX_CANTCREAT);
+    cr_expect_eq(access("shop-private.jwks", F_OK), -1, "half a pair was written");
+    cr_expect_eq(run("key", "generate", "--issuer", "shop", "--alg", "ES256", "--force", NULL),
+                 EX_OK, "%s", err);
+    read_back("shop-private.jwks", after, sizeof(after));
+    cr_expect_str_neq(before, after);
+}
+
+Test(server_cli, key_options_that_contradict_are_refused)
+{
+    cr_expect_eq(run("key", "generate", "--issuer", "Shop!", "--alg", "ES256", NULL), EX_USAGE);
+    EXPECT_IN(err, "no short name");
+    cr_expect_eq(run("key", "generate", "--issuer", "shop", "--alg", "RS256", NULL), EX_USAGE);
+    EXPECT_IN(err, "give ES256, EdDSA or HS256");
+    cr_expect_eq(run("key", "generate", "--issuer", "s", "--alg", "HS256", "--private", "a",
+                     "--public", "b", NULL),
+                 EX_USAGE);
+    EXPECT_IN(err, "no public half");
+    cr_expect_eq(
+        run("key", "generate", "--issuer", "s", "--alg", "ES256", "--directory", "nowhere", NULL),
+        EX_CANTCREAT);
+    EXPECT_IN(err, "create the directory first");
+}
+
+/* ---- link sign ----------------------------------------------------------------------------------
+ */
+
+Test(server_cli, a_signed_link_is_admitted_and_percent_encoded)
+{
+    make_node();
+    char *link = sign("shop-private.jwks", "shop", "/a b/\xc3\xa9?#.mp3");
+    EXPECT_IN(link, "http://127.0.0.1:8080/a%20b/%C3%A9%3F%23.mp3?URISigningPackage=ey");
+    cr_expect_eq(run("link", "explain", link, NULL), EX_OK, "%s", out);
+    EXPECT_IN(out, "Verdict: admitted");
+    EXPECT_IN(out, "not asked");
+    EXPECT_IN(out, "tollgate account show shop/alice");
+    EXPECT_NOT_IN(out, strstr(link, "=ey") + 1);
+    free(link);
+}
+
+Test(server_cli, several_paths_give_several_links_with_ids_of_their_own)
+{
+    make_node();
+    cr_assert_eq(run("link", "sign", "--key", "radio-private.jwks", "--issuer", "radio",
+                     "--account", "a", "--path", "/radio/1", "--path", "/radio/2", "--jti", "auto",
+                     "--expires-in", "7d", "--origin", "https://cdn.example", NULL),
+                 EX_OK, "%s", err);
+    char *first = strdup(out), *second = strchr(first, '\n') + 1, jti[2][64];
+    second[-1] = '\0';
+    second[strcspn(second, "\n")] = '\0';
+    const char *const links[] = {first, second};
+    for (int i = 0; i < 2; i++) {
+        cr_expect_eq(strncmp(links[i], "https://cdn.example/radio/", 26), 0, "%s", links[i]);
+        cr_assert_eq(run("link", "explain", "--json", links[i], NULL), EX_OK, "%s", out);
+        json_t *report = json_loads(out, 0, NULL);
+        const json_t *claims = json_object_get(report, "claims");
+        snprintf(jti[i], sizeof(jti[i]), "%s", json_string_value(json_object_get(claims, "jti")));
+        json_decref(report);
+        cr_expect_eq(strlen(jti[i]), 32);
+    }
+    cr_expect_str_neq(jti[0], jti[1]);
+    free(first);
+}
+
+Test(server_cli, a_prefix_link_opens_the_directory_and_nothing_beside_it)
+{
+    make_node();
+    cr_assert_eq(run("link", "sign", "--key", "shop-private.jwks", "--issuer", "shop", "--account",
+                     "a", "--path", "/album/", "--prefix", "--expires-in", "15m", NULL),
+                 EX_OK, "%s", err);
+    out[strcspn(out, "\n")] = '\0';
+    char inside[4096], outside[4096];
+    const char *package = strchr(out, '?');
+    snprintf(inside, sizeof(inside), "/album/1.mp3%s", package);
+    snprintf(outside, sizeof(outside), "/other/1.mp3%s", package);
+    cr_expect_eq(run("link", "explain", inside, NULL), EX_OK);
+    cr_expect_eq(run("link", "explain", outside, NULL), CLI_EXIT_NO);
+    EXPECT_IN(out, "403 out_of_container");
+}
+
+Test(server_cli, a_link_that_no_node_would_admit_is_not_signed)
+{
+    static const char *const paths[] = {"/a/../b", "/a\\b", "/a\nb", "relative"};
+    make_node();
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+        int code = run("link", "sign", "--key", "shop-private.jwks", "--issuer", "shop",
+                       "--account", "a", "--path", paths[i], "--expires-in", "1h", NULL);
+        cr_expect(code == EX_DATAERR || code == EX_USAGE, "%s: %d", paths[i], code);
+        cr_expect_str_empty(out);
+    }
+}
+
+Test(server_cli, signing_says_what_is_wrong_with_the_key)
+{
+    make_node();
+#define SIGN(...)                                                                                  \
+    run("link", "sign", "--issuer", "shop", "--account", "a", "--path", "/x", __VA_ARGS__, NULL)
+    cr_expect_eq(SIGN("--expires-in", "1h", "--key", "shop-public.jwks"), EX_DATAERR);
+    EXPECT_IN(err, "is it the public key set?");
+    cr_expect_eq(SIGN("--expires-in", "1h", "--key", "shop-private.jwks", "--kid", "no"),
+                 EX_DATAERR);
+    EXPECT_IN(err, "has no key no that can sign; it has:");
+    EXPECT_IN(err, "(ES256)");
+    cr_expect_eq(SIGN("--expires-in", "1h", "--key", "missing.jwks"), EX_NOINPUT);
+    cr_expect_eq(SIGN("--expires-in", "1h", "--key", "tollgate.yaml"), EX_DATAERR);
+    cr_expect_eq(SIGN("--expires-in", "3600", "--key", "shop-private.jwks"), EX_USAGE);
+    EXPECT_IN(err, "no duration; give a number and a unit");
+    cr_expect_eq(SIGN("--expires-in", "0s", "--key", "shop-private.jwks"), EX_USAGE);
+    cr_expect_eq(SIGN("--expires-in", "1m", "--not-before", "2m", "--key", "shop-private.jwks"),
+                 EX_USAGE);
+    EXPECT_IN(err, "would never open");
+#undef SIGN
+}
+
+/* ---- link explain -------------------------------------------------------------------------------
+ */
+
+/* The link is refused with this status and reason, and a hint that holds `part`. */
+static void expect_refused(const char *link, const char *verdict, const char *part)
+{
+    cr_expect_eq(run("link", "explain", link, NULL), CLI_EXIT_NO, "%s%s", out, err);
+    EXPECT_IN(out, verdict);
+    EXPECT_IN(out, part);
+}
+
+Test(server_cli, explain_dates_the_claims_in_utc_and_from_now)
+{
+    make_node();
+    const int64_t now = (int64_t)time(NULL);
+    struct token_grant grant = {
+        .iss = "shop", .account = "a", .container = "exact:/x", .exp = now - 750};
+    char *link = sign_by_hand("shop-private.jwks", &grant, "/x");
+    expect_refused(link, "Verdict: 410 expired", "UTC, 12 minutes ago");
+    EXPECT_IN(out, "path       ok");
+    free(link);
+    grant.exp = now + 18000;
+    grant.nbf = now + 12600;
+    link = sign_by_hand("shop-private.jwks", &grant, "/x");
+    expect_refused(link, "Verdict: 403 not_yet_valid", "nbf_leeway_s");
+    EXPECT_IN(out, "UTC, in 3 hours");
+    free(link);
+}
+
+Test(server_cli, explain_recognises_milliseconds)
+{
+    make_node();
+    const struct token_grant grant = {.iss = "shop",
+                                      .account = "a",
+                                      .container = "exact:/x",
+                                      .exp = ((int64_t)time(NULL) + 3600) * 1000};
+    char *link = sign_by_hand("shop-private.jwks", &grant, "/x");
+    expect_refused(link, "lifetime_too_long", "exp counts milliseconds: divide by 1000");
+    free(link);
+}
+
+Test(server_cli, explain_recognises_encoded_paths_in_the_wrong_place)
+{
+    make_node();
+    const int64_t exp = (int64_t)time(NULL) + 3600;
+    const struct token_grant grant = {
+        .iss = "shop", .account = "a", .container = "exact:/a%20b.mp3", .exp = exp};
+    char *link = sign_by_hand("shop-private.jwks", &grant, "/a%20b.mp3");
+    expect_refused(link, "out_of_container", "cdniuc is percent-encoded");
+    free(link);
+    const struct token_grant decoded = {
+        .iss = "shop", .account = "a", .container = "exact:/a b.mp3", .exp = exp};
+    link = sign_by_hand("shop-private.jwks", &decoded, "/a%2520b.mp3");
+    expect_refused(link, "out_of_container", "percent-encoded twice");
+    free(link);
+}
+
+Test(server_cli, explain_names_the_issuers_and_paths_that_exist)
+{
+    make_node();
+    const int64_t exp = (int64_t)time(NULL) + 3600;
+    const struct token_grant stranger = {
+        .iss = "nobody", .account = "a", .container = "exact:/x", .exp = exp};
+    char *link = sign_by_hand("shop-private.jwks", &stranger, "/x");
+    expect_refused(link, "403 issuer_unknown", "issuer shop is configured with iss shop");
+    EXPECT_IN(out, "key        not reached");
+    free(link);
+    link = sign("radio-private.jwks", "radio", "/elsewhere");
+    expect_refused(link, "out_of_issuer_paths", "issuer radio may sign for: /radio/");
+    free(link);
+    const struct token_grant aimed = {
+        .iss = "shop", .account = "a", .container = "exact:/x", .exp = exp, .audience = "cdn"};
+    link = sign_by_hand("shop-private.jwks", &aimed, "/x");
+    expect_refused(link, "audience_mismatch", "leave aud out");
+    free(link);
+}
+
+Test(server_cli, explain_lists_the_kids_that_exist)
+{
+    make_node();
+    cr_assert_eq(run("key", "generate", "--issuer", "shop", "--alg", "ES256", "--private",
+                     "new-private.jwks", "--public", "new-public.jwks", NULL),
+                 EX_OK, "%s", err);
+    char *link = sign("new-private.jwks", "shop", "/x");
+    char text[4096], part[256];
+    read_back("shop-public.jwks", text, sizeof(text));
+    json_t *set = json_loads(text, 0, NULL);
+    const json_t *key = json_array_get(json_object_get(set, "keys"), 0);
+    snprintf(part, sizeof(part), "has the kid %s (ES256)",
+             json_string_value(json_object_get(key, "kid")));
+    json_decref(set);
+    expect_refused(link, "403 key_unknown", part);
+    free(link);
+}
+
+/* Writes radio's key set with another `k` under the same kid, as a storefront would hold it. */
+static void write_key_as(const char *path, const char *k)
+{
+    char text[4096];
+    read_back("radio-private.jwks", text, sizeof(text));
+    json_t *set = json_loads(text, 0, NULL);
+    json_t *key = json_array_get(json_object_get(set, "keys"), 0);
+    json_object_set_new(key, "k", json_string(k));
+    cr_assert_eq(json_dump_file(set, path, 0), 0);
+    json_decref(set);
+}
+
+Test(server_cli, explain_proves_that_the_secret_was_not_decoded)
+{
+    make_node();
+    /* base64url of the 43 characters of base64url of 32 zero bytes: a key that is the text itself.
+     */
+    write_key_as("radio-private.jwks", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+    write_key_as("storefront.jwks", "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQQ");
+    char *link = sign("storefront.jwks", "radio", "/radio/x");
+    expect_refused(link, "403 bad_signature", "base64url-decode k first");
+    free(link);
+}
+
+Test(server_cli, explain_tells_a_changed_token_from_a_wrong_kid)
+{
+    make_node();
+    write_key_as("storefront.jwks", "QkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkI");
+    char *link = sign("storefront.jwks", "radio", "/radio/x");
+    expect_refused(link, "403 bad_signature", "no key of ./radio-private.jwks signed this token");
+    EXPECT_NOT_IN(out, "base64url-decode k");
+    /* The node gets the storefront's key as well, under another kid. */
+    char text[4096];
+    read_back("radio-private.jwks", text, sizeof(text));
+    json_t *set = json_loads(text, 0, NULL);
+    json_t *other = json_deep_copy(json_array_get(json_object_get(set, "keys"), 0));
+    json_object_set_new(other, "kid", json_string("second"));
+    json_object_set_new(other, "k", json_string("QkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkI"));
+    json_array_append_new(json_object_get(set, "keys"), other);
+    cr_assert_eq(json_dump_file(set, "radio-private.jwks", 0), 0);
+    json_decref(set);
+    expect_refused(link, "403 bad_signature", "the key second signed this token");
+    free(link);
+}
+
+Test(server_cli, explain_reads_what_people_paste)
+{
+    make_node();
+    expect_refused("http://x.example/a.mp3", "403 token_missing", "no parameter URISigningPackage");
+    expect_refused("/a/../b?URISigningPackage=x", "400 path_invalid", "a node repairs no path");
+    expect_refused("/a?URISigningPackage=e30.e30", "403 token_malformed", "three parts");
+    cr_expect_eq(run("link", "explain", "eyJhbGciOiJub25lIn0.e30.", NULL), EX_USAGE);
+    EXPECT_NOT_IN(err, "eyJ");
+    cr_expect_eq(run("link", "explain", NULL), EX_USAGE);
+    EXPECT_IN(err, "single quotes");
+}
+
+Test(server_cli, explain_as_json_says_the_same)
+{
+    make_node();
+    char *link = sign("radio-private.jwks", "radio", "/elsewhere");
+    cr_expect_eq(run("link", "explain", link, "--json", NULL), CLI_EXIT_NO);
+    json_t *report = json_loads(out, 0, NULL);
+    cr_assert_not_null(report, "no JSON: %s", out);
+    cr_expect(json_is_false(json_object_get(report, "admitted")));
+    cr_expect_eq(json_integer_value(json_object_get(report, "status")), 403);
+    cr_expect_str_eq(json_string_value(json_object_get(report, "reason")), "out_of_issuer_paths");
+    cr_expect_str_eq(json_string_value(json_object_get(report, "issuer")), "radio");
+    cr_expect_gt(json_array_size(json_object_get(report, "hints")), 0);
+    json_decref(report);
+    EXPECT_NOT_IN(out, strstr(link, "=ey") + 1);
+    free(link);
+}

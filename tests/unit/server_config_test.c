@@ -1,0 +1,323 @@
+/*
+ * The configuration as people write it: what is accepted, and that each mistake is told with its
+ * file, line and cure. Each test has a directory of its own; nothing here looks at what the values
+ * name.
+ */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "server/config.h"
+
+static char directory[64], file[96];
+static char error[8192];
+
+static void make_directory(void)
+{
+    strcpy(directory, "/tmp/tollgate-config-XXXXXX");
+    cr_assert_not_null(mkdtemp(directory));
+    snprintf(file, sizeof(file), "%s/tollgate.yaml", directory);
+}
+
+static void remove_directory(void)
+{
+    unlink(file);
+    cr_assert_eq(rmdir(directory), 0);
+}
+
+TestSuite(server_config, .init = make_directory, .fini = remove_directory);
+
+#define ISSUER                                                                                     \
+    "issuers:\n"                                                                                   \
+    "  - id: shop\n"                                                                               \
+    "    iss: https://shop.example\n"                                                              \
+    "    keys: keys/shop.jwks\n"                                                                   \
+    "    prefixes: [/music/, /]\n"
+#define LEAST                                                                                      \
+    "media_root: media\n"                                                                          \
+    "state_dir: state\n" ISSUER
+
+static int load_bytes(const char *text, size_t length, struct config **config)
+{
+    FILE *out = fopen(file, "w");
+    cr_assert_not_null(out);
+    cr_assert_eq(fwrite(text, 1, length, out), length);
+    cr_assert_eq(fclose(out), 0);
+    return config_load(config, file, error, sizeof(error));
+}
+
+static struct config *accept(const char *text)
+{
+    struct config *config = NULL;
+    int result = load_bytes(text, strlen(text), &config);
+    cr_assert_eq(result, 0, "refused: %s", error);
+    cr_assert_not_null(config);
+    return config;
+}
+
+/* The text is refused with a message that has FILE:LINE: and both parts. */
+static void refuse(const char *text, unsigned line, const char *what, const char *cure)
+{
+    struct config *config = NULL;
+    char place[128];
+    cr_assert_eq(load_bytes(text, strlen(text), &config), -EINVAL, "accepted: %s", text);
+    cr_assert_null(config);
+    snprintf(place, sizeof(place), "%s:%u: ", file, line);
+    cr_assert_not_null(strstr(error, place), "no \"%s\" in: %s", place, error);
+    cr_assert_not_null(strstr(error, what), "no \"%s\" in: %s", what, error);
+    cr_assert_not_null(strstr(error, cure), "no \"%s\" in: %s", cure, error);
+}
+
+Test(server_config, gives_defaults_to_what_is_not_written)
+{
+    struct config *config = accept(LEAST);
+    cr_expect_str_eq(config->listen, "127.0.0.1:8080");
+    cr_expect_str_eq(config->public_origin, "http://127.0.0.1:8080");
+    cr_expect_str_eq(config->redis, "embedded");
+    cr_expect_str_eq(config->redis_user, "");
+    cr_expect_str_eq(config->token_attribute, "URISigningPackage");
+    cr_expect_eq(config->workers, 0);
+    cr_expect_eq(config->connections_max, 10000);
+    cr_expect_eq(config->link_lifetime_max_s, 604800);
+    cr_expect_eq(config->nbf_leeway_s, 0);
+    cr_expect_eq(config->journal_segment_bytes, 67108864);
+    cr_expect_eq(config->journal_mark_ms, 100);
+    config_destroy(&config);
+    cr_expect_null(config);
+}
+
+Test(server_config, takes_relative_paths_from_the_directory_of_the_file)
+{
+    char expected[160];
+    struct config *config = accept("redis: unix:run/redis.sock\n" LEAST);
+    snprintf(expected, sizeof(expected), "%s/media", directory);
+    cr_expect_str_eq(config->media_root, expected);
+    snprintf(expected, sizeof(expected), "%s/keys/shop.jwks", directory);
+    cr_expect_str_eq(config->issuers[0].keys, expected);
+    snprintf(expected, sizeof(expected), "unix:%s/run/redis.sock", directory);
+    cr_expect_str_eq(config->redis, expected);
+    cr_expect_str_eq(config->redis_password_file, "", "what is not given stays empty");
+    config_destroy(&config);
+    config = accept("media_root: /srv/media\nstate_dir: /var/lib/t\n" ISSUER);
+    cr_expect_str_eq(config->media_root, "/srv/media");
+    config_destroy(&config);
+}
+
+Test(server_config, reads_every_kind_of_value)
+{
+    struct config *config = accept(LEAST "    audiences: [cdn, 'cdn: 2']\n"
+                                         "  - {id: b, iss: b, keys: /b, prefixes: [/b/]}\n"
+                                         "workers: 3\n"
+                                         "listen: \"[::1]:0\"\n"
+                                         "public_origin: https://media.example\n"
+                                         "stop_timeout_ms: 0\n"
+                                         "hash_entries_max: 4294967295\n");
+    cr_expect_eq(config->workers, 3);
+    cr_expect_eq(config->stop_timeout_ms, 0);
+    cr_expect_eq(config->hash_entries_max, 4294967295);
+    cr_expect_str_eq(config->public_origin, "https://media.example");
+    cr_assert_eq(config->issuers_count, 2);
+    cr_assert_eq(config->issuers[0].prefixes_count, 2);
+    cr_expect_str_eq(config->issuers[0].prefixes[0], "/music/");
+    cr_assert_eq(config->issuers[0].audiences_count, 2);
+    cr_expect_str_eq(config->issuers[0].audiences[1], "cdn: 2");
+    cr_expect_str_eq(config->issuers[1].id, "b");
+    cr_expect_eq(config->issuers[1].audiences_count, 0);
+    config_destroy(&config);
+}
+
+Test(server_config, takes_workers_auto_as_zero)
+{
+    struct config *config = accept("workers: auto\n" LEAST);
+    cr_expect_eq(config->workers, 0);
+    config_destroy(&config);
+    refuse("connections_max: auto\n" LEAST, 1, "connections_max", "plain digits");
+}
+
+Test(server_config, accepts_its_own_reference_and_finds_the_defaults_in_it)
+{
+    char *text = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&text, &length);
+    config_print_reference(out);
+    cr_assert_eq(fclose(out), 0);
+    struct config *reference = accept(text), *least = accept(LEAST);
+    cr_expect_str_eq(reference->listen, least->listen);
+    cr_expect_str_eq(reference->public_origin, least->public_origin);
+    cr_expect_str_eq(reference->media_root, "/srv/media");
+    cr_expect_str_eq(reference->node, least->node);
+    /* From the first number to the last: all alike, whatever keys are added between. */
+    cr_expect_arr_eq(&reference->workers, &least->workers,
+                     offsetof(struct config, issuers) - offsetof(struct config, workers));
+    cr_expect_eq(reference->issuers_count, 1);
+    config_destroy(&reference);
+    config_destroy(&least);
+    free(text);
+}
+
+Test(server_config, refuses_unknown_keys_and_proposes_the_nearest)
+{
+    refuse(LEAST "conections_max: 5\n", 8, "conections_max: no such key", "connections_max?");
+    refuse(LEAST "zzzzzz: 5\n", 8, "zzzzzz: no such key", "--print-config-reference");
+    refuse(LEAST "    prefixs: [/]\n", 8, "issuers[0].prefixs: no such key", "prefixes?");
+}
+
+Test(server_config, refuses_duplicates_with_both_lines)
+{
+    refuse("listen: ':1'\n" LEAST "listen: ':2'\n", 9, "listen: given twice (first on line 1)",
+           "remove one");
+    refuse(LEAST "    id: other\n", 8, "issuers[0].id: given twice (first on line 4)", "remove");
+}
+
+Test(server_config, refuses_numbers_that_are_none_or_out_of_bounds_on_their_line)
+{
+    refuse(LEAST "\nhead_bytes_max: 8k\n", 9, "head_bytes_max: \"8k\" is no whole number",
+           "1024 to 65536");
+    refuse(LEAST "head_bytes_max: 100\n", 8, "head_bytes_max: 100 is out of bounds", "bytes");
+    refuse(LEAST "journal_mark_ms: 1001\n", 8, "out of bounds", "10 to 1000 milliseconds");
+    refuse(LEAST "tokens_max: -1\n", 8, "no whole number", "plain digits");
+    refuse(LEAST "tokens_max: 99999999999999999999999\n", 8, "out of bounds", "16777216");
+    refuse(LEAST "tokens_max:\n", 8, "\"\" is no whole number", "default 16384");
+}
+
+Test(server_config, refuses_what_is_missing_and_tells_all_of_it_at_once)
+{
+    refuse("listen: ':80'\n", 1, "media_root: missing; add media_root: VALUE",
+           "state_dir: missing");
+    refuse("", 1, "media_root: missing", "state_dir: missing");
+    refuse("media_root: a\nstate_dir: b\n", 1, "issuers: there is none", "tollgate key generate");
+    refuse("media_root: a\nstate_dir: b\nissuers:\n  - id: x\n    iss: x\n", 4,
+           "issuers[0].keys: missing", "issuers[0].prefixes: missing");
+}
+
+Test(server_config, refuses_the_wrong_shape_in_its_own_words)
+{
+    refuse("- a\n- b\n", 1, "keys and values are expected", "--print-config-reference");
+    refuse("listen: [a, b]\n" LEAST, 1, "listen: a single value is expected, not a list", "");
+    refuse("media_root: a\nissuers: shop\n", 2, "issuers: a list is expected", "key generate");
+    refuse("media_root: a\nissuers:\n  - shop\n", 3, "issuers[0]: a mapping is expected", "- id:");
+    refuse("issuers:\n  - id: x\n    prefixes: /\n", 3, "issuers[0].prefixes: a list",
+           "[ONE, TWO]");
+    refuse("issuers:\n  - id: x\n    prefixes: [[/]]\n", 3, "a single value", "not a list");
+    refuse("? [a]\n: b\n", 1, "a single value is expected", "");
+}
+
+Test(server_config, refuses_yaml_that_cannot_be_read_on_its_line)
+{
+    refuse("media_root: a\n  state_dir: b\n", 2, "not readable as YAML", "indentation");
+    refuse("media_root: a\nlisten: @x\n", 2, "not readable as YAML", "quotes");
+    refuse("media_root: &a x\nstate_dir: *a\n", 2, "aliases", "write the value out");
+    refuse("media_root: a\n---\nstate_dir: b\n", 2, "second document", "remove");
+    refuse("media_root: \"a\\0b\"\n", 1, "media_root: the value holds a control character", "");
+    struct config *config = NULL;
+    cr_expect_eq(load_bytes("a: \xff\xfe\n", 6, &config), -EINVAL);
+    cr_expect_not_null(strstr(error, "UTF-8"), "%s", error);
+}
+
+Test(server_config, refuses_addresses_and_names_that_are_none)
+{
+    static const char *const wrong[] = {"localhost:80", "127.0.0.1",    "127.0.0.1:65536",
+                                        "::1:80",       "1.2.3.4:80 x", "[127.0.0.1]:80"};
+    char text[512];
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        snprintf(text, sizeof(text), "listen: \"%s\"\n%s", wrong[i], LEAST);
+        refuse(text, 1, "is no address and port", "127.0.0.1:8080");
+    }
+    refuse("node: Node_1\n" LEAST, 1, "node: \"Node_1\" is no name", "a-z");
+    refuse("log_level: loud\n" LEAST, 1, "log_level", "write error, warning, info or debug");
+    refuse("token_attribute: a=b\n" LEAST, 1, "token_attribute", "letters");
+    refuse("redis: redis.example\n" LEAST, 1, "redis: \"redis.example\" is no address", "unix:");
+    refuse("redis: 'h:0'\n" LEAST, 1, "is no address", "embedded");
+    refuse("public_origin: https://a.example/\n" LEAST, 1, "public_origin", "last slash");
+    refuse("public_origin: ftp://a.example\n" LEAST, 1, "public_origin", "write https://");
+}
+
+Test(server_config, refuses_keys_that_do_not_agree)
+{
+    refuse(LEAST "  - {id: shop, iss: b, keys: b, prefixes: [/]}\n", 8,
+           "issuers[1].id: \"shop\" is issuers[0]'s too (line 4)", "its own");
+    refuse(LEAST "  - {id: b, iss: 'https://shop.example', keys: b, prefixes: [/]}\n", 8,
+           "issuers[1].iss", "its own");
+    refuse(LEAST "  - id: b\n    iss: b\n    keys: b\n    prefixes:\n      - /a/\n      - /b\n", 13,
+           "\"/b\" does not start and end with a slash", "/music/");
+    refuse("journal_segment_bytes: 70000\n" LEAST, 1, "no multiple of 4096", "write 73728");
+    refuse("redis_user: u\n" LEAST, 1, "redis_user", "remove it");
+    refuse("redis: 'h:1'\nredis_user: u\n" LEAST, 2, "redis_user", "redis_password_file");
+    refuse("admission_timeout_ms: 5000\ngrant_validity_ms: 4000\n" LEAST, 1,
+           "longer than grant_validity_ms (4000)", "shorter");
+}
+
+Test(server_config, refuses_a_state_directory_whose_sockets_would_not_bind)
+{
+    char text[512];
+    snprintf(text, sizeof(text), "media_root: m\nstate_dir: /%0100d\n%s", 0, ISSUER);
+    refuse(text, 2, "too long for the Unix sockets", "shorter path");
+}
+
+Test(server_config, names_the_admin_socket_in_the_state_directory)
+{
+    char path[108], expected[160], small[8];
+    struct config *config = accept(LEAST);
+    cr_assert_eq(config_admin_socket(config, path, sizeof(path)), 0);
+    snprintf(expected, sizeof(expected), "%s/state/admin.sock", directory);
+    cr_expect_str_eq(path, expected);
+    cr_expect_eq(config_admin_socket(config, small, sizeof(small)), -ENAMETOOLONG);
+    config_destroy(&config);
+}
+
+Test(server_config, lets_the_command_line_move_the_address_and_a_derived_origin_with_it)
+{
+    struct config *config = accept(LEAST);
+    cr_expect_eq(config_set_listen(config, "nonsense", error, sizeof(error)), -EINVAL);
+    cr_expect_not_null(strstr(error, "nonsense"));
+    cr_expect_str_eq(config->listen, "127.0.0.1:8080");
+    cr_assert_eq(config_set_listen(config, ":81", error, sizeof(error)), 0);
+    cr_expect_str_eq(config->listen, ":81");
+    cr_expect_str_eq(config->public_origin, "http://127.0.0.1:81");
+    config_destroy(&config);
+    config = accept("public_origin: https://media.example\n" LEAST);
+    cr_assert_eq(config_set_listen(config, ":81", error, sizeof(error)), 0);
+    cr_expect_str_eq(config->public_origin, "https://media.example");
+    config_destroy(&config);
+}
+
+Test(server_config, tells_a_missing_file_from_a_wrong_one)
+{
+    struct config *config = NULL;
+    cr_expect_eq(config_load(&config, file, error, sizeof(error)), -ENOENT);
+    cr_expect_not_null(strstr(error, file));
+    cr_expect_not_null(strstr(error, "--config"));
+    cr_expect_eq(config_load(&config, directory, error, sizeof(error)), -EISDIR);
+    cr_expect_null(config);
+}
+
+Test(server_config, keeps_its_messages_within_a_small_buffer)
+{
+    char small[24];
+    struct config *config = NULL;
+    FILE *out = fopen(file, "w");
+    fputs("a: 1\nb: 2\nc: 3\n", out);
+    fclose(out);
+    cr_expect_eq(config_load(&config, file, small, sizeof(small)), -EINVAL);
+    cr_expect_lt(strlen(small), sizeof(small));
+    cr_expect_eq(config_load(&config, file, small, 0), -EINVAL);
+}
+
+Test(server_config, reads_files_whole_and_not_past_the_bound)
+{
+    char *text = NULL;
+    size_t length = 0;
+    FILE *out = fopen(file, "w");
+    for (int i = 0; i < 5000; i++)
+        fputs("ab", out);
+    fclose(out);
+    cr_assert_eq(config_read_file(file, 10000, &text, &length), 0);
+    cr_expect_eq(length, 10000);
+    cr_expect_eq(strlen(text), 10000);
+    free(text);
+    cr_expect_eq(config_read_file(file, 9999, &text, &length), -EFBIG);
+    cr_expect_null(text);
+}

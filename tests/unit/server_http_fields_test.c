@@ -1,0 +1,154 @@
+/* Dates, preconditions and ranges, as tables of fields and what RFC 9110 makes of them. */
+#include <criterion/criterion.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "server/http_fields.h"
+
+#define ETAG     "\"0123456789abcdef0123456789abcdef\""
+#define MODIFIED 784111777 /* Sun, 06 Nov 1994 08:49:37 GMT */
+#define NOW_DATE "Sun, 06 Nov 1994 08:49:37 GMT"
+#define OLDER    "Sun, 06 Nov 1994 08:49:36 GMT"
+#define NEWER    "Sun, 06 Nov 1994 08:49:38 GMT"
+
+static struct http_text text(const char *string)
+{
+    return (struct http_text){string, string != NULL ? strlen(string) : 0};
+}
+
+Test(http_date, writes_and_reads_the_three_forms)
+{
+    char out[HTTP_DATE_SIZE];
+    static const char *const forms[] = {
+        NOW_DATE, "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"};
+    http_date_write(MODIFIED, out);
+    cr_assert_str_eq(out, NOW_DATE);
+    for (size_t i = 0; i < 3; i++) {
+        struct http_text form = text(forms[i]);
+        int64_t seconds = 0;
+        cr_assert_eq(http_date_read(&form, &seconds), 0, "%s", forms[i]);
+        cr_assert_eq(seconds, MODIFIED, "%s", forms[i]);
+    }
+}
+
+Test(http_date, refuses_what_is_no_date)
+{
+    static const char *const bad[] = {
+        "", "0", "yesterday", "Sun, 06 Nov 1994 08:49:37 CET", "Sun, 06 Nvo 1994 08:49:37 GMT",
+        "Sun, 31 Apr 1994 08:49:37 GMT", "Sun, 06 Nov 1994 24:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 GMT ",
+        "Sun, 6 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 199x 08:49:37 GMT",
+    };
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+        struct http_text form = text(bad[i]);
+        int64_t seconds;
+        cr_assert_lt(http_date_read(&form, &seconds), 0, "%s", bad[i]);
+    }
+}
+
+struct range_case {
+    const char *range;
+    uint64_t size;
+    enum http_selection selection;
+    uint64_t first, last;
+};
+
+Test(http_select, reads_ranges_as_rfc_9110_14)
+{
+    static const struct range_case cases[] = {
+        {"bytes=0-0", 10, HTTP_PART, 0, 0},
+        {"bytes=0-", 10, HTTP_PART, 0, 9},
+        {"bytes=3-5", 10, HTTP_PART, 3, 5},
+        {"bytes=3-500", 10, HTTP_PART, 3, 9},
+        {"BYTES=3-5", 10, HTTP_PART, 3, 5},
+        {"bytes=-4", 10, HTTP_PART, 6, 9},
+        {"bytes=-40", 10, HTTP_PART, 0, 9},
+        {"bytes=9-", 10, HTTP_PART, 9, 9},
+        {"bytes=10-", 10, HTTP_UNSATISFIABLE, 0, 0},
+        {"bytes=-0", 10, HTTP_UNSATISFIABLE, 0, 0},
+        {"bytes=0-", 0, HTTP_UNSATISFIABLE, 0, 0},
+        {"bytes=5-3", 10, HTTP_WHOLE, 0, 0},
+        {"bytes=", 10, HTTP_WHOLE, 0, 0},
+        {"bytes=-", 10, HTTP_WHOLE, 0, 0},
+        {"bytes=a-b", 10, HTTP_WHOLE, 0, 0},
+        {"bytes=1-2x", 10, HTTP_WHOLE, 0, 0},
+        {"bytes=0-1,3-4", 10, HTTP_WHOLE, 0, 0},
+        {"lines=0-1", 10, HTTP_WHOLE, 0, 0},
+        {"bytes=9223372036854775807-", 10, HTTP_UNSATISFIABLE, 0, 0},
+        {"bytes=99999999999999999999999-", 10, HTTP_UNSATISFIABLE, 0, 0},
+        {"bytes=1-99999999999999999999999", 10, HTTP_PART, 1, 9},
+        {"bytes=-99999999999999999999999", 10, HTTP_PART, 0, 9},
+        {"bytes=9223372036854775806-9223372036854775807", INT64_MAX, HTTP_PART, INT64_MAX - 1, INT64_MAX - 1},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct http_head head = {.method = HTTP_GET, .range = text(cases[i].range)};
+        struct http_validators validators = {.etag = ETAG, .modified_s = MODIFIED, .size = cases[i].size};
+        uint64_t first = 0, last = 0;
+        cr_assert_eq(http_select(&head, &validators, &first, &last), cases[i].selection, "%s", cases[i].range);
+        if (cases[i].selection == HTTP_PART)
+            cr_assert(first == cases[i].first && last == cases[i].last, "%s", cases[i].range);
+    }
+}
+
+struct precondition_case {
+    const char *match, *unmodified, *none_match, *modified, *range, *if_range;
+    enum http_selection selection;
+};
+
+Test(http_select, evaluates_preconditions_in_the_order_of_13_2_2)
+{
+    static const struct precondition_case cases[] = {
+        {.match = ETAG, .selection = HTTP_WHOLE},
+        {.match = "*", .selection = HTTP_WHOLE},
+        {.match = "\"other\"", .selection = HTTP_PRECONDITION_FAILED},
+        {.match = "W/" ETAG, .selection = HTTP_PRECONDITION_FAILED},
+        {.match = ETAG, .unmodified = OLDER, .selection = HTTP_WHOLE},
+        {.unmodified = OLDER, .selection = HTTP_PRECONDITION_FAILED},
+        {.unmodified = NOW_DATE, .selection = HTTP_WHOLE},
+        {.unmodified = "rubbish", .selection = HTTP_WHOLE},
+        {.none_match = ETAG, .selection = HTTP_NOT_MODIFIED},
+        {.none_match = "\"a\", W/" ETAG, .selection = HTTP_NOT_MODIFIED},
+        {.none_match = "*", .selection = HTTP_NOT_MODIFIED},
+        {.none_match = "\"other\"", .modified = NEWER, .selection = HTTP_WHOLE},
+        {.modified = NOW_DATE, .selection = HTTP_NOT_MODIFIED},
+        {.modified = OLDER, .selection = HTTP_WHOLE},
+        {.range = "bytes=0-1", .if_range = ETAG, .selection = HTTP_PART},
+        {.range = "bytes=0-1", .if_range = "W/" ETAG, .selection = HTTP_WHOLE},
+        {.range = "bytes=0-1", .if_range = "\"other\"", .selection = HTTP_WHOLE},
+        {.range = "bytes=0-1", .if_range = NOW_DATE, .selection = HTTP_PART},
+        {.range = "bytes=0-1", .if_range = NEWER, .selection = HTTP_WHOLE},
+        {.range = "bytes=0-1", .none_match = ETAG, .selection = HTTP_NOT_MODIFIED},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        const struct precondition_case *c = &cases[i];
+        struct http_head head = {
+            .method = HTTP_GET,
+            .if_match = text(c->match),
+            .if_unmodified_since = text(c->unmodified),
+            .if_none_match = text(c->none_match),
+            .if_modified_since = text(c->modified),
+            .range = text(c->range),
+            .if_range = text(c->if_range),
+        };
+        struct http_validators validators = {.etag = ETAG, .modified_s = MODIFIED, .size = 10};
+        uint64_t first, last;
+        cr_assert_eq(http_select(&head, &validators, &first, &last), c->selection, "case %zu", i);
+    }
+}
+
+Test(http_select, a_file_without_a_tag_matches_no_tag)
+{
+    struct http_head head = {.method = HTTP_GET, .range = text("bytes=0-1"), .if_range = text("\"\"")};
+    struct http_validators validators = {.etag = "", .modified_s = MODIFIED, .size = 10};
+    uint64_t first, last;
+    cr_assert_eq(http_select(&head, &validators, &first, &last), HTTP_WHOLE);
+    head = (struct http_head){.method = HTTP_GET, .if_none_match = text("\"\"")};
+    cr_assert_eq(http_select(&head, &validators, &first, &last), HTTP_WHOLE);
+}
+
+Test(http_select, head_ignores_range)
+{
+    struct http_head head = {.method = HTTP_HEAD, .range = text("bytes=0-1")};
+    struct http_validators validators = {.etag = ETAG, .modified_s = MODIFIED, .size = 10};
+    uint64_t first, last;
+    cr_assert_eq(http_select(&head, &validators, &first, &last), HTTP_WHOLE);
+}

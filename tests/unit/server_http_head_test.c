@@ -1,0 +1,155 @@
+/* The strict request-head parser, as a table of heads and what RFC 9112 makes of them. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "server/http_head.h"
+
+struct refused {
+    const char *head;
+    enum refusal refusal;
+};
+
+static enum http_head_status parse(const char *text, struct http_head *head, enum refusal *refusal)
+{
+    *refusal = REFUSAL_NONE;
+    return http_head_parse(text, strlen(text), head, refusal);
+}
+
+static bool is(struct http_text text, const char *expected)
+{
+    return text.data != NULL && text.length == strlen(expected) &&
+           memcmp(text.data, expected, text.length) == 0;
+}
+
+Test(http_head, takes_an_ordinary_get_apart)
+{
+    static const char text[] = "GET /a/b.mp3?x=1 HTTP/1.1\r\nHost: media.example:8080\r\nRange:  bytes=0-1 \r\n"
+                               "If-None-Match: \"x\"\r\nACCEPT: */*\r\nCookie: a=b\r\n\r\nGET /next";
+    struct http_head head;
+    enum refusal refusal;
+    cr_assert_eq(parse(text, &head, &refusal), HTTP_HEAD_COMPLETE);
+    cr_assert_eq(head.method, HTTP_GET);
+    cr_assert(is(head.target, "/a/b.mp3?x=1"));
+    cr_assert(is(head.host, "media.example:8080"));
+    cr_assert(is(head.range, "bytes=0-1"));
+    cr_assert(is(head.if_none_match, "\"x\""));
+    cr_assert(is(head.cookie, "a=b"));
+    cr_assert(head.keep_alive);
+    cr_assert_not(head.has_body);
+    cr_assert_eq(head.length, strlen(text) - strlen("GET /next"));
+}
+
+Test(http_head, asks_for_more_at_every_cut_of_a_valid_head)
+{
+    static const char text[] = "\r\nHEAD /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    struct http_head head;
+    enum refusal refusal;
+    for (size_t length = 0; length < sizeof(text) - 1; length++)
+        cr_assert_eq(http_head_parse(text, length, &head, &refusal), HTTP_HEAD_PARTIAL, "cut at %zu", length);
+    cr_assert_eq(parse(text, &head, &refusal), HTTP_HEAD_COMPLETE);
+    cr_assert_not(head.keep_alive);
+}
+
+Test(http_head, refuses_what_rfc_9112_forbids_with_its_reason)
+{
+    static const struct refused cases[] = {
+        {"GET /x HTTP/1.1\nHost: h\n\n", REFUSAL_HEAD_MALFORMED},              /* bare LF */
+        {"GET /x HTTP/1.1\r\nHost: h\rX: y\r\n\r\n", REFUSAL_HEAD_MALFORMED},  /* bare CR */
+        {"GET /x HTTP/1.1\r\nHost : h\r\n\r\n", REFUSAL_HEAD_MALFORMED},       /* space before the colon */
+        {"GET /x HTTP/1.1\r\nHost: h\r\n X: y\r\n\r\n", REFUSAL_HEAD_MALFORMED}, /* obs-fold */
+        {"GET /x HTTP/1.1\r\n Host: h\r\n\r\n", REFUSAL_HEAD_MALFORMED},
+        {"GET /x HTTP/1.1\r\n: h\r\n\r\n", REFUSAL_HEAD_MALFORMED},
+        {"GET /x HTTP/1.1\r\nHost: h\r\nX: a\x01 b\r\n\r\n", REFUSAL_HEAD_MALFORMED},
+        {"GET  /x HTTP/1.1\r\nHost: h\r\n\r\n", REFUSAL_HEAD_MALFORMED},
+        {"GET /x\r\n\r\n", REFUSAL_HEAD_MALFORMED}, /* HTTP/0.9 */
+        {"GET /x HTTP/1.10\r\nHost: h\r\n\r\n", REFUSAL_HEAD_MALFORMED},
+        {"GET /x http/1.1\r\nHost: h\r\n\r\n", REFUSAL_HEAD_MALFORMED},
+        {"GET /x HTTP/2.0\r\nHost: h\r\n\r\n", REFUSAL_VERSION_REFUSED},
+        {"G(T /x HTTP/1.1\r\nHost: h\r\n\r\n", REFUSAL_HEAD_MALFORMED},
+        {"GET /x\x80 HTTP/1.1\r\nHost: h\r\n\r\n", REFUSAL_TARGET_INVALID},
+        {"GET /x#y HTTP/1.1\r\nHost: h\r\n\r\n", REFUSAL_TARGET_INVALID},
+        {"GET /x HTTP/1.1\r\n\r\n", REFUSAL_HOST_INVALID},
+        {"GET /x HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", REFUSAL_HOST_INVALID},
+        {"GET /x HTTP/1.1\r\nHost: a/b\r\n\r\n", REFUSAL_HOST_INVALID},
+        {"GET /x HTTP/1.1\r\nHost: u@h\r\n\r\n", REFUSAL_HOST_INVALID},
+        {"GET /x HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n", REFUSAL_HEAD_MALFORMED},
+        {"GET /x HTTP/1.1\r\nHost: h\r\nContent-Length: +1\r\n\r\n", REFUSAL_HEAD_MALFORMED},
+        {"GET /x HTTP/1.1\r\nHost: h\r\nContent-Length: 1, 1\r\n\r\n", REFUSAL_HEAD_MALFORMED},
+        {"GET /x HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999999999999\r\n\r\n", REFUSAL_HEAD_MALFORMED},
+        {"GET /x HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+         REFUSAL_HEAD_MALFORMED},
+        {"GET /x HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", REFUSAL_HEAD_MALFORMED},
+        {"GET /x HTTP/1.1\r\nHost: h\r\nExpect: tea\r\n\r\n", REFUSAL_EXPECTATION_FAILED},
+        {"GET /x HTTP/1.1\r\nHost: h\r\nRange: bytes=0-1\r\nRange: bytes=2-3\r\n\r\n", REFUSAL_HEAD_MALFORMED},
+        {"\x16\x03\x01\x02\r\n", REFUSAL_HEAD_MALFORMED}, /* TLS on the plain port */
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct http_head head;
+        enum refusal refusal;
+        cr_assert_eq(parse(cases[i].head, &head, &refusal), HTTP_HEAD_REFUSED, "case %zu", i);
+        cr_assert_eq(refusal, cases[i].refusal, "case %zu: %s", i, refusal_name(refusal));
+    }
+}
+
+Test(http_head, keeps_alive_as_version_and_connection_say)
+{
+    static const struct {
+        const char *head;
+        bool keep_alive;
+    } cases[] = {
+        {"GET /x HTTP/1.1\r\nHost: h\r\n\r\n", true},
+        {"GET /x HTTP/1.1\r\nHost: h\r\nConnection: Close\r\n\r\n", false},
+        {"GET /x HTTP/1.1\r\nHost: h\r\nConnection: te, close\r\n\r\n", false},
+        {"GET /x HTTP/1.0\r\n\r\n", false},
+        {"GET /x HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", true},
+        {"GET /x HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n", false},
+        {"GET /x HTTP/1.3\r\nHost: h\r\n\r\n", true},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct http_head head;
+        enum refusal refusal;
+        cr_assert_eq(parse(cases[i].head, &head, &refusal), HTTP_HEAD_COMPLETE, "case %zu", i);
+        cr_assert_eq(head.keep_alive, cases[i].keep_alive, "case %zu", i);
+    }
+}
+
+Test(http_head, sees_bodies_methods_and_absolute_form)
+{
+    struct http_head head;
+    enum refusal refusal;
+    parse("POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 7\r\n\r\n", &head, &refusal);
+    cr_assert(head.method == HTTP_POST && head.has_body && head.content_length == 7);
+    parse("GET /x HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n", &head, &refusal);
+    cr_assert_not(head.has_body);
+    parse("GET /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n", &head, &refusal);
+    cr_assert(head.has_body && head.chunked);
+    parse("get /x HTTP/1.1\r\nHost: h\r\n\r\n", &head, &refusal);
+    cr_assert_eq(head.method, HTTP_UNKNOWN, "methods are case-sensitive");
+    cr_assert_eq(parse("GET HTTP://other.example/x?y HTTP/1.1\r\nHost: h\r\n\r\n", &head, &refusal),
+                 HTTP_HEAD_COMPLETE);
+    cr_assert(is(head.target, "/x?y"));
+}
+
+Test(http_head, bounds_the_number_of_fields)
+{
+    char text[8192];
+    size_t length = (size_t)snprintf(text, sizeof(text), "GET /x HTTP/1.1\r\nHost: h\r\n");
+    for (unsigned i = 1; i < HTTP_HEADERS_MAX; i++)
+        length += (size_t)snprintf(text + length, sizeof(text) - length, "X-%u: y\r\n", i);
+    struct http_head head;
+    enum refusal refusal;
+    strcpy(text + length, "\r\n");
+    cr_assert_eq(parse(text, &head, &refusal), HTTP_HEAD_COMPLETE);
+    strcpy(text + length, "X: one too many\r\n\r\n");
+    cr_assert_eq(parse(text, &head, &refusal), HTTP_HEAD_REFUSED);
+    cr_assert_eq(refusal, REFUSAL_HEAD_TOO_LARGE);
+}
+
+Test(http_head, finds_words_in_lists_without_case)
+{
+    struct http_text list = {" Keep-Alive ,\tte,close", strlen(" Keep-Alive ,\tte,close")};
+    cr_assert(http_list_has(&list, "keep-alive"));
+    cr_assert(http_list_has(&list, "close"));
+    cr_assert_not(http_list_has(&list, "clos"));
+}

@@ -1,0 +1,26 @@
+/*
+ * base64url (RFC 4648 section 5) as RFC 7515 wants it: without padding, and strict on the way in,
+ * so that one value has one spelling. Used by every part of the library that touches a token or a
+ * key; knows nothing of what the bytes mean.
+ */
+#ifndef TOLLGATE_TOKENS_BASE64URL_INTERNAL_H
+#define TOLLGATE_TOKENS_BASE64URL_INTERNAL_H
+
+#include <stddef.h>
+
+/* Characters that `length` bytes take, without the NUL. */
+#define BASE64URL_ENCODED_SIZE(length)     (((length)*4 + 2) / 3)
+/* Bytes that `length` characters can hold at most. */
+#define BASE64URL_DECODED_SIZE_MAX(length) ((length)*3 / 4)
+
+/* Writes BASE64URL_ENCODED_SIZE(length) characters and a NUL; returns the characters. */
+size_t base64url_encode(const unsigned char *bytes, size_t length, char *out);
+
+/*
+ * Returns 0, -EINVAL (a character outside the alphabet, padding, an impossible length, or trailing
+ * bits that are not zero) or -ENOSPC. *out_length is written on success alone.
+ */
+int base64url_decode(const char *text, size_t length, unsigned char *out, size_t out_size,
+                     size_t *out_length);
+
+#endif

@@ -1,0 +1,233 @@
+/*
+ * Reads and judges the claims of RFC 9246 section 2.1 and our own. Called by the verifier once the
+ * signature is known to be good; it never looks at the clock, which token_check does at each
+ * request.
+ */
+#include "tokens/claims_internal.h"
+
+#include "tokens/container_internal.h"
+#include "tokens/json_internal.h"
+
+#include <string.h>
+
+bool claim_text_is_plain(const char *text, size_t length, size_t max)
+{
+    if (length == 0 || length > max)
+        return false;
+    for (size_t i = 0; i < length; i++) {
+        unsigned char byte = (unsigned char)text[i];
+        if (byte < 0x20 || byte == 0x7f)
+            return false;
+    }
+    return true;
+}
+
+/* Copies a plain string claim into `out`, of max + 1 bytes; `absent` is what its absence means. */
+static enum token_verdict read_text(const json_t *claims, const char *name, char *out, size_t max,
+                                    enum token_verdict absent)
+{
+    size_t length = 0;
+    const char *text = token_json_string(claims, name, &length);
+
+    if (json_object_get(claims, name) == NULL)
+        return absent;
+    if (text == NULL || !claim_text_is_plain(text, length, max))
+        return REFUSED_CLAIMS_MALFORMED;
+    memcpy(out, text, length);
+    out[length] = '\0';
+    return TOKEN_OK;
+}
+
+/*
+ * RFC 7519 section 2 lets a NumericDate have a fraction. None is taken here: a time that is not
+ * exact would be rounded, and some rounding would lengthen a link.
+ */
+static enum token_verdict read_time(const json_t *claims, const char *name, int64_t *out,
+                                    enum token_verdict absent)
+{
+    const json_t *value = json_object_get(claims, name);
+    json_int_t seconds;
+
+    if (value == NULL)
+        return absent;
+    if (!json_is_integer(value))
+        return REFUSED_CLAIMS_MALFORMED;
+    seconds = json_integer_value(value);
+    if (seconds < 0 || seconds > TOKEN_TIME_MAX)
+        return REFUSED_CLAIMS_MALFORMED;
+    *out = seconds;
+    return TOKEN_OK;
+}
+
+enum token_verdict claims_read_iss(const json_t *claims, const char **iss)
+{
+    size_t length = 0;
+
+    if (json_object_get(claims, "iss") == NULL)
+        return REFUSED_CLAIM_MISSING;
+    *iss = token_json_string(claims, "iss", &length);
+    if (*iss == NULL || !claim_text_is_plain(*iss, length, TOKEN_ISS_MAX))
+        return REFUSED_CLAIMS_MALFORMED;
+    return TOKEN_OK;
+}
+
+/* RFC 9246 section 2.1.8: the integer 1, which its absence means too. */
+static enum token_verdict check_version(const json_t *claims)
+{
+    const json_t *version = json_object_get(claims, "cdniv");
+
+    if (version == NULL)
+        return TOKEN_OK;
+    if (!json_is_integer(version))
+        return REFUSED_CLAIMS_MALFORMED;
+    return json_integer_value(version) == 1 ? TOKEN_OK : REFUSED_VERSION_UNSUPPORTED;
+}
+
+/*
+ * Claims that would have to be enforced and cannot be. A CDN that does not support them must reject
+ * the request (RFC 9246 sections 2.1.2 and 2.1.10; 3.2.1 for renewal); the limits are our own, and
+ * a link that its issuer limited must not be served without the limit.
+ */
+static enum token_verdict check_unsupported(const json_t *claims)
+{
+    static const struct {
+        const char *name;
+        enum token_verdict verdict;
+    } unsupported[] = {
+        {"cdniip", REFUSED_CLIENT_IP_UNSUPPORTED}, {"sub", REFUSED_SUBJECT_UNSUPPORTED},
+        {"cdniets", REFUSED_RENEWAL_UNSUPPORTED},  {"cdnistt", REFUSED_RENEWAL_UNSUPPORTED},
+        {"cdnistd", REFUSED_RENEWAL_UNSUPPORTED},  {"max_uses", REFUSED_LIMIT_UNSUPPORTED},
+        {"max_bytes", REFUSED_LIMIT_UNSUPPORTED},  {"rate", REFUSED_LIMIT_UNSUPPORTED},
+        {"max_conns", REFUSED_LIMIT_UNSUPPORTED},  {"resume", REFUSED_LIMIT_UNSUPPORTED},
+        {"pace", REFUSED_LIMIT_UNSUPPORTED},       {"filename", REFUSED_LIMIT_UNSUPPORTED},
+    };
+
+    for (size_t i = 0; i < sizeof unsupported / sizeof unsupported[0]; i++) {
+        if (json_object_get(claims, unsupported[i].name) != NULL)
+            return unsupported[i].verdict;
+    }
+    return TOKEN_OK;
+}
+
+/* Whether this version enforces the claim of that name. */
+static bool is_enforced(const char *name, size_t length)
+{
+    static const char *const enforced[] = {"acct", "aud", "cdnicrit", "cdniuc", "cdniv",
+                                           "exp",  "iat", "iss",      "jti",    "nbf"};
+
+    for (size_t i = 0; i < sizeof enforced / sizeof enforced[0]; i++) {
+        if (strlen(enforced[i]) == length && memcmp(enforced[i], name, length) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Whether a name of that length stands in the list before `before`. */
+static bool is_listed(const char *list, const char *before, const char *name, size_t length)
+{
+    while (list < before) {
+        size_t other = strcspn(list, ",");
+        if (other == length && memcmp(list, name, length) == 0)
+            return true;
+        list += other + 1;
+    }
+    return false;
+}
+
+/*
+ * RFC 9246 section 2.1.9: names separated by commas, not empty, none twice; each must be understood
+ * and enforced, else the token must be rejected. A name of the RFC's own is a producer's slip that
+ * a recipient may overlook; it is overlooked, since those are enforced anyway.
+ */
+static enum token_verdict check_critical(const json_t *claims)
+{
+    size_t length = 0;
+    const char *list = token_json_string(claims, "cdnicrit", &length);
+    const char *name = list;
+    enum token_verdict verdict = TOKEN_OK;
+
+    if (json_object_get(claims, "cdnicrit") == NULL)
+        return TOKEN_OK;
+    if (list == NULL)
+        return REFUSED_CLAIMS_MALFORMED;
+    for (;;) {
+        size_t name_length = strcspn(name, ",");
+        if (name_length == 0 || is_listed(list, name, name, name_length))
+            return REFUSED_CLAIMS_MALFORMED;
+        if (!is_enforced(name, name_length))
+            verdict = REFUSED_CRITICAL_UNSUPPORTED;
+        if (name[name_length] == '\0')
+            return verdict;
+        name += name_length + 1;
+    }
+}
+
+/* One value of aud: REFUSED_AUDIENCE_MISMATCH where it is another's. */
+static enum token_verdict check_one_audience(const json_t *value,
+                                             const struct token_issuer_entry *issuer)
+{
+    const char *audience = json_string_value(value);
+
+    if (audience == NULL ||
+        !claim_text_is_plain(audience, json_string_length(value), TOKEN_ISS_MAX))
+        return REFUSED_CLAIMS_MALFORMED;
+    return issuer_has_audience(issuer, audience) ? TOKEN_OK : REFUSED_AUDIENCE_MISMATCH;
+}
+
+/*
+ * RFC 9246 section 2.1.3 makes aud optional, so its absence passes whatever is configured. RFC 7519
+ * section 4.1.3: a string or an array of them, and where it is present it must name this service.
+ */
+static enum token_verdict check_audience(const json_t *claims,
+                                         const struct token_issuer_entry *issuer)
+{
+    const json_t *audience = json_object_get(claims, "aud");
+    enum token_verdict verdict = REFUSED_AUDIENCE_MISMATCH;
+
+    if (audience == NULL)
+        return TOKEN_OK;
+    if (!json_is_array(audience))
+        return check_one_audience(audience, issuer);
+    if (json_array_size(audience) > TOKEN_AUDIENCES_MAX)
+        return REFUSED_CLAIMS_MALFORMED;
+    for (size_t i = 0; i < json_array_size(audience); i++) {
+        enum token_verdict one = check_one_audience(json_array_get(audience, i), issuer);
+        if (one == REFUSED_CLAIMS_MALFORMED)
+            return one;
+        if (one == TOKEN_OK)
+            verdict = TOKEN_OK;
+    }
+    return verdict;
+}
+
+/* RFC 9246 section 2.1.11: mandatory. */
+static enum token_verdict read_container(const json_t *claims, struct token *token)
+{
+    size_t length = 0;
+    const char *text = token_json_string(claims, "cdniuc", &length);
+
+    if (json_object_get(claims, "cdniuc") == NULL)
+        return REFUSED_CLAIM_MISSING;
+    if (text == NULL)
+        return REFUSED_CLAIMS_MALFORMED;
+    return container_parse(&token->container, text, length);
+}
+
+enum token_verdict claims_read(const json_t *claims, const struct token_issuer_entry *issuer,
+                               struct token *token)
+{
+    enum token_verdict verdict;
+
+    if ((verdict = check_version(claims)) != TOKEN_OK ||
+        (verdict = check_unsupported(claims)) != TOKEN_OK ||
+        (verdict = check_critical(claims)) != TOKEN_OK ||
+        (verdict = read_time(claims, "exp", &token->exp, REFUSED_CLAIM_MISSING)) != TOKEN_OK ||
+        (verdict = read_time(claims, "nbf", &token->nbf, TOKEN_OK)) != TOKEN_OK ||
+        (verdict = read_time(claims, "iat", &token->iat, TOKEN_OK)) != TOKEN_OK ||
+        (verdict = read_text(claims, "acct", token->account, TOKEN_ACCOUNT_MAX,
+                             REFUSED_CLAIM_MISSING)) != TOKEN_OK ||
+        (verdict = read_text(claims, "jti", token->jti, TOKEN_JTI_MAX, TOKEN_OK)) != TOKEN_OK ||
+        (verdict = check_audience(claims, issuer)) != TOKEN_OK)
+        return verdict;
+    return read_container(claims, token);
+}

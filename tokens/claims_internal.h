@@ -1,0 +1,26 @@
+/*
+ * The claims set of a token whose signature has been checked, read into a struct token. Used by
+ * verify.c; the iss alone is read earlier, to find the key.
+ */
+#ifndef TOLLGATE_TOKENS_CLAIMS_INTERNAL_H
+#define TOLLGATE_TOKENS_CLAIMS_INTERNAL_H
+
+#include "tokens/tokens.h"
+#include "tokens/trust_internal.h"
+
+#include <jansson.h>
+
+#define TOKEN_TIME_MAX 9007199254740991 /* 2^53 - 1: what every JSON library holds exactly */
+
+/* The iss, borrowed from the JSON: REFUSED_CLAIM_MISSING or REFUSED_CLAIMS_MALFORMED where it is
+ * not. */
+enum token_verdict claims_read_iss(const json_t *claims, const char **iss);
+
+/* Everything but iss. On TOKEN_OK the token owns its container. */
+enum token_verdict claims_read(const json_t *claims, const struct token_issuer_entry *issuer,
+                               struct token *token);
+
+/* 1 to `max` bytes without control characters: what may be logged and become part of a key. */
+bool claim_text_is_plain(const char *text, size_t length, size_t max);
+
+#endif

@@ -1,0 +1,44 @@
+/*
+ * The compact JWS (RFC 7515 section 7.1) taken apart, and its header read. Used by verify.c and
+ * peek.c; nothing in here is trusted until key_verify has spoken.
+ */
+#ifndef TOLLGATE_TOKENS_JWS_INTERNAL_H
+#define TOLLGATE_TOKENS_JWS_INTERNAL_H
+
+#include "tokens/key_internal.h"
+#include "tokens/tokens.h"
+
+#include <jansson.h>
+
+/* The three parts as they stand in the token, still in base64url; all borrowed. */
+struct jws_parts {
+    const char *header;
+    size_t header_length;
+    const char *payload;
+    size_t payload_length;
+    const char *signature;
+    size_t signature_length;
+    size_t input_length; /* of the signing input, which starts at `header` */
+};
+
+/* Returns TOKEN_OK, REFUSED_TOKEN_TOO_LONG, REFUSED_TOKEN_ENCRYPTED or REFUSED_TOKEN_MALFORMED. */
+enum token_verdict jws_split(const char *jws, size_t length, struct jws_parts *parts);
+
+/*
+ * The object that a part holds; *out is owned by the caller. Returns TOKEN_OK,
+ * REFUSED_TOKEN_MALFORMED (no base64url) or `refusal` (no acceptable JSON object).
+ */
+enum token_verdict jws_decode_object(const char *text, size_t length, enum token_verdict refusal,
+                                     json_t **out);
+
+struct jws_header {
+    enum token_algorithm algorithm; /* what the token claims; the key decides */
+    const char *kid;                /* borrowed from the JSON */
+};
+
+enum token_verdict jws_read_header(const json_t *json, struct jws_header *header);
+
+/* Decodes the signature part and checks it. Returns TOKEN_OK, TOKEN_MALFORMED or BAD_SIGNATURE. */
+enum token_verdict jws_check_signature(const struct jws_parts *parts, const struct key *key);
+
+#endif

@@ -1,0 +1,66 @@
+/*
+ * One key: its id, the one algorithm that it is pinned to, and the prepared contexts that make a
+ * signature check cheap. Built by jwk.c, kept by key_set.c, used by algorithm.c. Immutable once
+ * built.
+ */
+#ifndef TOLLGATE_TOKENS_KEY_INTERNAL_H
+#define TOLLGATE_TOKENS_KEY_INTERNAL_H
+
+#include "tokens/tokens.h"
+
+#include <jansson.h>
+#include <openssl/evp.h>
+
+#define HS256_KEY_SIZE_MIN   32 /* RFC 7518 section 3.2: as long as the hash at least */
+#define HS256_KEY_SIZE_MAX   512
+#define HS256_SIGNATURE_SIZE 32
+#define ES256_COORDINATE     32 /* RFC 7518 section 6.2.1.2 */
+#define ES256_SIGNATURE_SIZE 64 /* RFC 7518 section 3.4: r || s */
+#define EDDSA_KEY_SIZE       32
+#define EDDSA_SIGNATURE_SIZE 64
+#define SIGNATURE_SIZE_MAX   64
+
+struct key {
+    char kid[TOKEN_KID_MAX + 1];
+    enum token_algorithm algorithm;
+    bool can_sign;
+    bool can_verify;
+    EVP_PKEY *pkey;       /* owns; NULL for HS256 */
+    EVP_MD_CTX *verifier; /* owns; initialised once, copied at each check; NULL for HS256 */
+    EVP_MAC_CTX *mac;     /* owns; keyed once, duplicated at each check; HS256 alone */
+};
+
+struct key_set {
+    size_t count;
+    struct key keys[];
+};
+
+/* ---- algorithm.c ---- */
+
+/* Give `key` (zeroed but for kid and algorithm) its contexts. Return 0, -EINVAL or -ENOMEM. */
+int key_init_hs256(struct key *key, const unsigned char *secret, size_t length);
+int key_init_pkey(struct key *key, EVP_PKEY *pkey); /* owns pkey from here on, also on failure */
+void key_clear(struct key *key);
+
+/*
+ * Whether `signature` is the key's over `input`. False too when memory runs out: a token that could
+ * not be checked is never let in.
+ */
+bool key_verify(const struct key *key, const char *input, size_t input_length,
+                const unsigned char *signature, size_t signature_length);
+/* `signature` holds SIGNATURE_SIZE_MAX bytes. Returns 0, -ENOKEY or -ENOMEM. */
+int key_sign(const struct key *key, const char *input, size_t input_length,
+             unsigned char *signature, size_t *signature_length);
+
+/* ---- jwk.c ---- */
+
+/* Reads one JWK into `key`. On failure writes a sentence into `error`. Returns 0, -EINVAL or
+ * -ENOMEM. */
+int key_parse_jwk(struct key *key, const json_t *jwk, char *error, size_t error_size);
+
+/* ---- key_set.c ---- */
+
+/* The key of that kid, or NULL. */
+const struct key *key_set_find(const struct key_set *set, const char *kid);
+
+#endif

@@ -1,0 +1,164 @@
+/*
+ * Signs links: a grant in, a compact JWS out, within the very bounds that the verifier holds.
+ * Called by the command line and the bench harness; the server itself never signs.
+ */
+#include "tokens/base64url_internal.h"
+#include "tokens/claims_internal.h"
+#include "tokens/container_internal.h"
+#include "tokens/jws_internal.h"
+
+#include <errno.h>
+#include <openssl/crypto.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct key *find_signer(const struct key_set *keys, const char *kid)
+{
+    for (size_t i = 0; i < keys->count; i++) {
+        if (keys->keys[i].can_sign && (kid == NULL || strcmp(keys->keys[i].kid, kid) == 0))
+            return &keys->keys[i];
+    }
+    return NULL;
+}
+
+static bool is_plain_or_null(const char *text, size_t max)
+{
+    return text == NULL || claim_text_is_plain(text, strlen(text), max);
+}
+
+static bool is_time(int64_t seconds)
+{
+    return seconds >= 0 && seconds <= TOKEN_TIME_MAX;
+}
+
+/* What the verifier would refuse is not signed: the mistake shows here and not at a listener's. */
+static bool is_sound(const struct token_grant *grant)
+{
+    struct token_container *container = NULL;
+    bool sound =
+        grant->iss != NULL && is_plain_or_null(grant->iss, TOKEN_ISS_MAX) &&
+        grant->account != NULL && is_plain_or_null(grant->account, TOKEN_ACCOUNT_MAX) &&
+        is_plain_or_null(grant->jti, TOKEN_JTI_MAX) &&
+        is_plain_or_null(grant->audience, TOKEN_ISS_MAX) && grant->exp > 0 && is_time(grant->exp) &&
+        is_time(grant->nbf) && is_time(grant->iat) && grant->container != NULL &&
+        container_parse(&container, grant->container, strlen(grant->container)) == TOKEN_OK;
+
+    container_destroy(&container);
+    return sound;
+}
+
+/* Adds a string where there is one. json_string refuses what is not UTF-8. */
+static int add_text(json_t *object, const char *name, const char *text)
+{
+    if (text == NULL)
+        return 0;
+    return json_object_set_new(object, name, json_string(text)) == 0 ? 0 : -EINVAL;
+}
+
+static int add_time(json_t *object, const char *name, int64_t seconds)
+{
+    if (seconds == 0)
+        return 0;
+    return json_object_set_new(object, name, json_integer(seconds)) == 0 ? 0 : -ENOMEM;
+}
+
+/* The text of the object, which is dropped; NULL without memory. */
+static char *print(json_t *object)
+{
+    char *text = json_dumps(object, JSON_COMPACT);
+
+    json_decref(object);
+    return text;
+}
+
+static int make_header(const struct key *key, char **out)
+{
+    json_t *header = json_object();
+    int result;
+
+    if (header == NULL)
+        return -ENOMEM;
+    if ((result = add_text(header, "alg", token_algorithm_name(key->algorithm))) == 0 &&
+        (result = add_text(header, "kid", key->kid)) == 0)
+        result = add_text(header, "typ", "JWT");
+    if (result != 0) {
+        json_decref(header);
+        return result;
+    }
+    *out = print(header);
+    return *out != NULL ? 0 : -ENOMEM;
+}
+
+static int make_claims(const struct token_grant *grant, char **out)
+{
+    json_t *claims = json_object();
+    int result;
+
+    if (claims == NULL)
+        return -ENOMEM;
+    if ((result = add_text(claims, "iss", grant->iss)) == 0 &&
+        (result = add_text(claims, "aud", grant->audience)) == 0 &&
+        (result = add_time(claims, "exp", grant->exp)) == 0 &&
+        (result = add_time(claims, "nbf", grant->nbf)) == 0 &&
+        (result = add_time(claims, "iat", grant->iat)) == 0 &&
+        (result = add_text(claims, "jti", grant->jti)) == 0 &&
+        (result = add_text(claims, "cdniuc", grant->container)) == 0)
+        result = add_text(claims, "acct", grant->account);
+    if (result != 0) {
+        json_decref(claims);
+        return result;
+    }
+    *out = print(claims);
+    return *out != NULL ? 0 : -ENOMEM;
+}
+
+/* Puts header, claims and signature together (RFC 7515 section 5.1). */
+static int assemble(const struct key *key, const char *header, const char *claims, char **out)
+{
+    unsigned char signature[SIGNATURE_SIZE_MAX];
+    size_t signature_length = 0;
+    size_t length = strlen(header);
+    size_t claims_length = strlen(claims);
+    size_t input_length =
+        BASE64URL_ENCODED_SIZE(length) + 1 + BASE64URL_ENCODED_SIZE(claims_length);
+    char *jws;
+    int result;
+
+    if (input_length + 1 + BASE64URL_ENCODED_SIZE(sizeof signature) > TOKEN_LENGTH_MAX)
+        return -EINVAL;
+    jws = malloc(input_length + 1 + BASE64URL_ENCODED_SIZE(sizeof signature) + 1);
+    if (jws == NULL)
+        return -ENOMEM;
+    length = base64url_encode((const unsigned char *)header, length, jws);
+    jws[length++] = '.';
+    length += base64url_encode((const unsigned char *)claims, claims_length, jws + length);
+    result = key_sign(key, jws, length, signature, &signature_length);
+    if (result != 0) {
+        free(jws);
+        return result;
+    }
+    jws[length++] = '.';
+    base64url_encode(signature, signature_length, jws + length);
+    *out = jws;
+    return 0;
+}
+
+int token_sign(const struct key_set *keys, const char *kid, const struct token_grant *grant,
+               char **jws)
+{
+    const struct key *key = find_signer(keys, kid);
+    char *header = NULL;
+    char *claims = NULL;
+    int result;
+
+    *jws = NULL;
+    if (key == NULL)
+        return -ENOKEY;
+    if (!is_sound(grant))
+        return -EINVAL;
+    if ((result = make_header(key, &header)) == 0 && (result = make_claims(grant, &claims)) == 0)
+        result = assemble(key, header, claims, jws);
+    free(header);
+    free(claims);
+    return result;
+}

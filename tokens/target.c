@@ -1,0 +1,298 @@
+/*
+ * The request target taken apart: the signed package found and stripped, the path decoded once and
+ * for all, the rest brought into one spelling. Called for each request, before anything is known of
+ * its sender; it refuses what it cannot read and repairs nothing, and never allocates.
+ */
+#include "tokens/tokens.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+struct span {
+    const char *text;
+    size_t length;
+};
+
+/* A search for the package: where, in what form, and what was found so far. */
+struct search {
+    const char *attribute;
+    size_t attribute_length;
+    struct token_target *out;
+};
+
+struct writer {
+    char *out;
+    size_t length;
+    size_t size; /* without room for the NUL */
+};
+
+static bool put(struct writer *writer, char byte)
+{
+    if (writer->length == writer->size)
+        return false;
+    writer->out[writer->length++] = byte;
+    return true;
+}
+
+static const char upper_hex[] = "0123456789ABCDEF";
+
+static bool put_escape(struct writer *writer, unsigned char byte)
+{
+    return put(writer, '%') && put(writer, upper_hex[byte >> 4]) &&
+           put(writer, upper_hex[byte & 15]);
+}
+
+static int hex_value(char digit)
+{
+    if (digit >= '0' && digit <= '9')
+        return digit - '0';
+    if (digit >= 'A' && digit <= 'F')
+        return digit - 'A' + 10;
+    if (digit >= 'a' && digit <= 'f')
+        return digit - 'a' + 10;
+    return -1;
+}
+
+static bool is_letter_or_digit(unsigned char byte)
+{
+    return (byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') ||
+           (byte >= 'a' && byte <= 'z');
+}
+
+/* RFC 3986 section 2.3. */
+static bool is_unreserved(unsigned char byte)
+{
+    return is_letter_or_digit(byte) || byte == '-' || byte == '.' || byte == '_' || byte == '~';
+}
+
+/* RFC 3986 section 2.2. */
+static bool is_reserved(unsigned char byte)
+{
+    return byte != '\0' && strchr(":/?#[]@!$&'()*+,;=", byte) != NULL;
+}
+
+/* The value of a package: what needs no delimiter and is none, from `from` on. */
+static size_t value_length(struct span span, size_t from)
+{
+    size_t length = 0;
+
+    while (from + length < span.length) {
+        unsigned char byte = (unsigned char)span.text[from + length];
+        if (!is_unreserved(byte) && byte != '%')
+            break;
+        length++;
+    }
+    return length;
+}
+
+/* Whether the attribute and its "=" stand at `at`. */
+static bool names_package(const struct search *search, struct span span, size_t at)
+{
+    return span.length - at > search->attribute_length &&
+           memcmp(span.text + at, search->attribute, search->attribute_length) == 0 &&
+           span.text[at + search->attribute_length] == '=';
+}
+
+/*
+ * Copies a span without its package. A package begins after one of `openers` and must end at one of
+ * `closers` or with the span; `sub` is the closer that is a sub-delimiter.
+ *
+ * RFC 9246 section 2.1.15: a package that ends in a sub-delimiter goes with that delimiter and
+ * leaves the one before it; any other goes with the one before it. Ends that the closers do not
+ * name are refused:
+ * "/p?NAME=JWT/q" would by the letter become the URI "/p/q", which is not the path that is opened.
+ */
+static enum token_target_error strip(const struct search *search, struct span span,
+                                     const char *openers, const char *closers, char sub,
+                                     struct writer *writer)
+{
+    for (size_t i = 0; i < span.length; i++) {
+        char byte = span.text[i];
+        size_t start = i + 1 + search->attribute_length + 1;
+        size_t length;
+
+        if (byte == '\0')
+            return TOKEN_TARGET_BAD_PATH;
+        /* A "?" within the query is data: only the first one begins a parameter. */
+        if (strchr(openers, byte) == NULL || (byte == '?' && i > 0) ||
+            !names_package(search, span, i + 1)) {
+            if (!put(writer, byte))
+                return TOKEN_TARGET_TOO_LONG;
+            continue;
+        }
+        if (search->out->package != NULL)
+            return TOKEN_TARGET_AMBIGUOUS;
+        length = value_length(span, start);
+        search->out->package = span.text + start;
+        search->out->package_length = length;
+        if (start + length == span.length)
+            break;
+        if (strchr(closers, span.text[start + length]) == NULL)
+            return TOKEN_TARGET_BAD_PATH;
+        if (span.text[start + length] != sub) {
+            i = start + length - 1;
+            continue;
+        }
+        /* The opener stays and serves what follows, which may be a second package. */
+        i = start + length - 1;
+        if (names_package(search, span, start + length + 1))
+            return TOKEN_TARGET_AMBIGUOUS;
+        if (!put(writer, byte))
+            return TOKEN_TARGET_TOO_LONG;
+        i++;
+    }
+    return TOKEN_TARGET_OK;
+}
+
+/* One byte of a URI part, its escape undone. Returns the characters it took, or 0 for a bad escape.
+ */
+static size_t read_byte(struct span span, size_t at, unsigned char *byte, bool *escaped)
+{
+    int high;
+    int low;
+
+    *byte = (unsigned char)span.text[at];
+    *escaped = *byte == '%';
+    if (!*escaped)
+        return 1;
+    if (span.length - at < 3 || (high = hex_value(span.text[at + 1])) < 0 ||
+        (low = hex_value(span.text[at + 2])) < 0)
+        return 0;
+    *byte = (unsigned char)(high * 16 + low);
+    return 3;
+}
+
+/* What may stand in a target without an escape, apart from the letters: no space, quote or control
+ * byte. */
+static bool is_raw_allowed(unsigned char byte)
+{
+    return byte > 0x20 && byte != 0x7f && byte != '#' && byte != '\\';
+}
+
+/*
+ * Writes one byte in normal form: RFC 3986 section 6.2.2.1 (capitals in escapes) and 6.2.2.2 (no
+ * escape for what needs none). What no URI may hold raw, and some clients send, gets the escape
+ * that others send.
+ */
+static bool put_normal(struct writer *writer, unsigned char byte, bool escaped)
+{
+    if (is_unreserved(byte) || (!escaped && is_reserved(byte)))
+        return put(writer, (char)byte);
+    return put_escape(writer, byte);
+}
+
+/* The decoded path: no byte that a file system or a log could take for something else. */
+static bool is_path_byte(unsigned char byte, bool escaped)
+{
+    if (byte < 0x20 || byte == 0x7f || byte == '\\')
+        return false;
+    return escaped ? byte != '/' : is_raw_allowed(byte);
+}
+
+/* Whether the decoded path has only segments that mean themselves; the last may be empty. */
+static bool has_plain_segments(const char *path, size_t length)
+{
+    size_t start = 1;
+
+    for (size_t i = 1; i <= length; i++) {
+        size_t segment;
+        if (i < length && path[i] != '/')
+            continue;
+        segment = i - start;
+        if ((segment == 0 && i < length) || (segment == 1 && path[start] == '.') ||
+            (segment == 2 && path[start] == '.' && path[start + 1] == '.'))
+            return false;
+        start = i + 1;
+    }
+    return true;
+}
+
+static enum token_target_error decode_path(struct span span, struct token_target *out,
+                                           struct writer *uri)
+{
+    struct writer path = {.out = out->path, .size = sizeof out->path - 1};
+    size_t taken;
+
+    for (size_t i = 0; i < span.length; i += taken) {
+        unsigned char byte;
+        bool escaped;
+        taken = read_byte(span, i, &byte, &escaped);
+        if (taken == 0 || !is_path_byte(byte, escaped))
+            return TOKEN_TARGET_BAD_PATH;
+        if (!put(&path, (char)byte) || !put_normal(uri, byte, escaped))
+            return TOKEN_TARGET_TOO_LONG;
+    }
+    if (path.length == 0 || out->path[0] != '/' || !has_plain_segments(out->path, path.length))
+        return TOKEN_TARGET_BAD_PATH;
+    out->path[path.length] = '\0';
+    out->path_length = path.length;
+    return TOKEN_TARGET_OK;
+}
+
+static enum token_target_error normalise_query(struct span span, struct writer *uri)
+{
+    size_t taken;
+
+    for (size_t i = 0; i < span.length; i += taken) {
+        unsigned char byte;
+        bool escaped;
+        taken = read_byte(span, i, &byte, &escaped);
+        if (taken == 0 || (!escaped && !is_raw_allowed(byte)))
+            return TOKEN_TARGET_BAD_PATH;
+        if (!put_normal(uri, byte, escaped))
+            return TOKEN_TARGET_TOO_LONG;
+    }
+    return TOKEN_TARGET_OK;
+}
+
+enum token_target_error token_target_parse(const char *target, size_t length, const char *attribute,
+                                           struct token_target *out)
+{
+    const struct search search = {attribute, strlen(attribute), out};
+    const char *mark = length > 0 ? memchr(target, '?', length) : NULL;
+    const size_t path_length = mark != NULL ? (size_t)(mark - target) : length;
+    const struct span path = {target, path_length};
+    const struct span query = {target + path_length, length - path_length};
+    char stripped[sizeof out->uri];
+    struct writer writer = {.out = stripped, .size = sizeof stripped - 1};
+    struct writer uri = {.out = out->uri, .size = sizeof out->uri - 1};
+    enum token_target_error error;
+    size_t split;
+
+    assert(search.attribute_length > 0);
+    out->package = NULL;
+    out->path_length = out->uri_length = out->package_length = 0;
+    out->path[0] = out->uri[0] = '\0';
+    /* Path-style parameters (RFC 6570 section 3.2.7), then form-style ones (3.2.8 and 3.2.9). */
+    if ((error = strip(&search, path, ";", ";/", ';', &writer)) != TOKEN_TARGET_OK)
+        return error;
+    split = writer.length;
+    if ((error = strip(&search, query, "?&", "&", '&', &writer)) != TOKEN_TARGET_OK)
+        return error;
+    if ((error = decode_path((struct span){stripped, split}, out, &uri)) != TOKEN_TARGET_OK ||
+        (error = normalise_query((struct span){stripped + split, writer.length - split}, &uri)) !=
+            TOKEN_TARGET_OK)
+        return error;
+    out->uri[uri.length] = '\0';
+    out->uri_length = uri.length;
+    return TOKEN_TARGET_OK;
+}
+
+int token_path_encode(const char *path, size_t length, char *out, size_t out_size)
+{
+    struct writer writer = {.out = out, .size = out_size > 0 ? out_size - 1 : 0};
+
+    for (size_t i = 0; i < length; i++) {
+        unsigned char byte = (unsigned char)path[i];
+        /* RFC 3986 section 3.3: pchar, and the slashes between segments. */
+        bool plain =
+            is_unreserved(byte) || (byte != '\0' && strchr("!$&'()*+,;=:@/", byte) != NULL);
+        if (!(plain ? put(&writer, (char)byte) : put_escape(&writer, byte)))
+            return -ENOSPC;
+    }
+    if (out_size == 0)
+        return -ENOSPC;
+    out[writer.length] = '\0';
+    return (int)writer.length;
+}

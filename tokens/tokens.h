@@ -1,0 +1,287 @@
+/*
+ * tokens: who may have which file. Signed tokens in the profile of RFC 9246 (URI Signing), the key
+ * sets that verify them, and the URI containers that say what they open. Used by the server, the
+ * command line and the bench harness. Pure: it never touches the network or the disk, reads no
+ * clock (callers pass the time) and keeps no state of its own but the counter of generations.
+ */
+#ifndef TOLLGATE_TOKENS_TOKENS_H
+#define TOLLGATE_TOKENS_TOKENS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Bounds. A token that passes any of them is refused, never truncated. */
+#define TOKEN_LENGTH_MAX    4096 /* bytes of a compact JWS */
+#define TOKEN_ISS_MAX       128  /* bytes of iss and of each aud */
+#define TOKEN_KID_MAX       128
+#define TOKEN_JTI_MAX       128
+#define TOKEN_ACCOUNT_MAX   128  /* bytes of acct, 1 at least */
+#define TOKEN_CONTAINER_MAX 1024 /* bytes of cdniuc */
+#define TOKEN_ISSUER_ID_MAX 32   /* the configured short id, [a-z0-9-]{1,32} */
+#define TOKEN_AUDIENCES_MAX 16
+#define TOKEN_KEYS_MAX      64 /* live keys of one issuer */
+#define TOKEN_PREFIXES_MAX  64
+#define TOKEN_ISSUERS_MAX   1024
+
+/*
+ * Why a token is refused: name, HTTP status, the RFC 9246 s-uri-signing code that is logged, text.
+ * The names in lower case are the `reason` of the answer. The server's own refusals
+ * (server/refusal.h) continue this table.
+ *
+ * The codes are the registry of RFC 9246 section 6.4, of three digits (format %03u): 000 nothing
+ * verified, 200 verified, 400 signature, 401 issuer, 402 subject, 403 audience, 404 expiry, 405 not
+ * before, 406 renewal claims, 407 jti, 408 version, 409 critical extension, 410 client address, 411
+ * URI container, 500 could not be verified at all. Refusals of our own take the nearest: a limit
+ * that is not held counts as a critical extension, a path outside the issuer's as issuer
+ * enforcement.
+ */
+#define TOKEN_REFUSALS(X)                                                                          \
+    X(TOKEN_MISSING, 403, 0, "the link carries no token")                                          \
+    X(TOKEN_AMBIGUOUS, 403, 500, "the link carries more than one token in the same place")         \
+    X(TOKEN_TOO_LONG, 403, 500, "the token is longer than 4096 bytes")                             \
+    X(TOKEN_MALFORMED, 403, 500, "the token is not a JWS in compact form with strict base64url")   \
+    X(TOKEN_ENCRYPTED, 403, 500, "the token is a JWE; only signed tokens are taken here")          \
+    X(HEADER_MALFORMED, 403, 500,                                                                  \
+      "the token's header is not a JSON object of the expected members")                           \
+    X(HEADER_UNSUPPORTED, 403, 400, "the token's header uses crit, b64, jwk, jku, x5c or x5u")     \
+    X(ALGORITHM_REFUSED, 403, 400, "the token's alg is not the one that its key is pinned to")     \
+    X(KEY_ID_MISSING, 403, 400, "the token's header names no key (kid)")                           \
+    X(KEY_UNKNOWN, 403, 401, "the token's issuer has no live key of that kid")                     \
+    X(BAD_SIGNATURE, 403, 400, "the signature does not match the token")                           \
+    X(CLAIMS_MALFORMED, 403, 500,                                                                  \
+      "the token's claims are not a JSON object of the expected types")                            \
+    X(CLAIM_MISSING, 403, 500, "the token lacks one of iss, exp, cdniuc and acct")                 \
+    X(ISSUER_UNKNOWN, 403, 401, "the token's iss is no configured issuer")                         \
+    X(AUDIENCE_MISMATCH, 403, 403, "the token's aud does not name this service")                   \
+    X(VERSION_UNSUPPORTED, 403, 408, "the token's cdniv is not 1")                                 \
+    X(CRITICAL_UNSUPPORTED, 403, 409, "cdnicrit names a claim that this service does not enforce") \
+    X(CLIENT_IP_UNSUPPORTED, 403, 410, "cdniip (encrypted client address) is not supported")       \
+    X(SUBJECT_UNSUPPORTED, 403, 402, "sub (encrypted subject) is not supported")                   \
+    X(RENEWAL_UNSUPPORTED, 403, 406, "cdniets, cdnistt and cdnistd (renewal) are not supported")   \
+    X(LIMIT_UNSUPPORTED, 403, 409,                                                                 \
+      "the token limits the link in a way that this version cannot hold")                          \
+    X(LIFETIME_TOO_LONG, 403, 404, "the token's exp is further away than link_lifetime_max")       \
+    X(NOT_YET_VALID, 403, 405, "the token's nbf has not come yet")                                 \
+    X(EXPIRED, 410, 404, "the link's exp has passed")                                              \
+    X(CONTAINER_UNSUPPORTED, 403, 411,                                                             \
+      "the token's cdniuc is no exact:, prefix:, hash: or regex:")                                 \
+    X(CONTAINER_MALFORMED, 403, 411, "the token's cdniuc cannot be read or is too costly")         \
+    X(OUT_OF_CONTAINER, 403, 411, "the token does not cover this path")                            \
+    X(OUT_OF_ISSUER_PATHS, 403, 401, "the token's issuer may not sign for this path")
+
+enum token_verdict {
+    TOKEN_OK = 0,
+#define X(name, status, code, text) REFUSED_##name,
+    TOKEN_REFUSALS(X)
+#undef X
+        TOKEN_VERDICT_COUNT
+};
+
+enum token_algorithm { TOKEN_HS256, TOKEN_ES256, TOKEN_EDDSA };
+
+/* ---- keys ------------------------------------------------------------------------------------ */
+
+/*
+ * A JWKS (RFC 7517) of one issuer. Every key must have kid and alg, one of HS256 (oct, 32 bytes or
+ * more), ES256 (EC, P-256) and EdDSA (OKP, Ed25519; RFC 8037). Immutable once parsed; may be read
+ * by any number of threads.
+ */
+struct key_set;
+
+/*
+ * Parses the JSON text of a JWKS, or of a single JWK. On success *out is owned by the caller. On
+ * failure returns -EINVAL (or -ENOMEM) and writes one sentence that names the member and the cure
+ * into `error`; key material never appears in it. Duplicate JSON members, duplicate kids, unknown
+ * kty, short HS256 keys and keys whose alg and kty disagree are refused.
+ */
+int key_set_parse(struct key_set **out, const char *json, size_t length, char *error,
+                  size_t error_size);
+void key_set_destroy(struct key_set **set);
+size_t key_set_count(const struct key_set *set);
+/* The kid of key `index` (< key_set_count), its algorithm, and whether it can sign. */
+const char *key_set_kid(const struct key_set *set, size_t index);
+enum token_algorithm key_set_algorithm(const struct key_set *set, size_t index);
+bool key_set_can_sign(const struct key_set *set, size_t index);
+
+/*
+ * Makes a key pair (or a secret) with a fresh random kid. *private_jwks and *public_jwks are JWKS
+ * texts owned by the caller (free with key_text_free, which wipes); *public_jwks is NULL for HS256,
+ * whose verifier needs the secret. Returns 0, -ENOMEM or -EIO (no randomness).
+ */
+int key_generate(enum token_algorithm algorithm, char **private_jwks, char **public_jwks);
+void key_text_free(char **text);
+
+/* "HS256", "ES256", "EdDSA". Parsing returns 0 or -EINVAL. */
+const char *token_algorithm_name(enum token_algorithm algorithm);
+int token_algorithm_parse(const char *name, enum token_algorithm *out);
+
+/* ---- trust ----------------------------------------------------------------------------------- */
+
+/* One issuer as configured. Everything borrowed by token_trust_create, which copies. */
+struct token_issuer {
+    const char *id;       /* short id, [a-z0-9-]{1,32} */
+    const char *iss;      /* the claim's value */
+    struct key_set *keys; /* owned by the trust from token_trust_create on */
+    const char *const
+        *prefixes;       /* decoded path prefixes that it may sign for, each starting with / */
+    size_t prefix_count; /* 1 at least */
+    /*
+     * Values of aud that are this service. aud may be absent either way (RFC 9246 2.1.3: optional);
+     * where it is present, one of its values must be here (RFC 7519 4.1.3), so with none configured
+     * any aud refuses the token.
+     */
+    const char *const *audiences;
+    size_t audience_count;
+};
+
+struct token_policy {
+    uint32_t lifetime_max_s; /* link_lifetime_max */
+    uint32_t nbf_leeway_s;
+    /*
+     * "http://media.example:8080", without a path: what hash: and regex: compare under. Kept in the
+     * normal form of RFC 3986 6.2.2 and 6.2.3 (lower case, no default port); token_trust_create
+     * sees to it.
+     */
+    char public_origin[256];
+};
+
+/*
+ * An immutable snapshot of all issuers and the policy, with a process-wide unique generation.
+ * Reference counted with atomics: a reload makes a new one, readers drop theirs when they notice.
+ */
+struct token_trust;
+
+/*
+ * Checks and copies everything. On success the trust owns the key sets; on failure the caller still
+ * does. Returns 0, -EINVAL with a sentence in `error` that names the issuer and the cure, or
+ * -ENOMEM.
+ */
+int token_trust_create(struct token_trust **out, const struct token_issuer *issuers, size_t count,
+                       const struct token_policy *policy, char *error, size_t error_size);
+struct token_trust *token_trust_hold(struct token_trust *trust);
+void token_trust_drop(struct token_trust **trust);
+uint64_t token_trust_generation(const struct token_trust *trust);
+const struct token_policy *token_trust_policy(const struct token_trust *trust);
+
+/* ---- verifying ------------------------------------------------------------------------------- */
+
+/*
+ * A token whose signature was checked, with its claims. Immutable, not reference counted: whoever
+ * verified it owns it, and it must not outlive the trust it was verified under.
+ */
+struct token {
+    const char *issuer_id;               /* the configured short id, borrowed from the trust */
+    char account[TOKEN_ACCOUNT_MAX + 1]; /* acct */
+    char kid[TOKEN_KID_MAX + 1];
+    char jti[TOKEN_JTI_MAX + 1];             /* "" where absent */
+    int64_t exp;                             /* seconds since 1970 */
+    int64_t nbf;                             /* 0 where absent */
+    int64_t iat;                             /* 0 where absent: older than every iat revocation */
+    struct token_container *container;       /* owned */
+    const struct token_issuer_entry *issuer; /* borrowed from the trust; opaque */
+};
+
+/*
+ * Verifies a compact JWS: shape, header, key, signature, claims (types, required ones, versions,
+ * critical ones, audience), and parses the container. Times are NOT looked at: token_check does, at
+ * each request. `jws` need not end in NUL. On TOKEN_OK *out is owned by the caller; otherwise it is
+ * NULL. A claim that this version cannot enforce (max_uses, max_bytes, rate, max_conns, resume,
+ * pace, filename) refuses the token: LIMIT_UNSUPPORTED, never silently ignored.
+ */
+enum token_verdict token_verify(const struct token_trust *trust, const char *jws, size_t length,
+                                struct token **out);
+void token_destroy(struct token **token);
+
+/* The request as the container sees it. */
+struct token_request {
+    const char
+        *path; /* decoded, NUL-free, absolute, normalised: the very path that will be opened */
+    size_t path_length;
+    const char *uri; /* percent-encoded path and query with the token's attribute stripped, starting
+                        with / */
+    size_t uri_length;
+};
+
+/*
+ * Checks what changes from request to request: exp (exact: refused from the second exp on), nbf,
+ * link_lifetime_max, the container, the issuer's path prefixes. `now` in seconds since 1970.
+ */
+enum token_verdict token_check(const struct token_trust *trust, const struct token *token,
+                               const struct token_request *request, int64_t now);
+
+/* Facts of the table above. The verdict must be below TOKEN_VERDICT_COUNT. */
+const char *token_verdict_name(enum token_verdict verdict); /* "bad_signature"; "ok" for TOKEN_OK */
+const char *token_verdict_text(enum token_verdict verdict);
+unsigned token_verdict_status(enum token_verdict verdict);
+unsigned token_verdict_uri_signing(enum token_verdict verdict);
+
+/* ---- signing --------------------------------------------------------------------------------- */
+
+struct token_grant {
+    const char *iss;
+    const char *account;
+    const char *container; /* "exact:/x.mp3": decoded path, byte for byte */
+    const char *jti;       /* or NULL */
+    const char *audience;  /* or NULL */
+    int64_t exp;           /* seconds since 1970 */
+    int64_t nbf;           /* 0: none */
+    int64_t iat;           /* 0: none */
+};
+
+/*
+ * Signs with the key of `kid`, or with the first that can sign where kid is NULL. *jws is owned by
+ * the caller (free()). Returns 0, -ENOKEY (no such key, or it cannot sign), -EINVAL (a value out of
+ * its bounds), -ENOMEM.
+ */
+int token_sign(const struct key_set *keys, const char *kid, const struct token_grant *grant,
+               char **jws);
+
+/* ---- reading without trusting ---------------------------------------------------------------- */
+
+/*
+ * For `link explain`: the header and claims as JSON texts (owned by the caller, free()),
+ * unverified. Either may come back NULL where that part cannot be read. Returns TOKEN_OK or the
+ * reason why not.
+ */
+enum token_verdict token_peek(const char *jws, size_t length, char **header_json,
+                              char **claims_json);
+
+/* ---- URIs ------------------------------------------------------------------------------------ */
+
+/*
+ * Takes the request target (origin-form) apart: finds the signed package in the query (?NAME=JWT,
+ * &NAME=JWT) or in the path (;NAME=JWT), strips it as RFC 9246 section 2.1.15 says, decodes the
+ * path and normalises the rest (RFC 3986 6.2.2: %7e becomes ~, %c3 becomes %C3; what no URI
+ * may hold raw is percent-encoded). `path` and the path of `uri` are always the same path: a
+ * package that ends in another delimiter than its place allows is refused. All outputs are the
+ * caller's buffers and are meaningful on TOKEN_TARGET_OK alone.
+ */
+struct token_target {
+    char path[1024 + 1]; /* decoded, NUL-terminated, begins with /, holds no dot-segment */
+    size_t path_length;
+    char uri[8192 + 1]; /* percent-encoded, without the package */
+    size_t uri_length;
+    const char *package; /* borrowed: points into the target; NULL where there is none */
+    size_t package_length;
+};
+
+enum token_target_error {
+    TOKEN_TARGET_OK = 0,
+    /* Encoded slash, NUL, backslash, dot-segment, empty segment, bad escape, space, control byte,
+       '#': 400 */
+    TOKEN_TARGET_BAD_PATH,
+    TOKEN_TARGET_TOO_LONG,  /* 414 */
+    TOKEN_TARGET_AMBIGUOUS, /* two packages: REFUSED_TOKEN_AMBIGUOUS */
+};
+
+enum token_target_error token_target_parse(const char *target, size_t length, const char *attribute,
+                                           struct token_target *out);
+
+/*
+ * Percent-encodes a decoded path for a URL (RFC 3986 pchar and / stay). Returns the length written
+ * without the NUL, or -ENOSPC.
+ */
+int token_path_encode(const char *path, size_t length, char *out, size_t out_size);
+
+#endif

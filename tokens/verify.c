@@ -1,0 +1,135 @@
+/*
+ * The verifier: a compact JWS in, a token with checked claims or the reason for refusing it out;
+ * and the check of such a token against a request and the time. Called by the server's admission
+ * and by the command line; it never remembers a token, which is its caller's cache to do.
+ */
+#include "tokens/claims_internal.h"
+#include "tokens/container_internal.h"
+#include "tokens/jws_internal.h"
+#include "tokens/trust_internal.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/*
+ * Picks the key by iss and kid and checks the signature with it. The iss is not to be trusted yet:
+ * it only says whose keys to try, as RFC 9246 section 2.1.1 has it, and a lie ends in
+ * BAD_SIGNATURE.
+ */
+static enum token_verdict authenticate(const struct token_trust *trust,
+                                       const struct jws_parts *parts,
+                                       const struct jws_header *header, const json_t *claims,
+                                       const struct token_issuer_entry **issuer)
+{
+    const struct key *key;
+    const char *iss = NULL;
+    enum token_verdict verdict = claims_read_iss(claims, &iss);
+
+    if (verdict != TOKEN_OK)
+        return verdict;
+    *issuer = trust_find_issuer(trust, iss);
+    if (*issuer == NULL)
+        return REFUSED_ISSUER_UNKNOWN;
+    key = key_set_find((*issuer)->keys, header->kid);
+    if (key == NULL)
+        return REFUSED_KEY_UNKNOWN;
+    /* RFC 8725 section 3.1: the key says which algorithm, before the signature is looked at. */
+    if (key->algorithm != header->algorithm)
+        return REFUSED_ALGORITHM_REFUSED;
+    return jws_check_signature(parts, key);
+}
+
+static enum token_verdict read_token(const struct token_issuer_entry *issuer, const char *kid,
+                                     const json_t *claims, struct token **out)
+{
+    struct token *token = calloc(1, sizeof *token);
+    enum token_verdict verdict;
+
+    if (token == NULL)
+        return REFUSED_TOKEN_MALFORMED; /* out of memory: closed, not open */
+    token->issuer = issuer;
+    token->issuer_id = issuer->id;
+    (void)snprintf(token->kid, sizeof token->kid, "%s", kid); /* the key's own: it fits */
+    verdict = claims_read(claims, issuer, token);
+    if (verdict != TOKEN_OK) {
+        token_destroy(&token);
+        return verdict;
+    }
+    *out = token;
+    return TOKEN_OK;
+}
+
+enum token_verdict token_verify(const struct token_trust *trust, const char *jws, size_t length,
+                                struct token **out)
+{
+    struct jws_parts parts;
+    struct jws_header header;
+    const struct token_issuer_entry *issuer = NULL;
+    json_t *header_json = NULL;
+    json_t *claims = NULL;
+    enum token_verdict verdict;
+
+    *out = NULL;
+    verdict = jws_split(jws, length, &parts);
+    if (verdict != TOKEN_OK)
+        return verdict;
+    verdict = jws_decode_object(parts.header, parts.header_length, REFUSED_HEADER_MALFORMED,
+                                &header_json);
+    if (verdict == TOKEN_OK)
+        verdict = jws_read_header(header_json, &header);
+    if (verdict == TOKEN_OK)
+        verdict = jws_decode_object(parts.payload, parts.payload_length, REFUSED_CLAIMS_MALFORMED,
+                                    &claims);
+    if (verdict == TOKEN_OK)
+        verdict = authenticate(trust, &parts, &header, claims, &issuer);
+    if (verdict == TOKEN_OK)
+        verdict = read_token(issuer, header.kid, claims, out);
+    json_decref(claims);
+    json_decref(header_json);
+    return verdict;
+}
+
+void token_destroy(struct token **token)
+{
+    if (*token == NULL)
+        return;
+    container_destroy(&(*token)->container);
+    free(*token);
+    *token = NULL;
+}
+
+/* Times are compared without sums that could overflow: exp and nbf are below 2^53, `now` is
+ * anything. */
+static enum token_verdict check_times(const struct token_policy *policy, const struct token *token,
+                                      int64_t now)
+{
+    if (now < 0)
+        now = 0;
+    if (token->exp > now && token->exp - now > (int64_t)policy->lifetime_max_s)
+        return REFUSED_LIFETIME_TOO_LONG;
+    /* RFC 9246 section 2.1.5 allows no leeway; the policy's is 0 unless an operator said otherwise.
+     */
+    if (token->nbf > now && token->nbf - now > (int64_t)policy->nbf_leeway_s)
+        return REFUSED_NOT_YET_VALID;
+    /* RFC 9246 section 2.1.4: refused from the very second of exp on, no leeway. */
+    if (now >= token->exp)
+        return REFUSED_EXPIRED;
+    return TOKEN_OK;
+}
+
+enum token_verdict token_check(const struct token_trust *trust, const struct token *token,
+                               const struct token_request *request, int64_t now)
+{
+    const struct token_policy *policy = token_trust_policy(trust);
+    enum token_verdict verdict = check_times(policy, token, now);
+
+    assert(request->path_length > 0 && request->path[0] == '/');
+    if (verdict != TOKEN_OK)
+        return verdict;
+    if (!container_covers(token->container, policy->public_origin, request))
+        return REFUSED_OUT_OF_CONTAINER;
+    if (!issuer_covers(token->issuer, request->path, request->path_length))
+        return REFUSED_OUT_OF_ISSUER_PATHS;
+    return TOKEN_OK;
+}
