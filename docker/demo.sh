@@ -1,0 +1,128 @@
+#!/bin/sh
+# Shows Tollgate whole: installs what is missing, builds, makes a small catalogue of real MP3s, serves it, opens
+# a prepaid account, signs links, downloads by them, and prints the bill.
+#
+#   docker/demo.sh          keeps serving until Ctrl-C
+#   docker/demo.sh --once   stops after the downloads were checked
+#
+# What it makes lies in build/demo; a second run starts in seconds.
+set -eu
+cd "$(dirname "$0")/.."
+root=$PWD
+
+once=no
+case ${1:-} in
+'') ;;
+--once) once=yes ;;
+-h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
+*) echo "demo.sh: unknown option '$1'; see --help" >&2; exit 64 ;;
+esac
+
+step() { echo "== $*"; }
+die() { echo "demo.sh: $*" >&2; exit 1; }
+
+step 'packages'
+sh docker/deps.sh run build demo
+step 'building Release into build/'
+mkdir -p build
+{ cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Release && ninja -C build tollgate; } >build/demo-build.log 2>&1 ||
+    { tail -n 40 build/demo-build.log >&2; die 'the build failed; the whole log is build/demo-build.log'; }
+tollgate=$root/build/tollgate
+
+demo=$root/build/demo
+# A Unix socket's path has 107 bytes at most, and the state directory holds two of them.
+if [ "${#demo}" -gt 80 ]; then
+    demo=/tmp/tollgate-demo
+    echo "   (this checkout's path is too long for a Unix socket: the demo's data is in $demo)"
+fi
+mkdir -p "$demo/keys"
+step 'catalogue of MP3s'
+sh docker/catalogue.sh "$demo/media"
+cd "$demo"
+
+port=8080
+while curl -s -o /dev/null --max-time 1 "http://127.0.0.1:$port/"; do
+    port=$((port + 1))
+    [ "$port" -lt 8100 ] || die 'no free port from 8080 to 8099'
+done
+origin=http://127.0.0.1:$port
+[ -e keys/shop-private.jwks ] || "$tollgate" key generate --issuer shop --alg HS256 --directory keys >/dev/null
+cat >tollgate.yaml <<YAML
+listen: 127.0.0.1:$port
+public_origin: $origin
+media_root: media
+state_dir: state
+issuers:
+  - id: shop
+    iss: shop
+    keys: keys/shop-private.jwks
+    prefixes: [/]
+YAML
+export TOLLGATE_CONFIG="$demo/tollgate.yaml"
+
+step "serving on $origin (log: $demo/log)"
+"$tollgate" serve >log 2>&1 &
+server=$!
+stop() {
+    kill -TERM "$server" 2>/dev/null || true
+    wait "$server" 2>/dev/null || true
+}
+trap stop EXIT
+trap 'exit 130' INT TERM
+tries=0
+until "$tollgate" health >/dev/null 2>&1; do
+    tries=$((tries + 1))
+    kill -0 "$server" 2>/dev/null || { cat log >&2; die 'the server ended; its log is above'; }
+    [ "$tries" -lt 150 ] || { cat log >&2; die 'the server is not ready after 30 s; its log is above'; }
+    sleep 0.2
+done
+
+admin() { curl -sS --unix-socket state/admin.sock "$@"; }
+used() { admin http://localhost/v1/accounts/shop/demo | sed -n 's/.*"used":\([0-9]*\).*/\1/p'; }
+sign() {
+    "$tollgate" link sign --key keys/shop-private.jwks --issuer shop --account demo --expires-in 1h \
+        --origin "$origin" --path "$1"
+}
+
+step 'a prepaid account of 1 GB, and links'
+[ -n "$(used)" ] || admin -X PUT -d '{"plan":"prepaid","bytes":1000000000,"transaction":"demo-open"}' \
+    http://localhost/v1/accounts/shop/demo >/dev/null
+before=$(used)
+[ -n "$before" ] || die 'the account could not be opened'
+large=$(cd media && find . -name '*.mp3' -printf '%s %P\n' | sort -n | tail -n 1 | cut -d' ' -f2-)
+small=$(cd media && find . -name '*.mp3' -printf '%s %P\n' | sort -n | head -n 1 | cut -d' ' -f2-)
+whole_link=$(sign "/$small")
+part_link=$(sign "/$large")
+
+curl -fsS -o whole.mp3 "$whole_link" || die 'the download failed'
+cmp whole.mp3 "media/$small" || die 'the download is not the file'
+curl -fsS -r 1000-66535 -o part.bin "$part_link" || die 'the range failed'
+tail -c +1001 "media/$large" | head -c 65536 | cmp - part.bin || die 'the range is not that part of the file'
+received=$(($(wc -c <whole.mp3) + $(wc -c <part.bin)))
+tries=0
+until [ "$(($(used) - before))" -eq "$received" ]; do
+    tries=$((tries + 1))
+    [ "$tries" -lt 50 ] || die "curl received $received bytes, the bill says $(($(used) - before))"
+    sleep 0.1
+done
+
+cat <<TEXT
+
+  $small, whole
+    $whole_link
+  $large, bytes 1000 to 66535
+    $part_link
+
+  curl received $received bytes, and $received bytes were billed to shop/demo.
+
+  Try next, with TOLLGATE_CONFIG=$demo/tollgate.yaml in the environment:
+    $tollgate link explain 'LINK'
+    $tollgate health
+    curl -i '${whole_link}x'                  a forged link: 403 bad_signature
+    curl -i '$origin/$small'                  no token: 403 token_missing
+    curl --unix-socket $demo/state/admin.sock http://localhost/v1/accounts/shop/demo/usage
+TEXT
+if [ "$once" = yes ]; then exit 0; fi
+echo
+echo "  Serving until Ctrl-C."
+wait "$server"

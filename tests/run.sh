@@ -1,0 +1,109 @@
+#!/bin/sh
+# Installs what is missing, builds, and runs every test and check of Tollgate.
+#
+#   tests/run.sh            everything: release, ASan + UBSan, fuzz corpora, static checks
+#   tests/run.sh --quick    release build and its tests only
+#
+# Ends with one line, "N passed, N failed", and exits 1 where anything failed.
+set -u
+cd "$(dirname "$0")/.." || exit 70
+
+quick=no
+case ${1:-} in
+'') ;;
+--quick) quick=yes ;;
+-h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
+*) echo "run.sh: unknown option '$1'; see --help" >&2; exit 64 ;;
+esac
+
+passed=0
+failed=0
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+# check NAME COMMAND...: one check, passed or failed as a whole.
+check() {
+    name=$1
+    shift
+    started=$(date +%s)
+    if "$@" >"$log" 2>&1; then
+        passed=$((passed + 1))
+        echo "PASS  $name ($(($(date +%s) - started)) s)"
+    else
+        failed=$((failed + 1))
+        echo "FAIL  $name ($(($(date +%s) - started)) s)"
+        tail -n 60 "$log"
+    fi
+}
+
+# suite NAME BINARY: a Criterion binary, whose own summary is added to ours. No summary is a failure.
+suite() {
+    name=$1
+    started=$(date +%s)
+    timeout 600 "$2" --jobs 2 >"$log" 2>&1
+    summary=$(grep -a '^\[====\] Synthesis:' "$log" | tail -n 1)
+    tested=$(echo "$summary" | sed -n 's/.*Tested: \([0-9]*\).*/\1/p')
+    good=$(echo "$summary" | sed -n 's/.*Passing: \([0-9]*\).*/\1/p')
+    if [ -z "$tested" ] || [ "$tested" -eq 0 ]; then
+        failed=$((failed + 1))
+        echo "FAIL  $name: ran no test"
+        tail -n 60 "$log"
+        return
+    fi
+    passed=$((passed + good))
+    failed=$((failed + tested - good))
+    echo "$([ "$tested" -eq "$good" ] && echo PASS || echo FAIL)  $name: $good of $tested ($(($(date +%s) - started)) s)"
+    [ "$tested" -eq "$good" ] || grep -a -E '^\[(----|FAIL)\]' "$log" | head -n 60
+}
+
+build() {
+    cmake --preset "$1" && ninja -C "$2"
+}
+
+headers_compile_alone() {
+    flags=$(pkg-config --cflags liburing libcrypto libxxhash hiredis jansson libcyaml)
+    for header in $(find server tokens storage -name '*.h'); do
+        # shellcheck disable=SC2086 # flags are a list
+        gcc -std=gnu11 -D_GNU_SOURCE -I. $flags -fsyntax-only -Wall -Wextra -x c "$header" || return 1
+    done
+}
+
+dependencies_run_one_way() {
+    ! grep -rnE '#include "(server|storage)/' tokens --include='*.[ch]' &&
+        ! grep -rnE '#include "(server|tokens)/' storage --include='*.[ch]'
+}
+
+shell_parses() {
+    for script in docker/*.sh tests/*.sh; do sh -n "$script" || return 1; done
+}
+
+replay_corpus() {
+    for target in head jws target; do
+        "build/fuzz/fuzz_$target" $(find "tests/fuzz/corpus/$target" "tests/fuzz/regressions/$target" -type f) ||
+            return 1
+    done
+}
+
+echo "installing what is missing"
+sh docker/deps.sh run build demo test || exit 69
+
+check 'build: release' build tests build/tests
+for name in tokens media ledger server integration faults; do
+    [ -x "build/tests/${name}_test" ] && suite "release: $name" "build/tests/${name}_test"
+done
+check 'dependencies run one way' dependencies_run_one_way
+check 'shell scripts parse' shell_parses
+check 'each header compiles alone' headers_compile_alone
+if [ "$quick" = no ]; then
+    check 'build: ASan and UBSan' build asan build/asan
+    for name in tokens media server; do
+        suite "asan: $name" "build/asan/${name}_test"
+    done
+    check 'build: fuzz targets' build fuzz build/fuzz
+    check 'fuzz corpora and regressions' replay_corpus
+    check 'cppcheck' cppcheck --quiet --error-exitcode=1 --std=c11 -I. -D_GNU_SOURCE --suppress=missingIncludeSystem \
+        --suppress=preprocessorErrorDirective --inline-suppr server tokens storage
+fi
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
