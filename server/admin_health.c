@@ -120,7 +120,7 @@ void admin_health(struct node *node, const struct admin_request *request,
     uint64_t uptime_s = now_ms > node->started_ms ? (now_ms - node->started_ms) / 1000 : 0;
     enum ledger_state state = ledger_state(node->ledger);
     bool stopping = atomic_load_explicit(&node->stopping, memory_order_relaxed);
-    bool ready = state == LEDGER_READY && !stopping;
+    bool ready = node_is_ready(node) && !stopping;
     bool redis_up = false;
     json_t *ledger = ledger_health(node->ledger, state, &redis_up);
     json_t *value =

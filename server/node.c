@@ -293,6 +293,14 @@ int node_run(const struct config *config, char *error, unsigned long error_size)
     return status != 0 ? status : stopped;
 }
 
+bool node_is_ready(const struct node *node)
+{
+    bool ready = ledger_state(node->ledger) == LEDGER_READY;
+    for (unsigned i = 0; i < node->worker_count; i++)
+        ready = ready && atomic_load(&node->workers[i]->redis_ready);
+    return ready;
+}
+
 void node_stats(const struct node *node, struct node_stats *out)
 {
     memset(out, 0, sizeof(*out));

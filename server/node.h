@@ -41,6 +41,8 @@ struct node_stats {
     uint64_t admissions_asked, admissions_granted, admissions_refused, admissions_failed;
     uint64_t tokens_verified, tokens_remembered, transfers_cut;
 };
+/* True where the ledger may serve and every worker may ask Redis for grants. From any thread. */
+bool node_is_ready(const struct node *node);
 void node_stats(const struct node *node, struct node_stats *out);
 
 /*

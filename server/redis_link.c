@@ -103,6 +103,7 @@ static void went_down(struct redis_link *link, const char *why)
     link->warned = true;
     link->context = NULL;
     link->state = LINK_DOWN;
+    atomic_store(&link->worker->redis_ready, false);
     link->asking = false;
     uint8_t jitter = 0;
     (void)!getrandom(&jitter, sizeof(jitter), GRND_NONBLOCK);
@@ -110,6 +111,14 @@ static void went_down(struct redis_link *link, const char *why)
     if (link->backoff_ms > BACKOFF_MAX_MS)
         link->backoff_ms = BACKOFF_MAX_MS;
     link->retry_ms = link->worker->now_ms + link->backoff_ms + link->backoff_ms * jitter / 1024;
+}
+
+static void on_info(redisAsyncContext *context, void *reply, void *data);
+
+static void ask_who(struct redis_link *link)
+{
+    if (!link->asking)
+        link->asking = redisAsyncCommand(link->context, on_info, NULL, "INFO server") == REDIS_OK;
 }
 
 static void on_connect(const redisAsyncContext *context, int status)
@@ -121,6 +130,7 @@ static void on_connect(const redisAsyncContext *context, int status)
     }
     link->state = LINK_ASKING;
     link->since_ms = link->worker->now_ms;
+    ask_who(link); /* at once: a node that has just started is asked for files at once */
 }
 
 static void on_disconnect(const redisAsyncContext *context, int status)
@@ -205,6 +215,7 @@ static void on_info(redisAsyncContext *context, void *reply, void *data)
     if (link->warned)
         log_info("worker %u: Redis is reached again", link->worker->index);
     link->state = LINK_IS_READY;
+    atomic_store(&link->worker->redis_ready, true);
     link->warned = false;
     link->backoff_ms = 0;
 }
@@ -316,9 +327,8 @@ void redis_link_tick(struct redis_link *link)
         redisAsyncFree(link->context); /* answers all that is outstanding with NULL, then on_disconnect */
         return;
     }
-    if (link->state == LINK_ASKING && !link->asking) {
-        link->asking = redisAsyncCommand(link->context, on_info, NULL, "INFO server") == REDIS_OK;
-    }
+    if (link->state == LINK_ASKING)
+        ask_who(link);
 }
 
 int redis_link_create(struct redis_link **out, struct worker *worker)

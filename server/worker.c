@@ -104,6 +104,8 @@ static void on_tick(struct worker *worker)
     if (!worker->stopping && !worker->accepting)
         arm_accept(worker);
     metering_tick(worker);
+    if (worker->stopping)
+        connection_stop_idle(worker); /* those whose last bytes have been acknowledged by now */
     connection_sweep(worker, worker->sweep_next, last);
     worker->sweep_next = last == worker->capacity ? 0 : last;
     redis_link_tick(worker->redis);
@@ -267,6 +269,8 @@ void *worker_run(void *argument)
     arm_wake(worker);
     arm_tick(worker);
     arm_accept(worker);
+    redis_link_tick(worker->redis);
+    redis_link_flush(worker->redis);
     for (;;) {
         /* With something ready to run, completions are fetched without waiting for one. */
         status = io_uring_submit_and_wait(&worker->ring, worker->ready.first == NULL ? 1 : 0);

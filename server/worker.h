@@ -90,6 +90,7 @@ struct worker {
     uint32_t refusals_logged;
     bool accepting, stopping, woken;
     bool started;             /* main thread's: the thread is to be joined */
+    atomic_bool redis_ready;  /* worker's: it may ask for grants */
     atomic_ullong cut_at_stop; /* transfers ended by the stop's deadline */
     char scratch[WORKER_SCRATCH_SIZE];
 
