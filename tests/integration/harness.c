@@ -213,6 +213,7 @@ static void write_config(struct site *site, const struct site_options *options)
                     "node: test-node\n"
                     "redis: %s\n"
                     "workers: 2\n"
+                                   "stop_timeout_ms: 60000\n"
                     "windows_max: 256\n"
                                    "journal_segment_bytes: 1048576\n"
                     "%s"
