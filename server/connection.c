@@ -29,7 +29,7 @@ static struct connection_list *list_of(struct worker *worker, enum connection_li
     case LINK_COUNT:
         break;
     }
-    check(!"a list");
+    check(false);
     return NULL;
 }
 
