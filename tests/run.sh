@@ -56,8 +56,9 @@ suite() {
     [ "$tested" -eq "$good" ] || grep -a -E '^\[(----|FAIL)\]' "$log" | head -n 60
 }
 
+# build PRESET DIRECTORY [TARGET]
 build() {
-    cmake --preset "$1" && ninja -C "$2"
+    cmake --preset "$1" && ninja -C "$2" "${3:-all}"
 }
 
 headers_compile_alone() {
@@ -99,7 +100,7 @@ if [ "$quick" = no ]; then
     for name in tokens media server; do
         suite "asan: $name" "build/asan/${name}_test"
     done
-    check 'build: fuzz targets' build fuzz build/fuzz
+    check 'build: fuzz targets' build fuzz build/fuzz fuzzers
     check 'fuzz corpora and regressions' replay_corpus
     # ctuuninitvar takes an output parameter of another file for a read of it.
     check 'cppcheck' cppcheck --suppress=ctuuninitvar --quiet --error-exitcode=1 --std=c11 -I. -D_GNU_SOURCE --suppress=missingIncludeSystem \
