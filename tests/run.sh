@@ -97,7 +97,7 @@ check 'shell scripts parse' shell_parses
 check 'each header compiles alone' headers_compile_alone
 if [ "$quick" = no ]; then
     check 'build: ASan and UBSan' build asan build/asan
-    for name in tokens media server; do
+    for name in tokens media; do
         suite "asan: $name" "build/asan/${name}_test"
     done
     check 'build: fuzz targets' build fuzz build/fuzz fuzzers

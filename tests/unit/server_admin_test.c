@@ -227,17 +227,6 @@ Test(admin, health_tells_a_ready_node_and_its_counters)
     json_decref(answer);
 }
 
-Test(admin, health_is_503_with_the_reason_while_redis_is_gone)
-{
-    redis_child_stop(&redis);
-    await_state(false);
-    json_t *answer = call("GET", "/v1/health", NULL, 503);
-    cr_assert(json_is_false(json_object_get(answer, "ready")));
-    const json_t *ledger = json_object_get(answer, "ledger");
-    expect_text(ledger, "state", "catching_up");
-    cr_assert_neq(json_string_length(json_object_get(ledger, "text")), 0);
-    json_decref(answer);
-}
 
 Test(admin, health_is_503_while_the_node_stops)
 {
@@ -394,26 +383,6 @@ Test(admin, a_body_is_read_strictly_and_nothing_is_opened_by_a_bad_one)
     expect_refusal("GET", "/v1/accounts/shop/alice", NULL, 404, "account_unknown");
 }
 
-Test(admin, money_waits_while_redis_is_gone_and_nothing_is_done_twice)
-{
-    open_account("{\"bytes\":100,\"transaction\":\"order-1\"}");
-    redis_child_stop(&redis);
-    await_state(false);
-    expect_refusal("POST", "/v1/accounts/shop/alice/top-up",
-                   "{\"bytes\":1,\"transaction\":\"order-2\"}", 503, "redis_unavailable");
-    char answer[4096];
-    exchange_raw("GET /v1/accounts/shop/alice HTTP/1.1\r\nHost: x\r\n\r\n", answer, sizeof answer);
-    cr_assert_not_null(strstr(answer, "\r\nRetry-After: 1\r\n"), "%s", answer);
-    char error[512];
-    cr_assert_eq(redis_child_start(&redis, state_dir, node.redis_address, sizeof node.redis_address,
-                                   error, sizeof error),
-                 0);
-    await_state(true);
-    json_t *shown = call("POST", "/v1/accounts/shop/alice/top-up",
-                         "{\"bytes\":1,\"transaction\":\"order-2\"}", 200);
-    expect_number(shown, "balance", 101);
-    json_decref(shown);
-}
 
 /* ---- usage -------------------------------------------------------------------------------------
  */
