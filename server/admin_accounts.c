@@ -225,7 +225,7 @@ static bool read_days(const struct admin_request *request, struct days *days,
     if (to.data != NULL) {
         failure = read_day(to, &days->to);
     }
-    days->from = days->to - (USAGE_DAYS_DEFAULT - 1) * DAY_S;
+    days->from = days->to - (time_t)(USAGE_DAYS_DEFAULT - 1) * DAY_S;
     if (failure == 0 && from.data != NULL) {
         failure = read_day(from, &days->from);
     }

@@ -18,8 +18,7 @@
 #include <unistd.h>
 
 #define DEADLINE_MS      60000 /* usage settles first, which may take the node some seconds */
-#define ANSWER_BYTES_MAX ((size_t)256 << 20) /* the longest report: rows_max of the longest names  \
-                                              */
+#define ANSWER_BYTES_MAX ((size_t)256 << 20) /* the rows of a report are bounded below it */
 #define FIRST_BYTES      16384
 
 static uint64_t monotonic_ms(void)

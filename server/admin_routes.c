@@ -14,19 +14,19 @@
 /* `*` is one segment, percent-decoded after the split: the issuer's id, then the account. */
 static const struct route {
     enum http_method method;
+    enum ledger_operation operation; /* of admin_account_change */
     const char *pattern;
     void (*handle)(struct node *node, const struct admin_request *request,
                    struct admin_answer *answer);
-    enum ledger_operation operation; /* of admin_account_change */
 } routes[] = {
-    {HTTP_GET, "/v1/health", admin_health, LEDGER_OPEN},
-    {HTTP_GET, "/v1/accounts/*/*", admin_account_show, LEDGER_OPEN},
-    {HTTP_PUT, "/v1/accounts/*/*", admin_account_change, LEDGER_OPEN},
-    {HTTP_POST, "/v1/accounts/*/*/top-up", admin_account_change, LEDGER_TOP_UP},
-    {HTTP_POST, "/v1/accounts/*/*/adjust", admin_account_change, LEDGER_ADJUST},
-    {HTTP_POST, "/v1/accounts/*/*/suspend", admin_account_change, LEDGER_SUSPEND},
-    {HTTP_POST, "/v1/accounts/*/*/activate", admin_account_change, LEDGER_ACTIVATE},
-    {HTTP_GET, "/v1/accounts/*/*/usage", admin_account_usage, LEDGER_OPEN},
+    {HTTP_GET, LEDGER_OPEN, "/v1/health", admin_health},
+    {HTTP_GET, LEDGER_OPEN, "/v1/accounts/*/*", admin_account_show},
+    {HTTP_PUT, LEDGER_OPEN, "/v1/accounts/*/*", admin_account_change},
+    {HTTP_POST, LEDGER_TOP_UP, "/v1/accounts/*/*/top-up", admin_account_change},
+    {HTTP_POST, LEDGER_ADJUST, "/v1/accounts/*/*/adjust", admin_account_change},
+    {HTTP_POST, LEDGER_SUSPEND, "/v1/accounts/*/*/suspend", admin_account_change},
+    {HTTP_POST, LEDGER_ACTIVATE, "/v1/accounts/*/*/activate", admin_account_change},
+    {HTTP_GET, LEDGER_OPEN, "/v1/accounts/*/*/usage", admin_account_usage},
 };
 #define ROUTES_COUNT (sizeof routes / sizeof routes[0])
 #define SEGMENTS_MAX 2

@@ -260,7 +260,7 @@ int command_account(int argc, char **argv)
     if (action == NULL) {
         return EX_USAGE;
     }
-    char made[sizeof "cli-" + 2 * TRANSACTION_BYTES];
+    char made[sizeof "cli-" + 2 * (size_t)TRANSACTION_BYTES];
     int64_t bytes = 0;
     int code = account_name_settle(argv[0], &arguments.name);
     if (code == EX_OK) {

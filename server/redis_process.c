@@ -414,7 +414,8 @@ static int read_pong(const redisReply *reply)
 
 int redis_process_ping(const struct redis_place *place, uint32_t timeout_ms)
 {
-    struct timeval timeout = {.tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000};
+    struct timeval timeout = {.tv_sec = timeout_ms / 1000,
+                              .tv_usec = (suseconds_t)(timeout_ms % 1000) * 1000};
     redisContext *context = redisConnectUnixWithTimeout(place->socket, timeout);
     if (context == NULL) {
         return -ENOMEM;

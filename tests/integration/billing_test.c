@@ -119,6 +119,29 @@ Test(billing, counts_a_transaction_once)
     site_destroy(&site);
 }
 
+Test(billing, gives_back_what_was_reserved_and_not_sent)
+{
+    struct site *site =
+        site_create(.settings = "grant_validity_ms: 1000\nadmission_timeout_ms: 500\n");
+    size_t size = size_of(site, TRACK_LONG);
+    site_account_open_prepaid(site, "alice", size);
+    const char *link = site_link(site, .account = "alice", .path = TRACK_LONG);
+    const struct answer *answer = fetch(site, link, .range = "0-999");
+    cr_assert_eq(answer->status, 206);
+    site_usage_await(site, "alice", 1000);
+    const char *other = site_link(site, .account = "alice", .path = TRACK_VBR);
+    /* An account that can pay is never refused, whatever an idle window still holds. */
+    answer_expect_file(site, fetch(site, other), TRACK_VBR);
+    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
+    while (site_balance(site, "alice").reserved != 0) {
+        cr_assert(harness_now_ms() < deadline_ms, "%lld bytes stay reserved",
+                  (long long)site_balance(site, "alice").reserved);
+        harness_pause();
+    }
+    cr_assert_eq(site_balance(site, "alice").balance,
+                 (int64_t)(size - 1000 - size_of(site, TRACK_VBR)));
+    site_destroy(&site);
+}
 
 Test(billing, has_the_usage_right_after_a_restart)
 {
@@ -143,7 +166,7 @@ Test(billing, finishes_a_transfer_under_way_when_it_is_told_to_stop)
 {
     struct site *site = site_create(.own_media = true);
     site_account_open_postpaid(site, "alice");
-    site_media_add(site, "/long.mp3", TRACK_LONG, 8);
+    site_media_add(site, "/long.mp3", TRACK_LONG, 4);
     size_t size = size_of(site, "/long.mp3");
     const char *link = site_link(site, .account = "alice", .path = "/long.mp3");
     int fd = raw_connect(site, 65536);

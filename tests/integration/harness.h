@@ -33,7 +33,7 @@ struct site;
 struct answer;
 
 struct site_options {
-    const char *settings; /* lines of YAML added to the configuration */
+    const char *settings; /* lines of YAML in place of "workers: 2" */
     const char *redis;    /* its address; NULL: embedded */
     bool own_redis;       /* a redis-server of the test, at site_redis_address */
     bool own_media; /* an empty media root to fill with site_media_add; otherwise the catalogue */

@@ -26,6 +26,7 @@
 #include "server/cli.h"
 #include "server/node.h"
 #include "server/redis_child.h"
+#include "server/worker.h"
 
 #define PATIENCE_MS 20000 /* only ever reached by a failure */
 
@@ -50,15 +51,18 @@ static int remove_one(const char *path, const struct stat *status, int type, str
     return remove(path);
 }
 
-static void await_state(bool ready)
+/* Waits until the ledger has (or has lost) a Redis that it has replayed to. */
+static void await_redis(bool wanted)
 {
     for (int tried_ms = 0; tried_ms < PATIENCE_MS; tried_ms += 5) {
-        if ((ledger_state(node.ledger) == LEDGER_READY) == ready) {
+        struct ledger_stats stats;
+        ledger_stats(node.ledger, &stats);
+        if ((ledger_state(node.ledger) == LEDGER_READY && stats.redis_up) == wanted) {
             return;
         }
         (void)poll(NULL, 0, 5);
     }
-    cr_assert_fail("the ledger is %sready", ready ? "not " : "");
+    cr_assert_fail("Redis is still %s", wanted ? "away" : "there");
 }
 
 static void open_ledger(void)
@@ -71,9 +75,9 @@ static void open_ledger(void)
                                      .mark_ms = 10,
                                      .downloads_max = 64,
                                      .accounts_max = 64,
-                                     .lease_ms = 10000};
+                                     .lease_ms = 1000};
     cr_assert(ledger_open(&node.ledger, &options, error, sizeof error) == 0, "%s", error);
-    await_state(true);
+    await_redis(true);
 }
 
 static void set_up(void)
@@ -227,6 +231,36 @@ Test(admin, health_tells_a_ready_node_and_its_counters)
     json_decref(answer);
 }
 
+Test(admin, health_tells_when_redis_is_gone)
+{
+    redis_child_stop(&redis);
+    await_redis(false);
+    struct admin_response response;
+    cr_assert_eq(admin_client_call(socket_path, "GET", "/v1/health", NULL, &response), 0);
+    json_t *answer = json_loads(response.body, JSON_REJECT_DUPLICATES, NULL);
+    cr_assert(json_is_false(json_object_get(json_object_get(answer, "redis"), "up")), "%s",
+              response.body);
+    free(response.body);
+    json_decref(answer);
+}
+
+Test(admin, health_is_503_until_every_worker_may_ask_redis)
+{
+    struct worker *worker = calloc(1, sizeof *worker);
+    cr_assert_not_null(worker);
+    node.workers[0] = worker;
+    node.worker_count = 1;
+    json_t *answer = call("GET", "/v1/health", NULL, 503);
+    cr_assert(json_is_false(json_object_get(answer, "ready")));
+    json_decref(answer);
+    char raw[4096];
+    exchange_raw("GET /v1/health HTTP/1.1\r\nHost: x\r\n\r\n", raw, sizeof raw);
+    cr_assert_not_null(strstr(raw, "\r\nRetry-After: 1\r\n"), "%s", raw);
+    atomic_store(&worker->redis_ready, true);
+    json_decref(call("GET", "/v1/health", NULL, 200));
+    node.worker_count = 0;
+    free(worker);
+}
 
 Test(admin, health_is_503_while_the_node_stops)
 {
@@ -383,6 +417,26 @@ Test(admin, a_body_is_read_strictly_and_nothing_is_opened_by_a_bad_one)
     expect_refusal("GET", "/v1/accounts/shop/alice", NULL, 404, "account_unknown");
 }
 
+Test(admin, money_waits_while_redis_is_gone_and_nothing_is_done_twice)
+{
+    open_account("{\"bytes\":100,\"transaction\":\"order-1\"}");
+    redis_child_stop(&redis);
+    await_redis(false);
+    expect_refusal("POST", "/v1/accounts/shop/alice/top-up",
+                   "{\"bytes\":1,\"transaction\":\"order-2\"}", 503, "redis_unavailable");
+    char answer[4096];
+    exchange_raw("GET /v1/accounts/shop/alice HTTP/1.1\r\nHost: x\r\n\r\n", answer, sizeof answer);
+    cr_assert_not_null(strstr(answer, "\r\nRetry-After: 1\r\n"), "%s", answer);
+    char error[512];
+    cr_assert_eq(redis_child_start(&redis, state_dir, node.redis_address, sizeof node.redis_address,
+                                   error, sizeof error),
+                 0);
+    await_redis(true);
+    json_t *shown = call("POST", "/v1/accounts/shop/alice/top-up",
+                         "{\"bytes\":1,\"transaction\":\"order-2\"}", 200);
+    expect_number(shown, "balance", 101);
+    json_decref(shown);
+}
 
 /* ---- usage -------------------------------------------------------------------------------------
  */

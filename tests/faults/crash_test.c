@@ -1,0 +1,326 @@
+/*
+ * Kills of the node and of Redis, in the middle of things: what was delivered is billed, once, and
+ * prepaid money is neither lost nor made. The bounds asserted are those of the ledger's promises,
+ * not of this implementation's luck.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/integration/harness.h"
+
+#define LONG_FILE        "/long.mp3"
+#define LONG_COPIES      8
+#define RECEIVE_BUFFER   65536
+#define CHUNK_BYTES      65536
+#define RATE_BYTES_PER_S (8u * 1000 * 1000)
+/* A mark is due each journal_mark_ms; the promise allows a second. */
+#define UNMARKED_MS      1000
+
+static size_t size_of(struct site *site, const char *path)
+{
+    size_t length;
+    site_media_bytes(site, path, &length);
+    return length;
+}
+
+/* A download by a bare socket whose client reads at a steady rate and remembers when it had how
+ * much. */
+struct paced_download {
+    int fd;
+    size_t length; /* as the head announced */
+    size_t received;
+    uint64_t started_ms;
+    struct {
+        uint64_t at_ms;
+        size_t received;
+    } samples[4096];
+    size_t sample_count;
+};
+
+static struct paced_download *paced_begin(struct site *site, const char *link)
+{
+    struct paced_download *download = calloc(1, sizeof(*download));
+    download->fd = raw_connect(site, RECEIVE_BUFFER);
+    raw_print(download->fd, "GET %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", link);
+    const struct answer *head = raw_answer_head(site, download->fd);
+    cr_assert_eq(head->status, 200, "status %u", head->status);
+    download->length = answer_header_number(site, head, "Content-Length");
+    download->started_ms = harness_now_ms();
+    return download;
+}
+
+/* Reads until `received` bytes are here. */
+static void paced_read(struct paced_download *download, size_t received)
+{
+    static char bytes[CHUNK_BYTES];
+    while (download->received < received) {
+        uint64_t now_ms = harness_now_ms();
+        if (download->received / (RATE_BYTES_PER_S / 1000) > now_ms - download->started_ms) {
+            harness_pause();
+            continue;
+        }
+        size_t got = raw_read(download->fd, bytes, CHUNK_BYTES);
+        cr_assert_gt(got, 0, "the connection ended after %zu bytes", download->received);
+        download->received += got;
+        cr_assert_lt(download->sample_count, 4096);
+        download->samples[download->sample_count].at_ms = harness_now_ms();
+        download->samples[download->sample_count++].received = download->received;
+    }
+}
+
+/* What the client had read `ms` before now. */
+static size_t paced_received_before(const struct paced_download *download, uint64_t ms)
+{
+    uint64_t then_ms = harness_now_ms() - ms;
+    size_t received = 0;
+    for (size_t i = 0; i < download->sample_count && download->samples[i].at_ms <= then_ms; i++)
+        received = download->samples[i].received;
+    return received;
+}
+
+/* Reads what is left and returns how many bytes came in all. */
+static size_t paced_end(struct paced_download *download)
+{
+    size_t received = download->received + raw_drain(download->fd);
+    close(download->fd);
+    free(download);
+    return received;
+}
+
+static struct site *site_with_long_file(const char *settings, bool own_redis)
+{
+    struct site *site =
+        site_create(.own_media = true, .settings = settings, .own_redis = own_redis);
+    site_media_add(site, LONG_FILE, TRACK_LONG, LONG_COPIES);
+    site_media_add(site, "/short.mp3", TRACK_VBR, 1);
+    return site;
+}
+
+Test(crash, of_the_node_bills_all_but_the_last_second_and_never_more_than_arrived)
+{
+    struct site *site = site_with_long_file("grant_validity_ms: 3000\n", false);
+    size_t size = size_of(site, LONG_FILE);
+    site_account_open_prepaid(site, "alice", size);
+    const char *link = site_link(site, .account = "alice", .path = LONG_FILE);
+    struct paced_download *download = paced_begin(site, link);
+    paced_read(download, 2 * RATE_BYTES_PER_S);
+    size_t must_be_billed = paced_received_before(download, UNMARKED_MS);
+    site_node_kill(site);
+    size_t arrived = paced_end(download);
+    cr_assert_lt(arrived, size, "the whole file was in the buffers: nothing was tested");
+    cr_assert_gt(must_be_billed, 0);
+
+    site_node_start(site);
+    site_node_await_ready(site);
+    uint64_t billed = site_usage_settled(site, "alice");
+    cr_assert_leq(billed, arrived, "billed %llu of %zu", (unsigned long long)billed, arrived);
+    cr_assert_geq(billed, must_be_billed, "billed %llu, %zu had been read a second before",
+                  (unsigned long long)billed, must_be_billed);
+
+    /* What the dead node had reserved comes back: with what was billed paid in again, the file can
+     * be had whole. */
+    cr_assert_eq(site_balance(site, "alice").balance, (int64_t)(size - billed));
+    site_account_top_up(site, "alice", billed);
+    answer_expect_file(site, fetch(site, link), LONG_FILE);
+    site_usage_await(site, "alice", billed + size);
+    answer_expect_refusal(site, fetch(site, link), 402, "balance_insufficient");
+    site_destroy(&site);
+}
+
+Test(crash, of_the_node_again_and_again_bills_nothing_twice)
+{
+    enum { ROUNDS = 4 };
+    struct site *site = site_create();
+    site_account_open_postpaid(site, "alice");
+    size_t size = size_of(site, TRACK_SHORT);
+    uint64_t settled = 0, arrived = 0;
+    for (int i = 0; i < ROUNDS; i++) {
+        const char *link =
+            site_link(site, .account = "alice", .path = TRACK_SHORT, .expires_in_s = 1000 + i);
+        answer_expect_file(site, fetch(site, link), TRACK_SHORT);
+        arrived += size;
+        if (i % 2 == 0) { /* every other round dies before anything could be marked */
+            settled += size;
+            site_usage_await(site, "alice", settled);
+        }
+        site_node_kill(site);
+        site_node_start(site);
+        site_node_await_ready(site);
+        uint64_t billed = site_usage(site, "alice").bytes;
+        cr_assert_leq(billed, arrived);
+        cr_assert_geq(billed, settled, "what was billed before the kill is gone");
+        settled = billed;
+    }
+    cr_assert_gt(settled, 0);
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
+    answer_expect_file(site, fetch(site, link), TRACK_TINY);
+    site_usage_await(site, "alice", settled + size_of(site, TRACK_TINY));
+    site_destroy(&site);
+}
+
+Test(crash, of_the_embedded_redis_during_a_download_bills_it_exactly)
+{
+    struct site *site = site_with_long_file(NULL, false);
+    size_t size = size_of(site, LONG_FILE);
+    site_account_open_prepaid(site, "alice", 2 * size);
+    const char *link = site_link(site, .account = "alice", .path = LONG_FILE);
+    struct paced_download *download = paced_begin(site, link);
+    paced_read(download, RATE_BYTES_PER_S / 2);
+    pid_t before = site_embedded_redis_pid(site);
+    cr_assert_eq(kill(before, SIGKILL), 0);
+    cr_assert_eq(paced_end(download), size, "the download was cut");
+    site_usage_await(site, "alice", size);
+    cr_assert_neq(site_embedded_redis_pid(site), before);
+    site_node_await_ready(site);
+    const char *other = site_link(site, .account = "alice", .path = "/short.mp3");
+    answer_expect_file(site, fetch(site, other), "/short.mp3");
+    site_usage_await(site, "alice", size + size_of(site, "/short.mp3"));
+    site_destroy(&site);
+}
+
+/* GET until it is answered with something else than `status`, which it must be first. */
+static const struct answer *fetch_until_not(struct site *site, const char *link, unsigned status)
+{
+    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
+    const struct answer *answer = fetch(site, link);
+    while (answer->status == status) {
+        cr_assert(harness_now_ms() < deadline_ms, "still %u", status);
+        harness_pause();
+        answer = fetch(site, link);
+    }
+    return answer;
+}
+
+Test(crash, of_redis_turns_new_downloads_away_until_it_is_back)
+{
+    struct site *site = site_create(.own_redis = true, .settings = "admission_timeout_ms: 300\n");
+    site_account_open_prepaid(site, "alice", 100000000);
+    const char *link = site_link(site, .account = "alice", .path = TRACK_VBR);
+    size_t size = size_of(site, TRACK_VBR);
+    answer_expect_file(site, fetch(site, link), TRACK_VBR);
+    site_usage_await(site, "alice", size);
+    site_redis_kill(site);
+    const char *other = site_link(site, .account = "alice", .path = TRACK_TINY);
+    const struct answer *answer = fetch(site, other);
+    answer_expect_refusal(site, answer, 503, "redis_unavailable");
+    cr_assert_gt(answer_header_number(site, answer, "Retry-After"), 0);
+    site_redis_start(site);
+    answer = fetch_until_not(site, other, 503);
+    answer_expect_file(site, answer, TRACK_TINY);
+    site_usage_await(site, "alice", size + size_of(site, TRACK_TINY));
+    site_destroy(&site);
+}
+
+static void remove_append_only_file(struct site *site)
+{
+    const char *path = site_format(site, "%s/appendonlydir", site_directory(site));
+    cr_assert_eq(access(path, F_OK), 0, "%s is not there", path);
+    cr_assert_eq(rename(path, site_format(site, "%s/appendonlydir.lost", site_directory(site))), 0);
+}
+
+Test(crash, of_a_redis_that_comes_back_empty_is_made_good_from_the_journal)
+{
+    struct site *site = site_create(.own_redis = true);
+    size_t size = size_of(site, TRACK_VBR);
+    site_account_open_prepaid(site, "alice", 5 * size);
+    site_account_top_up(site, "alice", 1000);
+    site_account_open_postpaid(site, "bob");
+    const char *link = site_link(site, .account = "alice", .path = TRACK_VBR);
+    answer_expect_file(site, fetch(site, link), TRACK_VBR);
+    answer_expect_file(site, fetch(site, site_link(site, .account = "bob", .path = TRACK_TINY)),
+                       TRACK_TINY);
+    site_usage_await(site, "alice", size);
+    site_usage_await(site, "bob", size_of(site, TRACK_TINY));
+    site_redis_kill(site);
+    remove_append_only_file(site);
+    site_redis_start(site);
+    site_usage_await(site, "alice", size);
+    site_usage_await(site, "bob", size_of(site, TRACK_TINY));
+    cr_assert_eq(site_balance(site, "alice").balance, (int64_t)(4 * size + 1000));
+    answer_expect_file(site, fetch_until_not(site, link, 503), TRACK_VBR);
+    site_usage_await(site, "alice", 2 * size);
+    site_destroy(&site);
+}
+
+Test(crash, of_all_data_in_redis_is_made_good_at_the_next_start)
+{
+    struct site *site = site_create();
+    size_t size = size_of(site, TRACK_VBR);
+    site_account_open_prepaid(site, "alice", 5 * size);
+    const char *link = site_link(site, .account = "alice", .path = TRACK_VBR);
+    answer_expect_file(site, fetch(site, link), TRACK_VBR);
+    site_usage_await(site, "alice", size);
+    site_redis_command(site, "FLUSHALL");
+    site_node_signal(site, SIGTERM);
+    cr_assert_eq(site_node_wait(site), 0);
+    site_node_start(site);
+    site_node_await_ready(site);
+    site_usage_await(site, "alice", size);
+    cr_assert_eq(site_balance(site, "alice").balance, (int64_t)(4 * size));
+    site_destroy(&site);
+}
+
+Test(crash, of_node_and_redis_together_loses_no_money)
+{
+    struct site *site = site_create(.own_redis = true);
+    size_t size = size_of(site, TRACK_VBR);
+    site_account_open_prepaid(site, "alice", size);
+    site_account_top_up(site, "alice", size);
+    const char *link = site_link(site, .account = "alice", .path = TRACK_VBR);
+    answer_expect_file(site, fetch(site, link), TRACK_VBR);
+    site_usage_await(site, "alice", size);
+    site_redis_kill(site);
+    site_node_kill(site);
+    remove_append_only_file(site);
+    site_redis_start(site);
+    site_node_start(site);
+    site_node_await_ready(site);
+    site_usage_await(site, "alice", size);
+    cr_assert_eq(site_balance(site, "alice").balance, (int64_t)size);
+    /* A transaction that was answered stays known: repeating it pays nothing in again. */
+    const struct answer *answer = site_admin(site, "POST", "/v1/accounts/shop/alice/top-up",
+                                             site_format(site,
+                                                         "{\"bytes\":%zu,\"transaction\":"
+                                                         "\"top-up-2\"}",
+                                                         size));
+    cr_assert_eq(answer->status, 200, "%s", (const char *)answer->body);
+    cr_assert_eq(site_balance(site, "alice").balance, (int64_t)size);
+    site_destroy(&site);
+}
+
+Test(crash, of_redis_before_the_start_is_answered_503_until_it_is_there)
+{
+    struct site *site = site_create(.own_redis = true, .stays_down = true);
+    site_node_start(site);
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
+    const struct answer *answer = fetch(site, link);
+    cr_assert_eq(answer->status, 503);
+    cr_assert_gt(answer_header_number(site, answer, "Retry-After"), 0);
+    cr_assert_eq(site_admin(site, "GET", "/v1/health", NULL)->status, 503);
+    /* A token that is no good is refused all the same. */
+    answer_expect_refusal(site, fetch(site, TRACK_TINY), 403, "token_missing");
+    site_redis_start(site);
+    site_node_await_ready(site);
+    site_account_open_postpaid(site, "alice");
+    answer_expect_file(site, fetch(site, link), TRACK_TINY);
+    site_usage_await(site, "alice", size_of(site, TRACK_TINY));
+    site_destroy(&site);
+}
+
+Test(crash, leaves_a_state_directory_that_no_second_node_may_take)
+{
+    struct site *site = site_create();
+    struct command_result second = site_tollgate(site, "serve", "--listen", "127.0.0.1:0");
+    cr_assert_neq(second.exit_code, 0, "two nodes run on one state directory");
+    cr_assert(strstr(second.errors, "lock") || strstr(second.errors, "another"), "%s",
+              second.errors);
+    site_account_open_postpaid(site, "alice");
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
+    answer_expect_file(site, fetch(site, link), TRACK_TINY);
+    site_destroy(&site);
+}

@@ -1,0 +1,228 @@
+/*
+ * Things that run out or go away under a transfer: the disk, the file, the client. The node
+ * answers, stays up and bills what was acknowledged.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/integration/harness.h"
+
+#define LONG_FILE      "/long.mp3"
+#define RECEIVE_BUFFER 65536
+
+static struct site *site_with_long_file(const char *settings)
+{
+    struct site *site = site_create(.own_media = true, .settings = settings);
+    site_media_add(site, LONG_FILE, TRACK_LONG, 8);
+    site_media_add(site, "/short.mp3", TRACK_TINY, 1);
+    site_account_open_postpaid(site, "alice");
+    return site;
+}
+
+/* Asks for the long file and reads its head; the body comes no faster than the caller reads. */
+static int begin(struct site *site, uint64_t *length)
+{
+    const char *link = site_link(site, .account = "alice", .path = LONG_FILE);
+    int fd = raw_connect(site, RECEIVE_BUFFER);
+    raw_print(fd, "GET %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", link);
+    const struct answer *head = raw_answer_head(site, fd);
+    cr_assert_eq(head->status, 200, "status %u", head->status);
+    *length = answer_header_number(site, head, "Content-Length");
+    return fd;
+}
+
+static void read_exactly(int fd, size_t length)
+{
+    char *bytes = malloc(length);
+    size_t got = raw_read(fd, bytes, length);
+    free(bytes);
+    cr_assert_eq(got, length, "the transfer ended after %zu bytes", got);
+}
+
+static void expect_still_serving(struct site *site)
+{
+    const char *link = site_link(site, .account = "alice", .path = "/short.mp3");
+    answer_expect_file(site, fetch(site, link), "/short.mp3");
+}
+
+Test(exhaustion, of_a_file_that_shrinks_ends_the_connection_and_bills_what_came)
+{
+    struct site *site = site_with_long_file(NULL);
+    uint64_t length;
+    int fd = begin(site, &length);
+    read_exactly(fd, 500000);
+    cr_assert_eq(truncate(site_media_path(site, LONG_FILE), 1000000), 0);
+    uint64_t received = 500000 + raw_drain(fd);
+    cr_assert_lt(received, length, "the whole file was in the buffers: nothing was tested");
+    close(fd);
+    uint64_t billed = site_usage_settled(site, "alice");
+    cr_assert_leq(billed, received);
+    cr_assert_geq(billed, 500000, "billed %llu", (unsigned long long)billed);
+    expect_still_serving(site);
+    site_destroy(&site);
+}
+
+Test(exhaustion, of_a_client_that_vanishes_bills_no_more_than_its_kernel_took)
+{
+    struct site *site = site_with_long_file(NULL);
+    uint64_t length;
+    int fd = begin(site, &length), buffer = 0;
+    socklen_t size = sizeof(buffer);
+    cr_assert_eq(getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer, &size), 0);
+    read_exactly(fd, 3000000);
+    raw_reset(fd);
+    uint64_t billed = site_usage_settled(site, "alice");
+    cr_assert_leq(billed, 3000000 + (uint64_t)buffer, "billed %llu", (unsigned long long)billed);
+    /* The last acknowledgement may have been due when the connection was reset. */
+    cr_assert_geq(billed, 3000000 - (uint64_t)buffer, "billed %llu", (unsigned long long)billed);
+    expect_still_serving(site);
+    site_destroy(&site);
+}
+
+Test(exhaustion, of_a_client_that_never_reads_cuts_it_and_bills_what_its_kernel_took)
+{
+    struct site *site = site_with_long_file("stall_timeout_ms: 500\n");
+    uint64_t length;
+    int fd = begin(site, &length);
+    cr_assert(raw_is_closed_by_peer(fd), "the transfer is not cut");
+    uint64_t billed = site_usage_settled(site, "alice");
+    uint64_t received = raw_drain(fd);
+    close(fd);
+    cr_assert_lt(received, length);
+    cr_assert_gt(billed, 0);
+    cr_assert_leq(billed, received, "billed %llu of %llu", (unsigned long long)billed,
+                  (unsigned long long)received);
+    expect_still_serving(site);
+    site_destroy(&site);
+}
+
+Test(exhaustion, of_patience_does_not_cut_a_client_that_is_slow)
+{
+    struct site *site = site_with_long_file("stall_timeout_ms: 1000\n");
+    uint64_t length;
+    int fd = begin(site, &length);
+    uint64_t received = 0, until_ms = harness_now_ms() + 2500;
+    /* Longer than the timeout in all, shorter between two reads. */
+    while (harness_now_ms() < until_ms) {
+        read_exactly(fd, 100000);
+        received += 100000;
+        for (int i = 0; i < 20; i++)
+            harness_pause();
+    }
+    received += raw_drain(fd);
+    cr_assert_eq(received, length);
+    close(fd);
+    site_usage_await(site, "alice", length);
+    site_destroy(&site);
+}
+
+Test(exhaustion, of_connections_is_answered_and_heals)
+{
+    enum { COUNT = 8 };
+    struct site *site = site_create(.settings = "connections_max: 8\nworkers: 1\n");
+    site_account_open_postpaid(site, "alice");
+    int held[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        held[i] = raw_connect(site, 0);
+        raw_print(held[i], "GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
+        answer_expect_refusal(site, raw_answer(site, held[i], false), 403, "token_missing");
+    }
+    int fd = raw_connect(site, 0);
+    raw_print(fd, "GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
+    unsigned status = raw_answer_head(site, fd)->status;
+    cr_assert(status == 503 || status == 0, "one connection too many is answered %u", status);
+    close(fd);
+    for (int i = 0; i < COUNT; i++)
+        close(held[i]);
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
+    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
+    const struct answer *answer = fetch(site, link, .fresh = true);
+    while (answer->status != 200) {
+        cr_assert(harness_now_ms() < deadline_ms, "the node takes no connections any more");
+        harness_pause();
+        answer = fetch(site, link, .fresh = true);
+    }
+    answer_expect_file(site, answer, TRACK_TINY);
+    site_destroy(&site);
+}
+
+/* A small file system of the test's own, gone with its process. NULL where we may not mount. */
+static const char *mount_small_disk(void)
+{
+    static char path[] = "/tmp/tollgate-disk-XXXXXX";
+    if (unshare(CLONE_NEWNS) < 0)
+        return NULL;
+    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        return NULL;
+    cr_assert(mkdtemp(path));
+    if (mount("tmpfs", path, "tmpfs", 0, "size=8m") < 0) {
+        rmdir(path);
+        return NULL;
+    }
+    return path;
+}
+
+/* Writes until the disk has no room left. */
+static void fill_disk(struct site *site, const char *disk)
+{
+    static char block[4096];
+    int fd = open(site_format(site, "%s/filler", disk), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    cr_assert(fd >= 0);
+    while (write(fd, block, sizeof(block)) > 0)
+        continue;
+    cr_assert_eq(errno, ENOSPC);
+    close(fd);
+}
+
+Test(exhaustion, of_the_journals_disk_stops_the_serving_until_there_is_room)
+{
+    const char *disk = mount_small_disk();
+    if (!disk)
+        cr_skip_test("only root may mount");
+    struct site *site =
+        site_create(.own_redis = true, .state_dir = disk, .settings = "accounts_max: 100\n");
+    site_account_open_postpaid(site, "alice");
+    site_account_open_prepaid(site, "bob", 0);
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
+    answer_expect_file(site, fetch(site, link), TRACK_TINY);
+    fill_disk(site, disk);
+
+    /* Money records fill what is left of the segments; each that was answered 200 must count. */
+    uint64_t paid_in = 0, answered = 200;
+    for (unsigned i = 0; answered == 200; i++) {
+        cr_assert_lt(i, 100000, "the journal never fills up");
+        const char *body = site_format(site, "{\"bytes\":1,\"transaction\":\"fill-%u\"}", i);
+        answered = site_admin(site, "POST", "/v1/accounts/shop/bob/top-up", body)->status;
+        paid_in += answered == 200;
+    }
+    cr_assert(answered >= 500, "a full disk is answered %llu", (unsigned long long)answered);
+    const struct answer *answer = fetch(site, link);
+    answer_expect_refusal(site, answer, 503, "journal_unavailable");
+    cr_assert_gt(answer_header_number(site, answer, "Retry-After"), 0);
+    cr_assert(site_node_is_running(site));
+
+    cr_assert_eq(unlink(site_format(site, "%s/filler", disk)), 0);
+    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
+    while (answer->status == 503) {
+        cr_assert(harness_now_ms() < deadline_ms, "the node does not heal");
+        harness_pause();
+        answer = fetch(site, link);
+    }
+    answer_expect_file(site, answer, TRACK_TINY);
+    size_t size;
+    site_media_bytes(site, TRACK_TINY, &size);
+    site_usage_await(site, "alice", 2 * size);
+    cr_assert_eq(site_balance(site, "bob").balance, (int64_t)paid_in);
+    site_destroy(&site);
+    umount(disk);
+    rmdir(disk);
+}
