@@ -1,7 +1,8 @@
 /*
- * May this response start, and may this transfer go on? Answered from the window's grant where that is valid and has funds,
- * else by one question to Redis for the window (the terms of RFC 8506: a grant of so many bytes, valid so long). Connections
- * that wait are parked; one question serves all that wait for the same window, on whichever worker they are.
+ * May this response start, and may this transfer go on? Answered from the window's grant where that
+ * is valid and has funds, else by one question to Redis for the window (the terms of RFC 8506: a
+ * grant of so many bytes, valid so long). Connections that wait are parked; one question serves all
+ * that wait for the same window, on whichever worker they are.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -16,7 +17,7 @@
 
 /* A question under way: for which window, and for which connection it is to be decided first. */
 struct ask {
-    struct window *window; /* holds */
+    struct window *window;      /* holds */
     uint32_t index, generation; /* of the connection, CONNECTION_NONE for a mere renewal */
     uint64_t asked_ms;
 };
@@ -32,12 +33,14 @@ void admission_release(struct worker *worker, const struct ledger_account *accou
         return;
     struct ledger_command command;
     ledger_release_command(worker->node->ledger, account, bytes, &command);
-    (void)redis_link_send(worker->redis, &command, NULL, NULL); /* unreachable: the grant's expiry gives them back */
+    (void)redis_link_send(worker->redis, &command, NULL,
+                          NULL); /* unreachable: the grant's expiry gives them back */
 }
 
 /* ---- deciding ---- */
 
-/* What the window still needs: the whole file for a window's first request, later what this response needs. */
+/* What the window still needs: the whole file for a window's first request, later what this
+ * response needs. */
 static uint64_t need_of(const struct connection *connection, bool first)
 {
     const struct window *window = connection->window;
@@ -58,9 +61,11 @@ static bool has_grant(const struct worker *worker, const struct connection *conn
     if (!atomic_load(&window->prepaid))
         return true;
     long long funds = atomic_load(&window->funds);
-    /* A transfer under way goes on with what there is; a new response wants to be paid for whole. */
-    return connection->state == CONNECTION_SENDING ? funds > 0
-                                                   : funds >= 0 && (uint64_t)funds >= connection->left;
+    /* A transfer under way goes on with what there is; a new response wants to be paid for whole.
+     */
+    return connection->state == CONNECTION_SENDING
+               ? funds > 0
+               : funds >= 0 && (uint64_t)funds >= connection->left;
 }
 
 static void go_on(struct worker *worker, struct connection *connection)
@@ -125,8 +130,9 @@ static int send_question(struct worker *worker, struct window *window, uint64_t 
 }
 
 /*
- * Asks for the connection's window, or waits for whoever asks. The first grant of a window is exact; each further one is twice
- * the last, up to the slice: a link that is fetched again and again asks ever more seldom.
+ * Asks for the connection's window, or waits for whoever asks. The first grant of a window is
+ * exact; each further one is twice the last, up to the slice: a link that is fetched again and
+ * again asks ever more seldom.
  */
 static void ask(struct worker *worker, struct connection *connection)
 {
@@ -169,8 +175,8 @@ static struct connection *asker_of(struct worker *worker, const struct ask *ask)
     return connection;
 }
 
-/* The account is short. Its idle windows' funds go back and it is asked once more; then those who share what this window
- * has left go on; then it is refused. */
+/* The account is short. Its idle windows' funds go back and it is asked once more; then those who
+ * share what this window has left go on; then it is refused. */
 static void on_insufficient(struct worker *worker, struct connection *connection)
 {
     struct window *window = connection->window;
@@ -213,12 +219,14 @@ static void decide(struct worker *worker, struct connection *connection, int sta
     }
 }
 
-static void take_grant(struct worker *worker, const struct ask *ask, const struct ledger_grant *grant)
+static void take_grant(struct worker *worker, const struct ask *ask,
+                       const struct ledger_grant *grant)
 {
     struct window *window = ask->window;
     if (grant->admission != LEDGER_GRANTED) {
         if (grant->admission != LEDGER_INSUFFICIENT)
-            atomic_store(&window->valid_until_ms, 0); /* suspended or gone: what is under way ends, too */
+            atomic_store(&window->valid_until_ms,
+                         0); /* suspended or gone: what is under way ends, too */
         return;
     }
     atomic_store(&window->prepaid, grant->prepaid);
@@ -280,8 +288,9 @@ static enum refusal open_window(struct worker *worker, struct connection *connec
         file->user = name;
     }
     if (status == 0)
-        status = window_open(worker->node->windows, connection->link->link, connection->link->account,
-                             name, worker->index, &connection->window, &created);
+        status =
+            window_open(worker->node->windows, connection->link->link, connection->link->account,
+                        name, worker->index, &connection->window, &created);
     if (status == -ENOSPC || status == -EIO)
         return REFUSAL_JOURNAL_UNAVAILABLE;
     if (status != 0)
@@ -321,7 +330,8 @@ void admission_more(struct worker *worker, struct connection *connection)
     if (!link_is_up(worker)) {
         if (worker->now_ms >= atomic_load(&connection->window->valid_until_ms))
             refuse(worker, connection, REFUSAL_REDIS_UNAVAILABLE);
-        return; /* the grant is still valid: parked until Redis is back or it is not, see admission_retry */
+        return; /* the grant is still valid: parked until Redis is back or it is not, see
+                   admission_retry */
     }
     ask(worker, connection);
 }
@@ -332,8 +342,8 @@ bool admission_is_valid(struct worker *worker, struct window *window)
     if (worker->now_ms >= until)
         return false;
     /* Past half of it: renew, while the transfer goes on. */
-    if (until - worker->now_ms < worker->node->config->grant_validity_ms / 2 && link_is_up(worker) &&
-        window_ask(worker->node->windows, window, worker->index) &&
+    if (until - worker->now_ms < worker->node->config->grant_validity_ms / 2 &&
+        link_is_up(worker) && window_ask(worker->node->windows, window, worker->index) &&
         send_question(worker, window, 0, 0, NULL) != 0)
         wake_others(worker, window_asked(worker->node->windows, window));
     return true;
@@ -362,7 +372,8 @@ void admission_retry(struct worker *worker)
     }
 }
 
-/* Each second: the windows that this worker made and that are idle give their funds back and end. */
+/* Each second: the windows that this worker made and that are idle give their funds back and end.
+ */
 void admission_sweep(struct worker *worker)
 {
     struct window **link = &worker->owned;

@@ -1,6 +1,7 @@
 /*
- * The state of a client's connection: accepting, receiving, reading heads one after the other, ending. See
- * connection.h for the picture. It decides nothing about a request (request.c does) and sends nothing itself.
+ * The state of a client's connection: accepting, receiving, reading heads one after the other,
+ * ending. See connection.h for the picture. It decides nothing about a request (request.c does) and
+ * sends nothing itself.
  */
 #include "server/connection.h"
 
@@ -33,7 +34,8 @@ static struct connection_list *list_of(struct worker *worker, enum connection_li
     return NULL;
 }
 
-void connection_link(struct worker *worker, struct connection *connection, enum connection_link link)
+void connection_link(struct worker *worker, struct connection *connection,
+                     enum connection_link link)
 {
     struct connection_list *list = list_of(worker, link);
     if (connection->linked[link])
@@ -46,7 +48,8 @@ void connection_link(struct worker *worker, struct connection *connection, enum 
     list->first = connection;
 }
 
-void connection_unlink(struct worker *worker, struct connection *connection, enum connection_link link)
+void connection_unlink(struct worker *worker, struct connection *connection,
+                       enum connection_link link)
 {
     if (!connection->linked[link])
         return;
@@ -109,7 +112,8 @@ void connection_accept(struct worker *worker, int fd)
     connection_set_state(connection, CONNECTION_READING);
     worker->open_count++;
     count(&worker->stats.connections_accepted, 1);
-    atomic_store_explicit(&worker->stats.connections_open, worker->open_count, memory_order_relaxed);
+    atomic_store_explicit(&worker->stats.connections_open, worker->open_count,
+                          memory_order_relaxed);
     receive_arm(worker, connection);
 }
 
@@ -126,7 +130,8 @@ static void connection_free(struct worker *worker, struct connection *connection
     connection->input_size = worker->free_first;
     worker->free_first = connection->index;
     worker->open_count--;
-    atomic_store_explicit(&worker->stats.connections_open, worker->open_count, memory_order_relaxed);
+    atomic_store_explicit(&worker->stats.connections_open, worker->open_count,
+                          memory_order_relaxed);
     connection_set_state(connection, CONNECTION_FREE);
 }
 
@@ -208,8 +213,10 @@ static void input_consume(struct connection *connection, size_t length)
     }
 }
 
-/* Heads at the start of `data`, as many as can be answered now. Returns the bytes that are done with. */
-static size_t consume(struct worker *worker, struct connection *connection, const char *data, size_t length)
+/* Heads at the start of `data`, as many as can be answered now. Returns the bytes that are done
+ * with. */
+static size_t consume(struct worker *worker, struct connection *connection, const char *data,
+                      size_t length)
 {
     size_t used = 0;
     const size_t head_max = worker->node->config->head_bytes_max;
@@ -241,8 +248,9 @@ static size_t consume(struct worker *worker, struct connection *connection, cons
 }
 
 /*
- * How long the peer has for what comes next. A head's time runs from its first byte (of a new connection: from the accept), and
- * further bytes do not extend it: that is what a slow-head attack would want.
+ * How long the peer has for what comes next. A head's time runs from its first byte (of a new
+ * connection: from the accept), and further bytes do not extend it: that is what a slow-head attack
+ * would want.
  */
 static void set_reading_deadline(struct worker *worker, struct connection *connection)
 {
@@ -322,12 +330,13 @@ static void received_bytes(struct worker *worker, struct connection *connection,
 static void receive_pause(struct worker *worker, struct connection *connection)
 {
     struct io_uring_sqe *sqe = worker_sqe(worker);
-    io_uring_prep_cancel64(sqe, operation_data(OPERATION_RECEIVE, connection->generation, connection->index),
-                           0);
+    io_uring_prep_cancel64(
+        sqe, operation_data(OPERATION_RECEIVE, connection->generation, connection->index), 0);
     sqe->user_data = operation_data(OPERATION_IGNORED, 0, 0);
 }
 
-void connection_received(struct connection *connection, struct worker *worker, int result, unsigned flags)
+void connection_received(struct connection *connection, struct worker *worker, int result,
+                         unsigned flags)
 {
     bool more = (flags & IORING_CQE_F_MORE) != 0;
     if (flags & IORING_CQE_F_BUFFER) {
@@ -382,8 +391,8 @@ void connection_responded(struct worker *worker, struct connection *connection)
         return;
     }
     /*
-     * RFC 9112 9.6: end our side and wait, so that no reset destroys what the peer has not read yet, and so that the
-     * last bytes are acknowledged before TCP_INFO is read for the bill.
+     * RFC 9112 9.6: end our side and wait, so that no reset destroys what the peer has not read
+     * yet, and so that the last bytes are acknowledged before TCP_INFO is read for the bill.
      */
     (void)metering_read(worker, connection);
     shutdown(connection->fd, SHUT_WR);

@@ -30,10 +30,11 @@
 
 #include "server/worker.h"
 
-#define CONNECTION_MAGIC      0x746f6c6cu
-#define CONNECTION_INPUT_MAX  (256 * 1024) /* hard bound on what a pipelining client may have waiting */
-#define CONNECTION_LINGER_MS  5000
-#define CONNECTION_NONE       UINT32_MAX
+#define CONNECTION_MAGIC 0x746f6c6cu
+#define CONNECTION_INPUT_MAX                                                                       \
+    (256 * 1024) /* hard bound on what a pipelining client may have waiting */
+#define CONNECTION_LINGER_MS 5000
+#define CONNECTION_NONE      UINT32_MAX
 
 enum connection_state {
     CONNECTION_FREE,
@@ -52,8 +53,9 @@ enum sending_wait { WAIT_NONE, WAIT_WRITABLE, WAIT_WARM, WAIT_GRANT };
 enum connection_link { LINK_READY, LINK_PARKED, LINK_UNMETERED, LINK_COUNT };
 
 /*
- * A body under way or not yet acknowledged: where it starts in the connection's stream of sent bytes, how much of it the
- * kernel took, how much the peer acknowledged. RFC 9110's content only: the head is free.
+ * A body under way or not yet acknowledged: where it starts in the connection's stream of sent
+ * bytes, how much of it the kernel took, how much the peer acknowledged. RFC 9110's content only:
+ * the head is free.
  */
 struct delivery {
     struct delivery *next;
@@ -65,17 +67,17 @@ struct delivery {
 struct connection {
     uint32_t magic, index, generation;
     int fd;
-    uint8_t state;   /* enum connection_state */
-    uint8_t waiting; /* enum sending_wait */
-    uint8_t in_flight;   /* operations whose last completion is still to come */
-    bool receiving;      /* a multishot receive is among them */
-    bool peer_ended;     /* end of stream, or an error, was received */
-    bool keep_alive;     /* after this response */
-    bool head_only;      /* HEAD */
-    bool first_done;     /* at least one request was answered: an idle end is normal */
-    bool in_head;        /* deadline_ms is that of the head being received */
-    bool recalled;       /* idle funds of the account were recalled for this request */
-    bool warmed;         /* the chunk at `offset` was brought in once */
+    uint8_t state;     /* enum connection_state */
+    uint8_t waiting;   /* enum sending_wait */
+    uint8_t in_flight; /* operations whose last completion is still to come */
+    bool receiving;    /* a multishot receive is among them */
+    bool peer_ended;   /* end of stream, or an error, was received */
+    bool keep_alive;   /* after this response */
+    bool head_only;    /* HEAD */
+    bool first_done;   /* at least one request was answered: an idle end is normal */
+    bool in_head;      /* deadline_ms is that of the head being received */
+    bool recalled;     /* idle funds of the account were recalled for this request */
+    bool warmed;       /* the chunk at `offset` was brought in once */
     bool linked[LINK_COUNT];
     struct connection *next[LINK_COUNT], *previous[LINK_COUNT];
 
@@ -104,7 +106,8 @@ struct connection {
 
 /* Takes an accepted socket; answers 503 and closes it where there is no slot. */
 void connection_accept(struct worker *worker, int fd);
-void connection_received(struct connection *connection, struct worker *worker, int result, unsigned flags);
+void connection_received(struct connection *connection, struct worker *worker, int result,
+                         unsigned flags);
 /* The response is done (or was never begun): the next head, or the end. */
 void connection_responded(struct worker *worker, struct connection *connection);
 /* Reads on in `input` after something that was waited for has come. */
@@ -113,8 +116,8 @@ void connection_resume(struct worker *worker, struct connection *connection);
 void connection_resume_if_alive(struct worker *worker, uint32_t index, uint32_t generation);
 void connection_set_state(struct connection *connection, enum connection_state state);
 /*
- * Ends it now. `abort`: with a reset, so that a body cut short cannot be taken for a whole one. Bytes acknowledged so far
- * are metered, the rest given back.
+ * Ends it now. `abort`: with a reset, so that a body cut short cannot be taken for a whole one.
+ * Bytes acknowledged so far are metered, the rest given back.
  */
 void connection_close(struct worker *worker, struct connection *connection, bool abort);
 /* Called where an operation of it has had its last completion. */
@@ -123,8 +126,10 @@ void connection_completed(struct worker *worker, struct connection *connection);
 void connection_sweep(struct worker *worker, uint32_t first, uint32_t last);
 void connection_stop_idle(struct worker *worker);
 
-void connection_link(struct worker *worker, struct connection *connection, enum connection_link link);
-void connection_unlink(struct worker *worker, struct connection *connection, enum connection_link link);
+void connection_link(struct worker *worker, struct connection *connection,
+                     enum connection_link link);
+void connection_unlink(struct worker *worker, struct connection *connection,
+                       enum connection_link link);
 
 /* ---- request.c ---- */
 
@@ -175,21 +180,24 @@ void transfer_cut(struct worker *worker, struct connection *connection, const ch
 /* A body starts after `head_length` more bytes of the stream. 0 or -ENOMEM. */
 int metering_begin(struct worker *worker, struct connection *connection, size_t head_length);
 /* The kernel took `bytes` of the stream, of which `body` are the last delivery's. */
-void metering_handed(struct worker *worker, struct connection *connection, uint64_t bytes, uint64_t body);
+void metering_handed(struct worker *worker, struct connection *connection, uint64_t bytes,
+                     uint64_t body);
 void metering_done(struct connection *connection);
 /*
- * Reads TCP_INFO and credits what was acknowledged since. Returns true while something is still owed. False also where the
- * socket is dead: nothing more will be acknowledged.
+ * Reads TCP_INFO and credits what was acknowledged since. Returns true while something is still
+ * owed. False also where the socket is dead: nothing more will be acknowledged.
  */
 bool metering_read(struct worker *worker, struct connection *connection);
 /* Reads a last time and settles all deliveries: what was not acknowledged is not billed. */
 void metering_end(struct worker *worker, struct connection *connection);
 /* Each tick: all connections with something owed. */
 void metering_tick(struct worker *worker);
-#define METERING_QUEUE_READ 16 /* deliveries after which TCP_INFO is read without waiting for the tick */
-#define METERING_QUEUE_MAX  64 /* at the bound the connection's next head waits */
+#define METERING_QUEUE_READ                                                                        \
+    16 /* deliveries after which TCP_INFO is read without waiting for the tick */
+#define METERING_QUEUE_MAX 64 /* at the bound the connection's next head waits */
 
 /* ---- logging ---- */
-void request_log_refusal(struct worker *worker, const struct connection *connection, enum refusal refusal);
+void request_log_refusal(struct worker *worker, const struct connection *connection,
+                         enum refusal refusal);
 
 #endif

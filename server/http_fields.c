@@ -22,8 +22,9 @@ void http_date_write(int64_t seconds, char out[HTTP_DATE_SIZE])
         gmtime_r(&when, &tm);
     }
     snprintf(out, HTTP_DATE_SIZE, "%s, %02u %s %04u %02u:%02u:%02u GMT", days[tm.tm_wday % 7],
-             (unsigned)tm.tm_mday % 100, months[tm.tm_mon % 12], (unsigned)(tm.tm_year + 1900) % 10000,
-             (unsigned)tm.tm_hour % 100, (unsigned)tm.tm_min % 100, (unsigned)tm.tm_sec % 100);
+             (unsigned)tm.tm_mday % 100, months[tm.tm_mon % 12],
+             (unsigned)(tm.tm_year + 1900) % 10000, (unsigned)tm.tm_hour % 100,
+             (unsigned)tm.tm_min % 100, (unsigned)tm.tm_sec % 100);
 }
 
 /* A date pattern read byte by byte: letters are places, everything else stands for itself. */
@@ -41,8 +42,9 @@ static int month_of(const char *name)
 }
 
 /*
- * Y M D h m s take one digit each (M as a name of three letters, at 'b'); '_' takes a space or a digit, so that
- * asctime's " 6" is read. Whatever stands before the pattern (the day's name) is skipped by the caller.
+ * Y M D h m s take one digit each (M as a name of three letters, at 'b'); '_' takes a space or a
+ * digit, so that asctime's " 6" is read. Whatever stands before the pattern (the day's name) is
+ * skipped by the caller.
  */
 static int read_pattern(const char *text, const char *pattern, struct date_fields *out)
 {
@@ -87,8 +89,8 @@ static int read_pattern(const char *text, const char *pattern, struct date_field
 
 static int to_seconds(const struct date_fields *date, int64_t *seconds)
 {
-    if (date->day < 1 || date->day > 31 || date->hour > 23 || date->minute > 59 || date->second > 60 ||
-        date->year < 1970)
+    if (date->day < 1 || date->day > 31 || date->hour > 23 || date->minute > 59 ||
+        date->second > 60 || date->year < 1970)
         return -EINVAL;
     struct tm tm = {.tm_year = date->year - 1900,
                     .tm_mon = date->month,
@@ -150,7 +152,8 @@ static bool tag_list_has(const struct http_text *list, const char *etag, bool we
 }
 
 /* RFC 9110 13.2.2, steps 1 to 4 */
-static enum http_selection preconditions(const struct http_head *head, const struct http_validators *validators)
+static enum http_selection preconditions(const struct http_head *head,
+                                         const struct http_validators *validators)
 {
     int64_t date;
     if (head->if_match.data != NULL) {
@@ -171,8 +174,9 @@ static enum http_selection preconditions(const struct http_head *head, const str
 }
 
 /*
- * RFC 9110 13.1.5: a date here is compared exactly, and is strong only if it is not from the last second, which cannot be
- * told from a Last-Modified alone; files replaced within a second are told apart by their tag once it is known.
+ * RFC 9110 13.1.5: a date here is compared exactly, and is strong only if it is not from the last
+ * second, which cannot be told from a Last-Modified alone; files replaced within a second are told
+ * apart by their tag once it is known.
  */
 static bool if_range_holds(const struct http_head *head, const struct http_validators *validators)
 {
@@ -198,9 +202,10 @@ static bool read_number(const char **at, const char *end, uint64_t *out)
     return *at > first;
 }
 
-/* RFC 9110 14.1.2 and 14.2: an invalid or unknown Range, and several ranges, are ignored: the whole file. */
-static enum http_selection select_range(const struct http_text *range, uint64_t size, uint64_t *first,
-                                        uint64_t *last)
+/* RFC 9110 14.1.2 and 14.2: an invalid or unknown Range, and several ranges, are ignored: the whole
+ * file. */
+static enum http_selection select_range(const struct http_text *range, uint64_t size,
+                                        uint64_t *first, uint64_t *last)
 {
     static const char unit[] = "bytes=";
     const char *at = range->data, *end = at + range->length;
@@ -232,8 +237,9 @@ static enum http_selection select_range(const struct http_text *range, uint64_t 
     return HTTP_PART;
 }
 
-enum http_selection http_select(const struct http_head *head, const struct http_validators *validators,
-                                uint64_t *first, uint64_t *last)
+enum http_selection http_select(const struct http_head *head,
+                                const struct http_validators *validators, uint64_t *first,
+                                uint64_t *last)
 {
     enum http_selection selection = preconditions(head, validators);
     if (selection != HTTP_WHOLE)

@@ -1,6 +1,6 @@
 /*
- * The request fields that decide which bytes of a file are sent: Range, If-Range, the preconditions, dates.
- * Pure functions over borrowed text, used by request.c and fuzzed alone.
+ * The request fields that decide which bytes of a file are sent: Range, If-Range, the
+ * preconditions, dates. Pure functions over borrowed text, used by request.c and fuzzed alone.
  */
 #ifndef TOLLGATE_SERVER_HTTP_FIELDS_H
 #define TOLLGATE_SERVER_HTTP_FIELDS_H
@@ -34,10 +34,11 @@ enum http_selection {
 };
 
 /*
- * Evaluates preconditions in the order of RFC 9110 13.2.2, then Range and If-Range. *first and *last (inclusive) are set
- * for HTTP_PART.
+ * Evaluates preconditions in the order of RFC 9110 13.2.2, then Range and If-Range. *first and
+ * *last (inclusive) are set for HTTP_PART.
  */
-enum http_selection http_select(const struct http_head *head, const struct http_validators *validators,
-                                uint64_t *first, uint64_t *last);
+enum http_selection http_select(const struct http_head *head,
+                                const struct http_validators *validators, uint64_t *first,
+                                uint64_t *last);
 
 #endif

@@ -1,6 +1,7 @@
 /*
- * The strict request-head parser. See http_head.h. One pass over the bytes; each field is cut by its colon and
- * line end, validated by character class, then matched against the few names that this server reads.
+ * The strict request-head parser. See http_head.h. One pass over the bytes; each field is cut by
+ * its colon and line end, validated by character class, then matched against the few names that
+ * this server reads.
  */
 #include "server/http_head.h"
 
@@ -9,23 +10,26 @@
 
 /* RFC 9110 5.6.2: tchar */
 static const unsigned char is_tchar[256] = {
-    ['!'] = 1, ['#'] = 1, ['$'] = 1, ['%'] = 1, ['&'] = 1, ['\''] = 1, ['*'] = 1, ['+'] = 1, ['-'] = 1,
-    ['.'] = 1, ['^'] = 1, ['_'] = 1, ['`'] = 1, ['|'] = 1, ['~'] = 1,  ['0' ... '9'] = 1,
-    ['A' ... 'Z'] = 1, ['a' ... 'z'] = 1,
+    ['!'] = 1, ['#'] = 1, ['$'] = 1, ['%'] = 1,         ['&'] = 1,         ['\''] = 1,
+    ['*'] = 1, ['+'] = 1, ['-'] = 1, ['.'] = 1,         ['^'] = 1,         ['_'] = 1,
+    ['`'] = 1, ['|'] = 1, ['~'] = 1, ['0' ... '9'] = 1, ['A' ... 'Z'] = 1, ['a' ... 'z'] = 1,
 };
 
-/* RFC 9110 5.5: field-vchar, SP and HTAB; obs-text (0x80 to 0xff) is allowed in values and never interpreted. */
+/* RFC 9110 5.5: field-vchar, SP and HTAB; obs-text (0x80 to 0xff) is allowed in values and never
+ * interpreted. */
 static const unsigned char is_field_char[256] = {
     ['\t'] = 1,
     [' ' ... '~'] = 1,
     [0x80 ... 0xff] = 1,
 };
 
-/* RFC 3986 3.3 and 3.4, less what path and query cannot hold. Escapes are checked by whoever decodes. */
+/* RFC 3986 3.3 and 3.4, less what path and query cannot hold. Escapes are checked by whoever
+ * decodes. */
 static const unsigned char is_target_char[256] = {
-    ['!'] = 1, ['$'] = 1, ['%'] = 1, ['&'] = 1, ['\''] = 1, ['('] = 1, [')'] = 1, ['*'] = 1, ['+'] = 1,
-    [','] = 1, ['-'] = 1, ['.'] = 1, ['/'] = 1, ['0' ... '9'] = 1, [':'] = 1, [';'] = 1, ['='] = 1,
-    ['?'] = 1, ['@'] = 1, ['A' ... 'Z'] = 1, ['_'] = 1, ['a' ... 'z'] = 1, ['~'] = 1,
+    ['!'] = 1, ['$'] = 1,         ['%'] = 1, ['&'] = 1,         ['\''] = 1, ['('] = 1,
+    [')'] = 1, ['*'] = 1,         ['+'] = 1, [','] = 1,         ['-'] = 1,  ['.'] = 1,
+    ['/'] = 1, ['0' ... '9'] = 1, [':'] = 1, [';'] = 1,         ['='] = 1,  ['?'] = 1,
+    ['@'] = 1, ['A' ... 'Z'] = 1, ['_'] = 1, ['a' ... 'z'] = 1, ['~'] = 1,
 };
 
 struct cursor {
@@ -71,8 +75,9 @@ bool http_list_has(const struct http_text *field, const char *word)
 }
 
 /*
- * The line at the cursor without its CRLF. RFC 9112 2.2 lets a recipient take a bare LF as a line end; it is
- * refused here, since proxies disagree about it and that is how requests are smuggled. A bare CR is refused (MUST).
+ * The line at the cursor without its CRLF. RFC 9112 2.2 lets a recipient take a bare LF as a line
+ * end; it is refused here, since proxies disagree about it and that is how requests are smuggled. A
+ * bare CR is refused (MUST).
  */
 static enum http_head_status take_line(struct cursor *c, struct http_text *line)
 {
@@ -99,15 +104,9 @@ static enum http_method method_of(const char *data, size_t length)
         const char *name;
         enum http_method method;
     } methods[] = {
-        {"GET", HTTP_GET},
-        {"HEAD", HTTP_HEAD},
-        {"POST", HTTP_POST},
-        {"PUT", HTTP_PUT},
-        {"DELETE", HTTP_OTHER_KNOWN},
-        {"OPTIONS", HTTP_OTHER_KNOWN},
-        {"PATCH", HTTP_OTHER_KNOWN},
-        {"TRACE", HTTP_OTHER_KNOWN},
-        {"CONNECT", HTTP_OTHER_KNOWN},
+        {"GET", HTTP_GET},           {"HEAD", HTTP_HEAD},          {"POST", HTTP_POST},
+        {"PUT", HTTP_PUT},           {"DELETE", HTTP_OTHER_KNOWN}, {"OPTIONS", HTTP_OTHER_KNOWN},
+        {"PATCH", HTTP_OTHER_KNOWN}, {"TRACE", HTTP_OTHER_KNOWN},  {"CONNECT", HTTP_OTHER_KNOWN},
     };
     for (size_t i = 0; i < sizeof(methods) / sizeof(*methods); i++) {
         if (text_is(data, length, methods[i].name)) /* RFC 9110 9.1: case-sensitive */
@@ -200,7 +199,8 @@ static bool host_is_valid(const struct http_text *value)
 }
 
 /* Fields that must not be repeated: where they are, what is meant is not knowable. */
-static enum http_head_status keep_single(struct cursor *c, struct http_text *field, struct http_text value)
+static enum http_head_status keep_single(struct cursor *c, struct http_text *field,
+                                         struct http_text value)
 {
     if (field->data != NULL)
         return refuse(c, REFUSAL_HEAD_MALFORMED);
@@ -219,7 +219,8 @@ static enum http_head_status take_content_length(struct cursor *c, struct http_t
     return HTTP_HEAD_COMPLETE;
 }
 
-static enum http_head_status take_field(struct cursor *c, struct http_text name, struct http_text value)
+static enum http_head_status take_field(struct cursor *c, struct http_text name,
+                                        struct http_text value)
 {
     static const struct {
         const char *name;
@@ -244,7 +245,8 @@ static enum http_head_status take_field(struct cursor *c, struct http_text name,
     }
     for (size_t i = 0; i < sizeof(kept) / sizeof(*kept); i++) {
         if (text_is_nocase(name.data, name.length, kept[i].name))
-            return keep_single(c, (struct http_text *)(void *)((char *)head + kept[i].offset), value);
+            return keep_single(c, (struct http_text *)(void *)((char *)head + kept[i].offset),
+                               value);
     }
     if (text_is_nocase(name.data, name.length, "accept")) {
         if (head->accept.data == NULL)

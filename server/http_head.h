@@ -1,7 +1,7 @@
 /*
- * The strict request-head parser: RFC 9112, one head at a time, in place. Used by the workers for clients and by
- * the admin thread; fuzzed alone. It reads only its arguments, allocates nothing and repairs nothing: what the
- * RFC does not allow is refused with its reason.
+ * The strict request-head parser: RFC 9112, one head at a time, in place. Used by the workers for
+ * clients and by the admin thread; fuzzed alone. It reads only its arguments, allocates nothing and
+ * repairs nothing: what the RFC does not allow is refused with its reason.
  */
 #ifndef TOLLGATE_SERVER_HTTP_HEAD_H
 #define TOLLGATE_SERVER_HTTP_HEAD_H
@@ -15,7 +15,8 @@
 #define HTTP_HEADERS_MAX 64
 #define HTTP_TARGET_MAX  8192
 
-/* A piece of the head, borrowed from the caller's buffer. data is NULL where the field is absent. */
+/* A piece of the head, borrowed from the caller's buffer. data is NULL where the field is absent.
+ */
 struct http_text {
     const char *data;
     size_t length;
@@ -33,10 +34,10 @@ enum http_method {
 struct http_head {
     enum http_method method;
     struct http_text target;
-    unsigned minor;        /* HTTP/1.minor: 0 or 1 */
-    bool keep_alive;       /* RFC 9112 9.3, from the version and Connection */
-    bool has_body;         /* Transfer-Encoding, or a Content-Length above 0 */
-    bool chunked;          /* has Transfer-Encoding */
+    unsigned minor;  /* HTTP/1.minor: 0 or 1 */
+    bool keep_alive; /* RFC 9112 9.3, from the version and Connection */
+    bool has_body;   /* Transfer-Encoding, or a Content-Length above 0 */
+    bool chunked;    /* has Transfer-Encoding */
     bool expect_continue;
     uint64_t content_length;
     struct http_text host, range, if_range, if_match, if_none_match, if_modified_since,
@@ -51,8 +52,8 @@ enum http_head_status {
 };
 
 /*
- * Parses the head at the start of `data` (up to the empty line; what follows it is not looked at). Empty lines
- * before the request line are skipped (RFC 9112 2.2) and count into head->length.
+ * Parses the head at the start of `data` (up to the empty line; what follows it is not looked at).
+ * Empty lines before the request line are skipped (RFC 9112 2.2) and count into head->length.
  */
 enum http_head_status http_head_parse(const char *data, size_t length, struct http_head *head,
                                       enum refusal *refusal);

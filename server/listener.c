@@ -58,7 +58,8 @@ static void name_of(int fd, char *bound, size_t size)
     snprintf(bound, size, address.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
 }
 
-int listener_open(const char *address, char *bound, size_t bound_size, char *error, size_t error_size)
+int listener_open(const char *address, char *bound, size_t bound_size, char *error,
+                  size_t error_size)
 {
     char host[256];
     const char *port;
@@ -68,13 +69,15 @@ int listener_open(const char *address, char *bound, size_t bound_size, char *err
                                .ai_flags = AI_PASSIVE | AI_NUMERICSERV,
                            };
     if (split(address, host, sizeof(host), &port) != 0) {
-        snprintf(error, error_size, "listen on %s: no HOST:PORT; write 127.0.0.1:8080 or :8080", address);
+        snprintf(error, error_size, "listen on %s: no HOST:PORT; write 127.0.0.1:8080 or :8080",
+                 address);
         return -EINVAL;
     }
     int status = getaddrinfo(host[0] != '\0' ? host : NULL, port, &hints, &info);
     if (status != 0) {
-        snprintf(error, error_size, "listen on %s: %s; give a numeric address or a name that resolves",
-                 address, gai_strerror(status));
+        snprintf(error, error_size,
+                 "listen on %s: %s; give a numeric address or a name that resolves", address,
+                 gai_strerror(status));
         return -EINVAL;
     }
     int fd = listen_on(info);

@@ -1,6 +1,7 @@
 /*
- * The node's log: one line per event on standard error, "2026-11-23T10:00:00.123Z level message". Called from
- * any thread; a line is one write(2). Never given a token or a key: callers log issuer, kid and jti.
+ * The node's log: one line per event on standard error, "2026-11-23T10:00:00.123Z level message".
+ * Called from any thread; a line is one write(2). Never given a token or a key: callers log issuer,
+ * kid and jti.
  */
 #ifndef TOLLGATE_SERVER_LOG_H
 #define TOLLGATE_SERVER_LOG_H

@@ -1,4 +1,5 @@
-/* The program's entry: hands everything to the server library, so that tests can link the same code. */
+/* The program's entry: hands everything to the server library, so that tests can link the same
+ * code. */
 #include "server/server.h"
 
 int main(int argc, char **argv)

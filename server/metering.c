@@ -1,8 +1,9 @@
 /*
- * What the peer's kernel acknowledged, and nothing else, is billed. Each connection keeps a bounded queue of
- * deliveries (where a body starts in the stream, how much of it was handed to the kernel); tcpi_bytes_acked of TCP_INFO
- * (RFC 4898, tcpEStatsAppHCThruOctetsAcked) tells how far the peer's acknowledgements have come. A FIN of ours counts as one byte
- * there: it lies behind every body, so the clamp at a body's end takes it out.
+ * What the peer's kernel acknowledged, and nothing else, is billed. Each connection keeps a bounded
+ * queue of deliveries (where a body starts in the stream, how much of it was handed to the kernel);
+ * tcpi_bytes_acked of TCP_INFO (RFC 4898, tcpEStatsAppHCThruOctetsAcked) tells how far the peer's
+ * acknowledgements have come. A FIN of ours counts as one byte there: it lies behind every body, so
+ * the clamp at a body's end takes it out.
  */
 #include <errno.h>
 #include <linux/tcp.h>
@@ -24,7 +25,8 @@ int metering_begin(struct worker *worker, struct connection *connection, size_t 
         worker->deliveries_free = delivery->next;
     else if ((delivery = malloc(sizeof(*delivery))) == NULL)
         return -ENOMEM;
-    *delivery = (struct delivery){.window = connection->window, .start = connection->sent + head_length};
+    *delivery =
+        (struct delivery){.window = connection->window, .start = connection->sent + head_length};
     window_hold(delivery->window);
     if (connection->deliveries == NULL)
         connection->deliveries = delivery;
@@ -38,7 +40,8 @@ int metering_begin(struct worker *worker, struct connection *connection, size_t 
     return 0;
 }
 
-void metering_handed(struct worker *worker, struct connection *connection, uint64_t bytes, uint64_t body)
+void metering_handed(struct worker *worker, struct connection *connection, uint64_t bytes,
+                     uint64_t body)
 {
     connection->sent += bytes;
     if (body > 0) {
@@ -54,7 +57,8 @@ void metering_done(struct connection *connection)
     connection->deliveries_last->done = true;
 }
 
-/* The first delivery is settled: what was handed and not acknowledged goes back to the window's funds. */
+/* The first delivery is settled: what was handed and not acknowledged goes back to the window's
+ * funds. */
 static void delivery_settle(struct worker *worker, struct connection *connection)
 {
     struct delivery *delivery = connection->deliveries;
@@ -70,9 +74,11 @@ static void delivery_settle(struct worker *worker, struct connection *connection
     worker->deliveries_free = delivery;
 }
 
-static void delivery_credit(struct worker *worker, struct connection *connection, struct delivery *delivery)
+static void delivery_credit(struct worker *worker, struct connection *connection,
+                            struct delivery *delivery)
 {
-    uint64_t reached = connection->acknowledged > delivery->start ? connection->acknowledged - delivery->start : 0;
+    uint64_t reached =
+        connection->acknowledged > delivery->start ? connection->acknowledged - delivery->start : 0;
     if (reached > delivery->handed)
         reached = delivery->handed;
     if (reached <= delivery->acknowledged)
@@ -94,7 +100,8 @@ bool metering_read(struct worker *worker, struct connection *connection)
     if (getsockopt(connection->fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0)
         return false;
     connection->acknowledged = info.tcpi_bytes_acked;
-    for (struct delivery *delivery = connection->deliveries; delivery != NULL; delivery = delivery->next)
+    for (struct delivery *delivery = connection->deliveries; delivery != NULL;
+         delivery = delivery->next)
         delivery_credit(worker, connection, delivery);
     while (connection->deliveries != NULL && connection->deliveries->done &&
            connection->deliveries->acknowledged == connection->deliveries->handed)
@@ -119,7 +126,8 @@ static void tick_one(struct worker *worker, struct connection *connection)
     if (owed && worker->now_ms - connection->progress_ms > worker->node->config->stall_timeout_ms) {
         transfer_cut(worker, connection, "the client acknowledged nothing within stall_timeout_ms");
     } else if (!owed && (state == CONNECTION_LINGERING || connection->deliveries != NULL)) {
-        /* All is acknowledged, or the socket is dead. A lingering peer that has ended needs no more waiting. */
+        /* All is acknowledged, or the socket is dead. A lingering peer that has ended needs no more
+         * waiting. */
         if (connection->peer_ended || connection->deliveries != NULL)
             connection_close(worker, connection, false);
     } else if (state == CONNECTION_READING && connection->input_length > 0) {

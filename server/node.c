@@ -1,7 +1,8 @@
 /*
- * A node's life: starts what the workers lean on (ledger, Redis, media, trust), then the workers and the admin interface, waits
- * for a signal, and ends them in the opposite order, so that each delivery is metered, journalled and posted before the
- * next thing goes. See node.h for what is shared.
+ * A node's life: starts what the workers lean on (ledger, Redis, media, trust), then the workers
+ * and the admin interface, waits for a signal, and ends them in the opposite order, so that each
+ * delivery is metered, journalled and posted before the next thing goes. See node.h for what is
+ * shared.
  */
 #include "server/node.h"
 
@@ -59,7 +60,8 @@ static void raise_descriptors(const struct config *config, unsigned workers)
         return;
     limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
     if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < wanted)
-        log_warning("descriptors: %llu are allowed, %llu may be needed (connections_max, open_files_max); raise "
+        log_warning("descriptors: %llu are allowed, %llu may be needed (connections_max, "
+                    "open_files_max); raise "
                     "LimitNOFILE or ulimit -n",
                     (unsigned long long)limit.rlim_cur, (unsigned long long)wanted);
 }
@@ -78,21 +80,23 @@ static int resolve_redis(struct node *node, const char *address, char *error, si
     }
     size_t length = colon != NULL ? (size_t)(colon - address) : 0;
     if (length == 0 || length >= sizeof(host)) {
-        snprintf(error, error_size, "redis: %s: neither embedded, unix:/path nor HOST:PORT", address);
+        snprintf(error, error_size, "redis: %s: neither embedded, unix:/path nor HOST:PORT",
+                 address);
         return -EINVAL;
     }
     memcpy(host, address, length);
     host[length] = '\0';
     int status = getaddrinfo(host, colon + 1, &hints, &info);
     if (status != 0) {
-        snprintf(error, error_size, "redis: %s: %s; give a name that resolves, or an address", address,
-                 gai_strerror(status));
+        snprintf(error, error_size, "redis: %s: %s; give a name that resolves, or an address",
+                 address, gai_strerror(status));
         return -EINVAL;
     }
-    status = getnameinfo(info->ai_addr, info->ai_addrlen, numeric, sizeof(numeric), NULL, 0, NI_NUMERICHOST);
+    status = getnameinfo(info->ai_addr, info->ai_addrlen, numeric, sizeof(numeric), NULL, 0,
+                         NI_NUMERICHOST);
     freeaddrinfo(info);
-    snprintf(node->redis_address, sizeof(node->redis_address), "%s:%s", status == 0 ? numeric : host,
-             colon + 1);
+    snprintf(node->redis_address, sizeof(node->redis_address), "%s:%s",
+             status == 0 ? numeric : host, colon + 1);
     return 0;
 }
 
@@ -104,8 +108,9 @@ static int read_password(struct node *node, char *error, size_t error_size)
     FILE *file = fopen(path, "re");
     if (file == NULL || fgets(node->redis_password, sizeof(node->redis_password), file) == NULL) {
         int status = errno != 0 ? -errno : -EINVAL;
-        snprintf(error, error_size, "redis_password_file: %s: %s; it must hold the password in its first line",
-                 path, file == NULL ? strerrordesc_np(-status) : "empty");
+        snprintf(error, error_size,
+                 "redis_password_file: %s: %s; it must hold the password in its first line", path,
+                 file == NULL ? strerrordesc_np(-status) : "empty");
         if (file != NULL)
             fclose(file);
         return status;
@@ -193,7 +198,8 @@ static int start(struct node *node, struct redis_child **child, struct admin **a
     char address[sizeof(node->redis_address)];
     int status = read_password(node, error, error_size);
     if (embedded)
-        snprintf(node->redis_address, sizeof(node->redis_address), "unix:%.490s/redis.sock", config->state_dir);
+        snprintf(node->redis_address, sizeof(node->redis_address), "unix:%.490s/redis.sock",
+                 config->state_dir);
     else if (status == 0)
         status = resolve_redis(node, config->redis, error, error_size);
     if (status == 0)
@@ -201,10 +207,12 @@ static int start(struct node *node, struct redis_child **child, struct admin **a
     if (status == 0)
         status = open_ledger(node, error, error_size);
     if (status == 0 && embedded)
-        status = redis_child_start(child, config->state_dir, address, sizeof(address), error, error_size);
+        status = redis_child_start(child, config->state_dir, address, sizeof(address), error,
+                                   error_size);
     if (status == 0)
         status = open_media(node, error, error_size);
-    if (status == 0 && (status = windows_create(&node->windows, node->ledger, config->windows_max)) != 0)
+    if (status == 0 &&
+        (status = windows_create(&node->windows, node->ledger, config->windows_max)) != 0)
         snprintf(error, error_size, "windows: %s", strerrordesc_np(-status));
     if (status == 0)
         status = start_workers(node, error, error_size);
@@ -244,8 +252,9 @@ static int stop(struct node *node, struct redis_child **child, struct admin **ad
         if (unposted < 0)
             log_error("the journal was not closed: %s", strerrordesc_np((int)-unposted));
         else
-            log_info("the journal is closed; %lld of its records are left to post at the next start",
-                     (long long)unposted);
+            log_info(
+                "the journal is closed; %lld of its records are left to post at the next start",
+                (long long)unposted);
     }
     media_close(&node->media);
     token_trust_drop(&node->trust);
@@ -284,7 +293,8 @@ int node_run(const struct config *config, char *error, unsigned long error_size)
         int number;
         do
             number = sigwaitinfo(&signals, NULL);
-        while (number < 0 || number == SIGHUP); /* nothing to reload yet: SIGHUP must not end the node */
+        while (number < 0 ||
+               number == SIGHUP); /* nothing to reload yet: SIGHUP must not end the node */
         log_info("%s: stopping; transfers under way have %llu ms", sigdescr_np(number),
                  (unsigned long long)config->stop_timeout_ms);
     }

@@ -1,6 +1,7 @@
 /*
- * A running node: the main thread's view of everything that a process shares. `tollgate serve` creates it, the
- * admin thread and the workers borrow it. Immutable after node_start except where a field says otherwise.
+ * A running node: the main thread's view of everything that a process shares. `tollgate serve`
+ * creates it, the admin thread and the workers borrow it. Immutable after node_start except where a
+ * field says otherwise.
  */
 #ifndef TOLLGATE_SERVER_NODE_H
 #define TOLLGATE_SERVER_NODE_H
@@ -20,16 +21,16 @@ struct worker;
 struct windows;
 
 struct node {
-    const struct config *config; /* borrows */
-    struct media *media;         /* owns */
-    struct ledger *ledger;       /* owns */
-    struct token_trust *trust;   /* owns */
-    struct windows *windows;     /* owns; shared by the workers, see window.h */
-    char redis_address[512];     /* resolved: "unix:/path" or "host:port" */
-    char redis_password[256];    /* "" where there is none */
+    const struct config *config;              /* borrows */
+    struct media *media;                      /* owns */
+    struct ledger *ledger;                    /* owns */
+    struct token_trust *trust;                /* owns */
+    struct windows *windows;                  /* owns; shared by the workers, see window.h */
+    char redis_address[512];                  /* resolved: "unix:/path" or "host:port" */
+    char redis_password[256];                 /* "" where there is none */
     struct worker *workers[NODE_WORKERS_MAX]; /* owns */
     unsigned worker_count;
-    uint64_t started_ms; /* wall clock */
+    uint64_t started_ms;  /* wall clock */
     atomic_bool stopping; /* set once by the main thread; workers stop accepting */
 };
 
@@ -46,8 +47,8 @@ bool node_is_ready(const struct node *node);
 void node_stats(const struct node *node, struct node_stats *out);
 
 /*
- * Runs a node until SIGTERM or SIGINT, in the calling (main) thread. 0 after a clean stop, or a negative errno
- * with one sentence in `error` where it could not start.
+ * Runs a node until SIGTERM or SIGINT, in the calling (main) thread. 0 after a clean stop, or a
+ * negative errno with one sentence in `error` where it could not start.
  */
 int node_run(const struct config *config, char *error, unsigned long error_size);
 

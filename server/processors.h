@@ -1,4 +1,5 @@
-/* How many processors this process may use, by affinity and by the cgroup's quota. Used for `workers: auto`. */
+/* How many processors this process may use, by affinity and by the cgroup's quota. Used for
+ * `workers: auto`. */
 #ifndef TOLLGATE_SERVER_PROCESSORS_H
 #define TOLLGATE_SERVER_PROCESSORS_H
 

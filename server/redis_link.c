@@ -1,10 +1,12 @@
 /*
- * hiredis 0.14 on the ring. See redis_link.h. hiredis calls add_read, add_write and so on; here they arm a multishot poll or
- * note that the end of the turn shall write. The context is freed by hiredis itself after the disconnect callback, so
- * nothing here frees it, and a generation tells completions of an earlier connection apart.
+ * hiredis 0.14 on the ring. See redis_link.h. hiredis calls add_read, add_write and so on; here
+ * they arm a multishot poll or note that the end of the turn shall write. The context is freed by
+ * hiredis itself after the disconnect callback, so nothing here frees it, and a generation tells
+ * completions of an earlier connection apart.
  *
  *   DOWN --tick, backoff over--> CONNECTING --connected--> ASKING (INFO server: who is this?)
- *     ^                                                       | run_id is the one the ledger replayed to
+ *     ^                                                       | run_id is the one the ledger
+ * replayed to
  *     +-------- lost, refused or too slow <-- READY <---------+
  */
 #include "server/redis_link.h"
@@ -20,9 +22,10 @@
 #include "server/log.h"
 #include "server/worker.h"
 
-#define BACKOFF_MIN_MS  50
-#define BACKOFF_MAX_MS  2000
-#define OUTSTANDING_MAX 65536 /* questions under way; at the bound redis_link_send refuses and the client gets 503 */
+#define BACKOFF_MIN_MS 50
+#define BACKOFF_MAX_MS 2000
+#define OUTSTANDING_MAX                                                                            \
+    65536 /* questions under way; at the bound redis_link_send refuses and the client gets 503 */
 
 enum link_state { LINK_DOWN, LINK_CONNECTING, LINK_ASKING, LINK_IS_READY };
 
@@ -36,7 +39,7 @@ struct question {
 };
 
 struct redis_link {
-    struct worker *worker; /* borrows */
+    struct worker *worker;      /* borrows */
     redisAsyncContext *context; /* hiredis'; NULL while down */
     enum link_state state;
     uint32_t generation;
@@ -78,7 +81,8 @@ static void ignore(void *data)
     (void)data; /* the multishot poll stays for the life of the connection */
 }
 
-/* The context is about to be freed and its descriptor closed: the polls hold the file, so they are taken back. */
+/* The context is about to be freed and its descriptor closed: the polls hold the file, so they are
+ * taken back. */
 static void cleanup(void *data)
 {
     struct redis_link *link = data;
@@ -144,7 +148,8 @@ static void on_auth(redisAsyncContext *context, void *reply, void *data)
     const redisReply *answer = reply;
     struct redis_link *link = context->data;
     if (answer != NULL && answer->type == REDIS_REPLY_ERROR && !link->warned) {
-        log_error("worker %u: Redis refuses to authenticate: %s; check redis_user and redis_password_file",
+        log_error("worker %u: Redis refuses to authenticate: %s; check redis_user and "
+                  "redis_password_file",
                   link->worker->index, answer->str);
         link->warned = true;
     }
@@ -245,8 +250,8 @@ static void on_reply(redisAsyncContext *context, void *reply, void *data)
         done(link->worker, reply, for_whom);
 }
 
-int redis_link_send(struct redis_link *link, const struct ledger_command *command, redis_link_done *done,
-                    void *context)
+int redis_link_send(struct redis_link *link, const struct ledger_command *command,
+                    redis_link_done *done, void *context)
 {
     if (link->state != LINK_IS_READY || link->outstanding >= OUTSTANDING_MAX)
         return -ENOTCONN;
@@ -259,8 +264,8 @@ int redis_link_send(struct redis_link *link, const struct ledger_command *comman
         .link = link, .done = done, .context = context, .asked_ms = link->worker->now_ms};
     /* hiredis' prototype lacks the const that its code keeps. */
     const char **argv = (const char **)(uintptr_t)command->argv;
-    if (redisAsyncCommandArgv(link->context, on_reply, question, command->argc, argv, command->lengths) !=
-        REDIS_OK) {
+    if (redisAsyncCommandArgv(link->context, on_reply, question, command->argc, argv,
+                              command->lengths) != REDIS_OK) {
         question->next = link->unused;
         link->unused = question;
         return -ENOTCONN;
@@ -322,9 +327,10 @@ void redis_link_tick(struct redis_link *link)
     bool slow = link->oldest != NULL && worker->now_ms - link->oldest->asked_ms > limit_ms;
     slow |= link->state == LINK_CONNECTING && worker->now_ms - link->since_ms > limit_ms;
     if (slow) {
-        log_warning("worker %u: Redis did not answer within %llu ms; connecting again", worker->index,
-                    (unsigned long long)limit_ms);
-        redisAsyncFree(link->context); /* answers all that is outstanding with NULL, then on_disconnect */
+        log_warning("worker %u: Redis did not answer within %llu ms; connecting again",
+                    worker->index, (unsigned long long)limit_ms);
+        redisAsyncFree(
+            link->context); /* answers all that is outstanding with NULL, then on_disconnect */
         return;
     }
     if (link->state == LINK_ASKING)

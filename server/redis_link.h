@@ -1,7 +1,8 @@
 /*
- * A worker's connection to Redis: hiredis' asynchronous API driven by the worker's own ring, reconnecting with backoff.
- * Commands of one turn of the loop travel in one write (redis_link_flush). It may be used for admission only once the
- * ledger has replayed to the very Redis that it reached (ledger_redis_is_current).
+ * A worker's connection to Redis: hiredis' asynchronous API driven by the worker's own ring,
+ * reconnecting with backoff. Commands of one turn of the loop travel in one write
+ * (redis_link_flush). It may be used for admission only once the ledger has replayed to the very
+ * Redis that it reached (ledger_redis_is_current).
  */
 #ifndef TOLLGATE_SERVER_REDIS_LINK_H
 #define TOLLGATE_SERVER_REDIS_LINK_H
@@ -15,7 +16,8 @@
 struct worker;
 struct redis_link;
 
-/* Called once for each command: with the reply (borrowed), or with NULL where the connection was lost or timed out. */
+/* Called once for each command: with the reply (borrowed), or with NULL where the connection was
+ * lost or timed out. */
 typedef void redis_link_done(struct worker *worker, const struct redisReply *reply, void *context);
 
 int redis_link_create(struct redis_link **out, struct worker *worker);
@@ -24,12 +26,13 @@ void redis_link_destroy(struct redis_link **link);
 
 bool redis_link_is_ready(const struct redis_link *link);
 /* Queues a command; `done` may be NULL. 0, or -ENOTCONN and `done` is not called. */
-int redis_link_send(struct redis_link *link, const struct ledger_command *command, redis_link_done *done,
-                    void *context);
+int redis_link_send(struct redis_link *link, const struct ledger_command *command,
+                    redis_link_done *done, void *context);
 
 /* End of a turn: writes what was queued. */
 void redis_link_flush(struct redis_link *link);
-/* Each tick: connects again, asks who answered, ends what takes longer than admission_timeout_ms. */
+/* Each tick: connects again, asks who answered, ends what takes longer than admission_timeout_ms.
+ */
 void redis_link_tick(struct redis_link *link);
 void redis_link_readable(struct redis_link *link, uint32_t generation, int result, bool more);
 void redis_link_writable(struct redis_link *link, uint32_t generation);

@@ -1,6 +1,6 @@
 /*
- * The facts of the refusal table, looked up by number. Pure: it writes no answer and logs nothing (response.c and
- * request.c do).
+ * The facts of the refusal table, looked up by number. Pure: it writes no answer and logs nothing
+ * (response.c and request.c do).
  */
 #include "server/refusal.h"
 

@@ -1,7 +1,7 @@
 /*
- * Every reason for which a request is answered with something else than the file: one table, continuing
- * that of tokens/tokens.h. It makes the enum, the `reason` of the answer, the status, the RFC 9246 log
- * code and the text.
+ * Every reason for which a request is answered with something else than the file: one table,
+ * continuing that of tokens/tokens.h. It makes the enum, the `reason` of the answer, the status,
+ * the RFC 9246 log code and the text.
  */
 #ifndef TOLLGATE_SERVER_REFUSAL_H
 #define TOLLGATE_SERVER_REFUSAL_H
@@ -13,33 +13,35 @@
 #include "tokens/tokens.h"
 
 /*
- * name, status, s-uri-signing code (0: the token was not at fault or not reached), close the connection (the
- * framing of what follows is not known, or is not worth reading), text
+ * name, status, s-uri-signing code (0: the token was not at fault or not reached), close the
+ * connection (the framing of what follows is not known, or is not worth reading), text
  */
-#define SERVER_REFUSALS(X)                                                                            \
-    X(HEAD_MALFORMED, 400, 0, true, "the request is not HTTP/1.1 as RFC 9112 has it")                 \
-    X(HOST_INVALID, 400, 0, true, "an HTTP/1.1 request has exactly one Host, and it is a valid one")  \
-    X(TARGET_INVALID, 400, 0, true, "the request target is not an absolute path with valid escapes")  \
-    X(PATH_INVALID, 400, 0, false, "the path has an encoded slash, a dot-segment or a bad escape")    \
-    X(TARGET_TOO_LONG, 414, 0, true, "the request target is longer than this server reads")           \
-    X(HEAD_TOO_LARGE, 431, 0, true, "the request head is larger than this server reads")              \
-    X(HEAD_TIMEOUT, 408, 0, true, "the request head did not arrive in time")                          \
-    X(BODY_REFUSED, 413, 0, true, "requests with a body are not taken here")                          \
-    X(METHOD_NOT_ALLOWED, 405, 0, true, "files are fetched with GET or HEAD")                         \
-    X(METHOD_UNKNOWN, 501, 0, true, "this method is not implemented")                                 \
-    X(EXPECTATION_FAILED, 417, 0, true, "the only expectation known is 100-continue")                 \
-    X(VERSION_REFUSED, 505, 0, true, "this server speaks HTTP/1.1 and HTTP/1.0")                      \
-    X(FILE_NOT_FOUND, 404, 200, false, "there is no such file")                                       \
-    X(PRECONDITION_FAILED, 412, 200, false, "the file is not the version that was asked for")         \
-    X(RANGE_NOT_SATISFIABLE, 416, 200, false, "the file is shorter than the range asked for")         \
-    X(ACCOUNT_UNKNOWN, 402, 200, false, "the account has not been opened")                            \
-    X(ACCOUNT_SUSPENDED, 402, 200, false, "the account is suspended")                                 \
-    X(BALANCE_INSUFFICIENT, 402, 200, false, "the account's balance does not cover this file")        \
-    X(REDIS_UNAVAILABLE, 503, 200, false, "the account cannot be checked just now")                   \
-    X(JOURNAL_UNAVAILABLE, 503, 200, false, "the delivery cannot be recorded just now")               \
-    X(NODE_BUSY, 503, 200, false, "this node is at one of its limits just now")                       \
-    X(NODE_STARTING, 503, 200, false, "this node is catching up with its ledger")                     \
-    X(CONNECTIONS_EXHAUSTED, 503, 0, true, "this node has as many connections as it takes")           \
+#define SERVER_REFUSALS(X)                                                                         \
+    X(HEAD_MALFORMED, 400, 0, true, "the request is not HTTP/1.1 as RFC 9112 has it")              \
+    X(HOST_INVALID, 400, 0, true,                                                                  \
+      "an HTTP/1.1 request has exactly one Host, and it is a valid one")                           \
+    X(TARGET_INVALID, 400, 0, true,                                                                \
+      "the request target is not an absolute path with valid escapes")                             \
+    X(PATH_INVALID, 400, 0, false, "the path has an encoded slash, a dot-segment or a bad escape") \
+    X(TARGET_TOO_LONG, 414, 0, true, "the request target is longer than this server reads")        \
+    X(HEAD_TOO_LARGE, 431, 0, true, "the request head is larger than this server reads")           \
+    X(HEAD_TIMEOUT, 408, 0, true, "the request head did not arrive in time")                       \
+    X(BODY_REFUSED, 413, 0, true, "requests with a body are not taken here")                       \
+    X(METHOD_NOT_ALLOWED, 405, 0, true, "files are fetched with GET or HEAD")                      \
+    X(METHOD_UNKNOWN, 501, 0, true, "this method is not implemented")                              \
+    X(EXPECTATION_FAILED, 417, 0, true, "the only expectation known is 100-continue")              \
+    X(VERSION_REFUSED, 505, 0, true, "this server speaks HTTP/1.1 and HTTP/1.0")                   \
+    X(FILE_NOT_FOUND, 404, 200, false, "there is no such file")                                    \
+    X(PRECONDITION_FAILED, 412, 200, false, "the file is not the version that was asked for")      \
+    X(RANGE_NOT_SATISFIABLE, 416, 200, false, "the file is shorter than the range asked for")      \
+    X(ACCOUNT_UNKNOWN, 402, 200, false, "the account has not been opened")                         \
+    X(ACCOUNT_SUSPENDED, 402, 200, false, "the account is suspended")                              \
+    X(BALANCE_INSUFFICIENT, 402, 200, false, "the account's balance does not cover this file")     \
+    X(REDIS_UNAVAILABLE, 503, 200, false, "the account cannot be checked just now")                \
+    X(JOURNAL_UNAVAILABLE, 503, 200, false, "the delivery cannot be recorded just now")            \
+    X(NODE_BUSY, 503, 200, false, "this node is at one of its limits just now")                    \
+    X(NODE_STARTING, 503, 200, false, "this node is catching up with its ledger")                  \
+    X(CONNECTIONS_EXHAUSTED, 503, 0, true, "this node has as many connections as it takes")        \
     X(FILE_UNREADABLE, 500, 200, false, "the file cannot be read just now")
 
 enum refusal {

@@ -1,6 +1,7 @@
 /*
- * From a parsed head to a decision: which token, which file, which bytes. The order is the design's: method, target, token,
- * file, preconditions and range; then admission.c. It sends nothing but through response.c.
+ * From a parsed head to a decision: which token, which file, which bytes. The order is the
+ * design's: method, target, token, file, preconditions and range; then admission.c. It sends
+ * nothing but through response.c.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -15,7 +16,8 @@
 
 #define REFUSALS_LOGGED_PER_S 50
 
-void request_log_refusal(struct worker *worker, const struct connection *connection, enum refusal refusal)
+void request_log_refusal(struct worker *worker, const struct connection *connection,
+                         enum refusal refusal)
 {
     if (worker->refusals_logged_s != (uint64_t)worker->now_s) {
         if (worker->refusals_logged > REFUSALS_LOGGED_PER_S)
@@ -50,7 +52,8 @@ static bool bearer_of(const struct http_head *head, struct http_text *out)
     return true;
 }
 
-/* RFC 6265 4.2.1: cookie-pairs set apart by "; ". Returns how many of the name there are; *out is the first. */
+/* RFC 6265 4.2.1: cookie-pairs set apart by "; ". Returns how many of the name there are; *out is
+ * the first. */
 static unsigned cookie_of(const struct http_head *head, const char *name, struct http_text *out)
 {
     unsigned found = 0;
@@ -100,8 +103,9 @@ static enum refusal check_token(struct worker *worker, struct connection *connec
         return refusal;
     bool remembered;
     int status;
-    enum token_verdict verdict = token_cache_get(worker->tokens, worker->trust, jws.data, jws.length,
-                                                 &connection->link, &remembered, &status);
+    enum token_verdict verdict =
+        token_cache_get(worker->tokens, worker->trust, jws.data, jws.length, &connection->link,
+                        &remembered, &status);
     if (verdict != TOKEN_OK)
         return refusal_of_verdict(verdict);
     if (status != 0)
@@ -153,8 +157,10 @@ static enum refusal check_target(struct worker *worker, const struct http_head *
     return REFUSAL_PATH_INVALID;
 }
 
-/* The file of the verified path. -EAGAIN: it is being opened, the same head is to be given again. */
-static int find_file(struct worker *worker, struct connection *connection, const struct token_target *target)
+/* The file of the verified path. -EAGAIN: it is being opened, the same head is to be given again.
+ */
+static int find_file(struct worker *worker, struct connection *connection,
+                     const struct token_target *target)
 {
     if (connection->file != NULL)
         return 0; /* opened for this head */
@@ -201,19 +207,22 @@ void request_opened(struct worker *worker, struct connection *connection, int re
     memcpy(path, connection->output, length + 1);
     free(connection->output);
     connection->output = NULL;
-    int status = media_cache_admit(worker->files, path, length, worker->now_ms, result, &connection->file);
+    int status =
+        media_cache_admit(worker->files, path, length, worker->now_ms, result, &connection->file);
     connection_set_state(connection, CONNECTION_READING);
     if (status == 0 || status == -ENOENT) {
         connection_resume(worker, connection); /* -ENOENT is remembered: the head finds it again */
         return;
     }
-    /* Not remembered, so the head would open again without end: it is answered here and ends the connection. */
+    /* Not remembered, so the head would open again without end: it is answered here and ends the
+     * connection. */
     connection->keep_alive = false;
     response_refuse(worker, connection, refusal_of_file(status));
 }
 
 /* Which bytes: RFC 9110 13 and 14. */
-static void select_bytes(struct worker *worker, struct connection *connection, const struct http_head *head)
+static void select_bytes(struct worker *worker, struct connection *connection,
+                         const struct http_head *head)
 {
     const struct media_file *file = connection->file;
     const struct http_validators validators = {
@@ -250,7 +259,8 @@ static void select_bytes(struct worker *worker, struct connection *connection, c
 enum request_outcome request_begin(struct worker *worker, struct connection *connection,
                                    const struct http_head *head)
 {
-    struct token_target target; /* 9 KiB that check_target fills; zeroing them would cost more than parsing */
+    struct token_target
+        target; /* 9 KiB that check_target fills; zeroing them would cost more than parsing */
     connection->keep_alive = head->keep_alive;
     connection->head_only = head->method == HTTP_HEAD;
     token_entry_drop(&connection->link);

@@ -1,6 +1,6 @@
 /*
- * The heads of responses and the bodies of refusals, written into the worker's scratch. It decides no status and sends
- * nothing itself (transfer.c does).
+ * The heads of responses and the bodies of refusals, written into the worker's scratch. It decides
+ * no status and sends nothing itself (transfer.c does).
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -153,14 +153,16 @@ void response_not_modified(struct worker *worker, struct connection *connection)
     transfer_plain(worker, connection, length_of(worker, &out));
 }
 
-/* RFC 9457: a problem of one of the table's reasons. Its texts need no JSON escapes: they are ours. */
+/* RFC 9457: a problem of one of the table's reasons. Its texts need no JSON escapes: they are ours.
+ */
 static size_t problem_write(char *out, size_t size, enum refusal refusal)
 {
-    int length = snprintf(out, size,
-                          "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%u,\"reason\":\"%s\","
-                          "\"detail\":\"%s\"}\n",
-                          http_status_phrase(refusal_status(refusal)), refusal_status(refusal),
-                          refusal_name(refusal), refusal_text(refusal));
+    int length =
+        snprintf(out, size,
+                 "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%u,\"reason\":\"%s\","
+                 "\"detail\":\"%s\"}\n",
+                 http_status_phrase(refusal_status(refusal)), refusal_status(refusal),
+                 refusal_name(refusal), refusal_text(refusal));
     check(length > 0 && (size_t)length < size);
     return (size_t)length;
 }

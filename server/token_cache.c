@@ -1,6 +1,6 @@
 /*
- * The worker's remembered tokens. See token_cache.h. A chained hash table with a list by recency; at the bound the token
- * that was not used for the longest goes.
+ * The worker's remembered tokens. See token_cache.h. A chained hash table with a list by recency;
+ * at the bound the token that was not used for the longest goes.
  */
 #include "server/token_cache.h"
 
@@ -107,7 +107,8 @@ void token_cache_destroy(struct token_cache **cache)
     *cache = NULL;
 }
 
-static bool digest(struct token_cache *cache, const void *data, size_t length, unsigned char out[32])
+static bool digest(struct token_cache *cache, const void *data, size_t length,
+                   unsigned char out[32])
 {
     return EVP_DigestInit_ex2(cache->context, cache->sha256, NULL) == 1 &&
            EVP_DigestUpdate(cache->context, data, length) == 1 &&
@@ -115,8 +116,8 @@ static bool digest(struct token_cache *cache, const void *data, size_t length, u
 }
 
 /*
- * What names the link across its tokens: issuer, account and jti, which a storefront may sign again (a longer exp for
- * the same purchase); a token without jti is a link of its own.
+ * What names the link across its tokens: issuer, account and jti, which a storefront may sign again
+ * (a longer exp for the same purchase); a token without jti is a link of its own.
  */
 static bool name_link(struct token_cache *cache, struct token_entry *entry)
 {
@@ -127,13 +128,14 @@ static bool name_link(struct token_cache *cache, struct token_entry *entry)
     }
     char text[LEDGER_TAG_MAX + 1 + TOKEN_JTI_MAX + 1];
     /* The tag holds no space, so no two pairs give one text. */
-    int length = snprintf(text, sizeof(text), "%s %s", ledger_account_tag(entry->account), token->jti);
+    int length =
+        snprintf(text, sizeof(text), "%s %s", ledger_account_tag(entry->account), token->jti);
     return digest(cache, text, (size_t)length, entry->link);
 }
 
-static enum token_verdict verify(struct token_cache *cache, struct token_trust *trust, const char *jws,
-                                 size_t length, const unsigned char key[32], struct token_entry **out,
-                                 int *status)
+static enum token_verdict verify(struct token_cache *cache, struct token_trust *trust,
+                                 const char *jws, size_t length, const unsigned char key[32],
+                                 struct token_entry **out, int *status)
 {
     struct token *token = NULL;
     enum token_verdict verdict = token_verify(trust, jws, length, &token);
@@ -148,8 +150,8 @@ static enum token_verdict verify(struct token_cache *cache, struct token_trust *
     entry->token = token;
     entry->trust = token_trust_hold(trust);
     memcpy(entry->digest, key, sizeof(entry->digest));
-    *status = ledger_account_get(cache->ledger, token->issuer_id, token->account, strlen(token->account),
-                                 &entry->account);
+    *status = ledger_account_get(cache->ledger, token->issuer_id, token->account,
+                                 strlen(token->account), &entry->account);
     if (*status == 0 && !name_link(cache, entry))
         *status = -ENOMEM;
     if (*status != 0) {
@@ -172,8 +174,9 @@ static void remember(struct token_cache *cache, struct token_entry *entry)
     cache->entries++;
 }
 
-enum token_verdict token_cache_get(struct token_cache *cache, struct token_trust *trust, const char *jws,
-                                   size_t length, struct token_entry **out, bool *remembered, int *status)
+enum token_verdict token_cache_get(struct token_cache *cache, struct token_trust *trust,
+                                   const char *jws, size_t length, struct token_entry **out,
+                                   bool *remembered, int *status)
 {
     unsigned char key[32];
     *status = 0;

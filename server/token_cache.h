@@ -1,7 +1,7 @@
 /*
- * Tokens whose signature this worker has checked, remembered under their SHA-256 and the trust's generation, so that
- * the signature is checked once for each distinct token. Not thread-safe: a worker's own. Times and container are
- * never remembered: token_check is for each request.
+ * Tokens whose signature this worker has checked, remembered under their SHA-256 and the trust's
+ * generation, so that the signature is checked once for each distinct token. Not thread-safe: a
+ * worker's own. Times and container are never remembered: token_check is for each request.
  */
 #ifndef TOLLGATE_SERVER_TOKEN_CACHE_H
 #define TOLLGATE_SERVER_TOKEN_CACHE_H
@@ -16,8 +16,8 @@
 struct token_cache;
 
 struct token_entry {
-    struct token *token;             /* owns */
-    struct ledger_account *account;  /* holds */
+    struct token *token;                 /* owns */
+    struct ledger_account *account;      /* holds */
     unsigned char link[WINDOW_KEY_SIZE]; /* names the link in window.h */
     /* private */
     unsigned char digest[32];
@@ -31,11 +31,12 @@ int token_cache_create(struct token_cache **out, struct ledger *ledger, uint64_t
 void token_cache_destroy(struct token_cache **cache);
 
 /*
- * Verifies, or finds, a token. On TOKEN_OK and *status 0, *out is referenced. *status is -ENOSPC where the ledger takes no
- * more accounts, -ENOMEM. *remembered: no signature was checked.
+ * Verifies, or finds, a token. On TOKEN_OK and *status 0, *out is referenced. *status is -ENOSPC
+ * where the ledger takes no more accounts, -ENOMEM. *remembered: no signature was checked.
  */
-enum token_verdict token_cache_get(struct token_cache *cache, struct token_trust *trust, const char *jws,
-                                   size_t length, struct token_entry **out, bool *remembered, int *status);
+enum token_verdict token_cache_get(struct token_cache *cache, struct token_trust *trust,
+                                   const char *jws, size_t length, struct token_entry **out,
+                                   bool *remembered, int *status);
 void token_entry_drop(struct token_entry **entry);
 
 #endif

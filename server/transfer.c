@@ -1,7 +1,8 @@
 /*
- * Bytes to the socket: a small body with its head in one send, a larger one by sendfile in chunks, called inline on the
- * non-blocking socket, with a one-shot poll when it is full. A chunk that is not in the page cache is brought in by the ring
- * first. Funds are taken from the window before bytes are handed to the kernel, and given back where it did not take them.
+ * Bytes to the socket: a small body with its head in one send, a larger one by sendfile in chunks,
+ * called inline on the non-blocking socket, with a one-shot poll when it is full. A chunk that is
+ * not in the page cache is brought in by the ring first. Funds are taken from the window before
+ * bytes are handed to the kernel, and given back where it did not take them.
  */
 #include <errno.h>
 #include <poll.h>
@@ -69,8 +70,8 @@ static uint64_t body_part(size_t before, size_t sent, size_t head)
 }
 
 /* Sends `length` bytes, of which the first `head` are not billed. False: the connection is gone. */
-static bool send_or_keep(struct worker *worker, struct connection *connection, const char *data, size_t length,
-                         size_t head, int flags)
+static bool send_or_keep(struct worker *worker, struct connection *connection, const char *data,
+                         size_t length, size_t head, int flags)
 {
     ssize_t sent = send(connection->fd, data, length, MSG_DONTWAIT | MSG_NOSIGNAL | flags);
     if (sent < 0 && errno != EAGAIN && errno != EINTR) {
@@ -93,8 +94,9 @@ static bool output_flush(struct worker *worker, struct connection *connection)
 {
     while (connection->output != NULL) {
         uint32_t before = connection->output_sent;
-        ssize_t sent = send(connection->fd, connection->output + before, connection->output_length - before,
-                            MSG_DONTWAIT | MSG_NOSIGNAL | (connection->left > 0 ? MSG_MORE : 0));
+        ssize_t sent =
+            send(connection->fd, connection->output + before, connection->output_length - before,
+                 MSG_DONTWAIT | MSG_NOSIGNAL | (connection->left > 0 ? MSG_MORE : 0));
         if (sent < 0 && errno == EAGAIN) {
             wait_writable(worker, connection);
             return false;
@@ -137,11 +139,13 @@ void transfer_plain(struct worker *worker, struct connection *connection, size_t
 
 /* ---- bodies ---- */
 
-/* The ring reads ahead, then one byte at the chunk's end: when that has come, so has the rest, and nobody was blocked. */
+/* The ring reads ahead, then one byte at the chunk's end: when that has come, so has the rest, and
+ * nobody was blocked. */
 static void warm(struct worker *worker, struct connection *connection, uint64_t length)
 {
     struct io_uring_sqe *sqe = worker_sqe(worker);
-    io_uring_prep_fadvise(sqe, connection->file->fd, connection->offset, (off_t)length, POSIX_FADV_WILLNEED);
+    io_uring_prep_fadvise(sqe, connection->file->fd, connection->offset, (off_t)length,
+                          POSIX_FADV_WILLNEED);
     sqe->user_data = operation_data(OPERATION_IGNORED, 0, 0);
     sqe = worker_sqe(worker);
     io_uring_prep_read(sqe, connection->file->fd, &worker->scratch[WORKER_SCRATCH_SIZE - 1], 1,
@@ -156,13 +160,15 @@ static bool is_cold(const struct connection *connection, uint64_t length)
     char byte;
     struct iovec vector = {&byte, 1};
     if (connection->warmed)
-        return false; /* brought in a moment ago; if it is gone again, blocking is the lesser evil */
-    return preadv2(connection->file->fd, &vector, 1, (off_t)(connection->offset + length - 1), RWF_NOWAIT) <
-               0 &&
+        return false; /* brought in a moment ago; if it is gone again, blocking is the lesser evil
+                       */
+    return preadv2(connection->file->fd, &vector, 1, (off_t)(connection->offset + length - 1),
+                   RWF_NOWAIT) < 0 &&
            errno == EAGAIN;
 }
 
-/* A small body after its head in the scratch, sent with it. False: not this way (cold, or short of funds). */
+/* A small body after its head in the scratch, sent with it. False: not this way (cold, or short of
+ * funds). */
 static bool send_small(struct worker *worker, struct connection *connection, size_t head_length)
 {
     size_t length = (size_t)connection->left;
@@ -246,7 +252,8 @@ void transfer_run(struct worker *worker, struct connection *connection)
     while (connection->left > 0) {
         enum ledger_state ledger = ledger_state(worker->node->ledger);
         if (ledger == LEDGER_FULL || ledger == LEDGER_FAILED) {
-            transfer_cut(worker, connection, "the journal cannot be written: nothing goes out unmetered");
+            transfer_cut(worker, connection,
+                         "the journal cannot be written: nothing goes out unmetered");
             return;
         }
         if (!admission_is_valid(worker, connection->window)) {
@@ -269,7 +276,8 @@ void transfer_warmed(struct worker *worker, struct connection *connection, int r
 {
     if (result <= 0) {
         transfer_cut(worker, connection,
-                     result == 0 ? "the file was truncated while it was sent" : strerrordesc_np(-result));
+                     result == 0 ? "the file was truncated while it was sent"
+                                 : strerrordesc_np(-result));
         return;
     }
     connection->warmed = true;

@@ -1,6 +1,6 @@
 /*
- * The table of windows. See window.h for who may do what. Sharded by account, so that recalling an account's idle
- * funds looks at one shard only.
+ * The table of windows. See window.h for who may do what. Sharded by account, so that recalling an
+ * account's idle funds looks at one shard only.
  */
 #include "server/window.h"
 
@@ -93,16 +93,17 @@ static struct window *find(struct window *window, const unsigned char link[WINDO
     return NULL;
 }
 
-static int window_make(struct windows *windows, struct ledger_account *account, struct ledger_file *file,
-                       struct window **out)
+static int window_make(struct windows *windows, struct ledger_account *account,
+                       struct ledger_file *file, struct window **out)
 {
     if (atomic_fetch_add(&windows->count, 1) >= windows->capacity) {
         atomic_fetch_sub(&windows->count, 1);
         return -EMFILE;
     }
     struct window *window = calloc(1, sizeof(*window));
-    int status = window == NULL ? -ENOMEM
-                                : ledger_download_open(windows->ledger, account, file, &window->download);
+    int status = window == NULL
+                     ? -ENOMEM
+                     : ledger_download_open(windows->ledger, account, file, &window->download);
     if (status != 0) {
         free(window);
         atomic_fetch_sub(&windows->count, 1);
@@ -213,7 +214,8 @@ uint64_t windows_recall(struct windows *windows, const struct ledger_account *ac
     pthread_mutex_lock(&shard->lock);
     for (unsigned i = 0; i < BUCKETS; i++) {
         for (struct window *window = shard->buckets[i]; window != NULL; window = window->next) {
-            if (window == except || window->account != account || atomic_load(&window->references) > 0)
+            if (window == except || window->account != account ||
+                atomic_load(&window->references) > 0)
                 continue;
             /* Without a grant the next request of that window asks again. */
             atomic_store(&window->valid_until_ms, 0);

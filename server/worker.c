@@ -1,6 +1,7 @@
 /*
- * The worker's loop: waits on the ring, hands each completion to the file that knows what to do with it, runs the connections
- * that may go on without waiting, writes what was queued for Redis. See worker.h for what is shared.
+ * The worker's loop: waits on the ring, hands each completion to the file that knows what to do
+ * with it, runs the connections that may go on without waiting, writes what was queued for Redis.
+ * See worker.h for what is shared.
  */
 #include "server/worker.h"
 
@@ -65,7 +66,8 @@ static void arm_accept(struct worker *worker)
 {
     struct io_uring_sqe *sqe = worker_sqe(worker);
     /* Non-blocking for sendfile(2), which knows no MSG_DONTWAIT. */
-    io_uring_prep_multishot_accept(sqe, worker->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    io_uring_prep_multishot_accept(sqe, worker->listen_fd, NULL, NULL,
+                                   SOCK_CLOEXEC | SOCK_NONBLOCK);
     sqe->user_data = operation_data(OPERATION_ACCEPT, 0, 0);
     worker->accepting = true;
 }
@@ -139,8 +141,8 @@ static void on_open(struct worker *worker, struct connection *connection, int re
         request_opened(worker, connection, result);
 }
 
-static void on_connection(struct worker *worker, enum operation operation, struct connection *connection,
-                          int result, unsigned flags)
+static void on_connection(struct worker *worker, enum operation operation,
+                          struct connection *connection, int result, unsigned flags)
 {
     uint32_t index = connection->index, generation = connection->generation;
     check(connection->magic == CONNECTION_MAGIC);
@@ -198,7 +200,8 @@ static void on_completion(struct worker *worker, const struct io_uring_cqe *cqe)
     }
 }
 
-/* Connections that had their share of the turn and may go on at once. Taken as they are now: who links itself again waits. */
+/* Connections that had their share of the turn and may go on at once. Taken as they are now: who
+ * links itself again waits. */
 static void run_ready(struct worker *worker)
 {
     struct connection *connection = worker->ready.first;
@@ -248,7 +251,8 @@ static void cut_all(struct worker *worker)
 /* liburing 2.3 declares io_uring_enable_rings, and Debian's library lacks it. */
 static int enable_ring(struct worker *worker)
 {
-    long status = syscall(__NR_io_uring_register, worker->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+    long status = syscall(__NR_io_uring_register, worker->ring.ring_fd,
+                          IORING_REGISTER_ENABLE_RINGS, NULL, 0);
     return status < 0 ? -errno : 0;
 }
 
@@ -262,7 +266,8 @@ void *worker_run(void *argument)
     /* SINGLE_ISSUER binds the ring to the thread that enables it: this one. */
     int status = enable_ring(worker);
     if (status < 0) {
-        log_error("worker %u: the ring cannot be enabled: %s", worker->index, strerrordesc_np(-status));
+        log_error("worker %u: the ring cannot be enabled: %s", worker->index,
+                  strerrordesc_np(-status));
         return NULL;
     }
     read_clocks(worker);
@@ -301,7 +306,8 @@ void *worker_run(void *argument)
 
 static int make_ring(struct worker *worker, char *error, size_t error_size)
 {
-    /* NO_SQARRAY must never be passed with liburing 2.3: it does not know of it and corrupts the ring. */
+    /* NO_SQARRAY must never be passed with liburing 2.3: it does not know of it and corrupts the
+     * ring. */
     struct io_uring_params params = {
         .flags = IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_R_DISABLED |
                  IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL,
@@ -309,9 +315,11 @@ static int make_ring(struct worker *worker, char *error, size_t error_size)
     };
     int status = io_uring_queue_init_params(RING_ENTRIES, &worker->ring, &params);
     if (status < 0) {
-        snprintf(error, error_size, "io_uring_setup: %s; Tollgate needs Linux 6.1 or later with io_uring allowed "
-                 "(sysctl kernel.io_uring_disabled, the container's seccomp profile, the memlock limit)",
-                 strerrordesc_np(-status));
+        snprintf(
+            error, error_size,
+            "io_uring_setup: %s; Tollgate needs Linux 6.1 or later with io_uring allowed "
+            "(sysctl kernel.io_uring_disabled, the container's seccomp profile, the memlock limit)",
+            strerrordesc_np(-status));
         worker->ring.ring_fd = -1;
         return status;
     }
@@ -335,19 +343,21 @@ static int make_ring(struct worker *worker, char *error, size_t error_size)
         return -ENOMEM;
     io_uring_buf_ring_init(worker->buffers);
     for (unsigned i = 0; i < WORKER_BUFFERS; i++)
-        io_uring_buf_ring_add(worker->buffers, worker->buffer_memory + (size_t)i * WORKER_BUFFER_SIZE,
-                              WORKER_BUFFER_SIZE, (unsigned short)i, io_uring_buf_ring_mask(WORKER_BUFFERS),
-                              (int)i);
+        io_uring_buf_ring_add(
+            worker->buffers, worker->buffer_memory + (size_t)i * WORKER_BUFFER_SIZE,
+            WORKER_BUFFER_SIZE, (unsigned short)i, io_uring_buf_ring_mask(WORKER_BUFFERS), (int)i);
     io_uring_buf_ring_advance(worker->buffers, WORKER_BUFFERS);
     return 0;
 }
 
 static int make_connections(struct worker *worker)
 {
-    /* The kernel spreads connections by hash, not evenly: each worker takes what the node may. Untouched slots cost no memory. */
+    /* The kernel spreads connections by hash, not evenly: each worker takes what the node may.
+     * Untouched slots cost no memory. */
     worker->capacity = (uint32_t)worker->node->config->connections_max;
     size_t size = worker->capacity * sizeof(struct connection);
-    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE | MAP_NORESERVE, -1, 0);
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                        MAP_ANONYMOUS | MAP_PRIVATE | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED)
         return -errno;
     worker->connections = memory;
@@ -363,7 +373,8 @@ static void file_name_free(void *user)
     ledger_file_drop(&name);
 }
 
-int worker_create(struct worker **out, struct node *node, unsigned index, char *error, size_t error_size)
+int worker_create(struct worker **out, struct node *node, unsigned index, char *error,
+                  size_t error_size)
 {
     struct worker *worker = calloc(1, sizeof(*worker));
     if (worker == NULL)
@@ -382,8 +393,9 @@ int worker_create(struct worker **out, struct node *node, unsigned index, char *
     if (status == 0)
         status = token_cache_create(&worker->tokens, node->ledger, node->config->tokens_max);
     if (status == 0)
-        status = media_cache_create(&worker->files, node->media, (uint32_t)node->config->open_files_max,
-                                    (uint32_t)node->config->revalidate_ms, file_name_free);
+        status =
+            media_cache_create(&worker->files, node->media, (uint32_t)node->config->open_files_max,
+                               (uint32_t)node->config->revalidate_ms, file_name_free);
     if (status == 0)
         status = redis_link_create(&worker->redis, worker);
     return status;

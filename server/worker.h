@@ -1,7 +1,8 @@
 /*
- * A worker: one thread, one ring, one listener, its connections and caches. Private to server/; the files around it
- * each hold one step of a request's way (listener, connection, request, admission, response, transfer, metering).
- * Nothing here is touched by another thread but `wake` and the statistics.
+ * A worker: one thread, one ring, one listener, its connections and caches. Private to server/; the
+ * files around it each hold one step of a request's way (listener, connection, request, admission,
+ * response, transfer, metering). Nothing here is touched by another thread but `wake` and the
+ * statistics.
  */
 #ifndef TOLLGATE_SERVER_WORKER_H
 #define TOLLGATE_SERVER_WORKER_H
@@ -16,11 +17,11 @@
 #include "server/node.h"
 #include "server/window.h"
 
-#define WORKER_TICK_MS        100
-#define WORKER_BUFFERS        512  /* of the receive ring */
-#define WORKER_BUFFER_SIZE    4096
-#define WORKER_SCRATCH_SIZE   (24 * 1024) /* a response head and a small body */
-#define WORKER_BUFFER_GROUP   0
+#define WORKER_TICK_MS      100
+#define WORKER_BUFFERS      512 /* of the receive ring */
+#define WORKER_BUFFER_SIZE  4096
+#define WORKER_SCRATCH_SIZE (24 * 1024) /* a response head and a small body */
+#define WORKER_BUFFER_GROUP 0
 
 /* What a completion belongs to; the upper byte of user_data. */
 enum operation {
@@ -68,10 +69,10 @@ struct worker {
 
     struct connection *connections; /* slab of `capacity` */
     uint32_t capacity, free_first, open_count;
-    struct connection_list ready;    /* may go on sending without waiting */
-    struct connection_list parked;   /* wait for a grant */
+    struct connection_list ready;     /* may go on sending without waiting */
+    struct connection_list parked;    /* wait for a grant */
     struct connection_list unmetered; /* have bytes that are not acknowledged yet */
-    struct window *owned;            /* windows that this worker made */
+    struct window *owned;             /* windows that this worker made */
     struct delivery *deliveries_free;
 
     struct token_trust *trust; /* holds */
@@ -79,26 +80,28 @@ struct worker {
     struct media_cache *files;
     struct redis_link *redis;
 
-    uint64_t now_ms;   /* monotonic, once a turn */
-    int64_t now_s;     /* since 1970, once a turn */
-    int64_t date_s;    /* of date_line */
+    uint64_t now_ms; /* monotonic, once a turn */
+    int64_t now_s;   /* since 1970, once a turn */
+    int64_t date_s;  /* of date_line */
     char date_line[sizeof("Date: \r\n") + HTTP_DATE_SIZE];
     struct __kernel_timespec tick;
-    uint32_t sweep_next;     /* index of the slab's next slice */
+    uint32_t sweep_next; /* index of the slab's next slice */
     uint64_t windows_swept_ms;
     uint64_t refusals_logged_s; /* the second that refusals_logged counts in */
     uint32_t refusals_logged;
     bool accepting, stopping, woken;
-    bool started;             /* main thread's: the thread is to be joined */
-    atomic_bool redis_ready;  /* worker's: it may ask for grants */
+    bool started;              /* main thread's: the thread is to be joined */
+    atomic_bool redis_ready;   /* worker's: it may ask for grants */
     atomic_ullong cut_at_stop; /* transfers ended by the stop's deadline */
     char scratch[WORKER_SCRATCH_SIZE];
 
     struct worker_stats stats;
 };
 
-/* Creates the worker with its ring, listener and caches in the calling thread; worker_run takes it over. */
-int worker_create(struct worker **out, struct node *node, unsigned index, char *error, size_t error_size);
+/* Creates the worker with its ring, listener and caches in the calling thread; worker_run takes it
+ * over. */
+int worker_create(struct worker **out, struct node *node, unsigned index, char *error,
+                  size_t error_size);
 /* The thread's function: runs until the node stops and the connections have ended. */
 void *worker_run(void *worker);
 void worker_destroy(struct worker **worker);

@@ -78,6 +78,10 @@ shell_parses() {
     for script in docker/*.sh tests/*.sh; do sh -n "$script" || return 1; done
 }
 
+formatted() {
+    find server tokens storage tests -name '*.[ch]' | xargs clang-format --dry-run --Werror
+}
+
 replay_corpus() {
     for target in head jws target; do
         "build/fuzz/fuzz_$target" $(find "tests/fuzz/corpus/$target" "tests/fuzz/regressions/$target" -type f) ||
@@ -94,10 +98,11 @@ for name in tokens media ledger server integration faults; do
 done
 check 'dependencies run one way' dependencies_run_one_way
 check 'shell scripts parse' shell_parses
+check 'clang-format' formatted
 check 'each header compiles alone' headers_compile_alone
 if [ "$quick" = no ]; then
     check 'build: ASan and UBSan' build asan build/asan
-    for name in tokens media; do
+    for name in tokens media ledger server integration faults; do
         suite "asan: $name" "build/asan/${name}_test"
     done
     check 'build: fuzz targets' build fuzz build/fuzz fuzzers

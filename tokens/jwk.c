@@ -141,7 +141,7 @@ static int parse_oct(struct key *key, const json_t *jwk, const struct complaint 
             complain(complaint, "\"k\" must be base64url without padding, of 512 bytes at most");
     else if (length < HS256_KEY_SIZE_MIN)
         result = complain(complaint, "\"k\" is shorter than 32 bytes, which HS256 needs (RFC 7518 "
-                                     "section 3.2); make one with `tollgate key new`");
+                                     "section 3.2); make one with `tollgate key generate`");
     else
         result = key_init_hs256(key, secret, length);
     OPENSSL_cleanse(secret, sizeof secret);

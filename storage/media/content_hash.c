@@ -1,7 +1,7 @@
 /*
  * Reads files and hashes them with XXH3-128. It runs on the hasher's thread and on the thread that
- * scans, never on a worker: it waits for the disk. It leaves the page cache as it found it where a
- * file is large, so that hashing does not push out what is being served.
+ * scans, never on a worker: it waits for the disk. A large file is read past the page cache, so
+ * that hashing does not push out what is being served.
  */
 #include "storage/media/content_hash_internal.h"
 
@@ -9,12 +9,13 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 #include <xxhash.h>
 
-#define CHUNK_BYTES      ((size_t)256 * 1024)
+#define CHUNK_BYTES      ((size_t)1024 * 1024)
+/* Of buffer, offset and size of direct reads: no disk that Linux knows has larger blocks. */
+#define DIRECT_ALIGNMENT ((size_t)4096)
 
 /* The kernel stamps files from a clock that ticks each 10 ms at the slowest (HZ=100). */
 #define SETTLE_NS        50000000U
@@ -62,7 +63,7 @@ int content_reader_create(struct content_reader **out)
     if (!reader)
         return -ENOMEM;
     reader->state = XXH3_createState();
-    reader->buffer = malloc(CHUNK_BYTES);
+    reader->buffer = aligned_alloc(DIRECT_ALIGNMENT, CHUNK_BYTES);
     if (!reader->state || !reader->buffer) {
         content_reader_destroy(&reader);
         return -ENOMEM;
@@ -81,40 +82,30 @@ void content_reader_destroy(struct content_reader **reader)
     *reader = NULL;
 }
 
-static ssize_t read_at(int fd, void *buffer, size_t size, off_t offset, int flags)
-{
-    struct iovec vector = {.iov_base = buffer, .iov_len = size};
-    ssize_t got;
-    do
-        got = preadv2(fd, &vector, 1, offset, flags);
-    while (got < 0 && errno == EINTR);
-    return got < 0 ? -errno : got;
-}
-
 /*
- * Whether a chunk that ends at `end` is not in the page cache and so is ours to let go again. One
- * byte without waiting: a longer such read starts reading ahead, and finds "hot" what it has just
- * brought in. The last byte: its page and what the chunk's own read asks for are then under way
- * together. On a file system that cannot tell, nothing is let go, since it might be hot.
+ * Fills the buffer from `offset`; fewer than CHUNK_BYTES only at the end of the file. *direct is
+ * cleared, and the page cache used, where the file system takes no direct reads after all.
  */
-static bool is_cold(int fd, uint64_t end)
-{
-    char byte;
-    return read_at(fd, &byte, 1, (off_t)(end - 1), RWF_NOWAIT) == -EAGAIN;
-}
-
-/* Fills the buffer from `offset`; short only at the end of the file. */
-static ssize_t read_chunk(const struct content_reader *reader, int fd, size_t size, uint64_t offset)
+static ssize_t read_chunk(const struct content_reader *reader, int fd, uint64_t offset,
+                          bool *direct)
 {
     size_t filled = 0;
-    while (filled < size) {
+    while (filled < CHUNK_BYTES) {
         ssize_t got =
-            read_at(fd, reader->buffer + filled, size - filled, (off_t)(offset + filled), 0);
+            pread(fd, reader->buffer + filled, CHUNK_BYTES - filled, (off_t)(offset + filled));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0 && errno == EINVAL && *direct) {
+            *direct = false;
+            if (fcntl(fd, F_SETFL, 0) == 0)
+                continue;
+        }
         if (got < 0)
-            return got;
-        if (got == 0)
-            break;
+            return -errno;
         filled += (size_t)got;
+        /* A direct read that ends between two blocks has met the end of the file. */
+        if (got == 0 || (*direct && filled % DIRECT_ALIGNMENT != 0))
+            break;
     }
     return (ssize_t)filled;
 }
@@ -130,27 +121,24 @@ static int check_version(int fd, const struct file_identity *expected)
 }
 
 int content_reader_hash(struct content_reader *reader, int fd, const struct file_identity *expected,
-                        uint64_t keep_bytes_max, bool (*go_on)(void *context, uint64_t bytes),
-                        void *context, struct content_hash *out)
+                        uint64_t through_cache_bytes_max,
+                        bool (*go_on)(void *context, uint64_t bytes), void *context,
+                        struct content_hash *out)
 {
     int error = check_version(fd, expected);
     if (error)
         return error;
 
-    /* No read-ahead: the next chunk's pages would look as if they had been hot before us. */
-    bool let_go = expected->size > keep_bytes_max;
-    if (let_go)
-        (void)posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
+    /* Past the page cache: reading through it and letting go again cannot tell what was hot before
+     * us, since even a read that does not wait starts bringing pages in. */
+    bool direct = expected->size > through_cache_bytes_max && fcntl(fd, F_SETFL, O_DIRECT) == 0;
 
     if (XXH3_128bits_reset(reader->state) != XXH_OK)
         return -EIO;
     for (uint64_t offset = 0; offset < expected->size;) {
         uint64_t left = expected->size - offset;
         size_t size = left < CHUNK_BYTES ? (size_t)left : CHUNK_BYTES;
-        bool cold = let_go && is_cold(fd, offset + size);
-        ssize_t got = read_chunk(reader, fd, size, offset);
-        if (cold)
-            (void)posix_fadvise(fd, (off_t)offset, (off_t)size, POSIX_FADV_DONTNEED);
+        ssize_t got = read_chunk(reader, fd, offset, &direct);
         if (got < 0)
             return (int)got;
         if ((size_t)got < size)

@@ -38,13 +38,15 @@ void content_reader_destroy(struct content_reader **reader);
 
 /*
  * Hashes an open file that must be, and stay, the version `expected`.
- *   keep_bytes_max  a longer file's pages that were not in the page cache before are let go again
+ *   through_cache_bytes_max  a longer file is read past the page cache: O_DIRECT is set on the
+ *                   descriptor, which is nobody else's
  *   go_on           called after each chunk with the bytes it brought; false stops
  * Returns 0, -EBUSY (another version, or it changed meanwhile), -ECANCELED (stopped), or read's
  * errno.
  */
 int content_reader_hash(struct content_reader *reader, int fd, const struct file_identity *expected,
-                        uint64_t keep_bytes_max, bool (*go_on)(void *context, uint64_t bytes),
-                        void *context, struct content_hash *out);
+                        uint64_t through_cache_bytes_max,
+                        bool (*go_on)(void *context, uint64_t bytes), void *context,
+                        struct content_hash *out);
 
 #endif

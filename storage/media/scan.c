@@ -155,8 +155,7 @@ static int hash_unknown(struct scan *scan, int fd, struct content_hash *hash)
     if (hash_store_find(scan->media->hashes, &identity, hash))
         return 0;
     settle(&identity);
-    /* A library is larger than memory: nothing that was not in the page cache before is kept there.
-     */
+    /* A library is larger than memory: it goes past the page cache. */
     error = content_reader_hash(scan->reader, fd, &identity, 0, go_on, scan, hash);
     hasher_count_file(scan->media->hasher, error == 0);
     if (error)

@@ -1,6 +1,7 @@
 /*
- * Fuzzes the request-head parser and the fields that it finds. Invariants: never reads past its input (ASan), a head's length
- * is within the input, every prefix of a complete head is partial and never refused, a selected range lies in the file.
+ * Fuzzes the request-head parser and the fields that it finds. Invariants: never reads past its
+ * input (ASan), a head's length is within the input, every prefix of a complete head is partial and
+ * never refused, a selected range lies in the file.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -32,7 +33,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct http_head head;
     enum refusal refusal = REFUSAL_NONE;
-    char *copy = malloc(size + 1); /* of exactly this size, so that ASan sees the first byte past it */
+    char *copy =
+        malloc(size + 1); /* of exactly this size, so that ASan sees the first byte past it */
     if (copy == NULL)
         return 0;
     memcpy(copy, data, size);

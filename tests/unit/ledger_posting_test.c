@@ -7,9 +7,8 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
-#include <sched.h>
-#include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,9 +101,11 @@ static void *adder(void *argument)
         snprintf(path, sizeof path, "/file-%d.mp3", rand_r(&seed) % 8);
         struct ledger_file *file = fixture_file(fixture, path);
         struct ledger_download *download;
-        /* Closed downloads count until the writer has their last record: at the bound, wait for it. */
+        /* Closed downloads count until the writer has their last record: at the bound, wait for it.
+         */
         int status;
-        while ((status = ledger_download_open(fixture->ledger, account, file, &download)) == -EMFILE)
+        while ((status = ledger_download_open(fixture->ledger, account, file, &download)) ==
+               -EMFILE)
             sched_yield();
         cr_assert_eq(status, 0, "%d", status);
         ledger_file_drop(&file);

@@ -19,8 +19,8 @@ static struct http_text text(const char *string)
 Test(http_date, writes_and_reads_the_three_forms)
 {
     char out[HTTP_DATE_SIZE];
-    static const char *const forms[] = {
-        NOW_DATE, "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"};
+    static const char *const forms[] = {NOW_DATE, "Sunday, 06-Nov-94 08:49:37 GMT",
+                                        "Sun Nov  6 08:49:37 1994"};
     http_date_write(MODIFIED, out);
     cr_assert_str_eq(out, NOW_DATE);
     for (size_t i = 0; i < 3; i++) {
@@ -34,9 +34,16 @@ Test(http_date, writes_and_reads_the_three_forms)
 Test(http_date, refuses_what_is_no_date)
 {
     static const char *const bad[] = {
-        "", "0", "yesterday", "Sun, 06 Nov 1994 08:49:37 CET", "Sun, 06 Nvo 1994 08:49:37 GMT",
-        "Sun, 31 Apr 1994 08:49:37 GMT", "Sun, 06 Nov 1994 24:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 GMT ",
-        "Sun, 6 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 199x 08:49:37 GMT",
+        "",
+        "0",
+        "yesterday",
+        "Sun, 06 Nov 1994 08:49:37 CET",
+        "Sun, 06 Nvo 1994 08:49:37 GMT",
+        "Sun, 31 Apr 1994 08:49:37 GMT",
+        "Sun, 06 Nov 1994 24:49:37 GMT",
+        "Sun, 06 Nov 1994 08:49:37 GMT ",
+        "Sun, 6 Nov 1994 08:49:37 GMT",
+        "Sun, 06 Nov 199x 08:49:37 GMT",
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
         struct http_text form = text(bad[i]);
@@ -77,13 +84,16 @@ Test(http_select, reads_ranges_as_rfc_9110_14)
         {"bytes=99999999999999999999999-", 10, HTTP_UNSATISFIABLE, 0, 0},
         {"bytes=1-99999999999999999999999", 10, HTTP_PART, 1, 9},
         {"bytes=-99999999999999999999999", 10, HTTP_PART, 0, 9},
-        {"bytes=9223372036854775806-9223372036854775807", INT64_MAX, HTTP_PART, INT64_MAX - 1, INT64_MAX - 1},
+        {"bytes=9223372036854775806-9223372036854775807", INT64_MAX, HTTP_PART, INT64_MAX - 1,
+         INT64_MAX - 1},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         struct http_head head = {.method = HTTP_GET, .range = text(cases[i].range)};
-        struct http_validators validators = {.etag = ETAG, .modified_s = MODIFIED, .size = cases[i].size};
+        struct http_validators validators = {
+            .etag = ETAG, .modified_s = MODIFIED, .size = cases[i].size};
         uint64_t first = 0, last = 0;
-        cr_assert_eq(http_select(&head, &validators, &first, &last), cases[i].selection, "%s", cases[i].range);
+        cr_assert_eq(http_select(&head, &validators, &first, &last), cases[i].selection, "%s",
+                     cases[i].range);
         if (cases[i].selection == HTTP_PART)
             cr_assert(first == cases[i].first && last == cases[i].last, "%s", cases[i].range);
     }
@@ -137,7 +147,8 @@ Test(http_select, evaluates_preconditions_in_the_order_of_13_2_2)
 
 Test(http_select, a_file_without_a_tag_matches_no_tag)
 {
-    struct http_head head = {.method = HTTP_GET, .range = text("bytes=0-1"), .if_range = text("\"\"")};
+    struct http_head head = {
+        .method = HTTP_GET, .range = text("bytes=0-1"), .if_range = text("\"\"")};
     struct http_validators validators = {.etag = "", .modified_s = MODIFIED, .size = 10};
     uint64_t first, last;
     cr_assert_eq(http_select(&head, &validators, &first, &last), HTTP_WHOLE);

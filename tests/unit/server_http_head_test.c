@@ -24,8 +24,9 @@ static bool is(struct http_text text, const char *expected)
 
 Test(http_head, takes_an_ordinary_get_apart)
 {
-    static const char text[] = "GET /a/b.mp3?x=1 HTTP/1.1\r\nHost: media.example:8080\r\nRange:  bytes=0-1 \r\n"
-                               "If-None-Match: \"x\"\r\nACCEPT: */*\r\nCookie: a=b\r\n\r\nGET /next";
+    static const char text[] =
+        "GET /a/b.mp3?x=1 HTTP/1.1\r\nHost: media.example:8080\r\nRange:  bytes=0-1 \r\n"
+        "If-None-Match: \"x\"\r\nACCEPT: */*\r\nCookie: a=b\r\n\r\nGET /next";
     struct http_head head;
     enum refusal refusal;
     cr_assert_eq(parse(text, &head, &refusal), HTTP_HEAD_COMPLETE);
@@ -46,7 +47,8 @@ Test(http_head, asks_for_more_at_every_cut_of_a_valid_head)
     struct http_head head;
     enum refusal refusal;
     for (size_t length = 0; length < sizeof(text) - 1; length++)
-        cr_assert_eq(http_head_parse(text, length, &head, &refusal), HTTP_HEAD_PARTIAL, "cut at %zu", length);
+        cr_assert_eq(http_head_parse(text, length, &head, &refusal), HTTP_HEAD_PARTIAL,
+                     "cut at %zu", length);
     cr_assert_eq(parse(text, &head, &refusal), HTTP_HEAD_COMPLETE);
     cr_assert_not(head.keep_alive);
 }
@@ -54,9 +56,10 @@ Test(http_head, asks_for_more_at_every_cut_of_a_valid_head)
 Test(http_head, refuses_what_rfc_9112_forbids_with_its_reason)
 {
     static const struct refused cases[] = {
-        {"GET /x HTTP/1.1\nHost: h\n\n", REFUSAL_HEAD_MALFORMED},              /* bare LF */
-        {"GET /x HTTP/1.1\r\nHost: h\rX: y\r\n\r\n", REFUSAL_HEAD_MALFORMED},  /* bare CR */
-        {"GET /x HTTP/1.1\r\nHost : h\r\n\r\n", REFUSAL_HEAD_MALFORMED},       /* space before the colon */
+        {"GET /x HTTP/1.1\nHost: h\n\n", REFUSAL_HEAD_MALFORMED},             /* bare LF */
+        {"GET /x HTTP/1.1\r\nHost: h\rX: y\r\n\r\n", REFUSAL_HEAD_MALFORMED}, /* bare CR */
+        {"GET /x HTTP/1.1\r\nHost : h\r\n\r\n",
+         REFUSAL_HEAD_MALFORMED}, /* space before the colon */
         {"GET /x HTTP/1.1\r\nHost: h\r\n X: y\r\n\r\n", REFUSAL_HEAD_MALFORMED}, /* obs-fold */
         {"GET /x HTTP/1.1\r\n Host: h\r\n\r\n", REFUSAL_HEAD_MALFORMED},
         {"GET /x HTTP/1.1\r\n: h\r\n\r\n", REFUSAL_HEAD_MALFORMED},
@@ -73,15 +76,18 @@ Test(http_head, refuses_what_rfc_9112_forbids_with_its_reason)
         {"GET /x HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", REFUSAL_HOST_INVALID},
         {"GET /x HTTP/1.1\r\nHost: a/b\r\n\r\n", REFUSAL_HOST_INVALID},
         {"GET /x HTTP/1.1\r\nHost: u@h\r\n\r\n", REFUSAL_HOST_INVALID},
-        {"GET /x HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n", REFUSAL_HEAD_MALFORMED},
+        {"GET /x HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
+         REFUSAL_HEAD_MALFORMED},
         {"GET /x HTTP/1.1\r\nHost: h\r\nContent-Length: +1\r\n\r\n", REFUSAL_HEAD_MALFORMED},
         {"GET /x HTTP/1.1\r\nHost: h\r\nContent-Length: 1, 1\r\n\r\n", REFUSAL_HEAD_MALFORMED},
-        {"GET /x HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999999999999\r\n\r\n", REFUSAL_HEAD_MALFORMED},
+        {"GET /x HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999999999999\r\n\r\n",
+         REFUSAL_HEAD_MALFORMED},
         {"GET /x HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
          REFUSAL_HEAD_MALFORMED},
         {"GET /x HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", REFUSAL_HEAD_MALFORMED},
         {"GET /x HTTP/1.1\r\nHost: h\r\nExpect: tea\r\n\r\n", REFUSAL_EXPECTATION_FAILED},
-        {"GET /x HTTP/1.1\r\nHost: h\r\nRange: bytes=0-1\r\nRange: bytes=2-3\r\n\r\n", REFUSAL_HEAD_MALFORMED},
+        {"GET /x HTTP/1.1\r\nHost: h\r\nRange: bytes=0-1\r\nRange: bytes=2-3\r\n\r\n",
+         REFUSAL_HEAD_MALFORMED},
         {"\x16\x03\x01\x02\r\n", REFUSAL_HEAD_MALFORMED}, /* TLS on the plain port */
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
