@@ -47,7 +47,7 @@ static int listen_on(const struct addrinfo *info)
 
 static void name_of(int fd, char *bound, size_t size)
 {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
     socklen_t length = sizeof(address);
     char host[128], port[16];
     bound[0] = '\0';

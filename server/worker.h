@@ -20,7 +20,7 @@
 #define WORKER_TICK_MS      100
 #define WORKER_BUFFERS      512 /* of the receive ring */
 #define WORKER_BUFFER_SIZE  4096
-#define WORKER_SCRATCH_SIZE (24 * 1024) /* a response head and a small body */
+#define WORKER_SCRATCH_SIZE ((size_t)24 * 1024) /* a response head and a small body */
 #define WORKER_BUFFER_GROUP 0
 
 /* What a completion belongs to; the upper byte of user_data. */

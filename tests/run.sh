@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what is missing, builds, and runs every test and check of Tollgate.
 #
-#   tests/run.sh            everything: release, ASan + UBSan, fuzz corpora, static checks
+#   tests/run.sh            everything: release, ASan + UBSan, TSan, fuzz corpora, static checks
 #   tests/run.sh --quick    release build and its tests only
 #
 # Ends with one line, "N passed, N failed", and exits 1 where anything failed.
@@ -82,6 +82,27 @@ formatted() {
     find server tokens storage tests -name '*.[ch]' | xargs clang-format --dry-run --Werror
 }
 
+# instrumented BINARY SYMBOL: a sanitizer that was not built in finds nothing.
+instrumented() {
+    nm "$1" | grep -q " $2"
+}
+
+tidy() {
+    run-clang-tidy -quiet -p build/tests "$PWD/(server|tokens|storage)/"
+}
+
+# The whole program, instrumented, under the tests that drive it from outside (Criterion itself does not run under
+# TSan). What TSan finds goes to a file, so that a node that the test kills has told it too.
+races() {
+    reports=$(mktemp -d)
+    for name in integration faults; do
+        TOLLGATE_BINARY=$PWD/build/tsan/tollgate TSAN_OPTIONS=log_path=$reports/tsan \
+            timeout 600 "build/tests/${name}_test" --jobs 2 || return 1
+    done
+    cat "$reports"/* 2>/dev/null
+    rmdir "$reports"
+}
+
 replay_corpus() {
     for target in head jws target; do
         "build/fuzz/fuzz_$target" $(find "tests/fuzz/corpus/$target" "tests/fuzz/regressions/$target" -type f) ||
@@ -102,11 +123,16 @@ check 'clang-format' formatted
 check 'each header compiles alone' headers_compile_alone
 if [ "$quick" = no ]; then
     check 'build: ASan and UBSan' build asan build/asan
+    check 'ASan is in it' instrumented build/asan/tollgate __asan_init
     for name in tokens media ledger server integration faults; do
         suite "asan: $name" "build/asan/${name}_test"
     done
+    check 'build: TSan' build tsan build/tsan tollgate
+    check 'TSan is in it' instrumented build/tsan/tollgate __tsan_init
+    check 'no data race, integration and faults' races
     check 'build: fuzz targets' build fuzz build/fuzz fuzzers
     check 'fuzz corpora and regressions' replay_corpus
+    check 'clang-tidy' tidy
     # ctuuninitvar takes an output parameter of another file for a read of it.
     check 'cppcheck' cppcheck --suppress=ctuuninitvar --quiet --error-exitcode=1 --std=c11 -I. -D_GNU_SOURCE --suppress=missingIncludeSystem \
         --suppress=preprocessorErrorDirective --inline-suppr server tokens storage

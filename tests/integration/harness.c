@@ -344,7 +344,7 @@ void site_node_start(struct site *site)
     cr_assert_eq(site->node, 0, "the node runs already");
     int log = open(site->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     cr_assert(log >= 0);
-    const char *const words[] = {TOLLGATE_BINARY, "serve", "--config", site->config, NULL};
+    const char *const words[] = {harness_tollgate(), "serve", "--config", site->config, NULL};
     site->node = harness_spawn(words, -1, log);
     close(log);
     site->starts++;

@@ -33,6 +33,8 @@ struct site {
 
 /* Takes over `memory` (from malloc) until site_destroy; fails the test where it is NULL. */
 void *site_keep(struct site *site, void *memory);
+/* The program under test: that of this build, or $TOLLGATE_BINARY (one built under TSan). */
+const char *harness_tollgate(void);
 /* Reads a whole file; the caller frees. NULL where it cannot be read. */
 char *harness_read_file(const char *path, size_t *length);
 void harness_write_file(const char *path, const char *text);

@@ -23,9 +23,15 @@
 
 #define COMMAND_WORDS_MAX 32
 
+const char *harness_tollgate(void)
+{
+    const char *other = getenv("TOLLGATE_BINARY");
+    return other ? other : TOLLGATE_BINARY;
+}
+
 struct command_result site_command(struct site *site, const char *const *words)
 {
-    const char *all[COMMAND_WORDS_MAX] = {TOLLGATE_BINARY};
+    const char *all[COMMAND_WORDS_MAX] = {harness_tollgate()};
     size_t count = 1;
     for (; words[count - 1]; count++) {
         cr_assert(count < COMMAND_WORDS_MAX - 3);
