@@ -30,9 +30,9 @@
 
 #include "server/worker.h"
 
-#define CONNECTION_MAGIC 0x746f6c6cu
-#define CONNECTION_INPUT_MAX                                                                       \
-    (256 * 1024) /* hard bound on what a pipelining client may have waiting */
+#define CONNECTION_MAGIC     0x746f6c6cu
+/* Hard bound on what a pipelining client may have waiting. */
+#define CONNECTION_INPUT_MAX ((size_t)256 * 1024)
 #define CONNECTION_LINGER_MS 5000
 #define CONNECTION_NONE      UINT32_MAX
 
