@@ -15,7 +15,8 @@
 
 static struct timeval timeout_of(int milliseconds)
 {
-    return (struct timeval){.tv_sec = milliseconds / 1000, .tv_usec = (suseconds_t)(milliseconds % 1000) * 1000};
+    return (struct timeval){.tv_sec = milliseconds / 1000,
+                            .tv_usec = (suseconds_t)(milliseconds % 1000) * 1000};
 }
 
 /* hiredis writes without MSG_NOSIGNAL: a connection cut by Redis must not end the process. */
