@@ -2,7 +2,7 @@
 # The one list of Debian 12 packages that Tollgate needs. docker/demo.sh, tests/run.sh and the
 # Dockerfile all call it.
 #
-#   docker/deps.sh [run|build|demo|test]...   install what is missing of these groups (default: run build)
+#   docker/deps.sh [run|build|demo|bench|test]...   install what is missing of these groups (default: run build)
 #   docker/deps.sh --list GROUP...            print the packages and install nothing
 #
 # It asks dpkg first and touches the network only when something is missing.
@@ -11,6 +11,7 @@ set -eu
 packages_run='liburing2 libssl3 libxxhash0 libhiredis0.14 libjansson4 libcyaml1 redis-server'
 packages_build='gcc libc6-dev cmake ninja-build pkg-config liburing-dev libssl-dev libxxhash-dev libhiredis-dev libjansson-dev libcyaml-dev'
 packages_demo='lame curl'
+packages_bench='nginx-light libnginx-mod-http-lua lua-nginx-redis lighttpd wrk iproute2 procps openssl'
 packages_test='libcriterion-dev libcurl4-openssl-dev clang clang-format clang-tidy cppcheck libclang-rt-14-dev iproute2 git'
 
 usage() {
@@ -23,9 +24,9 @@ for argument in "$@"; do
     case $argument in
     --list) list_only=yes ;;
     -h | --help) usage; exit 0 ;;
-    run | build | demo | test) groups="$groups $argument" ;;
+    run | build | demo | bench | test) groups="$groups $argument" ;;
     *)
-        echo "deps.sh: unknown group '$argument'; the groups are run, build, demo and test" >&2
+        echo "deps.sh: unknown group '$argument'; the groups are run, build, demo, bench and test" >&2
         exit 64
         ;;
     esac
