@@ -4,27 +4,31 @@
 # serves it and the integration tests download it. It never fetches anything, and what is there
 # already is not made again.
 #
-#   docker/catalogue.sh DIRECTORY
+#   sh docker/catalogue.sh DIRECTORY
 set -eu
 LC_ALL=C # awk writes bytes, not characters
 export LC_ALL
 
 case ${1:-} in
-'' | -h | --help)
-    sed -n '2,7s/^# \{0,1\}//p' "$0"
-    [ "${1:-}" ] && exit 0
+'')
+    echo 'catalogue.sh: where to? name the directory to fill: sh docker/catalogue.sh DIRECTORY' >&2
     exit 64
     ;;
+-h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
+-*) echo "catalogue.sh: unknown option '$1'; it takes a directory: sh docker/catalogue.sh DIRECTORY" >&2; exit 64 ;;
 esac
 root=$1
 recipe=1 # raised when the list below changes, so that an older catalogue is made again
 stamp=$root/../catalogue.$(basename "$root").done
 if [ "$(cat "$stamp" 2>/dev/null || true)" = "$recipe" ]; then exit 0; fi
 command -v lame >/dev/null || {
-    echo "catalogue.sh: lame is missing; run docker/deps.sh demo" >&2
+    echo "catalogue.sh: lame is missing; run: sh docker/deps.sh demo" >&2
     exit 69
 }
-mkdir -p "$root"
+mkdir -p "$root" || {
+    echo "catalogue.sh: $root cannot be made; name a directory that you may write" >&2
+    exit 73
+}
 
 # Unsigned 8-bit mono samples: a melody of three partials over a little noise, so that no two
 # stretches of the encoded file are alike (a range test must not pass on the wrong bytes).

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Shows Tollgate whole: installs what is missing, builds, makes a small catalogue of real MP3s, serves it, opens
-# a prepaid account, signs links, downloads by them, and prints the bill.
+# Shows Tollgate whole: installs what is missing, builds, makes a small catalogue of real MP3s, serves it,
+# opens a prepaid account, signs links, downloads by them, and prints the bill.
 #
-#   docker/demo.sh          keeps serving until Ctrl-C
-#   docker/demo.sh --once   stops after the downloads were checked
+#   sh docker/demo.sh          keeps serving until Ctrl-C
+#   sh docker/demo.sh --once   stops after the downloads were checked
 #
 # What it makes lies in build/demo; a second run starts in seconds.
 set -eu
@@ -15,7 +15,7 @@ case ${1:-} in
 '') ;;
 --once) once=yes ;;
 -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
-*) echo "demo.sh: unknown option '$1'; see --help" >&2; exit 64 ;;
+*) echo "demo.sh: unknown option '$1'; sh docker/demo.sh --help tells the two ways to call it" >&2; exit 64 ;;
 esac
 
 step() { echo "== $*"; }
@@ -40,10 +40,20 @@ step 'catalogue of MP3s'
 sh docker/catalogue.sh "$demo/media"
 cd "$demo"
 
+export TOLLGATE_CONFIG="$demo/tollgate.yaml"
+if [ -e tollgate.yaml ] && "$tollgate" health >/dev/null 2>&1; then
+    die 'a demo of this checkout is serving already; stop it (Ctrl-C where it runs), then start this one'
+fi
+# 7 is curl's "nobody listens there": whatever else it says, the port is taken.
+listens() {
+    code=0
+    curl -s -o /dev/null --max-time 1 "http://127.0.0.1:$1/" || code=$?
+    [ "$code" -ne 7 ]
+}
 port=8080
-while curl -s -o /dev/null --max-time 1 "http://127.0.0.1:$port/"; do
+while listens "$port"; do
     port=$((port + 1))
-    [ "$port" -lt 8100 ] || die 'no free port from 8080 to 8099'
+    [ "$port" -lt 8100 ] || die 'every port from 8080 to 8099 is in use; free one of them'
 done
 origin=http://127.0.0.1:$port
 [ -e keys/shop-private.jwks ] || "$tollgate" key generate --issuer shop --alg HS256 --directory keys >/dev/null
@@ -58,7 +68,6 @@ issuers:
     keys: keys/shop-private.jwks
     prefixes: [/]
 YAML
-export TOLLGATE_CONFIG="$demo/tollgate.yaml"
 
 step "serving on $origin (log: $demo/log)"
 "$tollgate" serve >log 2>&1 &
@@ -68,7 +77,8 @@ stop() {
     wait "$server" 2>/dev/null || true
 }
 trap stop EXIT
-trap 'exit 130' INT TERM
+trap 'exit 130' INT
+trap 'exit 143' TERM
 tries=0
 until "$tollgate" health >/dev/null 2>&1; do
     tries=$((tries + 1))
@@ -114,15 +124,20 @@ cat <<TEXT
     $part_link
 
   curl received $received bytes, and $received bytes were billed to shop/demo.
-
-  Try next, with TOLLGATE_CONFIG=$demo/tollgate.yaml in the environment:
-    $tollgate link explain 'LINK'
-    $tollgate health
-    curl -i '${whole_link}x'                  a forged link: 403 bad_signature
-    curl -i '$origin/$small'                  no token: 403 token_missing
-    curl --unix-socket $demo/state/admin.sock http://localhost/v1/accounts/shop/demo/usage
 TEXT
 if [ "$once" = yes ]; then exit 0; fi
-echo
-echo "  Serving until Ctrl-C."
+cat <<TEXT
+
+  Try next, in another terminal:
+    export TOLLGATE_CONFIG='$demo/tollgate.yaml' PATH="$root/build:\$PATH"
+    tollgate health
+    tollgate usage shop/demo
+    tollgate account show shop/demo
+    tollgate link explain '$whole_link'
+    curl -i '${whole_link}x'       # a forged link: 403 bad_signature
+    curl -i '$origin/$small'       # no token: 403 token_missing
+    curl --unix-socket '$demo/state/admin.sock' http://localhost/v1/accounts/shop/demo/usage
+
+  Serving until Ctrl-C.
+TEXT
 wait "$server"

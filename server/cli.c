@@ -48,12 +48,14 @@ static const char help_lead[] =
 
 static const char help_example[] =
     "\n"
-    "The whole way, from nothing to a paid download:\n"
+    "The whole way, from a file /srv/media/song.mp3 to a paid download:\n"
+    "  mkdir -p keys\n"
     "  tollgate key generate --issuer shop --alg ES256 --directory keys >issuers.yaml\n"
     "  { echo 'media_root: /srv/media'; echo 'state_dir: state'; cat issuers.yaml; } "
     ">tollgate.yaml\n"
     "  tollgate serve --config tollgate.yaml --check-config\n"
     "  tollgate serve --config tollgate.yaml &\n"
+    "  until tollgate health >/dev/null 2>&1; do sleep 1; done\n"
     "  tollgate account open shop/alice --bytes 1GB --transaction order-1\n"
     "  tollgate link sign --key keys/shop-private.jwks --issuer shop --account alice \\\n"
     "      --path /song.mp3 --expires-in 1h\n"
@@ -66,7 +68,7 @@ static const char help_example[] =
     "\n"
     "Exit codes:\n";
 
-static void print_help(FILE *out)
+static int print_help(FILE *out)
 {
     fputs(help_lead, out);
     for (size_t i = 0; i < COMMAND_COUNT; i++)
@@ -77,6 +79,8 @@ static void print_help(FILE *out)
 #define X(code, text) fprintf(out, "  %2d  %s\n", code, text);
     CLI_EXITS(X)
 #undef X
+    return fflush(out) == 0 ? EX_OK
+                            : cli_fail(EX_IOERR, "tollgate", "the help: %s", strerror(errno));
 }
 
 /*
@@ -160,20 +164,30 @@ const char *cli_nearest(const char *word, const char *const *names, size_t count
     return nearest;
 }
 
-/* "link" alone is the beginning of commands: names them. */
-static bool print_continuations(const char *word)
+/* "link" alone is the beginning of commands: names them, as help where that was asked for. */
+static bool print_continuations(const char *word, bool help)
 {
+    FILE *out = help ? stdout : stderr;
     size_t length = strlen(word);
     bool found = false;
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         if (strncmp(commands[i].words, word, length) != 0 || commands[i].words[length] != ' ')
             continue;
         if (!found)
-            fprintf(stderr, "tollgate: %s needs one more word:\n", word);
-        fprintf(stderr, "  tollgate %s %s\n", commands[i].words, commands[i].usage);
+            fprintf(out,
+                    help ? "tollgate %s: the commands, each with a --help of its own:\n"
+                         : "tollgate: %s needs one more word:\n",
+                    word);
+        fprintf(out, "  tollgate %s %s\n", commands[i].words, commands[i].usage);
         found = true;
     }
     return found;
+}
+
+static bool is_help(const char *word)
+{
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "-?") == 0 ||
+           strcmp(word, "help") == 0;
 }
 
 static int refuse_unknown(int argc, char **argv)
@@ -187,9 +201,10 @@ static int refuse_unknown(int argc, char **argv)
         names[count++] = commands[i].words;
     }
     snprintf(both, sizeof(both), "%s %s", argv[1], argc > 2 ? argv[2] : "");
-    const char *near = argc > 2 ? cli_nearest(both, names, count) : NULL;
-    if (!near && print_continuations(argv[1]))
-        return EX_USAGE;
+    bool help = argc > 2 && is_help(argv[2]);
+    const char *near = argc > 2 && !help ? cli_nearest(both, names, count) : NULL;
+    if (!near && print_continuations(argv[1], help))
+        return help ? EX_OK : EX_USAGE;
     for (size_t i = 0; i < COMMAND_COUNT; i++)
         names[count++] = firsts[i];
     near = near ? near : cli_nearest(argv[1], names, count);
@@ -206,13 +221,11 @@ static int refuse_unknown(int argc, char **argv)
 int tollgate_main(int argc, char **argv)
 {
     if (argc < 2) {
-        print_help(stderr);
+        (void)print_help(stderr);
         return EX_USAGE;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
-        strcmp(argv[1], "help") == 0) {
-        print_help(stdout);
-        return fflush(stdout) == 0 ? EX_OK : EX_IOERR;
+    if (is_help(argv[1])) {
+        return print_help(stdout);
     }
     if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
         print_version();

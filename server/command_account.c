@@ -110,6 +110,9 @@ static const struct argp account_argp = {
            "  tollgate account open shop/alice --bytes 1GB --transaction order-1\n"
            "  tollgate account top-up shop/alice --bytes 1GB --transaction order-2\n"
            "  tollgate account show shop/alice\n"
+           "A refund, and an account that may download nothing until it is activated again:\n"
+           "  tollgate account adjust shop/alice --bytes -500MB --transaction refund-1\n"
+           "  tollgate account suspend shop/alice\n"
            "\n"
            "The transaction makes a repeat harmless: the same ID with the same amount is done once "
            "and answered as the first time; with another amount it is refused.",
@@ -147,6 +150,14 @@ static int make_transaction(const char *command, char *out, size_t size)
     return EX_OK;
 }
 
+/* The node's own rule, told here of the one option that breaks it. */
+static bool is_transaction(const char *text)
+{
+    size_t length = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+                                 "._:-");
+    return length > 0 && length <= 64 && text[length] == '\0';
+}
+
 static int check_arguments(const char *command, const struct action *action,
                            const struct arguments *arguments, int64_t *bytes)
 {
@@ -165,11 +176,28 @@ static int check_arguments(const char *command, const struct action *action,
     if (action->needs_bytes && arguments->bytes == NULL) {
         return cli_fail(EX_USAGE, command, "by how much? give --bytes, as in --bytes 500MB");
     }
-    int failure = arguments->bytes != NULL ? byte_count_read(arguments->bytes, bytes) : 0;
+    if (arguments->transaction != NULL && !is_transaction(arguments->transaction)) {
+        return cli_fail(EX_DATAERR, command,
+                        "--transaction '%s': an ID is 1 to 64 of letters, digits, . _ : and -",
+                        arguments->transaction);
+    }
+    if (arguments->bytes == NULL) {
+        return EX_OK;
+    }
+    int failure = byte_count_read(arguments->bytes, bytes);
     if (failure != 0) {
-        return cli_fail(EX_DATAERR, command, "%s: %s", arguments->bytes,
+        return cli_fail(EX_DATAERR, command, "--bytes '%s': %s", arguments->bytes,
                         failure == -ERANGE ? "an amount is a whole number of bytes below 2^53"
                                            : "write an amount as 5000000, 500MB, 1.5GB or 1GiB");
+    }
+    if (is_open && *bytes < 0) {
+        return cli_fail(EX_DATAERR, command,
+                        "--bytes %s: an account is opened with 0 bytes or more", arguments->bytes);
+    }
+    if (strcmp(action->name, "top-up") == 0 && *bytes < 1) {
+        return cli_fail(EX_DATAERR, command,
+                        "--bytes %s: a top-up is 1 byte or more; to take bytes away, use adjust",
+                        arguments->bytes);
     }
     return EX_OK;
 }
@@ -237,7 +265,10 @@ static int run(const char *command, const struct action *action, const struct ar
                             &answer);
     }
     if (code == EX_OK && status >= 300) {
-        code = command_refused(command, status, answer);
+        char whose[LEDGER_ISSUER_MAX + LEDGER_ACCOUNT_MAX + 64];
+        (void)snprintf(whose, sizeof whose, "%s: %s/%s", command, arguments->name.issuer,
+                       arguments->name.account);
+        code = command_refused(whose, status, answer);
     } else if (code == EX_OK && arguments->json) {
         code = command_print_json(command, answer);
     } else if (code == EX_OK) {

@@ -117,8 +117,15 @@ static int report_failure(const char *command, const char *socket_path, int fail
     case -ETIMEDOUT:
         return cli_fail(EX_UNAVAILABLE, command,
                         "the node on %s did not answer in time; see its log", socket_path);
+    case -ECONNRESET:
+    case -EPIPE:
+        return cli_fail(EX_UNAVAILABLE, command,
+                        "%s: %s; is it a node's admin socket (state_dir/admin.sock)? if so, see "
+                        "the node's log",
+                        socket_path, strerror(-failure));
     case -EPROTO:
-        return cli_fail(EX_SOFTWARE, command, "what listens on %s is no tollgate node",
+        return cli_fail(EX_SOFTWARE, command,
+                        "what listens on %s is no tollgate node; name state_dir/admin.sock",
                         socket_path);
     default:
         return cli_fail(EX_UNAVAILABLE, command, "%s: %s; ask again", socket_path,

@@ -49,7 +49,7 @@ static const struct argp health_argp = {
            "not, 69 where no node answers."
            "\v"
            "Wait until a node is ready:\n"
-           "  until tollgate health --config tollgate.yaml >/dev/null; do sleep 1; done\n",
+           "  until tollgate health --config tollgate.yaml >/dev/null 2>&1; do sleep 1; done\n",
     .children = children,
 };
 

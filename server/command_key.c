@@ -29,8 +29,8 @@ static const struct argp_option options[] = {
     {"iss", OPTION_ISS, "VALUE", 0, "The iss claim of its tokens (default: ID)", 0},
     {"alg", 'a', "ALGORITHM", 0,
      "HS256 (one secret, shared), ES256 or EdDSA (the node holds no secret) (required)", 0},
-    {"directory", 'd', "DIR", 0, "Write DIR/ID-private.jwks and DIR/ID-public.jwks (default: .)",
-     0},
+    {"directory", 'd', "DIR", 0,
+     "Write DIR/ID-private.jwks and DIR/ID-public.jwks (default: .); DIR must exist", 0},
     {"private", OPTION_PRIVATE, "FILE", 0, "Write the private key set there", 0},
     {"public", OPTION_PUBLIC, "FILE", 0, "Write the public key set there", 0},
     {"force", OPTION_FORCE, NULL, 0, "Replace files that exist; links signed by them die", 0},
@@ -94,6 +94,10 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case ARGP_KEY_END:
         check_arguments(state, arguments);
         return 0;
+    case ARGP_KEY_ARG:
+        argp_error(state, "%s: key generate takes options only; did you mean --issuer %s?",
+                   argument, argument);
+        return EINVAL;
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -251,7 +255,8 @@ int command_key_generate(int argc, char **argv)
     cli_parse(&argp, argc, argv, &arguments);
     struct key_files files;
     if (name_files(&arguments, &files) < 0)
-        return cli_fail(EX_USAGE, argv[0], "the file names are too long");
+        return cli_fail(EX_USAGE, argv[0],
+                        "the file names are too long; choose a shorter --directory");
     char *private_jwks = NULL, *public_jwks = NULL, error[256] = "";
     int result = key_generate(arguments.algorithm, &private_jwks, &public_jwks);
     if (result < 0)

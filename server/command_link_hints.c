@@ -46,6 +46,9 @@ static void hint_times(const struct link_facts *facts, json_t *hints)
         json_integer_value(json_object_get(facts->claims, "exp")) < MILLISECONDS_FROM)
         hint(hints, "links may live %ju seconds here (link_lifetime_max_s)",
              (uintmax_t)facts->config->link_lifetime_max_s);
+    if (is(facts, REFUSED_EXPIRED))
+        hint(hints, "sign a new link; if this one was signed just now, exp must be a time in "
+                    "seconds since 1970, and the storefront's clock right");
     if (is(facts, REFUSED_NOT_YET_VALID))
         hint(hints, "if nbf was meant to be now, the storefront's clock runs ahead: correct it, or "
                     "allow for it with nbf_leeway_s");

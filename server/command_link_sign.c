@@ -2,6 +2,7 @@
  * `tollgate link sign`: signs one link for each --path with a key from a file and prints the URLs.
  * Called by tollgate_main; it asks no node, so a storefront's machine needs nothing else.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -73,24 +74,27 @@ static int64_t duration_of(const struct argp_state *state, const char *option, c
     return 0;
 }
 
-static void check_length(const struct argp_state *state, const char *option, const char *value,
-                         size_t maximum)
+static void check_length(const struct argp_state *state, const char *option, const char *what,
+                         const char *value, size_t maximum)
 {
     if (!value)
-        argp_error(state, "%s is missing", option);
+        argp_error(state, "%s is missing; give %s", option, what);
     else if (value[0] == '\0' || strlen(value) > maximum)
         argp_error(state, "%s: give 1 to %zu bytes", option, maximum);
 }
 
 static void check_arguments(const struct argp_state *state, const struct sign_arguments *arguments)
 {
-    check_length(state, "--key", arguments->key, 4095);
-    check_length(state, "--issuer", arguments->issuer, TOKEN_ISS_MAX);
-    check_length(state, "--account", arguments->account, TOKEN_ACCOUNT_MAX);
+    check_length(state, "--key", "the private key set, such as shop-private.jwks", arguments->key,
+                 4095);
+    check_length(state, "--issuer", "the iss that the node has for this storefront",
+                 arguments->issuer, TOKEN_ISS_MAX);
+    check_length(state, "--account", "the name of who pays, such as alice", arguments->account,
+                 TOKEN_ACCOUNT_MAX);
     if (arguments->jti)
-        check_length(state, "--jti", arguments->jti, TOKEN_JTI_MAX);
+        check_length(state, "--jti", "", arguments->jti, TOKEN_JTI_MAX);
     if (arguments->audience)
-        check_length(state, "--audience", arguments->audience, TOKEN_ISS_MAX);
+        check_length(state, "--audience", "", arguments->audience, TOKEN_ISS_MAX);
     if (arguments->path_count == 0)
         argp_error(state, "--path is missing; name a file, such as --path /song.mp3");
     if (arguments->exp == 0)
@@ -98,6 +102,11 @@ static void check_arguments(const struct argp_state *state, const struct sign_ar
     if (arguments->nbf >= arguments->exp)
         argp_error(state, "--not-before is not before --expires-in: the link would never open");
     size_t length = strlen(arguments->origin);
+    if (strncmp(arguments->origin, "http://", 7) != 0 &&
+        strncmp(arguments->origin, "https://", 8) != 0)
+        argp_error(state, "--origin %s: begins with no http:// or https://; write %s%s",
+                   arguments->origin, length > 0 ? "https://" : "https://media.example",
+                   arguments->origin);
     if (length == 0 || arguments->origin[length - 1] == '/')
         argp_error(state, "--origin %s: write it without the last slash", arguments->origin);
 }
@@ -181,6 +190,8 @@ static int encode_path(const char *command, const struct sign_arguments *argumen
 {
     static struct token_target target;
     size_t length = strlen(path);
+    if (length == 0)
+        return cli_fail(EX_USAGE, command, "--path is empty; name a file, such as /song.mp3");
     if (path[0] != '/')
         return cli_fail(EX_USAGE, command,
                         "--path %s: begins with no slash; the media root is /, so write /%s", path,
@@ -188,6 +199,9 @@ static int encode_path(const char *command, const struct sign_arguments *argumen
     if (arguments->prefix && path[length - 1] != '/')
         return cli_fail(EX_USAGE, command, "--path %s: a directory for --prefix ends with a slash",
                         path);
+    if (!arguments->prefix && path[length - 1] == '/')
+        return cli_fail(EX_USAGE, command,
+                        "--path %s: names a directory; add --prefix to open all beneath it", path);
     int written = token_path_encode(path, length, encoded, size);
     enum token_target_error failure =
         written < 0 ? TOKEN_TARGET_TOO_LONG
@@ -226,6 +240,16 @@ static int fail_sign(const char *command, const struct sign_arguments *arguments
     return EX_DATAERR;
 }
 
+/* Whether `path` looks as if it were percent-encoded already. */
+static bool holds_escape(const char *path)
+{
+    for (const char *c = strchr(path, '%'); c; c = strchr(c + 1, '%')) {
+        if (isxdigit((unsigned char)c[1]) && isxdigit((unsigned char)c[2]))
+            return true;
+    }
+    return false;
+}
+
 static int sign_path(const char *command, const struct sign_arguments *arguments,
                      const struct key_set *keys, const char *path)
 {
@@ -233,6 +257,11 @@ static int sign_path(const char *command, const struct sign_arguments *arguments
     int code = encode_path(command, arguments, path, encoded, sizeof(encoded));
     if (code != EX_OK)
         return code;
+    if (holds_escape(path)) /* a file may be called so, but seldom is */
+        fprintf(stderr,
+                "%s: --path %s: is taken as the file's name as it is on disk, %%XX and all; if the "
+                "name was encoded already, give it decoded\n",
+                command, path);
     snprintf(container, sizeof(container), "%s:%s", arguments->prefix ? "prefix" : "exact", path);
     bool random = arguments->jti && strcmp(arguments->jti, "auto") == 0;
     if (random && random_jti(jti, sizeof(jti)) < 0)
@@ -276,8 +305,12 @@ int command_link_sign(int argc, char **argv)
     char error[1024];
     int code = EX_OK;
     int result = trust_keys_load(arguments->key, &keys, error, sizeof(error));
-    if (result < 0)
-        code = cli_fail(result == -EINVAL ? EX_DATAERR : EX_NOINPUT, argv[0], "%s", error);
+    if (result == -EINVAL)
+        code = cli_fail(EX_DATAERR, argv[0],
+                        "%s; --key is the private JWKS file that `tollgate key generate` wrote",
+                        error);
+    else if (result < 0)
+        code = cli_fail(EX_NOINPUT, argv[0], "%s", error);
     for (size_t i = 0; code == EX_OK && i < arguments->path_count; i++)
         code = sign_path(argv[0], arguments, keys, arguments->paths[i]);
     key_set_destroy(&keys);

@@ -168,8 +168,9 @@ static int print_summary(const struct scan *scan)
 static int prepare_state_dir(const char *command, const char *state_dir)
 {
     if (mkdir(state_dir, 0700) != 0 && errno != EEXIST) {
-        return cli_fail(EX_CANTCREAT, command, "create %s: %s; choose another state_dir", state_dir,
-                        strerror(errno));
+        return cli_fail(EX_CANTCREAT, command, "create %s: %s; %s", state_dir, strerror(errno),
+                        errno == ENOENT ? "make its parent directory first"
+                                        : "choose another state_dir");
     }
     if (access(state_dir, W_OK | X_OK) != 0) {
         return cli_fail(EX_CANTCREAT, command,

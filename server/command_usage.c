@@ -8,10 +8,14 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "server/byte_count.h"
 #include "server/cli.h"
 #include "server/command_admin.h"
+
+#define DAY_S    86400
+#define DAYS_MAX 400 /* of one question; the node's own bound */
 
 enum { OPTION_FROM = 256, OPTION_TO, OPTION_JSON };
 
@@ -25,7 +29,7 @@ struct arguments {
 static const struct argp_option options[] = {
     {"from", OPTION_FROM, "DAY", 0, "The first day, as 2026-11-01 (UTC); else 29 days before --to",
      0},
-    {"to", OPTION_TO, "DAY", 0, "The last day, inclusive; else today", 0},
+    {"to", OPTION_TO, "DAY", 0, "The last day, inclusive; else today. 400 days at most", 0},
     {"json", OPTION_JSON, NULL, 0, "Print the node's answer as JSON", 0},
     {0},
 };
@@ -71,7 +75,7 @@ static const struct argp usage_argp = {
     .children = children,
 };
 
-/* Only digits and dashes go into the target; whether the day exists, the node says. */
+/* Only digits and dashes go into the target; what is no day is refused before. */
 static bool looks_like_day(const char *text)
 {
     if (strlen(text) != strlen("2026-11-23")) {
@@ -85,11 +89,29 @@ static bool looks_like_day(const char *text)
     return true;
 }
 
+/* Days since 1970; -1 where the calendar has no such day, or one before that. */
+static int64_t day_number(const char *text)
+{
+    struct tm date = {0};
+    char again[16];
+    const char *end = strptime(text, "%Y-%m-%d", &date);
+    if (end == NULL || *end != '\0') {
+        return -1;
+    }
+    time_t seconds = timegm(&date); /* turns the 30th of February into a day of March */
+    if (seconds < 0 || strftime(again, sizeof again, "%Y-%m-%d", &date) == 0 ||
+        strcmp(again, text) != 0) {
+        return -1;
+    }
+    return seconds / DAY_S;
+}
+
 static int make_query(const char *command, const struct arguments *arguments, char *out,
                       size_t size)
 {
     const char *const days[] = {arguments->from, arguments->to};
     static const char *const names[] = {"from", "to"};
+    int64_t numbers[] = {-1, time(NULL) / DAY_S};
     int length = snprintf(out, size, "/usage");
     for (size_t i = 0; i < 2; i++) {
         if (days[i] == NULL) {
@@ -99,8 +121,23 @@ static int make_query(const char *command, const struct arguments *arguments, ch
             return cli_fail(EX_USAGE, command, "--%s %s: write the day as 2026-11-23", names[i],
                             days[i]);
         }
+        numbers[i] = day_number(days[i]);
+        if (numbers[i] < 0) {
+            return cli_fail(EX_DATAERR, command, "--%s %s: the calendar has no such day", names[i],
+                            days[i]);
+        }
         length += snprintf(out + length, size - (size_t)length, "%c%s=%s",
                            strchr(out, '?') == NULL ? '?' : '&', names[i], days[i]);
+    }
+    if (days[0] != NULL && numbers[0] > numbers[1]) {
+        return cli_fail(EX_DATAERR, command, "--from %s is after %s%s; give the earlier day first",
+                        days[0], days[1] != NULL ? "--to " : "",
+                        days[1] != NULL ? days[1] : "today");
+    }
+    if (days[0] != NULL && numbers[1] - numbers[0] >= DAYS_MAX) {
+        return cli_fail(EX_DATAERR, command,
+                        "--from %s: more than %d days before --to; ask for a year at a time",
+                        days[0], DAYS_MAX);
     }
     return EX_OK;
 }
@@ -154,7 +191,10 @@ int command_usage(int argc, char **argv)
     unsigned status = 0;
     code = command_call(argv[0], &arguments.location, "GET", target, NULL, &status, &answer);
     if (code == EX_OK && status != 200) {
-        code = command_refused(argv[0], status, answer);
+        char whose[LEDGER_ISSUER_MAX + LEDGER_ACCOUNT_MAX + 64];
+        (void)snprintf(whose, sizeof whose, "%s: %s/%s", argv[0], arguments.name.issuer,
+                       arguments.name.account);
+        code = command_refused(whose, status, answer);
     } else if (code == EX_OK && arguments.json) {
         code = command_print_json(argv[0], answer);
     } else if (code == EX_OK) {

@@ -240,7 +240,8 @@ static void parser_error(const yaml_parser_t *parser, struct config_errors *erro
                      parser->problem, parser->problem_offset);
     else
         config_error(errors, (unsigned)parser->problem_mark.line + 1,
-                     "not readable as YAML: %s%s%s; mind the indentation, and put quotes around "
+                     "not readable as YAML: %s%s%s; mind the indentation (spaces, never tabs), and "
+                     "put quotes around "
                      "values that hold : or #",
                      parser->problem ? parser->problem : "out of memory",
                      parser->context ? ", " : "", parser->context ? parser->context : "");

@@ -58,11 +58,8 @@ void config_print_reference(FILE *out)
     for (size_t i = 0; i < config_key_count; i++)
         print_key(out, &config_keys[i]);
     static const char *const examples[][2] = {
-        {"id", "shop"},
-        {"iss", "https://shop.example"},
-        {"keys", "keys/shop-public.jwks"},
-        {"prefixes", "[\"/\"]"},
-        {"audiences", "[]"},
+        {"id", "shop"},          {"iss", "shop"},     {"keys", "keys/shop-public.jwks"},
+        {"prefixes", "[\"/\"]"}, {"audiences", "[]"},
     };
     fputs("# Who may sign links; one entry for each storefront. Required.\nissuers:\n", out);
     const char *lead = "  - ";
