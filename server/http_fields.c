@@ -13,6 +13,13 @@ static const char days[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"}
 static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                    "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 
+static void write_digits(char *at, int number, int width)
+{
+    for (int i = width; i-- > 0; number /= 10)
+        at[i] = (char)('0' + number % 10);
+}
+
+/* By hand: it is in each response, and printf was a twelfth of what a small one cost. */
 void http_date_write(int64_t seconds, char out[HTTP_DATE_SIZE])
 {
     time_t when = (time_t)seconds;
@@ -21,10 +28,14 @@ void http_date_write(int64_t seconds, char out[HTTP_DATE_SIZE])
         when = 0;
         gmtime_r(&when, &tm);
     }
-    snprintf(out, HTTP_DATE_SIZE, "%s, %02u %s %04u %02u:%02u:%02u GMT", days[tm.tm_wday % 7],
-             (unsigned)tm.tm_mday % 100, months[tm.tm_mon % 12],
-             (unsigned)(tm.tm_year + 1900) % 10000, (unsigned)tm.tm_hour % 100,
-             (unsigned)tm.tm_min % 100, (unsigned)tm.tm_sec % 100);
+    memcpy(out, "Thu, 01 Jan 1970 00:00:00 GMT", HTTP_DATE_SIZE);
+    memcpy(out, days[tm.tm_wday], 3);
+    write_digits(out + 5, tm.tm_mday, 2);
+    memcpy(out + 8, months[tm.tm_mon], 3);
+    write_digits(out + 12, tm.tm_year + 1900, 4);
+    write_digits(out + 17, tm.tm_hour, 2);
+    write_digits(out + 20, tm.tm_min, 2);
+    write_digits(out + 23, tm.tm_sec, 2);
 }
 
 /* A date pattern read byte by byte: letters are places, everything else stands for itself. */

@@ -11,6 +11,7 @@
 #include "server/check.h"
 #include "server/connection.h"
 #include "server/log.h"
+#include "server/target_cache.h"
 #include "server/token_cache.h"
 #include "storage/media/media.h"
 
@@ -94,8 +95,9 @@ static enum refusal find_token(struct worker *worker, const struct http_head *he
     }
 }
 
-static enum refusal check_token(struct worker *worker, struct connection *connection,
-                                const struct http_head *head, const struct token_target *target)
+/* The token that the request carries, its signature checked: connection->link. */
+static enum refusal identify(struct worker *worker, struct connection *connection,
+                             const struct http_head *head, const struct token_target *target)
 {
     struct http_text jws = {0};
     enum refusal refusal = find_token(worker, head, target, &jws);
@@ -111,14 +113,7 @@ static enum refusal check_token(struct worker *worker, struct connection *connec
     if (status != 0)
         return REFUSAL_NODE_BUSY;
     count(remembered ? &worker->stats.tokens_remembered : &worker->stats.tokens_verified, 1);
-    const struct token_request request = {
-        .path = target->path,
-        .path_length = target->path_length,
-        .uri = target->uri,
-        .uri_length = target->uri_length,
-    };
-    return refusal_of_verdict(
-        token_check(worker->trust, connection->link->token, &request, worker->now_s));
+    return REFUSAL_NONE;
 }
 
 static enum refusal check_method(const struct http_head *head)
@@ -157,19 +152,52 @@ static enum refusal check_target(struct worker *worker, const struct http_head *
     return REFUSAL_PATH_INVALID;
 }
 
+/*
+ * Which link is asked with, and for what: connection->link, and *wanted, whose texts live in
+ * *target or in the worker's memory of targets until the next request.
+ */
+static enum refusal find_link(struct worker *worker, struct connection *connection,
+                              const struct http_head *head, struct token_target *target,
+                              struct token_request *wanted)
+{
+    uint64_t hash;
+    const struct target_memo *memo = target_cache_find(
+        worker->targets, worker->trust, head->target.data, head->target.length, &hash);
+    if (memo != NULL) {
+        token_cache_touch(worker->tokens, memo->entry);
+        connection->link = memo->entry;
+        connection->link->references++;
+        count(&worker->stats.tokens_remembered, 1);
+        *wanted =
+            (struct token_request){memo->path, memo->path_length, memo->uri, memo->uri_length};
+        return REFUSAL_NONE;
+    }
+    enum refusal refusal = check_target(worker, head, target);
+    if (refusal == REFUSAL_NONE)
+        refusal = identify(worker, connection, head, target);
+    if (refusal != REFUSAL_NONE)
+        return refusal;
+    if (target->package != NULL) /* a token of another place is not the target's */
+        target_cache_put(worker->targets, hash, head->target.data, head->target.length, target,
+                         connection->link);
+    *wanted =
+        (struct token_request){target->path, target->path_length, target->uri, target->uri_length};
+    return REFUSAL_NONE;
+}
+
 /* The file of the verified path. -EAGAIN: it is being opened, the same head is to be given again.
  */
 static int find_file(struct worker *worker, struct connection *connection,
-                     const struct token_target *target)
+                     const struct token_request *wanted)
 {
     if (connection->file != NULL)
         return 0; /* opened for this head */
-    int status = media_cache_get(worker->files, target->path, target->path_length, worker->now_ms,
+    int status = media_cache_get(worker->files, wanted->path, wanted->path_length, worker->now_ms,
                                  &connection->file);
     if (status != -EAGAIN)
         return status;
     /* The name outlives this call: the ring reads it while the head waits. */
-    char *name = strdup(target->path);
+    char *name = strndup(wanted->path, wanted->path_length);
     if (name == NULL)
         return -ENOMEM;
     check(connection->output == NULL);
@@ -259,19 +287,21 @@ static void select_bytes(struct worker *worker, struct connection *connection,
 enum request_outcome request_begin(struct worker *worker, struct connection *connection,
                                    const struct http_head *head)
 {
-    struct token_target
-        target; /* 9 KiB that check_target fills; zeroing them would cost more than parsing */
+    /* 9 KiB that check_target fills; zeroing them would cost more than parsing. */
+    struct token_target target;
+    struct token_request wanted = {0};
     connection->keep_alive = head->keep_alive;
     connection->head_only = head->method == HTTP_HEAD;
     token_entry_drop(&connection->link);
 
     enum refusal refusal = check_method(head);
     if (refusal == REFUSAL_NONE)
-        refusal = check_target(worker, head, &target);
+        refusal = find_link(worker, connection, head, &target, &wanted);
     if (refusal == REFUSAL_NONE)
-        refusal = check_token(worker, connection, head, &target);
+        refusal = refusal_of_verdict(
+            token_check(worker->trust, connection->link->token, &wanted, worker->now_s));
     if (refusal == REFUSAL_NONE) {
-        int status = find_file(worker, connection, &target);
+        int status = find_file(worker, connection, &wanted);
         if (status == -EAGAIN)
             return REQUEST_AGAIN;
         if (status != 0)

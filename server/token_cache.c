@@ -81,6 +81,15 @@ static void recency_add(struct token_cache *cache, struct token_entry *entry)
     cache->newest = entry;
 }
 
+void token_cache_touch(struct token_cache *cache, struct token_entry *entry)
+{
+    check(entry->cached);
+    if (cache->newest == entry)
+        return;
+    recency_remove(cache, entry);
+    recency_add(cache, entry);
+}
+
 static void forget(struct token_cache *cache, struct token_entry *entry)
 {
     struct token_entry **link = bucket_of(cache, entry->digest);
@@ -195,8 +204,7 @@ enum token_verdict token_cache_get(struct token_cache *cache, struct token_trust
     }
     if (entry != NULL) {
         *remembered = true;
-        recency_remove(cache, entry);
-        recency_add(cache, entry);
+        token_cache_touch(cache, entry);
     } else {
         enum token_verdict verdict = verify(cache, trust, jws, length, key, &entry, status);
         if (verdict != TOKEN_OK || *status != 0)

@@ -37,6 +37,8 @@ void token_cache_destroy(struct token_cache **cache);
 enum token_verdict token_cache_get(struct token_cache *cache, struct token_trust *trust,
                                    const char *jws, size_t length, struct token_entry **out,
                                    bool *remembered, int *status);
+/* The entry is in use: others go first at the bound. */
+void token_cache_touch(struct token_cache *cache, struct token_entry *entry);
 void token_entry_drop(struct token_entry **entry);
 
 #endif

@@ -18,10 +18,10 @@
 #include "server/token_cache.h"
 #include "storage/media/media.h"
 
-#define BODY_SMALL_MAX ((size_t)16 * 1024)  /* bodies up to here travel with their head */
-#define CHUNK_MAX      ((size_t)512 * 1024) /* of one sendfile: what is warmed at a time */
-#define TURN_MAX                                                                                   \
-    ((size_t)1024 * 1024) /* bytes a connection may send before the others have their turn */
+#define BODY_SMALL_MAX ((size_t)16 * 1024)   /* bodies up to here travel with their head */
+#define CHUNK_MAX      ((size_t)2048 * 1024) /* of one sendfile: what is warmed at a time */
+/* Bytes a connection may send before the others have their turn. */
+#define TURN_MAX       ((size_t)2048 * 1024)
 
 void transfer_cut(struct worker *worker, struct connection *connection, const char *why)
 {

@@ -21,6 +21,7 @@
 #include "server/connection.h"
 #include "server/log.h"
 #include "server/redis_link.h"
+#include "server/target_cache.h"
 #include "server/token_cache.h"
 #include "storage/media/media.h"
 
@@ -393,6 +394,8 @@ int worker_create(struct worker **out, struct node *node, unsigned index, char *
     if (status == 0)
         status = token_cache_create(&worker->tokens, node->ledger, node->config->tokens_max);
     if (status == 0)
+        status = target_cache_create(&worker->targets);
+    if (status == 0)
         status =
             media_cache_create(&worker->files, node->media, (uint32_t)node->config->open_files_max,
                                (uint32_t)node->config->revalidate_ms, file_name_free);
@@ -407,6 +410,7 @@ void worker_destroy(struct worker **out)
     if (worker == NULL)
         return;
     redis_link_destroy(&worker->redis);
+    target_cache_destroy(&worker->targets);
     token_cache_destroy(&worker->tokens);
     media_cache_destroy(&worker->files);
     token_trust_drop(&worker->trust);

@@ -40,6 +40,7 @@ enum operation {
 struct connection;
 struct redis_link;
 struct token_cache;
+struct target_cache;
 struct token_entry;
 struct media_cache;
 
@@ -77,6 +78,7 @@ struct worker {
 
     struct token_trust *trust; /* holds */
     struct token_cache *tokens;
+    struct target_cache *targets;
     struct media_cache *files;
     struct redis_link *redis;
 
