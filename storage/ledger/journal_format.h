@@ -18,13 +18,14 @@
  *            40 u64 previous    chain of the last record of the segment before; 0 in the first
  *            48 16B instance    64 16B epoch
  *   START    24 16B instance    40 16B epoch             a process began to write
- *   NAME     24 u32 id          28 u8 kind  29 u8 part  30 u16 total length
- *            32 96B text        of this part; ids count from 0 in each segment, shared by both
- * kinds USAGE    24 u32 account id  28 u32 file id           32 u64 sequence (of the account, from
- * 1) 40 u64 download    48 u64 bytes (all)       56 u64 bytes since the record before 64 u64
- * responses (all)                      72 u64 responses since the record before MONEY    24 u32
- * account id  28 u8 operation 29 u8 plan 30 u8 length of the transaction id 32 u64 sequence    40
- * i64 amount            64 64B transaction id STOP the process ended cleanly
+ *   NAME     24 u32 id          28 u8 kind               29 u8 part   30 u16 total length
+ *            32 96B text        of this part; ids count from 0 in each segment, shared by both kinds
+ *   USAGE    24 u32 account id  28 u32 file id           32 u64 sequence (of the account, from 1)
+ *            40 u64 download    48 u64 bytes (all)       56 u64 bytes since the record before
+ *            64 u64 responses (all)                      72 u64 responses since the record before
+ *   MONEY    24 u32 account id  28 u8 operation          29 u8 plan   30 u8 length of the transaction id
+ *            32 u64 sequence    40 i64 amount            64 64B transaction id
+ *   STOP     the process ended cleanly
  */
 #ifndef TOLLGATE_LEDGER_JOURNAL_FORMAT_H
 #define TOLLGATE_LEDGER_JOURNAL_FORMAT_H
