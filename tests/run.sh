@@ -63,7 +63,7 @@ build() {
 
 headers_compile_alone() {
     flags=$(pkg-config --cflags liburing libcrypto libxxhash hiredis jansson libcyaml)
-    for header in $(find server tokens storage -name '*.h'); do
+    for header in $(find server tokens storage bench -name '*.h'); do
         # shellcheck disable=SC2086 # flags are a list
         gcc -std=gnu11 -D_GNU_SOURCE -I. $flags -fsyntax-only -Wall -Wextra -x c "$header" || return 1
     done
@@ -71,15 +71,16 @@ headers_compile_alone() {
 
 dependencies_run_one_way() {
     ! grep -rnE '#include "(server|storage)/' tokens --include='*.[ch]' &&
-        ! grep -rnE '#include "(server|tokens)/' storage --include='*.[ch]'
+        ! grep -rnE '#include "(server|tokens)/' storage --include='*.[ch]' &&
+        ! grep -rnE '#include "(server|storage)/' bench --include='*.[ch]'
 }
 
 shell_parses() {
-    for script in docker/*.sh tests/*.sh; do sh -n "$script" || return 1; done
+    for script in docker/*.sh bench/*.sh tests/*.sh; do sh -n "$script" || return 1; done
 }
 
 formatted() {
-    find server tokens storage tests -name '*.[ch]' | xargs clang-format --dry-run --Werror
+    find server tokens storage bench tests -name '*.[ch]' | xargs clang-format --dry-run --Werror
 }
 
 # instrumented BINARY SYMBOL: a sanitizer that was not built in finds nothing.
@@ -88,16 +89,16 @@ instrumented() {
 }
 
 tidy() {
-    run-clang-tidy -quiet -p build/tests "$PWD/(server|tokens|storage)/"
+    run-clang-tidy -quiet -p build/tests "$PWD/(server|tokens|storage|bench)/"
 }
 
 # The whole program, instrumented, under the tests that drive it from outside (Criterion itself does not run under
 # TSan). What TSan finds goes to a file, so that a node that the test kills has told it too.
 races() {
     reports=$(mktemp -d)
-    for name in integration faults; do
+    for suite in integration faults; do
         TOLLGATE_BINARY=$PWD/build/tsan/tollgate TSAN_OPTIONS=log_path=$reports/tsan \
-            timeout 600 "build/tests/${name}_test" --jobs 2 || return 1
+            timeout 600 "build/tests/${suite}_test" --jobs 2 || return 1
     done
     cat "$reports"/* 2>/dev/null
     rmdir "$reports"
@@ -114,7 +115,7 @@ echo "installing what is missing"
 sh docker/deps.sh run build demo test || exit 69
 
 check 'build: release' build tests build/tests
-for name in tokens media ledger server integration faults; do
+for name in tokens media ledger server bench integration faults; do
     [ -x "build/tests/${name}_test" ] && suite "release: $name" "build/tests/${name}_test"
 done
 check 'dependencies run one way' dependencies_run_one_way
@@ -124,7 +125,7 @@ check 'each header compiles alone' headers_compile_alone
 if [ "$quick" = no ]; then
     check 'build: ASan and UBSan' build asan build/asan
     check 'ASan is in it' instrumented build/asan/tollgate __asan_init
-    for name in tokens media ledger server integration faults; do
+    for name in tokens media ledger server bench integration faults; do
         suite "asan: $name" "build/asan/${name}_test"
     done
     check 'build: TSan' build tsan build/tsan tollgate
@@ -135,7 +136,7 @@ if [ "$quick" = no ]; then
     check 'clang-tidy' tidy
     # ctuuninitvar takes an output parameter of another file for a read of it.
     check 'cppcheck' cppcheck --suppress=ctuuninitvar --quiet --error-exitcode=1 --std=c11 -I. -D_GNU_SOURCE --suppress=missingIncludeSystem \
-        --suppress=preprocessorErrorDirective --inline-suppr server tokens storage
+        --suppress=preprocessorErrorDirective --inline-suppr server tokens storage bench
 fi
 
 echo "$passed passed, $failed failed"

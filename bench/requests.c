@@ -1,0 +1,156 @@
+/*
+ * The requests of a run as they go on the wire: URLs taken apart, links signed, heads written. All
+ * of it before the clock starts, so that signing costs the measured time nothing.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "bench/bench.h"
+#include "tokens/tokens.h"
+
+#define ATTRIBUTE "URISigningPackage"
+
+struct url {
+    char host[256], port[8];
+    const char *target; /* borrows: the path and query */
+};
+
+static int url_parse(const char *text, struct url *out, char *error, size_t error_size)
+{
+    static const char scheme[] = "http://";
+    const char *authority = text + sizeof(scheme) - 1;
+    if (strncmp(text, scheme, sizeof(scheme) - 1) != 0) {
+        snprintf(error, error_size, "%s: a URL begins with http://", text);
+        return -EINVAL;
+    }
+    size_t length = strcspn(authority, "/?#");
+    const char *colon = memchr(authority, ':', length);
+    size_t host = colon != NULL ? (size_t)(colon - authority) : length;
+    const char *port = colon != NULL ? colon + 1 : "80";
+    size_t port_length = colon != NULL ? length - host - 1 : 2;
+    if (host == 0 || host >= sizeof(out->host) || port_length == 0 ||
+        port_length >= sizeof(out->port) || strspn(port, "0123456789") < port_length ||
+        authority[length] != '/' || strpbrk(authority, " \r\n#") != NULL) {
+        snprintf(error, error_size, "%s: expected http://HOST[:PORT]/PATH, without spaces", text);
+        return -EINVAL;
+    }
+    memcpy(out->host, authority, host);
+    out->host[host] = '\0';
+    memcpy(out->port, port, port_length);
+    out->port[port_length] = '\0';
+    out->target = authority + length;
+    return 0;
+}
+
+/* Signs a link to the URL's path. */
+static int sign(const struct bench_signer *signer, const struct url *url, uint32_t serial,
+                char **jws, char *error, size_t error_size)
+{
+    struct token_target parsed;
+    if (token_target_parse(url->target, strlen(url->target), ATTRIBUTE, &parsed) !=
+            TOKEN_TARGET_OK ||
+        parsed.package != NULL) {
+        snprintf(error, error_size, "%s: no path that a link can be signed for", url->target);
+        return -EINVAL;
+    }
+    char container[sizeof("exact:") + sizeof(parsed.path)], jti[48];
+    snprintf(container, sizeof(container), "exact:%s", parsed.path);
+    int64_t now = (int64_t)time(NULL);
+    snprintf(jti, sizeof(jti), "bench-%lld-%u", (long long)now, serial);
+    const struct token_grant grant = {.iss = signer->iss,
+                                      .account = signer->account,
+                                      .audience = signer->audience,
+                                      .container = container,
+                                      .jti = serial != 0 ? jti : NULL,
+                                      .iat = now,
+                                      .exp = now + signer->expires_s};
+    int result = token_sign(signer->keys, NULL, &grant, jws);
+    if (result != 0)
+        snprintf(error, error_size, "signing a link to %s: %s%s", parsed.path, strerror(-result),
+                 result == -ENOKEY ? "; the key file needs the private key" : "");
+    return result;
+}
+
+static int write_request(FILE *out, const struct bench_shape *shape, const struct url *url,
+                         const char *jws)
+{
+    fprintf(out, "GET %s", url->target);
+    if (jws != NULL)
+        fprintf(out, "%c" ATTRIBUTE "=%s", strchr(url->target, '?') != NULL ? '&' : '?', jws);
+    fprintf(out, " HTTP/1.1\r\nHost: %s:%s\r\nUser-Agent: tollgate-bench\r\n", url->host,
+            url->port);
+    if (shape->range != NULL)
+        fprintf(out, "Range: bytes=%s\r\n", shape->range);
+    for (size_t i = 0; i < shape->header_count; i++)
+        fprintf(out, "%s\r\n", shape->headers[i]);
+    fputs(shape->keep_alive ? "\r\n" : "Connection: close\r\n\r\n", out);
+    return ferror(out) ? -ENOMEM : 0;
+}
+
+static int write_all(struct request_set *set, FILE *out, const struct bench_shape *shape,
+                     const struct bench_signer *signer, const struct url *urls, char *error,
+                     size_t error_size)
+{
+    int result = 0;
+    for (size_t i = 0; result == 0 && i < set->count; i++) {
+        const struct url *url = &urls[i % shape->url_count];
+        char *jws = NULL;
+        set->offsets[i] = (size_t)ftello(out);
+        if (signer->iss != NULL)
+            result = sign(signer, url, shape->unique != 0 ? (uint32_t)i + 1 : 0, &jws, error,
+                          error_size);
+        if (result == 0)
+            result = write_request(out, shape, url, jws);
+        free(jws);
+    }
+    set->offsets[set->count] = (size_t)ftello(out);
+    return result;
+}
+
+int request_set_create(struct request_set *out, const struct bench_shape *shape,
+                       const struct bench_signer *signer, char *error, size_t error_size)
+{
+    static const char no_memory[] = "no memory for the requests";
+    struct url urls[BENCH_URLS_MAX];
+    *out = (struct request_set){0};
+    error[0] = '\0';
+    if (shape->url_count == 0 || shape->url_count > BENCH_URLS_MAX ||
+        shape->unique > BENCH_UNIQUE_MAX)
+        return -EINVAL;
+    for (size_t i = 0; i < shape->url_count; i++) {
+        int result = url_parse(shape->urls[i], &urls[i], error, error_size);
+        if (result != 0)
+            return result;
+        if (strcmp(urls[i].host, urls[0].host) != 0 || strcmp(urls[i].port, urls[0].port) != 0) {
+            snprintf(error, error_size, "%s: another host than the first URL's; run one for each",
+                     shape->urls[i]);
+            return -EINVAL;
+        }
+    }
+    memcpy(out->host, urls[0].host, sizeof(out->host));
+    memcpy(out->port, urls[0].port, sizeof(out->port));
+    out->count = shape->unique != 0 ? shape->unique : shape->url_count;
+    out->offsets = calloc(out->count + 1, sizeof(*out->offsets));
+    size_t length = 0;
+    FILE *stream = open_memstream(&out->text, &length);
+    int result = -ENOMEM;
+    if (out->offsets != NULL && stream != NULL)
+        result = write_all(out, stream, shape, signer, urls, error, error_size);
+    if (stream != NULL && fclose(stream) != 0)
+        result = -ENOMEM;
+    if (result == -ENOMEM && error[0] == '\0')
+        snprintf(error, error_size, "%s", no_memory);
+    if (result != 0)
+        request_set_destroy(out);
+    return result;
+}
+
+void request_set_destroy(struct request_set *set)
+{
+    free(set->text);
+    free(set->offsets);
+    *set = (struct request_set){0};
+}
