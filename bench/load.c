@@ -347,7 +347,7 @@ static void run(struct thread *thread)
     uint64_t ticked_ns = 0;
     for (;;) {
         uint64_t now_ns = clock_ns(CLOCK_MONOTONIC);
-        if (now_ns - ticked_ns >= TICK_MS * 1000000u) {
+        if (now_ns - ticked_ns >= TICK_MS * 1000000ull) {
             ticked_ns = now_ns;
             if (!tick(thread, now_ns))
                 break;

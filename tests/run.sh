@@ -88,8 +88,12 @@ instrumented() {
     nm "$1" | grep -q " $2"
 }
 
+# Prints what it found alone, without the name of each file that it read.
 tidy() {
-    run-clang-tidy -quiet -p build/tests "$PWD/(server|tokens|storage|bench)/"
+    found=$(run-clang-tidy -quiet -p build/tests "$PWD/(server|tokens|storage|bench)/" 2>&1) || {
+        echo "$found" | grep -E -A 3 'error:|warning:' || echo "$found"
+        return 1
+    }
 }
 
 # The whole program, instrumented, under the tests that drive it from outside (Criterion itself does not run under
