@@ -345,8 +345,12 @@ int cli_fail(int exit_code, const char *command, const char *format, ...)
     return exit_code;
 }
 
+void (*cli_argp_observer)(const struct argp *argp);
+
 void cli_parse(const struct argp *argp, int argc, char **argv, void *input)
 {
+    if (cli_argp_observer)
+        cli_argp_observer(argp);
     error_t failure = argp_parse(argp, argc, argv, 0, NULL, input);
     if (failure != 0) /* argp itself ends the process on a wrong command line */
         exit(

@@ -103,6 +103,12 @@ int cli_fail(int exit_code, const char *command, const char *format, ...)
 /* Runs argp in order of arguments as given; a wrong command line ends the process with EX_USAGE. */
 void cli_parse(const struct argp *argp, int argc, char **argv, void *input);
 
+/*
+ * Where set, cli_parse hands it the argp instead of parsing, and it does not return: the manual
+ * learns each command's options so. NULL in tollgate itself.
+ */
+extern void (*cli_argp_observer)(const struct argp *argp);
+
 /* The name among `count` that is nearest to `word` (by edit distance), or NULL where none is near.
  */
 const char *cli_nearest(const char *word, const char *const *names, size_t count);

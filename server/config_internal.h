@@ -1,6 +1,6 @@
 /*
  * What the config_*.c files share: the rows of config_table.h as data, the collector of errors, and
- * the document that knows on which line each value stands. Never included elsewhere.
+ * the document that knows on which line each value stands. Included elsewhere by manual.c alone.
  */
 #ifndef TOLLGATE_SERVER_CONFIG_INTERNAL_H
 #define TOLLGATE_SERVER_CONFIG_INTERNAL_H
