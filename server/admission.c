@@ -39,18 +39,14 @@ void admission_release(struct worker *worker, const struct ledger_account *accou
 
 /* ---- deciding ---- */
 
-/* What the window still needs: the whole file for a window's first request, later what this
- * response needs. */
-static uint64_t need_of(const struct connection *connection, bool first)
+/* What this response needs beyond the funds of its window. */
+static uint64_t need_of(const struct connection *connection)
 {
     const struct window *window = connection->window;
-    uint64_t need = connection->left;
-    if (first && connection->file->size > need)
-        need = connection->file->size;
-    long long funds = atomic_load(&connection->window->funds);
-    if (!first && atomic_load(&window->prepaid) && funds > 0)
-        need = (uint64_t)funds >= need ? 0 : need - (uint64_t)funds;
-    return need;
+    long long funds = atomic_load(&window->funds);
+    if (!atomic_load(&window->prepaid) || funds <= 0)
+        return connection->left;
+    return (uint64_t)funds >= connection->left ? 0 : connection->left - (uint64_t)funds;
 }
 
 static bool has_grant(const struct worker *worker, const struct connection *connection)
@@ -130,18 +126,16 @@ static int send_question(struct worker *worker, struct window *window, uint64_t 
 }
 
 /*
- * Asks for the connection's window, or waits for whoever asks. The first grant of a window is
- * exact; each further one is twice the last, up to the slice: a link that is fetched again and
- * again asks ever more seldom.
+ * Asks for the connection's window, or waits for whoever asks. The first grant of a window is the
+ * whole file where the account has plenty; each further one is twice the last, up to the slice: a link that is fetched again and again asks ever more seldom.
  */
 static void ask(struct worker *worker, struct connection *connection)
 {
     struct window *window = connection->window;
     if (!window_ask(worker->node->windows, window, worker->index))
         return; /* parked: woken when it is answered */
-    bool first = window->slice == 0;
-    uint64_t need = need_of(connection, first);
-    uint64_t slice = window->slice * 2;
+    uint64_t need = need_of(connection);
+    uint64_t slice = window->slice == 0 ? connection->file->size : window->slice * 2;
     if (slice > worker->node->config->grant_slice_bytes)
         slice = worker->node->config->grant_slice_bytes;
     uint64_t want = need > slice ? need : slice;

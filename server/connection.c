@@ -69,9 +69,15 @@ void connection_set_state(struct connection *connection, enum connection_state s
 
 /* ---- beginning and end ---- */
 
+/* A client that pipelines faster than it is answered is not read from until it is. */
+static bool has_input_enough(const struct worker *worker, const struct connection *connection)
+{
+    return connection->input_length > worker->node->config->head_bytes_max;
+}
+
 static void receive_arm(struct worker *worker, struct connection *connection)
 {
-    if (connection->receiving || connection->peer_ended)
+    if (connection->receiving || connection->peer_ended || has_input_enough(worker, connection))
         return;
     struct io_uring_sqe *sqe = worker_sqe(worker);
     io_uring_prep_recv_multishot(sqe, connection->fd, NULL, 0, 0);
@@ -79,6 +85,7 @@ static void receive_arm(struct worker *worker, struct connection *connection)
     sqe->buf_group = WORKER_BUFFER_GROUP;
     sqe->user_data = operation_data(OPERATION_RECEIVE, connection->generation, connection->index);
     connection->receiving = true;
+    connection->receive_pausing = false;
     connection->in_flight++;
 }
 
@@ -117,12 +124,20 @@ void connection_accept(struct worker *worker, int fd)
     receive_arm(worker, connection);
 }
 
+/* `input` has `size` bytes allocated now. */
+static void input_resized(struct worker *worker, struct connection *connection, size_t size)
+{
+    worker->input_bytes += size - connection->input_size;
+    connection->input_size = (uint32_t)size;
+}
+
 static void connection_free(struct worker *worker, struct connection *connection)
 {
     check(connection->in_flight == 0 && connection->deliveries == NULL);
     close(connection->fd);
     free(connection->input);
     free(connection->output);
+    input_resized(worker, connection, 0);
     connection->input = connection->output = NULL;
     connection->fd = -1;
     connection->generation = (connection->generation + 1) & 0xffffff;
@@ -139,6 +154,8 @@ static void response_release(struct worker *worker, struct connection *connectio
 {
     if (connection->file != NULL)
         media_file_drop(worker->files, &connection->file);
+    if (connection->window != NULL)
+        window_give(connection->window, transfer_unsent_funds(connection));
     window_drop(&connection->window, worker->now_ms);
     token_entry_drop(&connection->link);
     /* While a file is being opened, `output` is its name, which the ring may not have read yet. */
@@ -182,34 +199,35 @@ void connection_completed(struct worker *worker, struct connection *connection)
 
 /* ---- input ---- */
 
-static bool input_append(struct connection *connection, const char *data, size_t length)
+static bool input_append(struct worker *worker, struct connection *connection, const char *data,
+                         size_t length)
 {
     size_t needed = connection->input_length + length;
-    if (needed > CONNECTION_INPUT_MAX)
-        return false;
     if (needed > connection->input_size) {
         size_t size = connection->input_size == 0 ? 1024 : connection->input_size;
         while (size < needed)
             size *= 2;
-        char *input = realloc(connection->input, size);
+        char *input = worker->input_bytes + size - connection->input_size > WORKER_INPUT_MAX
+                          ? NULL
+                          : realloc(connection->input, size);
         if (input == NULL)
             return false;
         connection->input = input;
-        connection->input_size = (uint32_t)size;
+        input_resized(worker, connection, size);
     }
     memcpy(connection->input + connection->input_length, data, length);
     connection->input_length += (uint32_t)length;
     return true;
 }
 
-static void input_consume(struct connection *connection, size_t length)
+static void input_consume(struct worker *worker, struct connection *connection, size_t length)
 {
     connection->input_length -= (uint32_t)length;
     memmove(connection->input, connection->input + length, connection->input_length);
     if (connection->input_length == 0) {
         free(connection->input); /* an idle connection keeps no buffer */
         connection->input = NULL;
-        connection->input_size = 0;
+        input_resized(worker, connection, 0);
     }
 }
 
@@ -266,10 +284,19 @@ static void set_reading_deadline(struct worker *worker, struct connection *conne
     }
 }
 
+/* Whole heads may wait in `input` until the peer has acknowledged more: the tick reads on. */
+static bool is_held_back(const struct connection *connection)
+{
+    return connection->state == CONNECTION_READING && connection->input_length > 0 &&
+           connection->delivery_count >= METERING_QUEUE_MAX;
+}
+
 /* The peer has ended its side: what it asked for is still answered, then that is all. */
 static void peer_ended(struct worker *worker, struct connection *connection)
 {
     connection->peer_ended = true;
+    if (is_held_back(connection))
+        return;
     if (connection->state == CONNECTION_READING || connection->state == CONNECTION_LINGERING) {
         if (metering_read(worker, connection))
             connection_set_state(connection, CONNECTION_LINGERING);
@@ -287,7 +314,7 @@ void connection_resume(struct worker *worker, struct connection *connection)
         if (connection->state == CONNECTION_CLOSING || connection->state == CONNECTION_FREE)
             return;
         if (used > 0)
-            input_consume(connection, used);
+            input_consume(worker, connection, used);
     }
     if (connection->state != CONNECTION_READING)
         return;
@@ -316,8 +343,8 @@ static void received_bytes(struct worker *worker, struct connection *connection,
         if (connection->state == CONNECTION_CLOSING || connection->state == CONNECTION_FREE)
             return;
     }
-    if (used < length && !input_append(connection, data + used, length - used)) {
-        transfer_cut(worker, connection, "the client sent more requests than it let be answered");
+    if (used < length && !input_append(worker, connection, data + used, length - used)) {
+        transfer_cut(worker, connection, "clients sent more requests than they let be answered");
         return;
     }
     if (used == 0 && connection->input_length > length) {
@@ -329,6 +356,9 @@ static void received_bytes(struct worker *worker, struct connection *connection,
 
 static void receive_pause(struct worker *worker, struct connection *connection)
 {
+    if (connection->receive_pausing)
+        return;
+    connection->receive_pausing = true;
     struct io_uring_sqe *sqe = worker_sqe(worker);
     io_uring_prep_cancel64(
         sqe, operation_data(OPERATION_RECEIVE, connection->generation, connection->index), 0);
@@ -350,9 +380,7 @@ void connection_received(struct connection *connection, struct worker *worker, i
         io_uring_buf_ring_advance(worker->buffers, 1);
     }
     if (more) {
-        /* A client that pipelines faster than it is answered is not read from until it is. */
-        if (connection->state != CONNECTION_CLOSING && connection->state != CONNECTION_READING &&
-            connection->input_length > worker->node->config->head_bytes_max)
+        if (connection->state != CONNECTION_CLOSING && has_input_enough(worker, connection))
             receive_pause(worker, connection);
         return;
     }
@@ -363,8 +391,7 @@ void connection_received(struct connection *connection, struct worker *worker, i
     }
     connection_completed(worker, connection);
     if (result > 0 || result == -ENOBUFS || result == -ECANCELED) {
-        if (connection->input_length <= worker->node->config->head_bytes_max)
-            receive_arm(worker, connection);
+        receive_arm(worker, connection);
         return;
     }
     if (result == 0) {
@@ -410,7 +437,9 @@ static void sweep_one(struct worker *worker, struct connection *connection)
         return;
     switch ((enum connection_state)connection->state) {
     case CONNECTION_READING:
-        if (connection->input_length > 0) {
+        if (is_held_back(connection)) {
+            break; /* metering_tick has the stall timeout */
+        } else if (connection->input_length > 0) {
             connection->keep_alive = connection->head_only = false;
             response_refuse(worker, connection, REFUSAL_HEAD_TIMEOUT);
         } else if (connection->deliveries == NULL) {
@@ -421,10 +450,17 @@ static void sweep_one(struct worker *worker, struct connection *connection)
         if (connection->deliveries == NULL)
             connection_close(worker, connection, false);
         break; /* with something owed, metering_tick has the stall timeout */
+    case CONNECTION_SENDING:
+        if (connection->waiting != WAIT_WRITABLE || connection->deliveries != NULL)
+            break;
+        if (metering_has_progress(connection))
+            connection->deadline_ms = worker->now_ms + worker->node->config->stall_timeout_ms;
+        else
+            transfer_cut(worker, connection, TRANSFER_STALLED);
+        break;
     case CONNECTION_FREE:
     case CONNECTION_OPENING:
     case CONNECTION_ADMITTING:
-    case CONNECTION_SENDING:
     case CONNECTION_CLOSING:
         break;
     }

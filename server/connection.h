@@ -31,8 +31,6 @@
 #include "server/worker.h"
 
 #define CONNECTION_MAGIC     0x746f6c6cu
-/* Hard bound on what a pipelining client may have waiting. */
-#define CONNECTION_INPUT_MAX ((size_t)256 * 1024)
 #define CONNECTION_LINGER_MS 5000
 #define CONNECTION_NONE      UINT32_MAX
 
@@ -67,23 +65,24 @@ struct delivery {
 struct connection {
     uint32_t magic, index, generation;
     int fd;
-    uint8_t state;     /* enum connection_state */
-    uint8_t waiting;   /* enum sending_wait */
-    uint8_t in_flight; /* operations whose last completion is still to come */
-    bool receiving;    /* a multishot receive is among them */
-    bool peer_ended;   /* end of stream, or an error, was received */
-    bool keep_alive;   /* after this response */
-    bool head_only;    /* HEAD */
-    bool first_done;   /* at least one request was answered: an idle end is normal */
-    bool in_head;      /* deadline_ms is that of the head being received */
-    bool recalled;     /* idle funds of the account were recalled for this request */
-    bool warmed;       /* the chunk at `offset` was brought in once */
+    uint8_t state;        /* enum connection_state */
+    uint8_t waiting;      /* enum sending_wait */
+    uint8_t in_flight;    /* operations whose last completion is still to come */
+    bool receiving;       /* a multishot receive is among them */
+    bool receive_pausing; /* and it is being cancelled */
+    bool peer_ended;      /* end of stream, or an error, was received */
+    bool keep_alive;      /* after this response */
+    bool head_only;       /* HEAD */
+    bool first_done;      /* at least one request was answered: an idle end is normal */
+    bool in_head;         /* deadline_ms is that of the head being received */
+    bool recalled;        /* idle funds of the account were recalled for this request */
+    bool warmed;          /* the chunk at `offset` was brought in once */
     bool linked[LINK_COUNT];
     struct connection *next[LINK_COUNT], *previous[LINK_COUNT];
 
     char *input; /* owns; bytes received and not consumed; NULL where there are none */
     uint32_t input_length, input_size;
-    uint64_t deadline_ms; /* of READING and LINGERING, monotonic */
+    uint64_t deadline_ms; /* of READING, LINGERING and a full socket, monotonic */
     uint64_t progress_ms; /* when something was last acknowledged, while something is owed */
 
     char *output; /* owns; what of head and small body the socket did not take */
@@ -172,6 +171,9 @@ void transfer_plain(struct worker *worker, struct connection *connection, size_t
 /* Goes on after room, disk or grant have come. */
 void transfer_run(struct worker *worker, struct connection *connection);
 void transfer_warmed(struct worker *worker, struct connection *connection, int result);
+/* Funds that were taken for a small body of which the socket did not take all yet. */
+uint64_t transfer_unsent_funds(const struct connection *connection);
+#define TRANSFER_STALLED "the client acknowledged nothing within stall_timeout_ms"
 /* Cuts a response under way and says why in the log. */
 void transfer_cut(struct worker *worker, struct connection *connection, const char *why);
 
@@ -188,6 +190,8 @@ void metering_done(struct connection *connection);
  * owed. False also where the socket is dead: nothing more will be acknowledged.
  */
 bool metering_read(struct worker *worker, struct connection *connection);
+/* Of a connection with nothing owed: has the peer acknowledged more than when this was last asked? */
+bool metering_has_progress(struct connection *connection);
 /* Reads a last time and settles all deliveries: what was not acknowledged is not billed. */
 void metering_end(struct worker *worker, struct connection *connection);
 /* Each tick: all connections with something owed. */

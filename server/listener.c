@@ -31,12 +31,15 @@ static int split(const char *address, char *host, size_t host_size, const char *
 
 static int listen_on(const struct addrinfo *info)
 {
-    int one = 1;
+    /* Only heads come in. Inherited by what is accepted; bounds what a client that pipelines without
+     * reading can put into our memory before it is paused. */
+    int one = 1, receive_buffer = 32 * 1024;
     int fd = socket(info->ai_family, info->ai_socktype | SOCK_CLOEXEC, info->ai_protocol);
     if (fd < 0)
         return -errno;
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) != 0 ||
         setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) != 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof(receive_buffer)) != 0 ||
         bind(fd, info->ai_addr, info->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0) {
         int error = errno;
         close(fd);

@@ -90,16 +90,30 @@ static void delivery_credit(struct worker *worker, struct connection *connection
     count(&worker->stats.bytes_acknowledged, fresh);
 }
 
+static int read_acknowledged(struct connection *connection, struct tcp_info *info)
+{
+    socklen_t size = sizeof(*info);
+    memset(info, 0, sizeof(*info));
+    if (getsockopt(connection->fd, IPPROTO_TCP, TCP_INFO, info, &size) != 0)
+        return -errno;
+    connection->acknowledged = info->tcpi_bytes_acked;
+    return 0;
+}
+
+bool metering_has_progress(struct connection *connection)
+{
+    struct tcp_info info;
+    uint64_t before = connection->acknowledged;
+    return read_acknowledged(connection, &info) == 0 && connection->acknowledged > before;
+}
+
 bool metering_read(struct worker *worker, struct connection *connection)
 {
     if (connection->deliveries == NULL)
         return false;
     struct tcp_info info;
-    socklen_t size = sizeof(info);
-    memset(&info, 0, sizeof(info));
-    if (getsockopt(connection->fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0)
+    if (read_acknowledged(connection, &info) != 0)
         return false;
-    connection->acknowledged = info.tcpi_bytes_acked;
     for (struct delivery *delivery = connection->deliveries; delivery != NULL;
          delivery = delivery->next)
         delivery_credit(worker, connection, delivery);
@@ -124,7 +138,7 @@ static void tick_one(struct worker *worker, struct connection *connection)
     bool owed = metering_read(worker, connection);
     enum connection_state state = (enum connection_state)connection->state;
     if (owed && worker->now_ms - connection->progress_ms > worker->node->config->stall_timeout_ms) {
-        transfer_cut(worker, connection, "the client acknowledged nothing within stall_timeout_ms");
+        transfer_cut(worker, connection, TRANSFER_STALLED);
     } else if (!owed && (state == CONNECTION_LINGERING || connection->deliveries != NULL)) {
         /* All is acknowledged, or the socket is dead. A lingering peer that has ended needs no more
          * waiting. */

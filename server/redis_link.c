@@ -315,6 +315,16 @@ void redis_link_writable(struct redis_link *link, uint32_t generation)
     redisAsyncHandleWrite(link->context); /* completes the connect, then writes */
 }
 
+void redis_link_close(struct redis_link *link)
+{
+    if (link->context == NULL)
+        return;
+    /* Answers all that is outstanding with NULL; on_disconnect only where it was connected. */
+    redisAsyncFree(link->context);
+    if (link->context != NULL)
+        went_down(link, "no answer");
+}
+
 void redis_link_tick(struct redis_link *link)
 {
     const struct worker *worker = link->worker;
@@ -329,8 +339,7 @@ void redis_link_tick(struct redis_link *link)
     if (slow) {
         log_warning("worker %u: Redis did not answer within %llu ms; connecting again",
                     worker->index, (unsigned long long)limit_ms);
-        redisAsyncFree(
-            link->context); /* answers all that is outstanding with NULL, then on_disconnect */
+        redis_link_close(link);
         return;
     }
     if (link->state == LINK_ASKING)
@@ -351,8 +360,7 @@ void redis_link_destroy(struct redis_link **link)
 {
     if (*link == NULL)
         return;
-    if ((*link)->context != NULL)
-        redisAsyncFree((*link)->context);
+    check((*link)->context == NULL);
     while ((*link)->unused != NULL) {
         struct question *question = (*link)->unused;
         (*link)->unused = question->next;

@@ -21,7 +21,9 @@ struct redis_link;
 typedef void redis_link_done(struct worker *worker, const struct redisReply *reply, void *context);
 
 int redis_link_create(struct redis_link **out, struct worker *worker);
-/* Calls what is outstanding with NULL. */
+/* Ends the connection and calls what is outstanding with NULL; the next tick connects again. */
+void redis_link_close(struct redis_link *link);
+/* It must have been closed. */
 void redis_link_destroy(struct redis_link **link);
 
 bool redis_link_is_ready(const struct redis_link *link);

@@ -45,6 +45,7 @@ static void wait_writable(struct worker *worker, struct connection *connection)
     sqe->user_data = operation_data(OPERATION_WRITABLE, connection->generation, connection->index);
     connection->in_flight++;
     connection->waiting = WAIT_WRITABLE;
+    connection->deadline_ms = worker->now_ms + worker->node->config->stall_timeout_ms;
 }
 
 /* Keeps what the socket did not take of `data`, whose first `head` bytes are not billed. */
@@ -61,6 +62,15 @@ static bool output_keep(struct connection *connection, const char *data, size_t 
     return true;
 }
 
+uint64_t transfer_unsent_funds(const struct connection *connection)
+{
+    if (connection->output == NULL)
+        return 0;
+    uint32_t gone = connection->output_sent > connection->output_head ? connection->output_sent
+                                                                      : connection->output_head;
+    return connection->output_length - gone;
+}
+
 /* How much of the `sent` bytes after `before` lies behind the head. */
 static uint64_t body_part(size_t before, size_t sent, size_t head)
 {
@@ -70,12 +80,19 @@ static uint64_t body_part(size_t before, size_t sent, size_t head)
     return before >= head ? sent : after - head;
 }
 
+static void give_back(struct connection *connection, uint64_t funds)
+{
+    if (funds > 0)
+        window_give(connection->window, funds);
+}
+
 /* Sends `length` bytes, of which the first `head` are not billed. False: the connection is gone. */
 static bool send_or_keep(struct worker *worker, struct connection *connection, const char *data,
                          size_t length, size_t head, int flags)
 {
     ssize_t sent = send(connection->fd, data, length, MSG_DONTWAIT | MSG_NOSIGNAL | flags);
     if (sent < 0 && errno != EAGAIN && errno != EINTR) {
+        give_back(connection, body_part(0, length, head));
         connection_close(worker, connection, true);
         return false;
     }
@@ -83,11 +100,11 @@ static bool send_or_keep(struct worker *worker, struct connection *connection, c
     metering_handed(worker, connection, taken, body_part(0, taken, head));
     if (taken == length)
         return true;
-    if (!output_keep(connection, data + taken, length - taken, head > taken ? head - taken : 0)) {
-        connection_close(worker, connection, true);
-        return false;
-    }
-    return true;
+    if (output_keep(connection, data + taken, length - taken, head > taken ? head - taken : 0))
+        return true;
+    give_back(connection, body_part(taken, length - taken, head));
+    connection_close(worker, connection, true);
+    return false;
 }
 
 /* True once `output` is empty. */

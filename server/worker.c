@@ -300,6 +300,8 @@ void *worker_run(void *argument)
     worker->now_ms += WINDOW_IDLE_MS + 1;
     admission_sweep(worker);
     redis_link_flush(worker->redis);
+    /* Here and not later: what is outstanding wakes other workers, and they are all still there. */
+    redis_link_close(worker->redis);
     return NULL;
 }
 

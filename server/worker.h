@@ -22,6 +22,11 @@
 #define WORKER_BUFFER_SIZE  4096
 #define WORKER_SCRATCH_SIZE ((size_t)24 * 1024) /* a response head and a small body */
 #define WORKER_BUFFER_GROUP 0
+/*
+ * Bytes received and not answered yet, of all connections. One connection can have what one turn
+ * brings (all buffers of the ring) before it is paused; the one that would exceed this is cut.
+ */
+#define WORKER_INPUT_MAX    ((size_t)256 * 1024 * 1024)
 
 /* What a completion belongs to; the upper byte of user_data. */
 enum operation {
@@ -70,6 +75,7 @@ struct worker {
 
     struct connection *connections; /* slab of `capacity` */
     uint32_t capacity, free_first, open_count;
+    size_t input_bytes;               /* allocated for `input` of all connections */
     struct connection_list ready;     /* may go on sending without waiting */
     struct connection_list parked;    /* wait for a grant */
     struct connection_list unmetered; /* have bytes that are not acknowledged yet */
