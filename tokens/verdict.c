@@ -5,7 +5,7 @@
 #include "tokens/tokens.h"
 
 #include <assert.h>
-#include <threads.h>
+#include <pthread.h>
 
 #define NAME_SIZE_MAX 32
 
@@ -25,7 +25,8 @@ static const struct {
 /* The names in lower case, made once from the table: the only things in here that are ever written.
  */
 static char lower_names[TOKEN_VERDICT_COUNT][NAME_SIZE_MAX];
-static once_flag lower_names_made = ONCE_FLAG_INIT;
+/* pthread_once and not call_once: TSan knows the order that it makes. */
+static pthread_once_t lower_names_made = PTHREAD_ONCE_INIT;
 
 static void make_lower_names(void)
 {
@@ -42,7 +43,7 @@ static void make_lower_names(void)
 const char *token_verdict_name(enum token_verdict verdict)
 {
     assert(verdict < TOKEN_VERDICT_COUNT);
-    call_once(&lower_names_made, make_lower_names);
+    pthread_once(&lower_names_made, make_lower_names);
     return lower_names[verdict];
 }
 
