@@ -127,7 +127,7 @@ void admin_health(struct node *node, const struct admin_request *request,
         json_pack("{s:b, s:b, s:s, s:s, s:I, s:i, s:o, s:{s:b, s:s}, s:o, s:o}", "ready", ready,
                   "stopping", stopping, "node", node->config->node, "version", TOLLGATE_VERSION,
                   "uptime_s", (json_int_t)uptime_s, "workers", (int)node->worker_count, "ledger",
-                  ledger, "redis", "up", redis_up, "address", node->redis_address, "traffic",
+                  ledger, "redis", "up", redis_up, "address", node->redis.address, "traffic",
                   traffic(node), "media", media_health(node->media));
     answer->retry_after_s = ready ? 0 : 1;
     admin_answer_json(answer, ready ? 200 : 503, value);

@@ -49,6 +49,8 @@ struct config;
     X("usage", command_usage, "what an account received, by day and file",                         \
       "ISSUER/NAME [--from DAY] [--to DAY]")                                                       \
     X("health", command_health, "ask a running node how it is", "[--config FILE | --socket PATH]") \
+    X("doctor", command_doctor, "say whether a node can run here, and what to do",                 \
+      "[--config FILE]")                                                                           \
     X("media", command_media, "scan: hash files ahead of their first request",                     \
       "scan [--config FILE]")
 

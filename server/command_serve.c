@@ -5,24 +5,19 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <libgen.h>
-#include <limits.h>
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
-
-#include <string.h> /* after libgen.h, which would take its basename */
 
 #include "server/cli.h"
 #include "server/config.h"
+#include "server/doctor.h"
 #include "server/log.h"
 #include "server/node.h"
-#include "server/trust.h"
 
 enum { OPTION_CHECK = 256, OPTION_REFERENCE };
 
@@ -66,61 +61,33 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     }
 }
 
-/* The node makes the directory itself, but not its parent. 1 where it could not be used. */
-static unsigned check_state_dir(const struct config *config, const char *file)
+/* ---- what is looked at before anything is opened or started ---- */
+
+struct examination {
+    const char *file, *command;
+    int exit_code; /* of the first failure */
+};
+
+static void report_config(void *context, const struct doctor_finding *finding)
 {
-    struct stat facts;
-    const char *wrong = NULL;
-    char parent[PATH_MAX];
-    if (stat(config->state_dir, &facts) == 0) {
-        wrong = !S_ISDIR(facts.st_mode) ? "is no directory; choose another"
-                : access(config->state_dir, W_OK | X_OK) < 0
-                    ? "cannot be written; let the node's user own it"
-                    : NULL;
-    } else {
-        snprintf(parent, sizeof(parent), "%s", config->state_dir);
-        if (access(dirname(parent), W_OK | X_OK) < 0)
-            wrong = errno == ENOENT ? "has no parent directory; make it first"
-                                    : "cannot be made there; make it for the node's user";
-    }
-    if (wrong)
-        fprintf(stderr, "%s: state_dir: %s: %s\n", file, config->state_dir, wrong);
-    return wrong ? 1 : 0;
+    struct examination *examination = context;
+    if (finding->verdict != DOCTOR_OK)
+        fprintf(stderr, "%s: %s: %s\n", examination->file, finding->name, finding->text);
+    if (finding->verdict == DOCTOR_FAILURE)
+        examination->exit_code = finding->exit_code;
 }
 
-/* One line on standard error for each place that the node could not use; how many there were. */
-static unsigned check_places(const struct config *config, const char *file)
+static void report_start(void *context, const struct doctor_finding *finding)
 {
-    unsigned wrong = 0;
-    int root = open(config->media_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (root < 0) {
-        fprintf(stderr, "%s: media_root: %s: %s; name a directory that the node may read\n", file,
-                config->media_root, strerror(errno));
-        wrong++;
-    } else {
-        close(root);
-    }
-    wrong += check_state_dir(config, file);
-    if (config->redis_password_file[0] != '\0' && access(config->redis_password_file, R_OK) < 0) {
-        fprintf(stderr, "%s: redis_password_file: %s: %s; let the node's user read it\n", file,
-                config->redis_password_file, strerror(errno));
-        wrong++;
-    }
-    return wrong;
-}
-
-/* The same for all that the configuration names. */
-static unsigned check_named(const struct config *config, const char *file)
-{
-    char error[2048];
-    struct token_trust *trust;
-    unsigned wrong = check_places(config, file);
-    if (trust_load(config, &trust, error, sizeof(error)) < 0) {
-        fprintf(stderr, "%s: %s\n", file, error);
-        return wrong + 1;
-    }
-    token_trust_drop(&trust);
-    return wrong;
+    struct examination *examination = context;
+    if (finding->verdict == DOCTOR_WARNING)
+        log_warning("%s: %s", finding->name, finding->text);
+    if (finding->verdict != DOCTOR_FAILURE)
+        return;
+    const char *of = finding->exit_code == EX_CONFIG ? examination->file : examination->command;
+    fprintf(stderr, "%s: %s: %s\n", of, finding->name, finding->text);
+    if (examination->exit_code == 0)
+        examination->exit_code = finding->exit_code;
 }
 
 /*
@@ -169,18 +136,20 @@ static int probe_listen(const char *listen)
 static int run(const struct config *config, const char *file, const char *command)
 {
     char error[2048] = "";
+    struct examination examination = {.file = file, .command = command};
+    enum log_level level;
+    if (log_level_parse(config->log_level, &level) == 0)
+        log_set_level(level);
     /* Before the journal is opened and a Redis started for nothing. */
-    if (check_places(config, file) > 0)
-        return EX_CONFIG;
+    doctor_run(config, DOCTOR_START, report_start, &examination);
+    if (examination.exit_code != 0)
+        return examination.exit_code;
     int taken = probe_listen(config->listen);
     if (taken < 0)
         return cli_fail(EX_UNAVAILABLE, command,
                         "listen on %s: %s; stop what serves there, or choose another address with "
                         "--listen",
                         config->listen, strerror(-taken));
-    enum log_level level;
-    if (log_level_parse(config->log_level, &level) == 0)
-        log_set_level(level);
     int result = node_run(config, error, sizeof(error));
     if (result == 0)
         return EX_OK;
@@ -214,7 +183,9 @@ int command_serve(int argc, char **argv)
     if (arguments.listen && config_set_listen(config, arguments.listen, error, sizeof(error)) < 0) {
         code = cli_fail(EX_USAGE, argv[0], "--listen: %s", error);
     } else if (arguments.check) {
-        code = check_named(config, file) == 0 ? EX_OK : EX_CONFIG;
+        struct examination examination = {.file = file, .command = argv[0]};
+        doctor_run(config, DOCTOR_CONFIG, report_config, &examination);
+        code = examination.exit_code;
         if (code == EX_OK)
             printf("%s: ok\n", file);
     } else {

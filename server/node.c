@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netdb.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -51,73 +50,29 @@ static void on_ledger_event(void *context, enum ledger_event event, const char *
     }
 }
 
-/* As many descriptors as the connections need, if the hard limit lets us. */
-static void raise_descriptors(const struct config *config, unsigned workers)
+/* ---- what the configuration comes to ---- */
+
+unsigned node_workers(const struct config *config)
+{
+    uint64_t wanted = config->workers > 0 ? config->workers : processors_available();
+    return wanted < WORKERS_MAX ? (unsigned)wanted : WORKERS_MAX;
+}
+
+uint64_t node_descriptors(const struct config *config)
+{
+    return config->connections_max + node_workers(config) * config->open_files_max +
+           DESCRIPTORS_SPARE;
+}
+
+/* As far as the hard limit lets us; `tollgate doctor` and the start warn where that is too low. */
+static void raise_descriptors(const struct config *config)
 {
     struct rlimit limit;
-    rlim_t wanted = config->connections_max + workers * config->open_files_max + DESCRIPTORS_SPARE;
+    rlim_t wanted = node_descriptors(config);
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
         return;
     limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < wanted)
-        log_warning("descriptors: %llu are allowed, %llu may be needed (connections_max, "
-                    "open_files_max); raise "
-                    "LimitNOFILE or ulimit -n",
-                    (unsigned long long)limit.rlim_cur, (unsigned long long)wanted);
-}
-
-/* ---- the address and the password of Redis ---- */
-
-/* hiredis would resolve a name on the worker's loop, which blocks: it is resolved here, once. */
-static int resolve_redis(struct node *node, const char *address, char *error, size_t error_size)
-{
-    char host[256], numeric[256];
-    const char *colon = strrchr(address, ':');
-    struct addrinfo *info, hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    if (strncmp(address, "unix:", 5) == 0) {
-        snprintf(node->redis_address, sizeof(node->redis_address), "%s", address);
-        return 0;
-    }
-    size_t length = colon != NULL ? (size_t)(colon - address) : 0;
-    if (length == 0 || length >= sizeof(host)) {
-        snprintf(error, error_size, "redis: %s: neither embedded, unix:/path nor HOST:PORT",
-                 address);
-        return -EINVAL;
-    }
-    memcpy(host, address, length);
-    host[length] = '\0';
-    int status = getaddrinfo(host, colon + 1, &hints, &info);
-    if (status != 0) {
-        snprintf(error, error_size, "redis: %s: %s; give a name that resolves, or an address",
-                 address, gai_strerror(status));
-        return -EINVAL;
-    }
-    status = getnameinfo(info->ai_addr, info->ai_addrlen, numeric, sizeof(numeric), NULL, 0,
-                         NI_NUMERICHOST);
-    freeaddrinfo(info);
-    snprintf(node->redis_address, sizeof(node->redis_address), "%s:%s",
-             status == 0 ? numeric : host, colon + 1);
-    return 0;
-}
-
-static int read_password(struct node *node, char *error, size_t error_size)
-{
-    const char *path = node->config->redis_password_file;
-    if (path[0] == '\0')
-        return 0;
-    FILE *file = fopen(path, "re");
-    if (file == NULL || fgets(node->redis_password, sizeof(node->redis_password), file) == NULL) {
-        int status = errno != 0 ? -errno : -EINVAL;
-        snprintf(error, error_size,
-                 "redis_password_file: %s: %s; it must hold the password in its first line", path,
-                 file == NULL ? strerrordesc_np(-status) : "empty");
-        if (file != NULL)
-            fclose(file);
-        return status;
-    }
-    fclose(file);
-    node->redis_password[strcspn(node->redis_password, "\r\n")] = '\0';
-    return 0;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 /* ---- starting ---- */
@@ -134,9 +89,9 @@ static int open_ledger(struct node *node, char *error, size_t error_size)
     const struct ledger_options options = {
         .state_dir = config->state_dir,
         .node = config->node,
-        .redis = node->redis_address,
+        .redis = node->redis.address,
         .redis_user = config->redis_user[0] != '\0' ? config->redis_user : NULL,
-        .redis_password = node->redis_password[0] != '\0' ? node->redis_password : NULL,
+        .redis_password = node->redis.password[0] != '\0' ? node->redis.password : NULL,
         .segment_bytes = config->journal_segment_bytes,
         .mark_ms = (uint32_t)config->journal_mark_ms,
         .downloads_max = (uint32_t)config->windows_max,
@@ -162,9 +117,8 @@ static int start_workers(struct node *node, char *error, size_t error_size)
 {
     const struct config *config = node->config;
     char address[300], bound[300];
-    uint64_t wanted = config->workers > 0 ? config->workers : processors_available();
-    unsigned workers = wanted < WORKERS_MAX ? (unsigned)wanted : WORKERS_MAX;
-    raise_descriptors(config, workers);
+    unsigned workers = node_workers(config);
+    raise_descriptors(config);
     snprintf(address, sizeof(address), "%s", config->listen);
     for (unsigned i = 0; i < workers; i++) {
         int status = worker_create(&node->workers[i], node, i, error, error_size);
@@ -194,19 +148,13 @@ static int start(struct node *node, struct redis_child **child, struct admin **a
                  size_t error_size)
 {
     const struct config *config = node->config;
-    bool embedded = strcmp(config->redis, "embedded") == 0;
-    char address[sizeof(node->redis_address)];
-    int status = read_password(node, error, error_size);
-    if (embedded)
-        snprintf(node->redis_address, sizeof(node->redis_address), "unix:%.490s/redis.sock",
-                 config->state_dir);
-    else if (status == 0)
-        status = resolve_redis(node, config->redis, error, error_size);
+    char address[sizeof(node->redis.address)];
+    int status = redis_address_read(config, &node->redis, error, error_size);
     if (status == 0)
         status = trust_load(config, &node->trust, error, error_size);
     if (status == 0)
         status = open_ledger(node, error, error_size);
-    if (status == 0 && embedded)
+    if (status == 0 && node->redis.embedded)
         status = redis_child_start(child, config->state_dir, address, sizeof(address), error,
                                    error_size);
     if (status == 0)

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "server/config.h"
+#include "server/redis_address.h"
 #include "storage/ledger/ledger.h"
 #include "storage/media/media.h"
 #include "tokens/tokens.h"
@@ -21,13 +22,12 @@ struct worker;
 struct windows;
 
 struct node {
-    const struct config *config;              /* borrows */
-    struct media *media;                      /* owns */
-    struct ledger *ledger;                    /* owns */
-    struct token_trust *trust;                /* owns */
-    struct windows *windows;                  /* owns; shared by the workers, see window.h */
-    char redis_address[512];                  /* resolved: "unix:/path" or "host:port" */
-    char redis_password[256];                 /* "" where there is none */
+    const struct config *config; /* borrows */
+    struct media *media;         /* owns */
+    struct ledger *ledger;       /* owns */
+    struct token_trust *trust;   /* owns */
+    struct windows *windows;     /* owns; shared by the workers, see window.h */
+    struct redis_address redis;
     struct worker *workers[NODE_WORKERS_MAX]; /* owns */
     unsigned worker_count;
     uint64_t started_ms;  /* wall clock */
@@ -42,6 +42,10 @@ struct node_stats {
     uint64_t admissions_asked, admissions_granted, admissions_refused, admissions_failed;
     uint64_t tokens_verified, tokens_remembered, transfers_cut;
 };
+/* How many workers and, at most, descriptors a node of this configuration has. */
+unsigned node_workers(const struct config *config);
+uint64_t node_descriptors(const struct config *config);
+
 /* True where the ledger may serve and every worker may ask Redis for grants. From any thread. */
 bool node_is_ready(const struct node *node);
 void node_stats(const struct node *node, struct node_stats *out);

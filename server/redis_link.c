@@ -103,7 +103,7 @@ static void went_down(struct redis_link *link, const char *why)
 {
     if (!link->warned && !link->worker->stopping)
         log_warning("worker %u: Redis at %s is not reached: %s; trying again", link->worker->index,
-                    link->worker->node->redis_address, why);
+                    link->worker->node->redis.address, why);
     link->warned = true;
     link->context = NULL;
     link->state = LINK_DOWN;
@@ -158,7 +158,7 @@ static void on_auth(redisAsyncContext *context, void *reply, void *data)
 static void link_connect(struct redis_link *link)
 {
     const struct node *node = link->worker->node;
-    const char *address = node->redis_address, *colon = strrchr(address, ':');
+    const char *address = node->redis.address, *colon = strrchr(address, ':');
     redisAsyncContext *context;
     check(colon != NULL);
     if (strncmp(address, "unix:", 5) == 0) {
@@ -190,10 +190,10 @@ static void link_connect(struct redis_link *link)
     redisAsyncSetConnectCallback(context, on_connect);
     redisAsyncSetDisconnectCallback(context, on_disconnect);
     const char *user = node->config->redis_user;
-    if (node->redis_password[0] != '\0' && user[0] != '\0')
-        redisAsyncCommand(context, on_auth, NULL, "AUTH %s %s", user, node->redis_password);
-    else if (node->redis_password[0] != '\0')
-        redisAsyncCommand(context, on_auth, NULL, "AUTH %s", node->redis_password);
+    if (node->redis.password[0] != '\0' && user[0] != '\0')
+        redisAsyncCommand(context, on_auth, NULL, "AUTH %s %s", user, node->redis.password);
+    else if (node->redis.password[0] != '\0')
+        redisAsyncCommand(context, on_auth, NULL, "AUTH %s", node->redis.password);
     /* The non-blocking connect is done when the socket can be written to. */
     link->want_write = true;
 }

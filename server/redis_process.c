@@ -51,7 +51,7 @@
 /* ---- the place ---------------------------------------------------------------------------------
  */
 
-static int find_program(char *out, size_t size)
+int redis_program_find(char *out, size_t size)
 {
     const char *path = getenv("PATH");
     if (path == NULL || path[0] == '\0') {
@@ -137,7 +137,7 @@ static int name_files(struct redis_place *place, const char *state_dir, char *er
 int redis_place_open(struct redis_place *out, const char *state_dir, char *error, size_t error_size)
 {
     *out = (struct redis_place){.pid_fd = -1};
-    if (find_program(out->program, sizeof out->program) != 0) {
+    if (redis_program_find(out->program, sizeof out->program) != 0) {
         (void)snprintf(error, error_size,
                        "redis-server is not in PATH; install the package redis-server, or name a "
                        "running Redis with `redis: HOST:PORT`");

@@ -24,6 +24,9 @@ struct redis_place {
                    redis-server */
 };
 
+/* redis-server's path, by PATH's absolute entries. 0 or -ENOENT. */
+int redis_program_find(char *out, size_t size);
+
 /*
  * Finds the program, makes STATE_DIR/redis and takes its lock. 0, or a negative errno with the
  * cure: -ENAMETOOLONG, -ENOENT (redis-server is not installed), -EALREADY (another node has the

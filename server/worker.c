@@ -13,7 +13,6 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -21,11 +20,11 @@
 #include "server/connection.h"
 #include "server/log.h"
 #include "server/redis_link.h"
+#include "server/ring.h"
 #include "server/target_cache.h"
 #include "server/token_cache.h"
 #include "storage/media/media.h"
 
-#define RING_ENTRIES     1024
 #define COMPLETIONS_TURN 256
 #define WINDOWS_SWEEP_MS 500
 
@@ -249,26 +248,17 @@ static void cut_all(struct worker *worker)
     }
 }
 
-/* liburing 2.3 declares io_uring_enable_rings, and Debian's library lacks it. */
-static int enable_ring(struct worker *worker)
-{
-    long status = syscall(__NR_io_uring_register, worker->ring.ring_fd,
-                          IORING_REGISTER_ENABLE_RINGS, NULL, 0);
-    return status < 0 ? -errno : 0;
-}
-
 void *worker_run(void *argument)
 {
     struct worker *worker = argument;
     uint64_t stop_ms = 0;
-    char name[16];
+    char name[16], error[512];
     snprintf(name, sizeof(name), "worker-%u", worker->index);
     pthread_setname_np(pthread_self(), name);
     /* SINGLE_ISSUER binds the ring to the thread that enables it: this one. */
-    int status = enable_ring(worker);
+    int status = ring_enable(&worker->ring, error, sizeof(error));
     if (status < 0) {
-        log_error("worker %u: the ring cannot be enabled: %s", worker->index,
-                  strerrordesc_np(-status));
+        log_error("worker %u: %s", worker->index, error);
         return NULL;
     }
     read_clocks(worker);
@@ -309,48 +299,11 @@ void *worker_run(void *argument)
 
 static int make_ring(struct worker *worker, char *error, size_t error_size)
 {
-    /* NO_SQARRAY must never be passed with liburing 2.3: it does not know of it and corrupts the
-     * ring. */
-    struct io_uring_params params = {
-        .flags = IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_R_DISABLED |
-                 IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL,
-        .cq_entries = RING_ENTRIES * 8,
-    };
-    int status = io_uring_queue_init_params(RING_ENTRIES, &worker->ring, &params);
-    if (status < 0) {
-        snprintf(
-            error, error_size,
-            "io_uring_setup: %s; Tollgate needs Linux 6.1 or later with io_uring allowed "
-            "(sysctl kernel.io_uring_disabled, the container's seccomp profile, the memlock limit)",
-            strerrordesc_np(-status));
-        worker->ring.ring_fd = -1;
+    int status = ring_open(&worker->ring, error, error_size);
+    if (status < 0)
         return status;
-    }
-    size_t size = WORKER_BUFFERS * sizeof(struct io_uring_buf);
-    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
-    if (memory == MAP_FAILED)
-        return -errno;
-    worker->buffers = memory;
-    struct io_uring_buf_reg registration = {
-        .ring_addr = (uint64_t)(uintptr_t)worker->buffers,
-        .ring_entries = WORKER_BUFFERS,
-        .bgid = WORKER_BUFFER_GROUP,
-    };
-    status = io_uring_register_buf_ring(&worker->ring, &registration, 0);
-    if (status < 0) {
-        snprintf(error, error_size, "io_uring_register_buf_ring: %s", strerrordesc_np(-status));
-        return status;
-    }
-    worker->buffer_memory = malloc((size_t)WORKER_BUFFERS * WORKER_BUFFER_SIZE);
-    if (worker->buffer_memory == NULL)
-        return -ENOMEM;
-    io_uring_buf_ring_init(worker->buffers);
-    for (unsigned i = 0; i < WORKER_BUFFERS; i++)
-        io_uring_buf_ring_add(
-            worker->buffers, worker->buffer_memory + (size_t)i * WORKER_BUFFER_SIZE,
-            WORKER_BUFFER_SIZE, (unsigned short)i, io_uring_buf_ring_mask(WORKER_BUFFERS), (int)i);
-    io_uring_buf_ring_advance(worker->buffers, WORKER_BUFFERS);
-    return 0;
+    return ring_add_buffers(&worker->ring, WORKER_BUFFERS, WORKER_BUFFER_SIZE, WORKER_BUFFER_GROUP,
+                            &worker->buffers, &worker->buffer_memory, error, error_size);
 }
 
 static int make_connections(struct worker *worker)

@@ -99,6 +99,22 @@ struct ledger_stats {
 };
 void ledger_stats(struct ledger *ledger, struct ledger_stats *out);
 
+/* ---- before a node runs ------------------------------------------------------------------------
+ */
+
+/* What a Redis says of itself. */
+struct ledger_redis {
+    char version[32], policy[32]; /* redis_version and maxmemory-policy */
+    bool append_only, loading, replica;
+    int64_t clock_ahead_ms; /* its wall clock against ours; negative: behind */
+};
+/*
+ * Asks the Redis at `address` ("unix:/path" or "host:port"; user and password may be NULL). Blocks,
+ * some seconds at most, and changes nothing there. 0, or -EAGAIN or -EPROTO with one sentence.
+ */
+int ledger_redis_probe(const char *address, const char *user, const char *password,
+                       struct ledger_redis *out, char *error, size_t error_size);
+
 /* ---- names ----------------------------------------------------------------------------------- */
 
 /*

@@ -174,6 +174,7 @@ int redis_facts(struct redis_link *link, struct redis_facts *out)
         info_field(info, "run_id", out->run_id, sizeof out->run_id) &&
         info_field(info, "master_replid", out->replication_id, sizeof out->replication_id) &&
         info_field(info, "maxmemory_policy", out->policy, sizeof out->policy);
+    (void)info_field(info, "redis_version", out->version, sizeof out->version);
     out->noeviction = strcmp(out->policy, "noeviction") == 0;
     out->append_only =
         info_field(info, "aof_enabled", value, sizeof value) && strcmp(value, "1") == 0;

@@ -24,7 +24,7 @@ struct redis_link {
 struct redis_facts {
     char run_id[64], replication_id[64];
     bool noeviction, append_only, loading, replica;
-    char policy[32];
+    char policy[32], version[32];
 };
 
 /* Connects and authenticates. SIGPIPE is held off the calling thread until redis_close. 0 or

@@ -70,7 +70,7 @@ static void open_ledger(void)
     char error[512];
     struct ledger_options options = {.state_dir = state_dir,
                                      .node = node_name,
-                                     .redis = node.redis_address,
+                                     .redis = node.redis.address,
                                      .segment_bytes = 1048576,
                                      .mark_ms = 10,
                                      .downloads_max = 64,
@@ -93,7 +93,7 @@ static void set_up(void)
     issuers[1].id = other_issuer_id;
     config = (struct config){
         .node = node_name, .state_dir = state_dir, .issuers = issuers, .issuers_count = 2};
-    cr_assert(redis_child_start(&redis, state_dir, node.redis_address, sizeof node.redis_address,
+    cr_assert(redis_child_start(&redis, state_dir, node.redis.address, sizeof node.redis.address,
                                 error, sizeof error) == 0,
               "%s", error);
     node.config = &config;
@@ -225,7 +225,7 @@ Test(admin, health_tells_a_ready_node_and_its_counters)
     cr_assert(json_is_integer(json_object_get(ledger, "records_unposted")));
     const json_t *redis_health = json_object_get(answer, "redis");
     cr_assert(json_is_true(json_object_get(redis_health, "up")));
-    expect_text(redis_health, "address", node.redis_address);
+    expect_text(redis_health, "address", node.redis.address);
     expect_number(json_object_get(answer, "traffic"), "requests", 0);
     expect_number(json_object_get(answer, "media"), "files_hashed", 0);
     json_decref(answer);
@@ -428,7 +428,7 @@ Test(admin, money_waits_while_redis_is_gone_and_nothing_is_done_twice)
     exchange_raw("GET /v1/accounts/shop/alice HTTP/1.1\r\nHost: x\r\n\r\n", answer, sizeof answer);
     cr_assert_not_null(strstr(answer, "\r\nRetry-After: 1\r\n"), "%s", answer);
     char error[512];
-    cr_assert_eq(redis_child_start(&redis, state_dir, node.redis_address, sizeof node.redis_address,
+    cr_assert_eq(redis_child_start(&redis, state_dir, node.redis.address, sizeof node.redis.address,
                                    error, sizeof error),
                  0);
     await_redis(true);

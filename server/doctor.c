@@ -1,0 +1,343 @@
+/*
+ * The checks of doctor.h. Each tries the thing itself where that is possible (a ring is made, a
+ * file is created where the journal will be) and reads a limit only where it is not.
+ */
+#include "server/doctor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/timex.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <string.h> /* after libgen.h, which would take its basename */
+
+#include "server/byte_count.h"
+#include "server/node.h"
+#include "server/redis_address.h"
+#include "server/redis_process.h"
+#include "server/ring.h"
+#include "server/trust.h"
+
+#define REDIS_MAJOR       7
+#define CLOCK_AHEAD_MS    2000
+#define BUILD_SLACK_S     86400 /* a file's time may come from another machine */
+#define BUFFERS_PROBED    8
+#define SEGMENTS_WANTED   2
+#define DESCRIPTORS_LEAST 64 /* without these not even Redis, journal and listeners open */
+
+typedef struct doctor_finding finding;
+
+static void __attribute__((format(printf, 3, 4)))
+find(finding *out, enum doctor_verdict verdict, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(out->text, sizeof(out->text), format, arguments);
+    va_end(arguments);
+    out->verdict = verdict;
+}
+
+/* ---- the host ---- */
+
+static void check_kernel(const struct config *config, finding *out)
+{
+    struct ring_host host;
+    (void)config;
+    ring_host_read(&host);
+    bool old = host.kernel_major < RING_KERNEL_MAJOR ||
+               (host.kernel_major == RING_KERNEL_MAJOR && host.kernel_minor < RING_KERNEL_MINOR);
+    find(out, old ? DOCTOR_FAILURE : DOCTOR_OK, "Linux %u.%u%s", host.kernel_major,
+         host.kernel_minor, old ? "; boot 6.1 or later (Debian 12 has it)" : "");
+}
+
+/* All that a worker's ring goes through: made, given buffers, enabled, used once. */
+static int try_ring(char *error, size_t error_size)
+{
+    struct io_uring ring;
+    struct io_uring_cqe *cqe;
+    struct io_uring_buf_ring *buffers = NULL;
+    char *memory = NULL;
+    int status = ring_open(&ring, error, error_size);
+    if (status < 0)
+        return status;
+    status = ring_add_buffers(&ring, BUFFERS_PROBED, 4096, 0, &buffers, &memory, error, error_size);
+    if (status == 0)
+        status = ring_enable(&ring, error, error_size);
+    if (status == 0) {
+        io_uring_prep_nop(io_uring_get_sqe(&ring));
+        status = io_uring_submit_and_wait(&ring, 1);
+        if (status >= 0)
+            status = io_uring_peek_cqe(&ring, &cqe);
+        if (status < 0) {
+            struct ring_host host;
+            ring_host_read(&host);
+            ring_explain(&host, "io_uring_enter", status, error, error_size);
+        }
+    }
+    io_uring_queue_exit(&ring);
+    if (buffers != NULL)
+        munmap(buffers, BUFFERS_PROBED * sizeof(struct io_uring_buf));
+    free(memory);
+    return status < 0 ? status : 0;
+}
+
+static void check_io_uring(const struct config *config, finding *out)
+{
+    (void)config;
+    if (try_ring(out->text, sizeof(out->text)) < 0)
+        out->verdict = DOCTOR_FAILURE;
+    else
+        find(out, DOCTOR_OK, "a ring was made, enabled and used");
+}
+
+/* Kernels since 5.12 count a ring as the process' memory, not as locked; a low limit of either is
+ * met by making as many as the workers will have. */
+static void check_memlock(const struct config *config, finding *out)
+{
+    struct rlimit limit = {0};
+    struct io_uring rings[NODE_WORKERS_MAX];
+    unsigned wanted = config != NULL ? node_workers(config) : 1, made = 0;
+    while (made < wanted && ring_open(&rings[made], out->text, sizeof(out->text)) == 0)
+        made++;
+    for (unsigned i = 0; i < made; i++)
+        io_uring_queue_exit(&rings[i]);
+    (void)getrlimit(RLIMIT_MEMLOCK, &limit);
+    if (made < wanted)
+        out->verdict = DOCTOR_FAILURE;
+    else if (limit.rlim_cur == RLIM_INFINITY)
+        find(out, DOCTOR_OK, "%u rings fit; no limit", made);
+    else
+        find(out, DOCTOR_OK, "%u ring%s fit%s within %llu KiB", made, made == 1 ? "" : "s",
+             made == 1 ? "s" : "", (unsigned long long)limit.rlim_cur / 1024);
+}
+
+static void check_nofile(const struct config *config, finding *out)
+{
+    struct rlimit limit = {0};
+    (void)getrlimit(RLIMIT_NOFILE, &limit);
+    uint64_t allowed = limit.rlim_max;
+    uint64_t needed = config != NULL ? node_descriptors(config) : DESCRIPTORS_LEAST;
+    if (allowed < DESCRIPTORS_LEAST)
+        find(out, DOCTOR_FAILURE,
+             "%" PRIu64 " descriptors are allowed; raise LimitNOFILE or "
+             "ulimit -n",
+             allowed);
+    else if (allowed < needed)
+        find(out, DOCTOR_WARNING,
+             "%" PRIu64 " descriptors are allowed, %" PRIu64 " may be needed (connections_max, "
+             "open_files_max); raise LimitNOFILE or ulimit -n, or lower those",
+             allowed, needed);
+    else
+        find(out, DOCTOR_OK, "%" PRIu64 " descriptors are allowed, at most %" PRIu64 " are needed",
+             allowed, needed);
+}
+
+static void write_day(time_t when, char out[static 32])
+{
+    struct tm parts;
+    if (gmtime_r(&when, &parts) == NULL || strftime(out, 32, "%Y-%m-%d %H:%M UTC", &parts) == 0)
+        snprintf(out, 32, "%lld", (long long)when);
+}
+
+/* A clock that is behind would serve links that have expired, one that is ahead refuses good ones. */
+static void check_clock(const struct config *config, finding *out)
+{
+    struct stat program;
+    struct timex kernel = {0};
+    char now[32], built[32];
+    (void)config;
+    time_t seconds = time(NULL);
+    write_day(seconds, now);
+    if (stat("/proc/self/exe", &program) == 0 && seconds < program.st_mtime - BUILD_SLACK_S) {
+        write_day(program.st_mtime, built);
+        find(out, DOCTOR_FAILURE,
+             "it is %s, which is before tollgate itself was made (%s); set the clock, and keep it "
+             "with chrony or systemd-timesyncd",
+             now, built);
+    } else if (adjtimex(&kernel) == TIME_ERROR || (kernel.status & STA_UNSYNC) != 0) {
+        find(out, DOCTOR_WARNING,
+             "%s, and nothing keeps it right: links end by this clock; run chrony or "
+             "systemd-timesyncd (on the host, where this is a container)",
+             now);
+    } else {
+        find(out, DOCTOR_OK, "%s, synchronised", now);
+    }
+}
+
+/* ---- what the configuration names ---- */
+
+static void check_media_root(const struct config *config, finding *out)
+{
+    int root = open(config->media_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (root < 0) {
+        find(out, DOCTOR_FAILURE, "%s: %s; name a directory that the node may read",
+             config->media_root, strerrordesc_np(errno));
+        return;
+    }
+    close(root);
+    find(out, DOCTOR_OK, "%s", config->media_root);
+}
+
+/* What is wrong with the directory, or NULL. The node makes it itself, but not its parent. */
+static const char *state_dir_fault(const char *path, char parent[static PATH_MAX])
+{
+    struct stat facts;
+    snprintf(parent, PATH_MAX, "%s", path);
+    if (stat(path, &facts) == 0)
+        return !S_ISDIR(facts.st_mode)         ? "is no directory; choose another"
+               : access(path, W_OK | X_OK) < 0 ? "cannot be written; let the node's user own it"
+                                               : NULL;
+    char *above = dirname(parent);
+    memmove(parent, above, strlen(above) + 1);
+    if (access(parent, W_OK | X_OK) == 0)
+        return NULL;
+    return errno == ENOENT ? "has no parent directory; make it first"
+                           : "cannot be made there; make it for the node's user";
+}
+
+static void check_state_dir(const struct config *config, finding *out)
+{
+    char where[PATH_MAX], space[BYTE_COUNT_SIZE], needed[BYTE_COUNT_SIZE];
+    struct statvfs disk;
+    const char *fault = state_dir_fault(config->state_dir, where);
+    uint64_t least = SEGMENTS_WANTED * config->journal_segment_bytes;
+    if (fault != NULL) {
+        find(out, DOCTOR_FAILURE, "%s: %s", config->state_dir, fault);
+        return;
+    }
+    if (statvfs(where, &disk) != 0) {
+        find(out, DOCTOR_WARNING, "%s: statvfs: %s", config->state_dir, strerrordesc_np(errno));
+        return;
+    }
+    uint64_t room = (uint64_t)disk.f_bavail * disk.f_frsize;
+    byte_count_write((int64_t)(room < INT64_MAX ? room : INT64_MAX), space);
+    byte_count_write((int64_t)least, needed);
+    if ((disk.f_flag & ST_RDONLY) != 0)
+        find(out, DOCTOR_FAILURE, "%s: is on a read-only file system; choose another",
+             config->state_dir);
+    else if (room < least)
+        find(out, DOCTOR_WARNING,
+             "%s: %s are free and the journal wants %s next; a full disk stops the serving",
+             config->state_dir, space, needed);
+    else
+        find(out, DOCTOR_OK, "%s, %s free", config->state_dir, space);
+}
+
+static void check_redis_password_file(const struct config *config, finding *out)
+{
+    if (config->redis_password_file[0] == '\0')
+        find(out, DOCTOR_OK, "none");
+    else if (access(config->redis_password_file, R_OK) < 0)
+        find(out, DOCTOR_FAILURE, "%s: %s; let the node's user read it",
+             config->redis_password_file, strerrordesc_np(errno));
+    else
+        find(out, DOCTOR_OK, "%s", config->redis_password_file);
+}
+
+static void check_keys(const struct config *config, finding *out)
+{
+    struct token_trust *trust;
+    if (trust_load(config, &trust, out->text, sizeof(out->text)) < 0) {
+        out->verdict = DOCTOR_FAILURE;
+        return;
+    }
+    token_trust_drop(&trust);
+    find(out, DOCTOR_OK, "of %u issuer%s", config->issuers_count,
+         config->issuers_count == 1 ? "" : "s");
+}
+
+/* ---- Redis ---- */
+
+static void judge_redis(const char *address, const struct ledger_redis *redis, finding *out)
+{
+    if (strtol(redis->version, NULL, 10) < REDIS_MAJOR)
+        find(out, DOCTOR_FAILURE, "%s: version %s has no functions; run Redis 7.0 or later",
+             address, redis->version[0] != '\0' ? redis->version : "unknown");
+    else if (redis->replica)
+        find(out, DOCTOR_FAILURE, "%s: is a replica; give the address of the master", address);
+    else if (strcmp(redis->policy, "noeviction") != 0)
+        find(out, DOCTOR_FAILURE,
+             "%s: may evict what is owed, its maxmemory-policy is %s; run redis-cli CONFIG SET "
+             "maxmemory-policy noeviction, and put it into redis.conf",
+             address, redis->policy);
+    else if (redis->loading)
+        find(out, DOCTOR_WARNING, "%s: is loading its data; wait", address);
+    else if (!redis->append_only)
+        find(out, DOCTOR_WARNING,
+             "%s: has no append-only file, a restart of it loses what the nodes must then post "
+             "again; run redis-cli CONFIG SET appendonly yes, and put it into redis.conf",
+             address);
+    else if (llabs(redis->clock_ahead_ms) > CLOCK_AHEAD_MS)
+        find(out, DOCTOR_WARNING,
+             "%s: its clock is %lld s %s ours; one of the two is off, synchronise both", address,
+             llabs(redis->clock_ahead_ms) / 1000,
+             redis->clock_ahead_ms > 0 ? "ahead of" : "behind");
+    else
+        find(out, DOCTOR_OK, "%s: Redis %s, append-only, noeviction", address, redis->version);
+}
+
+static void check_redis(const struct config *config, finding *out)
+{
+    struct redis_address where;
+    struct ledger_redis redis;
+    char program[PATH_MAX], error[512] = "";
+    if (redis_address_read(config, &where, out->text, sizeof(out->text)) < 0) {
+        out->verdict = DOCTOR_FAILURE;
+        return;
+    }
+    int status = ledger_redis_probe(
+        where.address, config->redis_user[0] != '\0' ? config->redis_user : NULL,
+        where.password[0] != '\0' ? where.password : NULL, &redis, error, sizeof(error));
+    explicit_bzero(where.password, sizeof(where.password));
+    if (status == 0)
+        judge_redis(where.address, &redis, out);
+    else if (!where.embedded)
+        find(out, DOCTOR_FAILURE, "%s; start it, or correct `redis` in the configuration", error);
+    else if (redis_program_find(program, sizeof(program)) != 0)
+        find(out, DOCTOR_FAILURE,
+             "redis-server is not in PATH; install the package redis-server, or name a running "
+             "Redis with `redis: HOST:PORT`");
+    else
+        find(out, DOCTOR_OK, "embedded: the node will run %s", program);
+}
+
+/* ---- all of them ---- */
+
+void doctor_run(const struct config *config, enum doctor_asker asker,
+                void (*report)(void *context, const struct doctor_finding *finding), void *context)
+{
+    static const struct {
+        const char *name;
+        unsigned askers;
+        int exit_code;
+        void (*run)(const struct config *config, finding *out);
+    } checks[] = {
+#define X(name, askers, exit_code, about) {#name, askers, exit_code, check_##name},
+        DOCTOR_CHECKS(X)
+#undef X
+    };
+    bool ring = true;
+    for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++) {
+        bool of_host = (checks[i].askers & DOCTOR_CONFIG) == 0 && checks[i].run != check_redis;
+        if ((checks[i].askers & asker) == 0 || (config == NULL && !of_host) ||
+            (checks[i].run == check_memlock && !ring)) /* it would say the same again */
+            continue;
+        finding found = {.name = checks[i].name, .exit_code = checks[i].exit_code};
+        checks[i].run(config, &found);
+        if (checks[i].run == check_io_uring)
+            ring = found.verdict == DOCTOR_OK;
+        report(context, &found);
+    }
+}

@@ -1,0 +1,51 @@
+/*
+ * The doctor: what a node needs of its host, its configuration and its Redis, one check each, with
+ * the cure. `tollgate doctor` runs all of them, `tollgate serve` those that are cheap at its start,
+ * `serve --check-config` those of the configuration. It changes nothing.
+ */
+#ifndef TOLLGATE_SERVER_DOCTOR_H
+#define TOLLGATE_SERVER_DOCTOR_H
+
+#include <sysexits.h>
+
+#include "server/config.h"
+
+/* Who asks for a check; a mask. */
+enum doctor_asker { DOCTOR_COMMAND = 1, DOCTOR_START = 2, DOCTOR_CONFIG = 4 };
+
+/*
+ * Name, asked by, exit code of a node that meets a failure at its start (0: it starts all the same,
+ * because the fault can heal while it runs), what it is about.
+ */
+#define DOCTOR_CHECKS(X)                                                                           \
+    X(kernel, DOCTOR_COMMAND | DOCTOR_START, EX_UNAVAILABLE, "Linux 6.1 or later")                 \
+    X(io_uring, DOCTOR_COMMAND | DOCTOR_START, EX_UNAVAILABLE,                                     \
+      "allowed by sysctl, seccomp and security modules")                                           \
+    X(memlock, DOCTOR_COMMAND | DOCTOR_START, EX_UNAVAILABLE, "the workers' rings fit")            \
+    X(nofile, DOCTOR_COMMAND | DOCTOR_START, EX_UNAVAILABLE, "descriptors for all connections")    \
+    X(clock, DOCTOR_COMMAND | DOCTOR_START, EX_UNAVAILABLE, "plausible and synchronised")          \
+    X(media_root, DOCTOR_COMMAND | DOCTOR_START | DOCTOR_CONFIG, EX_CONFIG, "readable")            \
+    X(state_dir, DOCTOR_COMMAND | DOCTOR_START | DOCTOR_CONFIG, EX_CONFIG,                         \
+      "writable, with room for the journal")                                                       \
+    X(redis_password_file, DOCTOR_COMMAND | DOCTOR_START | DOCTOR_CONFIG, EX_CONFIG, "readable")   \
+    X(keys, DOCTOR_COMMAND | DOCTOR_CONFIG, EX_CONFIG, "the issuers' key sets")                    \
+    X(redis, DOCTOR_COMMAND, 0, "version, eviction, append-only file, its clock")
+
+enum doctor_verdict { DOCTOR_OK, DOCTOR_WARNING, DOCTOR_FAILURE };
+
+struct doctor_finding {
+    const char *name;
+    enum doctor_verdict verdict;
+    int exit_code;   /* of the table */
+    char text[1536]; /* one line: the fact; the cure */
+};
+
+/*
+ * Runs the checks that `asker` asks for, in the table's order. Without a configuration (NULL) those
+ * of the host alone. `report` is called once for each check that applies; it may block for some
+ * seconds in between.
+ */
+void doctor_run(const struct config *config, enum doctor_asker asker,
+                void (*report)(void *context, const struct doctor_finding *finding), void *context);
+
+#endif

@@ -1,0 +1,171 @@
+/*
+ * The doctor, and the start of a node that leans on it, on hosts that lack something: a seccomp
+ * filter, a limit, a clock, a directory, a Redis that is set up wrongly. Each test is a process of
+ * its own, so what it does to itself its `tollgate` inherits.
+ */
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "tests/integration/harness.h"
+
+/* This process and its children get `error` from one system call. */
+static void refuse(unsigned number, unsigned error)
+{
+    struct sock_filter instructions[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {
+        .len = sizeof(instructions) / sizeof(instructions[0]),
+        .filter = instructions,
+    };
+    cr_assert_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    cr_assert_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0, "%s", strerror(errno));
+}
+
+static void expect_text(const char *text, const char *part)
+{
+    cr_assert(strstr(text, part), "no \"%s\" in: %s", part, text);
+}
+
+/* The doctor's line that starts with these words. */
+static const char *line_of(struct site *site, const char *output, const char *start)
+{
+    const char *line = strstr(output, start);
+    cr_assert(line && (line == output || line[-1] == '\n'), "no line \"%s\" in: %s", start, output);
+    return site_format(site, "%.*s", (int)strcspn(line, "\n"), line);
+}
+
+Test(doctor, finds_nothing_wrong_with_a_node_that_runs)
+{
+    struct site *site = site_create();
+    struct command_result doctor = site_tollgate(site, "doctor");
+    cr_assert_eq(doctor.exit_code, 0, "%s%s", doctor.output, doctor.errors);
+    (void)line_of(site, doctor.output, "ok       io_uring: ");
+    (void)line_of(site, doctor.output, "ok       keys: of 2 issuers");
+    expect_text(line_of(site, doctor.output, "ok       redis: "), "append-only, noeviction");
+    expect_text(doctor.output, "a node can run here: 0 failed");
+    site_destroy(&site);
+}
+
+Test(doctor, knows_the_embedded_redis_before_its_first_start)
+{
+    struct site *site = site_create(.stays_down = true);
+    struct command_result doctor = site_tollgate(site, "doctor");
+    cr_assert_eq(doctor.exit_code, 0, "%s%s", doctor.output, doctor.errors);
+    expect_text(line_of(site, doctor.output, "ok       redis: "), "embedded: the node will run /");
+    cr_assert_neq(access(site_state_dir(site), F_OK), 0, "the doctor made the state directory");
+    site_destroy(&site);
+}
+
+static void expect_filter_is_named(unsigned number, unsigned error, const char *call)
+{
+    struct site *site = site_create(.stays_down = true);
+    refuse(number, error);
+    struct command_result doctor = site_tollgate(site, "doctor");
+    cr_assert_eq(doctor.exit_code, 1, "%s%s", doctor.output, doctor.errors);
+    const char *line =
+        line_of(site, doctor.output, site_format(site, "FAIL     io_uring: %s: ", call));
+    expect_text(line, "a seccomp filter refuses it");
+    expect_text(line, "docker/seccomp.json");
+    expect_text(doctor.output, "a node cannot run here: 1 failed");
+
+    struct command_result serve = site_tollgate(site, "serve");
+    cr_assert_eq(serve.exit_code, 69, "%d: %s", serve.exit_code, serve.errors);
+    expect_text(serve.errors, site_format(site, "tollgate serve: io_uring: %s: ", call));
+    expect_text(serve.errors, "a seccomp filter refuses it");
+    cr_assert_neq(access(site_state_dir(site), F_OK), 0, "something was started all the same");
+    site_destroy(&site);
+}
+
+Test(doctor, and_the_start_name_the_filter_that_refuses_io_uring)
+{
+    expect_filter_is_named(SYS_io_uring_setup, EPERM, "io_uring_setup");
+}
+
+Test(doctor, and_the_start_name_a_filter_that_pretends_an_old_kernel)
+{
+    expect_filter_is_named(SYS_io_uring_setup, ENOSYS, "io_uring_setup");
+}
+
+Test(doctor, and_the_start_name_the_one_call_that_a_filter_forgot)
+{
+    expect_filter_is_named(SYS_io_uring_enter, EPERM, "io_uring_enter");
+}
+
+Test(doctor, warns_where_the_descriptors_do_not_suffice)
+{
+    struct site *site = site_create(.stays_down = true);
+    struct rlimit limit = {.rlim_cur = 1000, .rlim_max = 1000};
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    struct command_result doctor = site_tollgate(site, "doctor");
+    cr_assert_eq(doctor.exit_code, 0, "%s%s", doctor.output, doctor.errors);
+    expect_text(line_of(site, doctor.output, "warning  nofile: "), "1000 descriptors are allowed");
+    expect_text(doctor.output, "LimitNOFILE");
+    site_destroy(&site);
+}
+
+Test(doctor, refuses_a_clock_from_before_the_program_was_made)
+{
+    struct site *site = site_create(.stays_down = true);
+    const char *original = getenv("TOLLGATE_BINARY");
+    const char *copy = site_format(site, "%s/tollgate", site_directory(site));
+    const char *command =
+        site_format(site, "cp '%s' '%s' && touch -d '2 days' '%s'",
+                    original ? original : TOLLGATE_BINARY, copy, copy); /* two days from now */
+    cr_assert_eq(system(command), 0); // NOLINT(cert-env33-c): the words are the test's own
+    cr_assert_eq(setenv("TOLLGATE_BINARY", copy, 1), 0);
+    struct command_result doctor = site_tollgate(site, "doctor");
+    cr_assert_eq(doctor.exit_code, 1, "%s%s", doctor.output, doctor.errors);
+    expect_text(line_of(site, doctor.output, "FAIL     clock: "),
+                "before tollgate itself was made");
+    struct command_result serve = site_tollgate(site, "serve");
+    cr_assert_eq(serve.exit_code, 69);
+    expect_text(serve.errors, "set the clock");
+    site_destroy(&site);
+}
+
+Test(doctor, refuses_a_state_directory_that_is_none)
+{
+    struct site *site = site_create(.stays_down = true, .state_dir = "/dev/null");
+    struct command_result doctor = site_tollgate(site, "doctor");
+    cr_assert_eq(doctor.exit_code, 1, "%s%s", doctor.output, doctor.errors);
+    expect_text(line_of(site, doctor.output, "FAIL     state_dir: "), "is no directory");
+    struct command_result serve = site_tollgate(site, "serve");
+    cr_assert_eq(serve.exit_code, 78);
+    expect_text(serve.errors, "tollgate.yaml: state_dir: /dev/null: is no directory");
+    site_destroy(&site);
+}
+
+Test(doctor, refuses_a_redis_that_evicts_and_warns_of_one_without_a_file)
+{
+    struct site *site = site_create(.stays_down = true, .own_redis = true);
+    struct command_result doctor = site_tollgate(site, "doctor");
+    cr_assert_eq(doctor.exit_code, 1, "%s", doctor.output);
+    expect_text(line_of(site, doctor.output, "FAIL     redis: "), "start it, or correct `redis`");
+
+    site_redis_start(site);
+    site_redis_command(site, "CONFIG SET appendonly no");
+    doctor = site_tollgate(site, "doctor");
+    cr_assert_eq(doctor.exit_code, 0, "%s", doctor.output);
+    expect_text(line_of(site, doctor.output, "warning  redis: "), "CONFIG SET appendonly yes");
+
+    site_redis_command(site, "CONFIG SET maxmemory-policy allkeys-lru");
+    doctor = site_tollgate(site, "doctor");
+    cr_assert_eq(doctor.exit_code, 1, "%s", doctor.output);
+    const char *line = line_of(site, doctor.output, "FAIL     redis: ");
+    expect_text(line, "allkeys-lru");
+    expect_text(line, "CONFIG SET maxmemory-policy noeviction");
+    site_destroy(&site);
+}
