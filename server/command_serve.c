@@ -16,6 +16,7 @@
 #include "server/cli.h"
 #include "server/config.h"
 #include "server/doctor.h"
+#include "server/listener.h"
 #include "server/log.h"
 #include "server/node.h"
 
@@ -144,7 +145,7 @@ static int run(const struct config *config, const char *file, const char *comman
     doctor_run(config, DOCTOR_START, report_start, &examination);
     if (examination.exit_code != 0)
         return examination.exit_code;
-    int taken = probe_listen(config->listen);
+    int taken = listener_passed() > 0 ? 0 : probe_listen(config->listen);
     if (taken < 0)
         return cli_fail(EX_UNAVAILABLE, command,
                         "listen on %s: %s; stop what serves there, or choose another address with "
@@ -165,7 +166,12 @@ int command_serve(int argc, char **argv)
         .parser = parse,
         .doc =
             "Runs a node: serves the files of media_root to those whose links are signed and whose "
-            "accounts can pay, until SIGTERM or SIGINT.",
+            "accounts can pay, until SIGTERM or SIGINT."
+            "\v"
+            "SIGHUP reads the issuers' key sets again; a broken one leaves those in force that "
+            "were "
+            "good. Sockets that systemd passes (LISTEN_FDS) are served in place of `listen`, and "
+            "systemd is told when the node serves, reloads and stops (NOTIFY_SOCKET).",
         .children = children,
     };
     struct serve_arguments arguments = {0};

@@ -2,10 +2,12 @@
 #include "server/listener.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #define BACKLOG 4096 /* the kernel caps it at net.core.somaxconn */
@@ -29,18 +31,24 @@ static int split(const char *address, char *host, size_t host_size, const char *
     return 0;
 }
 
+/* Only heads come in. Inherited by what is accepted; bounds what a client that pipelines without
+ * reading can put into our memory before it is paused. */
+static int bound_receive_buffer(int fd)
+{
+    int bytes = 32 * 1024;
+    return setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+}
+
 static int listen_on(const struct addrinfo *info)
 {
-    /* Only heads come in. Inherited by what is accepted; bounds what a client that pipelines without
-     * reading can put into our memory before it is paused. */
-    int one = 1, receive_buffer = 32 * 1024;
+    int one = 1;
     int fd = socket(info->ai_family, info->ai_socktype | SOCK_CLOEXEC, info->ai_protocol);
     if (fd < 0)
         return -errno;
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) != 0 ||
         setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) != 0 ||
-        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof(receive_buffer)) != 0 ||
-        bind(fd, info->ai_addr, info->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0) {
+        bound_receive_buffer(fd) != 0 || bind(fd, info->ai_addr, info->ai_addrlen) != 0 ||
+        listen(fd, BACKLOG) != 0) {
         int error = errno;
         close(fd);
         return -error;
@@ -93,4 +101,48 @@ int listener_open(const char *address, char *bound, size_t bound_size, char *err
     }
     name_of(fd, bound, bound_size);
     return fd;
+}
+
+/* ---- passed by a service manager ---- */
+
+unsigned listener_passed(void)
+{
+    static int count = -1;
+    if (count < 0) {
+        count = sd_listen_fds(1); /* and no child takes them for its own */
+        count = count < 0 ? 0 : count;
+    }
+    return (unsigned)count;
+}
+
+int listener_take(unsigned index, char *bound, size_t bound_size, char *error, size_t error_size)
+{
+    int passed = LISTENER_FIRST + (int)index;
+    if (sd_is_socket_inet(passed, AF_UNSPEC, SOCK_STREAM, 1, 0) <= 0) {
+        snprintf(error, error_size,
+                 "descriptor %d, passed by LISTEN_FDS, is no listening TCP socket; give the socket "
+                 "unit ListenStream=PORT alone, with Accept=no",
+                 passed);
+        return -ENOTSOCK;
+    }
+    int fd = fcntl(passed, F_DUPFD_CLOEXEC, LISTENER_FIRST);
+    int flags = fd < 0 ? -1 : fcntl(fd, F_GETFL);
+    /* An accept on a ring would give up at once on a socket that does not block. */
+    if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) != 0 ||
+        bound_receive_buffer(fd) != 0) {
+        int status = -errno;
+        snprintf(error, error_size, "descriptor %d, passed by LISTEN_FDS: %s", passed,
+                 strerrordesc_np(-status));
+        if (fd >= 0)
+            close(fd);
+        return status;
+    }
+    name_of(fd, bound, bound_size);
+    return fd;
+}
+
+void listener_close_passed(void)
+{
+    for (unsigned i = 0; i < listener_passed(); i++)
+        close(LISTENER_FIRST + (int)i);
 }

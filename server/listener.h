@@ -1,6 +1,7 @@
 /*
  * Listening sockets: one per worker on the same address (SO_REUSEPORT), so that the kernel spreads
- * connections and no lock is shared. Used when a node starts.
+ * connections and no lock is shared; or those that systemd holds for the node. Used when a node
+ * starts.
  */
 #ifndef TOLLGATE_SERVER_LISTENER_H
 #define TOLLGATE_SERVER_LISTENER_H
@@ -14,5 +15,21 @@
  */
 int listener_open(const char *address, char *bound, size_t bound_size, char *error,
                   size_t error_size);
+
+/*
+ * Sockets that a service manager passed (LISTEN_FDS and LISTEN_PID, sd_listen_fds(3)): how many.
+ * 0 where there are none; from LISTENER_FIRST on. A second call answers the same.
+ */
+#define LISTENER_FIRST 3
+unsigned listener_passed(void);
+
+/*
+ * Takes the `index`th of them: a descriptor of its own for the caller, over the same socket, which
+ * several workers may accept from. It must be a listening TCP socket. Errors as of listener_open.
+ */
+int listener_take(unsigned index, char *bound, size_t bound_size, char *error, size_t error_size);
+
+/* Closes the passed descriptors themselves; those that were taken stay. */
+void listener_close_passed(void);
 
 #endif

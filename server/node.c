@@ -16,6 +16,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <systemd/sd-daemon.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -113,24 +114,43 @@ static int open_media(struct node *node, char *error, size_t error_size)
     return media_open(&node->media, &options, error, error_size);
 }
 
+/* Each worker has a listener of its own, or shares those that were passed to the process. */
+static int give_listener(struct worker *worker, char *address, size_t size, char *error,
+                         size_t error_size)
+{
+    unsigned passed = listener_passed();
+    char bound[300];
+    int fd = passed > 0
+                 ? listener_take(worker->index % passed, bound, sizeof(bound), error, error_size)
+                 : listener_open(address, bound, sizeof(bound), error, error_size);
+    if (fd < 0)
+        return fd;
+    worker->listen_fd = fd;
+    if (worker->index < passed || worker->index == 0)
+        log_info("listening on %s%s", bound, passed > 0 ? ", passed by the service manager" : "");
+    if (passed == 0)
+        snprintf(address, size, "%s", bound); /* where port 0 became a real one */
+    return 0;
+}
+
 static int start_workers(struct node *node, char *error, size_t error_size)
 {
     const struct config *config = node->config;
-    char address[300], bound[300];
+    char address[300];
     unsigned workers = node_workers(config);
+    if (workers < listener_passed()) /* no socket may go unserved */
+        workers = listener_passed() < WORKERS_MAX ? listener_passed() : WORKERS_MAX;
     raise_descriptors(config);
     snprintf(address, sizeof(address), "%s", config->listen);
     for (unsigned i = 0; i < workers; i++) {
         int status = worker_create(&node->workers[i], node, i, error, error_size);
         node->worker_count = i + 1;
+        if (status == 0)
+            status = give_listener(node->workers[i], address, sizeof(address), error, error_size);
         if (status != 0)
             return status;
-        int fd = listener_open(address, bound, sizeof(bound), error, error_size);
-        if (fd < 0)
-            return fd;
-        node->workers[i]->listen_fd = fd;
-        snprintf(address, sizeof(address), "%s", bound); /* where port 0 became a real one */
     }
+    listener_close_passed();
     for (unsigned i = 0; i < workers; i++) {
         int status = -pthread_create(&node->workers[i]->thread, NULL, worker_run, node->workers[i]);
         if (status != 0) {
@@ -139,7 +159,7 @@ static int start_workers(struct node *node, char *error, size_t error_size)
         }
         node->workers[i]->started = true;
     }
-    log_info("listening on %s with %u worker%s", bound, workers, workers == 1 ? "" : "s");
+    log_info("serving with %u worker%s", workers, workers == 1 ? "" : "s");
     return 0;
 }
 
@@ -184,7 +204,8 @@ static void stop_workers(struct node *node)
             pthread_join(node->workers[i]->thread, NULL);
         cut += atomic_load(&node->workers[i]->cut_at_stop);
     }
-    log_info("stopped: %llu transfers were cut at the deadline", (unsigned long long)cut);
+    if (node->worker_count > 0)
+        log_info("stopped: %llu transfers were cut at the deadline", (unsigned long long)cut);
 }
 
 static int stop(struct node *node, struct redis_child **child, struct admin **admin)
@@ -221,6 +242,48 @@ static void block_signals(sigset_t *set)
     signal(SIGPIPE, SIG_IGN); /* sendfile has no MSG_NOSIGNAL */
 }
 
+/* ---- running ---- */
+
+struct token_trust *node_trust_hold(struct node *node)
+{
+    pthread_mutex_lock(&node->trust_mutex);
+    struct token_trust *trust = token_trust_hold(node->trust);
+    pthread_mutex_unlock(&node->trust_mutex);
+    return trust;
+}
+
+static void tell_manager(const char *state)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    /* systemd holds the time against that of the signal, so as not to take an old answer for new. */
+    (void)sd_notifyf(0, "%s\nMONOTONIC_USEC=%lld", state,
+                     (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+}
+
+/* SIGHUP: the key sets anew. What the workers remember of the old trust they verify again. */
+static void reload(struct node *node)
+{
+    char error[2048];
+    struct token_trust *trust, *old;
+    tell_manager("RELOADING=1");
+    if (trust_load(node->config, &trust, error, sizeof(error)) < 0) {
+        log_error("the key sets were not reloaded, those before stay in force: %s", error);
+    } else {
+        pthread_mutex_lock(&node->trust_mutex);
+        old = node->trust;
+        node->trust = trust;
+        pthread_mutex_unlock(&node->trust_mutex);
+        atomic_fetch_add(&node->trust_version, 1);
+        token_trust_drop(&old);
+        for (unsigned i = 0; i < node->worker_count; i++)
+            worker_wake(node->workers[i]);
+        log_info("reloaded the key sets of %u issuer%s", node->config->issuers_count,
+                 node->config->issuers_count == 1 ? "" : "s");
+    }
+    tell_manager("READY=1");
+}
+
 int node_run(const struct config *config, char *error, unsigned long error_size)
 {
     struct node *node = calloc(1, sizeof(*node));
@@ -234,19 +297,23 @@ int node_run(const struct config *config, char *error, unsigned long error_size)
     }
     clock_gettime(CLOCK_REALTIME, &now);
     node->config = config;
+    pthread_mutex_init(&node->trust_mutex, NULL);
     node->started_ms = (uint64_t)now.tv_sec * 1000;
     block_signals(&signals);
     int status = start(node, &child, &admin, error, error_size);
     if (status == 0) {
         int number;
-        do
-            number = sigwaitinfo(&signals, NULL);
-        while (number < 0 ||
-               number == SIGHUP); /* nothing to reload yet: SIGHUP must not end the node */
+        tell_manager("READY=1");
+        while ((number = sigwaitinfo(&signals, NULL)) < 0 || number == SIGHUP) {
+            if (number == SIGHUP)
+                reload(node);
+        }
+        tell_manager("STOPPING=1");
         log_info("%s: stopping; transfers under way have %llu ms", sigdescr_np(number),
                  (unsigned long long)config->stop_timeout_ms);
     }
     int stopped = stop(node, &child, &admin);
+    pthread_mutex_destroy(&node->trust_mutex);
     free(node);
     return status != 0 ? status : stopped;
 }

@@ -6,6 +6,7 @@
 #ifndef TOLLGATE_SERVER_NODE_H
 #define TOLLGATE_SERVER_NODE_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -25,8 +26,10 @@ struct node {
     const struct config *config; /* borrows */
     struct media *media;         /* owns */
     struct ledger *ledger;       /* owns */
-    struct token_trust *trust;   /* owns */
-    struct windows *windows;     /* owns; shared by the workers, see window.h */
+    struct token_trust *trust;   /* owns; under trust_mutex once the workers run */
+    pthread_mutex_t trust_mutex;
+    atomic_uint trust_version; /* counts the reloads */
+    struct windows *windows;   /* owns; shared by the workers, see window.h */
     struct redis_address redis;
     struct worker *workers[NODE_WORKERS_MAX]; /* owns */
     unsigned worker_count;
@@ -49,6 +52,9 @@ uint64_t node_descriptors(const struct config *config);
 /* True where the ledger may serve and every worker may ask Redis for grants. From any thread. */
 bool node_is_ready(const struct node *node);
 void node_stats(const struct node *node, struct node_stats *out);
+
+/* The key sets in force; the caller drops them (token_trust_drop). From any thread. */
+struct token_trust *node_trust_hold(struct node *node);
 
 /*
  * Runs a node until SIGTERM or SIGINT, in the calling (main) thread. 0 after a clean stop, or a

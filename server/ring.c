@@ -72,7 +72,7 @@ static void explain_refusal(const struct ring_host *host, char *text, size_t siz
         snprintf(text, size,
                  "a seccomp filter refuses it (a container's default profile does); run the "
                  "container with docker/seccomp.json, or allow io_uring_setup, io_uring_enter and "
-                 "io_uring_register (systemd: SystemCallFilter=@io-event)");
+                 "io_uring_register (systemd: SystemCallFilter=@aio)");
     else
         snprintf(text, size,
                  "a security module refuses it (SELinux: io_uring, AppArmor); allow "

@@ -215,6 +215,17 @@ static void run_ready(struct worker *worker)
     }
 }
 
+/* Key sets that were reloaded. The caches see by the generation that theirs are older. */
+static void refresh_trust(struct worker *worker)
+{
+    unsigned version = atomic_load(&worker->node->trust_version);
+    if (version == worker->trust_version)
+        return;
+    token_trust_drop(&worker->trust);
+    worker->trust = node_trust_hold(worker->node);
+    worker->trust_version = version;
+}
+
 static void turn(struct worker *worker)
 {
     struct io_uring_cqe *cqe;
@@ -229,6 +240,7 @@ static void turn(struct worker *worker)
     io_uring_cq_advance(&worker->ring, seen);
     if (worker->woken) {
         worker->woken = false;
+        refresh_trust(worker);
         if (atomic_load(&worker->node->stopping) && !worker->stopping)
             on_stop(worker);
         admission_retry(worker);
@@ -341,7 +353,7 @@ int worker_create(struct worker **out, struct node *node, unsigned index, char *
     worker->index = index;
     worker->listen_fd = -1;
     worker->ring.ring_fd = -1;
-    worker->trust = token_trust_hold(node->trust);
+    worker->trust = node_trust_hold(node);
     worker->wake_fd = eventfd(0, EFD_CLOEXEC);
     int status = worker->wake_fd < 0 ? -errno : make_ring(worker, error, error_size);
     if (status == 0)

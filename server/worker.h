@@ -83,6 +83,7 @@ struct worker {
     struct delivery *deliveries_free;
 
     struct token_trust *trust; /* holds */
+    unsigned trust_version;    /* of the node, when it was taken */
     struct token_cache *tokens;
     struct target_cache *targets;
     struct media_cache *files;

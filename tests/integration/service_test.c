@@ -1,0 +1,209 @@
+/*
+ * The node under a service manager: sockets that are passed to it, what it tells by NOTIFY_SOCKET,
+ * and key sets that are read again on SIGHUP. The test plays the manager's part.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "tests/integration/harness.h"
+
+/* ---- the manager's part ---- */
+
+/* `tollgate serve` gets descriptor `fd` as its descriptor 3, and nobody else does. */
+static void pass_descriptor(struct site *site, int fd)
+{
+    const char *original = getenv("TOLLGATE_BINARY");
+    const char *path = site_format(site, "%s/activated", site_directory(site));
+    FILE *script = fopen(path, "we");
+    cr_assert(script);
+    fprintf(script,
+            "#!/bin/bash\n"
+            "if [ \"$1\" = serve ]; then\n"
+            "    exec 3<&%d\n"
+            "    export LISTEN_FDS=1 LISTEN_PID=$$\n"
+            "fi\n"
+            "exec '%s' \"$@\"\n",
+            fd, original ? original : TOLLGATE_BINARY);
+    cr_assert_eq(fclose(script), 0);
+    cr_assert_eq(chmod(path, 0700), 0);
+    cr_assert_eq(setenv("TOLLGATE_BINARY", path, 1), 0);
+}
+
+static int listen_anywhere(bool blocking)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    /* Not closed on exec: the script takes it over. */
+    int fd = socket(AF_INET, SOCK_STREAM | (blocking ? 0 : SOCK_NONBLOCK), 0);
+    cr_assert(fd >= 0);
+    cr_assert_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    cr_assert_eq(listen(fd, 16), 0);
+    return fd;
+}
+
+static int open_notify_socket(struct site *site)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s/notify", site_directory(site));
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    cr_assert(fd >= 0);
+    cr_assert_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    cr_assert_eq(setenv("NOTIFY_SOCKET", address.sun_path, 1), 0);
+    return fd;
+}
+
+static void expect_notice(int fd, const char *start)
+{
+    struct pollfd item = {.fd = fd, .events = POLLIN};
+    char text[256];
+    cr_assert_eq(poll(&item, 1, HARNESS_DEADLINE_MS), 1, "the manager is not told %s", start);
+    ssize_t length = recv(fd, text, sizeof(text) - 1, 0);
+    cr_assert(length > 0);
+    text[length] = '\0';
+    cr_assert_eq(strncmp(text, start, strlen(start)), 0, "not %s: %s", start, text);
+}
+
+/* ---- passed sockets ---- */
+
+static void serves_on_a_passed_socket(bool blocking)
+{
+    struct site *site = site_create(.stays_down = true, .settings = "workers: 3\n");
+    int fd = listen_anywhere(blocking);
+    pass_descriptor(site, fd);
+    site_node_start(site);
+    site_node_await_ready(site);
+    cr_assert(strstr(site_log(site), "passed by the service manager"));
+    site_account_open_prepaid(site, "alice", 1000000);
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
+    for (int i = 0; i < 8; i++) /* whichever worker takes it */
+        answer_expect_file(site, fetch(site, link, .fresh = true), TRACK_TINY);
+    site_destroy(&site);
+    close(fd);
+}
+
+Test(service, serves_on_a_passed_socket)
+{
+    serves_on_a_passed_socket(true);
+}
+
+Test(service, serves_on_a_passed_socket_that_does_not_block)
+{
+    serves_on_a_passed_socket(false);
+}
+
+Test(service, a_restart_refuses_nobody_while_the_manager_holds_the_socket)
+{
+    struct site *site = site_create(.stays_down = true);
+    int fd = listen_anywhere(true);
+    pass_descriptor(site, fd);
+    site_node_start(site);
+    site_node_await_ready(site);
+    site_account_open_prepaid(site, "alice", 1000000);
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
+    site_node_signal(site, SIGTERM);
+    cr_assert_eq(site_node_wait(site), 0);
+
+    int client = raw_connect(site, 0); /* while no node runs */
+    raw_print(client, "GET %s HTTP/1.1\r\nHost: media.example\r\n\r\n", link);
+    site_node_start(site);
+    const struct answer *answer = raw_answer(site, client, false);
+    if (answer->status == 503) { /* it listens before Redis has been asked */
+        site_node_await_ready(site);
+        raw_print(client, "GET %s HTTP/1.1\r\nHost: media.example\r\n\r\n", link);
+        answer = raw_answer(site, client, false);
+    }
+    answer_expect_file(site, answer, TRACK_TINY);
+    close(client);
+    site_destroy(&site);
+    close(fd);
+}
+
+Test(service, refuses_a_passed_descriptor_that_is_no_listening_socket)
+{
+    struct site *site = site_create(.stays_down = true);
+    int fd = open("/dev/null", O_RDWR); // NOLINT(android-cloexec-open): the script takes it over
+    pass_descriptor(site, fd);
+    struct command_result serve = site_tollgate(site, "serve");
+    cr_assert_eq(serve.exit_code, 69);
+    cr_assert(
+        strstr(serve.errors, "descriptor 3, passed by LISTEN_FDS, is no listening TCP socket"),
+        "%s", serve.errors);
+    site_destroy(&site);
+    close(fd);
+}
+
+/* ---- SIGHUP and the manager's notices ---- */
+
+static void write_keys(struct site *site, const char *text)
+{
+    FILE *file = fopen(site_format(site, "%s/shop.jwks", site_directory(site)), "we");
+    cr_assert(file);
+    cr_assert(fputs(text, file) >= 0);
+    cr_assert_eq(fclose(file), 0);
+}
+
+Test(service, reads_the_key_sets_again_on_sighup_and_keeps_good_ones)
+{
+    struct site *site = site_create(.stays_down = true);
+    int notices = open_notify_socket(site);
+    site_node_start(site);
+    expect_notice(notices, "READY=1");
+    site_node_await_ready(site);
+    site_account_open_prepaid(site, "alice", 1000000);
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
+    answer_expect_file(site, fetch(site, link), TRACK_TINY);
+    size_t length = 0;
+    FILE *file = fopen(site_format(site, "%s/shop.jwks", site_directory(site)), "re");
+    char good[4096] = "";
+    length = fread(good, 1, sizeof(good) - 1, file);
+    cr_assert(length > 0);
+    fclose(file);
+
+    write_keys(site, "{\"keys\": [");
+    site_node_signal(site, SIGHUP);
+    expect_notice(notices, "RELOADING=1");
+    expect_notice(notices, "READY=1");
+    (void)site_log_await(site, "the key sets were not reloaded, those before stay in force: ");
+    answer_expect_file(site, fetch(site, link), TRACK_TINY);
+
+    char *private_text = NULL, *public_text = NULL;
+    cr_assert_eq(key_generate(TOKEN_EDDSA, &private_text, &public_text), 0);
+    write_keys(site, public_text);
+    key_text_free(&private_text);
+    key_text_free(&public_text);
+    site_node_signal(site, SIGHUP);
+    expect_notice(notices, "RELOADING=1");
+    expect_notice(notices, "READY=1");
+    (void)site_log_await(site, "reloaded the key sets of 2 issuers");
+    /* The workers are told, not waited for. */
+    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
+    while (fetch(site, link)->status == 200) {
+        cr_assert(harness_now_ms() < deadline_ms, "the removed key is still good");
+        harness_pause();
+    }
+    answer_expect_refusal(site, fetch(site, link), 403, "key_unknown");
+
+    write_keys(site, good);
+    site_node_signal(site, SIGHUP);
+    expect_notice(notices, "RELOADING=1");
+    expect_notice(notices, "READY=1");
+    while (fetch(site, link)->status == 403) {
+        cr_assert(harness_now_ms() < deadline_ms, "the key that is back is not good");
+        harness_pause();
+    }
+    answer_expect_file(site, fetch(site, link), TRACK_TINY);
+    site_node_signal(site, SIGTERM);
+    expect_notice(notices, "STOPPING=1");
+    cr_assert_eq(site_node_wait(site), 0);
+    site_destroy(&site);
+    close(notices);
+}
