@@ -2,17 +2,18 @@
 # The one list of Debian 12 packages that Tollgate needs. docker/demo.sh, tests/run.sh and the
 # Dockerfile all call it.
 #
-#   docker/deps.sh [run|build|demo|bench|test]...   install what is missing of these groups (default: run build)
+#   docker/deps.sh [run|build|demo|bench|test|image]...   install what is missing of these groups (default: run build)
 #   docker/deps.sh --list GROUP...            print the packages and install nothing
 #
 # It asks dpkg first and touches the network only when something is missing.
 set -eu
 
 packages_run='liburing2 libssl3 libxxhash0 libhiredis0.14 libjansson4 libcyaml1 libsystemd0 redis-server'
-packages_build='gcc libc6-dev cmake ninja-build pkg-config liburing-dev libssl-dev libxxhash-dev libhiredis-dev libjansson-dev libcyaml-dev libsystemd-dev'
+packages_build='gcc libc6-dev cmake ninja-build pkg-config liburing-dev libssl-dev libxxhash-dev libhiredis-dev libjansson-dev libcyaml-dev libyaml-dev libsystemd-dev'
 packages_demo='lame curl'
 packages_bench='nginx-light libnginx-mod-http-lua lua-nginx-redis lighttpd wrk iproute2 procps openssl'
-packages_test='libcriterion-dev libcurl4-openssl-dev clang clang-format clang-tidy cppcheck libclang-rt-14-dev iproute2 git'
+packages_test='libcriterion-dev libcurl4-openssl-dev clang clang-format clang-tidy cppcheck libclang-rt-14-dev iproute2 git man-db dpkg-dev systemd'
+packages_image='buildah debootstrap jq curl lame python3-yaml util-linux procps'
 
 usage() {
     sed -n '2,8s/^# \{0,1\}//p' "$0"
@@ -24,9 +25,9 @@ for argument in "$@"; do
     case $argument in
     --list) list_only=yes ;;
     -h | --help) usage; exit 0 ;;
-    run | build | demo | bench | test) groups="$groups $argument" ;;
+    run | build | demo | bench | test | image) groups="$groups $argument" ;;
     *)
-        echo "deps.sh: unknown group '$argument'; the groups are run, build, demo, bench and test" >&2
+        echo "deps.sh: unknown group '$argument'; the groups are run, build, demo, bench, test and image" >&2
         exit 64
         ;;
     esac

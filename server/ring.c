@@ -98,7 +98,9 @@ void ring_explain(const struct ring_host *host, const char *call, int status, ch
     if (is_old(host) && (status == -EINVAL || status == -ENOSYS))
         snprintf(why, sizeof(why), "this is Linux %u.%u; boot 6.1 or later", host->kernel_major,
                  host->kernel_minor);
-    else if (status == -EPERM || status == -EACCES || (status == -ENOSYS && host->filtered))
+    else if (status == -EPERM || status == -EACCES ||
+             /* A filter answers what its author chose; 6.1 itself knows the call and its flags. */
+             (host->filtered && (status == -ENOSYS || status == -EINVAL)))
         explain_refusal(host, why, sizeof(why));
     else if (status == -ENOSYS)
         snprintf(why, sizeof(why),

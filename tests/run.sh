@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what is missing, builds, and runs every test and check of Tollgate.
 #
-#   tests/run.sh            everything: release, ASan + UBSan, TSan, fuzz corpora, static checks
+#   tests/run.sh            everything: also ASan + UBSan, TSan, fuzz corpora, static checks, package, image
 #   tests/run.sh --quick    release build and its tests only
 #
 # Ends with one line, "N passed, N failed", and exits 1 where anything failed.
@@ -76,7 +76,7 @@ dependencies_run_one_way() {
 }
 
 shell_parses() {
-    for script in docker/*.sh bench/*.sh tests/*.sh; do sh -n "$script" || return 1; done
+    for script in docker/*.sh docker/package/p* bench/*.sh tests/*.sh; do sh -n "$script" || return 1; done
 }
 
 formatted() {
@@ -116,7 +116,7 @@ replay_corpus() {
 }
 
 echo "installing what is missing"
-sh docker/deps.sh run build demo test || exit 69
+sh docker/deps.sh run build demo test image || exit 69
 
 check 'build: release' build tests build/tests
 for name in tokens media ledger server bench integration faults; do
@@ -141,6 +141,8 @@ if [ "$quick" = no ]; then
     # ctuuninitvar takes an output parameter of another file for a read of it.
     check 'cppcheck' cppcheck --suppress=ctuuninitvar --quiet --error-exitcode=1 --std=c11 -I. -D_GNU_SOURCE --suppress=missingIncludeSystem \
         --suppress=preprocessorErrorDirective --inline-suppr server tokens storage bench
+    check 'package: installed, used, removed and purged' timeout 900 sh tests/package.sh
+    check 'image: built, and a paid download from it' timeout 900 sh tests/image.sh
 fi
 
 echo "$passed passed, $failed failed"

@@ -21,6 +21,7 @@ static const struct {
     {"filter", {6, 6, 0, true}, -EPERM, "a seccomp filter"},
     {"filter that says ENOSYS", {6, 1, -1, true}, -ENOSYS, "a seccomp filter"},
     {"filter that says EACCES", {6, 1, -1, true}, -EACCES, "a seccomp filter"},
+    {"filter that says EINVAL", {6, 1, -1, true}, -EINVAL, "a seccomp filter"},
     {"security module", {6, 6, 0, false}, -EACCES, "a security module"},
     {"memory", {6, 6, 0, false}, -ENOMEM, "LimitMEMLOCK"},
     {"descriptors", {6, 6, 0, false}, -EMFILE, "LimitNOFILE"},

@@ -1,0 +1,30 @@
+# What image.sh and package.sh share, and source: a working directory `$work` and buildah containers, listed in
+# `$containers`, that go when the script ends; and the base image, made once.
+base=localhost/debian:bookworm-slim
+work=$(mktemp -d)
+containers=
+node= # an unshare --pid, whose child is to be killed, and with it all of the namespace
+export BUILDAH_ISOLATION=chroot
+
+clean_up() {
+    [ -z "$node" ] || pkill -KILL -P "$node" || true
+    for container in $containers; do
+        buildah umount "$container" >/dev/null 2>&1 || true
+        buildah rm "$container" >/dev/null 2>&1 || true
+    done
+    rm -rf "$work"
+}
+trap clean_up EXIT
+
+make_base() {
+    buildah inspect --type image "$base" >/dev/null 2>&1 && return
+    step "making the base by debootstrap"
+    debootstrap --variant=minbase bookworm "$work/base" >"$work/log" 2>&1 || { tail "$work/log" >&2; fail debootstrap; }
+    tar -C "$work/base" -cf "$work/base.tar" .
+    rm -rf "$work/base"
+    scratch=$(buildah from scratch)
+    containers="$containers $scratch"
+    buildah add -q "$scratch" "$work/base.tar" / >/dev/null
+    buildah commit -q "$scratch" "$base" >/dev/null
+    rm "$work/base.tar"
+}
