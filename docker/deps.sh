@@ -13,7 +13,7 @@ packages_build='gcc libc6-dev cmake ninja-build pkg-config liburing-dev libssl-d
 packages_demo='lame curl'
 packages_bench='nginx-light libnginx-mod-http-lua lua-nginx-redis lighttpd wrk iproute2 procps openssl'
 packages_test='libcriterion-dev libcurl4-openssl-dev clang clang-format clang-tidy cppcheck libclang-rt-14-dev iproute2 git man-db dpkg-dev systemd'
-packages_image='buildah debootstrap jq curl lame python3-yaml util-linux procps'
+packages_image='systemd-container buildah debootstrap jq curl lame python3-yaml util-linux procps'
 
 usage() {
     sed -n '2,8s/^# \{0,1\}//p' "$0"

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <libgen.h>
 #include <limits.h>
+#include <linux/openat2.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/timex.h>
 #include <time.h>
 #include <unistd.h>
@@ -180,14 +182,25 @@ static void check_clock(const struct config *config, finding *out)
 
 static void check_media_root(const struct config *config, finding *out)
 {
+    struct open_how how = {.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_BENEATH};
     int root = open(config->media_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (root < 0) {
         find(out, DOCTOR_FAILURE, "%s: %s; name a directory that the node may read",
              config->media_root, strerrordesc_np(errno));
         return;
     }
+    /* As every file is opened: filters refuse this call more often than any other but io_uring's. */
+    long beneath = syscall(SYS_openat2, root, ".", &how, sizeof(how));
+    if (beneath < 0)
+        find(out, DOCTOR_FAILURE,
+             "%s: openat2: %s; allow openat2 in the seccomp filter (systemd: leave "
+             "RestrictSUIDSGID out)",
+             config->media_root, strerrordesc_np(errno));
+    else
+        find(out, DOCTOR_OK, "%s", config->media_root);
+    if (beneath >= 0)
+        close((int)beneath);
     close(root);
-    find(out, DOCTOR_OK, "%s", config->media_root);
 }
 
 /* What is wrong with the directory, or NULL. The node makes it itself, but not its parent. */

@@ -48,7 +48,7 @@ bash "$work/complete" "$installed/share/bash-completion/completions/tollgate" ||
 
 step "systemd accepts the units"
 install -D -m 0755 "$installed/bin/tollgate" "$work/root/usr/bin/tollgate"
-install -D -m 0755 /bin/true "$work/root/bin/kill"
+install -D -m 0755 /bin/true "$work/root/bin/sh"
 for unit in sysinit.target basic.target shutdown.target sockets.target multi-user.target network-online.target time-sync.target; do
     mkdir -p "$work/root/usr/lib/systemd/system"
     printf '[Unit]\nDescription=%s\n' "$unit" >"$work/root/usr/lib/systemd/system/$unit" # an empty one is a masked one
@@ -73,35 +73,74 @@ containers="$containers $box"
 root=$(buildah mount "$box")
 files() { (cd "$root" && find usr etc var/lib -xdev ! -path 'var/lib/dpkg/*' ! -path 'var/lib/apt/*' ! -type d | sort); }
 run() { buildah run "$box" -- "$@"; }
-run sh -c 'apt-get update && apt-get install -y --no-install-recommends adduser redis-server' >"$work/log" 2>&1 ||
+run sh -c 'apt-get update && apt-get install -y --no-install-recommends adduser redis-server systemd dbus curl &&
+    systemctl disable redis-server' >"$work/log" 2>&1 ||
     { tail "$work/log" >&2; fail "apt-get"; }
 cp "$package" "$root/tmp/tollgate.deb"
-run sh -c 'ls /var/lib/dpkg/info' >"$work/before.info"
 run apt-get install -y --no-install-recommends /tmp/tollgate.deb >"$work/log" 2>&1 || { tail "$work/log" >&2; fail install; }
 [ "$(run stat -c '%U %a' /var/lib/tollgate)" = 'tollgate 700' ] || fail "/var/lib/tollgate"
 [ "$(run stat -c '%U:%G %a' /etc/tollgate)" = 'root:tollgate 750' ] || fail "/etc/tollgate"
 
-step "using it as its user"
-install -d "$root/srv/media"
-cat >"$root/tmp/use" <<'USE'
-set -eu
+step "under systemd: doctor, start, download, reload, restart, stop"
+mkdir -p "$root/srv/media"
+sh docker/catalogue.sh "$work/media" >"$work/log"
+cp "$work/media/jingle.mp3" "$root/srv/media/"
+cat >"$root/root/try" <<'TRY'
+set -eux
 cd /etc/tollgate
-tollgate key generate --issuer shop --alg ES256 --directory /etc/tollgate >/tmp/issuers.yaml
+tollgate key generate --issuer shop --alg ES256 --directory /etc/tollgate >/root/issuers.yaml
 chmod 644 shop-public.jwks
 sed -e '/^issuers:/,$d' -e 's#^media_root:.*#media_root: /srv/media#' -e 's#^state_dir:.*#state_dir: /var/lib/tollgate#' \
-    -e 's#^listen:.*#listen: 127.0.0.1:0#' /usr/share/doc/tollgate/examples/tollgate.yaml >tollgate.yaml
-cat /tmp/issuers.yaml >>tollgate.yaml
+    /usr/share/doc/tollgate/examples/tollgate.yaml >tollgate.yaml
+cat /root/issuers.yaml >>tollgate.yaml
 runuser -u tollgate -- tollgate doctor
-setpriv --reuid tollgate --regid tollgate --init-groups tollgate serve 2>/tmp/log &
-node=$!
-trap 'kill -KILL $node 2>/dev/null || true' EXIT
-for attempt in $(seq 100); do runuser -u tollgate -- tollgate health && break || sleep 0.1; done >/dev/null 2>&1
+systemctl enable --now tollgate.socket tollgate.service
+systemctl is-active tollgate.service
+get() { curl -sf --retry 9 --retry-delay 1 -o /root/got "$link" && cmp /root/got /srv/media/jingle.mp3; }
+ready() { for attempt in $(seq 100); do runuser -u tollgate -- tollgate health && return || sleep 0.1; done; return 1; }
+ready
 runuser -u tollgate -- tollgate account open shop/alice --bytes 1MB --transaction order-1
-kill -TERM $node
-wait $node
-grep 'the journal is closed' /tmp/log
-USE
-run sh /tmp/use >"$work/log" 2>&1 || { cat "$work/log" "$root/tmp/log" >&2 || true; fail "using it"; }
+link=$(tollgate link sign --key shop-private.jwks --issuer shop --account alice --path /jingle.mp3 --expires-in 1h \
+    --origin http://127.0.0.1:8080)
+get
+: a reload with a broken key set is refused, and the node goes on
+cp shop-public.jwks good
+echo '{' >shop-public.jwks
+if systemctl reload tollgate; then false; fi
+get
+cp good shop-public.jwks
+systemctl reload tollgate
+get
+: a stopped node is started by the next client
+systemctl stop tollgate.service
+[ "$(systemctl show -P Result tollgate.service)" = success ]
+get
+[ "$(systemctl is-active tollgate.service)" = active ]
+ready
+runuser -u tollgate -- tollgate usage shop/alice --json | grep -q '"responses": *4'
+systemctl restart tollgate
+get
+systemctl stop tollgate.socket tollgate.service
+[ "$(systemctl show -P Result tollgate.service)" = success ]
+touch /root/tried
+TRY
+cat >"$root/etc/systemd/system/try.service" <<'UNIT'
+[Unit]
+After=basic.target network.target
+[Service]
+Type=oneshot
+StandardOutput=file:/root/log
+StandardError=file:/root/log
+ExecStart=/bin/bash /root/try
+ExecStopPost=/bin/sh -c 'journalctl --no-pager -u tollgate -u tollgate.socket >/root/journal; systemctl poweroff --force'
+TimeoutStartSec=120
+UNIT
+mkdir -p "$root/etc/systemd/system/multi-user.target.wants"
+ln -s ../try.service "$root/etc/systemd/system/multi-user.target.wants/try.service"
+timeout -k 5 180 systemd-nspawn --quiet --register=no --keep-unit --private-network --system-call-filter=@aio -D "$root" \
+    --boot </dev/null >"$work/console" 2>&1 || true
+[ -e "$root/root/tried" ] || { tail "$work/console" >&2; cat "$root/root/log" "$root/root/journal" >&2; fail "under systemd"; }
+rm -r "$root/root" "$root/etc/systemd/system/try.service" "$root/etc/systemd/system/multi-user.target.wants/try.service"
 
 step "removing it keeps configuration and state; purging keeps a journal alone"
 run apt-get remove -y tollgate >"$work/log" 2>&1 || { tail "$work/log" >&2; fail remove; }

@@ -104,6 +104,19 @@ Test(doctor, and_the_start_name_the_one_call_that_a_filter_forgot)
     expect_filter_is_named(SYS_io_uring_enter, EPERM, "io_uring_enter");
 }
 
+Test(doctor, and_the_start_name_a_filter_that_refuses_openat2)
+{
+    struct site *site = site_create(.stays_down = true);
+    refuse(SYS_openat2, ENOSYS);
+    struct command_result doctor = site_tollgate(site, "doctor");
+    cr_assert_eq(doctor.exit_code, 1, "%s%s", doctor.output, doctor.errors);
+    expect_text(line_of(site, doctor.output, "FAIL     media_root: "), "allow openat2");
+    struct command_result serve = site_tollgate(site, "serve");
+    cr_assert_eq(serve.exit_code, 78, "%d: %s", serve.exit_code, serve.errors);
+    expect_text(serve.errors, "RestrictSUIDSGID");
+    site_destroy(&site);
+}
+
 Test(doctor, warns_where_the_descriptors_do_not_suffice)
 {
     struct site *site = site_create(.stays_down = true);
