@@ -5,7 +5,8 @@
 #   bench/compare.sh             five rounds of five seconds (some 10 minutes)
 #   bench/compare.sh --quick     three rounds of two (below 100 seconds)
 #   bench/compare.sh --json      prints rows {work, metric, tollgate, peers, ratio, bar, ok} as JSON lines
-#   bench/compare.sh --only=TEXT only the works whose name contains TEXT
+#   bench/compare.sh --only=TEXT only the works whose name contains TEXT, of: 4 KiB file, 64 KiB range, 5 MiB file,
+#                                range latency, idle connections
 #
 # One server worker on core 0; wrk and Redis on core 1; 64 connections; a network namespace of its own under reno.
 # CPU is all that serving costs: the server, its io-wq threads and its Redis, from /proc. Rounds are interleaved; the
@@ -20,10 +21,15 @@ for argument in "$@"; do
     --quick) rounds=3 seconds=2 ;;
     --json) json=yes ;;
     --only=*) only=${argument#--only=} ;;
-    -h | --help) sed -n '2,14s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,15s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "compare.sh: unknown option '$argument'; see --help" >&2; exit 64 ;;
     esac
 done
+works='4 KiB file, 64 KiB range, 5 MiB file, range latency, idle connections'
+case $works in
+*"$only"*) ;;
+*) echo "compare.sh: --only=$only names none of: $works" >&2; exit 64 ;;
+esac
 say() { echo "$*" >&2; }
 die() { say "compare.sh: $*"; exit 70; }
 
@@ -31,10 +37,10 @@ if [ -z "${TOLLGATE_COMPARE_INSIDE:-}" ]; then
     [ "$(id -u)" -eq 0 ] || die 'only root can make a network namespace; run it with sudo'
     [ "$(nproc)" -ge 2 ] || die 'two cores are needed: one for the server, one for the client'
     sh "$root/docker/deps.sh" run build demo bench
-    [ -x "$root/build/tollgate" ] || {
+    [ -x "$root/build/tollgate" ] && [ -x "$root/build/tollgate-bench" ] || {
         say 'building Release into build/'
         cmake -S "$root" -B "$root/build" -G Ninja -DCMAKE_BUILD_TYPE=Release >/dev/null
-        ninja -C "$root/build" tollgate >/dev/null
+        ninja -C "$root/build" tollgate tollgate-bench >/dev/null
     }
     TOLLGATE_COMPARE_INSIDE=yes exec unshare --net sh "$0" "$@"
 fi
@@ -196,20 +202,24 @@ measure() {
                 cpu * 1e9 / (requests * size), rate, median
         }' "$directory/wrk" >>"$directory/samples"
 }
-wanted() { case $1 in *"$only"*) return 0 ;; *) return 1 ;; esac; }
+wanted() { # WORK
+    case $1 in *"$only"*) return 0 ;;
+    *) return 1 ;;
+    esac
+}
 
 : >"$directory/samples"
 round=0
 while [ $round -lt "$rounds" ]; do
     round=$((round + 1))
     say "round $round of $rounds"
-    if wanted '4 KiB'; then
+    if wanted '4 KiB file'; then
         for server in tollgate nginx lighttpd lua lua_cached; do measure '4 KiB' $server /4k.mp3 64; done
     fi
     if wanted '64 KiB range'; then
         for server in tollgate nginx lighttpd; do measure '64 KiB range' $server /5m.mp3 64 0-65535; done
     fi
-    if wanted '5 MiB'; then
+    if wanted '5 MiB file'; then
         for server in tollgate nginx; do measure '5 MiB' $server /5m.mp3 64; done
     fi
     if wanted 'range latency'; then
@@ -244,14 +254,16 @@ awk -F '\t' -v json="$json" '
         low = v[1]; high = v[n]
         return n % 2 ? v[(n + 1) / 2] : (v[n / 2] + v[n / 2 + 1]) / 2
     }
+    function digits(value) { return sprintf(value >= 1000 ? "%.0f" : "%.4g", value) }
+    function spread(value) { return digits(value) " (" digits(low) "-" digits(high) ")" }
     # row WORK METRIC COLUMN PEERS BAR SENSE: the better peer counts; sense -1: less is better.
     function row(work, label, metric, column, peers, bar, sense,    names, n, i, ours, value, best, ratio, ok, text, list) {
         if (!count[work, "tollgate"]) return
-        ours = median(work, "tollgate", column); text = sprintf("%.4g (%.4g-%.4g)", ours, low, high)
+        ours = median(work, "tollgate", column); text = spread(ours)
         n = split(peers, names, " ")
         for (i = 1; i <= n; i++) {
             value = median(work, names[i], column)
-            list = list (i > 1 ? ", " : "") (json == "yes" ? sprintf("\"%s\": %.6g", names[i], value) : sprintf("%s %.4g (%.4g-%.4g)", names[i], value, low, high))
+            list = list (i > 1 ? ", " : "") (json == "yes" ? sprintf("\"%s\": %.6g", names[i], value) : names[i] " " spread(value))
             if (i == 1 || (sense < 0 ? value < best : value > best)) best = value
         }
         verdict(label, metric, ours, text, list, ours / best, bar, sense)
@@ -262,21 +274,21 @@ awk -F '\t' -v json="$json" '
         if (json == "yes")
             printf "{\"work\": \"%s\", \"metric\": \"%s\", \"tollgate\": %.6g, \"peers\": {%s}, \"ratio\": %.4g, \"bar\": %g, \"ok\": %s}\n", label, metric, ours, list, ratio, bar, ok ? "true" : "false"
         else
-            printf "%-34s %-16s %-24s %-62s %6.2f %s %-5g %s\n", label, metric, text, list, ratio, sense < 0 ? "<=" : ">=", bar, ok ? "ok" : "MISSED"
+            printf "%-34s %-15s %-22s %-56s %6.2f %s %-5g %s\n", label, metric, text, list, ratio, sense < 0 ? "<=" : ">=", bar, ok ? "ok" : "MISSED"
     }
     { n = ++count[$1, $2]; for (i = 3; i <= NF; i++) sample[$1, $2, n, i] = $i }
     END {
         if (json != "yes")
-            printf "%-34s %-16s %-24s %-62s %6s    %s\n", "work", "metric", "tollgate", "peers", "ratio", "bar"
+            printf "%-34s %-15s %-22s %-56s %6s    %s\n", "work", "metric", "tollgate", "peers", "ratio", "bar"
         row("4 KiB", "4 KiB file, one link reused", "CPU us/request", 3, "nginx lighttpd", 1.0, -1)
         row("64 KiB range", "64 KiB range", "CPU us/request", 3, "nginx lighttpd", 1.0, -1)
         row("5 MiB", "5 MiB file", "CPU s/GB", 4, "nginx", 1.05, -1)
         row("4 KiB", "4 KiB, Redis asked each time", "requests/s", 5, "lua", 8, 1)
         row("4 KiB", "4 KiB, verdict cached", "requests/s", 5, "lua_cached", 2.5, 1)
         if (count["range from 0", "tollgate"]) {
-            aligned = median("range from 0", "tollgate", 6); list = sprintf(json == "yes" ? "\"aligned\": %.6g" : "aligned %.4g (%.4g-%.4g)", aligned, low, high)
+            aligned = median("range from 0", "tollgate", 6); list = json == "yes" ? sprintf("\"aligned\": %.6g", aligned) : "aligned " spread(aligned)
             ours = median("range from 100000", "tollgate", 6)
-            verdict("range 100000-165535, 1 connection", "median us", ours, sprintf("%.4g (%.4g-%.4g)", ours, low, high), list, ours / aligned, 1.5, -1)
+            verdict("range 100000-165535, 1 connection", "median us", ours, spread(ours), list, ours / aligned, 1.5, -1)
         }
         if (count["idle connections", "tollgate"]) {
             ours = median("idle connections", "tollgate", 3)

@@ -70,7 +70,7 @@
     X(tokens_max, NUMBER, "16384", 16, 16777216, "tokens per worker",                              \
       "Verified tokens that a worker remembers.")                                                  \
     X(open_files_max, NUMBER, "1024", 1, 1000000, "files per worker",                              \
-      "Files that a worker keeps open.")                                                           \
+      "Files that a worker keeps open; those of up to 16 KiB also in memory.")                     \
     X(revalidate_ms, NUMBER, "1000", 0, 3600000, "milliseconds",                                   \
       "An open file is held against the disk again after this time.")                              \
     X(hash_entries_max, NUMBER, "1000000", 1, 4294967295, "files",                                 \

@@ -185,16 +185,26 @@ static bool is_cold(const struct connection *connection, uint64_t length)
            errno == EAGAIN;
 }
 
+/* The next `length` bytes, without waiting for the disk. False where they are not at hand. */
+static bool read_small(struct connection *connection, char *out, size_t length)
+{
+    struct iovec vector = {out, length};
+    const char *bytes = media_file_bytes(connection->file);
+    if (bytes == NULL)
+        return preadv2(connection->file->fd, &vector, 1, (off_t)connection->offset, RWF_NOWAIT) ==
+               (ssize_t)length;
+    check(connection->offset + length <= connection->file->size);
+    memcpy(out, bytes + connection->offset, length);
+    return true;
+}
+
 /* A small body after its head in the scratch, sent with it. False: not this way (cold, or short of
  * funds). */
 static bool send_small(struct worker *worker, struct connection *connection, size_t head_length)
 {
     size_t length = (size_t)connection->left;
-    struct iovec vector = {worker->scratch + head_length, length};
-    if (length > BODY_SMALL_MAX || head_length + length >= WORKER_SCRATCH_SIZE)
-        return false;
-    ssize_t got = preadv2(connection->file->fd, &vector, 1, (off_t)connection->offset, RWF_NOWAIT);
-    if (got != (ssize_t)length)
+    if (length > BODY_SMALL_MAX || head_length + length >= WORKER_SCRATCH_SIZE ||
+        !read_small(connection, worker->scratch + head_length, length))
         return false;
     uint64_t funds = window_take(connection->window, length);
     if (funds < length) {

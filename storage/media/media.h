@@ -74,6 +74,7 @@ struct media_file {
     char path[MEDIA_PATH_MAX + 1];
     size_t path_length;
     uint32_t references; /* private to media and its owner thread */
+    char *bytes;         /* owns; see media_file_bytes */
     void *user;          /* the owner's own: set to NULL at first; see media_cache_create */
 };
 
@@ -119,6 +120,15 @@ const char *media_relative_path(const char *path);
  * errno. Returns what media_cache_get does, except -EAGAIN. */
 int media_cache_admit(struct media_cache *cache, const char *path, size_t path_length,
                       uint64_t now_ms, int result, struct media_file **out);
+
+/*
+ * All bytes of a file of at most MEDIA_BYTES_MAX, kept in memory from the first call on as long as
+ * this version is open: a send of them needs no system call beside itself. Borrowed. NULL where the
+ * file is larger, empty, changing, or not in the page cache (it never waits for the disk), and
+ * without memory.
+ */
+#define MEDIA_BYTES_MAX 16384
+const char *media_file_bytes(struct media_file *file);
 
 void media_file_hold(struct media_file *file);
 void media_file_drop(struct media_cache *cache, struct media_file **file);

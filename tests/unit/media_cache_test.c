@@ -31,6 +31,54 @@ Test(media_cache, a_hit_is_the_same_open_file)
     media_close(&media);
 }
 
+Test(media_cache, the_bytes_of_a_small_file_are_those_of_its_version)
+{
+    struct media *media = open_media();
+    struct media_cache *cache = open_cache(media, 16, 0);
+    put_file("/a", "one");
+    struct media_file *first = must_fetch(media, cache, "/a", 1);
+    const char *bytes = media_file_bytes(first);
+    cr_assert(bytes && memcmp(bytes, "one", 3) == 0);
+    cr_assert_eq(media_file_bytes(first), bytes);
+
+    put_file("/a", "three");
+    struct media_file *second = must_fetch(media, cache, "/a", 2);
+    cr_assert_neq(first, second);
+    cr_assert(media_file_bytes(second) && memcmp(media_file_bytes(second), "three", 5) == 0);
+    cr_assert(memcmp(media_file_bytes(first), "one", 3) == 0);
+    media_file_drop(cache, &first);
+    media_file_drop(cache, &second);
+    media_cache_destroy(&cache);
+    media_close(&media);
+}
+
+Test(media_cache, no_bytes_are_kept_of_large_empty_or_changed_files)
+{
+    struct media *media = open_media();
+    struct media_cache *cache = open_cache(media, 16, 1000);
+    static char large[MEDIA_BYTES_MAX + 2];
+    memset(large, 'x', MEDIA_BYTES_MAX + 1);
+    put_file("/large", large);
+    put_file("/empty", "");
+    put_file("/changed", "one");
+    struct media_file *file = must_fetch(media, cache, "/large", 1);
+    cr_assert_null(media_file_bytes(file));
+    media_file_drop(cache, &file);
+    file = must_fetch(media, cache, "/empty", 1);
+    cr_assert_null(media_file_bytes(file));
+    media_file_drop(cache, &file);
+    /* In place, of the same length: only the times tell. */
+    file = must_fetch(media, cache, "/changed", 1);
+    int fd = open(in_root("/changed"), O_WRONLY | O_CLOEXEC);
+    cr_assert_eq(pwrite(fd, "two", 3, 0), 3);
+    cr_assert_eq(futimens(fd, (struct timespec[2]){{.tv_sec = 1}, {.tv_sec = 1}}), 0);
+    close(fd);
+    cr_assert_null(media_file_bytes(file));
+    media_file_drop(cache, &file);
+    media_cache_destroy(&cache);
+    media_close(&media);
+}
+
 Test(media_cache, hands_back_what_might_block)
 {
     struct media *media = open_media();
