@@ -25,6 +25,7 @@
 
 #define TICK_MS       50
 #define DISCARD_BYTES ((size_t)1024 * 1024)
+#define VERIFY_BYTES  ((size_t)32 * 1024) /* for each connection */
 #define INPUT_BYTES   ((size_t)ANSWER_HEAD_MAX)
 
 enum client_state {
@@ -46,6 +47,7 @@ struct client {
     struct answer_head head;
     XXH3_state_t *hash; /* owns, where bodies are verified */
     char *input;        /* INPUT_BYTES of the thread's memory */
+    char *body;         /* VERIFY_BYTES of it, where bodies are verified */
 };
 
 struct load {
@@ -61,8 +63,8 @@ struct thread {
     struct load *load; /* borrows */
     pthread_t id;
     unsigned client_count;
-    struct client *clients; /* owns */
-    char *inputs, *discard; /* own */
+    struct client *clients;          /* owns */
+    char *inputs, *bodies, *discard; /* own; of the latter two one */
     struct io_uring ring;
     struct bench_result *result; /* owns */
     int error;                   /* of its start */
@@ -145,9 +147,11 @@ static void receive_head(struct thread *thread, struct client *client)
 static void receive_body(struct thread *thread, struct client *client)
 {
     struct io_uring_sqe *sqe = sqe_of(thread);
-    size_t length = client->body_left < DISCARD_BYTES ? (size_t)client->body_left : DISCARD_BYTES;
-    io_uring_prep_recv(sqe, client->fd, thread->discard, length,
-                       client->hash != NULL ? 0 : MSG_TRUNC);
+    /* What is discarded may go to one place for all; what is hashed is written by several at once. */
+    size_t most = client->body != NULL ? VERIFY_BYTES : DISCARD_BYTES;
+    size_t length = client->body_left < most ? (size_t)client->body_left : most;
+    io_uring_prep_recv(sqe, client->fd, client->body != NULL ? client->body : thread->discard,
+                       length, client->body != NULL ? 0 : MSG_TRUNC);
     io_uring_sqe_set_data(sqe, client);
 }
 
@@ -300,7 +304,7 @@ static void completed(struct thread *thread, struct client *client, int result)
             client->input_length += (size_t)result;
             head_came(thread, client);
         } else {
-            body_came(thread, client, thread->discard, (size_t)result);
+            body_came(thread, client, client->body, (size_t)result);
         }
         return;
     case CLIENT_PAUSED:
@@ -373,17 +377,24 @@ static int thread_prepare(struct thread *thread)
                                      .cq_entries = 4096};
     while (params.cq_entries < 2 * thread->client_count)
         params.cq_entries *= 2;
-    thread->discard = malloc(DISCARD_BYTES);
+    bool verify = thread->load->options->verify;
+    if (verify)
+        thread->bodies = malloc(VERIFY_BYTES * thread->client_count);
+    else
+        thread->discard = malloc(DISCARD_BYTES);
     thread->inputs = malloc(INPUT_BYTES * thread->client_count);
     thread->result = calloc(1, sizeof(*thread->result));
     thread->clients = calloc(thread->client_count, sizeof(*thread->clients));
-    if (thread->discard == NULL || thread->inputs == NULL || thread->result == NULL ||
-        thread->clients == NULL)
+    if ((thread->discard == NULL && thread->bodies == NULL) || thread->inputs == NULL ||
+        thread->result == NULL || thread->clients == NULL)
         return -ENOMEM;
     for (unsigned i = 0; i < thread->client_count; i++) {
         thread->clients[i].fd = -1;
         thread->clients[i].input = thread->inputs + i * INPUT_BYTES;
-        if (thread->load->options->verify && (thread->clients[i].hash = XXH3_createState()) == NULL)
+        if (!verify)
+            continue;
+        thread->clients[i].body = thread->bodies + i * VERIFY_BYTES;
+        if ((thread->clients[i].hash = XXH3_createState()) == NULL)
             return -ENOMEM;
     }
     return io_uring_queue_init_params(1024, &thread->ring, &params);
@@ -397,6 +408,7 @@ static void thread_free(struct thread *thread)
     }
     free(thread->clients);
     free(thread->inputs);
+    free(thread->bodies);
     free(thread->discard);
     free(thread->result);
 }
