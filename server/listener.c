@@ -56,7 +56,7 @@ static int listen_on(const struct addrinfo *info)
     return fd;
 }
 
-static void name_of(int fd, char *bound, size_t size)
+void listener_name(int fd, char *bound, size_t size)
 {
     struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
     socklen_t length = sizeof(address);
@@ -99,7 +99,7 @@ int listener_open(const char *address, char *bound, size_t bound_size, char *err
         snprintf(error, error_size, "listen on %s: %s; %s", address, strerrordesc_np(-fd), cure);
         return fd;
     }
-    name_of(fd, bound, bound_size);
+    listener_name(fd, bound, bound_size);
     return fd;
 }
 
@@ -137,7 +137,7 @@ int listener_take(unsigned index, char *bound, size_t bound_size, char *error, s
             close(fd);
         return status;
     }
-    name_of(fd, bound, bound_size);
+    listener_name(fd, bound, bound_size);
     return fd;
 }
 

@@ -16,6 +16,9 @@
 int listener_open(const char *address, char *bound, size_t bound_size, char *error,
                   size_t error_size);
 
+/* "HOST:PORT" that a listening socket is bound to; "" where it cannot be told. */
+void listener_name(int fd, char *bound, size_t size);
+
 /*
  * Sockets that a service manager passed (LISTEN_FDS and LISTEN_PID, sd_listen_fds(3)): how many.
  * 0 where there are none; from LISTENER_FIRST on. A second call answers the same.

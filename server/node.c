@@ -126,8 +126,6 @@ static int give_listener(struct worker *worker, char *address, size_t size, char
     if (fd < 0)
         return fd;
     worker->listen_fd = fd;
-    if (worker->index < passed || worker->index == 0)
-        log_info("listening on %s%s", bound, passed > 0 ? ", passed by the service manager" : "");
     if (passed == 0)
         snprintf(address, size, "%s", bound); /* where port 0 became a real one */
     return 0;
@@ -159,8 +157,20 @@ static int start_workers(struct node *node, char *error, size_t error_size)
         }
         node->workers[i]->started = true;
     }
-    log_info("serving with %u worker%s", workers, workers == 1 ? "" : "s");
     return 0;
+}
+
+/* Once everything answers, the admin socket too: whoever waits for this line may go on. */
+static void announce(const struct node *node)
+{
+    char bound[300];
+    unsigned passed = listener_passed(), sockets = passed > 0 ? passed : 1;
+    for (unsigned i = 0; i < sockets && i < node->worker_count; i++) {
+        listener_name(node->workers[i]->listen_fd, bound, sizeof(bound));
+        log_info("listening on %s with %u worker%s%s", bound, node->worker_count,
+                 node->worker_count == 1 ? "" : "s",
+                 passed > 0 ? ", passed by the service manager" : "");
+    }
 }
 
 /* Redis' address first: the ledger locks the state directory before a child is started in it. */
@@ -186,6 +196,8 @@ static int start(struct node *node, struct redis_child **child, struct admin **a
         status = start_workers(node, error, error_size);
     if (status == 0)
         status = admin_start(admin, node, error, error_size);
+    if (status == 0)
+        announce(node);
     return status;
 }
 
