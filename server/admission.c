@@ -39,14 +39,19 @@ void admission_release(struct worker *worker, const struct ledger_account *accou
 
 /* ---- deciding ---- */
 
+static uint64_t left_of(const struct connection *connection)
+{
+    return connection->left + connection->left_after;
+}
+
 /* What this response needs beyond the funds of its window. */
 static uint64_t need_of(const struct connection *connection)
 {
     const struct window *window = connection->window;
     long long funds = atomic_load(&window->funds);
     if (!atomic_load(&window->prepaid) || funds <= 0)
-        return connection->left;
-    return (uint64_t)funds >= connection->left ? 0 : connection->left - (uint64_t)funds;
+        return left_of(connection);
+    return (uint64_t)funds >= left_of(connection) ? 0 : left_of(connection) - (uint64_t)funds;
 }
 
 static bool has_grant(const struct worker *worker, const struct connection *connection)
@@ -61,7 +66,7 @@ static bool has_grant(const struct worker *worker, const struct connection *conn
      */
     return connection->state == CONNECTION_SENDING
                ? funds > 0
-               : funds >= 0 && (uint64_t)funds >= connection->left;
+               : funds >= 0 && (uint64_t)funds >= left_of(connection);
 }
 
 static void go_on(struct worker *worker, struct connection *connection)
@@ -299,7 +304,7 @@ static enum refusal open_window(struct worker *worker, struct connection *connec
 void admission_begin(struct worker *worker, struct connection *connection)
 {
     /* HEAD and an empty file bring no bytes: nothing is granted, nothing is metered. */
-    if (connection->head_only || connection->left == 0) {
+    if (connection->head_only || left_of(connection) == 0) {
         response_start(worker, connection);
         return;
     }

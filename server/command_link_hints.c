@@ -68,8 +68,8 @@ static void hint_missing(const struct link_facts *facts, json_t *hints)
 
 static void hint_limits(const struct link_facts *facts, json_t *hints)
 {
-    static const char *const limits[] = {"max_uses", "max_bytes", "rate",    "max_conns",
-                                         "resume",   "pace",      "filename"};
+    static const char *const limits[] = {"max_uses",  "max_bytes", "rate",
+                                         "max_conns", "resume",    "pace"};
     for (size_t i = 0;
          is(facts, REFUSED_LIMIT_UNSUPPORTED) && i < sizeof(limits) / sizeof(limits[0]); i++) {
         if (json_object_get(facts->claims, limits[i]))

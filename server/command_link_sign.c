@@ -25,11 +25,12 @@ enum {
     OPTION_KID,
     OPTION_AUDIENCE,
     OPTION_ORIGIN,
-    OPTION_ATTRIBUTE
+    OPTION_ATTRIBUTE,
+    OPTION_FILENAME
 };
 
 struct sign_arguments {
-    const char *key, *issuer, *account, *jti, *kid, *audience, *origin, *attribute;
+    const char *key, *issuer, *account, *jti, *kid, *audience, *origin, *attribute, *filename;
     const char *paths[PATHS_MAX];
     size_t path_count;
     int64_t now, exp, nbf;
@@ -46,6 +47,8 @@ static const struct argp_option options[] = {
     {"expires-in", 'e', "DURATION", 0, "How long the link lives: 30s, 15m, 1h, 7d (required)", 0},
     {"not-before", OPTION_NOT_BEFORE, "DURATION", 0, "The link opens only after this time", 0},
     {"jti", OPTION_JTI, "ID", 0, "Names the link, for revocation; auto makes a random one each", 0},
+    {"filename", OPTION_FILENAME, "NAME", 0,
+     "Browsers save the file under this name instead of playing it", 0},
     {"kid", OPTION_KID, "KID", 0, "The key to sign with (default: the first that can)", 0},
     {"audience", OPTION_AUDIENCE, "AUD", 0, "The aud claim, where the node has audiences", 0},
     {"origin", OPTION_ORIGIN, "URL", 0, "What the URL begins with (http://127.0.0.1:8080)", 0},
@@ -95,6 +98,11 @@ static void check_arguments(const struct argp_state *state, const struct sign_ar
         check_length(state, "--jti", "", arguments->jti, TOKEN_JTI_MAX);
     if (arguments->audience)
         check_length(state, "--audience", "", arguments->audience, TOKEN_ISS_MAX);
+    if (arguments->filename) {
+        check_length(state, "--filename", "", arguments->filename, TOKEN_FILENAME_MAX);
+        if (strpbrk(arguments->filename, "/\\"))
+            argp_error(state, "--filename %s: is a path; give the name alone", arguments->filename);
+    }
     if (arguments->path_count == 0)
         argp_error(state, "--path is missing; name a file, such as --path /song.mp3");
     if (arguments->exp == 0)
@@ -146,6 +154,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         return 0;
     case OPTION_JTI:
         arguments->jti = argument;
+        return 0;
+    case OPTION_FILENAME:
+        arguments->filename = argument;
         return 0;
     case OPTION_KID:
         arguments->kid = argument;
@@ -271,6 +282,7 @@ static int sign_path(const char *command, const struct sign_arguments *arguments
         .account = arguments->account,
         .container = container,
         .jti = random ? jti : arguments->jti,
+        .filename = arguments->filename,
         .audience = arguments->audience,
         .exp = arguments->exp,
         .nbf = arguments->nbf,

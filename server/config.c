@@ -53,6 +53,8 @@ static const cyaml_schema_field_t schema_issuer_fields[] = {
     CYAML_FIELD_STRING_PTR("keys", CYAML_FLAG_OPTIONAL, struct config_issuer, keys, 0, CYAML_UNLIMITED),
     CYAML_FIELD_SEQUENCE("prefixes", TEXT_FLAGS, struct config_issuer, prefixes, &schema_string, 0, CYAML_UNLIMITED),
     CYAML_FIELD_SEQUENCE("audiences", TEXT_FLAGS, struct config_issuer, audiences, &schema_string, 0, CYAML_UNLIMITED),
+    CYAML_FIELD_SEQUENCE("origins", TEXT_FLAGS, struct config_issuer, origins, &schema_string, 0, CYAML_UNLIMITED),
+    CYAML_FIELD_STRING_PTR("refusal_url", CYAML_FLAG_OPTIONAL, struct config_issuer, refusal_url, 0, CYAML_UNLIMITED),
     CYAML_FIELD_END};
 
 static const cyaml_schema_value_t schema_issuer = {
@@ -164,10 +166,10 @@ static void convert_issuer_key(const struct reading *reading, int index,
     char name[64];
     snprintf(name, sizeof(name), "issuers[%d].%s", index, key->name);
     unsigned line = config_document_line(reading->document, index, key->name, -1);
-    if (!*field) {
+    if (!*field && key->minimum > 0) {
         config_error(reading->errors, line, "%s: missing; add %s: VALUE (%s)", name, key->name,
                      key->help);
-    } else {
+    } else if (*field) {
         check_length(reading, line, name, *field, key->minimum, key->maximum);
     }
     char *value = key->type == CONFIG_PATH && *field ? resolve(reading->file, *field)
@@ -205,8 +207,12 @@ static void convert_issuer(const struct reading *reading, int index, struct conf
             convert_issuer_key(reading, index, key, &issuer->keys);
         else if (strcmp(key->name, "prefixes") == 0)
             check_list_count(reading, index, key, issuer->prefixes_count);
-        else
+        else if (strcmp(key->name, "audiences") == 0)
             check_list_count(reading, index, key, issuer->audiences_count);
+        else if (strcmp(key->name, "origins") == 0)
+            check_list_count(reading, index, key, issuer->origins_count);
+        else
+            convert_issuer_key(reading, index, key, &issuer->refusal_url);
     }
 }
 
@@ -362,6 +368,8 @@ void config_destroy(struct config **config)
         free(issuer->keys);
         strings_free(issuer->prefixes, issuer->prefixes_count);
         strings_free(issuer->audiences, issuer->audiences_count);
+        strings_free(issuer->origins, issuer->origins_count);
+        free(issuer->refusal_url);
     }
     free((*config)->issuers);
     free(*config);

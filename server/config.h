@@ -20,6 +20,9 @@ struct config_issuer {
     unsigned prefixes_count;
     char **audiences;
     unsigned audiences_count;
+    char **origins; /* of its pages: "https://shop.example", or "*" */
+    unsigned origins_count;
+    char *refusal_url; /* "" where there is none */
 };
 
 /* Fields in the order of config_table.h; strings are never NULL after config_load (default "" where
@@ -34,6 +37,8 @@ struct config {
     char *redis_user;
     char *redis_password_file;
     char *token_attribute;    /* "URISigningPackage" */
+    char *content_type;       /* of files whose extension says nothing */
+    uint64_t cache_max_age_s; /* how long a client may keep a file, never past its link's exp */
     char *log_level;          /* error, warning, info, debug */
     uint64_t workers;         /* 0: auto */
     uint64_t connections_max; /* of the node */

@@ -100,15 +100,52 @@ struct check {
     config_error((check)->errors, config_document_line((check)->document, -1, key, -1),            \
                  key ": " __VA_ARGS__)
 
+/* What stands behind https:// or http://; NULL where neither does. */
+static const char *after_scheme(const char *url)
+{
+    return strncmp(url, "https://", 8) == 0  ? url + 8
+           : strncmp(url, "http://", 7) == 0 ? url + 7
+                                             : NULL;
+}
+
+/* RFC 6454 6.2: what a browser writes into Origin: lower case, no path. */
+static void check_page_origin(const struct check *check, int issuer, unsigned entry)
+{
+    const char *origin = check->config->issuers[issuer].origins[entry];
+    const char *authority = after_scheme(origin);
+    if (strcmp(origin, "*") == 0 || (authority && authority[0] != '\0' && strlen(origin) <= 255 &&
+                                     authority[strspn(authority, NAME_BYTES "._:[]")] == '\0'))
+        return;
+    config_error(check->errors,
+                 config_document_line(check->document, issuer, "origins", (int)entry),
+                 "issuers[%d].origins: \"%.255s\" is no origin; write https://shop.example, in "
+                 "lower case and without a path, or \"*\" for every page",
+                 issuer, origin);
+}
+
+static void check_refusal_url(const struct check *check, int issuer)
+{
+    const char *url = check->config->issuers[issuer].refusal_url;
+    const char *authority = after_scheme(url);
+    bool sound = url[0] == '\0' || (authority && authority[0] != '\0' && authority[0] != '/');
+    for (const char *at = url; sound && *at != '\0'; at++)
+        sound =
+            (unsigned char)*at > ' ' && (unsigned char)*at < 0x7f && !strchr("\"<>\\^`{|}#", *at);
+    if (!sound)
+        config_error(check->errors,
+                     config_document_line(check->document, issuer, "refusal_url", -1),
+                     "issuers[%d].refusal_url: \"%.255s\" is no http:// or https:// URL without "
+                     "fragment; write https://shop.example/refused",
+                     issuer, url);
+}
+
 /* RFC 3986 section 3: scheme://authority, and nothing after it. */
 static void check_origin(const struct check *check)
 {
     const char *origin = check->config->public_origin;
     if (origin[0] == '\0')
         return;
-    const char *authority = strncmp(origin, "https://", 8) == 0  ? origin + 8
-                            : strncmp(origin, "http://", 7) == 0 ? origin + 7
-                                                                 : NULL;
+    const char *authority = after_scheme(origin);
     if (!authority || authority[0] == '\0')
         REFUSE(check, "public_origin",
                "\"%s\" is no http:// or https:// origin; write https://media.example", origin);
@@ -154,6 +191,14 @@ static void check_names(const struct check *check)
                                     "0123456789_-")] != '\0')
         REFUSE(check, "token_attribute", "\"%s\" is no name; use letters, digits, _ and -",
                attribute);
+    /* RFC 9110 8.3.1: type "/" subtype, with parameters where they are wanted. */
+    const char *slash = strchr(config->content_type, '/');
+    const char *type = config->content_type;
+    if (!slash || slash == type || slash[1] == '\0' ||
+        type[strspn(type, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                          "!#$&^_.+-/;= \"")] != '\0')
+        REFUSE(check, "content_type", "\"%s\" is no media type; write application/octet-stream",
+               type);
     enum log_level level;
     if (log_level_parse(config->log_level, &level) < 0)
         REFUSE(check, "log_level", "\"%s\" is no level; write error, warning, info or debug",
@@ -221,6 +266,9 @@ static void check_issuer(const struct check *check, int index)
     }
     for (unsigned i = 0; i < issuer->prefixes_count; i++)
         check_prefix(check, index, i, issuer->prefixes[i]);
+    for (unsigned i = 0; i < issuer->origins_count; i++)
+        check_page_origin(check, index, i);
+    check_refusal_url(check, index);
     for (unsigned i = 0; i < issuer->audiences_count; i++) {
         size_t length = strlen(issuer->audiences[i]);
         if (length == 0 || length > 128)

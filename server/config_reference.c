@@ -65,7 +65,7 @@ void config_print_reference(FILE *out)
     const char *lead = "  - ";
     for (size_t i = 0; i < config_issuer_key_count; i++) {
         const struct config_issuer_key *key = &config_issuer_keys[i];
-        const char *value = "\"\"";
+        const char *value = key->type == CONFIG_LIST ? "[]" : "\"\"";
         for (size_t j = 0; j < sizeof(examples) / sizeof(examples[0]); j++)
             value = strcmp(examples[j][0], key->name) == 0 ? examples[j][1] : value;
         print_comment(out, "    ", key->help);

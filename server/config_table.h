@@ -42,6 +42,10 @@
       "File whose first line is the Redis password. Empty: none.")                                 \
     X(token_attribute, TEXT, "URISigningPackage", 1, 64, "",                                       \
       "Name of the URL parameter and of the cookie that carry the token.")                         \
+    X(content_type, TEXT, "application/octet-stream", 3, 127, "",                                  \
+      "Content-Type of files other than .mp3, .m4a, .ogg, .opus, .flac, .wav and .m3u8.")          \
+    X(cache_max_age_s, NUMBER, "3600", 0, 31536000, "seconds",                                     \
+      "How long a client may keep what it was sent; never past the link's exp.")                   \
     X(log_level, TEXT, "info", 4, 7, "", "error, warning, info or debug.")                         \
     X(workers, AUTO, "0", 0, 256, "threads", "Worker threads. auto (or 0): one per core.")         \
     X(connections_max, NUMBER, "10000", 1, 1000000, "connections",                                 \
@@ -93,7 +97,12 @@
     X(iss, TEXT, 1, 128, "The value of the iss claim in the tokens that it signs.")                \
     X(keys, PATH, 1, 4095, "Its key set, a JWKS file; `tollgate key generate` makes one.")         \
     X(prefixes, LIST, 1, 64, "Paths that it may sign for; each starts and ends with a slash.")     \
-    X(audiences, LIST, 0, 16, "Values of aud that are this service. None: tokens carry no aud.")
+    X(audiences, LIST, 0, 16, "Values of aud that are this service. None: tokens carry no aud.")   \
+    X(origins, LIST, 0, 16,                                                                        \
+      "Origins of web pages that may fetch by script (CORS): https://shop.example, or \"*\".")     \
+    X(refusal_url, TEXT, 0, 1024,                                                                  \
+      "Where a browser is sent whose link is refused, with reason=NAME added. Empty: a page of "   \
+      "this server's.")
 
 #define CONFIG_ISSUERS_MAX 1024
 

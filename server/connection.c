@@ -158,6 +158,9 @@ static void response_release(struct worker *worker, struct connection *connectio
         window_give(connection->window, transfer_unsent_funds(connection));
     window_drop(&connection->window, worker->now_ms);
     token_entry_drop(&connection->link);
+    free(connection->parts);
+    connection->parts = NULL;
+    connection->left_after = 0;
     /* While a file is being opened, `output` is its name, which the ring may not have read yet. */
     if (connection->state == CONNECTION_OPENING)
         return;
@@ -253,7 +256,8 @@ static size_t consume(struct worker *worker, struct connection *connection, cons
             connection->delivery_count >= METERING_QUEUE_MAX)
             break; /* the tick reads on when the peer has acknowledged */
         if (status == HTTP_HEAD_REFUSED) {
-            connection->keep_alive = connection->head_only = false;
+            connection->keep_alive = connection->head_only = connection->navigation = false;
+            connection->origin = NULL;
             count(&worker->stats.requests, 1);
             response_refuse(worker, connection, refusal);
             return length;
@@ -440,7 +444,8 @@ static void sweep_one(struct worker *worker, struct connection *connection)
         if (is_held_back(connection)) {
             break; /* metering_tick has the stall timeout */
         } else if (connection->input_length > 0) {
-            connection->keep_alive = connection->head_only = false;
+            connection->keep_alive = connection->head_only = connection->navigation = false;
+            connection->origin = NULL;
             response_refuse(worker, connection, REFUSAL_HEAD_TIMEOUT);
         } else if (connection->deliveries == NULL) {
             connection_close(worker, connection, false);

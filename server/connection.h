@@ -60,6 +60,17 @@ struct delivery {
     struct window *window; /* holds */
     uint64_t start, handed, acknowledged;
     bool done; /* nothing more will be handed */
+    bool part; /* of a response that goes on with another delivery */
+};
+
+/*
+ * A response of several ranges (RFC 9110 14.6). `offset` and `left` of the connection are those of
+ * the part under way; what stands between the parts is head, and free.
+ */
+struct multipart {
+    unsigned count, next; /* next: the part to begin after the one under way */
+    char boundary[24];
+    struct http_range part[HTTP_RANGES_MAX];
 };
 
 struct connection {
@@ -77,6 +88,7 @@ struct connection {
     bool in_head;         /* deadline_ms is that of the head being received */
     bool recalled;        /* idle funds of the account were recalled for this request */
     bool warmed;          /* the chunk at `offset` was brought in once */
+    bool navigation;      /* a browser's window waits for the answer, not a program */
     bool linked[LINK_COUNT];
     struct connection *next[LINK_COUNT], *previous[LINK_COUNT];
 
@@ -91,8 +103,11 @@ struct connection {
     struct media_file *file;  /* holds; of the response, or opened for the head in `input` */
     struct window *window;    /* holds */
     struct token_entry *link; /* holds */
-    uint64_t offset, left;    /* of the body: where in the file, how many bytes still */
-    uint64_t body_length;     /* of the whole body */
+    const char *origin; /* borrows the configuration: the page's, where it may read the answer */
+    struct multipart *parts; /* owns; NULL: one range, or the whole file */
+    uint64_t offset, left;   /* of the body: where in the file, how many bytes still */
+    uint64_t left_after;     /* of the parts behind the one under way */
+    uint64_t body_length;    /* bytes of the file in the whole body */
     uint16_t status;
 
     uint64_t sent;         /* bytes of this connection's stream that the kernel took */
@@ -159,8 +174,13 @@ bool admission_is_valid(struct worker *worker, struct window *window);
 
 /* The file's response: head, then body unless head_only. */
 void response_start(struct worker *worker, struct connection *connection);
+/* Writes what stands before the next part into the scratch, or after the last; its length. */
+size_t response_part(struct worker *worker, struct connection *connection);
 void response_not_modified(struct worker *worker, struct connection *connection);
 void response_refuse(struct worker *worker, struct connection *connection, enum refusal refusal);
+/* To OPTIONS: what may be asked, also of a page's script (the Fetch standard's preflight). */
+void response_options(struct worker *worker, struct connection *connection,
+                      const struct http_head *head);
 
 /* ---- transfer.c ---- */
 
@@ -179,7 +199,7 @@ void transfer_cut(struct worker *worker, struct connection *connection, const ch
 
 /* ---- metering.c ---- */
 
-/* A body starts after `head_length` more bytes of the stream. 0 or -ENOMEM. */
+/* A body, or a part of one, starts after `head_length` more bytes of the stream. 0 or -ENOMEM. */
 int metering_begin(struct worker *worker, struct connection *connection, size_t head_length);
 /* The kernel took `bytes` of the stream, of which `body` are the last delivery's. */
 void metering_handed(struct worker *worker, struct connection *connection, uint64_t bytes,

@@ -38,6 +38,44 @@ void http_date_write(int64_t seconds, char out[HTTP_DATE_SIZE])
     write_digits(out + 23, tm.tm_sec, 2);
 }
 
+size_t http_disposition_write(const char *filename, char out[HTTP_DISPOSITION_SIZE])
+{
+    static const char hex[] = "0123456789ABCDEF";
+    char plain[256], *at = out;
+    size_t length = strnlen(filename, sizeof(plain) - 1);
+    bool same = true;
+    /* RFC 6266 appendix D: no escapes, no percent signs, nothing that is not ASCII; one underscore
+     * for each character, of which the bytes 10xxxxxx of UTF-8 are none. */
+    size_t kept = 0;
+    for (size_t i = 0; i < length; i++) {
+        unsigned char byte = (unsigned char)filename[i];
+        if (byte >= 0x80 && byte < 0xc0)
+            continue;
+        bool safe = byte >= 0x20 && byte < 0x7f && byte != '"' && byte != '\\' && byte != '%';
+        plain[kept++] = safe ? (char)byte : '_';
+        same = same && safe;
+    }
+    plain[kept] = '\0';
+    at += snprintf(at, HTTP_DISPOSITION_SIZE, "attachment; filename=\"%s\"", plain);
+    if (same)
+        return (size_t)(at - out);
+    at = stpcpy(at, "; filename*=UTF-8''");
+    for (size_t i = 0; i < length; i++) {
+        unsigned char byte = (unsigned char)filename[i];
+        /* RFC 8187 3.2.1: attr-char */
+        if ((byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') ||
+            (byte >= 'a' && byte <= 'z') || (byte != 0 && strchr("!#$&+-.^_`|~", byte) != NULL)) {
+            *at++ = (char)byte;
+        } else {
+            *at++ = '%';
+            *at++ = hex[byte >> 4];
+            *at++ = hex[byte & 15];
+        }
+    }
+    *at = '\0';
+    return (size_t)(at - out);
+}
+
 /* A date pattern read byte by byte: letters are places, everything else stands for itself. */
 struct date_fields {
     int year, month, day, hour, minute, second;
@@ -213,44 +251,83 @@ static bool read_number(const char **at, const char *end, uint64_t *out)
     return *at > first;
 }
 
-/* RFC 9110 14.1.2 and 14.2: an invalid or unknown Range, and several ranges, are ignored: the whole
- * file. */
-static enum http_selection select_range(const struct http_text *range, uint64_t size,
-                                        uint64_t *first, uint64_t *last)
+/*
+ * One range-spec of RFC 9110 14.1.1 at `at`, which ends at `end`. False where it is none.
+ * *satisfiable says whether the file has a byte of it.
+ */
+static bool read_range(const char *at, const char *end, uint64_t size, struct http_range *out,
+                       bool *satisfiable)
+{
+    uint64_t from, to = INT64_MAX;
+    if (at < end && *at == '-') { /* suffix-range: the last n bytes */
+        at++;
+        if (!read_number(&at, end, &to) || at != end)
+            return false;
+        *satisfiable = to > 0 && size > 0;
+        *out = (struct http_range){.first = to >= size ? 0 : size - to, .last = size - 1};
+        return true;
+    }
+    if (!read_number(&at, end, &from) || at == end || *at != '-')
+        return false;
+    at++;
+    if (at < end && (!read_number(&at, end, &to) || at != end || to < from))
+        return false;
+    *satisfiable = from < size;
+    *out = (struct http_range){.first = from, .last = to >= size ? size - 1 : to};
+    return true;
+}
+
+static bool overlaps(const struct http_ranges *ranges, const struct http_range *other)
+{
+    for (unsigned i = 0; i < ranges->count; i++) {
+        if (other->first <= ranges->range[i].last && ranges->range[i].first <= other->last)
+            return true;
+    }
+    return false;
+}
+
+/*
+ * RFC 9110 14.2: an invalid or unknown Range is ignored, and so may one be that asks for many ranges
+ * or for ranges that overlap (14.2, 17.15): the whole file is the answer then. Ranges behind the
+ * file's end are left out where others are not (15.5.17).
+ */
+static enum http_selection select_ranges(const struct http_text *range, uint64_t size,
+                                         struct http_ranges *out)
 {
     static const char unit[] = "bytes=";
     const char *at = range->data, *end = at + range->length;
-    uint64_t from, to;
+    unsigned seen = 0;
+    out->count = 0;
     if (range->length <= sizeof(unit) - 1 || strncasecmp(at, unit, sizeof(unit) - 1) != 0)
         return HTTP_WHOLE;
     at += sizeof(unit) - 1;
-    if (*at == '-') { /* suffix-range: the last n bytes */
-        at++;
-        if (!read_number(&at, end, &to) || at != end)
-            return HTTP_WHOLE;
-        if (to == 0 || size == 0)
-            return HTTP_UNSATISFIABLE;
-        *first = to >= size ? 0 : size - to;
-        *last = size - 1;
-        return HTTP_PART;
+    while (at < end) { /* RFC 9110 5.6.1.2: a list, of which elements may be empty */
+        const char *comma = memchr(at, ',', (size_t)(end - at));
+        const char *stop = comma != NULL ? comma : end, *next = comma != NULL ? comma + 1 : end;
+        struct http_range one;
+        bool satisfiable;
+        while (at < stop && (*at == ' ' || *at == '\t'))
+            at++;
+        while (stop > at && (stop[-1] == ' ' || stop[-1] == '\t'))
+            stop--;
+        if (at < stop) {
+            if (++seen > HTTP_RANGES_MAX || !read_range(at, stop, size, &one, &satisfiable))
+                return HTTP_WHOLE;
+            if (satisfiable && overlaps(out, &one))
+                return HTTP_WHOLE;
+            if (satisfiable)
+                out->range[out->count++] = one;
+        }
+        at = next;
     }
-    if (!read_number(&at, end, &from) || at == end || *at != '-')
+    if (seen == 0)
         return HTTP_WHOLE;
-    at++;
-    if (at == end)
-        to = INT64_MAX;
-    else if (!read_number(&at, end, &to) || at != end || to < from)
-        return HTTP_WHOLE;
-    if (from >= size)
-        return HTTP_UNSATISFIABLE;
-    *first = from;
-    *last = to >= size ? size - 1 : to;
-    return HTTP_PART;
+    return out->count == 0 ? HTTP_UNSATISFIABLE : out->count == 1 ? HTTP_PART : HTTP_PARTS;
 }
 
 enum http_selection http_select(const struct http_head *head,
-                                const struct http_validators *validators, uint64_t *first,
-                                uint64_t *last)
+                                const struct http_validators *validators,
+                                struct http_ranges *ranges)
 {
     enum http_selection selection = preconditions(head, validators);
     if (selection != HTTP_WHOLE)
@@ -258,5 +335,5 @@ enum http_selection http_select(const struct http_head *head,
     /* RFC 9110 14.2: Range is defined for GET only */
     if (head->range.data == NULL || head->method != HTTP_GET || !if_range_holds(head, validators))
         return HTTP_WHOLE;
-    return select_range(&head->range, validators->size, first, last);
+    return select_ranges(&head->range, validators->size, ranges);
 }

@@ -25,20 +25,36 @@ struct http_validators {
     uint64_t size;
 };
 
+/*
+ * Writes the value of Content-Disposition (RFC 6266 4): `attachment` with the name, in a form for
+ * all recipients and, where that is not the same, in UTF-8 (RFC 8187 3.2). Returns its length.
+ */
+#define HTTP_DISPOSITION_SIZE (64 + 4 * 255)
+size_t http_disposition_write(const char *filename, char out[HTTP_DISPOSITION_SIZE]);
+
 enum http_selection {
     HTTP_WHOLE,         /* 200 */
-    HTTP_PART,          /* 206: first..last */
+    HTTP_PART,          /* 206: one range */
+    HTTP_PARTS,         /* 206: several, as multipart/byteranges */
     HTTP_UNSATISFIABLE, /* 416 */
     HTTP_NOT_MODIFIED,  /* 304 */
     HTTP_PRECONDITION_FAILED,
 };
 
+#define HTTP_RANGES_MAX 8 /* a request for more is answered with the whole file */
+struct http_ranges {
+    unsigned count;
+    struct http_range {
+        uint64_t first, last; /* inclusive, both in the file */
+    } range[HTTP_RANGES_MAX]; /* no two overlap; in the order of the request */
+};
+
 /*
- * Evaluates preconditions in the order of RFC 9110 13.2.2, then Range and If-Range. *first and
- * *last (inclusive) are set for HTTP_PART.
+ * Evaluates preconditions in the order of RFC 9110 13.2.2, then Range and If-Range. *ranges is set
+ * for HTTP_PART and HTTP_PARTS.
  */
 enum http_selection http_select(const struct http_head *head,
-                                const struct http_validators *validators, uint64_t *first,
-                                uint64_t *last);
+                                const struct http_validators *validators,
+                                struct http_ranges *ranges);
 
 #endif

@@ -105,7 +105,7 @@ static enum http_method method_of(const char *data, size_t length)
         enum http_method method;
     } methods[] = {
         {"GET", HTTP_GET},           {"HEAD", HTTP_HEAD},          {"POST", HTTP_POST},
-        {"PUT", HTTP_PUT},           {"DELETE", HTTP_OTHER_KNOWN}, {"OPTIONS", HTTP_OTHER_KNOWN},
+        {"PUT", HTTP_PUT},           {"DELETE", HTTP_OTHER_KNOWN}, {"OPTIONS", HTTP_OPTIONS},
         {"PATCH", HTTP_OTHER_KNOWN}, {"TRACE", HTTP_OTHER_KNOWN},  {"CONNECT", HTTP_OTHER_KNOWN},
     };
     for (size_t i = 0; i < sizeof(methods) / sizeof(*methods); i++) {
@@ -234,6 +234,9 @@ static enum http_head_status take_field(struct cursor *c, struct http_text name,
         {"if-unmodified-since", offsetof(struct http_head, if_unmodified_since)},
         {"authorization", offsetof(struct http_head, authorization)},
         {"cookie", offsetof(struct http_head, cookie)},
+        {"origin", offsetof(struct http_head, origin)},
+        {"access-control-request-method", offsetof(struct http_head, preflight_method)},
+        {"sec-fetch-mode", offsetof(struct http_head, fetch_mode)},
     };
     struct http_head *head = c->head;
     if (text_is_nocase(name.data, name.length, "host")) {

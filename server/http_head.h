@@ -27,7 +27,8 @@ enum http_method {
     HTTP_HEAD,
     HTTP_POST,
     HTTP_PUT,
-    HTTP_OTHER_KNOWN, /* DELETE, OPTIONS, PATCH, TRACE, CONNECT: known, and not for files */
+    HTTP_OPTIONS,
+    HTTP_OTHER_KNOWN, /* DELETE, PATCH, TRACE, CONNECT: known, and not for files */
     HTTP_UNKNOWN,
 };
 
@@ -41,7 +42,7 @@ struct http_head {
     bool expect_continue;
     uint64_t content_length;
     struct http_text host, range, if_range, if_match, if_none_match, if_modified_since,
-        if_unmodified_since, authorization, cookie, accept;
+        if_unmodified_since, authorization, cookie, accept, origin, preflight_method, fetch_mode;
     size_t length; /* of the whole head, the empty line included */
 };
 

@@ -64,7 +64,7 @@ static void delivery_settle(struct worker *worker, struct connection *connection
     struct delivery *delivery = connection->deliveries;
     check(delivery->acknowledged <= delivery->handed);
     window_give(delivery->window, delivery->handed - delivery->acknowledged);
-    ledger_download_add(delivery->window->download, 0, 1);
+    ledger_download_add(delivery->window->download, 0, delivery->part ? 0 : 1);
     window_drop(&delivery->window, worker->now_ms);
     connection->deliveries = delivery->next;
     if (connection->deliveries == NULL)

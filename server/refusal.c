@@ -77,7 +77,9 @@ const char *http_status_phrase(unsigned status)
         const char *phrase;
     } phrases[] = {
         {200, "OK"},
+        {204, "No Content"},
         {206, "Partial Content"},
+        {303, "See Other"},
         {304, "Not Modified"},
         {400, "Bad Request"},
         {402, "Payment Required"},

@@ -4,9 +4,11 @@
  * nothing but through response.c.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/random.h>
 
 #include "server/check.h"
 #include "server/connection.h"
@@ -124,6 +126,7 @@ static enum refusal check_method(const struct http_head *head)
         break;
     case HTTP_POST:
     case HTTP_PUT:
+    case HTTP_OPTIONS: /* answered before */
     case HTTP_OTHER_KNOWN:
         return REFUSAL_METHOD_NOT_ALLOWED; /* RFC 9110 15.5.6 */
     case HTTP_UNKNOWN:
@@ -248,6 +251,29 @@ void request_opened(struct worker *worker, struct connection *connection, int re
     response_refuse(worker, connection, refusal_of_file(status));
 }
 
+/* False without memory, or without randomness for a boundary that the file does not hold. */
+static bool select_parts(struct connection *connection, const struct http_ranges *ranges)
+{
+    uint64_t random;
+    struct multipart *parts = malloc(sizeof(*parts));
+    if (parts == NULL || getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random)) {
+        free(parts);
+        return false;
+    }
+    *parts = (struct multipart){.count = ranges->count};
+    memcpy(parts->part, ranges->range, sizeof(parts->part));
+    snprintf(parts->boundary, sizeof(parts->boundary), "%016llx", (unsigned long long)random);
+    connection->body_length = 0;
+    for (unsigned i = 0; i < parts->count; i++)
+        connection->body_length += parts->part[i].last - parts->part[i].first + 1;
+    /* The first part is begun with the head, and taken out of the rest then. */
+    connection->left = 0;
+    connection->left_after = connection->body_length;
+    connection->parts = parts;
+    connection->status = 206;
+    return true;
+}
+
 /* Which bytes: RFC 9110 13 and 14. */
 static void select_bytes(struct worker *worker, struct connection *connection,
                          const struct http_head *head)
@@ -258,8 +284,8 @@ static void select_bytes(struct worker *worker, struct connection *connection,
         .modified_s = file->mtime_s,
         .size = file->size,
     };
-    uint64_t first = 0, last = file->size - 1;
-    switch (http_select(head, &validators, &first, &last)) {
+    struct http_ranges ranges;
+    switch (http_select(head, &validators, &ranges)) {
     case HTTP_WHOLE:
         connection->status = 200;
         connection->offset = 0;
@@ -268,9 +294,16 @@ static void select_bytes(struct worker *worker, struct connection *connection,
         break;
     case HTTP_PART:
         connection->status = 206;
-        connection->offset = first;
-        connection->left = connection->body_length = last - first + 1;
+        connection->offset = ranges.range[0].first;
+        connection->left = connection->body_length =
+            ranges.range[0].last - ranges.range[0].first + 1;
         admission_begin(worker, connection);
+        break;
+    case HTTP_PARTS:
+        if (select_parts(connection, &ranges))
+            admission_begin(worker, connection);
+        else
+            response_refuse(worker, connection, REFUSAL_NODE_BUSY);
         break;
     case HTTP_NOT_MODIFIED:
         response_not_modified(worker, connection);
@@ -284,6 +317,35 @@ static void select_bytes(struct worker *worker, struct connection *connection,
     }
 }
 
+/* The configured origin that the page's is, of any issuer: a refusal may know of none. */
+static const char *origin_of(const struct worker *worker, const struct http_text *sent)
+{
+    const struct config *config = worker->node->config;
+    if (sent->data == NULL || !worker->has_origins)
+        return NULL;
+    for (unsigned i = 0; i < config->issuers_count; i++) {
+        for (unsigned j = 0; j < config->issuers[i].origins_count; j++) {
+            const char *origin = config->issuers[i].origins[j];
+            if (strcmp(origin, "*") == 0 ||
+                (strlen(origin) == sent->length && memcmp(origin, sent->data, sent->length) == 0))
+                return origin;
+        }
+    }
+    return NULL;
+}
+
+/* Whether a person will read the answer: a navigation, by the Fetch metadata or else by Accept. */
+static bool is_navigation(const struct http_head *head)
+{
+    static const char navigate[] = "navigate";
+    const struct http_text *mode = &head->fetch_mode;
+    if (mode->data != NULL)
+        return mode->length == sizeof(navigate) - 1 &&
+               memcmp(mode->data, navigate, mode->length) == 0;
+    return head->accept.data != NULL &&
+           memmem(head->accept.data, head->accept.length, "text/html", 9) != NULL;
+}
+
 enum request_outcome request_begin(struct worker *worker, struct connection *connection,
                                    const struct http_head *head)
 {
@@ -292,8 +354,15 @@ enum request_outcome request_begin(struct worker *worker, struct connection *con
     struct token_request wanted = {0};
     connection->keep_alive = head->keep_alive;
     connection->head_only = head->method == HTTP_HEAD;
+    connection->origin = origin_of(worker, &head->origin);
+    connection->navigation = is_navigation(head);
     token_entry_drop(&connection->link);
 
+    if (head->method == HTTP_OPTIONS && !head->has_body) {
+        count(&worker->stats.requests, 1);
+        response_options(worker, connection, head);
+        return REQUEST_TAKEN;
+    }
     enum refusal refusal = check_method(head);
     if (refusal == REFUSAL_NONE)
         refusal = find_link(worker, connection, head, &target, &wanted);

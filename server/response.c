@@ -9,6 +9,7 @@
 
 #include "server/check.h"
 #include "server/connection.h"
+#include "server/token_cache.h"
 #include "storage/media/media.h"
 
 #define RETRY_AFTER_S 1
@@ -95,7 +96,56 @@ static void write_validators(struct writer *out, const struct media_file *file)
     }
 }
 
-static const char *content_type(const struct media_file *file)
+/*
+ * The Fetch standard's CORS: a page of the origin may read the answer, refusals too, and what of its
+ * head a player needs. A named origin may send its cookie, which may carry the token.
+ */
+static void write_origin(const struct worker *worker, const struct connection *connection,
+                         struct writer *out)
+{
+    if (!worker->has_origins)
+        return;
+    /* RFC 9110 12.5.5: the answer would differ for another page. */
+    write_text(out, "Vary: Origin\r\n");
+    if (connection->origin == NULL)
+        return;
+    write_text(out, "Access-Control-Allow-Origin: ");
+    write_text(out, connection->origin);
+    if (connection->origin[0] != '*')
+        write_text(out, "\r\nAccess-Control-Allow-Credentials: true");
+    write_text(out, "\r\nAccess-Control-Expose-Headers: Accept-Ranges, Content-Disposition, "
+                    "Content-Length, Content-Range, ETag, Retry-After\r\n");
+}
+
+/* RFC 9111 5.2.2: the link is the client's own, so no shared cache may keep what it opens, and
+ * nobody may past its end. */
+static void write_caching(const struct worker *worker, const struct connection *connection,
+                          struct writer *out)
+{
+    int64_t left = connection->link->token->exp - worker->now_s;
+    uint64_t age = worker->node->config->cache_max_age_s;
+    if (left <= 0)
+        age = 0;
+    else if ((uint64_t)left < age)
+        age = (uint64_t)left;
+    write_text(out, "Cache-Control: private, max-age=");
+    write_number(out, age);
+    write_text(out, "\r\n");
+}
+
+static void write_disposition(const struct connection *connection, struct writer *out)
+{
+    char value[HTTP_DISPOSITION_SIZE];
+    const char *filename = connection->link->token->filename;
+    write_text(out, "Content-Disposition: ");
+    if (filename[0] == '\0')
+        write_text(out, "inline");
+    else
+        write_bytes(out, value, http_disposition_write(filename, value));
+    write_text(out, "\r\n");
+}
+
+static const char *content_type(const struct worker *worker, const struct media_file *file)
 {
     static const struct {
         const char *extension, *type;
@@ -110,7 +160,70 @@ static const char *content_type(const struct media_file *file)
             strcasecmp(file->path + file->path_length - length, types[i].extension) == 0)
             return types[i].type;
     }
-    return "application/octet-stream";
+    return worker->node->config->content_type;
+}
+
+static void write_content_range(struct writer *out, uint64_t first, uint64_t last, uint64_t size)
+{
+    write_text(out, "Content-Range: bytes ");
+    write_number(out, first);
+    write_text(out, "-");
+    write_number(out, last);
+    write_text(out, "/");
+    write_number(out, size);
+    write_text(out, "\r\n");
+}
+
+/* ---- several ranges: RFC 9110 14.6 ---- */
+
+static void write_part(const struct worker *worker, const struct connection *connection,
+                       unsigned index, struct writer *out)
+{
+    const struct multipart *parts = connection->parts;
+    write_text(out, "\r\n--");
+    write_text(out, parts->boundary);
+    if (index == parts->count) {
+        write_text(out, "--\r\n");
+        return;
+    }
+    write_text(out, "\r\nContent-Type: ");
+    write_text(out, content_type(worker, connection->file));
+    write_text(out, "\r\n");
+    write_content_range(out, parts->part[index].first, parts->part[index].last,
+                        connection->file->size);
+    write_text(out, "\r\n");
+}
+
+/* The length of the whole content: the parts, and what stands before, between and after them. */
+static uint64_t parts_length(const struct worker *worker, const struct connection *connection,
+                             const struct writer *behind)
+{
+    struct writer out = *behind; /* measured where there is room, and overwritten later */
+    for (unsigned i = 0; i <= connection->parts->count; i++)
+        write_part(worker, connection, i, &out);
+    return (uint64_t)(out.at - behind->at) + connection->body_length;
+}
+
+static void begin_part(const struct worker *worker, struct connection *connection,
+                       struct writer *out)
+{
+    struct multipart *parts = connection->parts;
+    unsigned index = parts->next;
+    write_part(worker, connection, index, out);
+    if (index == parts->count)
+        return;
+    parts->next++;
+    connection->offset = parts->part[index].first;
+    connection->left = parts->part[index].last - parts->part[index].first + 1;
+    check(connection->left_after >= connection->left);
+    connection->left_after -= connection->left;
+}
+
+size_t response_part(struct worker *worker, struct connection *connection)
+{
+    struct writer out = begin(worker);
+    begin_part(worker, connection, &out);
+    return length_of(worker, &out);
 }
 
 void response_start(struct worker *worker, struct connection *connection)
@@ -120,23 +233,26 @@ void response_start(struct worker *worker, struct connection *connection)
     connection_set_state(connection, CONNECTION_SENDING);
     write_status(worker, connection, &out, connection->status);
     write_text(&out, "Content-Type: ");
-    write_text(&out, content_type(file));
-    write_text(&out, "\r\nContent-Length: ");
-    write_number(&out, connection->body_length);
-    write_text(&out, "\r\nAccept-Ranges: bytes\r\n");
-    if (connection->status == 206) { /* RFC 9110 14.4 */
-        write_text(&out, "Content-Range: bytes ");
-        write_number(&out, connection->offset);
-        write_text(&out, "-");
-        write_number(&out, connection->offset + connection->body_length - 1);
-        write_text(&out, "/");
-        write_number(&out, file->size);
-        write_text(&out, "\r\n");
+    if (connection->parts != NULL) {
+        write_text(&out, "multipart/byteranges; boundary=");
+        write_text(&out, connection->parts->boundary);
+    } else {
+        write_text(&out, content_type(worker, file));
     }
+    write_text(&out, "\r\nContent-Length: ");
+    write_number(&out, connection->parts != NULL ? parts_length(worker, connection, &out)
+                                                 : connection->body_length);
+    write_text(&out, "\r\nAccept-Ranges: bytes\r\n");
+    if (connection->status == 206 && connection->parts == NULL) /* RFC 9110 15.3.7.1 */
+        write_content_range(&out, connection->offset,
+                            connection->offset + connection->body_length - 1, file->size);
     write_validators(&out, file);
-    /* The link is the client's own: no shared cache may keep what it opens. */
-    write_text(&out, "Cache-Control: private\r\nX-Content-Type-Options: nosniff\r\n"
-                     "Referrer-Policy: no-referrer\r\n\r\n");
+    write_disposition(connection, &out);
+    write_caching(worker, connection, &out);
+    write_origin(worker, connection, &out);
+    write_text(&out, "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n\r\n");
+    if (connection->parts != NULL)
+        begin_part(worker, connection, &out);
     if (connection->head_only || connection->body_length == 0)
         transfer_plain(worker, connection, length_of(worker, &out));
     else
@@ -149,7 +265,9 @@ void response_not_modified(struct worker *worker, struct connection *connection)
     connection_set_state(connection, CONNECTION_SENDING);
     write_status(worker, connection, &out, 304);
     write_validators(&out, connection->file);
-    write_text(&out, "Cache-Control: private\r\n\r\n");
+    write_caching(worker, connection, &out);
+    write_origin(worker, connection, &out);
+    write_text(&out, "\r\n");
     transfer_plain(worker, connection, length_of(worker, &out));
 }
 
@@ -167,22 +285,100 @@ static size_t problem_write(char *out, size_t size, enum refusal refusal)
     return (size_t)length;
 }
 
+/* The same words for whoever looks at a browser's window. */
+static size_t page_write(char *out, size_t size, enum refusal refusal)
+{
+    unsigned status = refusal_status(refusal);
+    int length =
+        snprintf(out, size,
+                 "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n"
+                 "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+                 "<title>%s</title>\n<style>:root{color-scheme:light dark}"
+                 "body{font:1.1rem/1.5 system-ui,sans-serif;max-width:32rem;margin:18vh "
+                 "auto;padding:0 1.5rem}"
+                 "h1{font-size:1.5rem}p.code{opacity:.7;font-size:.9rem}</style>\n"
+                 "<h1>This file cannot be sent</h1>\n<p>It was refused because %s.</p>\n"
+                 "<p class=\"code\">%u %s, <code>%s</code></p>\n</html>\n",
+                 http_status_phrase(status), refusal_text(refusal), status,
+                 http_status_phrase(status), refusal_name(refusal));
+    check(length > 0 && (size_t)length < size);
+    return (size_t)length;
+}
+
+/* The storefront's own page for a browser, where the link is authentic and so names its issuer. */
+static const char *refusal_url(const struct worker *worker, const struct connection *connection)
+{
+    const struct config *config = worker->node->config;
+    if (!connection->navigation || connection->link == NULL)
+        return "";
+    for (unsigned i = 0; i < config->issuers_count; i++) {
+        if (strcmp(config->issuers[i].id, connection->link->token->issuer_id) == 0)
+            return config->issuers[i].refusal_url;
+    }
+    return "";
+}
+
+/* RFC 9110 15.4.4: See Other. */
+static void redirect(struct worker *worker, struct connection *connection, const char *url,
+                     enum refusal refusal)
+{
+    struct writer out = begin(worker);
+    write_status(worker, connection, &out, 303);
+    write_text(&out, "Location: ");
+    write_text(&out, url);
+    write_text(&out, strchr(url, '?') != NULL ? "&reason=" : "?reason=");
+    write_text(&out, refusal_name(refusal));
+    write_text(&out, "\r\nContent-Length: 0\r\nCache-Control: no-store\r\n"
+                     "Referrer-Policy: no-referrer\r\n\r\n");
+    transfer_plain(worker, connection, length_of(worker, &out));
+}
+
+void response_options(struct worker *worker, struct connection *connection,
+                      const struct http_head *head)
+{
+    struct writer out = begin(worker);
+    connection_set_state(connection, CONNECTION_SENDING);
+    write_status(worker, connection, &out, 204);
+    write_text(&out, "Allow: GET, HEAD, OPTIONS\r\n"); /* RFC 9110 9.3.7 */
+    write_origin(worker, connection, &out);
+    if (connection->origin != NULL && head->preflight_method.data != NULL)
+        write_text(&out,
+                   "Access-Control-Allow-Methods: GET, HEAD\r\n"
+                   "Access-Control-Allow-Headers: Authorization, If-Match, "
+                   "If-Modified-Since, If-None-Match, If-Range, If-Unmodified-Since, Range\r\n"
+                   "Access-Control-Max-Age: 86400\r\n");
+    write_text(&out, "\r\n");
+    transfer_plain(worker, connection, length_of(worker, &out));
+}
+
 void response_refuse(struct worker *worker, struct connection *connection, enum refusal refusal)
 {
-    char body[512];
-    size_t body_length = problem_write(body, sizeof(body), refusal);
+    char body[1536];
+    size_t body_length = connection->navigation ? page_write(body, sizeof(body), refusal)
+                                                : problem_write(body, sizeof(body), refusal);
     unsigned status = refusal_status(refusal);
     struct writer out = begin(worker);
     request_log_refusal(worker, connection, refusal);
     connection_set_state(connection, CONNECTION_SENDING);
     if (refusal_closes(refusal))
         connection->keep_alive = false;
+    const char *url = refusal_url(worker, connection);
+    if (url[0] != '\0') {
+        redirect(worker, connection, url, refusal);
+        return;
+    }
     write_status(worker, connection, &out, status);
-    write_text(&out, "Content-Type: application/problem+json\r\nContent-Length: ");
+    write_text(&out, connection->navigation
+                         ? "Content-Type: text/html; charset=utf-8\r\nContent-Security-Policy: "
+                           "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+                           "\r\nContent-Length: "
+                         : "Content-Type: application/problem+json\r\nContent-Length: ");
     write_number(&out, body_length);
-    write_text(&out, "\r\nCache-Control: no-store\r\n");
+    write_text(&out, "\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
+                     "Referrer-Policy: no-referrer\r\n");
+    write_origin(worker, connection, &out);
     if (status == 405)
-        write_text(&out, "Allow: GET, HEAD\r\n"); /* RFC 9110 10.2.1 */
+        write_text(&out, "Allow: GET, HEAD, OPTIONS\r\n"); /* RFC 9110 10.2.1 */
     if (status == 503 || status == 429) {
         write_text(&out, "Retry-After: "); /* RFC 9110 10.2.3 */
         write_number(&out, RETRY_AFTER_S);

@@ -134,8 +134,33 @@ static bool output_flush(struct worker *worker, struct connection *connection)
     return true;
 }
 
+static void finish(struct worker *worker, struct connection *connection);
+
+/* The next part of several, or what stands behind the last. */
+static void begin_part(struct worker *worker, struct connection *connection)
+{
+    size_t length = response_part(worker, connection);
+    metering_done(connection);
+    if (connection->left > 0) {
+        connection->deliveries_last->part = true;
+        transfer_begin(worker, connection, length);
+        return;
+    }
+    connection->parts->next++; /* nothing comes after it */
+    if (!send_or_keep(worker, connection, worker->scratch, length, length, 0))
+        return;
+    if (connection->output != NULL)
+        wait_writable(worker, connection);
+    else
+        finish(worker, connection);
+}
+
 static void finish(struct worker *worker, struct connection *connection)
 {
+    if (connection->parts != NULL && connection->parts->next <= connection->parts->count) {
+        begin_part(worker, connection);
+        return;
+    }
     if (connection->deliveries_last != NULL && !connection->deliveries_last->done)
         metering_done(connection);
     connection_responded(worker, connection);
@@ -146,7 +171,9 @@ static void finish(struct worker *worker, struct connection *connection)
 
 void transfer_plain(struct worker *worker, struct connection *connection, size_t length)
 {
-    connection->left = 0;
+    connection->left = connection->left_after = 0;
+    free(connection->parts); /* a refusal in place of several ranges */
+    connection->parts = NULL;
     if (!send_or_keep(worker, connection, worker->scratch, length, length, 0))
         return;
     if (connection->output != NULL)

@@ -353,6 +353,8 @@ int worker_create(struct worker **out, struct node *node, unsigned index, char *
     worker->index = index;
     worker->listen_fd = -1;
     worker->ring.ring_fd = -1;
+    for (unsigned i = 0; i < node->config->issuers_count; i++)
+        worker->has_origins = worker->has_origins || node->config->issuers[i].origins_count > 0;
     worker->trust = node_trust_hold(node);
     worker->wake_fd = eventfd(0, EFD_CLOEXEC);
     int status = worker->wake_fd < 0 ? -errno : make_ring(worker, error, error_size);

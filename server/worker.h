@@ -99,6 +99,7 @@ struct worker {
     uint64_t refusals_logged_s; /* the second that refusals_logged counts in */
     uint32_t refusals_logged;
     bool accepting, stopping, woken;
+    bool has_origins;          /* an issuer has pages that may fetch by script */
     bool started;              /* main thread's: the thread is to be joined */
     atomic_bool redis_ready;   /* worker's: it may ask for grants */
     atomic_ullong cut_at_stop; /* transfers ended by the stop's deadline */

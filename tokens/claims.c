@@ -99,7 +99,7 @@ static enum token_verdict check_unsupported(const json_t *claims)
         {"cdnistd", REFUSED_RENEWAL_UNSUPPORTED},  {"max_uses", REFUSED_LIMIT_UNSUPPORTED},
         {"max_bytes", REFUSED_LIMIT_UNSUPPORTED},  {"rate", REFUSED_LIMIT_UNSUPPORTED},
         {"max_conns", REFUSED_LIMIT_UNSUPPORTED},  {"resume", REFUSED_LIMIT_UNSUPPORTED},
-        {"pace", REFUSED_LIMIT_UNSUPPORTED},       {"filename", REFUSED_LIMIT_UNSUPPORTED},
+        {"pace", REFUSED_LIMIT_UNSUPPORTED},
     };
 
     for (size_t i = 0; i < sizeof unsupported / sizeof unsupported[0]; i++) {
@@ -112,8 +112,8 @@ static enum token_verdict check_unsupported(const json_t *claims)
 /* Whether this version enforces the claim of that name. */
 static bool is_enforced(const char *name, size_t length)
 {
-    static const char *const enforced[] = {"acct", "aud", "cdnicrit", "cdniuc", "cdniv",
-                                           "exp",  "iat", "iss",      "jti",    "nbf"};
+    static const char *const enforced[] = {"acct", "aud",      "cdnicrit", "cdniuc", "cdniv", "exp",
+                                           "iat",  "filename", "iss",      "jti",    "nbf"};
 
     for (size_t i = 0; i < sizeof enforced / sizeof enforced[0]; i++) {
         if (strlen(enforced[i]) == length && memcmp(enforced[i], name, length) == 0)
@@ -200,6 +200,22 @@ static enum token_verdict check_audience(const json_t *claims,
     return verdict;
 }
 
+/* Our own: what the file is to be called where it is saved. A name, not a path (RFC 6266 4.3). */
+static enum token_verdict read_filename(const json_t *claims, struct token *token)
+{
+    enum token_verdict verdict =
+        read_text(claims, "filename", token->filename, TOKEN_FILENAME_MAX, TOKEN_OK);
+
+    if (verdict == TOKEN_OK && !token_filename_is_sound(token->filename))
+        verdict = REFUSED_CLAIMS_MALFORMED;
+    return verdict;
+}
+
+bool token_filename_is_sound(const char *name)
+{
+    return strpbrk(name, "/\\") == NULL && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+}
+
 /* RFC 9246 section 2.1.11: mandatory. */
 static enum token_verdict read_container(const json_t *claims, struct token *token)
 {
@@ -227,6 +243,7 @@ enum token_verdict claims_read(const json_t *claims, const struct token_issuer_e
         (verdict = read_text(claims, "acct", token->account, TOKEN_ACCOUNT_MAX,
                              REFUSED_CLAIM_MISSING)) != TOKEN_OK ||
         (verdict = read_text(claims, "jti", token->jti, TOKEN_JTI_MAX, TOKEN_OK)) != TOKEN_OK ||
+        (verdict = read_filename(claims, token)) != TOKEN_OK ||
         (verdict = check_audience(claims, issuer)) != TOKEN_OK)
         return verdict;
     return read_container(claims, token);

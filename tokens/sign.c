@@ -39,6 +39,8 @@ static bool is_sound(const struct token_grant *grant)
         grant->iss != NULL && is_plain_or_null(grant->iss, TOKEN_ISS_MAX) &&
         grant->account != NULL && is_plain_or_null(grant->account, TOKEN_ACCOUNT_MAX) &&
         is_plain_or_null(grant->jti, TOKEN_JTI_MAX) &&
+        is_plain_or_null(grant->filename, TOKEN_FILENAME_MAX) &&
+        (grant->filename == NULL || token_filename_is_sound(grant->filename)) &&
         is_plain_or_null(grant->audience, TOKEN_ISS_MAX) && grant->exp > 0 && is_time(grant->exp) &&
         is_time(grant->nbf) && is_time(grant->iat) && grant->container != NULL &&
         container_parse(&container, grant->container, strlen(grant->container)) == TOKEN_OK;
@@ -102,6 +104,7 @@ static int make_claims(const struct token_grant *grant, char **out)
         (result = add_time(claims, "nbf", grant->nbf)) == 0 &&
         (result = add_time(claims, "iat", grant->iat)) == 0 &&
         (result = add_text(claims, "jti", grant->jti)) == 0 &&
+        (result = add_text(claims, "filename", grant->filename)) == 0 &&
         (result = add_text(claims, "cdniuc", grant->container)) == 0)
         result = add_text(claims, "acct", grant->account);
     if (result != 0) {

@@ -16,6 +16,7 @@
 #define TOKEN_ISS_MAX       128  /* bytes of iss and of each aud */
 #define TOKEN_KID_MAX       128
 #define TOKEN_JTI_MAX       128
+#define TOKEN_FILENAME_MAX  255  /* bytes of UTF-8 */
 #define TOKEN_ACCOUNT_MAX   128  /* bytes of acct, 1 at least */
 #define TOKEN_CONTAINER_MAX 1024 /* bytes of cdniuc */
 #define TOKEN_ISSUER_ID_MAX 32   /* the configured short id, [a-z0-9-]{1,32} */
@@ -175,6 +176,7 @@ struct token {
     char account[TOKEN_ACCOUNT_MAX + 1]; /* acct */
     char kid[TOKEN_KID_MAX + 1];
     char jti[TOKEN_JTI_MAX + 1];             /* "" where absent */
+    char filename[TOKEN_FILENAME_MAX + 1];   /* UTF-8, no path; "" where absent */
     int64_t exp;                             /* seconds since 1970 */
     int64_t nbf;                             /* 0 where absent */
     int64_t iat;                             /* 0 where absent: older than every iat revocation */
@@ -187,7 +189,7 @@ struct token {
  * critical ones, audience), and parses the container. Times are NOT looked at: token_check does, at
  * each request. `jws` need not end in NUL. On TOKEN_OK *out is owned by the caller; otherwise it is
  * NULL. A claim that this version cannot enforce (max_uses, max_bytes, rate, max_conns, resume,
- * pace, filename) refuses the token: LIMIT_UNSUPPORTED, never silently ignored.
+ * pace) refuses the token: LIMIT_UNSUPPORTED, never silently ignored.
  */
 enum token_verdict token_verify(const struct token_trust *trust, const char *jws, size_t length,
                                 struct token **out);
@@ -224,6 +226,7 @@ struct token_grant {
     const char *container; /* "exact:/x.mp3": decoded path, byte for byte */
     const char *jti;       /* or NULL */
     const char *audience;  /* or NULL */
+    const char *filename;  /* or NULL */
     int64_t exp;           /* seconds since 1970 */
     int64_t nbf;           /* 0: none */
     int64_t iat;           /* 0: none */

@@ -24,9 +24,18 @@ static void select_range(const struct http_head *head)
 {
     const struct http_validators validators = {
         .etag = "\"0123456789abcdef0123456789abcdef\"", .modified_s = 784111777, .size = FILE_SIZE};
-    uint64_t first = 0, last = 0;
-    if (http_select(head, &validators, &first, &last) == HTTP_PART)
-        require(first <= last && last < FILE_SIZE);
+    struct http_ranges ranges;
+    enum http_selection selection = http_select(head, &validators, &ranges);
+    if (selection != HTTP_PART && selection != HTTP_PARTS)
+        return;
+    require(selection == HTTP_PART ? ranges.count == 1
+                                   : ranges.count > 1 && ranges.count <= HTTP_RANGES_MAX);
+    uint64_t total = 0;
+    for (unsigned i = 0; i < ranges.count; i++) {
+        require(ranges.range[i].first <= ranges.range[i].last && ranges.range[i].last < FILE_SIZE);
+        total += ranges.range[i].last - ranges.range[i].first + 1;
+    }
+    require(total <= FILE_SIZE); /* no two overlap */
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -204,29 +204,30 @@ static void write_config(struct site *site, const struct site_options *options)
     char own[128] = "embedded";
     if (options->own_redis)
         snprintf(own, sizeof(own), "unix:%s", site->redis_socket);
-    const char *text =
-        site_format(site,
-                    "listen: 127.0.0.1:0\n"
-                    "public_origin: http://media.example\n"
-                    "media_root: %s\n"
-                    "state_dir: %s\n"
-                    "node: test-node\n"
-                    "redis: %s\n"
-                    "stop_timeout_ms: 60000\n"
-                    "windows_max: 100\n"
-                    "journal_segment_bytes: 262144\n"
-                    "%s"
-                    "issuers:\n"
-                    "  - id: shop\n"
-                    "    iss: " SITE_ISS "\n"
-                    "    keys: shop.jwks\n"
-                    "    prefixes: [/]\n"
-                    "  - id: rival\n"
-                    "    iss: " SITE_RIVAL_ISS "\n"
-                    "    keys: rival.jwks\n"
-                    "    prefixes: [/rival/]\n",
-                    site->media_root, site->state_dir, options->redis ? options->redis : own,
-                    options->settings ? options->settings : "");
+    const char *text = site_format(
+        site,
+        "listen: 127.0.0.1:0\n"
+        "public_origin: http://media.example\n"
+        "media_root: %s\n"
+        "state_dir: %s\n"
+        "node: test-node\n"
+        "redis: %s\n"
+        "stop_timeout_ms: 60000\n"
+        "windows_max: 100\n"
+        "journal_segment_bytes: 262144\n"
+        "%s"
+        "issuers:\n"
+        "  - id: shop\n"
+        "    iss: " SITE_ISS "\n"
+        "    keys: shop.jwks\n"
+        "    prefixes: [/]\n"
+        "%s"
+        "  - id: rival\n"
+        "    iss: " SITE_RIVAL_ISS "\n"
+        "    keys: rival.jwks\n"
+        "    prefixes: [/rival/]\n",
+        site->media_root, site->state_dir, options->redis ? options->redis : own,
+        options->settings ? options->settings : "", options->issuer ? options->issuer : "");
     harness_write_file(site->config, text);
 }
 

@@ -34,6 +34,7 @@ struct answer;
 
 struct site_options {
     const char *settings; /* lines of YAML in place of "workers: 2" */
+    const char *issuer;   /* further lines of the shop's entry, indented by four */
     const char *redis;    /* its address; NULL: embedded */
     bool own_redis;       /* a redis-server of the test, at site_redis_address */
     bool own_media; /* an empty media root to fill with site_media_add; otherwise the catalogue */
@@ -127,6 +128,7 @@ struct link_options {
     const char *path;      /* decoded */
     const char *container; /* NULL: exact:path */
     const char *iss;       /* NULL: the shop's */
+    const char *filename;  /* NULL: none */
     bool by_rival;         /* signed by the second issuer, which may sign for /rival/ only */
     int expires_in_s;      /* 0: an hour */
     int begins_in_s;       /* nbf, where not 0 */

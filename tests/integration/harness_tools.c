@@ -227,6 +227,7 @@ const char *site_token_with(struct site *site, const struct link_options *option
                                    : SITE_ISS,
         .account = options->account,
         .container = container,
+        .filename = options->filename,
         .exp = now + (options->expires_in_s ? options->expires_in_s : 3600),
         .nbf = options->begins_in_s ? now + options->begins_in_s : 0,
     };

@@ -78,7 +78,16 @@ Test(http_select, reads_ranges_as_rfc_9110_14)
         {"bytes=-", 10, HTTP_WHOLE, 0, 0},
         {"bytes=a-b", 10, HTTP_WHOLE, 0, 0},
         {"bytes=1-2x", 10, HTTP_WHOLE, 0, 0},
-        {"bytes=0-1,3-4", 10, HTTP_WHOLE, 0, 0},
+        {"bytes=0-1,2-4,4-5", 10, HTTP_WHOLE, 0, 0},
+        {"bytes=0-,-1", 10, HTTP_WHOLE, 0, 0},
+        {"bytes=0-0,1-1,2-2,3-3,4-4,5-5,6-6,7-7,8-8", 10, HTTP_WHOLE, 0, 0},
+        {"bytes=0-1,3-", 3, HTTP_PART, 0, 1},
+        {"bytes=0-1,x", 10, HTTP_WHOLE, 0, 0},
+        {"bytes=10-11,-0", 10, HTTP_UNSATISFIABLE, 0, 0},
+        {"bytes=,", 10, HTTP_WHOLE, 0, 0},
+        {"bytes=, ,3-5 ,", 10, HTTP_PART, 3, 5},
+        {"bytes= 3-5", 10, HTTP_PART, 3, 5},
+        {"bytes=3 -5", 10, HTTP_WHOLE, 0, 0},
         {"lines=0-1", 10, HTTP_WHOLE, 0, 0},
         {"bytes=9223372036854775807-", 10, HTTP_UNSATISFIABLE, 0, 0},
         {"bytes=99999999999999999999999-", 10, HTTP_UNSATISFIABLE, 0, 0},
@@ -91,12 +100,25 @@ Test(http_select, reads_ranges_as_rfc_9110_14)
         struct http_head head = {.method = HTTP_GET, .range = text(cases[i].range)};
         struct http_validators validators = {
             .etag = ETAG, .modified_s = MODIFIED, .size = cases[i].size};
-        uint64_t first = 0, last = 0;
-        cr_assert_eq(http_select(&head, &validators, &first, &last), cases[i].selection, "%s",
+        struct http_ranges ranges;
+        cr_assert_eq(http_select(&head, &validators, &ranges), cases[i].selection, "%s",
                      cases[i].range);
         if (cases[i].selection == HTTP_PART)
-            cr_assert(first == cases[i].first && last == cases[i].last, "%s", cases[i].range);
+            cr_assert(ranges.range[0].first == cases[i].first &&
+                          ranges.range[0].last == cases[i].last,
+                      "%s", cases[i].range);
     }
+}
+
+Test(http_select, keeps_several_ranges_in_the_order_of_the_request)
+{
+    struct http_head head = {.method = HTTP_GET, .range = text("bytes=-2, 0-0 ,4-5,99-")};
+    struct http_validators validators = {.etag = ETAG, .modified_s = MODIFIED, .size = 10};
+    struct http_ranges ranges;
+    cr_assert_eq(http_select(&head, &validators, &ranges), HTTP_PARTS);
+    static const struct http_range expected[] = {{8, 9}, {0, 0}, {4, 5}};
+    cr_assert_eq(ranges.count, 3);
+    cr_assert_eq(memcmp(ranges.range, expected, sizeof(expected)), 0);
 }
 
 struct precondition_case {
@@ -140,8 +162,8 @@ Test(http_select, evaluates_preconditions_in_the_order_of_13_2_2)
             .if_range = text(c->if_range),
         };
         struct http_validators validators = {.etag = ETAG, .modified_s = MODIFIED, .size = 10};
-        uint64_t first, last;
-        cr_assert_eq(http_select(&head, &validators, &first, &last), c->selection, "case %zu", i);
+        struct http_ranges ranges;
+        cr_assert_eq(http_select(&head, &validators, &ranges), c->selection, "case %zu", i);
     }
 }
 
@@ -150,16 +172,16 @@ Test(http_select, a_file_without_a_tag_matches_no_tag)
     struct http_head head = {
         .method = HTTP_GET, .range = text("bytes=0-1"), .if_range = text("\"\"")};
     struct http_validators validators = {.etag = "", .modified_s = MODIFIED, .size = 10};
-    uint64_t first, last;
-    cr_assert_eq(http_select(&head, &validators, &first, &last), HTTP_WHOLE);
+    struct http_ranges ranges;
+    cr_assert_eq(http_select(&head, &validators, &ranges), HTTP_WHOLE);
     head = (struct http_head){.method = HTTP_GET, .if_none_match = text("\"\"")};
-    cr_assert_eq(http_select(&head, &validators, &first, &last), HTTP_WHOLE);
+    cr_assert_eq(http_select(&head, &validators, &ranges), HTTP_WHOLE);
 }
 
 Test(http_select, head_ignores_range)
 {
     struct http_head head = {.method = HTTP_HEAD, .range = text("bytes=0-1")};
     struct http_validators validators = {.etag = ETAG, .modified_s = MODIFIED, .size = 10};
-    uint64_t first, last;
-    cr_assert_eq(http_select(&head, &validators, &first, &last), HTTP_WHOLE);
+    struct http_ranges ranges;
+    cr_assert_eq(http_select(&head, &validators, &ranges), HTTP_WHOLE);
 }
