@@ -52,7 +52,7 @@ size_t http_disposition_write(const char *filename, char out[HTTP_DISPOSITION_SI
         if (byte >= 0x80 && byte < 0xc0)
             continue;
         bool safe = byte >= 0x20 && byte < 0x7f && byte != '"' && byte != '\\' && byte != '%';
-        plain[kept++] = safe ? (char)byte : '_';
+        plain[kept++] = safe ? filename[i] : '_';
         same = same && safe;
     }
     plain[kept] = '\0';
@@ -65,7 +65,7 @@ size_t http_disposition_write(const char *filename, char out[HTTP_DISPOSITION_SI
         /* RFC 8187 3.2.1: attr-char */
         if ((byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') ||
             (byte >= 'a' && byte <= 'z') || (byte != 0 && strchr("!#$&+-.^_`|~", byte) != NULL)) {
-            *at++ = (char)byte;
+            *at++ = filename[i];
         } else {
             *at++ = '%';
             *at++ = hex[byte >> 4];
