@@ -52,7 +52,10 @@ size_t http_disposition_write(const char *filename, char out[HTTP_DISPOSITION_SI
         if (byte >= 0x80 && byte < 0xc0)
             continue;
         bool safe = byte >= 0x20 && byte < 0x7f && byte != '"' && byte != '\\' && byte != '%';
-        plain[kept++] = safe ? filename[i] : '_';
+        plain[kept] = '_';
+        if (safe)
+            plain[kept] = filename[i];
+        kept++;
         same = same && safe;
     }
     plain[kept] = '\0';
