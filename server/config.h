@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#define CONFIG_PROXIES_MAX 64
+
 struct config_issuer {
     char *id;        /* [a-z0-9-]{1,32} */
     char *iss;       /* the claim's value */
@@ -28,8 +30,9 @@ struct config_issuer {
 /* Fields in the order of config_table.h; strings are never NULL after config_load (default "" where
  * optional). */
 struct config {
-    char *listen;        /* "127.0.0.1:8080", "[::1]:8080", ":8080" */
-    char *public_origin; /* "http://127.0.0.1:8080" */
+    char *listen;              /* "127.0.0.1:8080", "[::1]:8080", ":8080" */
+    char *public_origin;       /* "http://127.0.0.1:8080" */
+    char *proxy_protocol_from; /* prefixes; "" where there is none */
     char *media_root;
     char *state_dir;
     char *node;  /* [a-z0-9-]{1,32} */
@@ -42,7 +45,10 @@ struct config {
     char *log_level;          /* error, warning, info, debug */
     uint64_t workers;         /* 0: auto */
     uint64_t connections_max; /* of the node */
-    uint64_t head_bytes_max;  /* of a request head */
+    uint64_t connections_per_address_max; /* 0: no bound */
+    uint64_t requests_max;                /* of one connection */
+    uint64_t rate_min_bytes_per_s;        /* under connection pressure */
+    uint64_t head_bytes_max;              /* of a request head */
     uint64_t head_timeout_ms;
     uint64_t idle_timeout_ms;
     uint64_t stall_timeout_ms; /* no acknowledgement for so long while a response is under way */

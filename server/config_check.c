@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/client_address.h"
 #include "server/config_internal.h"
 #include "server/log.h"
 
@@ -205,6 +206,21 @@ static void check_names(const struct check *check)
                config->log_level);
 }
 
+static void check_proxies(const struct check *check)
+{
+    struct client_prefix prefixes[CONFIG_PROXIES_MAX];
+    const char *bad = "";
+    int count = client_prefixes_read(check->config->proxy_protocol_from, prefixes,
+                                     CONFIG_PROXIES_MAX, &bad);
+    if (count == -E2BIG)
+        REFUSE(check, "proxy_protocol_from", "has more than %d prefixes; join some",
+               CONFIG_PROXIES_MAX);
+    else if (count < 0)
+        REFUSE(check, "proxy_protocol_from",
+               "\"%.*s\" is no address or prefix; write 10.0.0.5 or 10.0.0.0/8",
+               (int)strcspn(bad, " ,\t"), bad);
+}
+
 static void check_agreement(const struct check *check)
 {
     const struct config *config = check->config;
@@ -286,6 +302,7 @@ void config_check(const struct config *config, const struct config_document *doc
     check_origin(&check);
     check_redis(&check);
     check_agreement(&check);
+    check_proxies(&check);
     if (config->issuers_count == 0)
         REFUSE(&check, "issuers",
                "there is none, so no link would be admitted; `tollgate key generate` prints the "

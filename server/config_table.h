@@ -26,6 +26,9 @@
       "Scheme and authority that clients see, such as https://media.example. The containers "      \
       "hash: "                                                                                     \
       "and regex: compare under it. Where empty: http:// and listen.")                             \
+    X(proxy_protocol_from, TEXT, "", 0, 1024, "",                                                  \
+      "Addresses and prefixes of proxies that begin each connection with a PROXY protocol header " \
+      "(version 2), such as 10.0.0.0/8 2001:db8::/32. Nobody else's is read.")                     \
     X(media_root, PATH, CONFIG_REQUIRED, 1, 4095, "",                                              \
       "Directory of the files that are served. Nothing outside of it is ever opened.")             \
     X(state_dir, PATH, CONFIG_REQUIRED, 1, 4095, "",                                               \
@@ -50,8 +53,16 @@
     X(workers, AUTO, "0", 0, 256, "threads", "Worker threads. auto (or 0): one per core.")         \
     X(connections_max, NUMBER, "10000", 1, 1000000, "connections",                                 \
       "Connections open at once on the node; further ones are refused.")                           \
+    X(connections_per_address_max, NUMBER, "0", 0, 1000000, "connections",                         \
+      "Connections of one address (IPv6: of one /64); further ones are answered 429. 0: no "       \
+      "bound, because many clients may share an address.")                                         \
+    X(requests_max, NUMBER, "100000", 1, 1000000000, "requests",                                   \
+      "Requests on one connection; the answer to the last one ends it.")                           \
+    X(rate_min_bytes_per_s, NUMBER, "1024", 0, 1073741824, "bytes per second",                     \
+      "While nine tenths of connections_max are open, transfers that were slower than this over "  \
+      "5 seconds are cut. A player that pauses is left alone otherwise.")                          \
     X(head_bytes_max, NUMBER, "8192", 1024, 65536, "bytes",                                        \
-      "A request's head may be this long; the answer to a longer one is 431.")                     \
+      "A request's head may be this long, of 64 fields; the answer to a longer one is 431.")       \
     X(head_timeout_ms, NUMBER, "10000", 100, 600000, "milliseconds",                               \
       "A request's head must have arrived whole within this time of its first byte.")              \
     X(idle_timeout_ms, NUMBER, "60000", 100, 3600000, "milliseconds",                              \

@@ -13,8 +13,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "server/address_table.h"
 #include "server/check.h"
+#include "server/log.h"
+#include "server/proxy_header.h"
 #include "server/token_cache.h"
+
+#define RATE_WINDOW_MS 5000
 
 /* ---- lists ---- */
 
@@ -64,6 +69,8 @@ void connection_unlink(struct worker *worker, struct connection *connection,
 
 void connection_set_state(struct connection *connection, enum connection_state state)
 {
+    if (state == CONNECTION_SENDING)
+        connection->rate_ms = 0; /* begun anew by the next sweep */
     connection->state = (uint8_t)state;
 }
 
@@ -89,18 +96,50 @@ static void receive_arm(struct worker *worker, struct connection *connection)
     connection->in_flight++;
 }
 
+/* At a bound: a clean refusal, best effort, and no state kept. */
+static void turn_away(struct worker *worker, int fd, const char *answer)
+{
+    (void)send(fd, answer, strlen(answer), MSG_DONTWAIT | MSG_NOSIGNAL);
+    shutdown(fd, SHUT_WR);
+    close(fd);
+    count(&worker->stats.connections_refused, 1);
+}
+
+static bool is_proxy(const struct node *node, const struct client_address *address)
+{
+    for (unsigned i = 0; i < node->proxy_count; i++) {
+        if (client_prefix_holds(&node->proxies[i], address))
+            return true;
+    }
+    return false;
+}
+
 void connection_accept(struct worker *worker, int fd)
 {
     static const char full[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n"
                                "Retry-After: 5\r\nConnection: close\r\n\r\n";
-    if (worker->free_first == CONNECTION_NONE || worker->stopping) {
-        /* At the bound: a clean refusal, best effort, and no state kept. */
-        (void)send(fd, full, sizeof(full) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-        shutdown(fd, SHUT_WR);
-        close(fd);
-        count(&worker->stats.connections_refused, 1);
+    static const char many[] = "HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n"
+                               "Retry-After: 5\r\nConnection: close\r\n\r\n";
+    struct node *node = worker->node;
+    struct client_address client = {0};
+    bool proxy = false;
+    if (worker->free_first == CONNECTION_NONE || worker->stopping ||
+        atomic_load(&node->connections) >= node->config->connections_max) {
+        turn_away(worker, fd, full);
         return;
     }
+    if (node->addresses != NULL || node->proxy_count > 0) {
+        if (client_address_of(fd, &client) != 0) { /* it is gone already */
+            close(fd);
+            return;
+        }
+        proxy = is_proxy(node, &client);
+    }
+    if (node->addresses != NULL && !proxy && !address_table_enter(node->addresses, &client)) {
+        turn_away(worker, fd, many);
+        return;
+    }
+    atomic_fetch_add(&node->connections, 1);
     /* MSG_MORE and sendfile decide where segments end; Nagle would delay the last one by 40 ms. */
     int one = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
@@ -116,6 +155,9 @@ void connection_accept(struct worker *worker, int fd)
     connection->fd = fd;
     connection->deadline_ms = worker->now_ms + worker->node->config->head_timeout_ms;
     connection->in_head = true;
+    connection->client = client;
+    connection->expects_proxy = proxy;
+    connection->counted = node->addresses != NULL && !proxy;
     connection_set_state(connection, CONNECTION_READING);
     worker->open_count++;
     count(&worker->stats.connections_accepted, 1);
@@ -135,6 +177,9 @@ static void connection_free(struct worker *worker, struct connection *connection
 {
     check(connection->in_flight == 0 && connection->deliveries == NULL);
     close(connection->fd);
+    atomic_fetch_sub(&worker->node->connections, 1);
+    if (connection->counted)
+        address_table_leave(worker->node->addresses, &connection->client);
     free(connection->input);
     free(connection->output);
     input_resized(worker, connection, 0);
@@ -234,6 +279,40 @@ static void input_consume(struct worker *worker, struct connection *connection, 
     }
 }
 
+/*
+ * The header of a proxy that is trusted, which speaks for the client from then on. Returns its
+ * length, 0 while it is not whole; the connection's state tells where it ended instead.
+ */
+static size_t consume_proxy_header(struct worker *worker, struct connection *connection,
+                                   const char *data, size_t length)
+{
+    size_t used = 0;
+    bool named;
+    struct client_address client;
+    struct address_table *addresses = worker->node->addresses;
+    switch (proxy_header_read(data, length, &used, &client, &named)) {
+    case PROXY_HEADER_PARTIAL:
+        return 0;
+    case PROXY_HEADER_WRONG:
+        log_debug("a connection from proxy_protocol_from began without a PROXY header");
+        connection_close(worker, connection, true);
+        return 0;
+    case PROXY_HEADER_COMPLETE:
+        break;
+    }
+    connection->expects_proxy = false;
+    if (!named) /* the proxy's own: a health check */
+        return used;
+    connection->client = client;
+    connection->counted = addresses != NULL && address_table_enter(addresses, &client);
+    if (addresses == NULL || connection->counted)
+        return used;
+    connection->keep_alive = connection->head_only = connection->navigation = false;
+    connection->origin = NULL;
+    response_refuse(worker, connection, REFUSAL_ADDRESS_EXHAUSTED);
+    return length;
+}
+
 /* Heads at the start of `data`, as many as can be answered now. Returns the bytes that are done
  * with. */
 static size_t consume(struct worker *worker, struct connection *connection, const char *data,
@@ -241,6 +320,11 @@ static size_t consume(struct worker *worker, struct connection *connection, cons
 {
     size_t used = 0;
     const size_t head_max = worker->node->config->head_bytes_max;
+    if (connection->expects_proxy) {
+        used = consume_proxy_header(worker, connection, data, length);
+        if (used == 0)
+            return 0;
+    }
     while (connection->state == CONNECTION_READING && used < length) {
         struct http_head head;
         enum refusal refusal = REFUSAL_HEAD_MALFORMED;
@@ -264,6 +348,7 @@ static size_t consume(struct worker *worker, struct connection *connection, cons
         }
         if (request_begin(worker, connection, &head) == REQUEST_AGAIN)
             break;
+        connection->requests++;
         used += size;
     }
     return used;
@@ -471,10 +556,29 @@ static void sweep_one(struct worker *worker, struct connection *connection)
     }
 }
 
+/* Every 5 seconds of a transfer. Slow ones go where they keep others out, and only there. */
+static void judge_rate(struct worker *worker, struct connection *connection)
+{
+    const struct config *config = worker->node->config;
+    uint64_t elapsed_ms = worker->now_ms - connection->rate_ms;
+    if (connection->state != CONNECTION_SENDING || elapsed_ms < RATE_WINDOW_MS)
+        return;
+    bool begun = connection->rate_ms != 0;
+    uint64_t acknowledged = connection->acknowledged - connection->rate_acknowledged;
+    bool pressure = atomic_load(&worker->node->connections) >= config->connections_max / 10 * 9;
+    connection->rate_ms = worker->now_ms;
+    connection->rate_acknowledged = connection->acknowledged;
+    if (begun && pressure && acknowledged < config->rate_min_bytes_per_s * elapsed_ms / 1000)
+        transfer_cut(worker, connection,
+                     "slower than rate_min_bytes_per_s while connections_max is nearly reached");
+}
+
 void connection_sweep(struct worker *worker, uint32_t first, uint32_t last)
 {
-    for (uint32_t i = first; i < last; i++)
+    for (uint32_t i = first; i < last; i++) {
         sweep_one(worker, &worker->connections[i]);
+        judge_rate(worker, &worker->connections[i]);
+    }
 }
 
 void connection_stop_idle(struct worker *worker)

@@ -28,6 +28,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "server/client_address.h"
 #include "server/worker.h"
 
 #define CONNECTION_MAGIC     0x746f6c6cu
@@ -88,6 +89,8 @@ struct connection {
     bool in_head;         /* deadline_ms is that of the head being received */
     bool recalled;        /* idle funds of the account were recalled for this request */
     bool warmed;          /* the chunk at `offset` was brought in once */
+    bool expects_proxy;   /* a trusted proxy's header comes first */
+    bool counted;         /* in the node's table of addresses */
     bool navigation;      /* a browser's window waits for the answer, not a program */
     bool linked[LINK_COUNT];
     struct connection *next[LINK_COUNT], *previous[LINK_COUNT];
@@ -109,6 +112,11 @@ struct connection {
     uint64_t left_after;     /* of the parts behind the one under way */
     uint64_t body_length;    /* bytes of the file in the whole body */
     uint16_t status;
+
+    struct client_address client; /* known where something asks for it */
+    uint32_t requests;            /* heads so far */
+    uint64_t rate_ms;             /* since when `rate_acknowledged` */
+    uint64_t rate_acknowledged;
 
     uint64_t sent;         /* bytes of this connection's stream that the kernel took */
     uint64_t acknowledged; /* of these, as last read from TCP_INFO */

@@ -20,6 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "server/address_table.h"
 #include "server/admin.h"
 #include "server/check.h"
 #include "server/listener.h"
@@ -173,6 +174,21 @@ static void announce(const struct node *node)
     }
 }
 
+static int limit_connections(struct node *node)
+{
+    const struct config *config = node->config;
+    const char *bad;
+    int count =
+        client_prefixes_read(config->proxy_protocol_from, node->proxies, CONFIG_PROXIES_MAX, &bad);
+    if (count < 0)
+        return count; /* config_check has refused it before */
+    node->proxy_count = (unsigned)count;
+    if (config->connections_per_address_max == 0)
+        return 0;
+    return address_table_create(&node->addresses, (uint32_t)config->connections_max,
+                                (uint32_t)config->connections_per_address_max);
+}
+
 /* Redis' address first: the ledger locks the state directory before a child is started in it. */
 static int start(struct node *node, struct redis_child **child, struct admin **admin, char *error,
                  size_t error_size)
@@ -189,6 +205,8 @@ static int start(struct node *node, struct redis_child **child, struct admin **a
                                    error_size);
     if (status == 0)
         status = open_media(node, error, error_size);
+    if (status == 0 && (status = limit_connections(node)) != 0)
+        snprintf(error, error_size, "connections: %s", strerrordesc_np(-status));
     if (status == 0 &&
         (status = windows_create(&node->windows, node->ledger, config->windows_max)) != 0)
         snprintf(error, error_size, "windows: %s", strerrordesc_np(-status));
@@ -228,6 +246,7 @@ static int stop(struct node *node, struct redis_child **child, struct admin **ad
     for (unsigned i = 0; i < node->worker_count; i++)
         worker_destroy(&node->workers[i]);
     windows_destroy(&node->windows);
+    address_table_destroy(&node->addresses);
     if (node->ledger != NULL) {
         unposted = ledger_close(&node->ledger, LEDGER_CLOSE_MS);
         if (unposted < 0)

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "server/client_address.h"
 #include "server/config.h"
 #include "server/redis_address.h"
 #include "storage/ledger/ledger.h"
@@ -19,6 +20,7 @@
 
 #define NODE_WORKERS_MAX 256
 
+struct address_table;
 struct worker;
 struct windows;
 
@@ -31,6 +33,10 @@ struct node {
     atomic_uint trust_version; /* counts the reloads */
     struct windows *windows;   /* owns; shared by the workers, see window.h */
     struct redis_address redis;
+    struct client_prefix proxies[CONFIG_PROXIES_MAX]; /* whose PROXY headers are read */
+    unsigned proxy_count;
+    struct address_table *addresses;          /* owns; NULL without connections_per_address_max */
+    atomic_uint connections;                  /* open, of all workers */
     struct worker *workers[NODE_WORKERS_MAX]; /* owns */
     unsigned worker_count;
     uint64_t started_ms;  /* wall clock */

@@ -65,7 +65,8 @@ static void write_status(struct worker *worker, struct connection *connection, s
     write_text(out, http_status_phrase(status));
     write_text(out, "\r\n");
     write_date(worker, out);
-    if (!connection->keep_alive || worker->stopping) {
+    if (!connection->keep_alive || worker->stopping ||
+        connection->requests + 1 >= worker->node->config->requests_max) {
         connection->keep_alive = false;
         write_text(out, "Connection: close\r\n");
     }

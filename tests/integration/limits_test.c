@@ -1,0 +1,162 @@
+/* The bounds of connections: of an address, of the node, of requests, of slowness; and proxies. */
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/integration/harness.h"
+
+static void ask(struct site *site, int fd, const char *link)
+{
+    (void)site;
+    raw_print(fd, "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", link);
+}
+
+Test(limits, of_requests_on_a_connection_end_it_with_the_last_answer)
+{
+    struct site *site = site_create(.settings = "requests_max: 3\n");
+    site_account_open_postpaid(site, "alice");
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
+    int fd = raw_connect(site, 0);
+    for (int i = 0; i < 3; i++) {
+        ask(site, fd, link);
+        const struct answer *answer = raw_answer(site, fd, false);
+        answer_expect_file(site, answer, TRACK_TINY);
+        const char *connection = answer_header(site, answer, "Connection");
+        cr_assert_eq(connection != NULL && strcmp(connection, "close") == 0, i == 2, "answer %d",
+                     i);
+    }
+    cr_assert(raw_is_closed_by_peer(fd));
+    close(fd);
+    site_destroy(&site);
+}
+
+Test(limits, of_an_address_refuse_its_next_connection_until_one_ends)
+{
+    struct site *site = site_create(.settings = "connections_per_address_max: 2\nworkers: 2\n");
+    site_account_open_postpaid(site, "alice");
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
+    int held[2];
+    for (int i = 0; i < 2; i++) {
+        held[i] = raw_connect(site, 0);
+        ask(site, held[i], link);
+        answer_expect_file(site, raw_answer(site, held[i], false), TRACK_TINY);
+    }
+    int third = raw_connect(site, 0);
+    const struct answer *refused = raw_answer(site, third, false);
+    cr_assert_eq(refused->status, 429);
+    cr_assert_gt(answer_header_number(site, refused, "Retry-After"), 0);
+    close(third);
+    close(held[0]);
+    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
+    const struct answer *answer;
+    do { /* until the node has seen the end */
+        cr_assert(harness_now_ms() < deadline_ms, "the place is not given back");
+        third = raw_connect(site, 0);
+        ask(site, third, link);
+        answer = raw_answer(site, third, false);
+        close(third);
+        harness_pause();
+    } while (answer->status != 200);
+    close(held[1]);
+    site_destroy(&site);
+}
+
+Test(limits, of_the_node_are_those_of_all_its_workers)
+{
+    struct site *site = site_create(.settings = "connections_max: 4\nworkers: 3\n");
+    int fds[12];
+    unsigned refused = 0;
+    for (int i = 0; i < 12; i++)
+        fds[i] = raw_connect(site, 0);
+    for (int i = 0; i < 12; i++) {
+        raw_print(fds[i], "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n");
+        refused += raw_answer(site, fds[i], false)->status == 503;
+    }
+    cr_assert(refused >= 8 && refused <= 10, "%u of 12 were refused", refused);
+    for (int i = 0; i < 12; i++)
+        close(fds[i]);
+    site_destroy(&site);
+}
+
+Test(limits, of_slowness_hold_under_pressure_alone)
+{
+    struct site *site =
+        site_create(.settings = "connections_max: 10\nworkers: 1\nrate_min_bytes_per_s: 1000000\n");
+    site_account_open_postpaid(site, "alice");
+    const char *link = site_link(site, .account = "alice", .path = TRACK_LONG);
+    int paused = raw_connect(site, 4096); /* asks, and reads no more than the head */
+    ask(site, paused, link);
+    cr_assert_eq(raw_answer_head(site, paused)->status, 200);
+    uint64_t until_ms = harness_now_ms() + 7000;
+    while (harness_now_ms() < until_ms)
+        harness_pause();
+    cr_assert_null(strstr(site_log(site), "cut: "), "a paused player was cut without need");
+    int idle[8];
+    for (int i = 0; i < 8; i++)
+        idle[i] = raw_connect(site, 0);
+    (void)site_log_await(site, "cut: slower than rate_min_bytes_per_s");
+    for (int i = 0; i < 8; i++)
+        close(idle[i]);
+    close(paused);
+    site_destroy(&site);
+}
+
+/* ---- the PROXY protocol ---- */
+
+#define SIGNATURE "\x0d\x0a\x0d\x0a\x00\x0d\x0a\x51\x55\x49\x54\x0a"
+
+/* Says, in one or two pieces, that the connection is of 192.0.2.`last`. */
+static int connect_for(struct site *site, unsigned char last, size_t first_piece)
+{
+    char header[28];
+    memcpy(header, SIGNATURE "\x21\x11\x00\x0c\xc0\x00\x02\x01\xcb\x00\x71\x09\x12\x67\x00\x50",
+           28);
+    header[19] = (char)last;
+    int fd = raw_connect(site, 0);
+    raw_send(fd, header, first_piece);
+    if (first_piece < sizeof(header)) {
+        harness_pause();
+        raw_send(fd, header + first_piece, sizeof(header) - first_piece);
+    }
+    return fd;
+}
+
+Test(limits, of_addresses_are_those_of_the_clients_behind_a_trusted_proxy)
+{
+    struct site *site = site_create(.settings = "connections_per_address_max: 1\n"
+                                                "proxy_protocol_from: 10.0.0.0/8, 127.0.0.0/8\n");
+    site_account_open_postpaid(site, "alice");
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
+    int one = connect_for(site, 1, 28), two = connect_for(site, 2, 5);
+    ask(site, one, link);
+    answer_expect_file(site, raw_answer(site, one, false), TRACK_TINY);
+    ask(site, two, link);
+    answer_expect_file(site, raw_answer(site, two, false), TRACK_TINY);
+    int again = connect_for(site, 1, 28);
+    answer_expect_refusal(site, raw_answer(site, again, false), 429, "address_exhausted");
+    close(again);
+
+    /* Without its header a proxy's connection is nobody's. */
+    int bare = raw_connect(site, 0);
+    ask(site, bare, link);
+    cr_assert(raw_is_closed_by_peer(bare));
+    close(bare);
+    /* LOCAL: the proxy looks whether the node is there. */
+    int local = raw_connect(site, 0);
+    raw_send(local, SIGNATURE "\x20\x00\x00\x00", 16);
+    raw_print(local, "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n");
+    cr_assert_eq(raw_answer(site, local, false)->status, 204);
+    close(local);
+    close(one);
+    close(two);
+    site_destroy(&site);
+}
+
+Test(limits, a_strangers_PROXY_header_is_no_request)
+{
+    struct site *site = site_create(.settings = "proxy_protocol_from: 10.0.0.0/8\n");
+    int fd = connect_for(site, 1, 28);
+    raw_print(fd, "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n");
+    answer_expect_refusal(site, raw_answer(site, fd, false), 400, "head_malformed");
+    close(fd);
+    site_destroy(&site);
+}
