@@ -45,7 +45,11 @@
     X(admissions_failed)                                                                           \
     X(tokens_verified)                                                                             \
     X(tokens_remembered)                                                                           \
-    X(transfers_cut)
+    X(transfers_cut)                                                                               \
+    X(tls_handshakes)                                                                              \
+    X(tls_resumed)                                                                                 \
+    X(tls_failed)                                                                                  \
+    X(tls_kernel)
 
 #define MEDIA_COUNTERS(X)                                                                          \
     X(files_hashed)                                                                                \

@@ -145,12 +145,18 @@ static int run(const struct config *config, const char *file, const char *comman
     doctor_run(config, DOCTOR_START, report_start, &examination);
     if (examination.exit_code != 0)
         return examination.exit_code;
-    int taken = listener_passed() > 0 ? 0 : probe_listen(config->listen);
+    int taken = listener_passed(LISTENER_PLAIN) > 0 ? 0 : probe_listen(config->listen);
     if (taken < 0)
         return cli_fail(EX_UNAVAILABLE, command,
                         "listen on %s: %s; stop what serves there, or choose another address with "
                         "--listen",
                         config->listen, strerror(-taken));
+    if (config->listen_tls[0] != '\0' && listener_passed(LISTENER_TLS) == 0)
+        taken = probe_listen(config->listen_tls);
+    if (taken < 0)
+        return cli_fail(EX_UNAVAILABLE, command,
+                        "listen_tls on %s: %s; stop what serves there, or choose another address",
+                        config->listen_tls, strerror(-taken));
     int result = node_run(config, error, sizeof(error));
     if (result == 0)
         return EX_OK;
@@ -168,10 +174,10 @@ int command_serve(int argc, char **argv)
             "Runs a node: serves the files of media_root to those whose links are signed and whose "
             "accounts can pay, until SIGTERM or SIGINT."
             "\v"
-            "SIGHUP reads the issuers' key sets again; a broken one leaves those in force that "
-            "were "
-            "good. Sockets that systemd passes (LISTEN_FDS) are served in place of `listen`, and "
-            "systemd is told when the node serves, reloads and stops (NOTIFY_SOCKET).",
+            "SIGHUP reads the issuers' key sets and the certificates again; broken ones leave "
+            "those in force that were good. Sockets that systemd passes (LISTEN_FDS) are served in "
+            "place of `listen`, those named tls in place of `listen_tls`, and systemd is told when "
+            "the node serves, reloads and stops (NOTIFY_SOCKET).",
         .children = children,
     };
     struct serve_arguments arguments = {0};

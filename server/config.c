@@ -304,7 +304,9 @@ static int load_text(struct config **out, const char *text, size_t length,
         config_check(config, reading->document, reading->errors);
     if (config && reading->errors->count == 0 && config->public_origin[0] == '\0') {
         free(config->public_origin);
-        config->public_origin = config_origin_of(config->listen);
+        bool tls = config->listen_tls[0] != '\0';
+        config->public_origin =
+            config_origin_of(tls ? "https" : "http", tls ? config->listen_tls : config->listen);
         if (!config->public_origin)
             config_error(reading->errors, 0, "out of memory");
     }

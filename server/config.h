@@ -31,6 +31,9 @@ struct config_issuer {
  * optional). */
 struct config {
     char *listen;              /* "127.0.0.1:8080", "[::1]:8080", ":8080" */
+    char *listen_tls;          /* likewise, for TLS; "" where there is none */
+    char *certificates;        /* PEM file or directory */
+    char *plain_http;          /* "serve" or "redirect" */
     char *public_origin;       /* "http://127.0.0.1:8080" */
     char *proxy_protocol_from; /* prefixes; "" where there is none */
     char *media_root;

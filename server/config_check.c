@@ -46,12 +46,12 @@ const char *config_check_listen(const char *listen)
     return inet_pton(AF_INET, host, address) == 1 ? NULL : shape;
 }
 
-char *config_origin_of(const char *listen)
+char *config_origin_of(const char *scheme, const char *listen)
 {
     const char *port = strrchr(listen, ':');
     bool all = port == listen || strncmp(listen, "0.0.0.0:", 8) == 0;
     char *origin = NULL;
-    if (asprintf(&origin, "http://%s", all ? "127.0.0.1" : listen) < 0)
+    if (asprintf(&origin, "%s://%s", scheme, all ? "127.0.0.1" : listen) < 0)
         return NULL;
     if (!all)
         return origin;
@@ -69,7 +69,8 @@ int config_set_listen(struct config *config, const char *listen, char *error, si
         snprintf(error, error_size, "%s %s", listen, wrong);
         return -EINVAL;
     }
-    char *before = config_origin_of(config->listen), *after = config_origin_of(listen);
+    char *before = config_origin_of("http", config->listen),
+         *after = config_origin_of("http", listen);
     char *copy = strdup(listen);
     if (!before || !after || !copy) {
         free(before);
@@ -206,6 +207,27 @@ static void check_names(const struct check *check)
                config->log_level);
 }
 
+static void check_tls(const struct check *check)
+{
+    const struct config *config = check->config;
+    const char *plain = config->plain_http, *origin = config->public_origin;
+    bool tls = config->listen_tls[0] != '\0';
+    const char *wrong = tls ? config_check_listen(config->listen_tls) : NULL;
+    if (wrong)
+        REFUSE(check, "listen_tls", "\"%s\" %s", config->listen_tls, wrong);
+    if (tls && config->certificates[0] == '\0')
+        REFUSE(check, "listen_tls", "TLS needs a certificate; add certificates: FILE.pem");
+    if (!tls && config->certificates[0] != '\0')
+        REFUSE(check, "certificates", "nothing speaks TLS; add listen_tls: :8443, or remove it");
+    if (strcmp(plain, "serve") != 0 && strcmp(plain, "redirect") != 0)
+        REFUSE(check, "plain_http", "\"%s\" is neither serve nor redirect", plain);
+    else if (strcmp(plain, "redirect") == 0 &&
+             (origin[0] == '\0' ? !tls : strncmp(origin, "https://", 8) != 0))
+        REFUSE(check, "plain_http",
+               "there is no https:// origin to redirect to; set public_origin: "
+               "https://media.example");
+}
+
 static void check_proxies(const struct check *check)
 {
     struct client_prefix prefixes[CONFIG_PROXIES_MAX];
@@ -303,6 +325,7 @@ void config_check(const struct config *config, const struct config_document *doc
     check_redis(&check);
     check_agreement(&check);
     check_proxies(&check);
+    check_tls(&check);
     if (config->issuers_count == 0)
         REFUSE(&check, "issuers",
                "there is none, so no link would be admitted; `tollgate key generate` prints the "

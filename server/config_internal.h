@@ -71,7 +71,7 @@ void config_check(const struct config *config, const struct config_document *doc
                   struct config_errors *errors);
 /* NULL, or what is wrong with it and the cure. */
 const char *config_check_listen(const char *listen);
-/* "http://" and listen, with 127.0.0.1 for all addresses; malloc'ed, NULL without memory. */
-char *config_origin_of(const char *listen);
+/* The scheme, "://" and listen, with 127.0.0.1 for all addresses; malloc'ed, NULL without memory. */
+char *config_origin_of(const char *scheme, const char *listen);
 
 #endif

@@ -22,10 +22,17 @@
 #define CONFIG_KEYS(X)                                                                             \
     X(listen, TEXT, "127.0.0.1:8080", 2, 64, "",                                                   \
       "Address and port to serve on: 127.0.0.1:8080, [::1]:8080, or :8080 for all addresses.")     \
+    X(listen_tls, TEXT, "", 0, 64, "",                                                             \
+      "Address and port to serve HTTPS on, such as :8443. Needs certificates. Empty: none.")       \
+    X(certificates, PATH, "", 0, 4095, "",                                                         \
+      "A PEM file with a certificate chain and its key (or the key in FILE.key), or a directory "  \
+      "of such *.pem files and of directories with fullchain.pem and privkey.pem.")                \
+    X(plain_http, TEXT, "serve", 5, 8, "",                                                         \
+      "What clients get at `listen`: serve, or redirect to the https:// public_origin.")           \
     X(public_origin, TEXT, "", 0, 255, "",                                                         \
       "Scheme and authority that clients see, such as https://media.example. The containers "      \
       "hash: "                                                                                     \
-      "and regex: compare under it. Where empty: http:// and listen.")                             \
+      "and regex: compare under it. Where empty: https:// and listen_tls, or http:// and listen.") \
     X(proxy_protocol_from, TEXT, "", 0, 1024, "",                                                  \
       "Addresses and prefixes of proxies that begin each connection with a PROXY protocol header " \
       "(version 2), such as 10.0.0.0/8 2001:db8::/32. Nobody else's is read.")                     \

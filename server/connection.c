@@ -105,6 +105,12 @@ static void turn_away(struct worker *worker, int fd, const char *answer)
     count(&worker->stats.connections_refused, 1);
 }
 
+static void turn_away_secure(struct worker *worker, int fd)
+{
+    close(fd); /* there is no session to say it in */
+    count(&worker->stats.connections_refused, 1);
+}
+
 static bool is_proxy(const struct node *node, const struct client_address *address)
 {
     for (unsigned i = 0; i < node->proxy_count; i++) {
@@ -114,7 +120,7 @@ static bool is_proxy(const struct node *node, const struct client_address *addre
     return false;
 }
 
-void connection_accept(struct worker *worker, int fd)
+void connection_accept(struct worker *worker, int fd, bool secure)
 {
     static const char full[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n"
                                "Retry-After: 5\r\nConnection: close\r\n\r\n";
@@ -125,7 +131,7 @@ void connection_accept(struct worker *worker, int fd)
     bool proxy = false;
     if (worker->free_first == CONNECTION_NONE || worker->stopping ||
         atomic_load(&node->connections) >= node->config->connections_max) {
-        turn_away(worker, fd, full);
+        secure ? turn_away_secure(worker, fd) : turn_away(worker, fd, full);
         return;
     }
     if (node->addresses != NULL || node->proxy_count > 0) {
@@ -136,7 +142,7 @@ void connection_accept(struct worker *worker, int fd)
         proxy = is_proxy(node, &client);
     }
     if (node->addresses != NULL && !proxy && !address_table_enter(node->addresses, &client)) {
-        turn_away(worker, fd, many);
+        secure ? turn_away_secure(worker, fd) : turn_away(worker, fd, many);
         return;
     }
     atomic_fetch_add(&node->connections, 1);
@@ -153,6 +159,7 @@ void connection_accept(struct worker *worker, int fd)
     connection->index = index;
     connection->generation = generation;
     connection->fd = fd;
+    connection->transport = &transport_plain;
     connection->deadline_ms = worker->now_ms + worker->node->config->head_timeout_ms;
     connection->in_head = true;
     connection->client = client;
@@ -163,7 +170,10 @@ void connection_accept(struct worker *worker, int fd)
     count(&worker->stats.connections_accepted, 1);
     atomic_store_explicit(&worker->stats.connections_open, worker->open_count,
                           memory_order_relaxed);
-    receive_arm(worker, connection);
+    if (secure && tls_session_begin(worker, connection) != 0)
+        connection_close(worker, connection, true);
+    else
+        receive_arm(worker, connection);
 }
 
 /* `input` has `size` bytes allocated now. */
@@ -176,6 +186,7 @@ static void input_resized(struct worker *worker, struct connection *connection, 
 static void connection_free(struct worker *worker, struct connection *connection)
 {
     check(connection->in_flight == 0 && connection->deliveries == NULL);
+    tls_session_end(connection);
     close(connection->fd);
     atomic_fetch_sub(&worker->node->connections, 1);
     if (connection->counted)
@@ -219,6 +230,8 @@ void connection_close(struct worker *worker, struct connection *connection, bool
     if (connection->state == CONNECTION_CLOSING)
         return;
     metering_end(worker, connection);
+    if (!abort)
+        connection->transport->end(worker, connection);
     response_release(worker, connection);
     for (unsigned link = 0; link < LINK_COUNT; link++)
         connection_unlink(worker, connection, (enum connection_link)link);
@@ -307,6 +320,10 @@ static size_t consume_proxy_header(struct worker *worker, struct connection *con
     connection->counted = addresses != NULL && address_table_enter(addresses, &client);
     if (addresses == NULL || connection->counted)
         return used;
+    if (connection->tls != NULL) { /* there is no session to say it in */
+        connection_close(worker, connection, false);
+        return 0;
+    }
     connection->keep_alive = connection->head_only = connection->navigation = false;
     connection->origin = NULL;
     response_refuse(worker, connection, REFUSAL_ADDRESS_EXHAUSTED);
@@ -320,7 +337,7 @@ static size_t consume(struct worker *worker, struct connection *connection, cons
 {
     size_t used = 0;
     const size_t head_max = worker->node->config->head_bytes_max;
-    if (connection->expects_proxy) {
+    if (connection->expects_proxy && connection->tls == NULL) {
         used = consume_proxy_header(worker, connection, data, length);
         if (used == 0)
             return 0;
@@ -380,8 +397,7 @@ static bool is_held_back(const struct connection *connection)
            connection->delivery_count >= METERING_QUEUE_MAX;
 }
 
-/* The peer has ended its side: what it asked for is still answered, then that is all. */
-static void peer_ended(struct worker *worker, struct connection *connection)
+void connection_peer_ended(struct worker *worker, struct connection *connection)
 {
     connection->peer_ended = true;
     if (is_held_back(connection))
@@ -409,7 +425,7 @@ void connection_resume(struct worker *worker, struct connection *connection)
         return;
     set_reading_deadline(worker, connection);
     if (connection->peer_ended)
-        peer_ended(worker, connection);
+        connection_peer_ended(worker, connection);
     else
         receive_arm(worker, connection);
 }
@@ -421,8 +437,8 @@ void connection_resume_if_alive(struct worker *worker, uint32_t index, uint32_t 
         connection_resume(worker, connection);
 }
 
-static void received_bytes(struct worker *worker, struct connection *connection, const char *data,
-                           size_t length)
+void connection_input(struct worker *worker, struct connection *connection, const char *data,
+                      size_t length)
 {
     size_t used = 0;
     if (connection->state == CONNECTION_LINGERING)
@@ -441,6 +457,37 @@ static void received_bytes(struct worker *worker, struct connection *connection,
         return;
     }
     set_reading_deadline(worker, connection);
+}
+
+/* A proxy's header comes before TLS; what follows it is the session's. */
+static void received_before_tls(struct worker *worker, struct connection *connection,
+                                const char *data, size_t length)
+{
+    if (!input_append(worker, connection, data, length)) {
+        connection_close(worker, connection, true);
+        return;
+    }
+    size_t used =
+        consume_proxy_header(worker, connection, connection->input, connection->input_length);
+    if (used == 0)
+        return;
+    char *input = connection->input;
+    size_t left = connection->input_length - used;
+    connection->input = NULL;
+    connection->input_length = 0;
+    input_resized(worker, connection, 0);
+    if (left > 0)
+        connection->transport->receive(worker, connection, input + used, left);
+    free(input);
+}
+
+static void received_bytes(struct worker *worker, struct connection *connection, const char *data,
+                           size_t length)
+{
+    if (connection->expects_proxy && connection->tls != NULL)
+        received_before_tls(worker, connection, data, length);
+    else
+        connection->transport->receive(worker, connection, data, length);
 }
 
 static void receive_pause(struct worker *worker, struct connection *connection)
@@ -484,7 +531,7 @@ void connection_received(struct connection *connection, struct worker *worker, i
         return;
     }
     if (result == 0) {
-        peer_ended(worker, connection);
+        connection_peer_ended(worker, connection);
     } else {
         /* A reset: TCP_INFO can still be read, nothing more will be acknowledged. */
         connection->peer_ended = true;
@@ -511,6 +558,7 @@ void connection_responded(struct worker *worker, struct connection *connection)
      * yet, and so that the last bytes are acknowledged before TCP_INFO is read for the bill.
      */
     (void)metering_read(worker, connection);
+    connection->transport->end(worker, connection);
     shutdown(connection->fd, SHUT_WR);
     connection_set_state(connection, CONNECTION_LINGERING);
     connection->deadline_ms = worker->now_ms + CONNECTION_LINGER_MS;
@@ -543,7 +591,7 @@ static void sweep_one(struct worker *worker, struct connection *connection)
     case CONNECTION_SENDING:
         if (connection->waiting != WAIT_WRITABLE || connection->deliveries != NULL)
             break;
-        if (metering_has_progress(connection))
+        if (metering_has_progress(worker, connection))
             connection->deadline_ms = worker->now_ms + worker->node->config->stall_timeout_ms;
         else
             transfer_cut(worker, connection, TRANSFER_STALLED);

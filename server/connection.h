@@ -29,6 +29,7 @@
 #include <stdint.h>
 
 #include "server/client_address.h"
+#include "server/transport.h"
 #include "server/worker.h"
 
 #define CONNECTION_MAGIC     0x746f6c6cu
@@ -53,15 +54,16 @@ enum connection_link { LINK_READY, LINK_PARKED, LINK_UNMETERED, LINK_COUNT };
 
 /*
  * A body under way or not yet acknowledged: where it starts in the connection's stream of sent
- * bytes, how much of it the kernel took, how much the peer acknowledged. RFC 9110's content only:
- * the head is free.
+ * bytes, how much of it the transport took, how much the peer acknowledged. RFC 9110's content
+ * only: the head is free, and so is TLS.
  */
 struct delivery {
     struct delivery *next;
     struct window *window; /* holds */
     uint64_t start, handed, acknowledged;
-    bool done; /* nothing more will be handed */
-    bool part; /* of a response that goes on with another delivery */
+    uint64_t overhead; /* of TLS, since `start`: bytes of the stream that are nobody's content */
+    bool done;         /* nothing more will be handed */
+    bool part;         /* of a response that goes on with another delivery */
 };
 
 /*
@@ -77,21 +79,24 @@ struct multipart {
 struct connection {
     uint32_t magic, index, generation;
     int fd;
-    uint8_t state;        /* enum connection_state */
-    uint8_t waiting;      /* enum sending_wait */
-    uint8_t in_flight;    /* operations whose last completion is still to come */
-    bool receiving;       /* a multishot receive is among them */
-    bool receive_pausing; /* and it is being cancelled */
-    bool peer_ended;      /* end of stream, or an error, was received */
-    bool keep_alive;      /* after this response */
-    bool head_only;       /* HEAD */
-    bool first_done;      /* at least one request was answered: an idle end is normal */
-    bool in_head;         /* deadline_ms is that of the head being received */
-    bool recalled;        /* idle funds of the account were recalled for this request */
-    bool warmed;          /* the chunk at `offset` was brought in once */
-    bool expects_proxy;   /* a trusted proxy's header comes first */
-    bool counted;         /* in the node's table of addresses */
-    bool navigation;      /* a browser's window waits for the answer, not a program */
+    const struct transport *transport; /* borrows */
+    struct tls_session *tls;           /* owns; NULL: plain TCP */
+    uint8_t state;                     /* enum connection_state */
+    uint8_t waiting;                   /* enum sending_wait */
+    uint8_t in_flight;                 /* operations whose last completion is still to come */
+    bool receiving;                    /* a multishot receive is among them */
+    bool receive_pausing;              /* and it is being cancelled */
+    bool peer_ended;                   /* end of stream, or an error, was received */
+    bool keep_alive;                   /* after this response */
+    bool head_only;                    /* HEAD */
+    bool first_done;    /* at least one request was answered: an idle end is normal */
+    bool in_head;       /* deadline_ms is that of the head being received */
+    bool recalled;      /* idle funds of the account were recalled for this request */
+    bool warmed;        /* the chunk at `offset` was brought in once */
+    bool polling;       /* a poll for room in the socket is among those in flight */
+    bool expects_proxy; /* a trusted proxy's header comes first */
+    bool counted;       /* in the node's table of addresses */
+    bool navigation;    /* a browser's window waits for the answer, not a program */
     bool linked[LINK_COUNT];
     struct connection *next[LINK_COUNT], *previous[LINK_COUNT];
 
@@ -118,7 +123,7 @@ struct connection {
     uint64_t rate_ms;             /* since when `rate_acknowledged` */
     uint64_t rate_acknowledged;
 
-    uint64_t sent;         /* bytes of this connection's stream that the kernel took */
+    uint64_t sent;         /* bytes of this connection's stream that the transport took */
     uint64_t acknowledged; /* of these, as last read from TCP_INFO */
     struct delivery *deliveries, *deliveries_last;
     uint32_t delivery_count;
@@ -126,10 +131,16 @@ struct connection {
 
 /* ---- connection.c ---- */
 
-/* Takes an accepted socket; answers 503 and closes it where there is no slot. */
-void connection_accept(struct worker *worker, int fd);
+/* Takes an accepted socket, for TLS where `secure`; answers 503 and closes it where there is no
+ * slot. */
+void connection_accept(struct worker *worker, int fd, bool secure);
 void connection_received(struct connection *connection, struct worker *worker, int result,
                          unsigned flags);
+/* Bytes of the stream, which the transport has opened: the next heads. May end the connection. */
+void connection_input(struct worker *worker, struct connection *connection, const char *data,
+                      size_t length);
+/* The peer has ended its side: what it asked for is still answered, then that is all. */
+void connection_peer_ended(struct worker *worker, struct connection *connection);
 /* The response is done (or was never begun): the next head, or the end. */
 void connection_responded(struct worker *worker, struct connection *connection);
 /* Reads on in `input` after something that was waited for has come. */
@@ -184,6 +195,9 @@ bool admission_is_valid(struct worker *worker, struct window *window);
 void response_start(struct worker *worker, struct connection *connection);
 /* Writes what stands before the next part into the scratch, or after the last; its length. */
 size_t response_part(struct worker *worker, struct connection *connection);
+/* 308 to the same target under public_origin (RFC 9110 15.4.9): TLS is spoken there. */
+void response_redirect(struct worker *worker, struct connection *connection,
+                       const struct http_head *head);
 void response_not_modified(struct worker *worker, struct connection *connection);
 void response_refuse(struct worker *worker, struct connection *connection, enum refusal refusal);
 /* To OPTIONS: what may be asked, also of a page's script (the Fetch standard's preflight). */
@@ -199,6 +213,9 @@ void transfer_plain(struct worker *worker, struct connection *connection, size_t
 /* Goes on after room, disk or grant have come. */
 void transfer_run(struct worker *worker, struct connection *connection);
 void transfer_warmed(struct worker *worker, struct connection *connection, int result);
+/* Has the ring say when the socket has room; then transfer_has_room. */
+void transfer_await_room(struct worker *worker, struct connection *connection);
+void transfer_has_room(struct worker *worker, struct connection *connection);
 /* Funds that were taken for a small body of which the socket did not take all yet. */
 uint64_t transfer_unsent_funds(const struct connection *connection);
 #define TRANSFER_STALLED "the client acknowledged nothing within stall_timeout_ms"
@@ -209,9 +226,11 @@ void transfer_cut(struct worker *worker, struct connection *connection, const ch
 
 /* A body, or a part of one, starts after `head_length` more bytes of the stream. 0 or -ENOMEM. */
 int metering_begin(struct worker *worker, struct connection *connection, size_t head_length);
-/* The kernel took `bytes` of the stream, of which `body` are the last delivery's. */
+/* The transport took `bytes` of the stream, of which `body` are the last delivery's. */
 void metering_handed(struct worker *worker, struct connection *connection, uint64_t bytes,
                      uint64_t body);
+/* The transport made `length` bytes of TCP's stream to carry `plain` bytes, told before these. */
+void metering_overhead(struct connection *connection, uint64_t length, uint64_t plain);
 void metering_done(struct connection *connection);
 /*
  * Reads TCP_INFO and credits what was acknowledged since. Returns true while something is still
@@ -219,7 +238,7 @@ void metering_done(struct connection *connection);
  */
 bool metering_read(struct worker *worker, struct connection *connection);
 /* Of a connection with nothing owed: has the peer acknowledged more than when this was last asked? */
-bool metering_has_progress(struct connection *connection);
+bool metering_has_progress(const struct worker *worker, struct connection *connection);
 /* Reads a last time and settles all deliveries: what was not acknowledged is not billed. */
 void metering_end(struct worker *worker, struct connection *connection);
 /* Each tick: all connections with something owed. */

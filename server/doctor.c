@@ -30,14 +30,16 @@
 #include "server/redis_address.h"
 #include "server/redis_process.h"
 #include "server/ring.h"
+#include "server/tls.h"
 #include "server/trust.h"
 
-#define REDIS_MAJOR       7
-#define CLOCK_AHEAD_MS    2000
-#define BUILD_SLACK_S     86400 /* a file's time may come from another machine */
-#define BUFFERS_PROBED    8
-#define SEGMENTS_WANTED   2
-#define DESCRIPTORS_LEAST 64 /* without these not even Redis, journal and listeners open */
+#define REDIS_MAJOR        7
+#define CLOCK_AHEAD_MS     2000
+#define BUILD_SLACK_S      86400 /* a file's time may come from another machine */
+#define BUFFERS_PROBED     8
+#define SEGMENTS_WANTED    2
+#define CERTIFICATE_LEFT_S (14 * 86400)
+#define DESCRIPTORS_LEAST  64 /* without these not even Redis, journal and listeners open */
 
 typedef struct doctor_finding finding;
 
@@ -269,6 +271,33 @@ static void check_keys(const struct config *config, finding *out)
     token_trust_drop(&trust);
     find(out, DOCTOR_OK, "of %u issuer%s", config->issuers_count,
          config->issuers_count == 1 ? "" : "s");
+}
+
+/* Certbot renews 30 days before the end: less than two weeks, and nobody has. */
+static void check_certificates(const struct config *config, finding *out)
+{
+    struct tls *tls;
+    const char *file = "";
+    char day[32];
+    if (config->listen_tls[0] == '\0') {
+        find(out, DOCTOR_OK, "none; TLS is not spoken");
+        return;
+    }
+    if (tls_load(&tls, config->certificates, NULL, out->text, sizeof(out->text)) < 0) {
+        out->verdict = DOCTOR_FAILURE;
+        return;
+    }
+    int64_t ends_s = tls_expires_s(tls, &file);
+    int64_t left_s = ends_s - (int64_t)time(NULL);
+    write_day((time_t)ends_s, day);
+    if (left_s <= 0)
+        find(out, DOCTOR_WARNING, "%s: ended on %s; renew it and send SIGHUP", file, day);
+    else if (left_s < CERTIFICATE_LEFT_S)
+        find(out, DOCTOR_WARNING, "%s: ends on %s; renew it and send SIGHUP", file, day);
+    else
+        find(out, DOCTOR_OK, "%u, the first ends on %s; kernel TLS: %s", tls_certificate_count(tls),
+             day, tls_has_kernel() ? "yes" : "no");
+    tls_drop(&tls);
 }
 
 /* ---- Redis ---- */

@@ -29,6 +29,8 @@ enum doctor_asker { DOCTOR_COMMAND = 1, DOCTOR_START = 2, DOCTOR_CONFIG = 4 };
       "writable, with room for the journal")                                                       \
     X(redis_password_file, DOCTOR_COMMAND | DOCTOR_START | DOCTOR_CONFIG, EX_CONFIG, "readable")   \
     X(keys, DOCTOR_COMMAND | DOCTOR_CONFIG, EX_CONFIG, "the issuers' key sets")                    \
+    X(certificates, DOCTOR_COMMAND | DOCTOR_START | DOCTOR_CONFIG, EX_CONFIG,                      \
+      "for TLS, and for how long")                                                                 \
     X(redis, DOCTOR_COMMAND, 0, "version, eviction, append-only file, its clock")
 
 enum doctor_verdict { DOCTOR_OK, DOCTOR_WARNING, DOCTOR_FAILURE };

@@ -4,11 +4,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
+
+#include "server/check.h"
 
 #define BACKLOG 4096 /* the kernel caps it at net.core.somaxconn */
 
@@ -105,19 +109,41 @@ int listener_open(const char *address, char *bound, size_t bound_size, char *err
 
 /* ---- passed by a service manager ---- */
 
-unsigned listener_passed(void)
+#define PASSED_MAX 256
+
+/* Read once, by the main thread before others start. */
+static struct {
+    bool known;
+    unsigned count[LISTENERS];
+    int fd[LISTENERS][PASSED_MAX];
+} passed_sockets;
+
+static void read_passed(void)
 {
-    static int count = -1;
-    if (count < 0) {
-        count = sd_listen_fds(1); /* and no child takes them for its own */
-        count = count < 0 ? 0 : count;
+    char **names = NULL;
+    passed_sockets.known = true;
+    int count = sd_listen_fds_with_names(1, &names); /* and no child takes them for its own */
+    for (int i = 0; i < count; i++) {
+        bool tls = strcmp(names[i], "tls") == 0 || strcmp(names[i], "https") == 0;
+        enum listener kind = tls ? LISTENER_TLS : LISTENER_PLAIN;
+        if (passed_sockets.count[kind] < PASSED_MAX)
+            passed_sockets.fd[kind][passed_sockets.count[kind]++] = SD_LISTEN_FDS_START + i;
+        free(names[i]);
     }
-    return (unsigned)count;
+    free(names);
 }
 
-int listener_take(unsigned index, char *bound, size_t bound_size, char *error, size_t error_size)
+unsigned listener_passed(enum listener kind)
 {
-    int passed = LISTENER_FIRST + (int)index;
+    if (!passed_sockets.known)
+        read_passed();
+    return passed_sockets.count[kind];
+}
+
+int listener_take(enum listener kind, unsigned index, char *error, size_t error_size)
+{
+    check(index < listener_passed(kind));
+    int passed = passed_sockets.fd[kind][index];
     if (sd_is_socket_inet(passed, AF_UNSPEC, SOCK_STREAM, 1, 0) <= 0) {
         snprintf(error, error_size,
                  "descriptor %d, passed by LISTEN_FDS, is no listening TCP socket; give the socket "
@@ -125,7 +151,7 @@ int listener_take(unsigned index, char *bound, size_t bound_size, char *error, s
                  passed);
         return -ENOTSOCK;
     }
-    int fd = fcntl(passed, F_DUPFD_CLOEXEC, LISTENER_FIRST);
+    int fd = fcntl(passed, F_DUPFD_CLOEXEC, SD_LISTEN_FDS_START);
     int flags = fd < 0 ? -1 : fcntl(fd, F_GETFL);
     /* An accept on a ring would give up at once on a socket that does not block. */
     if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) != 0 ||
@@ -137,12 +163,13 @@ int listener_take(unsigned index, char *bound, size_t bound_size, char *error, s
             close(fd);
         return status;
     }
-    listener_name(fd, bound, bound_size);
     return fd;
 }
 
 void listener_close_passed(void)
 {
-    for (unsigned i = 0; i < listener_passed(); i++)
-        close(LISTENER_FIRST + (int)i);
+    for (enum listener kind = LISTENER_PLAIN; kind < LISTENERS; kind++) {
+        for (unsigned i = 0; i < listener_passed(kind); i++)
+            close(passed_sockets.fd[kind][i]);
+    }
 }

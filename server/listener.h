@@ -8,6 +8,8 @@
 
 #include <stddef.h>
 
+#include "server/worker.h"
+
 /*
  * Binds and listens on "HOST:PORT", "[V6]:PORT" or ":PORT" (all addresses). Port 0 lets the kernel
  * choose: `bound` receives "HOST:PORT" as bound, and is the address for the further listeners.
@@ -20,17 +22,17 @@ int listener_open(const char *address, char *bound, size_t bound_size, char *err
 void listener_name(int fd, char *bound, size_t size);
 
 /*
- * Sockets that a service manager passed (LISTEN_FDS and LISTEN_PID, sd_listen_fds(3)): how many.
- * 0 where there are none; from LISTENER_FIRST on. A second call answers the same.
+ * Sockets that a service manager passed (LISTEN_FDS and LISTEN_PID, sd_listen_fds(3)): how many of
+ * the kind. Those that it names (LISTEN_FDNAMES, FileDescriptorName=) "tls" or "https" are for TLS.
+ * A second call answers the same.
  */
-#define LISTENER_FIRST 3
-unsigned listener_passed(void);
+unsigned listener_passed(enum listener kind);
 
 /*
  * Takes the `index`th of them: a descriptor of its own for the caller, over the same socket, which
  * several workers may accept from. It must be a listening TCP socket. Errors as of listener_open.
  */
-int listener_take(unsigned index, char *bound, size_t bound_size, char *error, size_t error_size);
+int listener_take(enum listener kind, unsigned index, char *error, size_t error_size);
 
 /* Closes the passed descriptors themselves; those that were taken stay. */
 void listener_close_passed(void);

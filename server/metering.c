@@ -3,7 +3,8 @@
  * queue of deliveries (where a body starts in the stream, how much of it was handed to the kernel);
  * tcpi_bytes_acked of TCP_INFO (RFC 4898, tcpEStatsAppHCThruOctetsAcked) tells how far the peer's
  * acknowledgements have come. A FIN of ours counts as one byte there: it lies behind every body, so
- * the clamp at a body's end takes it out.
+ * the clamp at a body's end takes it out. Over TLS the stream is that of the records, see
+ * transport_tls.c.
  */
 #include <errno.h>
 #include <linux/tcp.h>
@@ -51,6 +52,14 @@ void metering_handed(struct worker *worker, struct connection *connection, uint6
     }
 }
 
+void metering_overhead(struct connection *connection, uint64_t length, uint64_t plain)
+{
+    check(length >= plain);
+    connection->sent += length - plain;
+    if (connection->deliveries_last != NULL && !connection->deliveries_last->done)
+        connection->deliveries_last->overhead += length - plain;
+}
+
 void metering_done(struct connection *connection)
 {
     check(connection->deliveries_last != NULL);
@@ -77,8 +86,8 @@ static void delivery_settle(struct worker *worker, struct connection *connection
 static void delivery_credit(struct worker *worker, struct connection *connection,
                             struct delivery *delivery)
 {
-    uint64_t reached =
-        connection->acknowledged > delivery->start ? connection->acknowledged - delivery->start : 0;
+    uint64_t before = delivery->start + delivery->overhead;
+    uint64_t reached = connection->acknowledged > before ? connection->acknowledged - before : 0;
     if (reached > delivery->handed)
         reached = delivery->handed;
     if (reached <= delivery->acknowledged)
@@ -90,21 +99,23 @@ static void delivery_credit(struct worker *worker, struct connection *connection
     count(&worker->stats.bytes_acknowledged, fresh);
 }
 
-static int read_acknowledged(struct connection *connection, struct tcp_info *info)
+static int read_acknowledged(const struct worker *worker, struct connection *connection,
+                             struct tcp_info *info)
 {
     socklen_t size = sizeof(*info);
     memset(info, 0, sizeof(*info));
     if (getsockopt(connection->fd, IPPROTO_TCP, TCP_INFO, info, &size) != 0)
         return -errno;
-    connection->acknowledged = info->tcpi_bytes_acked;
+    connection->acknowledged =
+        connection->transport->acknowledged(worker, connection, info->tcpi_bytes_acked);
     return 0;
 }
 
-bool metering_has_progress(struct connection *connection)
+bool metering_has_progress(const struct worker *worker, struct connection *connection)
 {
     struct tcp_info info;
     uint64_t before = connection->acknowledged;
-    return read_acknowledged(connection, &info) == 0 && connection->acknowledged > before;
+    return read_acknowledged(worker, connection, &info) == 0 && connection->acknowledged > before;
 }
 
 bool metering_read(struct worker *worker, struct connection *connection)
@@ -112,7 +123,7 @@ bool metering_read(struct worker *worker, struct connection *connection)
     if (connection->deliveries == NULL)
         return false;
     struct tcp_info info;
-    if (read_acknowledged(connection, &info) != 0)
+    if (read_acknowledged(worker, connection, &info) != 0)
         return false;
     for (struct delivery *delivery = connection->deliveries; delivery != NULL;
          delivery = delivery->next)

@@ -27,6 +27,7 @@
 #include "server/log.h"
 #include "server/processors.h"
 #include "server/redis_child.h"
+#include "server/tls.h"
 #include "server/trust.h"
 #include "server/worker.h"
 
@@ -115,18 +116,26 @@ static int open_media(struct node *node, char *error, size_t error_size)
     return media_open(&node->media, &options, error, error_size);
 }
 
-/* Each worker has a listener of its own, or shares those that were passed to the process. */
-static int give_listener(struct worker *worker, char *address, size_t size, char *error,
-                         size_t error_size)
+static int load_certificates(struct node *node, char *error, size_t error_size)
 {
-    unsigned passed = listener_passed();
+    char why[1024];
+    int status = tls_load(&node->tls, node->config->certificates, NULL, why, sizeof(why));
+    if (status < 0)
+        snprintf(error, error_size, "certificates: %s", why);
+    return status;
+}
+
+/* Each worker has a listener of its own, or shares those that were passed to the process. */
+static int give_listener(struct worker *worker, enum listener kind, char *address, size_t size,
+                         char *error, size_t error_size)
+{
+    unsigned passed = listener_passed(kind);
     char bound[300];
-    int fd = passed > 0
-                 ? listener_take(worker->index % passed, bound, sizeof(bound), error, error_size)
-                 : listener_open(address, bound, sizeof(bound), error, error_size);
+    int fd = passed > 0 ? listener_take(kind, worker->index % passed, error, error_size)
+                        : listener_open(address, bound, sizeof(bound), error, error_size);
     if (fd < 0)
         return fd;
-    worker->listen_fd = fd;
+    worker->listen_fd[kind] = fd;
     if (passed == 0)
         snprintf(address, size, "%s", bound); /* where port 0 became a real one */
     return 0;
@@ -135,17 +144,24 @@ static int give_listener(struct worker *worker, char *address, size_t size, char
 static int start_workers(struct node *node, char *error, size_t error_size)
 {
     const struct config *config = node->config;
-    char address[300];
+    char address[300], address_tls[300];
     unsigned workers = node_workers(config);
-    if (workers < listener_passed()) /* no socket may go unserved */
-        workers = listener_passed() < WORKERS_MAX ? listener_passed() : WORKERS_MAX;
+    for (enum listener kind = LISTENER_PLAIN; kind < LISTENERS; kind++) {
+        if (workers < listener_passed(kind)) /* no socket may go unserved */
+            workers = listener_passed(kind) < WORKERS_MAX ? listener_passed(kind) : WORKERS_MAX;
+    }
     raise_descriptors(config);
     snprintf(address, sizeof(address), "%s", config->listen);
+    snprintf(address_tls, sizeof(address_tls), "%s", config->listen_tls);
     for (unsigned i = 0; i < workers; i++) {
         int status = worker_create(&node->workers[i], node, i, error, error_size);
         node->worker_count = i + 1;
         if (status == 0)
-            status = give_listener(node->workers[i], address, sizeof(address), error, error_size);
+            status = give_listener(node->workers[i], LISTENER_PLAIN, address, sizeof(address),
+                                   error, error_size);
+        if (status == 0 && node->tls != NULL)
+            status = give_listener(node->workers[i], LISTENER_TLS, address_tls, sizeof(address_tls),
+                                   error, error_size);
         if (status != 0)
             return status;
     }
@@ -161,17 +177,28 @@ static int start_workers(struct node *node, char *error, size_t error_size)
     return 0;
 }
 
-/* Once everything answers, the admin socket too: whoever waits for this line may go on. */
-static void announce(const struct node *node)
+static void announce_kind(const struct node *node, enum listener kind, const char *what)
 {
     char bound[300];
-    unsigned passed = listener_passed(), sockets = passed > 0 ? passed : 1;
+    unsigned passed = listener_passed(kind), sockets = passed > 0 ? passed : 1;
     for (unsigned i = 0; i < sockets && i < node->worker_count; i++) {
-        listener_name(node->workers[i]->listen_fd, bound, sizeof(bound));
-        log_info("listening on %s with %u worker%s%s", bound, node->worker_count,
+        listener_name(node->workers[i]->listen_fd[kind], bound, sizeof(bound));
+        log_info("%s %s with %u worker%s%s", what, bound, node->worker_count,
                  node->worker_count == 1 ? "" : "s",
                  passed > 0 ? ", passed by the service manager" : "");
     }
+}
+
+/* Once everything answers, the admin socket too: whoever waits for the last line may go on. */
+static void announce(const struct node *node)
+{
+    if (node->tls != NULL) {
+        log_info("%u certificate%s; records are made %s", tls_certificate_count(node->tls),
+                 tls_certificate_count(node->tls) == 1 ? "" : "s",
+                 tls_has_kernel() ? "by the kernel" : "here, as the kernel has no tls module");
+        announce_kind(node, LISTENER_TLS, "speaking TLS on");
+    }
+    announce_kind(node, LISTENER_PLAIN, "listening on");
 }
 
 static int limit_connections(struct node *node)
@@ -198,6 +225,8 @@ static int start(struct node *node, struct redis_child **child, struct admin **a
     int status = redis_address_read(config, &node->redis, error, error_size);
     if (status == 0)
         status = trust_load(config, &node->trust, error, error_size);
+    if (status == 0 && config->listen_tls[0] != '\0')
+        status = load_certificates(node, error, error_size);
     if (status == 0)
         status = open_ledger(node, error, error_size);
     if (status == 0 && node->redis.embedded)
@@ -258,6 +287,7 @@ static int stop(struct node *node, struct redis_child **child, struct admin **ad
     }
     media_close(&node->media);
     token_trust_drop(&node->trust);
+    tls_drop(&node->tls);
     redis_child_stop(child);
     return unposted < 0 ? (int)unposted : 0;
 }
@@ -277,10 +307,18 @@ static void block_signals(sigset_t *set)
 
 struct token_trust *node_trust_hold(struct node *node)
 {
-    pthread_mutex_lock(&node->trust_mutex);
+    pthread_mutex_lock(&node->reload_mutex);
     struct token_trust *trust = token_trust_hold(node->trust);
-    pthread_mutex_unlock(&node->trust_mutex);
+    pthread_mutex_unlock(&node->reload_mutex);
     return trust;
+}
+
+struct tls *node_tls_hold(struct node *node)
+{
+    pthread_mutex_lock(&node->reload_mutex);
+    struct tls *tls = tls_hold(node->tls);
+    pthread_mutex_unlock(&node->reload_mutex);
+    return tls;
 }
 
 static void tell_manager(const char *state)
@@ -292,25 +330,55 @@ static void tell_manager(const char *state)
                      (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
 }
 
-/* SIGHUP: the key sets anew. What the workers remember of the old trust they verify again. */
-static void reload(struct node *node)
+/* The key sets anew. What the workers remember of the old trust they verify again. */
+static bool reload_keys(struct node *node)
 {
     char error[2048];
     struct token_trust *trust, *old;
-    tell_manager("RELOADING=1");
     if (trust_load(node->config, &trust, error, sizeof(error)) < 0) {
         log_error("the key sets were not reloaded, those before stay in force: %s", error);
-    } else {
-        pthread_mutex_lock(&node->trust_mutex);
-        old = node->trust;
-        node->trust = trust;
-        pthread_mutex_unlock(&node->trust_mutex);
-        atomic_fetch_add(&node->trust_version, 1);
-        token_trust_drop(&old);
+        return false;
+    }
+    pthread_mutex_lock(&node->reload_mutex);
+    old = node->trust;
+    node->trust = trust;
+    pthread_mutex_unlock(&node->reload_mutex);
+    token_trust_drop(&old);
+    log_info("reloaded the key sets of %u issuer%s", node->config->issuers_count,
+             node->config->issuers_count == 1 ? "" : "s");
+    return true;
+}
+
+/* Connections that are open keep the certificate that they began with. */
+static bool reload_certificates(struct node *node)
+{
+    char error[2048];
+    struct tls *tls, *old = node->tls;
+    if (old == NULL)
+        return false;
+    if (tls_load(&tls, node->config->certificates, old, error, sizeof(error)) < 0) {
+        log_error("the certificates were not reloaded, those before stay in force: %s", error);
+        return false;
+    }
+    log_info("reloaded %u certificate%s", tls_certificate_count(tls),
+             tls_certificate_count(tls) == 1 ? "" : "s");
+    pthread_mutex_lock(&node->reload_mutex);
+    node->tls = tls;
+    pthread_mutex_unlock(&node->reload_mutex);
+    tls_drop(&old);
+    return true;
+}
+
+/* SIGHUP. */
+static void reload(struct node *node)
+{
+    tell_manager("RELOADING=1");
+    bool keys = reload_keys(node);
+    bool certificates = reload_certificates(node);
+    if (keys || certificates) {
+        atomic_fetch_add(&node->reloads, 1);
         for (unsigned i = 0; i < node->worker_count; i++)
             worker_wake(node->workers[i]);
-        log_info("reloaded the key sets of %u issuer%s", node->config->issuers_count,
-                 node->config->issuers_count == 1 ? "" : "s");
     }
     tell_manager("READY=1");
 }
@@ -328,7 +396,7 @@ int node_run(const struct config *config, char *error, unsigned long error_size)
     }
     clock_gettime(CLOCK_REALTIME, &now);
     node->config = config;
-    pthread_mutex_init(&node->trust_mutex, NULL);
+    pthread_mutex_init(&node->reload_mutex, NULL);
     node->started_ms = (uint64_t)now.tv_sec * 1000;
     block_signals(&signals);
     int status = start(node, &child, &admin, error, error_size);
@@ -344,7 +412,7 @@ int node_run(const struct config *config, char *error, unsigned long error_size)
                  (unsigned long long)config->stop_timeout_ms);
     }
     int stopped = stop(node, &child, &admin);
-    pthread_mutex_destroy(&node->trust_mutex);
+    pthread_mutex_destroy(&node->reload_mutex);
     free(node);
     return status != 0 ? status : stopped;
 }
@@ -379,5 +447,9 @@ void node_stats(const struct node *node, struct node_stats *out)
         out->tokens_verified += atomic_load(&stats->tokens_verified);
         out->tokens_remembered += atomic_load(&stats->tokens_remembered);
         out->transfers_cut += atomic_load(&stats->transfers_cut);
+        out->tls_handshakes += atomic_load(&stats->tls_handshakes);
+        out->tls_resumed += atomic_load(&stats->tls_resumed);
+        out->tls_failed += atomic_load(&stats->tls_failed);
+        out->tls_kernel += atomic_load(&stats->tls_kernel);
     }
 }

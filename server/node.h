@@ -21,6 +21,7 @@
 #define NODE_WORKERS_MAX 256
 
 struct address_table;
+struct tls;
 struct worker;
 struct windows;
 
@@ -28,10 +29,11 @@ struct node {
     const struct config *config; /* borrows */
     struct media *media;         /* owns */
     struct ledger *ledger;       /* owns */
-    struct token_trust *trust;   /* owns; under trust_mutex once the workers run */
-    pthread_mutex_t trust_mutex;
-    atomic_uint trust_version; /* counts the reloads */
-    struct windows *windows;   /* owns; shared by the workers, see window.h */
+    struct token_trust *trust;   /* owns; under reload_mutex once the workers run */
+    struct tls *tls;             /* holds; likewise; NULL without listen_tls */
+    pthread_mutex_t reload_mutex;
+    atomic_uint reloads;     /* how often either was replaced */
+    struct windows *windows; /* owns; shared by the workers, see window.h */
     struct redis_address redis;
     struct client_prefix proxies[CONFIG_PROXIES_MAX]; /* whose PROXY headers are read */
     unsigned proxy_count;
@@ -50,6 +52,7 @@ struct node_stats {
     uint64_t bytes_handed, bytes_acknowledged;
     uint64_t admissions_asked, admissions_granted, admissions_refused, admissions_failed;
     uint64_t tokens_verified, tokens_remembered, transfers_cut;
+    uint64_t tls_handshakes, tls_resumed, tls_failed, tls_kernel;
 };
 /* How many workers and, at most, descriptors a node of this configuration has. */
 unsigned node_workers(const struct config *config);
@@ -61,6 +64,8 @@ void node_stats(const struct node *node, struct node_stats *out);
 
 /* The key sets in force; the caller drops them (token_trust_drop). From any thread. */
 struct token_trust *node_trust_hold(struct node *node);
+/* The certificates in force, likewise (tls_drop); NULL without listen_tls. */
+struct tls *node_tls_hold(struct node *node);
 
 /*
  * Runs a node until SIGTERM or SIGINT, in the calling (main) thread. 0 after a clean stop, or a

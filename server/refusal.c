@@ -81,6 +81,7 @@ const char *http_status_phrase(unsigned status)
         {206, "Partial Content"},
         {303, "See Other"},
         {304, "Not Modified"},
+        {308, "Permanent Redirect"},
         {400, "Bad Request"},
         {402, "Payment Required"},
         {403, "Forbidden"},

@@ -364,6 +364,12 @@ enum request_outcome request_begin(struct worker *worker, struct connection *con
         return REQUEST_TAKEN;
     }
     enum refusal refusal = check_method(head);
+    if (refusal == REFUSAL_NONE && worker->redirects && connection->tls == NULL &&
+        head->target.data[0] == '/') {
+        count(&worker->stats.requests, 1);
+        response_redirect(worker, connection, head);
+        return REQUEST_TAKEN;
+    }
     if (refusal == REFUSAL_NONE)
         refusal = find_link(worker, connection, head, &target, &wanted);
     if (refusal == REFUSAL_NONE)

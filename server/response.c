@@ -334,6 +334,22 @@ static void redirect(struct worker *worker, struct connection *connection, const
     transfer_plain(worker, connection, length_of(worker, &out));
 }
 
+void response_redirect(struct worker *worker, struct connection *connection,
+                       const struct http_head *head)
+{
+    struct writer out = begin(worker);
+    connection_set_state(connection, CONNECTION_SENDING);
+    write_status(worker, connection, &out, 308);
+    write_text(&out, "Location: ");
+    write_text(&out, worker->node->config->public_origin);
+    write_bytes(&out, head->target.data, head->target.length);
+    write_text(&out, "\r\nContent-Length: 0\r\nCache-Control: no-store\r\n"
+                     "Referrer-Policy: no-referrer\r\n");
+    write_origin(worker, connection, &out);
+    write_text(&out, "\r\n");
+    transfer_plain(worker, connection, length_of(worker, &out));
+}
+
 void response_options(struct worker *worker, struct connection *connection,
                       const struct http_head *head)
 {

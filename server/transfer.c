@@ -1,14 +1,13 @@
 /*
- * Bytes to the socket: a small body with its head in one send, a larger one by sendfile in chunks,
- * called inline on the non-blocking socket, with a one-shot poll when it is full. A chunk that is
- * not in the page cache is brought in by the ring first. Funds are taken from the window before
+ * Bytes to the transport: a small body with its head in one send, a larger one from its file in
+ * chunks, called inline on the non-blocking socket, with a one-shot poll when it is full. A chunk
+ * that is not in the page cache is brought in by the ring first. Funds are taken from the window before
  * bytes are handed to the kernel, and given back where it did not take them.
  */
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -19,7 +18,7 @@
 #include "storage/media/media.h"
 
 #define BODY_SMALL_MAX ((size_t)16 * 1024)   /* bodies up to here travel with their head */
-#define CHUNK_MAX      ((size_t)2048 * 1024) /* of one sendfile: what is warmed at a time */
+#define WARM_MAX       ((size_t)2048 * 1024) /* brought in from the disk at a time */
 /* Bytes a connection may send before the others have their turn. */
 #define TURN_MAX       ((size_t)2048 * 1024)
 
@@ -38,12 +37,20 @@ void transfer_cut(struct worker *worker, struct connection *connection, const ch
     connection_close(worker, connection, true);
 }
 
-static void wait_writable(struct worker *worker, struct connection *connection)
+void transfer_await_room(struct worker *worker, struct connection *connection)
 {
+    if (connection->polling)
+        return;
     struct io_uring_sqe *sqe = worker_sqe(worker);
     io_uring_prep_poll_add(sqe, connection->fd, POLLOUT);
     sqe->user_data = operation_data(OPERATION_WRITABLE, connection->generation, connection->index);
     connection->in_flight++;
+    connection->polling = true;
+}
+
+static void wait_writable(struct worker *worker, struct connection *connection)
+{
+    transfer_await_room(worker, connection);
     connection->waiting = WAIT_WRITABLE;
     connection->deadline_ms = worker->now_ms + worker->node->config->stall_timeout_ms;
 }
@@ -88,10 +95,10 @@ static void give_back(struct connection *connection, uint64_t funds)
 
 /* Sends `length` bytes, of which the first `head` are not billed. False: the connection is gone. */
 static bool send_or_keep(struct worker *worker, struct connection *connection, const char *data,
-                         size_t length, size_t head, int flags)
+                         size_t length, size_t head, bool more)
 {
-    ssize_t sent = send(connection->fd, data, length, MSG_DONTWAIT | MSG_NOSIGNAL | flags);
-    if (sent < 0 && errno != EAGAIN && errno != EINTR) {
+    ssize_t sent = connection->transport->send(worker, connection, data, length, more);
+    if (sent < 0 && sent != -EAGAIN) {
         give_back(connection, body_part(0, length, head));
         connection_close(worker, connection, true);
         return false;
@@ -107,15 +114,15 @@ static bool send_or_keep(struct worker *worker, struct connection *connection, c
     return false;
 }
 
-/* True once `output` is empty. */
-static bool output_flush(struct worker *worker, struct connection *connection)
+/* True once neither `output` nor the transport holds anything; else it waits, or is gone. */
+static bool drain(struct worker *worker, struct connection *connection)
 {
+    const struct transport *transport = connection->transport;
     while (connection->output != NULL) {
         uint32_t before = connection->output_sent;
-        ssize_t sent =
-            send(connection->fd, connection->output + before, connection->output_length - before,
-                 MSG_DONTWAIT | MSG_NOSIGNAL | (connection->left > 0 ? MSG_MORE : 0));
-        if (sent < 0 && errno == EAGAIN) {
+        ssize_t sent = transport->send(worker, connection, connection->output + before,
+                                       connection->output_length - before, connection->left > 0);
+        if (sent == -EAGAIN) {
             wait_writable(worker, connection);
             return false;
         }
@@ -131,7 +138,12 @@ static bool output_flush(struct worker *worker, struct connection *connection)
             connection->output = NULL;
         }
     }
-    return true;
+    int status = transport->flush(worker, connection, connection->left > 0);
+    if (status == -EAGAIN)
+        wait_writable(worker, connection);
+    else if (status != 0)
+        connection_close(worker, connection, true);
+    return status == 0;
 }
 
 static void finish(struct worker *worker, struct connection *connection);
@@ -147,11 +159,8 @@ static void begin_part(struct worker *worker, struct connection *connection)
         return;
     }
     connection->parts->next++; /* nothing comes after it */
-    if (!send_or_keep(worker, connection, worker->scratch, length, length, 0))
-        return;
-    if (connection->output != NULL)
-        wait_writable(worker, connection);
-    else
+    if (send_or_keep(worker, connection, worker->scratch, length, length, false) &&
+        drain(worker, connection))
         finish(worker, connection);
 }
 
@@ -174,11 +183,8 @@ void transfer_plain(struct worker *worker, struct connection *connection, size_t
     connection->left = connection->left_after = 0;
     free(connection->parts); /* a refusal in place of several ranges */
     connection->parts = NULL;
-    if (!send_or_keep(worker, connection, worker->scratch, length, length, 0))
-        return;
-    if (connection->output != NULL)
-        wait_writable(worker, connection);
-    else
+    if (send_or_keep(worker, connection, worker->scratch, length, length, false) &&
+        drain(worker, connection))
         finish(worker, connection);
 }
 
@@ -186,8 +192,9 @@ void transfer_plain(struct worker *worker, struct connection *connection, size_t
 
 /* The ring reads ahead, then one byte at the chunk's end: when that has come, so has the rest, and
  * nobody was blocked. */
-static void warm(struct worker *worker, struct connection *connection, uint64_t length)
+static void warm(struct worker *worker, struct connection *connection)
 {
+    uint64_t length = connection->left < WARM_MAX ? connection->left : WARM_MAX;
     struct io_uring_sqe *sqe = worker_sqe(worker);
     io_uring_prep_fadvise(sqe, connection->file->fd, connection->offset, (off_t)length,
                           POSIX_FADV_WILLNEED);
@@ -198,18 +205,6 @@ static void warm(struct worker *worker, struct connection *connection, uint64_t 
     sqe->user_data = operation_data(OPERATION_WARM, connection->generation, connection->index);
     connection->in_flight++;
     connection->waiting = WAIT_WARM;
-}
-
-static bool is_cold(const struct connection *connection, uint64_t length)
-{
-    char byte;
-    struct iovec vector = {&byte, 1};
-    if (connection->warmed)
-        return false; /* brought in a moment ago; if it is gone again, blocking is the lesser evil
-                       */
-    return preadv2(connection->file->fd, &vector, 1, (off_t)(connection->offset + length - 1),
-                   RWF_NOWAIT) < 0 &&
-           errno == EAGAIN;
 }
 
 /* The next `length` bytes, without waiting for the disk. False where they are not at hand. */
@@ -240,11 +235,9 @@ static bool send_small(struct worker *worker, struct connection *connection, siz
     }
     connection->offset += length;
     connection->left = 0;
-    if (!send_or_keep(worker, connection, worker->scratch, head_length + length, head_length, 0))
-        return true;
-    if (connection->output != NULL)
-        wait_writable(worker, connection);
-    else
+    if (send_or_keep(worker, connection, worker->scratch, head_length + length, head_length,
+                     false) &&
+        drain(worker, connection))
         finish(worker, connection);
     return true;
 }
@@ -257,26 +250,22 @@ void transfer_begin(struct worker *worker, struct connection *connection, size_t
     }
     if (send_small(worker, connection, head_length))
         return;
-    if (send_or_keep(worker, connection, worker->scratch, head_length, head_length, MSG_MORE))
+    if (send_or_keep(worker, connection, worker->scratch, head_length, head_length, true))
         transfer_run(worker, connection);
 }
 
 /* One chunk. Returns the bytes sent; 0 where the connection now waits or is gone. */
 static uint64_t send_chunk(struct worker *worker, struct connection *connection)
 {
-    uint64_t want = connection->left < CHUNK_MAX ? connection->left : CHUNK_MAX;
-    if (is_cold(connection, want)) {
-        warm(worker, connection, want);
-        return 0;
-    }
+    const struct transport *transport = connection->transport;
+    uint64_t want =
+        connection->left < transport->chunk_max ? connection->left : transport->chunk_max;
     uint64_t funds = window_take(connection->window, want);
     if (funds == 0) {
         admission_more(worker, connection);
         return 0;
     }
-    off_t offset = (off_t)connection->offset;
-    ssize_t sent = sendfile(connection->fd, connection->file->fd, &offset, (size_t)funds);
-    int error = errno;
+    ssize_t sent = transport->send_file(worker, connection, (size_t)funds);
     uint64_t taken = sent > 0 ? (uint64_t)sent : 0;
     window_give(connection->window, funds - taken);
     if (taken > 0) {
@@ -288,12 +277,14 @@ static uint64_t send_chunk(struct worker *worker, struct connection *connection)
     }
     if (sent == 0)
         transfer_cut(worker, connection, "the file was truncated while it was sent");
-    else if (error == EAGAIN || error == EINTR)
+    else if (sent == -ENODATA)
+        warm(worker, connection);
+    else if (sent == -EAGAIN)
         wait_writable(worker, connection);
-    else if (error == EPIPE || error == ECONNRESET || error == ENOTCONN)
+    else if (sent == -EPIPE || sent == -ECONNRESET || sent == -ENOTCONN)
         connection_close(worker, connection, true);
     else
-        transfer_cut(worker, connection, strerrordesc_np(error));
+        transfer_cut(worker, connection, strerrordesc_np((int)-sent));
     return 0;
 }
 
@@ -301,7 +292,7 @@ void transfer_run(struct worker *worker, struct connection *connection)
 {
     check(connection->state == CONNECTION_SENDING);
     connection->waiting = WAIT_NONE;
-    if (!output_flush(worker, connection))
+    if (!drain(worker, connection))
         return;
     uint64_t turn = 0;
     while (connection->left > 0) {
@@ -324,7 +315,24 @@ void transfer_run(struct worker *worker, struct connection *connection)
             return;
         turn += sent;
     }
-    finish(worker, connection);
+    if (drain(worker, connection))
+        finish(worker, connection);
+}
+
+void transfer_has_room(struct worker *worker, struct connection *connection)
+{
+    if (connection->state == CONNECTION_SENDING && connection->waiting == WAIT_WRITABLE) {
+        transfer_run(worker, connection);
+        return;
+    }
+    /* A handshake, or an alert; and what waits for something else meanwhile. */
+    int status = connection->transport->flush(worker, connection, false);
+    if (status == -EAGAIN)
+        transfer_await_room(worker, connection);
+    else if (status != 0)
+        connection_close(worker, connection, true);
+    else
+        connection->transport->receive(worker, connection, NULL, 0);
 }
 
 void transfer_warmed(struct worker *worker, struct connection *connection, int result)

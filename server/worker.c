@@ -22,7 +22,9 @@
 #include "server/redis_link.h"
 #include "server/ring.h"
 #include "server/target_cache.h"
+#include "server/tls.h"
 #include "server/token_cache.h"
+#include "server/transport.h"
 #include "storage/media/media.h"
 
 #define COMPLETIONS_TURN 256
@@ -62,14 +64,22 @@ void worker_wake(struct worker *worker)
 
 /* ---- standing operations ---- */
 
-static void arm_accept(struct worker *worker)
+static void arm_accept(struct worker *worker, enum listener listener)
 {
+    if (worker->listen_fd[listener] < 0 || worker->accepting[listener])
+        return;
     struct io_uring_sqe *sqe = worker_sqe(worker);
     /* Non-blocking for sendfile(2), which knows no MSG_DONTWAIT. */
-    io_uring_prep_multishot_accept(sqe, worker->listen_fd, NULL, NULL,
+    io_uring_prep_multishot_accept(sqe, worker->listen_fd[listener], NULL, NULL,
                                    SOCK_CLOEXEC | SOCK_NONBLOCK);
-    sqe->user_data = operation_data(OPERATION_ACCEPT, 0, 0);
-    worker->accepting = true;
+    sqe->user_data = operation_data(OPERATION_ACCEPT, 0, listener);
+    worker->accepting[listener] = true;
+}
+
+static void arm_accepts(struct worker *worker)
+{
+    arm_accept(worker, LISTENER_PLAIN);
+    arm_accept(worker, LISTENER_TLS);
 }
 
 static void arm_wake(struct worker *worker)
@@ -87,15 +97,15 @@ static void arm_tick(struct worker *worker)
     sqe->user_data = operation_data(OPERATION_TICK, 0, 0);
 }
 
-static void on_accept(struct worker *worker, int result, bool more)
+static void on_accept(struct worker *worker, enum listener listener, int result, bool more)
 {
     if (result >= 0)
-        connection_accept(worker, result);
+        connection_accept(worker, result, listener == LISTENER_TLS);
     else if (result != -ECANCELED && result != -EAGAIN && result != -ECONNABORTED)
         log_warning("worker %u: accept: %s", worker->index, strerrordesc_np(-result));
     /* Out of descriptors, most likely: armed again by the tick, when some may have been freed. */
     if (!more)
-        worker->accepting = false;
+        worker->accepting[listener] = false;
 }
 
 static void on_tick(struct worker *worker)
@@ -103,8 +113,8 @@ static void on_tick(struct worker *worker)
     uint32_t slice = worker->capacity / 10 + 1;
     uint32_t last = worker->sweep_next + slice < worker->capacity ? worker->sweep_next + slice
                                                                   : worker->capacity;
-    if (!worker->stopping && !worker->accepting)
-        arm_accept(worker);
+    if (!worker->stopping)
+        arm_accepts(worker);
     metering_tick(worker);
     if (worker->stopping)
         connection_stop_idle(worker); /* those whose last bytes have been acknowledged by now */
@@ -122,11 +132,15 @@ static void on_tick(struct worker *worker)
 static void on_stop(struct worker *worker)
 {
     worker->stopping = true;
-    struct io_uring_sqe *sqe = worker_sqe(worker);
-    io_uring_prep_cancel64(sqe, operation_data(OPERATION_ACCEPT, 0, 0), 0);
-    sqe->user_data = operation_data(OPERATION_IGNORED, 0, 0);
-    close(worker->listen_fd); /* the cancelled accept held it, too */
-    worker->listen_fd = -1;
+    for (uint32_t i = 0; i < LISTENERS; i++) {
+        if (worker->listen_fd[i] < 0)
+            continue;
+        struct io_uring_sqe *sqe = worker_sqe(worker);
+        io_uring_prep_cancel64(sqe, operation_data(OPERATION_ACCEPT, 0, i), 0);
+        sqe->user_data = operation_data(OPERATION_IGNORED, 0, 0);
+        close(worker->listen_fd[i]); /* the cancelled accept held it, too */
+        worker->listen_fd[i] = -1;
+    }
     connection_stop_idle(worker);
 }
 
@@ -148,19 +162,22 @@ static void on_connection(struct worker *worker, enum operation operation,
     check(connection->magic == CONNECTION_MAGIC);
     if (operation == OPERATION_RECEIVE) {
         connection_received(connection, worker, result, flags);
-    } else if (operation == OPERATION_OPEN) {
+        return;
+    }
+    if (operation == OPERATION_OPEN) {
         on_open(worker, connection, result);
     } else {
+        if (operation == OPERATION_WRITABLE)
+            connection->polling = false;
         connection_completed(worker, connection);
-        if (connection->generation == generation && connection->state == CONNECTION_SENDING) {
-            if (operation == OPERATION_WARM)
-                transfer_warmed(worker, connection, result);
-            else
-                transfer_run(worker, connection);
-        }
+        bool alive =
+            connection->generation == generation && connection->state != CONNECTION_CLOSING;
+        if (alive && operation == OPERATION_WRITABLE)
+            transfer_has_room(worker, connection);
+        else if (alive && connection->state == CONNECTION_SENDING)
+            transfer_warmed(worker, connection, result);
     }
-    if (operation != OPERATION_RECEIVE)
-        connection_resume_if_alive(worker, index, generation);
+    connection_resume_if_alive(worker, index, generation);
 }
 
 static void on_completion(struct worker *worker, const struct io_uring_cqe *cqe)
@@ -173,7 +190,8 @@ static void on_completion(struct worker *worker, const struct io_uring_cqe *cqe)
     case OPERATION_IGNORED:
         break;
     case OPERATION_ACCEPT:
-        on_accept(worker, cqe->res, more);
+        check(index < LISTENERS);
+        on_accept(worker, (enum listener)index, cqe->res, more);
         break;
     case OPERATION_WAKE:
         worker->woken = true;
@@ -215,15 +233,18 @@ static void run_ready(struct worker *worker)
     }
 }
 
-/* Key sets that were reloaded. The caches see by the generation that theirs are older. */
-static void refresh_trust(struct worker *worker)
+/* Key sets and certificates that were reloaded. The caches see by the generation that theirs are
+ * older; sessions keep what they began with. */
+static void refresh(struct worker *worker)
 {
-    unsigned version = atomic_load(&worker->node->trust_version);
-    if (version == worker->trust_version)
+    unsigned reloads = atomic_load(&worker->node->reloads);
+    if (reloads == worker->reloads)
         return;
     token_trust_drop(&worker->trust);
+    tls_drop(&worker->tls);
     worker->trust = node_trust_hold(worker->node);
-    worker->trust_version = version;
+    worker->tls = node_tls_hold(worker->node);
+    worker->reloads = reloads;
 }
 
 static void turn(struct worker *worker)
@@ -240,7 +261,7 @@ static void turn(struct worker *worker)
     io_uring_cq_advance(&worker->ring, seen);
     if (worker->woken) {
         worker->woken = false;
-        refresh_trust(worker);
+        refresh(worker);
         if (atomic_load(&worker->node->stopping) && !worker->stopping)
             on_stop(worker);
         admission_retry(worker);
@@ -276,7 +297,7 @@ void *worker_run(void *argument)
     read_clocks(worker);
     arm_wake(worker);
     arm_tick(worker);
-    arm_accept(worker);
+    arm_accepts(worker);
     redis_link_tick(worker->redis);
     redis_link_flush(worker->redis);
     for (;;) {
@@ -351,11 +372,14 @@ int worker_create(struct worker **out, struct node *node, unsigned index, char *
     snprintf(error, error_size, "worker %u: out of memory", index);
     worker->node = node;
     worker->index = index;
-    worker->listen_fd = -1;
+    for (unsigned i = 0; i < LISTENERS; i++)
+        worker->listen_fd[i] = -1;
     worker->ring.ring_fd = -1;
+    worker->redirects = strcmp(node->config->plain_http, "redirect") == 0;
     for (unsigned i = 0; i < node->config->issuers_count; i++)
         worker->has_origins = worker->has_origins || node->config->issuers[i].origins_count > 0;
     worker->trust = node_trust_hold(node);
+    worker->tls = node_tls_hold(node);
     worker->wake_fd = eventfd(0, EFD_CLOEXEC);
     int status = worker->wake_fd < 0 ? -errno : make_ring(worker, error, error_size);
     if (status == 0)
@@ -368,6 +392,8 @@ int worker_create(struct worker **out, struct node *node, unsigned index, char *
         status =
             media_cache_create(&worker->files, node->media, (uint32_t)node->config->open_files_max,
                                (uint32_t)node->config->revalidate_ms, file_name_free);
+    if (status == 0 && worker->tls != NULL)
+        status = tls_scratch_create(&worker->tls_scratch);
     if (status == 0)
         status = redis_link_create(&worker->redis, worker);
     return status;
@@ -383,6 +409,8 @@ void worker_destroy(struct worker **out)
     token_cache_destroy(&worker->tokens);
     media_cache_destroy(&worker->files);
     token_trust_drop(&worker->trust);
+    tls_drop(&worker->tls);
+    tls_scratch_destroy(&worker->tls_scratch);
     if (worker->ring.ring_fd >= 0)
         io_uring_queue_exit(&worker->ring);
     while (worker->deliveries_free != NULL) {
@@ -395,8 +423,10 @@ void worker_destroy(struct worker **out)
     if (worker->connections != NULL)
         munmap(worker->connections, worker->capacity * sizeof(struct connection));
     free(worker->buffer_memory);
-    if (worker->listen_fd >= 0)
-        close(worker->listen_fd);
+    for (unsigned i = 0; i < LISTENERS; i++) {
+        if (worker->listen_fd[i] >= 0)
+            close(worker->listen_fd[i]);
+    }
     if (worker->wake_fd >= 0)
         close(worker->wake_fd);
     free(worker);

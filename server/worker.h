@@ -48,6 +48,11 @@ struct token_cache;
 struct target_cache;
 struct token_entry;
 struct media_cache;
+struct tls;
+struct tls_scratch;
+
+/* What a worker accepts from; the index of OPERATION_ACCEPT. */
+enum listener { LISTENER_PLAIN, LISTENER_TLS, LISTENERS };
 
 /* Lists of connections; a connection is in at most one of each kind. */
 struct connection_list {
@@ -61,6 +66,7 @@ struct worker_stats {
     atomic_ullong admissions_asked, admissions_granted, admissions_refused, admissions_failed;
     atomic_ullong tokens_verified, tokens_remembered, transfers_cut;
     atomic_ullong connections_open;
+    atomic_ullong tls_handshakes, tls_resumed, tls_failed, tls_kernel;
 };
 
 struct worker {
@@ -68,7 +74,7 @@ struct worker {
     unsigned index;
     pthread_t thread;
     struct io_uring ring;
-    int listen_fd, wake_fd;
+    int listen_fd[LISTENERS], wake_fd;
     uint64_t wake_value; /* what the ring reads wake_fd into */
     struct io_uring_buf_ring *buffers;
     char *buffer_memory;
@@ -83,7 +89,9 @@ struct worker {
     struct delivery *deliveries_free;
 
     struct token_trust *trust; /* holds */
-    unsigned trust_version;    /* of the node, when it was taken */
+    struct tls *tls;           /* holds; NULL without listen_tls */
+    unsigned reloads;          /* of the node, when they were taken */
+    struct tls_scratch *tls_scratch;
     struct token_cache *tokens;
     struct target_cache *targets;
     struct media_cache *files;
@@ -98,8 +106,9 @@ struct worker {
     uint64_t windows_swept_ms;
     uint64_t refusals_logged_s; /* the second that refusals_logged counts in */
     uint32_t refusals_logged;
-    bool accepting, stopping, woken;
+    bool accepting[LISTENERS], stopping, woken;
     bool has_origins;          /* an issuer has pages that may fetch by script */
+    bool redirects;            /* plain HTTP is answered with the https:// origin */
     bool started;              /* main thread's: the thread is to be joined */
     atomic_bool redis_ready;   /* worker's: it may ask for grants */
     atomic_ullong cut_at_stop; /* transfers ended by the stop's deadline */

@@ -207,11 +207,12 @@ static void write_config(struct site *site, const struct site_options *options)
     const char *text = site_format(
         site,
         "listen: 127.0.0.1:0\n"
-        "public_origin: http://media.example\n"
+        "public_origin: %s\n"
         "media_root: %s\n"
         "state_dir: %s\n"
         "node: test-node\n"
         "redis: %s\n"
+        "%s"
         "stop_timeout_ms: 60000\n"
         "windows_max: 100\n"
         "journal_segment_bytes: 262144\n"
@@ -226,7 +227,9 @@ static void write_config(struct site *site, const struct site_options *options)
         "    iss: " SITE_RIVAL_ISS "\n"
         "    keys: rival.jwks\n"
         "    prefixes: [/rival/]\n",
-        site->media_root, site->state_dir, options->redis ? options->redis : own,
+        options->origin ? options->origin : "http://media.example", site->media_root,
+        site->state_dir, options->redis ? options->redis : own,
+        options->tls ? "listen_tls: 127.0.0.1:0\ncertificates: certificates\n" : "",
         options->settings ? options->settings : "", options->issuer ? options->issuer : "");
     harness_write_file(site->config, text);
 }
@@ -258,6 +261,12 @@ struct site *site_create_with(const struct site_options *options)
     site->curl = curl_easy_init();
     cr_assert(site->curl);
     make_keys(site);
+    site->tls = options->tls;
+    if (options->tls) {
+        cr_assert_eq(mkdir(site_format(site, "%s/certificates", site->directory), 0700), 0);
+        (void)site_certificate_make(site, "media.example", "ec");
+        (void)site_certificate_make(site, "other.example", "rsa");
+    }
     write_config(site, options);
     if (options->stays_down)
         return site;
@@ -319,6 +328,42 @@ unsigned site_port(const struct site *site)
     return site->port;
 }
 
+unsigned site_port_tls(const struct site *site)
+{
+    return site->port_tls;
+}
+
+const char *site_certificate_make(struct site *site, const char *host, const char *algorithm)
+{
+    const char *path = site_format(site, "%s/certificates/%s.pem", site->directory, host);
+    const char *const words[] = {
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        strcmp(algorithm, "ec") == 0 ? "ec" : "rsa:2048",
+        "-pkeyopt",
+        strcmp(algorithm, "ec") == 0 ? "ec_paramgen_curve:P-256" : "rsa_keygen_bits:2048",
+        "-nodes",
+        "-days",
+        "30",
+        "-subj",
+        site_format(site, "/CN=%s", host),
+        "-addext",
+        site_format(site, "subjectAltName=DNS:%s", host),
+        "-keyout",
+        site_format(site, "%s.key", path),
+        "-out",
+        path,
+        NULL,
+    };
+    int status = 0;
+    pid_t pid = harness_spawn(words, -1, -1);
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "openssl req ended with %d", status);
+    return path;
+}
+
 /* ---- the node ---- */
 
 const char *site_log(struct site *site)
@@ -327,13 +372,11 @@ const char *site_log(struct site *site)
     return log ? site_keep(site, log) : "";
 }
 
-/* The text behind the `count`th "listening on 127.0.0.1:", NULL where the log does not have so
- * many. */
-static const char *find_listening(const char *log, unsigned count)
+/* The text behind the `count`th mark, NULL where the log does not have so many. */
+static const char *find_listening(const char *log, const char *mark, unsigned count)
 {
-    static const char mark[] = "listening on 127.0.0.1:";
     for (const char *at = strstr(log, mark); at; at = strstr(at, mark)) {
-        at += sizeof(mark) - 1;
+        at += strlen(mark);
         if (--count == 0)
             return strchr(at, '\n') ? at : NULL;
     }
@@ -352,9 +395,15 @@ void site_node_start(struct site *site)
     uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
     for (;;) {
         char *text = harness_read_file(site->log, NULL);
-        const char *listening = text ? find_listening(text, site->starts) : NULL;
+        const char *listening =
+            text ? find_listening(text, "listening on 127.0.0.1:", site->starts) : NULL;
+        const char *secure = listening && site->tls
+                                 ? find_listening(text, "speaking TLS on 127.0.0.1:", site->starts)
+                                 : NULL;
         if (listening)
             site->port = (unsigned)strtoul(listening, NULL, 10);
+        if (secure)
+            site->port_tls = (unsigned)strtoul(secure, NULL, 10);
         free(text);
         if (listening)
             return;

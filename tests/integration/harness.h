@@ -35,7 +35,9 @@ struct answer;
 struct site_options {
     const char *settings; /* lines of YAML in place of "workers: 2" */
     const char *issuer;   /* further lines of the shop's entry, indented by four */
+    const char *origin;   /* public_origin; NULL: http://media.example */
     const char *redis;    /* its address; NULL: embedded */
+    bool tls;             /* also speaks TLS, for media.example and other.example */
     bool own_redis;       /* a redis-server of the test, at site_redis_address */
     bool own_media; /* an empty media root to fill with site_media_add; otherwise the catalogue */
     const char *state_dir; /* somewhere else than in the site's directory */
@@ -72,6 +74,10 @@ pid_t site_embedded_redis_pid(struct site *site);
 const char *site_directory(const struct site *site);
 const char *site_state_dir(const struct site *site);
 unsigned site_port(const struct site *site);
+unsigned site_port_tls(const struct site *site);
+/* Makes the certificate of `host` (again), signed by itself; NULL for the key: of a new one. The node
+ * reads certificates/HOST.pem, clients trust the file at the path that is returned. */
+const char *site_certificate_make(struct site *site, const char *host, const char *algorithm);
 /* Everything that the node wrote to standard error so far, over all its starts. */
 const char *site_log(struct site *site);
 /* The log once it contains `text`; fails the test where that does not come. */
@@ -173,6 +179,7 @@ struct fetch_options {
     const char *method;         /* NULL: GET */
     const char *range;          /* "0-99" */
     const char *const *headers; /* whole lines, ending in NULL */
+    bool tls;                   /* by https, as media.example */
     bool fresh;                 /* a connection of its own instead of the site's kept one */
 };
 #define fetch(site, target, ...) fetch_with(site, target, &(struct fetch_options){__VA_ARGS__})
@@ -190,6 +197,8 @@ void fetch_parallel(struct site *site, const char *const *targets,
 
 /* Connects; receive_buffer_bytes 0 leaves the kernel's own. */
 int raw_connect(struct site *site, int receive_buffer_bytes);
+/* To the port where TLS is spoken; speaks none itself. */
+int raw_connect_tls(struct site *site, int receive_buffer_bytes);
 void raw_send(int fd, const void *bytes, size_t length);
 void raw_print(int fd, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Reads at most `length` bytes; returns how many came before the end of the connection or its

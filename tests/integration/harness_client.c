@@ -124,7 +124,7 @@ void answer_expect_file(struct site *site, const struct answer *answer, const ch
 struct transfer {
     CURL *easy;
     struct buffer head, body;
-    struct curl_slist *headers;
+    struct curl_slist *headers, *connect_to;
 };
 
 static size_t on_head(char *data, size_t size, size_t count, void *context)
@@ -147,8 +147,17 @@ static void transfer_prepare(struct site *site, struct transfer *transfer, const
                              const struct fetch_options *options)
 {
     CURL *easy = transfer->easy;
-    curl_easy_setopt(easy, CURLOPT_URL,
-                     site_format(site, "http://127.0.0.1:%u%s", site->port, target));
+    if (options->tls) {
+        const char *to = site_format(site, "::127.0.0.1:%u", site->port_tls);
+        transfer->connect_to = curl_slist_append(NULL, to);
+        curl_easy_setopt(easy, CURLOPT_URL, site_format(site, "https://media.example%s", target));
+        curl_easy_setopt(easy, CURLOPT_CONNECT_TO, transfer->connect_to);
+        curl_easy_setopt(easy, CURLOPT_CAINFO,
+                         site_format(site, "%s/certificates/media.example.pem", site->directory));
+    } else {
+        curl_easy_setopt(easy, CURLOPT_URL,
+                         site_format(site, "http://127.0.0.1:%u%s", site->port, target));
+    }
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
@@ -186,6 +195,7 @@ static const struct answer *transfer_finish(struct site *site, struct transfer *
     answer->complete = code == CURLE_OK;
     answer->reused = connects == 0;
     curl_slist_free_all(transfer->headers);
+    curl_slist_free_all(transfer->connect_to);
     return answer;
 }
 
@@ -253,11 +263,11 @@ void fetch_parallel(struct site *site, const char *const *targets,
 
 /* ---- a bare socket ---- */
 
-int raw_connect(struct site *site, int receive_buffer_bytes)
+static int connect_to(unsigned port, int receive_buffer_bytes)
 {
     struct sockaddr_in address = {
         .sin_family = AF_INET,
-        .sin_port = htons((uint16_t)site->port),
+        .sin_port = htons((uint16_t)port),
         .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
     };
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -271,6 +281,16 @@ int raw_connect(struct site *site, int receive_buffer_bytes)
     cr_assert_eq(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0, "connect: %s",
                  strerror(errno));
     return fd;
+}
+
+int raw_connect(struct site *site, int receive_buffer_bytes)
+{
+    return connect_to(site->port, receive_buffer_bytes);
+}
+
+int raw_connect_tls(struct site *site, int receive_buffer_bytes)
+{
+    return connect_to(site->port_tls, receive_buffer_bytes);
 }
 
 void raw_send(int fd, const void *bytes, size_t length)

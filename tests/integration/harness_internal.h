@@ -20,7 +20,8 @@ struct site {
     char log[96];
     char redis_socket[96]; /* of the test's own Redis */
     bool own_redis, own_media;
-    unsigned port;
+    unsigned port, port_tls;
+    bool tls;
     unsigned starts;       /* of the node: how often the log says that it listens */
     unsigned transactions; /* made so far, for their ids */
     pid_t node, redis;     /* 0: not running */

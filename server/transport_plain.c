@@ -1,0 +1,83 @@
+/* Plain TCP: send(2) and sendfile(2), called inline on the non-blocking socket. */
+#include <errno.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "server/connection.h"
+#include "server/transport.h"
+#include "storage/media/media.h"
+
+bool transport_is_cold(const struct connection *connection, size_t length)
+{
+    char byte;
+    struct iovec vector = {&byte, 1};
+    if (connection->warmed)
+        return false; /* brought in a moment ago; if it is gone again, blocking is the lesser evil
+                       */
+    return preadv2(connection->file->fd, &vector, 1, (off_t)(connection->offset + length - 1),
+                   RWF_NOWAIT) < 0 &&
+           errno == EAGAIN;
+}
+
+static ssize_t plain_send(struct worker *worker, struct connection *connection, const char *data,
+                          size_t length, bool more)
+{
+    (void)worker;
+    ssize_t sent =
+        send(connection->fd, data, length, MSG_DONTWAIT | MSG_NOSIGNAL | (more ? MSG_MORE : 0));
+    if (sent >= 0)
+        return sent;
+    return errno == EINTR ? -EAGAIN : -errno;
+}
+
+static ssize_t plain_send_file(struct worker *worker, struct connection *connection, size_t length)
+{
+    off_t offset = (off_t)connection->offset;
+    (void)worker;
+    if (transport_is_cold(connection, length))
+        return -ENODATA;
+    ssize_t sent = sendfile(connection->fd, connection->file->fd, &offset, length);
+    if (sent >= 0)
+        return sent;
+    return errno == EINTR ? -EAGAIN : -errno;
+}
+
+static int plain_flush(struct worker *worker, struct connection *connection, bool more)
+{
+    (void)worker;
+    (void)connection;
+    (void)more;
+    return 0; /* MSG_MORE leaves nothing waiting: what follows it pushes it out */
+}
+
+static void plain_receive(struct worker *worker, struct connection *connection, const char *data,
+                          size_t length)
+{
+    connection_input(worker, connection, data, length);
+}
+
+static void plain_end(struct worker *worker, struct connection *connection)
+{
+    (void)worker;
+    (void)connection;
+}
+
+static uint64_t plain_acknowledged(const struct worker *worker, struct connection *connection,
+                                   uint64_t tcp_bytes)
+{
+    (void)worker;
+    (void)connection;
+    return tcp_bytes;
+}
+
+const struct transport transport_plain = {
+    .name = "plain",
+    .chunk_max = (size_t)2048 * 1024,
+    .send = plain_send,
+    .send_file = plain_send_file,
+    .flush = plain_flush,
+    .receive = plain_receive,
+    .end = plain_end,
+    .acknowledged = plain_acknowledged,
+};

@@ -1,0 +1,497 @@
+/*
+ * TLS over a connection. OpenSSL reads from the bytes that the ring received and writes into one
+ * buffer that a worker's connections share; from there the records go out, several with one send.
+ * What the socket did not take is kept with its connection: some records of a client that was just
+ * found to be slow, at most one of a client that stays slow. Where the kernel makes the records
+ * (kTLS), OpenSSL writes to the socket itself and files go by SSL_sendfile.
+ *
+ * Metering counts in the stream that TCP acknowledges. All of a delivery's overhead so far (record
+ * headers, tags, alerts) is taken off what was acknowledged of it: never more than arrived, exact
+ * once all did.
+ */
+#include <errno.h>
+#include <linux/sockios.h>
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "server/check.h"
+#include "server/connection.h"
+#include "server/log.h"
+#include "server/tls.h"
+#include "server/transport.h"
+#include "storage/media/media.h"
+
+#define RECORD_MAX      ((size_t)16 * 1024) /* RFC 8446 5.1: of plaintext */
+#define BATCH_MAX       (4 * RECORD_MAX)    /* encrypted at a time */
+#define RECORDS_SIZE    ((size_t)160 * 1024)
+#define QUICK_SENDS     8 /* whole sends after which a connection may have a batch again */
+/* kTLS: a record that is open and one that is partly sent are not in the socket's queue. */
+#define KERNEL_HELD     (2 * RECORD_MAX)
+#define KERNEL_QUIET_MS 50 /* and an empty queue must have been so for this long */
+
+struct tls_scratch {
+    BIO *in, *out;       /* own; without state, shared by the sessions */
+    const char *in_data; /* borrows: what the ring received */
+    size_t in_length;
+    size_t length; /* of `records` */
+    char plain[RECORD_MAX];
+    char file[BATCH_MAX];
+    char records[RECORDS_SIZE];
+};
+
+struct tls_session {
+    SSL *ssl;        /* owns */
+    struct tls *tls; /* holds: its callbacks lead there */
+    char *pending;   /* owns: records that were not sent */
+    size_t pending_length, pending_sent;
+    bool full;                     /* the socket did not take all when it was last tried */
+    bool ready;                    /* the handshake is done */
+    bool failed;                   /* no further call is allowed */
+    uint8_t quick;                 /* whole sends since it was full */
+    uint64_t quiet_ms, quiet_sent; /* kTLS: since when, and at which sum, the queue is empty */
+};
+
+/* ---- BIOs ---- */
+
+static struct {
+    pthread_once_t once;
+    BIO_METHOD *in, *out;
+} methods = {.once = PTHREAD_ONCE_INIT};
+
+static int on_create(BIO *bio)
+{
+    BIO_set_init(bio, 1);
+    return 1;
+}
+
+static long on_control(BIO *bio, int command, long number, void *pointer)
+{
+    (void)bio;
+    (void)number;
+    (void)pointer;
+    return command == BIO_CTRL_FLUSH ? 1 : 0;
+}
+
+static int on_read(BIO *bio, char *out, int size)
+{
+    struct tls_scratch *scratch = BIO_get_data(bio);
+    BIO_clear_retry_flags(bio);
+    if (scratch->in_length == 0) {
+        BIO_set_retry_read(bio);
+        return -1;
+    }
+    size_t length = scratch->in_length < (size_t)size ? scratch->in_length : (size_t)size;
+    memcpy(out, scratch->in_data, length);
+    scratch->in_data += length;
+    scratch->in_length -= length;
+    return (int)length;
+}
+
+static int on_write(BIO *bio, const char *data, int length)
+{
+    struct tls_scratch *scratch = BIO_get_data(bio);
+    BIO_clear_retry_flags(bio);
+    /* Only a peer that asks for answers and reads none comes here: the session fails. */
+    if (length < 0 || (size_t)length > sizeof(scratch->records) - scratch->length)
+        return -1;
+    memcpy(scratch->records + scratch->length, data, (size_t)length);
+    scratch->length += (size_t)length;
+    return length;
+}
+
+static void make_methods(void)
+{
+    methods.in = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "received");
+    methods.out = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "records");
+    if (methods.in == NULL || methods.out == NULL)
+        return;
+    BIO_meth_set_create(methods.in, on_create);
+    BIO_meth_set_create(methods.out, on_create);
+    BIO_meth_set_ctrl(methods.in, on_control);
+    BIO_meth_set_ctrl(methods.out, on_control);
+    BIO_meth_set_read(methods.in, on_read);
+    BIO_meth_set_write(methods.out, on_write);
+}
+
+int tls_scratch_create(struct tls_scratch **out)
+{
+    pthread_once(&methods.once, make_methods);
+    struct tls_scratch *scratch = calloc(1, sizeof(*scratch));
+    *out = scratch;
+    if (scratch == NULL || methods.in == NULL || methods.out == NULL)
+        return -ENOMEM;
+    scratch->in = BIO_new(methods.in);
+    scratch->out = BIO_new(methods.out);
+    if (scratch->in == NULL || scratch->out == NULL)
+        return -ENOMEM;
+    BIO_set_data(scratch->in, scratch);
+    BIO_set_data(scratch->out, scratch);
+    return 0;
+}
+
+void tls_scratch_destroy(struct tls_scratch **out)
+{
+    struct tls_scratch *scratch = *out;
+    *out = NULL;
+    if (scratch == NULL)
+        return;
+    BIO_free(scratch->in);
+    BIO_free(scratch->out);
+    OPENSSL_cleanse(scratch->plain, sizeof(scratch->plain));
+    free(scratch);
+}
+
+/* ---- records ---- */
+
+/* What OpenSSL writes from here on follows what the connection still holds. */
+static size_t records_begin(struct worker *worker, struct connection *connection)
+{
+    struct tls_scratch *scratch = worker->tls_scratch;
+    const struct tls_session *session = connection->tls;
+    scratch->length = session->pending_length - session->pending_sent;
+    if (scratch->length > 0)
+        memcpy(scratch->records, session->pending + session->pending_sent, scratch->length);
+    ERR_clear_error();
+    return scratch->length;
+}
+
+static void pending_drop(struct tls_session *session)
+{
+    free(session->pending);
+    session->pending = NULL;
+    session->pending_length = session->pending_sent = 0;
+}
+
+static int pending_keep(struct tls_session *session, const char *data, size_t length)
+{
+    char *kept = malloc(length);
+    if (kept == NULL)
+        return -ENOMEM;
+    memcpy(kept, data, length);
+    pending_drop(session);
+    session->pending = kept;
+    session->pending_length = length;
+    return 0;
+}
+
+/*
+ * Sends the records, or with `hold` keeps them for what follows. `plain` is how many bytes of the
+ * stream within they carry. 0, -EAGAIN where some are kept because the socket is full, or another
+ * error.
+ */
+static int records_end(struct worker *worker, struct connection *connection, size_t before,
+                       size_t plain, bool hold)
+{
+    struct tls_scratch *scratch = worker->tls_scratch;
+    struct tls_session *session = connection->tls;
+    size_t length = scratch->length, sent = 0;
+    if (length == before && (hold || length == 0))
+        return 0;
+    metering_overhead(connection, length - before, plain);
+    if (!hold) {
+        ssize_t taken = send(connection->fd, scratch->records, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (taken < 0 && errno != EAGAIN && errno != EINTR)
+            return -errno;
+        sent = taken > 0 ? (size_t)taken : 0;
+        session->full = sent < length;
+        session->quick = session->full                  ? 0
+                         : session->quick < QUICK_SENDS ? (uint8_t)(session->quick + 1)
+                                                        : session->quick;
+    }
+    if (sent == length) {
+        pending_drop(session);
+        return 0;
+    }
+    int status = pending_keep(session, scratch->records + sent, length - sent);
+    return status != 0 ? status : hold ? 0 : -EAGAIN;
+}
+
+/* ---- sessions ---- */
+
+int tls_session_begin(struct worker *worker, struct connection *connection)
+{
+    struct tls_session *session = calloc(1, sizeof(*session));
+    SSL *ssl = session != NULL ? tls_session_new(worker->tls) : NULL;
+    BIO *out = NULL;
+    if (ssl != NULL && (SSL_get_options(ssl) & SSL_OP_ENABLE_KTLS) != 0) {
+        out = BIO_new_socket(connection->fd, BIO_NOCLOSE); /* kTLS begins on a socket alone */
+    } else if (ssl != NULL) {
+        out = worker->tls_scratch->out;
+        BIO_up_ref(out);
+    }
+    if (out == NULL) {
+        SSL_free(ssl);
+        free(session);
+        return -ENOMEM;
+    }
+    BIO_up_ref(worker->tls_scratch->in);
+    SSL_set0_rbio(ssl, worker->tls_scratch->in);
+    SSL_set0_wbio(ssl, out);
+    session->ssl = ssl;
+    session->tls = tls_hold(worker->tls);
+    session->quick = QUICK_SENDS;
+    connection->tls = session;
+    connection->transport = &transport_tls;
+    return 0;
+}
+
+void tls_session_end(struct connection *connection)
+{
+    struct tls_session *session = connection->tls;
+    connection->tls = NULL;
+    if (session == NULL)
+        return;
+    SSL_free(session->ssl);
+    tls_drop(&session->tls);
+    free(session->pending);
+    free(session);
+}
+
+const char *tls_session_version(const struct connection *connection)
+{
+    return connection->tls != NULL ? SSL_get_version(connection->tls->ssl) : "-";
+}
+
+/* The handshake is done: by whom are the records made from here on? */
+static void session_ready(struct worker *worker, struct connection *connection)
+{
+    struct tls_session *session = connection->tls;
+    BIO *out = SSL_get_wbio(session->ssl);
+    session->ready = true;
+    count(&worker->stats.tls_handshakes, 1);
+    if (SSL_session_reused(session->ssl))
+        count(&worker->stats.tls_resumed, 1);
+    if (out == worker->tls_scratch->out)
+        return;
+    if (BIO_get_ktls_send(out)) {
+        connection->transport = &transport_kernel_tls;
+        count(&worker->stats.tls_kernel, 1);
+        return;
+    }
+    /* A cipher that the kernel does not know. */
+    connection->sent = BIO_number_written(out);
+    BIO_up_ref(worker->tls_scratch->out);
+    SSL_set0_wbio(session->ssl, worker->tls_scratch->out);
+}
+
+/* An alert of ours has gone out with the last records, where there was one to send. */
+static void session_failed(struct worker *worker, struct connection *connection)
+{
+    struct tls_session *session = connection->tls;
+    const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+    session->failed = true;
+    count(&worker->stats.tls_failed, 1);
+    log_debug("TLS: %s: %s", session->ready ? "a session ended" : "a handshake failed",
+              reason != NULL ? reason : "the peer went away");
+    connection_close(worker, connection, false);
+}
+
+/* ---- the transport ---- */
+
+/* One SSL_read. True: there may be more. */
+static bool read_once(struct worker *worker, struct connection *connection)
+{
+    struct tls_scratch *scratch = worker->tls_scratch;
+    struct tls_session *session = connection->tls;
+    size_t got = 0;
+    size_t before = records_begin(worker, connection);
+    int good = SSL_read_ex(session->ssl, scratch->plain, sizeof(scratch->plain), &got);
+    int why = good == 1 ? SSL_ERROR_NONE : SSL_get_error(session->ssl, good);
+    int status = records_end(worker, connection, before, 0, false);
+    if (status != 0 && status != -EAGAIN) {
+        session->failed = true;
+        connection_close(worker, connection, true);
+        return false;
+    }
+    if (status == -EAGAIN || why == SSL_ERROR_WANT_WRITE)
+        transfer_await_room(worker, connection);
+    if (!session->ready && SSL_is_init_finished(session->ssl))
+        session_ready(worker, connection);
+    if (why == SSL_ERROR_NONE) {
+        connection_input(worker, connection, scratch->plain, got);
+        return true;
+    }
+    if (why == SSL_ERROR_ZERO_RETURN) /* RFC 8446 6.1: close_notify */
+        connection_peer_ended(worker, connection);
+    else if (why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE)
+        session_failed(worker, connection);
+    return false;
+}
+
+static void tls_receive(struct worker *worker, struct connection *connection, const char *data,
+                        size_t length)
+{
+    uint32_t generation = connection->generation;
+    worker->tls_scratch->in_data = data;
+    worker->tls_scratch->in_length = length;
+    /* What comes behind our end is not read any more. */
+    while (connection->generation == generation && connection->state != CONNECTION_CLOSING &&
+           connection->state != CONNECTION_LINGERING && read_once(worker, connection))
+        continue;
+}
+
+/* What SSL_write said of bytes that it must take: the buffer behind it has room. */
+static ssize_t written(struct worker *worker, struct connection *connection, size_t before,
+                       int good, size_t length, bool hold)
+{
+    if (good != 1) {
+        connection->tls->failed = true;
+        return -EPIPE;
+    }
+    int status = records_end(worker, connection, before, length, hold);
+    return status == 0 || status == -EAGAIN ? (ssize_t)length : status;
+}
+
+static ssize_t tls_send(struct worker *worker, struct connection *connection, const char *data,
+                        size_t length, bool more)
+{
+    size_t taken = 0;
+    if (connection->tls->failed)
+        return -EPIPE;
+    size_t before = records_begin(worker, connection);
+    int good = SSL_write_ex(connection->tls->ssl, data, length, &taken);
+    return written(worker, connection, before, good, length, more);
+}
+
+static int tls_flush(struct worker *worker, struct connection *connection, bool more)
+{
+    struct tls_session *session = connection->tls;
+    if (session->pending == NULL || (more && !session->full))
+        return 0;
+    ssize_t sent =
+        send(connection->fd, session->pending + session->pending_sent,
+             session->pending_length - session->pending_sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+    (void)worker;
+    if (sent < 0)
+        return errno == EINTR ? -EAGAIN : -errno;
+    session->pending_sent += (size_t)sent;
+    session->full = session->pending_sent < session->pending_length;
+    if (session->full)
+        return -EAGAIN;
+    pending_drop(session);
+    return 0;
+}
+
+static ssize_t tls_send_file(struct worker *worker, struct connection *connection, size_t length)
+{
+    struct tls_session *session = connection->tls;
+    struct tls_scratch *scratch = worker->tls_scratch;
+    size_t taken = 0, batch = session->quick < QUICK_SENDS ? RECORD_MAX : BATCH_MAX;
+    int status = tls_flush(worker, connection, true);
+    if (status != 0)
+        return status;
+    struct iovec vector = {scratch->file, length < batch ? length : batch};
+    ssize_t got = preadv2(connection->file->fd, &vector, 1, (off_t)connection->offset,
+                          connection->warmed ? 0 : RWF_NOWAIT);
+    if (got < 0)
+        return errno == EAGAIN ? -ENODATA : errno == EINTR ? -EAGAIN : -errno;
+    if (got == 0)
+        return 0;
+    size_t before = records_begin(worker, connection);
+    int good = SSL_write_ex(session->ssl, scratch->file, (size_t)got, &taken);
+    return written(worker, connection, before, good, (size_t)got, false);
+}
+
+static void tls_end(struct worker *worker, struct connection *connection)
+{
+    struct tls_session *session = connection->tls;
+    if (!session->ready || session->failed ||
+        (SSL_get_shutdown(session->ssl) & SSL_SENT_SHUTDOWN) != 0)
+        return;
+    size_t before = records_begin(worker, connection);
+    (void)SSL_shutdown(session->ssl);
+    (void)records_end(worker, connection, before, 0, false); /* the end comes either way */
+}
+
+static uint64_t tls_acknowledged(const struct worker *worker, struct connection *connection,
+                                 uint64_t tcp_bytes)
+{
+    (void)worker;
+    (void)connection;
+    return tcp_bytes;
+}
+
+/* ---- kTLS ---- */
+
+static ssize_t kernel_send_file(struct worker *worker, struct connection *connection, size_t length)
+{
+    SSL *ssl = connection->tls->ssl;
+    (void)worker;
+    if (transport_is_cold(connection, length))
+        return -ENODATA;
+    ERR_clear_error();
+    ossl_ssize_t sent =
+        SSL_sendfile(ssl, connection->file->fd, (off_t)connection->offset, length, 0);
+    int error = errno;
+    if (sent >= 0)
+        return sent;
+    if (SSL_get_error(ssl, (int)sent) == SSL_ERROR_WANT_WRITE || error == EINTR)
+        return -EAGAIN;
+    return error != 0 ? -error : -EPIPE;
+}
+
+/* The kernel makes a record of it, as of everything that is written here from now on. */
+static ssize_t kernel_send(struct worker *worker, struct connection *connection, const char *data,
+                           size_t length, bool more)
+{
+    return transport_plain.send(worker, connection, data, length, more);
+}
+
+static int kernel_flush(struct worker *worker, struct connection *connection, bool more)
+{
+    return transport_plain.flush(worker, connection, more);
+}
+
+/*
+ * In plaintext, which is what `sent` counts here: the queue holds ciphertext, so at most so many
+ * bytes of plaintext are on their way, and two records that are not in the queue yet. Only a queue
+ * that is empty, and was a while ago, with no response under way, means that all has arrived.
+ */
+static uint64_t kernel_acknowledged(const struct worker *worker, struct connection *connection,
+                                    uint64_t tcp_bytes)
+{
+    struct tls_session *session = connection->tls;
+    int queued = 0;
+    (void)tcp_bytes;
+    if (ioctl(connection->fd, SIOCOUTQ, &queued) != 0)
+        return connection->acknowledged;
+    bool under_way = connection->deliveries_last != NULL && !connection->deliveries_last->done;
+    if (queued > 0 || under_way || session->quiet_sent != connection->sent) {
+        session->quiet_sent = queued > 0 || under_way ? 0 : connection->sent;
+        session->quiet_ms = worker->now_ms;
+    } else if (worker->now_ms - session->quiet_ms >= KERNEL_QUIET_MS) {
+        return connection->sent;
+    }
+    uint64_t held = (uint64_t)queued + KERNEL_HELD;
+    uint64_t reached = connection->sent > held ? connection->sent - held : 0;
+    return reached > connection->acknowledged ? reached : connection->acknowledged;
+}
+
+const struct transport transport_tls = {
+    .name = "TLS",
+    .chunk_max = BATCH_MAX,
+    .send = tls_send,
+    .send_file = tls_send_file,
+    .flush = tls_flush,
+    .receive = tls_receive,
+    .end = tls_end,
+    .acknowledged = tls_acknowledged,
+};
+
+const struct transport transport_kernel_tls = {
+    .name = "kTLS",
+    .chunk_max = (size_t)2048 * 1024,
+    .send = kernel_send,
+    .send_file = kernel_send_file,
+    .flush = kernel_flush,
+    .receive = tls_receive,
+    .end = tls_end,
+    .acknowledged = kernel_acknowledged,
+};

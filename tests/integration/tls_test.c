@@ -1,0 +1,488 @@
+/*
+ * HTTPS: the same answers over TLS 1.2 and 1.3, the certificate that the name asks for, sessions
+ * that survive other workers and reloads, what is refused, and a bill that is never more than what
+ * arrived.
+ */
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "tests/integration/harness.h"
+
+/* ---- a client of OpenSSL's ---- */
+
+struct client {
+    SSL_CTX *context;
+    SSL *ssl;
+    int fd;
+};
+
+struct client_options {
+    const char *name;      /* NULL: media.example */
+    const char *protocols; /* ALPN's wire format */
+    int version;           /* 0: any */
+    int receive_buffer_bytes;
+    SSL_SESSION *session;
+    int fd; /* where not 0: connected already */
+};
+
+static int client_open(struct site *site, struct client *client,
+                       const struct client_options *options)
+{
+    client->context = SSL_CTX_new(TLS_client_method());
+    SSL_CTX_set_security_level(client->context, 0); /* so that old versions can be offered */
+    if (options->version != 0) {
+        SSL_CTX_set_min_proto_version(client->context, options->version);
+        SSL_CTX_set_max_proto_version(client->context, options->version);
+    }
+    client->ssl = SSL_new(client->context);
+    client->fd =
+        options->fd > 0 ? options->fd : raw_connect_tls(site, options->receive_buffer_bytes);
+    SSL_set_fd(client->ssl, client->fd);
+    const char *name = options->name != NULL ? options->name : "media.example";
+    SSL_ctrl(client->ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+             (void *)(uintptr_t)name); /* the macro casts const away */
+    if (options->protocols != NULL)
+        SSL_set_alpn_protos(client->ssl, (const unsigned char *)options->protocols,
+                            (unsigned)strlen(options->protocols));
+    if (options->session != NULL)
+        SSL_set_session(client->ssl, options->session);
+    ERR_clear_error();
+    return SSL_connect(client->ssl);
+}
+
+static void client_close(struct client *client)
+{
+    SSL_free(client->ssl);
+    SSL_CTX_free(client->context);
+    close(client->fd);
+}
+
+#define OPEN(site, client, ...)                                                                    \
+    cr_assert_eq(client_open(site, client, &(struct client_options){__VA_ARGS__}), 1, "%s",        \
+                 ERR_reason_error_string(ERR_peek_last_error()))
+
+static void ask(struct client *client, const char *target)
+{
+    char head[4096];
+    int length =
+        snprintf(head, sizeof(head), "GET %s HTTP/1.1\r\nHost: media.example\r\n\r\n", target);
+    cr_assert_eq(SSL_write(client->ssl, head, length), length);
+}
+
+/* Reads the head and as many bytes of the body; how many of them came. */
+static size_t take(struct client *client, size_t wanted)
+{
+    char buffer[16384];
+    size_t have = 0, body = 0;
+    const char *end = NULL;
+    while (end == NULL) {
+        int got = SSL_read(client->ssl, buffer + have, 1);
+        cr_assert_eq(got, 1, "no head came");
+        have++;
+        cr_assert_lt(have, sizeof(buffer));
+        end = memmem(buffer, have, "\r\n\r\n", 4);
+    }
+    cr_assert_eq(memcmp(buffer, "HTTP/1.1 200", 12), 0);
+    while (body < wanted) {
+        size_t left = wanted - body;
+        int got =
+            SSL_read(client->ssl, buffer, (int)(left < sizeof(buffer) ? left : sizeof(buffer)));
+        if (got <= 0)
+            break;
+        body += (size_t)got;
+    }
+    return body;
+}
+
+static const char *subject_of(struct site *site, const struct client *client)
+{
+    char text[256] = "";
+    X509 *certificate = SSL_get1_peer_certificate(client->ssl);
+    cr_assert_not_null(certificate);
+    X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName, text,
+                              sizeof(text));
+    X509_free(certificate);
+    return site_format(site, "%s", text);
+}
+
+static uint64_t counter(struct site *site, const char *name)
+{
+    const struct answer *health = site_admin(site, "GET", "/v1/health", NULL);
+    const char *quoted = site_format(site, "\"%s\":", name);
+    const char *at = strstr((const char *)health->body, quoted);
+    cr_assert_not_null(at, "no counter %s", name);
+    return strtoull(at + strlen(quoted), NULL, 10);
+}
+
+/* ---- the same answers ---- */
+
+Test(tls, delivers_files_ranges_and_heads_and_bills_them_exactly)
+{
+    struct site *site = site_create(.tls = true, .settings = "workers: 1\n");
+    site_account_open_prepaid(site, "alice", 100000000);
+    const char *tiny = site_link(site, .account = "alice", .path = TRACK_TINY);
+    const char *lengthy = site_link(site, .account = "alice", .path = TRACK_LONG);
+    size_t tiny_size, long_size;
+    (void)site_media_bytes(site, TRACK_TINY, &tiny_size);
+    (void)site_media_bytes(site, TRACK_LONG, &long_size);
+    uint64_t due = 0;
+    for (int i = 0; i < 3; i++) {
+        const struct answer *answer = fetch(site, tiny, .tls = true);
+        answer_expect_file(site, answer, TRACK_TINY);
+        cr_assert_eq(answer->reused, i > 0);
+        answer_expect_file(site, fetch(site, lengthy, .tls = true), TRACK_LONG);
+        due += tiny_size + long_size;
+    }
+    const struct answer *part = fetch(site, lengthy, .tls = true, .range = "70001-170000");
+    cr_assert_eq(part->status, 206);
+    answer_expect_bytes(site, part, TRACK_LONG, 70001, 100000);
+    due += 100000;
+    const struct answer *parts = fetch(site, lengthy, .tls = true, .range = "0-9,50000-149999");
+    cr_assert_eq(parts->status, 206);
+    cr_assert(parts->complete);
+    due += 10 + 100000;
+    const struct answer *head = fetch(site, lengthy, .tls = true, .method = "HEAD");
+    cr_assert_eq(head->status, 200);
+    cr_assert_eq(answer_header_number(site, head, "Content-Length"), long_size);
+    answer_expect_refusal(site, fetch(site, "/nothing.mp3", .tls = true), 403, "token_missing");
+    site_usage_await(site, "alice", due);
+    cr_assert_eq(counter(site, "tls_handshakes"), 1);
+    site_destroy(&site);
+}
+
+Test(tls, speaks_1_2_and_1_3_and_nothing_older)
+{
+    struct site *site = site_create(.tls = true);
+    site_account_open_postpaid(site, "alice");
+    const char *link = site_link(site, .account = "alice", .path = TRACK_LONG);
+    size_t size;
+    (void)site_media_bytes(site, TRACK_LONG, &size);
+    static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+    for (size_t i = 0; i < 2; i++) {
+        struct client client;
+        OPEN(site, &client, .version = versions[i]);
+        cr_assert_eq(SSL_version(client.ssl), versions[i]);
+        ask(&client, link);
+        cr_assert_eq(take(&client, size), size);
+        client_close(&client);
+        site_usage_await(site, "alice", (i + 1) * size);
+    }
+    struct client old;
+    cr_assert_neq(client_open(site, &old, &(struct client_options){.version = TLS1_1_VERSION}), 1);
+    client_close(&old);
+    site_destroy(&site);
+}
+
+/* ---- names and protocols ---- */
+
+Test(tls, sends_the_certificate_of_the_name_that_is_asked_for)
+{
+    struct site *site = site_create(.tls = true);
+    static const char *const names[][2] = {{"media.example", "media.example"},
+                                           {"other.example", "other.example"},
+                                           {"unknown.example", "media.example"}};
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        struct client client;
+        OPEN(site, &client, .name = names[i][0]);
+        cr_assert_str_eq(subject_of(site, &client), names[i][1]);
+        client_close(&client);
+    }
+    site_destroy(&site);
+}
+
+Test(tls, agrees_on_http_1_1_and_refuses_those_who_speak_only_h2)
+{
+    struct site *site = site_create(.tls = true);
+    struct client client;
+    const unsigned char *chosen;
+    unsigned length;
+    OPEN(site, &client, .protocols = "\x02h2\x08http/1.1");
+    SSL_get0_alpn_selected(client.ssl, &chosen, &length);
+    cr_assert(length == 8 && memcmp(chosen, "http/1.1", 8) == 0);
+    client_close(&client);
+    cr_assert_neq(client_open(site, &client, &(struct client_options){.protocols = "\x02h2"}), 1);
+    cr_assert_eq(ERR_GET_REASON(ERR_peek_last_error()), SSL_R_TLSV1_ALERT_NO_APPLICATION_PROTOCOL);
+    client_close(&client);
+    site_destroy(&site);
+}
+
+/* ---- sessions and reloads ---- */
+
+/* A session that may be resumed: TLS 1.3 sends it with the first answer. */
+static SSL_SESSION *session_of(struct site *site, const char *link, int version)
+{
+    struct client client;
+    size_t size;
+    (void)site_media_bytes(site, TRACK_TINY, &size);
+    OPEN(site, &client, .version = version);
+    ask(&client, link);
+    cr_assert_eq(take(&client, size), size);
+    (void)SSL_shutdown(client.ssl); /* OpenSSL resumes no session that just broke off */
+    SSL_SESSION *session = SSL_get1_session(client.ssl);
+    cr_assert(SSL_SESSION_is_resumable(session));
+    client_close(&client);
+    return session;
+}
+
+Test(tls, sessions_are_resumed_by_any_worker_and_after_a_reload)
+{
+    struct site *site = site_create(.tls = true, .settings = "workers: 4\n");
+    site_account_open_postpaid(site, "alice");
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
+    static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+    for (size_t i = 0; i < 2; i++) {
+        SSL_SESSION *session = session_of(site, link, versions[i]);
+        for (int round = 0; round < 12; round++) {
+            struct client client;
+            if (round == 6) {
+                site_node_signal(site, SIGHUP);
+                const char *line = "reloaded 2 certificates";
+                (void)site_log_await(site, line);
+            }
+            SSL_SESSION *copy = SSL_SESSION_dup(session);
+            OPEN(site, &client, .version = versions[i], .session = copy);
+            cr_assert_eq(SSL_session_reused(client.ssl), 1, "round %d of %s is not resumed", round,
+                         SSL_get_version(client.ssl));
+            SSL_SESSION_free(copy);
+            (void)SSL_shutdown(client.ssl);
+            client_close(&client);
+        }
+        SSL_SESSION_free(session);
+    }
+    cr_assert_geq(counter(site, "tls_resumed"), 24);
+    site_destroy(&site);
+}
+
+static const char *serial_of(struct site *site, const struct client *client)
+{
+    X509 *certificate = SSL_get1_peer_certificate(client->ssl);
+    char *text = i2s_ASN1_INTEGER(NULL, X509_get0_serialNumber(certificate));
+    const char *kept = site_format(site, "%s", text);
+    OPENSSL_free(text);
+    X509_free(certificate);
+    return kept;
+}
+
+Test(tls, a_reload_brings_the_new_certificate_and_drops_no_connection)
+{
+    struct site *site = site_create(.tls = true, .settings = "workers: 2\n");
+    site_account_open_postpaid(site, "alice");
+    const char *link = site_link(site, .account = "alice", .path = TRACK_LONG);
+    size_t size;
+    (void)site_media_bytes(site, TRACK_LONG, &size);
+    struct client before, after;
+    OPEN(site, &before, .receive_buffer_bytes = 8192);
+    ask(&before, link); /* in the middle of its file when the certificate changes */
+    cr_assert_eq(take(&before, 1000), 1000);
+    (void)site_certificate_make(site, "media.example", "ec");
+    site_node_signal(site, SIGHUP);
+    (void)site_log_await(site, "reloaded 2 certificates");
+    const char *old = serial_of(site, &before), *fresh = old;
+    for (int i = 0; i < 200 && strcmp(fresh, old) == 0; i++) { /* until the worker has heard */
+        OPEN(site, &after, .name = "media.example");
+        fresh = serial_of(site, &after);
+        client_close(&after);
+        harness_pause();
+    }
+    cr_assert_str_neq(fresh, old);
+    char buffer[16384];
+    size_t got = 1000;
+    for (int length; got < size; got += (size_t)length) {
+        length = SSL_read(before.ssl, buffer, sizeof(buffer));
+        cr_assert_gt(length, 0, "cut at %zu of %zu", got, size);
+    }
+    client_close(&before);
+    site_usage_await(site, "alice", size);
+    site_destroy(&site);
+}
+
+Test(tls, a_broken_certificate_leaves_those_before_in_force)
+{
+    struct site *site = site_create(.tls = true);
+    const char *path = site_certificate_make(site, "media.example", "ec");
+    FILE *file = fopen(path, "we");
+    cr_assert(file != NULL && fputs("-----BEGIN CERTIFICATE-----\nAAAA\n", file) >= 0);
+    fclose(file);
+    site_node_signal(site, SIGHUP);
+    (void)site_log_await(site, "the certificates were not reloaded, those before stay in force");
+    struct client client;
+    OPEN(site, &client, .name = "media.example");
+    client_close(&client);
+    struct command_result checked = site_tollgate(site, "serve", "--check-config");
+    cr_assert_eq(checked.exit_code, 78);
+    cr_assert_not_null(strstr(checked.errors, "media.example.pem"), "%s", checked.errors);
+    site_destroy(&site);
+}
+
+/* ---- what is no TLS ---- */
+
+Test(tls, plain_http_and_noise_on_its_port_end_the_connection_alone)
+{
+    struct site *site = site_create(.tls = true, .settings = "workers: 1\nhead_timeout_ms: 300\n");
+    int fd = raw_connect_tls(site, 0);
+    raw_print(fd, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    cr_assert(raw_is_closed_by_peer(fd));
+    close(fd);
+    fd = raw_connect_tls(site, 0); /* says nothing */
+    cr_assert(raw_is_closed_by_peer(fd));
+    close(fd);
+    fd = raw_connect_tls(site, 0); /* half of a client's hello */
+    raw_send(fd, "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 11);
+    cr_assert(raw_is_closed_by_peer(fd));
+    close(fd);
+    cr_assert_geq(counter(site, "tls_failed"), 1);
+    struct client client;
+    OPEN(site, &client, .name = "media.example");
+    client_close(&client);
+    site_destroy(&site);
+}
+
+Test(tls, plain_http_is_redirected_where_it_is_to_be)
+{
+    struct site *site = site_create(.tls = true, .origin = "https://media.example",
+                                    .settings = "plain_http: redirect\n");
+    site_account_open_postpaid(site, "alice");
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
+    const struct answer *answer = fetch(site, link);
+    cr_assert_eq(answer->status, 308); /* RFC 9110 15.4.9 */
+    cr_assert_str_eq(answer_header(site, answer, "Location"),
+                     site_format(site, "https://media.example%s", link));
+    answer_expect_file(site, fetch(site, link, .tls = true), TRACK_TINY);
+    cr_assert_eq(fetch(site, link, .method = "DELETE")->status, 405);
+    site_destroy(&site);
+}
+
+/* ---- the bill ---- */
+
+Test(tls, a_client_that_goes_in_the_middle_pays_for_no_more_than_arrived)
+{
+    struct site *site = site_create(.tls = true, .settings = "workers: 1\n");
+    site_account_open_postpaid(site, "alice");
+    const char *link = site_link(site, .account = "alice", .path = TRACK_LONG);
+    static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+    uint64_t before = 0;
+    for (size_t i = 0; i < 2; i++) {
+        struct client client;
+        OPEN(site, &client, .version = versions[i], .receive_buffer_bytes = 16384);
+        ask(&client, link);
+        size_t read = take(&client, 300000);
+        cr_assert_eq(read, 300000);
+        for (int wait = 0; wait < 30; wait++)
+            harness_pause(); /* the receive buffer fills, and a tick has seen it */
+        raw_reset(client.fd);
+        client.fd = -1;
+        uint64_t billed = site_usage_settled(site, "alice") - before;
+        /* What was read was acknowledged; beyond it at most what the receive buffer holds. */
+        cr_assert_geq(billed, 300000 - 32 * 29 - 16384, "%llu", (unsigned long long)billed);
+        cr_assert_leq(billed, 300000 + 65536, "%llu", (unsigned long long)billed);
+        before += billed;
+        client_close(&client);
+    }
+    site_destroy(&site);
+}
+
+Test(tls, a_slow_client_gets_all_and_pays_for_all)
+{
+    struct site *site = site_create(.tls = true, .settings = "workers: 1\n");
+    site_account_open_prepaid(site, "alice", 100000000);
+    const char *link = site_link(site, .account = "alice", .path = TRACK_LONG);
+    size_t size;
+    const unsigned char *bytes = site_media_bytes(site, TRACK_LONG, &size);
+    struct client client;
+    OPEN(site, &client, .receive_buffer_bytes = 4096);
+    ask(&client, link);
+    cr_assert_eq(take(&client, 1), 1);
+    unsigned char buffer[5000];
+    size_t at = 1;
+    while (at < size) {
+        int got = SSL_read(client.ssl, buffer, sizeof(buffer));
+        cr_assert_gt(got, 0);
+        cr_assert_eq(memcmp(buffer, bytes + at, (size_t)got), 0, "wrong bytes after %zu", at);
+        at += (size_t)got;
+        if (at / 100000 != (at - (size_t)got) / 100000)
+            harness_pause();
+    }
+    site_usage_await(site, "alice", size);
+    client_close(&client);
+    site_destroy(&site);
+}
+
+Test(tls, a_client_that_says_close_notify_still_gets_what_it_asked_for)
+{
+    struct site *site = site_create(.tls = true);
+    site_account_open_postpaid(site, "alice");
+    const char *link = site_link(site, .account = "alice", .path = TRACK_SHORT);
+    size_t size;
+    (void)site_media_bytes(site, TRACK_SHORT, &size);
+    struct client client;
+    OPEN(site, &client, .name = "media.example");
+    ask(&client, link);
+    cr_assert_eq(SSL_shutdown(client.ssl), 0);
+    cr_assert_eq(take(&client, size), size);
+    char byte;
+    cr_assert_leq(SSL_read(client.ssl, &byte, 1), 0);
+    cr_assert_eq(SSL_get_shutdown(client.ssl) & SSL_RECEIVED_SHUTDOWN, SSL_RECEIVED_SHUTDOWN,
+                 "the server ends without close_notify");
+    client_close(&client);
+    site_usage_await(site, "alice", size);
+    site_destroy(&site);
+}
+
+Test(tls, a_clients_key_update_in_the_middle_changes_nothing)
+{
+    struct site *site = site_create(.tls = true);
+    site_account_open_postpaid(site, "alice");
+    const char *link = site_link(site, .account = "alice", .path = TRACK_LONG);
+    size_t size, got;
+    (void)site_media_bytes(site, TRACK_LONG, &size);
+    struct client client;
+    OPEN(site, &client, .version = TLS1_3_VERSION, .receive_buffer_bytes = 8192);
+    ask(&client, link);
+    got = take(&client, 5000);
+    char buffer[16384];
+    while (got < size) {
+        if (got % 7 == 0)
+            cr_assert_eq(SSL_key_update(client.ssl, SSL_KEY_UPDATE_REQUESTED), 1);
+        int length = SSL_read(client.ssl, buffer, sizeof(buffer));
+        cr_assert_gt(length, 0);
+        got += (size_t)length;
+        cr_assert_eq(SSL_do_handshake(client.ssl), 1); /* writes the update */
+    }
+    cr_assert_eq(got, size);
+    site_usage_await(site, "alice", size);
+    client_close(&client);
+    site_destroy(&site);
+}
+
+Test(tls, a_proxys_header_comes_before_it)
+{
+    struct site *site = site_create(.tls = true, .settings = "proxy_protocol_from: 127.0.0.0/8\n"
+                                                             "connections_per_address_max: 1\n");
+    site_account_open_postpaid(site, "alice");
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
+    size_t size;
+    (void)site_media_bytes(site, TRACK_TINY, &size);
+    static const char header[] = "\x0d\x0a\x0d\x0a\x00\x0d\x0a\x51\x55\x49\x54\x0a\x21\x11\x00\x0c"
+                                 "\xc0\x00\x02\x01\xcb\x00\x71\x09\x12\x67\x01\xbb";
+    struct client first, second;
+    int fd = raw_connect_tls(site, 0);
+    raw_send(fd, header, 7);
+    harness_pause();
+    raw_send(fd, header + 7, 28 - 7);
+    OPEN(site, &first, .fd = fd);
+    ask(&first, link);
+    cr_assert_eq(take(&first, size), size);
+    fd = raw_connect_tls(site, 0); /* the same client once more */
+    raw_send(fd, header, 28);
+    cr_assert_neq(client_open(site, &second, &(struct client_options){.fd = fd}), 1);
+    client_close(&second);
+    client_close(&first);
+    site_destroy(&site);
+}
