@@ -6,8 +6,9 @@
 #   bench/compare.sh --quick     three rounds of two (below 100 seconds)
 #   bench/compare.sh --json      prints rows {work, metric, tollgate, peers, ratio, bar, ok} as JSON lines
 #   bench/compare.sh --only=TEXT only the works whose name contains TEXT, of: 4 KiB file, 64 KiB range, 5 MiB file,
-#                                range latency, idle connections
+#                                range latency, TLS, idle connections
 #
+# Over TLS: 1.3, AES-128-GCM, an ECDSA certificate, records made in user space by both.
 # One server worker on core 0; wrk and Redis on core 1; 64 connections; a network namespace of its own under reno.
 # CPU is all that serving costs: the server, its io-wq threads and its Redis, from /proc. Rounds are interleaved; the
 # table shows medians and, in brackets, the smallest and largest round. Exit 1 where a bar is missed.
@@ -21,11 +22,11 @@ for argument in "$@"; do
     --quick) rounds=3 seconds=2 ;;
     --json) json=yes ;;
     --only=*) only=${argument#--only=} ;;
-    -h | --help) sed -n '2,15s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,16s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "compare.sh: unknown option '$argument'; see --help" >&2; exit 64 ;;
     esac
 done
-works='4 KiB file, 64 KiB range, 5 MiB file, range latency, idle connections'
+works='4 KiB file, 64 KiB range, 5 MiB file, range latency, TLS, idle connections'
 case $works in
 *"$only"*) ;;
 *) echo "compare.sh: --only=$only names none of: $works" >&2; exit 64 ;;
@@ -93,11 +94,15 @@ await() { # NAME COMMAND...
     done
 }
 
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
+    -addext subjectAltName=IP:127.0.0.1 -keyout "$directory/tls.pem.key" -out "$directory/tls.pem" 2>/dev/null
 tollgate=$root/build/tollgate
 mkdir "$directory/keys"
 "$tollgate" key generate --issuer shop --alg HS256 --directory "$directory/keys" >/dev/null
 cat >"$directory/tollgate.yaml" <<YAML
 listen: 127.0.0.1:8100
+listen_tls: 127.0.0.1:8110
+certificates: tls.pem
 public_origin: http://127.0.0.1:8100
 media_root: media
 state_dir: state
@@ -124,7 +129,7 @@ taskset -a -p -c 1 "$embedded" >/dev/null
 "$tollgate" account open shop/bench --plan postpaid >/dev/null
 
 sign() { "$tollgate" link sign --key "$directory/keys/shop-private.jwks" --issuer shop --account bench \
-    --expires-in 1h --origin http://127.0.0.1:8100 --path "$1"; }
+    --expires-in 1h --origin "${2:-http://127.0.0.1:8100}" --path "$1"; }
 sign_lua() { # PORT PATH
     expires=$(($(date +%s) + 3600))
     signature=$(printf '%s|bench|%s' "$2" "$expires" | openssl dgst -sha1 -hmac "$secret" -binary | base64 |
@@ -134,7 +139,9 @@ sign_lua() { # PORT PATH
 url() { # SERVER PATH
     case $1 in
     tollgate) sign "$2" ;;
+    tollgate_tls) sign "$2" https://127.0.0.1:8110 ;;
     nginx) echo "http://127.0.0.1:8101$2" ;;
+    nginx_tls) echo "https://127.0.0.1:8111$2" ;;
     lighttpd) echo "http://127.0.0.1:8102$2" ;;
     lua) sign_lua 8103 "$2" ;;
     lua_cached) sign_lua 8104 "$2" ;;
@@ -143,8 +150,8 @@ url() { # SERVER PATH
 # Process ids whose CPU is the cost of serving.
 processes() {
     case $1 in
-    tollgate) echo "$pid_tollgate $embedded" ;;
-    nginx) echo "$pid_nginx $(pgrep -P "$pid_nginx")" ;;
+    tollgate | tollgate_tls) echo "$pid_tollgate $embedded" ;;
+    nginx | nginx_tls) echo "$pid_nginx $(pgrep -P "$pid_nginx")" ;;
     lighttpd) echo "$pid_lighttpd" ;;
     lua | lua_cached) echo "$pid_nginx_lua $(pgrep -P "$pid_nginx_lua") $pid_redis" ;;
     esac
@@ -160,14 +167,15 @@ cpu_ticks() {
 }
 hertz=$(getconf CLK_TCK)
 
-for server in tollgate nginx lighttpd lua lua_cached; do
+export CURL_CA_BUNDLE="$directory/tls.pem"
+for server in tollgate tollgate_tls nginx nginx_tls lighttpd lua lua_cached; do
     for path in /4k.mp3 /5m.mp3; do
         link=$(url $server $path)
         await $server curl -fsS -o /dev/null "$link"
         curl -fsS "$link" | cmp - "$media$path" || die "$server does not deliver $path"
     done
 done
-for server in tollgate nginx lighttpd; do
+for server in tollgate tollgate_tls nginx nginx_tls lighttpd; do
     for first in 0 100000; do
         curl -fsS -r "$first-$((first + 65535))" "$(url $server /5m.mp3)" >"$directory/part"
         tail -c "+$((first + 1))" "$media/5m.mp3" | head -c 65536 | cmp - "$directory/part" ||
@@ -222,6 +230,12 @@ while [ $round -lt "$rounds" ]; do
     if wanted '5 MiB file'; then
         for server in tollgate nginx; do measure '5 MiB' $server /5m.mp3 64; done
     fi
+    if wanted 'TLS'; then
+        for server in tollgate_tls nginx_tls; do
+            measure '64 KiB TLS' $server /5m.mp3 64 0-65535
+            measure '5 MiB TLS' $server /5m.mp3 64
+        done
+    fi
     if wanted 'range latency'; then
         for first in 0 100000; do measure "range from $first" tollgate /5m.mp3 1 $first-$((first + 65535)); done
     fi
@@ -257,9 +271,10 @@ awk -F '\t' -v json="$json" '
     function digits(value) { return sprintf(value >= 1000 ? "%.0f" : "%.4g", value) }
     function spread(value) { return digits(value) " (" digits(low) "-" digits(high) ")" }
     # row WORK METRIC COLUMN PEERS BAR SENSE: the better peer counts; sense -1: less is better.
-    function row(work, label, metric, column, peers, bar, sense,    names, n, i, ours, value, best, ratio, ok, text, list) {
-        if (!count[work, "tollgate"]) return
-        ours = median(work, "tollgate", column); text = spread(ours)
+    function row(work, label, metric, column, peers, bar, sense, us,    names, n, i, ours, value, best, ratio, ok, text, list) {
+        if (us == "") us = "tollgate"
+        if (!count[work, us]) return
+        ours = median(work, us, column); text = spread(ours)
         n = split(peers, names, " ")
         for (i = 1; i <= n; i++) {
             value = median(work, names[i], column)
@@ -283,6 +298,8 @@ awk -F '\t' -v json="$json" '
         row("4 KiB", "4 KiB file, one link reused", "CPU us/request", 3, "nginx lighttpd", 1.0, -1)
         row("64 KiB range", "64 KiB range", "CPU us/request", 3, "nginx lighttpd", 1.0, -1)
         row("5 MiB", "5 MiB file", "CPU s/GB", 4, "nginx", 1.05, -1)
+        row("64 KiB TLS", "64 KiB range over TLS", "CPU s/GB", 4, "nginx_tls", 0.9, -1, "tollgate_tls")
+        row("5 MiB TLS", "5 MiB file over TLS", "CPU s/GB", 4, "nginx_tls", 0.9, -1, "tollgate_tls")
         row("4 KiB", "4 KiB, Redis asked each time", "requests/s", 5, "lua", 8, 1)
         row("4 KiB", "4 KiB, verdict cached", "requests/s", 5, "lua_cached", 2.5, 1)
         if (count["range from 0", "tollgate"]) {

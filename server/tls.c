@@ -105,7 +105,7 @@ static bool tickets_find(struct tickets *tickets, const unsigned char name[16], 
     pthread_mutex_lock(&tickets->mutex);
     const struct ticket_key *keys[2] = {&tickets->current, &tickets->before};
     for (unsigned i = 0; i < 2 && !found; i++) {
-        found = keys[i]->made_s != 0 && now_s - keys[i]->made_s < 2 * TICKET_KEY_LIFE_S &&
+        found = keys[i]->made_s != 0 && now_s - keys[i]->made_s < 2L * TICKET_KEY_LIFE_S &&
                 CRYPTO_memcmp(keys[i]->name, name, sizeof(keys[i]->name)) == 0;
         if (found) {
             *out = *keys[i];

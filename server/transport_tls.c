@@ -1,8 +1,8 @@
 /*
  * TLS over a connection. OpenSSL reads from the bytes that the ring received and writes into one
  * buffer that a worker's connections share; from there the records go out, several with one send.
- * What the socket did not take is kept with its connection: some records of a client that was just
- * found to be slow, at most one of a client that stays slow. Where the kernel makes the records
+ * What the socket did not take is kept with its connection: a record or little more, as no more is
+ * encrypted than the socket has room for. Where the kernel makes the records
  * (kTLS), OpenSSL writes to the socket itself and files go by SSL_sendfile.
  *
  * Metering counts in the stream that TCP acknowledges. All of a delivery's overhead so far (record
@@ -10,6 +10,7 @@
  * once all did.
  */
 #include <errno.h>
+#include <linux/sock_diag.h>
 #include <linux/sockios.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
@@ -201,9 +202,6 @@ static int records_end(struct worker *worker, struct connection *connection, siz
             return -errno;
         sent = taken > 0 ? (size_t)taken : 0;
         session->full = sent < length;
-        session->quick = session->full                  ? 0
-                         : session->quick < QUICK_SENDS ? (uint8_t)(session->quick + 1)
-                                                        : session->quick;
     }
     if (sent == length) {
         pending_drop(session);
@@ -236,7 +234,6 @@ int tls_session_begin(struct worker *worker, struct connection *connection)
     SSL_set0_wbio(ssl, out);
     session->ssl = ssl;
     session->tls = tls_hold(worker->tls);
-    session->quick = QUICK_SENDS;
     connection->tls = session;
     connection->transport = &transport_tls;
     return 0;
@@ -379,11 +376,29 @@ static int tls_flush(struct worker *worker, struct connection *connection, bool 
     return 0;
 }
 
+/*
+ * How much to encrypt now: no more than the socket will take, or what is over would have to be kept,
+ * for each of many slow clients. At least a record.
+ */
+static size_t batch_size(const struct connection *connection)
+{
+    uint32_t memory[SK_MEMINFO_VARS] = {0};
+    socklen_t size = sizeof(memory);
+    if (getsockopt(connection->fd, SOL_SOCKET, SO_MEMINFO, memory, &size) != 0 ||
+        memory[SK_MEMINFO_SNDBUF] <= memory[SK_MEMINFO_WMEM_QUEUED])
+        return RECORD_MAX;
+    /* The kernel counts its own structures, too: about a quarter at worst. */
+    size_t room = (memory[SK_MEMINFO_SNDBUF] - memory[SK_MEMINFO_WMEM_QUEUED]) / 5 * 4;
+    return room >= BATCH_MAX    ? BATCH_MAX
+           : room >= RECORD_MAX ? room / RECORD_MAX * RECORD_MAX
+                                : RECORD_MAX;
+}
+
 static ssize_t tls_send_file(struct worker *worker, struct connection *connection, size_t length)
 {
     struct tls_session *session = connection->tls;
     struct tls_scratch *scratch = worker->tls_scratch;
-    size_t taken = 0, batch = session->quick < QUICK_SENDS ? RECORD_MAX : BATCH_MAX;
+    size_t taken = 0, batch = batch_size(connection);
     int status = tls_flush(worker, connection, true);
     if (status != 0)
         return status;
