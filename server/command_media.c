@@ -1,8 +1,8 @@
 /*
  * `tollgate media scan`: hashes the library ahead of its first requests, so that every file has its
- * validator from the start. It needs no running node; where one runs, both may add to the store of
- * hashes, which is made for several processes. What it does is media_scan's; this file only tells
- * how far it is.
+ * validator from the start; `tollgate media show`: what is known of single files. It needs no running node; where one runs, both may add to the store of
+ * hashes, which is made for several processes. What it does is media_scan's and media_show's; this
+ * file only tells.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -27,11 +27,13 @@ enum { OPTION_JSON = 256 };
 struct arguments {
     struct cli_location location;
     const char *action;
+    char **paths; /* borrows: of show */
+    int path_count;
     bool json;
 };
 
 static const struct argp_option options[] = {
-    {"json", OPTION_JSON, NULL, 0, "Print only the summary, as JSON", 0},
+    {"json", OPTION_JSON, NULL, 0, "Print JSON: of scan the summary, of show an array", 0},
     {0},
 };
 
@@ -46,13 +48,28 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         arguments->json = true;
         return 0;
     case ARGP_KEY_ARG:
-        if (state->arg_num > 0 || strcmp(argument, "scan") != 0) {
-            argp_error(state, "%s: there is only `tollgate media scan`", argument);
-        }
         arguments->action = argument;
+        if (strcmp(argument, "show") == 0) {
+            arguments->paths = state->argv + state->next;
+            arguments->path_count = state->argc - state->next;
+            state->next = state->argc;
+            if (arguments->path_count == 0) {
+                argp_error(state, "show what? name paths as links do: `tollgate media show "
+                                  "/albums/one.mp3`");
+            }
+        } else if (strcmp(argument, "scan") != 0) {
+            argp_error(state, "%s: there are `tollgate media scan` and `tollgate media show PATH`",
+                       argument);
+        } else if (state->next < state->argc) {
+            argp_error(state,
+                       "%s: scan takes the whole media_root; for single files there is "
+                       "`tollgate media show PATH`",
+                       state->argv[state->next]);
+        }
         return 0;
     case ARGP_KEY_NO_ARGS:
-        argp_error(state, "what is to be done? `tollgate media scan`");
+        argp_error(state,
+                   "what is to be done? `tollgate media scan`, or `tollgate media show PATH`");
         return EINVAL;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -63,12 +80,15 @@ static const struct argp_child children[] = {CLI_CONFIG_CHILD, {0}};
 static const struct argp media_argp = {
     .options = options,
     .parser = parse,
-    .args_doc = "scan",
-    .doc = "Hashes the files beneath media_root that are not known yet. Stopped and started again, "
-           "it goes on where it was; a node may run meanwhile."
+    .args_doc = "scan\nshow PATH...",
+    .doc = "scan hashes the files beneath media_root that are not known yet; stopped and started "
+           "again, it goes on where it was. show prints size, time, hash, and of an MP3 duration "
+           "and bitrate; paths are those of links, such as /albums/one.mp3. A node may run "
+           "meanwhile."
            "\v"
            "After a delivery of new files:\n"
-           "  tollgate media scan --config tollgate.yaml\n",
+           "  tollgate media scan --config tollgate.yaml\n"
+           "  tollgate media show --config tollgate.yaml /albums/one.mp3\n",
     .children = children,
 };
 
@@ -180,26 +200,106 @@ static int prepare_state_dir(const char *command, const char *state_dir)
     return EX_OK;
 }
 
-static int scan_library(const struct config *config, struct scan *scan)
+/* ---- show ---- */
+
+static void write_time(int64_t seconds, char out[static 32])
+{
+    struct tm parts;
+    time_t when = seconds;
+    if (gmtime_r(&when, &parts) == NULL || strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &parts) == 0)
+        snprintf(out, 32, "%" PRId64, seconds);
+}
+
+static void print_facts(const char *path, const struct media_facts *facts)
+{
+    char size[BYTE_COUNT_SIZE], modified[32];
+    byte_count_write((int64_t)facts->size, size);
+    write_time(facts->mtime_s, modified);
+    command_print_text(stdout, path);
+    printf("\n  size      %" PRIu64 " bytes (%s)\n  modified  %s\n  etag      %s\n", facts->size,
+           size, modified, facts->etag);
+    if (facts->bitrate == 0)
+        return;
+    uint32_t seconds = facts->duration_ms / 1000;
+    printf("  duration  %u:%02u:%02u.%03u\n  bitrate   %u.%03u kbit/s\n", seconds / 3600,
+           seconds / 60 % 60, seconds % 60, facts->duration_ms % 1000, facts->bitrate / 1000,
+           facts->bitrate % 1000);
+}
+
+static json_t *facts_json(const char *path, const struct media_facts *facts)
+{
+    char modified[32];
+    write_time(facts->mtime_s, modified);
+    json_t *value = json_pack("{s:s, s:I, s:s, s:s}", "path", path, "size", (json_int_t)facts->size,
+                              "modified", modified, "etag", facts->etag);
+    if (facts->bitrate != 0) {
+        (void)json_object_set_new(value, "duration_ms", json_integer(facts->duration_ms));
+        (void)json_object_set_new(value, "bitrate_bits_per_s", json_integer(facts->bitrate));
+    }
+    return value;
+}
+
+static const char *why_not_shown(int error)
+{
+    return error == -ENOENT   ? "there is no such file beneath media_root"
+           : error == -EINVAL ? "no link can name it; begin with / and write it as it is on disk"
+                              : strerror(-error);
+}
+
+static int show(struct media *media, const char *command, const struct arguments *arguments)
+{
+    int code = EX_OK;
+    json_t *list = json_array();
+    for (int i = 0; i < arguments->path_count; i++) {
+        const char *path = arguments->paths[i];
+        struct media_facts facts;
+        int error = media_show(media, path, &facts);
+        if (error != 0)
+            code = cli_fail(EX_NOINPUT, command, "%s: %s", path, why_not_shown(error));
+        else if (arguments->json)
+            (void)json_array_append_new(list, facts_json(path, &facts));
+        else
+            print_facts(path, &facts);
+    }
+    if (arguments->json) {
+        int printed = command_print_json(command, list);
+        code = code == EX_OK ? printed : code;
+    }
+    json_decref(list);
+    return code;
+}
+
+/* ---- both ---- */
+
+static int scan(struct media *media, const char *command, const struct config *config, bool json)
+{
+    struct scan scan = {
+        .command = command, .json = json, .live = !json && isatty(STDOUT_FILENO) == 1};
+    int result = media_scan(media, tell, &scan);
+    if (result < 0) {
+        erase_line(&scan);
+        return cli_fail(EX_IOERR, command, "media root %s: %s; let this user read it",
+                        config->media_root, strerror(-result));
+    }
+    int code = print_summary(&scan);
+    return code == EX_OK && scan.failed > 0 ? EX_IOERR : code;
+}
+
+static int run(const struct config *config, const char *command, const struct arguments *arguments)
 {
     struct media_options media_options = {.root = config->media_root,
                                           .state_dir = config->state_dir,
-                                          .hash_queue_max = 1, /* nothing is queued by a scan */
+                                          .hash_queue_max = 1, /* nothing is queued by these */
                                           .hash_entries_max = (uint32_t)config->hash_entries_max};
     char error[512];
     struct media *media = NULL;
     if (media_open(&media, &media_options, error, sizeof error) != 0) {
-        return cli_fail(EX_NOINPUT, scan->command, "%s", error);
+        return cli_fail(EX_NOINPUT, command, "%s", error);
     }
-    int result = media_scan(media, tell, scan);
+    int code = arguments->path_count > 0 ? show(media, command, arguments)
+                                         : scan(media, command, config, arguments->json);
     media_close(&media);
-    if (result < 0) {
-        erase_line(scan);
-        return cli_fail(EX_IOERR, scan->command, "media root %s: %s; let this user read it",
-                        config->media_root, strerror(-result));
-    }
-    int code = print_summary(scan);
-    return code == EX_OK && scan->failed > 0 ? EX_IOERR : code;
+    return code;
 }
 
 int command_media(int argc, char **argv)
@@ -211,12 +311,9 @@ int command_media(int argc, char **argv)
     if (code != EX_OK) {
         return code;
     }
-    struct scan scan = {.command = argv[0],
-                        .json = arguments.json,
-                        .live = !arguments.json && isatty(STDOUT_FILENO) == 1};
     code = prepare_state_dir(argv[0], config->state_dir);
     if (code == EX_OK) {
-        code = scan_library(config, &scan);
+        code = run(config, argv[0], &arguments);
     }
     config_destroy(&config);
     return code;

@@ -38,7 +38,7 @@
 #define BUILD_SLACK_S      86400 /* a file's time may come from another machine */
 #define BUFFERS_PROBED     8
 #define SEGMENTS_WANTED    2
-#define CERTIFICATE_LEFT_S (14 * 86400)
+#define CERTIFICATE_LEFT_S (14L * 86400)
 #define DESCRIPTORS_LEAST  64 /* without these not even Redis, journal and listeners open */
 
 typedef struct doctor_finding finding;

@@ -229,6 +229,7 @@ static SSL_CTX *context_create(struct tls *tls)
 {
     SSL_CTX *context = SSL_CTX_new(TLS_server_method());
     static const unsigned char id[] = "tollgate";
+    char groups[] = GROUPS; /* the macro takes no const */
     if (context == NULL)
         return NULL;
     uint64_t options = SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE |
@@ -250,7 +251,7 @@ static SSL_CTX *context_create(struct tls *tls)
     if (SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) != 1 ||
         SSL_CTX_set_cipher_list(context, CIPHERS_1_2) != 1 ||
         SSL_CTX_set_ciphersuites(context, CIPHERS_1_3) != 1 ||
-        SSL_CTX_set1_groups_list(context, GROUPS) != 1 ||
+        SSL_CTX_set1_groups_list(context, groups) != 1 ||
         SSL_CTX_set_session_id_context(context, id, sizeof(id) - 1) != 1) {
         SSL_CTX_free(context);
         return NULL;

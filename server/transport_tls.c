@@ -388,7 +388,8 @@ static size_t batch_size(const struct connection *connection)
         memory[SK_MEMINFO_SNDBUF] <= memory[SK_MEMINFO_WMEM_QUEUED])
         return RECORD_MAX;
     /* The kernel counts its own structures, too: about a quarter at worst. */
-    size_t room = (memory[SK_MEMINFO_SNDBUF] - memory[SK_MEMINFO_WMEM_QUEUED]) / 5 * 4;
+    size_t room = memory[SK_MEMINFO_SNDBUF] - memory[SK_MEMINFO_WMEM_QUEUED];
+    room -= room / 5;
     return room >= BATCH_MAX    ? BATCH_MAX
            : room >= RECORD_MAX ? room / RECORD_MAX * RECORD_MAX
                                 : RECORD_MAX;

@@ -174,6 +174,8 @@ static void pick_up_hash(struct media_cache *cache, struct cache_entry *entry)
     struct content_hash hash;
     if (hash_store_find(cache->media->hashes, &entry->identity, &hash))
         content_hash_etag(&hash, entry->file.etag);
+    entry->file.duration_ms = hash.facts.duration_ms;
+    entry->file.bitrate = hash.facts.bitrate;
 }
 
 /* At each opening and revalidation, so that what was refused or abandoned is asked for again. */

@@ -120,6 +120,29 @@ static int check_version(int fd, const struct file_identity *expected)
     return file_identity_equal(&current, expected) ? 0 : -EBUSY;
 }
 
+struct open_content {
+    struct content_reader *reader;
+    int fd;
+};
+
+/* An mp3_reader, in whole blocks: the descriptor may be one of direct reads. */
+static size_t read_part(void *context, uint64_t offset, void *out, size_t length)
+{
+    const struct open_content *content = context;
+    unsigned char *buffer = content->reader->buffer;
+    uint64_t base = offset / DIRECT_ALIGNMENT * DIRECT_ALIGNMENT;
+    size_t before = (size_t)(offset - base);
+    size_t size = (before + length + DIRECT_ALIGNMENT - 1) / DIRECT_ALIGNMENT * DIRECT_ALIGNMENT;
+    if (size > CHUNK_BYTES)
+        return 0;
+    ssize_t got = pread(content->fd, buffer, size, (off_t)base);
+    if (got <= (ssize_t)before)
+        return 0;
+    size_t there = (size_t)got - before < length ? (size_t)got - before : length;
+    memcpy(out, buffer + before, there);
+    return there;
+}
+
 int content_reader_hash(struct content_reader *reader, int fd, const struct file_identity *expected,
                         uint64_t through_cache_bytes_max,
                         bool (*go_on)(void *context, uint64_t bytes), void *context,
@@ -159,5 +182,6 @@ int content_reader_hash(struct content_reader *reader, int fd, const struct file
     XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(reader->state));
     _Static_assert(sizeof(canonical.digest) == sizeof(out->digest), "128 bits");
     memcpy(out->digest, canonical.digest, sizeof(out->digest));
-    return 0;
+    mp3_read_facts(read_part, &(struct open_content){reader, fd}, expected->size, &out->facts);
+    return check_version(fd, expected);
 }

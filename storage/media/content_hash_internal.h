@@ -9,12 +9,14 @@
 #include <stdint.h>
 
 #include "storage/media/media.h"
+#include "storage/media/mp3_internal.h"
 #include "storage/media/path_internal.h"
 
 /* XXH3-128, seed 0, in the canonical (big-endian) form that xxhsum prints: every node agrees on it.
  */
 struct content_hash {
     unsigned char digest[16];
+    struct mp3_facts facts; /* kept with it: both are of this content */
 };
 
 /* `"` + 32 lower-case hex digits + `"`: a strong validator (RFC 9110 8.8.3). */

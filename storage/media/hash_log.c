@@ -17,10 +17,10 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-#define BLOCK_BYTES    64 /* the header and each record */
-#define CHECKED_BYTES  56
+#define BLOCK_BYTES    72 /* the header and each record */
+#define CHECKED_BYTES  64
 #define BATCH_BLOCKS   1024
-#define VERSION        1U
+#define VERSION        2U /* 2: with MP3 facts */
 #define NAME           "hashes"
 #define NAME_NEW       "hashes.new"
 #define NAME_SET_ASIDE "hashes.unreadable"
@@ -45,6 +45,13 @@ static void put_u64(unsigned char *at, uint64_t value)
 {
     value = htole64(value);
     memcpy(at, &value, sizeof(value));
+}
+
+static uint32_t get_u32(const unsigned char *at)
+{
+    uint32_t value;
+    memcpy(&value, at, sizeof(value));
+    return le32toh(value);
 }
 
 static uint64_t get_u64(const unsigned char *at)
@@ -76,9 +83,11 @@ static void encode_record(unsigned char block[static BLOCK_BYTES], const struct 
                               identity->ctime_ns};
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         put_u64(block + 8 * i, words[i]);
-    _Static_assert(sizeof(words) + sizeof(record->hash.digest) == CHECKED_BYTES,
+    _Static_assert(sizeof(words) + sizeof(record->hash.digest) + 8 == CHECKED_BYTES,
                    "a record's layout");
     memcpy(block + sizeof(words), record->hash.digest, sizeof(record->hash.digest));
+    put_u32(block + 56, record->hash.facts.duration_ms);
+    put_u32(block + 60, record->hash.facts.bitrate);
     seal(block);
 }
 
@@ -95,6 +104,8 @@ static bool decode_record(struct hash_record *record, const unsigned char block[
         .ctime_ns = get_u64(block + 32),
     };
     memcpy(record->hash.digest, block + 40, sizeof(record->hash.digest));
+    record->hash.facts.duration_ms = get_u32(block + 56);
+    record->hash.facts.bitrate = get_u32(block + 60);
     return true;
 }
 

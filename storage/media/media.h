@@ -71,6 +71,7 @@ struct media_file {
     int64_t mtime_s; /* Last-Modified */
     char
         etag[MEDIA_ETAG_SIZE]; /* "" until hashed; a get may fill it in, nothing changes it after */
+    uint32_t duration_ms, bitrate; /* of an MP3, filled in with the etag; 0: not known */
     char path[MEDIA_PATH_MAX + 1];
     size_t path_length;
     uint32_t references; /* private to media and its owner thread */
@@ -132,6 +133,22 @@ const char *media_file_bytes(struct media_file *file);
 
 void media_file_hold(struct media_file *file);
 void media_file_drop(struct media_cache *cache, struct media_file **file);
+
+/* ---- one file: `tollgate media show` ----------------------------------------------------------- */
+
+struct media_facts {
+    uint64_t size;
+    int64_t mtime_s;
+    char etag[MEDIA_ETAG_SIZE];
+    uint32_t duration_ms, bitrate; /* of an MP3, bits per second on average; 0: not known */
+};
+
+/*
+ * What is known of a servable path; hashes it first, in the calling thread, where that has not been
+ * done. 0, -ENOENT (no regular file that could be served), -EINVAL (no such path can be), -EBUSY
+ * (it changed meanwhile) or read's errno.
+ */
+int media_show(struct media *media, const char *path, struct media_facts *out);
 
 /* ---- hashing ahead: `tollgate media scan` -------------------------------------------------------
  */

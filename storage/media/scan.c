@@ -1,5 +1,6 @@
 /*
- * Hashes the whole library ahead of its first requests, for `tollgate media scan`. It works in the
+ * Hashes the whole library ahead of its first requests, for `tollgate media scan`, or one file for
+ * `tollgate media show`. It works in the
  * calling thread and opens everything as a request would, so it sees exactly the files that can be
  * served: no symbolic link is followed, and nothing outside the root is read.
  */
@@ -162,6 +163,33 @@ static int hash_unknown(struct scan *scan, int fd, struct content_hash *hash)
         return error;
     hash_store_put(scan->media->hashes, &identity, hash);
     return 1;
+}
+
+int media_show(struct media *media, const char *path, struct media_facts *out)
+{
+    struct scan scan = {.media = media};
+    struct content_hash hash = {0};
+    struct file_identity identity = {0};
+    *out = (struct media_facts){0};
+    if (!path_is_servable(path, strlen(path)))
+        return -EINVAL;
+    int error = content_reader_create(&scan.reader);
+    if (error)
+        return error;
+    int fd = path_open(media->root_fd, media_relative_path(path), 0);
+    error = fd < 0 ? fd : file_identify(fd, &identity, &out->mtime_s);
+    if (!error)
+        error = hash_unknown(&scan, fd, &hash);
+    if (error >= 0) {
+        out->size = identity.size;
+        out->duration_ms = hash.facts.duration_ms;
+        out->bitrate = hash.facts.bitrate;
+        content_hash_etag(&hash, out->etag);
+    }
+    if (fd >= 0)
+        close(fd);
+    content_reader_destroy(&scan.reader);
+    return error < 0 ? error : 0;
 }
 
 static int report(struct scan *scan, const char *path, const char *etag, int error)

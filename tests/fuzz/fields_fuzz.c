@@ -1,0 +1,97 @@
+/*
+ * libFuzzer target for the fields that decide which bytes are sent, beside a file of any size: 8
+ * bytes of size, then lines: Range, If-Range, If-Match, If-None-Match, If-Modified-Since,
+ * If-Unmodified-Since, a filename. It asserts that ranges lie in the file and apart, that a date
+ * that was read is written and read the same, and that a disposition is one line of printable
+ * ASCII.
+ */
+#include <assert.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "server/http_fields.h"
+
+#define FIELDS 7
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check_ranges(const struct http_ranges *ranges, uint64_t size)
+{
+    assert(ranges->count >= 1 && ranges->count <= HTTP_RANGES_MAX);
+    for (unsigned i = 0; i < ranges->count; i++) {
+        const struct http_range *one = &ranges->range[i];
+        assert(one->first <= one->last && one->last < size);
+        for (unsigned j = 0; j < i; j++)
+            assert(one->last < ranges->range[j].first || one->first > ranges->range[j].last);
+    }
+}
+
+static void check_date(const struct http_text *text)
+{
+    int64_t seconds, again;
+    char written[HTTP_DATE_SIZE];
+    if (text->data == NULL || http_date_read(text, &seconds) != 0)
+        return;
+    http_date_write(seconds, written);
+    assert(strlen(written) == HTTP_DATE_SIZE - 1);
+    assert(http_date_read(&(struct http_text){written, HTTP_DATE_SIZE - 1}, &again) == 0);
+    assert(again == seconds);
+}
+
+/* A claim's filename is UTF-8 without control bytes, of 255 bytes at most: tokens/ sees to that. */
+static void check_disposition(const struct http_text *text)
+{
+    char name[256], out[HTTP_DISPOSITION_SIZE];
+    if (text->data == NULL || text->length == 0 || text->length >= sizeof(name))
+        return;
+    memcpy(name, text->data, text->length);
+    name[text->length] = '\0';
+    for (const char *at = name; *at != '\0'; at++) {
+        if ((unsigned char)*at < 0x20 || *at == 0x7f)
+            return;
+    }
+    size_t length = http_disposition_write(name, out);
+    assert(length > 0 && length <= sizeof(out));
+    for (size_t i = 0; i < length; i++)
+        assert(out[i] >= 0x20 && out[i] < 0x7f);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct http_text fields[FIELDS] = {0};
+    uint64_t file_size = 0;
+    if (size < sizeof(file_size))
+        return 0;
+    memcpy(&file_size, data, sizeof(file_size));
+    file_size &= INT64_MAX; /* as an off_t has it */
+    const char *at = (const char *)data + sizeof(file_size), *end = (const char *)data + size;
+    for (unsigned i = 0; i < FIELDS && at < end; i++) {
+        const char *line = memchr(at, '\n', (size_t)(end - at));
+        const char *stop = line != NULL ? line : end;
+        if (stop > at)
+            fields[i] = (struct http_text){at, (size_t)(stop - at)};
+        at = stop + 1;
+    }
+    struct http_head head = {.method = HTTP_GET,
+                             .range = fields[0],
+                             .if_range = fields[1],
+                             .if_match = fields[2],
+                             .if_none_match = fields[3],
+                             .if_modified_since = fields[4],
+                             .if_unmodified_since = fields[5]};
+    const struct http_validators validators = {
+        .etag = (file_size & 1) != 0 ? "\"0123456789abcdef0123456789abcdef\"" : "",
+        .modified_s = 784111777,
+        .size = file_size};
+    struct http_ranges ranges;
+    enum http_selection selection = http_select(&head, &validators, &ranges);
+    if (selection == HTTP_PART || selection == HTTP_PARTS) {
+        check_ranges(&ranges, file_size);
+        assert(fields[0].data != NULL && (selection == HTTP_PARTS) == (ranges.count > 1));
+    }
+    assert(selection != HTTP_UNSATISFIABLE || fields[0].data != NULL);
+    for (unsigned i = 1; i < FIELDS; i++)
+        check_date(&fields[i]);
+    check_disposition(&fields[FIELDS - 1]);
+    return 0;
+}

@@ -1,0 +1,57 @@
+/* `tollgate media show`: what the node knows of a file, before and after it runs. */
+#include <jansson.h>
+#include <string.h>
+
+#include "tests/integration/harness.h"
+
+Test(media_show, tells_duration_bitrate_and_the_tag_that_clients_see)
+{
+    static const struct {
+        const char *path;
+        int duration_ms, least, most; /* kbit/s: as docker/catalogue.sh encodes them */
+    } tracks[] = {
+        {TRACK_TINY, 200, 64, 90}, /* whose first frame is as long as a fifth of it */
+        {TRACK_VBR, 30000, 40, 200},
+        {TRACK_SHORT, 40000, 192, 193},
+        {TRACK_LONG, 125000, 320, 321},
+    };
+    struct site *site = site_create(.settings = "workers: 1\n");
+    site_account_open_postpaid(site, "alice");
+    for (size_t i = 0; i < sizeof(tracks) / sizeof(*tracks); i++) {
+        struct command_result shown =
+            site_tollgate(site, "media", "show", "--json", tracks[i].path);
+        cr_assert_eq(shown.exit_code, 0, "%s", shown.errors);
+        json_t *list = json_loads(shown.output, 0, NULL);
+        const json_t *facts = json_array_get(list, 0);
+        cr_assert_str_eq(json_string_value(json_object_get(facts, "path")), tracks[i].path);
+        cr_assert_eq(json_integer_value(json_object_get(facts, "duration_ms")),
+                     tracks[i].duration_ms, "%s", shown.output);
+        json_int_t bitrate = json_integer_value(json_object_get(facts, "bitrate_bits_per_s"));
+        cr_assert(bitrate >= tracks[i].least * 1000 && bitrate <= tracks[i].most * 1000, "%s",
+                  shown.output);
+        const char *link = site_link(site, .account = "alice", .path = tracks[i].path);
+        const char *etag = json_string_value(json_object_get(facts, "etag"));
+        uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
+        for (const char *sent = NULL; sent == NULL || strcmp(sent, etag) != 0;) {
+            cr_assert_lt(harness_now_ms(), deadline_ms);
+            sent = answer_header(site, fetch(site, link, .method = "HEAD"), "ETag");
+            harness_pause();
+        }
+        json_decref(list);
+    }
+    site_destroy(&site);
+}
+
+Test(media_show, names_what_is_not_there_and_shows_the_rest)
+{
+    struct site *site = site_create(.stays_down = true);
+    struct command_result shown =
+        site_tollgate(site, "media", "show", "/none.mp3", "none", TRACK_TINY);
+    cr_assert_eq(shown.exit_code, 66);
+    cr_assert_not_null(strstr(shown.errors, "/none.mp3: there is no such file"), "%s",
+                       shown.errors);
+    cr_assert_not_null(strstr(shown.errors, "none: no link can name it; begin with /"), "%s",
+                       shown.errors);
+    cr_assert_not_null(strstr(shown.output, "duration  0:00:00.200"), "%s", shown.output);
+    site_destroy(&site);
+}
