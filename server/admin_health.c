@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "server/access_log.h"
 #include "server/admin_internal.h"
 
 #define LEDGER_STATES(X)                                                                           \
@@ -108,6 +109,15 @@ static json_t *media_health(const struct media *media)
     return out;
 }
 
+static json_t *access_health(const struct node *node)
+{
+    struct access_log_stats stats = {0};
+    if (node->access_log != NULL)
+        access_log_stats(node->access_log, &stats);
+    return json_pack("{s:b, s:I, s:I}", "on", node->access_log != NULL, "lines",
+                     (json_int_t)stats.lines, "dropped", (json_int_t)stats.dropped);
+}
+
 static uint64_t wall_clock_ms(void)
 {
     struct timespec now;
@@ -127,12 +137,12 @@ void admin_health(struct node *node, const struct admin_request *request,
     bool ready = node_is_ready(node) && !stopping;
     bool redis_up = false;
     json_t *ledger = ledger_health(node->ledger, state, &redis_up);
-    json_t *value =
-        json_pack("{s:b, s:b, s:s, s:s, s:I, s:i, s:o, s:{s:b, s:s}, s:o, s:o}", "ready", ready,
-                  "stopping", stopping, "node", node->config->node, "version", TOLLGATE_VERSION,
-                  "uptime_s", (json_int_t)uptime_s, "workers", (int)node->worker_count, "ledger",
-                  ledger, "redis", "up", redis_up, "address", node->redis.address, "traffic",
-                  traffic(node), "media", media_health(node->media));
+    json_t *value = json_pack(
+        "{s:b, s:b, s:s, s:s, s:I, s:i, s:o, s:{s:b, s:s}, s:o, s:o, s:o}", "ready", ready,
+        "stopping", stopping, "node", node->config->node, "version", TOLLGATE_VERSION, "uptime_s",
+        (json_int_t)uptime_s, "workers", (int)node->worker_count, "ledger", ledger, "redis", "up",
+        redis_up, "address", node->redis.address, "traffic", traffic(node), "media",
+        media_health(node->media), "access_log", access_health(node));
     answer->retry_after_s = ready ? 0 : 1;
     admin_answer_json(answer, ready ? 200 : 503, value);
 }

@@ -175,7 +175,8 @@ int command_serve(int argc, char **argv)
             "accounts can pay, until SIGTERM or SIGINT."
             "\v"
             "SIGHUP reads the issuers' key sets and the certificates again; broken ones leave "
-            "those in force that were good. Sockets that systemd passes (LISTEN_FDS) are served in "
+            "those in force that were good. SIGUSR1 opens the access log anew. Sockets that "
+            "systemd passes (LISTEN_FDS) are served in "
             "place of `listen`, those named tls in place of `listen_tls`, and systemd is told when "
             "the node serves, reloads and stops (NOTIFY_SOCKET).",
         .children = children,

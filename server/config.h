@@ -45,6 +45,8 @@ struct config {
     char *token_attribute;    /* "URISigningPackage" */
     char *content_type;       /* of files whose extension says nothing */
     uint64_t cache_max_age_s; /* how long a client may keep a file, never past its link's exp */
+    char *access_log;         /* file; "" where there is none */
+    char *access_log_format;  /* json, combined */
     char *log_level;          /* error, warning, info, debug */
     uint64_t workers;         /* 0: auto */
     uint64_t connections_max; /* of the node */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/access_log.h"
 #include "server/client_address.h"
 #include "server/config_internal.h"
 #include "server/log.h"
@@ -201,6 +202,10 @@ static void check_names(const struct check *check)
                           "!#$&^_.+-/;= \"")] != '\0')
         REFUSE(check, "content_type", "\"%s\" is no media type; write application/octet-stream",
                type);
+    enum access_format format;
+    if (access_format_parse(config->access_log_format, &format) < 0)
+        REFUSE(check, "access_log_format", "\"%s\" is no format; write json or combined",
+               config->access_log_format);
     enum log_level level;
     if (log_level_parse(config->log_level, &level) < 0)
         REFUSE(check, "log_level", "\"%s\" is no level; write error, warning, info or debug",

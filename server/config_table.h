@@ -56,6 +56,10 @@
       "Content-Type of files other than .mp3, .m4a, .ogg, .opus, .flac, .wav and .m3u8.")          \
     X(cache_max_age_s, NUMBER, "3600", 0, 31536000, "seconds",                                     \
       "How long a client may keep what it was sent; never past the link's exp.")                   \
+    X(access_log, PATH, "", 0, 4095, "",                                                           \
+      "File for a line about each response; /dev/stdout works, too. SIGUSR1 opens it anew. "       \
+      "Empty: none.")                                                                              \
+    X(access_log_format, TEXT, "json", 4, 8, "", "json (one object a line) or combined.")          \
     X(log_level, TEXT, "info", 4, 7, "", "error, warning, info or debug.")                         \
     X(workers, AUTO, "0", 0, 256, "threads", "Worker threads. auto (or 0): one per core.")         \
     X(connections_max, NUMBER, "10000", 1, 1000000, "connections",                                 \

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "server/access_log.h"
 #include "server/address_table.h"
 #include "server/check.h"
 #include "server/log.h"
@@ -134,7 +135,7 @@ void connection_accept(struct worker *worker, int fd, bool secure)
         secure ? turn_away_secure(worker, fd) : turn_away(worker, fd, full);
         return;
     }
-    if (node->addresses != NULL || node->proxy_count > 0) {
+    if (node->addresses != NULL || node->proxy_count > 0 || node->access_log != NULL) {
         if (client_address_of(fd, &client) != 0) { /* it is gone already */
             close(fd);
             return;
@@ -214,6 +215,7 @@ static void response_release(struct worker *worker, struct connection *connectio
         window_give(connection->window, transfer_unsent_funds(connection));
     window_drop(&connection->window, worker->now_ms);
     token_entry_drop(&connection->link);
+    access_drop(worker, &connection->access);
     free(connection->parts);
     connection->parts = NULL;
     connection->left_after = 0;

@@ -61,6 +61,7 @@ struct delivery {
     struct delivery *next;
     struct window *window; /* holds */
     uint64_t start, handed, acknowledged;
+    struct access_entry *access; /* holds; NULL where the log is off */
     uint64_t overhead; /* of TLS, since `start`: bytes of the stream that are nobody's content */
     bool done;         /* nothing more will be handed */
     bool part;         /* of a response that goes on with another delivery */
@@ -118,6 +119,7 @@ struct connection {
     uint64_t body_length;    /* bytes of the file in the whole body */
     uint16_t status;
 
+    struct access_entry *access;  /* holds; of the response */
     struct client_address client; /* known where something asks for it */
     uint32_t requests;            /* heads so far */
     uint64_t rate_ms;             /* since when `rate_acknowledged` */

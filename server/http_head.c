@@ -152,7 +152,8 @@ static enum http_head_status parse_request_line(struct cursor *c, const struct h
         if (!is_tchar[(unsigned char)*at])
             return refuse(c, REFUSAL_HEAD_MALFORMED);
     }
-    c->head->method = method_of(line->data, (size_t)(space - line->data));
+    c->head->method_text = (struct http_text){line->data, (size_t)(space - line->data)};
+    c->head->method = method_of(line->data, c->head->method_text.length);
 
     const char *target = space + 1;
     const char *second = memchr(target, ' ', (size_t)(end - target));
@@ -254,6 +255,10 @@ static enum http_head_status take_field(struct cursor *c, struct http_text name,
     if (text_is_nocase(name.data, name.length, "accept")) {
         if (head->accept.data == NULL)
             head->accept = value;
+    } else if (text_is_nocase(name.data, name.length, "user-agent")) {
+        head->user_agent = value;
+    } else if (text_is_nocase(name.data, name.length, "referer")) {
+        head->referer = value;
     } else if (text_is_nocase(name.data, name.length, "connection")) {
         c->connection_close |= http_list_has(&value, "close");
         c->connection_keep_alive |= http_list_has(&value, "keep-alive");

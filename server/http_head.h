@@ -34,6 +34,7 @@ enum http_method {
 
 struct http_head {
     enum http_method method;
+    struct http_text method_text;
     struct http_text target;
     unsigned minor;  /* HTTP/1.minor: 0 or 1 */
     bool keep_alive; /* RFC 9112 9.3, from the version and Connection */
@@ -42,7 +43,8 @@ struct http_head {
     bool expect_continue;
     uint64_t content_length;
     struct http_text host, range, if_range, if_match, if_none_match, if_modified_since,
-        if_unmodified_since, authorization, cookie, accept, origin, preflight_method, fetch_mode;
+        if_unmodified_since, authorization, cookie, accept, origin, preflight_method, fetch_mode,
+        user_agent, referer;
     size_t length; /* of the whole head, the empty line included */
 };
 

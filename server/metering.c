@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "server/access_log.h"
 #include "server/check.h"
 #include "server/connection.h"
 #include "server/log.h"
@@ -28,6 +29,7 @@ int metering_begin(struct worker *worker, struct connection *connection, size_t 
         return -ENOMEM;
     *delivery =
         (struct delivery){.window = connection->window, .start = connection->sent + head_length};
+    delivery->access = access_hold(connection, ledger_download_id(delivery->window->download));
     window_hold(delivery->window);
     if (connection->deliveries == NULL)
         connection->deliveries = delivery;
@@ -75,6 +77,7 @@ static void delivery_settle(struct worker *worker, struct connection *connection
     window_give(delivery->window, delivery->handed - delivery->acknowledged);
     ledger_download_add(delivery->window->download, 0, delivery->part ? 0 : 1);
     window_drop(&delivery->window, worker->now_ms);
+    access_settled(worker, &delivery->access, delivery->handed, delivery->acknowledged);
     connection->deliveries = delivery->next;
     if (connection->deliveries == NULL)
         connection->deliveries_last = NULL;

@@ -20,6 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "server/access_log.h"
 #include "server/address_table.h"
 #include "server/admin.h"
 #include "server/check.h"
@@ -239,6 +240,12 @@ static int start(struct node *node, struct redis_child **child, struct admin **a
     if (status == 0 &&
         (status = windows_create(&node->windows, node->ledger, config->windows_max)) != 0)
         snprintf(error, error_size, "windows: %s", strerrordesc_np(-status));
+    if (status == 0 && config->access_log[0] != '\0') {
+        enum access_format format = ACCESS_JSON;
+        (void)access_format_parse(config->access_log_format, &format);
+        status = access_log_open(&node->access_log, config->access_log, format, WORKERS_MAX, error,
+                                 error_size);
+    }
     if (status == 0)
         status = start_workers(node, error, error_size);
     if (status == 0)
@@ -274,6 +281,7 @@ static int stop(struct node *node, struct redis_child **child, struct admin **ad
     stop_workers(node);
     for (unsigned i = 0; i < node->worker_count; i++)
         worker_destroy(&node->workers[i]);
+    access_log_close(&node->access_log);
     windows_destroy(&node->windows);
     address_table_destroy(&node->addresses);
     if (node->ledger != NULL) {
@@ -299,6 +307,7 @@ static void block_signals(sigset_t *set)
     sigaddset(set, SIGTERM);
     sigaddset(set, SIGINT);
     sigaddset(set, SIGHUP);
+    sigaddset(set, SIGUSR1);
     pthread_sigmask(SIG_BLOCK, set, NULL);
     signal(SIGPIPE, SIG_IGN); /* sendfile has no MSG_NOSIGNAL */
 }
@@ -403,9 +412,12 @@ int node_run(const struct config *config, char *error, unsigned long error_size)
     if (status == 0) {
         int number;
         tell_manager("READY=1");
-        while ((number = sigwaitinfo(&signals, NULL)) < 0 || number == SIGHUP) {
+        while ((number = sigwaitinfo(&signals, NULL)) < 0 || number == SIGHUP ||
+               number == SIGUSR1) {
             if (number == SIGHUP)
                 reload(node);
+            else if (number == SIGUSR1 && node->access_log != NULL)
+                access_log_reopen(node->access_log);
         }
         tell_manager("STOPPING=1");
         log_info("%s: stopping; transfers under way have %llu ms", sigdescr_np(number),

@@ -20,6 +20,7 @@
 
 #define NODE_WORKERS_MAX 256
 
+struct access_log;
 struct address_table;
 struct tls;
 struct worker;
@@ -32,8 +33,9 @@ struct node {
     struct token_trust *trust;   /* owns; under reload_mutex once the workers run */
     struct tls *tls;             /* holds; likewise; NULL without listen_tls */
     pthread_mutex_t reload_mutex;
-    atomic_uint reloads;     /* how often either was replaced */
-    struct windows *windows; /* owns; shared by the workers, see window.h */
+    atomic_uint reloads;           /* how often either was replaced */
+    struct windows *windows;       /* owns; shared by the workers, see window.h */
+    struct access_log *access_log; /* owns; NULL: off */
     struct redis_address redis;
     struct client_prefix proxies[CONFIG_PROXIES_MAX]; /* whose PROXY headers are read */
     unsigned proxy_count;

@@ -10,6 +10,7 @@
 #include <strings.h>
 #include <sys/random.h>
 
+#include "server/access_log.h"
 #include "server/check.h"
 #include "server/connection.h"
 #include "server/log.h"
@@ -176,15 +177,16 @@ static enum refusal find_link(struct worker *worker, struct connection *connecti
         return REFUSAL_NONE;
     }
     enum refusal refusal = check_target(worker, head, target);
-    if (refusal == REFUSAL_NONE)
-        refusal = identify(worker, connection, head, target);
+    if (refusal != REFUSAL_NONE)
+        return refusal;
+    *wanted =
+        (struct token_request){target->path, target->path_length, target->uri, target->uri_length};
+    refusal = identify(worker, connection, head, target);
     if (refusal != REFUSAL_NONE)
         return refusal;
     if (target->package != NULL) /* a token of another place is not the target's */
         target_cache_put(worker->targets, hash, head->target.data, head->target.length, target,
                          connection->link);
-    *wanted =
-        (struct token_request){target->path, target->path_length, target->uri, target->uri_length};
     return REFUSAL_NONE;
 }
 
@@ -359,6 +361,7 @@ enum request_outcome request_begin(struct worker *worker, struct connection *con
     token_entry_drop(&connection->link);
 
     if (head->method == HTTP_OPTIONS && !head->has_body) {
+        access_begin(worker, connection, head, NULL);
         count(&worker->stats.requests, 1);
         response_options(worker, connection, head);
         return REQUEST_TAKEN;
@@ -367,11 +370,13 @@ enum request_outcome request_begin(struct worker *worker, struct connection *con
     if (refusal == REFUSAL_NONE && worker->redirects && connection->tls == NULL &&
         head->target.data[0] == '/') {
         count(&worker->stats.requests, 1);
+        access_begin(worker, connection, head, NULL);
         response_redirect(worker, connection, head);
         return REQUEST_TAKEN;
     }
     if (refusal == REFUSAL_NONE)
         refusal = find_link(worker, connection, head, &target, &wanted);
+    access_begin(worker, connection, head, &wanted);
     if (refusal == REFUSAL_NONE)
         refusal = refusal_of_verdict(
             token_check(worker->trust, connection->link->token, &wanted, worker->now_s));

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "server/access_log.h"
 #include "server/check.h"
 #include "server/connection.h"
 #include "server/token_cache.h"
@@ -58,6 +59,7 @@ static void write_status(struct worker *worker, struct connection *connection, s
                          unsigned status)
 {
     connection->status = (uint16_t)status;
+    access_answered(worker, connection);
     count(&worker->stats.responses[status / 100], 1);
     write_text(out, "HTTP/1.1 ");
     write_number(out, status);
@@ -376,6 +378,8 @@ void response_refuse(struct worker *worker, struct connection *connection, enum 
     unsigned status = refusal_status(refusal);
     struct writer out = begin(worker);
     request_log_refusal(worker, connection, refusal);
+    access_begin(worker, connection, NULL, NULL);
+    access_refused(connection, refusal);
     connection_set_state(connection, CONNECTION_SENDING);
     if (refusal_closes(refusal))
         connection->keep_alive = false;

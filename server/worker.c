@@ -43,6 +43,7 @@ static void read_clocks(struct worker *worker)
     worker->now_ms = monotonic_ms();
     clock_gettime(CLOCK_REALTIME, &now);
     worker->now_s = now.tv_sec;
+    worker->now_fraction_ms = (uint32_t)(now.tv_nsec / 1000000);
 }
 
 struct io_uring_sqe *worker_sqe(struct worker *worker)

@@ -97,9 +97,10 @@ struct worker {
     struct media_cache *files;
     struct redis_link *redis;
 
-    uint64_t now_ms; /* monotonic, once a turn */
-    int64_t now_s;   /* since 1970, once a turn */
-    int64_t date_s;  /* of date_line */
+    uint64_t now_ms;          /* monotonic, once a turn */
+    int64_t now_s;            /* since 1970, once a turn */
+    uint32_t now_fraction_ms; /* of that second */
+    int64_t date_s;           /* of date_line */
     char date_line[sizeof("Date: \r\n") + HTTP_DATE_SIZE];
     struct __kernel_timespec tick;
     uint32_t sweep_next; /* index of the slab's next slice */

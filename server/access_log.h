@@ -1,0 +1,103 @@
+/*
+ * The access log: one line for each response, written when all of it is acknowledged or given up,
+ * so that it says what was billed. A worker puts a record into a queue of its own and never waits;
+ * one thread writes them out in batches. Where the disk is slower than the traffic the queues fill
+ * and lines are dropped and counted, never a download slowed. Tokens are not in it: of a target its
+ * path and query without them, and what looks like one elsewhere is struck out.
+ */
+#ifndef TOLLGATE_SERVER_ACCESS_LOG_H
+#define TOLLGATE_SERVER_ACCESS_LOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "server/client_address.h"
+#include "server/http_head.h"
+#include "server/refusal.h"
+
+#define ACCESS_QUEUE_BYTES ((size_t)1024 * 1024) /* of each worker: some 3,000 responses */
+
+enum access_text {
+    ACCESS_METHOD,
+    ACCESS_PATH, /* percent-encoded, with the query, without the token */
+    ACCESS_RANGE,
+    ACCESS_AGENT,
+    ACCESS_REFERER,
+    ACCESS_ISSUER,
+    ACCESS_KID,
+    ACCESS_JTI,
+    ACCESS_ACCOUNT,
+    ACCESS_TLS, /* "TLSv1.3" */
+    ACCESS_TEXTS
+};
+
+/* What a line is made of. The texts follow each other in `text`, without NULs. */
+struct access_record {
+    uint32_t size; /* of all of it */
+    uint16_t length[ACCESS_TEXTS];
+    uint16_t status; /* 0: the client went before there was an answer */
+    uint8_t minor;   /* of HTTP/1 */
+    bool has_client, has_download;
+    uint32_t refusal;  /* enum refusal */
+    int64_t began_s;   /* since 1970 */
+    uint32_t began_ms; /* of that second */
+    uint32_t wait_ms;  /* until the answer began */
+    uint32_t total_ms; /* until it was settled */
+    uint64_t handed;   /* bytes of content that the kernel took */
+    uint64_t acknowledged;
+    uint64_t download; /* ledger_download_id */
+    struct client_address client;
+    char text[];
+};
+
+/* ---- the worker's side: an entry for each response that is under way ---- */
+
+struct access_entry;
+struct connection;
+struct worker;
+
+/*
+ * Begins the entry of the request, where the log is on and there is none: connection->access. Both
+ * may be NULL: of a request that could not be read. Copies what it needs; the link is the
+ * connection's.
+ */
+void access_begin(struct worker *worker, struct connection *connection,
+                  const struct http_head *head, const struct token_request *wanted);
+void access_refused(struct connection *connection, enum refusal refusal);
+void access_answered(struct worker *worker, struct connection *connection);
+/* A delivery of the response holds it until access_settled. */
+struct access_entry *access_hold(struct connection *connection, uint64_t download);
+void access_settled(struct worker *worker, struct access_entry **entry, uint64_t handed,
+                    uint64_t acknowledged);
+/* The last of them puts the line into the queue. */
+void access_drop(struct worker *worker, struct access_entry **entry);
+
+/* ---- the node's side ---- */
+
+struct access_log;
+
+enum access_format { ACCESS_JSON, ACCESS_COMBINED };
+int access_format_parse(const char *text, enum access_format *out);
+
+/* Opens (or makes) the file and starts the thread. Errors with one sentence. */
+int access_log_open(struct access_log **out, const char *path, enum access_format format,
+                    unsigned workers, char *error, size_t error_size);
+/* Has the thread open the path anew, after logrotate moved the file. Any thread, and at once. */
+void access_log_reopen(struct access_log *log);
+/* Writes what is queued, for two seconds at most, and ends. No worker may put any more. */
+void access_log_close(struct access_log **log);
+/* Of one worker alone. False where it was dropped. */
+bool access_log_put(struct access_log *log, unsigned worker, const struct access_record *record);
+
+struct access_log_stats {
+    uint64_t lines, dropped;
+};
+void access_log_stats(const struct access_log *log, struct access_log_stats *out);
+
+/* One line with its end, at most ACCESS_LINE_MAX bytes; its length, 0 without memory. */
+#define ACCESS_LINE_MAX ((size_t)32 * 1024)
+size_t access_line_write(const struct access_record *record, enum access_format format,
+                         char out[ACCESS_LINE_MAX]);
+
+#endif
