@@ -76,7 +76,7 @@ dependencies_run_one_way() {
 }
 
 shell_parses() {
-    for script in docker/*.sh docker/package/p* bench/*.sh tests/*.sh; do sh -n "$script" || return 1; done
+    for script in docker/*.sh docker/package/p* bench/*.sh tests/*.sh tests/*/*.sh; do sh -n "$script" || return 1; done
 }
 
 formatted() {
@@ -116,7 +116,7 @@ replay_corpus() {
 }
 
 echo "installing what is missing"
-sh docker/deps.sh run build demo test image || exit 69
+sh docker/deps.sh run build demo test clients image || exit 69
 
 check 'build: release' build tests build/tests
 for name in tokens media ledger server bench integration faults; do
@@ -141,6 +141,7 @@ if [ "$quick" = no ]; then
     # ctuuninitvar takes an output parameter of another file for a read of it.
     check 'cppcheck' cppcheck --suppress=ctuuninitvar --quiet --error-exitcode=1 --std=c11 -I. -D_GNU_SOURCE --suppress=missingIncludeSystem \
         --suppress=preprocessorErrorDirective --inline-suppr server tokens storage bench
+    check 'clients: resumes, a browser, slow attacks, sslscan' timeout 600 sh tests/clients/run.sh
     check 'package: installed, used, removed and purged' timeout 900 sh tests/package.sh
     check 'image: built, and a paid download from it' timeout 900 sh tests/image.sh
 fi
