@@ -14,7 +14,7 @@ packages_demo='lame curl'
 packages_bench='nginx-light libnginx-mod-http-lua lua-nginx-redis lighttpd wrk iproute2 procps openssl'
 packages_test='libcriterion-dev libcurl4-openssl-dev clang clang-format clang-tidy cppcheck libclang-rt-14-dev iproute2 git man-db dpkg-dev systemd openssl'
 packages_clients='lame curl wget aria2 slowhttptest sslscan chromium nodejs npm jq openssl'
-packages_ktls='qemu-system-x86 busybox-static linux-image-cloud-amd64 cpio openssl curl lame'
+packages_ktls='qemu-system-x86 busybox-static linux-image-cloud-amd64 kmod cpio openssl curl lame'
 packages_image='systemd-container buildah debootstrap jq curl lame python3-yaml util-linux procps'
 
 usage() {

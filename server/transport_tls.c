@@ -12,6 +12,8 @@
 #include <errno.h>
 #include <linux/sock_diag.h>
 #include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -219,7 +221,9 @@ int tls_session_begin(struct worker *worker, struct connection *connection)
     SSL *ssl = session != NULL ? tls_session_new(worker->tls) : NULL;
     BIO *out = NULL;
     if (ssl != NULL && (SSL_get_options(ssl) & SSL_OP_ENABLE_KTLS) != 0) {
-        out = BIO_new_socket(connection->fd, BIO_NOCLOSE); /* kTLS begins on a socket alone */
+        /* kTLS begins on a socket alone, and on one that has the upper layer protocol. */
+        (void)setsockopt(connection->fd, IPPROTO_TCP, TCP_ULP, "tls", sizeof("tls"));
+        out = BIO_new_socket(connection->fd, BIO_NOCLOSE);
     } else if (ssl != NULL) {
         out = worker->tls_scratch->out;
         BIO_up_ref(out);
@@ -406,6 +410,8 @@ static ssize_t tls_send_file(struct worker *worker, struct connection *connectio
     struct iovec vector = {scratch->file, length < batch ? length : batch};
     ssize_t got = preadv2(connection->file->fd, &vector, 1, (off_t)connection->offset,
                           connection->warmed ? 0 : RWF_NOWAIT);
+    if (got < 0 && errno == EOPNOTSUPP) /* a file system that cannot say: tmpfs, FUSE, NFS */
+        got = preadv(connection->file->fd, &vector, 1, (off_t)connection->offset);
     if (got < 0)
         return errno == EAGAIN ? -ENODATA : errno == EINTR ? -EAGAIN : -errno;
     if (got == 0)
@@ -443,13 +449,16 @@ static ssize_t kernel_send_file(struct worker *worker, struct connection *connec
     if (transport_is_cold(connection, length))
         return -ENODATA;
     ERR_clear_error();
+    errno = 0;
     ossl_ssize_t sent =
         SSL_sendfile(ssl, connection->file->fd, (off_t)connection->offset, length, 0);
     int error = errno;
     if (sent >= 0)
         return sent;
-    if (SSL_get_error(ssl, (int)sent) == SSL_ERROR_WANT_WRITE || error == EINTR)
+    /* SSL_get_error tells a full socket from a dead one no better than errno does. */
+    if (error == EAGAIN || error == EINTR || error == EBUSY)
         return -EAGAIN;
+    log_debug("SSL_sendfile: %s", ERR_reason_error_string(ERR_peek_last_error()));
     return error != 0 ? -error : -EPIPE;
 }
 

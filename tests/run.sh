@@ -142,6 +142,12 @@ if [ "$quick" = no ]; then
     check 'cppcheck' cppcheck --suppress=ctuuninitvar --quiet --error-exitcode=1 --std=c11 -I. -D_GNU_SOURCE --suppress=missingIncludeSystem \
         --suppress=preprocessorErrorDirective --inline-suppr server tokens storage bench
     check 'clients: resumes, a browser, slow attacks, sslscan' timeout 600 sh tests/clients/run.sh
+    # Where the packages are to be had: they are those of amd64.
+    if [ "$(dpkg --print-architecture)" = amd64 ] && sh docker/deps.sh ktls; then
+        check 'kTLS: the kernel encrypts, in a machine of qemu' timeout 300 sh tests/ktls/run.sh
+    else
+        echo 'SKIP  kTLS: no qemu or no cloud kernel here'
+    fi
     check 'package: installed, used, removed and purged' timeout 900 sh tests/package.sh
     check 'image: built, and a paid download from it' timeout 900 sh tests/image.sh
 fi
