@@ -5,6 +5,8 @@
  */
 #include "server/http_head.h"
 
+#include <ctype.h>
+
 #include <string.h>
 #include <strings.h>
 
@@ -115,6 +117,58 @@ static enum http_method method_of(const char *data, size_t length)
     return HTTP_UNKNOWN;
 }
 
+/* RFC 3986 3.2.2: an IPv6 address in brackets; its letters are not judged further. */
+static size_t literal_length(const char *text, size_t length)
+{
+    const char *close = memchr(text, ']', length);
+    if (close == NULL || close - text < 3)
+        return 0;
+    for (const char *at = text + 1; at < close; at++) {
+        if (!isxdigit((unsigned char)*at) && *at != ':' && *at != '.')
+            return 0;
+    }
+    return (size_t)(close - text) + 1;
+}
+
+/* RFC 3986 3.2.2: reg-name, without commas, which would make it a list for others. */
+static size_t name_length(const char *text, size_t length)
+{
+    size_t at = 0;
+    while (at < length && text[at] != ':') {
+        if (text[at] == '%') {
+            if (length - at < 3 || !isxdigit((unsigned char)text[at + 1]) ||
+                !isxdigit((unsigned char)text[at + 2]))
+                return 0;
+            at += 3;
+        } else if (isalnum((unsigned char)text[at]) ||
+                   (text[at] != '\0' && strchr("-._~!$&'()*+;=", text[at]) != NULL)) {
+            at++;
+        } else {
+            return 0;
+        }
+    }
+    return at;
+}
+
+/* RFC 9110 7.2: uri-host [":" port], no userinfo; empty where there is no authority. */
+static bool authority_is_valid(const char *text, size_t length)
+{
+    unsigned port = 0;
+    if (length == 0)
+        return true;
+    size_t at = text[0] == '[' ? literal_length(text, length) : name_length(text, length);
+    if (at == 0)
+        return false;
+    if (at < length && text[at++] != ':')
+        return false;
+    for (; at < length; at++) { /* RFC 3986 3.2.3: digits, or none at all */
+        if (text[at] < '0' || text[at] > '9' ||
+            (port = port * 10 + (unsigned)(text[at] - '0')) > 65535)
+            return false;
+    }
+    return true;
+}
+
 static enum http_head_status parse_target(struct cursor *c, const char *data, size_t length)
 {
     if (length == 0)
@@ -129,10 +183,14 @@ static enum http_head_status parse_target(struct cursor *c, const char *data, si
      * RFC 9112 3.2: origin-form. A server MUST also accept absolute-form (3.2.2); asterisk-form and
      * authority-form belong to OPTIONS and CONNECT, which request.c refuses by method.
      */
-    static const char scheme[] = "http://";
-    if (length > sizeof(scheme) - 1 && strncasecmp(data, scheme, sizeof(scheme) - 1) == 0) {
-        const char *path = memchr(data + sizeof(scheme) - 1, '/', length - (sizeof(scheme) - 1));
-        if (path == NULL || path == data + sizeof(scheme) - 1)
+    size_t scheme = length > 7 && strncasecmp(data, "http://", 7) == 0    ? 7
+                    : length > 8 && strncasecmp(data, "https://", 8) == 0 ? 8
+                                                                          : 0;
+    if (scheme > 0) {
+        const char *path = memchr(data + scheme, '/', length - scheme);
+        /* RFC 9110 4.2.1: no empty host; 4.2.4: userinfo is an error */
+        if (path == NULL || path == data + scheme ||
+            !authority_is_valid(data + scheme, (size_t)(path - data) - scheme))
             return refuse(c, REFUSAL_TARGET_INVALID);
         length -= (size_t)(path - data);
         data = path;
@@ -186,19 +244,6 @@ static bool parse_length(const struct http_text *value, uint64_t *out)
     return true;
 }
 
-static bool host_is_valid(const struct http_text *value)
-{
-    for (size_t i = 0; i < value->length; i++) {
-        unsigned char byte = (unsigned char)value->data[i];
-        /* RFC 9110 7.2: uri-host [":" port]; no userinfo, path, query or list */
-        if (!is_target_char[byte] && byte != '[' && byte != ']')
-            return false;
-        if (byte == '/' || byte == '?' || byte == '@' || byte == ',')
-            return false;
-    }
-    return true;
-}
-
 /* Fields that must not be repeated: where they are, what is meant is not knowable. */
 static enum http_head_status keep_single(struct cursor *c, struct http_text *field,
                                          struct http_text value)
@@ -242,7 +287,7 @@ static enum http_head_status take_field(struct cursor *c, struct http_text name,
     struct http_head *head = c->head;
     if (text_is_nocase(name.data, name.length, "host")) {
         c->hosts++;
-        if (!host_is_valid(&value))
+        if (!authority_is_valid(value.data, value.length))
             return refuse(c, REFUSAL_HOST_INVALID);
         head->host = value;
         return HTTP_HEAD_COMPLETE;

@@ -64,6 +64,13 @@ Test(http_head, refuses_what_rfc_9112_forbids_with_its_reason)
         {"GET /x HTTP/1.1\r\n Host: h\r\n\r\n", REFUSAL_HEAD_MALFORMED},
         {"GET /x HTTP/1.1\r\n: h\r\n\r\n", REFUSAL_HEAD_MALFORMED},
         {"GET /x HTTP/1.1\r\nHost: h\r\nX: a\x01 b\r\n\r\n", REFUSAL_HEAD_MALFORMED},
+        {"GET /x HTTP/1.1\r\nHost: a:b\r\n\r\n", REFUSAL_HOST_INVALID},
+        {"GET /x HTTP/1.1\r\nHost: a:65536\r\n\r\n", REFUSAL_HOST_INVALID},
+        {"GET /x HTTP/1.1\r\nHost: [::1\r\n\r\n", REFUSAL_HOST_INVALID},
+        {"GET /x HTTP/1.1\r\nHost: [zz]\r\n\r\n", REFUSAL_HOST_INVALID},
+        {"GET /x HTTP/1.1\r\nHost: a%2\r\n\r\n", REFUSAL_HOST_INVALID},
+        {"GET http://user@h/x HTTP/1.1\r\nHost: h\r\n\r\n", REFUSAL_TARGET_INVALID},
+        {"GET http:///x HTTP/1.1\r\nHost: h\r\n\r\n", REFUSAL_TARGET_INVALID},
         {"GET  /x HTTP/1.1\r\nHost: h\r\n\r\n", REFUSAL_HEAD_MALFORMED},
         {"GET /x\r\n\r\n", REFUSAL_HEAD_MALFORMED}, /* HTTP/0.9 */
         {"GET /x HTTP/1.10\r\nHost: h\r\n\r\n", REFUSAL_HEAD_MALFORMED},
