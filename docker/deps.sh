@@ -48,6 +48,11 @@ fi
 
 missing=
 for package in $wanted; do
+    case $package in
+    nodejs | npm) # a newer Node from elsewhere brings both, and Debian's would push it out
+        if command -v node >/dev/null && command -v npm >/dev/null; then continue; fi
+        ;;
+    esac
     state=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
     [ "$state" = installed ] || missing="$missing $package"
 done
