@@ -217,6 +217,25 @@ wanted() { # WORK
 }
 
 : >"$directory/samples"
+# ---- idle connections, first: later ones would lie in memory that the load has touched
+memory_kib() { awk '/^VmRSS/ { print $2 }' "/proc/$1/status"; }
+if wanted 'idle connections'; then
+    say '10,000 idle connections'
+    idle=10000
+    before=$(memory_kib "$pid_tollgate")
+    taskset -c 1 "$root/build/tollgate-bench" --idle --connections $idle --duration 4s --quiet \
+        "$(sign /4k.mp3)" >"$directory/idle" 2>&1 &
+    holder=$!
+    sleep 3
+    after=$(memory_kib "$pid_tollgate")
+    held=$(ss -Htn state established '( sport = :8100 )' | wc -l)
+    wait $holder || { cat "$directory/idle" >&2; die 'the idle connections were not held'; }
+    [ "$held" -ge $idle ] || die "only $held of $idle connections were held"
+    awk -v grown=$((after - before)) -v held="$held" 'BEGIN {
+        printf "idle connections\ttollgate\t%.3f\t0\t0\t0\n", grown / held }' >>"$directory/samples"
+fi
+
+# ---- rounds
 round=0
 while [ $round -lt "$rounds" ]; do
     round=$((round + 1))
@@ -240,24 +259,6 @@ while [ $round -lt "$rounds" ]; do
         for first in 0 100000; do measure "range from $first" tollgate /5m.mp3 1 $first-$((first + 65535)); done
     fi
 done
-
-# ---- idle connections
-memory_kib() { awk '/^VmRSS/ { print $2 }' "/proc/$1/status"; }
-if wanted 'idle connections'; then
-    say '10,000 idle connections'
-    idle=10000
-    before=$(memory_kib "$pid_tollgate")
-    taskset -c 1 "$root/build/tollgate-bench" --idle --connections $idle --duration 4s --quiet \
-        "$(sign /4k.mp3)" >"$directory/idle" 2>&1 &
-    holder=$!
-    sleep 3
-    after=$(memory_kib "$pid_tollgate")
-    held=$(ss -Htn state established '( sport = :8100 )' | wc -l)
-    wait $holder || { cat "$directory/idle" >&2; die 'the idle connections were not held'; }
-    [ "$held" -ge $idle ] || die "only $held of $idle connections were held"
-    awk -v grown=$((after - before)) -v held="$held" 'BEGIN {
-        printf "idle connections\ttollgate\t%.3f\t0\t0\t0\n", grown / held }' >>"$directory/samples"
-fi
 
 # ---- the table
 awk -F '\t' -v json="$json" '
