@@ -71,7 +71,6 @@ void access_begin(struct worker *worker, struct connection *connection,
                    .minor = head != NULL ? (uint8_t)head->minor : 1,
                    .began_s = worker->now_s,
                    .began_ms = worker->now_fraction_ms,
-                   .has_client = true,
                    .client = connection->client},
     };
     char *at = entry->record.text;

@@ -38,7 +38,7 @@ struct access_record {
     uint16_t length[ACCESS_TEXTS];
     uint16_t status; /* 0: the client went before there was an answer */
     uint8_t minor;   /* of HTTP/1 */
-    bool has_client, has_download;
+    bool has_download;
     uint32_t refusal;  /* enum refusal */
     int64_t began_s;   /* since 1970 */
     uint32_t began_ms; /* of that second */

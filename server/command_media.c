@@ -1,7 +1,8 @@
 /*
  * `tollgate media scan`: hashes the library ahead of its first requests, so that every file has its
- * validator from the start; `tollgate media show`: what is known of single files. It needs no running node; where one runs, both may add to the store of
- * hashes, which is made for several processes. What it does is media_scan's and media_show's; this
+ * validator from the start; `tollgate media show`: what is known of single files. They need no
+ * running node; where one runs, both may add to the store of hashes, which is made for several
+ * processes. What it does is media_scan's and media_show's; this
  * file only tells.
  */
 #include <errno.h>

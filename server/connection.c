@@ -97,18 +97,15 @@ static void receive_arm(struct worker *worker, struct connection *connection)
     connection->in_flight++;
 }
 
-/* At a bound: a clean refusal, best effort, and no state kept. */
+/* At a bound: a clean refusal, best effort, and no state kept. Over TLS there is no session to say it
+ * in: `answer` is NULL. */
 static void turn_away(struct worker *worker, int fd, const char *answer)
 {
-    (void)send(fd, answer, strlen(answer), MSG_DONTWAIT | MSG_NOSIGNAL);
-    shutdown(fd, SHUT_WR);
+    if (answer != NULL) {
+        (void)send(fd, answer, strlen(answer), MSG_DONTWAIT | MSG_NOSIGNAL);
+        shutdown(fd, SHUT_WR);
+    }
     close(fd);
-    count(&worker->stats.connections_refused, 1);
-}
-
-static void turn_away_secure(struct worker *worker, int fd)
-{
-    close(fd); /* there is no session to say it in */
     count(&worker->stats.connections_refused, 1);
 }
 
@@ -132,7 +129,7 @@ void connection_accept(struct worker *worker, int fd, bool secure)
     bool proxy = false;
     if (worker->free_first == CONNECTION_NONE || worker->stopping ||
         atomic_load(&node->connections) >= node->config->connections_max) {
-        secure ? turn_away_secure(worker, fd) : turn_away(worker, fd, full);
+        turn_away(worker, fd, secure ? NULL : full);
         return;
     }
     if (node->addresses != NULL || node->proxy_count > 0 || node->access_log != NULL) {
@@ -143,7 +140,7 @@ void connection_accept(struct worker *worker, int fd, bool secure)
         proxy = is_proxy(node, &client);
     }
     if (node->addresses != NULL && !proxy && !address_table_enter(node->addresses, &client)) {
-        secure ? turn_away_secure(worker, fd) : turn_away(worker, fd, many);
+        turn_away(worker, fd, secure ? NULL : many);
         return;
     }
     atomic_fetch_add(&node->connections, 1);

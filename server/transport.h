@@ -18,7 +18,6 @@ struct tls_session;
 struct worker;
 
 struct transport {
-    const char *name;
     size_t chunk_max; /* bytes of a file that one call takes at most */
     /*
      * Takes up to `length` bytes of memory; how many. `more`: a body follows at once, so the bytes
@@ -48,6 +47,9 @@ struct transport {
 
 extern const struct transport transport_plain, transport_tls, transport_kernel_tls;
 
+/* What plain TCP and kTLS have in common: `send` above. */
+ssize_t transport_plain_send(struct worker *worker, struct connection *connection, const char *data,
+                             size_t length, bool more);
 /* Whether the chunk's last byte would have to come from the disk; not asked again once warmed. */
 bool transport_is_cold(const struct connection *connection, size_t length);
 

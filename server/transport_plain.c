@@ -20,8 +20,8 @@ bool transport_is_cold(const struct connection *connection, size_t length)
            errno == EAGAIN;
 }
 
-static ssize_t plain_send(struct worker *worker, struct connection *connection, const char *data,
-                          size_t length, bool more)
+ssize_t transport_plain_send(struct worker *worker, struct connection *connection, const char *data,
+                             size_t length, bool more)
 {
     (void)worker;
     ssize_t sent =
@@ -72,9 +72,8 @@ static uint64_t plain_acknowledged(const struct worker *worker, struct connectio
 }
 
 const struct transport transport_plain = {
-    .name = "plain",
     .chunk_max = (size_t)2048 * 1024,
-    .send = plain_send,
+    .send = transport_plain_send,
     .send_file = plain_send_file,
     .flush = plain_flush,
     .receive = plain_receive,

@@ -195,8 +195,8 @@ static int records_end(struct worker *worker, struct connection *connection, siz
     struct tls_scratch *scratch = worker->tls_scratch;
     struct tls_session *session = connection->tls;
     size_t length = scratch->length, sent = 0;
-    if (length == before && (hold || length == 0))
-        return 0;
+    if (length == before)
+        return 0; /* what is kept goes with the next flush */
     metering_overhead(connection, length - before, plain);
     if (!hold) {
         ssize_t taken = send(connection->fd, scratch->records, length, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -462,18 +462,6 @@ static ssize_t kernel_send_file(struct worker *worker, struct connection *connec
     return error != 0 ? -error : -EPIPE;
 }
 
-/* The kernel makes a record of it, as of everything that is written here from now on. */
-static ssize_t kernel_send(struct worker *worker, struct connection *connection, const char *data,
-                           size_t length, bool more)
-{
-    return transport_plain.send(worker, connection, data, length, more);
-}
-
-static int kernel_flush(struct worker *worker, struct connection *connection, bool more)
-{
-    return transport_plain.flush(worker, connection, more);
-}
-
 /*
  * In plaintext, which is what `sent` counts here: the queue holds ciphertext, so at most so many
  * bytes of plaintext are on their way, and two records that are not in the queue yet. Only a queue
@@ -500,7 +488,6 @@ static uint64_t kernel_acknowledged(const struct worker *worker, struct connecti
 }
 
 const struct transport transport_tls = {
-    .name = "TLS",
     .chunk_max = BATCH_MAX,
     .send = tls_send,
     .send_file = tls_send_file,
@@ -511,11 +498,10 @@ const struct transport transport_tls = {
 };
 
 const struct transport transport_kernel_tls = {
-    .name = "kTLS",
     .chunk_max = (size_t)2048 * 1024,
-    .send = kernel_send,
+    .send = transport_plain_send, /* the kernel makes a record of all that is written */
     .send_file = kernel_send_file,
-    .flush = kernel_flush,
+    .flush = tls_flush,
     .receive = tls_receive,
     .end = tls_end,
     .acknowledged = kernel_acknowledged,
