@@ -70,7 +70,7 @@ static enum link_step step_of(const struct link_facts *facts, enum token_verdict
     case REFUSED_CLIENT_IP_UNSUPPORTED:
     case REFUSED_SUBJECT_UNSUPPORTED:
     case REFUSED_RENEWAL_UNSUPPORTED:
-    case REFUSED_LIMIT_UNSUPPORTED:
+    case REFUSED_JTI_MISSING:
     case REFUSED_CONTAINER_UNSUPPORTED:
     case REFUSED_CONTAINER_MALFORMED:
     case TOKEN_OK:

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <uninorm.h>
 
 #include "server/command_link_facts.h"
 #include "server/trust.h"
@@ -68,14 +69,32 @@ static void hint_missing(const struct link_facts *facts, json_t *hints)
 
 static void hint_limits(const struct link_facts *facts, json_t *hints)
 {
-    static const char *const limits[] = {"max_uses",  "max_bytes", "rate",
-                                         "max_conns", "resume",    "pace"};
-    for (size_t i = 0;
-         is(facts, REFUSED_LIMIT_UNSUPPORTED) && i < sizeof(limits) / sizeof(limits[0]); i++) {
-        if (json_object_get(facts->claims, limits[i]))
-            hint(hints, "this version does not enforce %s, and so refuses it: leave it out",
-                 limits[i]);
+    static const struct {
+        const char *name;
+        json_int_t max;
+    } limits[] = {{"max_uses", TOKEN_USES_MAX},
+                  {"max_bytes", 9007199254740991},
+                  {"rate", 9007199254740991},
+                  {"max_conns", TOKEN_CONNS_MAX},
+                  {"resume", UINT32_MAX}};
+    if (is(facts, REFUSED_JTI_MISSING))
+        hint(hints, "uses are counted under the link's name: give each purchase a jti, such as its "
+                    "order number");
+    if (!is(facts, REFUSED_CLAIMS_MALFORMED))
+        return;
+    for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+        const json_t *value = json_object_get(facts->claims, limits[i].name);
+        json_int_t limit = json_integer_value(value);
+        if (value && (!json_is_integer(value) || limit < 1 || limit > limits[i].max))
+            hint(hints,
+                 "%s is a whole number of 1 to %jd, without quotes; to set no limit, leave "
+                 "it out",
+                 limits[i].name, (intmax_t)limits[i].max);
     }
+    const json_t *pace = json_object_get(facts->claims, "pace");
+    if (pace && (!json_is_number(pace) || json_number_value(pace) < 1 ||
+                 json_number_value(pace) > TOKEN_PACE_MAX))
+        hint(hints, "pace is a number of 1 to %d, times the file's own bitrate", TOKEN_PACE_MAX);
 }
 
 static char *join(char *const *values, unsigned count)
@@ -153,6 +172,23 @@ static bool decode_once(const char *text, char *out, size_t size)
     return escaped;
 }
 
+/* Whether `text` is `path`, or as a directory begins it, once both are in NFC. */
+static bool same_when_composed(const char *text, bool prefix, const char *path)
+{
+    size_t lengths[2];
+    uint8_t *composed[2];
+    const char *const texts[2] = {text, path};
+    for (size_t i = 0; i < 2; i++)
+        composed[i] = u8_normalize(UNINORM_NFC, (const uint8_t *)texts[i], strlen(texts[i]), NULL,
+                                   &lengths[i]);
+    bool same = composed[0] && composed[1] && lengths[0] <= lengths[1] &&
+                (prefix || lengths[0] == lengths[1]) &&
+                memcmp(composed[0], composed[1], lengths[0]) == 0;
+    free(composed[0]);
+    free(composed[1]);
+    return same;
+}
+
 /* Whether a container's path covers `path` as exact: or prefix: would. */
 static bool covers(bool prefix, const char *container, const char *path)
 {
@@ -178,6 +214,10 @@ static void hint_container(const struct link_facts *facts, json_t *hints)
              prefix ? "prefix" : "exact", decoded);
     else if (decode_once(path, decoded, sizeof(decoded)) && covers(prefix, value, decoded))
         hint(hints, "the URL's path is percent-encoded twice: encode it once");
+    else if (same_when_composed(value, prefix, path))
+        hint(hints, "the container and the path are the same letters in another Unicode form (NFC "
+                    "and NFD): sign the name byte for byte as it is on disk, which `ls | od -c` "
+                    "shows");
     else if (!prefix && covers(true, value, path))
         hint(hints, "exact: opens one file; to open a directory write prefix:/dir/");
 }

@@ -26,7 +26,13 @@ enum {
     OPTION_AUDIENCE,
     OPTION_ORIGIN,
     OPTION_ATTRIBUTE,
-    OPTION_FILENAME
+    OPTION_FILENAME,
+    OPTION_MAX_USES,
+    OPTION_MAX_BYTES,
+    OPTION_RATE,
+    OPTION_MAX_CONNS,
+    OPTION_RESUME,
+    OPTION_PACE
 };
 
 struct sign_arguments {
@@ -34,6 +40,7 @@ struct sign_arguments {
     const char *paths[PATHS_MAX];
     size_t path_count;
     int64_t now, exp, nbf;
+    struct token_limits limits;
     bool prefix;
 };
 
@@ -49,6 +56,15 @@ static const struct argp_option options[] = {
     {"jti", OPTION_JTI, "ID", 0, "Names the link, for revocation; auto makes a random one each", 0},
     {"filename", OPTION_FILENAME, "NAME", 0,
      "Browsers save the file under this name instead of playing it", 0},
+    {"max-uses", OPTION_MAX_USES, "N", 0,
+     "Each path may be downloaded so often; resumes and seeks belong to one use. Needs --jti", 0},
+    {"max-bytes", OPTION_MAX_BYTES, "SIZE", 0, "The link delivers no more: 500000, 20M, 1G", 0},
+    {"rate", OPTION_RATE, "SIZE", 0, "Bytes per second of all its connections: 64K, 1M", 0},
+    {"max-conns", OPTION_MAX_CONNS, "N", 0, "So many responses at once", 0},
+    {"resume", OPTION_RESUME, "DURATION", 0,
+     "A download that was begun in time may go on so long after the link has expired", 0},
+    {"pace", OPTION_PACE, "FACTOR", 0,
+     "After ten seconds' worth of sound, no faster than so many times the file's bitrate: 1.5", 0},
     {"kid", OPTION_KID, "KID", 0, "The key to sign with (default: the first that can)", 0},
     {"audience", OPTION_AUDIENCE, "AUD", 0, "The aud claim, where the node has audiences", 0},
     {"origin", OPTION_ORIGIN, "URL", 0, "What the URL begins with (http://127.0.0.1:8080)", 0},
@@ -77,6 +93,41 @@ static int64_t duration_of(const struct argp_state *state, const char *option, c
     return 0;
 }
 
+/* "500000", "64K", "20M", "1G" (powers of 1024): 1 to 2^53 - 1. */
+static uint64_t size_of(const struct argp_state *state, const char *option, const char *text)
+{
+    static const char letters[] = "KMG";
+    size_t digits = strspn(text, "0123456789");
+    const char *unit = text[digits] != '\0' ? strchr(letters, text[digits]) : NULL;
+    if (digits > 0 && digits < 17 && (text[digits] == '\0' || (unit && !text[digits + 1]))) {
+        unsigned shift = unit ? 10 * (unsigned)(unit - letters + 1) : 0;
+        uint64_t count = strtoull(text, NULL, 10);
+        if (count > 0 && count <= UINT64_C(9007199254740991) >> shift)
+            return count << shift;
+    }
+    argp_error(state, "%s %s: no size; give bytes, such as 500000, 64K, 20M or 1G", option, text);
+    return 0;
+}
+
+static uint32_t count_of(const struct argp_state *state, const char *option, const char *text,
+                         uint32_t max)
+{
+    char *end;
+    unsigned long count = strtoul(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || count < 1 || count > max)
+        argp_error(state, "%s %s: give a whole number of 1 to %u", option, text, max);
+    return (uint32_t)count;
+}
+
+static uint32_t pace_of(const struct argp_state *state, const char *text)
+{
+    char *end;
+    double pace = strtod(text, &end);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || !(pace >= 1 && pace <= TOKEN_PACE_MAX))
+        argp_error(state, "--pace %s: give a number of 1 to %d, such as 1.5", text, TOKEN_PACE_MAX);
+    return (uint32_t)(pace * 1000 + 0.5);
+}
+
 static void check_length(const struct argp_state *state, const char *option, const char *what,
                          const char *value, size_t maximum)
 {
@@ -103,6 +154,9 @@ static void check_arguments(const struct argp_state *state, const struct sign_ar
         if (strpbrk(arguments->filename, "/\\"))
             argp_error(state, "--filename %s: is a path; give the name alone", arguments->filename);
     }
+    if (arguments->limits.max_uses > 0 && !arguments->jti)
+        argp_error(state, "--max-uses needs --jti, under which the uses are counted; --jti auto "
+                          "makes one");
     if (arguments->path_count == 0)
         argp_error(state, "--path is missing; name a file, such as --path /song.mp3");
     if (arguments->exp == 0)
@@ -157,6 +211,24 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         return 0;
     case OPTION_FILENAME:
         arguments->filename = argument;
+        return 0;
+    case OPTION_MAX_USES:
+        arguments->limits.max_uses = count_of(state, "--max-uses", argument, TOKEN_USES_MAX);
+        return 0;
+    case OPTION_MAX_BYTES:
+        arguments->limits.max_bytes = size_of(state, "--max-bytes", argument);
+        return 0;
+    case OPTION_RATE:
+        arguments->limits.rate = size_of(state, "--rate", argument);
+        return 0;
+    case OPTION_MAX_CONNS:
+        arguments->limits.max_conns = count_of(state, "--max-conns", argument, TOKEN_CONNS_MAX);
+        return 0;
+    case OPTION_RESUME:
+        arguments->limits.resume_s = (uint32_t)duration_of(state, "--resume", argument);
+        return 0;
+    case OPTION_PACE:
+        arguments->limits.pace_thousandth = pace_of(state, argument);
         return 0;
     case OPTION_KID:
         arguments->kid = argument;
@@ -287,6 +359,7 @@ static int sign_path(const char *command, const struct sign_arguments *arguments
         .exp = arguments->exp,
         .nbf = arguments->nbf,
         .iat = arguments->now,
+        .limits = arguments->limits,
     };
     char *jws = NULL;
     int result = token_sign(keys, arguments->kid, &grant, &jws);

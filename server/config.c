@@ -55,6 +55,7 @@ static const cyaml_schema_field_t schema_issuer_fields[] = {
     CYAML_FIELD_SEQUENCE("audiences", TEXT_FLAGS, struct config_issuer, audiences, &schema_string, 0, CYAML_UNLIMITED),
     CYAML_FIELD_SEQUENCE("origins", TEXT_FLAGS, struct config_issuer, origins, &schema_string, 0, CYAML_UNLIMITED),
     CYAML_FIELD_STRING_PTR("refusal_url", CYAML_FLAG_OPTIONAL, struct config_issuer, refusal_url, 0, CYAML_UNLIMITED),
+    CYAML_FIELD_STRING_PTR("admin_secret_file", CYAML_FLAG_OPTIONAL, struct config_issuer, admin_secret_file, 0, CYAML_UNLIMITED),
     CYAML_FIELD_END};
 
 static const cyaml_schema_value_t schema_issuer = {
@@ -211,8 +212,10 @@ static void convert_issuer(const struct reading *reading, int index, struct conf
             check_list_count(reading, index, key, issuer->audiences_count);
         else if (strcmp(key->name, "origins") == 0)
             check_list_count(reading, index, key, issuer->origins_count);
-        else
+        else if (strcmp(key->name, "refusal_url") == 0)
             convert_issuer_key(reading, index, key, &issuer->refusal_url);
+        else
+            convert_issuer_key(reading, index, key, &issuer->admin_secret_file);
     }
 }
 
@@ -372,6 +375,7 @@ void config_destroy(struct config **config)
         strings_free(issuer->audiences, issuer->audiences_count);
         strings_free(issuer->origins, issuer->origins_count);
         free(issuer->refusal_url);
+        free(issuer->admin_secret_file);
     }
     free((*config)->issuers);
     free(*config);

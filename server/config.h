@@ -24,7 +24,8 @@ struct config_issuer {
     unsigned audiences_count;
     char **origins; /* of its pages: "https://shop.example", or "*" */
     unsigned origins_count;
-    char *refusal_url; /* "" where there is none */
+    char *refusal_url;       /* "" where there is none */
+    char *admin_secret_file; /* "" where there is none */
 };
 
 /* Fields in the order of config_table.h; strings are never NULL after config_load (default "" where
@@ -43,10 +44,12 @@ struct config {
     char *redis_user;
     char *redis_password_file;
     char *token_attribute;    /* "URISigningPackage" */
+    char *jti_single_use;     /* off, strict */
     char *content_type;       /* of files whose extension says nothing */
     uint64_t cache_max_age_s; /* how long a client may keep a file, never past its link's exp */
     char *access_log;         /* file; "" where there is none */
     char *access_log_format;  /* json, combined */
+    char *admin_listen;       /* loopback address or "unix:/path"; "" where there is none */
     char *log_level;          /* error, warning, info, debug */
     uint64_t workers;         /* 0: auto */
     uint64_t connections_max; /* of the node */
@@ -60,6 +63,9 @@ struct config {
     uint64_t stop_timeout_ms;  /* how long transfers may finish after SIGTERM */
     uint64_t link_lifetime_max_s;
     uint64_t nbf_leeway_s;
+    uint64_t use_window_s;
+    uint64_t unacknowledged_max;
+    uint64_t balance_low_bytes;
     uint64_t grant_validity_ms;
     uint64_t grant_slice_bytes;
     uint64_t admission_timeout_ms; /* Redis must have answered by then: 503 */

@@ -202,6 +202,8 @@ static void check_names(const struct check *check)
                           "!#$&^_.+-/;= \"")] != '\0')
         REFUSE(check, "content_type", "\"%s\" is no media type; write application/octet-stream",
                type);
+    if (strcmp(config->jti_single_use, "off") != 0 && strcmp(config->jti_single_use, "strict") != 0)
+        REFUSE(check, "jti_single_use", "\"%s\" is neither off nor strict", config->jti_single_use);
     enum access_format format;
     if (access_format_parse(config->access_log_format, &format) < 0)
         REFUSE(check, "access_log_format", "\"%s\" is no format; write json or combined",
@@ -210,6 +212,36 @@ static void check_names(const struct check *check)
     if (log_level_parse(config->log_level, &level) < 0)
         REFUSE(check, "log_level", "\"%s\" is no level; write error, warning, info or debug",
                config->log_level);
+}
+
+/* The secrets would travel in the clear: only where nobody else listens. */
+static bool is_loopback(const char *listen)
+{
+    return strncmp(listen, "127.", 4) == 0 || strncmp(listen, "[::1]:", 6) == 0 ||
+           strncmp(listen, "localhost:", 10) == 0;
+}
+
+static void check_admin(const struct check *check)
+{
+    const struct config *config = check->config;
+    const char *listen = config->admin_listen;
+    bool secrets = false;
+    for (unsigned i = 0; i < config->issuers_count; i++)
+        secrets = secrets || config->issuers[i].admin_secret_file[0] != '\0';
+    if (listen[0] == '\0')
+        return;
+    const char *wrong = strncmp(listen, "unix:", 5) == 0 ? NULL : config_check_listen(listen);
+    if (wrong)
+        REFUSE(check, "admin_listen", "\"%s\" %s", listen, wrong);
+    else if (strncmp(listen, "unix:", 5) == 0 ? listen[5] != '/' || strlen(listen) > 5 + 107
+                                              : !is_loopback(listen))
+        REFUSE(check, "admin_listen",
+               "\"%s\" is reached from elsewhere, and the secrets would travel in the clear; "
+               "write 127.0.0.1:8090 or unix:/run/tollgate/admin.sock (107 bytes at most)",
+               listen);
+    else if (!secrets)
+        REFUSE(check, "admin_listen",
+               "nobody could use it; give an issuer an admin_secret_file, or remove it");
 }
 
 static void check_tls(const struct check *check)
@@ -331,6 +363,7 @@ void config_check(const struct config *config, const struct config_document *doc
     check_agreement(&check);
     check_proxies(&check);
     check_tls(&check);
+    check_admin(&check);
     if (config->issuers_count == 0)
         REFUSE(&check, "issuers",
                "there is none, so no link would be admitted; `tollgate key generate` prints the "

@@ -52,6 +52,9 @@
       "File whose first line is the Redis password. Empty: none.")                                 \
     X(token_attribute, TEXT, "URISigningPackage", 1, 64, "",                                       \
       "Name of the URL parameter and of the cookie that carry the token.")                         \
+    X(jti_single_use, TEXT, "off", 3, 6, "",                                                       \
+      "off: a jti names a link, and max_uses limits it. strict: as RFC 9246 has it, a link with "  \
+      "a jti is good for one use.")                                                                \
     X(content_type, TEXT, "application/octet-stream", 3, 127, "",                                  \
       "Content-Type of files other than .mp3, .m4a, .ogg, .opus, .flac, .wav and .m3u8.")          \
     X(cache_max_age_s, NUMBER, "3600", 0, 31536000, "seconds",                                     \
@@ -60,6 +63,10 @@
       "File for a line about each response; /dev/stdout works, too. SIGUSR1 opens it anew. "       \
       "Empty: none.")                                                                              \
     X(access_log_format, TEXT, "json", 4, 8, "", "json (one object a line) or combined.")          \
+    X(admin_listen, TEXT, "", 0, 255, "",                                                          \
+      "Where shops reach the admin interface over HTTP with their issuer's secret: an address on " \
+      "loopback such as 127.0.0.1:8090, or unix:/path. For shops elsewhere, put a TLS proxy or a " \
+      "tunnel before it. Empty: none.")                                                            \
     X(log_level, TEXT, "info", 4, 7, "", "error, warning, info or debug.")                         \
     X(workers, AUTO, "0", 0, 256, "threads", "Worker threads. auto (or 0): one per core.")         \
     X(connections_max, NUMBER, "10000", 1, 1000000, "connections",                                 \
@@ -86,6 +93,15 @@
       "A link whose exp is further away than this is refused.")                                    \
     X(nbf_leeway_s, NUMBER, "0", 0, 300, "seconds",                                                \
       "A link is admitted this much before its nbf, for storefronts whose clock runs ahead.")      \
+    X(use_window_s, NUMBER, "86400", 1, 31536000, "seconds",                                       \
+      "A use of a link with max_uses is a download: requests within this time of its first "       \
+      "belong "                                                                                    \
+      "to it, until three times the file has arrived.")                                            \
+    X(unacknowledged_max, NUMBER, "64", 1, 1000000, "responses",                                   \
+      "Responses of a link, or of an account, that may end within a minute with nothing "          \
+      "acknowledged; then the use is taken and the next answer is 429.")                           \
+    X(balance_low_bytes, NUMBER, "104857600", 0, 9007199254740991, "bytes",                        \
+      "When a prepaid balance falls below this, the shop is told by the event balance_low.")       \
     X(grant_validity_ms, NUMBER, "30000", 100, 600000, "milliseconds",                             \
       "How long bytes reserved from an account stay reserved. Bounds revocation while Redis is "   \
       "out of reach.")                                                                             \
@@ -124,7 +140,10 @@
       "Origins of web pages that may fetch by script (CORS): https://shop.example, or \"*\".")     \
     X(refusal_url, TEXT, 0, 1024,                                                                  \
       "Where a browser is sent whose link is refused, with reason=NAME added. Empty: a page of "   \
-      "this server's.")
+      "this server's.")                                                                            \
+    X(admin_secret_file, PATH, 0, 4095,                                                            \
+      "File whose first line is the bearer secret of this issuer's shop at admin_listen, 32 "      \
+      "characters or more. Empty: the shop has no access.")
 
 #define CONFIG_ISSUERS_MAX 1024
 

@@ -81,6 +81,7 @@ static void policy_of(const struct config *config, struct token_policy *policy)
     memset(policy, 0, sizeof(*policy));
     policy->lifetime_max_s = (uint32_t)config->link_lifetime_max_s; /* bounded by config_table.h */
     policy->nbf_leeway_s = (uint32_t)config->nbf_leeway_s;
+    policy->jti_single_use = strcmp(config->jti_single_use, "strict") == 0;
     snprintf(policy->public_origin, sizeof(policy->public_origin), "%s", config->public_origin);
 }
 

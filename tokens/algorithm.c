@@ -92,6 +92,24 @@ static bool hs256_compute(const struct key *key, const char *input, size_t lengt
     return done;
 }
 
+bool key_is_same(const struct key *left, const struct key *right)
+{
+    /* Any text does: two secrets that give one MAC are one secret. */
+    static const char text[] = "the same key";
+    unsigned char macs[2][HS256_SIGNATURE_SIZE];
+    bool same = false;
+
+    if (left->algorithm != right->algorithm)
+        return false;
+    if (left->algorithm != TOKEN_HS256)
+        return EVP_PKEY_eq(left->pkey, right->pkey) == 1;
+    if (hs256_compute(left, text, sizeof text, macs[0]) &&
+        hs256_compute(right, text, sizeof text, macs[1]))
+        same = CRYPTO_memcmp(macs[0], macs[1], sizeof macs[0]) == 0;
+    OPENSSL_cleanse(macs, sizeof macs);
+    return same;
+}
+
 static bool hs256_verify(const struct key *key, const char *input, size_t input_length,
                          const unsigned char *signature, size_t signature_length)
 {

@@ -85,8 +85,7 @@ static enum token_verdict check_version(const json_t *claims)
 
 /*
  * Claims that would have to be enforced and cannot be. A CDN that does not support them must reject
- * the request (RFC 9246 sections 2.1.2 and 2.1.10; 3.2.1 for renewal); the limits are our own, and
- * a link that its issuer limited must not be served without the limit.
+ * the request (RFC 9246 sections 2.1.2 and 2.1.10; 3.2.1 for renewal).
  */
 static enum token_verdict check_unsupported(const json_t *claims)
 {
@@ -96,10 +95,7 @@ static enum token_verdict check_unsupported(const json_t *claims)
     } unsupported[] = {
         {"cdniip", REFUSED_CLIENT_IP_UNSUPPORTED}, {"sub", REFUSED_SUBJECT_UNSUPPORTED},
         {"cdniets", REFUSED_RENEWAL_UNSUPPORTED},  {"cdnistt", REFUSED_RENEWAL_UNSUPPORTED},
-        {"cdnistd", REFUSED_RENEWAL_UNSUPPORTED},  {"max_uses", REFUSED_LIMIT_UNSUPPORTED},
-        {"max_bytes", REFUSED_LIMIT_UNSUPPORTED},  {"rate", REFUSED_LIMIT_UNSUPPORTED},
-        {"max_conns", REFUSED_LIMIT_UNSUPPORTED},  {"resume", REFUSED_LIMIT_UNSUPPORTED},
-        {"pace", REFUSED_LIMIT_UNSUPPORTED},
+        {"cdnistd", REFUSED_RENEWAL_UNSUPPORTED},
     };
 
     for (size_t i = 0; i < sizeof unsupported / sizeof unsupported[0]; i++) {
@@ -112,8 +108,9 @@ static enum token_verdict check_unsupported(const json_t *claims)
 /* Whether this version enforces the claim of that name. */
 static bool is_enforced(const char *name, size_t length)
 {
-    static const char *const enforced[] = {"acct", "aud",      "cdnicrit", "cdniuc", "cdniv", "exp",
-                                           "iat",  "filename", "iss",      "jti",    "nbf"};
+    static const char *const enforced[] = {
+        "acct", "aud",       "cdnicrit",  "cdniuc",   "cdniv", "exp",  "iat",    "filename", "iss",
+        "jti",  "max_bytes", "max_conns", "max_uses", "nbf",   "pace", "resume", "rate"};
 
     for (size_t i = 0; i < sizeof enforced / sizeof enforced[0]; i++) {
         if (strlen(enforced[i]) == length && memcmp(enforced[i], name, length) == 0)
@@ -216,6 +213,55 @@ bool token_filename_is_sound(const char *name)
     return strpbrk(name, "/\\") == NULL && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
 }
 
+/* A whole number of 1 to `max`; absent: 0. */
+static enum token_verdict read_limit(const json_t *claims, const char *name, uint64_t max,
+                                     uint64_t *out)
+{
+    const json_t *value = json_object_get(claims, name);
+    json_int_t limit = json_integer_value(value);
+
+    if (value == NULL)
+        return TOKEN_OK;
+    /* A limit of nothing would be a link that opens nothing: somebody's slip. */
+    if (!json_is_integer(value) || limit < 1 || (uint64_t)limit > max)
+        return REFUSED_CLAIMS_MALFORMED;
+    *out = (uint64_t)limit;
+    return TOKEN_OK;
+}
+
+/* The one claim that may have a fraction: 1.5 is one and a half times the file's bitrate. */
+static enum token_verdict read_pace(const json_t *claims, struct token_limits *limits)
+{
+    const json_t *value = json_object_get(claims, "pace");
+    double pace = json_number_value(value);
+
+    if (value == NULL)
+        return TOKEN_OK;
+    /* Below 1 the listener would hear gaps. A NaN has no form in JSON. */
+    if (!json_is_number(value) || pace < 1 || pace > TOKEN_PACE_MAX)
+        return REFUSED_CLAIMS_MALFORMED;
+    limits->pace_thousandth = (uint32_t)(pace * 1000 + 0.5);
+    return TOKEN_OK;
+}
+
+static enum token_verdict read_limits(const json_t *claims, struct token_limits *limits)
+{
+    uint64_t uses = 0, conns = 0, resume = 0;
+    enum token_verdict verdict;
+
+    if ((verdict = read_limit(claims, "max_uses", TOKEN_USES_MAX, &uses)) != TOKEN_OK ||
+        (verdict = read_limit(claims, "max_conns", TOKEN_CONNS_MAX, &conns)) != TOKEN_OK ||
+        (verdict = read_limit(claims, "resume", UINT32_MAX, &resume)) != TOKEN_OK ||
+        (verdict = read_limit(claims, "max_bytes", TOKEN_TIME_MAX, &limits->max_bytes)) !=
+            TOKEN_OK ||
+        (verdict = read_limit(claims, "rate", TOKEN_TIME_MAX, &limits->rate)) != TOKEN_OK)
+        return verdict;
+    limits->max_uses = (uint32_t)uses;
+    limits->max_conns = (uint32_t)conns;
+    limits->resume_s = (uint32_t)resume;
+    return read_pace(claims, limits);
+}
+
 /* RFC 9246 section 2.1.11: mandatory. */
 static enum token_verdict read_container(const json_t *claims, struct token *token)
 {
@@ -244,7 +290,12 @@ enum token_verdict claims_read(const json_t *claims, const struct token_issuer_e
                              REFUSED_CLAIM_MISSING)) != TOKEN_OK ||
         (verdict = read_text(claims, "jti", token->jti, TOKEN_JTI_MAX, TOKEN_OK)) != TOKEN_OK ||
         (verdict = read_filename(claims, token)) != TOKEN_OK ||
+        (verdict = read_limits(claims, &token->limits)) != TOKEN_OK ||
         (verdict = check_audience(claims, issuer)) != TOKEN_OK)
         return verdict;
+    /* Uses are counted under a name that outlives the token; without one, signing the link anew
+     * would be a way around. */
+    if (token->limits.max_uses > 0 && token->jti[0] == '\0')
+        return REFUSED_JTI_MISSING;
     return read_container(claims, token);
 }

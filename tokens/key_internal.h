@@ -52,6 +52,9 @@ bool key_verify(const struct key *key, const char *input, size_t input_length,
 int key_sign(const struct key *key, const char *input, size_t input_length,
              unsigned char *signature, size_t *signature_length);
 
+/* Whether both have the same algorithm and the same material; secrets in constant time. */
+bool key_is_same(const struct key *left, const struct key *right);
+
 /* ---- jwk.c ---- */
 
 /* Reads one JWK into `key`. On failure writes a sentence into `error`. Returns 0, -EINVAL or

@@ -31,6 +31,17 @@ static bool is_time(int64_t seconds)
     return seconds >= 0 && seconds <= TOKEN_TIME_MAX;
 }
 
+static bool are_limits(const struct token_grant *grant)
+{
+    const struct token_limits *limits = &grant->limits;
+
+    return limits->max_uses <= TOKEN_USES_MAX && limits->max_conns <= TOKEN_CONNS_MAX &&
+           limits->max_bytes <= TOKEN_TIME_MAX && limits->rate <= TOKEN_TIME_MAX &&
+           (limits->pace_thousandth == 0 || limits->pace_thousandth >= 1000) &&
+           limits->pace_thousandth <= TOKEN_PACE_MAX * 1000 &&
+           (limits->max_uses == 0 || grant->jti != NULL);
+}
+
 /* What the verifier would refuse is not signed: the mistake shows here and not at a listener's. */
 static bool is_sound(const struct token_grant *grant)
 {
@@ -42,7 +53,8 @@ static bool is_sound(const struct token_grant *grant)
         is_plain_or_null(grant->filename, TOKEN_FILENAME_MAX) &&
         (grant->filename == NULL || token_filename_is_sound(grant->filename)) &&
         is_plain_or_null(grant->audience, TOKEN_ISS_MAX) && grant->exp > 0 && is_time(grant->exp) &&
-        is_time(grant->nbf) && is_time(grant->iat) && grant->container != NULL &&
+        is_time(grant->nbf) && is_time(grant->iat) && are_limits(grant) &&
+        grant->container != NULL &&
         container_parse(&container, grant->container, strlen(grant->container)) == TOKEN_OK;
 
     container_destroy(&container);
@@ -57,11 +69,29 @@ static int add_text(json_t *object, const char *name, const char *text)
     return json_object_set_new(object, name, json_string(text)) == 0 ? 0 : -EINVAL;
 }
 
-static int add_time(json_t *object, const char *name, int64_t seconds)
+/* A time or a limit; 0 is none. */
+static int add_number(json_t *object, const char *name, uint64_t number)
 {
-    if (seconds == 0)
+    if (number == 0)
         return 0;
-    return json_object_set_new(object, name, json_integer(seconds)) == 0 ? 0 : -ENOMEM;
+    return json_object_set_new(object, name, json_integer((json_int_t)number)) == 0 ? 0 : -ENOMEM;
+}
+
+static int add_limits(json_t *claims, const struct token_limits *limits)
+{
+    uint32_t pace = limits->pace_thousandth;
+    int result;
+
+    if ((result = add_number(claims, "max_uses", limits->max_uses)) == 0 &&
+        (result = add_number(claims, "max_bytes", limits->max_bytes)) == 0 &&
+        (result = add_number(claims, "rate", limits->rate)) == 0 &&
+        (result = add_number(claims, "max_conns", limits->max_conns)) == 0)
+        result = add_number(claims, "resume", limits->resume_s);
+    if (result == 0 && pace % 1000 == 0)
+        return add_number(claims, "pace", pace / 1000);
+    if (result == 0 && json_object_set_new(claims, "pace", json_real(pace / 1000.0)) != 0)
+        result = -ENOMEM;
+    return result;
 }
 
 /* The text of the object, which is dropped; NULL without memory. */
@@ -100,11 +130,12 @@ static int make_claims(const struct token_grant *grant, char **out)
         return -ENOMEM;
     if ((result = add_text(claims, "iss", grant->iss)) == 0 &&
         (result = add_text(claims, "aud", grant->audience)) == 0 &&
-        (result = add_time(claims, "exp", grant->exp)) == 0 &&
-        (result = add_time(claims, "nbf", grant->nbf)) == 0 &&
-        (result = add_time(claims, "iat", grant->iat)) == 0 &&
+        (result = add_number(claims, "exp", (uint64_t)grant->exp)) == 0 &&
+        (result = add_number(claims, "nbf", (uint64_t)grant->nbf)) == 0 &&
+        (result = add_number(claims, "iat", (uint64_t)grant->iat)) == 0 &&
         (result = add_text(claims, "jti", grant->jti)) == 0 &&
         (result = add_text(claims, "filename", grant->filename)) == 0 &&
+        (result = add_limits(claims, &grant->limits)) == 0 &&
         (result = add_text(claims, "cdniuc", grant->container)) == 0)
         result = add_text(claims, "acct", grant->account);
     if (result != 0) {

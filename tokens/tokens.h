@@ -24,6 +24,9 @@
 #define TOKEN_KEYS_MAX      64 /* live keys of one issuer */
 #define TOKEN_PREFIXES_MAX  64
 #define TOKEN_ISSUERS_MAX   1024
+#define TOKEN_USES_MAX      1000  /* of max_uses: each is remembered */
+#define TOKEN_CONNS_MAX     65535 /* of max_conns */
+#define TOKEN_PACE_MAX      1000  /* of pace, times the file's own bitrate */
 
 /*
  * Why a token is refused: name, HTTP status, the RFC 9246 s-uri-signing code that is logged, text.
@@ -33,9 +36,8 @@
  * The codes are the registry of RFC 9246 section 6.4, of three digits (format %03u): 000 nothing
  * verified, 200 verified, 400 signature, 401 issuer, 402 subject, 403 audience, 404 expiry, 405 not
  * before, 406 renewal claims, 407 jti, 408 version, 409 critical extension, 410 client address, 411
- * URI container, 500 could not be verified at all. Refusals of our own take the nearest: a limit
- * that is not held counts as a critical extension, a path outside the issuer's as issuer
- * enforcement.
+ * URI container, 500 could not be verified at all. Refusals of our own take the nearest: a path
+ * outside the issuer's counts as issuer enforcement.
  */
 #define TOKEN_REFUSALS(X)                                                                          \
     X(TOKEN_MISSING, 403, 0, "the link carries no token")                                          \
@@ -60,9 +62,8 @@
     X(CLIENT_IP_UNSUPPORTED, 403, 410, "cdniip (encrypted client address) is not supported")       \
     X(SUBJECT_UNSUPPORTED, 403, 402, "sub (encrypted subject) is not supported")                   \
     X(RENEWAL_UNSUPPORTED, 403, 406, "cdniets, cdnistt and cdnistd (renewal) are not supported")   \
-    X(LIMIT_UNSUPPORTED, 403, 409,                                                                 \
-      "the token limits the link in a way that this version cannot hold")                          \
-    X(LIFETIME_TOO_LONG, 403, 404, "the token's exp is further away than link_lifetime_max")       \
+    X(JTI_MISSING, 403, 407, "the token has max_uses and no jti that would name the link")         \
+    X(LIFETIME_TOO_LONG, 403, 404, "the token's exp or resume is longer than link_lifetime_max")   \
     X(NOT_YET_VALID, 403, 405, "the token's nbf has not come yet")                                 \
     X(EXPIRED, 410, 404, "the link's exp has passed")                                              \
     X(CONTAINER_UNSUPPORTED, 403, 411,                                                             \
@@ -139,6 +140,7 @@ struct token_issuer {
 struct token_policy {
     uint32_t lifetime_max_s; /* link_lifetime_max */
     uint32_t nbf_leeway_s;
+    bool jti_single_use; /* RFC 9246 2.1.7 to the letter: a token with jti is good for one use */
     /*
      * "http://media.example:8080", without a path: what hash: and regex: compare under. Kept in the
      * normal form of RFC 3986 6.2.2 and 6.2.3 (lower case, no default port); token_trust_create
@@ -167,6 +169,16 @@ const struct token_policy *token_trust_policy(const struct token_trust *trust);
 
 /* ---- verifying ------------------------------------------------------------------------------- */
 
+/* What an issuer limits a link to, by claims of our own; 0: not limited. */
+struct token_limits {
+    uint32_t max_uses;        /* downloads of each path, 1 to TOKEN_USES_MAX; needs a jti */
+    uint32_t max_conns;       /* responses under way at once, 1 to TOKEN_CONNS_MAX */
+    uint64_t max_bytes;       /* of all that the link delivers, below 2^53 */
+    uint64_t rate;            /* bytes per second, of all its connections together, below 2^53 */
+    uint32_t resume_s;        /* how long after exp a download begun before may go on */
+    uint32_t pace_thousandth; /* of the file's own bitrate: 1500 is one and a half */
+};
+
 /*
  * A token whose signature was checked, with its claims. Immutable, not reference counted: whoever
  * verified it owns it, and it must not outlive the trust it was verified under.
@@ -175,11 +187,12 @@ struct token {
     const char *issuer_id;               /* the configured short id, borrowed from the trust */
     char account[TOKEN_ACCOUNT_MAX + 1]; /* acct */
     char kid[TOKEN_KID_MAX + 1];
-    char jti[TOKEN_JTI_MAX + 1];             /* "" where absent */
-    char filename[TOKEN_FILENAME_MAX + 1];   /* UTF-8, no path; "" where absent */
-    int64_t exp;                             /* seconds since 1970 */
-    int64_t nbf;                             /* 0 where absent */
-    int64_t iat;                             /* 0 where absent: older than every iat revocation */
+    char jti[TOKEN_JTI_MAX + 1];           /* "" where absent */
+    char filename[TOKEN_FILENAME_MAX + 1]; /* UTF-8, no path; "" where absent */
+    int64_t exp;                           /* seconds since 1970 */
+    int64_t nbf;                           /* 0 where absent */
+    int64_t iat;                           /* 0 where absent: older than every iat revocation */
+    struct token_limits limits;
     struct token_container *container;       /* owned */
     const struct token_issuer_entry *issuer; /* borrowed from the trust; opaque */
 };
@@ -188,12 +201,17 @@ struct token {
  * Verifies a compact JWS: shape, header, key, signature, claims (types, required ones, versions,
  * critical ones, audience), and parses the container. Times are NOT looked at: token_check does, at
  * each request. `jws` need not end in NUL. On TOKEN_OK *out is owned by the caller; otherwise it is
- * NULL. A claim that this version cannot enforce (max_uses, max_bytes, rate, max_conns, resume,
- * pace) refuses the token: LIMIT_UNSUPPORTED, never silently ignored.
+ * NULL. The limits are read and bounded here; holding a link to them is the caller's.
  */
 enum token_verdict token_verify(const struct token_trust *trust, const char *jws, size_t length,
                                 struct token **out);
 void token_destroy(struct token **token);
+
+/*
+ * Whether the key that signed the token is still, with the same material, in the issuer's set of
+ * `trust`, which may be a later one than that which verified it.
+ */
+bool token_is_live(const struct token_trust *trust, const struct token *token);
 
 /* The request as the container sees it. */
 struct token_request {
@@ -206,11 +224,15 @@ struct token_request {
 };
 
 /*
- * Checks what changes from request to request: exp (exact: refused from the second exp on), nbf,
- * link_lifetime_max, the container, the issuer's path prefixes. `now` in seconds since 1970.
+ * Checks what changes from request to request: exp (exact: refused from the second exp on, or from
+ * exp + resume on), nbf, link_lifetime_max, the container, the issuer's path prefixes. `now` in
+ * seconds since 1970.
  */
 enum token_verdict token_check(const struct token_trust *trust, const struct token *token,
                                const struct token_request *request, int64_t now);
+
+/* exp has passed: only `resume` keeps the link, for ranges of downloads that were begun before. */
+bool token_is_resuming(const struct token *token, int64_t now);
 
 /* Facts of the table above. The verdict must be below TOKEN_VERDICT_COUNT. */
 const char *token_verdict_name(enum token_verdict verdict); /* "bad_signature"; "ok" for TOKEN_OK */
@@ -230,6 +252,7 @@ struct token_grant {
     int64_t exp;           /* seconds since 1970 */
     int64_t nbf;           /* 0: none */
     int64_t iat;           /* 0: none */
+    struct token_limits limits;
 };
 
 /*

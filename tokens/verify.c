@@ -41,7 +41,7 @@ static enum token_verdict authenticate(const struct token_trust *trust,
 }
 
 static enum token_verdict read_token(const struct token_issuer_entry *issuer, const char *kid,
-                                     const json_t *claims, struct token **out)
+                                     const json_t *claims, bool single_use, struct token **out)
 {
     struct token *token = calloc(1, sizeof *token);
     enum token_verdict verdict;
@@ -52,6 +52,9 @@ static enum token_verdict read_token(const struct token_issuer_entry *issuer, co
     token->issuer_id = issuer->id;
     (void)snprintf(token->kid, sizeof token->kid, "%s", kid); /* the key's own: it fits */
     verdict = claims_read(claims, issuer, token);
+    /* RFC 9246 section 2.1.7: a token with a jti must not be used twice. */
+    if (single_use && token->jti[0] != '\0' && token->limits.max_uses == 0)
+        token->limits.max_uses = 1;
     if (verdict != TOKEN_OK) {
         token_destroy(&token);
         return verdict;
@@ -84,7 +87,8 @@ enum token_verdict token_verify(const struct token_trust *trust, const char *jws
     if (verdict == TOKEN_OK)
         verdict = authenticate(trust, &parts, &header, claims, &issuer);
     if (verdict == TOKEN_OK)
-        verdict = read_token(issuer, header.kid, claims, out);
+        verdict =
+            read_token(issuer, header.kid, claims, token_trust_policy(trust)->jti_single_use, out);
     json_decref(claims);
     json_decref(header_json);
     return verdict;
@@ -106,16 +110,31 @@ static enum token_verdict check_times(const struct token_policy *policy, const s
 {
     if (now < 0)
         now = 0;
-    if (token->exp > now && token->exp - now > (int64_t)policy->lifetime_max_s)
+    if ((token->exp > now && token->exp - now > (int64_t)policy->lifetime_max_s) ||
+        token->limits.resume_s > policy->lifetime_max_s)
         return REFUSED_LIFETIME_TOO_LONG;
     /* RFC 9246 section 2.1.5 allows no leeway; the policy's is 0 unless an operator said otherwise.
      */
     if (token->nbf > now && token->nbf - now > (int64_t)policy->nbf_leeway_s)
         return REFUSED_NOT_YET_VALID;
     /* RFC 9246 section 2.1.4: refused from the very second of exp on, no leeway. */
-    if (now >= token->exp)
+    if (now >= token->exp && now - token->exp >= (int64_t)token->limits.resume_s)
         return REFUSED_EXPIRED;
     return TOKEN_OK;
+}
+
+bool token_is_resuming(const struct token *token, int64_t now)
+{
+    return now >= token->exp;
+}
+
+bool token_is_live(const struct token_trust *trust, const struct token *token)
+{
+    const struct token_issuer_entry *issuer = trust_find_issuer(trust, token->issuer->iss);
+    const struct key *now = issuer != NULL ? key_set_find(issuer->keys, token->kid) : NULL;
+    const struct key *then = key_set_find(token->issuer->keys, token->kid);
+
+    return now != NULL && then != NULL && key_is_same(now, then);
 }
 
 enum token_verdict token_check(const struct token_trust *trust, const struct token *token,

@@ -169,12 +169,39 @@ Test(token_verify, refuses_claims_for_the_right_reason)
         {"cdniets", GOOD_HEADER, WITH("\"cdniets\":30"), REFUSED_RENEWAL_UNSUPPORTED},
         {"cdnistt", GOOD_HEADER, WITH("\"cdnistt\":0"), REFUSED_RENEWAL_UNSUPPORTED},
         {"cdnistd", GOOD_HEADER, WITH("\"cdnistd\":2"), REFUSED_RENEWAL_UNSUPPORTED},
-        {"max_uses", GOOD_HEADER, WITH("\"max_uses\":1"), REFUSED_LIMIT_UNSUPPORTED},
-        {"max_bytes", GOOD_HEADER, WITH("\"max_bytes\":1"), REFUSED_LIMIT_UNSUPPORTED},
-        {"rate", GOOD_HEADER, WITH("\"rate\":1"), REFUSED_LIMIT_UNSUPPORTED},
-        {"max_conns", GOOD_HEADER, WITH("\"max_conns\":1"), REFUSED_LIMIT_UNSUPPORTED},
-        {"resume", GOOD_HEADER, WITH("\"resume\":1"), REFUSED_LIMIT_UNSUPPORTED},
-        {"pace", GOOD_HEADER, WITH("\"pace\":1"), REFUSED_LIMIT_UNSUPPORTED},
+        {"max_uses without jti", GOOD_HEADER, WITH("\"max_uses\":1"), REFUSED_JTI_MISSING},
+        {"max_uses", GOOD_HEADER, WITH("\"max_uses\":1000,\"jti\":\"j\""), TOKEN_OK},
+        {"max_uses 0", GOOD_HEADER, WITH("\"max_uses\":0,\"jti\":\"j\""), REFUSED_CLAIMS_MALFORMED},
+        {"max_uses 1001", GOOD_HEADER, WITH("\"max_uses\":1001,\"jti\":\"j\""),
+         REFUSED_CLAIMS_MALFORMED},
+        {"max_uses -1", GOOD_HEADER, WITH("\"max_uses\":-1,\"jti\":\"j\""),
+         REFUSED_CLAIMS_MALFORMED},
+        {"max_uses real", GOOD_HEADER, WITH("\"max_uses\":1.0,\"jti\":\"j\""),
+         REFUSED_CLAIMS_MALFORMED},
+        {"max_uses text", GOOD_HEADER, WITH("\"max_uses\":\"1\",\"jti\":\"j\""),
+         REFUSED_CLAIMS_MALFORMED},
+        {"max_uses null", GOOD_HEADER, WITH("\"max_uses\":null,\"jti\":\"j\""),
+         REFUSED_CLAIMS_MALFORMED},
+        {"max_bytes", GOOD_HEADER, WITH("\"max_bytes\":9007199254740991"), TOKEN_OK},
+        {"max_bytes 2^53", GOOD_HEADER, WITH("\"max_bytes\":9007199254740992"),
+         REFUSED_CLAIMS_MALFORMED},
+        {"max_bytes 0", GOOD_HEADER, WITH("\"max_bytes\":0"), REFUSED_CLAIMS_MALFORMED},
+        {"max_bytes true", GOOD_HEADER, WITH("\"max_bytes\":true"), REFUSED_CLAIMS_MALFORMED},
+        {"rate", GOOD_HEADER, WITH("\"rate\":1"), TOKEN_OK},
+        {"rate 0", GOOD_HEADER, WITH("\"rate\":0"), REFUSED_CLAIMS_MALFORMED},
+        {"rate of 30 digits", GOOD_HEADER, WITH("\"rate\":100000000000000000000000000000"),
+         REFUSED_CLAIMS_MALFORMED},
+        {"max_conns", GOOD_HEADER, WITH("\"max_conns\":65535"), TOKEN_OK},
+        {"max_conns 65536", GOOD_HEADER, WITH("\"max_conns\":65536"), REFUSED_CLAIMS_MALFORMED},
+        {"resume", GOOD_HEADER, WITH("\"resume\":86400"), TOKEN_OK},
+        {"resume 0", GOOD_HEADER, WITH("\"resume\":0"), REFUSED_CLAIMS_MALFORMED},
+        {"resume 2^32", GOOD_HEADER, WITH("\"resume\":4294967296"), REFUSED_CLAIMS_MALFORMED},
+        {"resume real", GOOD_HEADER, WITH("\"resume\":1e3"), REFUSED_CLAIMS_MALFORMED},
+        {"pace", GOOD_HEADER, WITH("\"pace\":1.5"), TOKEN_OK},
+        {"pace whole", GOOD_HEADER, WITH("\"pace\":2"), TOKEN_OK},
+        {"pace below 1", GOOD_HEADER, WITH("\"pace\":0.5"), REFUSED_CLAIMS_MALFORMED},
+        {"pace too large", GOOD_HEADER, WITH("\"pace\":1000.5"), REFUSED_CLAIMS_MALFORMED},
+        {"pace text", GOOD_HEADER, WITH("\"pace\":\"2\""), REFUSED_CLAIMS_MALFORMED},
         {"filename with a path", GOOD_HEADER, WITH("\"filename\":\"a/b.mp3\""),
          REFUSED_CLAIMS_MALFORMED},
         {"filename of Windows' path", GOOD_HEADER, WITH("\"filename\":\"a\\\\b.mp3\""),
@@ -185,8 +212,14 @@ Test(token_verify, refuses_claims_for_the_right_reason)
         {"filename with a line end", GOOD_HEADER, WITH("\"filename\":\"a\\r\\nb\""),
          REFUSED_CLAIMS_MALFORMED},
         {"filename of another type", GOOD_HEADER, WITH("\"filename\":1"), REFUSED_CLAIMS_MALFORMED},
-        {"limit and cdnicrit", GOOD_HEADER, WITH("\"pace\":1,\"cdnicrit\":\"pace\""),
-         REFUSED_LIMIT_UNSUPPORTED},
+        {"limit and cdnicrit", GOOD_HEADER, WITH("\"pace\":1,\"cdnicrit\":\"pace,rate\""),
+         TOKEN_OK},
+        {"nbf of 20 digits", GOOD_HEADER, WITH("\"nbf\":18446744073709551616"),
+         REFUSED_CLAIMS_MALFORMED},
+        {"embedded NUL in jti", GOOD_HEADER, WITH("\"jti\":\"a\\u0000b\""),
+         REFUSED_CLAIMS_MALFORMED},
+        {"nested too deep", GOOD_HEADER, WITH("\"x\":[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]"),
+         REFUSED_CLAIMS_MALFORMED},
         {"unknown claim", GOOD_HEADER, WITH("\"mood\":{\"a\":[1.5,null]}"), TOKEN_OK},
         {"unknown critical", GOOD_HEADER, WITH("\"mood\":1,\"cdnicrit\":\"mood\""),
          REFUSED_CRITICAL_UNSUPPORTED},
@@ -207,6 +240,131 @@ Test(token_verify, refuses_claims_for_the_right_reason)
     };
 
     EXPECT_ALL(rows);
+}
+
+Test(token_verify, reads_the_limits_of_a_link)
+{
+    struct token_trust *trust = test_trust(NULL, 0);
+    struct token *token = NULL;
+    char *jws = test_token(WITH("\"jti\":\"j\",\"max_uses\":3,\"max_bytes\":5000,\"rate\":64000,"
+                                "\"max_conns\":8,\"resume\":60,\"pace\":1.25"));
+
+    cr_assert_eq(token_verify(trust, jws, strlen(jws), &token), TOKEN_OK);
+    cr_expect_eq(token->limits.max_uses, 3);
+    cr_expect_eq(token->limits.max_bytes, 5000);
+    cr_expect_eq(token->limits.rate, 64000);
+    cr_expect_eq(token->limits.max_conns, 8);
+    cr_expect_eq(token->limits.resume_s, 60);
+    cr_expect_eq(token->limits.pace_thousandth, 1250);
+    token_destroy(&token);
+    free(jws);
+    token_trust_drop(&trust);
+}
+
+Test(token_verify, takes_a_jti_for_one_use_where_the_policy_says_so)
+{
+    char error[256];
+    static const char *const prefixes[] = {"/"};
+    struct token_policy policy = {
+        .lifetime_max_s = 86400, .jti_single_use = true, .public_origin = "http://media.example"};
+    struct token_issuer issuer = {
+        .id = "shop", .iss = "https://shop.example", .prefixes = prefixes, .prefix_count = 1};
+    struct token_trust *trust = NULL;
+    static const struct {
+        const char *member;
+        uint32_t uses;
+    } rows[] = {{"\"jti\":\"j\"", 1}, {"\"jti\":\"j\",\"max_uses\":4", 4}, {"\"iat\":1", 0}};
+
+    cr_assert_eq(key_set_parse(&issuer.keys, test_jwks(), strlen(test_jwks()), error, sizeof error),
+                 0);
+    cr_assert_eq(token_trust_create(&trust, &issuer, 1, &policy, error, sizeof error), 0);
+    for (size_t i = 0; i < 3; i++) {
+        struct token *token = NULL;
+        char claims[512];
+        char *jws;
+        (void)snprintf(claims, sizeof claims, WITH("%s"), rows[i].member);
+        jws = test_token(claims);
+        cr_assert_eq(token_verify(trust, jws, strlen(jws), &token), TOKEN_OK);
+        cr_expect_eq(token->limits.max_uses, rows[i].uses, "%s", rows[i].member);
+        token_destroy(&token);
+        free(jws);
+    }
+    token_trust_drop(&trust);
+}
+
+Test(token_check, lets_a_link_with_resume_live_on_for_ranges_alone)
+{
+    struct token_trust *trust = test_trust(NULL, 0);
+    struct token *token = NULL;
+    char *jws = test_token(WITH("\"resume\":60"));
+    struct token_request request = {"/music/a.mp3", 12, "/music/a.mp3", 12};
+
+    cr_assert_eq(token_verify(trust, jws, strlen(jws), &token), TOKEN_OK);
+    cr_expect_eq(token_check(trust, token, &request, token->exp - 1), TOKEN_OK);
+    cr_expect_not(token_is_resuming(token, token->exp - 1));
+    cr_expect_eq(token_check(trust, token, &request, token->exp), TOKEN_OK);
+    cr_expect(token_is_resuming(token, token->exp));
+    cr_expect_eq(token_check(trust, token, &request, token->exp + 59), TOKEN_OK);
+    cr_expect_eq(token_check(trust, token, &request, token->exp + 60), REFUSED_EXPIRED);
+    token_destroy(&token);
+    free(jws);
+    jws = test_token(WITH("\"resume\":604801"));
+    cr_assert_eq(token_verify(trust, jws, strlen(jws), &token), TOKEN_OK);
+    cr_expect_eq(token_check(trust, token, &request, TEST_NOW), REFUSED_LIFETIME_TOO_LONG);
+    token_destroy(&token);
+    free(jws);
+    token_trust_drop(&trust);
+}
+
+/* A trust whose issuer has one key of the kid "h". */
+static struct token_trust *trust_of(const char *k)
+{
+    static const char *const prefixes[] = {"/music"};
+    struct token_policy policy = {.lifetime_max_s = 86400, .public_origin = "http://media.example"};
+    struct token_issuer issuer = {
+        .id = "shop", .iss = "https://shop.example", .prefixes = prefixes, .prefix_count = 1};
+    struct token_trust *trust = NULL;
+    char error[256], jwks[256];
+
+    (void)snprintf(
+        jwks, sizeof jwks, "{\"kty\":\"oct\",\"kid\":\"%s\",\"alg\":\"HS256\",\"k\":\"%s\"}",
+        k != NULL ? "h" : "other", k != NULL ? k : "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s");
+    cr_assert_eq(key_set_parse(&issuer.keys, jwks, strlen(jwks), error, sizeof error), 0, "%s",
+                 error);
+    cr_assert_eq(token_trust_create(&trust, &issuer, 1, &policy, error, sizeof error), 0);
+    return trust;
+}
+
+Test(token_verify, a_token_lives_as_long_as_the_very_key_that_signed_it)
+{
+    static const struct {
+        const char *kid, *alg;
+    } signers[] = {{"h", "HS256"}, {"e", "ES256"}, {"o", "EdDSA"}};
+    struct token_trust *trust = test_trust(NULL, 0), *again = test_trust(NULL, 0);
+    struct token_trust *same = trust_of("a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s");
+    struct token_trust *renamed = trust_of(NULL);
+    struct token_trust *replaced = trust_of("bGxsbGxsbGxsbGxsbGxsbGxsbGxsbGxsbGxsbGxsbGw");
+
+    for (size_t i = 0; i < 3; i++) {
+        struct token *token = NULL;
+        char header[64];
+        char *jws;
+        (void)snprintf(header, sizeof header, "{\"alg\":\"%s\",\"kid\":\"%s\"}", signers[i].alg,
+                       signers[i].kid);
+        jws = test_sign(signers[i].kid, header, GOOD_CLAIMS);
+        cr_assert_eq(token_verify(trust, jws, strlen(jws), &token), TOKEN_OK);
+        cr_expect(token_is_live(again, token), "%s", signers[i].alg);
+        cr_expect_eq(token_is_live(same, token), i == 0, "%s", signers[i].alg);
+        cr_expect_not(token_is_live(renamed, token), "%s", signers[i].alg);
+        cr_expect_not(token_is_live(replaced, token), "%s", signers[i].alg);
+        token_destroy(&token);
+        free(jws);
+    }
+    token_trust_drop(&trust);
+    token_trust_drop(&again);
+    token_trust_drop(&same);
+    token_trust_drop(&renamed);
+    token_trust_drop(&replaced);
 }
 
 Test(token_verify, holds_aud_against_the_configured_audiences)
