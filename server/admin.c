@@ -1,11 +1,12 @@
 /*
- * The admin interface's socket and thread: accepts one connection at a time, reads one bounded
- * request, sends one answer, closes. Started and stopped by node.c. What a request means is
- * admin_routes.c's; no worker ever waits for this thread.
+ * The admin interface's sockets and threads: each thread accepts one connection at a time, reads one
+ * bounded request, sends one answer, closes. Started and stopped by node.c. What a request means is
+ * admin_routes.c's; no worker ever waits for these threads.
  */
 #include "server/admin.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -22,6 +23,8 @@
 
 #include "server/admin_internal.h"
 #include "server/check.h"
+#include "server/http_fields.h"
+#include "server/listener.h"
 #include "server/log.h"
 
 #define HEAD_BYTES_MAX    8192
@@ -32,13 +35,31 @@
 #define ACCEPT_PAUSE_MS                                                                            \
     100 /* where descriptors have run out: trying at once would only burn the core */
 
-struct admin {
-    struct node *node; /* borrows */
+#define SHOP_THREADS 4 /* requests of shops at once; further ones wait in the backlog */
+
+/* A socket to accept from: the operators', or the shops'. */
+struct admin_door {
+    int listen_fd;              /* owns; -1: closed */
+    struct sockaddr_un address; /* sun_path "": not a Unix socket */
+    bool is_operator;
+};
+
+/* One request at a time. */
+struct admin_thread {
+    struct admin *admin;           /* borrows */
+    const struct admin_door *door; /* borrows */
     pthread_t thread;
-    int listen_fd; /* owns */
-    int stop_fd;   /* owns: an eventfd, written once */
-    struct sockaddr_un address;
     char buffer[HEAD_BYTES_MAX + BODY_BYTES_MAX];
+};
+
+struct admin {
+    struct node *node;                              /* borrows */
+    int stop_fd;                                    /* owns: an eventfd, written once */
+    struct admin_door doors[2];                     /* operators, shops */
+    struct admin_thread *threads[1 + SHOP_THREADS]; /* own */
+    unsigned thread_count;
+    pthread_mutex_t secrets_mutex;
+    struct admin_secrets *secrets; /* owns; under secrets_mutex; NULL: no shops */
 };
 
 enum outcome { ARRIVED, REFUSED, GONE };
@@ -75,10 +96,11 @@ static int wait_for(int fd, short events, int stop_fd, uint64_t deadline_ms)
  */
 
 /* Receives more into the buffer, up to `limit` bytes in all. 0 or a negative errno. */
-static int receive(struct admin *admin, int fd, size_t *length, size_t limit, uint64_t deadline_ms)
+static int receive(struct admin_thread *thread, int fd, size_t *length, size_t limit,
+                   uint64_t deadline_ms)
 {
     for (;;) {
-        ssize_t got = recv(fd, admin->buffer + *length, limit - *length, 0);
+        ssize_t got = recv(fd, thread->buffer + *length, limit - *length, 0);
         if (got > 0) {
             *length += (size_t)got;
             return 0;
@@ -90,7 +112,7 @@ static int receive(struct admin *admin, int fd, size_t *length, size_t limit, ui
             return -errno;
         }
         /* A request that has not arrived whole yet may be cut by a stop: nothing of it was done. */
-        int failure = wait_for(fd, POLLIN, admin->stop_fd, deadline_ms);
+        int failure = wait_for(fd, POLLIN, thread->admin->stop_fd, deadline_ms);
         if (failure != 0) {
             return failure;
         }
@@ -107,17 +129,17 @@ static enum outcome give_up(int failure, struct admin_answer *answer)
     return REFUSED;
 }
 
-static enum outcome read_head(struct admin *admin, int fd, struct http_head *head, size_t *length,
-                              uint64_t deadline_ms, struct admin_answer *answer)
+static enum outcome read_head(struct admin_thread *thread, int fd, struct http_head *head,
+                              size_t *length, uint64_t deadline_ms, struct admin_answer *answer)
 {
     enum refusal refusal = REFUSAL_NONE;
     enum http_head_status status = HTTP_HEAD_PARTIAL;
     while (status == HTTP_HEAD_PARTIAL && *length < HEAD_BYTES_MAX) {
-        int failure = receive(admin, fd, length, HEAD_BYTES_MAX, deadline_ms);
+        int failure = receive(thread, fd, length, HEAD_BYTES_MAX, deadline_ms);
         if (failure != 0) {
             return give_up(failure, answer);
         }
-        status = http_head_parse(admin->buffer, *length, head, &refusal);
+        status = http_head_parse(thread->buffer, *length, head, &refusal);
     }
     if (status == HTTP_HEAD_PARTIAL) {
         refusal = REFUSAL_HEAD_TOO_LARGE;
@@ -130,7 +152,7 @@ static enum outcome read_head(struct admin *admin, int fd, struct http_head *hea
     return ARRIVED;
 }
 
-static enum outcome read_body(struct admin *admin, int fd, const struct http_head *head,
+static enum outcome read_body(struct admin_thread *thread, int fd, const struct http_head *head,
                               size_t length, uint64_t deadline_ms, struct admin_answer *answer)
 {
     if (head->chunked) {
@@ -152,7 +174,7 @@ static enum outcome read_body(struct admin *admin, int fd, const struct http_hea
         }
     }
     while (length < whole) {
-        int failure = receive(admin, fd, &length, whole, deadline_ms);
+        int failure = receive(thread, fd, &length, whole, deadline_ms);
         if (failure != 0) {
             return give_up(failure, answer);
         }
@@ -171,21 +193,40 @@ static void cut_target(const struct http_head *head, struct admin_request *reque
     }
 }
 
-static enum outcome read_request(struct admin *admin, int fd, struct admin_request *request,
+/* Whose request it is; an operator's socket needs no secret but the right to open it. */
+static void identify(struct admin_thread *thread, const struct http_head *head,
+                     struct admin_request *request)
+{
+    struct admin *admin = thread->admin;
+    struct http_text secret;
+    request->is_operator = thread->door->is_operator;
+    if (request->is_operator || !http_bearer(head, &secret)) {
+        return;
+    }
+    pthread_mutex_lock(&admin->secrets_mutex);
+    const char *issuer = admin_secrets_find(admin->secrets, secret);
+    pthread_mutex_unlock(&admin->secrets_mutex);
+    if (issuer != NULL) {
+        (void)snprintf(request->shop, sizeof request->shop, "%s", issuer);
+    }
+}
+
+static enum outcome read_request(struct admin_thread *thread, int fd, struct admin_request *request,
                                  struct admin_answer *answer)
 {
     uint64_t deadline_ms = monotonic_ms() + READ_DEADLINE_MS;
     struct http_head head;
     size_t length = 0;
-    enum outcome outcome = read_head(admin, fd, &head, &length, deadline_ms, answer);
+    enum outcome outcome = read_head(thread, fd, &head, &length, deadline_ms, answer);
     if (outcome == ARRIVED) {
-        outcome = read_body(admin, fd, &head, length, deadline_ms, answer);
+        outcome = read_body(thread, fd, &head, length, deadline_ms, answer);
     }
     if (outcome == ARRIVED) {
         *request = (struct admin_request){
             .method = head.method,
-            .body = {admin->buffer + head.length, (size_t)head.content_length}};
+            .body = {thread->buffer + head.length, (size_t)head.content_length}};
         cut_target(&head, request);
+        identify(thread, &head, request);
     }
     return outcome;
 }
@@ -220,13 +261,15 @@ static void send_answer(int fd, const struct admin_answer *answer)
     if (answer->retry_after_s != 0) {
         (void)snprintf(retry, sizeof retry, "Retry-After: %u\r\n", answer->retry_after_s);
     }
-    int length = snprintf(
-        head, sizeof head,
-        "HTTP/1.1 %u %s\r\nContent-Type: application/%sjson\r\nContent-Length: %zu\r\n"
-        "Cache-Control: no-store\r\nConnection: close\r\n%s%s%s%s\r\n",
-        answer->status, admin_status_phrase(answer->status), answer->problem ? "problem+" : "",
-        answer->length, retry, answer->allow != NULL ? "Allow: " : "",
-        answer->allow != NULL ? answer->allow : "", answer->allow != NULL ? "\r\n" : "");
+    int length =
+        snprintf(head, sizeof head,
+                 "HTTP/1.1 %u %s\r\nContent-Type: application/%sjson\r\nContent-Length: %zu\r\n"
+                 "Cache-Control: no-store\r\nConnection: close\r\n%s%s%s%s%s\r\n",
+                 answer->status, admin_status_phrase(answer->status),
+                 answer->problem ? "problem+" : "", answer->length, retry,
+                 answer->challenge ? "WWW-Authenticate: Bearer realm=\"tollgate\"\r\n" : "",
+                 answer->allow != NULL ? "Allow: " : "", answer->allow != NULL ? answer->allow : "",
+                 answer->allow != NULL ? "\r\n" : "");
     check(length > 0 && (size_t)length < sizeof head);
     uint64_t deadline_ms = monotonic_ms() + WRITE_DEADLINE_MS;
     int failure = send_all(fd, head, (size_t)length, MSG_MORE, deadline_ms);
@@ -238,13 +281,13 @@ static void send_answer(int fd, const struct admin_answer *answer)
     }
 }
 
-static void serve_one(struct admin *admin, int fd)
+static void serve_one(struct admin_thread *thread, int fd)
 {
     struct admin_request request;
     struct admin_answer answer = {0};
-    enum outcome outcome = read_request(admin, fd, &request, &answer);
+    enum outcome outcome = read_request(thread, fd, &request, &answer);
     if (outcome == ARRIVED) {
-        admin_route(admin->node, &request, &answer);
+        admin_route(thread->admin->node, &request, &answer);
     }
     if (outcome != GONE) {
         send_answer(fd, &answer);
@@ -255,9 +298,9 @@ static void serve_one(struct admin *admin, int fd)
 
 static void *run(void *argument)
 {
-    struct admin *admin = argument;
-    struct pollfd items[2] = {{.fd = admin->listen_fd, .events = POLLIN},
-                              {.fd = admin->stop_fd, .events = POLLIN}};
+    struct admin_thread *thread = argument;
+    struct pollfd items[2] = {{.fd = thread->door->listen_fd, .events = POLLIN},
+                              {.fd = thread->admin->stop_fd, .events = POLLIN}};
     for (;;) {
         int ready = poll(items, 2, -1);
         if (ready > 0 && items[1].revents != 0) {
@@ -266,9 +309,9 @@ static void *run(void *argument)
         if (ready <= 0) {
             continue;
         }
-        int fd = accept4(admin->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        int fd = accept4(thread->door->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd >= 0) {
-            serve_one(admin, fd);
+            serve_one(thread, fd);
         } else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
             log_warning("admin: accept: %s", strerror(errno));
             (void)poll(&items[1], 1, ACCEPT_PAUSE_MS);
@@ -292,9 +335,9 @@ static int remove_stale(const char *path)
     return unlink(path) == 0 ? 0 : -errno;
 }
 
-static int open_socket(struct admin *admin)
+static int open_socket(struct admin_door *door, mode_t mode)
 {
-    int failure = remove_stale(admin->address.sun_path);
+    int failure = remove_stale(door->address.sun_path);
     if (failure != 0) {
         return failure;
     }
@@ -303,39 +346,123 @@ static int open_socket(struct admin *admin)
         return -errno;
     }
     /* Before bind: Linux gives the mode to the name, which is thus never open to others. */
-    if (fchmod(fd, 0600) != 0 ||
-        bind(fd, (const struct sockaddr *)&admin->address, sizeof admin->address) != 0) {
+    if (fchmod(fd, mode) != 0 ||
+        bind(fd, (const struct sockaddr *)&door->address, sizeof door->address) != 0) {
         failure = -errno;
         (void)close(fd);
         return failure;
     }
-    if (chmod(admin->address.sun_path, 0600) != 0 || listen(fd, BACKLOG) != 0) {
+    if (chmod(door->address.sun_path, mode) != 0 || listen(fd, BACKLOG) != 0) {
         failure = -errno;
         (void)close(fd);
-        (void)unlink(admin->address.sun_path);
+        (void)unlink(door->address.sun_path);
         return failure;
     }
-    admin->listen_fd = fd;
+    door->listen_fd = fd;
     return 0;
 }
 
-static int start_thread(struct admin *admin)
+static int open_operators_door(struct admin *admin, char *error, size_t error_size)
 {
-    admin->stop_fd = eventfd(0, EFD_CLOEXEC);
-    if (admin->stop_fd < 0) {
-        return -errno;
+    struct admin_door *door = &admin->doors[0];
+    const struct config *config = admin->node->config;
+    door->is_operator = true;
+    int failure =
+        config_admin_socket(config, door->address.sun_path, sizeof door->address.sun_path);
+    if (failure == 0) {
+        failure = open_socket(door, 0600);
     }
+    if (failure != 0) {
+        door->address.sun_path[0] = '\0';
+        (void)snprintf(error, error_size, "listen on %s/admin.sock: %s; %s", config->state_dir,
+                       strerror(-failure),
+                       failure == -EEXIST         ? "this is no socket, move it away"
+                       : failure == -ENAMETOOLONG ? "choose a shorter state_dir"
+                                                  : "let this user own the state directory");
+    }
+    return failure;
+}
+
+/* A Unix socket for the group, too: the secret says who may. */
+static int open_shops_door(struct admin *admin, char *error, size_t error_size)
+{
+    struct admin_door *door = &admin->doors[1];
+    const char *listen_on = admin->node->config->admin_listen;
+    char bound[300], why[512];
+    if (listen_on[0] == '\0') {
+        return 0;
+    }
+    int failure = admin_secrets_load(&admin->secrets, admin->node->config, error, error_size);
+    if (failure != 0) {
+        return failure;
+    }
+    if (strncmp(listen_on, "unix:", 5) == 0) {
+        (void)snprintf(door->address.sun_path, sizeof door->address.sun_path, "%s", listen_on + 5);
+        failure = open_socket(door, 0660);
+        if (failure != 0) {
+            door->address.sun_path[0] = '\0';
+            (void)snprintf(error, error_size, "admin_listen: %s: %s; %s", listen_on,
+                           strerror(-failure),
+                           failure == -EEXIST ? "this is no socket, move it away"
+                                              : "let this user write to its directory");
+        }
+        (void)snprintf(bound, sizeof bound, "%s", listen_on);
+    } else {
+        failure = listener_open(listen_on, bound, sizeof bound, why, sizeof why);
+        if (failure >= 0) {
+            door->listen_fd = failure;
+            /* Several threads wait for it, and one of them gets each connection. */
+            failure = fcntl(door->listen_fd, F_SETFL, O_NONBLOCK) == 0 ? 0 : -errno;
+        } else {
+            (void)snprintf(error, error_size, "admin_listen: %s", why);
+        }
+    }
+    if (failure == 0) {
+        log_info("shops reach the admin interface on %s", bound);
+    }
+    return failure;
+}
+
+static int start_thread(struct admin *admin, const struct admin_door *door)
+{
+    struct admin_thread *thread = calloc(1, sizeof *thread);
+    if (thread == NULL) {
+        return -ENOMEM;
+    }
+    thread->admin = admin;
+    thread->door = door;
     /* A signal to the node is the main thread's to take. */
     sigset_t all;
     sigset_t before;
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failure = pthread_create(&admin->thread, NULL, run, admin);
+    int failure = pthread_create(&thread->thread, NULL, run, thread);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (failure != 0) {
-        (void)close(admin->stop_fd);
+        free(thread);
+        return -failure;
     }
-    return -failure;
+    admin->threads[admin->thread_count++] = thread;
+    return 0;
+}
+
+static int start_threads(struct admin *admin, char *error, size_t error_size)
+{
+    int failure = 0;
+    admin->stop_fd = eventfd(0, EFD_CLOEXEC);
+    if (admin->stop_fd < 0) {
+        failure = -errno;
+    }
+    if (failure == 0) {
+        failure = start_thread(admin, &admin->doors[0]);
+    }
+    for (unsigned i = 0; failure == 0 && admin->doors[1].listen_fd >= 0 && i < SHOP_THREADS; i++) {
+        failure = start_thread(admin, &admin->doors[1]);
+    }
+    if (failure != 0) {
+        (void)snprintf(error, error_size, "start the admin threads: %s", strerror(-failure));
+    }
+    return failure;
 }
 
 int admin_start(struct admin **out, struct node *node, char *error, size_t error_size)
@@ -347,31 +474,44 @@ int admin_start(struct admin **out, struct node *node, char *error, size_t error
         return -ENOMEM;
     }
     admin->node = node;
-    admin->address.sun_family = AF_UNIX;
-    int failure =
-        config_admin_socket(node->config, admin->address.sun_path, sizeof admin->address.sun_path);
+    admin->stop_fd = -1;
+    pthread_mutex_init(&admin->secrets_mutex, NULL);
+    for (unsigned i = 0; i < 2; i++) {
+        admin->doors[i].listen_fd = -1;
+        admin->doors[i].address.sun_family = AF_UNIX;
+    }
+    int failure = open_operators_door(admin, error, error_size);
     if (failure == 0) {
-        failure = open_socket(admin);
+        failure = open_shops_door(admin, error, error_size);
+    }
+    if (failure == 0) {
+        failure = start_threads(admin, error, error_size);
     }
     if (failure != 0) {
-        (void)snprintf(error, error_size, "listen on %s/admin.sock: %s; %s",
-                       node->config->state_dir, strerror(-failure),
-                       failure == -EEXIST         ? "this is no socket, move it away"
-                       : failure == -ENAMETOOLONG ? "choose a shorter state_dir"
-                                                  : "let this user own the state directory");
-        free(admin);
-        return failure;
-    }
-    failure = start_thread(admin);
-    if (failure != 0) {
-        (void)snprintf(error, error_size, "start the admin thread: %s", strerror(-failure));
-        (void)close(admin->listen_fd);
-        (void)unlink(admin->address.sun_path);
-        free(admin);
+        admin_stop(&admin);
         return failure;
     }
     *out = admin;
     return 0;
+}
+
+void admin_reload(struct admin *admin)
+{
+    char error[512];
+    struct admin_secrets *fresh;
+    struct admin_secrets *old;
+    if (admin->doors[1].listen_fd < 0) {
+        return;
+    }
+    if (admin_secrets_load(&fresh, admin->node->config, error, sizeof error) != 0) {
+        log_error("the shops' secrets were not reloaded, those before stay in force: %s", error);
+        return;
+    }
+    pthread_mutex_lock(&admin->secrets_mutex);
+    old = admin->secrets;
+    admin->secrets = fresh;
+    pthread_mutex_unlock(&admin->secrets_mutex);
+    admin_secrets_destroy(&old);
 }
 
 void admin_stop(struct admin **admin)
@@ -381,10 +521,25 @@ void admin_stop(struct admin **admin)
         return;
     }
     *admin = NULL;
-    check(eventfd_write(gone->stop_fd, 1) == 0);
-    (void)pthread_join(gone->thread, NULL);
-    (void)unlink(gone->address.sun_path);
-    (void)close(gone->listen_fd);
-    (void)close(gone->stop_fd);
+    if (gone->stop_fd >= 0) {
+        check(eventfd_write(gone->stop_fd, 1) == 0);
+    }
+    for (unsigned i = 0; i < gone->thread_count; i++) {
+        (void)pthread_join(gone->threads[i]->thread, NULL);
+        free(gone->threads[i]);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        if (gone->doors[i].address.sun_path[0] != '\0') {
+            (void)unlink(gone->doors[i].address.sun_path);
+        }
+        if (gone->doors[i].listen_fd >= 0) {
+            (void)close(gone->doors[i].listen_fd);
+        }
+    }
+    if (gone->stop_fd >= 0) {
+        (void)close(gone->stop_fd);
+    }
+    admin_secrets_destroy(&gone->secrets);
+    pthread_mutex_destroy(&gone->secrets_mutex);
     free(gone);
 }

@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "server/admin_internal.h"
+#include "server/check.h"
 
 #define USAGE_DAYS_DEFAULT 30
 #define USAGE_ROWS_MAX     200000 /* some 20 MB of text: more is a report, asked for in pieces */
@@ -29,6 +30,12 @@ static json_t *view_json(const struct admin_request *request,
                   view->status == LEDGER_ACTIVE ? "active" : "suspended", "balance",
                   (json_int_t)view->balance, "reserved", (json_int_t)view->reserved, "used",
                   (json_int_t)view->used, "revision", (json_int_t)view->revision);
+    (void)json_object_set_new(out, "limits",
+                              json_pack("{s:I, s:I, s:I}", "rate", (json_int_t)view->rate,
+                                        "max_bytes", (json_int_t)view->max_bytes, "max_conns",
+                                        (json_int_t)view->max_conns));
+    (void)json_object_set_new(out, "revoked_before",
+                              json_integer((json_int_t)view->revoked_before));
     /* What new downloads can still be granted. A postpaid account has no such bound. */
     json_t *available = prepaid
                             ? json_integer((json_int_t)view->balance - (json_int_t)view->reserved)
@@ -57,7 +64,8 @@ void admin_account_show(struct node *node, const struct admin_request *request,
 
 struct change {
     const char *plan, *transaction; /* borrow from the body */
-    json_int_t bytes;
+    json_int_t bytes;               /* or the rate */
+    json_int_t max_bytes, max_conns;
 };
 
 /*
@@ -83,6 +91,23 @@ static bool read_members(json_t *body, enum ledger_operation operation, struct c
     case LEDGER_ACTIVATE:
         failed = json_unpack_ex(body, &error, 0, "{s?s !}", "transaction", &change->transaction);
         break;
+    case LEDGER_LIMIT:
+        failed = json_unpack_ex(body, &error, 0, "{s?I, s?I, s?I !}", "rate", &change->bytes,
+                                "max_bytes", &change->max_bytes, "max_conns", &change->max_conns);
+        break;
+    case LEDGER_REVOKE_LINK:
+    case LEDGER_REVOKE_BEFORE:
+        check(false); /* admin_links.c's */
+        break;
+    }
+    if (operation == LEDGER_LIMIT && (failed != 0 || change->max_bytes < 0 ||
+                                      change->max_conns < 0 || change->max_conns > UINT32_MAX)) {
+        admin_answer_problem(
+            answer, 422, "members_invalid",
+            "%s%slimits are {\"rate\":BYTES_PER_SECOND,\"max_bytes\":N,"
+            "\"max_conns\":N}, whole numbers; what is left out or 0 is not limited",
+            failed != 0 ? error.text : "", failed != 0 ? "; " : "");
+        return false;
     }
     if (failed != 0) {
         admin_answer_problem(answer, 422, "members_invalid",
@@ -101,10 +126,9 @@ static bool read_members(json_t *body, enum ledger_operation operation, struct c
     return true;
 }
 
-static json_t *read_json(const struct admin_request *request, struct admin_answer *answer)
+json_t *admin_read_json(const struct admin_request *request, bool may_be_empty,
+                        struct admin_answer *answer)
 {
-    bool may_be_empty =
-        request->operation == LEDGER_SUSPEND || request->operation == LEDGER_ACTIVATE;
     if (request->body.length == 0 && may_be_empty) {
         return json_object();
     }
@@ -140,7 +164,9 @@ static void answer_change(const struct admin_request *request, const struct chan
 void admin_account_change(struct node *node, const struct admin_request *request,
                           struct admin_answer *answer)
 {
-    json_t *body = read_json(request, answer);
+    bool may_be_empty =
+        request->operation == LEDGER_SUSPEND || request->operation == LEDGER_ACTIVATE;
+    json_t *body = admin_read_json(request, may_be_empty, answer);
     struct change change = {0};
     if (body != NULL && read_members(body, request->operation, &change, answer)) {
         bool postpaid = change.plan != NULL && strcmp(change.plan, "postpaid") == 0;
@@ -149,6 +175,8 @@ void admin_account_change(struct node *node, const struct admin_request *request
                                        .account = request->account,
                                        .plan = postpaid ? LEDGER_POSTPAID : LEDGER_PREPAID,
                                        .amount = change.bytes,
+                                       .max_bytes = (uint64_t)change.max_bytes,
+                                       .max_conns = (uint32_t)change.max_conns,
                                        .transaction = change.transaction};
         struct ledger_account_view view = {0};
         bool repeated = false;
@@ -165,8 +193,7 @@ void admin_account_change(struct node *node, const struct admin_request *request
 /* ---- usage -------------------------------------------------------------------------------------
  */
 
-/* The value of `name` in the query, undecoded: days hold nothing that is escaped. */
-static struct http_text query_value(struct http_text query, const char *name)
+struct http_text admin_query_value(struct http_text query, const char *name)
 {
     size_t name_length = strlen(name);
     const char *at = query.data;
@@ -218,8 +245,8 @@ struct days {
 static bool read_days(const struct admin_request *request, struct days *days,
                       struct admin_answer *answer)
 {
-    struct http_text from = query_value(request->query, "from");
-    struct http_text to = query_value(request->query, "to");
+    struct http_text from = admin_query_value(request->query, "from");
+    struct http_text to = admin_query_value(request->query, "to");
     int failure = 0;
     days->to = time(NULL) / DAY_S * DAY_S;
     if (to.data != NULL) {

@@ -27,7 +27,10 @@
     X(accounts)                                                                                    \
     X(segments)                                                                                    \
     X(refused_full)                                                                                \
-    X(redis_connects)
+    X(redis_connects)                                                                              \
+    X(push_connects)                                                                               \
+    X(revocations_heard)                                                                           \
+    X(notices_lost)
 
 #define NODE_COUNTERS(X)                                                                           \
     X(connections_accepted)                                                                        \

@@ -1,7 +1,7 @@
 /*
  * What the admin thread's files share: a request that was read whole, and the answer that a route
- * makes of it. admin.c moves the bytes, admin_routes.c finds the route, admin_accounts.c and
- * admin_health.c do the work.
+ * makes of it. admin.c moves the bytes, admin_secrets.c says whose they are, admin_routes.c finds the
+ * route, admin_accounts.c, admin_links.c, admin_events.c and admin_health.c do the work.
  */
 #ifndef TOLLGATE_SERVER_ADMIN_INTERNAL_H
 #define TOLLGATE_SERVER_ADMIN_INTERNAL_H
@@ -17,6 +17,8 @@ struct admin_request {
     enum http_method method;
     struct http_text path, query; /* of the target, undecoded; query.data is NULL where absent */
     struct http_text body;
+    bool is_operator;                 /* over state_dir/admin.sock: everything */
+    char shop[LEDGER_ISSUER_MAX + 1]; /* whose secret it carries; "" for none */
     /* Set by the route: */
     enum ledger_operation operation;
     char issuer[LEDGER_ISSUER_MAX + 1];
@@ -28,6 +30,7 @@ struct admin_answer {
     bool problem;           /* application/problem+json (RFC 9457) */
     const char *allow;      /* of a 405 */
     unsigned retry_after_s; /* of a 503; 0: none */
+    bool challenge;         /* of a 401: RFC 6750 3 */
     char *body;             /* owns (free) */
     size_t length;
 };
@@ -51,6 +54,33 @@ void admin_account_change(struct node *node, const struct admin_request *request
                           struct admin_answer *answer);
 void admin_account_usage(struct node *node, const struct admin_request *request,
                          struct admin_answer *answer);
+
+void admin_account_revoke(struct node *node, const struct admin_request *request,
+                          struct admin_answer *answer);
+void admin_link_revoke(struct node *node, const struct admin_request *request,
+                       struct admin_answer *answer);
+void admin_link_explain(struct node *node, const struct admin_request *request,
+                        struct admin_answer *answer);
+void admin_events(struct node *node, const struct admin_request *request,
+                  struct admin_answer *answer);
+void admin_openapi(struct node *node, const struct admin_request *request,
+                   struct admin_answer *answer);
+
+/* The value of `name` in a query, undecoded; data is NULL where it is absent. */
+struct http_text admin_query_value(struct http_text query, const char *name);
+/* The body as JSON, which may be absent where `may_be_empty`; NULL with the answer made. */
+json_t *admin_read_json(const struct admin_request *request, bool may_be_empty,
+                        struct admin_answer *answer);
+
+/* ---- whose secret: admin_secrets.c ---- */
+
+struct admin_secrets;
+/* Reads the issuers' admin_secret_file. 0, or a negative errno with a sentence. */
+int admin_secrets_load(struct admin_secrets **out, const struct config *config, char *error,
+                       size_t error_size);
+void admin_secrets_destroy(struct admin_secrets **secrets);
+/* The issuer's id, NULL where it is nobody's. Takes the same time whoever's it is. */
+const char *admin_secrets_find(const struct admin_secrets *secrets, struct http_text secret);
 
 /* Answers a negative errno of the ledger. */
 void admin_answer_errno(struct admin_answer *answer, int failure);

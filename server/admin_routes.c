@@ -11,22 +11,31 @@
 #include "server/admin_internal.h"
 #include "server/check.h"
 
+enum access { ANYBODY, SHOPS, OPERATORS };
+
 /* `*` is one segment, percent-decoded after the split: the issuer's id, then the account. */
 static const struct route {
     enum http_method method;
+    enum access access;              /* who may, beside operators */
     enum ledger_operation operation; /* of admin_account_change */
     const char *pattern;
     void (*handle)(struct node *node, const struct admin_request *request,
                    struct admin_answer *answer);
 } routes[] = {
-    {HTTP_GET, LEDGER_OPEN, "/v1/health", admin_health},
-    {HTTP_GET, LEDGER_OPEN, "/v1/accounts/*/*", admin_account_show},
-    {HTTP_PUT, LEDGER_OPEN, "/v1/accounts/*/*", admin_account_change},
-    {HTTP_POST, LEDGER_TOP_UP, "/v1/accounts/*/*/top-up", admin_account_change},
-    {HTTP_POST, LEDGER_ADJUST, "/v1/accounts/*/*/adjust", admin_account_change},
-    {HTTP_POST, LEDGER_SUSPEND, "/v1/accounts/*/*/suspend", admin_account_change},
-    {HTTP_POST, LEDGER_ACTIVATE, "/v1/accounts/*/*/activate", admin_account_change},
-    {HTTP_GET, LEDGER_OPEN, "/v1/accounts/*/*/usage", admin_account_usage},
+    {HTTP_GET, ANYBODY, LEDGER_OPEN, "/v1/openapi.json", admin_openapi},
+    {HTTP_GET, OPERATORS, LEDGER_OPEN, "/v1/health", admin_health},
+    {HTTP_GET, SHOPS, LEDGER_OPEN, "/v1/accounts/*/*", admin_account_show},
+    {HTTP_PUT, SHOPS, LEDGER_OPEN, "/v1/accounts/*/*", admin_account_change},
+    {HTTP_POST, SHOPS, LEDGER_TOP_UP, "/v1/accounts/*/*/top-up", admin_account_change},
+    {HTTP_POST, OPERATORS, LEDGER_ADJUST, "/v1/accounts/*/*/adjust", admin_account_change},
+    {HTTP_POST, SHOPS, LEDGER_SUSPEND, "/v1/accounts/*/*/suspend", admin_account_change},
+    {HTTP_POST, SHOPS, LEDGER_ACTIVATE, "/v1/accounts/*/*/activate", admin_account_change},
+    {HTTP_PUT, SHOPS, LEDGER_LIMIT, "/v1/accounts/*/*/limits", admin_account_change},
+    {HTTP_POST, SHOPS, LEDGER_OPEN, "/v1/accounts/*/*/revoke", admin_account_revoke},
+    {HTTP_GET, SHOPS, LEDGER_OPEN, "/v1/accounts/*/*/usage", admin_account_usage},
+    {HTTP_POST, SHOPS, LEDGER_OPEN, "/v1/links/revoke", admin_link_revoke},
+    {HTTP_POST, OPERATORS, LEDGER_OPEN, "/v1/links/explain", admin_link_explain},
+    {HTTP_GET, SHOPS, LEDGER_OPEN, "/v1/events", admin_events},
 };
 #define ROUTES_COUNT (sizeof routes / sizeof routes[0])
 #define SEGMENTS_MAX 2
@@ -41,6 +50,8 @@ const char *admin_status_phrase(unsigned status)
         return "Created";
     case 202:
         return "Accepted";
+    case 401:
+        return "Unauthorized";
     case 409:
         return "Conflict";
     case 411:
@@ -222,6 +233,12 @@ static bool take_names(const struct node *node, const struct http_text *stars,
                              "an issuer's id is [a-z0-9-]{1,32}, as configured");
         return false;
     }
+    if (!request->is_operator && strcmp(request->issuer, request->shop) != 0) {
+        admin_answer_problem(answer, 403, "issuer_forbidden",
+                             "this secret is that of issuer %s and reaches its accounts only",
+                             request->shop);
+        return false;
+    }
     if (!issuer_is_configured(node->config, request->issuer)) {
         answer_unknown_issuer(node->config, request->issuer, answer);
         return false;
@@ -232,6 +249,28 @@ static bool take_names(const struct node *node, const struct http_text *stars,
                              "an account has 1 to %d bytes of UTF-8, percent-encoded in the path, "
                              "without NUL",
                              LEDGER_ACCOUNT_MAX);
+        return false;
+    }
+    return true;
+}
+
+/* Whether whoever asks may ask for such things at all. */
+static bool is_allowed(const struct route *route, const struct admin_request *request,
+                       struct admin_answer *answer)
+{
+    if (request->is_operator || route->access == ANYBODY) {
+        return true;
+    }
+    if (request->shop[0] == '\0') {
+        answer->challenge = true;
+        admin_answer_problem(answer, 401, "secret_unknown",
+                             "send Authorization: Bearer and the issuer's secret, a line of its "
+                             "admin_secret_file");
+        return false;
+    }
+    if (route->access == OPERATORS) {
+        admin_answer_problem(answer, 403, "operators_only",
+                             "this is for operators, on the node's own socket");
         return false;
     }
     return true;
@@ -256,7 +295,8 @@ void admin_route(struct node *node, struct admin_request *request, struct admin_
             continue;
         }
         request->operation = routes[i].operation;
-        if (count == 0 || take_names(node, stars, request, answer)) {
+        if (is_allowed(&routes[i], request, answer) &&
+            (count == 0 || take_names(node, stars, request, answer))) {
             routes[i].handle(node, request, answer);
         }
         return;
@@ -266,8 +306,6 @@ void admin_route(struct node *node, struct admin_request *request, struct admin_
         admin_answer_problem(answer, 405, "method_not_allowed", "here one may %s", allow);
     } else {
         admin_answer_problem(answer, 404, "route_unknown",
-                             "no such route; there are /v1/health and "
-                             "/v1/accounts/{issuer}/{account}[/top-up|adjust|suspend|activate|"
-                             "usage]");
+                             "no such route; /v1/openapi.json describes all that there are");
     }
 }

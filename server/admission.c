@@ -3,6 +3,9 @@
  * is valid and has funds, else by one question to Redis for the window (the terms of RFC 8506: a
  * grant of so many bytes, valid so long). Connections that wait are parked; one question serves all
  * that wait for the same window, on whichever worker they are.
+ *
+ * A revocation that is heard drops the grants of its account (windows_drop_grants): what is under
+ * way stops, asks, and is cut by the answer. So Redis alone knows who is revoked.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -15,11 +18,17 @@
 #include "server/token_cache.h"
 #include "storage/media/media.h"
 
+#define PACE_BURST_US     UINT64_C(10000000) /* of sound, at once: a player's buffer */
+#define PACE_BITS_UNKNOWN 320000             /* the most that an MP3 can have */
+#define ACCOUNT_ALLOWANCE 16 /* times unacknowledged_max: many listen on one account */
+
 /* A question under way: for which window, and for which connection it is to be decided first. */
 struct ask {
     struct window *window;      /* holds */
     uint32_t index, generation; /* of the connection, CONNECTION_NONE for a mere renewal */
-    uint64_t asked_ms;
+    uint64_t asked_ms, epoch;
+    uint64_t till_ms; /* of the link's terms; 0: none */
+    int64_t iat;
 };
 
 static bool link_is_up(const struct worker *worker)
@@ -27,14 +36,13 @@ static bool link_is_up(const struct worker *worker)
     return redis_link_is_ready(worker->redis);
 }
 
-void admission_release(struct worker *worker, const struct ledger_account *account, uint64_t bytes)
+/* Unreachable: the grant's expiry gives them back. */
+static void give_funds(void *context, const struct window *window, uint64_t bytes)
 {
-    if (bytes == 0)
-        return;
+    struct worker *worker = context;
     struct ledger_command command;
-    ledger_release_command(worker->node->ledger, account, bytes, &command);
-    (void)redis_link_send(worker->redis, &command, NULL,
-                          NULL); /* unreachable: the grant's expiry gives them back */
+    ledger_release_command(worker->node->ledger, window->account, window->link, bytes, &command);
+    (void)redis_link_send(worker->redis, &command, NULL, NULL);
 }
 
 /* ---- deciding ---- */
@@ -44,38 +52,55 @@ static uint64_t left_of(const struct connection *connection)
     return connection->left + connection->left_after;
 }
 
+static const struct token *token_of(const struct connection *connection)
+{
+    return connection->link->token;
+}
+
+/* Whether Redis keeps something of the link: its uses, its bytes, or that it was begun in time. */
+static bool has_terms(const struct token *token)
+{
+    const struct token_limits *limits = &token->limits;
+    return limits->max_uses > 0 || limits->max_bytes > 0 || limits->resume_s > 0;
+}
+
 /* What this response needs beyond the funds of its window. */
 static uint64_t need_of(const struct connection *connection)
 {
     const struct window *window = connection->window;
     long long funds = atomic_load(&window->funds);
-    if (!atomic_load(&window->prepaid) || funds <= 0)
+    if (!atomic_load(&window->funded) || funds <= 0)
         return left_of(connection);
     return (uint64_t)funds >= left_of(connection) ? 0 : left_of(connection) - (uint64_t)funds;
+}
+
+/*
+ * A new response starts from a grant that was given for tokens as old, in a use of which not three
+ * times the file has arrived, and only while every revocation is heard.
+ */
+static bool may_start_unasked(const struct worker *worker, const struct connection *connection)
+{
+    const struct window *window = connection->window;
+    const struct token *token = token_of(connection);
+    uint64_t opened = atomic_load(&window->opened_ms);
+    return ledger_push_is_up(worker->node->ledger, worker->now_ms) &&
+           token->iat >= atomic_load(&window->iat) && (opened != 0 || !has_terms(token)) &&
+           (opened == 0 || window_arrived(window) < 3 * window->size);
 }
 
 static bool has_grant(const struct worker *worker, const struct connection *connection)
 {
     const struct window *window = connection->window;
-    if (worker->now_ms >= atomic_load(&window->valid_until_ms))
+    bool sending = connection->state == CONNECTION_SENDING;
+    if (worker->now_ms >= atomic_load(&window->valid_until_ms) ||
+        (!sending && !may_start_unasked(worker, connection)))
         return false;
-    if (!atomic_load(&window->prepaid))
+    if (!atomic_load(&window->funded))
         return true;
     long long funds = atomic_load(&window->funds);
     /* A transfer under way goes on with what there is; a new response wants to be paid for whole.
      */
-    return connection->state == CONNECTION_SENDING
-               ? funds > 0
-               : funds >= 0 && (uint64_t)funds >= left_of(connection);
-}
-
-static void go_on(struct worker *worker, struct connection *connection)
-{
-    connection_unlink(worker, connection, LINK_PARKED);
-    if (connection->state == CONNECTION_SENDING)
-        transfer_run(worker, connection);
-    else
-        response_start(worker, connection);
+    return sending ? funds > 0 : funds >= 0 && (uint64_t)funds >= left_of(connection);
 }
 
 static void refuse(struct worker *worker, struct connection *connection, enum refusal refusal)
@@ -91,6 +116,48 @@ static void refuse(struct worker *worker, struct connection *connection, enum re
     response_refuse(worker, connection, refusal);
 }
 
+/* Counts the response where link and account allow one more. */
+static enum refusal enter_quotas(const struct worker *worker, struct connection *connection)
+{
+    struct window *window = connection->window;
+    struct quota *link = &window->link_quota->quota, *account = &window->account_quota->quota;
+    uint64_t allowance = worker->node->config->unacknowledged_max;
+    if (quota_unacknowledged(link, worker->now_ms) > allowance ||
+        quota_unacknowledged(account, worker->now_ms) > ACCOUNT_ALLOWANCE * allowance)
+        return REFUSAL_TOO_MANY_UNACKNOWLEDGED;
+    if (!quota_enter(link))
+        return REFUSAL_LINK_CONNECTIONS;
+    if (!quota_enter(account)) {
+        quota_leave(link);
+        return REFUSAL_ACCOUNT_CONNECTIONS;
+    }
+    connection->in_quotas = true;
+    return REFUSAL_NONE;
+}
+
+static void go_on(struct worker *worker, struct connection *connection)
+{
+    connection_unlink(worker, connection, LINK_PARKED);
+    if (connection->state == CONNECTION_SENDING) {
+        transfer_run(worker, connection);
+        return;
+    }
+    enum refusal refusal = enter_quotas(worker, connection);
+    if (refusal == REFUSAL_NONE)
+        response_start(worker, connection);
+    else
+        refuse(worker, connection, refusal);
+}
+
+void admission_leave(struct connection *connection)
+{
+    if (!connection->in_quotas)
+        return;
+    connection->in_quotas = false;
+    quota_leave(&connection->window->link_quota->quota);
+    quota_leave(&connection->window->account_quota->quota);
+}
+
 static void wake_others(struct worker *worker, uint64_t waiters)
 {
     for (unsigned i = 0; i < worker->node->worker_count; i++) {
@@ -103,23 +170,58 @@ static void wake_others(struct worker *worker, uint64_t waiters)
 
 static void on_admission(struct worker *worker, const struct redisReply *reply, void *context);
 
-/* 0, or the reason why Redis could not be asked; the right to ask must be held. */
-static int send_question(struct worker *worker, struct window *window, uint64_t need, uint64_t want,
-                         const struct connection *connection)
+static void fill_terms(const struct worker *worker, const struct connection *connection,
+                       struct ledger_terms *terms)
 {
+    const struct token *token = token_of(connection);
+    const struct token_limits *limits = &token->limits;
+    *terms = (struct ledger_terms){
+        .path = connection->file->path,
+        .path_length = connection->file->path_length,
+        .size = connection->file->size,
+        .max_uses = limits->max_uses,
+        .max_bytes = limits->max_bytes,
+        /* Both are bounded by link_lifetime_max_s from now: no overflow. */
+        .till_ms = ((uint64_t)token->exp + limits->resume_s) * 1000,
+        .window_ms = worker->node->config->use_window_s * 1000,
+        .stage = connection->state == CONNECTION_SENDING   ? LEDGER_UNDER_WAY
+                 : token_is_resuming(token, worker->now_s) ? LEDGER_RESUMING
+                                                           : LEDGER_BEGINNING,
+    };
+}
+
+/* 0, or the reason why Redis could not be asked; the right to ask must be held. */
+static int send_question(struct worker *worker, const struct connection *connection, bool renewal,
+                         uint64_t need, uint64_t want)
+{
+    struct window *window = connection->window;
     struct ask *ask = malloc(sizeof(*ask));
     if (ask == NULL)
         return -ENOMEM;
     window_hold(window);
+    const struct token *token = token_of(connection);
+    struct ledger_terms terms;
+    fill_terms(worker, connection, &terms);
     *ask = (struct ask){
         .window = window,
-        .index = connection != NULL ? connection->index : CONNECTION_NONE,
-        .generation = connection != NULL ? connection->generation : 0,
+        .index = renewal ? CONNECTION_NONE : connection->index,
+        .generation = connection->generation,
         .asked_ms = worker->now_ms,
+        .epoch = ledger_push_epoch(worker->node->ledger),
+        .till_ms = has_terms(token) ? terms.till_ms : 0,
+        .iat = token->iat,
+    };
+    const struct ledger_ask wanted = {
+        .account = window->account,
+        .link = window->link,
+        .need = need,
+        .want = want,
+        .validity_ms = (uint32_t)worker->node->config->grant_validity_ms,
+        .iat = token->iat,
+        .terms = has_terms(token) ? &terms : NULL,
     };
     struct ledger_command command;
-    ledger_admit_command(worker->node->ledger, window->account, need, want,
-                         (uint32_t)worker->node->config->grant_validity_ms, &command);
+    ledger_admit_command(worker->node->ledger, &wanted, &command);
     int status = redis_link_send(worker->redis, &command, on_admission, ask);
     if (status != 0) {
         window_drop(&ask->window, worker->now_ms);
@@ -132,7 +234,8 @@ static int send_question(struct worker *worker, struct window *window, uint64_t 
 
 /*
  * Asks for the connection's window, or waits for whoever asks. The first grant of a window is the
- * whole file where the account has plenty; each further one is twice the last, up to the slice: a link that is fetched again and again asks ever more seldom.
+ * whole file where the account has plenty; each further one is twice the last, up to the slice: a
+ * link that is fetched again and again asks ever more seldom.
  */
 static void ask(struct worker *worker, struct connection *connection)
 {
@@ -144,9 +247,9 @@ static void ask(struct worker *worker, struct connection *connection)
     if (slice > worker->node->config->grant_slice_bytes)
         slice = worker->node->config->grant_slice_bytes;
     uint64_t want = need > slice ? need : slice;
-    if (need == 0 && atomic_load(&window->prepaid))
+    if (need == 0 && atomic_load(&window->funded))
         want = 0; /* a renewal */
-    if (send_question(worker, window, need, want, connection) != 0) {
+    if (send_question(worker, connection, false, need, want) != 0) {
         wake_others(worker, window_asked(worker->node->windows, window));
         refuse(worker, connection, REFUSAL_REDIS_UNAVAILABLE);
     }
@@ -174,16 +277,14 @@ static struct connection *asker_of(struct worker *worker, const struct ask *ask)
     return connection;
 }
 
-/* The account is short. Its idle windows' funds go back and it is asked once more; then those who
- * share what this window has left go on; then it is refused. */
-static void on_insufficient(struct worker *worker, struct connection *connection)
+/* Account or link is short. The account's idle windows' funds go back and it is asked once more;
+ * then those who share what this window has left go on; then it is refused. */
+static void on_short(struct worker *worker, struct connection *connection, enum refusal refusal)
 {
     struct window *window = connection->window;
     if (!connection->recalled) {
-        uint64_t recalled = windows_recall(worker->node->windows, window->account, window);
         connection->recalled = true;
-        if (recalled > 0) {
-            admission_release(worker, window->account, recalled);
+        if (windows_recall(worker->node->windows, window, give_funds, worker) > 0) {
             ask(worker, connection);
             return;
         }
@@ -191,7 +292,16 @@ static void on_insufficient(struct worker *worker, struct connection *connection
     if (atomic_load(&window->funds) > 0 && worker->now_ms < atomic_load(&window->valid_until_ms))
         go_on(worker, connection);
     else
-        refuse(worker, connection, REFUSAL_BALANCE_INSUFFICIENT);
+        refuse(worker, connection, refusal);
+}
+
+/* Told once while the window is remembered, not at each of a player's retries. */
+static void on_used_up(struct worker *worker, struct connection *connection, enum refusal refusal)
+{
+    struct window *window = connection->window;
+    if (!atomic_exchange(&window->used_up, true))
+        node_notify(worker->node, window, LEDGER_LINK_USED_UP);
+    refuse(worker, connection, refusal);
 }
 
 static void decide(struct worker *worker, struct connection *connection, int status,
@@ -212,45 +322,83 @@ static void decide(struct worker *worker, struct connection *connection, int sta
     case LEDGER_SUSPENDED:
         refuse(worker, connection, REFUSAL_ACCOUNT_SUSPENDED);
         break;
+    case LEDGER_REVOKED:
+        refuse(worker, connection, REFUSAL_LINK_REVOKED);
+        break;
+    case LEDGER_USED_UP:
+        on_used_up(worker, connection, REFUSAL_LINK_USED_UP);
+        break;
+    case LEDGER_NOT_BEGUN:
+        refuse(worker, connection, refusal_of_verdict(REFUSED_EXPIRED));
+        break;
     case LEDGER_INSUFFICIENT:
-        on_insufficient(worker, connection);
+        on_short(worker, connection, REFUSAL_BALANCE_INSUFFICIENT);
+        break;
+    case LEDGER_ACCOUNT_BYTES_UP:
+        on_short(worker, connection, REFUSAL_ACCOUNT_BYTES_USED_UP);
+        break;
+    case LEDGER_LINK_BYTES_UP:
+        on_short(worker, connection, REFUSAL_LINK_BYTES_USED_UP);
         break;
     }
 }
 
-static void take_grant(struct worker *worker, const struct ask *ask,
+/* Not only this response is refused: what is under way in the window asks, and is cut. */
+static bool ends_transfers(enum ledger_admission admission)
+{
+    return admission == LEDGER_UNKNOWN || admission == LEDGER_SUSPENDED ||
+           admission == LEDGER_REVOKED;
+}
+
+/* False where a revocation has overtaken it: its funds are taken, for Redis has reserved them, but
+ * nothing starts on it. */
+static bool take_grant(struct worker *worker, const struct ask *ask,
                        const struct ledger_grant *grant)
 {
     struct window *window = ask->window;
     if (grant->admission != LEDGER_GRANTED) {
-        if (grant->admission != LEDGER_INSUFFICIENT)
-            atomic_store(&window->valid_until_ms,
-                         0); /* suspended or gone: what is under way ends, too */
-        return;
+        if (ends_transfers(grant->admission))
+            atomic_store(&window->valid_until_ms, 0);
+        return true;
     }
-    atomic_store(&window->prepaid, grant->prepaid);
-    if (grant->prepaid)
+    atomic_store(&window->funded, grant->funded);
+    if (grant->funded)
         atomic_fetch_add(&window->funds, (long long)grant->granted);
     if (grant->granted > 0 || window->slice == 0)
         window->slice = grant->granted + 1; /* never 0 again: the window has had its first grant */
+    if (grant->opened_ms != 0)
+        window_use(window, grant, ask->till_ms);
+    struct quota *quota = &window->account_quota->quota;
+    atomic_store_explicit(&quota->bucket.rate, grant->rate, memory_order_relaxed);
+    atomic_store_explicit(&quota->max_conns, grant->max_conns, memory_order_relaxed);
+    atomic_store(&window->iat, ask->iat);
     /* From when it was asked, not from when it was answered: never longer than Redis has it. */
     atomic_store(&window->valid_until_ms, ask->asked_ms + worker->node->config->grant_validity_ms);
+    /* After the store: a push that comes now finds the validity, one that came before is seen. */
+    if (!ledger_grant_is_stale(worker->node->ledger, window->account, grant, ask->epoch))
+        return true;
+    atomic_store(&window->valid_until_ms, 0);
+    return false;
 }
 
 static void on_admission(struct worker *worker, const struct redisReply *reply, void *context)
 {
     struct ask *asked = context;
     struct ledger_grant grant = {0};
+    bool current = true;
     int status = reply == NULL ? -ENOTCONN : ledger_admit_reply(reply, &grant);
     if (status == -EPROTO)
         log_error("worker %u: Redis refuses the admission function: %s", worker->index,
                   reply->str != NULL ? reply->str : "an answer of another shape");
     if (status == 0)
-        take_grant(worker, asked, &grant);
+        current = take_grant(worker, asked, &grant);
     uint64_t waiters = window_asked(worker->node->windows, asked->window);
     struct connection *connection = asker_of(worker, asked);
     if (connection != NULL) {
-        decide(worker, connection, status, &grant);
+        if (current)
+            decide(worker, connection, status, &grant);
+        else
+            ask(worker, connection);
         connection_resume_if_alive(worker, asked->index, asked->generation);
     }
     window_drop(&asked->window, worker->now_ms);
@@ -276,9 +424,31 @@ static enum refusal node_refusal(const struct worker *worker)
     return REFUSAL_NODE_STARTING;
 }
 
+/* The limits that the node itself holds, as this token has them. */
+static void set_limits(const struct worker *worker, const struct connection *connection,
+                       bool created)
+{
+    struct window *window = connection->window;
+    const struct token_limits *limits = &token_of(connection)->limits;
+    struct quota *quota = &window->link_quota->quota;
+    atomic_store_explicit(&quota->bucket.rate, limits->rate, memory_order_relaxed);
+    atomic_store_explicit(&quota->max_conns, limits->max_conns, memory_order_relaxed);
+    if (limits->pace_thousandth == 0) {
+        atomic_store_explicit(&window->pace.rate, 0, memory_order_relaxed);
+        return;
+    }
+    uint64_t bits = connection->file->bitrate > 0 ? connection->file->bitrate : PACE_BITS_UNKNOWN;
+    uint64_t rate = bits * limits->pace_thousandth / 8000;
+    if (created)
+        bucket_init(&window->pace, rate, PACE_BURST_US, PACE_BURST_US, worker->now_ms);
+    else
+        atomic_store_explicit(&window->pace.rate, rate, memory_order_relaxed);
+}
+
 static enum refusal open_window(struct worker *worker, struct connection *connection)
 {
     struct media_file *file = connection->file;
+    const struct token *token = token_of(connection);
     struct ledger_file *name = file->user;
     bool created;
     int status = 0;
@@ -286,10 +456,22 @@ static enum refusal open_window(struct worker *worker, struct connection *connec
         status = ledger_file_get(worker->node->ledger, file->path, file->path_length, &name);
         file->user = name;
     }
+    const struct window_key key = {
+        .link = connection->link->link,
+        .account = connection->link->account,
+        .file = name,
+        .size = file->size,
+        .jti = node_has_shop(worker->node, token->issuer_id) ? token->jti : NULL,
+        .owner = worker->index,
+    };
     if (status == 0)
         status =
-            window_open(worker->node->windows, connection->link->link, connection->link->account,
-                        name, worker->index, &connection->window, &created);
+            window_open(worker->node->windows, &key, worker->now_ms, &connection->window, &created);
+    if (status == -EMFILE && worker->windows_swept_ms != worker->now_ms) {
+        admission_sweep(worker); /* at the bound the idle ones go first */
+        status =
+            window_open(worker->node->windows, &key, worker->now_ms, &connection->window, &created);
+    }
     if (status == -ENOSPC || status == -EIO)
         return REFUSAL_JOURNAL_UNAVAILABLE;
     if (status != 0)
@@ -298,6 +480,7 @@ static enum refusal open_window(struct worker *worker, struct connection *connec
         connection->window->owned_next = worker->owned;
         worker->owned = connection->window;
     }
+    set_limits(worker, connection, created);
     return REFUSAL_NONE;
 }
 
@@ -316,7 +499,7 @@ void admission_begin(struct worker *worker, struct connection *connection)
         return;
     }
     if (has_grant(worker, connection)) {
-        response_start(worker, connection);
+        go_on(worker, connection);
         return;
     }
     park(worker, connection);
@@ -335,15 +518,16 @@ void admission_more(struct worker *worker, struct connection *connection)
     ask(worker, connection);
 }
 
-bool admission_is_valid(struct worker *worker, struct window *window)
+bool admission_is_valid(struct worker *worker, struct connection *connection)
 {
+    struct window *window = connection->window;
     uint64_t until = atomic_load(&window->valid_until_ms);
     if (worker->now_ms >= until)
         return false;
     /* Past half of it: renew, while the transfer goes on. */
     if (until - worker->now_ms < worker->node->config->grant_validity_ms / 2 &&
         link_is_up(worker) && window_ask(worker->node->windows, window, worker->index) &&
-        send_question(worker, window, 0, 0, NULL) != 0)
+        send_question(worker, connection, true, 0, 0) != 0)
         wake_others(worker, window_asked(worker->node->windows, window));
     return true;
 }
@@ -371,21 +555,46 @@ void admission_retry(struct worker *worker)
     }
 }
 
-/* Each second: the windows that this worker made and that are idle give their funds back and end.
+/*
+ * Grants were dropped, or keys: transfers that wait for room or for their rate would not notice
+ * until they may send again. Those that run notice by themselves.
  */
+void admission_recheck(struct worker *worker, bool keys)
+{
+    struct connection *connection = worker->unmetered.first;
+    while (connection != NULL) {
+        struct connection *next = connection->next[LINK_UNMETERED];
+        if (connection->state == CONNECTION_SENDING && connection->window != NULL) {
+            if (keys && !token_is_live(worker->trust, token_of(connection)))
+                transfer_cut(worker, connection, "the key that signed its link was removed");
+            else if ((connection->waiting == WAIT_WRITABLE || connection->waiting == WAIT_RATE) &&
+                     connection->left > 0 &&
+                     worker->now_ms >= atomic_load(&connection->window->valid_until_ms))
+                admission_more(worker, connection);
+        }
+        connection = next;
+    }
+    connection = keys ? worker->parked.first : NULL;
+    while (connection != NULL) {
+        struct connection *next = connection->next[LINK_PARKED];
+        if (!token_is_live(worker->trust, token_of(connection)))
+            refuse(worker, connection, refusal_of_verdict(REFUSED_KEY_UNKNOWN));
+        connection = next;
+    }
+}
+
+/* The windows that this worker made and that are idle give their funds back and end. */
 void admission_sweep(struct worker *worker)
 {
+    struct windows *windows = worker->node->windows;
+    uint64_t idle_ms = worker->stopping ? 0 : windows_idle_ms(windows);
     struct window **link = &worker->owned;
+    worker->windows_swept_ms = worker->now_ms;
     while (*link != NULL) {
         struct window *window = *link, *next = window->owned_next;
-        struct ledger_account *account;
-        uint64_t funds;
-        if (window_sweep(worker->node->windows, window, worker->now_ms, &funds, &account)) {
+        if (window_sweep(windows, window, worker->now_ms, idle_ms, give_funds, worker))
             *link = next;
-            admission_release(worker, account, funds);
-            ledger_account_drop(&account);
-        } else {
+        else
             link = &window->owned_next;
-        }
     }
 }

@@ -33,6 +33,8 @@ static struct connection_list *list_of(struct worker *worker, enum connection_li
         return &worker->parked;
     case LINK_UNMETERED:
         return &worker->unmetered;
+    case LINK_RATED:
+        return &worker->rated;
     case LINK_COUNT:
         break;
     }
@@ -210,6 +212,7 @@ static void response_release(struct worker *worker, struct connection *connectio
         media_file_drop(worker->files, &connection->file);
     if (connection->window != NULL)
         window_give(connection->window, transfer_unsent_funds(connection));
+    admission_leave(connection);
     window_drop(&connection->window, worker->now_ms);
     token_entry_drop(&connection->link);
     access_drop(worker, &connection->access);
@@ -615,7 +618,8 @@ static void judge_rate(struct worker *worker, struct connection *connection)
     bool pressure = atomic_load(&worker->node->connections) >= config->connections_max / 10 * 9;
     connection->rate_ms = worker->now_ms;
     connection->rate_acknowledged = connection->acknowledged;
-    if (begun && pressure && acknowledged < config->rate_min_bytes_per_s * elapsed_ms / 1000)
+    if (begun && pressure && !transfer_is_limited(connection) &&
+        acknowledged < config->rate_min_bytes_per_s * elapsed_ms / 1000)
         transfer_cut(worker, connection,
                      "slower than rate_min_bytes_per_s while connections_max is nearly reached");
 }

@@ -12,7 +12,7 @@
  *          |   ADMITTING (parked until the grant is decided)
  *          |           |                               |
  *          |           v                               |
- *          +------ SENDING (ready, or waiting for room, for the disk or for a grant)
+ *          +------ SENDING (ready, or waiting for room, the disk, a grant or its rate)
  *                      | done, not to be kept
  *                      v
  *                  LINGERING (our side shut; waits for the last acknowledgement)
@@ -47,10 +47,10 @@ enum connection_state {
 };
 
 /* What a connection in SENDING waits for. */
-enum sending_wait { WAIT_NONE, WAIT_WRITABLE, WAIT_WARM, WAIT_GRANT };
+enum sending_wait { WAIT_NONE, WAIT_WRITABLE, WAIT_WARM, WAIT_GRANT, WAIT_RATE };
 
 /* Places in the worker's lists. */
-enum connection_link { LINK_READY, LINK_PARKED, LINK_UNMETERED, LINK_COUNT };
+enum connection_link { LINK_READY, LINK_PARKED, LINK_UNMETERED, LINK_RATED, LINK_COUNT };
 
 /*
  * A body under way or not yet acknowledged: where it starts in the connection's stream of sent
@@ -92,6 +92,7 @@ struct connection {
     bool head_only;                    /* HEAD */
     bool first_done;    /* at least one request was answered: an idle end is normal */
     bool in_head;       /* deadline_ms is that of the head being received */
+    bool in_quotas;     /* counted among the responses of its link and account */
     bool recalled;      /* idle funds of the account were recalled for this request */
     bool warmed;        /* the chunk at `offset` was brought in once */
     bool polling;       /* a poll for room in the socket is among those in flight */
@@ -185,11 +186,14 @@ void admission_begin(struct worker *worker, struct connection *connection);
 void admission_more(struct worker *worker, struct connection *connection);
 /* Looks again at all parked connections. */
 void admission_retry(struct worker *worker);
+/* Ends idle windows; their funds go back to Redis, if it can be reached: else they expire there. */
 void admission_sweep(struct worker *worker);
-/* Gives bytes of a grant back to Redis, if it can be reached; else the grant's expiry does. */
-void admission_release(struct worker *worker, const struct ledger_account *account, uint64_t bytes);
-/* False where the window's validity has passed; asks for more in good time. */
-bool admission_is_valid(struct worker *worker, struct window *window);
+/* False where the validity of its window's grant has passed; asks for more in good time. */
+bool admission_is_valid(struct worker *worker, struct connection *connection);
+/* Grants were dropped, or (`keys`) key sets were replaced: transfers that wait look again. */
+void admission_recheck(struct worker *worker, bool keys);
+/* The response is over: link and account have one less under way. */
+void admission_leave(struct connection *connection);
 
 /* ---- response.c ---- */
 
@@ -218,6 +222,10 @@ void transfer_warmed(struct worker *worker, struct connection *connection, int r
 /* Has the ring say when the socket has room; then transfer_has_room. */
 void transfer_await_room(struct worker *worker, struct connection *connection);
 void transfer_has_room(struct worker *worker, struct connection *connection);
+/* Whether a rate of link or account, or its pace, may be what it waits for. */
+bool transfer_is_limited(const struct connection *connection);
+/* Each tick: those that wait for their rate. */
+void transfer_tick(struct worker *worker);
 /* Funds that were taken for a small body of which the socket did not take all yet. */
 uint64_t transfer_unsent_funds(const struct connection *connection);
 #define TRANSFER_STALLED "the client acknowledged nothing within stall_timeout_ms"

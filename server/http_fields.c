@@ -340,3 +340,19 @@ enum http_selection http_select(const struct http_head *head,
         return HTTP_WHOLE;
     return select_ranges(&head->range, validators->size, ranges);
 }
+
+bool http_bearer(const struct http_head *head, struct http_text *out)
+{
+    static const char scheme[] = "Bearer ";
+    const struct http_text *field = &head->authorization;
+    if (field->data == NULL || field->length <= sizeof(scheme) - 1 ||
+        strncasecmp(field->data, scheme, sizeof(scheme) - 1) != 0)
+        return false;
+    out->data = field->data + sizeof(scheme) - 1;
+    out->length = field->length - (sizeof(scheme) - 1);
+    while (out->length > 0 && *out->data == ' ') {
+        out->data++;
+        out->length--;
+    }
+    return true;
+}

@@ -32,6 +32,9 @@ struct http_validators {
 #define HTTP_DISPOSITION_SIZE (64 + 4 * 255)
 size_t http_disposition_write(const char *filename, char out[HTTP_DISPOSITION_SIZE]);
 
+/* RFC 6750 2.1: the token of "Authorization: Bearer TOKEN"; false where there is none. */
+bool http_bearer(const struct http_head *head, struct http_text *out);
+
 enum http_selection {
     HTTP_WHOLE,         /* 200 */
     HTTP_PART,          /* 206: one range */

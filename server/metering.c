@@ -68,13 +68,28 @@ void metering_done(struct connection *connection)
     connection->deliveries_last->done = true;
 }
 
+/*
+ * A client that never acknowledges could read what is in flight, again and again, for nothing: past
+ * an allowance the use of its link is taken, and admission answers 429.
+ */
+static void count_unacknowledged(const struct worker *worker, struct window *window)
+{
+    uint64_t allowance = worker->node->config->unacknowledged_max;
+    (void)quota_count_unacknowledged(&window->account_quota->quota, worker->now_ms);
+    if (quota_count_unacknowledged(&window->link_quota->quota, worker->now_ms) > allowance)
+        ledger_download_take(window->download);
+}
+
 /* The first delivery is settled: what was handed and not acknowledged goes back to the window's
  * funds. */
 static void delivery_settle(struct worker *worker, struct connection *connection)
 {
     struct delivery *delivery = connection->deliveries;
     check(delivery->acknowledged <= delivery->handed);
-    window_give(delivery->window, delivery->handed - delivery->acknowledged);
+    uint64_t lost = delivery->handed - delivery->acknowledged;
+    window_give(delivery->window, lost);
+    if (lost > delivery->acknowledged)
+        count_unacknowledged(worker, delivery->window);
     ledger_download_add(delivery->window->download, 0, delivery->part ? 0 : 1);
     window_drop(&delivery->window, worker->now_ms);
     access_settled(worker, &delivery->access, delivery->handed, delivery->acknowledged);
@@ -99,6 +114,10 @@ static void delivery_credit(struct worker *worker, struct connection *connection
     delivery->acknowledged = reached;
     connection->progress_ms = worker->now_ms;
     ledger_download_add(delivery->window->download, fresh, 0);
+    if (window_arrived(delivery->window) >= delivery->window->size &&
+        !atomic_load_explicit(&delivery->window->completed, memory_order_relaxed) &&
+        !atomic_exchange(&delivery->window->completed, true))
+        node_notify(worker->node, delivery->window, LEDGER_COMPLETED);
     count(&worker->stats.bytes_acknowledged, fresh);
 }
 

@@ -37,6 +37,7 @@
 #define LEASE_MS          3000
 #define LEDGER_CLOSE_MS   5000
 #define DESCRIPTORS_SPARE 256
+#define KEY_WATCH_MS      400
 
 static void on_ledger_event(void *context, enum ledger_event event, const char *text)
 {
@@ -52,6 +53,59 @@ static void on_ledger_event(void *context, enum ledger_event event, const char *
         log_error("ledger: %s", text);
         break;
     }
+}
+
+/* From the push thread, which begins before there are windows and ends after them. */
+static void on_push(void *context, const struct ledger_account *account)
+{
+    struct node *node = context;
+    pthread_mutex_lock(&node->push_mutex);
+    if (node->hears_pushes) {
+        windows_drop_grants(node->windows, account);
+        atomic_fetch_add(&node->pushes, 1);
+        for (unsigned i = 0; i < node->worker_count; i++)
+            worker_wake(node->workers[i]);
+    }
+    pthread_mutex_unlock(&node->push_mutex);
+}
+
+static void hear_pushes(struct node *node, bool hears)
+{
+    pthread_mutex_lock(&node->push_mutex);
+    node->hears_pushes = hears;
+    pthread_mutex_unlock(&node->push_mutex);
+}
+
+/* ---- what the shops are told ---- */
+
+bool node_has_shop(const struct node *node, const char *issuer_id)
+{
+    const struct config *config = node->config;
+    if (config->admin_listen[0] == '\0')
+        return false;
+    for (unsigned i = 0; i < config->issuers_count; i++) {
+        if (strcmp(config->issuers[i].id, issuer_id) == 0)
+            return config->issuers[i].admin_secret_file[0] != '\0';
+    }
+    return false;
+}
+
+void node_notify(struct node *node, const struct window *window, enum ledger_notice_kind kind)
+{
+    if (window->jti == NULL) /* nobody asks for it */
+        return;
+    struct timespec now;
+    size_t length;
+    clock_gettime(CLOCK_REALTIME, &now);
+    const struct ledger_notice notice = {
+        .kind = kind,
+        .account = ledger_account_name(window->account),
+        .file = ledger_file_path(window->file, &length),
+        .jti = window->jti,
+        .bytes = window_arrived(window),
+        .time_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000,
+    };
+    ledger_notify(node->ledger, window->account, &notice);
 }
 
 /* ---- what the configuration comes to ---- */
@@ -102,6 +156,9 @@ static int open_ledger(struct node *node, char *error, size_t error_size)
         .accounts_max = (uint32_t)config->accounts_max,
         .lease_ms = LEASE_MS,
         .event = on_ledger_event,
+        .pushed = on_push,
+        .pushed_context = node,
+        .balance_low_bytes = config->admin_listen[0] != '\0' ? config->balance_low_bytes : 0,
     };
     return ledger_open(&node->ledger, &options, error, error_size);
 }
@@ -167,6 +224,7 @@ static int start_workers(struct node *node, char *error, size_t error_size)
             return status;
     }
     listener_close_passed();
+    hear_pushes(node, true);
     for (unsigned i = 0; i < workers; i++) {
         int status = -pthread_create(&node->workers[i]->thread, NULL, worker_run, node->workers[i]);
         if (status != 0) {
@@ -279,6 +337,7 @@ static int stop(struct node *node, struct redis_child **child, struct admin **ad
     int64_t unposted = 0;
     admin_stop(admin);
     stop_workers(node);
+    hear_pushes(node, false);
     for (unsigned i = 0; i < node->worker_count; i++)
         worker_destroy(&node->workers[i]);
     access_log_close(&node->access_log);
@@ -339,13 +398,17 @@ static void tell_manager(const char *state)
                      (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
 }
 
-/* The key sets anew. What the workers remember of the old trust they verify again. */
-static bool reload_keys(struct node *node)
+/*
+ * The key sets anew. What the workers remember of the old trust they verify again. `news`: say so
+ * where they cannot be read; a file that stays broken is tried again and again.
+ */
+static bool reload_keys(struct node *node, bool news)
 {
     char error[2048];
     struct token_trust *trust, *old;
     if (trust_load(node->config, &trust, error, sizeof(error)) < 0) {
-        log_error("the key sets were not reloaded, those before stay in force: %s", error);
+        if (news)
+            log_error("the key sets were not reloaded, those before stay in force: %s", error);
         return false;
     }
     pthread_mutex_lock(&node->reload_mutex);
@@ -378,18 +441,59 @@ static bool reload_certificates(struct node *node)
     return true;
 }
 
+static void tell_workers(struct node *node)
+{
+    atomic_fetch_add(&node->reloads, 1);
+    for (unsigned i = 0; i < node->worker_count; i++)
+        worker_wake(node->workers[i]);
+}
+
 /* SIGHUP. */
-static void reload(struct node *node)
+static void reload(struct node *node, struct admin *admin)
 {
     tell_manager("RELOADING=1");
-    bool keys = reload_keys(node);
+    bool keys = reload_keys(node, true);
     bool certificates = reload_certificates(node);
-    if (keys || certificates) {
-        atomic_fetch_add(&node->reloads, 1);
-        for (unsigned i = 0; i < node->worker_count; i++)
-            worker_wake(node->workers[i]);
-    }
+    admin_reload(admin);
+    if (keys || certificates)
+        tell_workers(node);
     tell_manager("READY=1");
+}
+
+/* Whether a key file is another than before; a key that was taken out of it shall end its links
+ * within a second. */
+struct key_watch {
+    uint64_t print;
+    bool broken;
+};
+
+static void watch_keys(struct node *node, struct key_watch *watch)
+{
+    uint64_t print = trust_files_print(node->config);
+    bool changed = print != watch->print;
+    if (!changed && !watch->broken)
+        return;
+    watch->print = print;
+    watch->broken = !reload_keys(node, changed);
+    if (!watch->broken)
+        tell_workers(node);
+}
+
+/* Waits for the signal that ends the node, and does meanwhile what others and the key files ask. */
+static int wait_for_end(struct node *node, struct admin *admin, const sigset_t *signals,
+                        struct key_watch *watch)
+{
+    for (;;) {
+        const struct timespec pause = {.tv_nsec = KEY_WATCH_MS * 1000000L};
+        int number = sigtimedwait(signals, NULL, &pause);
+        if (number == SIGTERM || number == SIGINT)
+            return number;
+        if (number == SIGHUP)
+            reload(node, admin);
+        else if (number == SIGUSR1 && node->access_log != NULL)
+            access_log_reopen(node->access_log);
+        watch_keys(node, watch);
+    }
 }
 
 int node_run(const struct config *config, char *error, unsigned long error_size)
@@ -406,25 +510,21 @@ int node_run(const struct config *config, char *error, unsigned long error_size)
     clock_gettime(CLOCK_REALTIME, &now);
     node->config = config;
     pthread_mutex_init(&node->reload_mutex, NULL);
+    pthread_mutex_init(&node->push_mutex, NULL);
     node->started_ms = (uint64_t)now.tv_sec * 1000;
     block_signals(&signals);
+    struct key_watch watch = {.print = trust_files_print(config)}; /* before they are read */
     int status = start(node, &child, &admin, error, error_size);
     if (status == 0) {
-        int number;
         tell_manager("READY=1");
-        while ((number = sigwaitinfo(&signals, NULL)) < 0 || number == SIGHUP ||
-               number == SIGUSR1) {
-            if (number == SIGHUP)
-                reload(node);
-            else if (number == SIGUSR1 && node->access_log != NULL)
-                access_log_reopen(node->access_log);
-        }
+        int number = wait_for_end(node, admin, &signals, &watch);
         tell_manager("STOPPING=1");
         log_info("%s: stopping; transfers under way have %llu ms", sigdescr_np(number),
                  (unsigned long long)config->stop_timeout_ms);
     }
     int stopped = stop(node, &child, &admin);
     pthread_mutex_destroy(&node->reload_mutex);
+    pthread_mutex_destroy(&node->push_mutex);
     free(node);
     return status != 0 ? status : stopped;
 }

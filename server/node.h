@@ -33,8 +33,11 @@ struct node {
     struct token_trust *trust;   /* owns; under reload_mutex once the workers run */
     struct tls *tls;             /* holds; likewise; NULL without listen_tls */
     pthread_mutex_t reload_mutex;
-    atomic_uint reloads;           /* how often either was replaced */
-    struct windows *windows;       /* owns; shared by the workers, see window.h */
+    atomic_uint reloads;     /* how often either was replaced */
+    atomic_uint pushes;      /* how often grants were dropped; of the ledger's push thread */
+    struct windows *windows; /* owns; shared by the workers, see window.h */
+    pthread_mutex_t push_mutex;
+    bool hears_pushes;             /* under push_mutex: windows and workers are there */
     struct access_log *access_log; /* owns; NULL: off */
     struct redis_address redis;
     struct client_prefix proxies[CONFIG_PROXIES_MAX]; /* whose PROXY headers are read */
@@ -63,6 +66,11 @@ uint64_t node_descriptors(const struct config *config);
 /* True where the ledger may serve and every worker may ask Redis for grants. From any thread. */
 bool node_is_ready(const struct node *node);
 void node_stats(const struct node *node, struct node_stats *out);
+
+/* Tells the issuer's shop, where it can ask for it (see ledger_notify). From any thread. */
+struct window;
+void node_notify(struct node *node, const struct window *window, enum ledger_notice_kind kind);
+bool node_has_shop(const struct node *node, const char *issuer_id);
 
 /* The key sets in force; the caller drops them (token_trust_drop). From any thread. */
 struct token_trust *node_trust_hold(struct node *node);

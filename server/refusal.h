@@ -37,6 +37,14 @@
     X(ACCOUNT_UNKNOWN, 402, 200, false, "the account has not been opened")                         \
     X(ACCOUNT_SUSPENDED, 402, 200, false, "the account is suspended")                              \
     X(BALANCE_INSUFFICIENT, 402, 200, false, "the account's balance does not cover this file")     \
+    X(ACCOUNT_BYTES_USED_UP, 402, 200, false, "the account's max_bytes do not cover this file")    \
+    X(ACCOUNT_CONNECTIONS, 429, 200, false, "the account has as many downloads at once as it may") \
+    X(LINK_REVOKED, 410, 200, false, "the link has been revoked")                                  \
+    X(LINK_USED_UP, 410, 200, false, "the link has been used as often as it may be")               \
+    X(LINK_BYTES_USED_UP, 410, 200, false, "the link's max_bytes do not cover what was asked for") \
+    X(LINK_CONNECTIONS, 429, 200, false, "the link has as many downloads at once as it may")       \
+    X(TOO_MANY_UNACKNOWLEDGED, 429, 200, false,                                                    \
+      "too many responses of this link or account were left unacknowledged")                       \
     X(REDIS_UNAVAILABLE, 503, 200, false, "the account cannot be checked just now")                \
     X(JOURNAL_UNAVAILABLE, 503, 200, false, "the delivery cannot be recorded just now")            \
     X(NODE_BUSY, 503, 200, false, "this node is at one of its limits just now")                    \

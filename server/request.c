@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/random.h>
 
 #include "server/access_log.h"
@@ -37,23 +36,6 @@ void request_log_refusal(struct worker *worker, const struct connection *connect
              refusal_status(refusal), refusal_name(refusal), refusal_uri_signing(refusal),
              token != NULL ? token->issuer_id : "-", token != NULL ? token->kid : "-",
              token != NULL && token->jti[0] != '\0' ? token->jti : "-");
-}
-
-/* RFC 6750 2.1: "Bearer" SP token */
-static bool bearer_of(const struct http_head *head, struct http_text *out)
-{
-    static const char scheme[] = "Bearer ";
-    const struct http_text *field = &head->authorization;
-    if (field->data == NULL || field->length <= sizeof(scheme) - 1 ||
-        strncasecmp(field->data, scheme, sizeof(scheme) - 1) != 0)
-        return false;
-    out->data = field->data + sizeof(scheme) - 1;
-    out->length = field->length - (sizeof(scheme) - 1);
-    while (out->length > 0 && *out->data == ' ') {
-        out->data++;
-        out->length--;
-    }
-    return true;
 }
 
 /* RFC 6265 4.2.1: cookie-pairs set apart by "; ". Returns how many of the name there are; *out is
@@ -86,7 +68,7 @@ static enum refusal find_token(struct worker *worker, const struct http_head *he
         *out = (struct http_text){target->package, target->package_length};
         return REFUSAL_NONE;
     }
-    if (bearer_of(head, out))
+    if (http_bearer(head, out))
         return REFUSAL_NONE;
     switch (cookie_of(head, worker->node->config->token_attribute, out)) {
     case 0:
@@ -287,7 +269,14 @@ static void select_bytes(struct worker *worker, struct connection *connection,
         .size = file->size,
     };
     struct http_ranges ranges;
-    switch (http_select(head, &validators, &ranges)) {
+    enum http_selection selection = http_select(head, &validators, &ranges);
+    /* After exp a download may be finished, not begun. */
+    if (selection == HTTP_WHOLE && !connection->head_only &&
+        token_is_resuming(connection->link->token, worker->now_s)) {
+        response_refuse(worker, connection, refusal_of_verdict(REFUSED_EXPIRED));
+        return;
+    }
+    switch (selection) {
     case HTTP_WHOLE:
         connection->status = 200;
         connection->offset = 0;

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "server/check.h"
+#include "server/link_name.h"
 
 struct token_cache {
     struct ledger *ledger; /* borrows */
@@ -124,10 +125,7 @@ static bool digest(struct token_cache *cache, const void *data, size_t length,
            EVP_DigestFinal_ex(cache->context, out, NULL) == 1;
 }
 
-/*
- * What names the link across its tokens: issuer, account and jti, which a storefront may sign again
- * (a longer exp for the same purchase); a token without jti is a link of its own.
- */
+/* See link_name.h. */
 static bool name_link(struct token_cache *cache, struct token_entry *entry)
 {
     const struct token *token = entry->token;
@@ -135,11 +133,9 @@ static bool name_link(struct token_cache *cache, struct token_entry *entry)
         memcpy(entry->link, entry->digest, sizeof(entry->link));
         return true;
     }
-    char text[LEDGER_TAG_MAX + 1 + TOKEN_JTI_MAX + 1];
-    /* The tag holds no space, so no two pairs give one text. */
-    int length =
-        snprintf(text, sizeof(text), "%s %s", ledger_account_tag(entry->account), token->jti);
-    return digest(cache, text, (size_t)length, entry->link);
+    char text[LINK_NAME_TEXT_MAX];
+    size_t length = link_name_text(ledger_account_tag(entry->account), token->jti, text);
+    return digest(cache, text, length, entry->link);
 }
 
 static enum token_verdict verify(struct token_cache *cache, struct token_trust *trust,

@@ -188,6 +188,77 @@ void transfer_plain(struct worker *worker, struct connection *connection, size_t
         finish(worker, connection);
 }
 
+/* ---- rates ---- */
+
+/* The buckets that a byte of this response is taken from. */
+static unsigned buckets_of(const struct connection *connection, struct bucket *buckets[3])
+{
+    struct window *window = connection->window;
+    struct bucket *const all[] = {&window->pace, &window->link_quota->quota.bucket,
+                                  &window->account_quota->quota.bucket};
+    unsigned count = 0;
+    for (unsigned i = 0; i < 3; i++) {
+        if (bucket_is_limited(all[i]))
+            buckets[count++] = all[i];
+    }
+    return count;
+}
+
+bool transfer_is_limited(const struct connection *connection)
+{
+    struct bucket *buckets[3];
+    return connection->window != NULL && buckets_of(connection, buckets) > 0;
+}
+
+/* As much of `want` as every bucket gives; all of it where there is none. */
+static uint64_t rate_take(const struct worker *worker, const struct connection *connection,
+                          uint64_t want)
+{
+    const struct window *window = connection->window;
+    struct bucket *buckets[3];
+    unsigned count = buckets_of(connection, buckets);
+    uint64_t taken = want;
+    for (unsigned i = 0; i < count && taken > 0; i++) {
+        const struct quota *sharers = buckets[i] == &window->account_quota->quota.bucket
+                                          ? &window->account_quota->quota
+                                          : &window->link_quota->quota;
+        uint64_t part =
+            bucket_take(buckets[i], taken, atomic_load(&sharers->responses), worker->now_ms);
+        for (unsigned before = 0; before < i; before++)
+            bucket_give(buckets[before], taken - part);
+        taken = part;
+    }
+    return taken;
+}
+
+static void rate_give(const struct connection *connection, uint64_t bytes)
+{
+    struct bucket *buckets[3];
+    unsigned count = buckets_of(connection, buckets);
+    for (unsigned i = 0; i < count && bytes > 0; i++)
+        bucket_give(buckets[i], bytes);
+}
+
+static void wait_rate(struct worker *worker, struct connection *connection)
+{
+    connection->waiting = WAIT_RATE;
+    connection_link(worker, connection, LINK_RATED);
+}
+
+void transfer_tick(struct worker *worker)
+{
+    struct connection *connection = worker->rated.first;
+    while (connection != NULL) {
+        struct connection *next = connection->next[LINK_RATED];
+        uint32_t index = connection->index, generation = connection->generation;
+        connection_unlink(worker, connection, LINK_RATED);
+        if (connection->waiting == WAIT_RATE)
+            transfer_run(worker, connection);
+        connection_resume_if_alive(worker, index, generation);
+        connection = next;
+    }
+}
+
 /* ---- bodies ---- */
 
 /* The ring reads ahead, then one byte at the chunk's end: when that has come, so has the rest, and
@@ -228,8 +299,10 @@ static bool send_small(struct worker *worker, struct connection *connection, siz
     if (length > BODY_SMALL_MAX || head_length + length >= WORKER_SCRATCH_SIZE ||
         !read_small(connection, worker->scratch + head_length, length))
         return false;
-    uint64_t funds = window_take(connection->window, length);
+    uint64_t rated = rate_take(worker, connection, length);
+    uint64_t funds = rated < length ? 0 : window_take(connection->window, length);
     if (funds < length) {
+        rate_give(connection, rated);
         window_give(connection->window, funds);
         return false;
     }
@@ -260,19 +333,31 @@ static uint64_t send_chunk(struct worker *worker, struct connection *connection)
     const struct transport *transport = connection->transport;
     uint64_t want =
         connection->left < transport->chunk_max ? connection->left : transport->chunk_max;
-    uint64_t funds = window_take(connection->window, want);
+    uint64_t rated = rate_take(worker, connection, want);
+    if (rated == 0) {
+        wait_rate(worker, connection);
+        return 0;
+    }
+    uint64_t funds = window_take(connection->window, rated);
     if (funds == 0) {
+        rate_give(connection, rated);
         admission_more(worker, connection);
         return 0;
     }
     ssize_t sent = transport->send_file(worker, connection, (size_t)funds);
     uint64_t taken = sent > 0 ? (uint64_t)sent : 0;
     window_give(connection->window, funds - taken);
+    rate_give(connection, rated - taken);
     if (taken > 0) {
         connection->offset += taken;
         connection->left -= taken;
         connection->warmed = false;
         metering_handed(worker, connection, taken, taken);
+        /* It had its part of a rate: the others' turn until the next tick. */
+        if (rated < want && connection->left > 0) {
+            wait_rate(worker, connection);
+            return 0;
+        }
         return taken;
     }
     if (sent == 0)
@@ -302,7 +387,7 @@ void transfer_run(struct worker *worker, struct connection *connection)
                          "the journal cannot be written: nothing goes out unmetered");
             return;
         }
-        if (!admission_is_valid(worker, connection->window)) {
+        if (!admission_is_valid(worker, connection)) {
             admission_more(worker, connection);
             return;
         }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <xxhash.h>
 
 #include "server/log.h"
 
@@ -58,6 +59,26 @@ int trust_keys_load(const char *path, struct key_set **out, char *error, size_t 
                     "chmod 600 %s",
                     path, (unsigned)(facts.st_mode & 0777), path);
     return 0;
+}
+
+uint64_t trust_files_print(const struct config *config)
+{
+    uint64_t print = 0;
+    for (unsigned i = 0; i < config->issuers_count; i++) {
+        struct stat facts;
+        uint64_t numbers[7] = {0};
+        if (stat(config->issuers[i].keys, &facts) == 0) {
+            numbers[0] = facts.st_dev;
+            numbers[1] = facts.st_ino;
+            numbers[2] = (uint64_t)facts.st_size;
+            numbers[3] = (uint64_t)facts.st_mtim.tv_sec;
+            numbers[4] = (uint64_t)facts.st_mtim.tv_nsec;
+            numbers[5] = (uint64_t)facts.st_ctim.tv_sec;
+            numbers[6] = (uint64_t)facts.st_ctim.tv_nsec;
+        }
+        print = XXH3_64bits_withSeed(numbers, sizeof(numbers), print);
+    }
+    return print;
 }
 
 static void keys_destroy(struct token_issuer *issuers, size_t count)

@@ -21,6 +21,9 @@
 int trust_load(const struct config *config, struct token_trust **out, char *error,
                size_t error_size);
 
+/* A number that changes whenever one of the issuers' key files is written, replaced or removed. */
+uint64_t trust_files_print(const struct config *config);
+
 /* The key set in a file; *out is the caller's (key_set_destroy). Errors as above, without the
  * issuer. */
 int trust_keys_load(const char *path, struct key_set **out, char *error, size_t error_size);

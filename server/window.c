@@ -12,11 +12,13 @@
 #include "server/check.h"
 
 #define SHARDS  64
-#define BUCKETS 1024 /* of a shard: at the default of 65,536 windows, one a bucket */
+#define BUCKETS 1024 /* of a shard: at the default of 32,768 windows, one for two buckets */
+#define QUOTAS  256  /* buckets of a shard's quotas */
 
 struct shard {
     pthread_mutex_t lock;
     struct window *buckets[BUCKETS];
+    struct window_quota *quotas[QUOTAS];
 } __attribute__((aligned(64)));
 
 struct windows {
@@ -40,8 +42,85 @@ int windows_create(struct windows **out, struct ledger *ledger, uint64_t capacit
     return 0;
 }
 
+/* ---- quotas ---- */
+
+static struct window_quota **quota_bucket(struct shard *shard, const unsigned char *link,
+                                          const struct ledger_account *account)
+{
+    uint64_t hash = (uint64_t)(uintptr_t)account * 0x9e3779b97f4a7c15ULL >> 32;
+    if (link != NULL)
+        memcpy(&hash, link, sizeof(hash));
+    return &shard->quotas[hash % QUOTAS];
+}
+
+/* Without a window, and with nothing in it that must be remembered. */
+static bool quota_is_idle(const struct window_quota *quota, uint64_t now_ms)
+{
+    return quota->references == 0 && quota_unacknowledged(&quota->quota, now_ms) == 0;
+}
+
+static void quota_free(struct window_quota *quota)
+{
+    ledger_account_drop(&quota->account);
+    free(quota);
+}
+
+/* Under the shard's lock. NULL without memory. On its way it frees those that are over. */
+static struct window_quota *quota_get(struct shard *shard, const unsigned char *link,
+                                      struct ledger_account *account, uint64_t now_ms)
+{
+    struct window_quota **bucket = quota_bucket(shard, link, account), *found = NULL;
+    for (struct window_quota **at = bucket; *at != NULL;) {
+        struct window_quota *quota = *at;
+        bool same = quota->account == account && quota->of_link == (link != NULL) &&
+                    (link == NULL || memcmp(quota->link, link, WINDOW_KEY_SIZE) == 0);
+        if (same) {
+            found = quota;
+        } else if (quota_is_idle(quota, now_ms)) {
+            *at = quota->next;
+            quota_free(quota);
+            continue;
+        }
+        at = &quota->next;
+    }
+    if (found == NULL) {
+        found = calloc(1, sizeof(*found));
+        if (found == NULL)
+            return NULL;
+        quota_init(&found->quota, now_ms);
+        ledger_account_hold(account);
+        found->account = account;
+        found->of_link = link != NULL;
+        if (link != NULL)
+            memcpy(found->link, link, WINDOW_KEY_SIZE);
+        found->next = *bucket;
+        *bucket = found;
+    }
+    found->references++;
+    return found;
+}
+
+/* Under the shard's lock. */
+static void quota_drop(struct shard *shard, struct window_quota *quota, uint64_t now_ms)
+{
+    check(quota->references > 0);
+    quota->references--;
+    if (!quota_is_idle(quota, now_ms))
+        return;
+    struct window_quota **at =
+        quota_bucket(shard, quota->of_link ? quota->link : NULL, quota->account);
+    while (*at != quota)
+        at = &(*at)->next;
+    *at = quota->next;
+    quota_free(quota);
+}
+
+/* ---- windows ---- */
+
+/* Its quotas were dropped before. */
 static void window_free(struct window *window)
 {
+    free(window->jti);
     ledger_download_close(&window->download);
     ledger_account_drop(&window->account);
     ledger_file_drop(&window->file);
@@ -59,6 +138,13 @@ void windows_destroy(struct windows **windows)
                 struct window *window = shard->buckets[j];
                 shard->buckets[j] = window->next;
                 window_free(window);
+            }
+        }
+        for (unsigned j = 0; j < QUOTAS; j++) {
+            while (shard->quotas[j] != NULL) {
+                struct window_quota *quota = shard->quotas[j];
+                shard->quotas[j] = quota->next;
+                quota_free(quota);
             }
         }
         pthread_mutex_destroy(&shard->lock);
@@ -93,45 +179,58 @@ static struct window *find(struct window *window, const unsigned char link[WINDO
     return NULL;
 }
 
-static int window_make(struct windows *windows, struct ledger_account *account,
-                       struct ledger_file *file, struct window **out)
+static int window_make(struct windows *windows, struct shard *shard, const struct window_key *key,
+                       uint64_t now_ms, struct window **out)
 {
     if (atomic_fetch_add(&windows->count, 1) >= windows->capacity) {
         atomic_fetch_sub(&windows->count, 1);
         return -EMFILE;
     }
     struct window *window = calloc(1, sizeof(*window));
-    int status = window == NULL
-                     ? -ENOMEM
-                     : ledger_download_open(windows->ledger, account, file, &window->download);
+    if (window == NULL) {
+        atomic_fetch_sub(&windows->count, 1);
+        return -ENOMEM;
+    }
+    window->link_quota = quota_get(shard, key->link, key->account, now_ms);
+    window->account_quota = quota_get(shard, NULL, key->account, now_ms);
+    window->jti = key->jti != NULL ? strdup(key->jti) : NULL;
+    int status =
+        window->link_quota == NULL || window->account_quota == NULL
+            ? -ENOMEM
+            : ledger_download_open(windows->ledger, key->account, key->file, &window->download);
     if (status != 0) {
+        if (window->link_quota != NULL)
+            quota_drop(shard, window->link_quota, now_ms);
+        if (window->account_quota != NULL)
+            quota_drop(shard, window->account_quota, now_ms);
+        free(window->jti);
         free(window);
         atomic_fetch_sub(&windows->count, 1);
         return status;
     }
-    ledger_account_hold(account);
-    ledger_file_hold(file);
-    window->account = account;
-    window->file = file;
+    ledger_account_hold(key->account);
+    ledger_file_hold(key->file);
+    memcpy(window->link, key->link, WINDOW_KEY_SIZE);
+    window->account = key->account;
+    window->file = key->file;
+    window->size = key->size;
+    window->owner = key->owner;
     *out = window;
     return 0;
 }
 
-int window_open(struct windows *windows, const unsigned char link[WINDOW_KEY_SIZE],
-                struct ledger_account *account, struct ledger_file *file, unsigned owner,
+int window_open(struct windows *windows, const struct window_key *key, uint64_t now_ms,
                 struct window **out, bool *created)
 {
-    struct shard *shard = shard_of(windows, account);
-    struct window **bucket = bucket_of(shard, link, file);
+    struct shard *shard = shard_of(windows, key->account);
+    struct window **bucket = bucket_of(shard, key->link, key->file);
     int status = 0;
     *created = false;
     pthread_mutex_lock(&shard->lock);
-    struct window *window = find(*bucket, link, file);
+    struct window *window = find(*bucket, key->link, key->file);
     if (window == NULL) {
-        status = window_make(windows, account, file, &window);
+        status = window_make(windows, shard, key, now_ms, &window);
         if (status == 0) {
-            memcpy(window->link, link, WINDOW_KEY_SIZE);
-            window->owner = owner;
             window->next = *bucket;
             *bucket = window;
             *created = true;
@@ -162,9 +261,26 @@ void window_drop(struct window **window, uint64_t now_ms)
     *window = NULL;
 }
 
+uint64_t window_arrived(const struct window *window)
+{
+    long long arrived = atomic_load(&window->arrived_elsewhere) +
+                        (long long)ledger_download_bytes(window->download);
+    return arrived > 0 ? (uint64_t)arrived : 0;
+}
+
+void window_use(struct window *window, const struct ledger_grant *grant, uint64_t expiry_ms)
+{
+    atomic_store(&window->arrived_elsewhere,
+                 (long long)grant->acknowledged -
+                     (long long)ledger_download_bytes(window->download));
+    ledger_download_use(window->download, window->link, grant->opened_ms, grant->till_ms,
+                        expiry_ms);
+    atomic_store(&window->opened_ms, grant->opened_ms);
+}
+
 uint64_t window_take(struct window *window, uint64_t want)
 {
-    if (!atomic_load_explicit(&window->prepaid, memory_order_relaxed))
+    if (!atomic_load_explicit(&window->funded, memory_order_relaxed))
         return want;
     long long funds = atomic_load(&window->funds);
     for (;;) {
@@ -178,7 +294,7 @@ uint64_t window_take(struct window *window, uint64_t want)
 
 void window_give(struct window *window, uint64_t bytes)
 {
-    if (bytes > 0 && atomic_load_explicit(&window->prepaid, memory_order_relaxed))
+    if (bytes > 0 && atomic_load_explicit(&window->funded, memory_order_relaxed))
         atomic_fetch_add(&window->funds, (long long)bytes);
 }
 
@@ -206,9 +322,11 @@ uint64_t window_asked(struct windows *windows, struct window *window)
     return waiters;
 }
 
-uint64_t windows_recall(struct windows *windows, const struct ledger_account *account,
-                        const struct window *except)
+uint64_t windows_recall(struct windows *windows, const struct window *except,
+                        void (*give)(void *context, const struct window *window, uint64_t bytes),
+                        void *context)
 {
+    const struct ledger_account *account = except->account;
     struct shard *shard = shard_of(windows, account);
     uint64_t sum = 0;
     pthread_mutex_lock(&shard->lock);
@@ -220,6 +338,8 @@ uint64_t windows_recall(struct windows *windows, const struct ledger_account *ac
             /* Without a grant the next request of that window asks again. */
             atomic_store(&window->valid_until_ms, 0);
             long long funds = atomic_exchange(&window->funds, 0);
+            if (funds > 0)
+                give(context, window, (uint64_t)funds);
             sum += funds > 0 ? (uint64_t)funds : 0;
         }
     }
@@ -227,11 +347,29 @@ uint64_t windows_recall(struct windows *windows, const struct ledger_account *ac
     return sum;
 }
 
-bool window_sweep(struct windows *windows, struct window *window, uint64_t now_ms, uint64_t *funds,
-                  struct ledger_account **account)
+void windows_drop_grants(struct windows *windows, const struct ledger_account *account)
+{
+    for (unsigned i = 0; i < SHARDS; i++) {
+        struct shard *shard = &windows->shards[i];
+        if (account != NULL && shard != shard_of(windows, account))
+            continue;
+        pthread_mutex_lock(&shard->lock);
+        for (unsigned j = 0; j < BUCKETS; j++) {
+            for (struct window *window = shard->buckets[j]; window != NULL; window = window->next) {
+                if (account == NULL || window->account == account)
+                    atomic_store(&window->valid_until_ms, 0);
+            }
+        }
+        pthread_mutex_unlock(&shard->lock);
+    }
+}
+
+bool window_sweep(struct windows *windows, struct window *window, uint64_t now_ms, uint64_t idle_ms,
+                  void (*give)(void *context, const struct window *window, uint64_t bytes),
+                  void *context)
 {
     if (atomic_load(&window->references) > 0 ||
-        atomic_load(&window->idle_since_ms) + WINDOW_IDLE_MS > now_ms)
+        atomic_load(&window->idle_since_ms) + idle_ms > now_ms)
         return false;
     struct shard *shard = shard_of(windows, window->account);
     pthread_mutex_lock(&shard->lock);
@@ -241,17 +379,23 @@ bool window_sweep(struct windows *windows, struct window *window, uint64_t now_m
         while (*link != window)
             link = &(*link)->next;
         *link = window->next;
+        quota_drop(shard, window->link_quota, now_ms);
+        quota_drop(shard, window->account_quota, now_ms);
     }
     pthread_mutex_unlock(&shard->lock);
     if (!ended)
         return false;
     long long left = atomic_load(&window->funds);
-    *funds = left > 0 ? (uint64_t)left : 0;
-    ledger_account_hold(window->account);
-    *account = window->account;
+    if (left > 0)
+        give(context, window, (uint64_t)left);
     window_free(window);
     atomic_fetch_sub(&windows->count, 1);
     return true;
+}
+
+uint64_t windows_idle_ms(const struct windows *windows)
+{
+    return atomic_load(&windows->count) > windows->capacity / 2 ? 0 : WINDOW_IDLE_MS;
 }
 
 uint64_t windows_count(const struct windows *windows)

@@ -1,8 +1,8 @@
 /*
  * Windows: what one link delivers of one path on this node, from the first request until it has
  * been idle for a while. A window holds the grant (its funds and validity) that its responses
- * spend, and the ledger's download that they are metered into. Shared by all workers; it asks Redis
- * nothing itself (admission.c does).
+ * spend, the quotas of its link and its account, and the ledger's download that they are metered
+ * into. Shared by all workers; it asks Redis nothing itself (admission.c does).
  *
  * Threads: funds, validity and references are atomics, so a request in a valid window takes one
  * short lock to find it and none to spend. `asking` and `waiters` are under the shard's lock. A
@@ -15,27 +15,49 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "server/quota.h"
 #include "storage/ledger/ledger.h"
 
-#define WINDOW_KEY_SIZE 32 /* SHA-256 of what names the link */
+#define WINDOW_KEY_SIZE LEDGER_LINK_BYTES /* SHA-256 of what names the link */
 #define WINDOW_IDLE_MS                                                                             \
     2000 /* without a response for so long, a window's funds go back and it ends */
 
 struct windows;
 
+/* A quota in the table: of a link, or of an account where `link` is NULL. */
+struct window_quota {
+    struct quota quota;
+    /* Of the table; shard's lock. */
+    struct window_quota *next;
+    struct ledger_account *account; /* holds */
+    bool of_link;
+    unsigned char link[WINDOW_KEY_SIZE];
+    unsigned references;
+};
+
 struct window {
     struct window *next;       /* in its bucket; shard's lock */
     struct window *owned_next; /* in its owner's list; owner only */
     unsigned char link[WINDOW_KEY_SIZE];
-    struct ledger_account *account;   /* holds */
-    struct ledger_file *file;         /* holds */
-    struct ledger_download *download; /* owns */
-    unsigned owner;                   /* worker index */
-    atomic_uint references;           /* responses and deliveries */
-    atomic_ullong idle_since_ms;      /* monotonic; since references fell to 0 */
-    atomic_ullong valid_until_ms;     /* monotonic; 0: no grant yet */
-    atomic_llong funds; /* bytes granted and not handed to the kernel; of a prepaid account */
-    atomic_bool prepaid;
+    struct ledger_account *account;                  /* holds */
+    struct ledger_file *file;                        /* holds */
+    struct ledger_download *download;                /* owns */
+    struct window_quota *link_quota, *account_quota; /* hold */
+    struct bucket pace;                              /* of its file's bitrate */
+    uint64_t size;                                   /* of the file */
+    char *jti;                                       /* owns; NULL: none, or nobody is told */
+    atomic_bool completed, used_up;                  /* and the shop was told */
+    unsigned owner;                                  /* worker index */
+    atomic_uint references;                          /* responses and deliveries */
+    atomic_ullong idle_since_ms;                     /* monotonic; since references fell to 0 */
+    atomic_ullong valid_until_ms;                    /* monotonic; 0: no grant yet */
+    atomic_llong funds; /* bytes granted and not handed to the kernel; where `funded` */
+    atomic_bool funded; /* the funds are all that may be sent */
+    /* The use of a link with terms, as of the last grant: its window (0: no terms), and how much had
+     * arrived in it beyond what this download counts. */
+    atomic_ullong opened_ms;
+    atomic_llong arrived_elsewhere;
+    atomic_llong iat; /* the grant is for tokens that are no older */
     bool asking;      /* a worker's question is under way; shard's lock */
     uint64_t waiters; /* workers to wake when it is answered; shard's lock */
     uint64_t
@@ -46,17 +68,30 @@ struct window {
 int windows_create(struct windows **out, struct ledger *ledger, uint64_t capacity);
 void windows_destroy(struct windows **windows);
 
+/* What a window is opened for; all borrowed. */
+struct window_key {
+    const unsigned char *link;
+    struct ledger_account *account;
+    struct ledger_file *file;
+    uint64_t size;   /* of the file */
+    const char *jti; /* to be kept for notices; NULL: none */
+    unsigned owner;
+};
 /*
  * Finds or opens the window of a link and a file; *out is referenced for the caller. *created tells
  * the owner to put it in its list. 0, -EMFILE, -ENOSPC, -EIO (see ledger_download_open), -ENOMEM.
  */
-int window_open(struct windows *windows, const unsigned char link[WINDOW_KEY_SIZE],
-                struct ledger_account *account, struct ledger_file *file, unsigned owner,
+int window_open(struct windows *windows, const struct window_key *key, uint64_t now_ms,
                 struct window **out, bool *created);
 void window_hold(struct window *window);
 void window_drop(struct window **window, uint64_t now_ms);
 
-/* Takes up to `want` bytes of the window's funds; a postpaid window gives all that is asked. */
+/* How much has arrived in the use that the window delivers, here and elsewhere. */
+uint64_t window_arrived(const struct window *window);
+/* A grant of a use: `acknowledged` had arrived in it by then, as Redis knows. */
+void window_use(struct window *window, const struct ledger_grant *grant, uint64_t expiry_ms);
+
+/* Takes up to `want` bytes of the window's funds; one without bounds gives all that is asked. */
 uint64_t window_take(struct window *window, uint64_t want);
 void window_give(struct window *window, uint64_t bytes);
 
@@ -70,19 +105,29 @@ uint64_t window_asked(struct windows *windows, struct window *window);
 
 /*
  * Takes the funds of all idle windows of the account, `except` one: what an account that is short
- * can get back before it is refused. Returns the bytes, to be given back to Redis.
+ * can get back before it is refused. `give` is called for each that had some, under the shard's
+ * lock, and gives them back to Redis. Returns the bytes.
  */
-uint64_t windows_recall(struct windows *windows, const struct ledger_account *account,
-                        const struct window *except);
+uint64_t windows_recall(struct windows *windows, const struct window *except,
+                        void (*give)(void *context, const struct window *window, uint64_t bytes),
+                        void *context);
 
 /*
- * Ends the window if it is idle: removes it, closes its download and frees it. Returns true where
- * it did; *funds is what is to be given back to Redis and *account (held, the caller drops it)
- * whose it is. Owner only.
+ * Drops the validity of all grants of the account, or of all accounts where it is NULL: whoever
+ * sends or begins asks Redis again. Any thread.
  */
-bool window_sweep(struct windows *windows, struct window *window, uint64_t now_ms, uint64_t *funds,
-                  struct ledger_account **account);
+void windows_drop_grants(struct windows *windows, const struct ledger_account *account);
+
+/*
+ * Ends the window if it has been idle for `idle_ms`: gives its funds back by `give`, closes its
+ * download and frees it. Returns true where it did. Owner only.
+ */
+bool window_sweep(struct windows *windows, struct window *window, uint64_t now_ms, uint64_t idle_ms,
+                  void (*give)(void *context, const struct window *window, uint64_t bytes),
+                  void *context);
 
 uint64_t windows_count(const struct windows *windows);
+/* How long a window may be idle now: WINDOW_IDLE_MS, and not at all once half of them are open. */
+uint64_t windows_idle_ms(const struct windows *windows);
 
 #endif

@@ -117,16 +117,16 @@ static void on_tick(struct worker *worker)
     if (!worker->stopping)
         arm_accepts(worker);
     metering_tick(worker);
+    transfer_tick(worker);
     if (worker->stopping)
         connection_stop_idle(worker); /* those whose last bytes have been acknowledged by now */
     connection_sweep(worker, worker->sweep_next, last);
     worker->sweep_next = last == worker->capacity ? 0 : last;
     redis_link_tick(worker->redis);
     admission_retry(worker);
-    if (worker->now_ms - worker->windows_swept_ms >= WINDOWS_SWEEP_MS) {
-        worker->windows_swept_ms = worker->now_ms;
+    if (worker->now_ms - worker->windows_swept_ms >= WINDOWS_SWEEP_MS ||
+        windows_idle_ms(worker->node->windows) == 0)
         admission_sweep(worker);
-    }
     arm_tick(worker);
 }
 
@@ -246,6 +246,17 @@ static void refresh(struct worker *worker)
     worker->trust = node_trust_hold(worker->node);
     worker->tls = node_tls_hold(worker->node);
     worker->reloads = reloads;
+    admission_recheck(worker, true);
+}
+
+/* Grants that were dropped: what waits for the socket or its rate asks now. */
+static void recheck(struct worker *worker)
+{
+    unsigned pushes = atomic_load(&worker->node->pushes);
+    if (pushes == worker->pushes)
+        return;
+    worker->pushes = pushes;
+    admission_recheck(worker, false);
 }
 
 static void turn(struct worker *worker)
@@ -263,6 +274,7 @@ static void turn(struct worker *worker)
     if (worker->woken) {
         worker->woken = false;
         refresh(worker);
+        recheck(worker);
         if (atomic_load(&worker->node->stopping) && !worker->stopping)
             on_stop(worker);
         admission_retry(worker);
@@ -321,7 +333,6 @@ void *worker_run(void *argument)
             cut_all(worker);
     }
     /* Give back what the windows still have, while Redis is there. */
-    worker->now_ms += WINDOW_IDLE_MS + 1;
     admission_sweep(worker);
     redis_link_flush(worker->redis);
     /* Here and not later: what is outstanding wakes other workers, and they are all still there. */

@@ -84,6 +84,7 @@ struct worker {
     size_t input_bytes;               /* allocated for `input` of all connections */
     struct connection_list ready;     /* may go on sending without waiting */
     struct connection_list parked;    /* wait for a grant */
+    struct connection_list rated;     /* wait for their rate */
     struct connection_list unmetered; /* have bytes that are not acknowledged yet */
     struct window *owned;             /* windows that this worker made */
     struct delivery *deliveries_free;
@@ -91,6 +92,7 @@ struct worker {
     struct token_trust *trust; /* holds */
     struct tls *tls;           /* holds; NULL without listen_tls */
     unsigned reloads;          /* of the node, when they were taken */
+    unsigned pushes;           /* likewise, of dropped grants */
     struct tls_scratch *tls_scratch;
     struct token_cache *tokens;
     struct target_cache *targets;

@@ -17,6 +17,8 @@
 #define USAGE_WAIT_MS  2000
 #define USAGE_DAYS_MAX 400
 
+#define VIEW_FIELDS    10
+
 /* ---- the view ---- */
 
 static bool parse_integer(const redisReply *reply, int64_t *out)
@@ -38,23 +40,27 @@ static bool is_word(const redisReply *reply, const char *word)
 
 static int parse_view(const redisReply *reply, struct ledger_account_view *view)
 {
-    int64_t balance, reserved, used, revision;
+    int64_t numbers[VIEW_FIELDS];
     memset(view, 0, sizeof *view);
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 6 ||
-        !parse_integer(reply->element[2], &balance) ||
-        !parse_integer(reply->element[3], &reserved) || !parse_integer(reply->element[4], &used) ||
-        !parse_integer(reply->element[5], &revision))
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != VIEW_FIELDS)
         return -EAGAIN;
+    for (size_t i = 2; i < VIEW_FIELDS; i++)
+        if (!parse_integer(reply->element[i], &numbers[i]))
+            return -EAGAIN;
     /* Without a plan there is no account, only what is posted to it before its opening. */
     view->exists = reply->element[0]->type == REDIS_REPLY_STRING;
     if (!view->exists)
         return 0;
     view->plan = is_word(reply->element[0], "postpaid") ? LEDGER_POSTPAID : LEDGER_PREPAID;
     view->status = is_word(reply->element[1], "active") ? LEDGER_ACTIVE : LEDGER_STATUS_SUSPENDED;
-    view->balance = balance;
-    view->reserved = (uint64_t)reserved;
-    view->used = (uint64_t)used;
-    view->revision = (uint64_t)revision;
+    view->balance = numbers[2];
+    view->reserved = (uint64_t)numbers[3];
+    view->used = (uint64_t)numbers[4];
+    view->revision = (uint64_t)numbers[5];
+    view->rate = (uint64_t)numbers[6];
+    view->max_bytes = (uint64_t)numbers[7];
+    view->max_conns = (uint32_t)numbers[8];
+    view->revoked_before = numbers[9];
     return 0;
 }
 
@@ -63,9 +69,10 @@ static int fetch_view(struct redis_link *link, const struct ledger_account *acco
 {
     char key[LEDGER_KEY_MAX];
     ledger_key(key, account, "account");
-    const char *const words[] = {"HMGET",   key,        "plan", "status",
-                                 "balance", "reserved", "used", "revision"};
-    redisReply *reply = redis_call(link, 8, words);
+    const char *const words[2 + VIEW_FIELDS] = {
+        "HMGET", key,        "plan", "status",    "balance",   "reserved",
+        "used",  "revision", "rate", "max_bytes", "max_conns", "revoked_before"};
+    redisReply *reply = redis_call(link, 2 + VIEW_FIELDS, words);
     if (reply == NULL)
         return -EAGAIN;
     int result = parse_view(reply, view);
@@ -140,6 +147,16 @@ static int check_request(const struct ledger_request *request)
         needs_transaction = false;
         high = 0;
         break;
+    case LEDGER_REVOKE_LINK:
+    case LEDGER_REVOKE_BEFORE:
+        low = 1;
+        needs_transaction = false;
+        break;
+    case LEDGER_LIMIT:
+        needs_transaction = false;
+        if (request->max_bytes >= (uint64_t)LEDGER_AMOUNT_MAX)
+            return -EINVAL;
+        break;
     default:
         return -EINVAL;
     }
@@ -173,6 +190,11 @@ static enum known ask_transaction(struct redis_link *link, const struct ledger_a
     return known;
 }
 
+static bool moves_money(enum ledger_operation operation)
+{
+    return operation == LEDGER_OPEN || operation == LEDGER_TOP_UP || operation == LEDGER_ADJUST;
+}
+
 static int check_account(const struct ledger_request *request,
                          const struct ledger_account_view *view)
 {
@@ -180,6 +202,8 @@ static int check_account(const struct ledger_request *request,
         return -EEXIST;
     if (request->operation != LEDGER_OPEN && !view->exists)
         return -ENOENT;
+    if (!moves_money(request->operation))
+        return 0;
     /* Both are within 2^53: no sum of them overflows. */
     int64_t total = view->balance + request->amount;
     return total >= LEDGER_AMOUNT_MAX || total <= -LEDGER_AMOUNT_MAX ? -EOVERFLOW : 0;
@@ -194,7 +218,12 @@ static int journal_change(struct ledger *ledger, struct ledger_account *account,
     money.record.operation = request->operation;
     money.record.plan = request->operation == LEDGER_OPEN ? request->plan : LEDGER_PREPAID;
     money.record.amount = request->amount;
-    if (request->transaction != NULL)
+    money.record.max_bytes = request->max_bytes;
+    money.record.max_conns = request->max_conns;
+    if (request->operation == LEDGER_REVOKE_LINK)
+        for (size_t i = 0; i < LEDGER_LINK_BYTES; i++)
+            snprintf(money.record.transaction + 2 * i, 3, "%02x", request->link[i]);
+    else if (request->transaction != NULL)
         memcpy(money.record.transaction, request->transaction, strlen(request->transaction));
     int result = writer_money(ledger, &money);
     if (result != 0)
@@ -241,6 +270,12 @@ int ledger_account_change(struct ledger *ledger, const struct ledger_request *re
         result = get_account(ledger, request->issuer, request->account, &account);
     if (result != 0)
         return result == -ENOMEM ? -EAGAIN : result;
+    if (request->operation == LEDGER_REVOKE_LINK || request->operation == LEDGER_REVOKE_BEFORE) {
+        memset(view, 0, sizeof *view);
+        result = journal_change(ledger, account, request, ledger_monotonic_ms() + CHANGE_WAIT_MS);
+        ledger_account_drop(&account);
+        return result;
+    }
     pthread_mutex_lock(&ledger->change_lock);
     result = open_current(ledger, &link);
     if (result == 0) {

@@ -23,50 +23,75 @@ static void add_number(struct ledger_command *command, int slot, uint64_t number
     add(command, command->numbers[slot]);
 }
 
-static void begin(struct ledger *ledger, const struct ledger_account *account, const char *function,
+static void begin(struct ledger *ledger, const struct ledger_account *account,
+                  const unsigned char link[LEDGER_LINK_BYTES], const char *function,
                   struct ledger_command *out)
 {
     out->argc = 0;
     ledger_key(out->keys[0], account, "account");
     ledger_key(out->keys[1], account, "grants");
+    ledger_link_key(out->keys[2], account, link);
     add(out, "FCALL");
     add(out, function);
-    add(out, "2");
+    add(out, "3");
     add(out, out->keys[0]);
     add(out, out->keys[1]);
+    add(out, out->keys[2]);
     add(out, ledger->options.node);
     add(out, ledger->epoch);
 }
 
-void ledger_admit_command(struct ledger *ledger, const struct ledger_account *account,
-                          uint64_t need, uint64_t want, uint32_t validity_ms,
+void ledger_admit_command(struct ledger *ledger, const struct ledger_ask *ask,
                           struct ledger_command *out)
 {
-    begin(ledger, account, "tollgate_admit", out);
-    add_number(out, 0, need);
-    add_number(out, 1, want);
-    add_number(out, 2, validity_ms);
+    const struct ledger_terms *terms = ask->terms;
+    begin(ledger, ask->account, ask->link, "tollgate_admit", out);
+    add_number(out, 0, ask->need);
+    add_number(out, 1, ask->want);
+    add_number(out, 2, ask->validity_ms);
+    add_number(out, 3, (uint64_t)ask->iat);
+    if (terms == NULL)
+        return;
+    out->argv[out->argc] = terms->path;
+    out->lengths[out->argc++] = terms->path_length;
+    add_number(out, 4, terms->size);
+    add_number(out, 5, terms->max_uses);
+    add_number(out, 6, terms->max_bytes);
+    add_number(out, 7, terms->till_ms);
+    add_number(out, 8, terms->window_ms);
+    add_number(out, 9, terms->stage);
 }
 
 void ledger_release_command(struct ledger *ledger, const struct ledger_account *account,
-                            uint64_t bytes, struct ledger_command *out)
+                            const unsigned char link[LEDGER_LINK_BYTES], uint64_t bytes,
+                            struct ledger_command *out)
 {
-    begin(ledger, account, "tollgate_release", out);
+    begin(ledger, account, link, "tollgate_release", out);
     add_number(out, 0, bytes);
 }
 
+#define ADMIT_ELEMENTS 9
+
 int ledger_admit_reply(const struct redisReply *reply, struct ledger_grant *out)
 {
-    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || reply->elements != 4)
+    uint64_t numbers[ADMIT_ELEMENTS];
+    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || reply->elements != ADMIT_ELEMENTS)
         return -EPROTO;
-    for (size_t i = 0; i < 4; i++)
+    for (size_t i = 0; i < ADMIT_ELEMENTS; i++) {
         if (reply->element[i]->type != REDIS_REPLY_INTEGER || reply->element[i]->integer < 0)
             return -EPROTO;
-    if (reply->element[0]->integer > LEDGER_INSUFFICIENT || reply->element[2]->integer > 1)
+        numbers[i] = (uint64_t)reply->element[i]->integer;
+    }
+    if (numbers[0] > LEDGER_ACCOUNT_BYTES_UP || numbers[2] > 1 || numbers[5] > UINT32_MAX)
         return -EPROTO;
-    out->admission = (enum ledger_admission)reply->element[0]->integer;
-    out->granted = (uint64_t)reply->element[1]->integer;
-    out->prepaid = reply->element[2]->integer == 1;
-    out->revision = (uint64_t)reply->element[3]->integer;
+    *out = (struct ledger_grant){.admission = (enum ledger_admission)numbers[0],
+                                 .granted = numbers[1],
+                                 .funded = numbers[2] == 1,
+                                 .revision = numbers[3],
+                                 .rate = numbers[4],
+                                 .max_conns = (uint32_t)numbers[5],
+                                 .opened_ms = numbers[6],
+                                 .till_ms = numbers[7],
+                                 .acknowledged = numbers[8]};
     return 0;
 }

@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 static void link_open(struct ledger *ledger, struct ledger_download *download)
 {
@@ -93,6 +94,26 @@ void ledger_download_add(struct ledger_download *download, uint64_t bytes, uint3
     assert((flags & DOWNLOAD_CLOSING) == 0);
     if ((flags & DOWNLOAD_QUEUED) == 0)
         download_push(download);
+}
+
+void ledger_download_use(struct ledger_download *download,
+                         const unsigned char link[LEDGER_LINK_BYTES], uint64_t opened_ms,
+                         uint64_t till_ms, uint64_t expiry_ms)
+{
+    assert(opened_ms > 0);
+    if (atomic_load_explicit(&download->opened_ms, memory_order_relaxed) == opened_ms)
+        return;
+    if (atomic_load_explicit(&download->opened_ms, memory_order_relaxed) == 0)
+        memcpy(download->link, link, LEDGER_LINK_BYTES);
+    atomic_store(&download->till_ms, till_ms);
+    atomic_store(&download->expiry_ms, expiry_ms);
+    atomic_store_explicit(&download->opened_ms, opened_ms, memory_order_release);
+}
+
+void ledger_download_take(struct ledger_download *download)
+{
+    atomic_store(&download->taken, true);
+    ledger_download_add(download, 0, 0);
 }
 
 uint64_t ledger_download_id(const struct ledger_download *download)

@@ -5,17 +5,21 @@
 -- the stored values too, before its first write.
 --
 --   tg:{issuer/account}:account       hash: status plan opened status_at balance used reserved revision
---                                     conflicts, and per node instance a watermark w:INSTANCE
+--                                     conflicts rate max_bytes max_conns limits_at revoked_before,
+--                                     and per node instance a watermark w:INSTANCE
 --   tg:{issuer/account}:grants        hash: node -> "epoch reserved expires_ms"
 --   tg:{issuer/account}:usage:DAY     hash: b:FILE bytes, r:FILE responses
 --   tg:{issuer/account}:transactions  hash: id -> "operation amount plan"
+--   tg:{issuer/account}:link:ID       hash: revoked bytes reserved, per path p:PATH (see use_of), per node g:NODE;
+--                                     ID is 64 hexadecimal digits; expires with the link
 --   tg:node:{NAME}                    hash: instance epoch until
+--   tg:revocations                    channel: "issuer/account revision" whenever an account's revision moves
 --
 -- balance is the money moved less `used`, until the account is known to be postpaid; then money only.
 -- Every change but a tie in time commutes between nodes, so that several journals may be replayed in any
 -- order into an empty Redis.
 
-local VERSION = 1
+local VERSION = 2
 local MAX = 9007199254740991 -- 2^53 - 1: what a Lua number holds exactly
 
 local function refuse(text)
@@ -116,85 +120,67 @@ local function grant_text(grant)
 end
 
 local GRANTED, UNKNOWN, SUSPENDED, INSUFFICIENT = 0, 1, 2, 3
+local REVOKED, USED_UP, LINK_BYTES, NOT_BEGUN, ACCOUNT_BYTES = 4, 5, 6, 7, 8
+
+-- ---- funds: what nodes have reserved of an account's balance, or of a link's max_bytes
+--
+-- Both are a hash of one field for each node; a link's fields stand in its own hash, behind 'g:'.
+
+local ACCOUNT_PREFIX, LINK_PREFIX = '', 'g:'
 
 -- Grants of other nodes whose validity is long over: those nodes are dead or cut off.
-local function expired_grants(key, node, now)
-    local names, sum = {}, 0
+local function expired_grants(key, prefix, own, now)
+    local fields, sum = {}, 0
     local all = redis.call('HGETALL', key)
     for i = 1, #all, 2 do
-        local grant = grant_of(all[i + 1])
-        if all[i] ~= node and grant.expires < now then
-            names[#names + 1] = all[i]
-            sum = sum + grant.reserved
+        if all[i] ~= own and string.sub(all[i], 1, #prefix) == prefix then
+            local grant = grant_of(all[i + 1])
+            if grant.expires < now then
+                fields[#fields + 1] = all[i]
+                sum = sum + grant.reserved
+            end
         end
     end
-    return names, sum
+    return fields, sum
 end
 
-local function admit_prepaid(keys, node, epoch, need, want, validity, balance, reserved, revision)
-    local now = now_ms()
-    local grant = grant_of(redis.call('HGET', keys[2], node))
+-- What the fund can still give to this node; nothing is written yet.
+local function fund_open(fund, node, epoch, need, now)
+    fund.field = fund.prefix .. node
+    fund.dropped = {}
+    local grant = grant_of(redis.call('HGET', fund.key, fund.field))
     if grant and grant.epoch ~= epoch then
         -- All that the process before had delivered was posted before this one began to serve.
-        reserved = reserved - grant.reserved
+        fund.reserved = fund.reserved - grant.reserved
         grant = nil
     end
-    grant = grant or {epoch = epoch, reserved = 0}
-    local dropped = {}
-    if balance - reserved < need then
+    fund.grant = grant or {epoch = epoch, reserved = 0}
+    if fund.total - fund.reserved < need then
         local sum
-        dropped, sum = expired_grants(keys[2], node, now)
-        reserved = reserved - sum
+        fund.dropped, sum = expired_grants(fund.key, fund.prefix, fund.field, now)
+        fund.reserved = fund.reserved - sum
     end
-    reserved = math.max(reserved, grant.reserved)
-    local available = balance - reserved
-    if need > 0 and available < need then
-        return {INSUFFICIENT, 0, 1, revision}
-    end
-    local granted = 0
-    if need > 0 then
-        granted = math.min(want, math.max(need, math.floor(available / 4)))
-    end
-    grant.reserved = bounded(grant.reserved + granted, 'the grant')
-    grant.expires = bounded(now + 2 * validity, 'the expiry')
-    reserved = bounded(reserved + granted, 'reserved')
-    for _, name in ipairs(dropped) do
-        redis.call('HDEL', keys[2], name)
-    end
-    redis.call('HSET', keys[2], node, grant_text(grant))
-    redis.call('HSET', keys[1], 'reserved', text(reserved))
-    return {GRANTED, granted, 1, revision}
+    fund.reserved = math.max(fund.reserved, fund.grant.reserved)
+    fund.available = fund.total - fund.reserved
 end
 
--- keys: account, grants. args: node, epoch, need, want, validity_ms.
--- Returns {admission, granted, prepaid, revision}.
-local function admit(keys, args)
-    arity(keys, args, 2, 5, 5)
-    local node, epoch = node_of(args, 1), id_of(args, 2, 'epoch')
-    local need, want = integer(args, 3, 'need', 0), integer(args, 4, 'want', 0)
-    local validity = integer(args, 5, 'validity', 1, 86400000)
-    if want < need then
-        refuse('want is less than need')
+local function fund_check(fund, granted, expires)
+    fund.grant.reserved = bounded(fund.grant.reserved + granted, 'the grant')
+    fund.grant.expires = expires
+    fund.reserved = bounded(fund.reserved + granted, 'reserved')
+end
+
+local function fund_write(fund)
+    for _, field in ipairs(fund.dropped) do
+        redis.call('HDEL', fund.key, field)
     end
-    local account = redis.call('HMGET', keys[1], 'status', 'plan', 'balance', 'reserved', 'revision')
-    local status, plan = account[1], account[2]
-    local balance, reserved = stored(account[3], 'balance'), stored(account[4], 'reserved')
-    local revision = stored(account[5], 'revision')
-    if not plan then
-        return {UNKNOWN, 0, 0, revision} -- usage or money may be posted before another node's open is
-    end
-    if status ~= 'active' then
-        return {SUSPENDED, 0, plan == 'prepaid' and 1 or 0, revision}
-    end
-    if plan == 'postpaid' then
-        return {GRANTED, want, 0, revision}
-    end
-    return admit_prepaid(keys, node, epoch, need, want, validity, balance, reserved, revision)
+    redis.call('HSET', fund.key, fund.field, grant_text(fund.grant))
+    redis.call('HSET', fund.totals, 'reserved', text(fund.reserved))
 end
 
 -- Takes up to `bytes` off the node's grant; returns what was taken, and the grant.
-local function lowered(key, node, epoch, bytes)
-    local grant = grant_of(redis.call('HGET', key, node))
+local function lowered(key, field, epoch, bytes)
+    local grant = grant_of(redis.call('HGET', key, field))
     if not grant or grant.epoch ~= epoch then
         return 0, nil
     end
@@ -203,27 +189,255 @@ local function lowered(key, node, epoch, bytes)
     return taken, grant
 end
 
--- keys: account, grants. args: node, epoch, bytes. Returns what was given back.
+local function lowered_write(key, field, totals, taken, grant, reserved)
+    if taken > 0 then
+        redis.call('HSET', key, field, grant_text(grant))
+        redis.call('HSET', totals, 'reserved', text(math.max(0, reserved - taken)))
+    end
+end
+
+-- ---- uses: a use is a download. One entry for each path of a link: "until acknowledged opened..."
+--
+-- `opened` are the milliseconds that name the windows, ascending, the last one open until `until`;
+-- `acknowledged` is what arrived in it. A last window in which nothing arrived is no use.
+
+local OPENED_MAX = 1001
+local RESUMING, UNDER_WAY = 1, 2 -- of a response that begins: 0
+
+local function use_of(value)
+    if not value then
+        return nil
+    end
+    local till, acknowledged, rest = string.match(value, '^(%d+) (%d+)( .+)$')
+    local use = {till = number_of(till), acknowledged = number_of(acknowledged), opened = {}}
+    for opened in string.gmatch(rest or '', ' (%d+)') do
+        use.opened[#use.opened + 1] = number_of(opened)
+    end
+    if not use.till or not use.acknowledged or #use.opened == 0 then
+        refuse('a stored use is malformed')
+    end
+    return use
+end
+
+local function use_text(use)
+    while #use.opened > OPENED_MAX do
+        table.remove(use.opened, 1)
+    end
+    local parts = {text(use.till), text(use.acknowledged)}
+    for _, opened in ipairs(use.opened) do
+        parts[#parts + 1] = text(opened)
+    end
+    return table.concat(parts, ' ')
+end
+
+-- Goes on in the path's window, or opens another. Returns the admission and the use to be stored.
+local function use_admit(use, terms, now)
+    local is_open = use and use.till > now
+    if terms.stage == UNDER_WAY or is_open and use.acknowledged < 3 * terms.size then
+        return GRANTED, use
+    end
+    if terms.stage == RESUMING then
+        return is_open and USED_UP or NOT_BEGUN, nil
+    end
+    use = use or {opened = {}, acknowledged = 0}
+    local last = use.opened[#use.opened] or 0
+    if use.acknowledged == 0 then
+        table.remove(use.opened)
+    end
+    if terms.max_uses > 0 and #use.opened >= terms.max_uses then
+        return USED_UP, nil
+    end
+    if terms.max_uses == 0 then
+        use.opened = {}
+    end
+    use.opened[#use.opened + 1] = math.max(now, last + 1)
+    use.acknowledged = 0
+    use.till = math.min(now + terms.window, terms.till)
+    return GRANTED, use
+end
+
+-- Keeps a link's state as long as the link can live, and an hour for clocks that differ.
+local function keep_until(key, till)
+    local known = redis.call('PEXPIRETIME', key)
+    if known < till + 3600000 then
+        redis.call('PEXPIREAT', key, text(till + 3600000))
+    end
+end
+
+-- args from 7: path, size, max_uses, max_bytes, till (ms: exp and resume), use_window_ms, stage.
+local function terms_of(args)
+    if #args == 6 then
+        return nil
+    end
+    if #args ~= 13 or args[7] == '' then
+        refuse('terms: seven expected')
+    end
+    return {
+        path = args[7],
+        size = integer(args, 8, 'size', 1),
+        max_uses = integer(args, 9, 'max_uses', 0, 1000),
+        max_bytes = integer(args, 10, 'max_bytes', 0),
+        till = integer(args, 11, 'till', 0),
+        window = integer(args, 12, 'use_window', 1),
+        stage = integer(args, 13, 'stage', 0, 2)
+    }
+end
+
+-- The funds that the grant is taken from: the account's balance and max_bytes, the link's max_bytes.
+local function funds_of(keys, account, terms, link)
+    local funds = {}
+    local total = account.plan == 'prepaid' and account.balance or nil
+    local admission = INSUFFICIENT
+    if account.max_bytes > 0 and (not total or account.max_bytes - account.used < total) then
+        total, admission = account.max_bytes - account.used, ACCOUNT_BYTES
+    end
+    if total then
+        funds[1] = {key = keys[2], totals = keys[1], prefix = ACCOUNT_PREFIX, total = total,
+            reserved = account.reserved, admission = admission}
+    end
+    if terms and terms.max_bytes > 0 then
+        funds[#funds + 1] = {key = keys[3], totals = keys[3], prefix = LINK_PREFIX,
+            total = terms.max_bytes - stored(link[2], 'bytes'), reserved = stored(link[3], 'reserved'),
+            admission = LINK_BYTES}
+    end
+    return funds
+end
+
+local function account_of(key)
+    local f = redis.call('HMGET', key, 'status', 'plan', 'balance', 'reserved', 'revision', 'used',
+        'revoked_before', 'rate', 'max_bytes', 'max_conns')
+    return {
+        status = f[1], plan = f[2], balance = stored(f[3], 'balance'), reserved = stored(f[4], 'reserved'),
+        revision = stored(f[5], 'revision'), used = stored(f[6], 'used'),
+        revoked_before = stored(f[7], 'revoked_before'), rate = stored(f[8], 'rate'),
+        max_bytes = stored(f[9], 'max_bytes'), max_conns = stored(f[10], 'max_conns')
+    }
+end
+
+-- keys: account, grants, link. args: node, epoch, need, want, validity_ms, iat, and terms_of's.
+-- Returns {admission, granted, funded, revision, rate, max_conns, opened, till, acknowledged}: funded where
+-- what is granted is all that may be sent, opened and till of the use's window (0: there is none).
+local function admit(keys, args)
+    arity(keys, args, 3, 6, 13)
+    local node, epoch = node_of(args, 1), id_of(args, 2, 'epoch')
+    local need, want = integer(args, 3, 'need', 0), integer(args, 4, 'want', 0)
+    local validity = integer(args, 5, 'validity', 1, 86400000)
+    local iat = integer(args, 6, 'iat', 0)
+    local terms = terms_of(args)
+    if want < need then
+        refuse('want is less than need')
+    end
+    local account = account_of(keys[1])
+    local function answer(admission)
+        return {admission, 0, 0, account.revision, 0, 0, 0, 0, 0}
+    end
+    if not account.plan then
+        return answer(UNKNOWN) -- usage or money may be posted before another node's open is
+    end
+    if account.status ~= 'active' then
+        return answer(SUSPENDED)
+    end
+    local link = redis.call('HMGET', keys[3], 'revoked', 'bytes', 'reserved', terms and 'p:' .. terms.path or '-')
+    if link[1] or iat < account.revoked_before then
+        return answer(REVOKED)
+    end
+    local now, use, admission = now_ms(), nil, GRANTED
+    if terms then
+        admission, use = use_admit(use_of(link[4]), terms, now)
+        if admission ~= GRANTED then
+            return answer(admission)
+        end
+    end
+    local funds, granted = funds_of(keys, account, terms, link), want
+    for _, fund in ipairs(funds) do
+        fund_open(fund, node, epoch, need, now)
+        if need > 0 and fund.available < need then
+            return answer(fund.admission)
+        end
+        granted = math.min(granted, need > 0 and math.max(need, math.floor(fund.available / 4)) or 0)
+    end
+    local expires = bounded(now + 2 * validity, 'the expiry')
+    for _, fund in ipairs(funds) do
+        fund_check(fund, granted, expires)
+    end
+    -- from here on only writes
+    for _, fund in ipairs(funds) do
+        fund_write(fund)
+    end
+    if use then
+        redis.call('HSET', keys[3], 'p:' .. terms.path, use_text(use))
+        keep_until(keys[3], terms.till)
+    end
+    return {GRANTED, granted, #funds > 0 and 1 or 0, account.revision, account.rate, account.max_conns,
+        use and use.opened[#use.opened] or 0, use and use.till or 0, use and use.acknowledged or 0}
+end
+
+-- keys: account, grants, link. args: node, epoch, bytes. Returns what was given back to the account.
 local function release(keys, args)
-    arity(keys, args, 2, 3, 3)
+    arity(keys, args, 3, 3, 3)
     local node, epoch = node_of(args, 1), id_of(args, 2, 'epoch')
     local bytes = integer(args, 3, 'bytes', 0)
     local reserved = stored(redis.call('HGET', keys[1], 'reserved'), 'reserved')
+    local link_reserved = stored(redis.call('HGET', keys[3], 'reserved'), 'reserved')
     local taken, grant = lowered(keys[2], node, epoch, bytes)
-    if taken > 0 then
-        redis.call('HSET', keys[2], node, grant_text(grant))
-        redis.call('HSET', keys[1], 'reserved', text(math.max(0, reserved - taken)))
-    end
+    local link_taken, link_grant = lowered(keys[3], LINK_PREFIX .. node, epoch, bytes)
+    lowered_write(keys[2], node, keys[1], taken, grant, reserved)
+    lowered_write(keys[3], LINK_PREFIX .. node, keys[3], link_taken, link_grant, link_reserved)
     return taken
 end
 
--- args from 7: file, bytes, responses, once per file.
-local function post_usage(keys, args, account, to)
-    if (#args - 6) % 3 ~= 0 or #args < 9 then
-        refuse('files: file, bytes, responses expected')
+-- What arrived in one window of a link with terms: "key opened until expiry taken", times in ms.
+local function delivered_of(keys, terms, file, bytes)
+    local index, opened, till, expiry, taken = string.match(terms, '^(%d+) (%d+) (%d+) (%d+) ([01])$')
+    local delivered = {key = keys[number_of(index) or 0], opened = number_of(opened), till = number_of(till),
+        expiry = number_of(expiry), field = 'p:' .. file, bytes = bytes, taken = taken == '1'}
+    if not delivered.key or not delivered.opened or not delivered.till or not delivered.expiry then
+        refuse('terms are malformed')
     end
-    local fields, added, sum = {}, {}, 0
-    for i = 7, #args, 3 do
+    return delivered
+end
+
+-- One after the other, for several windows of a link may be in one post: so it reads what it wrote. All that
+-- can be refused was checked before.
+local function deliver(delivered, node, epoch)
+    local values = redis.call('HMGET', delivered.key, delivered.field, 'bytes', 'reserved')
+    local use = use_of(values[1]) or {till = 0, acknowledged = 0, opened = {}}
+    local arrived = delivered.taken and math.max(1, delivered.bytes) or delivered.bytes
+    local last = use.opened[#use.opened] or 0
+    if delivered.opened > last and arrived > 0 then
+        -- Redis does not know the window: it was given back, or this is a replay.
+        if use.acknowledged == 0 then
+            table.remove(use.opened)
+        end
+        use.opened[#use.opened + 1] = delivered.opened
+        use.till, use.acknowledged = delivered.till, arrived
+    elseif delivered.opened == last then
+        use.acknowledged = math.min(MAX, use.acknowledged + arrived)
+    elseif arrived > 0 then
+        local at = 1
+        while use.opened[at] < delivered.opened do
+            at = at + 1
+        end
+        if use.opened[at] ~= delivered.opened then
+            table.insert(use.opened, at, delivered.opened)
+        end
+    end
+    if #use.opened > 0 and delivered.opened > 0 then
+        redis.call('HSET', delivered.key, delivered.field, use_text(use))
+    end
+    redis.call('HSET', delivered.key, 'bytes', text(math.min(MAX, stored(values[2], 'bytes') + delivered.bytes)))
+    local taken, grant = lowered(delivered.key, LINK_PREFIX .. node, epoch, delivered.bytes)
+    lowered_write(delivered.key, LINK_PREFIX .. node, delivered.key, taken, grant, stored(values[3], 'reserved'))
+    keep_until(delivered.key, delivered.expiry)
+end
+
+-- args from 7: file, bytes, responses, terms ('' for none), once per file and window.
+local function post_usage(keys, args, account, to)
+    if (#args - 6) % 4 ~= 0 or #args < 10 then
+        refuse('files: file, bytes, responses, terms expected')
+    end
+    local fields, added, sum, links = {}, {}, 0, {}
+    for i = 7, #args, 4 do
         local bytes = integer(args, i + 1, 'bytes', 0)
         local responses = integer(args, i + 2, 'responses', 0)
         if args[i] == '' then
@@ -232,8 +446,17 @@ local function post_usage(keys, args, account, to)
         sum = bounded(sum + bytes, 'bytes')
         fields[#fields + 1], added[#added + 1] = 'b:' .. args[i], bytes
         fields[#fields + 1], added[#added + 1] = 'r:' .. args[i], responses
+        if args[i + 3] ~= '' then
+            local delivered = delivered_of(keys, args[i + 3], args[i], bytes)
+            local known = redis.call('HMGET', delivered.key, delivered.field, 'bytes', 'reserved')
+            use_of(known[1])
+            stored(known[2], 'bytes')
+            stored(known[3], 'reserved')
+            grant_of(redis.call('HGET', delivered.key, LINK_PREFIX .. args[2]))
+            links[#links + 1] = delivered
+        end
     end
-    local totals, sets = {}, {}
+    local totals = {}
     for i, field in ipairs(fields) do
         local total = totals[field] or stored(redis.call('HGET', keys[3], field), field)
         totals[field] = bounded(total + added[i], field)
@@ -249,15 +472,22 @@ local function post_usage(keys, args, account, to)
             redis.call('HSET', keys[3], field, text(total))
         end
     end
-    if taken > 0 then
-        redis.call('HSET', keys[2], args[2], grant_text(grant))
-        redis.call('HSET', keys[1], 'reserved', text(math.max(0, reserved - taken)))
+    for _, delivered in ipairs(links) do
+        deliver(delivered, args[2], args[3])
     end
+    lowered_write(keys[2], args[2], keys[1], taken, grant, reserved)
     redis.call('HSET', keys[1], 'balance', text(balance), 'used', text(used),
         'w:' .. args[1], text(to))
+    return balance, account.plan == 'prepaid'
 end
 
-local OPERATIONS = {open = true, top_up = true, suspend = true, activate = true, adjust = true}
+local OPERATIONS = {open = true, top_up = true, suspend = true, activate = true, adjust = true,
+    revoke_link = true, revoke_before = true, limit = true}
+
+-- Nodes that hold grants of the account ask again. On a cluster a message reaches all of its servers.
+local function announce(key, revision)
+    redis.call('PUBLISH', 'tg:revocations', string.match(key, '{(.*)}') .. ' ' .. text(revision))
+end
 
 -- The plan is that of the earliest open, whichever node's journal brings it first.
 local function open_fields(account, set, plan, time, transaction)
@@ -278,9 +508,33 @@ local function open_fields(account, set, plan, time, transaction)
     end
 end
 
--- args from 7: operation, amount, plan, time_ms, transaction ('' for none).
+-- What is no money. keys[4]: the link of revoke_link, whose amount is when its state may go (ms). The amount of
+-- revoke_before is in seconds; that of limit is the rate, followed by max_bytes and max_conns.
+local function post_control(keys, args, account, operation, amount, time, set)
+    if operation == 'revoke_link' then
+        if not keys[4] or amount < 0 then
+            refuse('revoke_link: a key and a time expected')
+        end
+        redis.call('HSET', keys[4], 'revoked', text(time))
+        keep_until(keys[4], amount)
+    elseif operation == 'revoke_before' then
+        set.revoked_before = math.max(account.revoked_before, amount)
+    elseif operation == 'limit' and time >= account.limits_at then
+        set.rate, set.max_bytes, set.max_conns = amount, integer(args, 12, 'max_bytes', 0),
+            integer(args, 13, 'max_conns', 0)
+        set.limits_at = time
+    elseif (operation == 'suspend' or operation == 'activate') and time >= account.status_at then
+        set.status = operation == 'suspend' and 'suspended' or 'active'
+        set.status_at = time
+    end
+    set.revision = account.revision + 1
+end
+
+-- args from 7: operation, amount, plan, time_ms, transaction ('' for none), max_bytes, max_conns.
 local function post_money(keys, args, account, to)
-    arity(keys, args, 3, 11, 11)
+    if #keys > 4 or #args ~= 13 then
+        refuse('money: wrong number of keys or arguments')
+    end
     local operation, plan = args[7], args[9]
     local amount, time = integer(args, 8, 'amount', -MAX), integer(args, 10, 'time', 0)
     local transaction = match(args, 11, 'transaction', '^[A-Za-z0-9._:%-]*$', 64)
@@ -290,18 +544,13 @@ local function post_money(keys, args, account, to)
     if plan ~= 'prepaid' and plan ~= 'postpaid' and not (plan == '-' and operation ~= 'open') then
         refuse('plan is unknown')
     end
-    local set = {balance = account.balance + amount}
+    local is_money = operation == 'open' or operation == 'top_up' or operation == 'adjust'
+    local set = {balance = account.balance + (is_money and amount or 0)}
     local watermark = 'w:' .. args[1]
     local content = operation .. ' ' .. text(amount) .. ' ' .. plan
     local known = transaction ~= '' and redis.call('HGET', keys[3], transaction)
     if operation == 'open' then
         open_fields(account, set, plan, time, transaction)
-    elseif operation == 'suspend' or operation == 'activate' then
-        set.revision = account.revision + 1
-        if time >= account.status_at then
-            set.status = operation == 'suspend' and 'suspended' or 'active'
-            set.status_at = time
-        end
     end
     if known or set.balance > MAX or set.balance < -MAX then
         -- Never twice; and what contradicts an earlier one is counted for people to look at.
@@ -311,6 +560,9 @@ local function post_money(keys, args, account, to)
         redis.call('HSET', keys[1], watermark, text(to))
         return
     end
+    if not is_money then
+        post_control(keys, args, account, operation, amount, time, set)
+    end
     for field, value in pairs(set) do
         redis.call('HSET', keys[1], field, type(value) == 'number' and text(value) or value)
     end
@@ -318,13 +570,18 @@ local function post_money(keys, args, account, to)
         redis.call('HSET', keys[3], transaction, content)
     end
     redis.call('HSET', keys[1], watermark, text(to))
+    if set.revision then
+        announce(keys[1], set.revision)
+    end
 end
 
--- keys: account, grants, and the day's usage or the transactions.
+-- keys: account, grants, the day's usage or the transactions, and the links that args name.
 -- args: instance, node, epoch, from, to, "usage" or "money", and what these take.
--- Returns {0 posted or 1 refused, watermark}.
+-- Returns {0 posted or 1 refused, watermark, balance, prepaid}.
 local function post(keys, args)
-    arity(keys, args, 3, 9, 4096)
+    if #keys < 3 or #args < 10 then
+        refuse('wrong number of keys or arguments')
+    end
     local instance = id_of(args, 1, 'instance')
     node_of(args, 2)
     id_of(args, 3, 'epoch')
@@ -333,23 +590,25 @@ local function post(keys, args)
         refuse('to is less than from')
     end
     local f = redis.call('HMGET', keys[1], 'w:' .. instance, 'plan', 'status', 'opened', 'balance',
-        'used', 'reserved', 'status_at', 'revision', 'conflicts')
+        'used', 'reserved', 'status_at', 'revision', 'conflicts', 'limits_at', 'revoked_before')
     local watermark = stored(f[1], 'watermark')
     if watermark + 1 ~= from then
-        return {1, watermark}
+        return {1, watermark, 0, 0}
     end
     local account = {plan = f[2], status = f[3], opened = f[4], balance = stored(f[5], 'balance'),
         used = stored(f[6], 'used'), reserved = stored(f[7], 'reserved'),
         status_at = stored(f[8], 'status_at'), revision = stored(f[9], 'revision'),
-        conflicts = stored(f[10], 'conflicts')}
+        conflicts = stored(f[10], 'conflicts'), limits_at = stored(f[11], 'limits_at'),
+        revoked_before = stored(f[12], 'revoked_before')}
+    local balance, prepaid = account.balance, false
     if args[6] == 'usage' then
-        post_usage(keys, args, account, to)
+        balance, prepaid = post_usage(keys, args, account, to)
     elseif args[6] == 'money' and from == to then
         post_money(keys, args, account, to)
     else
         refuse('kind is neither usage nor one money record')
     end
-    return {0, to}
+    return {0, to, balance, prepaid and 1 or 0}
 end
 
 -- keys: node. args: instance, epoch, lease_ms.

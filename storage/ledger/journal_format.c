@@ -42,6 +42,10 @@ static void encode_usage(const struct journal_record *record, uint8_t *out)
     put(out + 56, record->bytes_delta, 8);
     put(out + 64, record->responses, 8);
     put(out + 72, record->responses_delta, 8);
+    memcpy(out + 80, record->link, LEDGER_LINK_BYTES);
+    put(out + 112, record->opened_ms, 8);
+    put(out + 120, record->till_s, 4);
+    put(out + 124, record->expiry_s, 4);
 }
 
 static void encode_money(const struct journal_record *record, uint8_t *out)
@@ -53,6 +57,8 @@ static void encode_money(const struct journal_record *record, uint8_t *out)
     out[30] = (uint8_t)length;
     put(out + 32, record->sequence, 8);
     put(out + 40, (uint64_t)record->amount, 8);
+    put(out + 48, record->max_bytes, 8);
+    put(out + 56, record->max_conns, 4);
     memcpy(out + 64, record->transaction, length);
 }
 
@@ -80,7 +86,7 @@ uint64_t journal_encode(const struct journal_record *record, uint64_t previous,
 {
     memset(out, 0, JOURNAL_RECORD_BYTES);
     out[8] = (uint8_t)record->type;
-    out[9] = record->closing ? 1 : 0;
+    out[9] = (uint8_t)((record->closing ? 1 : 0) | (record->taken ? 2 : 0));
     put(out + 12, record->durable, 4);
     put(out + 16, record->time_ms, 8);
     switch (record->type) {
@@ -153,9 +159,13 @@ static bool decode_usage(const uint8_t *bytes, struct journal_record *out)
     out->bytes_delta = get(bytes + 56, 8);
     out->responses = get(bytes + 64, 8);
     out->responses_delta = get(bytes + 72, 8);
+    memcpy(out->link, bytes + 80, LEDGER_LINK_BYTES);
+    out->opened_ms = get(bytes + 112, 8);
+    out->till_s = (uint32_t)get(bytes + 120, 4);
+    out->expiry_s = (uint32_t)get(bytes + 124, 4);
     return out->sequence > 0 && out->bytes < (uint64_t)LEDGER_AMOUNT_MAX &&
            out->bytes_delta <= out->bytes && out->responses < (uint64_t)LEDGER_AMOUNT_MAX &&
-           out->responses_delta <= out->responses;
+           out->responses_delta <= out->responses && out->opened_ms < (uint64_t)LEDGER_AMOUNT_MAX;
 }
 
 static bool decode_money(const uint8_t *bytes, struct journal_record *out)
@@ -163,8 +173,10 @@ static bool decode_money(const uint8_t *bytes, struct journal_record *out)
     out->account = (uint32_t)get(bytes + 24, 4);
     out->sequence = get(bytes + 32, 8);
     out->amount = (int64_t)get(bytes + 40, 8);
-    if (bytes[28] > LEDGER_ADJUST || bytes[29] > LEDGER_POSTPAID ||
-        bytes[30] > LEDGER_TRANSACTION_MAX || out->sequence == 0 ||
+    out->max_bytes = get(bytes + 48, 8);
+    out->max_conns = (uint32_t)get(bytes + 56, 4);
+    if (bytes[28] > LEDGER_LIMIT || out->max_bytes >= (uint64_t)LEDGER_AMOUNT_MAX ||
+        bytes[29] > LEDGER_POSTPAID || bytes[30] > LEDGER_TRANSACTION_MAX || out->sequence == 0 ||
         out->amount <= -LEDGER_AMOUNT_MAX || out->amount >= LEDGER_AMOUNT_MAX)
         return false;
     out->operation = (enum ledger_operation)bytes[28];
@@ -176,10 +188,11 @@ static bool decode_money(const uint8_t *bytes, struct journal_record *out)
 bool journal_decode(const uint8_t bytes[JOURNAL_RECORD_BYTES], struct journal_record *out)
 {
     memset(out, 0, sizeof *out);
-    if (bytes[8] > JOURNAL_STOP || bytes[9] > 1)
+    if (bytes[8] > JOURNAL_STOP || bytes[9] > 3)
         return false;
     out->type = (enum journal_type)bytes[8];
-    out->closing = bytes[9] != 0;
+    out->closing = (bytes[9] & 1) != 0;
+    out->taken = (bytes[9] & 2) != 0;
     out->durable = (uint32_t)get(bytes + 12, 4);
     out->time_ms = get(bytes + 16, 8);
     switch (out->type) {

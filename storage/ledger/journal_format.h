@@ -7,7 +7,7 @@
  *
  *   all       0 u64 chain       XXH3_64 of bytes 8..127, seeded with the chain of the record before
  *             8 u8  type        enum journal_type
- *             9 u8  flags       1 = CLOSING (USAGE)
+ *             9 u8  flags       1 = CLOSING, 2 = TAKEN: the use counts (USAGE)
  *            10 u16 zero
  *            12 u32 durable     how many records of this segment fdatasync had confirmed by then:
  *                               tells a tail torn by a power cut from damage to what was safe
@@ -23,9 +23,14 @@
  *   USAGE    24 u32 account id  28 u32 file id           32 u64 sequence (of the account, from 1)
  *            40 u64 download    48 u64 bytes (all)       56 u64 bytes since the record before
  *            64 u64 responses (all)                      72 u64 responses since the record before
+ *            80 32B link        of a link with terms; its window: 112 u64 opened (ms; 0: no terms)
+ *           120 u32 till (s)   124 u32 expiry of the link (s), both rounded up
  *   MONEY    24 u32 account id  28 u8 operation          29 u8 plan   30 u8 length of the transaction id
- *            32 u64 sequence    40 i64 amount            64 64B transaction id
+ *            32 u64 sequence    40 i64 amount            64 64B transaction id; REVOKE_LINK: the link
+ *            48 u64 max_bytes   56 u32 max_conns         of LIMIT; zero elsewhere
  *   STOP     the process ended cleanly
+ *
+ * Format 1 had no links, no limits and no revocations; all else is the same, and it is still read.
  */
 #ifndef TOLLGATE_LEDGER_JOURNAL_FORMAT_H
 #define TOLLGATE_LEDGER_JOURNAL_FORMAT_H
@@ -53,7 +58,7 @@ enum journal_kind { JOURNAL_ACCOUNT, JOURNAL_FILE };
 /* One record, decoded. Which members count is said by the type. */
 struct journal_record {
     enum journal_type type;
-    bool closing;
+    bool closing, taken;
     uint32_t durable;
     uint64_t time_ms;
     uint8_t instance[JOURNAL_ID_BYTES], epoch[JOURNAL_ID_BYTES];
@@ -66,9 +71,14 @@ struct journal_record {
     uint32_t account, file;
     uint64_t sequence, download;
     uint64_t bytes, bytes_delta, responses, responses_delta;
+    uint8_t link[LEDGER_LINK_BYTES]; /* of USAGE; that of MONEY stands in hex in `transaction` */
+    uint64_t opened_ms;
+    uint32_t till_s, expiry_s;
     enum ledger_operation operation;
     enum ledger_plan plan;
     int64_t amount;
+    uint64_t max_bytes;
+    uint32_t max_conns;
     char transaction[LEDGER_TRANSACTION_MAX + 1];
 };
 

@@ -16,6 +16,19 @@ static inline void ledger_key(char out[LEDGER_KEY_MAX], const struct ledger_acco
     snprintf(out, LEDGER_KEY_MAX, "tg:{%s}:%s", account->tag, what);
 }
 
+static inline void ledger_link_key(char out[LEDGER_KEY_MAX], const struct ledger_account *account,
+                                   const unsigned char link[LEDGER_LINK_BYTES])
+{
+    static const char digits[] = "0123456789abcdef";
+    int length = snprintf(out, LEDGER_KEY_MAX, "tg:{%s}:link:", account->tag);
+    char *at = out + length;
+    for (size_t i = 0; i < LEDGER_LINK_BYTES; i++) {
+        *at++ = digits[link[i] >> 4];
+        *at++ = digits[link[i] & 15];
+    }
+    *at = '\0';
+}
+
 static inline void ledger_usage_key(char out[LEDGER_KEY_MAX], const struct ledger_account *account,
                                     uint32_t day)
 {

@@ -121,6 +121,8 @@ void ledger_stats(struct ledger *ledger, struct ledger_stats *out)
     out->refused_full = atomic_load(&ledger->refused_full);
     out->redis_connects = atomic_load(&ledger->redis_connects);
     out->redis_up = atomic_load(&ledger->redis_up);
+    out->notices_lost = notices_lost(ledger);
+    push_stats(ledger, out);
     out->downloads_open = atomic_load(&ledger->downloads);
     out->segments = journal_segments(&ledger->journal);
     uint64_t durable = atomic_load(&ledger->journal.durable_records);
@@ -197,6 +199,12 @@ int ledger_file_get(struct ledger *ledger, const char *path, size_t length,
     if (result == 0)
         *out = (struct ledger_file *)name;
     return result;
+}
+
+const char *ledger_file_path(const struct ledger_file *file, size_t *length)
+{
+    *length = file->name.length;
+    return file->name.text;
 }
 
 void ledger_file_hold(struct ledger_file *file)
@@ -396,11 +404,14 @@ static int open_all(struct opening *opening)
         result = writer_start(ledger);
     if (result == 0)
         result = poster_start(ledger);
+    if (result == 0 && (result = push_start(ledger)) != 0)
+        poster_stop(ledger, 0);
     return result;
 }
 
 static void ledger_free(struct ledger *ledger)
 {
+    notices_destroy(&ledger->notices);
     journal_close(&ledger->journal);
     names_free(&ledger->names);
     if (ledger->lock_fd >= 0)
@@ -427,6 +438,10 @@ static struct ledger *ledger_new(void)
     if (ledger == NULL)
         return NULL;
     ledger->lock_fd = -1;
+    if (notices_create(&ledger->notices) != 0) {
+        free(ledger);
+        return NULL;
+    }
     pthread_mutex_init(&ledger->lock, NULL);
     pthread_mutex_init(&ledger->open_lock, NULL);
     pthread_mutex_init(&ledger->change_lock, NULL);
@@ -477,6 +492,7 @@ int64_t ledger_close(struct ledger **pointer, uint32_t deadline_ms)
         return 0;
     *pointer = NULL;
     uint64_t deadline = ledger_monotonic_ms() + deadline_ms;
+    push_stop(ledger);
     int written = writer_stop(ledger);
     pthread_mutex_lock(&ledger->lock);
     pthread_cond_signal(&ledger->durable_moved);

@@ -7,6 +7,8 @@
  *   workers --atomics--> downloads --> writer thread --> journal (disk) --> poster thread --> Redis
  *   admin thread ------> money records ---^                                   (Lua functions)
  *
+ *   Redis --revocations--> push thread --options.pushed--> whoever holds grants asks again
+ *
  * Promises, and what holds them:
  *   never twice   each account has a dense sequence per node; a post carries from..to and Redis
  * refuses unless its watermark + 1 = from; counters and watermark change together. never lost only
@@ -22,8 +24,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LEDGER_JOURNAL_FORMAT   1 /* of the segment files; `tollgate --version` prints both */
-#define LEDGER_FUNCTIONS_FORMAT 1 /* of the Redis function library */
+#define LEDGER_JOURNAL_FORMAT   2 /* of the segment files; `tollgate --version` prints both */
+#define LEDGER_FUNCTIONS_FORMAT 2 /* of the Redis function library */
 
 #define LEDGER_ISSUER_MAX       32
 #define LEDGER_ACCOUNT_MAX      128
@@ -32,9 +34,13 @@
 #define LEDGER_TRANSACTION_MAX  64
 #define LEDGER_AMOUNT_MAX       ((int64_t)1 << 53) /* exclusive: what a Lua number holds exactly */
 #define LEDGER_TAG_MAX          (LEDGER_ISSUER_MAX + 1 + 3 * LEDGER_ACCOUNT_MAX + 1)
-#define LEDGER_KEY_MAX          (LEDGER_TAG_MAX + 32)
+#define LEDGER_LINK_BYTES       32 /* what names a link: a SHA-256 */
+#define LEDGER_LINK_HEX         (2 * LEDGER_LINK_BYTES)
+#define LEDGER_KEY_MAX          (LEDGER_TAG_MAX + 16 + LEDGER_LINK_HEX)
+#define LEDGER_USES_MAX         1000 /* of a link and path */
 
 struct ledger;
+struct ledger_account;
 
 enum ledger_event { LEDGER_EVENT_INFO, LEDGER_EVENT_WARNING, LEDGER_EVENT_ERROR };
 
@@ -51,6 +57,14 @@ struct ledger_options {
     /* Called from any of the ledger's threads; text is one line without a newline. */
     void (*event)(void *context, enum ledger_event event, const char *text);
     void *event_context;
+    /*
+     * Called from the push thread: grants of this account that were asked for before are worth
+     * nothing any more; with NULL those of all accounts, since pushes may have been missed. By then
+     * ledger_grant_is_stale says so, too, for replies that are still on their way.
+     */
+    void (*pushed)(void *context, const struct ledger_account *account);
+    void *pushed_context;
+    uint64_t balance_low_bytes; /* a prepaid balance that falls below makes a notice; 0: none */
 };
 
 /*
@@ -95,7 +109,9 @@ struct ledger_stats {
     uint64_t records_unposted, downloads_open, accounts, segments;
     uint64_t refused_full;   /* downloads refused for want of room */
     uint64_t redis_connects; /* of the poster */
-    bool redis_up;
+    bool redis_up, push_up;
+    uint64_t push_connects, revocations_heard;
+    uint64_t notices_lost; /* at the bound of their queue, or where Redis went away */
 };
 void ledger_stats(struct ledger *ledger, struct ledger_stats *out);
 
@@ -122,7 +138,6 @@ int ledger_redis_probe(const char *address, const char *user, const char *passwo
  * worker looks it up once per token or open file and then passes a pointer. -ENOSPC: accounts_max
  * reached.
  */
-struct ledger_account;
 struct ledger_file;
 int ledger_account_get(struct ledger *ledger, const char *issuer, const char *account,
                        size_t account_length, struct ledger_account **out);
@@ -134,8 +149,28 @@ const char *ledger_account_name(const struct ledger_account *account);
 const char *ledger_account_tag(const struct ledger_account *account);
 int ledger_file_get(struct ledger *ledger, const char *path, size_t length,
                     struct ledger_file **out);
+const char *ledger_file_path(const struct ledger_file *file, size_t *length);
 void ledger_file_hold(struct ledger_file *file);
 void ledger_file_drop(struct ledger_file **file);
+
+/* ---- push: revocations, heard while they happen -----------------------------------------------
+
+ * Redis publishes each change of an account's revision; a thread of the ledger's hears it, raises
+ * the account's revision and calls options.pushed. It asks each quarter of a second whether the
+ * connection lives; without an answer for three quarters push is lost, and comes back with a call
+ * for all accounts.
+ */
+#define LEDGER_PUSH_BEAT_MS 250
+#define LEDGER_PUSH_LOST_MS 750
+
+/* Whether every revocation up to now has been heard; two relaxed atomic loads, for each request. */
+bool ledger_push_is_up(const struct ledger *ledger, uint64_t monotonic_ms);
+/* To be taken before a grant is asked for, and given to ledger_grant_is_stale. */
+uint64_t ledger_push_epoch(const struct ledger *ledger);
+/* Whether a revocation was heard, or may have been missed, that this reply does not know of. */
+struct ledger_grant;
+bool ledger_grant_is_stale(const struct ledger *ledger, const struct ledger_account *account,
+                           const struct ledger_grant *grant, uint64_t epoch_at_ask);
 
 /* ---- downloads: usage ------------------------------------------------------------------------ */
 
@@ -158,6 +193,16 @@ int ledger_download_open(struct ledger *ledger, struct ledger_account *account,
 void ledger_download_add(struct ledger_download *download, uint64_t bytes, uint32_t responses);
 /* Number that with the epoch names the download in logs. */
 uint64_t ledger_download_id(const struct ledger_download *download);
+/*
+ * Tells which use of a link it delivers (see ledger_terms): marks from now on carry it to Redis.
+ * `opened_ms` and `till_ms` are the grant's, `expiry_ms` is when the link's state may go. Any
+ * thread.
+ */
+void ledger_download_use(struct ledger_download *download,
+                         const unsigned char link[LEDGER_LINK_BYTES], uint64_t opened_ms,
+                         uint64_t till_ms, uint64_t expiry_ms);
+/* The use counts, although nothing was acknowledged. */
+void ledger_download_take(struct ledger_download *download);
 /* Bytes acknowledged so far. */
 uint64_t ledger_download_bytes(const struct ledger_download *download);
 /* Marks what is left and gives the room back. The pointer is dead afterwards. */
@@ -173,33 +218,79 @@ int ledger_settle(struct ledger *ledger, uint32_t timeout_ms);
  */
 
 /* A command for redisAsyncCommandArgv; points into itself and into its arguments. */
-#define LEDGER_ARGUMENTS_MAX 12
+#define LEDGER_ARGUMENTS_MAX 24
 struct ledger_command {
     int argc;
     const char *argv[LEDGER_ARGUMENTS_MAX];
     size_t lengths[LEDGER_ARGUMENTS_MAX];
-    char keys[2][LEDGER_KEY_MAX];
-    char numbers[4][24];
+    char keys[3][LEDGER_KEY_MAX];
+    char numbers[10][24];
 };
 
 /*
- * Asks for a grant: reserves at least `need` bytes of a prepaid account's balance, up to `want` (>=
- * need) where it is easily had, valid `validity_ms`. need = 0 only renews. Postpaid accounts are
- * granted `want` without reserving.
+ * What Redis keeps of a link that is limited. A use is a download: a window of one path, open for
+ * window_ms from its first request and while less than three times the file has arrived in it. A
+ * window in which nothing arrived is no use.
  */
-void ledger_admit_command(struct ledger *ledger, const struct ledger_account *account,
-                          uint64_t need, uint64_t want, uint32_t validity_ms,
-                          struct ledger_command *out);
-/* Gives unspent bytes of grants back. */
-void ledger_release_command(struct ledger *ledger, const struct ledger_account *account,
-                            uint64_t bytes, struct ledger_command *out);
+enum ledger_stage {
+    LEDGER_BEGINNING, /* a new response: a use is opened where none is */
+    LEDGER_RESUMING,  /* a new response after exp: only in a window that is open */
+    LEDGER_UNDER_WAY, /* more for a response that has begun: it is never cut for its use */
+};
+struct ledger_terms {
+    const char *path;
+    size_t path_length;
+    uint64_t size;      /* of the file, 1 or more */
+    uint32_t max_uses;  /* 0: not limited; LEDGER_USES_MAX at most */
+    uint64_t max_bytes; /* 0: not limited */
+    uint64_t till_ms;   /* exp and resume, since 1970: the state is kept until then */
+    uint64_t window_ms;
+    enum ledger_stage stage;
+};
 
-enum ledger_admission { LEDGER_GRANTED, LEDGER_UNKNOWN, LEDGER_SUSPENDED, LEDGER_INSUFFICIENT };
+/* What a grant is asked for. Everything is borrowed until the command is sent. */
+struct ledger_ask {
+    const struct ledger_account *account;
+    const unsigned char *link; /* LEDGER_LINK_BYTES */
+    uint64_t need, want;       /* bytes */
+    uint32_t validity_ms;
+    int64_t iat;                      /* of the token, seconds; 0: none */
+    const struct ledger_terms *terms; /* NULL: the link is not limited */
+};
+
+/*
+ * Asks for a grant: reserves at least `need` bytes of a prepaid account's balance (and of what
+ * max_bytes of account or link leaves), up to `want` (>= need) where it is easily had, valid
+ * `validity_ms`. need = 0 only renews. Accounts without a bound are granted `want` without
+ * reserving.
+ */
+void ledger_admit_command(struct ledger *ledger, const struct ledger_ask *ask,
+                          struct ledger_command *out);
+/* Gives unspent bytes of a link's grants back. */
+void ledger_release_command(struct ledger *ledger, const struct ledger_account *account,
+                            const unsigned char link[LEDGER_LINK_BYTES], uint64_t bytes,
+                            struct ledger_command *out);
+
+enum ledger_admission {
+    LEDGER_GRANTED,
+    LEDGER_UNKNOWN,
+    LEDGER_SUSPENDED,
+    LEDGER_INSUFFICIENT,
+    LEDGER_REVOKED,       /* the link, or all of the account's that are as old */
+    LEDGER_USED_UP,       /* max_uses */
+    LEDGER_LINK_BYTES_UP, /* the link's max_bytes does not cover what is needed */
+    LEDGER_NOT_BEGUN,     /* to be resumed, and no window is open */
+    LEDGER_ACCOUNT_BYTES_UP,
+};
 struct ledger_grant {
     enum ledger_admission admission;
-    uint64_t granted; /* bytes, of this grant */
-    bool prepaid;
+    uint64_t granted;  /* bytes, of this grant */
+    bool funded;       /* what is granted is all that may be sent */
     uint64_t revision; /* the account's revocation number */
+    uint64_t rate;     /* the account's, bytes per second; 0: not limited */
+    uint32_t max_conns;
+    uint64_t opened_ms, till_ms; /* of the use's window, by Redis' clock; 0 without terms */
+    uint64_t acknowledged;       /* in that window, as far as it was posted */
 };
 struct redisReply;
 /* 0, or -EPROTO where the reply is an error or not of the expected shape (the text is in
@@ -220,6 +311,9 @@ struct ledger_account_view {
     uint64_t reserved; /* by the grants of all nodes */
     uint64_t used;     /* bytes delivered and billed */
     uint64_t revision;
+    uint64_t rate, max_bytes; /* limits; 0: none */
+    uint32_t max_conns;
+    int64_t revoked_before; /* links signed before this second are revoked; 0: none */
 };
 
 enum ledger_operation {
@@ -227,20 +321,32 @@ enum ledger_operation {
     LEDGER_TOP_UP,
     LEDGER_SUSPEND,
     LEDGER_ACTIVATE,
-    LEDGER_ADJUST
+    LEDGER_ADJUST,
+    LEDGER_REVOKE_LINK,
+    LEDGER_REVOKE_BEFORE,
+    LEDGER_LIMIT
 };
 
 struct ledger_request {
     enum ledger_operation operation;
     const char *issuer, *account;
     enum ledger_plan plan; /* of LEDGER_OPEN */
-    int64_t amount;        /* bytes; OPEN: 0 or more, TOP_UP: 1 or more, ADJUST: any */
+    /*
+     * Bytes; OPEN: 0 or more, TOP_UP: 1 or more, ADJUST: any. REVOKE_LINK: when the link is dead
+     * anyway, in ms since 1970. REVOKE_BEFORE: seconds since 1970. LIMIT: the rate; 0: none.
+     */
+    int64_t amount;
+    unsigned char link[LEDGER_LINK_BYTES]; /* of REVOKE_LINK */
+    uint64_t max_bytes;                    /* of LIMIT; 0: none */
+    uint32_t max_conns;
     const char *
         transaction; /* idempotency key, [A-Za-z0-9._:-]{1,64}; required for OPEN, TOP_UP, ADJUST */
 };
 
 /*
  * Journals the operation (durable before this returns 0), posts it, and reads the account back.
+ * A revocation is not looked up in Redis first, and may name an account that is not open: it is
+ * durable and in Redis, and thus on its way to every node, when 0 is returned.
  *   0           done, or done before with the same content (`*repeated`)
  *   -EEXIST     OPEN of an account that is open (by another transaction)
  *   -ENOENT     no such account
@@ -269,5 +375,35 @@ struct ledger_usage_row {
 int ledger_usage(struct ledger *ledger, const char *issuer, const char *account, uint32_t day_from,
                  uint32_t day_to, int (*row)(void *context, const struct ledger_usage_row *row),
                  void *context);
+
+/* ---- notices: what shops are told ----------------------------------------------------------------
+ *
+ * Kept in Redis for each issuer, the last LEDGER_NOTICES_KEPT of them, in one order. They are hints
+ * ("download it again", "top up"): a crash can lose the last second's, while money and usage are
+ * exact.
+ */
+#define LEDGER_NOTICES_KEPT  10000
+#define LEDGER_NOTICE_ID_MAX 40
+
+enum ledger_notice_kind { LEDGER_COMPLETED, LEDGER_BALANCE_LOW, LEDGER_LINK_USED_UP };
+struct ledger_notice {
+    enum ledger_notice_kind kind;
+    const char *account; /* without the issuer */
+    const char *file;    /* or "" */
+    const char *jti;     /* or "" */
+    uint64_t bytes;      /* COMPLETED: delivered; BALANCE_LOW: what is left, 0 where it is less */
+    uint64_t time_ms;
+    const char *id; /* of ledger_notices alone: the cursor of this one */
+};
+const char *ledger_notice_kind_name(enum ledger_notice_kind kind);
+/* Queues it; at the bound of the queue it is counted as lost. Any thread; never waits. */
+void ledger_notify(struct ledger *ledger, const struct ledger_account *account,
+                   const struct ledger_notice *notice);
+/*
+ * The issuer's notices after the cursor ("": from the oldest that is kept), `limit` at most, oldest
+ * first. 0, -EINVAL (no cursor) or -EAGAIN. Blocks.
+ */
+int ledger_notices(struct ledger *ledger, const char *issuer, const char *after, uint32_t limit,
+                   int (*each)(void *context, const struct ledger_notice *notice), void *context);
 
 #endif

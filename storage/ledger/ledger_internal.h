@@ -17,6 +17,9 @@
 
 enum download_flag { DOWNLOAD_QUEUED = 1, DOWNLOAD_CLOSING = 2 };
 
+struct push;
+struct notices;
+
 struct ledger_download {
     struct ledger_download
         *next; /* on the stack of the dirty: of whoever set QUEUED, then of the writer */
@@ -27,6 +30,11 @@ struct ledger_download {
     uint32_t room; /* records reserved */
     _Atomic unsigned flags;
     _Atomic uint64_t bytes, responses;
+    /* The use of a link with terms. `link` is written before the first opened_ms and never again. */
+    uint8_t link[LEDGER_LINK_BYTES];
+    _Atomic uint64_t opened_ms, till_ms, expiry_ms; /* opened_ms 0: no terms */
+    _Atomic bool taken;
+    bool marked_taken;                                 /* of the writer */
     uint64_t marked_bytes, marked_responses;           /* of the writer: what the journal says */
     struct ledger_download *open_next, *open_previous; /* under ledger->open_lock */
 };
@@ -65,6 +73,8 @@ struct ledger {
     struct journal journal;
     struct writer writer;
     struct poster *poster;
+    struct push *push;           /* owns */
+    struct notices *notices;     /* owns */
     pthread_mutex_t change_lock; /* one ledger_account_change at a time */
 
     _Atomic(struct ledger_download *) dirty;
@@ -117,5 +127,18 @@ int poster_start(struct ledger *ledger);
 uint64_t poster_stop(struct ledger *ledger, uint64_t deadline_ms);
 /* Waits until `records` of the journal are in Redis. 0 or -ETIMEDOUT. */
 int ledger_wait_posted(struct ledger *ledger, uint64_t records, uint64_t deadline_ms);
+
+/* Queued notices to Redis; of the poster's thread. 0 or -EAGAIN. */
+struct redis_link;
+int notices_create(struct notices **out);
+void notices_destroy(struct notices **notices);
+bool notices_are_waiting(const struct ledger *ledger);
+int notices_post(struct ledger *ledger, struct redis_link *link);
+uint64_t notices_lost(const struct ledger *ledger);
+
+/* The push thread. */
+int push_start(struct ledger *ledger);
+void push_stop(struct ledger *ledger);
+void push_stats(const struct ledger *ledger, struct ledger_stats *out);
 
 #endif

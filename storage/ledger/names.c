@@ -176,6 +176,48 @@ int names_get(struct names *names, enum journal_kind kind, const char *text, siz
     return result;
 }
 
+/* Undoes percent_encode; 0 where that cannot have made it. */
+static size_t percent_decode(const char *tag, size_t length, char *out, size_t size)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    size_t written = 0;
+    for (size_t i = 0; i < length; i++) {
+        char c = tag[i];
+        if (c == '%') {
+            const char *high = i + 2 < length ? strchr(digits, tag[i + 1]) : NULL;
+            const char *low = i + 2 < length ? strchr(digits, tag[i + 2]) : NULL;
+            if (high == NULL || low == NULL || tag[i + 1] == '\0' || tag[i + 2] == '\0')
+                return 0;
+            c = (char)((high - digits) * 16 + (low - digits));
+            i += 2;
+        }
+        if (written == size)
+            return 0;
+        out[written++] = c;
+    }
+    return written;
+}
+
+struct ledger_account *names_find_tag(struct names *names, const char *tag, size_t tag_length)
+{
+    char text[LEDGER_ISSUER_MAX + 1 + LEDGER_ACCOUNT_MAX];
+    size_t length = percent_decode(tag, tag_length, text, sizeof text);
+    if (length == 0)
+        return NULL;
+    struct ledger_account *found = NULL;
+    pthread_mutex_lock(&names->lock);
+    struct ledger_name *name = *bucket_of(names, JOURNAL_ACCOUNT, text, length);
+    for (; name != NULL && found == NULL; name = name->next) {
+        if (name->kind != JOURNAL_ACCOUNT || name->length != length ||
+            memcmp(name->text, text, length) != 0)
+            continue;
+        atomic_fetch_add_explicit(&name->references, 1, memory_order_relaxed);
+        found = names_account(name);
+    }
+    pthread_mutex_unlock(&names->lock);
+    return found;
+}
+
 void names_hold(struct ledger_name *name)
 {
     uint32_t before = atomic_fetch_add_explicit(&name->references, 1, memory_order_relaxed);

@@ -35,6 +35,8 @@ struct ledger_account {
     /* Of the poster: what Redis last said, and the highest that it may have been sent. */
     uint64_t watermark, sent;
     struct post *run;
+    /* The highest revision that was heard of; of the push thread, read by workers. */
+    _Atomic uint64_t heard;
     struct ledger_name name;
 };
 
@@ -55,6 +57,8 @@ void names_free(struct names *names);
 /* `text` as it stands in the journal. -ENOSPC, -ENOMEM, -EINVAL (not a name). Takes a reference. */
 int names_get(struct names *names, enum journal_kind kind, const char *text, size_t length,
               struct ledger_name **out);
+/* The same of an account that is known by its tag; NULL where none is. Takes a reference. */
+struct ledger_account *names_find_tag(struct names *names, const char *tag, size_t length);
 void names_hold(struct ledger_name *name);
 /* Frees it with the last reference, but for an account that has records. */
 void names_drop(struct ledger_name *name);

@@ -41,11 +41,18 @@ static struct post *new_post(struct post_batch *batch, const struct journal_entr
     return post;
 }
 
+/* The same file, and of a link with terms the same use of it. */
+static bool is_of(const struct post_file *file, const struct journal_entry *entry)
+{
+    return file->file == entry->file && file->opened_ms == entry->record.opened_ms &&
+           (file->opened_ms == 0 || memcmp(file->link, entry->record.link, sizeof file->link) == 0);
+}
+
 static int add_file(struct post *post, const struct journal_entry *entry)
 {
     struct post_file *at = NULL;
     for (size_t i = 0; i < post->files_count && at == NULL; i++)
-        if (post->files[i].file == entry->file)
+        if (is_of(&post->files[i], entry))
             at = &post->files[i];
     if (at == NULL) {
         if (post->files_count == post->files_room) {
@@ -57,11 +64,16 @@ static int add_file(struct post *post, const struct journal_entry *entry)
             post->files_room = room;
         }
         at = &post->files[post->files_count++];
-        *at = (struct post_file){.file = entry->file};
+        *at = (struct post_file){.file = entry->file,
+                                 .opened_ms = entry->record.opened_ms,
+                                 .till_s = entry->record.till_s,
+                                 .expiry_s = entry->record.expiry_s};
+        memcpy(at->link, entry->record.link, sizeof at->link);
         names_hold(&entry->file->name);
     }
     at->bytes += entry->record.bytes_delta;
     at->responses += entry->record.responses_delta;
+    at->taken = at->taken || entry->record.taken;
     return 0;
 }
 
@@ -110,7 +122,8 @@ void post_batch_clear(struct post_batch *batch)
 
 const char *post_operation_name(enum ledger_operation operation)
 {
-    static const char *const names[] = {"open", "top_up", "suspend", "activate", "adjust"};
+    static const char *const names[] = {"open",   "top_up",      "suspend",       "activate",
+                                        "adjust", "revoke_link", "revoke_before", "limit"};
     return names[operation];
 }
 
@@ -121,52 +134,106 @@ const char *post_plan_name(enum ledger_operation operation, enum ledger_plan pla
     return plan == LEDGER_PREPAID ? "prepaid" : "postpaid";
 }
 
-int post_send(const struct post *post, const struct ledger *ledger, struct redis_link *link)
+/* What post_send puts together; on its stack, so that pointers into it hold until it is sent. */
+struct words {
+    char keys[3][LEDGER_KEY_MAX];
+    char links[POST_FILES_MAX][LEDGER_KEY_MAX];
+    size_t links_count;
+    char numbers[6][24];
+    char files[POST_FILES_MAX][2][24];
+    char terms[POST_FILES_MAX][80];
+};
+
+/* The place of the file's link among the keys, from 1; each is a key once. */
+static size_t link_index(const struct post *post, const struct post_file *file, struct words *words)
 {
-    char account[LEDGER_KEY_MAX], grants[LEDGER_KEY_MAX], third[LEDGER_KEY_MAX];
-    char numbers[4 + 2 * POST_FILES_MAX][24];
-    struct redis_arguments arguments;
-    ledger_key(account, post->account, "account");
-    ledger_key(grants, post->account, "grants");
-    if (post->is_money)
-        ledger_key(third, post->account, "transactions");
-    else
-        ledger_usage_key(third, post->account, post->day);
-    snprintf(numbers[0], sizeof numbers[0], "%" PRIu64, post->from);
-    snprintf(numbers[1], sizeof numbers[1], "%" PRIu64, post->to);
-    const char *const words[] = {"FCALL",
-                                 "tollgate_post",
-                                 "3",
-                                 account,
-                                 grants,
-                                 third,
-                                 ledger->instance,
-                                 ledger->options.node,
-                                 post->epoch,
-                                 numbers[0],
-                                 numbers[1],
-                                 post->is_money ? "money" : "usage"};
-    arguments.count = 0;
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
-        redis_add(&arguments, words[i]);
-    if (post->is_money) {
-        const struct journal_record *money = &post->money;
-        snprintf(numbers[2], sizeof numbers[2], "%" PRId64, money->amount);
-        snprintf(numbers[3], sizeof numbers[3], "%" PRIu64, money->time_ms);
-        redis_add(&arguments, post_operation_name(money->operation));
-        redis_add(&arguments, numbers[2]);
-        redis_add(&arguments, post_plan_name(money->operation, money->plan));
-        redis_add(&arguments, numbers[3]);
-        redis_add(&arguments, money->transaction);
-    }
+    char key[LEDGER_KEY_MAX];
+    ledger_link_key(key, post->account, file->link);
+    size_t at = 0;
+    while (at < words->links_count && strcmp(words->links[at], key) != 0)
+        at++;
+    if (at == words->links_count)
+        memcpy(words->links[words->links_count++], key, sizeof key);
+    return 3 + at + 1;
+}
+
+static void add_terms(const struct post *post, size_t index, struct words *words)
+{
+    const struct post_file *file = &post->files[index];
+    words->terms[index][0] = '\0';
+    if (file->opened_ms != 0)
+        snprintf(words->terms[index], sizeof words->terms[index],
+                 "%zu %" PRIu64 " %" PRIu64 " %" PRIu64 " %d", link_index(post, file, words),
+                 file->opened_ms, (uint64_t)file->till_s * 1000, (uint64_t)file->expiry_s * 1000,
+                 file->taken ? 1 : 0);
+}
+
+static void add_money(const struct journal_record *money, struct words *words,
+                      struct redis_arguments *arguments)
+{
+    snprintf(words->numbers[2], sizeof words->numbers[2], "%" PRId64, money->amount);
+    snprintf(words->numbers[3], sizeof words->numbers[3], "%" PRIu64, money->time_ms);
+    snprintf(words->numbers[4], sizeof words->numbers[4], "%" PRIu64, money->max_bytes);
+    snprintf(words->numbers[5], sizeof words->numbers[5], "%" PRIu32, money->max_conns);
+    redis_add(arguments, post_operation_name(money->operation));
+    redis_add(arguments, words->numbers[2]);
+    redis_add(arguments, post_plan_name(money->operation, money->plan));
+    redis_add(arguments, words->numbers[3]);
+    redis_add(arguments, money->operation == LEDGER_REVOKE_LINK ? "" : money->transaction);
+    redis_add(arguments, words->numbers[4]);
+    redis_add(arguments, words->numbers[5]);
+}
+
+static void add_files(const struct post *post, struct words *words,
+                      struct redis_arguments *arguments)
+{
     for (size_t i = 0; i < post->files_count; i++) {
         const struct post_file *file = &post->files[i];
-        char *bytes = numbers[4 + 2 * i], *responses = numbers[5 + 2 * i];
-        snprintf(bytes, sizeof numbers[0], "%" PRIu64, file->bytes);
-        snprintf(responses, sizeof numbers[0], "%" PRIu64, file->responses);
-        redis_add_bytes(&arguments, file->file->name.text, file->file->name.length);
-        redis_add(&arguments, bytes);
-        redis_add(&arguments, responses);
+        char *bytes = words->files[i][0], *responses = words->files[i][1];
+        snprintf(bytes, sizeof words->files[i][0], "%" PRIu64, file->bytes);
+        snprintf(responses, sizeof words->files[i][1], "%" PRIu64, file->responses);
+        redis_add_bytes(arguments, file->file->name.text, file->file->name.length);
+        redis_add(arguments, bytes);
+        redis_add(arguments, responses);
+        redis_add(arguments, words->terms[i]);
     }
+}
+
+int post_send(const struct post *post, const struct ledger *ledger, struct redis_link *link)
+{
+    struct words words;
+    struct redis_arguments arguments;
+    char count[24];
+    words.links_count = 0;
+    ledger_key(words.keys[0], post->account, "account");
+    ledger_key(words.keys[1], post->account, "grants");
+    if (post->is_money)
+        ledger_key(words.keys[2], post->account, "transactions");
+    else
+        ledger_usage_key(words.keys[2], post->account, post->day);
+    for (size_t i = 0; i < post->files_count; i++)
+        add_terms(post, i, &words);
+    if (post->is_money && post->money.operation == LEDGER_REVOKE_LINK) /* its link is in hex */
+        snprintf(words.links[words.links_count++], sizeof words.links[0], "tg:{%s}:link:%s",
+                 post->account->tag, post->money.transaction);
+    snprintf(count, sizeof count, "%zu", 3 + words.links_count);
+    snprintf(words.numbers[0], sizeof words.numbers[0], "%" PRIu64, post->from);
+    snprintf(words.numbers[1], sizeof words.numbers[1], "%" PRIu64, post->to);
+    const char *const head[] = {"FCALL",       "tollgate_post", count,
+                                words.keys[0], words.keys[1],   words.keys[2]};
+    arguments.count = 0;
+    for (size_t i = 0; i < sizeof head / sizeof head[0]; i++)
+        redis_add(&arguments, head[i]);
+    for (size_t i = 0; i < words.links_count; i++)
+        redis_add(&arguments, words.links[i]);
+    const char *const rest[] = {ledger->instance, ledger->options.node,
+                                post->epoch,      words.numbers[0],
+                                words.numbers[1], post->is_money ? "money" : "usage"};
+    for (size_t i = 0; i < sizeof rest / sizeof rest[0]; i++)
+        redis_add(&arguments, rest[i]);
+    if (post->is_money)
+        add_money(&post->money, &words, &arguments);
+    else
+        add_files(post, &words, &arguments);
     return redis_send(link, &arguments);
 }

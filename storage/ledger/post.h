@@ -8,11 +8,16 @@
 #include "ledger_internal.h"
 #include "redis.h"
 
-#define POST_FILES_MAX 512
+#define POST_FILES_MAX 256
 
 struct post_file {
     struct ledger_file *file; /* a reference */
     uint64_t bytes, responses;
+    /* The use of a link with terms; opened_ms 0: none. */
+    uint8_t link[LEDGER_LINK_BYTES];
+    uint64_t opened_ms;
+    uint32_t till_s, expiry_s;
+    bool taken;
 };
 
 /* Sequences from..to of one account: usage of one day and epoch, or one money record. */

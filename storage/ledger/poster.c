@@ -112,7 +112,8 @@ static void rest(struct poster *poster, uint64_t milliseconds, bool for_records)
     int result = 0;
     pthread_mutex_lock(&ledger->lock);
     while (result == 0 && !ledger->given_up && !(for_records && ledger->stopping) &&
-           !(for_records && atomic_load(&ledger->journal.durable_records) > poster->reader.count))
+           !(for_records && (notices_are_waiting(ledger) ||
+                             atomic_load(&ledger->journal.durable_records) > poster->reader.count)))
         result = pthread_cond_timedwait(&ledger->durable_moved, &ledger->lock, &until);
     pthread_mutex_unlock(&ledger->lock);
 }
@@ -263,6 +264,23 @@ static int read_batch(struct poster *poster, struct post_batch *batch)
     return 0;
 }
 
+/* Once, by the post that brought the balance below the mark. */
+static void notice_low(struct ledger *ledger, const struct post *post, int64_t balance)
+{
+    int64_t low = (int64_t)ledger->options.balance_low_bytes, sum = 0;
+    for (size_t i = 0; i < post->files_count; i++)
+        sum += (int64_t)post->files[i].bytes;
+    if (balance >= low || balance + sum < low)
+        return;
+    const struct ledger_notice notice = {.kind = LEDGER_BALANCE_LOW,
+                                         .account = post->account->account,
+                                         .file = "",
+                                         .jti = "",
+                                         .bytes = balance > 0 ? (uint64_t)balance : 0,
+                                         .time_ms = ledger_time_ms()};
+    ledger_notify(ledger, post->account, &notice);
+}
+
 enum posting { POSTING_DONE, POSTING_DIFFERS, POSTING_LOST };
 
 static enum posting take_reply(struct poster *poster, struct post *post)
@@ -271,9 +289,9 @@ static enum posting take_reply(struct poster *poster, struct post *post)
     enum posting result = POSTING_LOST;
     if (reply == NULL)
         return POSTING_LOST;
-    bool shaped = reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
-                  reply->element[0]->type == REDIS_REPLY_INTEGER &&
-                  reply->element[1]->type == REDIS_REPLY_INTEGER;
+    bool shaped = reply->type == REDIS_REPLY_ARRAY && reply->elements == 4;
+    for (size_t i = 0; shaped && i < 4; i++)
+        shaped = reply->element[i]->type == REDIS_REPLY_INTEGER;
     if (!shaped)
         snprintf(poster->link.error, sizeof poster->link.error, "Redis refuses a post: %.200s",
                  reply->type == REDIS_REPLY_ERROR ? reply->str : "a reply of another shape");
@@ -282,6 +300,8 @@ static enum posting take_reply(struct poster *poster, struct post *post)
             reply->element[0]->integer == 0 && reply->element[1]->integer == (long long)post->to
                 ? POSTING_DONE
                 : POSTING_DIFFERS;
+    if (result == POSTING_DONE && reply->element[3]->integer == 1)
+        notice_low(poster->ledger, post, reply->element[2]->integer);
     freeReplyObject(reply);
     if (result == POSTING_DONE) {
         post->account->watermark = post->to;
@@ -504,7 +524,7 @@ static int turn(struct poster *poster)
         if (news)
             poster->resyncs = 0;
         publish_posted(poster);
-        return 0;
+        return notices_post(poster->ledger, &poster->link);
     case POSTING_DIFFERS:
         return resync_again(poster);
     case POSTING_LOST:

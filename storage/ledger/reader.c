@@ -78,8 +78,8 @@ static int fill(struct journal_reader *reader)
 
 static int take_segment(struct journal_reader *reader, const struct journal_record *record)
 {
-    if (reader->index != 0 || record->number != reader->segment ||
-        record->format != LEDGER_JOURNAL_FORMAT)
+    if (reader->index != 0 || record->number != reader->segment || record->format == 0 ||
+        record->format > LEDGER_JOURNAL_FORMAT)
         return -EPROTO;
     memcpy(reader->instance, record->instance, JOURNAL_ID_BYTES);
     memcpy(reader->epoch, record->epoch, JOURNAL_ID_BYTES);

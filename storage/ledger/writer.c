@@ -20,11 +20,19 @@ struct turn {
     struct money *money; /* oldest first */
 };
 
+static uint32_t seconds_up(uint64_t milliseconds)
+{
+    uint64_t seconds = milliseconds / 1000 + (milliseconds % 1000 != 0 ? 1 : 0);
+    return seconds < UINT32_MAX ? (uint32_t)seconds : UINT32_MAX;
+}
+
 static int append_mark(struct ledger_download *download, bool closing)
 {
     uint64_t bytes = atomic_load_explicit(&download->bytes, memory_order_relaxed);
     uint64_t responses = atomic_load_explicit(&download->responses, memory_order_relaxed);
-    bool moved = bytes != download->marked_bytes || responses != download->marked_responses;
+    bool taken = atomic_load_explicit(&download->taken, memory_order_relaxed);
+    bool moved = bytes != download->marked_bytes || responses != download->marked_responses ||
+                 taken != download->marked_taken;
     bool known = download->marked_bytes > 0 || download->marked_responses > 0;
     if (!moved && !(closing && known))
         return 0;
@@ -35,11 +43,20 @@ static int append_mark(struct ledger_download *download, bool closing)
                                     .bytes_delta = bytes - download->marked_bytes,
                                     .responses = responses,
                                     .responses_delta = responses - download->marked_responses};
+    uint64_t opened = atomic_load_explicit(&download->opened_ms, memory_order_acquire);
+    if (opened != 0) {
+        record.taken = taken && !download->marked_taken;
+        record.opened_ms = opened;
+        record.till_s = seconds_up(atomic_load(&download->till_ms));
+        record.expiry_s = seconds_up(atomic_load(&download->expiry_ms));
+        memcpy(record.link, download->link, sizeof record.link);
+    }
     int result = journal_append(&download->ledger->journal, download->account, download->file,
                                 &record, closing ? download->room : 0);
     if (result == 0) {
         download->marked_bytes = bytes;
         download->marked_responses = responses;
+        download->marked_taken = taken;
     }
     return result;
 }
@@ -70,7 +87,8 @@ static void mark(struct ledger_download *download, struct writer *writer, struct
     bool moved =
         atomic_load_explicit(&download->bytes, memory_order_relaxed) != download->marked_bytes ||
         atomic_load_explicit(&download->responses, memory_order_relaxed) !=
-            download->marked_responses;
+            download->marked_responses ||
+        atomic_load_explicit(&download->taken, memory_order_relaxed) != download->marked_taken;
     if ((flags & DOWNLOAD_CLOSING) == 0 && !moved)
         return;
     /* Something came between and found QUEUED set: it is for the next turn. */

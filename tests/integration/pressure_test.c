@@ -125,7 +125,7 @@ Test(pressure, of_refusals_that_nobody_reads_ends_the_connection)
 Test(pressure, of_small_bodies_that_never_left_gives_their_funds_back)
 {
     enum { COUNT = 60 };
-    struct site *site = site_create();
+    struct site *site = site_create(.settings = "unacknowledged_max: 1000\n");
     site_account_open_prepaid(site, "alice", 100u * 1000 * 1000);
     const char *link = site_link(site, .account = "alice", .path = TRACK_LONG);
     size_t length;

@@ -37,6 +37,7 @@ static char socket_path[96];
 static char issuer_id[] = "shop";
 static char other_issuer_id[] = "radio";
 static char node_name[] = "node-1";
+static char nothing[] = "";
 static struct config_issuer issuers[2];
 static struct config config;
 static struct node node;
@@ -91,8 +92,12 @@ static void set_up(void)
     cr_assert_eq(mkdir(media_root, 0700), 0);
     issuers[0].id = issuer_id;
     issuers[1].id = other_issuer_id;
-    config = (struct config){
-        .node = node_name, .state_dir = state_dir, .issuers = issuers, .issuers_count = 2};
+    issuers[0].admin_secret_file = issuers[1].admin_secret_file = nothing;
+    config = (struct config){.node = node_name,
+                             .state_dir = state_dir,
+                             .admin_listen = nothing,
+                             .issuers = issuers,
+                             .issuers_count = 2};
     cr_assert(redis_child_start(&redis, state_dir, node.redis.address, sizeof node.redis.address,
                                 error, sizeof error) == 0,
               "%s", error);

@@ -3,7 +3,7 @@
  * `link explain`; it asks neither Redis nor a node, and keeps judging after a failure where that
  * tells more.
  */
-#include "server/command_link_facts.h"
+#include "server/link_facts.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -16,8 +16,7 @@ const char *link_facts_string(const json_t *object, const char *name)
     return json_string_value(json_object_get(object, name));
 }
 
-/* The request target of a URL: what a client would send. NULL where it is no URL and no path. */
-static const char *target_of(const char *link, size_t *length)
+const char *link_target_of(const char *link, size_t *length)
 {
     const char *start = link;
     if (strncasecmp(link, "http://", 7) == 0 || strncasecmp(link, "https://", 8) == 0) {
@@ -166,7 +165,7 @@ int link_facts_create(struct link_facts **out, const struct config *config,
                       const struct token_trust *trust, const char *link, int64_t now)
 {
     size_t length = 0;
-    const char *target = target_of(link, &length);
+    const char *target = link_target_of(link, &length);
     *out = NULL;
     if (!target)
         return -EINVAL;

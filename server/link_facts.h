@@ -1,10 +1,10 @@
 /*
- * What can be known of a link from the configuration alone: `link explain` collects it here once
- * and prints it in two forms. Private to the command_link_*.c files; nothing in it is ever the
- * token itself.
+ * What can be known of a link from the configuration alone: collected here once, for `link explain`
+ * and for the admin interface, which give it as text or as JSON. Nothing in it is ever the token
+ * itself.
  */
-#ifndef TOLLGATE_SERVER_COMMAND_LINK_FACTS_H
-#define TOLLGATE_SERVER_COMMAND_LINK_FACTS_H
+#ifndef TOLLGATE_SERVER_LINK_FACTS_H
+#define TOLLGATE_SERVER_LINK_FACTS_H
 
 #include <jansson.h>
 #include <stdint.h>
@@ -56,11 +56,17 @@ int link_facts_create(struct link_facts **out, const struct config *config,
                       const struct token_trust *trust, const char *link, int64_t now);
 void link_facts_destroy(struct link_facts **facts);
 
+/* The request target of a URL: what a client would send. NULL where it is no URL and no path. */
+const char *link_target_of(const char *link, size_t *length);
+
 /* A string claim or header member, NULL where it is absent or no string; borrows. */
 const char *link_facts_string(const json_t *object, const char *name);
 
 /* What people get wrong, each a sentence with the cure, as a JSON array of strings; the caller's.
  */
 json_t *link_hints(const struct link_facts *facts);
+
+/* The whole verdict as one JSON object; `hints` is borrowed. NULL without memory. */
+json_t *link_report(const struct link_facts *facts, json_t *hints);
 
 #endif

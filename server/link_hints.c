@@ -8,7 +8,7 @@
 #include <string.h>
 #include <uninorm.h>
 
-#include "server/command_link_facts.h"
+#include "server/link_facts.h"
 #include "server/trust.h"
 
 /* Seconds of the year 5138: what is larger was counted in milliseconds. */

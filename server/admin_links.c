@@ -1,0 +1,208 @@
+/*
+ * The admin interface's links: revoking one, or all of an account that are as old as an instant, and
+ * explaining one. Called by the admin threads, which may block in the ledger. A link's token is read
+ * from the body and never kept or logged.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "server/admin_internal.h"
+#include "server/link_facts.h"
+#include "server/link_name.h"
+
+/* ---- revoking ----------------------------------------------------------------------------------
+ */
+
+static void answer_revoked(const struct admin_request *request, const struct ledger_request *asked,
+                           const char *jti, struct admin_answer *answer, int result)
+{
+    if (result != 0 && result != -EINPROGRESS) {
+        admin_answer_errno(answer, result);
+        return;
+    }
+    json_t *value = json_pack("{s:s, s:s, s:b}", "issuer", asked->issuer, "account", asked->account,
+                              "pending", result != 0);
+    if (jti != NULL && jti[0] != '\0') {
+        (void)json_object_set_new(value, "jti", json_string(jti));
+    }
+    if (asked->operation == LEDGER_REVOKE_BEFORE) {
+        (void)json_object_set_new(value, "issued_before", json_integer((json_int_t)asked->amount));
+    }
+    (void)request;
+    admin_answer_json(answer, result == 0 ? 200 : 202, value);
+}
+
+/* Until when any link that was signed by now can live, resumes included. */
+static int64_t dead_ms(const struct node *node)
+{
+    return ((int64_t)time(NULL) + 2 * (int64_t)node->config->link_lifetime_max_s) * 1000;
+}
+
+static bool name_by_jti(struct node *node, const struct admin_request *request, const char *jti,
+                        unsigned char out[LEDGER_LINK_BYTES])
+{
+    struct ledger_account *account;
+    if (ledger_account_get(node->ledger, request->issuer, request->account,
+                           strlen(request->account), &account) != 0) {
+        return false;
+    }
+    bool named = link_name_of_jti(ledger_account_tag(account), jti, out);
+    ledger_account_drop(&account);
+    return named;
+}
+
+void admin_account_revoke(struct node *node, const struct admin_request *request,
+                          struct admin_answer *answer)
+{
+    json_t *body = admin_read_json(request, false, answer);
+    json_error_t error;
+    const char *jti = NULL;
+    json_int_t before = 0;
+    struct ledger_request asked = {.issuer = request->issuer, .account = request->account};
+    struct ledger_account_view view;
+    bool repeated;
+    if (body == NULL) {
+        return;
+    }
+    if (json_unpack_ex(body, &error, 0, "{s?s, s?I !}", "jti", &jti, "issued_before", &before) !=
+            0 ||
+        (jti != NULL) == (before != 0) || (jti != NULL && strlen(jti) > TOKEN_JTI_MAX) ||
+        (jti != NULL && jti[0] == '\0')) {
+        admin_answer_problem(
+            answer, 422, "members_invalid",
+            "one of {\"jti\":\"ID\"}, for a link, and {\"issued_before\":SECONDS}, "
+            "for all links of the account whose iat is earlier or absent; to stop "
+            "the account itself, suspend it");
+    } else if (jti != NULL && !name_by_jti(node, request, jti, asked.link)) {
+        admin_answer_errno(answer, -ENOMEM);
+    } else {
+        asked.operation = jti != NULL ? LEDGER_REVOKE_LINK : LEDGER_REVOKE_BEFORE;
+        asked.amount = jti != NULL ? dead_ms(node) : (int64_t)before;
+        answer_revoked(request, &asked, jti, answer,
+                       ledger_account_change(node->ledger, &asked, &repeated, &view));
+    }
+    json_decref(body);
+}
+
+/* The token of a URL, verified; its times are not looked at. NULL with the answer made. */
+static struct token *verify_url(struct node *node, const struct token_trust *trust, const char *url,
+                                unsigned char name[LEDGER_LINK_BYTES], struct admin_answer *answer)
+{
+    struct token_target *target = malloc(sizeof *target);
+    struct token *token = NULL;
+    size_t length = 0;
+    const char *start = link_target_of(url, &length);
+    if (target == NULL) {
+        admin_answer_errno(answer, -ENOMEM);
+        return NULL;
+    }
+    enum token_verdict verdict = REFUSED_TOKEN_MISSING;
+    if (start != NULL &&
+        token_target_parse(start, length, node->config->token_attribute, target) ==
+            TOKEN_TARGET_OK &&
+        target->package != NULL) {
+        verdict = token_verify(trust, target->package, target->package_length, &token);
+    }
+    if (token == NULL) {
+        admin_answer_problem(answer, 422, token_verdict_name(verdict),
+                             "not revoked: %s; a link that no key signed opens nothing anyway",
+                             token_verdict_text(verdict));
+    } else if (token->jti[0] == '\0' &&
+               !link_name_of_token(target->package, target->package_length, name)) {
+        admin_answer_errno(answer, -ENOMEM);
+        token_destroy(&token);
+    }
+    free(target);
+    return token;
+}
+
+static void revoke_token(struct node *node, const struct admin_request *request,
+                         const struct token *token, unsigned char name[LEDGER_LINK_BYTES],
+                         struct admin_answer *answer)
+{
+    struct admin_request whose = *request;
+    struct ledger_account_view view;
+    bool repeated;
+    if (!request->is_operator && strcmp(request->shop, token->issuer_id) != 0) {
+        admin_answer_problem(answer, 403, "issuer_forbidden",
+                             "this secret is that of issuer %s and reaches its links only",
+                             request->shop);
+        return;
+    }
+    (void)snprintf(whose.issuer, sizeof whose.issuer, "%s", token->issuer_id);
+    (void)snprintf(whose.account, sizeof whose.account, "%s", token->account);
+    if (token->jti[0] != '\0' && !name_by_jti(node, &whose, token->jti, name)) {
+        admin_answer_errno(answer, -ENOMEM);
+        return;
+    }
+    struct ledger_request asked = {.operation = LEDGER_REVOKE_LINK,
+                                   .issuer = whose.issuer,
+                                   .account = whose.account,
+                                   .amount = dead_ms(node)};
+    memcpy(asked.link, name, sizeof asked.link);
+    answer_revoked(&whose, &asked, token->jti, answer,
+                   ledger_account_change(node->ledger, &asked, &repeated, &view));
+}
+
+/* The URL of a body {"url":"..."}; NULL with the answer made. */
+static const char *url_of(json_t *body, struct admin_answer *answer)
+{
+    json_error_t error;
+    const char *url = NULL;
+    if (json_unpack_ex(body, &error, 0, "{s:s !}", "url", &url) != 0) {
+        admin_answer_problem(answer, 422, "members_invalid",
+                             "%s; the body is {\"url\":\"https://media.example/song.mp3?...\"}",
+                             error.text);
+        return NULL;
+    }
+    return url;
+}
+
+void admin_link_revoke(struct node *node, const struct admin_request *request,
+                       struct admin_answer *answer)
+{
+    unsigned char name[LEDGER_LINK_BYTES];
+    json_t *body = admin_read_json(request, false, answer);
+    const char *url = body != NULL ? url_of(body, answer) : NULL;
+    if (url != NULL) {
+        struct token_trust *trust = node_trust_hold(node);
+        struct token *token = verify_url(node, trust, url, name, answer);
+        if (token != NULL) {
+            revoke_token(node, request, token, name, answer);
+        }
+        token_destroy(&token);
+        token_trust_drop(&trust);
+    }
+    json_decref(body);
+}
+
+/* ---- explaining --------------------------------------------------------------------------------
+ */
+
+void admin_link_explain(struct node *node, const struct admin_request *request,
+                        struct admin_answer *answer)
+{
+    json_t *body = admin_read_json(request, false, answer);
+    const char *url = body != NULL ? url_of(body, answer) : NULL;
+    struct link_facts *facts = NULL;
+    if (url != NULL) {
+        struct token_trust *trust = node_trust_hold(node);
+        int failure = link_facts_create(&facts, node->config, trust, url, (int64_t)time(NULL));
+        if (failure == 0) {
+            json_t *hints = link_hints(facts);
+            admin_answer_json(answer, 200, link_report(facts, hints));
+            json_decref(hints);
+        } else if (failure == -EINVAL) {
+            admin_answer_problem(answer, 422, "url_invalid",
+                                 "this is no link; for a bare token write /FILE?%s=TOKEN",
+                                 node->config->token_attribute);
+        } else {
+            admin_answer_errno(answer, failure);
+        }
+        link_facts_destroy(&facts);
+        token_trust_drop(&trust);
+    }
+    json_decref(body);
+}

@@ -1,0 +1,24 @@
+/*
+ * What names a link across its tokens: 32 bytes, by which windows, uses and revocations are kept.
+ * With a jti it is that of issuer, account and jti, which a storefront may sign again (a longer exp
+ * for the same purchase); without one a token is a link of its own.
+ */
+#ifndef TOLLGATE_SERVER_LINK_NAME_H
+#define TOLLGATE_SERVER_LINK_NAME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "storage/ledger/ledger.h"
+#include "tokens/tokens.h"
+
+/* The text whose SHA-256 names the link of an account's tag and a jti; its length. */
+#define LINK_NAME_TEXT_MAX (LEDGER_TAG_MAX + 1 + TOKEN_JTI_MAX + 1)
+size_t link_name_text(const char *tag, const char *jti, char out[LINK_NAME_TEXT_MAX]);
+
+/* The name by jti, of an account's tag (see ledger_account_tag). False: no memory. */
+bool link_name_of_jti(const char *tag, const char *jti, unsigned char out[LEDGER_LINK_BYTES]);
+/* The name of a token without jti. False: no memory. */
+bool link_name_of_token(const char *jws, size_t length, unsigned char out[LEDGER_LINK_BYTES]);
+
+#endif

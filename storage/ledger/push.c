@@ -1,0 +1,232 @@
+/*
+ * The push thread: one connection that is subscribed to tg:revocations, so that a revocation on any
+ * node is heard on this one while it happens. A PING each beat, answered in the same stream, tells a
+ * dead or half open connection; whatever was published before the answer has been heard by then.
+ *
+ *   connect, SUBSCRIBE, confirmed -> epoch + 1, all grants dropped -> messages: this account's
+ *        ^------------------- lost, or silent for LEDGER_PUSH_LOST_MS ---------------'
+ *
+ * It decides nothing: who is revoked is asked of Redis by whoever holds a grant.
+ */
+#include "ledger_internal.h"
+#include "redis.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define PUSH_BACKOFF_MS 100
+
+struct push {
+    struct ledger *ledger; /* borrows */
+    pthread_t thread;
+    int stop_fd; /* owns: an eventfd, written once */
+    struct redis_link link;
+    _Atomic uint64_t epoch;    /* subscriptions that were confirmed */
+    _Atomic uint64_t heard_ms; /* monotonic: when the stream last spoke; 0: not subscribed */
+    _Atomic uint64_t revocations;
+    bool said_lost;
+};
+
+/* ---- what workers ask ---- */
+
+bool ledger_push_is_up(const struct ledger *ledger, uint64_t monotonic_ms)
+{
+    uint64_t heard = atomic_load_explicit(&ledger->push->heard_ms, memory_order_relaxed);
+    return heard != 0 && monotonic_ms < heard + LEDGER_PUSH_LOST_MS;
+}
+
+uint64_t ledger_push_epoch(const struct ledger *ledger)
+{
+    return atomic_load(&ledger->push->epoch);
+}
+
+bool ledger_grant_is_stale(const struct ledger *ledger, const struct ledger_account *account,
+                           const struct ledger_grant *grant, uint64_t epoch_at_ask)
+{
+    return atomic_load(&account->heard) > grant->revision ||
+           atomic_load(&ledger->push->epoch) != epoch_at_ask;
+}
+
+void push_stats(const struct ledger *ledger, struct ledger_stats *out)
+{
+    const struct push *push = ledger->push;
+    out->push_connects = atomic_load(&push->epoch);
+    out->push_up = ledger_push_is_up(ledger, ledger_monotonic_ms());
+    out->revocations_heard = atomic_load(&push->revocations);
+}
+
+/* ---- the stream ---- */
+
+static void drop_grants(struct ledger *ledger, const struct ledger_account *account)
+{
+    if (ledger->options.pushed != NULL)
+        ledger->options.pushed(ledger->options.pushed_context, account);
+}
+
+/* "issuer/account revision". What nobody here has heard of holds no grants. */
+static void take_message(struct push *push, const char *text, size_t length)
+{
+    const char *space = memrchr(text, ' ', length);
+    if (space == NULL)
+        return;
+    uint64_t revision = strtoull(space + 1, NULL, 10);
+    atomic_fetch_add(&push->revocations, 1);
+    struct ledger_account *account =
+        names_find_tag(&push->ledger->names, text, (size_t)(space - text));
+    if (account == NULL)
+        return;
+    /* First the number, then the grants: a reply that is taken in between sees one or the other. */
+    if (revision > atomic_load(&account->heard))
+        atomic_store(&account->heard, revision);
+    drop_grants(push->ledger, account);
+    ledger_account_drop(&account);
+}
+
+static void take_reply(struct push *push, const redisReply *reply)
+{
+    atomic_store(&push->heard_ms, ledger_monotonic_ms());
+    if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 3 &&
+        reply->element[0]->type == REDIS_REPLY_STRING &&
+        strcmp(reply->element[0]->str, "message") == 0 &&
+        reply->element[2]->type == REDIS_REPLY_STRING)
+        take_message(push, reply->element[2]->str, reply->element[2]->len);
+}
+
+/* What has arrived; 0 or -EAGAIN: the connection is done for. */
+static int take_input(struct push *push)
+{
+    redisContext *context = push->link.context;
+    void *reply = NULL;
+    if (redisBufferRead(context) != REDIS_OK)
+        return -EAGAIN;
+    while (redisReaderGetReply(context->reader, &reply) == REDIS_OK) {
+        if (reply == NULL)
+            return 0;
+        take_reply(push, reply);
+        freeReplyObject(reply);
+    }
+    return -EAGAIN;
+}
+
+/* Waits for input, or for the end. -ECANCELED, -ETIMEDOUT, or 0: there is some. */
+static int wait_for_input(struct push *push, uint64_t until_ms)
+{
+    struct pollfd items[2] = {
+        {.fd = push->link.context != NULL ? push->link.context->fd : -1, .events = POLLIN},
+        {.fd = push->stop_fd, .events = POLLIN}};
+    uint64_t now = ledger_monotonic_ms();
+    int left = until_ms > now ? (int)(until_ms - now) : 0;
+    int ready = poll(items, 2, left);
+    if (items[1].revents != 0)
+        return -ECANCELED;
+    return ready > 0 ? 0 : -ETIMEDOUT;
+}
+
+static int subscribe(struct push *push)
+{
+    static const char *const words[] = {"SUBSCRIBE", "tg:revocations"};
+    int result = redis_open(&push->link, &push->ledger->options);
+    if (result != 0)
+        return result;
+    redisReply *reply = redis_call(&push->link, 2, words);
+    result = reply != NULL && reply->type == REDIS_REPLY_ARRAY ? 0 : -EAGAIN;
+    if (reply != NULL)
+        freeReplyObject(reply);
+    if (result != 0)
+        redis_close(&push->link);
+    return result;
+}
+
+/* Listens until the connection is lost (-EAGAIN) or the ledger ends (-ECANCELED). */
+static int listen_on(struct push *push)
+{
+    uint64_t beat_ms = ledger_monotonic_ms();
+    for (;;) {
+        uint64_t now = ledger_monotonic_ms();
+        if (now >= atomic_load(&push->heard_ms) + LEDGER_PUSH_LOST_MS)
+            return -EAGAIN;
+        if (now >= beat_ms) {
+            int done = 0;
+            redisAppendCommand(push->link.context, "PING");
+            if (redisBufferWrite(push->link.context, &done) != REDIS_OK || done == 0)
+                return -EAGAIN;
+            beat_ms = now + LEDGER_PUSH_BEAT_MS;
+        }
+        int result = wait_for_input(push, beat_ms);
+        if (result == -ECANCELED)
+            return result;
+        if (result == 0 && take_input(push) != 0)
+            return -EAGAIN;
+    }
+}
+
+static void *push_main(void *argument)
+{
+    struct push *push = argument;
+    struct ledger *ledger = push->ledger;
+    int result = 0;
+    while (result != -ECANCELED) {
+        if (subscribe(push) == 0) {
+            if (push->said_lost)
+                ledger_say(ledger, LEDGER_EVENT_INFO, "revocations are heard again");
+            push->said_lost = false;
+            /* Grants that were asked for before may have missed one. */
+            atomic_fetch_add(&push->epoch, 1);
+            atomic_store(&push->heard_ms, ledger_monotonic_ms());
+            drop_grants(ledger, NULL);
+            result = listen_on(push);
+            atomic_store(&push->heard_ms, 0);
+            redis_close(&push->link);
+        }
+        if (result == -ECANCELED)
+            break;
+        if (!push->said_lost && atomic_load(&push->epoch) > 0)
+            ledger_say(ledger, LEDGER_EVENT_WARNING,
+                       "revocations are not heard: the connection to Redis is lost; each response "
+                       "asks Redis until it is back");
+        push->said_lost = atomic_load(&push->epoch) > 0;
+        result = wait_for_input(push, ledger_monotonic_ms() + PUSH_BACKOFF_MS);
+    }
+    return NULL;
+}
+
+int push_start(struct ledger *ledger)
+{
+    struct push *push = calloc(1, sizeof *push);
+    if (push == NULL)
+        return -ENOMEM;
+    push->ledger = ledger;
+    push->stop_fd = eventfd(0, EFD_CLOEXEC);
+    int result = push->stop_fd < 0 ? -errno : 0;
+    ledger->push = push; /* before the thread, which calls those who ask */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    if (result == 0)
+        result = -pthread_create(&push->thread, NULL, push_main, push);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (result != 0) {
+        if (push->stop_fd >= 0)
+            close(push->stop_fd);
+        free(push);
+        ledger->push = NULL;
+    }
+    return result;
+}
+
+void push_stop(struct ledger *ledger)
+{
+    struct push *push = ledger->push;
+    if (push == NULL)
+        return;
+    (void)eventfd_write(push->stop_fd, 1);
+    pthread_join(push->thread, NULL);
+    close(push->stop_fd);
+    free(push);
+    ledger->push = NULL;
+}
