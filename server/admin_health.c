@@ -87,6 +87,7 @@ static json_t *ledger_health(struct ledger *ledger, enum ledger_state state, boo
 #define X(name) (void)json_object_set_new(out, #name, json_integer((json_int_t)stats.name));
     LEDGER_COUNTERS(X)
 #undef X
+    (void)json_object_set_new(out, "push_up", json_boolean(stats.push_up));
     return out;
 }
 

@@ -44,8 +44,10 @@ struct config;
       "--key FILE --issuer ISS --account NAME --path /FILE... --expires-in 1h")                    \
     X("link explain", command_link_explain, "say what a node would answer to a link, and why",     \
       "URL [--config FILE] [--json]")                                                              \
-    X("account", command_account, "open, top up, show, suspend an account",                        \
-      "open|show|top-up|adjust|suspend|activate ISSUER/NAME [--bytes AMOUNT]")                     \
+    X("link revoke", command_link_revoke, "end a link, and the downloads by it",                   \
+      "URL | ISSUER/NAME --jti ID | ISSUER/NAME --issued-before TIME")                             \
+    X("account", command_account, "open, top up, show, limit, suspend an account",                 \
+      "open|show|top-up|adjust|limit|suspend|activate ISSUER/NAME [--bytes AMOUNT]")               \
     X("usage", command_usage, "what an account received, by day and file",                         \
       "ISSUER/NAME [--from DAY] [--to DAY]")                                                       \
     X("health", command_health, "ask a running node how it is", "[--config FILE | --socket PATH]") \

@@ -1,6 +1,6 @@
 /*
- * `tollgate account ACTION ISSUER/NAME`: opens, shows, tops up, adjusts, suspends and activates
- * accounts. It asks a running node over its admin socket, never Redis: what a node acknowledged is
+ * `tollgate account ACTION ISSUER/NAME`: opens, shows, tops up, adjusts, limits, suspends and
+ * activates accounts. It asks a running node over its admin socket, never Redis: what a node acknowledged is
  * in its journal and cannot be lost.
  */
 #include <errno.h>
@@ -22,6 +22,7 @@
     X("show", "GET", "", false, false)                                                             \
     X("top-up", "POST", "/top-up", true, true)                                                     \
     X("adjust", "POST", "/adjust", true, true)                                                     \
+    X("limit", "PUT", "/limits", false, false)                                                     \
     X("suspend", "POST", "/suspend", false, false)                                                 \
     X("activate", "POST", "/activate", false, false)
 
@@ -36,12 +37,13 @@ static const struct action {
 };
 #define ACTIONS_COUNT (sizeof actions / sizeof actions[0])
 
-enum { OPTION_PLAN = 256, OPTION_JSON };
+enum { OPTION_PLAN = 256, OPTION_JSON, OPTION_RATE, OPTION_MAX_BYTES, OPTION_MAX_CONNS };
 
 struct arguments {
     struct cli_location location;
     struct account_name name;
     const char *action, *plan, *bytes, *transaction; /* borrow argv */
+    const char *limits[3];                           /* rate, max_bytes, max_conns; likewise */
     bool json;
 };
 
@@ -57,6 +59,12 @@ static const struct argp_option options[] = {
     {"transaction", 't', "ID", 0,
      "Your name for this change, [A-Za-z0-9._:-]{1,64}: repeated with the same ID it is done once. "
      "Where none is given one is made and printed",
+     0},
+    {"rate", OPTION_RATE, "AMOUNT", 0,
+     "Of limit: bytes per second of all its connections at a node: 1MB, 500KiB; 0: no limit", 0},
+    {"max-bytes", OPTION_MAX_BYTES, "AMOUNT", 0,
+     "Of limit: of all that the account is ever delivered; 0: no limit", 0},
+    {"max-conns", OPTION_MAX_CONNS, "N", 0, "Of limit: downloads at once at a node; 0: no limit",
      0},
     {"json", OPTION_JSON, NULL, 0, "Print the node's answer as JSON", 0},
     {0},
@@ -79,6 +87,15 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case OPTION_PLAN:
         arguments->plan = argument;
         return 0;
+    case OPTION_RATE:
+        arguments->limits[0] = argument;
+        return 0;
+    case OPTION_MAX_BYTES:
+        arguments->limits[1] = argument;
+        return 0;
+    case OPTION_MAX_CONNS:
+        arguments->limits[2] = argument;
+        return 0;
     case OPTION_JSON:
         arguments->json = true;
         return 0;
@@ -92,7 +109,8 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         }
         return 0;
     case ARGP_KEY_NO_ARGS:
-        argp_error(state, "what is to be done? open, show, top-up, adjust, suspend or activate");
+        argp_error(state, "what is to be done? open, show, top-up, adjust, limit, suspend or "
+                          "activate");
         return EINVAL;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -103,13 +121,15 @@ static const struct argp_child children[] = {ACCOUNT_NAME_CHILD, CLI_LOCATION_CH
 static const struct argp account_argp = {
     .options = options,
     .parser = parse,
-    .args_doc = "open|show|top-up|adjust|suspend|activate ISSUER/NAME",
+    .args_doc = "open|show|top-up|adjust|limit|suspend|activate ISSUER/NAME",
     .doc = "Opens, shows and changes an account, through a running node."
            "\v"
            "A storefront sells an order of 1 GB, and later another:\n"
            "  tollgate account open shop/alice --bytes 1GB --transaction order-1\n"
            "  tollgate account top-up shop/alice --bytes 1GB --transaction order-2\n"
            "  tollgate account show shop/alice\n"
+           "No more than 1 MB/s, and four downloads at once:\n"
+           "  tollgate account limit shop/alice --rate 1MB --max-conns 4\n"
            "A refund, and an account that may download nothing until it is activated again:\n"
            "  tollgate account adjust shop/alice --bytes -500MB --transaction refund-1\n"
            "  tollgate account suspend shop/alice\n"
@@ -131,7 +151,7 @@ static const struct action *find_action(const char *command, const char *word)
     const char *near = cli_nearest(word, names, ACTIONS_COUNT);
     (void)cli_fail(EX_USAGE, command, "%s is no action; %s%s%s", word,
                    near != NULL ? "did you mean "
-                                : "there are open, show, top-up, adjust, suspend ",
+                                : "there are open, show, top-up, adjust, limit, suspend ",
                    near != NULL ? near : "and activate", near != NULL ? "?" : "");
     return NULL;
 }
@@ -202,6 +222,42 @@ static int check_arguments(const char *command, const struct action *action,
     return EX_OK;
 }
 
+static const char *const limit_names[] = {"rate", "max_bytes", "max_conns"};
+static const char *const limit_options[] = {"--rate", "--max-bytes", "--max-conns"};
+
+/* The limits are set together: what is not given is not limited any more. */
+static int make_limits(const char *command, const struct action *action,
+                       const struct arguments *arguments, json_t **body)
+{
+    bool is_limit = strcmp(action->name, "limit") == 0;
+    bool any = false;
+    for (size_t i = 0; i < 3; i++) {
+        any = any || arguments->limits[i] != NULL;
+    }
+    if (!is_limit) {
+        return any ? cli_fail(EX_USAGE, command, "--rate, --max-bytes and --max-conns are of limit")
+                   : EX_OK;
+    }
+    if (!any) {
+        return cli_fail(EX_USAGE, command,
+                        "to what? give --rate, --max-bytes or --max-conns; those "
+                        "that are left out are lifted");
+    }
+    *body = json_object();
+    for (size_t i = 0; i < 3; i++) {
+        int64_t amount;
+        if (arguments->limits[i] == NULL) {
+            continue;
+        }
+        if (byte_count_read(arguments->limits[i], &amount) != 0 || amount < 0) {
+            return cli_fail(EX_DATAERR, command, "%s '%s': write a whole number, 0 or more",
+                            limit_options[i], arguments->limits[i]);
+        }
+        (void)json_object_set_new(*body, limit_names[i], json_integer((json_int_t)amount));
+    }
+    return EX_OK;
+}
+
 static void print_amount(const char *label, json_int_t bytes)
 {
     char text[BYTE_COUNT_SIZE];
@@ -225,6 +281,15 @@ static void print_account(const json_t *answer)
             print_amount("available", command_number(answer, "available"));
         }
         print_amount("used", command_number(answer, "used"));
+        const json_t *limits = json_object_get(answer, "limits");
+        for (size_t i = 0; i < 3; i++) {
+            json_int_t limit = json_integer_value(json_object_get(limits, limit_names[i]));
+            if (limit > 0 && i < 2) {
+                print_amount(limit_names[i], limit);
+            } else if (limit > 0) {
+                printf("%-12s %" PRIdMAX "\n", limit_names[i], (intmax_t)limit);
+            }
+        }
     }
     const char *transaction = command_text(answer, "transaction");
     if (transaction[0] != '\0') {
@@ -259,7 +324,10 @@ static int run(const char *command, const struct action *action, const struct ar
     json_t *body = NULL;
     json_t *answer = NULL;
     unsigned status = 0;
-    int code = make_body(command, action, arguments, transaction, bytes, &body);
+    int code = make_limits(command, action, arguments, &body);
+    if (code == EX_OK) {
+        code = make_body(command, action, arguments, transaction, bytes, &body);
+    }
     if (code == EX_OK) {
         code = command_call(command, &arguments->location, action->method, target, body, &status,
                             &answer);

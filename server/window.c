@@ -270,9 +270,12 @@ uint64_t window_arrived(const struct window *window)
 
 void window_use(struct window *window, const struct ledger_grant *grant, uint64_t expiry_ms)
 {
-    atomic_store(&window->arrived_elsewhere,
-                 (long long)grant->acknowledged -
-                     (long long)ledger_download_bytes(window->download));
+    long long elsewhere =
+        (long long)grant->acknowledged - (long long)ledger_download_bytes(window->download);
+    /* Redis lags behind what arrived here: of the same use it never tells that there was less. */
+    if (atomic_load(&window->opened_ms) != grant->opened_ms ||
+        elsewhere > atomic_load(&window->arrived_elsewhere))
+        atomic_store(&window->arrived_elsewhere, elsewhere);
     ledger_download_use(window->download, window->link, grant->opened_ms, grant->till_ms,
                         expiry_ms);
     atomic_store(&window->opened_ms, grant->opened_ms);

@@ -177,9 +177,21 @@ static void write_key_set(const char *path, const char *text)
 }
 
 /* One issuer signs with Ed25519, the other with a shared secret: both ways are walked. */
-static void make_keys(struct site *site)
+static void make_keys(struct site *site, const struct site *beside)
 {
     char error[256] = "", path[128], *private_text = NULL, *public_text = NULL;
+    if (beside) {
+        static const char *const names[] = {"shop.jwks", "rival.jwks"};
+        for (size_t i = 0; i < 2; i++) {
+            snprintf(path, sizeof(path), "%s/%s", beside->directory, names[i]);
+            char *text = harness_read_file(path, NULL);
+            cr_assert(text);
+            snprintf(path, sizeof(path), "%s/%s", site->directory, names[i]);
+            write_key_set(path, text);
+            free(text);
+        }
+        return;
+    }
     cr_assert_eq(key_generate(TOKEN_EDDSA, &private_text, &public_text), 0);
     cr_assert_eq(
         key_set_parse(&site->keys, private_text, strlen(private_text), error, sizeof(error)), 0,
@@ -210,8 +222,9 @@ static void write_config(struct site *site, const struct site_options *options)
         "public_origin: %s\n"
         "media_root: %s\n"
         "state_dir: %s\n"
-        "node: test-node\n"
+        "node: %s\n"
         "redis: %s\n"
+        "%s"
         "%s"
         "stop_timeout_ms: 60000\n"
         "windows_max: 100\n"
@@ -223,14 +236,20 @@ static void write_config(struct site *site, const struct site_options *options)
         "    keys: shop.jwks\n"
         "    prefixes: [/]\n"
         "%s"
+        "%s"
         "  - id: rival\n"
         "    iss: " SITE_RIVAL_ISS "\n"
         "    keys: rival.jwks\n"
-        "    prefixes: [/rival/]\n",
+        "    prefixes: [/rival/]\n"
+        "%s",
         options->origin ? options->origin : "http://media.example", site->media_root,
-        site->state_dir, options->redis ? options->redis : own,
+        site->state_dir, options->node ? options->node : "test-node",
+        options->redis ? options->redis : own,
+        options->shop_secret ? "admin_listen: 127.0.0.1:0\n" : "",
         options->tls ? "listen_tls: 127.0.0.1:0\ncertificates: certificates\n" : "",
-        options->settings ? options->settings : "", options->issuer ? options->issuer : "");
+        options->settings ? options->settings : "", options->issuer ? options->issuer : "",
+        options->shop_secret ? "    admin_secret_file: shop.secret\n" : "",
+        options->shop_secret ? "    admin_secret_file: rival.secret\n" : "");
     harness_write_file(site->config, text);
 }
 
@@ -260,7 +279,12 @@ struct site *site_create_with(const struct site_options *options)
     }
     site->curl = curl_easy_init();
     cr_assert(site->curl);
-    make_keys(site);
+    make_keys(site, options->beside);
+    if (options->shop_secret) {
+        write_key_set(site_format(site, "%s/shop.secret", site->directory), SHOP_SECRET "\n");
+        write_key_set(site_format(site, "%s/rival.secret", site->directory), RIVAL_SECRET "\n");
+    }
+    site->has_shop = options->shop_secret;
     site->tls = options->tls;
     if (options->tls) {
         cr_assert_eq(mkdir(site_format(site, "%s/certificates", site->directory), 0700), 0);
@@ -326,6 +350,17 @@ const char *site_state_dir(const struct site *site)
 unsigned site_port(const struct site *site)
 {
     return site->port;
+}
+
+const char *site_redis_address(struct site *site)
+{
+    cr_assert(site->own_redis);
+    return site_format(site, "unix:%s", site->redis_socket);
+}
+
+const char *site_key_file(struct site *site)
+{
+    return site_format(site, "%s/shop.jwks", site->directory);
 }
 
 unsigned site_port_tls(const struct site *site)
@@ -402,6 +437,12 @@ void site_node_start(struct site *site)
                                  : NULL;
         if (listening)
             site->port = (unsigned)strtoul(listening, NULL, 10);
+        const char *shops =
+            listening && site->has_shop
+                ? find_listening(text, "admin interface on 127.0.0.1:", site->starts)
+                : NULL;
+        if (shops)
+            site->port_shops = (unsigned)strtoul(shops, NULL, 10);
         if (secure)
             site->port_tls = (unsigned)strtoul(secure, NULL, 10);
         free(text);

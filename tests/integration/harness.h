@@ -41,8 +41,13 @@ struct site_options {
     bool own_redis;       /* a redis-server of the test, at site_redis_address */
     bool own_media; /* an empty media root to fill with site_media_add; otherwise the catalogue */
     const char *state_dir; /* somewhere else than in the site's directory */
-    bool stays_down;       /* write everything, start nothing */
+    const char *node;      /* its name; NULL: test-node */
+    struct site *beside;   /* a site with own_redis whose keys this one has, too */
+    bool shop_secret; /* admin_listen, and SHOP_SECRET for the shop, RIVAL_SECRET for the rival */
+    bool stays_down;  /* write everything, start nothing */
 };
+#define SHOP_SECRET      "shop-secret-0123456789abcdef0123456789abcdef"
+#define RIVAL_SECRET     "rival-secret-0123456789abcdef0123456789abcde"
 
 /* Makes the directory and, unless stays_down, starts Redis and the node and waits until it is
  * ready. */
@@ -92,6 +97,14 @@ struct command_result {
 struct command_result site_command(struct site *site, const char *const *words);
 #define site_tollgate(site, ...) site_command(site, (const char *const[]){__VA_ARGS__, NULL})
 
+/* "unix:..." of the test's own Redis. */
+const char *site_redis_address(struct site *site);
+/* The key set that the node verifies the shop's links by, as a path. */
+const char *site_key_file(struct site *site);
+
+/* A request to admin_listen with the secret (NULL: none). */
+const struct answer *site_shop(struct site *site, const char *secret, const char *method,
+                               const char *path, const char *body);
 /* One request to the admin socket; status 0 where nobody answers. */
 const struct answer *site_admin(struct site *site, const char *method, const char *path,
                                 const char *body);
@@ -135,9 +148,12 @@ struct link_options {
     const char *container; /* NULL: exact:path */
     const char *iss;       /* NULL: the shop's */
     const char *filename;  /* NULL: none */
-    bool by_rival;         /* signed by the second issuer, which may sign for /rival/ only */
-    int expires_in_s;      /* 0: an hour */
-    int begins_in_s;       /* nbf, where not 0 */
+    const char *jti;       /* NULL: none */
+    struct token_limits limits;
+    bool by_rival;    /* signed by the second issuer, which may sign for /rival/ only */
+    int expires_in_s; /* 0: an hour */
+    int begins_in_s;  /* nbf, where not 0 */
+    int issued_in_s;  /* iat, where not 0 */
 };
 /* The request target: "/albums/...mp3?URISigningPackage=..." */
 #define site_link(site, ...) site_link_with(site, &(struct link_options){__VA_ARGS__})
@@ -180,6 +196,7 @@ struct fetch_options {
     const char *range;          /* "0-99" */
     const char *const *headers; /* whole lines, ending in NULL */
     bool tls;                   /* by https, as media.example */
+    const char *source;         /* address to come from; NULL: the system's choice */
     bool fresh;                 /* a connection of its own instead of the site's kept one */
 };
 #define fetch(site, target, ...) fetch_with(site, target, &(struct fetch_options){__VA_ARGS__})
@@ -218,6 +235,25 @@ const struct answer *raw_exchange(struct site *site, const void *bytes, size_t l
 void raw_reset(int fd);
 /* Whether the peer has closed (end or reset), waiting for it up to the deadline. */
 bool raw_is_closed_by_peer(int fd);
+
+/* ---- a relay to Redis
+ * -------------------------------------------------------------------------------- */
+
+/*
+ * Passes bytes between nodes and a Redis, each `delay_ms` late in either direction, so that a round
+ * trip is long enough to be measured. It tells the push connection by its SUBSCRIBE. A thread of the
+ * test's own.
+ */
+struct relay;
+struct relay *relay_start(const char *redis_socket, unsigned delay_ms);
+void relay_stop(struct relay **relay);
+const char *relay_address(const struct relay *relay);
+/* While held, nothing comes from Redis, on push connections or on the others; what came meanwhile
+ * follows at once and together when it is let go. */
+void relay_hold_push(struct relay *relay, bool held);
+void relay_hold_all(struct relay *relay, bool held);
+/* The shortest of some round trips through it. */
+double relay_round_trip_ms(struct relay *relay);
 
 /* Milliseconds of a clock that only goes forward. */
 uint64_t harness_now_ms(void);

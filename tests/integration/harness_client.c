@@ -104,8 +104,8 @@ void answer_expect_bytes(struct site *site, const struct answer *answer, const c
     const unsigned char *bytes = site_media_bytes(site, path, &size);
     cr_assert(first + length <= size);
     cr_assert(answer->complete, "the body is cut at %zu of %zu", answer->body_length, length);
-    cr_assert_eq(answer->body_length, length, "%zu bytes in place of %zu: %s", answer->body_length,
-                 length, answer->head);
+    cr_assert_eq(answer->body_length, length, "%zu bytes in place of %zu: %s%.400s",
+                 answer->body_length, length, answer->head, (const char *)answer->body);
     cr_assert(memcmp(answer->body, bytes + first, length) == 0, "the bytes are not the file's");
 }
 
@@ -172,6 +172,7 @@ static void transfer_prepare(struct site *site, struct transfer *transfer, const
     else if (options->method)
         curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, options->method);
     curl_easy_setopt(easy, CURLOPT_RANGE, options->range);
+    curl_easy_setopt(easy, CURLOPT_INTERFACE, options->source);
     curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, options->fresh ? 1L : 0L);
     curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, options->fresh ? 1L : 0L);
     for (size_t i = 0; options->headers && options->headers[i]; i++)
@@ -216,6 +217,25 @@ const struct answer *site_admin(struct site *site, const char *method, const cha
     transfer_prepare(site, &transfer, path, &(struct fetch_options){.method = method});
     curl_easy_setopt(transfer.easy, CURLOPT_UNIX_SOCKET_PATH,
                      site_format(site, "%s/admin.sock", site->state_dir));
+    if (body)
+        curl_easy_setopt(transfer.easy, CURLOPT_POSTFIELDS, body);
+    const struct answer *answer =
+        transfer_finish(site, &transfer, curl_easy_perform(transfer.easy));
+    curl_easy_cleanup(transfer.easy);
+    return answer;
+}
+
+const struct answer *site_shop(struct site *site, const char *secret, const char *method,
+                               const char *path, const char *body)
+{
+    struct transfer transfer = {.easy = curl_easy_init()};
+    cr_assert(transfer.easy);
+    const char *line = secret ? site_format(site, "Authorization: Bearer %s", secret) : NULL;
+    transfer_prepare(
+        site, &transfer, path,
+        &(struct fetch_options){.method = method, .headers = line ? HEADERS(line) : NULL});
+    curl_easy_setopt(transfer.easy, CURLOPT_URL,
+                     site_format(site, "http://127.0.0.1:%u%s", site->port_shops, path));
     if (body)
         curl_easy_setopt(transfer.easy, CURLOPT_POSTFIELDS, body);
     const struct answer *answer =

@@ -20,8 +20,8 @@ struct site {
     char log[96];
     char redis_socket[96]; /* of the test's own Redis */
     bool own_redis, own_media;
-    unsigned port, port_tls;
-    bool tls;
+    unsigned port, port_tls, port_shops;
+    bool tls, has_shop;
     unsigned starts;       /* of the node: how often the log says that it listens */
     unsigned transactions; /* made so far, for their ids */
     pid_t node, redis;     /* 0: not running */

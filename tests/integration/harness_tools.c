@@ -37,7 +37,8 @@ struct command_result site_command(struct site *site, const char *const *words)
         cr_assert(count < COMMAND_WORDS_MAX - 3);
         all[count] = words[count - 1];
     }
-    if (strcmp(words[0], "link") != 0 && strcmp(words[0], "key") != 0) {
+    bool asks_a_node = strcmp(words[0], "link") != 0 || strcmp(words[1], "revoke") == 0;
+    if (asks_a_node && strcmp(words[0], "key") != 0) {
         all[count++] = "--config";
         all[count++] = site->config;
     }
@@ -230,6 +231,9 @@ const char *site_token_with(struct site *site, const struct link_options *option
         .filename = options->filename,
         .exp = now + (options->expires_in_s ? options->expires_in_s : 3600),
         .nbf = options->begins_in_s ? now + options->begins_in_s : 0,
+        .iat = options->issued_in_s ? now + options->issued_in_s : 0,
+        .jti = options->jti,
+        .limits = options->limits,
     };
     char *jws = NULL;
     int result = token_sign(options->by_rival ? site->rival_keys : site->keys, NULL, &grant, &jws);

@@ -1,0 +1,161 @@
+/*
+ * `tollgate link revoke`: ends a link, by its URL or by account and jti, or all links of an account
+ * that were issued before an instant. It asks a running node, which journals it: a revocation that
+ * was acknowledged cannot be lost, and reaches every node.
+ */
+#include <argp.h>
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "server/cli.h"
+#include "server/command_admin.h"
+
+enum { OPTION_JTI = 256, OPTION_BEFORE };
+
+struct arguments {
+    struct cli_location location;
+    struct account_name name;
+    const char *link, *jti, *before; /* borrow argv */
+};
+
+static const struct argp_option options[] = {
+    {"jti", OPTION_JTI, "ID", 0, "The link of ISSUER/NAME with this jti", 0},
+    {"issued-before", OPTION_BEFORE, "TIME", 0,
+     "All links of ISSUER/NAME whose iat is earlier, or absent: now, seconds since 1970, or "
+     "2026-11-25T10:00:00Z",
+     0},
+    {0},
+};
+
+static bool is_link(const char *text)
+{
+    return text[0] == '/' || strstr(text, "://") != NULL;
+}
+
+static error_t parse(int key, char *argument, struct argp_state *state)
+{
+    struct arguments *arguments = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &arguments->name;
+        state->child_inputs[1] = &arguments->location;
+        return 0;
+    case OPTION_JTI:
+        arguments->jti = argument;
+        return 0;
+    case OPTION_BEFORE:
+        arguments->before = argument;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (state->arg_num > 0)
+            argp_error(state, "one link, or one account, at a time; put a URL in single quotes");
+        else if (is_link(argument))
+            arguments->link = argument;
+        else
+            arguments->name.both = argument;
+        return 0;
+    case ARGP_KEY_END:
+        if ((arguments->link != NULL) + (arguments->jti != NULL) + (arguments->before != NULL) != 1)
+            argp_error(state, "give a URL in single quotes, or ISSUER/NAME and either --jti or "
+                              "--issued-before");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_child children[] = {ACCOUNT_NAME_CHILD, CLI_LOCATION_CHILD, {0}};
+static const struct argp revoke_argp = {
+    .options = options,
+    .parser = parse,
+    .args_doc = "URL\nISSUER/NAME --jti ID\nISSUER/NAME --issued-before TIME",
+    .doc = "Revokes links, on every node; downloads under way are cut."
+           "\v"
+           "  tollgate link revoke 'https://media.example/song.mp3?URISigningPackage=...'\n"
+           "  tollgate link revoke shop/alice --jti order-1\n"
+           "  tollgate link revoke shop/alice --issued-before now\n"
+           "\n"
+           "To stop an account as a whole: `tollgate account suspend`.",
+    .children = children,
+};
+
+/* Seconds since 1970; 0 where it is no time. */
+static int64_t time_of(const char *text)
+{
+    struct tm date = {0};
+    if (strcmp(text, "now") == 0)
+        return (int64_t)time(NULL) + 1; /* what was signed in this second, too */
+    if (text[0] != '\0' && text[strspn(text, "0123456789")] == '\0' && strlen(text) < 12)
+        return strtoll(text, NULL, 10);
+    const char *end = strptime(text, "%Y-%m-%dT%H:%M:%SZ", &date);
+    return end != NULL && *end == '\0' ? (int64_t)timegm(&date) : 0;
+}
+
+/* *body is the caller's. EX_OK, or the exit code after saying what is wrong. */
+static int make_request(const char *command, struct arguments *arguments,
+                        char target[ACCOUNT_TARGET_SIZE], json_t **body)
+{
+    if (arguments->link != NULL) {
+        (void)snprintf(target, ACCOUNT_TARGET_SIZE, "/v1/links/revoke");
+        *body = json_pack("{s:s}", "url", arguments->link);
+        return *body != NULL ? EX_OK : cli_fail(EX_DATAERR, command, "the URL is no UTF-8");
+    }
+    int code = account_name_settle(command, &arguments->name);
+    if (code != EX_OK)
+        return code;
+    account_name_target(&arguments->name, "/revoke", target);
+    if (arguments->jti != NULL) {
+        *body = json_pack("{s:s}", "jti", arguments->jti);
+        return *body != NULL ? EX_OK : cli_fail(EX_DATAERR, command, "the jti is no UTF-8");
+    }
+    int64_t before = time_of(arguments->before);
+    if (before <= 0)
+        return cli_fail(EX_DATAERR, command,
+                        "--issued-before %s: write now, seconds since 1970, or a time such as "
+                        "2026-11-25T10:00:00Z",
+                        arguments->before);
+    *body = json_pack("{s:I}", "issued_before", (json_int_t)before);
+    return *body != NULL ? EX_OK : cli_fail(EX_SOFTWARE, command, "out of memory");
+}
+
+static void print_revoked(const json_t *answer)
+{
+    printf("revoked: ");
+    if (json_object_get(answer, "issued_before") != NULL)
+        printf("all links of %s/", command_text(answer, "issuer"));
+    else
+        printf("a link of %s/", command_text(answer, "issuer"));
+    command_print_text(stdout, command_text(answer, "account"));
+    if (json_object_get(answer, "jti") != NULL) {
+        printf(", jti ");
+        command_print_text(stdout, command_text(answer, "jti"));
+    }
+    if (json_object_get(answer, "issued_before") != NULL)
+        printf(" issued before %lld", (long long)command_number(answer, "issued_before"));
+    puts(json_is_true(json_object_get(answer, "pending"))
+             ? "; journalled, and told to the nodes once Redis answers"
+             : "");
+}
+
+int command_link_revoke(int argc, char **argv)
+{
+    struct arguments arguments = {0};
+    char target[ACCOUNT_TARGET_SIZE];
+    json_t *body = NULL, *answer = NULL;
+    unsigned status = 0;
+    cli_parse(&revoke_argp, argc, argv, &arguments);
+    int code = make_request(argv[0], &arguments, target, &body);
+    if (code == EX_OK)
+        code = command_call(argv[0], &arguments.location, "POST", target, body, &status, &answer);
+    if (code == EX_OK && status >= 300)
+        code = command_refused(argv[0], status, answer);
+    else if (code == EX_OK)
+        print_revoked(answer);
+    json_decref(body);
+    json_decref(answer);
+    return code;
+}

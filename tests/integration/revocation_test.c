@@ -1,0 +1,334 @@
+/*
+ * Revocation: of a link by its jti or by itself, of all that are older than an instant, of an
+ * account, of a key; on every node, of transfers under way, and when the push connection is late,
+ * half open or lost. Round trips are made long by a relay, so that they can be counted.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/integration/harness.h"
+
+#define SLOW                                                                                       \
+    {                                                                                              \
+        .rate = 100000                                                                             \
+    } /* bytes per second: TRACK_LONG takes most of a minute */
+
+/* A transfer under way: some of its body has come. */
+static int begin_transfer(struct site *site, const char *link)
+{
+    char some[1000];
+    int fd = raw_connect(site, 0);
+    raw_print(fd, "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", link);
+    cr_assert_eq(raw_answer_head(site, fd)->status, 200);
+    cr_assert_eq(raw_read(fd, some, sizeof(some)), sizeof(some));
+    return fd;
+}
+
+/* Reads until the node resets the connection. A transfer that is served to its end would fail. */
+static void expect_cut(int fd)
+{
+    static char bytes[65536];
+    ssize_t got;
+    struct timeval deadline = {.tv_sec = 20};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &deadline, sizeof(deadline));
+    while ((got = recv(fd, bytes, sizeof(bytes), 0)) > 0)
+        continue;
+    cr_assert(got < 0 && errno == ECONNRESET, "the transfer was not cut: %s",
+              got == 0 ? "it ended" : strerror(errno));
+    close(fd);
+}
+
+static void admin_expect(struct site *site, const char *path, const char *body, unsigned status)
+{
+    const struct answer *answer = site_admin(site, "POST", path, body);
+    cr_assert_eq(answer->status, status, "%s: %u %s", path, answer->status,
+                 answer->body ? (const char *)answer->body : "");
+}
+
+static void revoke_jti(struct site *site, const char *jti)
+{
+    admin_expect(site, "/v1/accounts/shop/alice/revoke", site_format(site, "{\"jti\":\"%s\"}", jti),
+                 200);
+}
+
+Test(revocation, of_a_link_by_its_jti_ends_its_transfers_and_no_others)
+{
+    struct site *site = site_create();
+    site_account_open_prepaid(site, "alice", 1000u * 1000 * 1000);
+    const char *bad =
+        site_link(site, .account = "alice", .path = TRACK_LONG, .jti = "order-1", .limits = SLOW);
+    const char *good =
+        site_link(site, .account = "alice", .path = TRACK_LONG, .jti = "order-2", .limits = SLOW);
+    int cut = begin_transfer(site, bad), kept = begin_transfer(site, good);
+    revoke_jti(site, "order-1");
+    expect_cut(cut);
+    answer_expect_refusal(site, fetch(site, bad), 410, "link_revoked");
+    /* Signed again: it is the same link. */
+    const char *again = site_link(site, .account = "alice", .path = TRACK_TINY, .jti = "order-1");
+    answer_expect_refusal(site, fetch(site, again), 410, "link_revoked");
+    char some[20000];
+    cr_expect_eq(raw_read(kept, some, sizeof(some)), sizeof(some), "another link's was cut, too");
+    close(kept);
+    site_destroy(&site);
+}
+
+Test(revocation, of_a_link_by_itself_needs_no_jti)
+{
+    struct site *site = site_create();
+    site_account_open_prepaid(site, "alice", 1000u * 1000 * 1000);
+    const char *link = site_link(site, .account = "alice", .path = TRACK_LONG, .limits = SLOW);
+    int fd = begin_transfer(site, link);
+    admin_expect(site, "/v1/links/revoke",
+                 site_format(site, "{\"url\":\"http://media.example%s\"}", link), 200);
+    expect_cut(fd);
+    answer_expect_refusal(site, fetch(site, link), 410, "link_revoked");
+    admin_expect(site, "/v1/links/revoke",
+                 site_format(site, "{\"url\":\"http://media.example%sX\"}", link), 422);
+    struct command_result result =
+        site_tollgate(site, "link", "revoke", site_format(site, "http://media.example%s", link));
+    cr_expect_eq(result.exit_code, 0, "%s", result.errors);
+    site_destroy(&site);
+}
+
+Test(revocation, of_what_is_older_than_an_instant_spares_what_is_newer)
+{
+    struct site *site = site_create();
+    site_account_open_prepaid(site, "alice", 1000u * 1000 * 1000);
+    const char *old = site_link(site, .account = "alice", .path = TRACK_LONG, .issued_in_s = -100,
+                                .limits = SLOW);
+    const char *undated = site_link(site, .account = "alice", .path = TRACK_LONG, .limits = SLOW);
+    const char *fresh = site_link(site, .account = "alice", .path = TRACK_TINY, .issued_in_s = 1);
+    int fds[] = {begin_transfer(site, old), begin_transfer(site, undated)};
+    admin_expect(site, "/v1/accounts/shop/alice/revoke",
+                 site_format(site, "{\"issued_before\":%lld}", (long long)time(NULL) - 50), 200);
+    expect_cut(fds[0]);
+    expect_cut(fds[1]);
+    answer_expect_refusal(site, fetch(site, old), 410, "link_revoked");
+    answer_expect_refusal(site, fetch(site, undated), 410, "link_revoked");
+    answer_expect_file(site, fetch(site, fresh), TRACK_TINY);
+    site_destroy(&site);
+}
+
+Test(revocation, of_an_account_ends_what_is_under_way_and_can_be_taken_back)
+{
+    struct site *site = site_create();
+    site_account_open_prepaid(site, "alice", 1000u * 1000 * 1000);
+    const char *link = site_link(site, .account = "alice", .path = TRACK_LONG, .limits = SLOW);
+    const char *tiny = site_link(site, .account = "alice", .path = TRACK_TINY);
+    int fd = begin_transfer(site, link);
+    answer_expect_file(site, fetch(site, tiny), TRACK_TINY); /* its grant is cached */
+    admin_expect(site, "/v1/accounts/shop/alice/suspend", "", 200);
+    expect_cut(fd);
+    answer_expect_refusal(site, fetch(site, tiny), 402, "account_suspended");
+    admin_expect(site, "/v1/accounts/shop/alice/activate", "", 200);
+    answer_expect_file(site, fetch(site, tiny), TRACK_TINY);
+    site_destroy(&site);
+}
+
+Test(revocation, outlives_a_redis_that_lost_all_and_a_node_that_was_killed)
+{
+    struct site *site = site_create(.own_redis = true);
+    site_account_open_prepaid(site, "alice", 1000u * 1000 * 1000);
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY, .jti = "order-1");
+    const char *old = site_link(site, .account = "alice", .path = TRACK_TINY, .issued_in_s = -100);
+    revoke_jti(site, "order-1");
+    admin_expect(site, "/v1/accounts/shop/alice/revoke",
+                 site_format(site, "{\"issued_before\":%lld}", (long long)time(NULL) - 50), 200);
+    site_node_kill(site);
+    site_redis_command(site, "FLUSHALL");
+    site_node_start(site);
+    site_node_await_ready(site);
+    answer_expect_refusal(site, fetch(site, link), 410, "link_revoked");
+    answer_expect_refusal(site, fetch(site, old), 410, "link_revoked");
+    site_destroy(&site);
+}
+
+/* ---- two nodes, and a Redis that is far away ---- */
+
+struct pair {
+    struct site *home; /* beside Redis; it is asked to revoke */
+    struct relay *relay;
+    struct site *far[2];
+};
+
+static void pair_create(struct pair *pair, unsigned delay_ms, const char *settings)
+{
+    pair->home = site_create(.own_redis = true);
+    pair->relay = relay_start(site_redis_address(pair->home), delay_ms);
+    pair->far[0] = site_create(.beside = pair->home, .redis = relay_address(pair->relay),
+                               .node = "far-1", .settings = settings);
+    pair->far[1] = site_create(.beside = pair->home, .redis = relay_address(pair->relay),
+                               .node = "far-2", .settings = settings);
+    site_account_open_prepaid(pair->home, "alice", 1000u * 1000 * 1000);
+}
+
+static void pair_destroy(struct pair *pair)
+{
+    site_destroy(&pair->far[0]);
+    site_destroy(&pair->far[1]);
+    relay_stop(&pair->relay);
+    site_destroy(&pair->home);
+}
+
+static void await_push(struct site *site)
+{
+    const struct answer *answer = site_admin(site, "GET", "/v1/health", NULL);
+    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
+    while (!strstr((const char *)answer->body, "\"push_up\":true")) {
+        cr_assert(harness_now_ms() < deadline_ms, "push does not come: %s", answer->body);
+        harness_pause();
+        answer = site_admin(site, "GET", "/v1/health", NULL);
+    }
+}
+
+Test(revocation, stops_transfers_on_two_nodes_within_five_round_trips)
+{
+    struct pair pair;
+    pair_create(&pair, 20, NULL);
+    const char *link = site_link(pair.home, .account = "alice", .path = TRACK_LONG,
+                                 .jti = "order-1", .limits = SLOW);
+    await_push(pair.far[0]);
+    await_push(pair.far[1]);
+    int fds[] = {begin_transfer(pair.far[0], link), begin_transfer(pair.far[1], link)};
+    double round_trip_ms = relay_round_trip_ms(pair.relay);
+    uint64_t begun_ms = harness_now_ms();
+    /* Through a far node: its own way to Redis counts, too. */
+    revoke_jti(pair.far[0], "order-1");
+    uint64_t told_ms = harness_now_ms() - begun_ms;
+    for (size_t i = 0; i < 2; i++)
+        expect_cut(fds[i]);
+    uint64_t taken_ms = harness_now_ms() - begun_ms;
+    printf("a round trip is %.1f ms; revoked after %llu ms, both transfers cut after %llu ms: "
+           "%.1f round trips\n",
+           round_trip_ms, (unsigned long long)told_ms, (unsigned long long)taken_ms,
+           (double)taken_ms / round_trip_ms);
+    cr_expect_leq((double)taken_ms, 5 * round_trip_ms, "%llu ms are more than 5 times %.1f ms",
+                  (unsigned long long)taken_ms, round_trip_ms);
+    pair_destroy(&pair);
+}
+
+/* The reply that grants and the push that revokes are let go together: whichever is read first, the
+ * grant must not start anything after the revocation. */
+Test(revocation, wins_over_a_grant_that_arrives_with_it)
+{
+    enum { ROUNDS = 20 };
+    unsigned refused = 0, cut = 0;
+    struct pair pair;
+    pair_create(&pair, 0, NULL);
+    await_push(pair.far[0]);
+    for (int round = 0; round < ROUNDS; round++) {
+        const char *jti = site_format(pair.home, "order-%d", round);
+        const char *link = site_link(pair.home, .account = "alice", .path = TRACK_LONG, .jti = jti,
+                                     .limits = SLOW);
+        relay_hold_all(pair.relay, true);
+        int fd = raw_connect(pair.far[0], 0);
+        raw_print(fd, "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", link);
+        for (int i = 0; i < 10; i++) /* the question reaches Redis, its answer is held */
+            harness_pause();
+        revoke_jti(pair.home, jti);
+        relay_hold_all(pair.relay, false);
+        const struct answer *answer = raw_answer_head(pair.far[0], fd);
+        refused += answer->status == 410;
+        cut += answer->status == 200;
+        if (answer->status == 200)
+            expect_cut(fd); /* the grant was read first: it began, and the push ended it */
+        else
+            close(fd); /* refused, or cut before its head was read */
+    }
+    printf("of %d, %u were refused, %u began and were cut\n", ROUNDS, refused, cut);
+    pair_destroy(&pair);
+}
+
+Test(revocation, reaches_a_node_whose_push_connection_is_half_open_within_the_validity)
+{
+    struct pair pair;
+    pair_create(&pair, 0, "grant_validity_ms: 3000\n");
+    await_push(pair.far[0]);
+    const char *link = site_link(pair.home, .account = "alice", .path = TRACK_LONG,
+                                 .jti = "order-1", .limits = SLOW);
+    const char *tiny =
+        site_link(pair.home, .account = "alice", .path = TRACK_TINY, .jti = "order-2");
+    int fd = begin_transfer(pair.far[0], link);
+    answer_expect_file(pair.far[0], fetch(pair.far[0], tiny), TRACK_TINY);
+    relay_hold_push(pair.relay, true);
+    uint64_t begun_ms = harness_now_ms();
+    revoke_jti(pair.home, "order-1");
+    revoke_jti(pair.home, "order-2");
+    /* It knows that it hears nothing: a cached grant starts no response. */
+    site_log_await(pair.far[0], "revocations are not heard");
+    answer_expect_refusal(pair.far[0], fetch(pair.far[0], tiny), 410, "link_revoked");
+    expect_cut(fd);
+    uint64_t taken_ms = harness_now_ms() - begun_ms;
+    cr_expect_leq(taken_ms, 3000u, "%llu ms", (unsigned long long)taken_ms);
+    relay_hold_push(pair.relay, false);
+    site_log_await(pair.far[0], "revocations are heard again");
+    pair_destroy(&pair);
+}
+
+/* ---- keys ---- */
+
+static void replace_file(const char *path, const char *text)
+{
+    char fresh[600];
+    snprintf(fresh, sizeof(fresh), "%s.new", path);
+    FILE *file = fopen(fresh, "we");
+    cr_assert(file);
+    cr_assert(fputs(text, file) >= 0);
+    cr_assert_eq(fclose(file), 0);
+    cr_assert_eq(rename(fresh, path), 0);
+}
+
+static char *key_set_with_another_key(void)
+{
+    char *private_text = NULL, *public_text = NULL;
+    cr_assert_eq(key_generate(TOKEN_EDDSA, &private_text, &public_text), 0);
+    key_text_free(&private_text);
+    return public_text;
+}
+
+Test(revocation, of_a_key_ends_its_links_and_their_transfers_within_a_second)
+{
+    struct site *site = site_create();
+    site_account_open_prepaid(site, "alice", 1000u * 1000 * 1000);
+    const char *link = site_link(site, .account = "alice", .path = TRACK_LONG, .limits = SLOW);
+    int fd = begin_transfer(site, link);
+    char *other = key_set_with_another_key();
+    uint64_t begun_ms = harness_now_ms();
+    replace_file(site_key_file(site), other); /* no signal: the change alone is enough */
+    expect_cut(fd);
+    uint64_t taken_ms = harness_now_ms() - begun_ms;
+    cr_expect_leq(taken_ms, 1000u, "%llu ms", (unsigned long long)taken_ms);
+    answer_expect_refusal(site, fetch(site, link), 403, "key_unknown");
+    key_text_free(&other);
+    site_destroy(&site);
+}
+
+Test(revocation, does_not_come_from_a_key_file_that_is_broken)
+{
+    struct site *site = site_create();
+    site_account_open_prepaid(site, "alice", 1000u * 1000 * 1000);
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
+    size_t before = strlen(site_log(site));
+    replace_file(site_key_file(site), "{\"keys\":[");
+    site_log_await(site, "the key sets were not reloaded, those before stay in force");
+    answer_expect_file(site, fetch(site, link), TRACK_TINY);
+    /* Said once, though it is tried again and again. */
+    uint64_t until_ms = harness_now_ms() + 1500;
+    while (harness_now_ms() < until_ms)
+        harness_pause();
+    const char *said = strstr(site_log(site) + before, "were not reloaded");
+    cr_assert_not_null(said);
+    cr_expect_null(strstr(said + 1, "were not reloaded"));
+    char *other = key_set_with_another_key();
+    replace_file(site_key_file(site), other);
+    site_log_await(site, "reloaded the key sets");
+    answer_expect_refusal(site, fetch(site, link), 403, "key_unknown");
+    key_text_free(&other);
+    site_destroy(&site);
+}
