@@ -2,7 +2,7 @@
 # The one list of Debian 12 packages that Tollgate needs. docker/demo.sh, tests/run.sh and the
 # Dockerfile all call it.
 #
-#   docker/deps.sh [run|build|demo|bench|test|clients|ktls|image]...   install what is missing of these groups (default: run build)
+#   docker/deps.sh [run|build|demo|bench|test|clients|examples|ktls|image]...   install what is missing of these groups (default: run build)
 #   docker/deps.sh --list GROUP...            print the packages and install nothing
 #
 # It asks dpkg first and touches the network only when something is missing.
@@ -14,6 +14,7 @@ packages_demo='lame curl'
 packages_bench='nginx-light libnginx-mod-http-lua lua-nginx-redis lighttpd wrk iproute2 procps openssl'
 packages_test='libcriterion-dev libcurl4-openssl-dev clang clang-format clang-tidy cppcheck libclang-rt-14-dev iproute2 git man-db dpkg-dev systemd openssl'
 packages_clients='lame curl wget aria2 slowhttptest sslscan chromium nodejs npm jq openssl'
+packages_examples='php-cli ruby ruby-jwt golang-go golang-github-golang-jwt-jwt-dev python3-jwt nodejs npm curl lame'
 packages_ktls='qemu-system-x86 busybox-static linux-image-cloud-amd64 kmod cpio openssl curl lame'
 packages_image='systemd-container buildah debootstrap jq curl lame python3-yaml util-linux procps'
 
@@ -27,9 +28,9 @@ for argument in "$@"; do
     case $argument in
     --list) list_only=yes ;;
     -h | --help) usage; exit 0 ;;
-    run | build | demo | bench | test | clients | ktls | image) groups="$groups $argument" ;;
+    run | build | demo | bench | test | clients | examples | ktls | image) groups="$groups $argument" ;;
     *)
-        echo "deps.sh: unknown group '$argument'; the groups are run, build, demo, bench, test, clients, ktls and image" >&2
+        echo "deps.sh: unknown group '$argument'; the groups are run, build, demo, bench, test, clients, examples, ktls and image" >&2
         exit 64
         ;;
     esac

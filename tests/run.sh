@@ -116,7 +116,7 @@ replay_corpus() {
 }
 
 echo "installing what is missing"
-sh docker/deps.sh run build demo bench test clients image || exit 69
+sh docker/deps.sh run build demo bench test clients examples image || exit 69
 
 check 'build: release' build tests build/tests
 for name in tokens media ledger server bench integration faults; do
@@ -143,6 +143,7 @@ if [ "$quick" = no ]; then
         --suppress=preprocessorErrorDirective --inline-suppr server tokens storage bench
     check 'differential: hostile heads beside nginx, lighttpd and llhttp' timeout 300 sh tests/differential/run.sh
     check 'clients: resumes, a browser, slow attacks, sslscan' timeout 600 sh tests/clients/run.sh
+    check 'examples: links signed in five languages' timeout 600 sh tests/examples.sh
     # Where the packages are to be had: they are those of amd64.
     if [ "$(dpkg --print-architecture)" = amd64 ] && sh docker/deps.sh ktls; then
         check 'kTLS: the kernel encrypts, in a machine of qemu' timeout 300 sh tests/ktls/run.sh

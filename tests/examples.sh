@@ -1,0 +1,111 @@
+#!/bin/sh
+# The storefront examples of tokens/examples against a real node: each of the five programs signs a link to a file
+# and one to its album and reads why a third is refused; curl downloads by both links.
+#
+#   tests/examples.sh
+#
+# Uses build/tests/tollgate, the packages of `docker/deps.sh examples`, and jose from npm. One line for each step; the
+# first that fails ends it. Some 3 seconds.
+set -eu
+root=$(cd "$(dirname "$0")/.." && pwd)
+case ${1:-} in
+'') ;;
+-h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
+*) echo "examples.sh: unknown option '$1'; see --help" >&2; exit 64 ;;
+esac
+tollgate=$root/build/tests/tollgate
+[ -x "$tollgate" ] || { echo "examples: $tollgate is missing; run tests/run.sh --quick" >&2; exit 69; }
+
+work=$(mktemp -d /tmp/tollgate-examples-XXXXXX)
+node=
+finish() {
+    [ -z "$node" ] || { kill -TERM "$node" 2>/dev/null && wait "$node" 2>/dev/null; } || true
+    rm -rf "$work"
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+step() { echo "examples: $*"; }
+fail() { echo "examples: FAILED: $*" >&2; tail -n 20 "$work"/*.log >&2; exit 1; }
+
+media=$root/build/catalogue/media
+sh "$root/docker/catalogue.sh" "$media" >/dev/null
+file='/Café/01 – 100% #1?.mp3'
+mkdir "$work/keys" "$work/media" "$work/media/Café"
+cp "$media/Café/01 – 100% #1.mp3" "$work/media$file"
+"$tollgate" key generate --issuer shop --alg HS256 --directory "$work/keys" >/dev/null
+cat >"$work/tollgate.yaml" <<YAML
+listen: 127.0.0.1:0
+public_origin: http://127.0.0.1:1
+media_root: media
+state_dir: state
+issuers:
+  - id: shop
+    iss: shop
+    keys: keys/shop-private.jwks
+    prefixes: [/]
+YAML
+export TOLLGATE_CONFIG="$work/tollgate.yaml"
+"$tollgate" serve 2>"$work/node.log" &
+node=$!
+tries=0
+until "$tollgate" health >/dev/null 2>&1; do
+    tries=$((tries + 1))
+    kill -0 "$node" 2>/dev/null && [ $tries -lt 150 ] || fail 'the node does not become ready'
+    sleep 0.2
+done
+port=$(sed -n 's/.*listening on 127.0.0.1:\([0-9]*\).*/\1/p' "$work/node.log")
+curl -fsS --unix-socket "$work/state/admin.sock" -X PUT -o /dev/null \
+    -d '{"plan":"prepaid","bytes":1000000000,"transaction":"examples-open"}' http://localhost/v1/accounts/shop/demo ||
+    fail 'the account cannot be opened'
+
+# has LINK CLAIM...: each claim, as compact JSON, is in its token
+has() {
+    link=$1
+    shift
+    "$tollgate" link explain --json "$link" >"$work/explained" || fail "$language: $(cat "$work/explained")"
+    for claim in "$@"; do
+        tr -d ' \n' <"$work/explained" | grep -qF "$claim" || fail "$language: no $claim in $(cat "$work/explained")"
+    done
+}
+# example LANGUAGE COMMAND...: run with the key, the origin and an order, which is the language
+example() {
+    language=$1
+    shift
+    "$@" "$work/keys/shop-private.jwks" "http://127.0.0.1:$port" "order-$language" >"$work/said" 2>"$work/example.log" ||
+        fail "$language: the program ended with $?"
+    [ "$(wc -l <"$work/said")" -eq 3 ] || fail "$language: printed $(cat "$work/said")"
+    song=$(sed -n 1p "$work/said") album=$(sed -n 2p "$work/said") refusal=$(sed -n 3p "$work/said")
+    [ "$refusal" = '403 bad_signature' ] || fail "$language: the refusal is '$refusal'"
+    has "$song" "\"cdniuc\":\"exact:$(echo "$file" | tr -d ' ')\"" '"resume":86400' '"iat":'
+    has "$album" '"cdniuc":"prefix:/Café/"' '"max_uses":1' "\"jti\":\"order-$language\"" '"iat":'
+    for link in "$song" "$album"; do
+        rm -f "$work/got"
+        curl -fsS -o "$work/got" "$link" || fail "$language: $link"
+        cmp "$work/got" "$work/media$file" || fail "$language: the bytes are not the file's"
+    done
+    step "$language: both links download the file, and a forged one is '$refusal'"
+}
+
+examples=$root/tokens/examples
+example php /usr/bin/php "$examples/links.php"
+example python /usr/bin/python3 "$examples/links.py"
+example ruby /usr/bin/ruby "$examples/links.rb"
+
+mkdir "$work/node" # modules are looked for beside the program
+cp "$examples/links.mjs" "$work/node/"
+npm install --silent --no-audit --no-fund --no-save --prefix "$work/node" jose@5 >"$work/npm.log" 2>&1 ||
+    fail 'npm install jose'
+example node node "$work/node/links.mjs"
+
+mkdir "$work/go" # Debian's library is a directory of source
+cp "$examples/links.go" "$work/go/"
+cat >"$work/go/go.mod" <<'MOD'
+module links
+go 1.19
+require github.com/golang-jwt/jwt/v4 v4.4.3
+replace github.com/golang-jwt/jwt/v4 => /usr/share/gocode/src/github.com/golang-jwt/jwt
+MOD
+(cd "$work/go" && GOCACHE=$work/go/cache GOPATH=$work/go/path GOPROXY=off GOFLAGS=-mod=mod GOWORK=off /usr/bin/go build links.go) \
+    >"$work/go.log" 2>&1 || fail 'go build'
+example go "$work/go/links"
+echo 'examples: all passed'
