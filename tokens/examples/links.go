@@ -29,11 +29,8 @@ func link(path string, claims jwt.MapClaims) string {
 	token := jwt.NewWithClaims(jwt.SigningMethodHS256, claims)
 	token.Header["kid"] = keys.Keys[0].Kid
 	secret := must(base64.RawURLEncoding.DecodeString(keys.Keys[0].K))
-	names := strings.Split(path, "/")
-	for i := range names {
-		names[i] = url.PathEscape(names[i])
-	}
-	return os.Args[2] + strings.Join(names, "/") + "?URISigningPackage=" + must(token.SignedString(secret))
+	escaped := strings.ReplaceAll(url.PathEscape(path), "%2F", "/")
+	return os.Args[2] + escaped + "?URISigningPackage=" + must(token.SignedString(secret))
 }
 
 func main() {
