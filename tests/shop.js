@@ -1,0 +1,138 @@
+// Chromium on the demo shop's page, at the size of a phone and of a desk: it plays, downloads, tops up, is refused,
+// and shows the balance fall. Prints one line for each step.
+//   SHOP: its origin; MEDIA: the catalogue; SOCKET: the node's admin socket; GOT, OUT: directories, for files and pictures
+'use strict';
+const fs = require('node:fs');
+const http = require('node:http');
+const { chromium } = require('playwright-core');
+
+const { SHOP, MEDIA, SOCKET, GOT, OUT } = process.env;
+const LONG = 'albums/Night Train/02 Long Way Home.mp3';
+const SHORT = 'Café/01 – 100% #1.mp3';
+
+function expect(condition, text) {
+    if (!condition) throw new Error(text);
+}
+function step(text) {
+    console.log(`shop: ${text}`);
+}
+function account(operation) {
+    return new Promise((done, failed) => {
+        const request = http.request({ socketPath: SOCKET, method: 'POST', path: `/v1/accounts/shop/demo/${operation}`, headers: { 'Content-Length': 2 } },
+            (answer) => { answer.resume(); expect(answer.statusCode === 200, `${operation}: ${answer.statusCode}`); answer.on('end', done); });
+        request.on('error', failed);
+        request.end('{}');
+    });
+}
+
+async function main() {
+    const browser = await chromium.launch({
+        executablePath: '/usr/bin/chromium',
+        args: ['--no-sandbox', '--autoplay-policy=user-gesture-required'],
+    });
+    try {
+        const page = await browser.newPage({ viewport: { width: 360, height: 740 }, acceptDownloads: true });
+        page.setDefaultTimeout(20000);
+        const errors = [];
+        page.on('pageerror', (error) => errors.push(error.message));
+        page.on('request', (request) => {
+            if (!/^(http:\/\/127\.0\.0\.1:|data:)/.test(request.url())) errors.push(`it asks ${request.url()}`);
+        });
+        const balance = async () => Number(await page.getAttribute('#balance', 'value'));
+        const until = (test, argument) => page.waitForFunction(test, argument, { polling: 100 });
+        // Once two looks are the same: what was on its way when a transfer ended has been posted.
+        const settled = async () => {
+            for (let last = -1; ;) {
+                const now = await balance();
+                if (now === last) return now;
+                last = now;
+                await page.waitForTimeout(2500);
+            }
+        };
+        const row = (title) => page.locator('.track', { hasText: title });
+        const looks = async (name) => {
+            for (const colorScheme of ['light', 'dark']) {
+                await page.emulateMedia({ colorScheme });
+                for (const [width, height] of [[360, 740], [1280, 800]]) {
+                    await page.setViewportSize({ width, height });
+                    await page.screenshot({ path: `${OUT}/${name}-${width}-${colorScheme}.png` });
+                    const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+                    expect(over <= 0, `${name}: at ${width} px it is ${over} px too wide`);
+                }
+            }
+            await page.setViewportSize({ width: 360, height: 740 });
+            await page.emulateMedia({ colorScheme: 'light' });
+        };
+
+        await page.goto(SHOP);
+        await until(() => Number(document.getElementById('balance').value) > 0);
+        const files = fs.readdirSync(MEDIA, { recursive: true }).filter((name) => name.endsWith('.mp3')).length;
+        expect(await page.locator('.track').count() === files, `${await page.locator('.track').count()} tracks of ${files}`);
+        const unnamed = await page.evaluate(() => [...document.querySelectorAll('button, a, input')].filter((control) =>
+            control.checkVisibility() && !(control.getAttribute('aria-label') || control.textContent.trim())).length);
+        expect(unnamed === 0, `${unnamed} controls have no name`);
+        const opened = await balance();
+        expect(await page.textContent('#balance') === '1,000.0 MB', await page.textContent('#balance'));
+        await looks('shop');
+        step(`it lists ${files} tracks and ${await page.textContent('#balance')}`);
+
+        // By keyboard alone: the first press of a page also is the gesture that a browser wants before it plays.
+        await row('Long Way Home').getByRole('button').focus();
+        await page.keyboard.press('Space');
+        await until(() => document.getElementById('audio').currentTime > 0.5);
+        expect(Math.abs(await page.evaluate(() => document.getElementById('audio').duration) - 125) < 0.5, 'the duration');
+        await until((before) => Number(document.getElementById('balance').value) < before, opened);
+        await until(() => document.getElementById('balance').textContent !== '1,000.0 MB');
+        await page.focus('#seek');
+        await page.keyboard.press('End');
+        await page.keyboard.press('PageDown');
+        await until(() => { const audio = document.getElementById('audio'); return !audio.seeking && audio.currentTime > 90; });
+        await looks('playing');
+        await page.getByRole('region', { name: 'Player' }).getByRole('button', { name: 'Pause' }).click();
+        await page.getByRole('button', { name: 'Play Long Way Home' }).waitFor();
+        step(`it plays and seeks, and ${opened - await balance()} bytes less are on the account`);
+
+        const before = await settled();
+        const [download] = await Promise.all([page.waitForEvent('download'), row('100% #1').getByRole('link').click()]);
+        expect(download.suggestedFilename() === SHORT.split('/')[1].replace('#', '#'), `saved as ${download.suggestedFilename()}`);
+        await download.saveAs(`${GOT}/download.mp3`);
+        const size = fs.statSync(`${MEDIA}/${SHORT}`).size;
+        expect(fs.readFileSync(`${GOT}/download.mp3`).equals(fs.readFileSync(`${MEDIA}/${SHORT}`)), 'the download is not the file');
+        const after = await settled();
+        expect(before - after === size, `a download of ${size} bytes took ${before - after}`);
+        step(`a download of ${size} bytes takes ${before - after} from the balance`);
+
+        await page.getByRole('button', { name: 'Top up 100 MB' }).click();
+        await until((wanted) => Number(document.getElementById('balance').value) === wanted, after + 100000000);
+        step('a top-up adds 100,000,000 bytes');
+
+        await account('suspend');
+        await page.getByRole('button', { name: 'Play First Light' }).click();
+        const alert = page.getByRole('alert');
+        await alert.waitFor();
+        const refusal = await alert.locator('p').textContent();
+        expect(refusal === '“First Light” cannot be played: the account is suspended (402 account_suspended).', refusal);
+        await looks('refused');
+        await page.getByRole('button', { name: 'Dismiss' }).click();
+        await row('First Light').getByRole('link').click(); // the node sends the browser back here, with the reason
+        await alert.waitFor();
+        const back = await alert.locator('p').textContent();
+        expect(back === 'The download was refused: the account is suspended.', back);
+        expect(page.url() === `${SHOP}/`, page.url());
+        await account('activate');
+        await page.getByRole('button', { name: 'Play First Light' }).click();
+        await until(() => document.getElementById('audio').currentTime > 0.5);
+        expect(await alert.isHidden(), 'the refusal still stands');
+        step('refusals are told in words, and it plays again once the account is active');
+
+        await page.evaluate(() => { const audio = document.getElementById('audio'); audio.removeAttribute('src'); audio.load(); });
+        fs.writeFileSync(`${GOT}/used`, String(opened + 100000000 - await settled()));
+        expect(errors.length === 0, errors.join('; '));
+    } finally {
+        await browser.close();
+    }
+}
+main().catch((error) => {
+    console.error(error.stack);
+    process.exit(1);
+});
