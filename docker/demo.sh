@@ -1,6 +1,7 @@
 #!/bin/sh
 # Shows Tollgate whole: installs what is missing, builds, makes a small catalogue of real MP3s, serves it,
-# opens a prepaid account, signs links, downloads by them, and prints the bill.
+# opens a prepaid account, signs links, downloads by them, prints the bill, and opens a shop (docker/shop) that
+# sells the catalogue in a browser.
 #
 #   sh docker/demo.sh          keeps serving until Ctrl-C
 #   sh docker/demo.sh --once   stops after the downloads were checked
@@ -14,7 +15,7 @@ once=no
 case ${1:-} in
 '') ;;
 --once) once=yes ;;
--h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
+-h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
 *) echo "demo.sh: unknown option '$1'; sh docker/demo.sh --help tells the two ways to call it" >&2; exit 64 ;;
 esac
 
@@ -50,31 +51,48 @@ listens() {
     curl -s -o /dev/null --max-time 1 "http://127.0.0.1:$1/" || code=$?
     [ "$code" -ne 7 ]
 }
-port=8080
-while listens "$port"; do
-    port=$((port + 1))
-    [ "$port" -lt 8100 ] || die 'every port from 8080 to 8099 is in use; free one of them'
-done
+free_port() { # FIRST: the first of twenty where nobody listens
+    free=$1
+    while listens "$free"; do
+        free=$((free + 1))
+        [ "$free" -lt $(($1 + 20)) ] || die "every port from $1 to $(($1 + 19)) is in use; free one of them"
+    done
+}
+free_port 8080
+port=$free
 origin=http://127.0.0.1:$port
+free_port 8180
+shop_origin=http://127.0.0.1:$free
+free_port 8280
+admin_port=$free
 [ -e keys/shop-private.jwks ] || "$tollgate" key generate --issuer shop --alg HS256 --directory keys >/dev/null
+# What the shop shows the admin interface: 48 hexadecimal digits.
+[ -s keys/shop-admin.secret ] || (umask 077 && od -An -N24 -tx1 /dev/urandom | tr -d ' \n' >keys/shop-admin.secret)
 cat >tollgate.yaml <<YAML
 listen: 127.0.0.1:$port
 public_origin: $origin
 media_root: media
 state_dir: state
+admin_listen: 127.0.0.1:$admin_port
 issuers:
   - id: shop
     iss: shop
     keys: keys/shop-private.jwks
     prefixes: [/]
+    admin_secret_file: keys/shop-admin.secret
+    origins: ["$shop_origin"]
+    refusal_url: $shop_origin/
 YAML
 
 step "serving on $origin (log: $demo/log)"
 "$tollgate" serve >log 2>&1 &
 server=$!
+shop=
 stop() {
-    kill -TERM "$server" 2>/dev/null || true
-    wait "$server" 2>/dev/null || true
+    for process in $shop $server; do
+        kill -TERM "$process" 2>/dev/null || true
+        wait "$process" 2>/dev/null || true
+    done
 }
 trap stop EXIT
 trap 'exit 130' INT
@@ -116,6 +134,27 @@ until [ "$(($(used) - before))" -eq "$received" ]; do
     sleep 0.1
 done
 
+step "the shop on $shop_origin (log: $demo/shop.log)"
+python3 "$root/docker/shop/shop.py" --port "${shop_origin##*:}" --media-root media --media-origin "$origin" \
+    --keys keys/shop-private.jwks --admin "http://127.0.0.1:$admin_port" --secret-file keys/shop-admin.secret >shop.log 2>&1 &
+shop=$!
+tries=0
+until curl -fsS -o /dev/null "$shop_origin/" 2>/dev/null; do
+    tries=$((tries + 1))
+    kill -0 "$shop" 2>/dev/null || { cat shop.log >&2; die 'the shop ended; its log is above'; }
+    [ "$tries" -lt 50 ] || { cat shop.log >&2; die 'the shop does not answer after 10 s; its log is above'; }
+    sleep 0.2
+done
+if [ "$once" = yes ]; then
+    curl -fsS "$shop_origin/tracks" | tr '{' '\n' | grep play_url >tracks || die 'the shop lists nothing'
+    listed=$(wc -l <tracks)
+    there=$(find media -name '*.mp3' | wc -l)
+    [ "$listed" -eq "$there" ] || die "the shop lists $listed tracks, the catalogue has $there"
+    play_link=$(sed -n 's|.*"play_url": "\([^"]*/jingle\.mp3?[^"]*\)".*|\1|p' tracks)
+    status=$(curl -s -o /dev/null -w '%{http_code}' "$play_link") || true
+    [ "$status" = 200 ] || die "a link that the shop signed to play is answered $status"
+fi
+
 cat <<TEXT
 
   $small, whole
@@ -137,6 +176,10 @@ cat <<TEXT
     curl -i '${whole_link}x'       # a forged link: 403 bad_signature
     curl -i '$origin/$small'       # no token: 403 token_missing
     curl --unix-socket '$demo/state/admin.sock' http://localhost/v1/accounts/shop/demo/usage
+
+  The shop, for a browser: it plays and downloads, and its balance falls by what arrives.
+
+    $shop_origin/
 
   Serving until Ctrl-C.
 TEXT

@@ -144,6 +144,7 @@ if [ "$quick" = no ]; then
     check 'differential: hostile heads beside nginx, lighttpd and llhttp' timeout 300 sh tests/differential/run.sh
     check 'clients: resumes, a browser, slow attacks, sslscan' timeout 600 sh tests/clients/run.sh
     check 'examples: links signed in five languages' timeout 600 sh tests/examples.sh
+    check 'shop: the demo page plays, downloads and shows the balance fall' timeout 300 sh tests/shop.sh
     # Where the packages are to be had: they are those of amd64.
     if [ "$(dpkg --print-architecture)" = amd64 ] && sh docker/deps.sh ktls; then
         check 'kTLS: the kernel encrypts, in a machine of qemu' timeout 300 sh tests/ktls/run.sh

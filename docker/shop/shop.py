@@ -74,8 +74,8 @@ class Shop:
         if request == "GET /":
             return 200, Path(__file__).with_name("index.html").read_bytes()
         if request == "GET /tracks":
-            files = sorted(file for file in self.options.media_root.rglob("*.mp3") if str(file).isprintable())
-            return 200, [self.track(file) for file in files]
+            files = [file for file in self.options.media_root.rglob("*.mp3") if str(file).isprintable()]
+            return 200, [self.track(file) for file in sorted(files, key=lambda file: str(file).casefold())]
         if request == "GET /balance":
             status, view = self.ask("GET", ADMIN_PATH)
             return status, {name: view[name] for name in ("balance", "used", "available")} if status == 200 else view
