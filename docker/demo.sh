@@ -147,6 +147,7 @@ until curl -fsS -o /dev/null "$shop_origin/" 2>/dev/null; do
 done
 if [ "$once" = yes ]; then
     curl -fsS "$shop_origin/tracks" | tr '{' '\n' | grep play_url >tracks || die 'the shop lists nothing'
+    curl -fsS -o /dev/null "$shop_origin/balance" || die "the shop cannot ask 127.0.0.1:$admin_port for the balance"
     listed=$(wc -l <tracks)
     there=$(find media -name '*.mp3' | wc -l)
     [ "$listed" -eq "$there" ] || die "the shop lists $listed tracks, the catalogue has $there"
