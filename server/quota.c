@@ -30,12 +30,13 @@ uint64_t bucket_take(struct bucket *bucket, uint64_t want, unsigned sharers, uin
     uint64_t rate = atomic_load_explicit(&bucket->rate, memory_order_relaxed);
     if (rate == 0)
         return want;
-    uint64_t now_us = now_ms * 1000;
+    uint64_t now_us = now_ms * 1000, burst_us = bucket->burst_us;
     unsigned long long paid = atomic_load(&bucket->paid_us);
+    /* Of the slowest rates a byte takes longer than the burst: one must fit in. */
+    if (burst_us < 2 * duration_us(1, rate))
+        burst_us = 2 * duration_us(1, rate);
     for (;;) {
-        uint64_t from = now_us > bucket->burst_us && paid < now_us - bucket->burst_us
-                            ? now_us - bucket->burst_us
-                            : paid;
+        uint64_t from = now_us > burst_us && paid < now_us - burst_us ? now_us - burst_us : paid;
         uint64_t there =
             from < now_us ? (uint64_t)((unsigned __int128)(now_us - from) * rate / SECOND_US) : 0;
         if (there == 0)

@@ -1,0 +1,341 @@
+/*
+ * Uses, revocations and funds of links as the function library keeps them, called as workers and
+ * posters call it: what is granted, what a use is, and that any order of posts from any node comes
+ * to the same.
+ */
+#include "ledger_fixture.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <hiredis/hiredis.h>
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+static struct fixture fx;
+
+static void setup(void)
+{
+    fixture_start(&fx);
+    fixture_function_load(&fx);
+    redisReply *reply = fixture_redis(&fx, "HSET tg:{shop/a}:account plan prepaid status active "
+                                           "balance 1000000");
+    freeReplyObject(reply);
+}
+
+static void teardown(void)
+{
+    fixture_end(&fx);
+}
+
+TestSuite(ledger_uses, .init = setup, .fini = teardown, .timeout = 60);
+
+#define KEYS  "tg:{shop/a}:account tg:{shop/a}:grants tg:{shop/a}:link:x"
+#define EPOCH "00000000000000000000000000000001"
+#define OTHER "00000000000000000000000000000002"
+#define FAR   "9000000000000" /* ms: the year 2255 */
+
+enum { NEW, RESUMED, UNDER_WAY };
+
+struct grant {
+    int64_t admission, granted, funded, revision, rate, max_conns, opened, till, acknowledged;
+};
+
+/* Asks for `need` bytes of /f, of 1000 bytes. */
+static struct grant ask_of(const char *node, int64_t need, int max_uses, int64_t max_bytes,
+                           int64_t window_ms, int stage)
+{
+    struct grant grant;
+    int64_t *const numbers = &grant.admission;
+    redisReply *reply = fixture_redis(&fx,
+                                      "FCALL tollgate_admit 3 " KEYS " %s " EPOCH
+                                      " %lld %lld 30000 0 /f 1000 %d %lld " FAR " %lld %d",
+                                      node, (long long)need, (long long)need, max_uses,
+                                      (long long)max_bytes, (long long)window_ms, stage);
+    cr_assert(reply->type == REDIS_REPLY_ARRAY && reply->elements == 9, "%s", reply->str);
+    for (size_t i = 0; i < 9; i++)
+        numbers[i] = reply->element[i]->integer;
+    freeReplyObject(reply);
+    return grant;
+}
+
+static struct grant ask(int max_uses, int64_t window_ms, int stage)
+{
+    return ask_of("n1", 100, max_uses, 0, window_ms, stage);
+}
+
+/* Posts what arrived in a window, as the next record of an instance. */
+static void post(const char *instance, int64_t sequence, int64_t bytes, int64_t opened, bool taken)
+{
+    char terms[96];
+    snprintf(terms, sizeof terms, "4 %lld " FAR " " FAR " %d", (long long)opened, taken ? 1 : 0);
+    redisReply *reply =
+        fixture_redis(&fx,
+                      "FCALL tollgate_post 4 tg:{shop/a}:account tg:{shop/a}:grants "
+                      "tg:{shop/a}:usage:20261125 tg:{shop/a}:link:x %s n1 " EPOCH
+                      " %lld %lld usage /f %lld 1 %s",
+                      instance, (long long)sequence, (long long)sequence, (long long)bytes, terms);
+    cr_assert(reply->type == REDIS_REPLY_ARRAY && reply->elements == 4 &&
+                  reply->element[0]->integer == 0,
+              "%s", reply->str != NULL ? reply->str : "refused");
+    freeReplyObject(reply);
+}
+
+static int64_t control(const char *instance, int64_t sequence, const char *operation,
+                       int64_t amount, int64_t time_ms)
+{
+    redisReply *reply = fixture_redis(
+        &fx,
+        "FCALL tollgate_post 4 tg:{shop/a}:account tg:{shop/a}:grants tg:{shop/a}:transactions "
+        "tg:{shop/a}:link:x %s n1 " EPOCH " %lld %lld money %s %lld - %lld %s 0 0",
+        instance, (long long)sequence, (long long)sequence, operation, (long long)amount,
+        (long long)time_ms, "");
+    cr_assert(reply->type == REDIS_REPLY_ARRAY, "%s", reply->str);
+    int64_t refused = reply->element[0]->integer;
+    freeReplyObject(reply);
+    return refused;
+}
+
+static void use_text(char out[128])
+{
+    redisReply *reply = fixture_redis(&fx, "HGET tg:{shop/a}:link:x p:/f");
+    snprintf(out, 128, "%s", reply->type == REDIS_REPLY_STRING ? reply->str : "(none)");
+    freeReplyObject(reply);
+}
+
+/* ---- uses ---- */
+
+Test(ledger_uses, a_window_stays_open_until_three_times_the_file_has_arrived)
+{
+    struct grant first = ask(1, 60000, NEW);
+    cr_assert_eq(first.admission, LEDGER_GRANTED);
+    cr_assert_gt(first.opened, 0);
+    cr_expect_eq(ask(1, 60000, NEW).opened, first.opened);
+    post(EPOCH, 1, 2999, first.opened, false);
+    struct grant second = ask(1, 60000, NEW);
+    cr_expect_eq(second.admission, LEDGER_GRANTED);
+    cr_expect_eq(second.acknowledged, 2999);
+    post(EPOCH, 2, 1, first.opened, false);
+    cr_expect_eq(ask(1, 60000, NEW).admission, LEDGER_USED_UP);
+    cr_expect_eq(ask(1, 60000, UNDER_WAY).admission, LEDGER_GRANTED, "a response is cut for it");
+    cr_expect_eq(ask(1, 60000, RESUMED).admission, LEDGER_USED_UP);
+    struct grant third = ask(2, 60000, NEW);
+    cr_expect_eq(third.admission, LEDGER_GRANTED);
+    cr_expect_gt(third.opened, first.opened);
+    cr_expect_eq(third.acknowledged, 0);
+}
+
+Test(ledger_uses, a_window_in_which_nothing_arrived_is_no_use)
+{
+    for (int i = 0; i < 5; i++) { /* each one's time is over at once */
+        cr_assert_eq(ask(1, 1, NEW).admission, LEDGER_GRANTED);
+        fixture_pause();
+    }
+    struct grant last = ask(1, 1, NEW);
+    post(EPOCH, 1, 1, last.opened, false);
+    fixture_pause();
+    cr_expect_eq(ask(1, 1, NEW).admission, LEDGER_USED_UP);
+}
+
+Test(ledger_uses, one_that_was_taken_counts_though_nothing_arrived)
+{
+    struct grant grant = ask(1, 1, NEW);
+    post(EPOCH, 1, 0, grant.opened, true);
+    fixture_pause();
+    cr_expect_eq(ask(1, 1, NEW).admission, LEDGER_USED_UP);
+}
+
+Test(ledger_uses, a_resume_needs_a_window_that_is_open)
+{
+    cr_expect_eq(ask(0, 60000, RESUMED).admission, LEDGER_NOT_BEGUN);
+    struct grant grant = ask(0, 60000, NEW);
+    cr_expect_eq(ask(0, 60000, RESUMED).opened, grant.opened);
+    fixture_pause();
+    redisReply *reply = fixture_redis(&fx, "DEL tg:{shop/a}:link:x");
+    freeReplyObject(reply);
+    (void)ask(0, 1, NEW);
+    fixture_pause();
+    cr_expect_eq(ask(0, 1, RESUMED).admission, LEDGER_NOT_BEGUN);
+}
+
+/* Three windows of two nodes, in each order of their four posts: always three uses. */
+Test(ledger_uses, posts_in_any_order_come_to_the_same)
+{
+    static const struct {
+        const char *instance;
+        int64_t opened, bytes;
+    } posts[4] = {{EPOCH, 1000, 10}, {EPOCH, 3000, 30}, {OTHER, 2000, 20}, {OTHER, 3000, 5}};
+    char first[128] = "";
+    for (int order = 0; order < 6; order++) {
+        /* Interleavings that keep each instance's own order. */
+        static const int orders[6][4] = {{0, 1, 2, 3}, {0, 2, 1, 3}, {0, 2, 3, 1},
+                                         {2, 0, 1, 3}, {2, 0, 3, 1}, {2, 3, 0, 1}};
+        int64_t sequence[2] = {0, 0};
+        char text[128];
+        redisReply *reply = fixture_redis(&fx, "FLUSHALL");
+        freeReplyObject(reply);
+        for (int i = 0; i < 4; i++) {
+            int at = orders[order][i];
+            post(posts[at].instance, ++sequence[at / 2], posts[at].bytes, posts[at].opened, false);
+        }
+        use_text(text);
+        if (order == 0)
+            snprintf(first, sizeof first, "%s", text);
+        cr_expect_str_eq(text, first, "order %d: %s", order, text);
+    }
+    cr_expect_str_eq(first, FAR " 35 1000 2000 3000");
+}
+
+/* ---- funds of a link ---- */
+
+Test(ledger_uses, nodes_share_what_max_bytes_leaves)
+{
+    struct grant one = ask_of("n1", 600, 0, 1000, 60000, NEW);
+    cr_expect_eq(one.admission, LEDGER_GRANTED);
+    cr_expect_eq(one.granted, 600);
+    cr_expect_eq(ask_of("n2", 600, 0, 1000, 60000, NEW).admission, LEDGER_LINK_BYTES_UP);
+    cr_expect_eq(ask_of("n2", 400, 0, 1000, 60000, NEW).admission, LEDGER_GRANTED);
+    /* n1 delivers 600 and gives nothing back; n2 gives its 400 back. */
+    post(EPOCH, 1, 600, one.opened, false);
+    redisReply *reply = fixture_redis(&fx, "FCALL tollgate_release 3 " KEYS " n2 " EPOCH " 400");
+    freeReplyObject(reply);
+    cr_expect_eq(ask_of("n1", 401, 0, 1000, 60000, NEW).admission, LEDGER_LINK_BYTES_UP);
+    cr_expect_eq(ask_of("n1", 400, 0, 1000, 60000, NEW).admission, LEDGER_GRANTED);
+}
+
+/* ---- revocation and limits ---- */
+
+Test(ledger_uses, a_revoked_link_is_granted_nothing_and_each_change_moves_the_revision)
+{
+    struct grant before = ask(0, 60000, NEW);
+    cr_expect_eq(control(EPOCH, 1, "revoke_link", 9000000000000, 5), 0);
+    struct grant after = ask(0, 60000, NEW);
+    cr_expect_eq(after.admission, LEDGER_REVOKED);
+    cr_expect_eq(after.revision, before.revision + 1);
+    cr_expect_eq(ask(0, 60000, UNDER_WAY).admission, LEDGER_REVOKED);
+    int64_t expiry = fixture_redis_integer(&fx, "PEXPIRETIME tg:{shop/a}:link:x");
+    cr_expect_geq(expiry, 9000000000000);
+}
+
+Test(ledger_uses, an_iat_watermark_never_goes_back)
+{
+    (void)control(EPOCH, 1, "revoke_before", 500, 5);
+    (void)control(OTHER, 1, "revoke_before", 400, 6);
+    cr_expect_eq(fixture_account_field(&fx, "shop/a", "revoked_before"), 500);
+    cr_expect_eq(ask(0, 60000, NEW).admission, LEDGER_REVOKED, "iat 0 is older than any instant");
+}
+
+Test(ledger_uses, the_latest_limit_counts_whichever_node_posts_it_first)
+{
+    (void)control(EPOCH, 1, "limit", 700, 9);
+    (void)control(OTHER, 1, "limit", 300, 8);
+    cr_expect_eq(ask(0, 60000, NEW).rate, 700);
+    cr_expect_eq(fixture_account_field(&fx, "shop/a", "balance"), 1000000, "a limit is no money");
+}
+
+/* ---- push and notices ---- */
+
+static _Atomic int pushes, pushes_of_all;
+
+static void on_push(void *context, const struct ledger_account *account)
+{
+    (void)context;
+    atomic_fetch_add(account != NULL ? &pushes : &pushes_of_all, 1);
+}
+
+static void await(const _Atomic int *counter, int least)
+{
+    for (int i = 0; i < 5000 && atomic_load(counter) < least; i++)
+        fixture_pause();
+    cr_assert_geq(atomic_load(counter), least);
+}
+
+Test(ledger_uses, a_revocation_is_heard_and_makes_older_grants_stale)
+{
+    fx.options.pushed = on_push;
+    fixture_open_ready(&fx);
+    struct ledger_account *account = fixture_account(&fx, "a");
+    await(&pushes_of_all, 1);
+    const struct ledger_grant grant = {.revision = 0};
+    uint64_t epoch = ledger_push_epoch(fx.ledger);
+    cr_expect_not(ledger_grant_is_stale(fx.ledger, account, &grant, epoch));
+    (void)control(EPOCH, 1, "revoke_before", 500, 5);
+    await(&pushes, 1);
+    cr_expect(ledger_grant_is_stale(fx.ledger, account, &grant, epoch));
+    const struct ledger_grant newer = {.revision = 1};
+    cr_expect_not(ledger_grant_is_stale(fx.ledger, account, &newer, epoch));
+    /* A Redis that is gone: what was heard before may not be all. */
+    fixture_redis_kill(&fx);
+    fixture_redis_start(&fx);
+    await(&pushes_of_all, 2);
+    cr_expect(ledger_grant_is_stale(fx.ledger, account, &newer, epoch));
+    ledger_account_drop(&account);
+    fixture_close(&fx);
+}
+
+Test(ledger_uses, strange_messages_on_the_channel_harm_nobody)
+{
+    static const char *const messages[] = {
+        "",         " ",         "shop/a", "shop/a ",  "shop/%zz 1",
+        "shop/% 1", "shop/%4 1", "/ 1",    "SHOP/a 1", "shop/a 99999999999999999999999"};
+    fx.options.pushed = on_push;
+    fixture_open_ready(&fx);
+    struct ledger_account *account = fixture_account(&fx, "a");
+    await(&pushes_of_all, 1);
+    for (size_t i = 0; i < sizeof messages / sizeof messages[0]; i++) {
+        redisReply *reply = fixture_redis(&fx, "PUBLISH tg:revocations %s", messages[i]);
+        freeReplyObject(reply);
+    }
+    int before = atomic_load(&pushes);
+    redisReply *reply = fixture_redis(&fx, "PUBLISH tg:revocations %s", "shop/a 7");
+    freeReplyObject(reply);
+    await(&pushes, before + 1);
+    ledger_account_drop(&account);
+    fixture_close(&fx);
+}
+
+struct notices {
+    size_t count;
+    char ids[8][LEDGER_NOTICE_ID_MAX + 1];
+    char files[8][32];
+};
+
+static int take_notice(void *context, const struct ledger_notice *notice)
+{
+    struct notices *notices = context;
+    cr_assert_lt(notices->count, 8u);
+    snprintf(notices->ids[notices->count], sizeof notices->ids[0], "%s", notice->id);
+    snprintf(notices->files[notices->count++], sizeof notices->files[0], "%s", notice->file);
+    return 0;
+}
+
+Test(ledger_uses, notices_are_read_in_order_from_a_cursor)
+{
+    fixture_open_ready(&fx);
+    struct ledger_account *account = fixture_account(&fx, "a");
+    struct notices all = {0}, rest = {0};
+    for (int i = 0; i < 5; i++) {
+        char file[32];
+        snprintf(file, sizeof file, "/f%d", i);
+        ledger_notify(
+            fx.ledger, account,
+            &(struct ledger_notice){
+                .kind = LEDGER_COMPLETED, .account = "a", .file = file, .jti = "j", .time_ms = 1});
+    }
+    for (int i = 0; i < 5000 && all.count < 5; i++) {
+        all.count = 0;
+        cr_assert_eq(ledger_notices(fx.ledger, "shop", "", 8, take_notice, &all), 0);
+        fixture_pause();
+    }
+    cr_assert_eq(all.count, 5u);
+    cr_expect_str_eq(all.files[0], "/f0");
+    cr_assert_eq(ledger_notices(fx.ledger, "shop", all.ids[2], 8, take_notice, &rest), 0);
+    cr_assert_eq(rest.count, 2u);
+    cr_expect_str_eq(rest.files[0], "/f3");
+    cr_expect_eq(ledger_notices(fx.ledger, "shop", "x", 8, take_notice, &rest), -EINVAL);
+    cr_expect_eq(ledger_notices(fx.ledger, "other", "", 8, take_notice, &rest), 0);
+    cr_expect_eq(rest.count, 2u);
+    ledger_account_drop(&account);
+    fixture_close(&fx);
+}
