@@ -1,7 +1,7 @@
 /*
  * The shops' bearer secrets: one file for each issuer, each line of it a secret, so that a new one
- * can be put beside the old while both are in use. Kept as SHA-256, compared in constant time, never
- * printed.
+ * can be put beside the old while both are in use. Kept as SHA-256, compared by CRYPTO_memcmp alone
+ * (tests/run.sh holds it to that), never printed.
  */
 #include <errno.h>
 #include <openssl/crypto.h>

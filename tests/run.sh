@@ -75,6 +75,17 @@ dependencies_run_one_way() {
         ! grep -rnE '#include "(server|storage)/' bench --include='*.[ch]'
 }
 
+# What handles secrets compares bytes in one way only, in the source and in what the compiler made of it.
+secrets_compare_in_constant_time() {
+    for name in tokens/algorithm server/admin_secrets; do
+        grep -q 'CRYPTO_memcmp(' "$name.c" || return 1
+        ! grep -nE '(^|[^_A-Za-z])(memcmp|bcmp|strcmp|strncmp|strcasecmp|timingsafe_[a-z]+) *\(' "$name.c" || return 1
+        object=$(find build/tests -path "*$name.c.o")
+        nm -u "$object" | grep -q ' CRYPTO_memcmp$' || return 1
+        ! nm -u "$object" | grep -E ' (__)?(memcmp|bcmp|str[a-z]*cmp)[a-z_]*$' || return 1
+    done
+}
+
 shell_parses() {
     for script in docker/*.sh docker/package/p* bench/*.sh tests/*.sh tests/*/*.sh; do sh -n "$script" || return 1; done
 }
@@ -124,6 +135,7 @@ for name in tokens media ledger server bench integration faults; do
 done
 check 'dependencies run one way' dependencies_run_one_way
 check 'shell scripts parse' shell_parses
+check 'secrets are compared in constant time' secrets_compare_in_constant_time
 check 'clang-format' formatted
 check 'each header compiles alone' headers_compile_alone
 if [ "$quick" = no ]; then

@@ -63,7 +63,12 @@ static void verify(const char *jws, size_t length)
         assert(token->account[0] != '\0' && token->kid[0] != '\0');
         assert(token->exp >= 0 && token->nbf >= 0 && token->iat >= 0);
         (void)token_check(trust, token, &request, token->exp - 1);
-        assert(token_check(trust, token, &request, token->exp) != TOKEN_OK);
+        assert(token_check(trust, token, &request, token->exp + token->limits.resume_s) !=
+               TOKEN_OK);
+        assert(token->limits.max_uses <= TOKEN_USES_MAX &&
+               (token->limits.max_uses == 0 || token->jti[0] != '\0'));
+        assert(token->limits.pace_thousandth == 0 || token->limits.pace_thousandth >= 1000);
+        assert(token_is_live(trust, token));
     }
     token_destroy(&token);
     (void)token_peek(jws, length, &header, &claims);

@@ -160,10 +160,10 @@ Test(rates, a_paced_file_comes_at_once_for_ten_seconds_and_then_as_it_is_heard)
         harness_pause();
         head = fetch(site, link, .method = "HEAD");
     }
-    struct command_result shown =
-        site_tollgate(site, "media", "show", "--json", BIG);
+    struct command_result shown = site_tollgate(site, "media", "show", "--json", BIG);
     json_t *facts = json_loads(shown.output, 0, NULL);
-    json_int_t bits = json_integer_value(json_object_get(json_array_get(facts, 0), "bitrate"));
+    json_int_t bits =
+        json_integer_value(json_object_get(json_array_get(facts, 0), "bitrate_bits_per_s"));
     json_decref(facts);
     cr_assert_gt(bits, 0, "%s %s", shown.output, shown.errors);
     double heard = (double)bits / 8;

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <jansson.h>
+#include <openssl/evp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 
 #include "server/cli.h"
 #include "server/server.h"
+#include "tokens/base64url_internal.h"
 #include "tokens/tokens.h"
 
 static char directory[64];
@@ -464,6 +466,113 @@ Test(server_cli, explain_recognises_encoded_paths_in_the_wrong_place)
     link = sign_by_hand("shop-private.jwks", &decoded, "/a%2520b.mp3");
     expect_refused(link, "out_of_container", "percent-encoded twice");
     free(link);
+}
+
+Test(server_cli, explain_tells_two_unicode_forms_of_one_name)
+{
+    make_node();
+    const int64_t exp = (int64_t)time(NULL) + 3600;
+    /* NFC in the token, NFD on disk: as files come from a Mac. */
+    const struct token_grant grant = {
+        .iss = "shop", .account = "a", .container = "exact:/Caf\xc3\xa9.mp3", .exp = exp};
+    char *link = sign_by_hand("shop-private.jwks", &grant, "/Cafe%CC%81.mp3");
+    expect_refused(link, "out_of_container", "another Unicode form (NFC and NFD)");
+    free(link);
+    const struct token_grant album = {
+        .iss = "shop", .account = "a", .container = "prefix:/Cafe\xcc\x81/", .exp = exp};
+    link = sign_by_hand("shop-private.jwks", &album, "/Caf%C3%A9/x.mp3");
+    expect_refused(link, "out_of_container", "another Unicode form (NFC and NFD)");
+    free(link);
+}
+
+/* A link of these claims, which token_sign would not sign, by radio's shared secret. */
+static char *sign_claims(const char *claims)
+{
+    char text[4096], header[256], *link = NULL, *input = NULL, *parts[2] = {NULL, NULL};
+    unsigned char secret[64], mac[32];
+    size_t mac_size = 0;
+    read_back("radio-private.jwks", text, sizeof(text));
+    json_t *set = json_loads(text, 0, NULL);
+    const json_t *key = json_array_get(json_object_get(set, "keys"), 0);
+    const char *k = json_string_value(json_object_get(key, "k"));
+    size_t secret_size = 0;
+    cr_assert_eq(base64url_decode(k, strlen(k), secret, sizeof(secret), &secret_size), 0);
+    snprintf(header, sizeof(header), "{\"alg\":\"HS256\",\"kid\":\"%s\"}",
+             json_string_value(json_object_get(key, "kid")));
+    const char *const texts[2] = {header, claims};
+    for (size_t i = 0; i < 2; i++) {
+        parts[i] = calloc(1, BASE64URL_ENCODED_SIZE(strlen(texts[i])) + 1);
+        base64url_encode((const unsigned char *)texts[i], strlen(texts[i]), parts[i]);
+    }
+    cr_assert_gt(asprintf(&input, "%s.%s", parts[0], parts[1]), 0);
+    cr_assert_not_null(EVP_Q_mac(NULL, "HMAC", NULL, "SHA256", NULL, secret, secret_size,
+                                 (const unsigned char *)input, strlen(input), mac, sizeof(mac),
+                                 &mac_size));
+    char signature[64] = "";
+    base64url_encode(mac, sizeof(mac), signature);
+    cr_assert_gt(asprintf(&link, "/radio/x?URISigningPackage=%s.%s", input, signature), 0);
+    free(parts[0]);
+    free(parts[1]);
+    free(input);
+    json_decref(set);
+    return link;
+}
+
+Test(server_cli, explain_recognises_slips_in_limits_and_a_plain_sub)
+{
+    static const struct {
+        const char *member, *verdict, *hint;
+    } rows[] = {
+        {"\"max_uses\":1", "403 jti_missing", "give each purchase a jti"},
+        {"\"max_uses\":\"1\",\"jti\":\"o\"", "403 claims_malformed",
+         "max_uses is a whole number of 1 to 1000, without quotes"},
+        {"\"rate\":0", "403 claims_malformed", "rate is a whole number"},
+        {"\"pace\":0.5", "403 claims_malformed", "pace is a number of 1 to 1000"},
+        {"\"sub\":\"alice\"", "403 subject_unsupported", "name the account in acct"},
+        {"\"cdniets\":30", "403 renewal_unsupported", "Verdict"},
+        {"\"cdniip\":\"x\"", "403 client_ip_unsupported", "Verdict"},
+    };
+    make_node();
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char claims[512];
+        snprintf(claims, sizeof(claims),
+                 "{\"iss\":\"radio\",\"acct\":\"a\",\"cdniuc\":\"exact:/radio/x\",\"exp\":%lld,%s}",
+                 (long long)time(NULL) + 60, rows[i].member);
+        char *link = sign_claims(claims);
+        expect_refused(link, rows[i].verdict, rows[i].hint);
+        free(link);
+    }
+}
+
+Test(server_cli, sign_writes_limits_that_explain_reads_back)
+{
+    make_node();
+    cr_assert_eq(run("link", "sign", "--key", "shop-private.jwks", "--issuer", "shop", "--account",
+                     "a", "--path", "/x.mp3", "--expires-in", "1h", "--jti", "order-1",
+                     "--max-uses", "2", "--max-bytes", "20M", "--rate", "64K", "--max-conns", "8",
+                     "--resume", "1d", "--pace", "1.5", NULL),
+                 EX_OK, "%s", err);
+    char link[4096];
+    snprintf(link, sizeof(link), "%.*s", (int)strcspn(out, "\n"), out);
+    cr_expect_eq(run("link", "explain", link, NULL), EX_OK, "%s", out);
+    static const char *const lines[] = {"max_uses   2", "max_bytes  20971520", "rate       65536",
+                                        "max_conns  8", "resume     86400",    "pace       1.5"};
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
+        EXPECT_IN(out, lines[i]);
+    static const char *const wrong[][2] = {
+        {"--max-uses", "0"},   {"--max-uses", "1001"}, {"--max-bytes", "1T"}, {"--rate", "fast"},
+        {"--max-conns", "-1"}, {"--resume", "86400"},  {"--pace", "0.5"},     {"--max-uses", "1x"}};
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        cr_expect_eq(run("link", "sign", "--key", "shop-private.jwks", "--issuer", "shop",
+                         "--account", "a", "--path", "/x.mp3", "--expires-in", "1h", "--jti", "o",
+                         wrong[i][0], wrong[i][1], NULL),
+                     EX_USAGE, "%s %s", wrong[i][0], wrong[i][1]);
+        EXPECT_IN(err, wrong[i][0]);
+    }
+    cr_expect_eq(run("link", "sign", "--key", "shop-private.jwks", "--issuer", "shop", "--account",
+                     "a", "--path", "/x.mp3", "--expires-in", "1h", "--max-uses", "1", NULL),
+                 EX_USAGE);
+    EXPECT_IN(err, "--max-uses needs --jti");
 }
 
 Test(server_cli, explain_names_the_issuers_and_paths_that_exist)
