@@ -15,8 +15,8 @@
 /* ---- revoking ----------------------------------------------------------------------------------
  */
 
-static void answer_revoked(const struct admin_request *request, const struct ledger_request *asked,
-                           const char *jti, struct admin_answer *answer, int result)
+static void answer_revoked(const struct ledger_request *asked, const char *jti,
+                           struct admin_answer *answer, int result)
 {
     if (result != 0 && result != -EINPROGRESS) {
         admin_answer_errno(answer, result);
@@ -30,7 +30,6 @@ static void answer_revoked(const struct admin_request *request, const struct led
     if (asked->operation == LEDGER_REVOKE_BEFORE) {
         (void)json_object_set_new(value, "issued_before", json_integer((json_int_t)asked->amount));
     }
-    (void)request;
     admin_answer_json(answer, result == 0 ? 200 : 202, value);
 }
 
@@ -80,7 +79,7 @@ void admin_account_revoke(struct node *node, const struct admin_request *request
     } else {
         asked.operation = jti != NULL ? LEDGER_REVOKE_LINK : LEDGER_REVOKE_BEFORE;
         asked.amount = jti != NULL ? dead_ms(node) : (int64_t)before;
-        answer_revoked(request, &asked, jti, answer,
+        answer_revoked(&asked, jti, answer,
                        ledger_account_change(node->ledger, &asked, &repeated, &view));
     }
     json_decref(body);
@@ -142,7 +141,7 @@ static void revoke_token(struct node *node, const struct admin_request *request,
                                    .account = whose.account,
                                    .amount = dead_ms(node)};
     memcpy(asked.link, name, sizeof asked.link);
-    answer_revoked(&whose, &asked, token->jti, answer,
+    answer_revoked(&asked, token->jti, answer,
                    ledger_account_change(node->ledger, &asked, &repeated, &view));
 }
 

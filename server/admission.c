@@ -125,13 +125,17 @@ static enum refusal enter_quotas(const struct worker *worker, struct connection 
     if (quota_unacknowledged(link, worker->now_ms) > allowance ||
         quota_unacknowledged(account, worker->now_ms) > ACCOUNT_ALLOWANCE * allowance)
         return REFUSAL_TOO_MANY_UNACKNOWLEDGED;
-    if (!quota_enter(link))
-        return REFUSAL_LINK_CONNECTIONS;
-    if (!quota_enter(account)) {
-        quota_leave(link);
-        return REFUSAL_ACCOUNT_CONNECTIONS;
+    /* What is not limited is not counted: workers would fight over the counters. */
+    if (quota_is_limited(link) || bucket_is_limited(&window->pace)) {
+        if (!quota_enter(link))
+            return REFUSAL_LINK_CONNECTIONS;
+        connection->in_link_quota = true;
     }
-    connection->in_quotas = true;
+    if (quota_is_limited(account)) {
+        if (!quota_enter(account))
+            return REFUSAL_ACCOUNT_CONNECTIONS; /* which leaves the link's, too */
+        connection->in_account_quota = true;
+    }
     return REFUSAL_NONE;
 }
 
@@ -139,6 +143,12 @@ static void go_on(struct worker *worker, struct connection *connection)
 {
     connection_unlink(worker, connection, LINK_PARKED);
     if (connection->state == CONNECTION_SENDING) {
+        /* Its account was limited while it was under way: it counts, and is not cut for it. */
+        struct quota *account = &connection->window->account_quota->quota;
+        if (!connection->in_account_quota && quota_is_limited(account)) {
+            atomic_fetch_add(&account->responses, 1);
+            connection->in_account_quota = true;
+        }
         transfer_run(worker, connection);
         return;
     }
@@ -151,11 +161,11 @@ static void go_on(struct worker *worker, struct connection *connection)
 
 void admission_leave(struct connection *connection)
 {
-    if (!connection->in_quotas)
-        return;
-    connection->in_quotas = false;
-    quota_leave(&connection->window->link_quota->quota);
-    quota_leave(&connection->window->account_quota->quota);
+    if (connection->in_link_quota)
+        quota_leave(&connection->window->link_quota->quota);
+    if (connection->in_account_quota)
+        quota_leave(&connection->window->account_quota->quota);
+    connection->in_link_quota = connection->in_account_quota = false;
 }
 
 static void wake_others(struct worker *worker, uint64_t waiters)

@@ -92,7 +92,8 @@ struct connection {
     bool head_only;                    /* HEAD */
     bool first_done;    /* at least one request was answered: an idle end is normal */
     bool in_head;       /* deadline_ms is that of the head being received */
-    bool in_quotas;     /* counted among the responses of its link and account */
+    bool in_link_quota; /* counted among the responses of its link */
+    bool in_account_quota;
     bool recalled;      /* idle funds of the account were recalled for this request */
     bool warmed;        /* the chunk at `offset` was brought in once */
     bool polling;       /* a poll for room in the socket is among those in flight */

@@ -48,6 +48,11 @@ struct quota {
 };
 
 void quota_init(struct quota *quota, uint64_t now_ms);
+static inline bool quota_is_limited(const struct quota *quota)
+{
+    return bucket_is_limited(&quota->bucket) ||
+           atomic_load_explicit(&quota->max_conns, memory_order_relaxed) != 0;
+}
 /* Counts a response; false where max_conns are under way. */
 bool quota_enter(struct quota *quota);
 void quota_leave(struct quota *quota);
