@@ -12,6 +12,8 @@
 #include "server/link_facts.h"
 #include "server/link_name.h"
 
+#define CLOCK_AHEAD_S 60 /* a shop's clock may run so much before ours */
+
 /* ---- revoking ----------------------------------------------------------------------------------
  */
 
@@ -33,10 +35,13 @@ static void answer_revoked(const struct ledger_request *asked, const char *jti,
     admin_answer_json(answer, result == 0 ? 200 : 202, value);
 }
 
-/* Until when any link that was signed by now can live, resumes included. */
-static int64_t dead_ms(const struct node *node)
+/* A jti may be signed again, and a link that lives too long today may be taken later: what is revoked
+ * stays so for longer than link_lifetime_max_s can be set to. */
+#define REVOKED_S ((int64_t)315360000 * 2)
+
+static int64_t dead_ms(void)
 {
-    return ((int64_t)time(NULL) + 2 * (int64_t)node->config->link_lifetime_max_s) * 1000;
+    return ((int64_t)time(NULL) + REVOKED_S) * 1000;
 }
 
 static bool name_by_jti(struct node *node, const struct admin_request *request, const char *jti,
@@ -74,11 +79,15 @@ void admin_account_revoke(struct node *node, const struct admin_request *request
             "one of {\"jti\":\"ID\"}, for a link, and {\"issued_before\":SECONDS}, "
             "for all links of the account whose iat is earlier or absent; to stop "
             "the account itself, suspend it");
+    } else if (before > (json_int_t)time(NULL) + CLOCK_AHEAD_S) {
+        /* It cannot be taken back: milliseconds would end the account for good. */
+        admin_answer_problem(answer, 422, "instant_ahead",
+                             "issued_before is in seconds since 1970 and not ahead of now");
     } else if (jti != NULL && !name_by_jti(node, request, jti, asked.link)) {
         admin_answer_errno(answer, -ENOMEM);
     } else {
         asked.operation = jti != NULL ? LEDGER_REVOKE_LINK : LEDGER_REVOKE_BEFORE;
-        asked.amount = jti != NULL ? dead_ms(node) : (int64_t)before;
+        asked.amount = jti != NULL ? dead_ms() : (int64_t)before;
         answer_revoked(&asked, jti, answer,
                        ledger_account_change(node->ledger, &asked, &repeated, &view));
     }
@@ -139,7 +148,7 @@ static void revoke_token(struct node *node, const struct admin_request *request,
     struct ledger_request asked = {.operation = LEDGER_REVOKE_LINK,
                                    .issuer = whose.issuer,
                                    .account = whose.account,
-                                   .amount = dead_ms(node)};
+                                   .amount = dead_ms()};
     memcpy(asked.link, name, sizeof asked.link);
     answer_revoked(&asked, token->jti, answer,
                    ledger_account_change(node->ledger, &asked, &repeated, &view));

@@ -4,8 +4,10 @@
  * grant of so many bytes, valid so long). Connections that wait are parked; one question serves all
  * that wait for the same window, on whichever worker they are.
  *
- * A revocation that is heard drops the grants of its account (windows_drop_grants): what is under
- * way stops, asks, and is cut by the answer. So Redis alone knows who is revoked.
+ * A revocation that is heard makes all windows of its account ask (windows_drop_grants): what is
+ * under way stops, asks, and is cut by the answer. So Redis alone knows who is revoked. While Redis
+ * cannot be asked, what is under way goes on to its grant's validity, or where it must ask waits so
+ * long.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -26,8 +28,9 @@
 struct ask {
     struct window *window;      /* holds */
     uint32_t index, generation; /* of the connection, CONNECTION_NONE for a mere renewal */
-    uint64_t asked_ms, epoch;
-    uint64_t till_ms; /* of the link's terms; 0: none */
+    uint64_t asked_ms;
+    struct ledger_heard heard;
+    uint64_t keep_ms; /* of the link's terms; 0: none */
     int64_t iat;
 };
 
@@ -74,26 +77,36 @@ static uint64_t need_of(const struct connection *connection)
     return (uint64_t)funds >= left_of(connection) ? 0 : left_of(connection) - (uint64_t)funds;
 }
 
+/* Whether the window's grant is still one, and was given for tokens that are as old. */
+static bool is_covered(const struct worker *worker, const struct connection *connection)
+{
+    const struct window *window = connection->window;
+    return !atomic_load(&window->must_ask) &&
+           worker->now_ms < atomic_load(&window->valid_until_ms) &&
+           token_of(connection)->iat >= atomic_load(&window->iat);
+}
+
 /*
- * A new response starts from a grant that was given for tokens as old, in a use of which not three
- * times the file has arrived, and only while every revocation is heard.
+ * A new response starts unasked in a use whose time is not over and of which not three times the
+ * file has arrived, and only while every revocation is heard.
  */
 static bool may_start_unasked(const struct worker *worker, const struct connection *connection)
 {
     const struct window *window = connection->window;
-    const struct token *token = token_of(connection);
     uint64_t opened = atomic_load(&window->opened_ms);
-    return ledger_push_is_up(worker->node->ledger, worker->now_ms) &&
-           token->iat >= atomic_load(&window->iat) && (opened != 0 || !has_terms(token)) &&
-           (opened == 0 || window_arrived(window) < 3 * window->size);
+    if (!ledger_push_is_up(worker->node->ledger, worker->now_ms))
+        return false;
+    if (opened == 0)
+        return !has_terms(token_of(connection));
+    return worker->now_ms < atomic_load(&window->use_until_ms) &&
+           window_arrived(window) < 3 * window->size;
 }
 
 static bool has_grant(const struct worker *worker, const struct connection *connection)
 {
     const struct window *window = connection->window;
     bool sending = connection->state == CONNECTION_SENDING;
-    if (worker->now_ms >= atomic_load(&window->valid_until_ms) ||
-        (!sending && !may_start_unasked(worker, connection)))
+    if (!is_covered(worker, connection) || (!sending && !may_start_unasked(worker, connection)))
         return false;
     if (!atomic_load(&window->funded))
         return true;
@@ -191,8 +204,12 @@ static void fill_terms(const struct worker *worker, const struct connection *con
         .size = connection->file->size,
         .max_uses = limits->max_uses,
         .max_bytes = limits->max_bytes,
-        /* Both are bounded by link_lifetime_max_s from now: no overflow. */
+        /* Both are bounded by link_lifetime_max_s from now: no overflow. The jti may be signed
+         * again, and is remembered for as long as a link may live. */
         .till_ms = ((uint64_t)token->exp + limits->resume_s) * 1000,
+        .keep_ms =
+            ((uint64_t)token->exp + limits->resume_s + worker->node->config->link_lifetime_max_s) *
+            1000,
         .window_ms = worker->node->config->use_window_s * 1000,
         .stage = connection->state == CONNECTION_SENDING   ? LEDGER_UNDER_WAY
                  : token_is_resuming(token, worker->now_s) ? LEDGER_RESUMING
@@ -217,8 +234,8 @@ static int send_question(struct worker *worker, const struct connection *connect
         .index = renewal ? CONNECTION_NONE : connection->index,
         .generation = connection->generation,
         .asked_ms = worker->now_ms,
-        .epoch = ledger_push_epoch(worker->node->ledger),
-        .till_ms = has_terms(token) ? terms.till_ms : 0,
+        .heard = ledger_heard(worker->node->ledger, window->account),
+        .keep_ms = terms.keep_ms,
         .iat = token->iat,
     };
     const struct ledger_ask wanted = {
@@ -299,7 +316,7 @@ static void on_short(struct worker *worker, struct connection *connection, enum 
             return;
         }
     }
-    if (atomic_load(&window->funds) > 0 && worker->now_ms < atomic_load(&window->valid_until_ms))
+    if (atomic_load(&window->funds) > 0 && is_covered(worker, connection))
         go_on(worker, connection);
     else
         refuse(worker, connection, refusal);
@@ -318,7 +335,10 @@ static void decide(struct worker *worker, struct connection *connection, int sta
                    const struct ledger_grant *grant)
 {
     if (status != 0) {
-        refuse(worker, connection, REFUSAL_REDIS_UNAVAILABLE);
+        /* Under way, it stays parked: admission_retry asks again, or gives up at the validity. */
+        if (connection->state != CONNECTION_SENDING ||
+            worker->now_ms >= atomic_load(&connection->window->valid_until_ms))
+            refuse(worker, connection, REFUSAL_REDIS_UNAVAILABLE);
         return;
     }
     switch (grant->admission) {
@@ -353,22 +373,17 @@ static void decide(struct worker *worker, struct connection *connection, int sta
     }
 }
 
-/* Not only this response is refused: what is under way in the window asks, and is cut. */
-static bool ends_transfers(enum ledger_admission admission)
-{
-    return admission == LEDGER_UNKNOWN || admission == LEDGER_SUSPENDED ||
-           admission == LEDGER_REVOKED;
-}
-
 /* False where a revocation has overtaken it: its funds are taken, for Redis has reserved them, but
  * nothing starts on it. */
 static bool take_grant(struct worker *worker, const struct ask *ask,
                        const struct ledger_grant *grant)
 {
     struct window *window = ask->window;
+    const struct ledger *ledger = worker->node->ledger;
     if (grant->admission != LEDGER_GRANTED) {
-        if (ends_transfers(grant->admission))
-            atomic_store(&window->valid_until_ms, 0);
+        /* Of a renewal nobody else learns: whoever is under way asks, and is told himself. */
+        if (ask->index == CONNECTION_NONE)
+            atomic_store(&window->must_ask, true);
         return true;
     }
     atomic_store(&window->funded, grant->funded);
@@ -377,17 +392,20 @@ static bool take_grant(struct worker *worker, const struct ask *ask,
     if (grant->granted > 0 || window->slice == 0)
         window->slice = grant->granted + 1; /* never 0 again: the window has had its first grant */
     if (grant->opened_ms != 0)
-        window_use(window, grant, ask->till_ms);
+        window_use(window, grant, ask->asked_ms, ask->keep_ms);
     struct quota *quota = &window->account_quota->quota;
     atomic_store_explicit(&quota->bucket.rate, grant->rate, memory_order_relaxed);
     atomic_store_explicit(&quota->max_conns, grant->max_conns, memory_order_relaxed);
+    if (ledger_grant_is_stale(ledger, window->account, grant, &ask->heard))
+        return false;
     atomic_store(&window->iat, ask->iat);
     /* From when it was asked, not from when it was answered: never longer than Redis has it. */
     atomic_store(&window->valid_until_ms, ask->asked_ms + worker->node->config->grant_validity_ms);
-    /* After the store: a push that comes now finds the validity, one that came before is seen. */
-    if (!ledger_grant_is_stale(worker->node->ledger, window->account, grant, ask->epoch))
+    atomic_store(&window->must_ask, false);
+    /* Once more, after the store: a push that comes now sets it again, one that came between is seen. */
+    if (!ledger_grant_is_stale(ledger, window->account, grant, &ask->heard))
         return true;
-    atomic_store(&window->valid_until_ms, 0);
+    atomic_store(&window->must_ask, true);
     return false;
 }
 
@@ -522,8 +540,7 @@ void admission_more(struct worker *worker, struct connection *connection)
     if (!link_is_up(worker)) {
         if (worker->now_ms >= atomic_load(&connection->window->valid_until_ms))
             refuse(worker, connection, REFUSAL_REDIS_UNAVAILABLE);
-        return; /* the grant is still valid: parked until Redis is back or it is not, see
-                   admission_retry */
+        return; /* its time is not over: parked until Redis is back or it is, see admission_retry */
     }
     ask(worker, connection);
 }
@@ -532,7 +549,7 @@ bool admission_is_valid(struct worker *worker, struct connection *connection)
 {
     struct window *window = connection->window;
     uint64_t until = atomic_load(&window->valid_until_ms);
-    if (worker->now_ms >= until)
+    if (!is_covered(worker, connection))
         return false;
     /* Past half of it: renew, while the transfer goes on. */
     if (until - worker->now_ms < worker->node->config->grant_validity_ms / 2 &&
@@ -578,8 +595,7 @@ void admission_recheck(struct worker *worker, bool keys)
             if (keys && !token_is_live(worker->trust, token_of(connection)))
                 transfer_cut(worker, connection, "the key that signed its link was removed");
             else if ((connection->waiting == WAIT_WRITABLE || connection->waiting == WAIT_RATE) &&
-                     connection->left > 0 &&
-                     worker->now_ms >= atomic_load(&connection->window->valid_until_ms))
+                     connection->left > 0 && !is_covered(worker, connection))
                 admission_more(worker, connection);
         }
         connection = next;
@@ -587,8 +603,11 @@ void admission_recheck(struct worker *worker, bool keys)
     connection = keys ? worker->parked.first : NULL;
     while (connection != NULL) {
         struct connection *next = connection->next[LINK_PARKED];
-        if (!token_is_live(worker->trust, token_of(connection)))
+        uint32_t index = connection->index, generation = connection->generation;
+        if (!token_is_live(worker->trust, token_of(connection))) {
             refuse(worker, connection, refusal_of_verdict(REFUSED_KEY_UNKNOWN));
+            connection_resume_if_alive(worker, index, generation);
+        }
         connection = next;
     }
 }

@@ -314,6 +314,11 @@ static void judge_redis(const char *address, const struct ledger_redis *redis, f
              "%s: may evict what is owed, its maxmemory-policy is %s; run redis-cli CONFIG SET "
              "maxmemory-policy noeviction, and put it into redis.conf",
              address, redis->policy);
+    else if (!redis->hears_revocations)
+        find(out, DOCTOR_FAILURE,
+             "%s: this user may not use the channel by which revocations are heard; run redis-cli "
+             "ACL SETUSER NAME '&tg:revocations'",
+             address);
     else if (redis->loading)
         find(out, DOCTOR_WARNING, "%s: is loading its data; wait", address);
     else if (!redis->append_only)

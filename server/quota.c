@@ -54,8 +54,13 @@ void bucket_give(struct bucket *bucket, uint64_t bytes)
     uint64_t rate = atomic_load_explicit(&bucket->rate, memory_order_relaxed);
     if (rate == 0 || bytes == 0)
         return;
-    /* Rounded down: giving back must not make bytes. */
-    atomic_fetch_sub(&bucket->paid_us, (uint64_t)((unsigned __int128)bytes * SECOND_US / rate));
+    /* Rounded down: giving back must not make bytes. The rate may be another than when they were
+     * taken: never further back than the beginning of the clock. */
+    unsigned __int128 duration = (unsigned __int128)bytes * SECOND_US / rate;
+    unsigned long long paid = atomic_load(&bucket->paid_us), earlier;
+    do
+        earlier = duration < paid ? paid - (unsigned long long)duration : 0;
+    while (!atomic_compare_exchange_weak(&bucket->paid_us, &paid, earlier));
 }
 
 void quota_init(struct quota *quota, uint64_t now_ms)

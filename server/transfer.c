@@ -299,6 +299,8 @@ static bool send_small(struct worker *worker, struct connection *connection, siz
     if (length > BODY_SMALL_MAX || head_length + length >= WORKER_SCRATCH_SIZE ||
         !read_small(connection, worker->scratch + head_length, length))
         return false;
+    if (!admission_is_valid(worker, connection)) /* a later part of several */
+        return false;
     uint64_t rated = rate_take(worker, connection, length);
     uint64_t funds = rated < length ? 0 : window_take(connection->window, length);
     if (funds < length) {

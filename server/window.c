@@ -268,7 +268,8 @@ uint64_t window_arrived(const struct window *window)
     return arrived > 0 ? (uint64_t)arrived : 0;
 }
 
-void window_use(struct window *window, const struct ledger_grant *grant, uint64_t expiry_ms)
+void window_use(struct window *window, const struct ledger_grant *grant, uint64_t asked_ms,
+                uint64_t keep_ms)
 {
     long long elsewhere =
         (long long)grant->acknowledged - (long long)ledger_download_bytes(window->download);
@@ -276,8 +277,10 @@ void window_use(struct window *window, const struct ledger_grant *grant, uint64_
     if (atomic_load(&window->opened_ms) != grant->opened_ms ||
         elsewhere > atomic_load(&window->arrived_elsewhere))
         atomic_store(&window->arrived_elsewhere, elsewhere);
-    ledger_download_use(window->download, window->link, grant->opened_ms, grant->till_ms,
-                        expiry_ms);
+    ledger_download_use(window->download, window->link, grant->opened_ms, grant->till_ms, keep_ms);
+    if (grant->acknowledged >= window->size) /* before this window was made: the shop was told */
+        atomic_store(&window->completed, true);
+    atomic_store(&window->use_until_ms, asked_ms + grant->left_ms);
     atomic_store(&window->opened_ms, grant->opened_ms);
 }
 
@@ -338,8 +341,8 @@ uint64_t windows_recall(struct windows *windows, const struct window *except,
             if (window == except || window->account != account ||
                 atomic_load(&window->references) > 0)
                 continue;
-            /* Without a grant the next request of that window asks again. */
-            atomic_store(&window->valid_until_ms, 0);
+            /* Its next request asks again. */
+            atomic_store(&window->must_ask, true);
             long long funds = atomic_exchange(&window->funds, 0);
             if (funds > 0)
                 give(context, window, (uint64_t)funds);
@@ -360,7 +363,7 @@ void windows_drop_grants(struct windows *windows, const struct ledger_account *a
         for (unsigned j = 0; j < BUCKETS; j++) {
             for (struct window *window = shard->buckets[j]; window != NULL; window = window->next) {
                 if (account == NULL || window->account == account)
-                    atomic_store(&window->valid_until_ms, 0);
+                    atomic_store(&window->must_ask, true);
             }
         }
         pthread_mutex_unlock(&shard->lock);

@@ -50,16 +50,20 @@ struct window {
     unsigned owner;                                  /* worker index */
     atomic_uint references;                          /* responses and deliveries */
     atomic_ullong idle_since_ms;                     /* monotonic; since references fell to 0 */
-    atomic_ullong valid_until_ms;                    /* monotonic; 0: no grant yet */
+    atomic_ullong valid_until_ms;                    /* monotonic; of the last grant, 0: none yet */
+    /* A revocation was heard, or may have been: whoever begins or sends asks first. What is under way
+     * waits for the answer, and for Redis until valid_until_ms. */
+    atomic_bool must_ask;
     atomic_llong funds; /* bytes granted and not handed to the kernel; where `funded` */
     atomic_bool funded; /* the funds are all that may be sent */
     /* The use of a link with terms, as of the last grant: its window (0: no terms), and how much had
      * arrived in it beyond what this download counts. */
     atomic_ullong opened_ms;
     atomic_llong arrived_elsewhere;
-    atomic_llong iat; /* the grant is for tokens that are no older */
-    bool asking;      /* a worker's question is under way; shard's lock */
-    uint64_t waiters; /* workers to wake when it is answered; shard's lock */
+    atomic_ullong use_until_ms; /* monotonic; that window's end */
+    atomic_llong iat;           /* the grant is for tokens that are no older */
+    bool asking;                /* a worker's question is under way; shard's lock */
+    uint64_t waiters;           /* workers to wake when it is answered; shard's lock */
     uint64_t
         slice; /* the last grant's bytes plus 1, 0: none yet; of whoever has the right to ask */
 };
@@ -88,8 +92,9 @@ void window_drop(struct window **window, uint64_t now_ms);
 
 /* How much has arrived in the use that the window delivers, here and elsewhere. */
 uint64_t window_arrived(const struct window *window);
-/* A grant of a use: `acknowledged` had arrived in it by then, as Redis knows. */
-void window_use(struct window *window, const struct ledger_grant *grant, uint64_t expiry_ms);
+/* A grant of a use, asked for at asked_ms; the link's state is kept until keep_ms (since 1970). */
+void window_use(struct window *window, const struct ledger_grant *grant, uint64_t asked_ms,
+                uint64_t keep_ms);
 
 /* Takes up to `want` bytes of the window's funds; one without bounds gives all that is asked. */
 uint64_t window_take(struct window *window, uint64_t want);
@@ -113,8 +118,7 @@ uint64_t windows_recall(struct windows *windows, const struct window *except,
                         void *context);
 
 /*
- * Drops the validity of all grants of the account, or of all accounts where it is NULL: whoever
- * sends or begins asks Redis again. Any thread.
+ * Makes all windows of the account ask, or those of all accounts where it is NULL. Any thread.
  */
 void windows_drop_grants(struct windows *windows, const struct ledger_account *account);
 

@@ -272,7 +272,11 @@ int ledger_account_change(struct ledger *ledger, const struct ledger_request *re
         return result == -ENOMEM ? -EAGAIN : result;
     if (request->operation == LEDGER_REVOKE_LINK || request->operation == LEDGER_REVOKE_BEFORE) {
         memset(view, 0, sizeof *view);
-        result = journal_change(ledger, account, request, ledger_monotonic_ms() + CHANGE_WAIT_MS);
+        enum ledger_state state = ledger_state(ledger);
+        result = state == LEDGER_REFUSED || state == LEDGER_FAILED ? -EAGAIN : 0;
+        if (result == 0)
+            result =
+                journal_change(ledger, account, request, ledger_monotonic_ms() + CHANGE_WAIT_MS);
         ledger_account_drop(&account);
         return result;
     }

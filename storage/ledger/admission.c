@@ -30,13 +30,13 @@ static void begin(struct ledger *ledger, const struct ledger_account *account,
     out->argc = 0;
     ledger_key(out->keys[0], account, "account");
     ledger_key(out->keys[1], account, "grants");
-    ledger_link_key(out->keys[2], account, link);
+    ledger_link_key(out->keys[2], account, link, "");
+    ledger_link_key(out->keys[3], account, link, ":grants");
     add(out, "FCALL");
     add(out, function);
-    add(out, "3");
-    add(out, out->keys[0]);
-    add(out, out->keys[1]);
-    add(out, out->keys[2]);
+    add(out, "4");
+    for (size_t i = 0; i < 4; i++)
+        add(out, out->keys[i]);
     add(out, ledger->options.node);
     add(out, ledger->epoch);
 }
@@ -60,6 +60,7 @@ void ledger_admit_command(struct ledger *ledger, const struct ledger_ask *ask,
     add_number(out, 7, terms->till_ms);
     add_number(out, 8, terms->window_ms);
     add_number(out, 9, terms->stage);
+    add_number(out, 10, terms->keep_ms);
 }
 
 void ledger_release_command(struct ledger *ledger, const struct ledger_account *account,
@@ -70,7 +71,7 @@ void ledger_release_command(struct ledger *ledger, const struct ledger_account *
     add_number(out, 0, bytes);
 }
 
-#define ADMIT_ELEMENTS 9
+#define ADMIT_ELEMENTS 10
 
 int ledger_admit_reply(const struct redisReply *reply, struct ledger_grant *out)
 {
@@ -92,6 +93,7 @@ int ledger_admit_reply(const struct redisReply *reply, struct ledger_grant *out)
                                  .max_conns = (uint32_t)numbers[5],
                                  .opened_ms = numbers[6],
                                  .till_ms = numbers[7],
-                                 .acknowledged = numbers[8]};
+                                 .acknowledged = numbers[8],
+                                 .left_ms = numbers[9]};
     return 0;
 }

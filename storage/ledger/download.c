@@ -98,7 +98,7 @@ void ledger_download_add(struct ledger_download *download, uint64_t bytes, uint3
 
 void ledger_download_use(struct ledger_download *download,
                          const unsigned char link[LEDGER_LINK_BYTES], uint64_t opened_ms,
-                         uint64_t till_ms, uint64_t expiry_ms)
+                         uint64_t till_ms, uint64_t keep_ms)
 {
     assert(opened_ms > 0);
     if (atomic_load_explicit(&download->opened_ms, memory_order_relaxed) == opened_ms)
@@ -106,7 +106,7 @@ void ledger_download_use(struct ledger_download *download,
     if (atomic_load_explicit(&download->opened_ms, memory_order_relaxed) == 0)
         memcpy(download->link, link, LEDGER_LINK_BYTES);
     atomic_store(&download->till_ms, till_ms);
-    atomic_store(&download->expiry_ms, expiry_ms);
+    atomic_store(&download->keep_ms, keep_ms);
     atomic_store_explicit(&download->opened_ms, opened_ms, memory_order_release);
 }
 

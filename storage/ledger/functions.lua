@@ -10,8 +10,9 @@
 --   tg:{issuer/account}:grants        hash: node -> "epoch reserved expires_ms"
 --   tg:{issuer/account}:usage:DAY     hash: b:FILE bytes, r:FILE responses
 --   tg:{issuer/account}:transactions  hash: id -> "operation amount plan"
---   tg:{issuer/account}:link:ID       hash: revoked bytes reserved, per path p:PATH (see use_of), per node g:NODE;
---                                     ID is 64 hexadecimal digits; expires with the link
+--   tg:{issuer/account}:link:ID       hash: revoked bytes reserved, per path p:PATH (see use_of);
+--                                     ID is 64 hexadecimal digits; expires some time after the link
+--   tg:{issuer/account}:link:ID:grants  hash: node -> "epoch reserved expires_ms"
 --   tg:node:{NAME}                    hash: instance epoch until
 --   tg:revocations                    channel: "issuer/account revision" whenever an account's revision moves
 --
@@ -124,16 +125,14 @@ local REVOKED, USED_UP, LINK_BYTES, NOT_BEGUN, ACCOUNT_BYTES = 4, 5, 6, 7, 8
 
 -- ---- funds: what nodes have reserved of an account's balance, or of a link's max_bytes
 --
--- Both are a hash of one field for each node; a link's fields stand in its own hash, behind 'g:'.
-
-local ACCOUNT_PREFIX, LINK_PREFIX = '', 'g:'
+-- Both are a hash of one field for each node.
 
 -- Grants of other nodes whose validity is long over: those nodes are dead or cut off.
-local function expired_grants(key, prefix, own, now)
+local function expired_grants(key, own, now)
     local fields, sum = {}, 0
     local all = redis.call('HGETALL', key)
     for i = 1, #all, 2 do
-        if all[i] ~= own and string.sub(all[i], 1, #prefix) == prefix then
+        if all[i] ~= own then
             local grant = grant_of(all[i + 1])
             if grant.expires < now then
                 fields[#fields + 1] = all[i]
@@ -146,9 +145,9 @@ end
 
 -- What the fund can still give to this node; nothing is written yet.
 local function fund_open(fund, node, epoch, need, now)
-    fund.field = fund.prefix .. node
+    fund.node = node
     fund.dropped = {}
-    local grant = grant_of(redis.call('HGET', fund.key, fund.field))
+    local grant = grant_of(redis.call('HGET', fund.key, node))
     if grant and grant.epoch ~= epoch then
         -- All that the process before had delivered was posted before this one began to serve.
         fund.reserved = fund.reserved - grant.reserved
@@ -157,7 +156,7 @@ local function fund_open(fund, node, epoch, need, now)
     fund.grant = grant or {epoch = epoch, reserved = 0}
     if fund.total - fund.reserved < need then
         local sum
-        fund.dropped, sum = expired_grants(fund.key, fund.prefix, fund.field, now)
+        fund.dropped, sum = expired_grants(fund.key, node, now)
         fund.reserved = fund.reserved - sum
     end
     fund.reserved = math.max(fund.reserved, fund.grant.reserved)
@@ -174,13 +173,13 @@ local function fund_write(fund)
     for _, field in ipairs(fund.dropped) do
         redis.call('HDEL', fund.key, field)
     end
-    redis.call('HSET', fund.key, fund.field, grant_text(fund.grant))
+    redis.call('HSET', fund.key, fund.node, grant_text(fund.grant))
     redis.call('HSET', fund.totals, 'reserved', text(fund.reserved))
 end
 
 -- Takes up to `bytes` off the node's grant; returns what was taken, and the grant.
-local function lowered(key, field, epoch, bytes)
-    local grant = grant_of(redis.call('HGET', key, field))
+local function lowered(key, node, epoch, bytes)
+    local grant = grant_of(redis.call('HGET', key, node))
     if not grant or grant.epoch ~= epoch then
         return 0, nil
     end
@@ -189,9 +188,9 @@ local function lowered(key, field, epoch, bytes)
     return taken, grant
 end
 
-local function lowered_write(key, field, totals, taken, grant, reserved)
+local function lowered_write(key, node, totals, taken, grant, reserved)
     if taken > 0 then
-        redis.call('HSET', key, field, grant_text(grant))
+        redis.call('HSET', key, node, grant_text(grant))
         redis.call('HSET', totals, 'reserved', text(math.max(0, reserved - taken)))
     end
 end
@@ -256,7 +255,7 @@ local function use_admit(use, terms, now)
     return GRANTED, use
 end
 
--- Keeps a link's state as long as the link can live, and an hour for clocks that differ.
+-- Keeps a link's state so long, and an hour for clocks that differ.
 local function keep_until(key, till)
     local known = redis.call('PEXPIRETIME', key)
     if known < till + 3600000 then
@@ -264,13 +263,14 @@ local function keep_until(key, till)
     end
 end
 
--- args from 7: path, size, max_uses, max_bytes, till (ms: exp and resume), use_window_ms, stage.
+-- args from 7: path, size, max_uses, max_bytes, till (ms: exp and resume), use_window_ms, stage, and until when
+-- the link's state is kept (ms).
 local function terms_of(args)
     if #args == 6 then
         return nil
     end
-    if #args ~= 13 or args[7] == '' then
-        refuse('terms: seven expected')
+    if #args ~= 14 or args[7] == '' then
+        refuse('terms: eight expected')
     end
     return {
         path = args[7],
@@ -279,7 +279,8 @@ local function terms_of(args)
         max_bytes = integer(args, 10, 'max_bytes', 0),
         till = integer(args, 11, 'till', 0),
         window = integer(args, 12, 'use_window', 1),
-        stage = integer(args, 13, 'stage', 0, 2)
+        stage = integer(args, 13, 'stage', 0, 2),
+        keep = integer(args, 14, 'keep', 0)
     }
 end
 
@@ -292,11 +293,11 @@ local function funds_of(keys, account, terms, link)
         total, admission = account.max_bytes - account.used, ACCOUNT_BYTES
     end
     if total then
-        funds[1] = {key = keys[2], totals = keys[1], prefix = ACCOUNT_PREFIX, total = total,
+        funds[1] = {key = keys[2], totals = keys[1], total = total,
             reserved = account.reserved, admission = admission}
     end
     if terms and terms.max_bytes > 0 then
-        funds[#funds + 1] = {key = keys[3], totals = keys[3], prefix = LINK_PREFIX,
+        funds[#funds + 1] = {key = keys[4], totals = keys[3],
             total = terms.max_bytes - stored(link[2], 'bytes'), reserved = stored(link[3], 'reserved'),
             admission = LINK_BYTES}
     end
@@ -314,11 +315,12 @@ local function account_of(key)
     }
 end
 
--- keys: account, grants, link. args: node, epoch, need, want, validity_ms, iat, and terms_of's.
--- Returns {admission, granted, funded, revision, rate, max_conns, opened, till, acknowledged}: funded where
--- what is granted is all that may be sent, opened and till of the use's window (0: there is none).
+-- keys: account, grants, link, link's grants. args: node, epoch, need, want, validity_ms, iat, and terms_of's.
+-- Returns {admission, granted, funded, revision, rate, max_conns, opened, till, acknowledged, left}: funded where
+-- what is granted is all that may be sent; of the use's window (0: there is none) when it was opened, until when
+-- it is open, what has arrived in it, and how many ms of it are left.
 local function admit(keys, args)
-    arity(keys, args, 3, 6, 13)
+    arity(keys, args, 4, 6, 14)
     local node, epoch = node_of(args, 1), id_of(args, 2, 'epoch')
     local need, want = integer(args, 3, 'need', 0), integer(args, 4, 'want', 0)
     local validity = integer(args, 5, 'validity', 1, 86400000)
@@ -329,7 +331,7 @@ local function admit(keys, args)
     end
     local account = account_of(keys[1])
     local function answer(admission)
-        return {admission, 0, 0, account.revision, 0, 0, 0, 0, 0}
+        return {admission, 0, 0, account.revision, 0, 0, 0, 0, 0, 0}
     end
     if not account.plan then
         return answer(UNKNOWN) -- usage or money may be posted before another node's open is
@@ -366,32 +368,36 @@ local function admit(keys, args)
     end
     if use then
         redis.call('HSET', keys[3], 'p:' .. terms.path, use_text(use))
-        keep_until(keys[3], terms.till)
+        keep_until(keys[3], terms.keep)
+        keep_until(keys[4], terms.keep)
     end
     return {GRANTED, granted, #funds > 0 and 1 or 0, account.revision, account.rate, account.max_conns,
-        use and use.opened[#use.opened] or 0, use and use.till or 0, use and use.acknowledged or 0}
+        use and use.opened[#use.opened] or 0, use and use.till or 0, use and use.acknowledged or 0,
+        use and math.max(0, use.till - now) or 0}
 end
 
--- keys: account, grants, link. args: node, epoch, bytes. Returns what was given back to the account.
+-- keys: account, grants, link, link's grants. args: node, epoch, bytes. Returns what the account got back.
 local function release(keys, args)
-    arity(keys, args, 3, 3, 3)
+    arity(keys, args, 4, 3, 3)
     local node, epoch = node_of(args, 1), id_of(args, 2, 'epoch')
     local bytes = integer(args, 3, 'bytes', 0)
     local reserved = stored(redis.call('HGET', keys[1], 'reserved'), 'reserved')
     local link_reserved = stored(redis.call('HGET', keys[3], 'reserved'), 'reserved')
     local taken, grant = lowered(keys[2], node, epoch, bytes)
-    local link_taken, link_grant = lowered(keys[3], LINK_PREFIX .. node, epoch, bytes)
+    local link_taken, link_grant = lowered(keys[4], node, epoch, bytes)
     lowered_write(keys[2], node, keys[1], taken, grant, reserved)
-    lowered_write(keys[3], LINK_PREFIX .. node, keys[3], link_taken, link_grant, link_reserved)
+    lowered_write(keys[4], node, keys[3], link_taken, link_grant, link_reserved)
     return taken
 end
 
--- What arrived in one window of a link with terms: "key opened until expiry taken", times in ms.
+-- What arrived in one window of a link with terms: "key opened until keep taken", times in ms; behind the link's
+-- key stands that of its grants.
 local function delivered_of(keys, terms, file, bytes)
-    local index, opened, till, expiry, taken = string.match(terms, '^(%d+) (%d+) (%d+) (%d+) ([01])$')
-    local delivered = {key = keys[number_of(index) or 0], opened = number_of(opened), till = number_of(till),
-        expiry = number_of(expiry), field = 'p:' .. file, bytes = bytes, taken = taken == '1'}
-    if not delivered.key or not delivered.opened or not delivered.till or not delivered.expiry then
+    local index, opened, till, keep, taken = string.match(terms, '^(%d+) (%d+) (%d+) (%d+) ([01])$')
+    index = number_of(index) or 0
+    local delivered = {key = keys[index], grants = keys[index + 1], opened = number_of(opened), till = number_of(till),
+        keep = number_of(keep), field = 'p:' .. file, bytes = bytes, taken = taken == '1'}
+    if not delivered.grants or not delivered.opened or not delivered.till or not delivered.keep then
         refuse('terms are malformed')
     end
     return delivered
@@ -426,9 +432,9 @@ local function deliver(delivered, node, epoch)
         redis.call('HSET', delivered.key, delivered.field, use_text(use))
     end
     redis.call('HSET', delivered.key, 'bytes', text(math.min(MAX, stored(values[2], 'bytes') + delivered.bytes)))
-    local taken, grant = lowered(delivered.key, LINK_PREFIX .. node, epoch, delivered.bytes)
-    lowered_write(delivered.key, LINK_PREFIX .. node, delivered.key, taken, grant, stored(values[3], 'reserved'))
-    keep_until(delivered.key, delivered.expiry)
+    local taken, grant = lowered(delivered.grants, node, epoch, delivered.bytes)
+    lowered_write(delivered.grants, node, delivered.key, taken, grant, stored(values[3], 'reserved'))
+    keep_until(delivered.key, delivered.keep)
 end
 
 -- args from 7: file, bytes, responses, terms ('' for none), once per file and window.
@@ -452,7 +458,7 @@ local function post_usage(keys, args, account, to)
             use_of(known[1])
             stored(known[2], 'bytes')
             stored(known[3], 'reserved')
-            grant_of(redis.call('HGET', delivered.key, LINK_PREFIX .. args[2]))
+            grant_of(redis.call('HGET', delivered.grants, args[2]))
             links[#links + 1] = delivered
         end
     end
@@ -484,9 +490,10 @@ end
 local OPERATIONS = {open = true, top_up = true, suspend = true, activate = true, adjust = true,
     revoke_link = true, revoke_before = true, limit = true}
 
--- Nodes that hold grants of the account ask again. On a cluster a message reaches all of its servers.
+-- Nodes that hold grants of the account ask again. On a cluster a message reaches all of its servers. A user who
+-- may not publish is no reason to fail: all is written by then, and the nodes say that they cannot hear.
 local function announce(key, revision)
-    redis.call('PUBLISH', 'tg:revocations', string.match(key, '{(.*)}') .. ' ' .. text(revision))
+    redis.pcall('PUBLISH', 'tg:revocations', string.match(key, '{(.*)}') .. ' ' .. text(revision))
 end
 
 -- The plan is that of the earliest open, whichever node's journal brings it first.

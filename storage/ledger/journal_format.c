@@ -45,7 +45,7 @@ static void encode_usage(const struct journal_record *record, uint8_t *out)
     memcpy(out + 80, record->link, LEDGER_LINK_BYTES);
     put(out + 112, record->opened_ms, 8);
     put(out + 120, record->till_s, 4);
-    put(out + 124, record->expiry_s, 4);
+    put(out + 124, record->keep_s, 4);
 }
 
 static void encode_money(const struct journal_record *record, uint8_t *out)
@@ -162,7 +162,7 @@ static bool decode_usage(const uint8_t *bytes, struct journal_record *out)
     memcpy(out->link, bytes + 80, LEDGER_LINK_BYTES);
     out->opened_ms = get(bytes + 112, 8);
     out->till_s = (uint32_t)get(bytes + 120, 4);
-    out->expiry_s = (uint32_t)get(bytes + 124, 4);
+    out->keep_s = (uint32_t)get(bytes + 124, 4);
     return out->sequence > 0 && out->bytes < (uint64_t)LEDGER_AMOUNT_MAX &&
            out->bytes_delta <= out->bytes && out->responses < (uint64_t)LEDGER_AMOUNT_MAX &&
            out->responses_delta <= out->responses && out->opened_ms < (uint64_t)LEDGER_AMOUNT_MAX;

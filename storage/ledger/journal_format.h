@@ -24,7 +24,7 @@
  *            40 u64 download    48 u64 bytes (all)       56 u64 bytes since the record before
  *            64 u64 responses (all)                      72 u64 responses since the record before
  *            80 32B link        of a link with terms; its window: 112 u64 opened (ms; 0: no terms)
- *           120 u32 till (s)   124 u32 expiry of the link (s), both rounded up
+ *           120 u32 till (s)   124 u32 keep the link until (s), both rounded up
  *   MONEY    24 u32 account id  28 u8 operation          29 u8 plan   30 u8 length of the transaction id
  *            32 u64 sequence    40 i64 amount            64 64B transaction id; REVOKE_LINK: the link
  *            48 u64 max_bytes   56 u32 max_conns         of LIMIT; zero elsewhere
@@ -73,7 +73,7 @@ struct journal_record {
     uint64_t bytes, bytes_delta, responses, responses_delta;
     uint8_t link[LEDGER_LINK_BYTES]; /* of USAGE; that of MONEY stands in hex in `transaction` */
     uint64_t opened_ms;
-    uint32_t till_s, expiry_s;
+    uint32_t till_s, keep_s;
     enum ledger_operation operation;
     enum ledger_plan plan;
     int64_t amount;

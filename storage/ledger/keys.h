@@ -17,7 +17,7 @@ static inline void ledger_key(char out[LEDGER_KEY_MAX], const struct ledger_acco
 }
 
 static inline void ledger_link_key(char out[LEDGER_KEY_MAX], const struct ledger_account *account,
-                                   const unsigned char link[LEDGER_LINK_BYTES])
+                                   const unsigned char link[LEDGER_LINK_BYTES], const char *what)
 {
     static const char digits[] = "0123456789abcdef";
     int length = snprintf(out, LEDGER_KEY_MAX, "tg:{%s}:link:", account->tag);
@@ -26,7 +26,7 @@ static inline void ledger_link_key(char out[LEDGER_KEY_MAX], const struct ledger
         *at++ = digits[link[i] >> 4];
         *at++ = digits[link[i] & 15];
     }
-    *at = '\0';
+    snprintf(at, LEDGER_KEY_MAX - (size_t)(at - out), "%s", what);
 }
 
 static inline void ledger_usage_key(char out[LEDGER_KEY_MAX], const struct ledger_account *account,

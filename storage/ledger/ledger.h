@@ -36,7 +36,7 @@
 #define LEDGER_TAG_MAX          (LEDGER_ISSUER_MAX + 1 + 3 * LEDGER_ACCOUNT_MAX + 1)
 #define LEDGER_LINK_BYTES       32 /* what names a link: a SHA-256 */
 #define LEDGER_LINK_HEX         (2 * LEDGER_LINK_BYTES)
-#define LEDGER_KEY_MAX          (LEDGER_TAG_MAX + 16 + LEDGER_LINK_HEX)
+#define LEDGER_KEY_MAX          (LEDGER_TAG_MAX + 24 + LEDGER_LINK_HEX)
 #define LEDGER_USES_MAX         1000 /* of a link and path */
 
 struct ledger;
@@ -122,6 +122,7 @@ void ledger_stats(struct ledger *ledger, struct ledger_stats *out);
 struct ledger_redis {
     char version[32], policy[32]; /* redis_version and maxmemory-policy */
     bool append_only, loading, replica;
+    bool hears_revocations; /* this user may use the channel */
     int64_t clock_ahead_ms; /* its wall clock against ours; negative: behind */
 };
 /*
@@ -165,12 +166,19 @@ void ledger_file_drop(struct ledger_file **file);
 
 /* Whether every revocation up to now has been heard; two relaxed atomic loads, for each request. */
 bool ledger_push_is_up(const struct ledger *ledger, uint64_t monotonic_ms);
-/* To be taken before a grant is asked for, and given to ledger_grant_is_stale. */
-uint64_t ledger_push_epoch(const struct ledger *ledger);
-/* Whether a revocation was heard, or may have been missed, that this reply does not know of. */
+/* What was heard of an account; to be taken before a grant is asked for. */
+struct ledger_heard {
+    uint64_t epoch;    /* of the push connection */
+    uint64_t revision; /* of the account, the highest that was pushed */
+};
+struct ledger_heard ledger_heard(const struct ledger *ledger, const struct ledger_account *account);
+/*
+ * Whether a revocation was heard since the ask, or may have been missed, that this reply does not
+ * know of. What was heard before is known to the Redis that answered, or lost there and replayed.
+ */
 struct ledger_grant;
 bool ledger_grant_is_stale(const struct ledger *ledger, const struct ledger_account *account,
-                           const struct ledger_grant *grant, uint64_t epoch_at_ask);
+                           const struct ledger_grant *grant, const struct ledger_heard *at_ask);
 
 /* ---- downloads: usage ------------------------------------------------------------------------ */
 
@@ -195,12 +203,11 @@ void ledger_download_add(struct ledger_download *download, uint64_t bytes, uint3
 uint64_t ledger_download_id(const struct ledger_download *download);
 /*
  * Tells which use of a link it delivers (see ledger_terms): marks from now on carry it to Redis.
- * `opened_ms` and `till_ms` are the grant's, `expiry_ms` is when the link's state may go. Any
- * thread.
+ * `opened_ms` and `till_ms` are the grant's, `keep_ms` is when the link's state may go. Any thread.
  */
 void ledger_download_use(struct ledger_download *download,
                          const unsigned char link[LEDGER_LINK_BYTES], uint64_t opened_ms,
-                         uint64_t till_ms, uint64_t expiry_ms);
+                         uint64_t till_ms, uint64_t keep_ms);
 /* The use counts, although nothing was acknowledged. */
 void ledger_download_take(struct ledger_download *download);
 /* Bytes acknowledged so far. */
@@ -223,8 +230,8 @@ struct ledger_command {
     int argc;
     const char *argv[LEDGER_ARGUMENTS_MAX];
     size_t lengths[LEDGER_ARGUMENTS_MAX];
-    char keys[3][LEDGER_KEY_MAX];
-    char numbers[10][24];
+    char keys[4][LEDGER_KEY_MAX];
+    char numbers[11][24];
 };
 
 /*
@@ -243,7 +250,8 @@ struct ledger_terms {
     uint64_t size;      /* of the file, 1 or more */
     uint32_t max_uses;  /* 0: not limited; LEDGER_USES_MAX at most */
     uint64_t max_bytes; /* 0: not limited */
-    uint64_t till_ms;   /* exp and resume, since 1970: the state is kept until then */
+    uint64_t till_ms;   /* exp and resume, since 1970 */
+    uint64_t keep_ms;   /* until when the state is kept; no earlier */
     uint64_t window_ms;
     enum ledger_stage stage;
 };
@@ -291,6 +299,7 @@ struct ledger_grant {
     uint32_t max_conns;
     uint64_t opened_ms, till_ms; /* of the use's window, by Redis' clock; 0 without terms */
     uint64_t acknowledged;       /* in that window, as far as it was posted */
+    uint64_t left_ms;            /* that it is still open for */
 };
 struct redisReply;
 /* 0, or -EPROTO where the reply is an error or not of the expected shape (the text is in
@@ -346,7 +355,8 @@ struct ledger_request {
 /*
  * Journals the operation (durable before this returns 0), posts it, and reads the account back.
  * A revocation is not looked up in Redis first, and may name an account that is not open: it is
- * durable and in Redis, and thus on its way to every node, when 0 is returned.
+ * durable and in Redis, and thus on its way to every node, when 0 is returned. -EAGAIN: this node's
+ * journal will never be posted (LEDGER_REFUSED, LEDGER_FAILED).
  *   0           done, or done before with the same content (`*repeated`)
  *   -EEXIST     OPEN of an account that is open (by another transaction)
  *   -ENOENT     no such account

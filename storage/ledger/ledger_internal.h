@@ -32,7 +32,7 @@ struct ledger_download {
     _Atomic uint64_t bytes, responses;
     /* The use of a link with terms. `link` is written before the first opened_ms and never again. */
     uint8_t link[LEDGER_LINK_BYTES];
-    _Atomic uint64_t opened_ms, till_ms, expiry_ms; /* opened_ms 0: no terms */
+    _Atomic uint64_t opened_ms, till_ms, keep_ms; /* opened_ms 0: no terms */
     _Atomic bool taken;
     bool marked_taken;                                 /* of the writer */
     uint64_t marked_bytes, marked_responses;           /* of the writer: what the journal says */

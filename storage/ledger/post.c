@@ -67,7 +67,7 @@ static int add_file(struct post *post, const struct journal_entry *entry)
         *at = (struct post_file){.file = entry->file,
                                  .opened_ms = entry->record.opened_ms,
                                  .till_s = entry->record.till_s,
-                                 .expiry_s = entry->record.expiry_s};
+                                 .keep_s = entry->record.keep_s};
         memcpy(at->link, entry->record.link, sizeof at->link);
         names_hold(&entry->file->name);
     }
@@ -137,7 +137,7 @@ const char *post_plan_name(enum ledger_operation operation, enum ledger_plan pla
 /* What post_send puts together; on its stack, so that pointers into it hold until it is sent. */
 struct words {
     char keys[3][LEDGER_KEY_MAX];
-    char links[POST_FILES_MAX][LEDGER_KEY_MAX];
+    char links[2 * POST_FILES_MAX][LEDGER_KEY_MAX]; /* each followed by its grants */
     size_t links_count;
     char numbers[6][24];
     char files[POST_FILES_MAX][2][24];
@@ -148,12 +148,15 @@ struct words {
 static size_t link_index(const struct post *post, const struct post_file *file, struct words *words)
 {
     char key[LEDGER_KEY_MAX];
-    ledger_link_key(key, post->account, file->link);
+    ledger_link_key(key, post->account, file->link, "");
     size_t at = 0;
     while (at < words->links_count && strcmp(words->links[at], key) != 0)
-        at++;
-    if (at == words->links_count)
-        memcpy(words->links[words->links_count++], key, sizeof key);
+        at += 2;
+    if (at == words->links_count) {
+        memcpy(words->links[at], key, sizeof key);
+        ledger_link_key(words->links[at + 1], post->account, file->link, ":grants");
+        words->links_count += 2;
+    }
     return 3 + at + 1;
 }
 
@@ -164,7 +167,7 @@ static void add_terms(const struct post *post, size_t index, struct words *words
     if (file->opened_ms != 0)
         snprintf(words->terms[index], sizeof words->terms[index],
                  "%zu %" PRIu64 " %" PRIu64 " %" PRIu64 " %d", link_index(post, file, words),
-                 file->opened_ms, (uint64_t)file->till_s * 1000, (uint64_t)file->expiry_s * 1000,
+                 file->opened_ms, (uint64_t)file->till_s * 1000, (uint64_t)file->keep_s * 1000,
                  file->taken ? 1 : 0);
 }
 

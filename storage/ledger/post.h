@@ -16,7 +16,7 @@ struct post_file {
     /* The use of a link with terms; opened_ms 0: none. */
     uint8_t link[LEDGER_LINK_BYTES];
     uint64_t opened_ms;
-    uint32_t till_s, expiry_s;
+    uint32_t till_s, keep_s;
     bool taken;
 };
 

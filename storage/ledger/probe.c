@@ -39,6 +39,16 @@ static int ask_clock(struct redis_link *link, int64_t *ahead_ms)
     return status;
 }
 
+/* The last that is asked of the connection. */
+static bool may_subscribe(struct redis_link *link)
+{
+    static const char *const words[] = {"SUBSCRIBE", "tg:revocations"};
+    redisReply *reply = redis_call(link, 2, words);
+    if (reply != NULL)
+        freeReplyObject(reply);
+    return reply != NULL;
+}
+
 int ledger_redis_probe(const char *address, const char *user, const char *password,
                        struct ledger_redis *out, char *error, size_t error_size)
 {
@@ -64,6 +74,7 @@ int ledger_redis_probe(const char *address, const char *user, const char *passwo
         out->append_only = facts.append_only;
         out->loading = facts.loading;
         out->replica = facts.replica;
+        out->hears_revocations = may_subscribe(&link);
     } else {
         snprintf(error, error_size, "%s", link.error[0] != '\0' ? link.error : strerror(-status));
     }

@@ -26,9 +26,11 @@ struct push {
     pthread_t thread;
     int stop_fd; /* owns: an eventfd, written once */
     struct redis_link link;
+    char run_id[64];           /* of the Redis that it is connected to */
     _Atomic uint64_t epoch;    /* subscriptions that were confirmed */
     _Atomic uint64_t heard_ms; /* monotonic: when the stream last spoke; 0: not subscribed */
     _Atomic uint64_t revocations;
+    bool refused; /* SUBSCRIBE, by a Redis that answered */
     bool said_lost;
 };
 
@@ -40,16 +42,18 @@ bool ledger_push_is_up(const struct ledger *ledger, uint64_t monotonic_ms)
     return heard != 0 && monotonic_ms < heard + LEDGER_PUSH_LOST_MS;
 }
 
-uint64_t ledger_push_epoch(const struct ledger *ledger)
+struct ledger_heard ledger_heard(const struct ledger *ledger, const struct ledger_account *account)
 {
-    return atomic_load(&ledger->push->epoch);
+    return (struct ledger_heard){.epoch = atomic_load(&ledger->push->epoch),
+                                 .revision = atomic_load(&account->heard)};
 }
 
 bool ledger_grant_is_stale(const struct ledger *ledger, const struct ledger_account *account,
-                           const struct ledger_grant *grant, uint64_t epoch_at_ask)
+                           const struct ledger_grant *grant, const struct ledger_heard *at_ask)
 {
-    return atomic_load(&account->heard) > grant->revision ||
-           atomic_load(&ledger->push->epoch) != epoch_at_ask;
+    uint64_t heard = atomic_load(&account->heard);
+    return (heard > at_ask->revision && heard > grant->revision) ||
+           atomic_load(&ledger->push->epoch) != at_ask->epoch;
 }
 
 void push_stats(const struct ledger *ledger, struct ledger_stats *out)
@@ -130,16 +134,33 @@ static int wait_for_input(struct push *push, uint64_t until_ms)
 static int subscribe(struct push *push)
 {
     static const char *const words[] = {"SUBSCRIBE", "tg:revocations"};
+    struct redis_facts facts;
     int result = redis_open(&push->link, &push->ledger->options);
     if (result != 0)
         return result;
-    redisReply *reply = redis_call(&push->link, 2, words);
+    redisReply *reply = NULL;
+    push->refused = false;
+    if (redis_facts(&push->link, &facts) == 0) {
+        memcpy(push->run_id, facts.run_id, sizeof push->run_id);
+        reply = redis_call(&push->link, 2, words);
+        push->refused = reply == NULL && push->link.context->err == 0;
+    }
     result = reply != NULL && reply->type == REDIS_REPLY_ARRAY ? 0 : -EAGAIN;
     if (reply != NULL)
         freeReplyObject(reply);
     if (result != 0)
         redis_close(&push->link);
     return result;
+}
+
+/* The ledger has moved to another Redis: what is published there is not heard here. */
+static bool is_left_behind(struct push *push)
+{
+    struct ledger *ledger = push->ledger;
+    pthread_mutex_lock(&ledger->lock);
+    bool other = ledger->run_id[0] != '\0' && strcmp(ledger->run_id, push->run_id) != 0;
+    pthread_mutex_unlock(&ledger->lock);
+    return other;
 }
 
 /* Listens until the connection is lost (-EAGAIN) or the ledger ends (-ECANCELED). */
@@ -152,6 +173,8 @@ static int listen_on(struct push *push)
             return -EAGAIN;
         if (now >= beat_ms) {
             int done = 0;
+            if (is_left_behind(push))
+                return -EAGAIN;
             redisAppendCommand(push->link.context, "PING");
             if (redisBufferWrite(push->link.context, &done) != REDIS_OK || done == 0)
                 return -EAGAIN;
@@ -165,6 +188,22 @@ static int listen_on(struct push *push)
     }
 }
 
+/* Once; at the start only where Redis refuses, for it may not be there yet. */
+static void say_lost(struct push *push)
+{
+    struct ledger *ledger = push->ledger;
+    bool news = push->refused || atomic_load(&push->epoch) > 0;
+    if (!news || push->said_lost)
+        return;
+    push->said_lost = true;
+    ledger_say(ledger, LEDGER_EVENT_WARNING,
+               "revocations are not heard: %s; each response asks Redis until they are",
+               push->refused ? push->link.error : "the connection to Redis is lost");
+    if (push->refused)
+        ledger_say(ledger, LEDGER_EVENT_ERROR,
+                   "let the Redis user use the channel: ACL SETUSER NAME &tg:revocations");
+}
+
 static void *push_main(void *argument)
 {
     struct push *push = argument;
@@ -175,21 +214,17 @@ static void *push_main(void *argument)
             if (push->said_lost)
                 ledger_say(ledger, LEDGER_EVENT_INFO, "revocations are heard again");
             push->said_lost = false;
-            /* Grants that were asked for before may have missed one. */
+            /* Grants that were asked for before may have missed one; only then it is up. */
             atomic_fetch_add(&push->epoch, 1);
-            atomic_store(&push->heard_ms, ledger_monotonic_ms());
             drop_grants(ledger, NULL);
+            atomic_store(&push->heard_ms, ledger_monotonic_ms());
             result = listen_on(push);
             atomic_store(&push->heard_ms, 0);
             redis_close(&push->link);
         }
         if (result == -ECANCELED)
             break;
-        if (!push->said_lost && atomic_load(&push->epoch) > 0)
-            ledger_say(ledger, LEDGER_EVENT_WARNING,
-                       "revocations are not heard: the connection to Redis is lost; each response "
-                       "asks Redis until it is back");
-        push->said_lost = atomic_load(&push->epoch) > 0;
+        say_lost(push);
         result = wait_for_input(push, ledger_monotonic_ms() + PUSH_BACKOFF_MS);
     }
     return NULL;

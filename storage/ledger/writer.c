@@ -48,7 +48,7 @@ static int append_mark(struct ledger_download *download, bool closing)
         record.taken = taken && !download->marked_taken;
         record.opened_ms = opened;
         record.till_s = seconds_up(atomic_load(&download->till_ms));
-        record.expiry_s = seconds_up(atomic_load(&download->expiry_ms));
+        record.keep_s = seconds_up(atomic_load(&download->keep_ms));
         memcpy(record.link, download->link, sizeof record.link);
     }
     int result = journal_append(&download->ledger->journal, download->account, download->file,

@@ -31,7 +31,7 @@ static void teardown(void)
 
 TestSuite(ledger_uses, .init = setup, .fini = teardown, .timeout = 60);
 
-#define KEYS  "tg:{shop/a}:account tg:{shop/a}:grants tg:{shop/a}:link:x"
+#define KEYS  "tg:{shop/a}:account tg:{shop/a}:grants tg:{shop/a}:link:x tg:{shop/a}:link:x:grants"
 #define EPOCH "00000000000000000000000000000001"
 #define OTHER "00000000000000000000000000000002"
 #define FAR   "9000000000000" /* ms: the year 2255 */
@@ -39,7 +39,7 @@ TestSuite(ledger_uses, .init = setup, .fini = teardown, .timeout = 60);
 enum { NEW, RESUMED, UNDER_WAY };
 
 struct grant {
-    int64_t admission, granted, funded, revision, rate, max_conns, opened, till, acknowledged;
+    int64_t admission, granted, funded, revision, rate, max_conns, opened, till, acknowledged, left;
 };
 
 /* Asks for `need` bytes of /f, of 1000 bytes. */
@@ -49,12 +49,12 @@ static struct grant ask_of(const char *node, int64_t need, int max_uses, int64_t
     struct grant grant;
     int64_t *const numbers = &grant.admission;
     redisReply *reply = fixture_redis(&fx,
-                                      "FCALL tollgate_admit 3 " KEYS " %s " EPOCH
-                                      " %lld %lld 30000 0 /f 1000 %d %lld " FAR " %lld %d",
+                                      "FCALL tollgate_admit 4 " KEYS " %s " EPOCH
+                                      " %lld %lld 30000 0 /f 1000 %d %lld " FAR " %lld %d " FAR,
                                       node, (long long)need, (long long)need, max_uses,
                                       (long long)max_bytes, (long long)window_ms, stage);
-    cr_assert(reply->type == REDIS_REPLY_ARRAY && reply->elements == 9, "%s", reply->str);
-    for (size_t i = 0; i < 9; i++)
+    cr_assert(reply->type == REDIS_REPLY_ARRAY && reply->elements == 10, "%s", reply->str);
+    for (size_t i = 0; i < 10; i++)
         numbers[i] = reply->element[i]->integer;
     freeReplyObject(reply);
     return grant;
@@ -72,9 +72,9 @@ static void post(const char *instance, int64_t sequence, int64_t bytes, int64_t 
     snprintf(terms, sizeof terms, "4 %lld " FAR " " FAR " %d", (long long)opened, taken ? 1 : 0);
     redisReply *reply =
         fixture_redis(&fx,
-                      "FCALL tollgate_post 4 tg:{shop/a}:account tg:{shop/a}:grants "
-                      "tg:{shop/a}:usage:20261125 tg:{shop/a}:link:x %s n1 " EPOCH
-                      " %lld %lld usage /f %lld 1 %s",
+                      "FCALL tollgate_post 5 tg:{shop/a}:account tg:{shop/a}:grants "
+                      "tg:{shop/a}:usage:20261125 tg:{shop/a}:link:x tg:{shop/a}:link:x:grants "
+                      "%s n1 " EPOCH " %lld %lld usage /f %lld 1 %s",
                       instance, (long long)sequence, (long long)sequence, (long long)bytes, terms);
     cr_assert(reply->type == REDIS_REPLY_ARRAY && reply->elements == 4 &&
                   reply->element[0]->integer == 0,
@@ -198,7 +198,7 @@ Test(ledger_uses, nodes_share_what_max_bytes_leaves)
     cr_expect_eq(ask_of("n2", 400, 0, 1000, 60000, NEW).admission, LEDGER_GRANTED);
     /* n1 delivers 600 and gives nothing back; n2 gives its 400 back. */
     post(EPOCH, 1, 600, one.opened, false);
-    redisReply *reply = fixture_redis(&fx, "FCALL tollgate_release 3 " KEYS " n2 " EPOCH " 400");
+    redisReply *reply = fixture_redis(&fx, "FCALL tollgate_release 4 " KEYS " n2 " EPOCH " 400");
     freeReplyObject(reply);
     cr_expect_eq(ask_of("n1", 401, 0, 1000, 60000, NEW).admission, LEDGER_LINK_BYTES_UP);
     cr_expect_eq(ask_of("n1", 400, 0, 1000, 60000, NEW).admission, LEDGER_GRANTED);
@@ -258,18 +258,21 @@ Test(ledger_uses, a_revocation_is_heard_and_makes_older_grants_stale)
     struct ledger_account *account = fixture_account(&fx, "a");
     await(&pushes_of_all, 1);
     const struct ledger_grant grant = {.revision = 0};
-    uint64_t epoch = ledger_push_epoch(fx.ledger);
-    cr_expect_not(ledger_grant_is_stale(fx.ledger, account, &grant, epoch));
+    struct ledger_heard heard = ledger_heard(fx.ledger, account);
+    cr_expect_not(ledger_grant_is_stale(fx.ledger, account, &grant, &heard));
     (void)control(EPOCH, 1, "revoke_before", 500, 5);
     await(&pushes, 1);
-    cr_expect(ledger_grant_is_stale(fx.ledger, account, &grant, epoch));
+    cr_expect(ledger_grant_is_stale(fx.ledger, account, &grant, &heard));
     const struct ledger_grant newer = {.revision = 1};
-    cr_expect_not(ledger_grant_is_stale(fx.ledger, account, &newer, epoch));
+    cr_expect_not(ledger_grant_is_stale(fx.ledger, account, &newer, &heard));
+    /* Known when it was asked: a Redis that lost the revision, and answers a lower one, is believed. */
+    const struct ledger_heard later = ledger_heard(fx.ledger, account);
+    cr_expect_not(ledger_grant_is_stale(fx.ledger, account, &grant, &later));
     /* A Redis that is gone: what was heard before may not be all. */
     fixture_redis_kill(&fx);
     fixture_redis_start(&fx);
     await(&pushes_of_all, 2);
-    cr_expect(ledger_grant_is_stale(fx.ledger, account, &newer, epoch));
+    cr_expect(ledger_grant_is_stale(fx.ledger, account, &newer, &heard));
     ledger_account_drop(&account);
     fixture_close(&fx);
 }
