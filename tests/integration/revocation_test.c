@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -149,6 +150,146 @@ Test(revocation, outlives_a_redis_that_lost_all_and_a_node_that_was_killed)
     site_destroy(&site);
 }
 
+/* ---- what a revocation must not do ---- */
+
+static void pause_ms(uint64_t milliseconds)
+{
+    uint64_t until_ms = harness_now_ms() + milliseconds;
+    while (harness_now_ms() < until_ms)
+        harness_pause();
+}
+
+/* Reads for so long; a transfer that ends meanwhile fails the test. */
+static uint64_t expect_flow(int fd, uint64_t milliseconds)
+{
+    static char bytes[65536];
+    uint64_t total = 0, until_ms = harness_now_ms() + milliseconds;
+    while (harness_now_ms() < until_ms) {
+        struct pollfd item = {.fd = fd, .events = POLLIN};
+        if (poll(&item, 1, 100) <= 0)
+            continue;
+        ssize_t got = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+        cr_assert(got > 0, "the transfer was cut after %llu bytes: %s", (unsigned long long)total,
+                  got == 0 ? "it ended" : strerror(errno));
+        total += (uint64_t)got;
+    }
+    return total;
+}
+
+Test(revocation, is_not_what_a_restart_of_Redis_is_taken_for)
+{
+    struct site *site = site_create(.own_redis = true);
+    site_account_open_prepaid(site, "alice", 1000u * 1000 * 1000);
+    const char *link = site_link(site, .account = "alice", .path = TRACK_LONG, .limits = SLOW);
+    int fd = begin_transfer(site, link);
+    site_redis_kill(site);
+    cr_expect_gt(expect_flow(fd, 2000), 100000u, "it stopped while Redis was away");
+    site_redis_start(site);
+    site_log_await(site, "revocations are heard again");
+    cr_expect_gt(expect_flow(fd, 3000), 100000u, "it stopped when Redis came back");
+    close(fd);
+    site_destroy(&site);
+}
+
+Test(revocation, is_not_what_a_restart_of_the_embedded_Redis_is_taken_for)
+{
+    struct site *site = site_create();
+    site_account_open_prepaid(site, "alice", 1000u * 1000 * 1000);
+    const char *link = site_link(site, .account = "alice", .path = TRACK_LONG, .limits = SLOW);
+    int fd = begin_transfer(site, link);
+    cr_assert_eq(kill(site_embedded_redis_pid(site), SIGKILL), 0);
+    cr_expect_gt(expect_flow(fd, 5000), 200000u);
+    close(fd);
+    site_destroy(&site);
+}
+
+Test(revocation, that_takes_nothing_away_cuts_nothing)
+{
+    struct site *site = site_create(.own_redis = true);
+    site_account_open_prepaid(site, "alice", 1000u * 1000 * 1000);
+    const char *link = site_link(site, .account = "alice", .path = TRACK_LONG, .limits = SLOW);
+    int fd = begin_transfer(site, link);
+    for (int i = 0; i < 4; i++) {
+        admin_expect(site, "/v1/accounts/shop/alice/activate", "", 200);
+        site_redis_command(site, "CLIENT KILL TYPE normal SKIPME yes");
+        (void)expect_flow(fd, 500);
+    }
+    close(fd);
+    site_destroy(&site);
+}
+
+Test(revocation, that_Redis_has_lost_leaves_the_account_usable)
+{
+    struct site *first = site_create(.own_redis = true);
+    struct site *second =
+        site_create(.beside = first, .redis = site_redis_address(first), .node = "second-node");
+    site_account_open_prepaid(first, "alice", 1000u * 1000 * 1000);
+    const char *link = site_link(first, .account = "alice", .path = TRACK_TINY);
+    answer_expect_file(first, fetch(first, link), TRACK_TINY);
+    admin_expect(second, "/v1/accounts/shop/alice/suspend", "", 200);
+    admin_expect(second, "/v1/accounts/shop/alice/activate", "", 200);
+    answer_expect_file(first, fetch(first, link), TRACK_TINY);
+    /* The revision was of the second node's journal, which is not there any more. */
+    site_node_kill(second);
+    site_redis_command(first, "FLUSHALL");
+    site_log_await(first, "Redis went back in time");
+    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
+    while (fetch(first, link)->status != 200 && harness_now_ms() < deadline_ms)
+        harness_pause();
+    answer_expect_file(first, fetch(first, link), TRACK_TINY);
+    site_destroy(&second);
+    site_destroy(&first);
+}
+
+Test(revocation, of_older_links_is_not_escaped_by_a_newer_one_of_the_same_jti)
+{
+    struct site *site = site_create(.settings = "workers: 1\n");
+    site_account_open_prepaid(site, "alice", 1000u * 1000 * 1000);
+    const char *links[] = {
+        site_link(site, .account = "alice", .path = TRACK_LONG, .jti = "order-1",
+                  .issued_in_s = -100, .limits = SLOW),
+        site_link(site, .account = "alice", .path = TRACK_LONG, .jti = "order-1",
+                  .issued_in_s = -10, .limits = SLOW),
+    };
+    int old = begin_transfer(site, links[0]), fresh = begin_transfer(site, links[1]);
+    admin_expect(site, "/v1/accounts/shop/alice/revoke",
+                 site_format(site, "{\"issued_before\":%lld}", (long long)time(NULL) - 50), 200);
+    expect_cut(old);
+    (void)expect_flow(fresh, 1500);
+    close(fresh);
+    site_destroy(&site);
+}
+
+Test(revocation, by_an_instant_in_milliseconds_is_refused)
+{
+    struct site *site = site_create();
+    site_account_open_prepaid(site, "alice", 1000u * 1000 * 1000);
+    admin_expect(site, "/v1/accounts/shop/alice/revoke",
+                 site_format(site, "{\"issued_before\":%lld}", (long long)time(NULL) * 1000), 422);
+    site_destroy(&site);
+}
+
+Test(revocation, is_told_where_the_Redis_user_may_not_hear_it)
+{
+    struct site *site = site_create(.own_redis = true);
+    site_account_open_prepaid(site, "alice", 1000u * 1000 * 1000);
+    site_redis_command(site, "ACL SETUSER default resetchannels");
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY, .jti = "order-1");
+    answer_expect_file(site, fetch(site, link), TRACK_TINY);
+    revoke_jti(site, "order-1");
+    site_node_signal(site, SIGTERM);
+    cr_assert_eq(site_node_wait(site), 0);
+    site_node_start(site);
+    site_node_await_ready(site);
+    site_log_await(site, "ACL SETUSER NAME &tg:revocations");
+    /* Nothing starts on what was granted before: each response asks. */
+    answer_expect_refusal(site, fetch(site, link), 410, "link_revoked");
+    struct command_result result = site_tollgate(site, "doctor");
+    cr_expect_neq(result.exit_code, 0);
+    cr_expect(strstr(result.output, "&tg:revocations"), "%s", result.output);
+    site_destroy(&site);
+}
+
 /* ---- two nodes, and a Redis that is far away ---- */
 
 struct pair {
@@ -272,6 +413,34 @@ Test(revocation, reaches_a_node_whose_push_connection_is_half_open_within_the_va
 }
 
 /* ---- keys ---- */
+
+static void replace_file(const char *path, const char *text);
+static char *key_set_with_another_key(void);
+
+Test(revocation, of_a_key_answers_those_who_wait_for_Redis_and_what_they_pipelined)
+{
+    struct site *home = site_create(.own_redis = true);
+    struct relay *relay = relay_start(site_redis_address(home), 0);
+    struct site *far = site_create(.beside = home, .redis = relay_address(relay), .node = "far-1",
+                                   .settings = "workers: 1\nadmission_timeout_ms: 20000\n");
+    site_account_open_prepaid(home, "alice", 1000u * 1000 * 1000);
+    const char *link = site_link(home, .account = "alice", .path = TRACK_TINY);
+    relay_hold_all(relay, true);
+    int fd = raw_connect(far, 0);
+    raw_print(fd, "GET %s HTTP/1.1\r\nHost: a\r\n\r\nGET %s HTTP/1.1\r\nHost: a\r\n\r\n", link,
+              link);
+    pause_ms(200);
+    char *other = key_set_with_another_key();
+    replace_file(site_key_file(far), other);
+    answer_expect_refusal(far, raw_answer(far, fd, false), 403, "key_unknown");
+    answer_expect_refusal(far, raw_answer(far, fd, false), 403, "key_unknown");
+    close(fd);
+    relay_hold_all(relay, false);
+    key_text_free(&other);
+    site_destroy(&far);
+    relay_stop(&relay);
+    site_destroy(&home);
+}
 
 static void replace_file(const char *path, const char *text)
 {

@@ -369,6 +369,17 @@ Test(shop, is_told_of_what_completed_is_used_up_or_nearly_paid_out)
     while (fetch(site, link, .range = "0-0")->status != 410 && harness_now_ms() < deadline_ms)
         harness_pause();
     json_decref(await_event(site, "used_up", next));
+    /* A tail that is fetched later, in a new window of the node, is no second download. */
+    const char *twice = site_link(site, .account = "alice", .path = TRACK_TINY, .jti = "order-2",
+                                  .limits = {.max_uses = 1, .resume_s = 60});
+    answer_expect_file(site, fetch(site, twice), TRACK_TINY);
+    json_decref(await_event(site, "completed", next));
+    json_t *list = events_after(site, SHOP_SECRET, "0");
+    size_t completed = 0, index;
+    json_array_foreach(json_object_get(list, "events"), index, event) completed +=
+        strcmp(json_string_value(json_object_get(event, "type")), "completed") == 0;
+    cr_expect_eq(completed, 2u);
+    json_decref(list);
     json_t *theirs = events_after(site, RIVAL_SECRET, "0");
     cr_expect_eq(json_array_size(json_object_get(theirs, "events")), 0u);
     json_decref(theirs);
