@@ -1,6 +1,6 @@
 /*
- * The admin interface's sockets and threads: each thread accepts one connection at a time, reads one
- * bounded request, sends one answer, closes. Started and stopped by node.c. What a request means is
+ * The admin interface's sockets and threads: each thread waits for one bounded request on each of
+ * many connections, does them one at a time, sends one answer, closes. Started and stopped by node.c. What a request means is
  * admin_routes.c's; no worker ever waits for these threads.
  */
 #include "server/admin.h"
@@ -35,7 +35,8 @@
 #define ACCEPT_PAUSE_MS                                                                            \
     100 /* where descriptors have run out: trying at once would only burn the core */
 
-#define SHOP_THREADS 4 /* requests of shops at once; further ones wait in the backlog */
+#define SHOP_THREADS 4  /* requests of shops at once; further ones wait */
+#define PEERS_MAX    64 /* connections of a thread; one more, and the longest idle is closed */
 
 /* A socket to accept from: the operators', or the shops'. */
 struct admin_door {
@@ -44,12 +45,21 @@ struct admin_door {
     bool is_operator;
 };
 
-/* One request at a time. */
+/* A connection, and what has been received of its one request. */
+struct admin_peer {
+    int fd; /* owns */
+    bool continued;
+    size_t length;
+    uint64_t deadline_ms;
+    char buffer[HEAD_BYTES_MAX + BODY_BYTES_MAX];
+};
+
+/* Waits for many requests, and does one at a time: an idle connection is in nobody's way. */
 struct admin_thread {
     struct admin *admin;           /* borrows */
     const struct admin_door *door; /* borrows */
     pthread_t thread;
-    char buffer[HEAD_BYTES_MAX + BODY_BYTES_MAX];
+    struct admin_peer *peers[PEERS_MAX]; /* own; NULL: free */
 };
 
 struct admin {
@@ -62,7 +72,7 @@ struct admin {
     struct admin_secrets *secrets; /* owns; under secrets_mutex; NULL: no shops */
 };
 
-enum outcome { ARRIVED, REFUSED, GONE };
+enum outcome { PARTIAL, ARRIVED, REFUSED, GONE };
 
 static uint64_t monotonic_ms(void)
 {
@@ -71,20 +81,18 @@ static uint64_t monotonic_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-/* Waits for `events` on `fd`. 0, -ETIMEDOUT at the deadline, -ECANCELED where `stop_fd` (-1: none)
- * is set. */
-static int wait_for(int fd, short events, int stop_fd, uint64_t deadline_ms)
+/* Waits until `fd` takes more. 0, -ETIMEDOUT at the deadline, or another negative errno. */
+static int wait_for_room(int fd, uint64_t deadline_ms)
 {
-    struct pollfd items[2] = {{.fd = fd, .events = events}, {.fd = stop_fd, .events = POLLIN}};
+    struct pollfd item = {.fd = fd, .events = POLLOUT};
     for (;;) {
         uint64_t now_ms = monotonic_ms();
-        int left_ms = now_ms < deadline_ms ? (int)(deadline_ms - now_ms) : 0;
-        int ready = poll(items, 2, left_ms);
+        int ready = poll(&item, 1, now_ms < deadline_ms ? (int)(deadline_ms - now_ms) : 0);
         if (ready < 0 && errno != EINTR) {
             return -errno;
         }
         if (ready > 0) {
-            return items[1].revents != 0 ? -ECANCELED : 0;
+            return 0;
         }
         if (ready == 0) {
             return -ETIMEDOUT;
@@ -95,66 +103,25 @@ static int wait_for(int fd, short events, int stop_fd, uint64_t deadline_ms)
 /* ---- one request -------------------------------------------------------------------------------
  */
 
-/* Receives more into the buffer, up to `limit` bytes in all. 0 or a negative errno. */
-static int receive(struct admin_thread *thread, int fd, size_t *length, size_t limit,
-                   uint64_t deadline_ms)
-{
-    for (;;) {
-        ssize_t got = recv(fd, thread->buffer + *length, limit - *length, 0);
-        if (got > 0) {
-            *length += (size_t)got;
-            return 0;
-        }
-        if (got == 0) {
-            return -ECONNRESET;
-        }
-        if (errno != EAGAIN && errno != EINTR) {
-            return -errno;
-        }
-        /* A request that has not arrived whole yet may be cut by a stop: nothing of it was done. */
-        int failure = wait_for(fd, POLLIN, thread->admin->stop_fd, deadline_ms);
-        if (failure != 0) {
-            return failure;
-        }
-    }
-}
-
-static enum outcome give_up(int failure, struct admin_answer *answer)
-{
-    if (failure != -ETIMEDOUT) {
-        return GONE;
-    }
-    admin_answer_problem(answer, 408, "request_timeout", "the request did not arrive within %d s",
-                         READ_DEADLINE_MS / 1000);
-    return REFUSED;
-}
-
-static enum outcome read_head(struct admin_thread *thread, int fd, struct http_head *head,
-                              size_t *length, uint64_t deadline_ms, struct admin_answer *answer)
+/* What has been received of it so far; PARTIAL where more must come. */
+static enum outcome examine(struct admin_peer *peer, struct http_head *head,
+                            struct admin_answer *answer)
 {
     enum refusal refusal = REFUSAL_NONE;
-    enum http_head_status status = HTTP_HEAD_PARTIAL;
-    while (status == HTTP_HEAD_PARTIAL && *length < HEAD_BYTES_MAX) {
-        int failure = receive(thread, fd, length, HEAD_BYTES_MAX, deadline_ms);
-        if (failure != 0) {
-            return give_up(failure, answer);
-        }
-        status = http_head_parse(thread->buffer, *length, head, &refusal);
+    enum http_head_status status = http_head_parse(peer->buffer, peer->length, head, &refusal);
+    if (status == HTTP_HEAD_PARTIAL && peer->length < HEAD_BYTES_MAX) {
+        return PARTIAL;
     }
-    if (status == HTTP_HEAD_PARTIAL) {
+    if (status == HTTP_HEAD_PARTIAL ||
+        (status == HTTP_HEAD_COMPLETE && head->length > HEAD_BYTES_MAX)) {
+        status = HTTP_HEAD_REFUSED;
         refusal = REFUSAL_HEAD_TOO_LARGE;
     }
-    if (status != HTTP_HEAD_COMPLETE) {
+    if (status == HTTP_HEAD_REFUSED) {
         admin_answer_problem(answer, refusal_status(refusal), refusal_name(refusal), "%s",
                              refusal_text(refusal));
         return REFUSED;
     }
-    return ARRIVED;
-}
-
-static enum outcome read_body(struct admin_thread *thread, int fd, const struct http_head *head,
-                              size_t length, uint64_t deadline_ms, struct admin_answer *answer)
-{
     if (head->chunked) {
         /* RFC 9110 15.5.12: a length is asked for rather than a second framing kept in here */
         admin_answer_problem(answer, 411, "length_required",
@@ -166,20 +133,39 @@ static enum outcome read_body(struct admin_thread *thread, int fd, const struct 
                              BODY_BYTES_MAX);
         return REFUSED;
     }
-    size_t whole = head->length + (size_t)head->content_length;
-    if (head->expect_continue && length < whole) {
+    if (peer->length >= head->length + (size_t)head->content_length) {
+        return ARRIVED;
+    }
+    if (head->expect_continue && !peer->continued) {
         static const char interim[] = "HTTP/1.1 100 Continue\r\n\r\n"; /* RFC 9110 10.1.1 */
-        if (send(fd, interim, sizeof interim - 1, MSG_NOSIGNAL) != (ssize_t)sizeof interim - 1) {
+        peer->continued = true;
+        if (send(peer->fd, interim, sizeof interim - 1, MSG_NOSIGNAL) !=
+            (ssize_t)sizeof interim - 1) {
             return GONE;
         }
     }
-    while (length < whole) {
-        int failure = receive(thread, fd, &length, whole, deadline_ms);
-        if (failure != 0) {
-            return give_up(failure, answer);
+    return PARTIAL;
+}
+
+/* Receives what is there. */
+static enum outcome receive(struct admin_peer *peer, struct http_head *head,
+                            struct admin_answer *answer)
+{
+    for (;;) {
+        ssize_t got =
+            recv(peer->fd, peer->buffer + peer->length, sizeof peer->buffer - peer->length, 0);
+        if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
+            return PARTIAL;
+        }
+        if (got <= 0) {
+            return GONE;
+        }
+        peer->length += (size_t)got;
+        enum outcome outcome = examine(peer, head, answer);
+        if (outcome != PARTIAL) {
+            return outcome;
         }
     }
-    return ARRIVED;
 }
 
 static void cut_target(const struct http_head *head, struct admin_request *request)
@@ -211,26 +197,6 @@ static void identify(struct admin_thread *thread, const struct http_head *head,
     }
 }
 
-static enum outcome read_request(struct admin_thread *thread, int fd, struct admin_request *request,
-                                 struct admin_answer *answer)
-{
-    uint64_t deadline_ms = monotonic_ms() + READ_DEADLINE_MS;
-    struct http_head head;
-    size_t length = 0;
-    enum outcome outcome = read_head(thread, fd, &head, &length, deadline_ms, answer);
-    if (outcome == ARRIVED) {
-        outcome = read_body(thread, fd, &head, length, deadline_ms, answer);
-    }
-    if (outcome == ARRIVED) {
-        *request = (struct admin_request){
-            .method = head.method,
-            .body = {thread->buffer + head.length, (size_t)head.content_length}};
-        cut_target(&head, request);
-        identify(thread, &head, request);
-    }
-    return outcome;
-}
-
 /* ---- one answer --------------------------------------------------------------------------------
  */
 
@@ -246,7 +212,7 @@ static int send_all(int fd, const char *data, size_t length, int flags, uint64_t
         if (errno != EAGAIN && errno != EINTR) {
             return -errno;
         }
-        int failure = wait_for(fd, POLLOUT, -1, deadline_ms);
+        int failure = wait_for_room(fd, deadline_ms);
         if (failure != 0) {
             return failure;
         }
@@ -281,42 +247,139 @@ static void send_answer(int fd, const struct admin_answer *answer)
     }
 }
 
-static void serve_one(struct admin_thread *thread, int fd)
+/* ---- many peers ---------------------------------------------------------------------------------
+ */
+
+static void peer_end(struct admin_peer **slot)
 {
-    struct admin_request request;
+    (void)close((*slot)->fd);
+    free(*slot);
+    *slot = NULL;
+}
+
+static void serve(struct admin_thread *thread, struct admin_peer **slot)
+{
+    struct admin_peer *peer = *slot;
     struct admin_answer answer = {0};
-    enum outcome outcome = read_request(thread, fd, &request, &answer);
+    struct http_head head;
+    enum outcome outcome = receive(peer, &head, &answer);
+    if (outcome == PARTIAL) {
+        return;
+    }
     if (outcome == ARRIVED) {
+        struct admin_request request = {
+            .method = head.method,
+            .body = {peer->buffer + head.length, (size_t)head.content_length}};
+        cut_target(&head, &request);
+        identify(thread, &head, &request);
         admin_route(thread->admin->node, &request, &answer);
     }
     if (outcome != GONE) {
-        send_answer(fd, &answer);
+        send_answer(peer->fd, &answer);
     }
     free(answer.body);
-    (void)close(fd);
+    peer_end(slot);
 }
 
+static void time_out(struct admin_peer **slot)
+{
+    struct admin_answer answer = {0};
+    admin_answer_problem(&answer, 408, "request_timeout", "the request did not arrive within %d s",
+                         READ_DEADLINE_MS / 1000);
+    send_answer((*slot)->fd, &answer);
+    free(answer.body);
+    peer_end(slot);
+}
+
+/* A place for one more; where there is none, of the one that has been waited for the longest. */
+static struct admin_peer **make_room(struct admin_thread *thread)
+{
+    struct admin_peer **oldest = &thread->peers[0];
+    for (size_t i = 0; i < PEERS_MAX; i++) {
+        struct admin_peer **slot = &thread->peers[i];
+        if (*slot == NULL) {
+            return slot;
+        }
+        if ((*slot)->deadline_ms < (*oldest)->deadline_ms) {
+            oldest = slot;
+        }
+    }
+    peer_end(oldest);
+    return oldest;
+}
+
+static void accept_one(struct admin_thread *thread)
+{
+    int fd = accept4(thread->door->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0) {
+        if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+            struct pollfd stop = {.fd = thread->admin->stop_fd, .events = POLLIN};
+            log_warning("admin: accept: %s", strerror(errno));
+            (void)poll(&stop, 1, ACCEPT_PAUSE_MS);
+        }
+        return;
+    }
+    struct admin_peer *peer =
+        malloc(sizeof *peer); /* 74 KB, of which only what is used is touched */
+    if (peer == NULL) {
+        (void)close(fd);
+        return;
+    }
+    peer->fd = fd;
+    peer->length = 0;
+    peer->continued = false;
+    peer->deadline_ms = monotonic_ms() + READ_DEADLINE_MS;
+    *make_room(thread) = peer;
+}
+
+/* Waits for what is next: a connection, bytes, a deadline. False: the stop. */
+static bool wait_for_peers(struct admin_thread *thread, struct pollfd items[2 + PEERS_MAX])
+{
+    uint64_t now_ms = monotonic_ms();
+    int wait_ms = -1;
+    items[0] = (struct pollfd){.fd = thread->admin->stop_fd, .events = POLLIN};
+    items[1] = (struct pollfd){.fd = thread->door->listen_fd, .events = POLLIN};
+    for (size_t i = 0; i < PEERS_MAX; i++) {
+        const struct admin_peer *peer = thread->peers[i];
+        items[2 + i] = (struct pollfd){.fd = peer != NULL ? peer->fd : -1, .events = POLLIN};
+        if (peer == NULL) {
+            continue;
+        }
+        int left_ms = peer->deadline_ms > now_ms ? (int)(peer->deadline_ms - now_ms) : 0;
+        wait_ms = wait_ms < 0 || left_ms < wait_ms ? left_ms : wait_ms;
+    }
+    if (poll(items, 2 + PEERS_MAX, wait_ms) < 0) {
+        for (size_t i = 0; i < 2 + PEERS_MAX; i++) {
+            items[i].revents = 0;
+        }
+    }
+    return items[0].revents == 0;
+}
+
+/* A request that has not arrived whole may be cut by a stop: nothing of it was done. */
 static void *run(void *argument)
 {
     struct admin_thread *thread = argument;
-    struct pollfd items[2] = {{.fd = thread->door->listen_fd, .events = POLLIN},
-                              {.fd = thread->admin->stop_fd, .events = POLLIN}};
-    for (;;) {
-        int ready = poll(items, 2, -1);
-        if (ready > 0 && items[1].revents != 0) {
-            return NULL;
+    struct pollfd items[2 + PEERS_MAX];
+    while (wait_for_peers(thread, items)) {
+        for (size_t i = 0; i < PEERS_MAX; i++) {
+            struct admin_peer **slot = &thread->peers[i];
+            if (*slot != NULL && items[2 + i].revents != 0) {
+                serve(thread, slot);
+            } else if (*slot != NULL && monotonic_ms() >= (*slot)->deadline_ms) {
+                time_out(slot);
+            }
         }
-        if (ready <= 0) {
-            continue;
-        }
-        int fd = accept4(thread->door->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (fd >= 0) {
-            serve_one(thread, fd);
-        } else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
-            log_warning("admin: accept: %s", strerror(errno));
-            (void)poll(&items[1], 1, ACCEPT_PAUSE_MS);
+        if (items[1].revents != 0) {
+            accept_one(thread);
         }
     }
+    for (size_t i = 0; i < PEERS_MAX; i++) {
+        if (thread->peers[i] != NULL) {
+            peer_end(&thread->peers[i]);
+        }
+    }
+    return NULL;
 }
 
 /* ---- starting and stopping ---------------------------------------------------------------------

@@ -416,6 +416,32 @@ Test(shop, secrets_are_read_again_on_SIGHUP_and_two_lines_are_two_secrets)
     shop_site_destroy(&site);
 }
 
+/* More than the interface keeps: those that have been silent for the longest make room. */
+Test(shop, idle_connections_lock_nobody_out)
+{
+    enum { IDLE = 400 };
+    struct site *site = shop_site(NULL);
+    const char *log = strstr(site_log(site), "admin interface on 127.0.0.1:");
+    struct sockaddr_in address = {
+        .sin_family = AF_INET,
+        .sin_port = htons((uint16_t)strtoul(strchr(log, ':') + 1, NULL, 10)),
+        .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+    };
+    int fds[IDLE];
+    for (size_t i = 0; i < IDLE; i++) {
+        fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        cr_assert_eq(connect(fds[i], (struct sockaddr *)&address, sizeof(address)), 0);
+        if (i % 2 == 0)
+            raw_print(fds[i], "GET /v1/ev");
+        if (i % 50 == 0)
+            CALL(site, MINE, .method = "GET", .path = "/v1/events", .status = 200);
+    }
+    CALL(site, MINE, .method = "GET", .path = "/v1/events", .status = 200);
+    for (size_t i = 0; i < IDLE; i++)
+        close(fds[i]);
+    shop_site_destroy(&site);
+}
+
 Test(shop, support_staff_get_the_verdict_of_a_link_as_json)
 {
     struct site *site = shop_site(NULL);
