@@ -6,7 +6,6 @@
 #include "server/admin.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -16,20 +15,16 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "server/admin_internal.h"
 #include "server/check.h"
 #include "server/http_fields.h"
-#include "server/listener.h"
 #include "server/log.h"
 
 #define HEAD_BYTES_MAX    8192
 #define BODY_BYTES_MAX    65536
-#define BACKLOG           16
 #define READ_DEADLINE_MS  5000
 #define WRITE_DEADLINE_MS 5000
 #define ACCEPT_PAUSE_MS                                                                            \
@@ -37,13 +32,6 @@
 
 #define SHOP_THREADS 4  /* requests of shops at once; further ones wait */
 #define PEERS_MAX    64 /* connections of a thread; one more, and the longest idle is closed */
-
-/* A socket to accept from: the operators', or the shops'. */
-struct admin_door {
-    int listen_fd;              /* owns; -1: closed */
-    struct sockaddr_un address; /* sun_path "": not a Unix socket */
-    bool is_operator;
-};
 
 /* A connection, and what has been received of its one request. */
 struct admin_peer {
@@ -385,107 +373,6 @@ static void *run(void *argument)
 /* ---- starting and stopping ---------------------------------------------------------------------
  */
 
-/* Removes what a killed node left. Anything but a socket is somebody's file and stays. */
-static int remove_stale(const char *path)
-{
-    struct stat status;
-    if (lstat(path, &status) != 0) {
-        return errno == ENOENT ? 0 : -errno;
-    }
-    if (!S_ISSOCK(status.st_mode)) {
-        return -EEXIST;
-    }
-    return unlink(path) == 0 ? 0 : -errno;
-}
-
-static int open_socket(struct admin_door *door, mode_t mode)
-{
-    int failure = remove_stale(door->address.sun_path);
-    if (failure != 0) {
-        return failure;
-    }
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) {
-        return -errno;
-    }
-    /* Before bind: Linux gives the mode to the name, which is thus never open to others. */
-    if (fchmod(fd, mode) != 0 ||
-        bind(fd, (const struct sockaddr *)&door->address, sizeof door->address) != 0) {
-        failure = -errno;
-        (void)close(fd);
-        return failure;
-    }
-    if (chmod(door->address.sun_path, mode) != 0 || listen(fd, BACKLOG) != 0) {
-        failure = -errno;
-        (void)close(fd);
-        (void)unlink(door->address.sun_path);
-        return failure;
-    }
-    door->listen_fd = fd;
-    return 0;
-}
-
-static int open_operators_door(struct admin *admin, char *error, size_t error_size)
-{
-    struct admin_door *door = &admin->doors[0];
-    const struct config *config = admin->node->config;
-    door->is_operator = true;
-    int failure =
-        config_admin_socket(config, door->address.sun_path, sizeof door->address.sun_path);
-    if (failure == 0) {
-        failure = open_socket(door, 0600);
-    }
-    if (failure != 0) {
-        door->address.sun_path[0] = '\0';
-        (void)snprintf(error, error_size, "listen on %s/admin.sock: %s; %s", config->state_dir,
-                       strerror(-failure),
-                       failure == -EEXIST         ? "this is no socket, move it away"
-                       : failure == -ENAMETOOLONG ? "choose a shorter state_dir"
-                                                  : "let this user own the state directory");
-    }
-    return failure;
-}
-
-/* A Unix socket for the group, too: the secret says who may. */
-static int open_shops_door(struct admin *admin, char *error, size_t error_size)
-{
-    struct admin_door *door = &admin->doors[1];
-    const char *listen_on = admin->node->config->admin_listen;
-    char bound[300], why[512];
-    if (listen_on[0] == '\0') {
-        return 0;
-    }
-    int failure = admin_secrets_load(&admin->secrets, admin->node->config, error, error_size);
-    if (failure != 0) {
-        return failure;
-    }
-    if (strncmp(listen_on, "unix:", 5) == 0) {
-        (void)snprintf(door->address.sun_path, sizeof door->address.sun_path, "%s", listen_on + 5);
-        failure = open_socket(door, 0660);
-        if (failure != 0) {
-            door->address.sun_path[0] = '\0';
-            (void)snprintf(error, error_size, "admin_listen: %s: %s; %s", listen_on,
-                           strerror(-failure),
-                           failure == -EEXIST ? "this is no socket, move it away"
-                                              : "let this user write to its directory");
-        }
-        (void)snprintf(bound, sizeof bound, "%s", listen_on);
-    } else {
-        failure = listener_open(listen_on, bound, sizeof bound, why, sizeof why);
-        if (failure >= 0) {
-            door->listen_fd = failure;
-            /* Several threads wait for it, and one of them gets each connection. */
-            failure = fcntl(door->listen_fd, F_SETFL, O_NONBLOCK) == 0 ? 0 : -errno;
-        } else {
-            (void)snprintf(error, error_size, "admin_listen: %s", why);
-        }
-    }
-    if (failure == 0) {
-        log_info("shops reach the admin interface on %s", bound);
-    }
-    return failure;
-}
-
 static int start_thread(struct admin *admin, const struct admin_door *door)
 {
     struct admin_thread *thread = calloc(1, sizeof *thread);
@@ -543,9 +430,13 @@ int admin_start(struct admin **out, struct node *node, char *error, size_t error
         admin->doors[i].listen_fd = -1;
         admin->doors[i].address.sun_family = AF_UNIX;
     }
-    int failure = open_operators_door(admin, error, error_size);
-    if (failure == 0) {
-        failure = open_shops_door(admin, error, error_size);
+    bool has_shops = node->config->admin_listen[0] != '\0';
+    int failure = admin_door_open_operators(&admin->doors[0], node->config, error, error_size);
+    if (failure == 0 && has_shops) {
+        failure = admin_secrets_load(&admin->secrets, node->config, error, error_size);
+    }
+    if (failure == 0 && has_shops) {
+        failure = admin_door_open_shops(&admin->doors[1], node->config, error, error_size);
     }
     if (failure == 0) {
         failure = start_threads(admin, error, error_size);
@@ -592,12 +483,7 @@ void admin_stop(struct admin **admin)
         free(gone->threads[i]);
     }
     for (unsigned i = 0; i < 2; i++) {
-        if (gone->doors[i].address.sun_path[0] != '\0') {
-            (void)unlink(gone->doors[i].address.sun_path);
-        }
-        if (gone->doors[i].listen_fd >= 0) {
-            (void)close(gone->doors[i].listen_fd);
-        }
+        admin_door_close(&gone->doors[i]);
     }
     if (gone->stop_fd >= 0) {
         (void)close(gone->stop_fd);

@@ -1,7 +1,8 @@
 /*
  * What the admin thread's files share: a request that was read whole, and the answer that a route
- * makes of it. admin.c moves the bytes, admin_secrets.c says whose they are, admin_routes.c finds the
- * route, admin_accounts.c, admin_links.c, admin_events.c and admin_health.c do the work.
+ * makes of it. admin_door.c listens, admin.c moves the bytes, admin_secrets.c says whose they are,
+ * admin_routes.c finds the route, admin_accounts.c, admin_links.c, admin_events.c and admin_health.c
+ * do the work.
  */
 #ifndef TOLLGATE_SERVER_ADMIN_INTERNAL_H
 #define TOLLGATE_SERVER_ADMIN_INTERNAL_H
@@ -9,6 +10,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/un.h>
 
 #include "server/http_head.h"
 #include "server/node.h"
@@ -71,6 +73,22 @@ struct http_text admin_query_value(struct http_text query, const char *name);
 /* The body as JSON, which may be absent where `may_be_empty`; NULL with the answer made. */
 json_t *admin_read_json(const struct admin_request *request, bool may_be_empty,
                         struct admin_answer *answer);
+
+/* ---- where they come in: admin_door.c ---- */
+
+/* A socket to accept from: the operators', or the shops'. */
+struct admin_door {
+    int listen_fd;              /* owns; -1: closed */
+    struct sockaddr_un address; /* sun_path "": not a Unix socket */
+    bool is_operator;
+};
+
+/* 0, or a negative errno with a sentence that names the cure. */
+int admin_door_open_operators(struct admin_door *door, const struct config *config, char *error,
+                              size_t error_size);
+int admin_door_open_shops(struct admin_door *door, const struct config *config, char *error,
+                          size_t error_size);
+void admin_door_close(struct admin_door *door);
 
 /* ---- whose secret: admin_secrets.c ---- */
 

@@ -157,6 +157,12 @@ static int run(const struct config *config, const char *file, const char *comman
         return cli_fail(EX_UNAVAILABLE, command,
                         "listen_tls on %s: %s; stop what serves there, or choose another address",
                         config->listen_tls, strerror(-taken));
+    if (config->admin_listen[0] != '\0' && strncmp(config->admin_listen, "unix:", 5) != 0)
+        taken = probe_listen(config->admin_listen);
+    if (taken < 0)
+        return cli_fail(EX_UNAVAILABLE, command,
+                        "admin_listen on %s: %s; stop what serves there, or choose another address",
+                        config->admin_listen, strerror(-taken));
     int result = node_run(config, error, sizeof(error));
     if (result == 0)
         return EX_OK;
@@ -174,8 +180,9 @@ int command_serve(int argc, char **argv)
             "Runs a node: serves the files of media_root to those whose links are signed and whose "
             "accounts can pay, until SIGTERM or SIGINT."
             "\v"
-            "SIGHUP reads the issuers' key sets and the certificates again; broken ones leave "
-            "those in force that were good. SIGUSR1 opens the access log anew. Sockets that "
+            "SIGHUP reads the issuers' key sets, the shops' secrets and the certificates again; "
+            "broken ones leave those in force that were good. A key set that changes is read "
+            "again without it. SIGUSR1 opens the access log anew. Sockets that "
             "systemd passes (LISTEN_FDS) are served in "
             "place of `listen`, those named tls in place of `listen_tls`, and systemd is told when "
             "the node serves, reloads and stops (NOTIFY_SOCKET).",

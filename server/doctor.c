@@ -25,6 +25,7 @@
 
 #include <string.h> /* after libgen.h, which would take its basename */
 
+#include "server/admin_internal.h"
 #include "server/byte_count.h"
 #include "server/node.h"
 #include "server/redis_address.h"
@@ -271,6 +272,21 @@ static void check_keys(const struct config *config, finding *out)
     token_trust_drop(&trust);
     find(out, DOCTOR_OK, "of %u issuer%s", config->issuers_count,
          config->issuers_count == 1 ? "" : "s");
+}
+
+static void check_admin_secrets(const struct config *config, finding *out)
+{
+    struct admin_secrets *secrets;
+    if (config->admin_listen[0] == '\0') {
+        find(out, DOCTOR_OK, "none; shops have no access");
+        return;
+    }
+    if (admin_secrets_load(&secrets, config, out->text, sizeof(out->text)) < 0) {
+        out->verdict = DOCTOR_FAILURE;
+        return;
+    }
+    admin_secrets_destroy(&secrets);
+    find(out, DOCTOR_OK, "readable");
 }
 
 /* Certbot renews 30 days before the end: less than two weeks, and nobody has. */

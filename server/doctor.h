@@ -31,6 +31,8 @@ enum doctor_asker { DOCTOR_COMMAND = 1, DOCTOR_START = 2, DOCTOR_CONFIG = 4 };
     X(keys, DOCTOR_COMMAND | DOCTOR_CONFIG, EX_CONFIG, "the issuers' key sets")                    \
     X(certificates, DOCTOR_COMMAND | DOCTOR_START | DOCTOR_CONFIG, EX_CONFIG,                      \
       "for TLS, and for how long")                                                                 \
+    X(admin_secrets, DOCTOR_COMMAND | DOCTOR_START | DOCTOR_CONFIG, EX_CONFIG,                     \
+      "of the shops at admin_listen")                                                              \
     X(redis, DOCTOR_COMMAND, 0, "version, eviction, append-only file, its clock")
 
 enum doctor_verdict { DOCTOR_OK, DOCTOR_WARNING, DOCTOR_FAILURE };
