@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,6 +42,16 @@ struct timespec ledger_deadline(uint64_t monotonic_ms)
 {
     return (struct timespec){.tv_sec = (time_t)(monotonic_ms / 1000),
                              .tv_nsec = (long)(monotonic_ms % 1000) * 1000000};
+}
+
+int ledger_thread_start(pthread_t *thread, void *(*run)(void *), void *argument)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int result = -pthread_create(thread, NULL, run, argument);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return result;
 }
 
 void ledger_say(struct ledger *ledger, enum ledger_event event, const char *format, ...)

@@ -105,6 +105,8 @@ void ledger_set_poster_state(struct ledger *ledger, enum ledger_state state, con
 uint64_t ledger_monotonic_ms(void);
 void ledger_cond_init(pthread_cond_t *cond); /* on the monotonic clock */
 struct timespec ledger_deadline(uint64_t monotonic_ms);
+/* A thread that no signal to the process interrupts. 0 or a negative errno. */
+int ledger_thread_start(pthread_t *thread, void *(*run)(void *), void *argument);
 
 /* The writer. */
 int writer_start(struct ledger *ledger);

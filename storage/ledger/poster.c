@@ -15,7 +15,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -577,13 +576,9 @@ int poster_start(struct ledger *ledger)
     for (size_t i = 0; accounts != NULL && i < count; i++)
         accounts[i]->sent = atomic_load(&accounts[i]->sequence);
     free(accounts);
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     if (result == 0)
         result = accounts == NULL ? -ENOMEM
-                                  : -pthread_create(&poster->thread, NULL, poster_main, poster);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+                                  : ledger_thread_start(&poster->thread, poster_main, poster);
     if (result != 0) {
         reader_free(&poster->reader);
         free(poster);

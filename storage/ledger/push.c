@@ -239,12 +239,8 @@ int push_start(struct ledger *ledger)
     push->stop_fd = eventfd(0, EFD_CLOEXEC);
     int result = push->stop_fd < 0 ? -errno : 0;
     ledger->push = push; /* before the thread, which calls those who ask */
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     if (result == 0)
-        result = -pthread_create(&push->thread, NULL, push_main, push);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+        result = ledger_thread_start(&push->thread, push_main, push);
     if (result != 0) {
         if (push->stop_fd >= 0)
             close(push->stop_fd);

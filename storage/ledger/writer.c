@@ -8,7 +8,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -246,13 +245,9 @@ static void *writer_main(void *argument)
 int writer_start(struct ledger *ledger)
 {
     struct writer *writer = &ledger->writer;
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int result = pthread_create(&writer->thread, NULL, writer_main, ledger);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int result = ledger_thread_start(&writer->thread, writer_main, ledger);
     writer->running = result == 0;
-    return -result;
+    return result;
 }
 
 int writer_stop(struct ledger *ledger)
