@@ -3,9 +3,11 @@
  * of it before the clock starts, so that signing costs the measured time nothing.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
 
 #include "bench/bench.h"
@@ -45,8 +47,8 @@ static int url_parse(const char *text, struct url *out, char *error, size_t erro
     return 0;
 }
 
-/* Signs a link to the URL's path. */
-static int sign(const struct bench_signer *signer, const struct url *url, uint32_t serial,
+/* Signs a link to the URL's path; `jti` NULL: without one. */
+static int sign(const struct bench_signer *signer, const struct url *url, const char *jti,
                 char **jws, char *error, size_t error_size)
 {
     struct token_target parsed;
@@ -56,15 +58,14 @@ static int sign(const struct bench_signer *signer, const struct url *url, uint32
         snprintf(error, error_size, "%s: no path that a link can be signed for", url->target);
         return -EINVAL;
     }
-    char container[sizeof("exact:") + sizeof(parsed.path)], jti[48];
+    char container[sizeof("exact:") + sizeof(parsed.path)];
     snprintf(container, sizeof(container), "exact:%s", parsed.path);
     int64_t now = (int64_t)time(NULL);
-    snprintf(jti, sizeof(jti), "bench-%lld-%u", (long long)now, serial);
     const struct token_grant grant = {.iss = signer->iss,
                                       .account = signer->account,
                                       .audience = signer->audience,
                                       .container = container,
-                                      .jti = serial != 0 ? jti : NULL,
+                                      .jti = jti,
                                       .iat = now,
                                       .exp = now + signer->expires_s};
     int result = token_sign(signer->keys, NULL, &grant, jws);
@@ -95,13 +96,16 @@ static int write_all(struct request_set *set, FILE *out, const struct bench_shap
                      size_t error_size)
 {
     int result = 0;
+    uint64_t run = 0; /* no two runs, of the same second either, have a link in common */
+    if (shape->unique != 0 && getrandom(&run, sizeof(run), 0) != (ssize_t)sizeof(run))
+        return -EIO;
     for (size_t i = 0; result == 0 && i < set->count; i++) {
         const struct url *url = &urls[i % shape->url_count];
-        char *jws = NULL;
+        char *jws = NULL, jti[48];
+        snprintf(jti, sizeof(jti), "bench-%016" PRIx64 "-%zu", run, i + 1);
         set->offsets[i] = (size_t)ftello(out);
         if (signer->iss != NULL)
-            result = sign(signer, url, shape->unique != 0 ? (uint32_t)i + 1 : 0, &jws, error,
-                          error_size);
+            result = sign(signer, url, shape->unique != 0 ? jti : NULL, &jws, error, error_size);
         if (result == 0)
             result = write_request(out, shape, url, jws);
         free(jws);

@@ -140,17 +140,22 @@ Test(bench_requests, carry_a_link_of_their_own_each_where_it_is_asked)
     const struct bench_signer signer = {keys, "shop", "a", NULL, 60};
     const struct bench_shape shape = {
         .urls = urls, .url_count = 1, .keep_alive = true, .unique = 3};
-    struct request_set set;
-    cr_assert_eq(request_set_create(&set, &shape, &signer, error, sizeof(error)), 0, "%s", error);
-    cr_assert_eq(set.count, 3);
-    for (size_t i = 0; i < 3; i++) {
-        const char *text = set.text + set.offsets[i];
+    struct request_set sets[2]; /* of two runs in the same second */
+    for (size_t i = 0; i < 2; i++) {
+        cr_assert_eq(request_set_create(&sets[i], &shape, &signer, error, sizeof(error)), 0, "%s",
+                     error);
+        cr_assert_eq(sets[i].count, 3);
+    }
+    for (size_t i = 0; i < 6; i++) {
+        const char *text = sets[i / 3].text + sets[i / 3].offsets[i % 3];
         cr_assert_eq(strncmp(text, "GET /a.mp3?URISigningPackage=ey", 31), 0);
         for (size_t other = 0; other < i; other++)
-            cr_assert_neq(strncmp(text, set.text + set.offsets[other], 300), 0,
-                          "two requests carry one link");
+            cr_assert_neq(
+                strncmp(text, sets[other / 3].text + sets[other / 3].offsets[other % 3], 300), 0,
+                "two requests carry one link");
     }
-    request_set_destroy(&set);
+    request_set_destroy(&sets[0]);
+    request_set_destroy(&sets[1]);
     key_set_destroy(&keys);
 }
 
