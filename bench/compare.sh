@@ -6,10 +6,12 @@
 #   bench/compare.sh --quick     three rounds of two (below 100 seconds)
 #   bench/compare.sh --json      prints rows {work, metric, tollgate, peers, ratio, bar, ok} as JSON lines
 #   bench/compare.sh --only=TEXT only the works whose name contains TEXT, of: 4 KiB file, 64 KiB range, 5 MiB file,
-#                                range latency, TLS, idle connections
+#                                range latency, TLS, idle connections, unique links
 #
 # Over TLS: 1.3, AES-128-GCM, an ECDSA certificate, records made in user space by both.
-# One server worker on core 0; wrk and Redis on core 1; 64 connections; a network namespace of its own under reno.
+# Unique links: tollgate-bench signs a link for each request before the clock starts; both servers get the same ones. Each
+# is verified (JWS HS256), and Redis is asked for the account and the link's revocation, in one function call.
+# One server worker on core 0; the client and Redis on core 1; 64 connections; a network namespace of its own under reno.
 # CPU is all that serving costs: the server, its io-wq threads and its Redis, from /proc. Rounds are interleaved; the
 # table shows medians and, in brackets, the smallest and largest round. Exit 1 where a bar is missed.
 set -eu
@@ -22,11 +24,11 @@ for argument in "$@"; do
     --quick) rounds=3 seconds=2 ;;
     --json) json=yes ;;
     --only=*) only=${argument#--only=} ;;
-    -h | --help) sed -n '2,16s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,18s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "compare.sh: unknown option '$argument'; see --help" >&2; exit 64 ;;
     esac
 done
-works='4 KiB file, 64 KiB range, 5 MiB file, range latency, TLS, idle connections'
+works='4 KiB file, 64 KiB range, 5 MiB file, range latency, TLS, idle connections, unique links'
 case $works in
 *"$only"*) ;;
 *) echo "compare.sh: --only=$only names none of: $works" >&2; exit 64 ;;
@@ -72,8 +74,16 @@ head -c 4096 "$longest" >"$media/4k.mp3"
 chmod -R a+rX "$directory"
 
 # ---- servers
-fill_in() { sed -e "s|DIRECTORY|$directory|g" -e "s|MEDIA|$media|g" -e "s|SECRET|$secret|g" "$here/peers/$1" >"$directory/$1"; }
+tollgate=$root/build/tollgate
+mkdir "$directory/keys"
+"$tollgate" key generate --issuer shop --alg HS256 --directory "$directory/keys" >/dev/null
+jwks=$directory/keys/shop-private.jwks
+member() { sed -n "s/.*\"$1\": *\"\([^\"]*\)\".*/\1/p" "$jwks"; } # of the one key in it
 secret=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
+fill_in() {
+    sed -e "s|DIRECTORY|$directory|g" -e "s|MEDIA|$media|g" -e "s|SECRET|$secret|g" -e "s|PEERS|$here/peers|g" \
+        -e "s|KEY_ID|$(member kid)|g" -e "s|KEY|$(member k)|g" "$here/peers/$1" >"$directory/$1"
+}
 for peer in nginx.conf nginx-lua.conf lighttpd.conf; do fill_in $peer; done
 
 start() { # NAME CORE COMMAND...: remembers the process id in pid_NAME
@@ -96,9 +106,6 @@ await() { # NAME COMMAND...
 
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
     -addext subjectAltName=IP:127.0.0.1 -keyout "$directory/tls.pem.key" -out "$directory/tls.pem" 2>/dev/null
-tollgate=$root/build/tollgate
-mkdir "$directory/keys"
-"$tollgate" key generate --issuer shop --alg HS256 --directory "$directory/keys" >/dev/null
 cat >"$directory/tollgate.yaml" <<YAML
 listen: 127.0.0.1:8100
 listen_tls: 127.0.0.1:8110
@@ -122,14 +129,15 @@ start redis 1 redis-server --port 0 --unixsocket "$directory/redis.sock" --unixs
     --appendonly yes --save ''
 await redis redis-cli -s "$directory/redis.sock" ping
 redis-cli -s "$directory/redis.sock" hset account:bench state active balance 1000000000000000 used 0 >/dev/null
+redis-cli -s "$directory/redis.sock" -x function load <"$here/peers/check.lua" >/dev/null
 start nginx_lua 0 nginx -c "$directory/nginx-lua.conf" -g 'daemon off;'
 await tollgate "$tollgate" health
 embedded=$(pgrep -P "$pid_tollgate" redis-server) || die 'the embedded Redis is not there'
 taskset -a -p -c 1 "$embedded" >/dev/null
 "$tollgate" account open shop/bench --plan postpaid >/dev/null
 
-sign() { "$tollgate" link sign --key "$directory/keys/shop-private.jwks" --issuer shop --account bench \
-    --expires-in 1h --origin "${2:-http://127.0.0.1:8100}" --path "$1"; }
+sign() { "$tollgate" link sign --key "$jwks" --issuer shop --account bench \
+    --expires-in 1h --origin "${2:-http://127.0.0.1:8100}" ${3:+--jti "$3"} --path "$1"; }
 sign_lua() { # PORT PATH
     expires=$(($(date +%s) + 3600))
     signature=$(printf '%s|bench|%s' "$2" "$expires" | openssl dgst -sha1 -hmac "$secret" -binary | base64 |
@@ -145,6 +153,7 @@ url() { # SERVER PATH
     lighttpd) echo "http://127.0.0.1:8102$2" ;;
     lua) sign_lua 8103 "$2" ;;
     lua_cached) sign_lua 8104 "$2" ;;
+    lua_jws) sign "$2" http://127.0.0.1:8105 auto ;;
     esac
 }
 # Process ids whose CPU is the cost of serving.
@@ -153,13 +162,20 @@ processes() {
     tollgate | tollgate_tls) echo "$pid_tollgate $embedded" ;;
     nginx | nginx_tls) echo "$pid_nginx $(pgrep -P "$pid_nginx")" ;;
     lighttpd) echo "$pid_lighttpd" ;;
-    lua | lua_cached) echo "$pid_nginx_lua $(pgrep -P "$pid_nginx_lua") $pid_redis" ;;
+    lua | lua_cached | lua_jws) echo "$pid_nginx_lua $(pgrep -P "$pid_nginx_lua") $pid_redis" ;;
     esac
 }
-# CPU in clock ticks, of all threads: io-wq's are threads of the server.
+redis_of() {
+    case $1 in
+    tollgate*) echo "$embedded" ;;
+    *) echo "$pid_redis" ;;
+    esac
+}
+# CPU in clock ticks, of all threads: io-wq's are threads of the server. cpu_ticks SERVER [PID...]
 cpu_ticks() {
     total=0
-    for pid in $(processes "$1"); do
+    [ $# -gt 1 ] || set -- "$1" $(processes "$1")
+    for pid in $(shift; echo "$@"); do
         set -- "$1" $(sed 's/.*) //' "/proc/$pid/stat")
         total=$((total + ${13} + ${14}))
     done
@@ -168,7 +184,7 @@ cpu_ticks() {
 hertz=$(getconf CLK_TCK)
 
 export CURL_CA_BUNDLE="$directory/tls.pem"
-for server in tollgate tollgate_tls nginx nginx_tls lighttpd lua lua_cached; do
+for server in tollgate tollgate_tls nginx nginx_tls lighttpd lua lua_cached lua_jws; do
     for path in /4k.mp3 /5m.mp3; do
         link=$(url $server $path)
         await $server curl -fsS -o /dev/null "$link"
@@ -181,6 +197,22 @@ for server in tollgate tollgate_tls nginx nginx_tls lighttpd; do
         tail -c "+$((first + 1))" "$media/5m.mp3" | head -c 65536 | cmp - "$directory/part" ||
             die "$server does not deliver the range from $first"
     done
+done
+
+# What the two refuse that are sent unique links: for the same reasons.
+"$tollgate" link revoke shop/bench --jti revoked >/dev/null
+redis-cli -s "$directory/redis.sock" set revoked:revoked 1 >/dev/null
+refused() { # SERVER STATUS WHAT URL
+    status=$(curl -s -o /dev/null -w '%{http_code}' "$4")
+    [ "$status" = "$2" ] || die "$1 answers a link $3 with $status"
+}
+for server in tollgate:8100 lua_jws:8105; do
+    origin=http://127.0.0.1:${server#*:} server=${server%:*}
+    link=$(sign /4k.mp3 "$origin" auto)
+    flipped=$(echo "$link" | sed -e 's/\.A\([^.]*\)$/.B\1/;t' -e 's/\.[^.]\([^.]*\)$/.A\1/')
+    refused $server 403 'with another signature' "$flipped"
+    refused $server 403 'to another file' "$origin/5m.mp3?${link#*\?}"
+    refused $server 410 'that is revoked' "$(sign /4k.mp3 "$origin" revoked)"
 done
 
 # ---- measuring
@@ -209,6 +241,30 @@ measure() {
             printf "%s\t%s\t%.3f\t%.5f\t%.0f\t%.1f\n", work, server, cpu * 1e6 / requests,
                 cpu * 1e9 / (requests * size), rate, median
         }' "$directory/wrk" >>"$directory/samples"
+}
+# measure_unique SERVER PORT: the same columns, and how busy the two cores were. What serving leaves for later, such as
+# posting and the end of what is idle, is waited for and counted. Any answer but 200 ends it all.
+measure_unique() {
+    server=$1 redis=$(redis_of "$1") links=$((seconds * 180000))
+    [ $links -le 1000000 ] || links=1000000
+    before=$(cpu_ticks "$server") redis_before=$(cpu_ticks "$server" "$redis")
+    taskset -c 1 "$root/build/tollgate-bench" --quiet --connections 64 --duration "${seconds}s" --unique-links=$links \
+        --key "$jwks" --issuer shop --account bench "http://127.0.0.1:$2/4k.mp3" >"$directory/unique" 2>&1 ||
+        { cat "$directory/unique" >&2; die "$server answered with errors in 'unique links'"; }
+    redis_after=$(cpu_ticks "$server" "$redis")
+    served=$(cpu_ticks "$server")
+    sleep 3
+    awk -v ticks=$(($(cpu_ticks "$server") - before)) -v served=$((served - before)) \
+        -v redis=$((redis_after - redis_before)) -v hertz="$hertz" -v links=$links -v server="$server" '
+        / requests in / { requests = $1; elapsed = $4 }
+        $1 == "requests/s" { rate = $2 }
+        $1 == "client" { client = $3 }
+        $1 == "latency" { median = $4 }
+        END {
+            if (requests == links) print server ": the links ran out" >"/dev/stderr"
+            printf "unique links\t%s\t%.3f\t0\t%.0f\t%.1f\t%.0f\t%.0f\n", server, ticks / hertz * 1e6 / requests, rate,
+                median, 100 * (served - redis) / hertz / elapsed, 100 * (redis / hertz + client) / elapsed
+        }' "$directory/unique" >>"$directory/samples"
 }
 wanted() { # WORK
     case $1 in *"$only"*) return 0 ;;
@@ -258,6 +314,10 @@ while [ $round -lt "$rounds" ]; do
     if wanted 'range latency'; then
         for first in 0 100000; do measure "range from $first" tollgate /5m.mp3 1 $first-$((first + 65535)); done
     fi
+    if wanted 'unique links'; then
+        measure_unique tollgate 8100
+        measure_unique lua_jws 8105
+    fi
 done
 
 # ---- the table
@@ -303,6 +363,12 @@ awk -F '\t' -v json="$json" '
         row("5 MiB TLS", "5 MiB file over TLS", "CPU s/GB", 4, "nginx_tls", 0.9, -1, "tollgate_tls")
         row("4 KiB", "4 KiB, Redis asked each time", "requests/s", 5, "lua", 8, 1)
         row("4 KiB", "4 KiB, verdict cached", "requests/s", 5, "lua_cached", 2.5, 1)
+        row("unique links", "4 KiB, unique links", "requests/s", 5, "lua_jws", 4, 1)
+        row("unique links", "4 KiB, unique links", "CPU us/request", 3, "lua_jws", 0.25, -1)
+        if (count["unique links", "tollgate"] && json != "yes")
+            for (i = split("tollgate lua_jws", both, " "); i > 0; i--)
+                printf "%s: core 0 (server) %.0f %% busy, core 1 (client, Redis) %.0f %%\n", both[i],
+                    median("unique links", both[i], 7), median("unique links", both[i], 8) >"/dev/stderr"
         if (count["range from 0", "tollgate"]) {
             aligned = median("range from 0", "tollgate", 6); list = json == "yes" ? sprintf("\"aligned\": %.6g", aligned) : "aligned " spread(aligned)
             ours = median("range from 100000", "tollgate", 6)

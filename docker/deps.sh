@@ -11,7 +11,7 @@ set -eu
 packages_run='liburing2 libssl3 libxxhash0 libhiredis0.14 libjansson4 libcyaml1 libsystemd0 libunistring2 redis-server'
 packages_build='gcc libc6-dev cmake ninja-build pkg-config liburing-dev libssl-dev libxxhash-dev libhiredis-dev libjansson-dev libcyaml-dev libyaml-dev libsystemd-dev libunistring-dev'
 packages_demo='lame curl python3'
-packages_bench='nginx-light libnginx-mod-http-lua lua-nginx-redis lighttpd wrk iproute2 procps openssl'
+packages_bench='nginx-light libnginx-mod-http-lua lua-nginx-redis lua-cjson lighttpd wrk iproute2 procps openssl'
 packages_test='libcriterion-dev libcurl4-openssl-dev clang clang-format clang-tidy cppcheck libclang-rt-14-dev iproute2 git man-db dpkg-dev systemd openssl'
 packages_clients='lame curl wget aria2 slowhttptest sslscan chromium nodejs npm jq openssl'
 packages_examples='php-cli ruby ruby-jwt golang-go golang-github-golang-jwt-jwt-dev python3-jwt nodejs npm curl lame'
