@@ -29,22 +29,24 @@ size_t base64url_encode(const unsigned char *bytes, size_t length, char *out)
     return written;
 }
 
-#define IS_DIGIT    64u
-#define DIGIT(c, v) [c] = IS_DIGIT | (v)
+#define IS_DIGIT 64u
+#define DIGIT(v) (IS_DIGIT | (v))
 
 /* The six bits of a character and IS_DIGIT, or 0. */
 static const unsigned char digits[256] = {
-    DIGIT('A', 0),  DIGIT('B', 1),  DIGIT('C', 2),  DIGIT('D', 3),  DIGIT('E', 4),  DIGIT('F', 5),
-    DIGIT('G', 6),  DIGIT('H', 7),  DIGIT('I', 8),  DIGIT('J', 9),  DIGIT('K', 10), DIGIT('L', 11),
-    DIGIT('M', 12), DIGIT('N', 13), DIGIT('O', 14), DIGIT('P', 15), DIGIT('Q', 16), DIGIT('R', 17),
-    DIGIT('S', 18), DIGIT('T', 19), DIGIT('U', 20), DIGIT('V', 21), DIGIT('W', 22), DIGIT('X', 23),
-    DIGIT('Y', 24), DIGIT('Z', 25), DIGIT('a', 26), DIGIT('b', 27), DIGIT('c', 28), DIGIT('d', 29),
-    DIGIT('e', 30), DIGIT('f', 31), DIGIT('g', 32), DIGIT('h', 33), DIGIT('i', 34), DIGIT('j', 35),
-    DIGIT('k', 36), DIGIT('l', 37), DIGIT('m', 38), DIGIT('n', 39), DIGIT('o', 40), DIGIT('p', 41),
-    DIGIT('q', 42), DIGIT('r', 43), DIGIT('s', 44), DIGIT('t', 45), DIGIT('u', 46), DIGIT('v', 47),
-    DIGIT('w', 48), DIGIT('x', 49), DIGIT('y', 50), DIGIT('z', 51), DIGIT('0', 52), DIGIT('1', 53),
-    DIGIT('2', 54), DIGIT('3', 55), DIGIT('4', 56), DIGIT('5', 57), DIGIT('6', 58), DIGIT('7', 59),
-    DIGIT('8', 60), DIGIT('9', 61), DIGIT('-', 62), DIGIT('_', 63),
+    ['A'] = DIGIT(0),  ['B'] = DIGIT(1),  ['C'] = DIGIT(2),  ['D'] = DIGIT(3),  ['E'] = DIGIT(4),
+    ['F'] = DIGIT(5),  ['G'] = DIGIT(6),  ['H'] = DIGIT(7),  ['I'] = DIGIT(8),  ['J'] = DIGIT(9),
+    ['K'] = DIGIT(10), ['L'] = DIGIT(11), ['M'] = DIGIT(12), ['N'] = DIGIT(13), ['O'] = DIGIT(14),
+    ['P'] = DIGIT(15), ['Q'] = DIGIT(16), ['R'] = DIGIT(17), ['S'] = DIGIT(18), ['T'] = DIGIT(19),
+    ['U'] = DIGIT(20), ['V'] = DIGIT(21), ['W'] = DIGIT(22), ['X'] = DIGIT(23), ['Y'] = DIGIT(24),
+    ['Z'] = DIGIT(25), ['a'] = DIGIT(26), ['b'] = DIGIT(27), ['c'] = DIGIT(28), ['d'] = DIGIT(29),
+    ['e'] = DIGIT(30), ['f'] = DIGIT(31), ['g'] = DIGIT(32), ['h'] = DIGIT(33), ['i'] = DIGIT(34),
+    ['j'] = DIGIT(35), ['k'] = DIGIT(36), ['l'] = DIGIT(37), ['m'] = DIGIT(38), ['n'] = DIGIT(39),
+    ['o'] = DIGIT(40), ['p'] = DIGIT(41), ['q'] = DIGIT(42), ['r'] = DIGIT(43), ['s'] = DIGIT(44),
+    ['t'] = DIGIT(45), ['u'] = DIGIT(46), ['v'] = DIGIT(47), ['w'] = DIGIT(48), ['x'] = DIGIT(49),
+    ['y'] = DIGIT(50), ['z'] = DIGIT(51), ['0'] = DIGIT(52), ['1'] = DIGIT(53), ['2'] = DIGIT(54),
+    ['3'] = DIGIT(55), ['4'] = DIGIT(56), ['5'] = DIGIT(57), ['6'] = DIGIT(58), ['7'] = DIGIT(59),
+    ['8'] = DIGIT(60), ['9'] = DIGIT(61), ['-'] = DIGIT(62), ['_'] = DIGIT(63),
 };
 
 /* Two to four characters, as many bits, the first ones highest; -EINVAL where one is no digit. */
