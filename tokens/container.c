@@ -31,13 +31,11 @@ static const struct {
 struct token_container {
     enum kind kind;
     union {
-        struct {
-            size_t length;
-            char path[TOKEN_CONTAINER_MAX + 1];
-        } text; /* EXACT and PREFIX */
+        size_t length; /* of `path`: EXACT and PREFIX */
         unsigned char digest[SHA256_SIZE];
         struct pattern *pattern; /* owns */
     } as;
+    char path[]; /* each remembered link has a container: no longer than its own */
 };
 
 static enum token_verdict parse_path(struct token_container *container, const char *text,
@@ -48,9 +46,8 @@ static enum token_verdict parse_path(struct token_container *container, const ch
     /* A prefix names a directory: /a would otherwise open /abc too. */
     if (container->kind == PREFIX && text[length - 1] != '/')
         return REFUSED_CONTAINER_MALFORMED;
-    memcpy(container->as.text.path, text, length);
-    container->as.text.path[length] = '\0';
-    container->as.text.length = length;
+    memcpy(container->path, text, length);
+    container->as.length = length;
     return TOKEN_OK;
 }
 
@@ -118,7 +115,7 @@ enum token_verdict container_parse(struct token_container **out, const char *tex
         kind++;
     if (kind == kinds)
         return REFUSED_CONTAINER_UNSUPPORTED;
-    container = calloc(1, sizeof *container);
+    container = calloc(1, sizeof *container + length);
     if (container == NULL)
         return REFUSED_CONTAINER_MALFORMED;
     container->kind = (enum kind)kind;
@@ -176,11 +173,11 @@ bool container_covers(const struct token_container *container, const char *origi
 {
     switch (container->kind) {
     case EXACT:
-        return request->path_length == container->as.text.length &&
-               memcmp(request->path, container->as.text.path, container->as.text.length) == 0;
+        return request->path_length == container->as.length &&
+               memcmp(request->path, container->path, container->as.length) == 0;
     case PREFIX:
-        return request->path_length >= container->as.text.length &&
-               memcmp(request->path, container->as.text.path, container->as.text.length) == 0;
+        return request->path_length >= container->as.length &&
+               memcmp(request->path, container->path, container->as.length) == 0;
     case HASH:
         return covers_hash(container, origin, request);
     case REGEX:
