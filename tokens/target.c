@@ -54,16 +54,14 @@ static int hex_value(char digit)
     return -1;
 }
 
-static bool is_letter_or_digit(unsigned char byte)
-{
-    return (byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') ||
-           (byte >= 'a' && byte <= 'z');
-}
+/* RFC 3986 section 2.3: each byte of a package is looked up here. */
+static const bool unreserved[256] = {
+    ['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true, ['-'] = true,
+    ['.'] = true,         ['_'] = true,         ['~'] = true};
 
-/* RFC 3986 section 2.3. */
 static bool is_unreserved(unsigned char byte)
 {
-    return is_letter_or_digit(byte) || byte == '-' || byte == '.' || byte == '_' || byte == '~';
+    return unreserved[byte];
 }
 
 /* RFC 3986 section 2.2. */
