@@ -2,8 +2,8 @@
 # Measures Tollgate with everything on (token, admission, metering, journal, embedded Redis) beside Debian's nginx and
 # lighttpd, which serve the same files to anyone, and beside nginx + Lua + Redis doing the same job.
 #
-#   bench/compare.sh             five rounds of five seconds (some 10 minutes)
-#   bench/compare.sh --quick     three rounds of two (below 100 seconds)
+#   bench/compare.sh             five rounds of five seconds (some 12 minutes)
+#   bench/compare.sh --quick     three rounds of two (some two and a half minutes)
 #   bench/compare.sh --json      prints rows {work, metric, tollgate, peers, ratio, bar, ok} as JSON lines
 #   bench/compare.sh --only=TEXT only the works whose name contains TEXT, of: 4 KiB file, 64 KiB range, 5 MiB file,
 #                                range latency, TLS, idle connections, unique links
