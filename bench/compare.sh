@@ -9,7 +9,7 @@
 #                                range latency, TLS, idle connections, unique links
 #
 # Over TLS: 1.3, AES-128-GCM, an ECDSA certificate, records made in user space by both.
-# Unique links: tollgate-bench signs a link for each request before the clock starts; both servers get the same ones. Each
+# Unique links: tollgate-bench signs a link for each request before the clock starts, with one key for both servers. Each
 # is verified (JWS HS256), and Redis is asked for the account and the link's revocation, in one function call.
 # One server worker on core 0; the client and Redis on core 1; 64 connections; a network namespace of its own under reno.
 # CPU is all that serving costs: the server, its io-wq threads and its Redis, from /proc. Rounds are interleaved; the
