@@ -11,22 +11,33 @@
 
 #include "server/check.h"
 
-#define SHARDS  64
-#define BUCKETS 1024 /* of a shard: at the default of 32,768 windows, one for two buckets */
-#define QUOTAS  256  /* buckets of a shard's quotas */
+#define SHARDS         64
+/* Buckets of a shard: all windows may be of one account, and so in one. Untouched ones cost no memory. */
+#define BUCKET_WINDOWS 4
 
 struct shard {
     pthread_mutex_t lock;
-    struct window *buckets[BUCKETS];
-    struct window_quota *quotas[QUOTAS];
+    struct window **buckets;      /* owns */
+    struct window_quota **quotas; /* owns; as many */
 } __attribute__((aligned(64)));
 
 struct windows {
     struct ledger *ledger; /* borrows */
     uint64_t capacity;
-    atomic_ullong count;
+    size_t buckets; /* of a shard; a power of two */
+    atomic_ullong count, quotas;
     struct shard shards[SHARDS];
 };
+
+static void windows_free_tables(struct windows *windows)
+{
+    for (unsigned i = 0; i < SHARDS; i++) {
+        free(windows->shards[i].buckets);
+        free(windows->shards[i].quotas);
+        pthread_mutex_destroy(&windows->shards[i].lock);
+    }
+    free(windows);
+}
 
 int windows_create(struct windows **out, struct ledger *ledger, uint64_t capacity)
 {
@@ -36,49 +47,67 @@ int windows_create(struct windows **out, struct ledger *ledger, uint64_t capacit
     memset(windows, 0, sizeof(*windows));
     windows->ledger = ledger;
     windows->capacity = capacity;
-    for (unsigned i = 0; i < SHARDS; i++)
-        pthread_mutex_init(&windows->shards[i].lock, NULL);
-    *out = windows;
-    return 0;
+    windows->buckets = 64;
+    while (windows->buckets * BUCKET_WINDOWS < capacity)
+        windows->buckets *= 2;
+    int status = 0;
+    for (unsigned i = 0; i < SHARDS; i++) {
+        struct shard *shard = &windows->shards[i];
+        pthread_mutex_init(&shard->lock, NULL);
+        shard->buckets = calloc(windows->buckets, sizeof(*shard->buckets));
+        shard->quotas = calloc(windows->buckets, sizeof(*shard->quotas));
+        if (shard->buckets == NULL || shard->quotas == NULL)
+            status = -ENOMEM;
+    }
+    if (status != 0)
+        windows_free_tables(windows);
+    else
+        *out = windows;
+    return status;
 }
 
 /* ---- quotas ---- */
 
-static struct window_quota **quota_bucket(struct shard *shard, const unsigned char *link,
+static struct window_quota **quota_bucket(struct windows *windows, struct shard *shard,
+                                          const unsigned char *link,
                                           const struct ledger_account *account)
 {
     uint64_t hash = (uint64_t)(uintptr_t)account * 0x9e3779b97f4a7c15ULL >> 32;
     if (link != NULL)
         memcpy(&hash, link, sizeof(hash));
-    return &shard->quotas[hash % QUOTAS];
+    return &shard->quotas[hash & (windows->buckets - 1)];
 }
 
-/* Without a window, and with nothing in it that must be remembered. */
-static bool quota_is_idle(const struct window_quota *quota, uint64_t now_ms)
+/* Without a window, and with nothing in it that must be remembered, or too many that are. */
+static bool quota_is_idle(const struct windows *windows, const struct window_quota *quota,
+                          uint64_t now_ms)
 {
-    return quota->references == 0 && quota_unacknowledged(&quota->quota, now_ms) == 0;
+    return quota->references == 0 && (quota_unacknowledged(&quota->quota, now_ms) == 0 ||
+                                      atomic_load(&windows->quotas) > 4 * windows->capacity);
 }
 
-static void quota_free(struct window_quota *quota)
+static void quota_free(struct windows *windows, struct window_quota *quota)
 {
+    atomic_fetch_sub(&windows->quotas, 1);
     ledger_account_drop(&quota->account);
     free(quota);
 }
 
 /* Under the shard's lock. NULL without memory. On its way it frees those that are over. */
-static struct window_quota *quota_get(struct shard *shard, const unsigned char *link,
-                                      struct ledger_account *account, uint64_t now_ms)
+static struct window_quota *quota_get(struct windows *windows, struct shard *shard,
+                                      const unsigned char *link, struct ledger_account *account,
+                                      uint64_t now_ms)
 {
-    struct window_quota **bucket = quota_bucket(shard, link, account), *found = NULL;
+    struct window_quota **bucket = quota_bucket(windows, shard, link, account), *found = NULL;
     for (struct window_quota **at = bucket; *at != NULL;) {
         struct window_quota *quota = *at;
         bool same = quota->account == account && quota->of_link == (link != NULL) &&
                     (link == NULL || memcmp(quota->link, link, WINDOW_KEY_SIZE) == 0);
         if (same) {
             found = quota;
-        } else if (quota_is_idle(quota, now_ms)) {
+        } else if (quota_is_idle(windows, quota, now_ms)) {
             *at = quota->next;
-            quota_free(quota);
+            quota_free(windows, quota);
             continue;
         }
         at = &quota->next;
@@ -87,6 +116,7 @@ static struct window_quota *quota_get(struct shard *shard, const unsigned char *
         found = calloc(1, sizeof(*found));
         if (found == NULL)
             return NULL;
+        atomic_fetch_add(&windows->quotas, 1);
         quota_init(&found->quota, now_ms);
         ledger_account_hold(account);
         found->account = account;
@@ -101,18 +131,19 @@ static struct window_quota *quota_get(struct shard *shard, const unsigned char *
 }
 
 /* Under the shard's lock. */
-static void quota_drop(struct shard *shard, struct window_quota *quota, uint64_t now_ms)
+static void quota_drop(struct windows *windows, struct shard *shard, struct window_quota *quota,
+                       uint64_t now_ms)
 {
     check(quota->references > 0);
     quota->references--;
-    if (!quota_is_idle(quota, now_ms))
+    if (!quota_is_idle(windows, quota, now_ms))
         return;
     struct window_quota **at =
-        quota_bucket(shard, quota->of_link ? quota->link : NULL, quota->account);
+        quota_bucket(windows, shard, quota->of_link ? quota->link : NULL, quota->account);
     while (*at != quota)
         at = &(*at)->next;
     *at = quota->next;
-    quota_free(quota);
+    quota_free(windows, quota);
 }
 
 /* ---- windows ---- */
@@ -133,23 +164,22 @@ void windows_destroy(struct windows **windows)
         return;
     for (unsigned i = 0; i < SHARDS; i++) {
         struct shard *shard = &(*windows)->shards[i];
-        for (unsigned j = 0; j < BUCKETS; j++) {
+        for (size_t j = 0; j < (*windows)->buckets; j++) {
             while (shard->buckets[j] != NULL) {
                 struct window *window = shard->buckets[j];
                 shard->buckets[j] = window->next;
                 window_free(window);
             }
         }
-        for (unsigned j = 0; j < QUOTAS; j++) {
+        for (size_t j = 0; j < (*windows)->buckets; j++) {
             while (shard->quotas[j] != NULL) {
                 struct window_quota *quota = shard->quotas[j];
                 shard->quotas[j] = quota->next;
-                quota_free(quota);
+                quota_free(*windows, quota);
             }
         }
-        pthread_mutex_destroy(&shard->lock);
     }
-    free(*windows);
+    windows_free_tables(*windows);
     *windows = NULL;
 }
 
@@ -160,13 +190,14 @@ static struct shard *shard_of(struct windows *windows, const struct ledger_accou
     return &windows->shards[(address * 0x9e3779b97f4a7c15ULL) >> 58];
 }
 
-static struct window **bucket_of(struct shard *shard, const unsigned char link[WINDOW_KEY_SIZE],
+static struct window **bucket_of(const struct windows *windows, struct shard *shard,
+                                 const unsigned char link[WINDOW_KEY_SIZE],
                                  const struct ledger_file *file)
 {
     uint64_t hash;
     memcpy(&hash, link, sizeof(hash)); /* a SHA-256: uniform already */
     hash ^= (uint64_t)(uintptr_t)file * 0x9e3779b97f4a7c15ULL;
-    return &shard->buckets[(hash >> 16) % BUCKETS];
+    return &shard->buckets[(hash >> 16) & (windows->buckets - 1)];
 }
 
 static struct window *find(struct window *window, const unsigned char link[WINDOW_KEY_SIZE],
@@ -191,8 +222,8 @@ static int window_make(struct windows *windows, struct shard *shard, const struc
         atomic_fetch_sub(&windows->count, 1);
         return -ENOMEM;
     }
-    window->link_quota = quota_get(shard, key->link, key->account, now_ms);
-    window->account_quota = quota_get(shard, NULL, key->account, now_ms);
+    window->link_quota = quota_get(windows, shard, key->link, key->account, now_ms);
+    window->account_quota = quota_get(windows, shard, NULL, key->account, now_ms);
     window->jti = key->jti != NULL ? strdup(key->jti) : NULL;
     int status =
         window->link_quota == NULL || window->account_quota == NULL
@@ -200,9 +231,9 @@ static int window_make(struct windows *windows, struct shard *shard, const struc
             : ledger_download_open(windows->ledger, key->account, key->file, &window->download);
     if (status != 0) {
         if (window->link_quota != NULL)
-            quota_drop(shard, window->link_quota, now_ms);
+            quota_drop(windows, shard, window->link_quota, now_ms);
         if (window->account_quota != NULL)
-            quota_drop(shard, window->account_quota, now_ms);
+            quota_drop(windows, shard, window->account_quota, now_ms);
         free(window->jti);
         free(window);
         atomic_fetch_sub(&windows->count, 1);
@@ -223,7 +254,7 @@ int window_open(struct windows *windows, const struct window_key *key, uint64_t 
                 struct window **out, bool *created)
 {
     struct shard *shard = shard_of(windows, key->account);
-    struct window **bucket = bucket_of(shard, key->link, key->file);
+    struct window **bucket = bucket_of(windows, shard, key->link, key->file);
     int status = 0;
     *created = false;
     pthread_mutex_lock(&shard->lock);
@@ -336,7 +367,7 @@ uint64_t windows_recall(struct windows *windows, const struct window *except,
     struct shard *shard = shard_of(windows, account);
     uint64_t sum = 0;
     pthread_mutex_lock(&shard->lock);
-    for (unsigned i = 0; i < BUCKETS; i++) {
+    for (size_t i = 0; i < windows->buckets; i++) {
         for (struct window *window = shard->buckets[i]; window != NULL; window = window->next) {
             if (window == except || window->account != account ||
                 atomic_load(&window->references) > 0)
@@ -360,7 +391,7 @@ void windows_drop_grants(struct windows *windows, const struct ledger_account *a
         if (account != NULL && shard != shard_of(windows, account))
             continue;
         pthread_mutex_lock(&shard->lock);
-        for (unsigned j = 0; j < BUCKETS; j++) {
+        for (size_t j = 0; j < windows->buckets; j++) {
             for (struct window *window = shard->buckets[j]; window != NULL; window = window->next) {
                 if (account == NULL || window->account == account)
                     atomic_store(&window->must_ask, true);
@@ -381,12 +412,12 @@ bool window_sweep(struct windows *windows, struct window *window, uint64_t now_m
     pthread_mutex_lock(&shard->lock);
     bool ended = atomic_load(&window->references) == 0 && !window->asking;
     if (ended) {
-        struct window **link = bucket_of(shard, window->link, window->file);
+        struct window **link = bucket_of(windows, shard, window->link, window->file);
         while (*link != window)
             link = &(*link)->next;
         *link = window->next;
-        quota_drop(shard, window->link_quota, now_ms);
-        quota_drop(shard, window->account_quota, now_ms);
+        quota_drop(windows, shard, window->link_quota, now_ms);
+        quota_drop(windows, shard, window->account_quota, now_ms);
     }
     pthread_mutex_unlock(&shard->lock);
     if (!ended)

@@ -31,7 +31,16 @@ local function text(number)
     return string.format('%.0f', number)
 end
 
+-- What was found to be well formed before: most of an admission's numbers and names come again with the next.
+local NUMBERS_MAX = 4096
+local numbers, numbers_count = {}, 0
+local known_node, known_id = false, false -- the last ones
+
 local function number_of(string_value)
+    local known = numbers[string_value or false]
+    if known then
+        return known
+    end
     if type(string_value) ~= 'string' or #string_value > 17 or
         not (string_value == '0' or string.match(string_value, '^%-?[1-9]%d*$')) then
         return nil
@@ -40,6 +49,10 @@ local function number_of(string_value)
     if number > MAX or number < -MAX then
         return nil
     end
+    if numbers_count == NUMBERS_MAX then
+        numbers, numbers_count = {}, 0
+    end
+    numbers[string_value], numbers_count = number, numbers_count + 1
     return number
 end
 
@@ -60,15 +73,21 @@ local function match(args, index, name, pattern, length)
 end
 
 local function node_of(args, index)
-    return match(args, index, 'node', '^[a-z0-9%-]+$', 32)
+    if args[index] ~= known_node then
+        known_node = match(args, index, 'node', '^[a-z0-9%-]+$', 32)
+    end
+    return known_node
 end
 
 local function id_of(args, index, name)
-    local value = match(args, index, name, '^[0-9a-f]+$', 32)
-    if #value ~= 32 then
-        refuse(name .. ' is malformed')
+    if args[index] ~= known_id then
+        local value = match(args, index, name, '^[0-9a-f]+$', 32)
+        if #value ~= 32 then
+            refuse(name .. ' is malformed')
+        end
+        known_id = value
     end
-    return value
+    return known_id
 end
 
 local function arity(keys, args, keys_count, low, high)
@@ -315,6 +334,10 @@ local function account_of(key)
     }
 end
 
+local function refusal(admission, account)
+    return {admission, 0, 0, account.revision, 0, 0, 0, 0, 0, 0}
+end
+
 -- keys: account, grants, link, link's grants. args: node, epoch, need, want, validity_ms, iat, and terms_of's.
 -- Returns {admission, granted, funded, revision, rate, max_conns, opened, till, acknowledged, left}: funded where
 -- what is granted is all that may be sent; of the use's window (0: there is none) when it was opened, until when
@@ -330,31 +353,34 @@ local function admit(keys, args)
         refuse('want is less than need')
     end
     local account = account_of(keys[1])
-    local function answer(admission)
-        return {admission, 0, 0, account.revision, 0, 0, 0, 0, 0, 0}
-    end
     if not account.plan then
-        return answer(UNKNOWN) -- usage or money may be posted before another node's open is
+        return refusal(UNKNOWN, account) -- usage or money may be posted before another node's open is
     end
     if account.status ~= 'active' then
-        return answer(SUSPENDED)
+        return refusal(SUSPENDED, account)
     end
-    local link = redis.call('HMGET', keys[3], 'revoked', 'bytes', 'reserved', terms and 'p:' .. terms.path or '-')
+    local link = terms and redis.call('HMGET', keys[3], 'revoked', 'bytes', 'reserved', 'p:' .. terms.path) or
+        {redis.call('HGET', keys[3], 'revoked')}
     if link[1] or iat < account.revoked_before then
-        return answer(REVOKED)
+        return refusal(REVOKED, account)
     end
-    local now, use, admission = now_ms(), nil, GRANTED
+    local now, use, admission
     if terms then
+        now = now_ms()
         admission, use = use_admit(use_of(link[4]), terms, now)
         if admission ~= GRANTED then
-            return answer(admission)
+            return refusal(admission, account)
         end
     end
     local funds, granted = funds_of(keys, account, terms, link), want
+    if not terms and #funds == 0 then -- nothing is kept of it
+        return {GRANTED, granted, 0, account.revision, account.rate, account.max_conns, 0, 0, 0, 0}
+    end
+    now = now or now_ms()
     for _, fund in ipairs(funds) do
         fund_open(fund, node, epoch, need, now)
         if need > 0 and fund.available < need then
-            return answer(fund.admission)
+            return refusal(fund.admission, account)
         end
         granted = math.min(granted, need > 0 and math.max(need, math.floor(fund.available / 4)) or 0)
     end

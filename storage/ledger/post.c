@@ -84,11 +84,9 @@ int post_add(struct post_batch *batch, const struct journal_entry *entry,
     struct ledger_account *account = entry->account;
     struct post *run = account->run;
     uint32_t day = day_of(record->time_ms);
-    char hex[LEDGER_HEX_SIZE];
-    for (size_t i = 0; i < JOURNAL_ID_BYTES; i++)
-        snprintf(hex + 2 * i, 3, "%02x", epoch[i]);
     bool is_money = record->type == JOURNAL_MONEY;
-    bool goes_on = run != NULL && !is_money && run->day == day && strcmp(run->epoch, hex) == 0 &&
+    bool goes_on = run != NULL && !is_money && run->day == day &&
+                   memcmp(run->epoch_id, epoch, JOURNAL_ID_BYTES) == 0 &&
                    run->files_count < POST_FILES_MAX;
     if (goes_on) {
         assert(record->sequence == run->to + 1);
@@ -98,7 +96,9 @@ int post_add(struct post_batch *batch, const struct journal_entry *entry,
     struct post *post = new_post(batch, entry);
     if (post == NULL)
         return -ENOMEM;
-    memcpy(post->epoch, hex, sizeof hex);
+    memcpy(post->epoch_id, epoch, JOURNAL_ID_BYTES);
+    for (size_t i = 0; i < JOURNAL_ID_BYTES; i++)
+        snprintf(post->epoch + 2 * i, 3, "%02x", epoch[i]);
     post->day = day;
     post->is_money = is_money;
     post->money = *record;

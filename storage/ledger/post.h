@@ -25,7 +25,8 @@ struct post {
     struct ledger_account *account;
     uint64_t from, to;
     uint32_t day; /* yyyymmdd, UTC */
-    char epoch[LEDGER_HEX_SIZE];
+    uint8_t epoch_id[JOURNAL_ID_BYTES];
+    char epoch[LEDGER_HEX_SIZE]; /* the same in hex */
     bool is_money;
     struct journal_record money;
     struct post_file *files; /* owns */
