@@ -138,6 +138,11 @@ static enum refusal enter_quotas(const struct worker *worker, struct connection 
     if (quota_unacknowledged(link, worker->now_ms) > allowance ||
         quota_unacknowledged(account, worker->now_ms) > ACCOUNT_ALLOWANCE * allowance)
         return REFUSAL_TOO_MANY_UNACKNOWLEDGED;
+    /* Three times the file have arrived or are under way. Redis, which lags a little behind what has
+     * arrived, says with the next try whether that was the last use. */
+    if (token_of(connection)->limits.max_uses > 0 &&
+        window_arrived(window) + window_promised(window) >= 3 * window->size)
+        return REFUSAL_LINK_BUSY;
     /* What is not limited is not counted: workers would fight over the counters. */
     if (quota_is_limited(link) || bucket_is_limited(&window->pace)) {
         if (!quota_enter(link))
@@ -467,8 +472,9 @@ static void set_limits(const struct worker *worker, const struct connection *con
     }
     uint64_t bits = connection->file->bitrate > 0 ? connection->file->bitrate : PACE_BITS_UNKNOWN;
     uint64_t rate = bits * limits->pace_thousandth / 8000;
+    uint64_t burst_us = PACE_BURST_US * 1000 / limits->pace_thousandth; /* at `rate` */
     if (created)
-        bucket_init(&window->pace, rate, PACE_BURST_US, PACE_BURST_US, worker->now_ms);
+        bucket_init(&window->pace, rate, burst_us, burst_us, worker->now_ms);
     else
         atomic_store_explicit(&window->pace.rate, rate, memory_order_relaxed);
 }

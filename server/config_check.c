@@ -214,6 +214,16 @@ static void check_names(const struct check *check)
                config->log_level);
 }
 
+/* The same port, and an address that the other one holds, too: each would get half the clients. */
+static bool is_same_place(const char *one, const char *other)
+{
+    const char *left = strrchr(one, ':'), *right = strrchr(other, ':');
+    if (!left || !right || strcmp(left, right) != 0 || strcmp(left, ":0") == 0)
+        return false;
+    return left == one || right == other || strncmp(one, "0.0.0.0:", 8) == 0 ||
+           strncmp(other, "0.0.0.0:", 8) == 0 || strcmp(one, other) == 0;
+}
+
 /* The secrets would travel in the clear: only where nobody else listens. */
 static bool is_loopback(const char *listen)
 {
@@ -228,8 +238,15 @@ static void check_admin(const struct check *check)
     bool secrets = false;
     for (unsigned i = 0; i < config->issuers_count; i++)
         secrets = secrets || config->issuers[i].admin_secret_file[0] != '\0';
+    if (listen[0] == '\0' && secrets)
+        REFUSE(check, "admin_listen",
+               "an issuer has an admin_secret_file and nothing listens; add admin_listen: "
+               "127.0.0.1:8090");
     if (listen[0] == '\0')
         return;
+    if (is_same_place(listen, config->listen) || is_same_place(listen, config->listen_tls))
+        REFUSE(check, "admin_listen", "\"%s\" is where clients are served; choose another port",
+               listen);
     const char *wrong = strncmp(listen, "unix:", 5) == 0 ? NULL : config_check_listen(listen);
     if (wrong)
         REFUSE(check, "admin_listen", "\"%s\" %s", listen, wrong);
@@ -252,6 +269,8 @@ static void check_tls(const struct check *check)
     const char *wrong = tls ? config_check_listen(config->listen_tls) : NULL;
     if (wrong)
         REFUSE(check, "listen_tls", "\"%s\" %s", config->listen_tls, wrong);
+    if (tls && is_same_place(config->listen, config->listen_tls))
+        REFUSE(check, "listen_tls", "\"%s\" is `listen`; choose another port", config->listen_tls);
     if (tls && config->certificates[0] == '\0')
         REFUSE(check, "listen_tls", "TLS needs a certificate; add certificates: FILE.pem");
     if (!tls && config->certificates[0] != '\0')

@@ -61,6 +61,7 @@ struct delivery {
     struct delivery *next;
     struct window *window; /* holds */
     uint64_t start, handed, acknowledged;
+    uint64_t promised; /* of its body, to the window: what has not been acknowledged yet */
     struct access_entry *access; /* holds; NULL where the log is off */
     uint64_t overhead; /* of TLS, since `start`: bytes of the stream that are nobody's content */
     bool done;         /* nothing more will be handed */

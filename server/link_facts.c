@@ -55,6 +55,7 @@ static enum link_step step_of(const struct link_facts *facts, enum token_verdict
     case REFUSED_EXPIRED:
     case REFUSED_NOT_YET_VALID:
     case REFUSED_LIFETIME_TOO_LONG:
+    case REFUSED_ISSUED_AHEAD:
         return LINK_STEP_TIMES;
     case REFUSED_OUT_OF_CONTAINER:
     case REFUSED_OUT_OF_ISSUER_PATHS:
@@ -155,6 +156,8 @@ static void judge_request(struct link_facts *facts, const struct token_trust *tr
      */
     if (facts->states[LINK_STEP_TIMES] == LINK_FAILED)
         verdict = token_check(trust, token, &request, token->exp - 1);
+    else if (token_is_resuming(token, facts->now))
+        fail(facts, LINK_STEP_TIMES, refusal_of_verdict(REFUSED_EXPIRED));
     if (verdict == TOKEN_OK)
         facts->states[LINK_STEP_PATH] = LINK_PASSED;
     else if (step_of(facts, verdict) == LINK_STEP_PATH)

@@ -23,8 +23,8 @@
     X(ISSUER, "issuer", "iss is a configured issuer")                                              \
     X(KEY, "key", "the issuer's key set has the kid, for this alg")                                \
     X(SIGNATURE, "signature", "the key signed this token")                                         \
-    X(CLAIMS, "claims", "every claim is known, well formed and enforced")                          \
-    X(TIMES, "times", "nbf has come, exp has not, and is not too far away")                        \
+    X(CLAIMS, "claims", "those that are known are well formed and enforced")                       \
+    X(TIMES, "times", "nbf and iat have come, exp has not, and is not too far away")               \
     X(PATH, "path", "the container covers the path, and the issuer may sign for it")
 
 enum link_step {

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <uninorm.h>
 
+#include "server/cli.h"
 #include "server/link_facts.h"
 #include "server/trust.h"
 
@@ -33,6 +34,8 @@ static bool is(const struct link_facts *facts, enum token_verdict verdict)
 static void hint_times(const struct link_facts *facts, json_t *hints)
 {
     static const char *const names[] = {"exp", "nbf", "iat"};
+    json_int_t resume = json_integer_value(json_object_get(facts->claims, "resume"));
+    json_int_t exp = json_integer_value(json_object_get(facts->claims, "exp"));
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         const json_t *value = json_object_get(facts->claims, names[i]);
         if (json_is_string(value))
@@ -43,10 +46,20 @@ static void hint_times(const struct link_facts *facts, json_t *hints)
             hint(hints, "%s counts milliseconds: divide by 1000; it is in seconds since 1970",
                  names[i]);
     }
-    if (is(facts, REFUSED_LIFETIME_TOO_LONG) &&
+    if (is(facts, REFUSED_LIFETIME_TOO_LONG) && exp - facts->now > 0 &&
+        exp - facts->now > (json_int_t)facts->config->link_lifetime_max_s &&
         json_integer_value(json_object_get(facts->claims, "exp")) < MILLISECONDS_FROM)
         hint(hints, "links may live %ju seconds here (link_lifetime_max_s)",
              (uintmax_t)facts->config->link_lifetime_max_s);
+    if (resume > (json_int_t)facts->config->link_lifetime_max_s)
+        hint(hints, "resume is in seconds, and %ju at most (link_lifetime_max_s)%s",
+             (uintmax_t)facts->config->link_lifetime_max_s,
+             resume % 1000 == 0 ? "; were these milliseconds?" : "");
+    if (is(facts, REFUSED_EXPIRED) && resume > facts->now - exp)
+        hint(hints,
+             "ranges of a download that was begun before exp are still served, for %jd more "
+             "seconds (resume)",
+             (intmax_t)(exp + resume - facts->now));
     if (is(facts, REFUSED_EXPIRED))
         hint(hints, "sign a new link; if this one was signed just now, exp must be a time in "
                     "seconds since 1970, and the storefront's clock right");
@@ -95,6 +108,27 @@ static void hint_limits(const struct link_facts *facts, json_t *hints)
     if (pace && (!json_is_number(pace) || json_number_value(pace) < 1 ||
                  json_number_value(pace) > TOKEN_PACE_MAX))
         hint(hints, "pace is a number of 1 to %d, times the file's own bitrate", TOKEN_PACE_MAX);
+}
+
+/* A claim that nobody knows is overlooked (RFC 7519 4), and so is a limit that is misspelt. */
+static void hint_unknown(const struct link_facts *facts, json_t *hints)
+{
+    static const char *const known[] = {
+        "acct",     "aud", "cdnicrit", "cdniip", "cdniets", "cdnistd", "cdnistt",   "cdniuc",
+        "cdniv",    "exp", "filename", "iat",    "iss",     "jti",     "max_bytes", "max_conns",
+        "max_uses", "nbf", "pace",     "rate",   "resume",  "sub"};
+    enum { KNOWN = sizeof(known) / sizeof(known[0]) };
+    void *iterator = json_object_iter(facts->claims);
+    for (; iterator; iterator = json_object_iter_next(facts->claims, iterator)) {
+        const char *name = json_object_iter_key(iterator);
+        bool is_known = false;
+        for (size_t i = 0; i < KNOWN; i++)
+            is_known = is_known || strcmp(known[i], name) == 0;
+        const char *near = is_known ? NULL : cli_nearest(name, known, KNOWN);
+        if (near)
+            hint(hints, "no node knows the claim %.64s, so it limits nothing: did you mean %s?",
+                 name, near);
+    }
 }
 
 static char *join(char *const *values, unsigned count)
@@ -203,6 +237,9 @@ static void hint_container(const struct link_facts *facts, json_t *hints)
         return;
     if (is(facts, REFUSED_CONTAINER_UNSUPPORTED) && container[0] == '/')
         hint(hints, "cdniuc is a bare path: write exact:%s", container);
+    else if (is(facts, REFUSED_CONTAINER_UNSUPPORTED))
+        hint(hints, "write exact:/file.mp3 or prefix:/dir/ with the path as on disk, or hash: and "
+                    "regex: as in RFC 9246");
     if (facts->states[LINK_STEP_PATH] != LINK_FAILED)
         return;
     bool prefix = strncmp(container, "prefix:", 7) == 0;
@@ -376,6 +413,7 @@ static void hint_link(const struct link_facts *facts, json_t *hints)
 json_t *link_hints(const struct link_facts *facts)
 {
     json_t *hints = json_array();
+    hint_unknown(facts, hints);
     if (facts->refusal == REFUSAL_NONE)
         return hints;
     hint_link(facts, hints);

@@ -31,6 +31,8 @@ int metering_begin(struct worker *worker, struct connection *connection, size_t 
         (struct delivery){.window = connection->window, .start = connection->sent + head_length};
     delivery->access = access_hold(connection, ledger_download_id(delivery->window->download));
     window_hold(delivery->window);
+    delivery->promised = connection->left;
+    window_promise(delivery->window, delivery->promised);
     if (connection->deliveries == NULL)
         connection->deliveries = delivery;
     else
@@ -88,6 +90,7 @@ static void delivery_settle(struct worker *worker, struct connection *connection
     check(delivery->acknowledged <= delivery->handed);
     uint64_t lost = delivery->handed - delivery->acknowledged;
     window_give(delivery->window, lost);
+    window_promise_end(delivery->window, delivery->promised);
     if (lost > delivery->acknowledged)
         count_unacknowledged(worker, delivery->window);
     ledger_download_add(delivery->window->download, 0, delivery->part ? 0 : 1);
@@ -112,6 +115,9 @@ static void delivery_credit(struct worker *worker, struct connection *connection
         return;
     uint64_t fresh = reached - delivery->acknowledged;
     delivery->acknowledged = reached;
+    check(fresh <= delivery->promised);
+    delivery->promised -= fresh;
+    window_promise_end(delivery->window, fresh);
     connection->progress_ms = worker->now_ms;
     ledger_download_add(delivery->window->download, fresh, 0);
     if (window_arrived(delivery->window) >= delivery->window->size &&

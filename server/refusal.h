@@ -43,6 +43,8 @@
     X(LINK_USED_UP, 410, 200, false, "the link has been used as often as it may be")               \
     X(LINK_BYTES_USED_UP, 410, 200, false, "the link's max_bytes do not cover what was asked for") \
     X(LINK_CONNECTIONS, 429, 200, false, "the link has as many downloads at once as it may")       \
+    X(LINK_BUSY, 429, 200, false,                                                                  \
+      "three times the file have arrived or are under way by this link")                           \
     X(TOO_MANY_UNACKNOWLEDGED, 429, 200, false,                                                    \
       "too many responses of this link or account were left unacknowledged")                       \
     X(REDIS_UNAVAILABLE, 503, 200, false, "the account cannot be checked just now")                \

@@ -292,6 +292,22 @@ void window_drop(struct window **window, uint64_t now_ms)
     *window = NULL;
 }
 
+void window_promise(struct window *window, uint64_t bytes)
+{
+    atomic_fetch_add(&window->promised, bytes);
+}
+
+void window_promise_end(struct window *window, uint64_t bytes)
+{
+    unsigned long long before = atomic_fetch_sub(&window->promised, bytes);
+    check(before >= bytes);
+}
+
+uint64_t window_promised(const struct window *window)
+{
+    return atomic_load(&window->promised);
+}
+
 uint64_t window_arrived(const struct window *window)
 {
     long long arrived = atomic_load(&window->arrived_elsewhere) +

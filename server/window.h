@@ -46,6 +46,7 @@ struct window {
     struct bucket pace;                              /* of its file's bitrate */
     uint64_t size;                                   /* of the file */
     char *jti;                                       /* owns; NULL: none, or nobody is told */
+    atomic_ullong promised;                          /* see window_promise */
     atomic_bool completed, used_up;                  /* and the shop was told */
     unsigned owner;                                  /* worker index */
     atomic_uint references;                          /* responses and deliveries */
@@ -89,6 +90,15 @@ int window_open(struct windows *windows, const struct window_key *key, uint64_t 
                 struct window **out, bool *created);
 void window_hold(struct window *window);
 void window_drop(struct window **window, uint64_t now_ms);
+
+/*
+ * Bytes of responses under way that have not arrived yet: begun ones add their bodies, each
+ * acknowledgement and the end take away. Whoever asks for the whole file forty times at once is not
+ * taken for one download.
+ */
+void window_promise(struct window *window, uint64_t bytes);
+void window_promise_end(struct window *window, uint64_t bytes);
+uint64_t window_promised(const struct window *window);
 
 /* How much has arrived in the use that the window delivers, here and elsewhere. */
 uint64_t window_arrived(const struct window *window);

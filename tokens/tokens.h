@@ -63,8 +63,9 @@
     X(SUBJECT_UNSUPPORTED, 403, 402, "sub (encrypted subject) is not supported")                   \
     X(RENEWAL_UNSUPPORTED, 403, 406, "cdniets, cdnistt and cdnistd (renewal) are not supported")   \
     X(JTI_MISSING, 403, 407, "the token has max_uses and no jti that would name the link")         \
-    X(LIFETIME_TOO_LONG, 403, 404, "the token's exp or resume is longer than link_lifetime_max")   \
+    X(LIFETIME_TOO_LONG, 403, 404, "the token's exp or resume is longer than link_lifetime_max_s") \
     X(NOT_YET_VALID, 403, 405, "the token's nbf has not come yet")                                 \
+    X(ISSUED_AHEAD, 403, 405, "the token's iat is ahead of now")                                   \
     X(EXPIRED, 410, 404, "the link's exp has passed")                                              \
     X(CONTAINER_UNSUPPORTED, 403, 411,                                                             \
       "the token's cdniuc is no exact:, prefix:, hash: or regex:")                                 \
@@ -225,7 +226,7 @@ struct token_request {
 
 /*
  * Checks what changes from request to request: exp (exact: refused from the second exp on, or from
- * exp + resume on), nbf, link_lifetime_max, the container, the issuer's path prefixes. `now` in
+ * exp + resume on), nbf, iat (no further ahead than a minute), link_lifetime_max, the container, the issuer's path prefixes. `now` in
  * seconds since 1970.
  */
 enum token_verdict token_check(const struct token_trust *trust, const struct token *token,

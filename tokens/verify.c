@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define IAT_AHEAD_S 60 /* a storefront's clock may run so much ahead */
+
 /*
  * Picks the key by iss and kid and checks the signature with it. The iss is not to be trusted yet:
  * it only says whose keys to try, as RFC 9246 section 2.1.1 has it, and a lie ends in
@@ -117,6 +119,9 @@ static enum token_verdict check_times(const struct token_policy *policy, const s
      */
     if (token->nbf > now && token->nbf - now > (int64_t)policy->nbf_leeway_s)
         return REFUSED_NOT_YET_VALID;
+    /* It would escape each revocation by its age. RFC 7519 section 4.1.6 leaves it to the application. */
+    if (token->iat > now && token->iat - now > IAT_AHEAD_S + (int64_t)policy->nbf_leeway_s)
+        return REFUSED_ISSUED_AHEAD;
     /* RFC 9246 section 2.1.4: refused from the very second of exp on, no leeway. */
     if (now >= token->exp && now - token->exp >= (int64_t)token->limits.resume_s)
         return REFUSED_EXPIRED;

@@ -179,8 +179,8 @@ Test(rates, a_paced_file_comes_at_once_for_ten_seconds_and_then_as_it_is_heard)
     double after = (double)late * 1000 / (double)(harness_now_ms() - middle_ms);
     printf("burst %.1f s of sound, then %.2f times the bitrate\n", (double)bytes / heard,
            after / heard);
-    cr_expect_geq((double)bytes / heard, 15, "the burst is short");
-    cr_expect_leq((double)bytes / heard, 25, "the burst is long");
+    cr_expect_geq((double)bytes / heard, 10, "the burst is short");
+    cr_expect_leq((double)bytes / heard, 14, "the burst is long");
     cr_expect_leq(after / heard, 2.1);
     cr_expect_geq(after / heard, 1.8);
     close(fd);

@@ -136,6 +136,29 @@ Test(uses, two_people_who_share_a_one_use_link_get_three_times_the_file_between_
     site_destroy(&site);
 }
 
+Test(uses, forty_requests_at_once_are_not_one_download)
+{
+    enum { COUNT = 40 };
+    struct site *site = site_create();
+    site_account_open_prepaid(site, "alice", 1000u * 1000 * 1000);
+    const char *link = site_link(site, .account = "alice", .path = TRACK_LONG, ONE_USE("order-1"));
+    const char *targets[COUNT];
+    struct fetch_options options[COUNT] = {{0}};
+    const struct answer *answers[COUNT];
+    size_t served = 0;
+    for (size_t i = 0; i < COUNT; i++)
+        targets[i] = link;
+    fetch_parallel(site, targets, options, COUNT, answers);
+    for (size_t i = 0; i < COUNT; i++) {
+        served += answers[i]->status == 200;
+        cr_expect(answers[i]->status == 200 || answers[i]->status == 429 ||
+                      answers[i]->status == 410,
+                  "status %u", answers[i]->status);
+    }
+    cr_expect(served >= 3 && served <= 4, "%zu whole files", served);
+    site_destroy(&site);
+}
+
 Test(uses, each_path_of_an_album_link_has_its_own)
 {
     struct site *site = site_create(.settings = "use_window_s: 1\n");
