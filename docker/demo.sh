@@ -8,9 +8,6 @@
 #
 # What it makes lies in build/demo; a second run starts in seconds.
 set -eu
-cd "$(dirname "$0")/.."
-root=$PWD
-
 once=no
 case ${1:-} in
 '') ;;
@@ -19,6 +16,8 @@ case ${1:-} in
 *) echo "demo.sh: unknown option '$1'; sh docker/demo.sh --help tells the two ways to call it" >&2; exit 64 ;;
 esac
 
+cd "$(dirname "$0")/.."
+root=$PWD
 step() { echo "== $*"; }
 die() { echo "demo.sh: $*" >&2; exit 1; }
 

@@ -466,6 +466,7 @@ void admin_reload(struct admin *admin)
     admin->secrets = fresh;
     pthread_mutex_unlock(&admin->secrets_mutex);
     admin_secrets_destroy(&old);
+    log_info("reloaded the shops' secrets");
 }
 
 void admin_stop(struct admin **admin)

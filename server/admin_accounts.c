@@ -100,7 +100,7 @@ static bool read_members(json_t *body, enum ledger_operation operation, struct c
         check(false); /* admin_links.c's */
         break;
     }
-    if (operation == LEDGER_LIMIT && (failed != 0 || change->max_bytes < 0 ||
+    if (operation == LEDGER_LIMIT && (failed != 0 || change->bytes < 0 || change->max_bytes < 0 ||
                                       change->max_conns < 0 || change->max_conns > UINT32_MAX)) {
         admin_answer_problem(
             answer, 422, "members_invalid",

@@ -84,6 +84,11 @@ void admin_events(struct node *node, const struct admin_request *request,
     char number[8];
     char named[LEDGER_ISSUER_MAX + 1];
     const char *issuer = issuer_of(request, named, sizeof named);
+    if (issuer[0] == '\0') {
+        admin_answer_problem(answer, 422, "issuer_missing",
+                             "whose events? operators add issuer=ID to the query");
+        return;
+    }
     copy_value(admin_query_value(request->query, "after"), after, sizeof after);
     copy_value(admin_query_value(request->query, "limit"), number, sizeof number);
     if (strcmp(after, "0") == 0) { /* before the first, as a shop would write it */
@@ -100,8 +105,7 @@ void admin_events(struct node *node, const struct admin_request *request,
     if (failure == -EINVAL) {
         admin_answer_problem(answer, 422, "cursor_invalid",
                              "after is the next of an earlier answer, or 0 for the oldest event "
-                             "that is kept%s",
-                             request->is_operator ? "; operators name the issuer=ID" : "");
+                             "that is kept");
     } else if (failure != 0) {
         admin_answer_errno(answer, failure);
     } else {

@@ -17,7 +17,7 @@
 /* ---- revoking ----------------------------------------------------------------------------------
  */
 
-static void answer_revoked(const struct ledger_request *asked, const char *jti,
+static void answer_revoked(struct node *node, const struct ledger_request *asked, const char *jti,
                            struct admin_answer *answer, int result)
 {
     if (result != 0 && result != -EINPROGRESS) {
@@ -28,6 +28,11 @@ static void answer_revoked(const struct ledger_request *asked, const char *jti,
                               "pending", result != 0);
     if (jti != NULL && jti[0] != '\0') {
         (void)json_object_set_new(value, "jti", json_string(jti));
+    }
+    /* It is revoked in any case; but a slip in the name should show. */
+    struct ledger_account_view view = {0};
+    if (ledger_account_show(node->ledger, asked->issuer, asked->account, &view) == 0) {
+        (void)json_object_set_new(value, "account_open", json_boolean(view.exists));
     }
     if (asked->operation == LEDGER_REVOKE_BEFORE) {
         (void)json_object_set_new(value, "issued_before", json_integer((json_int_t)asked->amount));
@@ -82,13 +87,17 @@ void admin_account_revoke(struct node *node, const struct admin_request *request
     } else if (before > (json_int_t)time(NULL) + CLOCK_AHEAD_S) {
         /* It cannot be taken back: milliseconds would end the account for good. */
         admin_answer_problem(answer, 422, "instant_ahead",
-                             "issued_before is in seconds since 1970 and not ahead of now");
+                             "issued_before %lld is ahead of now, and could not be taken back%s",
+                             (long long)before,
+                             before > 100000000000 ? "; it is in seconds since 1970: divide "
+                                                     "milliseconds by 1000"
+                                                   : "");
     } else if (jti != NULL && !name_by_jti(node, request, jti, asked.link)) {
         admin_answer_errno(answer, -ENOMEM);
     } else {
         asked.operation = jti != NULL ? LEDGER_REVOKE_LINK : LEDGER_REVOKE_BEFORE;
         asked.amount = jti != NULL ? dead_ms() : (int64_t)before;
-        answer_revoked(&asked, jti, answer,
+        answer_revoked(node, &asked, jti, answer,
                        ledger_account_change(node->ledger, &asked, &repeated, &view));
     }
     json_decref(body);
@@ -150,7 +159,7 @@ static void revoke_token(struct node *node, const struct admin_request *request,
                                    .account = whose.account,
                                    .amount = dead_ms()};
     memcpy(asked.link, name, sizeof asked.link);
-    answer_revoked(&asked, token->jti, answer,
+    answer_revoked(node, &asked, token->jti, answer,
                    ledger_account_change(node->ledger, &asked, &repeated, &view));
 }
 

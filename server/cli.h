@@ -53,8 +53,9 @@ struct config;
     X("health", command_health, "ask a running node how it is", "[--config FILE | --socket PATH]") \
     X("doctor", command_doctor, "say whether a node can run here, and what to do",                 \
       "[--config FILE]")                                                                           \
-    X("media", command_media, "scan: hash files ahead of their first request",                     \
-      "scan [--config FILE]")
+    X("media", command_media,                                                                      \
+      "hash files ahead of their first request, show what is known of one",                        \
+      "scan|show [--config FILE]")
 
 #define X(words, function, summary, usage) int function(int argc, char **argv);
 CLI_COMMANDS(X)

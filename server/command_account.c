@@ -225,23 +225,38 @@ static int check_arguments(const char *command, const struct action *action,
 static const char *const limit_names[] = {"rate", "max_bytes", "max_conns"};
 static const char *const limit_options[] = {"--rate", "--max-bytes", "--max-conns"};
 
-/* The limits are set together: what is not given is not limited any more. */
+/* Reads one limit; EX_OK, or the exit code after saying what is wrong with it. */
+static int read_limit(const char *command, size_t index, const char *text, int64_t *out)
+{
+    int failure = byte_count_read(text, out);
+    bool is_count = strcmp(limit_names[index], "max_conns") == 0;
+    if (failure == 0 && *out >= 0 && (!is_count || *out <= UINT32_MAX)) {
+        return EX_OK;
+    }
+    return cli_fail(EX_DATAERR, command, "%s '%s': %s", limit_options[index], text,
+                    failure == -ERANGE || (failure == 0 && *out > 0)
+                        ? "that is more than can be counted"
+                    : is_count ? "write a whole number, such as 4; 0 lifts the limit"
+                               : "write an amount such as 1MB, 500KiB or 1000000, without a /s; 0 "
+                                 "lifts the limit");
+}
+
+/* The limits are set together, so those that are not given are asked for first. */
 static int make_limits(const char *command, const struct action *action,
                        const struct arguments *arguments, json_t **body)
 {
-    bool is_limit = strcmp(action->name, "limit") == 0;
     bool any = false;
     for (size_t i = 0; i < 3; i++) {
         any = any || arguments->limits[i] != NULL;
     }
-    if (!is_limit) {
+    if (strcmp(action->name, "limit") != 0) {
         return any ? cli_fail(EX_USAGE, command, "--rate, --max-bytes and --max-conns are of limit")
                    : EX_OK;
     }
     if (!any) {
         return cli_fail(EX_USAGE, command,
-                        "to what? give --rate, --max-bytes or --max-conns; those "
-                        "that are left out are lifted");
+                        "to what? give --rate, --max-bytes or --max-conns; 0 "
+                        "lifts one, those that are left out stay");
     }
     *body = json_object();
     for (size_t i = 0; i < 3; i++) {
@@ -249,13 +264,25 @@ static int make_limits(const char *command, const struct action *action,
         if (arguments->limits[i] == NULL) {
             continue;
         }
-        if (byte_count_read(arguments->limits[i], &amount) != 0 || amount < 0) {
-            return cli_fail(EX_DATAERR, command, "%s '%s': write a whole number, 0 or more",
-                            limit_options[i], arguments->limits[i]);
+        int code = read_limit(command, i, arguments->limits[i], &amount);
+        if (code != EX_OK) {
+            return code;
         }
         (void)json_object_set_new(*body, limit_names[i], json_integer((json_int_t)amount));
     }
-    return EX_OK;
+    char target[ACCOUNT_TARGET_SIZE];
+    unsigned status = 0;
+    json_t *answer = NULL;
+    account_name_target(&arguments->name, "", target);
+    int code = command_call(command, &arguments->location, "GET", target, NULL, &status, &answer);
+    const json_t *limits = json_object_get(answer, "limits");
+    for (size_t i = 0; code == EX_OK && status == 200 && i < 3; i++) {
+        if (arguments->limits[i] == NULL) {
+            (void)json_object_set(*body, limit_names[i], json_object_get(limits, limit_names[i]));
+        }
+    }
+    json_decref(answer);
+    return code; /* an account that is not there is refused by the change, in its words */
 }
 
 static void print_amount(const char *label, json_int_t bytes)
@@ -284,7 +311,9 @@ static void print_account(const json_t *answer)
         const json_t *limits = json_object_get(answer, "limits");
         for (size_t i = 0; i < 3; i++) {
             json_int_t limit = json_integer_value(json_object_get(limits, limit_names[i]));
-            if (limit > 0 && i < 2) {
+            if (limit > 0 && i == 0) {
+                printf("%-12s %" PRIdMAX " bytes per second\n", limit_names[i], (intmax_t)limit);
+            } else if (limit > 0 && i == 1) {
                 print_amount(limit_names[i], limit);
             } else if (limit > 0) {
                 printf("%-12s %" PRIdMAX "\n", limit_names[i], (intmax_t)limit);

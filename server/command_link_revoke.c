@@ -60,8 +60,8 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         return 0;
     case ARGP_KEY_END:
         if ((arguments->link != NULL) + (arguments->jti != NULL) + (arguments->before != NULL) != 1)
-            argp_error(state, "give a URL in single quotes, or ISSUER/NAME and either --jti or "
-                              "--issued-before");
+            argp_error(state, "give one of a URL in single quotes, ISSUER/NAME --jti ID, and "
+                              "ISSUER/NAME --issued-before TIME");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -139,6 +139,9 @@ static void print_revoked(const json_t *answer)
     puts(json_is_true(json_object_get(answer, "pending"))
              ? "; journalled, and told to the nodes once Redis answers"
              : "");
+    if (json_is_false(json_object_get(answer, "account_open")))
+        fprintf(stderr, "note: no account %s/%s is open; is the name right?\n",
+                command_text(answer, "issuer"), command_text(answer, "account"));
 }
 
 int command_link_revoke(int argc, char **argv)

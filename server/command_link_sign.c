@@ -12,6 +12,7 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "server/byte_count.h"
 #include "server/cli.h"
 #include "server/trust.h"
 #include "tokens/tokens.h"
@@ -58,8 +59,9 @@ static const struct argp_option options[] = {
      "Browsers save the file under this name instead of playing it", 0},
     {"max-uses", OPTION_MAX_USES, "N", 0,
      "Each path may be downloaded so often; resumes and seeks belong to one use. Needs --jti", 0},
-    {"max-bytes", OPTION_MAX_BYTES, "SIZE", 0, "The link delivers no more: 500000, 20M, 1G", 0},
-    {"rate", OPTION_RATE, "SIZE", 0, "Bytes per second of all its connections: 64K, 1M", 0},
+    {"max-bytes", OPTION_MAX_BYTES, "SIZE", 0, "The link delivers no more: 500000, 20MB, 1GiB", 0},
+    {"rate", OPTION_RATE, "SIZE", 0, "Bytes per second of all its connections at a node: 64kB, 1MB",
+     0},
     {"max-conns", OPTION_MAX_CONNS, "N", 0, "So many responses at once", 0},
     {"resume", OPTION_RESUME, "DURATION", 0,
      "A download that was begun in time may go on so long after the link has expired", 0},
@@ -93,20 +95,17 @@ static int64_t duration_of(const struct argp_state *state, const char *option, c
     return 0;
 }
 
-/* "500000", "64K", "20M", "1G" (powers of 1024): 1 to 2^53 - 1. */
+/* "500000", "64KiB", "20MB": 1 to 2^53 - 1. */
 static uint64_t size_of(const struct argp_state *state, const char *option, const char *text)
 {
-    static const char letters[] = "KMG";
-    size_t digits = strspn(text, "0123456789");
-    const char *unit = text[digits] != '\0' ? strchr(letters, text[digits]) : NULL;
-    if (digits > 0 && digits < 17 && (text[digits] == '\0' || (unit && !text[digits + 1]))) {
-        unsigned shift = unit ? 10 * (unsigned)(unit - letters + 1) : 0;
-        uint64_t count = strtoull(text, NULL, 10);
-        if (count > 0 && count <= UINT64_C(9007199254740991) >> shift)
-            return count << shift;
-    }
-    argp_error(state, "%s %s: no size; give bytes, such as 500000, 64K, 20M or 1G", option, text);
-    return 0;
+    int64_t bytes = 0;
+    int failure = byte_count_read(text, &bytes);
+    if (failure != 0 || bytes < 1)
+        argp_error(state, "%s %s: %s", option, text,
+                   failure == -ERANGE ? "an amount is a whole number of bytes below 2^53"
+                                      : "write an amount of 1 byte or more, as 500000, 20MB or "
+                                        "64KiB");
+    return (uint64_t)bytes;
 }
 
 static uint32_t count_of(const struct argp_state *state, const char *option, const char *text,
@@ -157,6 +156,9 @@ static void check_arguments(const struct argp_state *state, const struct sign_ar
     if (arguments->limits.max_uses > 0 && !arguments->jti)
         argp_error(state, "--max-uses needs --jti, under which the uses are counted; --jti auto "
                           "makes one");
+    if (strchr(arguments->account, '/')) /* elsewhere an account is ISSUER/NAME */
+        fprintf(stderr, "%s: --account %s: the name has a slash; alice is shop/alice at the node\n",
+                state->name, arguments->account);
     if (arguments->path_count == 0)
         argp_error(state, "--path is missing; name a file, such as --path /song.mp3");
     if (arguments->exp == 0)

@@ -98,10 +98,12 @@
       "belong "                                                                                    \
       "to it, until three times the file has arrived.")                                            \
     X(unacknowledged_max, NUMBER, "64", 1, 1000000, "responses",                                   \
-      "Responses of a link, or of an account, that may end within a minute with nothing "          \
-      "acknowledged; then the use is taken and the next answer is 429.")                           \
+      "Responses of a link that may end within a minute with more left unacknowledged than was "   \
+      "acknowledged (of an account: sixteen times as many); then the use is taken and the next "   \
+      "answer is 429.")                                                                            \
     X(balance_low_bytes, NUMBER, "104857600", 0, 9007199254740991, "bytes",                        \
-      "When a prepaid balance falls below this, the shop is told by the event balance_low.")       \
+      "When deliveries bring a prepaid balance below this, the shop is told by the event "         \
+      "balance_low.")                                                                              \
     X(grant_validity_ms, NUMBER, "30000", 100, 600000, "milliseconds",                             \
       "How long bytes reserved from an account stay reserved. Bounds revocation while Redis is "   \
       "out of reach.")                                                                             \
@@ -142,8 +144,8 @@
       "Where a browser is sent whose link is refused, with reason=NAME added. Empty: a page of "   \
       "this server's.")                                                                            \
     X(admin_secret_file, PATH, 0, 4095,                                                            \
-      "File whose first line is the bearer secret of this issuer's shop at admin_listen, 32 "      \
-      "characters or more. Empty: the shop has no access.")
+      "File of the bearer secrets of this issuer's shop at admin_listen, one a line, each of 32 "  \
+      "characters or more. Empty: the shop has no access, and is told no events.")
 
 #define CONFIG_ISSUERS_MAX 1024
 

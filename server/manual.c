@@ -119,6 +119,28 @@ static void print_options(FILE *out, const struct argp *argp)
         print_options(out, child->argp);
 }
 
+/* What stands behind the options: lines that begin with a space are commands to type, each its own. */
+static void print_rest(FILE *out, char *text)
+{
+    bool verbatim = false;
+    fputs(".PP\n", out);
+    for (char *line = text, *next; line; line = next) {
+        next = strchr(line, '\n');
+        if (next)
+            *next++ = '\0';
+        if ((line[0] == ' ') != verbatim) {
+            verbatim = !verbatim;
+            fputs(verbatim ? ".nf\n" : ".fi\n", out);
+        }
+        if (line[0] == '\0')
+            fputs(".PP\n", out);
+        else
+            print_line(out, line);
+    }
+    if (verbatim)
+        fputs(".fi\n", out);
+}
+
 static void print_command(FILE *out, const struct manual_command *command)
 {
     char doc[4096];
@@ -139,7 +161,7 @@ static void print_command(FILE *out, const struct manual_command *command)
     print_paragraph(out, doc);
     print_options(out, command->argp);
     if (rest)
-        print_paragraph(out, rest);
+        print_rest(out, rest);
 }
 
 /* ---- tollgate(1) ---- */

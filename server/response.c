@@ -300,9 +300,10 @@ static size_t page_write(char *out, size_t size, enum refusal refusal)
                  "body{font:1.1rem/1.5 system-ui,sans-serif;max-width:32rem;margin:18vh "
                  "auto;padding:0 1.5rem}"
                  "h1{font-size:1.5rem}p.code{opacity:.7;font-size:.9rem}</style>\n"
-                 "<h1>This file cannot be sent</h1>\n<p>It was refused because %s.</p>\n"
+                 "<h1>This file cannot be sent</h1>\n<p>It was refused because %s.%s</p>\n"
                  "<p class=\"code\">%u %s, <code>%s</code></p>\n</html>\n",
-                 http_status_phrase(status), refusal_text(refusal), status,
+                 http_status_phrase(status), refusal_text(refusal),
+                 status == 410 ? " Ask the shop for a new link." : "", status,
                  http_status_phrase(status), refusal_name(refusal));
     check(length > 0 && (size_t)length < size);
     return (size_t)length;

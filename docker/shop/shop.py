@@ -34,7 +34,9 @@ def base64url(data):
 class Shop:
     def __init__(self, options):
         self.options = options
-        key = next(key for key in json.loads(options.keys.read_text())["keys"] if key["kty"] == "oct")
+        key = next((key for key in json.loads(options.keys.read_text())["keys"] if key["kty"] == "oct"), None)
+        if key is None:
+            raise SystemExit(f"shop.py: {options.keys}: has no HS256 key; make one with tollgate key generate --alg HS256")
         self.key = base64.urlsafe_b64decode(key["k"] + "=" * (-len(key["k"]) % 4))
         self.header = {"alg": "HS256", "kid": key["kid"]}
         self.secret = options.secret_file.read_text().splitlines()[0] if options.secret_file else ""
@@ -80,7 +82,7 @@ class Shop:
             status, view = self.ask("GET", ADMIN_PATH)
             return status, {name: view[name] for name in ("balance", "used", "available")} if status == 200 else view
         if request == "GET /events":
-            return self.ask("GET", "/v1/events?" + urlencode({"after": parse_qs(query).get("after", ["0"])[0]}))
+            return self.ask("GET", "/v1/events?" + urlencode({"issuer": ISSUER, "after": parse_qs(query).get("after", ["0"])[0]}))
         if request == "POST /top-up":
             order = "shop-" + secrets.token_hex(16)
             return self.ask("POST", ADMIN_PATH + "/top-up", {"bytes": TOP_UP_BYTES, "transaction": order})

@@ -549,18 +549,18 @@ Test(server_cli, sign_writes_limits_that_explain_reads_back)
     make_node();
     cr_assert_eq(run("link", "sign", "--key", "shop-private.jwks", "--issuer", "shop", "--account",
                      "a", "--path", "/x.mp3", "--expires-in", "1h", "--jti", "order-1",
-                     "--max-uses", "2", "--max-bytes", "20M", "--rate", "64K", "--max-conns", "8",
+                     "--max-uses", "2", "--max-bytes", "20MB", "--rate", "64KiB", "--max-conns", "8",
                      "--resume", "1d", "--pace", "1.5", NULL),
                  EX_OK, "%s", err);
     char link[4096];
     snprintf(link, sizeof(link), "%.*s", (int)strcspn(out, "\n"), out);
     cr_expect_eq(run("link", "explain", link, NULL), EX_OK, "%s", out);
-    static const char *const lines[] = {"max_uses   2", "max_bytes  20971520", "rate       65536",
+    static const char *const lines[] = {"max_uses   2", "max_bytes  20000000", "rate       65536",
                                         "max_conns  8", "resume     86400",    "pace       1.5"};
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
         EXPECT_IN(out, lines[i]);
     static const char *const wrong[][2] = {
-        {"--max-uses", "0"},   {"--max-uses", "1001"}, {"--max-bytes", "1T"}, {"--rate", "fast"},
+        {"--max-uses", "0"},   {"--max-uses", "1001"}, {"--max-bytes", "1X"}, {"--rate", "fast"},
         {"--max-conns", "-1"}, {"--resume", "86400"},  {"--pace", "0.5"},     {"--max-uses", "1x"}};
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         cr_expect_eq(run("link", "sign", "--key", "shop-private.jwks", "--issuer", "shop",
