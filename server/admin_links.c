@@ -198,6 +198,86 @@ void admin_link_revoke(struct node *node, const struct admin_request *request,
 /* ---- explaining --------------------------------------------------------------------------------
  */
 
+static void set_verdict(json_t *report, enum refusal refusal)
+{
+    (void)json_object_set_new(report, "admitted", json_false());
+    (void)json_object_set_new(report, "status", json_integer((json_int_t)refusal_status(refusal)));
+    (void)json_object_set_new(report, "reason", json_string(refusal_name(refusal)));
+    (void)json_object_set_new(report, "text", json_string(refusal_text(refusal)));
+}
+
+/* Why Redis would refuse a new download by it; REFUSAL_NONE where it would not, but for funds. */
+static enum refusal judge_state(const struct token *token,
+                                const struct ledger_account_view *account,
+                                const struct ledger_link_view *link)
+{
+    const struct token_limits *limits = &token->limits;
+    if (!account->exists) {
+        return REFUSAL_ACCOUNT_UNKNOWN;
+    }
+    if (account->status != LEDGER_ACTIVE) {
+        return REFUSAL_ACCOUNT_SUSPENDED;
+    }
+    if (link->revoked || token->iat < account->revoked_before) {
+        return REFUSAL_LINK_REVOKED;
+    }
+    if (limits->max_uses > 0 && link->uses >= limits->max_uses && !link->is_open) {
+        return REFUSAL_LINK_USED_UP;
+    }
+    return limits->max_bytes > 0 && link->bytes >= limits->max_bytes ? REFUSAL_LINK_BYTES_USED_UP
+                                                                     : REFUSAL_NONE;
+}
+
+/* What the command cannot know: the account and the link as Redis has them. Left out where Redis
+ * cannot be asked. */
+static void add_state(struct node *node, const struct link_facts *facts, const struct token *token,
+                      unsigned char name[LEDGER_LINK_BYTES], json_t *report)
+{
+    struct admin_request whose = {0};
+    struct ledger_account_view account = {0};
+    struct ledger_link_view link = {0};
+    (void)snprintf(whose.issuer, sizeof whose.issuer, "%s", token->issuer_id);
+    (void)snprintf(whose.account, sizeof whose.account, "%s", token->account);
+    if ((token->jti[0] != '\0' && !name_by_jti(node, &whose, token->jti, name)) ||
+        ledger_account_show(node->ledger, whose.issuer, whose.account, &account) != 0 ||
+        ledger_link_show(node->ledger, whose.issuer, whose.account, name, facts->target.path,
+                         &link) != 0) {
+        return;
+    }
+    (void)json_object_set_new(report, "account_asked", json_true());
+    (void)json_object_set_new(report, "account",
+                              json_pack("{s:b, s:s, s:I, s:I}", "open", account.exists, "status",
+                                        account.status == LEDGER_ACTIVE ? "active" : "suspended",
+                                        "balance", (json_int_t)account.balance, "revoked_before",
+                                        (json_int_t)account.revoked_before));
+    (void)json_object_set_new(report, "link",
+                              json_pack("{s:b, s:i, s:b, s:I}", "revoked", link.revoked, "uses",
+                                        (int)link.uses, "use_is_open", link.is_open, "bytes",
+                                        (json_int_t)link.bytes));
+    enum refusal refusal = judge_state(token, &account, &link);
+    if (facts->refusal == REFUSAL_NONE && refusal != REFUSAL_NONE) {
+        set_verdict(report, refusal);
+    }
+}
+
+static json_t *explain(struct node *node, const struct token_trust *trust,
+                       const struct link_facts *facts)
+{
+    unsigned char name[LEDGER_LINK_BYTES];
+    struct token *token = NULL;
+    json_t *hints = link_hints(facts);
+    json_t *report = link_report(facts, hints);
+    json_decref(hints);
+    if (facts->target.package != NULL &&
+        token_verify(trust, facts->target.package, facts->target.package_length, &token) ==
+            TOKEN_OK &&
+        link_name_of_token(facts->target.package, facts->target.package_length, name)) {
+        add_state(node, facts, token, name, report);
+    }
+    token_destroy(&token);
+    return report;
+}
+
 void admin_link_explain(struct node *node, const struct admin_request *request,
                         struct admin_answer *answer)
 {
@@ -208,9 +288,7 @@ void admin_link_explain(struct node *node, const struct admin_request *request,
         struct token_trust *trust = node_trust_hold(node);
         int failure = link_facts_create(&facts, node->config, trust, url, (int64_t)time(NULL));
         if (failure == 0) {
-            json_t *hints = link_hints(facts);
-            admin_answer_json(answer, 200, link_report(facts, hints));
-            json_decref(hints);
+            admin_answer_json(answer, 200, explain(node, trust, facts));
         } else if (failure == -EINVAL) {
             admin_answer_problem(answer, 422, "url_invalid",
                                  "this is no link; for a bare token write /FILE?%s=TOKEN",

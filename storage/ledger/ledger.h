@@ -372,6 +372,18 @@ int ledger_account_change(struct ledger *ledger, const struct ledger_request *re
 int ledger_account_show(struct ledger *ledger, const char *issuer, const char *account,
                         struct ledger_account_view *view);
 
+/* What Redis keeps of a link, and of one path of it. */
+struct ledger_link_view {
+    bool revoked;   /* by itself; see also the account's revoked_before */
+    uint64_t bytes; /* delivered, of a link with terms */
+    uint32_t uses;  /* of the path, the one that is open included */
+    bool is_open;   /* the last one's window */
+};
+/* 0, -EAGAIN, -EINVAL. Blocks. */
+int ledger_link_show(struct ledger *ledger, const char *issuer, const char *account,
+                     const unsigned char link[LEDGER_LINK_BYTES], const char *path,
+                     struct ledger_link_view *view);
+
 struct ledger_usage_row {
     uint32_t day; /* yyyymmdd, UTC */
     const char *file;

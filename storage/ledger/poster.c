@@ -577,8 +577,8 @@ int poster_start(struct ledger *ledger)
         accounts[i]->sent = atomic_load(&accounts[i]->sequence);
     free(accounts);
     if (result == 0)
-        result = accounts == NULL ? -ENOMEM
-                                  : ledger_thread_start(&poster->thread, poster_main, poster);
+        result =
+            accounts == NULL ? -ENOMEM : ledger_thread_start(&poster->thread, poster_main, poster);
     if (result != 0) {
         reader_free(&poster->reader);
         free(poster);

@@ -453,6 +453,27 @@ Test(shop, support_staff_get_the_verdict_of_a_link_as_json)
     cr_expect_str_eq(json_string_value(json_object_get(report, "reason")), "expired");
     cr_expect(json_is_false(json_object_get(report, "admitted")));
     cr_expect_gt(json_array_size(json_object_get(report, "hints")), 0u);
+    json_decref(report);
+    /* What only Redis knows. */
+    site_account_open_prepaid(site, "alice", 10000000);
+    link = site_link(site, .account = "alice", .path = TRACK_TINY, .jti = "order-1",
+                     .limits = {.max_uses = 1});
+    answer_expect_file(site, fetch(site, link), TRACK_TINY);
+    size_t size;
+    (void)site_media_bytes(site, TRACK_TINY, &size);
+    site_usage_await(site, "alice", size);
+    body = site_format(site, "{\"url\":\"http://media.example%s\"}", link);
+    answer = site_admin(site, "POST", "/v1/links/explain", body);
+    report = json_loads((const char *)answer->body, 0, NULL);
+    cr_expect(json_is_true(json_object_get(report, "admitted")), "%s", answer->body);
+    const json_t *state = json_object_get(report, "link");
+    cr_expect_eq(json_integer_value(json_object_get(state, "uses")), 1);
+    cr_expect_eq((size_t)json_integer_value(json_object_get(state, "bytes")), size);
+    json_decref(report);
+    cr_assert_eq(site_admin(site, "POST", "/v1/links/revoke", body)->status, 200);
+    answer = site_admin(site, "POST", "/v1/links/explain", body);
+    report = json_loads((const char *)answer->body, 0, NULL);
+    cr_expect_str_eq(json_string_value(json_object_get(report, "reason")), "link_revoked");
     cr_expect_null(strstr((const char *)answer->body, strstr(link, "URISigningPackage=") + 18));
     json_decref(report);
     shop_site_destroy(&site);
