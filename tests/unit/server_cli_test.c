@@ -549,8 +549,8 @@ Test(server_cli, sign_writes_limits_that_explain_reads_back)
     make_node();
     cr_assert_eq(run("link", "sign", "--key", "shop-private.jwks", "--issuer", "shop", "--account",
                      "a", "--path", "/x.mp3", "--expires-in", "1h", "--jti", "order-1",
-                     "--max-uses", "2", "--max-bytes", "20MB", "--rate", "64KiB", "--max-conns", "8",
-                     "--resume", "1d", "--pace", "1.5", NULL),
+                     "--max-uses", "2", "--max-bytes", "20MB", "--rate", "64KiB", "--max-conns",
+                     "8", "--resume", "1d", "--pace", "1.5", NULL),
                  EX_OK, "%s", err);
     char link[4096];
     snprintf(link, sizeof(link), "%.*s", (int)strcspn(out, "\n"), out);
