@@ -164,15 +164,17 @@ fi
 # ---- slow attacks beside an honest client: its rate falls by less than a quarter
 if wanted slow; then
     open_account honest
+    open_account attacker # whose own link is answered 429 after so many unacknowledged answers
     link=$(sign honest /long.mp3)
+    attacked_by=$(sign attacker /long.mp3)
     # At the pace of a fast line (1.6 Gbit/s): without a bound the attacker's own use of these processors is measured.
     rate() { # bytes/s: the best of five downloads, by curl's own clock
-        for _ in 1 2 3 4 5; do curl -sS --limit-rate 200M -o /dev/null -w '%{speed_download}\n' "$link"; done | sort -n | tail -n 1 | cut -d. -f1
+        for _ in 1 2 3 4 5; do curl -fsS --limit-rate 200M -o /dev/null -w '%{speed_download}\n' "$link"; done | sort -n | tail -n 1 | cut -d. -f1
     }
     alone=$(rate)
     for attack in -H -X -R; do
         # -H: heads that never end; -X: answers that are hardly read; -R: many ranges
-        slowhttptest $attack -c 800 -r 200 -i 1 -l 12 -x 24 -p 3 -w 10 -y 20 -n 5 -z 32 -k 3 -u "$link" >"$work/slow" 2>&1 &
+        slowhttptest $attack -c 800 -r 200 -i 1 -l 12 -x 24 -p 3 -w 10 -y 20 -n 5 -z 32 -k 3 -u "$attacked_by" >"$work/slow" 2>&1 &
         attacker=$!
         sleep 4
         attacked=$(rate)
