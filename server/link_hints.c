@@ -31,11 +31,17 @@ static bool is(const struct link_facts *facts, enum token_verdict verdict)
 /* ---- claims -------------------------------------------------------------------------------------
  */
 
+/* A whole number that sums cannot overflow with; 0 where the claim is none. */
+static json_int_t seconds_of(const struct link_facts *facts, const char *name)
+{
+    json_int_t value = json_integer_value(json_object_get(facts->claims, name));
+    return value < 0 || value > 9007199254740991 ? 0 : value;
+}
+
 static void hint_times(const struct link_facts *facts, json_t *hints)
 {
     static const char *const names[] = {"exp", "nbf", "iat"};
-    json_int_t resume = json_integer_value(json_object_get(facts->claims, "resume"));
-    json_int_t exp = json_integer_value(json_object_get(facts->claims, "exp"));
+    json_int_t resume = seconds_of(facts, "resume"), exp = seconds_of(facts, "exp");
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         const json_t *value = json_object_get(facts->claims, names[i]);
         if (json_is_string(value))
