@@ -52,7 +52,7 @@ static void hint_times(const struct link_facts *facts, json_t *hints)
             hint(hints, "%s counts milliseconds: divide by 1000; it is in seconds since 1970",
                  names[i]);
     }
-    if (is(facts, REFUSED_LIFETIME_TOO_LONG) && exp - facts->now > 0 &&
+    if (is(facts, REFUSED_LIFETIME_TOO_LONG) &&
         exp - facts->now > (json_int_t)facts->config->link_lifetime_max_s &&
         json_integer_value(json_object_get(facts->claims, "exp")) < MILLISECONDS_FROM)
         hint(hints, "links may live %ju seconds here (link_lifetime_max_s)",
