@@ -83,6 +83,12 @@ example() {
         curl -fsS -o "$work/got" "$link" || fail "$language: $link"
         cmp "$work/got" "$work/media$file" || fail "$language: the bytes are not the file's"
     done
+    tries=0 # one use is three times the file at most; 429 while it is not known whether that was the last
+    until [ "$(curl -s -o /dev/null -w '%{http_code}' "$album")" = 410 ]; do
+        tries=$((tries + 1))
+        [ $tries -lt 40 ] || fail "$language: the album link is good for more than one use"
+        sleep 0.1
+    done
     step "$language: both links download the file, and a forged one is '$refusal'"
 }
 
