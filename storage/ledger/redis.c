@@ -187,6 +187,27 @@ int redis_facts(struct redis_link *link, struct redis_facts *out)
     return complete ? 0 : -EAGAIN;
 }
 
+/* Whether the library in Redis is this very text. The same version may be of another build. */
+static bool has_this_text(struct redis_link *link)
+{
+    const char *const words[] = {"FUNCTION", "LIST", "LIBRARYNAME", "tollgate", "WITHCODE"};
+    redisReply *reply = redis_call(link, 5, words);
+    bool same = false;
+    const redisReply *library =
+        reply != NULL && reply->type == REDIS_REPLY_ARRAY && reply->elements == 1
+            ? reply->element[0]
+            : NULL;
+    for (size_t i = 0; library != NULL && i + 1 < library->elements; i += 2) {
+        const redisReply *name = library->element[i], *value = library->element[i + 1];
+        if (name->type == REDIS_REPLY_STRING && strcmp(name->str, "library_code") == 0 &&
+            value->type == REDIS_REPLY_STRING)
+            same = strcmp(value->str, (const char *)ledger_functions_lua) == 0;
+    }
+    if (reply != NULL)
+        freeReplyObject(reply);
+    return same;
+}
+
 int redis_load_functions(struct redis_link *link, int64_t *newer)
 {
     const char *const version[] = {"FCALL", "tollgate_version", "0"};
@@ -200,7 +221,8 @@ int redis_load_functions(struct redis_link *link, int64_t *newer)
         freeReplyObject(reply);
     if (found > LEDGER_FUNCTIONS_FORMAT)
         *newer = found;
-    if (found >= LEDGER_FUNCTIONS_FORMAT)
+    if (found > LEDGER_FUNCTIONS_FORMAT ||
+        (found == LEDGER_FUNCTIONS_FORMAT && has_this_text(link)))
         return 0;
     reply = redis_call(link, 4, load);
     if (reply == NULL)

@@ -49,8 +49,8 @@ redisReply *redis_next(struct redis_link *link);
 redisReply *redis_call(struct redis_link *link, int count, const char *const words[]);
 
 int redis_facts(struct redis_link *link, struct redis_facts *out);
-/* Loads the function library unless this or a newer one is there (then *newer is its version). 0,
- * -EAGAIN. */
+/* Loads the function library unless this very text or a newer version is there (then *newer is that
+ * version). 0, -EAGAIN. */
 int redis_load_functions(struct redis_link *link, int64_t *newer);
 
 #endif

@@ -410,6 +410,20 @@ Test(ledger_posting, keeps_a_newer_function_library)
     cr_assert_eq(fixture_redis_integer(&fx, "FCALL tollgate_version 0"), LEDGER_FUNCTIONS_FORMAT);
 }
 
+Test(ledger_posting, replaces_another_text_of_the_same_version)
+{
+    char text[256];
+    snprintf(text, sizeof text,
+             "#!lua name=tollgate\nredis.register_function('tollgate_version', "
+             "function() return %d end)",
+             LEDGER_FUNCTIONS_FORMAT);
+    freeReplyObject(fixture_redis(&fx, "FUNCTION LOAD %s", text));
+    fixture_open_ready(&fx);
+    fixture_deliver(&fx, "a", "/f", 10);
+    cr_assert_eq(ledger_settle(fx.ledger, 5000), 0);
+    cr_assert_eq(fixture_account_field(&fx, "shop/a", "used"), 10);
+}
+
 Test(ledger_posting, serves_a_redis_user_with_a_password)
 {
     freeReplyObject(fixture_redis(&fx, "ACL SETUSER toll on >secret ~tg:* +@all -config -acl"));
