@@ -24,6 +24,7 @@
 #define POSTER_BACKOFF_MS    50
 #define POSTER_BACKOFF_MAX   2000
 #define POSTER_GRACE_MS      250
+#define POSTER_PATIENCE_MS   1000
 #define POSTER_RESYNCS_MAX   3 /* in a row without a batch posted: then the link is given up */
 
 struct poster {
@@ -40,7 +41,7 @@ struct poster {
     bool current;                        /* Redis has been replayed to */
     uint64_t target;                     /* records to post until it has */
     char run_id[64], replication_id[64]; /* of the Redis that the link is to */
-    uint64_t backoff_ms;
+    uint64_t backoff_ms, begun_ms;
     unsigned seed, resyncs;
 };
 
@@ -52,6 +53,10 @@ static void waiting(struct poster *poster, const char *text)
     struct ledger *ledger = poster->ledger;
     if (atomic_load(&ledger->poster_state) == LEDGER_CATCHING_UP)
         ledger_set_poster_state(ledger, LEDGER_CATCHING_UP, text);
+    /* A private Redis may be starting beside us. */
+    if (atomic_load(&ledger->redis_connects) == 0 &&
+        ledger_monotonic_ms() < poster->begun_ms + POSTER_PATIENCE_MS)
+        return;
     if (!poster->said_lost)
         ledger_say(ledger, LEDGER_EVENT_WARNING, "%s; trying again", text);
     poster->said_lost = true;
@@ -569,6 +574,7 @@ int poster_start(struct ledger *ledger)
     poster->ledger = ledger;
     poster->fd = -1;
     poster->backoff_ms = POSTER_BACKOFF_MS;
+    poster->begun_ms = ledger_monotonic_ms();
     poster->seed = (unsigned)ledger_time_ms();
     int result = reader_init(&poster->reader, &ledger->names, ledger->journal.directory);
     size_t count;
