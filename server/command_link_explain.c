@@ -188,8 +188,9 @@ static void print_for_people(const struct link_facts *facts, const json_t *hints
     }
     print_steps(facts);
     if (facts->refusal == REFUSAL_NONE)
-        puts(
-            "Verdict: admitted by the token's checks; the file and the account were not looked at");
+        puts("Verdict: admitted by the token's checks; the file, the account, revocations and uses "
+             "were "
+             "not looked at (POST /v1/links/explain on the node's admin socket does)");
     else
         printf("Verdict: %u %s: %s\n", refusal_status(facts->refusal), refusal_name(facts->refusal),
                refusal_text(facts->refusal));
