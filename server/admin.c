@@ -355,7 +355,10 @@ static void *run(void *argument)
             if (*slot != NULL && items[2 + i].revents != 0) {
                 serve(thread, slot);
             } else if (*slot != NULL && monotonic_ms() >= (*slot)->deadline_ms) {
-                time_out(slot);
+                serve(thread, slot); /* it may have come while another was being done */
+                if (*slot != NULL) {
+                    time_out(slot);
+                }
             }
         }
         if (items[1].revents != 0) {

@@ -99,7 +99,7 @@ static bool may_start_unasked(const struct worker *worker, const struct connecti
     if (opened == 0)
         return !has_terms(token_of(connection));
     return worker->now_ms < atomic_load(&window->use_until_ms) &&
-           window_arrived(window) < 3 * window->size;
+           window_arrived(window) < 3 * connection->file->size;
 }
 
 static bool has_grant(const struct worker *worker, const struct connection *connection)
@@ -141,7 +141,7 @@ static enum refusal enter_quotas(const struct worker *worker, struct connection 
     /* Three times the file have arrived or are under way. Redis, which lags a little behind what has
      * arrived, says with the next try whether that was the last use. */
     if (token_of(connection)->limits.max_uses > 0 &&
-        window_arrived(window) + window_promised(window) >= 3 * window->size)
+        window_arrived(window) + window_promised(window) >= 3 * connection->file->size)
         return REFUSAL_LINK_BUSY;
     /* What is not limited is not counted: workers would fight over the counters. */
     if (quota_is_limited(link) || bucket_is_limited(&window->pace)) {
@@ -378,13 +378,39 @@ static void decide(struct worker *worker, struct connection *connection, int sta
     }
 }
 
+/* Account or link is short of funds; who asked is neither revoked nor suspended. */
+static bool is_short(enum ledger_admission admission)
+{
+    return admission == LEDGER_INSUFFICIENT || admission == LEDGER_ACCOUNT_BYTES_UP ||
+           admission == LEDGER_LINK_BYTES_UP;
+}
+
+/* What Redis has said of tokens as old as this: the window needs not ask, but for funds. False where
+ * a revocation has overtaken the answer. */
+static bool confirm(const struct worker *worker, const struct ask *ask,
+                    const struct ledger_grant *grant)
+{
+    struct window *window = ask->window;
+    const struct ledger *ledger = worker->node->ledger;
+    if (ledger_grant_is_stale(ledger, window->account, grant, &ask->heard))
+        return false;
+    atomic_store(&window->iat, ask->iat);
+    atomic_store(&window->must_ask, false);
+    /* Once more, after the store: a push that comes now sets it again, one that came between is seen. */
+    if (!ledger_grant_is_stale(ledger, window->account, grant, &ask->heard))
+        return true;
+    atomic_store(&window->must_ask, true);
+    return false;
+}
+
 /* False where a revocation has overtaken it: its funds are taken, for Redis has reserved them, but
  * nothing starts on it. */
 static bool take_grant(struct worker *worker, const struct ask *ask,
                        const struct ledger_grant *grant)
 {
     struct window *window = ask->window;
-    const struct ledger *ledger = worker->node->ledger;
+    if (is_short(grant->admission))
+        return confirm(worker, ask, grant); /* what is under way goes on with the window's funds */
     if (grant->admission != LEDGER_GRANTED) {
         /* Of a renewal nobody else learns: whoever is under way asks, and is told himself. */
         if (ask->index == CONNECTION_NONE)
@@ -401,17 +427,10 @@ static bool take_grant(struct worker *worker, const struct ask *ask,
     struct quota *quota = &window->account_quota->quota;
     atomic_store_explicit(&quota->bucket.rate, grant->rate, memory_order_relaxed);
     atomic_store_explicit(&quota->max_conns, grant->max_conns, memory_order_relaxed);
-    if (ledger_grant_is_stale(ledger, window->account, grant, &ask->heard))
-        return false;
-    atomic_store(&window->iat, ask->iat);
-    /* From when it was asked, not from when it was answered: never longer than Redis has it. */
+    /* From when it was asked, not from when it was answered: never longer than Redis has it. While
+     * the window must ask, it is worth nothing. */
     atomic_store(&window->valid_until_ms, ask->asked_ms + worker->node->config->grant_validity_ms);
-    atomic_store(&window->must_ask, false);
-    /* Once more, after the store: a push that comes now sets it again, one that came between is seen. */
-    if (!ledger_grant_is_stale(ledger, window->account, grant, &ask->heard))
-        return true;
-    atomic_store(&window->must_ask, true);
-    return false;
+    return confirm(worker, ask, grant);
 }
 
 static void on_admission(struct worker *worker, const struct redisReply *reply, void *context)

@@ -276,13 +276,22 @@ static int make_limits(const char *command, const struct action *action,
     account_name_target(&arguments->name, "", target);
     int code = command_call(command, &arguments->location, "GET", target, NULL, &status, &answer);
     const json_t *limits = json_object_get(answer, "limits");
-    for (size_t i = 0; code == EX_OK && status == 200 && i < 3; i++) {
-        if (arguments->limits[i] == NULL) {
-            (void)json_object_set(*body, limit_names[i], json_object_get(limits, limit_names[i]));
+    if (code == EX_OK && status != 200) {
+        code = command_refused(command, status, answer);
+    }
+    for (size_t i = 0; code == EX_OK && i < 3; i++) {
+        json_t *limit = json_object_get(limits, limit_names[i]);
+        if (!json_is_integer(limit)) {
+            code = cli_fail(EX_SOFTWARE, command,
+                            "the node tells no %s of the account; nothing "
+                            "was changed",
+                            limit_names[i]);
+        } else if (arguments->limits[i] == NULL) {
+            (void)json_object_set(*body, limit_names[i], limit);
         }
     }
     json_decref(answer);
-    return code; /* an account that is not there is refused by the change, in its words */
+    return code;
 }
 
 static void print_amount(const char *label, json_int_t bytes)

@@ -36,7 +36,7 @@
 #define HASH_QUEUE_MAX    4096
 #define LEASE_MS          3000
 #define LEDGER_CLOSE_MS   5000
-#define DESCRIPTORS_SPARE 256
+#define DESCRIPTORS_SPARE 640 /* 320 of the admin interface, and what each thread has */
 #define KEY_WATCH_MS      400
 
 static void on_ledger_event(void *context, enum ledger_event event, const char *text)

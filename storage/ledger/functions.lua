@@ -394,6 +394,8 @@ local function admit(keys, args)
     end
     if use then
         redis.call('HSET', keys[3], 'p:' .. terms.path, use_text(use))
+    end
+    if terms then
         keep_until(keys[3], terms.keep)
         keep_until(keys[4], terms.keep)
     end
@@ -461,6 +463,7 @@ local function deliver(delivered, node, epoch)
     local taken, grant = lowered(delivered.grants, node, epoch, delivered.bytes)
     lowered_write(delivered.grants, node, delivered.key, taken, grant, stored(values[3], 'reserved'))
     keep_until(delivered.key, delivered.keep)
+    keep_until(delivered.grants, delivered.keep)
 end
 
 -- args from 7: file, bytes, responses, terms ('' for none), once per file and window.
