@@ -316,6 +316,35 @@ Test(token_check, lets_a_link_with_resume_live_on_for_ranges_alone)
     token_trust_drop(&trust);
 }
 
+Test(token_check, refuses_an_iat_that_is_ahead_of_now_or_in_milliseconds)
+{
+    static const struct {
+        const char *member;
+        enum token_verdict expected;
+    } rows[] = {
+        {"\"iat\":1800000000", TOKEN_OK},
+        {"\"iat\":1800000060", TOKEN_OK}, /* a clock that runs ahead */
+        {"\"iat\":1800000061", REFUSED_ISSUED_AHEAD},
+        {"\"iat\":1800000000000", REFUSED_ISSUED_AHEAD},
+    };
+    struct token_trust *trust = test_trust(NULL, 0);
+    struct token_request request = {"/music/a.mp3", 12, "/music/a.mp3", 12};
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct token *token = NULL;
+        char claims[512];
+        char *jws;
+        (void)snprintf(claims, sizeof claims, WITH("%s"), rows[i].member);
+        jws = test_token(claims);
+        cr_assert_eq(token_verify(trust, jws, strlen(jws), &token), TOKEN_OK);
+        cr_expect_eq(token_check(trust, token, &request, TEST_NOW), rows[i].expected, "%s",
+                     rows[i].member);
+        token_destroy(&token);
+        free(jws);
+    }
+    token_trust_drop(&trust);
+}
+
 /* A trust whose issuer has one key of the kid "h". */
 static struct token_trust *trust_of(const char *k)
 {
