@@ -13,26 +13,12 @@ case ${1:-} in
 -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
 *) echo "examples.sh: unknown option '$1'; see --help" >&2; exit 64 ;;
 esac
-tollgate=$root/build/tests/tollgate
-[ -x "$tollgate" ] || { echo "examples: $tollgate is missing; run tests/run.sh --quick" >&2; exit 69; }
+name=examples
+. "$root/tests/node.sh"
 
-work=$(mktemp -d /tmp/tollgate-examples-XXXXXX)
-node=
-finish() {
-    [ -z "$node" ] || { kill -TERM "$node" 2>/dev/null && wait "$node" 2>/dev/null; } || true
-    rm -rf "$work"
-}
-trap finish EXIT
-trap 'exit 130' INT TERM
-step() { echo "examples: $*"; }
-fail() { echo "examples: FAILED: $*" >&2; tail -n 20 "$work"/*.log >&2; exit 1; }
-
-media=$root/build/catalogue/media
-sh "$root/docker/catalogue.sh" "$media" >/dev/null
 file='/Café/01 – 100% #1?.mp3'
-mkdir "$work/keys" "$work/media" "$work/media/Café"
+mkdir "$work/media" "$work/media/Café"
 cp "$media/Café/01 – 100% #1.mp3" "$work/media$file"
-"$tollgate" key generate --issuer shop --alg HS256 --directory "$work/keys" >/dev/null
 cat >"$work/tollgate.yaml" <<YAML
 listen: 127.0.0.1:0
 public_origin: http://127.0.0.1:1
@@ -44,16 +30,7 @@ issuers:
     keys: keys/shop-private.jwks
     prefixes: [/]
 YAML
-export TOLLGATE_CONFIG="$work/tollgate.yaml"
-"$tollgate" serve 2>"$work/node.log" &
-node=$!
-tries=0
-until "$tollgate" health >/dev/null 2>&1; do
-    tries=$((tries + 1))
-    kill -0 "$node" 2>/dev/null && [ $tries -lt 150 ] || fail 'the node does not become ready'
-    sleep 0.2
-done
-port=$(sed -n 's/.*listening on 127.0.0.1:\([0-9]*\).*/\1/p' "$work/node.log")
+start_node
 curl -fsS --unix-socket "$work/state/admin.sock" -X PUT -o /dev/null \
     -d '{"plan":"prepaid","bytes":1000000000,"transaction":"examples-open"}' http://localhost/v1/accounts/shop/demo ||
     fail 'the account cannot be opened'

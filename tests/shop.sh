@@ -12,40 +12,16 @@ case ${1:-} in
 -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
 *) echo "shop: unknown option '$1'; see --help" >&2; exit 64 ;;
 esac
-tollgate=$root/build/tests/tollgate
-[ -x "$tollgate" ] || { echo "shop: $tollgate is missing; run tests/run.sh --quick" >&2; exit 69; }
+name=shop
+. "$root/tests/node.sh"
 
-work=$(mktemp -d /tmp/tollgate-shop-XXXXXX)
-node='' shop=''
-finish() {
-    for process in $shop $node; do
-        kill -TERM "$process" 2>/dev/null && wait "$process" 2>/dev/null || true
-    done
-    rm -rf "$work"
-}
-trap finish EXIT
-trap 'exit 130' INT TERM
-fail() { echo "shop: FAILED: $*" >&2; tail -n 20 "$work"/*.log >&2; exit 1; }
-# until_it COMMAND...: for 20 seconds
-until_it() {
-    tries=0
-    until "$@" >/dev/null 2>&1; do
-        tries=$((tries + 1))
-        [ $tries -lt 100 ] || fail "in vain: $*"
-        sleep 0.2
-    done
-}
-
-media=$root/build/catalogue/media
-sh "$root/docker/catalogue.sh" "$media" >/dev/null
 modules=$root/build/clients
 [ -d "$modules/node_modules/playwright-core" ] ||
     npm install --silent --no-audit --no-fund --prefix "$modules" playwright-core@1.49 >"$work/npm.log" 2>&1 ||
     fail 'npm install playwright-core'
-mkdir "$work/keys" "$work/got"
-"$tollgate" key generate --issuer shop --alg HS256 --directory "$work/keys" >/dev/null
+mkdir "$work/got"
 # The node's configuration names the shop, and the shop is told where the node is: one port must be known first.
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+shop_port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 cat >"$work/tollgate.yaml" <<YAML
 listen: 127.0.0.1:0
 public_origin: http://127.0.0.1:1
@@ -56,29 +32,25 @@ issuers:
     iss: shop
     keys: keys/shop-private.jwks
     prefixes: [/]
-    origins: ["http://127.0.0.1:$port"]
-    refusal_url: http://127.0.0.1:$port/
+    origins: ["http://127.0.0.1:$shop_port"]
+    refusal_url: http://127.0.0.1:$shop_port/
 YAML
-export TOLLGATE_CONFIG="$work/tollgate.yaml"
-"$tollgate" serve 2>"$work/node.log" &
-node=$!
-until_it "$tollgate" health
+start_node
 "$tollgate" account open shop/demo --bytes 1GB --transaction open >/dev/null
-media_port=$(sed -n 's/.*listening on 127.0.0.1:\([0-9]*\).*/\1/p' "$work/node.log")
-python3 "$root/docker/shop/shop.py" --port "$port" --media-root "$media" --media-origin "http://127.0.0.1:$media_port" \
+python3 "$root/docker/shop/shop.py" --port "$shop_port" --media-root "$media" --media-origin "http://127.0.0.1:$port" \
     --keys "$work/keys/shop-private.jwks" --admin "unix:$work/state/admin.sock" >"$work/shop.log" 2>&1 &
-shop=$!
-until_it curl -fsS "http://127.0.0.1:$port/tracks"
+processes="$! $processes"
+until_it curl -fsS "http://127.0.0.1:$shop_port/tracks"
 
 # ---- what a page of another origin asks is refused, and nothing is bought
 for head in 'Host: shop.example' 'Origin: http://shop.example'; do
-    status=$(curl -s -o /dev/null -w '%{http_code}' -X POST -H "$head" "http://127.0.0.1:$port/top-up")
+    status=$(curl -s -o /dev/null -w '%{http_code}' -X POST -H "$head" "http://127.0.0.1:$shop_port/top-up")
     [ "$status" = 403 ] || fail "a top-up with $head has $status"
 done
-echo 'shop: a top-up of another origin is refused'
+step 'a top-up of another origin is refused'
 
-NODE_PATH=$modules/node_modules SHOP=http://127.0.0.1:$port MEDIA=$media SOCKET=$work/state/admin.sock GOT=$work/got \
+NODE_PATH=$modules/node_modules SHOP=http://127.0.0.1:$shop_port MEDIA=$media SOCKET=$work/state/admin.sock GOT=$work/got \
     OUT=${SHOP_OUT:-$work} timeout 120 node "$root/tests/shop.js" || fail 'the page'
 # ---- what the page showed is the bill
 until_it sh -c "'$tollgate' account show shop/demo --json | grep -q '\"used\": *$(cat "$work/got/used")[,}]'"
-echo 'shop: all passed'
+step 'all passed'

@@ -13,24 +13,11 @@ only=${1:-}
 case $only in
 -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
 esac
-tollgate=$root/build/tests/tollgate
-[ -x "$tollgate" ] || { echo "clients: $tollgate is missing; run tests/run.sh --quick" >&2; exit 69; }
-
-work=$(mktemp -d /tmp/tollgate-clients-XXXXXX)
-node=
-finish() {
-    [ -z "$node" ] || { kill -TERM "$node" 2>/dev/null && wait "$node" 2>/dev/null; } || true
-    rm -rf "$work"
-}
-trap finish EXIT
-trap 'exit 130' INT TERM
-step() { echo "clients: $*"; }
-fail() { echo "clients: FAILED: $*" >&2; tail -n 20 "$work/node.log" >&2; exit 1; }
+name=clients
+. "$root/tests/node.sh"
 wanted() { case $1 in *"$only"*) ;; *) return 1 ;; esac; }
 
-media=$root/build/catalogue/media
-sh "$root/docker/catalogue.sh" "$media" >/dev/null
-mkdir "$work/media" "$work/keys" "$work/got"
+mkdir "$work/media" "$work/got"
 cp -r "$media/." "$work/media/"
 longest=$(find "$media" -name '*.mp3' -printf '%s %p\n' | sort -n | tail -n 1 | cut -d' ' -f2-)
 for _ in 1 2 3 4 5 6 7 8; do cat "$longest"; done >"$work/media/long.mp3" # some 40 MB
@@ -38,7 +25,6 @@ size=$(stat -c %s "$work/media/long.mp3")
 hash=$(sha256sum <"$work/media/long.mp3")
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
     -addext subjectAltName=IP:127.0.0.1,DNS:localhost -keyout "$work/tls.pem.key" -out "$work/tls.pem" 2>/dev/null
-"$tollgate" key generate --issuer shop --alg HS256 --directory "$work/keys" >/dev/null
 cat >"$work/tollgate.yaml" <<YAML
 listen: 127.0.0.1:0
 listen_tls: 127.0.0.1:0
@@ -57,17 +43,7 @@ issuers:
     prefixes: [/]
     origins: ["*"]
 YAML
-export TOLLGATE_CONFIG="$work/tollgate.yaml"
-"$tollgate" serve 2>"$work/node.log" &
-node=$!
-tries=0
-until "$tollgate" health >/dev/null 2>&1; do
-    tries=$((tries + 1))
-    [ $tries -lt 100 ] || fail 'the node does not become ready'
-    sleep 0.2
-done
-port=$(sed -n 's/.*listening on 127.0.0.1:\([0-9]*\).*/\1/p' "$work/node.log")
-port_tls=$(sed -n 's/.*speaking TLS on 127.0.0.1:\([0-9]*\).*/\1/p' "$work/node.log")
+start_node
 
 sign() { # ACCOUNT PATH [ORIGIN]
     "$tollgate" link sign --key "$work/keys/shop-private.jwks" --issuer shop --account "$1" --expires-in 1h \
