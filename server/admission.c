@@ -20,10 +20,6 @@
 #include "server/token_cache.h"
 #include "storage/media/media.h"
 
-#define PACE_BURST_US     UINT64_C(10000000) /* of sound, at once: a player's buffer */
-#define PACE_BITS_UNKNOWN 320000             /* the most that an MP3 can have */
-#define ACCOUNT_ALLOWANCE 16 /* times unacknowledged_max: many listen on one account */
-
 /* A question under way: for which window, and for which connection it is to be decided first. */
 struct ask {
     struct window *window;      /* holds */
@@ -129,61 +125,19 @@ static void refuse(struct worker *worker, struct connection *connection, enum re
     response_refuse(worker, connection, refusal);
 }
 
-/* Counts the response where link and account allow one more. */
-static enum refusal enter_quotas(const struct worker *worker, struct connection *connection)
-{
-    struct window *window = connection->window;
-    struct quota *link = &window->link_quota->quota, *account = &window->account_quota->quota;
-    uint64_t allowance = worker->node->config->unacknowledged_max;
-    if (quota_unacknowledged(link, worker->now_ms) > allowance ||
-        quota_unacknowledged(account, worker->now_ms) > ACCOUNT_ALLOWANCE * allowance)
-        return REFUSAL_TOO_MANY_UNACKNOWLEDGED;
-    /* Three times the file have arrived or are under way. Redis, which lags a little behind what has
-     * arrived, says with the next try whether that was the last use. */
-    if (token_of(connection)->limits.max_uses > 0 &&
-        window_arrived(window) + window_promised(window) >= 3 * connection->file->size)
-        return REFUSAL_LINK_BUSY;
-    /* What is not limited is not counted: workers would fight over the counters. */
-    if (quota_is_limited(link) || bucket_is_limited(&window->pace)) {
-        if (!quota_enter(link))
-            return REFUSAL_LINK_CONNECTIONS;
-        connection->in_link_quota = true;
-    }
-    if (quota_is_limited(account)) {
-        if (!quota_enter(account))
-            return REFUSAL_ACCOUNT_CONNECTIONS; /* which leaves the link's, too */
-        connection->in_account_quota = true;
-    }
-    return REFUSAL_NONE;
-}
-
 static void go_on(struct worker *worker, struct connection *connection)
 {
     connection_unlink(worker, connection, LINK_PARKED);
     if (connection->state == CONNECTION_SENDING) {
-        /* Its account was limited while it was under way: it counts, and is not cut for it. */
-        struct quota *account = &connection->window->account_quota->quota;
-        if (!connection->in_account_quota && quota_is_limited(account)) {
-            atomic_fetch_add(&account->responses, 1);
-            connection->in_account_quota = true;
-        }
+        limits_join(connection);
         transfer_run(worker, connection);
         return;
     }
-    enum refusal refusal = enter_quotas(worker, connection);
+    enum refusal refusal = limits_enter(worker, connection);
     if (refusal == REFUSAL_NONE)
         response_start(worker, connection);
     else
         refuse(worker, connection, refusal);
-}
-
-void admission_leave(struct connection *connection)
-{
-    if (connection->in_link_quota)
-        quota_leave(&connection->window->link_quota->quota);
-    if (connection->in_account_quota)
-        quota_leave(&connection->window->account_quota->quota);
-    connection->in_link_quota = connection->in_account_quota = false;
 }
 
 static void wake_others(struct worker *worker, uint64_t waiters)
@@ -476,28 +430,6 @@ static enum refusal node_refusal(const struct worker *worker)
     return REFUSAL_NODE_STARTING;
 }
 
-/* The limits that the node itself holds, as this token has them. */
-static void set_limits(const struct worker *worker, const struct connection *connection,
-                       bool created)
-{
-    struct window *window = connection->window;
-    const struct token_limits *limits = &token_of(connection)->limits;
-    struct quota *quota = &window->link_quota->quota;
-    atomic_store_explicit(&quota->bucket.rate, limits->rate, memory_order_relaxed);
-    atomic_store_explicit(&quota->max_conns, limits->max_conns, memory_order_relaxed);
-    if (limits->pace_thousandth == 0) {
-        atomic_store_explicit(&window->pace.rate, 0, memory_order_relaxed);
-        return;
-    }
-    uint64_t bits = connection->file->bitrate > 0 ? connection->file->bitrate : PACE_BITS_UNKNOWN;
-    uint64_t rate = bits * limits->pace_thousandth / 8000;
-    uint64_t burst_us = PACE_BURST_US * 1000 / limits->pace_thousandth; /* at `rate` */
-    if (created)
-        bucket_init(&window->pace, rate, burst_us, burst_us, worker->now_ms);
-    else
-        atomic_store_explicit(&window->pace.rate, rate, memory_order_relaxed);
-}
-
 static enum refusal open_window(struct worker *worker, struct connection *connection)
 {
     struct media_file *file = connection->file;
@@ -533,7 +465,7 @@ static enum refusal open_window(struct worker *worker, struct connection *connec
         connection->window->owned_next = worker->owned;
         worker->owned = connection->window;
     }
-    set_limits(worker, connection, created);
+    limits_set(worker, connection, created);
     return REFUSAL_NONE;
 }
 

@@ -212,7 +212,7 @@ static void response_release(struct worker *worker, struct connection *connectio
         media_file_drop(worker->files, &connection->file);
     if (connection->window != NULL)
         window_give(connection->window, transfer_unsent_funds(connection));
-    admission_leave(connection);
+    limits_leave(connection);
     window_drop(&connection->window, worker->now_ms);
     token_entry_drop(&connection->link);
     access_drop(worker, &connection->access);

@@ -194,8 +194,17 @@ void admission_sweep(struct worker *worker);
 bool admission_is_valid(struct worker *worker, struct connection *connection);
 /* Grants were dropped, or (`keys`) key sets were replaced: transfers that wait look again. */
 void admission_recheck(struct worker *worker, bool keys);
-/* The response is over: link and account have one less under way. */
-void admission_leave(struct connection *connection);
+
+/* ---- limits.c ---- */
+
+/* Gives its window the limits of its token; `created`: the window is new, and paced from a full burst. */
+void limits_set(const struct worker *worker, const struct connection *connection, bool created);
+/* Counts the response where link and account allow one more; REFUSAL_NONE, or why not. */
+enum refusal limits_enter(const struct worker *worker, struct connection *connection);
+/* Its account was limited while it was under way: it counts, and is not cut for it. */
+void limits_join(struct connection *connection);
+/* The response is over, or was refused: link and account have one less under way. */
+void limits_leave(struct connection *connection);
 
 /* ---- response.c ---- */
 

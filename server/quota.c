@@ -79,6 +79,11 @@ bool quota_enter(struct quota *quota)
     return false;
 }
 
+void quota_join(struct quota *quota)
+{
+    atomic_fetch_add(&quota->responses, 1);
+}
+
 void quota_leave(struct quota *quota)
 {
     unsigned before = atomic_fetch_sub(&quota->responses, 1);

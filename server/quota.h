@@ -2,9 +2,8 @@
  * What is held to a limit across all workers of the node: the responses under way and the bytes per
  * second of a link, or of an account. Atomics only; the table in window.c owns them.
  *
- * Token buckets and not SO_MAX_PACING_RATE divided among the connections: that costs half the CPU, but
- * with 16 connections sharing 200 kB/s it brought 0.76 of the rate (buckets: 1.02), it must be divided
- * anew whenever a connection comes or goes, and what a slow one leaves is lost to the others.
+ * Token buckets and not SO_MAX_PACING_RATE divided among the connections: that must be divided anew
+ * whenever a connection comes or goes, and what a slow one leaves is lost to the others.
  *
  * A bucket is a rate with a burst, as one number: the moment until which the bytes that were taken
  * have been paid for (the virtual scheduling of ITU-T I.371). Taking is a compare and swap.
@@ -55,6 +54,8 @@ static inline bool quota_is_limited(const struct quota *quota)
 }
 /* Counts a response; false where max_conns are under way. */
 bool quota_enter(struct quota *quota);
+/* Counts one that is under way already, whatever max_conns says. */
+void quota_join(struct quota *quota);
 void quota_leave(struct quota *quota);
 /* Counts a response that ended with more unacknowledged than acknowledged; how many in this minute. */
 uint32_t quota_count_unacknowledged(struct quota *quota, uint64_t now_ms);

@@ -1,0 +1,77 @@
+/*
+ * What the node itself holds a response to, without asking Redis: how many at once and how fast a
+ * link and an account are served, and how many responses may end unacknowledged. The limits are the
+ * token's claims and the account's; counts and rates are in quota.c.
+ */
+#include "server/connection.h"
+#include "server/token_cache.h"
+#include "storage/media/media.h"
+
+#define PACE_BURST_US     UINT64_C(10000000) /* of sound, at once: a player's buffer */
+#define PACE_BITS_UNKNOWN 320000             /* the most that an MP3 can have */
+#define ACCOUNT_ALLOWANCE 16 /* times unacknowledged_max: many listen on one account */
+
+void limits_set(const struct worker *worker, const struct connection *connection, bool created)
+{
+    struct window *window = connection->window;
+    const struct token_limits *limits = &connection->link->token->limits;
+    struct quota *quota = &window->link_quota->quota;
+    atomic_store_explicit(&quota->bucket.rate, limits->rate, memory_order_relaxed);
+    atomic_store_explicit(&quota->max_conns, limits->max_conns, memory_order_relaxed);
+    if (limits->pace_thousandth == 0) {
+        atomic_store_explicit(&window->pace.rate, 0, memory_order_relaxed);
+        return;
+    }
+    uint64_t bits = connection->file->bitrate > 0 ? connection->file->bitrate : PACE_BITS_UNKNOWN;
+    uint64_t rate = bits * limits->pace_thousandth / 8000;
+    uint64_t burst_us = PACE_BURST_US * 1000 / limits->pace_thousandth; /* at `rate` */
+    if (created)
+        bucket_init(&window->pace, rate, burst_us, burst_us, worker->now_ms);
+    else
+        atomic_store_explicit(&window->pace.rate, rate, memory_order_relaxed);
+}
+
+enum refusal limits_enter(const struct worker *worker, struct connection *connection)
+{
+    struct window *window = connection->window;
+    struct quota *link = &window->link_quota->quota, *account = &window->account_quota->quota;
+    uint64_t allowance = worker->node->config->unacknowledged_max;
+    if (quota_unacknowledged(link, worker->now_ms) > allowance ||
+        quota_unacknowledged(account, worker->now_ms) > ACCOUNT_ALLOWANCE * allowance)
+        return REFUSAL_TOO_MANY_UNACKNOWLEDGED;
+    /* Three times the file have arrived or are under way. Redis, which lags a little behind what has
+     * arrived, says with the next try whether that was the last use. */
+    if (connection->link->token->limits.max_uses > 0 &&
+        window_arrived(window) + window_promised(window) >= 3 * connection->file->size)
+        return REFUSAL_LINK_BUSY;
+    /* What is not limited is not counted: workers would fight over the counters. */
+    if (quota_is_limited(link) || bucket_is_limited(&window->pace)) {
+        if (!quota_enter(link))
+            return REFUSAL_LINK_CONNECTIONS;
+        connection->in_link_quota = true;
+    }
+    if (quota_is_limited(account)) {
+        if (!quota_enter(account))
+            return REFUSAL_ACCOUNT_CONNECTIONS; /* which leaves the link's, too */
+        connection->in_account_quota = true;
+    }
+    return REFUSAL_NONE;
+}
+
+void limits_join(struct connection *connection)
+{
+    struct quota *account = &connection->window->account_quota->quota;
+    if (connection->in_account_quota || !quota_is_limited(account))
+        return;
+    quota_join(account);
+    connection->in_account_quota = true;
+}
+
+void limits_leave(struct connection *connection)
+{
+    if (connection->in_link_quota)
+        quota_leave(&connection->window->link_quota->quota);
+    if (connection->in_account_quota)
+        quota_leave(&connection->window->account_quota->quota);
+    connection->in_link_quota = connection->in_account_quota = false;
+}
