@@ -205,11 +205,17 @@ static void fail(struct thread *thread, struct client *client, enum bench_error 
 
 /* ---- an answer ---- */
 
+/* Only these answers are what was asked for; what a refusal says in its body is no delivery. */
+static bool is_good(const struct client *client)
+{
+    return client->head.status >= 200 && client->head.status < 300;
+}
+
 static void answered(struct thread *thread, struct client *client)
 {
     struct bench_result *result = thread->result;
     const struct bench_options *options = thread->load->options;
-    bool good = client->head.status >= 200 && client->head.status < 300;
+    bool good = is_good(client);
     result->statuses[client->head.status]++;
     if (!good) {
         result->errors[BENCH_ERROR_STATUS]++;
@@ -241,8 +247,11 @@ static void body_came(struct thread *thread, struct client *client, const void *
     if (client->hash != NULL)
         (void)XXH3_128bits_update(client->hash, data, length);
     client->body_left -= length;
-    thread->result->body_bytes += length;
-    atomic_fetch_add_explicit(&thread->load->progress->body_bytes, length, memory_order_relaxed);
+    if (is_good(client)) {
+        thread->result->body_bytes += length;
+        atomic_fetch_add_explicit(&thread->load->progress->body_bytes, length,
+                                  memory_order_relaxed);
+    }
     if (client->body_left == 0)
         answered(thread, client);
     else

@@ -92,3 +92,25 @@ Test(bench, counts_refusals_by_status_and_says_so_by_its_exit)
     json_decref(report);
     site_destroy(&site);
 }
+
+Test(bench, counts_no_body_of_a_refusal_as_delivered)
+{
+    struct site *site = site_create();
+    json_t *report;
+    site_account_open_postpaid(site, "alice");
+    const char *good = site_link(site, .account = "alice", .path = TRACK_TINY);
+    const char *unpaid = site_link(site, .account = "nobody", .path = TRACK_TINY);
+    const char *missing = site_link(site, .account = "alice", .path = "/missing.mp3");
+    cr_assert_gt(fetch(site, unpaid)->body_length, 0);
+    const char *words = site_format(site, "--connections 3 --requests 30 %s %s %s", url(site, good),
+                                    url(site, unpaid), url(site, missing));
+    cr_assert_eq(bench(site, &report, words), 1);
+    cr_assert_eq(number(report, "requests"), 10);
+    cr_assert_eq(number(json_object_get(report, "errors"), "status"), 20);
+    size_t length = 0;
+    (void)site_media_bytes(site, TRACK_TINY, &length);
+    cr_assert_eq(number(report, "body_bytes"), 10 * length);
+    site_usage_await(site, "alice", 10 * length);
+    json_decref(report);
+    site_destroy(&site);
+}
