@@ -1,10 +1,11 @@
 /*
  * The embedded Redis' supervisor: one thread that starts redis-server, watches it and starts it
- * again when it dies. `tollgate serve` calls it where the configuration says `redis: embedded`. It
- * never speaks to Redis beyond the first PING, and never touches what Redis keeps on disk.
+ * again when it dies or answers nothing any more. `tollgate serve` calls it where the configuration
+ * says `redis: embedded`. It never says more to Redis than PING, and never touches what Redis keeps
+ * on disk.
  *
- *   starting --first PING--> kept --dies--> waiting (backoff) --> kept ...
- *      '--dies--> failed                                      any --stop--> ended
+ *   starting --first PING--> kept --dies, or is silent--> waiting (backoff) --> kept ...
+ *      '--dies--> failed                                               any --stop--> ended
  */
 #include "server/redis_child.h"
 
@@ -19,20 +20,23 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/pidfd.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "server/log.h"
 #include "server/redis_process.h"
+#include "server/waiting.h"
 
 #define ANSWER_DEADLINE_MS    10000 /* for the first PING */
-#define ANSWER_RETRY_MS       10
-#define PING_TIMEOUT_MS       1000
+#define ANSWER_RETRY_MS       10    /* until then */
 #define BACKOFF_MS_MIN        100
 #define BACKOFF_MS_MAX        5000
 #define STEADY_MS             10000 /* alive for so long: the next death starts the backoff anew */
 #define STOP_DEADLINE_MS      10000 /* an append-only file is synced in far less */
 #define LEFT_OVER_DEADLINE_MS 10000
+#define WATCH_MS              1000  /* between two PINGs later */
+#define SILENT_MS             10000 /* without an answer, and the process is killed */
 
 struct redis_child {
     struct redis_place place;
@@ -42,7 +46,9 @@ struct redis_child {
     pthread_cond_t changed; /* on CLOCK_MONOTONIC */
     /* Under the mutex: */
     pid_t pid;     /* 0: none runs */
-    bool kept;     /* it answered once: from here on it is started again when it dies */
+    bool answered; /* it is alive: PONG, or another answer */
+    bool ponged;   /* PONG */
+    bool kept;     /* the caller knows of it: from here on it is started again when it dies */
     int failure;   /* why the first start failed: a negative errno */
     char how[128]; /* and in words */
 };
@@ -80,17 +86,92 @@ static bool goes_on(struct redis_child *child, int failure, const char *how)
     return kept;
 }
 
-/* Waits until `fd` (or nothing, where it is -1) is readable, the time is over or stop is asked:
- * true then. */
-static bool wait_or_stop(const struct redis_child *child, int fd, int timeout_ms)
+enum event { LATE, STOP_ASKED, ENDED, ANSWERED };
+
+/* Waits for what comes first: the stop, the end of the process, input on `fd` (each -1: of nothing),
+ * or the end of `wait_ms`. */
+static enum event await_event(const struct redis_child *child, int process_fd, int fd, int wait_ms)
 {
-    struct pollfd items[2] = {{.fd = child->stop_fd, .events = POLLIN},
-                              {.fd = fd, .events = POLLIN}};
-    int ready;
-    do {
-        ready = poll(items, 2, timeout_ms);
-    } while (ready < 0 && errno == EINTR);
-    return items[0].revents != 0;
+    struct pollfd items[] = {{.fd = child->stop_fd, .events = POLLIN},
+                             {.fd = process_fd, .events = POLLIN},
+                             {.fd = fd, .events = POLLIN}};
+    uint64_t deadline_ms = monotonic_ms() + (uint64_t)wait_ms;
+    for (;;) {
+        uint64_t now_ms = monotonic_ms();
+        int left_ms = now_ms < deadline_ms ? (int)(deadline_ms - now_ms) : 0;
+        if (waiting_poll(items, sizeof items / sizeof items[0], left_ms) > 0) {
+            return items[0].revents != 0 ? STOP_ASKED : items[1].revents != 0 ? ENDED : ANSWERED;
+        }
+        if (left_ms == 0) {
+            return LATE;
+        }
+    }
+}
+
+/* Any answer tells that it lives: LOADING, while a long append-only file is read, and BUSY, too. */
+static bool is_alive(int answer)
+{
+    return answer == 0 || answer == -EINPROGRESS || answer == -EBUSY || answer == -EPROTO;
+}
+
+/* Takes the answer to the PING on `*fd`; the connection is done with then, and where it is lost.
+ * Whether there was one. */
+static bool take_answer(struct redis_child *child, int *fd)
+{
+    int answer = redis_process_ping_take(*fd);
+    if (answer != -EAGAIN) {
+        (void)close(*fd);
+        *fd = -1;
+    }
+    if (!is_alive(answer)) {
+        return false;
+    }
+    (void)pthread_mutex_lock(&child->mutex);
+    child->answered = true;
+    child->ponged = child->ponged || answer == 0;
+    (void)pthread_cond_broadcast(&child->changed);
+    (void)pthread_mutex_unlock(&child->mutex);
+    return true;
+}
+
+static bool is_kept(struct redis_child *child)
+{
+    (void)pthread_mutex_lock(&child->mutex);
+    bool kept = child->kept;
+    (void)pthread_mutex_unlock(&child->mutex);
+    return kept;
+}
+
+/*
+ * Asks PING again and again; one that is slow to be answered is waited for. Until the stop is asked
+ * for, the process ends, or it has been silent for SILENT_MS: LATE. A turn counts WATCH_MS of silence
+ * at most, however long it took: the whole machine may have stood still.
+ */
+static enum event watch(struct redis_child *child, int process_fd)
+{
+    enum event event = LATE;
+    uint64_t silent_ms = 0;
+    int fd = -1;
+    while (event == LATE && silent_ms < SILENT_MS) {
+        int turn_ms = is_kept(child) ? WATCH_MS : ANSWER_RETRY_MS;
+        uint64_t began_ms = monotonic_ms();
+        if (fd < 0) {
+            fd = redis_process_ping_begin(&child->place); /* below 0: nobody to wait for */
+        }
+        event = await_event(child, process_fd, fd, turn_ms);
+        bool answered = event == ANSWERED && take_answer(child, &fd);
+        if (event == ANSWERED) {
+            uint64_t passed_ms = monotonic_ms() - began_ms;
+            event = await_event(child, process_fd, -1,
+                                passed_ms < (uint64_t)turn_ms ? turn_ms - (int)passed_ms : 0);
+        }
+        uint64_t took_ms = monotonic_ms() - began_ms;
+        silent_ms = answered ? 0 : silent_ms + (took_ms < WATCH_MS ? took_ms : WATCH_MS);
+    }
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return event;
 }
 
 /* One life of the process. False where stop was asked for; `*how` and `*failure` say how else it
@@ -106,7 +187,17 @@ static bool live_once(struct redis_child *child, char *how, size_t how_size, int
     log_info("redis-server started, pid %d, socket %s", process.pid, child->place.socket);
     set_pid(child, process.pid);
     pid_t pid = process.pid;
-    if (wait_or_stop(child, process.fd, -1)) {
+    enum event event = watch(child, process.fd);
+    if (event == LATE) {
+        log_error("redis-server (pid %d) has answered nothing for %d s and is killed", pid,
+                  SILENT_MS / 1000);
+        /* Not SIGTERM, which a process that is stopped or stuck never takes. */
+        (void)pidfd_send_signal(process.fd, SIGKILL, NULL, 0);
+        while ((event = await_event(child, process.fd, -1, WATCH_MS)) == LATE) {
+            /* the kernel keeps it for as long as its disk stands still */
+        }
+    }
+    if (event == STOP_ASKED) {
         redis_process_end(&process, STOP_DEADLINE_MS, how, how_size);
         log_info("redis-server (pid %d) %s", pid, how);
         return false;
@@ -132,7 +223,7 @@ static void *supervise(void *argument)
         }
         log_error("redis-server %s; it is started again in %d ms, its own words are in %s", how,
                   backoff_ms, child->place.log);
-        if (wait_or_stop(child, -1, backoff_ms)) {
+        if (await_event(child, -1, -1, backoff_ms) == STOP_ASKED) {
             break;
         }
         backoff_ms = backoff_ms * 2 < BACKOFF_MS_MAX ? backoff_ms * 2 : BACKOFF_MS_MAX;
@@ -144,55 +235,32 @@ static void *supervise(void *argument)
 /* ---- the caller's side -------------------------------------------------------------------------
  */
 
-/* Waits for a change, at most ANSWER_RETRY_MS. Returns the failure of the first start, 0 while
- * there is none. */
-static int await_change(struct redis_child *child, bool answered)
+/* Waits for the first PONG, for ANSWER_DEADLINE_MS at most. */
+static int await_answer(struct redis_child *child, char *error, size_t error_size)
 {
     struct timespec until;
     (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += ANSWER_RETRY_MS * 1000000L;
-    if (until.tv_nsec >= 1000000000L) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000L;
-    }
+    until.tv_sec += ANSWER_DEADLINE_MS / 1000;
+    int late = 0;
     (void)pthread_mutex_lock(&child->mutex);
-    if (child->failure == 0 && !answered) {
-        (void)pthread_cond_timedwait(&child->changed, &child->mutex, &until);
+    while (child->failure == 0 && !child->ponged && late == 0) {
+        late = pthread_cond_timedwait(&child->changed, &child->mutex, &until);
     }
-    /* Decided under the mutex: a process that dies right after its answer is either failed or kept.
+    /* Reading a long append-only file takes its time; the ledger says when the node may serve.
+     * Decided under the mutex: a process that dies right after its answer is either failed or kept.
      */
-    child->kept = child->failure == 0 && answered;
-    int failure = child->failure;
+    child->kept = child->failure == 0 && child->answered;
+    int failure = child->failure != 0 ? child->failure : child->kept ? 0 : -ETIMEDOUT;
     (void)pthread_mutex_unlock(&child->mutex);
-    return failure;
-}
-
-static int await_answer(struct redis_child *child, char *error, size_t error_size)
-{
-    uint64_t deadline_ms = monotonic_ms() + ANSWER_DEADLINE_MS;
-    for (;;) {
-        int answer = redis_process_ping(&child->place, PING_TIMEOUT_MS);
-        bool late = monotonic_ms() >= deadline_ms;
-        /* Reading a long append-only file takes its time; the ledger says when the node may serve.
-         */
-        bool answered = answer == 0 || (late && answer == -EINPROGRESS);
-        int failure = await_change(child, answered);
-        if (failure != 0) {
-            (void)snprintf(error, error_size, "redis-server %s; its own words are in %s",
-                           child->how, child->place.log);
-            return failure;
-        }
-        if (answered) {
-            return 0;
-        }
-        if (late) {
-            (void)snprintf(
-                error, error_size,
-                "redis-server does not answer on %s within %d s; its own words are in %s",
-                child->place.socket, ANSWER_DEADLINE_MS / 1000, child->place.log);
-            return -ETIMEDOUT;
-        }
+    if (failure == -ETIMEDOUT) {
+        (void)snprintf(error, error_size,
+                       "redis-server does not answer on %s within %d s; its own words are in %s",
+                       child->place.socket, ANSWER_DEADLINE_MS / 1000, child->place.log);
+    } else if (failure != 0) {
+        (void)snprintf(error, error_size, "redis-server %s; its own words are in %s", child->how,
+                       child->place.log);
     }
+    return failure;
 }
 
 static int start_thread(struct redis_child *child)

@@ -7,20 +7,24 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <hiredis/hiredis.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/time.h>
+#include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
+
+#include "server/waiting.h"
 
 #define COMMAND_LINE_MAX 8192 /* ours is some 600 bytes and two paths */
 #define KILL_WAIT_MS     5000 /* for the kernel to take a killed process down */
@@ -313,14 +317,27 @@ void redis_process_reap(struct redis_process *process, char *how, size_t how_siz
     *process = (struct redis_process){.fd = -1};
 }
 
-static bool wait_for_end(int pidfd, int deadline_ms)
+static uint64_t monotonic_ms(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static bool wait_for_end(int pidfd, int wait_ms)
 {
     struct pollfd item = {.fd = pidfd, .events = POLLIN};
-    int ready;
-    do {
-        ready = poll(&item, 1, deadline_ms);
-    } while (ready < 0 && errno == EINTR);
-    return ready == 1;
+    uint64_t deadline_ms = monotonic_ms() + (uint64_t)wait_ms;
+    for (;;) {
+        uint64_t now_ms = monotonic_ms();
+        int left_ms = now_ms < deadline_ms ? (int)(deadline_ms - now_ms) : 0;
+        if (waiting_poll(&item, 1, left_ms) == 1) {
+            return true;
+        }
+        if (left_ms == 0) {
+            return false;
+        }
+    }
 }
 
 static bool end_by_signals(int pidfd, int deadline_ms)
@@ -335,8 +352,13 @@ static bool end_by_signals(int pidfd, int deadline_ms)
 
 void redis_process_end(struct redis_process *process, int deadline_ms, char *how, size_t how_size)
 {
-    (void)end_by_signals(process->fd, deadline_ms);
-    redis_process_reap(process, how, how_size);
+    if (end_by_signals(process->fd, deadline_ms)) {
+        redis_process_reap(process, how, how_size);
+        return;
+    }
+    (void)snprintf(how, how_size, "was killed, and the kernel has not let go of it yet");
+    (void)close(process->fd);
+    *process = (struct redis_process){.fd = -1};
 }
 
 /* True where the command line is redis-server's with our socket: no other program is ever
@@ -398,36 +420,47 @@ int redis_process_end_left_over(const struct redis_place *place, int deadline_ms
 /* ---- asking ------------------------------------------------------------------------------------
  */
 
-static int read_pong(const redisReply *reply)
+static int send_ping(int fd, const char *socket_path)
 {
-    if (reply == NULL) {
-        return -ECONNRESET;
+    static const char ping[] = "PING\r\n"; /* Redis takes a line of words as a command */
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", socket_path);
+    if (connect(fd, (const struct sockaddr *)&address, sizeof address) != 0) {
+        return -errno;
     }
-    if (reply->type == REDIS_REPLY_STATUS) {
-        return strcmp(reply->str, "PONG") == 0 ? 0 : -EPROTO;
-    }
-    if (reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "LOADING", 7) == 0) {
-        return -EINPROGRESS;
-    }
-    return -EPROTO;
+    ssize_t sent = send(fd, ping, sizeof ping - 1, MSG_NOSIGNAL);
+    return sent == (ssize_t)sizeof ping - 1 ? 0 : sent < 0 ? -errno : -EIO;
 }
 
-int redis_process_ping(const struct redis_place *place, uint32_t timeout_ms)
+int redis_process_ping_begin(const struct redis_place *place)
 {
-    struct timeval timeout = {.tv_sec = timeout_ms / 1000,
-                              .tv_usec = (suseconds_t)(timeout_ms % 1000) * 1000};
-    redisContext *context = redisConnectUnixWithTimeout(place->socket, timeout);
-    if (context == NULL) {
-        return -ENOMEM;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) {
+        return -errno;
     }
-    int result = -ECONNREFUSED;
-    if (context->err == 0 && redisSetTimeout(context, timeout) == REDIS_OK) {
-        redisReply *reply = redisCommand(context, "PING");
-        result = read_pong(reply);
-        if (reply != NULL) {
-            freeReplyObject(reply);
+    int failure = send_ping(fd, place->socket);
+    if (failure != 0) {
+        (void)close(fd);
+        return failure;
+    }
+    return fd;
+}
+
+int redis_process_ping_take(int fd)
+{
+    static const struct {
+        const char *begin;
+        int result;
+    } answers[] = {{"+PONG", 0}, {"-LOADING", -EINPROGRESS}, {"-BUSY", -EBUSY}};
+    char text[16] = ""; /* Redis writes an answer's line at once */
+    ssize_t got = recv(fd, text, sizeof text - 1, 0);
+    if (got <= 0) {
+        return got == 0 ? -ECONNRESET : errno == EINTR ? -EAGAIN : -errno;
+    }
+    for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++) {
+        if (strncmp(text, answers[i].begin, strlen(answers[i].begin)) == 0) {
+            return answers[i].result;
         }
     }
-    redisFree(context);
-    return result;
+    return -EPROTO;
 }

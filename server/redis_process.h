@@ -8,7 +8,6 @@
 
 #include <limits.h>
 #include <stddef.h>
-#include <stdint.h>
 #include <sys/types.h>
 
 #define REDIS_SOCKET_PATH_MAX 107 /* sun_path without its NUL */
@@ -48,7 +47,9 @@ struct redis_process {
 int redis_process_start(const struct redis_place *place, struct redis_process *out);
 /* Reaps it (it must have ended, or be about to) and says how: "exited with status 1". */
 void redis_process_reap(struct redis_process *process, char *how, size_t how_size);
-/* SIGTERM, on which redis-server syncs its append-only file; SIGKILL at the deadline. Then reaps.
+/*
+ * SIGTERM, on which redis-server syncs its append-only file; SIGKILL at the deadline. Then reaps
+ * it, unless the kernel keeps it for seconds (its disk stands still): then `how` says so.
  */
 void redis_process_end(struct redis_process *process, int deadline_ms, char *how, size_t how_size);
 
@@ -60,7 +61,16 @@ void redis_process_end(struct redis_process *process, int deadline_ms, char *how
 int redis_process_end_left_over(const struct redis_place *place, int deadline_ms, pid_t *pid,
                                 char *error, size_t error_size);
 
-/* Asks PING. 0, -EINPROGRESS (it is reading its append-only file), or another negative errno. */
-int redis_process_ping(const struct redis_place *place, uint32_t timeout_ms);
+/*
+ * Connects and sends PING; never waits. A descriptor that is readable once there is an answer (the
+ * caller's to close), or a negative errno: nobody listens, or its queue is full.
+ */
+int redis_process_ping_begin(const struct redis_place *place);
+/*
+ * What has been answered: 0 (PONG), -EINPROGRESS (it is reading its append-only file), -EBUSY (a
+ * script runs for long), -EPROTO (something else: it is alive all the same), -EAGAIN (nothing yet),
+ * or another negative errno: nothing will be.
+ */
+int redis_process_ping_take(int fd);
 
 #endif

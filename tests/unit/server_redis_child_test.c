@@ -158,6 +158,92 @@ Test(redis_child, starts_again_with_its_data_when_it_is_killed)
     cr_assert(has_ended(second, 0));
 }
 
+/* Puts a redis-server into PATH that is the real one with these arguments more. */
+static void wrap_program(const char *arguments)
+{
+    char program[128], path[512];
+    path_below(program, sizeof program, "redis-server");
+    FILE *file = fopen(program, "w");
+    cr_assert(file != NULL);
+    (void)fprintf(file, "#!/bin/sh\nPATH='%s' exec redis-server \"$@\" %s\n", getenv("PATH"),
+                  arguments);
+    cr_assert_eq(fchmod(fileno(file), 0700), 0);
+    (void)fclose(file);
+    (void)snprintf(path, sizeof path, "%s:%s", state_dir, getenv("PATH"));
+    cr_assert_eq(setenv("PATH", path, 1), 0);
+}
+
+/* A command whose answer nobody waits for; the connection's descriptor. */
+static int send_command(const char *command)
+{
+    redisContext *context = redisConnectUnix(address + strlen("unix:"));
+    cr_assert(context != NULL && context->err == 0);
+    int fd = redisFreeKeepFd(context);
+    cr_assert(dprintf(fd, "%s\r\n", command) > 0);
+    return fd;
+}
+
+/* One of several state directories within the test's own; `start` takes it, `ask` its address. */
+static void use_place(const char *top, const char *name)
+{
+    (void)snprintf(state_dir, sizeof state_dir, "%.40s/%s", top, name);
+    (void)mkdir(state_dir, 0700);
+    (void)snprintf(address, sizeof address, "unix:%s/redis.sock", state_dir);
+}
+
+/*
+ * Three at once, since each takes its ten seconds: one that is stopped, one whose script runs for
+ * longer than that (BUSY), one that reads its append-only file for longer (LOADING).
+ */
+Test(redis_child, is_replaced_where_it_answers_nothing_and_not_where_it_is_busy_or_loading)
+{
+    char answer[128], top[64];
+    (void)snprintf(top, sizeof top, "%s", state_dir);
+    use_place(top, "stopped");
+    struct redis_child *stopped = start();
+    use_place(top, "busy");
+    struct redis_child *busy = start();
+    use_place(top, "loading");
+    struct redis_child *loading = start();
+    /* Forty thousand commands in its file; reading one takes half a thousandth of a second. */
+    ask(answer, sizeof answer, "EVAL for\ti=1,40000\tdo\tredis.call('incr','a')\tend 0");
+    redis_child_stop(&loading);
+
+    pid_t stopped_pid = redis_child_pid(stopped), busy_pid = redis_child_pid(busy);
+    use_place(top, "busy");
+    int script = send_command("EVAL \"while true do end\" 0");
+    cr_assert_eq(kill(stopped_pid, SIGSTOP), 0);
+    (void)snprintf(state_dir, sizeof state_dir, "%s", top);
+    wrap_program("--key-load-delay 500");
+    use_place(top, "loading");
+    loading = start(); /* returns after ten seconds of LOADING */
+    pid_t loading_pid = redis_child_pid(loading);
+
+    cr_assert_gt(await_other_pid(stopped, stopped_pid), 0, "it is never replaced");
+    use_place(top, "stopped");
+    for (int tried_ms = 0; tried_ms < PATIENCE_MS && strcmp(answer, "PONG") != 0; tried_ms += 10) {
+        (void)poll(NULL, 0, 10);
+        ask(answer, sizeof answer, "PING");
+    }
+    cr_assert_str_eq(answer, "PONG");
+    cr_assert(!has_ended(loading_pid, 2000), "it was killed while it read its file");
+    use_place(top, "loading");
+    ask(answer, sizeof answer, "PING");
+    cr_assert_eq(strncmp(answer, "LOADING", 7), 0, "%s", answer);
+    cr_assert_eq(redis_child_pid(loading), loading_pid);
+    cr_assert(!has_ended(busy_pid, 0), "it was killed while its script ran");
+    use_place(top, "busy");
+    ask(answer, sizeof answer, "PING");
+    cr_assert_eq(strncmp(answer, "BUSY", 4), 0, "%s", answer);
+
+    (void)close(script);
+    (void)kill(busy_pid, SIGKILL); /* it heeds no SIGTERM before its script has ended */
+    redis_child_stop(&busy);
+    redis_child_stop(&loading);
+    redis_child_stop(&stopped);
+    (void)snprintf(state_dir, sizeof state_dir, "%s", top);
+}
+
 Test(redis_child, stop_ends_it_and_a_later_start_finds_the_data)
 {
     struct redis_child *child = start();
