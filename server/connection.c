@@ -367,7 +367,6 @@ static size_t consume(struct worker *worker, struct connection *connection, cons
         }
         if (request_begin(worker, connection, &head) == REQUEST_AGAIN)
             break;
-        connection->requests++;
         used += size;
     }
     return used;

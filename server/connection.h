@@ -124,7 +124,7 @@ struct connection {
 
     struct access_entry *access;  /* holds; of the response */
     struct client_address client; /* known where something asks for it */
-    uint32_t requests;            /* heads so far */
+    uint32_t answers;             /* status lines so far; requests_max ends it with the last */
     uint64_t rate_ms;             /* since when `rate_acknowledged` */
     uint64_t rate_acknowledged;
 

@@ -67,8 +67,10 @@ static void write_status(struct worker *worker, struct connection *connection, s
     write_text(out, http_status_phrase(status));
     write_text(out, "\r\n");
     write_date(worker, out);
+    /* Counted where it is said, whenever that is: at once, or when disk or Redis have answered. */
+    connection->answers++;
     if (!connection->keep_alive || worker->stopping ||
-        connection->requests + 1 >= worker->node->config->requests_max) {
+        connection->answers >= worker->node->config->requests_max) {
         connection->keep_alive = false;
         write_text(out, "Connection: close\r\n");
     }

@@ -29,6 +29,36 @@ Test(limits, of_requests_on_a_connection_end_it_with_the_last_answer)
     site_destroy(&site);
 }
 
+/* Links of their own, so that each request waits for Redis, whether it comes behind the others' answers
+ * or with them in one piece. */
+Test(limits, of_requests_count_one_that_waits_for_redis_once)
+{
+    struct site *site = site_create(.settings = "requests_max: 3\n");
+    site_account_open_postpaid(site, "alice");
+    for (int pipelined = 0; pipelined < 2; pipelined++) {
+        const char *links[3];
+        int fd = raw_connect(site, 0);
+        for (int i = 0; i < 3; i++) {
+            links[i] = site_link(site, .account = "alice", .path = TRACK_TINY,
+                                 .jti = site_format(site, "order-%d-%d", pipelined, i));
+            if (pipelined)
+                ask(site, fd, links[i]);
+        }
+        for (int i = 0; i < 3; i++) {
+            if (!pipelined)
+                ask(site, fd, links[i]);
+            const struct answer *answer = raw_answer(site, fd, false);
+            answer_expect_file(site, answer, TRACK_TINY);
+            const char *connection = answer_header(site, answer, "Connection");
+            cr_assert_eq(connection != NULL && strcmp(connection, "close") == 0, i == 2,
+                         "answer %d", i);
+        }
+        cr_assert(raw_is_closed_by_peer(fd));
+        close(fd);
+    }
+    site_destroy(&site);
+}
+
 Test(limits, of_an_address_refuse_its_next_connection_until_one_ends)
 {
     struct site *site = site_create(.settings = "connections_per_address_max: 2\nworkers: 2\n");
