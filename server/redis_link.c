@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 
 #include "server/check.h"
 #include "server/log.h"
@@ -44,6 +45,7 @@ struct redis_link {
     enum link_state state;
     uint32_t generation;
     bool want_write, polling_read, polling_write, warned, asking;
+    bool unread; /* the socket may hold more: looked at in each turn until it is empty */
     uint64_t retry_ms, backoff_ms, since_ms;
     struct question *oldest, *newest, *unused;
     uint32_t outstanding;
@@ -94,7 +96,7 @@ static void cleanup(void *data)
         sqe->user_data = operation_data(OPERATION_IGNORED, 0, 0);
     }
     link->generation = (link->generation + 1) & 0xffffff;
-    link->polling_read = link->polling_write = link->want_write = false;
+    link->polling_read = link->polling_write = link->want_write = link->unread = false;
 }
 
 /* ---- down and up ---- */
@@ -302,9 +304,37 @@ void redis_link_readable(struct redis_link *link, uint32_t generation, int resul
         link->polling_read = false;
     if (result < 0 && result != -ECANCELED)
         log_warning("worker %u: poll on Redis: %s", link->worker->index, strerrordesc_np(-result));
+    link->unread = true;
+}
+
+/* Whether the socket has bytes, or its end, or an error: what a read would not wait for. */
+static bool has_input(const struct redis_link *link)
+{
+    char byte;
+    return recv(link->context->c.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN;
+}
+
+/*
+ * The poll is edge-triggered: it says once that bytes have come, however many they are, and hiredis
+ * reads 16 KiB a call. What is left is remembered here, not waited for. One read a turn, some 400
+ * answers: each may start a response, and the other connections have their turn, too.
+ */
+void redis_link_read(struct redis_link *link)
+{
+    if (!link->unread)
+        return;
+    uint32_t generation = link->generation;
     redisAsyncHandleRead(link->context);
-    if (link->context != NULL && generation == link->generation && !link->polling_read)
+    if (link->context == NULL || generation != link->generation)
+        return; /* it was the end of the connection */
+    link->unread = has_input(link);
+    if (!link->polling_read)
         arm_read(link);
+}
+
+bool redis_link_has_unread(const struct redis_link *link)
+{
+    return link->unread;
 }
 
 void redis_link_writable(struct redis_link *link, uint32_t generation)

@@ -37,6 +37,10 @@ void redis_link_flush(struct redis_link *link);
  */
 void redis_link_tick(struct redis_link *link);
 void redis_link_readable(struct redis_link *link, uint32_t generation, int result, bool more);
+/* Each turn: takes a bounded part of the answers that have come, where some have. */
+void redis_link_read(struct redis_link *link);
+/* Answers may be left in the socket: the next turn must not wait for an event, none will come. */
+bool redis_link_has_unread(const struct redis_link *link);
 void redis_link_writable(struct redis_link *link, uint32_t generation);
 
 #endif

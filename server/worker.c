@@ -279,8 +279,15 @@ static void turn(struct worker *worker)
             on_stop(worker);
         admission_retry(worker);
     }
+    redis_link_read(worker->redis);
     run_ready(worker);
     redis_link_flush(worker->redis);
+}
+
+/* Whether the next turn has something to do that no completion will tell of. */
+static bool has_work(const struct worker *worker)
+{
+    return worker->ready.first != NULL || redis_link_has_unread(worker->redis);
 }
 
 static void cut_all(struct worker *worker)
@@ -314,13 +321,13 @@ void *worker_run(void *argument)
     redis_link_tick(worker->redis);
     redis_link_flush(worker->redis);
     for (;;) {
-        /* With something ready to run, completions are fetched without waiting for one. */
-        status = io_uring_submit_and_wait(&worker->ring, worker->ready.first == NULL ? 1 : 0);
+        /* With something to do, completions are fetched without waiting for one. */
+        status = io_uring_submit_and_wait(&worker->ring, has_work(worker) ? 0 : 1);
         if (status < 0 && status != -EINTR && status != -EBUSY) {
             log_error("worker %u: io_uring_enter: %s", worker->index, strerrordesc_np(-status));
             break;
         }
-        if (worker->ready.first != NULL)
+        if (has_work(worker))
             io_uring_get_events(&worker->ring);
         turn(worker);
         if (!worker->stopping)

@@ -227,8 +227,7 @@ static void write_config(struct site *site, const struct site_options *options)
         "%s"
         "%s"
         "stop_timeout_ms: 60000\n"
-        "windows_max: 100\n"
-        "journal_segment_bytes: 262144\n"
+        "%s"
         "%s"
         "issuers:\n"
         "  - id: shop\n"
@@ -247,6 +246,9 @@ static void write_config(struct site *site, const struct site_options *options)
         options->redis ? options->redis : own,
         options->shop_secret ? "admin_listen: 127.0.0.1:0\n" : "",
         options->tls ? "listen_tls: 127.0.0.1:0\ncertificates: certificates\n" : "",
+        options->settings && strstr(options->settings, "windows_max:")
+            ? ""
+            : "windows_max: 100\njournal_segment_bytes: 262144\n",
         options->settings ? options->settings : "", options->issuer ? options->issuer : "",
         options->shop_secret ? "    admin_secret_file: shop.secret\n" : "",
         options->shop_secret ? "    admin_secret_file: rival.secret\n" : "");

@@ -33,7 +33,7 @@ struct site;
 struct answer;
 
 struct site_options {
-    const char *settings; /* lines of YAML in place of "workers: 2" */
+    const char *settings; /* lines of YAML; with windows_max also what its journal needs */
     const char *issuer;   /* further lines of the shop's entry, indented by four */
     const char *origin;   /* public_origin; NULL: http://media.example */
     const char *redis;    /* its address; NULL: embedded */
@@ -70,6 +70,7 @@ bool site_node_is_running(struct site *site);
 /* The test's own redis-server (own_redis). */
 void site_redis_start(struct site *site);
 void site_redis_kill(struct site *site);
+void site_redis_signal(struct site *site, int signal);
 /* Sends one command ("FLUSHALL") to the node's Redis, whichever it is, and fails where that answers
  * an error. */
 void site_redis_command(struct site *site, const char *command);

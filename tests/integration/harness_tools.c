@@ -322,6 +322,12 @@ void site_redis_kill(struct site *site)
     site->redis = 0;
 }
 
+void site_redis_signal(struct site *site, int signal)
+{
+    cr_assert(site->redis > 0);
+    cr_assert_eq(kill(site->redis, signal), 0);
+}
+
 pid_t site_embedded_redis_pid(struct site *site)
 {
     char *text = harness_read_file(site_format(site, "%s/redis/redis.pid", site->state_dir), NULL);
