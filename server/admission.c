@@ -255,7 +255,7 @@ static struct connection *asker_of(struct worker *worker, const struct ask *ask)
 {
     if (ask->index == CONNECTION_NONE)
         return NULL;
-    check(ask->index < worker->capacity);
+    check(ask->index < worker->taken);
     struct connection *connection = &worker->connections[ask->index];
     if (connection->generation != ask->generation || !connection->linked[LINK_PARKED] ||
         connection->window != ask->window)

@@ -27,6 +27,8 @@
 static struct connection_list *list_of(struct worker *worker, enum connection_link link)
 {
     switch (link) {
+    case LINK_OPEN:
+        return &worker->open;
     case LINK_READY:
         return &worker->ready;
     case LINK_PARKED:
@@ -62,6 +64,8 @@ void connection_unlink(struct worker *worker, struct connection *connection,
     if (!connection->linked[link])
         return;
     connection->linked[link] = false;
+    if (link == LINK_OPEN && worker->sweep_next == connection)
+        worker->sweep_next = connection->next[link];
     if (connection->previous[link] != NULL)
         connection->previous[link]->next[link] = connection->next[link];
     else
@@ -120,6 +124,16 @@ static bool is_proxy(const struct node *node, const struct client_address *addre
     return false;
 }
 
+/* One that was used before, where there is one: its memory is there already. */
+static uint32_t take_slot(struct worker *worker)
+{
+    uint32_t index = worker->free_first;
+    if (index == CONNECTION_NONE)
+        return worker->taken++;
+    worker->free_first = worker->connections[index].input_size; /* the free list runs through it */
+    return index;
+}
+
 void connection_accept(struct worker *worker, int fd, bool secure)
 {
     static const char full[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n"
@@ -129,7 +143,8 @@ void connection_accept(struct worker *worker, int fd, bool secure)
     struct node *node = worker->node;
     struct client_address client = {0};
     bool proxy = false;
-    if (worker->free_first == CONNECTION_NONE || worker->stopping ||
+    bool has_slot = worker->free_first != CONNECTION_NONE || worker->taken < worker->capacity;
+    if (!has_slot || worker->stopping ||
         atomic_load(&node->connections) >= node->config->connections_max) {
         turn_away(worker, fd, secure ? NULL : full);
         return;
@@ -150,10 +165,10 @@ void connection_accept(struct worker *worker, int fd, bool secure)
     int one = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 
-    struct connection *connection = &worker->connections[worker->free_first];
-    uint32_t index = worker->free_first, generation = connection->generation;
+    uint32_t index = take_slot(worker);
+    struct connection *connection = &worker->connections[index];
+    uint32_t generation = connection->generation;
     check(connection->state == CONNECTION_FREE);
-    worker->free_first = connection->input_size; /* the free list runs through input_size */
     memset(connection, 0, sizeof(*connection));
     connection->magic = CONNECTION_MAGIC;
     connection->index = index;
@@ -166,6 +181,7 @@ void connection_accept(struct worker *worker, int fd, bool secure)
     connection->expects_proxy = proxy;
     connection->counted = node->addresses != NULL && !proxy;
     connection_set_state(connection, CONNECTION_READING);
+    connection_link(worker, connection, LINK_OPEN);
     worker->open_count++;
     count(&worker->stats.connections_accepted, 1);
     atomic_store_explicit(&worker->stats.connections_open, worker->open_count,
@@ -623,19 +639,26 @@ static void judge_rate(struct worker *worker, struct connection *connection)
                      "slower than rate_min_bytes_per_s while connections_max is nearly reached");
 }
 
-void connection_sweep(struct worker *worker, uint32_t first, uint32_t last)
+void connection_sweep(struct worker *worker)
 {
-    for (uint32_t i = first; i < last; i++) {
-        sweep_one(worker, &worker->connections[i]);
-        judge_rate(worker, &worker->connections[i]);
+    struct connection *connection = worker->sweep_next;
+    if (connection == NULL)
+        connection = worker->open.first;
+    for (uint32_t left = worker->open_count / 10 + 1; left > 0 && connection != NULL; left--) {
+        worker->sweep_next = connection->next[LINK_OPEN]; /* and moved on, should that one end */
+        sweep_one(worker, connection);
+        judge_rate(worker, connection);
+        connection = worker->sweep_next;
     }
 }
 
 void connection_stop_idle(struct worker *worker)
 {
-    for (uint32_t i = 0; i < worker->capacity; i++) {
-        struct connection *connection = &worker->connections[i];
+    struct connection *connection = worker->open.first;
+    while (connection != NULL) {
+        struct connection *next = connection->next[LINK_OPEN];
         if (connection->state == CONNECTION_READING && !metering_read(worker, connection))
             connection_close(worker, connection, false);
+        connection = next;
     }
 }

@@ -50,7 +50,7 @@ enum connection_state {
 enum sending_wait { WAIT_NONE, WAIT_WRITABLE, WAIT_WARM, WAIT_GRANT, WAIT_RATE };
 
 /* Places in the worker's lists. */
-enum connection_link { LINK_READY, LINK_PARKED, LINK_UNMETERED, LINK_RATED, LINK_COUNT };
+enum connection_link { LINK_OPEN, LINK_READY, LINK_PARKED, LINK_UNMETERED, LINK_RATED, LINK_COUNT };
 
 /*
  * A body under way or not yet acknowledged: where it starts in the connection's stream of sent
@@ -160,8 +160,8 @@ void connection_set_state(struct connection *connection, enum connection_state s
 void connection_close(struct worker *worker, struct connection *connection, bool abort);
 /* Called where an operation of it has had its last completion. */
 void connection_completed(struct worker *worker, struct connection *connection);
-/* Deadlines of the slab's next slice. */
-void connection_sweep(struct worker *worker, uint32_t first, uint32_t last);
+/* Deadlines of the next tenth of the open connections: each has its turn once in ten ticks. */
+void connection_sweep(struct worker *worker);
 void connection_stop_idle(struct worker *worker);
 
 void connection_link(struct worker *worker, struct connection *connection,

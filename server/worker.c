@@ -111,17 +111,13 @@ static void on_accept(struct worker *worker, enum listener listener, int result,
 
 static void on_tick(struct worker *worker)
 {
-    uint32_t slice = worker->capacity / 10 + 1;
-    uint32_t last = worker->sweep_next + slice < worker->capacity ? worker->sweep_next + slice
-                                                                  : worker->capacity;
     if (!worker->stopping)
         arm_accepts(worker);
     metering_tick(worker);
     transfer_tick(worker);
     if (worker->stopping)
         connection_stop_idle(worker); /* those whose last bytes have been acknowledged by now */
-    connection_sweep(worker, worker->sweep_next, last);
-    worker->sweep_next = last == worker->capacity ? 0 : last;
+    connection_sweep(worker);
     redis_link_tick(worker->redis);
     admission_retry(worker);
     if (worker->now_ms - worker->windows_swept_ms >= WINDOWS_SWEEP_MS ||
@@ -211,7 +207,7 @@ static void on_completion(struct worker *worker, const struct io_uring_cqe *cqe)
     case OPERATION_WRITABLE:
     case OPERATION_WARM:
     case OPERATION_OPEN:
-        check(index < worker->capacity);
+        check(index < worker->taken);
         /* A slot is not used again before its last completion, so the generation always agrees. */
         check(worker->connections[index].generation == generation);
         on_connection(worker, operation, &worker->connections[index], cqe->res, cqe->flags);
@@ -292,12 +288,13 @@ static bool has_work(const struct worker *worker)
 
 static void cut_all(struct worker *worker)
 {
-    for (uint32_t i = 0; i < worker->capacity; i++) {
-        struct connection *connection = &worker->connections[i];
+    struct connection *connection = worker->open.first;
+    while (connection != NULL) {
+        struct connection *next = connection->next[LINK_OPEN];
         if (connection->state == CONNECTION_SENDING)
             count(&worker->cut_at_stop, 1);
-        if (connection->state != CONNECTION_FREE && connection->state != CONNECTION_CLOSING)
-            transfer_cut(worker, connection, "the node is stopping and stop_timeout_ms has passed");
+        transfer_cut(worker, connection, "the node is stopping and stop_timeout_ms has passed");
+        connection = next;
     }
 }
 
@@ -361,7 +358,8 @@ static int make_ring(struct worker *worker, char *error, size_t error_size)
 static int make_connections(struct worker *worker)
 {
     /* The kernel spreads connections by hash, not evenly: each worker takes what the node may.
-     * Untouched slots cost no memory. */
+     * Slots that are not touched cost no memory, so nothing may walk through them: the free list
+     * begins with those that were used. */
     worker->capacity = (uint32_t)worker->node->config->connections_max;
     size_t size = worker->capacity * sizeof(struct connection);
     void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
@@ -369,9 +367,7 @@ static int make_connections(struct worker *worker)
     if (memory == MAP_FAILED)
         return -errno;
     worker->connections = memory;
-    for (uint32_t i = 0; i < worker->capacity; i++)
-        worker->connections[i].input_size = i + 1 < worker->capacity ? i + 1 : CONNECTION_NONE;
-    worker->free_first = 0;
+    worker->free_first = CONNECTION_NONE;
     return 0;
 }
 

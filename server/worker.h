@@ -80,8 +80,10 @@ struct worker {
     char *buffer_memory;
 
     struct connection *connections; /* slab of `capacity` */
-    uint32_t capacity, free_first, open_count;
+    uint32_t capacity, taken;       /* slots from `taken` on were never used, nor touched */
+    uint32_t free_first, open_count;
     size_t input_bytes;               /* allocated for `input` of all connections */
+    struct connection_list open;      /* all that are not closing */
     struct connection_list ready;     /* may go on sending without waiting */
     struct connection_list parked;    /* wait for a grant */
     struct connection_list rated;     /* wait for their rate */
@@ -105,7 +107,7 @@ struct worker {
     int64_t date_s;           /* of date_line */
     char date_line[sizeof("Date: \r\n") + HTTP_DATE_SIZE];
     struct __kernel_timespec tick;
-    uint32_t sweep_next; /* index of the slab's next slice */
+    struct connection *sweep_next; /* of the open ones; NULL: the first */
     uint64_t windows_swept_ms;
     uint64_t refusals_logged_s; /* the second that refusals_logged counts in */
     uint32_t refusals_logged;

@@ -29,7 +29,11 @@ struct hash_entry {
 struct hash_store {
     pthread_rwlock_t lock;      /* all down to the blank line */
     struct hash_entry *entries; /* owns; entries_max of them, the first `used` in use */
-    uint32_t *slots;            /* owns; entry numbers or NONE, linear probing */
+    /*
+     * Owns; linear probing. The complements of entry numbers, so that the zeros of fresh memory
+     * mean NONE: what hash_entries_max leaves room for costs nothing before it is used.
+     */
+    uint32_t *slots;
     uint32_t slot_mask, entries_max, used, oldest, newest;
     uint64_t loaded;
 
@@ -50,12 +54,23 @@ static uint32_t home_slot(const struct hash_store *store, const struct file_iden
     return (uint32_t)XXH3_64bits(key, sizeof(key)) & store->slot_mask;
 }
 
+/* The number of the entry in the slot, or NONE. */
+static uint32_t number_in(const struct hash_store *store, uint32_t slot)
+{
+    return ~store->slots[slot];
+}
+
+static void set_slot(struct hash_store *store, uint32_t slot, uint32_t number)
+{
+    store->slots[slot] = ~number;
+}
+
 /* The slot of this device and inode, or the empty one where it would go. */
 static uint32_t find_slot(const struct hash_store *store, const struct file_identity *identity)
 {
     uint32_t slot = home_slot(store, identity);
-    for (; store->slots[slot] != NONE; slot = (slot + 1) & store->slot_mask) {
-        const struct file_identity *other = &store->entries[store->slots[slot]].record.identity;
+    for (; number_in(store, slot) != NONE; slot = (slot + 1) & store->slot_mask) {
+        const struct file_identity *other = &store->entries[number_in(store, slot)].record.identity;
         if (other->inode == identity->inode && other->device == identity->device)
             break;
     }
@@ -68,15 +83,15 @@ static void clear_slot(struct hash_store *store, uint32_t gap)
     uint32_t slot = gap;
     for (;;) {
         slot = (slot + 1) & store->slot_mask;
-        if (store->slots[slot] == NONE)
+        if (number_in(store, slot) == NONE)
             break;
-        uint32_t home = home_slot(store, &store->entries[store->slots[slot]].record.identity);
+        uint32_t home = home_slot(store, &store->entries[number_in(store, slot)].record.identity);
         if (((slot - home) & store->slot_mask) >= ((slot - gap) & store->slot_mask)) {
             store->slots[gap] = store->slots[slot];
             gap = slot;
         }
     }
-    store->slots[gap] = NONE;
+    set_slot(store, gap, NONE);
 }
 
 static void age_unlink(struct hash_store *store, uint32_t number)
@@ -110,7 +125,7 @@ static uint32_t take_entry(struct hash_store *store)
 static bool remember(struct hash_store *store, const struct hash_record *record, bool saved)
 {
     uint32_t slot = find_slot(store, &record->identity);
-    uint32_t number = store->slots[slot];
+    uint32_t number = number_in(store, slot);
     if (number != NONE) {
         struct hash_entry *known = &store->entries[number];
         if (file_identity_equal(&known->record.identity, &record->identity) &&
@@ -122,7 +137,7 @@ static bool remember(struct hash_store *store, const struct hash_record *record,
     } else {
         number = take_entry(store);
         slot = find_slot(store, &record->identity); /* taking one may have moved the slots */
-        store->slots[slot] = number;
+        set_slot(store, slot, number);
     }
     store->entries[number].record = *record;
     store->entries[number].saved = saved;
@@ -191,7 +206,7 @@ static void save(struct hash_store *store, const struct hash_record *record)
         return;
     }
     pthread_rwlock_wrlock(&store->lock);
-    uint32_t number = store->slots[find_slot(store, &record->identity)];
+    uint32_t number = number_in(store, find_slot(store, &record->identity));
     if (number != NONE &&
         file_identity_equal(&store->entries[number].record.identity, &record->identity))
         store->entries[number].saved = true;
@@ -218,12 +233,11 @@ int hash_store_open(struct hash_store **out, const char *state_dir, uint32_t ent
     store->oldest = store->newest = NONE;
     store->slot_mask = slots - 1;
     store->entries = calloc(entries_max, sizeof(*store->entries));
-    store->slots = malloc(slots * sizeof(*store->slots));
+    store->slots = calloc(slots, sizeof(*store->slots));
     if (!store->entries || !store->slots) {
         hash_store_close(&store);
         return -ENOMEM;
     }
-    memset(store->slots, 0xff, slots * sizeof(*store->slots)); /* NONE */
 
     if (state_dir) {
         store->error = hash_log_open(&store->log, state_dir);
@@ -261,7 +275,7 @@ bool hash_store_find(struct hash_store *store, const struct file_identity *ident
 {
     bool found = false;
     pthread_rwlock_rdlock(&store->lock);
-    uint32_t number = store->slots[find_slot(store, identity)];
+    uint32_t number = number_in(store, find_slot(store, identity));
     if (number != NONE && file_identity_equal(&store->entries[number].record.identity, identity)) {
         *out = store->entries[number].record.hash;
         found = true;

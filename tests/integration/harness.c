@@ -484,6 +484,19 @@ bool site_node_is_running(struct site *site)
     return information.si_pid == 0;
 }
 
+uint64_t site_node_memory_bytes(struct site *site)
+{
+    static const char field[] = "\nVmRSS:";
+    char text[4096];
+    FILE *file = fopen(site_format(site, "/proc/%d/status", site->node), "re");
+    cr_assert(file, "%s", strerror(errno));
+    text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
+    fclose(file);
+    const char *at = strstr(text, field);
+    cr_assert(at, "%s", text);
+    return strtoull(at + strlen(field), NULL, 10) * 1024;
+}
+
 int site_node_wait(struct site *site)
 {
     uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;

@@ -66,6 +66,8 @@ int site_node_wait(struct site *site);
 /* SIGKILL, and waits. */
 void site_node_kill(struct site *site);
 bool site_node_is_running(struct site *site);
+/* Bytes of memory that the node has touched and holds. */
+uint64_t site_node_memory_bytes(struct site *site);
 
 /* The test's own redis-server (own_redis). */
 void site_redis_start(struct site *site);
