@@ -12,6 +12,7 @@
     X(LEDGER_CATCHING_UP, "catching_up")                                                           \
     X(LEDGER_READY, "ready")                                                                       \
     X(LEDGER_FULL, "full")                                                                         \
+    X(LEDGER_EXHAUSTED, "exhausted")                                                               \
     X(LEDGER_FAILED, "failed")                                                                     \
     X(LEDGER_REFUSED, "refused")
 

@@ -418,10 +418,11 @@ static enum refusal node_refusal(const struct worker *worker)
 {
     switch (ledger_state(worker->node->ledger)) {
     case LEDGER_READY:
+    case LEDGER_FULL: /* a window that is open goes on; no other is opened */
         return link_is_up(worker) ? REFUSAL_NONE : REFUSAL_REDIS_UNAVAILABLE;
     case LEDGER_CATCHING_UP:
         return REFUSAL_REDIS_UNAVAILABLE;
-    case LEDGER_FULL:
+    case LEDGER_EXHAUSTED:
     case LEDGER_FAILED:
         return REFUSAL_JOURNAL_UNAVAILABLE;
     case LEDGER_REFUSED:

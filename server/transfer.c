@@ -384,7 +384,7 @@ void transfer_run(struct worker *worker, struct connection *connection)
     uint64_t turn = 0;
     while (connection->left > 0) {
         enum ledger_state ledger = ledger_state(worker->node->ledger);
-        if (ledger == LEDGER_FULL || ledger == LEDGER_FAILED) {
+        if (ledger == LEDGER_EXHAUSTED || ledger == LEDGER_FAILED) {
             transfer_cut(worker, connection,
                          "the journal cannot be written: nothing goes out unmetered");
             return;

@@ -36,6 +36,10 @@ static int reserve(struct ledger *ledger, uint32_t room)
     int state = atomic_load_explicit(&ledger->writer_state, memory_order_relaxed);
     if (state == LEDGER_FAILED)
         return -EIO;
+    if (state != LEDGER_READY) {
+        atomic_fetch_add_explicit(&ledger->refused_full, 1, memory_order_relaxed);
+        return -ENOSPC;
+    }
     if (atomic_fetch_add(&ledger->downloads, 1) >= ledger->options.downloads_max) {
         atomic_fetch_sub(&ledger->downloads, 1);
         return -EMFILE;
@@ -44,7 +48,6 @@ static int reserve(struct ledger *ledger, uint32_t room)
         return 0;
     atomic_fetch_sub(&ledger->downloads, 1);
     atomic_fetch_add_explicit(&ledger->refused_full, 1, memory_order_relaxed);
-    writer_ask_room(ledger);
     return -ENOSPC;
 }
 
@@ -143,7 +146,6 @@ void download_free(struct ledger_download *download)
 {
     struct ledger *ledger = download->ledger;
     unlink_open(ledger, download);
-    journal_unreserve(&ledger->journal, download->room);
     names_drop(&download->account->name);
     names_drop(&download->file->name);
     atomic_fetch_sub(&ledger->downloads, 1);

@@ -8,7 +8,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -25,7 +24,8 @@ static int fail(struct journal *journal, const char *call, int result)
 {
     journal->failed = true;
     journal->failed_call = call;
-    return result == -ENOMEM ? result : -EIO;
+    journal->failed_error = -result;
+    return -EIO;
 }
 
 /* ---- room ---- */
@@ -33,6 +33,12 @@ static int fail(struct journal *journal, const char *call, int result)
 static uint64_t free_locked(const struct journal *journal)
 {
     return journal->capacity - journal->used;
+}
+
+static uint64_t spare_locked(const struct journal *journal)
+{
+    uint64_t room = journal->next_fd >= 0 ? journal->next_capacity - 1 : free_locked(journal);
+    return room > journal->reserved ? room - journal->reserved : 0;
 }
 
 int journal_reserve(struct journal *journal, uint32_t records)
@@ -58,11 +64,7 @@ void journal_unreserve(struct journal *journal, uint32_t records)
 uint64_t journal_spare(struct journal *journal)
 {
     pthread_mutex_lock(&journal->lock);
-    uint64_t room = free_locked(journal), spare = 0;
-    if (journal->next_fd >= 0)
-        room = journal->next_capacity - 1;
-    if (room > journal->reserved)
-        spare = room - journal->reserved;
+    uint64_t spare = spare_locked(journal);
     pthread_mutex_unlock(&journal->lock);
     return spare;
 }
@@ -86,14 +88,12 @@ uint32_t journal_segments(struct journal *journal)
 
 /* ---- the next segment ---- */
 
-bool journal_wants_next(struct journal *journal)
+bool journal_wants_next(struct journal *journal, bool was)
 {
     pthread_mutex_lock(&journal->lock);
-    /* Ahead of need: half a segment is left to make the other in, unless the reservations are
-     * large. */
-    bool wants =
-        journal->next_fd < 0 && (journal->used >= journal->capacity / 2 ||
-                                 free_locked(journal) < journal->reserved + journal->capacity / 4);
+    uint32_t least = journal->capacity / (was ? 2 : 4);
+    bool wants = journal->next_fd < 0 &&
+                 (journal->used >= journal->capacity / 8 || spare_locked(journal) < least);
     pthread_mutex_unlock(&journal->lock);
     return wants;
 }
@@ -102,6 +102,9 @@ int journal_allocate_next(struct journal *journal)
 {
     if (journal->failed)
         return -EIO;
+    int result = journal_keep_base(journal);
+    if (result != 0)
+        return result;
     int fd = segment_create(journal->directory, journal->segment + 1, journal->segment_bytes);
     if (fd < 0)
         return fd;
@@ -121,10 +124,8 @@ static int flush(struct journal *journal)
     if (journal->buffered == 0)
         return 0;
     int result = segment_write(journal->fd, journal->flushed, journal->buffer, journal->buffered);
-    if (result != 0) {
-        errno = -result;
+    if (result != 0)
         return fail(journal, "write", result);
-    }
     journal->flushed += journal->buffered;
     journal->buffered = 0;
     return 0;
@@ -168,7 +169,7 @@ static int put(struct journal *journal, struct journal_record *record)
     return 0;
 }
 
-int journal_add_base(struct journal *journal, uint64_t base)
+int journal_keep_base(struct journal *journal)
 {
     pthread_mutex_lock(&journal->lock);
     if (journal->bases_count == journal->bases_room) {
@@ -181,19 +182,25 @@ int journal_add_base(struct journal *journal, uint64_t base)
         journal->bases = bases;
         journal->bases_room = room;
     }
-    journal->bases[journal->bases_count++] = base;
     pthread_mutex_unlock(&journal->lock);
     return 0;
+}
+
+void journal_add_base(struct journal *journal, uint64_t base)
+{
+    pthread_mutex_lock(&journal->lock);
+    assert(journal->bases_count < journal->bases_room);
+    journal->bases[journal->bases_count++] = base;
+    pthread_mutex_unlock(&journal->lock);
 }
 
 /* The segment before is on disk in full before the header of the next vouches for its chain. */
 static int rotate(struct journal *journal)
 {
     int result = journal->fd >= 0 ? journal_sync(journal) : 0;
-    if (result == 0)
-        result = journal_add_base(journal, journal->records);
     if (result != 0)
-        return fail(journal, "rotate", result);
+        return result;
+    journal_add_base(journal, journal->records);
     if (journal->fd >= 0)
         close(journal->fd);
     pthread_mutex_lock(&journal->lock);
@@ -268,7 +275,6 @@ int journal_append(struct journal *journal, struct ledger_account *account,
         int result = fits(journal, needed, own);
         if (result == 0)
             break;
-        assert(own < needed || result == -EAGAIN); /* a reservation is always kept */
         if (result == -EAGAIN)
             result = rotate(journal);
         if (result != 0)
@@ -341,9 +347,6 @@ int journal_open(struct journal *journal, struct names *names, int directory,
         result = journal_append_end(journal, JOURNAL_START);
     if (result == 0)
         result = journal_sync(journal);
-    if (result != 0)
-        snprintf(error, error_size, "the journal cannot be written: %s; make room on its disk",
-                 strerror(-result));
     return result;
 }
 

@@ -37,6 +37,7 @@ struct journal {
     uint32_t buffered;
     bool failed;
     const char *failed_call;
+    int failed_error; /* errno */
 
     /* Under lock. */
     pthread_mutex_t lock;
@@ -54,8 +55,8 @@ struct journal {
 
 /*
  * Reads all that is there and leaves the journal ready to append: torn tail cut, a first segment
- * made, a START record written. `directory` becomes the journal's. -EBADMSG, -ENOSPC, ... with a
- * sentence.
+ * made, a START record written. `directory` becomes the journal's. -EBADMSG and what the journal
+ * says with a sentence; what the system says (-ENOSPC, -EMFILE, ...) without one.
  */
 int journal_open(struct journal *journal, struct names *names, int directory,
                  uint64_t segment_bytes, const uint8_t instance[JOURNAL_ID_BYTES],
@@ -72,14 +73,19 @@ uint32_t journal_segments(struct journal *journal);
 
 /* The rest is the writer's alone. */
 
-/* Whether a next segment should be allocated now. */
-bool journal_wants_next(struct journal *journal);
-/* Allocates the next segment. 0, -ENOSPC, ... */
+/*
+ * Whether a next segment should be made now: from an eighth of this one on, so that where it cannot
+ * be made most of a segment is left for the marks of the downloads under way, or where reservations
+ * leave little. `was` is what was answered last: wanting ends at twice the room at which it begins.
+ */
+bool journal_wants_next(struct journal *journal, bool was);
+/* Makes the next segment. 0 or a negative errno: any that opening, allocating or memory may give;
+ * it may be tried again. */
 int journal_allocate_next(struct journal *journal);
 /*
  * Appends a USAGE or MONEY record and the names that it needs in this segment, changing to the next
  * segment where this one lacks the room. `own` is how many reserved records this may consume (0:
- * none). 0, -ENOSPC with nothing written, -EIO.
+ * none); its caller gives them back before the next record. 0, -ENOSPC with nothing written, -EIO.
  */
 int journal_append(struct journal *journal, struct ledger_account *account,
                    struct ledger_file *file, struct journal_record *record, uint32_t own);
@@ -89,8 +95,9 @@ int journal_append_end(struct journal *journal, enum journal_type type);
  */
 int journal_sync(struct journal *journal);
 
-/* Notes where the next segment begins. 0 or -ENOMEM. */
-int journal_add_base(struct journal *journal, uint64_t base);
+/* Room to note where one more segment begins, and the note. 0 or -ENOMEM. */
+int journal_keep_base(struct journal *journal);
+void journal_add_base(struct journal *journal, uint64_t base);
 
 /* Of the scan (scan.c): reads everything, cuts a torn tail, fills names and the writer's position.
  */

@@ -4,6 +4,7 @@
  * poster's.
  */
 #include "ledger_internal.h"
+#include "segment.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -88,16 +89,17 @@ void ledger_set_poster_state(struct ledger *ledger, enum ledger_state state, con
     set_state(ledger, &ledger->poster_state, ledger->poster_text, state, text);
 }
 
-/* The graver one speaks: a failed journal, a refused name, a full journal, catching up. */
+/* The graver one speaks: a failed journal, one without any room, a refused name, catching up, and
+ * last a journal that opens no downloads. */
 enum ledger_state ledger_state(const struct ledger *ledger)
 {
     int writer = atomic_load_explicit(&ledger->writer_state, memory_order_relaxed);
     int poster = atomic_load_explicit(&ledger->poster_state, memory_order_relaxed);
     if (writer == LEDGER_FAILED || poster == LEDGER_FAILED)
         return LEDGER_FAILED;
-    if (poster == LEDGER_REFUSED)
-        return LEDGER_REFUSED;
-    return (enum ledger_state)(writer == LEDGER_FULL ? writer : poster);
+    if (writer == LEDGER_EXHAUSTED)
+        return LEDGER_EXHAUSTED;
+    return (enum ledger_state)(poster != LEDGER_READY ? poster : writer);
 }
 
 void ledger_state_text(struct ledger *ledger, char *text, size_t size)
@@ -411,6 +413,9 @@ static int open_all(struct opening *opening)
     opening->journal = -1;
     result = journal_open(&ledger->journal, &ledger->names, journal, ledger->options.segment_bytes,
                           opening->instance, opening->epoch, opening->error, opening->error_size);
+    if (result != 0 && opening->error[0] == '\0')
+        refuse(opening, result, "the journal in %s/journal cannot be read or written: %s; %s",
+               ledger->options.state_dir, strerror(-result), segment_cure(-result));
     if (result == 0)
         result = writer_start(ledger);
     if (result == 0)

@@ -89,9 +89,11 @@ enum ledger_state {
     LEDGER_CATCHING_UP, /* Redis not reached, or not replayed to yet, since start or since it
                            changed */
     LEDGER_READY,
-    LEDGER_FULL,    /* no room: nothing new starts, what is under way must end; heals by itself */
-    LEDGER_FAILED,  /* write or fdatasync failed: nothing is trusted until a restart */
-    LEDGER_REFUSED, /* the name is another instance's, or the directory is older than Redis */
+    LEDGER_FULL,      /* the journal's next segment cannot be made, for whatever reason: no download
+                         is opened, those that are open go on; heals by itself */
+    LEDGER_EXHAUSTED, /* FULL, and no room for marks is left: transfers end now; heals by itself */
+    LEDGER_FAILED,    /* write or fdatasync failed: nothing is trusted until a restart */
+    LEDGER_REFUSED,   /* the name is another instance's, or the directory is older than Redis */
 };
 enum ledger_state ledger_state(const struct ledger *ledger);
 /* The sentence behind a state other than READY, with its cure. */

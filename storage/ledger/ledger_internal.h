@@ -56,11 +56,10 @@ struct writer {
     uint64_t asked, served; /* tickets of those who wait for a mark */
     struct money *money;    /* to do; newest first */
     bool stop;
-    _Atomic bool room_asked;
     /* The thread's own. */
     struct ledger_download *deferred; /* no room for a mark: still QUEUED */
-    bool allocation_failed;
-    uint64_t retry_ms; /* on the monotonic clock */
+    int allocation_error;             /* errno of the last attempt at a segment; 0: none failed */
+    uint64_t retry_ms;                /* on the monotonic clock */
 };
 
 struct poster;
@@ -112,8 +111,6 @@ int ledger_thread_start(pthread_t *thread, void *(*run)(void *), void *argument)
 int writer_start(struct ledger *ledger);
 /* Marks and closes everything, writes STOP. 0 or -EIO. */
 int writer_stop(struct ledger *ledger);
-/* Asks for a next segment with the next mark; never waits. */
-void writer_ask_room(struct ledger *ledger);
 /* Journals it; 0 when it is durable, -ENOSPC, -EIO. */
 int writer_money(struct ledger *ledger, struct money *money);
 /* Waits until what was added before is durable. 0 or -ETIMEDOUT. */

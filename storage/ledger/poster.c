@@ -11,6 +11,7 @@
 #include "keys.h"
 #include "lease.h"
 #include "post.h"
+#include "segment.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -151,6 +152,18 @@ static void refuse_older(struct poster *poster, const struct ledger_account *acc
     object(poster, LEDGER_REFUSED, text);
 }
 
+/* What no waiting mends: the disk does not give what was written to it. */
+static bool is_damage(int result)
+{
+    return result == -EBADMSG || result == -EPROTO || result == -EIO || result == -ENOENT;
+}
+
+static void say_unread(struct poster *poster, uint32_t segment, int result)
+{
+    snprintf(poster->link.error, sizeof poster->link.error, "journal segment %08u.seg: %s; %s",
+             segment, strerror(-result), segment_cure(-result));
+}
+
 /* Whether replay must begin before the segment given; lowers it. */
 static void needs_from(struct ledger_account *account, uint32_t *segment)
 {
@@ -214,8 +227,10 @@ static int resync(struct poster *poster)
     int result = 0;
     poster->target = atomic_load(&ledger->journal.durable_records);
     struct ledger_account **accounts = names_with_records(&ledger->names, &count);
-    if (accounts == NULL)
+    if (accounts == NULL) {
+        say_unread(poster, poster->safe_segment, -ENOMEM);
         return -EAGAIN;
+    }
     for (size_t i = 0; i < count && result == 0; i += POSTER_PIPELINE)
         result = ask_watermarks(poster, accounts + i,
                                 count - i < POSTER_PIPELINE ? count - i : POSTER_PIPELINE, &lost);
@@ -235,8 +250,7 @@ static int resync(struct poster *poster)
         return result;
     result = reader_enter(&poster->reader, segment, journal_base(&ledger->journal, segment), false);
     if (result != 0) {
-        snprintf(poster->link.error, sizeof poster->link.error, "journal segment %08u.seg: %s",
-                 segment, strerror(-result));
+        say_unread(poster, segment, result);
         return -EAGAIN;
     }
     poster->placed = true;
@@ -507,6 +521,12 @@ static int turn(struct poster *poster)
             return result;
     }
     int result = read_batch(poster, &batch);
+    if (result != 0 && !is_damage(result)) {
+        /* Memory or descriptors: the next connection begins again where all before is posted. */
+        post_batch_clear(&batch);
+        say_unread(poster, poster->reader.segment, result);
+        return -EAGAIN;
+    }
     if (result != 0) {
         post_batch_clear(&batch);
         char text[LEDGER_TEXT_MAX];

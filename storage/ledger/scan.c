@@ -232,8 +232,9 @@ static int read_segment(struct scan *scan, uint32_t number, bool is_last)
     int result = reader_enter(reader, number, reader->count, number > 1);
     if (result != 0)
         return result;
-    if ((result = journal_add_base(journal, reader->count)) != 0)
+    if ((result = journal_keep_base(journal)) != 0)
         return result;
+    journal_add_base(journal, reader->count);
     struct journal_entry entry;
     while ((result = reader_next(reader, &entry)) == 1)
         if ((result = check(scan, &entry)) != 0)
@@ -288,10 +289,6 @@ int journal_scan(struct journal *journal, char *error, size_t error_size)
     scan.sums = calloc(scan.sums_room, sizeof(struct download_sum));
     if (result == 0)
         result = scan.sums == NULL ? -ENOMEM : read_all(&scan);
-    if (result != 0 && error[0] == '\0')
-        snprintf(error, error_size,
-                 "the journal cannot be read: %s; see to its disk and permissions",
-                 strerror(-result));
     reader_free(&scan.reader);
     free(scan.sums);
     return result;

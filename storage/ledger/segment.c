@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 void segment_name(uint32_t number, char name[SEGMENT_NAME_MAX])
@@ -27,11 +28,66 @@ uint32_t segment_number(const char *name)
     return number <= UINT32_MAX ? (uint32_t)number : 0;
 }
 
+/*      error    cure                                                               */
+#define CURES(X)                                                                                   \
+    X(ENOSPC, "make room on its disk")                                                             \
+    X(EDQUOT, "raise the quota of the user that runs the node")                                    \
+    X(EFBIG, "raise the limit of file sizes (ulimit -f)")                                          \
+    X(EMFILE, "raise the limit of open files (ulimit -n)")                                         \
+    X(ENFILE, "raise fs.file-max")                                                                 \
+    X(ENOMEM, "give the node more memory")                                                         \
+    X(EROFS, "mount its disk for writing")                                                         \
+    X(EACCES, "let the user that runs the node own the directory")                                 \
+    X(EPERM, "let the user that runs the node own the directory")                                  \
+    X(EEXIST, "move the file of that name away")                                                   \
+    X(ENOENT, "bring the directory back and start the node again")
+
+const char *segment_cure(int error)
+{
+    switch (error) {
+#define X(value, cure)                                                                             \
+    case value:                                                                                    \
+        return cure;
+        CURES(X)
+#undef X
+    default:
+        return "see to its disk";
+    }
+}
+
+/* An attempt that fails takes what is left for a moment, and others write to this disk, too. */
+static bool has_space(int directory, uint64_t bytes)
+{
+    struct statvfs status;
+    if (fstatvfs(directory, &status) != 0 || status.f_blocks == 0) /* it does not say */
+        return true;
+    return (uint64_t)status.f_bavail * status.f_frsize >= bytes;
+}
+
+/* What a failed attempt could not take away again: one that holds no record is nobody's. */
+static bool remove_leftover(int directory, const char *name)
+{
+    uint8_t first[JOURNAL_RECORD_BYTES];
+    int fd = openat(directory, name, O_RDONLY | O_CLOEXEC);
+    ssize_t got = fd < 0 ? -1 : pread(fd, first, sizeof first, 0);
+    if (fd >= 0)
+        close(fd);
+    return got >= 0 && journal_is_zero(first, (size_t)got) && unlinkat(directory, name, 0) == 0;
+}
+
 int segment_create(int directory, uint32_t number, uint64_t bytes)
 {
+    const int flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC;
     char name[SEGMENT_NAME_MAX];
     segment_name(number, name);
-    int fd = openat(directory, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (!has_space(directory, bytes))
+        return -ENOSPC;
+    int fd = openat(directory, name, flags, 0600);
+    if (fd < 0 && errno == EEXIST) {
+        if (!remove_leftover(directory, name))
+            return -EEXIST;
+        fd = openat(directory, name, flags, 0600);
+    }
     if (fd < 0)
         return -errno;
     int error = posix_fallocate(fd, 0, (off_t)bytes);

@@ -13,8 +13,11 @@ void segment_name(uint32_t number, char name[SEGMENT_NAME_MAX]);
 /* The number of a file of that name, 0 where it is no segment's. */
 uint32_t segment_number(const char *name);
 /* A descriptor with `bytes` allocated, zero and on disk, or a negative errno with nothing left
- * behind. */
+ * behind. It takes no space where there is too little. */
 int segment_create(int directory, uint32_t number, uint64_t bytes);
+/* What to do where a segment cannot be made, opened or read for this errno (positive): the cure, to
+ * stand behind strerror. */
+const char *segment_cure(int error);
 /* A descriptor, and how many records the file holds. */
 int segment_open(int directory, uint32_t number, bool writable, uint32_t *records);
 int segment_write(int fd, uint32_t first, const uint8_t *records, uint32_t count);

@@ -4,6 +4,7 @@
  * never talks to Redis.
  */
 #include "ledger_internal.h"
+#include "segment.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -11,7 +12,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ALLOCATE_RETRY_MS 1000
+#define ALLOCATE_RETRY_MS 500
+#define MARK_MS_FULL      500 /* half of what a kill may leave unbilled */
 
 /* What one turn of the loop has to finish once everything is on disk. */
 struct turn {
@@ -70,15 +72,16 @@ static void mark(struct ledger_download *download, struct writer *writer, struct
     unsigned flags = atomic_load_explicit(&download->flags, memory_order_acquire);
     bool closing = (flags & DOWNLOAD_CLOSING) != 0;
     int result = append_mark(download, closing);
-    if (closing) {
-        assert(result != -ENOSPC); /* its room was reserved */
-        download->next = turn->finished;
-        turn->finished = download;
-        return;
-    }
     if (result == -ENOSPC) {
         download->next = writer->deferred;
         writer->deferred = download;
+        return;
+    }
+    if (closing) {
+        /* At once: the closings behind it in this turn may find no other room. */
+        journal_unreserve(&download->ledger->journal, download->room);
+        download->next = turn->finished;
+        turn->finished = download;
         return;
     }
     flags = atomic_fetch_and_explicit(&download->flags, ~(unsigned)DOWNLOAD_QUEUED,
@@ -121,10 +124,9 @@ static void sync_turn(struct ledger *ledger, struct turn *turn)
         if (atomic_load(&ledger->writer_state) != LEDGER_FAILED) {
             char text[LEDGER_TEXT_MAX];
             snprintf(text, sizeof text,
-                     "journal segment %08u.seg: %s failed; nothing is served until the disk is "
-                     "seen to and "
-                     "the node restarted",
-                     journal->segment, journal->failed_call);
+                     "journal segment %08u.seg: %s: %s; nothing is served until the disk is seen "
+                     "to and the node restarted",
+                     journal->segment, journal->failed_call, strerror(journal->failed_error));
             ledger_set_writer_state(ledger, LEDGER_FAILED, text);
             ledger_say(ledger, LEDGER_EVENT_ERROR, "%s", text);
         }
@@ -135,38 +137,55 @@ static void sync_turn(struct ledger *ledger, struct turn *turn)
     pthread_mutex_unlock(&ledger->lock);
 }
 
-static void keep_room(struct ledger *ledger, bool asked)
+static void set_full(struct ledger *ledger, enum ledger_state state)
+{
+    const struct writer *writer = &ledger->writer;
+    char text[LEDGER_TEXT_MAX];
+    snprintf(text, sizeof text,
+             "the journal in %.200s/journal cannot grow by %08u.seg: %s; %s, it heals by itself; "
+             "until then %s",
+             ledger->options.state_dir, ledger->journal.segment + 1,
+             strerror(writer->allocation_error), segment_cure(writer->allocation_error),
+             state == LEDGER_EXHAUSTED ? "nothing is served, as what it has is used up"
+                                       : "no new download begins");
+    ledger_set_writer_state(ledger, state, text);
+    ledger_say(ledger, state == LEDGER_FULL ? LEDGER_EVENT_WARNING : LEDGER_EVENT_ERROR, "%s",
+               text);
+}
+
+/*
+ * Keeps a segment ahead. Where none can be made, whatever the reason, the state goes from READY over
+ * FULL to EXHAUSTED and only a segment that was made leads back: closings make some room, and with
+ * it the state would flap.
+ */
+static void keep_room(struct ledger *ledger)
 {
     struct writer *writer = &ledger->writer;
     struct journal *journal = &ledger->journal;
+    int was = atomic_load(&ledger->writer_state), error = writer->allocation_error;
     uint64_t now = ledger_monotonic_ms();
     if (journal->failed)
         return;
-    bool wanted = journal_wants_next(journal) ||
-                  (journal->next_fd < 0 && (asked || writer->deferred != NULL));
-    if (wanted && now >= writer->retry_ms) {
-        int result = journal_allocate_next(journal);
-        if (result != 0) {
-            writer->retry_ms = now + ALLOCATE_RETRY_MS;
-            if (!writer->allocation_failed)
-                ledger_say(
-                    ledger, LEDGER_EVENT_WARNING,
-                    "journal segment %08u.seg cannot be allocated: %s; make room on the disk of %s",
-                    journal->segment + 1, strerror(-result), ledger->options.state_dir);
-        } else if (writer->allocation_failed) {
+    bool wanted = journal_wants_next(journal, was != LEDGER_READY);
+    if (!wanted) {
+        writer->allocation_error = 0;
+    } else if (now >= writer->retry_ms) {
+        writer->allocation_error = -journal_allocate_next(journal);
+        writer->retry_ms = now + ALLOCATE_RETRY_MS;
+    }
+    if (writer->allocation_error == 0) {
+        writer->retry_ms = 0;
+        if (was != LEDGER_READY) {
+            ledger_set_writer_state(ledger, LEDGER_READY, "");
             ledger_say(ledger, LEDGER_EVENT_INFO, "the journal has room again");
         }
-        writer->allocation_failed = result != 0;
+        return;
     }
-    bool full = writer->deferred != NULL || journal_spare(journal) < JOURNAL_DOWNLOAD_ROOM_MAX;
-    bool was = atomic_load(&ledger->writer_state) == LEDGER_FULL;
-    if (full && !was && writer->allocation_failed)
-        ledger_set_writer_state(
-            ledger, LEDGER_FULL,
-            "the journal is full: its next segment cannot be allocated; make room on "
-            "the disk of the state directory, it heals by itself");
-    else if (!full && was)
-        ledger_set_writer_state(ledger, LEDGER_READY, "");
+    bool exhausted = was == LEDGER_EXHAUSTED || writer->deferred != NULL ||
+                     journal_spare(journal) < JOURNAL_DOWNLOAD_ROOM_MAX;
+    int state = exhausted ? LEDGER_EXHAUSTED : LEDGER_FULL;
+    if (state != was || error != writer->allocation_error)
+        set_full(ledger, state);
 }
 
 static void finish_turn(struct ledger *ledger, struct turn *turn, uint64_t ticket)
@@ -202,7 +221,7 @@ static struct money *reversed(struct money *list)
     return out;
 }
 
-static void one_turn(struct ledger *ledger, struct money *money, uint64_t ticket, bool room_asked)
+static void one_turn(struct ledger *ledger, struct money *money, uint64_t ticket)
 {
     struct writer *writer = &ledger->writer;
     struct turn turn = {.money = reversed(money)};
@@ -210,13 +229,13 @@ static void one_turn(struct ledger *ledger, struct money *money, uint64_t ticket
     writer->deferred = NULL;
     struct ledger_download *dirty =
         atomic_exchange_explicit(&ledger->dirty, NULL, memory_order_acquire);
-    keep_room(ledger, room_asked);
+    keep_room(ledger);
     mark_list(deferred, writer, &turn);
     mark_list(dirty, writer, &turn);
     append_money(ledger, &turn);
     sync_turn(ledger, &turn);
+    keep_room(ledger); /* before the answers, which may tell of its state */
     finish_turn(ledger, &turn, ticket);
-    keep_room(ledger, false);
 }
 
 static void *writer_main(void *argument)
@@ -225,7 +244,11 @@ static void *writer_main(void *argument)
     struct writer *writer = &ledger->writer;
     uint64_t ticket = 0;
     for (bool stop = false; !stop;) {
-        struct timespec until = ledger_deadline(ledger_monotonic_ms() + ledger->options.mark_ms);
+        /* What is left of a full journal lasts longest for those under way where it is used slowly. */
+        uint32_t pause_ms = ledger->options.mark_ms;
+        if (atomic_load(&ledger->writer_state) != LEDGER_READY && pause_ms < MARK_MS_FULL)
+            pause_ms = MARK_MS_FULL;
+        struct timespec until = ledger_deadline(ledger_monotonic_ms() + pause_ms);
         pthread_mutex_lock(&writer->lock);
         /* A ticket that found no room is tried again with the next mark, not at once. */
         if (!writer->stop && writer->money == NULL && writer->asked == ticket)
@@ -235,7 +258,7 @@ static void *writer_main(void *argument)
         stop = writer->stop;
         writer->money = NULL;
         pthread_mutex_unlock(&writer->lock);
-        one_turn(ledger, money, ticket, atomic_exchange(&writer->room_asked, false));
+        one_turn(ledger, money, ticket);
     }
     return NULL;
 }
@@ -272,11 +295,6 @@ int writer_stop(struct ledger *ledger)
     writer->running = false;
     int result = journal_append_end(&ledger->journal, JOURNAL_STOP);
     return result == 0 ? journal_sync(&ledger->journal) : result;
-}
-
-void writer_ask_room(struct ledger *ledger)
-{
-    atomic_store_explicit(&ledger->writer.room_asked, true, memory_order_relaxed);
 }
 
 int writer_money(struct ledger *ledger, struct money *money)

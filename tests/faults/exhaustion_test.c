@@ -29,15 +29,19 @@ static struct site *site_with_long_file(const char *settings)
 }
 
 /* Asks for the long file and reads its head; the body comes no faster than the caller reads. */
-static int begin(struct site *site, uint64_t *length)
+static int begin_by(struct site *site, const char *link, uint64_t *length)
 {
-    const char *link = site_link(site, .account = "alice", .path = LONG_FILE);
     int fd = raw_connect(site, RECEIVE_BUFFER);
     raw_print(fd, "GET %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", link);
     const struct answer *head = raw_answer_head(site, fd);
     cr_assert_eq(head->status, 200, "status %u", head->status);
     *length = answer_header_number(site, head, "Content-Length");
     return fd;
+}
+
+static int begin(struct site *site, uint64_t *length)
+{
+    return begin_by(site, site_link(site, .account = "alice", .path = LONG_FILE), length);
 }
 
 static void read_exactly(int fd, size_t length)
@@ -222,6 +226,58 @@ Test(exhaustion, of_the_journals_disk_stops_the_serving_until_there_is_room)
     site_media_bytes(site, TRACK_TINY, &size);
     site_usage_await(site, "alice", 2 * size);
     cr_assert_eq(site_balance(site, "bob").balance, (int64_t)paid_in);
+    site_destroy(&site);
+    umount(disk);
+    rmdir(disk);
+}
+
+static void expect_soon_200(struct site *site, const char *link)
+{
+    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
+    while (fetch(site, link, .range = "0-9")->status != 206) {
+        cr_assert(harness_now_ms() < deadline_ms, "the node does not heal");
+        harness_pause();
+    }
+}
+
+Test(exhaustion, of_the_journals_disk_lets_downloads_that_have_begun_end)
+{
+    const char *disk = mount_small_disk();
+    if (!disk)
+        cr_skip_test("only root may mount");
+    struct site *site = site_create(.own_redis = true, .own_media = true, .state_dir = disk,
+                                    .settings = "accounts_max: 100\n");
+    site_media_add(site, LONG_FILE, TRACK_LONG, 8);
+    site_media_add(site, "/short.mp3", TRACK_TINY, 1);
+    site_account_open_postpaid(site, "alice");
+    site_account_open_prepaid(site, "bob", 0);
+    uint64_t length;
+    const char *begun = site_link(site, .account = "alice", .path = LONG_FILE);
+    int fd = begin_by(site, begun, &length);
+    read_exactly(fd, 100000);
+    fill_disk(site, disk);
+
+    for (unsigned i = 0;; i++) {
+        const struct answer *health = site_admin(site, "GET", "/v1/health", NULL);
+        if (strstr((const char *)health->body, "\"full\""))
+            break;
+        cr_assert_lt(i, 2000, "the journal never says that it is full: %s",
+                     (const char *)health->body);
+        const char *body = site_format(site, "{\"bytes\":1,\"transaction\":\"fill-%u\"}", i);
+        cr_assert_eq(site_admin(site, "POST", "/v1/accounts/shop/bob/top-up", body)->status, 200);
+    }
+    const char *link = site_link(site, .account = "alice", .path = "/short.mp3");
+    answer_expect_refusal(site, fetch(site, link), 503, "journal_unavailable");
+    /* A range of the download that has begun belongs to it. */
+    answer_expect_bytes(site, fetch(site, begun, .range = "0-999"), LONG_FILE, 0, 1000);
+    cr_assert_eq(100000 + raw_drain(fd), length);
+    close(fd);
+    site_usage_await(site, "alice", length + 1000);
+    answer_expect_refusal(site, fetch(site, link), 503, "journal_unavailable");
+
+    cr_assert_eq(unlink(site_format(site, "%s/filler", disk)), 0);
+    expect_soon_200(site, link);
+    site_usage_await(site, "alice", length + 1010);
     site_destroy(&site);
     umount(disk);
     rmdir(disk);
