@@ -97,7 +97,7 @@ static void report_start(void *context, const struct doctor_finding *finding)
  * refused where anybody listens. 0, or a negative errno; an address that is bad in another way is
  * the node's to report.
  */
-static int probe_listen(const char *listen)
+static int probe_once(const char *listen)
 {
     union {
         struct sockaddr any;
@@ -131,6 +131,16 @@ static int probe_listen(const char *listen)
         errno == EADDRINUSE)
         result = -EADDRINUSE;
     close(fd);
+    return result;
+}
+
+static int probe_listen(const char *listen)
+{
+    uint64_t since_ms = 0;
+    int result;
+    do
+        result = probe_once(listen);
+    while (result == -EADDRINUSE && listener_tries_again(&since_ms));
     return result;
 }
 

@@ -10,11 +10,14 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <systemd/sd-daemon.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "server/check.h"
 
-#define BACKLOG 4096 /* the kernel caps it at net.core.somaxconn */
+#define BACKLOG     4096 /* the kernel caps it at net.core.somaxconn */
+#define PATIENCE_MS 1000
+#define PAUSE_MS    20
 
 static int split(const char *address, char *host, size_t host_size, const char **port)
 {
@@ -60,6 +63,19 @@ static int listen_on(const struct addrinfo *info)
     return fd;
 }
 
+bool listener_tries_again(uint64_t *since_ms)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    uint64_t now_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    if (*since_ms == 0)
+        *since_ms = now_ms;
+    if (now_ms - *since_ms >= PATIENCE_MS)
+        return false;
+    nanosleep(&(struct timespec){.tv_nsec = PAUSE_MS * 1000000L}, NULL);
+    return true;
+}
+
 void listener_name(int fd, char *bound, size_t size)
 {
     struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
@@ -95,7 +111,11 @@ int listener_open(const char *address, char *bound, size_t bound_size, char *err
                  gai_strerror(status));
         return -EINVAL;
     }
-    int fd = listen_on(info);
+    uint64_t since_ms = 0;
+    int fd;
+    do
+        fd = listen_on(info);
+    while (fd == -EADDRINUSE && listener_tries_again(&since_ms));
     freeaddrinfo(info);
     if (fd < 0) {
         const char *cure = fd == -EACCES ? "ports below 1024 need CAP_NET_BIND_SERVICE"

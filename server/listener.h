@@ -6,7 +6,9 @@
 #ifndef TOLLGATE_SERVER_LISTENER_H
 #define TOLLGATE_SERVER_LISTENER_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "server/worker.h"
 
@@ -17,6 +19,13 @@
  */
 int listener_open(const char *address, char *bound, size_t bound_size, char *error,
                   size_t error_size);
+
+/*
+ * Whether to try once more where an address is in use: the kernel takes the sockets of a killed node
+ * from its ring some time after the process is gone. Pauses for a moment, and says no once it has been
+ * asked for a second. `since_ms` is 0 before the first call.
+ */
+bool listener_tries_again(uint64_t *since_ms);
 
 /* "HOST:PORT" that a listening socket is bound to; "" where it cannot be told. */
 void listener_name(int fd, char *bound, size_t size);

@@ -4,11 +4,14 @@
  * not of this implementation's luck.
  */
 #include <errno.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/integration/harness.h"
@@ -322,5 +325,63 @@ Test(crash, leaves_a_state_directory_that_no_second_node_may_take)
     site_account_open_postpaid(site, "alice");
     const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
     answer_expect_file(site, fetch(site, link), TRACK_TINY);
+    site_destroy(&site);
+}
+
+/* Listens as nothing shares with, like the sockets of a node that the kernel has not taken down yet. */
+static int hold_port(unsigned *port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof(address);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    cr_assert_eq(listen(fd, 1), 0);
+    cr_assert_eq(getsockname(fd, (struct sockaddr *)&address, &size), 0);
+    *port = ntohs(address.sin_port);
+    return fd;
+}
+
+/* `tollgate serve` listens there, whatever its configuration says. */
+static void serve_on(struct site *site, unsigned port)
+{
+    const char *original = getenv("TOLLGATE_BINARY");
+    const char *path = site_format(site, "%s/on-port", site_directory(site));
+    FILE *script = fopen(path, "we");
+    cr_assert(script);
+    fprintf(script,
+            "#!/bin/bash\n"
+            "[ \"$1\" != serve ] || set -- \"$@\" --listen 127.0.0.1:%u\n"
+            "exec '%s' \"$@\"\n",
+            port, original ? original : TOLLGATE_BINARY);
+    cr_assert_eq(fclose(script), 0);
+    cr_assert_eq(chmod(path, 0700), 0);
+    cr_assert_eq(setenv("TOLLGATE_BINARY", path, 1), 0);
+}
+
+Test(crash, of_a_node_whose_port_is_still_held_for_a_moment_is_followed_by_a_start)
+{
+    enum { HELD_MS = 500 };
+    struct site *site = site_create(.stays_down = true);
+    unsigned port;
+    int held = hold_port(&port);
+    serve_on(site, port);
+    struct command_result refused = site_tollgate(site, "serve");
+    cr_assert_neq(refused.exit_code, 0);
+    cr_assert(strstr(refused.errors, "Address already in use"), "%s", refused.errors);
+
+    pid_t holder = fork();
+    cr_assert_geq(holder, 0);
+    if (holder == 0) {
+        uint64_t until_ms = harness_now_ms() + HELD_MS;
+        while (harness_now_ms() < until_ms)
+            harness_pause();
+        _exit(0);
+    }
+    close(held);
+    site_node_start(site);
+    cr_assert_eq(site_port(site), port);
+    waitpid(holder, NULL, 0);
+    site_node_await_ready(site);
+    answer_expect_refusal(site, fetch(site, TRACK_TINY), 403, "token_missing");
     site_destroy(&site);
 }
