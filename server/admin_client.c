@@ -13,11 +13,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
-#define DEADLINE_MS      60000 /* usage settles first, which may take the node some seconds */
 #define ANSWER_BYTES_MAX ((size_t)256 << 20) /* the rows of a report are bounded below it */
 #define FIRST_BYTES      16384
 
@@ -46,8 +46,12 @@ static int wait_for(int fd, short events, uint64_t deadline_ms)
     }
 }
 
-static int connect_to(const char *socket_path)
+/* A node that accepts nobody any more has a full queue, where a Unix socket waits as it would to
+ * send. */
+static int connect_to(const char *socket_path, unsigned wait_ms)
 {
+    const struct timeval patience = {.tv_sec = wait_ms / 1000,
+                                     .tv_usec = (suseconds_t)(wait_ms % 1000) * 1000};
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (strlen(socket_path) >= sizeof address.sun_path) {
         return -ENAMETOOLONG;
@@ -57,8 +61,9 @@ static int connect_to(const char *socket_path)
     if (fd < 0) {
         return -errno;
     }
-    if (connect(fd, (const struct sockaddr *)&address, sizeof address) != 0) {
-        int failure = -errno;
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) != 0 ||
+        connect(fd, (const struct sockaddr *)&address, sizeof address) != 0) {
+        int failure = errno == EAGAIN ? -ETIMEDOUT : -errno;
         (void)close(fd);
         return failure;
     }
@@ -171,9 +176,15 @@ static int take_apart(char *text, size_t length, struct admin_response *out)
 int admin_client_call(const char *socket_path, const char *method, const char *target,
                       const char *body, struct admin_response *out)
 {
+    return admin_client_call_within(ADMIN_CLIENT_WAIT_MS, socket_path, method, target, body, out);
+}
+
+int admin_client_call_within(unsigned wait_ms, const char *socket_path, const char *method,
+                             const char *target, const char *body, struct admin_response *out)
+{
     *out = (struct admin_response){0};
-    uint64_t deadline_ms = monotonic_ms() + DEADLINE_MS;
-    int fd = connect_to(socket_path);
+    uint64_t deadline_ms = monotonic_ms() + wait_ms;
+    int fd = connect_to(socket_path, wait_ms);
     if (fd < 0) {
         return fd;
     }

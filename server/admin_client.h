@@ -19,7 +19,11 @@ struct admin_response {
  * -ENOENT and -ECONNREFUSED where no node listens, -ETIMEDOUT, -ECONNRESET (cut short), -EMSGSIZE
  * (longer than any answer is), -EPROTO (not HTTP/1.1).
  */
+#define ADMIN_CLIENT_WAIT_MS 60000 /* usage settles first, which may take the node some seconds */
 int admin_client_call(const char *socket_path, const char *method, const char *target,
                       const char *body, struct admin_response *out);
+/* Waits for so many milliseconds instead, connecting included. */
+int admin_client_call_within(unsigned wait_ms, const char *socket_path, const char *method,
+                             const char *target, const char *body, struct admin_response *out);
 
 #endif

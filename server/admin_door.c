@@ -1,6 +1,6 @@
 /*
  * The admin interface's listening sockets: the operators' in the state directory, the shops' at
- * admin_listen. Opened and closed by admin.c, whose threads accept from them.
+ * admin_listen. Opened and closed by admin.c; admin_peers.c accepts from them.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +14,7 @@
 #include "server/listener.h"
 #include "server/log.h"
 
-#define BACKLOG 16
+#define BACKLOG 4096 /* the kernel caps it at net.core.somaxconn */
 
 /* Removes what a killed node left. Anything but a socket is somebody's file and stays. */
 static int remove_stale(const char *path)
@@ -98,7 +98,7 @@ int admin_door_open_shops(struct admin_door *door, const struct config *config, 
         failure = listener_open(listen_on, bound, sizeof bound, why, sizeof why);
         if (failure >= 0) {
             door->listen_fd = failure;
-            /* Several threads wait for it, and one of them gets each connection. */
+            /* It is accepted from until nobody is left. */
             failure = fcntl(door->listen_fd, F_SETFL, O_NONBLOCK) == 0 ? 0 : -errno;
         } else {
             (void)snprintf(error, error_size, "admin_listen: %s", why);

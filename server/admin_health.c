@@ -1,6 +1,7 @@
 /*
  * GET /v1/health: whether this node may serve, why not, and its counters. Called by the admin
- * thread only; it reads atomics and takes no worker's time.
+ * thread only; it reads atomics, takes no worker's time, and takes no lock that anybody holds while
+ * waiting for Redis, the disk or another thread.
  */
 #include <stdio.h>
 #include <time.h>
@@ -130,6 +131,21 @@ static uint64_t wall_clock_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+/* What there is only while the node serves, and while its workers end. */
+static void add_insides(struct node *node, json_t *value, bool *ready)
+{
+    bool redis_up = false;
+    enum ledger_state state = ledger_state(node->ledger);
+    *ready = *ready && node_is_ready(node);
+    (void)json_object_set_new(value, "workers", json_integer(node->worker_count));
+    (void)json_object_set_new(value, "ledger", ledger_health(node->ledger, state, &redis_up));
+    (void)json_object_set_new(
+        value, "redis", json_pack("{s:b, s:s}", "up", redis_up, "address", node->redis.address));
+    (void)json_object_set_new(value, "traffic", traffic(node));
+    (void)json_object_set_new(value, "media", media_health(node->media));
+    (void)json_object_set_new(value, "access_log", access_health(node));
+}
+
 void admin_health(struct node *node, const struct admin_request *request,
                   struct admin_answer *answer)
 {
@@ -137,17 +153,18 @@ void admin_health(struct node *node, const struct admin_request *request,
     uint64_t now_ms = wall_clock_ms();
     /* The wall clock may have been set back since the start. */
     uint64_t uptime_s = now_ms > node->started_ms ? (now_ms - node->started_ms) / 1000 : 0;
-    enum ledger_state state = ledger_state(node->ledger);
-    bool stopping = atomic_load_explicit(&node->stopping, memory_order_relaxed);
-    bool ready = node_is_ready(node) && !stopping;
-    bool redis_up = false;
-    json_t *ledger = ledger_health(node->ledger, state, &redis_up);
-    json_t *value = json_pack(
-        "{s:b, s:b, s:s, s:s, s:I, s:i, s:o, s:{s:b, s:s}, s:o, s:o, s:o}", "ready", ready,
-        "stopping", stopping, "node", node->config->node, "version", TOLLGATE_VERSION, "uptime_s",
-        (json_int_t)uptime_s, "workers", (int)node->worker_count, "ledger", ledger, "redis", "up",
-        redis_up, "address", node->redis.address, "traffic", traffic(node), "media",
-        media_health(node->media), "access_log", access_health(node));
+    enum node_phase phase = node_phase_hold(node);
+    bool stopping = phase == NODE_ENDING || atomic_load(&node->stopping);
+    bool ready = phase == NODE_SERVING && !stopping;
+    json_t *value =
+        json_pack("{s:b, s:b, s:b, s:s, s:s, s:I}", "ready", false, "starting",
+                  phase == NODE_STARTING, "stopping", stopping, "node", node->config->node,
+                  "version", TOLLGATE_VERSION, "uptime_s", (json_int_t)uptime_s);
+    if (phase == NODE_SERVING) {
+        add_insides(node, value, &ready);
+    }
+    node_phase_release(node);
+    (void)json_object_set_new(value, "ready", json_boolean(ready));
     answer->retry_after_s = ready ? 0 : 1;
     admin_answer_json(answer, ready ? 200 : 503, value);
 }

@@ -1,8 +1,8 @@
 /*
- * What the admin thread's files share: a request that was read whole, and the answer that a route
- * makes of it. admin_door.c listens, admin.c moves the bytes, admin_secrets.c says whose they are,
- * admin_routes.c finds the route, admin_accounts.c, admin_links.c, admin_events.c and admin_health.c
- * do the work.
+ * What the admin interface's files share: a request that was read whole, and the answer that a route
+ * makes of it. admin_door.c listens, admin_peers.c moves the bytes, admin_secrets.c says whose they
+ * are, admin_routes.c finds the route, admin_desk.c has the threads that may wait, admin_accounts.c,
+ * admin_links.c, admin_events.c and admin_health.c do the work.
  */
 #ifndef TOLLGATE_SERVER_ADMIN_INTERNAL_H
 #define TOLLGATE_SERVER_ADMIN_INTERNAL_H
@@ -37,8 +37,34 @@ struct admin_answer {
     size_t length;
 };
 
-/* Finds and runs the route. There is an answer afterwards, whatever the request. */
-void admin_route(struct node *node, struct admin_request *request, struct admin_answer *answer);
+/* Bounds. A class is the operators, or one shop; its calls are those at the desk and those whose
+ * answers are being sent. */
+#define ADMIN_OPERATORS_PEERS_MAX 64 /* connections that are received from or sent to */
+#define ADMIN_SHOPS_PEERS_MAX     256
+#define ADMIN_CLASS_CALLS_MAX     64
+#define ADMIN_SHOPS_CALLS_MAX     256 /* of all shops */
+#define ADMIN_OWN_DESCRIPTORS     32  /* doors, epoll, spares, a Redis connection a thread */
+
+#define ADMIN_OPERATORS           0 /* the operators' class; issuers follow in the configuration's order */
+
+/* One request on its way to its answer. */
+struct admin_route;
+struct admin_call {
+    struct admin_call *next;
+    const struct admin_route *route;
+    unsigned class;
+    struct admin_request request;
+    struct admin_answer answer;
+};
+
+/*
+ * Finds the route and answers what needs no waiting: false, and the answer is there. True: the call
+ * is the desk's to do, by admin_route_run, after which there is an answer, too.
+ */
+bool admin_route(struct node *node, struct admin_call *call);
+void admin_route_run(struct node *node, struct admin_call *call);
+/* Refuses a call because the node is stopping. */
+void admin_answer_stopping(struct admin_answer *answer);
 
 /* Makes the answer of a JSON value, whose reference it takes. */
 void admin_answer_json(struct admin_answer *answer, unsigned status, json_t *value);
@@ -90,7 +116,39 @@ int admin_door_open_shops(struct admin_door *door, const struct config *config, 
                           size_t error_size);
 void admin_door_close(struct admin_door *door);
 
-/* ---- whose secret: admin_secrets.c ---- */
+/* ---- who waits for what: admin_peers.c, admin_desk.c ---- */
+
+struct admin;
+struct admin_peers;
+/* The thread of the connections, and the desk. On failure a negative errno, and *out is to be
+ * stopped all the same. */
+int admin_peers_start(struct admin_peers **out, struct admin *admin, struct node *node,
+                      const struct admin_door *doors, unsigned door_count);
+void admin_peers_close_desk(struct admin_peers *peers);
+void admin_peers_stop(struct admin_peers **peers);
+
+struct admin_desk;
+/* `finished` is called from any of its threads when a call has its answer; it must not block. */
+int admin_desk_open(struct admin_desk **out, struct node *node, void (*finished)(void *context),
+                    void *context);
+/*
+ * Takes a call, which is the desk's until admin_desk_finished gives it back. False at a bound, and
+ * once the desk has closed: then the call has its answer.
+ */
+bool admin_desk_take(struct admin_desk *desk, struct admin_call *call);
+/* The calls that have their answers since the last time, linked by `next`; NULL: none. */
+struct admin_call *admin_desk_finished(struct admin_desk *desk);
+/* A call that was taken has been answered: its class has room for another. */
+void admin_desk_forget(struct admin_desk *desk, unsigned class);
+/* Finishes the calls that run, refuses those that wait, joins. May be called twice. */
+void admin_desk_close(struct admin_desk *desk);
+void admin_desk_destroy(struct admin_desk **desk);
+
+/* ---- whose secret: admin.c, admin_secrets.c ---- */
+
+/* Puts the issuer's id into `shop`, where the secret is somebody's. */
+void admin_identify(struct admin *admin, struct http_text secret,
+                    char shop[static LEDGER_ISSUER_MAX + 1]);
 
 struct admin_secrets;
 /* Reads the issuers' admin_secret_file. 0, or a negative errno with a sentence. */

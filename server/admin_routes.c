@@ -1,6 +1,7 @@
 /*
  * The admin interface's routes: one table, the match of a request against it, and the shapes of its
- * answers. Called by admin.c with requests that were read whole; it touches no socket.
+ * answers. Called by admin_peers.c with requests that were read whole, and by admin_desk.c's threads;
+ * it touches no socket.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -12,30 +13,32 @@
 #include "server/check.h"
 
 enum access { ANYBODY, SHOPS, OPERATORS };
+enum wait { AT_ONCE, WAITS };
 
 /* `*` is one segment, percent-decoded after the split: the issuer's id, then the account. */
-static const struct route {
+static const struct admin_route {
     enum http_method method;
     enum access access;              /* who may, beside operators */
+    enum wait wait;                  /* whether it is the desk's */
     enum ledger_operation operation; /* of admin_account_change */
     const char *pattern;
     void (*handle)(struct node *node, const struct admin_request *request,
                    struct admin_answer *answer);
 } routes[] = {
-    {HTTP_GET, ANYBODY, LEDGER_OPEN, "/v1/openapi.json", admin_openapi},
-    {HTTP_GET, OPERATORS, LEDGER_OPEN, "/v1/health", admin_health},
-    {HTTP_GET, SHOPS, LEDGER_OPEN, "/v1/accounts/*/*", admin_account_show},
-    {HTTP_PUT, SHOPS, LEDGER_OPEN, "/v1/accounts/*/*", admin_account_change},
-    {HTTP_POST, SHOPS, LEDGER_TOP_UP, "/v1/accounts/*/*/top-up", admin_account_change},
-    {HTTP_POST, OPERATORS, LEDGER_ADJUST, "/v1/accounts/*/*/adjust", admin_account_change},
-    {HTTP_POST, SHOPS, LEDGER_SUSPEND, "/v1/accounts/*/*/suspend", admin_account_change},
-    {HTTP_POST, SHOPS, LEDGER_ACTIVATE, "/v1/accounts/*/*/activate", admin_account_change},
-    {HTTP_PUT, SHOPS, LEDGER_LIMIT, "/v1/accounts/*/*/limits", admin_account_change},
-    {HTTP_POST, SHOPS, LEDGER_OPEN, "/v1/accounts/*/*/revoke", admin_account_revoke},
-    {HTTP_GET, SHOPS, LEDGER_OPEN, "/v1/accounts/*/*/usage", admin_account_usage},
-    {HTTP_POST, SHOPS, LEDGER_OPEN, "/v1/links/revoke", admin_link_revoke},
-    {HTTP_POST, OPERATORS, LEDGER_OPEN, "/v1/links/explain", admin_link_explain},
-    {HTTP_GET, SHOPS, LEDGER_OPEN, "/v1/events", admin_events},
+    {HTTP_GET, ANYBODY, AT_ONCE, LEDGER_OPEN, "/v1/openapi.json", admin_openapi},
+    {HTTP_GET, OPERATORS, AT_ONCE, LEDGER_OPEN, "/v1/health", admin_health},
+    {HTTP_GET, SHOPS, WAITS, LEDGER_OPEN, "/v1/accounts/*/*", admin_account_show},
+    {HTTP_PUT, SHOPS, WAITS, LEDGER_OPEN, "/v1/accounts/*/*", admin_account_change},
+    {HTTP_POST, SHOPS, WAITS, LEDGER_TOP_UP, "/v1/accounts/*/*/top-up", admin_account_change},
+    {HTTP_POST, OPERATORS, WAITS, LEDGER_ADJUST, "/v1/accounts/*/*/adjust", admin_account_change},
+    {HTTP_POST, SHOPS, WAITS, LEDGER_SUSPEND, "/v1/accounts/*/*/suspend", admin_account_change},
+    {HTTP_POST, SHOPS, WAITS, LEDGER_ACTIVATE, "/v1/accounts/*/*/activate", admin_account_change},
+    {HTTP_PUT, SHOPS, WAITS, LEDGER_LIMIT, "/v1/accounts/*/*/limits", admin_account_change},
+    {HTTP_POST, SHOPS, WAITS, LEDGER_OPEN, "/v1/accounts/*/*/revoke", admin_account_revoke},
+    {HTTP_GET, SHOPS, WAITS, LEDGER_OPEN, "/v1/accounts/*/*/usage", admin_account_usage},
+    {HTTP_POST, SHOPS, WAITS, LEDGER_OPEN, "/v1/links/revoke", admin_link_revoke},
+    {HTTP_POST, OPERATORS, WAITS, LEDGER_OPEN, "/v1/links/explain", admin_link_explain},
+    {HTTP_GET, SHOPS, WAITS, LEDGER_OPEN, "/v1/events", admin_events},
 };
 #define ROUTES_COUNT (sizeof routes / sizeof routes[0])
 #define SEGMENTS_MAX 2
@@ -132,6 +135,13 @@ void admin_answer_errno(struct admin_answer *answer, int failure)
         }
     }
     admin_answer_problem(answer, 500, "unexpected", "the ledger failed: %s", strerror(-failure));
+}
+
+void admin_answer_stopping(struct admin_answer *answer)
+{
+    answer->retry_after_s = 1;
+    admin_answer_problem(answer, 503, "node_stopping",
+                         "the node is stopping; nothing was done, ask again");
 }
 
 /* ---- matching ----------------------------------------------------------------------------------
@@ -255,7 +265,7 @@ static bool take_names(const struct node *node, const struct http_text *stars,
 }
 
 /* Whether whoever asks may ask for such things at all. */
-static bool is_allowed(const struct route *route, const struct admin_request *request,
+static bool is_allowed(const struct admin_route *route, const struct admin_request *request,
                        struct admin_answer *answer)
 {
     if (request->is_operator || route->access == ANYBODY) {
@@ -276,8 +286,39 @@ static bool is_allowed(const struct route *route, const struct admin_request *re
     return true;
 }
 
-void admin_route(struct node *node, struct admin_request *request, struct admin_answer *answer)
+/* Whose threads do it. */
+static unsigned class_of(const struct config *config, const struct admin_request *request)
 {
+    for (unsigned i = 0; !request->is_operator && i < config->issuers_count; i++) {
+        if (strcmp(config->issuers[i].id, request->shop) == 0) {
+            return ADMIN_OPERATORS + 1 + i;
+        }
+    }
+    check(request->is_operator); /* a shop has an issuer: is_allowed has seen to it */
+    return ADMIN_OPERATORS;
+}
+
+static bool is_serving(struct node *node, struct admin_answer *answer)
+{
+    enum node_phase phase = node_phase_hold(node);
+    node_phase_release(node);
+    if (phase == NODE_STARTING) {
+        answer->retry_after_s = 1;
+        admin_answer_problem(answer, 503, "node_starting",
+                             "the node is starting; nothing was done, ask again");
+        return false;
+    }
+    if (phase == NODE_ENDING || atomic_load(&node->stopping)) {
+        admin_answer_stopping(answer);
+        return false;
+    }
+    return true;
+}
+
+bool admin_route(struct node *node, struct admin_call *call)
+{
+    struct admin_request *request = &call->request;
+    struct admin_answer *answer = &call->answer;
     const char *allow = NULL;
     for (size_t i = 0; i < ROUTES_COUNT; i++) {
         struct http_text stars[SEGMENTS_MAX];
@@ -295,11 +336,17 @@ void admin_route(struct node *node, struct admin_request *request, struct admin_
             continue;
         }
         request->operation = routes[i].operation;
-        if (is_allowed(&routes[i], request, answer) &&
-            (count == 0 || take_names(node, stars, request, answer))) {
-            routes[i].handle(node, request, answer);
+        if (!is_allowed(&routes[i], request, answer) ||
+            (count > 0 && !take_names(node, stars, request, answer))) {
+            return false;
         }
-        return;
+        if (routes[i].wait == AT_ONCE) {
+            routes[i].handle(node, request, answer);
+            return false;
+        }
+        call->route = &routes[i];
+        call->class = class_of(node->config, request);
+        return is_serving(node, answer);
     }
     answer->allow = allow;
     if (allow != NULL) {
@@ -308,4 +355,10 @@ void admin_route(struct node *node, struct admin_request *request, struct admin_
         admin_answer_problem(answer, 404, "route_unknown",
                              "no such route; /v1/openapi.json describes all that there are");
     }
+    return false;
+}
+
+void admin_route_run(struct node *node, struct admin_call *call)
+{
+    call->route->handle(node, &call->request, &call->answer);
 }

@@ -12,6 +12,8 @@
 #include "server/admin_client.h"
 #include "server/check.h"
 
+#define HEALTH_WAIT_MS 3000 /* the node answers at once, or is as good as gone */
+
 /* ---- naming an account -------------------------------------------------------------------------
  */
 
@@ -133,8 +135,9 @@ static int report_failure(const char *command, const char *socket_path, int fail
     }
 }
 
-int command_call(const char *command, const struct cli_location *location, const char *method,
-                 const char *target, const json_t *body, unsigned *status, json_t **answer)
+static int call_within(unsigned wait_ms, const char *command, const struct cli_location *location,
+                       const char *method, const char *target, const json_t *body, unsigned *status,
+                       json_t **answer)
 {
     char socket_path[sizeof((struct sockaddr_un *)NULL)->sun_path];
     int code = cli_socket_path(command, location, socket_path, sizeof socket_path);
@@ -146,7 +149,7 @@ int command_call(const char *command, const struct cli_location *location, const
         return cli_fail(EX_SOFTWARE, command, "no memory");
     }
     struct admin_response response;
-    int failure = admin_client_call(socket_path, method, target, text, &response);
+    int failure = admin_client_call_within(wait_ms, socket_path, method, target, text, &response);
     free(text);
     if (failure != 0) {
         return report_failure(command, socket_path, failure);
@@ -155,6 +158,20 @@ int command_call(const char *command, const struct cli_location *location, const
     *status = response.status;
     free(response.body);
     return json_is_object(*answer) ? EX_OK : report_failure(command, socket_path, -EPROTO);
+}
+
+int command_call(const char *command, const struct cli_location *location, const char *method,
+                 const char *target, const json_t *body, unsigned *status, json_t **answer)
+{
+    return call_within(ADMIN_CLIENT_WAIT_MS, command, location, method, target, body, status,
+                       answer);
+}
+
+int command_call_health(const char *command, const struct cli_location *location, unsigned *status,
+                        json_t **answer)
+{
+    return call_within(HEALTH_WAIT_MS, command, location, "GET", "/v1/health", NULL, status,
+                       answer);
 }
 
 int command_refused(const char *command, unsigned status, const json_t *answer)

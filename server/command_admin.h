@@ -38,6 +38,9 @@ void account_name_target(const struct account_name *name, const char *suffix,
  */
 int command_call(const char *command, const struct cli_location *location, const char *method,
                  const char *target, const json_t *body, unsigned *status, json_t **answer);
+/* GET /v1/health, likewise, with the patience of a supervisor: some seconds. */
+int command_call_health(const char *command, const struct cli_location *location, unsigned *status,
+                        json_t **answer);
 
 /* Prints a refusal's detail and returns the exit code of its status. */
 int command_refused(const char *command, unsigned status, const json_t *answer);

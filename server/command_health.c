@@ -76,12 +76,21 @@ static void print_health(const json_t *answer, bool ready)
 {
     const json_t *ledger = json_object_get(answer, "ledger");
     const json_t *redis = json_object_get(answer, "redis");
+    bool starting = json_is_true(json_object_get(answer, "starting"));
     bool stopping = json_is_true(json_object_get(answer, "stopping"));
-    printf("%-12s %s, tollgate %s, up %" PRIdMAX " s, %" PRIdMAX " workers\n", "node",
-           command_text(answer, "node"), command_text(answer, "version"),
-           (intmax_t)command_number(answer, "uptime_s"),
-           (intmax_t)command_number(answer, "workers"));
-    printf("%-12s %s\n", "ready", ready ? "yes" : stopping ? "no, stopping" : "no");
+    printf("%-12s %s, tollgate %s, up %" PRIdMAX " s", "node", command_text(answer, "node"),
+           command_text(answer, "version"), (intmax_t)command_number(answer, "uptime_s"));
+    if (ledger != NULL) {
+        printf(", %" PRIdMAX " workers", (intmax_t)command_number(answer, "workers"));
+    }
+    printf("\n%-12s %s\n", "ready",
+           ready      ? "yes"
+           : stopping ? "no, stopping"
+           : starting ? "no, starting"
+                      : "no");
+    if (ledger == NULL) { /* it is being opened, or closed */
+        return;
+    }
     printf("%-12s %s", "ledger", command_text(ledger, "state"));
     if (command_text(ledger, "text")[0] != '\0') {
         fputs(": ", stdout);
@@ -100,8 +109,7 @@ int command_health(int argc, char **argv)
     cli_parse(&health_argp, argc, argv, &arguments);
     json_t *answer = NULL;
     unsigned status = 0;
-    int code =
-        command_call(argv[0], &arguments.location, "GET", "/v1/health", NULL, &status, &answer);
+    int code = command_call_health(argv[0], &arguments.location, &status, &answer);
     if (code != EX_OK) {
         return code;
     }

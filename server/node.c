@@ -36,7 +36,7 @@
 #define HASH_QUEUE_MAX    4096
 #define LEASE_MS          3000
 #define LEDGER_CLOSE_MS   5000
-#define DESCRIPTORS_SPARE 640 /* 320 of the admin interface, and what each thread has */
+#define DESCRIPTORS_SPARE 320 /* what each thread has */
 #define KEY_WATCH_MS      400
 
 static void on_ledger_event(void *context, enum ledger_event event, const char *text)
@@ -119,7 +119,7 @@ unsigned node_workers(const struct config *config)
 uint64_t node_descriptors(const struct config *config)
 {
     return config->connections_max + node_workers(config) * config->open_files_max +
-           DESCRIPTORS_SPARE;
+           admin_descriptors(config) + DESCRIPTORS_SPARE;
 }
 
 /* As far as the hard limit lets us; `tollgate doctor` and the start warn where that is too low. */
@@ -133,10 +133,46 @@ static void raise_descriptors(const struct config *config)
     (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/* ---- phases ---- */
+
+enum node_phase node_phase_hold(struct node *node)
+{
+    pthread_mutex_lock(&node->phase_mutex);
+    return node->phase;
+}
+
+void node_phase_release(struct node *node)
+{
+    pthread_mutex_unlock(&node->phase_mutex);
+}
+
+static void enter_phase(struct node *node, enum node_phase phase)
+{
+    pthread_mutex_lock(&node->phase_mutex);
+    node->phase = phase;
+    pthread_mutex_unlock(&node->phase_mutex);
+}
+
 /* ---- starting ---- */
 
-static int open_ledger(struct node *node, char *error, size_t error_size)
+/* What is started while the node is, and where. */
+struct parts {
+    struct node *node;
+    struct redis_child *child;
+    struct admin *admin;
+};
+
+/* The state directory is this node's from here on, and with it the socket there. Reading the journal
+ * may take its time: health tells meanwhile that the node is starting. */
+static int on_locked(void *context, char *error, size_t error_size)
 {
+    struct parts *parts = context;
+    return admin_start(&parts->admin, parts->node, error, error_size);
+}
+
+static int open_ledger(struct parts *parts, char *error, size_t error_size)
+{
+    struct node *node = parts->node;
     const struct config *config = node->config;
     if (mkdir(config->state_dir, 0700) != 0 && errno != EEXIST) {
         int status = -errno;
@@ -156,6 +192,8 @@ static int open_ledger(struct node *node, char *error, size_t error_size)
         .accounts_max = (uint32_t)config->accounts_max,
         .lease_ms = LEASE_MS,
         .event = on_ledger_event,
+        .locked = on_locked,
+        .locked_context = parts,
         .pushed = on_push,
         .pushed_context = node,
         .balance_low_bytes = config->admin_listen[0] != '\0' ? config->balance_low_bytes : 0,
@@ -276,9 +314,9 @@ static int limit_connections(struct node *node)
 }
 
 /* Redis' address first: the ledger locks the state directory before a child is started in it. */
-static int start(struct node *node, struct redis_child **child, struct admin **admin, char *error,
-                 size_t error_size)
+static int start(struct parts *parts, char *error, size_t error_size)
 {
+    struct node *node = parts->node;
     const struct config *config = node->config;
     char address[sizeof(node->redis.address)];
     int status = redis_address_read(config, &node->redis, error, error_size);
@@ -287,10 +325,10 @@ static int start(struct node *node, struct redis_child **child, struct admin **a
     if (status == 0 && config->listen_tls[0] != '\0')
         status = load_certificates(node, error, error_size);
     if (status == 0)
-        status = open_ledger(node, error, error_size);
+        status = open_ledger(parts, error, error_size);
     if (status == 0 && node->redis.embedded)
-        status = redis_child_start(child, config->state_dir, address, sizeof(address), error,
-                                   error_size);
+        status = redis_child_start(&parts->child, config->state_dir, address, sizeof(address),
+                                   error, error_size);
     if (status == 0)
         status = open_media(node, error, error_size);
     if (status == 0 && (status = limit_connections(node)) != 0)
@@ -306,10 +344,10 @@ static int start(struct node *node, struct redis_child **child, struct admin **a
     }
     if (status == 0)
         status = start_workers(node, error, error_size);
-    if (status == 0)
-        status = admin_start(admin, node, error, error_size);
-    if (status == 0)
+    if (status == 0) {
+        enter_phase(node, NODE_SERVING);
         announce(node);
+    }
     return status;
 }
 
@@ -332,11 +370,14 @@ static void stop_workers(struct node *node)
         log_info("stopped: %llu transfers were cut at the deadline", (unsigned long long)cut);
 }
 
-static int stop(struct node *node, struct redis_child **child, struct admin **admin)
+/* Health is told to the last: whoever watches sees a node that stops, not one that is gone. */
+static int stop(struct parts *parts)
 {
+    struct node *node = parts->node;
     int64_t unposted = 0;
-    admin_stop(admin);
     stop_workers(node);
+    admin_close_desk(parts->admin);
+    enter_phase(node, NODE_ENDING);
     hear_pushes(node, false);
     for (unsigned i = 0; i < node->worker_count; i++)
         worker_destroy(&node->workers[i]);
@@ -355,7 +396,8 @@ static int stop(struct node *node, struct redis_child **child, struct admin **ad
     media_close(&node->media);
     token_trust_drop(&node->trust);
     tls_drop(&node->tls);
-    redis_child_stop(child);
+    redis_child_stop(&parts->child);
+    admin_stop(&parts->admin);
     return unposted < 0 ? (int)unposted : 0;
 }
 
@@ -499,8 +541,7 @@ static int wait_for_end(struct node *node, struct admin *admin, const sigset_t *
 int node_run(const struct config *config, char *error, unsigned long error_size)
 {
     struct node *node = calloc(1, sizeof(*node));
-    struct redis_child *child = NULL;
-    struct admin *admin = NULL;
+    struct parts parts = {.node = node};
     sigset_t signals;
     struct timespec now;
     if (node == NULL) {
@@ -509,20 +550,23 @@ int node_run(const struct config *config, char *error, unsigned long error_size)
     }
     clock_gettime(CLOCK_REALTIME, &now);
     node->config = config;
+    node->phase = NODE_STARTING;
+    pthread_mutex_init(&node->phase_mutex, NULL);
     pthread_mutex_init(&node->reload_mutex, NULL);
     pthread_mutex_init(&node->push_mutex, NULL);
     node->started_ms = (uint64_t)now.tv_sec * 1000;
     block_signals(&signals);
     struct key_watch watch = {.print = trust_files_print(config)}; /* before they are read */
-    int status = start(node, &child, &admin, error, error_size);
+    int status = start(&parts, error, error_size);
     if (status == 0) {
         tell_manager("READY=1");
-        int number = wait_for_end(node, admin, &signals, &watch);
+        int number = wait_for_end(node, parts.admin, &signals, &watch);
         tell_manager("STOPPING=1");
         log_info("%s: stopping; transfers under way have %llu ms", sigdescr_np(number),
                  (unsigned long long)config->stop_timeout_ms);
     }
-    int stopped = stop(node, &child, &admin);
+    int stopped = stop(&parts);
+    pthread_mutex_destroy(&node->phase_mutex);
     pthread_mutex_destroy(&node->reload_mutex);
     pthread_mutex_destroy(&node->push_mutex);
     free(node);

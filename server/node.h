@@ -26,8 +26,17 @@ struct tls;
 struct worker;
 struct windows;
 
+/* What of a node threads that it did not start itself may read: see node_phase_hold. */
+enum node_phase {
+    NODE_SERVING,  /* all of it */
+    NODE_STARTING, /* the configuration alone: the rest is being made */
+    NODE_ENDING,   /* likewise: the rest is going away */
+};
+
 struct node {
     const struct config *config; /* borrows */
+    pthread_mutex_t phase_mutex; /* held for moments, never over a wait */
+    enum node_phase phase;       /* under phase_mutex; changed by the main thread */
     struct media *media;         /* owns */
     struct ledger *ledger;       /* owns */
     struct token_trust *trust;   /* owns; under reload_mutex once the workers run */
@@ -62,6 +71,10 @@ struct node_stats {
 /* How many workers and, at most, descriptors a node of this configuration has. */
 unsigned node_workers(const struct config *config);
 uint64_t node_descriptors(const struct config *config);
+
+/* The phase, which stays as it is until node_phase_release. From any thread; not to wait under. */
+enum node_phase node_phase_hold(struct node *node);
+void node_phase_release(struct node *node);
 
 /* True where the ledger may serve and every worker may ask Redis for grants. From any thread. */
 bool node_is_ready(const struct node *node);

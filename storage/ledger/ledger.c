@@ -400,6 +400,9 @@ static int open_all(struct opening *opening)
         getrandom(opening->epoch, JOURNAL_ID_BYTES, 0) != JOURNAL_ID_BYTES)
         return refuse(opening, -EIO, "no random numbers from the kernel");
     int result = open_directories(opening);
+    if (result == 0 && ledger->options.locked != NULL)
+        result = ledger->options.locked(ledger->options.locked_context, opening->error,
+                                        opening->error_size);
     if (result == 0)
         result = read_instance(opening);
     if (result == 0)

@@ -58,6 +58,13 @@ struct ledger_options {
     void (*event)(void *context, enum ledger_event event, const char *text);
     void *event_context;
     /*
+     * Called once by ledger_open, in its thread, when the state directory is locked and before the
+     * journal is read: what else lives there may be opened. A negative errno (with the sentence)
+     * ends the opening. May be NULL.
+     */
+    int (*locked)(void *context, char *error, size_t error_size);
+    void *locked_context;
+    /*
      * Called from the push thread: grants of this account that were asked for before are worth
      * nothing any more; with NULL those of all accounts, since pushes may have been missed. By then
      * ledger_grant_is_stale says so, too, for replies that are still on their way.

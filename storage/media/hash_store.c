@@ -41,8 +41,10 @@ struct hash_store {
 
     pthread_mutex_t log_lock; /* all below; taken before `lock`, never while holding it */
     struct hash_log *log;     /* owns; NULL: memory only */
-    uint64_t damaged, failures;
-    int error;
+
+    /* Written under log_lock, and read without: a disk that stands still keeps no reader waiting. */
+    atomic_uint_fast64_t damaged, failures;
+    atomic_int error;
 };
 
 /* ---- the table; the caller holds the lock
@@ -161,7 +163,9 @@ static void take_over(void *context, const struct hash_record *record)
 
 static void read_log(struct hash_store *store)
 {
-    int error = hash_log_read(store->log, take_over, store, &store->damaged);
+    uint64_t damaged = 0;
+    int error = hash_log_read(store->log, take_over, store, &damaged);
+    store->damaged += damaged;
     if (error)
         store->error = error;
 }
@@ -317,9 +321,7 @@ void hash_store_stats(struct hash_store *store, struct media_hash_stats *out)
     out->entries = store->used;
     out->entries_loaded = store->loaded;
     pthread_rwlock_unlock(&store->lock);
-    pthread_mutex_lock(&store->log_lock);
     out->records_damaged = store->damaged;
     out->store_failures = store->failures;
     out->store_error = store->error;
-    pthread_mutex_unlock(&store->log_lock);
 }

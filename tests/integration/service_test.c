@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/integration/harness.h"
@@ -206,4 +207,67 @@ Test(service, reads_the_key_sets_again_on_sighup_and_keeps_good_ones)
     cr_assert_eq(site_node_wait(site), 0);
     site_destroy(&site);
     close(notices);
+}
+
+/* ---- health, from the first to the last ---- */
+
+static bool health_says(struct site *site, const char *text)
+{
+    const struct answer *health = site_admin(site, "GET", "/v1/health", NULL);
+    return health->status == 503 &&
+           memmem(health->body, health->body_length, text, strlen(text)) != NULL;
+}
+
+static void health_must_say(struct site *site, const char *text)
+{
+    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
+    while (!health_says(site, text)) {
+        cr_assert(harness_now_ms() < deadline_ms, "health never says %s", text);
+        harness_pause();
+    }
+}
+
+/* A redis-server in PATH that takes its time to come up. */
+static void slow_down_redis(struct site *site)
+{
+    const char *path = site_format(site, "%s/redis-server", site_directory(site));
+    FILE *file = fopen(path, "we");
+    cr_assert(file);
+    fprintf(file, "#!/bin/sh\nsleep 1\nPATH='%s' exec redis-server \"$@\"\n", getenv("PATH"));
+    cr_assert_eq(fchmod(fileno(file), 0700), 0);
+    fclose(file);
+    cr_assert_eq(
+        setenv("PATH", site_format(site, "%s:%s", site_directory(site), getenv("PATH")), 1), 0);
+}
+
+Test(service, tells_its_health_from_the_start_to_the_end)
+{
+    struct site *site = site_create(.stays_down = true, .own_media = true);
+    site_media_add(site, "/long.mp3", TRACK_LONG, 8);
+    slow_down_redis(site);
+    pid_t watcher = fork();
+    if (watcher == 0) {
+        health_must_say(site, "\"starting\":true");
+        _exit(0);
+    }
+    site_node_start(site);
+    int status = -1;
+    cr_assert_eq(waitpid(watcher, &status, 0), watcher);
+    cr_assert_eq(status, 0, "nobody said that the node is starting");
+    site_node_await_ready(site);
+
+    site_account_open_postpaid(site, "alice");
+    const char *link = site_link(site, .account = "alice", .path = "/long.mp3");
+    int fd = raw_connect(site, 65536);
+    raw_print(fd, "GET %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", link);
+    cr_assert_eq(raw_answer_head(site, fd)->status, 200);
+    site_node_signal(site, SIGTERM); /* and the transfer goes on */
+    health_must_say(site, "\"stopping\":true");
+    const struct answer *refused = site_admin(site, "GET", "/v1/accounts/shop/alice", NULL);
+    answer_expect_refusal(site, refused, 503, "node_stopping");
+    cr_assert(health_says(site, "\"stopping\":true"));
+    raw_drain(fd);
+    close(fd);
+    cr_assert_eq(site_node_wait(site), 0);
+    site_destroy(&site);
 }

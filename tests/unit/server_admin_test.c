@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -217,6 +218,50 @@ static void deliver(const char *path, size_t length, uint64_t bytes)
     ledger_account_drop(&account);
 }
 
+static char printed[8192];
+
+/* Runs a command as the dispatcher would, with --socket; what it prints is in `printed`. */
+static int run(int (*command)(int argc, char **argv), const char *name, const char *line)
+{
+    char words[512];
+    char *argv[24];
+    int argc = 0;
+    char program[64];
+    (void)snprintf(program, sizeof program, "%s", name);
+    (void)snprintf(words, sizeof words, "%s --socket %s", line, socket_path);
+    argv[argc++] = program;
+    char *rest;
+    for (char *word = strtok_r(words, " ", &rest); word != NULL;
+         word = strtok_r(NULL, " ", &rest)) {
+        argv[argc++] = word;
+    }
+    argv[argc] = NULL;
+    char path[96];
+    (void)snprintf(path, sizeof path, "%s/printed", top);
+    (void)fflush(stdout);
+    (void)fflush(stderr);
+    int kept[2] = {dup(1), dup(2)};
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    cr_assert_geq(fd, 0);
+    (void)dup2(fd, 1);
+    (void)dup2(fd, 2);
+    int code = command(argc, argv);
+    (void)fflush(stdout);
+    (void)dup2(kept[0], 1);
+    (void)dup2(kept[1], 2);
+    ssize_t length = pread(fd, printed, sizeof printed - 1, 0);
+    printed[length > 0 ? length : 0] = '\0';
+    (void)close(kept[0]);
+    (void)close(kept[1]);
+    (void)close(fd);
+    return code;
+}
+
+static void expect_printed(const char *text)
+{
+    cr_assert_not_null(strstr(printed, text), "no %s in: %s", text, printed);
+}
+
 /* ---- health ------------------------------------------------------------------------------------
  */
 
@@ -273,6 +318,124 @@ Test(admin, health_is_503_while_the_node_stops)
     json_t *answer = call("GET", "/v1/health", NULL, 503);
     cr_assert(json_is_true(json_object_get(answer, "stopping")));
     json_decref(answer);
+}
+
+/* A request that is sent whole, its answer left in the socket. */
+static int send_raw(const char *request)
+{
+    int fd = connect_raw();
+    cr_assert_eq(send(fd, request, strlen(request), MSG_NOSIGNAL), (ssize_t)strlen(request));
+    return fd;
+}
+
+static int send_top_up(unsigned number)
+{
+    char body[96], request[320];
+    int length = snprintf(body, sizeof body, "{\"bytes\":1,\"transaction\":\"burst-%u\"}", number);
+    (void)snprintf(request, sizeof request,
+                   "POST /v1/accounts/shop/alice/top-up HTTP/1.1\r\nHost: x\r\n"
+                   "Content-Length: %d\r\n\r\n%s",
+                   length, body);
+    return send_raw(request);
+}
+
+static bool is_answered(int fd)
+{
+    struct pollfd item = {.fd = fd, .events = POLLIN};
+    return poll(&item, 1, 0) == 1;
+}
+
+/* No figure in ms: health is there, and what was asked before it is not. */
+Test(admin, health_waits_for_no_call_and_no_client)
+{
+    enum { TOP_UPS = 40, IDLE = 300 };
+    int top_ups[TOP_UPS], idle[IDLE];
+    open_account("{\"bytes\":1000,\"transaction\":\"t1\"}");
+    pid_t pid = redis_child_pid(redis);
+    cr_assert_eq(kill(pid, SIGSTOP), 0);
+    for (unsigned i = 0; i < TOP_UPS; i++) {
+        top_ups[i] = send_top_up(i);
+    }
+    struct admin_response response;
+    for (unsigned i = 0; i < IDLE; i++) {
+        idle[i] = i % 2 == 0 ? connect_raw() : send_raw("GET /v1/he");
+        if (i % 100 == 99) {
+            cr_assert_eq(admin_client_call(socket_path, "GET", "/v1/health", NULL, &response), 0);
+            cr_assert_not_null(strstr(response.body, "\"ready\":"), "%s", response.body);
+            free(response.body);
+            cr_assert(!is_answered(top_ups[0]), "health waited for a top-up");
+        }
+    }
+    int code = run(command_health, "tollgate health", "");
+    cr_assert(code == EX_OK || code == CLI_EXIT_NO, "%d: %s", code, printed);
+    cr_assert_eq(kill(pid, SIGCONT), 0);
+    unsigned done = 0;
+    for (unsigned i = 0; i < TOP_UPS; i++) {
+        char answer[2048];
+        read_raw(top_ups[i], answer, sizeof answer);
+        (void)close(top_ups[i]);
+        bool paid = strncmp(answer, "HTTP/1.1 200 ", 13) == 0;
+        cr_assert(paid || strncmp(answer, "HTTP/1.1 503 ", 13) == 0 ||
+                      strncmp(answer, "HTTP/1.1 202 ", 13) == 0,
+                  "%s", answer);
+        done += paid;
+    }
+    cr_assert_gt(done, 0, "those that waited are done when Redis is back");
+    for (unsigned i = 0; i < IDLE; i++) {
+        (void)close(idle[i]);
+    }
+}
+
+Test(admin, calls_beyond_the_bound_are_503_at_once_and_nothing_of_them_is_done)
+{
+    enum { MANY = 100 };
+    int calls[MANY];
+    unsigned refused = 0;
+    open_account("{\"bytes\":0,\"transaction\":\"t1\"}");
+    pid_t pid = redis_child_pid(redis);
+    cr_assert_eq(kill(pid, SIGSTOP), 0);
+    for (unsigned i = 0; i < MANY; i++) {
+        calls[i] = send_top_up(i);
+    }
+    char answer[2048];
+    read_raw(calls[MANY - 1], answer, sizeof answer);
+    cr_assert(strncmp(answer, "HTTP/1.1 503 ", 13) == 0, "%s", answer);
+    cr_assert_not_null(strstr(answer, "\r\nRetry-After: "), "%s", answer);
+    cr_assert_not_null(strstr(answer, "\"calls_too_many\""), "%s", answer);
+    cr_assert(!is_answered(calls[0]), "the bound was not what refused it");
+    cr_assert_eq(kill(pid, SIGCONT), 0);
+    unsigned paid = 0, open_end = 0;
+    for (unsigned i = 0; i < MANY; i++) {
+        if (i < MANY - 1) {
+            read_raw(calls[i], answer, sizeof answer);
+        }
+        (void)close(calls[i]);
+        refused += strstr(answer, "calls_too_many") != NULL;
+        paid += strncmp(answer, "HTTP/1.1 200 ", 13) == 0;
+        open_end += strncmp(answer, "HTTP/1.1 202 ", 13) == 0;
+    }
+    cr_assert_gt(refused, 0);
+    cr_assert_lt(refused, MANY);
+    json_t *account = call("GET", "/v1/accounts/shop/alice", NULL, 200);
+    json_int_t balance = json_integer_value(json_object_get(account, "balance"));
+    json_decref(account);
+    cr_assert_geq(balance, paid);
+    cr_assert_leq(balance, paid + open_end);
+}
+
+Test(admin, the_health_command_does_not_wait_for_a_node_that_accepts_nobody)
+{
+    admin_stop(&admin);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", socket_path);
+    int deaf = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert_eq(bind(deaf, (struct sockaddr *)&address, sizeof address), 0);
+    cr_assert_eq(listen(deaf, 0), 0);
+    int first = connect_raw(); /* its queue is full from here on */
+    cr_assert_eq(run(command_health, "tollgate health", ""), EX_UNAVAILABLE, "%s", printed);
+    expect_printed("did not answer in time");
+    (void)close(first);
+    (void)close(deaf);
 }
 
 /* ---- accounts ----------------------------------------------------------------------------------
@@ -613,50 +776,6 @@ Test(admin, somebodys_file_in_the_sockets_place_is_not_removed)
 
 /* ---- the commands ------------------------------------------------------------------------------
  */
-
-static char printed[8192];
-
-/* Runs a command as the dispatcher would, with --socket; what it prints is in `printed`. */
-static int run(int (*command)(int argc, char **argv), const char *name, const char *line)
-{
-    char words[512];
-    char *argv[24];
-    int argc = 0;
-    char program[64];
-    (void)snprintf(program, sizeof program, "%s", name);
-    (void)snprintf(words, sizeof words, "%s --socket %s", line, socket_path);
-    argv[argc++] = program;
-    char *rest;
-    for (char *word = strtok_r(words, " ", &rest); word != NULL;
-         word = strtok_r(NULL, " ", &rest)) {
-        argv[argc++] = word;
-    }
-    argv[argc] = NULL;
-    char path[96];
-    (void)snprintf(path, sizeof path, "%s/printed", top);
-    (void)fflush(stdout);
-    (void)fflush(stderr);
-    int kept[2] = {dup(1), dup(2)};
-    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    cr_assert_geq(fd, 0);
-    (void)dup2(fd, 1);
-    (void)dup2(fd, 2);
-    int code = command(argc, argv);
-    (void)fflush(stdout);
-    (void)dup2(kept[0], 1);
-    (void)dup2(kept[1], 2);
-    ssize_t length = pread(fd, printed, sizeof printed - 1, 0);
-    printed[length > 0 ? length : 0] = '\0';
-    (void)close(kept[0]);
-    (void)close(kept[1]);
-    (void)close(fd);
-    return code;
-}
-
-static void expect_printed(const char *text)
-{
-    cr_assert_not_null(strstr(printed, text), "no %s in: %s", text, printed);
-}
 
 #define ACCOUNT(line) run(command_account, "tollgate account", line)
 
