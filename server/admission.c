@@ -1,8 +1,9 @@
 /*
  * May this response start, and may this transfer go on? Answered from the window's grant where that
  * is valid and has funds, else by one question to Redis for the window (the terms of RFC 8506: a
- * grant of so many bytes, valid so long). Connections that wait are parked; one question serves all
- * that wait for the same window, on whichever worker they are.
+ * grant of so many bytes, valid so long). A response takes its funds when it begins. Connections that
+ * wait are parked; one question serves all that wait for the same window, on whichever worker they
+ * are.
  *
  * A revocation that is heard makes all windows of its account ask (windows_drop_grants): what is
  * under way stops, asks, and is cut by the answer. So Redis alone knows who is revoked. While Redis
@@ -20,6 +21,8 @@
 #include "server/token_cache.h"
 #include "storage/media/media.h"
 
+#define SHORT_WAIT_MS 300 /* see may_wait */
+
 /* A question under way: for which window, and for which connection it is to be decided first. */
 struct ask {
     struct window *window;      /* holds */
@@ -36,20 +39,16 @@ static bool link_is_up(const struct worker *worker)
 }
 
 /* Unreachable: the grant's expiry gives them back. */
-static void give_funds(void *context, const struct window *window, uint64_t bytes)
+static void give_funds(void *context, const struct ledger_account *account,
+                       const unsigned char link[WINDOW_KEY_SIZE], const struct funds *funds)
 {
     struct worker *worker = context;
     struct ledger_command command;
-    ledger_release_command(worker->node->ledger, window->account, window->link, bytes, &command);
+    ledger_release_command(worker->node->ledger, account, link, funds->bytes, &command);
     (void)redis_link_send(worker->redis, &command, NULL, NULL);
 }
 
 /* ---- deciding ---- */
-
-static uint64_t left_of(const struct connection *connection)
-{
-    return connection->left + connection->left_after;
-}
 
 static const struct token *token_of(const struct connection *connection)
 {
@@ -63,14 +62,19 @@ static bool has_terms(const struct token *token)
     return limits->max_uses > 0 || limits->max_bytes > 0 || limits->resume_s > 0;
 }
 
-/* What this response needs beyond the funds of its window. */
-static uint64_t need_of(const struct connection *connection)
+/* What this response needs of Redis beyond its purse and the spare funds of its window. */
+static uint64_t need_of(struct worker *worker, struct connection *connection)
 {
-    const struct window *window = connection->window;
-    long long funds = atomic_load(&window->funds);
-    if (!atomic_load(&window->funded) || funds <= 0)
-        return left_of(connection);
-    return (uint64_t)funds >= left_of(connection) ? 0 : left_of(connection) - (uint64_t)funds;
+    struct window *window = connection->window;
+    struct funds surplus = {0};
+    unsigned set = purse_set(connection);
+    uint64_t need = purse_need(connection);
+    if (set == 0)
+        return need;
+    uint64_t has = window_level(window, set, &connection->purse, &surplus);
+    if (!funds_are_empty(&surplus)) /* before the question, which may ask for it again */
+        give_funds(worker, window->account, window->link, &surplus);
+    return has >= need ? 0 : need - has;
 }
 
 /* Whether the window's grant is still one, and was given for tokens that are as old. */
@@ -98,18 +102,12 @@ static bool may_start_unasked(const struct worker *worker, const struct connecti
            window_arrived(window) < 3 * connection->file->size;
 }
 
-static bool has_grant(const struct worker *worker, const struct connection *connection)
+/* Where the window's grant allows it to go on, takes the funds for it. */
+static bool take_funds_unasked(const struct worker *worker, struct connection *connection)
 {
-    const struct window *window = connection->window;
     bool sending = connection->state == CONNECTION_SENDING;
-    if (!is_covered(worker, connection) || (!sending && !may_start_unasked(worker, connection)))
-        return false;
-    if (!atomic_load(&window->funded))
-        return true;
-    long long funds = atomic_load(&window->funds);
-    /* A transfer under way goes on with what there is; a new response wants to be paid for whole.
-     */
-    return sending ? funds > 0 : funds >= 0 && (uint64_t)funds >= left_of(connection);
+    return is_covered(worker, connection) && (sending || may_start_unasked(worker, connection)) &&
+           purse_fill(connection);
 }
 
 static void refuse(struct worker *worker, struct connection *connection, enum refusal refusal)
@@ -119,6 +117,7 @@ static void refuse(struct worker *worker, struct connection *connection, enum re
         transfer_cut(worker, connection, refusal_text(refusal));
         return;
     }
+    purse_return(worker, connection); /* its answer may take its time */
     count(refusal_status(refusal) == 503 ? &worker->stats.admissions_failed
                                          : &worker->stats.admissions_refused,
           1);
@@ -129,15 +128,18 @@ static void go_on(struct worker *worker, struct connection *connection)
 {
     connection_unlink(worker, connection, LINK_PARKED);
     if (connection->state == CONNECTION_SENDING) {
+        purse_begin(connection);
         limits_join(connection);
         transfer_run(worker, connection);
         return;
     }
     enum refusal refusal = limits_enter(worker, connection);
-    if (refusal == REFUSAL_NONE)
-        response_start(worker, connection);
-    else
+    if (refusal != REFUSAL_NONE) {
         refuse(worker, connection, refusal);
+        return;
+    }
+    purse_begin(connection);
+    response_start(worker, connection);
 }
 
 static void wake_others(struct worker *worker, uint64_t waiters)
@@ -228,12 +230,12 @@ static void ask(struct worker *worker, struct connection *connection)
     struct window *window = connection->window;
     if (!window_ask(worker->node->windows, window, worker->index))
         return; /* parked: woken when it is answered */
-    uint64_t need = need_of(connection);
+    uint64_t need = need_of(worker, connection);
     uint64_t slice = window->slice == 0 ? connection->file->size : window->slice * 2;
     if (slice > worker->node->config->grant_slice_bytes)
         slice = worker->node->config->grant_slice_bytes;
     uint64_t want = need > slice ? need : slice;
-    if (need == 0 && atomic_load(&window->funded))
+    if (need == 0)
         want = 0; /* a renewal */
     if (send_question(worker, connection, false, need, want) != 0) {
         wake_others(worker, window_asked(worker->node->windows, window));
@@ -263,20 +265,35 @@ static struct connection *asker_of(struct worker *worker, const struct ask *ask)
     return connection;
 }
 
-/* Account or link is short. The account's idle windows' funds go back and it is asked once more;
- * then those who share what this window has left go on; then it is refused. */
-static void on_short(struct worker *worker, struct connection *connection, enum refusal refusal)
+/*
+ * Where only responses of its own window may stand in the way, a new one waits for their ends a
+ * while: a player that seeks asks anew before it has closed the old one. It is asked again by
+ * admission_retry. What is under way has waited before, and is told.
+ */
+static bool may_wait(const struct worker *worker, struct connection *connection)
 {
-    struct window *window = connection->window;
-    if (!connection->recalled) {
-        connection->recalled = true;
-        if (windows_recall(worker->node->windows, window, give_funds, worker) > 0) {
-            ask(worker, connection);
-            return;
-        }
-    }
-    if (atomic_load(&window->funds) > 0 && is_covered(worker, connection))
+    if (connection->state == CONNECTION_SENDING || atomic_load(&connection->window->paying) == 0)
+        return false;
+    if (connection->short_until_ms == 0)
+        connection->short_until_ms = worker->now_ms + SHORT_WAIT_MS;
+    /* Not with each answer that others get: they would keep each other asking. */
+    connection->short_retry_ms = worker->now_ms + WORKER_TICK_MS;
+    return worker->now_ms < connection->short_until_ms;
+}
+
+/* Account or link is short. Spare funds of other windows go back and it is asked again; then what
+ * is under way goes on with what there is; then it waits for others, or is refused. */
+static void on_short(struct worker *worker, struct connection *connection, enum ledger_fund fund,
+                     enum refusal refusal)
+{
+    uint64_t need = need_of(worker, connection);
+    if (need == 0 || windows_recall(worker->node->windows, connection->window, fund, need,
+                                    give_funds, worker) > 0)
+        ask(worker, connection);
+    else if (take_funds_unasked(worker, connection))
         go_on(worker, connection);
+    else if (may_wait(worker, connection))
+        purse_return(worker, connection); /* until then others may have it */
     else
         refuse(worker, connection, refusal);
 }
@@ -302,6 +319,10 @@ static void decide(struct worker *worker, struct connection *connection, int sta
     }
     switch (grant->admission) {
     case LEDGER_GRANTED:
+        if (!purse_fill(connection)) { /* others have taken what the window had */
+            ask(worker, connection);
+            break;
+        }
         count(&worker->stats.admissions_granted, 1);
         go_on(worker, connection);
         break;
@@ -321,13 +342,13 @@ static void decide(struct worker *worker, struct connection *connection, int sta
         refuse(worker, connection, refusal_of_verdict(REFUSED_EXPIRED));
         break;
     case LEDGER_INSUFFICIENT:
-        on_short(worker, connection, REFUSAL_BALANCE_INSUFFICIENT);
+        on_short(worker, connection, LEDGER_FUND_ACCOUNT, REFUSAL_BALANCE_INSUFFICIENT);
         break;
     case LEDGER_ACCOUNT_BYTES_UP:
-        on_short(worker, connection, REFUSAL_ACCOUNT_BYTES_USED_UP);
+        on_short(worker, connection, LEDGER_FUND_ACCOUNT, REFUSAL_ACCOUNT_BYTES_USED_UP);
         break;
     case LEDGER_LINK_BYTES_UP:
-        on_short(worker, connection, REFUSAL_LINK_BYTES_USED_UP);
+        on_short(worker, connection, LEDGER_FUND_LINK, REFUSAL_LINK_BYTES_USED_UP);
         break;
     }
 }
@@ -357,10 +378,12 @@ static bool confirm(const struct worker *worker, const struct ask *ask,
     return false;
 }
 
-/* False where a revocation has overtaken it: its funds are taken, for Redis has reserved them, but
- * nothing starts on it. */
+/*
+ * False where a revocation has overtaken it: its funds are taken, for Redis has reserved them, but
+ * nothing starts on it. `connection` asked for it and still waits, or is NULL.
+ */
 static bool take_grant(struct worker *worker, const struct ask *ask,
-                       const struct ledger_grant *grant)
+                       const struct ledger_grant *grant, struct connection *connection)
 {
     struct window *window = ask->window;
     if (is_short(grant->admission))
@@ -371,9 +394,10 @@ static bool take_grant(struct worker *worker, const struct ask *ask,
             atomic_store(&window->must_ask, true);
         return true;
     }
-    atomic_store(&window->funded, grant->funded);
-    if (grant->funded)
-        atomic_fetch_add(&window->funds, (long long)grant->granted);
+    atomic_store(&window->account_bounds, funds_has(grant->funds, LEDGER_FUND_ACCOUNT));
+    window_fund(worker->node->windows, window, grant->funds, grant->granted,
+                connection != NULL ? &connection->purse : NULL,
+                connection != NULL ? purse_need(connection) : 0);
     if (grant->granted > 0 || window->slice == 0)
         window->slice = grant->granted + 1; /* never 0 again: the window has had its first grant */
     if (grant->opened_ms != 0)
@@ -396,10 +420,10 @@ static void on_admission(struct worker *worker, const struct redisReply *reply, 
     if (status == -EPROTO)
         log_error("worker %u: Redis refuses the admission function: %s", worker->index,
                   reply->str != NULL ? reply->str : "an answer of another shape");
-    if (status == 0)
-        current = take_grant(worker, asked, &grant);
-    uint64_t waiters = window_asked(worker->node->windows, asked->window);
     struct connection *connection = asker_of(worker, asked);
+    if (status == 0)
+        current = take_grant(worker, asked, &grant, connection);
+    uint64_t waiters = window_asked(worker->node->windows, asked->window);
     if (connection != NULL) {
         if (current)
             decide(worker, connection, status, &grant);
@@ -473,7 +497,7 @@ static enum refusal open_window(struct worker *worker, struct connection *connec
 void admission_begin(struct worker *worker, struct connection *connection)
 {
     /* HEAD and an empty file bring no bytes: nothing is granted, nothing is metered. */
-    if (connection->head_only || left_of(connection) == 0) {
+    if (connection->head_only || purse_need(connection) == 0) {
         response_start(worker, connection);
         return;
     }
@@ -484,7 +508,7 @@ void admission_begin(struct worker *worker, struct connection *connection)
         refuse(worker, connection, refusal);
         return;
     }
-    if (has_grant(worker, connection)) {
+    if (take_funds_unasked(worker, connection)) {
         go_on(worker, connection);
         return;
     }
@@ -520,8 +544,10 @@ bool admission_is_valid(struct worker *worker, struct connection *connection)
 static void retry_one(struct worker *worker, struct connection *connection)
 {
     uint32_t index = connection->index, generation = connection->generation;
-    if (has_grant(worker, connection))
+    if (take_funds_unasked(worker, connection))
         go_on(worker, connection);
+    else if (worker->now_ms < connection->short_retry_ms)
+        return;
     else if (link_is_up(worker))
         ask(worker, connection);
     else if (connection->state != CONNECTION_SENDING ||

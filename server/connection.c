@@ -226,8 +226,7 @@ static void response_release(struct worker *worker, struct connection *connectio
 {
     if (connection->file != NULL)
         media_file_drop(worker->files, &connection->file);
-    if (connection->window != NULL)
-        window_give(connection->window, transfer_unsent_funds(connection));
+    purse_end(worker, connection);
     limits_leave(connection);
     window_drop(&connection->window, worker->now_ms);
     token_entry_drop(&connection->link);
@@ -562,7 +561,8 @@ void connection_responded(struct worker *worker, struct connection *connection)
 {
     response_release(worker, connection);
     connection->first_done = true;
-    connection->recalled = connection->warmed = false;
+    connection->warmed = false;
+    connection->short_until_ms = connection->short_retry_ms = 0;
     connection->waiting = WAIT_NONE;
     if (connection->keep_alive && !worker->stopping) {
         connection_set_state(connection, CONNECTION_READING);

@@ -62,6 +62,7 @@ struct delivery {
     struct window *window; /* holds */
     uint64_t start, handed, acknowledged;
     uint64_t promised; /* of its body, to the window: what has not been acknowledged yet */
+    unsigned funds;    /* the set that all of its bytes are paid from; 0: of none */
     struct access_entry *access; /* holds; NULL where the log is off */
     uint64_t overhead; /* of TLS, since `start`: bytes of the stream that are nobody's content */
     bool done;         /* nothing more will be handed */
@@ -95,7 +96,7 @@ struct connection {
     bool in_head;       /* deadline_ms is that of the head being received */
     bool in_link_quota; /* counted among the responses of its link */
     bool in_account_quota;
-    bool recalled;      /* idle funds of the account were recalled for this request */
+    bool paying;        /* counted among its window's responses that took funds */
     bool warmed;        /* the chunk at `offset` was brought in once */
     bool polling;       /* a poll for room in the socket is among those in flight */
     bool expects_proxy; /* a trusted proxy's header comes first */
@@ -120,6 +121,9 @@ struct connection {
     uint64_t offset, left;   /* of the body: where in the file, how many bytes still */
     uint64_t left_after;     /* of the parts behind the one under way */
     uint64_t body_length;    /* bytes of the file in the whole body */
+    struct funds purse;      /* taken of the window's, for what has not been handed over yet */
+    uint64_t short_until_ms; /* it waits for others of its window to end; 0: it does not */
+    uint64_t short_retry_ms; /* and does not ask again before */
     uint16_t status;
 
     struct access_entry *access;  /* holds; of the response */
@@ -206,6 +210,22 @@ void limits_join(struct connection *connection);
 /* The response is over, or was refused: link and account have one less under way. */
 void limits_leave(struct connection *connection);
 
+/* ---- purse.c ---- */
+
+/* The funds that its next bytes are of, a set as in funds.h. */
+unsigned purse_set(const struct connection *connection);
+/* Bytes of the body that are to be sent yet. */
+uint64_t purse_need(const struct connection *connection);
+/* Takes what it needs of its window's spare funds: all or nothing where it begins, what there is
+ * where it goes on. False where it has to ask. */
+bool purse_fill(struct connection *connection);
+/* It sends by its purse: others that are short of the same window's funds may wait for its end. */
+void purse_begin(struct connection *connection);
+/* The purse goes back to the window; what did not begin holds nothing. */
+void purse_return(const struct worker *worker, struct connection *connection);
+/* The same at the end of the response. */
+void purse_end(const struct worker *worker, struct connection *connection);
+
 /* ---- response.c ---- */
 
 /* The file's response: head, then body unless head_only. */
@@ -237,8 +257,6 @@ void transfer_has_room(struct worker *worker, struct connection *connection);
 bool transfer_is_limited(const struct connection *connection);
 /* Each tick: those that wait for their rate. */
 void transfer_tick(struct worker *worker);
-/* Funds that were taken for a small body of which the socket did not take all yet. */
-uint64_t transfer_unsent_funds(const struct connection *connection);
 #define TRANSFER_STALLED "the client acknowledged nothing within stall_timeout_ms"
 /* Cuts a response under way and says why in the log. */
 void transfer_cut(struct worker *worker, struct connection *connection, const char *why);
@@ -253,6 +271,12 @@ void metering_handed(struct worker *worker, struct connection *connection, uint6
 /* The transport made `length` bytes of TCP's stream to carry `plain` bytes, told before these. */
 void metering_overhead(struct connection *connection, uint64_t length, uint64_t plain);
 void metering_done(struct connection *connection);
+/*
+ * The bytes that follow are of the set of funds of purse_set: where the last delivery's were of
+ * others, it ends and another begins, so that each gives back to the funds that it took from.
+ * Returns 0 or -ENOMEM.
+ */
+int metering_pay_from(struct worker *worker, struct connection *connection);
 /*
  * Reads TCP_INFO and credits what was acknowledged since. Returns true while something is still
  * owed. False also where the socket is dead: nothing more will be acknowledged.

@@ -31,6 +31,7 @@ int metering_begin(struct worker *worker, struct connection *connection, size_t 
         (struct delivery){.window = connection->window, .start = connection->sent + head_length};
     delivery->access = access_hold(connection, ledger_download_id(delivery->window->download));
     window_hold(delivery->window);
+    delivery->funds = purse_set(connection);
     delivery->promised = connection->left;
     window_promise(delivery->window, delivery->promised);
     if (connection->deliveries == NULL)
@@ -51,6 +52,7 @@ void metering_handed(struct worker *worker, struct connection *connection, uint6
     connection->sent += bytes;
     if (body > 0) {
         check(connection->deliveries_last != NULL);
+        funds_spend(&connection->purse, connection->deliveries_last->funds, body);
         connection->deliveries_last->handed += body;
         count(&worker->stats.bytes_handed, body);
     }
@@ -68,6 +70,26 @@ void metering_done(struct connection *connection)
 {
     check(connection->deliveries_last != NULL);
     connection->deliveries_last->done = true;
+}
+
+int metering_pay_from(struct worker *worker, struct connection *connection)
+{
+    struct delivery *last = connection->deliveries_last;
+    check(last != NULL && !last->done);
+    unsigned set = purse_set(connection);
+    if (last->funds == set)
+        return 0;
+    if (last->handed == 0) {
+        last->funds = set;
+        return 0;
+    }
+    if (metering_begin(worker, connection, 0) != 0)
+        return -ENOMEM;
+    /* The next one has promised what is left of the body anew. */
+    window_promise_end(last->window, connection->left);
+    last->promised -= connection->left;
+    last->done = last->part = true;
+    return 0;
 }
 
 /*
@@ -89,7 +111,9 @@ static void delivery_settle(struct worker *worker, struct connection *connection
     struct delivery *delivery = connection->deliveries;
     check(delivery->acknowledged <= delivery->handed);
     uint64_t lost = delivery->handed - delivery->acknowledged;
-    window_give(delivery->window, lost);
+    struct funds unspent = {0};
+    funds_add(&unspent, delivery->funds, lost);
+    window_give(worker->node->windows, delivery->window, &unspent);
     window_promise_end(delivery->window, delivery->promised);
     if (lost > delivery->acknowledged)
         count_unacknowledged(worker, delivery->window);

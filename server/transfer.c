@@ -1,8 +1,8 @@
 /*
  * Bytes to the transport: a small body with its head in one send, a larger one from its file in
  * chunks, called inline on the non-blocking socket, with a one-shot poll when it is full. A chunk
- * that is not in the page cache is brought in by the ring first. Funds are taken from the window before
- * bytes are handed to the kernel, and given back where it did not take them.
+ * that is not in the page cache is brought in by the ring first. No byte is handed to the kernel that
+ * the response's purse does not pay.
  */
 #include <errno.h>
 #include <poll.h>
@@ -69,15 +69,6 @@ static bool output_keep(struct connection *connection, const char *data, size_t 
     return true;
 }
 
-uint64_t transfer_unsent_funds(const struct connection *connection)
-{
-    if (connection->output == NULL)
-        return 0;
-    uint32_t gone = connection->output_sent > connection->output_head ? connection->output_sent
-                                                                      : connection->output_head;
-    return connection->output_length - gone;
-}
-
 /* How much of the `sent` bytes after `before` lies behind the head. */
 static uint64_t body_part(size_t before, size_t sent, size_t head)
 {
@@ -87,19 +78,12 @@ static uint64_t body_part(size_t before, size_t sent, size_t head)
     return before >= head ? sent : after - head;
 }
 
-static void give_back(struct connection *connection, uint64_t funds)
-{
-    if (funds > 0)
-        window_give(connection->window, funds);
-}
-
 /* Sends `length` bytes, of which the first `head` are not billed. False: the connection is gone. */
 static bool send_or_keep(struct worker *worker, struct connection *connection, const char *data,
                          size_t length, size_t head, bool more)
 {
     ssize_t sent = connection->transport->send(worker, connection, data, length, more);
     if (sent < 0 && sent != -EAGAIN) {
-        give_back(connection, body_part(0, length, head));
         connection_close(worker, connection, true);
         return false;
     }
@@ -109,7 +93,6 @@ static bool send_or_keep(struct worker *worker, struct connection *connection, c
         return true;
     if (output_keep(connection, data + taken, length - taken, head > taken ? head - taken : 0))
         return true;
-    give_back(connection, body_part(taken, length - taken, head));
     connection_close(worker, connection, true);
     return false;
 }
@@ -301,11 +284,11 @@ static bool send_small(struct worker *worker, struct connection *connection, siz
         return false;
     if (!admission_is_valid(worker, connection)) /* a later part of several */
         return false;
+    if (funds_least(&connection->purse, connection->deliveries_last->funds) < length)
+        return false;
     uint64_t rated = rate_take(worker, connection, length);
-    uint64_t funds = rated < length ? 0 : window_take(connection->window, length);
-    if (funds < length) {
+    if (rated < length) {
         rate_give(connection, rated);
-        window_give(connection->window, funds);
         return false;
     }
     connection->offset += length;
@@ -333,22 +316,25 @@ void transfer_begin(struct worker *worker, struct connection *connection, size_t
 static uint64_t send_chunk(struct worker *worker, struct connection *connection)
 {
     const struct transport *transport = connection->transport;
+    if (metering_pay_from(worker, connection) != 0) {
+        connection_close(worker, connection, true);
+        return 0;
+    }
+    uint64_t funds = funds_least(&connection->purse, connection->deliveries_last->funds);
+    if (funds == 0) {
+        admission_more(worker, connection);
+        return 0;
+    }
     uint64_t want =
         connection->left < transport->chunk_max ? connection->left : transport->chunk_max;
+    want = want < funds ? want : funds;
     uint64_t rated = rate_take(worker, connection, want);
     if (rated == 0) {
         wait_rate(worker, connection);
         return 0;
     }
-    uint64_t funds = window_take(connection->window, rated);
-    if (funds == 0) {
-        rate_give(connection, rated);
-        admission_more(worker, connection);
-        return 0;
-    }
-    ssize_t sent = transport->send_file(worker, connection, (size_t)funds);
+    ssize_t sent = transport->send_file(worker, connection, (size_t)rated);
     uint64_t taken = sent > 0 ? (uint64_t)sent : 0;
-    window_give(connection->window, funds - taken);
     rate_give(connection, rated - taken);
     if (taken > 0) {
         connection->offset += taken;

@@ -14,6 +14,7 @@
 #define SHARDS         64
 /* Buckets of a shard: all windows may be of one account, and so in one. Untouched ones cost no memory. */
 #define BUCKET_WINDOWS 4
+#define RECALL_TURN    32 /* windows whose funds are taken under one lock of the shard */
 
 struct shard {
     pthread_mutex_t lock;
@@ -152,6 +153,7 @@ static void quota_drop(struct windows *windows, struct shard *shard, struct wind
 static void window_free(struct window *window)
 {
     free(window->jti);
+    pthread_mutex_destroy(&window->lock);
     ledger_download_close(&window->download);
     ledger_account_drop(&window->account);
     ledger_file_drop(&window->file);
@@ -239,6 +241,7 @@ static int window_make(struct windows *windows, struct shard *shard, const struc
         atomic_fetch_sub(&windows->count, 1);
         return status;
     }
+    pthread_mutex_init(&window->lock, NULL);
     ledger_account_hold(key->account);
     ledger_file_hold(key->file);
     memcpy(window->link, key->link, WINDOW_KEY_SIZE);
@@ -331,25 +334,158 @@ void window_use(struct window *window, const struct ledger_grant *grant, uint64_
     atomic_store(&window->opened_ms, grant->opened_ms);
 }
 
-uint64_t window_take(struct window *window, uint64_t want)
+/* ---- funds ---- */
+
+static struct window_quota *spare_quota(struct window *window, unsigned fund)
 {
-    if (!atomic_load_explicit(&window->funded, memory_order_relaxed))
-        return want;
-    long long funds = atomic_load(&window->funds);
-    for (;;) {
-        if (funds <= 0)
-            return 0;
-        long long part = (uint64_t)funds < want ? funds : (long long)want;
-        if (atomic_compare_exchange_weak(&window->funds, &funds, funds - part))
-            return (uint64_t)part;
+    return fund == LEDGER_FUND_ACCOUNT ? window->account_quota : window->link_quota;
+}
+
+/* Under the shard's lock. */
+static void spare_link(struct window *window, unsigned fund)
+{
+    struct window **first = &spare_quota(window, fund)->spare;
+    if (atomic_load(&window->spare_listed[fund]))
+        return;
+    atomic_store(&window->spare_listed[fund], true);
+    window->spare_previous[fund] = NULL;
+    window->spare_next[fund] = *first;
+    if (*first != NULL)
+        (*first)->spare_previous[fund] = window;
+    *first = window;
+}
+
+/* Under the shard's lock. */
+static void spare_unlink(struct window *window, unsigned fund)
+{
+    struct window *next = window->spare_next[fund], *previous = window->spare_previous[fund];
+    if (!atomic_load(&window->spare_listed[fund]))
+        return;
+    if (previous != NULL)
+        previous->spare_next[fund] = next;
+    else
+        spare_quota(window, fund)->spare = next;
+    if (next != NULL)
+        next->spare_previous[fund] = previous;
+    atomic_store(&window->spare_listed[fund], false);
+}
+
+/*
+ * Called after funds were added. It stays listed when they are taken again: only a recall, which
+ * takes it off the list before it looks, makes it come here a second time.
+ */
+static void spare_list(struct windows *windows, struct window *window, const struct funds *added)
+{
+    struct shard *shard = shard_of(windows, window->account);
+    for (unsigned fund = 0; fund < LEDGER_FUNDS; fund++) {
+        if (added->bytes[fund] == 0 || atomic_load(&window->spare_listed[fund]))
+            continue;
+        pthread_mutex_lock(&shard->lock);
+        spare_link(window, fund);
+        pthread_mutex_unlock(&shard->lock);
     }
 }
 
-void window_give(struct window *window, uint64_t bytes)
+uint64_t window_take(struct window *window, unsigned set, uint64_t target, bool whole,
+                     struct funds *purse)
 {
-    if (bytes > 0 && atomic_load_explicit(&window->funded, memory_order_relaxed))
-        atomic_fetch_add(&window->funds, (long long)bytes);
+    pthread_mutex_lock(&window->lock);
+    struct funds filled = *purse, left = window->spare;
+    uint64_t had = funds_least(purse, set);
+    uint64_t has = funds_fill(&filled, &left, set, target);
+    if (!whole || has == target) {
+        *purse = filled;
+        window->spare = left;
+    } else {
+        has = had < target ? had : target;
+    }
+    pthread_mutex_unlock(&window->lock);
+    return has;
 }
+
+void window_give(struct windows *windows, struct window *window, struct funds *purse)
+{
+    if (funds_are_empty(purse))
+        return;
+    struct funds added = *purse;
+    pthread_mutex_lock(&window->lock);
+    funds_move(&window->spare, purse);
+    pthread_mutex_unlock(&window->lock);
+    spare_list(windows, window, &added);
+}
+
+void window_fund(struct windows *windows, struct window *window, unsigned set, uint64_t bytes,
+                 struct funds *purse, uint64_t target)
+{
+    pthread_mutex_lock(&window->lock);
+    funds_add(&window->spare, set, bytes);
+    if (purse != NULL)
+        (void)funds_fill(purse, &window->spare, set, target);
+    struct funds added = window->spare;
+    pthread_mutex_unlock(&window->lock);
+    spare_list(windows, window, &added);
+}
+
+uint64_t window_level(struct window *window, unsigned set, struct funds *purse,
+                      struct funds *surplus)
+{
+    pthread_mutex_lock(&window->lock);
+    uint64_t each = funds_level(purse, &window->spare, set, surplus);
+    pthread_mutex_unlock(&window->lock);
+    return each;
+}
+
+/* What was taken from a window that may have ended by the time that it is released. */
+struct recalled {
+    unsigned char link[WINDOW_KEY_SIZE];
+    struct funds funds;
+};
+
+/* Under the shard's lock: some windows off the list, with their funds. Returns how many. */
+static unsigned recall_some(struct window_quota *quota, const struct window *except,
+                            enum ledger_fund fund, uint64_t needed, struct recalled *out)
+{
+    unsigned count = 0;
+    uint64_t sum = 0;
+    struct window *window = quota->spare, *next;
+    for (; window != NULL && count < RECALL_TURN && sum < needed; window = next) {
+        next = window->spare_next[fund];
+        if (window == except)
+            continue;
+        spare_unlink(window, fund);
+        memcpy(out[count].link, window->link, WINDOW_KEY_SIZE);
+        pthread_mutex_lock(&window->lock);
+        out[count].funds = window->spare;
+        window->spare = (struct funds){0};
+        pthread_mutex_unlock(&window->lock);
+        sum += out[count++].funds.bytes[fund];
+    }
+    return count;
+}
+
+uint64_t windows_recall(struct windows *windows, const struct window *except, enum ledger_fund fund,
+                        uint64_t needed, windows_release *release, void *context)
+{
+    struct recalled recalled[RECALL_TURN];
+    struct shard *shard = shard_of(windows, except->account);
+    struct window_quota *quota =
+        fund == LEDGER_FUND_ACCOUNT ? except->account_quota : except->link_quota;
+    uint64_t sum = 0;
+    for (unsigned looked = 0, count = 1;
+         count > 0 && sum < needed && (sum == 0 || looked < WINDOWS_RECALL_MAX); looked += count) {
+        pthread_mutex_lock(&shard->lock);
+        count = recall_some(quota, except, fund, needed - sum, recalled);
+        pthread_mutex_unlock(&shard->lock);
+        for (unsigned i = 0; i < count; i++) {
+            sum += recalled[i].funds.bytes[fund];
+            if (!funds_are_empty(&recalled[i].funds))
+                release(context, except->account, recalled[i].link, &recalled[i].funds);
+        }
+    }
+    return sum;
+}
+
+/* ---- asking ---- */
 
 bool window_ask(struct windows *windows, struct window *window, unsigned worker)
 {
@@ -375,31 +511,6 @@ uint64_t window_asked(struct windows *windows, struct window *window)
     return waiters;
 }
 
-uint64_t windows_recall(struct windows *windows, const struct window *except,
-                        void (*give)(void *context, const struct window *window, uint64_t bytes),
-                        void *context)
-{
-    const struct ledger_account *account = except->account;
-    struct shard *shard = shard_of(windows, account);
-    uint64_t sum = 0;
-    pthread_mutex_lock(&shard->lock);
-    for (size_t i = 0; i < windows->buckets; i++) {
-        for (struct window *window = shard->buckets[i]; window != NULL; window = window->next) {
-            if (window == except || window->account != account ||
-                atomic_load(&window->references) > 0)
-                continue;
-            /* Its next request asks again. */
-            atomic_store(&window->must_ask, true);
-            long long funds = atomic_exchange(&window->funds, 0);
-            if (funds > 0)
-                give(context, window, (uint64_t)funds);
-            sum += funds > 0 ? (uint64_t)funds : 0;
-        }
-    }
-    pthread_mutex_unlock(&shard->lock);
-    return sum;
-}
-
 void windows_drop_grants(struct windows *windows, const struct ledger_account *account)
 {
     for (unsigned i = 0; i < SHARDS; i++) {
@@ -418,8 +529,7 @@ void windows_drop_grants(struct windows *windows, const struct ledger_account *a
 }
 
 bool window_sweep(struct windows *windows, struct window *window, uint64_t now_ms, uint64_t idle_ms,
-                  void (*give)(void *context, const struct window *window, uint64_t bytes),
-                  void *context)
+                  windows_release *release, void *context)
 {
     if (atomic_load(&window->references) > 0 ||
         atomic_load(&window->idle_since_ms) + idle_ms > now_ms)
@@ -432,15 +542,16 @@ bool window_sweep(struct windows *windows, struct window *window, uint64_t now_m
         while (*link != window)
             link = &(*link)->next;
         *link = window->next;
+        for (unsigned fund = 0; fund < LEDGER_FUNDS; fund++)
+            spare_unlink(window, fund);
         quota_drop(windows, shard, window->link_quota, now_ms);
         quota_drop(windows, shard, window->account_quota, now_ms);
     }
     pthread_mutex_unlock(&shard->lock);
     if (!ended)
         return false;
-    long long left = atomic_load(&window->funds);
-    if (left > 0)
-        give(context, window, (uint64_t)left);
+    if (!funds_are_empty(&window->spare)) /* nobody else knows the window any more */
+        release(context, window->account, window->link, &window->spare);
     window_free(window);
     atomic_fetch_sub(&windows->count, 1);
     return true;

@@ -4,17 +4,20 @@
  * spend, the quotas of its link and its account, and the ledger's download that they are metered
  * into. Shared by all workers; it asks Redis nothing itself (admission.c does).
  *
- * Threads: funds, validity and references are atomics, so a request in a valid window takes one
- * short lock to find it and none to spend. `asking` and `waiters` are under the shard's lock. A
- * window is freed only by the worker that made it (its owner), when it swept and found it idle.
+ * Threads: a request takes the shard's lock to find its window and the window's lock to take its
+ * funds, both for some instructions; it spends what it has taken without either. `asking` and
+ * `waiters` are under the shard's lock; validity and references are atomics. A window is freed only
+ * by the worker that made it (its owner), when it swept and found it idle.
  */
 #ifndef TOLLGATE_SERVER_WINDOW_H
 #define TOLLGATE_SERVER_WINDOW_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "server/funds.h"
 #include "server/quota.h"
 #include "storage/ledger/ledger.h"
 
@@ -33,6 +36,7 @@ struct window_quota {
     bool of_link;
     unsigned char link[WINDOW_KEY_SIZE];
     unsigned references;
+    struct window *spare; /* those of its windows that may have spare funds of this kind */
 };
 
 struct window {
@@ -55,8 +59,13 @@ struct window {
     /* A revocation was heard, or may have been: whoever begins or sends asks first. What is under way
      * waits for the answer, and for Redis until valid_until_ms. */
     atomic_bool must_ask;
-    atomic_llong funds; /* bytes granted and not handed to the kernel; where `funded` */
-    atomic_bool funded; /* the funds are all that may be sent */
+    pthread_mutex_t lock;
+    struct funds spare;         /* reserved, and of no response; window's lock */
+    atomic_bool account_bounds; /* as of the last grant: bytes are of the account's fund */
+    atomic_uint paying;         /* responses under way that took funds of it */
+    /* Its places in the lists of its quotas, of each fund; shard's lock, but for a look. */
+    struct window *spare_next[LEDGER_FUNDS], *spare_previous[LEDGER_FUNDS];
+    atomic_bool spare_listed[LEDGER_FUNDS];
     /* The use of a link with terms, as of the last grant: its window (0: no terms), and how much had
      * arrived in it beyond what this download counts. */
     atomic_ullong opened_ms;
@@ -106,9 +115,23 @@ uint64_t window_arrived(const struct window *window);
 void window_use(struct window *window, const struct ledger_grant *grant, uint64_t asked_ms,
                 uint64_t keep_ms);
 
-/* Takes up to `want` bytes of the window's funds; one without bounds gives all that is asked. */
-uint64_t window_take(struct window *window, uint64_t want);
-void window_give(struct window *window, uint64_t bytes);
+/*
+ * Takes of the window's spare funds until the purse has `target` bytes of each fund of the set.
+ * `whole`: or nothing. Returns what can be spent of the purse, `target` at most.
+ */
+uint64_t window_take(struct window *window, unsigned set, uint64_t target, bool whole,
+                     struct funds *purse);
+/* The purse goes back to the spare funds, and is empty. */
+void window_give(struct windows *windows, struct window *window, struct funds *purse);
+/*
+ * A grant of `bytes` of each fund of the set. What the purse of whoever asked for it lacks of
+ * `target` is taken out at once, so that no other can have it first; NULL: nobody waits for it.
+ */
+void window_fund(struct windows *windows, struct window *window, unsigned set, uint64_t bytes,
+                 struct funds *purse, uint64_t target);
+/* What purse and spare have of each fund of the set; what some have beyond that goes to `surplus`. */
+uint64_t window_level(struct window *window, unsigned set, struct funds *purse,
+                      struct funds *surplus);
 
 /*
  * The right to ask Redis for this window: true for one caller until window_asked; the others are
@@ -118,14 +141,17 @@ bool window_ask(struct windows *windows, struct window *window, unsigned worker)
 /* Ends the asking; returns the set of workers to wake, a bit each. */
 uint64_t window_asked(struct windows *windows, struct window *window);
 
+/* Gives funds back to Redis. */
+typedef void windows_release(void *context, const struct ledger_account *account,
+                             const unsigned char link[WINDOW_KEY_SIZE], const struct funds *funds);
+#define WINDOWS_RECALL_MAX 4096 /* windows that one call looks at, once it has found some */
 /*
- * Takes the funds of all idle windows of the account, `except` one: what an account that is short
- * can get back before it is refused. `give` is called for each that had some, under the shard's
- * lock, and gives them back to Redis. Returns the bytes.
+ * Releases spare funds of other windows of the account (or of the link, by `fund`) until `needed`
+ * bytes of that fund have come together: what an account that is short can get back before it is
+ * refused. Returns the bytes; 0: there are none. No lock is held while more than a few are taken.
  */
-uint64_t windows_recall(struct windows *windows, const struct window *except,
-                        void (*give)(void *context, const struct window *window, uint64_t bytes),
-                        void *context);
+uint64_t windows_recall(struct windows *windows, const struct window *except, enum ledger_fund fund,
+                        uint64_t needed, windows_release *release, void *context);
 
 /*
  * Makes all windows of the account ask, or those of all accounts where it is NULL. Any thread.
@@ -133,12 +159,11 @@ uint64_t windows_recall(struct windows *windows, const struct window *except,
 void windows_drop_grants(struct windows *windows, const struct ledger_account *account);
 
 /*
- * Ends the window if it has been idle for `idle_ms`: gives its funds back by `give`, closes its
- * download and frees it. Returns true where it did. Owner only.
+ * Ends the window if it has been idle for `idle_ms`: releases its funds, closes its download and
+ * frees it. Returns true where it did. Owner only.
  */
 bool window_sweep(struct windows *windows, struct window *window, uint64_t now_ms, uint64_t idle_ms,
-                  void (*give)(void *context, const struct window *window, uint64_t bytes),
-                  void *context);
+                  windows_release *release, void *context);
 
 uint64_t windows_count(const struct windows *windows);
 /* How long a window may be idle now: WINDOW_IDLE_MS, and not at all once half of them are open. */

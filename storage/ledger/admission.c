@@ -64,11 +64,12 @@ void ledger_admit_command(struct ledger *ledger, const struct ledger_ask *ask,
 }
 
 void ledger_release_command(struct ledger *ledger, const struct ledger_account *account,
-                            const unsigned char link[LEDGER_LINK_BYTES], uint64_t bytes,
-                            struct ledger_command *out)
+                            const unsigned char link[LEDGER_LINK_BYTES],
+                            const uint64_t bytes[LEDGER_FUNDS], struct ledger_command *out)
 {
     begin(ledger, account, link, "tollgate_release", out);
-    add_number(out, 0, bytes);
+    for (int i = 0; i < LEDGER_FUNDS; i++)
+        add_number(out, i, bytes[i]);
 }
 
 #define ADMIT_ELEMENTS 10
@@ -83,11 +84,12 @@ int ledger_admit_reply(const struct redisReply *reply, struct ledger_grant *out)
             return -EPROTO;
         numbers[i] = (uint64_t)reply->element[i]->integer;
     }
-    if (numbers[0] > LEDGER_ACCOUNT_BYTES_UP || numbers[2] > 1 || numbers[5] > UINT32_MAX)
+    if (numbers[0] > LEDGER_ACCOUNT_BYTES_UP || numbers[2] >= LEDGER_FUND_BIT(LEDGER_FUNDS) ||
+        numbers[5] > UINT32_MAX)
         return -EPROTO;
     *out = (struct ledger_grant){.admission = (enum ledger_admission)numbers[0],
                                  .granted = numbers[1],
-                                 .funded = numbers[2] == 1,
+                                 .funds = (unsigned)numbers[2],
                                  .revision = numbers[3],
                                  .rate = numbers[4],
                                  .max_conns = (uint32_t)numbers[5],

@@ -20,7 +20,7 @@
 -- Every change but a tie in time commutes between nodes, so that several journals may be replayed in any
 -- order into an empty Redis.
 
-local VERSION = 2
+local VERSION = 3
 local MAX = 9007199254740991 -- 2^53 - 1: what a Lua number holds exactly
 
 local function refuse(text)
@@ -139,6 +139,8 @@ local function grant_text(grant)
     return grant.epoch .. ' ' .. text(grant.reserved) .. ' ' .. text(grant.expires)
 end
 
+-- The sets of funds that admit answers are sums of these.
+local OF_ACCOUNT, OF_LINK = 1, 2
 local GRANTED, UNKNOWN, SUSPENDED, INSUFFICIENT = 0, 1, 2, 3
 local REVOKED, USED_UP, LINK_BYTES, NOT_BEGUN, ACCOUNT_BYTES = 4, 5, 6, 7, 8
 
@@ -313,12 +315,12 @@ local function funds_of(keys, account, terms, link)
     end
     if total then
         funds[1] = {key = keys[2], totals = keys[1], total = total,
-            reserved = account.reserved, admission = admission}
+            reserved = account.reserved, admission = admission, bit = OF_ACCOUNT}
     end
     if terms and terms.max_bytes > 0 then
         funds[#funds + 1] = {key = keys[4], totals = keys[3],
             total = terms.max_bytes - stored(link[2], 'bytes'), reserved = stored(link[3], 'reserved'),
-            admission = LINK_BYTES}
+            admission = LINK_BYTES, bit = OF_LINK}
     end
     return funds
 end
@@ -339,8 +341,8 @@ local function refusal(admission, account)
 end
 
 -- keys: account, grants, link, link's grants. args: node, epoch, need, want, validity_ms, iat, and terms_of's.
--- Returns {admission, granted, funded, revision, rate, max_conns, opened, till, acknowledged, left}: funded where
--- what is granted is all that may be sent; of the use's window (0: there is none) when it was opened, until when
+-- Returns {admission, granted, funds, revision, rate, max_conns, opened, till, acknowledged, left}: the funds that
+-- the bytes were reserved of, which are then all that may be sent (0: nothing bounds them); of the use's window (0: there is none) when it was opened, until when
 -- it is open, what has arrived in it, and how many ms of it are left.
 local function admit(keys, args)
     arity(keys, args, 4, 6, 14)
@@ -385,7 +387,9 @@ local function admit(keys, args)
         granted = math.min(granted, need > 0 and math.max(need, math.floor(fund.available / 4)) or 0)
     end
     local expires = bounded(now + 2 * validity, 'the expiry')
+    local bits = 0
     for _, fund in ipairs(funds) do
+        bits = bits + fund.bit
         fund_check(fund, granted, expires)
     end
     -- from here on only writes
@@ -399,20 +403,21 @@ local function admit(keys, args)
         keep_until(keys[3], terms.keep)
         keep_until(keys[4], terms.keep)
     end
-    return {GRANTED, granted, #funds > 0 and 1 or 0, account.revision, account.rate, account.max_conns,
+    return {GRANTED, granted, bits, account.revision, account.rate, account.max_conns,
         use and use.opened[#use.opened] or 0, use and use.till or 0, use and use.acknowledged or 0,
         use and math.max(0, use.till - now) or 0}
 end
 
--- keys: account, grants, link, link's grants. args: node, epoch, bytes. Returns what the account got back.
+-- keys: account, grants, link, link's grants. args: node, epoch, bytes of the account's, bytes of the link's.
+-- Returns what the account got back.
 local function release(keys, args)
-    arity(keys, args, 4, 3, 3)
+    arity(keys, args, 4, 4, 4)
     local node, epoch = node_of(args, 1), id_of(args, 2, 'epoch')
-    local bytes = integer(args, 3, 'bytes', 0)
+    local bytes, link_bytes = integer(args, 3, 'bytes', 0), integer(args, 4, 'bytes', 0)
     local reserved = stored(redis.call('HGET', keys[1], 'reserved'), 'reserved')
     local link_reserved = stored(redis.call('HGET', keys[3], 'reserved'), 'reserved')
     local taken, grant = lowered(keys[2], node, epoch, bytes)
-    local link_taken, link_grant = lowered(keys[4], node, epoch, bytes)
+    local link_taken, link_grant = lowered(keys[4], node, epoch, link_bytes)
     lowered_write(keys[2], node, keys[1], taken, grant, reserved)
     lowered_write(keys[4], node, keys[3], link_taken, link_grant, link_reserved)
     return taken

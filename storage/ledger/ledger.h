@@ -25,7 +25,7 @@
 #include <stdint.h>
 
 #define LEDGER_JOURNAL_FORMAT   2 /* of the segment files; `tollgate --version` prints both */
-#define LEDGER_FUNCTIONS_FORMAT 2 /* of the Redis function library */
+#define LEDGER_FUNCTIONS_FORMAT 3 /* of the Redis function library */
 
 #define LEDGER_ISSUER_MAX       32
 #define LEDGER_ACCOUNT_MAX      128
@@ -283,10 +283,18 @@ struct ledger_ask {
  */
 void ledger_admit_command(struct ledger *ledger, const struct ledger_ask *ask,
                           struct ledger_command *out);
-/* Gives unspent bytes of a link's grants back. */
+/* What a grant's bytes are reserved of. */
+enum ledger_fund {
+    LEDGER_FUND_ACCOUNT, /* the balance, or max_bytes, of the account */
+    LEDGER_FUND_LINK,    /* max_bytes of the link */
+    LEDGER_FUNDS
+};
+#define LEDGER_FUND_BIT(fund) (1u << (fund))
+
+/* Gives unspent bytes of a link's grants back, `bytes[i]` of the fund i. */
 void ledger_release_command(struct ledger *ledger, const struct ledger_account *account,
-                            const unsigned char link[LEDGER_LINK_BYTES], uint64_t bytes,
-                            struct ledger_command *out);
+                            const unsigned char link[LEDGER_LINK_BYTES],
+                            const uint64_t bytes[LEDGER_FUNDS], struct ledger_command *out);
 
 enum ledger_admission {
     LEDGER_GRANTED,
@@ -301,8 +309,8 @@ enum ledger_admission {
 };
 struct ledger_grant {
     enum ledger_admission admission;
-    uint64_t granted;  /* bytes, of this grant */
-    bool funded;       /* what is granted is all that may be sent */
+    uint64_t granted; /* bytes, of this grant */
+    unsigned funds; /* LEDGER_FUND_BIT: reserved of these, and all that may be sent; 0: no bound */
     uint64_t revision; /* the account's revocation number */
     uint64_t rate;     /* the account's, bytes per second; 0: not limited */
     uint32_t max_conns;

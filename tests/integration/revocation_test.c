@@ -219,13 +219,13 @@ Test(revocation, that_takes_nothing_away_cuts_nothing)
     site_destroy(&site);
 }
 
-Test(revocation, of_another_link_cuts_none_that_share_the_last_funds)
+Test(revocation, of_another_link_cuts_none_that_hold_the_last_funds)
 {
     struct site *site = site_create(.own_media = true);
     size_t size;
     site_media_add(site, "/big.mp3", TRACK_LONG, 4);
     (void)site_media_bytes(site, "/big.mp3", &size);
-    site_account_open_prepaid(site, "alice", size + 1000000);
+    site_account_open_prepaid(site, "alice", 2 * size);
     const char *link = site_link(site, .account = "alice", .path = "/big.mp3", .jti = "order-1",
                                  .limits = {.rate = 600000});
     int fds[] = {begin_transfer(site, link), begin_transfer(site, link)};

@@ -39,7 +39,7 @@ TestSuite(ledger_uses, .init = setup, .fini = teardown, .timeout = 60);
 enum { NEW, RESUMED, UNDER_WAY };
 
 struct grant {
-    int64_t admission, granted, funded, revision, rate, max_conns, opened, till, acknowledged, left;
+    int64_t admission, granted, funds, revision, rate, max_conns, opened, till, acknowledged, left;
 };
 
 /* Asks for `need` bytes of /f, of 1000 bytes. */
@@ -198,7 +198,8 @@ Test(ledger_uses, nodes_share_what_max_bytes_leaves)
     cr_expect_eq(ask_of("n2", 400, 0, 1000, 60000, NEW).admission, LEDGER_GRANTED);
     /* n1 delivers 600 and gives nothing back; n2 gives its 400 back. */
     post(EPOCH, 1, 600, one.opened, false);
-    redisReply *reply = fixture_redis(&fx, "FCALL tollgate_release 4 " KEYS " n2 " EPOCH " 400");
+    redisReply *reply =
+        fixture_redis(&fx, "FCALL tollgate_release 4 " KEYS " n2 " EPOCH " 400 400");
     freeReplyObject(reply);
     cr_expect_eq(ask_of("n1", 401, 0, 1000, 60000, NEW).admission, LEDGER_LINK_BYTES_UP);
     cr_expect_eq(ask_of("n1", 400, 0, 1000, 60000, NEW).admission, LEDGER_GRANTED);
