@@ -61,6 +61,8 @@ const char *admin_status_phrase(unsigned status)
         return "Length Required";
     case 422:
         return "Unprocessable Content";
+    case 507:
+        return "Insufficient Storage"; /* RFC 4918 11.5 */
     default:
         return http_status_phrase(status);
     }
@@ -123,6 +125,13 @@ void admin_answer_errno(struct admin_answer *answer, int failure)
         {-EAGAIN, 503, 1, "redis_unavailable", "Redis cannot be asked now; nothing was done"},
         {-ETIMEDOUT, 503, 1, "redis_unavailable", "Redis did not answer in time; ask again"},
         {-ENOSPC, 503, 10, "journal_full", "the journal has no room; nothing was done"},
+        {-EUSERS, 507, 0, "accounts_full",
+         "the node has as many accounts as its accounts_max lets it have; nothing was done; raise "
+         "it in the node's configuration"},
+        {-EDQUOT, 507, 0, "issuer_accounts_full",
+         "the issuer has as many accounts as accounts_per_issuer_max lets it have on this node "
+         "(auto: its share of accounts_max); nothing was done; raise it in the node's "
+         "configuration"},
         {-EIO, 503, 10, "journal_failed",
          "the journal cannot be written; nothing was done; free or replace the disk and restart"},
         {-ENOMEM, 503, 1, "no_memory", "no memory; nothing was done"},

@@ -176,10 +176,11 @@ int command_call_health(const char *command, const struct cli_location *location
 
 int command_refused(const char *command, unsigned status, const json_t *answer)
 {
-    int code = status == 422                    ? EX_DATAERR
-               : status == 503                  ? EX_UNAVAILABLE
-               : status == 404 || status == 409 ? CLI_EXIT_NO
-                                                : EX_SOFTWARE;
+    bool is_no = status == 404 || status == 409 || status == 507;
+    int code = status == 422   ? EX_DATAERR
+               : status == 503 ? EX_UNAVAILABLE
+               : is_no         ? CLI_EXIT_NO
+                               : EX_SOFTWARE;
     const char *detail = command_text(answer, "detail");
     fprintf(stderr, "%s: ", command);
     command_print_text(stderr, detail[0] != '\0' ? detail : "refused, and no reason given");

@@ -75,6 +75,7 @@ struct config {
     uint64_t hash_entries_max;
     uint64_t windows_max; /* downloads open at once on the node */
     uint64_t accounts_max;
+    uint64_t accounts_per_issuer_max; /* 0: its share of accounts_max */
     uint64_t journal_segment_bytes;
     uint64_t journal_mark_ms;
     struct config_issuer *issuers;

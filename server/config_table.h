@@ -122,7 +122,12 @@
     X(windows_max, NUMBER, "32768", 1, 16777216, "downloads",                                      \
       "Downloads open at once on the node.")                                                       \
     X(accounts_max, NUMBER, "1000000", 1, 100000000, "accounts",                                   \
-      "Accounts that the node's journal can hold.")                                                \
+      "Accounts that the node's journal may hold. New ones are refused beyond it; those that it "  \
+      "holds are always loaded, and those that other nodes opened are taken in as they are used.") \
+    X(accounts_per_issuer_max, AUTO, "0", 0, 100000000, "accounts",                                \
+      "Accounts that the node's journal may hold of one issuer, likewise. auto (or 0): "           \
+      "accounts_max divided by the number of issuers, so that a shop that opens accounts "         \
+      "without end leaves each other shop its share.")                                             \
     X(journal_segment_bytes, NUMBER, "67108864", 65536, 4294967296, "bytes",                       \
       "Size of one journal file; a multiple of 4096.")                                             \
     X(journal_mark_ms, NUMBER, "100", 10, 1000, "milliseconds",                                    \

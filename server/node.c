@@ -155,6 +155,19 @@ static void enter_phase(struct node *node, enum node_phase phase)
 
 /* ---- starting ---- */
 
+/* What each issuer may have of accounts_max: the key, or where that is auto an equal share. */
+static struct ledger_issuer *bound_issuers(const struct config *config)
+{
+    struct ledger_issuer *issuers = calloc(config->issuers_count, sizeof(*issuers));
+    uint64_t share = config->accounts_per_issuer_max;
+    if (share == 0)
+        share = config->accounts_max / config->issuers_count;
+    for (unsigned i = 0; issuers != NULL && i < config->issuers_count; i++)
+        issuers[i] = (struct ledger_issuer){.id = config->issuers[i].id,
+                                            .accounts_max = share > 0 ? (uint32_t)share : 1};
+    return issuers;
+}
+
 /* What is started while the node is, and where. */
 struct parts {
     struct node *node;
@@ -180,6 +193,11 @@ static int open_ledger(struct parts *parts, char *error, size_t error_size)
                  config->state_dir, strerrordesc_np(-status));
         return status;
     }
+    struct ledger_issuer *issuers = bound_issuers(config);
+    if (issuers == NULL) {
+        snprintf(error, error_size, "out of memory");
+        return -ENOMEM;
+    }
     const struct ledger_options options = {
         .state_dir = config->state_dir,
         .node = config->node,
@@ -190,6 +208,8 @@ static int open_ledger(struct parts *parts, char *error, size_t error_size)
         .mark_ms = (uint32_t)config->journal_mark_ms,
         .downloads_max = (uint32_t)config->windows_max,
         .accounts_max = (uint32_t)config->accounts_max,
+        .issuers = issuers,
+        .issuers_count = config->issuers_count,
         .lease_ms = LEASE_MS,
         .event = on_ledger_event,
         .locked = on_locked,
@@ -198,7 +218,9 @@ static int open_ledger(struct parts *parts, char *error, size_t error_size)
         .pushed_context = node,
         .balance_low_bytes = config->admin_listen[0] != '\0' ? config->balance_low_bytes : 0,
     };
-    return ledger_open(&node->ledger, &options, error, error_size);
+    int status = ledger_open(&node->ledger, &options, error, error_size);
+    free(issuers);
+    return status;
 }
 
 static int open_media(struct node *node, char *error, size_t error_size)

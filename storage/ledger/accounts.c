@@ -280,6 +280,19 @@ static int journal_change(struct ledger *ledger, struct ledger_account *account,
     return ledger_wait_posted(ledger, records, deadline_ms) == 0 ? 0 : -EINPROGRESS;
 }
 
+/* As journal_change, for an account that may be new: it must have a place. */
+static int journal_new(struct ledger *ledger, struct ledger_account *account,
+                       const struct ledger_request *request, uint64_t deadline_ms)
+{
+    int result = names_claim(account);
+    ledger_warn_of_accounts(ledger);
+    if (result != 0)
+        return result;
+    result = journal_change(ledger, account, request, deadline_ms);
+    names_unclaim(account);
+    return result;
+}
+
 static int change_locked(struct ledger *ledger, struct ledger_account *account,
                          const struct ledger_request *request, bool *repeated,
                          struct redis_link *link, struct ledger_account_view *view)
@@ -296,7 +309,9 @@ static int change_locked(struct ledger *ledger, struct ledger_account *account,
         return known == KNOWN_SAME ? 0 : -ENOTUNIQ;
     int result = check_account(request, view);
     if (result == 0)
-        result = journal_change(ledger, account, request, deadline_ms);
+        result = request->operation == LEDGER_OPEN
+                     ? journal_new(ledger, account, request, deadline_ms)
+                     : journal_change(ledger, account, request, deadline_ms);
     if (result != 0)
         return result;
     /* Another node may have used the id between the question and the post: then Redis kept the
@@ -305,6 +320,31 @@ static int change_locked(struct ledger *ledger, struct ledger_account *account,
     if (known == KNOWN_OTHER)
         return -ENOTUNIQ;
     return known == KNOWN_UNASKED || fetch_view(link, account, view) != 0 ? -EINPROGRESS : 0;
+}
+
+/*
+ * Redis is not looked at, unless the account is new here and a bound is reached: what was opened by
+ * another node is revoked in any case, and only a name that nobody opened is refused.
+ */
+static int revoke_links(struct ledger *ledger, struct ledger_account *account,
+                        const struct ledger_request *request)
+{
+    uint64_t deadline_ms = ledger_monotonic_ms() + CHANGE_WAIT_MS;
+    enum ledger_state state = ledger_state(ledger);
+    struct ledger_account_view view;
+    struct redis_link link;
+    if (state == LEDGER_REFUSED || state == LEDGER_FAILED)
+        return -EAGAIN;
+    int result = journal_new(ledger, account, request, deadline_ms);
+    if (result != -EUSERS && result != -EDQUOT)
+        return result;
+    if (open_current(ledger, &link) != 0)
+        return -EAGAIN;
+    int asked = fetch_view(&link, account, &view);
+    redis_close(&link);
+    if (asked != 0)
+        return asked;
+    return view.exists ? journal_change(ledger, account, request, deadline_ms) : result;
 }
 
 int ledger_account_change(struct ledger *ledger, const struct ledger_request *request,
@@ -320,11 +360,7 @@ int ledger_account_change(struct ledger *ledger, const struct ledger_request *re
         return result == -ENOMEM ? -EAGAIN : result;
     if (request->operation == LEDGER_REVOKE_LINK || request->operation == LEDGER_REVOKE_BEFORE) {
         memset(view, 0, sizeof *view);
-        enum ledger_state state = ledger_state(ledger);
-        result = state == LEDGER_REFUSED || state == LEDGER_FAILED ? -EAGAIN : 0;
-        if (result == 0)
-            result =
-                journal_change(ledger, account, request, ledger_monotonic_ms() + CHANGE_WAIT_MS);
+        result = revoke_links(ledger, account, request);
         ledger_account_drop(&account);
         return result;
     }

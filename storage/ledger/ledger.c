@@ -148,6 +148,24 @@ void ledger_stats(struct ledger *ledger, struct ledger_stats *out)
     pthread_mutex_unlock(&ledger->names.lock);
 }
 
+void ledger_warn_of_accounts(struct ledger *ledger)
+{
+    struct names_warning warning;
+    while (names_warning(&ledger->names, &warning)) {
+        if (warning.issuer[0] != '\0')
+            ledger_say(ledger, LEDGER_EVENT_WARNING,
+                       "issuer %s has %" PRIu32 " accounts of the %" PRIu32
+                       " that it may have; at the bound it opens no more: raise "
+                       "accounts_per_issuer_max, or accounts_max where that is auto",
+                       warning.issuer, warning.accounts, warning.accounts_max);
+        else
+            ledger_say(ledger, LEDGER_EVENT_WARNING,
+                       "the node has %" PRIu32 " accounts of the %" PRIu32
+                       " that it may have; at the bound nobody opens more: raise accounts_max",
+                       warning.accounts, warning.accounts_max);
+    }
+}
+
 int ledger_settle(struct ledger *ledger, uint32_t timeout_ms)
 {
     uint64_t deadline = ledger_monotonic_ms() + timeout_ms;
@@ -191,7 +209,7 @@ void ledger_account_drop(struct ledger_account **account)
 
 const char *ledger_account_issuer(const struct ledger_account *account)
 {
-    return account->issuer;
+    return account->issuer->id;
 }
 
 const char *ledger_account_name(const struct ledger_account *account)
@@ -393,6 +411,17 @@ static int read_instance(struct opening *opening)
     return 0;
 }
 
+static int make_names(struct ledger *ledger)
+{
+    struct ledger_options *options = &ledger->options;
+    int result = names_init(&ledger->names, options->accounts_max, options->downloads_max);
+    for (size_t i = 0; i < options->issuers_count && result == 0; i++)
+        result = names_bound_issuer(&ledger->names, options->issuers[i].id,
+                                    options->issuers[i].accounts_max);
+    options->issuers = NULL; /* its caller's */
+    return result;
+}
+
 static int open_all(struct opening *opening)
 {
     struct ledger *ledger = opening->ledger;
@@ -406,8 +435,7 @@ static int open_all(struct opening *opening)
     if (result == 0)
         result = read_instance(opening);
     if (result == 0)
-        result =
-            names_init(&ledger->names, ledger->options.accounts_max, ledger->options.downloads_max);
+        result = make_names(ledger);
     if (result != 0)
         return result;
     to_hex(opening->instance, ledger->instance);
@@ -425,6 +453,8 @@ static int open_all(struct opening *opening)
         result = poster_start(ledger);
     if (result == 0 && (result = push_start(ledger)) != 0)
         poster_stop(ledger, 0);
+    if (result == 0)
+        ledger_warn_of_accounts(ledger);
     return result;
 }
 

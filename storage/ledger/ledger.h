@@ -42,6 +42,11 @@
 struct ledger;
 struct ledger_account;
 
+struct ledger_issuer {
+    const char *id;
+    uint32_t accounts_max;
+};
+
 enum ledger_event { LEDGER_EVENT_INFO, LEDGER_EVENT_WARNING, LEDGER_EVENT_ERROR };
 
 struct ledger_options {
@@ -52,8 +57,12 @@ struct ledger_options {
     uint64_t segment_bytes; /* of one journal file, preallocated; multiple of 4096 */
     uint32_t mark_ms;       /* how often a download that moved is marked, 10 to 1000 */
     uint32_t downloads_max; /* open at once */
-    uint32_t accounts_max;  /* ever seen by this journal */
-    uint32_t lease_ms;      /* of the node's name in Redis */
+    uint32_t accounts_max;  /* bounds new accounts; what the journal holds is always loaded */
+    /* What each issuer may have of them, read by ledger_open alone; an issuer that is not named may
+     * open none. NULL: any issuer, up to accounts_max. */
+    const struct ledger_issuer *issuers;
+    size_t issuers_count;
+    uint32_t lease_ms; /* of the node's name in Redis */
     /* Called from any of the ledger's threads; text is one line without a newline. */
     void (*event)(void *context, enum ledger_event event, const char *text);
     void *event_context;
@@ -115,7 +124,8 @@ bool ledger_redis_is_current(struct ledger *ledger, const char *run_id);
 
 struct ledger_stats {
     uint64_t records_written, bytes_written, syncs, posts, posts_replayed, records_posted;
-    uint64_t records_unposted, downloads_open, accounts, segments;
+    uint64_t records_unposted, downloads_open, segments;
+    uint64_t accounts;       /* that stand in the journal */
     uint64_t refused_full;   /* downloads refused for want of room */
     uint64_t redis_connects; /* of the poster */
     bool redis_up, push_up;
@@ -145,8 +155,8 @@ int ledger_redis_probe(const char *address, const char *user, const char *passwo
 
 /*
  * An account or a file as the journal knows it: interned, reference counted with atomics, so that a
- * worker looks it up once per token or open file and then passes a pointer. -ENOSPC: accounts_max
- * reached.
+ * worker looks it up once per token or open file and then passes a pointer. Looking up takes no place
+ * of accounts_max. -EINVAL, -ENOMEM.
  */
 struct ledger_file;
 int ledger_account_get(struct ledger *ledger, const char *issuer, const char *account,
@@ -381,6 +391,8 @@ struct ledger_request {
  *   -EINVAL     out of bounds; -EOVERFLOW: the total would pass 2^53 - 1
  *   -EAGAIN     Redis cannot be asked now: nothing was journalled, try again
  *   -ENOSPC, -EIO   the journal: nothing was acknowledged
+ *   -EUSERS, -EDQUOT  accounts_max of the node or of the issuer is reached: it opens no new account,
+ *               and revokes nothing of one that was never opened
  *   -EINPROGRESS    durable, but not posted within the time: it will be
  */
 int ledger_account_change(struct ledger *ledger, const struct ledger_request *request,

@@ -119,6 +119,9 @@ int writer_mark(struct ledger *ledger, uint64_t deadline_ms);
 void download_push(struct ledger_download *download);
 void download_free(struct ledger_download *download);
 
+/* Tells of each bound on accounts that has come near since it was last asked. */
+void ledger_warn_of_accounts(struct ledger *ledger);
+
 /* The poster. */
 int poster_start(struct ledger *ledger);
 /* Posts until all is posted or the deadline is over, gives the lease back. Records left unposted.

@@ -1,6 +1,7 @@
 /*
- * Interned names: the hash table, the reference counts, the percent-encoded tag. Called from
- * workers, the writer and the poster. Nothing here blocks on disk or network.
+ * Interned names: the hash table, the reference counts, the percent-encoded tag, the places of
+ * accounts. Called from workers, the writer and the poster. Nothing here blocks on disk or network,
+ * and nothing allocates under the lock.
  */
 #include "names.h"
 
@@ -8,7 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
+#include <sys/random.h>
 
 int names_init(struct names *names, uint32_t accounts_max, uint32_t files_hint)
 {
@@ -16,11 +17,13 @@ int names_init(struct names *names, uint32_t accounts_max, uint32_t files_hint)
     while (count < wanted && count < (size_t)1 << 22)
         count *= 2;
     memset(names, 0, sizeof *names);
+    if (getrandom(names->secret, sizeof names->secret, 0) != (ssize_t)sizeof names->secret)
+        return -EIO;
     names->buckets = calloc(count, sizeof *names->buckets);
     if (names->buckets == NULL)
         return -ENOMEM;
     names->buckets_count = count;
-    names->accounts_max = accounts_max;
+    names->accounts_max = names->others_max = accounts_max;
     pthread_mutex_init(&names->lock, NULL);
     return 0;
 }
@@ -50,16 +53,26 @@ void names_free(struct names *names)
             name = next;
         }
     }
+    for (size_t i = 0; i < NAMES_ISSUER_BUCKETS; i++) {
+        for (struct names_issuer *issuer = names->issuers[i]; issuer != NULL;) {
+            struct names_issuer *next = issuer->next;
+            free(issuer);
+            issuer = next;
+        }
+    }
     free(names->buckets);
     names->buckets = NULL;
     pthread_mutex_destroy(&names->lock);
 }
 
-static struct ledger_name **bucket_of(struct names *names, enum journal_kind kind, const char *text,
-                                      size_t length)
+static uint64_t hash_of(const struct names *names, const char *text, size_t length)
 {
-    uint64_t hash = XXH3_64bits_withSeed(text, length, kind);
-    return &names->buckets[hash & (names->buckets_count - 1)];
+    return XXH3_64bits_withSecret(text, length, names->secret, sizeof names->secret);
+}
+
+static struct ledger_name **bucket_of(struct names *names, const char *text, size_t length)
+{
+    return &names->buckets[hash_of(names, text, length) & (names->buckets_count - 1)];
 }
 
 static bool is_issuer_byte(char c)
@@ -111,18 +124,90 @@ static size_t account_split(const char *text, size_t length)
     return account >= 1 && account <= LEDGER_ACCOUNT_MAX ? issuer : 0;
 }
 
-static struct ledger_name *account_new(const char *text, size_t length)
+/* ---- issuers ---- */
+
+static struct names_issuer **issuer_bucket(struct names *names, const char *id, size_t length)
+{
+    return &names->issuers[hash_of(names, id, length) % NAMES_ISSUER_BUCKETS];
+}
+
+static struct names_issuer *issuer_find(struct names *names, const char *id, size_t length)
+{
+    struct names_issuer *issuer = *issuer_bucket(names, id, length);
+    while (issuer != NULL && (strncmp(issuer->id, id, length) != 0 || issuer->id[length] != '\0'))
+        issuer = issuer->next;
+    return issuer;
+}
+
+/* The issuer, which is made where it is not known. NULL without memory. */
+static struct names_issuer *issuer_of(struct names *names, const char *id, size_t length)
+{
+    struct names_issuer *made = NULL;
+    pthread_mutex_lock(&names->lock);
+    struct names_issuer *issuer = issuer_find(names, id, length);
+    pthread_mutex_unlock(&names->lock);
+    if (issuer != NULL || (made = calloc(1, sizeof *made)) == NULL)
+        return issuer;
+    memcpy(made->id, id, length);
+    pthread_mutex_lock(&names->lock);
+    issuer = issuer_find(names, id, length);
+    if (issuer == NULL) {
+        struct names_issuer **bucket = issuer_bucket(names, id, length);
+        made->accounts_max = names->others_max;
+        made->next = *bucket;
+        *bucket = issuer = made;
+        made = NULL;
+    }
+    pthread_mutex_unlock(&names->lock);
+    free(made);
+    return issuer;
+}
+
+int names_bound_issuer(struct names *names, const char *id, uint32_t accounts_max)
+{
+    names->others_max = 0;
+    struct names_issuer *issuer = issuer_of(names, id, strlen(id));
+    if (issuer == NULL)
+        return -ENOMEM;
+    issuer->accounts_max = accounts_max;
+    return 0;
+}
+
+/* ---- names ---- */
+
+static struct ledger_name *account_new(struct names *names, const char *text, size_t length)
 {
     size_t issuer = account_split(text, length);
     struct ledger_account *account = calloc(1, sizeof *account + length + 1);
     if (account == NULL)
         return NULL;
+    account->issuer = issuer_of(names, text, issuer);
+    if (account->issuer == NULL) {
+        free(account);
+        return NULL;
+    }
     memcpy(account->name.text, text, length);
-    memcpy(account->issuer, text, issuer);
     memcpy(account->tag, text, issuer + 1);
     percent_encode(account->tag + issuer + 1, text + issuer + 1, length - issuer - 1);
     account->account = account->name.text + issuer + 1;
     return &account->name;
+}
+
+static struct ledger_name *name_new(struct names *names, enum journal_kind kind, const char *text,
+                                    size_t length)
+{
+    struct ledger_name *name = kind == JOURNAL_ACCOUNT
+                                   ? account_new(names, text, length)
+                                   : calloc(1, sizeof(struct ledger_file) + length + 1);
+    if (name == NULL)
+        return NULL;
+    if (kind == JOURNAL_FILE)
+        memcpy(name->text, text, length);
+    name->kind = kind;
+    name->length = (uint32_t)length;
+    name->names = names;
+    atomic_init(&name->references, 1);
+    return name;
 }
 
 static bool name_valid(enum journal_kind kind, const char *text, size_t length)
@@ -132,28 +217,17 @@ static bool name_valid(enum journal_kind kind, const char *text, size_t length)
     return kind == JOURNAL_ACCOUNT ? account_split(text, length) > 0 : length <= LEDGER_FILE_MAX;
 }
 
-static int name_add(struct names *names, enum journal_kind kind, const char *text, size_t length,
-                    struct ledger_name **bucket, struct ledger_name **out)
+/* Under the lock. Takes a reference; NULL where there is none of that name. */
+static struct ledger_name *name_find(struct ledger_name *const *bucket, enum journal_kind kind,
+                                     const char *text, size_t length)
 {
-    if (kind == JOURNAL_ACCOUNT && names->accounts >= names->accounts_max)
-        return -ENOSPC;
-    struct ledger_name *name = kind == JOURNAL_ACCOUNT
-                                   ? account_new(text, length)
-                                   : calloc(1, sizeof(struct ledger_file) + length + 1);
-    if (name == NULL)
-        return -ENOMEM;
-    if (kind == JOURNAL_FILE)
-        memcpy(name->text, text, length);
-    else
-        names->accounts++;
-    name->kind = kind;
-    name->length = (uint32_t)length;
-    name->names = names;
-    atomic_init(&name->references, 1);
-    name->next = *bucket;
-    *bucket = name;
-    *out = name;
-    return 0;
+    struct ledger_name *name = *bucket;
+    while (name != NULL &&
+           (name->kind != kind || name->length != length || memcmp(name->text, text, length) != 0))
+        name = name->next;
+    if (name != NULL)
+        atomic_fetch_add_explicit(&name->references, 1, memory_order_relaxed);
+    return name;
 }
 
 int names_get(struct names *names, enum journal_kind kind, const char *text, size_t length,
@@ -161,19 +235,27 @@ int names_get(struct names *names, enum journal_kind kind, const char *text, siz
 {
     if (!name_valid(kind, text, length))
         return -EINVAL;
-    struct ledger_name **bucket = bucket_of(names, kind, text, length);
+    struct ledger_name **bucket = bucket_of(names, text, length);
     pthread_mutex_lock(&names->lock);
-    for (struct ledger_name *name = *bucket; name != NULL; name = name->next) {
-        if (name->kind == kind && name->length == length && memcmp(name->text, text, length) == 0) {
-            atomic_fetch_add_explicit(&name->references, 1, memory_order_relaxed);
-            pthread_mutex_unlock(&names->lock);
-            *out = name;
-            return 0;
-        }
-    }
-    int result = name_add(names, kind, text, length, bucket, out);
+    struct ledger_name *name = name_find(bucket, kind, text, length);
     pthread_mutex_unlock(&names->lock);
-    return result;
+    *out = name;
+    if (name != NULL)
+        return 0;
+    struct ledger_name *made = name_new(names, kind, text, length);
+    if (made == NULL)
+        return -ENOMEM;
+    pthread_mutex_lock(&names->lock);
+    name = name_find(bucket, kind, text, length); /* another thread may have come first */
+    if (name == NULL) {
+        made->next = *bucket;
+        *bucket = name = made;
+    }
+    pthread_mutex_unlock(&names->lock);
+    if (name != made)
+        name_free(made);
+    *out = name;
+    return 0;
 }
 
 /* Undoes percent_encode; 0 where that cannot have made it. */
@@ -204,18 +286,11 @@ struct ledger_account *names_find_tag(struct names *names, const char *tag, size
     size_t length = percent_decode(tag, tag_length, text, sizeof text);
     if (length == 0)
         return NULL;
-    struct ledger_account *found = NULL;
+    struct ledger_name **bucket = bucket_of(names, text, length);
     pthread_mutex_lock(&names->lock);
-    struct ledger_name *name = *bucket_of(names, JOURNAL_ACCOUNT, text, length);
-    for (; name != NULL && found == NULL; name = name->next) {
-        if (name->kind != JOURNAL_ACCOUNT || name->length != length ||
-            memcmp(name->text, text, length) != 0)
-            continue;
-        atomic_fetch_add_explicit(&name->references, 1, memory_order_relaxed);
-        found = names_account(name);
-    }
+    struct ledger_name *name = name_find(bucket, JOURNAL_ACCOUNT, text, length);
     pthread_mutex_unlock(&names->lock);
-    return found;
+    return name == NULL ? NULL : names_account(name);
 }
 
 void names_hold(struct ledger_name *name)
@@ -226,12 +301,11 @@ void names_hold(struct ledger_name *name)
 
 static void name_unlink(struct names *names, struct ledger_name *name)
 {
-    struct ledger_name **at = bucket_of(names, name->kind, name->text, name->length);
+    struct ledger_name **at = bucket_of(names, name->text, name->length);
     while (*at != name)
         at = &(*at)->next;
     *at = name->next;
-    if (name->kind == JOURNAL_ACCOUNT)
-        names->accounts--;
+    assert(name->kind != JOURNAL_ACCOUNT || !names_account(name)->placed);
 }
 
 void names_drop(struct ledger_name *name)
@@ -255,27 +329,115 @@ void names_drop(struct ledger_name *name)
         name_free(name);
 }
 
-void names_note(struct ledger_account *account, uint32_t segment, uint64_t sequence)
+/* ---- places ---- */
+
+static void place_take(struct names *names, struct ledger_account *account)
 {
-    if (account->tail_segment != segment) {
-        pthread_mutex_lock(&account->name.names->lock);
-        account->tail_segment = segment;
-        account->tail_before = sequence - 1;
-        pthread_mutex_unlock(&account->name.names->lock);
-    }
-    atomic_store_explicit(&account->sequence, sequence, memory_order_release);
+    struct names_issuer *issuer = account->issuer;
+    account->placed = true;
+    names->accounts++;
+    if (issuer->accounts++ < issuer->accounts_max)
+        names->counted++;
 }
 
-struct ledger_account **names_with_records(struct names *names, size_t *count)
+static void place_give(struct names *names, struct ledger_account *account)
 {
-    *count = 0;
+    struct names_issuer *issuer = account->issuer;
+    account->placed = false;
+    names->accounts--;
+    if (--issuer->accounts < issuer->accounts_max)
+        names->counted--;
+}
+
+int names_claim(struct ledger_account *account)
+{
+    struct names *names = account->name.names;
+    int result = 0;
     pthread_mutex_lock(&names->lock);
-    struct ledger_account **out =
-        calloc((size_t)names->accounts + 1, sizeof(struct ledger_account *));
-    for (size_t i = 0; out != NULL && i < names->buckets_count; i++)
-        for (struct ledger_name *name = names->buckets[i]; name != NULL; name = name->next)
-            if (name->kind == JOURNAL_ACCOUNT && atomic_load(&names_account(name)->sequence) > 0)
-                out[(*count)++] = names_account(name);
+    if (!account->placed) {
+        result = names->counted >= names->accounts_max                        ? -EUSERS
+                 : account->issuer->accounts >= account->issuer->accounts_max ? -EDQUOT
+                                                                              : 0;
+        if (result == 0)
+            place_take(names, account);
+    }
     pthread_mutex_unlock(&names->lock);
-    return out;
+    return result;
+}
+
+void names_unclaim(struct ledger_account *account)
+{
+    struct names *names = account->name.names;
+    pthread_mutex_lock(&names->lock);
+    if (account->placed && account->tail_segment == 0)
+        place_give(names, account);
+    pthread_mutex_unlock(&names->lock);
+}
+
+static bool is_near(uint32_t accounts, uint32_t accounts_max)
+{
+    return accounts_max > 0 && (uint64_t)accounts * 10 >= (uint64_t)accounts_max * 9;
+}
+
+bool names_warning(struct names *names, struct names_warning *out)
+{
+    struct names_issuer *near = NULL;
+    pthread_mutex_lock(&names->lock);
+    bool of_node = !names->warned && is_near(names->counted, names->accounts_max);
+    for (size_t i = 0; !of_node && near == NULL && i < NAMES_ISSUER_BUCKETS; i++) {
+        near = names->issuers[i];
+        while (near != NULL && (near->warned || !is_near(near->accounts, near->accounts_max)))
+            near = near->next;
+    }
+    if (of_node) {
+        names->warned = true;
+        *out =
+            (struct names_warning){.accounts = names->counted, .accounts_max = names->accounts_max};
+    } else if (near != NULL) {
+        near->warned = true;
+        *out =
+            (struct names_warning){.accounts = near->accounts, .accounts_max = near->accounts_max};
+        memcpy(out->issuer, near->id, sizeof out->issuer);
+    }
+    pthread_mutex_unlock(&names->lock);
+    return of_node || near != NULL;
+}
+
+/* ---- accounts with records ---- */
+
+/* Behind the last one, so that whoever walks the list meets each once. */
+static void record_first(struct names *names, struct ledger_account *account)
+{
+    if (names->recorded_last == NULL)
+        atomic_store_explicit(&names->recorded_first, account, memory_order_release);
+    else
+        atomic_store_explicit(&names->recorded_last->recorded_next, account, memory_order_release);
+    names->recorded_last = account;
+}
+
+void names_note(struct ledger_account *account, uint32_t segment, uint64_t sequence)
+{
+    struct names *names = account->name.names;
+    bool is_first = atomic_load_explicit(&account->sequence, memory_order_relaxed) == 0;
+    if (account->tail_segment != segment) {
+        pthread_mutex_lock(&names->lock);
+        account->tail_segment = segment;
+        account->tail_before = sequence - 1;
+        if (!account->placed)
+            place_take(names, account);
+        pthread_mutex_unlock(&names->lock);
+    }
+    atomic_store_explicit(&account->sequence, sequence, memory_order_release);
+    if (is_first)
+        record_first(names, account);
+}
+
+struct ledger_account *names_recorded(struct names *names)
+{
+    return atomic_load_explicit(&names->recorded_first, memory_order_acquire);
+}
+
+struct ledger_account *names_recorded_next(struct ledger_account *account)
+{
+    return atomic_load_explicit(&account->recorded_next, memory_order_acquire);
 }

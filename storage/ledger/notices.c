@@ -84,7 +84,7 @@ void ledger_notify(struct ledger *ledger, const struct ledger_account *account,
         queued->kind = notice->kind;
         queued->bytes = notice->bytes;
         queued->time_ms = notice->time_ms;
-        snprintf(queued->issuer, sizeof queued->issuer, "%s", account->issuer);
+        snprintf(queued->issuer, sizeof queued->issuer, "%s", account->issuer->id);
         snprintf(queued->account, sizeof queued->account, "%s", account->account);
         snprintf(queued->jti, sizeof queued->jti, "%s", notice->jti);
         memcpy(queued->file, notice->file, length + 1);

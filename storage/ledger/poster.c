@@ -135,6 +135,45 @@ static bool at_end(struct poster *poster)
     return end;
 }
 
+/* ---- the lease ---- */
+
+static int take_lease(struct poster *poster)
+{
+    char text[LEDGER_TEXT_MAX];
+    switch (lease_renew(&poster->lease, &poster->link, poster->ledger, text)) {
+    case LEASE_HELD:
+        return 0;
+    case LEASE_NEW:
+        return -ESTALE;
+    case LEASE_WAIT:
+        not_current(poster, text);
+        object(poster, LEDGER_CATCHING_UP, text);
+        return -EBUSY;
+    case LEASE_REFUSED:
+        not_current(poster, text);
+        object(poster, LEDGER_REFUSED, text);
+        return -EPERM;
+    case LEASE_LINK:
+        break;
+    }
+    return -EAGAIN;
+}
+
+/*
+ * Renews it within what may take longer than it lasts: a million accounts to be asked for, a batch
+ * of posts to a slow Redis. Once it ran out, a copy of this directory may have held it: Redis
+ * knows. 0, or the link is to be given up (-EAGAIN) or waited with (take_lease).
+ */
+static int keep_lease(struct poster *poster)
+{
+    int result = lease_is_due(&poster->lease) ? take_lease(poster) : 0;
+    if (result == 0)
+        return 0;
+    snprintf(poster->link.error, sizeof poster->link.error,
+             "the lease of the node's name is not held any more");
+    return result == -ESTALE ? -EAGAIN : result;
+}
+
 /* ---- watermarks and the cursor ---- */
 
 static void refuse_older(struct poster *poster, const struct ledger_account *account,
@@ -167,11 +206,13 @@ static void say_unread(struct poster *poster, uint32_t segment, int result)
 /* Whether replay must begin before the segment given; lowers it. */
 static void needs_from(struct ledger_account *account, uint32_t *segment)
 {
+    /* Most lack nothing, and take no lock. What is journalled later stands in a later segment. */
+    if (account->watermark >= atomic_load_explicit(&account->sequence, memory_order_acquire))
+        return;
     pthread_mutex_lock(&account->name.names->lock);
-    uint64_t sequence = atomic_load_explicit(&account->sequence, memory_order_acquire);
     uint32_t from = account->watermark >= account->tail_before ? account->tail_segment : 1;
     pthread_mutex_unlock(&account->name.names->lock);
-    if (account->watermark < sequence && from < *segment)
+    if (from < *segment)
         *segment = from;
 }
 
@@ -222,32 +263,30 @@ static int ask_watermarks(struct poster *poster, struct ledger_account *const *a
 static int resync(struct poster *poster)
 {
     struct ledger *ledger = poster->ledger;
-    size_t count;
     bool lost = false;
     int result = 0;
     poster->target = atomic_load(&ledger->journal.durable_records);
-    struct ledger_account **accounts = names_with_records(&ledger->names, &count);
-    if (accounts == NULL) {
-        say_unread(poster, poster->safe_segment, -ENOMEM);
-        return -EAGAIN;
+    uint32_t missing = journal_segments(&ledger->journal);
+    struct ledger_account *next = names_recorded(&ledger->names);
+    while (next != NULL && result == 0) {
+        struct ledger_account *accounts[POSTER_PIPELINE];
+        size_t count = 0;
+        for (; next != NULL && count < POSTER_PIPELINE; next = names_recorded_next(next))
+            accounts[count++] = next;
+        result = ask_watermarks(poster, accounts, count, &lost);
+        for (size_t i = 0; i < count && result == 0; i++)
+            needs_from(accounts[i], &missing);
+        if (result == 0)
+            result = keep_lease(poster);
     }
-    for (size_t i = 0; i < count && result == 0; i += POSTER_PIPELINE)
-        result = ask_watermarks(poster, accounts + i,
-                                count - i < POSTER_PIPELINE ? count - i : POSTER_PIPELINE, &lost);
     if (lost) {
         /* Also where the link failed meanwhile: some lower watermarks were taken over. */
         poster->placed = false;
         not_current(poster, "Redis went back in time; the journal is being replayed to it");
     }
-    uint32_t segment = poster->safe_segment;
-    if (!poster->placed) {
-        segment = journal_segments(&ledger->journal);
-        for (size_t i = 0; i < count; i++)
-            needs_from(accounts[i], &segment);
-    }
-    free(accounts);
     if (result != 0)
         return result;
+    uint32_t segment = poster->placed ? poster->safe_segment : missing;
     result = reader_enter(&poster->reader, segment, journal_base(&ledger->journal, segment), false);
     if (result != 0) {
         say_unread(poster, segment, result);
@@ -356,11 +395,8 @@ static enum posting post_batch(struct poster *poster, const struct post_batch *b
 {
     enum posting result = POSTING_DONE;
     for (size_t i = 0; i < batch->count && result == POSTING_DONE; i += POSTER_PIPELINE) {
-        if (!lease_is_held(&poster->lease)) { /* a copy of this directory may hold it by now */
-            snprintf(poster->link.error, sizeof poster->link.error,
-                     "the lease of the node's name ran out while Redis was slow");
+        if (keep_lease(poster) != 0)
             return POSTING_LOST;
-        }
         size_t count = batch->count - i < POSTER_PIPELINE ? batch->count - i : POSTER_PIPELINE;
         result = send_posts(poster, batch->posts + i, count);
     }
@@ -379,28 +415,6 @@ static void disconnect(struct poster *poster)
     redis_close(&poster->link);
     poster->connected = false;
     atomic_store(&poster->ledger->redis_up, false);
-}
-
-static int take_lease(struct poster *poster)
-{
-    char text[LEDGER_TEXT_MAX];
-    switch (lease_renew(&poster->lease, &poster->link, poster->ledger, text)) {
-    case LEASE_HELD:
-        return 0;
-    case LEASE_NEW:
-        return -ESTALE;
-    case LEASE_WAIT:
-        not_current(poster, text);
-        object(poster, LEDGER_CATCHING_UP, text);
-        return -EBUSY;
-    case LEASE_REFUSED:
-        not_current(poster, text);
-        object(poster, LEDGER_REFUSED, text);
-        return -EPERM;
-    case LEASE_LINK:
-        break;
-    }
-    return -EAGAIN;
 }
 
 /* What must hold of the server before anything is asked of it. */
@@ -597,14 +611,11 @@ int poster_start(struct ledger *ledger)
     poster->begun_ms = ledger_monotonic_ms();
     poster->seed = (unsigned)ledger_time_ms();
     int result = reader_init(&poster->reader, &ledger->names, ledger->journal.directory);
-    size_t count;
-    struct ledger_account **accounts = names_with_records(&ledger->names, &count);
-    for (size_t i = 0; accounts != NULL && i < count; i++)
-        accounts[i]->sent = atomic_load(&accounts[i]->sequence);
-    free(accounts);
+    struct ledger_account *account = names_recorded(&ledger->names);
+    for (; account != NULL; account = names_recorded_next(account))
+        account->sent = atomic_load(&account->sequence);
     if (result == 0)
-        result =
-            accounts == NULL ? -ENOMEM : ledger_thread_start(&poster->thread, poster_main, poster);
+        result = ledger_thread_start(&poster->thread, poster_main, poster);
     if (result != 0) {
         reader_free(&poster->reader);
         free(poster);
@@ -616,15 +627,13 @@ int poster_start(struct ledger *ledger)
 
 static uint64_t count_unposted(struct ledger *ledger)
 {
-    size_t count;
     uint64_t unposted = 0;
-    struct ledger_account **accounts = names_with_records(&ledger->names, &count);
-    for (size_t i = 0; accounts != NULL && i < count; i++) {
-        uint64_t sequence = atomic_load(&accounts[i]->sequence);
-        if (sequence > accounts[i]->watermark)
-            unposted += sequence - accounts[i]->watermark;
+    struct ledger_account *account = names_recorded(&ledger->names);
+    for (; account != NULL; account = names_recorded_next(account)) {
+        uint64_t sequence = atomic_load(&account->sequence);
+        if (sequence > account->watermark)
+            unposted += sequence - account->watermark;
     }
-    free(accounts);
     return unposted;
 }
 

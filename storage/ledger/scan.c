@@ -243,12 +243,6 @@ static int read_segment(struct scan *scan, uint32_t number, bool is_last)
         return damaged(scan, "a record that does not belong there, or of a newer version");
     if (result == -EBADMSG && !is_last)
         return damaged(scan, "the chain is broken");
-    if (result == -ENOSPC) {
-        snprintf(scan->error, scan->error_size,
-                 "the journal knows more than %u accounts; raise accounts_max",
-                 journal->names->accounts_max);
-        return result;
-    }
     return result == -EBADMSG ? 0 : result;
 }
 

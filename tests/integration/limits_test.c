@@ -190,3 +190,40 @@ Test(limits, a_strangers_PROXY_header_is_no_request)
     close(fd);
     site_destroy(&site);
 }
+
+static const struct answer *open_as(struct site *site, const char *secret, const char *account)
+{
+    return site_shop(site, secret, "PUT", site_format(site, "/v1/accounts/%s", account),
+                     "{\"plan\":\"postpaid\",\"transaction\":\"first\"}");
+}
+
+Test(limits, on_accounts_are_each_issuers_own_and_no_link_uses_them_up)
+{
+    struct site *site = site_create(.shop_secret = true, .settings = "accounts_max: 20\n");
+    const char *link = NULL;
+    for (unsigned i = 0; i < 30; i++) { /* links of accounts that nobody opened */
+        link = site_link(site, .account = site_format(site, "never-%u", i), .path = TRACK_TINY);
+        answer_expect_refusal(site, fetch(site, link), 402, "account_unknown");
+    }
+    const struct answer *answer = NULL;
+    for (unsigned i = 0; i < 11; i++)
+        answer = open_as(site, SHOP_SECRET, site_format(site, "shop/mine-%u", i));
+    answer_expect_refusal(site, answer, 507, "issuer_accounts_full");
+    cr_assert(strstr((const char *)answer->body, "accounts_per_issuer_max"), "%s", answer->body);
+    site_log_await(site, "issuer shop has 9 accounts of the 10 that it may have");
+    struct command_result result = site_tollgate(site, "account", "open", "shop/one-more", "--plan",
+                                                 "postpaid", "--transaction", "order-1");
+    cr_assert_eq(result.exit_code, 1, "%d", result.exit_code);
+    cr_assert(strstr(result.errors, "accounts_per_issuer_max"), "%s", result.errors);
+    answer = site_shop(site, SHOP_SECRET, "POST", "/v1/accounts/shop/invented/revoke",
+                       "{\"jti\":\"x\"}");
+    answer_expect_refusal(site, answer, 507, "issuer_accounts_full");
+
+    for (unsigned i = 0; i < 10; i++) {
+        answer = open_as(site, RIVAL_SECRET, site_format(site, "rival/mine-%u", i));
+        cr_assert_eq(answer->status, 201, "the rival is locked out: %s", answer->body);
+    }
+    link = site_link(site, .account = "mine-9", .path = TRACK_TINY);
+    answer_expect_file(site, fetch(site, link), TRACK_TINY);
+    site_destroy(&site);
+}
