@@ -153,6 +153,7 @@ if [ "$quick" = no ]; then
     # ctuuninitvar takes an output parameter of another file for a read of it.
     check 'cppcheck' cppcheck --suppress=ctuuninitvar --quiet --error-exitcode=1 --std=c11 -I. -D_GNU_SOURCE --suppress=missingIncludeSystem \
         --suppress=preprocessorErrorDirective --inline-suppr server tokens storage bench
+    check 'soak: a minute of load through every fault' timeout 300 sh tests/faults/soak.sh --seconds 60
     check 'differential: hostile heads beside nginx, lighttpd and llhttp' timeout 300 sh tests/differential/run.sh
     check 'clients: resumes, a browser, slow attacks, sslscan' timeout 600 sh tests/clients/run.sh
     check 'examples: links signed in five languages' timeout 600 sh tests/examples.sh
