@@ -31,6 +31,7 @@ struct ask {
     struct ledger_heard heard;
     uint64_t keep_ms; /* of the link's terms; 0: none */
     int64_t iat;
+    bool is_late; /* who waited was answered without it */
 };
 
 static bool link_is_up(const struct worker *worker)
@@ -45,7 +46,7 @@ static void give_funds(void *context, const struct ledger_account *account,
     struct worker *worker = context;
     struct ledger_command command;
     ledger_release_command(worker->node->ledger, account, link, funds->bytes, &command);
-    (void)redis_link_send(worker->redis, &command, NULL, NULL);
+    (void)redis_link_send(worker->redis, &command, NULL, NULL, NULL);
 }
 
 /* ---- deciding ---- */
@@ -153,6 +154,7 @@ static void wake_others(struct worker *worker, uint64_t waiters)
 /* ---- asking ---- */
 
 static void on_admission(struct worker *worker, const struct redisReply *reply, void *context);
+static void on_late(struct worker *worker, void *context);
 
 static void fill_terms(const struct worker *worker, const struct connection *connection,
                        struct ledger_terms *terms)
@@ -210,7 +212,7 @@ static int send_question(struct worker *worker, const struct connection *connect
     };
     struct ledger_command command;
     ledger_admit_command(worker->node->ledger, &wanted, &command);
-    int status = redis_link_send(worker->redis, &command, on_admission, ask);
+    int status = redis_link_send(worker->redis, &command, on_admission, on_late, ask);
     if (status != 0) {
         window_drop(&ask->window, worker->now_ms);
         free(ask);
@@ -378,6 +380,15 @@ static bool confirm(const struct worker *worker, const struct ask *ask,
     return false;
 }
 
+/* Never backwards: a late answer may come after that to a later question. */
+static void extend_validity(struct window *window, uint64_t until_ms)
+{
+    unsigned long long known = atomic_load(&window->valid_until_ms);
+    while (known < until_ms &&
+           !atomic_compare_exchange_weak(&window->valid_until_ms, &known, until_ms))
+        continue;
+}
+
 /*
  * False where a revocation has overtaken it: its funds are taken, for Redis has reserved them, but
  * nothing starts on it. `connection` asked for it and still waits, or is NULL.
@@ -389,16 +400,21 @@ static bool take_grant(struct worker *worker, const struct ask *ask,
     if (is_short(grant->admission))
         return confirm(worker, ask, grant); /* what is under way goes on with the window's funds */
     if (grant->admission != LEDGER_GRANTED) {
-        /* Of a renewal nobody else learns: whoever is under way asks, and is told himself. */
-        if (ask->index == CONNECTION_NONE)
+        /* Of a renewal, or too late, nobody else learns: whoever is under way asks, and is told
+         * himself. */
+        if (ask->index == CONNECTION_NONE || ask->is_late)
             atomic_store(&window->must_ask, true);
         return true;
     }
-    atomic_store(&window->account_bounds, funds_has(grant->funds, LEDGER_FUND_ACCOUNT));
+    /* Too late, it may be older than what a later question has brought: it lifts no bound. */
+    bool bounds = funds_has(grant->funds, LEDGER_FUND_ACCOUNT);
+    if (bounds || !ask->is_late)
+        atomic_store(&window->account_bounds, bounds);
     window_fund(worker->node->windows, window, grant->funds, grant->granted,
                 connection != NULL ? &connection->purse : NULL,
                 connection != NULL ? purse_need(connection) : 0);
-    if (grant->granted > 0 || window->slice == 0)
+    /* Who is late has lost the right to ask, and with it the slice. */
+    if (!ask->is_late && (grant->granted > 0 || window->slice == 0))
         window->slice = grant->granted + 1; /* never 0 again: the window has had its first grant */
     if (grant->opened_ms != 0)
         window_use(window, grant, ask->asked_ms, ask->keep_ms);
@@ -407,10 +423,36 @@ static bool take_grant(struct worker *worker, const struct ask *ask,
     atomic_store_explicit(&quota->max_conns, grant->max_conns, memory_order_relaxed);
     /* From when it was asked, not from when it was answered: never longer than Redis has it. While
      * the window must ask, it is worth nothing. */
-    atomic_store(&window->valid_until_ms, ask->asked_ms + worker->node->config->grant_validity_ms);
+    extend_validity(window, ask->asked_ms + worker->node->config->grant_validity_ms);
     return confirm(worker, ask, grant);
 }
 
+/* The question is answered, or its time is over: others may ask for the window, and who waited for
+ * this answer is told. */
+static void answer_asker(struct worker *worker, const struct ask *asked, int status, bool current,
+                         const struct ledger_grant *grant)
+{
+    uint64_t waiters = window_asked(worker->node->windows, asked->window);
+    struct connection *connection = asker_of(worker, asked);
+    if (connection != NULL) {
+        if (current)
+            decide(worker, connection, status, grant);
+        else
+            ask(worker, connection);
+        connection_resume_if_alive(worker, asked->index, asked->generation);
+    }
+    wake_others(worker, waiters);
+}
+
+static void on_late(struct worker *worker, void *context)
+{
+    struct ask *asked = context;
+    asked->is_late = true;
+    answer_asker(worker, asked, -ETIMEDOUT, true, NULL);
+}
+
+/* Also of an answer that comes too late the grant is taken: nobody waits for it, so its funds go back
+ * with those of the idle window, or serve who asks again. */
 static void on_admission(struct worker *worker, const struct redisReply *reply, void *context)
 {
     struct ask *asked = context;
@@ -420,20 +462,13 @@ static void on_admission(struct worker *worker, const struct redisReply *reply, 
     if (status == -EPROTO)
         log_error("worker %u: Redis refuses the admission function: %s", worker->index,
                   reply->str != NULL ? reply->str : "an answer of another shape");
-    struct connection *connection = asker_of(worker, asked);
     if (status == 0)
-        current = take_grant(worker, asked, &grant, connection);
-    uint64_t waiters = window_asked(worker->node->windows, asked->window);
-    if (connection != NULL) {
-        if (current)
-            decide(worker, connection, status, &grant);
-        else
-            ask(worker, connection);
-        connection_resume_if_alive(worker, asked->index, asked->generation);
-    }
+        current =
+            take_grant(worker, asked, &grant, asked->is_late ? NULL : asker_of(worker, asked));
+    if (!asked->is_late)
+        answer_asker(worker, asked, status, current, &grant);
     window_drop(&asked->window, worker->now_ms);
     free(asked);
-    wake_others(worker, waiters);
 }
 
 /* ---- entry points ---- */

@@ -597,9 +597,10 @@ int node_run(const struct config *config, char *error, unsigned long error_size)
 
 bool node_is_ready(const struct node *node)
 {
+    uint64_t generation = ledger_redis_generation(node->ledger);
     bool ready = ledger_state(node->ledger) == LEDGER_READY;
     for (unsigned i = 0; i < node->worker_count; i++)
-        ready = ready && atomic_load(&node->workers[i]->redis_ready);
+        ready = ready && atomic_load(&node->workers[i]->redis_generation) == generation;
     return ready;
 }
 

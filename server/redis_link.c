@@ -4,16 +4,22 @@
  * hiredis itself after the disconnect callback, so nothing here frees it, and a generation tells
  * completions of an earlier connection apart.
  *
- *   DOWN --tick, backoff over--> CONNECTING --connected--> ASKING (INFO server: who is this?)
- *     ^                                                       | run_id is the one the ledger
- * replayed to
- *     +-------- lost, refused or too slow <-- READY <---------+
+ *   DOWN --tick, backoff over--> CONNECTING --> INTRODUCING (AUTH; INFO: who is this?)
+ *    ^                                              |
+ *    |                        STANDING_BY <---------+
+ *    |                         |      ^ the ledger catches up again
+ *    |       it has replayed   v      |
+ *    |          to this very   TRYING -- the library answers --> READY
+ *    |          Redis             |                                |
+ *    +--- lost, silent, refused, or not the ledger's Redis --------+
  */
 #include "server/redis_link.h"
 
 #include <errno.h>
 #include <hiredis/async.h>
 #include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -28,14 +34,23 @@
 #define OUTSTANDING_MAX                                                                            \
     65536 /* questions under way; at the bound redis_link_send refuses and the client gets 503 */
 
-enum link_state { LINK_DOWN, LINK_CONNECTING, LINK_ASKING, LINK_IS_READY };
+enum link_state {
+    LINK_DOWN,
+    LINK_CONNECTING,
+    LINK_INTRODUCING,
+    LINK_STANDING_BY,
+    LINK_TRYING,
+    LINK_IS_READY,
+};
 
 /* A question under way; they are answered in order, so the oldest is the first of the queue. */
 struct question {
     struct redis_link *link;
     redis_link_done *done;
+    redis_link_late *late;
     void *context;
     uint64_t asked_ms;
+    bool is_late;
     struct question *next;
 };
 
@@ -44,11 +59,18 @@ struct redis_link {
     redisAsyncContext *context; /* hiredis'; NULL while down */
     enum link_state state;
     uint32_t generation;
-    bool want_write, polling_read, polling_write, warned, asking;
-    bool unread; /* the socket may hold more: looked at in each turn until it is empty */
-    uint64_t retry_ms, backoff_ms, since_ms;
+    bool want_write, polling_read, polling_write, warned;
+    bool unread;   /* the socket may hold more: looked at in each turn until it is empty */
+    bool trying;   /* a call of the library that only asks whether it is answered is under way */
+    bool doubtful; /* a question was answered with an error: is it Redis, or that question? */
+    uint64_t retry_ms, backoff_ms;
+    uint64_t since_ms; /* what the state waits for is due since; READY: the last byte */
     struct question *oldest, *newest, *unused;
+    struct question *in_time; /* the oldest that is not late */
     uint32_t outstanding;
+    char run_id[41];   /* of the Redis that it is connected to */
+    uint64_t followed; /* ledger_redis_generation, when this was the ledger's Redis */
+    char refused[256]; /* why this Redis cannot be used; empty: no objection */
 };
 
 /* ---- hiredis' event interface ---- */
@@ -103,14 +125,17 @@ static void cleanup(void *data)
 
 static void went_down(struct redis_link *link, const char *why)
 {
+    if (link->refused[0] != '\0')
+        why = link->refused;
     if (!link->warned && !link->worker->stopping)
         log_warning("worker %u: Redis at %s is not reached: %s; trying again", link->worker->index,
                     link->worker->node->redis.address, why);
     link->warned = true;
     link->context = NULL;
     link->state = LINK_DOWN;
-    atomic_store(&link->worker->redis_ready, false);
-    link->asking = false;
+    atomic_store(&link->worker->redis_generation, 0);
+    link->trying = link->doubtful = false;
+    link->refused[0] = '\0';
     uint8_t jitter = 0;
     (void)!getrandom(&jitter, sizeof(jitter), GRND_NONBLOCK);
     link->backoff_ms = link->backoff_ms == 0 ? BACKOFF_MIN_MS : link->backoff_ms * 2;
@@ -119,12 +144,116 @@ static void went_down(struct redis_link *link, const char *why)
     link->retry_ms = link->worker->now_ms + link->backoff_ms + link->backoff_ms * jitter / 1024;
 }
 
-static void on_info(redisAsyncContext *context, void *reply, void *data);
-
-static void ask_who(struct redis_link *link)
+/* Why this Redis cannot be used. The connection is ended where hiredis is not in a callback. */
+static void object(struct redis_link *link, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+static void object(struct redis_link *link, const char *format, ...)
 {
-    if (!link->asking)
-        link->asking = redisAsyncCommand(link->context, on_info, NULL, "INFO server") == REDIS_OK;
+    va_list arguments;
+    if (link->refused[0] != '\0')
+        return; /* the first reason is the cause of the others */
+    va_start(arguments, format);
+    vsnprintf(link->refused, sizeof(link->refused), format, arguments);
+    va_end(arguments);
+}
+
+static void set_state(struct redis_link *link, enum link_state state)
+{
+    link->state = state;
+    link->since_ms = link->worker->now_ms;
+}
+
+/* Whether Redis owes an answer. */
+static bool is_owed(const struct redis_link *link)
+{
+    return link->context->replies.head != NULL;
+}
+
+/* ---- who is this Redis, and may it be used? ---- */
+
+static void on_auth(redisAsyncContext *context, void *reply, void *data)
+{
+    (void)data;
+    const redisReply *answer = reply;
+    if (answer != NULL && answer->type == REDIS_REPLY_ERROR)
+        object(context->data,
+               "it refuses to authenticate: %s; check redis_user and redis_password_file",
+               answer->str);
+}
+
+static void on_tried(redisAsyncContext *context, void *reply, void *data)
+{
+    (void)data;
+    struct redis_link *link = context->data;
+    const redisReply *answer = reply;
+    link->trying = false;
+    if (answer == NULL)
+        return;
+    if (answer->type == REDIS_REPLY_ERROR) {
+        object(link, "it refuses: %s", answer->str);
+        return;
+    }
+    if (link->state != LINK_TRYING)
+        return;
+    if (link->warned)
+        log_info("worker %u: Redis is reached again", link->worker->index);
+    set_state(link, LINK_IS_READY);
+    link->warned = false;
+    link->backoff_ms = 0;
+}
+
+/* Redis refuses this call where it would refuse an admission: as a replica, while it loads, without
+ * its replicas, disk, memory or our library. */
+static void try_library(struct redis_link *link)
+{
+    struct ledger_command command;
+    if (link->trying)
+        return;
+    ledger_try_command(&command);
+    if (!is_owed(link))
+        link->since_ms = link->worker->now_ms;
+    const char **argv = (const char **)(uintptr_t)command.argv;
+    link->trying = redisAsyncCommandArgv(link->context, on_tried, NULL, command.argc, argv,
+                                         command.lengths) == REDIS_OK;
+}
+
+/* The ledger may have replayed to this Redis, may not yet, or may have gone to another one. */
+static void follow_ledger(struct redis_link *link)
+{
+    struct ledger *ledger = link->worker->node->ledger;
+    uint64_t generation = ledger_redis_generation(ledger); /* before the others: it may move */
+    if (link->state < LINK_STANDING_BY)
+        return;
+    if (ledger_redis_is_other(ledger, link->run_id)) {
+        object(link, "it is not the one that the journal was posted to");
+    } else if (!ledger_redis_is_current(ledger, link->run_id)) {
+        set_state(link, LINK_STANDING_BY);
+    } else {
+        link->followed = generation;
+        if (link->state == LINK_STANDING_BY) {
+            set_state(link, LINK_TRYING);
+            try_library(link);
+        }
+    }
+}
+
+static void on_info(redisAsyncContext *context, void *reply, void *data)
+{
+    (void)data;
+    static const char field[] = "run_id:";
+    struct redis_link *link = context->data;
+    const redisReply *answer = reply;
+    if (answer == NULL)
+        return;
+    const char *run_id = answer->type == REDIS_REPLY_STRING ? strstr(answer->str, field) : NULL;
+    if (run_id == NULL || strlen(run_id) < sizeof(field) - 1 + 40) {
+        object(link, "it refuses INFO: %s",
+               answer->type == REDIS_REPLY_ERROR ? answer->str : "no run_id");
+        return;
+    }
+    memcpy(link->run_id, run_id + sizeof(field) - 1, 40);
+    set_state(link, LINK_STANDING_BY);
+    follow_ledger(link); /* at once: a node that has just started is asked for files at once */
 }
 
 static void on_connect(const redisAsyncContext *context, int status)
@@ -134,27 +263,13 @@ static void on_connect(const redisAsyncContext *context, int status)
         went_down(link, context->errstr); /* hiredis frees the context after this */
         return;
     }
-    link->state = LINK_ASKING;
-    link->since_ms = link->worker->now_ms;
-    ask_who(link); /* at once: a node that has just started is asked for files at once */
+    set_state(link, LINK_INTRODUCING);
+    (void)redisAsyncCommand(link->context, on_info, NULL, "INFO server");
 }
 
 static void on_disconnect(const redisAsyncContext *context, int status)
 {
     went_down(context->data, status == REDIS_OK ? "closed" : context->errstr);
-}
-
-static void on_auth(redisAsyncContext *context, void *reply, void *data)
-{
-    (void)data;
-    const redisReply *answer = reply;
-    struct redis_link *link = context->data;
-    if (answer != NULL && answer->type == REDIS_REPLY_ERROR && !link->warned) {
-        log_error("worker %u: Redis refuses to authenticate: %s; check redis_user and "
-                  "redis_password_file",
-                  link->worker->index, answer->str);
-        link->warned = true;
-    }
 }
 
 static void link_connect(struct redis_link *link)
@@ -180,8 +295,7 @@ static void link_connect(struct redis_link *link)
         return;
     }
     link->context = context;
-    link->state = LINK_CONNECTING;
-    link->since_ms = link->worker->now_ms;
+    set_state(link, LINK_CONNECTING);
     context->data = link;
     context->ev.data = link;
     context->ev.addRead = add_read;
@@ -200,38 +314,12 @@ static void link_connect(struct redis_link *link)
     link->want_write = true;
 }
 
-/* ---- who is this Redis? ---- */
-
-static void on_info(redisAsyncContext *context, void *reply, void *data)
-{
-    (void)data;
-    static const char field[] = "run_id:";
-    struct redis_link *link = context->data;
-    const redisReply *answer = reply;
-    link->asking = false;
-    if (answer == NULL || answer->type != REDIS_REPLY_STRING)
-        return;
-    const char *run_id = strstr(answer->str, field);
-    if (run_id == NULL || strlen(run_id) < sizeof(field) - 1 + 40)
-        return;
-    char id[41];
-    memcpy(id, run_id + sizeof(field) - 1, 40);
-    id[40] = '\0';
-    if (!ledger_redis_is_current(link->worker->node->ledger, id))
-        return; /* asked again at the next tick */
-    if (link->warned)
-        log_info("worker %u: Redis is reached again", link->worker->index);
-    link->state = LINK_IS_READY;
-    atomic_store(&link->worker->redis_ready, true);
-    link->warned = false;
-    link->backoff_ms = 0;
-}
-
 /* ---- questions ---- */
 
 bool redis_link_is_ready(const struct redis_link *link)
 {
-    return link->state == LINK_IS_READY;
+    return link->state == LINK_IS_READY &&
+           link->followed == ledger_redis_generation(link->worker->node->ledger);
 }
 
 static void on_reply(redisAsyncContext *context, void *reply, void *data)
@@ -239,11 +327,15 @@ static void on_reply(redisAsyncContext *context, void *reply, void *data)
     (void)context;
     struct question *question = data;
     struct redis_link *link = question->link;
+    const redisReply *answer = reply;
     check(link->oldest == question);
     link->oldest = question->next;
+    if (link->in_time == question)
+        link->in_time = question->next;
     if (link->oldest == NULL)
         link->newest = NULL;
     link->outstanding--;
+    link->doubtful |= answer != NULL && answer->type == REDIS_REPLY_ERROR;
     redis_link_done *done = question->done;
     void *for_whom = question->context;
     question->next = link->unused;
@@ -253,17 +345,22 @@ static void on_reply(redisAsyncContext *context, void *reply, void *data)
 }
 
 int redis_link_send(struct redis_link *link, const struct ledger_command *command,
-                    redis_link_done *done, void *context)
+                    redis_link_done *done, redis_link_late *late, void *context)
 {
-    if (link->state != LINK_IS_READY || link->outstanding >= OUTSTANDING_MAX)
+    if (!redis_link_is_ready(link) || link->outstanding >= OUTSTANDING_MAX)
         return -ENOTCONN;
     struct question *question = link->unused;
     if (question != NULL)
         link->unused = question->next;
     else if ((question = malloc(sizeof(*question))) == NULL)
         return -ENOTCONN;
-    *question = (struct question){
-        .link = link, .done = done, .context = context, .asked_ms = link->worker->now_ms};
+    *question = (struct question){.link = link,
+                                  .done = done,
+                                  .late = late,
+                                  .context = context,
+                                  .asked_ms = link->worker->now_ms};
+    if (!is_owed(link))
+        link->since_ms = link->worker->now_ms;
     /* hiredis' prototype lacks the const that its code keeps. */
     const char **argv = (const char **)(uintptr_t)command->argv;
     if (redisAsyncCommandArgv(link->context, on_reply, question, command->argc, argv,
@@ -277,12 +374,17 @@ int redis_link_send(struct redis_link *link, const struct ledger_command *comman
     else
         link->oldest = question;
     link->newest = question;
+    if (link->in_time == NULL)
+        link->in_time = question;
     link->outstanding++;
     return 0;
 }
 
 void redis_link_flush(struct redis_link *link)
 {
+    if (link->doubtful && link->state == LINK_IS_READY)
+        try_library(link);
+    link->doubtful = false;
     if (!link->want_write || link->polling_write || link->context == NULL)
         return;
     if (link->state != LINK_CONNECTING) {
@@ -314,6 +416,24 @@ static bool has_input(const struct redis_link *link)
     return recv(link->context->c.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN;
 }
 
+static void look_again(struct redis_link *link)
+{
+    /* Answers all that is outstanding with NULL; on_disconnect only where it was connected. */
+    redisAsyncFree(link->context);
+    if (link->context != NULL)
+        went_down(link, "closed");
+}
+
+/* Ready: Redis answers, and in time. Where it is silent or behind, each admission is refused. */
+static void publish_ready(const struct redis_link *link)
+{
+    const struct worker *worker = link->worker;
+    uint64_t limit_ms = worker->node->config->admission_timeout_ms;
+    bool ready = link->state == LINK_IS_READY && (link->oldest == NULL || !link->oldest->is_late) &&
+                 (!is_owed(link) || worker->now_ms - link->since_ms <= limit_ms);
+    atomic_store(&link->worker->redis_generation, ready ? link->followed : 0);
+}
+
 /*
  * The poll is edge-triggered: it says once that bytes have come, however many they are, and hiredis
  * reads 16 KiB a call. What is left is remembered here, not waited for. One read a turn, some 400
@@ -324,12 +444,19 @@ void redis_link_read(struct redis_link *link)
     if (!link->unread)
         return;
     uint32_t generation = link->generation;
+    if (link->state == LINK_IS_READY)
+        link->since_ms = link->worker->now_ms;
     redisAsyncHandleRead(link->context);
     if (link->context == NULL || generation != link->generation)
         return; /* it was the end of the connection */
+    if (link->refused[0] != '\0') {
+        look_again(link);
+        return;
+    }
     link->unread = has_input(link);
     if (!link->polling_read)
         arm_read(link);
+    publish_ready(link);
 }
 
 bool redis_link_has_unread(const struct redis_link *link)
@@ -347,33 +474,68 @@ void redis_link_writable(struct redis_link *link, uint32_t generation)
 
 void redis_link_close(struct redis_link *link)
 {
-    if (link->context == NULL)
-        return;
-    /* Answers all that is outstanding with NULL; on_disconnect only where it was connected. */
-    redisAsyncFree(link->context);
     if (link->context != NULL)
-        went_down(link, "no answer");
+        look_again(link);
+}
+
+/* ---- deadlines ---- */
+
+/* How long the state may take, or Redis may be silent in it; 0: it waits for the ledger. */
+static uint64_t patience_ms(const struct redis_link *link)
+{
+    switch (link->state) {
+    case LINK_CONNECTING:
+        return LEDGER_REDIS_CONNECT_MS;
+    case LINK_INTRODUCING:
+    case LINK_TRYING:
+        return LEDGER_REDIS_INTRODUCE_MS;
+    case LINK_IS_READY:
+        return is_owed(link) ? LEDGER_REDIS_SILENCE_MS : 0;
+    case LINK_DOWN:
+    case LINK_STANDING_BY:
+        break;
+    }
+    return 0;
+}
+
+/* Who asked is told; the answer is still awaited, since it may bring what Redis has reserved. */
+static void tell_late(struct redis_link *link)
+{
+    const struct worker *worker = link->worker;
+    while (link->in_time != NULL &&
+           worker->now_ms - link->in_time->asked_ms > worker->node->config->admission_timeout_ms) {
+        struct question *question = link->in_time;
+        question->is_late = true;
+        link->in_time = question->next;
+        if (question->late != NULL)
+            question->late(link->worker, question->context);
+    }
 }
 
 void redis_link_tick(struct redis_link *link)
 {
     const struct worker *worker = link->worker;
-    uint64_t limit_ms = worker->node->config->admission_timeout_ms;
     if (link->state == LINK_DOWN) {
         if (worker->now_ms >= link->retry_ms)
             link_connect(link);
         return;
     }
-    bool slow = link->oldest != NULL && worker->now_ms - link->oldest->asked_ms > limit_ms;
-    slow |= link->state == LINK_CONNECTING && worker->now_ms - link->since_ms > limit_ms;
-    if (slow) {
-        log_warning("worker %u: Redis did not answer within %llu ms; connecting again",
-                    worker->index, (unsigned long long)limit_ms);
-        redis_link_close(link);
+    /* What has come is read before anything is called late: then it is the node that is slow. */
+    if (link->state == LINK_CONNECTING || !has_input(link)) {
+        uint64_t patience = patience_ms(link);
+        tell_late(link);
+        if (patience != 0 && worker->now_ms - link->since_ms > patience)
+            object(link, "it did not answer within %llu ms", (unsigned long long)patience);
+    }
+    follow_ledger(link);
+    if (link->refused[0] != '\0') {
+        look_again(link);
         return;
     }
-    if (link->state == LINK_ASKING)
-        ask_who(link);
+    if (link->state == LINK_IS_READY && !is_owed(link) &&
+        worker->now_ms - link->since_ms >= LEDGER_REDIS_BEAT_MS)
+        try_library(link);
+    publish_ready(link);
 }
 
 int redis_link_create(struct redis_link **out, struct worker *worker)

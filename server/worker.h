@@ -112,11 +112,11 @@ struct worker {
     uint64_t refusals_logged_s; /* the second that refusals_logged counts in */
     uint32_t refusals_logged;
     bool accepting[LISTENERS], stopping, woken;
-    bool has_origins;          /* an issuer has pages that may fetch by script */
-    bool redirects;            /* plain HTTP is answered with the https:// origin */
-    bool started;              /* main thread's: the thread is to be joined */
-    atomic_bool redis_ready;   /* worker's: it may ask for grants */
-    atomic_ullong cut_at_stop; /* transfers ended by the stop's deadline */
+    bool has_origins;               /* an issuer has pages that may fetch by script */
+    bool redirects;                 /* plain HTTP is answered with the https:// origin */
+    bool started;                   /* main thread's: the thread is to be joined */
+    atomic_ullong redis_generation; /* worker's: of the ledger's, in which it may ask; 0: none */
+    atomic_ullong cut_at_stop;      /* transfers ended by the stop's deadline */
     char scratch[WORKER_SCRATCH_SIZE];
 
     struct worker_stats stats;

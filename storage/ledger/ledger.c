@@ -122,6 +122,19 @@ bool ledger_redis_is_current(struct ledger *ledger, const char *run_id)
     return current;
 }
 
+bool ledger_redis_is_other(struct ledger *ledger, const char *run_id)
+{
+    pthread_mutex_lock(&ledger->lock);
+    bool other = ledger->run_id[0] != '\0' && strcmp(ledger->run_id, run_id) != 0;
+    pthread_mutex_unlock(&ledger->lock);
+    return other;
+}
+
+uint64_t ledger_redis_generation(const struct ledger *ledger)
+{
+    return atomic_load_explicit(&ledger->redis_generation, memory_order_acquire);
+}
+
 void ledger_stats(struct ledger *ledger, struct ledger_stats *out)
 {
     memset(out, 0, sizeof *out);
@@ -487,6 +500,7 @@ static struct ledger *ledger_new(void)
     if (ledger == NULL)
         return NULL;
     ledger->lock_fd = -1;
+    atomic_store(&ledger->redis_generation, 1);
     if (notices_create(&ledger->notices) != 0) {
         free(ledger);
         return NULL;

@@ -121,6 +121,22 @@ void ledger_state_text(struct ledger *ledger, char *text, size_t size);
  * accounts that exist.
  */
 bool ledger_redis_is_current(struct ledger *ledger, const char *run_id);
+/* True where another Redis than this one has been replayed to: what is asked or published here is
+ * not of the ledger any more. */
+bool ledger_redis_is_other(struct ledger *ledger, const char *run_id);
+
+/* Moves whenever the Redis that has been replayed to is, or may be, another than before: what was known of
+ * a connection by the two above is to be asked again. From 1. A relaxed atomic load, for each request. */
+uint64_t ledger_redis_generation(const struct ledger *ledger);
+
+/*
+ * How long a connection to Redis may take, in milliseconds, whoever's it is: the workers', the
+ * poster's, push's and the admin calls'. One that takes longer is closed and made again.
+ */
+#define LEDGER_REDIS_CONNECT_MS   1000 /* to be accepted */
+#define LEDGER_REDIS_INTRODUCE_MS 2000 /* for an answer to AUTH, INFO, SUBSCRIBE, the first calls */
+#define LEDGER_REDIS_SILENCE_MS   5000 /* later, without a byte while an answer is due */
+#define LEDGER_REDIS_BEAT_MS      1000 /* without a question, a worker's asks whether Redis lives */
 
 struct ledger_stats {
     uint64_t records_written, bytes_written, syncs, posts, posts_replayed, records_posted;
@@ -177,8 +193,9 @@ void ledger_file_drop(struct ledger_file **file);
 
  * Redis publishes each change of an account's revision; a thread of the ledger's hears it, raises
  * the account's revision and calls options.pushed. It asks each quarter of a second whether the
- * connection lives; without an answer for three quarters push is lost, and comes back with a call
- * for all accounts.
+ * connection lives; without an answer for three quarters push is not up. It is up again with the
+ * answer, since what was published meanwhile comes before it, or with another connection and a call for
+ * all accounts.
  */
 #define LEDGER_PUSH_BEAT_MS 250
 #define LEDGER_PUSH_LOST_MS 750
@@ -305,6 +322,11 @@ enum ledger_fund {
 void ledger_release_command(struct ledger *ledger, const struct ledger_account *account,
                             const unsigned char link[LEDGER_LINK_BYTES],
                             const uint64_t bytes[LEDGER_FUNDS], struct ledger_command *out);
+
+/* Asks nothing: Redis refuses it wherever it would refuse any admission, as a replica, while it loads,
+ * without the replicas, disk or memory that it wants, or without our library; else answers a number.
+ */
+void ledger_try_command(struct ledger_command *out);
 
 enum ledger_admission {
     LEDGER_GRANTED,

@@ -90,7 +90,8 @@ struct ledger {
     bool stopping;
     bool given_up; /* the deadline of ledger_close is over */
     char writer_text[LEDGER_TEXT_MAX], poster_text[LEDGER_TEXT_MAX];
-    char run_id[64]; /* of the Redis that has been replayed to; empty: none */
+    char run_id[64];                   /* of the Redis that has been replayed to; empty: none */
+    _Atomic uint64_t redis_generation; /* moves under lock, with run_id */
 
     _Atomic uint64_t posts, posts_replayed, records_posted, refused_full, redis_connects;
     _Atomic bool redis_up;

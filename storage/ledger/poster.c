@@ -81,6 +81,7 @@ static void not_current(struct poster *poster, const char *text)
     poster->current = false;
     pthread_mutex_lock(&ledger->lock);
     ledger->run_id[0] = '\0';
+    atomic_fetch_add(&ledger->redis_generation, 1);
     pthread_mutex_unlock(&ledger->lock);
     if (atomic_load(&ledger->poster_state) == LEDGER_READY)
         ledger_set_poster_state(ledger, LEDGER_CATCHING_UP, text);
@@ -468,9 +469,10 @@ static int prepare(struct poster *poster)
                    " of the function library, this program brings %d; kept",
                    newer, LEDGER_FUNCTIONS_FORMAT);
     result = take_lease(poster);
-    if (result == 0 || result == -ESTALE)
-        result = resync(poster);
-    return result;
+    if (result != 0 && result != -ESTALE)
+        return result;
+    result = redis_introduced(&poster->link);
+    return result == 0 ? resync(poster) : result;
 }
 
 static int connect_link(struct poster *poster)

@@ -4,7 +4,10 @@
  * dead or half open connection; whatever was published before the answer has been heard by then.
  *
  *   connect, SUBSCRIBE, confirmed -> epoch + 1, all grants dropped -> messages: this account's
- *        ^------------------- lost, or silent for LEDGER_PUSH_LOST_MS ---------------'
+ *        ^------------------- lost, or silent for LEDGER_REDIS_SILENCE_MS -----------'
+ *
+ * After LEDGER_PUSH_LOST_MS without an answer it is not up. What was published meanwhile is still on its
+ * way in the same stream, so where the answers come after all, nothing was missed.
  *
  * It decides nothing: who is revoked is asked of Redis by whoever holds a grant.
  */
@@ -28,7 +31,8 @@ struct push {
     struct redis_link link;
     char run_id[64];           /* of the Redis that it is connected to */
     _Atomic uint64_t epoch;    /* subscriptions that were confirmed */
-    _Atomic uint64_t heard_ms; /* monotonic: when the stream last spoke; 0: not subscribed */
+    _Atomic uint64_t heard_ms; /* monotonic: all that was published before was heard; 0: nothing */
+    uint64_t spoke_ms;         /* monotonic: when the stream last spoke */
     _Atomic uint64_t revocations;
     bool refused; /* SUBSCRIBE, by a Redis that answered */
     bool said_lost;
@@ -91,14 +95,24 @@ static void take_message(struct push *push, const char *text, size_t length)
     ledger_account_drop(&account);
 }
 
+static bool is_text(const redisReply *reply)
+{
+    return reply->type == REDIS_REPLY_STRING;
+}
+
+/* ["message", channel, text], or ["pong", when the PING was sent]. */
 static void take_reply(struct push *push, const redisReply *reply)
 {
-    atomic_store(&push->heard_ms, ledger_monotonic_ms());
-    if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 3 &&
-        reply->element[0]->type == REDIS_REPLY_STRING &&
-        strcmp(reply->element[0]->str, "message") == 0 &&
-        reply->element[2]->type == REDIS_REPLY_STRING)
-        take_message(push, reply->element[2]->str, reply->element[2]->len);
+    push->spoke_ms = ledger_monotonic_ms();
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 2 || !is_text(reply->element[0]))
+        return;
+    const redisReply *last = reply->element[reply->elements - 1];
+    if (!is_text(last))
+        return;
+    if (strcmp(reply->element[0]->str, "message") == 0)
+        take_message(push, last->str, last->len);
+    else if (strcmp(reply->element[0]->str, "pong") == 0)
+        atomic_store(&push->heard_ms, strtoull(last->str, NULL, 10));
 }
 
 /* What has arrived; 0 or -EAGAIN: the connection is done for. */
@@ -153,41 +167,6 @@ static int subscribe(struct push *push)
     return result;
 }
 
-/* The ledger has moved to another Redis: what is published there is not heard here. */
-static bool is_left_behind(struct push *push)
-{
-    struct ledger *ledger = push->ledger;
-    pthread_mutex_lock(&ledger->lock);
-    bool other = ledger->run_id[0] != '\0' && strcmp(ledger->run_id, push->run_id) != 0;
-    pthread_mutex_unlock(&ledger->lock);
-    return other;
-}
-
-/* Listens until the connection is lost (-EAGAIN) or the ledger ends (-ECANCELED). */
-static int listen_on(struct push *push)
-{
-    uint64_t beat_ms = ledger_monotonic_ms();
-    for (;;) {
-        uint64_t now = ledger_monotonic_ms();
-        if (now >= atomic_load(&push->heard_ms) + LEDGER_PUSH_LOST_MS)
-            return -EAGAIN;
-        if (now >= beat_ms) {
-            int done = 0;
-            if (is_left_behind(push))
-                return -EAGAIN;
-            redisAppendCommand(push->link.context, "PING");
-            if (redisBufferWrite(push->link.context, &done) != REDIS_OK || done == 0)
-                return -EAGAIN;
-            beat_ms = now + LEDGER_PUSH_BEAT_MS;
-        }
-        int result = wait_for_input(push, beat_ms);
-        if (result == -ECANCELED)
-            return result;
-        if (result == 0 && take_input(push) != 0)
-            return -EAGAIN;
-    }
-}
-
 /* Once; at the start only where Redis refuses, for it may not be there yet. */
 static void say_lost(struct push *push)
 {
@@ -204,6 +183,46 @@ static void say_lost(struct push *push)
                    "let the Redis user use the channel: ACL SETUSER NAME &tg:revocations");
 }
 
+static void say_heard(struct push *push)
+{
+    if (push->said_lost)
+        ledger_say(push->ledger, LEDGER_EVENT_INFO, "revocations are heard again");
+    push->said_lost = false;
+}
+
+static int send_beat(struct push *push, uint64_t now_ms)
+{
+    int done = 0;
+    redisAppendCommand(push->link.context, "PING %llu", (unsigned long long)now_ms);
+    return redisBufferWrite(push->link.context, &done) == REDIS_OK && done != 0 ? 0 : -EAGAIN;
+}
+
+/* Listens until the connection is lost (-EAGAIN) or the ledger ends (-ECANCELED). */
+static int listen_on(struct push *push)
+{
+    uint64_t beat_ms = ledger_monotonic_ms();
+    for (;;) {
+        uint64_t now = ledger_monotonic_ms();
+        if (now >= push->spoke_ms + LEDGER_REDIS_SILENCE_MS)
+            return -EAGAIN;
+        if (now >= beat_ms) {
+            /* What is published at another Redis is not heard here. */
+            if (ledger_redis_is_other(push->ledger, push->run_id) || send_beat(push, now) != 0)
+                return -EAGAIN;
+            beat_ms = now + LEDGER_PUSH_BEAT_MS;
+        }
+        if (ledger_push_is_up(push->ledger, now))
+            say_heard(push);
+        else
+            say_lost(push);
+        int result = wait_for_input(push, beat_ms);
+        if (result == -ECANCELED)
+            return result;
+        if (result == 0 && take_input(push) != 0)
+            return -EAGAIN;
+    }
+}
+
 static void *push_main(void *argument)
 {
     struct push *push = argument;
@@ -211,13 +230,11 @@ static void *push_main(void *argument)
     int result = 0;
     while (result != -ECANCELED) {
         if (subscribe(push) == 0) {
-            if (push->said_lost)
-                ledger_say(ledger, LEDGER_EVENT_INFO, "revocations are heard again");
-            push->said_lost = false;
             /* Grants that were asked for before may have missed one; only then it is up. */
             atomic_fetch_add(&push->epoch, 1);
             drop_grants(ledger, NULL);
-            atomic_store(&push->heard_ms, ledger_monotonic_ms());
+            push->spoke_ms = ledger_monotonic_ms();
+            atomic_store(&push->heard_ms, push->spoke_ms);
             result = listen_on(push);
             atomic_store(&push->heard_ms, 0);
             redis_close(&push->link);

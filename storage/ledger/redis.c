@@ -8,12 +8,13 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-static struct timeval timeout_of(int milliseconds)
+static struct timeval timeout_of(uint32_t milliseconds)
 {
     return (struct timeval){.tv_sec = milliseconds / 1000,
                             .tv_usec = (suseconds_t)(milliseconds % 1000) * 1000};
@@ -41,7 +42,7 @@ static void release_signals(struct redis_link *link)
 
 static redisContext *dial(const char *address)
 {
-    struct timeval timeout = timeout_of(REDIS_CONNECT_MS);
+    struct timeval timeout = timeout_of(LEDGER_REDIS_CONNECT_MS);
     if (strncmp(address, "unix:", 5) == 0)
         return redisConnectUnixWithTimeout(address + 5, timeout);
     char host[256];
@@ -70,6 +71,17 @@ static int authenticate(struct redis_link *link, const struct ledger_options *op
     return 0;
 }
 
+static int set_patience(struct redis_link *link, uint32_t patience_ms)
+{
+    link->patience_ms = patience_ms;
+    return redisSetTimeout(link->context, timeout_of(patience_ms)) == REDIS_OK ? 0 : -EAGAIN;
+}
+
+int redis_introduced(struct redis_link *link)
+{
+    return set_patience(link, LEDGER_REDIS_SILENCE_MS);
+}
+
 int redis_open(struct redis_link *link, const struct ledger_options *options)
 {
     memset(link, 0, sizeof *link);
@@ -81,8 +93,7 @@ int redis_open(struct redis_link *link, const struct ledger_options *options)
         redis_close(link);
         return -EAGAIN;
     }
-    if (redisSetTimeout(link->context, timeout_of(REDIS_COMMAND_MS)) != REDIS_OK ||
-        authenticate(link, options) != 0) {
+    if (set_patience(link, LEDGER_REDIS_INTRODUCE_MS) != 0 || authenticate(link, options) != 0) {
         redis_close(link);
         return -EAGAIN;
     }
@@ -126,8 +137,11 @@ redisReply *redis_next(struct redis_link *link)
         return reply;
     /* A timeout is EAGAIN to the socket, which says nothing to a reader. */
     bool late = link->context->err == REDIS_ERR_IO && (errno == EAGAIN || errno == EWOULDBLOCK);
-    snprintf(link->error, sizeof link->error, "Redis: %s",
-             late ? "no answer within 2 seconds" : link->context->errstr);
+    if (late)
+        snprintf(link->error, sizeof link->error, "Redis: no answer within %" PRIu32 " ms",
+                 link->patience_ms);
+    else
+        snprintf(link->error, sizeof link->error, "Redis: %s", link->context->errstr);
     return NULL;
 }
 

@@ -10,13 +10,12 @@
 #include <hiredis/hiredis.h>
 #include <signal.h>
 
-#define REDIS_CONNECT_MS    1000
-#define REDIS_COMMAND_MS    2000
 #define REDIS_ARGUMENTS_MAX 4096
 
 struct redis_link {
     redisContext *context; /* owns; NULL: closed */
     sigset_t signals;      /* of the thread, before */
+    uint32_t patience_ms;  /* with each answer */
     char error[320];       /* of the last failure: one sentence without secrets */
 };
 
@@ -27,9 +26,11 @@ struct redis_facts {
     char policy[32], version[32];
 };
 
-/* Connects and authenticates. SIGPIPE is held off the calling thread until redis_close. 0 or
- * -EAGAIN. */
+/* Connects and authenticates; each answer is waited for LEDGER_REDIS_INTRODUCE_MS. SIGPIPE is held off
+ * the calling thread until redis_close. 0 or -EAGAIN. */
 int redis_open(struct redis_link *link, const struct ledger_options *options);
+/* Who it is was asked and answered: from now on LEDGER_REDIS_SILENCE_MS is waited. 0 or -EAGAIN. */
+int redis_introduced(struct redis_link *link);
 void redis_close(struct redis_link *link);
 
 /* A command under construction: what it points to must live until it is sent. */

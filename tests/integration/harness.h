@@ -255,6 +255,10 @@ const char *relay_address(const struct relay *relay);
  * follows at once and together when it is let go. */
 void relay_hold_push(struct relay *relay, bool held);
 void relay_hold_all(struct relay *relay, bool held);
+/* Connections that are made from now on are accepted, and nothing passes on them, ever. */
+void relay_mute_new(struct relay *relay, bool mute);
+/* Connections that are made from now on lead to another Redis; those that are open stay. */
+void relay_turn_to(struct relay *relay, const char *redis_socket);
 /* The shortest of some round trips through it. */
 double relay_round_trip_ms(struct relay *relay);
 

@@ -34,16 +34,18 @@ struct chunk {
 struct pair {
     int fd[2];                        /* the node's, Redis'; own; -1: free */
     struct chunk *first[2], *last[2]; /* own; towards fd[i] */
-    bool is_push;
+    bool is_push, is_mute;
 };
 
 struct relay {
     pthread_t thread;
     int listen_fd, wake_fd; /* own */
     unsigned delay_ms;
-    char address[32], redis[108];
+    char address[32];
+    char redis[108]; /* under lock */
+    pthread_mutex_t lock;
     struct pair pairs[PAIRS_MAX];
-    _Atomic bool stop, hold_push, hold_all;
+    _Atomic bool stop, hold_push, hold_all, mute_new;
 };
 
 static double now_ms(void)
@@ -72,7 +74,9 @@ static void relay_accept(struct relay *relay)
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int one = 1, node = accept4(relay->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     int redis = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    pthread_mutex_lock(&relay->lock);
     snprintf(address.sun_path, sizeof(address.sun_path), "%s", relay->redis);
+    pthread_mutex_unlock(&relay->lock);
     for (int i = 0; i < PAIRS_MAX && node >= 0 && redis >= 0; i++) {
         if (relay->pairs[i].fd[0] >= 0)
             continue;
@@ -80,7 +84,7 @@ static void relay_accept(struct relay *relay)
             break;
         fcntl(redis, F_SETFL, O_NONBLOCK);
         setsockopt(node, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-        relay->pairs[i] = (struct pair){.fd = {node, redis}};
+        relay->pairs[i] = (struct pair){.fd = {node, redis}, .is_mute = relay->mute_new};
         return;
     }
     if (node >= 0)
@@ -111,7 +115,7 @@ static bool take(struct relay *relay, struct pair *pair, int from)
 
 static bool is_held(const struct relay *relay, const struct pair *pair, int to)
 {
-    return to == 0 && (relay->hold_all || (relay->hold_push && pair->is_push));
+    return pair->is_mute || (to == 0 && (relay->hold_all || (relay->hold_push && pair->is_push)));
 }
 
 /* What is due goes out. False: the connection is over. */
@@ -172,8 +176,8 @@ struct relay *relay_start(const char *redis_socket, unsigned delay_ms)
     socklen_t size = sizeof(address);
     cr_assert(relay);
     relay->delay_ms = delay_ms;
-    snprintf(relay->redis, sizeof(relay->redis), "%s",
-             strncmp(redis_socket, "unix:", 5) == 0 ? redis_socket + 5 : redis_socket);
+    pthread_mutex_init(&relay->lock, NULL);
+    relay_turn_to(relay, redis_socket);
     for (int i = 0; i < PAIRS_MAX; i++)
         relay->pairs[i].fd[0] = relay->pairs[i].fd[1] = -1;
     relay->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -195,6 +199,7 @@ void relay_stop(struct relay **handle)
     pthread_join(relay->thread, NULL);
     close(relay->listen_fd);
     close(relay->wake_fd);
+    pthread_mutex_destroy(&relay->lock);
     free(relay);
     *handle = NULL;
 }
@@ -212,6 +217,19 @@ void relay_hold_push(struct relay *relay, bool held)
 void relay_hold_all(struct relay *relay, bool held)
 {
     relay->hold_all = held;
+}
+
+void relay_mute_new(struct relay *relay, bool mute)
+{
+    relay->mute_new = mute;
+}
+
+void relay_turn_to(struct relay *relay, const char *redis_socket)
+{
+    pthread_mutex_lock(&relay->lock);
+    snprintf(relay->redis, sizeof(relay->redis), "%s",
+             strncmp(redis_socket, "unix:", 5) == 0 ? redis_socket + 5 : redis_socket);
+    pthread_mutex_unlock(&relay->lock);
 }
 
 double relay_round_trip_ms(struct relay *relay)

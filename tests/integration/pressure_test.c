@@ -180,19 +180,17 @@ Test(pressure, of_a_redis_that_does_not_take_connections_does_not_end_the_node)
     struct site *site = site_create(.redis = redis, .stays_down = true,
                                     .settings = "admission_timeout_ms: 100\nworkers: 2\n");
     site_node_start(site);
-    /* Said again for a second time: the first try was given up and cleared away. */
-    const char *log = site_log_await(site, "did not answer within");
-    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
-    unsigned times = 0;
-    while (times < 8) {
-        times = 0;
-        cr_assert(site_node_is_running(site), "the node died");
-        cr_assert(harness_now_ms() < deadline_ms, "%s", log);
-        harness_pause();
-        log = site_log(site);
-        for (const char *at = log; (at = strstr(at, "did not answer within")) != NULL; at++)
-            times++;
+    (void)site_log_await(site, "it did not answer within");
+    /* That try was given up and cleared away: others come, as soon as there is room for them. */
+    struct timeval patience = {.tv_sec = HARNESS_DEADLINE_MS / 1000};
+    setsockopt(listener, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    cr_assert_eq(listen(listener, 64), 0);
+    for (int i = 0; i < 16; i++) { /* some are the fillers' */
+        int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+        cr_assert(fd >= 0, "the node does not try again: %s", strerror(errno));
+        close(fd);
     }
+    cr_assert(site_node_is_running(site), "the node died");
     site_destroy(&site);
     for (size_t i = 0; i < 8; i++)
         close(fillers[i]);

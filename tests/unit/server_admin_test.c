@@ -306,7 +306,7 @@ Test(admin, health_is_503_until_every_worker_may_ask_redis)
     char raw[4096];
     exchange_raw("GET /v1/health HTTP/1.1\r\nHost: x\r\n\r\n", raw, sizeof raw);
     cr_assert_not_null(strstr(raw, "\r\nRetry-After: 1\r\n"), "%s", raw);
-    atomic_store(&worker->redis_ready, true);
+    atomic_store(&worker->redis_generation, ledger_redis_generation(node.ledger));
     json_decref(call("GET", "/v1/health", NULL, 200));
     node.worker_count = 0;
     free(worker);
