@@ -13,7 +13,7 @@
 --   tg:{issuer/account}:link:ID       hash: revoked bytes reserved, per path p:PATH (see use_of);
 --                                     ID is 64 hexadecimal digits; expires some time after the link
 --   tg:{issuer/account}:link:ID:grants  hash: node -> "epoch reserved expires_ms"
---   tg:node:{NAME}                    hash: instance epoch until
+--   tg:node:{NAME}                    hash: instance epoch until records
 --   tg:revocations                    channel: "issuer/account revision" whenever an account's revision moves
 --
 -- balance is the money moved less `used`, until the account is known to be postpaid; then money only.
@@ -652,33 +652,43 @@ local function post(keys, args)
     return {0, to, balance, prepaid and 1 or 0}
 end
 
--- keys: node. args: instance, epoch, lease_ms.
--- Returns {0 held, 1 another instance's, 2 another epoch's, milliseconds left, until, held before}.
+-- `records` of a node are those of usage and money that were on disk when its lease was last renewed. They stay as
+-- long as its name is known: a journal that comes back with fewer has lost some.
+--
+-- keys: node. args: instance, epoch, lease_ms, records.
+-- Returns {0 held, milliseconds left, until, held before}; or {1, ...} where the name is another instance's,
+-- {2, ...} another epoch's; or {3, records known, until, 0} where the journal has fewer.
 local function lease(keys, args)
-    arity(keys, args, 1, 3, 3)
+    arity(keys, args, 1, 4, 4)
     local instance, epoch = id_of(args, 1, 'instance'), id_of(args, 2, 'epoch')
     local duration = integer(args, 3, 'lease', 1, 86400000)
-    local known = redis.call('HMGET', keys[1], 'instance', 'epoch', 'until')
-    local now, till = now_ms(), stored(known[3], 'until')
+    local records = integer(args, 4, 'records', 0)
+    local known = redis.call('HMGET', keys[1], 'instance', 'epoch', 'until', 'records')
+    local now, till, kept = now_ms(), stored(known[3], 'until'), stored(known[4], 'records')
     if known[1] and known[1] ~= instance then
         return {1, math.max(0, till - now), till, 0}
     end
     if known[1] and known[2] ~= epoch and till > now then
         return {2, till - now, till, 0}
     end
-    redis.call('HSET', keys[1], 'instance', instance, 'epoch', epoch, 'until', text(now + duration))
+    if known[2] ~= epoch and records < kept then
+        return {3, kept, till, 0}
+    end
+    redis.call('HSET', keys[1], 'instance', instance, 'epoch', epoch, 'until', text(now + duration),
+        'records', text(math.max(records, kept)))
     return {0, duration, now + duration, known[2] == epoch and 1 or 0}
 end
 
--- keys: node. args: instance, epoch. The name stays this instance's. Returns 1 where it was held.
+-- keys: node. args: instance, epoch, records. The name stays this instance's. Returns 1 where it was held.
 local function lease_release(keys, args)
-    arity(keys, args, 1, 2, 2)
+    arity(keys, args, 1, 3, 3)
     local instance, epoch = id_of(args, 1, 'instance'), id_of(args, 2, 'epoch')
-    local known = redis.call('HMGET', keys[1], 'instance', 'epoch')
+    local records = integer(args, 3, 'records', 0)
+    local known = redis.call('HMGET', keys[1], 'instance', 'epoch', 'records')
     if known[1] ~= instance or known[2] ~= epoch then
         return 0
     end
-    redis.call('HSET', keys[1], 'until', '0')
+    redis.call('HSET', keys[1], 'until', '0', 'records', text(math.max(records, stored(known[3], 'records'))))
     return 1
 end
 

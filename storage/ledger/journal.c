@@ -143,6 +143,7 @@ int journal_sync(struct journal *journal)
     journal->durable = journal->flushed;
     atomic_fetch_add_explicit(&journal->syncs, 1, memory_order_relaxed);
     atomic_store_explicit(&journal->durable_records, journal->records, memory_order_release);
+    atomic_store_explicit(&journal->durable_entries, journal->entries, memory_order_release);
     return 0;
 }
 
@@ -161,6 +162,7 @@ static int put(struct journal *journal, struct journal_record *record)
     journal->chain = journal_encode(record, journal->chain, at);
     journal->buffered++;
     journal->records++;
+    journal->entries += record->type == JOURNAL_USAGE || record->type == JOURNAL_MONEY;
     atomic_fetch_add_explicit(&journal->written, 1, memory_order_relaxed);
     pthread_mutex_lock(&journal->lock);
     assert(journal->used < journal->capacity);

@@ -50,6 +50,8 @@ struct journal {
 
     uint64_t records;                 /* in the whole journal */
     _Atomic uint64_t durable_records; /* of them on disk: how far readers may go */
+    uint64_t entries;                 /* of the records those of usage and money */
+    _Atomic uint64_t durable_entries; /* of them on disk: what no loss of power takes */
     _Atomic uint64_t written, syncs;  /* since start, for statistics */
 };
 

@@ -33,8 +33,16 @@ static enum lease_result foreign_epoch(struct lease *lease, long long until, uin
     return renewed ? LEASE_REFUSED : LEASE_WAIT;
 }
 
+/* Those of usage and money: a START that each try appends makes up for no loss. */
+static void print_records(const struct ledger *ledger, char records[24])
+{
+    snprintf(records, 24, "%" PRIu64,
+             atomic_load_explicit(&ledger->journal.durable_entries, memory_order_acquire));
+}
+
 static enum lease_result understand(struct lease *lease, const redisReply *reply, uint64_t asked_ms,
-                                    const struct ledger *ledger, char text[LEDGER_TEXT_MAX])
+                                    const char *records, const struct ledger *ledger,
+                                    char text[LEDGER_TEXT_MAX])
 {
     uint64_t left = (uint64_t)reply->element[1]->integer;
     switch (reply->element[0]->integer) {
@@ -52,6 +60,17 @@ static enum lease_result understand(struct lease *lease, const redisReply *reply
                  "Redis key tg:node:{%s} if that node is gone for good",
                  ledger->options.node, ledger->options.node);
         return LEASE_REFUSED;
+    case 3:
+        lease->held = false;
+        snprintf(
+            text, LEDGER_TEXT_MAX,
+            "the state directory is older than Redis: the journal in %.160s/journal holds %s "
+            "records of usage and money, and %" PRIu64
+            " were on disk when node %s last renewed its lease (restored, cloned, or is the newest "
+            "segment lost?); bring the newest directory back, or start with an empty one under "
+            "another node name",
+            ledger->options.state_dir, records, left, ledger->options.node);
+        return LEASE_REFUSED;
     default:
         lease->held = false;
         return foreign_epoch(lease, reply->element[2]->integer, left, ledger, text);
@@ -61,13 +80,14 @@ static enum lease_result understand(struct lease *lease, const redisReply *reply
 enum lease_result lease_renew(struct lease *lease, struct redis_link *link,
                               const struct ledger *ledger, char text[LEDGER_TEXT_MAX])
 {
-    char key[LEDGER_NODE_MAX + 16], duration[16];
+    char key[LEDGER_NODE_MAX + 16], duration[16], records[24];
     uint64_t asked_ms = ledger_monotonic_ms();
     snprintf(key, sizeof key, "tg:node:{%s}", ledger->options.node);
     snprintf(duration, sizeof duration, "%" PRIu32, ledger->options.lease_ms);
-    const char *const words[] = {"FCALL",          "tollgate_lease", "1",     key,
-                                 ledger->instance, ledger->epoch,    duration};
-    redisReply *reply = redis_call(link, 7, words);
+    print_records(ledger, records);
+    const char *const words[] = {"FCALL",          "tollgate_lease", "1",      key,
+                                 ledger->instance, ledger->epoch,    duration, records};
+    redisReply *reply = redis_call(link, 8, words);
     if (reply == NULL)
         return LEASE_LINK;
     bool shaped = reply->type == REDIS_REPLY_ARRAY && reply->elements == 4;
@@ -75,7 +95,7 @@ enum lease_result lease_renew(struct lease *lease, struct redis_link *link,
         shaped = reply->element[i]->type == REDIS_REPLY_INTEGER;
     enum lease_result result = LEASE_LINK;
     if (shaped)
-        result = understand(lease, reply, asked_ms, ledger, text);
+        result = understand(lease, reply, asked_ms, records, ledger, text);
     else
         snprintf(link->error, sizeof link->error,
                  "Redis: tollgate_lease answers with another shape");
@@ -85,14 +105,15 @@ enum lease_result lease_renew(struct lease *lease, struct redis_link *link,
 
 void lease_release(struct lease *lease, struct redis_link *link, const struct ledger *ledger)
 {
-    char key[LEDGER_NODE_MAX + 16];
+    char key[LEDGER_NODE_MAX + 16], records[24];
     if (!lease->held)
         return;
     lease->held = false;
     snprintf(key, sizeof key, "tg:node:{%s}", ledger->options.node);
-    const char *const words[] = {"FCALL", "tollgate_lease_release", "1",
-                                 key,     ledger->instance,         ledger->epoch};
-    redisReply *reply = redis_call(link, 6, words);
+    print_records(ledger, records);
+    const char *const words[] = {
+        "FCALL", "tollgate_lease_release", "1", key, ledger->instance, ledger->epoch, records};
+    redisReply *reply = redis_call(link, 7, words);
     if (reply != NULL) /* otherwise it runs out */
         freeReplyObject(reply);
 }

@@ -20,8 +20,8 @@ enum lease_result {
     LEASE_HELD,    /* as before */
     LEASE_NEW,     /* taken: Redis did not know it as ours */
     LEASE_WAIT,    /* an earlier process of this directory may still live; text says so */
-    LEASE_REFUSED, /* another instance's, or a second process with a copy of the directory; text
-                      says so */
+    LEASE_REFUSED, /* another instance's, a second process with a copy of the directory, or a journal
+                      that has lost what was on disk; text says so */
     LEASE_LINK,    /* the link failed */
 };
 

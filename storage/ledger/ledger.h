@@ -109,7 +109,8 @@ enum ledger_state {
                          is opened, those that are open go on; heals by itself */
     LEDGER_EXHAUSTED, /* FULL, and no room for marks is left: transfers end now; heals by itself */
     LEDGER_FAILED,    /* write or fdatasync failed: nothing is trusted until a restart */
-    LEDGER_REFUSED,   /* the name is another instance's, or the directory is older than Redis */
+    LEDGER_REFUSED, /* the name is another instance's, or the directory is older than Redis, or the
+                         journal has lost what was on disk */
 };
 enum ledger_state ledger_state(const struct ledger *ledger);
 /* The sentence behind a state other than READY, with its cure. */

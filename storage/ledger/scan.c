@@ -106,6 +106,7 @@ static int check(struct scan *scan, const struct journal_entry *entry)
         return damaged(scan, "it belongs to another instance than the file `instance` says");
     if (entry->account == NULL)
         return 0;
+    scan->journal->entries++;
     if (record->sequence != atomic_load(&entry->account->sequence) + 1)
         return damaged(scan, "an account's sequence has a hole");
     int result = record->type == JOURNAL_USAGE ? check_usage(scan, record) : 0;
@@ -271,6 +272,7 @@ static int read_all(struct scan *scan)
     journal->records = scan->reader.count;
     journal->names_count = scan->reader.ids_count;
     atomic_store(&journal->durable_records, journal->records);
+    atomic_store(&journal->durable_entries, journal->entries);
     return 0;
 }
 

@@ -268,6 +268,7 @@ static void *writer_main(void *argument)
 int writer_start(struct ledger *ledger)
 {
     struct writer *writer = &ledger->writer;
+    keep_room(ledger); /* before the first download asks for some */
     int result = ledger_thread_start(&writer->thread, writer_main, ledger);
     writer->running = result == 0;
     return result;

@@ -328,6 +328,27 @@ Test(crash, leaves_a_state_directory_that_no_second_node_may_take)
     site_destroy(&site);
 }
 
+Test(crash, of_a_disk_that_lost_the_newest_segment_is_refused_before_anything_is_served)
+{
+    struct site *site = site_create(.own_redis = true);
+    site_account_open_postpaid(site, "alice");
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
+    answer_expect_file(site, fetch(site, link), TRACK_TINY);
+    site_usage_await(site, "alice", size_of(site, TRACK_TINY));
+    site_node_signal(site, SIGTERM);
+    cr_assert_eq(site_node_wait(site), 0);
+    cr_assert_eq(unlink(site_format(site, "%s/journal/00000001.seg", site_state_dir(site))), 0);
+
+    site_node_start(site);
+    site_log_await(site, "the state directory is older than Redis");
+    const struct answer *health = site_admin(site, "GET", "/v1/health", NULL);
+    cr_assert_eq(health->status, 503);
+    cr_assert(strstr((const char *)health->body, "bring the newest directory back"), "%s",
+              (const char *)health->body);
+    cr_assert_eq(fetch(site, link)->status, 503);
+    site_destroy(&site);
+}
+
 /* Listens as nothing shares with, like the sockets of a node that the kernel has not taken down yet. */
 static int hold_port(unsigned *port)
 {

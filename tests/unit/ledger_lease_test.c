@@ -1,0 +1,220 @@
+/*
+ * What Redis keeps beside a node's lease: how much of its journal was on disk. A journal that comes
+ * back with less is refused before anything is served; one whose tail was torn by a loss of power,
+ * behind what was on disk, never is.
+ */
+#include "ledger_fixture.h"
+#include "storage/ledger/segment.h"
+
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct fixture fx;
+
+static void setup(void)
+{
+    fixture_start(&fx);
+    fx.options.lease_ms = 300;
+    fx.options.downloads_max = 1;
+    fx.options.segment_bytes = 12288; /* 96 records: as small as one download allows */
+}
+
+static void teardown(void)
+{
+    fixture_end(&fx);
+}
+
+TestSuite(ledger_lease, .init = setup, .fini = teardown, .timeout = 60);
+
+static uint32_t free_records(void)
+{
+    struct journal *journal = &fx.ledger->journal;
+    pthread_mutex_lock(&journal->lock);
+    uint32_t left = journal->capacity - journal->used;
+    pthread_mutex_unlock(&journal->lock);
+    return left;
+}
+
+static void deliver(const char *account, uint64_t bytes)
+{
+    fixture_deliver(&fx, account, "/f", bytes);
+    cr_assert_eq(ledger_settle(fx.ledger, 10000), 0);
+}
+
+static void segment_path(char path[160], uint32_t number)
+{
+    snprintf(path, 160, "%s/journal/%08u.seg", fx.state, number);
+}
+
+/* The state and its text, as soon as Redis has been asked. */
+static enum ledger_state state_after_asking(char text[512])
+{
+    enum ledger_state state;
+    while ((state = ledger_state(fx.ledger)) == LEDGER_CATCHING_UP)
+        fixture_pause();
+    ledger_state_text(fx.ledger, text, 512);
+    return state;
+}
+
+/* One account in the first segment alone, another one in the second alone. */
+static void make_two_segments(void)
+{
+    fixture_open_ready(&fx);
+    while (free_records() > JOURNAL_END_ROOM + 1)
+        deliver("early", 1);
+    cr_assert_eq(journal_segments(&fx.ledger->journal), 1);
+    deliver("late", 1000);
+    cr_assert_eq(journal_segments(&fx.ledger->journal), 2);
+    cr_assert_eq(fixture_close(&fx), 0);
+}
+
+Test(ledger_lease, a_journal_that_lost_its_newest_segment_is_refused_at_every_start)
+{
+    char path[160], text[512];
+    make_two_segments();
+    for (uint32_t number = 2; number <= 3; number++) { /* the third was made ahead */
+        segment_path(path, number);
+        (void)unlink(path);
+    }
+    for (int i = 0; i < 4; i++) {
+        fixture_open(&fx);
+        cr_assert_eq(state_after_asking(text), LEDGER_REFUSED, "at start %d", i);
+        cr_assert(strstr(text, fx.state) && strstr(text, "older than Redis") &&
+                      strstr(text, "bring the newest directory back"),
+                  "%s", text);
+        cr_assert_geq(fixture_close(&fx), 0);
+    }
+    /* A Redis that was emptied knows of no loss: what the journal has is replayed to it. */
+    freeReplyObject(fixture_redis(&fx, "FLUSHALL"));
+    fixture_open_ready(&fx);
+    deliver("late", 5);
+    cr_assert_eq(fixture_account_field(&fx, "shop/late", "used"), 5);
+}
+
+Test(ledger_lease, a_journal_that_came_back_from_a_copy_is_refused_though_its_accounts_are_new)
+{
+    char copy[160], text[512];
+    snprintf(copy, sizeof copy, "%s/copy", fx.directory);
+    fixture_open_ready(&fx);
+    cr_assert_eq(fixture_close(&fx), 0);
+    fixture_copy(fx.state, copy);
+    fixture_open_ready(&fx);
+    deliver("late", 1000);
+    cr_assert_eq(fixture_close(&fx), 0);
+    fixture_remove(fx.state);
+    cr_assert_eq(rename(copy, fx.state), 0);
+    fixture_open(&fx);
+    cr_assert_eq(state_after_asking(text), LEDGER_REFUSED);
+}
+
+Test(ledger_lease, the_records_on_disk_are_told_with_each_renewal)
+{
+    fixture_open_ready(&fx);
+    for (int64_t records = 1; records <= 3; records++) {
+        deliver("gina", 10);
+        for (int i = 0; fixture_redis_integer(&fx, "HGET tg:node:{node-1} records") < records;
+             i++) {
+            cr_assert_lt(i, 5000, "the renewal does not tell");
+            fixture_pause();
+        }
+        cr_assert_eq(fixture_redis_integer(&fx, "HGET tg:node:{node-1} records"), records);
+    }
+}
+
+/* ---- a torn tail ---- */
+
+#define DELIVERED 4 /* before the last renewal, and after it */
+
+static uint8_t *whole; /* owns: the segment as it was written */
+static char segment[160];
+
+/* Where the record stands behind the `count`th of usage. */
+static size_t behind_usage(unsigned count)
+{
+    size_t at = 0;
+    for (; count > 0; at += JOURNAL_RECORD_BYTES)
+        count -= whole[at + 8] == JOURNAL_USAGE;
+    return at;
+}
+
+static size_t end_of_records(void)
+{
+    size_t at = 0;
+    while (whole[at + 8] != JOURNAL_NOTHING)
+        at += JOURNAL_RECORD_BYTES;
+    return at;
+}
+
+/* Redis knows the lease of the process before, which has run out, and nothing else. */
+static void forget_all_but_the_lease(const char *instance, const char *epoch)
+{
+    freeReplyObject(fixture_redis(&fx, "FLUSHALL"));
+    freeReplyObject(fixture_redis(&fx,
+                                  "HSET tg:node:{node-1} instance %s epoch %s until 0 records %d",
+                                  instance, epoch, DELIVERED));
+}
+
+static void tear_at(size_t from)
+{
+    size_t size = (size_t)fx.options.segment_bytes;
+    uint8_t *torn = calloc(1, size);
+    memcpy(torn, whole, from);
+    int fd = open(segment, O_WRONLY | O_CLOEXEC);
+    cr_assert(torn && fd >= 0 && pwrite(fd, torn, size, 0) == (ssize_t)size);
+    close(fd);
+    free(torn);
+}
+
+Test(ledger_lease, a_tail_torn_behind_what_was_on_disk_is_never_refused)
+{
+    char away[128], text[512], instance[LEDGER_HEX_SIZE], epoch[LEDGER_HEX_SIZE];
+    snprintf(away, sizeof away, "%s.away", fx.socket);
+    fx.options.downloads_max = 8;
+    fx.options.segment_bytes = 32768;
+    fixture_open_ready(&fx);
+    for (int i = 0; i < DELIVERED; i++)
+        deliver("gina", 10);
+    while (fixture_redis_integer(&fx, "HGET tg:node:{node-1} records") < DELIVERED)
+        fixture_pause();
+    /* Redis hears no more of it. */
+    cr_assert_eq(rename(fx.socket, away), 0);
+    freeReplyObject(fixture_redis(&fx, "CLIENT KILL TYPE normal SKIPME yes"));
+    for (int i = 0; i < DELIVERED; i++)
+        fixture_deliver(&fx, i % 2 == 0 ? "late" : "gina", "/f", 10);
+    memcpy(instance, fx.ledger->instance, sizeof instance);
+    memcpy(epoch, fx.ledger->epoch, sizeof epoch);
+    cr_assert_eq(ledger_close(&fx.ledger, 0), DELIVERED);
+    cr_assert_eq(fixture_redis_integer(&fx, "HGET tg:node:{node-1} records"), DELIVERED);
+    cr_assert_eq(rename(away, fx.socket), 0);
+
+    segment_path(segment, 1);
+    whole = malloc((size_t)fx.options.segment_bytes);
+    int fd = open(segment, O_RDONLY | O_CLOEXEC);
+    cr_assert(whole && fd >= 0 &&
+              pread(fd, whole, (size_t)fx.options.segment_bytes, 0) ==
+                  (ssize_t)fx.options.segment_bytes);
+    close(fd);
+    size_t safe = behind_usage(DELIVERED), end = end_of_records();
+    cr_assert_gt(end, safe + (size_t)DELIVERED * JOURNAL_RECORD_BYTES);
+    segment_path(text, 2);
+    (void)unlink(text); /* made ahead */
+    for (size_t at = safe; at <= end; at += 29) {
+        tear_at(at);
+        forget_all_but_the_lease(instance, epoch);
+        fixture_open(&fx);
+        cr_assert_eq(state_after_asking(text), LEDGER_READY, "torn at byte %zu, behind %zu: %s", at,
+                     safe, text);
+        cr_assert_geq(ledger_close(&fx.ledger, 0), 0);
+        segment_path(text, 2);
+        (void)unlink(text);
+    }
+    tear_at(safe - JOURNAL_RECORD_BYTES);
+    forget_all_but_the_lease(instance, epoch);
+    fixture_open(&fx);
+    cr_assert_eq(state_after_asking(text), LEDGER_REFUSED, "one that was on disk is gone");
+    free(whole);
+}
