@@ -5,8 +5,8 @@
  * wait are parked; one question serves all that wait for the same window, on whichever worker they
  * are.
  *
- * A revocation that is heard makes all windows of its account ask (windows_drop_grants): what is
- * under way stops, asks, and is cut by the answer. So Redis alone knows who is revoked. While Redis
+ * A revocation that is heard makes all windows of its account ask, for each compares what it has
+ * heard with the ledger: what is under way stops, asks, and is cut by the answer. So Redis alone knows who is revoked. While Redis
  * cannot be asked, what is under way goes on to its grant's validity, or where it must ask waits so
  * long.
  */
@@ -82,7 +82,10 @@ static uint64_t need_of(struct worker *worker, struct connection *connection)
 static bool is_covered(const struct worker *worker, const struct connection *connection)
 {
     const struct window *window = connection->window;
-    return !atomic_load(&window->must_ask) &&
+    const struct ledger_heard now = ledger_heard(worker->node->ledger, window->account),
+                              then = {.epoch = atomic_load(&window->heard_epoch),
+                                      .messages = atomic_load(&window->heard_messages)};
+    return ledger_heard_is_same(&now, &then) &&
            worker->now_ms < atomic_load(&window->valid_until_ms) &&
            token_of(connection)->iat >= atomic_load(&window->iat);
 }
@@ -369,15 +372,14 @@ static bool confirm(const struct worker *worker, const struct ask *ask,
 {
     struct window *window = ask->window;
     const struct ledger *ledger = worker->node->ledger;
+    /* First what the window will have heard: a push that comes now is news to it. */
+    const struct ledger_heard now = ledger_heard(ledger, window->account);
     if (ledger_grant_is_stale(ledger, window->account, grant, &ask->heard))
         return false;
     atomic_store(&window->iat, ask->iat);
-    atomic_store(&window->must_ask, false);
-    /* Once more, after the store: a push that comes now sets it again, one that came between is seen. */
-    if (!ledger_grant_is_stale(ledger, window->account, grant, &ask->heard))
-        return true;
-    atomic_store(&window->must_ask, true);
-    return false;
+    atomic_store(&window->heard_messages, now.messages);
+    atomic_store(&window->heard_epoch, now.epoch);
+    return true;
 }
 
 /* Never backwards: a late answer may come after that to a later question. */
@@ -403,7 +405,7 @@ static bool take_grant(struct worker *worker, const struct ask *ask,
         /* Of a renewal, or too late, nobody else learns: whoever is under way asks, and is told
          * himself. */
         if (ask->index == CONNECTION_NONE || ask->is_late)
-            atomic_store(&window->must_ask, true);
+            atomic_store(&window->heard_epoch, WINDOW_UNCONFIRMED);
         return true;
     }
     /* Too late, it may be older than what a later question has brought: it lifts no bound. */

@@ -55,13 +55,14 @@ static void on_ledger_event(void *context, enum ledger_event event, const char *
     }
 }
 
-/* From the push thread, which begins before there are windows and ends after them. */
+/* From the push thread, which begins before there are workers and ends after them. Each window sees
+ * by ledger_heard that its grant is older; those who wait for something else look now. */
 static void on_push(void *context, const struct ledger_account *account)
 {
     struct node *node = context;
+    (void)account;
     pthread_mutex_lock(&node->push_mutex);
     if (node->hears_pushes) {
-        windows_drop_grants(node->windows, account);
         atomic_fetch_add(&node->pushes, 1);
         for (unsigned i = 0; i < node->worker_count; i++)
             worker_wake(node->workers[i]);

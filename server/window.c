@@ -511,23 +511,6 @@ uint64_t window_asked(struct windows *windows, struct window *window)
     return waiters;
 }
 
-void windows_drop_grants(struct windows *windows, const struct ledger_account *account)
-{
-    for (unsigned i = 0; i < SHARDS; i++) {
-        struct shard *shard = &windows->shards[i];
-        if (account != NULL && shard != shard_of(windows, account))
-            continue;
-        pthread_mutex_lock(&shard->lock);
-        for (size_t j = 0; j < windows->buckets; j++) {
-            for (struct window *window = shard->buckets[j]; window != NULL; window = window->next) {
-                if (account == NULL || window->account == account)
-                    atomic_store(&window->must_ask, true);
-            }
-        }
-        pthread_mutex_unlock(&shard->lock);
-    }
-}
-
 bool window_sweep(struct windows *windows, struct window *window, uint64_t now_ms, uint64_t idle_ms,
                   windows_release *release, void *context)
 {

@@ -25,6 +25,8 @@
 #define WINDOW_IDLE_MS                                                                             \
     2000 /* without a response for so long, a window's funds go back and it ends */
 
+#define WINDOW_UNCONFIRMED UINT64_MAX /* of heard_epoch */
+
 struct windows;
 
 /* A quota in the table: of a link, or of an account where `link` is NULL. */
@@ -56,9 +58,10 @@ struct window {
     atomic_uint references;                          /* responses and deliveries */
     atomic_ullong idle_since_ms;                     /* monotonic; since references fell to 0 */
     atomic_ullong valid_until_ms;                    /* monotonic; of the last grant, 0: none yet */
-    /* A revocation was heard, or may have been: whoever begins or sends asks first. What is under way
-     * waits for the answer, and for Redis until valid_until_ms. */
-    atomic_bool must_ask;
+    /* What had been heard of revocations when the grant was confirmed. Where more was heard since, or
+     * may have been, whoever begins or sends asks first; what is under way waits for the answer, and
+     * for Redis until valid_until_ms. WINDOW_UNCONFIRMED: it is to be asked for in any case. */
+    atomic_ullong heard_epoch, heard_messages;
     pthread_mutex_t lock;
     struct funds spare;         /* reserved, and of no response; window's lock */
     atomic_bool account_bounds; /* as of the last grant: bytes are of the account's fund */
@@ -152,11 +155,6 @@ typedef void windows_release(void *context, const struct ledger_account *account
  */
 uint64_t windows_recall(struct windows *windows, const struct window *except, enum ledger_fund fund,
                         uint64_t needed, windows_release *release, void *context);
-
-/*
- * Makes all windows of the account ask, or those of all accounts where it is NULL. Any thread.
- */
-void windows_drop_grants(struct windows *windows, const struct ledger_account *account);
 
 /*
  * Ends the window if it has been idle for `idle_ms`: releases its funds, closes its download and

@@ -76,7 +76,7 @@ struct ledger_options {
     /*
      * Called from the push thread: grants of this account that were asked for before are worth
      * nothing any more; with NULL those of all accounts, since pushes may have been missed. By then
-     * ledger_grant_is_stale says so, too, for replies that are still on their way.
+     * ledger_heard says so: whoever holds a grant compares it with that of the ask.
      */
     void (*pushed)(void *context, const struct ledger_account *account);
     void *pushed_context;
@@ -206,9 +206,16 @@ bool ledger_push_is_up(const struct ledger *ledger, uint64_t monotonic_ms);
 /* What was heard of an account; to be taken before a grant is asked for. */
 struct ledger_heard {
     uint64_t epoch;    /* of the push connection */
+    uint64_t messages; /* of the account, counted; a Redis that lost data tells lower revisions */
     uint64_t revision; /* of the account, the highest that was pushed */
 };
 struct ledger_heard ledger_heard(const struct ledger *ledger, const struct ledger_account *account);
+/* Whether nothing was heard, and nothing missed, between the two. */
+static inline bool ledger_heard_is_same(const struct ledger_heard *one,
+                                        const struct ledger_heard *other)
+{
+    return one->epoch == other->epoch && one->messages == other->messages;
+}
 /*
  * Whether a revocation was heard since the ask, or may have been missed, that this reply does not
  * know of. What was heard before is known to the Redis that answered, or lost there and replayed.

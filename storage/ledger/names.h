@@ -56,6 +56,7 @@ struct ledger_account {
     struct post *run;
     /* The highest revision that was heard of; of the push thread, read by workers. */
     _Atomic uint64_t heard;
+    _Atomic uint64_t messages; /* of these, whatever revision they told */
     struct ledger_name name;
 };
 

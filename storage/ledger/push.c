@@ -49,15 +49,16 @@ bool ledger_push_is_up(const struct ledger *ledger, uint64_t monotonic_ms)
 struct ledger_heard ledger_heard(const struct ledger *ledger, const struct ledger_account *account)
 {
     return (struct ledger_heard){.epoch = atomic_load(&ledger->push->epoch),
+                                 .messages = atomic_load(&account->messages),
                                  .revision = atomic_load(&account->heard)};
 }
 
 bool ledger_grant_is_stale(const struct ledger *ledger, const struct ledger_account *account,
                            const struct ledger_grant *grant, const struct ledger_heard *at_ask)
 {
-    uint64_t heard = atomic_load(&account->heard);
-    return (heard > at_ask->revision && heard > grant->revision) ||
-           atomic_load(&ledger->push->epoch) != at_ask->epoch;
+    const struct ledger_heard now = ledger_heard(ledger, account);
+    return now.epoch != at_ask->epoch ||
+           (now.messages != at_ask->messages && now.revision > grant->revision);
 }
 
 void push_stats(const struct ledger *ledger, struct ledger_stats *out)
@@ -88,9 +89,10 @@ static void take_message(struct push *push, const char *text, size_t length)
         names_find_tag(&push->ledger->names, text, (size_t)(space - text));
     if (account == NULL)
         return;
-    /* First the number, then the grants: a reply that is taken in between sees one or the other. */
+    /* First the revision, then the count: who sees the message counted sees what it told. */
     if (revision > atomic_load(&account->heard))
         atomic_store(&account->heard, revision);
+    atomic_fetch_add(&account->messages, 1);
     drop_grants(push->ledger, account);
     ledger_account_drop(&account);
 }

@@ -1,0 +1,303 @@
+/*
+ * The table of windows: what a recall takes and leaves, threads that take and give at once, and that
+ * what is asked for one account does not grow with the table.
+ *
+ * TOLLGATE_TEST_WINDOWS=1000000 makes `cost_a_recall_nothing_by_their_number` open so many windows, each
+ * of an account of its own; it prints what the longest recalls took of the processor.
+ */
+#include <criterion/criterion.h>
+#include <ftw.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "server/window.h"
+
+#define ACCOUNT LEDGER_FUND_BIT(LEDGER_FUND_ACCOUNT)
+#define LINK    LEDGER_FUND_BIT(LEDGER_FUND_LINK)
+#define SIZE    1000 /* of each file */
+
+static char directory[] = "/tmp/tollgate-windows-XXXXXX";
+static struct ledger *ledger;
+static struct windows *windows;
+static struct ledger_file *file, *other_file;
+
+/* What was released. */
+static struct funds released;
+static unsigned releases;
+
+static void release(void *context, const struct ledger_account *account,
+                    const unsigned char link[WINDOW_KEY_SIZE], const struct funds *funds)
+{
+    struct funds copy = *funds;
+    (void)context, (void)account, (void)link;
+    funds_move(&released, &copy);
+    releases++;
+}
+
+/* `most` are opened at once, in a table for `capacity`. */
+static void start(uint64_t capacity, uint64_t most)
+{
+    char error[512] = "", state[64];
+    cr_assert_not_null(mkdtemp(directory));
+    snprintf(state, sizeof(state), "%s/state", directory);
+    const struct ledger_options options = {
+        .state_dir = state,
+        .node = "n",
+        .redis = "unix:/nonexistent/redis.sock",       /* a window needs the journal alone */
+        .segment_bytes = (most / 512 + 1) * (1 << 20), /* 1,920 bytes are reserved for each */
+        .mark_ms = 1000,
+        .downloads_max = (uint32_t)most,
+        .accounts_max = (uint32_t)most,
+        .lease_ms = 3000,
+    };
+    cr_assert_eq(ledger_open(&ledger, &options, error, sizeof(error)), 0, "%s", error);
+    cr_assert_eq(windows_create(&windows, ledger, capacity), 0);
+    cr_assert_eq(ledger_file_get(ledger, "/f", 2, &file), 0);
+    cr_assert_eq(ledger_file_get(ledger, "/g", 2, &other_file), 0);
+    released = (struct funds){0};
+    releases = 0;
+}
+
+static int remove_one(const char *path, const struct stat *status, int type, struct FTW *at)
+{
+    (void)status, (void)type, (void)at;
+    return remove(path);
+}
+
+static void stop(void)
+{
+    windows_destroy(&windows);
+    ledger_file_drop(&file);
+    ledger_file_drop(&other_file);
+    (void)ledger_close(&ledger, 0);
+    nftw(directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static struct ledger_account *account(const char *name)
+{
+    struct ledger_account *out = NULL;
+    cr_assert_eq(ledger_account_get(ledger, "shop", name, strlen(name), &out), 0);
+    return out;
+}
+
+static struct window *open_window(struct ledger_account *of, uint64_t link,
+                                  struct ledger_file *name)
+{
+    unsigned char bytes[WINDOW_KEY_SIZE] = {0};
+    struct window *window = NULL;
+    bool created;
+    memcpy(bytes, &link, sizeof(link));
+    const struct window_key key = {.link = bytes, .account = of, .file = name, .size = SIZE};
+    cr_assert_eq(window_open(windows, &key, 1000, &window, &created), 0);
+    return window;
+}
+
+Test(window, of_an_account_that_is_short_release_what_they_can_spare_and_no_more)
+{
+    start(100, 100);
+    struct ledger_account *alice = account("alice"), *bob = account("bob");
+    struct window *window[4];
+    struct funds purse = {0};
+    for (uint64_t i = 0; i < 4; i++) {
+        window[i] = open_window(i < 3 ? alice : bob, i, file);
+        window_fund(windows, window[i], ACCOUNT, 100, NULL, 0);
+    }
+    /* A response of the second holds 70 of its 100. */
+    cr_assert_eq(window_take(window[1], ACCOUNT, 70, true, &purse), 70u);
+    cr_expect_eq(windows_recall(windows, window[0], LEDGER_FUND_ACCOUNT, 1000, release, NULL),
+                 130u);
+    cr_expect_eq(released.bytes[LEDGER_FUND_ACCOUNT], 130u);
+    cr_expect_eq(windows_recall(windows, window[0], LEDGER_FUND_ACCOUNT, 1000, release, NULL), 0u);
+    /* What comes back later can be recalled, too; as much as is needed. */
+    window_give(windows, window[1], &purse);
+    window_fund(windows, window[2], ACCOUNT, 50, NULL, 0);
+    releases = 0;
+    cr_expect_geq(windows_recall(windows, window[0], LEDGER_FUND_ACCOUNT, 1, release, NULL), 50u);
+    cr_expect_eq(releases, 1u, "one would have been enough");
+    struct funds own = {0}, others = {0};
+    cr_expect_eq(window_take(window[0], ACCOUNT, 100, true, &own), 100u, "its own were taken");
+    cr_expect_eq(window_take(window[3], ACCOUNT, 100, true, &others), 100u, "bob's were taken");
+    for (uint64_t i = 0; i < 4; i++)
+        window_drop(&window[i], 1000);
+    ledger_account_drop(&alice);
+    ledger_account_drop(&bob);
+    stop();
+}
+
+Test(window, of_a_link_that_is_short_release_for_themselves)
+{
+    start(100, 100);
+    struct ledger_account *alice = account("alice");
+    struct window *one = open_window(alice, 1, file), *same = open_window(alice, 1, other_file),
+                  *other = open_window(alice, 2, file);
+    window_fund(windows, same, ACCOUNT | LINK, 100, NULL, 0);
+    window_fund(windows, other, ACCOUNT | LINK, 100, NULL, 0);
+    cr_expect_eq(windows_recall(windows, one, LEDGER_FUND_LINK, 1000, release, NULL), 100u);
+    cr_expect_eq(releases, 1u);
+    cr_expect_eq(released.bytes[LEDGER_FUND_ACCOUNT], 100u, "both funds go back together");
+    cr_expect_eq(windows_recall(windows, one, LEDGER_FUND_ACCOUNT, 1000, release, NULL), 100u);
+    /* One that has ended is on no list. */
+    window_fund(windows, other, ACCOUNT | LINK, 7, NULL, 0);
+    struct window *ended = other;
+    window_drop(&other, 1000);
+    cr_assert(window_sweep(windows, ended, 5000, WINDOW_IDLE_MS, release, NULL));
+    cr_expect_eq(released.bytes[LEDGER_FUND_ACCOUNT], 207u);
+    cr_expect_eq(windows_recall(windows, one, LEDGER_FUND_ACCOUNT, 1000, release, NULL), 0u);
+    window_drop(&one, 1000);
+    window_drop(&same, 1000);
+    ledger_account_drop(&alice);
+    stop();
+}
+
+Test(window, gives_what_was_granted_to_whoever_asked_for_it)
+{
+    start(100, 100);
+    struct ledger_account *alice = account("alice");
+    struct window *window = open_window(alice, 1, file);
+    struct funds asker = {0}, other = {0};
+    window_fund(windows, window, ACCOUNT, 30, NULL, 0);
+    cr_expect_eq(window_take(window, ACCOUNT, 100, true, &asker), 0u, "all or nothing");
+    cr_expect_eq(window_take(window, ACCOUNT, 30, true, &other), 30u);
+    window_fund(windows, window, ACCOUNT, 70, &asker, 100);
+    cr_expect_eq(window_take(window, ACCOUNT, 1, true, &other), 1u, "it has 30");
+    cr_expect_eq(window_take(window, ACCOUNT, 31, true, &other), 30u, "the 70 are the asker's");
+    window_give(windows, window, &other);
+    cr_expect_eq(window_take(window, ACCOUNT, 100, true, &asker), 100u);
+    window_drop(&window, 1000);
+    ledger_account_drop(&alice);
+    stop();
+}
+
+/* ---- threads ---- */
+
+enum { THREADS = 4, WINDOWS = 8, ROUNDS = 20000 };
+static struct window *shared[WINDOWS];
+static pthread_mutex_t released_lock = PTHREAD_MUTEX_INITIALIZER;
+static uint64_t released_together;
+
+static void release_together(void *context, const struct ledger_account *of,
+                             const unsigned char link[WINDOW_KEY_SIZE], const struct funds *funds)
+{
+    (void)context, (void)of, (void)link;
+    pthread_mutex_lock(&released_lock);
+    released_together += funds->bytes[LEDGER_FUND_ACCOUNT];
+    pthread_mutex_unlock(&released_lock);
+}
+
+static void *take_give_and_recall(void *argument)
+{
+    uint64_t *granted = argument, spent = 0;
+    struct funds purse = {0};
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        struct window *window = shared[i % WINDOWS];
+        if (i % 3 == 0) {
+            window_fund(windows, window, ACCOUNT, 10, &purse, 25);
+            *granted += 10;
+        }
+        (void)window_take(window, ACCOUNT, 25, i % 2 == 0, &purse);
+        if (i % 5 == 0 && funds_least(&purse, ACCOUNT) >= 3) {
+            funds_spend(&purse, ACCOUNT, 3);
+            spent += 3;
+        }
+        window_give(windows, window, &purse);
+        if (i % 7 == 0)
+            (void)windows_recall(windows, window, LEDGER_FUND_ACCOUNT, 15, release_together, NULL);
+    }
+    *granted -= spent;
+    return NULL;
+}
+
+Test(window, neither_makes_nor_loses_a_byte_between_threads)
+{
+    start(100, 100);
+    struct ledger_account *alice = account("alice");
+    pthread_t threads[THREADS];
+    uint64_t granted[THREADS] = {0}, sum = 0, left = 0;
+    released_together = 0;
+    for (uint64_t i = 0; i < WINDOWS; i++)
+        shared[i] = open_window(alice, i, file);
+    for (size_t i = 0; i < THREADS; i++)
+        cr_assert_eq(pthread_create(&threads[i], NULL, take_give_and_recall, &granted[i]), 0);
+    for (size_t i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+        sum += granted[i];
+    }
+    struct window *fresh = open_window(alice, WINDOWS, file);
+    left = windows_recall(windows, fresh, LEDGER_FUND_ACCOUNT, UINT64_MAX, release, NULL);
+    cr_expect_eq(left + released_together, sum, "%llu and %llu of %llu", (unsigned long long)left,
+                 (unsigned long long)released_together, (unsigned long long)sum);
+    for (size_t i = 0; i < WINDOWS; i++)
+        window_drop(&shared[i], 1000);
+    window_drop(&fresh, 1000);
+    ledger_account_drop(&alice);
+    stop();
+}
+
+/* ---- many ---- */
+
+static uint64_t cpu_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/* A recall, by what it costs the processor: no lock of the table is held for longer than that. */
+static uint64_t recall(const struct window *window, uint64_t needed, uint64_t *longest_ns)
+{
+    uint64_t begun = cpu_ns();
+    uint64_t bytes = windows_recall(windows, window, LEDGER_FUND_ACCOUNT, needed, release, NULL);
+    uint64_t taken = cpu_ns() - begun;
+    *longest_ns = taken > *longest_ns ? taken : *longest_ns;
+    return bytes;
+}
+
+/* Where each recall walks the table they take all of the processor's time that they are given. */
+Test(window, cost_a_recall_nothing_by_their_number)
+{
+    enum { RECALLS = 300000, CAPACITY = 4 << 20, SPARE = 1000 };
+    const char *wanted = getenv("TOLLGATE_TEST_WINDOWS");
+    uint64_t count = wanted != NULL ? strtoull(wanted, NULL, 10) : 2000;
+    uint64_t nothing_ns = 0, some_ns = 0, all_ns = 0;
+    start(CAPACITY, count + SPARE + 1);
+    struct ledger_account *alice = account("alice");
+    struct window **opened = calloc(count, sizeof(*opened));
+    cr_assert_not_null(opened);
+    for (uint64_t i = 0; i < count; i++) {
+        char name[24];
+        snprintf(name, sizeof(name), "a%llu", (unsigned long long)i);
+        struct ledger_account *own = account(name);
+        opened[i] = open_window(own, SPARE + 1 + i, file);
+        window_fund(windows, opened[i], ACCOUNT, 100, NULL, 0);
+        ledger_account_drop(&own);
+    }
+    struct window *window = open_window(alice, 0, file);
+    const struct rlimit most = {.rlim_cur = 30, .rlim_max = 30};
+    if (wanted == NULL)
+        cr_assert_eq(setrlimit(RLIMIT_CPU, &most), 0);
+    for (unsigned i = 0; i < RECALLS; i++)
+        cr_assert_eq(recall(window, 1, &nothing_ns), 0u);
+    for (uint64_t i = 0; i < SPARE; i++) {
+        struct window *spare = open_window(alice, i + 1, file);
+        window_fund(windows, spare, ACCOUNT, 5, NULL, 0);
+        window_drop(&spare, 1000);
+    }
+    for (unsigned i = 0; i < SPARE / 10; i++)
+        cr_assert_eq(recall(window, 5, &some_ns), 5u);
+    cr_expect_eq(recall(window, UINT64_MAX, &all_ns), (SPARE - SPARE / 10) * 5u);
+    printf("%llu accounts with a window each, longest recalls: of nothing %.3f ms, of one window "
+           "%.3f ms, of %u windows %.3f ms\n",
+           (unsigned long long)count, (double)nothing_ns / 1e6, (double)some_ns / 1e6,
+           (unsigned)(SPARE - SPARE / 10), (double)all_ns / 1e6);
+    for (uint64_t i = 0; i < count; i++)
+        window_drop(&opened[i], 1000);
+    free(opened);
+    window_drop(&window, 1000);
+    ledger_account_drop(&alice);
+    stop();
+}
