@@ -13,7 +13,9 @@
 #include "server/check.h"
 
 #define USAGE_DAYS_DEFAULT 30
-#define USAGE_ROWS_MAX     200000 /* some 20 MB of text: more is a report, asked for in pieces */
+#define USAGE_ROWS_MAX     200000 /* of an answer that is whole; more is asked for in pages */
+#define USAGE_PAGE_DEFAULT 1000
+#define USAGE_PAGE_MAX     10000
 #define DAY_S              86400
 #define DAY_SIZE           11 /* "2026-11-23" and NUL */
 
@@ -273,6 +275,43 @@ static uint32_t day_number(const char day[static DAY_SIZE])
                       strtoul(day + 8, NULL, 10));
 }
 
+/* Which part of it: all, or a page. */
+struct part {
+    bool is_page;
+    uint32_t rows_max;
+    char cursor[LEDGER_USAGE_CURSOR_MAX];
+};
+
+/* Without limit and cursor the answer is whole or refused: who does not know of pages shall not take
+ * the first one for the bill. */
+static bool read_part(const struct admin_request *request, struct part *part,
+                      struct admin_answer *answer)
+{
+    struct http_text limit = admin_query_value(request->query, "limit");
+    struct http_text cursor = admin_query_value(request->query, "cursor");
+    part->is_page = limit.data != NULL || cursor.data != NULL;
+    part->rows_max = part->is_page ? USAGE_PAGE_DEFAULT : USAGE_ROWS_MAX + 1;
+    part->cursor[0] = '\0';
+    if (limit.data != NULL) {
+        char number[8] = "";
+        if (limit.length < sizeof number) {
+            memcpy(number, limit.data, limit.length);
+        }
+        part->rows_max = (uint32_t)strtoul(number, NULL, 10);
+        if (strspn(number, "0123456789") != limit.length || part->rows_max < 1 ||
+            part->rows_max > USAGE_PAGE_MAX) {
+            admin_answer_problem(answer, 422, "limit_invalid", "limit is 1 to %d", USAGE_PAGE_MAX);
+            return false;
+        }
+    }
+    if (cursor.data != NULL) {
+        bool fits = cursor.length > 0 && cursor.length < sizeof part->cursor;
+        (void)snprintf(part->cursor, sizeof part->cursor, "%.*s", fits ? (int)cursor.length : 1,
+                       fits ? cursor.data : "?");
+    }
+    return true;
+}
+
 /* Rows are written as they come: an account's files may be many, a tree of them is ten times their
  * text. */
 struct report {
@@ -299,7 +338,7 @@ static json_t *file_json(const char *file, bool *encoded)
 static int write_row(void *context, const struct ledger_usage_row *row)
 {
     struct report *report = context;
-    if (report->rows == USAGE_ROWS_MAX) {
+    if (report->rows == USAGE_ROWS_MAX) { /* a page is shorter in any case */
         report->too_many = true;
         return -E2BIG;
     }
@@ -326,8 +365,15 @@ static int write_row(void *context, const struct ledger_usage_row *row)
 }
 
 static int write_report(struct node *node, const struct admin_request *request,
-                        const struct days *days, struct report *report)
+                        const struct days *days, const struct part *part, struct report *report)
 {
+    const struct ledger_usage_ask ask = {.issuer = request->issuer,
+                                         .account = request->account,
+                                         .day_from = day_number(days->from_text),
+                                         .day_to = day_number(days->to_text),
+                                         .rows_max = part->rows_max,
+                                         .cursor = part->cursor};
+    struct ledger_usage_page page = {.row = write_row, .context = report};
     json_t *account = json_string(request->account);
     if (account == NULL) {
         return -ENOMEM;
@@ -337,12 +383,18 @@ static int write_report(struct node *node, const struct admin_request *request,
     json_decref(account);
     (void)fprintf(report->out, ",\"from\":\"%s\",\"to\":\"%s\",\"rows\":[", days->from_text,
                   days->to_text);
-    int failure =
-        ledger_usage(node->ledger, request->issuer, request->account, day_number(days->from_text),
-                     day_number(days->to_text), write_row, report);
-    (void)fprintf(report->out, "],\"totals\":{\"bytes\":%llu,\"responses\":%llu,\"rows\":%zu}}",
+    int failure = ledger_usage(node->ledger, &ask, &page);
+    (void)fprintf(report->out, "],\"totals\":{\"bytes\":%llu,\"responses\":%llu,\"rows\":%zu}",
                   (unsigned long long)report->bytes, (unsigned long long)report->responses,
                   report->rows);
+    if (part->is_page && page.next[0] != '\0') {
+        (void)fprintf(report->out, ",\"next\":\"%s\"", page.next);
+    } else if (part->is_page) {
+        (void)fputs(",\"next\":null", report->out);
+    } else if (page.next[0] != '\0') {
+        report->too_many = true;
+    }
+    (void)fputc('}', report->out);
     return failure;
 }
 
@@ -357,7 +409,8 @@ void admin_account_usage(struct node *node, const struct admin_request *request,
                          struct admin_answer *answer)
 {
     struct days days;
-    if (!read_days(request, &days, answer)) {
+    struct part part;
+    if (!read_days(request, &days, answer) || !read_part(request, &part, answer)) {
         return;
     }
     int failure = find_account(node, request);
@@ -372,7 +425,7 @@ void admin_account_usage(struct node *node, const struct admin_request *request,
         admin_answer_errno(answer, -ENOMEM);
         return;
     }
-    failure = write_report(node, request, &days, &report);
+    failure = write_report(node, request, &days, &part, &report);
     bool short_of_memory = ferror(report.out) != 0;
     if (fclose(report.out) != 0 || short_of_memory) {
         failure = -ENOMEM;
@@ -381,7 +434,9 @@ void admin_account_usage(struct node *node, const struct admin_request *request,
         free(text);
         if (report.too_many) {
             admin_answer_problem(answer, 422, "rows_too_many",
-                                 "more than %d rows; ask for fewer days at a time", USAGE_ROWS_MAX);
+                                 "more than fit in one answer (%d rows); ask for it in pages, with "
+                                 "limit=%d and then cursor= the next of each answer",
+                                 USAGE_ROWS_MAX, USAGE_PAGE_DEFAULT);
         } else {
             admin_answer_errno(answer, failure);
         }

@@ -125,6 +125,9 @@ void admin_answer_errno(struct admin_answer *answer, int failure)
         {-EAGAIN, 503, 1, "redis_unavailable", "Redis cannot be asked now; nothing was done"},
         {-ETIMEDOUT, 503, 1, "redis_unavailable", "Redis did not answer in time; ask again"},
         {-ENOSPC, 503, 10, "journal_full", "the journal has no room; nothing was done"},
+        {-ESTALE, 409, 0, "cursor_outdated",
+         "the cursor is not the next of an answer about these days, or Redis is another by now; "
+         "begin again without it"},
         {-EUSERS, 507, 0, "accounts_full",
          "the node has as many accounts as its accounts_max lets it have; nothing was done; raise "
          "it in the node's configuration"},

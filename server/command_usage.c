@@ -1,12 +1,13 @@
 /*
  * `tollgate usage ISSUER/NAME`: what an account received, by day and file, with totals. It asks a
- * running node, which first posts what it has not posted yet, so the figures are complete. It
- * changes nothing.
+ * running node, which first posts what it has not posted yet, so the figures are complete; page by
+ * page, so that the node holds a page at a time, and puts them in order here. It changes nothing.
  */
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -14,8 +15,11 @@
 #include "server/cli.h"
 #include "server/command_admin.h"
 
-#define DAY_S    86400
-#define DAYS_MAX 400 /* of one question; the node's own bound */
+#define DAY_S        86400
+#define DAYS_MAX     400 /* of one question; the node's own bound */
+
+#define PAGE_ROWS    5000
+#define ATTEMPTS_MAX 3 /* where Redis is another before the last page: it is begun again */
 
 enum { OPTION_FROM = 256, OPTION_TO, OPTION_JSON };
 
@@ -142,35 +146,223 @@ static int make_query(const char *command, const struct arguments *arguments, ch
     return EX_OK;
 }
 
-static void print_row(const char *day, const json_t *row, int bytes_width, const char *file)
+/* ---- the rows ----------------------------------------------------------------------------------
+ */
+
+struct row {
+    char day[16];
+    char *file; /* owns */
+    bool encoded;
+    json_int_t bytes, responses;
+};
+
+struct report {
+    char issuer[LEDGER_ISSUER_MAX + 1];
+    char account[LEDGER_ACCOUNT_MAX + 1];
+    char from[16], to[16];
+    struct row *rows; /* owns */
+    size_t count, room;
+    json_int_t bytes, responses;
+};
+
+static void report_clear(struct report *report)
+{
+    for (size_t i = 0; i < report->count; i++) {
+        free(report->rows[i].file);
+    }
+    free(report->rows);
+    *report = (struct report){0};
+}
+
+static bool add_row(struct report *report, const json_t *value)
+{
+    if (report->count == report->room) {
+        size_t room = report->room == 0 ? 256 : report->room * 2;
+        struct row *rows = realloc(report->rows, room * sizeof *rows);
+        if (rows == NULL) {
+            return false;
+        }
+        report->rows = rows;
+        report->room = room;
+    }
+    struct row *row = &report->rows[report->count];
+    *row = (struct row){.file = strdup(command_text(value, "file")),
+                        .encoded = json_is_true(json_object_get(value, "file_encoded")),
+                        .bytes = command_number(value, "bytes"),
+                        .responses = command_number(value, "responses")};
+    (void)snprintf(row->day, sizeof row->day, "%s", command_text(value, "day"));
+    report->count += row->file != NULL ? 1 : 0;
+    return row->file != NULL;
+}
+
+static bool add_page(struct report *report, const json_t *answer)
+{
+    (void)snprintf(report->issuer, sizeof report->issuer, "%s", command_text(answer, "issuer"));
+    (void)snprintf(report->account, sizeof report->account, "%s", command_text(answer, "account"));
+    (void)snprintf(report->from, sizeof report->from, "%s", command_text(answer, "from"));
+    (void)snprintf(report->to, sizeof report->to, "%s", command_text(answer, "to"));
+    size_t index;
+    const json_t *row;
+    json_array_foreach(json_object_get(answer, "rows"), index, row)
+    {
+        if (!add_row(report, row)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static int by_day_and_file(const void *a, const void *b)
+{
+    const struct row *left = a;
+    const struct row *right = b;
+    int order = strcmp(left->day, right->day);
+    if (order == 0) {
+        order = strcmp(left->file, right->file);
+    }
+    return order != 0 ? order : (int)left->encoded - (int)right->encoded;
+}
+
+/* In the order of days and files; one that two pages have, with the later totals, counts once. */
+static void report_settle(struct report *report)
+{
+    size_t kept = 0;
+    if (report->count > 0) {
+        qsort(report->rows, report->count, sizeof *report->rows, by_day_and_file);
+    }
+    for (size_t i = 0; i < report->count; i++) {
+        struct row *row = &report->rows[i];
+        struct row *last = kept > 0 ? &report->rows[kept - 1] : NULL;
+        if (last == NULL || by_day_and_file(last, row) != 0) {
+            report->rows[kept++] = *row;
+            continue;
+        }
+        last->bytes = row->bytes > last->bytes ? row->bytes : last->bytes;
+        last->responses = row->responses > last->responses ? row->responses : last->responses;
+        free(row->file);
+    }
+    report->count = kept;
+    for (size_t i = 0; i < kept; i++) {
+        report->bytes += report->rows[i].bytes;
+        report->responses += report->rows[i].responses;
+    }
+}
+
+/* ---- asking ------------------------------------------------------------------------------------
+ */
+
+/* All pages of one reading; *status is the answer that ended it, with the last page in *answer. */
+static int read_pages(const char *command, const struct arguments *arguments, const char *query,
+                      struct report *report, unsigned *status, json_t **answer)
+{
+    char next[LEDGER_USAGE_CURSOR_MAX] = "";
+    for (;;) {
+        char page_query[160];
+        char target[ACCOUNT_TARGET_SIZE];
+        /* The days are the first answer's: today may have ended meanwhile. */
+        int length = next[0] == '\0' ? snprintf(page_query, sizeof page_query, "%s", query)
+                                     : snprintf(page_query, sizeof page_query,
+                                                "/usage?from=%s&to=%s", report->from, report->to);
+        (void)snprintf(page_query + length, sizeof page_query - (size_t)length, "%climit=%d%s%s",
+                       strchr(page_query, '?') == NULL ? '?' : '&', PAGE_ROWS,
+                       next[0] != '\0' ? "&cursor=" : "", next);
+        account_name_target(&arguments->name, page_query, target);
+        json_decref(*answer);
+        *answer = NULL;
+        int code = command_call(command, &arguments->location, "GET", target, NULL, status, answer);
+        if (code != EX_OK || *status != 200) {
+            return code;
+        }
+        if (!add_page(report, *answer)) {
+            return cli_fail(EX_SOFTWARE, command, "no memory");
+        }
+        (void)snprintf(next, sizeof next, "%s", command_text(*answer, "next"));
+        if (next[0] == '\0') {
+            return EX_OK;
+        }
+    }
+}
+
+static int read_report(const char *command, const struct arguments *arguments, const char *query,
+                       struct report *report)
+{
+    json_t *answer = NULL;
+    unsigned status = 0;
+    int code = EX_OK;
+    for (int attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+        report_clear(report);
+        code = read_pages(command, arguments, query, report, &status, &answer);
+        bool is_outdated = code == EX_OK && status == 409 &&
+                           strcmp(command_text(answer, "reason"), "cursor_outdated") == 0;
+        if (!is_outdated) {
+            break;
+        }
+    }
+    if (code == EX_OK && status != 200) {
+        char whose[LEDGER_ISSUER_MAX + LEDGER_ACCOUNT_MAX + 64];
+        (void)snprintf(whose, sizeof whose, "%s: %s/%s", command, arguments->name.issuer,
+                       arguments->name.account);
+        code = command_refused(whose, status, answer);
+    }
+    json_decref(answer);
+    report_settle(report);
+    return code;
+}
+
+/* ---- printing ----------------------------------------------------------------------------------
+ */
+
+static void print_row(const char *day, json_int_t bytes, json_int_t responses, int bytes_width,
+                      const char *file)
 {
     char text[BYTE_COUNT_SIZE];
-    json_int_t bytes = command_number(row, "bytes");
     byte_count_write(bytes, text);
     printf("%-10s  %*" PRIdMAX "  %9s  %9" PRIdMAX "  ", day, bytes_width, (intmax_t)bytes, text,
-           (intmax_t)command_number(row, "responses"));
+           (intmax_t)responses);
     command_print_text(stdout, file);
     putchar('\n');
 }
 
-static void print_table(const json_t *answer)
+static void print_table(const struct report *report)
 {
-    const json_t *totals = json_object_get(answer, "totals");
-    const json_t *rows = json_object_get(answer, "rows");
     /* No row has more digits than the total. */
-    int width = snprintf(NULL, 0, "%" PRIdMAX, (intmax_t)command_number(totals, "bytes"));
+    int width = snprintf(NULL, 0, "%" PRIdMAX, (intmax_t)report->bytes);
     width = width > 5 ? width : 5;
     printf("%-10s  %*s  %9s  %9s  %s\n", "DAY", width, "BYTES", "", "RESPONSES", "FILE");
-    size_t index;
-    const json_t *row;
-    json_array_foreach(rows, index, row)
-    {
-        print_row(command_text(row, "day"), row, width, command_text(row, "file"));
+    for (size_t i = 0; i < report->count; i++) {
+        const struct row *row = &report->rows[i];
+        print_row(row->day, row->bytes, row->responses, width, row->file);
     }
     char span[64];
-    (void)snprintf(span, sizeof span, "%s to %s", command_text(answer, "from"),
-                   command_text(answer, "to"));
-    print_row("total", totals, width, span);
+    (void)snprintf(span, sizeof span, "%s to %s", report->from, report->to);
+    print_row("total", report->bytes, report->responses, width, span);
+}
+
+static void print_json_text(const char *text)
+{
+    json_t *value = json_string(text);
+    (void)json_dumpf(value, stdout, JSON_ENCODE_ANY);
+    json_decref(value);
+}
+
+/* As the node's answer would be in one piece; a tree of it would be ten times its text. */
+static void print_json(const struct report *report)
+{
+    printf("{\n  \"issuer\": \"%s\",\n  \"account\": ", report->issuer);
+    print_json_text(report->account);
+    printf(",\n  \"from\": \"%s\",\n  \"to\": \"%s\",\n  \"rows\": [", report->from, report->to);
+    for (size_t i = 0; i < report->count; i++) {
+        const struct row *row = &report->rows[i];
+        printf("%s\n    {\n      \"day\": \"%s\",\n      \"file\": ", i > 0 ? "," : "", row->day);
+        print_json_text(row->file);
+        printf(",\n      \"bytes\": %" PRIdMAX ",\n      \"responses\": %" PRIdMAX "%s\n    }",
+               (intmax_t)row->bytes, (intmax_t)row->responses,
+               row->encoded ? ",\n      \"file_encoded\": true" : "");
+    }
+    printf("%s],\n  \"totals\": {\n    \"bytes\": %" PRIdMAX ",\n    \"responses\": %" PRIdMAX
+           ",\n    \"rows\": %zu\n  }\n}\n",
+           report->count > 0 ? "\n  " : "", (intmax_t)report->bytes, (intmax_t)report->responses,
+           report->count);
 }
 
 int command_usage(int argc, char **argv)
@@ -178,28 +370,19 @@ int command_usage(int argc, char **argv)
     struct arguments arguments = {0};
     cli_parse(&usage_argp, argc, argv, &arguments);
     char query[64];
-    char target[ACCOUNT_TARGET_SIZE];
+    struct report report = {0};
     int code = account_name_settle(argv[0], &arguments.name);
     if (code == EX_OK) {
         code = make_query(argv[0], &arguments, query, sizeof query);
     }
-    if (code != EX_OK) {
-        return code;
+    if (code == EX_OK) {
+        code = read_report(argv[0], &arguments, query, &report);
     }
-    account_name_target(&arguments.name, query, target);
-    json_t *answer = NULL;
-    unsigned status = 0;
-    code = command_call(argv[0], &arguments.location, "GET", target, NULL, &status, &answer);
-    if (code == EX_OK && status != 200) {
-        char whose[LEDGER_ISSUER_MAX + LEDGER_ACCOUNT_MAX + 64];
-        (void)snprintf(whose, sizeof whose, "%s: %s/%s", argv[0], arguments.name.issuer,
-                       arguments.name.account);
-        code = command_refused(whose, status, answer);
-    } else if (code == EX_OK && arguments.json) {
-        code = command_print_json(argv[0], answer);
+    if (code == EX_OK && arguments.json) {
+        print_json(&report);
     } else if (code == EX_OK) {
-        print_table(answer);
+        print_table(&report);
     }
-    json_decref(answer);
+    report_clear(&report);
     return code;
 }

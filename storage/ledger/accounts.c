@@ -1,5 +1,5 @@
 /*
- * Accounts for people: money operations, the account's view, usage by day and file. Called by the
+ * Accounts for people: money operations, the account's view. Called by the
  * admin thread, on connections of its own; it changes nothing in Redis itself, only through the
  * journal and the poster.
  */
@@ -14,9 +14,6 @@
 #include <time.h>
 
 #define CHANGE_WAIT_MS 3000
-#define USAGE_WAIT_MS  2000
-#define USAGE_DAYS_MAX 400
-
 #define VIEW_FIELDS    10
 
 /* ---- the view ---- */
@@ -80,20 +77,27 @@ static int fetch_view(struct redis_link *link, const struct ledger_account *acco
     return result;
 }
 
-/* A link to a Redis that has been replayed to: another one would deny accounts that exist. */
-static int open_current(struct ledger *ledger, struct redis_link *link)
+int account_link_open(struct ledger *ledger, struct redis_link *link, char run_id[static 64])
 {
     struct redis_facts facts;
     if (redis_open(link, &ledger->options) != 0)
         return -EAGAIN;
-    if (redis_facts(link, &facts) == 0 && ledger_redis_is_current(ledger, facts.run_id))
+    if (redis_facts(link, &facts) == 0 && ledger_redis_is_current(ledger, facts.run_id)) {
+        memcpy(run_id, facts.run_id, sizeof facts.run_id);
         return 0;
+    }
     redis_close(link);
     return -EAGAIN;
 }
 
-static int get_account(struct ledger *ledger, const char *issuer, const char *name,
-                       struct ledger_account **out)
+static int open_current(struct ledger *ledger, struct redis_link *link)
+{
+    char run_id[64];
+    return account_link_open(ledger, link, run_id);
+}
+
+int account_get(struct ledger *ledger, const char *issuer, const char *name,
+                struct ledger_account **out)
 {
     if (issuer == NULL || name == NULL)
         return -EINVAL;
@@ -105,7 +109,7 @@ int ledger_account_show(struct ledger *ledger, const char *issuer, const char *n
 {
     struct ledger_account *account;
     struct redis_link link;
-    int result = get_account(ledger, issuer, name, &account);
+    int result = account_get(ledger, issuer, name, &account);
     if (result != 0)
         return result == -EINVAL ? result : -EAGAIN;
     result = open_current(ledger, &link);
@@ -138,7 +142,7 @@ int ledger_link_show(struct ledger *ledger, const char *issuer, const char *name
     struct redis_link link;
     char key[LEDGER_KEY_MAX], field[LEDGER_FILE_MAX + 3];
     memset(view, 0, sizeof *view);
-    int result = get_account(ledger, issuer, name, &account);
+    int result = account_get(ledger, issuer, name, &account);
     if (result != 0)
         return result == -EINVAL ? result : -EAGAIN;
     ledger_link_key(key, account, id, "");
@@ -355,7 +359,7 @@ int ledger_account_change(struct ledger *ledger, const struct ledger_request *re
     *repeated = false;
     int result = check_request(request);
     if (result == 0)
-        result = get_account(ledger, request->issuer, request->account, &account);
+        result = account_get(ledger, request->issuer, request->account, &account);
     if (result != 0)
         return result == -ENOMEM ? -EAGAIN : result;
     if (request->operation == LEDGER_REVOKE_LINK || request->operation == LEDGER_REVOKE_BEFORE) {
@@ -371,114 +375,6 @@ int ledger_account_change(struct ledger *ledger, const struct ledger_request *re
         redis_close(&link);
     }
     pthread_mutex_unlock(&ledger->change_lock);
-    ledger_account_drop(&account);
-    return result;
-}
-
-/* ---- usage ---- */
-
-static bool day_to_time(uint32_t day, time_t *out)
-{
-    struct tm date = {.tm_year = (int)(day / 10000) - 1900,
-                      .tm_mon = (int)(day / 100 % 100) - 1,
-                      .tm_mday = (int)(day % 100)};
-    struct tm again;
-    *out = timegm(&date);
-    return day >= 19700101 && day <= 99991231 && gmtime_r(out, &again) != NULL &&
-           (uint32_t)((again.tm_year + 1900) * 10000 + (again.tm_mon + 1) * 100 + again.tm_mday) ==
-               day;
-}
-
-static uint32_t time_to_day(time_t time)
-{
-    struct tm date;
-    gmtime_r(&time, &date);
-    return (uint32_t)((date.tm_year + 1900) * 10000 + (date.tm_mon + 1) * 100 + date.tm_mday);
-}
-
-/* By file; its name is behind "b:" or "r:", of any bytes but NUL. */
-static int by_file(const void *a, const void *b)
-{
-    const struct ledger_usage_row *left = a, *right = b;
-    return strcmp(left->file, right->file);
-}
-
-/* The rows of one day, sorted, each file once; the names are the reply's. */
-static int rows_of(const redisReply *reply, uint32_t day, struct ledger_usage_row **out,
-                   size_t *count)
-{
-    size_t fields = reply->elements / 2, rows = 0;
-    struct ledger_usage_row *all = calloc(fields + 1, sizeof *all);
-    if (all == NULL)
-        return -EAGAIN;
-    for (size_t i = 0; i < fields; i++) {
-        const char *field = reply->element[2 * i]->str;
-        int64_t value;
-        if (!parse_integer(reply->element[2 * i + 1], &value) || strlen(field) < 3) {
-            free(all);
-            return -EAGAIN;
-        }
-        all[i] = (struct ledger_usage_row){.day = day, .file = field + 2};
-        if (field[0] == 'b')
-            all[i].bytes = (uint64_t)value;
-        else
-            all[i].responses = (uint64_t)value;
-    }
-    qsort(all, fields, sizeof *all, by_file);
-    for (size_t i = 0; i < fields; i++) {
-        if (rows > 0 && strcmp(all[rows - 1].file, all[i].file) == 0) {
-            all[rows - 1].bytes += all[i].bytes;
-            all[rows - 1].responses += all[i].responses;
-        } else {
-            all[rows++] = all[i];
-        }
-    }
-    *out = all;
-    *count = rows;
-    return 0;
-}
-
-static int show_day(struct redis_link *link, const struct ledger_account *account, uint32_t day,
-                    int (*row)(void *context, const struct ledger_usage_row *row), void *context,
-                    bool *ended)
-{
-    char key[LEDGER_KEY_MAX];
-    ledger_usage_key(key, account, day);
-    const char *const words[] = {"HGETALL", key};
-    redisReply *reply = redis_call(link, 2, words);
-    struct ledger_usage_row *rows = NULL;
-    size_t count = 0;
-    int result = reply == NULL || reply->type != REDIS_REPLY_ARRAY
-                     ? -EAGAIN
-                     : rows_of(reply, day, &rows, &count);
-    for (size_t i = 0; i < count && !*ended; i++)
-        *ended = row(context, &rows[i]) != 0;
-    free(rows);
-    if (reply != NULL)
-        freeReplyObject(reply);
-    return result;
-}
-
-int ledger_usage(struct ledger *ledger, const char *issuer, const char *name, uint32_t day_from,
-                 uint32_t day_to, int (*row)(void *context, const struct ledger_usage_row *row),
-                 void *context)
-{
-    struct ledger_account *account;
-    struct redis_link link;
-    time_t from, to;
-    bool ended = false;
-    if (!day_to_time(day_from, &from) || !day_to_time(day_to, &to) || from > to ||
-        (to - from) / 86400 >= USAGE_DAYS_MAX)
-        return -EINVAL;
-    int result = get_account(ledger, issuer, name, &account);
-    if (result != 0)
-        return result == -EINVAL ? result : -EAGAIN;
-    result = ledger_settle(ledger, USAGE_WAIT_MS) == 0 ? open_current(ledger, &link) : -EAGAIN;
-    if (result == 0) {
-        for (time_t time = from; result == 0 && time <= to && !ended; time += 86400)
-            result = show_day(&link, account, time_to_day(time), row, context, &ended);
-        redis_close(&link);
-    }
     ledger_account_drop(&account);
     return result;
 }

@@ -448,14 +448,34 @@ struct ledger_usage_row {
     const char *file;
     uint64_t bytes, responses;
 };
+#define LEDGER_USAGE_CURSOR_MAX 48
+/* A question for a page of usage. Everything is borrowed. */
+struct ledger_usage_ask {
+    const char *issuer, *account;
+    uint32_t day_from, day_to; /* inclusive; at most 400 days */
+    uint32_t rows_max;         /* 1 or more: with about so many the page ends */
+    const char *cursor;        /* `next` of the page before, of the same days; "": the first */
+};
+struct ledger_usage_page {
+    int (*row)(void *context,
+               const struct ledger_usage_row *row); /* non-zero: stop, and return it */
+    void *context;
+    char next[LEDGER_USAGE_CURSOR_MAX]; /* where the next page begins; "": that was the last one */
+};
 /*
- * Usage by day and file, days from..to inclusive (at most 400 days), ordered by day and file.
- * Settles first, so that what was acknowledged before the call is in it. `row` may stop by
- * returning non-zero.
+ * Usage by day and file: one page, ordered by day and file, each file of a day once. The first one
+ * settles before, so that what was acknowledged before the call is in it. A page ends with the step
+ * of some hundred files that fills it, or with 16 MiB of names.
+ *
+ * Pages are not ordered among each other, but for their days. A file that Redis had when the first
+ * page was asked for is in one of them at least, with its totals of that moment; in two only where
+ * Redis makes the day's table smaller meanwhile: then the higher totals count, never the sum.
+ *   -EINVAL   no such days, no such name
+ *   -ESTALE   the cursor is not of these days, or Redis is another by now: begin again
+ *   -EAGAIN, -ENOMEM
  */
-int ledger_usage(struct ledger *ledger, const char *issuer, const char *account, uint32_t day_from,
-                 uint32_t day_to, int (*row)(void *context, const struct ledger_usage_row *row),
-                 void *context);
+int ledger_usage(struct ledger *ledger, const struct ledger_usage_ask *ask,
+                 struct ledger_usage_page *page);
 
 /* ---- notices: what shops are told ----------------------------------------------------------------
  *

@@ -131,8 +131,15 @@ uint64_t poster_stop(struct ledger *ledger, uint64_t deadline_ms);
 /* Waits until `records` of the journal are in Redis. 0 or -ETIMEDOUT. */
 int ledger_wait_posted(struct ledger *ledger, uint64_t records, uint64_t deadline_ms);
 
-/* Queued notices to Redis; of the poster's thread. 0 or -EAGAIN. */
+/* Accounts for people. By name, as a C string; takes a reference. -EINVAL, -ENOMEM. */
+int account_get(struct ledger *ledger, const char *issuer, const char *name,
+                struct ledger_account **out);
 struct redis_link;
+/* A link to a Redis that has been replayed to, and which that is: another one would deny accounts
+ * that exist. 0 or -EAGAIN. */
+int account_link_open(struct ledger *ledger, struct redis_link *link, char run_id[static 64]);
+
+/* Queued notices to Redis; of the poster's thread. 0 or -EAGAIN. */
 int notices_create(struct notices **out);
 void notices_destroy(struct notices **notices);
 bool notices_are_waiting(const struct ledger *ledger);

@@ -78,8 +78,15 @@ Test(ledger_posting, brings_bytes_to_account_and_file)
     cr_assert_eq(view.balance, 1000 - 137);
     cr_assert_eq(view.used, 137);
     struct row_list list = {.count = 0};
-    cr_assert_eq(ledger_usage(fx.ledger, "shop", "alice", yesterday(), today(), take_row, &list),
-                 0);
+    const struct ledger_usage_ask ask = {.issuer = "shop",
+                                         .account = "alice",
+                                         .day_from = yesterday(),
+                                         .day_to = today(),
+                                         .rows_max = 100,
+                                         .cursor = ""};
+    struct ledger_usage_page page = {.row = take_row, .context = &list};
+    cr_assert_eq(ledger_usage(fx.ledger, &ask, &page), 0);
+    cr_assert_str_eq(page.next, "");
     cr_assert_eq(list.count, 2);
     cr_assert_str_eq(list.files[0], "/a.mp3");
     cr_assert_eq(list.rows[0].bytes, 107);
