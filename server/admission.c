@@ -615,7 +615,8 @@ void admission_recheck(struct worker *worker, bool keys)
         if (connection->state == CONNECTION_SENDING && connection->window != NULL) {
             if (keys && !token_is_live(worker->trust, token_of(connection)))
                 transfer_cut(worker, connection, "the key that signed its link was removed");
-            else if ((connection->waiting == WAIT_WRITABLE || connection->waiting == WAIT_RATE) &&
+            else if ((connection->waiting == WAIT_WRITABLE || connection->waiting == WAIT_RATE ||
+                      connection->waiting == WAIT_ACKNOWLEDGED) &&
                      connection->left > 0 && !is_covered(worker, connection))
                 admission_more(worker, connection);
         }

@@ -242,23 +242,41 @@ static void response_release(struct worker *worker, struct connection *connectio
     connection->output_length = connection->output_sent = connection->output_head = 0;
 }
 
+/* What the kernel still holds is thrown away when the socket is closed. */
+static void end_by_reset(const struct connection *connection)
+{
+    struct linger reset = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(connection->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+}
+
+/* No operation is in flight any more, and no acknowledgement is waited for. */
+static void free_if_over(struct worker *worker, struct connection *connection)
+{
+    if (connection->in_flight == 0 && connection->deliveries == NULL)
+        connection_free(worker, connection);
+}
+
 void connection_close(struct worker *worker, struct connection *connection, bool abort)
 {
     if (connection->state == CONNECTION_CLOSING)
         return;
-    metering_end(worker, connection);
+    bool owed = !abort && metering_read(worker, connection);
+    if (!owed)
+        metering_end(worker, connection);
+    else
+        metering_done(connection);
     if (!abort)
         connection->transport->end(worker, connection);
     response_release(worker, connection);
-    for (unsigned link = 0; link < LINK_COUNT; link++)
-        connection_unlink(worker, connection, (enum connection_link)link);
-    if (abort) {
-        struct linger reset = {.l_onoff = 1, .l_linger = 0};
-        setsockopt(connection->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+    for (unsigned link = 0; link < LINK_COUNT; link++) {
+        if (!owed || link != LINK_UNMETERED)
+            connection_unlink(worker, connection, (enum connection_link)link);
     }
+    if (abort)
+        end_by_reset(connection);
     connection_set_state(connection, CONNECTION_CLOSING);
     if (connection->in_flight == 0) {
-        connection_free(worker, connection);
+        free_if_over(worker, connection);
         return;
     }
     /* What is in flight holds the file: cancel it all, and close at the last completion. */
@@ -271,8 +289,17 @@ void connection_completed(struct worker *worker, struct connection *connection)
 {
     check(connection->in_flight > 0);
     connection->in_flight--;
-    if (connection->state == CONNECTION_CLOSING && connection->in_flight == 0)
-        connection_free(worker, connection);
+    if (connection->state == CONNECTION_CLOSING)
+        free_if_over(worker, connection);
+}
+
+void connection_settle(struct worker *worker, struct connection *connection)
+{
+    check(connection->state == CONNECTION_CLOSING);
+    if (metering_read(worker, connection))
+        end_by_reset(connection); /* nothing arrives that nobody counts */
+    metering_end(worker, connection);
+    free_if_over(worker, connection);
 }
 
 /* ---- input ---- */
@@ -629,10 +656,10 @@ static void judge_rate(struct worker *worker, struct connection *connection)
     if (connection->state != CONNECTION_SENDING || elapsed_ms < RATE_WINDOW_MS)
         return;
     bool begun = connection->rate_ms != 0;
-    uint64_t acknowledged = connection->acknowledged - connection->rate_acknowledged;
+    uint64_t acknowledged = connection->tcp_acknowledged - connection->rate_acknowledged;
     bool pressure = atomic_load(&worker->node->connections) >= config->connections_max / 10 * 9;
     connection->rate_ms = worker->now_ms;
-    connection->rate_acknowledged = connection->acknowledged;
+    connection->rate_acknowledged = connection->tcp_acknowledged;
     if (begun && pressure && !transfer_is_limited(connection) &&
         acknowledged < config->rate_min_bytes_per_s * elapsed_ms / 1000)
         transfer_cut(worker, connection,

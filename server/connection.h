@@ -18,7 +18,8 @@
  *                  LINGERING (our side shut; waits for the last acknowledgement)
  *                      |
  *                      v
- *                   CLOSING (cancelled; waits for the last completion) --> free
+ *                   CLOSING (cancelled; waits for the last completion, and, where it was not
+ *                            aborted, for what the peer still acknowledges) --> free
  *
  * Any state may go to CLOSING. Only connection.c assigns `state`.
  */
@@ -47,7 +48,14 @@ enum connection_state {
 };
 
 /* What a connection in SENDING waits for. */
-enum sending_wait { WAIT_NONE, WAIT_WRITABLE, WAIT_WARM, WAIT_GRANT, WAIT_RATE };
+enum sending_wait {
+    WAIT_NONE,
+    WAIT_WRITABLE,
+    WAIT_WARM,
+    WAIT_GRANT,
+    WAIT_RATE,
+    WAIT_ACKNOWLEDGED, /* before it may send more (-ENOBUFS of its transport) */
+};
 
 /* Places in the worker's lists. */
 enum connection_link { LINK_OPEN, LINK_READY, LINK_PARKED, LINK_UNMETERED, LINK_RATED, LINK_COUNT };
@@ -64,9 +72,8 @@ struct delivery {
     uint64_t promised; /* of its body, to the window: what has not been acknowledged yet */
     unsigned funds;    /* the set that all of its bytes are paid from; 0: of none */
     struct access_entry *access; /* holds; NULL where the log is off */
-    uint64_t overhead; /* of TLS, since `start`: bytes of the stream that are nobody's content */
-    bool done;         /* nothing more will be handed */
-    bool part;         /* of a response that goes on with another delivery */
+    bool done;                   /* nothing more will be handed */
+    bool part;                   /* of a response that goes on with another delivery */
 };
 
 /*
@@ -130,10 +137,11 @@ struct connection {
     struct client_address client; /* known where something asks for it */
     uint32_t answers;             /* status lines so far; requests_max ends it with the last */
     uint64_t rate_ms;             /* since when `rate_acknowledged` */
-    uint64_t rate_acknowledged;
+    uint64_t rate_acknowledged;   /* of tcp_acknowledged */
 
-    uint64_t sent;         /* bytes of this connection's stream that the transport took */
-    uint64_t acknowledged; /* of these, as last read from TCP_INFO */
+    uint64_t sent;             /* bytes that the transport took, before TLS */
+    uint64_t acknowledged;     /* of these, as last read */
+    uint64_t tcp_acknowledged; /* tcpi_bytes_acked then: of records, and of TLS' own, too */
     struct delivery *deliveries, *deliveries_last;
     uint32_t delivery_count;
 };
@@ -158,10 +166,13 @@ void connection_resume(struct worker *worker, struct connection *connection);
 void connection_resume_if_alive(struct worker *worker, uint32_t index, uint32_t generation);
 void connection_set_state(struct connection *connection, enum connection_state state);
 /*
- * Ends it now. `abort`: with a reset, so that a body cut short cannot be taken for a whole one.
- * Bytes acknowledged so far are metered, the rest given back.
+ * Ends it. `abort`: now and with a reset, so that a body cut short cannot be taken for a whole one;
+ * bytes acknowledged so far are metered, the rest given back. Else what is on its way to the peer
+ * still arrives and is metered, and the socket is closed after that.
  */
 void connection_close(struct worker *worker, struct connection *connection, bool abort);
+/* One that is CLOSING waits for no acknowledgement any more. */
+void connection_settle(struct worker *worker, struct connection *connection);
 /* Called where an operation of it has had its last completion. */
 void connection_completed(struct worker *worker, struct connection *connection);
 /* Deadlines of the next tenth of the open connections: each has its turn once in ten ticks. */
@@ -255,7 +266,7 @@ void transfer_await_room(struct worker *worker, struct connection *connection);
 void transfer_has_room(struct worker *worker, struct connection *connection);
 /* Whether a rate of link or account, or its pace, may be what it waits for. */
 bool transfer_is_limited(const struct connection *connection);
-/* Each tick: those that wait for their rate. */
+/* Each tick: those that wait for their rate, or to be acknowledged. */
 void transfer_tick(struct worker *worker);
 #define TRANSFER_STALLED "the client acknowledged nothing within stall_timeout_ms"
 /* Cuts a response under way and says why in the log. */
@@ -268,8 +279,6 @@ int metering_begin(struct worker *worker, struct connection *connection, size_t 
 /* The transport took `bytes` of the stream, of which `body` are the last delivery's. */
 void metering_handed(struct worker *worker, struct connection *connection, uint64_t bytes,
                      uint64_t body);
-/* The transport made `length` bytes of TCP's stream to carry `plain` bytes, told before these. */
-void metering_overhead(struct connection *connection, uint64_t length, uint64_t plain);
 void metering_done(struct connection *connection);
 /*
  * The bytes that follow are of the set of funds of purse_set: where the last delivery's were of

@@ -3,14 +3,16 @@
  * queue of deliveries (where a body starts in the stream, how much of it was handed to the kernel);
  * tcpi_bytes_acked of TCP_INFO (RFC 4898, tcpEStatsAppHCThruOctetsAcked) tells how far the peer's
  * acknowledgements have come. A FIN of ours counts as one byte there: it lies behind every body, so
- * the clamp at a body's end takes it out. Over TLS the stream is that of the records, see
- * transport_tls.c.
+ * the clamp at a body's end takes it out. Over TLS what is acknowledged are records; the transport
+ * says how much of the stream within has come with them.
  */
 #include <errno.h>
+#include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "server/access_log.h"
@@ -18,7 +20,11 @@
 #include "server/connection.h"
 #include "server/log.h"
 
-#define TCP_STATE_CLOSE 7 /* TCP_CLOSE of the kernel's net/tcp_states.h: nothing more will come */
+#define TCP_STATE_CLOSE  7 /* TCP_CLOSE of the kernel's net/tcp_states.h: nothing more will come */
+/* Without an acknowledgement for so long, nothing is on its way to a peer; kTLS has handed on what
+ * it held, where the queue is empty, in the shorter time. */
+#define CLOSING_WAIT_MS  1000
+#define CLOSING_QUIET_MS 200
 
 int metering_begin(struct worker *worker, struct connection *connection, size_t head_length)
 {
@@ -56,14 +62,6 @@ void metering_handed(struct worker *worker, struct connection *connection, uint6
         connection->deliveries_last->handed += body;
         count(&worker->stats.bytes_handed, body);
     }
-}
-
-void metering_overhead(struct connection *connection, uint64_t length, uint64_t plain)
-{
-    check(length >= plain);
-    connection->sent += length - plain;
-    if (connection->deliveries_last != NULL && !connection->deliveries_last->done)
-        connection->deliveries_last->overhead += length - plain;
 }
 
 void metering_done(struct connection *connection)
@@ -131,8 +129,8 @@ static void delivery_settle(struct worker *worker, struct connection *connection
 static void delivery_credit(struct worker *worker, struct connection *connection,
                             struct delivery *delivery)
 {
-    uint64_t before = delivery->start + delivery->overhead;
-    uint64_t reached = connection->acknowledged > before ? connection->acknowledged - before : 0;
+    uint64_t reached =
+        connection->acknowledged > delivery->start ? connection->acknowledged - delivery->start : 0;
     if (reached > delivery->handed)
         reached = delivery->handed;
     if (reached <= delivery->acknowledged)
@@ -142,7 +140,6 @@ static void delivery_credit(struct worker *worker, struct connection *connection
     check(fresh <= delivery->promised);
     delivery->promised -= fresh;
     window_promise_end(delivery->window, fresh);
-    connection->progress_ms = worker->now_ms;
     ledger_download_add(delivery->window->download, fresh, 0);
     if (window_arrived(delivery->window) >= delivery->window->size &&
         !atomic_load_explicit(&delivery->window->completed, memory_order_relaxed) &&
@@ -158,6 +155,10 @@ static int read_acknowledged(const struct worker *worker, struct connection *con
     memset(info, 0, sizeof(*info));
     if (getsockopt(connection->fd, IPPROTO_TCP, TCP_INFO, info, &size) != 0)
         return -errno;
+    /* Of records, too, that are not whole yet: a slow peer makes progress. */
+    if (info->tcpi_bytes_acked > connection->tcp_acknowledged)
+        connection->progress_ms = worker->now_ms;
+    connection->tcp_acknowledged = info->tcpi_bytes_acked;
     connection->acknowledged =
         connection->transport->acknowledged(worker, connection, info->tcpi_bytes_acked);
     return 0;
@@ -166,8 +167,9 @@ static int read_acknowledged(const struct worker *worker, struct connection *con
 bool metering_has_progress(const struct worker *worker, struct connection *connection)
 {
     struct tcp_info info;
-    uint64_t before = connection->acknowledged;
-    return read_acknowledged(worker, connection, &info) == 0 && connection->acknowledged > before;
+    uint64_t before = connection->tcp_acknowledged;
+    return read_acknowledged(worker, connection, &info) == 0 &&
+           connection->tcp_acknowledged > before;
 }
 
 bool metering_read(struct worker *worker, struct connection *connection)
@@ -196,11 +198,29 @@ void metering_end(struct worker *worker, struct connection *connection)
     connection_unlink(worker, connection, LINK_UNMETERED);
 }
 
+/*
+ * Of one that is closing: whether bytes are on their way to the peer. They are not where the kernel
+ * holds none, nor where the peer takes none.
+ */
+static bool is_arriving(const struct worker *worker, const struct connection *connection)
+{
+    int queued = 0;
+    uint64_t quiet_ms = worker->now_ms - connection->progress_ms;
+    if (quiet_ms < CLOSING_QUIET_MS)
+        return true;
+    return quiet_ms < CLOSING_WAIT_MS && ioctl(connection->fd, SIOCOUTQ, &queued) == 0 &&
+           queued > 0;
+}
+
 static void tick_one(struct worker *worker, struct connection *connection)
 {
     bool owed = metering_read(worker, connection);
     enum connection_state state = (enum connection_state)connection->state;
-    if (owed && worker->now_ms - connection->progress_ms > worker->node->config->stall_timeout_ms) {
+    if (state == CONNECTION_CLOSING) {
+        if (!owed || !is_arriving(worker, connection))
+            connection_settle(worker, connection);
+    } else if (owed &&
+               worker->now_ms - connection->progress_ms > worker->node->config->stall_timeout_ms) {
         transfer_cut(worker, connection, TRANSFER_STALLED);
     } else if (!owed && (state == CONNECTION_LINGERING || connection->deliveries != NULL)) {
         /* All is acknowledged, or the socket is dead. A lingering peer that has ended needs no more

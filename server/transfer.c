@@ -55,6 +55,31 @@ static void wait_writable(struct worker *worker, struct connection *connection)
     connection->deadline_ms = worker->now_ms + worker->node->config->stall_timeout_ms;
 }
 
+/* Tried again at each tick; the stall timeout is metering_tick's, as something is owed. */
+static void wait_acknowledged(struct worker *worker, struct connection *connection)
+{
+    connection->waiting = WAIT_ACKNOWLEDGED;
+    connection_link(worker, connection, LINK_RATED);
+}
+
+/* Waits for what a transport said it needs. False where that is nothing that comes by waiting. */
+static bool wait_for(struct worker *worker, struct connection *connection, int error)
+{
+    if (error == -EAGAIN)
+        wait_writable(worker, connection);
+    else if (error == -ENOBUFS)
+        wait_acknowledged(worker, connection);
+    else
+        return false;
+    return true;
+}
+
+/* A transport can send no more. Behind a session that is over the connection is still whole. */
+static void close_broken(struct worker *worker, struct connection *connection, int error)
+{
+    connection_close(worker, connection, error != -EPROTO);
+}
+
 /* Keeps what the socket did not take of `data`, whose first `head` bytes are not billed. */
 static bool output_keep(struct connection *connection, const char *data, size_t length, size_t head)
 {
@@ -83,8 +108,8 @@ static bool send_or_keep(struct worker *worker, struct connection *connection, c
                          size_t length, size_t head, bool more)
 {
     ssize_t sent = connection->transport->send(worker, connection, data, length, more);
-    if (sent < 0 && sent != -EAGAIN) {
-        connection_close(worker, connection, true);
+    if (sent < 0 && sent != -EAGAIN && sent != -ENOBUFS) {
+        close_broken(worker, connection, (int)sent);
         return false;
     }
     size_t taken = sent > 0 ? (size_t)sent : 0;
@@ -105,12 +130,9 @@ static bool drain(struct worker *worker, struct connection *connection)
         uint32_t before = connection->output_sent;
         ssize_t sent = transport->send(worker, connection, connection->output + before,
                                        connection->output_length - before, connection->left > 0);
-        if (sent == -EAGAIN) {
-            wait_writable(worker, connection);
-            return false;
-        }
         if (sent < 0) {
-            connection_close(worker, connection, true);
+            if (!wait_for(worker, connection, (int)sent))
+                close_broken(worker, connection, (int)sent);
             return false;
         }
         metering_handed(worker, connection, (uint64_t)sent,
@@ -122,10 +144,8 @@ static bool drain(struct worker *worker, struct connection *connection)
         }
     }
     int status = transport->flush(worker, connection, connection->left > 0);
-    if (status == -EAGAIN)
-        wait_writable(worker, connection);
-    else if (status != 0)
-        connection_close(worker, connection, true);
+    if (status != 0 && !wait_for(worker, connection, status))
+        close_broken(worker, connection, status);
     return status == 0;
 }
 
@@ -235,7 +255,7 @@ void transfer_tick(struct worker *worker)
         struct connection *next = connection->next[LINK_RATED];
         uint32_t index = connection->index, generation = connection->generation;
         connection_unlink(worker, connection, LINK_RATED);
-        if (connection->waiting == WAIT_RATE)
+        if (connection->waiting == WAIT_RATE || connection->waiting == WAIT_ACKNOWLEDGED)
             transfer_run(worker, connection);
         connection_resume_if_alive(worker, index, generation);
         connection = next;
@@ -352,11 +372,9 @@ static uint64_t send_chunk(struct worker *worker, struct connection *connection)
         transfer_cut(worker, connection, "the file was truncated while it was sent");
     else if (sent == -ENODATA)
         warm(worker, connection);
-    else if (sent == -EAGAIN)
-        wait_writable(worker, connection);
-    else if (sent == -EPIPE || sent == -ECONNRESET || sent == -ENOTCONN)
-        connection_close(worker, connection, true);
-    else
+    else if (sent == -EPROTO || sent == -EPIPE || sent == -ECONNRESET || sent == -ENOTCONN)
+        close_broken(worker, connection, (int)sent);
+    else if (!wait_for(worker, connection, (int)sent))
         transfer_cut(worker, connection, strerrordesc_np((int)-sent));
     return 0;
 }

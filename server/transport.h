@@ -2,7 +2,8 @@
  * How bytes reach a client: over plain TCP, over TLS records made here, or over TLS records that
  * the kernel makes (kTLS). transfer.c and connection.c call a connection's transport and never its
  * socket; what a transport took counts as handed, what it holds back it sends at the next flush.
- * Errors are negative errnos; -EAGAIN means that the socket is full.
+ * Errors are negative errnos. -EAGAIN: the socket is full. -ENOBUFS: not before the peer has
+ * acknowledged more. -EPROTO: a session is over; what was sent before may still arrive.
  */
 #ifndef TOLLGATE_SERVER_TRANSPORT_H
 #define TOLLGATE_SERVER_TRANSPORT_H
@@ -38,8 +39,8 @@ struct transport {
     /* Tells the peer, if it can be told, that nothing more will be sent. */
     void (*end)(struct worker *worker, struct connection *connection);
     /*
-     * How far the peer's acknowledgements have come, in the units of connection->sent, never
-     * further than they have. `tcp_bytes` is tcpi_bytes_acked.
+     * How far the peer's acknowledgements have come, in the units of connection->sent; where a byte
+     * of a delivery lies there, never further than they have. `tcp_bytes` is tcpi_bytes_acked.
      */
     uint64_t (*acknowledged)(const struct worker *worker, struct connection *connection,
                              uint64_t tcp_bytes);

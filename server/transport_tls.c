@@ -5,9 +5,9 @@
  * encrypted than the socket has room for. Where the kernel makes the records
  * (kTLS), OpenSSL writes to the socket itself and files go by SSL_sendfile.
  *
- * Metering counts in the stream that TCP acknowledges. All of a delivery's overhead so far (record
- * headers, tags, alerts) is taken off what was acknowledged of it: never more than arrived, exact
- * once all did.
+ * Metering counts plaintext. What TCP acknowledges is the stream of records, so each record that is
+ * made here is marked (record_marks.h) and counts once all of it is acknowledged. Of the kernel's
+ * records nothing is known: their plaintext is rounded down until the socket's queue is empty.
  */
 #include <errno.h>
 #include <linux/sock_diag.h>
@@ -27,6 +27,7 @@
 #include "server/check.h"
 #include "server/connection.h"
 #include "server/log.h"
+#include "server/record_marks.h"
 #include "server/tls.h"
 #include "server/transport.h"
 #include "storage/media/media.h"
@@ -34,7 +35,15 @@
 #define RECORD_MAX      ((size_t)16 * 1024) /* RFC 8446 5.1: of plaintext */
 #define BATCH_MAX       (4 * RECORD_MAX)    /* encrypted at a time */
 #define RECORDS_SIZE    ((size_t)160 * 1024)
-#define QUICK_SENDS     8 /* whole sends after which a connection may have a batch again */
+#define RECORD_TAG      16 /* of each cipher in tls.c */
+#define WRITE_RUNS      3  /* of one SSL_write: an answer, full records, the rest */
+/*
+ * Bytes that a peer may cause by what it asks of the session (RFC 8446 4.6.3: an answer to each
+ * KeyUpdate; of TLS 1.2, a warning for each renegotiation): so many, and for each ANSWERS_SHARE bytes
+ * of plaintext that it is sent one more. An answer to each record of 512 bytes is within it.
+ */
+#define ANSWERS_FREE    ((uint64_t)16 * 1024)
+#define ANSWERS_SHARE   16
 /* kTLS: a record that is open and one that is partly sent are not in the socket's queue. */
 #define KERNEL_HELD     (2 * RECORD_MAX)
 #define KERNEL_QUIET_MS 50 /* and an empty queue must have been so for this long */
@@ -57,8 +66,9 @@ struct tls_session {
     bool full;                     /* the socket did not take all when it was last tried */
     bool ready;                    /* the handshake is done */
     bool failed;                   /* no further call is allowed */
-    uint8_t quick;                 /* whole sends since it was full */
+    uint64_t answered;             /* bytes that the peer caused since the handshake */
     uint64_t quiet_ms, quiet_sent; /* kTLS: since when, and at which sum, the queue is empty */
+    struct record_marks marks;     /* not of kTLS */
 };
 
 /* ---- BIOs ---- */
@@ -184,10 +194,32 @@ static int pending_keep(struct tls_session *session, const char *data, size_t le
     return 0;
 }
 
+/* What a record adds to its application data. */
+static size_t record_adds(const SSL *ssl)
+{
+    if (SSL_version(ssl) == TLS1_3_VERSION)
+        return RECORD_HEADER_SIZE + 1 + RECORD_TAG; /* RFC 8446 5.2: the inner type */
+    /* RFC 5288 3: GCM's explicit nonce; RFC 7905 2: ChaCha20-Poly1305 has none. */
+    bool chacha = SSL_CIPHER_get_cipher_nid(SSL_get_current_cipher(ssl)) == NID_chacha20_poly1305;
+    return RECORD_HEADER_SIZE + (chacha ? 0 : 8) + RECORD_TAG;
+}
+
+/* Marks what OpenSSL wrote: `plain` bytes of application data, and what it had to say itself. */
+static bool mark(struct tls_session *session, const char *records, size_t length, size_t plain)
+{
+    size_t answers = 0;
+    if (plain == 0)
+        return record_marks_add(&session->marks, (uint32_t)length, 0, 1);
+    bool marked = record_marks_add_written(&session->marks, records, length, plain,
+                                           record_adds(session->ssl), &answers);
+    session->answered += answers;
+    return marked;
+}
+
 /*
- * Sends the records, or with `hold` keeps them for what follows. `plain` is how many bytes of the
- * stream within they carry. 0, -EAGAIN where some are kept because the socket is full, or another
- * error.
+ * Marks the records and sends them, or with `hold` keeps them for what follows. `plain` is how many
+ * bytes of application data they carry. 0, -EAGAIN where some are kept because the socket is full,
+ * or another error.
  */
 static int records_end(struct worker *worker, struct connection *connection, size_t before,
                        size_t plain, bool hold)
@@ -197,7 +229,8 @@ static int records_end(struct worker *worker, struct connection *connection, siz
     size_t length = scratch->length, sent = 0;
     if (length == before)
         return 0; /* what is kept goes with the next flush */
-    metering_overhead(connection, length - before, plain);
+    if (!mark(session, scratch->records + before, length - before, plain))
+        return -EPROTO;
     if (!hold) {
         ssize_t taken = send(connection->fd, scratch->records, length, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (taken < 0 && errno != EAGAIN && errno != EINTR)
@@ -276,22 +309,30 @@ static void session_ready(struct worker *worker, struct connection *connection)
         count(&worker->stats.tls_kernel, 1);
         return;
     }
-    /* A cipher that the kernel does not know. */
-    connection->sent = BIO_number_written(out);
+    /* A cipher that the kernel does not know. OpenSSL wrote the handshake to the socket itself. */
+    (void)record_marks_add(&session->marks, (uint32_t)BIO_number_written(out), 0, 1);
     BIO_up_ref(worker->tls_scratch->out);
     SSL_set0_wbio(session->ssl, worker->tls_scratch->out);
 }
 
-/* An alert of ours has gone out with the last records, where there was one to send. */
-static void session_failed(struct worker *worker, struct connection *connection)
+/*
+ * An alert of ours has gone out with the last records, where there was one to send. What the peer
+ * was sent before is still waited for, and billed: it may fail the session whenever it likes.
+ */
+static void session_failed(struct worker *worker, struct connection *connection, const char *reason)
 {
     struct tls_session *session = connection->tls;
-    const char *reason = ERR_reason_error_string(ERR_peek_last_error());
     session->failed = true;
     count(&worker->stats.tls_failed, 1);
     log_debug("TLS: %s: %s", session->ready ? "a session ended" : "a handshake failed",
               reason != NULL ? reason : "the peer went away");
     connection_close(worker, connection, false);
+}
+
+/* Whether the peer had more of the node's bytes by what it asks of the session than it may. */
+static bool asks_too_much(const struct connection *connection)
+{
+    return connection->tls->answered > ANSWERS_FREE + connection->sent / ANSWERS_SHARE;
 }
 
 /* ---- the transport ---- */
@@ -302,10 +343,14 @@ static bool read_once(struct worker *worker, struct connection *connection)
     struct tls_scratch *scratch = worker->tls_scratch;
     struct tls_session *session = connection->tls;
     size_t got = 0;
+    bool was_ready = session->ready;
+    uint64_t wrote_before = BIO_number_written(SSL_get_wbio(session->ssl));
     size_t before = records_begin(worker, connection);
     int good = SSL_read_ex(session->ssl, scratch->plain, sizeof(scratch->plain), &got);
     int why = good == 1 ? SSL_ERROR_NONE : SSL_get_error(session->ssl, good);
     int status = records_end(worker, connection, before, 0, false);
+    if (was_ready)
+        session->answered += BIO_number_written(SSL_get_wbio(session->ssl)) - wrote_before;
     if (status != 0 && status != -EAGAIN) {
         session->failed = true;
         connection_close(worker, connection, true);
@@ -315,6 +360,10 @@ static bool read_once(struct worker *worker, struct connection *connection)
         transfer_await_room(worker, connection);
     if (!session->ready && SSL_is_init_finished(session->ssl))
         session_ready(worker, connection);
+    if (asks_too_much(connection)) {
+        session_failed(worker, connection, "the peer asks for more answers than it takes bodies");
+        return false;
+    }
     if (why == SSL_ERROR_NONE) {
         connection_input(worker, connection, scratch->plain, got);
         return true;
@@ -322,7 +371,7 @@ static bool read_once(struct worker *worker, struct connection *connection)
     if (why == SSL_ERROR_ZERO_RETURN) /* RFC 8446 6.1: close_notify */
         connection_peer_ended(worker, connection);
     else if (why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE)
-        session_failed(worker, connection);
+        session_failed(worker, connection, ERR_reason_error_string(ERR_peek_last_error()));
     return false;
 }
 
@@ -338,15 +387,32 @@ static void tls_receive(struct worker *worker, struct connection *connection, co
         continue;
 }
 
+/*
+ * Whether records may be made now: 0; -ENOBUFS where their marks have no place, as the peer has not
+ * acknowledged enough; -EPROTO where the session is over, or about to be (half a handshake message
+ * is there, and OpenSSL writes no data before the other half).
+ */
+static int may_write(struct worker *worker, struct connection *connection)
+{
+    struct tls_session *session = connection->tls;
+    session->failed = session->failed || SSL_in_init(session->ssl);
+    if (session->failed)
+        return -EPROTO;
+    if (record_marks_have_room(&session->marks, WRITE_RUNS))
+        return 0;
+    (void)metering_read(worker, connection);
+    if (connection->deliveries == NULL)
+        record_marks_forget(&session->marks);
+    return record_marks_have_room(&session->marks, WRITE_RUNS) ? 0 : -ENOBUFS;
+}
+
 /* What SSL_write said of bytes that it must take: the buffer behind it has room. */
 static ssize_t written(struct worker *worker, struct connection *connection, size_t before,
                        int good, size_t length, bool hold)
 {
-    if (good != 1) {
+    int status = good == 1 ? records_end(worker, connection, before, length, hold) : -EPROTO;
+    if (status == -EPROTO)
         connection->tls->failed = true;
-        return -EPIPE;
-    }
-    int status = records_end(worker, connection, before, length, hold);
     return status == 0 || status == -EAGAIN ? (ssize_t)length : status;
 }
 
@@ -354,8 +420,9 @@ static ssize_t tls_send(struct worker *worker, struct connection *connection, co
                         size_t length, bool more)
 {
     size_t taken = 0;
-    if (connection->tls->failed)
-        return -EPIPE;
+    int status = may_write(worker, connection);
+    if (status != 0)
+        return status;
     size_t before = records_begin(worker, connection);
     int good = SSL_write_ex(connection->tls->ssl, data, length, &taken);
     return written(worker, connection, before, good, length, more);
@@ -404,7 +471,9 @@ static ssize_t tls_send_file(struct worker *worker, struct connection *connectio
     struct tls_session *session = connection->tls;
     struct tls_scratch *scratch = worker->tls_scratch;
     size_t taken = 0, batch = batch_size(connection);
-    int status = tls_flush(worker, connection, true);
+    int status = may_write(worker, connection);
+    if (status == 0)
+        status = tls_flush(worker, connection, true);
     if (status != 0)
         return status;
     struct iovec vector = {scratch->file, length < batch ? length : batch};
@@ -436,8 +505,7 @@ static uint64_t tls_acknowledged(const struct worker *worker, struct connection 
                                  uint64_t tcp_bytes)
 {
     (void)worker;
-    (void)connection;
-    return tcp_bytes;
+    return record_marks_acknowledge(&connection->tls->marks, tcp_bytes);
 }
 
 /* ---- kTLS ---- */

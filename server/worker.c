@@ -296,6 +296,12 @@ static void cut_all(struct worker *worker)
         transfer_cut(worker, connection, "the node is stopping and stop_timeout_ms has passed");
         connection = next;
     }
+    connection = worker->unmetered.first; /* those that end and still wait for acknowledgements */
+    while (connection != NULL) {
+        struct connection *next = connection->next[LINK_UNMETERED];
+        connection_settle(worker, connection);
+        connection = next;
+    }
 }
 
 void *worker_run(void *argument)

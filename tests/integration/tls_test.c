@@ -3,8 +3,6 @@
  * that survive other workers and reloads, what is refused, and a bill that is never more than what
  * arrived.
  */
-#include <openssl/err.h>
-#include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,93 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "tests/integration/harness.h"
-
-/* ---- a client of OpenSSL's ---- */
-
-struct client {
-    SSL_CTX *context;
-    SSL *ssl;
-    int fd;
-};
-
-struct client_options {
-    const char *name;      /* NULL: media.example */
-    const char *protocols; /* ALPN's wire format */
-    int version;           /* 0: any */
-    int receive_buffer_bytes;
-    SSL_SESSION *session;
-    int fd; /* where not 0: connected already */
-};
-
-static int client_open(struct site *site, struct client *client,
-                       const struct client_options *options)
-{
-    client->context = SSL_CTX_new(TLS_client_method());
-    SSL_CTX_set_security_level(client->context, 0); /* so that old versions can be offered */
-    if (options->version != 0) {
-        SSL_CTX_set_min_proto_version(client->context, options->version);
-        SSL_CTX_set_max_proto_version(client->context, options->version);
-    }
-    client->ssl = SSL_new(client->context);
-    client->fd =
-        options->fd > 0 ? options->fd : raw_connect_tls(site, options->receive_buffer_bytes);
-    SSL_set_fd(client->ssl, client->fd);
-    const char *name = options->name != NULL ? options->name : "media.example";
-    SSL_ctrl(client->ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
-             (void *)(uintptr_t)name); /* the macro casts const away */
-    if (options->protocols != NULL)
-        SSL_set_alpn_protos(client->ssl, (const unsigned char *)options->protocols,
-                            (unsigned)strlen(options->protocols));
-    if (options->session != NULL)
-        SSL_set_session(client->ssl, options->session);
-    ERR_clear_error();
-    return SSL_connect(client->ssl);
-}
-
-static void client_close(struct client *client)
-{
-    SSL_free(client->ssl);
-    SSL_CTX_free(client->context);
-    close(client->fd);
-}
-
-#define OPEN(site, client, ...)                                                                    \
-    cr_assert_eq(client_open(site, client, &(struct client_options){__VA_ARGS__}), 1, "%s",        \
-                 ERR_reason_error_string(ERR_peek_last_error()))
-
-static void ask(struct client *client, const char *target)
-{
-    char head[4096];
-    int length =
-        snprintf(head, sizeof(head), "GET %s HTTP/1.1\r\nHost: media.example\r\n\r\n", target);
-    cr_assert_eq(SSL_write(client->ssl, head, length), length);
-}
-
-/* Reads the head and as many bytes of the body; how many of them came. */
-static size_t take(struct client *client, size_t wanted)
-{
-    char buffer[16384];
-    size_t have = 0, body = 0;
-    const char *end = NULL;
-    while (end == NULL) {
-        int got = SSL_read(client->ssl, buffer + have, 1);
-        cr_assert_eq(got, 1, "no head came");
-        have++;
-        cr_assert_lt(have, sizeof(buffer));
-        end = memmem(buffer, have, "\r\n\r\n", 4);
-    }
-    cr_assert_eq(memcmp(buffer, "HTTP/1.1 200", 12), 0);
-    while (body < wanted) {
-        size_t left = wanted - body;
-        int got =
-            SSL_read(client->ssl, buffer, (int)(left < sizeof(buffer) ? left : sizeof(buffer)));
-        if (got <= 0)
-            break;
-        body += (size_t)got;
-    }
-    return body;
-}
+#include "tests/integration/harness_tls.h"
 
 static const char *subject_of(struct site *site, const struct client *client)
 {

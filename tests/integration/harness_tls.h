@@ -1,0 +1,50 @@
+/*
+ * A client of OpenSSL's for the tests: what it offers is chosen, and it can make records that
+ * OpenSSL's own functions would not. Any failure fails the test, but for the handshake's.
+ */
+#ifndef TOLLGATE_TESTS_INTEGRATION_HARNESS_TLS_H
+#define TOLLGATE_TESTS_INTEGRATION_HARNESS_TLS_H
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+
+#include "tests/integration/harness.h"
+
+struct client {
+    SSL_CTX *context;
+    SSL *ssl;
+    int fd;
+    unsigned char traffic_secret[32]; /* TLS 1.3: the client's, as OpenSSL told it */
+    uint64_t sent; /* records of its own that were made so far, of the last key */
+};
+
+struct client_options {
+    const char *name;      /* NULL: media.example */
+    const char *protocols; /* ALPN's wire format */
+    int version;           /* 0: any */
+    int receive_buffer_bytes;
+    int fragment; /* TLSEXT_max_fragment_length_512 and the like; 0: not asked for */
+    SSL_SESSION *session;
+    int fd; /* where not 0: connected already */
+};
+
+/* Connects and shakes hands: what SSL_connect said. */
+int client_open(struct site *site, struct client *client, const struct client_options *options);
+void client_close(struct client *client);
+#define OPEN(site, client, ...)                                                                    \
+    cr_assert_eq(client_open(site, client, &(struct client_options){__VA_ARGS__}), 1, "%s",        \
+                 ERR_reason_error_string(ERR_peek_last_error()))
+
+/* Asks for the whole file, as the first thing on its connection or after other requests. */
+void ask(struct client *client, const char *target);
+/* Reads the head and as many bytes of the body; how many of them came. */
+size_t take(struct client *client, size_t wanted);
+
+/*
+ * Sends one record of any type (22: handshake, 21: alert) and content, sealed with AES-128-GCM as
+ * the session's next. For sessions with that cipher, and OpenSSL may send nothing after it.
+ */
+void client_send_record(struct client *client, unsigned char type, const void *content,
+                        size_t length);
+
+#endif
