@@ -46,7 +46,7 @@
 #define ANSWERS_SHARE   16
 /* kTLS: a record that is open and one that is partly sent are not in the socket's queue. */
 #define KERNEL_HELD     (2 * RECORD_MAX)
-#define KERNEL_QUIET_MS 50 /* and an empty queue must have been so for this long */
+#define KERNEL_QUIET_MS 50 /* a closed record is in the queue, where that has room, after so long */
 
 struct tls_scratch {
     BIO *in, *out;       /* own; without state, shared by the sessions */
@@ -63,12 +63,14 @@ struct tls_session {
     struct tls *tls; /* holds: its callbacks lead there */
     char *pending;   /* owns: records that were not sent */
     size_t pending_length, pending_sent;
-    bool full;                     /* the socket did not take all when it was last tried */
-    bool ready;                    /* the handshake is done */
-    bool failed;                   /* no further call is allowed */
-    uint64_t answered;             /* bytes that the peer caused since the handshake */
-    uint64_t quiet_ms, quiet_sent; /* kTLS: since when, and at which sum, the queue is empty */
-    struct record_marks marks;     /* not of kTLS */
+    bool full;             /* the socket did not take all when it was last tried */
+    bool ready;            /* the handshake is done */
+    bool failed;           /* no further call is allowed */
+    uint64_t answered;     /* bytes that the peer caused since the handshake */
+    uint64_t closed;       /* kTLS: plaintext in records that are not open any more */
+    uint64_t empty_ms;     /* kTLS: when the queue was seen empty; 0: it was not, the last time */
+    uint64_t empty_closed; /* `closed` then */
+    struct record_marks marks; /* not of kTLS */
 };
 
 /* ---- BIOs ---- */
@@ -332,7 +334,12 @@ static void session_failed(struct worker *worker, struct connection *connection,
 /* Whether the peer had more of the node's bytes by what it asks of the session than it may. */
 static bool asks_too_much(const struct connection *connection)
 {
-    return connection->tls->answered > ANSWERS_FREE + connection->sent / ANSWERS_SHARE;
+    const struct tls_session *session = connection->tls;
+    /* The kernel goes on with the old keys: behind an answer to a KeyUpdate nobody could read. */
+    if (connection->transport == &transport_kernel_tls &&
+        SSL_version(session->ssl) == TLS1_3_VERSION)
+        return session->answered > 0;
+    return session->answered > ANSWERS_FREE + connection->sent / ANSWERS_SHARE;
 }
 
 /* ---- the transport ---- */
@@ -510,6 +517,24 @@ static uint64_t tls_acknowledged(const struct worker *worker, struct connection 
 
 /* ---- kTLS ---- */
 
+/*
+ * The kernel took `taken` bytes of `length`. A write that it took whole and that nothing follows
+ * closes the record; any other may leave one open, which is not in the socket's queue.
+ */
+static ssize_t kernel_took(struct connection *connection, ssize_t taken, size_t length, bool more)
+{
+    if (!more && taken == (ssize_t)length)
+        connection->tls->closed = connection->sent + length;
+    return taken;
+}
+
+static ssize_t kernel_send(struct worker *worker, struct connection *connection, const char *data,
+                           size_t length, bool more)
+{
+    ssize_t taken = transport_plain_send(worker, connection, data, length, more);
+    return kernel_took(connection, taken, length, more);
+}
+
 static ssize_t kernel_send_file(struct worker *worker, struct connection *connection, size_t length)
 {
     SSL *ssl = connection->tls->ssl;
@@ -522,7 +547,7 @@ static ssize_t kernel_send_file(struct worker *worker, struct connection *connec
         SSL_sendfile(ssl, connection->file->fd, (off_t)connection->offset, length, 0);
     int error = errno;
     if (sent >= 0)
-        return sent;
+        return kernel_took(connection, sent, length, false);
     /* SSL_get_error tells a full socket from a dead one no better than errno does. */
     if (error == EAGAIN || error == EINTR || error == EBUSY)
         return -EAGAIN;
@@ -531,9 +556,9 @@ static ssize_t kernel_send_file(struct worker *worker, struct connection *connec
 }
 
 /*
- * In plaintext, which is what `sent` counts here: the queue holds ciphertext, so at most so many
- * bytes of plaintext are on their way, and two records that are not in the queue yet. Only a queue
- * that is empty, and was a while ago, with no response under way, means that all has arrived.
+ * The queue holds ciphertext, so at most so many bytes of plaintext are on their way, and two records
+ * that are not in the queue yet. What was in closed records when the queue was empty has all arrived
+ * where it is empty again a while later.
  */
 static uint64_t kernel_acknowledged(const struct worker *worker, struct connection *connection,
                                     uint64_t tcp_bytes)
@@ -543,15 +568,18 @@ static uint64_t kernel_acknowledged(const struct worker *worker, struct connecti
     (void)tcp_bytes;
     if (ioctl(connection->fd, SIOCOUTQ, &queued) != 0)
         return connection->acknowledged;
-    bool under_way = connection->deliveries_last != NULL && !connection->deliveries_last->done;
-    if (queued > 0 || under_way || session->quiet_sent != connection->sent) {
-        session->quiet_sent = queued > 0 || under_way ? 0 : connection->sent;
-        session->quiet_ms = worker->now_ms;
-    } else if (worker->now_ms - session->quiet_ms >= KERNEL_QUIET_MS) {
-        return connection->sent;
-    }
     uint64_t held = (uint64_t)queued + KERNEL_HELD;
     uint64_t reached = connection->sent > held ? connection->sent - held : 0;
+    bool was_empty = session->empty_ms != 0;
+    bool quiet = was_empty && worker->now_ms - session->empty_ms >= KERNEL_QUIET_MS;
+    if (queued > 0) {
+        session->empty_ms = 0;
+    } else if (!was_empty || quiet) {
+        if (quiet && session->empty_closed > reached)
+            reached = session->empty_closed;
+        session->empty_ms = worker->now_ms;
+        session->empty_closed = session->closed;
+    }
     return reached > connection->acknowledged ? reached : connection->acknowledged;
 }
 
@@ -567,7 +595,7 @@ const struct transport transport_tls = {
 
 const struct transport transport_kernel_tls = {
     .chunk_max = (size_t)2048 * 1024,
-    .send = transport_plain_send, /* the kernel makes a record of all that is written */
+    .send = kernel_send, /* the kernel makes a record of all that is written */
     .send_file = kernel_send_file,
     .flush = tls_flush,
     .receive = tls_receive,

@@ -5,15 +5,18 @@
 #
 #   tests/ktls/run.sh     some 60 seconds without KVM
 #
-# Needs the packages of `docker/deps.sh ktls` and build/tests/tollgate.
+# Needs the packages of `docker/deps.sh ktls`, build/tests/tollgate and ktls-client beside it.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(dirname "$(dirname "$here")")
 tollgate=$root/build/tests/tollgate
+client=$root/build/tests/ktls-client
 work=$(mktemp -d /tmp/tollgate-ktls-XXXXXX)
 trap 'rm -rf "$work"' EXIT
 fail() { echo "ktls: FAILED: $*" >&2; exit 1; }
-[ -x "$tollgate" ] || fail "$tollgate is missing; run tests/run.sh --quick"
+for program in "$tollgate" "$client"; do
+    [ -x "$program" ] || fail "$program is missing; run tests/run.sh --quick"
+done
 kernel=$(find /boot -name 'vmlinuz-*-cloud-amd64' | sort -V | tail -n 1)
 [ -n "$kernel" ] || fail 'there is no cloud kernel in /boot; run docker/deps.sh ktls'
 version=${kernel#/boot/vmlinuz-}
@@ -31,7 +34,7 @@ ln -s ../bin/busybox "$tree/sbin/modprobe"
     cpio --quiet -pdm "$modules")
 depmod -b "$tree" "$version"
 # Programs with all that they link to, where they expect it.
-for program in "$tollgate" "$(command -v curl)" "$(command -v redis-server)"; do
+for program in "$tollgate" "$client" "$(command -v curl)" "$(command -v redis-server)"; do
     install -m 0755 "$(readlink -f "$program")" "$tree/bin/$(basename "$program")"
     ldd "$program" | grep -o '/[^ ]*' | while read -r library; do
         mkdir -p "$tree$(dirname "$library")"
@@ -66,7 +69,7 @@ cp "$here/init.sh" "$tree/init"
 chmod 0755 "$tree/init"
 (cd "$tree" && find . | cpio --quiet -o -H newc | gzip -1) >"$work/initramfs"
 
-timeout 240 qemu-system-x86_64 -accel tcg -cpu max -m 1024 -nographic -no-reboot -kernel "$kernel" \
+timeout 540 qemu-system-x86_64 -accel tcg -cpu max -m 1024 -nographic -no-reboot -kernel "$kernel" \
     -initrd "$work/initramfs" -append 'console=ttyS0 quiet panic=-1 tsc=unstable' >"$work/console" 2>&1 </dev/null ||
     { tail -n 40 "$work/console" >&2; fail "qemu ended with $?"; }
 tr -d '\r' <"$work/console" | sed -n 's/^.*ktls: /ktls: /p'
