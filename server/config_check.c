@@ -12,6 +12,7 @@
 #include "server/client_address.h"
 #include "server/config_internal.h"
 #include "server/log.h"
+#include "storage/ledger/ledger.h"
 
 #define NAME_BYTES "abcdefghijklmnopqrstuvwxyz0123456789-"
 
@@ -170,13 +171,9 @@ static void check_redis(const struct check *check)
     }
     if (check->config->redis_user[0] != '\0' && check->config->redis_password_file[0] == '\0')
         REFUSE(check, "redis_user", "a user needs a password; add redis_password_file: FILE");
-    if (strncmp(redis, "unix:", 5) == 0 && redis[5] != '\0')
-        return;
-    const char *colon = strrchr(redis, ':');
-    if (!colon || colon == redis || !is_port(colon + 1) || strtoul(colon + 1, NULL, 10) == 0)
-        REFUSE(check, "redis",
-               "\"%s\" is no address; write embedded, unix:/run/redis.sock or 10.0.0.5:6379",
-               redis);
+    char why[512];
+    if (ledger_redis_check(redis, why, sizeof(why)) != 0)
+        REFUSE(check, "redis", "%s", why);
 }
 
 static void check_names(const struct check *check)

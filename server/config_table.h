@@ -44,8 +44,9 @@
     X(node, TEXT, "node-1", 1, 32, "",                                                             \
       "Name of this node, [a-z0-9-]. Nodes that share a Redis need different names.")              \
     X(redis, TEXT, "embedded", 1, 511, "",                                                         \
-      "embedded: the node runs a private Redis. Otherwise the address of one: unix:/path or "      \
-      "host:port.")                                                                                \
+      "embedded: the node runs a private Redis. Otherwise the address of one: unix:/path, "        \
+      "host:port, [::1]:port or redis://host:port. A name is resolved again when a connection "    \
+      "fails, and each of its addresses is tried.")                                                \
     X(redis_user, TEXT, "", 0, 255, "",                                                            \
       "Redis user name (ACL). Empty: the default user. Needs redis_password_file.")                \
     X(redis_password_file, PATH, "", 0, 4095, "",                                                  \

@@ -68,6 +68,7 @@ struct redis_link {
     struct question *oldest, *newest, *unused;
     struct question *in_time; /* the oldest that is not late */
     uint32_t outstanding;
+    uint64_t number;   /* of the address that it is connected to; 0: none is known */
     char run_id[41];   /* of the Redis that it is connected to */
     uint64_t followed; /* ledger_redis_generation, when this was the ledger's Redis */
     char refused[256]; /* why this Redis cannot be used; empty: no objection */
@@ -130,6 +131,10 @@ static void went_down(struct redis_link *link, const char *why)
     if (!link->warned && !link->worker->stopping)
         log_warning("worker %u: Redis at %s is not reached: %s; trying again", link->worker->index,
                     link->worker->node->redis.address, why);
+    bool another =
+        link->number != 0 &&
+        ledger_redis_failed(link->worker->node->ledger, link->number, link->state == LINK_IS_READY);
+    link->number = 0;
     link->warned = true;
     link->context = NULL;
     link->state = LINK_DOWN;
@@ -142,6 +147,8 @@ static void went_down(struct redis_link *link, const char *why)
     if (link->backoff_ms > BACKOFF_MAX_MS)
         link->backoff_ms = BACKOFF_MAX_MS;
     link->retry_ms = link->worker->now_ms + link->backoff_ms + link->backoff_ms * jitter / 1024;
+    if (another)
+        link->retry_ms = link->worker->now_ms;
 }
 
 /* Why this Redis cannot be used. The connection is ended where hiredis is not in a callback. */
@@ -275,19 +282,15 @@ static void on_disconnect(const redisAsyncContext *context, int status)
 static void link_connect(struct redis_link *link)
 {
     const struct node *node = link->worker->node;
-    const char *address = node->redis.address, *colon = strrchr(address, ':');
-    redisAsyncContext *context;
-    check(colon != NULL);
-    if (strncmp(address, "unix:", 5) == 0) {
-        context = redisAsyncConnectUnix(address + 5);
-    } else {
-        char host[256];
-        size_t length = (size_t)(colon - address);
-        check(length < sizeof(host));
-        memcpy(host, address, length);
-        host[length] = '\0';
-        context = redisAsyncConnect(host, atoi(colon + 1));
+    struct ledger_redis_address address;
+    char error[512];
+    if (ledger_redis_address(node->ledger, &address, error, sizeof(error)) != 0) {
+        went_down(link, error);
+        return;
     }
+    link->number = address.number;
+    redisAsyncContext *context = address.port == 0 ? redisAsyncConnectUnix(address.host)
+                                                   : redisAsyncConnect(address.host, address.port);
     if (context == NULL || context->err != 0) {
         went_down(link, context == NULL ? "out of memory" : context->errstr);
         if (context != NULL)

@@ -80,7 +80,7 @@ static int fetch_view(struct redis_link *link, const struct ledger_account *acco
 int account_link_open(struct ledger *ledger, struct redis_link *link, char run_id[static 64])
 {
     struct redis_facts facts;
-    if (redis_open(link, &ledger->options) != 0)
+    if (redis_open_any(link, ledger->where, &ledger->options) != 0)
         return -EAGAIN;
     if (redis_facts(link, &facts) == 0 && ledger_redis_is_current(ledger, facts.run_id)) {
         memcpy(run_id, facts.run_id, sizeof facts.run_id);

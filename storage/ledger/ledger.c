@@ -5,6 +5,7 @@
  */
 #include "ledger_internal.h"
 #include "segment.h"
+#include "where.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -128,6 +129,17 @@ bool ledger_redis_is_other(struct ledger *ledger, const char *run_id)
     bool other = ledger->run_id[0] != '\0' && strcmp(ledger->run_id, run_id) != 0;
     pthread_mutex_unlock(&ledger->lock);
     return other;
+}
+
+int ledger_redis_address(struct ledger *ledger, struct ledger_redis_address *out, char *error,
+                         size_t error_size)
+{
+    return where_get(ledger->where, 0, out, error, error_size);
+}
+
+bool ledger_redis_failed(struct ledger *ledger, uint64_t number, bool reached)
+{
+    return where_failed(ledger->where, number, reached);
 }
 
 uint64_t ledger_redis_generation(const struct ledger *ledger)
@@ -474,6 +486,7 @@ static int open_all(struct opening *opening)
 static void ledger_free(struct ledger *ledger)
 {
     notices_destroy(&ledger->notices);
+    where_destroy(&ledger->where);
     journal_close(&ledger->journal);
     names_free(&ledger->names);
     if (ledger->lock_fd >= 0)
@@ -531,6 +544,8 @@ int ledger_open(struct ledger **out, const struct ledger_options *options, char 
     if (ledger == NULL)
         return refuse(&opening, -ENOMEM, "no memory for the ledger");
     result = copy_options(ledger, options);
+    if (result == 0 && (result = where_create(&ledger->where, options->redis)) == -EINVAL)
+        (void)ledger_redis_check(options->redis, error, error_size);
     if (result == 0)
         result = open_all(&opening);
     if (opening.directory >= 0)

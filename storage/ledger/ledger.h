@@ -52,7 +52,7 @@ enum ledger_event { LEDGER_EVENT_INFO, LEDGER_EVENT_WARNING, LEDGER_EVENT_ERROR 
 struct ledger_options {
     const char *state_dir; /* journal/, instance and lock live below it; created with mode 0700 */
     const char *node;      /* this node's name, [a-z0-9-]{1,32} */
-    const char *redis;     /* "unix:/path" or "host:port" */
+    const char *redis;     /* where it is; see ledger_redis_check */
     const char *redis_user, *redis_password; /* NULL: none */
     uint64_t segment_bytes; /* of one journal file, preallocated; multiple of 4096 */
     uint32_t mark_ms;       /* how often a download that moved is marked, 10 to 1000 */
@@ -134,10 +134,34 @@ uint64_t ledger_redis_generation(const struct ledger *ledger);
  * How long a connection to Redis may take, in milliseconds, whoever's it is: the workers', the
  * poster's, push's and the admin calls'. One that takes longer is closed and made again.
  */
+#define LEDGER_REDIS_RESOLVE_MS   5000 /* for its name, on a thread of its own */
 #define LEDGER_REDIS_CONNECT_MS   1000 /* to be accepted */
 #define LEDGER_REDIS_INTRODUCE_MS 2000 /* for an answer to AUTH, INFO, SUBSCRIBE, the first calls */
 #define LEDGER_REDIS_SILENCE_MS   5000 /* later, without a byte while an answer is due */
 #define LEDGER_REDIS_BEAT_MS      1000 /* without a question, a worker's asks whether Redis lives */
+
+/* ---- where Redis is: one authority on the address in force, for whoever connects ---------------- */
+
+/* "unix:/path", "host:port", "[v6]:port", "redis://host", "redis://host:port". 0, or -EINVAL with a
+ * sentence that has the cure and no secret. */
+int ledger_redis_check(const char *text, char *error, size_t error_size);
+
+struct ledger_redis_address {
+    char host[256];  /* numeric; or the path of a Unix socket */
+    int port;        /* 0: of a Unix socket */
+    uint64_t number; /* moves whenever another one comes into force */
+};
+/* The address in force. Any thread; waits for nothing. 0, or -EAGAIN with a sentence: the name is not
+ * resolved yet. */
+int ledger_redis_address(struct ledger *ledger, struct ledger_redis_address *out, char *error,
+                         size_t error_size);
+/*
+ * A connection to the address of this number could not be made or introduced, or was lost (`reached`).
+ * The next address of the name comes into force, or the name is resolved again. Of one that is not in
+ * force any more nothing is learnt, so all may report the same failure. True where another address is
+ * to be tried at once. Any thread.
+ */
+bool ledger_redis_failed(struct ledger *ledger, uint64_t number, bool reached);
 
 struct ledger_stats {
     uint64_t records_written, bytes_written, syncs, posts, posts_replayed, records_posted;
@@ -162,8 +186,8 @@ struct ledger_redis {
     int64_t clock_ahead_ms; /* its wall clock against ours; negative: behind */
 };
 /*
- * Asks the Redis at `address` ("unix:/path" or "host:port"; user and password may be NULL). Blocks,
- * some seconds at most, and changes nothing there. 0, or -EAGAIN or -EPROTO with one sentence.
+ * Asks the Redis at `address` (see ledger_redis_check; user and password may be NULL). Blocks, some
+ * seconds at most, and changes nothing there. 0, or -EAGAIN or -EPROTO with one sentence.
  */
 int ledger_redis_probe(const char *address, const char *user, const char *password,
                        struct ledger_redis *out, char *error, size_t error_size);

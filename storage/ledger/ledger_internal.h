@@ -19,6 +19,7 @@ enum download_flag { DOWNLOAD_QUEUED = 1, DOWNLOAD_CLOSING = 2 };
 
 struct push;
 struct notices;
+struct where;
 
 struct ledger_download {
     struct ledger_download
@@ -73,6 +74,7 @@ struct ledger {
     struct writer writer;
     struct poster *poster;
     struct push *push;           /* owns */
+    struct where *where;         /* owns */
     struct notices *notices;     /* owns */
     pthread_mutex_t change_lock; /* one ledger_account_change at a time */
 

@@ -478,7 +478,7 @@ static int prepare(struct poster *poster)
 static int connect_link(struct poster *poster)
 {
     struct ledger *ledger = poster->ledger;
-    if (redis_open(&poster->link, &ledger->options) != 0)
+    if (redis_open(&poster->link, ledger->where, &ledger->options) != 0)
         return -EAGAIN;
     poster->connected = true;
     pthread_mutex_lock(&ledger->lock);
@@ -487,6 +487,7 @@ static int connect_link(struct poster *poster)
     pthread_mutex_unlock(&ledger->lock);
     int result = given_up ? -EAGAIN : prepare(poster);
     if (result != 0) {
+        redis_failed(&poster->link, false);
         disconnect(poster);
         return result;
     }
@@ -582,10 +583,12 @@ static void *poster_main(void *argument)
         if (result == -EAGAIN)
             waiting(poster, poster->link.error);
         if (result != 0) {
+            if (poster->connected)
+                redis_failed(&poster->link, true);
             disconnect(poster);
             if (result == -EBUSY)
                 rest(poster, lease_wait_ms(&poster->lease), false);
-            else
+            else if (!poster->link.another)
                 back_off(poster);
             continue;
         }

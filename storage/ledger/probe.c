@@ -60,9 +60,18 @@ int ledger_redis_probe(const char *address, const char *user, const char *passwo
     struct redis_link link;
     struct redis_facts facts;
     memset(out, 0, sizeof *out);
-    int status = redis_open(&link, &options);
-    if (status != 0) {
+    struct where *where;
+    struct ledger_redis_address first;
+    int status = ledger_redis_check(address, error, error_size);
+    if (status == 0 && (status = where_create(&where, address)) != 0)
+        snprintf(error, error_size, "%s", strerror(-status));
+    if (status != 0)
+        return status;
+    status = where_get(where, LEDGER_REDIS_RESOLVE_MS, &first, error, error_size);
+    if (status == 0 && (status = redis_open_any(&link, where, &options)) != 0)
         snprintf(error, error_size, "%s", link.error);
+    if (status != 0) {
+        where_destroy(&where);
         return status;
     }
     status = redis_facts(&link, &facts);
@@ -79,5 +88,6 @@ int ledger_redis_probe(const char *address, const char *user, const char *passwo
         snprintf(error, error_size, "%s", link.error[0] != '\0' ? link.error : strerror(-status));
     }
     redis_close(&link);
+    where_destroy(&where);
     return status;
 }

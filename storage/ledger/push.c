@@ -151,7 +151,7 @@ static int subscribe(struct push *push)
 {
     static const char *const words[] = {"SUBSCRIBE", "tg:revocations"};
     struct redis_facts facts;
-    int result = redis_open(&push->link, &push->ledger->options);
+    int result = redis_open(&push->link, push->ledger->where, &push->ledger->options);
     if (result != 0)
         return result;
     redisReply *reply = NULL;
@@ -164,8 +164,11 @@ static int subscribe(struct push *push)
     result = reply != NULL && reply->type == REDIS_REPLY_ARRAY ? 0 : -EAGAIN;
     if (reply != NULL)
         freeReplyObject(reply);
-    if (result != 0)
+    if (result != 0) {
+        if (!push->refused)
+            redis_failed(&push->link, false);
         redis_close(&push->link);
+    }
     return result;
 }
 
@@ -239,6 +242,8 @@ static void *push_main(void *argument)
             atomic_store(&push->heard_ms, push->spoke_ms);
             result = listen_on(push);
             atomic_store(&push->heard_ms, 0);
+            if (result != -ECANCELED)
+                redis_failed(&push->link, true);
             redis_close(&push->link);
         }
         if (result == -ECANCELED)

@@ -40,21 +40,11 @@ static void release_signals(struct redis_link *link)
     pthread_sigmask(SIG_SETMASK, &link->signals, NULL);
 }
 
-static redisContext *dial(const char *address)
+static redisContext *dial(const struct ledger_redis_address *address)
 {
     struct timeval timeout = timeout_of(LEDGER_REDIS_CONNECT_MS);
-    if (strncmp(address, "unix:", 5) == 0)
-        return redisConnectUnixWithTimeout(address + 5, timeout);
-    char host[256];
-    const char *colon = strrchr(address, ':');
-    size_t length = colon == NULL ? strlen(address) : (size_t)(colon - address);
-    int port = colon == NULL ? 6379 : (int)strtol(colon + 1, NULL, 10);
-    if (length >= 2 && address[0] == '[' && address[length - 1] == ']') {
-        address++; /* [::1]:6379 */
-        length -= 2;
-    }
-    snprintf(host, sizeof host, "%.*s", (int)(length < sizeof host ? length : 0), address);
-    return redisConnectWithTimeout(host, port, timeout);
+    return address->port == 0 ? redisConnectUnixWithTimeout(address->host, timeout)
+                              : redisConnectWithTimeout(address->host, address->port, timeout);
 }
 
 static int authenticate(struct redis_link *link, const struct ledger_options *options)
@@ -82,22 +72,43 @@ int redis_introduced(struct redis_link *link)
     return set_patience(link, LEDGER_REDIS_SILENCE_MS);
 }
 
-int redis_open(struct redis_link *link, const struct ledger_options *options)
+void redis_failed(struct redis_link *link, bool reached)
 {
+    link->another = link->number != 0 && where_failed(link->where, link->number, reached);
+    link->number = 0; /* once */
+}
+
+int redis_open(struct redis_link *link, struct where *where, const struct ledger_options *options)
+{
+    struct ledger_redis_address address;
     memset(link, 0, sizeof *link);
+    link->where = where;
     hold_signals(link);
-    link->context = dial(options->redis);
-    if (link->context == NULL || link->context->err != 0) {
+    if (where_get(where, 0, &address, link->error, sizeof link->error) != 0) {
+        redis_close(link);
+        return -EAGAIN;
+    }
+    link->number = address.number;
+    link->context = dial(&address);
+    bool made = link->context != NULL && link->context->err == 0;
+    if (!made)
         snprintf(link->error, sizeof link->error, "Redis at %.160s: %s", options->redis,
                  link->context == NULL ? "no memory" : link->context->errstr);
-        redis_close(link);
-        return -EAGAIN;
-    }
-    if (set_patience(link, LEDGER_REDIS_INTRODUCE_MS) != 0 || authenticate(link, options) != 0) {
-        redis_close(link);
-        return -EAGAIN;
-    }
-    return 0;
+    if (made && set_patience(link, LEDGER_REDIS_INTRODUCE_MS) == 0 &&
+        authenticate(link, options) == 0)
+        return 0;
+    redis_failed(link, false);
+    redis_close(link);
+    return -EAGAIN;
+}
+
+int redis_open_any(struct redis_link *link, struct where *where,
+                   const struct ledger_options *options)
+{
+    int result = redis_open(link, where, options);
+    while (result != 0 && link->another)
+        result = redis_open(link, where, options);
+    return result;
 }
 
 void redis_close(struct redis_link *link)

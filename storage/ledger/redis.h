@@ -5,7 +5,7 @@
 #ifndef TOLLGATE_LEDGER_REDIS_H
 #define TOLLGATE_LEDGER_REDIS_H
 
-#include "storage/ledger/ledger.h"
+#include "storage/ledger/where.h"
 
 #include <hiredis/hiredis.h>
 #include <signal.h>
@@ -16,6 +16,9 @@ struct redis_link {
     redisContext *context; /* owns; NULL: closed */
     sigset_t signals;      /* of the thread, before */
     uint32_t patience_ms;  /* with each answer */
+    struct where *where;   /* borrows */
+    uint64_t number;       /* of the address there; 0: none was known */
+    bool another;          /* it failed, and another address is to be tried at once */
     char error[320];       /* of the last failure: one sentence without secrets */
 };
 
@@ -26,9 +29,16 @@ struct redis_facts {
     char policy[32], version[32];
 };
 
-/* Connects and authenticates; each answer is waited for LEDGER_REDIS_INTRODUCE_MS. SIGPIPE is held off
- * the calling thread until redis_close. 0 or -EAGAIN. */
-int redis_open(struct redis_link *link, const struct ledger_options *options);
+/* Connects to the address in force and authenticates; each answer is waited for
+ * LEDGER_REDIS_INTRODUCE_MS. SIGPIPE is held off the calling thread until redis_close. 0, or -EAGAIN and
+ * redis_failed was called. */
+int redis_open(struct redis_link *link, struct where *where, const struct ledger_options *options);
+/* The same, at each address in turn until one answers. */
+int redis_open_any(struct redis_link *link, struct where *where,
+                   const struct ledger_options *options);
+/* Reports that the Redis that it is or was open to is no use, or, where it was `reached`, is lost. Sets
+ * link->another. */
+void redis_failed(struct redis_link *link, bool reached);
 /* Who it is was asked and answered: from now on LEDGER_REDIS_SILENCE_MS is waited. 0 or -EAGAIN. */
 int redis_introduced(struct redis_link *link);
 void redis_close(struct redis_link *link);

@@ -3,10 +3,15 @@
  * before. Who asks is answered; the node looks for a Redis that works, and says that it is not ready
  * while it has none.
  */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -119,6 +124,20 @@ static void await_nothing_reserved(struct site *site, const char *account)
                   (long long)balance.reserved);
         harness_pause();
         balance = site_balance(site, account);
+    }
+}
+
+/* Until a link that nobody has asked for before is delivered: some Redis has granted it. */
+static void await_delivery(struct site *site, const char *account)
+{
+    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
+    for (unsigned status = 0; status != 200; harness_pause()) {
+        static unsigned last;
+        const char *link = site_link(site, .account = account, .path = TRACK_TINY,
+                                     .jti = site_format(site, "try-%u", last++));
+        cr_assert(harness_now_ms() < deadline_ms, "the last answer is %u: %s", status,
+                  site_log(site));
+        status = fetch(site, link, .fresh = true)->status;
     }
 }
 
@@ -280,14 +299,7 @@ Test(redis, that_another_has_taken_over_from_is_left_by_all_connections)
     answer_expect_file(far, fetch(far, tiny), TRACK_TINY);
     relay_turn_to(relay, site_redis_address(second));
     site_redis_command(first, "REPLICAOF 127.0.0.1 1");
-    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
-    for (unsigned i = 0, status = 0; status != 200; i++) {
-        const char *link = site_link(far, .account = "alice", .path = TRACK_TINY,
-                                     .jti = site_format(far, "try-%u", i));
-        cr_assert(harness_now_ms() < deadline_ms, "it is still the old Redis that is asked");
-        status = fetch(far, link, .fresh = true)->status;
-        harness_pause();
-    }
+    await_delivery(far, "alice");
     await_ready(far, true);
     for (int i = 0; i < 8; i++) { /* so many that both workers have some of them */
         const char *link = site_link(far, .account = "alice", .path = TRACK_TINY,
@@ -296,6 +308,111 @@ Test(redis, that_another_has_taken_over_from_is_left_by_all_connections)
     }
     site_destroy(&far);
     relay_stop(&relay);
+    site_destroy(&first);
+    site_destroy(&second);
+}
+
+/* ---- somewhere else ---- */
+
+#define NAMESERVER "127.77.77.77"
+
+/* A file of the test's own in the place of one of the system's, for its processes alone. */
+static void put_in_place_of(struct site *site, const char *system, const char *text)
+{
+    const char *own = site_format(site, "%s%s", site_directory(site), strrchr(system, '/'));
+    FILE *file = fopen(own, "we");
+    cr_assert(file && fputs(text, file) >= 0 && fclose(file) == 0);
+    cr_assert_eq(mount(own, system, NULL, MS_BIND, NULL), 0, "%s: %s", system, strerror(errno));
+}
+
+/* Always as long as before, so that a reader sees either this or that. */
+static void name_redis(struct site *site, const char *first, const char *second)
+{
+    char lines[65];
+    int length = snprintf(lines, sizeof(lines), "%-16sredis.test\n%-16s%s.test\n", first,
+                          second ? second : "127.0.0.1", second ? "redis" : "other");
+    int fd = open(site_format(site, "%s/hosts", site_directory(site)), O_WRONLY | O_CLOEXEC);
+    cr_assert(fd >= 0);
+    cr_assert_eq(pwrite(fd, lines, (size_t)length, 0), length);
+    close(fd);
+}
+
+/* A port that is free at this address. */
+static unsigned free_port(const char *address)
+{
+    struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = inet_addr(address)};
+    socklen_t size = sizeof(name);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert_eq(bind(fd, (struct sockaddr *)&name, size), 0);
+    cr_assert_eq(getsockname(fd, (struct sockaddr *)&name, &size), 0);
+    close(fd);
+    return ntohs(name.sin_port);
+}
+
+static void listen_at(struct site *site, const char *address, unsigned port)
+{
+    command_redis(site, site_format(site, "CONFIG SET bind %s", address));
+    command_redis(site, site_format(site, "CONFIG SET port %u", port));
+}
+
+/* A name server that answers nothing. */
+static int silent_name_server(void)
+{
+    struct sockaddr_in name = {
+        .sin_family = AF_INET, .sin_port = htons(53), .sin_addr.s_addr = inet_addr(NAMESERVER)};
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), one = 1;
+    struct timeval patience = {.tv_sec = HARNESS_DEADLINE_MS / 1000};
+    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    cr_assert_eq(bind(fd, (struct sockaddr *)&name, sizeof(name)), 0, "%s", strerror(errno));
+    return fd;
+}
+
+Test(redis, that_moves_is_found_by_its_name)
+{
+    if (unshare(CLONE_NEWNS) < 0)
+        cr_skip_test("only root may mount");
+    cr_assert_eq(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+    struct site *first = site_create(.own_redis = true, .stays_down = true);
+    struct site *second = site_create(.own_redis = true, .stays_down = true);
+    int name_server = silent_name_server();
+    put_in_place_of(first, "/etc/hosts", "");
+    put_in_place_of(first, "/etc/nsswitch.conf", "hosts: files dns\n");
+    put_in_place_of(first, "/etc/resolv.conf",
+                    "nameserver " NAMESERVER "\noptions timeout:20 attempts:5\n");
+    unsigned port = free_port("127.0.0.3");
+    site_redis_start(first);
+    site_redis_start(second);
+    listen_at(first, "127.0.0.3", port);
+
+    /* Two addresses, of which the first refuses. */
+    name_redis(first, "127.0.0.2", "127.0.0.3");
+    const char *address = site_format(first, "redis.test:%u", port);
+    struct site *site = site_create(.redis = address, .settings = "workers: 2\n");
+    site_account_open_postpaid(site, "alice");
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY, .jti = "1");
+    answer_expect_file(site, fetch(site, link), TRACK_TINY);
+
+    /* The name leads to another one, and the first is gone. */
+    listen_at(second, "127.0.0.4", port);
+    name_redis(first, "127.0.0.4", NULL);
+    site_redis_kill(first);
+    await_delivery(site, "alice");
+
+    /* The name cannot be resolved: the resolver hangs, and the address from before is tried. */
+    int fd = open(site_format(first, "%s/hosts", site_directory(first)), O_WRONLY | O_CLOEXEC);
+    cr_assert_eq(ftruncate(fd, 0), 0);
+    close(fd);
+    site_redis_command(second, "CLIENT KILL TYPE normal");
+    char question[512];
+    cr_assert_gt(recv(name_server, question, sizeof(question), 0), 0, "the resolver is not asked");
+    await_delivery(site, "alice");
+    site_destroy(&site); /* its stop does not wait for the resolver */
+    close(name_server);
+    for (size_t i = 0; i < 3; i++)
+        cr_expect_eq(umount(((const char *const[]){"/etc/hosts", "/etc/nsswitch.conf",
+                                                   "/etc/resolv.conf"})[i]),
+                     0);
     site_destroy(&first);
     site_destroy(&second);
 }
