@@ -14,8 +14,6 @@
 #include "server/listener.h"
 #include "server/log.h"
 
-#define BACKLOG 4096 /* the kernel caps it at net.core.somaxconn */
-
 /* Removes what a killed node left. Anything but a socket is somebody's file and stays. */
 static int remove_stale(const char *path)
 {
@@ -46,7 +44,7 @@ static int open_socket(struct admin_door *door, mode_t mode)
         (void)close(fd);
         return failure;
     }
-    if (chmod(door->address.sun_path, mode) != 0 || listen(fd, BACKLOG) != 0) {
+    if (chmod(door->address.sun_path, mode) != 0 || listen(fd, LISTENER_BACKLOG) != 0) {
         failure = -errno;
         (void)close(fd);
         (void)unlink(door->address.sun_path);

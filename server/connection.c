@@ -204,6 +204,7 @@ static void connection_free(struct worker *worker, struct connection *connection
     check(connection->in_flight == 0 && connection->deliveries == NULL);
     tls_session_end(connection);
     close(connection->fd);
+    worker->accept_freed = true;
     atomic_fetch_sub(&worker->node->connections, 1);
     if (connection->counted)
         address_table_leave(worker->node->addresses, &connection->client);

@@ -27,6 +27,7 @@
 
 #include "server/admin_internal.h"
 #include "server/byte_count.h"
+#include "server/descriptors.h"
 #include "server/node.h"
 #include "server/redis_address.h"
 #include "server/redis_process.h"
@@ -40,7 +41,6 @@
 #define BUFFERS_PROBED     8
 #define SEGMENTS_WANTED    2
 #define CERTIFICATE_LEFT_S (14L * 86400)
-#define DESCRIPTORS_LEAST  64 /* without these not even Redis, journal and listeners open */
 
 typedef struct doctor_finding finding;
 
@@ -128,25 +128,29 @@ static void check_memlock(const struct config *config, finding *out)
              made == 1 ? "s" : "", (unsigned long long)limit.rlim_cur / 1024);
 }
 
+/* The start raises the soft limit to the hard one, which is therefore what counts. */
 static void check_nofile(const struct config *config, finding *out)
 {
     struct rlimit limit = {0};
+    const struct config one = {.workers = 1};
     (void)getrlimit(RLIMIT_NOFILE, &limit);
     uint64_t allowed = limit.rlim_max;
-    uint64_t needed = config != NULL ? node_descriptors(config) : DESCRIPTORS_LEAST;
-    if (allowed < DESCRIPTORS_LEAST)
+    uint64_t least = descriptors_least(config != NULL ? config : &one);
+    uint64_t wanted = config != NULL ? descriptors_wanted(config) : least;
+    if (allowed < least)
         find(out, DOCTOR_FAILURE,
-             "%" PRIu64 " descriptors are allowed; raise LimitNOFILE or "
-             "ulimit -n",
-             allowed);
-    else if (allowed < needed)
+             "%" PRIu64 " descriptors are allowed, a node needs %" PRIu64 " at least%s; raise "
+             "LimitNOFILE= of its unit or ulimit -n",
+             allowed, least, config != NULL && config->workers > 1 ? " with so many workers" : "");
+    else if (allowed < wanted)
         find(out, DOCTOR_WARNING,
              "%" PRIu64 " descriptors are allowed, %" PRIu64 " may be needed (connections_max, "
-             "open_files_max); raise LimitNOFILE or ulimit -n, or lower those",
-             allowed, needed);
+             "open_files_max), and where none is left clients wait; raise LimitNOFILE or "
+             "ulimit -n, or lower those",
+             allowed, wanted);
     else
         find(out, DOCTOR_OK, "%" PRIu64 " descriptors are allowed, at most %" PRIu64 " are needed",
-             allowed, needed);
+             allowed, wanted);
 }
 
 static void write_day(time_t when, char out[static 32])

@@ -15,7 +15,6 @@
 
 #include "server/check.h"
 
-#define BACKLOG     4096 /* the kernel caps it at net.core.somaxconn */
 #define PATIENCE_MS 1000
 #define PAUSE_MS    20
 
@@ -55,7 +54,7 @@ static int listen_on(const struct addrinfo *info)
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) != 0 ||
         setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) != 0 ||
         bound_receive_buffer(fd) != 0 || bind(fd, info->ai_addr, info->ai_addrlen) != 0 ||
-        listen(fd, BACKLOG) != 0) {
+        listen(fd, LISTENER_BACKLOG) != 0) {
         int error = errno;
         close(fd);
         return -error;

@@ -12,6 +12,9 @@
 
 #include "server/worker.h"
 
+#define LISTENER_BACKLOG                                                                           \
+    4096 /* who waits to be accepted; the kernel caps it at net.core.somaxconn */
+
 /*
  * Binds and listens on "HOST:PORT", "[V6]:PORT" or ":PORT" (all addresses). Port 0 lets the kernel
  * choose: `bound` receives "HOST:PORT" as bound, and is the address for the further listeners.

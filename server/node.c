@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
@@ -24,6 +23,7 @@
 #include "server/address_table.h"
 #include "server/admin.h"
 #include "server/check.h"
+#include "server/descriptors.h"
 #include "server/listener.h"
 #include "server/log.h"
 #include "server/processors.h"
@@ -32,12 +32,11 @@
 #include "server/trust.h"
 #include "server/worker.h"
 
-#define WORKERS_MAX       64 /* a bit each in a window's waiters */
-#define HASH_QUEUE_MAX    4096
-#define LEASE_MS          3000
-#define LEDGER_CLOSE_MS   5000
-#define DESCRIPTORS_SPARE 320 /* what each thread has */
-#define KEY_WATCH_MS      400
+#define WORKERS_MAX     64 /* a bit each in a window's waiters */
+#define HASH_QUEUE_MAX  4096
+#define LEASE_MS        3000
+#define LEDGER_CLOSE_MS 5000
+#define KEY_WATCH_MS    400
 
 static void on_ledger_event(void *context, enum ledger_event event, const char *text)
 {
@@ -115,23 +114,6 @@ unsigned node_workers(const struct config *config)
 {
     uint64_t wanted = config->workers > 0 ? config->workers : processors_available();
     return wanted < WORKERS_MAX ? (unsigned)wanted : WORKERS_MAX;
-}
-
-uint64_t node_descriptors(const struct config *config)
-{
-    return config->connections_max + node_workers(config) * config->open_files_max +
-           admin_descriptors(config) + DESCRIPTORS_SPARE;
-}
-
-/* As far as the hard limit lets us; `tollgate doctor` and the start warn where that is too low. */
-static void raise_descriptors(const struct config *config)
-{
-    struct rlimit limit;
-    rlim_t wanted = node_descriptors(config);
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
-        return;
-    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
-    (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 /* ---- phases ---- */
@@ -269,7 +251,6 @@ static int start_workers(struct node *node, char *error, size_t error_size)
         if (workers < listener_passed(kind)) /* no socket may go unserved */
             workers = listener_passed(kind) < WORKERS_MAX ? listener_passed(kind) : WORKERS_MAX;
     }
-    raise_descriptors(config);
     snprintf(address, sizeof(address), "%s", config->listen);
     snprintf(address_tls, sizeof(address_tls), "%s", config->listen_tls);
     for (unsigned i = 0; i < workers; i++) {
@@ -342,6 +323,7 @@ static int start(struct parts *parts, char *error, size_t error_size)
     struct node *node = parts->node;
     const struct config *config = node->config;
     char address[sizeof(node->redis.address)];
+    descriptors_raise(config);
     int status = redis_address_read(config, &node->redis, error, error_size);
     if (status == 0)
         status = trust_load(config, &node->trust, error, error_size);

@@ -68,9 +68,8 @@ struct node_stats {
     uint64_t tokens_verified, tokens_remembered, transfers_cut;
     uint64_t tls_handshakes, tls_resumed, tls_failed, tls_kernel;
 };
-/* How many workers and, at most, descriptors a node of this configuration has. */
+/* How many workers a node of this configuration has. */
 unsigned node_workers(const struct config *config);
-uint64_t node_descriptors(const struct config *config);
 
 /* The phase, which stays as it is until node_phase_release. From any thread; not to wait under. */
 enum node_phase node_phase_hold(struct node *node);

@@ -25,10 +25,12 @@
 #include "server/tls.h"
 #include "server/token_cache.h"
 #include "server/transport.h"
+#include "server/waiting.h"
 #include "storage/media/media.h"
 
 #define COMPLETIONS_TURN 256
 #define WINDOWS_SWEEP_MS 500
+#define SCARCE_PAUSE_MS  10
 
 static uint64_t monotonic_ms(void)
 {
@@ -65,24 +67,6 @@ void worker_wake(struct worker *worker)
 
 /* ---- standing operations ---- */
 
-static void arm_accept(struct worker *worker, enum listener listener)
-{
-    if (worker->listen_fd[listener] < 0 || worker->accepting[listener])
-        return;
-    struct io_uring_sqe *sqe = worker_sqe(worker);
-    /* Non-blocking for sendfile(2), which knows no MSG_DONTWAIT. */
-    io_uring_prep_multishot_accept(sqe, worker->listen_fd[listener], NULL, NULL,
-                                   SOCK_CLOEXEC | SOCK_NONBLOCK);
-    sqe->user_data = operation_data(OPERATION_ACCEPT, 0, listener);
-    worker->accepting[listener] = true;
-}
-
-static void arm_accepts(struct worker *worker)
-{
-    arm_accept(worker, LISTENER_PLAIN);
-    arm_accept(worker, LISTENER_TLS);
-}
-
 static void arm_wake(struct worker *worker)
 {
     struct io_uring_sqe *sqe = worker_sqe(worker);
@@ -98,21 +82,9 @@ static void arm_tick(struct worker *worker)
     sqe->user_data = operation_data(OPERATION_TICK, 0, 0);
 }
 
-static void on_accept(struct worker *worker, enum listener listener, int result, bool more)
-{
-    if (result >= 0)
-        connection_accept(worker, result, listener == LISTENER_TLS);
-    else if (result != -ECANCELED && result != -EAGAIN && result != -ECONNABORTED)
-        log_warning("worker %u: accept: %s", worker->index, strerrordesc_np(-result));
-    /* Out of descriptors, most likely: armed again by the tick, when some may have been freed. */
-    if (!more)
-        worker->accepting[listener] = false;
-}
-
 static void on_tick(struct worker *worker)
 {
-    if (!worker->stopping)
-        arm_accepts(worker);
+    accept_tick(worker);
     metering_tick(worker);
     transfer_tick(worker);
     if (worker->stopping)
@@ -129,15 +101,7 @@ static void on_tick(struct worker *worker)
 static void on_stop(struct worker *worker)
 {
     worker->stopping = true;
-    for (uint32_t i = 0; i < LISTENERS; i++) {
-        if (worker->listen_fd[i] < 0)
-            continue;
-        struct io_uring_sqe *sqe = worker_sqe(worker);
-        io_uring_prep_cancel64(sqe, operation_data(OPERATION_ACCEPT, 0, i), 0);
-        sqe->user_data = operation_data(OPERATION_IGNORED, 0, 0);
-        close(worker->listen_fd[i]); /* the cancelled accept held it, too */
-        worker->listen_fd[i] = -1;
-    }
+    accept_stop(worker);
     connection_stop_idle(worker);
 }
 
@@ -188,7 +152,7 @@ static void on_completion(struct worker *worker, const struct io_uring_cqe *cqe)
         break;
     case OPERATION_ACCEPT:
         check(index < LISTENERS);
-        on_accept(worker, (enum listener)index, cqe->res, more);
+        accept_completed(worker, (enum listener)index, cqe->res, more);
         break;
     case OPERATION_WAKE:
         worker->woken = true;
@@ -277,6 +241,8 @@ static void turn(struct worker *worker)
     }
     redis_link_read(worker->redis);
     run_ready(worker);
+    if (worker->accept_paused_ms != 0 && worker->accept_freed)
+        accept_arm(worker);
     redis_link_flush(worker->redis);
 }
 
@@ -320,7 +286,7 @@ void *worker_run(void *argument)
     read_clocks(worker);
     arm_wake(worker);
     arm_tick(worker);
-    arm_accepts(worker);
+    accept_tick(worker);
     redis_link_tick(worker->redis);
     redis_link_flush(worker->redis);
     for (;;) {

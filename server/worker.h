@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "server/descriptors.h"
 #include "server/http_fields.h"
 #include "server/node.h"
 #include "server/window.h"
@@ -53,6 +54,9 @@ struct tls_scratch;
 
 /* What a worker accepts from; the index of OPERATION_ACCEPT. */
 enum listener { LISTENER_PLAIN, LISTENER_TLS, LISTENERS };
+
+/* How it does; see accept.c. */
+enum accepting { ACCEPTING_NOT, ACCEPTING_ONE, ACCEPTING_ALL, ACCEPTING_ENDING };
 
 /* Lists of connections; a connection is in at most one of each kind. */
 struct connection_list {
@@ -111,7 +115,12 @@ struct worker {
     uint64_t windows_swept_ms;
     uint64_t refusals_logged_s; /* the second that refusals_logged counts in */
     uint32_t refusals_logged;
-    bool accepting[LISTENERS], stopping, woken;
+    enum accepting accepting[LISTENERS];
+    struct descriptors descriptors; /* of the last tick */
+    uint64_t accept_paused_ms;      /* since when none was left for a client; 0: one is */
+    uint64_t accept_failed_ms;      /* when one was wanting last */
+    bool accept_freed;              /* a connection has ended since accepting was tried */
+    bool stopping, woken;
     bool has_origins;               /* an issuer has pages that may fetch by script */
     bool redirects;                 /* plain HTTP is answered with the https:// origin */
     bool started;                   /* main thread's: the thread is to be joined */
@@ -131,6 +140,15 @@ void *worker_run(void *worker);
 void worker_destroy(struct worker **worker);
 /* From any thread: makes the worker look at node->stopping and its parked connections. */
 void worker_wake(struct worker *worker);
+
+/* Begins to accept, where descriptors are left; see accept.c. Not while the worker stops. */
+void accept_arm(struct worker *worker);
+/* A completion of OPERATION_ACCEPT; `more` will follow. */
+void accept_completed(struct worker *worker, enum listener listener, int result, bool more);
+/* Each WORKER_TICK_MS: looks at the limit, goes on or pauses, and says so. */
+void accept_tick(struct worker *worker);
+/* For good. */
+void accept_stop(struct worker *worker);
 
 /* A submission entry, flushing the queue where it is full. Never NULL. */
 struct io_uring_sqe *worker_sqe(struct worker *worker);

@@ -27,7 +27,8 @@
 struct push {
     struct ledger *ledger; /* borrows */
     pthread_t thread;
-    int stop_fd; /* owns: an eventfd, written once */
+    int stop_fd;           /* owns: an eventfd, written once */
+    _Atomic bool stopping; /* before it is written: should poll itself fail */
     struct redis_link link;
     char run_id[64];           /* of the Redis that it is connected to */
     _Atomic uint64_t epoch;    /* subscriptions that were confirmed */
@@ -142,6 +143,11 @@ static int wait_for_input(struct push *push, uint64_t until_ms)
     uint64_t now = ledger_monotonic_ms();
     int left = until_ms > now ? (int)(until_ms - now) : 0;
     int ready = poll(items, 2, left);
+    if (ready < 0) { /* no wake-up; a poll that fails again and again shall not burn the core */
+        if (errno != EINTR)
+            nanosleep(&(struct timespec){.tv_nsec = PUSH_BACKOFF_MS * 1000000L}, NULL);
+        return atomic_load(&push->stopping) ? -ECANCELED : -ETIMEDOUT;
+    }
     if (items[1].revents != 0)
         return -ECANCELED;
     return ready > 0 ? 0 : -ETIMEDOUT;
@@ -279,6 +285,7 @@ void push_stop(struct ledger *ledger)
     struct push *push = ledger->push;
     if (push == NULL)
         return;
+    atomic_store(&push->stopping, true);
     (void)eventfd_write(push->stop_fd, 1);
     pthread_join(push->thread, NULL);
     close(push->stop_fd);

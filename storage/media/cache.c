@@ -5,6 +5,7 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -28,7 +29,8 @@ struct media_cache {
     size_t entries_max, missing_max;
     size_t detached; /* entries out of the table that somebody still holds */
     uint64_t revalidate_ms;
-    uint64_t seed; /* random: nobody outside can choose paths that meet in one slot */
+    int descriptor_max; /* those from here on are wanted elsewhere */
+    uint64_t seed;      /* random: nobody outside can choose paths that meet in one slot */
     void (*user_free)(void *user);
 };
 
@@ -322,6 +324,25 @@ static bool give_descriptor_back(struct media_cache *cache, const struct cache_e
     return true;
 }
 
+bool media_cache_give_back(struct media_cache *cache)
+{
+    return give_descriptor_back(cache, NULL);
+}
+
+void media_cache_set_descriptor_max(struct media_cache *cache, int bound)
+{
+    cache->descriptor_max = bound;
+}
+
+/* One that is wanted elsewhere is kept in exchange for an idle file's, or is as good as none. */
+static int keep_below_max(struct media_cache *cache, const struct cache_entry *keep, int result)
+{
+    if (result < cache->descriptor_max || give_descriptor_back(cache, keep))
+        return result;
+    close(result);
+    return -EMFILE;
+}
+
 static int open_without_blocking(struct media_cache *cache, const struct cache_entry *keep,
                                  const char *path)
 {
@@ -329,7 +350,7 @@ static int open_without_blocking(struct media_cache *cache, const struct cache_e
     int result = path_open(cache->media->root_fd, relative, RESOLVE_CACHED);
     if ((result == -EMFILE || result == -ENFILE) && give_descriptor_back(cache, keep))
         result = path_open(cache->media->root_fd, relative, RESOLVE_CACHED);
-    return result;
+    return keep_below_max(cache, keep, result);
 }
 
 int media_cache_get(struct media_cache *cache, const char *path, size_t path_length,
@@ -372,6 +393,7 @@ int media_cache_admit(struct media_cache *cache, const char *path, size_t path_l
     /* Another request may have brought the same path in while this one was on the ring. */
     uint64_t path_hash = XXH3_64bits_withSeed(path, path_length, cache->seed);
     struct cache_entry *known = cache_table_find(&cache->table, path, path_length, path_hash);
+    result = keep_below_max(cache, known, result);
     if (result == -EMFILE || result == -ENFILE)
         (void)give_descriptor_back(cache, known); /* for the next attempt */
     return settle(cache, known, path, path_length, path_hash, now_ms, result, out);
@@ -392,6 +414,7 @@ int media_cache_create(struct media_cache **out, struct media *media, uint32_t e
     cache->entries_max = entries_max;
     cache->missing_max = entries_max < MISSING_SHARE ? 1 : entries_max / MISSING_SHARE;
     cache->revalidate_ms = revalidate_ms;
+    cache->descriptor_max = INT_MAX;
     cache->user_free = user_free;
     int error = cache_table_create(&cache->table, entries_max);
     if (!error && getrandom(&cache->seed, sizeof(cache->seed), 0) != (ssize_t)sizeof(cache->seed))

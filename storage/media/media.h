@@ -94,6 +94,14 @@ int media_cache_create(struct media_cache **out, struct media *media, uint32_t e
 void media_cache_destroy(struct media_cache **cache);
 
 /*
+ * Opened files shall have descriptors below `bound` (at first INT_MAX), for those above are wanted
+ * elsewhere: a further one takes the place of an idle file, or is -EMFILE.
+ */
+void media_cache_set_descriptor_max(struct media_cache *cache, int bound);
+/* Closes the idle file that is least missed; false where none is idle. */
+bool media_cache_give_back(struct media_cache *cache);
+
+/*
  * Finds a path (decoded, absolute, NUL-terminated at path_length, as token_target_parse made it).
  * `now_ms` is a monotonic clock.
  *   0        *out holds a reference for the caller; drop it with media_file_drop

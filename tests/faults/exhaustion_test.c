@@ -4,14 +4,17 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "tests/integration/harness.h"
@@ -157,6 +160,147 @@ Test(exhaustion, of_connections_is_answered_and_heals)
     }
     answer_expect_file(site, answer, TRACK_TINY);
     site_destroy(&site);
+}
+
+/* Only its number is known: the harness writes no pid, but the node's socket tells who listens. */
+static pid_t pid_of_node(struct site *site)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct ucred peer = {0};
+    socklen_t size = sizeof(peer);
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s/admin.sock", site_state_dir(site));
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert_eq(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    cr_assert_eq(getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size), 0);
+    close(fd);
+    return peer.pid;
+}
+
+static void start_with_descriptors(struct site *site, unsigned count)
+{
+    const char *original = getenv("TOLLGATE_BINARY");
+    const char *path = site_format(site, "%s/limited", site_directory(site));
+    FILE *script = fopen(path, "we");
+    cr_assert(script);
+    fprintf(script, "#!/bin/sh\n[ \"$1\" != serve ] || ulimit -n %u\nexec '%s' \"$@\"\n", count,
+            original ? original : TOLLGATE_BINARY);
+    cr_assert_eq(fclose(script), 0);
+    cr_assert_eq(chmod(path, 0700), 0);
+    cr_assert_eq(setenv("TOLLGATE_BINARY", path, 1), 0);
+    site_node_start(site);
+    site_node_await_ready(site);
+}
+
+static void limit_descriptors(pid_t pid, rlim_t count)
+{
+    const struct rlimit limit = {.rlim_cur = count, .rlim_max = count};
+    cr_assert_eq(prlimit(pid, RLIMIT_NOFILE, &limit, NULL), 0, "%s", strerror(errno));
+}
+
+static unsigned long processor_ticks(pid_t pid)
+{
+    char path[64], text[1024];
+    unsigned long user = 0, system = 0;
+    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t length = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    cr_assert_gt(length, 0);
+    text[length] = '\0';
+    cr_assert_eq(sscanf(strrchr(text, ')') + 2,
+                        "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system),
+                 2);
+    return user + system;
+}
+
+/* A node that waits takes next to nothing; one that spins takes a core, or all that it is given. */
+static void expect_no_spinning(pid_t pid)
+{
+    unsigned long before = processor_ticks(pid);
+    uint64_t until_ms = harness_now_ms() + 1000;
+    while (harness_now_ms() < until_ms)
+        harness_pause();
+    unsigned long ticks = processor_ticks(pid) - before,
+                  second = (unsigned long)sysconf(_SC_CLK_TCK);
+    cr_assert_lt(ticks, second / 3, "%lu of %lu ticks of a second", ticks, second);
+}
+
+static unsigned count_lines(const char *log, const char *text)
+{
+    unsigned count = 0;
+    for (const char *at = log; (at = strstr(at, text)) != NULL; at++)
+        count++;
+    return count;
+}
+
+static int ask_for_nothing(struct site *site)
+{
+    int fd = raw_connect(site, 0);
+    raw_print(fd, "GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
+    return fd;
+}
+
+Test(exhaustion, of_descriptors_makes_clients_wait_and_nothing_else)
+{
+    enum { MANY = 2000, MORE = 50 };
+    struct site *site = site_create(.stays_down = true, .settings = "workers: 1\n");
+    start_with_descriptors(site, 160);
+    site_account_open_postpaid(site, "alice");
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
+    pid_t pid = pid_of_node(site);
+    int fds[MANY + MORE];
+    size_t count = 0;
+    while (strstr(site_log(site), "clients wait until descriptors are freed") == NULL) {
+        cr_assert_lt(count, MANY, "the node takes whoever comes");
+        fds[count++] = ask_for_nothing(site);
+        if (count % 10 == 0)
+            harness_pause();
+    }
+    for (int i = 0; i < MORE; i++)
+        fds[count++] = ask_for_nothing(site);
+    answer_expect_refusal(site, raw_answer(site, fds[0], false), 403, "token_missing");
+    expect_no_spinning(pid);
+    struct pollfd last = {.fd = fds[count - 1], .events = POLLIN};
+    cr_assert_eq(poll(&last, 1, 0), 0, "the last one does not wait");
+
+    /* The node itself has what it needs. */
+    cr_assert_eq(site_admin(site, "GET", "/v1/health", NULL)->status, 200);
+    cr_assert_eq(site_admin(site, "GET", "/v1/accounts/shop/alice", NULL)->status, 200);
+    raw_print(fds[0], "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", link);
+    answer_expect_file(site, raw_answer(site, fds[0], false), TRACK_TINY);
+
+    for (size_t i = 0; i < count; i++) { /* each makes room for one that waits */
+        if (i > 0)
+            answer_expect_refusal(site, raw_answer(site, fds[i], false), 403, "token_missing");
+        close(fds[i]);
+    }
+    site_log_await(site, "accepts again");
+    cr_assert_leq(count_lines(site_log(site), "clients wait until"), 10);
+    cr_assert_eq(count_lines(site_log(site), "worker 0: accept: "), 0);
+    answer_expect_file(site, fetch(site, link), TRACK_TINY);
+    site_destroy(&site);
+}
+
+/* Below what it has open, and below what it waits for: poll(2) takes no more entries than that. */
+Test(exhaustion, of_descriptors_that_are_taken_away_leaves_health_and_the_stop)
+{
+    enum { IDLE = 40 };
+    struct site *site = site_create();
+    pid_t pid = pid_of_node(site);
+    int idle[IDLE];
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s/admin.sock", site_state_dir(site));
+    for (int i = 0; i < IDLE; i++) {
+        idle[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        cr_assert_eq(connect(idle[i], (struct sockaddr *)&address, sizeof(address)), 0);
+    }
+    limit_descriptors(pid, 32);
+    expect_no_spinning(pid);
+    for (int i = 0; i < 3; i++)
+        cr_assert_eq(site_admin(site, "GET", "/v1/health", NULL)->status, 200);
+    for (int i = 0; i < IDLE; i++)
+        close(idle[i]);
+    site_destroy(&site); /* SIGTERM is obeyed */
 }
 
 /* A small file system of the test's own, gone with its process. NULL where we may not mount. */

@@ -129,6 +129,21 @@ Test(doctor, warns_where_the_descriptors_do_not_suffice)
     site_destroy(&site);
 }
 
+Test(doctor, and_the_start_refuse_where_a_node_has_too_few_descriptors)
+{
+    struct site *site = site_create(.stays_down = true);
+    struct rlimit limit = {.rlim_cur = 64, .rlim_max = 64};
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    struct command_result doctor = site_tollgate(site, "doctor");
+    cr_assert_eq(doctor.exit_code, 1, "%s%s", doctor.output, doctor.errors);
+    expect_text(line_of(site, doctor.output, "FAIL     nofile: "), "64 descriptors are allowed");
+    struct command_result serve = site_tollgate(site, "serve");
+    cr_assert_eq(serve.exit_code, 69, "%d: %s", serve.exit_code, serve.errors);
+    expect_text(serve.errors, "64 descriptors are allowed, a node needs ");
+    expect_text(serve.errors, "LimitNOFILE= of its unit or ulimit -n");
+    site_destroy(&site);
+}
+
 Test(doctor, refuses_a_clock_from_before_the_program_was_made)
 {
     struct site *site = site_create(.stays_down = true);

@@ -1,6 +1,7 @@
 /* The open-file cache: hits, versions, revalidation, bounds, eviction, missing files, scarcity. */
 #include "media_fixture.h"
 
+#include <fcntl.h>
 #include <sys/resource.h>
 
 TestSuite(media_cache, .init = fixture_setup, .fini = fixture_teardown);
@@ -408,6 +409,29 @@ Test(media_cache, without_descriptors_the_version_in_hand_is_served_and_a_new_fi
     media_file_drop(cache, &due);
     media_file_drop(cache, &a);
     media_file_drop(cache, &b);
+    media_cache_destroy(&cache);
+    media_close(&media);
+}
+
+Test(media_cache, descriptors_that_are_wanted_elsewhere_are_taken_only_in_exchange)
+{
+    struct media *media = open_media();
+    struct media_cache *cache = open_cache(media, 4, 1000);
+    put_file("/a", "a");
+    put_file("/b", "b");
+    struct media_file *a = must_fetch(media, cache, "/a", 1), *b = NULL;
+    WAIT_FOR_STATS(media, stats.queue_length == 0);
+    media_cache_set_descriptor_max(cache, a->fd + 1);
+    cr_assert_eq(
+        media_cache_admit(cache, "/b", 2, 1, open(in_root("/b"), O_RDONLY | O_CLOEXEC), &b),
+        -EMFILE);
+    cr_assert_eq(media_cache_get(cache, "/b", 2, 1, &b), -EMFILE);
+    int lowest_free = dup(STDIN_FILENO);
+    close(lowest_free);
+    cr_assert_gt(lowest_free, a->fd, "what was not kept is open");
+    media_file_drop(cache, &a); /* idle from here on */
+    cr_assert_eq(touch(media, cache, "/b", 1), 0);
+    cr_assert_not(media_cache_give_back(cache) && media_cache_give_back(cache), "both are open");
     media_cache_destroy(&cache);
     media_close(&media);
 }

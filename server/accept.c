@@ -1,0 +1,160 @@
+/*
+ * What a worker accepts, and when it does not. Called by worker.c's loop; who has come is
+ * connection.c's.
+ *
+ *   NOT --descriptors for a whole queue--> ALL (multishot) --there no longer are--> ENDING --> NOT
+ *    '---a descriptor is left--> ONE --one has come, or accept failed--> NOT
+ *
+ * Where no descriptor is left, whoever comes waits in the kernel's queue. It is accepted when a
+ * connection of this worker has ended, or a tick finds that something else has.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "server/connection.h"
+#include "server/descriptors.h"
+#include "server/listener.h"
+#include "server/log.h"
+#include "storage/media/media.h"
+
+#define RESUMED_MS     1000 /* without a failure, before it is said that all is well again */
+#define FILES_GIVEN_UP 8    /* idle ones, for a connection */
+
+/* A multishot accept takes all that wait, in one go: up to the queues of all workers, which are not
+ * all full at once where that is more than half of what there is. */
+static bool has_room_for_all(const struct worker *worker)
+{
+    const struct node *node = worker->node;
+    int64_t most = worker->descriptors.connections;
+    int64_t queues = (int64_t)node->worker_count * (node->tls != NULL ? 2 : 1) * LISTENER_BACKLOG;
+    int64_t half = most / 2 > LISTENER_BACKLOG ? most / 2 : LISTENER_BACKLOG;
+    return most - (int64_t)atomic_load(&node->connections) > (queues < half ? queues : half);
+}
+
+static bool has_room_for_one(struct worker *worker)
+{
+    for (int i = 0; i <= FILES_GIVEN_UP; i++) {
+        if (descriptors_left(worker->wake_fd, worker->descriptors.connections))
+            return true;
+        if (!media_cache_give_back(worker->files))
+            break;
+    }
+    return false;
+}
+
+static void pause_accepting(struct worker *worker, int error)
+{
+    worker->accept_failed_ms = worker->now_ms;
+    if (worker->accept_paused_ms != 0)
+        return;
+    worker->accept_paused_ms = worker->now_ms;
+    log_warning(
+        "worker %u: clients wait until descriptors are freed: %s (the limit is %d); raise %s",
+        worker->index, strerrordesc_np(error), worker->descriptors.limit,
+        error == ENFILE ? "sysctl fs.file-max"
+                        : "LimitNOFILE= or ulimit -n, or lower connections_max");
+}
+
+static void arm(struct worker *worker, enum listener listener)
+{
+    if (worker->listen_fd[listener] < 0 || worker->accepting[listener] != ACCEPTING_NOT)
+        return;
+    bool all = has_room_for_all(worker);
+    if (!all && !has_room_for_one(worker)) {
+        pause_accepting(worker, EMFILE);
+        return;
+    }
+    struct io_uring_sqe *sqe = worker_sqe(worker);
+    /* Non-blocking for sendfile(2), which knows no MSG_DONTWAIT. */
+    const int flags = SOCK_CLOEXEC | SOCK_NONBLOCK;
+    if (all)
+        io_uring_prep_multishot_accept(sqe, worker->listen_fd[listener], NULL, NULL, flags);
+    else
+        io_uring_prep_accept(sqe, worker->listen_fd[listener], NULL, NULL, flags);
+    sqe->user_data = operation_data(OPERATION_ACCEPT, 0, listener);
+    worker->accepting[listener] = all ? ACCEPTING_ALL : ACCEPTING_ONE;
+}
+
+static void cancel(struct worker *worker, enum listener listener)
+{
+    struct io_uring_sqe *sqe = worker_sqe(worker);
+    io_uring_prep_cancel64(sqe, operation_data(OPERATION_ACCEPT, 0, listener), 0);
+    sqe->user_data = operation_data(OPERATION_IGNORED, 0, 0);
+}
+
+static void end(struct worker *worker, enum listener listener)
+{
+    enum accepting accepting = worker->accepting[listener];
+    if (accepting == ACCEPTING_ONE || accepting == ACCEPTING_ALL) {
+        cancel(worker, listener);
+        worker->accepting[listener] = ACCEPTING_ENDING;
+    }
+}
+
+static void end_where_all_do_not_fit(struct worker *worker, enum listener listener)
+{
+    if (worker->accepting[listener] == ACCEPTING_ALL && !has_room_for_all(worker))
+        end(worker, listener);
+}
+
+void accept_arm(struct worker *worker)
+{
+    worker->accept_freed = false;
+    if (worker->stopping)
+        return;
+    arm(worker, LISTENER_PLAIN);
+    arm(worker, LISTENER_TLS);
+}
+
+void accept_completed(struct worker *worker, enum listener listener, int result, bool more)
+{
+    if (result >= 0)
+        connection_accept(worker, result, listener == LISTENER_TLS);
+    else if (result == -EMFILE || result == -ENFILE || result == -ENOMEM || result == -ENOBUFS)
+        pause_accepting(worker, -result);
+    else if (result != -ECANCELED && result != -EAGAIN && result != -ECONNABORTED)
+        log_warning("worker %u: accept: %s", worker->index, strerrordesc_np(-result));
+    if (more) {
+        end_where_all_do_not_fit(worker, listener);
+        return;
+    }
+    worker->accepting[listener] = ACCEPTING_NOT;
+    if (result >= 0 || result == -ECANCELED || result == -ECONNABORTED)
+        accept_arm(worker); /* after a failure: by the tick, which costs no core */
+}
+
+void accept_tick(struct worker *worker)
+{
+    struct descriptors now = descriptors_read();
+    /* An accept keeps to the limit that was in force when it was given to the ring. */
+    bool changed = now.limit != worker->descriptors.limit;
+    worker->descriptors = now;
+    media_cache_set_descriptor_max(worker->files, now.files);
+    for (enum listener listener = LISTENER_PLAIN; listener < LISTENERS; listener++) {
+        if (changed)
+            end(worker, listener);
+        else
+            end_where_all_do_not_fit(worker, listener);
+    }
+    accept_arm(worker);
+    if (worker->accept_paused_ms != 0 && !worker->stopping &&
+        worker->now_ms - worker->accept_failed_ms >= RESUMED_MS) {
+        log_info("worker %u: accepts again; clients had to wait now and then for %llu s",
+                 worker->index,
+                 (unsigned long long)(worker->now_ms - worker->accept_paused_ms) / 1000);
+        worker->accept_paused_ms = 0;
+    }
+}
+
+void accept_stop(struct worker *worker)
+{
+    for (enum listener listener = LISTENER_PLAIN; listener < LISTENERS; listener++) {
+        if (worker->listen_fd[listener] < 0)
+            continue;
+        cancel(worker, listener);
+        close(worker->listen_fd[listener]); /* the cancelled accept held it, too */
+        worker->listen_fd[listener] = -1;
+    }
+}
