@@ -15,38 +15,28 @@
 #include <unistd.h>
 
 #include "server/check.h"
+#include "server/line_batch.h"
 #include "server/log.h"
+#include "server/record_queue.h"
 
-#define BATCH_BYTES ((size_t)256 * 1024)
-#define TURN_MS     200
-#define CLOSE_MS    2000
-
-/*
- * One worker puts, the log's thread takes: bytes between `taken` and `put`, which only grow.
- * Records lie whole; one that would not fit before the end begins at the start, behind a size of 0.
- */
-struct queue {
-    _Alignas(64) atomic_ullong put;
-    _Alignas(64) atomic_ullong taken;
-    char *bytes; /* owns */
-};
+#define TURN_MS  200
+#define CLOSE_MS 2000
 
 struct access_log {
     char *path; /* owns */
     enum access_format format;
     unsigned workers;
-    struct queue *queues; /* owns */
-    int fd, wake_fd;      /* own */
+    struct record_queue *queues; /* owns, with their bytes; each is put to by one worker */
+    int fd, wake_fd;             /* own */
     pthread_t thread;
     bool started;
     atomic_bool stop, reopen;
+    atomic_ullong give_up_ms; /* of the stop; 0: none */
     atomic_ullong lines, dropped;
 
     /* the thread's */
-    char *batch; /* owns; BATCH_BYTES */
-    size_t batch_length;
-    bool failing; /* said so already */
-    bool torn;    /* the file ends in half a line */
+    struct line_batch *batch; /* owns */
+    bool failing;             /* said so already */
 };
 
 int access_format_parse(const char *text, enum access_format *out)
@@ -60,11 +50,6 @@ int access_format_parse(const char *text, enum access_format *out)
 
 /* ---- queues ---- */
 
-static size_t aligned(size_t size)
-{
-    return (size + 7) & ~(size_t)7;
-}
-
 static void wake(const struct access_log *log)
 {
     uint64_t one = 1;
@@ -74,23 +59,14 @@ static void wake(const struct access_log *log)
 bool access_log_put(struct access_log *log, unsigned worker, const struct access_record *record)
 {
     check(worker < log->workers);
-    struct queue *queue = &log->queues[worker];
-    uint64_t put = atomic_load_explicit(&queue->put, memory_order_relaxed);
-    uint64_t taken = atomic_load_explicit(&queue->taken, memory_order_acquire);
-    size_t size = aligned(record->size), at = put % ACCESS_QUEUE_BYTES;
-    size_t gap = ACCESS_QUEUE_BYTES - at < size ? ACCESS_QUEUE_BYTES - at : 0;
-    if (size + gap > ACCESS_QUEUE_BYTES - (put - taken)) {
+    struct record_queue *queue = &log->queues[worker];
+    size_t before = record_queue_used(queue);
+    if (!record_queue_put(queue, record, record->size)) {
         atomic_fetch_add_explicit(&log->dropped, 1, memory_order_relaxed);
         return false;
     }
-    if (gap > 0) {
-        memset(queue->bytes + at, 0, sizeof(record->size));
-        at = 0;
-    }
-    memcpy(queue->bytes + at, record, record->size);
-    atomic_store_explicit(&queue->put, put + gap + size, memory_order_release);
     /* Once, when it becomes half full; else the thread looks by itself. */
-    if (put - taken < ACCESS_QUEUE_BYTES / 2 && put - taken + size >= ACCESS_QUEUE_BYTES / 2)
+    if (before < ACCESS_QUEUE_BYTES / 2 && record_queue_used(queue) >= ACCESS_QUEUE_BYTES / 2)
         wake(log);
     return true;
 }
@@ -114,97 +90,41 @@ static void reopen(struct access_log *log)
     }
     close(log->fd);
     log->fd = fd;
-    log->torn = false;
+    log->batch->torn = false;
     log_info("access_log: opened %s again", log->path);
-}
-
-static uint64_t lines_in(const char *data, size_t length)
-{
-    uint64_t lines = 0;
-    for (const char *at = data; (at = memchr(at, '\n', (size_t)(data + length - at))) != NULL; at++)
-        lines++;
-    return lines;
-}
-
-static uint64_t monotonic_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-/* As much as the file takes; how much, fewer where it fails or the node stops. */
-static size_t write_out(struct access_log *log, const char *data, size_t length)
-{
-    size_t done = 0;
-    uint64_t stop_ms = 0;
-    while (done < length) {
-        ssize_t written = write(log->fd, data + done, length - done);
-        if (written >= 0) {
-            done += (size_t)written;
-            continue;
-        }
-        if (errno != EAGAIN && errno != EINTR)
-            break;
-        struct pollfd room = {.fd = log->fd, .events = POLLOUT};
-        (void)poll(&room, 1, TURN_MS);
-        if (!atomic_load(&log->stop))
-            continue;
-        if (stop_ms == 0)
-            stop_ms = monotonic_ms() + CLOSE_MS;
-        if (monotonic_ms() >= stop_ms)
-            break;
-    }
-    return done;
 }
 
 static void flush(struct access_log *log)
 {
-    if (log->batch_length == 0)
+    if (log->batch->length == 0)
         return;
-    if (log->torn && write_out(log, "\n", 1) == 1)
-        log->torn = false;
-    size_t done = log->torn ? 0 : write_out(log, log->batch, log->batch_length);
-    int error = errno;
-    uint64_t whole = lines_in(log->batch, done);
-    uint64_t lost = lines_in(log->batch, log->batch_length) - whole;
-    atomic_fetch_add_explicit(&log->lines, whole, memory_order_relaxed);
-    if (lost > 0) {
-        atomic_fetch_add_explicit(&log->dropped, lost, memory_order_relaxed);
-        log->torn = log->torn || (done > 0 && log->batch[done - 1] != '\n');
-        if (!log->failing)
-            log_error("access_log: %s: %s; lines are dropped until it can be written", log->path,
-                      strerrordesc_np(error));
-    } else if (log->failing) {
+    struct line_batch_outcome outcome = line_batch_write(log->batch, log->fd, &log->give_up_ms);
+    atomic_fetch_add_explicit(&log->lines, outcome.written, memory_order_relaxed);
+    atomic_fetch_add_explicit(&log->dropped, outcome.lost, memory_order_relaxed);
+    if (outcome.lost > 0 && !log->failing)
+        log_error("access_log: %s: %s; lines are dropped until it can be written", log->path,
+                  strerrordesc_np(outcome.error));
+    else if (outcome.lost == 0 && log->failing)
         log_info("access_log: %s can be written again", log->path);
-    }
-    log->failing = lost > 0;
-    log->batch_length = 0;
+    log->failing = outcome.lost > 0;
 }
 
 /* ---- the thread ---- */
 
-static void take_all(struct access_log *log, struct queue *queue)
+static void take_all(struct access_log *log, struct record_queue *queue)
 {
-    uint64_t put = atomic_load_explicit(&queue->put, memory_order_acquire);
-    uint64_t taken = atomic_load_explicit(&queue->taken, memory_order_relaxed);
-    while (taken < put) {
-        size_t at = taken % ACCESS_QUEUE_BYTES;
-        const struct access_record *record = (const void *)(queue->bytes + at);
-        if (ACCESS_QUEUE_BYTES - at < sizeof(record->size) || record->size == 0) {
-            taken += ACCESS_QUEUE_BYTES - at;
-            continue;
-        }
-        if (log->batch_length + ACCESS_LINE_MAX > BATCH_BYTES)
+    const struct access_record *record;
+    size_t length;
+    while ((record = record_queue_first(queue, &length)) != NULL) {
+        struct line_batch *batch = log->batch;
+        if (batch->length + ACCESS_LINE_MAX > LINE_BATCH_BYTES)
             flush(log);
-        size_t length = access_line_write(record, log->format, log->batch + log->batch_length);
+        length = access_line_write(record, log->format, batch->bytes + batch->length);
         if (length == 0)
             atomic_fetch_add_explicit(&log->dropped, 1, memory_order_relaxed);
-        log->batch_length += length;
-        taken += aligned(record->size);
-        atomic_store_explicit(&queue->taken, taken, memory_order_release);
+        batch->length += length;
+        record_queue_drop(queue);
     }
-    atomic_store_explicit(&queue->taken, taken, memory_order_release);
 }
 
 static void *run(void *context)
@@ -243,11 +163,11 @@ static int make_queues(struct access_log *log, unsigned workers)
     log->queues = aligned_alloc(64, workers * sizeof(*log->queues));
     if (log->queues == NULL)
         return -ENOMEM;
-    memset(log->queues, 0, workers * sizeof(*log->queues));
     for (log->workers = 0; log->workers < workers; log->workers++) {
-        log->queues[log->workers].bytes = aligned_alloc(64, ACCESS_QUEUE_BYTES);
-        if (log->queues[log->workers].bytes == NULL)
+        char *bytes = aligned_alloc(64, ACCESS_QUEUE_BYTES);
+        if (bytes == NULL)
             return -ENOMEM;
+        record_queue_init(&log->queues[log->workers], bytes, ACCESS_QUEUE_BYTES);
     }
     return 0;
 }
@@ -264,7 +184,11 @@ int access_log_open(struct access_log **out, const char *path, enum access_forma
     log->format = format;
     log->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     log->path = strdup(path);
-    log->batch = malloc(BATCH_BYTES);
+    log->batch = malloc(sizeof(*log->batch));
+    if (log->batch != NULL) {
+        log->batch->length = 0;
+        log->batch->torn = false;
+    }
     log->fd = open_file(path);
     int status = log->fd;
     if (status < 0) {
@@ -300,8 +224,12 @@ void access_log_close(struct access_log **closed)
     *closed = NULL;
     if (log == NULL)
         return;
-    atomic_store(&log->stop, true);
     if (log->started) {
+        struct timespec now;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        atomic_store(&log->give_up_ms,
+                     (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000 + CLOSE_MS);
+        atomic_store(&log->stop, true);
         wake(log);
         pthread_join(log->thread, NULL);
     }

@@ -1,0 +1,85 @@
+/*
+ * The ring of record_queue.h. A record lies whole, behind its length; one that would not fit before
+ * the end begins at the start, behind a length of 0.
+ */
+#include "server/record_queue.h"
+
+#include <string.h>
+
+#include "server/check.h"
+
+#define HEADER sizeof(uint64_t)
+
+static size_t room_of(size_t length)
+{
+    return HEADER + ((length + 7) & ~(size_t)7);
+}
+
+void record_queue_init(struct record_queue *queue, char *bytes, size_t size)
+{
+    check(size % HEADER == 0 && (uintptr_t)bytes % HEADER == 0);
+    atomic_init(&queue->put, 0);
+    atomic_init(&queue->taken, 0);
+    queue->bytes = bytes;
+    queue->size = size;
+}
+
+static void write_length(struct record_queue *queue, size_t at, uint64_t length)
+{
+    memcpy(queue->bytes + at, &length, HEADER);
+}
+
+static uint64_t length_at(const struct record_queue *queue, size_t at)
+{
+    uint64_t length;
+    memcpy(&length, queue->bytes + at, HEADER);
+    return length;
+}
+
+bool record_queue_put(struct record_queue *queue, const void *record, size_t length)
+{
+    check(length > 0 && length <= UINT32_MAX);
+    uint64_t put = atomic_load_explicit(&queue->put, memory_order_relaxed);
+    uint64_t taken = atomic_load_explicit(&queue->taken, memory_order_acquire);
+    size_t room = room_of(length), at = put % queue->size;
+    size_t gap = queue->size - at < room ? queue->size - at : 0;
+    if (room + gap > queue->size - (put - taken))
+        return false;
+    if (gap > 0) {
+        write_length(queue, at, 0);
+        at = 0;
+    }
+    write_length(queue, at, length);
+    memcpy(queue->bytes + at + HEADER, record, length);
+    atomic_store_explicit(&queue->put, put + gap + room, memory_order_release);
+    return true;
+}
+
+const void *record_queue_first(struct record_queue *queue, size_t *length)
+{
+    uint64_t put = atomic_load_explicit(&queue->put, memory_order_acquire);
+    uint64_t taken = atomic_load_explicit(&queue->taken, memory_order_relaxed);
+    if (taken == put)
+        return NULL;
+    size_t at = taken % queue->size;
+    if (length_at(queue, at) == 0) {
+        atomic_store_explicit(&queue->taken, taken + (queue->size - at), memory_order_release);
+        at = 0; /* the gap and the record behind it were put as one */
+    }
+    *length = length_at(queue, at);
+    return queue->bytes + at + HEADER;
+}
+
+void record_queue_drop(struct record_queue *queue)
+{
+    uint64_t taken = atomic_load_explicit(&queue->taken, memory_order_relaxed);
+    uint64_t length = length_at(queue, taken % queue->size);
+    check(length > 0 && record_queue_used(queue) > 0);
+    atomic_store_explicit(&queue->taken, taken + room_of(length), memory_order_release);
+}
+
+size_t record_queue_used(const struct record_queue *queue)
+{
+    uint64_t taken = atomic_load_explicit(&queue->taken, memory_order_acquire);
+    return atomic_load_explicit(&queue->put, memory_order_relaxed) - taken;
+}

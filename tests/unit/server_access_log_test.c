@@ -1,0 +1,51 @@
+/* The access log's end, over a FIFO that has a reader who does not read. */
+#include <criterion/criterion.h>
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "server/access_log.h"
+
+#define WORKERS 8
+#define HANG_S                                                                                     \
+    60 /* each batch of the queues waited for two seconds of its own: a minute and more */
+#define PATH_SIZE 2000
+
+Test(access_log, whose_fifo_nobody_reads_holds_up_the_end_once)
+{
+    char directory[] = "/tmp/tollgate-access-XXXXXX", path[64], error[256] = "";
+    struct access_log *log;
+    cr_assert_not_null(mkdtemp(directory));
+    snprintf(path, sizeof(path), "%s/access", directory);
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    int reader = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    cr_assert_geq(reader, 0);
+    cr_assert_eq(access_log_open(&log, path, ACCESS_COMBINED, WORKERS, error, sizeof(error)), 0,
+                 "%s", error);
+    struct access_record *record = calloc(1, sizeof(*record) + PATH_SIZE);
+    cr_assert_not_null(record);
+    record->size = (uint32_t)(sizeof(*record) + PATH_SIZE);
+    record->length[ACCESS_PATH] = PATH_SIZE;
+    memset(record->text, '/', PATH_SIZE);
+    uint64_t put = 0, refused = 0;
+    for (unsigned worker = 0; worker < WORKERS; worker++) {
+        while (access_log_put(log, worker, record))
+            put++;
+        refused++;
+    }
+    struct access_log_stats stats;
+    access_log_stats(log, &stats);
+    cr_assert_eq(stats.dropped, refused);
+    cr_assert_gt(put, WORKERS * 400);
+    alarm(HANG_S);
+    access_log_close(&log);
+    alarm(0);
+    free(record);
+    close(reader);
+    cr_assert_eq(unlink(path), 0);
+    cr_assert_eq(rmdir(directory), 0);
+}
