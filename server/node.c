@@ -15,7 +15,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <systemd/sd-daemon.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -28,6 +27,7 @@
 #include "server/log.h"
 #include "server/processors.h"
 #include "server/redis_child.h"
+#include "server/service_manager.h"
 #include "server/tls.h"
 #include "server/trust.h"
 #include "server/worker.h"
@@ -436,15 +436,6 @@ struct tls *node_tls_hold(struct node *node)
     return tls;
 }
 
-static void tell_manager(const char *state)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    /* systemd holds the time against that of the signal, so as not to take an old answer for new. */
-    (void)sd_notifyf(0, "%s\nMONOTONIC_USEC=%lld", state,
-                     (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
-}
-
 /*
  * The key sets anew. What the workers remember of the old trust they verify again. `news`: say so
  * where they cannot be read; a file that stays broken is tried again and again.
@@ -498,13 +489,13 @@ static void tell_workers(struct node *node)
 /* SIGHUP. */
 static void reload(struct node *node, struct admin *admin)
 {
-    tell_manager("RELOADING=1");
+    service_manager_tell("RELOADING=1");
     bool keys = reload_keys(node, true);
     bool certificates = reload_certificates(node);
     admin_reload(admin);
     if (keys || certificates)
         tell_workers(node);
-    tell_manager("READY=1");
+    service_manager_tell("READY=1");
 }
 
 /* Whether a key file is another than before; a key that was taken out of it shall end its links
@@ -564,9 +555,9 @@ int node_run(const struct config *config, char *error, unsigned long error_size)
     struct key_watch watch = {.print = trust_files_print(config)}; /* before they are read */
     int status = start(&parts, error, error_size);
     if (status == 0) {
-        tell_manager("READY=1");
+        service_manager_tell("READY=1");
         int number = wait_for_end(node, parts.admin, &signals, &watch);
-        tell_manager("STOPPING=1");
+        service_manager_tell("STOPPING=1");
         log_info("%s: stopping; transfers under way have %llu ms", sigdescr_np(number),
                  (unsigned long long)config->stop_timeout_ms);
     }

@@ -209,6 +209,24 @@ Test(service, reads_the_key_sets_again_on_sighup_and_keeps_good_ones)
     close(notices);
 }
 
+Test(service, ends_on_SIGTERM_though_the_manager_reads_nothing_that_it_is_told)
+{
+    struct site *site = site_create(.stays_down = true);
+    int notices = open_notify_socket(site);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", getenv("NOTIFY_SOCKET"));
+    int filler = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    cr_assert(filler >= 0);
+    while (sendto(filler, "X=1", 3, MSG_DONTWAIT, (struct sockaddr *)&address, sizeof(address)) > 0)
+        ;
+    cr_assert_eq(errno, EAGAIN);
+    site_node_start(site);
+    site_node_await_ready(site);
+    site_destroy(&site);
+    close(filler);
+    close(notices);
+}
+
 /* ---- health, from the first to the last ---- */
 
 static bool health_says(struct site *site, const char *text)
