@@ -8,6 +8,7 @@
 #include <argp.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <openssl/crypto.h>
 #include <stdarg.h>
@@ -218,8 +219,23 @@ static int refuse_unknown(int argc, char **argv)
     return EX_USAGE;
 }
 
+/*
+ * A standard descriptor that was closed would be given to the first file that is opened, a journal
+ * perhaps, and messages would go there. For reading alone: writing still fails, as it did.
+ */
+static void occupy_standard_descriptors(void)
+{
+    int fd;
+    do {
+        fd = open("/dev/null", O_RDONLY);
+    } while (fd >= STDIN_FILENO && fd <= STDERR_FILENO);
+    if (fd > STDERR_FILENO)
+        close(fd);
+}
+
 int tollgate_main(int argc, char **argv)
 {
+    occupy_standard_descriptors();
     if (argc < 2) {
         (void)print_help(stderr);
         return EX_USAGE;

@@ -686,3 +686,15 @@ Test(server_cli, explain_as_json_says_the_same)
     EXPECT_NOT_IN(out, strstr(link, "=ey") + 1);
     free(link);
 }
+
+Test(server_cli, gives_the_number_of_a_closed_standard_descriptor_to_no_other_file)
+{
+    char program[] = "tollgate", option[] = "--help", *words[] = {program, option, NULL};
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        close(fd);
+    (void)tollgate_main(2, words);
+    int next = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    cr_assert_gt(next, STDERR_FILENO);
+    cr_assert_eq(write(STDERR_FILENO, "x", 1),
+                 -1); /* and what is written there is not lost unseen */
+}
