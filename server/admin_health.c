@@ -8,6 +8,7 @@
 
 #include "server/access_log.h"
 #include "server/admin_internal.h"
+#include "server/log.h"
 
 #define LEDGER_STATES(X)                                                                           \
     X(LEDGER_CATCHING_UP, "catching_up")                                                           \
@@ -156,10 +157,12 @@ void admin_health(struct node *node, const struct admin_request *request,
     enum node_phase phase = node_phase_hold(node);
     bool stopping = phase == NODE_ENDING || atomic_load(&node->stopping);
     bool ready = phase == NODE_SERVING && !stopping;
-    json_t *value =
-        json_pack("{s:b, s:b, s:b, s:s, s:s, s:I}", "ready", false, "starting",
-                  phase == NODE_STARTING, "stopping", stopping, "node", node->config->node,
-                  "version", TOLLGATE_VERSION, "uptime_s", (json_int_t)uptime_s);
+    struct log_stats log;
+    log_stats(&log);
+    json_t *value = json_pack("{s:b, s:b, s:b, s:s, s:s, s:I, s:{s:I}}", "ready", false, "starting",
+                              phase == NODE_STARTING, "stopping", stopping, "node",
+                              node->config->node, "version", TOLLGATE_VERSION, "uptime_s",
+                              (json_int_t)uptime_s, "log", "left_out", (json_int_t)log.left_out);
     if (phase == NODE_SERVING) {
         add_insides(node, value, &ready);
     }

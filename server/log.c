@@ -1,19 +1,29 @@
 /*
- * Writes the node's log: formats a line with the time and the level, makes control bytes visible
- * and hands it to standard error in one write(2). Called from any thread; it keeps nothing but the
- * level and never blocks on a lock.
+ * Writes the node's log: makes a line with the time and the level, control bytes made visible, and
+ * hands it to standard error, or to the queue of the thread that does (see log.h). The thread alone
+ * may wait for standard error, which stays as it was given to the process: it is shared with others,
+ * so O_NONBLOCK is not ours to set.
  */
 #include "server/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "server/line_batch.h"
+#include "server/log_site.h"
+#include "server/record_queue.h"
+
 #define MESSAGE_BYTES_MAX 2048
+#define REPORT_MS         1000
+#define LAST_QUEUE_MS     1000
+#define LAST_S            2
 
 static const char *const level_names[] = {
     [LOG_LEVEL_ERROR] = "error",
@@ -23,6 +33,22 @@ static const char *const level_names[] = {
 };
 
 static atomic_int level_now = LOG_LEVEL_INFO;
+
+/* Static, for a thread that cannot be ended may still be in it when the process ends. */
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* a line came, stop, the thread's end; on CLOCK_MONOTONIC */
+    pthread_t thread;
+    atomic_bool running;    /* written under the lock */
+    bool ended;             /* under the lock: the thread is over */
+    atomic_bool writing;    /* the thread has lines that it took from the queue */
+    atomic_ullong left_out; /* lines, since this was last said */
+    atomic_ullong left_out_all;
+    atomic_ullong give_up_ms;  /* of the stop; 0: none */
+    struct record_queue queue; /* put to under the lock */
+    struct line_batch batch;   /* the thread's */
+    _Alignas(64) char bytes[LOG_QUEUE_BYTES];
+} node_log = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 void log_set_level(enum log_level level)
 {
@@ -40,6 +66,29 @@ int log_level_parse(const char *name, enum log_level *out)
     return -EINVAL;
 }
 
+void log_stats(struct log_stats *out)
+{
+    out->left_out = atomic_load_explicit(&node_log.left_out_all, memory_order_relaxed);
+}
+
+static struct timespec monotonic_in(uint64_t wait_ms)
+{
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    uint64_t ns = (uint64_t)at.tv_nsec + wait_ms % 1000 * 1000000;
+    at.tv_sec += (time_t)(wait_ms / 1000 + ns / 1000000000);
+    at.tv_nsec = (long)(ns % 1000000000);
+    return at;
+}
+
+static uint64_t monotonic_ms(void)
+{
+    struct timespec now = monotonic_in(0);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* ---- a line ---- */
+
 /* "2026-11-23T10:00:00.123Z level " into `line`; returns its length. */
 static size_t write_lead(char *line, size_t size, enum log_level level)
 {
@@ -53,18 +102,13 @@ static size_t write_lead(char *line, size_t size, enum log_level level)
     return length + (size_t)rest;
 }
 
-void log_write(enum log_level level, const char *format, ...)
+static size_t write_line(char line[LOG_LINE_MAX], enum log_level level, const char *format,
+                         va_list arguments)
 {
     static const char hex[] = "0123456789abcdef";
-    if ((int)level > atomic_load_explicit(&level_now, memory_order_relaxed))
-        return;
-    int saved = errno; /* callers log in the middle of handling it */
+    _Static_assert(64 + 4 * MESSAGE_BYTES_MAX + 8 <= LOG_LINE_MAX, "a line may not fit");
     char message[MESSAGE_BYTES_MAX];
-    va_list arguments;
-    va_start(arguments, format);
     int formatted = vsnprintf(message, sizeof(message), format, arguments);
-    va_end(arguments);
-    char line[64 + 4 * MESSAGE_BYTES_MAX + 8];
     size_t length = write_lead(line, 64, level);
     for (const char *c = message; *c; c++) {
         unsigned char byte = (unsigned char)*c;
@@ -82,7 +126,188 @@ void log_write(enum log_level level, const char *format, ...)
             line[length++] = '.';
     }
     line[length++] = '\n';
-    ssize_t written = write(STDERR_FILENO, line, length);
-    (void)written; /* there is nowhere left to say so */
+    return length;
+}
+
+static void leave_out(uint64_t lines)
+{
+    atomic_fetch_add(&node_log.left_out, lines);
+    atomic_fetch_add_explicit(&node_log.left_out_all, lines, memory_order_relaxed);
+}
+
+/* False where no thread runs that would take it. */
+static bool put(const char *line, size_t length)
+{
+    pthread_mutex_lock(&node_log.lock);
+    bool running = atomic_load(&node_log.running);
+    if (running && record_queue_put(&node_log.queue, line, length))
+        pthread_cond_signal(&node_log.changed);
+    else if (running)
+        leave_out(1);
+    pthread_mutex_unlock(&node_log.lock);
+    return running;
+}
+
+void log_write(struct log_site *site, enum log_level level, const char *format, ...)
+{
+    if ((int)level > atomic_load_explicit(&level_now, memory_order_relaxed))
+        return;
+    int saved = errno; /* callers log in the middle of handling it */
+    if (!atomic_load_explicit(&node_log.running, memory_order_relaxed) ||
+        log_site_admits(site, level, format)) {
+        char line[LOG_LINE_MAX];
+        va_list arguments;
+        va_start(arguments, format);
+        size_t length = write_line(line, level, format, arguments);
+        va_end(arguments);
+        if (!put(line, length))
+            (void)!write(STDERR_FILENO, line, length); /* there is nowhere left to say so */
+    }
     errno = saved;
+}
+
+/* ---- the thread ---- */
+
+/* Until there is something to write, or to report; false once the log stops. */
+static bool await_lines(void)
+{
+    const struct timespec until = monotonic_in(REPORT_MS);
+    int status = 0;
+    pthread_mutex_lock(&node_log.lock);
+    while (atomic_load(&node_log.running) && record_queue_used(&node_log.queue) == 0 && status == 0)
+        status = pthread_cond_timedwait(&node_log.changed, &node_log.lock, &until);
+    bool running = atomic_load(&node_log.running);
+    pthread_mutex_unlock(&node_log.lock);
+    return running;
+}
+
+static bool write_batch(void)
+{
+    struct line_batch_outcome outcome =
+        line_batch_write(&node_log.batch, STDERR_FILENO, &node_log.give_up_ms);
+    if (outcome.lost > 0)
+        leave_out(outcome.lost);
+    return outcome.lost == 0;
+}
+
+static void write_queued(void)
+{
+    struct line_batch *batch = &node_log.batch;
+    const void *line;
+    size_t length;
+    atomic_store(&node_log.writing, true);
+    while ((line = record_queue_first(&node_log.queue, &length)) != NULL) {
+        if (batch->length + length > LINE_BATCH_BYTES)
+            (void)write_batch();
+        memcpy(batch->bytes + batch->length, line, length);
+        batch->length += length;
+        record_queue_drop(&node_log.queue);
+    }
+    if (batch->length > 0)
+        (void)write_batch();
+    atomic_store(&node_log.writing, false);
+}
+
+/* A line of the log's own; false where it was not written, which is then not counted. */
+static __attribute__((format(printf, 2, 3))) bool say(enum log_level level, const char *format, ...)
+{
+    struct line_batch *batch = &node_log.batch;
+    va_list arguments;
+    va_start(arguments, format);
+    batch->length = write_line(batch->bytes, level, format, arguments);
+    va_end(arguments);
+    return line_batch_write(batch, STDERR_FILENO, &node_log.give_up_ms).lost == 0;
+}
+
+static void report_left_out(void)
+{
+    unsigned long long lines = atomic_exchange(&node_log.left_out, 0);
+    if (lines > 0 &&
+        !say(LOG_LEVEL_WARNING,
+             "left out %llu lines, which standard error did not take as fast as they came", lines))
+        atomic_fetch_add(&node_log.left_out, lines);
+}
+
+static void *run(void *nothing)
+{
+    uint64_t reported_ms = monotonic_ms();
+    bool running;
+    (void)pthread_setname_np(pthread_self(), "log");
+    do {
+        running = await_lines();
+        write_queued();
+        report_left_out();
+        if (running && monotonic_ms() - reported_ms < REPORT_MS)
+            continue;
+        log_sites_report(say);
+        reported_ms = monotonic_ms();
+    } while (running);
+    pthread_mutex_lock(&node_log.lock);
+    node_log.ended = true;
+    pthread_cond_signal(&node_log.changed);
+    pthread_mutex_unlock(&node_log.lock);
+    return nothing;
+}
+
+/* ---- from outside ---- */
+
+int log_start(void)
+{
+    pthread_condattr_t attributes;
+    sigset_t all, before;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&node_log.changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    record_queue_init(&node_log.queue, node_log.bytes, sizeof(node_log.bytes));
+    node_log.ended = false;
+    atomic_store(&node_log.give_up_ms, 0);
+    atomic_store(&node_log.running, true);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int status = pthread_create(&node_log.thread, NULL, run, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    atomic_store(&node_log.running, status == 0);
+    return -status;
+}
+
+void log_stop(void)
+{
+    const struct timespec until = monotonic_in(LOG_STOP_MS);
+    int status = 0;
+    if (!atomic_load(&node_log.running))
+        return;
+    pthread_mutex_lock(&node_log.lock);
+    atomic_store(&node_log.give_up_ms, monotonic_ms() + LOG_STOP_MS);
+    atomic_store(&node_log.running, false);
+    pthread_cond_signal(&node_log.changed);
+    while (!node_log.ended && status == 0)
+        status = pthread_cond_timedwait(&node_log.changed, &node_log.lock, &until);
+    bool ended = node_log.ended;
+    pthread_mutex_unlock(&node_log.lock);
+    if (ended) {
+        pthread_join(node_log.thread, NULL);
+        pthread_cond_destroy(&node_log.changed);
+        return;
+    }
+    pthread_detach(node_log.thread); /* it is within write(2), and ends with the process */
+    int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (null >= 0)
+        (void)dup2(null, STDERR_FILENO);
+}
+
+void log_last(const char *line, size_t length)
+{
+    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGABRT};
+    const struct itimerspec alarm = {.it_value = {.tv_sec = LAST_S}};
+    const struct timespec pause = {.tv_nsec = 1000000};
+    timer_t timer;
+    if (timer_create(CLOCK_MONOTONIC, &event, &timer) == 0)
+        (void)timer_settime(timer, 0, &alarm, NULL);
+    bool waits = atomic_load(&node_log.running) && !pthread_equal(pthread_self(), node_log.thread);
+    uint64_t end_ms = monotonic_ms() + LAST_QUEUE_MS;
+    while (waits && monotonic_ms() < end_ms &&
+           (record_queue_used(&node_log.queue) > 0 || atomic_load(&node_log.writing)))
+        nanosleep(&pause, NULL);
+    (void)!write(STDERR_FILENO, line, length);
 }

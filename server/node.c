@@ -38,20 +38,16 @@
 #define LEDGER_CLOSE_MS 5000
 #define KEY_WATCH_MS    400
 
-static void on_ledger_event(void *context, enum ledger_event event, const char *text)
+static void on_ledger_event(void *context, enum ledger_event event, const char *kind,
+                            const char *text)
 {
+    static const enum log_level levels[] = {
+        [LEDGER_EVENT_INFO] = LOG_LEVEL_INFO,
+        [LEDGER_EVENT_WARNING] = LOG_LEVEL_WARNING,
+        [LEDGER_EVENT_ERROR] = LOG_LEVEL_ERROR,
+    };
     (void)context;
-    switch (event) {
-    case LEDGER_EVENT_INFO:
-        log_info("ledger: %s", text);
-        break;
-    case LEDGER_EVENT_WARNING:
-        log_warning("ledger: %s", text);
-        break;
-    case LEDGER_EVENT_ERROR:
-        log_error("ledger: %s", text);
-        break;
-    }
+    log_write(log_site_of(kind), levels[event], "ledger: %s", text);
 }
 
 /* From the push thread, which begins before there are workers and ends after them. Each window sees
@@ -544,6 +540,12 @@ int node_run(const struct config *config, char *error, unsigned long error_size)
         snprintf(error, error_size, "out of memory");
         return -ENOMEM;
     }
+    int status = log_start();
+    if (status != 0) {
+        snprintf(error, error_size, "start the log's thread: %s", strerrordesc_np(-status));
+        free(node);
+        return status;
+    }
     clock_gettime(CLOCK_REALTIME, &now);
     node->config = config;
     node->phase = NODE_STARTING;
@@ -553,7 +555,7 @@ int node_run(const struct config *config, char *error, unsigned long error_size)
     node->started_ms = (uint64_t)now.tv_sec * 1000;
     block_signals(&signals);
     struct key_watch watch = {.print = trust_files_print(config)}; /* before they are read */
-    int status = start(&parts, error, error_size);
+    status = start(&parts, error, error_size);
     if (status == 0) {
         service_manager_tell("READY=1");
         int number = wait_for_end(node, parts.admin, &signals, &watch);
@@ -566,6 +568,7 @@ int node_run(const struct config *config, char *error, unsigned long error_size)
     pthread_mutex_destroy(&node->reload_mutex);
     pthread_mutex_destroy(&node->push_mutex);
     free(node);
+    log_stop();
     return status != 0 ? status : stopped;
 }
 

@@ -17,20 +17,8 @@
 #include "server/token_cache.h"
 #include "storage/media/media.h"
 
-#define REFUSALS_LOGGED_PER_S 50
-
-void request_log_refusal(struct worker *worker, const struct connection *connection,
-                         enum refusal refusal)
+void request_log_refusal(const struct connection *connection, enum refusal refusal)
 {
-    if (worker->refusals_logged_s != (uint64_t)worker->now_s) {
-        if (worker->refusals_logged > REFUSALS_LOGGED_PER_S)
-            log_info("worker %u: %u more refusals in that second are not logged", worker->index,
-                     worker->refusals_logged - REFUSALS_LOGGED_PER_S);
-        worker->refusals_logged_s = (uint64_t)worker->now_s;
-        worker->refusals_logged = 0;
-    }
-    if (worker->refusals_logged++ >= REFUSALS_LOGGED_PER_S)
-        return;
     const struct token *token = connection->link != NULL ? connection->link->token : NULL;
     log_info("refused: status=%u reason=%s s-uri-signing=%03u issuer=%s kid=%s jti=%s",
              refusal_status(refusal), refusal_name(refusal), refusal_uri_signing(refusal),

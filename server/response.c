@@ -380,7 +380,7 @@ void response_refuse(struct worker *worker, struct connection *connection, enum 
                                                 : problem_write(body, sizeof(body), refusal);
     unsigned status = refusal_status(refusal);
     struct writer out = begin(worker);
-    request_log_refusal(worker, connection, refusal);
+    request_log_refusal(connection, refusal);
     access_begin(worker, connection, NULL, NULL);
     access_refused(connection, refusal);
     connection_set_state(connection, CONNECTION_SENDING);

@@ -68,7 +68,7 @@ void ledger_say(struct ledger *ledger, enum ledger_event event, const char *form
     for (char *c = text; *c != '\0'; c++)
         if (*c == '\n' || *c == '\r')
             *c = ' ';
-    ledger->options.event(ledger->options.event_context, event, text);
+    ledger->options.event(ledger->options.event_context, event, format, text);
 }
 
 static void set_state(struct ledger *ledger, _Atomic int *state, char kept[LEDGER_TEXT_MAX],

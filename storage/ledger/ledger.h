@@ -63,8 +63,12 @@ struct ledger_options {
     const struct ledger_issuer *issuers;
     size_t issuers_count;
     uint32_t lease_ms; /* of the node's name in Redis */
-    /* Called from any of the ledger's threads; text is one line without a newline. */
-    void (*event)(void *context, enum ledger_event event, const char *text);
+    /*
+     * Called from any of the ledger's threads; text is one line without a newline. All of one `kind`
+     * have the same string constant there, told by its address: what can happen often is so bounded
+     * by whoever is told.
+     */
+    void (*event)(void *context, enum ledger_event event, const char *kind, const char *text);
     void *event_context;
     /*
      * Called once by ledger_open, in its thread, when the state directory is locked and before the

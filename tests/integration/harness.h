@@ -45,6 +45,7 @@ struct site_options {
     struct site *beside;   /* a site with own_redis whose keys this one has, too */
     bool shop_secret; /* admin_listen, and SHOP_SECRET for the shop, RIVAL_SECRET for the rival */
     bool stays_down;  /* write everything, start nothing */
+    bool log_unread;  /* the node's standard error is a pipe of one page, read until it listens */
 };
 #define SHOP_SECRET      "shop-secret-0123456789abcdef0123456789abcdef"
 #define RIVAL_SECRET     "rival-secret-0123456789abcdef0123456789abcde"
@@ -88,6 +89,8 @@ unsigned site_port_tls(const struct site *site);
 const char *site_certificate_make(struct site *site, const char *host, const char *algorithm);
 /* Everything that the node wrote to standard error so far, over all its starts. */
 const char *site_log(struct site *site);
+/* Of a site with log_unread: reads what the pipe holds, into the log. */
+void site_log_read(struct site *site);
 /* The log once it contains `text`; fails the test where that does not come. */
 const char *site_log_await(struct site *site, const char *text);
 

@@ -19,7 +19,8 @@ struct site {
     char media_root[512];
     char log[96];
     char redis_socket[96]; /* of the test's own Redis */
-    bool own_redis, own_media;
+    bool own_redis, own_media, log_unread;
+    int log_pipe; /* the end to read log_unread's standard error from; 0: none */
     unsigned port, port_tls, port_shops;
     bool tls, has_shop;
     unsigned starts;       /* of the node: how often the log says that it listens */

@@ -94,8 +94,9 @@ void fixture_redis_kill(struct fixture *fixture)
     unlink(fixture->socket);
 }
 
-static void print_event(void *context, enum ledger_event event, const char *text)
+static void print_event(void *context, enum ledger_event event, const char *kind, const char *text)
 {
+    (void)kind;
     (void)context;
     if (getenv("LEDGER_TEST_EVENTS") != NULL)
         fprintf(stderr, "event %d: %s\n", (int)event, text);

@@ -164,8 +164,10 @@ static unsigned open_many(const char *issuer, const char *prefix, int *why)
 
 static unsigned warnings;
 
-static void count_warning(void *context, enum ledger_event event, const char *text)
+static void count_warning(void *context, enum ledger_event event, const char *kind,
+                          const char *text)
 {
+    (void)kind;
     (void)context;
     warnings += event == LEDGER_EVENT_WARNING && strstr(text, "of the 20 that it may have") != NULL;
 }

@@ -1,0 +1,300 @@
+/*
+ * The node's log on every kind of standard error: a pipe that is read, that nobody reads, a full
+ * disk, a closed descriptor. What is logged comes in order, what is left out is counted, and nobody
+ * waits. Each test is a process of its own, whose descriptor 2 it may take.
+ */
+#include <criterion/criterion.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "server/check.h"
+#include "server/log.h"
+#include "server/record_queue.h"
+
+/* Standard error becomes a pipe; returns the end to read it from. */
+static int take_standard_error(void)
+{
+    int ends[2];
+    if (fcntl(STDERR_FILENO, F_GETFD) < 0)
+        cr_assert_eq(open("/dev/null", O_RDONLY | O_CLOEXEC), STDERR_FILENO);
+    cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
+    cr_assert_eq(dup2(ends[1], STDERR_FILENO), STDERR_FILENO);
+    close(ends[1]);
+    int fd = fcntl(ends[0], F_DUPFD_CLOEXEC, 10);
+    close(ends[0]);
+    return fd;
+}
+
+/* Reads to the end, once nobody holds the other end any more. */
+static char *read_all(int fd)
+{
+    size_t size = 4 << 20, length = 0;
+    char *text = malloc(size);
+    cr_assert_not_null(text);
+    ssize_t got;
+    while ((got = read(fd, text + length, size - 1 - length)) > 0)
+        length += (size_t)got;
+    text[length] = '\0';
+    close(fd);
+    return text;
+}
+
+static unsigned count_of(const char *text, const char *what)
+{
+    unsigned count = 0;
+    for (; (text = strstr(text, what)) != NULL; text++)
+        count++;
+    return count;
+}
+
+/* The sum of the numbers behind `what`. */
+static unsigned long sum_behind(const char *text, const char *what)
+{
+    unsigned long sum = 0;
+    for (; (text = strstr(text, what)) != NULL; text++)
+        sum += strtoul(text + strlen(what), NULL, 10);
+    return sum;
+}
+
+static void end_standard_error(void)
+{
+    close(STDERR_FILENO);
+}
+
+Test(log, comes_in_order_before_during_and_after_its_thread)
+{
+    int fd = take_standard_error();
+    log_info("line 0");
+    cr_assert_eq(log_start(), 0);
+    log_warning("line 1");
+    log_error("line 2 with \x1b control");
+    log_info("line 3");
+    log_stop();
+    log_info("line 4");
+    end_standard_error();
+    char *text = read_all(fd), *at = text;
+    for (int i = 0; i < 5; i++) {
+        char line[32];
+        snprintf(line, sizeof(line), " line %d", i);
+        at = strstr(at, line);
+        cr_assert_not_null(at, "%s is not there, or not in its place: %s", line, text);
+    }
+    cr_assert_eq(count_of(text, "\n"), 5, "%s", text);
+    cr_assert_not_null(strstr(text, "Z error line 2 with \\x1b control\n"), "%s", text);
+    free(text);
+}
+
+Test(log, limits_a_flood_of_one_message_says_how_many_it_left_out_and_lets_others_through)
+{
+    enum { COUNT = 100000 };
+    int fd = take_standard_error();
+    cr_assert_eq(log_start(), 0);
+    for (int i = 0; i < COUNT; i++)
+        log_error("flood %d", i);
+    log_info("another message");
+    for (int i = 0; i < COUNT; i++)
+        log_write(log_site_of("kind of a library: %d"), LOG_LEVEL_INFO, "of a library %d", i);
+    log_write(log_site_of("another kind"), LOG_LEVEL_INFO, "of another kind");
+    log_stop();
+    end_standard_error();
+    char *text = read_all(fd);
+    const char *const floods[] = {" error flood ", " info of a library "};
+    const char *const kinds[] = {"more of: flood %d\n", "more of: kind of a library: %d\n"};
+    unsigned shown = 0;
+    for (int i = 0; i < 2; i++) {
+        unsigned lines = count_of(text, floods[i]);
+        /* As many at once, and a few more while a slow machine was at it. */
+        cr_assert_geq(lines, LOG_SITE_BURST);
+        cr_assert_lt(lines, LOG_SITE_BURST + 20 * LOG_SITE_PER_S, "%u lines", lines);
+        cr_assert_geq(count_of(text, kinds[i]), 1);
+        shown += lines;
+    }
+    cr_assert_eq(shown + sum_behind(text, "left out "), 2 * COUNT);
+    cr_assert_eq(count_of(text, " info another message\n"), 1);
+    cr_assert_eq(count_of(text, " info of another kind\n"), 1);
+    free(text);
+}
+
+/* A message of 2,000 bytes each, of which the number tells the order. */
+static void log_long_lines(struct log_site *sites, int first, int count)
+{
+    static char filling[2000];
+    memset(filling, 'x', sizeof(filling) - 1);
+    for (int i = first; i < first + count; i++)
+        log_write(&sites[i], LOG_LEVEL_INFO, "number %d %s", i, filling);
+}
+
+Test(log, that_nobody_reads_delays_nobody_and_says_what_is_missing_once_it_is_read)
+{
+    enum { COUNT = 2000 };
+    static struct log_site sites[COUNT + 1];
+    int fd = take_standard_error();
+    cr_assert_eq(log_start(), 0);
+    log_long_lines(sites, 0, COUNT); /* 4 MB: more than pipe, batch and queue hold together */
+    struct log_stats stats;
+    log_stats(&stats);
+    cr_assert_gt(stats.left_out, 0);
+    /* The reader comes back. */
+    static char text[8 << 20];
+    size_t length = 0;
+    bool asked = false;
+    while (strstr(text, "number 2000 ") == NULL) {
+        ssize_t got = read(fd, text + length, sizeof(text) - 1 - length);
+        cr_assert_gt(got, 0);
+        length += (size_t)got;
+        if (asked || strstr(text, "left out") == NULL)
+            continue;
+        asked = true;
+        log_long_lines(sites, COUNT, 1);
+    }
+    log_stop();
+    end_standard_error();
+    char *rest = read_all(fd);
+    cr_assert_lt(length + strlen(rest), sizeof(text));
+    strcpy(text + length, rest);
+    free(rest);
+    unsigned lines = 0;
+    long last = -1;
+    for (const char *at = text; (at = strstr(at, " number ")) != NULL; at++, lines++) {
+        long number = strtol(at + 8, NULL, 10);
+        cr_assert_gt(number, last);
+        last = number;
+    }
+    cr_assert_eq(last, COUNT);
+    cr_assert_eq(lines + sum_behind(text, "left out "), COUNT + 1);
+    log_stats(&stats);
+    cr_assert_eq(lines + stats.left_out, COUNT + 1);
+}
+
+Test(log, that_nobody_reads_does_not_hold_up_the_end)
+{
+    enum { COUNT = 400 };
+    static struct log_site sites[COUNT];
+    (void)take_standard_error();
+    cr_assert_eq(log_start(), 0);
+    log_long_lines(sites, 0, COUNT);
+    log_stop();
+    for (int i = 0; i < 100; i++) /* whoever still writes does not wait either */
+        fprintf(stderr, "%2000d\n", i);
+}
+
+Test(log, of_a_full_disk_and_of_a_closed_descriptor_goes_on_when_it_can)
+{
+    static struct log_site sites[20];
+    int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+    cr_assert_geq(full, 0);
+    cr_assert_eq(dup2(full, STDERR_FILENO), STDERR_FILENO);
+    cr_assert_eq(log_start(), 0);
+    log_long_lines(sites, 0, 10);
+    struct log_stats stats = {0};
+    while (stats.left_out < 10) {
+        log_stats(&stats);
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    close(STDERR_FILENO);
+    log_long_lines(sites, 10, 9);
+    while (stats.left_out < 19) {
+        log_stats(&stats);
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    int fd = take_standard_error();
+    log_long_lines(sites, 19, 1);
+    log_stop();
+    end_standard_error();
+    char *text = read_all(fd);
+    cr_assert_eq(count_of(text, " number 19 "), 1);
+    cr_assert_eq(count_of(text, " number "), 1);
+    cr_assert_eq(sum_behind(text, "left out "), 19, "%s", text);
+    free(text);
+}
+
+/* ---- the end by a broken invariant ---- */
+
+/* A child that logs `lines` long lines and then finds itself broken; it must end by SIGABRT. */
+static void expect_abort(int lines, bool starts)
+{
+    static struct log_site sites[1000];
+    pid_t pid = fork();
+    cr_assert_geq(pid, 0);
+    if (pid == 0) {
+        signal(SIGABRT, SIG_DFL);
+        if (starts && log_start() != 0)
+            _exit(1);
+        log_long_lines(sites, 0, lines);
+        check(lines < 0);
+    }
+    end_standard_error();
+    int status = 0;
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT, "status %d", status);
+}
+
+static void expect_last_line(bool starts)
+{
+    int fd = take_standard_error();
+    expect_abort(10, starts);
+    char *text = read_all(fd);
+    const char *last = strstr(text, "invariant broken: lines < 0\n");
+    cr_assert_not_null(last, "%s", text);
+    cr_assert_eq(count_of(text, " number "), 10);
+    cr_assert_null(strstr(last, " number "), "not in order: %s", text);
+    free(text);
+}
+
+Test(log, has_the_line_of_a_broken_invariant_behind_all_others)
+{
+    expect_last_line(true);
+}
+
+Test(log, has_the_line_of_a_broken_invariant_of_a_command)
+{
+    expect_last_line(false);
+}
+
+Test(log, that_nobody_reads_does_not_hold_up_an_abort)
+{
+    int fd = take_standard_error();
+    expect_abort(1000, true);
+    close(fd);
+}
+
+/* ---- the queue ---- */
+
+Test(record_queue, gives_back_what_was_put_over_its_end_and_takes_no_more_than_it_holds)
+{
+    static _Alignas(8) char bytes[1024];
+    struct record_queue queue;
+    uint64_t put = 0, taken = 0, refused = 0;
+    record_queue_init(&queue, bytes, sizeof(bytes));
+    srand(1);
+    for (int i = 0; i < 200000; i++) {
+        unsigned char record[200];
+        size_t length = (size_t)(rand() % 200) + 1;
+        memset(record, (int)(put % 251), length);
+        if (rand() % 2 == 0) {
+            bool taken_in = record_queue_put(&queue, record, length);
+            put += taken_in;
+            refused += !taken_in;
+            cr_assert(taken_in || record_queue_used(&queue) > 0);
+            continue;
+        }
+        const unsigned char *first = record_queue_first(&queue, &length);
+        cr_assert_eq(first == NULL, put == taken);
+        if (first == NULL)
+            continue;
+        for (size_t j = 0; j < length; j++)
+            cr_assert_eq(first[j], taken % 251);
+        record_queue_drop(&queue);
+        taken++;
+    }
+    cr_assert_gt(refused, 0);
+    cr_assert_leq(record_queue_used(&queue), sizeof(bytes));
+}
