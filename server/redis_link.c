@@ -157,10 +157,9 @@ static void object(struct redis_link *link, const char *format, ...)
 static void object(struct redis_link *link, const char *format, ...)
 {
     va_list arguments;
-    if (link->refused[0] != '\0')
-        return; /* the first reason is the cause of the others */
     va_start(arguments, format);
-    vsnprintf(link->refused, sizeof(link->refused), format, arguments);
+    if (link->refused[0] == '\0') /* the first reason is the cause of the others */
+        vsnprintf(link->refused, sizeof(link->refused), format, arguments);
     va_end(arguments);
 }
 
