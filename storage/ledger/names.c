@@ -34,9 +34,10 @@ struct ledger_account *names_account(struct ledger_name *name)
     return (struct ledger_account *)((char *)name - offsetof(struct ledger_account, name));
 }
 
-static void name_free(struct ledger_name *name)
+/* Of this kind, which is name->kind. */
+static void name_free(struct ledger_name *name, enum journal_kind kind)
 {
-    if (name->kind == JOURNAL_ACCOUNT)
+    if (kind == JOURNAL_ACCOUNT)
         free(names_account(name));
     else
         free(name);
@@ -49,7 +50,7 @@ void names_free(struct names *names)
     for (size_t i = 0; i < names->buckets_count; i++) {
         for (struct ledger_name *name = names->buckets[i]; name != NULL;) {
             struct ledger_name *next = name->next;
-            name_free(name);
+            name_free(name, name->kind);
             name = next;
         }
     }
@@ -253,7 +254,7 @@ int names_get(struct names *names, enum journal_kind kind, const char *text, siz
     }
     pthread_mutex_unlock(&names->lock);
     if (name != made)
-        name_free(made);
+        name_free(made, kind);
     *out = name;
     return 0;
 }
@@ -326,7 +327,7 @@ void names_drop(struct ledger_name *name)
         name_unlink(names, name);
     pthread_mutex_unlock(&names->lock);
     if (last)
-        name_free(name);
+        name_free(name, name->kind);
 }
 
 /* ---- places ---- */
