@@ -96,7 +96,7 @@ static bool is_covered(const struct worker *worker, const struct connection *con
  */
 static bool may_start_unasked(const struct worker *worker, const struct connection *connection)
 {
-    const struct window *window = connection->window;
+    struct window *window = connection->window;
     uint64_t opened = atomic_load(&window->opened_ms);
     if (!ledger_push_is_up(worker->node->ledger, worker->now_ms))
         return false;
@@ -418,8 +418,9 @@ static bool take_grant(struct worker *worker, const struct ask *ask,
     /* Who is late has lost the right to ask, and with it the slice. */
     if (!ask->is_late && (grant->granted > 0 || window->slice == 0))
         window->slice = grant->granted + 1; /* never 0 again: the window has had its first grant */
-    if (grant->opened_ms != 0)
-        window_use(window, grant, ask->asked_ms, ask->keep_ms);
+    if (grant->opened_ms != 0 &&
+        (!ask->is_late || grant->opened_ms >= atomic_load(&window->opened_ms)))
+        window_grant_use(worker->node->windows, window, grant, ask->asked_ms, ask->keep_ms);
     struct quota *quota = &window->account_quota->quota;
     atomic_store_explicit(&quota->bucket.rate, grant->rate, memory_order_relaxed);
     atomic_store_explicit(&quota->max_conns, grant->max_conns, memory_order_relaxed);

@@ -67,10 +67,11 @@ enum connection_link { LINK_OPEN, LINK_READY, LINK_PARKED, LINK_UNMETERED, LINK_
  */
 struct delivery {
     struct delivery *next;
-    struct window *window; /* holds */
+    struct window *window;  /* holds */
+    struct window_use *use; /* holds; which it began in */
     uint64_t start, handed, acknowledged;
-    uint64_t promised; /* of its body, to the window: what has not been acknowledged yet */
-    unsigned funds;    /* the set that all of its bytes are paid from; 0: of none */
+    uint64_t promised;           /* of its body, to the use: what has not been acknowledged yet */
+    unsigned funds;              /* the set that all of its bytes are paid from; 0: of none */
     struct access_entry *access; /* holds; NULL where the log is off */
     bool done;                   /* nothing more will be handed */
     bool part;                   /* of a response that goes on with another delivery */

@@ -42,7 +42,7 @@ enum refusal limits_enter(const struct worker *worker, struct connection *connec
     /* Three times the file have arrived or are under way. Redis, which lags a little behind what has
      * arrived, says with the next try whether that was the last use. */
     if (connection->link->token->limits.max_uses > 0 &&
-        window_arrived(window) + window_promised(window) >= 3 * connection->file->size)
+        window_under_way(window) >= 3 * connection->file->size)
         return REFUSAL_LINK_BUSY;
     /* What is not limited is not counted: workers would fight over the counters. */
     if (quota_is_limited(link) || bucket_is_limited(&window->pace)) {

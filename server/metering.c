@@ -35,11 +35,12 @@ int metering_begin(struct worker *worker, struct connection *connection, size_t 
         return -ENOMEM;
     *delivery =
         (struct delivery){.window = connection->window, .start = connection->sent + head_length};
-    delivery->access = access_hold(connection, ledger_download_id(delivery->window->download));
+    delivery->use = window_use_hold(delivery->window);
+    delivery->access = access_hold(connection, ledger_download_id(delivery->use->download));
     window_hold(delivery->window);
     delivery->funds = purse_set(connection);
     delivery->promised = connection->left;
-    window_promise(delivery->window, delivery->promised);
+    window_use_promise(delivery->use, delivery->promised);
     if (connection->deliveries == NULL)
         connection->deliveries = delivery;
     else
@@ -84,7 +85,7 @@ int metering_pay_from(struct worker *worker, struct connection *connection)
     if (metering_begin(worker, connection, 0) != 0)
         return -ENOMEM;
     /* The next one has promised what is left of the body anew. */
-    window_promise_end(last->window, connection->left);
+    window_use_promise_end(last->use, connection->left);
     last->promised -= connection->left;
     last->done = last->part = true;
     return 0;
@@ -94,12 +95,13 @@ int metering_pay_from(struct worker *worker, struct connection *connection)
  * A client that never acknowledges could read what is in flight, again and again, for nothing: past
  * an allowance the use of its link is taken, and admission answers 429.
  */
-static void count_unacknowledged(const struct worker *worker, struct window *window)
+static void count_unacknowledged(const struct worker *worker, const struct delivery *delivery)
 {
     uint64_t allowance = worker->node->config->unacknowledged_max;
+    const struct window *window = delivery->window;
     (void)quota_count_unacknowledged(&window->account_quota->quota, worker->now_ms);
     if (quota_count_unacknowledged(&window->link_quota->quota, worker->now_ms) > allowance)
-        ledger_download_take(window->download);
+        ledger_download_take(delivery->use->download);
 }
 
 /* The first delivery is settled: what was handed and not acknowledged goes back to the window's
@@ -112,10 +114,11 @@ static void delivery_settle(struct worker *worker, struct connection *connection
     struct funds unspent = {0};
     funds_add(&unspent, delivery->funds, lost);
     window_give(worker->node->windows, delivery->window, &unspent);
-    window_promise_end(delivery->window, delivery->promised);
+    window_use_promise_end(delivery->use, delivery->promised);
     if (lost > delivery->acknowledged)
-        count_unacknowledged(worker, delivery->window);
-    ledger_download_add(delivery->window->download, 0, delivery->part ? 0 : 1);
+        count_unacknowledged(worker, delivery);
+    ledger_download_add(delivery->use->download, 0, delivery->part ? 0 : 1);
+    window_use_drop(&delivery->use);
     window_drop(&delivery->window, worker->now_ms);
     access_settled(worker, &delivery->access, delivery->handed, delivery->acknowledged);
     connection->deliveries = delivery->next;
@@ -139,9 +142,9 @@ static void delivery_credit(struct worker *worker, struct connection *connection
     delivery->acknowledged = reached;
     check(fresh <= delivery->promised);
     delivery->promised -= fresh;
-    window_promise_end(delivery->window, fresh);
-    ledger_download_add(delivery->window->download, fresh, 0);
-    if (window_arrived(delivery->window) >= delivery->window->size &&
+    window_use_promise_end(delivery->use, fresh);
+    ledger_download_add(delivery->use->download, fresh, 0);
+    if (window_use_arrived(delivery->use) >= delivery->window->size &&
         !atomic_load_explicit(&delivery->window->completed, memory_order_relaxed) &&
         !atomic_exchange(&delivery->window->completed, true))
         node_notify(worker->node, delivery->window, LEDGER_COMPLETED);

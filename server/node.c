@@ -86,7 +86,7 @@ bool node_has_shop(const struct node *node, const char *issuer_id)
     return false;
 }
 
-void node_notify(struct node *node, const struct window *window, enum ledger_notice_kind kind)
+void node_notify(struct node *node, struct window *window, enum ledger_notice_kind kind)
 {
     if (window->jti == NULL) /* nobody asks for it */
         return;

@@ -81,7 +81,7 @@ void node_stats(const struct node *node, struct node_stats *out);
 
 /* Tells the issuer's shop, where it can ask for it (see ledger_notify). From any thread. */
 struct window;
-void node_notify(struct node *node, const struct window *window, enum ledger_notice_kind kind);
+void node_notify(struct node *node, struct window *window, enum ledger_notice_kind kind);
 bool node_has_shop(const struct node *node, const char *issuer_id);
 
 /* The key sets in force; the caller drops them (token_trust_drop). From any thread. */

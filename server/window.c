@@ -154,7 +154,7 @@ static void window_free(struct window *window)
 {
     free(window->jti);
     pthread_mutex_destroy(&window->lock);
-    ledger_download_close(&window->download);
+    window_use_drop(&window->use);
     ledger_account_drop(&window->account);
     ledger_file_drop(&window->file);
     free(window);
@@ -227,10 +227,9 @@ static int window_make(struct windows *windows, struct shard *shard, const struc
     window->link_quota = quota_get(windows, shard, key->link, key->account, now_ms);
     window->account_quota = quota_get(windows, shard, NULL, key->account, now_ms);
     window->jti = key->jti != NULL ? strdup(key->jti) : NULL;
-    int status =
-        window->link_quota == NULL || window->account_quota == NULL
-            ? -ENOMEM
-            : ledger_download_open(windows->ledger, key->account, key->file, &window->download);
+    int status = window->link_quota == NULL || window->account_quota == NULL
+                     ? -ENOMEM
+                     : window_use_open(windows->ledger, key->account, key->file, &window->use);
     if (status != 0) {
         if (window->link_quota != NULL)
             quota_drop(windows, shard, window->link_quota, now_ms);
@@ -295,43 +294,9 @@ void window_drop(struct window **window, uint64_t now_ms)
     *window = NULL;
 }
 
-void window_promise(struct window *window, uint64_t bytes)
+struct ledger *windows_ledger(const struct windows *windows)
 {
-    atomic_fetch_add(&window->promised, bytes);
-}
-
-void window_promise_end(struct window *window, uint64_t bytes)
-{
-    unsigned long long before = atomic_fetch_sub(&window->promised, bytes);
-    check(before >= bytes);
-}
-
-uint64_t window_promised(const struct window *window)
-{
-    return atomic_load(&window->promised);
-}
-
-uint64_t window_arrived(const struct window *window)
-{
-    long long arrived = atomic_load(&window->arrived_elsewhere) +
-                        (long long)ledger_download_bytes(window->download);
-    return arrived > 0 ? (uint64_t)arrived : 0;
-}
-
-void window_use(struct window *window, const struct ledger_grant *grant, uint64_t asked_ms,
-                uint64_t keep_ms)
-{
-    long long elsewhere =
-        (long long)grant->acknowledged - (long long)ledger_download_bytes(window->download);
-    /* Redis lags behind what arrived here: of the same use it never tells that there was less. */
-    if (atomic_load(&window->opened_ms) != grant->opened_ms ||
-        elsewhere > atomic_load(&window->arrived_elsewhere))
-        atomic_store(&window->arrived_elsewhere, elsewhere);
-    ledger_download_use(window->download, window->link, grant->opened_ms, grant->till_ms, keep_ms);
-    if (grant->acknowledged >= window->size) /* before this window was made: the shop was told */
-        atomic_store(&window->completed, true);
-    atomic_store(&window->use_until_ms, asked_ms + grant->left_ms);
-    atomic_store(&window->opened_ms, grant->opened_ms);
+    return windows->ledger;
 }
 
 /* ---- funds ---- */

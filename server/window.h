@@ -41,18 +41,24 @@ struct window_quota {
     struct window *spare; /* those of its windows that may have spare funds of this kind */
 };
 
+struct window_use {
+    struct ledger_download *download; /* owns */
+    atomic_uint references;
+    atomic_ullong promised;         /* see window_use_promise */
+    atomic_llong arrived_elsewhere; /* beyond what the download counts */
+};
+
 struct window {
     struct window *next;       /* in its bucket; shard's lock */
     struct window *owned_next; /* in its owner's list; owner only */
     unsigned char link[WINDOW_KEY_SIZE];
     struct ledger_account *account;                  /* holds */
     struct ledger_file *file;                        /* holds */
-    struct ledger_download *download;                /* owns */
+    struct window_use *use;                          /* holds; window's lock */
     struct window_quota *link_quota, *account_quota; /* hold */
     struct bucket pace;                              /* of its file's bitrate */
     uint64_t size;                                   /* of the file */
     char *jti;                                       /* owns; NULL: none, or nobody is told */
-    atomic_ullong promised;                          /* see window_promise */
     atomic_bool completed, used_up;                  /* and the shop was told */
     unsigned owner;                                  /* worker index */
     atomic_uint references;                          /* responses and deliveries */
@@ -69,10 +75,8 @@ struct window {
     /* Its places in the lists of its quotas, of each fund; shard's lock, but for a look. */
     struct window *spare_next[LEDGER_FUNDS], *spare_previous[LEDGER_FUNDS];
     atomic_bool spare_listed[LEDGER_FUNDS];
-    /* The use of a link with terms, as of the last grant: its window (0: no terms), and how much had
-     * arrived in it beyond what this download counts. */
+    /* The use of a link with terms, as of the last grant: when Redis opened it; 0: no terms. */
     atomic_ullong opened_ms;
-    atomic_llong arrived_elsewhere;
     atomic_ullong use_until_ms; /* monotonic; that window's end */
     atomic_llong iat;           /* the grant is for tokens that are no older */
     bool asking;                /* a worker's question is under way; shard's lock */
@@ -84,6 +88,7 @@ struct window {
 /* `capacity` windows at once; at the bound window_open answers -EMFILE. */
 int windows_create(struct windows **out, struct ledger *ledger, uint64_t capacity);
 void windows_destroy(struct windows **windows);
+struct ledger *windows_ledger(const struct windows *windows);
 
 /* What a window is opened for; all borrowed. */
 struct window_key {
@@ -104,19 +109,33 @@ void window_hold(struct window *window);
 void window_drop(struct window **window, uint64_t now_ms);
 
 /*
+ * A use of the window's link, opened with its window and, by window_grant_use, whenever Redis has
+ * opened another. The window and each delivery hold one; the last reference closes its download. The
+ * first gives 0, or an error of ledger_download_open, or -ENOMEM.
+ */
+int window_use_open(struct ledger *ledger, struct ledger_account *account, struct ledger_file *file,
+                    struct window_use **out);
+struct window_use *window_use_hold(struct window *window);
+void window_use_drop(struct window_use **use);
+/*
  * Bytes of responses under way that have not arrived yet: begun ones add their bodies, each
  * acknowledgement and the end take away. Whoever asks for the whole file forty times at once is not
  * taken for one download.
  */
-void window_promise(struct window *window, uint64_t bytes);
-void window_promise_end(struct window *window, uint64_t bytes);
-uint64_t window_promised(const struct window *window);
+void window_use_promise(struct window_use *use, uint64_t bytes);
+void window_use_promise_end(struct window_use *use, uint64_t bytes);
+/* How much has arrived in the use, here and elsewhere. */
+uint64_t window_use_arrived(const struct window_use *use);
 
-/* How much has arrived in the use that the window delivers, here and elsewhere. */
-uint64_t window_arrived(const struct window *window);
-/* A grant of a use, asked for at asked_ms; the link's state is kept until keep_ms (since 1970). */
-void window_use(struct window *window, const struct ledger_grant *grant, uint64_t asked_ms,
-                uint64_t keep_ms);
+/* The same of the use that the window delivers now; and that with what is promised. */
+uint64_t window_arrived(struct window *window);
+uint64_t window_under_way(struct window *window);
+/*
+ * A grant of a use, asked for at asked_ms; the link's state is kept until keep_ms (since 1970). What
+ * has arrived of another use before, and what still arrives of its responses, stays with that one.
+ */
+void window_grant_use(struct windows *windows, struct window *window,
+                      const struct ledger_grant *grant, uint64_t asked_ms, uint64_t keep_ms);
 
 /*
  * Takes of the window's spare funds until the purse has `target` bytes of each fund of the set.

@@ -208,6 +208,48 @@ Test(uses, there_are_as_many_as_max_uses_says_and_a_new_token_of_the_jti_adds_no
     site_destroy(&site);
 }
 
+static void wait_until(uint64_t until_ms)
+{
+    while (harness_now_ms() < until_ms)
+        harness_pause();
+}
+
+/* The end of one use and the begin of the next lie between two marks of the journal. */
+Test(uses, what_arrived_before_a_new_one_began_belongs_to_the_old_one)
+{
+    enum { USE_MS = 3000, IDLE_MS = 2300 /* the window has ended, and Redis is asked */ };
+    struct site *site = site_create(.settings = "use_window_s: 3\njournal_mark_ms: 1000\n");
+    site_account_open_prepaid(site, "alice", 1000u * 1000 * 1000);
+    bool told = false;
+    /* Where the machine was slower than a use lasts, it says nothing: again. */
+    for (int attempt = 0; attempt < 5 && !told; attempt++) {
+        const char *link =
+            site_link(site, .account = "alice", .path = TRACK_SHORT,
+                      .jti = site_format(site, "order-%d", attempt), .limits = {.max_uses = 2});
+        uint64_t first_ms = harness_now_ms();
+        answer_expect_bytes(site, fetch(site, link, .range = "0-0"), TRACK_SHORT, 0, 1);
+        uint64_t over_ms = harness_now_ms() + USE_MS;
+        wait_until(first_ms + USE_MS - 600);
+        (void)site_usage(site, "alice"); /* marks: the next mark comes a second later */
+        unsigned whole = 0;
+        for (int i = 0; i < 3; i++)
+            whole += fetch(site, link, .fresh = true)->status == 200;
+        if (whole < 3 || harness_now_ms() >= first_ms + USE_MS)
+            continue;
+        wait_until(over_ms + 10);
+        uint64_t second_ms = harness_now_ms();
+        answer_expect_bytes(site, fetch(site, link, .range = "0-0"), TRACK_SHORT, 0, 1);
+        wait_until(harness_now_ms() + IDLE_MS);
+        const struct answer *answer = fetch(site, link, .range = "0-0");
+        if (harness_now_ms() >= second_ms + USE_MS)
+            continue;
+        answer_expect_bytes(site, answer, TRACK_SHORT, 0, 1);
+        told = true;
+    }
+    cr_assert(told, "no attempt was within its times");
+    site_destroy(&site);
+}
+
 Test(uses, a_resume_goes_on_after_exp_and_a_new_download_does_not_begin)
 {
     struct site *site = site_create();

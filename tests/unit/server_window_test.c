@@ -173,6 +173,46 @@ Test(window, gives_what_was_granted_to_whoever_asked_for_it)
     stop();
 }
 
+static void grant_use(struct window *window, uint64_t opened_ms, uint64_t acknowledged)
+{
+    const struct ledger_grant grant = {.opened_ms = opened_ms,
+                                       .till_ms = opened_ms + 1000,
+                                       .acknowledged = acknowledged,
+                                       .left_ms = 1000};
+    window_grant_use(windows, window, &grant, 1000, 100000);
+}
+
+Test(window, counts_what_arrived_of_one_use_to_no_other)
+{
+    start(100, 100);
+    struct ledger_account *alice = account("alice");
+    struct window *window = open_window(alice, 1, file);
+    grant_use(window, 1000, 40);
+    struct window_use *old = window_use_hold(window);
+    window_use_promise(old, 900);
+    ledger_download_add(old->download, 600, 0);
+    cr_expect_eq(window_arrived(window), 640u);
+    grant_use(window, 1000, 30);
+    cr_expect_eq(window_arrived(window), 640u, "Redis lags behind");
+    /* Another begins while a response of the first is under way. */
+    grant_use(window, 2000, 0);
+    cr_expect_eq(window_under_way(window), 0u);
+    ledger_download_add(old->download, 300, 1);
+    window_use_promise_end(old, 900);
+    cr_expect_eq(window_arrived(window), 0u);
+    cr_expect_eq(window_use_arrived(old), 940u);
+    struct window_use *next = window_use_hold(window);
+    cr_expect_neq(ledger_download_id(next->download), ledger_download_id(old->download));
+    window_use_drop(&old);
+    ledger_download_add(next->download, 5, 0);
+    grant_use(window, 2000, 7);
+    cr_expect_eq(window_arrived(window), 7u);
+    window_use_drop(&next);
+    window_drop(&window, 1000);
+    ledger_account_drop(&alice);
+    stop();
+}
+
 /* ---- threads ---- */
 
 enum { THREADS = 4, WINDOWS = 8, ROUNDS = 20000 };
