@@ -56,7 +56,9 @@
     X(tls_handshakes)                                                                              \
     X(tls_resumed)                                                                                 \
     X(tls_failed)                                                                                  \
-    X(tls_kernel)
+    X(tls_kernel)                                                                                  \
+    X(chunks_cold)                                                                                 \
+    X(chunks_unread)
 
 #define MEDIA_COUNTERS(X)                                                                          \
     X(files_hashed)                                                                                \

@@ -50,12 +50,15 @@ void connection_link(struct worker *worker, struct connection *connection,
     struct connection_list *list = list_of(worker, link);
     if (connection->linked[link])
         return;
+    /* At the end of those that are ready, who run one after the other. At the head of the others: who
+     * is put back while all of them are looked at is not met again. */
+    struct connection *before = link == LINK_READY ? list->last : NULL;
+    struct connection *after = link == LINK_READY ? NULL : list->first;
     connection->linked[link] = true;
-    connection->previous[link] = NULL;
-    connection->next[link] = list->first;
-    if (list->first != NULL)
-        list->first->previous[link] = connection;
-    list->first = connection;
+    connection->previous[link] = before;
+    connection->next[link] = after;
+    *(before != NULL ? &before->next[link] : &list->first) = connection;
+    *(after != NULL ? &after->previous[link] : &list->last) = connection;
 }
 
 void connection_unlink(struct worker *worker, struct connection *connection,
@@ -66,12 +69,10 @@ void connection_unlink(struct worker *worker, struct connection *connection,
     connection->linked[link] = false;
     if (link == LINK_OPEN && worker->sweep_next == connection)
         worker->sweep_next = connection->next[link];
-    if (connection->previous[link] != NULL)
-        connection->previous[link]->next[link] = connection->next[link];
-    else
-        list_of(worker, link)->first = connection->next[link];
-    if (connection->next[link] != NULL)
-        connection->next[link]->previous[link] = connection->previous[link];
+    struct connection_list *list = list_of(worker, link);
+    struct connection *before = connection->previous[link], *after = connection->next[link];
+    *(before != NULL ? &before->next[link] : &list->first) = after;
+    *(after != NULL ? &after->previous[link] : &list->last) = before;
 }
 
 void connection_set_state(struct connection *connection, enum connection_state state)
@@ -589,7 +590,6 @@ void connection_responded(struct worker *worker, struct connection *connection)
 {
     response_release(worker, connection);
     connection->first_done = true;
-    connection->warmed = false;
     connection->short_until_ms = connection->short_retry_ms = 0;
     connection->waiting = WAIT_NONE;
     if (connection->keep_alive && !worker->stopping) {

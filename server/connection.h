@@ -32,6 +32,7 @@
 #include "server/client_address.h"
 #include "server/transport.h"
 #include "server/worker.h"
+#include "storage/media/media.h"
 
 #define CONNECTION_MAGIC     0x746f6c6cu
 #define CONNECTION_LINGER_MS 5000
@@ -105,7 +106,6 @@ struct connection {
     bool in_link_quota; /* counted among the responses of its link */
     bool in_account_quota;
     bool paying;        /* counted among its window's responses that took funds */
-    bool warmed;        /* the chunk at `offset` was brought in once */
     bool polling;       /* a poll for room in the socket is among those in flight */
     bool expects_proxy; /* a trusted proxy's header comes first */
     bool counted;       /* in the node's table of addresses */
@@ -121,9 +121,12 @@ struct connection {
     char *output; /* owns; what of head and small body the socket did not take */
     uint32_t output_length, output_sent, output_head; /* bytes below output_head are not billed */
 
-    struct media_file *file;  /* holds; of the response, or opened for the head in `input` */
-    struct window *window;    /* holds */
-    struct token_entry *link; /* holds */
+    struct media_file *file;    /* holds; of the response, or opened for the head in `input` */
+    struct media_file *warming; /* holds: the ring reads it; the response may be gone already */
+    struct media_reader reader; /* of the file, over the range under way */
+    uint64_t cold_ms;           /* when it last waited for the disk; 0: never */
+    struct window *window;      /* holds */
+    struct token_entry *link;   /* holds */
     const char *origin; /* borrows the configuration: the page's, where it may read the answer */
     struct multipart *parts; /* owns; NULL: one range, or the whole file */
     uint64_t offset, left;   /* of the body: where in the file, how many bytes still */
@@ -261,6 +264,7 @@ void transfer_begin(struct worker *worker, struct connection *connection, size_t
 void transfer_plain(struct worker *worker, struct connection *connection, size_t length);
 /* Goes on after room, disk or grant have come. */
 void transfer_run(struct worker *worker, struct connection *connection);
+/* The disk has brought what `warming` stands for, or failed. */
 void transfer_warmed(struct worker *worker, struct connection *connection, int result);
 /* Has the ring say when the socket has room; then transfer_has_room. */
 void transfer_await_room(struct worker *worker, struct connection *connection);
@@ -269,6 +273,9 @@ void transfer_has_room(struct worker *worker, struct connection *connection);
 bool transfer_is_limited(const struct connection *connection);
 /* Each tick: those that wait for their rate, or to be acknowledged. */
 void transfer_tick(struct worker *worker);
+/* Whether it has waited for the disk lately: it then sends less at a time, as others wait, too, and their
+ * chunks come together. */
+bool transfer_is_cold(const struct worker *worker, const struct connection *connection);
 #define TRANSFER_STALLED "the client acknowledged nothing within stall_timeout_ms"
 /* Cuts a response under way and says why in the log. */
 void transfer_cut(struct worker *worker, struct connection *connection, const char *why);

@@ -607,5 +607,7 @@ void node_stats(const struct node *node, struct node_stats *out)
         out->tls_resumed += atomic_load(&stats->tls_resumed);
         out->tls_failed += atomic_load(&stats->tls_failed);
         out->tls_kernel += atomic_load(&stats->tls_kernel);
+        out->chunks_cold += atomic_load(&stats->chunks_cold);
+        out->chunks_unread += atomic_load(&stats->chunks_unread);
     }
 }

@@ -67,6 +67,7 @@ struct node_stats {
     uint64_t admissions_asked, admissions_granted, admissions_refused, admissions_failed;
     uint64_t tokens_verified, tokens_remembered, transfers_cut;
     uint64_t tls_handshakes, tls_resumed, tls_failed, tls_kernel;
+    uint64_t chunks_cold, chunks_unread;
 };
 /* How many workers a node of this configuration has. */
 unsigned node_workers(const struct config *config);

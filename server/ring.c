@@ -146,7 +146,11 @@ int ring_enable(struct io_uring *ring, char *error, size_t error_size)
     /* liburing 2.3 declares io_uring_enable_rings, and Debian's library lacks it. */
     long status =
         syscall(__NR_io_uring_register, ring->ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
-    return explained("io_uring_register", status < 0 ? -errno : 0, error, error_size);
+    status = status < 0 ? -errno : 0;
+    unsigned threads[2] = {RING_THREADS_MAX, 0}; /* for sockets, of which none come there: as is */
+    if (status == 0)
+        status = io_uring_register_iowq_max_workers(ring, threads);
+    return explained("io_uring_register", (int)status, error, error_size);
 }
 
 int ring_add_buffers(struct io_uring *ring, unsigned count, unsigned buffer_size,

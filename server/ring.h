@@ -10,6 +10,9 @@
 #include <stddef.h>
 
 #define RING_ENTRIES      1024
+/* Of the kernel's threads for what would block (openat2, reading ahead), for each ring. What exceeds
+ * this waits in a queue; unbounded, a reader of a slow disk would have a thread of its own. */
+#define RING_THREADS_MAX  16
 #define RING_KERNEL_MAJOR 6 /* DEFER_TASKRUN came with Linux 6.1 */
 #define RING_KERNEL_MINOR 1
 
@@ -36,7 +39,7 @@ int ring_open(struct io_uring *ring, char *error, size_t error_size);
 
 /*
  * Enables it and binds it to the calling thread (SINGLE_ISSUER), the only one to submit from then
- * on. 0 or a negative errno, explained.
+ * on; at most RING_THREADS_MAX threads of the kernel work for it. 0 or a negative errno, explained.
  */
 int ring_enable(struct io_uring *ring, char *error, size_t error_size);
 

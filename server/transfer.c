@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 
 #include "server/check.h"
 #include "server/connection.h"
@@ -17,8 +16,8 @@
 #include "server/token_cache.h"
 #include "storage/media/media.h"
 
-#define BODY_SMALL_MAX ((size_t)16 * 1024)   /* bodies up to here travel with their head */
-#define WARM_MAX       ((size_t)2048 * 1024) /* brought in from the disk at a time */
+#define BODY_SMALL_MAX ((size_t)16 * 1024) /* bodies up to here travel with their head */
+#define COLD_MS        1000                /* so long after the disk was waited for */
 /* Bytes a connection may send before the others have their turn. */
 #define TURN_MAX       ((size_t)2048 * 1024)
 
@@ -264,30 +263,55 @@ void transfer_tick(struct worker *worker)
 
 /* ---- bodies ---- */
 
-/* The ring reads ahead, then one byte at the chunk's end: when that has come, so has the rest, and
- * nobody was blocked. */
-static void warm(struct worker *worker, struct connection *connection)
+static struct io_uring_sqe *advise(struct worker *worker, const struct media_file *file,
+                                   const struct media_need *need)
 {
-    uint64_t length = connection->left < WARM_MAX ? connection->left : WARM_MAX;
     struct io_uring_sqe *sqe = worker_sqe(worker);
-    io_uring_prep_fadvise(sqe, connection->file->fd, connection->offset, (off_t)length,
+    io_uring_prep_fadvise(sqe, file->fd, need->from, (off_t)(need->end - need->from),
                           POSIX_FADV_WILLNEED);
     sqe->user_data = operation_data(OPERATION_IGNORED, 0, 0);
-    sqe = worker_sqe(worker);
-    io_uring_prep_read(sqe, connection->file->fd, &worker->scratch[WORKER_SCRATCH_SIZE - 1], 1,
-                       connection->offset + length - 1);
+    return sqe;
+}
+
+/*
+ * The ring tells the disk what to read, then reads a byte whose coming means that the rest has come, too:
+ * nobody was blocked. The two are linked, as the first goes to a thread and the second does not; hard, so
+ * that the byte is read where the first failed, too; and made in one submit, or there would be no link.
+ */
+static void warm(struct worker *worker, struct connection *connection)
+{
+    struct media_file *file = connection->file;
+    struct media_need need = media_reader_need(file, &connection->reader, connection->offset,
+                                               connection->offset + connection->left);
+    worker_reserve(worker, 2);
+    advise(worker, file, &need)->flags |= IOSQE_IO_HARDLINK;
+    struct io_uring_sqe *sqe = worker_sqe(worker);
+    io_uring_prep_read(sqe, file->fd, worker->sink, (unsigned)need.read_length, need.read_from);
     sqe->user_data = operation_data(OPERATION_WARM, connection->generation, connection->index);
+    /* The descriptor is looked up when the read begins: it must still be this file's. */
+    media_file_hold(file);
+    connection->warming = file;
     connection->in_flight++;
     connection->waiting = WAIT_WARM;
+    connection->cold_ms = worker->now_ms;
+    count(&worker->stats.chunks_cold, 1);
+}
+
+/* What follows the chunk is cold: the disk is told at once, and waited for when it is needed. */
+static void warm_ahead(struct worker *worker, struct connection *connection)
+{
+    struct media_reader ahead = connection->reader;
+    struct media_need need = media_reader_need(connection->file, &ahead, ahead.cold_from,
+                                               connection->offset + connection->left);
+    (void)advise(worker, connection->file, &need);
 }
 
 /* The next `length` bytes, without waiting for the disk. False where they are not at hand. */
 static bool read_small(struct connection *connection, char *out, size_t length)
 {
-    struct iovec vector = {out, length};
     const char *bytes = media_file_bytes(connection->file);
     if (bytes == NULL)
-        return preadv2(connection->file->fd, &vector, 1, (off_t)connection->offset, RWF_NOWAIT) ==
+        return media_file_read(connection->file, out, length, connection->offset) ==
                (ssize_t)length;
     check(connection->offset + length <= connection->file->size);
     memcpy(out, bytes + connection->offset, length);
@@ -322,6 +346,7 @@ static bool send_small(struct worker *worker, struct connection *connection, siz
 
 void transfer_begin(struct worker *worker, struct connection *connection, size_t head_length)
 {
+    media_reader_begin(&connection->reader);
     if (metering_begin(worker, connection, head_length) != 0) {
         connection_close(worker, connection, true);
         return;
@@ -330,6 +355,11 @@ void transfer_begin(struct worker *worker, struct connection *connection, size_t
         return;
     if (send_or_keep(worker, connection, worker->scratch, head_length, head_length, true))
         transfer_run(worker, connection);
+}
+
+bool transfer_is_cold(const struct worker *worker, const struct connection *connection)
+{
+    return connection->cold_ms != 0 && worker->now_ms - connection->cold_ms < COLD_MS;
 }
 
 /* One chunk. Returns the bytes sent; 0 where the connection now waits or is gone. */
@@ -345,21 +375,26 @@ static uint64_t send_chunk(struct worker *worker, struct connection *connection)
         admission_more(worker, connection);
         return 0;
     }
-    uint64_t want =
-        connection->left < transport->chunk_max ? connection->left : transport->chunk_max;
+    uint64_t most = transfer_is_cold(worker, connection) && transport->chunk_max > MEDIA_BRING_MAX
+                        ? MEDIA_BRING_MAX
+                        : transport->chunk_max;
+    uint64_t want = connection->left < most ? connection->left : most;
     want = want < funds ? want : funds;
     uint64_t rated = rate_take(worker, connection, want);
     if (rated == 0) {
         wait_rate(worker, connection);
         return 0;
     }
+    uint64_t cold_from = connection->reader.cold_from;
     ssize_t sent = transport->send_file(worker, connection, (size_t)rated);
+    if (connection->reader.cold_from != cold_from && sent != -ENODATA)
+        warm_ahead(worker, connection);
     uint64_t taken = sent > 0 ? (uint64_t)sent : 0;
     rate_give(connection, rated - taken);
     if (taken > 0) {
         connection->offset += taken;
         connection->left -= taken;
-        connection->warmed = false;
+        media_reader_sent(&connection->reader);
         metering_handed(worker, connection, taken, taken);
         /* It had its part of a rate: the others' turn until the next tick. */
         if (rated < want && connection->left > 0) {
@@ -397,7 +432,7 @@ void transfer_run(struct worker *worker, struct connection *connection)
             admission_more(worker, connection);
             return;
         }
-        if (turn >= TURN_MAX) {
+        if (turn >= TURN_MAX || (turn >= MEDIA_BRING_MAX && transfer_is_cold(worker, connection))) {
             connection_link(worker, connection, LINK_READY);
             return;
         }
@@ -428,12 +463,14 @@ void transfer_has_room(struct worker *worker, struct connection *connection)
 
 void transfer_warmed(struct worker *worker, struct connection *connection, int result)
 {
-    if (result <= 0) {
-        transfer_cut(worker, connection,
-                     result == 0 ? "the file was truncated while it was sent"
-                                 : strerrordesc_np(-result));
+    if (result < 0 && result != -ECANCELED && result != -EAGAIN && result != -EINTR &&
+        result != -ENOMEM) {
+        transfer_cut(worker, connection, strerrordesc_np(-result));
         return;
     }
-    connection->warmed = true;
-    transfer_run(worker, connection);
+    /* An end is met by sending, and so is, in the last try, what else went wrong. */
+    media_reader_brought(worker->residency, connection->file, &connection->reader,
+                         connection->offset, worker->now_ms);
+    connection->waiting = WAIT_NONE;
+    connection_link(worker, connection, LINK_READY);
 }

@@ -51,8 +51,15 @@ extern const struct transport transport_plain, transport_tls, transport_kernel_t
 /* What plain TCP and kTLS have in common: `send` above. */
 ssize_t transport_plain_send(struct worker *worker, struct connection *connection, const char *data,
                              size_t length, bool more);
-/* Whether the chunk's last byte would have to come from the disk; not asked again once warmed. */
-bool transport_is_cold(const struct connection *connection, size_t length);
+/* How many of the next `length` bytes of the file to send now; 0: the disk must bring them first. */
+size_t transport_ready(struct worker *worker, struct connection *connection, size_t length);
+/*
+ * Where the chunk was brought in TRANSPORT_TRIES times and each time was gone before it could be sent, as
+ * memory is short: how much of it is to be waited for all the same. 0: none.
+ */
+size_t transport_unread(struct worker *worker, const struct connection *connection);
+#define TRANSPORT_TRIES      4
+#define TRANSPORT_UNREAD_MAX ((size_t)64 * 1024)
 
 /* ---- transport_tls.c ---- */
 

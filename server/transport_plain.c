@@ -2,22 +2,26 @@
 #include <errno.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 
 #include "server/connection.h"
 #include "server/transport.h"
 #include "storage/media/media.h"
 
-bool transport_is_cold(const struct connection *connection, size_t length)
+size_t transport_unread(struct worker *worker, const struct connection *connection)
 {
-    char byte;
-    struct iovec vector = {&byte, 1};
-    if (connection->warmed)
-        return false; /* brought in a moment ago; if it is gone again, blocking is the lesser evil
-                       */
-    return preadv2(connection->file->fd, &vector, 1, (off_t)(connection->offset + length - 1),
-                   RWF_NOWAIT) < 0 &&
-           errno == EAGAIN;
+    if (connection->reader.tries < TRANSPORT_TRIES)
+        return 0;
+    count(&worker->stats.chunks_unread, 1);
+    return TRANSPORT_UNREAD_MAX;
+}
+
+size_t transport_ready(struct worker *worker, struct connection *connection, size_t length)
+{
+    size_t unread = transport_unread(worker, connection);
+    if (unread > 0)
+        return length < unread ? length : unread;
+    return media_reader_ready(worker->residency, connection->file, &connection->reader,
+                              connection->offset, length, worker->now_ms);
 }
 
 ssize_t transport_plain_send(struct worker *worker, struct connection *connection, const char *data,
@@ -34,10 +38,10 @@ ssize_t transport_plain_send(struct worker *worker, struct connection *connectio
 static ssize_t plain_send_file(struct worker *worker, struct connection *connection, size_t length)
 {
     off_t offset = (off_t)connection->offset;
-    (void)worker;
-    if (transport_is_cold(connection, length))
+    size_t ready = transport_ready(worker, connection, length);
+    if (ready == 0)
         return -ENODATA;
-    ssize_t sent = sendfile(connection->fd, connection->file->fd, &offset, length);
+    ssize_t sent = sendfile(connection->fd, connection->file->fd, &offset, ready);
     if (sent >= 0)
         return sent;
     return errno == EINTR ? -EAGAIN : -errno;

@@ -22,7 +22,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
+#include <unistd.h>
 
 #include "server/check.h"
 #include "server/connection.h"
@@ -473,6 +473,28 @@ static size_t batch_size(const struct connection *connection)
                                 : RECORD_MAX;
 }
 
+/* What is at hand of the file; -ENODATA: the disk must bring it first. */
+static ssize_t read_file(struct worker *worker, struct connection *connection, char *out,
+                         size_t length)
+{
+    struct media_file *file = connection->file;
+    size_t unread = transport_unread(worker, connection);
+    /* To read what is not there begins to read all of it, in this thread: where that is likely, one byte
+     * is asked for first. */
+    if (unread == 0 &&
+        (transfer_is_cold(worker, connection) || file->telling == MEDIA_CANNOT_TELL)) {
+        size_t ready = transport_ready(worker, connection, length);
+        if (ready == 0)
+            return -ENODATA;
+        length = length < ready ? length : ready;
+    }
+    if (unread == 0 && file->telling != MEDIA_CANNOT_TELL)
+        return media_file_read(file, out, length, connection->offset);
+    ssize_t got = pread(file->fd, out, unread > 0 && unread < length ? unread : length,
+                        (off_t)connection->offset);
+    return got < 0 ? -errno : got;
+}
+
 static ssize_t tls_send_file(struct worker *worker, struct connection *connection, size_t length)
 {
     struct tls_session *session = connection->tls;
@@ -483,13 +505,10 @@ static ssize_t tls_send_file(struct worker *worker, struct connection *connectio
         status = tls_flush(worker, connection, true);
     if (status != 0)
         return status;
-    struct iovec vector = {scratch->file, length < batch ? length : batch};
-    ssize_t got = preadv2(connection->file->fd, &vector, 1, (off_t)connection->offset,
-                          connection->warmed ? 0 : RWF_NOWAIT);
-    if (got < 0 && errno == EOPNOTSUPP) /* a file system that cannot say: tmpfs, FUSE, NFS */
-        got = preadv(connection->file->fd, &vector, 1, (off_t)connection->offset);
+    length = length < batch ? length : batch;
+    ssize_t got = read_file(worker, connection, scratch->file, length);
     if (got < 0)
-        return errno == EAGAIN ? -ENODATA : errno == EINTR ? -EAGAIN : -errno;
+        return got == -EINTR ? -EAGAIN : got;
     if (got == 0)
         return 0;
     size_t before = records_begin(worker, connection);
@@ -538,13 +557,13 @@ static ssize_t kernel_send(struct worker *worker, struct connection *connection,
 static ssize_t kernel_send_file(struct worker *worker, struct connection *connection, size_t length)
 {
     SSL *ssl = connection->tls->ssl;
-    (void)worker;
-    if (transport_is_cold(connection, length))
+    size_t ready = transport_ready(worker, connection, length);
+    if (ready == 0)
         return -ENODATA;
     ERR_clear_error();
     errno = 0;
     ossl_ssize_t sent =
-        SSL_sendfile(ssl, connection->file->fd, (off_t)connection->offset, length, 0);
+        SSL_sendfile(ssl, connection->file->fd, (off_t)connection->offset, ready, 0);
     int error = errno;
     if (sent >= 0)
         return kernel_took(connection, sent, length, false);

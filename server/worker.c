@@ -30,6 +30,7 @@
 
 #define COMPLETIONS_TURN 256
 #define WINDOWS_SWEEP_MS 500
+#define READY_BYTES_TURN ((uint64_t)256 * 1024) /* at least; a fraction of a millisecond */
 #define SCARCE_PAUSE_MS  10
 
 static uint64_t monotonic_ms(void)
@@ -57,6 +58,13 @@ struct io_uring_sqe *worker_sqe(struct worker *worker)
     }
     check(sqe != NULL);
     return sqe;
+}
+
+void worker_reserve(struct worker *worker, unsigned entries)
+{
+    if (io_uring_sq_space_left(&worker->ring) < entries)
+        io_uring_submit(&worker->ring);
+    check(io_uring_sq_space_left(&worker->ring) >= entries);
 }
 
 void worker_wake(struct worker *worker)
@@ -130,12 +138,14 @@ static void on_connection(struct worker *worker, enum operation operation,
     } else {
         if (operation == OPERATION_WRITABLE)
             connection->polling = false;
+        if (operation == OPERATION_WARM)
+            media_file_drop(worker->files, &connection->warming);
         connection_completed(worker, connection);
         bool alive =
             connection->generation == generation && connection->state != CONNECTION_CLOSING;
         if (alive && operation == OPERATION_WRITABLE)
             transfer_has_room(worker, connection);
-        else if (alive && connection->state == CONNECTION_SENDING)
+        else if (alive && operation == OPERATION_WARM && connection->state == CONNECTION_SENDING)
             transfer_warmed(worker, connection, result);
     }
     connection_resume_if_alive(worker, index, generation);
@@ -179,18 +189,26 @@ static void on_completion(struct worker *worker, const struct io_uring_cqe *cqe)
     }
 }
 
-/* Connections that had their share of the turn and may go on at once. Taken as they are now: who
- * links itself again waits. */
-static void run_ready(struct worker *worker)
+static uint64_t bytes_handed(const struct worker *worker)
 {
-    struct connection *connection = worker->ready.first;
-    while (connection != NULL) {
-        struct connection *next = connection->next[LINK_READY];
+    return atomic_load_explicit(&worker->stats.bytes_handed, memory_order_relaxed);
+}
+
+/*
+ * Connections that had their share of the turn, or whose chunk the disk has brought, one after the other:
+ * twice as many bytes as went to others since `before`, when the turn began. Those that come next wait for
+ * the next turn, in which what has come meanwhile is answered first: neither starves the other.
+ */
+static void run_ready(struct worker *worker, uint64_t before)
+{
+    uint64_t now = bytes_handed(worker);
+    uint64_t share = 2 * (now - before) > READY_BYTES_TURN ? 2 * (now - before) : READY_BYTES_TURN;
+    while (worker->ready.first != NULL && bytes_handed(worker) - now < share) {
+        struct connection *connection = worker->ready.first;
         uint32_t index = connection->index, generation = connection->generation;
         connection_unlink(worker, connection, LINK_READY);
         transfer_run(worker, connection);
         connection_resume_if_alive(worker, index, generation);
-        connection = next;
     }
 }
 
@@ -223,6 +241,7 @@ static void turn(struct worker *worker)
 {
     struct io_uring_cqe *cqe;
     unsigned head, seen = 0;
+    uint64_t before = bytes_handed(worker);
     read_clocks(worker);
     io_uring_for_each_cqe(&worker->ring, head, cqe)
     {
@@ -240,7 +259,7 @@ static void turn(struct worker *worker)
         admission_retry(worker);
     }
     redis_link_read(worker->redis);
-    run_ready(worker);
+    run_ready(worker, before);
     if (worker->accept_paused_ms != 0 && worker->accept_freed)
         accept_arm(worker);
     redis_link_flush(worker->redis);
@@ -379,6 +398,8 @@ int worker_create(struct worker **out, struct node *node, unsigned index, char *
         status =
             media_cache_create(&worker->files, node->media, (uint32_t)node->config->open_files_max,
                                (uint32_t)node->config->revalidate_ms, file_name_free);
+    if (status == 0)
+        status = media_residency_create(&worker->residency);
     if (status == 0 && worker->tls != NULL)
         status = tls_scratch_create(&worker->tls_scratch);
     if (status == 0)
@@ -395,6 +416,7 @@ void worker_destroy(struct worker **out)
     target_cache_destroy(&worker->targets);
     token_cache_destroy(&worker->tokens);
     media_cache_destroy(&worker->files);
+    media_residency_destroy(&worker->residency);
     token_trust_drop(&worker->trust);
     tls_drop(&worker->tls);
     tls_scratch_destroy(&worker->tls_scratch);

@@ -17,6 +17,7 @@
 #include "server/http_fields.h"
 #include "server/node.h"
 #include "server/window.h"
+#include "storage/media/media.h"
 
 #define WORKER_TICK_MS      100
 #define WORKER_BUFFERS      512 /* of the receive ring */
@@ -49,6 +50,7 @@ struct token_cache;
 struct target_cache;
 struct token_entry;
 struct media_cache;
+struct media_residency;
 struct tls;
 struct tls_scratch;
 
@@ -60,7 +62,7 @@ enum accepting { ACCEPTING_NOT, ACCEPTING_ONE, ACCEPTING_ALL, ACCEPTING_ENDING }
 
 /* Lists of connections; a connection is in at most one of each kind. */
 struct connection_list {
-    struct connection *first;
+    struct connection *first, *last;
 };
 
 struct worker_stats {
@@ -71,6 +73,7 @@ struct worker_stats {
     atomic_ullong tokens_verified, tokens_remembered, transfers_cut;
     atomic_ullong connections_open;
     atomic_ullong tls_handshakes, tls_resumed, tls_failed, tls_kernel;
+    atomic_ullong chunks_cold, chunks_unread;
 };
 
 struct worker {
@@ -103,6 +106,7 @@ struct worker {
     struct token_cache *tokens;
     struct target_cache *targets;
     struct media_cache *files;
+    struct media_residency *residency;
     struct redis_link *redis;
 
     uint64_t now_ms;          /* monotonic, once a turn */
@@ -125,6 +129,8 @@ struct worker {
     atomic_ullong redis_generation; /* worker's: of the ledger's, in which it may ask; 0: none */
     atomic_ullong cut_at_stop;      /* transfers ended by the stop's deadline */
     char scratch[WORKER_SCRATCH_SIZE];
+    char sink
+        [MEDIA_BRING_MAX]; /* what the ring reads only so that it is in memory; never looked at */
 
     struct worker_stats stats;
 };
@@ -150,6 +156,8 @@ void accept_stop(struct worker *worker);
 
 /* A submission entry, flushing the queue where it is full. Never NULL. */
 struct io_uring_sqe *worker_sqe(struct worker *worker);
+/* Makes room, so that the next `entries` reach the kernel together: a link ends with its submit. */
+void worker_reserve(struct worker *worker, unsigned entries);
 
 static inline uint64_t operation_data(enum operation operation, uint32_t generation, uint32_t index)
 {

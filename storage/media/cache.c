@@ -5,11 +5,11 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/uio.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -30,6 +30,7 @@ struct media_cache {
     size_t detached; /* entries out of the table that somebody still holds */
     uint64_t revalidate_ms;
     int descriptor_max; /* those from here on are wanted elsewhere */
+    uint64_t serials;   /* given to versions so far */
     uint64_t seed;      /* random: nobody outside can choose paths that meet in one slot */
     void (*user_free)(void *user);
 };
@@ -52,6 +53,7 @@ static struct cache_entry *entry_create(const char *path, size_t path_length, ui
     struct cache_entry *entry = malloc(sizeof(*entry));
     if (!entry)
         return NULL;
+    /* Not the path, which is long, nor what follows it, which is set below. */
     memset(entry, 0, offsetof(struct cache_entry, file) + offsetof(struct media_file, path));
     entry->magic = ENTRY_MAGIC;
     entry->path_hash = path_hash;
@@ -148,16 +150,16 @@ const char *media_file_bytes(struct media_file *file)
     int64_t mtime_s;
     if (file->bytes || file->size == 0 || file->size > MEDIA_BYTES_MAX)
         return file->bytes;
-    struct iovec vector = {malloc((size_t)file->size), (size_t)file->size};
-    if (!vector.iov_base)
+    char *bytes = malloc((size_t)file->size);
+    if (!bytes)
         return NULL;
     /* Read and then compared: bytes of a version that the validators do not name are not kept. */
-    if (preadv2(file->fd, &vector, 1, 0, RWF_NOWAIT) == (ssize_t)file->size &&
+    if (media_file_read(file, bytes, (size_t)file->size, 0) == (ssize_t)file->size &&
         file_identify(file->fd, &now, &mtime_s) == 0 &&
         file_identity_equal(&now, &entry_of(file)->identity))
-        file->bytes = vector.iov_base;
+        file->bytes = bytes;
     else
-        free(vector.iov_base);
+        free(bytes);
     return file->bytes;
 }
 
@@ -261,6 +263,10 @@ static int admit_version(struct media_cache *cache, const char *path, size_t pat
     entry->identity = *identity;
     entry->file.size = identity->size;
     entry->file.mtime_s = mtime_s;
+    entry->file.serial = ++cache->serials;
+    /* What is read ahead, and when, is said for each part: the kernel's own guess would be made, and up
+     * to megabytes of it begun, by the worker that met a cold page. */
+    (void)posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
     if (make_room_for_file(cache)) {
         cache_table_insert(&cache->table, entry);
         cache_list_append(&cache->idle, entry);

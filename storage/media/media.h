@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <time.h>
 
 #define MEDIA_PATH_MAX  1024 /* bytes of a decoded path, the leading slash included */
@@ -58,6 +59,13 @@ void media_stats(const struct media *media, struct media_hash_stats *out);
 
 struct media_cache;
 
+/* Whether a file's system says what is in memory: by RWF_NOWAIT. */
+enum media_telling {
+    MEDIA_TELLS,            /* ext4, XFS, btrfs; so taken until it refuses */
+    MEDIA_CANNOT_TELL,      /* FUSE, NFS: known is only what was brought in a moment ago */
+    MEDIA_ALWAYS_IN_MEMORY, /* tmpfs, ramfs */
+};
+
 /*
  * One version of one file, open. Reference counted without atomics: it belongs to the worker whose
  * cache opened it. The descriptor stays open until the last reference is dropped, so a file that is
@@ -72,6 +80,9 @@ struct media_file {
     char
         etag[MEDIA_ETAG_SIZE]; /* "" until hashed; a get may fill it in, nothing changes it after */
     uint32_t duration_ms, bitrate; /* of an MP3, filled in with the etag; 0: not known */
+    uint8_t telling;               /* enum media_telling; private to media, as the next two */
+    uint64_t serial;               /* of this version, among all that the cache has opened */
+    uint64_t cold_ms;              /* when a block of it was last found not to be in memory */
     char path[MEDIA_PATH_MAX + 1];
     size_t path_length;
     uint32_t references; /* private to media and its owner thread */
@@ -141,6 +152,62 @@ const char *media_file_bytes(struct media_file *file);
 
 void media_file_hold(struct media_file *file);
 void media_file_drop(struct media_cache *cache, struct media_file **file);
+
+/* ---- what is in memory: one per worker, not thread-safe ---------------------------------------- */
+
+/* A file is looked at in blocks. Of the disk are asked for AHEAD_MAX at a time, so that it works on while
+ * what came is sent, and waited for is BRING_MAX. The kernel reads no more ahead for one call than the
+ * device takes at once, often 512 KiB. */
+#define MEDIA_BLOCK     ((uint64_t)128 * 1024)
+#define MEDIA_BRING_MAX (2 * MEDIA_BLOCK)
+#define MEDIA_AHEAD_MAX (4 * MEDIA_BLOCK)
+
+struct media_residency;
+
+/* 0 or -ENOMEM. */
+int media_residency_create(struct media_residency **out);
+void media_residency_destroy(struct media_residency **residency);
+
+/* Who reads a range of a file from its first byte to its last, and what it knows. Its owner may read
+ * `tries` and `cold_from`. */
+struct media_reader {
+    uint64_t ready_end, ready_ms; /* up to here all was in memory at that time */
+    uint64_t brought_end;         /* up to here the disk was asked for it, and it has come */
+    uint64_t cold_from; /* what was not in memory, and is to be brought in; or UINT64_MAX */
+    uint8_t tries;      /* times that it has come since something was sent */
+};
+
+void media_reader_begin(struct media_reader *reader);
+/*
+ * How many of the `length` bytes from `offset` on (within the file) can be sent without waiting for
+ * the disk; 0: bring them in, then ask again. `now_ms` is a monotonic clock. Of a block that has lost
+ * some pages only, up to a block's worth may have to be waited for all the same.
+ */
+size_t media_reader_ready(struct media_residency *residency, struct media_file *file,
+                          struct media_reader *reader, uint64_t offset, size_t length,
+                          uint64_t now_ms);
+
+/*
+ * What brings in the block at `offset` for a reader that goes on to `needed`: POSIX_FADV_WILLNEED of
+ * from..end-1, and after that, never before, a read of `read_length` bytes at `read_from` (into anywhere:
+ * at most MEDIA_BRING_MAX). Once that has come, in whatever way, media_reader_brought.
+ */
+struct media_need {
+    uint64_t from, end, read_from;
+    size_t read_length;
+};
+struct media_need media_reader_need(const struct media_file *file, struct media_reader *reader,
+                                    uint64_t offset, uint64_t needed);
+void media_reader_brought(struct media_residency *residency, const struct media_file *file,
+                          struct media_reader *reader, uint64_t offset, uint64_t now_ms);
+void media_reader_sent(struct media_reader *reader);
+
+/*
+ * Reads up to `length` bytes at `offset` without waiting for the disk: how many came (fewer where the
+ * rest is not in memory), 0 at the end, -ENODATA where none is or nobody can tell, another negative
+ * errno.
+ */
+ssize_t media_file_read(struct media_file *file, void *out, size_t length, uint64_t offset);
 
 /* ---- one file: `tollgate media show` ----------------------------------------------------------- */
 

@@ -272,9 +272,11 @@ struct site *site_create_with(const struct site_options *options)
         snprintf(site->state_dir, sizeof(site->state_dir), "%s/state", site->directory);
     janitor_start(site);
     site->own_redis = options->own_redis;
-    site->own_media = options->own_media;
+    site->own_media = options->own_media || options->media_root;
     site->log_unread = options->log_unread;
-    if (options->own_media) {
+    if (options->media_root) {
+        snprintf(site->media_root, sizeof(site->media_root), "%s", options->media_root);
+    } else if (options->own_media) {
         snprintf(site->media_root, sizeof(site->media_root), "%s/media", site->directory);
         cr_assert_eq(mkdir(site->media_root, 0755), 0);
     } else {
@@ -501,6 +503,11 @@ void site_node_signal(struct site *site, int number)
 {
     cr_assert(site->node > 0);
     cr_assert_eq(kill(site->node, number), 0);
+}
+
+pid_t site_node_pid(const struct site *site)
+{
+    return site->node;
 }
 
 bool site_node_is_running(struct site *site)

@@ -40,9 +40,10 @@ struct site_options {
     bool tls;             /* also speaks TLS, for media.example and other.example */
     bool own_redis;       /* a redis-server of the test, at site_redis_address */
     bool own_media; /* an empty media root to fill with site_media_add; otherwise the catalogue */
-    const char *state_dir; /* somewhere else than in the site's directory */
-    const char *node;      /* its name; NULL: test-node */
-    struct site *beside;   /* a site with own_redis whose keys this one has, too */
+    const char *media_root; /* likewise, of a file system of the test's own */
+    const char *state_dir;  /* somewhere else than in the site's directory */
+    const char *node;       /* its name; NULL: test-node */
+    struct site *beside;    /* a site with own_redis whose keys this one has, too */
     bool shop_secret; /* admin_listen, and SHOP_SECRET for the shop, RIVAL_SECRET for the rival */
     bool stays_down;  /* write everything, start nothing */
     bool log_unread;  /* the node's standard error is a pipe of one page, read until it listens */
@@ -67,6 +68,7 @@ int site_node_wait(struct site *site);
 /* SIGKILL, and waits. */
 void site_node_kill(struct site *site);
 bool site_node_is_running(struct site *site);
+pid_t site_node_pid(const struct site *site);
 /* Bytes of memory that the node has touched and holds. */
 uint64_t site_node_memory_bytes(struct site *site);
 

@@ -1,0 +1,283 @@
+/*
+ * Files that are not in memory. The disk is read by the kernel's threads for the ring, never by a
+ * worker, which would keep all its connections waiting meanwhile; and what cannot be evicted, or cannot
+ * be asked, is served as before.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/integration/harness.h"
+
+#define FILES 4
+static const char *const paths[FILES] = {"/1.mp3", "/2.mp3", "/3.mp3", "/4.mp3"};
+
+/* ---- the files ---- */
+
+static void add_files(struct site *site)
+{
+    for (unsigned i = 0; i < FILES; i++)
+        site_media_add(site, paths[i], TRACK_LONG, 2);
+}
+
+/* Or the hasher would bring in what was evicted. */
+static void await_hashes(struct site *site)
+{
+    for (unsigned i = 0; i < FILES; i++) {
+        const char *link = site_link(site, .account = "alice", .path = paths[i]);
+        uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
+        while (!answer_header(site, fetch(site, link, .method = "HEAD", .fresh = true), "ETag")) {
+            cr_assert_lt(harness_now_ms(), deadline_ms);
+            harness_pause();
+        }
+    }
+}
+
+static bool is_in_memory(int fd, size_t length)
+{
+    size_t pages = (length + 4095) / 4096, count = 0;
+    unsigned char *found = malloc(pages);
+    void *map = mmap(NULL, length, PROT_READ, MAP_SHARED, fd, 0);
+    cr_assert(found && map != MAP_FAILED);
+    cr_assert_eq(mincore(map, length, found), 0);
+    for (size_t i = 0; i < pages; i++)
+        count += found[i] & 1;
+    munmap(map, length);
+    free(found);
+    return count > 0;
+}
+
+/* False where they stay: in memory is where they are. Returns their length in `total`. */
+static bool evict(struct site *site, uint64_t *total)
+{
+    *total = 0;
+    for (unsigned i = 0; i < FILES; i++) {
+        struct stat status;
+        int fd = open(site_media_path(site, paths[i]), O_RDONLY | O_CLOEXEC);
+        cr_assert(fd >= 0 && fstat(fd, &status) == 0 && fsync(fd) == 0);
+        uint64_t deadline_ms = harness_now_ms() + 5000;
+        while (is_in_memory(fd, (size_t)status.st_size) && harness_now_ms() < deadline_ms) {
+            posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+            harness_pause();
+        }
+        bool stays = is_in_memory(fd, (size_t)status.st_size);
+        close(fd);
+        if (stays)
+            return false;
+        *total += (uint64_t)status.st_size;
+    }
+    return true;
+}
+
+/* ---- the node ---- */
+
+/* Bytes that the node's workers themselves had the disk read. */
+static uint64_t read_by_workers(struct site *site)
+{
+    uint64_t sum = 0;
+    const char *tasks = site_format(site, "/proc/%d/task", (int)site_node_pid(site));
+    DIR *directory = opendir(tasks);
+    cr_assert_not_null(directory);
+    for (const struct dirent *entry = readdir(directory); entry; entry = readdir(directory)) {
+        char text[64] = "";
+        unsigned long long bytes = 0;
+        FILE *file = fopen(site_format(site, "%s/%s/comm", tasks, entry->d_name), "re");
+        bool worker = file && fgets(text, sizeof(text), file) && strncmp(text, "worker-", 7) == 0;
+        if (file)
+            fclose(file);
+        if (!worker)
+            continue;
+        file = fopen(site_format(site, "%s/%s/io", tasks, entry->d_name), "re");
+        cr_assert_not_null(file);
+        while (fgets(text, sizeof(text), file) && sscanf(text, "read_bytes: %llu", &bytes) != 1)
+            continue;
+        fclose(file);
+        sum += bytes;
+    }
+    closedir(directory);
+    return sum;
+}
+
+static json_int_t counter(struct site *site, const char *name)
+{
+    json_t *health =
+        json_loads((const char *)site_admin(site, "GET", "/v1/health", NULL)->body, 0, NULL);
+    json_t *value = json_object_get(json_object_get(health, "traffic"), name);
+    cr_assert(json_is_integer(value), "health has no %s", name);
+    json_int_t number = json_integer_value(value);
+    json_decref(health);
+    return number;
+}
+
+static void fetch_all(struct site *site, bool tls)
+{
+    const char *links[FILES];
+    const struct answer *answers[FILES];
+    for (unsigned i = 0; i < FILES; i++)
+        links[i] = site_link(site, .account = "alice", .path = paths[i]);
+    struct fetch_options options[FILES] = {{.tls = tls}, {.tls = tls}, {.tls = tls}, {.tls = tls}};
+    fetch_parallel(site, links, options, FILES, answers);
+    for (unsigned i = 0; i < FILES; i++)
+        answer_expect_file(site, answers[i], paths[i]);
+}
+
+static void expect_ring_reads(bool tls)
+{
+    struct site *site = site_create(.own_media = true, .tls = true, .settings = "workers: 1\n");
+    uint64_t total = 0, asked = 0, read_before = read_by_workers(site);
+    add_files(site);
+    site_account_open_postpaid(site, "alice");
+    await_hashes(site);
+    for (unsigned round = 0; round < 3; round++) {
+        if (!evict(site, &total))
+            cr_skip_test("the files cannot be evicted: is /tmp in memory?");
+        fetch_all(site, tls);
+        asked += total;
+    }
+    uint64_t read = read_by_workers(site) - read_before;
+    cr_assert_lt(read, asked / 20, "of %llu bytes of cold files a worker read %llu",
+                 (unsigned long long)asked, (unsigned long long)read);
+    cr_assert_geq(counter(site, "chunks_cold"), (json_int_t)(asked / (1024 * 1024)));
+    cr_assert_eq(counter(site, "chunks_unread"), 0);
+    cr_assert_eq(counter(site, "transfers_cut"), 0);
+    site_usage_await(site, "alice", asked);
+    site_destroy(&site);
+}
+
+Test(cold, files_are_read_by_the_ring)
+{
+    expect_ring_reads(false);
+}
+
+Test(cold, files_over_tls_are_read_by_the_ring)
+{
+    expect_ring_reads(true);
+}
+
+/* ---- where nothing is cold, or nobody can tell ---- */
+
+/* An empty directory; the caller frees nothing, and removes it. */
+static const char *make_directory(void)
+{
+    char *path = strdup("/tmp/tollgate-media-XXXXXX");
+    cr_assert(path && mkdtemp(path));
+    return path;
+}
+
+static bool may_mount(void)
+{
+    return unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+}
+
+Test(cold, files_in_memory_are_neither_read_by_the_ring_nor_cut)
+{
+    const char *root = make_directory();
+    if (!may_mount() || mount("tmpfs", root, "tmpfs", 0, "size=64m") < 0) {
+        rmdir(root);
+        cr_skip_test("only root may mount");
+    }
+    struct site *site = site_create(.media_root = root, .tls = true, .settings = "workers: 1\n");
+    add_files(site);
+    site_account_open_postpaid(site, "alice");
+    fetch_all(site, false);
+    fetch_all(site, true);
+    cr_assert_eq(counter(site, "chunks_cold"), 0);
+    cr_assert_eq(counter(site, "chunks_unread"), 0);
+    cr_assert_eq(counter(site, "transfers_cut"), 0);
+    site_destroy(&site);
+    umount2(root, MNT_DETACH);
+    rmdir(root);
+}
+
+/* overlayfs knows no RWF_NOWAIT: what is in memory is only known once the ring has read it. */
+Test(cold, files_of_which_nobody_can_tell_are_read_by_the_ring_and_remembered)
+{
+    const char *root = make_directory();
+    struct site *below = site_create(.own_media = true, .stays_down = true);
+    add_files(below);
+    const char *upper = site_format(below, "%s/upper", site_directory(below));
+    const char *work = site_format(below, "%s/work", site_directory(below));
+    cr_assert(mkdir(upper, 0755) == 0 && mkdir(work, 0755) == 0);
+    const char *options = site_format(below, "lowerdir=%s,upperdir=%s,workdir=%s",
+                                      site_media_path(below, ""), upper, work);
+    if (!may_mount() || mount("overlay", root, "overlay", 0, options) < 0) {
+        rmdir(root);
+        site_destroy(&below);
+        cr_skip_test("overlayfs cannot be mounted here");
+    }
+    struct site *site = site_create(.media_root = root, .tls = true, .settings = "workers: 1\n");
+    site_account_open_postpaid(site, "alice");
+    await_hashes(site);
+    uint64_t total, read_before = read_by_workers(site);
+    if (evict(site, &total)) {
+        fetch_all(site, false);
+        json_int_t cold = counter(site, "chunks_cold");
+        cr_assert_gt(cold, 0);
+        fetch_all(site, true);
+        cr_assert_lt(read_by_workers(site) - read_before, total / 20);
+        cr_assert_eq(counter(site, "chunks_unread"), 0);
+        cr_assert_eq(counter(site, "transfers_cut"), 0);
+    }
+    site_destroy(&site);
+    umount2(root, MNT_DETACH);
+    rmdir(root);
+    site_destroy(&below);
+}
+
+/* ---- who goes away meanwhile ---- */
+
+Test(cold, files_whose_readers_leave_are_closed_and_cost_nothing)
+{
+    enum { READERS = 40 };
+    struct site *site = site_create(.own_media = true, .settings = "workers: 1\n");
+    uint64_t total;
+    add_files(site);
+    site_account_open_postpaid(site, "alice");
+    await_hashes(site);
+    if (!evict(site, &total))
+        cr_skip_test("the files cannot be evicted: is /tmp in memory?");
+    for (unsigned i = 0; i < READERS; i++) {
+        const char *link = site_link(site, .account = "alice", .path = paths[i % FILES]);
+        int fd = raw_connect(site, 0);
+        raw_print(fd, "GET %s HTTP/1.1\r\nHost: a\r\nRange: bytes=%u-\r\n\r\n", link, i * 200000);
+        if (i % 2 == 0)
+            (void)raw_answer_head(site, fd);
+        raw_reset(fd);
+    }
+    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
+    while (counter(site, "connections_open") > 0) {
+        cr_assert_lt(harness_now_ms(), deadline_ms, "a reader's connection stays");
+        harness_pause();
+    }
+    fetch_all(site, false);
+    site_destroy(&site);
+}
+
+Test(cold, files_that_shrink_meanwhile_end_the_connection)
+{
+    struct site *site = site_create(.own_media = true, .settings = "workers: 1\n");
+    uint64_t total;
+    add_files(site);
+    site_account_open_postpaid(site, "alice");
+    await_hashes(site);
+    const char *link = site_link(site, .account = "alice", .path = paths[0]);
+    int fd = raw_connect(site, 65536);
+    raw_print(fd, "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", link);
+    const struct answer *head = raw_answer_head(site, fd);
+    cr_assert_eq(head->status, 200);
+    uint64_t length = answer_header_number(site, head, "Content-Length");
+    cr_assert_eq(truncate(site_media_path(site, paths[0]), (off_t)length - 100), 0);
+    (void)evict(site, &total);
+    cr_assert_lt(raw_drain(fd), length);
+    close(fd);
+    cr_assert(site_node_is_running(site));
+    site_destroy(&site);
+}
