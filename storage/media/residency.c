@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <linux/magic.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/uio.h>
 #include <sys/vfs.h>
 #include <time.h>
@@ -24,7 +25,7 @@
 #define SLOTS_BITS  13 /* 8,192 blocks: 1 GiB of hot files, in 192 KiB */
 #define BLOCK_BITS  24 /* of a key; blocks that share one in files above 2 TiB share their fate */
 #define PAGE_SIZE   4096
-#define LOOK_NS_MAX 15000 /* no disk is faster, no look at a page in memory as slow */
+#define LOOK_NS_MAX 5000 /* of a page in memory; no disk is as quick */
 
 /*
  * A block that has been found in memory for RUN_MS is taken to be there for HOT_MS more, as the kernel
@@ -47,12 +48,16 @@ struct slot {
 
 struct media_residency {
     struct slot slots[1 << SLOTS_BITS];
+    long blocks_read; /* of this thread, when it last looked; -1: it never did */
 };
 
 int media_residency_create(struct media_residency **out)
 {
     *out = calloc(1, sizeof(**out));
-    return *out != NULL ? 0 : -ENOMEM;
+    if (*out == NULL)
+        return -ENOMEM;
+    (*out)->blocks_read = -1;
+    return 0;
 }
 
 void media_residency_destroy(struct media_residency **residency)
@@ -117,16 +122,36 @@ static uint64_t clock_ns(void)
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-/* One byte without waiting; what preadv2 returns. Where it took long, the page may have come meanwhile
- * by this very look, as this thread was held up: the page before it tells. */
-static ssize_t look(const struct media_file *file, uint64_t at)
+/* Whether the disk was read for this thread since this was last asked. */
+static bool has_read(struct media_residency *residency)
+{
+    struct rusage usage = {0};
+    (void)getrusage(RUSAGE_THREAD, &usage);
+    bool changed = usage.ru_inblock != residency->blocks_read;
+    residency->blocks_read = usage.ru_inblock;
+    return changed;
+}
+
+/*
+ * Reads one byte without waiting, and returns what preadv2 does. The disk may be done before the call is,
+ * where the disk is quick or this thread was held up: then it has found what it brought in itself. That
+ * takes longer than a look at memory, and only then is the kernel asked what was read.
+ */
+static ssize_t look(struct media_residency *residency, const struct media_file *file, uint64_t at)
 {
     char byte;
     struct iovec vector = {&byte, 1};
+    if (residency->blocks_read < 0)
+        (void)has_read(residency);
     uint64_t began_ns = clock_ns();
     ssize_t got = preadv2(file->fd, &vector, 1, (off_t)at, RWF_NOWAIT);
-    if (got == 1 && at >= PAGE_SIZE && clock_ns() - began_ns > LOOK_NS_MAX)
-        got = preadv2(file->fd, &vector, 1, (off_t)(at - PAGE_SIZE), RWF_NOWAIT);
+    if (got < 0 && errno == EAGAIN) {
+        (void)has_read(residency);
+        errno = EAGAIN;
+    } else if (got == 1 && clock_ns() - began_ns > LOOK_NS_MAX && has_read(residency)) {
+        errno = EAGAIN;
+        got = -1;
+    }
     return got;
 }
 
@@ -139,7 +164,7 @@ static bool is_ready(struct media_residency *residency, struct media_file *file,
         return true;
     if (file->telling == MEDIA_CANNOT_TELL || (!brought && is_known_cold(slot, key, now_ms)))
         return false;
-    ssize_t got = look(file, look_at(file, block, brought));
+    ssize_t got = look(residency, file, look_at(file, block, brought));
     if (got < 0 && errno == EOPNOTSUPP) {
         learn(file);
         return file->telling == MEDIA_ALWAYS_IN_MEMORY;
