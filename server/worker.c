@@ -311,7 +311,10 @@ void *worker_run(void *argument)
     for (;;) {
         /* With something to do, completions are fetched without waiting for one. */
         status = io_uring_submit_and_wait(&worker->ring, has_work(worker) ? 0 : 1);
-        if (status < 0 && status != -EINTR && status != -EBUSY) {
+        /* A wait that failed for want of memory is no wake-up, nor the worker's end. */
+        if (status == -EAGAIN || status == -ENOMEM) {
+            waiting_pause(SCARCE_PAUSE_MS);
+        } else if (status < 0 && status != -EINTR && status != -EBUSY) {
             log_error("worker %u: io_uring_enter: %s", worker->index, strerrordesc_np(-status));
             break;
         }
