@@ -28,7 +28,7 @@ static bool has_room_for_all(const struct worker *worker)
 {
     const struct node *node = worker->node;
     int64_t most = worker->descriptors.connections;
-    int64_t queues = (int64_t)node->worker_count * (node->tls != NULL ? 2 : 1) * LISTENER_BACKLOG;
+    int64_t queues = (int64_t)node->worker_count * (worker->tls != NULL ? 2 : 1) * LISTENER_BACKLOG;
     int64_t half = most / 2 > LISTENER_BACKLOG ? most / 2 : LISTENER_BACKLOG;
     return most - (int64_t)atomic_load(&node->connections) > (queues < half ? queues : half);
 }

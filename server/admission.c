@@ -154,6 +154,15 @@ static void wake_others(struct worker *worker, uint64_t waiters)
     }
 }
 
+/* Redis cannot be asked just now: what is under way stays parked for as long as its grant is valid, and
+ * is looked at again by admission_retry. */
+static void cannot_ask(struct worker *worker, struct connection *connection)
+{
+    if (connection->state != CONNECTION_SENDING ||
+        worker->now_ms >= atomic_load(&connection->window->valid_until_ms))
+        refuse(worker, connection, REFUSAL_REDIS_UNAVAILABLE);
+}
+
 /* ---- asking ---- */
 
 static void on_admission(struct worker *worker, const struct redisReply *reply, void *context);
@@ -244,7 +253,7 @@ static void ask(struct worker *worker, struct connection *connection)
         want = 0; /* a renewal */
     if (send_question(worker, connection, false, need, want) != 0) {
         wake_others(worker, window_asked(worker->node->windows, window));
-        refuse(worker, connection, REFUSAL_REDIS_UNAVAILABLE);
+        cannot_ask(worker, connection);
     }
 }
 
@@ -316,10 +325,7 @@ static void decide(struct worker *worker, struct connection *connection, int sta
                    const struct ledger_grant *grant)
 {
     if (status != 0) {
-        /* Under way, it stays parked: admission_retry asks again, or gives up at the validity. */
-        if (connection->state != CONNECTION_SENDING ||
-            worker->now_ms >= atomic_load(&connection->window->valid_until_ms))
-            refuse(worker, connection, REFUSAL_REDIS_UNAVAILABLE);
+        cannot_ask(worker, connection);
         return;
     }
     switch (grant->admission) {
@@ -402,9 +408,9 @@ static bool take_grant(struct worker *worker, const struct ask *ask,
     if (is_short(grant->admission))
         return confirm(worker, ask, grant); /* what is under way goes on with the window's funds */
     if (grant->admission != LEDGER_GRANTED) {
-        /* Of a renewal, or too late, nobody else learns: whoever is under way asks, and is told
-         * himself. */
-        if (ask->index == CONNECTION_NONE || ask->is_late)
+        /* Of a renewal, or where who asked has gone or waits no more, nobody learns: whoever is under way
+         * asks, and is told himself. */
+        if (connection == NULL)
             atomic_store(&window->heard_epoch, WINDOW_UNCONFIRMED);
         return true;
     }
@@ -557,12 +563,10 @@ void admission_begin(struct worker *worker, struct connection *connection)
 void admission_more(struct worker *worker, struct connection *connection)
 {
     park(worker, connection);
-    if (!link_is_up(worker)) {
-        if (worker->now_ms >= atomic_load(&connection->window->valid_until_ms))
-            refuse(worker, connection, REFUSAL_REDIS_UNAVAILABLE);
-        return; /* its time is not over: parked until Redis is back or it is, see admission_retry */
-    }
-    ask(worker, connection);
+    if (link_is_up(worker))
+        ask(worker, connection);
+    else
+        cannot_ask(worker, connection);
 }
 
 bool admission_is_valid(struct worker *worker, struct connection *connection)
@@ -588,9 +592,8 @@ static void retry_one(struct worker *worker, struct connection *connection)
         return;
     else if (link_is_up(worker))
         ask(worker, connection);
-    else if (connection->state != CONNECTION_SENDING ||
-             worker->now_ms >= atomic_load(&connection->window->valid_until_ms))
-        refuse(worker, connection, REFUSAL_REDIS_UNAVAILABLE);
+    else
+        cannot_ask(worker, connection);
     connection_resume_if_alive(worker, index, generation);
 }
 

@@ -29,8 +29,6 @@
 #include "server/log.h"
 #include "server/worker.h"
 
-#define BACKOFF_MIN_MS 50
-#define BACKOFF_MAX_MS 2000
 #define OUTSTANDING_MAX                                                                            \
     65536 /* questions under way; at the bound redis_link_send refuses and the client gets 503 */
 
@@ -143,9 +141,9 @@ static void went_down(struct redis_link *link, const char *why)
     link->refused[0] = '\0';
     uint8_t jitter = 0;
     (void)!getrandom(&jitter, sizeof(jitter), GRND_NONBLOCK);
-    link->backoff_ms = link->backoff_ms == 0 ? BACKOFF_MIN_MS : link->backoff_ms * 2;
-    if (link->backoff_ms > BACKOFF_MAX_MS)
-        link->backoff_ms = BACKOFF_MAX_MS;
+    link->backoff_ms = link->backoff_ms == 0 ? LEDGER_REDIS_BACKOFF_LEAST_MS : link->backoff_ms * 2;
+    if (link->backoff_ms > LEDGER_REDIS_BACKOFF_MOST_MS)
+        link->backoff_ms = LEDGER_REDIS_BACKOFF_MOST_MS;
     link->retry_ms = link->worker->now_ms + link->backoff_ms + link->backoff_ms * jitter / 1024;
     if (another)
         link->retry_ms = link->worker->now_ms;
@@ -182,9 +180,11 @@ static void on_auth(redisAsyncContext *context, void *reply, void *data)
     (void)data;
     const redisReply *answer = reply;
     if (answer != NULL && answer->type == REDIS_REPLY_ERROR)
+        /* Its first word alone: Redis repeats the words of a command that it does not know, and one of
+         * these is the password. */
         object(context->data,
-               "it refuses to authenticate: %s; check redis_user and redis_password_file",
-               answer->str);
+               "it refuses to authenticate: %.*s; check redis_user and redis_password_file",
+               (int)strcspn(answer->str, " "), answer->str);
 }
 
 static void on_tried(redisAsyncContext *context, void *reply, void *data)
@@ -523,7 +523,9 @@ void redis_link_tick(struct redis_link *link)
         return;
     }
     /* What has come is read before anything is called late: then it is the node that is slow. */
-    if (link->state == LINK_CONNECTING || !has_input(link)) {
+    if (link->state != LINK_CONNECTING && has_input(link)) {
+        link->unread = true;
+    } else {
         uint64_t patience = patience_ms(link);
         tell_late(link);
         if (patience != 0 && worker->now_ms - link->since_ms > patience)

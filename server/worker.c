@@ -32,6 +32,7 @@
 #define WINDOWS_SWEEP_MS 500
 #define READY_BYTES_TURN ((uint64_t)256 * 1024) /* at least; a fraction of a millisecond */
 #define SCARCE_PAUSE_MS  10
+#define SUBMIT_TRIES_MAX 500 /* five seconds */
 
 static uint64_t monotonic_ms(void)
 {
@@ -51,20 +52,18 @@ static void read_clocks(struct worker *worker)
 
 struct io_uring_sqe *worker_sqe(struct worker *worker)
 {
-    struct io_uring_sqe *sqe = io_uring_get_sqe(&worker->ring);
-    if (sqe == NULL) { /* the queue is full: hand it over and go on */
-        io_uring_submit(&worker->ring);
-        sqe = io_uring_get_sqe(&worker->ring);
-    }
-    check(sqe != NULL);
-    return sqe;
+    worker_reserve(worker, 1);
+    return io_uring_get_sqe(&worker->ring);
 }
 
+/* Where the queue is full it is handed over. That the kernel lacks the memory to take it passes. */
 void worker_reserve(struct worker *worker, unsigned entries)
 {
-    if (io_uring_sq_space_left(&worker->ring) < entries)
-        io_uring_submit(&worker->ring);
-    check(io_uring_sq_space_left(&worker->ring) >= entries);
+    for (int tries = 0; io_uring_sq_space_left(&worker->ring) < entries; tries++) {
+        check(tries < SUBMIT_TRIES_MAX);
+        if (io_uring_submit(&worker->ring) < 0)
+            waiting_pause(SCARCE_PAUSE_MS);
+    }
 }
 
 void worker_wake(struct worker *worker)

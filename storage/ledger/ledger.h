@@ -138,11 +138,15 @@ uint64_t ledger_redis_generation(const struct ledger *ledger);
  * How long a connection to Redis may take, in milliseconds, whoever's it is: the workers', the
  * poster's, push's and the admin calls'. One that takes longer is closed and made again.
  */
-#define LEDGER_REDIS_RESOLVE_MS   5000 /* for its name, on a thread of its own */
-#define LEDGER_REDIS_CONNECT_MS   1000 /* to be accepted */
-#define LEDGER_REDIS_INTRODUCE_MS 2000 /* for an answer to AUTH, INFO, SUBSCRIBE, the first calls */
-#define LEDGER_REDIS_SILENCE_MS   5000 /* later, without a byte while an answer is due */
-#define LEDGER_REDIS_BEAT_MS      1000 /* without a question, a worker's asks whether Redis lives */
+#define LEDGER_REDIS_RESOLVE_MS       5000 /* for its name, on a thread of its own */
+#define LEDGER_REDIS_CONNECT_MS       1000 /* to be accepted */
+#define LEDGER_REDIS_INTRODUCE_MS     2000 /* for an answer to AUTH, INFO, SUBSCRIBE, the first calls */
+#define LEDGER_REDIS_SILENCE_MS       5000 /* later, without a byte while an answer is due */
+/* From one attempt to connect to the next: from the least on, twice as long each time, with some chance.
+ * At the most, poster and workers one after the other are back within two seconds of Redis. */
+#define LEDGER_REDIS_BACKOFF_LEAST_MS 50
+#define LEDGER_REDIS_BACKOFF_MOST_MS  500
+#define LEDGER_REDIS_BEAT_MS          1000 /* without a question, a worker's asks whether Redis lives */
 
 /* ---- where Redis is: one authority on the address in force, for whoever connects ---------------- */
 

@@ -22,8 +22,6 @@
 
 #define POSTER_BATCH_RECORDS 16384
 #define POSTER_PIPELINE      256
-#define POSTER_BACKOFF_MS    50
-#define POSTER_BACKOFF_MAX   2000
 #define POSTER_GRACE_MS      250
 #define POSTER_PATIENCE_MS   1000
 #define POSTER_RESYNCS_MAX   3 /* in a row without a batch posted: then the link is given up */
@@ -501,8 +499,9 @@ static void back_off(struct poster *poster)
     /* Half fixed, half by chance, so that many nodes do not come back at once. */
     uint64_t jitter = (uint64_t)rand_r(&poster->seed) % (poster->backoff_ms / 2 + 1);
     uint64_t delay = poster->backoff_ms / 2 + jitter;
-    poster->backoff_ms =
-        poster->backoff_ms * 2 > POSTER_BACKOFF_MAX ? POSTER_BACKOFF_MAX : poster->backoff_ms * 2;
+    poster->backoff_ms = poster->backoff_ms * 2 > LEDGER_REDIS_BACKOFF_MOST_MS
+                             ? LEDGER_REDIS_BACKOFF_MOST_MS
+                             : poster->backoff_ms * 2;
     rest(poster, delay, false);
 }
 
@@ -524,7 +523,7 @@ static void works_again(struct poster *poster)
     if (poster->said_lost)
         ledger_say(poster->ledger, LEDGER_EVENT_INFO, "Redis takes posts again");
     poster->said_lost = false;
-    poster->backoff_ms = POSTER_BACKOFF_MS;
+    poster->backoff_ms = LEDGER_REDIS_BACKOFF_LEAST_MS;
 }
 
 static int turn(struct poster *poster)
@@ -612,7 +611,7 @@ int poster_start(struct ledger *ledger)
         return -ENOMEM;
     poster->ledger = ledger;
     poster->fd = -1;
-    poster->backoff_ms = POSTER_BACKOFF_MS;
+    poster->backoff_ms = LEDGER_REDIS_BACKOFF_LEAST_MS;
     poster->begun_ms = ledger_monotonic_ms();
     poster->seed = (unsigned)ledger_time_ms();
     int result = reader_init(&poster->reader, &ledger->names, ledger->journal.directory);

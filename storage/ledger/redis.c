@@ -14,6 +14,8 @@
 #include <string.h>
 #include <time.h>
 
+#define ERROR_TOLD_MAX 200u /* bytes of what Redis says */
+
 static struct timeval timeout_of(uint32_t milliseconds)
 {
     return (struct timeval){.tv_sec = milliseconds / 1000,
@@ -106,7 +108,7 @@ int redis_open_any(struct redis_link *link, struct where *where,
                    const struct ledger_options *options)
 {
     int result = redis_open(link, where, options);
-    while (result != 0 && link->another)
+    for (int tries = 1; result != 0 && link->another && tries < WHERE_ADDRESSES_MAX; tries++)
         result = redis_open(link, where, options);
     return result;
 }
@@ -164,7 +166,10 @@ redisReply *redis_call(struct redis_link *link, int count, const char *const wor
         redis_add(&arguments, words[i]);
     redisReply *reply = redis_send(link, &arguments) == 0 ? redis_next(link) : NULL;
     if (reply != NULL && reply->type == REDIS_REPLY_ERROR) {
-        snprintf(link->error, sizeof link->error, "Redis refuses %s: %.200s", words[0], reply->str);
+        /* Redis repeats the words of a command that it does not know; of AUTH one is the password. */
+        size_t told = strcmp(words[0], "AUTH") == 0 ? strcspn(reply->str, " ") : ERROR_TOLD_MAX;
+        snprintf(link->error, sizeof link->error, "Redis refuses %s: %.*s", words[0],
+                 (int)(told < ERROR_TOLD_MAX ? told : ERROR_TOLD_MAX), reply->str);
         freeReplyObject(reply);
         return NULL;
     }

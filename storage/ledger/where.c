@@ -15,16 +15,15 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#define ADDRESSES_MAX 16
-#define PORT_DEFAULT  6379
+#define PORT_DEFAULT 6379
 
 struct where {
     pthread_mutex_t lock;
     pthread_cond_t asked_moved, answered;
-    struct ledger_redis_address name;                     /* as configured; not changed */
-    struct ledger_redis_address addresses[ADDRESSES_MAX]; /* of the last answer */
-    unsigned count, at;                                   /* `at`: the one in force */
-    uint64_t number;                                      /* moves with the address in force */
+    struct ledger_redis_address name;                           /* as configured; not changed */
+    struct ledger_redis_address addresses[WHERE_ADDRESSES_MAX]; /* of the last answer */
+    unsigned count, at;                                         /* `at`: the one in force */
+    uint64_t number; /* moves with the address in force */
     bool asked, stop;
     uint64_t asked_ms; /* monotonic: when the resolver was asked what is not answered; 0: nothing */
     int failure;       /* of getaddrinfo, the last time; 0: none */
@@ -125,15 +124,15 @@ int ledger_redis_check(const char *text, char *error, size_t error_size)
 
 /* Blocks. Fills in `out`; 0 or what getaddrinfo says. */
 static int resolve(const struct ledger_redis_address *name, int flags,
-                   struct ledger_redis_address out[ADDRESSES_MAX], unsigned *count)
+                   struct ledger_redis_address out[WHERE_ADDRESSES_MAX], unsigned *count)
 {
     struct addrinfo *all = NULL;
     const struct addrinfo hints = {
         .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = flags};
     int failure = getaddrinfo(name->host, NULL, &hints, &all);
     *count = 0;
-    for (const struct addrinfo *one = all; failure == 0 && one != NULL && *count < ADDRESSES_MAX;
-         one = one->ai_next) {
+    for (const struct addrinfo *one = all;
+         failure == 0 && one != NULL && *count < WHERE_ADDRESSES_MAX; one = one->ai_next) {
         struct ledger_redis_address *to = &out[*count];
         to->port = name->port;
         if (getnameinfo(one->ai_addr, one->ai_addrlen, to->host, sizeof to->host, NULL, 0,
@@ -195,7 +194,7 @@ static void *run(void *argument)
             pthread_cond_wait(&where->asked_moved, &where->lock);
             continue;
         }
-        struct ledger_redis_address found[ADDRESSES_MAX];
+        struct ledger_redis_address found[WHERE_ADDRESSES_MAX];
         unsigned count;
         where->asked = false;
         pthread_mutex_unlock(&where->lock);
@@ -297,8 +296,8 @@ int where_get(struct where *where, uint32_t wait_ms, struct ledger_redis_address
 
 bool where_failed(struct where *where, uint64_t number, bool reached)
 {
-    bool another = true;
     pthread_mutex_lock(&where->lock);
+    bool another = where->count > 1; /* of an older number: it has moved on, if there is where to */
     if (number == where->number) {
         another = !reached && where->at + 1 < where->count;
         put_in_force(where, another ? where->at + 1 : 0);

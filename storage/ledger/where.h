@@ -7,6 +7,8 @@
 
 #include "storage/ledger/ledger.h"
 
+#define WHERE_ADDRESSES_MAX 16 /* of one name; what the resolver brings beyond is not tried */
+
 struct where;
 
 /* `text` as ledger_redis_check takes it. A name is resolved on a thread of its own, from now on. 0,

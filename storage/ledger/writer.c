@@ -183,8 +183,8 @@ static void keep_room(struct ledger *ledger)
     }
     bool exhausted = was == LEDGER_EXHAUSTED || writer->deferred != NULL ||
                      journal_spare(journal) < JOURNAL_DOWNLOAD_ROOM_MAX;
-    int state = exhausted ? LEDGER_EXHAUSTED : LEDGER_FULL;
-    if (state != was || error != writer->allocation_error)
+    enum ledger_state state = exhausted ? LEDGER_EXHAUSTED : LEDGER_FULL;
+    if ((int)state != was || error != writer->allocation_error)
         set_full(ledger, state);
 }
 

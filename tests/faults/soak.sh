@@ -3,6 +3,7 @@
 #
 #   tests/faults/soak.sh --minutes N     N minutes (1 to 1440); each fault once in three minutes, at least once
 #   tests/faults/soak.sh --seconds N     the same in seconds, from 45 on
+#   ... --rounds N                       each fault N times, whatever the length
 #   ... --seed N                         the same order, holds and clients as in the run that printed this seed
 #   ... --verbose                        also a line for each fault that begins and ends
 #   ... --keep                           leave the directory (logs, journal, Redis' files), and say where it is
@@ -14,8 +15,8 @@ set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
 
 case ${1:-} in
-'') sed -n '4,12s/^# \{0,1\}//p' "$0" >&2; exit 64 ;;
--h | --help) sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 0 ;;
+'') sed -n '4,13s/^# \{0,1\}//p' "$0" >&2; exit 64 ;;
+-h | --help) sed -n '2,13s/^# \{0,1\}//p' "$0"; exit 0 ;;
 esac
 for program in python3 redis-server unshare mount gcc lame; do
     command -v "$program" >/dev/null || {

@@ -256,7 +256,7 @@ class Soak:
     def schedule(self):
         """Each fault as often as the others. The node's kills come in the first two fifths, so that its last life is a
         long one, in which memory and descriptors are compared."""
-        rounds = max(1, int(self.options.seconds // ROUND_S))
+        rounds = self.options.rounds or max(1, int(self.options.seconds // ROUND_S))
         others = [name for name in FAULTS if name != NODE_KILLED] * rounds
         self.random.shuffle(others)
         early = len(others) * 2 // 5
@@ -370,6 +370,7 @@ def main():
     length.add_argument("--minutes", type=float)
     length.add_argument("--seconds", type=float)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--rounds", type=int)
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--tollgate", required=True)
