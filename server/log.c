@@ -102,8 +102,8 @@ static size_t write_lead(char *line, size_t size, enum log_level level)
     return length + (size_t)rest;
 }
 
-static size_t write_line(char line[LOG_LINE_MAX], enum log_level level, const char *format,
-                         va_list arguments)
+static __attribute__((format(printf, 3, 0))) size_t
+write_line(char line[LOG_LINE_MAX], enum log_level level, const char *format, va_list arguments)
 {
     static const char hex[] = "0123456789abcdef";
     _Static_assert(64 + 4 * MESSAGE_BYTES_MAX + 8 <= LOG_LINE_MAX, "a line may not fit");
