@@ -181,7 +181,7 @@ class Node:
         """What its descriptors are open on, a name each; a journal segment and a served file go by their directory.
         Of segments up to three are open: the present one, the next, and the one that the poster has come to."""
         folder, found = f"/proc/{self.process.pid}/fd", []
-        for name in os.listdir(folder):
+        for name in os.listdir(folder) if os.path.isdir(folder) else ():
             try:
                 target = os.readlink(f"{folder}/{name}")
             except OSError:
@@ -192,8 +192,12 @@ class Node:
         return [name for name in found if name != journal] + [journal] * max(3, found.count(journal))
 
     def resident_bytes(self):
-        with open(f"/proc/{self.process.pid}/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+        """0 while it is killed."""
+        try:
+            with open(f"/proc/{self.process.pid}/statm", encoding="ascii") as file:
+                return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+        except OSError:
+            return 0
 
     def kill(self):
         self.killed = True
