@@ -22,6 +22,8 @@
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(dirname "$here")
+script=cold
+. "$here/servers.sh"
 
 rounds=5 json=no tls=no before=
 for argument in "$@"; do
@@ -34,36 +36,11 @@ for argument in "$@"; do
     *) echo "cold.sh: unknown option '$argument'; see --help" >&2; exit 64 ;;
     esac
 done
-say() { echo "$*" >&2; }
-die() { say "cold.sh: $*"; exit 70; }
 [ -z "$before" ] || [ -x "$before" ] || die "--before=$before: there is no such program"
 
-if [ -z "${TOLLGATE_COLD_INSIDE:-}" ]; then
-    [ "$(id -u)" -eq 0 ] || die 'only root can make a network namespace; run it with sudo'
-    [ "$(nproc)" -ge 2 ] || die 'two cores are needed: one for the server, one for the clients'
-    sh "$root/docker/deps.sh" run build bench
-    [ -x "$root/build/tollgate" ] && [ -x "$root/build/tollgate-bench" ] || {
-        say 'building Release into build/'
-        cmake -S "$root" -B "$root/build" -G Ninja -DCMAKE_BUILD_TYPE=Release >/dev/null
-        ninja -C "$root/build" tollgate tollgate-bench >/dev/null
-    }
-    TOLLGATE_COLD_INSIDE=yes exec unshare --net sh "$0" "$@"
-fi
+enter 'run build bench' "$@"
 
-ip link set lo up
-sysctl -q -w net.ipv4.tcp_congestion_control=reno net.core.somaxconn=4096 net.ipv4.ip_local_port_range='10000 65000'
-[ "$(cat /proc/sys/net/ipv4/tcp_congestion_control)" = reno ] || die 'congestion control is not reno'
-ulimit -n "$(ulimit -Hn)"
-
-directory=$(mktemp -d "${TMPDIR:-/var/tmp}/tollgate-cold-XXXXXX")
-pids=
-finish() {
-    for pid in $pids; do kill -TERM "$pid" 2>/dev/null || true; done
-    for pid in $pids; do wait "$pid" 2>/dev/null || true; done
-    rm -rf "$directory"
-}
-trap finish EXIT
-trap 'exit 130' INT TERM
+make_directory "${TMPDIR:-/var/tmp}"
 filesystem=$(stat -f -c %T "$directory")
 case $filesystem in
 tmpfs | ramfs) die "$directory is in memory ($filesystem); set TMPDIR to a directory on a disk" ;;
@@ -94,28 +71,7 @@ evict() {
 }
 
 # ---- servers
-start() { # NAME COMMAND...: remembers the process id in pid_NAME
-    name=$1
-    shift
-    taskset -c 0 "$@" >"$directory/$name.out" 2>&1 &
-    eval "pid_$name=$!"
-    pids="$pids $!"
-}
-await() { # NAME COMMAND...
-    name=$1
-    shift
-    tries=0
-    until "$@" >/dev/null 2>&1; do
-        tries=$((tries + 1))
-        [ $tries -lt 100 ] || { cat "$directory/$name.out" "$directory"/*.log >&2; die "$name does not answer after 20 s"; }
-        sleep 0.2
-    done
-}
-openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
-    -addext subjectAltName=IP:127.0.0.1 -keyout "$directory/tls.pem.key" -out "$directory/tls.pem" 2>/dev/null
-mkdir "$directory/keys"
-"$root/build/tollgate" key generate --issuer shop --alg HS256 --directory "$directory/keys" >/dev/null
-jwks=$directory/keys/shop-private.jwks
+make_keys
 serve() { # NAME PROGRAM PORT PORT_TLS
     cat >"$directory/$1.yaml" <<YAML
 listen: 127.0.0.1:$3
@@ -132,7 +88,7 @@ issuers:
     prefixes: [/]
 YAML
     export TOLLGATE_CONFIG="$directory/$1.yaml"
-    start "$1" "$2" serve
+    start "$1" 0 "$2" serve
     await "$1" "$2" health
     eval "embedded=\$(pgrep -P \"\$pid_$1\" redis-server)" || die 'the embedded Redis is not there'
     taskset -a -p -c 1 "$embedded" >/dev/null
@@ -142,7 +98,7 @@ servers='tollgate nginx'
 serve tollgate "$root/build/tollgate" 8100 8110
 [ -z "$before" ] || { serve before "$before" 8120 8130; servers='tollgate before nginx'; }
 sed -e "s|DIRECTORY|$directory|g" -e "s|MEDIA|$media|g" "$here/peers/nginx-cold.conf" >"$directory/nginx.conf"
-start nginx nginx -c "$directory/nginx.conf" -g 'daemon off;'
+start nginx 0 nginx -c "$directory/nginx.conf" -g 'daemon off;'
 
 export CURL_CA_BUNDLE="$directory/tls.pem"
 if [ $tls = yes ]; then scheme=https; else scheme=http; fi

@@ -17,6 +17,8 @@
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(dirname "$here")
+script=compare
+. "$here/servers.sh"
 
 rounds=5 seconds=5 json=no only=
 for argument in "$@"; do
@@ -33,36 +35,11 @@ case $works in
 *"$only"*) ;;
 *) echo "compare.sh: --only=$only names none of: $works" >&2; exit 64 ;;
 esac
-say() { echo "$*" >&2; }
-die() { say "compare.sh: $*"; exit 70; }
 
-if [ -z "${TOLLGATE_COMPARE_INSIDE:-}" ]; then
-    [ "$(id -u)" -eq 0 ] || die 'only root can make a network namespace; run it with sudo'
-    [ "$(nproc)" -ge 2 ] || die 'two cores are needed: one for the server, one for the client'
-    sh "$root/docker/deps.sh" run build demo bench
-    [ -x "$root/build/tollgate" ] && [ -x "$root/build/tollgate-bench" ] || {
-        say 'building Release into build/'
-        cmake -S "$root" -B "$root/build" -G Ninja -DCMAKE_BUILD_TYPE=Release >/dev/null
-        ninja -C "$root/build" tollgate tollgate-bench >/dev/null
-    }
-    TOLLGATE_COMPARE_INSIDE=yes exec unshare --net sh "$0" "$@"
-fi
-
-ip link set lo up
-sysctl -q -w net.ipv4.tcp_congestion_control=reno net.core.somaxconn=4096 net.ipv4.ip_local_port_range='10000 65000'
-[ "$(cat /proc/sys/net/ipv4/tcp_congestion_control)" = reno ] || die 'congestion control is not reno'
+enter 'run build demo bench' "$@"
 say "congestion control: $(cat /proc/sys/net/ipv4/tcp_congestion_control); $(uname -r); rounds: $rounds of ${seconds} s"
-ulimit -n "$(ulimit -Hn)"
 
-directory=$(mktemp -d /tmp/tollgate-compare-XXXXXX)
-pids=
-finish() {
-    for pid in $pids; do kill -TERM "$pid" 2>/dev/null || true; done
-    for pid in $pids; do wait "$pid" 2>/dev/null || true; done
-    rm -rf "$directory"
-}
-trap finish EXIT
-trap 'exit 130' INT TERM
+make_directory /tmp
 
 # ---- files: encoded MP3s, repeated and cut to the size
 media=$directory/media
@@ -75,9 +52,7 @@ chmod -R a+rX "$directory"
 
 # ---- servers
 tollgate=$root/build/tollgate
-mkdir "$directory/keys"
-"$tollgate" key generate --issuer shop --alg HS256 --directory "$directory/keys" >/dev/null
-jwks=$directory/keys/shop-private.jwks
+make_keys
 member() { sed -n "s/.*\"$1\": *\"\([^\"]*\)\".*/\1/p" "$jwks"; } # of the one key in it
 secret=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
 fill_in() {
@@ -86,26 +61,6 @@ fill_in() {
 }
 for peer in nginx.conf nginx-lua.conf lighttpd.conf; do fill_in $peer; done
 
-start() { # NAME CORE COMMAND...: remembers the process id in pid_NAME
-    name=$1 core=$2
-    shift 2
-    taskset -c "$core" "$@" >"$directory/$name.out" 2>&1 &
-    eval "pid_$name=$!"
-    pids="$pids $!"
-}
-await() { # NAME COMMAND...
-    name=$1
-    shift
-    tries=0
-    until "$@" >/dev/null 2>&1; do
-        tries=$((tries + 1))
-        [ $tries -lt 100 ] || { cat "$directory/$name.out" "$directory"/*.log >&2; die "$name does not answer after 20 s"; }
-        sleep 0.2
-    done
-}
-
-openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
-    -addext subjectAltName=IP:127.0.0.1 -keyout "$directory/tls.pem.key" -out "$directory/tls.pem" 2>/dev/null
 cat >"$directory/tollgate.yaml" <<YAML
 listen: 127.0.0.1:8100
 listen_tls: 127.0.0.1:8110
