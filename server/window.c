@@ -509,8 +509,3 @@ uint64_t windows_idle_ms(const struct windows *windows)
 {
     return atomic_load(&windows->count) > windows->capacity / 2 ? 0 : WINDOW_IDLE_MS;
 }
-
-uint64_t windows_count(const struct windows *windows)
-{
-    return atomic_load(&windows->count);
-}

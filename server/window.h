@@ -182,7 +182,6 @@ uint64_t windows_recall(struct windows *windows, const struct window *except, en
 bool window_sweep(struct windows *windows, struct window *window, uint64_t now_ms, uint64_t idle_ms,
                   windows_release *release, void *context);
 
-uint64_t windows_count(const struct windows *windows);
 /* How long a window may be idle now: WINDOW_IDLE_MS, and not at all once half of them are open. */
 uint64_t windows_idle_ms(const struct windows *windows);
 

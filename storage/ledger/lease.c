@@ -118,11 +118,6 @@ void lease_release(struct lease *lease, struct redis_link *link, const struct le
         freeReplyObject(reply);
 }
 
-bool lease_is_held(const struct lease *lease)
-{
-    return lease->held && ledger_monotonic_ms() < lease->until_ms;
-}
-
 bool lease_is_due(const struct lease *lease)
 {
     return !lease->held || ledger_monotonic_ms() >= lease->due_ms;

@@ -28,7 +28,6 @@ enum lease_result {
 enum lease_result lease_renew(struct lease *lease, struct redis_link *link,
                               const struct ledger *ledger, char text[LEDGER_TEXT_MAX]);
 void lease_release(struct lease *lease, struct redis_link *link, const struct ledger *ledger);
-bool lease_is_held(const struct lease *lease);
 bool lease_is_due(const struct lease *lease);
 /* Until it must be asked for again. */
 uint64_t lease_left_ms(const struct lease *lease);

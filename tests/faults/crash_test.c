@@ -365,18 +365,7 @@ static int hold_port(unsigned *port)
 /* `tollgate serve` listens there, whatever its configuration says. */
 static void serve_on(struct site *site, unsigned port)
 {
-    const char *original = getenv("TOLLGATE_BINARY");
-    const char *path = site_format(site, "%s/on-port", site_directory(site));
-    FILE *script = fopen(path, "we");
-    cr_assert(script);
-    fprintf(script,
-            "#!/bin/bash\n"
-            "[ \"$1\" != serve ] || set -- \"$@\" --listen 127.0.0.1:%u\n"
-            "exec '%s' \"$@\"\n",
-            port, original ? original : TOLLGATE_BINARY);
-    cr_assert_eq(fclose(script), 0);
-    cr_assert_eq(chmod(path, 0700), 0);
-    cr_assert_eq(setenv("TOLLGATE_BINARY", path, 1), 0);
+    site_serve_after(site, site_format(site, "set -- \"$@\" --listen 127.0.0.1:%u", port));
 }
 
 Test(crash, of_a_node_whose_port_is_still_held_for_a_moment_is_followed_by_a_start)

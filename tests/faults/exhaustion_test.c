@@ -178,15 +178,7 @@ static pid_t pid_of_node(struct site *site)
 
 static void start_with_descriptors(struct site *site, unsigned count)
 {
-    const char *original = getenv("TOLLGATE_BINARY");
-    const char *path = site_format(site, "%s/limited", site_directory(site));
-    FILE *script = fopen(path, "we");
-    cr_assert(script);
-    fprintf(script, "#!/bin/sh\n[ \"$1\" != serve ] || ulimit -n %u\nexec '%s' \"$@\"\n", count,
-            original ? original : TOLLGATE_BINARY);
-    cr_assert_eq(fclose(script), 0);
-    cr_assert_eq(chmod(path, 0700), 0);
-    cr_assert_eq(setenv("TOLLGATE_BINARY", path, 1), 0);
+    site_serve_after(site, site_format(site, "ulimit -n %u", count));
     site_node_start(site);
     site_node_await_ready(site);
 }

@@ -115,18 +115,6 @@ static void await_ready(struct site *site, bool ready)
     }
 }
 
-static void await_nothing_reserved(struct site *site, const char *account)
-{
-    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
-    struct balance balance = site_balance(site, account);
-    while (balance.reserved != 0) {
-        cr_assert(harness_now_ms() < deadline_ms, "%lld bytes stay reserved",
-                  (long long)balance.reserved);
-        harness_pause();
-        balance = site_balance(site, account);
-    }
-}
-
 /* Until a link that nobody has asked for before is delivered: some Redis has granted it. */
 static void await_delivery(struct site *site, const char *account)
 {
@@ -171,9 +159,9 @@ Test(redis, that_answers_one_question_too_late_answers_a_later_one_in_time)
     close(later_fd);
 
     /* What Redis reserved for the early one is taken: it pays for who asks again, or goes back. */
-    await_nothing_reserved(site, "alice");
+    site_await_nothing_reserved(site, "alice");
     answer_expect_file(site, fetch(site, early), TRACK_SHORT);
-    await_nothing_reserved(site, "alice");
+    site_await_nothing_reserved(site, "alice");
     site_destroy(&site);
 }
 
@@ -201,7 +189,7 @@ Test(redis, that_answers_steadily_and_always_too_late_keeps_its_connections)
     for (int i = 0; i < COUNT; i++)
         answer_expect_file(far, fetch(far, links[i]), TRACK_TINY);
     cr_expect_null(strstr(site_log(far), "is not reached"), "%s", site_log(far));
-    await_nothing_reserved(home, "alice");
+    site_await_nothing_reserved(home, "alice");
     site_destroy(&far);
     relay_stop(&relay);
     site_destroy(&home);

@@ -132,12 +132,7 @@ Test(billing, gives_back_what_was_reserved_and_not_sent)
     const char *other = site_link(site, .account = "alice", .path = TRACK_VBR);
     /* An account that can pay is never refused, whatever an idle window still holds. */
     answer_expect_file(site, fetch(site, other), TRACK_VBR);
-    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
-    while (site_balance(site, "alice").reserved != 0) {
-        cr_assert(harness_now_ms() < deadline_ms, "%lld bytes stay reserved",
-                  (long long)site_balance(site, "alice").reserved);
-        harness_pause();
-    }
+    site_await_nothing_reserved(site, "alice");
     cr_assert_eq(site_balance(site, "alice").balance,
                  (int64_t)(size - 1000 - size_of(site, TRACK_VBR)));
     site_destroy(&site);

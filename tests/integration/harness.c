@@ -499,6 +499,24 @@ void site_node_await_ready(struct site *site)
     }
 }
 
+void site_serve_after(struct site *site, const char *lines)
+{
+    const char *original = getenv("TOLLGATE_BINARY");
+    const char *path = site_format(site, "%s/serve-after", site_directory(site));
+    FILE *script = fopen(path, "we");
+    cr_assert(script);
+    fprintf(script,
+            "#!/bin/bash\n"
+            "if [ \"$1\" = serve ]; then\n"
+            "    %s\n"
+            "fi\n"
+            "exec '%s' \"$@\"\n",
+            lines, original != NULL ? original : TOLLGATE_BINARY);
+    cr_assert_eq(fclose(script), 0);
+    cr_assert_eq(chmod(path, 0700), 0);
+    cr_assert_eq(setenv("TOLLGATE_BINARY", path, 1), 0);
+}
+
 void site_node_signal(struct site *site, int number)
 {
     cr_assert(site->node > 0);

@@ -62,6 +62,9 @@ void site_destroy(struct site **site);
 /* Starts `tollgate serve`; returns when it listens, which may be before it is ready. */
 void site_node_start(struct site *site);
 void site_node_await_ready(struct site *site);
+/* From now on `tollgate serve` is started by bash after these lines, which may change "$@" and what the
+ * program inherits. In this test's process alone. */
+void site_serve_after(struct site *site, const char *lines);
 void site_node_signal(struct site *site, int signal);
 /* Waits for the end of the node: its exit code, or -N where signal N ended it. */
 int site_node_wait(struct site *site);
@@ -136,6 +139,8 @@ struct balance {
     int64_t balance, reserved, used;
 };
 struct balance site_balance(struct site *site, const char *account);
+/* Waits until nothing of the account is reserved: what was granted was delivered or has come back. */
+void site_await_nothing_reserved(struct site *site, const char *account);
 /* Billed bytes and finished responses of the account, all days and files, as `tollgate usage
  * --json` has them. */
 struct usage {

@@ -184,6 +184,18 @@ struct balance site_balance(struct site *site, const char *account)
     return (struct balance){.balance = balance, .reserved = reserved, .used = used};
 }
 
+void site_await_nothing_reserved(struct site *site, const char *account)
+{
+    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
+    struct balance balance = site_balance(site, account);
+    while (balance.reserved != 0) {
+        cr_assert(harness_now_ms() < deadline_ms, "%lld bytes stay reserved",
+                  (long long)balance.reserved);
+        harness_pause();
+        balance = site_balance(site, account);
+    }
+}
+
 void site_usage_await(struct site *site, const char *account, uint64_t bytes)
 {
     uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;

@@ -47,18 +47,6 @@ static char *repeat(const char *text, size_t count, size_t *length)
     return all;
 }
 
-static void await_nothing_reserved(struct site *site, const char *account)
-{
-    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
-    struct balance balance = site_balance(site, account);
-    while (balance.reserved != 0) {
-        cr_assert(harness_now_ms() < deadline_ms, "%lld bytes stay reserved",
-                  (long long)balance.reserved);
-        harness_pause();
-        balance = site_balance(site, account);
-    }
-}
-
 Test(pressure, of_pipelined_requests_before_a_half_close_is_answered_whole)
 {
     enum { COUNT = 200 };
@@ -139,7 +127,7 @@ Test(pressure, of_small_bodies_that_never_left_gives_their_funds_back)
         raw_reset(fd);
     }
     free(requests);
-    await_nothing_reserved(site, "alice");
+    site_await_nothing_reserved(site, "alice");
     site_destroy(&site);
 }
 
@@ -154,7 +142,7 @@ Test(pressure, of_a_pause_lets_a_prepaid_account_fetch_the_rest_that_it_can_pay)
         fetch(site, link, .range = site_format(site, "0-%zu", size / 2 - 1));
     answer_expect_bytes(site, answer, TRACK_LONG, 0, size / 2);
     site_usage_await(site, "alice", size / 2);
-    await_nothing_reserved(site, "alice"); /* the node has forgotten the first half */
+    site_await_nothing_reserved(site, "alice"); /* the node has forgotten the first half */
     answer = fetch(site, link, .range = site_format(site, "%zu-", size / 2));
     cr_assert_eq(answer->status, 206, "the second half is answered %u", answer->status);
     answer_expect_bytes(site, answer, TRACK_LONG, size / 2, size - size / 2);

@@ -23,21 +23,7 @@
 /* `tollgate serve` gets descriptor `fd` as its descriptor 3, and nobody else does. */
 static void pass_descriptor(struct site *site, int fd)
 {
-    const char *original = getenv("TOLLGATE_BINARY");
-    const char *path = site_format(site, "%s/activated", site_directory(site));
-    FILE *script = fopen(path, "we");
-    cr_assert(script);
-    fprintf(script,
-            "#!/bin/bash\n"
-            "if [ \"$1\" = serve ]; then\n"
-            "    exec 3<&%d\n"
-            "    export LISTEN_FDS=1 LISTEN_PID=$$\n"
-            "fi\n"
-            "exec '%s' \"$@\"\n",
-            fd, original ? original : TOLLGATE_BINARY);
-    cr_assert_eq(fclose(script), 0);
-    cr_assert_eq(chmod(path, 0700), 0);
-    cr_assert_eq(setenv("TOLLGATE_BINARY", path, 1), 0);
+    site_serve_after(site, site_format(site, "exec 3<&%d; export LISTEN_FDS=1 LISTEN_PID=$$", fd));
 }
 
 static int listen_anywhere(bool blocking)
