@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -18,6 +17,7 @@
 #include "server/line_batch.h"
 #include "server/log.h"
 #include "server/record_queue.h"
+#include "server/waiting.h"
 
 #define TURN_MS  200
 #define CLOSE_MS 2000
@@ -136,7 +136,7 @@ static void *run(void *context)
         struct pollfd woken = {.fd = log->wake_fd, .events = POLLIN};
         uint64_t count;
         stop = atomic_load(&log->stop); /* before the queues are looked at a last time */
-        if (!stop && poll(&woken, 1, TURN_MS) > 0)
+        if (!stop && waiting_poll(&woken, 1, TURN_MS) > 0)
             (void)!read(log->wake_fd, &count, sizeof(count));
         for (unsigned i = 0; i < log->workers; i++)
             take_all(log, &log->queues[i]);

@@ -2,10 +2,11 @@
 #include "server/line_batch.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "server/waiting.h"
 
 #define LOOK_MS 200 /* how often a wait for room looks at give_up_ms */
 
@@ -34,7 +35,7 @@ static size_t write_out(int fd, const char *data, size_t length, const atomic_ul
         if (errno != EAGAIN || is_time_over(give_up_ms))
             break;
         struct pollfd room = {.fd = fd, .events = POLLOUT};
-        (void)poll(&room, 1, LOOK_MS);
+        (void)waiting_poll(&room, 1, LOOK_MS);
     }
     return done;
 }
