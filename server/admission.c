@@ -261,8 +261,10 @@ static void park(struct worker *worker, struct connection *connection)
 {
     if (connection->state == CONNECTION_SENDING)
         connection->waiting = WAIT_GRANT;
-    else
+    else {
         connection_set_state(connection, CONNECTION_ADMITTING);
+        connection->admit_until_ms = worker->now_ms + worker->node->config->admission_timeout_ms;
+    }
     connection_link(worker, connection, LINK_PARKED);
 }
 
@@ -583,11 +585,21 @@ bool admission_is_valid(struct worker *worker, struct connection *connection)
     return true;
 }
 
+/* A new response that waited for others' questions, and is not short of funds: to ask for itself now
+ * would make it wait as long again, and the last of many for as long as all of them together. */
+static bool is_overdue(const struct worker *worker, const struct connection *connection)
+{
+    return connection->state == CONNECTION_ADMITTING && connection->short_until_ms == 0 &&
+           worker->now_ms > connection->admit_until_ms;
+}
+
 static void retry_one(struct worker *worker, struct connection *connection)
 {
     uint32_t index = connection->index, generation = connection->generation;
     if (take_funds_unasked(worker, connection))
         go_on(worker, connection);
+    else if (is_overdue(worker, connection))
+        refuse(worker, connection, REFUSAL_REDIS_UNAVAILABLE);
     else if (worker->now_ms < connection->short_retry_ms)
         return;
     else if (link_is_up(worker))

@@ -5,7 +5,6 @@
  */
 #include <dirent.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -106,17 +105,6 @@ static uint64_t read_by_workers(struct site *site)
     return sum;
 }
 
-static json_int_t counter(struct site *site, const char *name)
-{
-    json_t *health =
-        json_loads((const char *)site_admin(site, "GET", "/v1/health", NULL)->body, 0, NULL);
-    json_t *value = json_object_get(json_object_get(health, "traffic"), name);
-    cr_assert(json_is_integer(value), "health has no %s", name);
-    json_int_t number = json_integer_value(value);
-    json_decref(health);
-    return number;
-}
-
 static void fetch_all(struct site *site, bool tls)
 {
     const char *links[FILES];
@@ -145,9 +133,9 @@ static void expect_ring_reads(bool tls)
     uint64_t read = read_by_workers(site) - read_before;
     cr_assert_lt(read, asked / 20, "of %llu bytes of cold files a worker read %llu",
                  (unsigned long long)asked, (unsigned long long)read);
-    cr_assert_geq(counter(site, "chunks_cold"), (json_int_t)(asked / (1024 * 1024)));
-    cr_assert_eq(counter(site, "chunks_unread"), 0);
-    cr_assert_eq(counter(site, "transfers_cut"), 0);
+    cr_assert_geq(site_traffic(site, "chunks_cold"), asked / (1024 * 1024));
+    cr_assert_eq(site_traffic(site, "chunks_unread"), 0);
+    cr_assert_eq(site_traffic(site, "transfers_cut"), 0);
     site_usage_await(site, "alice", asked);
     site_destroy(&site);
 }
@@ -189,9 +177,9 @@ Test(cold, files_in_memory_are_neither_read_by_the_ring_nor_cut)
     site_account_open_postpaid(site, "alice");
     fetch_all(site, false);
     fetch_all(site, true);
-    cr_assert_eq(counter(site, "chunks_cold"), 0);
-    cr_assert_eq(counter(site, "chunks_unread"), 0);
-    cr_assert_eq(counter(site, "transfers_cut"), 0);
+    cr_assert_eq(site_traffic(site, "chunks_cold"), 0);
+    cr_assert_eq(site_traffic(site, "chunks_unread"), 0);
+    cr_assert_eq(site_traffic(site, "transfers_cut"), 0);
     site_destroy(&site);
     umount2(root, MNT_DETACH);
     rmdir(root);
@@ -219,12 +207,12 @@ Test(cold, files_of_which_nobody_can_tell_are_read_by_the_ring_and_remembered)
     uint64_t total, read_before = read_by_workers(site);
     if (evict(site, &total)) {
         fetch_all(site, false);
-        json_int_t cold = counter(site, "chunks_cold");
+        uint64_t cold = site_traffic(site, "chunks_cold");
         cr_assert_gt(cold, 0);
         fetch_all(site, true);
         cr_assert_lt(read_by_workers(site) - read_before, total / 20);
-        cr_assert_eq(counter(site, "chunks_unread"), 0);
-        cr_assert_eq(counter(site, "transfers_cut"), 0);
+        cr_assert_eq(site_traffic(site, "chunks_unread"), 0);
+        cr_assert_eq(site_traffic(site, "transfers_cut"), 0);
     }
     site_destroy(&site);
     umount2(root, MNT_DETACH);
@@ -253,7 +241,7 @@ Test(cold, files_whose_readers_leave_are_closed_and_cost_nothing)
         raw_reset(fd);
     }
     uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
-    while (counter(site, "connections_open") > 0) {
+    while (site_traffic(site, "connections_open") > 0) {
         cr_assert_lt(harness_now_ms(), deadline_ms, "a reader's connection stays");
         harness_pause();
     }

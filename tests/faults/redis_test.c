@@ -165,6 +165,30 @@ Test(redis, that_answers_one_question_too_late_answers_a_later_one_in_time)
     site_destroy(&site);
 }
 
+/* Each listener of a link has a deadline of its own, though one question is asked for all of them. */
+Test(redis, that_answers_nothing_refuses_all_listeners_of_a_link_at_once)
+{
+    enum { COUNT = 8 };
+    struct site *site =
+        site_create(.own_redis = true, .settings = "workers: 1\nadmission_timeout_ms: 1000\n");
+    site_account_open_postpaid(site, "alice");
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
+    site_redis_signal(site, SIGSTOP);
+    int fds[COUNT];
+    for (int i = 0; i < COUNT; i++)
+        fds[i] = ask_on_its_own(site, link);
+    for (int i = 0; i < COUNT; i++) {
+        answer_expect_refusal(site, raw_answer(site, fds[i], false), 503, "redis_unavailable");
+        close(fds[i]);
+    }
+    /* The second is asked by whoever came a moment after the first, and was not waited for. */
+    cr_expect_leq(site_traffic(site, "admissions_asked"), 2);
+    site_redis_signal(site, SIGCONT);
+    await_ready(site, true);
+    answer_expect_file(site, fetch(site, link), TRACK_TINY);
+    site_destroy(&site);
+}
+
 /* A grant that came too late for who had asked serves him when he asks again. */
 Test(redis, that_answers_steadily_and_always_too_late_keeps_its_connections)
 {

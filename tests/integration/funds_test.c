@@ -3,7 +3,6 @@
  * of its account's limits meanwhile; so nobody begins on what another still needs, no bound is
  * passed, and at the end nothing stays reserved.
  */
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -57,17 +56,6 @@ static void await_reserved(struct site *site, const char *account, int64_t reser
     }
 }
 
-static uint64_t figure(struct site *site, const char *name)
-{
-    const struct answer *answer = site_admin(site, "GET", "/v1/health", NULL);
-    json_t *root = json_loadb((const char *)answer->body, answer->body_length, 0, NULL);
-    const json_t *traffic = json_object_get(root, "traffic");
-    cr_assert(json_is_integer(json_object_get(traffic, name)), "%s", name);
-    uint64_t value = (uint64_t)json_integer_value(json_object_get(traffic, name));
-    json_decref(root);
-    return value;
-}
-
 /* Waits until the sockets are full; returns how much of the node's bytes the client's kernel has not
  * acknowledged. A client that has read for a while and pauses leaves some 100 kB and more. */
 static uint64_t await_full(struct site *site)
@@ -77,9 +65,9 @@ static uint64_t await_full(struct site *site)
         before = handed;
         for (uint64_t until_ms = harness_now_ms() + 300; harness_now_ms() < until_ms;)
             harness_pause();
-        handed = figure(site, "bytes_handed");
+        handed = site_traffic(site, "bytes_handed");
     }
-    return handed - figure(site, "bytes_acknowledged");
+    return handed - site_traffic(site, "bytes_acknowledged");
 }
 
 /* ---- beginning ---- */
@@ -188,7 +176,7 @@ Test(funds, of_a_limit_that_came_under_way_get_back_no_more_than_was_taken)
     const char *link = site_link(site, .account = "alice", .path = BIG);
     int fd = begin(site, link, 0, size - 1);
     read_and_pause(fd, 15000000);
-    uint64_t unacknowledged = await_full(site), handed = figure(site, "bytes_handed");
+    uint64_t unacknowledged = await_full(site), handed = site_traffic(site, "bytes_handed");
     uint64_t used = site_usage_settled(site, "alice");
     cr_assert_gt(unacknowledged, 5000u);
     /* What is not handed yet, and a little: the unacknowledged bytes were taken of no fund. */
@@ -220,10 +208,10 @@ Test(funds, of_a_limit_that_went_under_way_are_given_back)
         int fd = begin(site, link, 0, size - 1);
         read_and_pause(fd, 15000000);
         cr_assert_gt(await_full(site), 5000u);
-        uint64_t granted = figure(site, "admissions_granted");
+        uint64_t granted = site_traffic(site, "admissions_granted");
         limit_bytes(site, "alice", 0);
         uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
-        while (figure(site, "admissions_granted") == granted) {
+        while (site_traffic(site, "admissions_granted") == granted) {
             cr_assert(harness_now_ms() < deadline_ms, "the node does not ask anew");
             harness_pause();
         }
@@ -252,7 +240,8 @@ Test(funds, of_a_link_pay_for_no_limit_of_its_account)
     int first = begin(site, link, 0, size - 1);
     read_and_pause(first, 15000000);
     cr_assert_gt(await_full(site), 5000u);
-    uint64_t left = size - figure(site, "bytes_handed"), used = site_usage_settled(site, "alice");
+    uint64_t left = size - site_traffic(site, "bytes_handed"),
+             used = site_usage_settled(site, "alice");
     /* It has all of the link's; of the account's there is enough for it and for another. */
     limit_bytes(site, "alice", used + left + 3000000);
     await_reserved(site, "alice", (int64_t)left);

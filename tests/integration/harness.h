@@ -119,6 +119,8 @@ const struct answer *site_shop(struct site *site, const char *secret, const char
 /* One request to the admin socket; status 0 where nobody answers. */
 const struct answer *site_admin(struct site *site, const char *method, const char *path,
                                 const char *body);
+/* A counter of the node's traffic, by its name in /v1/health. */
+uint64_t site_traffic(struct site *site, const char *name);
 
 /* Adds a file of `copies` times the catalogue's `track` at `path` of an own media root. Frames of
  * MP3 may follow each other so: what comes out is an MP3 again. */

@@ -225,6 +225,17 @@ const struct answer *site_admin(struct site *site, const char *method, const cha
     return answer;
 }
 
+uint64_t site_traffic(struct site *site, const char *name)
+{
+    const struct answer *answer = site_admin(site, "GET", "/v1/health", NULL);
+    json_t *health = json_loadb((const char *)answer->body, answer->body_length, 0, NULL);
+    const json_t *value = json_object_get(json_object_get(health, "traffic"), name);
+    cr_assert(json_is_integer(value), "health has no %s", name);
+    uint64_t number = (uint64_t)json_integer_value(value);
+    json_decref(health);
+    return number;
+}
+
 const struct answer *site_shop(struct site *site, const char *secret, const char *method,
                                const char *path, const char *body)
 {
