@@ -52,6 +52,7 @@ struct journal {
     _Atomic uint64_t durable_records; /* of them on disk: how far readers may go */
     uint64_t entries;                 /* of the records those of usage and money */
     _Atomic uint64_t durable_entries; /* of them on disk: what no loss of power takes */
+    uint64_t found_entries;           /* of them those that were there when it was opened */
     _Atomic uint64_t written, syncs;  /* since start, for statistics */
 };
 

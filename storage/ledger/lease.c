@@ -33,11 +33,17 @@ static enum lease_result foreign_epoch(struct lease *lease, long long until, uin
     return renewed ? LEASE_REFUSED : LEASE_WAIT;
 }
 
-/* Those of usage and money: a START that each try appends makes up for no loss. */
-static void print_records(const struct ledger *ledger, char records[24])
+/*
+ * Those of usage and money: a START that each try appends makes up for no loss. Until this process has
+ * held the lease, only those that it found: what was journalled since, such as revocations while Redis
+ * was out of reach, makes up for none either.
+ */
+static void print_records(const struct lease *lease, const struct ledger *ledger, char records[24])
 {
+    const struct journal *journal = &ledger->journal;
     snprintf(records, 24, "%" PRIu64,
-             atomic_load_explicit(&ledger->journal.durable_entries, memory_order_acquire));
+             lease->was_held ? atomic_load_explicit(&journal->durable_entries, memory_order_acquire)
+                             : journal->found_entries);
 }
 
 static enum lease_result understand(struct lease *lease, const redisReply *reply, uint64_t asked_ms,
@@ -47,7 +53,7 @@ static enum lease_result understand(struct lease *lease, const redisReply *reply
     uint64_t left = (uint64_t)reply->element[1]->integer;
     switch (reply->element[0]->integer) {
     case 0:
-        lease->held = true;
+        lease->held = lease->was_held = true;
         lease->until_ms = asked_ms + ledger->options.lease_ms;
         lease->due_ms = asked_ms + ledger->options.lease_ms / 3;
         lease->foreign_until = 0;
@@ -84,7 +90,7 @@ enum lease_result lease_renew(struct lease *lease, struct redis_link *link,
     uint64_t asked_ms = ledger_monotonic_ms();
     snprintf(key, sizeof key, "tg:node:{%s}", ledger->options.node);
     snprintf(duration, sizeof duration, "%" PRIu32, ledger->options.lease_ms);
-    print_records(ledger, records);
+    print_records(lease, ledger, records);
     const char *const words[] = {"FCALL",          "tollgate_lease", "1",      key,
                                  ledger->instance, ledger->epoch,    duration, records};
     redisReply *reply = redis_call(link, 8, words);
@@ -110,7 +116,7 @@ void lease_release(struct lease *lease, struct redis_link *link, const struct le
         return;
     lease->held = false;
     snprintf(key, sizeof key, "tg:node:{%s}", ledger->options.node);
-    print_records(ledger, records);
+    print_records(lease, ledger, records);
     const char *const words[] = {
         "FCALL", "tollgate_lease_release", "1", key, ledger->instance, ledger->epoch, records};
     redisReply *reply = redis_call(link, 7, words);

@@ -10,6 +10,7 @@
 
 struct lease {
     bool held;                /* it was, when Redis was asked last */
+    bool was_held;            /* ever, by this process */
     uint64_t until_ms;        /* on our monotonic clock, from before the question */
     uint64_t due_ms;          /* when to ask again */
     long long foreign_until;  /* of another process of this instance, on the clock of Redis */

@@ -273,6 +273,7 @@ static int read_all(struct scan *scan)
     journal->names_count = scan->reader.ids_count;
     atomic_store(&journal->durable_records, journal->records);
     atomic_store(&journal->durable_entries, journal->entries);
+    journal->found_entries = journal->entries;
     return 0;
 }
 

@@ -7,7 +7,10 @@
 #include "storage/ledger/segment.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,6 +96,40 @@ Test(ledger_lease, a_journal_that_lost_its_newest_segment_is_refused_at_every_st
     fixture_open_ready(&fx);
     deliver("late", 5);
     cr_assert_eq(fixture_account_field(&fx, "shop/late", "used"), 5);
+}
+
+static void *revoke_unposted(void *unused)
+{
+    struct ledger_account_view view;
+    bool repeated;
+    const struct ledger_request request = {
+        .operation = LEDGER_REVOKE_BEFORE, .issuer = "shop", .account = "early", .amount = 1};
+    (void)unused;
+    /* In the journal, and not posted. */
+    cr_expect_eq(ledger_account_change(fx.ledger, &request, &repeated, &view), -EINPROGRESS);
+    return NULL;
+}
+
+/* Redis is out of reach at the start, and revocations are taken all the same. */
+Test(ledger_lease, what_is_journalled_before_redis_is_reached_makes_up_for_no_loss)
+{
+    enum { REVOCATIONS = 8 };
+    char path[160], text[512];
+    pthread_t threads[REVOCATIONS];
+    make_two_segments();
+    for (uint32_t number = 2; number <= 3; number++) {
+        segment_path(path, number);
+        (void)unlink(path);
+    }
+    cr_assert_eq(kill(fx.redis, SIGSTOP), 0);
+    fixture_open(&fx);
+    for (int i = 0; i < REVOCATIONS; i++)
+        cr_assert_eq(pthread_create(&threads[i], NULL, revoke_unposted, NULL), 0);
+    for (int i = 0; i < REVOCATIONS; i++)
+        cr_assert_eq(pthread_join(threads[i], NULL), 0);
+    cr_assert_eq(kill(fx.redis, SIGCONT), 0);
+    cr_assert_eq(state_after_asking(text), LEDGER_REFUSED);
+    cr_assert_not_null(strstr(text, "older than Redis"), "%s", text);
 }
 
 Test(ledger_lease, a_journal_that_came_back_from_a_copy_is_refused_though_its_accounts_are_new)
