@@ -27,6 +27,7 @@
 struct ask {
     struct window *window;      /* holds */
     uint32_t index, generation; /* of the connection, CONNECTION_NONE for a mere renewal */
+    uint64_t question;
     uint64_t asked_ms;
     struct ledger_heard heard;
     uint64_t keep_ms; /* of the link's terms; 0: none */
@@ -208,6 +209,7 @@ static int send_question(struct worker *worker, const struct connection *connect
         .window = window,
         .index = renewal ? CONNECTION_NONE : connection->index,
         .generation = connection->generation,
+        .question = connection->question,
         .asked_ms = worker->now_ms,
         .heard = ledger_heard(worker->node->ledger, window->account),
         .keep_ms = terms.keep_ms,
@@ -251,6 +253,7 @@ static void ask(struct worker *worker, struct connection *connection)
     uint64_t want = need > slice ? need : slice;
     if (need == 0)
         want = 0; /* a renewal */
+    connection->question = ++worker->questions;
     if (send_question(worker, connection, false, need, want) != 0) {
         wake_others(worker, window_asked(worker->node->windows, window));
         cannot_ask(worker, connection);
@@ -265,10 +268,11 @@ static void park(struct worker *worker, struct connection *connection)
         connection_set_state(connection, CONNECTION_ADMITTING);
         connection->admit_until_ms = worker->now_ms + worker->node->config->admission_timeout_ms;
     }
+    connection->question = 0;
     connection_link(worker, connection, LINK_PARKED);
 }
 
-/* The connection a question was for, where it still waits for that window's answer. */
+/* The connection a question was for, where the same response still waits for the answer. */
 static struct connection *asker_of(struct worker *worker, const struct ask *ask)
 {
     if (ask->index == CONNECTION_NONE)
@@ -276,8 +280,9 @@ static struct connection *asker_of(struct worker *worker, const struct ask *ask)
     check(ask->index < worker->taken);
     struct connection *connection = &worker->connections[ask->index];
     if (connection->generation != ask->generation || !connection->linked[LINK_PARKED] ||
-        connection->window != ask->window)
+        connection->question != ask->question)
         return NULL;
+    check(connection->window == ask->window);
     return connection;
 }
 

@@ -133,6 +133,7 @@ struct connection {
     uint64_t left_after;     /* of the parts behind the one under way */
     uint64_t body_length;    /* bytes of the file in the whole body */
     struct funds purse;      /* taken of the window's, for what has not been handed over yet */
+    uint64_t question;       /* its number, where this response has asked Redis; else 0 */
     uint64_t admit_until_ms; /* while it is ADMITTING: answered by then, whoever asks for it */
     uint64_t short_until_ms; /* it waits for others of its window to end; 0: it does not */
     uint64_t short_retry_ms; /* and does not ask again before */
