@@ -80,8 +80,10 @@
     X(rate_min_bytes_per_s, NUMBER, "1024", 0, 1073741824, "bytes per second",                     \
       "While nine tenths of connections_max are open, transfers that were slower than this over "  \
       "5 seconds are cut. A player that pauses is left alone otherwise.")                          \
-    X(head_bytes_max, NUMBER, "8192", 1024, 65536, "bytes",                                        \
-      "A request's head may be this long, of 64 fields; the answer to a longer one is 431.")       \
+    X(head_bytes_max, NUMBER, "16384", 1024, 65536, "bytes",                                       \
+      "A request's head may be this long, of 64 fields; the answer to a longer one is 431. The "   \
+      "default has room for a request line of 8,000 bytes (RFC 9112 3) beside a browser's "        \
+      "fields.")                                                                                   \
     X(head_timeout_ms, NUMBER, "10000", 100, 600000, "milliseconds",                               \
       "A request's head must have arrived whole within this time of its first byte.")              \
     X(idle_timeout_ms, NUMBER, "60000", 100, 3600000, "milliseconds",                              \

@@ -291,8 +291,9 @@ static bool overlaps(const struct http_ranges *ranges, const struct http_range *
 
 /*
  * RFC 9110 14.2: an invalid or unknown Range is ignored, and so may one be that asks for many ranges
- * or for ranges that overlap (14.2, 17.15): the whole file is the answer then. Ranges behind the
- * file's end are left out where others are not (15.5.17).
+ * or for ranges that overlap (14.2, 17.15): the whole file is the answer then. Many that ascend are
+ * what a client asks for that has the rest already (zsync); many that do not are what nobody needs.
+ * Ranges behind the file's end are left out where others are not (15.5.17).
  */
 static enum http_selection select_ranges(const struct http_text *range, uint64_t size,
                                          struct http_ranges *out)
@@ -300,6 +301,7 @@ static enum http_selection select_ranges(const struct http_text *range, uint64_t
     static const char unit[] = "bytes=";
     const char *at = range->data, *end = at + range->length;
     unsigned seen = 0;
+    bool ascends = true;
     out->count = 0;
     if (range->length <= sizeof(unit) - 1 || strncasecmp(at, unit, sizeof(unit) - 1) != 0)
         return HTTP_WHOLE;
@@ -317,6 +319,10 @@ static enum http_selection select_ranges(const struct http_text *range, uint64_t
             if (++seen > HTTP_RANGES_MAX || !read_range(at, stop, size, &one, &satisfiable))
                 return HTTP_WHOLE;
             if (satisfiable && overlaps(out, &one))
+                return HTTP_WHOLE;
+            if (satisfiable && out->count > 0)
+                ascends = ascends && one.first > out->range[out->count - 1].last;
+            if (seen > HTTP_RANGES_UNORDERED_MAX && !ascends)
                 return HTTP_WHOLE;
             if (satisfiable)
                 out->range[out->count++] = one;

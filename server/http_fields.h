@@ -44,7 +44,10 @@ enum http_selection {
     HTTP_PRECONDITION_FAILED,
 };
 
-#define HTTP_RANGES_MAX 8 /* a request for more is answered with the whole file */
+/* A request for more ranges is answered with the whole file; so is one for more than
+ * HTTP_RANGES_UNORDERED_MAX that do not ascend. */
+#define HTTP_RANGES_MAX           64
+#define HTTP_RANGES_UNORDERED_MAX 8
 struct http_ranges {
     unsigned count;
     struct http_range {

@@ -203,10 +203,13 @@ static void write_part(const struct worker *worker, const struct connection *con
 static uint64_t parts_length(const struct worker *worker, const struct connection *connection,
                              const struct writer *behind)
 {
-    struct writer out = *behind; /* measured where there is room, and overwritten later */
-    for (unsigned i = 0; i <= connection->parts->count; i++)
+    uint64_t length = connection->body_length;
+    for (unsigned i = 0; i <= connection->parts->count; i++) {
+        struct writer out = *behind; /* measured where there is room, and overwritten later */
         write_part(worker, connection, i, &out);
-    return (uint64_t)(out.at - behind->at) + connection->body_length;
+        length += (uint64_t)(out.at - behind->at);
+    }
+    return length;
 }
 
 static void begin_part(const struct worker *worker, struct connection *connection,

@@ -69,6 +69,27 @@ Test(protocol, refuses_an_oversized_head)
     site_destroy(&site);
 }
 
+/* RFC 9112 3: a request line of 8,000 bytes, here beside what a browser sends. */
+Test(protocol, serves_a_request_line_of_8000_bytes_beside_ordinary_fields)
+{
+    struct site *site = site_with_alice();
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
+    char filler[8001], fields[2048];
+    size_t length = 8000 - strlen("GET &x= HTTP/1.1") - strlen(link);
+    memset(filler, 'x', length);
+    filler[length] = '\0';
+    memset(fields, 'c', sizeof(fields) - 1);
+    fields[sizeof(fields) - 1] = '\0';
+    const char *text = site_format(site,
+                                   "GET %s&x=%s HTTP/1.1\r\nHost: media.example\r\n"
+                                   "Cookie: session=%s\r\nAccept: */*\r\n"
+                                   "User-Agent: Mozilla/5.0\r\n\r\n",
+                                   link, filler, fields);
+    cr_assert_eq(strcspn(text, "\r"), 8000);
+    answer_expect_file(site, raw_exchange(site, text, strlen(text)), TRACK_TINY);
+    site_destroy(&site);
+}
+
 Test(protocol, refuses_bodies)
 {
     struct site *site = site_with_alice();

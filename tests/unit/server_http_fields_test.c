@@ -1,6 +1,7 @@
 /* Dates, preconditions and ranges, as tables of fields and what RFC 9110 makes of them. */
 #include <criterion/criterion.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "server/http_fields.h"
@@ -80,7 +81,9 @@ Test(http_select, reads_ranges_as_rfc_9110_14)
         {"bytes=1-2x", 10, HTTP_WHOLE, 0, 0},
         {"bytes=0-1,2-4,4-5", 10, HTTP_WHOLE, 0, 0},
         {"bytes=0-,-1", 10, HTTP_WHOLE, 0, 0},
-        {"bytes=0-0,1-1,2-2,3-3,4-4,5-5,6-6,7-7,8-8", 10, HTTP_WHOLE, 0, 0},
+        {"bytes=1-1,0-0,2-2,3-3,4-4,5-5,6-6,7-7,8-8", 10, HTTP_WHOLE, 0, 0},
+        {"bytes=0-0,1-1,2-2,3-3,4-4,5-5,6-6,7-7,9-9,8-8", 10, HTTP_WHOLE, 0, 0},
+        {"bytes=0-0,1-1,2-2,3-3,4-4,5-5,6-6,7-7,8-8,8-9", 10, HTTP_WHOLE, 0, 0},
         {"bytes=0-1,3-", 3, HTTP_PART, 0, 1},
         {"bytes=0-1,x", 10, HTTP_WHOLE, 0, 0},
         {"bytes=10-11,-0", 10, HTTP_UNSATISFIABLE, 0, 0},
@@ -119,6 +122,31 @@ Test(http_select, keeps_several_ranges_in_the_order_of_the_request)
     static const struct http_range expected[] = {{8, 9}, {0, 0}, {4, 5}};
     cr_assert_eq(ranges.count, 3);
     cr_assert_eq(memcmp(ranges.range, expected, sizeof(expected)), 0);
+}
+
+/* `count` ranges of a byte each, every other byte of a file, in ascending or in descending order. */
+static enum http_selection select_of(unsigned count, bool ascending, struct http_ranges *ranges)
+{
+    char list[1024] = "bytes=";
+    for (unsigned i = 0; i < count; i++) {
+        unsigned at = 2 * (ascending ? i : count - 1 - i);
+        snprintf(list + strlen(list), sizeof(list) - strlen(list), "%u-%u,", at, at);
+    }
+    struct http_head head = {.method = HTTP_GET, .range = text(list)};
+    struct http_validators validators = {.etag = ETAG, .modified_s = MODIFIED, .size = 1000};
+    return http_select(&head, &validators, ranges);
+}
+
+Test(http_select, serves_64_ranges_that_ascend_and_8_in_any_order)
+{
+    struct http_ranges ranges;
+    cr_assert_eq(select_of(9, true, &ranges), HTTP_PARTS);
+    cr_assert_eq(select_of(64, true, &ranges), HTTP_PARTS);
+    cr_assert_eq(ranges.count, 64);
+    cr_assert(ranges.range[63].first == 126 && ranges.range[63].last == 126);
+    cr_assert_eq(select_of(65, true, &ranges), HTTP_WHOLE);
+    cr_assert_eq(select_of(8, false, &ranges), HTTP_PARTS);
+    cr_assert_eq(select_of(9, false, &ranges), HTTP_WHOLE);
 }
 
 struct precondition_case {
