@@ -183,6 +183,7 @@ void admin_account_change(struct node *node, const struct admin_request *request
         struct ledger_account_view view = {0};
         bool repeated = false;
         int result = ledger_account_change(node->ledger, &asked, &repeated, &view);
+        admin_log_change(request, &asked, NULL, result, repeated);
         if (result == 0 || result == -EINPROGRESS) {
             answer_change(request, &change, result, repeated, &view, answer);
         } else {

@@ -169,6 +169,10 @@ void admin_health(struct node *node, const struct admin_request *request,
         add_insides(node, value, &ready);
     }
     node_phase_release(node);
+    (void)json_object_set_new(
+        value, "admin",
+        json_pack("{s:I, s:I}", "unauthorized", (json_int_t)atomic_load(&node->admin_unauthorized),
+                  "forbidden", (json_int_t)atomic_load(&node->admin_forbidden)));
     (void)json_object_set_new(value, "ready", json_boolean(ready));
     answer->retry_after_s = ready ? 0 : 1;
     admin_answer_json(answer, ready ? 200 : 503, value);

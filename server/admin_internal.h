@@ -29,6 +29,7 @@ struct admin_request {
 
 struct admin_answer {
     unsigned status;
+    const char *reason;     /* of a problem: a constant */
     bool problem;           /* application/problem+json (RFC 9457) */
     const char *allow;      /* of a 405 */
     unsigned retry_after_s; /* of a 503; 0: none */
@@ -149,6 +150,15 @@ void admin_desk_destroy(struct admin_desk **desk);
 /* Puts the issuer's id into `shop`, where the secret is somebody's. */
 void admin_identify(struct admin *admin, struct http_text secret,
                     char shop[static LEDGER_ISSUER_MAX + 1]);
+
+/* ---- what the log is told: admin_log.c ---- */
+
+/* A change that the ledger took (0 or -EINPROGRESS): one line, never left out. Other results are none.
+ * `jti` of a link that is revoked by it, else NULL. */
+void admin_log_change(const struct admin_request *request, const struct ledger_request *asked,
+                      const char *jti, int result, bool repeated);
+/* Counts and logs a 401 or a 403; any other answer is left alone. */
+void admin_log_refusal(struct node *node, const struct admin_call *call);
 
 struct admin_secrets;
 /* Reads the issuers' admin_secret_file. 0, or a negative errno with a sentence. */

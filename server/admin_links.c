@@ -71,7 +71,7 @@ void admin_account_revoke(struct node *node, const struct admin_request *request
     json_int_t before = 0;
     struct ledger_request asked = {.issuer = request->issuer, .account = request->account};
     struct ledger_account_view view;
-    bool repeated;
+    bool repeated = false;
     if (body == NULL) {
         return;
     }
@@ -97,8 +97,9 @@ void admin_account_revoke(struct node *node, const struct admin_request *request
     } else {
         asked.operation = jti != NULL ? LEDGER_REVOKE_LINK : LEDGER_REVOKE_BEFORE;
         asked.amount = jti != NULL ? dead_ms() : (int64_t)before;
-        answer_revoked(node, &asked, jti, answer,
-                       ledger_account_change(node->ledger, &asked, &repeated, &view));
+        int result = ledger_account_change(node->ledger, &asked, &repeated, &view);
+        admin_log_change(request, &asked, jti, result, repeated);
+        answer_revoked(node, &asked, jti, answer, result);
     }
     json_decref(body);
 }
@@ -141,7 +142,7 @@ static void revoke_token(struct node *node, const struct admin_request *request,
 {
     struct admin_request whose = *request;
     struct ledger_account_view view;
-    bool repeated;
+    bool repeated = false;
     if (!request->is_operator && strcmp(request->shop, token->issuer_id) != 0) {
         admin_answer_problem(answer, 403, "issuer_forbidden",
                              "this secret is that of issuer %s and reaches its links only",
@@ -159,8 +160,9 @@ static void revoke_token(struct node *node, const struct admin_request *request,
                                    .account = whose.account,
                                    .amount = dead_ms()};
     memcpy(asked.link, name, sizeof asked.link);
-    answer_revoked(node, &asked, token->jti, answer,
-                   ledger_account_change(node->ledger, &asked, &repeated, &view));
+    int result = ledger_account_change(node->ledger, &asked, &repeated, &view);
+    admin_log_change(request, &asked, token->jti, result, repeated);
+    answer_revoked(node, &asked, token->jti, answer, result);
 }
 
 /* The URL of a body {"url":"..."}; NULL with the answer made. */

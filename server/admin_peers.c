@@ -337,6 +337,7 @@ static void peer_send(struct admin_peers *peers, struct admin_peer *peer)
 /* The answer has been made. */
 static void peer_answer(struct admin_peers *peers, struct admin_peer *peer)
 {
+    admin_log_refusal(peers->node, &peer->call);
     write_head(peer);
     peer_set_state(peers, peer, PEER_SENDING);
     peer_send(peers, peer);

@@ -93,6 +93,7 @@ void admin_answer_problem(struct admin_answer *answer, unsigned status, const ch
     (void)vsnprintf(detail, sizeof detail, format, arguments);
     va_end(arguments);
     answer->problem = true;
+    answer->reason = reason;
     /* A detail may quote the request: bytes that are no UTF-8 would leave it without a JSON form.
      */
     json_t *text = json_string(detail);

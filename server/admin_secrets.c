@@ -35,7 +35,9 @@ static bool digest(const char *text, size_t length, unsigned char out[DIGEST_BYT
            size == DIGEST_BYTES;
 }
 
-static int add(struct admin_secrets *secrets, const char *issuer, const char *text, size_t length)
+/* 0; -EEXIST where another issuer has it, whose id is put into *other; or -ENOMEM. */
+static int add(struct admin_secrets *secrets, const char *issuer, const char *text, size_t length,
+               const char **other)
 {
     if (secrets->count == secrets->room) {
         size_t room = secrets->room == 0 ? 8 : secrets->room * 2;
@@ -49,6 +51,12 @@ static int add(struct admin_secrets *secrets, const char *issuer, const char *te
     secret->issuer = issuer;
     if (!digest(text, length, secret->digest))
         return -ENOMEM;
+    for (size_t i = 0; i < secrets->count; i++) {
+        *other = secrets->all[i].issuer;
+        if (strcmp(*other, issuer) != 0 &&
+            CRYPTO_memcmp(secrets->all[i].digest, secret->digest, DIGEST_BYTES) == 0)
+            return -EEXIST;
+    }
     secrets->count++;
     return 0;
 }
@@ -66,8 +74,18 @@ static int take_lines(struct admin_secrets *secrets, const struct config_issuer 
                      issuer->id, issuer->admin_secret_file, SECRET_BYTES_MIN);
             return -EINVAL;
         }
-        if (length > 0 && add(secrets, issuer->id, text, length) != 0)
-            return -ENOMEM;
+        const char *other = NULL;
+        int failure = length > 0 ? add(secrets, issuer->id, text, length, &other) : 0;
+        if (failure == -EEXIST) {
+            /* It would be one shop's key to the other's accounts. */
+            snprintf(error, error_size,
+                     "issuer %s: %s: issuer %s has the same secret; give each issuer one of its "
+                     "own, `openssl rand -hex 32` makes one",
+                     issuer->id, issuer->admin_secret_file, other);
+            return -EINVAL;
+        }
+        if (failure != 0)
+            return failure;
         text += length + strspn(text + length, "\r\n");
     }
     if (secrets->count > before)

@@ -153,7 +153,7 @@ void log_write(struct log_site *site, enum log_level level, const char *format, 
     if ((int)level > atomic_load_explicit(&level_now, memory_order_relaxed))
         return;
     int saved = errno; /* callers log in the middle of handling it */
-    if (!atomic_load_explicit(&node_log.running, memory_order_relaxed) ||
+    if (site == NULL || !atomic_load_explicit(&node_log.running, memory_order_relaxed) ||
         log_site_admits(site, level, format)) {
         char line[LOG_LINE_MAX];
         va_list arguments;

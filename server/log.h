@@ -42,7 +42,8 @@ void log_set_level(enum log_level level);
 /* 0 or -EINVAL; name is error, warning, info or debug. */
 int log_level_parse(const char *name, enum log_level *out);
 /* Control bytes in the message are written as \xNN: a peer cannot forge a line. The site lives as
- * long as the process. */
+ * long as the process; without one (NULL) no line is left out for being one of many, which is for what
+ * must be found afterwards and is bounded by something else. */
 void log_write(struct log_site *site, enum log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /*

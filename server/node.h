@@ -55,7 +55,9 @@ struct node {
     atomic_uint connections;                  /* open, of all workers */
     struct worker *workers[NODE_WORKERS_MAX]; /* owns */
     unsigned worker_count;
-    uint64_t started_ms;  /* wall clock */
+    uint64_t started_ms; /* wall clock */
+    /* What the admin interface answered 401 and 403; of its thread. */
+    atomic_ullong admin_unauthorized, admin_forbidden;
     atomic_bool stopping; /* set once by the main thread; workers stop accepting */
 };
 

@@ -277,6 +277,114 @@ Test(shop, has_no_way_to_another_issuers_accounts_or_to_what_is_the_operators)
     shop_site_destroy(&site);
 }
 
+/* Two lines, the second of which is the other issuer's. */
+static void give_the_rival_the_shops_secret(struct site *site)
+{
+    FILE *file = fopen(site_format(site, "%s/rival.secret", site_directory(site)), "we");
+    cr_assert_not_null(file);
+    cr_assert_geq(fprintf(file, "%s\n%s\n", RIVAL_SECRET, SHOP_SECRET), 0);
+    cr_assert_eq(fclose(file), 0);
+}
+
+Test(shop, the_same_secret_of_two_issuers_is_refused_at_load)
+{
+    struct site *site = site_create(.shop_secret = true, .stays_down = true);
+    give_the_rival_the_shops_secret(site);
+    struct command_result serve = site_tollgate(site, "serve");
+    cr_expect_neq(serve.exit_code, 0);
+    cr_expect_not_null(strstr(serve.errors, "issuer shop has the same secret"), "%s", serve.errors);
+    cr_expect_null(strstr(serve.errors, SHOP_SECRET));
+    site_destroy(&site);
+}
+
+Test(shop, the_same_secret_of_two_issuers_is_refused_at_reload)
+{
+    struct site *site = shop_site(NULL);
+    site_account_open_prepaid(site, "alice", 1000);
+    give_the_rival_the_shops_secret(site);
+    site_node_signal(site, SIGHUP);
+    const char *log = site_log_await(site, "those before stay in force: issuer rival: ");
+    cr_expect_not_null(strstr(log, "issuer shop has the same secret"), "%s", log);
+    CALL(site, MINE, .method = "GET", .path = "/v1/accounts/shop/alice", ACCOUNT(""),
+         .status = 200);
+    CALL(site, MINE, .method = "GET", .path = "/v1/accounts/rival/alice", ACCOUNT(""),
+         .status = 403);
+    shop_site_destroy(&site);
+}
+
+static unsigned lines_with(const char *text, const char *what)
+{
+    unsigned count = 0;
+    for (; (text = strstr(text, what)) != NULL; text++)
+        count++;
+    return count;
+}
+
+static json_int_t refused_of(struct site *site, const char *name)
+{
+    const struct answer *answer = site_admin(site, "GET", "/v1/health", NULL);
+    json_t *value = json_loadb((const char *)answer->body, answer->body_length, 0, NULL);
+    json_int_t count = json_integer_value(json_object_get(json_object_get(value, "admin"), name));
+    json_decref(value);
+    return count;
+}
+
+Test(shop, refusals_are_counted_all_and_logged_up_to_a_rate)
+{
+    enum { REFUSED = 120 };
+    struct site *site = shop_site(NULL);
+    for (int i = 0; i < REFUSED; i++)
+        (void)site_shop(site, "wrong", "GET", "/v1/accounts/shop/alice", NULL);
+    (void)site_shop(site, RIVAL_SECRET, "GET", "/v1/accounts/shop/alice?x=secret", NULL);
+    cr_expect_eq(refused_of(site, "unauthorized"), REFUSED);
+    cr_expect_eq(refused_of(site, "forbidden"), 1);
+    const char *log = site_log_await(site, " more of: admin: refused: ");
+    cr_expect_not_null(strstr(log, "warning admin: refused: status=401 reason=secret_unknown who=- "
+                                   "path=/v1/accounts/shop/alice\n"));
+    cr_expect_lt(lines_with(log, "admin: refused: status="), (unsigned)REFUSED);
+    cr_expect_null(strstr(log, "wrong"));
+    shop_site_destroy(&site);
+}
+
+Test(shop, each_change_is_a_line_with_who_account_operation_and_transaction)
+{
+    enum { CHANGES = 80 }; /* more than a message may have at once */
+    struct site *site = shop_site(NULL);
+    const char *path = "/v1/accounts/shop/al%20ice";
+    CALL(site, MINE, .method = "PUT", .path = path, ACCOUNT(""), .status = 201,
+         .body = "{\"bytes\":1000,\"transaction\":\"order-1\"}");
+    CALL(site, MINE, .method = "PUT", .path = path, ACCOUNT(""), .status = 409,
+         .body = "{\"bytes\":1000,\"transaction\":\"order-2\"}");
+    CALL(site, MINE, .method = "PUT", .path = path, .parameters = "/limits", ACCOUNT("/limits"),
+         .status = 200, .body = "{\"max_conns\":4}");
+    CALL(site, MINE, .method = "POST", .path = path, .parameters = "/revoke", ACCOUNT("/revoke"),
+         .status = 200, .body = "{\"jti\":\"a who=b\"}");
+    const char *link = site_link(site, .account = "al ice", .path = TRACK_TINY, .jti = "by-url");
+    CALL(site, MINE, .method = "POST", .path = "/v1/links/revoke", .status = 200,
+         .body = site_format(site, "{\"url\":\"https://x%s\"}", link));
+    (void)site_admin(site, "POST", "/v1/accounts/shop/al%20ice/adjust",
+                     "{\"bytes\":-5,\"transaction\":\"fix\"}");
+    for (int i = 0; i < CHANGES; i++)
+        (void)site_shop(site, SHOP_SECRET, "POST", "/v1/accounts/shop/al%20ice/top-up",
+                        site_format(site, "{\"bytes\":7,\"transaction\":\"t%d\"}", i % 79));
+    static const char *const wanted[] = {
+        " info change: who=shop:shop account=shop/al%20ice operation=open transaction=order-1 "
+        "bytes=1000 done\n",
+        "operation=limit transaction=- rate=0 max_bytes=0 max_conns=4 done\n",
+        "operation=revoke-link transaction=- jti=a%20who=b done\n",
+        "operation=revoke-link transaction=- jti=by-url done\n",
+        "change: who=operator account=shop/al%20ice operation=adjust transaction=fix bytes=-5 "
+        "done\n",
+        "operation=top-up transaction=t0 bytes=7 done\n",
+        "operation=top-up transaction=t0 bytes=7 repeated\n"};
+    const char *log = "";
+    for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
+        log = site_log_await(site, wanted[i]);
+    cr_expect_eq(lines_with(log, "operation=top-up"), (unsigned)CHANGES);
+    cr_expect_eq(lines_with(log, "order-2"), 0u); /* it changed nothing */
+    shop_site_destroy(&site);
+}
+
 Test(shop, every_described_operation_is_there)
 {
     struct site *site = shop_site(NULL);
