@@ -25,7 +25,13 @@ bool link_name_of_jti(const char *tag, const char *jti, unsigned char out[LEDGER
 
 bool link_name_of_token(const char *jws, size_t length, unsigned char out[LEDGER_LINK_BYTES])
 {
-    return digest(jws, length, out);
+    return digest(jws, link_name_signed_length(jws, length), out);
+}
+
+size_t link_name_signed_length(const char *jws, size_t length)
+{
+    const char *dot = memrchr(jws, '.', length);
+    return dot != NULL ? (size_t)(dot - jws) : length;
 }
 
 size_t link_name_text(const char *tag, const char *jti, char out[LINK_NAME_TEXT_MAX])

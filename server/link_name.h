@@ -1,7 +1,9 @@
 /*
  * What names a link across its tokens: 32 bytes, by which windows, uses and revocations are kept.
  * With a jti it is that of issuer, account and jti, which a storefront may sign again (a longer exp
- * for the same purchase); without one a token is a link of its own.
+ * for the same purchase); without one it is that of the signed text, header.payload. The signature
+ * is no part of it: whoever holds an ES256 token can write the second signature (r, n - s) of the
+ * same text, and would have a second link.
  */
 #ifndef TOLLGATE_SERVER_LINK_NAME_H
 #define TOLLGATE_SERVER_LINK_NAME_H
@@ -20,5 +22,7 @@ size_t link_name_text(const char *tag, const char *jti, char out[LINK_NAME_TEXT_
 bool link_name_of_jti(const char *tag, const char *jti, unsigned char out[LEDGER_LINK_BYTES]);
 /* The name of a token without jti. False: no memory. */
 bool link_name_of_token(const char *jws, size_t length, unsigned char out[LEDGER_LINK_BYTES]);
+/* The length of a compact JWS' header.payload (RFC 7515 5.1: the signing input): what is digested. */
+size_t link_name_signed_length(const char *jws, size_t length);
 
 #endif

@@ -126,16 +126,15 @@ static bool digest(struct token_cache *cache, const void *data, size_t length,
 }
 
 /* See link_name.h. */
-static bool name_link(struct token_cache *cache, struct token_entry *entry)
+static bool name_link(struct token_cache *cache, const char *jws, size_t length,
+                      struct token_entry *entry)
 {
     const struct token *token = entry->token;
-    if (token->jti[0] == '\0') {
-        memcpy(entry->link, entry->digest, sizeof(entry->link));
-        return true;
-    }
+    if (token->jti[0] == '\0')
+        return digest(cache, jws, link_name_signed_length(jws, length), entry->link);
     char text[LINK_NAME_TEXT_MAX];
-    size_t length = link_name_text(ledger_account_tag(entry->account), token->jti, text);
-    return digest(cache, text, length, entry->link);
+    size_t text_length = link_name_text(ledger_account_tag(entry->account), token->jti, text);
+    return digest(cache, text, text_length, entry->link);
 }
 
 static enum token_verdict verify(struct token_cache *cache, struct token_trust *trust,
@@ -157,7 +156,7 @@ static enum token_verdict verify(struct token_cache *cache, struct token_trust *
     memcpy(entry->digest, key, sizeof(entry->digest));
     *status = ledger_account_get(cache->ledger, token->issuer_id, token->account,
                                  strlen(token->account), &entry->account);
-    if (*status == 0 && !name_link(cache, entry))
+    if (*status == 0 && !name_link(cache, jws, length, entry))
         *status = -ENOMEM;
     if (*status != 0) {
         entry_free(entry);
