@@ -43,9 +43,12 @@ struct config {
     char *redis; /* "embedded", "unix:/path", "host:port" */
     char *redis_user;
     char *redis_password_file;
-    char *token_attribute;    /* "URISigningPackage" */
-    char *jti_single_use;     /* off, strict */
-    char *content_type;       /* of files whose extension says nothing */
+    char *token_attribute;              /* "URISigningPackage" */
+    char *jti_single_use;               /* off, strict */
+    char *content_type;                 /* of files whose extension is not in content_types */
+    char *content_types;                /* ".mp3=audio/mpeg ..."; see content_types.h */
+    char *cors_allow_headers;           /* "Authorization, Range"; "": none */
+    char *cross_origin_resource_policy; /* "": not sent */
     uint64_t cache_max_age_s; /* how long a client may keep a file, never past its link's exp */
     char *access_log;         /* file; "" where there is none */
     char *access_log_format;  /* json, combined */

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 #include <time.h>
+#include <unistr.h>
 
 static const char days[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
 static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
@@ -38,12 +39,13 @@ void http_date_write(int64_t seconds, char out[HTTP_DATE_SIZE])
     write_digits(out + 23, tm.tm_sec, 2);
 }
 
-size_t http_disposition_write(const char *filename, char out[HTTP_DISPOSITION_SIZE])
+size_t http_disposition_write(const char *kind, const char *filename,
+                              char out[HTTP_DISPOSITION_SIZE])
 {
     static const char hex[] = "0123456789ABCDEF";
     char plain[256], *at = out;
     size_t length = strnlen(filename, sizeof(plain) - 1);
-    bool same = true;
+    bool same = true, controls = false;
     /* RFC 6266 appendix D: no escapes, no percent signs, nothing that is not ASCII; one underscore
      * for each character, of which the bytes 10xxxxxx of UTF-8 are none. */
     size_t kept = 0;
@@ -57,10 +59,11 @@ size_t http_disposition_write(const char *filename, char out[HTTP_DISPOSITION_SI
             plain[kept] = filename[i];
         kept++;
         same = same && safe;
+        controls = controls || byte < 0x20 || byte == 0x7f;
     }
     plain[kept] = '\0';
-    at += snprintf(at, HTTP_DISPOSITION_SIZE, "attachment; filename=\"%s\"", plain);
-    if (same)
+    at += snprintf(at, HTTP_DISPOSITION_SIZE, "%s; filename=\"%s\"", kind, plain);
+    if (same || controls || u8_check((const uint8_t *)filename, length) != NULL)
         return (size_t)(at - out);
     at = stpcpy(at, "; filename*=UTF-8''");
     for (size_t i = 0; i < length; i++) {

@@ -26,11 +26,14 @@ struct http_validators {
 };
 
 /*
- * Writes the value of Content-Disposition (RFC 6266 4): `attachment` with the name, in a form for
- * all recipients and, where that is not the same, in UTF-8 (RFC 8187 3.2). Returns its length.
+ * Writes the value of Content-Disposition (RFC 6266 4): the kind (`attachment`, `inline`) with the
+ * name, of 255 bytes at most, in a form for all recipients and, where that is not the same, in UTF-8
+ * (RFC 8187 3.2). A name that is not UTF-8, or has control characters, is written in the first form
+ * alone. Returns its length.
  */
 #define HTTP_DISPOSITION_SIZE (64 + 4 * 255)
-size_t http_disposition_write(const char *filename, char out[HTTP_DISPOSITION_SIZE]);
+size_t http_disposition_write(const char *kind, const char *filename,
+                              char out[HTTP_DISPOSITION_SIZE]);
 
 /* RFC 6750 2.1: the token of "Authorization: Bearer TOKEN"; false where there is none. */
 bool http_bearer(const struct http_head *head, struct http_text *out);

@@ -22,6 +22,7 @@
 #include "server/address_table.h"
 #include "server/admin.h"
 #include "server/check.h"
+#include "server/content_types.h"
 #include "server/descriptors.h"
 #include "server/listener.h"
 #include "server/log.h"
@@ -298,7 +299,7 @@ static void announce(const struct node *node)
     announce_kind(node, LISTENER_PLAIN, "listening on");
 }
 
-static int limit_connections(struct node *node)
+static int read_lists(struct node *node)
 {
     const struct config *config = node->config;
     const char *bad;
@@ -307,6 +308,9 @@ static int limit_connections(struct node *node)
     if (count < 0)
         return count; /* config_check has refused it before */
     node->proxy_count = (unsigned)count;
+    count = content_types_create(&node->content_types, config->content_types, &bad);
+    if (count < 0)
+        return count; /* likewise, or no memory */
     if (config->connections_per_address_max == 0)
         return 0;
     return address_table_create(&node->addresses, (uint32_t)config->connections_max,
@@ -332,7 +336,7 @@ static int start(struct parts *parts, char *error, size_t error_size)
                                    error, error_size);
     if (status == 0)
         status = open_media(node, error, error_size);
-    if (status == 0 && (status = limit_connections(node)) != 0)
+    if (status == 0 && (status = read_lists(node)) != 0)
         snprintf(error, error_size, "connections: %s", strerrordesc_np(-status));
     if (status == 0 &&
         (status = windows_create(&node->windows, node->ledger, config->windows_max)) != 0)
@@ -385,6 +389,7 @@ static int stop(struct parts *parts)
     access_log_close(&node->access_log);
     windows_destroy(&node->windows);
     address_table_destroy(&node->addresses);
+    content_types_destroy(&node->content_types);
     if (node->ledger != NULL) {
         unposted = ledger_close(&node->ledger, LEDGER_CLOSE_MS);
         if (unposted < 0)

@@ -22,6 +22,7 @@
 
 struct access_log;
 struct address_table;
+struct content_types;
 struct tls;
 struct worker;
 struct windows;
@@ -46,8 +47,9 @@ struct node {
     atomic_uint pushes;      /* how often grants were dropped; of the ledger's push thread */
     struct windows *windows; /* owns; shared by the workers, see window.h */
     pthread_mutex_t push_mutex;
-    bool hears_pushes;             /* under push_mutex: windows and workers are there */
-    struct access_log *access_log; /* owns; NULL: off */
+    bool hears_pushes;                   /* under push_mutex: windows and workers are there */
+    struct access_log *access_log;       /* owns; NULL: off */
+    struct content_types *content_types; /* owns; what the workers name files by */
     struct redis_address redis;
     struct client_prefix proxies[CONFIG_PROXIES_MAX]; /* whose PROXY headers are read */
     unsigned proxy_count;

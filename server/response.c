@@ -5,11 +5,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "server/access_log.h"
 #include "server/check.h"
 #include "server/connection.h"
+#include "server/content_types.h"
 #include "server/token_cache.h"
 #include "storage/media/media.h"
 
@@ -108,6 +108,12 @@ static void write_validators(struct writer *out, const struct media_file *file)
 static void write_origin(const struct worker *worker, const struct connection *connection,
                          struct writer *out)
 {
+    const char *policy = worker->node->config->cross_origin_resource_policy;
+    if (policy[0] != '\0') { /* the Fetch standard, 3.7 */
+        write_text(out, "Cross-Origin-Resource-Policy: ");
+        write_text(out, policy);
+        write_text(out, "\r\n");
+    }
     if (!worker->has_origins)
         return;
     /* RFC 9110 12.5.5: the answer would differ for another page. */
@@ -141,31 +147,22 @@ static void write_caching(const struct worker *worker, const struct connection *
 static void write_disposition(const struct connection *connection, struct writer *out)
 {
     char value[HTTP_DISPOSITION_SIZE];
-    const char *filename = connection->link->token->filename;
+    const char *kind = "attachment", *filename = connection->link->token->filename;
+    if (filename[0] ==
+        '\0') { /* played, and saved under its own name: a URL may end in the token */
+        kind = "inline";
+        filename = strrchr(connection->file->path, '/') + 1;
+    }
     write_text(out, "Content-Disposition: ");
-    if (filename[0] == '\0')
-        write_text(out, "inline");
-    else
-        write_bytes(out, value, http_disposition_write(filename, value));
+    write_bytes(out, value, http_disposition_write(kind, filename, value));
     write_text(out, "\r\n");
 }
 
 static const char *content_type(const struct worker *worker, const struct media_file *file)
 {
-    static const struct {
-        const char *extension, *type;
-    } types[] = {
-        {".mp3", "audio/mpeg"}, /* RFC 3003 */
-        {".m4a", "audio/mp4"},   {".ogg", "audio/ogg"}, {".opus", "audio/ogg"},
-        {".flac", "audio/flac"}, {".wav", "audio/wav"}, {".m3u8", "application/vnd.apple.mpegurl"},
-    };
-    for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++) {
-        size_t length = strlen(types[i].extension);
-        if (file->path_length > length &&
-            strcasecmp(file->path + file->path_length - length, types[i].extension) == 0)
-            return types[i].type;
-    }
-    return worker->node->config->content_type;
+    const char *type =
+        content_types_find(worker->node->content_types, file->path, file->path_length);
+    return type != NULL ? type : worker->node->config->content_type;
 }
 
 static void write_content_range(struct writer *out, uint64_t first, uint64_t last, uint64_t size)
@@ -366,12 +363,16 @@ void response_options(struct worker *worker, struct connection *connection,
     write_status(worker, connection, &out, 204);
     write_text(&out, "Allow: GET, HEAD, OPTIONS\r\n"); /* RFC 9110 9.3.7 */
     write_origin(worker, connection, &out);
-    if (connection->origin != NULL && head->preflight_method.data != NULL)
-        write_text(&out,
-                   "Access-Control-Allow-Methods: GET, HEAD\r\n"
-                   "Access-Control-Allow-Headers: Authorization, If-Match, "
-                   "If-Modified-Since, If-None-Match, If-Range, If-Unmodified-Since, Range\r\n"
-                   "Access-Control-Max-Age: 86400\r\n");
+    const char *allowed = worker->node->config->cors_allow_headers;
+    if (connection->origin != NULL && head->preflight_method.data != NULL) {
+        write_text(&out, "Access-Control-Allow-Methods: GET, HEAD\r\n");
+        if (allowed[0] != '\0') {
+            write_text(&out, "Access-Control-Allow-Headers: ");
+            write_text(&out, allowed);
+            write_text(&out, "\r\n");
+        }
+        write_text(&out, "Access-Control-Max-Age: 86400\r\n");
+    }
     write_text(&out, "\r\n");
     transfer_plain(worker, connection, length_of(worker, &out));
 }

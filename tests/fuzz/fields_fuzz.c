@@ -38,7 +38,8 @@ static void check_date(const struct http_text *text)
     assert(again == seconds);
 }
 
-/* A claim's filename is UTF-8 without control bytes, of 255 bytes at most: tokens/ sees to that. */
+/* A claim's filename is UTF-8 without control bytes; a file's name may be any bytes; both have 255 at
+ * most. */
 static void check_disposition(const struct http_text *text)
 {
     char name[256], out[HTTP_DISPOSITION_SIZE];
@@ -46,11 +47,7 @@ static void check_disposition(const struct http_text *text)
         return;
     memcpy(name, text->data, text->length);
     name[text->length] = '\0';
-    for (const char *at = name; *at != '\0'; at++) {
-        if ((unsigned char)*at < 0x20 || *at == 0x7f)
-            return;
-    }
-    size_t length = http_disposition_write(name, out);
+    size_t length = http_disposition_write("inline", name, out);
     assert(length > 0 && length <= sizeof(out));
     for (size_t i = 0; i < length; i++)
         assert(out[i] >= 0x20 && out[i] < 0x7f);

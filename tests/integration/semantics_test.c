@@ -106,7 +106,8 @@ static const struct row rows[] = {
      "Cache-Control: private, max-age=600", 0, 0},
     {"9111 5.2.2", "the same in 304", NULL, "If-None-Match: *\r\n", 304,
      "Cache-Control: private, max-age=600", 0, -1},
-    {"6266 4.2", "played, not saved", NULL, "", 200, "Content-Disposition: inline", 0, 0},
+    {"6266 4.2", "played, not saved", NULL, "", 200,
+     "Content-Disposition: inline; filename=\"jingle.mp3\"", 0, 0},
     {"Referrer", "no token in a Referer", NULL, "", 200, "Referrer-Policy: no-referrer", 0, 0},
     {"Fetch", "no guessing of types", NULL, "", 200, "X-Content-Type-Options: nosniff", 0, 0},
 
@@ -387,6 +388,66 @@ Test(semantics, of_a_filename_are_safe_in_every_recipient)
         answer_expect_file(site, answer, TRACK_TINY);
         cr_assert_str_eq(answer_header(site, answer, "Content-Disposition"), names[i].disposition);
     }
+    site_destroy(&site);
+}
+
+/* The last segment alone, in every form that a name on disk may have. */
+Test(semantics, of_a_file_that_is_played_name_it_by_its_path)
+{
+    static const struct {
+        const char *path, *disposition, *type;
+    } files[] = {
+        {"/a/one.aac", "inline; filename=\"one.aac\"", "audio/aac"},
+        {"/book.M4B", "inline; filename=\"book.M4B\"", "audio/mp4"},
+        {"/hls/1.ts", "inline; filename=\"1.ts\"", "video/mp2t"},
+        {"/hls/1.m4s", "inline; filename=\"1.m4s\"", "video/iso.segment"},
+        {"/v.mp4", "inline; filename=\"v.mp4\"", "video/mp4"},
+        {"/a.oga", "inline; filename=\"a.oga\"", "audio/ogg"},
+        {"/album.tar.zip", "inline; filename=\"album.tar.zip\"", "application/zip"},
+        {"/cover.jpg", "inline; filename=\"cover.jpg\"", "image/jpeg"},
+        {"/Bücher/Übung.pdf", "inline; filename=\"_bung.pdf\"; filename*=UTF-8''%C3%9Cbung.pdf",
+         "application/pdf"},
+        {"/a \"b\".mp3", "inline; filename=\"a _b_.mp3\"; filename*=UTF-8''a%20%22b%22.mp3",
+         "audio/mpeg"},
+        {"/\xe9t\xe9.mp3", "inline; filename=\"_t_.mp3\"", "audio/mpeg"}, /* not UTF-8 */
+        {"/a.mp3/LICENCE", "inline; filename=\"LICENCE\"", "application/octet-stream"},
+        {"/what.xyz", "inline; filename=\"what.xyz\"", "application/octet-stream"},
+    };
+    struct site *site = site_create(.own_media = true);
+    site_account_open_postpaid(site, "alice");
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        site_media_add(site, files[i].path, TRACK_TINY, 1);
+        const struct answer *answer =
+            fetch(site, site_link(site, .account = "alice", .path = files[i].path,
+                                  .container = "prefix:/"));
+        answer_expect_file(site, answer, files[i].path);
+        cr_expect_str_eq(answer_header(site, answer, "Content-Disposition"), files[i].disposition);
+        cr_expect_str_eq(answer_header(site, answer, "Content-Type"), files[i].type, "%s",
+                         files[i].path);
+    }
+    site_destroy(&site);
+}
+
+Test(semantics, of_types_and_of_pages_elsewhere_are_configured)
+{
+    struct site *site = site_create(.settings = "content_types: .MP3=audio/x-mine;a=b\n"
+                                                "cors_allow_headers: Range, X-Player\n"
+                                                "cross_origin_resource_policy: cross-origin\n",
+                                    .issuer = "    origins: [\"" SHOP_PAGE "\"]\n");
+    site_account_open_postpaid(site, "alice");
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
+    const struct answer *answer = ask(site, "GET", link, "");
+    cr_assert_eq(answer->status, 200);
+    cr_assert_str_eq(answer_header(site, answer, "Content-Type"), "audio/x-mine;a=b");
+    cr_assert_str_eq(answer_header(site, answer, "Cross-Origin-Resource-Policy"), "cross-origin");
+    answer = ask(site, "GET", TRACK_TINY, "");
+    cr_assert_eq(answer->status, 403);
+    cr_assert_str_eq(answer_header(site, answer, "Cross-Origin-Resource-Policy"), "cross-origin");
+    answer = ask(site, "OPTIONS", link,
+                 "Origin: " SHOP_PAGE "\r\nAccess-Control-Request-Method: GET\r\n");
+    cr_assert_eq(answer->status, 204);
+    cr_assert_str_eq(answer_header(site, answer, "Access-Control-Allow-Headers"),
+                     "Range, X-Player");
     site_destroy(&site);
 }
 
