@@ -218,6 +218,8 @@ void admission_recheck(struct worker *worker, bool keys);
 
 /* ---- limits.c ---- */
 
+/* Sets the pace of its window anew where the bitrate of its file was not known and now is. */
+void limits_learn(const struct worker *worker, struct connection *connection);
 /* Gives its window the limits of its token; `created`: the window is new, and paced from a full burst. */
 void limits_set(const struct worker *worker, const struct connection *connection, bool created);
 /* Counts the response where link and account allow one more; REFUSAL_NONE, or why not. */

@@ -11,6 +11,24 @@
 #define PACE_BITS_UNKNOWN 320000             /* the most that an MP3 can have */
 #define ACCOUNT_ALLOWANCE 16 /* times unacknowledged_max: many listen on one account */
 
+/* Bytes per second of the window's pace, as far as the file's bitrate is known. */
+static uint64_t pace_of(const struct connection *connection)
+{
+    uint64_t bits = connection->file->bitrate > 0 ? connection->file->bitrate : PACE_BITS_UNKNOWN;
+    return bits * connection->link->token->limits.pace_thousandth / 8000;
+}
+
+void limits_learn(const struct worker *worker, struct connection *connection)
+{
+    struct media_file *file = connection->file;
+    if (file->bitrate > 0 || !bucket_is_limited(&connection->window->pace))
+        return;
+    media_file_learn(worker->files, file);
+    if (file->bitrate > 0)
+        atomic_store_explicit(&connection->window->pace.rate, pace_of(connection),
+                              memory_order_relaxed);
+}
+
 void limits_set(const struct worker *worker, const struct connection *connection, bool created)
 {
     struct window *window = connection->window;
@@ -22,8 +40,7 @@ void limits_set(const struct worker *worker, const struct connection *connection
         atomic_store_explicit(&window->pace.rate, 0, memory_order_relaxed);
         return;
     }
-    uint64_t bits = connection->file->bitrate > 0 ? connection->file->bitrate : PACE_BITS_UNKNOWN;
-    uint64_t rate = bits * limits->pace_thousandth / 8000;
+    uint64_t rate = pace_of(connection);
     uint64_t burst_us = PACE_BURST_US * 1000 / limits->pace_thousandth; /* at `rate` */
     if (created)
         bucket_init(&window->pace, rate, burst_us, burst_us, worker->now_ms);

@@ -380,6 +380,7 @@ static uint64_t send_chunk(struct worker *worker, struct connection *connection)
                         : transport->chunk_max;
     uint64_t want = connection->left < most ? connection->left : most;
     want = want < funds ? want : funds;
+    limits_learn(worker, connection);
     uint64_t rated = rate_take(worker, connection, want);
     if (rated == 0) {
         wait_rate(worker, connection);

@@ -176,10 +176,17 @@ static void pick_up_hash(struct media_cache *cache, struct cache_entry *entry)
         return;
     entry->hashes_seen = generation;
     struct content_hash hash;
-    if (hash_store_find(cache->media->hashes, &entry->identity, &hash))
-        content_hash_etag(&hash, entry->file.etag);
+    if (!hash_store_find(cache->media->hashes, &entry->identity, &hash))
+        return;
+    content_hash_etag(&hash, entry->file.etag);
     entry->file.duration_ms = hash.facts.duration_ms;
     entry->file.bitrate = hash.facts.bitrate;
+}
+
+void media_file_learn(struct media_cache *cache, struct media_file *file)
+{
+    if (!file->etag[0])
+        pick_up_hash(cache, entry_of(file));
 }
 
 /* At each opening and revalidation, so that what was refused or abandoned is asked for again. */
@@ -372,8 +379,7 @@ int media_cache_get(struct media_cache *cache, const char *path, size_t path_len
             cache_list_append(&cache->missing, entry);
             return -ENOENT;
         }
-        if (!entry->file.etag[0])
-            pick_up_hash(cache, entry);
+        media_file_learn(cache, &entry->file);
         take(cache, entry, out);
         return 0;
     }

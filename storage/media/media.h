@@ -77,8 +77,8 @@ struct media_file {
     int fd;
     uint64_t size;
     int64_t mtime_s; /* Last-Modified */
-    char
-        etag[MEDIA_ETAG_SIZE]; /* "" until hashed; a get may fill it in, nothing changes it after */
+    char etag
+        [MEDIA_ETAG_SIZE]; /* "" until hashed; a get may fill it in, and media_file_learn; nothing changes it after */
     uint32_t duration_ms, bitrate; /* of an MP3, filled in with the etag; 0: not known */
     uint8_t telling;               /* enum media_telling; private to media, as the next two */
     uint64_t serial;               /* of this version, among all that the cache has opened */
@@ -149,6 +149,10 @@ int media_cache_admit(struct media_cache *cache, const char *path, size_t path_l
  */
 #define MEDIA_BYTES_MAX 16384
 const char *media_file_bytes(struct media_file *file);
+
+/* Fills in the etag of a file in use, and the facts of an MP3, where it has been hashed meanwhile; a
+ * comparison of two numbers where no file has. */
+void media_file_learn(struct media_cache *cache, struct media_file *file);
 
 void media_file_hold(struct media_file *file);
 void media_file_drop(struct media_cache *cache, struct media_file **file);

@@ -61,6 +61,40 @@ Test(media_hash, a_file_has_no_validator_before_it_is_hashed)
     media_close(&media); /* and the endless file is left half way */
 }
 
+/* Frames of MPEG 1 layer III, 128 kbit/s, 44.1 kHz: 417 bytes each. */
+static void put_song(const char *name)
+{
+    static unsigned char frames[100][417];
+    for (unsigned i = 0; i < 100; i++)
+        memcpy(frames[i], (const unsigned char[]){0xff, 0xfb, 0x90, 0x40}, 4);
+    write_file(in_root(name), frames, sizeof(frames));
+}
+
+/* The hasher is at another file: nothing is known of this one, whatever was found for the last. */
+Test(media_hash, a_file_that_is_not_hashed_has_no_facts)
+{
+    struct media *media = open_media();
+    struct media_cache *cache = open_cache(media, 16, 1000);
+    put_song("/song");
+    put_endless_file("/endless");
+    struct media_file *song = must_fetch(media, cache, "/song", 1);
+    for (unsigned i = 0; song->etag[0] == '\0'; i++) { /* without another get: it is in use */
+        cr_assert_lt(i, FIXTURE_PATIENCE_MS / 2, "the file is not hashed");
+        (void)usleep(2000);
+        media_file_learn(cache, song);
+    }
+    cr_assert_gt(song->bitrate, 120000);
+    cr_assert_gt(song->duration_ms, 2000);
+    struct media_file *endless = must_fetch(media, cache, "/endless", 1);
+    cr_assert_str_eq(endless->etag, "");
+    cr_assert_eq(endless->bitrate, 0, "%u bit/s", endless->bitrate);
+    cr_assert_eq(endless->duration_ms, 0);
+    media_file_drop(cache, &song);
+    media_file_drop(cache, &endless);
+    media_cache_destroy(&cache);
+    media_close(&media);
+}
+
 Test(media_hash, two_copies_have_the_same_validator_and_another_content_has_another)
 {
     struct media *media = open_media();
