@@ -3,7 +3,6 @@
  * that log analysers know. What clients sent is escaped, and struck out where it looks like a
  * token. Runs on the log's thread.
  */
-#include <ctype.h>
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,54 +10,25 @@
 #include <time.h>
 
 #include "server/access_log.h"
+#include "server/strike.h"
 
 #define TEXT_SIZE (2048 * 4 + 1)
-#define TOKEN_PART                                                                                 \
-    16 /* bytes of base64url from which a first and second part are taken for a JWS */
-
-static bool is_base64url(char byte)
-{
-    return isalnum((unsigned char)byte) || byte == '-' || byte == '_';
-}
-
-static size_t part_length(const char *at, const char *end)
-{
-    size_t length = 0;
-    while (at + length < end && is_base64url(at[length]))
-        length++;
-    return length;
-}
-
-/* Bytes from `at` that look like a JWS in compact form, RFC 7515 7.1: a JSON object in base64url
- * begins with "ey"; 0 where they do not. */
-static size_t token_length(const char *at, const char *end)
-{
-    size_t head = part_length(at, end);
-    if (head < TOKEN_PART || at[0] != 'e' || at[1] != 'y' || at + head == end || at[head] != '.')
-        return 0;
-    size_t claims = part_length(at + head + 1, end);
-    if (claims < TOKEN_PART)
-        return 0;
-    size_t length = head + 1 + claims;
-    if (at + length < end && at[length] == '.')
-        length += 1 + part_length(at + length + 1, end);
-    return length;
-}
 
 /* The text without tokens, and as ASCII: other bytes are written \xHH where `escape`, else left. */
 static size_t clean(const struct access_record *record, enum access_text which, char *out)
 {
-    const char *at = record->text, *end;
+    const char *at = record->text, *begin, *end;
     size_t length = 0;
     for (unsigned i = 0; i < which; i++)
         at += record->length[i];
+    begin = at;
     end = at + record->length[which];
     while (at < end) {
-        size_t token = *at == 'e' ? token_length(at, end) : 0;
+        size_t token = strike_length(begin, at, end);
         unsigned char byte = (unsigned char)*at;
         if (token > 0) {
-            memcpy(out + length, "[token]", 7);
-            length += 7;
+            memcpy(out + length, STRIKE_TEXT, sizeof STRIKE_TEXT - 1);
+            length += sizeof STRIKE_TEXT - 1;
             at += token;
             continue;
         }

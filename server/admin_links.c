@@ -78,12 +78,12 @@ void admin_account_revoke(struct node *node, const struct admin_request *request
     if (json_unpack_ex(body, &error, 0, "{s?s, s?I !}", "jti", &jti, "issued_before", &before) !=
             0 ||
         (jti != NULL) == (before != 0) || (jti != NULL && strlen(jti) > TOKEN_JTI_MAX) ||
-        (jti != NULL && jti[0] == '\0')) {
-        admin_answer_problem(
-            answer, 422, "members_invalid",
-            "one of {\"jti\":\"ID\"}, for a link, and {\"issued_before\":SECONDS}, "
-            "for all links of the account whose iat is earlier or absent; to stop "
-            "the account itself, suspend it");
+        (jti != NULL && (jti[0] == '\0' || admin_has_control(jti)))) {
+        admin_answer_problem(answer, 422, "members_invalid",
+                             "one of {\"jti\":\"ID\"}, for a link (without control characters), "
+                             "and {\"issued_before\":SECONDS}, "
+                             "for all links of the account whose iat is earlier or absent; to stop "
+                             "the account itself, suspend it");
     } else if (before > (json_int_t)time(NULL) + CLOCK_AHEAD_S) {
         /* It cannot be taken back: milliseconds would end the account for good. */
         admin_answer_problem(answer, 422, "instant_ahead",

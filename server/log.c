@@ -19,6 +19,7 @@
 #include "server/line_batch.h"
 #include "server/log_site.h"
 #include "server/record_queue.h"
+#include "server/strike.h"
 
 #define MESSAGE_BYTES_MAX 2048
 #define REPORT_MS         1000
@@ -102,6 +103,36 @@ static size_t write_lead(char *line, size_t size, enum log_level level)
     return length + (size_t)rest;
 }
 
+/* How long the character is that `text` begins with, and that a line may show as it is; 0: none. A
+ * terminal acts upon C0 and C1, and the directions of Unicode's bidi algorithm (UAX 9) and its line
+ * ends make a line look like another one. */
+static size_t shown_length(const char *text)
+{
+    static const struct {
+        uint32_t first, last;
+    } hidden[] = {{0x80, 0x9f},     {0x61c, 0x61c},   {0x200b, 0x200f}, {0x2028, 0x202e},
+                  {0x2060, 0x206f}, {0xd800, 0xdfff}, {0xfeff, 0xfeff}, {0xe0000, 0xe007f}};
+    static const uint32_t least[] = {0, 0, 0x80, 0x800,
+                                     0x10000}; /* RFC 3629 3: the shortest form */
+    unsigned char lead = (unsigned char)text[0];
+    if (lead < 0x80)
+        return lead >= 0x20 && lead != 0x7f;
+    size_t length = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc0 ? 2 : 0;
+    if (length == 0 || lead > 0xf4)
+        return 0;
+    uint32_t value = lead & (0x7fU >> length);
+    for (size_t i = 1; i < length; i++) {
+        if (((unsigned char)text[i] & 0xc0) != 0x80) /* the text's end, too */
+            return 0;
+        value = value << 6 | ((unsigned char)text[i] & 0x3fU);
+    }
+    for (size_t i = 0; i < sizeof(hidden) / sizeof(hidden[0]); i++) {
+        if (value >= hidden[i].first && value <= hidden[i].last)
+            return 0;
+    }
+    return value >= least[length] && value <= 0x10ffff ? length : 0;
+}
+
 static __attribute__((format(printf, 3, 0))) size_t
 write_line(char line[LOG_LINE_MAX], enum log_level level, const char *format, va_list arguments)
 {
@@ -110,16 +141,25 @@ write_line(char line[LOG_LINE_MAX], enum log_level level, const char *format, va
     char message[MESSAGE_BYTES_MAX];
     int formatted = vsnprintf(message, sizeof(message), format, arguments);
     size_t length = write_lead(line, 64, level);
-    for (const char *c = message; *c; c++) {
-        unsigned char byte = (unsigned char)*c;
-        if (byte >= 0x20 && byte != 0x7f) {
-            line[length++] = *c;
-            continue;
+    const char *end = message + strlen(message);
+    for (const char *c = message; c < end;) {
+        size_t token = strike_length(message, c, end);
+        size_t shown = token > 0 ? 0 : shown_length(c);
+        if (token > 0) {
+            memcpy(line + length, STRIKE_TEXT, sizeof STRIKE_TEXT - 1);
+            length += sizeof STRIKE_TEXT - 1;
+            c += token;
+        } else if (shown > 0) {
+            memcpy(line + length, c, shown);
+            length += shown;
+            c += shown;
+        } else {
+            unsigned char byte = (unsigned char)*c++;
+            line[length++] = '\\';
+            line[length++] = 'x';
+            line[length++] = hex[byte >> 4];
+            line[length++] = hex[byte & 15];
         }
-        line[length++] = '\\';
-        line[length++] = 'x';
-        line[length++] = hex[byte >> 4];
-        line[length++] = hex[byte & 15];
     }
     if (formatted >= MESSAGE_BYTES_MAX) {
         for (int i = 0; i < 3; i++)

@@ -29,6 +29,7 @@
 #include "server/processors.h"
 #include "server/redis_child.h"
 #include "server/service_manager.h"
+#include "server/strike.h"
 #include "server/tls.h"
 #include "server/trust.h"
 #include "server/worker.h"
@@ -545,6 +546,7 @@ int node_run(const struct config *config, char *error, unsigned long error_size)
         snprintf(error, error_size, "out of memory");
         return -ENOMEM;
     }
+    strike_name_set(config->token_attribute);
     int status = log_start();
     if (status != 0) {
         snprintf(error, error_size, "start the log's thread: %s", strerrordesc_np(-status));

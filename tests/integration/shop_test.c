@@ -385,6 +385,25 @@ Test(shop, each_change_is_a_line_with_who_account_operation_and_transaction)
     shop_site_destroy(&site);
 }
 
+Test(shop, accounts_and_ids_that_no_link_can_name_are_422)
+{
+    struct site *site = shop_site(NULL);
+    static const char *const paths[] = {"/v1/accounts/shop/a%0Ab", "/v1/accounts/shop/%1B",
+                                        "/v1/accounts/shop/a%7f", "/v1/accounts/shop/a%09"};
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+        CALL(site, MINE, .method = "PUT", .path = paths[i], ACCOUNT(""), .status = 422,
+             .body = "{\"bytes\":1000,\"transaction\":\"order-1\"}", .reason = "account_invalid");
+        CALL(site, MINE, .method = "POST", .path = paths[i], .parameters = "/revoke",
+             ACCOUNT("/revoke"), .status = 422, .body = "{\"jti\":\"a\"}");
+    }
+    static const char *const ids[] = {"a\\nb", "\\u001b", "a\\u007f", "\\t"};
+    for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++)
+        CALL(site, MINE, .method = "POST", .path = "/v1/accounts/shop/alice",
+             .parameters = "/revoke", ACCOUNT("/revoke"), .status = 422,
+             .body = site_format(site, "{\"jti\":\"%s\"}", ids[i]), .reason = "members_invalid");
+    shop_site_destroy(&site);
+}
+
 Test(shop, every_described_operation_is_there)
 {
     struct site *site = shop_site(NULL);

@@ -15,9 +15,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "server/access_log.h"
 #include "server/check.h"
 #include "server/log.h"
 #include "server/record_queue.h"
+#include "server/strike.h"
 
 /* Standard error becomes a pipe; returns the end to read it from. */
 static int take_standard_error(void)
@@ -90,6 +92,90 @@ Test(log, comes_in_order_before_during_and_after_its_thread)
     cr_assert_eq(count_of(text, "\n"), 5, "%s", text);
     cr_assert_not_null(strstr(text, "Z error line 2 with \\x1b control\n"), "%s", text);
     free(text);
+}
+
+/* The line's message, as the log wrote it. */
+static const char *logged(const char *message)
+{
+    static char *text;
+    free(text);
+    int fd = take_standard_error();
+    log_info("%s", message);
+    end_standard_error();
+    text = read_all(fd);
+    text[strcspn(text, "\n")] = '\0';
+    const char *begin = strstr(text, " info ");
+    cr_assert_not_null(begin, "%s", text);
+    return begin + 6;
+}
+
+Test(log, shows_names_and_escapes_what_steers_a_terminal_or_turns_the_text)
+{
+    static const char *const cases[][2] = {
+        {"Café – 東京 🎵 \\", "Café – 東京 🎵 \\"},
+        {"a\x1b[31m\x7f", "a\\x1b[31m\\x7f"},
+        {"a\xc2\x9b"
+         "31m",
+         "a\\xc2\\x9b31m"},         /* CSI of C1 */
+        {"\xc2\x85", "\\xc2\\x85"}, /* NEL */
+        {"\xe2\x80\xae"
+         "gpj",
+         "\\xe2\\x80\\xaegpj"},                                           /* RLO */
+        {"\xe2\x81\xa6x\xe2\x81\xa9", "\\xe2\\x81\\xa6x\\xe2\\x81\\xa9"}, /* LRI, PDI */
+        {"\xd8\x9c", "\\xd8\\x9c"},                                       /* ALM */
+        {"\xe2\x80\xa8", "\\xe2\\x80\\xa8"},                              /* LINE SEPARATOR */
+        {"\x9b"
+         "31m \xff \xe2\x80",
+         "\\x9b31m \\xff \\xe2\\x80"}, /* no UTF-8 */
+        {"\xc1\x9b \xe0\x82\x9b \xed\xa0\x80", "\\xc1\\x9b \\xe0\\x82\\x9b \\xed\\xa0\\x80"}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        cr_expect_str_eq(logged(cases[i][0]), cases[i][1], "case %zu: %s", i, logged(cases[i][0]));
+}
+
+static const struct {
+    const char *text, *struck;
+} struck[] = {{"/a?URISigningPackage=x.y&z=1", "/a?URISigningPackage=[token]&z=1"},
+              {"/a;URISigningPackage=ab+/c= next", "/a;URISigningPackage=[token] next"},
+              {"http://s/?u=%2Fa%3FURISigningPackage%3dabc",
+               "http://s/?u=%2Fa%3FURISigningPackage%3d[token]"},
+              {"?u=%253FURISigningPackage%253Dabc", "?u=%253FURISigningPackage%253D[token]"},
+              {"urisigningpackage=abc", "urisigningpackage=[token]"},
+              {"?ticket=abc&t=1", "?ticket=[token]&t=1"}, /* the configured name */
+              {"?u=%26ticket%3Dabc", "?u=%26ticket%3D[token]"},
+              {"?mticket=abc", "?mticket=abc"},
+              {"?x=eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJzaG9wIn0.c2ln", "?x=[token]"},
+              {"URISigningPackage=&a", "URISigningPackage=&a"}};
+
+Test(log, strikes_what_follows_the_tokens_name)
+{
+    strike_name_set("ticket");
+    for (size_t i = 0; i < sizeof(struck) / sizeof(struck[0]); i++)
+        cr_expect_str_eq(logged(struck[i].text), struck[i].struck, "%s", logged(struck[i].text));
+}
+
+Test(access_log, strikes_what_follows_the_tokens_name_in_every_field)
+{
+    char *line = malloc(ACCESS_LINE_MAX);
+    struct access_record *record = calloc(1, sizeof(*record) + 512);
+    cr_assert(line != NULL && record != NULL);
+    strike_name_set("ticket");
+    for (size_t i = 0; i < sizeof(struck) / sizeof(struck[0]); i++) {
+        for (unsigned field = 0; field < ACCESS_TEXTS; field++) {
+            memset(record->length, 0, sizeof(record->length));
+            record->length[field] = (uint16_t)strlen(struck[i].text);
+            memcpy(record->text, struck[i].text, strlen(struck[i].text));
+            size_t length = access_line_write(record, ACCESS_JSON, line);
+            cr_assert(length > 0 && length < ACCESS_LINE_MAX);
+            line[length] = '\0';
+            char *wanted;
+            cr_assert_gt(asprintf(&wanted, ":\"%s\"", struck[i].struck), 0);
+            char *slash = strstr(line, wanted);
+            cr_expect_not_null(slash, "field %u: %s is not in %s", field, wanted, line);
+            free(wanted);
+        }
+    }
+    free(record);
+    free(line);
 }
 
 Test(log, limits_a_flood_of_one_message_says_how_many_it_left_out_and_lets_others_through)
