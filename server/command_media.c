@@ -95,7 +95,7 @@ static const struct argp media_argp = {
 
 struct scan {
     const char *command;
-    bool json, live;
+    bool follows, json, live;
     uint64_t drawn_ms, hashed_before, failed;
     struct media_scan_progress last;
 };
@@ -142,7 +142,15 @@ static int tell(void *context, const struct media_scan_progress *progress)
 {
     struct scan *scan = context;
     bool hashed = progress->files_hashed > scan->hashed_before;
-    if (progress->error != 0) {
+    if (progress->passed_over) {
+        erase_line(scan);
+        (void)fflush(stdout);
+        fprintf(stderr, "%s: ", scan->command);
+        command_print_text(stderr, progress->path);
+        fprintf(stderr, ": a symbolic link, passed over: %s\n",
+                scan->follows ? "it leads to no file within media_root (write it relative)"
+                              : "none is followed while follow_links is off");
+    } else if (progress->error != 0) {
         scan->failed++;
         erase_line(scan);
         (void)fflush(stdout);
@@ -168,10 +176,11 @@ static int print_summary(const struct scan *scan)
     uint64_t failed_files = scan->failed < last->files_done ? scan->failed : last->files_done;
     uint64_t known = last->files_done - last->files_hashed - failed_files;
     if (scan->json) {
-        json_t *value =
-            json_pack("{s:I, s:I, s:I, s:I, s:I}", "files", (json_int_t)last->files_done, "bytes",
-                      (json_int_t)last->bytes_done, "hashed", (json_int_t)last->files_hashed,
-                      "known", (json_int_t)known, "failed", (json_int_t)scan->failed);
+        json_t *value = json_pack(
+            "{s:I, s:I, s:I, s:I, s:I, s:I}", "files", (json_int_t)last->files_done, "bytes",
+            (json_int_t)last->bytes_done, "hashed", (json_int_t)last->files_hashed, "known",
+            (json_int_t)known, "failed", (json_int_t)scan->failed, "links_passed_over",
+            (json_int_t)last->links_passed_over);
         int code = command_print_json(scan->command, value);
         json_decref(value);
         return code;
@@ -274,8 +283,10 @@ static int show(struct media *media, const char *command, const struct arguments
 
 static int scan(struct media *media, const char *command, const struct config *config, bool json)
 {
-    struct scan scan = {
-        .command = command, .json = json, .live = !json && isatty(STDOUT_FILENO) == 1};
+    struct scan scan = {.command = command,
+                        .follows = strcmp(config->follow_links, "on") == 0,
+                        .json = json,
+                        .live = !json && isatty(STDOUT_FILENO) == 1};
     int result = media_scan(media, tell, &scan);
     if (result < 0) {
         erase_line(&scan);
@@ -289,6 +300,7 @@ static int scan(struct media *media, const char *command, const struct config *c
 static int run(const struct config *config, const char *command, const struct arguments *arguments)
 {
     struct media_options media_options = {.root = config->media_root,
+                                          .follow_links = strcmp(config->follow_links, "on") == 0,
                                           .state_dir = config->state_dir,
                                           .hash_queue_max = 1, /* nothing is queued by these */
                                           .hash_entries_max = (uint32_t)config->hash_entries_max};

@@ -38,6 +38,7 @@ struct config {
     char *public_origin;       /* "http://127.0.0.1:8080" */
     char *proxy_protocol_from; /* prefixes; "" where there is none */
     char *media_root;
+    char *follow_links; /* on, off */
     char *state_dir;
     char *node;  /* [a-z0-9-]{1,32} */
     char *redis; /* "embedded", "unix:/path", "host:port" */

@@ -220,6 +220,8 @@ static void check_names(const struct check *check)
                                     "0123456789_-")] != '\0')
         REFUSE(check, "token_attribute", "\"%s\" is no name; use letters, digits, _ and -",
                attribute);
+    if (strcmp(config->follow_links, "off") != 0 && strcmp(config->follow_links, "on") != 0)
+        REFUSE(check, "follow_links", "\"%s\" is neither off nor on", config->follow_links);
     if (strcmp(config->jti_single_use, "off") != 0 && strcmp(config->jti_single_use, "strict") != 0)
         REFUSE(check, "jti_single_use", "\"%s\" is neither off nor strict", config->jti_single_use);
     enum access_format format;

@@ -38,6 +38,11 @@
       "(version 2), such as 10.0.0.0/8 2001:db8::/32. Nobody else's is read.")                     \
     X(media_root, PATH, CONFIG_REQUIRED, 1, 4095, "",                                              \
       "Directory of the files that are served. Nothing outside of it is ever opened.")             \
+    X(follow_links, TEXT, "off", 2, 3, "",                                                         \
+      "on: symbolic links beneath media_root are followed where they stay within it on their "     \
+      "whole way, which an absolute one never does. A link of a shop for `prefix:/dir/` then "     \
+      "reaches what the symbolic links in that directory name, too, wherever in media_root that "  \
+      "is. off: none is followed. `tollgate media scan` names those that are passed over.")        \
     X(state_dir, PATH, CONFIG_REQUIRED, 1, 4095, "",                                               \
       "Directory of the journal, the admin socket and the embedded Redis. One node each; keep it " \
       "on a local disk and back it up.")                                                           \

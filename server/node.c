@@ -208,6 +208,7 @@ static int open_media(struct node *node, char *error, size_t error_size)
 {
     const struct media_options options = {
         .root = node->config->media_root,
+        .follow_links = strcmp(node->config->follow_links, "on") == 0,
         .state_dir = node->config->state_dir,
         .hash_queue_max = HASH_QUEUE_MAX,
         .hash_entries_max = (uint32_t)node->config->hash_entries_max,

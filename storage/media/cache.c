@@ -360,9 +360,9 @@ static int open_without_blocking(struct media_cache *cache, const struct cache_e
                                  const char *path)
 {
     const char *relative = media_relative_path(path);
-    int result = path_open(cache->media->root_fd, relative, RESOLVE_CACHED);
+    int result = path_open(&cache->media->root, relative, RESOLVE_CACHED);
     if ((result == -EMFILE || result == -ENFILE) && give_descriptor_back(cache, keep))
-        result = path_open(cache->media->root_fd, relative, RESOLVE_CACHED);
+        result = path_open(&cache->media->root, relative, RESOLVE_CACHED);
     return keep_below_max(cache, keep, result);
 }
 

@@ -27,7 +27,7 @@ struct job {
 };
 
 struct hasher {
-    int root_fd;                   /* borrowed */
+    const struct path_root *root;  /* borrowed */
     struct hash_store *hashes;     /* borrowed */
     struct content_reader *reader; /* owns; the thread's */
     pthread_t thread;
@@ -101,7 +101,7 @@ static void work_on(struct hasher *hasher, const struct job *job)
     if (hash_store_find(hasher->hashes, &job->identity, &known))
         return;
 
-    int fd = path_open(hasher->root_fd, media_relative_path(job->path), 0);
+    int fd = path_open(hasher->root, media_relative_path(job->path), 0);
     int error = fd < 0 ? fd : hash_open_file(hasher, fd, job);
     if (fd >= 0)
         close(fd);
@@ -155,14 +155,15 @@ static int start(struct hasher *hasher)
     return -error;
 }
 
-int hasher_create(struct hasher **out, int root_fd, struct hash_store *hashes, uint32_t queue_max)
+int hasher_create(struct hasher **out, const struct path_root *root, struct hash_store *hashes,
+                  uint32_t queue_max)
 {
     if (queue_max == 0)
         return -EINVAL;
     struct hasher *hasher = calloc(1, sizeof(*hasher));
     if (!hasher)
         return -ENOMEM;
-    hasher->root_fd = root_fd;
+    hasher->root = root;
     hasher->hashes = hashes;
     hasher->queue_max = queue_max;
     pthread_mutex_init(&hasher->lock, NULL);

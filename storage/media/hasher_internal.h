@@ -9,11 +9,13 @@
 #include <stdint.h>
 
 #include "storage/media/hash_store_internal.h"
+#include "storage/media/path_internal.h"
 
 struct hasher;
 
-/* `root_fd` and `hashes` are borrowed and outlive the hasher. 0, or a negative errno. */
-int hasher_create(struct hasher **out, int root_fd, struct hash_store *hashes, uint32_t queue_max);
+/* `root` and `hashes` are borrowed and outlive the hasher. 0, or a negative errno. */
+int hasher_create(struct hasher **out, const struct path_root *root, struct hash_store *hashes,
+                  uint32_t queue_max);
 /* Leaves a file half way, forgets what waits, and joins the thread. */
 void hasher_destroy(struct hasher **hasher);
 

@@ -34,9 +34,9 @@ static int fail_root(struct media *media, int error, char *text, size_t text_siz
 }
 
 /* Says at the start what would otherwise turn every file into a 404. */
-static int probe_root(int root_fd)
+static int probe_root(const struct path_root *root)
 {
-    int fd = path_open_directory(root_fd, ".");
+    int fd = path_open_directory(root, ".");
     if (fd < 0)
         return fd;
     close(fd);
@@ -50,11 +50,12 @@ int media_open(struct media **out, const struct media_options *options, char *er
     struct media *media = calloc(1, sizeof(*media));
     if (!media)
         return fail(NULL, -ENOMEM, error, error_size, "library", "free some memory");
-    media->root_fd = open(options->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (media->root_fd < 0)
+    media->root =
+        path_root_of(open(options->root, O_PATH | O_DIRECTORY | O_CLOEXEC), options->follow_links);
+    if (media->root.fd < 0)
         return fail_root(media, -errno, error, error_size, options->root,
                          "name a directory that holds the files to serve");
-    int failed = probe_root(media->root_fd);
+    int failed = probe_root(&media->root);
     if (failed == -ENOSYS || failed == -EPERM)
         return fail_root(media, failed, error, error_size, options->root,
                          "openat2 needs Linux 5.6 and a seccomp profile that allows it");
@@ -66,7 +67,7 @@ int media_open(struct media **out, const struct media_options *options, char *er
     if (failed)
         return fail(media, failed, error, error_size, "hash store",
                     "its bound must be 1 or more entries, and fit in memory");
-    failed = hasher_create(&media->hasher, media->root_fd, media->hashes, options->hash_queue_max);
+    failed = hasher_create(&media->hasher, &media->root, media->hashes, options->hash_queue_max);
     if (failed)
         return fail(
             media, failed, error, error_size, "hasher",
@@ -82,8 +83,8 @@ void media_close(struct media **media)
         return;
     hasher_destroy(&closing->hasher); /* first: its thread uses the other two */
     hash_store_close(&closing->hashes);
-    if (closing->root_fd >= 0)
-        close(closing->root_fd);
+    if (closing->root.fd >= 0)
+        close(closing->root.fd);
     free(closing);
     *media = NULL;
 }
@@ -97,13 +98,12 @@ void media_stats(const struct media *media, struct media_hash_stats *out)
 
 int media_root_fd(const struct media *media)
 {
-    return media->root_fd;
+    return media->root.fd;
 }
 
 const struct open_how *media_open_how(const struct media *media)
 {
-    (void)media; /* the same for every root so far */
-    return &path_open_how;
+    return &media->root.how;
 }
 
 const char *media_relative_path(const char *path)

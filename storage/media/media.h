@@ -23,6 +23,7 @@ struct media;
 
 struct media_options {
     const char *root;          /* directory; opened once, with O_PATH */
+    bool follow_links;         /* symbolic ones that stay within the root on their whole way */
     const char *state_dir;     /* exists; the hash store is its file `hashes`; NULL: memory only */
     uint32_t hash_queue_max;   /* files that may wait for the hasher; at the bound a file is asked
                                   again later */
@@ -118,7 +119,7 @@ bool media_cache_give_back(struct media_cache *cache);
  *   0        *out holds a reference for the caller; drop it with media_file_drop
  *   -EAGAIN  not cached, and opening might block: run openat2 on the ring with media_open_how, then
  *            give the outcome to media_cache_admit
- *   -ENOENT  no such regular file (a directory, a device, a symbolic link or a permission denied
+ *   -ENOENT  no such regular file (a directory, a device, a link not followed or a permission denied
  * are the same to a client); remembered for revalidate_ms -EMFILE, -ENOMEM, -EIO   for the caller
  * to answer 503 It tries the open itself first, with RESOLVE_CACHED, which never touches the disk.
  * Where descriptors or memory run out while a cached file is held against the disk, the version in
@@ -129,8 +130,8 @@ int media_cache_get(struct media_cache *cache, const char *path, size_t path_len
 
 /*
  * What to pass to io_uring_prep_openat2: the root's descriptor (borrowed), the path relative to it
- * (borrowed from `path`) and the flags: RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
- * RESOLVE_NO_MAGICLINKS, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY.
+ * (borrowed from `path`) and the flags: RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS, with
+ * RESOLVE_NO_SYMLINKS unless follow_links; O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY.
  */
 int media_root_fd(const struct media *media);
 const struct open_how *media_open_how(const struct media *media);
@@ -235,16 +236,18 @@ int media_show(struct media *media, const char *path, struct media_facts *out);
 struct media_scan_progress {
     uint64_t files_total, files_done, files_hashed; /* done includes those already known */
     uint64_t bytes_total, bytes_done;
-    const char *path; /* the file just finished */
-    const char *etag; /* its validator, or "" */
-    int error;        /* negative errno where this file could not be hashed (-EBUSY: it changed
+    uint64_t links_passed_over; /* symbolic links by which no file can be reached */
+    bool passed_over;           /* `path` is such a link */
+    const char *path;           /* the file just finished */
+    const char *etag;           /* its validator, or "" */
+    int error; /* negative errno where this file could not be hashed (-EBUSY: it changed
                          meanwhile) or this directory could not be read */
 };
 
 /*
- * Walks the root (no symbolic links followed, regular files only) and hashes what is not known yet,
- * in the calling thread; `progress` (may be NULL) is called after each file, and after each
- * directory that could not be read, and may return non-zero to stop. Any number of threads may scan
+ * Walks the root (regular files only; what a followed link leads to is met beneath the root) and
+ * hashes what is not known yet, in the calling thread; `progress` (may be NULL) is called after each
+ * file, for each symbolic link that is passed over, and after each directory that could not be read, and may return non-zero to stop. Any number of threads may scan
  * while others serve. Returns 0, 1 where it was stopped, or a negative errno.
  */
 int media_scan(struct media *media,

@@ -8,10 +8,11 @@
 #include "storage/media/hash_store_internal.h"
 #include "storage/media/hasher_internal.h"
 #include "storage/media/media.h"
+#include "storage/media/path_internal.h"
 
 /* Written by media_open only; what the pointers lead to locks for itself. */
 struct media {
-    int root_fd;               /* owns; O_PATH */
+    struct path_root root;     /* owns its descriptor */
     struct hash_store *hashes; /* owns */
     struct hasher *hasher;     /* owns */
 };

@@ -1,8 +1,8 @@
 /*
  * The one place that opens anything beneath the media root, always by openat2 so that the kernel
- * itself refuses symbolic links and ways out. It never follows a link, never waits for a FIFO's
- * other end, and never resolves a path by any other call: statx and openat would follow links in
- * intermediate segments.
+ * itself refuses ways out, and symbolic links where they are not to be followed. It never waits for a
+ * FIFO's other end, and never resolves a path by any other call: statx and openat would follow links in
+ * intermediate segments, and out of the root.
  */
 #include "storage/media/path_internal.h"
 
@@ -15,13 +15,18 @@
 
 #include "storage/media/media.h"
 
-#define RESOLVE_SAFE (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS)
+#define RESOLVE_SAFE (RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS)
 
-/* O_NONBLOCK: a FIFO opens at once (and is then refused) instead of waiting for a writer. */
-const struct open_how path_open_how = {
-    .flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
-    .resolve = RESOLVE_SAFE,
-};
+struct path_root path_root_of(int fd, bool follow_links)
+{
+    return (struct path_root){
+        .fd = fd,
+        .how = {
+            /* O_NONBLOCK: a FIFO opens at once (and is then refused) instead of waiting for a writer. */
+            .flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
+            .resolve = RESOLVE_SAFE | (follow_links ? 0 : RESOLVE_NO_SYMLINKS),
+        }};
+}
 
 bool file_identity_equal(const struct file_identity *a, const struct file_identity *b)
 {
@@ -58,18 +63,18 @@ static int open_with(int root_fd, const char *relative, struct open_how how)
     return fd < 0 ? -errno : (int)fd;
 }
 
-int path_open(int root_fd, const char *relative, uint64_t resolve_more)
+int path_open(const struct path_root *root, const char *relative, uint64_t resolve_more)
 {
-    struct open_how how = path_open_how;
+    struct open_how how = root->how;
     how.resolve |= resolve_more;
-    return open_with(root_fd, relative, how);
+    return open_with(root->fd, relative, how);
 }
 
-int path_open_directory(int root_fd, const char *relative)
+int path_open_directory(const struct path_root *root, const char *relative)
 {
-    struct open_how how = path_open_how;
+    struct open_how how = root->how;
     how.flags |= O_DIRECTORY;
-    return open_with(root_fd, relative, how);
+    return open_with(root->fd, relative, how);
 }
 
 static uint64_t nanoseconds(struct timespec time)

@@ -23,8 +23,15 @@ struct file_identity {
 
 bool file_identity_equal(const struct file_identity *a, const struct file_identity *b);
 
-/* The flags of every open beneath the root, but for RESOLVE_CACHED. */
-extern const struct open_how path_open_how;
+/* The root, and the flags of every open beneath it, but for RESOLVE_CACHED. */
+struct path_root {
+    int fd; /* O_PATH */
+    struct open_how how;
+};
+
+/* `follow_links`: symbolic links are followed where the kernel finds that they stay beneath the root on
+ * their whole way (RESOLVE_BENEATH: an absolute one never does); else no link is. */
+struct path_root path_root_of(int fd, bool follow_links);
 
 /* Absolute, no empty, `.` or `..` segment, no NUL, at most MEDIA_PATH_MAX bytes. */
 bool path_is_servable(const char *path, size_t length);
@@ -33,10 +40,10 @@ bool path_is_servable(const char *path, size_t length);
  * Opens a path relative to the root ("" is not one). `resolve_more` is 0 or RESOLVE_CACHED. A
  * descriptor or a negative errno: whatever the object is, so file_identify must follow.
  */
-int path_open(int root_fd, const char *relative, uint64_t resolve_more);
+int path_open(const struct path_root *root, const char *relative, uint64_t resolve_more);
 
 /* The same for a directory to be listed; "." is the root itself. */
-int path_open_directory(int root_fd, const char *relative);
+int path_open_directory(const struct path_root *root, const char *relative);
 
 /* Identity and modification time of an open regular file; -ENOENT for anything else. */
 int file_identify(int fd, struct file_identity *out, int64_t *mtime_s);

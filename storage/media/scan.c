@@ -2,7 +2,9 @@
  * Hashes the whole library ahead of its first requests, for `tollgate media scan`, or one file for
  * `tollgate media show`. It works in the
  * calling thread and opens everything as a request would, so it sees exactly the files that can be
- * served: no symbolic link is followed, and nothing outside the root is read.
+ * served, and nothing outside the root is read.
+ * The walk goes by no symbolic link, even where they are followed: what one leads to lies beneath the
+ * root and is met there, so that no loop of links has to be known, and the hash is the file's.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -30,10 +32,11 @@ struct pending {
 };
 
 struct walk {
-    int root_fd;
+    const struct path_root *root;
     struct pending *pending; /* owns */
     /* Either may return non-zero, which ends the walk and is its result. */
     int (*on_file)(void *context, const char *path, uint64_t size);
+    int (*on_link)(void *context, const char *path);
     int (*on_unreadable)(void *context, const char *path, int error);
     void *context;
 };
@@ -74,14 +77,15 @@ static int walk_entry(struct walk *walk, int directory_fd, const struct pending 
         return walk_later(walk, path, path_length);
     if (S_ISREG(status.st_mode))
         return walk->on_file(walk->context, path, (uint64_t)status.st_size);
+    if (S_ISLNK(status.st_mode))
+        return walk->on_link(walk->context, path);
     return 0;
 }
 
 static int walk_directory(struct walk *walk, const struct pending *directory)
 {
     bool is_root = directory->path_length == 0;
-    int fd =
-        path_open_directory(walk->root_fd, is_root ? "." : media_relative_path(directory->path));
+    int fd = path_open_directory(walk->root, is_root ? "." : media_relative_path(directory->path));
     DIR *stream = fd < 0 ? NULL : fdopendir(fd);
     if (!stream) {
         int error = fd < 0 ? fd : -errno;
@@ -176,7 +180,7 @@ int media_show(struct media *media, const char *path, struct media_facts *out)
     int error = content_reader_create(&scan.reader);
     if (error)
         return error;
-    int fd = path_open(media->root_fd, media_relative_path(path), 0);
+    int fd = path_open(&media->root, media_relative_path(path), 0);
     error = fd < 0 ? fd : file_identify(fd, &identity, &out->mtime_s);
     if (!error)
         error = hash_unknown(&scan, fd, &hash);
@@ -203,6 +207,7 @@ static int report(struct scan *scan, const char *path, const char *etag, int err
     so_far->path = path;
     so_far->etag = etag;
     so_far->error = error;
+    so_far->passed_over = false;
     return scan->progress && scan->progress(scan->context, so_far) ? 1 : 0;
 }
 
@@ -210,7 +215,7 @@ static int scan_file(void *context, const char *path, uint64_t size)
 {
     struct scan *scan = context;
     char etag[MEDIA_ETAG_SIZE] = "";
-    int fd = path_open(scan->media->root_fd, media_relative_path(path), 0);
+    int fd = path_open(&scan->media->root, media_relative_path(path), 0);
     int result = fd;
     if (fd >= 0) {
         struct content_hash hash;
@@ -223,6 +228,27 @@ static int scan_file(void *context, const char *path, uint64_t size)
     scan->so_far.files_hashed += result == 1;
     scan->so_far.bytes_done += size;
     return report(scan, path, etag, result < 0 ? result : 0);
+}
+
+/* Names a link by which no request reaches anything. */
+static int scan_link(void *context, const char *path)
+{
+    struct scan *scan = context;
+    struct stat status;
+    int fd = path_open(&scan->media->root, media_relative_path(path), 0);
+    bool reached =
+        fd >= 0 && !fstat(fd, &status) && (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode));
+    if (fd >= 0)
+        close(fd);
+    if (reached)
+        return 0;
+    struct media_scan_progress *so_far = &scan->so_far;
+    so_far->links_passed_over++;
+    so_far->path = path;
+    so_far->etag = "";
+    so_far->error = 0;
+    so_far->passed_over = true;
+    return scan->progress && scan->progress(scan->context, so_far) ? 1 : 0;
 }
 
 static int scan_unreadable(void *context, const char *path, int error)
@@ -239,7 +265,14 @@ static int count_file(void *context, const char *path, uint64_t size)
     return 0;
 }
 
-/* Reported when it is scanned, not when it is counted. */
+/* Both are reported when they are scanned, not when they are counted. */
+static int count_link(void *context, const char *path)
+{
+    (void)context;
+    (void)path;
+    return 0;
+}
+
 static int count_unreadable(void *context, const char *path, int error)
 {
     (void)context;
@@ -258,14 +291,16 @@ int media_scan(struct media *media,
     hash_store_refresh(media->hashes);
 
     struct walk walk = {
-        .root_fd = media->root_fd,
+        .root = &media->root,
         .on_file = count_file,
+        .on_link = count_link,
         .on_unreadable = count_unreadable,
         .context = &scan,
     };
     result = walk_all(&walk);
     if (!result) {
         walk.on_file = scan_file;
+        walk.on_link = scan_link;
         walk.on_unreadable = scan_unreadable;
         result = walk_all(&walk);
     }

@@ -1,6 +1,7 @@
 /* `tollgate media show`: what the node knows of a file, before and after it runs. */
 #include <jansson.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/integration/harness.h"
 
@@ -54,4 +55,32 @@ Test(media_show, names_what_is_not_there_and_shows_the_rest)
                        shown.errors);
     cr_assert_not_null(strstr(shown.output, "duration  0:00:00.200"), "%s", shown.output);
     site_destroy(&site);
+}
+
+/* Off, a link is no file, and the scan names it; on, it is what it leads to. */
+Test(media, follows_symbolic_links_within_the_root_where_it_is_told_to)
+{
+    for (unsigned on = 0; on < 2; on++) {
+        struct site *site =
+            site_create(.own_media = true, .settings = on ? "follow_links: on\n" : "");
+        site_account_open_postpaid(site, "alice");
+        site_media_add(site, "/real/one.mp3", TRACK_TINY, 1);
+        cr_assert_eq(symlink("real", site_media_path(site, "/by")), 0);
+        cr_assert_eq(symlink("/etc", site_media_path(site, "/etc")), 0);
+        const struct answer *answer =
+            fetch(site, site_link(site, .account = "alice", .path = "/by/one.mp3",
+                                  .container = "prefix:/by/"));
+        if (on)
+            answer_expect_file(site, answer, "/real/one.mp3");
+        else
+            answer_expect_refusal(site, answer, 404, "file_not_found");
+        answer_expect_refusal(
+            site, fetch(site, site_link(site, .account = "alice", .path = "/etc/passwd")), 404,
+            "file_not_found");
+        struct command_result scan = site_tollgate(site, "media", "scan");
+        cr_assert_eq(scan.exit_code, 0, "%s", scan.errors);
+        cr_assert(strstr(scan.errors, "/etc: a symbolic link, passed over"), "%s", scan.errors);
+        cr_assert_eq(strstr(scan.errors, "/by: a symbolic link, passed over") == NULL, on == 1);
+        site_destroy(&site);
+    }
 }

@@ -101,6 +101,19 @@ FIXTURE struct media *open_media_with(uint32_t queue_max, uint32_t entries_max,
     return media;
 }
 
+FIXTURE struct media *open_media_following(void)
+{
+    struct media *media = NULL;
+    char error[512] = "";
+    struct media_options options = {.root = fixture_root,
+                                    .follow_links = true,
+                                    .state_dir = fixture_state,
+                                    .hash_queue_max = 64,
+                                    .hash_entries_max = 1000};
+    cr_assert_eq(media_open(&media, &options, error, sizeof(error)), 0, "%s", error);
+    return media;
+}
+
 FIXTURE struct media *open_media(void)
 {
     return open_media_with(64, 1000, fixture_state);

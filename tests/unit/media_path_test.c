@@ -18,6 +18,13 @@ static void start(void)
     put_file("/track", "music");
 }
 
+static void start_following(void)
+{
+    media = open_media_following();
+    cache = open_cache(media, 32, 1000);
+    put_file("/track", "music");
+}
+
 static void stop(void)
 {
     media_cache_destroy(&cache);
@@ -61,8 +68,9 @@ Test(media_path, the_kernel_itself_refuses_ways_out)
     char absolute[512];
     (void)snprintf(absolute, sizeof(absolute), "%s/secret", fixture_top);
     const char *ways[] = {"../secret", absolute, "/etc/passwd"};
+    const struct path_root root = path_root_of(media_root_fd(media), false);
     for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++)
-        cr_assert_eq(path_open(media_root_fd(media), ways[i], 0), -EXDEV, "%s", ways[i]);
+        cr_assert_eq(path_open(&root, ways[i], 0), -EXDEV, "%s", ways[i]);
     stop();
 }
 
@@ -82,6 +90,38 @@ Test(media_path, refuses_symbolic_links_within_and_out_of_the_root)
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
         cr_assert_eq(touch(media, cache, paths[i], 1), -ENOENT, "%s", paths[i]);
     cr_assert_eq(touch(media, cache, "/real/track", 1), 0);
+    stop();
+}
+
+Test(media_path, follows_links_that_stay_within_the_root_where_it_shall)
+{
+    start_following();
+    write_file(in_root("/../secret"), "secret", 6);
+    cr_assert_eq(mkdir(in_root("/real"), 0700), 0);
+    put_file("/real/track", "music");
+    cr_assert_eq(symlink("real/track", in_root("/inside")), 0);
+    cr_assert_eq(symlink("inside", in_root("/twice")), 0);
+    cr_assert_eq(symlink("real", in_root("/directory")), 0);
+    cr_assert_eq(symlink("../real/track", in_root("/real/up")), 0);
+    cr_assert_eq(symlink("../secret", in_root("/outside")), 0);
+    cr_assert_eq(symlink(in_root("/../secret"), in_root("/absolute")), 0);
+    cr_assert_eq(symlink("outside", in_root("/outside_twice")), 0);
+    cr_assert_eq(symlink("..", in_root("/parent")), 0);
+    cr_assert_eq(symlink("/proc/self/root", in_root("/magic")), 0);
+    cr_assert_eq(symlink("loop", in_root("/loop")), 0);
+    cr_assert_eq(symlink("nothing", in_root("/dangling")), 0);
+    const char *followed[] = {"/inside", "/twice", "/directory/track", "/real/up", "/directory/up"};
+    for (size_t i = 0; i < sizeof(followed) / sizeof(followed[0]); i++)
+        cr_assert_eq(touch(media, cache, followed[i], 1), 0, "%s", followed[i]);
+    const char *refused[] = {"/outside",          "/absolute",  "/outside_twice",
+                             "/parent/secret",    "/loop",      "/dangling",
+                             "/magic/etc/passwd", "/directory", "/real/none"};
+    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
+        cr_assert_eq(touch(media, cache, refused[i], 1), -ENOENT, "%s", refused[i]);
+    /* Held against the disk again, it is looked for by the link's new way. */
+    cr_assert_eq(unlink(in_root("/inside")), 0);
+    cr_assert_eq(symlink("../secret", in_root("/inside")), 0);
+    cr_assert_eq(touch(media, cache, "/inside", 5000), -ENOENT);
     stop();
 }
 

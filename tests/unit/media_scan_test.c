@@ -11,6 +11,7 @@ struct seen {
     char paths[16][64];
     char etags[16][MEDIA_ETAG_SIZE];
     int errors[16];
+    bool passed_over[16];
     struct media_scan_progress last;
 };
 
@@ -21,6 +22,7 @@ static int note(void *context, const struct media_scan_progress *progress)
     (void)snprintf(seen->paths[seen->calls], sizeof(seen->paths[0]), "%s", progress->path);
     (void)snprintf(seen->etags[seen->calls], sizeof(seen->etags[0]), "%s", progress->etag);
     seen->errors[seen->calls] = progress->error;
+    seen->passed_over[seen->calls] = progress->passed_over;
     cr_assert_geq(progress->files_done, seen->last_done);
     cr_assert_geq(progress->bytes_done, seen->last_bytes);
     cr_assert_leq(progress->files_done, progress->files_total);
@@ -133,8 +135,41 @@ Test(media_scan, follows_no_symbolic_link_and_opens_nothing_but_regular_files, .
     struct media *media = open_media();
     struct seen seen = {0};
     cr_assert_eq(media_scan(media, note, &seen), 0);
-    cr_assert_eq(seen.calls, 1);
-    cr_assert_str_eq(seen.paths[0], "/a");
+    cr_assert_eq(seen.last.files_done, 1);
+    cr_assert_geq(find(&seen, "/a"), 0);
+    /* Each link is named, and is no failure. */
+    static const char *const links[] = {"/out", "/in", "/loop", "/etc"};
+    cr_assert_eq(seen.calls, 5);
+    cr_assert_eq(seen.last.links_passed_over, 4);
+    for (size_t i = 0; i < 4; i++) {
+        int at = find(&seen, links[i]);
+        cr_assert(at >= 0 && seen.passed_over[at] && seen.errors[at] == 0, "%s", links[i]);
+    }
+    media_close(&media);
+}
+
+Test(media_scan, names_the_links_that_lead_to_no_file_within_the_root_where_it_follows_them)
+{
+    put_file("/a", "aaaa");
+    write_file(in_root("/../secret"), "secret", 6);
+    cr_assert_eq(symlink("../secret", in_root("/out")), 0);
+    cr_assert_eq(symlink("a", in_root("/in")), 0);
+    cr_assert_eq(symlink(".", in_root("/loop")), 0);
+    cr_assert_eq(symlink("/etc", in_root("/etc")), 0);
+    cr_assert_eq(symlink("nothing", in_root("/dangling")), 0);
+    struct media *media = open_media_following();
+    struct seen seen = {0};
+    cr_assert_eq(media_scan(media, note, &seen), 0);
+    cr_assert_eq(seen.last.files_done, 1);
+    cr_assert_eq(seen.last.links_passed_over, 3);
+    cr_assert(find(&seen, "/in") == -1 && find(&seen, "/loop") == -1);
+    cr_assert(find(&seen, "/out") >= 0 && find(&seen, "/etc") >= 0 &&
+              find(&seen, "/dangling") >= 0);
+    /* The link's file has the hash of what it leads to. */
+    struct media_facts real, by_link;
+    cr_assert_eq(media_show(media, "/a", &real), 0);
+    cr_assert_eq(media_show(media, "/in", &by_link), 0);
+    cr_assert_str_eq(real.etag, by_link.etag);
     media_close(&media);
 }
 
@@ -164,10 +199,11 @@ Test(media_scan, a_directory_swapped_for_a_link_under_way_is_reported_and_not_fo
     cr_assert_eq(seen.last.files_total, 3);
     cr_assert_eq(find(&seen, "/d/c"), -1);
     cr_assert_eq(seen.last.files_done, 1);
-    /* Listed as a directory before the swap, it is refused; listed after, it is a link and no news.
-     */
+    /* Listed as a directory before the swap, it is refused; listed after, it is a link that is passed
+     * over. */
     int swapped = find(&seen, "/d");
-    cr_assert(swapped == -1 || seen.errors[swapped] == -ELOOP || seen.errors[swapped] == -ENOTDIR);
+    cr_assert(swapped == -1 || seen.passed_over[swapped] || seen.errors[swapped] == -ELOOP ||
+              seen.errors[swapped] == -ENOTDIR);
     media_close(&media);
 }
 
