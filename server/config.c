@@ -55,6 +55,7 @@ static const cyaml_schema_field_t schema_issuer_fields[] = {
     CYAML_FIELD_SEQUENCE("audiences", TEXT_FLAGS, struct config_issuer, audiences, &schema_string, 0, CYAML_UNLIMITED),
     CYAML_FIELD_SEQUENCE("origins", TEXT_FLAGS, struct config_issuer, origins, &schema_string, 0, CYAML_UNLIMITED),
     CYAML_FIELD_STRING_PTR("refusal_url", CYAML_FLAG_OPTIONAL, struct config_issuer, refusal_url, 0, CYAML_UNLIMITED),
+    CYAML_FIELD_STRING_PTR("resume_s", CYAML_FLAG_OPTIONAL, struct config_issuer, resume_text, 0, CYAML_UNLIMITED),
     CYAML_FIELD_STRING_PTR("admin_secret_file", CYAML_FLAG_OPTIONAL, struct config_issuer, admin_secret_file, 0, CYAML_UNLIMITED),
     CYAML_FIELD_END};
 
@@ -181,6 +182,23 @@ static void convert_issuer_key(const struct reading *reading, int index,
     *field = value;
 }
 
+static void convert_issuer_number(const struct reading *reading, int index,
+                                  const struct config_issuer_key *key, const char *text,
+                                  uint64_t *out)
+{
+    char name[64];
+    snprintf(name, sizeof(name), "issuers[%d].%s", index, key->name);
+    const struct config_key number = {.name = name,
+                                      .type = CONFIG_NUMBER,
+                                      .standard = "0",
+                                      .minimum = key->minimum,
+                                      .maximum = key->maximum,
+                                      .unit = "seconds"};
+    if (text)
+        convert_number(reading, config_document_line(reading->document, index, key->name, -1),
+                       &number, text, out);
+}
+
 static void check_list_count(const struct reading *reading, int index,
                              const struct config_issuer_key *key, unsigned count)
 {
@@ -214,6 +232,8 @@ static void convert_issuer(const struct reading *reading, int index, struct conf
             check_list_count(reading, index, key, issuer->origins_count);
         else if (strcmp(key->name, "refusal_url") == 0)
             convert_issuer_key(reading, index, key, &issuer->refusal_url);
+        else if (strcmp(key->name, "resume_s") == 0)
+            convert_issuer_number(reading, index, key, issuer->resume_text, &issuer->resume_s);
         else
             convert_issuer_key(reading, index, key, &issuer->admin_secret_file);
     }
@@ -375,6 +395,7 @@ void config_destroy(struct config **config)
         strings_free(issuer->audiences, issuer->audiences_count);
         strings_free(issuer->origins, issuer->origins_count);
         free(issuer->refusal_url);
+        free(issuer->resume_text);
         free(issuer->admin_secret_file);
     }
     free((*config)->issuers);

@@ -5,6 +5,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -142,6 +143,17 @@ static void check_refusal_url(const struct check *check, int issuer)
                      "issuers[%d].refusal_url: \"%.255s\" is no http:// or https:// URL without "
                      "fragment; write https://shop.example/refused",
                      issuer, url);
+}
+
+/* A longer one would have each of its links refused (lifetime_too_long). */
+static void check_resume(const struct check *check, int issuer)
+{
+    const struct config *config = check->config;
+    if (config->issuers[issuer].resume_s > config->link_lifetime_max_s)
+        config_error(check->errors, config_document_line(check->document, issuer, "resume_s", -1),
+                     "issuers[%d].resume_s: is longer than link_lifetime_max_s; give %" PRIu64
+                     " at most",
+                     issuer, config->link_lifetime_max_s);
 }
 
 /* RFC 3986 section 3: scheme://authority, and nothing after it. */
@@ -383,6 +395,7 @@ static void check_issuer(const struct check *check, int index)
     for (unsigned i = 0; i < issuer->origins_count; i++)
         check_page_origin(check, index, i);
     check_refusal_url(check, index);
+    check_resume(check, index);
     for (unsigned i = 0; i < issuer->audiences_count; i++) {
         size_t length = strlen(issuer->audiences[i]);
         if (length == 0 || length > 128)

@@ -59,7 +59,7 @@ void config_print_reference(FILE *out)
         print_key(out, &config_keys[i]);
     static const char *const examples[][2] = {
         {"id", "shop"},          {"iss", "shop"},     {"keys", "keys/shop-public.jwks"},
-        {"prefixes", "[\"/\"]"}, {"audiences", "[]"},
+        {"prefixes", "[\"/\"]"}, {"audiences", "[]"}, {"resume_s", "0"},
     };
     fputs("# Who may sign links; one entry for each storefront. Required.\nissuers:\n", out);
     const char *lead = "  - ";

@@ -130,7 +130,7 @@
       "After SIGTERM, transfers under way may finish within this time.")                           \
     X(link_lifetime_max_s, NUMBER, "604800", 1, 315360000, "seconds",                              \
       "A link whose exp is further away than this is refused.")                                    \
-    X(nbf_leeway_s, NUMBER, "0", 0, 300, "seconds",                                                \
+    X(nbf_leeway_s, NUMBER, "5", 0, 300, "seconds",                                                \
       "A link is admitted this much before its nbf, for storefronts whose clock runs ahead.")      \
     X(use_window_s, NUMBER, "86400", 1, 31536000, "seconds",                                       \
       "A use of a link with max_uses is a download: requests within this time of its first "       \
@@ -173,7 +173,7 @@
       "How often the bytes of running downloads are written to the journal.")
 
 /*
- * The keys of an entry of `issuers`. Kinds: TEXT and PATH as above, LIST a sequence of strings.
+ * The keys of an entry of `issuers`. Kinds: TEXT, PATH and NUMBER as above, LIST a sequence of strings.
  * X(name, kind, minimum, maximum, help): of a list, the minimum and maximum count.
  */
 #define CONFIG_ISSUER_KEYS(X)                                                                      \
@@ -187,6 +187,9 @@
     X(refusal_url, TEXT, 0, 1024,                                                                  \
       "Where a browser is sent whose link is refused, with reason=NAME added. Empty: a page of "   \
       "this server's.")                                                                            \
+    X(resume_s, NUMBER, 0, 315360000,                                                              \
+      "Seconds that a download begun before exp may go on by ranges after it, for links without "  \
+      "the claim resume; link_lifetime_max_s at most. 0: none.")                                   \
     X(admin_secret_file, PATH, 0, 4095,                                                            \
       "File of the bearer secrets of this issuer's shop at admin_listen, one a line, each of 32 "  \
       "characters or more. Empty: the shop has no access, and is told no events.")

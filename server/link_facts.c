@@ -182,8 +182,8 @@ int link_facts_create(struct link_facts **out, const struct config *config,
         return 0;
     read_unverified(facts);
     struct token *token = NULL;
-    enum token_verdict verdict =
-        token_verify(trust, facts->target.package, facts->target.package_length, &token);
+    enum token_verdict verdict = token_verify_named(
+        trust, facts->target.package, facts->target.package_length, &token, &facts->claim);
     if (verdict != TOKEN_OK) {
         pass_until(facts, step_of(facts, verdict));
         fail(facts, step_of(facts, verdict), refusal_of_verdict(verdict));

@@ -43,6 +43,7 @@ struct link_facts {
     json_t *header, *claims;            /* owns; NULL where they cannot be read */
     const struct config_issuer *issuer; /* borrows; NULL where iss names none */
     struct key_set *keys;               /* owns; the issuer's */
+    const char *claim;                  /* the malformed one, a constant; NULL: none is */
     enum refusal refusal;               /* REFUSAL_NONE: the token's checks admit it */
     enum link_state states[LINK_STEP_COUNT];
     enum refusal refusals[LINK_STEP_COUNT]; /* why a step failed */

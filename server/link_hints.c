@@ -34,27 +34,32 @@ static bool is(const struct link_facts *facts, enum token_verdict verdict)
 /* A whole number that sums cannot overflow with; 0 where the claim is none. */
 static json_int_t seconds_of(const struct link_facts *facts, const char *name)
 {
-    json_int_t value = json_integer_value(json_object_get(facts->claims, name));
-    return value < 0 || value > 9007199254740991 ? 0 : value;
+    double value = json_number_value(json_object_get(facts->claims, name));
+    return value >= 0 && value <= 9007199254740991 ? (json_int_t)value : 0;
+}
+
+/* The claim, or what stands for it where it is absent. */
+static json_int_t resume_of(const struct link_facts *facts)
+{
+    bool is_default = facts->issuer && !json_object_get(facts->claims, "resume");
+    return is_default ? (json_int_t)facts->issuer->resume_s : seconds_of(facts, "resume");
 }
 
 static void hint_times(const struct link_facts *facts, json_t *hints)
 {
     static const char *const names[] = {"exp", "nbf", "iat"};
-    json_int_t resume = seconds_of(facts, "resume"), exp = seconds_of(facts, "exp");
+    json_int_t resume = resume_of(facts), exp = seconds_of(facts, "exp");
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         const json_t *value = json_object_get(facts->claims, names[i]);
         if (json_is_string(value))
             hint(hints, "%s is a string: write it as a number, without quotes", names[i]);
-        else if (json_is_real(value))
-            hint(hints, "%s has a fraction: write whole seconds", names[i]);
-        else if (json_integer_value(value) >= MILLISECONDS_FROM)
+        else if (json_number_value(value) >= MILLISECONDS_FROM)
             hint(hints, "%s counts milliseconds: divide by 1000; it is in seconds since 1970",
                  names[i]);
     }
     if (is(facts, REFUSED_LIFETIME_TOO_LONG) &&
         exp - facts->now > (json_int_t)facts->config->link_lifetime_max_s &&
-        json_integer_value(json_object_get(facts->claims, "exp")) < MILLISECONDS_FROM)
+        exp < MILLISECONDS_FROM)
         hint(hints, "links may live %ju seconds here (link_lifetime_max_s)",
              (uintmax_t)facts->config->link_lifetime_max_s);
     if (resume > (json_int_t)facts->config->link_lifetime_max_s)
@@ -86,34 +91,50 @@ static void hint_missing(const struct link_facts *facts, json_t *hints)
              "sub is an encrypted claim in RFC 9246; name the account in acct, in the clear");
 }
 
-static void hint_limits(const struct link_facts *facts, json_t *hints)
+#define TEXT_OF(n) "is a string of 1 to " n " bytes without control characters"
+#define NUMBER_TO(n)                                                                               \
+    "is a whole number of 1 to " n ", without quotes; to set no limit, leave it out"
+#define SECONDS "is a number of seconds since 1970, not negative, without quotes"
+
+/* What a claim has to look like; token_verify_named says which one does not. */
+static const char *const forms[][2] = {
+    {"iss", TEXT_OF("128")},
+    {"acct", TEXT_OF("128")},
+    {"jti", TEXT_OF("128")},
+    {"filename", TEXT_OF("255") ", a name without slash and backslash, not . or .."},
+    {"exp", SECONDS},
+    {"nbf", SECONDS},
+    {"iat", SECONDS},
+    {"aud", "is one string or a list of strings, none of them empty"},
+    {"cdniv", "is the integer 1, without quotes"},
+    {"cdnicrit", "is a string of names of claims, with commas between, none empty and none twice"},
+    {"cdniuc", "is a string: exact:/file.mp3, prefix:/dir/, or hash: and regex: as in RFC 9246"},
+    {"max_uses", NUMBER_TO("1000")},
+    {"max_bytes", NUMBER_TO("9007199254740991")},
+    {"rate", NUMBER_TO("9007199254740991")},
+    {"max_conns", NUMBER_TO("65535")},
+    {"resume", NUMBER_TO("4294967295")},
+    {"pace", "is a number of 1 to 1000, times the file's own bitrate, without quotes"},
+};
+
+static void hint_malformed(const struct link_facts *facts, json_t *hints)
 {
-    static const struct {
-        const char *name;
-        json_int_t max;
-    } limits[] = {{"max_uses", TOKEN_USES_MAX},
-                  {"max_bytes", 9007199254740991},
-                  {"rate", 9007199254740991},
-                  {"max_conns", TOKEN_CONNS_MAX},
-                  {"resume", UINT32_MAX}};
     if (is(facts, REFUSED_JTI_MISSING))
         hint(hints, "uses are counted under the link's name: give each purchase a jti, such as its "
                     "order number");
+    if (is(facts, REFUSED_CONTAINER_MALFORMED))
+        hint(hints,
+             "cdniuc is no container that can be read: write exact:/file.mp3 or prefix:/dir/, "
+             "or hash: and regex: as in RFC 9246");
     if (!is(facts, REFUSED_CLAIMS_MALFORMED))
         return;
-    for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
-        const json_t *value = json_object_get(facts->claims, limits[i].name);
-        json_int_t limit = json_integer_value(value);
-        if (value && (!json_is_integer(value) || limit < 1 || limit > limits[i].max))
-            hint(hints,
-                 "%s is a whole number of 1 to %jd, without quotes; to set no limit, leave "
-                 "it out",
-                 limits[i].name, (intmax_t)limits[i].max);
+    if (!facts->claim)
+        hint(hints, "the payload is not one JSON object in UTF-8: no member twice, no NUL, at most "
+                    "8 levels deep, and no number of more than 64 bits");
+    for (size_t i = 0; facts->claim && i < sizeof(forms) / sizeof(forms[0]); i++) {
+        if (strcmp(forms[i][0], facts->claim) == 0)
+            hint(hints, "%s %s", facts->claim, forms[i][1]);
     }
-    const json_t *pace = json_object_get(facts->claims, "pace");
-    if (pace && (!json_is_number(pace) || json_number_value(pace) < 1 ||
-                 json_number_value(pace) > TOKEN_PACE_MAX))
-        hint(hints, "pace is a number of 1 to %d, times the file's own bitrate", TOKEN_PACE_MAX);
 }
 
 /* A claim that nobody knows is overlooked (RFC 7519 4), and so is a limit that is misspelt. */
@@ -428,7 +449,7 @@ json_t *link_hints(const struct link_facts *facts)
     hint_signature(facts, hints);
     hint_missing(facts, hints);
     hint_times(facts, hints);
-    hint_limits(facts, hints);
+    hint_malformed(facts, hints);
     hint_container(facts, hints);
     return hints;
 }

@@ -95,6 +95,7 @@ static void describe(struct token_issuer *issuer, const struct config_issuer *co
     issuer->prefix_count = configured->prefixes_count;
     issuer->audiences = (const char *const *)configured->audiences;
     issuer->audience_count = configured->audiences_count;
+    issuer->resume_s = (uint32_t)configured->resume_s; /* bounded by config_table.h */
 }
 
 static void policy_of(const struct config *config, struct token_policy *policy)

@@ -8,6 +8,7 @@
 #include "tokens/container_internal.h"
 #include "tokens/json_internal.h"
 
+#include <math.h>
 #include <string.h>
 
 bool claim_text_is_plain(const char *text, size_t length, size_t max)
@@ -38,24 +39,31 @@ static enum token_verdict read_text(const json_t *claims, const char *name, char
     return TOKEN_OK;
 }
 
+/* Which way a time with a fraction is rounded. */
+enum rounding { EARLIER, LATER };
+
 /*
- * RFC 7519 section 2 lets a NumericDate have a fraction. None is taken here: a time that is not
- * exact would be rounded, and some rounding would lengthen a link.
+ * RFC 7519 section 2 lets a NumericDate have a fraction, and some libraries write one. It is rounded
+ * so that no link grows longer: exp and iat to the second before, nbf to the second after.
  */
-static enum token_verdict read_time(const json_t *claims, const char *name, int64_t *out,
-                                    enum token_verdict absent)
+static enum token_verdict read_time(const json_t *claims, const char *name, enum rounding rounding,
+                                    int64_t *out, enum token_verdict absent)
 {
     const json_t *value = json_object_get(claims, name);
-    json_int_t seconds;
 
     if (value == NULL)
         return absent;
-    if (!json_is_integer(value))
+    if (json_is_real(value)) {
+        double seconds = json_real_value(value);
+        if (!(seconds >= 0 && seconds <= (double)TOKEN_TIME_MAX))
+            return REFUSED_CLAIMS_MALFORMED;
+        *out = (int64_t)(rounding == LATER ? ceil(seconds) : floor(seconds));
+        return TOKEN_OK;
+    }
+    if (!json_is_integer(value) || json_integer_value(value) < 0 ||
+        json_integer_value(value) > TOKEN_TIME_MAX)
         return REFUSED_CLAIMS_MALFORMED;
-    seconds = json_integer_value(value);
-    if (seconds < 0 || seconds > TOKEN_TIME_MAX)
-        return REFUSED_CLAIMS_MALFORMED;
-    *out = seconds;
+    *out = json_integer_value(value);
     return TOKEN_OK;
 }
 
@@ -213,7 +221,10 @@ bool token_filename_is_sound(const char *name)
     return strpbrk(name, "/\\") == NULL && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
 }
 
-/* A whole number of 1 to `max`; absent: 0. */
+/*
+ * A whole number of 1 to `max`, which may be spelt 5.0 or 1e6 (JSON does not tell them apart, RFC 8259
+ * section 6; some libraries write each number so); absent: *out is left.
+ */
 static enum token_verdict read_limit(const json_t *claims, const char *name, uint64_t max,
                                      uint64_t *out)
 {
@@ -222,8 +233,16 @@ static enum token_verdict read_limit(const json_t *claims, const char *name, uin
 
     if (value == NULL)
         return TOKEN_OK;
+    if (json_is_real(value)) {
+        double spelt = json_real_value(value);
+        if (!(spelt >= 1 && spelt <= (double)max) || floor(spelt) < spelt)
+            return REFUSED_CLAIMS_MALFORMED;
+        limit = (json_int_t)spelt;
+    } else if (!json_is_integer(value)) {
+        return REFUSED_CLAIMS_MALFORMED;
+    }
     /* A limit of nothing would be a link that opens nothing: somebody's slip. */
-    if (!json_is_integer(value) || limit < 1 || (uint64_t)limit > max)
+    if (limit < 1 || (uint64_t)limit > max)
         return REFUSED_CLAIMS_MALFORMED;
     *out = (uint64_t)limit;
     return TOKEN_OK;
@@ -244,18 +263,26 @@ static enum token_verdict read_pace(const json_t *claims, struct token_limits *l
     return TOKEN_OK;
 }
 
-static enum token_verdict read_limits(const json_t *claims, struct token_limits *limits)
+static enum token_verdict read_limits(const json_t *claims, const struct token_issuer_entry *issuer,
+                                      struct token_limits *limits, const char **claim)
 {
-    uint64_t uses = 0, conns = 0, resume = 0;
-    enum token_verdict verdict;
+    uint64_t uses = 0, conns = 0, resume = issuer->resume_s;
+    const struct {
+        const char *name;
+        uint64_t max, *out;
+    } rows[] = {
+        {"max_uses", TOKEN_USES_MAX, &uses},     {"max_conns", TOKEN_CONNS_MAX, &conns},
+        {"resume", UINT32_MAX, &resume},         {"max_bytes", TOKEN_TIME_MAX, &limits->max_bytes},
+        {"rate", TOKEN_TIME_MAX, &limits->rate},
+    };
 
-    if ((verdict = read_limit(claims, "max_uses", TOKEN_USES_MAX, &uses)) != TOKEN_OK ||
-        (verdict = read_limit(claims, "max_conns", TOKEN_CONNS_MAX, &conns)) != TOKEN_OK ||
-        (verdict = read_limit(claims, "resume", UINT32_MAX, &resume)) != TOKEN_OK ||
-        (verdict = read_limit(claims, "max_bytes", TOKEN_TIME_MAX, &limits->max_bytes)) !=
-            TOKEN_OK ||
-        (verdict = read_limit(claims, "rate", TOKEN_TIME_MAX, &limits->rate)) != TOKEN_OK)
-        return verdict;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        enum token_verdict verdict = read_limit(claims, rows[i].name, rows[i].max, rows[i].out);
+        *claim = rows[i].name;
+        if (verdict != TOKEN_OK)
+            return verdict;
+    }
+    *claim = "pace";
     limits->max_uses = (uint32_t)uses;
     limits->max_conns = (uint32_t)conns;
     limits->resume_s = (uint32_t)resume;
@@ -275,27 +302,61 @@ static enum token_verdict read_container(const json_t *claims, struct token *tok
     return container_parse(&token->container, text, length);
 }
 
-enum token_verdict claims_read(const json_t *claims, const struct token_issuer_entry *issuer,
-                               struct token *token)
+/* Account, name and file name: the claims that are text. */
+static enum token_verdict read_texts(const json_t *claims, struct token *token, const char **claim)
 {
     enum token_verdict verdict;
 
+    *claim = "acct";
+    verdict = read_text(claims, "acct", token->account, TOKEN_ACCOUNT_MAX, REFUSED_CLAIM_MISSING);
+    if (verdict != TOKEN_OK)
+        return verdict;
+    *claim = "jti";
+    verdict = read_text(claims, "jti", token->jti, TOKEN_JTI_MAX, TOKEN_OK);
+    if (verdict != TOKEN_OK)
+        return verdict;
+    *claim = "filename";
+    return read_filename(claims, token);
+}
+
+static enum token_verdict read_times(const json_t *claims, struct token *token, const char **claim)
+{
+    enum token_verdict verdict;
+
+    *claim = "exp";
+    verdict = read_time(claims, "exp", EARLIER, &token->exp, REFUSED_CLAIM_MISSING);
+    if (verdict != TOKEN_OK)
+        return verdict;
+    *claim = "nbf";
+    verdict = read_time(claims, "nbf", LATER, &token->nbf, TOKEN_OK);
+    if (verdict != TOKEN_OK)
+        return verdict;
+    *claim = "iat";
+    return read_time(claims, "iat", EARLIER, &token->iat, TOKEN_OK);
+}
+
+enum token_verdict claims_read(const json_t *claims, const struct token_issuer_entry *issuer,
+                               struct token *token, const char **claim)
+{
+    enum token_verdict verdict;
+
+    *claim = "cdniv";
     if ((verdict = check_version(claims)) != TOKEN_OK ||
-        (verdict = check_unsupported(claims)) != TOKEN_OK ||
-        (verdict = check_critical(claims)) != TOKEN_OK ||
-        (verdict = read_time(claims, "exp", &token->exp, REFUSED_CLAIM_MISSING)) != TOKEN_OK ||
-        (verdict = read_time(claims, "nbf", &token->nbf, TOKEN_OK)) != TOKEN_OK ||
-        (verdict = read_time(claims, "iat", &token->iat, TOKEN_OK)) != TOKEN_OK ||
-        (verdict = read_text(claims, "acct", token->account, TOKEN_ACCOUNT_MAX,
-                             REFUSED_CLAIM_MISSING)) != TOKEN_OK ||
-        (verdict = read_text(claims, "jti", token->jti, TOKEN_JTI_MAX, TOKEN_OK)) != TOKEN_OK ||
-        (verdict = read_filename(claims, token)) != TOKEN_OK ||
-        (verdict = read_limits(claims, &token->limits)) != TOKEN_OK ||
-        (verdict = check_audience(claims, issuer)) != TOKEN_OK)
+        (verdict = check_unsupported(claims)) != TOKEN_OK)
+        return verdict;
+    *claim = "cdnicrit";
+    if ((verdict = check_critical(claims)) != TOKEN_OK ||
+        (verdict = read_times(claims, token, claim)) != TOKEN_OK ||
+        (verdict = read_texts(claims, token, claim)) != TOKEN_OK ||
+        (verdict = read_limits(claims, issuer, &token->limits, claim)) != TOKEN_OK)
+        return verdict;
+    *claim = "aud";
+    if ((verdict = check_audience(claims, issuer)) != TOKEN_OK)
         return verdict;
     /* Uses are counted under a name that outlives the token; without one, signing the link anew
      * would be a way around. */
     if (token->limits.max_uses > 0 && token->jti[0] == '\0')
         return REFUSED_JTI_MISSING;
+    *claim = "cdniuc";
     return read_container(claims, token);
 }

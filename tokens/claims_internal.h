@@ -16,9 +16,12 @@
  * not. */
 enum token_verdict claims_read_iss(const json_t *claims, const char **iss);
 
-/* Everything but iss. On TOKEN_OK the token owns its container. */
+/*
+ * Everything but iss. On TOKEN_OK the token owns its container; else *claim is the name of the claim
+ * that was looked at last, a constant.
+ */
 enum token_verdict claims_read(const json_t *claims, const struct token_issuer_entry *issuer,
-                               struct token *token);
+                               struct token *token, const char **claim);
 
 /* 1 to `max` bytes without control characters: what may be logged and become part of a key. */
 bool claim_text_is_plain(const char *text, size_t length, size_t max);

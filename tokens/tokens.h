@@ -136,6 +136,7 @@ struct token_issuer {
      */
     const char *const *audiences;
     size_t audience_count;
+    uint32_t resume_s; /* what `resume` is where a token carries none; 0: none */
 };
 
 struct token_policy {
@@ -206,6 +207,12 @@ struct token {
  */
 enum token_verdict token_verify(const struct token_trust *trust, const char *jws, size_t length,
                                 struct token **out);
+/*
+ * The same, and for REFUSED_CLAIMS_MALFORMED also which claim it is: a constant, or NULL where the
+ * payload as a whole cannot be read. Otherwise *claim is NULL.
+ */
+enum token_verdict token_verify_named(const struct token_trust *trust, const char *jws,
+                                      size_t length, struct token **out, const char **claim);
 void token_destroy(struct token **token);
 
 /*

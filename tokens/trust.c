@@ -173,6 +173,7 @@ static int copy_issuer(struct token_issuer_entry *entry, const struct token_issu
     entry->keys = issuer->keys;
     entry->prefix_count = issuer->prefix_count;
     entry->audience_count = issuer->audience_count;
+    entry->resume_s = issuer->resume_s;
     entry->prefixes = copy_texts(issuer->prefixes, issuer->prefix_count);
     entry->audiences = copy_texts(issuer->audiences, issuer->audience_count);
     if (entry->prefixes == NULL || entry->audiences == NULL)

@@ -16,6 +16,7 @@ struct token_issuer_entry {
     size_t prefix_count;
     char **audiences; /* owns */
     size_t audience_count;
+    uint32_t resume_s; /* of links that carry no resume */
 };
 
 /* The issuer of that iss, or NULL. */

@@ -43,7 +43,8 @@ static enum token_verdict authenticate(const struct token_trust *trust,
 }
 
 static enum token_verdict read_token(const struct token_issuer_entry *issuer, const char *kid,
-                                     const json_t *claims, bool single_use, struct token **out)
+                                     const json_t *claims, bool single_use, struct token **out,
+                                     const char **claim)
 {
     struct token *token = calloc(1, sizeof *token);
     enum token_verdict verdict;
@@ -53,7 +54,7 @@ static enum token_verdict read_token(const struct token_issuer_entry *issuer, co
     token->issuer = issuer;
     token->issuer_id = issuer->id;
     (void)snprintf(token->kid, sizeof token->kid, "%s", kid); /* the key's own: it fits */
-    verdict = claims_read(claims, issuer, token);
+    verdict = claims_read(claims, issuer, token, claim);
     /* RFC 9246 section 2.1.7: a token with a jti must not be used twice. */
     if (single_use && token->jti[0] != '\0' && token->limits.max_uses == 0)
         token->limits.max_uses = 1;
@@ -68,6 +69,14 @@ static enum token_verdict read_token(const struct token_issuer_entry *issuer, co
 enum token_verdict token_verify(const struct token_trust *trust, const char *jws, size_t length,
                                 struct token **out)
 {
+    const char *claim;
+
+    return token_verify_named(trust, jws, length, out, &claim);
+}
+
+enum token_verdict token_verify_named(const struct token_trust *trust, const char *jws,
+                                      size_t length, struct token **out, const char **claim)
+{
     struct jws_parts parts;
     struct jws_header header;
     const struct token_issuer_entry *issuer = NULL;
@@ -76,6 +85,7 @@ enum token_verdict token_verify(const struct token_trust *trust, const char *jws
     enum token_verdict verdict;
 
     *out = NULL;
+    *claim = NULL;
     verdict = jws_split(jws, length, &parts);
     if (verdict != TOKEN_OK)
         return verdict;
@@ -86,11 +96,15 @@ enum token_verdict token_verify(const struct token_trust *trust, const char *jws
     if (verdict == TOKEN_OK)
         verdict = jws_decode_object(parts.payload, parts.payload_length, REFUSED_CLAIMS_MALFORMED,
                                     &claims);
-    if (verdict == TOKEN_OK)
+    if (verdict == TOKEN_OK) {
+        *claim = "iss";
         verdict = authenticate(trust, &parts, &header, claims, &issuer);
+    }
     if (verdict == TOKEN_OK)
-        verdict =
-            read_token(issuer, header.kid, claims, token_trust_policy(trust)->jti_single_use, out);
+        verdict = read_token(issuer, header.kid, claims, token_trust_policy(trust)->jti_single_use,
+                             out, claim);
+    if (verdict != REFUSED_CLAIMS_MALFORMED)
+        *claim = NULL;
     json_decref(claims);
     json_decref(header_json);
     return verdict;
@@ -115,8 +129,7 @@ static enum token_verdict check_times(const struct token_policy *policy, const s
     if ((token->exp > now && token->exp - now > (int64_t)policy->lifetime_max_s) ||
         token->limits.resume_s > policy->lifetime_max_s)
         return REFUSED_LIFETIME_TOO_LONG;
-    /* RFC 9246 section 2.1.5 allows no leeway; the policy's is 0 unless an operator said otherwise.
-     */
+    /* RFC 9246 section 2.1.5 allows no leeway; the policy's is an operator's decision. */
     if (token->nbf > now && token->nbf - now > (int64_t)policy->nbf_leeway_s)
         return REFUSED_NOT_YET_VALID;
     /* It would escape each revocation by its age. RFC 7519 section 4.1.6 leaves it to the application. */

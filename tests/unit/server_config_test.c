@@ -82,7 +82,8 @@ Test(server_config, gives_defaults_to_what_is_not_written)
     cr_expect_eq(config->workers, 0);
     cr_expect_eq(config->connections_max, 10000);
     cr_expect_eq(config->link_lifetime_max_s, 604800);
-    cr_expect_eq(config->nbf_leeway_s, 0);
+    cr_expect_eq(config->nbf_leeway_s, 5);
+    cr_expect_eq(config->issuers[0].resume_s, 0);
     cr_expect_eq(config->journal_segment_bytes, 67108864);
     cr_expect_eq(config->journal_mark_ms, 100);
     config_destroy(&config);
@@ -326,4 +327,15 @@ Test(server_config, reads_files_whole_and_not_past_the_bound)
     free(text);
     cr_expect_eq(config_read_file(file, 9999, &text, &length), -EFBIG);
     cr_expect_null(text);
+}
+
+Test(server_config, gives_an_issuer_a_default_resume_within_the_longest_lifetime)
+{
+    struct config *config = accept(LEAST "    resume_s: 3600\n");
+    cr_expect_eq(config->issuers[0].resume_s, 3600);
+    config_destroy(&config);
+    refuse("link_lifetime_max_s: 60\n" LEAST "    resume_s: 61\n", 9,
+           "issuers[0].resume_s:", "give 60 at most");
+    refuse(LEAST "    resume_s: 1h\n", 8, "issuers[0].resume_s: \"1h\" is no whole number",
+           "plain digits");
 }

@@ -151,8 +151,10 @@ Test(token_verify, refuses_claims_for_the_right_reason)
          "{\"iss\":\"https://shop.example\",\"exp\":1800003600,\"cdniuc\":[\"exact:/"
          "a\"],\"acct\":\"a\"}",
          REFUSED_CLAIMS_MALFORMED},
-        {"nbf float", GOOD_HEADER, WITH("\"nbf\":1.5"), REFUSED_CLAIMS_MALFORMED},
-        {"nbf exponent", GOOD_HEADER, WITH("\"nbf\":1e3"), REFUSED_CLAIMS_MALFORMED},
+        {"nbf float", GOOD_HEADER, WITH("\"nbf\":1.5"), TOKEN_OK},
+        {"nbf -0.5", GOOD_HEADER, WITH("\"nbf\":-0.5"), REFUSED_CLAIMS_MALFORMED},
+        {"nbf 1e16", GOOD_HEADER, WITH("\"nbf\":1e16"), REFUSED_CLAIMS_MALFORMED},
+        {"nbf exponent", GOOD_HEADER, WITH("\"nbf\":1e3"), TOKEN_OK},
         {"nbf negative", GOOD_HEADER, WITH("\"nbf\":-1"), REFUSED_CLAIMS_MALFORMED},
         {"nbf 2^53", GOOD_HEADER, WITH("\"nbf\":9007199254740992"), REFUSED_CLAIMS_MALFORMED},
         {"nbf 2^53-1", GOOD_HEADER, WITH("\"nbf\":9007199254740991"), TOKEN_OK},
@@ -176,8 +178,12 @@ Test(token_verify, refuses_claims_for_the_right_reason)
          REFUSED_CLAIMS_MALFORMED},
         {"max_uses -1", GOOD_HEADER, WITH("\"max_uses\":-1,\"jti\":\"j\""),
          REFUSED_CLAIMS_MALFORMED},
-        {"max_uses real", GOOD_HEADER, WITH("\"max_uses\":1.0,\"jti\":\"j\""),
+        {"max_uses real", GOOD_HEADER, WITH("\"max_uses\":1.0,\"jti\":\"j\""), TOKEN_OK},
+        {"max_uses 1.5", GOOD_HEADER, WITH("\"max_uses\":1.5,\"jti\":\"j\""),
          REFUSED_CLAIMS_MALFORMED},
+        {"max_uses 0.0", GOOD_HEADER, WITH("\"max_uses\":0.0,\"jti\":\"j\""),
+         REFUSED_CLAIMS_MALFORMED},
+        {"rate 1e300", GOOD_HEADER, WITH("\"rate\":1e300"), REFUSED_CLAIMS_MALFORMED},
         {"max_uses text", GOOD_HEADER, WITH("\"max_uses\":\"1\",\"jti\":\"j\""),
          REFUSED_CLAIMS_MALFORMED},
         {"max_uses null", GOOD_HEADER, WITH("\"max_uses\":null,\"jti\":\"j\""),
@@ -196,7 +202,7 @@ Test(token_verify, refuses_claims_for_the_right_reason)
         {"resume", GOOD_HEADER, WITH("\"resume\":86400"), TOKEN_OK},
         {"resume 0", GOOD_HEADER, WITH("\"resume\":0"), REFUSED_CLAIMS_MALFORMED},
         {"resume 2^32", GOOD_HEADER, WITH("\"resume\":4294967296"), REFUSED_CLAIMS_MALFORMED},
-        {"resume real", GOOD_HEADER, WITH("\"resume\":1e3"), REFUSED_CLAIMS_MALFORMED},
+        {"resume real", GOOD_HEADER, WITH("\"resume\":1e3"), TOKEN_OK},
         {"pace", GOOD_HEADER, WITH("\"pace\":1.5"), TOKEN_OK},
         {"pace whole", GOOD_HEADER, WITH("\"pace\":2"), TOKEN_OK},
         {"pace below 1", GOOD_HEADER, WITH("\"pace\":0.5"), REFUSED_CLAIMS_MALFORMED},
@@ -256,6 +262,25 @@ Test(token_verify, reads_the_limits_of_a_link)
     cr_expect_eq(token->limits.max_conns, 8);
     cr_expect_eq(token->limits.resume_s, 60);
     cr_expect_eq(token->limits.pace_thousandth, 1250);
+    token_destroy(&token);
+    free(jws);
+    token_trust_drop(&trust);
+}
+
+Test(token_verify, rounds_times_so_that_no_link_grows_longer_and_reads_whole_limits_as_reals)
+{
+    struct token_trust *trust = test_trust(NULL, 0);
+    struct token *token = NULL;
+    char *jws = test_token("{\"iss\":\"https://shop.example\",\"exp\":1800003600.9,\"nbf\":5.1,"
+                           "\"iat\":7.9,\"cdniuc\":\"exact:/music/a.mp3\",\"acct\":\"anna\","
+                           "\"max_bytes\":1e6,\"max_conns\":5.0}");
+
+    cr_assert_eq(token_verify(trust, jws, strlen(jws), &token), TOKEN_OK);
+    cr_expect_eq(token->exp, 1800003600);
+    cr_expect_eq(token->nbf, 6);
+    cr_expect_eq(token->iat, 7); /* the older, the sooner it is revoked */
+    cr_expect_eq(token->limits.max_bytes, 1000000);
+    cr_expect_eq(token->limits.max_conns, 5);
     token_destroy(&token);
     free(jws);
     token_trust_drop(&trust);
@@ -659,4 +684,33 @@ Test(token_verdict, knows_name_text_status_and_code_of_each_refusal)
         cr_expect_gt(strlen(token_verdict_text((enum token_verdict)i)), 10);
         cr_expect_gt(strlen(token_verdict_name((enum token_verdict)i)), 1);
     }
+}
+
+Test(token_verify, gives_a_link_without_resume_that_of_its_issuer)
+{
+    static const char *const prefixes[] = {"/"};
+    const struct token_policy policy = {.lifetime_max_s = 86400,
+                                        .public_origin = "http://media.example"};
+    struct token_issuer issuer = {.id = "shop",
+                                  .iss = "https://shop.example",
+                                  .prefixes = prefixes,
+                                  .prefix_count = 1,
+                                  .resume_s = 600};
+    struct token_trust *trust = NULL;
+    struct token *token = NULL;
+    char error[256];
+    char *plain = test_token(GOOD_CLAIMS), *own = test_token(WITH("\"resume\":60"));
+
+    cr_assert_eq(key_set_parse(&issuer.keys, test_jwks(), strlen(test_jwks()), error, sizeof error),
+                 0);
+    cr_assert_eq(token_trust_create(&trust, &issuer, 1, &policy, error, sizeof error), 0);
+    cr_assert_eq(token_verify(trust, plain, strlen(plain), &token), TOKEN_OK);
+    cr_expect_eq(token->limits.resume_s, 600);
+    token_destroy(&token);
+    cr_assert_eq(token_verify(trust, own, strlen(own), &token), TOKEN_OK);
+    cr_expect_eq(token->limits.resume_s, 60);
+    token_destroy(&token);
+    free(plain);
+    free(own);
+    token_trust_drop(&trust);
 }
