@@ -100,6 +100,7 @@ struct connection {
     bool receive_pausing;              /* and it is being cancelled */
     bool peer_ended;                   /* end of stream, or an error, was received */
     bool keep_alive;                   /* after this response */
+    bool is_http_1_0;                  /* so it must be told that the connection is kept */
     bool head_only;                    /* HEAD */
     bool first_done;    /* at least one request was answered: an idle end is normal */
     bool in_head;       /* deadline_ms is that of the head being received */

@@ -332,6 +332,7 @@ enum request_outcome request_begin(struct worker *worker, struct connection *con
     struct token_target target;
     struct token_request wanted = {0};
     connection->keep_alive = head->keep_alive;
+    connection->is_http_1_0 = head->minor == 0;
     connection->head_only = head->method == HTTP_HEAD;
     connection->origin = origin_of(worker, &head->origin);
     connection->navigation = is_navigation(head);

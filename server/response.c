@@ -73,6 +73,9 @@ static void write_status(struct worker *worker, struct connection *connection, s
         connection->answers >= worker->node->config->requests_max) {
         connection->keep_alive = false;
         write_text(out, "Connection: close\r\n");
+    } else if (connection->is_http_1_0) {
+        /* RFC 9112 9.3, C.2.2: without it the client takes the connection's end for the body's. */
+        write_text(out, "Connection: keep-alive\r\n");
     }
 }
 

@@ -156,11 +156,21 @@ Test(protocol, speaks_HTTP_1_0)
     cr_assert(raw_is_closed_by_peer(fd), "an HTTP/1.0 connection stays open");
     close(fd);
 
+    /* Kept only where that is said: the client would wait for its end. */
     fd = raw_connect(site, 0);
-    for (int i = 0; i < 2; i++) {
-        raw_print(fd, "GET %s HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", link);
-        answer_expect_file(site, raw_answer(site, fd, false), TRACK_TINY);
+    for (int i = 0; i < 3; i++) {
+        const struct answer *answer;
+        raw_print(fd, "GET %s HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n",
+                  i == 1 ? "/nowhere" : link);
+        answer = raw_answer(site, fd, false);
+        if (i == 1)
+            cr_assert_eq(answer->status, 403);
+        else
+            answer_expect_file(site, answer, TRACK_TINY);
+        cr_assert_str_eq(answer_header(site, answer, "Connection"), "keep-alive");
     }
+    raw_print(fd, "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", link);
+    cr_assert_null(answer_header(site, raw_answer(site, fd, false), "Connection"));
     close(fd);
     expect_refused(site, "GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505, "version_refused");
     site_destroy(&site);
