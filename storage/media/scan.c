@@ -196,6 +196,14 @@ int media_show(struct media *media, const char *path, struct media_facts *out)
     return error < 0 ? error : 0;
 }
 
+/* The path is the walk's, and lives no longer than this call. */
+static int tell(struct scan *scan)
+{
+    int stop = scan->progress && scan->progress(scan->context, &scan->so_far) ? 1 : 0;
+    scan->so_far.path = NULL;
+    return stop;
+}
+
 static int report(struct scan *scan, const char *path, const char *etag, int error)
 {
     struct media_scan_progress *so_far = &scan->so_far;
@@ -208,7 +216,7 @@ static int report(struct scan *scan, const char *path, const char *etag, int err
     so_far->etag = etag;
     so_far->error = error;
     so_far->passed_over = false;
-    return scan->progress && scan->progress(scan->context, so_far) ? 1 : 0;
+    return tell(scan);
 }
 
 static int scan_file(void *context, const char *path, uint64_t size)
@@ -248,7 +256,7 @@ static int scan_link(void *context, const char *path)
     so_far->etag = "";
     so_far->error = 0;
     so_far->passed_over = true;
-    return scan->progress && scan->progress(scan->context, so_far) ? 1 : 0;
+    return tell(scan);
 }
 
 static int scan_unreadable(void *context, const char *path, int error)
