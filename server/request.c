@@ -296,13 +296,17 @@ static void select_bytes(struct worker *worker, struct connection *connection,
     }
 }
 
-/* The configured origin that the page's is, of any issuer: a refusal may know of none. */
-static const char *origin_of(const struct worker *worker, const struct http_text *sent)
+/* The configured origin that the page's is, of that issuer; NULL: of any, for a refusal that knows of
+ * none. A page of one shop may not read what another has sold. */
+static const char *origin_of(const struct worker *worker, const struct http_text *sent,
+                             const char *issuer)
 {
     const struct config *config = worker->node->config;
     if (sent->data == NULL || !worker->has_origins)
         return NULL;
     for (unsigned i = 0; i < config->issuers_count; i++) {
+        if (issuer != NULL && strcmp(config->issuers[i].id, issuer) != 0)
+            continue;
         for (unsigned j = 0; j < config->issuers[i].origins_count; j++) {
             const char *origin = config->issuers[i].origins[j];
             if (strcmp(origin, "*") == 0 ||
@@ -334,7 +338,7 @@ enum request_outcome request_begin(struct worker *worker, struct connection *con
     connection->keep_alive = head->keep_alive;
     connection->is_http_1_0 = head->minor == 0;
     connection->head_only = head->method == HTTP_HEAD;
-    connection->origin = origin_of(worker, &head->origin);
+    connection->origin = origin_of(worker, &head->origin, NULL);
     connection->navigation = is_navigation(head);
     token_entry_drop(&connection->link);
 
@@ -354,6 +358,8 @@ enum request_outcome request_begin(struct worker *worker, struct connection *con
     }
     if (refusal == REFUSAL_NONE)
         refusal = find_link(worker, connection, head, &target, &wanted);
+    if (connection->link != NULL)
+        connection->origin = origin_of(worker, &head->origin, connection->link->token->issuer_id);
     access_begin(worker, connection, head, &wanted);
     if (refusal == REFUSAL_NONE)
         refusal = refusal_of_verdict(

@@ -486,6 +486,37 @@ Test(semantics, of_a_refusal_are_a_page_or_the_shops_for_a_browsers_window)
     site_destroy(&site);
 }
 
+static const char *allowed_origin(struct site *site, const char *link)
+{
+    return answer_header(site, fetch(site, link, .headers = HEADERS("Origin: " SHOP_PAGE)),
+                         "Access-Control-Allow-Origin");
+}
+
+Test(semantics, of_a_link_are_for_the_pages_of_its_own_issuer)
+{
+    static const char *const origins[] = {SHOP_PAGE, "*"};
+    for (size_t i = 0; i < 2; i++) {
+        struct site *site = site_create(.issuer = i == 0 ? "    origins: [\"" SHOP_PAGE "\"]\n"
+                                                         : "    origins: [\"*\"]\n");
+        site_account_open_postpaid(site, "alice");
+        const char *mine = site_link(site, .account = "alice", .path = TRACK_TINY);
+        const char *past =
+            site_link(site, .account = "alice", .path = TRACK_TINY, .expires_in_s = -5);
+        const char *theirs =
+            site_link(site, .account = "alice", .path = "/rival/x.mp3", .by_rival = true);
+        const char *gone = site_link(site, .account = "alice", .path = "/rival/x.mp3",
+                                     .by_rival = true, .expires_in_s = -5);
+        cr_expect_str_eq(allowed_origin(site, mine), origins[i]);
+        cr_expect_str_eq(allowed_origin(site, past), origins[i]);
+        for (int again = 0; again < 2; again++) { /* the second time by the remembered token */
+            cr_expect_null(allowed_origin(site, theirs));
+            cr_expect_null(allowed_origin(site, gone));
+        }
+        cr_expect_str_eq(allowed_origin(site, TRACK_TINY), origins[i]); /* of no known issuer */
+        site_destroy(&site);
+    }
+}
+
 Test(semantics, of_OPTIONS_need_no_link)
 {
     struct site *site = make_site();
