@@ -20,13 +20,14 @@ static uint64_t pace_of(const struct connection *connection)
 
 void limits_learn(const struct worker *worker, struct connection *connection)
 {
-    struct media_file *file = connection->file;
-    if (file->bitrate > 0 || !bucket_is_limited(&connection->window->pace))
+    struct window *window = connection->window;
+    if (!bucket_is_limited(&window->pace))
         return;
-    media_file_learn(worker->files, file);
-    if (file->bitrate > 0)
-        atomic_store_explicit(&connection->window->pace.rate, pace_of(connection),
-                              memory_order_relaxed);
+    media_file_learn(worker->files, connection->file);
+    /* Also where another response of the same file has learnt it. */
+    uint64_t rate = pace_of(connection);
+    if (atomic_load_explicit(&window->pace.rate, memory_order_relaxed) != rate)
+        atomic_store_explicit(&window->pace.rate, rate, memory_order_relaxed);
 }
 
 void limits_set(const struct worker *worker, const struct connection *connection, bool created)

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -548,6 +549,8 @@ int node_run(const struct config *config, char *error, unsigned long error_size)
         return -ENOMEM;
     }
     strike_name_set(config->token_attribute);
+    /* Some fifteen threads allocate now and then, and each arena keeps the most that it ever needed. */
+    mallopt(M_ARENA_MAX, (int)node_workers(config) + 1);
     int status = log_start();
     if (status != 0) {
         snprintf(error, error_size, "start the log's thread: %s", strerrordesc_np(-status));
