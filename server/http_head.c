@@ -25,13 +25,18 @@ static const unsigned char is_field_char[256] = {
     [0x80 ... 0xff] = 1,
 };
 
-/* RFC 3986 3.3 and 3.4, less what path and query cannot hold. Escapes are checked by whoever
- * decodes. */
-static const unsigned char is_target_char[256] = {
-    ['!'] = 1, ['$'] = 1,         ['%'] = 1, ['&'] = 1,         ['\''] = 1, ['('] = 1,
-    [')'] = 1, ['*'] = 1,         ['+'] = 1, [','] = 1,         ['-'] = 1,  ['.'] = 1,
-    ['/'] = 1, ['0' ... '9'] = 1, [':'] = 1, [';'] = 1,         ['='] = 1,  ['?'] = 1,
-    ['@'] = 1, ['A' ... 'Z'] = 1, ['_'] = 1, ['a' ... 'z'] = 1, ['~'] = 1,
+/*
+ * RFC 3986 3.3 and 3.4; and what the WHATWG URL standard leaves as it is and browsers send: in paths and
+ * queries PATH, in queries QUERY, too. Escapes are checked by whoever decodes.
+ */
+enum { PATH = 1, QUERY = 2 };
+static const unsigned char target_char[256] = {
+    ['!'] = PATH, ['$'] = PATH,         ['%'] = PATH,  ['&'] = PATH,         ['\''] = PATH,
+    ['('] = PATH, [')'] = PATH,         ['*'] = PATH,  ['+'] = PATH,         [','] = PATH,
+    ['-'] = PATH, ['.'] = PATH,         ['/'] = PATH,  ['0' ... '9'] = PATH, [':'] = PATH,
+    [';'] = PATH, ['='] = PATH,         ['?'] = PATH,  ['@'] = PATH,         ['A' ... 'Z'] = PATH,
+    ['_'] = PATH, ['a' ... 'z'] = PATH, ['~'] = PATH,  ['['] = PATH,         [']'] = PATH,
+    ['|'] = PATH, ['^'] = PATH,         ['{'] = QUERY, ['}'] = QUERY,        ['`'] = QUERY,
 };
 
 struct cursor {
@@ -175,25 +180,37 @@ static enum http_head_status parse_target(struct cursor *c, const char *data, si
         return refuse(c, REFUSAL_HEAD_MALFORMED);
     if (length > HTTP_TARGET_MAX)
         return refuse(c, REFUSAL_TARGET_TOO_LONG);
+    unsigned char allowed = PATH;
     for (size_t i = 0; i < length; i++) {
-        if (!is_target_char[(unsigned char)data[i]])
+        if (data[i] == '?')
+            allowed = PATH | QUERY;
+        if ((target_char[(unsigned char)data[i]] & allowed) == 0)
             return refuse(c, REFUSAL_TARGET_INVALID);
     }
     /*
      * RFC 9112 3.2: origin-form. A server MUST also accept absolute-form (3.2.2); asterisk-form and
      * authority-form belong to OPTIONS and CONNECT, which request.c refuses by method.
      */
-    size_t scheme = length > 7 && strncasecmp(data, "http://", 7) == 0    ? 7
-                    : length > 8 && strncasecmp(data, "https://", 8) == 0 ? 8
-                                                                          : 0;
+    size_t scheme = length >= 7 && strncasecmp(data, "http://", 7) == 0    ? 7
+                    : length >= 8 && strncasecmp(data, "https://", 8) == 0 ? 8
+                                                                           : 0;
     if (scheme > 0) {
-        const char *path = memchr(data + scheme, '/', length - scheme);
+        size_t authority = 0;
+        while (scheme + authority < length && data[scheme + authority] != '/' &&
+               data[scheme + authority] != '?')
+            authority++;
         /* RFC 9110 4.2.1: no empty host; 4.2.4: userinfo is an error */
-        if (path == NULL || path == data + scheme ||
-            !authority_is_valid(data + scheme, (size_t)(path - data) - scheme))
+        if (authority == 0 || !authority_is_valid(data + scheme, authority))
             return refuse(c, REFUSAL_TARGET_INVALID);
-        length -= (size_t)(path - data);
-        data = path;
+        data += scheme + authority;
+        length -= scheme + authority;
+        /* RFC 9110 4.2.3: an empty path is "/"; RFC 9112 3.2.4: of OPTIONS it is "*". */
+        if (length == 0) {
+            data = c->head->method == HTTP_OPTIONS ? "*" : "/";
+            length = 1;
+        }
+    } else if (data[0] == '?') {
+        return refuse(c, REFUSAL_TARGET_INVALID);
     }
     c->head->target = (struct http_text){data, length};
     return HTTP_HEAD_COMPLETE;

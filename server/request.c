@@ -107,10 +107,16 @@ static enum refusal check_method(const struct http_head *head)
     return head->has_body ? REFUSAL_BODY_REFUSED : REFUSAL_NONE;
 }
 
+/* A path, or nothing before the query, which absolute-form may have: not "*", nor an authority. */
+static bool has_path(const struct http_head *head)
+{
+    return head->target.data[0] == '/' || head->target.data[0] == '?';
+}
+
 static enum refusal check_target(struct worker *worker, const struct http_head *head,
                                  struct token_target *target)
 {
-    if (head->target.data[0] != '/')
+    if (!has_path(head))
         return REFUSAL_TARGET_INVALID;
     switch (token_target_parse(head->target.data, head->target.length,
                                worker->node->config->token_attribute, target)) {
@@ -349,8 +355,7 @@ enum request_outcome request_begin(struct worker *worker, struct connection *con
         return REQUEST_TAKEN;
     }
     enum refusal refusal = check_method(head);
-    if (refusal == REFUSAL_NONE && worker->redirects && connection->tls == NULL &&
-        head->target.data[0] == '/') {
+    if (refusal == REFUSAL_NONE && worker->redirects && connection->tls == NULL && has_path(head)) {
         count(&worker->stats.requests, 1);
         access_begin(worker, connection, head, NULL);
         response_redirect(worker, connection, head);

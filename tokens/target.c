@@ -64,10 +64,10 @@ static bool is_unreserved(unsigned char byte)
     return unreserved[byte];
 }
 
-/* RFC 3986 section 2.2. */
+/* RFC 3986 section 2.2, less what neither path nor query may hold raw (3.3, 3.4). */
 static bool is_reserved(unsigned char byte)
 {
-    return byte != '\0' && strchr(":/?#[]@!$&'()*+,;=", byte) != NULL;
+    return byte != '\0' && strchr(":/?@!$&'()*+,;=", byte) != NULL;
 }
 
 /* The value of a package: what needs no delimiter and is none, from `from` on. */
@@ -250,7 +250,9 @@ enum token_target_error token_target_parse(const char *target, size_t length, co
     const struct search search = {attribute, strlen(attribute), out};
     const char *mark = length > 0 ? memchr(target, '?', length) : NULL;
     const size_t path_length = mark != NULL ? (size_t)(mark - target) : length;
-    const struct span path = {target, path_length};
+    /* RFC 3986 section 6.2.3: an empty path is "/". */
+    const struct span path =
+        path_length > 0 ? (struct span){target, path_length} : (struct span){"/", 1};
     const struct span query = {target + path_length, length - path_length};
     char stripped[sizeof out->uri];
     struct writer writer = {.out = stripped, .size = sizeof stripped - 1};

@@ -176,6 +176,41 @@ Test(protocol, speaks_HTTP_1_0)
     site_destroy(&site);
 }
 
+/* What the WHATWG URL standard leaves as it is, for which links carry escapes. */
+Test(protocol, takes_what_browsers_send_as_if_it_were_percent_encoded)
+{
+    static const struct {
+        const char *path, *sent, *more;
+    } rows[] = {
+        {"/a [live].mp3", "/a%20[live].mp3", "&utm=[mail]|^"},
+        {"/a|b^c.mp3", "/a|b^c.mp3", "&ref={{id}}`"},
+        {"/a|b^c.mp3", "/a%7Cb%5ec.mp3", ""},
+    };
+    struct site *site = site_create(.own_media = true);
+    site_account_open_postpaid(site, "alice");
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        site_media_add(site, rows[i].path, TRACK_TINY, 1);
+        const char *link = site_link(site, .account = "alice", .path = rows[i].path);
+        int fd = raw_connect(site, 0);
+        raw_print(fd, "GET %s%s%s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", rows[i].sent,
+                  strchr(link, '?'), rows[i].more);
+        answer_expect_file(site, raw_answer(site, fd, false), rows[i].path);
+        close(fd);
+        /* RFC 9112 3.2.2 */
+        fd = raw_connect(site, 0);
+        raw_print(fd, "GET http://[::1]:80%s%s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+                  rows[i].sent, strchr(link, '?'));
+        answer_expect_file(site, raw_answer(site, fd, false), rows[i].path);
+        close(fd);
+    }
+    site_media_add(site, TRACK_TINY, TRACK_TINY, 1);
+    expect_refused(site, "GET http://a?b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 403,
+                   "token_missing");
+    expect_refused(site, "GET http://a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 403,
+                   "token_missing");
+    site_destroy(&site);
+}
+
 Test(protocol, closes_where_the_client_says_so)
 {
     struct site *site = site_with_alice();

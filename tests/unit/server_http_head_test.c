@@ -53,6 +53,34 @@ Test(http_head, asks_for_more_at_every_cut_of_a_valid_head)
     cr_assert_not(head.keep_alive);
 }
 
+Test(http_head, takes_targets_of_every_form_that_names_a_path)
+{
+    static const struct {
+        const char *line, *target;
+    } rows[] = {
+        {"GET http://h/x", "/x"},
+        {"GET HTTPS://[::1]:8443/x?y", "/x?y"},
+        {"GET http://[2001:db8::1]/x", "/x"},
+        {"GET http://h", "/"},
+        {"GET http://[::1]:80", "/"},
+        {"GET http://h?x=/y", "?x=/y"},
+        {"OPTIONS http://h", "*"},
+        {"OPTIONS http://h/", "/"},
+        {"GET /a%20[live].mp3?utm=[x]|^{y}`", "/a%20[live].mp3?utm=[x]|^{y}`"},
+        {"GET /a|b^c.mp3", "/a|b^c.mp3"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char text[256];
+        struct http_head head;
+        enum refusal refusal;
+        snprintf(text, sizeof(text), "%s HTTP/1.1\r\nHost: h\r\n\r\n", rows[i].line);
+        cr_assert_eq(parse(text, &head, &refusal), HTTP_HEAD_COMPLETE, "%s", rows[i].line);
+        cr_expect_eq(head.target.length, strlen(rows[i].target), "%s", rows[i].line);
+        cr_expect_arr_eq(head.target.data, rows[i].target, strlen(rows[i].target), "%s",
+                         rows[i].line);
+    }
+}
+
 Test(http_head, refuses_what_rfc_9112_forbids_with_its_reason)
 {
     static const struct refused cases[] = {
@@ -71,6 +99,15 @@ Test(http_head, refuses_what_rfc_9112_forbids_with_its_reason)
         {"GET /x HTTP/1.1\r\nHost: a%2\r\n\r\n", REFUSAL_HOST_INVALID},
         {"GET http://user@h/x HTTP/1.1\r\nHost: h\r\n\r\n", REFUSAL_TARGET_INVALID},
         {"GET http:///x HTTP/1.1\r\nHost: h\r\n\r\n", REFUSAL_TARGET_INVALID},
+        {"GET http:// HTTP/1.1\r\nHost: h\r\n\r\n", REFUSAL_TARGET_INVALID},
+        {"GET http://?x HTTP/1.1\r\nHost: h\r\n\r\n", REFUSAL_TARGET_INVALID},
+        {"GET http://[::1/x HTTP/1.1\r\nHost: h\r\n\r\n", REFUSAL_TARGET_INVALID},
+        {"GET ?x HTTP/1.1\r\nHost: h\r\n\r\n", REFUSAL_TARGET_INVALID},
+        {"GET /{x} HTTP/1.1\r\nHost: h\r\n\r\n", REFUSAL_TARGET_INVALID},
+        {"GET /`x HTTP/1.1\r\nHost: h\r\n\r\n", REFUSAL_TARGET_INVALID},
+        {"GET /x?<y> HTTP/1.1\r\nHost: h\r\n\r\n", REFUSAL_TARGET_INVALID},
+        {"GET /x?\"y HTTP/1.1\r\nHost: h\r\n\r\n", REFUSAL_TARGET_INVALID},
+        {"GET /x?\\y HTTP/1.1\r\nHost: h\r\n\r\n", REFUSAL_TARGET_INVALID},
         {"GET  /x HTTP/1.1\r\nHost: h\r\n\r\n", REFUSAL_HEAD_MALFORMED},
         {"GET /x\r\n\r\n", REFUSAL_HEAD_MALFORMED}, /* HTTP/0.9 */
         {"GET /x HTTP/1.10\r\nHost: h\r\n\r\n", REFUSAL_HEAD_MALFORMED},
