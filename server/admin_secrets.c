@@ -52,8 +52,8 @@ static int add(struct admin_secrets *secrets, const char *issuer, const char *te
     if (!digest(text, length, secret->digest))
         return -ENOMEM;
     for (size_t i = 0; i < secrets->count; i++) {
-        *other = secrets->all[i].issuer;
-        if (strcmp(*other, issuer) != 0 &&
+        *other = secrets->all[i].issuer; /* borrowed of the configuration: one pointer an issuer */
+        if (*other != issuer &&
             CRYPTO_memcmp(secrets->all[i].digest, secret->digest, DIGEST_BYTES) == 0)
             return -EEXIST;
     }
