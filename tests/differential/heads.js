@@ -64,12 +64,18 @@ const target = 'RFC 9112 3.2, RFC 3986 2 and 3.3: visible ASCII that a URI may h
 for (let code = 1; code < 0x20; code++)
     if (![9, 10, 13].includes(code)) add(target, `target with ${hex(code)}`, `GET /x${String.fromCharCode(code)}y HTTP/1.1\r\nHost: a\r\n\r\n`);
 for (const code of [0, 0x7f, 0x80, 0xc3, 0xff]) add(target, `target with ${hex(code)}`, `GET /x${String.fromCharCode(code)} HTTP/1.1\r\nHost: a\r\n\r\n`);
-for (const mark of '"<>\\^`{|}#') add(target, `target with ${mark}`, `GET /x${mark}y HTTP/1.1\r\nHost: a\r\n\r\n`);
+for (const mark of '"<>\\`{}#') add(target, `target with ${mark}`, `GET /x${mark}y HTTP/1.1\r\nHost: a\r\n\r\n`);
 for (const text of ['x', '*', 'a:80', 'ftp://a/x', 'http:/x', '?x', '#x', '//a/x', '\\x', 'http://', 'http://user@a/x', 'http://a b/x',
     'http://[::1/x', 'http://a:b/x', 'a b'])
     add(target, `target ${text}`, `GET ${text} HTTP/1.1\r\nHost: a\r\n\r\n`);
 for (const text of ['http://a/x', 'http://b/x', 'HTTP://a/x', 'http://a:80/x', 'https://a/x'])
     add('valid; RFC 9112 3.2.2: absolute-form is accepted, and Host ignored', `target ${text}`, `GET ${text} HTTP/1.1\r\nHost: a\r\n\r\n`);
+for (const text of ['http://[::1]/x', 'http://[::1]:80/x', 'http://a', 'http://a?x'])
+    add('valid; RFC 9112 3.2.2: absolute-form is accepted, of a literal address and with an empty path, too', `target ${text}`,
+        `GET ${text} HTTP/1.1\r\nHost: a\r\n\r\n`);
+for (const text of ['/x^y', '/x|y', '/[x]', '/x?[y]|^', '/x?{y}`'])
+    add('valid; WHATWG URL: browsers leave these as they are', `target ${text}`, `GET ${text} HTTP/1.1\r\nHost: a\r\n\r\n`);
+for (const text of ['/x?<y>', '/x?"y', '/x?\\y']) add(target, `target ${text}`, `GET ${text} HTTP/1.1\r\nHost: a\r\n\r\n`);
 for (const text of ['/..;/x', '/%c0%ae/x', '/%ff'])
     add('valid; a path is bytes, and names a file as it stands', `path ${text}`, `GET ${text} HTTP/1.1\r\nHost: a\r\n\r\n`);
 const path = 'what is opened is what was verified: dot-segments, encoded slashes, NUL and bad escapes are refused, not repaired';
