@@ -35,11 +35,13 @@ enum http_method {
 struct http_head {
     enum http_method method;
     struct http_text method_text;
-    struct http_text target; /* begins with "/", or where absolute-form had no path, with "?" */
-    unsigned minor;          /* HTTP/1.minor: 0 or 1 */
-    bool keep_alive;         /* RFC 9112 9.3, from the version and Connection */
-    bool has_body;           /* Transfer-Encoding, or a Content-Length above 0 */
-    bool chunked;            /* has Transfer-Encoding */
+    /* A path with its query, which begins with "/", or with "?" where absolute-form had no path; else as
+     * it came: "*", an authority. */
+    struct http_text target;
+    unsigned minor;  /* HTTP/1.minor: 0 or 1 */
+    bool keep_alive; /* RFC 9112 9.3, from the version and Connection */
+    bool has_body;   /* Transfer-Encoding, or a Content-Length above 0 */
+    bool chunked;    /* has Transfer-Encoding */
     bool expect_continue;
     uint64_t content_length;
     struct http_text host, range, if_range, if_match, if_none_match, if_modified_since,

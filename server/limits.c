@@ -11,23 +11,23 @@
 #define PACE_BITS_UNKNOWN 320000             /* the most that an MP3 can have */
 #define ACCOUNT_ALLOWANCE 16 /* times unacknowledged_max: many listen on one account */
 
-/* Bytes per second of the window's pace, as far as the file's bitrate is known. */
-static uint64_t pace_of(const struct connection *connection)
+/* The pace that its token asks for, of a file of so many bits per second, in bytes per second. */
+static uint64_t pace_of(const struct connection *connection, uint32_t bitrate)
 {
-    uint64_t bits = connection->file->bitrate > 0 ? connection->file->bitrate : PACE_BITS_UNKNOWN;
+    uint64_t bits = bitrate > 0 ? bitrate : PACE_BITS_UNKNOWN;
     return bits * connection->link->token->limits.pace_thousandth / 8000;
 }
 
 void limits_learn(const struct worker *worker, struct connection *connection)
 {
-    struct window *window = connection->window;
-    if (!bucket_is_limited(&window->pace))
+    struct bucket *pace = &connection->window->pace;
+    /* Only what this token has set: others of the same jti may have another pace, or none. */
+    if (!bucket_is_limited(pace) ||
+        atomic_load_explicit(&pace->rate, memory_order_relaxed) != pace_of(connection, 0))
         return;
     media_file_learn(worker->files, connection->file);
-    /* Also where another response of the same file has learnt it. */
-    uint64_t rate = pace_of(connection);
-    if (atomic_load_explicit(&window->pace.rate, memory_order_relaxed) != rate)
-        atomic_store_explicit(&window->pace.rate, rate, memory_order_relaxed);
+    atomic_store_explicit(&pace->rate, pace_of(connection, connection->file->bitrate),
+                          memory_order_relaxed);
 }
 
 void limits_set(const struct worker *worker, const struct connection *connection, bool created)
@@ -41,7 +41,7 @@ void limits_set(const struct worker *worker, const struct connection *connection
         atomic_store_explicit(&window->pace.rate, 0, memory_order_relaxed);
         return;
     }
-    uint64_t rate = pace_of(connection);
+    uint64_t rate = pace_of(connection, connection->file->bitrate);
     uint64_t burst_us = PACE_BURST_US * 1000 / limits->pace_thousandth; /* at `rate` */
     if (created)
         bucket_init(&window->pace, rate, burst_us, burst_us, worker->now_ms);

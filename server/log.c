@@ -15,6 +15,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include <unistr.h>
 
 #include "server/line_batch.h"
 #include "server/log_site.h"
@@ -109,28 +110,18 @@ static size_t write_lead(char *line, size_t size, enum log_level level)
 static size_t shown_length(const char *text)
 {
     static const struct {
-        uint32_t first, last;
-    } hidden[] = {{0x80, 0x9f},     {0x61c, 0x61c},   {0x200b, 0x200f}, {0x2028, 0x202e},
-                  {0x2060, 0x206f}, {0xd800, 0xdfff}, {0xfeff, 0xfeff}, {0xe0000, 0xe007f}};
-    static const uint32_t least[] = {0, 0, 0x80, 0x800,
-                                     0x10000}; /* RFC 3629 3: the shortest form */
-    unsigned char lead = (unsigned char)text[0];
-    if (lead < 0x80)
-        return lead >= 0x20 && lead != 0x7f;
-    size_t length = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc0 ? 2 : 0;
-    if (length == 0 || lead > 0xf4)
+        ucs4_t first, last;
+    } hidden[] = {{0, 0x1f},        {0x7f, 0x9f},     {0x61c, 0x61c},   {0x200b, 0x200f},
+                  {0x2028, 0x202e}, {0x2060, 0x206f}, {0xfeff, 0xfeff}, {0xe0000, 0xe007f}};
+    ucs4_t value;
+    int length = u8_strmbtouc(&value, (const uint8_t *)text);
+    if (length <= 0) /* no UTF-8 (RFC 3629 3) */
         return 0;
-    uint32_t value = lead & (0x7fU >> length);
-    for (size_t i = 1; i < length; i++) {
-        if (((unsigned char)text[i] & 0xc0) != 0x80) /* the text's end, too */
-            return 0;
-        value = value << 6 | ((unsigned char)text[i] & 0x3fU);
-    }
     for (size_t i = 0; i < sizeof(hidden) / sizeof(hidden[0]); i++) {
         if (value >= hidden[i].first && value <= hidden[i].last)
             return 0;
     }
-    return value >= least[length] && value <= 0x10ffff ? length : 0;
+    return (size_t)length;
 }
 
 static __attribute__((format(printf, 3, 0))) size_t

@@ -151,8 +151,8 @@ static void write_disposition(const struct connection *connection, struct writer
 {
     char value[HTTP_DISPOSITION_SIZE];
     const char *kind = "attachment", *filename = connection->link->token->filename;
-    if (filename[0] ==
-        '\0') { /* played, and saved under its own name: a URL may end in the token */
+    if (filename[0] == '\0') {
+        /* Played, and saved under its own name: a URL may end in the token. */
         kind = "inline";
         filename = strrchr(connection->file->path, '/') + 1;
     }

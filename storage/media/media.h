@@ -78,8 +78,8 @@ struct media_file {
     int fd;
     uint64_t size;
     int64_t mtime_s; /* Last-Modified */
-    char etag
-        [MEDIA_ETAG_SIZE]; /* "" until hashed; a get may fill it in, and media_file_learn; nothing changes it after */
+    /* "" until hashed; a get or media_file_learn may fill it in, and nothing changes it after. */
+    char etag[MEDIA_ETAG_SIZE];
     uint32_t duration_ms, bitrate; /* of an MP3, filled in with the etag; 0: not known */
     uint8_t telling;               /* enum media_telling; private to media, as the next two */
     uint64_t serial;               /* of this version, among all that the cache has opened */

@@ -197,10 +197,15 @@ int media_show(struct media *media, const char *path, struct media_facts *out)
 }
 
 /* The path is the walk's, and lives no longer than this call. */
-static int tell(struct scan *scan)
+static int tell(struct scan *scan, const char *path, const char *etag, int error, bool passed_over)
 {
-    int stop = scan->progress && scan->progress(scan->context, &scan->so_far) ? 1 : 0;
-    scan->so_far.path = NULL;
+    struct media_scan_progress *so_far = &scan->so_far;
+    so_far->path = path;
+    so_far->etag = etag;
+    so_far->error = error;
+    so_far->passed_over = passed_over;
+    int stop = scan->progress && scan->progress(scan->context, so_far) ? 1 : 0;
+    so_far->path = NULL;
     return stop;
 }
 
@@ -212,11 +217,7 @@ static int report(struct scan *scan, const char *path, const char *etag, int err
         so_far->files_total = so_far->files_done;
     if (so_far->bytes_total < so_far->bytes_done)
         so_far->bytes_total = so_far->bytes_done;
-    so_far->path = path;
-    so_far->etag = etag;
-    so_far->error = error;
-    so_far->passed_over = false;
-    return tell(scan);
+    return tell(scan, path, etag, error, false);
 }
 
 static int scan_file(void *context, const char *path, uint64_t size)
@@ -250,13 +251,8 @@ static int scan_link(void *context, const char *path)
         close(fd);
     if (reached)
         return 0;
-    struct media_scan_progress *so_far = &scan->so_far;
-    so_far->links_passed_over++;
-    so_far->path = path;
-    so_far->etag = "";
-    so_far->error = 0;
-    so_far->passed_over = true;
-    return tell(scan);
+    scan->so_far.links_passed_over++;
+    return tell(scan, path, "", 0, true);
 }
 
 static int scan_unreadable(void *context, const char *path, int error)

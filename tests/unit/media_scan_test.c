@@ -123,7 +123,8 @@ Test(media_scan, stops_when_it_is_told_to)
     media_close(&media);
 }
 
-Test(media_scan, follows_no_symbolic_link_and_opens_nothing_but_regular_files, .timeout = 60)
+/* A file, and links within the root and out of it. */
+static void put_file_and_links(void)
 {
     put_file("/a", "aaaa");
     write_file(in_root("/../secret"), "secret", 6);
@@ -131,6 +132,11 @@ Test(media_scan, follows_no_symbolic_link_and_opens_nothing_but_regular_files, .
     cr_assert_eq(symlink("a", in_root("/in")), 0);
     cr_assert_eq(symlink(".", in_root("/loop")), 0);
     cr_assert_eq(symlink("/etc", in_root("/etc")), 0);
+}
+
+Test(media_scan, follows_no_symbolic_link_and_opens_nothing_but_regular_files, .timeout = 60)
+{
+    put_file_and_links();
     cr_assert_eq(mkfifo(in_root("/fifo"), 0600), 0);
     struct media *media = open_media();
     struct seen seen = {0};
@@ -150,12 +156,7 @@ Test(media_scan, follows_no_symbolic_link_and_opens_nothing_but_regular_files, .
 
 Test(media_scan, names_the_links_that_lead_to_no_file_within_the_root_where_it_follows_them)
 {
-    put_file("/a", "aaaa");
-    write_file(in_root("/../secret"), "secret", 6);
-    cr_assert_eq(symlink("../secret", in_root("/out")), 0);
-    cr_assert_eq(symlink("a", in_root("/in")), 0);
-    cr_assert_eq(symlink(".", in_root("/loop")), 0);
-    cr_assert_eq(symlink("/etc", in_root("/etc")), 0);
+    put_file_and_links();
     cr_assert_eq(symlink("nothing", in_root("/dangling")), 0);
     struct media *media = open_media_following();
     struct seen seen = {0};

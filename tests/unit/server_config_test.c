@@ -173,7 +173,7 @@ Test(server_config, refuses_duplicates_with_both_lines)
     refuse(LEAST "    id: other\n", 8, "issuers[0].id: given twice (first on line 4)", "remove");
 }
 
-Test(server_config, refuses_numbers_that_are_none_or_out_of_bounds_on_their_line)
+Test(server_config, refuses_what_no_answer_can_carry)
 {
     refuse(LEAST "content_types: .mp3=audio/mpeg mp4=video/mp4\n", 8, "\"mp4=video/mp4\"",
            ".mp3=audio/mpeg");
@@ -181,6 +181,10 @@ Test(server_config, refuses_numbers_that_are_none_or_out_of_bounds_on_their_line
     refuse(LEAST "content_types: .a=nothing\n", 8, "\".a=nothing\"", ".mp3=audio/mpeg");
     refuse(LEAST "cors_allow_headers: \"Range; X\"\n", 8, "no list of field names", "Range");
     refuse(LEAST "cross_origin_resource_policy: none\n", 8, "same-origin", "same-site");
+}
+
+Test(server_config, refuses_numbers_that_are_none_or_out_of_bounds_on_their_line)
+{
     refuse(LEAST "\nhead_bytes_max: 8k\n", 9, "head_bytes_max: \"8k\" is no whole number",
            "1024 to 65536");
     refuse(LEAST "head_bytes_max: 100\n", 8, "head_bytes_max: 100 is out of bounds", "bytes");
