@@ -95,8 +95,6 @@ void admin_events(struct node *node, const struct admin_request *request,
 void admin_openapi(struct node *node, const struct admin_request *request,
                    struct admin_answer *answer);
 
-/* Whether it has a control character (C0, DEL): tokens refuse these, so no link can name it. */
-bool admin_has_control(const char *text);
 /* The value of `name` in a query, undecoded; data is NULL where it is absent. */
 struct http_text admin_query_value(struct http_text query, const char *name);
 /* The body as JSON, which may be absent where `may_be_empty`; NULL with the answer made. */

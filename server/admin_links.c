@@ -77,8 +77,8 @@ void admin_account_revoke(struct node *node, const struct admin_request *request
     }
     if (json_unpack_ex(body, &error, 0, "{s?s, s?I !}", "jti", &jti, "issued_before", &before) !=
             0 ||
-        (jti != NULL) == (before != 0) || (jti != NULL && strlen(jti) > TOKEN_JTI_MAX) ||
-        (jti != NULL && (jti[0] == '\0' || admin_has_control(jti)))) {
+        (jti != NULL) == (before != 0) ||
+        (jti != NULL && !token_text_is_plain(jti, strlen(jti), TOKEN_JTI_MAX))) {
         admin_answer_problem(answer, 422, "members_invalid",
                              "one of {\"jti\":\"ID\"}, for a link (without control characters), "
                              "and {\"issued_before\":SECONDS}, "

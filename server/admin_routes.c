@@ -221,16 +221,6 @@ static bool is_utf8(const char *text)
     return value != NULL;
 }
 
-bool admin_has_control(const char *text)
-{
-    for (; *text != '\0'; text++) {
-        if ((unsigned char)*text < 0x20 || *text == 0x7f) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* A storefront that misspells its issuer should see it, not an account that does not exist. */
 static void answer_unknown_issuer(const struct config *config, const char *issuer,
                                   struct admin_answer *answer)
@@ -277,7 +267,8 @@ static bool take_names(const struct node *node, const struct http_text *stars,
         return false;
     }
     failure = decode_segment(stars[1], request->account, sizeof request->account);
-    if (failure != 0 || !is_utf8(request->account) || admin_has_control(request->account)) {
+    if (failure != 0 || !is_utf8(request->account) ||
+        !token_text_is_plain(request->account, strlen(request->account), LEDGER_ACCOUNT_MAX)) {
         admin_answer_problem(answer, 422, "account_invalid",
                              "an account has 1 to %d bytes of UTF-8, percent-encoded in the path, "
                              "without control characters",

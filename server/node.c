@@ -340,7 +340,8 @@ static int start(struct parts *parts, char *error, size_t error_size)
     if (status == 0)
         status = open_media(node, error, error_size);
     if (status == 0 && (status = read_lists(node)) != 0)
-        snprintf(error, error_size, "connections: %s", strerrordesc_np(-status));
+        snprintf(error, error_size, "tables of addresses and content types: %s",
+                 strerrordesc_np(-status));
     if (status == 0 &&
         (status = windows_create(&node->windows, node->ledger, config->windows_max)) != 0)
         snprintf(error, error_size, "windows: %s", strerrordesc_np(-status));

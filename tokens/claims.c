@@ -11,7 +11,7 @@
 #include <math.h>
 #include <string.h>
 
-bool claim_text_is_plain(const char *text, size_t length, size_t max)
+bool token_text_is_plain(const char *text, size_t length, size_t max)
 {
     if (length == 0 || length > max)
         return false;
@@ -32,7 +32,7 @@ static enum token_verdict read_text(const json_t *claims, const char *name, char
 
     if (json_object_get(claims, name) == NULL)
         return absent;
-    if (text == NULL || !claim_text_is_plain(text, length, max))
+    if (text == NULL || !token_text_is_plain(text, length, max))
         return REFUSED_CLAIMS_MALFORMED;
     memcpy(out, text, length);
     out[length] = '\0';
@@ -74,7 +74,7 @@ enum token_verdict claims_read_iss(const json_t *claims, const char **iss)
     if (json_object_get(claims, "iss") == NULL)
         return REFUSED_CLAIM_MISSING;
     *iss = token_json_string(claims, "iss", &length);
-    if (*iss == NULL || !claim_text_is_plain(*iss, length, TOKEN_ISS_MAX))
+    if (*iss == NULL || !token_text_is_plain(*iss, length, TOKEN_ISS_MAX))
         return REFUSED_CLAIMS_MALFORMED;
     return TOKEN_OK;
 }
@@ -174,7 +174,7 @@ static enum token_verdict check_one_audience(const json_t *value,
     const char *audience = json_string_value(value);
 
     if (audience == NULL ||
-        !claim_text_is_plain(audience, json_string_length(value), TOKEN_ISS_MAX))
+        !token_text_is_plain(audience, json_string_length(value), TOKEN_ISS_MAX))
         return REFUSED_CLAIMS_MALFORMED;
     return issuer_has_audience(issuer, audience) ? TOKEN_OK : REFUSED_AUDIENCE_MISMATCH;
 }

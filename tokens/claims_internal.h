@@ -23,10 +23,7 @@ enum token_verdict claims_read_iss(const json_t *claims, const char **iss);
 enum token_verdict claims_read(const json_t *claims, const struct token_issuer_entry *issuer,
                                struct token *token, const char **claim);
 
-/* 1 to `max` bytes without control characters: what may be logged and become part of a key. */
-bool claim_text_is_plain(const char *text, size_t length, size_t max);
-
-/* No slash, no backslash, not a dot-segment; the rest is claim_text_is_plain's. */
+/* No slash, no backslash, not a dot-segment; the rest is token_text_is_plain's. */
 bool token_filename_is_sound(const char *name);
 
 #endif

@@ -23,7 +23,7 @@ static const struct key *find_signer(const struct key_set *keys, const char *kid
 
 static bool is_plain_or_null(const char *text, size_t max)
 {
-    return text == NULL || claim_text_is_plain(text, strlen(text), max);
+    return text == NULL || token_text_is_plain(text, strlen(text), max);
 }
 
 static bool is_time(int64_t seconds)

@@ -312,6 +312,10 @@ enum token_target_error {
 enum token_target_error token_target_parse(const char *target, size_t length, const char *attribute,
                                            struct token_target *out);
 
+/* Whether a text is 1 to `max` bytes without control characters (C0, DEL), as `acct`, `jti` and the other
+ * claims that are text must be: what may be logged and become part of a key. No link names another. */
+bool token_text_is_plain(const char *text, size_t length, size_t max);
+
 /*
  * Percent-encodes a decoded path for a URL (RFC 3986 pchar and / stay). Returns the length written
  * without the NUL, or -ENOSPC.
