@@ -91,17 +91,19 @@ static void hint_missing(const struct link_facts *facts, json_t *hints)
              "sub is an encrypted claim in RFC 9246; name the account in acct, in the clear");
 }
 
-#define TEXT_OF(n) "is a string of 1 to " n " bytes without control characters"
+#define DIGITS_OF(n) #n
+#define DIGITS(n)    DIGITS_OF(n)
+#define TEXT_TO(n)   "is a string of 1 to " DIGITS(n) " bytes without control characters"
 #define NUMBER_TO(n)                                                                               \
-    "is a whole number of 1 to " n ", without quotes; to set no limit, leave it out"
+    "is a whole number of 1 to " DIGITS(n) ", without quotes; to set no limit, leave it out"
 #define SECONDS "is a number of seconds since 1970, not negative, without quotes"
 
 /* What a claim has to look like; token_verify_named says which one does not. */
 static const char *const forms[][2] = {
-    {"iss", TEXT_OF("128")},
-    {"acct", TEXT_OF("128")},
-    {"jti", TEXT_OF("128")},
-    {"filename", TEXT_OF("255") ", a name without slash and backslash, not . or .."},
+    {"iss", TEXT_TO(TOKEN_ISS_MAX)},
+    {"acct", TEXT_TO(TOKEN_ACCOUNT_MAX)},
+    {"jti", TEXT_TO(TOKEN_JTI_MAX)},
+    {"filename", TEXT_TO(TOKEN_FILENAME_MAX) ", a name without slash and backslash, not . or .."},
     {"exp", SECONDS},
     {"nbf", SECONDS},
     {"iat", SECONDS},
@@ -109,12 +111,13 @@ static const char *const forms[][2] = {
     {"cdniv", "is the integer 1, without quotes"},
     {"cdnicrit", "is a string of names of claims, with commas between, none empty and none twice"},
     {"cdniuc", "is a string: exact:/file.mp3, prefix:/dir/, or hash: and regex: as in RFC 9246"},
-    {"max_uses", NUMBER_TO("1000")},
-    {"max_bytes", NUMBER_TO("9007199254740991")},
-    {"rate", NUMBER_TO("9007199254740991")},
-    {"max_conns", NUMBER_TO("65535")},
-    {"resume", NUMBER_TO("4294967295")},
-    {"pace", "is a number of 1 to 1000, times the file's own bitrate, without quotes"},
+    {"max_uses", NUMBER_TO(TOKEN_USES_MAX)},
+    {"max_bytes", NUMBER_TO(9007199254740991)},
+    {"rate", NUMBER_TO(9007199254740991)},
+    {"max_conns", NUMBER_TO(TOKEN_CONNS_MAX)},
+    {"resume", NUMBER_TO(4294967295)},
+    {"pace", "is a number of 1 to " DIGITS(
+                 TOKEN_PACE_MAX) ", times the file's own bitrate, without quotes"},
 };
 
 static void hint_malformed(const struct link_facts *facts, json_t *hints)
