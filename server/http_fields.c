@@ -206,20 +206,31 @@ static bool tag_list_has(const struct http_text *list, const char *etag, bool we
     return false;
 }
 
+/* The same of the field `name`, whose first line is given, in one line or several (RFC 9110 5.3). */
+static bool tag_lines_have(const struct http_head *head, const char *name, struct http_text line,
+                           const char *etag, bool weak)
+{
+    do {
+        if (tag_list_has(&line, etag, weak))
+            return true;
+    } while (http_head_next(head, name, &line));
+    return false;
+}
+
 /* RFC 9110 13.2.2, steps 1 to 4 */
 static enum http_selection preconditions(const struct http_head *head,
                                          const struct http_validators *validators)
 {
     int64_t date;
     if (head->if_match.data != NULL) {
-        if (!tag_list_has(&head->if_match, validators->etag, false))
+        if (!tag_lines_have(head, "if-match", head->if_match, validators->etag, false))
             return HTTP_PRECONDITION_FAILED;
     } else if (http_date_read(&head->if_unmodified_since, &date) == 0) {
         if (validators->modified_s > date)
             return HTTP_PRECONDITION_FAILED;
     }
     if (head->if_none_match.data != NULL) {
-        if (tag_list_has(&head->if_none_match, validators->etag, true))
+        if (tag_lines_have(head, "if-none-match", head->if_none_match, validators->etag, true))
             return HTTP_NOT_MODIFIED;
     } else if (http_date_read(&head->if_modified_since, &date) == 0) {
         if (validators->modified_s <= date)

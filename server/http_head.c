@@ -45,6 +45,7 @@ struct cursor {
     enum refusal refusal;
     unsigned hosts, content_lengths;
     bool connection_close, connection_keep_alive;
+    bool repeats; /* a field that is a list has several lines */
 };
 
 static enum http_head_status refuse(struct cursor *c, enum refusal refusal)
@@ -261,13 +262,30 @@ static bool parse_length(const struct http_text *value, uint64_t *out)
     return true;
 }
 
-/* Fields that must not be repeated: where they are, what is meant is not knowable. */
-static enum http_head_status keep_single(struct cursor *c, struct http_text *field,
-                                         struct http_text value)
+/* What a field means that comes in more than one line. */
+enum repeat {
+    REPEAT_REFUSED, /* what is meant is not knowable */
+    REPEAT_IGNORED, /* RFC 9110 13.1.3, 13.1.4: more than one date is none */
+    REPEAT_JOINED,  /* RFC 9110 5.3, RFC 9113 8.2.3: the lines are one list; see http_head_next */
+};
+
+static enum http_head_status keep(struct cursor *c, enum repeat repeat, struct http_text *field,
+                                  struct http_text value)
 {
-    if (field->data != NULL)
+    if (field->data == NULL) {
+        *field = value;
+        return HTTP_HEAD_COMPLETE;
+    }
+    switch (repeat) {
+    case REPEAT_REFUSED:
         return refuse(c, REFUSAL_HEAD_MALFORMED);
-    *field = value;
+    case REPEAT_IGNORED:
+        field->length = 0;
+        break;
+    case REPEAT_JOINED:
+        c->repeats = true;
+        break;
+    }
     return HTTP_HEAD_COMPLETE;
 }
 
@@ -288,18 +306,21 @@ static enum http_head_status take_field(struct cursor *c, struct http_text name,
     static const struct {
         const char *name;
         size_t offset;
+        enum repeat repeat;
     } kept[] = {
-        {"range", offsetof(struct http_head, range)},
-        {"if-range", offsetof(struct http_head, if_range)},
-        {"if-match", offsetof(struct http_head, if_match)},
-        {"if-none-match", offsetof(struct http_head, if_none_match)},
-        {"if-modified-since", offsetof(struct http_head, if_modified_since)},
-        {"if-unmodified-since", offsetof(struct http_head, if_unmodified_since)},
-        {"authorization", offsetof(struct http_head, authorization)},
-        {"cookie", offsetof(struct http_head, cookie)},
-        {"origin", offsetof(struct http_head, origin)},
-        {"access-control-request-method", offsetof(struct http_head, preflight_method)},
-        {"sec-fetch-mode", offsetof(struct http_head, fetch_mode)},
+        /* Range and If-Range: the whole file, which a wrong guess would bring, may be billed. */
+        {"range", offsetof(struct http_head, range), REPEAT_REFUSED},
+        {"if-range", offsetof(struct http_head, if_range), REPEAT_REFUSED},
+        {"if-match", offsetof(struct http_head, if_match), REPEAT_JOINED},
+        {"if-none-match", offsetof(struct http_head, if_none_match), REPEAT_JOINED},
+        {"if-modified-since", offsetof(struct http_head, if_modified_since), REPEAT_IGNORED},
+        {"if-unmodified-since", offsetof(struct http_head, if_unmodified_since), REPEAT_IGNORED},
+        {"authorization", offsetof(struct http_head, authorization), REPEAT_REFUSED},
+        {"cookie", offsetof(struct http_head, cookie), REPEAT_JOINED},
+        {"origin", offsetof(struct http_head, origin), REPEAT_REFUSED},
+        {"access-control-request-method", offsetof(struct http_head, preflight_method),
+         REPEAT_REFUSED},
+        {"sec-fetch-mode", offsetof(struct http_head, fetch_mode), REPEAT_REFUSED},
     };
     struct http_head *head = c->head;
     if (text_is_nocase(name.data, name.length, "host")) {
@@ -311,8 +332,8 @@ static enum http_head_status take_field(struct cursor *c, struct http_text name,
     }
     for (size_t i = 0; i < sizeof(kept) / sizeof(*kept); i++) {
         if (text_is_nocase(name.data, name.length, kept[i].name))
-            return keep_single(c, (struct http_text *)(void *)((char *)head + kept[i].offset),
-                               value);
+            return keep(c, kept[i].repeat,
+                        (struct http_text *)(void *)((char *)head + kept[i].offset), value);
     }
     if (text_is_nocase(name.data, name.length, "accept")) {
         if (head->accept.data == NULL)
@@ -336,8 +357,8 @@ static enum http_head_status take_field(struct cursor *c, struct http_text name,
     return HTTP_HEAD_COMPLETE;
 }
 
-/* RFC 9112 5: field-name ":" OWS field-value OWS */
-static enum http_head_status parse_field(struct cursor *c, const struct http_text *line)
+/* RFC 9112 5: field-name ":" OWS field-value OWS. False where the line is not that. */
+static bool cut_field(const struct http_text *line, struct http_text *name, struct http_text *value)
 {
     const char *end = line->data + line->length, *at = line->data;
     /* RFC 9112 5.2: a line that starts with white space is obs-fold; refused (MUST, by a server) */
@@ -345,18 +366,41 @@ static enum http_head_status parse_field(struct cursor *c, const struct http_tex
         at++;
     /* RFC 9112 5.1: white space before the colon MUST be refused with 400 */
     if (at == line->data || at == end || *at != ':')
-        return refuse(c, REFUSAL_HEAD_MALFORMED);
-    struct http_text name = {line->data, (size_t)(at - line->data)};
+        return false;
+    *name = (struct http_text){line->data, (size_t)(at - line->data)};
     at++;
     while (at < end && (*at == ' ' || *at == '\t'))
         at++;
     while (end > at && (end[-1] == ' ' || end[-1] == '\t'))
         end--;
-    for (const char *byte = at; byte < end; byte++) {
-        if (!is_field_char[(unsigned char)*byte])
+    *value = (struct http_text){at, (size_t)(end - at)};
+    return true;
+}
+
+static enum http_head_status parse_field(struct cursor *c, const struct http_text *line)
+{
+    struct http_text name, value;
+    if (!cut_field(line, &name, &value))
+        return refuse(c, REFUSAL_HEAD_MALFORMED);
+    for (size_t i = 0; i < value.length; i++) {
+        if (!is_field_char[(unsigned char)value.data[i]])
             return refuse(c, REFUSAL_HEAD_MALFORMED);
     }
-    return take_field(c, name, (struct http_text){at, (size_t)(end - at)});
+    return take_field(c, name, value);
+}
+
+bool http_head_next(const struct http_head *head, const char *name, struct http_text *value)
+{
+    struct http_text line, found;
+    if (value->data == NULL || head->repeats_end == NULL)
+        return false;
+    struct cursor c = {.at = value->data + value->length, .end = head->repeats_end};
+    (void)take_line(&c, &line); /* what is left of this one */
+    while (take_line(&c, &line) == HTTP_HEAD_COMPLETE && cut_field(&line, &found, value)) {
+        if (text_is_nocase(found.data, found.length, name))
+            return true;
+    }
+    return false;
 }
 
 static enum http_head_status finish(struct cursor *c)
@@ -370,6 +414,7 @@ static enum http_head_status finish(struct cursor *c)
         return refuse(c, REFUSAL_HEAD_MALFORMED);
     /* RFC 9112 9.3 */
     head->keep_alive = !c->connection_close && (head->minor == 1 || c->connection_keep_alive);
+    head->repeats_end = c->repeats ? c->at : NULL;
     return HTTP_HEAD_COMPLETE;
 }
 

@@ -44,10 +44,12 @@ struct http_head {
     bool chunked;    /* has Transfer-Encoding */
     bool expect_continue;
     uint64_t content_length;
-    struct http_text host, range, if_range, if_match, if_none_match, if_modified_since,
-        if_unmodified_since, authorization, cookie, accept, origin, preflight_method, fetch_mode,
-        user_agent, referer;
-    size_t length; /* of the whole head, the empty line included */
+    struct http_text host, range, if_range, if_modified_since, if_unmodified_since, authorization,
+        accept, origin, preflight_method, fetch_mode, user_agent, referer;
+    /* Lists, each in one line or several: these are the first lines; http_head_next finds the others. */
+    struct http_text if_match, if_none_match, cookie;
+    const char *repeats_end; /* of the head, where a list has several lines; else NULL */
+    size_t length;           /* of the whole head, the empty line included */
 };
 
 enum http_head_status {
@@ -62,6 +64,13 @@ enum http_head_status {
  */
 enum http_head_status http_head_parse(const char *data, size_t length, struct http_head *head,
                                       enum refusal *refusal);
+
+/*
+ * Moves *value, which is a line of the list `name` (in lower case, such as "if-match"), on to that
+ * field's next line in the head, whose buffer is still there. False where there is none: *value is
+ * of no use then. A head has HTTP_HEADERS_MAX lines at most, of whatever fields.
+ */
+bool http_head_next(const struct http_head *head, const char *name, struct http_text *value);
 
 /* True where a list field (RFC 9110 5.6.1) has the token `word`, compared without case. */
 bool http_list_has(const struct http_text *field, const char *word);

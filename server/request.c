@@ -26,25 +26,30 @@ void request_log_refusal(const struct connection *connection, enum refusal refus
              token != NULL && token->jti[0] != '\0' ? token->jti : "-");
 }
 
-/* RFC 6265 4.2.1: cookie-pairs set apart by "; ". Returns how many of the name there are; *out is
- * the first. */
+/*
+ * RFC 6265 4.2.1: cookie-pairs set apart by "; ", in one Cookie line or in several, which proxies make of
+ * HTTP/2 (RFC 9113 8.2.3). Returns how many of the name there are; *out is the first.
+ */
 static unsigned cookie_of(const struct http_head *head, const char *name, struct http_text *out)
 {
     unsigned found = 0;
     size_t name_length = strlen(name);
-    const char *at = head->cookie.data, *end = at + head->cookie.length;
-    while (at != NULL && at < end) {
-        const char *semicolon = memchr(at, ';', (size_t)(end - at));
-        const char *stop = semicolon != NULL ? semicolon : end;
-        while (at < stop && *at == ' ')
-            at++;
-        if ((size_t)(stop - at) > name_length && memcmp(at, name, name_length) == 0 &&
-            at[name_length] == '=' && found++ == 0) {
-            out->data = at + name_length + 1;
-            out->length = (size_t)(stop - out->data);
+    struct http_text line = head->cookie;
+    do {
+        const char *at = line.data, *end = at + line.length;
+        while (at != NULL && at < end) {
+            const char *semicolon = memchr(at, ';', (size_t)(end - at));
+            const char *stop = semicolon != NULL ? semicolon : end;
+            while (at < stop && *at == ' ')
+                at++;
+            if ((size_t)(stop - at) > name_length && memcmp(at, name, name_length) == 0 &&
+                at[name_length] == '=' && found++ == 0) {
+                out->data = at + name_length + 1;
+                out->length = (size_t)(stop - out->data);
+            }
+            at = stop + 1;
         }
-        at = stop + 1;
-    }
+    } while (http_head_next(head, "cookie", &line));
     return found;
 }
 

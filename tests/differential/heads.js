@@ -109,6 +109,14 @@ add('RFC 6585 5: more than 64 fields, or 8192 bytes, are answered 431', '1000 fi
 add('RFC 6585 5: more than 64 fields, or 8192 bytes, are answered 431', 'a value of 20000 bytes', get(`X: ${'b'.repeat(20000)}`));
 add('RFC 6585 5: more than 64 fields, or 8192 bytes, are answered 431', 'a name of 20000 bytes', get(`${'X'.repeat(20000)}: b`));
 
+const repeated = 'what two lines of a field that is no list mean is not knowable: refused, not guessed';
+for (const text of ['Range: bytes=0-0', 'If-Range: "x"', 'Authorization: Bearer x', 'Origin: http://a'])
+    add(repeated, `two lines of ${text.replace(/:.*/, '')}`, get(`${text}\r\n${text}`));
+for (const text of ['If-Match: "x"', 'If-None-Match: "x"', 'Cookie: a=b'])
+    add('valid; RFC 9110 5.3, RFC 9113 8.2.3: the lines of a list are one', `two lines of ${text.replace(/:.*/, '')}`, get(`${text}\r\n${text}`));
+for (const text of ['If-Modified-Since', 'If-Unmodified-Since'])
+    add('valid; RFC 9110 13.1.3, 13.1.4: two dates are none', `two lines of ${text}`, get(`${text}: Sun, 06 Nov 1994 08:49:37 GMT\r\n`.repeat(2).trim()));
+
 // ---- Host: RFC 9112 3.2
 const host = 'RFC 9112 3.2: exactly one Host in HTTP/1.1, of a valid uri-host and port';
 add(host, 'no Host', 'GET /x HTTP/1.1\r\n\r\n');

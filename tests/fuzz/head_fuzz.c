@@ -1,7 +1,7 @@
 /*
  * Fuzzes the request-head parser and the fields that it finds. Invariants: never reads past its
  * input (ASan), a head's length is within the input, every prefix of a complete head is partial and
- * never refused, a selected range lies in the file.
+ * never refused, a selected range lies in the file, the lines of a list lie in the head and end.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -38,6 +38,18 @@ static void select_range(const struct http_head *head)
     require(total <= FILE_SIZE); /* no two overlap */
 }
 
+static void walk_lines(const struct http_head *head, const char *copy, const char *name,
+                       struct http_text line)
+{
+    unsigned lines = 0;
+    if (line.data == NULL)
+        return;
+    do {
+        require(line.data > copy && line.data + line.length < copy + head->length);
+        require(++lines <= HTTP_HEADERS_MAX);
+    } while (http_head_next(head, name, &line));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct http_head head;
@@ -51,6 +63,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (status == HTTP_HEAD_COMPLETE) {
         require(head.length <= size && head.target.length > 0);
         select_range(&head);
+        walk_lines(&head, copy, "if-match", head.if_match);
+        walk_lines(&head, copy, "if-none-match", head.if_none_match);
+        walk_lines(&head, copy, "cookie", head.cookie);
         struct http_head prefix;
         size_t cut = head.length > 1 ? head.length - 1 - (size_t)data[0] % (head.length - 1) : 0;
         require(http_head_parse(copy, cut, &prefix, &refusal) == HTTP_HEAD_PARTIAL);

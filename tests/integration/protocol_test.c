@@ -269,3 +269,26 @@ Test(protocol, takes_tokens_from_the_header_and_the_cookie)
     answer_expect_refusal(site, fetch(site, twice), 403, "token_ambiguous");
     site_destroy(&site);
 }
+
+/* As proxies make them of HTTP/2 (RFC 9113 8.2.3). */
+Test(protocol, takes_several_cookie_lines_for_one)
+{
+    struct site *site = site_with_alice();
+    const char *token = site_token(site, .account = "alice", .path = TRACK_TINY);
+    int fd = raw_connect(site, 0);
+    raw_print(fd, "GET " TRACK_TINY " HTTP/1.1\r\nHost: a\r\nCookie: a=b\r\nX: y\r\n");
+    for (unsigned i = 0; i < 50; i++)
+        raw_print(fd, "cookie: c%u=d; e%u=f\r\n", i, i);
+    raw_print(fd, "Cookie: g=h; URISigningPackage=%s\r\nCookie: i=j\r\n\r\n", token);
+    answer_expect_file(site, raw_answer(site, fd, false), TRACK_TINY);
+    raw_print(fd,
+              "GET " TRACK_TINY
+              " HTTP/1.1\r\nHost: a\r\nCookie: URISigningPackage=%s\r\nCookie: a=b\r\n"
+              "Cookie: URISigningPackage=%s\r\n\r\n",
+              token, token);
+    answer_expect_refusal(site, raw_answer(site, fd, false), 403, "token_ambiguous");
+    raw_print(fd, "GET " TRACK_TINY " HTTP/1.1\r\nHost: a\r\nCookie: a=b\r\nCookie: c=d\r\n\r\n");
+    answer_expect_refusal(site, raw_answer(site, fd, false), 403, "token_missing");
+    close(fd);
+    site_destroy(&site);
+}

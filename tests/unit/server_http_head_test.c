@@ -132,6 +132,8 @@ Test(http_head, refuses_what_rfc_9112_forbids_with_its_reason)
         {"GET /x HTTP/1.1\r\nHost: h\r\nExpect: tea\r\n\r\n", REFUSAL_EXPECTATION_FAILED},
         {"GET /x HTTP/1.1\r\nHost: h\r\nRange: bytes=0-1\r\nRange: bytes=2-3\r\n\r\n",
          REFUSAL_HEAD_MALFORMED},
+        {"GET /x HTTP/1.1\r\nHost: h\r\nIf-Range: \"a\"\r\nIf-Range: \"a\"\r\n\r\n",
+         REFUSAL_HEAD_MALFORMED},
         {"\x16\x03\x01\x02\r\n", REFUSAL_HEAD_MALFORMED}, /* TLS on the plain port */
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -140,6 +142,30 @@ Test(http_head, refuses_what_rfc_9112_forbids_with_its_reason)
         cr_assert_eq(parse(cases[i].head, &head, &refusal), HTTP_HEAD_REFUSED, "case %zu", i);
         cr_assert_eq(refusal, cases[i].refusal, "case %zu: %s", i, refusal_name(refusal));
     }
+}
+
+Test(http_head, walks_the_lines_of_a_list_and_takes_two_dates_for_none)
+{
+    static const char text[] =
+        "GET /x HTTP/1.1\r\nIf-None-Match: \"a\", \"b\" \r\nHost: h\r\nCookie: a=b\r\n"
+        "if-none-match:\r\nIF-NONE-MATCH:\t\"c\"\t\r\nIf-None-Match-X: \"d\"\r\n"
+        "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
+        "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
+        "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\nIf-None-Match: \"e\"\r\n";
+    struct http_head head;
+    enum refusal refusal;
+    cr_assert_eq(parse(text, &head, &refusal), HTTP_HEAD_COMPLETE);
+    struct http_text line = head.if_none_match;
+    cr_assert(is(line, "\"a\", \"b\""));
+    cr_assert(http_head_next(&head, "if-none-match", &line) && is(line, ""));
+    cr_assert(http_head_next(&head, "if-none-match", &line) && is(line, "\"c\""));
+    cr_assert_not(http_head_next(&head, "if-none-match", &line));
+    line = head.cookie;
+    cr_assert(is(line, "a=b"));
+    cr_assert_not(http_head_next(&head, "cookie", &line));
+    line = head.if_match;
+    cr_assert_not(http_head_next(&head, "if-match", &line));
+    cr_assert_eq(head.if_modified_since.length, 0);
 }
 
 Test(http_head, keeps_alive_as_version_and_connection_say)
