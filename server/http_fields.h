@@ -15,13 +15,24 @@
 /* Writes an IMF-fixdate (RFC 9110 5.6.7) of seconds since 1970. */
 void http_date_write(int64_t seconds, char out[HTTP_DATE_SIZE]);
 
+/*
+ * The value of Last-Modified at `now_s`: never later than Date (RFC 9110 8.8.2.1). False where none is
+ * sent: an HTTP-date has no second before 1970 that all recipients would read.
+ */
+bool http_last_modified_write(int64_t modified_s, int64_t now_s, char out[HTTP_DATE_SIZE]);
+
 /* Reads any of the three forms of RFC 9110 5.6.7. 0, or -EINVAL. */
 int http_date_read(const struct http_text *text, int64_t *seconds);
 
-/* What a representation of `size` bytes is validated by. etag is "" where it has none (yet). */
+/*
+ * What a representation of `size` bytes is validated by. etag is "" where it has none (yet).
+ * modified_s is what Last-Modified tells. Nothing has taken the representation's place since the end
+ * of the second changed_s: where that is later, two representations may bear the same date, and it is
+ * no strong validator (RFC 9110 8.8.2.2).
+ */
 struct http_validators {
     const char *etag;
-    int64_t modified_s;
+    int64_t modified_s, changed_s;
     uint64_t size;
 };
 

@@ -265,6 +265,7 @@ static void select_bytes(struct worker *worker, struct connection *connection,
     const struct http_validators validators = {
         .etag = file->etag,
         .modified_s = file->mtime_s,
+        .changed_s = file->changed_s,
         .size = file->size,
     };
     struct http_ranges ranges;

@@ -90,13 +90,15 @@ static size_t length_of(const struct worker *worker, const struct writer *out)
 }
 
 /* RFC 9110 8.8: validators; a file that is not hashed yet has no tag. */
-static void write_validators(struct writer *out, const struct media_file *file)
+static void write_validators(const struct worker *worker, const struct media_file *file,
+                             struct writer *out)
 {
     char date[HTTP_DATE_SIZE];
-    http_date_write(file->mtime_s, date);
-    write_text(out, "Last-Modified: ");
-    write_text(out, date);
-    write_text(out, "\r\n");
+    if (http_last_modified_write(file->mtime_s, worker->now_s, date)) {
+        write_text(out, "Last-Modified: ");
+        write_text(out, date);
+        write_text(out, "\r\n");
+    }
     if (file->etag[0] != '\0') {
         write_text(out, "ETag: ");
         write_text(out, file->etag);
@@ -254,7 +256,7 @@ void response_start(struct worker *worker, struct connection *connection)
     if (connection->status == 206 && connection->parts == NULL) /* RFC 9110 15.3.7.1 */
         write_content_range(&out, connection->offset,
                             connection->offset + connection->body_length - 1, file->size);
-    write_validators(&out, file);
+    write_validators(worker, file, &out);
     write_disposition(connection, &out);
     write_caching(worker, connection, &out);
     write_origin(worker, connection, &out);
@@ -272,7 +274,7 @@ void response_not_modified(struct worker *worker, struct connection *connection)
     struct writer out = begin(worker);
     connection_set_state(connection, CONNECTION_SENDING);
     write_status(worker, connection, &out, 304);
-    write_validators(&out, connection->file);
+    write_validators(worker, connection->file, &out);
     write_caching(worker, connection, &out);
     write_origin(worker, connection, &out);
     write_text(&out, "\r\n");

@@ -270,6 +270,8 @@ static int admit_version(struct media_cache *cache, const char *path, size_t pat
     entry->identity = *identity;
     entry->file.size = identity->size;
     entry->file.mtime_s = mtime_s;
+    int64_t ctime_s = (int64_t)(identity->ctime_ns / 1000000000U);
+    entry->file.changed_s = ctime_s > mtime_s ? ctime_s : mtime_s;
     entry->file.serial = ++cache->serials;
     /* What is read ahead, and when, is said for each part: the kernel's own guess would be made, and up
      * to megabytes of it begun, by the worker that met a cold page. */

@@ -77,7 +77,10 @@ enum media_telling {
 struct media_file {
     int fd;
     uint64_t size;
-    int64_t mtime_s; /* Last-Modified */
+    int64_t mtime_s;
+    /* The second of its latest change of whatever kind: that of mtime, or of ctime where that is later.
+     * mtime can be set back, so that it names two versions; ctime cannot. */
+    int64_t changed_s;
     /* "" until hashed; a get or media_file_learn may fill it in, and nothing changes it after. */
     char etag[MEDIA_ETAG_SIZE];
     uint32_t duration_ms, bitrate; /* of an MP3, filled in with the etag; 0: not known */

@@ -233,7 +233,9 @@ Test(download, has_the_content_hash_as_entity_tag)
 
 Test(download, that_is_not_modified_is_answered_304_and_not_billed)
 {
-    struct site *site = site_with_alice();
+    struct site *site = site_create(.own_media = true);
+    site_account_open_postpaid(site, "alice");
+    site_media_add(site, TRACK_TINY, TRACK_TINY, 1);
     const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
     const char *etag = await_etag(site, link);
     const char *none_match = site_format(site, "If-None-Match: \"other\", %s", etag);

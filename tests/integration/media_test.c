@@ -1,6 +1,8 @@
 /* `tollgate media show`: what the node knows of a file, before and after it runs. */
+#include <fcntl.h>
 #include <jansson.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tests/integration/harness.h"
@@ -83,4 +85,68 @@ Test(media, follows_symbolic_links_within_the_root_where_it_is_told_to)
         cr_assert_eq(strstr(scan.errors, "/by: a symbolic link, passed over") == NULL, on == 1);
         site_destroy(&site);
     }
+}
+
+static void set_time(struct site *site, const char *path, int64_t seconds)
+{
+    const struct timespec times[2] = {{.tv_sec = seconds}, {.tv_sec = seconds}};
+    cr_assert_eq(utimensat(AT_FDCWD, site_media_path(site, path), times, 0), 0);
+}
+
+/* RFC 9110 8.8.2.2: as cp -p, rsync -t and reproducible images do it. */
+Test(media, that_takes_the_place_of_another_under_its_date_is_not_taken_for_it)
+{
+    struct site *site = site_create(.own_media = true, .settings = "workers: 1\n");
+    site_account_open_postpaid(site, "alice");
+    site_media_add(site, "/one.mp3", TRACK_TINY, 8);
+    site_media_add(site, "/two.mp3", TRACK_TINY, 9);
+    set_time(site, "/one.mp3", 1000000000);
+    set_time(site, "/two.mp3", 1000000000);
+    const char *link = site_link(site, .account = "alice", .path = "/one.mp3");
+    const struct answer *answer = fetch(site, link, .range = "0-99");
+    cr_assert_eq(answer->status, 206);
+    const char *date = answer_header(site, answer, "Last-Modified");
+    cr_assert_str_eq(date, "Sun, 09 Sep 2001 01:46:40 GMT");
+    cr_assert_eq(rename(site_media_path(site, "/two.mp3"), site_media_path(site, "/one.mp3")), 0);
+    /* Before and after the new file is hashed. */
+    size_t size;
+    site_media_bytes(site, "/one.mp3", &size);
+    for (uint64_t length = 0; length != size; harness_pause())
+        length = (uint64_t)strtoull(
+            answer_header(site, fetch(site, link, .method = "HEAD"), "Content-Length"), NULL, 10);
+    const char *if_range = site_format(site, "If-Range: %s", date);
+    const char *modified = site_format(site, "If-Modified-Since: %s", date);
+    const char *unmodified = site_format(site, "If-Unmodified-Since: %s", date);
+    for (unsigned hashed = 0; hashed < 2; hashed++) {
+        answer = fetch(site, link, .range = "100-", .headers = HEADERS(if_range));
+        answer_expect_file(site, answer, "/one.mp3");
+        answer_expect_file(site, fetch(site, link, .headers = HEADERS(modified)), "/one.mp3");
+        answer = fetch(site, link, .range = "100-", .headers = HEADERS(unmodified));
+        answer_expect_refusal(site, answer, 412, "precondition_failed");
+        for (const char *etag = NULL; etag == NULL; harness_pause())
+            etag = answer_header(site, fetch(site, link, .method = "HEAD"), "ETag");
+    }
+    site_destroy(&site);
+}
+
+Test(media, is_dated_neither_later_than_its_answer_nor_before_1970)
+{
+    struct site *site = site_create(.own_media = true);
+    site_account_open_postpaid(site, "alice");
+    site_media_add(site, "/ahead.mp3", TRACK_TINY, 1);
+    site_media_add(site, "/old.mp3", TRACK_TINY, 1);
+    set_time(site, "/ahead.mp3", 4102444800); /* 2100 */
+    set_time(site, "/old.mp3", -86400);
+    const struct answer *answer =
+        fetch(site, site_link(site, .account = "alice", .path = "/ahead.mp3"));
+    answer_expect_file(site, answer, "/ahead.mp3");
+    const char *date = answer_header(site, answer, "Date");
+    cr_assert_str_eq(answer_header(site, answer, "Last-Modified"), date);
+    answer = fetch(site, site_link(site, .account = "alice", .path = "/ahead.mp3"),
+                   .headers = HEADERS(site_format(site, "If-Modified-Since: %s", date)));
+    cr_assert_eq(answer->status, 200);
+    answer = fetch(site, site_link(site, .account = "alice", .path = "/old.mp3"));
+    answer_expect_file(site, answer, "/old.mp3");
+    cr_assert_null(answer_header(site, answer, "Last-Modified"));
+    site_destroy(&site);
 }

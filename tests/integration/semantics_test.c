@@ -157,9 +157,12 @@ static const struct row rows[] = {
 static struct site *make_site(void)
 {
     struct site *site =
-        site_create(.settings = "cache_max_age_s: 600\n",
+        site_create(.own_media = true, .settings = "cache_max_age_s: 600\n",
                     .issuer = "    origins: [\"" SHOP_PAGE "\"]\n"
                               "    refusal_url: https://shop.example/refused?from=media\n");
+    /* Written here, and so under a date of their own: a copy of the catalogue may have taken over its. */
+    site_media_add(site, TRACK_TINY, TRACK_TINY, 1);
+    site_media_add(site, TRACK_LONG, TRACK_LONG, 1);
     site_account_open_postpaid(site, "alice");
     return site;
 }
