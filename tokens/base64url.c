@@ -49,6 +49,11 @@ static const unsigned char digits[256] = {
     ['8'] = DIGIT(60), ['9'] = DIGIT(61), ['-'] = DIGIT(62), ['_'] = DIGIT(63),
 };
 
+bool base64url_is_digit(char character)
+{
+    return digits[(unsigned char)character] != 0;
+}
+
 /* Two to four characters, as many bits, the first ones highest; -EINVAL where one is no digit. */
 static int take(const char *text, size_t count, uint32_t *bits)
 {

@@ -6,12 +6,15 @@
 #ifndef TOLLGATE_TOKENS_BASE64URL_INTERNAL_H
 #define TOLLGATE_TOKENS_BASE64URL_INTERNAL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Characters that `length` bytes take, without the NUL. */
 #define BASE64URL_ENCODED_SIZE(length)     (((length)*4 + 2) / 3)
 /* Bytes that `length` characters can hold at most. */
 #define BASE64URL_DECODED_SIZE_MAX(length) ((length)*3 / 4)
+
+bool base64url_is_digit(char character);
 
 /* Writes BASE64URL_ENCODED_SIZE(length) characters and a NUL; returns the characters. */
 size_t base64url_encode(const unsigned char *bytes, size_t length, char *out);

@@ -17,8 +17,12 @@ enum token_verdict jws_split(const char *jws, size_t length, struct jws_parts *p
     if (length > TOKEN_LENGTH_MAX)
         return REFUSED_TOKEN_TOO_LONG;
     for (size_t i = 0; i < length; i++) {
-        if (jws[i] != '.')
+        if (base64url_is_digit(jws[i]))
             continue;
+        /* RFC 7515 section 2: no padding. It is told before the parts are read, for a signature is
+         * read last, when the token might have been blamed for something else. */
+        if (jws[i] != '.')
+            return REFUSED_TOKEN_MALFORMED;
         if (count == 4)
             return REFUSED_TOKEN_MALFORMED;
         dots[count++] = jws + i;

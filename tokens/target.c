@@ -70,18 +70,38 @@ static bool is_reserved(unsigned char byte)
     return byte != '\0' && strchr(":/?@!$&'()*+,;=", byte) != NULL;
 }
 
-/* The value of a package: what needs no delimiter and is none, from `from` on. */
-static size_t value_length(struct span span, size_t from)
+/* What needs no delimiter and is none; and "+", which base64 has where base64url has "-". */
+static bool is_value_byte(char byte)
+{
+    return is_unreserved((unsigned char)byte) || byte == '%' || byte == '+';
+}
+
+/* Each "=" from `at` on that pads what is before it: after the last one comes the next part of a JWS,
+ * or the value ends. 0 where something else follows. */
+static size_t padding_length(struct span span, size_t at)
 {
     size_t length = 0;
 
-    while (from + length < span.length) {
-        unsigned char byte = (unsigned char)span.text[from + length];
-        if (!is_unreserved(byte) && byte != '%')
-            break;
+    while (at + length < span.length && span.text[at + length] == '=')
         length++;
+    if (at + length == span.length || span.text[at + length] == '.' ||
+        !is_value_byte(span.text[at + length]))
+        return length;
+    return 0;
+}
+
+/* The value of a package, from `from` on, with what no token may hold and other encoders write into
+ * theirs: the verifier refuses that by its name. */
+static size_t value_length(struct span span, size_t from)
+{
+    size_t at = from;
+    size_t taken = 1;
+
+    while (at < span.length && taken > 0) {
+        taken = is_value_byte(span.text[at]) ? 1 : padding_length(span, at);
+        at += taken;
     }
-    return length;
+    return at - from;
 }
 
 /* Whether the attribute and its "=" stand at `at`. */

@@ -43,7 +43,9 @@
     X(TOKEN_MISSING, 403, 0, "the link carries no token")                                          \
     X(TOKEN_AMBIGUOUS, 403, 500, "the link carries more than one token in the same place")         \
     X(TOKEN_TOO_LONG, 403, 500, "the token is longer than 4096 bytes")                             \
-    X(TOKEN_MALFORMED, 403, 500, "the token is not a JWS in compact form with strict base64url")   \
+    X(TOKEN_MALFORMED, 403, 500,                                                                   \
+      "the token is not a JWS in compact form: three parts of base64url, without padding: strip "  \
+      "each = from the end of its parts, and write - and _ for + and /")                           \
     X(TOKEN_ENCRYPTED, 403, 500, "the token is a JWE; only signed tokens are taken here")          \
     X(HEADER_MALFORMED, 403, 500,                                                                  \
       "the token's header is not a JSON object of the expected members")                           \
@@ -289,7 +291,8 @@ enum token_verdict token_peek(const char *jws, size_t length, char **header_json
  * path and normalises the rest (RFC 3986 6.2.2: %7e becomes ~, %c3 becomes %C3; what no URI
  * may hold raw is percent-encoded). `path` and the path of `uri` are always the same path: a
  * package that ends in another delimiter than its place allows is refused. All outputs are the
- * caller's buffers and are meaningful on TOKEN_TARGET_OK alone.
+ * caller's buffers and are meaningful on TOKEN_TARGET_OK alone. The padding of a package is taken into
+ * it, though no token may have any, so that the token is blamed and not the path.
  */
 struct token_target {
     char path[1024 + 1]; /* decoded, NUL-terminated, begins with /, holds no dot-segment */

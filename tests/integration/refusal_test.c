@@ -56,6 +56,49 @@ Test(refusal, of_a_token_that_is_no_JWS)
     site_destroy(&site);
 }
 
+/* A good token whose part `part` (0 to 2) is padded by `padding`. */
+static const char *padded(struct site *site, unsigned part, const char *padding)
+{
+    const char *token = site_token(site, .account = "alice", .path = TRACK_TINY), *end = token;
+    for (unsigned i = 0; i <= part; i++)
+        end += strcspn(end, ".") + (i < part);
+    return site_format(site, "%.*s%s%s", (int)(end - token), token, padding, end);
+}
+
+static void expect_padding_refused(struct site *site, const struct answer *answer)
+{
+    answer_expect_refusal(site, answer, 403, "token_malformed");
+    cr_expect(memmem(answer->body, answer->body_length, "without padding: strip each =", 29),
+              "%.*s", (int)answer->body_length, (const char *)answer->body);
+}
+
+Test(refusal, of_a_padded_token_blames_the_token_and_says_the_cure)
+{
+    static const char *const paddings[] = {"=", "==", "%3D", "%3d%3d"};
+    struct site *site = site_with_alice();
+    for (unsigned i = 0; i < 4 * 3; i++) {
+        const char *token = padded(site, i % 3, paddings[i / 3]);
+        const char *targets[] = {
+            site_format(site, "%s?URISigningPackage=%s", TRACK_TINY, token),
+            site_format(site, "%s?a=b&URISigningPackage=%s&c=d", TRACK_TINY, token),
+            site_format(site, "%s;URISigningPackage=%s", TRACK_TINY, token),
+            site_format(site, "/x;URISigningPackage=%s%s", token, TRACK_TINY),
+        };
+        for (size_t j = 0; j < sizeof(targets) / sizeof(targets[0]); j++)
+            expect_padding_refused(site, fetch(site, targets[j]));
+        const char *bearer = site_format(site, "Authorization: Bearer %s", token);
+        expect_padding_refused(site, fetch(site, TRACK_TINY, .headers = HEADERS(bearer)));
+        const char *cookie = site_format(site, "Cookie: a=b; URISigningPackage=%s; c=d", token);
+        expect_padding_refused(site, fetch(site, TRACK_TINY, .headers = HEADERS(cookie)));
+        cr_expect(!strstr(site_log(site), strchr(token, '.')), "a token was logged");
+    }
+    /* The issuer is not asked for first, nor is the signature's length. */
+    const char *forged = site_format(site, "%s?URISigningPackage=e30.e30.%0300d=", TRACK_TINY, 0);
+    expect_padding_refused(site, fetch(site, forged));
+    expect_nothing_billed(site);
+    site_destroy(&site);
+}
+
 Test(refusal, of_an_expired_link)
 {
     struct site *site = site_with_alice();

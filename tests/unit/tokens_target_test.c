@@ -35,6 +35,11 @@ Test(token_target, strips_the_package_as_rfc_9246_says)
         {"/a?b=c&URISigningPackage=x.y.z", "/a", "/a?b=c", "x.y.z"},
         {"/a?b=c&URISigningPackage=x.y.z&d", "/a", "/a?b=c&d", "x.y.z"},
         {"/a?URISigningPackage=", "/a", "/a", ""},
+        {"/a?URISigningPackage==", "/a", "/a", "="},
+        {"/a?URISigningPackage=x==.y=.z=", "/a", "/a", "x==.y=.z="},
+        {"/a?URISigningPackage=x+x.y=.z=&b", "/a", "/a?b", "x+x.y=.z="},
+        {"/a;URISigningPackage=x=.y.z==/b", "/a/b", "/a/b", "x=.y.z=="},
+        {"/a;URISigningPackage=x=.y.z=;c?d", "/a;c", "/a;c?d", "x=.y.z="},
         {"/a;URISigningPackage=x.y.z", "/a", "/a", "x.y.z"},
         {"/a;URISigningPackage=x.y.z/b", "/a/b", "/a/b", "x.y.z"},
         {"/a;URISigningPackage=x.y.z;p=q/b?c", "/a;p=q/b", "/a;p=q/b?c", "x.y.z"},
@@ -128,6 +133,8 @@ Test(token_target, refuses_a_package_whose_end_would_move_the_path)
     cr_expect_eq(parse("/p?URISigningPackage=x;q"), TOKEN_TARGET_BAD_PATH);
     cr_expect_eq(parse("/p;URISigningPackage=x,q"), TOKEN_TARGET_BAD_PATH);
     cr_expect_eq(parse("/p;URISigningPackage=x=q"), TOKEN_TARGET_BAD_PATH);
+    cr_expect_eq(parse("/p;URISigningPackage=x==q"), TOKEN_TARGET_BAD_PATH);
+    cr_expect_eq(parse("/p?URISigningPackage=x=/q"), TOKEN_TARGET_BAD_PATH);
 }
 
 Test(token_target, refuses_two_packages_wherever_they_stand)
