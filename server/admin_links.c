@@ -12,8 +12,6 @@
 #include "server/link_facts.h"
 #include "server/link_name.h"
 
-#define CLOCK_AHEAD_S 60 /* a shop's clock may run so much before ours */
-
 /* ---- revoking ----------------------------------------------------------------------------------
  */
 
@@ -40,13 +38,37 @@ static void answer_revoked(struct node *node, const struct ledger_request *asked
     admin_answer_json(answer, result == 0 ? 200 : 202, value);
 }
 
-/* A jti may be signed again, and a link that lives too long today may be taken later: what is revoked
- * stays so for longer than link_lifetime_max_s can be set to. */
-#define REVOKED_S ((int64_t)315360000 * 2)
+#define REVOKED_UNTIL_MAX_S (((int64_t)1 << 52) / 1000) /* the ledger's amounts are below 2^53 */
 
-static int64_t dead_ms(void)
+/*
+ * When a revocation may be forgotten, in ms since 1970: when the link has ended. `token` is NULL for a
+ * link that is known by its jti alone. What goes by a jti may have been signed more than once, so there
+ * the last end counts that any token may have which is admitted now: exp and resume may each lie
+ * link_lifetime_max_s ahead. A token that is signed for longer opens nothing now; it is reached by the
+ * URL, which says when it ends.
+ *
+ * Never before now: a download under way may outlive its link, and is cut by a node that asks. The
+ * functions keep a link's state for an hour more than they are told, which is longer than a grant.
+ */
+static int64_t revoked_until_ms(const struct node *node, const struct token *token)
 {
-    return ((int64_t)time(NULL) + REVOKED_S) * 1000;
+    int64_t now = (int64_t)time(NULL), until = now;
+    if (token == NULL || token->jti[0] != '\0') {
+        until = now + 2 * (int64_t)node->config->link_lifetime_max_s;
+    }
+    if (token != NULL && token_ends_at(token) > until) {
+        until = token_ends_at(token);
+    }
+    return (until < REVOKED_UNTIL_MAX_S ? until : REVOKED_UNTIL_MAX_S) * 1000;
+}
+
+/* The instant before which each token was signed that is in use now. */
+static int64_t issued_by_now(struct node *node)
+{
+    struct token_trust *trust = node_trust_hold(node);
+    int64_t instant = token_iat_max(token_trust_policy(trust), (int64_t)time(NULL)) + 1;
+    token_trust_drop(&trust);
+    return instant;
 }
 
 static bool name_by_jti(struct node *node, const struct admin_request *request, const char *jti,
@@ -69,22 +91,24 @@ void admin_account_revoke(struct node *node, const struct admin_request *request
     json_error_t error;
     const char *jti = NULL;
     json_int_t before = 0;
+    int by_now = 0;
     struct ledger_request asked = {.issuer = request->issuer, .account = request->account};
     struct ledger_account_view view;
     bool repeated = false;
     if (body == NULL) {
         return;
     }
-    if (json_unpack_ex(body, &error, 0, "{s?s, s?I !}", "jti", &jti, "issued_before", &before) !=
-            0 ||
-        (jti != NULL) == (before != 0) ||
+    if (json_unpack_ex(body, &error, 0, "{s?s, s?I, s?b !}", "jti", &jti, "issued_before", &before,
+                       "issued_by_now", &by_now) != 0 ||
+        (jti != NULL) + (before != 0) + (by_now != 0) != 1 ||
         (jti != NULL && !token_text_is_plain(jti, strlen(jti), TOKEN_JTI_MAX))) {
-        admin_answer_problem(answer, 422, "members_invalid",
-                             "one of {\"jti\":\"ID\"}, for a link (without control characters), "
-                             "and {\"issued_before\":SECONDS}, "
-                             "for all links of the account whose iat is earlier or absent; to stop "
-                             "the account itself, suspend it");
-    } else if (before > (json_int_t)time(NULL) + CLOCK_AHEAD_S) {
+        admin_answer_problem(
+            answer, 422, "members_invalid",
+            "one of {\"jti\":\"ID\"}, for a link (without control characters), "
+            "{\"issued_before\":SECONDS}, for all links of the account whose iat is "
+            "earlier or absent, and {\"issued_by_now\":true}, for all that are in "
+            "use now; to stop the account itself, suspend it");
+    } else if (before > issued_by_now(node)) {
         /* It cannot be taken back: milliseconds would end the account for good. */
         admin_answer_problem(answer, 422, "instant_ahead",
                              "issued_before %lld is ahead of now, and could not be taken back%s",
@@ -96,7 +120,9 @@ void admin_account_revoke(struct node *node, const struct admin_request *request
         admin_answer_errno(answer, -ENOMEM);
     } else {
         asked.operation = jti != NULL ? LEDGER_REVOKE_LINK : LEDGER_REVOKE_BEFORE;
-        asked.amount = jti != NULL ? dead_ms() : (int64_t)before;
+        asked.amount = jti != NULL ? revoked_until_ms(node, NULL)
+                       : by_now    ? issued_by_now(node)
+                                   : (int64_t)before;
         int result = ledger_account_change(node->ledger, &asked, &repeated, &view);
         admin_log_change(request, &asked, jti, result, repeated);
         answer_revoked(node, &asked, jti, answer, result);
@@ -158,7 +184,7 @@ static void revoke_token(struct node *node, const struct admin_request *request,
     struct ledger_request asked = {.operation = LEDGER_REVOKE_LINK,
                                    .issuer = whose.issuer,
                                    .account = whose.account,
-                                   .amount = dead_ms()};
+                                   .amount = revoked_until_ms(node, token)};
     memcpy(asked.link, name, sizeof asked.link);
     int result = ledger_account_change(node->ledger, &asked, &repeated, &view);
     admin_log_change(request, &asked, token->jti, result, repeated);

@@ -25,8 +25,8 @@ struct arguments {
 static const struct argp_option options[] = {
     {"jti", OPTION_JTI, "ID", 0, "The link of ISSUER/NAME with this jti", 0},
     {"issued-before", OPTION_BEFORE, "TIME", 0,
-     "All links of ISSUER/NAME whose iat is earlier, or absent: now, seconds since 1970, or "
-     "2026-11-25T10:00:00Z",
+     "All links of ISSUER/NAME whose iat is earlier, or absent: seconds since 1970, or "
+     "2026-11-25T10:00:00Z; or now, for all that are in use, see below",
      0},
     {0},
 };
@@ -73,13 +73,22 @@ static const struct argp revoke_argp = {
     .options = options,
     .parser = parse,
     .args_doc = "URL\nISSUER/NAME --jti ID\nISSUER/NAME --issued-before TIME",
-    .doc = "Revokes links, on every node; downloads under way are cut."
-           "\v"
-           "  tollgate link revoke 'https://media.example/song.mp3?URISigningPackage=...'\n"
-           "  tollgate link revoke shop/alice --jti order-1\n"
-           "  tollgate link revoke shop/alice --issued-before now\n"
-           "\n"
-           "To stop an account as a whole: `tollgate account suspend`.",
+    .doc =
+        "Revokes links, on every node; downloads under way are cut."
+        "\v"
+        "  tollgate link revoke 'https://media.example/song.mp3?URISigningPackage=...'\n"
+        "  tollgate link revoke shop/alice --jti order-1\n"
+        "  tollgate link revoke shop/alice --issued-before now\n"
+        "\n"
+        "No link that is in use outlives `--issued-before now`, not even one that was signed by a "
+        "clock that runs ahead (a minute and nbf_leeway_s are tolerated). So what is signed in the "
+        "next minute is revoked, too: links of the account that are signed from the printed second "
+        "on are good again.\n"
+        "\n"
+        "--jti ends a link however often it was signed, for twice link_lifetime_max_s, the longest "
+        "that it may live; one that was signed for longer is revoked by its URL.\n"
+        "\n"
+        "To stop an account as a whole: `tollgate account suspend`.",
     .children = children,
 };
 
@@ -87,8 +96,6 @@ static const struct argp revoke_argp = {
 static int64_t time_of(const char *text)
 {
     struct tm date = {0};
-    if (strcmp(text, "now") == 0)
-        return (int64_t)time(NULL) + 1; /* what was signed in this second, too */
     if (text[0] != '\0' && text[strspn(text, "0123456789")] == '\0' && strlen(text) < 12)
         return strtoll(text, NULL, 10);
     const char *end = strptime(text, "%Y-%m-%dT%H:%M:%SZ", &date);
@@ -111,6 +118,10 @@ static int make_request(const char *command, struct arguments *arguments,
     if (arguments->jti != NULL) {
         *body = json_pack("{s:s}", "jti", arguments->jti);
         return *body != NULL ? EX_OK : cli_fail(EX_DATAERR, command, "the jti is no UTF-8");
+    }
+    if (strcmp(arguments->before, "now") == 0) { /* the node knows what it tolerates */
+        *body = json_pack("{s:b}", "issued_by_now", true);
+        return *body != NULL ? EX_OK : cli_fail(EX_SOFTWARE, command, "out of memory");
     }
     int64_t before = time_of(arguments->before);
     if (before <= 0)

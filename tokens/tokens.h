@@ -241,6 +241,15 @@ struct token_request {
 enum token_verdict token_check(const struct token_trust *trust, const struct token *token,
                                const struct token_request *request, int64_t now);
 
+/*
+ * The latest iat, in seconds since 1970, that token_check takes at `now`: a storefront's clock may run
+ * ahead. A revocation by iat must begin after it to reach each token that is in use at `now`.
+ */
+int64_t token_iat_max(const struct token_policy *policy, int64_t now);
+
+/* From which second since 1970 on token_check refuses the token for good: exp, and `resume` after it. */
+int64_t token_ends_at(const struct token *token);
+
 /* exp has passed: only `resume` keeps the link, for ranges of downloads that were begun before. */
 bool token_is_resuming(const struct token *token, int64_t now);
 

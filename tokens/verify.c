@@ -133,12 +133,24 @@ static enum token_verdict check_times(const struct token_policy *policy, const s
     if (token->nbf > now && token->nbf - now > (int64_t)policy->nbf_leeway_s)
         return REFUSED_NOT_YET_VALID;
     /* It would escape each revocation by its age. RFC 7519 section 4.1.6 leaves it to the application. */
-    if (token->iat > now && token->iat - now > IAT_AHEAD_S + (int64_t)policy->nbf_leeway_s)
+    if (token->iat > token_iat_max(policy, now))
         return REFUSED_ISSUED_AHEAD;
     /* RFC 9246 section 2.1.4: refused from the very second of exp on, no leeway. */
     if (now >= token->exp && now - token->exp >= (int64_t)token->limits.resume_s)
         return REFUSED_EXPIRED;
     return TOKEN_OK;
+}
+
+int64_t token_iat_max(const struct token_policy *policy, int64_t now)
+{
+    int64_t ahead = IAT_AHEAD_S + (int64_t)policy->nbf_leeway_s;
+
+    return now > INT64_MAX - ahead ? INT64_MAX : now + ahead;
+}
+
+int64_t token_ends_at(const struct token *token)
+{
+    return token->exp + (int64_t)token->limits.resume_s; /* below 2^53 and 2^32 */
 }
 
 bool token_is_resuming(const struct token *token, int64_t now)

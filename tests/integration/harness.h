@@ -82,6 +82,8 @@ void site_redis_signal(struct site *site, int signal);
 /* Sends one command ("FLUSHALL") to the node's Redis, whichever it is, and fails where that answers
  * an error. */
 void site_redis_command(struct site *site, const char *command);
+/* The integer that a Lua script answers there. */
+int64_t site_redis_number(struct site *site, const char *script);
 /* The process of the embedded Redis, by the pid file that it writes. */
 pid_t site_embedded_redis_pid(struct site *site);
 

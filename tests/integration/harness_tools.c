@@ -273,7 +273,7 @@ static redisContext *redis_connect(const char *socket_path)
     return NULL;
 }
 
-void site_redis_command(struct site *site, const char *command)
+static redisContext *site_redis_connect(struct site *site)
 {
     char path[300];
     if (site->own_redis)
@@ -284,11 +284,29 @@ void site_redis_command(struct site *site, const char *command)
         snprintf(path, sizeof(path), "%s/redis.sock", site->state_dir);
     redisContext *context = redis_connect(path);
     cr_assert(context, "%s: no Redis answers", path);
+    return context;
+}
+
+void site_redis_command(struct site *site, const char *command)
+{
+    redisContext *context = site_redis_connect(site);
     redisReply *reply = redisCommand(context, command); // NOLINT: the tests' own words
     cr_assert(reply, "%s: no answer", command);
     cr_assert_neq(reply->type, REDIS_REPLY_ERROR, "%s: %s", command, reply->str);
     freeReplyObject(reply);
     redisFree(context);
+}
+
+int64_t site_redis_number(struct site *site, const char *script)
+{
+    redisContext *context = site_redis_connect(site);
+    redisReply *reply = redisCommand(context, "EVAL %s 0", script);
+    cr_assert(reply, "%s: no answer", script);
+    cr_assert_eq(reply->type, REDIS_REPLY_INTEGER, "%s: %s", script, reply->str);
+    int64_t number = reply->integer;
+    freeReplyObject(reply);
+    redisFree(context);
+    return number;
 }
 
 void site_redis_start(struct site *site)

@@ -118,6 +118,108 @@ Test(revocation, of_what_is_older_than_an_instant_spares_what_is_newer)
     site_destroy(&site);
 }
 
+Test(revocation, as_of_now_reaches_what_a_clock_that_runs_ahead_has_signed)
+{
+    struct site *site = site_create(.settings = "nbf_leeway_s: 20\n");
+    site_account_open_prepaid(site, "alice", 1000u * 1000 * 1000);
+    const int ahead[] = {0, 1, 30, 60, 79};
+    enum { LINKS = sizeof(ahead) / sizeof(ahead[0]) };
+    const char *links[LINKS];
+    for (unsigned i = 0; i < LINKS; i++) {
+        links[i] = site_link(site, .account = "alice", .path = TRACK_TINY, .issued_in_s = ahead[i]);
+        answer_expect_file(site, fetch(site, links[i]), TRACK_TINY);
+    }
+    struct command_result result =
+        site_tollgate(site, "link", "revoke", "shop/alice", "--issued-before", "now");
+    cr_assert_eq(result.exit_code, 0, "%s", result.errors);
+    for (unsigned i = 0; i < LINKS; i++)
+        answer_expect_refusal(site, fetch(site, links[i]), 410, "link_revoked");
+    /* The second that it prints is that from which on new links are good. */
+    const char *before = strstr(result.output, "issued before ");
+    cr_assert(before, "%s", result.output);
+    long long instant = strtoll(before + strlen("issued before "), NULL, 10);
+    const char *last = site_link(site, .account = "alice", .path = TRACK_TINY,
+                                 .issued_in_s = (int)(instant - 1 - time(NULL)));
+    answer_expect_refusal(site, fetch(site, last), 410, "link_revoked");
+    const char *fresh = site_link(site, .account = "alice", .path = TRACK_TINY,
+                                  .issued_in_s = (int)(instant - time(NULL)));
+    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
+    while (fetch(site, fresh)->status == 403 && harness_now_ms() < deadline_ms)
+        harness_pause(); /* its iat is ahead of what is tolerated, by a second */
+    answer_expect_file(site, fetch(site, fresh), TRACK_TINY);
+    site_destroy(&site);
+}
+
+/* For how many seconds Redis will know of a revoked link of the account, the only one it knows of. */
+static int64_t revoked_for_s(struct site *site, const char *account)
+{
+    return site_redis_number(
+               site, site_format(site,
+                                 "local keys = redis.call('KEYS', 'tg:{shop/%s}:link:*') "
+                                 "assert(#keys == 1 and redis.call('HGET', keys[1], 'revoked')) "
+                                 "return redis.call('PTTL', keys[1])",
+                                 account)) /
+           1000;
+}
+
+static void revoke_url(struct site *site, const char *link)
+{
+    admin_expect(site, "/v1/links/revoke", site_format(site, "{\"url\":\"%s\"}", link), 200);
+}
+
+Test(revocation, ends_with_its_link)
+{
+    enum { HOUR = 3600, DAY = 24 * HOUR, LIFETIME = 7 * DAY };
+    struct site *site = site_create();
+    revoke_url(site, site_link(site, .account = "url", .path = TRACK_TINY));
+    revoke_url(site, site_link(site, .account = "resume", .path = TRACK_TINY,
+                               .limits = {.resume_s = 2 * DAY}));
+    revoke_url(site, site_link(site, .account = "jti", .path = TRACK_TINY, .jti = "order-1"));
+    /* What is signed for too long opens nothing yet, but will. */
+    revoke_url(site, site_link(site, .account = "long", .path = TRACK_TINY, .jti = "order-1",
+                               .expires_in_s = 300 * DAY));
+    revoke_url(site, site_link(site, .account = "over", .path = TRACK_TINY, .expires_in_s = -DAY));
+    admin_expect(site, "/v1/accounts/shop/bare/revoke", "{\"jti\":\"order-1\"}", 200);
+    static const struct {
+        const char *account;
+        int64_t least_s;
+    } rows[] = {
+        {"url", HOUR},          {"resume", HOUR + 2 * DAY}, {"jti", 2 * LIFETIME},
+        {"bare", 2 * LIFETIME}, {"long", 300 * DAY},        {"over", 0},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        int64_t kept = revoked_for_s(site, rows[i].account);
+        /* Less what the test took, and an hour more for clocks that differ. */
+        cr_expect(kept > rows[i].least_s - HARNESS_DEADLINE_MS / 1000 &&
+                      kept <= rows[i].least_s + HOUR,
+                  "%s: %lld s, where %lld were due", rows[i].account, (long long)kept,
+                  (long long)rows[i].least_s);
+    }
+    /* The watermark of an instant is one number, and stays. */
+    admin_expect(site, "/v1/accounts/shop/bare/revoke", "{\"issued_by_now\":true}", 200);
+    cr_expect_eq(site_redis_number(site, "return redis.call('PTTL', 'tg:{shop/bare}:account')"),
+                 -1);
+    site_destroy(&site);
+}
+
+Test(revocation, of_a_link_that_has_ended_cuts_what_is_still_under_way)
+{
+    struct site *site = site_create();
+    site_account_open_prepaid(site, "alice", 1000u * 1000 * 1000);
+    const char *link =
+        site_link(site, .account = "alice", .path = TRACK_LONG, .limits = SLOW, .expires_in_s = 3);
+    int fd = begin_transfer(site, link);
+    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
+    const struct answer *answer;
+    while ((answer = fetch(site, link, .method = "HEAD"))->status == 200 &&
+           harness_now_ms() < deadline_ms)
+        harness_pause();
+    cr_assert_eq(answer->status, 410);
+    revoke_url(site, link);
+    expect_cut(fd);
+    site_destroy(&site);
+}
+
 Test(revocation, of_an_account_ends_what_is_under_way_and_can_be_taken_back)
 {
     struct site *site = site_create();

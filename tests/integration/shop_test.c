@@ -227,11 +227,16 @@ Test(shop, revokes_by_jti_by_instant_and_by_the_link)
     answer_expect_refusal(site, fetch(site, by_link), 410, "link_revoked");
     CALL(site, MINE, .method = "POST", .path = path, .parameters = "/revoke", ACCOUNT("/revoke"),
          .status = 200, .body = "{\"issued_before\":1000}");
+    CALL(site, MINE, .method = "POST", .path = path, .parameters = "/revoke", ACCOUNT("/revoke"),
+         .status = 200, .body = "{\"issued_by_now\":true}");
     static const char *const wrong[] = {"{}",
                                         "{\"jti\":\"\"}",
                                         "{\"jti\":1}",
                                         "{\"jti\":\"a\",\"issued_before\":1}",
                                         "{\"issued_before\":\"now\"}",
+                                        "{\"issued_by_now\":false}",
+                                        "{\"issued_by_now\":1}",
+                                        "{\"issued_by_now\":true,\"issued_before\":1}",
                                         "{\"issued_before\":-1}"};
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
         CALL(site, MINE, .method = "POST", .path = path, .parameters = "/revoke",
