@@ -29,6 +29,7 @@
 
 #include "server/admin_internal.h"
 #include "server/check.h"
+#include "server/http_content.h"
 #include "server/http_fields.h"
 #include "server/log.h"
 #include "server/waiting.h"
@@ -186,6 +187,9 @@ static enum outcome examine(struct admin_peer *peer, struct http_head *head)
     struct admin_answer *answer = &peer->call.answer;
     enum refusal refusal = REFUSAL_NONE;
     enum http_head_status status = http_head_parse(peer->buffer, peer->length, head, &refusal);
+    if (status == HTTP_HEAD_COMPLETE) {
+        status = http_content_skip(peer->buffer, peer->length, head, &refusal);
+    }
     if (status == HTTP_HEAD_PARTIAL && peer->length < HEAD_BYTES_MAX) {
         return PARTIAL;
     }
@@ -199,7 +203,7 @@ static enum outcome examine(struct admin_peer *peer, struct http_head *head)
                              refusal_text(refusal));
         return REFUSED;
     }
-    if (head->chunked) {
+    if (head->chunked && head->has_body) {
         /* RFC 9110 15.5.12: a length is asked for rather than a second framing kept in here */
         admin_answer_problem(answer, 411, "length_required",
                              "Transfer-Encoding is not taken here; send Content-Length");

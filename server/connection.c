@@ -16,6 +16,7 @@
 #include "server/access_log.h"
 #include "server/address_table.h"
 #include "server/check.h"
+#include "server/http_content.h"
 #include "server/log.h"
 #include "server/proxy_header.h"
 #include "server/token_cache.h"
@@ -392,6 +393,8 @@ static size_t consume(struct worker *worker, struct connection *connection, cons
         struct http_head head;
         enum refusal refusal = REFUSAL_HEAD_MALFORMED;
         enum http_head_status status = http_head_parse(data + used, length - used, &head, &refusal);
+        if (status == HTTP_HEAD_COMPLETE)
+            status = http_content_skip(data + used, length - used, &head, &refusal);
         size_t size = status == HTTP_HEAD_COMPLETE ? head.length : length - used;
         if (status != HTTP_HEAD_REFUSED && size > head_max) {
             status = HTTP_HEAD_REFUSED;

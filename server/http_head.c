@@ -6,24 +6,10 @@
 #include "server/http_head.h"
 
 #include <ctype.h>
-
 #include <string.h>
 #include <strings.h>
 
-/* RFC 9110 5.6.2: tchar */
-static const unsigned char is_tchar[256] = {
-    ['!'] = 1, ['#'] = 1, ['$'] = 1, ['%'] = 1,         ['&'] = 1,         ['\''] = 1,
-    ['*'] = 1, ['+'] = 1, ['-'] = 1, ['.'] = 1,         ['^'] = 1,         ['_'] = 1,
-    ['`'] = 1, ['|'] = 1, ['~'] = 1, ['0' ... '9'] = 1, ['A' ... 'Z'] = 1, ['a' ... 'z'] = 1,
-};
-
-/* RFC 9110 5.5: field-vchar, SP and HTAB; obs-text (0x80 to 0xff) is allowed in values and never
- * interpreted. */
-static const unsigned char is_field_char[256] = {
-    ['\t'] = 1,
-    [' ' ... '~'] = 1,
-    [0x80 ... 0xff] = 1,
-};
+#include "server/http_lines.h"
 
 /*
  * RFC 3986 3.3 and 3.4; and what the WHATWG URL standard leaves as it is and browsers send: in paths and
@@ -45,7 +31,8 @@ struct cursor {
     enum refusal refusal;
     unsigned hosts, content_lengths;
     bool connection_close, connection_keep_alive;
-    bool repeats; /* a field that is a list has several lines */
+    bool repeats;        /* a field that is a list has several lines */
+    bool unknown_coding; /* Transfer-Encoding has another than chunked */
 };
 
 static enum http_head_status refuse(struct cursor *c, enum refusal refusal)
@@ -59,51 +46,20 @@ static bool text_is(const char *data, size_t length, const char *word)
     return strlen(word) == length && memcmp(data, word, length) == 0;
 }
 
-static bool text_is_nocase(const char *data, size_t length, const char *word)
-{
-    return strlen(word) == length && strncasecmp(data, word, length) == 0;
-}
-
 bool http_list_has(const struct http_text *field, const char *word)
 {
-    const char *at = field->data, *end = at + field->length;
-    while (at != NULL && at < end) {
-        const char *comma = memchr(at, ',', (size_t)(end - at));
-        const char *stop = comma != NULL ? comma : end;
-        const char *first = at, *last = stop;
-        while (first < last && (*first == ' ' || *first == '\t'))
-            first++;
-        while (last > first && (last[-1] == ' ' || last[-1] == '\t'))
-            last--;
-        if (text_is_nocase(first, (size_t)(last - first), word))
+    struct http_text rest = *field, member;
+    while (http_list_next(&rest, &member)) {
+        if (http_text_is_nocase(&member, word))
             return true;
-        at = stop + 1;
     }
     return false;
 }
 
-/*
- * The line at the cursor without its CRLF. RFC 9112 2.2 lets a recipient take a bare LF as a line
- * end; it is refused here, since proxies disagree about it and that is how requests are smuggled. A
- * bare CR is refused (MUST).
- */
 static enum http_head_status take_line(struct cursor *c, struct http_text *line)
 {
-    const char *lf = memchr(c->at, '\n', (size_t)(c->end - c->at));
-    const char *stop = lf != NULL ? lf : c->end;
-    const char *cr = memchr(c->at, '\r', (size_t)(stop - c->at));
-    if (lf == NULL) {
-        /* A CR that is not the last byte so far can no longer be part of a CRLF. */
-        if (cr != NULL && cr + 1 < c->end)
-            return refuse(c, REFUSAL_HEAD_MALFORMED);
-        return HTTP_HEAD_PARTIAL;
-    }
-    if (cr == NULL || cr + 1 != lf)
-        return refuse(c, REFUSAL_HEAD_MALFORMED);
-    line->data = c->at;
-    line->length = (size_t)(cr - c->at);
-    c->at = lf + 1;
-    return HTTP_HEAD_COMPLETE;
+    enum http_head_status status = http_line_take(&c->at, c->end, line);
+    return status == HTTP_HEAD_REFUSED ? refuse(c, REFUSAL_HEAD_MALFORMED) : status;
 }
 
 static enum http_method method_of(const char *data, size_t length)
@@ -222,13 +178,11 @@ static enum http_head_status parse_request_line(struct cursor *c, const struct h
 {
     const char *end = line->data + line->length;
     const char *space = memchr(line->data, ' ', line->length);
-    if (space == NULL || space == line->data)
+    if (space == NULL)
         return refuse(c, REFUSAL_HEAD_MALFORMED);
-    for (const char *at = line->data; at < space; at++) {
-        if (!is_tchar[(unsigned char)*at])
-            return refuse(c, REFUSAL_HEAD_MALFORMED);
-    }
     c->head->method_text = (struct http_text){line->data, (size_t)(space - line->data)};
+    if (space == line->data || line->data + http_token_length(line->data, space) != space)
+        return refuse(c, REFUSAL_HEAD_MALFORMED);
     c->head->method = method_of(line->data, c->head->method_text.length);
 
     const char *target = space + 1;
@@ -300,6 +254,33 @@ static enum http_head_status take_content_length(struct cursor *c, struct http_t
     return HTTP_HEAD_COMPLETE;
 }
 
+/*
+ * A line of Transfer-Encoding: RFC 9112 6.1 and 7. Parameters of chunked, of which it has none, and empty
+ * members are refused where lists elsewhere may have them: a proxy that does not read the same coding here
+ * sees another request behind it.
+ */
+static enum http_head_status take_codings(struct cursor *c, struct http_text rest)
+{
+    struct http_head *head = c->head;
+    struct http_text member;
+    head->has_body = true;
+    while (http_list_next(&rest, &member)) {
+        const char *semicolon = memchr(member.data, ';', member.length);
+        struct http_text coding = member;
+        if (semicolon != NULL)
+            coding.length = (size_t)(semicolon - member.data);
+        /* Chunked comes last, and once. */
+        if (head->chunked || coding.length == 0 ||
+            http_token_length(coding.data, coding.data + coding.length) != coding.length)
+            return refuse(c, REFUSAL_HEAD_MALFORMED);
+        head->chunked = http_text_is_nocase(&coding, "chunked");
+        if (head->chunked && semicolon != NULL)
+            return refuse(c, REFUSAL_HEAD_MALFORMED);
+        c->unknown_coding |= !head->chunked;
+    }
+    return HTTP_HEAD_COMPLETE;
+}
+
 static enum http_head_status take_field(struct cursor *c, struct http_text name,
                                         struct http_text value)
 {
@@ -323,7 +304,7 @@ static enum http_head_status take_field(struct cursor *c, struct http_text name,
         {"sec-fetch-mode", offsetof(struct http_head, fetch_mode), REPEAT_REFUSED},
     };
     struct http_head *head = c->head;
-    if (text_is_nocase(name.data, name.length, "host")) {
+    if (http_text_is_nocase(&name, "host")) {
         c->hosts++;
         if (!authority_is_valid(value.data, value.length))
             return refuse(c, REFUSAL_HOST_INVALID);
@@ -331,61 +312,37 @@ static enum http_head_status take_field(struct cursor *c, struct http_text name,
         return HTTP_HEAD_COMPLETE;
     }
     for (size_t i = 0; i < sizeof(kept) / sizeof(*kept); i++) {
-        if (text_is_nocase(name.data, name.length, kept[i].name))
+        if (http_text_is_nocase(&name, kept[i].name))
             return keep(c, kept[i].repeat,
                         (struct http_text *)(void *)((char *)head + kept[i].offset), value);
     }
-    if (text_is_nocase(name.data, name.length, "accept")) {
+    if (http_text_is_nocase(&name, "accept")) {
         if (head->accept.data == NULL)
             head->accept = value;
-    } else if (text_is_nocase(name.data, name.length, "user-agent")) {
+    } else if (http_text_is_nocase(&name, "user-agent")) {
         head->user_agent = value;
-    } else if (text_is_nocase(name.data, name.length, "referer")) {
+    } else if (http_text_is_nocase(&name, "referer")) {
         head->referer = value;
-    } else if (text_is_nocase(name.data, name.length, "connection")) {
+    } else if (http_text_is_nocase(&name, "connection")) {
         c->connection_close |= http_list_has(&value, "close");
         c->connection_keep_alive |= http_list_has(&value, "keep-alive");
-    } else if (text_is_nocase(name.data, name.length, "content-length")) {
+    } else if (http_text_is_nocase(&name, "content-length")) {
         return take_content_length(c, value);
-    } else if (text_is_nocase(name.data, name.length, "transfer-encoding")) {
-        head->chunked = head->has_body = true;
-    } else if (text_is_nocase(name.data, name.length, "expect")) {
-        if (!text_is_nocase(value.data, value.length, "100-continue"))
+    } else if (http_text_is_nocase(&name, "transfer-encoding")) {
+        return take_codings(c, value);
+    } else if (http_text_is_nocase(&name, "expect")) {
+        if (!http_text_is_nocase(&value, "100-continue"))
             return refuse(c, REFUSAL_EXPECTATION_FAILED); /* RFC 9110 10.1.1 */
         head->expect_continue = true;
     }
     return HTTP_HEAD_COMPLETE;
 }
 
-/* RFC 9112 5: field-name ":" OWS field-value OWS. False where the line is not that. */
-static bool cut_field(const struct http_text *line, struct http_text *name, struct http_text *value)
-{
-    const char *end = line->data + line->length, *at = line->data;
-    /* RFC 9112 5.2: a line that starts with white space is obs-fold; refused (MUST, by a server) */
-    while (at < end && is_tchar[(unsigned char)*at])
-        at++;
-    /* RFC 9112 5.1: white space before the colon MUST be refused with 400 */
-    if (at == line->data || at == end || *at != ':')
-        return false;
-    *name = (struct http_text){line->data, (size_t)(at - line->data)};
-    at++;
-    while (at < end && (*at == ' ' || *at == '\t'))
-        at++;
-    while (end > at && (end[-1] == ' ' || end[-1] == '\t'))
-        end--;
-    *value = (struct http_text){at, (size_t)(end - at)};
-    return true;
-}
-
 static enum http_head_status parse_field(struct cursor *c, const struct http_text *line)
 {
     struct http_text name, value;
-    if (!cut_field(line, &name, &value))
+    if (!http_field_cut(line, &name, &value))
         return refuse(c, REFUSAL_HEAD_MALFORMED);
-    for (size_t i = 0; i < value.length; i++) {
-        if (!is_field_char[(unsigned char)value.data[i]])
-            return refuse(c, REFUSAL_HEAD_MALFORMED);
-    }
     return take_field(c, name, value);
 }
 
@@ -394,10 +351,11 @@ bool http_head_next(const struct http_head *head, const char *name, struct http_
     struct http_text line, found;
     if (value->data == NULL || head->repeats_end == NULL)
         return false;
-    struct cursor c = {.at = value->data + value->length, .end = head->repeats_end};
-    (void)take_line(&c, &line); /* what is left of this one */
-    while (take_line(&c, &line) == HTTP_HEAD_COMPLETE && cut_field(&line, &found, value)) {
-        if (text_is_nocase(found.data, found.length, name))
+    const char *at = value->data + value->length;
+    (void)http_line_take(&at, head->repeats_end, &line); /* what is left of this one */
+    while (http_line_take(&at, head->repeats_end, &line) == HTTP_HEAD_COMPLETE &&
+           http_field_cut(&line, &found, value)) {
+        if (http_text_is_nocase(&found, name))
             return true;
     }
     return false;
@@ -410,8 +368,11 @@ static enum http_head_status finish(struct cursor *c)
     if (c->hosts > 1 || (c->hosts == 0 && head->minor == 1))
         return refuse(c, REFUSAL_HOST_INVALID);
     /* RFC 9112 6.1: both framings at once is how requests are smuggled; so is one in HTTP/1.0 */
-    if (head->chunked && (c->content_lengths > 0 || head->minor == 0))
+    bool coded = head->chunked || c->unknown_coding;
+    if (coded && (c->content_lengths > 0 || head->minor == 0))
         return refuse(c, REFUSAL_HEAD_MALFORMED);
+    if (c->unknown_coding)
+        return refuse(c, REFUSAL_CODING_UNKNOWN);
     /* RFC 9112 9.3 */
     head->keep_alive = !c->connection_close && (head->minor == 1 || c->connection_keep_alive);
     head->repeats_end = c->repeats ? c->at : NULL;

@@ -40,8 +40,8 @@ struct http_head {
     struct http_text target;
     unsigned minor;  /* HTTP/1.minor: 0 or 1 */
     bool keep_alive; /* RFC 9112 9.3, from the version and Connection */
-    bool has_body;   /* Transfer-Encoding, or a Content-Length above 0 */
-    bool chunked;    /* has Transfer-Encoding */
+    bool has_body;   /* chunked, or a Content-Length above 0; see http_content.h */
+    bool chunked;    /* Transfer-Encoding: chunked; any other is refused */
     bool expect_continue;
     uint64_t content_length;
     struct http_text host, range, if_range, if_modified_since, if_unmodified_since, authorization,

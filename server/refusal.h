@@ -29,6 +29,7 @@
     X(BODY_REFUSED, 413, 0, true, "requests with a body are not taken here")                       \
     X(METHOD_NOT_ALLOWED, 405, 0, true, "files are fetched with GET or HEAD")                      \
     X(METHOD_UNKNOWN, 501, 0, true, "this method is not implemented")                              \
+    X(CODING_UNKNOWN, 501, 0, true, "of transfer codings chunked alone is implemented")            \
     X(EXPECTATION_FAILED, 417, 0, true, "the only expectation known is 100-continue")              \
     X(VERSION_REFUSED, 505, 0, true, "this server speaks HTTP/1.1 and HTTP/1.0")                   \
     X(FILE_NOT_FOUND, 404, 200, false, "there is no such file")                                    \

@@ -132,13 +132,23 @@ for (const text of ['+5', '-5', '5.0', '0x5', '5 5', '5,5', '5, 5', '5,6', '', '
     '184467440737095516160', '5;', '"5"', '00000000000000000000005', '5\r\nContent-Length: 5', '5\r\nContent-Length: 6', '0\r\nContent-Length: 5', '5'])
     add(length, `Content-Length ${text.replace(/\r\n.*: /, ' and ')}`, `GET /x HTTP/1.1\r\nHost: a\r\nContent-Length: ${text}\r\n\r\nhello`);
 add('valid; a Content-Length of 0 is no body', 'Content-Length 0', get('Content-Length: 0'));
-const coding = 'RFC 9112 6.1: both framings, or one in HTTP/1.0, are refused (400), and any body is (413)';
-for (const text of ['chunked', 'Chunked', 'chunked, chunked', 'chunked, gzip', 'gzip, chunked', 'gzip', 'identity', 'xchunked', 'chunkedx', 'chunk', '"chunked"', 'chunked;q=1', '\x0bchunked',
+const coding = 'RFC 9112 6.1: one coding is known, chunked, which comes last and once; both framings, or one in HTTP/1.0, are refused';
+for (const text of ['chunked, chunked', 'chunked, gzip', 'gzip, chunked', 'gzip', 'identity', 'xchunked', 'chunkedx', 'chunk', '"chunked"', 'chunked;q=1', '\x0bchunked',
     'chunked\x0b', ',chunked', '', 'chunked\r\nTransfer-Encoding: identity', 'identity\r\nTransfer-Encoding: chunked', 'chunked\r\nContent-Length: 5', '\r\n chunked', 'chunked\r\nTransfer-Encoding: chunked'])
     add(coding, `Transfer-Encoding ${text.replace(/\r\n/g, ' + ')}`, `GET /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: ${text}\r\n\r\n0\r\n\r\n`);
 add(coding, 'Content-Length before Transfer-Encoding', 'GET /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n');
 add(coding, 'Transfer-Encoding in HTTP/1.0', 'GET /x HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n');
 add(coding, 'Transfer-Encoding with a space before the colon', 'GET /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n');
+const chunked = (content) => `GET /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n${content}`;
+for (const text of ['chunked', 'Chunked'])
+    add('valid; RFC 9112 7.1: a GET may have empty content, in chunks, too', `Transfer-Encoding ${text}`, chunked('0\r\n\r\n').replace('chunked', text));
+for (const text of ['0;a=b\r\n\r\n', '0;a="b;c"\r\n\r\n', '000\r\n\r\n', '0\r\nX: y\r\n\r\n'])
+    add('valid; RFC 9112 7.1.1, 7.1.2: extensions and trailer fields of the last chunk are ignored', `content ${JSON.stringify(text)}`, chunked(text));
+for (const text of ['0\n\r\n', '0\r\n\n', '0\r\r\n\r\n', '+0\r\n\r\n', '-0\r\n\r\n', ' 0\r\n\r\n', '0 \r\n\r\n', '0x0\r\n\r\n', '0;\r\n\r\n', '0;a=\r\n\r\n', '0 ;a\r\n\r\n',
+    '0;a\nb\r\n\r\n', '00000000000000000000\r\n\r\n', '10000000000000000\r\n\r\n', 'fffffffffffffffff\r\n\r\n', ';a\r\n\r\n', '\r\n0\r\n\r\n', '0\r\nX : y\r\n\r\n',
+    '0\r\n X: y\r\n\r\n', '0\r\nX: y\n\r\n', '0\r\nGET /y HTTP/1.1\r\n\r\n'])
+    add('RFC 9112 7.1: a chunk line is 1*HEXDIG of 64 bits with its extensions and CRLF, without spaces; readers that disagree see another request', `content ${JSON.stringify(text)}`, chunked(text));
+add('content in a GET is refused (413), in chunks, too', 'content "5"', chunked('5\r\nhello\r\n0\r\n\r\n'));
 
 // ---- Expect, Connection, others' protocols
 add('valid; RFC 9110 10.1.1', 'Expect 100-continue', get('Expect: 100-continue'));

@@ -1,5 +1,5 @@
 /*
- * Fuzzes the request-head parser and the fields that it finds. Invariants: never reads past its
+ * Fuzzes the request-head parser, the fields that it finds and the empty content behind it. Invariants: never reads past its
  * input (ASan), a head's length is within the input, every prefix of a complete head is partial and
  * never refused, a selected range lies in the file, the lines of a list lie in the head and end.
  */
@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/http_content.h"
 #include "server/http_fields.h"
 #include "server/http_head.h"
 
@@ -52,6 +53,24 @@ static void walk_lines(const struct http_head *head, const char *copy, const cha
     } while (http_head_next(head, name, &line));
 }
 
+/* Content that is skipped ends in the input, with an empty line, and is awaited at every cut. */
+static void skip_content(const char *copy, size_t size, const struct http_head *head)
+{
+    struct http_head whole = *head, cut;
+    enum refusal refusal = REFUSAL_NONE;
+    enum http_head_status status = http_content_skip(copy, size, &whole, &refusal);
+    require(status != HTTP_HEAD_REFUSED || refusal > REFUSAL_FIRST_OF_SERVER);
+    require(status != HTTP_HEAD_COMPLETE || (whole.length >= head->length && whole.length <= size));
+    if (status != HTTP_HEAD_COMPLETE || whole.length == head->length)
+        return;
+    require(head->chunked && !whole.has_body &&
+            memcmp(copy + whole.length - 4, "\r\n\r\n", 4) == 0);
+    for (size_t length = head->length + head->expect_continue; length < whole.length; length++) {
+        cut = *head;
+        require(http_content_skip(copy, length, &cut, &refusal) == HTTP_HEAD_PARTIAL);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct http_head head;
@@ -68,6 +87,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         walk_lines(&head, copy, "if-match", head.if_match);
         walk_lines(&head, copy, "if-none-match", head.if_none_match);
         walk_lines(&head, copy, "cookie", head.cookie);
+        skip_content(copy, size, &head);
         struct http_head prefix;
         size_t cut = head.length > 1 ? head.length - 1 - (size_t)data[0] % (head.length - 1) : 0;
         require(http_head_parse(copy, cut, &prefix, &refusal) == HTTP_HEAD_PARTIAL);

@@ -98,14 +98,71 @@ Test(protocol, refuses_bodies)
         site,
         site_format(site, "GET %s HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", link),
         413, "body_refused");
+    static const struct {
+        const char *framing;
+        unsigned status;
+        const char *reason;
+    } rows[] = {
+        {"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", 413, "body_refused"},
+        {"Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n", 413, "body_refused"},
+        {"Transfer-Encoding: gzip\r\n\r\n0\r\n\r\n", 501, "coding_unknown"},
+        {"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501, "coding_unknown"},
+        {"Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n", 400, "head_malformed"},
+        {"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400,
+         "head_malformed"},
+        {"Transfer-Encoding:\r\n\r\n0\r\n\r\n", 400, "head_malformed"},
+        {"Transfer-Encoding: chunked\r\n\r\n0\n\r\n", 400, "head_malformed"},
+        {"Transfer-Encoding: chunked\r\n\r\n+0\r\n\r\n", 400, "head_malformed"},
+        {"Transfer-Encoding: chunked\r\n\r\n10000000000000000\r\n\r\n", 400, "head_malformed"},
+        {"Transfer-Encoding: chunked\r\n\r\n0\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 400,
+         "head_malformed"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        expect_refused(site,
+                       site_format(site, "GET %s HTTP/1.1\r\nHost: a\r\n%s", link, rows[i].framing),
+                       rows[i].status, rows[i].reason);
+    site_destroy(&site);
+}
+
+/* Proxies make it of an HTTP/2 request whose end comes in a frame of its own (RFC 9113 8.1). */
+Test(protocol, answers_a_request_with_empty_chunked_content)
+{
+    struct site *site = site_with_alice();
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
+    const char *text =
+        site_format(site,
+                    "GET %s HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+                    "0;name=\"va;lue\"\r\nContent-Length: 5\r\nX: y\r\n\r\n"
+                    "HEAD %s HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n0\r\n\r\n"
+                    "OPTIONS * HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n00\r\n\r\n"
+                    "GET %s HTTP/1.1\r\nHost: a\r\n\r\n",
+                    link, link, link);
     int fd = raw_connect(site, 0);
-    raw_print(fd, "GET %s HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-              link);
-    const struct answer *answer = raw_answer(site, fd, false);
-    cr_assert(answer->status == 400 || answer->status == 413 || answer->status == 501,
-              "Transfer-Encoding is answered %u", answer->status);
-    cr_assert(raw_is_closed_by_peer(fd));
+    for (unsigned times = 0; times < 2; times++) { /* at once, then byte by byte */
+        size_t length = strlen(text), piece = times == 0 ? length : 1;
+        for (size_t at = 0; at < length; at += piece)
+            raw_send(fd, text + at, piece);
+        answer_expect_file(site, raw_answer(site, fd, false), TRACK_TINY);
+        cr_assert_eq(raw_answer(site, fd, true)->status, 200);
+        cr_assert_eq(raw_answer(site, fd, true)->status, 204);
+        answer_expect_file(site, raw_answer(site, fd, false), TRACK_TINY);
+    }
     close(fd);
+    site_destroy(&site);
+}
+
+Test(protocol, bounds_what_follows_the_last_chunk)
+{
+    struct site *site = site_create(.settings = "head_bytes_max: 2048\nhead_timeout_ms: 300\n");
+    site_account_open_postpaid(site, "alice");
+    char filler[2049];
+    memset(filler, 'x', sizeof(filler) - 1);
+    filler[sizeof(filler) - 1] = '\0';
+    const char *head = "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0";
+    expect_refused(site, site_format(site, "%s;%s", head, filler), 431, "head_too_large");
+    expect_refused(site, site_format(site, "%s\r\nX: %s\r\n\r\n", head, filler), 431,
+                   "head_too_large");
+    expect_refused(site, site_format(site, "%s\r\n", head), 408, "head_timeout");
     site_destroy(&site);
 }
 

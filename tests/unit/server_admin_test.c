@@ -669,6 +669,10 @@ Test(admin, requests_that_are_no_small_http_1_1_are_refused)
     expect_raw("hello\r\n\r\n", "HTTP/1.1 400 ");
     expect_raw("GET /v1/health HTTP/1.1\r\n\r\n", "HTTP/1.1 400 "); /* no Host */
     expect_raw("GET /v1/health HTTP/2.0\r\nHost: x\r\n\r\n", "HTTP/1.1 505 ");
+    expect_raw("GET /v1/health HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n",
+               "HTTP/1.1 411 ");
+    expect_raw("GET /v1/health HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+               "HTTP/1.1 200 "); /* what proxies make of HTTP/2 */
     expect_raw("PUT /v1/accounts/shop/alice HTTP/1.1\r\nHost: x\r\n"
                "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
                "HTTP/1.1 411 ");

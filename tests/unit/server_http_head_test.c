@@ -168,6 +168,50 @@ Test(http_head, walks_the_lines_of_a_list_and_takes_two_dates_for_none)
     cr_assert_eq(head.if_modified_since.length, 0);
 }
 
+Test(http_head, knows_chunked_alone_last_and_once)
+{
+    static const struct {
+        const char *codings;
+        enum refusal refusal;
+    } rows[] = {
+        {"chunked", REFUSAL_NONE},
+        {" \tCHUNKED ", REFUSAL_NONE},
+        {"gzip", REFUSAL_CODING_UNKNOWN},
+        {"identity", REFUSAL_CODING_UNKNOWN},
+        {"xchunked", REFUSAL_CODING_UNKNOWN},
+        {"gzip;level=9, chunked", REFUSAL_CODING_UNKNOWN},
+        {"gzip\r\nX: y\r\nTransfer-Encoding: chunked", REFUSAL_CODING_UNKNOWN},
+        {"chunked, chunked", REFUSAL_HEAD_MALFORMED},
+        {"chunked\r\nTransfer-Encoding: chunked", REFUSAL_HEAD_MALFORMED},
+        {"chunked, gzip", REFUSAL_HEAD_MALFORMED},
+        {"chunked\r\nTransfer-Encoding: gzip", REFUSAL_HEAD_MALFORMED},
+        {"chunked\r\nTransfer-Encoding:", REFUSAL_HEAD_MALFORMED},
+        {"gzip, chunked, gzip", REFUSAL_HEAD_MALFORMED},
+        {"chunked;q=1", REFUSAL_HEAD_MALFORMED},
+        {"\"chunked\"", REFUSAL_HEAD_MALFORMED},
+        {"chun ked", REFUSAL_HEAD_MALFORMED},
+        {"", REFUSAL_HEAD_MALFORMED},
+        {",", REFUSAL_HEAD_MALFORMED},
+        {", chunked", REFUSAL_HEAD_MALFORMED},
+        {"chunked,", REFUSAL_HEAD_MALFORMED},
+        {"chunked\r\nContent-Length: 0", REFUSAL_HEAD_MALFORMED},
+        {"gzip\r\nContent-Length: 5", REFUSAL_HEAD_MALFORMED},
+    };
+    char text[256];
+    struct http_head head;
+    enum refusal refusal;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        snprintf(text, sizeof(text), "GET /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: %s\r\n\r\n",
+                 rows[i].codings);
+        enum http_head_status status = parse(text, &head, &refusal);
+        cr_assert_eq(refusal, rows[i].refusal, "%s", rows[i].codings);
+        cr_assert_eq(status, refusal == REFUSAL_NONE ? HTTP_HEAD_COMPLETE : HTTP_HEAD_REFUSED);
+    }
+    cr_assert_eq(parse("GET /x HTTP/1.0\r\nTransfer-Encoding: gzip\r\n\r\n", &head, &refusal),
+                 HTTP_HEAD_REFUSED);
+    cr_assert_eq(refusal, REFUSAL_HEAD_MALFORMED);
+}
+
 Test(http_head, keeps_alive_as_version_and_connection_say)
 {
     static const struct {

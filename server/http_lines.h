@@ -1,0 +1,39 @@
+/*
+ * Lines, fields and lists of HTTP/1.1 (RFC 9112 2.2 and 5, RFC 9110 5.6), read as strictly as http_head.h
+ * says: what the parsers of heads and of chunked content have in common. Pure functions over borrowed
+ * text; nobody else calls them.
+ */
+#ifndef TOLLGATE_SERVER_HTTP_LINES_H
+#define TOLLGATE_SERVER_HTTP_LINES_H
+
+#include <string.h>
+#include <strings.h>
+
+#include "server/http_head.h"
+
+/*
+ * Takes the line at *at without its CRLF and moves *at behind it. RFC 9112 2.2 lets a recipient take a
+ * bare LF as a line end; it is refused here, since proxies disagree about it and that is how requests
+ * are smuggled. A bare CR is refused (MUST).
+ */
+enum http_head_status http_line_take(const char **at, const char *end, struct http_text *line);
+
+/* RFC 9112 5: field-name ":" OWS field-value OWS. False where the line is not that. */
+bool http_field_cut(const struct http_text *line, struct http_text *name, struct http_text *value);
+
+/* Characters of a token (RFC 9110 5.6.2) at `at`: 0 where there is none. */
+size_t http_token_length(const char *at, const char *end);
+
+static inline bool http_text_is_nocase(const struct http_text *text, const char *word)
+{
+    return strlen(word) == text->length && strncasecmp(text->data, word, text->length) == 0;
+}
+
+/*
+ * Takes the first member of a list (RFC 9110 5.6.1), which may be empty, without the white space around
+ * it, and moves *rest behind its comma. False where there is none left: rest->data is NULL then. Commas in
+ * quoted strings are not looked for; no list that is read so has any.
+ */
+bool http_list_next(struct http_text *rest, struct http_text *member);
+
+#endif
