@@ -250,7 +250,7 @@ int command_link_explain(int argc, char **argv)
         return code;
     char error[2048];
     struct token_trust *trust;
-    if (trust_load(config, &trust, error, sizeof(error)) < 0) {
+    if (trust_load(config, &trust, NULL, error, sizeof(error)) < 0) {
         code = cli_fail(EX_CONFIG, argv[0], "%s: %s", cli_config_path(&arguments.location), error);
     } else {
         code = explain(argv[0], &arguments, config, trust);

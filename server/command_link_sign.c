@@ -398,6 +398,8 @@ int command_link_sign(int argc, char **argv)
                         error);
     else if (result < 0)
         code = cli_fail(EX_NOINPUT, argv[0], "%s", error);
+    if (result == 0)
+        trust_keys_warn(arguments->key, keys, &(struct trust_warner){.warn = trust_warn_log});
     for (size_t i = 0; code == EX_OK && i < arguments->path_count; i++)
         code = sign_path(argv[0], arguments, keys, arguments->paths[i]);
     key_set_destroy(&keys);

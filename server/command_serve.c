@@ -72,10 +72,12 @@ struct examination {
 static void report_config(void *context, const struct doctor_finding *finding)
 {
     struct examination *examination = context;
-    if (finding->verdict != DOCTOR_OK)
-        fprintf(stderr, "%s: %s: %s\n", examination->file, finding->name, finding->text);
-    if (finding->verdict == DOCTOR_FAILURE)
-        examination->exit_code = finding->exit_code;
+    if (finding->verdict == DOCTOR_WARNING)
+        log_warning("%s: %s", finding->name, finding->text);
+    if (finding->verdict != DOCTOR_FAILURE)
+        return;
+    fprintf(stderr, "%s: %s: %s\n", examination->file, finding->name, finding->text);
+    examination->exit_code = finding->exit_code;
 }
 
 static void report_start(void *context, const struct doctor_finding *finding)

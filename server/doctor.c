@@ -266,14 +266,27 @@ static void check_redis_password_file(const struct config *config, finding *out)
         find(out, DOCTOR_OK, "%s", config->redis_password_file);
 }
 
+/* As many warnings as the finding has room for. */
+static void add_warning(void *context, const char *text)
+{
+    finding *out = context;
+    size_t length = out->verdict == DOCTOR_WARNING ? strlen(out->text) : 0;
+    snprintf(out->text + length, sizeof(out->text) - length, "%s%s", length > 0 ? ". Also: " : "",
+             text);
+    out->verdict = DOCTOR_WARNING;
+}
+
 static void check_keys(const struct config *config, finding *out)
 {
     struct token_trust *trust;
-    if (trust_load(config, &trust, out->text, sizeof(out->text)) < 0) {
+    const struct trust_warner warner = {.warn = add_warning, .context = out};
+    if (trust_load(config, &trust, &warner, out->text, sizeof(out->text)) < 0) {
         out->verdict = DOCTOR_FAILURE;
         return;
     }
     token_trust_drop(&trust);
+    if (out->verdict == DOCTOR_WARNING)
+        return;
     find(out, DOCTOR_OK, "of %u issuer%s", config->issuers_count,
          config->issuers_count == 1 ? "" : "s");
 }

@@ -41,6 +41,8 @@
 #define LEDGER_CLOSE_MS 5000
 #define KEY_WATCH_MS    400
 
+static const struct trust_warner trust_log = {.warn = trust_warn_log};
+
 static void on_ledger_event(void *context, enum ledger_event event, const char *kind,
                             const char *text)
 {
@@ -329,7 +331,7 @@ static int start(struct parts *parts, char *error, size_t error_size)
     descriptors_raise(config);
     int status = redis_address_read(config, &node->redis, error, error_size);
     if (status == 0)
-        status = trust_load(config, &node->trust, error, error_size);
+        status = trust_load(config, &node->trust, &trust_log, error, error_size);
     if (status == 0 && config->listen_tls[0] != '\0')
         status = load_certificates(node, error, error_size);
     if (status == 0)
@@ -449,7 +451,7 @@ static bool reload_keys(struct node *node, bool news)
 {
     char error[2048];
     struct token_trust *trust, *old;
-    if (trust_load(node->config, &trust, error, sizeof(error)) < 0) {
+    if (trust_load(node->config, &trust, &trust_log, error, sizeof(error)) < 0) {
         if (news)
             log_error("the key sets were not reloaded, those before stay in force: %s", error);
         return false;

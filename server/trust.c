@@ -6,6 +6,8 @@
 #include "server/trust.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +37,40 @@ static const char *cure_of(int failure)
     return "check the path";
 }
 
+static void __attribute__((format(printf, 2, 3)))
+warn(const struct trust_warner *warner, const char *format, ...)
+{
+    char text[PATH_MAX + 512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    warner->warn(warner->context, text);
+}
+
+void trust_warn_log(void *context, const char *text)
+{
+    (void)context;
+    log_warning("%s", text);
+}
+
+void trust_keys_warn(const char *path, const struct key_set *keys,
+                     const struct trust_warner *warner)
+{
+    struct stat facts;
+    if (holds_secret(keys) && stat(path, &facts) == 0 && (facts.st_mode & 077) != 0)
+        warn(warner,
+             "%s holds keys that can sign and others may read it (mode %03o); run chmod 600 %s",
+             path, (unsigned)(facts.st_mode & 0777), path);
+    for (size_t i = 0; i < key_set_count(keys); i++) {
+        if (key_set_is_guessable(keys, i))
+            warn(warner,
+                 "%s: the HS256 secret of kid %s repeats itself or counts, so that it can be "
+                 "guessed; make one with `tollgate key generate`",
+                 path, key_set_kid(keys, i));
+    }
+}
+
 int trust_keys_load(const char *path, struct key_set **out, char *error, size_t error_size)
 {
     char *text;
@@ -53,11 +89,6 @@ int trust_keys_load(const char *path, struct key_set **out, char *error, size_t 
         snprintf(error, error_size, "%s: %s", path, why[0] != '\0' ? why : strerror(-result));
         return result;
     }
-    struct stat facts;
-    if (holds_secret(*out) && stat(path, &facts) == 0 && (facts.st_mode & 077) != 0)
-        log_warning("%s holds keys that can sign and others may read it (mode %03o); run "
-                    "chmod 600 %s",
-                    path, (unsigned)(facts.st_mode & 0777), path);
     return 0;
 }
 
@@ -87,6 +118,64 @@ static void keys_destroy(struct token_issuer *issuers, size_t count)
         key_set_destroy(&issuers[i].keys);
 }
 
+/* A node verifies with the public half alone: who takes the other from it can sign. */
+static void warn_of_private(const char *path, const struct key_set *keys,
+                            const struct trust_warner *warner)
+{
+    for (size_t i = 0; i < key_set_count(keys); i++) {
+        if (key_set_has_private(keys, i))
+            warn(warner,
+                 "%s: kid %s is a private key (\"d\"), which a node does not need and should not "
+                 "have; give it the public key set, as `tollgate key generate` writes it",
+                 path, key_set_kid(keys, i));
+    }
+}
+
+/* One key of one issuer, to be sorted. */
+struct print {
+    unsigned char of_key[KEY_PRINT_SIZE];
+    size_t issuer; /* its place in the configuration */
+    const char *kid;
+};
+
+static int compare_prints(const void *left, const void *right)
+{
+    const struct print *a = left, *b = right;
+    int order = memcmp(a->of_key, b->of_key, KEY_PRINT_SIZE);
+    return order != 0 ? order : (a->issuer > b->issuer) - (a->issuer < b->issuer);
+}
+
+/* iss and kid pick the key, but the holder of a key writes both as it likes: with a key that two
+ * issuers have, either signs for the accounts of the other. */
+static void warn_of_shared(const struct token_issuer *issuers, size_t count,
+                           const struct trust_warner *warner)
+{
+    size_t keys = 0, taken = 0;
+    for (size_t i = 0; i < count; i++)
+        keys += key_set_count(issuers[i].keys);
+    struct print *prints = calloc(keys > 0 ? keys : 1, sizeof(*prints));
+    if (!prints)
+        return; /* a warning less */
+    for (size_t i = 0; i < count; i++) {
+        for (size_t k = 0; k < key_set_count(issuers[i].keys); k++) {
+            prints[taken].issuer = i;
+            prints[taken].kid = key_set_kid(issuers[i].keys, k);
+            if (key_set_print(issuers[i].keys, k, prints[taken].of_key))
+                taken++;
+        }
+    }
+    qsort(prints, taken, sizeof(*prints), compare_prints);
+    for (size_t i = 1; i < taken; i++) {
+        const struct print *one = &prints[i - 1], *other = &prints[i];
+        if (one->issuer != other->issuer && memcmp(one->of_key, other->of_key, KEY_PRINT_SIZE) == 0)
+            warn(warner,
+                 "issuers %s (kid %s) and %s (kid %s) have the same key, so that each can sign for "
+                 "the other's accounts; give each a key of its own",
+                 issuers[one->issuer].id, one->kid, issuers[other->issuer].id, other->kid);
+    }
+    free(prints);
+}
+
 static void describe(struct token_issuer *issuer, const struct config_issuer *configured)
 {
     issuer->id = configured->id;
@@ -107,8 +196,8 @@ static void policy_of(const struct config *config, struct token_policy *policy)
     snprintf(policy->public_origin, sizeof(policy->public_origin), "%s", config->public_origin);
 }
 
-int trust_load(const struct config *config, struct token_trust **out, char *error,
-               size_t error_size)
+int trust_load(const struct config *config, struct token_trust **out,
+               const struct trust_warner *warner, char *error, size_t error_size)
 {
     *out = NULL;
     size_t count = config->issuers_count;
@@ -135,6 +224,12 @@ int trust_load(const struct config *config, struct token_trust **out, char *erro
         if (result < 0)
             snprintf(error, error_size, "%s", why[0] != '\0' ? why : strerror(-result));
     }
+    for (size_t i = 0; result == 0 && warner != NULL && i < count; i++) {
+        trust_keys_warn(config->issuers[i].keys, issuers[i].keys, warner);
+        warn_of_private(config->issuers[i].keys, issuers[i].keys, warner);
+    }
+    if (result == 0 && warner != NULL)
+        warn_of_shared(issuers, count, warner);
     if (result < 0) /* the trust owns the keys only once it exists */
         keys_destroy(issuers, count);
     free(issuers);

@@ -71,21 +71,30 @@ static bool hs256_compute(const struct key *key, const char *input, size_t lengt
     return done;
 }
 
-bool key_is_same(const struct key *left, const struct key *right)
+bool key_print(const struct key *key, unsigned char print[KEY_PRINT_SIZE])
 {
     /* Any text does: two secrets that give one MAC are one secret. */
     static const char text[] = "the same key";
-    unsigned char macs[2][HS256_SIGNATURE_SIZE];
-    bool same = false;
+    unsigned char point[1 + 2 * ES256_COORDINATE]; /* SEC 1, the longer; RFC 8032: 32 bytes */
+    size_t length = 0;
+    size_t written = 0;
 
-    if (left->algorithm != right->algorithm)
-        return false;
-    if (left->algorithm != TOKEN_HS256)
-        return EVP_PKEY_eq(left->pkey, right->pkey) == 1;
-    if (hs256_compute(left, text, sizeof text, macs[0]) &&
-        hs256_compute(right, text, sizeof text, macs[1]))
-        same = CRYPTO_memcmp(macs[0], macs[1], sizeof macs[0]) == 0;
-    OPENSSL_cleanse(macs, sizeof macs);
+    if (key->algorithm == TOKEN_HS256)
+        return hs256_compute(key, text, sizeof text, print);
+    return EVP_PKEY_get_octet_string_param(key->pkey, OSSL_PKEY_PARAM_PUB_KEY, point, sizeof point,
+                                           &length) == 1 &&
+           EVP_Q_digest(NULL, "SHA256", NULL, point, length, print, &written) == 1 &&
+           written == KEY_PRINT_SIZE;
+}
+
+bool key_is_same(const struct key *left, const struct key *right)
+{
+    unsigned char prints[2][KEY_PRINT_SIZE];
+    bool same = left->algorithm == right->algorithm && key_print(left, prints[0]) &&
+                key_print(right, prints[1]) &&
+                CRYPTO_memcmp(prints[0], prints[1], KEY_PRINT_SIZE) == 0;
+
+    OPENSSL_cleanse(prints, sizeof prints);
     return same;
 }
 

@@ -1,6 +1,7 @@
 /*
  * base64url for tokens and keys: encoding, and decoding that refuses every second spelling of a
- * value. Called by the JWS, JWK and container parsers; it never allocates and never skips a byte.
+ * value in tokens. Called by the JWS, JWK and container parsers; it never allocates and never skips
+ * a byte.
  */
 #include "tokens/base64url_internal.h"
 
@@ -68,8 +69,9 @@ static int take(const char *text, size_t count, uint32_t *bits)
     return all != 0 ? 0 : -EINVAL;
 }
 
-int base64url_decode(const char *text, size_t length, unsigned char *out, size_t out_size,
-                     size_t *out_length)
+/* `spare_bits`: those that the last character does not need, as decoded; 0 where all characters are. */
+static int decode(const char *text, size_t length, unsigned char *out, size_t out_size,
+                  size_t *out_length, uint32_t *spare_bits)
 {
     size_t whole = length - length % 4, spare = length % 4 * 6 % 8, written = 0;
     uint32_t bits;
@@ -87,13 +89,35 @@ int base64url_decode(const char *text, size_t length, unsigned char *out, size_t
     }
     if (take(text + whole, length - whole, &bits) != 0)
         return -EINVAL;
-    /* RFC 4648 section 3.5: bits that carry nothing must be zero, or one token had many spellings.
-     */
-    if ((bits & ((1U << spare) - 1)) != 0)
-        return -EINVAL;
+    *spare_bits = bits & ((1U << spare) - 1);
     bits >>= spare;
     for (size_t left = (length - whole) * 6 / 8; left > 0; left--)
         out[written++] = (unsigned char)(bits >> 8 * (left - 1));
     *out_length = written;
     return 0;
+}
+
+int base64url_decode(const char *text, size_t length, unsigned char *out, size_t out_size,
+                     size_t *out_length)
+{
+    uint32_t spare_bits = 0;
+    size_t decoded = 0;
+    int result = decode(text, length, out, out_size, &decoded, &spare_bits);
+
+    if (result != 0)
+        return result;
+    /* RFC 4648 section 3.5: bits that carry nothing must be zero, or one token had many spellings.
+     */
+    if (spare_bits != 0)
+        return -EINVAL;
+    *out_length = decoded;
+    return 0;
+}
+
+int base64url_decode_key(const char *text, size_t length, unsigned char *out, size_t out_size,
+                         size_t *out_length)
+{
+    uint32_t spare_bits = 0;
+
+    return decode(text, length, out, out_size, out_length, &spare_bits);
 }

@@ -123,7 +123,7 @@ static int decode_member(const json_t *jwk, const char *name, unsigned char *out
 
     if (text == NULL)
         return json_object_get(jwk, name) == NULL ? 0 : -EINVAL;
-    if (base64url_decode(text, length, out, size, &decoded) != 0 || decoded != size)
+    if (base64url_decode_key(text, length, out, size, &decoded) != 0 || decoded != size)
         return -EINVAL;
     return 1;
 }
@@ -136,7 +136,8 @@ static int parse_oct(struct key *key, const json_t *jwk, const struct complaint 
     const char *text = token_json_string(jwk, "k", &text_length);
     int result;
 
-    if (text == NULL || base64url_decode(text, text_length, secret, sizeof secret, &length) != 0)
+    if (text == NULL ||
+        base64url_decode_key(text, text_length, secret, sizeof secret, &length) != 0)
         result =
             complain(complaint, "\"k\" must be base64url without padding, of 512 bytes at most");
     else if (length < HS256_KEY_SIZE_MIN)
@@ -144,6 +145,7 @@ static int parse_oct(struct key *key, const json_t *jwk, const struct complaint 
                                      "section 3.2); make one with `tollgate key generate`");
     else
         result = key_init_hs256(key, secret, length);
+    key->is_guessable = result == 0 && secret_is_guessable(secret, length);
     OPENSSL_cleanse(secret, sizeof secret);
     return result;
 }
@@ -188,25 +190,53 @@ static bool is_sound_ec(EVP_PKEY *pkey, bool has_private)
     return sound;
 }
 
+/* The checked key or pair; d may be NULL. NULL where it is unsound. */
+static EVP_PKEY *build_sound_ec(const unsigned char *point, size_t point_length,
+                                const unsigned char *d)
+{
+    EVP_PKEY *pkey = build_ec(point, point_length, d);
+
+    if (pkey != NULL && !is_sound_ec(pkey, d != NULL)) {
+        EVP_PKEY_free(pkey);
+        pkey = NULL;
+    }
+    ERR_clear_error();
+    return pkey;
+}
+
 static int parse_ec(struct key *key, const json_t *jwk, const struct complaint *complaint)
 {
     unsigned char point[1 + 2 * ES256_COORDINATE] = {0x04}; /* SEC 1: uncompressed */
     unsigned char d[ES256_COORDINATE];
-    EVP_PKEY *pkey = NULL;
+    EVP_PKEY *pkey;
+    EVP_PKEY *pair = NULL;
     int has_private = decode_member(jwk, "d", d, sizeof d);
 
-    if (has_private >= 0 && decode_member(jwk, "x", point + 1, ES256_COORDINATE) == 1 &&
-        decode_member(jwk, "y", point + 1 + ES256_COORDINATE, ES256_COORDINATE) == 1)
-        pkey = build_ec(point, sizeof point, has_private == 1 ? d : NULL);
-    OPENSSL_cleanse(d, sizeof d);
-    if (pkey == NULL || !is_sound_ec(pkey, has_private == 1)) {
-        EVP_PKEY_free(pkey);
-        ERR_clear_error();
+    if (has_private < 0 || decode_member(jwk, "x", point + 1, ES256_COORDINATE) != 1 ||
+        decode_member(jwk, "y", point + 1 + ES256_COORDINATE, ES256_COORDINATE) != 1) {
+        OPENSSL_cleanse(d, sizeof d);
         return complain(complaint,
-                        "\"x\", \"y\" and, where it is given, \"d\" must be 32 bytes each in "
-                        "base64url and belong to one P-256 key");
+                        "\"x\", \"y\" and, where it is given, \"d\" of a P-256 key must be "
+                        "32 bytes each (RFC 7518 section 6.2: leading zeros stay) in "
+                        "base64url without padding");
     }
-    key->can_sign = key->can_sign && has_private == 1;
+    pkey = build_sound_ec(point, sizeof point, NULL);
+    if (pkey != NULL && has_private == 1)
+        pair = build_sound_ec(point, sizeof point, d);
+    OPENSSL_cleanse(d, sizeof d);
+    if (pkey == NULL)
+        return complain(complaint,
+                        "\"x\" and \"y\" are no point of the curve P-256: a byte is wrong, "
+                        "or the key is one of another curve; export the key again");
+    if (has_private == 1) {
+        EVP_PKEY_free(pkey);
+        if (pair == NULL)
+            return complain(complaint, "\"d\" is not the private half of \"x\" and \"y\" on P-256; "
+                                       "export the key again");
+        pkey = pair;
+    }
+    key->has_private = has_private == 1;
+    key->can_sign = key->can_sign && key->has_private;
     return key_init_pkey(key, pkey);
 }
 
@@ -224,22 +254,35 @@ static int parse_okp(struct key *key, const json_t *jwk, const struct complaint 
 {
     unsigned char x[EDDSA_KEY_SIZE];
     unsigned char d[EDDSA_KEY_SIZE];
-    EVP_PKEY *pkey = NULL;
+    EVP_PKEY *pkey;
     int has_private = decode_member(jwk, "d", d, sizeof d);
 
-    if (has_private >= 0 && decode_member(jwk, "x", x, sizeof x) == 1) {
-        pkey = has_private == 1
-                   ? EVP_PKEY_new_raw_private_key_ex(NULL, "ED25519", NULL, d, sizeof d)
-                   : EVP_PKEY_new_raw_public_key_ex(NULL, "ED25519", NULL, x, sizeof x);
+    if (has_private < 0 || decode_member(jwk, "x", x, sizeof x) != 1) {
+        OPENSSL_cleanse(d, sizeof d);
+        return complain(complaint,
+                        "\"x\" and, where it is given, \"d\" of an Ed25519 key must be 32 "
+                        "bytes each in base64url without padding");
     }
+    if (!ed25519_is_public_key(x)) {
+        OPENSSL_cleanse(d, sizeof d);
+        return complain(
+            complaint,
+            "\"x\" is no Ed25519 public key: not the one spelling of a point on the curve, "
+            "or a point of small order, under which anybody could sign (RFC 8032 section "
+            "5.1.3); export the key again, or make one with `tollgate key generate`");
+    }
+    pkey = has_private == 1 ? EVP_PKEY_new_raw_private_key_ex(NULL, "ED25519", NULL, d, sizeof d)
+                            : EVP_PKEY_new_raw_public_key_ex(NULL, "ED25519", NULL, x, sizeof x);
     OPENSSL_cleanse(d, sizeof d);
     if (pkey == NULL || !has_public(pkey, x)) {
         EVP_PKEY_free(pkey);
         ERR_clear_error();
-        return complain(complaint, "\"x\" and, where it is given, \"d\" must be 32 bytes each in "
-                                   "base64url and belong to one Ed25519 key");
+        return complain(complaint,
+                        "\"d\" is not the private half of \"x\" on Ed25519; export the key "
+                        "again");
     }
-    key->can_sign = key->can_sign && has_private == 1;
+    key->has_private = has_private == 1;
+    key->can_sign = key->can_sign && key->has_private;
     return key_init_pkey(key, pkey);
 }
 

@@ -25,6 +25,8 @@ struct key {
     enum token_algorithm algorithm;
     bool can_sign;
     bool can_verify;
+    bool has_private;     /* the private half of an asymmetric key was in the file */
+    bool is_guessable;    /* HS256: secret_is_guessable */
     EVP_PKEY *pkey;       /* owns; NULL for HS256 */
     EVP_MD_CTX *verifier; /* owns; initialised once, copied at each check; NULL for HS256 */
     EVP_MAC_CTX *mac;     /* owns; keyed once, duplicated at each check; HS256 alone */
@@ -52,8 +54,28 @@ bool key_verify(const struct key *key, const char *input, size_t input_length,
 int key_sign(const struct key *key, const char *input, size_t input_length,
              unsigned char *signature, size_t *signature_length);
 
+/* key_set_print of one key. */
+bool key_print(const struct key *key, unsigned char print[KEY_PRINT_SIZE]);
+
 /* Whether both have the same algorithm and the same material; secrets in constant time. */
 bool key_is_same(const struct key *left, const struct key *right);
+
+/* ---- ed25519_point.c ---- */
+
+/*
+ * Whether the bytes are a public key as RFC 8032 5.1.5 makes them: the one spelling (5.1.3) of a point
+ * on the curve whose order is that of the base point. False too when memory runs out. Takes a
+ * millisecond at most.
+ */
+bool ed25519_is_public_key(const unsigned char encoded[EDDSA_KEY_SIZE]);
+
+/* ---- secret_strength.c ---- */
+
+/*
+ * Whether a secret of at most HS256_KEY_SIZE_MAX bytes repeats itself or counts, so that less than
+ * three quarters of the 32 bytes that HS256 needs are to be guessed.
+ */
+bool secret_is_guessable(const unsigned char *secret, size_t length);
 
 /* ---- jwk.c ---- */
 

@@ -37,7 +37,7 @@ const struct key *key_set_find(const struct key_set *set, const char *kid)
 static int fill(struct key_set *set, const json_t *elements, const json_t *single, size_t count,
                 char *error, size_t error_size)
 {
-    char reason[256] = "";
+    char reason[512] = "";
     struct key key;
 
     for (size_t i = 0; i < count; i++) {
@@ -150,4 +150,22 @@ bool key_set_can_sign(const struct key_set *set, size_t index)
 {
     assert(index < set->count);
     return set->keys[index].can_sign;
+}
+
+bool key_set_has_private(const struct key_set *set, size_t index)
+{
+    assert(index < set->count);
+    return set->keys[index].has_private;
+}
+
+bool key_set_is_guessable(const struct key_set *set, size_t index)
+{
+    assert(index < set->count);
+    return set->keys[index].is_guessable;
+}
+
+bool key_set_print(const struct key_set *set, size_t index, unsigned char print[KEY_PRINT_SIZE])
+{
+    assert(index < set->count);
+    return key_print(&set->keys[index], print);
 }

@@ -108,6 +108,18 @@ size_t key_set_count(const struct key_set *set);
 const char *key_set_kid(const struct key_set *set, size_t index);
 enum token_algorithm key_set_algorithm(const struct key_set *set, size_t index);
 bool key_set_can_sign(const struct key_set *set, size_t index);
+/* Whether it came with the private half of an asymmetric key, which no verifier needs. */
+bool key_set_has_private(const struct key_set *set, size_t index);
+/* Whether it is an HS256 secret that repeats itself or counts: fewer than 24 steps (each a byte, or
+ * a copy of 4 or more that stand before) write it down, or write down its differences. */
+bool key_set_is_guessable(const struct key_set *set, size_t index);
+
+/*
+ * What is the same for the same key, whatever its kid and whether its private half is there, and for
+ * no other; of a secret, a MAC. False when memory runs out.
+ */
+#define KEY_PRINT_SIZE 32
+bool key_set_print(const struct key_set *set, size_t index, unsigned char print[KEY_PRINT_SIZE]);
 
 /*
  * Makes a key pair (or a secret) with a fresh random kid. *private_jwks and *public_jwks are JWKS

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
@@ -17,6 +18,7 @@
 #include <unistd.h>
 
 #include "tests/integration/harness.h"
+#include "tests/integration/harness_internal.h"
 
 /* ---- the manager's part ---- */
 
@@ -136,6 +138,118 @@ static void write_keys(struct site *site, const char *text)
     cr_assert(file);
     cr_assert(fputs(text, file) >= 0);
     cr_assert_eq(fclose(file), 0);
+}
+
+/* The shop's key set with a private key, a secret that can be guessed and the rival's secret in it. */
+static const char *unwise_keys(struct site *site)
+{
+    json_error_t error;
+    char *private_text = NULL, *public_text = NULL;
+    cr_assert_eq(key_generate(TOKEN_ES256, &private_text, &public_text), 0);
+    json_t *set = json_loads(private_text, 0, &error);
+    json_t *rival =
+        json_load_file(site_format(site, "%s/rival.jwks", site_directory(site)), 0, &error);
+    json_t *keys = json_object_get(set, "keys");
+    json_t *copy = json_deep_copy(json_array_get(json_object_get(rival, "keys"), 0));
+    json_t *weak = json_deep_copy(copy);
+    cr_assert_eq(json_object_set_new(json_array_get(keys, 0), "kid", json_string("private")), 0);
+    cr_assert_eq(json_object_set_new(copy, "kid", json_string("copied")), 0);
+    cr_assert_eq(json_object_set_new(weak, "kid", json_string("weak")), 0);
+    cr_assert_eq(json_object_set_new(
+                     weak, "k", json_string("c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0")),
+                 0);
+    cr_assert_eq(json_array_append_new(keys, copy), 0);
+    cr_assert_eq(json_array_append_new(keys, weak), 0);
+    char *text = json_dumps(set, 0);
+    const char *kept = site_format(site, "%s", text);
+    free(text);
+    json_decref(set);
+    json_decref(rival);
+    key_text_free(&private_text);
+    key_text_free(&public_text);
+    return kept;
+}
+
+/* The three warnings are in the text, and no secret. */
+static void expect_warnings(struct site *site, const char *text, const char *keys)
+{
+    static const char *const members[] = {"d", "k", "k"};
+    cr_expect(strstr(text, "shop.jwks: kid private is a private key"), "%s", text);
+    cr_expect(strstr(text, "shop.jwks: the HS256 secret of kid weak repeats itself"), "%s", text);
+    cr_expect(strstr(text, "issuers shop (kid copied) and rival (kid "), "%s", text);
+    cr_expect_null(strstr(text, "the HS256 secret of kid copied"), "%s", text);
+    json_t *set = json_loads(keys, 0, NULL);
+    for (size_t i = 0; i < 3; i++) {
+        json_t *key = json_array_get(json_object_get(set, "keys"), i);
+        const char *secret = json_string_value(json_object_get(key, members[i]));
+        cr_assert(secret);
+        cr_expect_null(strstr(text, site_format(site, "%.16s", secret)), "a secret is told");
+    }
+    json_decref(set);
+}
+
+Test(service, warns_of_keys_that_sign_for_others_at_start_and_reload_and_by_the_doctor)
+{
+    struct site *site = site_create(.stays_down = true);
+    char *good = harness_read_file(site_key_file(site), NULL);
+    struct command_result check = site_tollgate(site, "serve", "--check-config");
+    cr_assert_eq(check.exit_code, 0, "%s", check.errors);
+    cr_expect_null(strstr(check.errors, "warning"), "%s", check.errors);
+
+    const char *unwise = unwise_keys(site);
+    write_keys(site, unwise);
+    check = site_tollgate(site, "serve", "--check-config");
+    cr_expect_eq(check.exit_code, 0);
+    expect_warnings(site, check.errors, unwise);
+    struct command_result doctor = site_tollgate(site, "doctor");
+    cr_expect(strstr(doctor.output, "warning  keys: "), "%s", doctor.output);
+    expect_warnings(site, doctor.output, unwise);
+    site_node_start(site);
+    site_node_await_ready(site);
+    expect_warnings(site, site_log_await(site, "kid private is"), unwise);
+
+    write_keys(site, good);
+    const char *log = site_log_await(site, "reloaded the key sets of 2 issuers");
+    size_t before = strlen(log);
+    write_keys(site, unwise);
+    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
+    while (!strstr((log = site_log(site)) + before, "reloaded the key sets of 2 issuers")) {
+        cr_assert(harness_now_ms() < deadline_ms, "the keys were not read again");
+        harness_pause();
+    }
+    expect_warnings(site, log + before, unwise);
+    free(good);
+    site_destroy(&site);
+}
+
+/* A point of order 8, y = p + 1, and y = 2, for which there is no x: RFC 8032 5.1.3. */
+Test(service, a_key_under_which_anybody_could_sign_is_refused_at_start_and_reload)
+{
+    static const char *const points[] = {
+        "JuiVj8KyJ7BFw_SJ8u-Y8NXfrAXTxjM5sTgCiG1T_AU",
+        "7v_______________________________________38",
+        "AgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+    };
+    struct site *site = site_create();
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
+    char *good = harness_read_file(site_key_file(site), NULL);
+    site_account_open_prepaid(site, "alice", 1000000);
+    for (size_t i = 0; i < sizeof(points) / sizeof(points[0]); i++) {
+        write_keys(site, site_format(site,
+                                     "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"alg\":\"EdDSA\","
+                                     "\"kid\":\"p\",\"x\":\"%s\"}",
+                                     points[i]));
+        struct command_result check = site_tollgate(site, "serve", "--check-config");
+        cr_expect_eq(check.exit_code, 78, "%s", points[i]);
+        cr_expect(strstr(check.errors, "issuer shop: ") &&
+                      strstr(check.errors, "is no Ed25519 public key"),
+                  "%s", check.errors);
+    }
+    (void)site_log_await(site, "the key sets were not reloaded, those before stay in force: ");
+    answer_expect_file(site, fetch(site, link), TRACK_TINY);
+    write_keys(site, good);
+    free(good);
+    site_destroy(&site);
 }
 
 Test(service, reads_the_key_sets_again_on_sighup_and_keeps_good_ones)
