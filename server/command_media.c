@@ -303,6 +303,7 @@ static int run(const struct config *config, const char *command, const struct ar
                                           .follow_links = strcmp(config->follow_links, "on") == 0,
                                           .state_dir = config->state_dir,
                                           .hash_queue_max = 1, /* nothing is queued by these */
+                                          .hash_first_max = 1,
                                           .hash_entries_max = (uint32_t)config->hash_entries_max};
     char error[512];
     struct media *media = NULL;

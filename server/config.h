@@ -78,6 +78,7 @@ struct config {
     uint64_t tokens_max;           /* remembered tokens per worker */
     uint64_t open_files_max;       /* per worker */
     uint64_t revalidate_ms;
+    uint64_t hash_wait_ms;
     uint64_t hash_entries_max;
     uint64_t windows_max; /* downloads open at once on the node */
     uint64_t accounts_max;

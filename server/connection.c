@@ -38,6 +38,8 @@ static struct connection_list *list_of(struct worker *worker, enum connection_li
         return &worker->unmetered;
     case LINK_RATED:
         return &worker->rated;
+    case LINK_HASHING:
+        return &worker->hashing;
     case LINK_COUNT:
         break;
     }
@@ -237,6 +239,7 @@ static void response_release(struct worker *worker, struct connection *connectio
     free(connection->parts);
     connection->parts = NULL;
     connection->left_after = 0;
+    connection->hash_ticket = 0;
     /* While a file is being opened, `output` is its name, which the ring may not have read yet. */
     if (connection->state == CONNECTION_OPENING)
         return;
@@ -646,6 +649,7 @@ static void sweep_one(struct worker *worker, struct connection *connection)
         break;
     case CONNECTION_FREE:
     case CONNECTION_OPENING:
+    case CONNECTION_HASHING:
     case CONNECTION_ADMITTING:
     case CONNECTION_CLOSING:
         break;

@@ -9,6 +9,9 @@
  *          |   OPENING (openat2 on the ring; then the same head is read again)
  *          |           |                               |
  *          |           v                               |
+ *          |   HASHING (for its entity tag; likewise)
+ *          |           |                               |
+ *          |           v                               |
  *          |   ADMITTING (parked until the grant is decided)
  *          |           |                               |
  *          |           v                               |
@@ -42,6 +45,7 @@ enum connection_state {
     CONNECTION_FREE,
     CONNECTION_READING,
     CONNECTION_OPENING,
+    CONNECTION_HASHING,
     CONNECTION_ADMITTING,
     CONNECTION_SENDING,
     CONNECTION_LINGERING,
@@ -59,7 +63,15 @@ enum sending_wait {
 };
 
 /* Places in the worker's lists. */
-enum connection_link { LINK_OPEN, LINK_READY, LINK_PARKED, LINK_UNMETERED, LINK_RATED, LINK_COUNT };
+enum connection_link {
+    LINK_OPEN,
+    LINK_READY,
+    LINK_PARKED,
+    LINK_UNMETERED,
+    LINK_RATED,
+    LINK_HASHING,
+    LINK_COUNT
+};
 
 /*
  * A body under way or not yet acknowledged: where it starts in the connection's stream of sent
@@ -134,6 +146,8 @@ struct connection {
     uint64_t left_after;     /* of the parts behind the one under way */
     uint64_t body_length;    /* bytes of the file in the whole body */
     struct funds purse;      /* taken of the window's, for what has not been handed over yet */
+    uint64_t hash_ticket;    /* of the file, where this response has waited for it; else 0 */
+    uint64_t hash_until_ms;  /* while it is HASHING: no longer than that */
     uint64_t question;       /* its number, where this response has asked Redis; else 0 */
     uint64_t admit_until_ms; /* while it is ADMITTING: answered by then, whoever asks for it */
     uint64_t short_until_ms; /* it waits for others of its window to end; 0: it does not */
@@ -195,10 +209,12 @@ void connection_unlink(struct worker *worker, struct connection *connection,
 
 enum request_outcome {
     REQUEST_TAKEN, /* answered, or its answer is under way: the head is consumed */
-    REQUEST_AGAIN, /* a file is being opened: give the same head again after that */
+    REQUEST_AGAIN, /* a file is being opened, or hashed: give the same head again after that */
 };
 enum request_outcome request_begin(struct worker *worker, struct connection *connection,
                                    const struct http_head *head);
+/* Looks again at the connections that wait for their file's hash. */
+void request_retry_hashing(struct worker *worker);
 /* openat2 came back. */
 void request_opened(struct worker *worker, struct connection *connection, int result);
 

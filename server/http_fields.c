@@ -186,12 +186,17 @@ int http_date_read(const struct http_text *text, int64_t *seconds)
     return status != 0 ? status : to_seconds(&date, seconds);
 }
 
+static bool is_any(const struct http_text *list)
+{
+    return list->length == 1 && *list->data == '*';
+}
+
 /* RFC 9110 8.8.3: does the list hold our (strong) tag, by weak comparison where `weak`? */
 static bool tag_list_has(const struct http_text *list, const char *etag, bool weak)
 {
     const char *at = list->data, *end = at + list->length;
     size_t etag_length = strlen(etag);
-    if (list->length == 1 && *at == '*')
+    if (is_any(list))
         return true;
     while (at < end) {
         bool is_weak = false;
@@ -246,6 +251,8 @@ static enum http_selection preconditions(const struct http_head *head,
 {
     int64_t date;
     if (head->if_match.data != NULL) {
+        if (validators->etag[0] == '\0' && !is_any(&head->if_match))
+            return HTTP_TAG_UNKNOWN;
         if (!tag_lines_have(head, "if-match", head->if_match, validators->etag, false))
             return HTTP_PRECONDITION_FAILED;
     } else if (http_date_read(&head->if_unmodified_since, &date) == 0) {
@@ -365,6 +372,16 @@ static enum http_selection select_ranges(const struct http_text *range, uint64_t
     if (seen == 0)
         return HTTP_WHOLE;
     return out->count == 0 ? HTTP_UNSATISFIABLE : out->count == 1 ? HTTP_PART : HTTP_PARTS;
+}
+
+bool http_asks_for_tag(const struct http_head *head)
+{
+    if (head->if_match.data != NULL && !is_any(&head->if_match))
+        return true;
+    if (head->if_none_match.data != NULL && !is_any(&head->if_none_match))
+        return true;
+    return head->if_range.length > 0 && head->if_range.data[0] == '"' && head->range.data != NULL &&
+           head->method == HTTP_GET;
 }
 
 enum http_selection http_select(const struct http_head *head,

@@ -56,6 +56,7 @@ enum http_selection {
     HTTP_UNSATISFIABLE, /* 416 */
     HTTP_NOT_MODIFIED,  /* 304 */
     HTTP_PRECONDITION_FAILED,
+    HTTP_TAG_UNKNOWN, /* 503: If-Match, and the representation has no tag yet */
 };
 
 /* A request for more ranges is answered with the whole file; so is one for more than
@@ -68,6 +69,9 @@ struct http_ranges {
         uint64_t first, last; /* inclusive, both in the file */
     } range[HTTP_RANGES_MAX]; /* no two overlap; in the order of the request */
 };
+
+/* Whether the answer hangs on the representation's entity tag. */
+bool http_asks_for_tag(const struct http_head *head);
 
 /*
  * Evaluates preconditions in the order of RFC 9110 13.2.2, then Range and If-Range. *ranges is set

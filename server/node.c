@@ -37,6 +37,7 @@
 
 #define WORKERS_MAX     64 /* a bit each in a window's waiters */
 #define HASH_QUEUE_MAX  4096
+#define HASH_FIRST_MAX  64 /* requests that wait for their file's hash */
 #define LEASE_MS        3000
 #define LEDGER_CLOSE_MS 5000
 #define KEY_WATCH_MS    400
@@ -55,26 +56,37 @@ static void on_ledger_event(void *context, enum ledger_event event, const char *
     log_write(log_site_of(kind), levels[event], "ledger: %s", text);
 }
 
+static void wake_workers(struct node *node)
+{
+    pthread_mutex_lock(&node->wake_mutex);
+    if (node->has_workers) {
+        for (unsigned i = 0; i < node->worker_count; i++)
+            worker_wake(node->workers[i]);
+    }
+    pthread_mutex_unlock(&node->wake_mutex);
+}
+
 /* From the push thread, which begins before there are workers and ends after them. Each window sees
  * by ledger_heard that its grant is older; those who wait for something else look now. */
 static void on_push(void *context, const struct ledger_account *account)
 {
     struct node *node = context;
     (void)account;
-    pthread_mutex_lock(&node->push_mutex);
-    if (node->hears_pushes) {
-        atomic_fetch_add(&node->pushes, 1);
-        for (unsigned i = 0; i < node->worker_count; i++)
-            worker_wake(node->workers[i]);
-    }
-    pthread_mutex_unlock(&node->push_mutex);
+    atomic_fetch_add(&node->pushes, 1);
+    wake_workers(node);
 }
 
-static void hear_pushes(struct node *node, bool hears)
+/* The hasher is through with a file that a request waits for: its worker looks now. */
+static void on_hashed(void *node)
 {
-    pthread_mutex_lock(&node->push_mutex);
-    node->hears_pushes = hears;
-    pthread_mutex_unlock(&node->push_mutex);
+    wake_workers(node);
+}
+
+static void set_has_workers(struct node *node, bool has)
+{
+    pthread_mutex_lock(&node->wake_mutex);
+    node->has_workers = has;
+    pthread_mutex_unlock(&node->wake_mutex);
 }
 
 /* ---- what the shops are told ---- */
@@ -214,6 +226,9 @@ static int open_media(struct node *node, char *error, size_t error_size)
         .follow_links = strcmp(node->config->follow_links, "on") == 0,
         .state_dir = node->config->state_dir,
         .hash_queue_max = HASH_QUEUE_MAX,
+        .hash_first_max = HASH_FIRST_MAX,
+        .hashed = on_hashed,
+        .context = node,
         .hash_entries_max = (uint32_t)node->config->hash_entries_max,
     };
     return media_open(&node->media, &options, error, error_size);
@@ -268,7 +283,7 @@ static int start_workers(struct node *node, char *error, size_t error_size)
             return status;
     }
     listener_close_passed();
-    hear_pushes(node, true);
+    set_has_workers(node, true);
     for (unsigned i = 0; i < workers; i++) {
         int status = -pthread_create(&node->workers[i]->thread, NULL, worker_run, node->workers[i]);
         if (status != 0) {
@@ -389,7 +404,7 @@ static int stop(struct parts *parts)
     stop_workers(node);
     admin_close_desk(parts->admin);
     enter_phase(node, NODE_ENDING);
-    hear_pushes(node, false);
+    set_has_workers(node, false);
     for (unsigned i = 0; i < node->worker_count; i++)
         worker_destroy(&node->workers[i]);
     access_log_close(&node->access_log);
@@ -565,7 +580,7 @@ int node_run(const struct config *config, char *error, unsigned long error_size)
     node->phase = NODE_STARTING;
     pthread_mutex_init(&node->phase_mutex, NULL);
     pthread_mutex_init(&node->reload_mutex, NULL);
-    pthread_mutex_init(&node->push_mutex, NULL);
+    pthread_mutex_init(&node->wake_mutex, NULL);
     node->started_ms = (uint64_t)now.tv_sec * 1000;
     block_signals(&signals);
     struct key_watch watch = {.print = trust_files_print(config)}; /* before they are read */
@@ -580,7 +595,7 @@ int node_run(const struct config *config, char *error, unsigned long error_size)
     int stopped = stop(&parts);
     pthread_mutex_destroy(&node->phase_mutex);
     pthread_mutex_destroy(&node->reload_mutex);
-    pthread_mutex_destroy(&node->push_mutex);
+    pthread_mutex_destroy(&node->wake_mutex);
     free(node);
     log_stop();
     return status != 0 ? status : stopped;

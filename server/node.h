@@ -46,8 +46,9 @@ struct node {
     atomic_uint reloads;     /* how often either was replaced */
     atomic_uint pushes;      /* how often grants were dropped; of the ledger's push thread */
     struct windows *windows; /* owns; shared by the workers, see window.h */
-    pthread_mutex_t push_mutex;
-    bool hears_pushes;                   /* under push_mutex: windows and workers are there */
+    pthread_mutex_t wake_mutex;
+    bool
+        has_workers; /* under wake_mutex: windows and workers are there, other threads may wake them */
     struct access_log *access_log;       /* owns; NULL: off */
     struct content_types *content_types; /* owns; what the workers name files by */
     struct redis_address redis;

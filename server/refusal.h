@@ -34,6 +34,8 @@
     X(VERSION_REFUSED, 505, 0, true, "this server speaks HTTP/1.1 and HTTP/1.0")                   \
     X(FILE_NOT_FOUND, 404, 200, false, "there is no such file")                                    \
     X(PRECONDITION_FAILED, 412, 200, false, "the file is not the version that was asked for")      \
+    X(FILE_NOT_HASHED, 503, 200, false,                                                            \
+      "the file's entity tag is not known yet, so that If-Match cannot be held against it")        \
     X(RANGE_NOT_SATISFIABLE, 416, 200, false, "the file is shorter than the range asked for")      \
     X(ACCOUNT_UNKNOWN, 402, 200, false, "the account has not been opened")                         \
     X(ACCOUNT_SUSPENDED, 402, 200, false, "the account is suspended")                              \

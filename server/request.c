@@ -305,6 +305,48 @@ static void select_bytes(struct worker *worker, struct connection *connection,
     case HTTP_PRECONDITION_FAILED:
         response_refuse(worker, connection, REFUSAL_PRECONDITION_FAILED);
         break;
+    case HTTP_TAG_UNKNOWN:
+        response_refuse(worker, connection, REFUSAL_FILE_NOT_HASHED);
+        break;
+    }
+}
+
+/*
+ * Whether the head waits for the hash of its file, whose entity tag it asks about: once, and no longer
+ * than hash_wait_ms. Until then a right tag would be taken for a wrong one, and the whole file be sent,
+ * and billed, to who has it already.
+ */
+static bool await_hash(struct worker *worker, struct connection *connection,
+                       const struct http_head *head)
+{
+    if (connection->file->etag[0] != '\0' || connection->hash_ticket != 0 ||
+        !http_asks_for_tag(head) || worker->node->config->hash_wait_ms == 0)
+        return false;
+    connection->hash_until_ms = worker->now_ms + worker->node->config->hash_wait_ms;
+    connection->hash_ticket =
+        media_file_hash_first(worker->files, connection->file, connection->hash_until_ms);
+    if (connection->hash_ticket == 0)
+        return false;
+    connection_set_state(connection, CONNECTION_HASHING);
+    connection_link(worker, connection, LINK_HASHING);
+    return true;
+}
+
+void request_retry_hashing(struct worker *worker)
+{
+    struct connection *connection = worker->hashing.first;
+    while (connection != NULL) {
+        struct connection *next = connection->next[LINK_HASHING];
+        /* In this order: once the ticket is through, the tag is there to be learnt. */
+        bool through = media_hash_is_through(worker->node->media, connection->hash_ticket);
+        media_file_learn(worker->files, connection->file);
+        if (through || connection->file->etag[0] != '\0' ||
+            worker->now_ms >= connection->hash_until_ms) {
+            connection_unlink(worker, connection, LINK_HASHING);
+            connection_set_state(connection, CONNECTION_READING);
+            connection_resume(worker, connection);
+        }
+        connection = next;
     }
 }
 
@@ -381,6 +423,8 @@ enum request_outcome request_begin(struct worker *worker, struct connection *con
             return REQUEST_AGAIN;
         if (status != 0)
             refusal = refusal_of_file(status);
+        else if (await_hash(worker, connection, head))
+            return REQUEST_AGAIN;
     }
     count(&worker->stats.requests, 1);
     if (refusal != REFUSAL_NONE)

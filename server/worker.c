@@ -98,6 +98,7 @@ static void on_tick(struct worker *worker)
     connection_sweep(worker);
     redis_link_tick(worker->redis);
     admission_retry(worker);
+    request_retry_hashing(worker);
     if (worker->now_ms - worker->windows_swept_ms >= WINDOWS_SWEEP_MS ||
         windows_idle_ms(worker->node->windows) == 0)
         admission_sweep(worker);
@@ -255,6 +256,7 @@ static void turn(struct worker *worker)
         if (atomic_load(&worker->node->stopping) && !worker->stopping)
             on_stop(worker);
         admission_retry(worker);
+        request_retry_hashing(worker);
     }
     redis_link_read(worker->redis);
     run_ready(worker, before);

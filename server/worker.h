@@ -93,6 +93,7 @@ struct worker {
     struct connection_list open;      /* all that are not closing */
     struct connection_list ready;     /* may go on sending without waiting */
     struct connection_list parked;    /* wait for a grant */
+    struct connection_list hashing;   /* wait for their file's hash */
     struct connection_list rated;     /* wait for their rate, or to be acknowledged */
     struct connection_list unmetered; /* have bytes that are not acknowledged yet */
     struct window *owned;             /* windows that this worker made */

@@ -189,6 +189,18 @@ void media_file_learn(struct media_cache *cache, struct media_file *file)
         pick_up_hash(cache, entry_of(file));
 }
 
+uint64_t media_file_hash_first(struct media_cache *cache, struct media_file *file,
+                               uint64_t until_ms)
+{
+    return hasher_ask_first(cache->media->hasher, file->path, file->path_length,
+                            &entry_of(file)->identity, until_ms);
+}
+
+bool media_hash_is_through(const struct media *media, uint64_t ticket)
+{
+    return hasher_is_through_first(media->hasher, ticket);
+}
+
 /* At each opening and revalidation, so that what was refused or abandoned is asked for again. */
 static void want_hash(struct media_cache *cache, struct cache_entry *entry)
 {

@@ -1,7 +1,8 @@
 /*
- * The hasher's thread and its queue. Workers ask through hasher_ask and never wait for it; the
- * thread opens each file for itself, hashes it and puts the outcome into the hash store. It never
- * touches a cache or a media_file: those belong to their worker.
+ * The hasher's thread and its two queues. Workers ask through hasher_ask, or hasher_ask_first for a
+ * request that waits, and never wait themselves; the thread opens each file for itself, hashes it and
+ * puts the outcome into the hash store. It never touches a cache or a media_file: those belong to
+ * their worker.
  */
 #include "storage/media/hasher_internal.h"
 
@@ -23,40 +24,89 @@
 
 struct job {
     struct file_identity identity;
+    uint64_t until_ms; /* of FIRST: nobody waits for it after that */
     char path[MEDIA_PATH_MAX + 1];
 };
+
+/* Jobs in the order in which they are done. Under the hasher's lock but for `finished`. */
+struct job_queue {
+    struct job *jobs; /* owns; a ring of `max` */
+    uint32_t max, head, waiting;
+    uint64_t asked; /* the latest ticket */
+    atomic_uint_fast64_t finished;
+    struct content_reader *reader; /* owns; the thread's */
+};
+
+/* Jobs of FIRST are done before those of ORDINARY, and in the midst of one: but in no more than half
+ * of the time, so that the others are done some day, too. */
+enum job_class { FIRST, ORDINARY, CLASSES };
 
 struct hasher {
     const struct path_root *root;  /* borrowed */
     struct hash_store *hashes;     /* borrowed */
-    struct content_reader *reader; /* owns; the thread's */
+    void (*hashed)(void *context); /* after each job of FIRST */
+    void *context;
     pthread_t thread;
     bool started;
 
     pthread_mutex_t lock;
     pthread_cond_t changed; /* a job came, or stop */
-    struct job *queue;      /* owns; a ring of queue_max */
-    uint32_t queue_max, head, waiting;
-    uint64_t asked, refused; /* `asked` is the latest ticket */
+    struct job_queue queues[CLASSES];
+    uint64_t refused;
+    uint64_t first_after_ms; /* the thread's: no job of FIRST before, where there are others */
 
-    atomic_bool stop;              /* written under the lock, read anywhere */
-    atomic_uint_fast64_t finished; /* tickets are finished in their order */
+    atomic_bool stop;        /* written under the lock, read anywhere */
+    atomic_bool first_waits; /* likewise: FIRST has a job that nobody has begun */
     atomic_uint_fast64_t files_hashed, bytes_hashed, files_abandoned;
 };
+
+struct work {
+    struct hasher *hasher;
+    enum job_class class;
+    const struct job *job;
+};
+
+static bool do_one(struct hasher *hasher, enum job_class class);
 
 /* ---- the thread
  * -------------------------------------------------------------------------------------- */
 
+static void do_first(struct hasher *hasher)
+{
+    pthread_mutex_lock(&hasher->lock);
+    (void)do_one(hasher, FIRST);
+    pthread_mutex_unlock(&hasher->lock);
+}
+
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
 static bool go_on(void *context, uint64_t bytes)
 {
-    struct hasher *hasher = context;
+    const struct work *work = context;
+    struct hasher *hasher = work->hasher;
+    struct content_hash known;
     hasher_count_bytes(hasher, bytes);
-    return !atomic_load_explicit(&hasher->stop, memory_order_relaxed);
+    if (atomic_load_explicit(&hasher->stop, memory_order_relaxed))
+        return false;
+    if (work->class == FIRST)
+        return now_ms() < work->job->until_ms;
+    if (!atomic_load_explicit(&hasher->first_waits, memory_order_relaxed) ||
+        now_ms() < hasher->first_after_ms)
+        return true;
+    do_first(hasher);
+    /* It may have been this very file. */
+    return !hash_store_find(hasher->hashes, &work->job->identity, &known);
 }
 
 /* Waits until a fresh version's change time tells it from the next one, or until stop. */
-static void settle(struct hasher *hasher, const struct file_identity *identity)
+static void settle(const struct work *work, const struct file_identity *identity)
 {
+    struct hasher *hasher = work->hasher;
     uint64_t wait_ns = content_settle_ns(identity, content_now_ns());
     if (wait_ns == 0)
         return;
@@ -67,32 +117,39 @@ static void settle(struct hasher *hasher, const struct file_identity *identity)
     until.tv_nsec = (long)(ns % 1000000000U);
 
     pthread_mutex_lock(&hasher->lock);
-    while (!atomic_load_explicit(&hasher->stop, memory_order_relaxed) &&
-           pthread_cond_timedwait(&hasher->changed, &hasher->lock, &until) != ETIMEDOUT)
-        ;
+    do {
+        while (work->class == ORDINARY && do_one(hasher, FIRST))
+            ;
+    } while (!atomic_load_explicit(&hasher->stop, memory_order_relaxed) &&
+             pthread_cond_timedwait(&hasher->changed, &hasher->lock, &until) != ETIMEDOUT);
     pthread_mutex_unlock(&hasher->lock);
 }
 
-static int hash_open_file(struct hasher *hasher, int fd, const struct job *job)
+static int hash_open_file(struct work *work, int fd)
 {
+    struct hasher *hasher = work->hasher;
     struct file_identity identity;
     int error = file_identify(fd, &identity, NULL);
     if (error)
         return error;
-    if (!file_identity_equal(&identity, &job->identity))
+    if (!file_identity_equal(&identity, &work->job->identity))
         return -EBUSY; /* replaced since; the new version is asked for by who opens it */
 
-    settle(hasher, &identity);
+    settle(work, &identity);
     struct content_hash hash;
-    error =
-        content_reader_hash(hasher->reader, fd, &identity, KEEP_BYTES_MAX, go_on, hasher, &hash);
+    if (hash_store_find(hasher->hashes, &identity, &hash))
+        return -ECANCELED; /* meanwhile, for somebody who waited */
+    error = content_reader_hash(hasher->queues[work->class].reader, fd, &identity, KEEP_BYTES_MAX,
+                                go_on, work, &hash);
     if (!error)
         hash_store_put(hasher->hashes, &identity, &hash);
     return error;
 }
 
-static void work_on(struct hasher *hasher, const struct job *job)
+static void work_on(struct work *work)
 {
+    struct hasher *hasher = work->hasher;
+    const struct job *job = work->job;
     /* Another worker may have asked for the same file, and another process may have hashed it. */
     struct content_hash known;
     if (hash_store_find(hasher->hashes, &job->identity, &known))
@@ -102,27 +159,47 @@ static void work_on(struct hasher *hasher, const struct job *job)
         return;
 
     int fd = path_open(hasher->root, media_relative_path(job->path), 0);
-    int error = fd < 0 ? fd : hash_open_file(hasher, fd, job);
+    int error = fd < 0 ? fd : hash_open_file(work, fd);
     if (fd >= 0)
         close(fd);
     if (error != -ECANCELED)
         hasher_count_file(hasher, error == 0);
 }
 
-/* False when it is time to stop. */
-static bool take_job(struct hasher *hasher, struct job *job)
+/* The next job of that class. False where there is none. The caller holds the lock. */
+static bool take_job(struct hasher *hasher, enum job_class class, struct job *job)
 {
-    pthread_mutex_lock(&hasher->lock);
-    while (!atomic_load_explicit(&hasher->stop, memory_order_relaxed) && hasher->waiting == 0)
-        pthread_cond_wait(&hasher->changed, &hasher->lock);
-    bool stop = atomic_load_explicit(&hasher->stop, memory_order_relaxed);
-    if (!stop) {
-        *job = hasher->queue[hasher->head];
-        hasher->head = (hasher->head + 1) % hasher->queue_max;
-        hasher->waiting--;
-    }
+    struct job_queue *queue = &hasher->queues[class];
+    if (queue->waiting == 0)
+        return false;
+    *job = queue->jobs[queue->head];
+    queue->head = (queue->head + 1) % queue->max;
+    queue->waiting--;
+    atomic_store_explicit(&hasher->first_waits, hasher->queues[FIRST].waiting > 0,
+                          memory_order_relaxed);
+    return true;
+}
+
+/* One job of the class, where it has one and it is not time to stop. The caller holds the lock, which
+ * is let go of meanwhile. */
+static bool do_one(struct hasher *hasher, enum job_class class)
+{
+    struct job job;
+    if (atomic_load_explicit(&hasher->stop, memory_order_relaxed) || !take_job(hasher, class, &job))
+        return false;
     pthread_mutex_unlock(&hasher->lock);
-    return !stop;
+    uint64_t begun_ms = now_ms();
+    work_on(&(struct work){hasher, class, &job});
+    /* Release: who sees the ticket finished finds its hash in the store. */
+    atomic_fetch_add_explicit(&hasher->queues[class].finished, 1, memory_order_release);
+    if (class == FIRST) {
+        uint64_t ended_ms = now_ms();
+        hasher->first_after_ms = ended_ms + (ended_ms - begun_ms);
+        if (hasher->hashed != NULL)
+            hasher->hashed(hasher->context);
+    }
+    pthread_mutex_lock(&hasher->lock);
+    return true;
 }
 
 static void *run(void *context)
@@ -131,12 +208,13 @@ static void *run(void *context)
     (void)pthread_setname_np(pthread_self(), "media-hasher");
     (void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICENESS); /* Linux: this thread only */
 
-    struct job job;
-    while (take_job(hasher, &job)) {
-        work_on(hasher, &job);
-        /* Release: who sees the ticket finished finds its hash in the store. */
-        atomic_fetch_add_explicit(&hasher->finished, 1, memory_order_release);
+    pthread_mutex_lock(&hasher->lock);
+    while (!atomic_load_explicit(&hasher->stop, memory_order_relaxed)) {
+        bool first = now_ms() >= hasher->first_after_ms;
+        if (!do_one(hasher, first ? FIRST : ORDINARY) && !do_one(hasher, first ? ORDINARY : FIRST))
+            pthread_cond_wait(&hasher->changed, &hasher->lock);
     }
+    pthread_mutex_unlock(&hasher->lock);
     return NULL;
 }
 
@@ -155,17 +233,25 @@ static int start(struct hasher *hasher)
     return -error;
 }
 
-int hasher_create(struct hasher **out, const struct path_root *root, struct hash_store *hashes,
-                  uint32_t queue_max)
+static int create_queue(struct job_queue *queue, uint32_t max)
 {
-    if (queue_max == 0)
+    queue->max = max;
+    queue->jobs = calloc(max, sizeof(*queue->jobs));
+    return queue->jobs ? content_reader_create(&queue->reader) : -ENOMEM;
+}
+
+int hasher_create(struct hasher **out, const struct path_root *root, struct hash_store *hashes,
+                  const struct media_options *options)
+{
+    if (options->hash_queue_max == 0 || options->hash_first_max == 0)
         return -EINVAL;
     struct hasher *hasher = calloc(1, sizeof(*hasher));
     if (!hasher)
         return -ENOMEM;
     hasher->root = root;
     hasher->hashes = hashes;
-    hasher->queue_max = queue_max;
+    hasher->hashed = options->hashed;
+    hasher->context = options->context;
     pthread_mutex_init(&hasher->lock, NULL);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
@@ -173,8 +259,9 @@ int hasher_create(struct hasher **out, const struct path_root *root, struct hash
     pthread_cond_init(&hasher->changed, &monotonic);
     pthread_condattr_destroy(&monotonic);
 
-    hasher->queue = calloc(queue_max, sizeof(*hasher->queue));
-    int error = hasher->queue ? content_reader_create(&hasher->reader) : -ENOMEM;
+    int error = create_queue(&hasher->queues[ORDINARY], options->hash_queue_max);
+    if (!error)
+        error = create_queue(&hasher->queues[FIRST], options->hash_first_max);
     if (!error)
         error = start(hasher);
     if (error) {
@@ -197,37 +284,69 @@ void hasher_destroy(struct hasher **hasher)
         pthread_mutex_unlock(&ending->lock);
         pthread_join(ending->thread, NULL);
     }
-    content_reader_destroy(&ending->reader);
+    for (unsigned i = 0; i < CLASSES; i++) {
+        content_reader_destroy(&ending->queues[i].reader);
+        free(ending->queues[i].jobs);
+    }
     pthread_cond_destroy(&ending->changed);
     pthread_mutex_destroy(&ending->lock);
-    free(ending->queue);
     free(ending);
     *hasher = NULL;
 }
 
-uint64_t hasher_ask(struct hasher *hasher, const char *path, size_t path_length,
-                    const struct file_identity *identity)
+static uint64_t ask(struct hasher *hasher, enum job_class class, const char *path,
+                    size_t path_length, const struct file_identity *identity, uint64_t until_ms)
 {
+    struct job_queue *queue = &hasher->queues[class];
     uint64_t ticket = 0;
     pthread_mutex_lock(&hasher->lock);
-    if (path_length > MEDIA_PATH_MAX || hasher->waiting == hasher->queue_max) {
+    /* Whoever waits for the one under way waits, too. */
+    uint64_t waiting =
+        class == FIRST ? queue->asked - atomic_load(&queue->finished) : queue->waiting;
+    if (path_length > MEDIA_PATH_MAX || waiting == queue->max) {
         hasher->refused++;
     } else {
-        struct job *job = &hasher->queue[(hasher->head + hasher->waiting) % hasher->queue_max];
+        struct job *job = &queue->jobs[(queue->head + queue->waiting) % queue->max];
         job->identity = *identity;
+        job->until_ms = until_ms;
         memcpy(job->path, path, path_length);
         job->path[path_length] = '\0';
-        hasher->waiting++;
-        ticket = ++hasher->asked;
+        queue->waiting++;
+        ticket = ++queue->asked;
+        if (class == FIRST)
+            atomic_store_explicit(&hasher->first_waits, true, memory_order_relaxed);
         pthread_cond_signal(&hasher->changed);
     }
     pthread_mutex_unlock(&hasher->lock);
     return ticket;
 }
 
+uint64_t hasher_ask(struct hasher *hasher, const char *path, size_t path_length,
+                    const struct file_identity *identity)
+{
+    return ask(hasher, ORDINARY, path, path_length, identity, UINT64_MAX);
+}
+
+uint64_t hasher_ask_first(struct hasher *hasher, const char *path, size_t path_length,
+                          const struct file_identity *identity, uint64_t until_ms)
+{
+    return ask(hasher, FIRST, path, path_length, identity, until_ms);
+}
+
+/* Tickets of a class are finished in their order. */
+static bool is_through(const struct hasher *hasher, enum job_class class, uint64_t ticket)
+{
+    return atomic_load_explicit(&hasher->queues[class].finished, memory_order_acquire) >= ticket;
+}
+
 bool hasher_is_through(const struct hasher *hasher, uint64_t ticket)
 {
-    return atomic_load_explicit(&hasher->finished, memory_order_acquire) >= ticket;
+    return is_through(hasher, ORDINARY, ticket);
+}
+
+bool hasher_is_through_first(const struct hasher *hasher, uint64_t ticket)
+{
+    return is_through(hasher, FIRST, ticket);
 }
 
 void hasher_count_bytes(struct hasher *hasher, uint64_t bytes)
@@ -244,8 +363,10 @@ void hasher_count_file(struct hasher *hasher, bool hashed)
 void hasher_stats(struct hasher *hasher, struct media_hash_stats *out)
 {
     pthread_mutex_lock(&hasher->lock);
-    out->queue_length =
-        hasher->asked - atomic_load_explicit(&hasher->finished, memory_order_acquire);
+    for (unsigned i = 0; i < CLASSES; i++)
+        out->queue_length +=
+            hasher->queues[i].asked -
+            atomic_load_explicit(&hasher->queues[i].finished, memory_order_acquire);
     out->queue_refused = hasher->refused;
     pthread_mutex_unlock(&hasher->lock);
     out->files_hashed = atomic_load_explicit(&hasher->files_hashed, memory_order_relaxed);

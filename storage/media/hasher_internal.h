@@ -13,9 +13,12 @@
 
 struct hasher;
 
-/* `root` and `hashes` are borrowed and outlive the hasher. 0, or a negative errno. */
+/*
+ * `root` and `hashes` are borrowed and outlive the hasher; of the options it takes the bounds of
+ * the queues, `hashed` and `context`. 0, or a negative errno.
+ */
 int hasher_create(struct hasher **out, const struct path_root *root, struct hash_store *hashes,
-                  uint32_t queue_max);
+                  const struct media_options *options);
 /* Leaves a file half way, forgets what waits, and joins the thread. */
 void hasher_destroy(struct hasher **hasher);
 
@@ -29,6 +32,16 @@ uint64_t hasher_ask(struct hasher *hasher, const char *path, size_t path_length,
 /* True once the hasher is through with a ticket, whether it found a hash or not; and for ticket 0.
  */
 bool hasher_is_through(const struct hasher *hasher, uint64_t ticket);
+
+/*
+ * Asks likewise for somebody who waits until `until_ms` (CLOCK_MONOTONIC): such a version is hashed
+ * before all others, in the midst of the file under way, and is left half way then. A ticket of a
+ * count of its own, or 0 where hash_first_max of them wait already. Once the hasher is through with
+ * one, it calls `hashed`.
+ */
+uint64_t hasher_ask_first(struct hasher *hasher, const char *path, size_t path_length,
+                          const struct file_identity *identity, uint64_t until_ms);
+bool hasher_is_through_first(const struct hasher *hasher, uint64_t ticket);
 
 /* Counters that the scan's own hashing goes into, too. */
 void hasher_count_bytes(struct hasher *hasher, uint64_t bytes);

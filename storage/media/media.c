@@ -67,11 +67,11 @@ int media_open(struct media **out, const struct media_options *options, char *er
     if (failed)
         return fail(media, failed, error, error_size, "hash store",
                     "its bound must be 1 or more entries, and fit in memory");
-    failed = hasher_create(&media->hasher, &media->root, media->hashes, options->hash_queue_max);
+    failed = hasher_create(&media->hasher, &media->root, media->hashes, options);
     if (failed)
         return fail(
             media, failed, error, error_size, "hasher",
-            "its queue must take 1 or more files, and fit in memory; its thread must be allowed");
+            "its queues must take 1 or more files, and fit in memory; its thread must be allowed");
     *out = media;
     return 0;
 }

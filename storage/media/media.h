@@ -22,11 +22,15 @@
 struct media;
 
 struct media_options {
-    const char *root;          /* directory; opened once, with O_PATH */
-    bool follow_links;         /* symbolic ones that stay within the root on their whole way */
-    const char *state_dir;     /* exists; the hash store is its file `hashes`; NULL: memory only */
-    uint32_t hash_queue_max;   /* files that may wait for the hasher; at the bound a file is asked
+    const char *root;        /* directory; opened once, with O_PATH */
+    bool follow_links;       /* symbolic ones that stay within the root on their whole way */
+    const char *state_dir;   /* exists; the hash store is its file `hashes`; NULL: memory only */
+    uint32_t hash_queue_max; /* files that may wait for the hasher; at the bound a file is asked
                                   again later */
+    uint32_t hash_first_max; /* files that may wait likewise for media_file_hash_first */
+    /* Called on the hasher's thread when it is through with one of these; may be NULL. */
+    void (*hashed)(void *context);
+    void *context;
     uint32_t hash_entries_max; /* hashes remembered; at the bound the oldest go */
 };
 
@@ -157,6 +161,17 @@ const char *media_file_bytes(struct media_file *file);
 /* Fills in the etag of a file in use, and the facts of an MP3, where it has been hashed meanwhile; a
  * comparison of two numbers where no file has. */
 void media_file_learn(struct media_cache *cache, struct media_file *file);
+
+/*
+ * Has a file in use, which is not hashed, hashed before those that nobody waits for: the caller does
+ * until `until_ms` (monotonic). A ticket for media_hash_is_through; 0 where hash_first_max wait
+ * already. With or without one it is hashed in its turn, too.
+ */
+uint64_t media_file_hash_first(struct media_cache *cache, struct media_file *file,
+                               uint64_t until_ms);
+/* True once the hasher is through with the ticket: media_file_learn finds the etag, or the file has
+ * changed or cannot be read, and has none. */
+bool media_hash_is_through(const struct media *media, uint64_t ticket);
 
 void media_file_hold(struct media_file *file);
 void media_file_drop(struct media_cache *cache, struct media_file **file);

@@ -266,6 +266,83 @@ Test(download, resumes_by_If_Range_only_where_the_file_is_the_same)
     site_destroy(&site);
 }
 
+/* A new file, while the hasher is at one that it will not be through with: with its entity tag. */
+static const char *add_new(struct site *site, const char *path, const char **etag)
+{
+    site_media_add(site, path, TRACK_TINY, 1);
+    *etag = etag_of(site, path);
+    return site_link(site, .account = "alice", .path = path);
+}
+
+static struct site *site_with_endless_file(const char *settings)
+{
+    struct site *site = site_create(.own_media = true, .settings = settings);
+    site_account_open_postpaid(site, "alice");
+    FILE *file = fopen(site_media_path(site, "/endless.mp3"), "we");
+    cr_assert(file != NULL && ftruncate(fileno(file), (off_t)1 << 40) == 0);
+    cr_assert_eq(fclose(file), 0);
+    const char *link = site_link(site, .account = "alice", .path = "/endless.mp3");
+    cr_assert_eq(fetch(site, link, .method = "HEAD")->status, 200);
+    return site;
+}
+
+Test(download, by_an_entity_tag_waits_for_the_hash_of_its_file)
+{
+    struct site *site = site_with_endless_file("hash_wait_ms: 60000\n");
+    const char *etag, *link = add_new(site, "/one.mp3", &etag);
+    const struct answer *answer =
+        fetch(site, link, .headers = HEADERS(site_format(site, "If-None-Match: %s", etag)));
+    cr_assert_eq(answer->status, 304);
+    cr_assert_str_eq(answer_header(site, answer, "ETag"), etag);
+    link = add_new(site, "/two.mp3", &etag);
+    answer = fetch(site, link, .range = "100-",
+                   .headers = HEADERS(site_format(site, "If-Range: %s", etag)));
+    cr_assert_eq(answer->status, 206);
+    uint64_t billed = answer->body_length;
+    link = add_new(site, "/three.mp3", &etag);
+    answer = fetch(site, link, .headers = HEADERS(site_format(site, "If-Match: %s", etag)));
+    answer_expect_file(site, answer, "/three.mp3");
+    billed += answer->body_length;
+    link = add_new(site, "/four.mp3", &etag);
+    answer = fetch(site, link, .headers = HEADERS("If-Match: \"other\""));
+    answer_expect_refusal(site, answer, 412, "precondition_failed");
+    site_usage_await(site, "alice", billed);
+    site_destroy(&site);
+}
+
+Test(download, by_an_entity_tag_does_not_wait_longer_than_hash_wait_ms)
+{
+    struct site *site = site_with_endless_file("hash_wait_ms: 200\n");
+    const char *link = site_link(site, .account = "alice", .path = "/endless.mp3");
+    const char *tag = "\"0123456789abcdef0123456789abcdef\"";
+    const struct answer *answer = fetch(site, link, .range = "0-9",
+                                        .headers = HEADERS(site_format(site, "If-Match: %s", tag)));
+    answer_expect_refusal(site, answer, 503, "file_not_hashed");
+    cr_assert(answer_header(site, answer, "Retry-After"));
+    answer = fetch(site, link, .method = "HEAD",
+                   .headers = HEADERS(site_format(site, "If-None-Match: %s", tag)));
+    cr_assert_eq(answer->status, 200);
+    cr_assert_null(answer_header(site, answer, "ETag"));
+    cr_assert_eq(
+        fetch(site, link, .method = "HEAD", .headers = HEADERS("If-None-Match: *"))->status, 304);
+    cr_assert_eq(fetch(site, link, .range = "0-9", .headers = HEADERS("If-Match: *"))->status, 206);
+    site_usage_await(site, "alice", 10);
+
+    /* Pipelined behind one that waits, and answered in order. */
+    int fd = raw_connect(site, 0);
+    raw_print(fd,
+              "HEAD %s HTTP/1.1\r\nHost: media.example\r\nIf-None-Match: %s\r\n\r\n"
+              "HEAD %s HTTP/1.1\r\nHost: media.example\r\nIf-Match: %s\r\n\r\n",
+              link, tag, link, tag);
+    cr_assert_eq(raw_answer(site, fd, true)->status, 200);
+    cr_assert_eq(raw_answer(site, fd, true)->status, 503);
+    /* One that is gone while it waits. */
+    raw_print(fd, "HEAD %s HTTP/1.1\r\nHost: media.example\r\nIf-Match: %s\r\n\r\n", link, tag);
+    raw_reset(fd);
+    cr_assert_eq(fetch(site, link, .method = "HEAD")->status, 200);
+    site_destroy(&site);
+}
+
 Test(download, fails_its_precondition_by_412)
 {
     struct site *site = site_with_alice();

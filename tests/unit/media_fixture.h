@@ -96,6 +96,7 @@ FIXTURE struct media *open_media_with(uint32_t queue_max, uint32_t entries_max,
     struct media_options options = {.root = fixture_root,
                                     .state_dir = state_dir,
                                     .hash_queue_max = queue_max,
+                                    .hash_first_max = 2,
                                     .hash_entries_max = entries_max};
     cr_assert_eq(media_open(&media, &options, error, sizeof(error)), 0, "%s", error);
     return media;
@@ -109,6 +110,7 @@ FIXTURE struct media *open_media_following(void)
                                     .follow_links = true,
                                     .state_dir = fixture_state,
                                     .hash_queue_max = 64,
+                                    .hash_first_max = 2,
                                     .hash_entries_max = 1000};
     cr_assert_eq(media_open(&media, &options, error, sizeof(error)), 0, "%s", error);
     return media;

@@ -95,6 +95,96 @@ Test(media_hash, a_file_that_is_not_hashed_has_no_facts)
     media_close(&media);
 }
 
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static void await_ticket(const struct media *media, uint64_t ticket)
+{
+    for (unsigned i = 0; !media_hash_is_through(media, ticket); i++) {
+        cr_assert_lt(i, FIXTURE_PATIENCE_MS / 2, "the hasher is not through");
+        (void)usleep(2000);
+    }
+}
+
+static atomic_uint hashed_calls;
+
+static void count_hashed(void *context)
+{
+    cr_assert_eq(context, &hashed_calls);
+    atomic_fetch_add(&hashed_calls, 1);
+}
+
+/* The hasher is at an endless file, for nobody and then for somebody whose patience ends. */
+Test(media_hash, a_file_that_somebody_waits_for_is_hashed_first)
+{
+    struct media *media = NULL;
+    char error[512];
+    const struct media_options options = {.root = fixture_root,
+                                          .hash_queue_max = 64,
+                                          .hash_first_max = 2,
+                                          .hash_entries_max = 64,
+                                          .hashed = count_hashed,
+                                          .context = &hashed_calls};
+    cr_assert_eq(media_open(&media, &options, error, sizeof(error)), 0, "%s", error);
+    struct media_cache *cache = open_cache(media, 16, 1000);
+    put_endless_file("/endless");
+    put_file("/one", "1");
+    put_file("/two", "2");
+    struct media_file *endless = must_fetch(media, cache, "/endless", 1);
+    struct media_file *one = must_fetch(media, cache, "/one", 1);
+    struct media_file *two = must_fetch(media, cache, "/two", 1);
+    WAIT_FOR_STATS(media, stats.bytes_hashed > 0);
+    uint64_t ticket = media_file_hash_first(cache, one, now_ms() + 600000);
+    cr_assert_gt(ticket, 0);
+    await_ticket(media, ticket);
+    media_file_learn(cache, one);
+    cr_assert_neq(one->etag[0], '\0');
+    cr_assert_eq(atomic_load(&hashed_calls), 1);
+
+    ticket = media_file_hash_first(cache, endless, now_ms() + 200);
+    cr_assert_gt(ticket, 0);
+    uint64_t behind = media_file_hash_first(cache, two, now_ms() + 600000);
+    cr_assert_gt(behind, ticket);
+    cr_assert_eq(media_file_hash_first(cache, two, now_ms() + 600000), 0, "a third of two");
+    await_ticket(media, ticket);
+    media_file_learn(cache, endless);
+    cr_assert_eq(endless->etag[0], '\0');
+    await_ticket(media, behind);
+    media_file_learn(cache, two);
+    cr_assert_neq(two->etag[0], '\0');
+    cr_assert_eq(stats_of(media).queue_length, 3, "in their turn: all three");
+    media_file_drop(cache, &endless);
+    media_file_drop(cache, &one);
+    media_file_drop(cache, &two);
+    media_cache_destroy(&cache);
+    media_close(&media);
+}
+
+/* It is read a second time only as far as it had been read when somebody came. */
+Test(media_hash, a_file_that_is_hashed_first_is_not_hashed_again)
+{
+    struct media *media = open_media();
+    struct media_cache *cache = open_cache(media, 16, 1000);
+    const size_t size = (size_t)64 << 20;
+    write_file(in_root("/large"), "", 0);
+    cr_assert_eq(truncate(in_root("/large"), (off_t)size), 0);
+    struct media_file *large = must_fetch(media, cache, "/large", 1);
+    uint64_t ticket = media_file_hash_first(cache, large, now_ms() + 600000);
+    cr_assert_gt(ticket, 0);
+    await_ticket(media, ticket);
+    media_file_learn(cache, large);
+    cr_assert_neq(large->etag[0], '\0');
+    WAIT_FOR_STATS(media, stats.queue_length == 0);
+    cr_assert_eq(stats_of(media).files_hashed, 1);
+    media_file_drop(cache, &large);
+    media_cache_destroy(&cache);
+    media_close(&media);
+}
+
 Test(media_hash, two_copies_have_the_same_validator_and_another_content_has_another)
 {
     struct media *media = open_media();

@@ -223,7 +223,7 @@ Test(media_path, a_root_that_is_no_directory_is_refused_by_name)
     const char *roots[] = {in_root("/track"), in_root("/absent")};
     for (size_t i = 0; i < 2; i++) {
         struct media_options options = {
-            .root = roots[i], .hash_queue_max = 1, .hash_entries_max = 1};
+            .root = roots[i], .hash_queue_max = 1, .hash_first_max = 1, .hash_entries_max = 1};
         char error[512] = "";
         struct media *none = NULL;
         cr_assert_eq(media_open(&none, &options, error, sizeof(error)),

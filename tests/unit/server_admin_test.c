@@ -105,7 +105,7 @@ static void set_up(void)
     node.config = &config;
     open_ledger();
     struct media_options media_options = {
-        .root = media_root, .hash_queue_max = 1, .hash_entries_max = 16};
+        .root = media_root, .hash_queue_max = 1, .hash_first_max = 1, .hash_entries_max = 16};
     cr_assert_eq(media_open(&node.media, &media_options, error, sizeof error), 0);
     cr_assert(admin_start(&admin, &node, error, sizeof error) == 0, "%s", error);
 }
