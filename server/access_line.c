@@ -45,16 +45,10 @@ static size_t clean(const struct access_record *record, enum access_text which, 
 static void write_client(const struct access_record *record, bool port,
                          char out[CLIENT_ADDRESS_TEXT])
 {
-    client_address_write(&record->client, out);
-    char *colon = strrchr(out, ':');
-    if (port || colon == NULL)
-        return;
-    *colon = '\0';
-    size_t length = strlen(out);
-    if (out[0] == '[' && length > 2) { /* RFC 5952 6: brackets stand with a port alone */
-        memmove(out, out + 1, length - 2);
-        out[length - 2] = '\0';
-    }
+    struct client_address client = record->client;
+    if (!port)
+        client.port = 0;
+    client_address_write(&client, out);
 }
 
 static json_t *text_value(const struct access_record *record, enum access_text which)

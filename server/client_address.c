@@ -40,7 +40,63 @@ void client_address_write(const struct client_address *address, char out[CLIENT_
     char text[INET6_ADDRSTRLEN] = "";
     bool v4 = memcmp(address->ip, mapped, sizeof(mapped)) == 0;
     (void)inet_ntop(v4 ? AF_INET : AF_INET6, address->ip + (v4 ? 12 : 0), text, sizeof(text));
-    snprintf(out, CLIENT_ADDRESS_TEXT, v4 ? "%s:%u" : "[%s]:%u", text, address->port);
+    if (address->port == 0) /* RFC 5952 6: brackets stand with a port alone */
+        snprintf(out, CLIENT_ADDRESS_TEXT, "%s", text);
+    else
+        snprintf(out, CLIENT_ADDRESS_TEXT, v4 ? "%s:%u" : "[%s]:%u", text, address->port);
+}
+
+static bool read_port(const char *text, size_t length, uint16_t *out)
+{
+    unsigned port = 0;
+    if (length == 0 || length > 5)
+        return false;
+    for (size_t i = 0; i < length; i++) {
+        if (text[i] < '0' || text[i] > '9')
+            return false;
+        port = port * 10 + (unsigned)(text[i] - '0');
+    }
+    *out = (uint16_t)port;
+    return port <= UINT16_MAX;
+}
+
+bool client_address_read(const char *text, size_t length, struct client_address *out)
+{
+    struct client_address address = {0};
+    char copy[INET6_ADDRSTRLEN];
+    const char *host = text, *end = text + length, *host_end = end, *port = NULL;
+    bool bracket = length > 0 && text[0] == '[', v4;
+    if (bracket) {
+        host++;
+        host_end = memchr(host, ']', (size_t)(end - host));
+        if (host_end == NULL)
+            return false;
+        if (host_end + 1 < end) {
+            if (host_end[1] != ':')
+                return false;
+            port = host_end + 2;
+        }
+    } else {
+        const char *colon = memchr(text, ':', length);
+        if (colon != NULL && memchr(text, '.', (size_t)(colon - text)) != NULL) {
+            host_end = colon; /* IPv6 has its first colon before any dot */
+            port = colon + 1;
+        }
+    }
+    size_t size = (size_t)(host_end - host);
+    if (size == 0 || size >= sizeof(copy) || memchr(host, '\0', size) != NULL)
+        return false;
+    memcpy(copy, host, size);
+    copy[size] = '\0';
+    v4 = !bracket && inet_pton(AF_INET, copy, address.ip + 12) == 1;
+    if (v4)
+        memcpy(address.ip, mapped, sizeof(mapped));
+    else if (inet_pton(AF_INET6, copy, address.ip) != 1)
+        return false;
+    if (port != NULL && !read_port(port, (size_t)(end - port), &address.port))
+        return false;
+    *out = address;
+    return true;
 }
 
 /* One prefix of `length` bytes of text. */
@@ -96,4 +152,14 @@ bool client_prefix_holds(const struct client_prefix *prefix, const struct client
     if (memcmp(prefix->ip, address->ip, whole) != 0)
         return false;
     return rest == 0 || (prefix->ip[whole] ^ address->ip[whole]) >> (8 - rest) == 0;
+}
+
+bool client_prefixes_hold(const struct client_prefix *prefixes, unsigned count,
+                          const struct client_address *address)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (client_prefix_holds(&prefixes[i], address))
+            return true;
+    }
+    return false;
 }

@@ -1,6 +1,6 @@
 /*
  * Where a client is: an IP address in one form for both versions, and prefixes of them. Used for the
- * limit of an address, the PROXY protocol's trust and the log. Pure, but for reading a socket.
+ * limits of an address, the trust in proxies and the log. Pure, but for reading a socket.
  */
 #ifndef TOLLGATE_SERVER_CLIENT_ADDRESS_H
 #define TOLLGATE_SERVER_CLIENT_ADDRESS_H
@@ -18,8 +18,15 @@ struct client_address {
 
 /* Of the connected socket's peer. 0 or a negative errno. */
 int client_address_of(int fd, struct client_address *out);
-/* "192.0.2.1:4711" or "[2001:db8::1]:4711". */
+/* "192.0.2.1:4711" or "[2001:db8::1]:4711"; without a port that is known (0), the address alone. */
 void client_address_write(const struct client_address *address, char out[CLIENT_ADDRESS_TEXT]);
+
+/*
+ * Reads an address as proxies write it: 192.0.2.1, 192.0.2.1:4711, 2001:db8::1, [2001:db8::1] or
+ * [2001:db8::1]:4711; no names, no zones. The port is 0 where there is none. False, and *out as it
+ * was, for anything else.
+ */
+bool client_address_read(const char *text, size_t length, struct client_address *out);
 
 struct client_prefix {
     unsigned char ip[16];
@@ -33,5 +40,8 @@ struct client_prefix {
 int client_prefixes_read(const char *text, struct client_prefix *out, unsigned max,
                          const char **bad);
 bool client_prefix_holds(const struct client_prefix *prefix, const struct client_address *address);
+/* Whether one of the `count` prefixes does. */
+bool client_prefixes_hold(const struct client_prefix *prefixes, unsigned count,
+                          const struct client_address *address);
 
 #endif

@@ -39,6 +39,8 @@ struct config {
     char *plain_http;          /* "serve" or "redirect" */
     char *public_origin;       /* "http://127.0.0.1:8080" */
     char *proxy_protocol_from; /* prefixes; "" where there is none */
+    char *forwarded_from;      /* likewise */
+    char *forwarded_field;
     char *media_root;
     char *follow_links; /* on, off */
     char *state_dir;

@@ -13,6 +13,7 @@
 #include "server/client_address.h"
 #include "server/config_internal.h"
 #include "server/content_types.h"
+#include "server/forwarded.h"
 #include "server/log.h"
 #include "storage/ledger/ledger.h"
 
@@ -316,19 +317,29 @@ static void check_tls(const struct check *check)
                "https://media.example");
 }
 
-static void check_proxies(const struct check *check)
+static void check_prefixes(const struct check *check, const char *key, const char *text)
 {
     struct client_prefix prefixes[CONFIG_PROXIES_MAX];
     const char *bad = "";
-    int count = client_prefixes_read(check->config->proxy_protocol_from, prefixes,
-                                     CONFIG_PROXIES_MAX, &bad);
+    int count = client_prefixes_read(text, prefixes, CONFIG_PROXIES_MAX, &bad);
+    unsigned line = config_document_line(check->document, -1, key, -1);
     if (count == -E2BIG)
-        REFUSE(check, "proxy_protocol_from", "has more than %d prefixes; join some",
-               CONFIG_PROXIES_MAX);
+        config_error(check->errors, line, "%s: has more than %d prefixes; join some", key,
+                     CONFIG_PROXIES_MAX);
     else if (count < 0)
-        REFUSE(check, "proxy_protocol_from",
-               "\"%.*s\" is no address or prefix; write 10.0.0.5 or 10.0.0.0/8",
-               (int)strcspn(bad, " ,\t"), bad);
+        config_error(check->errors, line,
+                     "%s: \"%.*s\" is no address or prefix; write 10.0.0.5 or 10.0.0.0/8", key,
+                     (int)strcspn(bad, " ,\t"), bad);
+}
+
+static void check_proxies(const struct check *check)
+{
+    check_prefixes(check, "proxy_protocol_from", check->config->proxy_protocol_from);
+    check_prefixes(check, "forwarded_from", check->config->forwarded_from);
+    enum forwarded_field field;
+    if (!forwarded_field_parse(check->config->forwarded_field, &field))
+        REFUSE(check, "forwarded_field", "\"%s\" is neither X-Forwarded-For nor Forwarded",
+               check->config->forwarded_field);
 }
 
 static void check_agreement(const struct check *check)

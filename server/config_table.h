@@ -35,7 +35,18 @@
       "and regex: compare under it. Where empty: https:// and listen_tls, or http:// and listen.") \
     X(proxy_protocol_from, TEXT, "", 0, 1024, "",                                                  \
       "Addresses and prefixes of proxies that begin each connection with a PROXY protocol header " \
-      "(version 2), such as 10.0.0.0/8 2001:db8::/32. Nobody else's is read.")                     \
+      "(version 1 or 2), such as 10.0.0.0/8 2001:db8::/32. Nobody else's is read.")                \
+    X(forwarded_from, TEXT, "", 0, 1024, "",                                                       \
+      "Addresses and prefixes of proxies that name the client in forwarded_field of each "         \
+      "request; list proxies alone. The client is the rightmost address in the field that is of "  \
+      "no such proxy; what stands left of it is its own word and ignored, and so is the field "    \
+      "from anybody else. Where the field is missing, hides the client (`unknown`, `_name`) or "   \
+      "cannot be read, the client is the last proxy that is known. Of such clients the requests "  \
+      "under way count against connections_per_address_max, not the proxy's connections. Both "    \
+      "keys may go together: the header of proxy_protocol_from is read first.")                    \
+    X(forwarded_field, TEXT, "X-Forwarded-For", 9, 15, "",                                         \
+      "What the proxies of forwarded_from send: X-Forwarded-For or Forwarded (RFC 7239). Only "    \
+      "that field is read: the other one may come from the client.")                               \
     X(media_root, PATH, CONFIG_REQUIRED, 1, 4095, "",                                              \
       "Directory of the files that are served. Nothing outside of it is ever opened.")             \
     X(follow_links, TEXT, "off", 2, 3, "",                                                         \

@@ -14,11 +14,9 @@
 #include <unistd.h>
 
 #include "server/access_log.h"
-#include "server/address_table.h"
 #include "server/check.h"
 #include "server/http_content.h"
 #include "server/log.h"
-#include "server/proxy_header.h"
 #include "server/token_cache.h"
 
 #define RATE_WINDOW_MS 5000
@@ -119,15 +117,6 @@ static void turn_away(struct worker *worker, int fd, const char *answer)
     count(&worker->stats.connections_refused, 1);
 }
 
-static bool is_proxy(const struct node *node, const struct client_address *address)
-{
-    for (unsigned i = 0; i < node->proxy_count; i++) {
-        if (client_prefix_holds(&node->proxies[i], address))
-            return true;
-    }
-    return false;
-}
-
 /* One that was used before, where there is one: its memory is there already. */
 static uint32_t take_slot(struct worker *worker)
 {
@@ -145,23 +134,20 @@ void connection_accept(struct worker *worker, int fd, bool secure)
     static const char many[] = "HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n"
                                "Retry-After: 5\r\nConnection: close\r\n\r\n";
     struct node *node = worker->node;
-    struct client_address client = {0};
-    bool proxy = false;
+    struct client_address client;
     bool has_slot = worker->free_first != CONNECTION_NONE || worker->taken < worker->capacity;
     if (!has_slot || worker->stopping ||
         atomic_load(&node->connections) >= node->config->connections_max) {
         turn_away(worker, fd, secure ? NULL : full);
         return;
     }
-    if (node->addresses != NULL || node->proxy_count > 0 || node->access_log != NULL) {
-        if (client_address_of(fd, &client) != 0) { /* it is gone already */
-            close(fd);
-            return;
-        }
-        proxy = is_proxy(node, &client);
-    }
-    if (node->addresses != NULL && !proxy && !address_table_enter(node->addresses, &client)) {
+    int status = connection_client_of(node, fd, &client);
+    if (status == -EDQUOT) {
         turn_away(worker, fd, secure ? NULL : many);
+        return;
+    }
+    if (status != 0) { /* it is gone already */
+        close(fd);
         return;
     }
     atomic_fetch_add(&node->connections, 1);
@@ -181,9 +167,7 @@ void connection_accept(struct worker *worker, int fd, bool secure)
     connection->transport = &transport_plain;
     connection->deadline_ms = worker->now_ms + worker->node->config->head_timeout_ms;
     connection->in_head = true;
-    connection->client = client;
-    connection->expects_proxy = proxy;
-    connection->counted = node->addresses != NULL && !proxy;
+    connection_client_begin(node, connection, &client);
     connection_set_state(connection, CONNECTION_READING);
     connection_link(worker, connection, LINK_OPEN);
     worker->open_count++;
@@ -210,8 +194,7 @@ static void connection_free(struct worker *worker, struct connection *connection
     close(connection->fd);
     worker->accept_freed = true;
     atomic_fetch_sub(&worker->node->connections, 1);
-    if (connection->counted)
-        address_table_leave(worker->node->addresses, &connection->client);
+    connection_client_end(worker->node, connection);
     free(connection->input);
     free(connection->output);
     input_resized(worker, connection, 0);
@@ -233,6 +216,7 @@ static void response_release(struct worker *worker, struct connection *connectio
         media_file_drop(worker->files, &connection->file);
     purse_end(worker, connection);
     limits_leave(connection);
+    connection_client_release(worker->node, connection);
     window_drop(&connection->window, worker->now_ms);
     token_entry_drop(&connection->link);
     access_drop(worker, &connection->access);
@@ -342,44 +326,6 @@ static void input_consume(struct worker *worker, struct connection *connection, 
     }
 }
 
-/*
- * The header of a proxy that is trusted, which speaks for the client from then on. Returns its
- * length, 0 while it is not whole; the connection's state tells where it ended instead.
- */
-static size_t consume_proxy_header(struct worker *worker, struct connection *connection,
-                                   const char *data, size_t length)
-{
-    size_t used = 0;
-    bool named;
-    struct client_address client;
-    struct address_table *addresses = worker->node->addresses;
-    switch (proxy_header_read(data, length, &used, &client, &named)) {
-    case PROXY_HEADER_PARTIAL:
-        return 0;
-    case PROXY_HEADER_WRONG:
-        log_debug("a connection from proxy_protocol_from began without a PROXY header");
-        connection_close(worker, connection, true);
-        return 0;
-    case PROXY_HEADER_COMPLETE:
-        break;
-    }
-    connection->expects_proxy = false;
-    if (!named) /* the proxy's own: a health check */
-        return used;
-    connection->client = client;
-    connection->counted = addresses != NULL && address_table_enter(addresses, &client);
-    if (addresses == NULL || connection->counted)
-        return used;
-    if (connection->tls != NULL) { /* there is no session to say it in */
-        connection_close(worker, connection, false);
-        return 0;
-    }
-    connection->keep_alive = connection->head_only = connection->navigation = false;
-    connection->origin = NULL;
-    response_refuse(worker, connection, REFUSAL_ADDRESS_EXHAUSTED);
-    return length;
-}
-
 /* Heads at the start of `data`, as many as can be answered now. Returns the bytes that are done
  * with. */
 static size_t consume(struct worker *worker, struct connection *connection, const char *data,
@@ -388,7 +334,7 @@ static size_t consume(struct worker *worker, struct connection *connection, cons
     size_t used = 0;
     const size_t head_max = worker->node->config->head_bytes_max;
     if (connection->expects_proxy && connection->tls == NULL) {
-        used = consume_proxy_header(worker, connection, data, length);
+        used = connection_client_header(worker, connection, data, length);
         if (used == 0)
             return 0;
     }
@@ -519,7 +465,7 @@ static void received_before_tls(struct worker *worker, struct connection *connec
         return;
     }
     size_t used =
-        consume_proxy_header(worker, connection, connection->input, connection->input_length);
+        connection_client_header(worker, connection, connection->input, connection->input_length);
     if (used == 0)
         return;
     char *input = connection->input;
@@ -627,6 +573,9 @@ static void sweep_one(struct worker *worker, struct connection *connection)
     case CONNECTION_READING:
         if (is_held_back(connection)) {
             break; /* metering_tick has the stall timeout */
+        } else if (connection->expects_proxy && connection->input_length > 0) {
+            connection_client_late(worker->node, connection);
+            connection_close(worker, connection, false);
         } else if (connection->input_length > 0) {
             connection->keep_alive = connection->head_only = connection->navigation = false;
             connection->origin = NULL;

@@ -121,7 +121,8 @@ struct connection {
     bool paying;        /* counted among its window's responses that took funds */
     bool polling;       /* a poll for room in the socket is among those in flight */
     bool expects_proxy; /* a trusted proxy's header comes first */
-    bool counted;       /* in the node's table of addresses */
+    bool forwards;      /* the peer names the client of each request */
+    bool counted;       /* `client` is, in the node's table of addresses */
     bool navigation;    /* a browser's window waits for the answer, not a program */
     bool linked[LINK_COUNT];
     struct connection *next[LINK_COUNT], *previous[LINK_COUNT];
@@ -154,8 +155,9 @@ struct connection {
     uint64_t short_retry_ms; /* and does not ask again before */
     uint16_t status;
 
-    struct access_entry *access;  /* holds; of the response */
-    struct client_address client; /* known where something asks for it */
+    struct access_entry *access; /* holds; of the response */
+    struct client_address peer; /* known where something asks for it; after a proxy's header: its */
+    struct client_address client; /* whom the peer speaks for, else the peer itself */
     uint32_t answers;             /* status lines so far; requests_max ends it with the last */
     uint64_t rate_ms;             /* since when `rate_acknowledged` */
     uint64_t rate_acknowledged;   /* of tcp_acknowledged */
@@ -204,6 +206,34 @@ void connection_link(struct worker *worker, struct connection *connection,
                      enum connection_link link);
 void connection_unlink(struct worker *worker, struct connection *connection,
                        enum connection_link link);
+
+/* ---- connection_client.c ---- */
+
+/*
+ * Of a socket that was accepted: 0, and *client is its peer; -EDQUOT where that address has as many
+ * connections as it may, or another negative errno where it is gone already.
+ */
+int connection_client_of(const struct node *node, int fd, struct client_address *client);
+/* The connection is of that client, of whom connection_client_of was asked. */
+void connection_client_begin(const struct node *node, struct connection *connection,
+                             const struct client_address *client);
+/*
+ * Reads the header of a proxy that is trusted, which speaks for the client from then on. Returns its
+ * length; 0 while it is not whole, and where the connection was ended. Where it is refused, all of
+ * `length` is done with.
+ */
+size_t connection_client_header(struct worker *worker, struct connection *connection,
+                                const char *data, size_t length);
+/* Whose request that is, where the peer forwards; its response counts against the client's bound until
+ * connection_client_release. False where the client has as many under way as it may. */
+bool connection_client_request(const struct node *node, struct connection *connection,
+                               const struct http_head *head);
+/* The response is over. */
+void connection_client_release(const struct node *node, struct connection *connection);
+/* The connection is over. */
+void connection_client_end(const struct node *node, struct connection *connection);
+/* No header has come in time. */
+void connection_client_late(const struct node *node, const struct connection *connection);
 
 /* ---- request.c ---- */
 

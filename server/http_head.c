@@ -389,12 +389,15 @@ static enum http_head_status parse(struct cursor *c)
             return status;
     } while (line.length == 0);
     status = parse_request_line(c, &line);
+    const char *begin = c->at;
     for (unsigned fields = 0; status == HTTP_HEAD_COMPLETE; fields++) {
         status = take_line(c, &line);
         if (status != HTTP_HEAD_COMPLETE)
             return status;
-        if (line.length == 0)
+        if (line.length == 0) {
+            c->head->fields = (struct http_text){begin, (size_t)(line.data - begin)};
             return finish(c);
+        }
         if (fields == HTTP_HEADERS_MAX)
             return refuse(c, REFUSAL_HEAD_TOO_LARGE);
         status = parse_field(c, &line);

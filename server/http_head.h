@@ -49,6 +49,7 @@ struct http_head {
     /* Lists, each in one line or several: these are the first lines; http_head_next finds the others. */
     struct http_text if_match, if_none_match, cookie;
     const char *repeats_end; /* of the head, where a list has several lines; else NULL */
+    struct http_text fields; /* all lines between request line and empty line, each with its CRLF */
     size_t length;           /* of the whole head, the empty line included */
 };
 

@@ -28,6 +28,7 @@
 #include "server/listener.h"
 #include "server/log.h"
 #include "server/processors.h"
+#include "server/proxies.h"
 #include "server/redis_child.h"
 #include "server/service_manager.h"
 #include "server/strike.h"
@@ -323,14 +324,12 @@ static int read_lists(struct node *node)
 {
     const struct config *config = node->config;
     const char *bad;
-    int count =
-        client_prefixes_read(config->proxy_protocol_from, node->proxies, CONFIG_PROXIES_MAX, &bad);
-    if (count < 0)
-        return count; /* config_check has refused it before */
-    node->proxy_count = (unsigned)count;
-    count = content_types_create(&node->content_types, config->content_types, &bad);
-    if (count < 0)
-        return count; /* likewise, or no memory */
+    int status = proxies_create(&node->proxies, config);
+    if (status < 0)
+        return status;
+    status = content_types_create(&node->content_types, config->content_types, &bad);
+    if (status < 0)
+        return status; /* no memory: config_check has refused what is wrong before */
     if (config->connections_per_address_max == 0)
         return 0;
     return address_table_create(&node->addresses, (uint32_t)config->connections_max,
@@ -410,6 +409,7 @@ static int stop(struct parts *parts)
     access_log_close(&node->access_log);
     windows_destroy(&node->windows);
     address_table_destroy(&node->addresses);
+    proxies_destroy(&node->proxies);
     content_types_destroy(&node->content_types);
     if (node->ledger != NULL) {
         unposted = ledger_close(&node->ledger, LEDGER_CLOSE_MS);

@@ -23,6 +23,7 @@
 struct access_log;
 struct address_table;
 struct content_types;
+struct proxies;
 struct tls;
 struct worker;
 struct windows;
@@ -51,14 +52,13 @@ struct node {
         has_workers; /* under wake_mutex: windows and workers are there, other threads may wake them */
     struct access_log *access_log;       /* owns; NULL: off */
     struct content_types *content_types; /* owns; what the workers name files by */
+    struct proxies *proxies;             /* owns; who is trusted to speak for others */
     struct redis_address redis;
-    struct client_prefix proxies[CONFIG_PROXIES_MAX]; /* whose PROXY headers are read */
-    unsigned proxy_count;
-    struct address_table *addresses;          /* owns; NULL without connections_per_address_max */
-    atomic_uint connections;                  /* open, of all workers */
-    struct worker *workers[NODE_WORKERS_MAX]; /* owns */
+    struct address_table *addresses; /* owns; NULL without connections_per_address_max */
+    atomic_uint connections;         /* open, of all workers */
     unsigned worker_count;
-    uint64_t started_ms; /* wall clock */
+    struct worker *workers[NODE_WORKERS_MAX]; /* owns */
+    uint64_t started_ms;                      /* wall clock */
     /* What the admin interface answered 401 and 403; of its thread. */
     atomic_ullong admin_unauthorized, admin_forbidden;
     atomic_bool stopping; /* set once by the main thread; workers stop accepting */

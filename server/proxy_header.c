@@ -1,6 +1,6 @@
 /*
- * PROXY protocol version 2, section 2.2 of its specification (HAProxy, proxy-protocol.txt). See
- * proxy_header.h.
+ * The PROXY protocol, versions 1 and 2, sections 2.1 and 2.2 of its specification (HAProxy,
+ * proxy-protocol.txt). See proxy_header.h.
  */
 #include "server/proxy_header.h"
 
@@ -20,14 +20,85 @@ static uint16_t read_u16(const unsigned char *at)
     return (uint16_t)(at[0] << 8 | at[1]);
 }
 
-enum proxy_header_status proxy_header_read(const void *data, size_t length, size_t *used,
-                                           struct client_address *client, bool *named)
+/* ---- version 1 ---- */
+
+static const char line_begin[6] = {'P', 'R', 'O', 'X', 'Y', ' '};
+
+/* The bytes up to the next space, which is passed over, or to the end of the line. */
+static bool take_word(const char **at, const char *end, const char **word, size_t *length)
 {
-    const unsigned char *bytes = data;
-    size_t known = length < sizeof(signature) ? length : sizeof(signature);
-    *named = false;
-    if (memcmp(bytes, signature, known) != 0)
+    const char *space = memchr(*at, ' ', (size_t)(end - *at));
+    const char *stop = space != NULL ? space : end;
+    *word = *at;
+    *length = (size_t)(stop - *at);
+    *at = space != NULL ? space + 1 : end;
+    return space != NULL;
+}
+
+/* 0 to 65535 without leading zeros. */
+static bool read_port(const char *text, size_t length, uint16_t *out)
+{
+    unsigned port = 0;
+    if (length == 0 || length > 5 || (length > 1 && text[0] == '0'))
+        return false;
+    for (size_t i = 0; i < length; i++) {
+        if (text[i] < '0' || text[i] > '9')
+            return false;
+        port = port * 10 + (unsigned)(text[i] - '0');
+    }
+    *out = (uint16_t)port;
+    return port <= UINT16_MAX;
+}
+
+/* An address alone, of that version: as inet_pton(3) has it, which knows no leading zeros. */
+static bool read_address(const char *text, size_t length, bool v6, struct client_address *out)
+{
+    return length > 0 && text[0] != '[' && (memchr(text, ':', length) != NULL) == v6 &&
+           client_address_read(text, length, out);
+}
+
+/* What stands between "PROXY " and CRLF. */
+static enum proxy_header_status read_line(const char *at, const char *end,
+                                          struct client_address *client, bool *named)
+{
+    const char *word;
+    size_t length;
+    struct client_address source, destination;
+    bool more = take_word(&at, end, &word, &length);
+    if (length == 7 && memcmp(word, "UNKNOWN", 7) == 0)
+        return PROXY_HEADER_COMPLETE; /* whatever follows must be ignored */
+    bool v6 = length == 4 && memcmp(word, "TCP6", 4) == 0;
+    if (!more || (!v6 && (length != 4 || memcmp(word, "TCP4", 4) != 0)))
         return PROXY_HEADER_WRONG;
+    if (!take_word(&at, end, &word, &length) || !read_address(word, length, v6, &source) ||
+        !take_word(&at, end, &word, &length) || !read_address(word, length, v6, &destination) ||
+        !take_word(&at, end, &word, &length) || !read_port(word, length, &source.port) ||
+        take_word(&at, end, &word, &length) || !read_port(word, length, &destination.port))
+        return PROXY_HEADER_WRONG;
+    *client = source;
+    *named = true;
+    return PROXY_HEADER_COMPLETE;
+}
+
+static enum proxy_header_status read_version_1(const char *text, size_t length, size_t *used,
+                                               struct client_address *client, bool *named)
+{
+    size_t seen = length < PROXY_LINE_MAX ? length : PROXY_LINE_MAX;
+    const char *cr = memchr(text, '\r', seen), *lf = memchr(text, '\n', seen);
+    if (lf == NULL && (cr == NULL || cr + 1 == text + seen) && length < PROXY_LINE_MAX)
+        return PROXY_HEADER_PARTIAL;
+    if (lf == NULL || cr == NULL || cr + 1 != lf)
+        return PROXY_HEADER_WRONG;
+    *used = (size_t)(lf + 1 - text);
+    return read_line(text + sizeof(line_begin), cr, client, named);
+}
+
+/* ---- version 2 ---- */
+
+static enum proxy_header_status read_version_2(const unsigned char *bytes, size_t length,
+                                               size_t *used, struct client_address *client,
+                                               bool *named)
+{
     if (length < FIXED)
         return PROXY_HEADER_PARTIAL;
     size_t rest = read_u16(bytes + 14);
@@ -54,4 +125,23 @@ enum proxy_header_status proxy_header_read(const void *data, size_t length, size
         *named = true;
     }
     return PROXY_HEADER_COMPLETE;
+}
+
+static bool begins(const void *data, size_t length, const void *with, size_t size)
+{
+    return memcmp(data, with, length < size ? length : size) == 0;
+}
+
+enum proxy_header_status proxy_header_read(const void *data, size_t length, size_t *used,
+                                           struct client_address *client, bool *named)
+{
+    *named = false;
+    if (length == 0)
+        return PROXY_HEADER_PARTIAL;
+    if (begins(data, length, signature, sizeof(signature)))
+        return read_version_2(data, length, used, client, named);
+    if (!begins(data, length, line_begin, sizeof(line_begin)))
+        return PROXY_HEADER_ABSENT;
+    return length < sizeof(line_begin) ? PROXY_HEADER_PARTIAL
+                                       : read_version_1(data, length, used, client, named);
 }

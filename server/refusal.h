@@ -55,7 +55,9 @@
     X(NODE_BUSY, 503, 200, false, "this node is at one of its limits just now")                    \
     X(NODE_STARTING, 503, 200, false, "this node is catching up with its ledger")                  \
     X(CONNECTIONS_EXHAUSTED, 503, 0, true, "this node has as many connections as it takes")        \
-    X(ADDRESS_EXHAUSTED, 429, 0, true, "this address has as many connections as one may")          \
+    X(ADDRESS_EXHAUSTED, 429, 0, false, "this address has as many connections as one may")         \
+    X(PROXY_HEADER_MISSING, 400, 0, true,                                                          \
+      "connections of this proxy begin with a PROXY protocol header, and this one did not")        \
     X(FILE_UNREADABLE, 500, 200, false, "the file cannot be read just now")
 
 enum refusal {

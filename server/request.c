@@ -396,6 +396,12 @@ enum request_outcome request_begin(struct worker *worker, struct connection *con
     connection->navigation = is_navigation(head);
     token_entry_drop(&connection->link);
 
+    if (!connection_client_request(worker->node, connection, head)) {
+        access_begin(worker, connection, head, NULL);
+        count(&worker->stats.requests, 1);
+        response_refuse(worker, connection, REFUSAL_ADDRESS_EXHAUSTED);
+        return REQUEST_TAKEN;
+    }
     if (head->method == HTTP_OPTIONS && !head->has_body) {
         access_begin(worker, connection, head, NULL);
         count(&worker->stats.requests, 1);

@@ -120,7 +120,7 @@ races() {
 }
 
 replay_corpus() {
-    for target in head fields jws target mp3 proxy; do
+    for target in head fields jws target mp3 proxy forwarded; do
         "build/fuzz/fuzz_$target" $(find "tests/fuzz/corpus/$target" "tests/fuzz/regressions/$target" -type f) ||
             return 1
     done

@@ -22,7 +22,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     memcpy(copy, data, size);
     if (proxy_header_read(copy, size, &used, &client, &named) == PROXY_HEADER_COMPLETE) {
-        assert(used >= 16 && used <= size && used <= 16 + PROXY_HEADER_MAX);
+        assert(used >= sizeof("PROXY UNKNOWN\r\n") - 1 && used <= size);
+        assert(used <= (copy[0] == 'P' ? PROXY_LINE_MAX : 16 + PROXY_HEADER_MAX));
         assert(proxy_header_read(copy, used - 1, &used, &client, &named) == PROXY_HEADER_PARTIAL);
     }
     free(copy);

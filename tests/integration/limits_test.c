@@ -168,6 +168,7 @@ Test(limits, of_addresses_are_those_of_the_clients_behind_a_trusted_proxy)
     /* Without its header a proxy's connection is nobody's. */
     int bare = raw_connect(site, 0);
     ask(site, bare, link);
+    answer_expect_refusal(site, raw_answer(site, bare, false), 400, "proxy_header_missing");
     cr_assert(raw_is_closed_by_peer(bare));
     close(bare);
     /* LOCAL: the proxy looks whether the node is there. */

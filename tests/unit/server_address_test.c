@@ -29,6 +29,49 @@ Test(client_address, is_written_as_people_write_it)
     address = address_of("2001:db8::1");
     client_address_write(&address, text);
     cr_assert_str_eq(text, "[2001:db8::1]:4711");
+    address.port = 0; /* is not known */
+    client_address_write(&address, text);
+    cr_assert_str_eq(text, "2001:db8::1");
+}
+
+Test(client_address, is_read_as_proxies_write_it)
+{
+    static const struct {
+        const char *text, *read; /* NULL: no address */
+    } cases[] = {
+        {"192.0.2.1", "192.0.2.1"},
+        {"192.0.2.1:4711", "192.0.2.1:4711"},
+        {"2001:db8::1", "2001:db8::1"},
+        {"[2001:db8::1]", "2001:db8::1"},
+        {"[2001:DB8::1]:65535", "[2001:db8::1]:65535"},
+        {"::ffff:192.0.2.1", "192.0.2.1"},
+        {"[::ffff:192.0.2.1]:80", "192.0.2.1:80"},
+        {"192.0.2.1:", NULL},
+        {"192.0.2.1:65536", NULL},
+        {"192.0.2.1:+80", NULL},
+        {"192.0.2.01", NULL},
+        {"192.0.2", NULL},
+        {"[192.0.2.1]", NULL},
+        {"[2001:db8::1", NULL},
+        {"[2001:db8::1]80", NULL},
+        {"[]", NULL},
+        {"2001:db8::1]:80", NULL},
+        {"fe80::1%eth0", NULL},
+        {"client.example", NULL},
+        {" 192.0.2.1", NULL},
+        {"", NULL},
+        {"1111:2222:3333:4444:5555:6666:7777:8888:9999:aaaa:bbbb:cccc", NULL},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char text[CLIENT_ADDRESS_TEXT];
+        struct client_address address;
+        bool read = client_address_read(cases[i].text, strlen(cases[i].text), &address);
+        cr_assert_eq(read, cases[i].read != NULL, "%s", cases[i].text);
+        if (!read)
+            continue;
+        client_address_write(&address, text);
+        cr_assert_str_eq(text, cases[i].read);
+    }
 }
 
 Test(client_address, prefixes_hold_what_is_beneath_them)
@@ -128,13 +171,8 @@ Test(proxy_header, that_cannot_be_is_wrong)
         const char *bytes;
         size_t length;
     } wrong[] = {
-        {"GET / HTTP/1.1\r\n", 16},
-        {"PROXY TCP4 192.0.2.1", 20},
-        {"\x0d\x0a\x0d\x0b", 4},
-        {SIGNATURE "\x11\x11\x00\x0c", 16},
-        {SIGNATURE "\x22\x11\x00\x0c", 16},
-        {SIGNATURE "\x21\x11\xff\xff", 16},
-        {SIGNATURE "\x21\x11\x00\x04zzzz", 20},
+        {SIGNATURE "\x11\x11\x00\x0c", 16},     {SIGNATURE "\x22\x11\x00\x0c", 16},
+        {SIGNATURE "\x21\x11\xff\xff", 16},     {SIGNATURE "\x21\x11\x00\x04zzzz", 20},
         {SIGNATURE "\x21\x21\x00\x04zzzz", 20},
     };
     struct client_address client;
@@ -143,6 +181,95 @@ Test(proxy_header, that_cannot_be_is_wrong)
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
         cr_assert_eq(proxy_header_read(wrong[i].bytes, wrong[i].length, &used, &client, &named),
                      PROXY_HEADER_WRONG, "%zu", i);
+    static const char *const absent[] = {"GET / HTTP/1.1\r\n", "\x0d\x0a\x0d\x0b", "PROXIES",
+                                         "proxy TCP4", "\x16\x03\x01"};
+    for (size_t i = 0; i < sizeof(absent) / sizeof(absent[0]); i++)
+        cr_assert_eq(proxy_header_read(absent[i], strlen(absent[i]), &used, &client, &named),
+                     PROXY_HEADER_ABSENT, "%s", absent[i]);
+}
+
+static enum proxy_header_status read_text(const char *text, char name[CLIENT_ADDRESS_TEXT])
+{
+    struct client_address client = {0};
+    size_t used = 0, length = strlen(text);
+    bool named;
+    enum proxy_header_status status = proxy_header_read(text, length, &used, &client, &named);
+    strcpy(name, "");
+    if (status != PROXY_HEADER_COMPLETE)
+        return status;
+    cr_assert_eq(used, strstr(text, "\r\n") + 2 - text, "%s", text);
+    if (named)
+        client_address_write(&client, name);
+    return status;
+}
+
+Test(proxy_header, of_version_1_names_the_client)
+{
+    static const struct {
+        const char *line, *client;
+    } cases[] = {
+        {"PROXY TCP4 192.0.2.1 203.0.113.9 4711 80\r\nGET", "192.0.2.1:4711"},
+        {"PROXY TCP4 255.255.255.255 255.255.255.255 65535 65535\r\n", "255.255.255.255:65535"},
+        {"PROXY TCP6 2001:db8::1 ::1 4711 443\r\n\x16\x03", "[2001:db8::1]:4711"},
+        {"PROXY TCP6 ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff "
+         "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff "
+         "65535 65535\r\n",
+         "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535"},
+        {"PROXY UNKNOWN\r\n", ""},
+        {"PROXY UNKNOWN ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff "
+         "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n", /* the 107 bytes */
+         ""},
+        {"PROXY UNKNOWN whatever it says\r\n", ""},
+    };
+    char name[CLIENT_ADDRESS_TEXT];
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        cr_assert_eq(read_text(cases[i].line, name), PROXY_HEADER_COMPLETE, "%s", cases[i].line);
+        cr_assert_str_eq(name, cases[i].client);
+        for (size_t length = 0;
+             length < (size_t)(strstr(cases[i].line, "\r\n") + 2 - cases[i].line);
+             length++) { /* however it is cut */
+            struct client_address client;
+            size_t used;
+            bool named;
+            cr_assert_eq(proxy_header_read(cases[i].line, length, &used, &client, &named),
+                         PROXY_HEADER_PARTIAL, "%zu of %s", length, cases[i].line);
+        }
+    }
+}
+
+Test(proxy_header, of_version_1_is_read_strictly)
+{
+    static const char *const wrong[] = {
+        "PROXY TCP4 192.0.2.1 203.0.113.9 4711\r\n",
+        "PROXY TCP4 192.0.2.1 203.0.113.9 4711 80 \r\n",
+        "PROXY TCP4 192.0.2.1 203.0.113.9 4711 80 x\r\n",
+        "PROXY TCP4  192.0.2.1 203.0.113.9 4711 80\r\n",
+        "PROXY TCP4 192.0.2.1\t203.0.113.9 4711 80\r\n",
+        "PROXY TCP4 192.0.2.01 203.0.113.9 4711 80\r\n",
+        "PROXY TCP4 192.0.2.256 203.0.113.9 4711 80\r\n",
+        "PROXY TCP4 192.0.2 203.0.113.9 4711 80\r\n",
+        "PROXY TCP4 192.0.2.1 nobody 4711 80\r\n",
+        "PROXY TCP4 192.0.2.1 203.0.113.9 65536 80\r\n",
+        "PROXY TCP4 192.0.2.1 203.0.113.9 04711 80\r\n",
+        "PROXY TCP4 192.0.2.1 203.0.113.9 -1 80\r\n",
+        "PROXY TCP4 192.0.2.1 203.0.113.9 4711 \r\n",
+        "PROXY TCP4 2001:db8::1 ::1 4711 80\r\n",
+        "PROXY TCP4 192.0.2.1:5 203.0.113.9 4711 80\r\n",
+        "PROXY TCP6 192.0.2.1 203.0.113.9 4711 80\r\n",
+        "PROXY TCP6 [2001:db8::1] ::1 4711 80\r\n",
+        "PROXY TCP6 2001:db8::1%eth0 ::1 4711 80\r\n",
+        "PROXY TCP5 192.0.2.1 203.0.113.9 4711 80\r\n",
+        "PROXY tcp4 192.0.2.1 203.0.113.9 4711 80\r\n",
+        "PROXY UNKNOWNS\r\n",
+        "PROXY \r\n",
+        "PROXY TCP4 192.0.2.1 203.0.113.9 4711 80\n",
+        "PROXY TCP4 192.0.2.1 203.0.113.9\r4711 80\r\n",
+        "PROXY UNKNOWN ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff "
+        "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535 \r\n", /* 108 bytes */
+    };
+    char name[CLIENT_ADDRESS_TEXT];
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+        cr_assert_eq(read_text(wrong[i], name), PROXY_HEADER_WRONG, "%s", wrong[i]);
 }
 
 /* ---- the table ---- */

@@ -246,6 +246,15 @@ Test(server_config, refuses_addresses_and_names_that_are_none)
     refuse("public_origin: ftp://a.example\n" LEAST, 1, "public_origin", "write https://");
 }
 
+Test(server_config, refuses_proxies_that_are_none)
+{
+    refuse(LEAST "proxy_protocol_from: 10.0.0.0/33\n", 8, "proxy_protocol_from: \"10.0.0.0/33\"",
+           "10.0.0.0/8");
+    refuse(LEAST "forwarded_from: 10.0.0.0/8 proxy\n", 8, "forwarded_from: \"proxy\"", "10.0.0.5");
+    refuse(LEAST "forwarded_field: X-Real-IP\n", 8, "\"X-Real-IP\"",
+           "neither X-Forwarded-For nor Forwarded");
+}
+
 Test(server_config, refuses_keys_that_do_not_agree)
 {
     refuse(LEAST "  - {id: shop, iss: b, keys: b, prefixes: [/]}\n", 8,
