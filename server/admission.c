@@ -351,6 +351,7 @@ static void decide(struct worker *worker, struct connection *connection, int sta
         refuse(worker, connection, REFUSAL_ACCOUNT_SUSPENDED);
         break;
     case LEDGER_REVOKED:
+        connection->link->revoked = true; /* what HEAD is told, too */
         refuse(worker, connection, REFUSAL_LINK_REVOKED);
         break;
     case LEDGER_USED_UP:

@@ -224,6 +224,7 @@ static void response_release(struct worker *worker, struct connection *connectio
     connection->parts = NULL;
     connection->left_after = 0;
     connection->hash_ticket = 0;
+    connection->standing_asked = false;
     /* While a file is being opened, `output` is its name, which the ring may not have read yet. */
     if (connection->state == CONNECTION_OPENING)
         return;
@@ -598,7 +599,7 @@ static void sweep_one(struct worker *worker, struct connection *connection)
         break;
     case CONNECTION_FREE:
     case CONNECTION_OPENING:
-    case CONNECTION_HASHING:
+    case CONNECTION_PREPARING:
     case CONNECTION_ADMITTING:
     case CONNECTION_CLOSING:
         break;

@@ -9,7 +9,7 @@
  *          |   OPENING (openat2 on the ring; then the same head is read again)
  *          |           |                               |
  *          |           v                               |
- *          |   HASHING (for its entity tag; likewise)
+ *          |   PREPARING (its file's hash, or Redis' word on its link; likewise)
  *          |           |                               |
  *          |           v                               |
  *          |   ADMITTING (parked until the grant is decided)
@@ -45,7 +45,7 @@ enum connection_state {
     CONNECTION_FREE,
     CONNECTION_READING,
     CONNECTION_OPENING,
-    CONNECTION_HASHING,
+    CONNECTION_PREPARING,
     CONNECTION_ADMITTING,
     CONNECTION_SENDING,
     CONNECTION_LINGERING,
@@ -114,6 +114,8 @@ struct connection {
     bool keep_alive;                   /* after this response */
     bool is_http_1_0;                  /* so it must be told that the connection is kept */
     bool head_only;                    /* HEAD */
+    bool standing_asked;               /* of its link, for the head that is being answered */
+    bool standing_unknown;             /* so what it is told now may not be kept */
     bool first_done;    /* at least one request was answered: an idle end is normal */
     bool in_head;       /* deadline_ms is that of the head being received */
     bool in_link_quota; /* counted among the responses of its link */
@@ -148,7 +150,7 @@ struct connection {
     uint64_t body_length;    /* bytes of the file in the whole body */
     struct funds purse;      /* taken of the window's, for what has not been handed over yet */
     uint64_t hash_ticket;    /* of the file, where this response has waited for it; else 0 */
-    uint64_t hash_until_ms;  /* while it is HASHING: no longer than that */
+    uint64_t hash_until_ms;  /* while it is PREPARING for that: no longer */
     uint64_t question;       /* its number, where this response has asked Redis; else 0 */
     uint64_t admit_until_ms; /* while it is ADMITTING: answered by then, whoever asks for it */
     uint64_t short_until_ms; /* it waits for others of its window to end; 0: it does not */
@@ -239,7 +241,7 @@ void connection_client_late(const struct node *node, const struct connection *co
 
 enum request_outcome {
     REQUEST_TAKEN, /* answered, or its answer is under way: the head is consumed */
-    REQUEST_AGAIN, /* a file is being opened, or hashed: give the same head again after that */
+    REQUEST_AGAIN, /* it waits for the file, its hash or Redis: give the same head again after that */
 };
 enum request_outcome request_begin(struct worker *worker, struct connection *connection,
                                    const struct http_head *head);

@@ -13,6 +13,7 @@
 #include "server/check.h"
 #include "server/connection.h"
 #include "server/log.h"
+#include "server/standing.h"
 #include "server/target_cache.h"
 #include "server/token_cache.h"
 #include "storage/media/media.h"
@@ -258,8 +259,8 @@ static bool select_parts(struct connection *connection, const struct http_ranges
 }
 
 /* Which bytes: RFC 9110 13 and 14. */
-static void select_bytes(struct worker *worker, struct connection *connection,
-                         const struct http_head *head)
+static enum http_selection select_bytes(const struct connection *connection,
+                                        const struct http_head *head, struct http_ranges *ranges)
 {
     const struct media_file *file = connection->file;
     const struct http_validators validators = {
@@ -268,8 +269,35 @@ static void select_bytes(struct worker *worker, struct connection *connection,
         .changed_s = file->changed_s,
         .size = file->size,
     };
-    struct http_ranges ranges;
-    enum http_selection selection = http_select(head, &validators, &ranges);
+    return http_select(head, &validators, ranges);
+}
+
+static bool brings_bytes(const struct connection *connection, enum http_selection selection)
+{
+    return !connection->head_only && connection->file->size > 0 &&
+           (selection == HTTP_WHOLE || selection == HTTP_PART || selection == HTTP_PARTS);
+}
+
+/* Whether the head waits for what Redis says of its link. Else *refusal is set where it was revoked. */
+static bool await_standing(struct worker *worker, struct connection *connection,
+                           enum refusal *refusal)
+{
+    enum standing standing = standing_of(worker, connection->link);
+    if (standing == STANDING_UNKNOWN && !connection->standing_asked) {
+        connection->standing_asked = standing_ask(worker, connection);
+        if (connection->standing_asked)
+            return true;
+    }
+    if (standing == STANDING_REVOKED)
+        *refusal = REFUSAL_LINK_REVOKED;
+    connection->standing_unknown = standing == STANDING_UNKNOWN;
+    return false;
+}
+
+static void answer(struct worker *worker, struct connection *connection,
+                   enum http_selection selection, const struct http_ranges *ranges)
+{
+    const struct media_file *file = connection->file;
     /* After exp a download may be finished, not begun. */
     if (selection == HTTP_WHOLE && !connection->head_only &&
         token_is_resuming(connection->link->token, worker->now_s)) {
@@ -285,13 +313,13 @@ static void select_bytes(struct worker *worker, struct connection *connection,
         break;
     case HTTP_PART:
         connection->status = 206;
-        connection->offset = ranges.range[0].first;
+        connection->offset = ranges->range[0].first;
         connection->left = connection->body_length =
-            ranges.range[0].last - ranges.range[0].first + 1;
+            ranges->range[0].last - ranges->range[0].first + 1;
         admission_begin(worker, connection);
         break;
     case HTTP_PARTS:
-        if (select_parts(connection, &ranges))
+        if (select_parts(connection, ranges))
             admission_begin(worker, connection);
         else
             response_refuse(worker, connection, REFUSAL_NODE_BUSY);
@@ -327,7 +355,7 @@ static bool await_hash(struct worker *worker, struct connection *connection,
         media_file_hash_first(worker->files, connection->file, connection->hash_until_ms);
     if (connection->hash_ticket == 0)
         return false;
-    connection_set_state(connection, CONNECTION_HASHING);
+    connection_set_state(connection, CONNECTION_PREPARING);
     connection_link(worker, connection, LINK_HASHING);
     return true;
 }
@@ -389,11 +417,14 @@ enum request_outcome request_begin(struct worker *worker, struct connection *con
     /* 9 KiB that check_target fills; zeroing them would cost more than parsing. */
     struct token_target target;
     struct token_request wanted = {0};
+    enum http_selection selection = HTTP_WHOLE;
+    struct http_ranges ranges;
     connection->keep_alive = head->keep_alive;
     connection->is_http_1_0 = head->minor == 0;
     connection->head_only = head->method == HTTP_HEAD;
     connection->origin = origin_of(worker, &head->origin, NULL);
     connection->navigation = is_navigation(head);
+    connection->standing_unknown = false;
     token_entry_drop(&connection->link);
 
     if (!connection_client_request(worker->node, connection, head)) {
@@ -432,10 +463,15 @@ enum request_outcome request_begin(struct worker *worker, struct connection *con
         else if (await_hash(worker, connection, head))
             return REQUEST_AGAIN;
     }
+    if (refusal == REFUSAL_NONE) {
+        selection = select_bytes(connection, head, &ranges);
+        if (!brings_bytes(connection, selection) && await_standing(worker, connection, &refusal))
+            return REQUEST_AGAIN;
+    }
     count(&worker->stats.requests, 1);
     if (refusal != REFUSAL_NONE)
         response_refuse(worker, connection, refusal);
     else
-        select_bytes(worker, connection, head);
+        answer(worker, connection, selection, &ranges);
     return REQUEST_TAKEN;
 }

@@ -140,7 +140,8 @@ static void write_caching(const struct worker *worker, const struct connection *
 {
     int64_t left = connection->link->token->exp - worker->now_s;
     uint64_t age = worker->node->config->cache_max_age_s;
-    if (left <= 0)
+    /* RFC 9111 4.3.4: a 304 freshens what is kept. */
+    if (left <= 0 || connection->standing_unknown)
         age = 0;
     else if ((uint64_t)left < age)
         age = (uint64_t)left;

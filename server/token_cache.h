@@ -19,6 +19,10 @@ struct token_entry {
     struct token *token;                 /* owns */
     struct ledger_account *account;      /* holds */
     unsigned char link[WINDOW_KEY_SIZE]; /* names the link in window.h */
+    /* Of standing.h: it was revoked; or it was good, as of what was heard then, until that time. */
+    bool revoked;
+    uint64_t good_until_ms;
+    struct ledger_heard good_as_of;
     /* private */
     unsigned char digest[32];
     struct token_trust *trust; /* holds */

@@ -60,6 +60,51 @@ static void revoke_jti(struct site *site, const char *jti)
                  200);
 }
 
+/* What brings no bytes: HEAD, 304, 412 and 416, each of a link of its own, and never a GET before. */
+Test(revocation, is_told_where_no_bytes_are_asked_for)
+{
+    static const struct {
+        const char *jti, *method, *range, *header;
+        unsigned before;
+    } asked[] = {
+        {"head", "HEAD", NULL, NULL, 200},
+        {"not-modified", NULL, NULL, "If-None-Match: *", 304},
+        {"failed", NULL, NULL, "If-Match: \"other\"", 412},
+        {"unsatisfiable", NULL, "99999999-", NULL, 416},
+    };
+    struct site *site = site_create(.own_redis = true, .settings = "cache_max_age_s: 600\n");
+    site_account_open_postpaid(site, "alice");
+    const char *links[4];
+    for (unsigned revoked = 0; revoked < 3; revoked++) {
+        if (revoked == 2) /* it is remembered without Redis, too */
+            site_redis_kill(site);
+        for (unsigned i = 0; i < 4; i++) {
+            if (revoked == 0)
+                links[i] =
+                    site_link(site, .account = "alice", .path = TRACK_TINY, .jti = asked[i].jti);
+            if (revoked == 1)
+                revoke_jti(site, asked[i].jti);
+            const struct answer *answer =
+                fetch(site, links[i], .method = asked[i].method, .range = asked[i].range,
+                      .headers = asked[i].header ? HEADERS(asked[i].header) : NULL);
+            cr_assert_eq(answer->status, revoked ? 410 : asked[i].before, "%s: %u", asked[i].jti,
+                         answer->status);
+            if (revoked && asked[i].method == NULL)
+                answer_expect_refusal(site, answer, 410, "link_revoked");
+            if (answer->status == 304 || answer->status == 200)
+                cr_assert_str_eq(answer_header(site, answer, "Cache-Control"),
+                                 "private, max-age=600");
+        }
+    }
+    /* Of a link that was never asked about nobody knows now: it is answered, and not to be kept. */
+    const char *other = site_link(site, .account = "alice", .path = TRACK_TINY, .jti = "other");
+    const struct answer *answer = fetch(site, other, .headers = HEADERS("If-None-Match: *"));
+    cr_assert_eq(answer->status, 304);
+    cr_assert_str_eq(answer_header(site, answer, "Cache-Control"), "private, max-age=0");
+    site_redis_start(site);
+    site_destroy(&site);
+}
+
 Test(revocation, of_a_link_by_its_jti_ends_its_transfers_and_no_others)
 {
     struct site *site = site_create();

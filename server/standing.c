@@ -1,0 +1,102 @@
+/* What Redis says of links that ask for no bytes; see standing.h. */
+#include "server/standing.h"
+
+#include <stdlib.h>
+
+#include "server/check.h"
+#include "server/connection.h"
+#include "server/redis_link.h"
+
+/* A question under way, and the connection that waits for it. */
+struct standing_question {
+    struct token_entry *entry; /* holds */
+    uint32_t index, generation;
+    uint64_t asked_ms;
+    struct ledger_heard heard;
+};
+
+enum standing standing_of(const struct worker *worker, const struct token_entry *entry)
+{
+    if (entry->revoked)
+        return STANDING_REVOKED;
+    const struct ledger_heard now = ledger_heard(worker->node->ledger, entry->account);
+    return worker->now_ms < entry->good_until_ms &&
+                   ledger_push_is_up(worker->node->ledger, worker->now_ms) &&
+                   ledger_heard_is_same(&now, &entry->good_as_of)
+               ? STANDING_GOOD
+               : STANDING_UNKNOWN;
+}
+
+static void learn(struct worker *worker, const struct standing_question *question,
+                  const struct redisReply *reply)
+{
+    const struct ledger *ledger = worker->node->ledger;
+    struct token_entry *entry = question->entry;
+    struct ledger_grant grant;
+    if (reply == NULL || ledger_admit_reply(reply, &grant) != 0)
+        return;
+    entry->revoked = entry->revoked || grant.admission == LEDGER_REVOKED;
+    /* First what will have been heard: a revocation that comes now is news. */
+    const struct ledger_heard now = ledger_heard(ledger, entry->account);
+    if (grant.admission != LEDGER_GRANTED ||
+        ledger_grant_is_stale(ledger, entry->account, &grant, &question->heard))
+        return;
+    entry->good_as_of = now;
+    entry->good_until_ms = question->asked_ms + worker->node->config->grant_validity_ms;
+}
+
+/* The connection goes on, by what is known then. */
+static void on_late(struct worker *worker, void *context)
+{
+    struct standing_question *question = context;
+    struct connection *connection = &worker->connections[question->index];
+    if (question->index == CONNECTION_NONE)
+        return;
+    check(question->index < worker->taken);
+    question->index = CONNECTION_NONE;
+    if (connection->generation != question->generation || connection->state != CONNECTION_PREPARING)
+        return;
+    connection_set_state(connection, CONNECTION_READING);
+    connection_resume(worker, connection);
+}
+
+static void on_answer(struct worker *worker, const struct redisReply *reply, void *context)
+{
+    struct standing_question *question = context;
+    learn(worker, question, reply);
+    on_late(worker, question);
+    token_entry_drop(&question->entry);
+    free(question);
+}
+
+bool standing_ask(struct worker *worker, struct connection *connection)
+{
+    struct token_entry *entry = connection->link;
+    struct standing_question *question =
+        redis_link_is_ready(worker->redis) ? malloc(sizeof(*question)) : NULL;
+    if (question == NULL)
+        return false;
+    entry->references++;
+    *question = (struct standing_question){
+        .entry = entry,
+        .index = connection->index,
+        .generation = connection->generation,
+        .asked_ms = worker->now_ms,
+        .heard = ledger_heard(worker->node->ledger, entry->account),
+    };
+    const struct ledger_ask wanted = {
+        .account = entry->account,
+        .link = entry->link,
+        .validity_ms = (uint32_t)worker->node->config->grant_validity_ms,
+        .iat = entry->token->iat,
+    };
+    struct ledger_command command;
+    ledger_admit_command(worker->node->ledger, &wanted, &command);
+    if (redis_link_send(worker->redis, &command, on_answer, on_late, question) != 0) {
+        token_entry_drop(&question->entry);
+        free(question);
+        return false;
+    }
+    connection_set_state(connection, CONNECTION_PREPARING);
+    return true;
+}
