@@ -1,7 +1,7 @@
 /*
- * Reads files and hashes them with XXH3-128. It runs on the hasher's thread and on the thread that
- * scans, never on a worker: it waits for the disk. A large file is read past the page cache, so
- * that hashing does not push out what is being served.
+ * Reads files, hashes them with XXH3-128 and walks over the frames of MP3s on the way. It runs on
+ * the hasher's thread and on the thread that scans, never on a worker: it waits for the disk. A
+ * large file is read past the page cache, so that hashing does not push out what is being served.
  */
 #include "storage/media/content_hash_internal.h"
 
@@ -25,6 +25,7 @@
 struct content_reader {
     XXH3_state_t *state;   /* owns */
     unsigned char *buffer; /* owns; CHUNK_BYTES */
+    struct mp3_walk walk;
 };
 
 void content_hash_etag(const struct content_hash *hash, char etag[static MEDIA_ETAG_SIZE])
@@ -120,29 +121,6 @@ static int check_version(int fd, const struct file_identity *expected)
     return file_identity_equal(&current, expected) ? 0 : -EBUSY;
 }
 
-struct open_content {
-    struct content_reader *reader;
-    int fd;
-};
-
-/* An mp3_reader, in whole blocks: the descriptor may be one of direct reads. */
-static size_t read_part(void *context, uint64_t offset, void *out, size_t length)
-{
-    const struct open_content *content = context;
-    unsigned char *buffer = content->reader->buffer;
-    uint64_t base = offset / DIRECT_ALIGNMENT * DIRECT_ALIGNMENT;
-    size_t before = (size_t)(offset - base);
-    size_t size = (before + length + DIRECT_ALIGNMENT - 1) / DIRECT_ALIGNMENT * DIRECT_ALIGNMENT;
-    if (size > CHUNK_BYTES)
-        return 0;
-    ssize_t got = pread(content->fd, buffer, size, (off_t)base);
-    if (got <= (ssize_t)before)
-        return 0;
-    size_t there = (size_t)got - before < length ? (size_t)got - before : length;
-    memcpy(out, buffer + before, there);
-    return there;
-}
-
 int content_reader_hash(struct content_reader *reader, int fd, const struct file_identity *expected,
                         uint64_t through_cache_bytes_max,
                         bool (*go_on)(void *context, uint64_t bytes), void *context,
@@ -158,6 +136,7 @@ int content_reader_hash(struct content_reader *reader, int fd, const struct file
 
     if (XXH3_128bits_reset(reader->state) != XXH_OK)
         return -EIO;
+    mp3_walk_begin(&reader->walk);
     for (uint64_t offset = 0; offset < expected->size;) {
         uint64_t left = expected->size - offset;
         size_t size = left < CHUNK_BYTES ? (size_t)left : CHUNK_BYTES;
@@ -168,6 +147,7 @@ int content_reader_hash(struct content_reader *reader, int fd, const struct file
             return -EBUSY; /* cut short under us */
         if (XXH3_128bits_update(reader->state, reader->buffer, size) != XXH_OK)
             return -EIO;
+        mp3_walk_feed(&reader->walk, reader->buffer, size);
         offset += size;
         if (!go_on(context, size))
             return -ECANCELED;
@@ -182,6 +162,6 @@ int content_reader_hash(struct content_reader *reader, int fd, const struct file
     XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(reader->state));
     _Static_assert(sizeof(canonical.digest) == sizeof(out->digest), "128 bits");
     memcpy(out->digest, canonical.digest, sizeof(out->digest));
-    mp3_read_facts(read_part, &(struct open_content){reader, fd}, expected->size, &out->facts);
+    mp3_walk_end(&reader->walk, &out->facts);
     return check_version(fd, expected);
 }

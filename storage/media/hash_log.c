@@ -20,7 +20,7 @@
 #define BLOCK_BYTES    72 /* the header and each record */
 #define CHECKED_BYTES  64
 #define BATCH_BLOCKS   1024
-#define VERSION        2U /* 2: with MP3 facts */
+#define VERSION        3U /* 2: with MP3 facts; 3: of all frames */
 #define NAME           "hashes"
 #define NAME_NEW       "hashes.new"
 #define NAME_SET_ASIDE "hashes.unreadable"

@@ -2,9 +2,9 @@
  * The hashes on disk: one append-only file of fixed-size records, state_dir/hashes. Used by the
  * hash store only, which keeps them in memory.
  *
- *   header   64 bytes: "tollhash", u32 version, u32 record size, zeros, u64 XXH3 of the 56 bytes
- * before record   64 bytes: u64 device, inode, size, mtime_ns, ctime_ns, 16 bytes of hash, u64 XXH3
- * of those
+ *   header   72 bytes: "tollhash", u32 version, u32 record size, zeros, u64 XXH3 of the 64 before
+ *   record   72 bytes: u64 device, inode, size, mtime_ns, ctime_ns, 16 bytes of hash, u32
+ *            duration_ms, bitrate, u64 XXH3 of the 64 before
  *
  * All numbers little-endian. A later record for a device and inode replaces an earlier one.
  */

@@ -1,196 +1,250 @@
-/* Tags, frame headers, Xing and VBRI. See mp3_internal.h. */
+/* The walk over an MP3's frames and tags. See mp3_internal.h. */
 #include "storage/media/mp3_internal.h"
 
-#include <stdbool.h>
 #include <string.h>
 
-#define WINDOW_BYTES ((size_t)48 * 1024) /* in which the first frame must begin */
-#define TAGS_MAX     8                   /* ID3v2 tags in a row */
-#define ID3V2_BYTES  10
-#define ID3V1_BYTES  128
-#define APE_BYTES    32
-#define XING_FRAMES  1U
-#define XING_BYTES   2U
-#define LAME_OFFSET  120 /* of the encoder's name, from "Xing" */
+/* A second has so many ticks: the least number that all nine sampling frequencies divide. */
+#define TICKS_PER_S    UINT64_C(14112000)
+/* Three days and a half. No recording is longer, and bits times ticks stay below 2^64. */
+#define TICKS_MAX      (UINT64_C(1) << 42)
+#define HEADER_BYTES   4
+#define FREE_BYTES_MIN 24 /* the shortest frame that a bitrate of the tables makes */
+#define ID3V2_BYTES    10
+#define ID3V1_BYTES    128
+#define APE_BYTES      32
 
 struct frame {
-    uint32_t bitrate, samples_per_s;
+    uint32_t bitrate; /* 0: free, which tells no length */
+    uint32_t length;  /* bytes, the header and the padding included */
+    uint32_t padding; /* bytes */
+    uint32_t ticks;
     uint32_t samples; /* of each channel */
-    uint32_t length;  /* bytes, the header included */
-    uint32_t side;    /* bytes between header and main data */
-    uint32_t kind;    /* of the header: what all frames of a file share */
+    uint32_t kind;    /* of the header: what the frames of a stream share; never 0 */
 };
 
-static uint32_t get_u32(const unsigned char *at)
+/* Version, layer, sampling frequency, and whether the bitrate is free. */
+static uint32_t kind_of(const unsigned char at[static HEADER_BYTES])
 {
-    return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+    return (uint32_t)(at[1] & 0xfe) << 8 | (at[2] & 0x0cU) | (at[2] >> 4 == 0 ? 1U : 0U);
 }
 
-/* ISO 11172-3 2.4.1.3, layer III alone; MPEG 2 and 2.5 halve the samples. */
-static bool frame_parse(const unsigned char at[static 4], struct frame *out)
+/* ISO 11172-3 2.4.1.3 and 2.4.3.1; ISO 13818-3 halves the frequencies, MPEG 2.5 once more. */
+static bool frame_parse(const unsigned char *at, size_t length, uint32_t free_bytes,
+                        struct frame *out)
 {
-    static const uint16_t kbit[2][15] = {
-        {0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320},
-        {0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160}};
-    static const uint32_t rates[3] = {44100, 48000, 32000};
+    static const uint16_t kbits[2][3][15] = {
+        {{0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160},
+         {0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160},
+         {0, 32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256}},
+        {{0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320},
+         {0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384},
+         {0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448}}};
+    static const uint16_t ticks[3] = {320, 294, 441}; /* a sample at 44.1, 48 and 32 kHz */
+    if (length < HEADER_BYTES || at[0] != 0xff || (at[1] & 0xe0) != 0xe0)
+        return false;
     unsigned version = at[1] >> 3 & 3; /* 0: 2.5, 1: reserved, 2: MPEG 2, 3: MPEG 1 */
-    unsigned bitrate = at[2] >> 4, rate = at[2] >> 2 & 3, padding = at[2] >> 1 & 1;
-    bool mono = at[3] >> 6 == 3, checked = (at[1] & 1) == 0;
-    if (at[0] != 0xff || (at[1] & 0xe0) != 0xe0 || version == 1 || (at[1] >> 1 & 3) != 1 ||
-        bitrate == 0 || bitrate == 15 || rate == 3 || (at[3] & 3) == 2)
-        return false; /* a free bitrate (0) tells no length */
-    bool first = version == 3;
-    out->bitrate = kbit[first ? 0 : 1][bitrate] * 1000U;
-    out->samples_per_s = rates[rate] >> (first ? 0 : version == 2 ? 1 : 2);
-    out->samples = first ? 1152 : 576;
-    out->length = out->samples / 8 * out->bitrate / out->samples_per_s + padding;
-    out->side = (first ? (mono ? 17U : 32U) : (mono ? 9U : 17U)) + (checked ? 2U : 0U);
-    out->kind = (uint32_t)(at[1] >> 1) << 8 | rate;
+    unsigned layer = at[1] >> 1 & 3;   /* 0: reserved, 1: III, 2: II, 3: I */
+    unsigned bitrate = at[2] >> 4, frequency = at[2] >> 2 & 3;
+    if (version == 1 || layer == 0 || bitrate == 15 || frequency == 3 ||
+        (bitrate == 0 && layer != 1)) /* free layers I and II are not met */
+        return false;
+    unsigned halved = version == 3 ? 0 : version == 2 ? 1 : 2;
+    uint32_t ticks_of_sample = (uint32_t)ticks[frequency] << halved;
+    uint32_t slot = layer == 3 ? 4 : 1; /* bytes that are added at once */
+    out->bitrate = kbits[version == 3][layer - 1][bitrate] * 1000U;
+    out->samples = layer == 3 ? 384 : layer == 1 && halved > 0 ? 576 : 1152;
+    out->ticks = out->samples * ticks_of_sample;
+    out->padding = (at[2] >> 1 & 1) * slot;
+    out->length = (uint32_t)((uint64_t)out->bitrate * out->ticks / (TICKS_PER_S * 8));
+    out->length = bitrate == 0 ? free_bytes : out->length - out->length % slot;
+    out->length += out->padding;
+    out->kind = kind_of(at);
     return true;
 }
 
-/* Where the audio begins: behind the ID3v2 tags (section 3.1: 28 bits of length in 4 bytes). */
-static uint64_t skip_tags(mp3_reader *reader, void *context, uint64_t size)
+/* The length without padding of a frame of free bitrate: up to the next header like its own. 0:
+ * there is none. */
+static uint32_t measure_free(const unsigned char *at, size_t length, const struct frame *frame)
 {
-    uint64_t at = 0;
-    for (int i = 0; i < TAGS_MAX && at < size; i++) {
-        unsigned char tag[ID3V2_BYTES];
-        if (reader(context, at, tag, sizeof(tag)) != sizeof(tag) || memcmp(tag, "ID3", 3) != 0 ||
-            ((tag[6] | tag[7] | tag[8] | tag[9]) & 0x80) != 0)
-            break;
-        uint32_t length = (uint32_t)tag[6] << 21 | (uint32_t)tag[7] << 14 | (uint32_t)tag[8] << 7 |
-                          (uint32_t)tag[9];
-        at += ID3V2_BYTES + (uint64_t)length + ((tag[5] & 0x10) != 0 ? ID3V2_BYTES : 0);
+    size_t most = MP3_FRAME_BYTES_MAX - 1 + HEADER_BYTES; /* a padded one is not longer, either */
+    const unsigned char *end = at + (length < most ? length : most);
+    const unsigned char *next = at + FREE_BYTES_MIN;
+    while (end - next >= HEADER_BYTES &&
+           (next = memchr(next, 0xff, (size_t)(end - next) - HEADER_BYTES + 1)) != NULL) {
+        if (kind_of(next) == frame->kind)
+            return (uint32_t)(next - at) - frame->padding;
+        next++;
     }
-    return at;
+    return 0;
 }
 
-/* Where it ends: before an ID3v1 tag, and before an APE tag that stands there. */
-static uint64_t cut_tags(mp3_reader *reader, void *context, uint64_t start, uint64_t end)
+/*
+ * The bytes of the tag that begins here, 0: none does. What has no length in front (Lyrics3, and the
+ * items of APEv1) is passed over as what is no frame. ID3v2.4 section 3.1: 28 bits in 4 bytes;
+ * APEv2: little-endian, without the header.
+ */
+static uint64_t tag_bytes(const unsigned char *at, size_t length)
 {
-    unsigned char tag[APE_BYTES];
-    if (end - start >= ID3V1_BYTES && reader(context, end - ID3V1_BYTES, tag, 3) == 3 &&
-        memcmp(tag, "TAG", 3) == 0)
-        end -= ID3V1_BYTES;
-    if (end - start < APE_BYTES || reader(context, end - APE_BYTES, tag, APE_BYTES) != APE_BYTES ||
-        memcmp(tag, "APETAGEX", 8) != 0)
-        return end;
-    uint64_t length = (uint64_t)tag[15] << 24 | (uint64_t)tag[14] << 16 | (uint64_t)tag[13] << 8 |
-                      (uint64_t)tag[12]; /* little-endian, without its header */
-    length += (tag[23] & 0x80) != 0 ? APE_BYTES : 0;
-    return length < end - start ? end - length : end;
+    if (length >= ID3V2_BYTES && memcmp(at, "ID3", 3) == 0 &&
+        ((at[6] | at[7] | at[8] | at[9]) & 0x80) == 0)
+        return ID3V2_BYTES +
+               ((uint32_t)at[6] << 21 | (uint32_t)at[7] << 14 | (uint32_t)at[8] << 7 |
+                (uint32_t)at[9]) +
+               ((at[5] & 0x10) != 0 ? ID3V2_BYTES : 0);
+    if (length >= APE_BYTES && memcmp(at, "APETAGEX", 8) == 0) {
+        uint32_t items = (uint32_t)at[15] << 24 | (uint32_t)at[14] << 16 | (uint32_t)at[13] << 8 |
+                         (uint32_t)at[12];
+        return APE_BYTES + ((at[23] & 0x20) != 0 ? (uint64_t)items : 0); /* else it is the footer */
+    }
+    if (length >= 3 && memcmp(at, "TAG", 3) == 0)
+        return ID3V1_BYTES;
+    static const char lyrics[] = "LYRICSBEGIN";
+    return length >= sizeof(lyrics) - 1 && memcmp(at, lyrics, sizeof(lyrics) - 1) == 0
+               ? sizeof(lyrics) - 1
+               : 0;
 }
 
-/* The first frame that another follows, or that ends the audio. False: there is none. */
-static bool find_frame(const unsigned char *data, size_t length, bool whole, size_t *at,
-                       struct frame *out)
+/*
+ * Whether what is behind a header bears it out. In bytes that are no MP3 two headers fit each other
+ * by chance about once a gigabyte, and three do not: two more are wanted. One will do where the
+ * stream is known, and the end or a tag where nothing but tags came before.
+ */
+static bool is_borne_out(const struct mp3_walk *walk, const unsigned char *at, size_t length,
+                         const struct frame *frame, bool whole)
 {
-    for (size_t i = 0; i + 4 <= length; i++) {
+    bool known = frame->kind == walk->kind;
+    unsigned wanted = known && frame->bitrate > 0 ? 1 : 2; /* a free one was measured by the next */
+    size_t behind = frame->length;
+    for (unsigned found = 0; found < wanted; found++) {
         struct frame next;
-        if (data[i] != 0xff || !frame_parse(data + i, out))
-            continue;
-        size_t behind = i + out->length;
-        bool last = whole && behind == length;
-        if (!last &&
-            (behind + 4 > length || !frame_parse(data + behind, &next) || next.kind != out->kind))
-            continue;
-        *at = i;
-        return true;
+        bool enough = found > 0 || known || walk->adjacent;
+        if (behind >= length) /* at the end alone, where the last frame may be cut */
+            return whole && enough && (behind == length || found > 0);
+        if (enough && tag_bytes(at + behind, length - behind) > 0)
+            return true;
+        if (!frame_parse(at + behind, length - behind, frame->length - frame->padding, &next) ||
+            next.kind != frame->kind)
+            return false;
+        behind += next.length;
     }
-    return false;
+    return true;
 }
 
-/* What an encoder wrote into the first frame: frames, bytes (0: not told), samples to leave out. */
-struct summary {
-    uint32_t frames, bytes, padding;
-};
-
-static bool read_xing(const unsigned char *data, size_t length, struct summary *out)
+/*
+ * Whether this frame holds no sound but an encoder's summary: Xing's and LAME's behind the side
+ * information (LAME forgets the two bytes of a checksum), Fraunhofer's 32 bytes behind the header.
+ * What a summary tells is not believed: it stays when the file is cut.
+ */
+static bool is_summary(const unsigned char *at, const struct frame *frame)
 {
-    if (length < 16 || (memcmp(data, "Xing", 4) != 0 && memcmp(data, "Info", 4) != 0))
-        return false;
-    uint32_t flags = get_u32(data + 4);
-    const unsigned char *at = data + 8;
-    if ((flags & XING_FRAMES) == 0)
-        return false;
-    out->frames = get_u32(at);
-    if ((flags & XING_BYTES) != 0)
-        out->bytes = get_u32(at + 4);
-    /* LAME's tag: 12 bits each of samples before and behind the music. */
-    const unsigned char *lame = data + LAME_OFFSET;
-    if (length >= LAME_OFFSET + 24 &&
-        (memcmp(lame, "LAME", 4) == 0 || memcmp(lame, "Lavc", 4) == 0))
-        out->padding =
-            ((uint32_t)lame[21] << 4 | lame[22] >> 4) + ((uint32_t)(lame[22] & 15) << 8 | lame[23]);
-    return out->frames > 0;
+    bool mono = at[3] >> 6 == 3;
+    uint32_t side = HEADER_BYTES + (frame->samples == 1152 ? (mono ? 17 : 32) : (mono ? 9 : 17));
+    for (uint32_t checksum = 0; checksum <= 2; checksum += 2)
+        if (frame->length >= side + checksum + 4 && (memcmp(at + side + checksum, "Xing", 4) == 0 ||
+                                                     memcmp(at + side + checksum, "Info", 4) == 0))
+            return true;
+    return frame->length >= HEADER_BYTES + 32 + 4 && memcmp(at + HEADER_BYTES + 32, "VBRI", 4) == 0;
 }
 
-/* Fraunhofer's, always 32 bytes behind the header. */
-static bool read_vbri(const unsigned char *data, size_t length, struct summary *out)
+/* The first byte at which a header may begin: most of what is none is told by two or three of its
+ * bytes, also where all are 0xff. */
+static size_t find_header(const unsigned char *bytes, size_t length)
 {
-    if (length < 18 || memcmp(data, "VBRI", 4) != 0)
-        return false;
-    out->bytes = get_u32(data + 10);
-    out->frames = get_u32(data + 14);
-    return out->frames > 0;
+    for (size_t at = 0; at < length; at++) {
+        const unsigned char *next =
+            bytes[at] == 0xff ? bytes + at : memchr(bytes + at, 0xff, length - at);
+        if (!next)
+            break;
+        at = (size_t)(next - bytes);
+        if (length - at < 3 || ((next[1] & 0xe0) == 0xe0 && next[2] < 0xf0))
+            return at;
+    }
+    return length;
 }
 
-static void facts_of(uint64_t samples, uint32_t samples_per_s, uint64_t bytes,
-                     struct mp3_facts *out)
+/* Begins to pass over the frame or the tag that is here, or returns how far the next may be. */
+static size_t step(struct mp3_walk *walk, const unsigned char *at, size_t length, bool whole)
 {
-    /* Bounds that no recording meets, so that nothing overflows: 2^40 samples are ten months. */
-    if (samples == 0 || samples > UINT64_C(1) << 40 || bytes > UINT64_C(1) << 40)
-        return;
-    uint64_t duration_ms = samples * 1000 / samples_per_s;
-    uint64_t bitrate = duration_ms > 0 ? bytes * 8000 / duration_ms : 0;
-    if (duration_ms == 0 || duration_ms > UINT32_MAX || bitrate == 0 || bitrate > UINT32_MAX)
-        return;
-    out->duration_ms = (uint32_t)duration_ms;
-    out->bitrate = (uint32_t)bitrate;
-}
-
-/* Without a summary: the mean of the frames at hand, which for a constant bitrate is exact. */
-static uint32_t mean_bitrate(const unsigned char *data, size_t length, size_t at,
-                             const struct frame *first)
-{
-    struct frame frame = *first;
-    uint64_t sum = 0, count = 0;
-    do {
-        sum += frame.bitrate;
-        count++;
-        at += frame.length;
-    } while (at + 4 <= length && frame_parse(data + at, &frame) && frame.kind == first->kind);
-    return (uint32_t)(sum / count);
-}
-
-void mp3_read_facts(mp3_reader *reader, void *context, uint64_t size, struct mp3_facts *out)
-{
-    unsigned char data[WINDOW_BYTES];
     struct frame frame;
-    struct summary summary = {0};
-    size_t at;
-    *out = (struct mp3_facts){0};
-    uint64_t start = skip_tags(reader, context, size);
-    if (start >= size)
-        return;
-    uint64_t end = cut_tags(reader, context, start, size);
-    uint64_t left = end - start;
-    size_t length = reader(context, start, data, left < sizeof(data) ? (size_t)left : sizeof(data));
-    if (!find_frame(data, length, length == left, &at, &frame))
-        return;
-    uint64_t audio = left - at;
-    const unsigned char *body = data + at + 4;
-    size_t rest = length - at - 4;
-    bool told = (rest > frame.side && read_xing(body + frame.side, rest - frame.side, &summary)) ||
-                (rest > 32 && read_vbri(body + 32, rest - 32, &summary));
-    if (!told) {
-        uint32_t bitrate = mean_bitrate(data, length, at, &frame);
-        facts_of(audio * 8 * frame.samples_per_s / bitrate, frame.samples_per_s, audio, out);
-        return;
+    bool parsed = frame_parse(at, length, walk->free_bytes, &frame);
+    bool goes_on = parsed && walk->adjacent && frame.kind == walk->kind;
+    if (parsed && !goes_on && frame.bitrate == 0) {
+        uint32_t free_bytes = measure_free(at, length, &frame);
+        parsed = free_bytes >= FREE_BYTES_MIN;
+        frame.length = free_bytes + frame.padding;
     }
-    uint64_t samples = (uint64_t)summary.frames * frame.samples;
-    samples -= summary.padding < samples ? summary.padding : 0;
-    /* A length that the file does not have is of another file, or of one that was cut. */
-    bool plausible = summary.bytes > 0 && summary.bytes <= audio;
-    facts_of(samples, frame.samples_per_s, plausible ? summary.bytes : audio, out);
+    if (goes_on || (parsed && is_borne_out(walk, at, length, &frame, whole))) {
+        if (walk->kind != 0 || !is_summary(at, &frame)) {
+            walk->ticks += frame.ticks;
+            walk->bits += frame.bitrate > 0 ? (uint64_t)frame.bitrate * frame.ticks
+                                            : 8 * TICKS_PER_S * frame.length;
+        }
+        walk->left = frame.length;
+        walk->kind = frame.kind;
+        walk->free_bytes = frame.length - frame.padding;
+        walk->adjacent = true;
+        return 0;
+    }
+    /* Amid what is unknown, three letters are no tag. */
+    walk->left = walk->adjacent ? tag_bytes(at, length) : 0;
+    if (walk->left > 0)
+        return 0;
+    walk->adjacent = false;
+    return 1 + find_header(at + 1, length - 1);
+}
+
+/* How many of the bytes are done with: all but MP3_AHEAD_BYTES, and all where the file ends. */
+static size_t walk_over(struct mp3_walk *walk, const unsigned char *bytes, size_t length,
+                        bool whole)
+{
+    size_t at = 0;
+    for (;;) {
+        size_t passed = walk->left < length - at ? (size_t)walk->left : length - at;
+        at += passed;
+        walk->left -= passed;
+        if (at == length || (length - at < MP3_AHEAD_BYTES && !whole))
+            return at;
+        at += step(walk, bytes + at, length - at, whole);
+    }
+}
+
+void mp3_walk_begin(struct mp3_walk *walk)
+{
+    memset(walk, 0, offsetof(struct mp3_walk, window));
+    walk->adjacent = true;
+}
+
+void mp3_walk_feed(struct mp3_walk *walk, const void *bytes, size_t length)
+{
+    const unsigned char *from = bytes;
+    while (length > 0 && walk->held > 0) {
+        size_t before = walk->held, room = sizeof(walk->window) - before;
+        size_t taken = length < room ? length : room;
+        memcpy(walk->window + before, from, taken);
+        size_t done = walk_over(walk, walk->window, before + taken, false);
+        if (done >= before) { /* what is left lies in the new bytes, too */
+            walk->held = 0;
+            taken = done - before;
+        } else {
+            walk->held = before + taken - done;
+            memmove(walk->window, walk->window + done, walk->held);
+        }
+        from += taken;
+        length -= taken;
+    }
+    if (length == 0)
+        return;
+    size_t done = walk_over(walk, from, length, false);
+    walk->held = length - done;
+    memcpy(walk->window, from + done, walk->held);
+}
+
+void mp3_walk_end(struct mp3_walk *walk, struct mp3_facts *out)
+{
+    (void)walk_over(walk, walk->window, walk->held, true);
+    *out = (struct mp3_facts){0};
+    if (walk->ticks == 0 || walk->ticks > TICKS_MAX)
+        return;
+    out->duration_ms = (uint32_t)(walk->ticks * 1000 / TICKS_PER_S);
+    out->bitrate = (uint32_t)((walk->bits + walk->ticks - 1) / walk->ticks);
 }

@@ -1,6 +1,6 @@
 /*
  * libFuzzer target for the MP3 facts: any bytes are a file. It asserts that what comes out is whole
- * (both facts or none) and that no read lies outside of the file.
+ * (both facts or none) and the same however the file is parted.
  */
 #include <assert.h>
 #include <stdint.h>
@@ -10,26 +10,30 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-struct bytes {
-    const uint8_t *data;
-    size_t size;
-};
-
-static size_t read_bytes(void *context, uint64_t offset, void *out, size_t length)
+/* In parts of `part` bytes, each `growth` longer than the one before. */
+static struct mp3_facts walk_in_parts(const uint8_t *data, size_t size, size_t part, size_t growth)
 {
-    const struct bytes *bytes = context;
-    assert(offset <= bytes->size);
-    size_t left = bytes->size - (size_t)offset;
-    size_t taken = length < left ? length : left;
-    memcpy(out, bytes->data + offset, taken);
-    return taken;
+    static struct mp3_walk walk;
+    struct mp3_facts facts;
+    mp3_walk_begin(&walk);
+    while (size > 0) {
+        size_t taken = part < size ? part : size;
+        mp3_walk_feed(&walk, data, taken);
+        data += taken;
+        size -= taken;
+        part += growth;
+    }
+    mp3_walk_end(&walk, &facts);
+    return facts;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct bytes bytes = {data, size};
-    struct mp3_facts facts;
-    mp3_read_facts(read_bytes, &bytes, size, &facts);
-    assert((facts.duration_ms == 0) == (facts.bitrate == 0));
+    struct mp3_facts whole = walk_in_parts(data, size, size, 0);
+    assert((whole.duration_ms == 0) == (whole.bitrate == 0));
+    struct mp3_facts bytes = walk_in_parts(data, size, 1, 0);
+    struct mp3_facts parts = walk_in_parts(data, size, 1 + size % 61, 1 + size % 7);
+    assert(memcmp(&whole, &bytes, sizeof(whole)) == 0);
+    assert(memcmp(&whole, &parts, sizeof(whole)) == 0);
     return 0;
 }

@@ -13,10 +13,10 @@ Test(media_show, tells_duration_bitrate_and_the_tag_that_clients_see)
         const char *path;
         int duration_ms, least, most; /* kbit/s: as docker/catalogue.sh encodes them */
     } tracks[] = {
-        {TRACK_TINY, 200, 64, 90}, /* whose first frame is as long as a fifth of it */
-        {TRACK_VBR, 30000, 40, 200},
-        {TRACK_SHORT, 40000, 192, 193},
-        {TRACK_LONG, 125000, 320, 321},
+        {TRACK_TINY, 235, 64, 64}, /* nine frames */
+        {TRACK_VBR, 30040, 40, 200},
+        {TRACK_SHORT, 40045, 192, 192},
+        {TRACK_LONG, 125048, 320, 320},
     };
     struct site *site = site_create(.settings = "workers: 1\n");
     site_account_open_postpaid(site, "alice");
@@ -55,7 +55,7 @@ Test(media_show, names_what_is_not_there_and_shows_the_rest)
                        shown.errors);
     cr_assert_not_null(strstr(shown.errors, "none: no link can name it; begin with /"), "%s",
                        shown.errors);
-    cr_assert_not_null(strstr(shown.output, "duration  0:00:00.200"), "%s", shown.output);
+    cr_assert_not_null(strstr(shown.output, "duration  0:00:00.235"), "%s", shown.output);
     site_destroy(&site);
 }
 

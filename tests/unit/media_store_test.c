@@ -102,7 +102,7 @@ Test(media_store, the_file_has_the_documented_layout)
     int fd = open(store_path(), O_RDONLY | O_CLOEXEC);
     cr_assert_eq(read(fd, blocks, sizeof(blocks)), (ssize_t)sizeof(blocks));
     close(fd);
-    cr_assert_arr_eq(blocks, "tollhash\2\0\0\0\110\0\0\0", 16);
+    cr_assert_arr_eq(blocks, "tollhash\3\0\0\0\110\0\0\0", 16);
     struct stat status;
     cr_assert_eq(stat(in_root("/a"), &status), 0);
     uint64_t words[5] = {status.st_dev, status.st_ino, 5};
