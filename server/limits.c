@@ -8,26 +8,43 @@
 #include "storage/media/media.h"
 
 #define PACE_BURST_US     UINT64_C(10000000) /* of sound, at once: a player's buffer */
-#define PACE_BITS_UNKNOWN 320000             /* the most that an MP3 can have */
-#define ACCOUNT_ALLOWANCE 16 /* times unacknowledged_max: many listen on one account */
+#define PACE_BITS_UNKNOWN 320000 /* until a file is hashed: the most that a table of MP3 has */
+#define ACCOUNT_ALLOWANCE 16     /* times unacknowledged_max: many listen on one account */
 
-/* The pace that its token asks for, of a file of so many bits per second, in bytes per second. */
-static uint64_t pace_of(const struct connection *connection, uint32_t bitrate)
+/* Bytes per second of so many thousandths of `bits`. */
+static uint64_t pace_of(const struct connection *connection, uint64_t bits)
 {
-    uint64_t bits = bitrate > 0 ? bitrate : PACE_BITS_UNKNOWN;
     return bits * connection->link->token->limits.pace_thousandth / 8000;
+}
+
+/*
+ * The pace that its token asks for, 0 for none. Where it may err, it is too fast: a player that
+ * starves is worse than bytes for nobody. The frames' bitrate leaves out what is no sound (a cover,
+ * the pictures of a film), and the whole file comes in no longer than it plays. Of a file without
+ * frames nothing is known: it has no pace.
+ */
+static uint64_t pace_of_file(const struct connection *connection)
+{
+    const struct media_file *file = connection->file;
+    if (file->etag[0] == '\0')
+        return pace_of(connection, PACE_BITS_UNKNOWN);
+    if (file->duration_ms == 0)
+        return 0;
+    uint64_t bits = file->size / file->duration_ms * 8000 +
+                    file->size % file->duration_ms * 8000 / file->duration_ms;
+    bits = bits > file->bitrate ? bits : file->bitrate;
+    return pace_of(connection, bits < UINT32_MAX ? bits : UINT32_MAX);
 }
 
 void limits_learn(const struct worker *worker, struct connection *connection)
 {
     struct bucket *pace = &connection->window->pace;
     /* Only what this token has set: others of the same jti may have another pace, or none. */
-    if (!bucket_is_limited(pace) ||
-        atomic_load_explicit(&pace->rate, memory_order_relaxed) != pace_of(connection, 0))
+    if (!bucket_is_limited(pace) || atomic_load_explicit(&pace->rate, memory_order_relaxed) !=
+                                        pace_of(connection, PACE_BITS_UNKNOWN))
         return;
     media_file_learn(worker->files, connection->file);
-    atomic_store_explicit(&pace->rate, pace_of(connection, connection->file->bitrate),
-                          memory_order_relaxed);
+    atomic_store_explicit(&pace->rate, pace_of_file(connection), memory_order_relaxed);
 }
 
 void limits_set(const struct worker *worker, const struct connection *connection, bool created)
@@ -41,7 +58,7 @@ void limits_set(const struct worker *worker, const struct connection *connection
         atomic_store_explicit(&window->pace.rate, 0, memory_order_relaxed);
         return;
     }
-    uint64_t rate = pace_of(connection, connection->file->bitrate);
+    uint64_t rate = pace_of_file(connection);
     uint64_t burst_us = PACE_BURST_US * 1000 / limits->pace_thousandth; /* at `rate` */
     if (created)
         bucket_init(&window->pace, rate, burst_us, burst_us, worker->now_ms);

@@ -187,6 +187,23 @@ Test(rates, a_paced_file_comes_at_once_for_ten_seconds_and_then_as_it_is_heard)
     site_destroy(&site);
 }
 
+/* 100 s of the highest bitrate: at that pace, as of a file whose bitrate is not known yet, it would
+ * not come in time. */
+Test(rates, a_file_that_is_no_MP3_has_no_pace)
+{
+    struct site *site = site_create(.own_media = true, .settings = "workers: 1\n");
+    site_account_open_postpaid(site, "alice");
+    FILE *file = fopen(site_media_path(site, "/film.mp4"), "we");
+    cr_assert_not_null(file);
+    for (unsigned i = 0; i < 4000000; i++)
+        putc((int)(i * 2654435761U >> 24), file);
+    cr_assert_eq(fclose(file), 0);
+    const char *link = site_link(site, .account = "alice", .path = "/film.mp4",
+                                 .limits = {.pace_thousandth = 1000});
+    answer_expect_file(site, fetch(site, link), "/film.mp4");
+    site_destroy(&site);
+}
+
 static void expect_429(struct site *site, const char *link, const char *reason)
 {
     const struct answer *answer = fetch(site, link, .range = "0-99", .fresh = true);
