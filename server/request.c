@@ -360,6 +360,28 @@ static bool await_hash(struct worker *worker, struct connection *connection,
     return true;
 }
 
+/* Which file, and which of its bytes: *selection with *ranges, or *refusal. */
+static enum request_outcome find_bytes(struct worker *worker, struct connection *connection,
+                                       const struct http_head *head,
+                                       const struct token_request *wanted,
+                                       enum http_selection *selection, struct http_ranges *ranges,
+                                       enum refusal *refusal)
+{
+    int status = find_file(worker, connection, wanted);
+    if (status == -EAGAIN)
+        return REQUEST_AGAIN;
+    if (status != 0) {
+        *refusal = refusal_of_file(status);
+        return REQUEST_TAKEN;
+    }
+    if (await_hash(worker, connection, head))
+        return REQUEST_AGAIN;
+    *selection = select_bytes(connection, head, ranges);
+    if (!brings_bytes(connection, *selection) && await_standing(worker, connection, refusal))
+        return REQUEST_AGAIN;
+    return REQUEST_TAKEN;
+}
+
 void request_retry_hashing(struct worker *worker)
 {
     struct connection *connection = worker->hashing.first;
@@ -454,20 +476,9 @@ enum request_outcome request_begin(struct worker *worker, struct connection *con
     if (refusal == REFUSAL_NONE)
         refusal = refusal_of_verdict(
             token_check(worker->trust, connection->link->token, &wanted, worker->now_s));
-    if (refusal == REFUSAL_NONE) {
-        int status = find_file(worker, connection, &wanted);
-        if (status == -EAGAIN)
-            return REQUEST_AGAIN;
-        if (status != 0)
-            refusal = refusal_of_file(status);
-        else if (await_hash(worker, connection, head))
-            return REQUEST_AGAIN;
-    }
-    if (refusal == REFUSAL_NONE) {
-        selection = select_bytes(connection, head, &ranges);
-        if (!brings_bytes(connection, selection) && await_standing(worker, connection, &refusal))
-            return REQUEST_AGAIN;
-    }
+    if (refusal == REFUSAL_NONE && find_bytes(worker, connection, head, &wanted, &selection,
+                                              &ranges, &refusal) == REQUEST_AGAIN)
+        return REQUEST_AGAIN;
     count(&worker->stats.requests, 1);
     if (refusal != REFUSAL_NONE)
         response_refuse(worker, connection, refusal);
