@@ -10,7 +10,7 @@
 
 #include "server/check.h"
 
-#define KEY_BYTES 16
+#define KEY_BYTES CLIENT_SUBSCRIBER_SIZE
 
 struct slot {
     unsigned char key[KEY_BYTES];
@@ -59,14 +59,6 @@ void address_table_destroy(struct address_table **table)
     *table = NULL;
 }
 
-static void key_of(const struct client_address *address, unsigned char key[KEY_BYTES])
-{
-    static const unsigned char mapped[12] = {[10] = 0xff, [11] = 0xff};
-    memcpy(key, address->ip, KEY_BYTES);
-    if (memcmp(key, mapped, sizeof(mapped)) != 0)
-        memset(key + 8, 0, 8);
-}
-
 static size_t home_of(const struct address_table *table, const unsigned char key[KEY_BYTES])
 {
     return XXH3_64bits_withSeed(key, KEY_BYTES, table->seed) & table->mask;
@@ -102,7 +94,7 @@ static void clear(struct address_table *table, size_t hole)
 bool address_table_enter(struct address_table *table, const struct client_address *address)
 {
     unsigned char key[KEY_BYTES];
-    key_of(address, key);
+    client_address_subscriber(address, key);
     pthread_mutex_lock(&table->mutex);
     struct slot *slot = &table->slots[find(table, key)];
     bool room = slot->count > 0 ? slot->count < table->most : table->used < table->used_max;
@@ -119,7 +111,7 @@ bool address_table_enter(struct address_table *table, const struct client_addres
 void address_table_leave(struct address_table *table, const struct client_address *address)
 {
     unsigned char key[KEY_BYTES];
-    key_of(address, key);
+    client_address_subscriber(address, key);
     pthread_mutex_lock(&table->mutex);
     size_t index = find(table, key);
     check(table->slots[index].count > 0);

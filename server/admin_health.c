@@ -52,6 +52,8 @@
     X(admissions_failed)                                                                           \
     X(tokens_verified)                                                                             \
     X(tokens_remembered)                                                                           \
+    X(tokens_failed)                                                                               \
+    X(tokens_unchecked)                                                                            \
     X(transfers_cut)                                                                               \
     X(tls_handshakes)                                                                              \
     X(tls_resumed)                                                                                 \

@@ -99,6 +99,14 @@ bool client_address_read(const char *text, size_t length, struct client_address 
     return true;
 }
 
+void client_address_subscriber(const struct client_address *address,
+                               unsigned char key[CLIENT_SUBSCRIBER_SIZE])
+{
+    memcpy(key, address->ip, CLIENT_SUBSCRIBER_SIZE);
+    if (memcmp(key, mapped, sizeof(mapped)) != 0)
+        memset(key + 8, 0, 8);
+}
+
 /* One prefix of `length` bytes of text. */
 static bool read_prefix(const char *text, size_t length, struct client_prefix *out)
 {

@@ -28,6 +28,11 @@ void client_address_write(const struct client_address *address, char out[CLIENT_
  */
 bool client_address_read(const char *text, size_t length, struct client_address *out);
 
+/* What is one subscriber's: the IPv4 address, or the /64 of an IPv6 one. Equal where that is. */
+#define CLIENT_SUBSCRIBER_SIZE 16
+void client_address_subscriber(const struct client_address *address,
+                               unsigned char key[CLIENT_SUBSCRIBER_SIZE]);
+
 struct client_prefix {
     unsigned char ip[16];
     unsigned bits; /* of 128 */

@@ -62,9 +62,11 @@ struct config {
     uint64_t workers;         /* 0: auto */
     uint64_t connections_max; /* of the node */
     uint64_t connections_per_address_max; /* 0: no bound */
-    uint64_t requests_max;                /* of one connection */
-    uint64_t rate_min_bytes_per_s;        /* under connection pressure */
-    uint64_t head_bytes_max;              /* of a request head */
+    uint64_t failed_checks_max;           /* likewise */
+    uint64_t failed_checks_per_minute;
+    uint64_t requests_max;         /* of one connection */
+    uint64_t rate_min_bytes_per_s; /* under connection pressure */
+    uint64_t head_bytes_max;       /* of a request head */
     uint64_t head_timeout_ms;
     uint64_t idle_timeout_ms;
     uint64_t stall_timeout_ms; /* no acknowledgement for so long while a response is under way */

@@ -122,6 +122,13 @@
     X(connections_per_address_max, NUMBER, "0", 0, 1000000, "connections",                         \
       "Connections of one address (IPv6: of one /64); further ones are answered 429. 0: no "       \
       "bound, because many clients may share an address.")                                         \
+    X(failed_checks_max, NUMBER, "100", 0, 1000000, "checks",                                      \
+      "Signatures of links from one address (IPv6: from one /64; behind a trusted proxy, the "     \
+      "client's) that may turn out wrong at once: such a check costs twenty times what serving "   \
+      "does. Past it, links that this node does not know are answered 429 unchecked, and those "   \
+      "that it knows are served. 0: no bound.")                                                    \
+    X(failed_checks_per_minute, NUMBER, "60", 1, 60000, "checks per minute",                       \
+      "How fast an address that has used up failed_checks_max gets them back.")                    \
     X(requests_max, NUMBER, "100000", 1, 1000000000, "requests",                                   \
       "Requests on one connection; the answer to the last one ends it.")                           \
     X(rate_min_bytes_per_s, NUMBER, "1024", 0, 1073741824, "bytes per second",                     \

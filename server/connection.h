@@ -157,12 +157,14 @@ struct connection {
     uint64_t short_retry_ms; /* and does not ask again before */
     uint16_t status;
 
-    struct access_entry *access; /* holds; of the response */
-    struct client_address peer; /* known where something asks for it; after a proxy's header: its */
+    struct access_entry *access;  /* holds; of the response */
+    struct client_address peer;   /* of the socket, or whom a proxy's header names */
     struct client_address client; /* whom the peer speaks for, else the peer itself */
-    uint32_t answers;             /* status lines so far; requests_max ends it with the last */
-    uint64_t rate_ms;             /* since when `rate_acknowledged` */
-    uint64_t rate_acknowledged;   /* of tcp_acknowledged */
+    uint8_t
+        failed_checks; /* links whose signature was wrong, or not checked for others that were */
+    uint32_t answers;  /* status lines so far; requests_max ends it with the last */
+    uint64_t rate_ms;  /* since when `rate_acknowledged` */
+    uint64_t rate_acknowledged; /* of tcp_acknowledged */
 
     uint64_t sent;             /* bytes that the transport took, before TLS */
     uint64_t acknowledged;     /* of these, as last read */
@@ -230,6 +232,9 @@ size_t connection_client_header(struct worker *worker, struct connection *connec
  * connection_client_release. False where the client has as many under way as it may. */
 bool connection_client_request(const struct node *node, struct connection *connection,
                                const struct http_head *head);
+/* Whose failed checks are counted; NULL: nobody's, as a trusted proxy does not say for whom it asks. */
+const struct client_address *connection_client_asker(const struct node *node,
+                                                     const struct connection *connection);
 /* The response is over. */
 void connection_client_release(const struct node *node, struct connection *connection);
 /* The connection is over. */

@@ -19,9 +19,6 @@ static bool is_proxy(const struct node *node, const struct client_address *peer)
 
 int connection_client_of(const struct node *node, int fd, struct client_address *client)
 {
-    *client = (struct client_address){0};
-    if (node->addresses == NULL && node->access_log == NULL && !proxies_are_there(node->proxies))
-        return 0;
     int status = client_address_of(fd, client);
     if (status != 0)
         return status;
@@ -126,6 +123,12 @@ bool connection_client_request(const struct node *node, struct connection *conne
         break;
     }
     return true;
+}
+
+const struct client_address *connection_client_asker(const struct node *node,
+                                                     const struct connection *connection)
+{
+    return is_proxy(node, &connection->client) ? NULL : &connection->client;
 }
 
 void connection_client_release(const struct node *node, struct connection *connection)

@@ -23,6 +23,7 @@
 #include "server/address_table.h"
 #include "server/admin.h"
 #include "server/check.h"
+#include "server/checks.h"
 #include "server/content_types.h"
 #include "server/descriptors.h"
 #include "server/listener.h"
@@ -330,6 +331,12 @@ static int read_lists(struct node *node)
     status = content_types_create(&node->content_types, config->content_types, &bad);
     if (status < 0)
         return status; /* no memory: config_check has refused what is wrong before */
+    /* Good ones: what the workers remember, and some room where sets are filled unevenly. */
+    status =
+        checks_create(&node->checks, config->failed_checks_max, config->failed_checks_per_minute,
+                      2 * config->tokens_max * node_workers(config));
+    if (status < 0)
+        return status;
     if (config->connections_per_address_max == 0)
         return 0;
     return address_table_create(&node->addresses, (uint32_t)config->connections_max,
@@ -410,6 +417,7 @@ static int stop(struct parts *parts)
     windows_destroy(&node->windows);
     address_table_destroy(&node->addresses);
     proxies_destroy(&node->proxies);
+    checks_destroy(&node->checks);
     content_types_destroy(&node->content_types);
     if (node->ledger != NULL) {
         unposted = ledger_close(&node->ledger, LEDGER_CLOSE_MS);
@@ -631,6 +639,8 @@ void node_stats(const struct node *node, struct node_stats *out)
         out->admissions_failed += atomic_load(&stats->admissions_failed);
         out->tokens_verified += atomic_load(&stats->tokens_verified);
         out->tokens_remembered += atomic_load(&stats->tokens_remembered);
+        out->tokens_failed += atomic_load(&stats->tokens_failed);
+        out->tokens_unchecked += atomic_load(&stats->tokens_unchecked);
         out->transfers_cut += atomic_load(&stats->transfers_cut);
         out->tls_handshakes += atomic_load(&stats->tls_handshakes);
         out->tls_resumed += atomic_load(&stats->tls_resumed);

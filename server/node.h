@@ -22,6 +22,7 @@
 
 struct access_log;
 struct address_table;
+struct checks;
 struct content_types;
 struct proxies;
 struct tls;
@@ -53,6 +54,7 @@ struct node {
     struct access_log *access_log;       /* owns; NULL: off */
     struct content_types *content_types; /* owns; what the workers name files by */
     struct proxies *proxies;             /* owns; who is trusted to speak for others */
+    struct checks *checks;               /* owns; shared by the workers */
     struct redis_address redis;
     struct address_table *addresses; /* owns; NULL without connections_per_address_max */
     atomic_uint connections;         /* open, of all workers */
@@ -70,7 +72,7 @@ struct node_stats {
     uint64_t requests, responses_2xx, responses_3xx, responses_4xx, responses_5xx;
     uint64_t bytes_handed, bytes_acknowledged;
     uint64_t admissions_asked, admissions_granted, admissions_refused, admissions_failed;
-    uint64_t tokens_verified, tokens_remembered, transfers_cut;
+    uint64_t tokens_verified, tokens_remembered, tokens_failed, tokens_unchecked, transfers_cut;
     uint64_t tls_handshakes, tls_resumed, tls_failed, tls_kernel;
     uint64_t chunks_cold, chunks_unread;
 };

@@ -65,11 +65,6 @@ void proxies_destroy(struct proxies **proxies)
     *proxies = NULL;
 }
 
-bool proxies_are_there(const struct proxies *proxies)
-{
-    return proxies->begin.count > 0 || proxies->forward.count > 0;
-}
-
 bool proxies_begin(const struct proxies *proxies, const struct client_address *peer)
 {
     return client_prefixes_hold(proxies->begin.prefixes, proxies->begin.count, peer);

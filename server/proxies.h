@@ -15,8 +15,6 @@ struct proxies;
 int proxies_create(struct proxies **out, const struct config *config);
 void proxies_destroy(struct proxies **proxies);
 
-/* Whether anybody is trusted at all. */
-bool proxies_are_there(const struct proxies *proxies);
 /* proxy_protocol_from holds it: its connections begin with a header. */
 bool proxies_begin(const struct proxies *proxies, const struct client_address *peer);
 /* forwarded_from holds it: its requests name their clients. */

@@ -32,6 +32,9 @@
     X(CODING_UNKNOWN, 501, 0, true, "of transfer codings chunked alone is implemented")            \
     X(EXPECTATION_FAILED, 417, 0, true, "the only expectation known is 100-continue")              \
     X(VERSION_REFUSED, 505, 0, true, "this server speaks HTTP/1.1 and HTTP/1.0")                   \
+    X(TOO_MANY_BAD_SIGNATURES, 429, 0, false,                                                      \
+      "too many links from this address had a wrong signature; this one was not checked: ask "     \
+      "again later")                                                                               \
     X(FILE_NOT_FOUND, 404, 200, false, "there is no such file")                                    \
     X(PRECONDITION_FAILED, 412, 200, false, "the file is not the version that was asked for")      \
     X(FILE_NOT_HASHED, 503, 200, false,                                                            \

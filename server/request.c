@@ -74,6 +74,19 @@ static enum refusal find_token(struct worker *worker, const struct http_head *he
     }
 }
 
+/* Whoever goes on connects anew. Where a proxy forwards, the connection is many clients', of whom the
+ * others did nothing. */
+static enum refusal refuse_signature(struct worker *worker, struct connection *connection,
+                                     enum token_effort effort)
+{
+    count(effort == TOKEN_CHECKED ? &worker->stats.tokens_failed : &worker->stats.tokens_unchecked,
+          1);
+    if (!connection->forwards && ++connection->failed_checks >= CHECKS_CLOSE)
+        connection->keep_alive = false;
+    return effort == TOKEN_UNCHECKED ? REFUSAL_TOO_MANY_BAD_SIGNATURES
+                                     : refusal_of_verdict(REFUSED_BAD_SIGNATURE);
+}
+
 /* The token that the request carries, its signature checked: connection->link. */
 static enum refusal identify(struct worker *worker, struct connection *connection,
                              const struct http_head *head, const struct token_target *target)
@@ -82,16 +95,22 @@ static enum refusal identify(struct worker *worker, struct connection *connectio
     enum refusal refusal = find_token(worker, head, target, &jws);
     if (refusal != REFUSAL_NONE)
         return refusal;
-    bool remembered;
     int status;
+    enum token_effort effort;
+    const struct token_asker asker = {connection_client_asker(worker->node, connection),
+                                      worker->now_ms};
     enum token_verdict verdict =
-        token_cache_get(worker->tokens, worker->trust, jws.data, jws.length, &connection->link,
-                        &remembered, &status);
+        token_cache_get(worker->tokens, worker->trust, jws.data, jws.length, &asker,
+                        &connection->link, &effort, &status);
+    if (verdict == REFUSED_BAD_SIGNATURE)
+        return refuse_signature(worker, connection, effort);
     if (verdict != TOKEN_OK)
         return refusal_of_verdict(verdict);
     if (status != 0)
         return REFUSAL_NODE_BUSY;
-    count(remembered ? &worker->stats.tokens_remembered : &worker->stats.tokens_verified, 1);
+    count(effort == TOKEN_REMEMBERED ? &worker->stats.tokens_remembered
+                                     : &worker->stats.tokens_verified,
+          1);
     return REFUSAL_NONE;
 }
 

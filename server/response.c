@@ -8,6 +8,7 @@
 
 #include "server/access_log.h"
 #include "server/check.h"
+#include "server/checks.h"
 #include "server/connection.h"
 #include "server/content_types.h"
 #include "server/token_cache.h"
@@ -415,7 +416,9 @@ void response_refuse(struct worker *worker, struct connection *connection, enum 
         write_text(&out, "Allow: GET, HEAD, OPTIONS\r\n"); /* RFC 9110 10.2.1 */
     if (status == 503 || status == 429) {
         write_text(&out, "Retry-After: "); /* RFC 9110 10.2.3 */
-        write_number(&out, RETRY_AFTER_S);
+        write_number(&out, refusal == REFUSAL_TOO_MANY_BAD_SIGNATURES
+                               ? checks_retry_s(worker->node->checks)
+                               : RETRY_AFTER_S);
         write_text(&out, "\r\n");
     }
     if (status == 416) { /* RFC 9110 15.5.17 */

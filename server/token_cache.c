@@ -11,9 +11,11 @@
 
 #include "server/check.h"
 #include "server/link_name.h"
+#include "server/log.h"
 
 struct token_cache {
     struct ledger *ledger; /* borrows */
+    struct checks *checks; /* borrows */
     EVP_MD *sha256;        /* owns: fetched once, a fetch costs more than the digest */
     EVP_MD_CTX *context;   /* owns */
     uint64_t entries_max, entries, mask;
@@ -21,7 +23,8 @@ struct token_cache {
     struct token_entry *newest, *oldest;
 };
 
-int token_cache_create(struct token_cache **out, struct ledger *ledger, uint64_t entries_max)
+int token_cache_create(struct token_cache **out, struct ledger *ledger, struct checks *checks,
+                       uint64_t entries_max)
 {
     struct token_cache *cache = calloc(1, sizeof(*cache));
     uint64_t buckets = 64;
@@ -30,6 +33,7 @@ int token_cache_create(struct token_cache **out, struct ledger *ledger, uint64_t
     if (cache == NULL)
         return -ENOMEM;
     cache->ledger = ledger;
+    cache->checks = checks;
     cache->entries_max = entries_max;
     cache->mask = buckets - 1;
     cache->buckets = calloc(buckets, sizeof(*cache->buckets));
@@ -137,12 +141,68 @@ static bool name_link(struct token_cache *cache, const char *jws, size_t length,
     return digest(cache, text, text_length, entry->link);
 }
 
+/* A check that is about to be made, or not. */
+struct question {
+    struct checks *checks;
+    const unsigned char *digest;
+    const struct token_asker *asker;
+    enum token_effort effort;
+};
+
+static bool may_check(void *context)
+{
+    struct question *question = context;
+    bool may = checks_may(question->checks, question->digest, question->asker->client,
+                          question->asker->now_ms);
+    question->effort = may ? TOKEN_CHECKED : TOKEN_UNCHECKED;
+    return may;
+}
+
+/* Says that an address has used up its failures: what it is refused for is not to be seen in the
+ * refusals alone. */
+static void say_used_up(const struct client_address *client)
+{
+    char name[CLIENT_ADDRESS_TEXT];
+    struct client_address address = *client;
+    address.port = 0;
+    client_address_write(&address, name);
+    log_warning(
+        "client %s: failed_checks_max links of it had a wrong signature; those that are not "
+        "known are answered 429 unchecked until some of failed_checks_per_minute are left; "
+        "if that is a proxy, list it in forwarded_from or proxy_protocol_from",
+        name);
+}
+
+/* The signature is checked, unless the node knows that it is wrong, or the asker has used up his
+ * failures. */
+static enum token_verdict check_signature(const struct token_cache *cache,
+                                          const struct token_trust *trust, const char *jws,
+                                          size_t length, const unsigned char key[32],
+                                          const struct token_asker *asker, struct token **token,
+                                          enum token_effort *effort)
+{
+    uint64_t generation = token_trust_generation(trust);
+    *effort = TOKEN_REMEMBERED;
+    if (checks_has_failed(cache->checks, key, generation))
+        return REFUSED_BAD_SIGNATURE;
+    struct question question = {cache->checks, key, asker, TOKEN_READ};
+    enum token_verdict verdict = token_verify_if(trust, jws, length, token, may_check, &question);
+    *effort = question.effort;
+    if (question.effort == TOKEN_CHECKED &&
+        checks_tell(cache->checks, key, generation, verdict != REFUSED_BAD_SIGNATURE, asker->client,
+                    asker->now_ms))
+        say_used_up(asker->client);
+    return verdict;
+}
+
 static enum token_verdict verify(struct token_cache *cache, struct token_trust *trust,
                                  const char *jws, size_t length, const unsigned char key[32],
-                                 struct token_entry **out, int *status)
+                                 const struct token_asker *asker, struct token_entry **out,
+                                 enum token_effort *effort, int *status)
 {
     struct token *token = NULL;
-    enum token_verdict verdict = token_verify(trust, jws, length, &token);
+    enum token_verdict verdict =
+        check_signature(cache, trust, jws, length, key, asker, &token, effort);
     if (verdict != TOKEN_OK)
         return verdict; /* not remembered: whoever sends rubbish shall not fill the cache */
     struct token_entry *entry = calloc(1, sizeof(*entry));
@@ -179,12 +239,12 @@ static void remember(struct token_cache *cache, struct token_entry *entry)
 }
 
 enum token_verdict token_cache_get(struct token_cache *cache, struct token_trust *trust,
-                                   const char *jws, size_t length, struct token_entry **out,
-                                   bool *remembered, int *status)
+                                   const char *jws, size_t length, const struct token_asker *asker,
+                                   struct token_entry **out, enum token_effort *effort, int *status)
 {
     unsigned char key[32];
     *status = 0;
-    *remembered = false;
+    *effort = TOKEN_REMEMBERED;
     *out = NULL;
     if (!digest(cache, jws, length, key)) {
         *status = -ENOMEM;
@@ -198,10 +258,10 @@ enum token_verdict token_cache_get(struct token_cache *cache, struct token_trust
         entry = NULL;
     }
     if (entry != NULL) {
-        *remembered = true;
         token_cache_touch(cache, entry);
     } else {
-        enum token_verdict verdict = verify(cache, trust, jws, length, key, &entry, status);
+        enum token_verdict verdict =
+            verify(cache, trust, jws, length, key, asker, &entry, effort, status);
         if (verdict != TOKEN_OK || *status != 0)
             return verdict;
         remember(cache, entry);

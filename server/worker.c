@@ -394,7 +394,8 @@ int worker_create(struct worker **out, struct node *node, unsigned index, char *
     if (status == 0)
         status = make_connections(worker);
     if (status == 0)
-        status = token_cache_create(&worker->tokens, node->ledger, node->config->tokens_max);
+        status = token_cache_create(&worker->tokens, node->ledger, node->checks,
+                                    node->config->tokens_max);
     if (status == 0)
         status = target_cache_create(&worker->targets);
     if (status == 0)

@@ -70,7 +70,8 @@ struct worker_stats {
     atomic_ullong requests, responses[6]; /* by hundreds of the status */
     atomic_ullong bytes_handed, bytes_acknowledged;
     atomic_ullong admissions_asked, admissions_granted, admissions_refused, admissions_failed;
-    atomic_ullong tokens_verified, tokens_remembered, transfers_cut;
+    atomic_ullong tokens_verified, tokens_remembered, tokens_failed, tokens_unchecked,
+        transfers_cut;
     atomic_ullong connections_open;
     atomic_ullong tls_handshakes, tls_resumed, tls_failed, tls_kernel;
     atomic_ullong chunks_cold, chunks_unread;

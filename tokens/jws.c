@@ -86,7 +86,8 @@ enum token_verdict jws_read_header(const json_t *json, struct jws_header *header
     return TOKEN_OK;
 }
 
-enum token_verdict jws_check_signature(const struct jws_parts *parts, const struct key *key)
+enum token_verdict jws_check_signature(const struct jws_parts *parts, const struct key *key,
+                                       const struct jws_gate *gate)
 {
     /* Twice the size, so that padding is told from a signature of another length. */
     unsigned char signature[2 * SIGNATURE_SIZE_MAX];
@@ -96,9 +97,11 @@ enum token_verdict jws_check_signature(const struct jws_parts *parts, const stru
 
     if (result == -EINVAL)
         return REFUSED_TOKEN_MALFORMED;
-    if (result != 0)
+    if (result != 0 || !key->can_verify)
         return REFUSED_BAD_SIGNATURE;
-    if (!key->can_verify || !key_verify(key, parts->header, parts->input_length, signature, length))
+    if (gate->may_check != NULL && !gate->may_check(gate->context))
+        return REFUSED_BAD_SIGNATURE;
+    if (!key_verify(key, parts->header, parts->input_length, signature, length))
         return REFUSED_BAD_SIGNATURE;
     return TOKEN_OK;
 }

@@ -38,7 +38,14 @@ struct jws_header {
 
 enum token_verdict jws_read_header(const json_t *json, struct jws_header *header);
 
+/* Who is asked before a signature is checked (token_verify_if); may_check NULL: nobody. */
+struct jws_gate {
+    bool (*may_check)(void *context);
+    void *context;
+};
+
 /* Decodes the signature part and checks it. Returns TOKEN_OK, TOKEN_MALFORMED or BAD_SIGNATURE. */
-enum token_verdict jws_check_signature(const struct jws_parts *parts, const struct key *key);
+enum token_verdict jws_check_signature(const struct jws_parts *parts, const struct key *key,
+                                       const struct jws_gate *gate);
 
 #endif

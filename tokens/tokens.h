@@ -227,6 +227,15 @@ enum token_verdict token_verify(const struct token_trust *trust, const char *jws
  */
 enum token_verdict token_verify_named(const struct token_trust *trust, const char *jws,
                                       size_t length, struct token **out, const char **claim);
+/*
+ * The same as token_verify, for callers that have a say before the signature is checked, which costs more
+ * than all else: `may_check` is called with `context`, once and at that point, where nothing else was
+ * wrong before it. Where it returns false, the signature is not looked at and the verdict is
+ * REFUSED_BAD_SIGNATURE.
+ */
+enum token_verdict token_verify_if(const struct token_trust *trust, const char *jws, size_t length,
+                                   struct token **out, bool (*may_check)(void *context),
+                                   void *context);
 void token_destroy(struct token **token);
 
 /*

@@ -22,6 +22,7 @@
 static enum token_verdict authenticate(const struct token_trust *trust,
                                        const struct jws_parts *parts,
                                        const struct jws_header *header, const json_t *claims,
+                                       const struct jws_gate *gate,
                                        const struct token_issuer_entry **issuer)
 {
     const struct key *key;
@@ -39,7 +40,7 @@ static enum token_verdict authenticate(const struct token_trust *trust,
     /* RFC 8725 section 3.1: the key says which algorithm, before the signature is looked at. */
     if (key->algorithm != header->algorithm)
         return REFUSED_ALGORITHM_REFUSED;
-    return jws_check_signature(parts, key);
+    return jws_check_signature(parts, key, gate);
 }
 
 static enum token_verdict read_token(const struct token_issuer_entry *issuer, const char *kid,
@@ -66,16 +67,9 @@ static enum token_verdict read_token(const struct token_issuer_entry *issuer, co
     return TOKEN_OK;
 }
 
-enum token_verdict token_verify(const struct token_trust *trust, const char *jws, size_t length,
-                                struct token **out)
-{
-    const char *claim;
-
-    return token_verify_named(trust, jws, length, out, &claim);
-}
-
-enum token_verdict token_verify_named(const struct token_trust *trust, const char *jws,
-                                      size_t length, struct token **out, const char **claim)
+static enum token_verdict verify(const struct token_trust *trust, const char *jws, size_t length,
+                                 const struct jws_gate *gate, struct token **out,
+                                 const char **claim)
 {
     struct jws_parts parts;
     struct jws_header header;
@@ -98,7 +92,7 @@ enum token_verdict token_verify_named(const struct token_trust *trust, const cha
                                     &claims);
     if (verdict == TOKEN_OK) {
         *claim = "iss";
-        verdict = authenticate(trust, &parts, &header, claims, &issuer);
+        verdict = authenticate(trust, &parts, &header, claims, gate, &issuer);
     }
     if (verdict == TOKEN_OK)
         verdict = read_token(issuer, header.kid, claims, token_trust_policy(trust)->jti_single_use,
@@ -108,6 +102,30 @@ enum token_verdict token_verify_named(const struct token_trust *trust, const cha
     json_decref(claims);
     json_decref(header_json);
     return verdict;
+}
+
+enum token_verdict token_verify(const struct token_trust *trust, const char *jws, size_t length,
+                                struct token **out)
+{
+    return token_verify_if(trust, jws, length, out, NULL, NULL);
+}
+
+enum token_verdict token_verify_named(const struct token_trust *trust, const char *jws,
+                                      size_t length, struct token **out, const char **claim)
+{
+    static const struct jws_gate open = {NULL, NULL};
+
+    return verify(trust, jws, length, &open, out, claim);
+}
+
+enum token_verdict token_verify_if(const struct token_trust *trust, const char *jws, size_t length,
+                                   struct token **out, bool (*may_check)(void *context),
+                                   void *context)
+{
+    const struct jws_gate gate = {may_check, context};
+    const char *claim;
+
+    return verify(trust, jws, length, &gate, out, &claim);
 }
 
 void token_destroy(struct token **token)

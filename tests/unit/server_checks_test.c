@@ -1,0 +1,124 @@
+/* Budgets of failed signature checks by address, and which tokens are known as good or wrong. */
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "server/checks.h"
+
+static struct client_address address_of(const char *text)
+{
+    struct client_address address;
+    cr_assert(client_address_read(text, strlen(text), &address), "%s", text);
+    return address;
+}
+
+/* As a SHA-256 would be: spread over all bits. */
+static const unsigned char *digest_of(uint32_t number)
+{
+    static unsigned char digest[CHECKS_DIGEST_SIZE];
+    uint64_t state = number;
+    for (size_t i = 0; i < sizeof(digest); i++) {
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        digest[i] = (unsigned char)(state >> 56);
+    }
+    return digest;
+}
+
+static bool fail(struct checks *checks, const struct client_address *client, uint32_t token,
+                 uint64_t now_ms)
+{
+    cr_assert(checks_may(checks, digest_of(token), client, now_ms), "token %u", token);
+    return checks_tell(checks, digest_of(token), 1, false, client, now_ms);
+}
+
+Test(checks, of_an_address_may_fail_so_often_and_then_so_often_a_minute)
+{
+    struct checks *checks;
+    struct client_address one = address_of("192.0.2.1"), other = address_of("192.0.2.2");
+    uint64_t now_ms = 1000000;
+    cr_assert_eq(checks_create(&checks, 3, 6, 100), 0);
+    cr_assert_eq(checks_retry_s(checks), 10);
+    for (uint32_t i = 0; i < 3; i++)
+        cr_assert_eq(fail(checks, &one, i, now_ms), i == 2, "%u", i);
+    cr_assert_not(checks_may(checks, digest_of(9), &one, now_ms));
+    cr_assert_not(checks_may(checks, digest_of(9), &one, now_ms + 9999));
+    cr_assert(checks_may(checks, digest_of(9), &other, now_ms));
+    cr_assert(checks_may(checks, digest_of(9), NULL, now_ms));
+    now_ms += 10000; /* one is back, and it is not said again that it is used up */
+    cr_assert_not(fail(checks, &one, 10, now_ms));
+    cr_assert_not(checks_may(checks, digest_of(11), &one, now_ms));
+    now_ms += 30000; /* all are */
+    for (uint32_t i = 20; i < 23; i++)
+        cr_assert_eq(fail(checks, &one, i, now_ms), i == 22, "%u", i);
+    checks_destroy(&checks);
+}
+
+Test(checks, that_overshoot_are_no_debt)
+{
+    struct checks *checks;
+    struct client_address one = address_of("192.0.2.1");
+    cr_assert_eq(checks_create(&checks, 2, 60, 100), 0);
+    for (uint32_t i = 0; i < 50; i++) /* of several workers, under way at once */
+        (void)checks_tell(checks, digest_of(i), 1, false, &one, 1000);
+    cr_assert_not(checks_may(checks, digest_of(99), &one, 1999));
+    cr_assert(checks_may(checks, digest_of(99), &one, 2000));
+    checks_destroy(&checks);
+}
+
+Test(checks, of_a_subscribers_64_bits_are_one_budget)
+{
+    struct checks *checks;
+    struct client_address one = address_of("2001:db8:1:2::1"), same = address_of("2001:db8:1:2::2"),
+                          other = address_of("2001:db8:1:3::1");
+    cr_assert_eq(checks_create(&checks, 1, 1, 100), 0);
+    cr_assert(fail(checks, &one, 1, 1000));
+    cr_assert_not(checks_may(checks, digest_of(2), &same, 1000));
+    cr_assert(checks_may(checks, digest_of(2), &other, 1000));
+    checks_destroy(&checks);
+}
+
+Test(checks, of_tokens_that_were_good_are_never_refused)
+{
+    struct checks *checks;
+    struct client_address one = address_of("192.0.2.1");
+    cr_assert_eq(checks_create(&checks, 1, 1, 100), 0);
+    cr_assert_not(checks_tell(checks, digest_of(7), 1, true, &one, 1000));
+    cr_assert(fail(checks, &one, 1, 1000));
+    cr_assert(checks_may(checks, digest_of(7), &one, 1000)); /* be it by another worker */
+    cr_assert_not(checks_may(checks, digest_of(8), &one, 1000));
+    checks_destroy(&checks);
+}
+
+Test(checks, that_failed_are_known_until_the_keys_are_others)
+{
+    struct checks *checks;
+    cr_assert_eq(checks_create(&checks, 0, 60, 100), 0);
+    cr_assert_not(checks_has_failed(checks, digest_of(1), 1));
+    (void)checks_tell(checks, digest_of(1), 1, false, NULL, 1000);
+    cr_assert(checks_has_failed(checks, digest_of(1), 1));
+    cr_assert_not(checks_has_failed(checks, digest_of(2), 1));
+    cr_assert_not(checks_has_failed(checks, digest_of(1), 2));
+    checks_destroy(&checks);
+}
+
+Test(checks, at_their_bounds_forget_the_oldest_token_and_the_address_that_did_least)
+{
+    struct checks *checks;
+    struct client_address worst = address_of("192.0.2.1"), other;
+    cr_assert_eq(checks_create(&checks, 10, 1, 100), 0);
+    for (uint32_t i = 0; i < 10; i++)
+        (void)fail(checks, &worst, i, 1000);
+    unsigned known = 0;
+    for (uint32_t i = 0; i < 4 * CHECKS_ADDRESSES_MAX; i++) {
+        other = (struct client_address){.ip = {0x20, 1, 0xd, 0xb8, (unsigned char)(i >> 24),
+                                               (unsigned char)(i >> 16), (unsigned char)(i >> 8),
+                                               (unsigned char)i}};
+        (void)fail(checks, &other, 1000 + i, 1000); /* nobody is refused for the others' sake */
+    }
+    cr_assert_not(checks_may(checks, digest_of(99), &worst, 1000));
+    for (uint32_t i = 0; i < 4 * CHECKS_ADDRESSES_MAX; i++)
+        known += checks_has_failed(checks, digest_of(1000 + i), 1);
+    cr_assert(known > CHECKS_FAILED_MAX / 2 && known <= CHECKS_FAILED_MAX, "%u are known", known);
+    cr_assert(checks_has_failed(checks, digest_of(1000 + 4 * CHECKS_ADDRESSES_MAX - 1), 1));
+    checks_destroy(&checks);
+}
