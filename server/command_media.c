@@ -294,6 +294,15 @@ static int scan(struct media *media, const char *command, const struct config *c
                         config->media_root, strerror(-result));
     }
     int code = print_summary(&scan);
+    /* All that was done would be done again. */
+    struct media_hash_stats stats;
+    media_stats(media, &stats);
+    if (stats.store_error != 0)
+        return cli_fail(EX_IOERR, command, "%s/hashes: %s; the hashes are not kept: %s",
+                        config->state_dir, strerror(-stats.store_error),
+                        stats.store_error == -EBADMSG
+                            ? "a node of another version holds them, stop it and scan again"
+                            : "make it writable, with room for more, and scan again");
     return code == EX_OK && scan.failed > 0 ? EX_IOERR : code;
 }
 

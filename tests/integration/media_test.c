@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -56,6 +57,28 @@ Test(media_show, names_what_is_not_there_and_shows_the_rest)
     cr_assert_not_null(strstr(shown.errors, "none: no link can name it; begin with /"), "%s",
                        shown.errors);
     cr_assert_not_null(strstr(shown.output, "duration  0:00:00.235"), "%s", shown.output);
+    site_destroy(&site);
+}
+
+/* Before an upgrade, while the older node runs: what the newer program finds cannot be kept. */
+Test(media_scan, says_where_its_hashes_are_not_kept)
+{
+    struct site *site = site_create(.own_media = true, .stays_down = true);
+    site_media_add(site, "/one.mp3", TRACK_TINY, 1);
+    cr_assert_eq(site_tollgate(site, "media", "scan").exit_code, 0);
+    int fd = open(site_format(site, "%s/hashes", site_state_dir(site)), O_RDWR | O_CLOEXEC);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(pwrite(fd, "\1", 1, 8), 1); /* of an older version */
+    cr_assert_eq(flock(fd, LOCK_SH), 0);     /* and in use */
+    struct command_result scan = site_tollgate(site, "media", "scan");
+    cr_assert_eq(scan.exit_code, 74, "%d: %s", scan.exit_code, scan.errors);
+    cr_assert_not_null(strstr(scan.errors, "a node of another version holds them"), "%s",
+                       scan.errors);
+    close(fd);
+    scan = site_tollgate(site, "media", "scan");
+    cr_assert_eq(scan.exit_code, 0, "%s", scan.errors);
+    cr_assert_not_null(strstr(scan.output, "1 hashed now"), "%s", scan.output);
+    cr_assert_not_null(strstr(site_tollgate(site, "media", "scan").output, "0 hashed now"));
     site_destroy(&site);
 }
 
