@@ -275,19 +275,20 @@ static void read_request(struct admin_peers *peers, struct admin_peer *peer,
 static void write_head(struct admin_peer *peer)
 {
     const struct admin_answer *answer = &peer->call.answer;
-    char retry[48] = "";
+    char retry[48] = "", date[HTTP_DATE_SIZE];
     if (answer->retry_after_s != 0) {
         (void)snprintf(retry, sizeof retry, "Retry-After: %u\r\n", answer->retry_after_s);
     }
-    int length =
-        snprintf(peer->head, sizeof peer->head,
-                 "HTTP/1.1 %u %s\r\nContent-Type: application/%sjson\r\nContent-Length: %zu\r\n"
-                 "Cache-Control: no-store\r\nConnection: close\r\n%s%s%s%s%s\r\n",
-                 answer->status, admin_status_phrase(answer->status),
-                 answer->problem ? "problem+" : "", answer->length, retry,
-                 answer->challenge ? "WWW-Authenticate: Bearer realm=\"tollgate\"\r\n" : "",
-                 answer->allow != NULL ? "Allow: " : "", answer->allow != NULL ? answer->allow : "",
-                 answer->allow != NULL ? "\r\n" : "");
+    http_date_write((int64_t)time(NULL), date);
+    int length = snprintf(
+        peer->head, sizeof peer->head,
+        "HTTP/1.1 %u %s\r\nDate: %s\r\nContent-Type: application/%sjson\r\nContent-Length: %zu\r\n"
+        "Cache-Control: no-store\r\nConnection: close\r\n%s%s%s%s%s\r\n",
+        answer->status, admin_status_phrase(answer->status), date,
+        answer->problem ? "problem+" : "", answer->length, retry,
+        answer->challenge ? "WWW-Authenticate: Bearer realm=\"tollgate\"\r\n" : "",
+        answer->allow != NULL ? "Allow: " : "", answer->allow != NULL ? answer->allow : "",
+        answer->allow != NULL ? "\r\n" : "");
     check(length > 0 && (size_t)length < sizeof peer->head);
     peer->head_length = (size_t)length;
 }

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -105,12 +106,18 @@ static void receive_arm(struct worker *worker, struct connection *connection)
     connection->in_flight++;
 }
 
-/* At a bound: a clean refusal, best effort, and no state kept. Over TLS there is no session to say it
- * in: `answer` is NULL. */
-static void turn_away(struct worker *worker, int fd, const char *answer)
+/* At a bound: a clean refusal, best effort, and no state kept. Over TLS (`secure`) there is no session
+ * to say it in. */
+static void turn_away(struct worker *worker, int fd, bool secure, unsigned status)
 {
-    if (answer != NULL) {
-        (void)send(fd, answer, strlen(answer), MSG_DONTWAIT | MSG_NOSIGNAL);
+    char answer[256];
+    if (!secure) {
+        int length = snprintf(answer, sizeof(answer),
+                              "HTTP/1.1 %u %s\r\n%sContent-Length: 0\r\nRetry-After: 5\r\n"
+                              "Connection: close\r\n\r\n",
+                              status, http_status_phrase(status), response_date_line(worker));
+        check(length > 0 && (size_t)length < sizeof(answer));
+        (void)send(fd, answer, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL);
         shutdown(fd, SHUT_WR);
     }
     close(fd);
@@ -129,21 +136,17 @@ static uint32_t take_slot(struct worker *worker)
 
 void connection_accept(struct worker *worker, int fd, bool secure)
 {
-    static const char full[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n"
-                               "Retry-After: 5\r\nConnection: close\r\n\r\n";
-    static const char many[] = "HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n"
-                               "Retry-After: 5\r\nConnection: close\r\n\r\n";
     struct node *node = worker->node;
     struct client_address client;
     bool has_slot = worker->free_first != CONNECTION_NONE || worker->taken < worker->capacity;
     if (!has_slot || worker->stopping ||
         atomic_load(&node->connections) >= node->config->connections_max) {
-        turn_away(worker, fd, secure ? NULL : full);
+        turn_away(worker, fd, secure, 503);
         return;
     }
     int status = connection_client_of(node, fd, &client);
     if (status == -EDQUOT) {
-        turn_away(worker, fd, secure ? NULL : many);
+        turn_away(worker, fd, secure, 429);
         return;
     }
     if (status != 0) { /* it is gone already */

@@ -301,6 +301,9 @@ void purse_end(const struct worker *worker, struct connection *connection);
 
 /* ---- response.c ---- */
 
+/* "Date: ...\r\n" of now (RFC 9110 6.6.1), the worker's until the next second. */
+const char *response_date_line(struct worker *worker);
+
 /* The file's response: head, then body unless head_only. */
 void response_start(struct worker *worker, struct connection *connection);
 /* Writes what stands before the next part into the scratch, or after the last; its length. */

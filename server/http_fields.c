@@ -25,7 +25,7 @@ void http_date_write(int64_t seconds, char out[HTTP_DATE_SIZE])
 {
     time_t when = (time_t)seconds;
     struct tm tm;
-    if (seconds < 0 || gmtime_r(&when, &tm) == NULL || tm.tm_year > 9999 - 1900) {
+    if (gmtime_r(&when, &tm) == NULL || tm.tm_year < 0 - 1900 || tm.tm_year > 9999 - 1900) {
         when = 0;
         gmtime_r(&when, &tm);
     }
@@ -153,19 +153,39 @@ static int read_pattern(const char *text, const char *pattern, struct date_field
 static int to_seconds(const struct date_fields *date, int64_t *seconds)
 {
     if (date->day < 1 || date->day > 31 || date->hour > 23 || date->minute > 59 ||
-        date->second > 60 || date->year < 1970)
+        date->second > 60)
         return -EINVAL;
     struct tm tm = {.tm_year = date->year - 1900,
                     .tm_mon = date->month,
                     .tm_mday = date->day,
                     .tm_hour = date->hour,
                     .tm_min = date->minute,
-                    .tm_sec = date->second};
+                    .tm_sec = date->second < 60 ? date->second : 59}; /* clocks skip leap seconds */
     *seconds = (int64_t)timegm(&tm);
     return tm.tm_mday == date->day ? 0 : -EINVAL; /* 31 April rolls over */
 }
 
-int http_date_read(const struct http_text *text, int64_t *seconds)
+/*
+ * RFC 9110 5.6.7: two digits of a year that appear to be more than 50 years in the future mean the last
+ * such year in the past. So it is the latest year of the digits that is not that far ahead.
+ */
+static int to_seconds_by_now(struct date_fields *date, int64_t now_s, int64_t *seconds)
+{
+    time_t now = (time_t)now_s;
+    struct tm latest;
+    if (gmtime_r(&now, &latest) == NULL)
+        return -EINVAL;
+    latest.tm_year += 50;
+    int64_t latest_s = (int64_t)timegm(&latest);
+    int year = latest.tm_year + 1900;
+    date->year = year - (year - date->year) % 100;
+    if (to_seconds(date, seconds) == 0 && *seconds <= latest_s)
+        return 0;
+    date->year -= 100;
+    return to_seconds(date, seconds);
+}
+
+int http_date_read(const struct http_text *text, int64_t now_s, int64_t *seconds)
 {
     char copy[40] = "";
     struct date_fields date = {0};
@@ -180,8 +200,7 @@ int http_date_read(const struct http_text *text, int64_t *seconds)
         status = read_pattern(comma, ", DD b YYYY hh:mm:ss GMT", &date);
     } else if (comma != NULL && strlen(comma) == 24) { /* RFC 850: , 06-Nov-94 08:49:37 GMT */
         status = read_pattern(comma, ", DD-b-YY hh:mm:ss GMT", &date);
-        /* RFC 9110 5.6.7: two digits more than 50 years ahead mean the past century */
-        date.year += date.year < 70 ? 2000 : 1900;
+        return status != 0 ? status : to_seconds_by_now(&date, now_s, seconds);
     }
     return status != 0 ? status : to_seconds(&date, seconds);
 }
@@ -255,14 +274,14 @@ static enum http_selection preconditions(const struct http_head *head,
             return HTTP_TAG_UNKNOWN;
         if (!tag_lines_have(head, "if-match", head->if_match, validators->etag, false))
             return HTTP_PRECONDITION_FAILED;
-    } else if (http_date_read(&head->if_unmodified_since, &date) == 0) {
+    } else if (http_date_read(&head->if_unmodified_since, validators->now_s, &date) == 0) {
         if (!is_unchanged_since(validators, date))
             return HTTP_PRECONDITION_FAILED;
     }
     if (head->if_none_match.data != NULL) {
         if (tag_lines_have(head, "if-none-match", head->if_none_match, validators->etag, true))
             return HTTP_NOT_MODIFIED;
-    } else if (http_date_read(&head->if_modified_since, &date) == 0) {
+    } else if (http_date_read(&head->if_modified_since, validators->now_s, &date) == 0) {
         if (is_unchanged_since(validators, date))
             return HTTP_NOT_MODIFIED;
     }
@@ -275,7 +294,7 @@ static bool if_range_holds(const struct http_head *head, const struct http_valid
     int64_t date;
     if (head->if_range.data == NULL)
         return true;
-    if (http_date_read(&head->if_range, &date) == 0)
+    if (http_date_read(&head->if_range, validators->now_s, &date) == 0)
         return is_strong_date(validators, date);
     return head->if_range.length > 0 && head->if_range.data[0] == '"' &&
            tag_list_has(&head->if_range, validators->etag, false);
@@ -306,7 +325,7 @@ static bool read_range(const char *at, const char *end, uint64_t size, struct ht
         at++;
         if (!read_number(&at, end, &to) || at != end)
             return false;
-        *satisfiable = to > 0 && size > 0;
+        *satisfiable = to > 0;
         *out = (struct http_range){.first = to >= size ? 0 : size - to, .last = size - 1};
         return true;
     }
@@ -333,7 +352,8 @@ static bool overlaps(const struct http_ranges *ranges, const struct http_range *
  * RFC 9110 14.2: an invalid or unknown Range is ignored, and so may one be that asks for many ranges
  * or for ranges that overlap (14.2, 17.15): the whole file is the answer then. Many that ascend are
  * what a client asks for that has the rest already (zsync); many that do not are what nobody needs.
- * Ranges behind the file's end are left out where others are not (15.5.17).
+ * Ranges behind the file's end are left out where others are not (15.5.17). An empty file has no
+ * part: it is sent whole, which gives a player that asks for bytes=0- all that there is.
  */
 static enum http_selection select_ranges(const struct http_text *range, uint64_t size,
                                          struct http_ranges *out)
@@ -343,7 +363,8 @@ static enum http_selection select_ranges(const struct http_text *range, uint64_t
     unsigned seen = 0;
     bool ascends = true;
     out->count = 0;
-    if (range->length <= sizeof(unit) - 1 || strncasecmp(at, unit, sizeof(unit) - 1) != 0)
+    if (size == 0 || range->length <= sizeof(unit) - 1 ||
+        strncasecmp(at, unit, sizeof(unit) - 1) != 0)
         return HTTP_WHOLE;
     at += sizeof(unit) - 1;
     while (at < end) { /* RFC 9110 5.6.1.2: a list, of which elements may be empty */

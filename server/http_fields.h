@@ -12,7 +12,8 @@
 
 #define HTTP_DATE_SIZE 30 /* "Sun, 06 Nov 1994 08:49:37 GMT" and NUL */
 
-/* Writes an IMF-fixdate (RFC 9110 5.6.7) of seconds since 1970. */
+/* Writes an IMF-fixdate (RFC 9110 5.6.7) of seconds since 1970, or before; past the years 0 to 9999 that
+ * of second 0. */
 void http_date_write(int64_t seconds, char out[HTTP_DATE_SIZE]);
 
 /*
@@ -21,8 +22,9 @@ void http_date_write(int64_t seconds, char out[HTTP_DATE_SIZE]);
  */
 bool http_last_modified_write(int64_t modified_s, int64_t now_s, char out[HTTP_DATE_SIZE]);
 
-/* Reads any of the three forms of RFC 9110 5.6.7. 0, or -EINVAL. */
-int http_date_read(const struct http_text *text, int64_t *seconds);
+/* Reads any of the three forms of RFC 9110 5.6.7, one of which has two digits for the year and is read by
+ * the time `now_s`. *seconds is negative before 1970. 0, or -EINVAL. */
+int http_date_read(const struct http_text *text, int64_t now_s, int64_t *seconds);
 
 /*
  * What a representation of `size` bytes is validated by. etag is "" where it has none (yet).
@@ -34,6 +36,7 @@ struct http_validators {
     const char *etag;
     int64_t modified_s, changed_s;
     uint64_t size;
+    int64_t now_s; /* when they are compared */
 };
 
 /*

@@ -31,7 +31,6 @@ struct cursor {
     enum refusal refusal;
     unsigned hosts, content_lengths;
     bool connection_close, connection_keep_alive;
-    bool repeats;        /* a field that is a list has several lines */
     bool unknown_coding; /* Transfer-Encoding has another than chunked */
 };
 
@@ -144,10 +143,7 @@ static enum http_head_status parse_target(struct cursor *c, const char *data, si
         if ((target_char[(unsigned char)data[i]] & allowed) == 0)
             return refuse(c, REFUSAL_TARGET_INVALID);
     }
-    /*
-     * RFC 9112 3.2: origin-form. A server MUST also accept absolute-form (3.2.2); asterisk-form and
-     * authority-form belong to OPTIONS and CONNECT, which request.c refuses by method.
-     */
+    /* RFC 9112 3.2: origin-form. A server MUST also accept absolute-form (3.2.2). */
     size_t scheme = length >= 7 && strncasecmp(data, "http://", 7) == 0    ? 7
                     : length >= 8 && strncasecmp(data, "https://", 8) == 0 ? 8
                                                                            : 0;
@@ -166,7 +162,10 @@ static enum http_head_status parse_target(struct cursor *c, const char *data, si
             data = c->head->method == HTTP_OPTIONS ? "*" : "/";
             length = 1;
         }
-    } else if (data[0] == '?') {
+    } else if (data[0] != '/' && !(c->head->method == HTTP_OPTIONS && text_is(data, length, "*")) &&
+               !text_is(c->head->method_text.data, c->head->method_text.length, "CONNECT")) {
+        /* asterisk-form (3.2.4) is for OPTIONS; authority-form (3.2.3) is for CONNECT, which request.c
+         * refuses. */
         return refuse(c, REFUSAL_TARGET_INVALID);
     }
     c->head->target = (struct http_text){data, length};
@@ -237,7 +236,7 @@ static enum http_head_status keep(struct cursor *c, enum repeat repeat, struct h
         field->length = 0;
         break;
     case REPEAT_JOINED:
-        c->repeats = true;
+        c->head->repeats = true;
         break;
     }
     return HTTP_HEAD_COMPLETE;
@@ -277,6 +276,19 @@ static enum http_head_status take_codings(struct cursor *c, struct http_text res
         if (head->chunked && semicolon != NULL)
             return refuse(c, REFUSAL_HEAD_MALFORMED);
         c->unknown_coding |= !head->chunked;
+    }
+    return HTTP_HEAD_COMPLETE;
+}
+
+/* RFC 9110 10.1.1: a list, of which members may be empty; of HTTP/1.0 100-continue is ignored. */
+static enum http_head_status take_expectations(struct cursor *c, struct http_text rest)
+{
+    struct http_text member;
+    while (http_list_next(&rest, &member)) {
+        if (http_text_is_nocase(&member, "100-continue"))
+            c->head->expect_continue = c->head->minor == 1;
+        else if (member.length > 0)
+            return refuse(c, REFUSAL_EXPECTATION_FAILED);
     }
     return HTTP_HEAD_COMPLETE;
 }
@@ -331,9 +343,7 @@ static enum http_head_status take_field(struct cursor *c, struct http_text name,
     } else if (http_text_is_nocase(&name, "transfer-encoding")) {
         return take_codings(c, value);
     } else if (http_text_is_nocase(&name, "expect")) {
-        if (!http_text_is_nocase(&value, "100-continue"))
-            return refuse(c, REFUSAL_EXPECTATION_FAILED); /* RFC 9110 10.1.1 */
-        head->expect_continue = true;
+        return take_expectations(c, value);
     }
     return HTTP_HEAD_COMPLETE;
 }
@@ -349,11 +359,11 @@ static enum http_head_status parse_field(struct cursor *c, const struct http_tex
 bool http_head_next(const struct http_head *head, const char *name, struct http_text *value)
 {
     struct http_text line, found;
-    if (value->data == NULL || head->repeats_end == NULL)
+    if (value->data == NULL || !head->repeats)
         return false;
-    const char *at = value->data + value->length;
-    (void)http_line_take(&at, head->repeats_end, &line); /* what is left of this one */
-    while (http_line_take(&at, head->repeats_end, &line) == HTTP_HEAD_COMPLETE &&
+    const char *at = value->data + value->length, *end = head->fields.data + head->fields.length;
+    (void)http_line_take(&at, end, &line); /* what is left of this one */
+    while (http_line_take(&at, end, &line) == HTTP_HEAD_COMPLETE &&
            http_field_cut(&line, &found, value)) {
         if (http_text_is_nocase(&found, name))
             return true;
@@ -375,7 +385,6 @@ static enum http_head_status finish(struct cursor *c)
         return refuse(c, REFUSAL_CODING_UNKNOWN);
     /* RFC 9112 9.3 */
     head->keep_alive = !c->connection_close && (head->minor == 1 || c->connection_keep_alive);
-    head->repeats_end = c->repeats ? c->at : NULL;
     return HTTP_HEAD_COMPLETE;
 }
 

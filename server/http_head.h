@@ -35,8 +35,8 @@ enum http_method {
 struct http_head {
     enum http_method method;
     struct http_text method_text;
-    /* A path with its query, which begins with "/", or with "?" where absolute-form had no path; else as
-     * it came: "*", an authority. */
+    /* A path with its query, which begins with "/", or with "?" where absolute-form had no path. As it
+     * came: "*" of OPTIONS, and whatever CONNECT has. */
     struct http_text target;
     unsigned minor;  /* HTTP/1.minor: 0 or 1 */
     bool keep_alive; /* RFC 9112 9.3, from the version and Connection */
@@ -48,7 +48,7 @@ struct http_head {
         accept, origin, preflight_method, fetch_mode, user_agent, referer;
     /* Lists, each in one line or several: these are the first lines; http_head_next finds the others. */
     struct http_text if_match, if_none_match, cookie;
-    const char *repeats_end; /* of the head, where a list has several lines; else NULL */
+    bool repeats;            /* a list has several lines */
     struct http_text fields; /* all lines between request line and empty line, each with its CRLF */
     size_t length;           /* of the whole head, the empty line included */
 };

@@ -132,17 +132,9 @@ static enum refusal check_method(const struct http_head *head)
     return head->has_body ? REFUSAL_BODY_REFUSED : REFUSAL_NONE;
 }
 
-/* A path, or nothing before the query, which absolute-form may have: not "*", nor an authority. */
-static bool has_path(const struct http_head *head)
-{
-    return head->target.data[0] == '/' || head->target.data[0] == '?';
-}
-
 static enum refusal check_target(struct worker *worker, const struct http_head *head,
                                  struct token_target *target)
 {
-    if (!has_path(head))
-        return REFUSAL_TARGET_INVALID;
     switch (token_target_parse(head->target.data, head->target.length,
                                worker->node->config->token_attribute, target)) {
     case TOKEN_TARGET_OK:
@@ -278,7 +270,8 @@ static bool select_parts(struct connection *connection, const struct http_ranges
 }
 
 /* Which bytes: RFC 9110 13 and 14. */
-static enum http_selection select_bytes(const struct connection *connection,
+static enum http_selection select_bytes(const struct worker *worker,
+                                        const struct connection *connection,
                                         const struct http_head *head, struct http_ranges *ranges)
 {
     const struct media_file *file = connection->file;
@@ -287,6 +280,7 @@ static enum http_selection select_bytes(const struct connection *connection,
         .modified_s = file->mtime_s,
         .changed_s = file->changed_s,
         .size = file->size,
+        .now_s = worker->now_s,
     };
     return http_select(head, &validators, ranges);
 }
@@ -395,7 +389,7 @@ static enum request_outcome find_bytes(struct worker *worker, struct connection 
     }
     if (await_hash(worker, connection, head))
         return REQUEST_AGAIN;
-    *selection = select_bytes(connection, head, ranges);
+    *selection = select_bytes(worker, connection, head, ranges);
     if (!brings_bytes(connection, *selection) && await_standing(worker, connection, refusal))
         return REQUEST_AGAIN;
     return REQUEST_TAKEN;
@@ -474,14 +468,16 @@ enum request_outcome request_begin(struct worker *worker, struct connection *con
         response_refuse(worker, connection, REFUSAL_ADDRESS_EXHAUSTED);
         return REQUEST_TAKEN;
     }
-    if (head->method == HTTP_OPTIONS && !head->has_body) {
+    if (head->method == HTTP_OPTIONS) {
+        /* RFC 9110 9.3.7: its content has no use here. It is not read, so nothing can follow it. */
+        connection->keep_alive = head->keep_alive && !head->has_body;
         access_begin(worker, connection, head, NULL);
         count(&worker->stats.requests, 1);
         response_options(worker, connection, head);
         return REQUEST_TAKEN;
     }
     enum refusal refusal = check_method(head);
-    if (refusal == REFUSAL_NONE && worker->redirects && connection->tls == NULL && has_path(head)) {
+    if (refusal == REFUSAL_NONE && worker->redirects && connection->tls == NULL) {
         count(&worker->stats.requests, 1);
         access_begin(worker, connection, head, NULL);
         response_redirect(worker, connection, head);

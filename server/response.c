@@ -45,7 +45,7 @@ static void write_number(struct writer *out, uint64_t number)
     write_bytes(out, digits + sizeof(digits) - length, length);
 }
 
-static void write_date(struct worker *worker, struct writer *out)
+const char *response_date_line(struct worker *worker)
 {
     if (worker->date_s != worker->now_s) {
         char date[HTTP_DATE_SIZE];
@@ -53,7 +53,7 @@ static void write_date(struct worker *worker, struct writer *out)
         snprintf(worker->date_line, sizeof(worker->date_line), "Date: %s\r\n", date);
         worker->date_s = worker->now_s;
     }
-    write_text(out, worker->date_line);
+    return worker->date_line;
 }
 
 static void write_status(struct worker *worker, struct connection *connection, struct writer *out,
@@ -67,7 +67,7 @@ static void write_status(struct worker *worker, struct connection *connection, s
     write_text(out, " ");
     write_text(out, http_status_phrase(status));
     write_text(out, "\r\n");
-    write_date(worker, out);
+    write_text(out, response_date_line(worker));
     /* Counted where it is said, whenever that is: at once, or when disk or Redis have answered. */
     connection->answers++;
     if (!connection->keep_alive || worker->stopping ||

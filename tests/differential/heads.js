@@ -151,7 +151,8 @@ for (const text of ['0\n\r\n', '0\r\n\n', '0\r\r\n\r\n', '+0\r\n\r\n', '-0\r\n\r
 add('content in a GET is refused (413), in chunks, too', 'content "5"', chunked('5\r\nhello\r\n0\r\n\r\n'));
 
 // ---- Expect, Connection, others' protocols
-add('valid; RFC 9110 10.1.1', 'Expect 100-continue', get('Expect: 100-continue'));
+for (const text of ['100-continue', '100-Continue', ',100-continue, ,', ''])
+    add('valid; RFC 9110 10.1.1: a list, of which members may be empty', `Expect ${text}`, get(`Expect: ${text}`));
 for (const text of ['200-ok', '100-continue, x', 'x']) add('RFC 9110 10.1.1: an expectation that is not known is answered 417', `Expect ${text}`, get(`Expect: ${text}`));
 for (const text of ['close, keep-alive', 'x', '', ',', 'Upgrade']) add('valid; RFC 9110 7.6.1', `Connection ${text}`, get(`Connection: ${text}`));
 add('valid; RFC 9110 7.8: an upgrade may be ignored', 'Upgrade h2c', get('Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA'));
@@ -159,6 +160,9 @@ add('RFC 9113 3.4: the preface of HTTP/2 is made to be refused', 'the preface of
 add('no HTTP', "TLS's client hello", Buffer.from('160301020001000 1fc0303'.replace(/ /g, ''), 'hex'));
 add('no HTTP: nobody has said that a proxy speaks here', "the PROXY protocol's line", 'PROXY TCP4 1.2.3.4 1.2.3.5 1 2\r\n' + good);
 add('no HTTP', "SSH's banner", 'SSH-2.0-x\r\n\r\n');
+for (const text of ['foo', '*x', 'a:80', 'ftp://a/x', '?x'])
+    add('RFC 9112 3.2: OPTIONS has a path, an http URL or *', `OPTIONS ${text}`, `OPTIONS ${text} HTTP/1.1\r\nHost: a\r\n\r\n`);
+add('valid; RFC 9110 9.3.7: OPTIONS may have content', 'OPTIONS with content', 'OPTIONS /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello');
 add('RFC 9112 3.2.4: asterisk-form is for OPTIONS', 'GET *', 'GET * HTTP/1.1\r\nHost: a\r\n\r\n');
 add('RFC 9110 9.3.6: nobody is connected to here', 'CONNECT', 'CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n');
 add('RFC 9110 9.3.8: a request is not echoed', 'TRACE', 'TRACE /x HTTP/1.1\r\nHost: a\r\n\r\n');

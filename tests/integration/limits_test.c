@@ -74,6 +74,7 @@ Test(limits, of_an_address_refuse_its_next_connection_until_one_ends)
     const struct answer *refused = raw_answer(site, third, false);
     cr_assert_eq(refused->status, 429);
     cr_assert_gt(answer_header_number(site, refused, "Retry-After"), 0);
+    cr_assert_not_null(answer_header(site, refused, "Date")); /* RFC 9110 6.6.1 */
     close(third);
     close(held[0]);
     uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
@@ -99,7 +100,9 @@ Test(limits, of_the_node_are_those_of_all_its_workers)
         fds[i] = raw_connect(site, 0);
     for (int i = 0; i < 12; i++) {
         raw_print(fds[i], "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n");
-        refused += raw_answer(site, fds[i], false)->status == 503;
+        const struct answer *answer = raw_answer(site, fds[i], false);
+        refused += answer->status == 503;
+        cr_assert_not_null(answer_header(site, answer, "Date")); /* RFC 9110 6.6.1 */
     }
     cr_assert(refused >= 8 && refused <= 10, "%u of 12 were refused", refused);
     for (int i = 0; i < 12; i++)

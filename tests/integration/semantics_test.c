@@ -78,6 +78,12 @@ static const struct row rows[] = {
      2251},
     {"13.1.4", "If-Unmodified-Since before", NULL, "If-Unmodified-Since: {older}\r\n", 412, NULL, 0,
      0},
+    {"13.1.4", "If-Unmodified-Since before 1970", NULL,
+     "If-Unmodified-Since: Wed, 31 Dec 1969 00:00:00 GMT\r\n", 412, NULL, 0, 0},
+    {"13.1.3", "If-Modified-Since before 1970", NULL,
+     "If-Modified-Since: Wed, 31 Dec 1969 00:00:00 GMT\r\n", 200, NULL, 0, 2251},
+    {"5.6.7", "71 is a year of this century", NULL,
+     "If-Unmodified-Since: Thursday, 01-Jan-71 00:00:00 GMT\r\n", 200, NULL, 0, 2251},
     {"13.1.4", "If-Unmodified-Since then", NULL, "If-Unmodified-Since: {modified}\r\n", 200, NULL,
      0, 2251},
     {"13.1.4", "not beside If-Match", NULL, "If-Match: {etag}\r\nIf-Unmodified-Since: {older}\r\n",
@@ -121,6 +127,14 @@ static const struct row rows[] = {
 
     {"10.1.1", "an expectation without content", NULL, "Expect: 100-continue\r\n", 200, NULL, 0,
      2251},
+    {"10.1.1", "a list of expectations, with empty members", NULL,
+     "Expect: ,100-Continue, ,\r\nExpect:\r\n", 200, NULL, 0, 2251},
+    {"10.1.1", "an unknown one among them", NULL, "Expect: 100-continue, fish\r\n", 417, NULL, 0,
+     0},
+    {"9.3.7", "OPTIONS with content, which is not read", "OPTIONS", "Content-Length: 3\r\n", 204,
+     "Connection: close", 0, -1},
+    {"9.3.7", "OPTIONS with empty content", "OPTIONS", "Content-Length: 0\r\n", 204, "!Connection",
+     0, -1},
     {"10.1.1", "an unknown expectation", NULL, "Expect: fish\r\n", 417, NULL, 0, 0},
     {"9.3.1", "content in a GET", NULL, "Content-Length: 3\r\n", 413, "Connection: close", 0, 0},
 
@@ -265,6 +279,37 @@ Test(semantics, of_HEAD_are_those_of_GET_in_every_header)
         cr_assert_eq(strlen(get), strlen(head), "%s\nagainst\n%s", get, head);
         cr_assert(strncmp(get, head, before) == 0 && strcmp(get + after, head + after) == 0,
                   "%s\nagainst\n%s", get, head);
+    }
+    site_destroy(&site);
+}
+
+/* RFC 9110 14.2: there is no part of nothing. */
+Test(semantics, of_ranges_of_an_empty_file_are_the_whole_of_it)
+{
+    static const char *const fields[] = {
+        "",
+        "Range: bytes=0-\r\n",
+        "Range: bytes=-5\r\n",
+        "Range: bytes=-0\r\n",
+        "Range: bytes=5-9\r\n",
+        "Range: bytes=0-0,2-3,-1\r\n",
+        "Range: bytes=0-\r\nIf-Range: \"x\"\r\n",
+        "Range: bytes=0-\r\nIf-Range: {etag}\r\n",
+        "Range: bytes=0-\r\nIf-Range: {modified}\r\n",
+    };
+    struct site *site = site_create(.own_media = true);
+    site_account_open_postpaid(site, "alice");
+    site_media_add(site, "/empty.mp3", TRACK_TINY, 0);
+    const char *link = site_link(site, .account = "alice", .path = "/empty.mp3");
+    struct facts facts = facts_of(site, link);
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+        for (unsigned head = 0; head < 2; head++) {
+            const struct answer *answer =
+                ask(site, head ? "HEAD" : "GET", link, fill_in(site, &facts, fields[i]));
+            cr_assert_eq(answer->status, 200, "%u to %s", answer->status, fields[i]);
+            cr_assert_eq(answer_header_number(site, answer, "Content-Length"), 0);
+            cr_assert_null(answer_header(site, answer, "Content-Range"));
+        }
     }
     site_destroy(&site);
 }
@@ -547,5 +592,15 @@ Test(semantics, of_OPTIONS_need_no_link)
     struct site *site = make_site();
     cr_assert_eq(ask(site, "OPTIONS", "*", "")->status, 204);
     cr_assert_eq(ask(site, "OPTIONS", TRACK_TINY, "")->status, 204);
+    static const char *const targets[] = {"foo", "*x", "media.example:80", "ftp://media.example/"};
+    for (size_t i = 0; i < sizeof(targets) / sizeof(targets[0]); i++)
+        answer_expect_refusal(site, ask(site, "OPTIONS", targets[i], ""), 400, "target_invalid");
+    /* What comes as its content is no request. */
+    int fd = raw_connect(site, 0);
+    raw_print(fd, "OPTIONS * HTTP/1.1\r\nHost: a\r\nContent-Length: 36\r\n\r\n"
+                  "OPTIONS * HTTP/1.1\r\nHost: hidden\r\n\r\n");
+    cr_assert_eq(raw_answer(site, fd, true)->status, 204);
+    cr_assert_eq(raw_answer_head(site, fd)->status, 0, "content was answered");
+    close(fd);
     site_destroy(&site);
 }

@@ -202,6 +202,7 @@ static void expect_raw(const char *request, const char *status_line)
     exchange_raw(request, answer, sizeof answer);
     cr_assert(strncmp(answer, status_line, strlen(status_line)) == 0, "%.60s: %s", request, answer);
     cr_assert_not_null(strstr(answer, "\r\nConnection: close\r\n"));
+    cr_assert_not_null(strstr(answer, "\r\nDate: ")); /* RFC 9110 6.6.1 */
 }
 
 static void deliver(const char *path, size_t length, uint64_t bytes)

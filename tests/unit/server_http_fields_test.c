@@ -6,11 +6,14 @@
 
 #include "server/http_fields.h"
 
-#define ETAG     "\"0123456789abcdef0123456789abcdef\""
-#define MODIFIED 784111777 /* Sun, 06 Nov 1994 08:49:37 GMT */
-#define NOW_DATE "Sun, 06 Nov 1994 08:49:37 GMT"
-#define OLDER    "Sun, 06 Nov 1994 08:49:36 GMT"
-#define NEWER    "Sun, 06 Nov 1994 08:49:38 GMT"
+#define ETAG        "\"0123456789abcdef0123456789abcdef\""
+#define MODIFIED    784111777  /* Sun, 06 Nov 1994 08:49:37 GMT */
+#define NOW_S       1795856400 /* Sat, 28 Nov 2026 09:00:00 GMT */
+#define NOW_DATE    "Sun, 06 Nov 1994 08:49:37 GMT"
+#define OLDER       "Sun, 06 Nov 1994 08:49:36 GMT"
+#define NEWER       "Sun, 06 Nov 1994 08:49:38 GMT"
+#define IN_2071     "Thursday, 01-Jan-71 00:00:00 GMT"
+#define BEFORE_1970 "Fri, 01 Jan 1960 00:00:00 GMT"
 
 static struct http_text text(const char *string)
 {
@@ -27,7 +30,7 @@ Test(http_date, writes_and_reads_the_three_forms)
     for (size_t i = 0; i < 3; i++) {
         struct http_text form = text(forms[i]);
         int64_t seconds = 0;
-        cr_assert_eq(http_date_read(&form, &seconds), 0, "%s", forms[i]);
+        cr_assert_eq(http_date_read(&form, NOW_S, &seconds), 0, "%s", forms[i]);
         cr_assert_eq(seconds, MODIFIED, "%s", forms[i]);
     }
 }
@@ -49,7 +52,40 @@ Test(http_date, refuses_what_is_no_date)
     for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
         struct http_text form = text(bad[i]);
         int64_t seconds;
-        cr_assert_lt(http_date_read(&form, &seconds), 0, "%s", bad[i]);
+        cr_assert_lt(http_date_read(&form, NOW_S, &seconds), 0, "%s", bad[i]);
+    }
+}
+
+/* RFC 9110 5.6.7; the day's name is not looked at. */
+Test(http_date, reads_two_digits_of_a_year_by_now_and_dates_before_1970)
+{
+    static const struct {
+        const char *form;
+        int64_t now_s;
+        const char *meant;
+    } rows[] = {
+        {"Sunday, 06-Nov-94 08:49:37 GMT", NOW_S, "Sun, 06 Nov 1994 08:49:37 GMT"},
+        {"Thursday, 01-Jan-70 00:00:00 GMT", NOW_S, "Wed, 01 Jan 2070 00:00:00 GMT"},
+        {"Saturday, 28-Nov-76 09:00:00 GMT", NOW_S, "Sat, 28 Nov 2076 09:00:00 GMT"},
+        {"Sunday, 28-Nov-76 09:00:01 GMT", NOW_S, "Sun, 28 Nov 1976 09:00:01 GMT"},
+        {"Saturday, 01-Jan-77 00:00:00 GMT", NOW_S, "Sat, 01 Jan 1977 00:00:00 GMT"},
+        {"Saturday, 01-Jan-00 00:00:00 GMT", NOW_S, "Sat, 01 Jan 2000 00:00:00 GMT"},
+        {"Friday, 31-Dec-99 23:59:59 GMT", NOW_S, "Fri, 31 Dec 1999 23:59:59 GMT"},
+        /* In 2052, and in 2050, for which 2100 has no 29 February. */
+        {"Monday, 01-Jan-01 00:00:00 GMT", 2587680000, "Sat, 01 Jan 2101 00:00:00 GMT"},
+        {"Tuesday, 29-Feb-00 00:00:00 GMT", 2540000000, "Tue, 29 Feb 2000 00:00:00 GMT"},
+        {"Wed, 31 Dec 1969 23:59:59 GMT", NOW_S, "Wed, 31 Dec 1969 23:59:59 GMT"},
+        {"Mon Jan  1 00:00:00 1900", NOW_S, "Mon, 01 Jan 1900 00:00:00 GMT"},
+        {"Mon, 01 Jan 0001 00:00:00 GMT", NOW_S, "Mon, 01 Jan 0001 00:00:00 GMT"},
+        {"Sat, 31 Dec 2016 23:59:60 GMT", NOW_S, "Sat, 31 Dec 2016 23:59:59 GMT"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct http_text form = text(rows[i].form);
+        char out[HTTP_DATE_SIZE];
+        int64_t seconds = 0;
+        cr_assert_eq(http_date_read(&form, rows[i].now_s, &seconds), 0, "%s", rows[i].form);
+        http_date_write(seconds, out);
+        cr_expect_str_eq(out, rows[i].meant, "%s", rows[i].form);
     }
 }
 
@@ -73,7 +109,11 @@ Test(http_select, reads_ranges_as_rfc_9110_14)
         {"bytes=9-", 10, HTTP_PART, 9, 9},
         {"bytes=10-", 10, HTTP_UNSATISFIABLE, 0, 0},
         {"bytes=-0", 10, HTTP_UNSATISFIABLE, 0, 0},
-        {"bytes=0-", 0, HTTP_UNSATISFIABLE, 0, 0},
+        {"bytes=0-", 0, HTTP_WHOLE, 0, 0},
+        {"bytes=-5", 0, HTTP_WHOLE, 0, 0},
+        {"bytes=-0", 0, HTTP_WHOLE, 0, 0},
+        {"bytes=5-9", 0, HTTP_WHOLE, 0, 0},
+        {"bytes=0-0,2-3", 0, HTTP_WHOLE, 0, 0},
         {"bytes=5-3", 10, HTTP_WHOLE, 0, 0},
         {"bytes=", 10, HTTP_WHOLE, 0, 0},
         {"bytes=-", 10, HTTP_WHOLE, 0, 0},
@@ -186,6 +226,10 @@ Test(http_select, evaluates_preconditions_in_the_order_of_13_2_2)
         {.none_match = "\"other\"", .modified = NEWER, .selection = HTTP_WHOLE},
         {.modified = NOW_DATE, .selection = HTTP_NOT_MODIFIED},
         {.modified = OLDER, .selection = HTTP_WHOLE},
+        {.modified = BEFORE_1970, .selection = HTTP_WHOLE},
+        {.unmodified = BEFORE_1970, .selection = HTTP_PRECONDITION_FAILED},
+        {.modified = IN_2071, .selection = HTTP_NOT_MODIFIED},
+        {.unmodified = IN_2071, .selection = HTTP_WHOLE},
         {.range = "bytes=0-1", .if_range = ETAG, .selection = HTTP_PART},
         {.range = "bytes=0-1", .if_range = "W/" ETAG, .selection = HTTP_WHOLE},
         {.range = "bytes=0-1", .if_range = "\"other\"", .selection = HTTP_WHOLE},
@@ -196,8 +240,11 @@ Test(http_select, evaluates_preconditions_in_the_order_of_13_2_2)
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         const struct precondition_case *c = &cases[i];
         struct http_head head = precondition_head(c);
-        struct http_validators validators = {
-            .etag = ETAG, .modified_s = MODIFIED, .changed_s = MODIFIED, .size = 10};
+        struct http_validators validators = {.etag = ETAG,
+                                             .modified_s = MODIFIED,
+                                             .changed_s = MODIFIED,
+                                             .size = 10,
+                                             .now_s = NOW_S};
         struct http_ranges ranges;
         cr_assert_eq(http_select(&head, &validators, &ranges), c->selection, "case %zu", i);
     }

@@ -64,6 +64,9 @@ Test(http_head, takes_targets_of_every_form_that_names_a_path)
         {"GET http://h", "/"},
         {"GET http://[::1]:80", "/"},
         {"GET http://h?x=/y", "?x=/y"},
+        {"OPTIONS *", "*"},
+        {"OPTIONS /x", "/x"},
+        {"CONNECT h:80", "h:80"},
         {"OPTIONS http://h", "*"},
         {"OPTIONS http://h/", "/"},
         {"GET /a%20[live].mp3?utm=[x]|^{y}`", "/a%20[live].mp3?utm=[x]|^{y}`"},
@@ -130,6 +133,19 @@ Test(http_head, refuses_what_rfc_9112_forbids_with_its_reason)
          REFUSAL_HEAD_MALFORMED},
         {"GET /x HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", REFUSAL_HEAD_MALFORMED},
         {"GET /x HTTP/1.1\r\nHost: h\r\nExpect: tea\r\n\r\n", REFUSAL_EXPECTATION_FAILED},
+        {"GET /x HTTP/1.1\r\nHost: h\r\nExpect: 100-continue, tea\r\n\r\n",
+         REFUSAL_EXPECTATION_FAILED},
+        {"GET /x HTTP/1.1\r\nHost: h\r\nExpect: 100-continue 100-continue\r\n\r\n",
+         REFUSAL_EXPECTATION_FAILED},
+        {"OPTIONS foo HTTP/1.1\r\nHost: h\r\n\r\n", REFUSAL_TARGET_INVALID},
+        {"OPTIONS ** HTTP/1.1\r\nHost: h\r\n\r\n", REFUSAL_TARGET_INVALID},
+        {"OPTIONS *?x HTTP/1.1\r\nHost: h\r\n\r\n", REFUSAL_TARGET_INVALID},
+        {"OPTIONS h:80 HTTP/1.1\r\nHost: h\r\n\r\n", REFUSAL_TARGET_INVALID},
+        {"OPTIONS ftp://h/x HTTP/1.1\r\nHost: h\r\n\r\n", REFUSAL_TARGET_INVALID},
+        {"OPTIONS ?x HTTP/1.1\r\nHost: h\r\n\r\n", REFUSAL_TARGET_INVALID},
+        {"GET * HTTP/1.1\r\nHost: h\r\n\r\n", REFUSAL_TARGET_INVALID},
+        {"GET foo HTTP/1.1\r\nHost: h\r\n\r\n", REFUSAL_TARGET_INVALID},
+        {"HEAD h:80 HTTP/1.1\r\nHost: h\r\n\r\n", REFUSAL_TARGET_INVALID},
         {"GET /x HTTP/1.1\r\nHost: h\r\nRange: bytes=0-1\r\nRange: bytes=2-3\r\n\r\n",
          REFUSAL_HEAD_MALFORMED},
         {"GET /x HTTP/1.1\r\nHost: h\r\nIf-Range: \"a\"\r\nIf-Range: \"a\"\r\n\r\n",
@@ -210,6 +226,31 @@ Test(http_head, knows_chunked_alone_last_and_once)
     cr_assert_eq(parse("GET /x HTTP/1.0\r\nTransfer-Encoding: gzip\r\n\r\n", &head, &refusal),
                  HTTP_HEAD_REFUSED);
     cr_assert_eq(refusal, REFUSAL_HEAD_MALFORMED);
+}
+
+Test(http_head, takes_an_expectation_out_of_a_list)
+{
+    static const struct {
+        const char *fields;
+        unsigned minor;
+        bool expected;
+    } rows[] = {
+        {"Expect: 100-continue", 1, true},
+        {"Expect: , 100-Continue ,\t,", 1, true},
+        {"Expect: 100-continue,100-continue", 1, true},
+        {"Expect:\r\nExpect: 100-CONTINUE\r\nExpect: ,", 1, true},
+        {"Expect:", 1, false},
+        {"Expect: 100-continue", 0, false}, /* RFC 9110 10.1.1 */
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        char text[256];
+        struct http_head head;
+        enum refusal refusal;
+        snprintf(text, sizeof(text), "GET /x HTTP/1.%u\r\nHost: h\r\n%s\r\n\r\n", rows[i].minor,
+                 rows[i].fields);
+        cr_assert_eq(parse(text, &head, &refusal), HTTP_HEAD_COMPLETE, "%s", rows[i].fields);
+        cr_assert_eq(head.expect_continue, rows[i].expected, "%s", rows[i].fields);
+    }
 }
 
 Test(http_head, keeps_alive_as_version_and_connection_say)
