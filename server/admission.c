@@ -542,7 +542,7 @@ static enum refusal open_window(struct worker *worker, struct connection *connec
         connection->window->owned_next = worker->owned;
         worker->owned = connection->window;
     }
-    limits_set(worker, connection, created);
+    limits_set(connection);
     return REFUSAL_NONE;
 }
 

@@ -272,10 +272,16 @@ void admission_recheck(struct worker *worker, bool keys);
 
 /* ---- limits.c ---- */
 
-/* Sets the pace of its window anew where the bitrate of its file was not known and now is. */
+/* The pace that its token asks for: bytes per second, 0 for none, and how much time's worth comes at once.
+ * The window remembers only what was paid for: another token of the same link may have another pace. */
+struct limits_pace {
+    uint64_t rate, burst_us;
+};
+struct limits_pace limits_pace(const struct connection *connection);
+/* Before a paced response sends on: its file may have been hashed meanwhile, and its bitrate be known. */
 void limits_learn(const struct worker *worker, struct connection *connection);
-/* Gives its window the limits of its token; `created`: the window is new, and paced from a full burst. */
-void limits_set(const struct worker *worker, const struct connection *connection, bool created);
+/* Gives the quota of its link the limits of its token. */
+void limits_set(const struct connection *connection);
 /* Counts the response where link and account allow one more; REFUSAL_NONE, or why not. */
 enum refusal limits_enter(const struct worker *worker, struct connection *connection);
 /* Its account was limited while it was under way: it counts, and is not cut for it. */

@@ -11,59 +11,45 @@
 #define PACE_BITS_UNKNOWN 320000 /* until a file is hashed: the most that a table of MP3 has */
 #define ACCOUNT_ALLOWANCE 16     /* times unacknowledged_max: many listen on one account */
 
-/* Bytes per second of so many thousandths of `bits`. */
-static uint64_t pace_of(const struct connection *connection, uint64_t bits)
-{
-    return bits * connection->link->token->limits.pace_thousandth / 8000;
-}
-
 /*
- * The pace that its token asks for, 0 for none. Where it may err, it is too fast: a player that
+ * The file's bits per second, 0 where it has none. Where it may err, it is too fast: a player that
  * starves is worse than bytes for nobody. The frames' bitrate leaves out what is no sound (a cover,
  * the pictures of a film), and the whole file comes in no longer than it plays. Of a file without
  * frames nothing is known: it has no pace.
  */
-static uint64_t pace_of_file(const struct connection *connection)
+static uint64_t bits_of(const struct media_file *file)
 {
-    const struct media_file *file = connection->file;
     if (file->etag[0] == '\0')
-        return pace_of(connection, PACE_BITS_UNKNOWN);
+        return PACE_BITS_UNKNOWN;
     if (file->duration_ms == 0)
         return 0;
     uint64_t bits = file->size / file->duration_ms * 8000 +
                     file->size % file->duration_ms * 8000 / file->duration_ms;
     bits = bits > file->bitrate ? bits : file->bitrate;
-    return pace_of(connection, bits < UINT32_MAX ? bits : UINT32_MAX);
+    return bits < UINT32_MAX ? bits : UINT32_MAX;
+}
+
+struct limits_pace limits_pace(const struct connection *connection)
+{
+    uint64_t thousandth = connection->link->token->limits.pace_thousandth;
+    if (thousandth == 0)
+        return (struct limits_pace){0};
+    return (struct limits_pace){.rate = bits_of(connection->file) * thousandth / 8000,
+                                .burst_us = PACE_BURST_US * 1000 / thousandth};
 }
 
 void limits_learn(const struct worker *worker, struct connection *connection)
 {
-    struct bucket *pace = &connection->window->pace;
-    /* Only what this token has set: others of the same jti may have another pace, or none. */
-    if (!bucket_is_limited(pace) || atomic_load_explicit(&pace->rate, memory_order_relaxed) !=
-                                        pace_of(connection, PACE_BITS_UNKNOWN))
-        return;
-    media_file_learn(worker->files, connection->file);
-    atomic_store_explicit(&pace->rate, pace_of_file(connection), memory_order_relaxed);
+    if (connection->link->token->limits.pace_thousandth > 0)
+        media_file_learn(worker->files, connection->file);
 }
 
-void limits_set(const struct worker *worker, const struct connection *connection, bool created)
+void limits_set(const struct connection *connection)
 {
-    struct window *window = connection->window;
     const struct token_limits *limits = &connection->link->token->limits;
-    struct quota *quota = &window->link_quota->quota;
+    struct quota *quota = &connection->window->link_quota->quota;
     atomic_store_explicit(&quota->bucket.rate, limits->rate, memory_order_relaxed);
     atomic_store_explicit(&quota->max_conns, limits->max_conns, memory_order_relaxed);
-    if (limits->pace_thousandth == 0) {
-        atomic_store_explicit(&window->pace.rate, 0, memory_order_relaxed);
-        return;
-    }
-    uint64_t rate = pace_of_file(connection);
-    uint64_t burst_us = PACE_BURST_US * 1000 / limits->pace_thousandth; /* at `rate` */
-    if (created)
-        bucket_init(&window->pace, rate, burst_us, burst_us, worker->now_ms);
-    else
-        atomic_store_explicit(&window->pace.rate, rate, memory_order_relaxed);
 }
 
 enum refusal limits_enter(const struct worker *worker, struct connection *connection)
@@ -80,7 +66,7 @@ enum refusal limits_enter(const struct worker *worker, struct connection *connec
         window_under_way(window) >= 3 * connection->file->size)
         return REFUSAL_LINK_BUSY;
     /* What is not limited is not counted: workers would fight over the counters. */
-    if (quota_is_limited(link) || bucket_is_limited(&window->pace)) {
+    if (quota_is_limited(link) || connection->link->token->limits.pace_thousandth > 0) {
         if (!quota_enter(link))
             return REFUSAL_LINK_CONNECTIONS;
         connection->in_link_quota = true;

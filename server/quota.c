@@ -28,10 +28,16 @@ static uint64_t duration_us(uint64_t bytes, uint64_t rate)
 uint64_t bucket_take(struct bucket *bucket, uint64_t want, unsigned sharers, uint64_t now_ms)
 {
     uint64_t rate = atomic_load_explicit(&bucket->rate, memory_order_relaxed);
+    return bucket_take_at(&bucket->paid_us, rate, bucket->burst_us, want, sharers, now_ms);
+}
+
+uint64_t bucket_take_at(atomic_ullong *paid_us, uint64_t rate, uint64_t burst_us, uint64_t want,
+                        unsigned sharers, uint64_t now_ms)
+{
     if (rate == 0)
         return want;
-    uint64_t now_us = now_ms * 1000, burst_us = bucket->burst_us;
-    unsigned long long paid = atomic_load(&bucket->paid_us);
+    uint64_t now_us = now_ms * 1000;
+    unsigned long long paid = atomic_load(paid_us);
     /* Of the slowest rates a byte takes longer than the burst: one must fit in. */
     if (burst_us < 2 * duration_us(1, rate))
         burst_us = 2 * duration_us(1, rate);
@@ -44,23 +50,28 @@ uint64_t bucket_take(struct bucket *bucket, uint64_t want, unsigned sharers, uin
         uint64_t part = there / (sharers > 0 ? sharers : 1);
         uint64_t taken = part == 0 ? 1 : part;
         taken = taken < want ? taken : want;
-        if (atomic_compare_exchange_weak(&bucket->paid_us, &paid, from + duration_us(taken, rate)))
+        if (atomic_compare_exchange_weak(paid_us, &paid, from + duration_us(taken, rate)))
             return taken;
     }
 }
 
 void bucket_give(struct bucket *bucket, uint64_t bytes)
 {
-    uint64_t rate = atomic_load_explicit(&bucket->rate, memory_order_relaxed);
+    bucket_give_at(&bucket->paid_us, atomic_load_explicit(&bucket->rate, memory_order_relaxed),
+                   bytes);
+}
+
+void bucket_give_at(atomic_ullong *paid_us, uint64_t rate, uint64_t bytes)
+{
     if (rate == 0 || bytes == 0)
         return;
     /* Rounded down: giving back must not make bytes. The rate may be another than when they were
      * taken: never further back than the beginning of the clock. */
     unsigned __int128 duration = (unsigned __int128)bytes * SECOND_US / rate;
-    unsigned long long paid = atomic_load(&bucket->paid_us), earlier;
+    unsigned long long paid = atomic_load(paid_us), earlier;
     do
         earlier = duration < paid ? paid - (unsigned long long)duration : 0;
-    while (!atomic_compare_exchange_weak(&bucket->paid_us, &paid, earlier));
+    while (!atomic_compare_exchange_weak(paid_us, &paid, earlier));
 }
 
 void quota_init(struct quota *quota, uint64_t now_ms)

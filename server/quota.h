@@ -34,6 +34,13 @@ void bucket_init(struct bucket *bucket, uint64_t rate, uint64_t burst_us, uint64
 uint64_t bucket_take(struct bucket *bucket, uint64_t want, unsigned sharers, uint64_t now_ms);
 /* Gives bytes back that were taken and not sent. */
 void bucket_give(struct bucket *bucket, uint64_t bytes);
+/*
+ * The same of a bucket whose rate and burst each taker brings along: time is what they share, and one that
+ * is served faster gets more bytes for it. `*paid_us` is 0 at first: full.
+ */
+uint64_t bucket_take_at(atomic_ullong *paid_us, uint64_t rate, uint64_t burst_us, uint64_t want,
+                        unsigned sharers, uint64_t now_ms);
+void bucket_give_at(atomic_ullong *paid_us, uint64_t rate, uint64_t bytes);
 static inline bool bucket_is_limited(const struct bucket *bucket)
 {
     return atomic_load_explicit(&bucket->rate, memory_order_relaxed) != 0;

@@ -192,42 +192,57 @@ void transfer_plain(struct worker *worker, struct connection *connection, size_t
 
 /* ---- rates ---- */
 
-/* The buckets that a byte of this response is taken from. */
-static unsigned buckets_of(const struct connection *connection, struct bucket *buckets[3])
+/* A bucket that a byte of this response is taken from, at which rate, and who shares it. */
+struct flow {
+    atomic_ullong *paid_us;
+    uint64_t rate, burst_us;
+    const struct quota *sharers;
+};
+
+static struct flow flow_of(struct quota *quota)
+{
+    struct bucket *bucket = &quota->bucket;
+    return (struct flow){.paid_us = &bucket->paid_us,
+                         .rate = atomic_load_explicit(&bucket->rate, memory_order_relaxed),
+                         .burst_us = bucket->burst_us,
+                         .sharers = quota};
+}
+
+/* Those that limit it; how many. */
+static unsigned flows_of(const struct connection *connection, struct flow flows[3])
 {
     struct window *window = connection->window;
-    struct bucket *const all[] = {&window->pace, &window->link_quota->quota.bucket,
-                                  &window->account_quota->quota.bucket};
+    struct quota *link = &window->link_quota->quota;
+    const struct limits_pace pace = limits_pace(connection);
+    const struct flow all[] = {{&window->paced_us, pace.rate, pace.burst_us, link},
+                               flow_of(link),
+                               flow_of(&window->account_quota->quota)};
     unsigned count = 0;
     for (unsigned i = 0; i < 3; i++) {
-        if (bucket_is_limited(all[i]))
-            buckets[count++] = all[i];
+        if (all[i].rate > 0)
+            flows[count++] = all[i];
     }
     return count;
 }
 
 bool transfer_is_limited(const struct connection *connection)
 {
-    struct bucket *buckets[3];
-    return connection->window != NULL && buckets_of(connection, buckets) > 0;
+    struct flow flows[3];
+    return connection->window != NULL && flows_of(connection, flows) > 0;
 }
 
 /* As much of `want` as every bucket gives; all of it where there is none. */
 static uint64_t rate_take(const struct worker *worker, const struct connection *connection,
                           uint64_t want)
 {
-    const struct window *window = connection->window;
-    struct bucket *buckets[3];
-    unsigned count = buckets_of(connection, buckets);
+    struct flow flows[3];
+    unsigned count = flows_of(connection, flows);
     uint64_t taken = want;
     for (unsigned i = 0; i < count && taken > 0; i++) {
-        const struct quota *sharers = buckets[i] == &window->account_quota->quota.bucket
-                                          ? &window->account_quota->quota
-                                          : &window->link_quota->quota;
-        uint64_t part =
-            bucket_take(buckets[i], taken, atomic_load(&sharers->responses), worker->now_ms);
+        uint64_t part = bucket_take_at(flows[i].paid_us, flows[i].rate, flows[i].burst_us, taken,
+                                       atomic_load(&flows[i].sharers->responses), worker->now_ms);
         for (unsigned before = 0; before < i; before++)
-            bucket_give(buckets[before], taken - part);
+            bucket_give_at(flows[before].paid_us, flows[before].rate, taken - part);
         taken = part;
     }
     return taken;
@@ -235,10 +250,10 @@ static uint64_t rate_take(const struct worker *worker, const struct connection *
 
 static void rate_give(const struct connection *connection, uint64_t bytes)
 {
-    struct bucket *buckets[3];
-    unsigned count = buckets_of(connection, buckets);
+    struct flow flows[3];
+    unsigned count = flows_of(connection, flows);
     for (unsigned i = 0; i < count && bytes > 0; i++)
-        bucket_give(buckets[i], bytes);
+        bucket_give_at(flows[i].paid_us, flows[i].rate, bytes);
 }
 
 static void wait_rate(struct worker *worker, struct connection *connection)

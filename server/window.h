@@ -56,14 +56,14 @@ struct window {
     struct ledger_file *file;                        /* holds */
     struct window_use *use;                          /* holds; window's lock */
     struct window_quota *link_quota, *account_quota; /* hold */
-    struct bucket pace;                              /* of its file's bitrate */
-    uint64_t size;                                   /* of the file */
-    char *jti;                                       /* owns; NULL: none, or nobody is told */
-    atomic_bool completed, used_up;                  /* and the shop was told */
-    unsigned owner;                                  /* worker index */
-    atomic_uint references;                          /* responses and deliveries */
-    atomic_ullong idle_since_ms;                     /* monotonic; since references fell to 0 */
-    atomic_ullong valid_until_ms;                    /* monotonic; of the last grant, 0: none yet */
+    atomic_ullong paced_us;         /* a bucket's paid_us, of its paced responses */
+    uint64_t size;                  /* of the file */
+    char *jti;                      /* owns; NULL: none, or nobody is told */
+    atomic_bool completed, used_up; /* and the shop was told */
+    unsigned owner;                 /* worker index */
+    atomic_uint references;         /* responses and deliveries */
+    atomic_ullong idle_since_ms;    /* monotonic; since references fell to 0 */
+    atomic_ullong valid_until_ms;   /* monotonic; of the last grant, 0: none yet */
     /* What had been heard of revocations when the grant was confirmed. Where more was heard since, or
      * may have been, whoever begins or sends asks first; what is under way waits for the answer, and
      * for Redis until valid_until_ms. WINDOW_UNCONFIRMED: it is to be asked for in any case. */

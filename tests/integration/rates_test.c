@@ -148,35 +148,68 @@ Test(rates, small_answers_do_not_slip_through)
     site_destroy(&site);
 }
 
-Test(rates, a_paced_file_comes_at_once_for_ten_seconds_and_then_as_it_is_heard)
+/* The file's bytes per second as it is heard. */
+static double bitrate_of(struct site *site, const char *path)
 {
-    struct site *site = site_with_a_big_file("workers: 2\n");
-    const char *link =
-        site_link(site, .account = "alice", .path = BIG, .limits = {.pace_thousandth = 2000});
-    /* The bitrate is known once the file is hashed. */
+    struct command_result shown = site_tollgate(site, "media", "show", "--json", path);
+    json_t *facts = json_loads(shown.output, 0, NULL);
+    json_int_t bits =
+        json_integer_value(json_object_get(json_array_get(facts, 0), "bitrate_bits_per_s"));
+    json_decref(facts);
+    cr_assert_gt(bits, 0, "%s %s", shown.output, shown.errors);
+    return (double)bits / 8;
+}
+
+/* The same, once the file is hashed, which is when the node knows it. */
+static double await_bitrate(struct site *site, const char *link)
+{
     const struct answer *head = fetch(site, link, .method = "HEAD");
     uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
     while (!answer_header(site, head, "ETag") && harness_now_ms() < deadline_ms) {
         harness_pause();
         head = fetch(site, link, .method = "HEAD");
     }
-    struct command_result shown = site_tollgate(site, "media", "show", "--json", BIG);
-    json_t *facts = json_loads(shown.output, 0, NULL);
-    json_int_t bits =
-        json_integer_value(json_object_get(json_array_get(facts, 0), "bitrate_bits_per_s"));
-    json_decref(facts);
-    cr_assert_gt(bits, 0, "%s %s", shown.output, shown.errors);
-    double heard = (double)bits / 8;
+    return bitrate_of(site, BIG);
+}
+
+static json_int_t files_hashed(struct site *site)
+{
+    const struct answer *answer = site_admin(site, "GET", "/v1/health", NULL);
+    json_t *health = json_loadb((const char *)answer->body, answer->body_length, 0, NULL);
+    json_int_t count =
+        json_integer_value(json_object_get(json_object_get(health, "media"), "files_hashed"));
+    json_decref(health);
+    return count;
+}
+
+static int begin(struct site *site, const char *link)
+{
     int fd = raw_connect(site, 0);
     raw_print(fd, "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", link);
     cr_assert_eq(raw_answer_head(site, fd)->status, 200);
-    uint64_t begun_ms = harness_now_ms(), bytes = 0, late = 0;
-    while (harness_now_ms() < begun_ms + 1000)
-        bytes += read_some(&fd, 1, 20);
-    uint64_t middle_ms = harness_now_ms();
-    while (harness_now_ms() < middle_ms + 4000)
-        late += read_some(&fd, 1, 20);
-    double after = (double)late * 1000 / (double)(harness_now_ms() - middle_ms);
+    return fd;
+}
+
+/* What comes in so many milliseconds, and how many bytes a second that is. */
+static double read_for(int fd, uint64_t ms, uint64_t *bytes)
+{
+    uint64_t begun_ms = harness_now_ms();
+    *bytes = 0;
+    while (harness_now_ms() < begun_ms + ms)
+        *bytes += read_some(&fd, 1, 20);
+    return (double)*bytes * 1000 / (double)(harness_now_ms() - begun_ms);
+}
+
+Test(rates, a_paced_file_comes_at_once_for_ten_seconds_and_then_as_it_is_heard)
+{
+    struct site *site = site_with_a_big_file("workers: 2\n");
+    const char *link =
+        site_link(site, .account = "alice", .path = BIG, .limits = {.pace_thousandth = 2000});
+    double heard = await_bitrate(site, link);
+    int fd = begin(site, link);
+    uint64_t bytes, late;
+    (void)read_for(fd, 1000, &bytes);
+    double after = read_for(fd, 4000, &late);
     printf("burst %.1f s of sound, then %.2f times the bitrate\n", (double)bytes / heard,
            after / heard);
     cr_expect_geq((double)bytes / heard, 10, "the burst is short");
@@ -201,6 +234,68 @@ Test(rates, a_file_that_is_no_MP3_has_no_pace)
     const char *link = site_link(site, .account = "alice", .path = "/film.mp4",
                                  .limits = {.pace_thousandth = 1000});
     answer_expect_file(site, fetch(site, link), "/film.mp4");
+    site_destroy(&site);
+}
+
+Test(rates, a_pace_of_an_unknown_bitrate_is_set_anew_once_the_file_is_hashed)
+{
+    static const char path[] = "/slow.mp3"; /* 192 kbit/s; unknown is 320 */
+    struct site *site = site_create(.own_media = true, .settings = "workers: 2\n");
+    site_account_open_postpaid(site, "alice");
+    const char *link =
+        site_link(site, .account = "alice", .path = path, .limits = {.pace_thousandth = 2000});
+    site_media_add(site, path, TRACK_SHORT, 10);
+    /* The hasher has 4 GB of nothing to read first. */
+    site_media_add(site, "/holes.mp3", TRACK_TINY, 1);
+    cr_assert_eq(truncate(site_media_path(site, "/holes.mp3"), 4ll << 30), 0);
+    (void)fetch(site, site_link(site, .account = "alice", .path = "/holes.mp3"), .method = "HEAD");
+    int fd = begin(site, link);
+    if (files_hashed(site) > 0)
+        printf("the hasher was faster: nothing is shown\n");
+    uint64_t bytes, deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
+    (void)read_for(fd, 400, &bytes);
+    /* No other request may tell the worker. */
+    while (files_hashed(site) < 2 && harness_now_ms() < deadline_ms)
+        (void)read_for(fd, 50, &bytes);
+    (void)read_for(fd, 500, &bytes);
+    double after = read_for(fd, 3000, &bytes) / bitrate_of(site, path);
+    printf("then %.2f times the bitrate\n", after);
+    cr_expect_leq(after, 2.2);
+    cr_expect_geq(after, 1.7);
+    close(fd);
+    site_destroy(&site);
+}
+
+/* So many bytes, before the harness loses its patience. */
+static void expect_bytes(int fd, uint64_t count)
+{
+    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS, bytes = 0;
+    while (bytes < count && harness_now_ms() < deadline_ms)
+        bytes += read_some(&fd, 1, 20);
+    cr_expect_geq(bytes, count, "%llu bytes of %llu have come", (unsigned long long)bytes,
+                  (unsigned long long)count);
+}
+
+Test(rates, tokens_of_one_jti_with_and_without_a_pace_do_not_disturb_each_other)
+{
+    struct site *site = site_with_a_big_file("workers: 2\n");
+    const char *paced_link = site_link(site, .account = "alice", .path = BIG, .jti = "order-1",
+                                       .limits = {.pace_thousandth = 2000});
+    const char *free_link = site_link(site, .account = "alice", .path = BIG, .jti = "order-1");
+    double heard = await_bitrate(site, paced_link);
+    uint64_t bytes;
+    int paced = begin(site, paced_link);
+    (void)read_for(paced, 700, &bytes);
+    int free_one = begin(site, free_link);
+    expect_bytes(free_one, 20 * 1000 * 1000);
+    (void)read_for(paced, 500, &bytes); /* what had come meanwhile */
+    double rate = read_for(paced, 2500, &bytes) / heard;
+    cr_expect(rate >= 1.7 && rate <= 2.2, "the paced one comes at %.2f times the bitrate", rate);
+    int paced_later = begin(site, paced_link);
+    expect_bytes(free_one, 20 * 1000 * 1000);
+    close(paced);
+    close(paced_later);
+    close(free_one);
     site_destroy(&site);
 }
 
