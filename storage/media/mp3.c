@@ -96,12 +96,7 @@ static uint64_t tag_bytes(const unsigned char *at, size_t length)
                          (uint32_t)at[12];
         return APE_BYTES + ((at[23] & 0x20) != 0 ? (uint64_t)items : 0); /* else it is the footer */
     }
-    if (length >= 3 && memcmp(at, "TAG", 3) == 0)
-        return ID3V1_BYTES;
-    static const char lyrics[] = "LYRICSBEGIN";
-    return length >= sizeof(lyrics) - 1 && memcmp(at, lyrics, sizeof(lyrics) - 1) == 0
-               ? sizeof(lyrics) - 1
-               : 0;
+    return length >= 3 && memcmp(at, "TAG", 3) == 0 ? ID3V1_BYTES : 0;
 }
 
 /*
