@@ -45,7 +45,8 @@ void ledger_admit_command(struct ledger *ledger, const struct ledger_ask *ask,
                           struct ledger_command *out)
 {
     const struct ledger_terms *terms = ask->terms;
-    begin(ledger, ask->account, ask->link, "tollgate_admit", out);
+    begin(ledger, ask->account, ask->link, ask->takes_nothing ? "tollgate_judge" : "tollgate_admit",
+          out);
     add_number(out, 0, ask->need);
     add_number(out, 1, ask->want);
     add_number(out, 2, ask->validity_ms);

@@ -20,7 +20,7 @@
 -- Every change but a tie in time commutes between nodes, so that several journals may be replayed in any
 -- order into an empty Redis.
 
-local VERSION = 3
+local VERSION = 4
 local MAX = 9007199254740991 -- 2^53 - 1: what a Lua number holds exactly
 
 local function refuse(text)
@@ -343,8 +343,9 @@ end
 -- keys: account, grants, link, link's grants. args: node, epoch, need, want, validity_ms, iat, and terms_of's.
 -- Returns {admission, granted, funds, revision, rate, max_conns, opened, till, acknowledged, left}: the funds that
 -- the bytes were reserved of, which are then all that may be sent (0: nothing bounds them); of the use's window (0: there is none) when it was opened, until when
--- it is open, what has arrived in it, and how many ms of it are left.
-local function admit(keys, args)
+-- it is open, what has arrived in it, and how many ms of it are left. Not `takes`: it is told what would be granted,
+-- and nothing is written.
+local function judge(keys, args, takes)
     arity(keys, args, 4, 6, 14)
     local node, epoch = node_of(args, 1), id_of(args, 2, 'epoch')
     local need, want = integer(args, 3, 'need', 0), integer(args, 4, 'want', 0)
@@ -393,13 +394,13 @@ local function admit(keys, args)
         fund_check(fund, granted, expires)
     end
     -- from here on only writes
-    for _, fund in ipairs(funds) do
+    for _, fund in ipairs(takes and funds or {}) do
         fund_write(fund)
     end
-    if use then
+    if takes and use then
         redis.call('HSET', keys[3], 'p:' .. terms.path, use_text(use))
     end
-    if terms then
+    if takes and terms then
         keep_until(keys[3], terms.keep)
         keep_until(keys[4], terms.keep)
     end
@@ -738,7 +739,8 @@ local function usage(keys, args)
     return out
 end
 
-redis.register_function('tollgate_admit', admit)
+redis.register_function('tollgate_admit', function(keys, args) return judge(keys, args, true) end)
+redis.register_function('tollgate_judge', function(keys, args) return judge(keys, args, false) end)
 redis.register_function('tollgate_release', release)
 redis.register_function('tollgate_post', post)
 redis.register_function('tollgate_lease', lease)

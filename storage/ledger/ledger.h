@@ -25,7 +25,7 @@
 #include <stdint.h>
 
 #define LEDGER_JOURNAL_FORMAT   2 /* of the segment files; `tollgate --version` prints both */
-#define LEDGER_FUNCTIONS_FORMAT 3 /* of the Redis function library */
+#define LEDGER_FUNCTIONS_FORMAT 4 /* of the Redis function library */
 
 #define LEDGER_ISSUER_MAX       32
 #define LEDGER_ACCOUNT_MAX      128
@@ -340,6 +340,7 @@ struct ledger_ask {
     uint32_t validity_ms;
     int64_t iat;                      /* of the token, seconds; 0: none */
     const struct ledger_terms *terms; /* NULL: the link is not limited */
+    bool takes_nothing; /* what would be granted is told, and neither reserved nor begun */
 };
 
 /*
