@@ -56,7 +56,8 @@ void access_begin(struct worker *worker, struct connection *connection,
 {
     struct http_text texts[ACCESS_TEXTS] = {0};
     size_t size = 0;
-    if (worker->node->access_log == NULL || connection->access != NULL)
+    if (worker->node->access_log == NULL || connection->access != NULL ||
+        connection->inquiry != NULL)
         return;
     collect(connection, head, wanted, texts);
     for (unsigned i = 0; i < ACCESS_TEXTS; i++)

@@ -9,8 +9,10 @@
 #include <time.h>
 
 #include "server/admin_internal.h"
+#include "server/inquiry.h"
 #include "server/link_facts.h"
 #include "server/link_name.h"
+#include "server/request_target.h"
 
 /* ---- revoking ----------------------------------------------------------------------------------
  */
@@ -130,35 +132,63 @@ void admin_account_revoke(struct node *node, const struct admin_request *request
     json_decref(body);
 }
 
-/* The token of a URL, verified; its times are not looked at. NULL with the answer made. */
-static struct token *verify_url(struct node *node, const struct token_trust *trust, const char *url,
-                                unsigned char name[LEDGER_LINK_BYTES], struct admin_answer *answer)
+static void answer_no_link(const struct node *node, struct admin_answer *answer)
+{
+    admin_answer_problem(answer, 422, "url_invalid",
+                         "this is no link; for a bare token write /FILE?%s=TOKEN",
+                         node->config->token_attribute);
+}
+
+/* The token of a request, verified, and its link's name where it has no jti. NULL with the answer made. */
+static struct token *verify_request(const struct node *node, const struct token_trust *trust,
+                                    const char *request, size_t length,
+                                    unsigned char name[LEDGER_LINK_BYTES],
+                                    struct admin_answer *answer)
 {
     struct token_target *target = malloc(sizeof *target);
     struct token *token = NULL;
-    size_t length = 0;
-    const char *start = link_target_of(url, &length);
     if (target == NULL) {
         admin_answer_errno(answer, -ENOMEM);
         return NULL;
     }
-    enum token_verdict verdict = REFUSED_TOKEN_MISSING;
-    if (start != NULL &&
-        token_target_parse(start, length, node->config->token_attribute, target) ==
-            TOKEN_TARGET_OK &&
-        target->package != NULL) {
-        verdict = token_verify(trust, target->package, target->package_length, &token);
+    enum refusal refusal = request_of_link_read(request, length, node->config, target);
+    if (refusal == REFUSAL_NONE) {
+        refusal = refusal_of_verdict(
+            target->package != NULL
+                ? token_verify(trust, target->package, target->package_length, &token)
+                : REFUSED_TOKEN_MISSING);
     }
     if (token == NULL) {
-        admin_answer_problem(answer, 422, token_verdict_name(verdict),
+        admin_answer_problem(answer, 422, refusal_name(refusal),
                              "not revoked: %s; a link that no key signed opens nothing anyway",
-                             token_verdict_text(verdict));
+                             refusal_text(refusal));
     } else if (token->jti[0] == '\0' &&
                !link_name_of_token(target->package, target->package_length, name)) {
         admin_answer_errno(answer, -ENOMEM);
         token_destroy(&token);
     }
     free(target);
+    return token;
+}
+
+/* The token of a URL, verified; its times are not looked at. NULL with the answer made. */
+static struct token *verify_url(const struct node *node, const struct token_trust *trust,
+                                const char *url, unsigned char name[LEDGER_LINK_BYTES],
+                                struct admin_answer *answer)
+{
+    char *request;
+    size_t length;
+    int failure = request_of_link(url, &request, &length);
+    if (failure == -EINVAL) {
+        answer_no_link(node, answer);
+        return NULL;
+    }
+    if (failure != 0) {
+        admin_answer_errno(answer, failure);
+        return NULL;
+    }
+    struct token *token = verify_request(node, trust, request, length, name, answer);
+    free(request);
     return token;
 }
 
@@ -226,34 +256,19 @@ void admin_link_revoke(struct node *node, const struct admin_request *request,
 /* ---- explaining --------------------------------------------------------------------------------
  */
 
+/* What a worker says is the verdict, whatever the token's checks came to. */
 static void set_verdict(json_t *report, enum refusal refusal)
 {
-    (void)json_object_set_new(report, "admitted", json_false());
-    (void)json_object_set_new(report, "status", json_integer((json_int_t)refusal_status(refusal)));
-    (void)json_object_set_new(report, "reason", json_string(refusal_name(refusal)));
-    (void)json_object_set_new(report, "text", json_string(refusal_text(refusal)));
-}
-
-/* Why Redis would refuse a new download by it; REFUSAL_NONE where it would not, but for funds. */
-static enum refusal judge_state(const struct token *token,
-                                const struct ledger_account_view *account,
-                                const struct ledger_link_view *link)
-{
-    const struct token_limits *limits = &token->limits;
-    if (!account->exists) {
-        return REFUSAL_ACCOUNT_UNKNOWN;
+    bool admitted = refusal == REFUSAL_NONE;
+    (void)json_object_set_new(report, "admitted", json_boolean(admitted));
+    (void)json_object_set_new(report, "status",
+                              json_integer(admitted ? 200 : (json_int_t)refusal_status(refusal)));
+    (void)json_object_set_new(report, "reason",
+                              json_string(admitted ? "ok" : refusal_name(refusal)));
+    (void)json_object_del(report, "text");
+    if (!admitted) {
+        (void)json_object_set_new(report, "text", json_string(refusal_text(refusal)));
     }
-    if (account->status != LEDGER_ACTIVE) {
-        return REFUSAL_ACCOUNT_SUSPENDED;
-    }
-    if (link->revoked || token->iat < account->revoked_before) {
-        return REFUSAL_LINK_REVOKED;
-    }
-    if (limits->max_uses > 0 && link->uses >= limits->max_uses && !link->is_open) {
-        return REFUSAL_LINK_USED_UP;
-    }
-    return limits->max_bytes > 0 && link->bytes >= limits->max_bytes ? REFUSAL_LINK_BYTES_USED_UP
-                                                                     : REFUSAL_NONE;
 }
 
 /* What the command cannot know: the account and the link as Redis has them. Left out where Redis
@@ -282,20 +297,17 @@ static void add_state(struct node *node, const struct link_facts *facts, const s
                               json_pack("{s:b, s:i, s:b, s:I}", "revoked", link.revoked, "uses",
                                         (int)link.uses, "use_is_open", link.is_open, "bytes",
                                         (json_int_t)link.bytes));
-    enum refusal refusal = judge_state(token, &account, &link);
-    if (facts->refusal == REFUSAL_NONE && refusal != REFUSAL_NONE) {
-        set_verdict(report, refusal);
-    }
 }
 
 static json_t *explain(struct node *node, const struct token_trust *trust,
-                       const struct link_facts *facts)
+                       const struct link_facts *facts, enum refusal refusal)
 {
     unsigned char name[LEDGER_LINK_BYTES];
     struct token *token = NULL;
     json_t *hints = link_hints(facts);
     json_t *report = link_report(facts, hints);
     json_decref(hints);
+    set_verdict(report, refusal);
     if (facts->target.package != NULL &&
         token_verify(trust, facts->target.package, facts->target.package_length, &token) ==
             TOKEN_OK &&
@@ -306,26 +318,45 @@ static json_t *explain(struct node *node, const struct token_trust *trust,
     return report;
 }
 
+/* The verdict is that of a worker, which is asked as a client would ask; the facts say why. */
+static void explain_url(struct node *node, const char *url, struct admin_answer *answer)
+{
+    struct link_facts *facts = NULL;
+    enum refusal refusal = REFUSAL_NONE;
+    struct token_trust *trust = node_trust_hold(node);
+    int failure = link_facts_create(&facts, node->config, trust, url, (int64_t)time(NULL));
+    if (failure == 0) {
+        failure = inquiry_ask(node, facts->request, facts->request_length, &refusal);
+    }
+    switch (failure) {
+    case 0:
+        admin_answer_json(answer, 200, explain(node, trust, facts, refusal));
+        break;
+    case -EINVAL:
+        answer_no_link(node, answer);
+        break;
+    case -ECANCELED:
+        admin_answer_stopping(answer);
+        break;
+    case -ETIMEDOUT:
+        answer->retry_after_s = 1;
+        admin_answer_problem(answer, 503, "node_busy",
+                             "the node did not decide in good time; ask again");
+        break;
+    default:
+        admin_answer_errno(answer, failure);
+    }
+    link_facts_destroy(&facts);
+    token_trust_drop(&trust);
+}
+
 void admin_link_explain(struct node *node, const struct admin_request *request,
                         struct admin_answer *answer)
 {
     json_t *body = admin_read_json(request, false, answer);
     const char *url = body != NULL ? url_of(body, answer) : NULL;
-    struct link_facts *facts = NULL;
     if (url != NULL) {
-        struct token_trust *trust = node_trust_hold(node);
-        int failure = link_facts_create(&facts, node->config, trust, url, (int64_t)time(NULL));
-        if (failure == 0) {
-            admin_answer_json(answer, 200, explain(node, trust, facts));
-        } else if (failure == -EINVAL) {
-            admin_answer_problem(answer, 422, "url_invalid",
-                                 "this is no link; for a bare token write /FILE?%s=TOKEN",
-                                 node->config->token_attribute);
-        } else {
-            admin_answer_errno(answer, failure);
-        }
-        link_facts_destroy(&facts);
-        token_trust_drop(&trust);
+        explain_url(node, url, answer);
     }
     json_decref(body);
 }

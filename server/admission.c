@@ -32,7 +32,8 @@ struct ask {
     struct ledger_heard heard;
     uint64_t keep_ms; /* of the link's terms; 0: none */
     int64_t iat;
-    bool is_late; /* who waited was answered without it */
+    bool is_inquiry; /* nothing was granted, whatever the answer says */
+    bool is_late;    /* who waited was answered without it */
 };
 
 static bool link_is_up(const struct worker *worker)
@@ -214,6 +215,7 @@ static int send_question(struct worker *worker, const struct connection *connect
         .heard = ledger_heard(worker->node->ledger, window->account),
         .keep_ms = terms.keep_ms,
         .iat = token->iat,
+        .is_inquiry = connection->inquiry != NULL,
     };
     const struct ledger_ask wanted = {
         .account = window->account,
@@ -223,6 +225,7 @@ static int send_question(struct worker *worker, const struct connection *connect
         .validity_ms = (uint32_t)worker->node->config->grant_validity_ms,
         .iat = token->iat,
         .terms = has_terms(token) ? &terms : NULL,
+        .takes_nothing = connection->inquiry != NULL,
     };
     struct ledger_command command;
     ledger_admit_command(worker->node->ledger, &wanted, &command);
@@ -251,8 +254,8 @@ static void ask(struct worker *worker, struct connection *connection)
     if (slice > worker->node->config->grant_slice_bytes)
         slice = worker->node->config->grant_slice_bytes;
     uint64_t want = need > slice ? need : slice;
-    if (need == 0)
-        want = 0; /* a renewal */
+    if (need == 0 || connection->inquiry != NULL)
+        want = need; /* a renewal, or no grant at all */
     connection->question = ++worker->questions;
     if (send_question(worker, connection, false, need, want) != 0) {
         wake_others(worker, window_asked(worker->node->windows, window));
@@ -323,7 +326,7 @@ static void on_short(struct worker *worker, struct connection *connection, enum 
 static void on_used_up(struct worker *worker, struct connection *connection, enum refusal refusal)
 {
     struct window *window = connection->window;
-    if (!atomic_exchange(&window->used_up, true))
+    if (connection->inquiry == NULL && !atomic_exchange(&window->used_up, true))
         node_notify(worker->node, window, LEDGER_LINK_USED_UP);
     refuse(worker, connection, refusal);
 }
@@ -337,7 +340,8 @@ static void decide(struct worker *worker, struct connection *connection, int sta
     }
     switch (grant->admission) {
     case LEDGER_GRANTED:
-        if (!purse_fill(connection)) { /* others have taken what the window had */
+        if (connection->inquiry == NULL &&
+            !purse_fill(connection)) { /* others have taken what the window had */
             ask(worker, connection);
             break;
         }
@@ -405,6 +409,22 @@ static void extend_validity(struct window *window, uint64_t until_ms)
         continue;
 }
 
+static void take_limits(struct window *window, const struct ledger_grant *grant)
+{
+    struct quota *quota = &window->account_quota->quota;
+    atomic_store_explicit(&quota->bucket.rate, grant->rate, memory_order_relaxed);
+    atomic_store_explicit(&quota->max_conns, grant->max_conns, memory_order_relaxed);
+}
+
+/* The same for an inquiry: the window has not been given anything. */
+static bool take_judgement(const struct worker *worker, const struct ask *ask,
+                           const struct ledger_grant *grant)
+{
+    if (grant->admission == LEDGER_GRANTED)
+        take_limits(ask->window, grant);
+    return !ledger_grant_is_stale(worker->node->ledger, ask->window->account, grant, &ask->heard);
+}
+
 /*
  * False where a revocation has overtaken it: its funds are taken, for Redis has reserved them, but
  * nothing starts on it. `connection` asked for it and still waits, or is NULL.
@@ -435,9 +455,7 @@ static bool take_grant(struct worker *worker, const struct ask *ask,
     if (grant->opened_ms != 0 &&
         (!ask->is_late || grant->opened_ms >= atomic_load(&window->opened_ms)))
         window_grant_use(worker->node->windows, window, grant, ask->asked_ms, ask->keep_ms);
-    struct quota *quota = &window->account_quota->quota;
-    atomic_store_explicit(&quota->bucket.rate, grant->rate, memory_order_relaxed);
-    atomic_store_explicit(&quota->max_conns, grant->max_conns, memory_order_relaxed);
+    take_limits(window, grant);
     /* From when it was asked, not from when it was answered: never longer than Redis has it. While
      * the window must ask, it is worth nothing. */
     extend_validity(window, ask->asked_ms + worker->node->config->grant_validity_ms);
@@ -479,7 +497,9 @@ static void on_admission(struct worker *worker, const struct redisReply *reply, 
     if (status == -EPROTO)
         log_error("worker %u: Redis refuses the admission function: %s", worker->index,
                   reply->str != NULL ? reply->str : "an answer of another shape");
-    if (status == 0)
+    if (status == 0 && asked->is_inquiry)
+        current = take_judgement(worker, asked, &grant);
+    else if (status == 0)
         current =
             take_grant(worker, asked, &grant, asked->is_late ? NULL : asker_of(worker, asked));
     if (!asked->is_late)

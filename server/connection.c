@@ -134,13 +134,42 @@ static uint32_t take_slot(struct worker *worker)
     return index;
 }
 
+static bool has_place(const struct worker *worker)
+{
+    bool has_slot = worker->free_first != CONNECTION_NONE || worker->taken < worker->capacity;
+    return has_slot && !worker->stopping &&
+           atomic_load(&worker->node->connections) < worker->node->config->connections_max;
+}
+
+/* Takes a place, which there must be, for a connection that begins to read. */
+static struct connection *connection_begin(struct worker *worker, int fd)
+{
+    uint32_t index = take_slot(worker);
+    struct connection *connection = &worker->connections[index];
+    uint32_t generation = connection->generation;
+    check(connection->state == CONNECTION_FREE);
+    atomic_fetch_add(&worker->node->connections, 1);
+    memset(connection, 0, sizeof(*connection));
+    connection->magic = CONNECTION_MAGIC;
+    connection->index = index;
+    connection->generation = generation;
+    connection->fd = fd;
+    connection->transport = &transport_plain;
+    connection->deadline_ms = worker->now_ms + worker->node->config->head_timeout_ms;
+    connection->in_head = true;
+    connection_set_state(connection, CONNECTION_READING);
+    connection_link(worker, connection, LINK_OPEN);
+    worker->open_count++;
+    atomic_store_explicit(&worker->stats.connections_open, worker->open_count,
+                          memory_order_relaxed);
+    return connection;
+}
+
 void connection_accept(struct worker *worker, int fd, bool secure)
 {
     struct node *node = worker->node;
     struct client_address client;
-    bool has_slot = worker->free_first != CONNECTION_NONE || worker->taken < worker->capacity;
-    if (!has_slot || worker->stopping ||
-        atomic_load(&node->connections) >= node->config->connections_max) {
+    if (!has_place(worker)) {
         turn_away(worker, fd, secure, 503);
         return;
     }
@@ -153,34 +182,31 @@ void connection_accept(struct worker *worker, int fd, bool secure)
         close(fd);
         return;
     }
-    atomic_fetch_add(&node->connections, 1);
     /* MSG_MORE and sendfile decide where segments end; Nagle would delay the last one by 40 ms. */
     int one = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 
-    uint32_t index = take_slot(worker);
-    struct connection *connection = &worker->connections[index];
-    uint32_t generation = connection->generation;
-    check(connection->state == CONNECTION_FREE);
-    memset(connection, 0, sizeof(*connection));
-    connection->magic = CONNECTION_MAGIC;
-    connection->index = index;
-    connection->generation = generation;
-    connection->fd = fd;
-    connection->transport = &transport_plain;
-    connection->deadline_ms = worker->now_ms + worker->node->config->head_timeout_ms;
-    connection->in_head = true;
+    struct connection *connection = connection_begin(worker, fd);
     connection_client_begin(node, connection, &client);
-    connection_set_state(connection, CONNECTION_READING);
-    connection_link(worker, connection, LINK_OPEN);
-    worker->open_count++;
     count(&worker->stats.connections_accepted, 1);
-    atomic_store_explicit(&worker->stats.connections_open, worker->open_count,
-                          memory_order_relaxed);
     if (secure && tls_session_begin(worker, connection) != 0)
         connection_close(worker, connection, true);
     else
         receive_arm(worker, connection);
+}
+
+void connection_inquire(struct worker *worker, struct inquiry *inquiry)
+{
+    size_t length;
+    const char *head = inquiry_head(inquiry, &length);
+    if (!has_place(worker)) {
+        inquiry_answer(&inquiry, REFUSAL_CONNECTIONS_EXHAUSTED);
+        return;
+    }
+    struct connection *connection = connection_begin(worker, -1);
+    connection->inquiry = inquiry;
+    connection->peer_ended = true; /* there is nothing to be received */
+    connection_input(worker, connection, head, length);
 }
 
 /* `input` has `size` bytes allocated now. */
@@ -194,7 +220,9 @@ static void connection_free(struct worker *worker, struct connection *connection
 {
     check(connection->in_flight == 0 && connection->deliveries == NULL);
     tls_session_end(connection);
-    close(connection->fd);
+    inquiry_cancel(&connection->inquiry);
+    if (connection->fd >= 0)
+        close(connection->fd);
     worker->accept_freed = true;
     atomic_fetch_sub(&worker->node->connections, 1);
     connection_client_end(worker->node, connection);
@@ -361,7 +389,7 @@ static size_t consume(struct worker *worker, struct connection *connection, cons
         if (status == HTTP_HEAD_REFUSED) {
             connection->keep_alive = connection->head_only = connection->navigation = false;
             connection->origin = NULL;
-            count(&worker->stats.requests, 1);
+            count(&worker->stats.requests, connection->inquiry == NULL);
             response_refuse(worker, connection, refusal);
             return length;
         }

@@ -33,6 +33,7 @@
 #include <stdint.h>
 
 #include "server/client_address.h"
+#include "server/inquiry.h"
 #include "server/transport.h"
 #include "server/worker.h"
 #include "storage/media/media.h"
@@ -102,7 +103,7 @@ struct multipart {
 
 struct connection {
     uint32_t magic, index, generation;
-    int fd;
+    int fd;                            /* -1: of an inquiry */
     const struct transport *transport; /* borrows */
     struct tls_session *tls;           /* owns; NULL: plain TCP */
     uint8_t state;                     /* enum connection_state */
@@ -158,6 +159,7 @@ struct connection {
     uint16_t status;
 
     struct access_entry *access;  /* holds; of the response */
+    struct inquiry *inquiry;      /* owns; NULL: a client's. It has no socket and sends nothing */
     struct client_address peer;   /* of the socket, or whom a proxy's header names */
     struct client_address client; /* whom the peer speaks for, else the peer itself */
     uint8_t
@@ -180,6 +182,8 @@ struct connection {
 void connection_accept(struct worker *worker, int fd, bool secure);
 void connection_received(struct connection *connection, struct worker *worker, int result,
                          unsigned flags);
+/* Takes an inquiry, whose head is the only one; it ends where it would be answered. */
+void connection_inquire(struct worker *worker, struct inquiry *inquiry);
 /* Bytes of the stream, which the transport has opened: the next heads. May end the connection. */
 void connection_input(struct worker *worker, struct connection *connection, const char *data,
                       size_t length);
@@ -232,7 +236,8 @@ size_t connection_client_header(struct worker *worker, struct connection *connec
  * connection_client_release. False where the client has as many under way as it may. */
 bool connection_client_request(const struct node *node, struct connection *connection,
                                const struct http_head *head);
-/* Whose failed checks are counted; NULL: nobody's, as a trusted proxy does not say for whom it asks. */
+/* Whose failed checks are counted; NULL: nobody's, as a trusted proxy does not say for whom it asks, or
+ * it is an inquiry. */
 const struct client_address *connection_client_asker(const struct node *node,
                                                      const struct connection *connection);
 /* The response is over. */

@@ -128,7 +128,8 @@ bool connection_client_request(const struct node *node, struct connection *conne
 const struct client_address *connection_client_asker(const struct node *node,
                                                      const struct connection *connection)
 {
-    return is_proxy(node, &connection->client) ? NULL : &connection->client;
+    bool has_none = connection->inquiry != NULL || is_proxy(node, &connection->client);
+    return has_none ? NULL : &connection->client;
 }
 
 void connection_client_release(const struct node *node, struct connection *connection)

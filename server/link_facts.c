@@ -9,24 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/request_target.h"
 #include "server/trust.h"
 
 const char *link_facts_string(const json_t *object, const char *name)
 {
     return json_string_value(json_object_get(object, name));
-}
-
-const char *link_target_of(const char *link, size_t *length)
-{
-    const char *start = link;
-    if (strncasecmp(link, "http://", 7) == 0 || strncasecmp(link, "https://", 8) == 0) {
-        start = strstr(link, "://") + 3;
-        start += strcspn(start, "/?#");
-    }
-    if (*start != '/')
-        return NULL;
-    *length = strcspn(start, "#"); /* RFC 9110 4.2.5: a fragment is never sent */
-    return start;
 }
 
 /* The step that a verdict ends. */
@@ -94,22 +82,23 @@ static void pass_until(struct link_facts *facts, enum link_step step)
         facts->states[i] = LINK_PASSED;
 }
 
-static bool judge_address(struct link_facts *facts, const char *target, size_t length)
+static bool judge_address(struct link_facts *facts)
 {
-    enum token_target_error failure =
-        token_target_parse(target, length, facts->config->token_attribute, &facts->target);
-    if (failure == TOKEN_TARGET_BAD_PATH || failure == TOKEN_TARGET_TOO_LONG) {
-        fail(facts, LINK_STEP_ADDRESS,
-             failure == TOKEN_TARGET_TOO_LONG ? REFUSAL_TARGET_TOO_LONG : REFUSAL_PATH_INVALID);
-        return false;
+    enum refusal refusal =
+        request_of_link_read(facts->request, facts->request_length, facts->config, &facts->target);
+    enum link_step step = LINK_STEP_ADDRESS;
+    if (refusal == refusal_of_verdict(REFUSED_TOKEN_AMBIGUOUS)) {
+        step = LINK_STEP_TOKEN;
+    } else if (refusal == REFUSAL_NONE && !facts->target.package) {
+        step = LINK_STEP_TOKEN;
+        refusal = refusal_of_verdict(REFUSED_TOKEN_MISSING);
     }
-    facts->states[LINK_STEP_ADDRESS] = LINK_PASSED;
-    enum token_verdict verdict = failure == TOKEN_TARGET_AMBIGUOUS ? REFUSED_TOKEN_AMBIGUOUS
-                                 : !facts->target.package          ? REFUSED_TOKEN_MISSING
-                                                                   : TOKEN_OK;
-    if (verdict != TOKEN_OK)
-        fail(facts, LINK_STEP_TOKEN, refusal_of_verdict(verdict));
-    return verdict == TOKEN_OK;
+    pass_until(facts, step);
+    if (refusal == REFUSAL_NONE)
+        facts->states[LINK_STEP_ADDRESS] = LINK_PASSED;
+    else
+        fail(facts, step, refusal);
+    return refusal == REFUSAL_NONE;
 }
 
 static json_t *parse_json(char *text)
@@ -168,17 +157,22 @@ int link_facts_create(struct link_facts **out, const struct config *config,
                       const struct token_trust *trust, const char *link, int64_t now)
 {
     size_t length = 0;
-    const char *target = link_target_of(link, &length);
+    char *request;
+    int status = request_of_link(link, &request, &length);
     *out = NULL;
-    if (!target)
-        return -EINVAL;
+    if (status != 0)
+        return status;
     struct link_facts *facts = calloc(1, sizeof(*facts));
-    if (!facts)
+    if (!facts) {
+        free(request);
         return -ENOMEM;
+    }
+    facts->request = request;
+    facts->request_length = length;
     facts->config = config;
     facts->now = now;
     *out = facts;
-    if (!judge_address(facts, target, length))
+    if (!judge_address(facts))
         return 0;
     read_unverified(facts);
     struct token *token = NULL;
@@ -202,6 +196,7 @@ void link_facts_destroy(struct link_facts **facts)
     json_decref((*facts)->header);
     json_decref((*facts)->claims);
     key_set_destroy(&(*facts)->keys);
+    free((*facts)->request);
     free(*facts);
     *facts = NULL;
 }

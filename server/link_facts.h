@@ -37,9 +37,11 @@ enum link_step {
 enum link_state { LINK_NOT_REACHED, LINK_PASSED, LINK_FAILED };
 
 struct link_facts {
-    const struct config *config;        /* borrows */
-    int64_t now;                        /* seconds since 1970 */
-    struct token_target target;         /* .package borrows the link */
+    const struct config *config; /* borrows */
+    int64_t now;                 /* seconds since 1970 */
+    char *request;               /* owns: the head that a client would send */
+    size_t request_length;
+    struct token_target target;         /* .package borrows the request */
     json_t *header, *claims;            /* owns; NULL where they cannot be read */
     const struct config_issuer *issuer; /* borrows; NULL where iss names none */
     struct key_set *keys;               /* owns; the issuer's */
@@ -51,14 +53,11 @@ struct link_facts {
 
 /*
  * Judges a link: an http:// or https:// URL, or a path with its query. 0, or -EINVAL where `link`
- * is neither, or -ENOMEM. `link` must outlive *out.
+ * is neither, or -ENOMEM.
  */
 int link_facts_create(struct link_facts **out, const struct config *config,
                       const struct token_trust *trust, const char *link, int64_t now);
 void link_facts_destroy(struct link_facts **facts);
-
-/* The request target of a URL: what a client would send. NULL where it is no URL and no path. */
-const char *link_target_of(const char *link, size_t *length);
 
 /* A string claim or header member, NULL where it is absent or no string; borrows. */
 const char *link_facts_string(const json_t *object, const char *name);

@@ -435,7 +435,7 @@ static void hint_link(const struct link_facts *facts, json_t *hints)
         hint(hints,
              "was the URL cut off or changed when it was copied? A token has three parts with "
              "dots between, in base64url without =");
-    if (facts->refusal == REFUSAL_PATH_INVALID)
+    if (facts->states[LINK_STEP_ADDRESS] == LINK_FAILED)
         hint(hints, "a node repairs no path: encode spaces and other bytes as %%XX, and leave out "
                     "%%2F, backslashes, // and . or .. segments");
 }

@@ -13,6 +13,7 @@
 #include "server/check.h"
 #include "server/connection.h"
 #include "server/log.h"
+#include "server/request_target.h"
 #include "server/standing.h"
 #include "server/target_cache.h"
 #include "server/token_cache.h"
@@ -132,23 +133,6 @@ static enum refusal check_method(const struct http_head *head)
     return head->has_body ? REFUSAL_BODY_REFUSED : REFUSAL_NONE;
 }
 
-static enum refusal check_target(struct worker *worker, const struct http_head *head,
-                                 struct token_target *target)
-{
-    switch (token_target_parse(head->target.data, head->target.length,
-                               worker->node->config->token_attribute, target)) {
-    case TOKEN_TARGET_OK:
-        return REFUSAL_NONE;
-    case TOKEN_TARGET_BAD_PATH:
-        return REFUSAL_PATH_INVALID;
-    case TOKEN_TARGET_TOO_LONG:
-        return REFUSAL_TARGET_TOO_LONG;
-    case TOKEN_TARGET_AMBIGUOUS:
-        return refusal_of_verdict(REFUSED_TOKEN_AMBIGUOUS);
-    }
-    return REFUSAL_PATH_INVALID;
-}
-
 /*
  * Which link is asked with, and for what: connection->link, and *wanted, whose texts live in
  * *target or in the worker's memory of targets until the next request.
@@ -169,7 +153,7 @@ static enum refusal find_link(struct worker *worker, struct connection *connecti
             (struct token_request){memo->path, memo->path_length, memo->uri, memo->uri_length};
         return REFUSAL_NONE;
     }
-    enum refusal refusal = check_target(worker, head, target);
+    enum refusal refusal = request_target_read(head, worker->node->config->token_attribute, target);
     if (refusal != REFUSAL_NONE)
         return refusal;
     *wanted =
@@ -449,7 +433,7 @@ static bool is_navigation(const struct http_head *head)
 enum request_outcome request_begin(struct worker *worker, struct connection *connection,
                                    const struct http_head *head)
 {
-    /* 9 KiB that check_target fills; zeroing them would cost more than parsing. */
+    /* 9 KiB that request_target_read fills; zeroing them would cost more than parsing. */
     struct token_target target;
     struct token_request wanted = {0};
     enum http_selection selection = HTTP_WHOLE;
@@ -477,7 +461,8 @@ enum request_outcome request_begin(struct worker *worker, struct connection *con
         return REQUEST_TAKEN;
     }
     enum refusal refusal = check_method(head);
-    if (refusal == REFUSAL_NONE && worker->redirects && connection->tls == NULL) {
+    if (refusal == REFUSAL_NONE && worker->redirects && connection->tls == NULL &&
+        connection->inquiry == NULL) {
         count(&worker->stats.requests, 1);
         access_begin(worker, connection, head, NULL);
         response_redirect(worker, connection, head);
@@ -494,7 +479,7 @@ enum request_outcome request_begin(struct worker *worker, struct connection *con
     if (refusal == REFUSAL_NONE && find_bytes(worker, connection, head, &wanted, &selection,
                                               &ranges, &refusal) == REQUEST_AGAIN)
         return REQUEST_AGAIN;
-    count(&worker->stats.requests, 1);
+    count(&worker->stats.requests, connection->inquiry == NULL);
     if (refusal != REFUSAL_NONE)
         response_refuse(worker, connection, refusal);
     else

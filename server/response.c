@@ -238,8 +238,20 @@ size_t response_part(struct worker *worker, struct connection *connection)
     return length_of(worker, &out);
 }
 
+/* An inquiry is told what would be answered here, and that is its end. */
+static bool tell_inquiry(struct worker *worker, struct connection *connection, enum refusal refusal)
+{
+    if (connection->inquiry == NULL)
+        return false;
+    inquiry_answer(&connection->inquiry, refusal);
+    connection_close(worker, connection, false);
+    return true;
+}
+
 void response_start(struct worker *worker, struct connection *connection)
 {
+    if (tell_inquiry(worker, connection, REFUSAL_NONE))
+        return;
     const struct media_file *file = connection->file;
     struct writer out = begin(worker);
     connection_set_state(connection, CONNECTION_SENDING);
@@ -387,6 +399,8 @@ void response_options(struct worker *worker, struct connection *connection,
 void response_refuse(struct worker *worker, struct connection *connection, enum refusal refusal)
 {
     char body[1536];
+    if (tell_inquiry(worker, connection, refusal))
+        return;
     size_t body_length = connection->navigation ? page_write(body, sizeof(body), refusal)
                                                 : problem_write(body, sizeof(body), refusal);
     unsigned status = refusal_status(refusal);

@@ -17,6 +17,7 @@
 
 #include "server/check.h"
 #include "server/connection.h"
+#include "server/inquiry.h"
 #include "server/log.h"
 #include "server/redis_link.h"
 #include "server/ring.h"
@@ -257,6 +258,7 @@ static void turn(struct worker *worker)
             on_stop(worker);
         admission_retry(worker);
         request_retry_hashing(worker);
+        inquiry_take(worker);
     }
     redis_link_read(worker->redis);
     run_ready(worker, before);
@@ -330,6 +332,7 @@ void *worker_run(void *argument)
         if (worker->now_ms >= stop_ms)
             cut_all(worker);
     }
+    inquiry_close(worker);
     /* Give back what the windows still have, while Redis is there. */
     admission_sweep(worker);
     redis_link_flush(worker->redis);

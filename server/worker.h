@@ -45,6 +45,7 @@ enum operation {
 };
 
 struct connection;
+struct inquiry;
 struct redis_link;
 struct token_cache;
 struct target_cache;
@@ -130,7 +131,8 @@ struct worker {
     bool redirects;                 /* plain HTTP is answered with the https:// origin */
     bool started;                   /* main thread's: the thread is to be joined */
     atomic_ullong redis_generation; /* worker's: of the ledger's, in which it may ask; 0: none */
-    atomic_ullong cut_at_stop;      /* transfers ended by the stop's deadline */
+    _Atomic(struct inquiry *) inquiries; /* of admin threads, the last one first; see inquiry.c */
+    atomic_ullong cut_at_stop;           /* transfers ended by the stop's deadline */
     char scratch[WORKER_SCRATCH_SIZE];
     char sink
         [MEDIA_BRING_MAX]; /* what the ring reads only so that it is in memory; never looked at */
