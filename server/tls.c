@@ -23,6 +23,7 @@
 #include "server/log.h"
 
 #define TICKET_KEY_LIFE_S 43200 /* a ticket opens for as long again, under the key before */
+#define TICKETS           2     /* of a new session: browsers open two connections at once */
 #define PATH_SIZE         4352
 
 /* Forward secrecy and authenticated encryption alone; AES-128 first, as it is the fastest. */
@@ -134,7 +135,11 @@ static bool mac_start(EVP_MAC_CTX *mac, struct ticket_key *key)
     return EVP_MAC_CTX_set_params(mac, parameters) == 1;
 }
 
-/* SSL_CTX_set_tlsext_ticket_key_evp_cb(3): 1 good, 2 good but to be renewed, 0 unknown, -1 failed. */
+/*
+ * SSL_CTX_set_tlsext_ticket_key_evp_cb(3): 1 good, 2 good but to be renewed, 0 unknown, -1 failed. Over
+ * TLS 1.3 each is to be renewed, whatever its key: RFC 8446 appendix C.4 has clients use a ticket once, so
+ * that who watches cannot tell that two connections are of one client.
+ */
 static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
                      EVP_MAC_CTX *mac, int encrypt)
 {
@@ -155,7 +160,7 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
     }
     good = good && mac_start(mac, &key);
     explicit_bzero(&key, sizeof(key));
-    return !good ? -1 : old ? 2 : 1;
+    return !good ? -1 : old || SSL_version(ssl) >= TLS1_3_VERSION ? 2 : 1;
 }
 
 /* ---- choosing ---- */
@@ -241,7 +246,7 @@ static SSL_CTX *context_create(struct tls *tls)
     SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF); /* tickets alone */
     SSL_CTX_set_timeout(context, TICKET_KEY_LIFE_S);
-    SSL_CTX_set_num_tickets(context, 1);
+    SSL_CTX_set_num_tickets(context, TICKETS); /* and one for each that is brought */
     SSL_CTX_set_default_passwd_cb(context, no_password);
     SSL_CTX_set_tlsext_servername_callback(context, on_server_name);
     SSL_CTX_set_tlsext_servername_arg(context, tls);

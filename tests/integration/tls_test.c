@@ -176,6 +176,55 @@ Test(tls, sessions_are_resumed_by_any_worker_and_after_a_reload)
     site_destroy(&site);
 }
 
+#define TICKETS_MAX 8
+
+/* Tickets that a client was given and has not used. */
+struct tickets {
+    SSL_SESSION *sessions[TICKETS_MAX];
+    unsigned count;
+};
+
+static int keep_ticket(SSL *ssl, SSL_SESSION *session)
+{
+    struct tickets *tickets = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+    cr_assert_lt(tickets->count, TICKETS_MAX);
+    tickets->sessions[tickets->count++] = session;
+    return 1; /* it is ours now */
+}
+
+/* RFC 8446 C.4: such a client never brings a ticket twice, and resumes each time all the same. */
+Test(tls, a_client_that_uses_each_ticket_once_resumes_each_time)
+{
+    struct site *site = site_create(.tls = true, .settings = "workers: 2\n");
+    site_account_open_postpaid(site, "alice");
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
+    struct tickets tickets = {0};
+    size_t size;
+    (void)site_media_bytes(site, TRACK_TINY, &size);
+    for (unsigned round = 0; round < 12; round++) {
+        struct client client;
+        SSL_SESSION *session = tickets.count > 0 ? tickets.sessions[--tickets.count] : NULL;
+        unsigned before = tickets.count;
+        OPEN(site, &client, .version = TLS1_3_VERSION, .session = session);
+        cr_assert_eq(SSL_session_reused(client.ssl), round > 0, "round %u", round);
+        SSL_CTX_set_session_cache_mode(client.context,
+                                       SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+        SSL_CTX_set_app_data(client.context, &tickets);
+        SSL_CTX_sess_set_new_cb(client.context, keep_ticket);
+        ask(&client, link);
+        cr_assert_eq(take(&client, size), size);
+        cr_assert_eq(tickets.count - before, round == 0 ? 2u : 1u, "round %u: %u tickets", round,
+                     tickets.count - before);
+        (void)SSL_shutdown(client.ssl);
+        SSL_SESSION_free(session);
+        client_close(&client);
+    }
+    while (tickets.count > 0)
+        SSL_SESSION_free(tickets.sessions[--tickets.count]);
+    site_usage_await(site, "alice", 12 * size);
+    site_destroy(&site);
+}
+
 static const char *serial_of(struct site *site, const struct client *client)
 {
     X509 *certificate = SSL_get1_peer_certificate(client->ssl);
