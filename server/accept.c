@@ -9,6 +9,7 @@
  * connection of this worker has ended, or a tick finds that something else has.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -148,13 +149,34 @@ void accept_tick(struct worker *worker)
     }
 }
 
+/* Whoever has connected is answered. Those who come from here on are refused by the kernel, and not left
+ * waiting: the accept on the ring keeps the socket open until its ring ends, so closing alone would. */
+static void empty_and_shut(struct worker *worker, enum listener listener)
+{
+    int fd = worker->listen_fd[listener];
+    int flags = fcntl(fd, F_GETFL);
+    if (flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0) {
+        for (int i = 0; i <= LISTENER_BACKLOG; i++) {
+            int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+            if (client < 0 && errno != ECONNABORTED)
+                break;
+            if (client >= 0)
+                connection_accept(worker, client, listener == LISTENER_TLS);
+        }
+    }
+    shutdown(fd, SHUT_RD);
+}
+
 void accept_stop(struct worker *worker)
 {
     for (enum listener listener = LISTENER_PLAIN; listener < LISTENERS; listener++) {
         if (worker->listen_fd[listener] < 0)
             continue;
         cancel(worker, listener);
-        close(worker->listen_fd[listener]); /* the cancelled accept held it, too */
+        /* What a service manager passed is its own, and serves whoever comes next. */
+        if (listener_passed(listener) == 0)
+            empty_and_shut(worker, listener);
+        close(worker->listen_fd[listener]);
         worker->listen_fd[listener] = -1;
     }
 }

@@ -21,6 +21,7 @@
 #include "server/token_cache.h"
 
 #define RATE_WINDOW_MS 5000
+#define STOP_FIRST_MS  1000 /* for the first request of a connection, once the node stops */
 
 /* ---- lists ---- */
 
@@ -668,12 +669,19 @@ void connection_sweep(struct worker *worker)
     }
 }
 
+/* Its first request may be on its way. */
+static bool has_just_come(const struct worker *worker, const struct connection *connection)
+{
+    return !connection->first_done && worker->now_ms - worker->stopped_ms < STOP_FIRST_MS;
+}
+
 void connection_stop_idle(struct worker *worker)
 {
     struct connection *connection = worker->open.first;
     while (connection != NULL) {
         struct connection *next = connection->next[LINK_OPEN];
-        if (connection->state == CONNECTION_READING && !metering_read(worker, connection))
+        if (connection->state == CONNECTION_READING && !has_just_come(worker, connection) &&
+            !metering_read(worker, connection))
             connection_close(worker, connection, false);
         connection = next;
     }

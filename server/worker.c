@@ -108,8 +108,9 @@ static void on_tick(struct worker *worker)
 
 static void on_stop(struct worker *worker)
 {
+    accept_stop(worker); /* and takes who has connected */
     worker->stopping = true;
-    accept_stop(worker);
+    worker->stopped_ms = worker->now_ms;
     connection_stop_idle(worker);
 }
 
@@ -294,7 +295,6 @@ static void cut_all(struct worker *worker)
 void *worker_run(void *argument)
 {
     struct worker *worker = argument;
-    uint64_t stop_ms = 0;
     char name[16], error[512];
     snprintf(name, sizeof(name), "worker-%u", worker->index);
     pthread_setname_np(pthread_self(), name);
@@ -325,11 +325,9 @@ void *worker_run(void *argument)
         turn(worker);
         if (!worker->stopping)
             continue;
-        if (stop_ms == 0)
-            stop_ms = worker->now_ms + worker->node->config->stop_timeout_ms;
         if (worker->open_count == 0)
             break;
-        if (worker->now_ms >= stop_ms)
+        if (worker->now_ms - worker->stopped_ms >= worker->node->config->stop_timeout_ms)
             cut_all(worker);
     }
     inquiry_close(worker);

@@ -127,6 +127,7 @@ struct worker {
     uint64_t accept_failed_ms;      /* when one was wanting last */
     bool accept_freed;              /* a connection has ended since accepting was tried */
     bool stopping, woken;
+    uint64_t stopped_ms;            /* since when it is stopping */
     bool has_origins;               /* an issuer has pages that may fetch by script */
     bool redirects;                 /* plain HTTP is answered with the https:// origin */
     bool started;                   /* main thread's: the thread is to be joined */
@@ -156,7 +157,7 @@ void accept_arm(struct worker *worker);
 void accept_completed(struct worker *worker, enum listener listener, int result, bool more);
 /* Each WORKER_TICK_MS: looks at the limit, goes on or pauses, and says so. */
 void accept_tick(struct worker *worker);
-/* For good. */
+/* For good: takes who has connected, and nobody after that. Before `stopping`, or they are turned away. */
 void accept_stop(struct worker *worker);
 
 /* A submission entry, flushing the queue where it is full. Never NULL. */

@@ -327,6 +327,54 @@ Test(service, ends_on_SIGTERM_though_the_manager_reads_nothing_that_it_is_told)
     close(notices);
 }
 
+/* ---- stopping ---- */
+
+static int try_to_connect(struct site *site)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)site_port(site)),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert_geq(fd, 0);
+    int error = connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 ? 0 : errno;
+    close(fd);
+    return error;
+}
+
+/* A slow client keeps the node up; who has connected is answered, and who comes after is not left waiting. */
+Test(service, takes_nobody_after_SIGTERM_and_answers_who_has_connected)
+{
+    struct site *site = site_create(.own_media = true, .tls = true, .settings = "workers: 4\n");
+    site_media_add(site, "/long.mp3", TRACK_LONG, 8);
+    site_media_add(site, "/tiny.mp3", TRACK_TINY, 1);
+    site_account_open_postpaid(site, "alice");
+    const char *link = site_link(site, .account = "alice", .path = "/long.mp3");
+    int slow = raw_connect(site, 65536);
+    raw_print(slow, "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", link);
+    cr_assert_eq(raw_answer_head(site, slow)->status, 200);
+    link = site_link(site, .account = "alice", .path = "/tiny.mp3");
+    int early[16];
+    for (unsigned i = 0; i < 16; i++)
+        early[i] = raw_connect(site, 0);
+    site_node_signal(site, SIGTERM);
+    for (unsigned i = 0; i < 16; i++)
+        raw_print(early[i], "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", link);
+    for (unsigned i = 0; i < 16; i++) {
+        const struct answer *answer = raw_answer(site, early[i], false);
+        answer_expect_file(site, answer, "/tiny.mp3");
+        close(early[i]);
+    }
+    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
+    while (try_to_connect(site) != ECONNREFUSED) {
+        cr_assert_lt(harness_now_ms(), deadline_ms, "the port still takes connections");
+        harness_pause();
+    }
+    raw_drain(slow);
+    close(slow);
+    cr_assert_eq(site_node_wait(site), 0);
+    site_destroy(&site);
+}
+
 /* ---- health, from the first to the last ---- */
 
 static bool health_says(struct site *site, const char *text)
