@@ -428,6 +428,7 @@ void config_check(const struct config *config, const struct config_document *doc
     check_proxies(&check);
     check_tls(&check);
     check_admin(&check);
+    config_check_exposure(config, document, errors);
     if (config->issuers_count == 0)
         REFUSE(&check, "issuers",
                "there is none, so no link would be admitted; `tollgate key generate` prints the "

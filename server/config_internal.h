@@ -69,6 +69,9 @@ unsigned config_document_line(const struct config_document *document, int issuer
 /* The checks that look at more than a length or a bound. */
 void config_check(const struct config *config, const struct config_document *document,
                   struct config_errors *errors);
+/* Of these: that nothing lies beneath media_root which links must not reach. */
+void config_check_exposure(const struct config *config, const struct config_document *document,
+                           struct config_errors *errors);
 /* NULL, or what is wrong with it and the cure. */
 const char *config_check_listen(const char *listen);
 /* The scheme, "://" and listen, with 127.0.0.1 for all addresses; malloc'ed, NULL without memory. */

@@ -45,8 +45,8 @@ bool path_is_servable(const char *path, size_t length)
     for (const char *segment = path + 1; segment <= end;) {
         const char *slash = memchr(segment, '/', (size_t)(end - segment));
         size_t segment_length = (size_t)((slash ? slash : end) - segment);
-        if (segment_length == 0 || (segment_length == 1 && segment[0] == '.') ||
-            (segment_length == 2 && segment[0] == '.' && segment[1] == '.'))
+        /* Nor what a name with a dot hides: .git, .htpasswd, what an editor or a transfer left. */
+        if (segment_length == 0 || segment[0] == '.')
             return false;
         segment += segment_length + 1;
     }

@@ -207,10 +207,12 @@ Test(media_path, a_name_with_a_nul_is_not_the_name_before_it)
     stop();
 }
 
-Test(media_path, dots_within_names_are_servable)
+Test(media_path, dots_within_names_are_servable_and_hidden_files_are_not)
 {
-    const char *good[] = {"/a", "/...", "/.hidden", "/a..b", "/..a/b..", "/a/.../b"};
-    const char *bad[] = {"", "/", "a", "/a/", "/a//b", "/.", "/..", "/a/./b", "/a/../b", "/a/.."};
+    const char *good[] = {"/a", "/a.", "/a..b", "/a../b..", "/a.d/b.mp3"};
+    const char *bad[] = {"",     "/",        "a",          "/a/",          "/a//b",
+                         "/.",   "/..",      "/a/./b",     "/a/../b",      "/a/..",
+                         "/...", "/.hidden", "/a/.hidden", "/.git/config", "/..a/b"};
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
         cr_assert(path_is_servable(good[i], strlen(good[i])), "%s", good[i]);
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)

@@ -51,6 +51,7 @@ static void put_tree(void)
     put_file("/d/b", "bb");
     put_file("/d/e/c", "cccccc");
     put_file("/d/.hidden", "");
+    put_file("/d/shown", "");
 }
 
 Test(media_scan, hashes_every_file_beneath_the_root_and_reports_each)
@@ -72,7 +73,8 @@ Test(media_scan, hashes_every_file_beneath_the_root_and_reports_each)
     cr_assert_str_eq(seen.etags[c], expected);
     cr_assert_geq(find(&seen, "/a"), 0);
     cr_assert_geq(find(&seen, "/d/b"), 0);
-    cr_assert_geq(find(&seen, "/d/.hidden"), 0);
+    cr_assert_geq(find(&seen, "/d/shown"), 0);
+    cr_assert_lt(find(&seen, "/d/.hidden"), 0);
     cr_assert_eq(stats_of(media).files_hashed, 4);
     media_close(&media);
 }

@@ -288,6 +288,43 @@ Test(server_config, names_the_admin_socket_in_the_state_directory)
     config_destroy(&config);
 }
 
+static void expect_exposed(const char *text, const char *complaint)
+{
+    struct config *config = NULL;
+    cr_assert_eq(load_bytes(text, strlen(text), &config), -EINVAL, "%s", text);
+    cr_assert(strstr(error, complaint) != NULL, "no \"%s\" in: %s", complaint, error);
+}
+
+/* Any link for prefix:/ would bring it. */
+Test(server_config, refuses_what_nobody_may_download_beneath_the_media_root)
+{
+    expect_exposed("media_root: .\nstate_dir: /nowhere/state\n" ISSUER, "media_root: ");
+    expect_exposed("media_root: .\nstate_dir: /nowhere/state\n" ISSUER,
+                   "holds this configuration file");
+    expect_exposed("media_root: .\nstate_dir: /nowhere/state\n" ISSUER, "keys: ");
+    expect_exposed("media_root: /\nstate_dir: state\n" ISSUER, "state_dir: ");
+    expect_exposed("media_root: media\nstate_dir: media/state\n" ISSUER, "state_dir: ");
+    expect_exposed("media_root: state/..\nstate_dir: state\n" ISSUER, "state_dir: ");
+    expect_exposed("media_root: media\nstate_dir: media\n" ISSUER, "state_dir: ");
+    expect_exposed("access_log: media/log/access.log\n" LEAST, "access_log: ");
+    expect_exposed("redis: 127.0.0.1:6379\nredis_password_file: media/redis\n" LEAST,
+                   "redis_password_file: ");
+    expect_exposed(
+        "listen_tls: :8443\ncertificates: media/tls\npublic_origin: https://a.example\n" LEAST,
+        "certificates: ");
+    expect_exposed(LEAST "    admin_secret_file: media/secret\n", "admin_secret_file: ");
+    /* By a link, too, and before the directories are there. */
+    char link[128];
+    snprintf(link, sizeof(link), "%s/media", directory);
+    cr_assert_eq(symlink(".", link), 0);
+    expect_exposed(LEAST, "state_dir: ");
+    cr_assert_eq(unlink(link), 0);
+    struct config *config = accept("access_log: media.log\n" LEAST);
+    config_destroy(&config);
+    config = accept("media_root: state/media\nstate_dir: state\n" ISSUER);
+    config_destroy(&config);
+}
+
 Test(server_config, lets_the_command_line_move_the_address_and_a_derived_origin_with_it)
 {
     struct config *config = accept(LEAST);

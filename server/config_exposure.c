@@ -1,0 +1,91 @@
+/*
+ * What lies beneath media_root can be downloaded by any link for `prefix:/`: a signing key, the ledger's
+ * journal or Redis' file there are lost. Called by config_check, for start, --check-config and doctor alike.
+ */
+#include <errno.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/config_internal.h"
+
+struct exposure {
+    char root[PATH_MAX]; /* resolved */
+    const struct config *config;
+    const struct config_document *document;
+    struct config_errors *errors;
+};
+
+/* The path with its links followed, as far as it is there: the rest will be made. False where nobody can
+ * tell. */
+static bool resolve(const char *path, char out[PATH_MAX])
+{
+    char above[PATH_MAX], name[PATH_MAX];
+    if (realpath(path, out) != NULL)
+        return true;
+    if (errno != ENOENT || strlen(path) >= PATH_MAX || strcmp(path, "/") == 0 ||
+        strcmp(path, ".") == 0)
+        return false;
+    strcpy(above, path);
+    strcpy(name, path);
+    if (!resolve(dirname(above), out))
+        return false;
+    const char *last = basename(name);
+    size_t length = strlen(out);
+    if (strcmp(last, ".") == 0)
+        return true;
+    if (strcmp(last, "..") == 0) { /* of what is not there, and so is no link */
+        dirname(out);
+        return true;
+    }
+    if (length + strlen(last) + 2 > PATH_MAX)
+        return false;
+    if (out[length - 1] != '/')
+        out[length++] = '/';
+    strcpy(out + length, last);
+    return true;
+}
+
+static bool is_beneath(const char *root, const char *path)
+{
+    size_t length = strlen(root);
+    return strcmp(root, "/") == 0 ||
+           (strncmp(path, root, length) == 0 && (path[length] == '/' || path[length] == '\0'));
+}
+
+/* `key` is what names the path; issuer as for config_document_line. */
+static void keep_out(const struct exposure *exposure, int issuer, const char *key, const char *path)
+{
+    char resolved[PATH_MAX];
+    if (path[0] == '\0' || !resolve(path, resolved) || !is_beneath(exposure->root, resolved))
+        return;
+    config_error(
+        exposure->errors, config_document_line(exposure->document, issuer, key, -1),
+        "%s: %s lies beneath media_root (%s), where links may download it; give media_root a "
+        "directory that holds nothing but what is sold",
+        key, path, exposure->config->media_root);
+}
+
+void config_check_exposure(const struct config *config, const struct config_document *document,
+                           struct config_errors *errors)
+{
+    struct exposure exposure = {.config = config, .document = document, .errors = errors};
+    char file[PATH_MAX];
+    if (config->media_root[0] == '\0' || !resolve(config->media_root, exposure.root))
+        return;
+    if (resolve(errors->file, file) && is_beneath(exposure.root, file))
+        config_error(
+            errors, config_document_line(document, -1, "media_root", -1),
+            "media_root: %s holds this configuration file, which links may download then; give "
+            "it a directory that holds nothing but what is sold",
+            config->media_root);
+    keep_out(&exposure, -1, "state_dir", config->state_dir);
+    keep_out(&exposure, -1, "certificates", config->certificates);
+    keep_out(&exposure, -1, "redis_password_file", config->redis_password_file);
+    keep_out(&exposure, -1, "access_log", config->access_log);
+    for (unsigned i = 0; i < config->issuers_count; i++) {
+        keep_out(&exposure, (int)i, "keys", config->issuers[i].keys);
+        keep_out(&exposure, (int)i, "admin_secret_file", config->issuers[i].admin_secret_file);
+    }
+}
