@@ -294,12 +294,17 @@ static int encode_path(const char *command, const struct sign_arguments *argumen
     if (failure == TOKEN_TARGET_TOO_LONG || length + strlen("prefix:") > TOKEN_CONTAINER_MAX)
         return cli_fail(EX_DATAERR, command, "--path %.64s...: %zu bytes are too long", path,
                         length);
+    if (failure == TOKEN_TARGET_BAD_PATH) {
+        char why[TOKEN_PATH_FAULT_SIZE];
+        token_path_fault_write(&target, why);
+        return cli_fail(EX_DATAERR, command, "--path %s: no node would serve it: %s", path, why);
+    }
     if (failure != TOKEN_TARGET_OK || target.path_length != length ||
         memcmp(target.path, path, length) != 0)
         return cli_fail(EX_DATAERR, command,
-                        "--path %s: no node would serve it (control bytes, a backslash, or a . or "
-                        ".. segment); rename the file",
-                        path);
+                        "--path %s: no node would serve it: it holds %s=, where a token begins; "
+                        "rename the file",
+                        path, arguments->attribute);
     return EX_OK;
 }
 

@@ -324,6 +324,9 @@ void response_redirect(struct worker *worker, struct connection *connection,
                        const struct http_head *head);
 void response_not_modified(struct worker *worker, struct connection *connection);
 void response_refuse(struct worker *worker, struct connection *connection, enum refusal refusal);
+/* The same, with more to say than the table has: ASCII of ours, without quotes, backslashes and marks of HTML. */
+void response_refuse_because(struct worker *worker, struct connection *connection,
+                             enum refusal refusal, const char *detail);
 /* To OPTIONS: what may be asked, also of a page's script (the Fetch standard's preflight). */
 void response_options(struct worker *worker, struct connection *connection,
                       const struct http_head *head);

@@ -435,9 +435,13 @@ static void hint_link(const struct link_facts *facts, json_t *hints)
         hint(hints,
              "was the URL cut off or changed when it was copied? A token has three parts with "
              "dots between, in base64url without =");
-    if (facts->states[LINK_STEP_ADDRESS] == LINK_FAILED)
-        hint(hints, "a node repairs no path: encode spaces and other bytes as %%XX, and leave out "
-                    "%%2F, backslashes, // and . or .. segments");
+    if (facts->refusals[LINK_STEP_ADDRESS] == REFUSAL_PATH_INVALID) {
+        char why[TOKEN_PATH_FAULT_SIZE];
+        token_path_fault_write(&facts->target, why);
+        hint(hints, "a node repairs no path: %s", why);
+    } else if (facts->states[LINK_STEP_ADDRESS] == LINK_FAILED) {
+        hint(hints, "a node repairs no path: encode spaces and other bytes as %%XX");
+    }
 }
 
 json_t *link_hints(const struct link_facts *facts)

@@ -22,7 +22,9 @@
       "an HTTP/1.1 request has exactly one Host, and it is a valid one")                           \
     X(TARGET_INVALID, 400, 0, true,                                                                \
       "the request target is no absolute path or http URL, or has what must be percent-encoded")   \
-    X(PATH_INVALID, 400, 0, false, "the path has an encoded slash, a dot-segment or a bad escape") \
+    X(PATH_INVALID, 400, 0, false,                                                                 \
+      "the path has a segment that is empty or . or .., or a byte or an escape that none may "     \
+      "have")                                                                                      \
     X(TARGET_TOO_LONG, 414, 0, true, "the request target is longer than this server reads")        \
     X(HEAD_TOO_LARGE, 431, 0, true, "the request head is larger than this server reads")           \
     X(HEAD_TIMEOUT, 408, 0, true, "the request head did not arrive in time")                       \

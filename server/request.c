@@ -480,9 +480,14 @@ enum request_outcome request_begin(struct worker *worker, struct connection *con
                                               &ranges, &refusal) == REQUEST_AGAIN)
         return REQUEST_AGAIN;
     count(&worker->stats.requests, connection->inquiry == NULL);
-    if (refusal != REFUSAL_NONE)
+    if (refusal == REFUSAL_PATH_INVALID) {
+        char why[TOKEN_PATH_FAULT_SIZE];
+        token_path_fault_write(&target, why);
+        response_refuse_because(worker, connection, refusal, why);
+    } else if (refusal != REFUSAL_NONE) {
         response_refuse(worker, connection, refusal);
-    else
+    } else {
         answer(worker, connection, selection, &ranges);
+    }
     return REQUEST_TAKEN;
 }

@@ -297,35 +297,34 @@ void response_not_modified(struct worker *worker, struct connection *connection)
 
 /* RFC 9457: a problem of one of the table's reasons. Its texts need no JSON escapes: they are ours.
  */
-static size_t problem_write(char *out, size_t size, enum refusal refusal)
+static size_t problem_write(char *out, size_t size, enum refusal refusal, const char *detail)
 {
     int length =
         snprintf(out, size,
                  "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%u,\"reason\":\"%s\","
                  "\"detail\":\"%s\"}\n",
                  http_status_phrase(refusal_status(refusal)), refusal_status(refusal),
-                 refusal_name(refusal), refusal_text(refusal));
+                 refusal_name(refusal), detail);
     check(length > 0 && (size_t)length < size);
     return (size_t)length;
 }
 
 /* The same words for whoever looks at a browser's window. */
-static size_t page_write(char *out, size_t size, enum refusal refusal)
+static size_t page_write(char *out, size_t size, enum refusal refusal, const char *detail)
 {
     unsigned status = refusal_status(refusal);
-    int length =
-        snprintf(out, size,
-                 "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n"
-                 "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-                 "<title>%s</title>\n<style>:root{color-scheme:light dark}"
-                 "body{font:1.1rem/1.5 system-ui,sans-serif;max-width:32rem;margin:18vh "
-                 "auto;padding:0 1.5rem}"
-                 "h1{font-size:1.5rem}p.code{opacity:.7;font-size:.9rem}</style>\n"
-                 "<h1>This file cannot be sent</h1>\n<p>It was refused because %s.%s</p>\n"
-                 "<p class=\"code\">%u %s, <code>%s</code></p>\n</html>\n",
-                 http_status_phrase(status), refusal_text(refusal),
-                 status == 410 ? " Ask the shop for a new link." : "", status,
-                 http_status_phrase(status), refusal_name(refusal));
+    int length = snprintf(
+        out, size,
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n"
+        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+        "<title>%s</title>\n<style>:root{color-scheme:light dark}"
+        "body{font:1.1rem/1.5 system-ui,sans-serif;max-width:32rem;margin:18vh "
+        "auto;padding:0 1.5rem}"
+        "h1{font-size:1.5rem}p.code{opacity:.7;font-size:.9rem}</style>\n"
+        "<h1>This file cannot be sent</h1>\n<p>It was refused because %s.%s</p>\n"
+        "<p class=\"code\">%u %s, <code>%s</code></p>\n</html>\n",
+        http_status_phrase(status), detail, status == 410 ? " Ask the shop for a new link." : "",
+        status, http_status_phrase(status), refusal_name(refusal));
     check(length > 0 && (size_t)length < size);
     return (size_t)length;
 }
@@ -398,11 +397,18 @@ void response_options(struct worker *worker, struct connection *connection,
 
 void response_refuse(struct worker *worker, struct connection *connection, enum refusal refusal)
 {
+    response_refuse_because(worker, connection, refusal, refusal_text(refusal));
+}
+
+void response_refuse_because(struct worker *worker, struct connection *connection,
+                             enum refusal refusal, const char *detail)
+{
     char body[1536];
     if (tell_inquiry(worker, connection, refusal))
         return;
-    size_t body_length = connection->navigation ? page_write(body, sizeof(body), refusal)
-                                                : problem_write(body, sizeof(body), refusal);
+    size_t body_length = connection->navigation
+                             ? page_write(body, sizeof(body), refusal, detail)
+                             : problem_write(body, sizeof(body), refusal, detail);
     unsigned status = refusal_status(refusal);
     struct writer out = begin(worker);
     request_log_refusal(connection, refusal);

@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 struct span {
@@ -20,6 +21,41 @@ struct search {
     size_t attribute_length;
     struct token_target *out;
 };
+
+/* The path's segment that the character at `at` is of, from 1 on; a slash is of the one behind it. */
+static unsigned segment_at(struct span path, size_t at)
+{
+    unsigned segment = 0;
+
+    for (size_t i = 0; i <= at && i < path.length; i++)
+        segment += path.text[i] == '/';
+    return segment;
+}
+
+static enum token_target_error bad_path(struct token_target *out, enum token_path_fault fault,
+                                        unsigned segment)
+{
+    out->fault = fault;
+    out->segment = segment;
+    return TOKEN_TARGET_BAD_PATH;
+}
+
+void token_path_fault_write(const struct token_target *target, char out[TOKEN_PATH_FAULT_SIZE])
+{
+    static const char *const texts[] = {
+#define X(name, text) text,
+        TOKEN_PATH_FAULTS(X)
+#undef X
+    };
+
+    if (target->segment > 0)
+        (void)snprintf(out, TOKEN_PATH_FAULT_SIZE, "segment %u of the path %s", target->segment,
+                       texts[target->fault]);
+    else
+        (void)snprintf(out, TOKEN_PATH_FAULT_SIZE, "the %s %s",
+                       target->fault == TOKEN_PATH_RELATIVE ? "path" : "query",
+                       texts[target->fault]);
+}
 
 struct writer {
     char *out;
@@ -125,13 +161,15 @@ static enum token_target_error strip(const struct search *search, struct span sp
                                      const char *openers, const char *closers, char sub,
                                      struct writer *writer)
 {
+    const bool is_query = span.length > 0 && span.text[0] == '?';
+
     for (size_t i = 0; i < span.length; i++) {
         char byte = span.text[i];
         size_t start = i + 1 + search->attribute_length + 1;
         size_t length;
 
         if (byte == '\0')
-            return TOKEN_TARGET_BAD_PATH;
+            return bad_path(search->out, TOKEN_PATH_UNESCAPED, is_query ? 0 : segment_at(span, i));
         /* A "?" within the query is data: only the first one begins a parameter. */
         if (strchr(openers, byte) == NULL || (byte == '?' && i > 0) ||
             !names_package(search, span, i + 1)) {
@@ -147,7 +185,8 @@ static enum token_target_error strip(const struct search *search, struct span sp
         if (start + length == span.length)
             break;
         if (strchr(closers, span.text[start + length]) == NULL)
-            return TOKEN_TARGET_BAD_PATH;
+            return bad_path(search->out, TOKEN_PATH_PACKAGE_END,
+                            is_query ? 0 : segment_at(span, i));
         if (span.text[start + length] != sub) {
             i = start + length - 1;
             continue;
@@ -200,17 +239,28 @@ static bool put_normal(struct writer *writer, unsigned char byte, bool escaped)
     return put_escape(writer, byte);
 }
 
-/* The decoded path: no byte that a file system or a log could take for something else. */
-static bool is_path_byte(unsigned char byte, bool escaped)
+/* The decoded path: no byte that a file system or a log could take for something else. False with what is
+ * wrong with it. */
+static bool is_path_byte(unsigned char byte, bool escaped, enum token_path_fault *fault)
 {
-    if (byte < 0x20 || byte == 0x7f || byte == '\\')
-        return false;
-    return escaped ? byte != '/' : is_raw_allowed(byte);
+    if (!escaped && !is_raw_allowed(byte))
+        *fault = TOKEN_PATH_UNESCAPED;
+    else if (byte < 0x20 || byte == 0x7f)
+        *fault = TOKEN_PATH_CONTROL;
+    else if (byte == '\\')
+        *fault = TOKEN_PATH_BACKSLASH;
+    else if (escaped && byte == '/')
+        *fault = TOKEN_PATH_ESCAPED_SLASH;
+    else
+        return true;
+    return false;
 }
 
 /* Whether the decoded path has only segments that mean themselves; the last may be empty. */
-static bool has_plain_segments(const char *path, size_t length)
+static enum token_target_error check_segments(struct token_target *out, size_t length)
 {
+    const char *path = out->path;
+    unsigned number = 0;
     size_t start = 1;
 
     for (size_t i = 1; i <= length; i++) {
@@ -218,12 +268,15 @@ static bool has_plain_segments(const char *path, size_t length)
         if (i < length && path[i] != '/')
             continue;
         segment = i - start;
-        if ((segment == 0 && i < length) || (segment == 1 && path[start] == '.') ||
+        number++;
+        if (segment == 0 && i < length)
+            return bad_path(out, TOKEN_PATH_EMPTY_SEGMENT, number);
+        if ((segment == 1 && path[start] == '.') ||
             (segment == 2 && path[start] == '.' && path[start + 1] == '.'))
-            return false;
+            return bad_path(out, TOKEN_PATH_DOT_SEGMENT, number);
         start = i + 1;
     }
-    return true;
+    return TOKEN_TARGET_OK;
 }
 
 static enum token_target_error decode_path(struct span span, struct token_target *out,
@@ -232,23 +285,25 @@ static enum token_target_error decode_path(struct span span, struct token_target
     struct writer path = {.out = out->path, .size = sizeof out->path - 1};
     size_t taken;
 
+    if (span.length == 0 || span.text[0] != '/')
+        return bad_path(out, TOKEN_PATH_RELATIVE, 0);
     for (size_t i = 0; i < span.length; i += taken) {
+        enum token_path_fault fault = TOKEN_PATH_BAD_ESCAPE;
         unsigned char byte;
         bool escaped;
         taken = read_byte(span, i, &byte, &escaped);
-        if (taken == 0 || !is_path_byte(byte, escaped))
-            return TOKEN_TARGET_BAD_PATH;
+        if (taken == 0 || !is_path_byte(byte, escaped, &fault))
+            return bad_path(out, fault, segment_at(span, i));
         if (!put(&path, (char)byte) || !put_normal(uri, byte, escaped))
             return TOKEN_TARGET_TOO_LONG;
     }
-    if (path.length == 0 || out->path[0] != '/' || !has_plain_segments(out->path, path.length))
-        return TOKEN_TARGET_BAD_PATH;
     out->path[path.length] = '\0';
     out->path_length = path.length;
-    return TOKEN_TARGET_OK;
+    return check_segments(out, path.length);
 }
 
-static enum token_target_error normalise_query(struct span span, struct writer *uri)
+static enum token_target_error normalise_query(struct span span, struct token_target *out,
+                                               struct writer *uri)
 {
     size_t taken;
 
@@ -256,8 +311,10 @@ static enum token_target_error normalise_query(struct span span, struct writer *
         unsigned char byte;
         bool escaped;
         taken = read_byte(span, i, &byte, &escaped);
-        if (taken == 0 || (!escaped && !is_raw_allowed(byte)))
-            return TOKEN_TARGET_BAD_PATH;
+        if (taken == 0)
+            return bad_path(out, TOKEN_PATH_BAD_ESCAPE, 0);
+        if (!escaped && !is_raw_allowed(byte))
+            return bad_path(out, TOKEN_PATH_UNESCAPED, 0);
         if (!put_normal(uri, byte, escaped))
             return TOKEN_TARGET_TOO_LONG;
     }
@@ -291,8 +348,8 @@ enum token_target_error token_target_parse(const char *target, size_t length, co
     if ((error = strip(&search, query, "?&", "&", '&', &writer)) != TOKEN_TARGET_OK)
         return error;
     if ((error = decode_path((struct span){stripped, split}, out, &uri)) != TOKEN_TARGET_OK ||
-        (error = normalise_query((struct span){stripped + split, writer.length - split}, &uri)) !=
-            TOKEN_TARGET_OK)
+        (error = normalise_query((struct span){stripped + split, writer.length - split}, out,
+                                 &uri)) != TOKEN_TARGET_OK)
         return error;
     out->uri[uri.length] = '\0';
     out->uri_length = uri.length;

@@ -324,6 +324,25 @@ enum token_verdict token_peek(const char *jws, size_t length, char **header_json
  * caller's buffers and are meaningful on TOKEN_TARGET_OK alone. The padding of a package is taken into
  * it, though no token may have any, so that the token is blamed and not the path.
  */
+
+/* Why a path, or a query, is refused in place of being repaired, and the cure: what is said of it. */
+#define TOKEN_PATH_FAULTS(X)                                                                       \
+    X(RELATIVE, "does not begin with a slash: write one")                                          \
+    X(EMPTY_SEGMENT, "is empty: write one slash, not two")                                         \
+    X(DOT_SEGMENT, "is a dot-segment: write the path without . and ..")                            \
+    X(ESCAPED_SLASH, "has an escaped slash (%2F), which is part of no name: write /")              \
+    X(BACKSLASH, "has a backslash (%5C), which some systems take for a slash: rename the file")    \
+    X(CONTROL, "has a control byte (%00 to %1F, %7F), which is part of no served name: remove it") \
+    X(BAD_ESCAPE, "has a % that two hexadecimal digits do not follow: write %25 for %")            \
+    X(UNESCAPED, "has a space, a control byte, # or a backslash as it is: percent-encode it")      \
+    X(PACKAGE_END, "has a token and then what cannot follow one: write & in a query, / in a path")
+
+enum token_path_fault {
+#define X(name, text) TOKEN_PATH_##name,
+    TOKEN_PATH_FAULTS(X)
+#undef X
+};
+
 struct token_target {
     char path[1024 + 1]; /* decoded, NUL-terminated, begins with /, holds no dot-segment */
     size_t path_length;
@@ -331,19 +350,24 @@ struct token_target {
     size_t uri_length;
     const char *package; /* borrowed: points into the target; NULL where there is none */
     size_t package_length;
+    enum token_path_fault fault; /* on TOKEN_TARGET_BAD_PATH: what is wrong, */
+    unsigned segment;            /* and in which segment of the path, from 1; 0: in the query */
 };
 
 enum token_target_error {
     TOKEN_TARGET_OK = 0,
-    /* Encoded slash, NUL, backslash, dot-segment, empty segment, bad escape, space, control byte,
-       '#': 400 */
-    TOKEN_TARGET_BAD_PATH,
+    TOKEN_TARGET_BAD_PATH,  /* 400: token_path_fault_write says why */
     TOKEN_TARGET_TOO_LONG,  /* 414 */
     TOKEN_TARGET_AMBIGUOUS, /* two packages: REFUSED_TOKEN_AMBIGUOUS */
 };
 
 enum token_target_error token_target_parse(const char *target, size_t length, const char *attribute,
                                            struct token_target *out);
+
+/* What is wrong with a target that was TOKEN_TARGET_BAD_PATH, where, and the cure: "segment 2 of the path
+ * is empty: ...". No quotes and no backslashes are in it, nothing of the target is. */
+#define TOKEN_PATH_FAULT_SIZE 128
+void token_path_fault_write(const struct token_target *target, char out[TOKEN_PATH_FAULT_SIZE]);
 
 /* Whether a text is 1 to `max` bytes without control characters (C0, DEL), as `acct`, `jti` and the other
  * claims that are text must be: what may be logged and become part of a key. No link names another. */

@@ -670,7 +670,8 @@ Test(server_cli, explain_reads_what_people_paste)
 {
     make_node();
     expect_refused("http://x.example/a.mp3", "403 token_missing", "no parameter URISigningPackage");
-    expect_refused("/a/../b?URISigningPackage=x", "400 path_invalid", "a node repairs no path");
+    expect_refused("/a/../b?URISigningPackage=x", "400 path_invalid",
+                   "a node repairs no path: segment 2 of the path");
     expect_refused("/a?URISigningPackage=e30.e30", "403 token_malformed", "three parts");
     cr_expect_eq(run("link", "explain", "eyJhbGciOiJub25lIn0.e30.", NULL), EX_USAGE);
     EXPECT_NOT_IN(err, "eyJ");

@@ -125,6 +125,45 @@ Test(token_target, refuses_paths_that_could_be_read_two_ways)
     cr_expect_eq(token_target_parse("/a?p=x\0b", 8, "p", &parsed), TOKEN_TARGET_BAD_PATH);
 }
 
+Test(token_target, says_which_segment_is_at_fault_and_why)
+{
+    static const struct {
+        const char *target, *said;
+    } rows[] = {
+        {"a", "the path does not begin with a slash"},
+        {"//a", "segment 1 of the path is empty"},
+        {"/a//b", "segment 2 of the path is empty"},
+        {"/a/b//", "segment 3 of the path is empty"},
+        {"/a/;URISigningPackage=x/b", "segment 2 of the path is empty"},
+        {"/a/../b", "segment 2 of the path is a dot-segment"},
+        {"/a/b/%2e", "segment 3 of the path is a dot-segment"},
+        {"/a/b%2fc", "segment 2 of the path has an escaped slash"},
+        {"/a%5Cb/c", "segment 1 of the path has a backslash"},
+        {"/a%00", "segment 1 of the path has a control byte (%00"},
+        {"/a/b/c%0a", "segment 3 of the path has a control byte"},
+        {"/a/%7f?b", "segment 2 of the path has a control byte"},
+        {"/a/b%", "segment 2 of the path has a % that"},
+        {"/a/%zz", "segment 2 of the path has a % that"},
+        {"/a/b c", "segment 2 of the path has a space"},
+        {"/a\\b", "segment 1 of the path has a space, a control byte, # or a backslash"},
+        {"/a/b;URISigningPackage=x,q", "segment 2 of the path has a token and then"},
+        {"/a/b?URISigningPackage=x/q", "the query has a token and then"},
+        {"/a?b=%f", "the query has a % that"},
+        {"/a?b c", "the query has a space"},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char said[TOKEN_PATH_FAULT_SIZE];
+
+        cr_assert_eq(parse(rows[i].target), TOKEN_TARGET_BAD_PATH, "%s", rows[i].target);
+        token_path_fault_write(&parsed, said);
+        cr_expect_eq(strncmp(said, rows[i].said, strlen(rows[i].said)), 0, "%s: %s", rows[i].target,
+                     said);
+        cr_expect_not_null(strchr(said, ':'), "no cure: %s", said);
+        cr_expect_lt(strlen(said), sizeof said - 1, "cut off: %s", said);
+    }
+}
+
 Test(token_target, refuses_a_package_whose_end_would_move_the_path)
 {
     /* By the letter of RFC 9246 2.1.15 the URI would become /p/q while /p is opened. */
