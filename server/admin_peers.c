@@ -160,6 +160,7 @@ static void peer_end(struct admin_peers *peers, struct admin_peer *peer)
         admin_desk_forget(peers->desk, peer->call.class);
     }
     free(peer->call.answer.body);
+    explicit_bzero(peer->buffer, sizeof(peer->buffer)); /* a shop's secret */
     free(peer);
 }
 

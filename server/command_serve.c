@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -20,12 +22,12 @@
 #include "server/log.h"
 #include "server/node.h"
 
-enum { OPTION_CHECK = 256, OPTION_REFERENCE };
+enum { OPTION_CHECK = 256, OPTION_REFERENCE, OPTION_DEBUG };
 
 struct serve_arguments {
     struct cli_location location;
     const char *listen;
-    bool check, reference;
+    bool check, reference, debug;
 };
 
 static const struct argp_option options[] = {
@@ -34,6 +36,10 @@ static const struct argp_option options[] = {
      "Check the configuration, the key sets, the media root and the state directory, and exit", 0},
     {"print-config-reference", OPTION_REFERENCE, NULL, 0,
      "Print a configuration with every key, its default and its bounds, and exit", 0},
+    {"debug", OPTION_DEBUG, NULL, 0,
+     "Leave core dumps and debuggers to the system: without it there are none, for they would hold "
+     "keys",
+     0},
     {0},
 };
 
@@ -52,6 +58,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         return 0;
     case OPTION_REFERENCE:
         arguments->reference = true;
+        return 0;
+    case OPTION_DEBUG:
+        arguments->debug = true;
         return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "%s: serve takes options only; did you mean --config %s?", argument,
@@ -182,6 +191,14 @@ static int run(const struct config *config, const char *file, const char *comman
                     error[0] != '\0' ? error : strerror(-result));
 }
 
+/* A core would hold keys, secrets and tokens. The limit is Redis' too, which the node starts. */
+static void forbid_dumps(void)
+{
+    const struct rlimit none = {0};
+    (void)setrlimit(RLIMIT_CORE, &none);
+    (void)prctl(PR_SET_DUMPABLE, 0);
+}
+
 int command_serve(int argc, char **argv)
 {
     static const struct argp_child children[] = {CLI_CONFIG_CHILD, {0}};
@@ -221,6 +238,8 @@ int command_serve(int argc, char **argv)
         if (code == EX_OK)
             printf("%s: ok\n", file);
     } else {
+        if (!arguments.debug)
+            forbid_dumps();
         code = run(config, file, argv[0]);
     }
     config_destroy(&config);

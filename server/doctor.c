@@ -215,8 +215,12 @@ static const char *state_dir_fault(const char *path, char parent[static PATH_MAX
 {
     struct stat facts;
     snprintf(parent, PATH_MAX, "%s", path);
+    /* Whoever may write there can have the node bill what he likes. */
     if (stat(path, &facts) == 0)
-        return !S_ISDIR(facts.st_mode)         ? "is no directory; choose another"
+        return !S_ISDIR(facts.st_mode)      ? "is no directory; choose another"
+               : (facts.st_mode & 022) != 0 ? "may be written by others; run chmod go-w on it"
+               : facts.st_uid != geteuid() && facts.st_uid != 0
+                   ? "belongs to another user, who may write there; let the node's user own it"
                : access(path, W_OK | X_OK) < 0 ? "cannot be written; let the node's user own it"
                                                : NULL;
     char *above = dirname(parent);

@@ -604,6 +604,7 @@ int node_run(const struct config *config, char *error, unsigned long error_size)
     pthread_mutex_destroy(&node->phase_mutex);
     pthread_mutex_destroy(&node->reload_mutex);
     pthread_mutex_destroy(&node->wake_mutex);
+    explicit_bzero(&node->redis, sizeof(node->redis));
     free(node);
     log_stop();
     return status != 0 ? status : stopped;

@@ -494,6 +494,9 @@ static void ledger_free(struct ledger *ledger)
     const char *const strings[] = {ledger->options.state_dir, ledger->options.node,
                                    ledger->options.redis, ledger->options.redis_user,
                                    ledger->options.redis_password};
+    if (ledger->options.redis_password != NULL)
+        explicit_bzero((void *)(uintptr_t)ledger->options.redis_password,
+                       strlen(ledger->options.redis_password));
     for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++)
         free((void *)(uintptr_t)strings[i]);
     pthread_mutex_destroy(&ledger->lock);

@@ -164,6 +164,32 @@ Test(doctor, refuses_a_clock_from_before_the_program_was_made)
     site_destroy(&site);
 }
 
+/* Whoever can write there can change what was billed. */
+Test(doctor, refuses_a_state_directory_that_others_may_write)
+{
+    static const struct {
+        mode_t mode;
+        const char *fault;
+    } modes[] = {
+        {0777, "may be written by others"}, {0720, "may be written by others"}, {0755, NULL}};
+    struct site *site = site_create(.stays_down = true);
+    cr_assert_eq(mkdir(site_state_dir(site), 0700), 0);
+    for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++) {
+        cr_assert_eq(chmod(site_state_dir(site), modes[i].mode), 0);
+        struct command_result doctor = site_tollgate(site, "doctor");
+        if (modes[i].fault == NULL) {
+            (void)line_of(site, doctor.output, "ok       state_dir: ");
+            continue;
+        }
+        expect_text(line_of(site, doctor.output, "FAIL     state_dir: "), modes[i].fault);
+        struct command_result serve = site_tollgate(site, "serve");
+        cr_assert_neq(serve.exit_code, 0);
+        expect_text(serve.errors, modes[i].fault);
+    }
+    cr_assert_eq(rmdir(site_state_dir(site)), 0);
+    site_destroy(&site);
+}
+
 Test(doctor, refuses_a_state_directory_that_is_none)
 {
     struct site *site = site_create(.stays_down = true, .state_dir = "/dev/null");

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -372,6 +373,30 @@ Test(service, takes_nobody_after_SIGTERM_and_answers_who_has_connected)
     raw_drain(slow);
     close(slow);
     cr_assert_eq(site_node_wait(site), 0);
+    site_destroy(&site);
+}
+
+/* ---- what a core would hold ---- */
+
+static bool limits_have(struct site *site, const char *text)
+{
+    char line[256];
+    bool has = false;
+    FILE *limits = fopen(site_format(site, "/proc/%ld/limits", (long)site_node_pid(site)), "re");
+    cr_assert(limits != NULL);
+    while (fgets(line, sizeof(line), limits) != NULL)
+        has = has || strncmp(line, text, strlen(text)) == 0;
+    fclose(limits);
+    return has;
+}
+
+Test(service, leaves_no_core)
+{
+    static const char none[] = "Max core file size        0                    0 ";
+    struct rlimit some = {.rlim_cur = 4096, .rlim_max = 4096};
+    cr_assert_eq(setrlimit(RLIMIT_CORE, &some), 0);
+    struct site *site = site_create();
+    cr_assert(limits_have(site, none));
     site_destroy(&site);
 }
 
