@@ -98,7 +98,11 @@ int admin_door_open_shops(struct admin_door *door, const struct config *config, 
             door->listen_fd = failure;
             /* It is accepted from until nobody is left. */
             failure = fcntl(door->listen_fd, F_SETFL, O_NONBLOCK) == 0 ? 0 : -errno;
-        } else {
+            if (failure != 0) {
+                (void)snprintf(why, sizeof why, "%s: %s", listen_on, strerror(-failure));
+            }
+        }
+        if (failure != 0) {
             (void)snprintf(error, error_size, "admin_listen: %s", why);
         }
     }

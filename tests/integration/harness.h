@@ -177,6 +177,13 @@ struct link_options {
 const char *site_link_with(struct site *site, const struct link_options *options);
 const char *site_token_with(struct site *site, const struct link_options *options);
 #define site_token(site, ...) site_token_with(site, &(struct link_options){__VA_ARGS__})
+/* Gives the shop a key set of one new ES256 key, and waits until the node has read it; the caller's
+ * (key_set_destroy). */
+struct key_set *site_es256_keys(struct site *site);
+/* One link of alice's without jti, to a path of plain characters, in two spellings: the signatures (r, s)
+ * and (r, n - s) of one text. */
+void site_twins(struct site *site, const struct key_set *keys, const char *path,
+                struct token_limits limits, const char *twins[2]);
 /* printf into memory of the site. */
 const char *site_format(struct site *site, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "tests/integration/harness_internal.h"
+#include "tokens/base64url_internal.h"
 
 /* ---- commands ---- */
 
@@ -366,4 +367,61 @@ pid_t site_embedded_redis_pid(struct site *site)
     free(text);
     cr_assert(pid > 1);
     return pid;
+}
+
+/* ---- one link in two spellings ---- */
+
+struct key_set *site_es256_keys(struct site *site)
+{
+    char *private_text = NULL, *public_text = NULL, error[256] = "";
+    struct key_set *keys = NULL;
+    const char *fresh = site_format(site, "%s.new", site_key_file(site));
+    cr_assert_eq(key_generate(TOKEN_ES256, &private_text, &public_text), 0);
+    cr_assert_eq(key_set_parse(&keys, private_text, strlen(private_text), error, sizeof(error)), 0,
+                 "%s", error);
+    harness_write_file(fresh, public_text);
+    cr_assert_eq(rename(fresh, site_key_file(site)), 0);
+    site_log_await(site, "reloaded the key sets");
+    key_text_free(&private_text);
+    key_text_free(&public_text);
+    return keys;
+}
+
+/* The other signature of the same text: (r, n - s), which anybody can write (SEC 1, 4.1.4). */
+static char *with_other_s(const char *jws)
+{
+    static const unsigned char order[32] = {0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00,
+                                            0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+                                            0xbc, 0xe6, 0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84,
+                                            0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51};
+    unsigned char signature[64];
+    size_t length = 0;
+    char *other = strdup(jws), *text = strrchr(other, '.') + 1;
+    cr_assert_eq(base64url_decode(text, strlen(text), signature, sizeof(signature), &length), 0);
+    cr_assert_eq(length, sizeof(signature));
+    int borrow = 0;
+    for (int i = 31; i >= 0; i--) {
+        int digit = order[i] - signature[32 + i] - borrow;
+        borrow = digit < 0;
+        signature[32 + i] = (unsigned char)(digit + 256 * borrow);
+    }
+    base64url_encode(signature, sizeof(signature), text);
+    return other;
+}
+
+void site_twins(struct site *site, const struct key_set *keys, const char *path,
+                struct token_limits limits, const char *twins[2])
+{
+    const struct token_grant grant = {.iss = "https://shop.example",
+                                      .account = "alice",
+                                      .container = site_format(site, "exact:%s", path),
+                                      .exp = time(NULL) + 3600,
+                                      .limits = limits};
+    char *jws = NULL;
+    cr_assert_eq(token_sign(keys, NULL, &grant, &jws), 0);
+    char *other = with_other_s(jws);
+    twins[0] = site_format(site, "%s?URISigningPackage=%s", path, jws);
+    twins[1] = site_format(site, "%s?URISigningPackage=%s", path, other);
+    free(other);
+    free(jws);
 }

@@ -397,3 +397,35 @@ Test(rates, max_bytes_of_an_account_bounds_a_postpaid_one)
     answer_expect_refusal(site, fetch(site, link, .range = "0-0"), 402, "account_bytes_used_up");
     site_destroy(&site);
 }
+
+Test(rates, of_a_link_without_jti_are_shared_by_both_signatures_of_its_text)
+{
+    struct site *site = site_with_a_big_file("workers: 2\n");
+    struct key_set *keys = site_es256_keys(site);
+    const char *twins[2];
+    site_twins(site, keys, BIG, (struct token_limits){.max_bytes = 100000}, twins);
+    answer_expect_bytes(site, fetch(site, twins[0], .range = "0-59999"), BIG, 0, 60000);
+    answer_expect_refusal(site, fetch(site, twins[1], .range = "0-59999"), 410,
+                          "link_bytes_used_up");
+    answer_expect_bytes(site, fetch(site, twins[1], .range = "0-39999"), BIG, 0, 40000);
+    for (size_t i = 0; i < 2; i++)
+        answer_expect_refusal(site, fetch(site, twins[i], .range = "0-0"), 410,
+                              "link_bytes_used_up");
+
+    site_twins(site, keys, BIG, (struct token_limits){.max_conns = 2, .rate = 400000}, twins);
+    int fds[] = {begin(site, twins[0]), begin(site, twins[1])};
+    for (size_t i = 0; i < 2; i++)
+        expect_429(site, twins[i], "link_connections");
+    uint64_t settle_ms = harness_now_ms() + 500, bytes = 0;
+    while (harness_now_ms() < settle_ms)
+        (void)read_some(fds, 2, 20);
+    uint64_t begun_ms = harness_now_ms();
+    while (harness_now_ms() < begun_ms + 3000)
+        bytes += read_some(fds, 2, 20);
+    double share = (double)bytes * 1000 / (double)(harness_now_ms() - begun_ms) / 400000;
+    cr_expect_leq(share, 1.1, "both bring %.2f of the rate of one", share);
+    close(fds[0]);
+    close(fds[1]);
+    key_set_destroy(&keys);
+    site_destroy(&site);
+}
