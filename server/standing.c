@@ -89,7 +89,7 @@ bool standing_ask(struct worker *worker, struct connection *connection)
         .link = entry->link,
         .validity_ms = (uint32_t)worker->node->config->grant_validity_ms,
         .iat = entry->token->iat,
-        .takes_nothing = connection->inquiry != NULL,
+        .takes_nothing = true,
     };
     struct ledger_command command;
     ledger_admit_command(worker->node->ledger, &wanted, &command);
