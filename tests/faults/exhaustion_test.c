@@ -304,7 +304,7 @@ static const char *mount_small_disk(void)
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         return NULL;
     cr_assert(mkdtemp(path));
-    if (mount("tmpfs", path, "tmpfs", 0, "size=8m") < 0) {
+    if (mount("tmpfs", path, "tmpfs", 0, "size=8m,mode=0700") < 0) {
         rmdir(path);
         return NULL;
     }

@@ -389,7 +389,7 @@ static void with_a_full_disk(void)
     static char disk[] = "/tmp/tollgate-disk-XXXXXX", block[4096];
     bool mounted = unshare(CLONE_NEWNS) == 0 &&
                    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 && mkdtemp(disk) &&
-                   mount("tmpfs", disk, "tmpfs", 0, "size=8m") == 0;
+                   mount("tmpfs", disk, "tmpfs", 0, "size=8m,mode=0700") == 0;
     if (!mounted) {
         rmdir(disk);
         cr_log_warn("only root may mount: %s was not tried", names[REFUSAL_JOURNAL_UNAVAILABLE]);

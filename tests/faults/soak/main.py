@@ -50,7 +50,7 @@ class Soak:
         self.directory = tempfile.mkdtemp(prefix="tollgate-soak-")
         self.disk = f"{self.directory}/disk"
         os.makedirs(self.disk)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={place.DISK_BYTES}", "tmpfs", self.disk], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={place.DISK_BYTES},mode=0700", "tmpfs", self.disk], check=True)
         self.media()
         self.clock = place.Clock(self.directory)
         self.node = None
