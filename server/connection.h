@@ -385,6 +385,7 @@ void metering_tick(struct worker *worker);
 #define METERING_QUEUE_MAX 64 /* at the bound the connection's next head waits */
 
 /* ---- logging ---- */
-void request_log_refusal(const struct connection *connection, enum refusal refusal);
+void request_log_refusal(const struct worker *worker, const struct connection *connection,
+                         enum refusal refusal);
 
 #endif

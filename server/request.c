@@ -19,13 +19,36 @@
 #include "server/token_cache.h"
 #include "storage/media/media.h"
 
-void request_log_refusal(const struct connection *connection, enum refusal refusal)
+#define LOGGED_PATH_MAX 256
+
+/* What was asked for, without its query: of the head that is being read, else of the file that was found.
+ * A token in the path is struck by the log. */
+static struct http_text path_of(const struct worker *worker, const struct connection *connection)
+{
+    struct http_text path = worker->target;
+    if (path.data == NULL && connection->file != NULL)
+        path = (struct http_text){connection->file->path, connection->file->path_length};
+    if (path.data == NULL || path.length == 0)
+        path = (struct http_text){"-", 1};
+    const char *query = memchr(path.data, '?', path.length);
+    if (query != NULL && path.data == worker->target.data)
+        path.length = (size_t)(query - path.data);
+    return path;
+}
+
+void request_log_refusal(const struct worker *worker, const struct connection *connection,
+                         enum refusal refusal)
 {
     const struct token *token = connection->link != NULL ? connection->link->token : NULL;
-    log_info("refused: status=%u reason=%s s-uri-signing=%03u issuer=%s kid=%s jti=%s",
-             refusal_status(refusal), refusal_name(refusal), refusal_uri_signing(refusal),
+    const struct http_text path = path_of(worker, connection);
+    char client[CLIENT_ADDRESS_TEXT];
+    client_address_write(&connection->client, client);
+    log_info("refused: status=%u reason=%s s-uri-signing=%03u client=%s issuer=%s kid=%s jti=%s "
+             "path=%.*s",
+             refusal_status(refusal), refusal_name(refusal), refusal_uri_signing(refusal), client,
              token != NULL ? token->issuer_id : "-", token != NULL ? token->kid : "-",
-             token != NULL && token->jti[0] != '\0' ? token->jti : "-");
+             token != NULL && token->jti[0] != '\0' ? token->jti : "-",
+             (int)(path.length < LOGGED_PATH_MAX ? path.length : LOGGED_PATH_MAX), path.data);
 }
 
 /*
@@ -430,8 +453,8 @@ static bool is_navigation(const struct http_head *head)
            memmem(head->accept.data, head->accept.length, "text/html", 9) != NULL;
 }
 
-enum request_outcome request_begin(struct worker *worker, struct connection *connection,
-                                   const struct http_head *head)
+static enum request_outcome take(struct worker *worker, struct connection *connection,
+                                 const struct http_head *head)
 {
     /* 9 KiB that request_target_read fills; zeroing them would cost more than parsing. */
     struct token_target target;
@@ -490,4 +513,13 @@ enum request_outcome request_begin(struct worker *worker, struct connection *con
         answer(worker, connection, selection, &ranges);
     }
     return REQUEST_TAKEN;
+}
+
+enum request_outcome request_begin(struct worker *worker, struct connection *connection,
+                                   const struct http_head *head)
+{
+    worker->target = head->target;
+    enum request_outcome outcome = take(worker, connection, head);
+    worker->target = (struct http_text){0};
+    return outcome;
 }

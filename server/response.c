@@ -411,7 +411,7 @@ void response_refuse_because(struct worker *worker, struct connection *connectio
                              : problem_write(body, sizeof(body), refusal, detail);
     unsigned status = refusal_status(refusal);
     struct writer out = begin(worker);
-    request_log_refusal(connection, refusal);
+    request_log_refusal(worker, connection, refusal);
     access_begin(worker, connection, NULL, NULL);
     access_refused(connection, refusal);
     connection_set_state(connection, CONNECTION_SENDING);

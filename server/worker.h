@@ -120,7 +120,8 @@ struct worker {
     struct __kernel_timespec tick;
     struct connection *sweep_next; /* of the open ones; NULL: the first */
     uint64_t windows_swept_ms;
-    uint64_t questions; /* asked of Redis for a connection: their numbers */
+    struct http_text target; /* of the head that is being read; borrowed */
+    uint64_t questions;      /* asked of Redis for a connection: their numbers */
     enum accepting accepting[LISTENERS];
     struct descriptors descriptors; /* of the last tick */
     uint64_t accept_paused_ms;      /* since when none was left for a client; 0: one is */

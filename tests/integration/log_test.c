@@ -54,6 +54,24 @@ Test(log, that_nobody_reads_holds_up_no_answer_and_no_stop)
     site_destroy(&site);
 }
 
+/* Whoever asks operations why it was refused can say an address and a path, and no token is needed. */
+Test(log, of_a_refusal_has_client_and_path_and_no_token)
+{
+    struct site *site = site_create();
+    const char *link = site_link(site, .account = "nobody", .path = TRACK_TINY);
+    answer_expect_refusal(site, fetch(site, link), 402, "account_unknown");
+    (void)site_log_await(site, site_format(site, "reason=account_unknown"));
+    (void)site_log_await(site, site_format(site, " path=%s\n", TRACK_TINY));
+    answer_expect_refusal(site, fetch(site, "/a%20b.mp3?c=d"), 403, "token_missing");
+    const char *log = site_log_await(site, " path=/a%20b.mp3\n");
+    cr_assert_not_null(strstr(log, " client=127.0.0.1:"));
+    answer_expect_refusal(site, fetch(site, "/a;URISigningPackage=eyJhbGciOi.x.y/b.mp3"), 403,
+                          "token_malformed");
+    log = site_log_await(site, " path=/a;URISigningPackage=");
+    cr_assert_null(strstr(log, "eyJhbGciOi"), "%s", log);
+    site_destroy(&site);
+}
+
 Test(log, of_a_flood_is_limited_says_what_it_left_out_and_has_the_other_messages)
 {
     struct site *site = site_create(.settings = "workers: 2\n");
