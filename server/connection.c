@@ -359,6 +359,22 @@ static void input_consume(struct worker *worker, struct connection *connection, 
     }
 }
 
+/* What is said to a head that is refused, cannot be waited for, or has not come in time. */
+static void refuse_head(struct worker *worker, struct connection *connection, const char *data,
+                        size_t length, enum refusal refusal)
+{
+    if (connection->unencrypted) {
+        if (!http_head_is_begun(data, length)) {
+            connection_close(worker, connection, false);
+            return;
+        }
+        refusal = REFUSAL_PLAIN_HTTP;
+    }
+    connection->keep_alive = connection->head_only = connection->navigation = false;
+    connection->origin = NULL;
+    response_refuse(worker, connection, refusal);
+}
+
 /* Heads at the start of `data`, as many as can be answered now. Returns the bytes that are done
  * with. */
 static size_t consume(struct worker *worker, struct connection *connection, const char *data,
@@ -375,7 +391,7 @@ static size_t consume(struct worker *worker, struct connection *connection, cons
         struct http_head head;
         enum refusal refusal = REFUSAL_HEAD_MALFORMED;
         enum http_head_status status = http_head_parse(data + used, length - used, &head, &refusal);
-        if (status == HTTP_HEAD_COMPLETE)
+        if (status == HTTP_HEAD_COMPLETE && !connection->unencrypted)
             status = http_content_skip(data + used, length - used, &head, &refusal);
         size_t size = status == HTTP_HEAD_COMPLETE ? head.length : length - used;
         if (status != HTTP_HEAD_REFUSED && size > head_max) {
@@ -388,10 +404,8 @@ static size_t consume(struct worker *worker, struct connection *connection, cons
             connection->delivery_count >= METERING_QUEUE_MAX)
             break; /* the tick reads on when the peer has acknowledged */
         if (status == HTTP_HEAD_REFUSED) {
-            connection->keep_alive = connection->head_only = connection->navigation = false;
-            connection->origin = NULL;
             count(&worker->stats.requests, connection->inquiry == NULL);
-            response_refuse(worker, connection, refusal);
+            refuse_head(worker, connection, data + used, length - used, refusal);
             return length;
         }
         if (request_begin(worker, connection, &head) == REQUEST_AGAIN)
@@ -487,6 +501,15 @@ void connection_input(struct worker *worker, struct connection *connection, cons
         return;
     }
     set_reading_deadline(worker, connection);
+}
+
+void connection_unencrypted(struct worker *worker, struct connection *connection, const char *data,
+                            size_t length)
+{
+    tls_session_end(connection);
+    connection->transport = &transport_plain;
+    connection->unencrypted = true;
+    connection_input(worker, connection, data, length);
 }
 
 /* A proxy's header comes before TLS; what follows it is the session's. */
@@ -610,9 +633,8 @@ static void sweep_one(struct worker *worker, struct connection *connection)
             connection_client_late(worker->node, connection);
             connection_close(worker, connection, false);
         } else if (connection->input_length > 0) {
-            connection->keep_alive = connection->head_only = connection->navigation = false;
-            connection->origin = NULL;
-            response_refuse(worker, connection, REFUSAL_HEAD_TIMEOUT);
+            refuse_head(worker, connection, connection->input, connection->input_length,
+                        REFUSAL_HEAD_TIMEOUT);
         } else if (connection->deliveries == NULL) {
             connection_close(worker, connection, false);
         }

@@ -124,6 +124,7 @@ struct connection {
     bool paying;        /* counted among its window's responses that took funds */
     bool polling;       /* a poll for room in the socket is among those in flight */
     bool expects_proxy; /* a trusted proxy's header comes first */
+    bool unencrypted;   /* it speaks plain HTTP where TLS is spoken: it is told so, and no more */
     bool forwards;      /* the peer names the client of each request */
     bool counted;       /* `client` is, in the node's table of addresses */
     bool navigation;    /* a browser's window waits for the answer, not a program */
@@ -187,6 +188,10 @@ void connection_inquire(struct worker *worker, struct inquiry *inquiry);
 /* Bytes of the stream, which the transport has opened: the next heads. May end the connection. */
 void connection_input(struct worker *worker, struct connection *connection, const char *data,
                       size_t length);
+/* The peer speaks no TLS where TLS is spoken. Where that is HTTP, it gets one answer that says so, or the
+ * redirect; where it is not, the connection ends. Called before the session has read anything. */
+void connection_unencrypted(struct worker *worker, struct connection *connection, const char *data,
+                            size_t length);
 /* The peer has ended its side: what it asked for is still answered, then that is all. */
 void connection_peer_ended(struct worker *worker, struct connection *connection);
 /* The response is done (or was never begun): the next head, or the end. */

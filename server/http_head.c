@@ -388,7 +388,7 @@ static enum http_head_status finish(struct cursor *c)
     return HTTP_HEAD_COMPLETE;
 }
 
-static enum http_head_status parse(struct cursor *c)
+static enum http_head_status take_request_line(struct cursor *c)
 {
     struct http_text line;
     enum http_head_status status;
@@ -397,7 +397,13 @@ static enum http_head_status parse(struct cursor *c)
         if (status != HTTP_HEAD_COMPLETE)
             return status;
     } while (line.length == 0);
-    status = parse_request_line(c, &line);
+    return parse_request_line(c, &line);
+}
+
+static enum http_head_status parse(struct cursor *c)
+{
+    struct http_text line;
+    enum http_head_status status = take_request_line(c);
     const char *begin = c->at;
     for (unsigned fields = 0; status == HTTP_HEAD_COMPLETE; fields++) {
         status = take_line(c, &line);
@@ -425,4 +431,13 @@ enum http_head_status http_head_parse(const char *data, size_t length, struct ht
     else if (status == HTTP_HEAD_REFUSED)
         *refusal = c.refusal;
     return status;
+}
+
+bool http_head_is_begun(const char *data, size_t length)
+{
+    struct http_head head = {0};
+    struct cursor c = {.at = data, .end = data + length, .head = &head};
+    enum http_head_status status = take_request_line(&c);
+    return status == HTTP_HEAD_COMPLETE ||
+           (status == HTTP_HEAD_REFUSED && c.refusal != REFUSAL_HEAD_MALFORMED);
 }

@@ -66,6 +66,10 @@ enum http_head_status {
 enum http_head_status http_head_parse(const char *data, size_t length, struct http_head *head,
                                       enum refusal *refusal);
 
+/* Whether a whole request line stands at the start of `data`, of any version of HTTP that has one and for
+ * whatever target: who sent it speaks HTTP. */
+bool http_head_is_begun(const char *data, size_t length);
+
 /*
  * Moves *value, which is a line of the list `name` (in lower case, such as "if-match"), on to that
  * field's next line in the head, whose buffer is still there. False where there is none: *value is

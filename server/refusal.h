@@ -63,6 +63,7 @@
     X(ADDRESS_EXHAUSTED, 429, 0, false, "this address has as many connections as one may")         \
     X(PROXY_HEADER_MISSING, 400, 0, true,                                                          \
       "connections of this proxy begin with a PROXY protocol header, and this one did not")        \
+    X(PLAIN_HTTP, 400, 0, true, "this port speaks https; ask again with https:// in the URL")      \
     X(FILE_UNREADABLE, 500, 200, false, "the file cannot be read just now")
 
 enum refusal {

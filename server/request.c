@@ -475,6 +475,16 @@ static enum request_outcome take(struct worker *worker, struct connection *conne
         response_refuse(worker, connection, REFUSAL_ADDRESS_EXHAUSTED);
         return REQUEST_TAKEN;
     }
+    if (connection->unencrypted) {
+        connection->keep_alive = false;
+        access_begin(worker, connection, head, NULL);
+        count(&worker->stats.requests, 1);
+        if (worker->redirects && check_method(head) == REFUSAL_NONE)
+            response_redirect(worker, connection, head);
+        else
+            response_refuse(worker, connection, REFUSAL_PLAIN_HTTP);
+        return REQUEST_TAKEN;
+    }
     if (head->method == HTTP_OPTIONS) {
         /* RFC 9110 9.3.7: its content has no use here. It is not read, so nothing can follow it. */
         connection->keep_alive = head->keep_alive && !head->has_body;

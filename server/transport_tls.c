@@ -64,6 +64,7 @@ struct tls_session {
     char *pending;   /* owns: records that were not sent */
     size_t pending_length, pending_sent;
     bool full;             /* the socket did not take all when it was last tried */
+    bool begun;            /* OpenSSL has been given bytes */
     bool ready;            /* the handshake is done */
     bool failed;           /* no further call is allowed */
     uint64_t answered;     /* bytes that the peer caused since the handshake */
@@ -382,10 +383,24 @@ static bool read_once(struct worker *worker, struct connection *connection)
     return false;
 }
 
+/* RFC 8446 5.1: a record begins with its type, a handshake's is 22. A request line begins with a letter,
+ * or, as clients were known to, with an empty line (RFC 9112 2.2). */
+static bool is_text(char first)
+{
+    return (first >= 'A' && first <= 'Z') || (first >= 'a' && first <= 'z') || first == '\r' ||
+           first == '\n';
+}
+
 static void tls_receive(struct worker *worker, struct connection *connection, const char *data,
                         size_t length)
 {
     uint32_t generation = connection->generation;
+    if (!connection->tls->begun && is_text(data[0])) {
+        count(&worker->stats.tls_failed, 1);
+        connection_unencrypted(worker, connection, data, length);
+        return;
+    }
+    connection->tls->begun = true;
     worker->tls_scratch->in_data = data;
     worker->tls_scratch->in_length = length;
     /* What comes behind our end is not read any more. */

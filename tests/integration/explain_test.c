@@ -498,6 +498,7 @@ static const struct row rows[REFUSAL_COUNT] = {
     [REFUSAL_CONNECTIONS_EXHAUSTED] = {.alone = with_all_connections_taken},
     [REFUSAL_ADDRESS_EXHAUSTED] = {.exempt = NO_CLIENT},
     [REFUSAL_PROXY_HEADER_MISSING] = {.exempt = NO_CLIENT},
+    [REFUSAL_PLAIN_HTTP] = {.exempt = NO_CLIENT},
     [REFUSAL_FILE_UNREADABLE] = {.exempt = "a disk that fails cannot be had here"},
 };
 
