@@ -8,8 +8,8 @@
 # It asks dpkg first and touches the network only when something is missing.
 set -eu
 
-packages_run='liburing2 libssl3 libxxhash0 libhiredis0.14 libjansson4 libcyaml1 libsystemd0 libunistring2 redis-server'
-packages_build='gcc libc6-dev cmake ninja-build pkg-config liburing-dev libssl-dev libxxhash-dev libhiredis-dev libjansson-dev libcyaml-dev libyaml-dev libsystemd-dev libunistring-dev'
+packages_run='liburing2 libssl3 libxxhash0 libhiredis0.14 libjansson4 libyaml-0-2 libsystemd0 libunistring2 redis-server'
+packages_build='gcc libc6-dev cmake ninja-build pkg-config liburing-dev libssl-dev libxxhash-dev libhiredis-dev libjansson-dev libyaml-dev libsystemd-dev libunistring-dev'
 packages_demo='lame curl python3'
 packages_bench='nginx-light libnginx-mod-http-lua lua-nginx-redis lua-cjson lighttpd wrk iproute2 procps openssl'
 packages_test='lame ffmpeg libcriterion-dev libcurl4-openssl-dev clang clang-format clang-tidy cppcheck libclang-rt-14-dev iproute2 git man-db dpkg-dev systemd openssl'

@@ -318,7 +318,7 @@ int cli_config_load(const char *command, const struct cli_location *location, st
         return cli_fail(EX_NOINPUT, command,
                         "no configuration: give --config FILE, set TOLLGATE_CONFIG, or write "
                         "./tollgate.yaml or /etc/tollgate/tollgate.yaml");
-    char error[8192];
+    char error[65536]; /* a mistake in each key, told */
     int result = config_load(out, path, error, sizeof(error));
     if (result == 0)
         return EX_OK;

@@ -25,7 +25,6 @@ struct config_issuer {
     char **origins; /* of its pages: "https://shop.example", or "*" */
     unsigned origins_count;
     char *refusal_url;       /* "" where there is none */
-    char *resume_text;       /* as the file has it */
     uint64_t resume_s;       /* of links without the claim */
     char *admin_secret_file; /* "" where there is none */
 };

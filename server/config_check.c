@@ -1,7 +1,8 @@
 /*
  * The checks of a configuration that a length or a bound cannot express: addresses, names,
  * prefixes, and what must agree across keys. Called by config_load once every value is converted;
- * it never changes a value, apart from config_set_listen, which is the command line's.
+ * it never changes a value, apart from config_set_listen, which is the command line's. What another key has to say is
+ * asked only where that key is sound: a mistake is told once, and not its consequences.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -99,13 +100,15 @@ int config_set_listen(struct config *config, const char *listen, char *error, si
 /* What is checked, with what the messages need to say where. */
 struct check {
     const struct config *config;
-    const struct config_document *document;
-    struct config_errors *errors;
+    struct config_document *document;
 };
 
-#define REFUSE(check, key, ...)                                                                    \
-    config_error((check)->errors, config_document_line((check)->document, -1, key, -1),            \
-                 key ": " __VA_ARGS__)
+#define REFUSE(check, key, ...) config_refuse((check)->document, -1, key, -1, __VA_ARGS__)
+
+static bool is_sound(const struct check *check, const char *key)
+{
+    return config_document_is_sound(check->document, -1, key);
+}
 
 /* What stands behind https:// or http://; NULL where neither does. */
 static const char *after_scheme(const char *url)
@@ -123,11 +126,10 @@ static void check_page_origin(const struct check *check, int issuer, unsigned en
     if (strcmp(origin, "*") == 0 || (authority && authority[0] != '\0' && strlen(origin) <= 255 &&
                                      authority[strspn(authority, NAME_BYTES "._:[]")] == '\0'))
         return;
-    config_error(check->errors,
-                 config_document_line(check->document, issuer, "origins", (int)entry),
-                 "issuers[%d].origins: \"%.255s\" is no origin; write https://shop.example, in "
-                 "lower case and without a path, or \"*\" for every page",
-                 issuer, origin);
+    config_refuse(check->document, issuer, "origins", (int)entry,
+                  "\"%.255s\" is no origin; write https://shop.example, in "
+                  "lower case and without a path, or \"*\" for every page",
+                  origin);
 }
 
 static void check_refusal_url(const struct check *check, int issuer)
@@ -139,22 +141,21 @@ static void check_refusal_url(const struct check *check, int issuer)
         sound =
             (unsigned char)*at > ' ' && (unsigned char)*at < 0x7f && !strchr("\"<>\\^`{|}#", *at);
     if (!sound)
-        config_error(check->errors,
-                     config_document_line(check->document, issuer, "refusal_url", -1),
-                     "issuers[%d].refusal_url: \"%.255s\" is no http:// or https:// URL without "
-                     "fragment; write https://shop.example/refused",
-                     issuer, url);
+        config_refuse(check->document, issuer, "refusal_url", -1,
+                      "\"%.255s\" is no http:// or https:// URL without "
+                      "fragment; write https://shop.example/refused",
+                      url);
 }
 
 /* A longer one would have each of its links refused (lifetime_too_long). */
 static void check_resume(const struct check *check, int issuer)
 {
     const struct config *config = check->config;
-    if (config->issuers[issuer].resume_s > config->link_lifetime_max_s)
-        config_error(check->errors, config_document_line(check->document, issuer, "resume_s", -1),
-                     "issuers[%d].resume_s: is longer than link_lifetime_max_s; give %" PRIu64
-                     " at most",
-                     issuer, config->link_lifetime_max_s);
+    if (is_sound(check, "link_lifetime_max_s") &&
+        config->issuers[issuer].resume_s > config->link_lifetime_max_s)
+        config_refuse(check->document, issuer, "resume_s", -1,
+                      "is longer than link_lifetime_max_s; give %" PRIu64 " at most",
+                      config->link_lifetime_max_s);
 }
 
 /* RFC 3986 section 3: scheme://authority, and nothing after it. */
@@ -176,6 +177,8 @@ static void check_origin(const struct check *check)
 static void check_redis(const struct check *check)
 {
     const char *redis = check->config->redis;
+    if (!is_sound(check, "redis"))
+        return;
     if (strcmp(redis, "embedded") == 0) {
         if (check->config->redis_user[0] != '\0')
             REFUSE(check, "redis_user", "the embedded Redis has no users; remove it");
@@ -183,7 +186,8 @@ static void check_redis(const struct check *check)
             REFUSE(check, "redis_password_file", "the embedded Redis has no password; remove it");
         return;
     }
-    if (check->config->redis_user[0] != '\0' && check->config->redis_password_file[0] == '\0')
+    if (check->config->redis_user[0] != '\0' && is_sound(check, "redis_password_file") &&
+        check->config->redis_password_file[0] == '\0')
         REFUSE(check, "redis_user", "a user needs a password; add redis_password_file: FILE");
     char why[512];
     if (ledger_redis_check(redis, why, sizeof(why)) != 0)
@@ -268,16 +272,19 @@ static void check_admin(const struct check *check)
 {
     const struct config *config = check->config;
     const char *listen = config->admin_listen;
-    bool secrets = false;
-    for (unsigned i = 0; i < config->issuers_count; i++)
+    bool secrets = false, known = is_sound(check, "issuers");
+    for (unsigned i = 0; i < config->issuers_count; i++) {
         secrets = secrets || config->issuers[i].admin_secret_file[0] != '\0';
+        known = known && config_document_is_sound(check->document, (int)i, "admin_secret_file");
+    }
     if (listen[0] == '\0' && secrets)
         REFUSE(check, "admin_listen",
                "an issuer has an admin_secret_file and nothing listens; add admin_listen: "
                "127.0.0.1:8090");
     if (listen[0] == '\0')
         return;
-    if (is_same_place(listen, config->listen) || is_same_place(listen, config->listen_tls))
+    if ((is_sound(check, "listen") && is_same_place(listen, config->listen)) ||
+        (is_sound(check, "listen_tls") && is_same_place(listen, config->listen_tls)))
         REFUSE(check, "admin_listen", "\"%s\" is where clients are served; choose another port",
                listen);
     const char *wrong = strncmp(listen, "unix:", 5) == 0 ? NULL : config_check_listen(listen);
@@ -289,7 +296,7 @@ static void check_admin(const struct check *check)
                "\"%s\" is reached from elsewhere, and the secrets would travel in the clear; "
                "write 127.0.0.1:8090 or unix:/run/tollgate/admin.sock (107 bytes at most)",
                listen);
-    else if (!secrets)
+    else if (known && !secrets)
         REFUSE(check, "admin_listen",
                "nobody could use it; give an issuer an admin_secret_file, or remove it");
 }
@@ -302,15 +309,16 @@ static void check_tls(const struct check *check)
     const char *wrong = tls ? config_check_listen(config->listen_tls) : NULL;
     if (wrong)
         REFUSE(check, "listen_tls", "\"%s\" %s", config->listen_tls, wrong);
-    if (tls && is_same_place(config->listen, config->listen_tls))
+    if (tls && is_sound(check, "listen") && is_same_place(config->listen, config->listen_tls))
         REFUSE(check, "listen_tls", "\"%s\" is `listen`; choose another port", config->listen_tls);
-    if (tls && config->certificates[0] == '\0')
+    if (tls && is_sound(check, "certificates") && config->certificates[0] == '\0')
         REFUSE(check, "listen_tls", "TLS needs a certificate; add certificates: FILE.pem");
-    if (!tls && config->certificates[0] != '\0')
+    if (!tls && is_sound(check, "listen_tls") && config->certificates[0] != '\0')
         REFUSE(check, "certificates", "nothing speaks TLS; add listen_tls: :8443, or remove it");
     if (strcmp(plain, "serve") != 0 && strcmp(plain, "redirect") != 0)
         REFUSE(check, "plain_http", "\"%s\" is neither serve nor redirect", plain);
-    else if (strcmp(plain, "redirect") == 0 &&
+    else if (strcmp(plain, "redirect") == 0 && is_sound(check, "public_origin") &&
+             is_sound(check, "listen_tls") &&
              (origin[0] == '\0' ? !tls : strncmp(origin, "https://", 8) != 0))
         REFUSE(check, "plain_http",
                "there is no https:// origin to redirect to; set public_origin: "
@@ -322,14 +330,13 @@ static void check_prefixes(const struct check *check, const char *key, const cha
     struct client_prefix prefixes[CONFIG_PROXIES_MAX];
     const char *bad = "";
     int count = client_prefixes_read(text, prefixes, CONFIG_PROXIES_MAX, &bad);
-    unsigned line = config_document_line(check->document, -1, key, -1);
     if (count == -E2BIG)
-        config_error(check->errors, line, "%s: has more than %d prefixes; join some", key,
-                     CONFIG_PROXIES_MAX);
+        config_refuse(check->document, -1, key, -1, "has more than %d prefixes; join some",
+                      CONFIG_PROXIES_MAX);
     else if (count < 0)
-        config_error(check->errors, line,
-                     "%s: \"%.*s\" is no address or prefix; write 10.0.0.5 or 10.0.0.0/8", key,
-                     (int)strcspn(bad, " ,\t"), bad);
+        config_refuse(check->document, -1, key, -1,
+                      "\"%.*s\" is no address or prefix; write 10.0.0.5 or 10.0.0.0/8",
+                      (int)strcspn(bad, " ,\t"), bad);
 }
 
 static void check_proxies(const struct check *check)
@@ -355,7 +362,8 @@ static void check_agreement(const struct check *check)
         REFUSE(check, "journal_segment_bytes", "%ju is no multiple of 4096; write %ju",
                (uintmax_t)config->journal_segment_bytes,
                (uintmax_t)((config->journal_segment_bytes + 4095) / 4096 * 4096));
-    if (config->admission_timeout_ms > config->grant_validity_ms)
+    if (is_sound(check, "grant_validity_ms") &&
+        config->admission_timeout_ms > config->grant_validity_ms)
         REFUSE(check, "admission_timeout_ms",
                "%ju is longer than grant_validity_ms (%ju): a grant could be over before it "
                "arrives; make it shorter",
@@ -365,16 +373,14 @@ static void check_agreement(const struct check *check)
 static void check_prefix(const struct check *check, int issuer, unsigned entry, const char *prefix)
 {
     size_t length = strlen(prefix);
-    unsigned line = config_document_line(check->document, issuer, "prefixes", (int)entry);
     if (length == 0 || prefix[0] != '/' || prefix[length - 1] != '/')
-        config_error(check->errors, line,
-                     "issuers[%d].prefixes: \"%s\" does not start and end with a slash; write a "
-                     "directory such as /music/, or / for all",
-                     issuer, prefix);
+        config_refuse(check->document, issuer, "prefixes", (int)entry,
+                      "\"%s\" does not start and end with a slash; write a "
+                      "directory such as /music/, or / for all",
+                      prefix);
     else if (length > 1024)
-        config_error(check->errors, line,
-                     "issuers[%d].prefixes: an entry is %zu bytes long; paths have 1024 at most",
-                     issuer, length);
+        config_refuse(check->document, issuer, "prefixes", (int)entry,
+                      "an entry is %zu bytes long; paths have 1024 at most", length);
 }
 
 static void check_unique(const struct check *check, int issuer, const char *key, const char *value,
@@ -382,19 +388,17 @@ static void check_unique(const struct check *check, int issuer, const char *key,
 {
     if (strcmp(value, before) != 0)
         return;
-    config_error(check->errors, config_document_line(check->document, issuer, key, -1),
-                 "issuers[%d].%s: \"%s\" is issuers[%d]'s too (line %u); give each its own", issuer,
-                 key, value, index_before,
-                 config_document_line(check->document, index_before, key, -1));
+    config_refuse(check->document, issuer, key, -1,
+                  "\"%s\" is issuers[%d]'s too (line %u); give each its own", value, index_before,
+                  config_document_line(check->document, index_before, key, -1));
 }
 
 static void check_issuer(const struct check *check, int index)
 {
     const struct config_issuer *issuer = &check->config->issuers[index];
     if (!is_name(issuer->id))
-        config_error(check->errors, config_document_line(check->document, index, "id", -1),
-                     "issuers[%d].id: \"%s\" is no name; use 1 to 32 of a-z, 0-9 and -", index,
-                     issuer->id);
+        config_refuse(check->document, index, "id", -1,
+                      "\"%s\" is no name; use 1 to 32 of a-z, 0-9 and -", issuer->id);
     for (int before = 0; before < index; before++) {
         const struct config_issuer *other = &check->config->issuers[before];
         check_unique(check, index, "id", issuer->id, other->id, before);
@@ -402,24 +406,24 @@ static void check_issuer(const struct check *check, int index)
         check_unique(check, index, "iss", issuer->iss, other->iss, before);
     }
     for (unsigned i = 0; i < issuer->prefixes_count; i++)
-        check_prefix(check, index, i, issuer->prefixes[i]);
+        if (issuer->prefixes[i])
+            check_prefix(check, index, i, issuer->prefixes[i]);
     for (unsigned i = 0; i < issuer->origins_count; i++)
-        check_page_origin(check, index, i);
+        if (issuer->origins[i])
+            check_page_origin(check, index, i);
     check_refusal_url(check, index);
     check_resume(check, index);
     for (unsigned i = 0; i < issuer->audiences_count; i++) {
-        size_t length = strlen(issuer->audiences[i]);
+        size_t length = issuer->audiences[i] ? strlen(issuer->audiences[i]) : 1;
         if (length == 0 || length > 128)
-            config_error(
-                check->errors, config_document_line(check->document, index, "audiences", (int)i),
-                "issuers[%d].audiences: an entry is %zu bytes long; give 1 to 128", index, length);
+            config_refuse(check->document, index, "audiences", (int)i,
+                          "an entry is %zu bytes long; give 1 to 128", length);
     }
 }
 
-void config_check(const struct config *config, const struct config_document *document,
-                  struct config_errors *errors)
+void config_check(const struct config *config, struct config_document *document, const char *file)
 {
-    const struct check check = {config, document, errors};
+    const struct check check = {config, document};
     check_answers(&check);
     check_names(&check);
     check_origin(&check);
@@ -428,7 +432,7 @@ void config_check(const struct config *config, const struct config_document *doc
     check_proxies(&check);
     check_tls(&check);
     check_admin(&check);
-    config_check_exposure(config, document, errors);
+    config_check_exposure(config, document, file);
     if (config->issuers_count == 0)
         REFUSE(&check, "issuers",
                "there is none, so no link would be admitted; `tollgate key generate` prints the "

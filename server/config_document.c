@@ -1,8 +1,9 @@
 /*
- * The configuration file's text as a tree with line numbers, by libyaml, which libcyaml is built
- * on. config_load asks it for the line of a value that it refuses, and lets it find what libcyaml
- * reports with the line of another node: unknown keys and duplicates. It never converts a value.
+ * The configuration file's text as a tree with line numbers, by libyaml. config_load takes the
+ * values from it and tells it which ones are refused, so that each mistake is told, with its line,
+ * and none hides another. It never converts a value.
  */
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +15,12 @@
 
 struct config_document {
     yaml_document_t yaml;
-    yaml_document_t *tree;   /* borrows: &yaml, which libyaml's accessors take as writable */
-    const yaml_node_t *root; /* borrows; NULL: empty */
+    yaml_document_t *tree;        /* borrows: &yaml, which libyaml's accessors take as writable */
+    const yaml_node_t *root;      /* borrows; NULL: empty */
+    struct config_errors *errors; /* borrows */
+    enum config_stage stage;
+    /* By place: the first stage that refused it, or 0. The root's keys, `issuers`, the issuers'. */
+    unsigned char *refused;
 };
 
 static unsigned line_of(const yaml_node_t *node)
@@ -56,6 +61,32 @@ static const yaml_node_t *sequence_entry(const struct config_document *document,
     return entry < count ? node_at(document, sequence->data.sequence.items.start[entry]) : NULL;
 }
 
+/* The value's node, or its entry's; NULL where it is absent. */
+static const yaml_node_t *node_of(const struct config_document *document, int issuer,
+                                  const char *key, int entry)
+{
+    const yaml_node_t *node = document->root;
+    if (issuer >= 0)
+        node = sequence_entry(document, mapping_value(document, node, "issuers"), issuer);
+    node = mapping_value(document, node, key);
+    return entry >= 0 ? sequence_entry(document, node, entry) : node;
+}
+
+const char *config_document_value(const struct config_document *document, int issuer,
+                                  const char *key, int entry)
+{
+    const yaml_node_t *node = node_of(document, issuer, key, entry);
+    return node && node->type == YAML_SCALAR_NODE ? text_of(node) : NULL;
+}
+
+unsigned config_document_count(const struct config_document *document, int issuer, const char *key)
+{
+    const yaml_node_t *node = node_of(document, issuer, key, -1);
+    return node && node->type == YAML_SEQUENCE_NODE
+               ? (unsigned)(node->data.sequence.items.top - node->data.sequence.items.start)
+               : 0;
+}
+
 unsigned config_document_line(const struct config_document *document, int issuer, const char *key,
                               int entry)
 {
@@ -74,103 +105,189 @@ unsigned config_document_line(const struct config_document *document, int issuer
     return line_of(item ? item : value);
 }
 
+/* ---- what was refused --------------------------------------------------------------------------
+ */
+
+static size_t place_count(void)
+{
+    return config_key_count + 1 + CONFIG_ISSUERS_MAX * config_issuer_key_count;
+}
+
+/* NULL where the tables have no such key. */
+static unsigned char *refused_at(const struct config_document *document, int issuer,
+                                 const char *key)
+{
+    if (issuer < 0) {
+        for (size_t i = 0; i < config_key_count; i++)
+            if (strcmp(config_keys[i].name, key) == 0)
+                return &document->refused[i];
+        return strcmp(key, "issuers") == 0 ? &document->refused[config_key_count] : NULL;
+    }
+    for (size_t i = 0; issuer < CONFIG_ISSUERS_MAX && i < config_issuer_key_count; i++)
+        if (strcmp(config_issuer_keys[i].name, key) == 0)
+            return &document->refused[config_key_count + 1 +
+                                      (size_t)issuer * config_issuer_key_count + i];
+    return NULL;
+}
+
+static void mark(struct config_document *document, int issuer, const char *key)
+{
+    unsigned char *refused = refused_at(document, issuer, key);
+    if (refused && *refused == 0)
+        *refused = (unsigned char)document->stage;
+}
+
+void config_document_enter(struct config_document *document, enum config_stage stage)
+{
+    document->stage = stage;
+}
+
+bool config_document_is_sound(const struct config_document *document, int issuer, const char *key)
+{
+    const unsigned char *refused = refused_at(document, issuer, key);
+    return !refused || *refused == 0;
+}
+
+void config_refuse(struct config_document *document, int issuer, const char *key, int entry,
+                   const char *format, ...)
+{
+    const unsigned char *refused = refused_at(document, issuer, key);
+    if (refused && *refused != 0 && *refused < document->stage)
+        return;
+    char message[1024], name[80];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(message, sizeof(message), format, arguments);
+    va_end(arguments);
+    if (issuer >= 0)
+        snprintf(name, sizeof(name), "issuers[%d].%s", issuer, key);
+    else
+        snprintf(name, sizeof(name), "%s", key);
+    config_error(document->errors, config_document_line(document, issuer, key, entry), "%s: %s",
+                 name, message);
+    if (entry < 0) /* a list's other entries are looked at all the same */
+        mark(document, issuer, key);
+}
+
 /* ---- the shape ----------------------------------------------------------------------------------
  */
 
-static bool check_scalar(const yaml_node_t *node, const char *prefix, const char *key,
-                         struct config_errors *errors)
+static void check_scalar(struct config_document *document, const yaml_node_t *node, int issuer,
+                         const char *key, int entry)
 {
     if (node->type != YAML_SCALAR_NODE) {
-        config_error(errors, line_of(node), "%s%s: a single value is expected, not a %s", prefix,
-                     key, node->type == YAML_MAPPING_NODE ? "mapping" : "list");
-        return false;
+        config_refuse(document, issuer, key, entry, "a single value is expected, not a %s",
+                      node->type == YAML_MAPPING_NODE ? "mapping" : "list");
+        return;
     }
     for (size_t i = 0; i < node->data.scalar.length; i++) {
         unsigned char byte = node->data.scalar.value[i];
-        if (byte < 0x20 || byte == 0x7f) {
-            config_error(errors, line_of(node),
-                         "%s%s: the value holds a control character or a line break; write it on "
-                         "one line, in quotes where it holds YAML's own signs",
-                         prefix, key);
-            return false;
-        }
-    }
-    return true;
-}
-
-static void check_list(const struct config_document *document, const yaml_node_t *node,
-                       const char *prefix, const char *key, struct config_errors *errors)
-{
-    if (node->type != YAML_SEQUENCE_NODE) {
-        config_error(errors, line_of(node), "%s%s: a list is expected; write %s: [ONE, TWO]",
-                     prefix, key, key);
+        if (byte >= 0x20 && byte != 0x7f)
+            continue;
+        config_refuse(document, issuer, key, entry,
+                      "the value holds a control character or a line break; write it on one line, "
+                      "in quotes where it holds YAML's own signs");
         return;
     }
-    for (const yaml_node_item_t *item = node->data.sequence.items.start;
-         item < node->data.sequence.items.top; item++)
-        check_scalar(node_at(document, *item), prefix, key, errors);
 }
 
-static void refuse_unknown(const yaml_node_t *name, const char *prefix, const char *const *names,
-                           size_t count, struct config_errors *errors)
+static void check_list(struct config_document *document, const yaml_node_t *node, int issuer,
+                       const char *key)
 {
-    const char *near = cli_nearest(text_of(name), names, count);
-    if (near)
-        config_error(errors, line_of(name), "%s%s: no such key; did you mean %s?", prefix,
-                     text_of(name), near);
-    else
-        config_error(errors, line_of(name),
+    if (node->type != YAML_SEQUENCE_NODE) {
+        config_refuse(document, issuer, key, -1, "a list is expected; write %s: [ONE, TWO]", key);
+        return;
+    }
+    int entry = 0;
+    for (const yaml_node_item_t *item = node->data.sequence.items.start;
+         item < node->data.sequence.items.top; item++)
+        check_scalar(document, node_at(document, *item), issuer, key, entry++);
+}
+
+/* The names that a mapping's keys may have, and what messages put before them. */
+struct names {
+    int issuer; /* below 0: the root's */
+    const char *prefix;
+    const char *const *names;
+    size_t count;
+};
+
+static void refuse_unknown(struct config_document *document, const struct names *names,
+                           const yaml_node_t *name)
+{
+    const char *near = cli_nearest(text_of(name), names->names, names->count);
+    if (!near) {
+        config_error(document->errors, line_of(name),
                      "%s%s: no such key; `tollgate serve --print-config-reference` lists them",
-                     prefix, text_of(name));
+                     names->prefix, text_of(name));
+        return;
+    }
+    config_error(document->errors, line_of(name), "%s%s: no such key; did you mean %s?",
+                 names->prefix, text_of(name), near);
+    if (!node_of(document, names->issuer, near, -1))
+        mark(document, names->issuer, near); /* misspelt, and so not missing */
+}
+
+static bool check_key_text(struct config_document *document, const struct names *names,
+                           const yaml_node_t *name)
+{
+    bool sound = name->type == YAML_SCALAR_NODE;
+    for (size_t i = 0; sound && i < name->data.scalar.length; i++)
+        sound = name->data.scalar.value[i] >= 0x20 && name->data.scalar.value[i] != 0x7f;
+    if (!sound)
+        config_error(document->errors, line_of(name),
+                     "%sa key: a single value is expected, on one line", names->prefix);
+    return sound;
 }
 
 /* True where the pair's key is a known name that stands there for the first time. */
-static bool check_key(const struct config_document *document, const yaml_node_t *mapping,
-                      const yaml_node_pair_t *pair, const char *prefix, const char *const *names,
-                      size_t count, struct config_errors *errors)
+static bool check_key(struct config_document *document, const struct names *names,
+                      const yaml_node_t *mapping, const yaml_node_pair_t *pair)
 {
     const yaml_node_t *name = node_at(document, pair->key);
-    if (!check_scalar(name, prefix, "a key", errors))
+    if (!check_key_text(document, names, name))
         return false;
     bool known = false;
-    for (size_t i = 0; i < count; i++)
-        known = known || strcmp(names[i], text_of(name)) == 0;
+    for (size_t i = 0; i < names->count; i++)
+        known = known || strcmp(names->names[i], text_of(name)) == 0;
     if (!known) {
-        refuse_unknown(name, prefix, names, count, errors);
+        refuse_unknown(document, names, name);
         return false;
     }
     for (const yaml_node_pair_t *other = mapping->data.mapping.pairs.start; other < pair; other++) {
         const yaml_node_t *before = node_at(document, other->key);
         if (before->type != YAML_SCALAR_NODE || strcmp(text_of(before), text_of(name)) != 0)
             continue;
-        config_error(errors, line_of(name), "%s%s: given twice (first on line %u); remove one",
-                     prefix, text_of(name), line_of(before));
+        config_error(document->errors, line_of(name),
+                     "%s%s: given twice (first on line %u); remove one", names->prefix,
+                     text_of(name), line_of(before));
         return false;
     }
     return true;
 }
 
-static void check_issuer(const struct config_document *document, const yaml_node_t *node, int index,
-                         struct config_errors *errors)
+static void check_issuer(struct config_document *document, const yaml_node_t *node, int index)
 {
-    static const char *const names[] = {
+    static const char *const known[] = {
 #define X(name, type, minimum, maximum, help) #name,
         CONFIG_ISSUER_KEYS(X)
 #undef X
     };
-    char prefix[32]; /* of the keys in messages */
+    char prefix[32];
     snprintf(prefix, sizeof(prefix), "issuers[%d].", index);
+    const struct names names = {index, prefix, known, sizeof(known) / sizeof(known[0])};
     if (node->type != YAML_MAPPING_NODE) {
-        config_error(errors, line_of(node),
+        config_error(document->errors, line_of(node),
                      "issuers[%d]: a mapping is expected; write - id: NAME and the other keys "
                      "beneath it",
                      index);
+        for (size_t i = 0; i < config_issuer_key_count; i++)
+            mark(document, index, config_issuer_keys[i].name);
         return;
     }
     for (const yaml_node_pair_t *pair = node->data.mapping.pairs.start;
          pair < node->data.mapping.pairs.top; pair++) {
-        if (!check_key(document, node, pair, prefix, names, sizeof(names) / sizeof(names[0]),
-                       errors))
+        if (!check_key(document, &names, node, pair))
             continue;
         const char *key = text_of(node_at(document, pair->key));
         const yaml_node_t *value = node_at(document, pair->value);
@@ -178,56 +295,58 @@ static void check_issuer(const struct config_document *document, const yaml_node
             if (strcmp(config_issuer_keys[i].name, key) != 0)
                 continue;
             if (config_issuer_keys[i].type == CONFIG_LIST)
-                check_list(document, value, prefix, key, errors);
+                check_list(document, value, index, key);
             else
-                check_scalar(value, prefix, key, errors);
+                check_scalar(document, value, index, key, -1);
         }
     }
 }
 
-static void check_issuers(const struct config_document *document, const yaml_node_t *node,
-                          struct config_errors *errors)
+static void check_issuers(struct config_document *document, const yaml_node_t *node)
 {
     if (node->type != YAML_SEQUENCE_NODE) {
-        config_error(errors, line_of(node),
-                     "issuers: a list is expected; `tollgate key generate` prints one to paste");
+        config_refuse(document, -1, "issuers", -1,
+                      "a list is expected; `tollgate key generate` prints one to paste");
         return;
     }
     ptrdiff_t count = node->data.sequence.items.top - node->data.sequence.items.start;
     if (count > CONFIG_ISSUERS_MAX) {
-        config_error(errors, line_of(node), "issuers: there are %td, of %d at most", count,
-                     CONFIG_ISSUERS_MAX);
-        return;
+        config_refuse(document, -1, "issuers", -1, "there are %td, of %d at most", count,
+                      CONFIG_ISSUERS_MAX);
+        count = CONFIG_ISSUERS_MAX;
     }
     for (int i = 0; i < (int)count; i++)
-        check_issuer(document, sequence_entry(document, node, i), i, errors);
+        check_issuer(document, sequence_entry(document, node, i), i);
 }
 
-static void check_root(const struct config_document *document, struct config_errors *errors)
+/* False where the root is no mapping, so that nothing more can be said about the file. */
+static bool check_root(struct config_document *document)
 {
-    static const char *const names[] = {
+    static const char *const known[] = {
 #define X(name, type, standard, minimum, maximum, unit, help) #name,
         CONFIG_KEYS(X)
 #undef X
             "issuers"};
+    const struct names names = {-1, "", known, sizeof(known) / sizeof(known[0])};
     const yaml_node_t *root = document->root;
     if (root->type != YAML_MAPPING_NODE) {
-        config_error(errors, line_of(root),
+        config_error(document->errors, line_of(root),
                      "keys and values are expected, such as media_root: /srv/media; `tollgate "
                      "serve --print-config-reference` shows them all");
-        return;
+        return false;
     }
     for (const yaml_node_pair_t *pair = root->data.mapping.pairs.start;
          pair < root->data.mapping.pairs.top; pair++) {
-        if (!check_key(document, root, pair, "", names, sizeof(names) / sizeof(names[0]), errors))
+        if (!check_key(document, &names, root, pair))
             continue;
         const char *key = text_of(node_at(document, pair->key));
         const yaml_node_t *value = node_at(document, pair->value);
         if (strcmp(key, "issuers") == 0)
-            check_issuers(document, value, errors);
+            check_issuers(document, value);
         else
-            check_scalar(value, "", key, errors);
+            check_scalar(document, value, -1, key, -1);
     }
+    return true;
 }
 
 /* ---- parsing ------------------------------------------------------------------------------------
@@ -248,8 +367,8 @@ static void parser_error(const yaml_parser_t *parser, struct config_errors *erro
 }
 
 /*
- * Aliases and more than one document are refused before the tree is built: the tree would share the
- * nodes of an alias, and libcyaml reads the first document only.
+ * Aliases and more than one document show in the events alone: the tree shares the nodes of an
+ * alias, and is the first document's. False where the text is no YAML.
  */
 static bool check_events(const char *text, size_t length, struct config_errors *errors)
 {
@@ -270,13 +389,10 @@ static bool check_events(const char *text, size_t length, struct config_errors *
         }
         unsigned line = (unsigned)event.start_mark.line + 1;
         end = event.type == YAML_STREAM_END_EVENT;
-        if (event.type == YAML_ALIAS_EVENT) {
+        if (event.type == YAML_ALIAS_EVENT)
             config_error(errors, line, "aliases (*name) are not taken here; write the value out");
-            good = false;
-        } else if (event.type == YAML_DOCUMENT_START_EVENT && ++documents > 1) {
+        else if (event.type == YAML_DOCUMENT_START_EVENT && ++documents == 2)
             config_error(errors, line, "a second document begins here; remove the line ---");
-            good = false;
-        }
         yaml_event_delete(&event);
     }
     yaml_parser_delete(&parser);
@@ -289,24 +405,31 @@ struct config_document *config_document_create(const char *text, size_t length,
     if (!check_events(text, length, errors))
         return NULL;
     struct config_document *document = calloc(1, sizeof(*document));
+    unsigned char *refused = calloc(place_count(), 1);
     yaml_parser_t parser;
-    if (!document || !yaml_parser_initialize(&parser)) {
+    if (!document || !refused || !yaml_parser_initialize(&parser)) {
         config_error(errors, 0, "out of memory");
+        free(refused);
         free(document);
         return NULL;
     }
     yaml_parser_set_input_string(&parser, (const unsigned char *)text, length);
-    if (!yaml_parser_load(&parser, &document->yaml)) {
+    bool loaded = yaml_parser_load(&parser, &document->yaml) != 0;
+    if (!loaded)
         parser_error(&parser, errors);
-        yaml_parser_delete(&parser);
+    yaml_parser_delete(&parser);
+    if (!loaded) {
+        free(refused);
         free(document);
         return NULL;
     }
-    yaml_parser_delete(&parser);
+    document->refused = refused;
+    document->errors = errors;
+    document->stage = CONFIG_SHAPE;
     document->tree = &document->yaml;
     document->root = yaml_document_get_root_node(document->tree);
-    if (document->root)
-        check_root(document, errors);
+    if (document->root && !check_root(document))
+        config_document_destroy(&document);
     return document;
 }
 
@@ -315,6 +438,7 @@ void config_document_destroy(struct config_document **document)
     if (!*document)
         return;
     yaml_document_delete(&(*document)->yaml);
+    free((*document)->refused);
     free(*document);
     *document = NULL;
 }

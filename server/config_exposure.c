@@ -13,8 +13,7 @@
 struct exposure {
     char root[PATH_MAX]; /* resolved */
     const struct config *config;
-    const struct config_document *document;
-    struct config_errors *errors;
+    struct config_document *document;
 };
 
 /* The path with its links followed, as far as it is there: the rest will be made. False where nobody can
@@ -60,26 +59,25 @@ static void keep_out(const struct exposure *exposure, int issuer, const char *ke
     char resolved[PATH_MAX];
     if (path[0] == '\0' || !resolve(path, resolved) || !is_beneath(exposure->root, resolved))
         return;
-    config_error(
-        exposure->errors, config_document_line(exposure->document, issuer, key, -1),
-        "%s: %s lies beneath media_root (%s), where links may download it; give media_root a "
-        "directory that holds nothing but what is sold",
-        key, path, exposure->config->media_root);
+    config_refuse(exposure->document, issuer, key, -1,
+                  "%s lies beneath media_root (%s), where links may download it; give media_root a "
+                  "directory that holds nothing but what is sold",
+                  path, exposure->config->media_root);
 }
 
-void config_check_exposure(const struct config *config, const struct config_document *document,
-                           struct config_errors *errors)
+void config_check_exposure(const struct config *config, struct config_document *document,
+                           const char *file)
 {
-    struct exposure exposure = {.config = config, .document = document, .errors = errors};
-    char file[PATH_MAX];
-    if (config->media_root[0] == '\0' || !resolve(config->media_root, exposure.root))
+    struct exposure exposure = {.config = config, .document = document};
+    char resolved[PATH_MAX];
+    if (!config_document_is_sound(document, -1, "media_root") ||
+        !resolve(config->media_root, exposure.root))
         return;
-    if (resolve(errors->file, file) && is_beneath(exposure.root, file))
-        config_error(
-            errors, config_document_line(document, -1, "media_root", -1),
-            "media_root: %s holds this configuration file, which links may download then; give "
-            "it a directory that holds nothing but what is sold",
-            config->media_root);
+    if (resolve(file, resolved) && is_beneath(exposure.root, resolved))
+        config_refuse(document, -1, "media_root", -1,
+                      "%s holds this configuration file, which links may download then; give it a "
+                      "directory that holds nothing but what is sold",
+                      config->media_root);
     keep_out(&exposure, -1, "state_dir", config->state_dir);
     keep_out(&exposure, -1, "certificates", config->certificates);
     keep_out(&exposure, -1, "redis_password_file", config->redis_password_file);

@@ -13,6 +13,9 @@
 
 #include "server/config_internal.h"
 
+/* Kept free for the line of config_errors_end. */
+#define OMITTED_BYTES ((size_t)480)
+
 void config_error(struct config_errors *errors, unsigned line, const char *format, ...)
 {
     char message[1024];
@@ -28,14 +31,22 @@ void config_error(struct config_errors *errors, unsigned line, const char *forma
     else
         snprintf(text, sizeof(text), "%s%.400s: %s", newline, errors->file, message);
     size_t length = strlen(text);
-    /* The first message is kept in part where it does not fit; later ones go whole or not at all.
-     */
-    if (errors->length > 0 && errors->length + length >= errors->size)
+    /* The first message is kept in part where it does not fit; later ones go whole or not at all. */
+    if (errors->length > 0 && errors->length + length + OMITTED_BYTES >= errors->size) {
+        errors->omitted++;
         return;
+    }
     if (errors->size == 0)
         return;
     snprintf(errors->text + errors->length, errors->size - errors->length, "%s", text);
     errors->length = strlen(errors->text);
+}
+
+void config_errors_end(struct config_errors *errors)
+{
+    if (errors->omitted > 0 && errors->length + OMITTED_BYTES < errors->size)
+        snprintf(errors->text + errors->length, errors->size - errors->length,
+                 "\n%.400s: and %u more mistakes; mend these first", errors->file, errors->omitted);
 }
 
 int config_read_file(const char *path, size_t size_max, char **text, size_t *length)

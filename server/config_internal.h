@@ -26,52 +26,73 @@ struct config_key {
 extern const struct config_key config_keys[];
 extern const size_t config_key_count;
 
-/* A row of CONFIG_ISSUER_KEYS. */
+/* A row of CONFIG_ISSUER_KEYS; `offset` is the field's in struct config_issuer. */
 struct config_issuer_key {
     const char *name;
     enum config_type type;
     uint64_t minimum, maximum;
     const char *help;
+    size_t offset;
 };
 extern const struct config_issuer_key config_issuer_keys[];
 extern const size_t config_issuer_key_count;
 
-/* Collects "FILE:LINE: message" lines into the caller's buffer; what does not fit is cut off whole.
+/*
+ * Collects "FILE:LINE: message" lines into the caller's buffer. What does not fit is left out whole
+ * and counted; config_errors_end says how many those are.
  */
 struct config_errors {
     const char *file;
     char *text;
     size_t size, length;
-    unsigned count;
+    unsigned count, omitted;
 };
 /* line 0: of the file as a whole. */
 void config_error(struct config_errors *errors, unsigned line, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+void config_errors_end(struct config_errors *errors);
+
+/* The stages of reading, in order. Each goes through the whole file, whatever an earlier one found. */
+enum config_stage { CONFIG_SHAPE = 1, CONFIG_VALUE, CONFIG_MEANING };
 
 /*
- * The YAML text as a tree with line numbers. Creating it checks the shape against the tables:
- * syntax, one document, known keys, no duplicates, no aliases, strings where strings belong. NULL
- * where the text is no YAML; what is wrong is in `errors` in any case.
+ * The YAML text as a tree with line numbers, which also knows the keys that were refused. Creating
+ * it checks the shape against the tables: syntax, one document, known keys, no duplicates, no
+ * aliases, strings where strings belong. NULL where the text is no tree of keys and values; what is
+ * wrong is in `errors` in any case. It borrows `errors`.
+ *
+ * A place in it is a root key where issuer is below 0, else a key of that issuer; entry is of a
+ * list, or -1.
  */
 struct config_document;
 struct config_document *config_document_create(const char *text, size_t length,
                                                struct config_errors *errors);
 void config_document_destroy(struct config_document **document);
+void config_document_enter(struct config_document *document, enum config_stage stage);
 
-/*
- * The line of a value: of root key `key` where issuer is below 0, else of that issuer's key, and of
- * entry `entry` of a list where it is 0 or more. What is absent has the line of what should hold
- * it.
- */
+/* The line of a value. What is absent has the line of what should hold it. */
 unsigned config_document_line(const struct config_document *document, int issuer, const char *key,
                               int entry);
+/* A value's text, or an entry's; NULL where it is absent or no single value. Borrowed. */
+const char *config_document_value(const struct config_document *document, int issuer,
+                                  const char *key, int entry);
+/* How many entries a list has, `issuers` included; 0 where it is absent or no list. */
+unsigned config_document_count(const struct config_document *document, int issuer, const char *key);
+
+/*
+ * Tells a mistake as "FILE:LINE: KEY: message", unless an earlier stage has refused the same key:
+ * what follows from that mistake is none of its own.
+ */
+void config_refuse(struct config_document *document, int issuer, const char *key, int entry,
+                   const char *format, ...) __attribute__((format(printf, 5, 6)));
+/* False where the key was refused: its value proves nothing about another key. */
+bool config_document_is_sound(const struct config_document *document, int issuer, const char *key);
 
 /* The checks that look at more than a length or a bound. */
-void config_check(const struct config *config, const struct config_document *document,
-                  struct config_errors *errors);
+void config_check(const struct config *config, struct config_document *document, const char *file);
 /* Of these: that nothing lies beneath media_root which links must not reach. */
-void config_check_exposure(const struct config *config, const struct config_document *document,
-                           struct config_errors *errors);
+void config_check_exposure(const struct config *config, struct config_document *document,
+                           const char *file);
 /* NULL, or what is wrong with it and the cure. */
 const char *config_check_listen(const char *listen);
 /* The scheme, "://" and listen, with 127.0.0.1 for all addresses; malloc'ed, NULL without memory. */

@@ -62,7 +62,7 @@ build() {
 }
 
 headers_compile_alone() {
-    flags=$(pkg-config --cflags liburing libcrypto libssl libxxhash hiredis jansson libcyaml libsystemd)
+    flags=$(pkg-config --cflags liburing libcrypto libssl libxxhash hiredis jansson yaml-0.1 libsystemd)
     for header in $(find server tokens storage bench -name '*.h'); do
         # shellcheck disable=SC2086 # flags are a list
         gcc -std=gnu11 -D_GNU_SOURCE -I. $flags -fsyntax-only -Wall -Wextra -x c "$header" || return 1

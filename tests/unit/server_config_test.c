@@ -13,7 +13,7 @@
 #include "server/config.h"
 
 static char directory[64], file[96];
-static char error[8192];
+static char error[65536];
 
 static void make_directory(void)
 {
@@ -202,6 +202,112 @@ Test(server_config, refuses_what_is_missing_and_tells_all_of_it_at_once)
     refuse("media_root: a\nstate_dir: b\n", 1, "issuers: there is none", "tollgate key generate");
     refuse("media_root: a\nstate_dir: b\nissuers:\n  - id: x\n    iss: x\n", 4,
            "issuers[0].keys: missing", "issuers[0].prefixes: missing");
+}
+
+/* Each line of `error` holds one of the mistakes, and none is left over. */
+static void expect_mistakes(const char *text, const char *const *mistakes, size_t count)
+{
+    struct config *config = NULL;
+    cr_assert_eq(load_bytes(text, strlen(text), &config), -EINVAL, "accepted: %s", text);
+    cr_assert_null(config);
+    size_t lines = 1;
+    for (const char *at = error; (at = strchr(at, '\n')) != NULL; at++)
+        lines++;
+    for (size_t i = 0; i < count; i++)
+        cr_expect_not_null(strstr(error, mistakes[i]), "no \"%s\" in:\n%s", mistakes[i], error);
+    cr_expect_eq(lines, count, "%zu mistakes are told, %zu were made:\n%s", lines, count, error);
+}
+
+#define EXPECT_MISTAKES(text, ...)                                                                 \
+    expect_mistakes(text, (const char *const[]){__VA_ARGS__},                                      \
+                    sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *))
+
+Test(server_config, tells_mistakes_of_every_kind_at_once_and_none_twice)
+{
+    EXPECT_MISTAKES(
+        "listen: nowhere\n"
+        "conections_max: 5\n"
+        "node: A_B\n"
+        "node: b\n"
+        "workers: [1]\n"
+        "head_bytes_max: 8x\n"
+        "idle_timeout_ms: 1\n"
+        "token_attribute: \"\"\n"
+        "public_origin: ftp://x\n"
+        "forwarded_from: 10.0.0.0/33\n"
+        "journal_segment_bytes: 70000\n"
+        "admission_timeout_ms: 5000\n"
+        "grant_validity_ms: 4000\n"
+        "log_level: {a: b}\n"
+        "media_root: m\n"
+        "state_dir: \"a\\tb\"\n"
+        "issuers:\n"
+        "  - id: A B\n"
+        "    iss: x\n"
+        "    keyz: k\n"
+        "    prefixes: [[/a/], /b, /c/]\n"
+        "    resume_s: -1\n"
+        "    refusal_url: nowhere\n"
+        "  - shop\n"
+        "  - {id: c, iss: x, keys: k, prefixes: /, origins: ['https://A'],\n"
+        "     audiences: ['']}\n",
+        ":1: listen: ", ":2: conections_max: no such key", ":3: node: \"A_B\"",
+        ":4: node: given twice (first on line 3)", ":5: workers: a single value",
+        ":6: head_bytes_max: ", ":7: idle_timeout_ms: ", ":8: token_attribute: is empty",
+        ":9: public_origin: ", ":10: forwarded_from: ", ":11: journal_segment_bytes: ",
+        ":12: admission_timeout_ms: ", ":14: log_level: a single value",
+        ":16: state_dir: the value holds a control", ":18: issuers[0].id: \"A B\"",
+        ":20: issuers[0].keyz: no such key", ":21: issuers[0].prefixes: a single value",
+        ":21: issuers[0].prefixes: \"/b\"", ":22: issuers[0].resume_s: ",
+        ":23: issuers[0].refusal_url: ", ":24: issuers[1]: a mapping is expected",
+        ":25: issuers[2].iss: \"x\" is issuers[0]'s too", ":25: issuers[2].prefixes: a list",
+        ":25: issuers[2].origins: ", ":26: issuers[2].audiences: ");
+}
+
+Test(server_config, tells_all_that_an_empty_file_lacks)
+{
+    EXPECT_MISTAKES("", "media_root: missing", "state_dir: missing", "issuers: there is none");
+    EXPECT_MISTAKES("# nothing\n---\n", "keys and values are expected");
+    EXPECT_MISTAKES("a: 1\nb: 2\nc: 3\n", ":1: a: no such key", ":2: b: no", ":3: c: no",
+                    "media_root: missing", "state_dir: missing", "issuers: there is none");
+}
+
+/* A mistake's consequences for other keys are none of their own. */
+Test(server_config, tells_a_mistake_and_not_what_follows_from_it)
+{
+    EXPECT_MISTAKES(LEAST "grant_validity_ms: x\nadmission_timeout_ms: 60000\n",
+                    ":8: grant_validity_ms: ");
+    EXPECT_MISTAKES(LEAST "listen_tls: [':8443']\ncertificates: tls\nplain_http: redirect\n",
+                    ":8: listen_tls: ");
+    EXPECT_MISTAKES(LEAST "    admin_secret_file: [a]\nadmin_listen: 127.0.0.1:8090\n",
+                    ":8: issuers[0].admin_secret_file: ");
+    EXPECT_MISTAKES("media_root: m\nstate_dir: s\nisuers: []\n", ":3: isuers: no such key");
+    EXPECT_MISTAKES(LEAST "link_lifetime_max_s: 0\n"
+                          "connections_max: 0\n",
+                    ":8: link_lifetime_max_s: ", ":9: connections_max: ");
+}
+
+Test(server_config, goes_on_past_aliases_and_a_second_document)
+{
+    EXPECT_MISTAKES("node: &a B_\nlisten: *a\n" LEAST "workers: x\n---\na: b\n", ":2: aliases",
+                    ":1: node: ", ":10: workers: ", ":11: a second document", "listen: ");
+}
+
+Test(server_config, says_how_many_mistakes_its_buffer_could_not_hold)
+{
+    char some[1024], *text = NULL;
+    size_t length = 0;
+    struct config *config = NULL;
+    FILE *out = open_memstream(&text, &length);
+    for (int i = 0; i < 50; i++)
+        fprintf(out, "zz%d: 1\n", i);
+    fputs(LEAST, out);
+    fclose(out);
+    cr_assert_eq(load_bytes(text, length, &config), -EINVAL);
+    cr_expect_not_null(strstr(error, "zz49: no such key"));
+    cr_expect_eq(config_load(&config, file, some, sizeof(some)), -EINVAL);
+    cr_expect_not_null(strstr(some, " more mistakes"), "%s", some);
+    free(text);
 }
 
 Test(server_config, refuses_the_wrong_shape_in_its_own_words)
