@@ -35,6 +35,8 @@ struct config {
     char *listen;              /* "127.0.0.1:8080", "[::1]:8080", ":8080" */
     char *listen_tls;          /* likewise, for TLS; "" where there is none */
     char *certificates;        /* PEM file or directory */
+    char *tls_groups;          /* as OpenSSL names them, with colons */
+    char *tls_ciphers;         /* likewise */
     char *plain_http;          /* "serve" or "redirect" */
     char *public_origin;       /* "http://127.0.0.1:8080" */
     char *proxy_protocol_from; /* prefixes; "" where there is none */

@@ -16,6 +16,7 @@
 #include "server/content_types.h"
 #include "server/forwarded.h"
 #include "server/log.h"
+#include "server/tls_algorithms.h"
 #include "storage/ledger/ledger.h"
 
 #define NAME_BYTES "abcdefghijklmnopqrstuvwxyz0123456789-"
@@ -315,6 +316,12 @@ static void check_tls(const struct check *check)
         REFUSE(check, "listen_tls", "TLS needs a certificate; add certificates: FILE.pem");
     if (!tls && is_sound(check, "listen_tls") && config->certificates[0] != '\0')
         REFUSE(check, "certificates", "nothing speaks TLS; add listen_tls: :8443, or remove it");
+    char why[512];
+    if (config->tls_groups[0] != '\0' && tls_groups_check(config->tls_groups, why, sizeof(why)) < 0)
+        REFUSE(check, "tls_groups", "%s", why);
+    if (config->tls_ciphers[0] != '\0' &&
+        tls_ciphers_check(config->tls_ciphers, why, sizeof(why)) < 0)
+        REFUSE(check, "tls_ciphers", "%s", why);
     if (strcmp(plain, "serve") != 0 && strcmp(plain, "redirect") != 0)
         REFUSE(check, "plain_http", "\"%s\" is neither serve nor redirect", plain);
     else if (strcmp(plain, "redirect") == 0 && is_sound(check, "public_origin") &&

@@ -27,6 +27,20 @@
     X(certificates, PATH, "", 0, 4095, "",                                                         \
       "A PEM file with a certificate chain and its key (or the key in FILE.key), or a directory "  \
       "of such *.pem files and of directories with fullchain.pem and privkey.pem.")                \
+    X(tls_groups, TEXT, "X25519:P-256:P-384", 1, 1024, "",                                         \
+      "Groups of the key exchange in the order of preference, named as OpenSSL names them. Over "  \
+      "TLS 1.3 the first that the client has sent a share of is taken. OpenSSL 3.5 and later "     \
+      "have "                                                                                      \
+      "post-quantum ones: X25519MLKEM768:X25519:P-256.")                                           \
+    X(tls_ciphers, TEXT,                                                                           \
+      "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:"                \
+      "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"                                 \
+      "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"                                 \
+      "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305",                                 \
+      1, 2048, "",                                                                                 \
+      "Ciphers in the order of preference, named as `openssl ciphers` names them: those of TLS "   \
+      "1.3, which begin with TLS_, and those of TLS 1.2, which are with ECDHE and AES-GCM or "     \
+      "ChaCha20-Poly1305. A version of TLS that has none here is not spoken.")                     \
     X(plain_http, TEXT, "serve", 5, 8, "",                                                         \
       "What clients get at `listen`: serve, or redirect to the https:// public_origin.")           \
     X(public_origin, TEXT, "", 0, 255, "",                                                         \

@@ -320,7 +320,7 @@ static void check_certificates(const struct config *config, finding *out)
         find(out, DOCTOR_OK, "none; TLS is not spoken");
         return;
     }
-    if (tls_load(&tls, config->certificates, NULL, out->text, sizeof(out->text)) < 0) {
+    if (tls_load(&tls, config, NULL, out->text, sizeof(out->text)) < 0) {
         out->verdict = DOCTOR_FAILURE;
         return;
     }

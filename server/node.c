@@ -239,7 +239,7 @@ static int open_media(struct node *node, char *error, size_t error_size)
 static int load_certificates(struct node *node, char *error, size_t error_size)
 {
     char why[1024];
-    int status = tls_load(&node->tls, node->config->certificates, NULL, why, sizeof(why));
+    int status = tls_load(&node->tls, node->config, NULL, why, sizeof(why));
     if (status < 0)
         snprintf(error, error_size, "certificates: %s", why);
     return status;
@@ -496,7 +496,7 @@ static bool reload_certificates(struct node *node)
     struct tls *tls, *old = node->tls;
     if (old == NULL)
         return false;
-    if (tls_load(&tls, node->config->certificates, old, error, sizeof(error)) < 0) {
+    if (tls_load(&tls, node->config, old, error, sizeof(error)) < 0) {
         log_error("the certificates were not reloaded, those before stay in force: %s", error);
         return false;
     }

@@ -20,18 +20,13 @@
 #include <unistd.h>
 
 #include "server/check.h"
+#include "server/config.h"
 #include "server/log.h"
+#include "server/tls_algorithms.h"
 
 #define TICKET_KEY_LIFE_S 43200 /* a ticket opens for as long again, under the key before */
 #define TICKETS           2     /* of a new session: browsers open two connections at once */
 #define PATH_SIZE         4352
-
-/* Forward secrecy and authenticated encryption alone; AES-128 first, as it is the fastest. */
-#define CIPHERS_1_2                                                                                \
-    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"     \
-    "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
-#define CIPHERS_1_3 "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
-#define GROUPS      "X25519:P-256:P-384"
 
 struct ticket_key {
     unsigned char name[16], aes[32], mac[32];
@@ -51,7 +46,8 @@ struct certificate {
 
 struct tls {
     atomic_uint references;
-    struct tickets *tickets; /* holds */
+    const struct config *config; /* borrows; while it loads */
+    struct tickets *tickets;     /* holds */
     struct certificate certificates[TLS_CERTIFICATES_MAX];
     unsigned count;
 };
@@ -234,7 +230,6 @@ static SSL_CTX *context_create(struct tls *tls)
 {
     SSL_CTX *context = SSL_CTX_new(TLS_server_method());
     static const unsigned char id[] = "tollgate";
-    char groups[] = GROUPS; /* the macro takes no const */
     if (context == NULL)
         return NULL;
     uint64_t options = SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE |
@@ -253,10 +248,7 @@ static SSL_CTX *context_create(struct tls *tls)
     SSL_CTX_set_alpn_select_cb(context, on_protocols, NULL);
     SSL_CTX_set_tlsext_ticket_key_evp_cb(context, on_ticket);
     SSL_CTX_set_app_data(context, tls);
-    if (SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) != 1 ||
-        SSL_CTX_set_cipher_list(context, CIPHERS_1_2) != 1 ||
-        SSL_CTX_set_ciphersuites(context, CIPHERS_1_3) != 1 ||
-        SSL_CTX_set1_groups_list(context, groups) != 1 ||
+    if (tls_algorithms_set(context, tls->config->tls_groups, tls->config->tls_ciphers) != 0 ||
         SSL_CTX_set_session_id_context(context, id, sizeof(id) - 1) != 1) {
         SSL_CTX_free(context);
         return NULL;
@@ -386,9 +378,10 @@ static void tls_free(struct tls *tls)
     free(tls);
 }
 
-int tls_load(struct tls **out, const char *path, const struct tls *before, char *error,
+int tls_load(struct tls **out, const struct config *config, const struct tls *before, char *error,
              size_t error_size)
 {
+    const char *path = config->certificates;
     struct stat facts;
     struct tls *tls = calloc(1, sizeof(*tls));
     *out = NULL;
@@ -397,6 +390,7 @@ int tls_load(struct tls **out, const char *path, const struct tls *before, char 
         return -ENOMEM;
     }
     atomic_init(&tls->references, 1);
+    tls->config = config;
     if (before != NULL) {
         tls->tickets = before->tickets;
         atomic_fetch_add(&tls->tickets->references, 1);
@@ -418,6 +412,7 @@ int tls_load(struct tls **out, const char *path, const struct tls *before, char 
         tls_free(tls);
         return status;
     }
+    tls->config = NULL;
     *out = tls;
     return 0;
 }

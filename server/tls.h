@@ -14,16 +14,17 @@
 
 #define TLS_CERTIFICATES_MAX 64
 
+struct config;
 struct tls;
 
 /*
- * Reads `path`: a PEM file with a chain and its key (or the key in FILE.key beside it), or a
+ * Reads the configuration's `certificates`: a PEM file with a chain and its key (or the key in FILE.key beside it), or a
  * directory of such *.pem files and of directories with fullchain.pem and privkey.pem, as certbot
  * keeps them, which the path may also be itself. The first by name serves those who name no other's
  * host. The ticket keys are those of `before`, where there is one, so that sessions outlive a
  * reload. 0 and a reference, or a negative errno with one sentence.
  */
-int tls_load(struct tls **out, const char *path, const struct tls *before, char *error,
+int tls_load(struct tls **out, const struct config *config, const struct tls *before, char *error,
              size_t error_size);
 /* Another reference, and its end. From any thread. */
 struct tls *tls_hold(struct tls *tls);

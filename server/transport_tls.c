@@ -35,7 +35,7 @@
 #define RECORD_MAX      ((size_t)16 * 1024) /* RFC 8446 5.1: of plaintext */
 #define BATCH_MAX       (4 * RECORD_MAX)    /* encrypted at a time */
 #define RECORDS_SIZE    ((size_t)160 * 1024)
-#define RECORD_TAG      16 /* of each cipher in tls.c */
+#define RECORD_TAG      16 /* of each cipher that tls_algorithms.c lets through */
 #define WRITE_RUNS      3  /* of one SSL_write: an answer, full records, the rest */
 /*
  * Bytes that a peer may cause by what it asks of the session (RFC 8446 4.6.3: an answer to each
