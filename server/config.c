@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/cli.h"
 #include "server/config_internal.h"
 #include "server/config_table.h"
 
@@ -98,6 +99,29 @@ static char *copy_of(struct reading *reading, enum config_type type, const char 
     return copy;
 }
 
+/* The choice that `value` spells, in any case; NULL where it spells none, which is told. */
+static const char *choose(const struct reading *reading, const struct config_key *key,
+                          struct config_choices *choices, const char *value)
+{
+    config_choices_of(choices, key);
+    for (size_t i = 0; i < choices->count; i++)
+        if (strcasecmp(choices->values[i], value) == 0)
+            return choices->values[i];
+    if (strcmp(value, key->standard) == 0) /* empty */
+        return value;
+    const char *empty = key->standard[0] == '\0' ? ", or leave it empty" : "";
+    const char *near = cli_nearest(value, choices->values, choices->count);
+    if (near)
+        config_refuse(reading->document, -1, key->name, -1,
+                      "\"%.64s\" is none of its values; did you mean %s? Write %s%s", value, near,
+                      choices->sentence, empty);
+    else
+        config_refuse(reading->document, -1, key->name, -1,
+                      "\"%.64s\" is none of its values; write %s%s", value, choices->sentence,
+                      empty);
+    return NULL;
+}
+
 static void convert_key(struct reading *reading, const struct config_key *key,
                         struct config *config)
 {
@@ -110,7 +134,11 @@ static void convert_key(struct reading *reading, const struct config_key *key,
             convert_number(reading, -1, key, written, field);
         return;
     }
-    if (!value)
+    struct config_choices choices; /* holds what `value` points to after choose() */
+    if (key->type == CONFIG_CHOICE) {
+        value = choose(reading, key, &choices, value);
+        value = value ? value : key->standard;
+    } else if (!value)
         config_refuse(reading->document, -1, key->name, -1, "missing; add %s: VALUE (%s)",
                       key->name, key->help);
     else
@@ -306,7 +334,7 @@ void config_destroy(struct config **config)
     for (size_t i = 0; i < config_key_count; i++) {
         const struct config_key *key = &config_keys[i];
         void *field = (char *)*config + key->offset;
-        if (key->type == CONFIG_TEXT || key->type == CONFIG_PATH)
+        if (key->type == CONFIG_TEXT || key->type == CONFIG_PATH || key->type == CONFIG_CHOICE)
             free(*(char **)field);
     }
     for (unsigned i = 0; i < (*config)->issuers_count; i++) {

@@ -10,12 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/access_log.h"
 #include "server/client_address.h"
 #include "server/config_internal.h"
 #include "server/content_types.h"
-#include "server/forwarded.h"
-#include "server/log.h"
 #include "server/tls_algorithms.h"
 #include "storage/ledger/ledger.h"
 
@@ -216,11 +213,6 @@ static void check_answers(const struct check *check)
                                 "!#$%&'*+-.^_`|~, ")] != '\0')
         REFUSE(check, "cors_allow_headers",
                "\"%s\" is no list of field names; write Authorization, Range", headers);
-    const char *policy = config->cross_origin_resource_policy;
-    if (policy[0] != '\0' && strcmp(policy, "same-origin") != 0 &&
-        strcmp(policy, "same-site") != 0 && strcmp(policy, "cross-origin") != 0)
-        REFUSE(check, "cross_origin_resource_policy",
-               "\"%s\" is none of same-origin, same-site and cross-origin", policy);
 }
 
 static void check_names(const struct check *check)
@@ -238,18 +230,6 @@ static void check_names(const struct check *check)
                                     "0123456789_-")] != '\0')
         REFUSE(check, "token_attribute", "\"%s\" is no name; use letters, digits, _ and -",
                attribute);
-    if (strcmp(config->follow_links, "off") != 0 && strcmp(config->follow_links, "on") != 0)
-        REFUSE(check, "follow_links", "\"%s\" is neither off nor on", config->follow_links);
-    if (strcmp(config->jti_single_use, "off") != 0 && strcmp(config->jti_single_use, "strict") != 0)
-        REFUSE(check, "jti_single_use", "\"%s\" is neither off nor strict", config->jti_single_use);
-    enum access_format format;
-    if (access_format_parse(config->access_log_format, &format) < 0)
-        REFUSE(check, "access_log_format", "\"%s\" is no format; write json or combined",
-               config->access_log_format);
-    enum log_level level;
-    if (log_level_parse(config->log_level, &level) < 0)
-        REFUSE(check, "log_level", "\"%s\" is no level; write error, warning, info or debug",
-               config->log_level);
 }
 
 /* The same port, and an address that the other one holds, too: each would get half the clients. */
@@ -322,11 +302,9 @@ static void check_tls(const struct check *check)
     if (config->tls_ciphers[0] != '\0' &&
         tls_ciphers_check(config->tls_ciphers, why, sizeof(why)) < 0)
         REFUSE(check, "tls_ciphers", "%s", why);
-    if (strcmp(plain, "serve") != 0 && strcmp(plain, "redirect") != 0)
-        REFUSE(check, "plain_http", "\"%s\" is neither serve nor redirect", plain);
-    else if (strcmp(plain, "redirect") == 0 && is_sound(check, "public_origin") &&
-             is_sound(check, "listen_tls") &&
-             (origin[0] == '\0' ? !tls : strncmp(origin, "https://", 8) != 0))
+    if (strcmp(plain, "redirect") == 0 && is_sound(check, "public_origin") &&
+        is_sound(check, "listen_tls") &&
+        (origin[0] == '\0' ? !tls : strncmp(origin, "https://", 8) != 0))
         REFUSE(check, "plain_http",
                "there is no https:// origin to redirect to; set public_origin: "
                "https://media.example");
@@ -350,10 +328,6 @@ static void check_proxies(const struct check *check)
 {
     check_prefixes(check, "proxy_protocol_from", check->config->proxy_protocol_from);
     check_prefixes(check, "forwarded_from", check->config->forwarded_from);
-    enum forwarded_field field;
-    if (!forwarded_field_parse(check->config->forwarded_field, &field))
-        REFUSE(check, "forwarded_field", "\"%s\" is neither X-Forwarded-For nor Forwarded",
-               check->config->forwarded_field);
 }
 
 static void check_agreement(const struct check *check)

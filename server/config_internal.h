@@ -12,7 +12,14 @@
 
 #define CONFIG_FILE_BYTES_MAX ((size_t)1024 * 1024)
 
-enum config_type { CONFIG_TEXT, CONFIG_PATH, CONFIG_NUMBER, CONFIG_AUTO, CONFIG_LIST };
+enum config_type {
+    CONFIG_TEXT,
+    CONFIG_PATH,
+    CONFIG_CHOICE,
+    CONFIG_NUMBER,
+    CONFIG_AUTO,
+    CONFIG_LIST
+};
 
 /* A row of CONFIG_KEYS; `offset` is the field's in struct config. */
 struct config_key {
@@ -36,6 +43,17 @@ struct config_issuer_key {
 };
 extern const struct config_issuer_key config_issuer_keys[];
 extern const size_t config_issuer_key_count;
+
+#define CONFIG_CHOICES_MAX 8
+
+/* The values of a CHOICE. */
+struct config_choices {
+    char words[128];    /* what `values` points into */
+    char sentence[128]; /* "error, warning, info or debug" */
+    const char *values[CONFIG_CHOICES_MAX];
+    size_t count;
+};
+void config_choices_of(struct config_choices *choices, const struct config_key *key);
 
 /*
  * Collects "FILE:LINE: message" lines into the caller's buffer. What does not fit is left out whole

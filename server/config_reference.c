@@ -42,7 +42,12 @@ static void print_key(FILE *out, const struct config_key *key)
                 key->standard, key->name, key->standard);
         return;
     }
+    struct config_choices choices;
     const char *kind = key->type == CONFIG_PATH ? "path, relative to this file" : "text";
+    if (key->type == CONFIG_CHOICE) {
+        config_choices_of(&choices, key);
+        kind = choices.sentence;
+    }
     if (!key->standard)
         fprintf(out, "# %s; required\n%s: %s\n\n", kind, key->name, example_of(key->name));
     else

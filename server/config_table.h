@@ -14,6 +14,8 @@
  * Types:
  *   TEXT    a string; minimum and maximum are its length in bytes
  *   PATH    a string, resolved against the configuration file's directory where relative; likewise
+ *   CHOICE  one of the words in the column unit, in any case; none of them only where that is the
+ *           default
  *   NUMBER  a whole number; minimum and maximum are its value
  *   AUTO    a whole number, or `auto`, which is 0
  *
@@ -41,7 +43,7 @@
       "Ciphers in the order of preference, named as `openssl ciphers` names them: those of TLS "   \
       "1.3, which begin with TLS_, and those of TLS 1.2, which are with ECDHE and AES-GCM or "     \
       "ChaCha20-Poly1305. A version of TLS that has none here is not spoken.")                     \
-    X(plain_http, TEXT, "serve", 5, 8, "",                                                         \
+    X(plain_http, CHOICE, "serve", 0, 0, "serve redirect",                                         \
       "What clients get at `listen`: serve, or redirect to the https:// public_origin.")           \
     X(public_origin, TEXT, "", 0, 255, "",                                                         \
       "Scheme and authority that clients see, such as https://media.example. The containers "      \
@@ -58,12 +60,12 @@
       "cannot be read, the client is the last proxy that is known. Of such clients the requests "  \
       "under way count against connections_per_address_max, not the proxy's connections. Both "    \
       "keys may go together: the header of proxy_protocol_from is read first.")                    \
-    X(forwarded_field, TEXT, "X-Forwarded-For", 9, 15, "",                                         \
+    X(forwarded_field, CHOICE, "X-Forwarded-For", 0, 0, "X-Forwarded-For Forwarded",               \
       "What the proxies of forwarded_from send: X-Forwarded-For or Forwarded (RFC 7239). Only "    \
       "that field is read: the other one may come from the client.")                               \
     X(media_root, PATH, CONFIG_REQUIRED, 1, 4095, "",                                              \
       "Directory of the files that are served. Nothing outside of it is ever opened.")             \
-    X(follow_links, TEXT, "off", 2, 3, "",                                                         \
+    X(follow_links, CHOICE, "off", 0, 0, "off on",                                                 \
       "on: symbolic links beneath media_root are followed where they stay within it on their "     \
       "whole way, which an absolute one never does. A link of a shop for `prefix:/dir/` then "     \
       "reaches what the symbolic links in that directory name, too, wherever in media_root that "  \
@@ -83,7 +85,7 @@
       "File whose first line is the Redis password. Empty: none.")                                 \
     X(token_attribute, TEXT, "URISigningPackage", 1, 64, "",                                       \
       "Name of the URL parameter and of the cookie that carry the token.")                         \
-    X(jti_single_use, TEXT, "off", 3, 6, "",                                                       \
+    X(jti_single_use, CHOICE, "off", 0, 0, "off strict",                                           \
       "off: a jti names a link, and max_uses limits it. strict: as RFC 9246 has it, a link with "  \
       "a jti is good for one use.")                                                                \
     X(content_type, TEXT, "application/octet-stream", 3, 127, "",                                  \
@@ -116,7 +118,7 @@
       0, 1023, "",                                                                                 \
       "Fields that a page of an issuer's origins may send: Access-Control-Allow-Headers. Empty: "  \
       "none but those that need no leave.")                                                        \
-    X(cross_origin_resource_policy, TEXT, "", 0, 12, "",                                           \
+    X(cross_origin_resource_policy, CHOICE, "", 0, 0, "same-origin same-site cross-origin",        \
       "Which pages may embed what is answered, by Cross-Origin-Resource-Policy: same-origin, "     \
       "same-site or cross-origin. Empty: the header is not sent.")                                 \
     X(cache_max_age_s, NUMBER, "3600", 0, 31536000, "seconds",                                     \
@@ -124,12 +126,14 @@
     X(access_log, PATH, "", 0, 4095, "",                                                           \
       "File for a line about each response; /dev/stdout works, too. SIGUSR1 opens it anew. "       \
       "Empty: none.")                                                                              \
-    X(access_log_format, TEXT, "json", 4, 8, "", "json (one object a line) or combined.")          \
+    X(access_log_format, CHOICE, "json", 0, 0, "json combined",                                    \
+      "How the lines of access_log look: json is one object a line, combined what Apache writes.") \
     X(admin_listen, TEXT, "", 0, 255, "",                                                          \
       "Where shops reach the admin interface over HTTP with their issuer's secret: an address on " \
       "loopback such as 127.0.0.1:8090, or unix:/path. For shops elsewhere, put a TLS proxy or a " \
       "tunnel before it. Empty: none.")                                                            \
-    X(log_level, TEXT, "info", 4, 7, "", "error, warning, info or debug.")                         \
+    X(log_level, CHOICE, "info", 0, 0, "error warning info debug",                                 \
+      "The node's log has lines of this level and of those above it.")                             \
     X(workers, AUTO, "0", 0, 256, "threads", "Worker threads. auto (or 0): one per core.")         \
     X(connections_max, NUMBER, "10000", 1, 1000000, "connections",                                 \
       "Connections open at once on the node; further ones are refused.")                           \

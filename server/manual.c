@@ -250,7 +250,12 @@ static void print_key(FILE *out, const struct config_key *key)
     if (number)
         fprintf(out, "%" PRIu64 " to %" PRIu64 " %s%s; ", key->minimum, key->maximum, key->unit,
                 key->type == CONFIG_AUTO ? ", or auto" : "");
-    else
+    else if (key->type == CONFIG_CHOICE) {
+        struct config_choices choices;
+        config_choices_of(&choices, key);
+        print_text(out, choices.sentence);
+        fputs("; ", out);
+    } else
         fputs(key->type == CONFIG_PATH ? "A path; " : "A text; ", out);
     if (!key->standard)
         fputs("required", out);

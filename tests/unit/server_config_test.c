@@ -194,6 +194,52 @@ Test(server_config, refuses_numbers_that_are_none_or_out_of_bounds_on_their_line
     refuse(LEAST "tokens_max:\n", 8, "\"\" is no whole number", "default 16384");
 }
 
+Test(server_config, names_the_values_of_a_choice_and_the_nearest_of_them)
+{
+    refuse(LEAST "access_log_format: clf\n", 8, "access_log_format: \"clf\" is none of its values",
+           "write json or combined");
+    refuse(LEAST "access_log_format: combind\n", 8, "did you mean combined?", "json or combined");
+    refuse(LEAST "log_level: wraning\n", 8, "did you mean warning?",
+           "error, warning, info or debug");
+    refuse(LEAST "log_level: verylongwordthatisnolevel\n", 8, "log_level: \"very",
+           "write error, warning, info or debug");
+    refuse(LEAST "log_level:\n", 8, "log_level: \"\"", "write error, warning, info or debug");
+    refuse(LEAST "plain_http: http\n", 8, "plain_http: \"http\"", "write serve or redirect");
+    refuse(LEAST "plain_http: redirct\n", 8, "did you mean redirect?", "serve or redirect");
+    refuse(LEAST "follow_links: true\n", 8, "follow_links: \"true\"", "write off or on");
+    refuse(LEAST "jti_single_use: a\n", 8, "jti_single_use: \"a\"", "write off or strict");
+    refuse(LEAST "cross_origin_resource_policy: same_site\n", 8, "did you mean same-site?",
+           "same-origin, same-site or cross-origin, or leave it empty");
+    refuse(LEAST "forwarded_field: Forwardd\n", 8, "did you mean Forwarded?",
+           "X-Forwarded-For or Forwarded");
+}
+
+Test(server_config, takes_each_value_of_a_choice_in_any_case)
+{
+    struct config *config = accept(LEAST "access_log_format: Combined\nlog_level: DEBUG\n"
+                                         "forwarded_field: x-forwarded-for\nfollow_links: On\n"
+                                         "cross_origin_resource_policy: ''\n");
+    cr_expect_str_eq(config->access_log_format, "combined");
+    cr_expect_str_eq(config->log_level, "debug");
+    cr_expect_str_eq(config->forwarded_field, "X-Forwarded-For");
+    cr_expect_str_eq(config->follow_links, "on");
+    cr_expect_str_eq(config->cross_origin_resource_policy, "");
+    config_destroy(&config);
+}
+
+Test(server_config, shows_the_values_of_choices_in_its_reference)
+{
+    char *text = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&text, &length);
+    config_print_reference(out);
+    fclose(out);
+    cr_expect_not_null(strstr(text, "# error, warning, info or debug; default \"info\""));
+    cr_expect_not_null(strstr(text, "# json or combined; default \"json\""));
+    cr_expect_not_null(strstr(text, "# same-origin, same-site or cross-origin; default \"\""));
+    free(text);
+}
+
 Test(server_config, refuses_what_is_missing_and_tells_all_of_it_at_once)
 {
     refuse("listen: ':80'\n", 1, "media_root: missing; add media_root: VALUE",
@@ -358,7 +404,7 @@ Test(server_config, refuses_proxies_that_are_none)
            "10.0.0.0/8");
     refuse(LEAST "forwarded_from: 10.0.0.0/8 proxy\n", 8, "forwarded_from: \"proxy\"", "10.0.0.5");
     refuse(LEAST "forwarded_field: X-Real-IP\n", 8, "\"X-Real-IP\"",
-           "neither X-Forwarded-For nor Forwarded");
+           "write X-Forwarded-For or Forwarded");
 }
 
 Test(server_config, refuses_keys_that_do_not_agree)
