@@ -106,6 +106,11 @@ static json_t *traffic(const struct node *node)
 #define X(name) (void)json_object_set_new(out, #name, json_integer((json_int_t)stats.name));
     NODE_COUNTERS(X)
 #undef X
+#define X(name)                                                                                    \
+    (void)json_object_set_new(out, "tls_failed_" #name,                                            \
+                              json_integer((json_int_t)stats.tls_failures[TLS_FAILURE_##name]));
+    TLS_FAILURES(X)
+#undef X
     return out;
 }
 

@@ -364,7 +364,9 @@ static void refuse_head(struct worker *worker, struct connection *connection, co
                         size_t length, enum refusal refusal)
 {
     if (connection->unencrypted) {
-        if (!http_head_is_begun(data, length)) {
+        bool is_http = http_head_is_begun(data, length);
+        count(&worker->stats.tls_failures[is_http ? TLS_FAILURE_plain_http : TLS_FAILURE_other], 1);
+        if (!is_http) {
             connection_close(worker, connection, false);
             return;
         }
@@ -444,6 +446,7 @@ static bool is_held_back(const struct connection *connection)
 void connection_peer_ended(struct worker *worker, struct connection *connection)
 {
     connection->peer_ended = true;
+    tls_session_interrupted(worker, connection, TLS_FAILURE_other);
     if (is_held_back(connection))
         return;
     if (connection->state == CONNECTION_READING || connection->state == CONNECTION_LINGERING) {
@@ -588,6 +591,7 @@ void connection_received(struct connection *connection, struct worker *worker, i
     } else {
         /* A reset: TCP_INFO can still be read, nothing more will be acknowledged. */
         connection->peer_ended = true;
+        tls_session_interrupted(worker, connection, TLS_FAILURE_other);
         connection_close(worker, connection, true);
     }
 }
@@ -636,6 +640,7 @@ static void sweep_one(struct worker *worker, struct connection *connection)
             refuse_head(worker, connection, connection->input, connection->input_length,
                         REFUSAL_HEAD_TIMEOUT);
         } else if (connection->deliveries == NULL) {
+            tls_session_interrupted(worker, connection, TLS_FAILURE_timed_out);
             connection_close(worker, connection, false);
         }
         break;

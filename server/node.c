@@ -645,7 +645,11 @@ void node_stats(const struct node *node, struct node_stats *out)
         out->transfers_cut += atomic_load(&stats->transfers_cut);
         out->tls_handshakes += atomic_load(&stats->tls_handshakes);
         out->tls_resumed += atomic_load(&stats->tls_resumed);
-        out->tls_failed += atomic_load(&stats->tls_failed);
+        for (unsigned kind = 0; kind < TLS_FAILURE_COUNT; kind++) {
+            uint64_t failures = atomic_load(&stats->tls_failures[kind]);
+            out->tls_failures[kind] += failures;
+            out->tls_failed += failures;
+        }
         out->tls_kernel += atomic_load(&stats->tls_kernel);
         out->chunks_cold += atomic_load(&stats->chunks_cold);
         out->chunks_unread += atomic_load(&stats->chunks_unread);

@@ -14,6 +14,7 @@
 #include "server/client_address.h"
 #include "server/config.h"
 #include "server/redis_address.h"
+#include "server/tls_failure.h"
 #include "storage/ledger/ledger.h"
 #include "storage/media/media.h"
 #include "tokens/tokens.h"
@@ -74,6 +75,7 @@ struct node_stats {
     uint64_t admissions_asked, admissions_granted, admissions_refused, admissions_failed;
     uint64_t tokens_verified, tokens_remembered, tokens_failed, tokens_unchecked, transfers_cut;
     uint64_t tls_handshakes, tls_resumed, tls_failed, tls_kernel;
+    uint64_t tls_failures[TLS_FAILURE_COUNT]; /* whose sum tls_failed is */
     uint64_t chunks_cold, chunks_unread;
 };
 /* How many workers a node of this configuration has. */

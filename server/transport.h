@@ -13,6 +13,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "server/tls_failure.h"
+
 struct connection;
 struct tls_scratch;
 struct tls_session;
@@ -70,6 +72,10 @@ void tls_scratch_destroy(struct tls_scratch **scratch);
 /* Begins TLS on a connection that was accepted; 0 or -ENOMEM. */
 int tls_session_begin(struct worker *worker, struct connection *connection);
 void tls_session_end(struct connection *connection);
+/* The connection ends, and it was not the session that ended it: counts a handshake that had begun and is
+ * not done. Of one that timed out it does not matter whether it had begun. */
+void tls_session_interrupted(struct worker *worker, struct connection *connection,
+                             enum tls_failure failure);
 /* "TLSv1.3"; "-" over plain TCP. */
 const char *tls_session_version(const struct connection *connection);
 

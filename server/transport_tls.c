@@ -325,11 +325,24 @@ static void session_ready(struct worker *worker, struct connection *connection)
 static void session_failed(struct worker *worker, struct connection *connection, const char *reason)
 {
     struct tls_session *session = connection->tls;
+    enum tls_failure kind =
+        session->ready ? TLS_FAILURE_after_handshake : tls_failure_of(ERR_peek_last_error());
     session->failed = true;
-    count(&worker->stats.tls_failed, 1);
+    count(&worker->stats.tls_failures[kind], 1);
     log_debug("TLS: %s: %s", session->ready ? "a session ended" : "a handshake failed",
               reason != NULL ? reason : "the peer went away");
     connection_close(worker, connection, false);
+}
+
+void tls_session_interrupted(struct worker *worker, struct connection *connection,
+                             enum tls_failure failure)
+{
+    struct tls_session *session = connection->tls;
+    if (session == NULL || session->ready || session->failed ||
+        (!session->begun && failure != TLS_FAILURE_timed_out))
+        return;
+    session->failed = true;
+    count(&worker->stats.tls_failures[failure], 1);
 }
 
 /* Whether the peer had more of the node's bytes by what it asks of the session than it may. */
@@ -360,6 +373,7 @@ static bool read_once(struct worker *worker, struct connection *connection)
     if (was_ready)
         session->answered += BIO_number_written(SSL_get_wbio(session->ssl)) - wrote_before;
     if (status != 0 && status != -EAGAIN) {
+        tls_session_interrupted(worker, connection, TLS_FAILURE_other);
         session->failed = true;
         connection_close(worker, connection, true);
         return false;
@@ -396,7 +410,6 @@ static void tls_receive(struct worker *worker, struct connection *connection, co
 {
     uint32_t generation = connection->generation;
     if (!connection->tls->begun && is_text(data[0])) {
-        count(&worker->stats.tls_failed, 1);
         connection_unencrypted(worker, connection, data, length);
         return;
     }

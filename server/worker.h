@@ -16,6 +16,7 @@
 #include "server/descriptors.h"
 #include "server/http_fields.h"
 #include "server/node.h"
+#include "server/tls_failure.h"
 #include "server/window.h"
 #include "storage/media/media.h"
 
@@ -74,7 +75,8 @@ struct worker_stats {
     atomic_ullong tokens_verified, tokens_remembered, tokens_failed, tokens_unchecked,
         transfers_cut;
     atomic_ullong connections_open;
-    atomic_ullong tls_handshakes, tls_resumed, tls_failed, tls_kernel;
+    atomic_ullong tls_handshakes, tls_resumed, tls_kernel;
+    atomic_ullong tls_failures[TLS_FAILURE_COUNT];
     atomic_ullong chunks_cold, chunks_unread;
 };
 

@@ -30,6 +30,10 @@ int client_open(struct site *site, struct client *client, const struct client_op
         SSL_CTX_set_min_proto_version(client->context, options->version);
         SSL_CTX_set_max_proto_version(client->context, options->version);
     }
+    if (options->ciphers != NULL)
+        cr_assert_eq(SSL_CTX_set_cipher_list(client->context, options->ciphers), 1);
+    if (options->verifies)
+        SSL_CTX_set_verify(client->context, SSL_VERIFY_PEER, NULL);
     if (options->fragment != 0)
         SSL_CTX_set_tlsext_max_fragment_length(client->context, (uint8_t)options->fragment);
     SSL_CTX_set_keylog_callback(client->context, on_key_line);

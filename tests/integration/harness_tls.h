@@ -21,6 +21,8 @@ struct client {
 struct client_options {
     const char *name;      /* NULL: media.example */
     const char *protocols; /* ALPN's wire format */
+    const char *ciphers;   /* of TLS 1.2; NULL: OpenSSL's */
+    bool verifies;         /* the certificate, which nobody vouches for */
     int version;           /* 0: any */
     int receive_buffer_bytes;
     int fragment; /* TLSEXT_max_fragment_length_512 and the like; 0: not asked for */

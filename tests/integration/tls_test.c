@@ -436,6 +436,71 @@ Test(tls, plain_http_is_redirected_where_it_is_to_be)
 
 /* ---- the bill ---- */
 
+/* ---- what failed ---- */
+
+struct failure {
+    const char *kind;
+    struct client_options options; /* of a client whose handshake fails */
+    const char *bytes;             /* or what is sent instead */
+    size_t length;
+    bool leaves; /* right after that */
+};
+
+static void fail(struct site *site, const struct failure *failure)
+{
+    struct client client;
+    if (failure->bytes == NULL) {
+        cr_assert_neq(client_open(site, &client, &failure->options), 1, "%s", failure->kind);
+        client_close(&client);
+        return;
+    }
+    int fd = raw_connect_tls(site, 0);
+    raw_send(fd, failure->bytes, failure->length);
+    if (!failure->leaves)
+        cr_assert(raw_is_closed_by_peer(fd));
+    close(fd);
+}
+
+Test(tls, failures_are_counted_by_their_reason)
+{
+#define NONE(text) .bytes = (text), .length = sizeof(text) - 1
+    static const struct failure failures[] = {
+        {.kind = "no_shared_cipher",
+         .options = {.version = TLS1_2_VERSION, .ciphers = "AES128-SHA"}},
+        {.kind = "no_shared_version", .options = {.version = TLS1_1_VERSION}},
+        {.kind = "no_protocol", .options = {.protocols = "\x02h2"}},
+        {.kind = "certificate_refused", .options = {.verifies = true, .version = TLS1_2_VERSION}},
+        {.kind = "timed_out", NONE("")},
+        {.kind = "timed_out", NONE("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")},
+        {.kind = "other", NONE("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"), .leaves = true},
+        {.kind = "plain_http", NONE("GET / HTTP/1.1\r\nHost: a\r\n\r\n")},
+        {.kind = "plain_http", NONE("POST / HTTP/1.1\r\n\r\n")},
+        {.kind = "other", NONE("EHLO media.example\r\n\r\n")},
+        {.kind = "other", NONE("\x00\x01\x02\x03\x04\x05\x06\x07")},
+    };
+#undef NONE
+    struct site *site = site_create(.tls = true, .settings = "workers: 1\nhead_timeout_ms: 500\n");
+    for (size_t i = 0; i < sizeof(failures) / sizeof(*failures); i++) {
+        const char *name = site_format(site, "tls_failed_%s", failures[i].kind);
+        uint64_t before = site_traffic(site, name);
+        cr_assert_eq(site_traffic(site, "tls_failed"), i);
+        fail(site, &failures[i]);
+        for (int wait = 0; site_traffic(site, name) == before; wait++) {
+            cr_assert_lt(wait, 1000, "row %zu is not counted as %s", i, name);
+            harness_pause();
+        }
+        cr_expect_eq(site_traffic(site, name), before + 1, "%s", name);
+        cr_expect_eq(site_traffic(site, "tls_failed"), i + 1, "%s", name);
+    }
+    struct client client; /* and a record that no session made */
+    OPEN(site, &client);
+    raw_send(client.fd, "\x17\x03\x03\x00\x14nobody sealed these.", 25);
+    cr_assert(raw_is_closed_by_peer(client.fd));
+    cr_expect_eq(site_traffic(site, "tls_failed_after_handshake"), 1);
+    client_close(&client);
+    site_destroy(&site);
+}
+
 /* ---- groups and ciphers ---- */
 
 /* What was agreed on: version, cipher and group. */
