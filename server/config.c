@@ -72,17 +72,17 @@ static void convert_number(const struct reading *reading, int issuer, const stru
         *out = 0;
         return;
     }
-    size_t digits = strspn(value, "0123456789");
-    if (digits == 0 || value[digits] != '\0') {
+    uint64_t number = 0;
+    int result = config_amount_read(value, key->unit, &number);
+    if (result == -EINVAL || result == -EDOM) {
         config_refuse(reading->document, issuer, key->name, -1,
-                      "\"%.64s\" is no whole number; give %s as plain digits (%" PRIu64
-                      " to %" PRIu64 ", default %s)%s",
-                      value, key->unit, key->minimum, key->maximum, key->standard, automatic);
+                      "\"%.64s\" is no whole number of %s; give plain digits%s (%" PRIu64
+                      " to %" PRIu64 " %s, default %s)%s",
+                      value, key->unit, config_amount_hint(key->unit), key->minimum, key->maximum,
+                      key->unit, key->standard, automatic);
         return;
     }
-    errno = 0;
-    uint64_t number = strtoull(value, NULL, 10);
-    if (errno == ERANGE || number < key->minimum || number > key->maximum) {
+    if (result < 0 || number < key->minimum || number > key->maximum) {
         config_refuse(reading->document, issuer, key->name, -1,
                       "%.64s is out of bounds; give %" PRIu64 " to %" PRIu64 " %s (default %s)%s",
                       value, key->minimum, key->maximum, key->unit, key->standard, automatic);

@@ -44,6 +44,15 @@ struct config_issuer_key {
 extern const struct config_issuer_key config_issuer_keys[];
 extern const size_t config_issuer_key_count;
 
+/*
+ * Reads a number of `unit`: digits, or where the unit is one of time or of bytes, digits with a
+ * suffix (250ms, 5s, 15m, 1h, 7d; 64KiB, 16MB). 0, -EINVAL (none of these), -EDOM (part of the unit
+ * is left over) or -ERANGE (too large for any key).
+ */
+int config_amount_read(const char *text, const char *unit, uint64_t *out);
+/* What a message adds to "give plain digits": " or a unit (250ms, 5s, 15m, 7d)", or "". */
+const char *config_amount_hint(const char *unit);
+
 #define CONFIG_CHOICES_MAX 8
 
 /* The values of a CHOICE. */

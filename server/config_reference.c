@@ -58,7 +58,11 @@ static void print_key(FILE *out, const struct config_key *key)
 void config_print_reference(FILE *out)
 {
     fputs("# Tollgate's configuration: every key with its default. Only media_root, state_dir and\n"
-          "# issuers must be given; delete what you do not change.\n\n",
+          "# issuers must be given; delete what you do not change. What is counted in milliseconds "
+          "or\n"
+          "# seconds may be written as a duration, too: 250ms, 5s, 15m, 1h, 7d; and what is "
+          "counted in\n"
+          "# bytes as a size: 64KiB, 16MB, 1GiB (MB: a million, MiB: 1048576).\n\n",
           out);
     for (size_t i = 0; i < config_key_count; i++)
         print_key(out, &config_keys[i]);

@@ -271,11 +271,13 @@ void manual_print_configuration(FILE *out)
     print_title(out, "TOLLGATE.YAML", 5, "File Formats");
     fputs(".SH NAME\ntollgate.yaml \\- the configuration of a Tollgate node\n.SH DESCRIPTION\n",
           out);
-    print_line(out,
-               "A YAML mapping of the keys below. media_root, state_dir and issuers must be given. "
-               "Relative paths are taken from the file's own directory. `tollgate serve "
-               "--print-config-reference` prints a complete file, and `tollgate serve "
-               "--check-config` says what is wrong with one, and in which line.");
+    print_line(
+        out, "A YAML mapping of the keys below. media_root, state_dir and issuers must be given. "
+             "Relative paths are taken from the file's own directory. What is counted in "
+             "milliseconds or seconds may be written as a duration, too (250ms, 5s, 15m, 1h, 7d), "
+             "and what is counted in bytes as a size (64KiB, 16MB, 1GiB). `tollgate serve "
+             "--print-config-reference` prints a complete file, and `tollgate serve "
+             "--check-config` says what is wrong with one, and in which line.");
     fputs(".SH KEYS\n", out);
     for (size_t i = 0; i < config_key_count; i++)
         print_key(out, &config_keys[i]);

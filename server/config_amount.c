@@ -1,0 +1,95 @@
+/*
+ * Durations and sizes of the configuration: a number in the key's own unit, or with a unit as the
+ * commands take them. Whole numbers throughout, so that what is written is what is meant. Called
+ * for each number; it knows no key by name.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "server/byte_count.h"
+#include "server/config_internal.h"
+
+/* Beyond every bound in config_table.h, in the smallest unit too. */
+#define WHOLE_MAX           UINT64_C(100000000000000000)
+#define FRACTION_DIGITS_MAX 9
+
+static const struct {
+    const char *name;
+    uint64_t ms;
+} durations[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
+
+enum measure { COUNT, DURATION, SIZE };
+
+static enum measure measure_of(const char *unit)
+{
+    if (strcmp(unit, "seconds") == 0 || strcmp(unit, "milliseconds") == 0)
+        return DURATION;
+    return strncmp(unit, "bytes", 5) == 0 ? SIZE : COUNT; /* bytes per second, too */
+}
+
+const char *config_amount_hint(const char *unit)
+{
+    static const char *const hints[] = {[COUNT] = "",
+                                        [DURATION] = " or a unit (250ms, 5s, 15m, 7d)",
+                                        [SIZE] = " or a unit (64KiB, 16MB)"};
+    return hints[measure_of(unit)];
+}
+
+/* How many thousandths of a second or how many bytes a suffix stands for; 0: it is none. */
+static uint64_t factor_of(enum measure measure, const char *suffix)
+{
+    if (measure == DURATION) {
+        for (size_t i = 0; i < sizeof(durations) / sizeof(durations[0]); i++)
+            if (strcmp(durations[i].name, suffix) == 0)
+                return durations[i].ms;
+        return 0;
+    }
+    char one[8];
+    int64_t bytes;
+    int length = snprintf(one, sizeof(one), "1%s", suffix);
+    bool letter = (*suffix >= 'a' && *suffix <= 'z') || (*suffix >= 'A' && *suffix <= 'Z');
+    if (!letter || length >= (int)sizeof(one) || byte_count_read(one, &bytes) != 0)
+        return 0;
+    return (uint64_t)bytes;
+}
+
+int config_amount_read(const char *text, const char *unit, uint64_t *out)
+{
+    enum measure measure = measure_of(unit);
+    size_t digits = strspn(text, "0123456789");
+    const char *fraction = text + digits, *suffix = fraction;
+    size_t places = 0;
+    if (*fraction == '.') {
+        places = strspn(++fraction, "0123456789");
+        suffix = fraction + places;
+    }
+    if (digits == 0 || (suffix != text + digits && places == 0))
+        return -EINVAL;
+    uint64_t own = strcmp(unit, "seconds") == 0 ? 1000 : 1;
+    uint64_t factor = *suffix == '\0' ? own : measure == COUNT ? 0 : factor_of(measure, suffix);
+    if (factor == 0)
+        return -EINVAL;
+    unsigned __int128 number = 0;
+    for (size_t i = 0; i < digits; i++) {
+        number = number * 10 + (unsigned)(text[i] - '0');
+        if (number > WHOLE_MAX)
+            return -ERANGE;
+    }
+    while (places > 0 && fraction[places - 1] == '0')
+        places--;
+    if (places > FRACTION_DIGITS_MAX)
+        return -EDOM;
+    uint64_t divisor = own;
+    for (size_t i = 0; i < places; i++) {
+        number = number * 10 + (unsigned)(fraction[i] - '0');
+        divisor *= 10;
+    }
+    number *= factor; /* below 10^17 * 10^9 * 2^40, which is below 2^128 */
+    if (number % divisor != 0)
+        return -EDOM;
+    number /= divisor;
+    if (number > UINT64_MAX)
+        return -ERANGE;
+    *out = (uint64_t)number;
+    return 0;
+}
