@@ -155,10 +155,10 @@ static int probe_listen(const char *listen)
     return result;
 }
 
-static int run(const struct config *config, const char *file, const char *command)
+static int run(const struct config *config, const struct config_source *source, const char *command)
 {
     char error[2048] = "";
-    struct examination examination = {.file = file, .command = command};
+    struct examination examination = {.file = source->file, .command = command};
     enum log_level level;
     if (log_level_parse(config->log_level, &level) == 0)
         log_set_level(level);
@@ -184,7 +184,7 @@ static int run(const struct config *config, const char *file, const char *comman
         return cli_fail(EX_UNAVAILABLE, command,
                         "admin_listen on %s: %s; stop what serves there, or choose another address",
                         config->admin_listen, strerror(-taken));
-    int result = node_run(config, error, sizeof(error));
+    int result = node_run(config, source, error, sizeof(error));
     if (result == 0)
         return EX_OK;
     return cli_fail(result == -ENOMEM ? EX_SOFTWARE : EX_UNAVAILABLE, command, "%s",
@@ -210,8 +210,9 @@ int command_serve(int argc, char **argv)
             "accounts can pay, until SIGTERM or SIGINT."
             "\v"
             "SIGHUP reads the issuers' key sets, the shops' secrets and the certificates again; "
-            "broken ones leave those in force that were good. A key set that changes is read "
-            "again without it. SIGUSR1 opens the access log anew. Sockets that "
+            "broken ones leave those in force that were good. Of the configuration, the log "
+            "then says what is wrong in it, or which changed keys want a restart. A key set that "
+            "changes is read again without it. SIGUSR1 opens the access log anew. Sockets that "
             "systemd passes (LISTEN_FDS) are served in "
             "place of `listen`, those named tls in place of `listen_tls`, and systemd is told when "
             "the node serves, reloads and stops (NOTIFY_SOCKET).",
@@ -240,7 +241,8 @@ int command_serve(int argc, char **argv)
     } else {
         if (!arguments.debug)
             forbid_dumps();
-        code = run(config, file, argv[0]);
+        const struct config_source source = {.file = file, .listen = arguments.listen};
+        code = run(config, &source, argv[0]);
     }
     config_destroy(&config);
     return code;

@@ -22,8 +22,18 @@ const struct config_key config_keys[] = {
 const size_t config_key_count = sizeof(config_keys) / sizeof(config_keys[0]);
 
 const struct config_issuer_key config_issuer_keys[] = {
+#define COUNT_OFFSET_TEXT(name)   0
+#define COUNT_OFFSET_PATH(name)   0
+#define COUNT_OFFSET_NUMBER(name) 0
+#define COUNT_OFFSET_LIST(name)   offsetof(struct config_issuer, name##_count)
 #define X(name, type, minimum, maximum, help)                                                      \
-    {#name, CONFIG_##type, minimum, maximum, help, offsetof(struct config_issuer, name)},
+    {#name,                                                                                        \
+     CONFIG_##type,                                                                                \
+     minimum,                                                                                      \
+     maximum,                                                                                      \
+     help,                                                                                         \
+     offsetof(struct config_issuer, name),                                                         \
+     COUNT_OFFSET_##type(name)},
     CONFIG_ISSUER_KEYS(X)
 #undef X
 };
@@ -160,23 +170,13 @@ static void convert_issuer_number(const struct reading *reading, int index,
         convert_number(reading, index, &number, written, out);
 }
 
-static char ***list_of(struct config_issuer *issuer, const char *key, unsigned **count)
-{
-    if (strcmp(key, "prefixes") == 0) {
-        *count = &issuer->prefixes_count;
-        return &issuer->prefixes;
-    }
-    bool audiences = strcmp(key, "audiences") == 0;
-    *count = audiences ? &issuer->audiences_count : &issuer->origins_count;
-    return audiences ? &issuer->audiences : &issuer->origins;
-}
-
 /* An entry that is no single value, which was told, stays NULL. */
 static void convert_list(struct reading *reading, int index, const struct config_issuer_key *key,
                          struct config_issuer *issuer)
 {
-    unsigned count = config_document_count(reading->document, index, key->name), *kept;
-    char ***list = list_of(issuer, key->name, &kept);
+    unsigned count = config_document_count(reading->document, index, key->name);
+    void *kept = (char *)issuer + key->count_offset, *field = (char *)issuer + key->offset;
+    char ***list = field;
     if (count < key->minimum)
         config_refuse(
             reading->document, index, key->name, -1,
@@ -191,7 +191,7 @@ static void convert_list(struct reading *reading, int index, const struct config
         reading->exhausted = true;
         return;
     }
-    *kept = count;
+    *(unsigned *)kept = count;
     for (unsigned i = 0; i < count; i++) {
         const char *entry = config_document_value(reading->document, index, key->name, (int)i);
         if (entry)
@@ -261,9 +261,7 @@ static bool derive_origin(struct config *config)
     if (config->public_origin[0] != '\0')
         return true;
     free(config->public_origin);
-    bool tls = config->listen_tls[0] != '\0';
-    config->public_origin =
-        config_origin_of(tls ? "https" : "http", tls ? config->listen_tls : config->listen);
+    config->public_origin = config_origin_default(config);
     return config->public_origin != NULL;
 }
 

@@ -1,8 +1,8 @@
 /*
  * The node's configuration: one table of keys (config_table.h) makes the YAML schema, the defaults,
- * the checks, `tollgate serve --print-config-reference` and the manual. Read once at start by
- * `serve`, and by the other subcommands to find the admin socket. It opens nothing: whoever owns a
- * thing opens it.
+ * the checks, `tollgate serve --print-config-reference` and the manual. Read at start by `serve`, at
+ * SIGHUP to say what has changed, and by the other subcommands to find the admin socket. It opens
+ * nothing: whoever owns a thing opens it.
  */
 #ifndef TOLLGATE_SERVER_CONFIG_H
 #define TOLLGATE_SERVER_CONFIG_H
@@ -107,6 +107,23 @@ void config_destroy(struct config **config);
  * that was derived from listen follows it. 0, or -EINVAL or -ENOMEM with one sentence in `error`.
  */
 int config_set_listen(struct config *config, const char *listen, char *error, size_t error_size);
+
+/* Where the configuration of a node comes from. Borrows. */
+struct config_source {
+    const char *file;
+    const char *listen; /* the command line's, in place of the file's; NULL: none */
+};
+
+/*
+ * Names the keys that `after` gives other values than `before`, in the order of config_table.h:
+ * "workers (from 2 to 3), issuers.shop.prefixes (from [/] to [/a/, /b/]), issuers.rival (removed)".
+ * Issuers are told apart by their id. A public_origin that merely follows listen is not named. Long
+ * values are cut, and `text`, of 512 bytes or more, is always whole: first it goes without values,
+ * then ends in "and N more". No value is a secret: secrets stand in files, which are not read.
+ * Returns how many keys there are.
+ */
+unsigned config_changes(const struct config *before, const struct config *after, char *text,
+                        size_t size);
 
 /* Prints the table (key, type, default, bounds, unit, help) as commented YAML: a complete example.
  */

@@ -66,6 +66,12 @@ char *config_origin_of(const char *scheme, const char *listen)
     return whole;
 }
 
+char *config_origin_default(const struct config *config)
+{
+    bool tls = config->listen_tls[0] != '\0';
+    return config_origin_of(tls ? "https" : "http", tls ? config->listen_tls : config->listen);
+}
+
 int config_set_listen(struct config *config, const char *listen, char *error, size_t error_size)
 {
     const char *wrong = config_check_listen(listen);

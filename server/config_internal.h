@@ -33,13 +33,13 @@ struct config_key {
 extern const struct config_key config_keys[];
 extern const size_t config_key_count;
 
-/* A row of CONFIG_ISSUER_KEYS; `offset` is the field's in struct config_issuer. */
+/* A row of CONFIG_ISSUER_KEYS; the offsets are in struct config_issuer, that of the count a list's. */
 struct config_issuer_key {
     const char *name;
     enum config_type type;
     uint64_t minimum, maximum;
     const char *help;
-    size_t offset;
+    size_t offset, count_offset;
 };
 extern const struct config_issuer_key config_issuer_keys[];
 extern const size_t config_issuer_key_count;
@@ -124,5 +124,7 @@ void config_check_exposure(const struct config *config, struct config_document *
 const char *config_check_listen(const char *listen);
 /* The scheme, "://" and listen, with 127.0.0.1 for all addresses; malloc'ed, NULL without memory. */
 char *config_origin_of(const char *scheme, const char *listen);
+/* The public_origin of a configuration that gives none, likewise. */
+char *config_origin_default(const struct config *config);
 
 #endif

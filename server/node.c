@@ -26,6 +26,7 @@
 #include "server/checks.h"
 #include "server/content_types.h"
 #include "server/descriptors.h"
+#include "server/doctor.h"
 #include "server/listener.h"
 #include "server/log.h"
 #include "server/processors.h"
@@ -516,10 +517,48 @@ static void tell_workers(struct node *node)
         worker_wake(node->workers[i]);
 }
 
+static void warn_of_failure(void *context, const struct doctor_finding *finding)
+{
+    const struct node *node = context;
+    if (finding->verdict == DOCTOR_FAILURE)
+        log_warning("%s: %s: %s", node->source.file, finding->name, finding->text);
+}
+
+/*
+ * The configuration stays as it was at the start. Whoever has edited it is told what a restart would
+ * bring, at each SIGHUP for as long as that is so. The buffer bounds how many mistakes are told, so
+ * that the log need not leave any out.
+ */
+static void report_configuration(struct node *node)
+{
+    const char *file = node->source.file, *listen = node->source.listen;
+    char error[8192], changes[1536];
+    struct config *fresh = NULL;
+    int result = config_load(&fresh, file, error, sizeof(error));
+    if (result == 0 && listen != NULL)
+        result = config_set_listen(fresh, listen, error, sizeof(error));
+    if (result < 0) {
+        log_warning("%.400s: a restart would fail by what follows; what is in force stays in force",
+                    file);
+        char *rest = NULL;
+        for (char *line = strtok_r(error, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+            log_write(NULL, LOG_LEVEL_WARNING, "%s", line);
+    } else {
+        unsigned count = config_changes(node->config, fresh, changes, sizeof(changes));
+        if (count > 0) {
+            log_warning("%.400s: %s want%s a restart to take effect", file, changes,
+                        count == 1 ? "s" : "");
+            doctor_run(fresh, DOCTOR_CONFIG, warn_of_failure, node);
+        }
+    }
+    config_destroy(&fresh);
+}
+
 /* SIGHUP. */
 static void reload(struct node *node, struct admin *admin)
 {
     service_manager_tell("RELOADING=1");
+    report_configuration(node);
     bool keys = reload_keys(node, true);
     bool certificates = reload_certificates(node);
     admin_reload(admin);
@@ -564,7 +603,8 @@ static int wait_for_end(struct node *node, struct admin *admin, const sigset_t *
     }
 }
 
-int node_run(const struct config *config, char *error, unsigned long error_size)
+int node_run(const struct config *config, const struct config_source *source, char *error,
+             unsigned long error_size)
 {
     struct node *node = calloc(1, sizeof(*node));
     struct parts parts = {.node = node};
@@ -585,6 +625,7 @@ int node_run(const struct config *config, char *error, unsigned long error_size)
     }
     clock_gettime(CLOCK_REALTIME, &now);
     node->config = config;
+    node->source = *source;
     node->phase = NODE_STARTING;
     pthread_mutex_init(&node->phase_mutex, NULL);
     pthread_mutex_init(&node->reload_mutex, NULL);

@@ -39,6 +39,7 @@ enum node_phase {
 
 struct node {
     const struct config *config; /* borrows */
+    struct config_source source; /* what `config` was read from; of the main thread */
     pthread_mutex_t phase_mutex; /* held for moments, never over a wait */
     enum node_phase phase;       /* under phase_mutex; changed by the main thread */
     struct media *media;         /* owns */
@@ -100,9 +101,11 @@ struct token_trust *node_trust_hold(struct node *node);
 struct tls *node_tls_hold(struct node *node);
 
 /*
- * Runs a node until SIGTERM or SIGINT, in the calling (main) thread. 0 after a clean stop, or a
+ * Runs a node until SIGTERM or SIGINT, in the calling (main) thread. At SIGHUP it reads `source`, from
+ * which `config` came, again, to tell what has changed. 0 after a clean stop, or a
  * negative errno with one sentence in `error` where it could not start.
  */
-int node_run(const struct config *config, char *error, unsigned long error_size);
+int node_run(const struct config *config, const struct config_source *source, char *error,
+             unsigned long error_size);
 
 #endif

@@ -310,6 +310,115 @@ Test(service, reads_the_key_sets_again_on_sighup_and_keeps_good_ones)
     close(notices);
 }
 
+/* Puts `after` in place of `before` in the site's configuration, which is then all of the text. */
+static const char *edit_configuration(struct site *site, const char *before, const char *after)
+{
+    const char *path = site_format(site, "%s/tollgate.yaml", site_directory(site));
+    char *text = harness_read_file(path, NULL);
+    char *place = strstr(text, before);
+    cr_assert(place, "%s is not in %s", before, text);
+    const char *edited =
+        site_format(site, "%.*s%s%s", (int)(place - text), text, after, place + strlen(before));
+    free(text);
+    harness_write_file(path, edited);
+    return edited;
+}
+
+/* SIGHUP, and what the log says of it. */
+static const char *reload_and_read(struct site *site, int notices)
+{
+    size_t before = strlen(site_log(site));
+    site_node_signal(site, SIGHUP);
+    expect_notice(notices, "RELOADING=1");
+    expect_notice(notices, "READY=1");
+    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
+    const char *log;
+    while (!strstr((log = site_log(site) + before), "reloaded the key sets of 2 issuers")) {
+        cr_assert(harness_now_ms() < deadline_ms, "the reload is not in the log");
+        harness_pause();
+    }
+    return log;
+}
+
+Test(service, says_at_each_sighup_which_changed_keys_want_a_restart)
+{
+    struct site *site = site_create(.stays_down = true, .settings = "workers: 1\n");
+    int notices = open_notify_socket(site);
+    site_serve_after(site, "set -- \"$@\" --listen 127.0.0.1:0");
+    const char *first = edit_configuration(site, "listen: 127.0.0.1:0\n", "listen: 127.0.0.1:9\n");
+    site_node_start(site);
+    expect_notice(notices, "READY=1");
+    site_node_await_ready(site);
+    site_account_open_prepaid(site, "alice", 1000000);
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
+
+    const char *log = reload_and_read(site, notices); /* nothing has changed: not even --listen */
+    cr_expect_null(strstr(log, "tollgate.yaml"), "%s", log);
+
+    edit_configuration(site, "listen: 127.0.0.1:9\n", "listen: 127.0.0.1:7\n");
+    edit_configuration(site, "workers: 1\n", "workers: 2\n");
+    log = reload_and_read(site, notices);
+    cr_expect(strstr(log, "/tollgate.yaml: workers (from 1 to 2) wants a restart to take effect\n"),
+              "%s", log);
+    edit_configuration(site, "prefixes: [/]\n", "prefixes: [/none/]\n");
+    edit_configuration(site, "  - id: rival\n", "  - id: other\n");
+    for (int i = 0; i < 2; i++) {
+        log = reload_and_read(site, notices);
+        cr_expect(strstr(log,
+                         "/tollgate.yaml: workers (from 1 to 2), issuers.shop.prefixes (from [/] "
+                         "to [/none/]), issuers.rival (removed), issuers.other (added) want a "
+                         "restart to take effect\n"),
+                  "%s", log);
+    }
+    answer_expect_file(site, fetch(site, link), TRACK_TINY); /* by the prefix in force */
+
+    /* What the machine alone can tell. */
+    edit_configuration(site, "media_root: ", "media_root: /nowhere");
+    log = reload_and_read(site, notices);
+    cr_expect(strstr(log, "/tollgate.yaml: media_root (from "), "%s", log);
+    cr_expect(strstr(log, "/tollgate.yaml: media_root: /nowhere"), "%s", log);
+
+    harness_write_file(site_format(site, "%s/tollgate.yaml", site_directory(site)), first);
+    log = reload_and_read(site, notices);
+    cr_expect_null(strstr(log, "tollgate.yaml"), "%s", log);
+    site_destroy(&site);
+    close(notices);
+}
+
+Test(service, names_the_mistakes_of_its_configuration_at_sighup_and_stays_as_it_is)
+{
+    struct site *site = site_create(.stays_down = true);
+    int notices = open_notify_socket(site);
+    site_node_start(site);
+    expect_notice(notices, "READY=1");
+    site_node_await_ready(site);
+    site_account_open_prepaid(site, "alice", 1000000);
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
+    const char *path = site_format(site, "%s/tollgate.yaml", site_directory(site));
+
+    edit_configuration(site, "listen: 127.0.0.1:0\n", "listne: 127.0.0.1:0\n");
+    edit_configuration(site, "prefixes: [/rival/]\n", "prefixes: /rival/\n");
+    struct command_result check = site_tollgate(site, "serve", "--check-config");
+    cr_assert_eq(check.exit_code, 78);
+    cr_assert(strstr(check.errors, "tollgate.yaml:1: listne: no such key") &&
+                  strstr(check.errors, "issuers[1].prefixes: a list is expected"),
+              "%s", check.errors);
+    const char *log = reload_and_read(site, notices);
+    cr_expect(strstr(log, "/tollgate.yaml: a restart would fail by what follows; "), "%s", log);
+    const char *line = check.errors; /* each is a line of the log */
+    for (size_t length; (length = strcspn(line, "\n")) > 0; line += length + 1)
+        cr_expect(strstr(log, site_format(site, " warning %.*s\n", (int)length, line)), "%.*s: %s",
+                  (int)length, line, log);
+    cr_expect_null(strstr(log, "want"), "%s", log);
+
+    cr_assert_eq(unlink(path), 0);
+    log = reload_and_read(site, notices);
+    cr_expect(strstr(log, site_format(site, "%s: No such file or directory; ", path)), "%s", log);
+    answer_expect_file(site, fetch(site, link), TRACK_TINY);
+    site_destroy(&site);
+    close(notices);
+}
+
 Test(service, ends_on_SIGTERM_though_the_manager_reads_nothing_that_it_is_told)
 {
     struct site *site = site_create(.stays_down = true);
