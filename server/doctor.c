@@ -44,6 +44,13 @@
 
 typedef struct doctor_finding finding;
 
+/* A check that runs: what it finds in the end, and whom it tells of more before. */
+struct check_run {
+    finding found; /* first: what a check is given points to it */
+    void (*report)(void *context, const struct doctor_finding *finding);
+    void *context;
+};
+
 static void __attribute__((format(printf, 3, 4)))
 find(finding *out, enum doctor_verdict verdict, const char *format, ...)
 {
@@ -52,6 +59,15 @@ find(finding *out, enum doctor_verdict verdict, const char *format, ...)
     vsnprintf(out->text, sizeof(out->text), format, arguments);
     va_end(arguments);
     out->verdict = verdict;
+}
+
+/* One warning of several, each a line of its own. */
+static void warn_also(const finding *out, const char *text)
+{
+    const struct check_run *run = (const struct check_run *)out;
+    finding also = *out;
+    find(&also, DOCTOR_WARNING, "%s", text);
+    run->report(run->context, &also);
 }
 
 /* ---- the host ---- */
@@ -310,6 +326,27 @@ static void check_admin_secrets(const struct config *config, finding *out)
     find(out, DOCTOR_OK, "readable");
 }
 
+/* Clients that come by public_origin are to find a certificate for its host. */
+static void check_certificate_of_origin(const struct config *config, const struct tls *tls,
+                                        const finding *out)
+{
+    static const char scheme[] = "https://";
+    char host[256], text[512];
+    if (strncmp(config->public_origin, scheme, sizeof(scheme) - 1) != 0)
+        return;
+    const char *start = config->public_origin + sizeof(scheme) - 1;
+    bool v6 = *start == '[';
+    start += v6;
+    snprintf(host, sizeof(host), "%.*s", (int)strcspn(start, v6 ? "]" : ":/"), start);
+    if (tls_has_host(tls, host))
+        return;
+    snprintf(text, sizeof(text),
+             "%s: none is for %s, the host of public_origin, so browsers will refuse it; add one "
+             "there, or correct public_origin",
+             config->certificates, host);
+    warn_also(out, text);
+}
+
 /* Certbot renews 30 days before the end: less than two weeks, and nobody has. */
 static void check_certificates(const struct config *config, finding *out)
 {
@@ -324,6 +361,10 @@ static void check_certificates(const struct config *config, finding *out)
         out->verdict = DOCTOR_FAILURE;
         return;
     }
+    const char *warning;
+    for (unsigned i = 0; (warning = tls_warning(tls, i)) != NULL; i++)
+        warn_also(out, warning);
+    check_certificate_of_origin(config, tls, out);
     int64_t ends_s = tls_expires_s(tls, &file);
     int64_t left_s = ends_s - (int64_t)time(NULL);
     write_day((time_t)ends_s, day);
@@ -418,10 +459,14 @@ void doctor_run(const struct config *config, enum doctor_asker asker,
         if ((checks[i].askers & asker) == 0 || (config == NULL && !of_host) ||
             (checks[i].run == check_memlock && !ring)) /* it would say the same again */
             continue;
-        finding found = {.name = checks[i].name, .exit_code = checks[i].exit_code};
-        checks[i].run(config, &found);
+        struct check_run run = {
+            .found = {.name = checks[i].name, .exit_code = checks[i].exit_code},
+            .report = report,
+            .context = context,
+        };
+        checks[i].run(config, &run.found);
         if (checks[i].run == check_io_uring)
-            ring = found.verdict == DOCTOR_OK;
-        report(context, &found);
+            ring = run.found.verdict == DOCTOR_OK;
+        report(context, &run.found);
     }
 }

@@ -501,6 +501,9 @@ static bool reload_certificates(struct node *node)
         log_error("the certificates were not reloaded, those before stay in force: %s", error);
         return false;
     }
+    const char *warning;
+    for (unsigned i = 0; (warning = tls_warning(tls, i)) != NULL; i++)
+        log_warning("certificates: %s", warning);
     log_info("reloaded %u certificate%s", tls_certificate_count(tls),
              tls_certificate_count(tls) == 1 ? "" : "s");
     pthread_mutex_lock(&node->reload_mutex);

@@ -1,7 +1,6 @@
-/* Certificates, server names, ALPN and ticket keys. See tls.h. */
+/* The settings of sessions, ALPN and ticket keys. See tls.h. */
 #include "server/tls.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
@@ -15,18 +14,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "server/check.h"
 #include "server/config.h"
-#include "server/log.h"
 #include "server/tls_algorithms.h"
+#include "server/tls_certificates.h"
 
 #define TICKET_KEY_LIFE_S 43200 /* a ticket opens for as long again, under the key before */
 #define TICKETS           2     /* of a new session: browsers open two connections at once */
-#define PATH_SIZE         4352
 
 struct ticket_key {
     unsigned char name[16], aes[32], mac[32];
@@ -39,17 +35,11 @@ struct tickets {
     struct ticket_key current, before;
 };
 
-struct certificate {
-    SSL_CTX *context; /* owns */
-    char *file;       /* owns */
-};
-
 struct tls {
     atomic_uint references;
-    const struct config *config; /* borrows; while it loads */
-    struct tickets *tickets;     /* holds */
-    struct certificate certificates[TLS_CERTIFICATES_MAX];
-    unsigned count;
+    struct tickets *tickets; /* holds */
+    SSL_CTX *context; /* owns; without a certificate: on_certificate gives each session its own */
+    struct certificates certificates;
 };
 
 /* ---- ticket keys ---- */
@@ -161,22 +151,23 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
 
 /* ---- choosing ---- */
 
-/* RFC 6066 3: the certificate for the name; the first where none is. */
+/* RFC 6066 3: a name that is given is heard; on_certificate asks for it. */
 static int on_server_name(SSL *ssl, int *alert, void *context)
+{
+    (void)alert;
+    (void)context;
+    return SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name) != NULL ? SSL_TLSEXT_ERR_OK
+                                                                      : SSL_TLSEXT_ERR_NOACK;
+}
+
+/* SSL_CTX_set_cert_cb(3): once the client's hello is read, and where no session is resumed. */
+static int on_certificate(SSL *ssl, void *context)
 {
     const struct tls *tls = context;
     const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
-    (void)alert;
-    if (name == NULL)
-        return SSL_TLSEXT_ERR_NOACK;
-    for (unsigned i = 0; i < tls->count; i++) {
-        X509 *leaf = SSL_CTX_get0_certificate(tls->certificates[i].context);
-        if (X509_check_host(leaf, name, strlen(name), 0, NULL) != 1)
-            continue;
-        SSL_set_SSL_CTX(ssl, tls->certificates[i].context);
-        break;
-    }
-    return SSL_TLSEXT_ERR_OK;
+    const struct certificate *chosen =
+        certificates_choose(&tls->certificates, ssl, name, now_seconds());
+    return SSL_use_cert_and_key(ssl, chosen->leaf, chosen->key, chosen->chain, 1);
 }
 
 /* RFC 7301 3.2: a client that offers protocols, but not ours, is told so. */
@@ -207,26 +198,7 @@ bool tls_has_kernel(void)
     return has;
 }
 
-/* An encrypted key cannot be asked for here: nobody sits before a server. */
-static int no_password(char *out, int size, int writing, void *context)
-{
-    (void)out;
-    (void)size;
-    (void)writing;
-    (void)context;
-    return 0;
-}
-
-static const char *last_error(void)
-{
-    unsigned long code = ERR_peek_last_error();
-    const char *reason = ERR_reason_error_string(code);
-    if (ERR_SYSTEM_ERROR(code))
-        return strerrordesc_np(ERR_GET_REASON(code));
-    return reason != NULL ? reason : "out of memory";
-}
-
-static SSL_CTX *context_create(struct tls *tls)
+static SSL_CTX *context_create(struct tls *tls, const struct config *config)
 {
     SSL_CTX *context = SSL_CTX_new(TLS_server_method());
     static const unsigned char id[] = "tollgate";
@@ -242,13 +214,12 @@ static SSL_CTX *context_create(struct tls *tls)
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF); /* tickets alone */
     SSL_CTX_set_timeout(context, TICKET_KEY_LIFE_S);
     SSL_CTX_set_num_tickets(context, TICKETS); /* and one for each that is brought */
-    SSL_CTX_set_default_passwd_cb(context, no_password);
     SSL_CTX_set_tlsext_servername_callback(context, on_server_name);
-    SSL_CTX_set_tlsext_servername_arg(context, tls);
+    SSL_CTX_set_cert_cb(context, on_certificate, tls);
     SSL_CTX_set_alpn_select_cb(context, on_protocols, NULL);
     SSL_CTX_set_tlsext_ticket_key_evp_cb(context, on_ticket);
     SSL_CTX_set_app_data(context, tls);
-    if (tls_algorithms_set(context, tls->config->tls_groups, tls->config->tls_ciphers) != 0 ||
+    if (tls_algorithms_set(context, config->tls_groups, config->tls_ciphers) != 0 ||
         SSL_CTX_set_session_id_context(context, id, sizeof(id) - 1) != 1) {
         SSL_CTX_free(context);
         return NULL;
@@ -256,124 +227,10 @@ static SSL_CTX *context_create(struct tls *tls)
     return context;
 }
 
-static void warn_of_readers(const char *path)
-{
-    struct stat facts;
-    if (stat(path, &facts) == 0 && (facts.st_mode & 077) != 0)
-        log_warning("%s holds a certificate's key and others may read it (mode %03o); run chmod "
-                    "600 %s",
-                    path, (unsigned)(facts.st_mode & 0777), path);
-}
-
-static int load_one(struct tls *tls, const char *chain, const char *key, char *error, size_t size)
-{
-    struct certificate *certificate = &tls->certificates[tls->count];
-    if (tls->count == TLS_CERTIFICATES_MAX) {
-        snprintf(error, size, "%s: is one of more than %d certificates; remove some", chain,
-                 TLS_CERTIFICATES_MAX);
-        return -E2BIG;
-    }
-    ERR_clear_error();
-    SSL_CTX *context = context_create(tls);
-    char *file = strdup(chain);
-    if (context == NULL || file == NULL) {
-        snprintf(error, size, "TLS: %s", last_error());
-        SSL_CTX_free(context);
-        free(file);
-        return -ENOMEM;
-    }
-    certificate->context = context;
-    certificate->file = file;
-    tls->count++;
-    if (SSL_CTX_use_certificate_chain_file(context, chain) != 1) {
-        snprintf(error, size, "%s: %s; give a PEM file that begins with the certificate", chain,
-                 last_error());
-        return -EINVAL;
-    }
-    if (SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) != 1 ||
-        SSL_CTX_check_private_key(context) != 1) {
-        snprintf(error, size,
-                 "%s: %s; give the certificate's own private key, PEM and without a password", key,
-                 last_error());
-        return -EINVAL;
-    }
-    warn_of_readers(key);
-    return 0;
-}
-
-/* A bundle, or a chain with its key beside it. */
-static int load_file(struct tls *tls, const char *path, char *error, size_t size)
-{
-    char key[PATH_SIZE + 8];
-    snprintf(key, sizeof(key), "%s.key", path);
-    return load_one(tls, path, access(key, F_OK) == 0 ? key : path, error, size);
-}
-
-/* As certbot keeps them. 1: it is no such directory. */
-static int load_pair(struct tls *tls, const char *directory, char *error, size_t size)
-{
-    char chain[PATH_SIZE + 16], key[PATH_SIZE + 16];
-    snprintf(chain, sizeof(chain), "%s/fullchain.pem", directory);
-    snprintf(key, sizeof(key), "%s/privkey.pem", directory);
-    if (access(chain, F_OK) != 0)
-        return 1;
-    return load_one(tls, chain, key, error, size);
-}
-
-static int load_entry(struct tls *tls, const char *directory, const char *name, char *error,
-                      size_t size)
-{
-    char path[PATH_SIZE];
-    struct stat facts;
-    size_t length = strlen(name);
-    if (name[0] == '.' ||
-        snprintf(path, sizeof(path), "%s/%s", directory, name) >= (int)sizeof(path) ||
-        stat(path, &facts) != 0)
-        return 0;
-    if (S_ISDIR(facts.st_mode)) {
-        int status = load_pair(tls, path, error, size);
-        return status < 0 ? status : 0;
-    }
-    if (length < 4 || strcmp(name + length - 4, ".pem") != 0)
-        return 0;
-    return load_file(tls, path, error, size);
-}
-
-static int load_directory(struct tls *tls, const char *path, char *error, size_t size)
-{
-    struct dirent **names;
-    int status = load_pair(tls, path, error, size);
-    if (status <= 0)
-        return status;
-    int count = scandir(path, &names, NULL, alphasort);
-    if (count < 0) {
-        status = -errno;
-        snprintf(error, size, "%s: %s", path, strerrordesc_np(-status));
-        return status;
-    }
-    status = 0;
-    for (int i = 0; i < count; i++) {
-        if (status == 0)
-            status = load_entry(tls, path, names[i]->d_name, error, size);
-        free(names[i]);
-    }
-    free(names);
-    if (status == 0 && tls->count == 0) {
-        snprintf(error, size,
-                 "%s: holds no certificate; put NAME.pem with chain and key there, or a directory "
-                 "with fullchain.pem and privkey.pem",
-                 path);
-        status = -ENOENT;
-    }
-    return status;
-}
-
 static void tls_free(struct tls *tls)
 {
-    for (unsigned i = 0; i < tls->count; i++) {
-        SSL_CTX_free(tls->certificates[i].context);
-        free(tls->certificates[i].file);
-    }
+    SSL_CTX_free(tls->context);
+    certificates_clear(&tls->certificates);
     tickets_drop(tls->tickets);
     free(tls);
 }
@@ -381,8 +238,6 @@ static void tls_free(struct tls *tls)
 int tls_load(struct tls **out, const struct config *config, const struct tls *before, char *error,
              size_t error_size)
 {
-    const char *path = config->certificates;
-    struct stat facts;
     struct tls *tls = calloc(1, sizeof(*tls));
     *out = NULL;
     if (tls == NULL) {
@@ -390,29 +245,27 @@ int tls_load(struct tls **out, const struct config *config, const struct tls *be
         return -ENOMEM;
     }
     atomic_init(&tls->references, 1);
-    tls->config = config;
     if (before != NULL) {
         tls->tickets = before->tickets;
         atomic_fetch_add(&tls->tickets->references, 1);
     } else {
         tls->tickets = tickets_create();
     }
-    int status = tls->tickets == NULL ? -ENOMEM : 0;
+    ERR_clear_error();
+    tls->context = context_create(tls, config);
+    int status = tls->tickets == NULL || tls->context == NULL ? -ENOMEM : 0;
     if (status != 0) {
-        snprintf(error, error_size, "out of memory");
-    } else if (stat(path, &facts) != 0) {
-        status = -errno;
-        snprintf(error, error_size, "%s: %s; name a PEM file or a directory of them", path,
-                 strerrordesc_np(-status));
+        const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+        snprintf(error, error_size, "TLS: %s", reason != NULL ? reason : "out of memory");
     } else {
-        status = S_ISDIR(facts.st_mode) ? load_directory(tls, path, error, error_size)
-                                        : load_file(tls, path, error, error_size);
+        status =
+            certificates_load(&tls->certificates, config->certificates,
+                              before != NULL ? &before->certificates : NULL, error, error_size);
     }
     if (status != 0) {
         tls_free(tls);
         return status;
     }
-    tls->config = NULL;
     *out = tls;
     return 0;
 }
@@ -436,8 +289,7 @@ void tls_drop(struct tls **out)
 
 SSL *tls_session_new(const struct tls *tls)
 {
-    check(tls->count > 0);
-    SSL *ssl = SSL_new(tls->certificates[0].context);
+    SSL *ssl = SSL_new(tls->context);
     if (ssl != NULL)
         SSL_set_accept_state(ssl);
     return ssl;
@@ -445,22 +297,31 @@ SSL *tls_session_new(const struct tls *tls)
 
 unsigned tls_certificate_count(const struct tls *tls)
 {
-    return tls->count;
+    return tls->certificates.count;
+}
+
+const char *tls_warning(const struct tls *tls, unsigned index)
+{
+    return index < tls->certificates.warning_count ? tls->certificates.warnings[index] : NULL;
+}
+
+bool tls_has_host(const struct tls *tls, const char *host)
+{
+    for (unsigned i = 0; i < tls->certificates.count; i++) {
+        X509 *leaf = tls->certificates.all[i].leaf;
+        if (X509_check_host(leaf, host, strlen(host), 0, NULL) == 1 ||
+            X509_check_ip_asc(leaf, host, 0) == 1)
+            return true;
+    }
+    return false;
 }
 
 int64_t tls_expires_s(const struct tls *tls, const char **file)
 {
-    int64_t first_s = INT64_MAX;
-    for (unsigned i = 0; i < tls->count; i++) {
-        int days, seconds;
-        const X509 *leaf = SSL_CTX_get0_certificate(tls->certificates[i].context);
-        if (ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(leaf)) != 1)
-            continue;
-        int64_t ends_s = now_seconds() + (int64_t)days * 86400 + seconds;
-        if (ends_s >= first_s)
-            continue;
-        first_s = ends_s;
-        *file = tls->certificates[i].file;
-    }
-    return first_s;
+    const struct certificate *first = &tls->certificates.all[0];
+    for (unsigned i = 1; i < tls->certificates.count; i++)
+        if (tls->certificates.all[i].ends_s < first->ends_s)
+            first = &tls->certificates.all[i];
+    *file = first->file;
+    return first->ends_s;
 }

@@ -20,9 +20,11 @@ struct tls;
 /*
  * Reads the configuration's `certificates`: a PEM file with a chain and its key (or the key in FILE.key beside it), or a
  * directory of such *.pem files and of directories with fullchain.pem and privkey.pem, as certbot
- * keeps them, which the path may also be itself. The first by name serves those who name no other's
- * host. The ticket keys are those of `before`, where there is one, so that sessions outlive a
- * reload. 0 and a reference, or a negative errno with one sentence.
+ * keeps them, which the path may also be itself. A *.pem there that lacks certificate or key is
+ * skipped with a warning, unless `before` served it. Each handshake gets the certificate that
+ * certificates_choose says; the first by name serves those who name no other's host. The ticket keys
+ * are those of `before`, where there is one, so that sessions outlive a reload. 0 and a reference,
+ * or a negative errno with one sentence.
  */
 int tls_load(struct tls **out, const struct config *config, const struct tls *before, char *error,
              size_t error_size);
@@ -34,6 +36,10 @@ void tls_drop(struct tls **tls);
 SSL *tls_session_new(const struct tls *tls);
 
 unsigned tls_certificate_count(const struct tls *tls);
+/* What an operator should mend, one sentence with the cure, counted from 0; NULL: there is no such. */
+const char *tls_warning(const struct tls *tls, unsigned index);
+/* Whether a certificate is for the host, a name or an IP address without brackets. */
+bool tls_has_host(const struct tls *tls, const char *host);
 /* When the first of the certificates ends (seconds since 1970), and which file it is of. */
 int64_t tls_expires_s(const struct tls *tls, const char **file);
 /* Whether the kernel can make the records (its module tls is there). */

@@ -1,7 +1,7 @@
 /*
  * Which groups and ciphers TLS is spoken with: tls_groups and tls_ciphers of the configuration, held
  * against what this OpenSSL has and what transport_tls.c can count. Called when the configuration is
- * checked and for each certificate's context.
+ * checked and when certificates are loaded.
  */
 #ifndef TOLLGATE_SERVER_TLS_ALGORITHMS_H
 #define TOLLGATE_SERVER_TLS_ALGORITHMS_H

@@ -3,9 +3,13 @@
 
 #include <openssl/evp.h>
 #include <openssl/kdf.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* NSS' format of key logs: "CLIENT_TRAFFIC_SECRET_0 RANDOM SECRET". */
@@ -48,6 +52,8 @@ int client_open(struct site *site, struct client *client, const struct client_op
     if (options->protocols != NULL)
         SSL_set_alpn_protos(client->ssl, (const unsigned char *)options->protocols,
                             (unsigned)strlen(options->protocols));
+    if (options->signatures != NULL)
+        cr_assert_eq(SSL_set1_sigalgs_list(client->ssl, options->signatures), 1);
     if (options->session != NULL)
         SSL_set_session(client->ssl, options->session);
     ERR_clear_error();
@@ -95,6 +101,67 @@ size_t take(struct client *client, size_t wanted)
         body += (size_t)got;
     }
     return body;
+}
+
+/* ---- certificates ---- */
+
+static void extend(X509 *certificate, int nid, const char *value)
+{
+    X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, NULL, nid, value);
+    cr_assert_not_null(extension, "%s", value);
+    cr_assert_eq(X509_add_ext(certificate, extension, -1), 1);
+    X509_EXTENSION_free(extension);
+}
+
+/* Not signed yet; issued by `issuer`, NULL: by itself. */
+static X509 *draft(const char *subject, EVP_PKEY *key, const X509 *issuer, int64_t starts_s,
+                   int64_t ends_s)
+{
+    static long serial;
+    X509 *certificate = X509_new();
+    cr_assert(certificate != NULL && key != NULL);
+    X509_set_version(certificate, X509_VERSION_3);
+    ASN1_INTEGER_set(X509_get_serialNumber(certificate), ++serial);
+    ASN1_TIME_set(X509_getm_notBefore(certificate), starts_s);
+    ASN1_TIME_set(X509_getm_notAfter(certificate), ends_s);
+    X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate), "CN", MBSTRING_UTF8,
+                               (const unsigned char *)subject, -1, -1, 0);
+    X509_set_issuer_name(certificate, X509_get_subject_name(issuer != NULL ? issuer : certificate));
+    cr_assert_eq(X509_set_pubkey(certificate, key), 1);
+    return certificate;
+}
+
+void certificate_make(struct site *site, const struct certificate_options *options)
+{
+    int64_t now_s = time(NULL), starts_s = options->starts_s, ends_s = options->ends_s;
+    starts_s = starts_s != 0 ? starts_s : now_s - 3600;
+    ends_s = ends_s != 0 ? ends_s : now_s + 30L * 86400;
+    EVP_PKEY *key = options->rsa ? EVP_RSA_gen(2048)
+                                 : EVP_EC_gen(options->curve != NULL ? options->curve : "P-256");
+    EVP_PKEY *issuer_key = options->issued ? EVP_EC_gen("P-256") : NULL;
+    X509 *issuer = NULL;
+    if (options->issued) {
+        issuer = draft("Authority of a test", issuer_key, NULL, now_s - 7200, now_s + 60L * 86400);
+        extend(issuer, NID_basic_constraints, "critical,CA:TRUE");
+        cr_assert_neq(X509_sign(issuer, issuer_key, EVP_sha256()), 0);
+    }
+    X509 *leaf = draft(options->subject, key, issuer, starts_s, ends_s);
+    if (options->names != NULL)
+        extend(leaf, NID_subject_alt_name, options->names);
+    cr_assert_neq(X509_sign(leaf, issuer_key != NULL ? issuer_key : key, EVP_sha256()), 0);
+    const char *path = site_format(site, "%s/certificates/%s", site_directory(site), options->file);
+    FILE *file = fopen(path, "we");
+    cr_assert(file != NULL && fchmod(fileno(file), 0600) == 0, "%s", path);
+    cr_assert_eq(PEM_write_X509(file, leaf), 1);
+    if (options->with_issuer)
+        cr_assert_eq(PEM_write_X509(file, issuer), 1);
+    if (!options->without_key)
+        cr_assert_eq(PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL), 1);
+    cr_assert_eq(fclose(file), 0);
+    X509_free(leaf);
+    X509_free(issuer);
+    EVP_PKEY_free(key);
+    EVP_PKEY_free(issuer_key);
 }
 
 /* ---- records by hand ---- */

@@ -19,11 +19,12 @@ struct client {
 };
 
 struct client_options {
-    const char *name;      /* NULL: media.example */
-    const char *protocols; /* ALPN's wire format */
-    const char *ciphers;   /* of TLS 1.2; NULL: OpenSSL's */
-    bool verifies;         /* the certificate, which nobody vouches for */
-    int version;           /* 0: any */
+    const char *name;       /* NULL: media.example */
+    const char *protocols;  /* ALPN's wire format */
+    const char *signatures; /* what it can verify, as SSL_set1_sigalgs_list has it; NULL: all */
+    const char *ciphers;    /* of TLS 1.2; NULL: OpenSSL's */
+    bool verifies;          /* the certificate, which nobody vouches for */
+    int version;            /* 0: any */
     int receive_buffer_bytes;
     int fragment; /* TLSEXT_max_fragment_length_512 and the like; 0: not asked for */
     SSL_SESSION *session;
@@ -48,5 +49,21 @@ size_t take(struct client *client, size_t wanted);
  */
 void client_send_record(struct client *client, unsigned char type, const void *content,
                         size_t length);
+
+struct certificate_options {
+    const char *file;    /* beneath certificates/ */
+    const char *names;   /* subjectAltName: "DNS:a.example,DNS:*.b.example" */
+    const char *subject; /* its common name */
+    const char *curve;   /* NULL: P-256 */
+    bool rsa;            /* a key of RSA in place of one on a curve */
+    bool issued;         /* by an authority of its own that nobody trusts; else by itself */
+    bool with_issuer;    /* whose certificate follows */
+    bool without_key;
+    int64_t starts_s, ends_s; /* since 1970; 0: an hour ago, in 30 days */
+};
+
+/* Writes a certificate and its key to one file. */
+void certificate_make(struct site *site, const struct certificate_options *options);
+#define CERTIFICATE(site, ...) certificate_make(site, &(struct certificate_options){__VA_ARGS__})
 
 #endif

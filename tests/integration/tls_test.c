@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/integration/harness_internal.h"
@@ -107,6 +108,154 @@ Test(tls, sends_the_certificate_of_the_name_that_is_asked_for)
         cr_assert_str_eq(subject_of(site, &client), names[i][1]);
         client_close(&client);
     }
+    site_destroy(&site);
+}
+
+/* The subject that a client of `options` is shown; "" where the two do not come together. */
+static const char *served(struct site *site, const struct client_options *options)
+{
+    struct client client;
+    const char *subject = client_open(site, &client, options) == 1 ? subject_of(site, &client) : "";
+    client_close(&client);
+    return subject;
+}
+
+#define EXPECT_SERVED(site, expected, ...)                                                         \
+    cr_assert_str_eq(served(site, &(struct client_options){__VA_ARGS__}), expected)
+
+#define RSA_ALONE "RSA-PSS+SHA256:RSA+SHA256"
+
+Test(tls, certificates_of_two_kinds_serve_each_client_the_one_that_it_can_verify)
+{
+    struct site *site = site_create(.tls = true, .stays_down = true);
+    CERTIFICATE(site, .file = "a-rsa.pem", .names = "DNS:two.example", .subject = "rsa",
+                .rsa = true);
+    CERTIFICATE(site, .file = "b-p384.pem", .names = "DNS:two.example", .subject = "p384",
+                .curve = "P-384");
+    CERTIFICATE(site, .file = "c-p256.pem", .names = "DNS:two.example", .subject = "p256");
+    site_node_start(site);
+    site_node_await_ready(site);
+    static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+    for (size_t i = 0; i < 2; i++) {
+        int version = versions[i];
+        EXPECT_SERVED(site, "p384", .name = "two.example", .version = version);
+        EXPECT_SERVED(site, "rsa", .name = "two.example", .version = version,
+                      .signatures = RSA_ALONE);
+        EXPECT_SERVED(site, "rsa", .name = "other.one", .version = version,
+                      .signatures = RSA_ALONE);
+        EXPECT_SERVED(site, "p384", .name = "other.one", .version = version);
+    }
+    EXPECT_SERVED(site, "p256", .name = "two.example", .version = TLS1_3_VERSION,
+                  .signatures = "ECDSA+SHA256:" RSA_ALONE);
+    EXPECT_SERVED(site, "rsa", .name = "two.example", .version = TLS1_2_VERSION,
+                  .ciphers = "ECDHE-RSA-AES128-GCM-SHA256");
+    EXPECT_SERVED(site, "p384", .name = "two.example", .version = TLS1_2_VERSION,
+                  .ciphers = "ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES128-GCM-SHA256");
+    EXPECT_SERVED(site, "", .name = "media.example", .version = TLS1_3_VERSION,
+                  .signatures = RSA_ALONE);
+    site_destroy(&site);
+}
+
+Test(tls, a_valid_certificate_goes_before_an_expired_one_and_a_name_before_a_wildcard)
+{
+    struct site *site = site_create(.tls = true, .stays_down = true);
+    int64_t now_s = time(NULL);
+    CERTIFICATE(site, .file = "a.pem", .names = "DNS:old.example,DNS:late.example", .subject = "a",
+                .starts_s = now_s - 7200, .ends_s = now_s - 3600);
+    CERTIFICATE(site, .file = "b.pem", .names = "DNS:old.example", .subject = "b", .rsa = true);
+    CERTIFICATE(site, .file = "c.pem", .names = "DNS:*.shop.example", .subject = "c");
+    CERTIFICATE(site, .file = "d.pem", .names = "DNS:www.shop.example", .subject = "d",
+                .rsa = true);
+    CERTIFICATE(site, .file = "e.pem", .names = "DNS:dl.shop.example", .subject = "e",
+                .starts_s = now_s + 36000);
+    site_node_start(site);
+    site_node_await_ready(site);
+    EXPECT_SERVED(site, "b", .name = "old.example");
+    EXPECT_SERVED(site, "a", .name = "old.example", .version = TLS1_3_VERSION,
+                  .signatures = "ECDSA+SHA256"); /* it is all that such a client can take */
+    EXPECT_SERVED(site, "a", .name = "late.example");
+    EXPECT_SERVED(site, "d", .name = "www.shop.example");
+    EXPECT_SERVED(site, "d", .name = "WWW.Shop.Example");
+    EXPECT_SERVED(site, "c", .name = "www.shop.example", .version = TLS1_3_VERSION,
+                  .signatures = "ECDSA+SHA256");
+    EXPECT_SERVED(site, "c", .name = "any.shop.example");
+    EXPECT_SERVED(site, "c", .name = "dl.shop.example"); /* e is not valid yet */
+    EXPECT_SERVED(site, "b", .name = "unknown.example"); /* of the first one's host */
+    site_destroy(&site);
+}
+
+Test(tls, a_certificate_that_ends_during_the_run_gives_way_to_the_one_that_begins)
+{
+    struct site *site = site_create(.tls = true);
+    int64_t change_s = time(NULL) + 3;
+    CERTIFICATE(site, .file = "a.pem", .names = "DNS:long.example", .subject = "a",
+                .ends_s = change_s);
+    CERTIFICATE(site, .file = "b.pem", .names = "DNS:long.example", .subject = "b",
+                .starts_s = change_s);
+    site_node_signal(site, SIGHUP);
+    (void)site_log_await(site, "reloaded 4 certificates");
+    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
+    const char *subject = "";
+    while (strcmp(subject, "b") != 0) { /* the first answers may come from before the reload */
+        cr_assert_lt(harness_now_ms(), deadline_ms, "%s is served still", subject);
+        subject = served(site, &(struct client_options){.name = "long.example"});
+        cr_assert(strcmp(subject, "b") != 0 || time(NULL) >= change_s);
+        harness_pause();
+    }
+    site_destroy(&site);
+}
+
+static void write_in(struct site *site, const char *name, const char *text)
+{
+    const char *path = site_format(site, "%s/certificates/%s", site_directory(site), name);
+    FILE *file = fopen(path, "we");
+    cr_assert(file != NULL && fputs(text, file) >= 0, "%s", path);
+    cr_assert_eq(fclose(file), 0);
+}
+
+Test(tls, a_stray_file_among_the_certificates_is_skipped_and_named)
+{
+    struct site *site = site_create(.tls = true, .stays_down = true);
+    write_in(site, "a-dhparams.pem",
+             "-----BEGIN DH PARAMETERS-----\nMAYCAQcCAQI=\n"
+             "-----END DH PARAMETERS-----\n");
+    CERTIFICATE(site, .file = "a-bundle.pem", .names = "DNS:media.example", .subject = "bundle",
+                .without_key = true);
+    write_in(site, "a-key.pem",
+             "-----BEGIN PRIVATE KEY-----\nMAYCAQcCAQI=\n"
+             "-----END PRIVATE KEY-----\n");
+    write_in(site, "a-empty.pem", "");
+    const char *nowhere = site_format(site, "%s/certificates/a-link.pem", site_directory(site));
+    cr_assert_eq(symlink("nowhere", nowhere), 0);
+    static const char *const found[] = {
+        "a-dhparams.pem: skipped: it holds neither a certificate nor a private key",
+        "a-bundle.pem: skipped: it holds a certificate without its private key",
+        "a-key.pem: skipped: it holds a private key without its certificate",
+        "a-empty.pem: skipped: it holds neither a certificate nor a private key",
+        "a-link.pem: skipped: the file that it links to is not there",
+    };
+    struct command_result checked = site_tollgate(site, "serve", "--check-config");
+    cr_assert_eq(checked.exit_code, 0, "%s", checked.errors);
+    site_node_start(site);
+    site_node_await_ready(site);
+    for (size_t i = 0; i < sizeof(found) / sizeof(*found); i++) {
+        cr_assert_not_null(strstr(checked.errors, found[i]), "%s", checked.errors);
+        (void)site_log_await(site, found[i]);
+    }
+    EXPECT_SERVED(site, "media.example", .name = "unknown.example");
+    site_destroy(&site);
+}
+
+Test(tls, a_file_that_lost_its_certificate_does_not_lose_its_host)
+{
+    struct site *site = site_create(.tls = true, .stays_down = true);
+    CERTIFICATE(site, .file = "kept.pem", .names = "DNS:kept.example", .subject = "kept");
+    site_node_start(site);
+    site_node_await_ready(site);
+    write_in(site, "kept.pem", "");
+    site_node_signal(site, SIGHUP);
+    (void)site_log_await(site, "the certificates were not reloaded, those before stay in force");
+    EXPECT_SERVED(site, "kept", .name = "kept.example");
     site_destroy(&site);
 }
 
