@@ -3,6 +3,7 @@
  * values from it and tells it which ones are refused, so that each mistake is told, with its line,
  * and none hides another. It never converts a value.
  */
+#include <errno.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -21,7 +22,12 @@ struct config_document {
     enum config_stage stage;
     /* By place: the first stage that refused it, or 0. The root's keys, `issuers`, the issuers'. */
     unsigned char *refused;
+    struct config_variables variables;
+    char **expanded; /* owns; by node: its text with the variables' values, NULL: as written */
 };
+
+/* Stands in `expanded` where a variable could not be. */
+static char unexpanded[1];
 
 static unsigned line_of(const yaml_node_t *node)
 {
@@ -76,7 +82,10 @@ const char *config_document_value(const struct config_document *document, int is
                                   const char *key, int entry)
 {
     const yaml_node_t *node = node_of(document, issuer, key, entry);
-    return node && node->type == YAML_SCALAR_NODE ? text_of(node) : NULL;
+    if (!node || node->type != YAML_SCALAR_NODE)
+        return NULL;
+    const char *expanded = document->expanded[node - document->yaml.nodes.start];
+    return expanded == unexpanded ? NULL : expanded ? expanded : text_of(node);
 }
 
 unsigned config_document_count(const struct config_document *document, int issuer, const char *key)
@@ -154,11 +163,16 @@ void config_refuse(struct config_document *document, int issuer, const char *key
     const unsigned char *refused = refused_at(document, issuer, key);
     if (refused && *refused != 0 && *refused < document->stage)
         return;
-    char message[1024], name[80];
-    va_list arguments;
+    char message[CONFIG_MESSAGE_SIZE], quoting[CONFIG_MESSAGE_SIZE], name[80];
+    va_list arguments, again;
     va_start(arguments, format);
+    va_copy(again, arguments);
     vsnprintf(message, sizeof(message), format, arguments);
     va_end(arguments);
+    snprintf(quoting, sizeof(quoting), "%.*s", (int)strcspn(format, ";"), format);
+    int head = vsnprintf(NULL, 0, quoting, again);
+    va_end(again);
+    config_variables_conceal(&document->variables, message, sizeof(message), (size_t)head);
     if (issuer >= 0)
         snprintf(name, sizeof(name), "issuers[%d].%s", issuer, key);
     else
@@ -172,6 +186,33 @@ void config_refuse(struct config_document *document, int issuer, const char *key
 /* ---- the shape ----------------------------------------------------------------------------------
  */
 
+/* Puts the text with its variables in the node's place; false where that failed, which is told. */
+static bool expand(struct config_document *document, const yaml_node_t *node, int issuer,
+                   const char *key, int entry)
+{
+    char **expanded = &document->expanded[node - document->yaml.nodes.start];
+    char wrong[CONFIG_VARIABLE_SIZE];
+    if (*expanded || !strchr(text_of(node), '$'))
+        return *expanded != unexpanded;
+    int result = config_variables_expand(&document->variables, text_of(node), expanded, wrong);
+    if (result == 0)
+        return true;
+    *expanded = unexpanded;
+    if (result == -ENOENT)
+        config_refuse(document, issuer, key, entry,
+                      "the environment has no variable %s; set it, or write $${ for the signs ${",
+                      wrong);
+    else if (result == -EINVAL)
+        config_refuse(
+            document, issuer, key, entry,
+            "${%s is the beginning of no variable; write ${NAME} with letters, digits and "
+            "_, or $${ for the signs ${",
+            wrong);
+    else
+        config_error(document->errors, 0, "out of memory");
+    return false;
+}
+
 static void check_scalar(struct config_document *document, const yaml_node_t *node, int issuer,
                          const char *key, int entry)
 {
@@ -180,8 +221,13 @@ static void check_scalar(struct config_document *document, const yaml_node_t *no
                       node->type == YAML_MAPPING_NODE ? "mapping" : "list");
         return;
     }
-    for (size_t i = 0; i < node->data.scalar.length; i++) {
-        unsigned char byte = node->data.scalar.value[i];
+    if (!expand(document, node, issuer, key, entry))
+        return;
+    const char *expanded = document->expanded[node - document->yaml.nodes.start];
+    const char *text = expanded ? expanded : text_of(node);
+    size_t length = expanded ? strlen(expanded) : node->data.scalar.length;
+    for (size_t i = 0; i < length; i++) {
+        unsigned char byte = (unsigned char)text[i];
         if (byte >= 0x20 && byte != 0x7f)
             continue;
         config_refuse(document, issuer, key, entry,
@@ -424,6 +470,13 @@ struct config_document *config_document_create(const char *text, size_t length,
         return NULL;
     }
     document->refused = refused;
+    size_t nodes = (size_t)(document->yaml.nodes.top - document->yaml.nodes.start);
+    document->expanded = calloc(nodes > 0 ? nodes : 1, sizeof(*document->expanded));
+    if (!document->expanded) {
+        config_error(errors, 0, "out of memory");
+        config_document_destroy(&document);
+        return NULL;
+    }
     document->errors = errors;
     document->stage = CONFIG_SHAPE;
     document->tree = &document->yaml;
@@ -437,6 +490,12 @@ void config_document_destroy(struct config_document **document)
 {
     if (!*document)
         return;
+    ptrdiff_t nodes = (*document)->yaml.nodes.top - (*document)->yaml.nodes.start;
+    for (ptrdiff_t i = 0; (*document)->expanded && i < nodes; i++)
+        if ((*document)->expanded[i] != unexpanded)
+            free((*document)->expanded[i]);
+    free((*document)->expanded);
+    config_variables_destroy(&(*document)->variables);
     yaml_document_delete(&(*document)->yaml);
     free((*document)->refused);
     free(*document);

@@ -79,6 +79,29 @@ void config_error(struct config_errors *errors, unsigned line, const char *forma
     __attribute__((format(printf, 3, 4)));
 void config_errors_end(struct config_errors *errors);
 
+#define CONFIG_MESSAGE_SIZE  1024
+#define CONFIG_VARIABLE_SIZE 72 /* "${", 64 bytes of a name, "}", with room */
+
+/* The variables of the environment that a file's values name. */
+struct config_variables {
+    struct config_variable {
+        char *name;
+        const char *value; /* borrows the environment's */
+    } * list;
+    size_t count;
+};
+/*
+ * `text` with the value of each ${NAME} in its place, $$ as $, and \${ as ${; *out is the
+ * caller's. 0, -ENOENT (unset) or -EINVAL (no name, or no } after it), both with the name in
+ * `wrong`, or -ENOMEM.
+ */
+int config_variables_expand(struct config_variables *variables, const char *text, char **out,
+                            char wrong[static CONFIG_VARIABLE_SIZE]);
+/* Puts ${NAME} in place of what a variable holds, whole or in part, in the first `head` bytes. */
+void config_variables_conceal(const struct config_variables *variables, char *message, size_t size,
+                              size_t head);
+void config_variables_destroy(struct config_variables *variables);
+
 /* The stages of reading, in order. Each goes through the whole file, whatever an earlier one found. */
 enum config_stage { CONFIG_SHAPE = 1, CONFIG_VALUE, CONFIG_MEANING };
 
@@ -108,7 +131,8 @@ unsigned config_document_count(const struct config_document *document, int issue
 
 /*
  * Tells a mistake as "FILE:LINE: KEY: message", unless an earlier stage has refused the same key:
- * what follows from that mistake is none of its own.
+ * what follows from that mistake is none of its own. What the message quotes of the file must stand
+ * before the format's first semicolon: variables of the environment are concealed up to there.
  */
 void config_refuse(struct config_document *document, int issuer, const char *key, int entry,
                    const char *format, ...) __attribute__((format(printf, 5, 6)));

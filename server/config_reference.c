@@ -62,7 +62,9 @@ void config_print_reference(FILE *out)
           "or\n"
           "# seconds may be written as a duration, too: 250ms, 5s, 15m, 1h, 7d; and what is "
           "counted in\n"
-          "# bytes as a size: 64KiB, 16MB, 1GiB (MB: a million, MiB: 1048576).\n\n",
+          "# bytes as a size: 64KiB, 16MB, 1GiB (MB: a million, MiB: 1048576).\n"
+          "# ${NAME} in a value is what the environment variable NAME holds; $$ is a dollar "
+          "sign.\n\n",
           out);
     for (size_t i = 0; i < config_key_count; i++)
         print_key(out, &config_keys[i]);
