@@ -37,6 +37,7 @@ struct config {
     char *certificates;        /* PEM file or directory */
     char *tls_groups;          /* as OpenSSL names them, with colons */
     char *tls_ciphers;         /* likewise */
+    char *tls_ticket_keys;     /* file; "" where there is none */
     char *plain_http;          /* "serve" or "redirect" */
     char *public_origin;       /* "http://127.0.0.1:8080" */
     char *proxy_protocol_from; /* prefixes; "" where there is none */

@@ -302,6 +302,8 @@ static void check_tls(const struct check *check)
         REFUSE(check, "listen_tls", "TLS needs a certificate; add certificates: FILE.pem");
     if (!tls && is_sound(check, "listen_tls") && config->certificates[0] != '\0')
         REFUSE(check, "certificates", "nothing speaks TLS; add listen_tls: :8443, or remove it");
+    if (!tls && is_sound(check, "listen_tls") && config->tls_ticket_keys[0] != '\0')
+        REFUSE(check, "tls_ticket_keys", "nothing speaks TLS; add listen_tls: :8443, or remove it");
     char why[512];
     if (config->tls_groups[0] != '\0' && tls_groups_check(config->tls_groups, why, sizeof(why)) < 0)
         REFUSE(check, "tls_groups", "%s", why);

@@ -80,6 +80,7 @@ void config_check_exposure(const struct config *config, struct config_document *
                       config->media_root);
     keep_out(&exposure, -1, "state_dir", config->state_dir);
     keep_out(&exposure, -1, "certificates", config->certificates);
+    keep_out(&exposure, -1, "tls_ticket_keys", config->tls_ticket_keys);
     keep_out(&exposure, -1, "redis_password_file", config->redis_password_file);
     keep_out(&exposure, -1, "access_log", config->access_log);
     for (unsigned i = 0; i < config->issuers_count; i++) {

@@ -43,6 +43,11 @@
       "Ciphers in the order of preference, named as `openssl ciphers` names them: those of TLS "   \
       "1.3, which begin with TLS_, and those of TLS 1.2, which are with ECDHE and AES-GCM or "     \
       "ChaCha20-Poly1305. A version of TLS that has none here is not spoken.")                     \
+    X(tls_ticket_keys, PATH, "", 0, 4095, "",                                                      \
+      "A file of session ticket keys, 80 bytes each as nginx has them (`openssl rand 80`), for "   \
+      "nodes that resume each other's sessions, and across restarts. The first makes tickets, "    \
+      "each opens them; SIGHUP reads it again. Only the node's user may read it. Empty: keys of "  \
+      "the process's own.")                                                                        \
     X(plain_http, CHOICE, "serve", 0, 0, "serve redirect",                                         \
       "What clients get at `listen`: serve, or redirect to the https:// public_origin.")           \
     X(public_origin, TEXT, "", 0, 255, "",                                                         \

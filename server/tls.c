@@ -1,14 +1,11 @@
-/* The settings of sessions, ALPN and ticket keys. See tls.h. */
+/* The settings of sessions, and ALPN. See tls.h. */
 #include "server/tls.h"
 
 #include <errno.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
-#include <openssl/core_names.h>
 #include <openssl/err.h>
-#include <openssl/rand.h>
 #include <openssl/x509v3.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,88 +17,16 @@
 #include "server/config.h"
 #include "server/tls_algorithms.h"
 #include "server/tls_certificates.h"
+#include "server/tls_tickets.h"
 
-#define TICKET_KEY_LIFE_S 43200 /* a ticket opens for as long again, under the key before */
-#define TICKETS           2     /* of a new session: browsers open two connections at once */
-
-struct ticket_key {
-    unsigned char name[16], aes[32], mac[32];
-    int64_t made_s; /* 0: none */
-};
-
-struct tickets {
-    atomic_uint references;
-    pthread_mutex_t mutex;
-    struct ticket_key current, before;
-};
+#define TICKETS 2 /* of a new session: browsers open two connections at once */
 
 struct tls {
     atomic_uint references;
-    struct tickets *tickets; /* holds */
+    struct tls_tickets *tickets; /* holds */
     SSL_CTX *context; /* owns; without a certificate: on_certificate gives each session its own */
     struct certificates certificates;
 };
-
-/* ---- ticket keys ---- */
-
-static struct tickets *tickets_create(void)
-{
-    struct tickets *tickets = calloc(1, sizeof(*tickets));
-    if (tickets == NULL)
-        return NULL;
-    atomic_init(&tickets->references, 1);
-    pthread_mutex_init(&tickets->mutex, NULL);
-    return tickets;
-}
-
-static void tickets_drop(struct tickets *tickets)
-{
-    if (tickets == NULL || atomic_fetch_sub(&tickets->references, 1) != 1)
-        return;
-    pthread_mutex_destroy(&tickets->mutex);
-    explicit_bzero(tickets, sizeof(*tickets));
-    free(tickets);
-}
-
-/* The key to make tickets with, a new one where the last is old. False without randomness. */
-static bool tickets_renew(struct tickets *tickets, int64_t now_s, struct ticket_key *out)
-{
-    bool good = true;
-    pthread_mutex_lock(&tickets->mutex);
-    if (tickets->current.made_s == 0 || now_s - tickets->current.made_s >= TICKET_KEY_LIFE_S) {
-        struct ticket_key fresh = {.made_s = now_s};
-        good = RAND_bytes(fresh.name, sizeof(fresh.name)) == 1 &&
-               RAND_priv_bytes(fresh.aes, sizeof(fresh.aes)) == 1 &&
-               RAND_priv_bytes(fresh.mac, sizeof(fresh.mac)) == 1;
-        if (good) {
-            tickets->before = tickets->current;
-            tickets->current = fresh;
-        }
-        explicit_bzero(&fresh, sizeof(fresh));
-    }
-    *out = tickets->current;
-    pthread_mutex_unlock(&tickets->mutex);
-    return good;
-}
-
-/* The key of a ticket that a client brought. */
-static bool tickets_find(struct tickets *tickets, const unsigned char name[16], int64_t now_s,
-                         struct ticket_key *out, bool *old)
-{
-    bool found = false;
-    pthread_mutex_lock(&tickets->mutex);
-    const struct ticket_key *keys[2] = {&tickets->current, &tickets->before};
-    for (unsigned i = 0; i < 2 && !found; i++) {
-        found = keys[i]->made_s != 0 && now_s - keys[i]->made_s < 2L * TICKET_KEY_LIFE_S &&
-                CRYPTO_memcmp(keys[i]->name, name, sizeof(keys[i]->name)) == 0;
-        if (found) {
-            *out = *keys[i];
-            *old = i == 1;
-        }
-    }
-    pthread_mutex_unlock(&tickets->mutex);
-    return found;
-}
 
 static int64_t now_seconds(void)
 {
@@ -110,43 +35,12 @@ static int64_t now_seconds(void)
     return now.tv_sec;
 }
 
-static bool mac_start(EVP_MAC_CTX *mac, struct ticket_key *key)
-{
-    char digest[] = "SHA256";
-    OSSL_PARAM parameters[] = {
-        OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, key->mac, sizeof(key->mac)),
-        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
-        OSSL_PARAM_construct_end(),
-    };
-    return EVP_MAC_CTX_set_params(mac, parameters) == 1;
-}
-
-/*
- * SSL_CTX_set_tlsext_ticket_key_evp_cb(3): 1 good, 2 good but to be renewed, 0 unknown, -1 failed. Over
- * TLS 1.3 each is to be renewed, whatever its key: RFC 8446 appendix C.4 has clients use a ticket once, so
- * that who watches cannot tell that two connections are of one client.
- */
+/* SSL_CTX_set_tlsext_ticket_key_evp_cb(3) */
 static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
                      EVP_MAC_CTX *mac, int encrypt)
 {
     const struct tls *tls = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
-    struct ticket_key key;
-    bool old = false, good;
-    int64_t now_s = now_seconds();
-    if (encrypt) {
-        if (!tickets_renew(tls->tickets, now_s, &key))
-            return -1;
-        memcpy(name, key.name, sizeof(key.name));
-        good = RAND_bytes(iv, EVP_CIPHER_get_iv_length(EVP_aes_256_cbc())) == 1 &&
-               EVP_EncryptInit_ex2(cipher, EVP_aes_256_cbc(), key.aes, iv, NULL) == 1;
-    } else {
-        if (!tickets_find(tls->tickets, name, now_s, &key, &old))
-            return 0;
-        good = EVP_DecryptInit_ex2(cipher, EVP_aes_256_cbc(), key.aes, iv, NULL) == 1;
-    }
-    good = good && mac_start(mac, &key);
-    explicit_bzero(&key, sizeof(key));
-    return !good ? -1 : old || SSL_version(ssl) >= TLS1_3_VERSION ? 2 : 1;
+    return tls_tickets_use(tls->tickets, ssl, name, iv, cipher, mac, encrypt);
 }
 
 /* ---- choosing ---- */
@@ -212,7 +106,7 @@ static SSL_CTX *context_create(struct tls *tls, const struct config *config)
     /* An idle connection keeps no buffer; the bytes to be written may be elsewhere at a retry. */
     SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF); /* tickets alone */
-    SSL_CTX_set_timeout(context, TICKET_KEY_LIFE_S);
+    SSL_CTX_set_timeout(context, TLS_TICKET_LIFE_S);
     SSL_CTX_set_num_tickets(context, TICKETS); /* and one for each that is brought */
     SSL_CTX_set_tlsext_servername_callback(context, on_server_name);
     SSL_CTX_set_cert_cb(context, on_certificate, tls);
@@ -231,8 +125,21 @@ static void tls_free(struct tls *tls)
 {
     SSL_CTX_free(tls->context);
     certificates_clear(&tls->certificates);
-    tickets_drop(tls->tickets);
+    tls_tickets_drop(tls->tickets);
     free(tls);
+}
+
+/* Those of the file, else those of before, so that sessions outlive a reload. */
+static int take_tickets(struct tls *tls, const struct config *config, const struct tls *before,
+                        char *error, size_t size)
+{
+    if (config->tls_ticket_keys[0] != '\0')
+        return tls_tickets_read(&tls->tickets, config->tls_ticket_keys, error, size);
+    tls->tickets = before != NULL ? tls_tickets_hold(before->tickets) : tls_tickets_create();
+    if (tls->tickets != NULL)
+        return 0;
+    snprintf(error, size, "out of memory");
+    return -ENOMEM;
 }
 
 int tls_load(struct tls **out, const struct config *config, const struct tls *before, char *error,
@@ -245,16 +152,15 @@ int tls_load(struct tls **out, const struct config *config, const struct tls *be
         return -ENOMEM;
     }
     atomic_init(&tls->references, 1);
-    if (before != NULL) {
-        tls->tickets = before->tickets;
-        atomic_fetch_add(&tls->tickets->references, 1);
-    } else {
-        tls->tickets = tickets_create();
+    int status = take_tickets(tls, config, before, error, error_size);
+    if (status != 0) {
+        tls_free(tls);
+        return status;
     }
     ERR_clear_error();
     tls->context = context_create(tls, config);
-    int status = tls->tickets == NULL || tls->context == NULL ? -ENOMEM : 0;
-    if (status != 0) {
+    if (tls->context == NULL) {
+        status = -ENOMEM;
         const char *reason = ERR_reason_error_string(ERR_peek_last_error());
         snprintf(error, error_size, "TLS: %s", reason != NULL ? reason : "out of memory");
     } else {

@@ -23,7 +23,7 @@ struct tls;
  * keeps them, which the path may also be itself. A *.pem there that lacks certificate or key is
  * skipped with a warning, unless `before` served it. Each handshake gets the certificate that
  * certificates_choose says; the first by name serves those who name no other's host. The ticket keys
- * are those of `before`, where there is one, so that sessions outlive a reload. 0 and a reference,
+ * are those of `tls_ticket_keys`, or else of `before`, where there is one, so that sessions outlive a reload. 0 and a reference,
  * or a negative errno with one sentence.
  */
 int tls_load(struct tls **out, const struct config *config, const struct tls *before, char *error,
