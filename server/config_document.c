@@ -172,6 +172,7 @@ void config_refuse(struct config_document *document, int issuer, const char *key
     snprintf(quoting, sizeof(quoting), "%.*s", (int)strcspn(format, ";"), format);
     int head = vsnprintf(NULL, 0, quoting, again);
     va_end(again);
+    document->variables.place = refused;
     config_variables_conceal(&document->variables, message, sizeof(message), (size_t)head);
     if (issuer >= 0)
         snprintf(name, sizeof(name), "issuers[%d].%s", issuer, key);
@@ -194,6 +195,7 @@ static bool expand(struct config_document *document, const yaml_node_t *node, in
     char wrong[CONFIG_VARIABLE_SIZE];
     if (*expanded || !strchr(text_of(node), '$'))
         return *expanded != unexpanded;
+    document->variables.place = refused_at(document, issuer, key);
     int result = config_variables_expand(&document->variables, text_of(node), expanded, wrong);
     if (result == 0)
         return true;

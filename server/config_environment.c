@@ -27,6 +27,7 @@ static const char *use(struct config_variables *variables, const char *name, siz
     }
     list[variables->count].name = copy;
     list[variables->count].value = value;
+    list[variables->count].place = variables->place;
     variables->list = list;
     variables->count++;
     return value;
@@ -96,7 +97,11 @@ static const struct config_variable *held_by(const struct config_variables *vari
             bool whole = from == variables->list[i].value && from[same] == '\0' &&
                          text + same < end && text[same] == '"' && text > message &&
                          text[-1] == '"';
-            if (same > *length && (same >= CONCEALED_MIN || whole)) {
+            /* Messages quote a part of their own key's value alone; words are like parts of others. */
+            bool long_enough =
+                same >= CONCEALED_MIN && (variables->list[i].place == variables->place ||
+                                          same == strlen(variables->list[i].value));
+            if (same > *length && (long_enough || whole)) {
                 *length = same;
                 found = &variables->list[i];
             }

@@ -87,8 +87,10 @@ struct config_variables {
     struct config_variable {
         char *name;
         const char *value; /* borrows the environment's */
+        const void *place; /* that names it */
     } * list;
     size_t count;
+    const void *place; /* that is expanded, or that a message is about */
 };
 /*
  * `text` with the value of each ${NAME} in its place, $$ as $, and \${ as ${; *out is the
@@ -97,7 +99,7 @@ struct config_variables {
  */
 int config_variables_expand(struct config_variables *variables, const char *text, char **out,
                             char wrong[static CONFIG_VARIABLE_SIZE]);
-/* Puts ${NAME} in place of what a variable holds, whole or in part, in the first `head` bytes. */
+/* Puts ${NAME} in place of what a variable holds, or of a part of one that the place names, in the first `head` bytes. */
 void config_variables_conceal(const struct config_variables *variables, char *message, size_t size,
                               size_t head);
 void config_variables_destroy(struct config_variables *variables);

@@ -488,6 +488,9 @@ Test(server_config, shows_no_value_of_the_environment_in_its_messages)
     refuse(LEAST "    origins: ['${TG_SECRET}']\n    refusal_url: ${TG_SECRET}\n", 8,
            "issuers[0].origins: \"${TG_SECRET}\"", "refusal_url: \"${TG_SECRET}\"");
     cr_expect_null(strstr(error, "unter"), "%s", error);
+    setenv("TG_SECRET", "my value", 1);
+    refuse("head_bytes_max: ${TG_SECRET}\n" LEAST "log_level: loud\n", 9, "is none of its values;",
+           "\"${TG_SECRET}\" is no whole");
     setenv("TG_SECRET", "a:b", 1);
     refuse(LEAST "node: ${TG_SECRET}\n", 8, "node: \"${TG_SECRET}\" is no name", "a-z");
 }
