@@ -256,7 +256,8 @@ static void response_release(struct worker *worker, struct connection *connectio
     connection->parts = NULL;
     connection->left_after = 0;
     connection->hash_ticket = 0;
-    connection->standing_asked = false;
+    connection->standing_asks = 0;
+    connection->standing_good = false;
     /* While a file is being opened, `output` is its name, which the ring may not have read yet. */
     if (connection->state == CONNECTION_OPENING)
         return;

@@ -115,7 +115,8 @@ struct connection {
     bool keep_alive;                   /* after this response */
     bool is_http_1_0;                  /* so it must be told that the connection is kept */
     bool head_only;                    /* HEAD */
-    bool standing_asked;               /* of its link, for the head that is being answered */
+    uint8_t standing_asks;             /* questions about its link, for the head in hand */
+    bool standing_good;                /* as the last of them was answered */
     bool standing_unknown;             /* so what it is told now may not be kept */
     bool first_done;    /* at least one request was answered: an idle end is normal */
     bool in_head;       /* deadline_ms is that of the head being received */

@@ -302,12 +302,9 @@ static bool brings_bytes(const struct connection *connection, enum http_selectio
 static bool await_standing(struct worker *worker, struct connection *connection,
                            enum refusal *refusal)
 {
-    enum standing standing = standing_of(worker, connection->link);
-    if (standing == STANDING_UNKNOWN && !connection->standing_asked) {
-        connection->standing_asked = standing_ask(worker, connection);
-        if (connection->standing_asked)
-            return true;
-    }
+    enum standing standing = standing_of(worker, connection);
+    if (standing == STANDING_UNKNOWN && standing_ask(worker, connection))
+        return true;
     if (standing == STANDING_REVOKED)
         *refusal = REFUSAL_LINK_REVOKED;
     connection->standing_unknown = standing == STANDING_UNKNOWN;

@@ -20,10 +20,11 @@ enum standing {
     STANDING_REVOKED, /* for good: no revocation is taken back */
 };
 
-enum standing standing_of(const struct worker *worker, const struct token_entry *entry);
+/* Of the connection's link, for the head that is being answered. */
+enum standing standing_of(const struct worker *worker, const struct connection *connection);
 /*
  * Asks about the connection's link, and gives it its head again once that is answered, by
- * admission_timeout_ms at the latest. False where Redis cannot be asked.
+ * admission_timeout_ms at the latest. False where Redis cannot be asked, or has been as often as is of use.
  */
 bool standing_ask(struct worker *worker, struct connection *connection);
 
