@@ -198,8 +198,9 @@
     X(revalidate_ms, NUMBER, "1000", 0, 3600000, "milliseconds",                                   \
       "An open file is held against the disk again after this time.")                              \
     X(hash_wait_ms, NUMBER, "3000", 0, 60000, "milliseconds",                                      \
-      "How long a request with an entity tag waits for a file that is not hashed yet. Past that, " \
-      "and while 64 of a node wait, the tag is taken for another one; If-Match is answered 503.")  \
+      "How long a request with an entity tag waits for a file that is not hashed yet. After "      \
+      "that, or while 64 requests of the node already wait, the tag counts as another one, and "   \
+      "If-Match is answered 503.")                                                                 \
     X(hash_entries_max, NUMBER, "1000000", 1, 4294967295, "files",                                 \
       "Content hashes that are remembered.")                                                       \
     X(windows_max, NUMBER, "32768", 1, 16777216, "downloads",                                      \

@@ -39,8 +39,11 @@ void http_date_write(int64_t seconds, char out[HTTP_DATE_SIZE])
     write_digits(out + 23, tm.tm_sec, 2);
 }
 
-bool http_last_modified_write(int64_t modified_s, int64_t now_s, char out[HTTP_DATE_SIZE])
+bool http_last_modified_write(int64_t mtime_s, int64_t changed_s, int64_t now_s,
+                              char out[HTTP_DATE_SIZE])
 {
+    /* A second more, for an open file is held against the disk now and then only. */
+    int64_t modified_s = changed_s < now_s - 1 ? changed_s : mtime_s;
     if (modified_s < 0)
         return false;
     http_date_write(modified_s < now_s ? modified_s : now_s, out);
@@ -249,21 +252,6 @@ static bool tag_lines_have(const struct http_head *head, const char *name, struc
     return false;
 }
 
-/* RFC 9110 8.8.2.2: the date is our Last-Modified, and no other representation can have borne it. A
- * file that is put in another's place under the other's mtime (cp -p, rsync -t, reproducible images)
- * is told by its ctime. */
-static bool is_strong_date(const struct http_validators *validators, int64_t date)
-{
-    return date == validators->modified_s && validators->changed_s <= date;
-}
-
-/* A date other than our own says something only from the second after the change on: within that
- * second it may be of before. */
-static bool is_unchanged_since(const struct http_validators *validators, int64_t date)
-{
-    return is_strong_date(validators, date) || date > validators->changed_s;
-}
-
 /* RFC 9110 13.2.2, steps 1 to 4 */
 static enum http_selection preconditions(const struct http_head *head,
                                          const struct http_validators *validators)
@@ -275,14 +263,14 @@ static enum http_selection preconditions(const struct http_head *head,
         if (!tag_lines_have(head, "if-match", head->if_match, validators->etag, false))
             return HTTP_PRECONDITION_FAILED;
     } else if (http_date_read(&head->if_unmodified_since, validators->now_s, &date) == 0) {
-        if (!is_unchanged_since(validators, date))
+        if (validators->modified_s > date)
             return HTTP_PRECONDITION_FAILED;
     }
     if (head->if_none_match.data != NULL) {
         if (tag_lines_have(head, "if-none-match", head->if_none_match, validators->etag, true))
             return HTTP_NOT_MODIFIED;
     } else if (http_date_read(&head->if_modified_since, validators->now_s, &date) == 0) {
-        if (is_unchanged_since(validators, date))
+        if (validators->modified_s <= date)
             return HTTP_NOT_MODIFIED;
     }
     return HTTP_WHOLE;
@@ -295,7 +283,7 @@ static bool if_range_holds(const struct http_head *head, const struct http_valid
     if (head->if_range.data == NULL)
         return true;
     if (http_date_read(&head->if_range, validators->now_s, &date) == 0)
-        return is_strong_date(validators, date);
+        return date == validators->modified_s;
     return head->if_range.length > 0 && head->if_range.data[0] == '"' &&
            tag_list_has(&head->if_range, validators->etag, false);
 }

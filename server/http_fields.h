@@ -17,24 +17,26 @@
 void http_date_write(int64_t seconds, char out[HTTP_DATE_SIZE]);
 
 /*
- * The value of Last-Modified at `now_s`: never later than Date (RFC 9110 8.8.2.1). False where none is
- * sent: an HTTP-date has no second before 1970 that all recipients would read.
+ * The value of Last-Modified at `now_s`, of a file with that mtime whose latest change of any kind, which
+ * nobody can set back, was in the second changed_s: that one once it is over, for another change in it
+ * would bear the same date, and mtime before. Never later than Date (RFC 9110 8.8.2.1). False where none
+ * is sent: many recipients read no date before 1970.
  */
-bool http_last_modified_write(int64_t modified_s, int64_t now_s, char out[HTTP_DATE_SIZE]);
+bool http_last_modified_write(int64_t mtime_s, int64_t changed_s, int64_t now_s,
+                              char out[HTTP_DATE_SIZE]);
 
 /* Reads any of the three forms of RFC 9110 5.6.7, one of which has two digits for the year and is read by
  * the time `now_s`. *seconds is negative before 1970. 0, or -EINVAL. */
 int http_date_read(const struct http_text *text, int64_t now_s, int64_t *seconds);
 
 /*
- * What a representation of `size` bytes is validated by. etag is "" where it has none (yet).
- * modified_s is what Last-Modified tells. Nothing has taken the representation's place since the end
- * of the second changed_s: where that is later, two representations may bear the same date, and it is
- * no strong validator (RFC 9110 8.8.2.2).
+ * What a representation of `size` bytes is validated by. etag is "" where it has none (yet). Since the
+ * end of the second modified_s nothing has taken its place, so that this date is a strong validator
+ * (RFC 9110 8.8.2.2) where it was told after that second.
  */
 struct http_validators {
     const char *etag;
-    int64_t modified_s, changed_s;
+    int64_t modified_s;
     uint64_t size;
     int64_t now_s; /* when they are compared */
 };

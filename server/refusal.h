@@ -23,8 +23,8 @@
     X(TARGET_INVALID, 400, 0, true,                                                                \
       "the request target is no absolute path or http URL, or has what must be percent-encoded")   \
     X(PATH_INVALID, 400, 0, false,                                                                 \
-      "the path has a segment that is empty or . or .., or a byte or an escape that none may "     \
-      "have")                                                                                      \
+      "the path has a segment that is empty or . or .., or a byte or an escape that no path "      \
+      "may have")                                                                                  \
     X(TARGET_TOO_LONG, 414, 0, true, "the request target is longer than this server reads")        \
     X(HEAD_TOO_LARGE, 431, 0, true, "the request head is larger than this server reads")           \
     X(HEAD_TIMEOUT, 408, 0, true, "the request head did not arrive in time")                       \
@@ -40,7 +40,7 @@
     X(FILE_NOT_FOUND, 404, 200, false, "there is no such file")                                    \
     X(PRECONDITION_FAILED, 412, 200, false, "the file is not the version that was asked for")      \
     X(FILE_NOT_HASHED, 503, 200, false,                                                            \
-      "the file's entity tag is not known yet, so that If-Match cannot be held against it")        \
+      "the file's entity tag is not known yet, so If-Match cannot be checked; ask again")          \
     X(RANGE_NOT_SATISFIABLE, 416, 200, false, "the file is shorter than the range asked for")      \
     X(ACCOUNT_UNKNOWN, 402, 200, false, "the account has not been opened")                         \
     X(ACCOUNT_SUSPENDED, 402, 200, false, "the account is suspended")                              \

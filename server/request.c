@@ -284,8 +284,7 @@ static enum http_selection select_bytes(const struct worker *worker,
     const struct media_file *file = connection->file;
     const struct http_validators validators = {
         .etag = file->etag,
-        .modified_s = file->mtime_s,
-        .changed_s = file->changed_s,
+        .modified_s = file->changed_s,
         .size = file->size,
         .now_s = worker->now_s,
     };
@@ -458,7 +457,9 @@ static enum request_outcome take(struct worker *worker, struct connection *conne
     struct token_request wanted = {0};
     enum http_selection selection = HTTP_WHOLE;
     struct http_ranges ranges;
-    connection->keep_alive = head->keep_alive;
+    /* RFC 9112 9.3: content is not read here, whatever is answered, so nothing can follow it: a proxy that
+     * reads it would take its bytes for another client's request. */
+    connection->keep_alive = head->keep_alive && !head->has_body;
     connection->is_http_1_0 = head->minor == 0;
     connection->head_only = head->method == HTTP_HEAD;
     connection->origin = origin_of(worker, &head->origin, NULL);
@@ -484,8 +485,6 @@ static enum request_outcome take(struct worker *worker, struct connection *conne
         return REQUEST_TAKEN;
     }
     if (head->method == HTTP_OPTIONS) {
-        /* RFC 9110 9.3.7: its content has no use here. It is not read, so nothing can follow it. */
-        connection->keep_alive = head->keep_alive && !head->has_body;
         access_begin(worker, connection, head, NULL);
         count(&worker->stats.requests, 1);
         response_options(worker, connection, head);

@@ -95,7 +95,7 @@ static void write_validators(const struct worker *worker, const struct media_fil
                              struct writer *out)
 {
     char date[HTTP_DATE_SIZE];
-    if (http_last_modified_write(file->mtime_s, worker->now_s, date)) {
+    if (http_last_modified_write(file->mtime_s, file->changed_s, worker->now_s, date)) {
         write_text(out, "Last-Modified: ");
         write_text(out, date);
         write_text(out, "\r\n");

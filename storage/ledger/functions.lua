@@ -359,13 +359,13 @@ local function judge(keys, args, takes)
     if not account.plan then
         return refusal(UNKNOWN, account) -- usage or money may be posted before another node's open is
     end
-    if account.status ~= 'active' then
-        return refusal(SUSPENDED, account)
-    end
     local link = terms and redis.call('HMGET', keys[3], 'revoked', 'bytes', 'reserved', 'p:' .. terms.path) or
         {redis.call('HGET', keys[3], 'revoked')}
     if link[1] or iat < account.revoked_before then
-        return refusal(REVOKED, account)
+        return refusal(REVOKED, account) -- for good, and so before what may end
+    end
+    if account.status ~= 'active' then
+        return refusal(SUSPENDED, account)
     end
     local now, use, admission
     if terms then

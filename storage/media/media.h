@@ -83,7 +83,8 @@ struct media_file {
     uint64_t size;
     int64_t mtime_s;
     /* The second of its latest change of whatever kind: that of mtime, or of ctime where that is later.
-     * mtime can be set back, so that it names two versions; ctime cannot. */
+     * mtime can be set back (cp -p, rsync -t, reproducible images) and so name two versions; ctime
+     * cannot. */
     int64_t changed_s;
     /* "" until hashed; a get or media_file_learn may fill it in, and nothing changes it after. */
     char etag[MEDIA_ETAG_SIZE];

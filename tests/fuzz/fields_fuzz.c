@@ -80,7 +80,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const struct http_validators validators = {
         .etag = (file_size & 1) != 0 ? "\"0123456789abcdef0123456789abcdef\"" : "",
         .modified_s = 784111777,
-        .changed_s = 784111777,
         .size = file_size};
     struct http_ranges ranges;
     enum http_selection selection = http_select(&head, &validators, &ranges);

@@ -23,10 +23,8 @@ static void require(int condition)
 
 static void select_range(const struct http_head *head)
 {
-    const struct http_validators validators = {.etag = "\"0123456789abcdef0123456789abcdef\"",
-                                               .modified_s = 784111777,
-                                               .changed_s = 784111777,
-                                               .size = FILE_SIZE};
+    const struct http_validators validators = {
+        .etag = "\"0123456789abcdef0123456789abcdef\"", .modified_s = 784111777, .size = FILE_SIZE};
     struct http_ranges ranges;
     enum http_selection selection = http_select(head, &validators, &ranges);
     if (selection != HTTP_PART && selection != HTTP_PARTS)

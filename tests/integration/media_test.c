@@ -129,7 +129,20 @@ Test(media, that_takes_the_place_of_another_under_its_date_is_not_taken_for_it)
     const struct answer *answer = fetch(site, link, .range = "0-99");
     cr_assert_eq(answer->status, 206);
     const char *date = answer_header(site, answer, "Last-Modified");
-    cr_assert_str_eq(date, "Sun, 09 Sep 2001 01:46:40 GMT");
+    /* Once it is two seconds old, its own date holds. */
+    while (strcmp(date, "Sun, 09 Sep 2001 01:46:40 GMT") == 0) {
+        harness_pause();
+        date = answer_header(site, fetch(site, link, .method = "HEAD"), "Last-Modified");
+    }
+    answer = fetch(site, link, .range = "100-",
+                   .headers = HEADERS(site_format(site, "If-Range: %s", date)));
+    cr_assert_eq(answer->status, 206);
+    answer =
+        fetch(site, link, .headers = HEADERS(site_format(site, "If-Modified-Since: %s", date)));
+    cr_assert_eq(answer->status, 304);
+    answer = fetch(site, link, .range = "100-",
+                   .headers = HEADERS(site_format(site, "If-Unmodified-Since: %s", date)));
+    cr_assert_eq(answer->status, 206);
     cr_assert_eq(rename(site_media_path(site, "/two.mp3"), site_media_path(site, "/one.mp3")), 0);
     /* Before and after the new file is hashed. */
     size_t size;
@@ -170,6 +183,7 @@ Test(media, is_dated_neither_later_than_its_answer_nor_before_1970)
     cr_assert_eq(answer->status, 200);
     answer = fetch(site, site_link(site, .account = "alice", .path = "/old.mp3"));
     answer_expect_file(site, answer, "/old.mp3");
-    cr_assert_null(answer_header(site, answer, "Last-Modified"));
+    const char *told = answer_header(site, answer, "Last-Modified");
+    cr_assert(told == NULL || strstr(told, " 20") != NULL, "%s", told);
     site_destroy(&site);
 }

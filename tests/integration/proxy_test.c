@@ -184,6 +184,17 @@ Test(proxy, of_many_clients_has_the_requests_of_each_counted)
         ask(other, link, "X-Forwarded-For: 192.0.2.2\r\n");
         answer_expect_file(site, raw_answer(site, other, false), TRACK_TINY);
     }
+    /* But not behind content, which nobody reads: it is no other client's request. */
+    static const char *const framings[] = {"Content-Length: 1000", "Transfer-Encoding: chunked"};
+    for (int i = 0; i < 2; i++) {
+        int posted = raw_connect(site, 0);
+        raw_print(posted, "POST /x HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.1\r\n%s\r\n\r\n",
+                  framings[i]);
+        ask(posted, link, "X-Forwarded-For: 192.0.2.3\r\n");
+        answer_expect_refusal(site, raw_answer(site, posted, false), 429, "address_exhausted");
+        cr_assert_eq(raw_drain(posted), 0, "an answer to what was content");
+        close(posted);
+    }
     raw_reset(busy);
     uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
     const struct answer *answer;
