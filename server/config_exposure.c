@@ -26,8 +26,8 @@ static bool resolve(const char *path, char out[PATH_MAX])
     if (errno != ENOENT || strlen(path) >= PATH_MAX || strcmp(path, "/") == 0 ||
         strcmp(path, ".") == 0)
         return false;
-    strcpy(above, path);
-    strcpy(name, path);
+    memcpy(above, path, strlen(path) + 1);
+    memcpy(name, path, strlen(path) + 1);
     if (!resolve(dirname(above), out))
         return false;
     const char *last = basename(name);
@@ -42,7 +42,7 @@ static bool resolve(const char *path, char out[PATH_MAX])
         return false;
     if (out[length - 1] != '/')
         out[length++] = '/';
-    strcpy(out + length, last);
+    memcpy(out + length, last, strlen(last) + 1);
     return true;
 }
 
