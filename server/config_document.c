@@ -163,17 +163,18 @@ void config_refuse(struct config_document *document, int issuer, const char *key
     const unsigned char *refused = refused_at(document, issuer, key);
     if (refused && *refused != 0 && *refused < document->stage)
         return;
-    char message[CONFIG_MESSAGE_SIZE], quoting[CONFIG_MESSAGE_SIZE], name[80];
-    va_list arguments, again;
+    char message[CONFIG_MESSAGE_SIZE], name[80];
+    va_list arguments;
     va_start(arguments, format);
-    va_copy(again, arguments);
     vsnprintf(message, sizeof(message), format, arguments);
     va_end(arguments);
-    snprintf(quoting, sizeof(quoting), "%.*s", (int)strcspn(format, ";"), format);
-    int head = vsnprintf(NULL, 0, quoting, again);
-    va_end(again);
+    /* Values are quoted before the cure, which is our own words where it has nothing to fill in. */
+    const char *cure = format + strcspn(format, ";");
+    size_t head = strlen(message), cure_length = strlen(cure);
+    if (strchr(cure, '%') == NULL && head > cure_length)
+        head -= cure_length;
     document->variables.place = refused;
-    config_variables_conceal(&document->variables, message, sizeof(message), (size_t)head);
+    config_variables_conceal(&document->variables, message, sizeof(message), head);
     if (issuer >= 0)
         snprintf(name, sizeof(name), "issuers[%d].%s", issuer, key);
     else
