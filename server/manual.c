@@ -36,6 +36,9 @@ static void print_text(FILE *out, const char *text)
         case '~':
             fputs("\\(ti", out);
             break;
+        case ':': /* a list of ciphers is longer than a line, and may be broken here */
+            fputs(":\\:", out);
+            break;
         case '\n':
             fputs("\n\\&", out);
             break;
@@ -69,7 +72,8 @@ static void print_title(FILE *out, const char *name, int section, const char *ma
 {
     fprintf(out,
             ".\\\" Made by tollgate-manual from the program's own tables.\n"
-            ".TH %s %d \"\" \"tollgate %s\" \"%s\"\n",
+            ".TH %s %d \"\" \"tollgate %s\" \"%s\"\n"
+            ".ad l\n", /* a line with a list of ciphers in it cannot be spread */
             name, section, TOLLGATE_VERSION, manual);
 }
 
