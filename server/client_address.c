@@ -46,7 +46,7 @@ void client_address_write(const struct client_address *address, char out[CLIENT_
         snprintf(out, CLIENT_ADDRESS_TEXT, v4 ? "%s:%u" : "[%s]:%u", text, address->port);
 }
 
-static bool read_port(const char *text, size_t length, uint16_t *out)
+bool client_port_read(const char *text, size_t length, uint16_t *out)
 {
     unsigned port = 0;
     if (length == 0 || length > 5)
@@ -93,7 +93,7 @@ bool client_address_read(const char *text, size_t length, struct client_address 
         memcpy(address.ip, mapped, sizeof(mapped));
     else if (inet_pton(AF_INET6, copy, address.ip) != 1)
         return false;
-    if (port != NULL && !read_port(port, (size_t)(end - port), &address.port))
+    if (port != NULL && !client_port_read(port, (size_t)(end - port), &address.port))
         return false;
     *out = address;
     return true;

@@ -27,6 +27,8 @@ void client_address_write(const struct client_address *address, char out[CLIENT_
  * was, for anything else.
  */
 bool client_address_read(const char *text, size_t length, struct client_address *out);
+/* 0 to 65535, in one to five digits. False, and *out of no use, for anything else. */
+bool client_port_read(const char *text, size_t length, uint16_t *out);
 
 /* What is one subscriber's: the IPv4 address, or the /64 of an IPv6 one. Equal where that is. */
 #define CLIENT_SUBSCRIBER_SIZE 16

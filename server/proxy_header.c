@@ -38,16 +38,7 @@ static bool take_word(const char **at, const char *end, const char **word, size_
 /* 0 to 65535 without leading zeros. */
 static bool read_port(const char *text, size_t length, uint16_t *out)
 {
-    unsigned port = 0;
-    if (length == 0 || length > 5 || (length > 1 && text[0] == '0'))
-        return false;
-    for (size_t i = 0; i < length; i++) {
-        if (text[i] < '0' || text[i] > '9')
-            return false;
-        port = port * 10 + (unsigned)(text[i] - '0');
-    }
-    *out = (uint16_t)port;
-    return port <= UINT16_MAX;
+    return length > 0 && (length == 1 || text[0] != '0') && client_port_read(text, length, out);
 }
 
 /* An address alone, of that version: as inet_pton(3) has it, which knows no leading zeros. */
