@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -219,26 +220,82 @@ static void print_quoted(const char *text)
     putchar('"');
 }
 
+/* Whether `path` is `directory` or lies below it; both resolved. */
+static bool is_below(const char *directory, const char *path)
+{
+    size_t length = strlen(directory);
+    return strcmp(directory, "/") == 0 ||
+           (strncmp(path, directory, length) == 0 && (path[length] == '/' || path[length] == '\0'));
+}
+
+static const char *skip_slashes(const char *path)
+{
+    return path + strspn(path, "/");
+}
+
+/* `path` as it is named from within `directory`; both resolved. False where it is too long. */
+static bool name_from(const char *directory, const char *path, char out[PATH_MAX])
+{
+    size_t length = 0;
+    char above[PATH_MAX];
+    snprintf(above, sizeof(above), "%s", directory);
+    out[0] = '\0';
+    while (!is_below(above, path)) {
+        if (length + 3 >= PATH_MAX)
+            return false;
+        length += (size_t)snprintf(out + length, PATH_MAX - length, "../");
+        char *slash = strrchr(above, '/');
+        slash[slash == above] = '\0'; /* of "/a" the "/" stays */
+    }
+    const char *rest = skip_slashes(path + (strcmp(above, "/") == 0 ? 0 : strlen(above)));
+    return (size_t)snprintf(out + length, PATH_MAX - length, "%s", rest) < PATH_MAX - length;
+}
+
+/*
+ * The key file as the configuration is to name it: from the configuration's directory, so that the
+ * two can be moved together, into a container for instance. That is the directory of the
+ * configuration that the other commands find; where they find none, this one, in which the next one
+ * is written; and for a file elsewhere that was given with its whole path, the file's own.
+ */
+static void name_in_config(const char *file, char out[PATH_MAX])
+{
+    static const struct cli_location nowhere;
+    const char *config = cli_config_path(&nowhere);
+    char whole[PATH_MAX], directory[PATH_MAX], copy[PATH_MAX];
+    snprintf(copy, sizeof(copy), "%s", config ? config : "./tollgate.yaml");
+    bool known = realpath(file, whole) && realpath(dirname(copy), directory);
+    if (known && !config && file[0] == '/' && !is_below(directory, whole)) {
+        snprintf(copy, sizeof(copy), "%s", whole);
+        snprintf(directory, sizeof(directory), "%s", dirname(copy));
+    }
+    if (!known || !name_from(directory, whole, out))
+        snprintf(out, PATH_MAX, "%s", file);
+}
+
 /* Everything but the lines to paste is a comment, so that the output may be appended to the file.
  */
 static void print_next_steps(const struct key_arguments *arguments, const struct key_files *files,
                              const char *kid)
 {
-    char absolute[PATH_MAX];
-    const char *for_node = files->public_path[0] ? files->public_path : files->private_path;
-    if (!realpath(for_node, absolute))
-        snprintf(absolute, sizeof(absolute), "%s", for_node);
+    char private_name[PATH_MAX], public_name[PATH_MAX];
+    bool has_public = files->public_path[0] != '\0';
+    name_in_config(files->private_path, private_name);
+    if (has_public)
+        name_in_config(files->public_path, public_name);
     printf("# key %s (%s)\n", kid, token_algorithm_name(arguments->algorithm));
-    printf("# %s: to the storefront, which signs with it; keep it secret\n", files->private_path);
-    if (files->public_path[0])
-        printf("# %s: to the node, which verifies with it; not secret\n", files->public_path);
+    printf("# %s: give it to the storefront, which signs with it; keep it secret\n", private_name);
+    if (has_public)
+        printf("# %s: give it to the node, which verifies with it; it is not secret\n",
+               public_name);
     else
         printf("# the node verifies with the same secret: give it the same file, mode 600\n");
-    printf("# to tollgate.yaml, beneath issuers: where there is one already\n");
+    printf(
+        "# add these lines to tollgate.yaml; where it has issuers: already, only those below it. "
+        "The path in\n# keys: is relative to the directory of tollgate.yaml\n");
     printf("issuers:\n  - id: \"%s\"\n    iss: ", arguments->issuer);
     print_quoted(arguments->iss);
     printf("\n    keys: ");
-    print_quoted(absolute);
+    print_quoted(has_public ? public_name : private_name);
     printf("\n    prefixes: [\"/\"]\n");
 }
 

@@ -281,6 +281,62 @@ Test(server_cli, a_new_key_pair_is_two_files_of_which_only_one_can_sign)
     EXPECT_NOT_IN(text, "\"d\"");
 }
 
+/* `keys: "NAME"` stands in the lines that were printed last, and nothing of the machine's paths. */
+static void expect_key_named(const char *name)
+{
+    char line[512];
+    snprintf(line, sizeof(line), "    keys: \"%s\"\n", name);
+    EXPECT_IN(out, line);
+    EXPECT_NOT_IN(out, directory);
+}
+
+#define GENERATE(...)                                                                              \
+    cr_assert_eq(run("key", "generate", "--issuer", "shop", "--alg", "ES256", "--force",           \
+                     __VA_ARGS__, NULL),                                                           \
+                 EX_OK, "%s", err)
+
+Test(server_cli, a_new_key_is_named_from_the_directory_of_the_configuration)
+{
+    char whole[128];
+    cr_assert_eq(mkdir("keys", 0755), 0);
+    cr_assert_eq(mkdir("conf", 0755), 0);
+    GENERATE("--directory", ".");
+    expect_key_named("shop-public.jwks");
+    GENERATE("--directory", "keys");
+    expect_key_named("keys/shop-public.jwks");
+    snprintf(whole, sizeof(whole), "%s/keys", directory);
+    GENERATE("--directory", whole);
+    expect_key_named("keys/shop-public.jwks");
+    /* No configuration is found, and this is not where it will be. */
+    cr_assert_eq(chdir("conf"), 0);
+    GENERATE("--directory", "../keys");
+    expect_key_named("../keys/shop-public.jwks");
+    GENERATE("--directory", whole);
+    expect_key_named("shop-public.jwks");
+    cr_assert_eq(chdir(".."), 0);
+    /* One is found elsewhere, whether or not it is there already. */
+    cr_assert_eq(setenv("TOLLGATE_CONFIG", "conf/tollgate.yaml", 1), 0);
+    GENERATE("--directory", whole);
+    expect_key_named("../keys/shop-public.jwks");
+    GENERATE("--private", "conf/a.jwks", "--public", "conf/b.jwks");
+    expect_key_named("b.jwks");
+}
+
+Test(server_cli, the_lines_of_a_new_key_make_a_configuration_wherever_they_are_moved)
+{
+    char text[8192];
+    cr_assert_eq(mkdir("keys", 0755), 0);
+    GENERATE("--directory", "keys");
+    snprintf(text, sizeof(text), "media_root: media\nstate_dir: state\n%.4096s", out);
+    write_text("tollgate.yaml", text);
+    cr_assert_eq(mkdir("moved", 0755), 0);
+    cr_assert_eq(rename("keys", "moved/keys"), 0);
+    cr_assert_eq(rename("media", "moved/media"), 0);
+    cr_assert_eq(rename("tollgate.yaml", "moved/tollgate.yaml"), 0);
+    cr_expect_eq(run("serve", "--check-config", "--config", "moved/tollgate.yaml", NULL), EX_OK,
+                 "%s", err);
+}
+
 Test(server_cli, a_shared_secret_is_one_file)
 {
     cr_assert_eq(run("key", "generate", "--issuer", "radio", "--alg", "HS256", NULL), EX_OK);
