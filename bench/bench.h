@@ -41,7 +41,7 @@ struct answer_head {
 
 /*
  * Reads the head of an answer to a GET (RFC 9112 4 and 5). Returns its length, 0 where more is
- * needed, or -1 where it is no HTTP/1.1 answer with a Content-Length (chunked counts as that).
+ * needed, or -1 where it is not an HTTP/1.1 answer with a Content-Length (chunked counts as that).
  */
 int answer_parse(const char *data, size_t length, struct answer_head *out);
 
@@ -89,7 +89,7 @@ void request_set_destroy(struct request_set *set);
     X(RESET, "reset", "the connection broke")                                                      \
     X(CLOSED, "closed_early", "the connection ended before the answer did")                        \
     X(TIMEOUT, "timeout", "no complete answer in time")                                            \
-    X(MALFORMED, "malformed", "the answer is no HTTP/1.1 with a Content-Length")                   \
+    X(MALFORMED, "malformed", "the answer is not HTTP/1.1 with a Content-Length")                  \
     X(STATUS, "status", "the answer's status is not 2xx")                                          \
     X(MISMATCH, "mismatch", "the body's XXH3-128 is not the ETag")
 

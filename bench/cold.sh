@@ -20,7 +20,7 @@
 #   cold MB/s / nginx's        at least 1 (not under --paced, where the pace sets it)
 # Exit 1 where a bar is missed. On a machine with other load, what counts is the ratios; and where a host takes the
 # server's core away (the last column: from a virtual machine that reads much, some 10 ms in each 100), that pause is
-# what p99 shows, and whoever reads more gets the longer one: then p99 tells of the server only under --paced.
+# what p99 shows, and who reads more gets the longer one: then p99 describes the server only under --paced.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(dirname "$here")

@@ -172,7 +172,7 @@ done
 
 # ---- measuring
 # measure WORK SERVER PATH CONNECTIONS [RANGE]: adds "WORK SERVER us_per_request s_per_GB requests_per_s median_us" to
-# the samples. A round with any error is no measurement.
+# the samples. A round with any error is not a measurement.
 measure() {
     work=$1 server=$2 path=$3 connections=$4 range=${5:-}
     link=$(url "$server" "$path")

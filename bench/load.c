@@ -206,7 +206,7 @@ static void fail(struct thread *thread, struct client *client, enum bench_error 
 
 /* ---- an answer ---- */
 
-/* Only these answers are what was asked for; what a refusal says in its body is no delivery. */
+/* Only these answers are what was asked for; the body of a refusal does not count. */
 static bool is_good(const struct client *client)
 {
     return client->head.status >= 200 && client->head.status < 300;

@@ -22,7 +22,7 @@
 const char *argp_program_version = "tollgate-bench " TOLLGATE_VERSION;
 
 static const char summary[] =
-    "Downloads the URLs over and over and tells how fast they came.\v"
+    "Downloads the URLs over and over and reports how fast they arrived.\v"
     "Each connection sends a request, reads the answer to its last byte and sends the next. With "
     "--key, links to the URLs are signed first; signing is not part of what is measured.\n"
     "\n"
@@ -75,7 +75,7 @@ static const struct argp_option options_table[] = {
     {"issuer", OPTION_ISSUER, "ISS", 0, "The links' iss", 0},
     {"account", OPTION_ACCOUNT, "NAME", 0, "The account that pays", 0},
     {"audience", OPTION_AUDIENCE, "AUD", 0, "The links' aud", 0},
-    {"expires-in", OPTION_EXPIRES, "TIME", 0, "The links are valid so long (1h)", 0},
+    {"expires-in", OPTION_EXPIRES, "TIME", 0, "How long the links are valid (1h)", 0},
     {"unique-links", OPTION_UNIQUE, "N", OPTION_ARG_OPTIONAL,
      "A link of its own for each request: N are signed before the clock starts, and each is used "
      "once (100000; at most 1000000)",
@@ -135,7 +135,8 @@ static void check_arguments(struct argp_state *state, const struct arguments *ar
     if (arguments->unique != 0 && arguments->key == NULL)
         argp_error(state, "--unique-links needs --key, --issuer and --account");
     if (arguments->threads > arguments->connections)
-        argp_error(state, "more threads than connections: nothing to do for some");
+        argp_error(state, "--threads is more than --connections, so some threads would have "
+                          "nothing to do; lower --threads");
     if (arguments->range != NULL &&
         strspn(arguments->range, "0123456789-,") != strlen(arguments->range))
         argp_error(state, "--range %s: expected FIRST-LAST, such as 0-65535", arguments->range);

@@ -55,7 +55,7 @@ static int sign(const struct bench_signer *signer, const struct url *url, const 
     if (token_target_parse(url->target, strlen(url->target), ATTRIBUTE, &parsed) !=
             TOKEN_TARGET_OK ||
         parsed.package != NULL) {
-        snprintf(error, error_size, "%s: no path that a link can be signed for", url->target);
+        snprintf(error, error_size, "%s: a link cannot be signed for this path", url->target);
         return -EINVAL;
     }
     char container[sizeof("exact:") + sizeof(parsed.path)];
@@ -129,7 +129,8 @@ int request_set_create(struct request_set *out, const struct bench_shape *shape,
         if (result != 0)
             return result;
         if (strcmp(urls[i].host, urls[0].host) != 0 || strcmp(urls[i].port, urls[0].port) != 0) {
-            snprintf(error, error_size, "%s: another host than the first URL's; run one for each",
+            snprintf(error, error_size,
+                     "%s: its host is not that of the first URL; run the bench once for each host",
                      shape->urls[i]);
             return -EINVAL;
         }

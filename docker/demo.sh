@@ -1,6 +1,6 @@
 #!/bin/sh
 # Shows Tollgate whole: installs what is missing, builds, makes a small catalogue of real MP3s, serves it,
-# opens a prepaid account, signs links, downloads by them, prints the bill, and opens a shop (docker/shop) that
+# opens a prepaid account, signs links, downloads the files, prints the bill, and opens a shop (docker/shop) that
 # sells the catalogue in a browser.
 #
 #   sh docker/demo.sh          keeps serving until Ctrl-C

@@ -84,7 +84,7 @@ static void reopen(struct access_log *log)
 {
     int fd = open_file(log->path);
     if (fd < 0) {
-        log_error("access_log: %s: %s; lines go on into the file that was open", log->path,
+        log_error("access_log: %s: %s; lines still go into the file that was open", log->path,
                   strerrordesc_np(-fd));
         return;
     }

@@ -83,7 +83,7 @@ int access_format_parse(const char *text, enum access_format *out);
 /* Opens (or makes) the file and starts the thread. Errors with one sentence. */
 int access_log_open(struct access_log **out, const char *path, enum access_format format,
                     unsigned workers, char *error, size_t error_size);
-/* Has the thread open the path anew, after logrotate moved the file. Any thread, and at once. */
+/* Has the thread reopen the path, after logrotate moved the file. Any thread, and at once. */
 void access_log_reopen(struct access_log *log);
 /* Writes what is queued, for two seconds at most, and ends. No worker may put any more. */
 void access_log_close(struct access_log **log);

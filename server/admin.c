@@ -89,7 +89,8 @@ void admin_reload(struct admin *admin)
         return;
     }
     if (admin_secrets_load(&fresh, admin->node->config, error, sizeof error) != 0) {
-        log_error("the shops' secrets were not reloaded, those before stay in force: %s", error);
+        log_error("the shops' secrets were not reloaded, and the previous ones stay in force: %s",
+                  error);
         return;
     }
     pthread_mutex_lock(&admin->secrets_mutex);

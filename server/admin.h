@@ -20,7 +20,8 @@ struct node;
  * on: health always, all else while the node serves.
  */
 int admin_start(struct admin **out, struct node *node, char *error, size_t error_size);
-/* The secrets anew; where one cannot be read, those before stay in force and the log says so. */
+/* Reads the secrets again. Where one cannot be read, the previous ones stay in force, and the log
+ * says so. */
 void admin_reload(struct admin *admin);
 /*
  * Finishes the calls under way, refuses those that wait or come later, and returns when nothing of

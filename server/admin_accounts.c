@@ -107,7 +107,7 @@ static bool read_members(json_t *body, enum ledger_operation operation, struct c
         admin_answer_problem(
             answer, 422, "members_invalid",
             "%s%slimits are {\"rate\":BYTES_PER_SECOND,\"max_bytes\":N,"
-            "\"max_conns\":N}, whole numbers; what is left out or 0 is not limited",
+            "\"max_conns\":N}, whole numbers; a limit that is left out, or is 0, does not apply",
             failed != 0 ? error.text : "", failed != 0 ? "; " : "");
         return false;
     }
@@ -261,8 +261,8 @@ static bool read_days(const struct admin_request *request, struct days *days,
     }
     if (failure != 0 || days->from > days->to) {
         admin_answer_problem(answer, 422, "days_invalid",
-                             "from and to are days of UTC, as in from=2026-11-01&to=2026-11-30, "
-                             "from not after to");
+                             "from and to are UTC days, as in from=2026-11-01&to=2026-11-30, and "
+                             "from is not later than to");
         return false;
     }
     write_day(days->from, days->from_text);
@@ -301,7 +301,8 @@ static bool read_part(const struct admin_request *request, struct part *part,
         part->rows_max = (uint32_t)strtoul(number, NULL, 10);
         if (strspn(number, "0123456789") != limit.length || part->rows_max < 1 ||
             part->rows_max > USAGE_PAGE_MAX) {
-            admin_answer_problem(answer, 422, "limit_invalid", "limit is 1 to %d", USAGE_PAGE_MAX);
+            admin_answer_problem(answer, 422, "limit_invalid", "limit must be 1 to %d",
+                                 USAGE_PAGE_MAX);
             return false;
         }
     }
@@ -327,7 +328,7 @@ static json_t *file_json(const char *file, bool *encoded)
     json_t *value = json_string(file);
     *encoded = value == NULL;
     if (value == NULL) {
-        /* A name on disk is bytes: one that is no UTF-8 is given as in its URL, and marked. */
+        /* A name on disk is bytes: one that is not UTF-8 is given as in its URL, and marked. */
         char text[3 * LEDGER_FILE_MAX + 1];
         if (token_path_encode(file, strlen(file), text, sizeof text) >= 0) {
             value = json_string(text);
@@ -434,10 +435,11 @@ void admin_account_usage(struct node *node, const struct admin_request *request,
     if (failure != 0 || report.too_many) {
         free(text);
         if (report.too_many) {
-            admin_answer_problem(answer, 422, "rows_too_many",
-                                 "more than fit in one answer (%d rows); ask for it in pages, with "
-                                 "limit=%d and then cursor= the next of each answer",
-                                 USAGE_ROWS_MAX, USAGE_PAGE_DEFAULT);
+            admin_answer_problem(
+                answer, 422, "rows_too_many",
+                "the usage has more rows than fit in one answer (%d); ask for pages, with "
+                "limit=%d, and then with the `next` of each answer as cursor=",
+                USAGE_ROWS_MAX, USAGE_PAGE_DEFAULT);
         } else {
             admin_answer_errno(answer, failure);
         }

@@ -1,7 +1,7 @@
 /*
  * The client side of the admin socket: one request, one bounded answer, then the connection is
  * closed. The commands call it through command_admin.h. It speaks to tollgate's own server only and
- * is no general HTTP client.
+ * is not a general HTTP client.
  */
 #ifndef TOLLGATE_SERVER_ADMIN_CLIENT_H
 #define TOLLGATE_SERVER_ADMIN_CLIENT_H

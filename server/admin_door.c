@@ -67,7 +67,7 @@ int admin_door_open_operators(struct admin_door *door, const struct config *conf
         door->address.sun_path[0] = '\0';
         (void)snprintf(error, error_size, "listen on %s/admin.sock: %s; %s", config->state_dir,
                        strerror(-failure),
-                       failure == -EEXIST         ? "this is no socket, move it away"
+                       failure == -EEXIST         ? "this is not a socket; move it away"
                        : failure == -ENAMETOOLONG ? "choose a shorter state_dir"
                                                   : "let this user own the state directory");
     }
@@ -88,7 +88,7 @@ int admin_door_open_shops(struct admin_door *door, const struct config *config, 
             door->address.sun_path[0] = '\0';
             (void)snprintf(error, error_size, "admin_listen: %s: %s; %s", listen_on,
                            strerror(-failure),
-                           failure == -EEXIST ? "this is no socket, move it away"
+                           failure == -EEXIST ? "this is not a socket; move it away"
                                               : "let this user write to its directory");
         }
         (void)snprintf(bound, sizeof bound, "%s", listen_on);

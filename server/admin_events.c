@@ -86,7 +86,7 @@ void admin_events(struct node *node, const struct admin_request *request,
     const char *issuer = issuer_of(request, named, sizeof named);
     if (issuer[0] == '\0') {
         admin_answer_problem(answer, 422, "issuer_missing",
-                             "whose events? operators add issuer=ID to the query");
+                             "the issuer is missing; operators add issuer=ID to the query");
         return;
     }
     copy_value(admin_query_value(request->query, "after"), after, sizeof after);
@@ -96,7 +96,7 @@ void admin_events(struct node *node, const struct admin_request *request,
     }
     unsigned long limit = number[0] != '\0' ? strtoul(number, NULL, 10) : EVENTS_DEFAULT;
     if (limit < 1 || limit > EVENTS_MAX || strspn(number, "0123456789") != strlen(number)) {
-        admin_answer_problem(answer, 422, "limit_invalid", "limit is 1 to %d", EVENTS_MAX);
+        admin_answer_problem(answer, 422, "limit_invalid", "limit must be 1 to %d", EVENTS_MAX);
         return;
     }
     struct list list = {.events = json_array()};
@@ -104,8 +104,8 @@ void admin_events(struct node *node, const struct admin_request *request,
     int failure = ledger_notices(node->ledger, issuer, after, (uint32_t)limit, add_event, &list);
     if (failure == -EINVAL) {
         admin_answer_problem(answer, 422, "cursor_invalid",
-                             "after is the next of an earlier answer, or 0 for the oldest event "
-                             "that is kept");
+                             "after must be the `next` of an earlier answer, or 0 for the oldest "
+                             "event that is kept");
     } else if (failure != 0) {
         admin_answer_errno(answer, failure);
     } else {

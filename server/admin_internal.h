@@ -154,7 +154,7 @@ void admin_identify(struct admin *admin, struct http_text secret,
 /* ---- what the log is told: admin_log.c ---- */
 
 /* A change that the ledger took (0 or -EINPROGRESS): one line, never left out. Other results are none.
- * `jti` of a link that is revoked by it, else NULL. */
+ * `jti` of the link that it revokes, else NULL. */
 void admin_log_change(const struct admin_request *request, const struct ledger_request *asked,
                       const char *jti, int result, bool repeated);
 /* Counts and logs a 401 or a 403; any other answer is left alone. */

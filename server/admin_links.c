@@ -112,12 +112,13 @@ void admin_account_revoke(struct node *node, const struct admin_request *request
             "use now; to stop the account itself, suspend it");
     } else if (before > issued_by_now(node)) {
         /* It cannot be taken back: milliseconds would end the account for good. */
-        admin_answer_problem(answer, 422, "instant_ahead",
-                             "issued_before %lld is ahead of now, and could not be taken back%s",
-                             (long long)before,
-                             before > 100000000000 ? "; it is in seconds since 1970: divide "
-                                                     "milliseconds by 1000"
-                                                   : "");
+        admin_answer_problem(
+            answer, 422, "instant_ahead",
+            "issued_before %lld lies in the future, and a revocation cannot be taken back%s",
+            (long long)before,
+            before > 100000000000 ? "; it is in seconds since 1970: divide "
+                                    "milliseconds by 1000"
+                                  : "");
     } else if (jti != NULL && !name_by_jti(node, request, jti, asked.link)) {
         admin_answer_errno(answer, -ENOMEM);
     } else {
@@ -135,7 +136,7 @@ void admin_account_revoke(struct node *node, const struct admin_request *request
 static void answer_no_link(const struct node *node, struct admin_answer *answer)
 {
     admin_answer_problem(answer, 422, "url_invalid",
-                         "this is no link; for a bare token write /FILE?%s=TOKEN",
+                         "this is not a link; for a bare token write /FILE?%s=TOKEN",
                          node->config->token_attribute);
 }
 
@@ -200,9 +201,10 @@ static void revoke_token(struct node *node, const struct admin_request *request,
     struct ledger_account_view view;
     bool repeated = false;
     if (!request->is_operator && strcmp(request->shop, token->issuer_id) != 0) {
-        admin_answer_problem(answer, 403, "issuer_forbidden",
-                             "this secret is that of issuer %s and reaches its links only",
-                             request->shop);
+        admin_answer_problem(
+            answer, 403, "issuer_forbidden",
+            "this secret belongs to issuer %s and reaches only the links of that issuer",
+            request->shop);
         return;
     }
     (void)snprintf(whose.issuer, sizeof whose.issuer, "%s", token->issuer_id);
@@ -341,7 +343,7 @@ static void explain_url(struct node *node, const char *url, struct admin_answer 
     case -ETIMEDOUT:
         answer->retry_after_s = 1;
         admin_answer_problem(answer, 503, "node_busy",
-                             "the node did not decide in good time; ask again");
+                             "the node did not decide in time; ask again");
         break;
     default:
         admin_answer_errno(answer, failure);

@@ -164,7 +164,7 @@ static void peer_end(struct admin_peers *peers, struct admin_peer *peer)
     free(peer);
 }
 
-/* What epoll tells of the peer from now on; 0: nothing. */
+/* What epoll reports of the peer from now on; 0: nothing. */
 static int peer_poll(struct admin_peers *peers, struct admin_peer *peer, uint32_t events)
 {
     if (events == 0 && !peer->polled) {
@@ -207,11 +207,11 @@ static enum outcome examine(struct admin_peer *peer, struct http_head *head)
     if (head->chunked && head->has_body) {
         /* RFC 9110 15.5.12: a length is asked for rather than a second framing kept in here */
         admin_answer_problem(answer, 411, "length_required",
-                             "Transfer-Encoding is not taken here; send Content-Length");
+                             "Transfer-Encoding is not supported here; send Content-Length");
         return REFUSED;
     }
     if (head->content_length > BODY_BYTES_MAX) {
-        admin_answer_problem(answer, 413, "body_too_large", "a body may have %d bytes",
+        admin_answer_problem(answer, 413, "body_too_large", "a body may have %d bytes at most",
                              BODY_BYTES_MAX);
         return REFUSED;
     }
@@ -471,7 +471,7 @@ static void say_scarce(struct admin_peers *peers, int error)
         return;
     }
     peers->scarce_logged_ms = peers->now_ms;
-    log_warning("admin: accept: %s; those that are idle make room%s", strerror(error),
+    log_warning("admin: accept: %s; idle connections are closed to make room%s", strerror(error),
                 error == EMFILE   ? "; raise LimitNOFILE or ulimit -n, or lower connections_max"
                 : error == ENFILE ? "; raise sysctl fs.file-max"
                                   : "");
@@ -564,7 +564,7 @@ static void handle(struct admin_peers *peers, const struct epoll_event *event)
     }
 }
 
-/* One wait and what came of it. A wait that fails is no wake-up. */
+/* One wait and what came of it. A wait that fails is not a wake-up. */
 static void turn(struct admin_peers *peers)
 {
     struct epoll_event events[EVENTS_TURN];

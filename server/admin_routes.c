@@ -94,7 +94,7 @@ void admin_answer_problem(struct admin_answer *answer, unsigned status, const ch
     va_end(arguments);
     answer->problem = true;
     answer->reason = reason;
-    /* A detail may quote the request: bytes that are no UTF-8 would leave it without a JSON form.
+    /* A detail may quote the request: bytes that are not UTF-8 would leave it without a JSON form.
      */
     json_t *text = json_string(detail);
     if (text == NULL) {
@@ -116,25 +116,25 @@ void admin_answer_errno(struct admin_answer *answer, int failure)
         {-EEXIST, 409, 0, "account_open", "the account is open already; top it up instead"},
         {-ENOENT, 404, 0, "account_unknown", "no such account; open it first"},
         {-ENOTUNIQ, 409, 0, "transaction_reused",
-         "the transaction id was used with another operation or amount; a new payment needs a new "
-         "one"},
+         "the transaction id was used with another operation or amount; use a new id for a new "
+         "payment"},
         {-EINVAL, 422, 0, "out_of_bounds",
          "out of bounds: bytes are 0 or more to open, 1 or more to top up, below 2^53; a "
          "transaction is [A-Za-z0-9._:-]{1,64}; an account has 1 to 128 bytes; usage spans 400 "
          "days at most"},
-        {-EOVERFLOW, 422, 0, "total_too_large", "the account's total would pass 2^53 - 1 bytes"},
+        {-EOVERFLOW, 422, 0, "total_too_large", "the account's total would exceed 2^53 - 1 bytes"},
         {-EAGAIN, 503, 1, "redis_unavailable", "Redis cannot be asked now; nothing was done"},
         {-ETIMEDOUT, 503, 1, "redis_unavailable", "Redis did not answer in time; ask again"},
         {-ENOSPC, 503, 10, "journal_full", "the journal has no room; nothing was done"},
         {-ESTALE, 409, 0, "cursor_outdated",
-         "the cursor is not the next of an answer about these days, or Redis is another by now; "
-         "begin again without it"},
+         "the cursor is not the `next` of an answer about these days, or Redis was replaced since "
+         "then; begin again without a cursor"},
         {-EUSERS, 507, 0, "accounts_full",
-         "the node has as many accounts as its accounts_max lets it have; nothing was done; raise "
-         "it in the node's configuration"},
+         "the node has reached accounts_max; nothing was done; raise accounts_max in the node's "
+         "configuration"},
         {-EDQUOT, 507, 0, "issuer_accounts_full",
-         "the issuer has as many accounts as accounts_per_issuer_max lets it have on this node "
-         "(auto: its share of accounts_max); nothing was done; raise it in the node's "
+         "the issuer has reached accounts_per_issuer_max on this node (auto: its share of "
+         "accounts_max); nothing was done; raise accounts_per_issuer_max in the node's "
          "configuration"},
         {-EIO, 503, 10, "journal_failed",
          "the journal cannot be written; nothing was done; free or replace the disk and restart"},
@@ -257,9 +257,10 @@ static bool take_names(const struct node *node, const struct http_text *stars,
         return false;
     }
     if (!request->is_operator && strcmp(request->issuer, request->shop) != 0) {
-        admin_answer_problem(answer, 403, "issuer_forbidden",
-                             "this secret is that of issuer %s and reaches its accounts only",
-                             request->shop);
+        admin_answer_problem(
+            answer, 403, "issuer_forbidden",
+            "this secret belongs to issuer %s and reaches only the accounts of that issuer",
+            request->shop);
         return false;
     }
     if (!issuer_is_configured(node->config, request->issuer)) {
@@ -364,10 +365,10 @@ bool admin_route(struct node *node, struct admin_call *call)
     }
     answer->allow = allow;
     if (allow != NULL) {
-        admin_answer_problem(answer, 405, "method_not_allowed", "here one may %s", allow);
+        admin_answer_problem(answer, 405, "method_not_allowed", "this route allows %s", allow);
     } else {
         admin_answer_problem(answer, 404, "route_unknown",
-                             "no such route; /v1/openapi.json describes all that there are");
+                             "there is no such route; /v1/openapi.json describes them all");
     }
     return false;
 }

@@ -291,7 +291,7 @@ static struct connection *asker_of(struct worker *worker, const struct ask *ask)
 
 /*
  * Where only responses of its own window may stand in the way, a new one waits for their ends a
- * while: a player that seeks asks anew before it has closed the old one. It is asked again by
+ * while: a player that seeks asks again before it has closed the old one. It is asked again by
  * admission_retry. What is under way has waited before, and is told.
  */
 static bool may_wait(const struct worker *worker, struct connection *connection)
@@ -496,7 +496,7 @@ static void on_admission(struct worker *worker, const struct redisReply *reply, 
     int status = reply == NULL ? -ENOTCONN : ledger_admit_reply(reply, &grant);
     if (status == -EPROTO)
         log_error("worker %u: Redis refuses the admission function: %s", worker->index,
-                  reply->str != NULL ? reply->str : "an answer of another shape");
+                  reply->str != NULL ? reply->str : "its answer has an unexpected form");
     if (status == 0 && asked->is_inquiry)
         current = take_judgement(worker, asked, &grant);
     else if (status == 0)

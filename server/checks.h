@@ -7,7 +7,7 @@
  * Bounds: CHECKS_ADDRESSES_MAX addresses with a failure, of which at the bound the one goes whose budget
  * is whole again soonest (so an attacker with more addresses than that gains what new ones would have
  * given him, and nobody else is refused for it); CHECKS_FAILED_MAX wrong tokens, of which the oldest
- * goes and is checked anew; and as many good ones as is said at the creation, CHECKS_GOOD_MAX at most,
+ * goes and is checked again; and as many good ones as is said at the creation, CHECKS_GOOD_MAX at most,
  * likewise. What a worker remembers itself is served without asking here.
  */
 #ifndef TOLLGATE_SERVER_CHECKS_H

@@ -41,7 +41,8 @@ static const struct command commands[] = {
 
 static const char help_lead[] =
     "tollgate delivers files that have been paid for: a storefront signs a link, a client\n"
-    "downloads by it, and the account behind it is billed for the bytes that arrived.\n"
+    "downloads the file with it, and the account behind the link is billed for the bytes\n"
+    "that arrived.\n"
     "\n"
     "Usage: tollgate COMMAND [OPTION...]\n"
     "\n"
@@ -177,7 +178,7 @@ static bool print_continuations(const char *word, bool help)
         if (!found)
             fprintf(out,
                     help ? "tollgate %s: the commands, each with a --help of its own:\n"
-                         : "tollgate: %s needs one more word:\n",
+                         : "tollgate: %s needs an action, one of these:\n",
                     word);
         fprintf(out, "  tollgate %s %s\n", commands[i].words, commands[i].usage);
         found = true;
@@ -211,11 +212,11 @@ static int refuse_unknown(int argc, char **argv)
     near = near ? near : cli_nearest(argv[1], names, count);
     if (near)
         fprintf(stderr,
-                "tollgate: %s is no command; did you mean tollgate %s? "
+                "tollgate: %s is not a command; did you mean tollgate %s? "
                 "tollgate --help lists them all\n",
                 strchr(near, ' ') && argc > 2 ? both : argv[1], near);
     else
-        fprintf(stderr, "tollgate: %s is no command; tollgate --help lists them all\n", argv[1]);
+        fprintf(stderr, "tollgate: %s is not a command; tollgate --help lists them all\n", argv[1]);
     return EX_USAGE;
 }
 

@@ -44,17 +44,18 @@ struct config;
       "--key FILE --issuer ISS --account NAME --path /FILE... --expires-in 1h")                    \
     X("link explain", command_link_explain, "say what a node would answer to a link, and why",     \
       "URL [--config FILE] [--json]")                                                              \
-    X("link revoke", command_link_revoke, "end a link, and the downloads by it",                   \
+    X("link revoke", command_link_revoke, "revoke links, and cut their downloads",                 \
       "URL | ISSUER/NAME --jti ID | ISSUER/NAME --issued-before TIME")                             \
     X("account", command_account, "open, top up, show, limit, suspend an account",                 \
       "open|show|top-up|adjust|limit|suspend|activate ISSUER/NAME [--bytes AMOUNT]")               \
     X("usage", command_usage, "what an account received, by day and file",                         \
       "ISSUER/NAME [--from DAY] [--to DAY]")                                                       \
-    X("health", command_health, "ask a running node how it is", "[--config FILE | --socket PATH]") \
+    X("health", command_health, "show the health of a running node",                               \
+      "[--config FILE | --socket PATH]")                                                           \
     X("doctor", command_doctor, "say whether a node can run here, and what to do",                 \
       "[--config FILE]")                                                                           \
     X("media", command_media,                                                                      \
-      "hash files ahead of their first request, show what is known of one",                        \
+      "hash files before their first request, or show what is known about one",                    \
       "scan|show [--config FILE]")
 
 #define X(words, function, summary, usage) int function(int argc, char **argv);

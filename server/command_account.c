@@ -50,22 +50,24 @@ struct arguments {
 static const struct argp_option options[] = {
     {"bytes", 'b', "AMOUNT", 0,
      "How many bytes are paid for: 5000000, 500MB, 1.5GB (powers of 1000), 1GiB (of 1024); adjust "
-     "takes a negative one, too",
+     "takes a negative amount, too",
      0},
     {"credit", 0, NULL, OPTION_ALIAS, NULL, 0},
     {"balance", 0, NULL, OPTION_ALIAS, NULL, 0},
     {"plan", OPTION_PLAN, "PLAN", 0,
-     "Of open: prepaid (what was paid for is a limit; the default) or postpaid (it is not)", 0},
+     "With open: prepaid (the balance is a limit; the default) or postpaid (it is not)", 0},
     {"transaction", 't', "ID", 0,
      "Your name for this change, [A-Za-z0-9._:-]{1,64}: repeated with the same ID it is done once. "
-     "Where none is given one is made and printed",
+     "Where it is left out, one is made and printed",
      0},
     {"rate", OPTION_RATE, "AMOUNT", 0,
-     "Of limit: bytes per second of all its connections at a node: 1MB, 500KiB; 0: no limit", 0},
-    {"max-bytes", OPTION_MAX_BYTES, "AMOUNT", 0,
-     "Of limit: of all that the account is ever delivered; 0: no limit", 0},
-    {"max-conns", OPTION_MAX_CONNS, "N", 0, "Of limit: downloads at once at a node; 0: no limit",
+     "With limit: bytes per second at each node, over all of the account's connections: 1MB, "
+     "500KiB; 0: no limit",
      0},
+    {"max-bytes", OPTION_MAX_BYTES, "AMOUNT", 0,
+     "With limit: how many bytes the account may receive in all; 0: no limit", 0},
+    {"max-conns", OPTION_MAX_CONNS, "N", 0,
+     "With limit: how many downloads the account may have at once at each node; 0: no limit", 0},
     {"json", OPTION_JSON, NULL, 0, "Print the node's answer as JSON", 0},
     {0},
 };
@@ -109,8 +111,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         }
         return 0;
     case ARGP_KEY_NO_ARGS:
-        argp_error(state, "what is to be done? open, show, top-up, adjust, limit, suspend or "
-                          "activate");
+        argp_error(
+            state,
+            "the action is missing; give open, show, top-up, adjust, limit, suspend or activate");
         return EINVAL;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -149,9 +152,9 @@ static const struct action *find_action(const char *command, const char *word)
         names[i] = actions[i].name;
     }
     const char *near = cli_nearest(word, names, ACTIONS_COUNT);
-    (void)cli_fail(EX_USAGE, command, "%s is no action; %s%s%s", word,
+    (void)cli_fail(EX_USAGE, command, "%s is not an action; %s%s%s", word,
                    near != NULL ? "did you mean "
-                                : "there are open, show, top-up, adjust, limit, suspend ",
+                                : "write open, show, top-up, adjust, limit, suspend ",
                    near != NULL ? near : "and activate", near != NULL ? "?" : "");
     return NULL;
 }
@@ -160,7 +163,8 @@ static int make_transaction(const char *command, char *out, size_t size)
 {
     unsigned char random[TRANSACTION_BYTES];
     if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) {
-        return cli_fail(EX_SOFTWARE, command, "no randomness: %s; give --transaction ID",
+        return cli_fail(EX_SOFTWARE, command,
+                        "the kernel gave no random bytes: %s; give --transaction ID",
                         strerror(errno));
     }
     int length = snprintf(out, size, "cli-");
@@ -183,7 +187,7 @@ static int check_arguments(const char *command, const struct action *action,
 {
     bool is_open = strcmp(action->name, "open") == 0;
     if (arguments->plan != NULL && !is_open) {
-        return cli_fail(EX_USAGE, command, "--plan is chosen when an account is opened");
+        return cli_fail(EX_USAGE, command, "--plan belongs to `account open` alone");
     }
     if (arguments->plan != NULL && strcmp(arguments->plan, "prepaid") != 0 &&
         strcmp(arguments->plan, "postpaid") != 0) {
@@ -194,7 +198,8 @@ static int check_arguments(const char *command, const struct action *action,
                         action->name);
     }
     if (action->needs_bytes && arguments->bytes == NULL) {
-        return cli_fail(EX_USAGE, command, "by how much? give --bytes, as in --bytes 500MB");
+        return cli_fail(EX_USAGE, command,
+                        "--bytes is missing; give an amount, as in --bytes 500MB");
     }
     if (arguments->transaction != NULL && !is_transaction(arguments->transaction)) {
         return cli_fail(EX_DATAERR, command,
@@ -250,13 +255,14 @@ static int make_limits(const char *command, const struct action *action,
         any = any || arguments->limits[i] != NULL;
     }
     if (strcmp(action->name, "limit") != 0) {
-        return any ? cli_fail(EX_USAGE, command, "--rate, --max-bytes and --max-conns are of limit")
+        return any ? cli_fail(EX_USAGE, command,
+                              "--rate, --max-bytes and --max-conns belong to `account limit`")
                    : EX_OK;
     }
     if (!any) {
         return cli_fail(EX_USAGE, command,
-                        "to what? give --rate, --max-bytes or --max-conns; 0 "
-                        "lifts one, those that are left out stay");
+                        "the limit is missing; give --rate, --max-bytes or --max-conns; 0 lifts a "
+                        "limit, and those that are left out stay");
     }
     *body = json_object();
     for (size_t i = 0; i < 3; i++) {
@@ -283,8 +289,7 @@ static int make_limits(const char *command, const struct action *action,
         json_t *limit = json_object_get(limits, limit_names[i]);
         if (!json_is_integer(limit)) {
             code = cli_fail(EX_SOFTWARE, command,
-                            "the node tells no %s of the account; nothing "
-                            "was changed",
+                            "the node's answer has no %s of the account; nothing was changed",
                             limit_names[i]);
         } else if (arguments->limits[i] == NULL) {
             (void)json_object_set(*body, limit_names[i], limit);

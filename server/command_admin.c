@@ -62,9 +62,10 @@ int account_name_settle(const char *command, struct account_name *name)
     }
     if (name->issuer == NULL || name->account == NULL || name->issuer[0] == '\0' ||
         name->account[0] == '\0') {
-        return cli_fail(EX_USAGE, command,
-                        "which account? write ISSUER/NAME, as in shop/alice, or --issuer ID "
-                        "--account NAME");
+        return cli_fail(
+            EX_USAGE, command,
+            "the account is missing; write ISSUER/NAME, as in shop/alice, or --issuer ID "
+            "--account NAME");
     }
     if (strlen(name->issuer) > LEDGER_ISSUER_MAX || strlen(name->account) > LEDGER_ACCOUNT_MAX) {
         return cli_fail(EX_USAGE, command, "an issuer's id has at most %d bytes, an account %d",
@@ -127,7 +128,7 @@ static int report_failure(const char *command, const char *socket_path, int fail
                         socket_path, strerror(-failure));
     case -EPROTO:
         return cli_fail(EX_SOFTWARE, command,
-                        "what listens on %s is no tollgate node; name state_dir/admin.sock",
+                        "what listens on %s is not a tollgate node; name state_dir/admin.sock",
                         socket_path);
     default:
         return cli_fail(EX_UNAVAILABLE, command, "%s: %s; ask again", socket_path,
@@ -183,7 +184,7 @@ int command_refused(const char *command, unsigned status, const json_t *answer)
                                : EX_SOFTWARE;
     const char *detail = command_text(answer, "detail");
     fprintf(stderr, "%s: ", command);
-    command_print_text(stderr, detail[0] != '\0' ? detail : "refused, and no reason given");
+    command_print_text(stderr, detail[0] != '\0' ? detail : "the node refused, and gave no reason");
     fputc('\n', stderr);
     return code;
 }

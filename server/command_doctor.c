@@ -44,10 +44,10 @@ int command_doctor(int argc, char **argv)
     static const struct argp_child children[] = {CLI_CONFIG_CHILD, {0}};
     static const struct argp argp = {
         .parser = parse,
-        .doc = "Checks what a node needs of this host, of its configuration and of its Redis, and "
-               "says the cure of what is wrong. Run it as the node's user, where the node will run "
-               "(in its container, under its unit). Exits with 0 where a node can run, 1 where it "
-               "cannot. Without any configuration it checks the host alone."
+        .doc = "Checks what a node needs from this host, from its configuration and from its "
+               "Redis, and says how to cure what is wrong. Run it as the node's user, where the "
+               "node will run (in its container, under its unit). Exits with 0 where a node can "
+               "run, 1 where it cannot. Without a configuration it checks only the host."
                "\v"
                "Under the packaged service:\n"
                "  runuser -u tollgate -- tollgate doctor\n",
@@ -62,7 +62,7 @@ int command_doctor(int argc, char **argv)
         if (code != EX_OK)
             return code;
     } else {
-        printf("%-8s config: none was found, so the host alone is checked; give --config FILE\n",
+        printf("%-8s config: no file was found, so only the host is checked; give --config FILE\n",
                "warning");
         tally.warnings++;
     }

@@ -45,7 +45,8 @@ static const struct argp_child children[] = {CLI_LOCATION_CHILD, {0}};
 static const struct argp health_argp = {
     .options = options,
     .parser = parse,
-    .doc = "Asks a running node how it is. Exits with 0 where it is ready to serve, 1 where it is "
+    .doc = "Shows the health of a running node. Exits with 0 where it is ready to serve, 1 where "
+           "it is "
            "not, 69 where no node answers."
            "\v"
            "Wait until a node is ready:\n"

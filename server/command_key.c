@@ -34,7 +34,8 @@ static const struct argp_option options[] = {
      "Write DIR/ID-private.jwks and DIR/ID-public.jwks (default: .); DIR must exist", 0},
     {"private", OPTION_PRIVATE, "FILE", 0, "Write the private key set there", 0},
     {"public", OPTION_PUBLIC, "FILE", 0, "Write the public key set there", 0},
-    {"force", OPTION_FORCE, NULL, 0, "Replace files that exist; links signed by them die", 0},
+    {"force", OPTION_FORCE, NULL, 0,
+     "Replace files that exist; links signed with their keys stop working", 0},
     {0},
 };
 
@@ -46,7 +47,7 @@ static void check_arguments(const struct argp_state *state, struct key_arguments
     }
     size_t length = strspn(arguments->issuer, "abcdefghijklmnopqrstuvwxyz0123456789-");
     if (length == 0 || length > TOKEN_ISSUER_ID_MAX || arguments->issuer[length] != '\0')
-        argp_error(state, "--issuer %s: no short name; use 1 to 32 of a-z, 0-9 and -",
+        argp_error(state, "--issuer %s: it is not a short name; use 1 to 32 of a-z, 0-9 and -",
                    arguments->issuer);
     if (!arguments->algorithm_name)
         argp_error(state, "--alg is missing; give ES256, EdDSA or HS256");
@@ -60,7 +61,8 @@ static void check_arguments(const struct argp_state *state, struct key_arguments
     if (arguments->public_file && !arguments->private_file)
         argp_error(state, "--public needs --private FILE too");
     if (arguments->private_file && !arguments->public_file && arguments->algorithm != TOKEN_HS256)
-        argp_error(state, "--private needs --public FILE too: the node reads that one");
+        argp_error(state,
+                   "--private needs --public FILE too, for the node reads the public key set");
     if (!arguments->iss)
         arguments->iss = arguments->issuer;
     if (arguments->iss[0] == '\0' || strlen(arguments->iss) > TOKEN_ISS_MAX)
@@ -174,7 +176,7 @@ static int name_files(const struct key_arguments *arguments, struct key_files *f
 static int fail_file(const char *command, const char *path, int failure)
 {
     const char *cure = failure == -EEXIST   ? "; choose another name, or --force to replace it "
-                                              "(links signed by the old key die)"
+                                              "(links signed with the old key stop working)"
                        : failure == -ENOENT ? "; create the directory first"
                                             : "";
     return cli_fail(EX_CANTCREAT, command, "%s: %s%s", path, strerror(-failure), cure);

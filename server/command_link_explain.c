@@ -93,7 +93,7 @@ static void print_time(int64_t at, int64_t now)
     /* Outside of the years 0 to 9999 neither a date nor a distance tells anything. */
     if (at < 0 || at > INT64_C(253402300799) || !gmtime_r(&seconds, &date) ||
         strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S UTC", &date) == 0) {
-        fputs(" = no date within the year 9999", stdout);
+        fputs(", which is after the year 9999", stdout);
         return;
     }
     printf(" = %s, ", text);
@@ -189,8 +189,7 @@ static void print_for_people(const struct link_facts *facts, const json_t *hints
     print_steps(facts);
     if (facts->refusal == REFUSAL_NONE)
         puts("Verdict: admitted by the token's checks; the file, the account, revocations and uses "
-             "were "
-             "not looked at (POST /v1/links/explain on the node's admin socket does)");
+             "were not checked (POST /v1/links/explain on the node's admin socket checks them)");
     else
         printf("Verdict: %u %s: %s\n", refusal_status(facts->refusal), refusal_name(facts->refusal),
                refusal_text(facts->refusal));
@@ -213,10 +212,11 @@ static int explain(const char *command, const struct explain_arguments *argument
     struct link_facts *facts;
     int result = link_facts_create(&facts, config, trust, arguments->link, (int64_t)time(NULL));
     if (result == -EINVAL) /* not repeated: it may be a token */
-        return cli_fail(EX_USAGE, command,
-                        "this is no link; give the whole URL in single quotes, or for a bare token "
-                        "'/FILE?%s=TOKEN'",
-                        config->token_attribute);
+        return cli_fail(
+            EX_USAGE, command,
+            "this is not a link; give the whole URL in single quotes, or for a bare token "
+            "'/FILE?%s=TOKEN'",
+            config->token_attribute);
     if (result < 0)
         return cli_fail(EX_SOFTWARE, command, "%s", strerror(-result));
     json_t *hints = link_hints(facts);
@@ -237,9 +237,9 @@ int command_link_explain(int argc, char **argv)
         .options = options,
         .parser = parse,
         .args_doc = "URL",
-        .doc = "Says what a node with this configuration would answer to the link, and why. It "
-               "asks no node: "
-               "whether the account can pay and the file exists is not looked at.",
+        .doc =
+            "Says what a node with this configuration would answer to the link, and why. It does "
+            "not ask a node, so it does not say whether the account can pay or the file exists.",
         .children = children,
     };
     struct explain_arguments arguments = {0};

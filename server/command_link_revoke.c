@@ -60,7 +60,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         return 0;
     case ARGP_KEY_END:
         if ((arguments->link != NULL) + (arguments->jti != NULL) + (arguments->before != NULL) != 1)
-            argp_error(state, "give one of a URL in single quotes, ISSUER/NAME --jti ID, and "
+            argp_error(state, "give a URL in single quotes, or ISSUER/NAME --jti ID, or "
                               "ISSUER/NAME --issued-before TIME");
         return 0;
     default:
@@ -92,7 +92,7 @@ static const struct argp revoke_argp = {
     .children = children,
 };
 
-/* Seconds since 1970; 0 where it is no time. */
+/* Seconds since 1970; 0 where it is not a time. */
 static int64_t time_of(const char *text)
 {
     struct tm date = {0};
@@ -109,7 +109,7 @@ static int make_request(const char *command, struct arguments *arguments,
     if (arguments->link != NULL) {
         (void)snprintf(target, ACCOUNT_TARGET_SIZE, "/v1/links/revoke");
         *body = json_pack("{s:s}", "url", arguments->link);
-        return *body != NULL ? EX_OK : cli_fail(EX_DATAERR, command, "the URL is no UTF-8");
+        return *body != NULL ? EX_OK : cli_fail(EX_DATAERR, command, "the URL is not UTF-8");
     }
     int code = account_name_settle(command, &arguments->name);
     if (code != EX_OK)
@@ -117,7 +117,7 @@ static int make_request(const char *command, struct arguments *arguments,
     account_name_target(&arguments->name, "/revoke", target);
     if (arguments->jti != NULL) {
         *body = json_pack("{s:s}", "jti", arguments->jti);
-        return *body != NULL ? EX_OK : cli_fail(EX_DATAERR, command, "the jti is no UTF-8");
+        return *body != NULL ? EX_OK : cli_fail(EX_DATAERR, command, "the jti is not UTF-8");
     }
     if (strcmp(arguments->before, "now") == 0) { /* the node knows what it tolerates */
         *body = json_pack("{s:b}", "issued_by_now", true);

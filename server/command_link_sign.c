@@ -51,22 +51,25 @@ static const struct argp_option options[] = {
     {"account", 'a', "NAME", 0, "Whose account pays (required)", 0},
     {"path", 'p', "/FILE", 0, "The file, as it is named beneath the media root; may be repeated",
      0},
-    {"prefix", OPTION_PREFIX, NULL, 0, "Each --path is a directory: the link opens all beneath", 0},
+    {"prefix", OPTION_PREFIX, NULL, 0,
+     "Each --path is a directory: the link opens every file beneath it", 0},
     {"expires-in", 'e', "DURATION", 0, "How long the link lives: 30s, 15m, 1h, 7d (required)", 0},
     {"not-before", OPTION_NOT_BEFORE, "DURATION", 0, "The link opens only after this time", 0},
-    {"jti", OPTION_JTI, "ID", 0, "Names the link, for revocation; auto makes a random one each", 0},
+    {"jti", OPTION_JTI, "ID", 0,
+     "Names the link, for revocation; auto makes a random name for each link", 0},
     {"filename", OPTION_FILENAME, "NAME", 0,
      "Browsers save the file under this name instead of playing it", 0},
     {"max-uses", OPTION_MAX_USES, "N", 0,
      "Each path may be downloaded so often; resumes and seeks belong to one use. Needs --jti", 0},
-    {"max-bytes", OPTION_MAX_BYTES, "SIZE", 0, "The link delivers no more: 500000, 20MB, 1GiB", 0},
+    {"max-bytes", OPTION_MAX_BYTES, "SIZE", 0,
+     "How many bytes the link may deliver in all: 500000, 20MB, 1GiB", 0},
     {"rate", OPTION_RATE, "SIZE", 0, "Bytes per second of all its connections at a node: 64kB, 1MB",
      0},
-    {"max-conns", OPTION_MAX_CONNS, "N", 0, "So many responses at once", 0},
+    {"max-conns", OPTION_MAX_CONNS, "N", 0, "How many downloads the link may have at once", 0},
     {"resume", OPTION_RESUME, "DURATION", 0,
-     "A download that was begun in time may go on so long after the link has expired", 0},
+     "How long after the link has expired a download that began in time may go on", 0},
     {"pace", OPTION_PACE, "FACTOR", 0,
-     "After ten seconds' worth of sound, no faster than so many times the file's bitrate: 1.5", 0},
+     "After ten seconds of sound, send no faster than this many times the file's bitrate: 1.5", 0},
     {"kid", OPTION_KID, "KID", 0, "The key to sign with (default: the first that can)", 0},
     {"audience", OPTION_AUDIENCE, "AUD", 0, "The aud claim, where the node has audiences", 0},
     {"origin", OPTION_ORIGIN, "URL", 0, "What the URL begins with (http://127.0.0.1:8080)", 0},
@@ -90,7 +93,8 @@ static int64_t duration_of(const struct argp_state *state, const char *option, c
                 return count * units[i].seconds;
         }
     }
-    argp_error(state, "%s %s: no duration; give a number and a unit, such as 30s, 15m, 1h or 7d",
+    argp_error(state,
+               "%s %s: it is not a duration; give a number and a unit, such as 30s, 15m, 1h or 7d",
                option, text);
     return 0;
 }
@@ -168,7 +172,7 @@ static void check_arguments(const struct argp_state *state, const struct sign_ar
     size_t length = strlen(arguments->origin);
     if (strncmp(arguments->origin, "http://", 7) != 0 &&
         strncmp(arguments->origin, "https://", 8) != 0)
-        argp_error(state, "--origin %s: begins with no http:// or https://; write %s%s",
+        argp_error(state, "--origin %s: it does not begin with http:// or https://; write %s%s",
                    arguments->origin, length > 0 ? "https://" : "https://media.example",
                    arguments->origin);
     if (length == 0 || arguments->origin[length - 1] == '/')
@@ -245,7 +249,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         arguments->attribute = argument;
         return 0;
     case ARGP_KEY_ARG:
-        argp_error(state, "%s: files are named with --path", argument);
+        argp_error(state, "%s: name the files with --path", argument);
         return EINVAL;
     case ARGP_KEY_END:
         check_arguments(state, arguments);
@@ -278,9 +282,10 @@ static int encode_path(const char *command, const struct sign_arguments *argumen
     if (length == 0)
         return cli_fail(EX_USAGE, command, "--path is empty; name a file, such as /song.mp3");
     if (path[0] != '/')
-        return cli_fail(EX_USAGE, command,
-                        "--path %s: begins with no slash; the media root is /, so write /%s", path,
-                        path);
+        return cli_fail(
+            EX_USAGE, command,
+            "--path %s: it does not begin with a slash; the media root is /, so write /%s", path,
+            path);
     if (arguments->prefix && path[length - 1] != '/')
         return cli_fail(EX_USAGE, command, "--path %s: a directory for --prefix ends with a slash",
                         path);
@@ -349,8 +354,8 @@ static int sign_path(const char *command, const struct sign_arguments *arguments
         return code;
     if (holds_escape(path)) /* a file may be called so, but seldom is */
         fprintf(stderr,
-                "%s: --path %s: is taken as the file's name as it is on disk, %%XX and all; if the "
-                "name was encoded already, give it decoded\n",
+                "%s: --path %s: it is taken as the file's name on disk, with its %%XX; if the path "
+                "is percent-encoded, give it decoded\n",
                 command, path);
     snprintf(container, sizeof(container), "%s:%s", arguments->prefix ? "prefix" : "exact", path);
     bool random = arguments->jti && strcmp(arguments->jti, "auto") == 0;

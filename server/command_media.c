@@ -55,8 +55,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
             arguments->path_count = state->argc - state->next;
             state->next = state->argc;
             if (arguments->path_count == 0) {
-                argp_error(state, "show what? name paths as links do: `tollgate media show "
-                                  "/albums/one.mp3`");
+                argp_error(state,
+                           "the path is missing; name files as links do: `tollgate media show "
+                           "/albums/one.mp3`");
             }
         } else if (strcmp(argument, "scan") != 0) {
             argp_error(state, "%s: there are `tollgate media scan` and `tollgate media show PATH`",
@@ -69,8 +70,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         }
         return 0;
     case ARGP_KEY_NO_ARGS:
-        argp_error(state,
-                   "what is to be done? `tollgate media scan`, or `tollgate media show PATH`");
+        argp_error(
+            state,
+            "the action is missing; write `tollgate media scan` or `tollgate media show PATH`");
         return EINVAL;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -82,8 +84,8 @@ static const struct argp media_argp = {
     .options = options,
     .parser = parse,
     .args_doc = "scan\nshow PATH...",
-    .doc = "scan hashes the files beneath media_root that are not known yet; stopped and started "
-           "again, it goes on where it was. show prints size, time, hash, and of an MP3 duration "
+    .doc = "scan hashes the files beneath media_root that are not known yet; a scan that was "
+           "stopped goes on where it was. show prints size, time, hash, and of an MP3 duration "
            "and bitrate; paths are those of links, such as /albums/one.mp3. A node may run "
            "meanwhile."
            "\v"
@@ -147,7 +149,7 @@ static int tell(void *context, const struct media_scan_progress *progress)
         (void)fflush(stdout);
         fprintf(stderr, "%s: ", scan->command);
         command_print_text(stderr, progress->path);
-        fprintf(stderr, ": a symbolic link, passed over: %s\n",
+        fprintf(stderr, ": a symbolic link, skipped: %s\n",
                 scan->follows ? "it leads to no file within media_root (write it relative)"
                               : "none is followed while follow_links is off");
     } else if (progress->error != 0) {

@@ -37,9 +37,7 @@ static const struct argp_option options[] = {
     {"print-config-reference", OPTION_REFERENCE, NULL, 0,
      "Print a configuration with every key, its default and its bounds, and exit", 0},
     {"debug", OPTION_DEBUG, NULL, 0,
-     "Leave core dumps and debuggers to the system: without it there are none, for they would hold "
-     "keys",
-     0},
+     "Allow core dumps and debuggers, which are off otherwise, because they would hold keys", 0},
     {0},
 };
 
@@ -211,9 +209,11 @@ int command_serve(int argc, char **argv)
             "\v"
             "SIGHUP reads the issuers' key sets, the shops' secrets, the certificates and the "
             "ticket keys again; "
-            "broken ones leave those in force that were good. Of the configuration, the log "
-            "then says what is wrong in it, or which changed keys want a restart. A key set that "
-            "changes is read again without it. SIGUSR1 opens the access log anew. Sockets that "
+            "where one of them is broken, the one before stays in force. Of the configuration, the "
+            "log "
+            "then says what is wrong in it, or which changed keys take effect only after a "
+            "restart. A key set that "
+            "changes is read again without it. SIGUSR1 reopens the access log. Sockets that "
             "systemd passes (LISTEN_FDS) are served in "
             "place of `listen`, those named tls in place of `listen_tls`, and systemd is told when "
             "the node serves, reloads and stops (NOTIFY_SOCKET).",

@@ -31,9 +31,9 @@ struct arguments {
 };
 
 static const struct argp_option options[] = {
-    {"from", OPTION_FROM, "DAY", 0, "The first day, as 2026-11-01 (UTC); else 29 days before --to",
-     0},
-    {"to", OPTION_TO, "DAY", 0, "The last day, inclusive; else today. 400 days at most", 0},
+    {"from", OPTION_FROM, "DAY", 0,
+     "The first day, as 2026-11-01 (UTC); by default, 29 days before --to", 0},
+    {"to", OPTION_TO, "DAY", 0, "The last day, inclusive; by default, today. 400 days at most", 0},
     {"json", OPTION_JSON, NULL, 0, "Print the node's answer as JSON", 0},
     {0},
 };
@@ -79,7 +79,7 @@ static const struct argp usage_argp = {
     .children = children,
 };
 
-/* Only digits and dashes go into the target; what is no day is refused before. */
+/* Only digits and dashes go into the target; what is not a day is refused before. */
 static bool looks_like_day(const char *text)
 {
     if (strlen(text) != strlen("2026-11-23")) {

@@ -86,7 +86,7 @@ static void convert_number(const struct reading *reading, int issuer, const stru
     int result = config_amount_read(value, key->unit, &number);
     if (result == -EINVAL || result == -EDOM) {
         config_refuse(reading->document, issuer, key->name, -1,
-                      "\"%.64s\" is no whole number of %s; give plain digits%s (%" PRIu64
+                      "\"%.64s\" is not a whole number of %s; give plain digits%s (%" PRIu64
                       " to %" PRIu64 " %s, default %s)%s",
                       value, key->unit, config_amount_hint(key->unit), key->minimum, key->maximum,
                       key->unit, key->standard, automatic);
@@ -123,11 +123,11 @@ static const char *choose(const struct reading *reading, const struct config_key
     const char *near = cli_nearest(value, choices->values, choices->count);
     if (near)
         config_refuse(reading->document, -1, key->name, -1,
-                      "\"%.64s\" is none of its values; did you mean %s? Write %s%s", value, near,
-                      choices->sentence, empty);
+                      "\"%.64s\" is not one of its values; did you mean %s? Write %s%s", value,
+                      near, choices->sentence, empty);
     else
         config_refuse(reading->document, -1, key->name, -1,
-                      "\"%.64s\" is none of its values; write %s%s", value, choices->sentence,
+                      "\"%.64s\" is not one of its values; write %s%s", value, choices->sentence,
                       empty);
     return NULL;
 }
@@ -170,7 +170,7 @@ static void convert_issuer_number(const struct reading *reading, int index,
         convert_number(reading, index, &number, written, out);
 }
 
-/* An entry that is no single value, which was told, stays NULL. */
+/* An entry that is not a single value, which was told, stays NULL. */
 static void convert_list(struct reading *reading, int index, const struct config_issuer_key *key,
                          struct config_issuer *issuer)
 {

@@ -32,7 +32,8 @@ static bool is_port(const char *text)
 
 const char *config_check_listen(const char *listen)
 {
-    static const char shape[] = "is no address and port; write 127.0.0.1:8080, [::1]:8080 or :8080";
+    static const char shape[] =
+        "is not an address and port; write 127.0.0.1:8080, [::1]:8080 or :8080";
     const char *colon = strrchr(listen, ':');
     char host[64];
     if (!colon || !is_port(colon + 1) || (size_t)(colon - listen) >= sizeof(host))
@@ -131,7 +132,7 @@ static void check_page_origin(const struct check *check, int issuer, unsigned en
                                      authority[strspn(authority, NAME_BYTES "._:[]")] == '\0'))
         return;
     config_refuse(check->document, issuer, "origins", (int)entry,
-                  "\"%.255s\" is no origin; write https://shop.example, in "
+                  "\"%.255s\" is not an origin; write https://shop.example, in "
                   "lower case and without a path, or \"*\" for every page",
                   origin);
 }
@@ -146,8 +147,8 @@ static void check_refusal_url(const struct check *check, int issuer)
             (unsigned char)*at > ' ' && (unsigned char)*at < 0x7f && !strchr("\"<>\\^`{|}#", *at);
     if (!sound)
         config_refuse(check->document, issuer, "refusal_url", -1,
-                      "\"%.255s\" is no http:// or https:// URL without "
-                      "fragment; write https://shop.example/refused",
+                      "\"%.255s\" is not an http:// or https:// URL without a fragment; write "
+                      "https://shop.example/refused",
                       url);
 }
 
@@ -171,7 +172,7 @@ static void check_origin(const struct check *check)
     const char *authority = after_scheme(origin);
     if (!authority || authority[0] == '\0')
         REFUSE(check, "public_origin",
-               "\"%s\" is no http:// or https:// origin; write https://media.example", origin);
+               "\"%s\" is not an http:// or https:// origin; write https://media.example", origin);
     else if (strpbrk(authority, "/?#@ \"<>\\^`{|}"))
         REFUSE(check, "public_origin",
                "\"%s\" has more than scheme, host and port; leave out the path, the last slash too",
@@ -202,23 +203,24 @@ static void check_answers(const struct check *check)
 {
     const struct config *config = check->config;
     if (!content_type_is_valid(config->content_type))
-        REFUSE(check, "content_type", "\"%s\" is no media type; write application/octet-stream",
+        REFUSE(check, "content_type", "\"%s\" is not a media type; write application/octet-stream",
                config->content_type);
     struct content_types *types;
     const char *bad;
     int result = content_types_create(&types, config->content_types, &bad);
     content_types_destroy(&types);
     if (result == -EINVAL)
-        REFUSE(check, "content_types",
-               "\"%.*s\" is no extension and media type that stands there once; write "
-               ".mp3=audio/mpeg",
-               (int)strcspn(bad, ", "), bad);
+        REFUSE(
+            check, "content_types",
+            "\"%.*s\" is not an extension and a media type, or its extension is given twice; write "
+            ".mp3=audio/mpeg",
+            (int)strcspn(bad, ", "), bad);
     /* RFC 9110 5.6.1 and 5.6.2: a list of field names. */
     const char *headers = config->cors_allow_headers;
     if (headers[strspn(headers, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
                                 "!#$%&'*+-.^_`|~, ")] != '\0')
         REFUSE(check, "cors_allow_headers",
-               "\"%s\" is no list of field names; write Authorization, Range", headers);
+               "\"%s\" is not a list of field names; write Authorization, Range", headers);
 }
 
 static void check_names(const struct check *check)
@@ -228,13 +230,13 @@ static void check_names(const struct check *check)
     if (wrong)
         REFUSE(check, "listen", "\"%s\" %s", config->listen, wrong);
     if (!is_name(config->node))
-        REFUSE(check, "node", "\"%s\" is no name; use 1 to 32 of a-z, 0-9 and -", config->node);
+        REFUSE(check, "node", "\"%s\" is not a name; use 1 to 32 of a-z, 0-9 and -", config->node);
     /* RFC 9110 5.6.2 has more token bytes; these also stand in a path parameter and a cookie's
      * name. */
     const char *attribute = config->token_attribute;
     if (attribute[strspn(attribute, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
                                     "0123456789_-")] != '\0')
-        REFUSE(check, "token_attribute", "\"%s\" is no name; use letters, digits, _ and -",
+        REFUSE(check, "token_attribute", "\"%s\" is not a name; use letters, digits, _ and -",
                attribute);
 }
 
@@ -280,7 +282,7 @@ static void check_admin(const struct check *check)
     else if (strncmp(listen, "unix:", 5) == 0 ? listen[5] != '/' || strlen(listen) > 5 + 107
                                               : !is_loopback(listen))
         REFUSE(check, "admin_listen",
-               "\"%s\" is reached from elsewhere, and the secrets would travel in the clear; "
+               "\"%s\" can be reached from other hosts, and the secrets would travel unencrypted; "
                "write 127.0.0.1:8090 or unix:/run/tollgate/admin.sock (107 bytes at most)",
                listen);
     else if (known && !secrets)
@@ -328,7 +330,7 @@ static void check_prefixes(const struct check *check, const char *key, const cha
                       CONFIG_PROXIES_MAX);
     else if (count < 0)
         config_refuse(check->document, -1, key, -1,
-                      "\"%.*s\" is no address or prefix; write 10.0.0.5 or 10.0.0.0/8",
+                      "\"%.*s\" is not an address or a prefix; write 10.0.0.5 or 10.0.0.0/8",
                       (int)strcspn(bad, " ,\t"), bad);
 }
 
@@ -348,7 +350,7 @@ static void check_agreement(const struct check *check)
                "shorter path",
                config->state_dir);
     if (config->journal_segment_bytes % 4096 != 0)
-        REFUSE(check, "journal_segment_bytes", "%ju is no multiple of 4096; write %ju",
+        REFUSE(check, "journal_segment_bytes", "%ju is not a multiple of 4096; write %ju",
                (uintmax_t)config->journal_segment_bytes,
                (uintmax_t)((config->journal_segment_bytes + 4095) / 4096 * 4096));
     if (is_sound(check, "grant_validity_ms") &&
@@ -387,7 +389,7 @@ static void check_issuer(const struct check *check, int index)
     const struct config_issuer *issuer = &check->config->issuers[index];
     if (!is_name(issuer->id))
         config_refuse(check->document, index, "id", -1,
-                      "\"%s\" is no name; use 1 to 32 of a-z, 0-9 and -", issuer->id);
+                      "\"%s\" is not a name; use 1 to 32 of a-z, 0-9 and -", issuer->id);
     for (int before = 0; before < index; before++) {
         const struct config_issuer *other = &check->config->issuers[before];
         check_unique(check, index, "id", issuer->id, other->id, before);
@@ -423,9 +425,10 @@ void config_check(const struct config *config, struct config_document *document,
     check_admin(&check);
     config_check_exposure(config, document, file);
     if (config->issuers_count == 0)
-        REFUSE(&check, "issuers",
-               "there is none, so no link would be admitted; `tollgate key generate` prints the "
-               "lines to add");
+        REFUSE(
+            &check, "issuers",
+            "there is no issuer, so no link would be admitted; `tollgate key generate` prints the "
+            "lines to add");
     for (unsigned i = 0; i < config->issuers_count; i++)
         check_issuer(&check, (int)i);
 }

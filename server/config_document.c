@@ -206,11 +206,10 @@ static bool expand(struct config_document *document, const yaml_node_t *node, in
                       "the environment has no variable %s; set it, or write $${ for the signs ${",
                       wrong);
     else if (result == -EINVAL)
-        config_refuse(
-            document, issuer, key, entry,
-            "${%s is the beginning of no variable; write ${NAME} with letters, digits and "
-            "_, or $${ for the signs ${",
-            wrong);
+        config_refuse(document, issuer, key, entry,
+                      "${%s does not begin a variable; write ${NAME} with letters, digits and "
+                      "_, or $${ for the signs ${",
+                      wrong);
     else
         config_error(document->errors, 0, "out of memory");
     return false;
@@ -360,7 +359,7 @@ static void check_issuers(struct config_document *document, const yaml_node_t *n
     }
     ptrdiff_t count = node->data.sequence.items.top - node->data.sequence.items.start;
     if (count > CONFIG_ISSUERS_MAX) {
-        config_refuse(document, -1, "issuers", -1, "there are %td, of %d at most", count,
+        config_refuse(document, -1, "issuers", -1, "there are %td entries; give %d at most", count,
                       CONFIG_ISSUERS_MAX);
         count = CONFIG_ISSUERS_MAX;
     }
@@ -368,7 +367,7 @@ static void check_issuers(struct config_document *document, const yaml_node_t *n
         check_issuer(document, sequence_entry(document, node, i), i);
 }
 
-/* False where the root is no mapping, so that nothing more can be said about the file. */
+/* False where the root is not a mapping, so that nothing more can be said about the file. */
 static bool check_root(struct config_document *document)
 {
     static const char *const known[] = {
@@ -417,7 +416,7 @@ static void parser_error(const yaml_parser_t *parser, struct config_errors *erro
 
 /*
  * Aliases and more than one document show in the events alone: the tree shares the nodes of an
- * alias, and is the first document's. False where the text is no YAML.
+ * alias, and is the first document's. False where the text is not YAML.
  */
 static bool check_events(const char *text, size_t length, struct config_errors *errors)
 {
@@ -439,7 +438,8 @@ static bool check_events(const char *text, size_t length, struct config_errors *
         unsigned line = (unsigned)event.start_mark.line + 1;
         end = event.type == YAML_STREAM_END_EVENT;
         if (event.type == YAML_ALIAS_EVENT)
-            config_error(errors, line, "aliases (*name) are not taken here; write the value out");
+            config_error(errors, line,
+                         "aliases (*name) are not supported here; write the value out");
         else if (event.type == YAML_DOCUMENT_START_EVENT && ++documents == 2)
             config_error(errors, line, "a second document begins here; remove the line ---");
         yaml_event_delete(&event);

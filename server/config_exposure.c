@@ -34,7 +34,7 @@ static bool resolve(const char *path, char out[PATH_MAX])
     size_t length = strlen(out);
     if (strcmp(last, ".") == 0)
         return true;
-    if (strcmp(last, "..") == 0) { /* of what is not there, and so is no link */
+    if (strcmp(last, "..") == 0) { /* of what is not there, and so is not a link */
         dirname(out);
         return true;
     }
@@ -60,8 +60,8 @@ static void keep_out(const struct exposure *exposure, int issuer, const char *ke
     if (path[0] == '\0' || !resolve(path, resolved) || !is_beneath(exposure->root, resolved))
         return;
     config_refuse(exposure->document, issuer, key, -1,
-                  "%s lies beneath media_root (%s), where links may download it; give media_root a "
-                  "directory that holds nothing but what is sold",
+                  "%s lies beneath media_root (%s), where links could download it; give media_root "
+                  "a directory that holds only what is sold",
                   path, exposure->config->media_root);
 }
 
@@ -75,8 +75,8 @@ void config_check_exposure(const struct config *config, struct config_document *
         return;
     if (resolve(file, resolved) && is_beneath(exposure.root, resolved))
         config_refuse(document, -1, "media_root", -1,
-                      "%s holds this configuration file, which links may download then; give it a "
-                      "directory that holds nothing but what is sold",
+                      "%s holds this configuration file, so links could download it; name a "
+                      "directory that holds only what is sold",
                       config->media_root);
     keep_out(&exposure, -1, "state_dir", config->state_dir);
     keep_out(&exposure, -1, "certificates", config->certificates);

@@ -110,7 +110,7 @@ enum config_stage { CONFIG_SHAPE = 1, CONFIG_VALUE, CONFIG_MEANING };
 /*
  * The YAML text as a tree with line numbers, which also knows the keys that were refused. Creating
  * it checks the shape against the tables: syntax, one document, known keys, no duplicates, no
- * aliases, strings where strings belong. NULL where the text is no tree of keys and values; what is
+ * aliases, strings where strings belong. NULL where the text is not a tree of keys and values; what is
  * wrong is in `errors` in any case. It borrows `errors`.
  *
  * A place in it is a root key where issuer is below 0, else a key of that issuer; entry is of a
@@ -133,7 +133,7 @@ unsigned config_document_count(const struct config_document *document, int issue
 
 /*
  * Tells a mistake as "FILE:LINE: KEY: message", unless an earlier stage has refused the same key:
- * what follows from that mistake is none of its own. What the message quotes of the file must stand
+ * what follows from that mistake is not a mistake of its own. What the message quotes of the file must stand
  * before the format's first semicolon: variables of the environment are concealed up to there.
  */
 void config_refuse(struct config_document *document, int issuer, const char *key, int entry,

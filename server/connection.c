@@ -81,7 +81,7 @@ void connection_unlink(struct worker *worker, struct connection *connection,
 void connection_set_state(struct connection *connection, enum connection_state state)
 {
     if (state == CONNECTION_SENDING)
-        connection->rate_ms = 0; /* begun anew by the next sweep */
+        connection->rate_ms = 0; /* begun again by the next sweep */
     connection->state = (uint8_t)state;
 }
 
@@ -497,7 +497,7 @@ void connection_input(struct worker *worker, struct connection *connection, cons
             return;
     }
     if (used < length && !input_append(worker, connection, data + used, length - used)) {
-        transfer_cut(worker, connection, "clients sent more requests than they let be answered");
+        transfer_cut(worker, connection, "clients sent requests faster than they read the answers");
         return;
     }
     if (used == 0 && connection->input_length > length) {

@@ -276,7 +276,7 @@ void admission_more(struct worker *worker, struct connection *connection);
 void admission_retry(struct worker *worker);
 /* Ends idle windows; their funds go back to Redis, if it can be reached: else they expire there. */
 void admission_sweep(struct worker *worker);
-/* False where the validity of its window's grant has passed; asks for more in good time. */
+/* False where the validity of its window's grant has passed; asks for more before it passes. */
 bool admission_is_valid(struct worker *worker, struct connection *connection);
 /* Grants were dropped, or (`keys`) key sets were replaced: transfers that wait look again. */
 void admission_recheck(struct worker *worker, bool keys);

@@ -14,7 +14,7 @@
 
 #define OF_NODE   40 /* journal, Redis, media, logs, key files, the admin interface at rest */
 #define OF_WORKER 8  /* ring, listeners, wake, Redis, a file that is replaced */
-#define CLIENTS   16 /* with a file each: fewer is no service */
+#define CLIENTS   16 /* with a file each: fewer would serve nobody */
 
 static uint64_t reserve_of(uint64_t limit)
 {

@@ -44,7 +44,7 @@
 
 typedef struct doctor_finding finding;
 
-/* A check that runs: what it finds in the end, and whom it tells of more before. */
+/* A check that runs: its result, and the function to which it reports more on the way. */
 struct check_run {
     finding found; /* first: what a check is given points to it */
     void (*report)(void *context, const struct doctor_finding *finding);
@@ -233,7 +233,7 @@ static const char *state_dir_fault(const char *path, char parent[static PATH_MAX
     snprintf(parent, PATH_MAX, "%s", path);
     /* Whoever may write there can have the node bill what he likes. */
     if (stat(path, &facts) == 0)
-        return !S_ISDIR(facts.st_mode)      ? "is no directory; choose another"
+        return !S_ISDIR(facts.st_mode)      ? "is not a directory; choose another"
                : (facts.st_mode & 022) != 0 ? "may be written by others; run chmod go-w on it"
                : facts.st_uid != geteuid() && facts.st_uid != 0
                    ? "belongs to another user, who may write there; let the node's user own it"
@@ -341,7 +341,8 @@ static void check_certificate_of_origin(const struct config *config, const struc
     if (tls_has_host(tls, host))
         return;
     snprintf(text, sizeof(text),
-             "%s: none is for %s, the host of public_origin, so browsers will refuse it; add one "
+             "%s: no certificate is for %s, the host of public_origin, so browsers will refuse it; "
+             "add one "
              "there, or correct public_origin",
              config->certificates, host);
     warn_also(out, text);
@@ -354,7 +355,7 @@ static void check_certificates(const struct config *config, finding *out)
     const char *file = "";
     char day[32];
     if (config->listen_tls[0] == '\0') {
-        find(out, DOCTOR_OK, "none; TLS is not spoken");
+        find(out, DOCTOR_OK, "none; TLS is off");
         return;
     }
     if (tls_load(&tls, config, NULL, out->text, sizeof(out->text)) < 0) {
@@ -389,19 +390,19 @@ static void judge_redis(const char *address, const struct ledger_redis *redis, f
         find(out, DOCTOR_FAILURE, "%s: is a replica; give the address of the master", address);
     else if (strcmp(redis->policy, "noeviction") != 0)
         find(out, DOCTOR_FAILURE,
-             "%s: may evict what is owed, its maxmemory-policy is %s; run redis-cli CONFIG SET "
+             "%s: its maxmemory-policy %s may evict accounts and bills; run redis-cli CONFIG SET "
              "maxmemory-policy noeviction, and put it into redis.conf",
              address, redis->policy);
     else if (!redis->hears_revocations)
         find(out, DOCTOR_FAILURE,
-             "%s: this user may not use the channel by which revocations are heard; run redis-cli "
+             "%s: this user may not subscribe to the channel of the revocations; run redis-cli "
              "ACL SETUSER NAME '&tg:revocations'",
              address);
     else if (redis->loading)
         find(out, DOCTOR_WARNING, "%s: is loading its data; wait", address);
     else if (!redis->append_only)
         find(out, DOCTOR_WARNING,
-             "%s: has no append-only file, a restart of it loses what the nodes must then post "
+             "%s: has no append-only file, so its restart loses data that the nodes must then post "
              "again; run redis-cli CONFIG SET appendonly yes, and put it into redis.conf",
              address);
     else if (llabs(redis->clock_ahead_ms) > CLOCK_AHEAD_MS)

@@ -157,7 +157,7 @@ static enum forwarded_status read_node(const char *text, size_t length,
                                                                                  : FORWARDED_WRONG;
 }
 
-#define NODE_MAX 128 /* longer ones are no address, nor a name that anybody would give */
+#define NODE_MAX 128 /* a longer one is neither an address nor a likely name */
 
 /* RFC 9110 5.6.4: a value, without its quotes where it has some; *after is what follows it. False where
  * it does not end, or has no end of a parameter behind it. */

@@ -8,7 +8,8 @@
 #include "server/client_address.h"
 #include "server/http_head.h"
 
-#define FORWARDED_HOPS_MAX 32 /* trusted proxies one behind the other; more are no list of them */
+#define FORWARDED_HOPS_MAX                                                                         \
+    32 /* trusted proxies one behind the other; a longer list is not trusted */
 
 enum forwarded_field { FORWARDED_X_FORWARDED_FOR, FORWARDED_FORWARDED };
 

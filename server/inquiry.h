@@ -19,7 +19,7 @@ struct worker;
 /*
  * Blocks until a worker has decided. `head` is one whole request head, without anything behind it. On 0
  * *out is why it would be refused, or REFUSAL_NONE: it would be served. Who asks is taken for a client
- * that speaks TLS: no answer is a redirection to https. -ETIMEDOUT where no worker decides in good time,
+ * that speaks TLS: no answer is a redirection to https. -ETIMEDOUT where no worker decides in time,
  * -ECANCELED where the node stops, -ENOMEM.
  */
 int inquiry_ask(struct node *node, const char *head, size_t length, enum refusal *out);

@@ -13,7 +13,7 @@
 
 /*
  * The file's bits per second, 0 where it has none. Where it may err, it is too fast: a player that
- * starves is worse than bytes for nobody. The frames' bitrate leaves out what is no sound (a cover,
+ * starves is worse than bytes for nobody. The frames' bitrate leaves out what is not sound (a cover,
  * the pictures of a film), and the whole file comes in no longer than it plays. Of a file without
  * frames nothing is known: it has no pace.
  */

@@ -19,11 +19,11 @@
 #define LINK_STEPS(X)                                                                              \
     X(ADDRESS, "address", "the path can be read")                                                  \
     X(TOKEN, "token", "one token, a signed JWS in compact form")                                   \
-    X(HEADER, "header", "alg and kid stand in it, and nothing that is refused")                    \
+    X(HEADER, "header", "it has alg and kid, and no member that is refused")                       \
     X(ISSUER, "issuer", "iss is a configured issuer")                                              \
     X(KEY, "key", "the issuer's key set has the kid, for this alg")                                \
     X(SIGNATURE, "signature", "the key signed this token")                                         \
-    X(CLAIMS, "claims", "those that are known are well formed and enforced")                       \
+    X(CLAIMS, "claims", "the known ones are well formed and enforced")                             \
     X(TIMES, "times", "nbf and iat have come, exp has not, and is not too far away")               \
     X(PATH, "path", "the container covers the path, and the issuer may sign for it")
 

@@ -127,7 +127,7 @@ static void hint_malformed(const struct link_facts *facts, json_t *hints)
                     "order number");
     if (is(facts, REFUSED_CONTAINER_MALFORMED))
         hint(hints,
-             "cdniuc is no container that can be read: write exact:/file.mp3 or prefix:/dir/, "
+             "cdniuc is not a container that can be read: write exact:/file.mp3 or prefix:/dir/, "
              "or hash: and regex: as in RFC 9246");
     if (!is(facts, REFUSED_CLAIMS_MALFORMED))
         return;
@@ -397,7 +397,7 @@ static void hint_signature(const struct link_facts *facts, json_t *hints)
     size_t length = (size_t)(facts->target.package + facts->target.package_length - dot - 1);
     /* RFC 7518 3.4: R and S, 32 bytes each. DER begins with 0x30, in base64url with M. */
     if (alg && strcmp(alg, "ES256") == 0 && length != 86 && dot[1] == 'M')
-        hint(hints, "the signature is in DER: JWS wants R and S, 32 bytes each, one after the "
+        hint(hints, "the signature is in DER: JWS needs R and S, 32 bytes each, one after the "
                     "other");
     char *text;
     size_t text_length;
@@ -412,8 +412,8 @@ static void hint_signature(const struct link_facts *facts, json_t *hints)
         try_key(facts, set, hints);
     if (json_array_size(hints) == before)
         hint(hints,
-             "no key of %s signed this token: has the storefront another file, or was the "
-             "token changed on its way?",
+             "no key of %s signed this token: does the storefront sign with another file, or was "
+             "the token changed on its way?",
              facts->issuer->keys);
     json_decref(set);
     explicit_bzero(text, text_length);
@@ -438,9 +438,9 @@ static void hint_link(const struct link_facts *facts, json_t *hints)
     if (facts->refusals[LINK_STEP_ADDRESS] == REFUSAL_PATH_INVALID) {
         char why[TOKEN_PATH_FAULT_SIZE];
         token_path_fault_write(&facts->target, why);
-        hint(hints, "a node repairs no path: %s", why);
+        hint(hints, "a node does not correct paths: %s", why);
     } else if (facts->states[LINK_STEP_ADDRESS] == LINK_FAILED) {
-        hint(hints, "a node repairs no path: encode spaces and other bytes as %%XX");
+        hint(hints, "a node does not correct paths: encode spaces and other bytes as %%XX");
     }
 }
 

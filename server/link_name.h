@@ -2,7 +2,7 @@
  * What names a link across its tokens: 32 bytes, by which windows, uses and revocations are kept.
  * With a jti it is that of issuer, account and jti, which a storefront may sign again (a longer exp
  * for the same purchase); without one it is that of the signed text, header.payload. The signature
- * is no part of it: whoever holds an ES256 token can write the second signature (r, n - s) of the
+ * is not part of it: whoever holds an ES256 token can write the second signature (r, n - s) of the
  * same text, and would have a second link.
  */
 #ifndef TOLLGATE_SERVER_LINK_NAME_H

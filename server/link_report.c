@@ -37,7 +37,7 @@ json_t *link_report(const struct link_facts *facts, json_t *hints)
         json_object_set_new(report, "text", json_string(refusal_text(facts->refusal)));
     json_object_set_new(report, "account_asked", json_false());
     if (facts->states[LINK_STEP_ADDRESS] ==
-        LINK_PASSED) /* NULL, and left out, where it is no UTF-8 */
+        LINK_PASSED) /* NULL, and left out, where it is not UTF-8 */
         json_object_set_new(report, "path", json_string(facts->target.path));
     if (facts->issuer)
         json_object_set_new(report, "issuer", json_string(facts->issuer->id));

@@ -99,8 +99,8 @@ int listener_open(const char *address, char *bound, size_t bound_size, char *err
                                .ai_flags = AI_PASSIVE | AI_NUMERICSERV,
                            };
     if (split(address, host, sizeof(host), &port) != 0) {
-        snprintf(error, error_size, "listen on %s: no HOST:PORT; write 127.0.0.1:8080 or :8080",
-                 address);
+        snprintf(error, error_size,
+                 "listen on %s: this is not HOST:PORT; write 127.0.0.1:8080 or :8080", address);
         return -EINVAL;
     }
     int status = getaddrinfo(host[0] != '\0' ? host : NULL, port, &hints, &info);
@@ -164,10 +164,11 @@ int listener_take(enum listener kind, unsigned index, char *error, size_t error_
     check(index < listener_passed(kind));
     int passed = passed_sockets.fd[kind][index];
     if (sd_is_socket_inet(passed, AF_UNSPEC, SOCK_STREAM, 1, 0) <= 0) {
-        snprintf(error, error_size,
-                 "descriptor %d, passed by LISTEN_FDS, is no listening TCP socket; give the socket "
-                 "unit ListenStream=PORT alone, with Accept=no",
-                 passed);
+        snprintf(
+            error, error_size,
+            "descriptor %d, passed by LISTEN_FDS, is not a listening TCP socket; give the socket "
+            "unit ListenStream=PORT alone, with Accept=no",
+            passed);
         return -ENOTSOCK;
     }
     int fd = fcntl(passed, F_DUPFD_CLOEXEC, SD_LISTEN_FDS_START);

@@ -41,7 +41,7 @@ struct log_site {
 void log_set_level(enum log_level level);
 /* 0 or -EINVAL; name is error, warning, info or debug. */
 int log_level_parse(const char *name, enum log_level *out);
-/* Control characters in the message, C1, those of text direction and bytes that are no UTF-8 are
+/* Control characters in the message, C1, those of text direction and bytes that are not UTF-8 are
  * written as \xNN: a peer cannot forge a line. What may be a token (strike.h) is struck. The site lives as
  * long as the process; without one (NULL) no line is left out for being one of many, which is for what
  * must be found afterwards and is bounded by something else. */

@@ -229,9 +229,10 @@ void manual_print_program(FILE *out)
           "\\fBtollgate \\-\\-help\\fR | \\fB\\-\\-version\\fR\n"
           ".SH DESCRIPTION\n",
           out);
-    print_line(out, "A storefront signs a link, a client downloads by it, and the account behind "
-                    "it is billed for the bytes that arrived. Every command has a --help of its "
-                    "own.");
+    print_line(
+        out,
+        "A storefront signs a link, a client downloads the file with it, and the account behind "
+        "the link is billed for the bytes that arrived. Every command has a --help of its own.");
     fputs(".SH COMMANDS\n", out);
     for (size_t i = 0; i < count; i++)
         print_command(out, &commands[i]);

@@ -62,7 +62,7 @@ static void print_options(FILE *out, const struct argp *argp)
         print_options(out, child->argp);
 }
 
-/* The words of "A|B|C" with spaces between them; prints nothing where it is no choice. */
+/* The words of "A|B|C" with spaces between them; prints nothing where it is not a choice. */
 static void print_choice(FILE *out, const char *token, size_t length)
 {
     for (size_t i = 0; i < length; i++)

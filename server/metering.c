@@ -84,7 +84,7 @@ int metering_pay_from(struct worker *worker, struct connection *connection)
     }
     if (metering_begin(worker, connection, 0) != 0)
         return -ENOMEM;
-    /* The next one has promised what is left of the body anew. */
+    /* The next one has promised what is left of the body again. */
     window_use_promise_end(last->use, connection->left);
     last->promised -= connection->left;
     last->done = last->part = true;

@@ -316,7 +316,8 @@ static void announce(const struct node *node)
     if (node->tls != NULL) {
         log_info("%u certificate%s; records are made %s", tls_certificate_count(node->tls),
                  tls_certificate_count(node->tls) == 1 ? "" : "s",
-                 tls_has_kernel() ? "by the kernel" : "here, as the kernel has no tls module");
+                 tls_has_kernel() ? "by the kernel"
+                                  : "by OpenSSL, because the kernel has no tls module");
         announce_kind(node, LISTENER_TLS, "speaking TLS on");
     }
     announce_kind(node, LISTENER_PLAIN, "listening on");
@@ -468,7 +469,7 @@ struct tls *node_tls_hold(struct node *node)
 }
 
 /*
- * The key sets anew. What the workers remember of the old trust they verify again. `news`: say so
+ * Reads the key sets again. What the workers remember of the old trust they verify again. `news`: say so
  * where they cannot be read; a file that stays broken is tried again and again.
  */
 static bool reload_keys(struct node *node, bool news)
@@ -477,7 +478,8 @@ static bool reload_keys(struct node *node, bool news)
     struct token_trust *trust, *old;
     if (trust_load(node->config, &trust, &trust_log, error, sizeof(error)) < 0) {
         if (news)
-            log_error("the key sets were not reloaded, those before stay in force: %s", error);
+            log_error("the key sets were not reloaded, and the previous ones stay in force: %s",
+                      error);
         return false;
     }
     pthread_mutex_lock(&node->reload_mutex);
@@ -498,7 +500,8 @@ static bool reload_certificates(struct node *node)
     if (old == NULL)
         return false;
     if (tls_load(&tls, node->config, old, error, sizeof(error)) < 0) {
-        log_error("the certificates were not reloaded, those before stay in force: %s", error);
+        log_error("the certificates were not reloaded, and the previous ones stay in force: %s",
+                  error);
         return false;
     }
     const char *warning;
@@ -541,7 +544,8 @@ static void report_configuration(struct node *node)
     if (result == 0 && listen != NULL)
         result = config_set_listen(fresh, listen, error, sizeof(error));
     if (result < 0) {
-        log_warning("%.400s: a restart would fail by what follows; what is in force stays in force",
+        log_warning("%.400s: a restart would fail because of the following; the configuration that "
+                    "was read at the start stays in force",
                     file);
         char *rest = NULL;
         for (char *line = strtok_r(error, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
@@ -549,7 +553,7 @@ static void report_configuration(struct node *node)
     } else {
         unsigned count = config_changes(node->config, fresh, changes, sizeof(changes));
         if (count > 0) {
-            log_warning("%.400s: %s want%s a restart to take effect", file, changes,
+            log_warning("%.400s: %s take%s effect only after a restart", file, changes,
                         count == 1 ? "s" : "");
             doctor_run(fresh, DOCTOR_CONFIG, warn_of_failure, node);
         }

@@ -144,10 +144,9 @@ void proxies_say(struct proxies *proxies, enum proxies_fault fault,
     const char *other = forwarded_field_name(other_of(proxies->field));
     switch (fault) {
     case PROXIES_NO_HEADER:
-        log_warning(
-            "proxy %s: refused a connection that began without a PROXY protocol header, which "
-            "proxy_protocol_from asks of it; " SEND_HEADER,
-            name);
+        log_warning("proxy %s: refused a connection that began without a PROXY protocol header, "
+                    "which proxy_protocol_from demands; " SEND_HEADER,
+                    name);
         break;
     case PROXIES_WRONG_HEADER:
         log_warning(
@@ -161,23 +160,21 @@ void proxies_say(struct proxies *proxies, enum proxies_fault fault,
                     name);
         break;
     case PROXIES_NO_FIELD:
-        log_warning(
-            "proxy %s: a request came without %s, which forwarded_from asks of it, and is taken "
-            "for its own; have it send the field (nginx: proxy_set_header X-Forwarded-For "
-            "$proxy_add_x_forwarded_for; HAProxy: option forwardfor), or take it out of "
-            "forwarded_from",
-            name, field);
+        log_warning("proxy %s: a request came without %s, which forwarded_from demands, so the "
+                    "proxy counts as the client; have it send the field (nginx: proxy_set_header "
+                    "X-Forwarded-For $proxy_add_x_forwarded_for; HAProxy: option forwardfor), or "
+                    "take it out of forwarded_from",
+                    name, field);
         break;
     case PROXIES_OTHER_FIELD:
-        log_warning(
-            "proxy %s: a request came without %s, which forwarded_from asks of it, and is taken "
-            "for its own; it has %s: where the proxy writes that, and does not merely pass it "
-            "on, set forwarded_field: %s",
-            name, field, other, other);
+        log_warning("proxy %s: a request came without %s, which forwarded_from demands, so the "
+                    "proxy counts as the client; the request has %s: where the proxy writes that, "
+                    "and does not merely pass it on, set forwarded_field: %s",
+                    name, field, other, other);
         break;
     case PROXIES_WRONG_FIELD:
         log_warning(
-            "proxy %s: what it wrote in %s is no address, and the request is taken for its own; "
+            "proxy %s: what it wrote in %s is not an address, so the proxy counts as the client; "
             "have it write 192.0.2.1 or [2001:db8::1], with or without a port",
             name, field);
         break;

@@ -2,7 +2,7 @@
  * What is held to a limit across all workers of the node: the responses under way and the bytes per
  * second of a link, or of an account. Atomics only; the table in window.c owns them.
  *
- * Token buckets and not SO_MAX_PACING_RATE divided among the connections: that must be divided anew
+ * Token buckets and not SO_MAX_PACING_RATE divided among the connections: that must be divided again
  * whenever a connection comes or goes, and what a slow one leaves is lost to the others.
  *
  * A bucket is a rate with a burst, as one number: the moment until which the bytes that were taken

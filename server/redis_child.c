@@ -32,7 +32,7 @@
 #define ANSWER_RETRY_MS       10    /* until then */
 #define BACKOFF_MS_MIN        100
 #define BACKOFF_MS_MAX        5000
-#define STEADY_MS             10000 /* alive for so long: the next death starts the backoff anew */
+#define STEADY_MS             10000 /* alive for so long: the next death restarts the backoff */
 #define STOP_DEADLINE_MS      10000 /* an append-only file is synced in far less */
 #define LEFT_OVER_DEADLINE_MS 10000
 #define WATCH_MS              1000  /* between two PINGs later */
@@ -221,8 +221,8 @@ static void *supervise(void *argument)
         if (monotonic_ms() - started_ms >= STEADY_MS) {
             backoff_ms = BACKOFF_MS_MIN;
         }
-        log_error("redis-server %s; it is started again in %d ms, its own words are in %s", how,
-                  backoff_ms, child->place.log);
+        log_error("redis-server %s; it is started again in %d ms; its log is %s", how, backoff_ms,
+                  child->place.log);
         if (await_event(child, -1, -1, backoff_ms) == STOP_ASKED) {
             break;
         }
@@ -254,10 +254,10 @@ static int await_answer(struct redis_child *child, char *error, size_t error_siz
     (void)pthread_mutex_unlock(&child->mutex);
     if (failure == -ETIMEDOUT) {
         (void)snprintf(error, error_size,
-                       "redis-server does not answer on %s within %d s; its own words are in %s",
+                       "redis-server does not answer on %s within %d s; its log is %s",
                        child->place.socket, ANSWER_DEADLINE_MS / 1000, child->place.log);
     } else if (failure != 0) {
-        (void)snprintf(error, error_size, "redis-server %s; its own words are in %s", child->how,
+        (void)snprintf(error, error_size, "redis-server %s; its log is %s", child->how,
                        child->place.log);
     }
     return failure;
@@ -334,7 +334,8 @@ int redis_child_start(struct redis_child **out, const char *state_dir, char *add
     int written = snprintf(address, address_size, "unix:%s", child->place.socket);
     if (failure == 0 && (written < 0 || (size_t)written >= address_size)) {
         failure = -ENAMETOOLONG;
-        (void)snprintf(error, error_size, "%s is too long an address; choose a shorter state_dir",
+        (void)snprintf(error, error_size,
+                       "%s is too long for the address of a socket; choose a shorter state_dir",
                        child->place.socket);
     }
     if (failure != 0) {

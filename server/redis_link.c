@@ -127,8 +127,8 @@ static void went_down(struct redis_link *link, const char *why)
     if (link->refused[0] != '\0')
         why = link->refused;
     if (!link->warned && !link->worker->stopping)
-        log_warning("worker %u: Redis at %s is not reached: %s; trying again", link->worker->index,
-                    link->worker->node->redis.address, why);
+        log_warning("worker %u: Redis at %s cannot be reached: %s; trying again",
+                    link->worker->index, link->worker->node->redis.address, why);
     bool another =
         link->number != 0 &&
         ledger_redis_failed(link->worker->node->ledger, link->number, link->state == LINK_IS_READY);
@@ -202,7 +202,7 @@ static void on_tried(redisAsyncContext *context, void *reply, void *data)
     if (link->state != LINK_TRYING)
         return;
     if (link->warned)
-        log_info("worker %u: Redis is reached again", link->worker->index);
+        log_info("worker %u: Redis can be reached again", link->worker->index);
     set_state(link, LINK_IS_READY);
     link->warned = false;
     link->backoff_ms = 0;

@@ -110,7 +110,7 @@ static int lock_pid_file(struct redis_place *place, char *error, size_t error_si
         (void)snprintf(error, error_size,
                        "lock %s: %s; stop the other node or give this one a state_dir of its own",
                        place->pid_file,
-                       failure == -EALREADY ? "another node has it" : strerror(-failure));
+                       failure == -EALREADY ? "another node holds it" : strerror(-failure));
         (void)close(fd);
         return failure;
     }

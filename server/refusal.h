@@ -21,18 +21,20 @@
     X(HOST_INVALID, 400, 0, true,                                                                  \
       "an HTTP/1.1 request has exactly one Host, and it is a valid one")                           \
     X(TARGET_INVALID, 400, 0, true,                                                                \
-      "the request target is no absolute path or http URL, or has what must be percent-encoded")   \
+      "the request target is not an absolute path or an http URL, or has characters that must be " \
+      "percent-encoded")                                                                           \
     X(PATH_INVALID, 400, 0, false,                                                                 \
-      "the path has a segment that is empty or . or .., or a byte or an escape that no path "      \
+      "the path has a segment that is empty or . or .., or has a byte or an escape that no path "  \
       "may have")                                                                                  \
     X(TARGET_TOO_LONG, 414, 0, true, "the request target is longer than this server reads")        \
     X(HEAD_TOO_LARGE, 431, 0, true, "the request head is larger than this server reads")           \
     X(HEAD_TIMEOUT, 408, 0, true, "the request head did not arrive in time")                       \
-    X(BODY_REFUSED, 413, 0, true, "requests with a body are not taken here")                       \
+    X(BODY_REFUSED, 413, 0, true, "requests with a body are not accepted here")                    \
     X(METHOD_NOT_ALLOWED, 405, 0, true, "files are fetched with GET or HEAD")                      \
     X(METHOD_UNKNOWN, 501, 0, true, "this method is not implemented")                              \
-    X(CODING_UNKNOWN, 501, 0, true, "of transfer codings chunked alone is implemented")            \
-    X(EXPECTATION_FAILED, 417, 0, true, "the only expectation known is 100-continue")              \
+    X(CODING_UNKNOWN, 501, 0, true, "chunked is the only transfer coding that is implemented")     \
+    X(EXPECTATION_FAILED, 417, 0, true,                                                            \
+      "100-continue is the only expectation that is implemented")                                  \
     X(VERSION_REFUSED, 505, 0, true, "this server speaks HTTP/1.1 and HTTP/1.0")                   \
     X(TOO_MANY_BAD_SIGNATURES, 429, 0, false,                                                      \
       "too many links from this address had a wrong signature; this one was not checked: ask "     \
@@ -46,21 +48,22 @@
     X(ACCOUNT_SUSPENDED, 402, 200, false, "the account is suspended")                              \
     X(BALANCE_INSUFFICIENT, 402, 200, false, "the account's balance does not cover this file")     \
     X(ACCOUNT_BYTES_USED_UP, 402, 200, false, "the account's max_bytes do not cover this file")    \
-    X(ACCOUNT_CONNECTIONS, 429, 200, false, "the account has as many downloads at once as it may") \
+    X(ACCOUNT_CONNECTIONS, 429, 200, false,                                                        \
+      "the account has reached its limit of downloads at once")                                    \
     X(LINK_REVOKED, 410, 200, false, "the link has been revoked")                                  \
-    X(LINK_USED_UP, 410, 200, false, "the link has been used as often as it may be")               \
+    X(LINK_USED_UP, 410, 200, false, "the link has been used as often as it allows")               \
     X(LINK_BYTES_USED_UP, 410, 200, false, "the link's max_bytes do not cover what was asked for") \
-    X(LINK_CONNECTIONS, 429, 200, false, "the link has as many downloads at once as it may")       \
+    X(LINK_CONNECTIONS, 429, 200, false, "the link has reached its limit of downloads at once")    \
     X(LINK_BUSY, 429, 200, false,                                                                  \
-      "three times the file have arrived or are under way by this link")                           \
+      "the downloads of this link have brought, or are bringing, three times the file's size")     \
     X(TOO_MANY_UNACKNOWLEDGED, 429, 200, false,                                                    \
       "too many responses of this link or account were left unacknowledged")                       \
     X(REDIS_UNAVAILABLE, 503, 200, false, "the account cannot be checked just now")                \
     X(JOURNAL_UNAVAILABLE, 503, 200, false, "the delivery cannot be recorded just now")            \
     X(NODE_BUSY, 503, 200, false, "this node is at one of its limits just now")                    \
     X(NODE_STARTING, 503, 200, false, "this node is catching up with its ledger")                  \
-    X(CONNECTIONS_EXHAUSTED, 503, 0, true, "this node has as many connections as it takes")        \
-    X(ADDRESS_EXHAUSTED, 429, 0, false, "this address has as many connections as one may")         \
+    X(CONNECTIONS_EXHAUSTED, 503, 0, true, "this node has reached its limit of connections")       \
+    X(ADDRESS_EXHAUSTED, 429, 0, false, "this address has reached its limit of connections")       \
     X(PROXY_HEADER_MISSING, 400, 0, true,                                                          \
       "connections of this proxy begin with a PROXY protocol header, and this one did not")        \
     X(PLAIN_HTTP, 400, 0, true, "this port speaks https; ask again with https:// in the URL")      \

@@ -98,7 +98,7 @@ static enum refusal find_token(struct worker *worker, const struct http_head *he
     }
 }
 
-/* Whoever goes on connects anew. Where a proxy forwards, the connection is many clients', of whom the
+/* A client that goes on connects again. Where a proxy forwards, the connection is many clients', of whom the
  * others did nothing. */
 static enum refusal refuse_signature(struct worker *worker, struct connection *connection,
                                      enum token_effort effort)

@@ -110,7 +110,7 @@ void ring_explain(const struct ring_host *host, const char *call, int status, ch
     else if (status == -EMFILE || status == -ENFILE)
         snprintf(why, sizeof(why), "no descriptor is left; raise LimitNOFILE or ulimit -n");
     else
-        snprintf(why, sizeof(why), "Tollgate needs Linux 6.1 or later, whose io_uring is whole");
+        snprintf(why, sizeof(why), "Tollgate needs the io_uring of Linux 6.1 or later");
     snprintf(text, size, "%s: %s: %s", call, strerrordesc_np(-status), why);
 }
 

@@ -106,13 +106,14 @@ int tls_ciphers_check(const char *ciphers, char *error, size_t error_size)
         if (cipher != NULL && is_spoken(cipher))
             continue;
         status = -EINVAL;
-        snprintf(error, error_size,
-                 cipher == NULL
-                     ? "\"%s\" is a cipher that OpenSSL %s does not have; remove it, or write it "
-                       "as `openssl ciphers` does, with a colon between two"
-                     : "\"%s\" is not spoken here (OpenSSL %s has it); name ciphers with ECDHE, or "
-                       "of TLS 1.3, and with AES-GCM or ChaCha20-Poly1305",
-                 entry, OpenSSL_version(OPENSSL_VERSION_STRING));
+        snprintf(
+            error, error_size,
+            cipher == NULL
+                ? "\"%s\" is a cipher that OpenSSL %s does not have; remove it, or write it "
+                  "as `openssl ciphers` does, with a colon between two"
+                : "\"%s\" is not allowed here (OpenSSL %s has it); name ciphers with ECDHE, or "
+                  "of TLS 1.3, and with AES-GCM or ChaCha20-Poly1305",
+            entry, OpenSSL_version(OPENSSL_VERSION_STRING));
     }
     SSL_CTX_free(context);
     return status;

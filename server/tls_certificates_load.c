@@ -1,6 +1,6 @@
 /*
  * Reads certificates and their keys: one file, or a directory of them (tls_load). What lies in a
- * directory and is no certificate with its key is skipped with a warning; one that is damaged fails
+ * directory and is not a certificate with its key is skipped with a warning; one that is damaged fails
  * the load, so that nobody loses a host unawares.
  */
 #include <dirent.h>
@@ -187,12 +187,13 @@ static bool read_labels(const char *path, bool *has_certificate, bool *has_key)
     return good;
 }
 
-/* A stray file is no reason not to start; one that served until now is not given up so easily. */
+/* A stray file is not a reason not to start; one that served until now is not given up so easily. */
 static int skip(const struct loader *loader, const char *path, const char *why)
 {
     for (unsigned i = 0; loader->before != NULL && i < loader->before->count; i++)
         if (strcmp(loader->before->all[i].file, path) == 0) {
-            snprintf(loader->error, loader->size, "%s: %s, and had both before", path, why);
+            snprintf(loader->error, loader->size, "%s: %s, and it held both when it was last read",
+                     path, why);
             return -EINVAL;
         }
     certificates_warn(loader->into, "%s: skipped: %s", path, why);
@@ -256,10 +257,10 @@ static int load_entry(const struct loader *loader, const char *directory, const 
         return 0;
     bool is_pem = length >= 4 && strcmp(name + length - 4, ".pem") == 0;
     if (stat(path, &facts) != 0)
-        return is_pem ? skip(loader, path,
-                             "the file that it links to is not there; mend the link "
-                             "or remove it")
-                      : 0;
+        return is_pem
+                   ? skip(loader, path,
+                          "the file that it links to is not there; correct the link or remove it")
+                   : 0;
     if (S_ISDIR(facts.st_mode)) {
         int status = load_pair(loader, path);
         return status < 0 ? status : 0;

@@ -63,14 +63,14 @@ static void review_reach(struct certificates *certificates, const struct certifi
     if (first != NULL)
         certificates_warn(
             certificates,
-            "%s: no client gets this certificate, as %s goes before it for %s; remove "
+            "%s: no client gets this certificate, because %s comes first for %s; remove "
             "one of the two",
             certificate->file, first->file,
             certificate->name_count == 1 ? certificate->names[0] : "its names");
     else
         certificates_warn(certificates,
-                          "%s: no client gets this certificate, as it names no host and is not the "
-                          "first; remove it, or rename it so that it comes before %s",
+                          "%s: no client gets this certificate, because it names no host and is "
+                          "not the first; remove it, or rename it so that it comes before %s",
                           certificate->file, certificates->all[0].file);
 }
 

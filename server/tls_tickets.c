@@ -126,7 +126,7 @@ int tls_tickets_read(struct tls_tickets **out, const char *path, char *error, si
     }
     close(fd);
     if (status == -EIO || status == -ENOMEM)
-        snprintf(error, error_size, "%s: %s; send SIGHUP once it is whole", path,
+        snprintf(error, error_size, "%s: %s; send SIGHUP once it is complete", path,
                  strerrordesc_np(-status));
     if (status != 0) {
         tls_tickets_drop(tickets);

@@ -166,11 +166,10 @@ static void say_used_up(const struct client_address *client)
     struct client_address address = *client;
     address.port = 0;
     client_address_write(&address, name);
-    log_warning(
-        "client %s: failed_checks_max links of it had a wrong signature; those that are not "
-        "known are answered 429 unchecked until some of failed_checks_per_minute are left; "
-        "if that is a proxy, list it in forwarded_from or proxy_protocol_from",
-        name);
+    log_warning("client %s has sent failed_checks_max links with a wrong signature; links from it "
+                "that are not verified yet are answered 429 until failed_checks_per_minute allows "
+                "more; if it is a proxy, list it in forwarded_from or proxy_protocol_from",
+                name);
 }
 
 /* The signature is checked, unless the node knows that it is wrong, or the asker has used up his

@@ -441,7 +441,7 @@ void transfer_run(struct worker *worker, struct connection *connection)
         enum ledger_state ledger = ledger_state(worker->node->ledger);
         if (ledger == LEDGER_EXHAUSTED || ledger == LEDGER_FAILED) {
             transfer_cut(worker, connection,
-                         "the journal cannot be written: nothing goes out unmetered");
+                         "the journal cannot be written, and nothing may be sent unmetered");
             return;
         }
         if (!admission_is_valid(worker, connection)) {

@@ -383,7 +383,8 @@ static bool read_once(struct worker *worker, struct connection *connection)
     if (!session->ready && SSL_is_init_finished(session->ssl))
         session_ready(worker, connection);
     if (asks_too_much(connection)) {
-        session_failed(worker, connection, "the peer asks for more answers than it takes bodies");
+        session_failed(worker, connection,
+                       "the client asks for new keys instead of reading the file");
         return false;
     }
     if (why == SSL_ERROR_NONE) {

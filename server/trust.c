@@ -65,8 +65,8 @@ void trust_keys_warn(const char *path, const struct key_set *keys,
     for (size_t i = 0; i < key_set_count(keys); i++) {
         if (key_set_is_guessable(keys, i))
             warn(warner,
-                 "%s: the HS256 secret of kid %s repeats itself or counts, so that it can be "
-                 "guessed; make one with `tollgate key generate`",
+                 "%s: the HS256 secret of kid %s repeats itself or counts upwards, so that it can "
+                 "be guessed; make one with `tollgate key generate`",
                  path, key_set_kid(keys, i));
     }
 }

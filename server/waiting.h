@@ -1,5 +1,5 @@
 /*
- * poll(2) for the server's loops: a wait that fails is no wake-up, and costs no core. Called by
+ * poll(2) for the server's loops: a wait that fails is not a wake-up, and costs no core. Called by
  * threads that wait for descriptors outside a worker's ring; it keeps nothing.
  */
 #ifndef TOLLGATE_SERVER_WAITING_H

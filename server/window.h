@@ -82,7 +82,7 @@ struct window {
     bool asking;                /* a worker's question is under way; shard's lock */
     uint64_t waiters;           /* workers to wake when it is answered; shard's lock */
     uint64_t
-        slice; /* the last grant's bytes plus 1, 0: none yet; of whoever has the right to ask */
+        slice; /* the last grant's bytes plus 1, 0: none yet; only the worker that holds the right to ask (window_ask) reads or writes it */
 };
 
 /* `capacity` windows at once; at the bound window_open answers -EMFILE. */
@@ -146,7 +146,7 @@ uint64_t window_take(struct window *window, unsigned set, uint64_t target, bool 
 /* The purse goes back to the spare funds, and is empty. */
 void window_give(struct windows *windows, struct window *window, struct funds *purse);
 /*
- * A grant of `bytes` of each fund of the set. What the purse of whoever asked for it lacks of
+ * A grant of `bytes` of each fund of the set. What the purse of the worker that asked lacks of
  * `target` is taken out at once, so that no other can have it first; NULL: nobody waits for it.
  */
 void window_fund(struct windows *windows, struct window *window, unsigned set, uint64_t bytes,

@@ -268,7 +268,7 @@ static void turn(struct worker *worker)
     redis_link_flush(worker->redis);
 }
 
-/* Whether the next turn has something to do that no completion will tell of. */
+/* Whether the next turn has something to do that no completion will announce. */
 static bool has_work(const struct worker *worker)
 {
     return worker->ready.first != NULL || redis_link_has_unread(worker->redis);
@@ -313,7 +313,7 @@ void *worker_run(void *argument)
     for (;;) {
         /* With something to do, completions are fetched without waiting for one. */
         status = io_uring_submit_and_wait(&worker->ring, has_work(worker) ? 0 : 1);
-        /* A wait that failed for want of memory is no wake-up, nor the worker's end. */
+        /* A wait that failed for want of memory is not a wake-up, nor the worker's end. */
         if (status == -EAGAIN || status == -ENOMEM) {
             waiting_pause(SCARCE_PAUSE_MS);
         } else if (status < 0 && status != -EINTR && status != -EBUSY) {

@@ -142,6 +142,7 @@ check 'dependencies run one way' dependencies_run_one_way
 check 'shell scripts parse' shell_parses
 check 'secrets are compared in constant time' secrets_compare_in_constant_time
 check 'clang-format' formatted
+check 'English: no phrase that readers had to read twice' sh tests/english.sh
 check 'each header compiles alone' headers_compile_alone
 if [ "$quick" = no ]; then
     check 'build: ASan and UBSan' build asan build/asan

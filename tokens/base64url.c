@@ -55,7 +55,7 @@ bool base64url_is_digit(char character)
     return digits[(unsigned char)character] != 0;
 }
 
-/* Two to four characters, as many bits, the first ones highest; -EINVAL where one is no digit. */
+/* Two to four characters, as many bits, the first ones highest; -EINVAL where one is not a digit. */
 static int take(const char *text, size_t count, uint32_t *bits)
 {
     unsigned all = IS_DIGIT;

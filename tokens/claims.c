@@ -353,7 +353,7 @@ enum token_verdict claims_read(const json_t *claims, const struct token_issuer_e
     *claim = "aud";
     if ((verdict = check_audience(claims, issuer)) != TOKEN_OK)
         return verdict;
-    /* Uses are counted under a name that outlives the token; without one, signing the link anew
+    /* Uses are counted under a name that outlives the token; without one, signing the link again
      * would be a way around. */
     if (token->limits.max_uses > 0 && token->jti[0] == '\0')
         return REFUSED_JTI_MISSING;

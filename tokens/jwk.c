@@ -226,7 +226,7 @@ static int parse_ec(struct key *key, const json_t *jwk, const struct complaint *
     OPENSSL_cleanse(d, sizeof d);
     if (pkey == NULL)
         return complain(complaint,
-                        "\"x\" and \"y\" are no point of the curve P-256: a byte is wrong, "
+                        "\"x\" and \"y\" are not a point of the curve P-256: a byte is wrong, "
                         "or the key is one of another curve; export the key again");
     if (has_private == 1) {
         EVP_PKEY_free(pkey);
@@ -267,9 +267,9 @@ static int parse_okp(struct key *key, const json_t *jwk, const struct complaint 
         OPENSSL_cleanse(d, sizeof d);
         return complain(
             complaint,
-            "\"x\" is no Ed25519 public key: not the one spelling of a point on the curve, "
-            "or a point of small order, under which anybody could sign (RFC 8032 section "
-            "5.1.3); export the key again, or make one with `tollgate key generate`");
+            "\"x\" is not an Ed25519 public key: it is not the canonical encoding of a point of "
+            "the curve, or is a point of small order, under which anybody could sign (RFC 8032 "
+            "section 5.1.3); export the key again, or make one with `tollgate key generate`");
     }
     pkey = has_private == 1 ? EVP_PKEY_new_raw_private_key_ex(NULL, "ED25519", NULL, d, sizeof d)
                             : EVP_PKEY_new_raw_public_key_ex(NULL, "ED25519", NULL, x, sizeof x);

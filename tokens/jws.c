@@ -72,7 +72,7 @@ enum token_verdict jws_read_header(const json_t *json, struct jws_header *header
     algorithm = token_json_string(json, "alg", &length);
     if (algorithm == NULL)
         return REFUSED_HEADER_MALFORMED;
-    /* "none" is no algorithm of ours (RFC 8725 section 3.2), and neither is a second spelling of
+    /* "none" is not an algorithm of ours (RFC 8725 section 3.2), and neither is a second spelling of
      * one. */
     if (token_algorithm_parse(algorithm, &header->algorithm) != 0)
         return REFUSED_ALGORITHM_REFUSED;

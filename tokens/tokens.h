@@ -57,7 +57,7 @@
     X(CLAIMS_MALFORMED, 403, 500,                                                                  \
       "the token's claims are not a JSON object of the expected types")                            \
     X(CLAIM_MISSING, 403, 500, "the token lacks one of iss, exp, cdniuc and acct")                 \
-    X(ISSUER_UNKNOWN, 403, 401, "the token's iss is no configured issuer")                         \
+    X(ISSUER_UNKNOWN, 403, 401, "the token's iss is not a configured issuer")                      \
     X(AUDIENCE_MISMATCH, 403, 403, "the token's aud does not name this service")                   \
     X(VERSION_UNSUPPORTED, 403, 408, "the token's cdniv is not 1")                                 \
     X(CRITICAL_UNSUPPORTED, 403, 409, "cdnicrit names a claim that this service does not enforce") \
@@ -70,7 +70,7 @@
     X(ISSUED_AHEAD, 403, 405, "the token's iat is ahead of now")                                   \
     X(EXPIRED, 410, 404, "the link's exp has passed")                                              \
     X(CONTAINER_UNSUPPORTED, 403, 411,                                                             \
-      "the token's cdniuc is no exact:, prefix:, hash: or regex:")                                 \
+      "the token's cdniuc is not an exact:, prefix:, hash: or regex: container")                   \
     X(CONTAINER_MALFORMED, 403, 411, "the token's cdniuc cannot be read or is too costly")         \
     X(OUT_OF_CONTAINER, 403, 411, "the token does not cover this path")                            \
     X(OUT_OF_ISSUER_PATHS, 403, 401, "the token's issuer may not sign for this path")
@@ -330,12 +330,13 @@ enum token_verdict token_peek(const char *jws, size_t length, char **header_json
     X(RELATIVE, "does not begin with a slash: write one")                                          \
     X(EMPTY_SEGMENT, "is empty: write one slash, not two")                                         \
     X(DOT_SEGMENT, "is a dot-segment: write the path without . and ..")                            \
-    X(ESCAPED_SLASH, "has an escaped slash (%2F), which is part of no name: write /")              \
+    X(ESCAPED_SLASH, "has an escaped slash (%2F), which no name can have: write /")                \
     X(BACKSLASH, "has a backslash (%5C), which some systems take for a slash: rename the file")    \
-    X(CONTROL, "has a control byte (%00 to %1F, %7F), which is part of no served name: remove it") \
+    X(CONTROL, "has a control byte (%00 to %1F, %7F), which no served name can have: remove it")   \
     X(BAD_ESCAPE, "has a % that two hexadecimal digits do not follow: write %25 for %")            \
     X(UNESCAPED, "has a space, a control byte, # or a backslash as it is: percent-encode it")      \
-    X(PACKAGE_END, "has a token and then what cannot follow one: write & in a query, / in a path")
+    X(PACKAGE_END,                                                                                 \
+      "has a token, and after it what cannot follow one: write & in a query, / in a path")
 
 enum token_path_fault {
 #define X(name, text) TOKEN_PATH_##name,

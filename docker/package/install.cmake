@@ -20,7 +20,7 @@ set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME tollgate)
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "file server for downloads that have been paid for")
 set(CPACK_PACKAGE_DESCRIPTION
-  "A storefront signs a time-limited link, a client downloads by it, and the
+  "A storefront signs a time-limited link, a client downloads the file with it, and the
 account behind it is billed for the bytes that arrived. A server on io_uring,
 with Redis for the accounts and a journal on disk for the bill.")
 set(CPACK_PACKAGE_CONTACT "Tollgate developers <developers@tollgate.invalid>")

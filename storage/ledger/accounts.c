@@ -121,7 +121,7 @@ int ledger_account_show(struct ledger *ledger, const char *issuer, const char *n
     return result;
 }
 
-/* "until acknowledged opened...", as functions.lua has it; a window in which nothing arrived is no use. */
+/* "until acknowledged opened...", as functions.lua has it; a window in which nothing arrived is not a use. */
 static void parse_use(const char *text, struct ledger_link_view *view)
 {
     char *at;

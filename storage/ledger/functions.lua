@@ -219,7 +219,7 @@ end
 -- ---- uses: a use is a download. One entry for each path of a link: "until acknowledged opened..."
 --
 -- `opened` are the milliseconds that name the windows, ascending, the last one open until `until`;
--- `acknowledged` is what arrived in it. A last window in which nothing arrived is no use.
+-- `acknowledged` is what arrived in it. A last window in which nothing arrived is not a use.
 
 local OPENED_MAX = 1001
 local RESUMING, UNDER_WAY = 1, 2 -- of a response that begins: 0
@@ -509,7 +509,7 @@ local function post_usage(keys, args, account, to)
     local taken, grant = lowered(keys[2], args[2], args[3], sum)
     -- from here on only writes
     for field, total in pairs(totals) do
-        -- A file with responses has its bytes, too, be they 0: it is by them that usage is listed.
+        -- A file with responses has its bytes, too, be they 0: usage is listed by its bytes.
         if total > 0 or totals['r:' .. string.sub(field, 3)] > 0 then
             redis.call('HSET', keys[3], field, text(total))
         end
@@ -527,7 +527,7 @@ local OPERATIONS = {open = true, top_up = true, suspend = true, activate = true,
     revoke_link = true, revoke_before = true, limit = true}
 
 -- Nodes that hold grants of the account ask again. On a cluster a message reaches all of its servers. A user who
--- may not publish is no reason to fail: all is written by then, and the nodes say that they cannot hear.
+-- may not publish is not a reason to fail: all is written by then, and the nodes say that they cannot hear.
 local function announce(key, revision)
     redis.pcall('PUBLISH', 'tg:revocations', string.match(key, '{(.*)}') .. ' ' .. text(revision))
 end
@@ -551,7 +551,7 @@ local function open_fields(account, set, plan, time, transaction)
     end
 end
 
--- What is no money. keys[4]: the link of revoke_link, whose amount is when its state may go (ms). The amount of
+-- What is not money. keys[4]: the link of revoke_link, whose amount is when its state may go (ms). The amount of
 -- revoke_before is in seconds; that of limit is the rate, followed by max_bytes and max_conns.
 local function post_control(keys, args, account, operation, amount, time, set)
     if operation == 'revoke_link' then

@@ -60,11 +60,12 @@ static enum lease_result understand(struct lease *lease, const redisReply *reply
         return reply->element[3]->integer == 1 ? LEASE_HELD : LEASE_NEW;
     case 1:
         lease->held = false;
-        snprintf(text, LEDGER_TEXT_MAX,
-                 "node name %s belongs to another instance; give this node another node.name, or "
-                 "delete the "
-                 "Redis key tg:node:{%s} if that node is gone for good",
-                 ledger->options.node, ledger->options.node);
+        snprintf(
+            text, LEDGER_TEXT_MAX,
+            "node name %s belongs to another instance; give this node another name (`node`), or "
+            "delete the "
+            "Redis key tg:node:{%s} if that node is gone for good",
+            ledger->options.node, ledger->options.node);
         return LEASE_REFUSED;
     case 3:
         lease->held = false;
@@ -104,7 +105,7 @@ enum lease_result lease_renew(struct lease *lease, struct redis_link *link,
         result = understand(lease, reply, asked_ms, records, ledger, text);
     else
         snprintf(link->error, sizeof link->error,
-                 "Redis: tollgate_lease answers with another shape");
+                 "Redis: tollgate_lease gave an answer of an unexpected form");
     freeReplyObject(reply);
     return result;
 }

@@ -180,13 +180,13 @@ void ledger_warn_of_accounts(struct ledger *ledger)
         if (warning.issuer[0] != '\0')
             ledger_say(ledger, LEDGER_EVENT_WARNING,
                        "issuer %s has %" PRIu32 " accounts of the %" PRIu32
-                       " that it may have; at the bound it opens no more: raise "
+                       " that it may have; at that bound it cannot open more: raise "
                        "accounts_per_issuer_max, or accounts_max where that is auto",
                        warning.issuer, warning.accounts, warning.accounts_max);
         else
             ledger_say(ledger, LEDGER_EVENT_WARNING,
                        "the node has %" PRIu32 " accounts of the %" PRIu32
-                       " that it may have; at the bound nobody opens more: raise accounts_max",
+                       " that it may have; at that bound nobody can open more: raise accounts_max",
                        warning.accounts, warning.accounts_max);
     }
 }
@@ -377,7 +377,7 @@ static int open_directories(struct opening *opening)
                       strerror(-opening->directory));
     int fd = openat(opening->directory, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0)
-        return refuse(opening, -errno, "%s/lock: %s; see to its owner and permissions", path,
+        return refuse(opening, -errno, "%s/lock: %s; check its owner and permissions", path,
                       strerror(errno));
     opening->ledger->lock_fd = fd;
     if (flock(fd, LOCK_EX | LOCK_NB) != 0)
@@ -387,7 +387,7 @@ static int open_directories(struct opening *opening)
     opening->journal = make_directory(opening->directory, "journal");
     if (opening->journal < 0 || fsync(opening->directory) != 0) {
         int result = opening->journal < 0 ? opening->journal : -errno;
-        return refuse(opening, result, "%s/journal: %s; see to its owner and permissions", path,
+        return refuse(opening, result, "%s/journal: %s; check its owner and permissions", path,
                       strerror(-result));
     }
     return 0;
@@ -414,7 +414,7 @@ static int make_instance(struct opening *opening)
         fsync(opening->directory) == 0)
         return 0;
     error = written ? errno : error;
-    return refuse(opening, -error, "%s/instance: %s; make room, see to its permissions",
+    return refuse(opening, -error, "%s/instance: %s; make room, and check its permissions",
                   opening->ledger->options.state_dir, strerror(error));
 }
 

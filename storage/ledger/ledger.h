@@ -313,7 +313,7 @@ struct ledger_command {
 /*
  * What Redis keeps of a link that is limited. A use is a download: a window of one path, open for
  * window_ms from its first request and while less than three times the file has arrived in it. A
- * window in which nothing arrived is no use.
+ * window in which nothing arrived is not a use.
  */
 enum ledger_stage {
     LEDGER_BEGINNING, /* a new response: a use is opened where none is */

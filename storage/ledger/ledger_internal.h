@@ -22,8 +22,8 @@ struct notices;
 struct where;
 
 struct ledger_download {
-    struct ledger_download
-        *next; /* on the stack of the dirty: of whoever set QUEUED, then of the writer */
+    struct ledger_download *
+        next; /* on the stack of the dirty: owned by the thread that set QUEUED, then by the writer */
     struct ledger *ledger;          /* borrows */
     struct ledger_account *account; /* a reference */
     struct ledger_file *file;       /* a reference */
@@ -122,7 +122,7 @@ int writer_mark(struct ledger *ledger, uint64_t deadline_ms);
 void download_push(struct ledger_download *download);
 void download_free(struct ledger_download *download);
 
-/* Tells of each bound on accounts that has come near since it was last asked. */
+/* Reports each bound on accounts that has come near since the last call. */
 void ledger_warn_of_accounts(struct ledger *ledger);
 
 /* The poster. */

@@ -218,7 +218,7 @@ static bool name_valid(enum journal_kind kind, const char *text, size_t length)
     return kind == JOURNAL_ACCOUNT ? account_split(text, length) > 0 : length <= LEDGER_FILE_MAX;
 }
 
-/* Under the lock. Takes a reference; NULL where there is none of that name. */
+/* Under the lock. Takes a reference; NULL where no account has that name. */
 static struct ledger_name *name_find(struct ledger_name *const *bucket, enum journal_kind kind,
                                      const char *text, size_t length)
 {

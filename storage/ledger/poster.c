@@ -169,7 +169,7 @@ static int keep_lease(struct poster *poster)
     if (result == 0)
         return 0;
     snprintf(poster->link.error, sizeof poster->link.error,
-             "the lease of the node's name is not held any more");
+             "the node no longer holds the lease of its name");
     return result == -ESTALE ? -EAGAIN : result;
 }
 
@@ -281,7 +281,7 @@ static int resync(struct poster *poster)
     if (lost) {
         /* Also where the link failed meanwhile: some lower watermarks were taken over. */
         poster->placed = false;
-        not_current(poster, "Redis went back in time; the journal is being replayed to it");
+        not_current(poster, "Redis has lost its newest data; the journal is being replayed to it");
     }
     if (result != 0)
         return result;
@@ -350,7 +350,8 @@ static enum posting take_reply(struct poster *poster, struct post *post)
         shaped = reply->element[i]->type == REDIS_REPLY_INTEGER;
     if (!shaped)
         snprintf(poster->link.error, sizeof poster->link.error, "Redis refuses a post: %.200s",
-                 reply->type == REDIS_REPLY_ERROR ? reply->str : "a reply of another shape");
+                 reply->type == REDIS_REPLY_ERROR ? reply->str
+                                                  : "its reply has an unexpected form");
     else
         result =
             reply->element[0]->integer == 0 && reply->element[1]->integer == (long long)post->to
@@ -429,9 +430,10 @@ static int check_facts(struct poster *poster, const struct redis_facts *facts)
         return -EAGAIN;
     }
     if (!facts->noeviction) {
-        snprintf(text, sizeof text,
-                 "Redis may evict what is owed: its maxmemory-policy is %s; set it to noeviction",
-                 facts->policy);
+        snprintf(
+            text, sizeof text,
+            "Redis may evict accounts and bills: its maxmemory-policy is %s; set it to noeviction",
+            facts->policy);
         not_current(poster, text);
         object(poster, LEDGER_CATCHING_UP, text);
         return -EPERM;
@@ -512,7 +514,7 @@ static int resync_again(struct poster *poster)
     if (++poster->resyncs > POSTER_RESYNCS_MAX) {
         poster->resyncs = 0;
         snprintf(poster->link.error, sizeof poster->link.error,
-                 "Redis answers with other watermarks than it shows");
+                 "the watermarks that Redis answered with are not those that it stores");
         return -EAGAIN;
     }
     return resync(poster);
@@ -548,7 +550,7 @@ static int turn(struct poster *poster)
         char text[LEDGER_TEXT_MAX];
         snprintf(
             text, sizeof text,
-            "journal segment %08u.seg cannot be read at record %u: %s; see to the disk and restart",
+            "journal segment %08u.seg cannot be read at record %u: %s; check the disk and restart",
             poster->reader.segment, poster->reader.index, strerror(-result));
         not_current(poster, text);
         object(poster, LEDGER_FAILED, text);

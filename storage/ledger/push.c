@@ -187,7 +187,7 @@ static void say_lost(struct push *push)
         return;
     push->said_lost = true;
     ledger_say(ledger, LEDGER_EVENT_WARNING,
-               "revocations are not heard: %s; each response asks Redis until they are",
+               "the node does not hear of revocations: %s; until it does, each response asks Redis",
                push->refused ? push->link.error : "the connection to Redis is lost");
     if (push->refused)
         ledger_say(ledger, LEDGER_EVENT_ERROR,
@@ -197,7 +197,7 @@ static void say_lost(struct push *push)
 static void say_heard(struct push *push)
 {
     if (push->said_lost)
-        ledger_say(push->ledger, LEDGER_EVENT_INFO, "revocations are heard again");
+        ledger_say(push->ledger, LEDGER_EVENT_INFO, "the node hears of revocations again");
     push->said_lost = false;
 }
 

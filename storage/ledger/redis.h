@@ -36,7 +36,7 @@ int redis_open(struct redis_link *link, struct where *where, const struct ledger
 /* The same, at each address in turn until one answers. */
 int redis_open_any(struct redis_link *link, struct where *where,
                    const struct ledger_options *options);
-/* Reports that the Redis that it is or was open to is no use, or, where it was `reached`, is lost. Sets
+/* Reports that the Redis that it is or was open to cannot be used, or, where it was `reached`, is lost. Sets
  * link->another. */
 void redis_failed(struct redis_link *link, bool reached);
 /* Who it is was asked and answered: from now on LEDGER_REDIS_SILENCE_MS is waited. 0 or -EAGAIN. */

@@ -51,7 +51,7 @@ const char *segment_cure(int error)
         CURES(X)
 #undef X
     default:
-        return "see to its disk";
+        return "check its disk";
     }
 }
 

@@ -10,7 +10,7 @@
 #define SEGMENT_NAME_MAX 24
 
 void segment_name(uint32_t number, char name[SEGMENT_NAME_MAX]);
-/* The number of a file of that name, 0 where it is no segment's. */
+/* The number of a file of that name, 0 where it is not a segment's. */
 uint32_t segment_number(const char *name);
 /* A descriptor with `bytes` allocated, zero and on disk, or a negative errno with nothing left
  * behind. It takes no space where there is too little. */

@@ -61,7 +61,7 @@ static uint32_t time_to_day(time_t time)
     return (uint32_t)((date.tm_year + 1900) * 10000 + (date.tm_mon + 1) * 100 + date.tm_mday);
 }
 
-/* "RUNID-20261123-1234"; false where it is none of this Redis', or of other days. */
+/* "RUNID-20261123-1234"; false where it is not one of this Redis, or is of other days. */
 static bool parse_cursor(const char *text, const char *run_id, time_t from, time_t to,
                          struct place *out)
 {
@@ -117,7 +117,7 @@ static int by_day_and_file(const void *a, const void *b, void *names)
     return strcmp((const char *)names + left->file, (const char *)names + right->file);
 }
 
-/* A scan may bring a file twice, if its table is made anew meanwhile: then both have its totals, and
+/* A scan may bring a file twice, if its table is rebuilt meanwhile: then both have its totals, and
  * the later ones are no lower. */
 static void page_sort(struct page *page)
 {

@@ -45,7 +45,7 @@ static int parse_path(const char *path, struct ledger_redis_address *out, char *
     snprintf(out->host, sizeof out->host, "%s", path);
     out->port = 0;
     return path[0] != '\0' ? 0
-                           : refuse(error, size, "unix: wants a path, as in unix:/run/redis.sock");
+                           : refuse(error, size, "unix: needs a path, as in unix:/run/redis.sock");
 }
 
 /* "host:port" or "[v6]:port"; the port may be left out where `port` is one already. */
@@ -78,7 +78,7 @@ static int parse_url(const char *text, struct ledger_redis_address *out, char *e
     const char *after = text + length;
     if (strchr(text, '@') != NULL)
         return refuse(error, size,
-                      "user and password do not belong into the address; they stand in redis_user "
+                      "user and password do not belong in the address; put them into redis_user "
                       "and, in a file that others cannot read, redis_password_file");
     if (after[0] != '\0' && strcmp(after, "/") != 0 && strcmp(after, "/0") != 0)
         return refuse(error, size,
@@ -90,7 +90,7 @@ static int parse_url(const char *text, struct ledger_redis_address *out, char *e
     return parse_authority(authority, out)
                ? 0
                : refuse(error, size,
-                        "is no address; write redis://HOST:PORT, or redis://[::1]:6379");
+                        "is not an address; write redis://HOST:PORT, or redis://[::1]:6379");
 }
 
 static int parse(const char *text, struct ledger_redis_address *out, char *error, size_t size)
@@ -108,7 +108,7 @@ static int parse(const char *text, struct ledger_redis_address *out, char *error
     if (parse_authority(text, out))
         return 0;
     snprintf(error, size,
-             "\"%.255s\" is no address; write embedded, unix:/run/redis.sock, 10.0.0.5:6379, "
+             "\"%.255s\" is not an address; write embedded, unix:/run/redis.sock, 10.0.0.5:6379, "
              "[::1]:6379 or redis://redis.example:6379",
              strchr(text, '@') != NULL ? "..." : text); /* it may hold a password */
     return -EINVAL;
@@ -269,7 +269,7 @@ static void say_unresolved(const struct where *where, char *error, size_t size)
     else if (ledger_monotonic_ms() < where->asked_ms + LEDGER_REDIS_RESOLVE_MS)
         snprintf(error, size, "%s: the name is being resolved", where->name.host);
     else
-        snprintf(error, size, "%s: no answer within %d ms; see to the resolver (/etc/resolv.conf)",
+        snprintf(error, size, "%s: no answer within %d ms; check the resolver (/etc/resolv.conf)",
                  where->name.host, LEDGER_REDIS_RESOLVE_MS);
 }
 

@@ -124,8 +124,8 @@ static void sync_turn(struct ledger *ledger, struct turn *turn)
         if (atomic_load(&ledger->writer_state) != LEDGER_FAILED) {
             char text[LEDGER_TEXT_MAX];
             snprintf(text, sizeof text,
-                     "journal segment %08u.seg: %s: %s; nothing is served until the disk is seen "
-                     "to and the node restarted",
+                     "journal segment %08u.seg: %s: %s; nothing is served until the disk is "
+                     "repaired and the node is restarted",
                      journal->segment, journal->failed_call, strerror(journal->failed_error));
             ledger_set_writer_state(ledger, LEDGER_FAILED, text);
             ledger_say(ledger, LEDGER_EVENT_ERROR, "%s", text);
@@ -142,11 +142,11 @@ static void set_full(struct ledger *ledger, enum ledger_state state)
     const struct writer *writer = &ledger->writer;
     char text[LEDGER_TEXT_MAX];
     snprintf(text, sizeof text,
-             "the journal in %.200s/journal cannot grow by %08u.seg: %s; %s, it heals by itself; "
-             "until then %s",
+             "the journal in %.200s/journal cannot grow by %08u.seg: %s; %s, and the node recovers "
+             "by itself; until then %s",
              ledger->options.state_dir, ledger->journal.segment + 1,
              strerror(writer->allocation_error), segment_cure(writer->allocation_error),
-             state == LEDGER_EXHAUSTED ? "nothing is served, as what it has is used up"
+             state == LEDGER_EXHAUSTED ? "nothing is served, because its room is used up"
                                        : "no new download begins");
     ledger_set_writer_state(ledger, state, text);
     ledger_say(ledger, state == LEDGER_FULL ? LEDGER_EVENT_WARNING : LEDGER_EVENT_ERROR, "%s",
@@ -234,7 +234,7 @@ static void one_turn(struct ledger *ledger, struct money *money, uint64_t ticket
     mark_list(dirty, writer, &turn);
     append_money(ledger, &turn);
     sync_turn(ledger, &turn);
-    keep_room(ledger); /* before the answers, which may tell of its state */
+    keep_room(ledger); /* before the answers, which may report its state */
     finish_turn(ledger, &turn, ticket);
 }
 

@@ -37,7 +37,7 @@ struct media_options {
 /*
  * Opens the root and the hash store, starts the hasher. On failure a negative errno and one
  * sentence, naming the thing and the cure, in `error`. A hash store that cannot be read or written
- * is no failure: hashes then stay in memory, and media_hash_stats.store_error says why. Several
+ * is not a failure: hashes then stay in memory, and media_hash_stats.store_error says why. Several
  * processes may have the same store open (a node and a scan): each learns what the others append.
  */
 int media_open(struct media **out, const struct media_options *options, char *error,

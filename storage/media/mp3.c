@@ -80,7 +80,7 @@ static uint32_t measure_free(const unsigned char *at, size_t length, const struc
 
 /*
  * The bytes of the tag that begins here, 0: none does. What has no length in front (Lyrics3, and the
- * items of APEv1) is passed over as what is no frame. ID3v2.4 section 3.1: 28 bits in 4 bytes;
+ * items of APEv1) is passed over as what is not a frame. ID3v2.4 section 3.1: 28 bits in 4 bytes;
  * APEv2: little-endian, without the header.
  */
 static uint64_t tag_bytes(const unsigned char *at, size_t length)
@@ -100,7 +100,7 @@ static uint64_t tag_bytes(const unsigned char *at, size_t length)
 }
 
 /*
- * Whether what is behind a header bears it out. In bytes that are no MP3 two headers fit each other
+ * Whether what is behind a header bears it out. In bytes that are not MP3 two headers fit each other
  * by chance about once a gigabyte, and three do not: two more are wanted. One will do where the
  * stream is known, and the end or a tag where nothing but tags came before.
  */
@@ -180,7 +180,7 @@ static size_t step(struct mp3_walk *walk, const unsigned char *at, size_t length
         walk->adjacent = true;
         return 0;
     }
-    /* Amid what is unknown, three letters are no tag. */
+    /* Amid what is unknown, three letters are not enough for a tag. */
     walk->left = walk->adjacent ? tag_bytes(at, length) : 0;
     if (walk->left > 0)
         return 0;

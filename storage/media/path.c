@@ -40,7 +40,7 @@ bool path_is_servable(const char *path, size_t length)
         return false;
 
     /* The token's parser refuses these already. Here they would give one file several names in the
-     * cache, and a ".." that stays beneath the root is no way out to the kernel. */
+     * cache, and a ".." that stays beneath the root is not a way out to the kernel. */
     const char *end = path + length;
     for (const char *segment = path + 1; segment <= end;) {
         const char *slash = memchr(segment, '/', (size_t)(end - segment));

@@ -100,7 +100,7 @@ if wanted resume; then
             # shellcheck disable=SC2086
             $second "$link" >"$work/client.log" 2>&1 || { cat "$work/client.log" >&2; fail "$account: the resume"; }
             same "$out" "$account"
-            # What was on its way when the client went was acknowledged by its kernel and thrown away by it: some
+            # What was on its way when the client went was acknowledged and thrown away by its kernel: some
             # megabytes of socket buffers for each connection at most.
             [ $client = aria2c ] && slack=$((32 << 20)) || slack=$((8 << 20))
             expect_bill "$account" "$size" $((size + slack))

@@ -109,7 +109,7 @@ add('RFC 6585 5: more than 64 fields, or 8192 bytes, are answered 431', '1000 fi
 add('RFC 6585 5: more than 64 fields, or 8192 bytes, are answered 431', 'a value of 20000 bytes', get(`X: ${'b'.repeat(20000)}`));
 add('RFC 6585 5: more than 64 fields, or 8192 bytes, are answered 431', 'a name of 20000 bytes', get(`${'X'.repeat(20000)}: b`));
 
-const repeated = 'what two lines of a field that is no list mean is not knowable: refused, not guessed';
+const repeated = 'what two lines of a field that is not a list mean is not knowable: refused, not guessed';
 for (const text of ['Range: bytes=0-0', 'If-Range: "x"', 'Authorization: Bearer x', 'Origin: http://a'])
     add(repeated, `two lines of ${text.replace(/:.*/, '')}`, get(`${text}\r\n${text}`));
 for (const text of ['If-Match: "x"', 'If-None-Match: "x"', 'Cookie: a=b'])
@@ -131,7 +131,7 @@ const length = 'RFC 9112 6.3, RFC 9110 8.6: one Content-Length of digits; anythi
 for (const text of ['+5', '-5', '5.0', '0x5', '5 5', '5,5', '5, 5', '5,6', '', ' ', 'five', '5\t5', '1e1', '٥', '9223372036854775807', '9223372036854775808', '18446744073709551616',
     '184467440737095516160', '5;', '"5"', '00000000000000000000005', '5\r\nContent-Length: 5', '5\r\nContent-Length: 6', '0\r\nContent-Length: 5', '5'])
     add(length, `Content-Length ${text.replace(/\r\n.*: /, ' and ')}`, `GET /x HTTP/1.1\r\nHost: a\r\nContent-Length: ${text}\r\n\r\nhello`);
-add('valid; a Content-Length of 0 is no body', 'Content-Length 0', get('Content-Length: 0'));
+add('valid; a Content-Length of 0 is not a body', 'Content-Length 0', get('Content-Length: 0'));
 const coding = 'RFC 9112 6.1: one coding is known, chunked, which comes last and once; both framings, or one in HTTP/1.0, are refused';
 for (const text of ['chunked, chunked', 'chunked, gzip', 'gzip, chunked', 'gzip', 'identity', 'xchunked', 'chunkedx', 'chunk', '"chunked"', 'chunked;q=1', '\x0bchunked',
     'chunked\x0b', ',chunked', '', 'chunked\r\nTransfer-Encoding: identity', 'identity\r\nTransfer-Encoding: chunked', 'chunked\r\nContent-Length: 5', '\r\n chunked', 'chunked\r\nTransfer-Encoding: chunked'])

@@ -305,7 +305,7 @@ Test(crash, of_redis_before_the_start_is_answered_503_until_it_is_there)
     cr_assert_eq(answer->status, 503);
     cr_assert_gt(answer_header_number(site, answer, "Retry-After"), 0);
     cr_assert_eq(site_admin(site, "GET", "/v1/health", NULL)->status, 503);
-    /* A token that is no good is refused all the same. */
+    /* A token that is not good is refused all the same. */
     answer_expect_refusal(site, fetch(site, TRACK_TINY), 403, "token_missing");
     site_redis_start(site);
     site_node_await_ready(site);

@@ -91,7 +91,7 @@ Test(redis, whose_push_connection_is_reset_beside_many_listeners_answers_all_of_
     struct site *site = site_for_many(COUNT, SMALL_WINDOW, TRACK_SHORT, fds, links);
     ask_all(COUNT, fds, links);
     site_redis_command(site, "CLIENT KILL TYPE pubsub");
-    site_log_await(site, "revocations are heard again");
+    site_log_await(site, "the node hears of revocations again");
     const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
     answer_expect_file(site, fetch(site, link), TRACK_TINY);
     for (int i = 0; i < COUNT; i++)

@@ -39,7 +39,7 @@ static void check_uri(const struct token_target *target, const char *attribute)
     for (size_t i = 0; i < target->uri_length; i++)
         assert(target->uri[i] > 0x20 && target->uri[i] < 0x7f);
     error = token_target_parse(target->uri, target->uri_length, attribute, &again);
-    /* "%70=" is no package, but its normal form "p=" reads like one: nothing to compare then. */
+    /* "%70=" is not a package, but its normal form "p=" reads like one: nothing to compare then. */
     if (again.package != NULL)
         return;
     assert(error == TOKEN_TARGET_OK);

@@ -196,10 +196,10 @@ Test(doctor, refuses_a_state_directory_that_is_none)
     struct site *site = site_create(.stays_down = true, .state_dir = "/dev/null");
     struct command_result doctor = site_tollgate(site, "doctor");
     cr_assert_eq(doctor.exit_code, 1, "%s%s", doctor.output, doctor.errors);
-    expect_text(line_of(site, doctor.output, "FAIL     state_dir: "), "is no directory");
+    expect_text(line_of(site, doctor.output, "FAIL     state_dir: "), "is not a directory");
     struct command_result serve = site_tollgate(site, "serve");
     cr_assert_eq(serve.exit_code, 78);
-    expect_text(serve.errors, "tollgate.yaml: state_dir: /dev/null: is no directory");
+    expect_text(serve.errors, "tollgate.yaml: state_dir: /dev/null: is not a directory");
     site_destroy(&site);
 }
 
@@ -262,9 +262,9 @@ Test(doctor, and_the_check_name_certificates_that_no_client_gets)
     CERTIFICATE(site, .file = "z-wild.pem", .names = "DNS:*.more.example", .subject = "wild");
     CERTIFICATE(site, .file = "z-address.pem", .names = "IP:192.0.2.1", .subject = "");
     static const char *const parts[] = {
-        "/z-again.pem: no client gets this certificate, as ",
-        "/z-wild.pem: no client gets this certificate, as ",
-        "/z-address.pem: no client gets this certificate, as it names no host",
+        "/z-again.pem: no client gets this certificate, because ",
+        "/z-wild.pem: no client gets this certificate, because ",
+        "/z-address.pem: no client gets this certificate, because it names no host",
     };
     expect_certificates(site, parts, sizeof(parts) / sizeof(*parts));
     site_destroy(&site);
@@ -288,7 +288,8 @@ Test(doctor, and_the_check_name_an_origin_that_has_no_certificate)
 {
     struct site *site =
         site_create(.tls = true, .stays_down = true, .origin = "https://nobody.example:8443");
-    static const char *const parts[] = {"none is for nobody.example, the host of public_origin"};
+    static const char *const parts[] = {
+        "no certificate is for nobody.example, the host of public_origin"};
     expect_certificates(site, parts, 1);
     site_destroy(&site);
 }

@@ -48,8 +48,8 @@ Test(flood, of_bad_signatures_from_one_address_is_bounded_and_nobody_else_is_ref
     }
     cr_assert_eq(site_traffic(site, "tokens_failed"), 10);
     cr_assert_eq(site_traffic(site, "tokens_unchecked"), 30);
-    (void)site_log_await(site,
-                         "client 127.0.0.2: failed_checks_max links of it had a wrong signature");
+    (void)site_log_await(
+        site, "client 127.0.0.2 has sent failed_checks_max links with a wrong signature");
 
     /* What is known as good is served, whichever worker has met it; what needs no check has its own
      * verdict, and so has what is known as wrong. */
@@ -118,7 +118,7 @@ Test(flood, behind_a_proxy_is_that_of_its_client_alone)
     }
     raw_print(proxy, "GET %s HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.9\r\n\r\n", link);
     answer_expect_file(site, raw_answer(site, proxy, false), TRACK_TINY);
-    (void)site_log_await(site, "client 2001:db8::3: failed_checks_max");
+    (void)site_log_await(site, "client 2001:db8::3 has sent failed_checks_max");
     close(proxy);
     site_destroy(&site);
 }

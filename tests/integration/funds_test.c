@@ -212,7 +212,7 @@ Test(funds, of_a_limit_that_went_under_way_are_given_back)
         limit_bytes(site, "alice", 0);
         uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
         while (site_traffic(site, "admissions_granted") == granted) {
-            cr_assert(harness_now_ms() < deadline_ms, "the node does not ask anew");
+            cr_assert(harness_now_ms() < deadline_ms, "the node does not ask again");
             harness_pause();
         }
         if (reads_on)

@@ -63,7 +63,7 @@ uint64_t answer_header_number(struct site *site, const struct answer *answer, co
     cr_assert(text, "no header %s in: %s", name, answer->head);
     char *end;
     uint64_t number = strtoull(text, &end, 10);
-    cr_assert(*text && !*end, "%s: %s is no number", name, text);
+    cr_assert(*text && !*end, "%s: %s is not a number", name, text);
     return number;
 }
 
@@ -75,7 +75,7 @@ const char *answer_reason(struct site *site, const struct answer *answer)
     json_error_t error;
     json_t *root =
         json_loadb((const char *)answer->body, answer->body_length, JSON_REJECT_DUPLICATES, &error);
-    cr_assert(root, "the problem is no JSON: %s", error.text);
+    cr_assert(root, "the problem is not JSON: %s", error.text);
     const json_t *status = json_object_get(root, "status");
     cr_assert_eq((unsigned)json_integer_value(status), answer->status,
                  "the body's status is not that of the answer");

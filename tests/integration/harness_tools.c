@@ -135,7 +135,7 @@ static struct usage sum_usage(const struct answer *answer)
 {
     json_error_t error;
     json_t *root = json_loadb((const char *)answer->body, answer->body_length, 0, &error);
-    cr_assert(root, "usage is no JSON: %s", error.text);
+    cr_assert(root, "usage is not JSON: %s", error.text);
     struct usage usage = {0};
     json_int_t bytes = -1, responses = -1;
     json_t *rows = NULL;

@@ -82,7 +82,7 @@ Test(media_scan, says_where_its_hashes_are_not_kept)
     site_destroy(&site);
 }
 
-/* Off, a link is no file, and the scan names it; on, it is what it leads to. */
+/* Off, a link is not a file, and the scan names it; on, it is what it leads to. */
 Test(media, follows_symbolic_links_within_the_root_where_it_is_told_to)
 {
     for (unsigned on = 0; on < 2; on++) {
@@ -104,8 +104,8 @@ Test(media, follows_symbolic_links_within_the_root_where_it_is_told_to)
             "file_not_found");
         struct command_result scan = site_tollgate(site, "media", "scan");
         cr_assert_eq(scan.exit_code, 0, "%s", scan.errors);
-        cr_assert(strstr(scan.errors, "/etc: a symbolic link, passed over"), "%s", scan.errors);
-        cr_assert_eq(strstr(scan.errors, "/by: a symbolic link, passed over") == NULL, on == 1);
+        cr_assert(strstr(scan.errors, "/etc: a symbolic link, skipped"), "%s", scan.errors);
+        cr_assert_eq(strstr(scan.errors, "/by: a symbolic link, skipped") == NULL, on == 1);
         site_destroy(&site);
     }
 }

@@ -1,5 +1,5 @@
 /*
- * What `tollgate media show` tells of MP3s that lame makes, beside ffprobe: as they are, and with
+ * What `tollgate media show` says about MP3s that lame makes, beside ffprobe: as they are, and with
  * tags, cuts and junk. ffprobe's count of packets is exact; what it calls the duration is the
  * summary's, which stays when a file is cut, or a guess by the size where there is none. It cannot
  * count where the bitrate is free (there lame's own summary is right), and takes what looks like
@@ -214,7 +214,7 @@ static void put_parts(struct bytes *bytes, const char *letters, const struct byt
         case 'f':
             put_id3v2(bytes, sound, true);
             break;
-        case 'u': /* its length in 8 bits a byte: for all who keep to the standard it is no tag */
+        case 'u': /* its length in 8 bits a byte: for all who keep to the standard it is not a tag */
             put(bytes, "ID3\x03\0\0\0\0\x01\xf4", 10);
             fill(bytes, 500, true);
             break;

@@ -1,5 +1,5 @@
 /*
- * HTTP as strangers speak it: what is no request, too large, ambiguous or of another time. After
+ * HTTP as strangers speak it: what is not a request, too large, ambiguous or of another time. After
  * each the node must still serve others.
  */
 #include <stdlib.h>

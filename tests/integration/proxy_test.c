@@ -143,7 +143,8 @@ Test(proxy, names_the_client_in_x_forwarded_for)
     expect_client(site, &lines, "", "Forwarded: for=192.0.2.1\r\n", link, NULL);
     (void)site_log_await(site, "set forwarded_field: Forwarded");
     expect_client(site, &lines, "", "X-Forwarded-For: client.example\r\n", link, NULL);
-    (void)site_log_await(site, "proxy 127.0.0.1: what it wrote in X-Forwarded-For is no address");
+    (void)site_log_await(site,
+                         "proxy 127.0.0.1: what it wrote in X-Forwarded-For is not an address");
     site_destroy(&site);
 }
 
@@ -184,7 +185,7 @@ Test(proxy, of_many_clients_has_the_requests_of_each_counted)
         ask(other, link, "X-Forwarded-For: 192.0.2.2\r\n");
         answer_expect_file(site, raw_answer(site, other, false), TRACK_TINY);
     }
-    /* But not behind content, which nobody reads: it is no other client's request. */
+    /* But not behind content, which nobody reads: it is not another client's request. */
     static const char *const framings[] = {"Content-Length: 1000", "Transfer-Encoding: chunked"};
     for (int i = 0; i < 2; i++) {
         int posted = raw_connect(site, 0);

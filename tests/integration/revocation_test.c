@@ -333,7 +333,7 @@ Test(revocation, is_not_what_a_restart_of_Redis_is_taken_for)
     site_redis_kill(site);
     cr_expect_gt(expect_flow(fd, 2000), 100000u, "it stopped while Redis was away");
     site_redis_start(site);
-    site_log_await(site, "revocations are heard again");
+    site_log_await(site, "the node hears of revocations again");
     cr_expect_gt(expect_flow(fd, 3000), 100000u, "it stopped when Redis came back");
     close(fd);
     site_destroy(&site);
@@ -589,13 +589,13 @@ Test(revocation, reaches_a_node_whose_push_connection_is_half_open_within_the_va
     revoke_jti(pair.home, "order-1");
     revoke_jti(pair.home, "order-2");
     /* It knows that it hears nothing: a cached grant starts no response. */
-    site_log_await(pair.far[0], "revocations are not heard");
+    site_log_await(pair.far[0], "the node does not hear of revocations");
     answer_expect_refusal(pair.far[0], fetch(pair.far[0], tiny), 410, "link_revoked");
     expect_cut(fd);
     uint64_t taken_ms = harness_now_ms() - begun_ms;
     cr_expect_leq(taken_ms, 3000u, "%llu ms", (unsigned long long)taken_ms);
     relay_hold_push(pair.relay, false);
-    site_log_await(pair.far[0], "revocations are heard again");
+    site_log_await(pair.far[0], "the node hears of revocations again");
     pair_destroy(&pair);
 }
 
@@ -689,7 +689,7 @@ Test(revocation, does_not_come_from_a_key_file_that_is_broken)
     const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
     size_t before = strlen(site_log(site));
     replace_file(site_key_file(site), "{\"keys\":[");
-    site_log_await(site, "the key sets were not reloaded, those before stay in force");
+    site_log_await(site, "the key sets were not reloaded, and the previous ones stay in force");
     answer_expect_file(site, fetch(site, link), TRACK_TINY);
     /* Said once, though it is tried again and again. */
     uint64_t until_ms = harness_now_ms() + 1500;

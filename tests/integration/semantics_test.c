@@ -105,7 +105,7 @@ static const struct row rows[] = {
      200, NULL, 0, 2251},
     {"13.1.4", "two dates are ignored", NULL,
      "If-Unmodified-Since: {older}\r\nIf-Unmodified-Since: {older}\r\n", 200, NULL, 0, 2251},
-    {"14.2", "two lines of Range are no guess of ours", NULL,
+    {"14.2", "two lines of Range are not guessed from", NULL,
      "Range: bytes=0-9\r\nRange: bytes=0-9\r\n", 400, "Connection: close", 0, 0},
     {"13.1.5", "nor are two of If-Range", NULL,
      "Range: bytes=0-9\r\nIf-Range: {etag}\r\nIf-Range: {etag}\r\n", 400, "Connection: close", 0,
@@ -551,7 +551,7 @@ Test(semantics, of_a_refusal_are_a_page_or_the_shops_for_a_browsers_window)
     answer_expect_refusal(site,
                           ask(site, "GET", link, "Accept: audio/*\r\nSec-Fetch-Mode: no-cors\r\n"),
                           402, "account_unknown");
-    /* A program that takes anything is no browser. */
+    /* A program that takes anything is not a browser. */
     answer_expect_refusal(site, ask(site, "GET", link, "Accept: */*\r\n"), 402, "account_unknown");
     site_destroy(&site);
 }
@@ -595,7 +595,7 @@ Test(semantics, of_OPTIONS_need_no_link)
     static const char *const targets[] = {"foo", "*x", "media.example:80", "ftp://media.example/"};
     for (size_t i = 0; i < sizeof(targets) / sizeof(targets[0]); i++)
         answer_expect_refusal(site, ask(site, "OPTIONS", targets[i], ""), 400, "target_invalid");
-    /* What comes as its content is no request. */
+    /* What comes as its content is not a request. */
     int fd = raw_connect(site, 0);
     raw_print(fd, "OPTIONS * HTTP/1.1\r\nHost: a\r\nContent-Length: 36\r\n\r\n"
                   "OPTIONS * HTTP/1.1\r\nHost: hidden\r\n\r\n");

@@ -125,7 +125,7 @@ Test(service, refuses_a_passed_descriptor_that_is_no_listening_socket)
     struct command_result serve = site_tollgate(site, "serve");
     cr_assert_eq(serve.exit_code, 69);
     cr_assert(
-        strstr(serve.errors, "descriptor 3, passed by LISTEN_FDS, is no listening TCP socket"),
+        strstr(serve.errors, "descriptor 3, passed by LISTEN_FDS, is not a listening TCP socket"),
         "%s", serve.errors);
     site_destroy(&site);
     close(fd);
@@ -243,10 +243,11 @@ Test(service, a_key_under_which_anybody_could_sign_is_refused_at_start_and_reloa
         struct command_result check = site_tollgate(site, "serve", "--check-config");
         cr_expect_eq(check.exit_code, 78, "%s", points[i]);
         cr_expect(strstr(check.errors, "issuer shop: ") &&
-                      strstr(check.errors, "is no Ed25519 public key"),
+                      strstr(check.errors, "is not an Ed25519 public key"),
                   "%s", check.errors);
     }
-    (void)site_log_await(site, "the key sets were not reloaded, those before stay in force: ");
+    (void)site_log_await(site,
+                         "the key sets were not reloaded, and the previous ones stay in force: ");
     answer_expect_file(site, fetch(site, link), TRACK_TINY);
     write_keys(site, good);
     free(good);
@@ -274,7 +275,8 @@ Test(service, reads_the_key_sets_again_on_sighup_and_keeps_good_ones)
     site_node_signal(site, SIGHUP);
     expect_notice(notices, "RELOADING=1");
     expect_notice(notices, "READY=1");
-    (void)site_log_await(site, "the key sets were not reloaded, those before stay in force: ");
+    (void)site_log_await(site,
+                         "the key sets were not reloaded, and the previous ones stay in force: ");
     answer_expect_file(site, fetch(site, link), TRACK_TINY);
 
     char *private_text = NULL, *public_text = NULL;
@@ -358,16 +360,17 @@ Test(service, says_at_each_sighup_which_changed_keys_want_a_restart)
     edit_configuration(site, "listen: 127.0.0.1:9\n", "listen: 127.0.0.1:7\n");
     edit_configuration(site, "workers: 1\n", "workers: 2\n");
     log = reload_and_read(site, notices);
-    cr_expect(strstr(log, "/tollgate.yaml: workers (from 1 to 2) wants a restart to take effect\n"),
-              "%s", log);
+    cr_expect(
+        strstr(log, "/tollgate.yaml: workers (from 1 to 2) takes effect only after a restart\n"),
+        "%s", log);
     edit_configuration(site, "prefixes: [/]\n", "prefixes: [/none/]\n");
     edit_configuration(site, "  - id: rival\n", "  - id: other\n");
     for (int i = 0; i < 2; i++) {
         log = reload_and_read(site, notices);
         cr_expect(strstr(log,
                          "/tollgate.yaml: workers (from 1 to 2), issuers.shop.prefixes (from [/] "
-                         "to [/none/]), issuers.rival (removed), issuers.other (added) want a "
-                         "restart to take effect\n"),
+                         "to [/none/]), issuers.rival (removed), issuers.other (added) take "
+                         "effect only after a restart\n"),
                   "%s", log);
     }
     answer_expect_file(site, fetch(site, link), TRACK_TINY); /* by the prefix in force */
@@ -404,7 +407,8 @@ Test(service, names_the_mistakes_of_its_configuration_at_sighup_and_stays_as_it_
                   strstr(check.errors, "issuers[1].prefixes: a list is expected"),
               "%s", check.errors);
     const char *log = reload_and_read(site, notices);
-    cr_expect(strstr(log, "/tollgate.yaml: a restart would fail by what follows; "), "%s", log);
+    cr_expect(strstr(log, "/tollgate.yaml: a restart would fail because of the following; "), "%s",
+              log);
     const char *line = check.errors; /* each is a line of the log */
     for (size_t length; (length = strcspn(line, "\n")) > 0; line += length + 1)
         cr_expect(strstr(log, site_format(site, " warning %.*s\n", (int)length, line)), "%.*s: %s",

@@ -59,7 +59,7 @@ static void check_schema(const json_t *schema, json_t *value, const char *where)
     bool known = words == NULL;
     for (size_t i = 0; i < json_array_size(words); i++)
         known = known || json_equal(json_array_get(words, i), value);
-    cr_assert(known, "%s is none of the words that are described", where);
+    cr_assert(known, "%s is not one of the words that are described", where);
     const json_t *properties = json_object_get(schema, "properties");
     const json_t *required = json_object_get(schema, "required");
     for (size_t i = 0; i < json_array_size(required); i++) {
@@ -146,7 +146,7 @@ static struct site *shop_site(const char *settings)
     cr_assert_eq(answer->status, 200);
     description =
         json_loadb((const char *)answer->body, answer->body_length, JSON_REJECT_DUPLICATES, NULL);
-    cr_assert(description, "the description is no JSON");
+    cr_assert(description, "the description is not JSON");
     cr_assert_str_eq(json_string_value(json_object_get(description, "openapi")), "3.1.0");
     return site;
 }
@@ -308,7 +308,7 @@ Test(shop, the_same_secret_of_two_issuers_is_refused_at_reload)
     site_account_open_prepaid(site, "alice", 1000);
     give_the_rival_the_shops_secret(site);
     site_node_signal(site, SIGHUP);
-    const char *log = site_log_await(site, "those before stay in force: issuer rival: ");
+    const char *log = site_log_await(site, "the previous ones stay in force: issuer rival: ");
     cr_expect_not_null(strstr(log, "issuer shop has the same secret"), "%s", log);
     CALL(site, MINE, .method = "GET", .path = "/v1/accounts/shop/alice", ACCOUNT(""),
          .status = 200);
@@ -501,7 +501,7 @@ Test(shop, is_told_of_what_completed_is_used_up_or_nearly_paid_out)
     while (fetch(site, link, .range = "0-0")->status != 410 && harness_now_ms() < deadline_ms)
         harness_pause();
     json_decref(await_event(site, "used_up", next));
-    /* A tail that is fetched later, in a new window of the node, is no second download. */
+    /* A tail that is fetched later, in a new window of the node, is not a second download. */
     const char *twice = site_link(site, .account = "alice", .path = TRACK_TINY, .jti = "order-2",
                                   .limits = {.max_uses = 1, .resume_s = 60});
     answer_expect_file(site, fetch(site, twice), TRACK_TINY);

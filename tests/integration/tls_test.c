@@ -255,7 +255,8 @@ Test(tls, a_file_that_lost_its_certificate_does_not_lose_its_host)
     site_node_await_ready(site);
     write_in(site, "kept.pem", "");
     site_node_signal(site, SIGHUP);
-    (void)site_log_await(site, "the certificates were not reloaded, those before stay in force");
+    (void)site_log_await(site,
+                         "the certificates were not reloaded, and the previous ones stay in force");
     EXPECT_SERVED(site, "kept", .name = "kept.example");
     site_destroy(&site);
 }
@@ -425,7 +426,8 @@ Test(tls, a_broken_certificate_leaves_those_before_in_force)
     const char *path = site_certificate_make(site, "media.example", "ec");
     harness_write_file(path, "-----BEGIN CERTIFICATE-----\nAAAA\n");
     site_node_signal(site, SIGHUP);
-    (void)site_log_await(site, "the certificates were not reloaded, those before stay in force");
+    (void)site_log_await(site,
+                         "the certificates were not reloaded, and the previous ones stay in force");
     struct client client;
     OPEN(site, &client, .name = "media.example");
     client_close(&client);
@@ -435,7 +437,7 @@ Test(tls, a_broken_certificate_leaves_those_before_in_force)
     site_destroy(&site);
 }
 
-/* ---- what is no TLS ---- */
+/* ---- what is not TLS ---- */
 
 static const char proxy_header[] =
     "\x0d\x0a\x0d\x0a\x00\x0d\x0a\x51\x55\x49\x54\x0a\x21\x11\x00\x0c"
@@ -652,10 +654,11 @@ Test(tls, nodes_with_the_same_ticket_keys_resume_each_others_sessions)
     reload(site);
     cr_expect(resumes(site, first, TLS1_2_VERSION), "by the key before");
     SSL_SESSION *second = session_of(site, link[0], TLS1_2_VERSION);
-    /* A file that is no good leaves those before in force. */
+    /* A file that is not good leaves those before in force. */
     (void)write_ticket_keys(site, "2", 0644);
     site_node_signal(site, SIGHUP);
-    (void)site_log_await(site, "the certificates were not reloaded, those before stay in force");
+    (void)site_log_await(site,
+                         "the certificates were not reloaded, and the previous ones stay in force");
     cr_expect(resumes(site, first, TLS1_2_VERSION), "with a file that was refused");
     (void)write_ticket_keys(site, "2", 0600); /* and the first key goes */
     site_node_kill(site);

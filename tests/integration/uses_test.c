@@ -24,7 +24,7 @@ static const char *range_text(struct site *site, size_t first, size_t last)
     return site_format(site, "%zu-%zu", first, last);
 }
 
-/* Waits until the link is answered by this refusal; other answers on the way are no failure. */
+/* Waits until the link is answered by this refusal; other answers before it are not failures. */
 static void await_refusal(struct site *site, const char *link, const char *range, unsigned status,
                           const char *reason)
 {

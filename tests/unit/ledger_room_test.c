@@ -151,7 +151,7 @@ Test(ledger_room, of_300_downloads_on_a_small_disk_is_enough_for_them_to_end)
         ledger_download_close(&downloads[i]);
     }
     await_closed();
-    /* Their closing made some room, which is no reason to begin anew. */
+    /* Their closing made some room, which is not a reason to begin again. */
     cr_assert(writer_is(LEDGER_EXHAUSTED));
     cr_assert_eq(atomic_load(&warnings), 1);
     cr_assert_eq(atomic_load(&errors), 1);

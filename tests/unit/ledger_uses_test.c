@@ -232,7 +232,7 @@ Test(ledger_uses, the_latest_limit_counts_whichever_node_posts_it_first)
     (void)control(EPOCH, 1, "limit", 700, 9);
     (void)control(OTHER, 1, "limit", 300, 8);
     cr_expect_eq(ask(0, 60000, NEW).rate, 700);
-    cr_expect_eq(fixture_account_field(&fx, "shop/a", "balance"), 1000000, "a limit is no money");
+    cr_expect_eq(fixture_account_field(&fx, "shop/a", "balance"), 1000000, "a limit is not money");
 }
 
 /* ---- push and notices ---- */

@@ -1,6 +1,6 @@
 /*
  * The MP3 facts of bytes built here: frames of all kinds, tags around and between them, summaries of
- * encoders, damage, and what is no MP3. Each is fed whole, byte by byte and in parts of random
+ * encoders, damage, and what is not an MP3. Each is fed whole, byte by byte and in parts of random
  * length, and says the same. tests/integration/mp3_test.c has what lame makes, beside ffprobe.
  */
 #include <criterion/criterion.h>

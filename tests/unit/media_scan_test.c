@@ -145,7 +145,7 @@ Test(media_scan, follows_no_symbolic_link_and_opens_nothing_but_regular_files, .
     cr_assert_eq(media_scan(media, note, &seen), 0);
     cr_assert_eq(seen.last.files_done, 1);
     cr_assert_geq(find(&seen, "/a"), 0);
-    /* Each link is named, and is no failure. */
+    /* Each link is named, and is not a failure. */
     static const char *const links[] = {"/out", "/in", "/loop", "/etc"};
     cr_assert_eq(seen.calls, 5);
     cr_assert_eq(seen.last.links_passed_over, 4);

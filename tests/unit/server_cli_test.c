@@ -247,7 +247,7 @@ Test(server_cli, a_listen_address_that_is_none_is_a_wrong_command_line)
 {
     make_node();
     cr_expect_eq(run("serve", "--check-config", "--listen", "here", NULL), EX_USAGE);
-    EXPECT_IN(err, "--listen: here is no address and port");
+    EXPECT_IN(err, "--listen: here is not an address and port");
 }
 
 /* ---- key generate -------------------------------------------------------------------------------
@@ -364,7 +364,7 @@ Test(server_cli, a_key_is_not_overwritten_without_force)
 Test(server_cli, key_options_that_contradict_are_refused)
 {
     cr_expect_eq(run("key", "generate", "--issuer", "Shop!", "--alg", "ES256", NULL), EX_USAGE);
-    EXPECT_IN(err, "no short name");
+    EXPECT_IN(err, "not a short name");
     cr_expect_eq(run("key", "generate", "--issuer", "shop", "--alg", "RS256", NULL), EX_USAGE);
     EXPECT_IN(err, "give ES256, EdDSA or HS256");
     cr_expect_eq(run("key", "generate", "--issuer", "s", "--alg", "HS256", "--private", "a",
@@ -459,7 +459,7 @@ Test(server_cli, signing_says_what_is_wrong_with_the_key)
     cr_expect_eq(SIGN("--expires-in", "1h", "--key", "missing.jwks"), EX_NOINPUT);
     cr_expect_eq(SIGN("--expires-in", "1h", "--key", "tollgate.yaml"), EX_DATAERR);
     cr_expect_eq(SIGN("--expires-in", "3600", "--key", "shop-private.jwks"), EX_USAGE);
-    EXPECT_IN(err, "no duration; give a number and a unit");
+    EXPECT_IN(err, "it is not a duration; give a number and a unit");
     cr_expect_eq(SIGN("--expires-in", "0s", "--key", "shop-private.jwks"), EX_USAGE);
     cr_expect_eq(SIGN("--expires-in", "1m", "--not-before", "2m", "--key", "shop-private.jwks"),
                  EX_USAGE);
@@ -727,7 +727,7 @@ Test(server_cli, explain_reads_what_people_paste)
     make_node();
     expect_refused("http://x.example/a.mp3", "403 token_missing", "no parameter URISigningPackage");
     expect_refused("/a/../b?URISigningPackage=x", "400 path_invalid",
-                   "a node repairs no path: segment 2 of the path");
+                   "a node does not correct paths: segment 2 of the path");
     expect_refused("/a?URISigningPackage=e30.e30", "403 token_malformed", "three parts");
     cr_expect_eq(run("link", "explain", "eyJhbGciOiJub25lIn0.e30.", NULL), EX_USAGE);
     EXPECT_NOT_IN(err, "eyJ");

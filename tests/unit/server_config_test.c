@@ -177,27 +177,28 @@ Test(server_config, refuses_what_no_answer_can_carry)
 {
     refuse(LEAST "content_types: .mp3=audio/mpeg mp4=video/mp4\n", 8, "\"mp4=video/mp4\"",
            ".mp3=audio/mpeg");
-    refuse(LEAST "content_types: .a=a/b .b=b/c .A=c/d\n", 8, "stands there once", ".mp3=");
+    refuse(LEAST "content_types: .a=a/b .b=b/c .A=c/d\n", 8, "or its extension is given twice",
+           ".mp3=");
     refuse(LEAST "content_types: .a=nothing\n", 8, "\".a=nothing\"", ".mp3=audio/mpeg");
-    refuse(LEAST "cors_allow_headers: \"Range; X\"\n", 8, "no list of field names", "Range");
+    refuse(LEAST "cors_allow_headers: \"Range; X\"\n", 8, "not a list of field names", "Range");
     refuse(LEAST "cross_origin_resource_policy: none\n", 8, "same-origin", "same-site");
 }
 
 Test(server_config, refuses_numbers_that_are_none_or_out_of_bounds_on_their_line)
 {
-    refuse(LEAST "\nhead_bytes_max: 8x\n", 9, "head_bytes_max: \"8x\" is no whole number of bytes",
-           "1024 to 65536");
+    refuse(LEAST "\nhead_bytes_max: 8x\n", 9,
+           "head_bytes_max: \"8x\" is not a whole number of bytes", "1024 to 65536");
     refuse(LEAST "head_bytes_max: 100\n", 8, "head_bytes_max: 100 is out of bounds", "bytes");
     refuse(LEAST "journal_mark_ms: 1001\n", 8, "out of bounds", "10 to 1000 milliseconds");
-    refuse(LEAST "tokens_max: -1\n", 8, "no whole number", "plain digits");
+    refuse(LEAST "tokens_max: -1\n", 8, "not a whole number", "plain digits");
     refuse(LEAST "tokens_max: 99999999999999999999999\n", 8, "out of bounds", "16777216");
-    refuse(LEAST "tokens_max:\n", 8, "\"\" is no whole number", "default 16384");
+    refuse(LEAST "tokens_max:\n", 8, "\"\" is not a whole number", "default 16384");
 }
 
 Test(server_config, names_the_values_of_a_choice_and_the_nearest_of_them)
 {
-    refuse(LEAST "access_log_format: clf\n", 8, "access_log_format: \"clf\" is none of its values",
-           "write json or combined");
+    refuse(LEAST "access_log_format: clf\n", 8,
+           "access_log_format: \"clf\" is not one of its values", "write json or combined");
     refuse(LEAST "access_log_format: combind\n", 8, "did you mean combined?", "json or combined");
     refuse(LEAST "log_level: wraning\n", 8, "did you mean warning?",
            "error, warning, info or debug");
@@ -270,11 +271,11 @@ Test(server_config, takes_durations_and_sizes_with_their_unit)
 Test(server_config, refuses_what_a_unit_cannot_hold_and_units_of_something_else)
 {
     static const char *const none[][2] = {
-        {"nbf_leeway_s: 1500ms\n", "\"1500ms\" is no whole number of seconds"},
-        {"nbf_leeway_s: 0.5\n", "\"0.5\" is no whole number of seconds"},
-        {"idle_timeout_ms: 100.5ms\n", "is no whole number of milliseconds"},
-        {"idle_timeout_ms: 1.00000000001s\n", "is no whole number of milliseconds"},
-        {"head_bytes_max: 1.0001KiB\n", "is no whole number of bytes"},
+        {"nbf_leeway_s: 1500ms\n", "\"1500ms\" is not a whole number of seconds"},
+        {"nbf_leeway_s: 0.5\n", "\"0.5\" is not a whole number of seconds"},
+        {"idle_timeout_ms: 100.5ms\n", "is not a whole number of milliseconds"},
+        {"idle_timeout_ms: 1.00000000001s\n", "is not a whole number of milliseconds"},
+        {"head_bytes_max: 1.0001KiB\n", "is not a whole number of bytes"},
         {"head_bytes_max: 5s\n", "64KiB"},
         {"idle_timeout_ms: 5MB\n", "250ms"},
         {"idle_timeout_ms: s\n", "\"s\" is no"},
@@ -284,14 +285,14 @@ Test(server_config, refuses_what_a_unit_cannot_hold_and_units_of_something_else)
         {"idle_timeout_ms: 5 s\n", "\"5 s\" is no"},
         {"idle_timeout_ms: 5ss\n", "\"5ss\" is no"},
         {"head_bytes_max: 5KiBs\n", "\"5KiBs\" is no"},
-        {"connections_max: 5s\n", "\"5s\" is no whole number of connections"},
-        {"connections_max: 5k\n", "\"5k\" is no whole number of connections"},
+        {"connections_max: 5s\n", "\"5s\" is not a whole number of connections"},
+        {"connections_max: 5k\n", "\"5k\" is not a whole number of connections"},
         {"idle_timeout_ms: 2h\n", "2h is out of bounds; give 100 to 3600000 milliseconds"},
         {"idle_timeout_ms: 213503982335d\n", "is out of bounds"},
         {"idle_timeout_ms: 99999999999999999999999999999999999999999999d\n", "is out of bounds"},
         {"balance_low_bytes: 99999999999999999TiB\n", "is out of bounds"},
         {"balance_low_bytes: 16777216TiB\n", "is out of bounds"},
-        {"workers: 1s\n", "\"1s\" is no whole number of threads"},
+        {"workers: 1s\n", "\"1s\" is not a whole number of threads"},
     };
     char text[512];
     for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
@@ -305,7 +306,8 @@ Test(server_config, refuses_what_is_missing_and_tells_all_of_it_at_once)
     refuse("listen: ':80'\n", 1, "media_root: missing; add media_root: VALUE",
            "state_dir: missing");
     refuse("", 1, "media_root: missing", "state_dir: missing");
-    refuse("media_root: a\nstate_dir: b\n", 1, "issuers: there is none", "tollgate key generate");
+    refuse("media_root: a\nstate_dir: b\n", 1, "issuers: there is no issuer",
+           "tollgate key generate");
     refuse("media_root: a\nstate_dir: b\nissuers:\n  - id: x\n    iss: x\n", 4,
            "issuers[0].keys: missing", "issuers[0].prefixes: missing");
 }
@@ -372,10 +374,10 @@ Test(server_config, tells_mistakes_of_every_kind_at_once_and_none_twice)
 
 Test(server_config, tells_all_that_an_empty_file_lacks)
 {
-    EXPECT_MISTAKES("", "media_root: missing", "state_dir: missing", "issuers: there is none");
+    EXPECT_MISTAKES("", "media_root: missing", "state_dir: missing", "issuers: there is no issuer");
     EXPECT_MISTAKES("# nothing\n---\n", "keys and values are expected");
     EXPECT_MISTAKES("a: 1\nb: 2\nc: 3\n", ":1: a: no such key", ":2: b: no", ":3: c: no",
-                    "media_root: missing", "state_dir: missing", "issuers: there is none");
+                    "media_root: missing", "state_dir: missing", "issuers: there is no issuer");
 }
 
 /* A mistake's consequences for other keys are none of their own. */
@@ -452,19 +454,19 @@ Test(server_config, names_variables_that_are_not_set_or_none)
 {
     unsetenv("TG_NONE");
     setenv("TG_LINES", "one\ntwo: 3", 1);
-    EXPECT_MISTAKES("media_root: ${TG_NONE}/x\nnode: a${TG_NONE_EITHER}\nlisten: ${TG NONE}\n"
-                    "workers: ${TG_NONE\nidle_timeout_ms: ${}\ntoken_attribute: ${1A}\n"
-                    "access_log: ${TG_LINES}\n${TG_NONE}: 1\nstate_dir: s\n"
-                    "issuers:\n  - {id: a, iss: b, keys: \"${TG_NONE}\", prefixes: [/, "
-                    "\"${TG_NONE}\"]}\n",
-                    ":1: media_root: the environment has no variable TG_NONE;",
-                    ":2: node: the environment has no variable TG_NONE_EITHER;",
-                    ":3: listen: ${TG is the beginning of no variable",
-                    ":4: workers: ${TG_NONE is the", ":5: idle_timeout_ms: ${ is the",
-                    ":6: token_attribute: ${1A is the",
-                    ":7: access_log: the value holds a control character",
-                    ":8: ${TG_NONE}: no such key", ":11: issuers[0].keys: the environment has no",
-                    ":11: issuers[0].prefixes: the environment has no variable TG_NONE");
+    EXPECT_MISTAKES(
+        "media_root: ${TG_NONE}/x\nnode: a${TG_NONE_EITHER}\nlisten: ${TG NONE}\n"
+        "workers: ${TG_NONE\nidle_timeout_ms: ${}\ntoken_attribute: ${1A}\n"
+        "access_log: ${TG_LINES}\n${TG_NONE}: 1\nstate_dir: s\n"
+        "issuers:\n  - {id: a, iss: b, keys: \"${TG_NONE}\", prefixes: [/, "
+        "\"${TG_NONE}\"]}\n",
+        ":1: media_root: the environment has no variable TG_NONE;",
+        ":2: node: the environment has no variable TG_NONE_EITHER;",
+        ":3: listen: ${TG does not begin a variable", ":4: workers: ${TG_NONE does not begin",
+        ":5: idle_timeout_ms: ${ does not begin", ":6: token_attribute: ${1A does not begin",
+        ":7: access_log: the value holds a control character", ":8: ${TG_NONE}: no such key",
+        ":11: issuers[0].keys: the environment has no",
+        ":11: issuers[0].prefixes: the environment has no variable TG_NONE");
 }
 
 Test(server_config, shows_no_value_of_the_environment_in_its_messages)
@@ -484,15 +486,15 @@ Test(server_config, shows_no_value_of_the_environment_in_its_messages)
         cr_expect_null(strstr(error, "K0RR"), "%s", error);
         cr_expect_null(strstr(error, "0rse"), "%s", error);
     }
-    refuse(LEAST "node: ${TG_SECRET}\n", 8, "node: \"${TG_SECRET}\" is no name", "a-z");
+    refuse(LEAST "node: ${TG_SECRET}\n", 8, "node: \"${TG_SECRET}\" is not a name", "a-z");
     refuse(LEAST "    origins: ['${TG_SECRET}']\n    refusal_url: ${TG_SECRET}\n", 8,
            "issuers[0].origins: \"${TG_SECRET}\"", "refusal_url: \"${TG_SECRET}\"");
     cr_expect_null(strstr(error, "unter"), "%s", error);
     setenv("TG_SECRET", "my value", 1);
-    refuse("head_bytes_max: ${TG_SECRET}\n" LEAST "log_level: loud\n", 9, "is none of its values;",
-           "\"${TG_SECRET}\" is no whole");
+    refuse("head_bytes_max: ${TG_SECRET}\n" LEAST "log_level: loud\n", 9,
+           "is not one of its values;", "\"${TG_SECRET}\" is not a whole");
     setenv("TG_SECRET", "a:b", 1);
-    refuse(LEAST "node: ${TG_SECRET}\n", 8, "node: \"${TG_SECRET}\" is no name", "a-z");
+    refuse(LEAST "node: ${TG_SECRET}\n", 8, "node: \"${TG_SECRET}\" is not a name", "a-z");
 }
 
 Test(server_config, refuses_the_wrong_shape_in_its_own_words)
@@ -526,13 +528,14 @@ Test(server_config, refuses_addresses_and_names_that_are_none)
     char text[512];
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         snprintf(text, sizeof(text), "listen: \"%s\"\n%s", wrong[i], LEAST);
-        refuse(text, 1, "is no address and port", "127.0.0.1:8080");
+        refuse(text, 1, "is not an address and port", "127.0.0.1:8080");
     }
-    refuse("node: Node_1\n" LEAST, 1, "node: \"Node_1\" is no name", "a-z");
+    refuse("node: Node_1\n" LEAST, 1, "node: \"Node_1\" is not a name", "a-z");
     refuse("log_level: loud\n" LEAST, 1, "log_level", "write error, warning, info or debug");
     refuse("token_attribute: a=b\n" LEAST, 1, "token_attribute", "letters");
-    refuse("redis: redis.example\n" LEAST, 1, "redis: \"redis.example\" is no address", "unix:");
-    refuse("redis: 'h:0'\n" LEAST, 1, "is no address", "embedded");
+    refuse("redis: redis.example\n" LEAST, 1, "redis: \"redis.example\" is not an address",
+           "unix:");
+    refuse("redis: 'h:0'\n" LEAST, 1, "is not an address", "embedded");
     refuse("public_origin: https://a.example/\n" LEAST, 1, "public_origin", "last slash");
     refuse("public_origin: ftp://a.example\n" LEAST, 1, "public_origin", "write https://");
 }
@@ -554,7 +557,7 @@ Test(server_config, refuses_keys_that_do_not_agree)
            "issuers[1].iss", "its own");
     refuse(LEAST "  - id: b\n    iss: b\n    keys: b\n    prefixes:\n      - /a/\n      - /b\n", 13,
            "\"/b\" does not start and end with a slash", "/music/");
-    refuse("journal_segment_bytes: 70000\n" LEAST, 1, "no multiple of 4096", "write 73728");
+    refuse("journal_segment_bytes: 70000\n" LEAST, 1, "not a multiple of 4096", "write 73728");
     refuse("redis_user: u\n" LEAST, 1, "redis_user", "remove it");
     refuse("redis: 'h:1'\nredis_user: u\n" LEAST, 2, "redis_user", "redis_password_file");
     refuse("admission_timeout_ms: 5000\ngrant_validity_ms: 4000\n" LEAST, 1,
@@ -804,7 +807,7 @@ Test(server_config, gives_an_issuer_a_default_resume_within_the_longest_lifetime
     config = accept(LEAST "    resume_s: 1h\n");
     cr_expect_eq(config->issuers[0].resume_s, 3600);
     config_destroy(&config);
-    refuse(LEAST "    resume_s: 1y\n", 8, "issuers[0].resume_s: \"1y\" is no whole number",
+    refuse(LEAST "    resume_s: 1y\n", 8, "issuers[0].resume_s: \"1y\" is not a whole number",
            "plain digits");
-    refuse(LEAST "    resume_s: 500ms\n", 8, "\"500ms\" is no whole number of seconds", "5s");
+    refuse(LEAST "    resume_s: 500ms\n", 8, "\"500ms\" is not a whole number of seconds", "5s");
 }

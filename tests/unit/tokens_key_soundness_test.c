@@ -37,7 +37,7 @@ static void expect_no_point(const unsigned char x[EDDSA_KEY_SIZE], const char *n
     char error[512] = "";
 
     cr_expect_eq(parse_okp(x, error, sizeof error), -EINVAL, "%s, sign %d", name, sign);
-    cr_expect_not_null(strstr(error, "no Ed25519 public key"), "%s: %s", name, error);
+    cr_expect_not_null(strstr(error, "not an Ed25519 public key"), "%s: %s", name, error);
 }
 
 Test(key_soundness, an_ed25519_key_of_small_order_or_off_the_curve_is_refused)
@@ -128,19 +128,19 @@ Test(key_soundness, an_es256_key_that_is_no_point_says_so)
         const char *words;
     } rows[] = {
         {P256 "\"x\":\"" X "\",\"y\":\"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5aw\"",
-         "no point of the curve P-256"},
-        {P256 "\"x\":\"" Y "\",\"y\":\"" X "\"", "no point of the curve P-256"},
+         "not a point of the curve P-256"},
+        {P256 "\"x\":\"" Y "\",\"y\":\"" X "\"", "not a point of the curve P-256"},
         {P256 "\"x\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\","
               "\"y\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"",
-         "no point of the curve P-256"},
+         "not a point of the curve P-256"},
         /* x + p of the point whose x is 5: 2^256 - 2^224 + 2^192 + 2^96 - 1 + 5, and its y */
         {P256 "\"x\":\"_____wAAAAEAAAAAAAAAAAAAAAEAAAAAAAAAAAAAAAQ\","
               "\"y\":\"RZJDuapYGAb-kTvOmYF63hHKUDxk2aPFM0FcCDJI-8w\"",
-         "no point of the curve P-256"},
+         "not a point of the curve P-256"},
         /* on secp256k1: its base point */
         {P256 "\"x\":\"eb5mfvncu6xVoGKVzocLBwKb_NstzijZWfKBWxb4F5g\","
               "\"y\":\"SDradyajxGVdpPv8DhEIqP0XtEimhVQZnEfQj_sQ1Lg\"",
-         "no point of the curve P-256"},
+         "not a point of the curve P-256"},
         {P256 "\"x\":\"" X "\"", "32 bytes each"},
         {P256 "\"x\":\"" X "\",\"y\":\"" Y "=\"", "without padding"},
         {P256 "\"x\":\"" X "\",\"y\":\"" Y

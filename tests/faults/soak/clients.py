@@ -2,7 +2,7 @@
 
 A response's bill lies between two figures. At least what the client has read: the closing mark tells the whole, and
 nothing is lost but what a killed node had not marked yet (a second, and the sockets' buffers). At most what the
-client's kernel has acknowledged, which TCP_INFO tells of its own end of the connection.
+client's kernel has acknowledged, which TCP_INFO reports for its own end of the connection.
 """
 import random
 import socket
@@ -172,7 +172,7 @@ class Client(threading.Thread):
         return f"{self.name}-{self.soak.seed}-{self.number}"
 
     def account(self, plan="postpaid"):
-        """The account of the fault that is now. What is fetched by it counts there, also after the next has begun."""
+        """The account of the fault that is now. Its downloads count there, also after the next has begun."""
         self.row = self.soak.row
         return account(self.row, plan)
 
