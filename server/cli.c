@@ -34,7 +34,8 @@ static const struct command commands[] = {
     CLI_COMMANDS(X)
 #undef X
 };
-#define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
+#define COMMAND_COUNT  (sizeof(commands) / sizeof(commands[0]))
+#define LINK_BYTES_MAX 65536 /* of a request's head, at most */
 
 /* ---- help and versions --------------------------------------------------------------------------
  */
@@ -309,6 +310,38 @@ const char *cli_config_path(const struct cli_location *location)
             return usual[i];
     }
     return NULL;
+}
+
+int cli_read_link(const char *command, const char **link)
+{
+    static char line[LINK_BYTES_MAX + 2], more[8];
+    if (strcmp(*link, "-") != 0)
+        return EX_OK;
+    *link = line;
+    if (!fgets(line, sizeof(line), stdin))
+        return cli_fail(EX_NOINPUT, command,
+                        "standard input: %s; write the link there, as the only line",
+                        ferror(stdin) ? strerror(errno) : "is empty");
+    size_t length = strcspn(line, "\n");
+    bool is_whole = line[length] == '\n' || feof(stdin);
+    length = strcspn(line, "\r\n");
+    line[length] = '\0';
+    if (!is_whole)
+        return cli_fail(EX_DATAERR, command,
+                        "standard input: its first line is longer than %d "
+                        "bytes; write one link there",
+                        LINK_BYTES_MAX);
+    if (length == 0)
+        return cli_fail(EX_DATAERR, command,
+                        "standard input: its first line is empty; write the "
+                        "link there");
+    /* Who types it is not asked for a second line. */
+    if (!isatty(STDIN_FILENO) && fgets(more, sizeof(more), stdin) &&
+        more[strspn(more, " \r\n")] != '\0')
+        return cli_fail(EX_DATAERR, command,
+                        "standard input: has more than one line; write one "
+                        "link there");
+    return EX_OK;
 }
 
 int cli_config_load(const char *command, const struct cli_location *location, struct config **out)

@@ -41,11 +41,11 @@ struct config;
     X("key generate", command_key_generate, "make a signing key for an issuer",                    \
       "--issuer ID --alg HS256|ES256|EdDSA [--directory DIR | --private FILE [--public FILE]]")    \
     X("link sign", command_link_sign, "sign links to files",                                       \
-      "--key FILE --issuer ISS --account NAME --path /FILE... --expires-in 1h")                    \
+      "--key FILE|- --issuer ISS --account NAME --path /FILE... --expires-in 1h")                  \
     X("link explain", command_link_explain, "say what a node would answer to a link, and why",     \
-      "URL [--config FILE] [--json]")                                                              \
+      "URL|- [--config FILE] [--json]")                                                            \
     X("link revoke", command_link_revoke, "revoke links, and cut their downloads",                 \
-      "URL | ISSUER/NAME --jti ID | ISSUER/NAME --issued-before TIME")                             \
+      "URL | - | ISSUER/NAME --jti ID | ISSUER/NAME --issued-before TIME")                         \
     X("account", command_account, "open, top up, show, limit, suspend an account",                 \
       "open|show|top-up|adjust|limit|suspend|activate ISSUER/NAME [--bytes AMOUNT]")               \
     X("usage", command_usage, "what an account received, by day and file",                         \
@@ -105,6 +105,13 @@ int cli_socket_path(const char *command, const struct cli_location *location, ch
  */
 int cli_fail(int exit_code, const char *command, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/*
+ * The link that an argument gives: itself, or for "-" the one line of standard input, which nobody
+ * else sees, as everybody sees the arguments of a process. *link is borrowed or static. EX_OK, or
+ * EX_NOINPUT or EX_DATAERR after printing why.
+ */
+int cli_read_link(const char *command, const char **link);
 
 /* Runs argp in order of arguments as given; a wrong command line ends the process with EX_USAGE. */
 void cli_parse(const struct argp *argp, int argc, char **argv, void *input);

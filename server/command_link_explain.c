@@ -44,7 +44,8 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         return 0;
     case ARGP_KEY_END:
         if (!arguments->link)
-            argp_error(state, "the link is missing; put the URL in single quotes");
+            argp_error(state, "the link is missing; put the URL in single quotes, or give - and "
+                              "write it to standard input");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -236,10 +237,12 @@ int command_link_explain(int argc, char **argv)
     static const struct argp argp = {
         .options = options,
         .parser = parse,
-        .args_doc = "URL",
+        .args_doc = "URL | -",
         .doc =
             "Says what a node with this configuration would answer to the link, and why. It does "
-            "not ask a node, so it does not say whether the account can pay or the file exists.",
+            "not ask a node, so it does not say whether the account can pay or the file exists. "
+            "For - it reads the link from standard input, since everybody on this machine sees the "
+            "arguments.",
         .children = children,
     };
     struct explain_arguments arguments = {0};
@@ -248,6 +251,11 @@ int command_link_explain(int argc, char **argv)
     int code = cli_config_load(argv[0], &arguments.location, &config);
     if (code != EX_OK)
         return code;
+    code = cli_read_link(argv[0], &arguments.link);
+    if (code != EX_OK) {
+        config_destroy(&config);
+        return code;
+    }
     char error[2048];
     struct token_trust *trust;
     if (trust_load(config, &trust, NULL, error, sizeof(error)) < 0) {

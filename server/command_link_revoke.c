@@ -33,7 +33,7 @@ static const struct argp_option options[] = {
 
 static bool is_link(const char *text)
 {
-    return text[0] == '/' || strstr(text, "://") != NULL;
+    return text[0] == '/' || strcmp(text, "-") == 0 || strstr(text, "://") != NULL;
 }
 
 static error_t parse(int key, char *argument, struct argp_state *state)
@@ -72,9 +72,10 @@ static const struct argp_child children[] = {ACCOUNT_NAME_CHILD, CLI_LOCATION_CH
 static const struct argp revoke_argp = {
     .options = options,
     .parser = parse,
-    .args_doc = "URL\nISSUER/NAME --jti ID\nISSUER/NAME --issued-before TIME",
+    .args_doc = "URL | -\nISSUER/NAME --jti ID\nISSUER/NAME --issued-before TIME",
     .doc =
-        "Revokes links, on every node; downloads under way are cut."
+        "Revokes links, on every node; downloads under way are cut. For - it reads the link from "
+        "standard input, since everybody on this machine sees the arguments."
         "\v"
         "  tollgate link revoke 'https://media.example/song.mp3?URISigningPackage=...'\n"
         "  tollgate link revoke shop/alice --jti order-1\n"
@@ -162,7 +163,9 @@ int command_link_revoke(int argc, char **argv)
     json_t *body = NULL, *answer = NULL;
     unsigned status = 0;
     cli_parse(&revoke_argp, argc, argv, &arguments);
-    int code = make_request(argv[0], &arguments, target, &body);
+    int code = arguments.link != NULL ? cli_read_link(argv[0], &arguments.link) : EX_OK;
+    if (code == EX_OK)
+        code = make_request(argv[0], &arguments, target, &body);
     if (code == EX_OK)
         code = command_call(argv[0], &arguments.location, "POST", target, body, &status, &answer);
     if (code == EX_OK && status >= 300)

@@ -1,6 +1,8 @@
 /*
  * `tollgate link sign`: signs one link for each --path with a key from a file and prints the URLs.
- * Called by tollgate_main; it asks no node, so a storefront's machine needs nothing else.
+ * Called by tollgate_main; it asks no node, so a storefront's machine needs nothing else. Where it
+ * finds the configuration of a node, it takes the URLs' beginning from it, and says what the node
+ * will not serve.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -11,9 +13,11 @@
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "server/byte_count.h"
 #include "server/cli.h"
+#include "server/link_review.h"
 #include "server/trust.h"
 #include "tokens/tokens.h"
 
@@ -37,6 +41,7 @@ enum {
 };
 
 struct sign_arguments {
+    struct cli_location location;
     const char *key, *issuer, *account, *jti, *kid, *audience, *origin, *attribute, *filename;
     const char *paths[PATHS_MAX];
     size_t path_count;
@@ -46,10 +51,12 @@ struct sign_arguments {
 };
 
 static const struct argp_option options[] = {
-    {"key", 'k', "FILE", 0, "The private key set (required)", 0},
+    {"key", 'k', "FILE", 0, "The private key set; - for standard input (required)", 0},
     {"issuer", 'i', "ISS", 0, "The iss claim, as configured for the issuer (required)", 0},
     {"account", 'a', "NAME", 0, "Whose account pays (required)", 0},
-    {"path", 'p', "/FILE", 0, "The file, as it is named beneath the media root; may be repeated",
+    {"path", 'p', "/FILE", 0,
+     "The file, as it is named beneath the media root; may be repeated; - for standard input, a "
+     "path on each line",
      0},
     {"prefix", OPTION_PREFIX, NULL, 0,
      "Each --path is a directory: the link opens every file beneath it", 0},
@@ -72,8 +79,12 @@ static const struct argp_option options[] = {
      "After ten seconds of sound, send no faster than this many times the file's bitrate: 1.5", 0},
     {"kid", OPTION_KID, "KID", 0, "The key to sign with (default: the first that can)", 0},
     {"audience", OPTION_AUDIENCE, "AUD", 0, "The aud claim, where the node has audiences", 0},
-    {"origin", OPTION_ORIGIN, "URL", 0, "What the URL begins with (http://127.0.0.1:8080)", 0},
-    {"attribute", OPTION_ATTRIBUTE, "NAME", 0, "The URL parameter (URISigningPackage)", 0},
+    {"origin", OPTION_ORIGIN, "URL", 0,
+     "What the URL begins with (default: the configuration's public_origin, else "
+     "http://127.0.0.1:8080)",
+     0},
+    {"attribute", OPTION_ATTRIBUTE, "NAME", 0,
+     "The URL parameter (default: the configuration's token_attribute, else URISigningPackage)", 0},
     {0},
 };
 
@@ -169,7 +180,15 @@ static void check_arguments(const struct argp_state *state, const struct sign_ar
         argp_error(state, "--expires-in is missing; give a duration such as 1h");
     if (arguments->nbf >= arguments->exp)
         argp_error(state, "--not-before is not before --expires-in: the link would never open");
-    size_t length = strlen(arguments->origin);
+    unsigned inputs = strcmp(arguments->key, "-") == 0;
+    for (size_t i = 0; i < arguments->path_count; i++)
+        inputs += strcmp(arguments->paths[i], "-") == 0;
+    if (inputs > 1)
+        argp_error(state,
+                   "standard input can be read only once; give one - among --key and --path");
+    size_t length = arguments->origin ? strlen(arguments->origin) : 0;
+    if (!arguments->origin)
+        return; /* the configuration's, which has been checked */
     if (strncmp(arguments->origin, "http://", 7) != 0 &&
         strncmp(arguments->origin, "https://", 8) != 0)
         argp_error(state, "--origin %s: it does not begin with http:// or https://; write %s%s",
@@ -191,6 +210,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 {
     struct sign_arguments *arguments = state->input;
     switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &arguments->location;
+        return 0;
     case 'k':
         arguments->key = argument;
         return 0;
@@ -258,6 +280,13 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         return ARGP_ERR_UNKNOWN;
     }
 }
+
+struct signing {
+    char *command; /* borrows argv */
+    const struct sign_arguments *arguments;
+    const struct key_set *keys;
+    struct link_review *review; /* NULL: no configuration was found */
+};
 
 /* 128 random bits in hex. */
 static int random_jti(char *text, size_t size)
@@ -345,9 +374,39 @@ static bool holds_escape(const char *path)
     return false;
 }
 
-static int sign_path(const char *command, const struct sign_arguments *arguments,
-                     const struct key_set *keys, const char *path)
+static void warn(void *context, const char *text)
 {
+    const char *command = context;
+    fprintf(stderr, "%s: warning: %s\n", command, text);
+}
+
+/* Prints the URL, and says on standard error what a node will refuse it for. */
+static void tell(const struct signing *signing, const char *path, const char *encoded,
+                 const char *jws)
+{
+    const struct sign_arguments *arguments = signing->arguments;
+    char *link = NULL;
+    printf("%s%s?%s=%s\n", arguments->origin, encoded, arguments->attribute, jws);
+    /* A directory is not opened by itself: judged is a file in it. */
+    if (!signing->review || asprintf(&link, "%s%s?%s=%s", encoded, arguments->prefix ? "x" : "",
+                                     arguments->attribute, jws) < 0)
+        return;
+    const struct link_review_subject subject = {
+        .link = link,
+        .path = path,
+        .begins_s = arguments->nbf > arguments->now ? arguments->nbf : arguments->now,
+        .ends_s = arguments->exp,
+        .resume_s = arguments->limits.resume_s,
+    };
+    link_review_run(signing->review, &subject, warn, signing->command);
+    free(link);
+}
+
+static int sign_path(const struct signing *signing, const char *path)
+{
+    const char *command = signing->command;
+    const struct sign_arguments *arguments = signing->arguments;
+    const struct key_set *keys = signing->keys;
     char encoded[3 * TOKEN_CONTAINER_MAX + 1], container[TOKEN_CONTAINER_MAX + 16], jti[40];
     int code = encode_path(command, arguments, path, encoded, sizeof(encoded));
     if (code != EX_OK)
@@ -377,42 +436,116 @@ static int sign_path(const char *command, const struct sign_arguments *arguments
     int result = token_sign(keys, arguments->kid, &grant, &jws);
     if (result < 0)
         return fail_sign(command, arguments, keys, result);
-    printf("%s%s?%s=%s\n", arguments->origin, encoded, arguments->attribute, jws);
+    tell(signing, path, encoded, jws);
     free(jws);
     return EX_OK;
 }
 
+/* Each line of standard input is a path. */
+static int sign_lines(const struct signing *signing)
+{
+    static char line[3 * TOKEN_CONTAINER_MAX];
+    unsigned count = 0;
+    int code = EX_OK;
+    while (code == EX_OK && fgets(line, sizeof(line), stdin)) {
+        line[strcspn(line, "\r\n")] = '\0';
+        if (line[0] == '\0')
+            continue;
+        code = sign_path(signing, line);
+        count++;
+    }
+    if (ferror(stdin))
+        return cli_fail(EX_IOERR, signing->command, "standard input: %s", strerror(errno));
+    if (count == 0)
+        return cli_fail(EX_NOINPUT, signing->command,
+                        "standard input: it holds no path; write one on each line");
+    return code;
+}
+
+/*
+ * The configuration that is found, into *out, or NULL: without one links can be signed, too. One that
+ * was asked for must be good.
+ */
+static int find_config(const char *command, struct sign_arguments *arguments, struct config **out)
+{
+    char error[65536];
+    const char *file = cli_config_path(&arguments->location), *named = getenv("TOLLGATE_CONFIG");
+    *out = NULL;
+    if (arguments->location.config || (named && named[0] != '\0')) {
+        int code = cli_config_load(command, &arguments->location, out);
+        if (code != EX_OK)
+            return code;
+    } else if (file && config_load(out, file, error, sizeof(error)) < 0) {
+        error[strcspn(error, "\n")] = '\0';
+        fprintf(stderr, "%s: warning: %s; so nothing is taken from this configuration\n", command,
+                error);
+    }
+    if (!arguments->origin)
+        arguments->origin = *out ? (*out)->public_origin : "http://127.0.0.1:8080";
+    if (!arguments->attribute)
+        arguments->attribute = *out ? (*out)->token_attribute : "URISigningPackage";
+    return EX_OK;
+}
+
+static int load_keys(const char *command, const char *file, struct key_set **keys)
+{
+    char error[1024];
+    int result = strcmp(file, "-") == 0 ? trust_keys_load_descriptor(STDIN_FILENO, "standard input",
+                                                                     keys, error, sizeof(error))
+                                        : trust_keys_load(file, keys, error, sizeof(error));
+    if (result == -EINVAL)
+        return cli_fail(EX_DATAERR, command,
+                        "%s; --key is the private JWKS file that `tollgate key generate` wrote",
+                        error);
+    if (result < 0)
+        return cli_fail(EX_NOINPUT, command, "%s", error);
+    trust_keys_warn(file, *keys, &(struct trust_warner){.warn = trust_warn_log});
+    return EX_OK;
+}
+
+static int sign(struct signing *signing)
+{
+    const struct sign_arguments *arguments = signing->arguments;
+    int code = EX_OK;
+    for (size_t i = 0; code == EX_OK && i < arguments->path_count; i++)
+        code = strcmp(arguments->paths[i], "-") == 0 ? sign_lines(signing)
+                                                     : sign_path(signing, arguments->paths[i]);
+    return code;
+}
+
 int command_link_sign(int argc, char **argv)
 {
+    static const struct argp_child children[] = {CLI_CONFIG_CHILD, {0}};
     static const struct argp argp = {
         .options = options,
         .parser = parse,
         .doc = "Signs a link for each --path and prints its URL. The node's account is ID/NAME, ID "
                "being "
-               "the short name of the issuer that is configured with this iss.",
+               "the short name of the issuer that is configured with this iss. It asks no node. "
+               "Where it finds the configuration of one, the URL begins with the node's "
+               "public_origin, and a warning says what the node will refuse: a path that is not "
+               "there, a lifetime that is too long.",
+        .children = children,
     };
     struct sign_arguments *arguments = calloc(1, sizeof(*arguments));
     if (!arguments)
         return cli_fail(EX_SOFTWARE, argv[0], "out of memory");
     arguments->now = (int64_t)time(NULL);
-    arguments->origin = "http://127.0.0.1:8080";
-    arguments->attribute = "URISigningPackage";
     cli_parse(&argp, argc, argv, arguments);
-    struct key_set *keys;
-    char error[1024];
-    int code = EX_OK;
-    int result = trust_keys_load(arguments->key, &keys, error, sizeof(error));
-    if (result == -EINVAL)
-        code = cli_fail(EX_DATAERR, argv[0],
-                        "%s; --key is the private JWKS file that `tollgate key generate` wrote",
-                        error);
-    else if (result < 0)
-        code = cli_fail(EX_NOINPUT, argv[0], "%s", error);
-    if (result == 0)
-        trust_keys_warn(arguments->key, keys, &(struct trust_warner){.warn = trust_warn_log});
-    for (size_t i = 0; code == EX_OK && i < arguments->path_count; i++)
-        code = sign_path(argv[0], arguments, keys, arguments->paths[i]);
+    struct config *config = NULL;
+    struct key_set *keys = NULL;
+    struct signing signing = {.command = argv[0], .arguments = arguments};
+    int code = find_config(argv[0], arguments, &config);
+    if (code == EX_OK)
+        code = load_keys(argv[0], arguments->key, &keys);
+    if (code == EX_OK && config)
+        signing.review = link_review_create(config, cli_config_path(&arguments->location));
+    signing.keys = keys;
+    if (code == EX_OK)
+        code = sign(&signing);
+    link_review_destroy(&signing.review);
     key_set_destroy(&keys);
+    config_destroy(&config);
     free(arguments);
     return code;
 }

@@ -139,5 +139,7 @@ int config_admin_socket(const struct config *config, char *path, size_t size);
  * caller's (free()). 0 or a negative errno; -EFBIG past size_max bytes.
  */
 int config_read_file(const char *path, size_t size_max, char **text, size_t *length);
+/* Likewise, what an open descriptor still has to give. */
+int config_read_descriptor(int fd, size_t size_max, char **text, size_t *length);
 
 #endif

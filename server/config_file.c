@@ -49,15 +49,11 @@ void config_errors_end(struct config_errors *errors)
                  "\n%.400s: and %u more mistakes; mend these first", errors->file, errors->omitted);
 }
 
-int config_read_file(const char *path, size_t size_max, char **text, size_t *length)
+int config_read_descriptor(int fd, size_t size_max, char **text, size_t *length)
 {
+    struct stat facts;
     *text = NULL;
     *length = 0;
-    /* Without O_NONBLOCK a path that names a FIFO would hang the start. */
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0)
-        return -errno;
-    struct stat facts;
     int result = fstat(fd, &facts) < 0 ? -errno : S_ISDIR(facts.st_mode) ? -EISDIR : 0;
     size_t capacity = 4096, used = 0;
     char *bytes = result == 0 ? malloc(capacity) : NULL;
@@ -84,7 +80,6 @@ int config_read_file(const char *path, size_t size_max, char **text, size_t *len
             capacity *= 2;
         }
     }
-    close(fd);
     if (result != 0) {
         free(bytes);
         return result;
@@ -93,4 +88,17 @@ int config_read_file(const char *path, size_t size_max, char **text, size_t *len
     *text = bytes;
     *length = used;
     return 0;
+}
+
+int config_read_file(const char *path, size_t size_max, char **text, size_t *length)
+{
+    *text = NULL;
+    *length = 0;
+    /* Without O_NONBLOCK a path that names a FIFO would hang the start. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return -errno;
+    int result = config_read_descriptor(fd, size_max, text, length);
+    close(fd);
+    return result;
 }

@@ -171,6 +171,7 @@ int link_facts_create(struct link_facts **out, const struct config *config,
     facts->request_length = length;
     facts->config = config;
     facts->now = now;
+    facts->is_elsewhere = link_is_elsewhere(config, link);
     *out = facts;
     if (!judge_address(facts))
         return 0;

@@ -7,6 +7,7 @@
 #define TOLLGATE_SERVER_LINK_FACTS_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "server/config.h"
@@ -39,6 +40,7 @@ enum link_state { LINK_NOT_REACHED, LINK_PASSED, LINK_FAILED };
 struct link_facts {
     const struct config *config; /* borrows */
     int64_t now;                 /* seconds since 1970 */
+    bool is_elsewhere;           /* see link_is_elsewhere */
     char *request;               /* owns: the head that a client would send */
     size_t request_length;
     struct token_target target;         /* .package borrows the request */
@@ -61,6 +63,9 @@ void link_facts_destroy(struct link_facts **facts);
 
 /* A string claim or header member, NULL where it is absent or no string; borrows. */
 const char *link_facts_string(const json_t *object, const char *name);
+
+/* Whether the link is a URL whose scheme, host and port are not those of this configuration's node. */
+bool link_is_elsewhere(const struct config *config, const char *link);
 
 /* What people get wrong, each a sentence with the cure, as a JSON array of strings; the caller's.
  */

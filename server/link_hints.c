@@ -444,10 +444,21 @@ static void hint_link(const struct link_facts *facts, json_t *hints)
     }
 }
 
+static void hint_origin(const struct link_facts *facts, json_t *hints)
+{
+    if (facts->is_elsewhere)
+        hint(hints,
+             "the URL begins with the origin of another node: clients reach the node of this "
+             "configuration at %s (public_origin); ask with the configuration of the node that the "
+             "URL names, or correct public_origin",
+             facts->config->public_origin);
+}
+
 json_t *link_hints(const struct link_facts *facts)
 {
     json_t *hints = json_array();
     hint_unknown(facts, hints);
+    hint_origin(facts, hints);
     if (facts->refusal == REFUSAL_NONE)
         return hints;
     hint_link(facts, hints);

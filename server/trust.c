@@ -71,25 +71,39 @@ void trust_keys_warn(const char *path, const struct key_set *keys,
     }
 }
 
+/* `read` is what reading the text returned, which is wiped and freed. */
+static int keys_of(int read, char *text, size_t length, const char *name, struct key_set **out,
+                   char *error, size_t error_size)
+{
+    *out = NULL;
+    if (read < 0) {
+        snprintf(error, error_size, "%s: %s; %s", name, strerror(-read), cure_of(read));
+        return read;
+    }
+    char why[512] = "";
+    int result = key_set_parse(out, text, length, why, sizeof(why));
+    explicit_bzero(text, length);
+    free(text);
+    if (result < 0)
+        snprintf(error, error_size, "%s: %s", name, why[0] != '\0' ? why : strerror(-result));
+    return result < 0 ? result : 0;
+}
+
 int trust_keys_load(const char *path, struct key_set **out, char *error, size_t error_size)
 {
     char *text;
     size_t length;
-    *out = NULL;
-    int result = config_read_file(path, TRUST_KEYS_BYTES_MAX, &text, &length);
-    if (result < 0) {
-        snprintf(error, error_size, "%s: %s; %s", path, strerror(-result), cure_of(result));
-        return result;
-    }
-    char why[512] = "";
-    result = key_set_parse(out, text, length, why, sizeof(why));
-    explicit_bzero(text, length);
-    free(text);
-    if (result < 0) {
-        snprintf(error, error_size, "%s: %s", path, why[0] != '\0' ? why : strerror(-result));
-        return result;
-    }
-    return 0;
+    int read = config_read_file(path, TRUST_KEYS_BYTES_MAX, &text, &length);
+    return keys_of(read, text, length, path, out, error, error_size);
+}
+
+int trust_keys_load_descriptor(int fd, const char *name, struct key_set **out, char *error,
+                               size_t error_size)
+{
+    char *text;
+    size_t length;
+    int read = config_read_descriptor(fd, TRUST_KEYS_BYTES_MAX, &text, &length);
+    return keys_of(read, text, length, name, out, error, error_size);
 }
 
 uint64_t trust_files_print(const struct config *config)

@@ -38,6 +38,9 @@ uint64_t trust_files_print(const struct config *config);
 /* The key set in a file; *out is the caller's (key_set_destroy). Errors as above, without the
  * issuer. */
 int trust_keys_load(const char *path, struct key_set **out, char *error, size_t error_size);
+/* Likewise, the key set that an open descriptor gives; the sentence calls it `name`. */
+int trust_keys_load_descriptor(int fd, const char *name, struct key_set **out, char *error,
+                               size_t error_size);
 
 /* Warns of what is amiss with a file of keys wherever it lies: others may read its secrets, or a
  * secret can be guessed. */

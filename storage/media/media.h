@@ -249,6 +249,13 @@ struct media_facts {
  */
 int media_show(struct media *media, const char *path, struct media_facts *out);
 
+/*
+ * Whether a link would find something: for a path of a file the file, for one that ends with a
+ * slash the directory. 0, -ENOENT (none that could be served), -EINVAL (no such path can be), or
+ * openat2's errno. It reads nothing.
+ */
+int media_find(const struct media *media, const char *path);
+
 /* ---- hashing ahead: `tollgate media scan` -------------------------------------------------------
  */
 

@@ -196,6 +196,25 @@ int media_show(struct media *media, const char *path, struct media_facts *out)
     return error < 0 ? error : 0;
 }
 
+int media_find(const struct media *media, const char *path)
+{
+    size_t length = strlen(path);
+    struct file_identity identity;
+    int64_t mtime_s;
+    bool is_directory = length > 0 && path[length - 1] == '/';
+    /* The media root itself, "/", has no segment that could be unservable. */
+    if (length > 1 && !path_is_servable(path, is_directory ? length - 1 : length))
+        return -EINVAL;
+    const char *relative = length > 1 ? media_relative_path(path) : ".";
+    int fd = is_directory ? path_open_directory(&media->root, relative)
+                          : path_open(&media->root, relative, 0);
+    if (fd < 0)
+        return fd == -ENOTDIR || fd == -ELOOP || fd == -EXDEV ? -ENOENT : fd;
+    int error = is_directory ? 0 : file_identify(fd, &identity, &mtime_s);
+    close(fd);
+    return error;
+}
+
 /* The path is the walk's, and lives no longer than this call. */
 static int tell(struct scan *scan, const char *path, const char *etag, int error, bool passed_over)
 {

@@ -143,6 +143,26 @@ Test(revocation, of_a_link_by_itself_needs_no_jti)
     site_destroy(&site);
 }
 
+/* Who writes it there shows it to nobody else on the machine. */
+Test(revocation, of_a_link_that_standard_input_names)
+{
+    struct site *site = site_create();
+    site_account_open_prepaid(site, "alice", 10000000);
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
+    const char *file = site_format(site, "%s/link", site_directory(site));
+    FILE *text = fopen(file, "we");
+    cr_assert(text);
+    (void)fprintf(text, "http://media.example%s\n", link);
+    cr_assert_eq(fclose(text), 0);
+    const char *binary = getenv("TOLLGATE_BINARY");
+    const char *command =
+        site_format(site, "'%s' link revoke - --socket '%s/admin.sock' <'%s'",
+                    binary ? binary : TOLLGATE_BINARY, site_state_dir(site), file);
+    cr_assert_eq(system(command), 0); // NOLINT(cert-env33-c): the words are the test's own
+    answer_expect_refusal(site, fetch(site, link), 410, "link_revoked");
+    site_destroy(&site);
+}
+
 Test(revocation, of_what_is_older_than_an_instant_spares_what_is_newer)
 {
     struct site *site = site_create();

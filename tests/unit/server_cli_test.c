@@ -24,6 +24,7 @@
 
 static char directory[64];
 static char out[65536], err[65536];
+static const char *standard_input; /* of the next run; NULL: the test's own */
 
 static void make_directory(void)
 {
@@ -56,6 +57,14 @@ static void read_back(const char *name, char *text, size_t size)
     fclose(file);
 }
 
+static void write_text(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+    cr_assert_not_null(file);
+    cr_assert_geq(fputs(text, file), 0);
+    cr_assert_eq(fclose(file), 0);
+}
+
 /* Runs `tollgate ARGUMENTS...` (NULL ends them); out and err hold what it printed. Returns the exit
  * code. */
 static int run(const char *first, ...)
@@ -71,9 +80,13 @@ static int run(const char *first, ...)
     va_end(list);
     memcpy(arguments, owned, sizeof(arguments));
     arguments[count] = NULL;
+    if (standard_input)
+        write_text("stdin.txt", standard_input);
     pid_t child = fork();
     cr_assert_geq(child, 0);
     if (child == 0) {
+        if (standard_input && !freopen("stdin.txt", "r", stdin))
+            _exit(99);
         if (!freopen("stdout.txt", "w", stdout) || !freopen("stderr.txt", "w", stderr))
             _exit(99);
         int code = tollgate_main(count, arguments);
@@ -81,6 +94,7 @@ static int run(const char *first, ...)
         _exit(code);
     }
     int status;
+    standard_input = NULL;
     cr_assert_eq(waitpid(child, &status, 0), child);
     for (int i = 0; i < count; i++)
         free(owned[i]);
@@ -93,12 +107,14 @@ static int run(const char *first, ...)
 #define EXPECT_IN(text, part)     cr_expect_not_null(strstr(text, part), "no \"%s\" in: %s", part, text)
 #define EXPECT_NOT_IN(text, part) cr_expect_null(strstr(text, part), "\"%s\" in: %s", part, text)
 
-static void write_text(const char *path, const char *text)
+static void make_configuration(void)
 {
-    FILE *file = fopen(path, "w");
-    cr_assert_not_null(file);
-    cr_assert_geq(fputs(text, file), 0);
-    cr_assert_eq(fclose(file), 0);
+    write_text("tollgate.yaml",
+               "media_root: media\n"
+               "state_dir: state\n"
+               "issuers:\n"
+               "  - {id: shop, iss: shop, keys: shop-public.jwks, prefixes: [/]}\n"
+               "  - {id: radio, iss: radio, keys: radio-private.jwks, prefixes: [/radio/]}\n");
 }
 
 /* An ES256 issuer "shop" and an HS256 one "radio" that may sign for /radio/ only. */
@@ -106,12 +122,7 @@ static void make_node(void)
 {
     cr_assert_eq(run("key", "generate", "--issuer", "shop", "--alg", "ES256", NULL), 0, "%s", err);
     cr_assert_eq(run("key", "generate", "--issuer", "radio", "--alg", "HS256", NULL), 0, "%s", err);
-    write_text("tollgate.yaml",
-               "media_root: media\n"
-               "state_dir: state\n"
-               "issuers:\n"
-               "  - {id: shop, iss: shop, keys: shop-public.jwks, prefixes: [/]}\n"
-               "  - {id: radio, iss: radio, keys: radio-private.jwks, prefixes: [/radio/]}\n");
+    make_configuration();
 }
 
 /* The URL that `link sign` printed, without its newline. */
@@ -448,23 +459,148 @@ Test(server_cli, a_link_that_no_node_would_admit_is_not_signed)
 Test(server_cli, signing_says_what_is_wrong_with_the_key)
 {
     make_node();
-#define SIGN(...)                                                                                  \
+#define SIGN_WITH(...)                                                                             \
     run("link", "sign", "--issuer", "shop", "--account", "a", "--path", "/x", __VA_ARGS__, NULL)
-    cr_expect_eq(SIGN("--expires-in", "1h", "--key", "shop-public.jwks"), EX_DATAERR);
+    cr_expect_eq(SIGN_WITH("--expires-in", "1h", "--key", "shop-public.jwks"), EX_DATAERR);
     EXPECT_IN(err, "is it the public key set?");
-    cr_expect_eq(SIGN("--expires-in", "1h", "--key", "shop-private.jwks", "--kid", "no"),
+    cr_expect_eq(SIGN_WITH("--expires-in", "1h", "--key", "shop-private.jwks", "--kid", "no"),
                  EX_DATAERR);
     EXPECT_IN(err, "has no key no that can sign; it has:");
     EXPECT_IN(err, "(ES256)");
-    cr_expect_eq(SIGN("--expires-in", "1h", "--key", "missing.jwks"), EX_NOINPUT);
-    cr_expect_eq(SIGN("--expires-in", "1h", "--key", "tollgate.yaml"), EX_DATAERR);
-    cr_expect_eq(SIGN("--expires-in", "3600", "--key", "shop-private.jwks"), EX_USAGE);
+    cr_expect_eq(SIGN_WITH("--expires-in", "1h", "--key", "missing.jwks"), EX_NOINPUT);
+    cr_expect_eq(SIGN_WITH("--expires-in", "1h", "--key", "tollgate.yaml"), EX_DATAERR);
+    cr_expect_eq(SIGN_WITH("--expires-in", "3600", "--key", "shop-private.jwks"), EX_USAGE);
     EXPECT_IN(err, "it is not a duration; give a number and a unit");
-    cr_expect_eq(SIGN("--expires-in", "0s", "--key", "shop-private.jwks"), EX_USAGE);
-    cr_expect_eq(SIGN("--expires-in", "1m", "--not-before", "2m", "--key", "shop-private.jwks"),
-                 EX_USAGE);
+    cr_expect_eq(SIGN_WITH("--expires-in", "0s", "--key", "shop-private.jwks"), EX_USAGE);
+    cr_expect_eq(
+        SIGN_WITH("--expires-in", "1m", "--not-before", "2m", "--key", "shop-private.jwks"),
+        EX_USAGE);
     EXPECT_IN(err, "would never open");
-#undef SIGN
+#undef SIGN_WITH
+}
+
+#define SIGN(...)                                                                                  \
+    run("link", "sign", "--key", "shop-private.jwks", "--issuer", "shop", "--account", "alice",    \
+        __VA_ARGS__, NULL)
+
+/* What is added to the configuration of make_node. */
+static void configure(const char *lines)
+{
+    char text[4096];
+    read_back("tollgate.yaml", text, sizeof(text));
+    FILE *file = fopen("tollgate.yaml", "w");
+    cr_assert_not_null(file);
+    fprintf(file, "%s%s", lines, text);
+    cr_assert_eq(fclose(file), 0);
+}
+
+Test(server_cli, a_link_begins_with_the_origin_of_the_configuration_that_is_found)
+{
+    make_node();
+    write_text("media/x.mp3", "x");
+    configure("public_origin: https://media.example\ntoken_attribute: ticket\n");
+    cr_assert_eq(SIGN("--path", "/x.mp3", "--expires-in", "1h"), EX_OK, "%s", err);
+    EXPECT_IN(out, "https://media.example/x.mp3?ticket=ey");
+    cr_expect_str_empty(err);
+    cr_assert_eq(
+        SIGN("--path", "/x.mp3", "--expires-in", "1h", "--origin", "http://a", "--attribute", "b"),
+        EX_OK, "%s", err);
+    EXPECT_IN(out, "http://a/x.mp3?b=ey");
+    cr_assert_eq(rename("tollgate.yaml", "other.yaml"), 0);
+    cr_assert_eq(SIGN("--path", "/x.mp3", "--expires-in", "1h"), EX_OK, "%s", err);
+    EXPECT_IN(out, "http://127.0.0.1:8080/x.mp3?URISigningPackage=ey");
+    cr_expect_str_empty(err);
+    cr_assert_eq(SIGN("--path", "/x.mp3", "--expires-in", "1h", "--config", "other.yaml"), EX_OK);
+    EXPECT_IN(out, "https://media.example/x.mp3?ticket=ey");
+}
+
+Test(server_cli, a_configuration_that_is_wrong_ends_the_signing_only_where_it_was_asked_for)
+{
+    make_node();
+    configure("workers: many\n");
+    cr_expect_eq(SIGN("--path", "/x", "--expires-in", "1h"), EX_OK);
+    EXPECT_IN(out, "http://127.0.0.1:8080/x?");
+    EXPECT_IN(err, "tollgate.yaml:1: workers: ");
+    EXPECT_IN(err, "nothing is taken from this configuration");
+    cr_expect_eq(SIGN("--path", "/x", "--expires-in", "1h", "--config", "tollgate.yaml"),
+                 EX_CONFIG);
+    cr_expect_str_empty(out);
+    cr_expect_eq(SIGN("--path", "/x", "--expires-in", "1h", "--config", "none.yaml"), EX_NOINPUT);
+}
+
+Test(server_cli, signing_warns_of_what_the_node_will_refuse)
+{
+    make_node();
+    cr_assert_eq(mkdir("media/album", 0755), 0);
+    write_text("media/album/x.mp3", "x");
+    write_text("media/.secret", "x");
+    configure("link_lifetime_max_s: 1h\n");
+    const struct {
+        const char *path, *expires, *more[2], *warning;
+    } rows[] = {
+        {"/album/x.mp3", "1h", {0}, NULL},
+        {"/album/x.mp3", "61m", {0}, "give --expires-in 3600s at most"},
+        {"/album/x.mp3", "2h", {"--not-before", "1h"}, NULL},
+        {"/album/x.mp3", "4h", {"--not-before", "2h"}, "the link lives 7200 seconds"},
+        {"/album/x.mp3", "1h", {"--resume", "2h"}, "give --resume 3600s at most"},
+        {"/album/y.mp3", "1h", {0}, "there is no such file beneath ./media"},
+        {"/album/x.mp3/y", "1h", {0}, "there is no such file beneath ./media"},
+        {"/album", "1h", {0}, "there is no such file beneath ./media"},
+        {"/.secret", "1h", {0}, "never serves a name that begins with a dot"},
+        {"/album/x.mp3", "1h", {"--audience", "cdn"}, "with 403 audience_mismatch"},
+        {"/album/x.mp3", "1h", {"--account", "bob"}, NULL},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        cr_expect_eq(SIGN("--path", rows[i].path, "--expires-in", rows[i].expires, rows[i].more[0],
+                          rows[i].more[1]),
+                     EX_OK, "%s", err);
+        EXPECT_IN(out, "?URISigningPackage=ey");
+        if (rows[i].warning)
+            EXPECT_IN(err, rows[i].warning);
+        else
+            cr_expect_str_empty(err, "%s", err);
+    }
+    cr_expect_eq(SIGN("--path", "/album/", "--prefix", "--expires-in", "1h"), EX_OK);
+    cr_expect_str_empty(err, "%s", err);
+    cr_expect_eq(SIGN("--path", "/", "--prefix", "--expires-in", "1h"), EX_OK);
+    cr_expect_str_empty(err, "%s", err);
+    cr_expect_eq(SIGN("--path", "/elsewhere/", "--prefix", "--expires-in", "1h"), EX_OK);
+    EXPECT_IN(err, "there is no such directory beneath ./media");
+    cr_expect_eq(run("link", "sign", "--key", "radio-private.jwks", "--issuer", "radio",
+                     "--account", "a", "--path", "/album/x.mp3", "--expires-in", "1h", NULL),
+                 EX_OK);
+    EXPECT_IN(err, "with 403 out_of_issuer_paths");
+    EXPECT_NOT_IN(err, "ey");
+}
+
+Test(server_cli, paths_and_the_key_are_read_from_standard_input)
+{
+    char key[4096];
+    make_node();
+    read_back("shop-private.jwks", key, sizeof(key));
+    standard_input = key;
+    cr_expect_eq(run("link", "sign", "--key", "-", "--issuer", "shop", "--account", "a", "--path",
+                     "/x", "--expires-in", "1h", NULL),
+                 EX_OK, "%s", err);
+    EXPECT_IN(out, "/x?URISigningPackage=ey");
+    standard_input = "/one\r\n\n/two words\n/three";
+    cr_expect_eq(SIGN("--path", "/zero", "--path", "-", "--expires-in", "1h"), EX_OK, "%s", err);
+    static const char *const parts[] = {"/zero?", "\nhttp://127.0.0.1:8080/one?", "/two%20words?",
+                                        "/three?"};
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+        EXPECT_IN(out, parts[i]);
+    standard_input = "";
+    cr_expect_eq(SIGN("--path", "-", "--expires-in", "1h"), EX_NOINPUT);
+    EXPECT_IN(err, "standard input: it holds no path");
+    standard_input = "";
+    cr_expect_eq(run("link", "sign", "--key", "-", "--issuer", "shop", "--account", "a", "--path",
+                     "/x", "--expires-in", "1h", NULL),
+                 EX_DATAERR);
+    EXPECT_IN(err, "standard input: ");
+    cr_expect_eq(run("link", "sign", "--key", "-", "--issuer", "shop", "--account", "a", "--path",
+                     "-", "--expires-in", "1h", NULL),
+                 EX_USAGE);
+    EXPECT_IN(err, "can be read only once");
 }
 
 /* ---- link explain -------------------------------------------------------------------------------
@@ -733,6 +869,74 @@ Test(server_cli, explain_reads_what_people_paste)
     EXPECT_NOT_IN(err, "eyJ");
     cr_expect_eq(run("link", "explain", NULL), EX_USAGE);
     EXPECT_IN(err, "single quotes");
+}
+
+Test(server_cli, explain_reads_the_link_from_standard_input)
+{
+    char text[8192];
+    make_node();
+    char *link = sign("shop-private.jwks", "shop", "/x");
+    standard_input = link;
+    cr_expect_eq(run("link", "explain", "-", NULL), EX_OK, "%s%s", out, err);
+    EXPECT_IN(out, "Verdict: admitted");
+    snprintf(text, sizeof(text), "%s\r\n\n", link);
+    standard_input = text;
+    cr_expect_eq(run("link", "explain", "--json", "-", NULL), EX_OK, "%s%s", out, err);
+    EXPECT_IN(out, "\"admitted\": true");
+    snprintf(text, sizeof(text), "%s\n%s\n", link, link);
+    static const char *const wrong[][2] = {{"", "is empty"}, {"\n", "first line is empty"}};
+    for (size_t i = 0; i < 3; i++) {
+        standard_input = i < 2 ? wrong[i][0] : text;
+        int code = run("link", "explain", "-", NULL);
+        cr_expect(code == EX_NOINPUT || code == EX_DATAERR, "%d", code);
+        EXPECT_IN(err, i < 2 ? wrong[i][1] : "more than one line");
+        EXPECT_NOT_IN(err, "ey");
+    }
+    /* Revoking needs a node, and says so of the link that it has read. */
+    standard_input = "";
+    cr_expect_eq(run("link", "revoke", "-", NULL), EX_NOINPUT, "%s", err);
+    EXPECT_IN(err, "standard input: is empty");
+    free(link);
+}
+
+Test(server_cli, explain_says_when_a_link_leads_to_another_node)
+{
+    static const struct {
+        const char *lines, *own[4], *others[4];
+    } rows[] = {
+        {"public_origin: https://Media.example\nlisten: :8080\n",
+         {"https://media.example", "HTTPS://MEDIA.example:443", "http://localhost:8080",
+          "https://media.example."},
+         {"http://media.example", "https://media.example:444", "https://cdn.example",
+          "http://cdn.example:8080"}},
+        {"listen: :8080\n",
+         {"http://127.0.0.1:8080", "http://any.example:8080", "http://[::1]:8080", ""},
+         {"http://any.example", "https://any.example:8080", "http://127.0.0.1:8081"}},
+        {"listen: 192.0.2.1:80\n",
+         {"http://192.0.2.1", "http://user@192.0.2.1:80", ""},
+         {"http://192.0.2.2", "http://localhost"}},
+        {"listen: '[::1]:8080'\n", {"http://[::1]:8080", ""}, {"http://[::2]:8080"}},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char link[8192];
+        if (i == 0)
+            make_node();
+        else
+            make_configuration();
+        configure(rows[i].lines);
+        char *signed_link = sign("shop-private.jwks", "shop", "/x");
+        const char *target = strstr(signed_link, "/x?");
+        for (size_t k = 0; k < 8; k++) {
+            const char *origin = k < 4 ? rows[i].own[k] : rows[i].others[k - 4];
+            if (!origin)
+                continue;
+            snprintf(link, sizeof(link), "%s%s", origin, target);
+            cr_expect_eq(run("link", "explain", link, NULL), EX_OK, "%s%s", out, err);
+            bool told = strstr(out, "Hint: the URL begins with the origin of another node") != NULL;
+            cr_expect_eq(told, k >= 4, "%s: %s", rows[i].lines, origin);
+        }
+        free(signed_link);
+    }
 }
 
 Test(server_cli, explain_as_json_says_the_same)
