@@ -9,6 +9,9 @@ install(FILES ${CMAKE_BINARY_DIR}/manual/tollgate.bash RENAME tollgate
         DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
 install(FILES ${CMAKE_BINARY_DIR}/manual/tollgate.yaml DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
 install(FILES ${CMAKE_SOURCE_DIR}/README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+foreach(room tokens docker bench server storage)
+  install(FILES ${CMAKE_SOURCE_DIR}/${room}/README.md DESTINATION ${CMAKE_INSTALL_DOCDIR}/${room})
+endforeach()
 install(FILES ${CMAKE_CURRENT_LIST_DIR}/tollgate.socket DESTINATION lib/systemd/system)
 install(CODE "
   set(BINARY \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_BINDIR}/tollgate\")
