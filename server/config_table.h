@@ -28,7 +28,9 @@
       "Address and port to serve HTTPS on, such as :8443. Needs certificates. Empty: none.")       \
     X(certificates, PATH, "", 0, 4095, "",                                                         \
       "A PEM file with a certificate chain and its key (or the key in FILE.key), or a directory "  \
-      "of such *.pem files and of directories with fullchain.pem and privkey.pem.")                \
+      "of such *.pem files and of directories with fullchain.pem and privkey.pem. An OCSP "        \
+      "response (DER) in FILE.ocsp beside the certificate's FILE is stapled. SIGHUP reads all of " \
+      "these again.")                                                                              \
     X(tls_groups, TEXT, "X25519:P-256:P-384", 1, 1024, "",                                         \
       "Groups for the key exchange in the order of preference, named as OpenSSL names them. Over " \
       "TLS 1.3, the first group for which the client has sent a key share is used. OpenSSL 3.5 "   \

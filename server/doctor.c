@@ -374,8 +374,9 @@ static void check_certificates(const struct config *config, finding *out)
     else if (left_s < CERTIFICATE_LEFT_S)
         find(out, DOCTOR_WARNING, "%s: ends on %s; renew it and send SIGHUP", file, day);
     else
-        find(out, DOCTOR_OK, "%u, the first ends on %s; kernel TLS: %s", tls_certificate_count(tls),
-             day, tls_has_kernel() ? "yes" : "no");
+        find(out, DOCTOR_OK, "%u, the first ends on %s; OCSP responses: %u; kernel TLS: %s",
+             tls_certificate_count(tls), day, tls_staple_count(tls),
+             tls_has_kernel() ? "yes" : "no");
     tls_drop(&tls);
 }
 

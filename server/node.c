@@ -593,6 +593,19 @@ static void watch_keys(struct node *node, struct key_watch *watch)
         tell_workers(node);
 }
 
+/* An OCSP response that ends is told of once, or nobody would see that clients get none any more. */
+static void watch_staples(struct node *node)
+{
+    const char *file;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    while (node->tls != NULL && (file = tls_staple_ended(node->tls, now.tv_sec)) != NULL)
+        log_warning(
+            "certificates: %s.ocsp: is stapled no longer: its nextUpdate has passed; ask the "
+            "responder again and send SIGHUP",
+            file);
+}
+
 /* Waits for the signal that ends the node, and does meanwhile what others and the key files ask. */
 static int wait_for_end(struct node *node, struct admin *admin, const sigset_t *signals,
                         struct key_watch *watch)
@@ -607,6 +620,7 @@ static int wait_for_end(struct node *node, struct admin *admin, const sigset_t *
         else if (number == SIGUSR1 && node->access_log != NULL)
             access_log_reopen(node->access_log);
         watch_keys(node, watch);
+        watch_staples(node);
     }
 }
 

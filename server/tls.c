@@ -26,6 +26,7 @@ struct tls {
     struct tls_tickets *tickets; /* holds */
     SSL_CTX *context; /* owns; without a certificate: on_certificate gives each session its own */
     struct certificates certificates;
+    bool ended_told[TLS_CERTIFICATES_MAX]; /* by the one thread that asks tls_staple_ended */
 };
 
 static int64_t now_seconds(void)
@@ -62,6 +63,24 @@ static int on_certificate(SSL *ssl, void *context)
     const struct certificate *chosen =
         certificates_choose(&tls->certificates, ssl, name, now_seconds());
     return SSL_use_cert_and_key(ssl, chosen->leaf, chosen->key, chosen->chain, 1);
+}
+
+/* SSL_CTX_set_tlsext_status_cb(3): a client asks for an OCSP response, and its certificate is chosen. */
+static int on_status(SSL *ssl, void *context)
+{
+    const struct tls *tls = context;
+    const X509 *leaf = SSL_get_certificate(ssl);
+    const struct staple *staple = NULL;
+    for (unsigned i = 0; i < tls->certificates.count && staple == NULL; i++)
+        if (tls->certificates.all[i].leaf == leaf)
+            staple = &tls->certificates.all[i].staple;
+    if (staple == NULL || !staple_holds(staple, now_seconds()))
+        return SSL_TLSEXT_ERR_NOACK;
+    unsigned char *copy = OPENSSL_memdup(staple->response, staple->length); /* SSL_free frees it */
+    if (copy == NULL)
+        return SSL_TLSEXT_ERR_NOACK;
+    SSL_set_tlsext_status_ocsp_resp(ssl, copy, (long)staple->length);
+    return SSL_TLSEXT_ERR_OK;
 }
 
 /* RFC 7301 3.2: a client that offers protocols, but not ours, is told so. */
@@ -110,6 +129,8 @@ static SSL_CTX *context_create(struct tls *tls, const struct config *config)
     SSL_CTX_set_num_tickets(context, TICKETS); /* and one for each that is brought */
     SSL_CTX_set_tlsext_servername_callback(context, on_server_name);
     SSL_CTX_set_cert_cb(context, on_certificate, tls);
+    SSL_CTX_set_tlsext_status_cb(context, on_status);
+    SSL_CTX_set_tlsext_status_arg(context, tls);
     SSL_CTX_set_alpn_select_cb(context, on_protocols, NULL);
     SSL_CTX_set_tlsext_ticket_key_evp_cb(context, on_ticket);
     SSL_CTX_set_app_data(context, tls);
@@ -172,6 +193,8 @@ int tls_load(struct tls **out, const struct config *config, const struct tls *be
         tls_free(tls);
         return status;
     }
+    for (unsigned i = 0; i < tls->certificates.count; i++) /* a warning has told of these */
+        tls->ended_told[i] = tls->certificates.all[i].staple.ends_s <= tls->certificates.reviewed_s;
     *out = tls;
     return 0;
 }
@@ -206,9 +229,30 @@ unsigned tls_certificate_count(const struct tls *tls)
     return tls->certificates.count;
 }
 
+unsigned tls_staple_count(const struct tls *tls)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < tls->certificates.count; i++)
+        count += staple_holds(&tls->certificates.all[i].staple, now_seconds());
+    return count;
+}
+
 const char *tls_warning(const struct tls *tls, unsigned index)
 {
     return index < tls->certificates.warning_count ? tls->certificates.warnings[index] : NULL;
+}
+
+const char *tls_staple_ended(struct tls *tls, int64_t now_s)
+{
+    for (unsigned i = 0; i < tls->certificates.count; i++) {
+        const struct certificate *certificate = &tls->certificates.all[i];
+        if (tls->ended_told[i] || certificate->staple.response == NULL ||
+            now_s < certificate->staple.ends_s)
+            continue;
+        tls->ended_told[i] = true;
+        return certificate->file;
+    }
+    return NULL;
 }
 
 bool tls_has_host(const struct tls *tls, const char *host)

@@ -125,6 +125,7 @@ void certificates_clear(struct certificates *certificates)
             free(certificate->names[k]);
         free(certificate->names);
         free(certificate->file);
+        staple_clear(&certificate->staple);
     }
     for (unsigned i = 0; i < certificates->warning_count; i++)
         free(certificates->warnings[i]);

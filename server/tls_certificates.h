@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "server/tls.h"
+#include "server/tls_staple.h"
 
 struct certificate {
     X509 *leaf;             /* owns */
@@ -21,6 +22,7 @@ struct certificate {
     char **names;           /* owns; of hosts, a wildcard's with its asterisk */
     unsigned name_count;
     int64_t starts_s, ends_s; /* since 1970 */
+    struct staple staple;     /* owns */
 };
 
 struct certificates {
@@ -28,6 +30,7 @@ struct certificates {
     unsigned count;
     char **warnings; /* owns; one sentence each, with the cure */
     unsigned warning_count;
+    int64_t reviewed_s; /* when the warnings were made, since 1970 */
 };
 
 /*
@@ -51,7 +54,15 @@ const struct certificate *certificates_choose(const struct certificates *certifi
 /* Adds a warning; one for which there is no memory is left out. */
 void certificates_warn(struct certificates *certificates, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-/* Adds warnings of certificates that no client gets and of chains without their intermediate. */
+/*
+ * Who signed the certificate: one of its chain, itself, or one that this system trusts. The caller's
+ * reference; NULL: unknown.
+ */
+X509 *certificate_issuer(const struct certificate *certificate);
+/*
+ * Adds warnings of certificates that no client gets, of chains without their intermediate, and of OCSP
+ * responses that cannot be stapled now.
+ */
 void certificates_review(struct certificates *certificates, int64_t now_s);
 
 #endif

@@ -16,7 +16,8 @@
 
 #include "server/tls_certificates.h"
 
-#define PATH_SIZE 4352
+#define PATH_SIZE     4352
+#define STAPLE_SUFFIX ".ocsp" /* as HAProxy has it */
 
 struct loader {
     struct certificates *into;
@@ -126,6 +127,21 @@ static bool add_certificate(struct certificates *certificates, SSL_CTX *read, co
            add_names(certificate);
 }
 
+/* An OCSP response that is of no use is left out; the certificate serves without it. */
+static void add_staple(struct certificates *certificates, struct certificate *certificate)
+{
+    char path[PATH_SIZE + 24], why[512];
+    struct stat facts;
+    snprintf(path, sizeof(path), "%s" STAPLE_SUFFIX, certificate->file);
+    if (lstat(path, &facts) != 0 && errno == ENOENT)
+        return;
+    X509 *issuer = certificate_issuer(certificate);
+    if (staple_read(&certificate->staple, path, certificate->leaf, issuer, certificate->chain, why,
+                    sizeof(why)) != 0)
+        certificates_warn(certificates, "%s: is not stapled: %s", path, why);
+    X509_free(issuer);
+}
+
 static int load_one(const struct loader *loader, const char *chain, const char *key)
 {
     int status = 0;
@@ -158,6 +174,7 @@ static int load_one(const struct loader *loader, const char *chain, const char *
         status = -EINVAL;
     } else {
         warn_of_readers(loader->into, key);
+        add_staple(loader->into, &loader->into->all[loader->into->count - 1]);
     }
     SSL_CTX_free(read);
     return status;
@@ -200,6 +217,39 @@ static int skip(const struct loader *loader, const char *path, const char *why)
     return 0;
 }
 
+static bool is_staple_of_some(const struct certificates *certificates, const char *path)
+{
+    for (unsigned i = 0; i < certificates->count; i++) {
+        const char *file = certificates->all[i].file;
+        size_t length = strlen(file);
+        if (strncmp(path, file, length) == 0 && strcmp(path + length, STAPLE_SUFFIX) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* An OCSP response whose file is named otherwise than its certificate's would never be stapled. */
+static void warn_of_strays(struct certificates *certificates, const char *directory)
+{
+    char path[PATH_SIZE + 256];
+    const struct dirent *entry;
+    DIR *open = opendir(directory);
+    while (open != NULL && (entry = readdir(open)) != NULL) {
+        const char *end = strrchr(entry->d_name, '.');
+        if (entry->d_name[0] == '.' || end == NULL || strcmp(end, STAPLE_SUFFIX) != 0)
+            continue;
+        snprintf(path, sizeof(path), "%s/%s", directory, entry->d_name);
+        if (!is_staple_of_some(certificates, path))
+            certificates_warn(certificates,
+                              "%s: is not stapled: no certificate is served from the file of this "
+                              "name without " STAPLE_SUFFIX "; name it as its certificate's file "
+                              "with " STAPLE_SUFFIX " after it, or remove it",
+                              path);
+    }
+    if (open != NULL)
+        closedir(open);
+}
+
 /* ---- files and directories ---- */
 
 /* A bundle, or a chain with its key beside it. */
@@ -218,7 +268,10 @@ static int load_pair(const struct loader *loader, const char *directory)
     snprintf(key, sizeof(key), "%s/privkey.pem", directory);
     if (access(chain, F_OK) != 0)
         return 1;
-    return load_one(loader, chain, key);
+    int status = load_one(loader, chain, key);
+    if (status == 0)
+        warn_of_strays(loader->into, directory);
+    return status;
 }
 
 /* A file NAME.pem of a directory; with NAME.pem.key beside it, it is meant to be a certificate. */
@@ -290,6 +343,8 @@ static int load_directory(const struct loader *loader, const char *path)
         free(names[i]);
     }
     free(names);
+    if (status == 0)
+        warn_of_strays(loader->into, path);
     if (status == 0 && loader->into->count == 0) {
         snprintf(loader->error, loader->size,
                  "%s: holds no certificate; put NAME.pem with chain and key there, or a directory "

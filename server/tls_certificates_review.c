@@ -76,34 +76,44 @@ static void review_reach(struct certificates *certificates, const struct certifi
 
 /* ---- chains ---- */
 
-static bool is_issued_by_next(const struct certificate *certificate)
+static bool is_issued_by(X509 *leaf, X509 *issuer)
 {
-    for (int i = 0; i < sk_X509_num(certificate->chain); i++)
-        if (X509_check_issued(sk_X509_value(certificate->chain, i), certificate->leaf) == X509_V_OK)
-            return true;
-    return false;
+    return X509_check_issued(issuer, leaf) == X509_V_OK &&
+           X509_verify(leaf, X509_get0_pubkey(issuer)) == 1;
 }
 
-/* Whether this system trusts the issuer itself, so that nothing stands between the two. */
-static bool is_issued_by_root(const struct certificate *certificate)
+/* Where this system trusts the issuer itself, nothing stands between the two. */
+static X509 *issuer_of_system(X509 *leaf)
 {
     X509 *issuer = NULL;
     X509_STORE *store = X509_STORE_new();
     X509_STORE_CTX *context = X509_STORE_CTX_new();
-    bool found = store != NULL && context != NULL && X509_STORE_set_default_paths(store) == 1 &&
-                 X509_STORE_CTX_init(context, store, NULL, NULL) == 1 &&
-                 X509_STORE_CTX_get1_issuer(&issuer, context, certificate->leaf) == 1;
-    X509_free(issuer);
+    if (store != NULL && context != NULL && X509_STORE_set_default_paths(store) == 1 &&
+        X509_STORE_CTX_init(context, store, NULL, NULL) == 1)
+        (void)X509_STORE_CTX_get1_issuer(&issuer, context, leaf);
     X509_STORE_CTX_free(context);
     X509_STORE_free(store);
-    return found;
+    return issuer;
+}
+
+X509 *certificate_issuer(const struct certificate *certificate)
+{
+    X509 *issuer = X509_self_signed(certificate->leaf, 0) == 1 ? certificate->leaf : NULL;
+    for (int i = 0; issuer == NULL && i < sk_X509_num(certificate->chain); i++)
+        if (is_issued_by(certificate->leaf, sk_X509_value(certificate->chain, i)))
+            issuer = sk_X509_value(certificate->chain, i);
+    if (issuer == NULL)
+        return issuer_of_system(certificate->leaf);
+    X509_up_ref(issuer);
+    return issuer;
 }
 
 static void review_chain(struct certificates *certificates, const struct certificate *certificate)
 {
     char issuer[NAME_SIZE];
-    if (X509_self_signed(certificate->leaf, 0) == 1 || is_issued_by_next(certificate) ||
-        is_issued_by_root(certificate))
+    X509 *known = certificate_issuer(certificate);
+    X509_free(known);
+    if (known != NULL)
         return;
     X509_NAME_oneline(X509_get_issuer_name(certificate->leaf), issuer, sizeof(issuer));
     certificates_warn(
@@ -114,10 +124,57 @@ static void review_chain(struct certificates *certificates, const struct certifi
         certificate->file, issuer);
 }
 
+/* ---- OCSP responses ---- */
+
+/* RFC 7633 4.2.3.1: status_request among the features that the certificate promises ("must-staple"). */
+static bool has_to_be_stapled(const struct certificate *certificate)
+{
+    bool found = false;
+    TLS_FEATURE *features = X509_get_ext_d2i(certificate->leaf, NID_tlsfeature, NULL, NULL);
+    for (int i = 0; i < sk_ASN1_INTEGER_num(features); i++)
+        found = found ||
+                ASN1_INTEGER_get(sk_ASN1_INTEGER_value(features, i)) == TLSEXT_TYPE_status_request;
+    TLS_FEATURE_free(features);
+    return found;
+}
+
+static void review_staple(struct certificates *certificates, const struct certificate *certificate,
+                          int64_t now_s)
+{
+    char day[STAPLE_DAY_SIZE];
+    const struct staple *staple = &certificate->staple;
+    const char *file = certificate->file;
+    if (staple->response == NULL) {
+        if (has_to_be_stapled(certificate))
+            certificates_warn(
+                certificates,
+                "%s: the certificate promises an OCSP response (\"must-staple\"), and "
+                "clients refuse it without one; write the response to %s.ocsp",
+                file, file);
+    } else if (now_s < staple->starts_s) {
+        certificates_warn(certificates,
+                          "%s.ocsp: is not stapled before %s, its thisUpdate; set this machine's "
+                          "clock, or ask the responder again",
+                          file, staple_day(staple->starts_s, day));
+    } else if (now_s >= staple->ends_s) {
+        certificates_warn(certificates,
+                          "%s.ocsp: is not stapled: it ended on %s, its nextUpdate; ask the "
+                          "responder again",
+                          file, staple_day(staple->ends_s, day));
+    } else if (staple->ends_s == INT64_MAX) {
+        certificates_warn(certificates,
+                          "%s.ocsp: has no nextUpdate, so it is stapled for as long as the file is "
+                          "there; ask the responder for one that has (openssl ocsp: -ndays)",
+                          file);
+    }
+}
+
 void certificates_review(struct certificates *certificates, int64_t now_s)
 {
+    certificates->reviewed_s = now_s;
     for (unsigned i = 0; i < certificates->count; i++) {
         review_reach(certificates, &certificates->all[i], now_s);
         review_chain(certificates, &certificates->all[i]);
+        review_staple(certificates, &certificates->all[i], now_s);
     }
 }

@@ -40,6 +40,8 @@ int client_open(struct site *site, struct client *client, const struct client_op
         SSL_CTX_set_verify(client->context, SSL_VERIFY_PEER, NULL);
     if (options->fragment != 0)
         SSL_CTX_set_tlsext_max_fragment_length(client->context, (uint8_t)options->fragment);
+    if (options->asks_status)
+        SSL_CTX_set_tlsext_status_type(client->context, TLSEXT_STATUSTYPE_ocsp);
     SSL_CTX_set_keylog_callback(client->context, on_key_line);
     client->ssl = SSL_new(client->context);
     SSL_set_app_data(client->ssl, client);
@@ -131,6 +133,23 @@ static X509 *draft(const char *subject, EVP_PKEY *key, const X509 *issuer, int64
     return certificate;
 }
 
+void authority_make(struct authority *authority, const char *subject)
+{
+    int64_t now_s = time(NULL);
+    authority->key = EVP_EC_gen("P-256");
+    authority->certificate =
+        draft(subject, authority->key, NULL, now_s - 7200, now_s + 60L * 86400);
+    extend(authority->certificate, NID_basic_constraints, "critical,CA:TRUE");
+    cr_assert_neq(X509_sign(authority->certificate, authority->key, EVP_sha256()), 0);
+}
+
+void authority_free(struct authority *authority)
+{
+    X509_free(authority->certificate);
+    EVP_PKEY_free(authority->key);
+    *authority = (struct authority){0};
+}
+
 void certificate_make(struct site *site, const struct certificate_options *options)
 {
     int64_t now_s = time(NULL), starts_s = options->starts_s, ends_s = options->ends_s;
@@ -138,30 +157,30 @@ void certificate_make(struct site *site, const struct certificate_options *optio
     ends_s = ends_s != 0 ? ends_s : now_s + 30L * 86400;
     EVP_PKEY *key = options->rsa ? EVP_RSA_gen(2048)
                                  : EVP_EC_gen(options->curve != NULL ? options->curve : "P-256");
-    EVP_PKEY *issuer_key = options->issued ? EVP_EC_gen("P-256") : NULL;
-    X509 *issuer = NULL;
-    if (options->issued) {
-        issuer = draft("Authority of a test", issuer_key, NULL, now_s - 7200, now_s + 60L * 86400);
-        extend(issuer, NID_basic_constraints, "critical,CA:TRUE");
-        cr_assert_neq(X509_sign(issuer, issuer_key, EVP_sha256()), 0);
-    }
-    X509 *leaf = draft(options->subject, key, issuer, starts_s, ends_s);
+    struct authority own = {0}, issuer = {0};
+    if (options->issued)
+        authority_make(&own, "Authority of a test");
+    issuer = options->authority != NULL ? *options->authority : own;
+    X509 *leaf = draft(options->subject, key, issuer.certificate, starts_s, ends_s);
     if (options->names != NULL)
         extend(leaf, NID_subject_alt_name, options->names);
-    cr_assert_neq(X509_sign(leaf, issuer_key != NULL ? issuer_key : key, EVP_sha256()), 0);
+    if (options->purpose != NULL)
+        extend(leaf, NID_ext_key_usage, options->purpose);
+    if (options->must_staple)
+        extend(leaf, NID_tlsfeature, "status_request");
+    cr_assert_neq(X509_sign(leaf, issuer.key != NULL ? issuer.key : key, EVP_sha256()), 0);
     const char *path = site_format(site, "%s/certificates/%s", site_directory(site), options->file);
     FILE *file = fopen(path, "we");
     cr_assert(file != NULL && fchmod(fileno(file), 0600) == 0, "%s", path);
     cr_assert_eq(PEM_write_X509(file, leaf), 1);
     if (options->with_issuer)
-        cr_assert_eq(PEM_write_X509(file, issuer), 1);
+        cr_assert_eq(PEM_write_X509(file, issuer.certificate), 1);
     if (!options->without_key)
         cr_assert_eq(PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL), 1);
     cr_assert_eq(fclose(file), 0);
     X509_free(leaf);
-    X509_free(issuer);
     EVP_PKEY_free(key);
-    EVP_PKEY_free(issuer_key);
+    authority_free(&own);
 }
 
 /* ---- records by hand ---- */

@@ -24,6 +24,7 @@ struct client_options {
     const char *signatures; /* what it can verify, as SSL_set1_sigalgs_list has it; NULL: all */
     const char *ciphers;    /* of TLS 1.2; NULL: OpenSSL's */
     bool verifies;          /* the certificate, which nobody vouches for */
+    bool asks_status;       /* for an OCSP response */
     int version;            /* 0: any */
     int receive_buffer_bytes;
     int fragment; /* TLSEXT_max_fragment_length_512 and the like; 0: not asked for */
@@ -50,14 +51,25 @@ size_t take(struct client *client, size_t wanted);
 void client_send_record(struct client *client, unsigned char type, const void *content,
                         size_t length);
 
+/* Who issues certificates, and signs OCSP responses. */
+struct authority {
+    X509 *certificate;
+    EVP_PKEY *key;
+};
+void authority_make(struct authority *authority, const char *subject);
+void authority_free(struct authority *authority);
+
 struct certificate_options {
-    const char *file;    /* beneath certificates/ */
-    const char *names;   /* subjectAltName: "DNS:a.example,DNS:*.b.example" */
-    const char *subject; /* its common name */
-    const char *curve;   /* NULL: P-256 */
-    bool rsa;            /* a key of RSA in place of one on a curve */
-    bool issued;         /* by an authority of its own that nobody trusts; else by itself */
-    bool with_issuer;    /* whose certificate follows */
+    const char *file;                  /* beneath certificates/ */
+    const char *names;                 /* subjectAltName: "DNS:a.example,DNS:*.b.example" */
+    const char *subject;               /* its common name */
+    const char *curve;                 /* NULL: P-256 */
+    bool rsa;                          /* a key of RSA in place of one on a curve */
+    const struct authority *authority; /* which issues it; NULL: it is signed by itself */
+    bool issued;                       /* by an authority of its own that nobody trusts */
+    bool with_issuer;                  /* whose certificate follows */
+    const char *purpose;               /* extendedKeyUsage; NULL: none */
+    bool must_staple;                  /* RFC 7633 */
     bool without_key;
     int64_t starts_s, ends_s; /* since 1970; 0: an hour ago, in 30 days */
 };
