@@ -15,6 +15,7 @@
 
 #include "server/admin_internal.h"
 #include "server/log.h"
+#include "server/trust.h"
 
 #define DOORS 2
 
@@ -61,7 +62,8 @@ int admin_start(struct admin **out, struct node *node, char *error, size_t error
     bool has_shops = node->config->admin_listen[0] != '\0';
     int failure = admin_door_open_operators(&admin->doors[0], node->config, error, error_size);
     if (failure == 0 && has_shops) {
-        failure = admin_secrets_load(&admin->secrets, node->config, error, error_size);
+        /* The checks at the start have warned of what others may read. */
+        failure = admin_secrets_load(&admin->secrets, node->config, NULL, error, error_size);
     }
     if (failure == 0 && has_shops) {
         failure = admin_door_open_shops(&admin->doors[1], node->config, error, error_size);
@@ -88,7 +90,8 @@ void admin_reload(struct admin *admin)
     if (admin->doors[1].listen_fd < 0) {
         return;
     }
-    if (admin_secrets_load(&fresh, admin->node->config, error, sizeof error) != 0) {
+    const struct trust_warner warner = {.warn = trust_warn_log};
+    if (admin_secrets_load(&fresh, admin->node->config, &warner, error, sizeof error) != 0) {
         log_error("the shops' secrets were not reloaded, and the previous ones stay in force: %s",
                   error);
         return;

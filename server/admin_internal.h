@@ -161,9 +161,11 @@ void admin_log_change(const struct admin_request *request, const struct ledger_r
 void admin_log_refusal(struct node *node, const struct admin_call *call);
 
 struct admin_secrets;
-/* Reads the issuers' admin_secret_file. 0, or a negative errno with a sentence. */
-int admin_secrets_load(struct admin_secrets **out, const struct config *config, char *error,
-                       size_t error_size);
+struct trust_warner;
+/* Reads the issuers' admin_secret_file. 0, or a negative errno with a sentence. `warner` (NULL:
+ * nobody) hears which of them others may read. */
+int admin_secrets_load(struct admin_secrets **out, const struct config *config,
+                       const struct trust_warner *warner, char *error, size_t error_size);
 void admin_secrets_destroy(struct admin_secrets **secrets);
 /* The issuer's id, NULL where it is nobody's. Takes the same time whoever's it is. */
 const char *admin_secrets_find(const struct admin_secrets *secrets, struct http_text secret);

@@ -4,6 +4,7 @@
  * (tests/run.sh holds it to that), never printed.
  */
 #include <errno.h>
+#include <limits.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <stdio.h>
@@ -12,7 +13,7 @@
 #include <sys/stat.h>
 
 #include "server/admin_internal.h"
-#include "server/log.h"
+#include "server/trust.h"
 
 #define FILE_BYTES_MAX   4096
 #define SECRET_BYTES_MIN 32
@@ -95,8 +96,17 @@ static int take_lines(struct admin_secrets *secrets, const struct config_issuer 
     return -EINVAL;
 }
 
-static int load_one(struct admin_secrets *secrets, const struct config_issuer *issuer, char *error,
-                    size_t error_size)
+static void warn(const struct trust_warner *warner, const char *path, mode_t mode)
+{
+    char text[2 * PATH_MAX + 128];
+    snprintf(text, sizeof(text),
+             "%s holds a secret and others may read it (mode %03o); run chmod 600 %s", path,
+             (unsigned)(mode & 0777), path);
+    warner->warn(warner->context, text);
+}
+
+static int load_one(struct admin_secrets *secrets, const struct config_issuer *issuer,
+                    const struct trust_warner *warner, char *error, size_t error_size)
 {
     char *text;
     size_t length;
@@ -104,30 +114,30 @@ static int load_one(struct admin_secrets *secrets, const struct config_issuer *i
     const char *path = issuer->admin_secret_file;
     int result = config_read_file(path, FILE_BYTES_MAX, &text, &length);
     if (result < 0) {
-        snprintf(error, error_size,
-                 "issuer %s: %s: %s; correct admin_secret_file, or let this "
-                 "user read it",
-                 issuer->id, path, strerror(-result));
+        snprintf(error, error_size, "issuer %s: %s: %s; %s", issuer->id, path, strerror(-result),
+                 result == -EACCES   ? "let the node's user read it"
+                 : result == -ENOENT ? "make one with `openssl rand -hex 32`, or correct "
+                                       "admin_secret_file"
+                                     : "correct admin_secret_file");
         return result;
     }
-    if (stat(path, &facts) == 0 && (facts.st_mode & 077) != 0)
-        log_warning("%s holds a secret and others may read it (mode %03o); run chmod 600 %s", path,
-                    (unsigned)(facts.st_mode & 0777), path);
+    if (warner != NULL && stat(path, &facts) == 0 && (facts.st_mode & 077) != 0)
+        warn(warner, path, facts.st_mode);
     result = take_lines(secrets, issuer, text, error, error_size);
     explicit_bzero(text, length);
     free(text);
     return result;
 }
 
-int admin_secrets_load(struct admin_secrets **out, const struct config *config, char *error,
-                       size_t error_size)
+int admin_secrets_load(struct admin_secrets **out, const struct config *config,
+                       const struct trust_warner *warner, char *error, size_t error_size)
 {
     struct admin_secrets *secrets = calloc(1, sizeof(*secrets));
     int result = secrets == NULL ? -ENOMEM : 0;
     snprintf(error, error_size, "no memory");
     for (unsigned i = 0; result == 0 && i < config->issuers_count; i++) {
         if (config->issuers[i].admin_secret_file[0] != '\0')
-            result = load_one(secrets, &config->issuers[i], error, error_size);
+            result = load_one(secrets, &config->issuers[i], warner, error, error_size);
     }
     if (result != 0)
         admin_secrets_destroy(&secrets);

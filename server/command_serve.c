@@ -3,17 +3,13 @@
  * the configuration and what it names, or prints the reference. Called by tollgate_main; all of a
  * node's work is behind node_run.
  */
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "server/cli.h"
 #include "server/config.h"
@@ -102,55 +98,17 @@ static void report_start(void *context, const struct doctor_finding *finding)
 
 /*
  * The node's sockets share their port (SO_REUSEPORT, one for each worker), so a second node would
- * start on it, too, and take half of the first one's clients. A socket that does not share is
- * refused where anybody listens. 0, or a negative errno; an address that is bad in another way is
- * the node's to report.
+ * start on it, too, and take half of the first one's clients: it is refused. An address that is bad
+ * in another way is the node's to report.
  */
-static int probe_once(const char *listen)
-{
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-    } address = {0};
-    char host[64];
-    const char *colon = strrchr(listen, ':');
-    in_port_t port = htons((uint16_t)strtoul(colon + 1, NULL, 10));
-    bool v6 = listen[0] == '[';
-    int length = (int)(colon - listen) - (v6 ? 2 : 0);
-    if (port == 0)
-        return 0;
-    snprintf(host, sizeof(host), "%.*s", length, listen + (v6 ? 1 : 0));
-    address.any.sa_family = v6 ? AF_INET6 : AF_INET;
-    if (v6) {
-        address.v6.sin6_port = port;
-        inet_pton(AF_INET6, host, &address.v6.sin6_addr);
-    } else {
-        address.v4.sin_port = port;
-        if (length > 0)
-            inet_pton(AF_INET, host, &address.v4.sin_addr);
-    }
-    int one = 1, result = 0;
-    int fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return 0;
-    /* SO_REUSEADDR lets a restart pass by the closed connections of the node before. */
-    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) == 0 &&
-        bind(fd, &address.any, v6 ? sizeof(address.v6) : sizeof(address.v4)) < 0 &&
-        errno == EADDRINUSE)
-        result = -EADDRINUSE;
-    close(fd);
-    return result;
-}
-
 static int probe_listen(const char *listen)
 {
     uint64_t since_ms = 0;
     int result;
     do
-        result = probe_once(listen);
+        result = listener_probe(listen);
     while (result == -EADDRINUSE && listener_tries_again(&since_ms));
-    return result;
+    return result == -EADDRINUSE ? result : 0;
 }
 
 static int run(const struct config *config, const struct config_source *source, const char *command)

@@ -28,12 +28,16 @@ enum doctor_asker { DOCTOR_COMMAND = 1, DOCTOR_START = 2, DOCTOR_CONFIG = 4 };
     X(state_dir, DOCTOR_COMMAND | DOCTOR_START | DOCTOR_CONFIG, EX_CONFIG,                         \
       "writable, with room for the journal")                                                       \
     X(redis_password_file, DOCTOR_COMMAND | DOCTOR_START | DOCTOR_CONFIG, EX_CONFIG, "readable")   \
+    X(access_log, DOCTOR_COMMAND | DOCTOR_CONFIG, EX_CONFIG, "writable, or to be made")            \
+    X(addresses, DOCTOR_COMMAND | DOCTOR_CONFIG, EX_CONFIG, "this machine can listen on them")     \
     X(keys, DOCTOR_COMMAND | DOCTOR_CONFIG, EX_CONFIG, "the issuers' key sets")                    \
     X(certificates, DOCTOR_COMMAND | DOCTOR_START | DOCTOR_CONFIG, EX_CONFIG,                      \
       "for TLS, and for how long")                                                                 \
     X(admin_secrets, DOCTOR_COMMAND | DOCTOR_START | DOCTOR_CONFIG, EX_CONFIG,                     \
       "of the shops at admin_listen")                                                              \
-    X(redis, DOCTOR_COMMAND, 0, "version, eviction, append-only file, its clock")
+    X(redis, DOCTOR_COMMAND, 0,                                                                    \
+      "version, eviction, append-only file, its clock; and, as a finding "                         \
+      "of its own called node, whether the node's name is free")
 
 enum doctor_verdict { DOCTOR_OK, DOCTOR_WARNING, DOCTOR_FAILURE };
 

@@ -1,9 +1,11 @@
 /* Listening sockets. See listener.h. */
 #include "server/listener.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -60,6 +62,42 @@ static int listen_on(const struct addrinfo *info)
         return -error;
     }
     return fd;
+}
+
+int listener_probe(const char *listen)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } address = {0};
+    char host[64];
+    const char *colon = strrchr(listen, ':');
+    in_port_t port = htons((uint16_t)strtoul(colon + 1, NULL, 10));
+    bool v6 = listen[0] == '[';
+    int length = (int)(colon - listen) - (v6 ? 2 : 0);
+    if (port == 0)
+        return 0;
+    snprintf(host, sizeof(host), "%.*s", length, listen + (v6 ? 1 : 0));
+    address.any.sa_family = v6 ? AF_INET6 : AF_INET;
+    if (v6) {
+        address.v6.sin6_port = port;
+        inet_pton(AF_INET6, host, &address.v6.sin6_addr);
+    } else {
+        address.v4.sin_port = port;
+        if (length > 0)
+            inet_pton(AF_INET, host, &address.v4.sin_addr);
+    }
+    int one = 1, result = 0;
+    int fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    /* SO_REUSEADDR lets a restart pass by the closed connections of the node before. */
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) == 0 &&
+        bind(fd, &address.any, v6 ? sizeof(address.v6) : sizeof(address.v4)) < 0)
+        result = -errno;
+    close(fd);
+    return result;
 }
 
 bool listener_tries_again(uint64_t *since_ms)

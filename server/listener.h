@@ -24,6 +24,12 @@ int listener_open(const char *address, char *bound, size_t bound_size, char *err
                   size_t error_size);
 
 /*
+ * Whether an address as of listener_open could be bound by a socket that shares it with nobody: 0,
+ * or bind's negative errno. Port 0 always can.
+ */
+int listener_probe(const char *address);
+
+/*
  * Whether to try once more where an address is in use: the kernel takes the sockets of a killed node
  * from its ring some time after the process is gone. Pauses for a moment, and says no once it has been
  * asked for a second. `since_ms` is 0 before the first call.

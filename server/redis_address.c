@@ -14,9 +14,10 @@ static int read_password(const char *path, char *out, size_t size, char *error, 
     FILE *file = fopen(path, "re");
     if (file == NULL || fgets(out, (int)size, file) == NULL) {
         int status = errno != 0 ? -errno : -EINVAL;
-        snprintf(error, error_size,
-                 "redis_password_file: %s: %s; it must hold the password in its first line", path,
-                 file == NULL ? strerrordesc_np(-status) : "empty");
+        snprintf(error, error_size, "redis_password_file: %s: %s; %s", path,
+                 status == -EINVAL ? "is empty" : strerrordesc_np(-status),
+                 status == -EACCES ? "let the node's user read it"
+                                   : "name a file that holds the password in its first line");
         if (file != NULL)
             fclose(file);
         return status;

@@ -28,6 +28,16 @@ struct loader {
 
 /* ---- one certificate ---- */
 
+/* The cure of a file or a directory that is there, and cannot be read. */
+static int fail_to_read(const struct loader *loader, const char *path, int error)
+{
+    snprintf(
+        loader->error, loader->size,
+        "%s: %s; let the node's user read it and the directories above it, or move it elsewhere",
+        path, strerrordesc_np(error));
+    return -error;
+}
+
 /* An encrypted key cannot be asked for here: nobody sits before a server. */
 static int no_password(char *out, int size, int writing, void *context)
 {
@@ -145,6 +155,10 @@ static void add_staple(struct certificates *certificates, struct certificate *ce
 static int load_one(const struct loader *loader, const char *chain, const char *key)
 {
     int status = 0;
+    if (access(chain, R_OK) != 0 && errno == EACCES)
+        return fail_to_read(loader, chain, errno);
+    if (access(key, R_OK) != 0 && errno == EACCES)
+        return fail_to_read(loader, key, errno);
     if (loader->into->count == TLS_CERTIFICATES_MAX) {
         snprintf(loader->error, loader->size,
                  "%s: is one of more than %d certificates; remove some", chain,
@@ -267,7 +281,7 @@ static int load_pair(const struct loader *loader, const char *directory)
     snprintf(chain, sizeof(chain), "%s/fullchain.pem", directory);
     snprintf(key, sizeof(key), "%s/privkey.pem", directory);
     if (access(chain, F_OK) != 0)
-        return 1;
+        return errno == EACCES ? fail_to_read(loader, directory, errno) : 1;
     int status = load_one(loader, chain, key);
     if (status == 0)
         warn_of_strays(loader->into, directory);
@@ -282,13 +296,8 @@ static int load_pem(const struct loader *loader, const char *path)
     snprintf(beside, sizeof(beside), "%s.key", path);
     if (access(beside, F_OK) == 0)
         return load_file(loader, path);
-    if (!read_labels(path, &has_certificate, &has_key)) {
-        int status = -errno;
-        snprintf(loader->error, loader->size,
-                 "%s: %s; let the user that the node runs as read it, or move it elsewhere", path,
-                 strerrordesc_np(-status));
-        return status;
-    }
+    if (!read_labels(path, &has_certificate, &has_key))
+        return fail_to_read(loader, path, errno);
     if (has_certificate && has_key)
         return load_file(loader, path);
     return skip(loader, path,
@@ -309,6 +318,8 @@ static int load_entry(const struct loader *loader, const char *directory, const 
         snprintf(path, sizeof(path), "%s/%s", directory, name) >= (int)sizeof(path))
         return 0;
     bool is_pem = length >= 4 && strcmp(name + length - 4, ".pem") == 0;
+    if (stat(path, &facts) != 0 && errno == EACCES)
+        return fail_to_read(loader, path, errno);
     if (stat(path, &facts) != 0)
         return is_pem
                    ? skip(loader, path,
@@ -333,8 +344,7 @@ static int load_directory(const struct loader *loader, const char *path)
     int count = scandir(path, &names, NULL, alphasort);
     if (count < 0) {
         status = -errno;
-        snprintf(loader->error, loader->size, "%s: %s", path, strerrordesc_np(-status));
-        return status;
+        return fail_to_read(loader, path, -status);
     }
     status = 0;
     for (int i = 0; i < count; i++) {
@@ -362,6 +372,8 @@ int certificates_load(struct certificates *out, const char *path, const struct c
     const struct loader loader = {
         .into = out, .before = before, .error = error, .size = error_size};
     struct stat facts;
+    if (stat(path, &facts) != 0 && errno == EACCES)
+        return fail_to_read(&loader, path, errno);
     if (stat(path, &facts) != 0) {
         int status = -errno;
         snprintf(error, error_size, "%s: %s; name a PEM file or a directory of them", path,

@@ -192,13 +192,23 @@ struct ledger_redis {
     bool append_only, loading, replica;
     bool hears_revocations; /* this user may use the channel */
     int64_t clock_ahead_ms; /* its wall clock against ours; negative: behind */
+    enum ledger_name_holder {
+        LEDGER_NAME_FREE,
+        LEDGER_NAME_OWN,  /* the state directory's, whether or not its node runs */
+        LEDGER_NAME_COPY, /* likewise, and it is held although no process here uses the directory */
+        LEDGER_NAME_TAKEN,   /* another state directory's: a node would never serve under it */
+        LEDGER_NAME_UNKNOWN, /* name_error says why */
+    } name;                  /* of the node */
+    int64_t name_left_ms;    /* of the lease of the name; 0 or less: its node does not run */
+    char name_error[320];
 };
 /*
- * Asks the Redis at `address` (see ledger_redis_check; user and password may be NULL). Blocks, some
- * seconds at most, and changes nothing there. 0, or -EAGAIN or -EPROTO with one sentence.
+ * Asks the Redis of `options`, of which only redis, redis_user, redis_password, node and state_dir
+ * are read. Blocks, some seconds at most, and changes nothing there or in the state directory. 0, or
+ * -EAGAIN or -EPROTO with one sentence.
  */
-int ledger_redis_probe(const char *address, const char *user, const char *password,
-                       struct ledger_redis *out, char *error, size_t error_size);
+int ledger_redis_probe(const struct ledger_options *options, struct ledger_redis *out, char *error,
+                       size_t error_size);
 
 /* ---- names ----------------------------------------------------------------------------------- */
 

@@ -3,11 +3,16 @@
  * running ledger: it changes nothing there.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "ledger_internal.h"
 #include "redis.h"
 
 static int64_t wall_ms(void)
@@ -49,26 +54,94 @@ static bool may_subscribe(struct redis_link *link)
     return reply != NULL;
 }
 
-int ledger_redis_probe(const char *address, const char *user, const char *password,
-                       struct ledger_redis *out, char *error, size_t error_size)
+/* ---- the node's name ---- */
+
+/* The state directory's own instance; "" where it has none yet. A negative errno where it cannot be told. */
+static int read_instance(const char *state_dir, char instance[LEDGER_HEX_SIZE])
 {
-    const struct ledger_options options = {
-        .redis = address,
-        .redis_user = user,
-        .redis_password = password,
-    };
+    char path[PATH_MAX];
+    instance[0] = '\0';
+    if (snprintf(path, sizeof path, "%s/instance", state_dir) >= (int)sizeof path)
+        return -ENAMETOOLONG;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return errno == ENOENT ? 0 : -errno;
+    ssize_t length = read(fd, instance, LEDGER_HEX_SIZE - 1);
+    int error = length < 0 ? -errno : 0;
+    instance[length < 0 ? 0 : length] = '\0';
+    close(fd);
+    return error;
+}
+
+/* Whether a process has the state directory locked, as a node has. */
+static bool is_locked(const char *state_dir)
+{
+    char path[PATH_MAX];
+    if (snprintf(path, sizeof path, "%s/lock", state_dir) >= (int)sizeof path)
+        return false;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    bool locked = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) != 0;
+    if (fd >= 0)
+        close(fd);
+    return locked;
+}
+
+/* The reply of HMGET to instance and until; `now_ms` is the time of Redis. */
+static void judge_name(const redisReply *reply, const struct ledger_options *options,
+                       int64_t now_ms, struct ledger_redis *out)
+{
+    char instance[LEDGER_HEX_SIZE];
+    bool shaped = reply->type == REDIS_REPLY_ARRAY && reply->elements == 2;
+    int error = shaped ? read_instance(options->state_dir, instance) : -EPROTO;
+    if (error != 0) {
+        snprintf(out->name_error, sizeof out->name_error, "%.200s/instance: %s", options->state_dir,
+                 strerror(-error));
+        return;
+    }
+    if (reply->element[0]->type != REDIS_REPLY_STRING) {
+        out->name = LEDGER_NAME_FREE;
+        return;
+    }
+    if (reply->element[1]->type == REDIS_REPLY_STRING)
+        out->name_left_ms = strtoll(reply->element[1]->str, NULL, 10) - now_ms;
+    if (strcmp(reply->element[0]->str, instance) != 0)
+        out->name = LEDGER_NAME_TAKEN;
+    else
+        out->name = out->name_left_ms > 0 && !is_locked(options->state_dir) ? LEDGER_NAME_COPY
+                                                                            : LEDGER_NAME_OWN;
+}
+
+/* As tollgate_lease sees it, which would take the name. */
+static void ask_name(struct redis_link *link, const struct ledger_options *options,
+                     struct ledger_redis *out)
+{
+    char key[LEDGER_NODE_MAX + 16];
+    snprintf(key, sizeof key, "tg:node:{%s}", options->node);
+    const char *const words[] = {"HMGET", key, "instance", "until"};
+    out->name = LEDGER_NAME_UNKNOWN;
+    redisReply *reply = redis_call(link, 4, words);
+    if (reply == NULL)
+        snprintf(out->name_error, sizeof out->name_error, "%s", link->error);
+    else
+        judge_name(reply, options, wall_ms() + out->clock_ahead_ms, out);
+    freeReplyObject(reply);
+}
+
+int ledger_redis_probe(const struct ledger_options *options, struct ledger_redis *out, char *error,
+                       size_t error_size)
+{
     struct redis_link link;
     struct redis_facts facts;
     memset(out, 0, sizeof *out);
     struct where *where;
     struct ledger_redis_address first;
-    int status = ledger_redis_check(address, error, error_size);
-    if (status == 0 && (status = where_create(&where, address)) != 0)
+    int status = ledger_redis_check(options->redis, error, error_size);
+    if (status == 0 && (status = where_create(&where, options->redis)) != 0)
         snprintf(error, error_size, "%s", strerror(-status));
     if (status != 0)
         return status;
     status = where_get(where, LEDGER_REDIS_RESOLVE_MS, &first, error, error_size);
-    if (status == 0 && (status = redis_open_any(&link, where, &options)) != 0)
+    if (status == 0 && (status = redis_open_any(&link, where, options)) != 0)
         snprintf(error, error_size, "%s", link.error);
     if (status != 0) {
         where_destroy(&where);
@@ -83,6 +156,7 @@ int ledger_redis_probe(const char *address, const char *user, const char *passwo
         out->append_only = facts.append_only;
         out->loading = facts.loading;
         out->replica = facts.replica;
+        ask_name(&link, options, out);
         out->hears_revocations = may_subscribe(&link);
     } else {
         snprintf(error, error_size, "%s", link.error[0] != '\0' ? link.error : strerror(-status));

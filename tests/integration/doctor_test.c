@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -222,6 +223,65 @@ Test(doctor, refuses_a_redis_that_evicts_and_warns_of_one_without_a_file)
     const char *line = line_of(site, doctor.output, "FAIL     redis: ");
     expect_text(line, "allkeys-lru");
     expect_text(line, "CONFIG SET maxmemory-policy noeviction");
+    site_destroy(&site);
+}
+
+/* A node whose name is another's starts, and never serves. */
+Test(doctor, finds_a_node_name_that_is_taken)
+{
+    struct site *one = site_create(.own_redis = true);
+    struct site *other = site_create(.stays_down = true, .redis = site_redis_address(one));
+    struct command_result doctor = site_tollgate(one, "doctor");
+    cr_expect_eq(doctor.exit_code, 0, "%s%s", doctor.output, doctor.errors);
+    (void)line_of(one, doctor.output,
+                  "ok       node: the name test-node belongs to this state_dir");
+
+    doctor = site_tollgate(other, "doctor");
+    cr_expect_eq(doctor.exit_code, 1, "%s%s", doctor.output, doctor.errors);
+    expect_text(line_of(other, doctor.output, "FAIL     node: "),
+                "the name test-node is taken: another node runs under it; give another `node`");
+    (void)line_of(other, doctor.output, "ok       redis: ");
+    cr_expect_neq(access(site_state_dir(other), F_OK), 0, "the doctor made the state directory");
+
+    /* Nor does the name come free when its node stops: Redis knows what that one was billed. */
+    site_node_signal(one, SIGTERM);
+    cr_assert_eq(site_node_wait(one), 0);
+    doctor = site_tollgate(other, "doctor");
+    cr_expect_eq(doctor.exit_code, 1, "%s%s", doctor.output, doctor.errors);
+    const char *line = line_of(other, doctor.output, "FAIL     node: ");
+    expect_text(line, "which does not run now; give another `node`");
+    expect_text(line, "DEL 'tg:node:{test-node}'");
+    site_redis_command(one, "DEL tg:node:{test-node}");
+    doctor = site_tollgate(other, "doctor");
+    cr_expect_eq(doctor.exit_code, 0, "%s%s", doctor.output, doctor.errors);
+    (void)line_of(other, doctor.output, "ok       node: the name test-node is free");
+    site_destroy(&other);
+    site_destroy(&one);
+}
+
+Test(doctor, warns_of_a_node_that_runs_with_a_copy_of_the_state_directory)
+{
+    struct site *one = site_create(.own_redis = true);
+    struct site *copy = site_create(.stays_down = true, .redis = site_redis_address(one));
+    const char *command =
+        site_format(copy, "cp -r '%s' '%s'", site_state_dir(one), site_state_dir(copy));
+    cr_assert_eq(system(command), 0); // NOLINT(cert-env33-c): the words are the test's own
+    struct command_result doctor = site_tollgate(copy, "doctor");
+    cr_expect_eq(doctor.exit_code, 0, "%s%s", doctor.output, doctor.errors);
+    expect_text(line_of(copy, doctor.output, "warning  node: "), "a node with a copy of it");
+    site_destroy(&copy);
+    site_destroy(&one);
+}
+
+Test(doctor, says_where_it_may_not_ask_for_the_name)
+{
+    struct site *site = site_create(.stays_down = true, .own_redis = true);
+    site_redis_start(site);
+    site_redis_command(site, "ACL SETUSER default -hmget");
+    struct command_result doctor = site_tollgate(site, "doctor");
+    cr_expect_eq(doctor.exit_code, 0, "%s%s", doctor.output, doctor.errors);
+    expect_text(line_of(site, doctor.output, "warning  node: "), "NOPERM");
+    (void)line_of(site, doctor.output, "ok       redis: ");
     site_destroy(&site);
 }
 

@@ -6,6 +6,7 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <grp.h>
 #include <jansson.h>
 #include <openssl/evp.h>
 #include <stdarg.h>
@@ -22,9 +23,12 @@
 #include "tokens/base64url_internal.h"
 #include "tokens/tokens.h"
 
+#define NOBODY 65534
+
 static char directory[64];
 static char out[65536], err[65536];
 static const char *standard_input; /* of the next run; NULL: the test's own */
+static bool as_nobody;             /* the next runs are: root may read everything */
 
 static void make_directory(void)
 {
@@ -89,6 +93,8 @@ static int run(const char *first, ...)
             _exit(99);
         if (!freopen("stdout.txt", "w", stdout) || !freopen("stderr.txt", "w", stderr))
             _exit(99);
+        if (as_nobody && (setgroups(0, NULL) != 0 || setgid(NOBODY) != 0 || setuid(NOBODY) != 0))
+            _exit(99);
         int code = tollgate_main(count, arguments);
         fflush(NULL);
         _exit(code);
@@ -123,6 +129,17 @@ static void make_node(void)
     cr_assert_eq(run("key", "generate", "--issuer", "shop", "--alg", "ES256", NULL), 0, "%s", err);
     cr_assert_eq(run("key", "generate", "--issuer", "radio", "--alg", "HS256", NULL), 0, "%s", err);
     make_configuration();
+}
+
+/* What is added to the configuration of make_node. */
+static void configure(const char *lines)
+{
+    char text[4096];
+    read_back("tollgate.yaml", text, sizeof(text));
+    FILE *file = fopen("tollgate.yaml", "w");
+    cr_assert_not_null(file);
+    fprintf(file, "%s%s", lines, text);
+    cr_assert_eq(fclose(file), 0);
 }
 
 /* The URL that `link sign` printed, without its newline. */
@@ -231,6 +248,110 @@ Test(server_cli, check_config_warns_of_a_secret_that_others_may_read)
     cr_expect_eq(run("serve", "--check-config", NULL), EX_OK);
     EXPECT_IN(err, "warning ");
     EXPECT_IN(err, "chmod 600 ./radio-private.jwks");
+}
+
+/* Adds the lines to a fresh configuration, and expects that the check refuses them, with this in its message. */
+static void expect_lacking(const char *lines, const char *message)
+{
+    make_configuration();
+    configure(lines);
+    cr_expect_eq(run("serve", "--check-config", NULL), EX_CONFIG, "%s", lines);
+    EXPECT_IN(err, message);
+    EXPECT_NOT_IN(out, "ok");
+}
+
+Test(server_cli, check_config_names_what_the_machine_lacks)
+{
+    make_node();
+    cr_assert_eq(mkdir("empty", 0755), 0);
+    write_text("file", "");
+    expect_lacking(
+        "access_log: logs/access.log\n",
+        "access_log: ./logs/access.log: its directory ./logs: No such file or directory; "
+        "create the directory");
+    expect_lacking("access_log: empty\n", "access_log: ./empty: is a directory; name a file in it");
+    expect_lacking("access_log: file/access.log\n",
+                   "access_log: ./file/access.log: ./file is not a directory; correct the path");
+    expect_lacking("redis: 127.0.0.1:1\nredis_password_file: file\n",
+                   "redis_password_file: ./file: is empty; name a file that holds the password");
+    expect_lacking("redis: 127.0.0.1:1\nredis_password_file: empty\n",
+                   "redis_password_file: ./empty: Is a directory; name a file");
+    expect_lacking("listen: 192.0.2.1:8080\n",
+                   "addresses: listen 192.0.2.1:8080: Cannot assign requested address; write an "
+                   "address of this machine");
+    expect_lacking("listen_tls: :8443\ncertificates: empty\n",
+                   "certificates: ./empty: holds no certificate; put NAME.pem");
+    write_text("secret", "");
+    make_configuration();
+    char text[4096];
+    read_back("tollgate.yaml", text, sizeof(text));
+    char *end = strstr(text, "prefixes: [/]}");
+    cr_assert_not_null(end);
+    *end = '\0';
+    FILE *file = fopen("tollgate.yaml", "w");
+    cr_assert_not_null(file);
+    fprintf(file, "admin_listen: unix:%s/file\n%sadmin_secret_file: secret, prefixes: [/]}\n",
+            directory, text);
+    cr_assert_eq(fclose(file), 0);
+    cr_expect_eq(run("serve", "--check-config", NULL), EX_CONFIG);
+    EXPECT_IN(err, "/file: is not a socket; move it away");
+    EXPECT_IN(err, "admin_secrets: issuer shop: ./secret: is empty; `openssl rand -hex 32`");
+}
+
+Test(server_cli, check_config_names_every_key_set_that_is_wrong)
+{
+    make_node();
+    write_text("shop-public.jwks", "{}");
+    cr_assert_eq(unlink("radio-private.jwks"), 0);
+    cr_expect_eq(run("serve", "--check-config", NULL), EX_CONFIG);
+    EXPECT_IN(err, "keys: issuer shop: ./shop-public.jwks: ");
+    EXPECT_IN(err, "keys: issuer radio: ./radio-private.jwks: No such file or directory; make one");
+}
+
+Test(server_cli, check_config_names_what_this_user_may_not_read_or_write)
+{
+    if (geteuid() != 0)
+        cr_skip_test("only root may become another user");
+    make_node();
+    cr_assert_eq(chmod(directory, 0777), 0); /* what the run prints is another user's file there */
+    cr_assert_eq(mkdir("certificates", 0700), 0);
+    cr_assert_eq(mkdir("above", 0755), 0);
+    cr_assert_eq(mkdir("above/live", 0700), 0);
+    cr_assert_eq(mkdir("logs", 0755), 0);
+    cr_assert_eq(mkdir("state", 0700), 0);
+    write_text("password", "x");
+    write_text("old.log", "");
+    cr_assert_eq(chmod("password", 0640), 0);
+    cr_assert_eq(chmod("shop-public.jwks", 0600), 0);
+    as_nobody = true;
+    expect_lacking("listen_tls: :8443\ncertificates: certificates\n",
+                   "certificates: ./certificates: Permission denied; let the node's user read it");
+    expect_lacking("listen_tls: :8443\ncertificates: above\n",
+                   "certificates: ./above/live: Permission denied; let the node's user read it");
+    expect_lacking(
+        "access_log: logs/access.log\n",
+        "access_log: ./logs/access.log: its directory ./logs: Permission denied; let the "
+        "node's user write there");
+    expect_lacking("access_log: old.log\n",
+                   "access_log: ./old.log: Permission denied; let the node's user write to it");
+    expect_lacking("redis: 127.0.0.1:1\nredis_password_file: password\n",
+                   "redis_password_file: ./password: Permission denied; let the node's user read");
+    EXPECT_IN(err, "keys: issuer shop: ./shop-public.jwks: Permission denied; let the node's user");
+    EXPECT_IN(err, "keys: issuer radio: ./radio-private.jwks: Permission denied");
+    EXPECT_IN(err, "state_dir: ./state: cannot be written; let the node's user own it");
+}
+
+Test(server_cli, check_config_warns_of_a_password_that_others_may_read)
+{
+    make_node();
+    write_text("password", "x\n");
+    configure("redis: 127.0.0.1:1\nredis_password_file: password\n");
+    cr_assert_eq(chmod("password", 0600), 0);
+    cr_expect_eq(run("serve", "--check-config", NULL), EX_OK, "%s", err);
+    cr_expect_str_empty(err, "%s", err);
+    cr_assert_eq(chmod("password", 0640), 0);
+    cr_expect_eq(run("serve", "--check-config", NULL), EX_OK, "%s", err);
+    EXPECT_IN(err, "./password holds a password and others may read it (mode 640); run chmod 600");
 }
 
 Test(server_cli, a_wrong_configuration_is_told_with_file_and_line)
@@ -482,17 +603,6 @@ Test(server_cli, signing_says_what_is_wrong_with_the_key)
 #define SIGN(...)                                                                                  \
     run("link", "sign", "--key", "shop-private.jwks", "--issuer", "shop", "--account", "alice",    \
         __VA_ARGS__, NULL)
-
-/* What is added to the configuration of make_node. */
-static void configure(const char *lines)
-{
-    char text[4096];
-    read_back("tollgate.yaml", text, sizeof(text));
-    FILE *file = fopen("tollgate.yaml", "w");
-    cr_assert_not_null(file);
-    fprintf(file, "%s%s", lines, text);
-    cr_assert_eq(fclose(file), 0);
-}
 
 Test(server_cli, a_link_begins_with_the_origin_of_the_configuration_that_is_found)
 {
