@@ -47,7 +47,7 @@ static const char help_lead[] =
     "\n"
     "Usage: tollgate COMMAND [OPTION...]\n"
     "\n"
-    "Commands (tollgate COMMAND --help tells each one's options):\n";
+    "Commands (tollgate COMMAND --help tells each one's options; each takes --json):\n";
 
 static const char help_example[] =
     "\n"
@@ -79,7 +79,7 @@ static int print_help(FILE *out)
                 commands[i].words, commands[i].usage);
     fputs("  --version      print the versions of the program and its formats\n", out);
     fputs(help_example, out);
-#define X(code, text) fprintf(out, "  %2d  %s\n", code, text);
+#define X(code, kind, text) fprintf(out, "  %2d  %s\n", code, text);
     CLI_EXITS(X)
 #undef X
     return fflush(out) == 0 ? EX_OK
@@ -90,7 +90,7 @@ static int print_help(FILE *out)
  * liburing before 2.4 does not tell its version: the file that it was loaded from does, once links
  * are followed (liburing.so.2.3.0).
  */
-static void print_liburing(void)
+static void write_liburing_version(char *out, size_t size)
 {
     Dl_info library;
     char resolved[PATH_MAX];
@@ -98,16 +98,29 @@ static void print_liburing(void)
     void *function = dlsym(RTLD_DEFAULT, "io_uring_queue_init");
     if (function && dladdr(function, &library) != 0 && realpath(library.dli_fname, resolved))
         version = strstr(resolved, "liburing.so.");
-    printf("liburing %s", version ? version + strlen("liburing.so.") : "(linked statically)");
+    snprintf(out, size, "%s", version ? version + strlen("liburing.so.") : "(linked statically)");
 }
 
-static void print_version(void)
+static int print_version(bool json)
 {
+    char uring[64];
+    write_liburing_version(uring, sizeof(uring));
+    if (json) {
+        json_t *value =
+            json_pack("{s:s, s:i, s:i, s:s, s:s}", "version", TOLLGATE_VERSION, "journal_format",
+                      LEDGER_JOURNAL_FORMAT, "functions_format", LEDGER_FUNCTIONS_FORMAT,
+                      "liburing", uring, "openssl", OpenSSL_version(OPENSSL_VERSION));
+        int code = cli_print_json("tollgate", value);
+        json_decref(value);
+        return code;
+    }
     printf("tollgate %s\n", TOLLGATE_VERSION);
     printf("journal format %d, Redis function library format %d\n", LEDGER_JOURNAL_FORMAT,
            LEDGER_FUNCTIONS_FORMAT);
-    print_liburing();
-    printf(", %s\n", OpenSSL_version(OPENSSL_VERSION));
+    printf("liburing %s, %s\n", uring, OpenSSL_version(OPENSSL_VERSION));
+    return fflush(stdout) == 0
+               ? EX_OK
+               : cli_fail(EX_IOERR, "tollgate", "standard output: %s", strerror(errno));
 }
 
 /* ---- finding the command ------------------------------------------------------------------------
@@ -125,100 +138,95 @@ static int words_matched(const char *words, int argc, char **argv)
     return argc > 2 && strcmp(argv[2], space + 1) == 0 ? 2 : 0;
 }
 
-/* Optimal string alignment distance: a swapped pair of letters is one slip, not two. */
-static size_t edit_distance(const char *a, const char *b)
-{
-    enum { WORD_MAX = 48 };
-    size_t rows[3][WORD_MAX + 1];
-    size_t a_length = strlen(a), b_length = strlen(b);
-    if (a_length > WORD_MAX || b_length > WORD_MAX)
-        return WORD_MAX;
-    for (size_t j = 0; j <= b_length; j++)
-        rows[0][j] = j;
-    for (size_t i = 1; i <= a_length; i++) {
-        size_t *now = rows[i % 3], *last = rows[(i + 2) % 3], *before = rows[(i + 1) % 3];
-        now[0] = i;
-        for (size_t j = 1; j <= b_length; j++) {
-            size_t least = last[j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1);
-            least = last[j] + 1 < least ? last[j] + 1 : least;
-            least = now[j - 1] + 1 < least ? now[j - 1] + 1 : least;
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
-                before[j - 2] + 1 < least)
-                least = before[j - 2] + 1;
-            now[j] = least;
-        }
-    }
-    return rows[a_length % 3][b_length];
-}
-
-const char *cli_nearest(const char *word, const char *const *names, size_t count)
-{
-    const char *nearest = NULL;
-    /* A third of the word may be wrong, three letters at most: farther away is a guess. */
-    size_t least = strlen(word) / 3 + 2;
-    least = least > 4 ? 4 : least;
-    for (size_t i = 0; i < count; i++) {
-        size_t distance = edit_distance(word, names[i]);
-        if (distance < least) {
-            least = distance;
-            nearest = names[i];
-        }
-    }
-    return nearest;
-}
-
-/* "link" alone is the beginning of commands: names them, as help where that was asked for. */
-static bool print_continuations(const char *word, bool help)
-{
-    FILE *out = help ? stdout : stderr;
-    size_t length = strlen(word);
-    bool found = false;
-    for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        if (strncmp(commands[i].words, word, length) != 0 || commands[i].words[length] != ' ')
-            continue;
-        if (!found)
-            fprintf(out,
-                    help ? "tollgate %s: the commands, each with a --help of its own:\n"
-                         : "tollgate: %s needs an action, one of these:\n",
-                    word);
-        fprintf(out, "  tollgate %s %s\n", commands[i].words, commands[i].usage);
-        found = true;
-    }
-    return found;
-}
-
 static bool is_help(const char *word)
 {
     return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "-?") == 0 ||
            strcmp(word, "help") == 0;
 }
 
+static bool begins_command(const char *word, size_t index)
+{
+    size_t length = strlen(word);
+    return strncmp(commands[index].words, word, length) == 0 &&
+           commands[index].words[length] == ' ';
+}
+
+/* "account" alone is the beginning of commands. Whether it is. */
+static bool print_continuations(const char *word)
+{
+    bool found = false;
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        if (!begins_command(word, i))
+            continue;
+        if (!found)
+            printf("tollgate %s: the commands, each with a --help of its own:\n", word);
+        printf("  tollgate %s %s\n      %s\n", commands[i].words, commands[i].usage,
+               commands[i].summary);
+        found = true;
+    }
+    return found;
+}
+
+/* Writes the commands that begin so: "tollgate link sign, tollgate link revoke". Whether there are any. */
+static bool write_continuations(const char *word, char *out, size_t size)
+{
+    size_t length = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        if (begins_command(word, i) && length < size)
+            length += (size_t)snprintf(out + length, size - length, "%stollgate %s",
+                                       length > 0 ? ", " : "", commands[i].words);
+    }
+    return length > 0;
+}
+
+static int refuse_option(const char *word)
+{
+    static const char *const names[] = {"--help", "--version"};
+    const char *near = cli_nearest(word, names, sizeof(names) / sizeof(names[0]));
+    if (near)
+        return cli_fail(EX_USAGE, "tollgate",
+                        "%s stands where the command is expected; did you mean tollgate %s?", word,
+                        near);
+    return cli_fail(EX_USAGE, "tollgate",
+                    "%s stands where the command is expected; write the command first, as in "
+                    "tollgate health %s. tollgate --help lists the commands",
+                    word, word);
+}
+
 static int refuse_unknown(int argc, char **argv)
 {
     const char *names[2 * COMMAND_COUNT];
     size_t count = 0;
-    char firsts[COMMAND_COUNT][32], both[128];
+    char firsts[COMMAND_COUNT][32], both[128], rest[512];
+    if (argv[1][0] == '-')
+        return refuse_option(argv[1]);
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         snprintf(firsts[i], sizeof(firsts[i]), "%.*s", (int)strcspn(commands[i].words, " "),
                  commands[i].words);
         names[count++] = commands[i].words;
     }
-    snprintf(both, sizeof(both), "%s %s", argv[1], argc > 2 ? argv[2] : "");
-    bool help = argc > 2 && is_help(argv[2]);
-    const char *near = argc > 2 && !help ? cli_nearest(both, names, count) : NULL;
-    if (!near && print_continuations(argv[1], help))
-        return help ? EX_OK : EX_USAGE;
+    bool has_second = argc > 2 && argv[2][0] != '-';
+    snprintf(both, sizeof(both), "%s%s%s", argv[1], has_second ? " " : "",
+             has_second ? argv[2] : "");
+    const char *near = has_second ? cli_nearest(both, names, count) : NULL;
+    if (!near && write_continuations(argv[1], rest, sizeof(rest))) {
+        if (has_second)
+            return cli_fail(EX_USAGE, "tollgate",
+                            "%s is not a command; %s is followed by one of %s", both, argv[1],
+                            rest);
+        return cli_fail(EX_USAGE, "tollgate", "%s needs an action; there are %s", argv[1], rest);
+    }
     for (size_t i = 0; i < COMMAND_COUNT; i++)
         names[count++] = firsts[i];
     near = near ? near : cli_nearest(argv[1], names, count);
     if (near)
-        fprintf(stderr,
-                "tollgate: %s is not a command; did you mean tollgate %s? "
-                "tollgate --help lists them all\n",
-                strchr(near, ' ') && argc > 2 ? both : argv[1], near);
-    else
-        fprintf(stderr, "tollgate: %s is not a command; tollgate --help lists them all\n", argv[1]);
-    return EX_USAGE;
+        return cli_fail(EX_USAGE, "tollgate",
+                        "%s is not a command; did you mean tollgate %s? tollgate --help lists them "
+                        "all",
+                        strchr(near, ' ') ? both : argv[1], near);
+    return cli_fail(EX_USAGE, "tollgate", "%s is not a command; tollgate --help lists them all",
+                    argv[1]);
 }
 
 /*
@@ -235,6 +243,35 @@ static void occupy_standard_descriptors(void)
         close(fd);
 }
 
+static bool holds(const char *word, int argc, char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], word) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int run_command(size_t index, int words, int argc, char **argv)
+{
+    char name[64];
+    snprintf(name, sizeof(name), "tollgate %s", commands[index].words);
+    argv[words] = name;
+    int code = commands[index].run(argc - words, argv + words);
+    /* What could not be written was not said: a full disk must not look like success. */
+    if (fflush(stdout) != 0 && code == EX_OK)
+        return cli_fail(EX_IOERR, name, "standard output: %s", strerror(errno));
+    return code;
+}
+
+/* `tollgate help account open` is `tollgate account open --help`. */
+static int help_of(int argc, char **argv)
+{
+    static char help[] = "--help";
+    char *line[] = {argv[0], argv[2], argc > 3 ? argv[3] : help, argc > 3 ? help : NULL, NULL};
+    return tollgate_main(argc > 3 ? 4 : 3, line);
+}
+
 int tollgate_main(int argc, char **argv)
 {
     occupy_standard_descriptors();
@@ -242,26 +279,22 @@ int tollgate_main(int argc, char **argv)
         (void)print_help(stderr);
         return EX_USAGE;
     }
-    if (is_help(argv[1])) {
+    cli_set_json(holds("--json", argc, argv));
+    if (is_help(argv[1]) && argc > 2 && argv[2][0] != '-')
+        return help_of(argc, argv);
+    if (is_help(argv[1]))
         return print_help(stdout);
-    }
-    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
-        print_version();
-        return fflush(stdout) == 0 ? EX_OK : EX_IOERR;
-    }
+    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0)
+        return print_version(cli_wants_json());
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         int words = words_matched(commands[i].words, argc, argv);
-        if (words == 0)
-            continue;
-        char name[64];
-        snprintf(name, sizeof(name), "tollgate %s", commands[i].words);
-        argv[words] = name;
-        int code = commands[i].run(argc - words, argv + words);
-        /* What could not be written was not said: a full disk must not look like success. */
-        if (fflush(stdout) != 0 && code == EX_OK)
-            return cli_fail(EX_IOERR, name, "standard output: %s", strerror(errno));
-        return code;
+        if (words > 0)
+            return run_command(i, words, argc, argv);
     }
+    if (argc > 2 && is_help(argv[2]) && print_continuations(argv[1]))
+        return fflush(stdout) == 0
+                   ? EX_OK
+                   : cli_fail(EX_IOERR, "tollgate", "the help: %s", strerror(errno));
     return refuse_unknown(argc, argv);
 }
 
@@ -344,6 +377,27 @@ int cli_read_link(const char *command, const char **link)
     return EX_OK;
 }
 
+/* Each line begins with the file and its line, as editors expect it: FILE:7: what is wrong. */
+static int tell_mistakes(const char *command, const char *path, char *lines, int exit_code)
+{
+    struct cli_mistakes mistakes = {0};
+    size_t length = strlen(path);
+    for (char *line = lines, *next; line != NULL; line = next) {
+        unsigned number = 0;
+        next = strchr(line, '\n');
+        if (next != NULL)
+            *next++ = '\0';
+        char *text = line;
+        if (strncmp(line, path, length) == 0 && line[length] == ':') {
+            text = line + length + 1;
+            number = (unsigned)strtoul(text, &text, 10);
+            text += strspn(text, ": ");
+        }
+        cli_mistakes_add(&mistakes, path, number, text);
+    }
+    return cli_mistakes_end(&mistakes, exit_code, command);
+}
+
 int cli_config_load(const char *command, const struct cli_location *location, struct config **out)
 {
     *out = NULL;
@@ -356,10 +410,10 @@ int cli_config_load(const char *command, const struct cli_location *location, st
     int result = config_load(out, path, error, sizeof(error));
     if (result == 0)
         return EX_OK;
-    fprintf(stderr, "%s\n", error); /* begins with the file and the line, as editors expect it */
-    return result == -EINVAL || result == -EFBIG ? EX_CONFIG
-           : result == -ENOMEM                   ? EX_SOFTWARE
-                                                 : EX_NOINPUT;
+    return tell_mistakes(command, path, error,
+                         result == -EINVAL || result == -EFBIG ? EX_CONFIG
+                         : result == -ENOMEM                   ? EX_SOFTWARE
+                                                               : EX_NOINPUT);
 }
 
 int cli_socket_path(const char *command, const struct cli_location *location, char *path,
@@ -382,27 +436,4 @@ int cli_socket_path(const char *command, const struct cli_location *location, ch
                         config->state_dir);
     config_destroy(&config);
     return code;
-}
-
-int cli_fail(int exit_code, const char *command, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    fprintf(stderr, "%s: ", command);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
-    va_end(arguments);
-    return exit_code;
-}
-
-void (*cli_argp_observer)(const struct argp *argp);
-
-void cli_parse(const struct argp *argp, int argc, char **argv, void *input)
-{
-    if (cli_argp_observer)
-        cli_argp_observer(argp);
-    error_t failure = argp_parse(argp, argc, argv, 0, NULL, input);
-    if (failure != 0) /* argp itself ends the process on a wrong command line */
-        exit(
-            cli_fail(failure == ENOMEM ? EX_SOFTWARE : EX_USAGE, argv[0], "%s", strerror(failure)));
 }

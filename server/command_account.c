@@ -16,61 +16,134 @@
 
 #define TRANSACTION_BYTES 16
 
-/*      action      method  path        body  needs bytes */
+/*
+ * What makes an action: its word, method, path, whether it moves money,
+ * whether it needs --bytes. Its options and its help are called after its word.
+ */
 #define ACTIONS(X)                                                                                 \
-    X("open", "PUT", "", true, false)                                                              \
-    X("show", "GET", "", false, false)                                                             \
-    X("top-up", "POST", "/top-up", true, true)                                                     \
-    X("adjust", "POST", "/adjust", true, true)                                                     \
-    X("limit", "PUT", "/limits", false, false)                                                     \
-    X("suspend", "POST", "/suspend", false, false)                                                 \
-    X("activate", "POST", "/activate", false, false)
+    X(open, "PUT", "", true, false)                                                                \
+    X(show, "GET", "", false, false)                                                               \
+    X(top_up, "POST", "/top-up", true, true)                                                       \
+    X(adjust, "POST", "/adjust", true, true)                                                       \
+    X(limit, "PUT", "/limits", false, false)                                                       \
+    X(suspend, "POST", "/suspend", false, false)                                                   \
+    X(activate, "POST", "/activate", false, false)
 
-static const struct action {
-    const char *name, *method, *suffix;
-    bool moves_money, needs_bytes;
-} actions[] = {
-#define X(name, method, suffix, moves_money, needs_bytes)                                          \
-    {name, method, suffix, moves_money, needs_bytes},
+enum action_kind {
+#define X(name, method, suffix, moves_money, needs_bytes) ACTION_##name,
     ACTIONS(X)
 #undef X
 };
-#define ACTIONS_COUNT (sizeof actions / sizeof actions[0])
 
-enum { OPTION_PLAN = 256, OPTION_JSON, OPTION_RATE, OPTION_MAX_BYTES, OPTION_MAX_CONNS };
+static const struct action {
+    const char *method, *suffix;
+    enum action_kind kind;
+    bool moves_money, needs_bytes;
+} actions[] = {
+#define X(name, method, suffix, moves_money, needs_bytes)                                          \
+    {method, suffix, ACTION_##name, moves_money, needs_bytes},
+    ACTIONS(X)
+#undef X
+};
+
+enum { OPTION_PLAN = 256, OPTION_RATE, OPTION_MAX_BYTES, OPTION_MAX_CONNS };
 
 struct arguments {
     struct cli_location location;
     struct account_name name;
-    const char *action, *plan, *bytes, *transaction; /* borrow argv */
-    const char *limits[3];                           /* rate, max_bytes, max_conns; likewise */
-    bool json;
+    const char *plan, *bytes, *transaction; /* borrow argv */
+    const char *limits[3];                  /* rate, max_bytes, max_conns; likewise */
 };
 
-static const struct argp_option options[] = {
-    {"bytes", 'b', "AMOUNT", 0,
-     "How many bytes are paid for: 5000000, 500MB, 1.5GB (powers of 1000), 1GiB (of 1024); adjust "
-     "takes a negative amount, too",
-     0},
-    {"credit", 0, NULL, OPTION_ALIAS, NULL, 0},
-    {"balance", 0, NULL, OPTION_ALIAS, NULL, 0},
+/* ---- what each action takes -------------------------------------------------------------------- */
+
+#define BYTES_OPTION(help)                                                                          \
+    {                                                                                               \
+        "bytes", 'b', "AMOUNT", 0, help ": 5000000, 500MB, 1.5GB (powers of 1000), 1GiB (of 1024)", \
+        0},                                                                                         \
+        {"credit", 0, NULL, OPTION_ALIAS | OPTION_HIDDEN, NULL, 0},                                 \
+    {                                                                                               \
+        "balance", 0, NULL, OPTION_ALIAS | OPTION_HIDDEN, NULL, 0                                   \
+    }
+#define TRANSACTION_OPTION                                                                         \
+    {                                                                                              \
+        "transaction", 't', "ID", 0,                                                               \
+            "Your name for this change, [A-Za-z0-9._:-]{1,64}: repeated with the same ID it is "   \
+            "done once. Where it is left out, one is made and printed",                            \
+            0                                                                                      \
+    }
+#define TRANSACTION_DOC                                                                            \
+    "\n"                                                                                           \
+    "The transaction makes a repeat harmless: the same ID with the same amount is done once and "  \
+    "answered as the first time; with another amount it is refused."
+
+static const struct argp_option open_options[] = {
+    BYTES_OPTION("How many bytes are paid for (default: 0)"),
     {"plan", OPTION_PLAN, "PLAN", 0,
-     "With open: prepaid (the balance is a limit; the default) or postpaid (it is not)", 0},
-    {"transaction", 't', "ID", 0,
-     "Your name for this change, [A-Za-z0-9._:-]{1,64}: repeated with the same ID it is done once. "
-     "Where it is left out, one is made and printed",
-     0},
-    {"rate", OPTION_RATE, "AMOUNT", 0,
-     "With limit: bytes per second at each node, over all of the account's connections: 1MB, "
-     "500KiB; 0: no limit",
-     0},
-    {"max-bytes", OPTION_MAX_BYTES, "AMOUNT", 0,
-     "With limit: how many bytes the account may receive in all; 0: no limit", 0},
-    {"max-conns", OPTION_MAX_CONNS, "N", 0,
-     "With limit: how many downloads the account may have at once at each node; 0: no limit", 0},
-    {"json", OPTION_JSON, NULL, 0, "Print the node's answer as JSON", 0},
+     "prepaid (the balance is a limit; the default) or postpaid (it is not)", 0},
+    TRANSACTION_OPTION,
     {0},
 };
+static const struct argp_option top_up_options[] = {
+    BYTES_OPTION("How many bytes are paid for (required)"),
+    TRANSACTION_OPTION,
+    {0},
+};
+static const struct argp_option adjust_options[] = {
+    BYTES_OPTION("How many bytes to add, or with a minus sign to take away (required)"),
+    TRANSACTION_OPTION,
+    {0},
+};
+static const struct argp_option limit_options[] = {
+    {"rate", OPTION_RATE, "AMOUNT", 0,
+     "Bytes per second at each node, over all of the account's connections: 1MB, 500KiB; 0: no "
+     "limit",
+     0},
+    {"max-bytes", OPTION_MAX_BYTES, "AMOUNT", 0,
+     "How many bytes the account may receive in all; 0: no limit", 0},
+    {"max-conns", OPTION_MAX_CONNS, "N", 0,
+     "How many downloads the account may have at once at each node; 0: no limit", 0},
+    {0},
+};
+static const struct argp_option no_options[] = {{0}};
+#define show_options     no_options
+#define suspend_options  no_options
+#define activate_options no_options
+
+static const char open_doc[] =
+    "Opens an account, through a running node."
+    "\v"
+    "A storefront sells an order of 1 GB:\n"
+    "  tollgate account open shop/alice --bytes 1GB --transaction order-1\n" TRANSACTION_DOC;
+static const char show_doc[] =
+    "Shows an account: plan, status, balance, what is reserved, what was "
+    "used, and its limits. It asks a running node."
+    "\v"
+    "  tollgate account show shop/alice\n";
+static const char top_up_doc[] =
+    "Adds bytes that were paid for to an account, through a running node."
+    "\v"
+    "A storefront sells another 1 GB:\n"
+    "  tollgate account top-up shop/alice --bytes 1GB --transaction order-2\n" TRANSACTION_DOC;
+static const char adjust_doc[] =
+    "Corrects an account's balance, up or down, through a running node."
+    "\v"
+    "A refund:\n"
+    "  tollgate account adjust shop/alice --bytes -500MB --transaction refund-1\n" TRANSACTION_DOC;
+static const char limit_doc[] =
+    "Sets an account's limits, through a running node. A limit that is not given stays as it is; 0 "
+    "lifts it."
+    "\v"
+    "No more than 1 MB/s, and four downloads at once:\n"
+    "  tollgate account limit shop/alice --rate 1MB --max-conns 4\n";
+static const char suspend_doc[] = "Suspends an account, through a running node: downloads under "
+                                  "way are cut, and none begins until "
+                                  "it is activated again."
+                                  "\v"
+                                  "  tollgate account suspend shop/alice\n";
+static const char activate_doc[] = "Ends an account's suspension, through a running node."
+                                   "\v"
+                                   "  tollgate account activate shop/alice\n";
 
 static error_t parse(int key, char *argument, struct argp_state *state)
 {
@@ -98,66 +171,27 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case OPTION_MAX_CONNS:
         arguments->limits[2] = argument;
         return 0;
-    case OPTION_JSON:
-        arguments->json = true;
-        return 0;
     case ARGP_KEY_ARG:
-        if (state->arg_num > 1) {
-            argp_error(state, "%s: one account at a time", argument);
-        } else if (state->arg_num == 0) {
-            arguments->action = argument;
-        } else {
-            arguments->name.both = argument;
-        }
+        account_name_take(&arguments->name, argument, state);
         return 0;
-    case ARGP_KEY_NO_ARGS:
-        argp_error(
-            state,
-            "the action is missing; give open, show, top-up, adjust, limit, suspend or activate");
-        return EINVAL;
     default:
         return ARGP_ERR_UNKNOWN;
     }
 }
 
 static const struct argp_child children[] = {ACCOUNT_NAME_CHILD, CLI_LOCATION_CHILD, {0}};
-static const struct argp account_argp = {
-    .options = options,
-    .parser = parse,
-    .args_doc = "open|show|top-up|adjust|limit|suspend|activate ISSUER/NAME",
-    .doc = "Opens, shows and changes an account, through a running node."
-           "\v"
-           "A storefront sells an order of 1 GB, and later another:\n"
-           "  tollgate account open shop/alice --bytes 1GB --transaction order-1\n"
-           "  tollgate account top-up shop/alice --bytes 1GB --transaction order-2\n"
-           "  tollgate account show shop/alice\n"
-           "No more than 1 MB/s, and four downloads at once:\n"
-           "  tollgate account limit shop/alice --rate 1MB --max-conns 4\n"
-           "A refund, and an account that may download nothing until it is activated again:\n"
-           "  tollgate account adjust shop/alice --bytes -500MB --transaction refund-1\n"
-           "  tollgate account suspend shop/alice\n"
-           "\n"
-           "The transaction makes a repeat harmless: the same ID with the same amount is done once "
-           "and answered as the first time; with another amount it is refused.",
-    .children = children,
+static const struct argp argps[] = {
+#define X(name, method, suffix, moves_money, needs_bytes)                                          \
+    {.options = name##_options,                                                                    \
+     .parser = parse,                                                                              \
+     .args_doc = "ISSUER/NAME",                                                                    \
+     .doc = name##_doc,                                                                            \
+     .children = children},
+    ACTIONS(X)
+#undef X
 };
 
-static const struct action *find_action(const char *command, const char *word)
-{
-    const char *names[ACTIONS_COUNT];
-    for (size_t i = 0; i < ACTIONS_COUNT; i++) {
-        if (strcmp(actions[i].name, word) == 0) {
-            return &actions[i];
-        }
-        names[i] = actions[i].name;
-    }
-    const char *near = cli_nearest(word, names, ACTIONS_COUNT);
-    (void)cli_fail(EX_USAGE, command, "%s is not an action; %s%s%s", word,
-                   near != NULL ? "did you mean "
-                                : "write open, show, top-up, adjust, limit, suspend ",
-                   near != NULL ? near : "and activate", near != NULL ? "?" : "");
-    return NULL;
-}
+/* ---- checking what was given -------------------------------------------------------------------- */
 
 static int make_transaction(const char *command, char *out, size_t size)
 {
@@ -185,25 +219,22 @@ static bool is_transaction(const char *text)
 static int check_arguments(const char *command, const struct action *action,
                            const struct arguments *arguments, int64_t *bytes)
 {
-    bool is_open = strcmp(action->name, "open") == 0;
-    if (arguments->plan != NULL && !is_open) {
-        return cli_fail(EX_USAGE, command, "--plan belongs to `account open` alone");
-    }
     if (arguments->plan != NULL && strcmp(arguments->plan, "prepaid") != 0 &&
         strcmp(arguments->plan, "postpaid") != 0) {
-        return cli_fail(EX_USAGE, command, "--plan %s: it is prepaid or postpaid", arguments->plan);
-    }
-    if (!action->moves_money && (arguments->bytes != NULL || arguments->transaction != NULL)) {
-        return cli_fail(EX_USAGE, command, "%s takes no --bytes and no --transaction",
-                        action->name);
+        static const char *const plans[] = {"prepaid", "postpaid"};
+        const char *near = cli_nearest(arguments->plan, plans, 2);
+        return cli_fail(EX_USAGE, command, "--plan %s is not a plan; %s%s%s", arguments->plan,
+                        near != NULL ? "did you mean " : "write prepaid or postpaid",
+                        near != NULL ? near : "", near != NULL ? "?" : "");
     }
     if (action->needs_bytes && arguments->bytes == NULL) {
         return cli_fail(EX_USAGE, command,
-                        "--bytes is missing; give an amount, as in --bytes 500MB");
+                        "--bytes is missing; give an amount, such as --bytes 500MB");
     }
     if (arguments->transaction != NULL && !is_transaction(arguments->transaction)) {
-        return cli_fail(EX_DATAERR, command,
-                        "--transaction '%s': an ID is 1 to 64 of letters, digits, . _ : and -",
+        return cli_fail(EX_USAGE, command,
+                        "--transaction '%s' is not an ID; write 1 to 64 of letters, digits, . _ : "
+                        "and -",
                         arguments->transaction);
     }
     if (arguments->bytes == NULL) {
@@ -211,24 +242,26 @@ static int check_arguments(const char *command, const struct action *action,
     }
     int failure = byte_count_read(arguments->bytes, bytes);
     if (failure != 0) {
-        return cli_fail(EX_DATAERR, command, "--bytes '%s': %s", arguments->bytes,
-                        failure == -ERANGE ? "an amount is a whole number of bytes below 2^53"
-                                           : "write an amount as 5000000, 500MB, 1.5GB or 1GiB");
+        return cli_fail(EX_USAGE, command, "--bytes '%s' is not an amount; %s", arguments->bytes,
+                        failure == -ERANGE ? "give a whole number of bytes below 2^53"
+                                           : "write it as 5000000, 500MB, 1.5GB or 1GiB");
     }
-    if (is_open && *bytes < 0) {
-        return cli_fail(EX_DATAERR, command,
-                        "--bytes %s: an account is opened with 0 bytes or more", arguments->bytes);
+    if (action->kind == ACTION_open && *bytes < 0) {
+        return cli_fail(EX_USAGE, command,
+                        "--bytes %s is below zero; open the account with 0 bytes or more",
+                        arguments->bytes);
     }
-    if (strcmp(action->name, "top-up") == 0 && *bytes < 1) {
-        return cli_fail(EX_DATAERR, command,
-                        "--bytes %s: a top-up is 1 byte or more; to take bytes away, use adjust",
+    if (action->kind == ACTION_top_up && *bytes < 1) {
+        return cli_fail(EX_USAGE, command,
+                        "--bytes %s is less than 1 byte; to take bytes away, use `tollgate account "
+                        "adjust`",
                         arguments->bytes);
     }
     return EX_OK;
 }
 
 static const char *const limit_names[] = {"rate", "max_bytes", "max_conns"};
-static const char *const limit_options[] = {"--rate", "--max-bytes", "--max-conns"};
+static const char *const limit_flags[] = {"--rate", "--max-bytes", "--max-conns"};
 
 /* Reads one limit; EX_OK, or the exit code after saying what is wrong with it. */
 static int read_limit(const char *command, size_t index, const char *text, int64_t *out)
@@ -238,9 +271,9 @@ static int read_limit(const char *command, size_t index, const char *text, int64
     if (failure == 0 && *out >= 0 && (!is_count || *out <= UINT32_MAX)) {
         return EX_OK;
     }
-    return cli_fail(EX_DATAERR, command, "%s '%s': %s", limit_options[index], text,
+    return cli_fail(EX_USAGE, command, "%s '%s' is not a limit; %s", limit_flags[index], text,
                     failure == -ERANGE || (failure == 0 && *out > 0)
-                        ? "that is more than can be counted"
+                        ? "give less than 2^53 (--max-conns: 2^32)"
                     : is_count ? "write a whole number, such as 4; 0 lifts the limit"
                                : "write an amount such as 1MB, 500KiB or 1000000, without a /s; 0 "
                                  "lifts the limit");
@@ -251,18 +284,16 @@ static int make_limits(const char *command, const struct action *action,
                        const struct arguments *arguments, json_t **body)
 {
     bool any = false;
+    if (action->kind != ACTION_limit) {
+        return EX_OK;
+    }
     for (size_t i = 0; i < 3; i++) {
         any = any || arguments->limits[i] != NULL;
     }
-    if (strcmp(action->name, "limit") != 0) {
-        return any ? cli_fail(EX_USAGE, command,
-                              "--rate, --max-bytes and --max-conns belong to `account limit`")
-                   : EX_OK;
-    }
     if (!any) {
         return cli_fail(EX_USAGE, command,
-                        "the limit is missing; give --rate, --max-bytes or --max-conns; 0 lifts a "
-                        "limit, and those that are left out stay");
+                        "the limit is missing; give --rate, --max-bytes or --max-conns. 0 lifts "
+                        "one, those that are left out stay");
     }
     *body = json_object();
     for (size_t i = 0; i < 3; i++) {
@@ -283,7 +314,7 @@ static int make_limits(const char *command, const struct action *action,
     int code = command_call(command, &arguments->location, "GET", target, NULL, &status, &answer);
     const json_t *limits = json_object_get(answer, "limits");
     if (code == EX_OK && status != 200) {
-        code = command_refused(command, status, answer);
+        code = account_refused(command, &arguments->name, status, answer);
     }
     for (size_t i = 0; code == EX_OK && i < 3; i++) {
         json_t *limit = json_object_get(limits, limit_names[i]);
@@ -354,9 +385,7 @@ static int make_body(const char *command, const struct action *action,
     if (*body != NULL && arguments->plan != NULL) {
         (void)json_object_set_new(*body, "plan", json_string(arguments->plan));
     }
-    return *body != NULL
-               ? EX_OK
-               : cli_fail(EX_DATAERR, command, "--transaction: an ID is [A-Za-z0-9._:-]{1,64}");
+    return *body != NULL ? EX_OK : cli_fail(EX_SOFTWARE, command, "out of memory");
 }
 
 static int run(const char *command, const struct action *action, const struct arguments *arguments,
@@ -376,34 +405,28 @@ static int run(const char *command, const struct action *action, const struct ar
                             &answer);
     }
     if (code == EX_OK && status >= 300) {
-        char whose[LEDGER_ISSUER_MAX + LEDGER_ACCOUNT_MAX + 64];
-        (void)snprintf(whose, sizeof whose, "%s: %s/%s", command, arguments->name.issuer,
-                       arguments->name.account);
-        code = command_refused(whose, status, answer);
-    } else if (code == EX_OK && arguments->json) {
-        code = command_print_json(command, answer);
+        code = account_refused(command, &arguments->name, status, answer);
+    } else if (code == EX_OK && cli_wants_json()) {
+        code = cli_print_json(command, answer);
     } else if (code == EX_OK) {
         print_account(answer);
     }
     /* Whether it was done may not be known: the same ID asks again without paying twice. */
     if (code == EX_UNAVAILABLE && action->moves_money) {
-        fprintf(stderr, "%s: repeat it with --transaction %s\n", command, transaction);
+        cli_warn(command, "whether it was done is not known; repeat it with --transaction %s",
+                 transaction);
     }
     json_decref(body);
     json_decref(answer);
     return code;
 }
 
-int command_account(int argc, char **argv)
+static int act(const struct action *action, int argc, char **argv)
 {
     struct arguments arguments = {0};
-    cli_parse(&account_argp, argc, argv, &arguments);
-    const struct action *action = find_action(argv[0], arguments.action);
-    if (action == NULL) {
-        return EX_USAGE;
-    }
     char made[sizeof "cli-" + 2 * (size_t)TRANSACTION_BYTES];
     int64_t bytes = 0;
+    cli_parse(&argps[action->kind], argc, argv, &arguments);
     int code = account_name_settle(argv[0], &arguments.name);
     if (code == EX_OK) {
         code = check_arguments(argv[0], action, &arguments, &bytes);
@@ -415,3 +438,11 @@ int command_account(int argc, char **argv)
     }
     return code == EX_OK ? run(argv[0], action, &arguments, transaction, bytes) : code;
 }
+
+#define X(name, method, suffix, moves_money, needs_bytes)                                          \
+    int command_account_##name(int argc, char **argv)                                              \
+    {                                                                                              \
+        return act(&actions[ACTION_##name], argc, argv);                                           \
+    }
+ACTIONS(X)
+#undef X

@@ -40,19 +40,32 @@ static const struct argp_option name_options[] = {
 };
 const struct argp account_name_argp = {.options = name_options, .parser = parse_name};
 
+void account_name_take(struct account_name *name, char *argument, const struct argp_state *state)
+{
+    /* An account has a slash; an amount, a plan or a day has none. */
+    if (name->both == NULL && (strchr(argument, '/') != NULL || !cli_belongs_to_option(argument))) {
+        name->both = argument;
+    } else {
+        cli_surplus(state, argument, NULL,
+                    strchr(argument, '/') != NULL
+                        ? "is a second account; name one at a time"
+                        : "is one argument too many; write the account alone, as ISSUER/NAME");
+    }
+}
+
 int account_name_settle(const char *command, struct account_name *name)
 {
     if (name->both != NULL) {
         size_t length = strcspn(name->both, "/");
         if (name->issuer != NULL || name->account != NULL) {
             return cli_fail(EX_USAGE, command,
-                            "%s: name the account once, as ISSUER/NAME or with --issuer and "
+                            "%s: the account is named twice; write ISSUER/NAME, or --issuer and "
                             "--account",
                             name->both);
         }
         if (name->both[length] != '/' || length > LEDGER_ISSUER_MAX) {
             return cli_fail(EX_USAGE, command,
-                            "%s: write the account as ISSUER/NAME, as in "
+                            "%s lacks its issuer; write the account as ISSUER/NAME, such as "
                             "shop/alice",
                             name->both);
         }
@@ -64,11 +77,13 @@ int account_name_settle(const char *command, struct account_name *name)
         name->account[0] == '\0') {
         return cli_fail(
             EX_USAGE, command,
-            "the account is missing; write ISSUER/NAME, as in shop/alice, or --issuer ID "
-            "--account NAME");
+            "the account is missing; write ISSUER/NAME, such as shop/alice, or --issuer "
+            "ID --account NAME");
     }
     if (strlen(name->issuer) > LEDGER_ISSUER_MAX || strlen(name->account) > LEDGER_ACCOUNT_MAX) {
-        return cli_fail(EX_USAGE, command, "an issuer's id has at most %d bytes, an account %d",
+        return cli_fail(EX_USAGE, command,
+                        "the account's name is too long; an issuer's id has at most %d bytes, an "
+                        "account %d",
                         LEDGER_ISSUER_MAX, LEDGER_ACCOUNT_MAX);
     }
     return EX_OK;
@@ -115,19 +130,20 @@ static int report_failure(const char *command, const char *socket_path, int fail
                         socket_path);
     case -EACCES:
     case -EPERM:
-        return cli_fail(EX_UNAVAILABLE, command, "%s: %s; run this as the node's user", socket_path,
+        return cli_fail(EX_NOPERM, command, "%s: %s; run this as the node's user", socket_path,
                         strerror(-failure));
     case -ETIMEDOUT:
         return cli_fail(EX_UNAVAILABLE, command,
                         "the node on %s did not answer in time; see its log", socket_path);
     case -ECONNRESET:
     case -EPIPE:
-        return cli_fail(EX_UNAVAILABLE, command,
-                        "%s: %s; is it a node's admin socket (state_dir/admin.sock)? if so, see "
-                        "the node's log",
-                        socket_path, strerror(-failure));
+        return cli_fail(
+            EX_UNAVAILABLE, command,
+            "%s: %s; name a node's admin socket (state_dir/admin.sock), and where it is "
+            "one, see the node's log",
+            socket_path, strerror(-failure));
     case -EPROTO:
-        return cli_fail(EX_SOFTWARE, command,
+        return cli_fail(EX_UNAVAILABLE, command,
                         "what listens on %s is not a tollgate node; name state_dir/admin.sock",
                         socket_path);
     default:
@@ -147,7 +163,7 @@ static int call_within(unsigned wait_ms, const char *command, const struct cli_l
     }
     char *text = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
     if (body != NULL && text == NULL) {
-        return cli_fail(EX_SOFTWARE, command, "no memory");
+        return cli_fail(EX_SOFTWARE, command, "out of memory");
     }
     struct admin_response response;
     int failure = admin_client_call_within(wait_ms, socket_path, method, target, text, &response);
@@ -175,18 +191,70 @@ int command_call_health(const char *command, const struct cli_location *location
                        answer);
 }
 
+/*
+ * A value that the node refuses is the command line's, unless it is a link: that is an input, which
+ * link explain may read from a file as well.
+ */
+static int exit_code_of(unsigned status, const char *reason)
+{
+    static const char *const values[] = {"account_invalid", "out_of_bounds", "members_invalid",
+                                         "plan_invalid",    "days_invalid",  "instant_ahead"};
+    switch (status) {
+    case 401:
+    case 403:
+        return EX_NOPERM;
+    case 404:
+    case 409:
+    case 507:
+        return CLI_EXIT_NO;
+    case 503:
+        return EX_UNAVAILABLE;
+    case 422:
+        for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+            if (strcmp(reason, values[i]) == 0) {
+                return EX_USAGE;
+            }
+        }
+        return strcmp(reason, "total_too_large") == 0 ? CLI_EXIT_NO : EX_DATAERR;
+    default:
+        return EX_SOFTWARE;
+    }
+}
+
+static int refused(const char *command, const char *whose, unsigned status, const json_t *answer)
+{
+    const char *reason = command_text(answer, "reason");
+    const char *detail = command_text(answer, "detail");
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    if (out == NULL) {
+        return cli_fail(EX_SOFTWARE, command, "out of memory");
+    }
+    if (whose[0] != '\0') {
+        command_print_text(out, whose);
+        fputs(": ", out);
+    }
+    command_print_text(out, detail[0] != '\0' ? detail : "the node refused, and gave no reason");
+    (void)fclose(out);
+    json_t *members = json_pack("{s:i, s:s}", "status", (int)status, "reason", reason);
+    int code = cli_fail_with(exit_code_of(status, reason), command, members,
+                             text != NULL ? text : "out of memory");
+    free(text);
+    return code;
+}
+
 int command_refused(const char *command, unsigned status, const json_t *answer)
 {
-    bool is_no = status == 404 || status == 409 || status == 507;
-    int code = status == 422   ? EX_DATAERR
-               : status == 503 ? EX_UNAVAILABLE
-               : is_no         ? CLI_EXIT_NO
-                               : EX_SOFTWARE;
-    const char *detail = command_text(answer, "detail");
-    fprintf(stderr, "%s: ", command);
-    command_print_text(stderr, detail[0] != '\0' ? detail : "the node refused, and gave no reason");
-    fputc('\n', stderr);
-    return code;
+    return refused(command, "", status, answer);
+}
+
+int account_refused(const char *command, const struct account_name *name, unsigned status,
+                    const json_t *answer)
+{
+    char whose[LEDGER_ISSUER_MAX + LEDGER_ACCOUNT_MAX + 8];
+    (void)snprintf(whose, sizeof whose, "%s/%s", name->issuer, name->account);
+    return refused(command, whose, status, answer);
 }
 
 /* ---- answers -----------------------------------------------------------------------------------
@@ -213,13 +281,4 @@ void command_print_text(FILE *out, const char *text)
             fputc(byte, out);
         }
     }
-}
-
-int command_print_json(const char *command, const json_t *answer)
-{
-    if (json_dumpf(answer, stdout, JSON_INDENT(2)) != 0) {
-        return cli_fail(EX_SOFTWARE, command, "no memory");
-    }
-    putchar('\n');
-    return EX_OK;
 }

@@ -24,6 +24,9 @@ extern const struct argp account_name_argp;
         &account_name_argp, 0, "Which account:", 0                                                 \
     }
 
+/* Takes an argument that stands without an option: the account, or refuses it. */
+void account_name_take(struct account_name *name, char *argument, const struct argp_state *state);
+
 /* Settles the two ways of naming it. EX_OK, or EX_USAGE after saying what is missing. */
 int account_name_settle(const char *command, struct account_name *name);
 
@@ -44,6 +47,9 @@ int command_call_health(const char *command, const struct cli_location *location
 
 /* Prints a refusal's detail and returns the exit code of its status. */
 int command_refused(const char *command, unsigned status, const json_t *answer);
+/* Likewise, of an account, which is named before the detail. */
+int account_refused(const char *command, const struct account_name *name, unsigned status,
+                    const json_t *answer);
 
 /* A member's text or number, "" or 0 where it is absent or of another type. */
 const char *command_text(const json_t *object, const char *member);
@@ -51,7 +57,5 @@ json_int_t command_number(const json_t *object, const char *member);
 
 /* Prints text with control bytes as \xNN: a name must not steer the terminal. */
 void command_print_text(FILE *out, const char *text);
-/* Prints the answer itself, for --json. EX_OK or EX_SOFTWARE. */
-int command_print_json(const char *command, const json_t *answer);
 
 #endif

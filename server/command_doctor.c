@@ -2,7 +2,10 @@
  * `tollgate doctor`: whether a node could run here, and what to do where it could not. It needs no
  * running node, works beside one, and changes nothing.
  */
+#include <jansson.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "server/cli.h"
@@ -16,9 +19,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         state->child_inputs[0] = state->input;
         return 0;
     case ARGP_KEY_ARG:
-        argp_error(state, "%s: doctor takes options only; did you mean --config %s?", argument,
-                   argument);
-        return 0;
+        cli_surplus(state, argument, "config", NULL);
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -26,6 +27,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 
 struct tally {
     unsigned warnings, failures;
+    json_t *findings; /* owns; NULL where people read */
 };
 
 static void print(void *context, const struct doctor_finding *finding)
@@ -35,8 +37,38 @@ static void print(void *context, const struct doctor_finding *finding)
     struct tally *tally = context;
     tally->warnings += finding->verdict == DOCTOR_WARNING;
     tally->failures += finding->verdict == DOCTOR_FAILURE;
+    if (tally->findings != NULL) {
+        const char *cure = strstr(finding->text, "; ");
+        size_t length = cure != NULL ? (size_t)(cure - finding->text) : strlen(finding->text);
+        json_t *row =
+            json_pack("{s:s, s:s, s:s%}", "check", finding->name, "verdict",
+                      finding->verdict == DOCTOR_FAILURE ? "failure" : words[finding->verdict],
+                      "message", finding->text, length);
+        if (cure != NULL)
+            (void)json_object_set_new(row, "cure", json_string(cure + 2));
+        (void)json_array_append_new(tally->findings, row);
+        return;
+    }
     printf("%-8s %s: %s\n", words[finding->verdict], finding->name, finding->text);
     fflush(stdout); /* the next check may take seconds */
+}
+
+static int print_tally(const char *command, struct tally *tally)
+{
+    bool can_run = tally->failures == 0;
+    int code = EX_OK;
+    if (tally->findings != NULL) {
+        json_t *answer = json_pack("{s:b, s:I, s:I, s:o}", "can_run", can_run, "failures",
+                                   (json_int_t)tally->failures, "warnings",
+                                   (json_int_t)tally->warnings, "findings", tally->findings);
+        code = cli_print_json(command, answer);
+        json_decref(answer);
+    } else {
+        printf("%s: %u failed, %u warning%s\n",
+               can_run ? "a node can run here" : "a node cannot run here", tally->failures,
+               tally->warnings, tally->warnings == 1 ? "" : "s");
+    }
+    return code != EX_OK ? code : can_run ? EX_OK : CLI_EXIT_NO;
 }
 
 int command_doctor(int argc, char **argv)
@@ -61,15 +93,15 @@ int command_doctor(int argc, char **argv)
         int code = cli_config_load(argv[0], &location, &config);
         if (code != EX_OK)
             return code;
-    } else {
-        printf("%-8s config: no file was found, so only the host is checked; give --config FILE\n",
-               "warning");
-        tally.warnings++;
     }
+    tally.findings = cli_wants_json() ? json_array() : NULL;
+    if (config == NULL)
+        print(&tally,
+              &(struct doctor_finding){
+                  .name = "config",
+                  .verdict = DOCTOR_WARNING,
+                  .text = "no file was found, so only the host is checked; give --config FILE"});
     doctor_run(config, DOCTOR_COMMAND, print, &tally);
     config_destroy(&config);
-    printf("%s: %u failed, %u warning%s\n",
-           tally.failures == 0 ? "a node can run here" : "a node cannot run here", tally.failures,
-           tally.warnings, tally.warnings == 1 ? "" : "s");
-    return tally.failures == 0 ? EX_OK : CLI_EXIT_NO;
+    return print_tally(argv[0], &tally);
 }

@@ -10,16 +10,8 @@
 #include "server/cli.h"
 #include "server/command_admin.h"
 
-enum { OPTION_JSON = 256 };
-
 struct arguments {
     struct cli_location location;
-    bool json;
-};
-
-static const struct argp_option options[] = {
-    {"json", OPTION_JSON, NULL, 0, "Print the node's answer as JSON, with all its counters", 0},
-    {0},
 };
 
 static error_t parse(int key, char *argument, struct argp_state *state)
@@ -29,13 +21,8 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &arguments->location;
         return 0;
-    case OPTION_JSON:
-        arguments->json = true;
-        return 0;
     case ARGP_KEY_ARG:
-        argp_error(state, "%s: health takes options only; did you mean --config %s?", argument,
-                   argument);
-        return 0;
+        cli_surplus(state, argument, "config", NULL);
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -43,7 +30,6 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 
 static const struct argp_child children[] = {CLI_LOCATION_CHILD, {0}};
 static const struct argp health_argp = {
-    .options = options,
     .parser = parse,
     .doc = "Shows the health of a running node. Exits with 0 where it is ready to serve, 1 where "
            "it is "
@@ -119,8 +105,8 @@ int command_health(int argc, char **argv)
     bool ready = status == 200;
     if (!is_health) {
         code = command_refused(argv[0], status, answer);
-    } else if (arguments.json) {
-        code = command_print_json(argv[0], answer);
+    } else if (cli_wants_json()) {
+        code = cli_print_json(argv[0], answer);
     } else {
         print_health(answer, ready);
     }

@@ -41,32 +41,32 @@ static const struct argp_option options[] = {
 
 static void check_arguments(const struct argp_state *state, struct key_arguments *arguments)
 {
-    if (!arguments->issuer) {
-        argp_error(state, "--issuer is missing; give the issuer's short name, such as shop");
-        return; /* argp_error ends the process, which its declaration does not say */
-    }
+    if (!arguments->issuer)
+        cli_usage(state, "--issuer is missing; give the issuer's short name, such as shop");
     size_t length = strspn(arguments->issuer, "abcdefghijklmnopqrstuvwxyz0123456789-");
     if (length == 0 || length > TOKEN_ISSUER_ID_MAX || arguments->issuer[length] != '\0')
-        argp_error(state, "--issuer %s: it is not a short name; use 1 to 32 of a-z, 0-9 and -",
-                   arguments->issuer);
+        cli_usage(state, "--issuer %s is not a short name; use 1 to 32 of a-z, 0-9 and -",
+                  arguments->issuer);
     if (!arguments->algorithm_name)
-        argp_error(state, "--alg is missing; give ES256, EdDSA or HS256");
+        cli_usage(state, "--alg is missing; give ES256, EdDSA or HS256");
     if (token_algorithm_parse(arguments->algorithm_name, &arguments->algorithm) < 0)
-        argp_error(state, "--alg %s: no such algorithm; give ES256, EdDSA or HS256",
-                   arguments->algorithm_name);
+        cli_usage(state, "--alg %s is not an algorithm here; give ES256, EdDSA or HS256",
+                  arguments->algorithm_name);
     if (arguments->directory && (arguments->private_file || arguments->public_file))
-        argp_error(state, "--directory names the files itself; leave out --private and --public");
+        cli_usage(state, "--directory stands beside --private or --public; give one or the other");
     if (arguments->public_file && arguments->algorithm == TOKEN_HS256)
-        argp_error(state, "--public: HS256 has one secret and no public half; leave it out");
+        cli_usage(state, "--public stands beside --alg HS256, which has one secret and no public "
+                         "half; leave it out");
     if (arguments->public_file && !arguments->private_file)
-        argp_error(state, "--public needs --private FILE too");
+        cli_usage(state, "--private is missing beside --public; give --private FILE, too");
     if (arguments->private_file && !arguments->public_file && arguments->algorithm != TOKEN_HS256)
-        argp_error(state,
-                   "--private needs --public FILE too, for the node reads the public key set");
+        cli_usage(state,
+                  "--public is missing beside --private; give --public FILE, too, for the node "
+                  "reads the public key set");
     if (!arguments->iss)
         arguments->iss = arguments->issuer;
     if (arguments->iss[0] == '\0' || strlen(arguments->iss) > TOKEN_ISS_MAX)
-        argp_error(state, "--iss: give 1 to %d bytes", TOKEN_ISS_MAX);
+        cli_usage(state, "--iss has a wrong length; give 1 to %d bytes", TOKEN_ISS_MAX);
 }
 
 static error_t parse(int key, char *argument, struct argp_state *state)
@@ -98,9 +98,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         check_arguments(state, arguments);
         return 0;
     case ARGP_KEY_ARG:
-        argp_error(state, "%s: key generate takes options only; did you mean --issuer %s?",
-                   argument, argument);
-        return EINVAL;
+        cli_surplus(state, argument, "issuer", NULL);
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -179,7 +177,8 @@ static int fail_file(const char *command, const char *path, int failure)
                                               "(links signed with the old key stop working)"
                        : failure == -ENOENT ? "; create the directory first"
                                             : "";
-    return cli_fail(EX_CANTCREAT, command, "%s: %s%s", path, strerror(-failure), cure);
+    return cli_fail(failure == -ENOSPC || failure == -EIO ? EX_IOERR : EX_CANTCREAT, command,
+                    "%s: %s%s", path, strerror(-failure), cure);
 }
 
 static int write_files(const char *command, const struct key_files *files, bool force,
@@ -274,16 +273,32 @@ static void name_in_config(const char *file, char out[PATH_MAX])
         snprintf(out, PATH_MAX, "%s", file);
 }
 
+/* `keys` is what the configuration's issuer has under that name; public is left out where there is none. */
+static int print_key(const char *command, const struct key_arguments *arguments,
+                     const struct key_files *files, const char *kid, const char *keys)
+{
+    json_t *value =
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s*, s:s}", "issuer", arguments->issuer, "iss",
+                  arguments->iss, "kid", kid, "alg", token_algorithm_name(arguments->algorithm),
+                  "private", files->private_path, "public",
+                  files->public_path[0] ? files->public_path : NULL, "keys", keys);
+    int code = cli_print_json(command, value);
+    json_decref(value);
+    return code;
+}
+
 /* Everything but the lines to paste is a comment, so that the output may be appended to the file.
  */
-static void print_next_steps(const struct key_arguments *arguments, const struct key_files *files,
-                             const char *kid)
+static int print_next_steps(const char *command, const struct key_arguments *arguments,
+                            const struct key_files *files, const char *kid)
 {
     char private_name[PATH_MAX], public_name[PATH_MAX];
     bool has_public = files->public_path[0] != '\0';
     name_in_config(files->private_path, private_name);
     if (has_public)
         name_in_config(files->public_path, public_name);
+    if (cli_wants_json())
+        return print_key(command, arguments, files, kid, has_public ? public_name : private_name);
     printf("# key %s (%s)\n", kid, token_algorithm_name(arguments->algorithm));
     printf("# %s: give it to the storefront, which signs with it; keep it secret\n", private_name);
     if (has_public)
@@ -299,6 +314,7 @@ static void print_next_steps(const struct key_arguments *arguments, const struct
     printf("\n    keys: ");
     print_quoted(has_public ? public_name : private_name);
     printf("\n    prefixes: [\"/\"]\n");
+    return EX_OK;
 }
 
 int command_key_generate(int argc, char **argv)
@@ -319,7 +335,7 @@ int command_key_generate(int argc, char **argv)
     char *private_jwks = NULL, *public_jwks = NULL, error[256] = "";
     int result = key_generate(arguments.algorithm, &private_jwks, &public_jwks);
     if (result < 0)
-        return cli_fail(EX_SOFTWARE, argv[0], "no key: %s", strerror(-result));
+        return cli_fail(EX_SOFTWARE, argv[0], "the key could not be made: %s", strerror(-result));
     struct key_set *keys = NULL;
     int code = EX_OK;
     if (key_set_parse(&keys, private_jwks, strlen(private_jwks), error, sizeof(error)) < 0)
@@ -327,7 +343,7 @@ int command_key_generate(int argc, char **argv)
     if (code == EX_OK)
         code = write_files(argv[0], &files, arguments.force, private_jwks, public_jwks);
     if (code == EX_OK)
-        print_next_steps(&arguments, &files, key_set_kid(keys, 0));
+        code = print_next_steps(argv[0], &arguments, &files, key_set_kid(keys, 0));
     key_set_destroy(&keys);
     key_text_free(&private_jwks);
     key_text_free(&public_jwks);

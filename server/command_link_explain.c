@@ -14,17 +14,9 @@
 #include "server/link_facts.h"
 #include "server/trust.h"
 
-enum { OPTION_JSON = 256 };
-
 struct explain_arguments {
     struct cli_location location;
     const char *link;
-    bool json;
-};
-
-static const struct argp_option options[] = {
-    {"json", OPTION_JSON, NULL, 0, "Print one JSON object", 0},
-    {0},
 };
 
 static error_t parse(int key, char *argument, struct argp_state *state)
@@ -34,18 +26,15 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &arguments->location;
         return 0;
-    case OPTION_JSON:
-        arguments->json = true;
-        return 0;
     case ARGP_KEY_ARG:
         if (arguments->link)
-            argp_error(state, "one link at a time; put the URL in single quotes");
+            cli_usage(state, "one link at a time; put the URL in single quotes");
         arguments->link = argument;
         return 0;
     case ARGP_KEY_END:
         if (!arguments->link)
-            argp_error(state, "the link is missing; put the URL in single quotes, or give - and "
-                              "write it to standard input");
+            cli_usage(state, "the link is missing; put the URL in single quotes, or give - and "
+                             "write it to standard input");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -198,13 +187,12 @@ static void print_for_people(const struct link_facts *facts, const json_t *hints
         printf("Hint: %s\n", json_string_value(json_array_get(hints, i)));
 }
 
-static int print_for_programs(const struct link_facts *facts, json_t *hints)
+static int print_for_programs(const char *command, const struct link_facts *facts, json_t *hints)
 {
     json_t *report = link_report(facts, hints);
-    int result = json_dumpf(report, stdout, JSON_INDENT(2));
-    putchar('\n');
+    int code = cli_print_json(command, report);
     json_decref(report);
-    return result;
+    return code;
 }
 
 static int explain(const char *command, const struct explain_arguments *arguments,
@@ -214,28 +202,29 @@ static int explain(const char *command, const struct explain_arguments *argument
     int result = link_facts_create(&facts, config, trust, arguments->link, (int64_t)time(NULL));
     if (result == -EINVAL) /* not repeated: it may be a token */
         return cli_fail(
-            EX_USAGE, command,
+            EX_DATAERR, command,
             "this is not a link; give the whole URL in single quotes, or for a bare token "
             "'/FILE?%s=TOKEN'",
             config->token_attribute);
     if (result < 0)
         return cli_fail(EX_SOFTWARE, command, "%s", strerror(-result));
     json_t *hints = link_hints(facts);
-    if (arguments->json)
-        result = print_for_programs(facts, hints);
+    int code = EX_OK;
+    if (cli_wants_json())
+        code = print_for_programs(command, facts, hints);
     else
         print_for_people(facts, hints);
-    int code = facts->refusal == REFUSAL_NONE ? EX_OK : CLI_EXIT_NO;
+    if (code == EX_OK && facts->refusal != REFUSAL_NONE)
+        code = CLI_EXIT_NO;
     json_decref(hints);
     link_facts_destroy(&facts);
-    return result < 0 ? cli_fail(EX_IOERR, command, "the report could not be written") : code;
+    return code;
 }
 
 int command_link_explain(int argc, char **argv)
 {
     static const struct argp_child children[] = {CLI_CONFIG_CHILD, {0}};
     static const struct argp argp = {
-        .options = options,
         .parser = parse,
         .args_doc = "URL | -",
         .doc =

@@ -5,6 +5,7 @@
  */
 #include <argp.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +37,12 @@ static bool is_link(const char *text)
     return text[0] == '/' || strcmp(text, "-") == 0 || strstr(text, "://") != NULL;
 }
 
+/* What may be repeated in a message, as no token is so short. */
+static bool is_jti(const char *text)
+{
+    return strlen(text) < 64 && strchr(text, '/') == NULL;
+}
+
 static error_t parse(int key, char *argument, struct argp_state *state)
 {
     struct arguments *arguments = state->input;
@@ -51,8 +58,12 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         arguments->before = argument;
         return 0;
     case ARGP_KEY_ARG:
-        if (state->arg_num > 0)
-            argp_error(state, "one link, or one account, at a time; put a URL in single quotes");
+        if (state->arg_num > 0 && is_jti(argument))
+            cli_surplus(state, argument, "jti", NULL);
+        else if (state->arg_num > 0) /* not repeated: it may be a token */
+            cli_usage(state,
+                      "there is more than one link or account; name one at a time, and put a "
+                      "URL in single quotes");
         else if (is_link(argument))
             arguments->link = argument;
         else
@@ -60,8 +71,12 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         return 0;
     case ARGP_KEY_END:
         if ((arguments->link != NULL) + (arguments->jti != NULL) + (arguments->before != NULL) != 1)
-            argp_error(state, "give a URL in single quotes, or ISSUER/NAME --jti ID, or "
-                              "ISSUER/NAME --issued-before TIME");
+            cli_usage(state,
+                      "%s; give one of a URL in single quotes, ISSUER/NAME --jti ID, and "
+                      "ISSUER/NAME --issued-before TIME",
+                      arguments->link || arguments->jti || arguments->before
+                          ? "more than one thing is to be revoked"
+                          : "what is to be revoked is missing");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -110,7 +125,9 @@ static int make_request(const char *command, struct arguments *arguments,
     if (arguments->link != NULL) {
         (void)snprintf(target, ACCOUNT_TARGET_SIZE, "/v1/links/revoke");
         *body = json_pack("{s:s}", "url", arguments->link);
-        return *body != NULL ? EX_OK : cli_fail(EX_DATAERR, command, "the URL is not UTF-8");
+        return *body != NULL ? EX_OK
+                             : cli_fail(EX_DATAERR, command,
+                                        "the URL is not UTF-8; give the link as it was signed");
     }
     int code = account_name_settle(command, &arguments->name);
     if (code != EX_OK)
@@ -118,7 +135,9 @@ static int make_request(const char *command, struct arguments *arguments,
     account_name_target(&arguments->name, "/revoke", target);
     if (arguments->jti != NULL) {
         *body = json_pack("{s:s}", "jti", arguments->jti);
-        return *body != NULL ? EX_OK : cli_fail(EX_DATAERR, command, "the jti is not UTF-8");
+        return *body != NULL ? EX_OK
+                             : cli_fail(EX_USAGE, command,
+                                        "--jti is not UTF-8; give the jti as it was signed");
     }
     if (strcmp(arguments->before, "now") == 0) { /* the node knows what it tolerates */
         *body = json_pack("{s:b}", "issued_by_now", true);
@@ -126,10 +145,11 @@ static int make_request(const char *command, struct arguments *arguments,
     }
     int64_t before = time_of(arguments->before);
     if (before <= 0)
-        return cli_fail(EX_DATAERR, command,
-                        "--issued-before %s: write now, seconds since 1970, or a time such as "
-                        "2026-11-25T10:00:00Z",
-                        arguments->before);
+        return cli_fail(
+            EX_USAGE, command,
+            "--issued-before %s is not a time; write now, seconds since 1970, or a time such as "
+            "2026-11-25T10:00:00Z",
+            arguments->before);
     *body = json_pack("{s:I}", "issued_before", (json_int_t)before);
     return *body != NULL ? EX_OK : cli_fail(EX_SOFTWARE, command, "out of memory");
 }
@@ -151,9 +171,6 @@ static void print_revoked(const json_t *answer)
     puts(json_is_true(json_object_get(answer, "pending"))
              ? "; journalled, and told to the nodes once Redis answers"
              : "");
-    if (json_is_false(json_object_get(answer, "account_open")))
-        fprintf(stderr, "note: no account %s/%s is open; is the name right?\n",
-                command_text(answer, "issuer"), command_text(answer, "account"));
 }
 
 int command_link_revoke(int argc, char **argv)
@@ -170,8 +187,13 @@ int command_link_revoke(int argc, char **argv)
         code = command_call(argv[0], &arguments.location, "POST", target, body, &status, &answer);
     if (code == EX_OK && status >= 300)
         code = command_refused(argv[0], status, answer);
+    else if (code == EX_OK && cli_wants_json())
+        code = cli_print_json(argv[0], answer);
     else if (code == EX_OK)
         print_revoked(answer);
+    if (code == EX_OK && json_is_false(json_object_get(answer, "account_open")))
+        cli_warn(argv[0], "the account %s/%s is not open; look whether the name is right",
+                 command_text(answer, "issuer"), command_text(answer, "account"));
     json_decref(body);
     json_decref(answer);
     return code;

@@ -68,10 +68,10 @@ static const struct argp_option options[] = {
      "Browsers save the file under this name instead of playing it", 0},
     {"max-uses", OPTION_MAX_USES, "N", 0,
      "Each path may be downloaded so often; resumes and seeks belong to one use. Needs --jti", 0},
-    {"max-bytes", OPTION_MAX_BYTES, "SIZE", 0,
+    {"max-bytes", OPTION_MAX_BYTES, "AMOUNT", 0,
      "How many bytes the link may deliver in all: 500000, 20MB, 1GiB", 0},
-    {"rate", OPTION_RATE, "SIZE", 0, "Bytes per second of all its connections at a node: 64kB, 1MB",
-     0},
+    {"rate", OPTION_RATE, "AMOUNT", 0,
+     "Bytes per second of all its connections at a node: 64kB, 1MB", 0},
     {"max-conns", OPTION_MAX_CONNS, "N", 0, "How many downloads the link may have at once", 0},
     {"resume", OPTION_RESUME, "DURATION", 0,
      "How long after the link has expired a download that began in time may go on", 0},
@@ -104,9 +104,9 @@ static int64_t duration_of(const struct argp_state *state, const char *option, c
                 return count * units[i].seconds;
         }
     }
-    argp_error(state,
-               "%s %s: it is not a duration; give a number and a unit, such as 30s, 15m, 1h or 7d",
-               option, text);
+    cli_usage(state,
+              "%s %s: it is not a duration; give a number and a unit, such as 30s, 15m, 1h or 7d",
+              option, text);
     return 0;
 }
 
@@ -116,10 +116,10 @@ static uint64_t size_of(const struct argp_state *state, const char *option, cons
     int64_t bytes = 0;
     int failure = byte_count_read(text, &bytes);
     if (failure != 0 || bytes < 1)
-        argp_error(state, "%s %s: %s", option, text,
-                   failure == -ERANGE ? "an amount is a whole number of bytes below 2^53"
-                                      : "write an amount of 1 byte or more, as 500000, 20MB or "
-                                        "64KiB");
+        cli_usage(state, "%s %s is not an amount here; %s", option, text,
+                  failure == -ERANGE ? "give a whole number of bytes below 2^53"
+                                     : "write an amount of 1 byte or more, as 500000, 20MB or "
+                                       "64KiB");
     return (uint64_t)bytes;
 }
 
@@ -129,7 +129,8 @@ static uint32_t count_of(const struct argp_state *state, const char *option, con
     char *end;
     unsigned long count = strtoul(text, &end, 10);
     if (text[0] < '0' || text[0] > '9' || *end != '\0' || count < 1 || count > max)
-        argp_error(state, "%s %s: give a whole number of 1 to %u", option, text, max);
+        cli_usage(state, "%s %s is not a count here; give a whole number of 1 to %u", option, text,
+                  max);
     return (uint32_t)count;
 }
 
@@ -138,7 +139,8 @@ static uint32_t pace_of(const struct argp_state *state, const char *text)
     char *end;
     double pace = strtod(text, &end);
     if (text[0] < '0' || text[0] > '9' || *end != '\0' || !(pace >= 1 && pace <= TOKEN_PACE_MAX))
-        argp_error(state, "--pace %s: give a number of 1 to %d, such as 1.5", text, TOKEN_PACE_MAX);
+        cli_usage(state, "--pace %s is not a factor; give a number of 1 to %d, such as 1.5", text,
+                  TOKEN_PACE_MAX);
     return (uint32_t)(pace * 1000 + 0.5);
 }
 
@@ -146,9 +148,9 @@ static void check_length(const struct argp_state *state, const char *option, con
                          const char *value, size_t maximum)
 {
     if (!value)
-        argp_error(state, "%s is missing; give %s", option, what);
+        cli_usage(state, "%s is missing; give %s", option, what);
     else if (value[0] == '\0' || strlen(value) > maximum)
-        argp_error(state, "%s: give 1 to %zu bytes", option, maximum);
+        cli_usage(state, "%s has a wrong length; give 1 to %zu bytes", option, maximum);
 }
 
 static void check_arguments(const struct argp_state *state, const struct sign_arguments *arguments)
@@ -166,43 +168,47 @@ static void check_arguments(const struct argp_state *state, const struct sign_ar
     if (arguments->filename) {
         check_length(state, "--filename", "", arguments->filename, TOKEN_FILENAME_MAX);
         if (strpbrk(arguments->filename, "/\\"))
-            argp_error(state, "--filename %s: is a path; give the name alone", arguments->filename);
+            cli_usage(state, "--filename %s is a path; give the name alone", arguments->filename);
     }
     if (arguments->limits.max_uses > 0 && !arguments->jti)
-        argp_error(state, "--max-uses needs --jti, under which the uses are counted; --jti auto "
-                          "makes one");
+        cli_usage(state, "--max-uses needs --jti, under which the uses are counted; --jti auto "
+                         "makes one");
     if (strchr(arguments->account, '/')) /* elsewhere an account is ISSUER/NAME */
-        fprintf(stderr, "%s: --account %s: the name has a slash; alice is shop/alice at the node\n",
-                state->name, arguments->account);
+        cli_warn(
+            state->name,
+            "--account %s has a slash; give the name alone, for alice is shop/alice at the node",
+            arguments->account);
     if (arguments->path_count == 0)
-        argp_error(state, "--path is missing; name a file, such as --path /song.mp3");
+        cli_usage(state, "--path is missing; name a file, such as --path /song.mp3");
     if (arguments->exp == 0)
-        argp_error(state, "--expires-in is missing; give a duration such as 1h");
+        cli_usage(state, "--expires-in is missing; give a duration such as 1h");
     if (arguments->nbf >= arguments->exp)
-        argp_error(state, "--not-before is not before --expires-in: the link would never open");
+        cli_usage(
+            state,
+            "--not-before is not before --expires-in, so the link would never open; give less");
     unsigned inputs = strcmp(arguments->key, "-") == 0;
     for (size_t i = 0; i < arguments->path_count; i++)
         inputs += strcmp(arguments->paths[i], "-") == 0;
     if (inputs > 1)
-        argp_error(state,
-                   "standard input can be read only once; give one - among --key and --path");
+        cli_usage(state, "standard input can be read only once; give one - among --key and --path");
     size_t length = arguments->origin ? strlen(arguments->origin) : 0;
     if (!arguments->origin)
         return; /* the configuration's, which has been checked */
     if (strncmp(arguments->origin, "http://", 7) != 0 &&
         strncmp(arguments->origin, "https://", 8) != 0)
-        argp_error(state, "--origin %s: it does not begin with http:// or https://; write %s%s",
-                   arguments->origin, length > 0 ? "https://" : "https://media.example",
-                   arguments->origin);
+        cli_usage(state, "--origin %s does not begin with http:// or https://; write %s%s",
+                  arguments->origin, length > 0 ? "https://" : "https://media.example",
+                  arguments->origin);
     if (length == 0 || arguments->origin[length - 1] == '/')
-        argp_error(state, "--origin %s: write it without the last slash", arguments->origin);
+        cli_usage(state, "--origin %s ends with a slash; leave that out", arguments->origin);
 }
 
 static void add_path(const struct argp_state *state, struct sign_arguments *arguments,
                      const char *path)
 {
     if (arguments->path_count == PATHS_MAX)
-        argp_error(state, "--path: %d at most in one call", PATHS_MAX);
+        cli_usage(state, "--path stands more than %d times; sign the rest in another call",
+                  PATHS_MAX);
     arguments->paths[arguments->path_count++] = path;
 }
 
@@ -271,8 +277,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         arguments->attribute = argument;
         return 0;
     case ARGP_KEY_ARG:
-        argp_error(state, "%s: name the files with --path", argument);
-        return EINVAL;
+        cli_surplus(state, argument, "path", NULL);
     case ARGP_KEY_END:
         check_arguments(state, arguments);
         return 0;
@@ -286,6 +291,7 @@ struct signing {
     const struct sign_arguments *arguments;
     const struct key_set *keys;
     struct link_review *review; /* NULL: no configuration was found */
+    json_t *links;              /* owns; what --json prints, NULL without it */
 };
 
 /* 128 random bits in hex. */
@@ -311,31 +317,34 @@ static int encode_path(const char *command, const struct sign_arguments *argumen
     if (length == 0)
         return cli_fail(EX_USAGE, command, "--path is empty; name a file, such as /song.mp3");
     if (path[0] != '/')
+        return cli_fail(EX_USAGE, command,
+                        "--path %s does not begin with a slash; the media root is /, so write /%s",
+                        path, path);
+    if (arguments->prefix && path[length - 1] != '/')
         return cli_fail(
             EX_USAGE, command,
-            "--path %s: it does not begin with a slash; the media root is /, so write /%s", path,
+            "--path %s is a directory for --prefix but does not end with a slash; write %s/", path,
             path);
-    if (arguments->prefix && path[length - 1] != '/')
-        return cli_fail(EX_USAGE, command, "--path %s: a directory for --prefix ends with a slash",
-                        path);
     if (!arguments->prefix && path[length - 1] == '/')
         return cli_fail(EX_USAGE, command,
-                        "--path %s: names a directory; add --prefix to open all beneath it", path);
+                        "--path %s names a directory; add --prefix to open every file beneath it",
+                        path);
     int written = token_path_encode(path, length, encoded, size);
     enum token_target_error failure =
         written < 0 ? TOKEN_TARGET_TOO_LONG
                     : token_target_parse(encoded, (size_t)written, arguments->attribute, &target);
     if (failure == TOKEN_TARGET_TOO_LONG || length + strlen("prefix:") > TOKEN_CONTAINER_MAX)
-        return cli_fail(EX_DATAERR, command, "--path %.64s...: %zu bytes are too long", path,
+        return cli_fail(EX_USAGE, command,
+                        "--path %.64s... is too long with %zu bytes; name a shorter one", path,
                         length);
     if (failure == TOKEN_TARGET_BAD_PATH) {
         char why[TOKEN_PATH_FAULT_SIZE];
         token_path_fault_write(&target, why);
-        return cli_fail(EX_DATAERR, command, "--path %s: no node would serve it: %s", path, why);
+        return cli_fail(EX_USAGE, command, "--path %s: no node would serve it: %s", path, why);
     }
     if (failure != TOKEN_TARGET_OK || target.path_length != length ||
         memcmp(target.path, path, length) != 0)
-        return cli_fail(EX_DATAERR, command,
+        return cli_fail(EX_USAGE, command,
                         "--path %s: no node would serve it: it holds %s=, where a token begins; "
                         "rename the file",
                         path, arguments->attribute);
@@ -345,23 +354,27 @@ static int encode_path(const char *command, const struct sign_arguments *argumen
 static int fail_sign(const char *command, const struct sign_arguments *arguments,
                      const struct key_set *keys, int failure)
 {
+    char known[1024] = "";
+    size_t length = 0;
+    if (failure == -ENOMEM)
+        return cli_fail(EX_SOFTWARE, command, "out of memory");
     if (failure != -ENOKEY)
-        return cli_fail(failure == -ENOMEM ? EX_SOFTWARE : EX_DATAERR, command,
-                        "not signed: %s; "
-                        "are issuer, account and jti free of control characters?",
+        return cli_fail(EX_USAGE, command,
+                        "the link could not be signed: %s; give issuer, account and jti without "
+                        "control characters",
                         strerror(-failure));
     if (!arguments->kid)
-        return cli_fail(EX_DATAERR, command,
-                        "%s: holds no key that can sign; is it the public key set? The private one "
-                        "signs",
-                        arguments->key);
-    cli_fail(EX_DATAERR, command, "%s: has no key %s that can sign; it has:", arguments->key,
-             arguments->kid);
-    for (size_t i = 0; i < key_set_count(keys); i++)
-        fprintf(stderr, "  %s (%s%s)\n", key_set_kid(keys, i),
-                token_algorithm_name(key_set_algorithm(keys, i)),
-                key_set_can_sign(keys, i) ? "" : ", public half only");
-    return EX_DATAERR;
+        return cli_fail(
+            EX_DATAERR, command,
+            "%s: holds no key that can sign; is it the public key set? The private one signs",
+            arguments->key);
+    for (size_t i = 0; i < key_set_count(keys) && length < sizeof(known); i++)
+        length += (size_t)snprintf(known + length, sizeof(known) - length, "%s%s (%s%s)",
+                                   i > 0 ? ", " : "", key_set_kid(keys, i),
+                                   token_algorithm_name(key_set_algorithm(keys, i)),
+                                   key_set_can_sign(keys, i) ? "" : ", public half only");
+    return cli_fail(EX_DATAERR, command, "%s: has no key %s that can sign; it has: %s",
+                    arguments->key, arguments->kid, known);
 }
 
 /* Whether `path` looks as if it were percent-encoded already. */
@@ -377,16 +390,35 @@ static bool holds_escape(const char *path)
 static void warn(void *context, const char *text)
 {
     const char *command = context;
-    fprintf(stderr, "%s: warning: %s\n", command, text);
+    cli_warn(command, "%s", text);
 }
 
-/* Prints the URL, and says on standard error what a node will refuse it for. */
-static void tell(const struct signing *signing, const char *path, const char *encoded,
-                 const char *jws)
+/* Prints the URL, or adds it to what --json prints in the end. */
+static int print_link(const struct signing *signing, const char *path, const char *encoded,
+                      const char *jti, const char *jws)
+{
+    const struct sign_arguments *arguments = signing->arguments;
+    if (signing->links == NULL) {
+        printf("%s%s?%s=%s\n", arguments->origin, encoded, arguments->attribute, jws);
+        return EX_OK;
+    }
+    json_t *link =
+        json_pack("{s:s, s:o, s:s, s:I, s:s*}", "path", path, "url",
+                  json_sprintf("%s%s?%s=%s", arguments->origin, encoded, arguments->attribute, jws),
+                  "account", arguments->account, "exp", (json_int_t)arguments->exp, "jti", jti);
+    if (link == NULL)
+        return cli_fail(EX_USAGE, signing->command,
+                        "--path %s is not UTF-8, which JSON cannot hold; leave out --json", path);
+    (void)json_array_append_new(signing->links, link);
+    return EX_OK;
+}
+
+/* Says on standard error what a node will refuse the link for. */
+static void review(const struct signing *signing, const char *path, const char *encoded,
+                   const char *jws)
 {
     const struct sign_arguments *arguments = signing->arguments;
     char *link = NULL;
-    printf("%s%s?%s=%s\n", arguments->origin, encoded, arguments->attribute, jws);
     /* A directory is not opened by itself: judged is a file in it. */
     if (!signing->review || asprintf(&link, "%s%s?%s=%s", encoded, arguments->prefix ? "x" : "",
                                      arguments->attribute, jws) < 0)
@@ -412,10 +444,10 @@ static int sign_path(const struct signing *signing, const char *path)
     if (code != EX_OK)
         return code;
     if (holds_escape(path)) /* a file may be called so, but seldom is */
-        fprintf(stderr,
-                "%s: --path %s: it is taken as the file's name on disk, with its %%XX; if the path "
-                "is percent-encoded, give it decoded\n",
-                command, path);
+        cli_warn(command,
+                 "--path %s is taken as the file's name on disk, with its %%XX; if the path is "
+                 "percent-encoded, give it decoded",
+                 path);
     snprintf(container, sizeof(container), "%s:%s", arguments->prefix ? "prefix" : "exact", path);
     bool random = arguments->jti && strcmp(arguments->jti, "auto") == 0;
     if (random && random_jti(jti, sizeof(jti)) < 0)
@@ -436,9 +468,11 @@ static int sign_path(const struct signing *signing, const char *path)
     int result = token_sign(keys, arguments->kid, &grant, &jws);
     if (result < 0)
         return fail_sign(command, arguments, keys, result);
-    tell(signing, path, encoded, jws);
+    code = print_link(signing, path, encoded, grant.jti, jws);
+    if (code == EX_OK)
+        review(signing, path, encoded, jws);
     free(jws);
-    return EX_OK;
+    return code;
 }
 
 /* Each line of standard input is a path. */
@@ -477,8 +511,7 @@ static int find_config(const char *command, struct sign_arguments *arguments, st
             return code;
     } else if (file && config_load(out, file, error, sizeof(error)) < 0) {
         error[strcspn(error, "\n")] = '\0';
-        fprintf(stderr, "%s: warning: %s; so nothing is taken from this configuration\n", command,
-                error);
+        cli_warn(command, "%s. So nothing is taken from this configuration", error);
     }
     if (!arguments->origin)
         arguments->origin = *out ? (*out)->public_origin : "http://127.0.0.1:8080";
@@ -487,7 +520,7 @@ static int find_config(const char *command, struct sign_arguments *arguments, st
     return EX_OK;
 }
 
-static int load_keys(const char *command, const char *file, struct key_set **keys)
+static int load_keys(char *command, const char *file, struct key_set **keys)
 {
     char error[1024];
     int result = strcmp(file, "-") == 0 ? trust_keys_load_descriptor(STDIN_FILENO, "standard input",
@@ -499,7 +532,7 @@ static int load_keys(const char *command, const char *file, struct key_set **key
                         error);
     if (result < 0)
         return cli_fail(EX_NOINPUT, command, "%s", error);
-    trust_keys_warn(file, *keys, &(struct trust_warner){.warn = trust_warn_log});
+    trust_keys_warn(file, *keys, &(struct trust_warner){.warn = warn, .context = command});
     return EX_OK;
 }
 
@@ -541,8 +574,12 @@ int command_link_sign(int argc, char **argv)
     if (code == EX_OK && config)
         signing.review = link_review_create(config, cli_config_path(&arguments->location));
     signing.keys = keys;
+    signing.links = cli_wants_json() ? json_array() : NULL;
     if (code == EX_OK)
         code = sign(&signing);
+    if (code == EX_OK && signing.links != NULL)
+        code = cli_print_json(argv[0], signing.links);
+    json_decref(signing.links);
     link_review_destroy(&signing.review);
     key_set_destroy(&keys);
     config_destroy(&config);

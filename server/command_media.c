@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -23,75 +24,67 @@
 #define REDRAW_MS  100
 #define PATH_SHOWN 48 /* of a path on the progress line: its end tells most */
 
-enum { OPTION_JSON = 256 };
-
 struct arguments {
     struct cli_location location;
-    const char *action;
     char **paths; /* borrows: of show */
     int path_count;
-    bool json;
 };
 
-static const struct argp_option options[] = {
-    {"json", OPTION_JSON, NULL, 0, "Print JSON: of scan the summary, of show an array", 0},
-    {0},
-};
-
-static error_t parse(int key, char *argument, struct argp_state *state)
+static error_t parse_scan(int key, char *argument, struct argp_state *state)
 {
     struct arguments *arguments = state->input;
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &arguments->location;
         return 0;
-    case OPTION_JSON:
-        arguments->json = true;
-        return 0;
     case ARGP_KEY_ARG:
-        arguments->action = argument;
-        if (strcmp(argument, "show") == 0) {
-            arguments->paths = state->argv + state->next;
-            arguments->path_count = state->argc - state->next;
-            state->next = state->argc;
-            if (arguments->path_count == 0) {
-                argp_error(state,
-                           "the path is missing; name files as links do: `tollgate media show "
-                           "/albums/one.mp3`");
-            }
-        } else if (strcmp(argument, "scan") != 0) {
-            argp_error(state, "%s: there are `tollgate media scan` and `tollgate media show PATH`",
-                       argument);
-        } else if (state->next < state->argc) {
-            argp_error(state,
-                       "%s: scan takes the whole media_root; for single files there is "
-                       "`tollgate media show PATH`",
-                       state->argv[state->next]);
-        }
+        cli_usage(state,
+                  "%s is one argument too many, for scan takes the whole media_root; for single "
+                  "files use `tollgate media show PATH`",
+                  argument);
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static error_t parse_show(int key, char *argument, struct argp_state *state)
+{
+    struct arguments *arguments = state->input;
+    (void)argument;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &arguments->location;
+        return 0;
+    case ARGP_KEY_ARGS:
+        arguments->paths = state->argv + state->next;
+        arguments->path_count = state->argc - state->next;
         return 0;
     case ARGP_KEY_NO_ARGS:
-        argp_error(
-            state,
-            "the action is missing; write `tollgate media scan` or `tollgate media show PATH`");
-        return EINVAL;
+        cli_usage(state, "the file is missing; name it as links do, such as `tollgate media show "
+                         "/albums/one.mp3`");
     default:
         return ARGP_ERR_UNKNOWN;
     }
 }
 
 static const struct argp_child children[] = {CLI_CONFIG_CHILD, {0}};
-static const struct argp media_argp = {
-    .options = options,
-    .parser = parse,
-    .args_doc = "scan\nshow PATH...",
-    .doc = "scan hashes the files beneath media_root that are not known yet; a scan that was "
-           "stopped goes on where it was. show prints size, time, hash, and of an MP3 duration "
-           "and bitrate; paths are those of links, such as /albums/one.mp3. A node may run "
-           "meanwhile."
+static const struct argp scan_argp = {
+    .parser = parse_scan,
+    .doc = "Hashes the files beneath media_root that are not known yet; a scan that was stopped "
+           "goes on where it was. A node may run meanwhile."
            "\v"
            "After a delivery of new files:\n"
-           "  tollgate media scan --config tollgate.yaml\n"
-           "  tollgate media show --config tollgate.yaml /albums/one.mp3\n",
+           "  tollgate media scan --config tollgate.yaml\n",
+    .children = children,
+};
+static const struct argp show_argp = {
+    .parser = parse_show,
+    .args_doc = "/FILE...",
+    .doc =
+        "Prints size, time and hash of files, and of an MP3 duration and bitrate. They are named "
+        "as links name them, such as /albums/one.mp3. A node may run meanwhile."
+        "\v"
+        "  tollgate media show --config tollgate.yaml /albums/one.mp3\n",
     .children = children,
 };
 
@@ -140,6 +133,21 @@ static void draw_line(struct scan *scan, const struct media_scan_progress *progr
     (void)fflush(stdout);
 }
 
+static void warn_of_file(const char *command, const char *path, const char *text)
+{
+    char *shown = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&shown, &size);
+    if (out == NULL) {
+        return;
+    }
+    command_print_text(out, path);
+    if (fclose(out) == 0) {
+        cli_warn(command, "%s: %s", shown, text);
+    }
+    free(shown);
+}
+
 static int tell(void *context, const struct media_scan_progress *progress)
 {
     struct scan *scan = context;
@@ -147,19 +155,19 @@ static int tell(void *context, const struct media_scan_progress *progress)
     if (progress->passed_over) {
         erase_line(scan);
         (void)fflush(stdout);
-        fprintf(stderr, "%s: ", scan->command);
-        command_print_text(stderr, progress->path);
-        fprintf(stderr, ": a symbolic link, skipped: %s\n",
-                scan->follows ? "it leads to no file within media_root (write it relative)"
-                              : "none is followed while follow_links is off");
+        warn_of_file(scan->command, progress->path,
+                     scan->follows ? "a symbolic link, skipped, for it leads to no file within "
+                                     "media_root; write it relative"
+                                   : "a symbolic link, skipped, for follow_links is off; set "
+                                     "it to on to follow links");
     } else if (progress->error != 0) {
         scan->failed++;
         erase_line(scan);
         (void)fflush(stdout);
-        fprintf(stderr, "%s: ", scan->command);
-        command_print_text(stderr, progress->path);
-        fprintf(stderr, ": %s; it has no validator until it can be read\n",
-                strerror(-progress->error));
+        char why[160];
+        (void)snprintf(why, sizeof why, "%s; it has no validator until it can be read",
+                       strerror(-progress->error));
+        warn_of_file(scan->command, progress->path, why);
     } else if (scan->live) {
         draw_line(scan, progress);
     } else if (!scan->json && hashed) {
@@ -183,7 +191,7 @@ static int print_summary(const struct scan *scan)
             (json_int_t)last->bytes_done, "hashed", (json_int_t)last->files_hashed, "known",
             (json_int_t)known, "failed", (json_int_t)scan->failed, "links_passed_over",
             (json_int_t)last->links_passed_over);
-        int code = command_print_json(scan->command, value);
+        int code = cli_print_json(scan->command, value);
         json_decref(value);
         return code;
     }
@@ -200,14 +208,14 @@ static int print_summary(const struct scan *scan)
 static int prepare_state_dir(const char *command, const char *state_dir)
 {
     if (mkdir(state_dir, 0700) != 0 && errno != EEXIST) {
-        return cli_fail(EX_CANTCREAT, command, "create %s: %s; %s", state_dir, strerror(errno),
+        return cli_fail(EX_CONFIG, command, "create %s: %s; %s", state_dir, strerror(errno),
                         errno == ENOENT ? "make its parent directory first"
                                         : "choose another state_dir");
     }
     if (access(state_dir, W_OK | X_OK) != 0) {
-        return cli_fail(EX_CANTCREAT, command,
-                        "%s: %s; the hashes are kept there: run this as the node's user", state_dir,
-                        strerror(errno));
+        return cli_fail(EX_CONFIG, command,
+                        "%s: %s; run this as the node's user, for the hashes are kept there",
+                        state_dir, strerror(errno));
     }
     return EX_OK;
 }
@@ -251,40 +259,47 @@ static json_t *facts_json(const char *path, const struct media_facts *facts)
     return value;
 }
 
-static const char *why_not_shown(int error)
+static int fail_show(const char *command, const char *path, int error)
 {
-    return error == -ENOENT   ? "there is no such file beneath media_root"
-           : error == -EINVAL ? "no link can name it; begin with / and write it as it is on disk"
-                              : strerror(-error);
+    if (error == -EINVAL)
+        return cli_fail(EX_USAGE, command,
+                        "%s: no link can name it; begin with / and write it as it is on disk",
+                        path);
+    return cli_fail(EX_NOINPUT, command, "%s: %s", path,
+                    error == -ENOENT ? "there is no such file beneath media_root"
+                                     : strerror(-error));
 }
 
+/* The answer is whole, or there is none: where one file cannot be shown, --json prints no list. */
 static int show(struct media *media, const char *command, const struct arguments *arguments)
 {
     int code = EX_OK;
+    bool json = cli_wants_json();
     json_t *list = json_array();
     for (int i = 0; i < arguments->path_count; i++) {
         const char *path = arguments->paths[i];
         struct media_facts facts;
         int error = media_show(media, path, &facts);
-        if (error != 0)
-            code = cli_fail(EX_NOINPUT, command, "%s: %s", path, why_not_shown(error));
-        else if (arguments->json)
+        if (error != 0) {
+            int failed = fail_show(command, path, error);
+            code = code == EX_OK ? failed : code;
+        } else if (json) {
             (void)json_array_append_new(list, facts_json(path, &facts));
-        else
+        } else {
             print_facts(path, &facts);
+        }
     }
-    if (arguments->json) {
-        int printed = command_print_json(command, list);
-        code = code == EX_OK ? printed : code;
-    }
+    if (json && code == EX_OK)
+        code = cli_print_json(command, list);
     json_decref(list);
     return code;
 }
 
 /* ---- both ---- */
 
-static int scan(struct media *media, const char *command, const struct config *config, bool json)
+static int scan(struct media *media, const char *command, const struct config *config)
 {
+    bool json = cli_wants_json();
     struct scan scan = {.command = command,
                         .follows = strcmp(config->follow_links, "on") == 0,
                         .json = json,
@@ -292,7 +307,7 @@ static int scan(struct media *media, const char *command, const struct config *c
     int result = media_scan(media, tell, &scan);
     if (result < 0) {
         erase_line(&scan);
-        return cli_fail(EX_IOERR, command, "media root %s: %s; let this user read it",
+        return cli_fail(EX_CONFIG, command, "media_root %s: %s; let this user read it",
                         config->media_root, strerror(-result));
     }
     int code = print_summary(&scan);
@@ -319,18 +334,18 @@ static int run(const struct config *config, const char *command, const struct ar
     char error[512];
     struct media *media = NULL;
     if (media_open(&media, &media_options, error, sizeof error) != 0) {
-        return cli_fail(EX_NOINPUT, command, "%s", error);
+        return cli_fail(EX_CONFIG, command, "%s", error);
     }
-    int code = arguments->path_count > 0 ? show(media, command, arguments)
-                                         : scan(media, command, config, arguments->json);
+    int code =
+        arguments->path_count > 0 ? show(media, command, arguments) : scan(media, command, config);
     media_close(&media);
     return code;
 }
 
-int command_media(int argc, char **argv)
+static int command_media(const struct argp *argp, int argc, char **argv)
 {
     struct arguments arguments = {0};
-    cli_parse(&media_argp, argc, argv, &arguments);
+    cli_parse(argp, argc, argv, &arguments);
     struct config *config = NULL;
     int code = cli_config_load(argv[0], &arguments.location, &config);
     if (code != EX_OK) {
@@ -342,4 +357,14 @@ int command_media(int argc, char **argv)
     }
     config_destroy(&config);
     return code;
+}
+
+int command_media_scan(int argc, char **argv)
+{
+    return command_media(&scan_argp, argc, argv);
+}
+
+int command_media_show(int argc, char **argv)
+{
+    return command_media(&show_argp, argc, argv);
 }

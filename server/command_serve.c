@@ -57,9 +57,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         arguments->debug = true;
         return 0;
     case ARGP_KEY_ARG:
-        argp_error(state, "%s: serve takes options only; did you mean --config %s?", argument,
-                   argument);
-        return EINVAL;
+        cli_surplus(state, argument, "config", NULL);
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -70,30 +68,48 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 struct examination {
     const char *file, *command;
     int exit_code; /* of the first failure */
+    struct cli_mistakes mistakes;
+    json_t *warnings; /* owns; NULL: the log has them */
 };
+
+static void tell_failure(struct examination *examination, const char *of,
+                         const struct doctor_finding *finding)
+{
+    char text[sizeof(finding->text) + 64];
+    snprintf(text, sizeof(text), "%s: %s", finding->name, finding->text);
+    cli_mistakes_add(&examination->mistakes, of, 0, text);
+    if (examination->exit_code == 0)
+        examination->exit_code = finding->exit_code;
+}
+
+static void tell_warning(struct examination *examination, const struct doctor_finding *finding)
+{
+    if (examination->warnings == NULL)
+        log_warning("%s: %s", finding->name, finding->text);
+    else
+        (void)json_array_append_new(
+            examination->warnings,
+            json_pack("{s:s, s:s}", "check", finding->name, "message", finding->text));
+}
 
 static void report_config(void *context, const struct doctor_finding *finding)
 {
     struct examination *examination = context;
     if (finding->verdict == DOCTOR_WARNING)
-        log_warning("%s: %s", finding->name, finding->text);
-    if (finding->verdict != DOCTOR_FAILURE)
-        return;
-    fprintf(stderr, "%s: %s: %s\n", examination->file, finding->name, finding->text);
-    examination->exit_code = finding->exit_code;
+        tell_warning(examination, finding);
+    if (finding->verdict == DOCTOR_FAILURE)
+        tell_failure(examination, examination->file, finding);
 }
 
 static void report_start(void *context, const struct doctor_finding *finding)
 {
     struct examination *examination = context;
     if (finding->verdict == DOCTOR_WARNING)
-        log_warning("%s: %s", finding->name, finding->text);
-    if (finding->verdict != DOCTOR_FAILURE)
-        return;
-    const char *of = finding->exit_code == EX_CONFIG ? examination->file : examination->command;
-    fprintf(stderr, "%s: %s: %s\n", of, finding->name, finding->text);
-    if (examination->exit_code == 0)
-        examination->exit_code = finding->exit_code;
+        tell_warning(examination, finding);
+    if (finding->verdict == DOCTOR_FAILURE)
+        tell_failure(examination,
+                     finding->exit_code == EX_CONFIG ? examination->file : examination->command,
+                     finding);
 }
 
 /*
@@ -121,7 +137,7 @@ static int run(const struct config *config, const struct config_source *source, 
     /* Before the journal is opened and a Redis started for nothing. */
     doctor_run(config, DOCTOR_START, report_start, &examination);
     if (examination.exit_code != 0)
-        return examination.exit_code;
+        return cli_mistakes_end(&examination.mistakes, examination.exit_code, command);
     int taken = listener_passed(LISTENER_PLAIN) > 0 ? 0 : probe_listen(config->listen);
     if (taken < 0)
         return cli_fail(EX_UNAVAILABLE, command,
@@ -155,6 +171,26 @@ static void forbid_dumps(void)
     (void)prctl(PR_SET_DUMPABLE, 0);
 }
 
+static int check_config(const struct config *config, const char *file, const char *command)
+{
+    struct examination examination = {
+        .file = file, .command = command, .warnings = cli_wants_json() ? json_array() : NULL};
+    doctor_run(config, DOCTOR_CONFIG, report_config, &examination);
+    int code = examination.exit_code;
+    if (code != EX_OK) {
+        code = cli_mistakes_end(&examination.mistakes, code, command);
+    } else if (examination.warnings != NULL) {
+        json_t *answer = json_pack("{s:b, s:s, s:O}", "ok", true, "file", file, "warnings",
+                                   examination.warnings);
+        code = cli_print_json(command, answer);
+        json_decref(answer);
+    } else {
+        printf("%s: ok\n", file);
+    }
+    json_decref(examination.warnings);
+    return code;
+}
+
 int command_serve(int argc, char **argv)
 {
     static const struct argp_child children[] = {CLI_CONFIG_CHILD, {0}};
@@ -179,6 +215,12 @@ int command_serve(int argc, char **argv)
     };
     struct serve_arguments arguments = {0};
     cli_parse(&argp, argc, argv, &arguments);
+    if (arguments.reference && cli_wants_json()) {
+        json_t *keys = config_reference_json();
+        int printed = cli_print_json(argv[0], keys);
+        json_decref(keys);
+        return printed;
+    }
     if (arguments.reference) {
         config_print_reference(stdout);
         return EX_OK;
@@ -192,11 +234,7 @@ int command_serve(int argc, char **argv)
     if (arguments.listen && config_set_listen(config, arguments.listen, error, sizeof(error)) < 0) {
         code = cli_fail(EX_USAGE, argv[0], "--listen: %s", error);
     } else if (arguments.check) {
-        struct examination examination = {.file = file, .command = argv[0]};
-        doctor_run(config, DOCTOR_CONFIG, report_config, &examination);
-        code = examination.exit_code;
-        if (code == EX_OK)
-            printf("%s: ok\n", file);
+        code = check_config(config, file, argv[0]);
     } else {
         if (!arguments.debug)
             forbid_dumps();

@@ -21,20 +21,18 @@
 #define PAGE_ROWS    5000
 #define ATTEMPTS_MAX 3 /* where Redis is another before the last page: it is begun again */
 
-enum { OPTION_FROM = 256, OPTION_TO, OPTION_JSON };
+enum { OPTION_FROM = 256, OPTION_TO };
 
 struct arguments {
     struct cli_location location;
     struct account_name name;
     const char *from, *to; /* borrow argv */
-    bool json;
 };
 
 static const struct argp_option options[] = {
-    {"from", OPTION_FROM, "DAY", 0,
-     "The first day, as 2026-11-01 (UTC); by default, 29 days before --to", 0},
-    {"to", OPTION_TO, "DAY", 0, "The last day, inclusive; by default, today. 400 days at most", 0},
-    {"json", OPTION_JSON, NULL, 0, "Print the node's answer as JSON", 0},
+    {"from", OPTION_FROM, "DAY", 0, "The first day, as 2026-11-01 (UTC); else 29 days before --to",
+     0},
+    {"to", OPTION_TO, "DAY", 0, "The last day, inclusive; else today. 400 days at most", 0},
     {0},
 };
 
@@ -52,14 +50,8 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case OPTION_TO:
         arguments->to = argument;
         return 0;
-    case OPTION_JSON:
-        arguments->json = true;
-        return 0;
     case ARGP_KEY_ARG:
-        if (state->arg_num > 0) {
-            argp_error(state, "%s: one account at a time", argument);
-        }
-        arguments->name.both = argument;
+        account_name_take(&arguments->name, argument, state);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -122,25 +114,26 @@ static int make_query(const char *command, const struct arguments *arguments, ch
             continue;
         }
         if (!looks_like_day(days[i])) {
-            return cli_fail(EX_USAGE, command, "--%s %s: write the day as 2026-11-23", names[i],
-                            days[i]);
+            return cli_fail(EX_USAGE, command, "--%s %s is not a day; write it as 2026-11-23",
+                            names[i], days[i]);
         }
         numbers[i] = day_number(days[i]);
         if (numbers[i] < 0) {
-            return cli_fail(EX_DATAERR, command, "--%s %s: the calendar has no such day", names[i],
+            return cli_fail(EX_USAGE, command,
+                            "--%s %s is not a day of the calendar; give one that is", names[i],
                             days[i]);
         }
         length += snprintf(out + length, size - (size_t)length, "%c%s=%s",
                            strchr(out, '?') == NULL ? '?' : '&', names[i], days[i]);
     }
     if (days[0] != NULL && numbers[0] > numbers[1]) {
-        return cli_fail(EX_DATAERR, command, "--from %s is after %s%s; give the earlier day first",
+        return cli_fail(EX_USAGE, command, "--from %s is after %s%s; give the earlier day first",
                         days[0], days[1] != NULL ? "--to " : "",
                         days[1] != NULL ? days[1] : "today");
     }
     if (days[0] != NULL && numbers[1] - numbers[0] >= DAYS_MAX) {
-        return cli_fail(EX_DATAERR, command,
-                        "--from %s: more than %d days before --to; ask for a year at a time",
+        return cli_fail(EX_USAGE, command,
+                        "--from %s is more than %d days before --to; ask for a year at a time",
                         days[0], DAYS_MAX);
     }
     return EX_OK;
@@ -274,7 +267,7 @@ static int read_pages(const char *command, const struct arguments *arguments, co
             return code;
         }
         if (!add_page(report, *answer)) {
-            return cli_fail(EX_SOFTWARE, command, "no memory");
+            return cli_fail(EX_SOFTWARE, command, "out of memory");
         }
         (void)snprintf(next, sizeof next, "%s", command_text(*answer, "next"));
         if (next[0] == '\0') {
@@ -299,10 +292,7 @@ static int read_report(const char *command, const struct arguments *arguments, c
         }
     }
     if (code == EX_OK && status != 200) {
-        char whose[LEDGER_ISSUER_MAX + LEDGER_ACCOUNT_MAX + 64];
-        (void)snprintf(whose, sizeof whose, "%s: %s/%s", command, arguments->name.issuer,
-                       arguments->name.account);
-        code = command_refused(whose, status, answer);
+        code = account_refused(command, &arguments->name, status, answer);
     }
     json_decref(answer);
     report_settle(report);
@@ -378,7 +368,7 @@ int command_usage(int argc, char **argv)
     if (code == EX_OK) {
         code = read_report(argv[0], &arguments, query, &report);
     }
-    if (code == EX_OK && arguments.json) {
+    if (code == EX_OK && cli_wants_json()) {
         print_json(&report);
     } else if (code == EX_OK) {
         print_table(&report);

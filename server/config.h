@@ -7,6 +7,7 @@
 #ifndef TOLLGATE_SERVER_CONFIG_H
 #define TOLLGATE_SERVER_CONFIG_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -129,6 +130,9 @@ unsigned config_changes(const struct config *before, const struct config *after,
 /* Prints the table (key, type, default, bounds, unit, help) as commented YAML: a complete example.
  */
 void config_print_reference(FILE *out);
+/* The same as an array: name, type, default, help, and of a number minimum, maximum and unit. NULL
+ * where there is no memory; the caller's. */
+json_t *config_reference_json(void);
 
 /* state_dir + "/admin.sock" into `path`; -ENAMETOOLONG where it passes a Unix socket's 107 bytes.
  */

@@ -84,3 +84,40 @@ void config_print_reference(FILE *out)
         lead = "    ";
     }
 }
+
+/* ---- for programs ------------------------------------------------------------------------------- */
+
+static json_t *key_json(const struct config_key *key)
+{
+    static const char *const types[] = {[CONFIG_TEXT] = "text",
+                                        [CONFIG_PATH] = "path",
+                                        [CONFIG_NUMBER] = "number",
+                                        [CONFIG_AUTO] = "number or auto",
+                                        [CONFIG_CHOICE] = "choice"};
+    bool number = key->type == CONFIG_NUMBER || key->type == CONFIG_AUTO;
+    json_t *value =
+        json_pack("{s:s, s:s, s:b, s:s*, s:s}", "name", key->name, "type", types[key->type],
+                  "required", key->standard == NULL, "default", key->standard, "help", key->help);
+    if (number) {
+        (void)json_object_set_new(value, "minimum", json_integer((json_int_t)key->minimum));
+        (void)json_object_set_new(value, "maximum", json_integer((json_int_t)key->maximum));
+        (void)json_object_set_new(value, "unit", json_string(key->unit));
+    }
+    if (key->type == CONFIG_CHOICE) {
+        struct config_choices choices;
+        config_choices_of(&choices, key);
+        json_t *values = json_array();
+        for (size_t i = 0; i < choices.count; i++)
+            (void)json_array_append_new(values, json_string(choices.values[i]));
+        (void)json_object_set_new(value, "values", values);
+    }
+    return value;
+}
+
+json_t *config_reference_json(void)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < config_key_count; i++)
+        (void)json_array_append_new(list, key_json(&config_keys[i]));
+    return list;
+}

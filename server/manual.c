@@ -180,13 +180,37 @@ static void print_term(FILE *out, const char *term, const char *text)
 
 static void print_exits(FILE *out)
 {
-    char number[16];
+    char term[48];
     fputs(".SH \"EXIT STATUS\"\n", out);
-#define X(code, text)                                                                              \
-    snprintf(number, sizeof(number), "%d", code);                                                  \
-    print_term(out, number, text);
+    print_line(out,
+               "The same kind of mistake has the same number in every command. Behind it stands "
+               "the word by which --json names it.");
+#define X(code, kind, text)                                                                        \
+    snprintf(term, sizeof(term), "%d (%s)", code, kind);                                           \
+    print_term(out, term, text);
     CLI_EXITS(X)
 #undef X
+}
+
+static void print_json(FILE *out)
+{
+    fputs(".SH JSON\n", out);
+    print_line(out,
+               "Every command takes --json. Standard output is then one JSON value, the answer; "
+               "\"no\" is an answer, too, of health, doctor and link explain. Where a command "
+               "fails, standard output is empty. Each line of standard error is then a JSON "
+               "object with one member, error or warning; the log of a running node stays as it "
+               "is. An error has kind and exit_code (see EXIT STATUS), command and message, and "
+               "where there is one, cure. Where a node refused, it has the node's status and "
+               "reason, too. Where several mistakes were found, as in a configuration, it has "
+               "mistakes: a list with file, line, message and cure of each. For example:");
+    fputs(".PP\n.nf\n", out);
+    print_line(
+        out,
+        "  {\"error\":{\"kind\":\"no\",\"exit_code\":1,\"command\":\"tollgate account show\",");
+    print_line(out, "  \"message\":\"shop/bob: no such account\",\"cure\":\"open it first\",");
+    print_line(out, "  \"status\":404,\"reason\":\"account_unknown\"}}");
+    fputs(".fi\n", out);
 }
 
 static void print_refusals(FILE *out)
@@ -236,6 +260,7 @@ void manual_print_program(FILE *out)
     fputs(".SH COMMANDS\n", out);
     for (size_t i = 0; i < count; i++)
         print_command(out, &commands[i]);
+    print_json(out);
     print_exits(out);
     print_refusals(out);
     print_environment(out);

@@ -5,7 +5,6 @@
  */
 #include "server/manual.h"
 
-#include <ctype.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -67,13 +66,6 @@ static void print_choice(FILE *out, const char *token, size_t length)
 {
     for (size_t i = 0; i < length; i++)
         fputc(token[i] == '|' ? ' ' : token[i], out);
-}
-
-/* "open|show|top-up ISSUER/NAME": a usage that begins in lower case begins with words to type. */
-static void print_actions(FILE *out, const char *usage)
-{
-    if (islower((unsigned char)usage[0]))
-        print_choice(out, usage, strcspn(usage, " "));
 }
 
 /* What the usage says behind --NAME: its token where that is a choice, else NULL. */
@@ -146,9 +138,7 @@ void manual_print_completion(FILE *out)
     print_second_words(out, commands, count);
     fputs("    esac\n    case $command in\n", out);
     for (size_t i = 0; i < count; i++) {
-        fprintf(out, "    '%s')\n        words='", commands[i].words);
-        print_actions(out, commands[i].usage);
-        fputs("'\n        options='", out);
+        fprintf(out, "    '%s')\n        options='", commands[i].words);
         print_options(out, commands[i].argp);
         fputs("--help'\n        ;;\n", out);
     }

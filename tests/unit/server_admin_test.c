@@ -27,6 +27,7 @@
 #include "server/cli.h"
 #include "server/node.h"
 #include "server/redis_child.h"
+#include "server/server.h"
 #include "server/worker.h"
 
 #define PATIENCE_MS 20000 /* only ever reached by a failure */
@@ -782,7 +783,7 @@ Test(admin, somebodys_file_in_the_sockets_place_is_not_removed)
 /* ---- the commands ------------------------------------------------------------------------------
  */
 
-#define ACCOUNT(line) run(command_account, "tollgate account", line)
+#define ACCOUNT(line) run(tollgate_main, "tollgate", "account " line)
 
 Test(admin, the_account_command_walks_through_an_accounts_life)
 {
@@ -816,11 +817,11 @@ Test(admin, the_account_commands_exit_codes_tell_the_classes_apart)
     cr_assert_eq(ACCOUNT("show bob"), EX_USAGE);
     cr_assert_eq(ACCOUNT("show"), EX_USAGE);
     cr_assert_eq(ACCOUNT("shwo shop/bob"), EX_USAGE);
-    expect_printed("did you mean show?");
+    expect_printed("did you mean tollgate account show?");
     cr_assert_eq(ACCOUNT("top-up shop/bob"), EX_USAGE);
     expect_printed("--bytes 500MB");
-    cr_assert_eq(ACCOUNT("open shop/bob --bytes plenty"), EX_DATAERR);
-    cr_assert_eq(ACCOUNT("open shop/bob --bytes 1 --transaction a/b"), EX_DATAERR);
+    cr_assert_eq(ACCOUNT("open shop/bob --bytes plenty"), EX_USAGE);
+    cr_assert_eq(ACCOUNT("open shop/bob --bytes 1 --transaction a/b"), EX_USAGE);
     admin_stop(&admin);
     cr_assert_eq(ACCOUNT("open shop/bob --bytes 1"), EX_UNAVAILABLE);
     expect_printed("start one with `tollgate serve --config FILE`");
@@ -837,7 +838,7 @@ Test(admin, the_usage_command_prints_rows_and_totals_without_steering_the_termin
     expect_printed("/b\\x1b.mp3\n");
     expect_printed("total       1234568    1.23 MB          2  ");
     cr_assert_null(strchr(printed, '\033'));
-    cr_assert_eq(run(command_usage, "tollgate usage", "shop/alice --from 2026-02-30"), EX_DATAERR);
+    cr_assert_eq(run(command_usage, "tollgate usage", "shop/alice --from 2026-02-30"), EX_USAGE);
     cr_assert_eq(run(command_usage, "tollgate usage", "shop/alice --from today"), EX_USAGE);
     cr_assert_eq(run(command_usage, "tollgate usage", "shop/bob"), CLI_EXIT_NO);
 }

@@ -69,12 +69,15 @@ static void write_text(const char *path, const char *text)
     cr_assert_eq(fclose(file), 0);
 }
 
+/* Kept in two static arrays: the program replaces entries of the one that it is given. */
+static char *arguments[32], *owned[32];
+
+static int run_owned(int count);
+
 /* Runs `tollgate ARGUMENTS...` (NULL ends them); out and err hold what it printed. Returns the exit
  * code. */
 static int run(const char *first, ...)
 {
-    /* Kept in two static arrays: the program replaces entries of the one that it is given. */
-    static char *arguments[32], *owned[32];
     int count = 0;
     owned[count++] = strdup("tollgate");
     va_list list;
@@ -82,6 +85,11 @@ static int run(const char *first, ...)
     for (const char *a = first; a; a = va_arg(list, const char *))
         owned[count++] = strdup(a);
     va_end(list);
+    return run_owned(count);
+}
+
+static int run_owned(int count)
+{
     memcpy(arguments, owned, sizeof(arguments));
     arguments[count] = NULL;
     if (standard_input)
@@ -215,6 +223,315 @@ Test(server_cli, the_nearest_name_is_near)
     cr_expect_str_eq(cli_nearest("worker", names, 3), "workers");
     cr_expect_null(cli_nearest("banana", names, 3));
     cr_expect_null(cli_nearest("", names, 3));
+}
+
+/* ---- every action, by the program's own table ---------------------------------------------------
+ */
+
+/* With each, arguments with which nothing but the configuration is missing. */
+static const struct {
+    const char *words, *complete;
+} every[] = {
+    {"serve", "--check-config"},
+    {"key generate", "--issuer shop --alg ES256"},
+    {"link sign", "--key no.jwks --issuer shop --account alice --path /a.mp3 --expires-in 1h"},
+    {"link explain", "/a.mp3?URISigningPackage=e30.e30.e30"},
+    {"link revoke", "/a.mp3?URISigningPackage=e30.e30.e30"},
+    {"account open", "shop/alice --bytes 1GB"},
+    {"account show", "shop/alice"},
+    {"account top-up", "shop/alice --bytes 1GB"},
+    {"account adjust", "shop/alice --bytes -1GB"},
+    {"account limit", "shop/alice --rate 1MB"},
+    {"account suspend", "shop/alice"},
+    {"account activate", "shop/alice"},
+    {"usage", "shop/alice"},
+    {"health", ""},
+    {"doctor", ""},
+    {"media scan", ""},
+    {"media show", "/a.mp3"},
+};
+#define EVERY_COUNT (sizeof(every) / sizeof(every[0]))
+
+static const char *const table[] = {
+#define X(words, function, summary, usage) words,
+    CLI_COMMANDS(X)
+#undef X
+};
+
+/* Runs a line of words with spaces between them. */
+static int run_line(const char *format, ...)
+{
+    char line[1024], *rest;
+    int count = 0;
+    va_list list;
+    va_start(list, format);
+    vsnprintf(line, sizeof(line), format, list);
+    va_end(list);
+    owned[count++] = strdup("tollgate");
+    for (char *word = strtok_r(line, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
+        owned[count++] = strdup(word);
+    return run_owned(count);
+}
+
+/* The error that --json printed; each line of standard error is an object with one member. */
+static json_t *error_of(const char *what)
+{
+    json_t *found = NULL;
+    char text[sizeof(err)], *rest;
+    strcpy(text, err);
+    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+        json_error_t error;
+        json_t *value = json_loads(line, JSON_REJECT_DUPLICATES, &error);
+        cr_assert_not_null(value, "%s: %s: %s", what, error.text, line);
+        cr_expect_eq(json_object_size(value), 1, "%s", line);
+        json_t *member = json_object_get(value, "error");
+        cr_expect(member || json_object_get(value, "warning"), "%s: %s", what, line);
+        if (member && !found)
+            found = json_incref(member);
+        json_decref(value);
+    }
+    return found;
+}
+
+static const char *kind_of(int code)
+{
+#define X(number, kind, text)                                                                      \
+    if (code == number)                                                                            \
+        return kind;
+    CLI_EXITS(X)
+#undef X
+    return "";
+}
+
+/* An answer and exit code 0 or 1, or nothing and an error that says the same as the exit code. */
+static void expect_json(int code, const char *what)
+{
+    json_t *error = error_of(what);
+    if (out[0] != '\0') {
+        json_error_t why;
+        json_t *answer = json_loads(out, JSON_REJECT_DUPLICATES, &why);
+        cr_expect_not_null(answer, "%s: %s: %s", what, why.text, out);
+        cr_expect(code == EX_OK || code == CLI_EXIT_NO, "%s: %d", what, code);
+        cr_expect_null(error, "%s: %s", what, err);
+        json_decref(answer);
+        return;
+    }
+    cr_assert_not_null(error, "%s: %d, and neither an answer nor an error: %s", what, code, err);
+    cr_expect_eq(json_integer_value(json_object_get(error, "exit_code")), code, "%s", err);
+    cr_expect_str_eq(json_string_value(json_object_get(error, "kind")), kind_of(code), "%s", err);
+    cr_expect_str_not_empty(json_string_value(json_object_get(error, "message")), "%s", err);
+    const char *command = json_string_value(json_object_get(error, "command"));
+    cr_expect_eq(strncmp(command, "tollgate", 8), 0, "%s", err);
+    json_decref(error);
+}
+
+static void expect_error(int code, int expected, const char *words, const char *cure)
+{
+    char command[64];
+    snprintf(command, sizeof(command), "tollgate %s", words);
+    cr_expect_eq(code, expected, "%s: %d, %s", words, code, err);
+    cr_expect_str_empty(out, "%s: %s", words, out);
+    json_t *error = error_of(words);
+    cr_assert_not_null(error, "%s: %s", words, err);
+    const char *told = json_string_value(json_object_get(error, "cure"));
+    cr_expect_str_eq(json_string_value(json_object_get(error, "command")), command);
+    cr_expect_not_null(told, "%s: no cure in %s", words, err);
+    cr_expect(!told || strstr(told, cure), "%s: no \"%s\" in: %s", words, cure, told);
+    json_decref(error);
+    expect_json(code, words);
+}
+
+Test(server_cli, every_action_is_walked_by_these_tests)
+{
+    cr_assert_eq(EVERY_COUNT, sizeof(table) / sizeof(table[0]));
+    for (size_t i = 0; i < EVERY_COUNT; i++)
+        cr_expect_str_eq(every[i].words, table[i]);
+}
+
+Test(server_cli, every_action_has_a_help_of_its_own)
+{
+    char usage[96];
+    for (size_t i = 0; i < EVERY_COUNT; i++) {
+        const char *words = every[i].words;
+        snprintf(usage, sizeof(usage), "Usage: tollgate %s ", words);
+        cr_expect_eq(run_line("%s --help", words), EX_OK, "%s", err);
+        EXPECT_IN(out, usage);
+        EXPECT_IN(out, "--json");
+        cr_expect_str_empty(err, "%s", err);
+        cr_expect_eq(run_line("%s -h", words), EX_OK, "%s", err);
+        EXPECT_IN(out, usage);
+        cr_expect_eq(run_line("help %s", words), EX_OK, "%s", err);
+        EXPECT_IN(out, usage);
+    }
+    cr_expect_eq(run("account", "top-up", "--help", NULL), EX_OK);
+    EXPECT_NOT_IN(out, "--plan");
+    EXPECT_NOT_IN(out, "--max-conns");
+    cr_expect_eq(run("account", "--help", NULL), EX_OK);
+    EXPECT_IN(out, "tollgate account adjust ISSUER/NAME");
+}
+
+Test(server_cli, every_action_answers_an_unknown_option_with_the_nearest)
+{
+    for (size_t i = 0; i < EVERY_COUNT; i++) {
+        const char *words = every[i].words;
+        cr_expect_eq(run_line("%s --jsn", words), EX_USAGE, "%s", words);
+        EXPECT_IN(err, "did you mean --json?");
+        expect_error(run_line("%s --json --xyzzy-plugh", words), EX_USAGE, words, "--help` lists");
+        expect_error(run_line("%s --xyzzy-plugh=1 --json", words), EX_USAGE, words,
+                     "--help` lists");
+        expect_error(run_line("%s --json=yes", words), EX_USAGE, words, "leave out");
+    }
+    cr_expect_eq(run("account", "open", "shop/alice", "--byte", "1GB", "--transactoin", "t", NULL),
+                 EX_USAGE);
+    EXPECT_IN(err, "--transactoin is not an option here; did you mean --transaction?");
+    cr_expect_eq(run("account", "open", "shop/alice", "-bytes", "1GB", NULL), EX_USAGE);
+    EXPECT_IN(err, "did you mean --bytes?");
+    cr_expect_eq(run("account", "open", "shop/alice", "--bytes", NULL), EX_USAGE);
+    EXPECT_IN(err, "--bytes lacks its value; write --bytes AMOUNT");
+    cr_expect_eq(run("account", "suspend", "shop/alice", "--plan", "prepaid", NULL), EX_USAGE);
+    EXPECT_IN(err, "--plan is not an option here");
+    /* What stands behind an option is its value, whatever it looks like. */
+    cr_expect_eq(run("key", "generate", "--alg", "ES256", "--issuer", "x", "--iss", "--help", NULL),
+                 EX_OK, "%s", err);
+}
+
+Test(server_cli, every_action_answers_in_json)
+{
+    for (size_t i = 0; i < EVERY_COUNT; i++)
+        expect_json(run_line("%s --json", every[i].words), every[i].words);
+    for (size_t i = 0; i < EVERY_COUNT; i++)
+        expect_json(run_line("%s %s --json", every[i].words, every[i].complete), every[i].words);
+    cr_assert_eq(unlink("shop-private.jwks") + unlink("shop-public.jwks"), 0);
+    make_node();
+    for (size_t i = 0; i < EVERY_COUNT; i++)
+        expect_json(run_line("%s %s --json", every[i].words, every[i].complete), every[i].words);
+    static const char *const others[] = {
+        "--json",           "--version --json",     "srve --json",       "account --json",
+        "link sing --json", "account topup --json", "--jsn serve --json"};
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        expect_json(run_line("%s", others[i]), others[i]);
+}
+
+Test(server_cli, the_same_mistake_has_the_same_exit_code_in_every_action)
+{
+    write_text("broken.yaml", "media_rot: media\nstate_dir: state\n");
+    unsigned configured = 0, located = 0;
+    for (size_t i = 0; i < EVERY_COUNT; i++) {
+        const char *words = every[i].words, *complete = every[i].complete;
+        cr_expect_eq(run_line("%s --help", words), EX_OK);
+        bool has_config = strstr(out, "--config") != NULL,
+             has_socket = strstr(out, "--socket") != NULL;
+        if (has_config) {
+            int code = run_line("%s %s --config none.yaml --json", words, complete);
+            cr_expect_eq(code, EX_NOINPUT, "%s: %d, %s", words, code, err);
+            expect_json(code, words);
+            code = run_line("%s %s --config broken.yaml --json", words, complete);
+            cr_expect_eq(code, EX_CONFIG, "%s: %d, %s", words, code, err);
+            expect_json(code, words);
+            json_t *error = error_of(words), *mistakes = json_object_get(error, "mistakes");
+            json_t *first = json_array_get(mistakes, 0);
+            cr_expect_geq(json_array_size(mistakes), 2, "%s", err);
+            cr_expect_str_eq(json_string_value(json_object_get(first, "file")), "broken.yaml");
+            cr_expect_eq(json_integer_value(json_object_get(first, "line")), 1, "%s", err);
+            cr_expect_str_eq(json_string_value(json_object_get(first, "cure")),
+                             "did you mean media_root?", "%s", err);
+            json_decref(error);
+            configured++;
+        }
+        if (has_socket) {
+            expect_error(run_line("%s %s --socket none.sock --json", words, complete),
+                         EX_UNAVAILABLE, words, "tollgate serve");
+            located++;
+        }
+    }
+    cr_expect_geq(configured, 15);
+    cr_expect_geq(located, 10);
+    /* Values that cannot be read are the command line's, whichever option they stand behind. */
+    static const char *const values[] = {
+        "account open shop/alice --bytes plenty",
+        "account open shop/alice --bytes -1",
+        "account open shop/alice --plan monthly",
+        "account open shop/alice --transaction a/b",
+        "account open alice",
+        "account limit shop/alice --rate fast",
+        "account limit shop/alice --max-conns many",
+        "usage shop/alice --from yesterday",
+        "usage shop/alice --from 2026-02-30",
+        "usage shop/alice --from 2026-03-01 --to 2026-02-01",
+        "link revoke shop/alice --issued-before lunch",
+        "link sign --key k --issuer shop --account alice --path /a --expires-in soon",
+        "link sign --key k --issuer shop --account alice --path /a --expires-in 1h --rate fast",
+        "key generate --issuer Shop! --alg ES256",
+        "key generate --issuer shop --alg RS256",
+        "serve --check-config --listen here",
+    };
+    make_node();
+    for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+        int code = run_line("%s --json", values[i]);
+        cr_expect_eq(code, EX_USAGE, "%s: %d, %s", values[i], code, err);
+        expect_json(code, values[i]);
+    }
+    cr_expect_eq(run_line("link explain nothing"), EX_DATAERR, "%s", err);
+}
+
+Test(server_cli, an_argument_without_its_option_is_answered_with_the_option)
+{
+    static const struct {
+        const char *line, *answer;
+    } cases[] = {
+        {"account open shop/alice 1GB", "did you mean --bytes 1GB?"},
+        {"account top-up shop/alice 500MB", "did you mean --bytes 500MB?"},
+        {"account top-up 1GB", "did you mean --bytes 1GB?"},
+        {"account top-up 1GB shop/alice", "did you mean --bytes 1GB?"},
+        {"account adjust shop/alice -500MB", "did you mean --bytes -500MB?"},
+        {"account adjust shop/alice -5", "did you mean --bytes -5?"},
+        {"account open shop/alice bytes=1GB", "did you mean --bytes 1GB?"},
+        {"account open shop/alice bytes 1GB", "did you mean --bytes AMOUNT?"},
+        {"account open shop/alice postpaid", "did you mean --plan postpaid?"},
+        {"account limit shop/alice 1MB", "did you mean --rate 1MB or --max-bytes 1MB?"},
+        {"account show shop/alice shop/bob", "one at a time"},
+        {"account show shop/alice 1GB", "write the account alone"},
+        {"usage shop/alice 2026-11-01", "did you mean --from 2026-11-01 or --to 2026-11-01?"},
+        {"serve tollgate.yaml", "did you mean --config tollgate.yaml?"},
+        {"serve 127.0.0.1:8080", "did you mean --listen 127.0.0.1:8080?"},
+        {"health /run/admin.sock", "did you mean --socket /run/admin.sock?"},
+        {"key generate ES256", "did you mean --alg ES256?"},
+        {"key generate shop", "did you mean --issuer shop?"},
+        {"link sign /a.mp3", "did you mean --path /a.mp3?"},
+        {"link sign 1h", "did you mean --expires-in 1h"},
+        {"link revoke shop/alice order-1", "did you mean --jti order-1?"},
+        {"doctor tollgate.yaml", "did you mean --config tollgate.yaml?"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        cr_expect_eq(run_line("%s", cases[i].line), EX_USAGE, "%s: %s", cases[i].line, err);
+        EXPECT_IN(err, cases[i].answer);
+    }
+    /* What may be a token is not repeated. */
+    cr_expect_eq(run_line("link explain /a?URISigningPackage=eyJa eyJb.eyJc.x"), EX_USAGE);
+    EXPECT_NOT_IN(err, "eyJ");
+}
+
+Test(server_cli, keys_and_links_are_told_in_json)
+{
+    cr_expect_eq(run_line("key generate --issuer shop --alg ES256 --json"), EX_OK, "%s", err);
+    json_t *key = json_loads(out, 0, NULL);
+    cr_expect_str_eq(json_string_value(json_object_get(key, "private")), "./shop-private.jwks");
+    cr_expect_str_eq(json_string_value(json_object_get(key, "keys")), "shop-public.jwks");
+    json_decref(key);
+    cr_expect_eq(run_line("link sign --key shop-private.jwks --issuer shop --account alice --path "
+                          "/a.mp3 --path /b.mp3 --expires-in 1h --jti auto --json"),
+                 EX_OK, "%s", err);
+    json_t *links = json_loads(out, 0, NULL);
+    cr_expect_eq(json_array_size(links), 2, "%s", out);
+    json_t *second = json_array_get(links, 1);
+    cr_expect_str_eq(json_string_value(json_object_get(second, "path")), "/b.mp3");
+    EXPECT_IN(json_string_value(json_object_get(second, "url")), "/b.mp3?URISigningPackage=");
+    cr_expect_str_not_empty(json_string_value(json_object_get(second, "jti")));
+    json_decref(links);
+    /* Where one cannot be signed, none is printed: no program takes half a list for the whole. */
+    expect_error(run_line("link sign --key shop-private.jwks --issuer shop --account alice --path "
+                          "/a.mp3 --path b.mp3 --expires-in 1h --json"),
+                 EX_USAGE, "link sign", "write /b.mp3");
 }
 
 /* ---- serve --------------------------------------------------------------------------------------
@@ -975,7 +1292,7 @@ Test(server_cli, explain_reads_what_people_paste)
     expect_refused("/a/../b?URISigningPackage=x", "400 path_invalid",
                    "a node does not correct paths: segment 2 of the path");
     expect_refused("/a?URISigningPackage=e30.e30", "403 token_malformed", "three parts");
-    cr_expect_eq(run("link", "explain", "eyJhbGciOiJub25lIn0.e30.", NULL), EX_USAGE);
+    cr_expect_eq(run("link", "explain", "eyJhbGciOiJub25lIn0.e30.", NULL), EX_DATAERR);
     EXPECT_NOT_IN(err, "eyJ");
     cr_expect_eq(run("link", "explain", NULL), EX_USAGE);
     EXPECT_IN(err, "single quotes");
