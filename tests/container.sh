@@ -1,5 +1,6 @@
 # What image.sh and package.sh share, and source: a working directory `$work` and buildah containers, listed in
 # `$containers`, that go when the script ends; and the base image, made once.
+. tests/debian.sh
 base=localhost/debian:bookworm-slim
 work=$(mktemp -d)
 containers=
@@ -19,7 +20,7 @@ trap clean_up EXIT
 make_base() {
     buildah inspect --type image "$base" >/dev/null 2>&1 && return
     step "making the base by debootstrap"
-    debootstrap --variant=minbase bookworm "$work/base" >"$work/log" 2>&1 || { tail "$work/log" >&2; fail debootstrap; }
+    make_debian "$work/base" >"$work/log" 2>&1 || { tail "$work/log" >&2; fail debootstrap; }
     tar -C "$work/base" -cf "$work/base.tar" .
     rm -rf "$work/base"
     scratch=$(buildah from scratch)
