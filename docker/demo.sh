@@ -22,7 +22,7 @@ step() { echo "== $*"; }
 die() { echo "demo.sh: $*" >&2; exit 1; }
 
 step 'packages'
-sh docker/deps.sh run build demo
+sh docker/ready.sh demo
 step 'building Release into build/'
 mkdir -p build
 { cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Release && ninja -C build tollgate; } >build/demo-build.log 2>&1 ||
