@@ -22,7 +22,7 @@
  * X(name, type, default, minimum, maximum, unit, help)
  */
 #define CONFIG_KEYS(X)                                                                             \
-    X(listen, TEXT, "127.0.0.1:8080", 2, 64, "",                                                   \
+    X(listen, TEXT, "127.0.0.1:8080", 1, 64, "",                                                   \
       "Address and port to serve on: 127.0.0.1:8080, [::1]:8080, or :8080 for all addresses.")     \
     X(listen_tls, TEXT, "", 0, 64, "",                                                             \
       "Address and port to serve HTTPS on, such as :8443. Needs certificates. Empty: none.")       \
@@ -97,7 +97,7 @@
     X(jti_single_use, CHOICE, "off", 0, 0, "off strict",                                           \
       "off: a jti names a link, and max_uses limits it. strict: as RFC 9246 has it, a link with "  \
       "a jti is good for one use.")                                                                \
-    X(content_type, TEXT, "application/octet-stream", 3, 127, "",                                  \
+    X(content_type, TEXT, "application/octet-stream", 1, 127, "",                                  \
       "Content-Type of files whose extension is not in content_types.")                            \
     X(content_types, TEXT,                                                                         \
       ".mp3=audio/mpeg .m4a=audio/mp4 .m4b=audio/mp4 .m4r=audio/mp4 .aac=audio/aac "               \

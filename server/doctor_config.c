@@ -236,10 +236,11 @@ static void check_address(const char *key, const char *address, struct doctor_fi
         return;
     if (status == -EACCES) {
         /* The unit may grant it, or pass the socket. */
-        snprintf(text, sizeof(text),
-                 "%s %s: this user may not listen on a port below 1024; choose a higher one, or "
-                 "let the unit grant it (AmbientCapabilities=CAP_NET_BIND_SERVICE)",
-                 key, address);
+        snprintf(
+            text, sizeof(text),
+            "%s %s: this user may not listen on a port below 1024; choose a higher one, or "
+            "let the unit grant it (AmbientCapabilities=CAP_NET_BIND_SERVICE) or pass the socket",
+            key, address);
         doctor_warn(out, text);
         return;
     }

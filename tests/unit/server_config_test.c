@@ -523,13 +523,15 @@ Test(server_config, refuses_yaml_that_cannot_be_read_on_its_line)
 
 Test(server_config, refuses_addresses_and_names_that_are_none)
 {
-    static const char *const wrong[] = {"localhost:80", "127.0.0.1",    "127.0.0.1:65536",
-                                        "::1:80",       "1.2.3.4:80 x", "[127.0.0.1]:80"};
+    static const char *const wrong[] = {
+        "localhost:80",   "127.0.0.1", "127.0.0.1:65536", "::1:80", "1.2.3.4:80 x",
+        "[127.0.0.1]:80", "5"};
     char text[512];
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         snprintf(text, sizeof(text), "listen: \"%s\"\n%s", wrong[i], LEAST);
         refuse(text, 1, "is not an address and port", "127.0.0.1:8080");
     }
+    refuse("content_type: x\n" LEAST, 1, "\"x\" is not a media type", "application/octet-stream");
     refuse("node: Node_1\n" LEAST, 1, "node: \"Node_1\" is not a name", "a-z");
     refuse("log_level: loud\n" LEAST, 1, "log_level", "write error, warning, info or debug");
     refuse("token_attribute: a=b\n" LEAST, 1, "token_attribute", "letters");
