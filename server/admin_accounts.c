@@ -70,77 +70,82 @@ struct change {
     json_int_t max_bytes, max_conns;
 };
 
-/*
- * Reads the body's members. Members that the operation does not have are refused: a misspelt "byts"
- * must not open an account with nothing on it.
- */
+#define BYTES_MAX  (LEDGER_AMOUNT_MAX - 1)
+#define FORM_OPEN  "{\"plan\":\"prepaid|postpaid\",\"bytes\":N,\"transaction\":\"ID\"}"
+#define FORM_MONEY "{\"bytes\":N,\"transaction\":\"ID\"}"
+#define FORM_STATE "{\"transaction\":\"ID\"}, or nothing"
+#define FORM_LIMITS                                                                                \
+    "{\"rate\":BYTES_PER_SECOND,\"max_bytes\":N,\"max_conns\":N}; a limit that is left out, or "   \
+    "is 0, does not apply"
+
+/* Reads the members that the operation has. */
+static bool read_operation(json_t *body, enum ledger_operation operation, struct change *change,
+                           struct admin_answer *answer)
+{
+    json_int_t least = operation == LEDGER_OPEN ? 0 : operation == LEDGER_TOP_UP ? 1 : -BYTES_MAX;
+    const struct admin_member plan = {
+        .name = "plan", .kind = ADMIN_MEMBER_TEXT, .text = &change->plan};
+    const struct admin_member transaction = {.name = "transaction",
+                                             .kind = ADMIN_MEMBER_TEXT,
+                                             .required = operation != LEDGER_SUSPEND &&
+                                                         operation != LEDGER_ACTIVATE,
+                                             .text = &change->transaction};
+    const struct admin_member bytes = {.name = "bytes",
+                                       .kind = ADMIN_MEMBER_NUMBER,
+                                       .required = operation != LEDGER_OPEN,
+                                       .low = least,
+                                       .high = BYTES_MAX,
+                                       .number = &change->bytes};
+    const struct admin_member open[] = {plan, bytes, transaction};
+    const struct admin_member money[] = {bytes, transaction};
+    const struct admin_member limits[] = {
+        {.name = "rate", .kind = ADMIN_MEMBER_NUMBER, .high = BYTES_MAX, .number = &change->bytes},
+        {.name = "max_bytes",
+         .kind = ADMIN_MEMBER_NUMBER,
+         .high = BYTES_MAX,
+         .number = &change->max_bytes},
+        {.name = "max_conns",
+         .kind = ADMIN_MEMBER_NUMBER,
+         .high = UINT32_MAX,
+         .number = &change->max_conns}};
+    switch (operation) {
+    case LEDGER_OPEN:
+        return admin_read_members(body, open, 3, FORM_OPEN, answer);
+    case LEDGER_TOP_UP:
+    case LEDGER_ADJUST:
+        return admin_read_members(body, money, 2, FORM_MONEY, answer);
+    case LEDGER_SUSPEND:
+    case LEDGER_ACTIVATE:
+        return admin_read_members(body, &transaction, 1, FORM_STATE, answer);
+    case LEDGER_LIMIT:
+        return admin_read_members(body, limits, 3, FORM_LIMITS, answer);
+    case LEDGER_REVOKE_LINK:
+    case LEDGER_REVOKE_BEFORE:
+        break; /* admin_links.c's */
+    }
+    check(false);
+    return false;
+}
+
 static bool read_members(json_t *body, enum ledger_operation operation, struct change *change,
                          struct admin_answer *answer)
 {
-    json_error_t error;
-    int failed = 0;
-    switch (operation) {
-    case LEDGER_OPEN:
-        failed = json_unpack_ex(body, &error, 0, "{s?s, s?I, s:s !}", "plan", &change->plan,
-                                "bytes", &change->bytes, "transaction", &change->transaction);
-        break;
-    case LEDGER_TOP_UP:
-    case LEDGER_ADJUST:
-        failed = json_unpack_ex(body, &error, 0, "{s:I, s:s !}", "bytes", &change->bytes,
-                                "transaction", &change->transaction);
-        break;
-    case LEDGER_SUSPEND:
-    case LEDGER_ACTIVATE:
-        failed = json_unpack_ex(body, &error, 0, "{s?s !}", "transaction", &change->transaction);
-        break;
-    case LEDGER_LIMIT:
-        failed = json_unpack_ex(body, &error, 0, "{s?I, s?I, s?I !}", "rate", &change->bytes,
-                                "max_bytes", &change->max_bytes, "max_conns", &change->max_conns);
-        break;
-    case LEDGER_REVOKE_LINK:
-    case LEDGER_REVOKE_BEFORE:
-        check(false); /* admin_links.c's */
-        break;
-    }
-    if (operation == LEDGER_LIMIT && (failed != 0 || change->bytes < 0 || change->max_bytes < 0 ||
-                                      change->max_conns < 0 || change->max_conns > UINT32_MAX)) {
-        admin_answer_problem(
-            answer, 422, "members_invalid",
-            "%s%slimits are {\"rate\":BYTES_PER_SECOND,\"max_bytes\":N,"
-            "\"max_conns\":N}, whole numbers; a limit that is left out, or is 0, does not apply",
-            failed != 0 ? error.text : "", failed != 0 ? "; " : "");
-        return false;
-    }
-    if (failed != 0) {
-        admin_answer_problem(answer, 422, "members_invalid",
-                             "%s; opening takes {\"plan\":\"prepaid|postpaid\",\"bytes\":N,"
-                             "\"transaction\":\"ID\"}, top-up and adjust take {\"bytes\":N,"
-                             "\"transaction\":\"ID\"}; N is a whole number, ID is of your choosing "
-                             "and makes a repeat harmless",
-                             error.text);
+    if (!read_operation(body, operation, change, answer)) {
         return false;
     }
     if (change->plan != NULL && strcmp(change->plan, "prepaid") != 0 &&
         strcmp(change->plan, "postpaid") != 0) {
-        admin_answer_problem(answer, 422, "plan_invalid", "plan is prepaid or postpaid");
+        admin_answer_problem(answer, ADMIN_PLAN_INVALID, "plan",
+                             "plan must be prepaid or postpaid");
+        return false;
+    }
+    if (change->transaction != NULL && !ledger_transaction_is_valid(change->transaction)) {
+        admin_answer_problem(answer, ADMIN_OUT_OF_BOUNDS, "transaction",
+                             "transaction must be 1 to %d of A-Z a-z 0-9 . _ : -; nothing was done",
+                             LEDGER_TRANSACTION_MAX);
         return false;
     }
     return true;
-}
-
-json_t *admin_read_json(const struct admin_request *request, bool may_be_empty,
-                        struct admin_answer *answer)
-{
-    if (request->body.length == 0 && may_be_empty) {
-        return json_object();
-    }
-    json_error_t error;
-    json_t *body =
-        json_loadb(request->body.data, request->body.length, JSON_REJECT_DUPLICATES, &error);
-    if (body == NULL) {
-        admin_answer_problem(answer, 400, "body_invalid", "the body is not JSON: %s", error.text);
-    }
-    return body;
 }
 
 static void answer_change(const struct admin_request *request, const struct change *change,
@@ -196,22 +201,6 @@ void admin_account_change(struct node *node, const struct admin_request *request
 /* ---- usage -------------------------------------------------------------------------------------
  */
 
-struct http_text admin_query_value(struct http_text query, const char *name)
-{
-    size_t name_length = strlen(name);
-    const char *at = query.data;
-    const char *end = at != NULL ? at + query.length : NULL;
-    while (at < end) {
-        const char *next = memchr(at, '&', (size_t)(end - at));
-        size_t length = (size_t)((next != NULL ? next : end) - at);
-        if (length > name_length && at[name_length] == '=' && memcmp(at, name, name_length) == 0) {
-            return (struct http_text){at + name_length + 1, length - name_length - 1};
-        }
-        at += length + 1;
-    }
-    return (struct http_text){NULL, 0};
-}
-
 static void write_day(time_t when, char out[static DAY_SIZE])
 {
     struct tm day;
@@ -250,17 +239,18 @@ static bool read_days(const struct admin_request *request, struct days *days,
 {
     struct http_text from = admin_query_value(request->query, "from");
     struct http_text to = admin_query_value(request->query, "to");
-    int failure = 0;
+    const char *wrong = NULL;
     days->to = time(NULL) / DAY_S * DAY_S;
-    if (to.data != NULL) {
-        failure = read_day(to, &days->to);
+    if (to.data != NULL && read_day(to, &days->to) != 0) {
+        wrong = "to";
     }
     days->from = days->to - (time_t)(USAGE_DAYS_DEFAULT - 1) * DAY_S;
-    if (failure == 0 && from.data != NULL) {
-        failure = read_day(from, &days->from);
+    if (wrong == NULL && from.data != NULL &&
+        (read_day(from, &days->from) != 0 || days->from > days->to)) {
+        wrong = "from";
     }
-    if (failure != 0 || days->from > days->to) {
-        admin_answer_problem(answer, 422, "days_invalid",
+    if (wrong != NULL) {
+        admin_answer_problem(answer, ADMIN_DAYS_INVALID, wrong,
                              "from and to are UTC days, as in from=2026-11-01&to=2026-11-30, and "
                              "from is not later than to");
         return false;
@@ -301,7 +291,7 @@ static bool read_part(const struct admin_request *request, struct part *part,
         part->rows_max = (uint32_t)strtoul(number, NULL, 10);
         if (strspn(number, "0123456789") != limit.length || part->rows_max < 1 ||
             part->rows_max > USAGE_PAGE_MAX) {
-            admin_answer_problem(answer, 422, "limit_invalid", "limit must be 1 to %d",
+            admin_answer_problem(answer, ADMIN_LIMIT_INVALID, "limit", "limit must be 1 to %d",
                                  USAGE_PAGE_MAX);
             return false;
         }
@@ -412,7 +402,9 @@ void admin_account_usage(struct node *node, const struct admin_request *request,
 {
     struct days days;
     struct part part;
-    if (!read_days(request, &days, answer) || !read_part(request, &part, answer)) {
+    static const char *const parameters[] = {"from", "to", "limit", "cursor"};
+    if (!admin_check_parameters(request, parameters, 4, answer) ||
+        !read_days(request, &days, answer) || !read_part(request, &part, answer)) {
         return;
     }
     int failure = find_account(node, request);
@@ -434,9 +426,14 @@ void admin_account_usage(struct node *node, const struct admin_request *request,
     }
     if (failure != 0 || report.too_many) {
         free(text);
-        if (report.too_many) {
+        if (failure == -EINVAL) {
+            admin_answer_problem(answer, ADMIN_OUT_OF_BOUNDS, "from",
+                                 "usage spans %d days at most; ask with a later from, and again "
+                                 "for the days before",
+                                 LEDGER_USAGE_DAYS_MAX);
+        } else if (report.too_many) {
             admin_answer_problem(
-                answer, 422, "rows_too_many",
+                answer, ADMIN_ROWS_TOO_MANY, NULL,
                 "the usage has more rows than fit in one answer (%d); ask for pages, with "
                 "limit=%d, and then with the `next` of each answer as cursor=",
                 USAGE_ROWS_MAX, USAGE_PAGE_DEFAULT);

@@ -117,8 +117,7 @@ bool admin_desk_take(struct admin_desk *desk, struct admin_call *call)
     } else if (desk->closed) {
         admin_answer_stopping(&call->answer);
     } else {
-        call->answer.retry_after_s = 1;
-        admin_answer_problem(&call->answer, 503, "calls_too_many",
+        admin_answer_problem(&call->answer, ADMIN_CALLS_TOO_MANY, NULL,
                              "too many calls are under way; nothing was done, ask again");
     }
     pthread_mutex_unlock(&desk->mutex);

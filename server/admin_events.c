@@ -83,10 +83,17 @@ void admin_events(struct node *node, const struct admin_request *request,
     char after[LEDGER_NOTICE_ID_MAX + 1];
     char number[8];
     char named[LEDGER_ISSUER_MAX + 1];
+    static const char *const parameters[] = {"after", "limit", "issuer"};
+    if (!admin_check_parameters(request, parameters, 3, answer)) {
+        return;
+    }
     const char *issuer = issuer_of(request, named, sizeof named);
     if (issuer[0] == '\0') {
-        admin_answer_problem(answer, 422, "issuer_missing",
+        admin_answer_problem(answer, ADMIN_ISSUER_MISSING, "issuer",
                              "the issuer is missing; operators add issuer=ID to the query");
+        return;
+    }
+    if (!admin_issuer_is_known(node, issuer, answer)) {
         return;
     }
     copy_value(admin_query_value(request->query, "after"), after, sizeof after);
@@ -96,14 +103,15 @@ void admin_events(struct node *node, const struct admin_request *request,
     }
     unsigned long limit = number[0] != '\0' ? strtoul(number, NULL, 10) : EVENTS_DEFAULT;
     if (limit < 1 || limit > EVENTS_MAX || strspn(number, "0123456789") != strlen(number)) {
-        admin_answer_problem(answer, 422, "limit_invalid", "limit must be 1 to %d", EVENTS_MAX);
+        admin_answer_problem(answer, ADMIN_LIMIT_INVALID, "limit", "limit must be 1 to %d",
+                             EVENTS_MAX);
         return;
     }
     struct list list = {.events = json_array()};
     (void)snprintf(list.next, sizeof list.next, "%s", after[0] != '\0' ? after : "0");
     int failure = ledger_notices(node->ledger, issuer, after, (uint32_t)limit, add_event, &list);
     if (failure == -EINVAL) {
-        admin_answer_problem(answer, 422, "cursor_invalid",
+        admin_answer_problem(answer, ADMIN_CURSOR_INVALID, "after",
                              "after must be the `next` of an earlier answer, or 0 for the oldest "
                              "event that is kept");
     } else if (failure != 0) {

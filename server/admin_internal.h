@@ -1,8 +1,9 @@
 /*
  * What the admin interface's files share: a request that was read whole, and the answer that a route
  * makes of it. admin_door.c listens, admin_peers.c moves the bytes, admin_secrets.c says whose they
- * are, admin_routes.c finds the route, admin_desk.c has the threads that may wait, admin_accounts.c,
- * admin_links.c, admin_events.c and admin_health.c do the work.
+ * are, admin_routes.c finds the route, admin_desk.c has the threads that may wait, admin_members.c
+ * reads bodies and queries, admin_accounts.c, admin_links.c, admin_events.c and admin_health.c do the
+ * work.
  */
 #ifndef TOLLGATE_SERVER_ADMIN_INTERNAL_H
 #define TOLLGATE_SERVER_ADMIN_INTERNAL_H
@@ -12,6 +13,7 @@
 #include <stddef.h>
 #include <sys/un.h>
 
+#include "server/admin_reason.h"
 #include "server/http_head.h"
 #include "server/node.h"
 
@@ -69,9 +71,15 @@ void admin_answer_stopping(struct admin_answer *answer);
 
 /* Makes the answer of a JSON value, whose reference it takes. */
 void admin_answer_json(struct admin_answer *answer, unsigned status, json_t *value);
-/* A refusal: `reason` is one word for programs, the rest a sentence for people. */
-void admin_answer_problem(struct admin_answer *answer, unsigned status, const char *reason,
+/* A refusal with the status and the Retry-After of its reason. `member` names the member of the body,
+ * the parameter of the query or the segment of the path that is at fault, NULL: none is; the rest is
+ * a sentence for people. */
+void admin_answer_problem(struct admin_answer *answer, enum admin_reason reason, const char *member,
                           const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* The same for a reason of the file server's table, with a status that may be another here. */
+void admin_answer_refusal(struct admin_answer *answer, unsigned status, enum refusal refusal,
+                          const char *member, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
 const char *admin_status_phrase(unsigned status);
 
 /* The routes' handlers. */
@@ -95,11 +103,38 @@ void admin_events(struct node *node, const struct admin_request *request,
 void admin_openapi(struct node *node, const struct admin_request *request,
                    struct admin_answer *answer);
 
-/* The value of `name` in a query, undecoded; data is NULL where it is absent. */
-struct http_text admin_query_value(struct http_text query, const char *name);
+/* False, with the answer made, where the node has no such issuer configured. */
+bool admin_issuer_is_known(const struct node *node, const char *issuer,
+                           struct admin_answer *answer);
+
+/* ---- what a call brings along: admin_members.c ---- */
+
+/* A member that a body may have, and where its value goes, which borrows from the body. */
+struct admin_member {
+    const char *name;
+    enum { ADMIN_MEMBER_TEXT, ADMIN_MEMBER_NUMBER, ADMIN_MEMBER_TRUTH } kind;
+    bool required;
+    json_int_t low, high; /* of a number, both allowed */
+    union {
+        const char **text;
+        json_int_t *number;
+        bool *truth;
+    };
+};
+
 /* The body as JSON, which may be absent where `may_be_empty`; NULL with the answer made. */
 json_t *admin_read_json(const struct admin_request *request, bool may_be_empty,
                         struct admin_answer *answer);
+/* Reads the members; what is absent keeps its value. False with the answer made, which quotes `form`,
+ * where one is missing, unknown, of another type or out of its bounds. */
+bool admin_read_members(json_t *body, const struct admin_member *members, size_t count,
+                        const char *form, struct admin_answer *answer);
+/* The value of `name` in a query, undecoded; data is NULL where it is absent. */
+struct http_text admin_query_value(struct http_text query, const char *name);
+/* False, with the answer made, where the query has a parameter that is not of `names`, one without a
+ * value, or one twice. */
+bool admin_check_parameters(const struct admin_request *request, const char *const *names,
+                            size_t count, struct admin_answer *answer);
 
 /* ---- where they come in: admin_door.c ---- */
 

@@ -86,46 +86,81 @@ static bool name_by_jti(struct node *node, const struct admin_request *request, 
     return named;
 }
 
+struct revocation {
+    const char *jti; /* borrows from the body */
+    json_int_t before;
+    bool by_now;
+};
+
+#define FORM_REVOKE                                                                                \
+    "one of {\"jti\":\"ID\"}, for a link, {\"issued_before\":SECONDS}, for all links of the "      \
+    "account whose iat is earlier or absent, and {\"issued_by_now\":true}, for all that are in "   \
+    "use now; to stop the account itself, suspend it"
+
+static bool read_revocation(json_t *body, struct revocation *out, struct admin_answer *answer)
+{
+    const struct admin_member members[] = {
+        {.name = "jti", .kind = ADMIN_MEMBER_TEXT, .text = &out->jti},
+        {.name = "issued_before",
+         .kind = ADMIN_MEMBER_NUMBER,
+         .low = 1,
+         .high = INT64_MAX,
+         .number = &out->before},
+        {.name = "issued_by_now", .kind = ADMIN_MEMBER_TRUTH, .truth = &out->by_now}};
+    if (!admin_read_members(body, members, 3, FORM_REVOKE, answer)) {
+        return false;
+    }
+    if (out->jti != NULL && !token_text_is_plain(out->jti, strlen(out->jti), TOKEN_JTI_MAX)) {
+        admin_answer_problem(answer, ADMIN_MEMBERS_INVALID, "jti",
+                             "jti must be 1 to %d bytes without control characters", TOKEN_JTI_MAX);
+        return false;
+    }
+    int given = (out->jti != NULL) + (out->before != 0) + out->by_now;
+    if (given == 0) {
+        bool is_false = json_object_get(body, "issued_by_now") != NULL;
+        admin_answer_problem(answer, ADMIN_MEMBERS_INVALID, is_false ? "issued_by_now" : "jti",
+                             "%s; the body is " FORM_REVOKE,
+                             is_false ? "issued_by_now must be true" : "the member jti is missing");
+    } else if (given > 1) {
+        const char *extra = out->by_now ? "issued_by_now" : "issued_before";
+        admin_answer_problem(answer, ADMIN_MEMBERS_INVALID, extra,
+                             "%s is one member too many; the body is " FORM_REVOKE, extra);
+    }
+    return given == 1;
+}
+
 void admin_account_revoke(struct node *node, const struct admin_request *request,
                           struct admin_answer *answer)
 {
     json_t *body = admin_read_json(request, false, answer);
-    json_error_t error;
-    const char *jti = NULL;
-    json_int_t before = 0;
-    int by_now = 0;
+    struct revocation asks = {0};
     struct ledger_request asked = {.issuer = request->issuer, .account = request->account};
     struct ledger_account_view view;
     bool repeated = false;
     if (body == NULL) {
         return;
     }
-    if (json_unpack_ex(body, &error, 0, "{s?s, s?I, s?b !}", "jti", &jti, "issued_before", &before,
-                       "issued_by_now", &by_now) != 0 ||
-        (jti != NULL) + (before != 0) + (by_now != 0) != 1 ||
-        (jti != NULL && !token_text_is_plain(jti, strlen(jti), TOKEN_JTI_MAX))) {
-        admin_answer_problem(
-            answer, 422, "members_invalid",
-            "one of {\"jti\":\"ID\"}, for a link (without control characters), "
-            "{\"issued_before\":SECONDS}, for all links of the account whose iat is "
-            "earlier or absent, and {\"issued_by_now\":true}, for all that are in "
-            "use now; to stop the account itself, suspend it");
-    } else if (before > issued_by_now(node)) {
+    if (!read_revocation(body, &asks, answer)) {
+        json_decref(body);
+        return;
+    }
+    const char *jti = asks.jti;
+    if (asks.before > issued_by_now(node)) {
         /* It cannot be taken back: milliseconds would end the account for good. */
         admin_answer_problem(
-            answer, 422, "instant_ahead",
+            answer, ADMIN_INSTANT_AHEAD, "issued_before",
             "issued_before %lld lies in the future, and a revocation cannot be taken back%s",
-            (long long)before,
-            before > 100000000000 ? "; it is in seconds since 1970: divide "
-                                    "milliseconds by 1000"
-                                  : "");
+            (long long)asks.before,
+            asks.before > 100000000000 ? "; it is in seconds since 1970: divide "
+                                         "milliseconds by 1000"
+                                       : "");
     } else if (jti != NULL && !name_by_jti(node, request, jti, asked.link)) {
         admin_answer_errno(answer, -ENOMEM);
     } else {
         asked.operation = jti != NULL ? LEDGER_REVOKE_LINK : LEDGER_REVOKE_BEFORE;
-        asked.amount = jti != NULL ? revoked_until_ms(node, NULL)
-                       : by_now    ? issued_by_now(node)
-                                   : (int64_t)before;
+        asked.amount = jti != NULL   ? revoked_until_ms(node, NULL)
+                       : asks.by_now ? issued_by_now(node)
+                                     : (int64_t)asks.before;
         int result = ledger_account_change(node->ledger, &asked, &repeated, &view);
         admin_log_change(request, &asked, jti, result, repeated);
         answer_revoked(node, &asked, jti, answer, result);
@@ -135,7 +170,7 @@ void admin_account_revoke(struct node *node, const struct admin_request *request
 
 static void answer_no_link(const struct node *node, struct admin_answer *answer)
 {
-    admin_answer_problem(answer, 422, "url_invalid",
+    admin_answer_problem(answer, ADMIN_URL_INVALID, "url",
                          "this is not a link; for a bare token write /FILE?%s=TOKEN",
                          node->config->token_attribute);
 }
@@ -160,7 +195,7 @@ static struct token *verify_request(const struct node *node, const struct token_
                 : REFUSED_TOKEN_MISSING);
     }
     if (token == NULL) {
-        admin_answer_problem(answer, 422, refusal_name(refusal),
+        admin_answer_refusal(answer, 422, refusal, "url",
                              "not revoked: %s; a link that no key signed opens nothing anyway",
                              refusal_text(refusal));
     } else if (token->jti[0] == '\0' &&
@@ -202,7 +237,7 @@ static void revoke_token(struct node *node, const struct admin_request *request,
     bool repeated = false;
     if (!request->is_operator && strcmp(request->shop, token->issuer_id) != 0) {
         admin_answer_problem(
-            answer, 403, "issuer_forbidden",
+            answer, ADMIN_ISSUER_FORBIDDEN, "url",
             "this secret belongs to issuer %s and reaches only the links of that issuer",
             request->shop);
         return;
@@ -226,15 +261,12 @@ static void revoke_token(struct node *node, const struct admin_request *request,
 /* The URL of a body {"url":"..."}; NULL with the answer made. */
 static const char *url_of(json_t *body, struct admin_answer *answer)
 {
-    json_error_t error;
     const char *url = NULL;
-    if (json_unpack_ex(body, &error, 0, "{s:s !}", "url", &url) != 0) {
-        admin_answer_problem(answer, 422, "members_invalid",
-                             "%s; the body is {\"url\":\"https://media.example/song.mp3?...\"}",
-                             error.text);
-        return NULL;
-    }
-    return url;
+    const struct admin_member member = {
+        .name = "url", .kind = ADMIN_MEMBER_TEXT, .required = true, .text = &url};
+    bool is_read = admin_read_members(body, &member, 1,
+                                      "{\"url\":\"https://media.example/song.mp3?...\"}", answer);
+    return is_read ? url : NULL;
 }
 
 void admin_link_revoke(struct node *node, const struct admin_request *request,
@@ -341,8 +373,7 @@ static void explain_url(struct node *node, const char *url, struct admin_answer 
         admin_answer_stopping(answer);
         break;
     case -ETIMEDOUT:
-        answer->retry_after_s = 1;
-        admin_answer_problem(answer, 503, "node_busy",
+        admin_answer_problem(answer, ADMIN_NODE_BUSY, NULL,
                              "the node did not decide in time; ask again");
         break;
     default:

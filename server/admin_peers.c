@@ -200,18 +200,18 @@ static enum outcome examine(struct admin_peer *peer, struct http_head *head)
         refusal = REFUSAL_HEAD_TOO_LARGE;
     }
     if (status == HTTP_HEAD_REFUSED) {
-        admin_answer_problem(answer, refusal_status(refusal), refusal_name(refusal), "%s",
+        admin_answer_refusal(answer, refusal_status(refusal), refusal, NULL, "%s",
                              refusal_text(refusal));
         return REFUSED;
     }
     if (head->chunked && head->has_body) {
         /* RFC 9110 15.5.12: a length is asked for rather than a second framing kept in here */
-        admin_answer_problem(answer, 411, "length_required",
+        admin_answer_problem(answer, ADMIN_LENGTH_REQUIRED, NULL,
                              "Transfer-Encoding is not supported here; send Content-Length");
         return REFUSED;
     }
     if (head->content_length > BODY_BYTES_MAX) {
-        admin_answer_problem(answer, 413, "body_too_large", "a body may have %d bytes at most",
+        admin_answer_problem(answer, ADMIN_BODY_TOO_LARGE, NULL, "a body may have %d bytes at most",
                              BODY_BYTES_MAX);
         return REFUSED;
     }
@@ -394,7 +394,7 @@ static void time_out(struct admin_peers *peers, struct admin_peer *peer)
         peer_end(peers, peer);
         return;
     }
-    admin_answer_problem(&peer->call.answer, 408, "request_timeout",
+    admin_answer_problem(&peer->call.answer, ADMIN_REQUEST_TIMEOUT, NULL,
                          "the request did not arrive within %d s", READ_DEADLINE_MS / 1000);
     peer_answer(peers, peer);
 }

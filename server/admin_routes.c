@@ -70,28 +70,26 @@ const char *admin_status_phrase(unsigned status)
 
 void admin_answer_json(struct admin_answer *answer, unsigned status, json_t *value)
 {
-    static const char no_memory[] = "{\"type\":\"about:blank\",\"status\":500,"
-                                    "\"reason\":\"no_memory\",\"detail\":\"no memory\"}";
+    static const char no_memory[] =
+        "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,"
+        "\"reason\":\"no_memory\",\"detail\":\"no memory\"}";
     free(answer->body);
     answer->status = status;
     answer->body = value != NULL ? json_dumps(value, JSON_COMPACT) : NULL;
     json_decref(value);
     if (answer->body == NULL) {
-        answer->status = 500;
+        answer->status = 503;
         answer->problem = true;
         answer->body = strdup(no_memory);
     }
     answer->length = answer->body != NULL ? strlen(answer->body) : 0;
 }
 
-void admin_answer_problem(struct admin_answer *answer, unsigned status, const char *reason,
-                          const char *format, ...)
+#define DETAIL_SIZE 1024
+
+static void answer_problem(struct admin_answer *answer, unsigned status, const char *reason,
+                           const char *member, const char *detail)
 {
-    char detail[1024];
-    va_list arguments;
-    va_start(arguments, format);
-    (void)vsnprintf(detail, sizeof detail, format, arguments);
-    va_end(arguments);
     answer->problem = true;
     answer->reason = reason;
     /* A detail may quote the request: bytes that are not UTF-8 would leave it without a JSON form.
@@ -100,60 +98,84 @@ void admin_answer_problem(struct admin_answer *answer, unsigned status, const ch
     if (text == NULL) {
         text = json_string("the request is not UTF-8");
     }
-    admin_answer_json(answer, status,
-                      json_pack("{s:s, s:s, s:i, s:o, s:s}", "type", "about:blank", "title",
-                                admin_status_phrase(status), "status", (int)status, "detail", text,
-                                "reason", reason));
+    json_t *value = json_pack("{s:s, s:s, s:i, s:o, s:s}", "type", "about:blank", "title",
+                              admin_status_phrase(status), "status", (int)status, "detail", text,
+                              "reason", reason);
+    if (member != NULL) {
+        (void)json_object_set_new(value, "member", json_string(member));
+    }
+    admin_answer_json(answer, status, value);
+}
+
+void admin_answer_problem(struct admin_answer *answer, enum admin_reason reason, const char *member,
+                          const char *format, ...)
+{
+    char detail[DETAIL_SIZE];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(detail, sizeof detail, format, arguments);
+    va_end(arguments);
+    answer->retry_after_s = admin_reason_retry_after_s(reason);
+    answer_problem(answer, admin_reason_status(reason), admin_reason_name(reason), member, detail);
+}
+
+void admin_answer_refusal(struct admin_answer *answer, unsigned status, enum refusal refusal,
+                          const char *member, const char *format, ...)
+{
+    char detail[DETAIL_SIZE];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(detail, sizeof detail, format, arguments);
+    va_end(arguments);
+    answer_problem(answer, status, refusal_name(refusal), member, detail);
 }
 
 void admin_answer_errno(struct admin_answer *answer, int failure)
 {
     static const struct {
         int failure;
-        unsigned status, retry_after_s;
-        const char *reason, *text;
+        enum admin_reason reason;
+        const char *member, *text;
     } table[] = {
-        {-EEXIST, 409, 0, "account_open", "the account is open already; top it up instead"},
-        {-ENOENT, 404, 0, "account_unknown", "no such account; open it first"},
-        {-ENOTUNIQ, 409, 0, "transaction_reused",
+        {-EEXIST, ADMIN_ACCOUNT_OPEN, NULL, "the account is open already; top it up instead"},
+        {-ENOENT, ADMIN_ACCOUNT_UNKNOWN, NULL, "no such account; open it first"},
+        {-ENOTUNIQ, ADMIN_TRANSACTION_REUSED, "transaction",
          "the transaction id was used with another operation or amount; use a new id for a new "
          "payment"},
-        {-EINVAL, 422, 0, "out_of_bounds",
-         "out of bounds: bytes are 0 or more to open, 1 or more to top up, below 2^53; a "
-         "transaction is [A-Za-z0-9._:-]{1,64}; an account has 1 to 128 bytes; usage spans 400 "
-         "days at most"},
-        {-EOVERFLOW, 422, 0, "total_too_large", "the account's total would exceed 2^53 - 1 bytes"},
-        {-EAGAIN, 503, 1, "redis_unavailable", "Redis cannot be asked now; nothing was done"},
-        {-ETIMEDOUT, 503, 1, "redis_unavailable", "Redis did not answer in time; ask again"},
-        {-ENOSPC, 503, 10, "journal_full", "the journal has no room; nothing was done"},
-        {-ESTALE, 409, 0, "cursor_outdated",
+        {-EINVAL, ADMIN_OUT_OF_BOUNDS, NULL,
+         "a name or a number of the call is out of its bounds; nothing was done"},
+        {-EOVERFLOW, ADMIN_TOTAL_TOO_LARGE, "bytes",
+         "the account's total would exceed 2^53 - 1 bytes"},
+        {-EAGAIN, ADMIN_REDIS_UNAVAILABLE, NULL, "Redis cannot be asked now; nothing was done"},
+        {-ETIMEDOUT, ADMIN_REDIS_UNAVAILABLE, NULL, "Redis did not answer in time; ask again"},
+        {-ENOSPC, ADMIN_JOURNAL_FULL, NULL, "the journal has no room; nothing was done"},
+        {-ESTALE, ADMIN_CURSOR_OUTDATED, "cursor",
          "the cursor is not the `next` of an answer about these days, or Redis was replaced since "
          "then; begin again without a cursor"},
-        {-EUSERS, 507, 0, "accounts_full",
+        {-EUSERS, ADMIN_ACCOUNTS_FULL, NULL,
          "the node has reached accounts_max; nothing was done; raise accounts_max in the node's "
          "configuration"},
-        {-EDQUOT, 507, 0, "issuer_accounts_full",
+        {-EDQUOT, ADMIN_ISSUER_ACCOUNTS_FULL, NULL,
          "the issuer has reached accounts_per_issuer_max on this node (auto: its share of "
          "accounts_max); nothing was done; raise accounts_per_issuer_max in the node's "
          "configuration"},
-        {-EIO, 503, 10, "journal_failed",
+        {-EIO, ADMIN_JOURNAL_FAILED, NULL,
          "the journal cannot be written; nothing was done; free or replace the disk and restart"},
-        {-ENOMEM, 503, 1, "no_memory", "no memory; nothing was done"},
+        {-ENOMEM, ADMIN_NO_MEMORY, NULL, "no memory; nothing was done"},
     };
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         if (table[i].failure == failure) {
-            answer->retry_after_s = table[i].retry_after_s;
-            admin_answer_problem(answer, table[i].status, table[i].reason, "%s", table[i].text);
+            admin_answer_problem(answer, table[i].reason, table[i].member, "%s", table[i].text);
             return;
         }
     }
-    admin_answer_problem(answer, 500, "unexpected", "the ledger failed: %s", strerror(-failure));
+    admin_answer_problem(answer, ADMIN_UNEXPECTED, NULL, "the ledger failed: %s",
+                         strerror(-failure));
 }
 
 void admin_answer_stopping(struct admin_answer *answer)
 {
-    answer->retry_after_s = 1;
-    admin_answer_problem(answer, 503, "node_stopping",
+    admin_answer_problem(answer, ADMIN_NODE_STOPPING, NULL,
                          "the node is stopping; nothing was done, ask again");
 }
 
@@ -232,18 +254,19 @@ static void answer_unknown_issuer(const struct config *config, const char *issue
                                config->issuers[i].id);
         length += written > 0 ? (size_t)written : 0;
     }
-    admin_answer_problem(answer, 404, "issuer_unknown",
+    admin_answer_problem(answer, ADMIN_ISSUER_UNKNOWN, "issuer",
                          "no issuer %s is configured; this node knows: %s%s", issuer, known,
                          length >= sizeof known ? " ..." : "");
 }
 
-static bool issuer_is_configured(const struct config *config, const char *issuer)
+bool admin_issuer_is_known(const struct node *node, const char *issuer, struct admin_answer *answer)
 {
-    for (unsigned i = 0; i < config->issuers_count; i++) {
-        if (strcmp(config->issuers[i].id, issuer) == 0) {
+    for (unsigned i = 0; i < node->config->issuers_count; i++) {
+        if (strcmp(node->config->issuers[i].id, issuer) == 0) {
             return true;
         }
     }
+    answer_unknown_issuer(node->config, issuer, answer);
     return false;
 }
 
@@ -252,25 +275,24 @@ static bool take_names(const struct node *node, const struct http_text *stars,
 {
     int failure = decode_segment(stars[0], request->issuer, sizeof request->issuer);
     if (failure != 0 || !is_utf8(request->issuer)) {
-        admin_answer_problem(answer, 404, "issuer_unknown",
+        admin_answer_problem(answer, ADMIN_ISSUER_UNKNOWN, "issuer",
                              "an issuer's id is [a-z0-9-]{1,32}, as configured");
         return false;
     }
     if (!request->is_operator && strcmp(request->issuer, request->shop) != 0) {
         admin_answer_problem(
-            answer, 403, "issuer_forbidden",
+            answer, ADMIN_ISSUER_FORBIDDEN, "issuer",
             "this secret belongs to issuer %s and reaches only the accounts of that issuer",
             request->shop);
         return false;
     }
-    if (!issuer_is_configured(node->config, request->issuer)) {
-        answer_unknown_issuer(node->config, request->issuer, answer);
+    if (!admin_issuer_is_known(node, request->issuer, answer)) {
         return false;
     }
     failure = decode_segment(stars[1], request->account, sizeof request->account);
     if (failure != 0 || !is_utf8(request->account) ||
         !token_text_is_plain(request->account, strlen(request->account), LEDGER_ACCOUNT_MAX)) {
-        admin_answer_problem(answer, 422, "account_invalid",
+        admin_answer_problem(answer, ADMIN_ACCOUNT_INVALID, "account",
                              "an account has 1 to %d bytes of UTF-8, percent-encoded in the path, "
                              "without control characters",
                              LEDGER_ACCOUNT_MAX);
@@ -288,13 +310,13 @@ static bool is_allowed(const struct admin_route *route, const struct admin_reque
     }
     if (request->shop[0] == '\0') {
         answer->challenge = true;
-        admin_answer_problem(answer, 401, "secret_unknown",
+        admin_answer_problem(answer, ADMIN_SECRET_UNKNOWN, NULL,
                              "send Authorization: Bearer and the issuer's secret, a line of its "
                              "admin_secret_file");
         return false;
     }
     if (route->access == OPERATORS) {
-        admin_answer_problem(answer, 403, "operators_only",
+        admin_answer_problem(answer, ADMIN_OPERATORS_ONLY, NULL,
                              "this is for operators, on the node's own socket");
         return false;
     }
@@ -318,8 +340,7 @@ static bool is_serving(struct node *node, struct admin_answer *answer)
     enum node_phase phase = node_phase_hold(node);
     node_phase_release(node);
     if (phase == NODE_STARTING) {
-        answer->retry_after_s = 1;
-        admin_answer_problem(answer, 503, "node_starting",
+        admin_answer_problem(answer, ADMIN_NODE_STARTING, NULL,
                              "the node is starting; nothing was done, ask again");
         return false;
     }
@@ -365,9 +386,9 @@ bool admin_route(struct node *node, struct admin_call *call)
     }
     answer->allow = allow;
     if (allow != NULL) {
-        admin_answer_problem(answer, 405, "method_not_allowed", "this route allows %s", allow);
+        admin_answer_problem(answer, ADMIN_METHOD_NOT_ALLOWED, NULL, "this route allows %s", allow);
     } else {
-        admin_answer_problem(answer, 404, "route_unknown",
+        admin_answer_problem(answer, ADMIN_ROUTE_UNKNOWN, NULL,
                              "there is no such route; /v1/openapi.json describes them all");
     }
     return false;

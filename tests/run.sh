@@ -206,6 +206,7 @@ if [ "$quick" = no ]; then
     check 'soak: a minute of load through every fault' timeout 300 sh tests/faults/soak.sh --seconds 60
     check 'differential: hostile heads beside nginx, lighttpd and llhttp' timeout 300 sh tests/differential/run.sh
     check 'clients: resumes, a browser, slow attacks, sslscan' timeout 600 sh tests/clients/run.sh
+    check 'openapi: redocly and spectral find nothing, and the node answers as described' timeout 600 sh tests/openapi/run.sh
     check 'examples: links signed in five languages' timeout 600 sh tests/examples.sh
     check 'shop: the demo page plays, downloads and shows the balance fall' timeout 300 sh tests/shop.sh
     # Where the packages are to be had: they are those of amd64.

@@ -171,7 +171,7 @@ int ledger_link_show(struct ledger *ledger, const char *issuer, const char *name
 
 /* ---- changes ---- */
 
-static bool transaction_valid(const char *transaction)
+bool ledger_transaction_is_valid(const char *transaction)
 {
     size_t length = strnlen(transaction, LEDGER_TRANSACTION_MAX + 1);
     return length >= 1 && length <= LEDGER_TRANSACTION_MAX &&
@@ -216,7 +216,7 @@ static int check_request(const struct ledger_request *request)
         return -EINVAL;
     if (request->transaction == NULL)
         return needs_transaction ? -EINVAL : 0;
-    return transaction_valid(request->transaction) ? 0 : -EINVAL;
+    return ledger_transaction_is_valid(request->transaction) ? 0 : -EINVAL;
 }
 
 enum known { KNOWN_NOT, KNOWN_SAME, KNOWN_OTHER, KNOWN_UNASKED };

@@ -452,6 +452,9 @@ struct ledger_request {
         transaction; /* idempotency key, [A-Za-z0-9._:-]{1,64}; required for OPEN, TOP_UP, ADJUST */
 };
 
+/* Whether a transaction has 1 to LEDGER_TRANSACTION_MAX bytes of [A-Za-z0-9._:-]. */
+bool ledger_transaction_is_valid(const char *transaction);
+
 /*
  * Journals the operation (durable before this returns 0), posts it, and reads the account back.
  * A revocation is not looked up in Redis first, and may name an account that is not open: it is
@@ -492,6 +495,7 @@ struct ledger_usage_row {
     uint64_t bytes, responses;
 };
 #define LEDGER_USAGE_CURSOR_MAX 48
+#define LEDGER_USAGE_DAYS_MAX   400 /* from the first to the last, both counted */
 /* A question for a page of usage. Everything is borrowed. */
 struct ledger_usage_ask {
     const char *issuer, *account;

@@ -15,7 +15,6 @@
 #include <time.h>
 
 #define USAGE_WAIT_MS   2000
-#define USAGE_DAYS_MAX  400
 #define USAGE_STEP      "100" /* fields a step: some tenths of a millisecond of Redis */
 #define USAGE_NAMES_MAX ((size_t)16 << 20)
 #define RUN_ID_DIGITS   8
@@ -235,7 +234,7 @@ int ledger_usage(struct ledger *ledger, const struct ledger_usage_ask *ask,
     char run_id[64];
     out->next[0] = '\0';
     if (!day_to_time(ask->day_from, &from) || !day_to_time(ask->day_to, &to) || from > to ||
-        (to - from) / 86400 >= USAGE_DAYS_MAX || ask->rows_max == 0)
+        (to - from) / 86400 >= LEDGER_USAGE_DAYS_MAX || ask->rows_max == 0)
         return -EINVAL;
     int result = account_get(ledger, ask->issuer, ask->account, &account);
     if (result != 0)

@@ -23,10 +23,12 @@
 
 #include "server/admin.h"
 #include "server/admin_client.h"
+#include "server/admin_reason.h"
 #include "server/byte_count.h"
 #include "server/cli.h"
 #include "server/node.h"
 #include "server/redis_child.h"
+#include "server/refusal.h"
 #include "server/server.h"
 #include "server/worker.h"
 
@@ -585,6 +587,104 @@ Test(admin, a_body_is_read_strictly_and_nothing_is_opened_by_a_bad_one)
         expect_refusal("PUT", "/v1/accounts/shop/alice", bad[i].body, bad[i].status, bad[i].reason);
     }
     expect_refusal("GET", "/v1/accounts/shop/alice", NULL, 404, "account_unknown");
+}
+
+#define ALICE "/v1/accounts/shop/alice"
+
+Test(admin, a_problem_names_the_member_that_is_at_fault)
+{
+    static const struct {
+        const char *method, *target, *body, *member;
+    } bad[] = {
+        {"PUT", ALICE, "{\"byts\":1,\"transaction\":\"t\"}", "byts"},
+        {"PUT", ALICE, "{\"bytes\":\"1\",\"transaction\":\"t\"}", "bytes"},
+        {"PUT", ALICE, "{\"bytes\":-1,\"transaction\":\"t\"}", "bytes"},
+        {"PUT", ALICE, "{\"bytes\":18446744073709551616,\"transaction\":\"t\"}", "bytes"},
+        {"PUT", ALICE, "{\"bytes\":1}", "transaction"},
+        {"PUT", ALICE, "{\"bytes\":1,\"transaction\":\"a b\"}", "transaction"},
+        {"PUT", ALICE, "{\"transaction\":\"t\",\"transaction\":\"t\"}", "transaction"},
+        {"PUT", ALICE, "{\"plan\":\"gold\",\"transaction\":\"t\"}", "plan"},
+        {"POST", ALICE "/top-up", "{\"transaction\":\"t\"}", "bytes"},
+        {"POST", ALICE "/top-up", "{\"bytes\":0,\"transaction\":\"t\"}", "bytes"},
+        {"POST", ALICE "/adjust", "{\"bytes\":null,\"transaction\":\"t\"}", "bytes"},
+        {"POST", ALICE "/suspend", "{\"transaktion\":\"t\"}", "transaktion"},
+        {"POST", ALICE "/activate", "{\"transaction\":[]}", "transaction"},
+        {"PUT", ALICE "/limits", "{\"rate\":-1}", "rate"},
+        {"PUT", ALICE "/limits", "{\"max_bytes\":9007199254740992}", "max_bytes"},
+        {"PUT", ALICE "/limits", "{\"max_conns\":4294967296}", "max_conns"},
+        {"POST", ALICE "/revoke", "{}", "jti"},
+        {"POST", ALICE "/revoke", "{\"jti\":\"\"}", "jti"},
+        {"POST", ALICE "/revoke", "{\"jti\":\"a\",\"issued_before\":5}", "issued_before"},
+        {"POST", ALICE "/revoke", "{\"issued_before\":0}", "issued_before"},
+        {"POST", ALICE "/revoke", "{\"issued_by_now\":false}", "issued_by_now"},
+        {"POST", "/v1/links/revoke", "{}", "url"},
+        {"POST", "/v1/links/explain", "{\"url\":\"/a?x\",\"uri\":1}", "uri"},
+        {"GET", ALICE "/usage?form=2026-11-01", NULL, "form"},
+        {"GET", ALICE "/usage?from=2026-02-30", NULL, "from"},
+        {"GET", ALICE "/usage?to=x", NULL, "to"},
+        {"GET", ALICE "/usage?from=2024-01-01&to=2026-01-01", NULL, "from"},
+        {"GET", ALICE "/usage?limit=1&limit=2", NULL, "limit"},
+        {"GET", ALICE "/usage?limit=0", NULL, "limit"},
+        {"GET", ALICE "/usage?cursor=x", NULL, "cursor"},
+        {"GET", "/v1/events", NULL, "issuer"},
+        {"GET", "/v1/events?issuer=nobody", NULL, "issuer"},
+        {"GET", "/v1/events?issuer=shop&after=x", NULL, "after"},
+        {"GET", "/v1/events?issuer=shop&limit=1001", NULL, "limit"},
+        {"GET", "/v1/accounts/shop/%00", NULL, "account"},
+        {"GET", "/v1/accounts/nobody/alice", NULL, "issuer"},
+    };
+    open_account("{\"transaction\":\"order-1\"}");
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct admin_response response;
+        cr_assert_eq(
+            admin_client_call(socket_path, bad[i].method, bad[i].target, bad[i].body, &response),
+            0);
+        json_t *answer = json_loads(response.body, JSON_REJECT_DUPLICATES, NULL);
+        const char *member = json_string_value(json_object_get(answer, "member"));
+        cr_expect(response.status >= 400 && member != NULL && strcmp(member, bad[i].member) == 0,
+                  "%s %s %s: not %s: %u %s", bad[i].method, bad[i].target,
+                  bad[i].body != NULL ? bad[i].body : "", bad[i].member, response.status,
+                  response.body);
+        json_decref(answer);
+        free(response.body);
+    }
+}
+
+/* Whether the list has each word once, and no other. */
+static void expect_words(json_t *list, const char *what, json_t *words)
+{
+    const char *word;
+    json_t *left = json_deep_copy(words), *value;
+    size_t i;
+    cr_assert(json_is_array(list), "%s has no enum", what);
+    json_array_foreach(list, i, value)
+        cr_expect(json_object_del(left, json_string_value(value)) == 0,
+                  "%s: %s is twice there, or not in the tables", what, json_string_value(value));
+    json_object_foreach(left, word, value) cr_expect(false, "%s lacks %s", what, word);
+    json_decref(left);
+}
+
+Test(admin, the_description_has_the_tables_reasons_and_no_other)
+{
+    json_t *document = call("GET", "/v1/openapi.json", NULL, 200);
+    json_t *schemas = json_object_get(json_object_get(document, "components"), "schemas");
+    json_t *refusals = json_object();
+    for (int i = REFUSAL_NONE + 1; i < REFUSAL_COUNT; i++) {
+        (void)json_object_set_new(refusals, refusal_name((enum refusal)i), json_true());
+    }
+    json_t *problems = json_copy(refusals);
+    for (int i = 0; i < ADMIN_REASON_COUNT; i++) {
+        (void)json_object_set_new(problems, admin_reason_name((enum admin_reason)i), json_true());
+    }
+    (void)json_object_set_new(refusals, "ok", json_true());
+    json_t *reason = json_object_get(
+        json_object_get(json_object_get(schemas, "Problem"), "properties"), "reason");
+    expect_words(json_object_get(reason, "enum"), "Problem.reason", problems);
+    expect_words(json_object_get(json_object_get(schemas, "LinkReason"), "enum"), "LinkReason",
+                 refusals);
+    json_decref(problems);
+    json_decref(refusals);
+    json_decref(document);
 }
 
 Test(admin, money_waits_while_redis_is_gone_and_nothing_is_done_twice)
