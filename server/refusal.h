@@ -85,7 +85,9 @@ static inline enum refusal refusal_of_verdict(enum token_verdict verdict)
 }
 
 const char *refusal_name(enum refusal refusal); /* "balance_insufficient" */
-const char *refusal_text(enum refusal refusal);
+const char *refusal_text(enum refusal refusal); /* for those who run a shop or a node */
+/* Sentences for a listener, who knows nothing of tokens: what is wrong, and what to do now. */
+const char *refusal_listener(enum refusal refusal);
 unsigned refusal_status(enum refusal refusal);
 unsigned refusal_uri_signing(enum refusal refusal);
 bool refusal_closes(enum refusal refusal);

@@ -302,29 +302,27 @@ static size_t problem_write(char *out, size_t size, enum refusal refusal, const 
     int length =
         snprintf(out, size,
                  "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%u,\"reason\":\"%s\","
-                 "\"detail\":\"%s\"}\n",
+                 "\"detail\":\"%s\",\"listener\":\"%s\"}\n",
                  http_status_phrase(refusal_status(refusal)), refusal_status(refusal),
-                 refusal_name(refusal), detail);
+                 refusal_name(refusal), detail, refusal_listener(refusal));
     check(length > 0 && (size_t)length < size);
     return (size_t)length;
 }
 
-/* The same words for whoever looks at a browser's window. */
-static size_t page_write(char *out, size_t size, enum refusal refusal, const char *detail)
+/* For whoever looks at a browser's window. */
+static size_t page_write(char *out, size_t size, enum refusal refusal)
 {
-    unsigned status = refusal_status(refusal);
-    int length = snprintf(
-        out, size,
-        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n"
-        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-        "<title>%s</title>\n<style>:root{color-scheme:light dark}"
-        "body{font:1.1rem/1.5 system-ui,sans-serif;max-width:32rem;margin:18vh "
-        "auto;padding:0 1.5rem}"
-        "h1{font-size:1.5rem}p.code{opacity:.7;font-size:.9rem}</style>\n"
-        "<h1>This file cannot be sent</h1>\n<p>It was refused because %s.%s</p>\n"
-        "<p class=\"code\">%u %s, <code>%s</code></p>\n</html>\n",
-        http_status_phrase(status), detail, status == 410 ? " Ask the shop for a new link." : "",
-        status, http_status_phrase(status), refusal_name(refusal));
+    int length =
+        snprintf(out, size,
+                 "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n"
+                 "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+                 "<title>This file cannot be sent</title>\n<style>:root{color-scheme:light dark}"
+                 "body{font:1.1rem/1.5 system-ui,sans-serif;max-width:32rem;margin:18vh "
+                 "auto;padding:0 1.5rem}"
+                 "h1{font-size:1.5rem}p.code{opacity:.7;font-size:.9rem}</style>\n"
+                 "<h1>This file cannot be sent</h1>\n<p>%s</p>\n"
+                 "<p class=\"code\">Code for the shop: %u <code>%s</code></p>\n</html>\n",
+                 refusal_listener(refusal), refusal_status(refusal), refusal_name(refusal));
     check(length > 0 && (size_t)length < size);
     return (size_t)length;
 }
@@ -407,7 +405,7 @@ void response_refuse_because(struct worker *worker, struct connection *connectio
     if (tell_inquiry(worker, connection, refusal))
         return;
     size_t body_length = connection->navigation
-                             ? page_write(body, sizeof(body), refusal, detail)
+                             ? page_write(body, sizeof(body), refusal)
                              : problem_write(body, sizeof(body), refusal, detail);
     unsigned status = refusal_status(refusal);
     struct writer out = begin(worker);

@@ -541,6 +541,14 @@ Test(semantics, of_a_refusal_are_a_page_or_the_shops_for_a_browsers_window)
     cr_assert_eq(answer->status, 403);
     cr_assert_str_eq(answer_header(site, answer, "Content-Type"), "text/html; charset=utf-8");
     cr_assert(strstr((const char *)answer->body, "<code>token_missing</code>"));
+    /* In a listener's words, and with what to do. */
+    static const char incomplete[] =
+        "<p>This link is incomplete. Go back to the shop and press download again.</p>";
+    cr_assert(strstr((const char *)answer->body, incomplete));
+    answer = ask(site, "GET", TRACK_TINY "?URISigningPackage=nonsense", NAVIGATION);
+    cr_assert_eq(answer->status, 403);
+    cr_assert(strstr((const char *)answer->body, incomplete));
+    cr_assert_not(strstr((const char *)answer->body, "JWS"), "%s", (const char *)answer->body);
 
     const char *link = site_link(site, .account = "nobody", .path = TRACK_TINY);
     answer = ask(site, "GET", link, NAVIGATION);

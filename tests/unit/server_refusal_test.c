@@ -1,0 +1,59 @@
+/*
+ * What refusals say to listeners: each has sentences of its own kind, which end in something to do
+ * and hold no word that only those know who sign links or run nodes.
+ */
+#include <criterion/criterion.h>
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "server/refusal.h"
+
+/* Whether the text has the word, between two that are not letters. */
+static bool has_word(const char *text, const char *word)
+{
+    size_t length = strlen(word);
+    for (const char *at = text; *at != '\0'; at++) {
+        bool begins = at == text || !isalpha((unsigned char)at[-1]);
+        if (begins && strncasecmp(at, word, length) == 0 && !isalpha((unsigned char)at[length])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+Test(refusal, says_to_a_listener_what_to_do_and_nothing_of_tokens)
+{
+    static const char *const jargon[] = {"jws",       "jwe",      "jwt",
+                                         "token",     "tokens",   "claim",
+                                         "claims",    "header",   "headers",
+                                         "signature", "signed",   "key",
+                                         "kid",       "alg",      "exp",
+                                         "nbf",       "iat",      "jti",
+                                         "acct",      "cdniuc",   "iss",
+                                         "issuer",    "rfc",      "redis",
+                                         "journal",   "node",     "base64",
+                                         "base64url", "json",     "bytes",
+                                         "request",   "response", "max_uses",
+                                         "max_bytes", "proxy",    "host",
+                                         "path",      "segment",  "percent-encoded"};
+    for (int i = REFUSAL_NONE + 1; i < REFUSAL_COUNT; i++) {
+        enum refusal refusal = (enum refusal)i;
+        const char *text = refusal_listener(refusal);
+        cr_assert_not_null(text, "%s", refusal_name(refusal));
+        size_t length = strlen(text);
+        cr_expect(length > 20 && isupper((unsigned char)text[0]) && text[length - 1] == '.',
+                  "%s: %s", refusal_name(refusal), text);
+        cr_expect_null(strpbrk(text, "\"\\<>&"), "%s: %s would need escapes", refusal_name(refusal),
+                       text);
+        for (size_t j = 0; j < sizeof(jargon) / sizeof(jargon[0]); j++) {
+            cr_expect(!has_word(text, jargon[j]), "%s: a listener does not know \"%s\": %s",
+                      refusal_name(refusal), jargon[j], text);
+        }
+    }
+    cr_expect_str_eq(refusal_listener(refusal_of_verdict(REFUSED_TOKEN_MALFORMED)),
+                     "This link is incomplete. Go back to the shop and press download again.");
+    cr_expect_str_eq(refusal_listener(refusal_of_verdict(REFUSED_TOKEN_MISSING)),
+                     "This link is incomplete. Go back to the shop and press download again.");
+}
