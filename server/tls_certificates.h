@@ -14,6 +14,8 @@
 #include "server/tls.h"
 #include "server/tls_staple.h"
 
+#define STAPLE_SUFFIX ".ocsp" /* after a certificate's file, as HAProxy has it */
+
 struct certificate {
     X509 *leaf;             /* owns */
     EVP_PKEY *key;          /* owns */
@@ -39,6 +41,12 @@ struct certificates {
  * was filled is the caller's to clear in either case.
  */
 int certificates_load(struct certificates *out, const char *path, const struct certificates *before,
+                      char *error, size_t error_size);
+/*
+ * Adds the certificate whose chain and whose key are in the two files, which may be one. 0, or a
+ * negative errno with one sentence.
+ */
+int certificates_read(struct certificates *certificates, const char *chain, const char *key,
                       char *error, size_t error_size);
 void certificates_clear(struct certificates *certificates);
 

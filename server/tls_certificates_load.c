@@ -1,12 +1,10 @@
 /*
- * Reads certificates and their keys: one file, or a directory of them (tls_load). What lies in a
+ * Finds certificates and their keys: one file, or a directory of them (tls_load). What lies in a
  * directory and is not a certificate with its key is skipped with a warning; one that is damaged fails
  * the load, so that nobody loses a host unawares.
  */
 #include <dirent.h>
 #include <errno.h>
-#include <openssl/err.h>
-#include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +14,7 @@
 
 #include "server/tls_certificates.h"
 
-#define PATH_SIZE     4352
-#define STAPLE_SUFFIX ".ocsp" /* as HAProxy has it */
+#define PATH_SIZE 4352
 
 struct loader {
     struct certificates *into;
@@ -25,8 +22,6 @@ struct loader {
     char *error;
     size_t size;
 };
-
-/* ---- one certificate ---- */
 
 /* The cure of a file or a directory that is there, and cannot be read. */
 static int fail_to_read(const struct loader *loader, const char *path, int error)
@@ -38,160 +33,13 @@ static int fail_to_read(const struct loader *loader, const char *path, int error
     return -error;
 }
 
-/* An encrypted key cannot be asked for here: nobody sits before a server. */
-static int no_password(char *out, int size, int writing, void *context)
-{
-    (void)out;
-    (void)size;
-    (void)writing;
-    (void)context;
-    return 0;
-}
-
-static const char *last_error(void)
-{
-    unsigned long code = ERR_peek_last_error();
-    const char *reason = ERR_reason_error_string(code);
-    if (ERR_SYSTEM_ERROR(code))
-        return strerrordesc_np(ERR_GET_REASON(code));
-    return reason != NULL ? reason : "out of memory";
-}
-
-static void warn_of_readers(struct certificates *certificates, const char *path)
-{
-    struct stat facts;
-    if (stat(path, &facts) == 0 && (facts.st_mode & 077) != 0)
-        certificates_warn(certificates,
-                          "%s holds a certificate's key and others may read it (mode %03o); run "
-                          "chmod 600 %s",
-                          path, (unsigned)(facts.st_mode & 0777), path);
-}
-
-static bool seconds_of(const ASN1_TIME *time, int64_t *out)
-{
-    struct tm parts;
-    if (ASN1_TIME_to_tm(time, &parts) != 1)
-        return false;
-    *out = timegm(&parts);
-    return true;
-}
-
-static bool add_name(struct certificate *certificate, const ASN1_STRING *value)
-{
-    unsigned char *text = NULL;
-    int length = ASN1_STRING_to_UTF8(&text, value);
-    bool good = true;
-    if (length > 0 && memchr(text, '\0', (size_t)length) == NULL) {
-        char **names =
-            reallocarray(certificate->names, certificate->name_count + 1UL, sizeof(*names));
-        if (names != NULL) {
-            certificate->names = names;
-            names[certificate->name_count] = strdup((const char *)text);
-            good = names[certificate->name_count] != NULL;
-            certificate->name_count += good;
-        } else {
-            good = false;
-        }
-    }
-    OPENSSL_free(text);
-    return good;
-}
-
-/* As X509_check_host reads them: subjectAltName's, or the subject's where there are none. */
-static bool add_names(struct certificate *certificate)
-{
-    bool good = true;
-    GENERAL_NAMES *others = X509_get_ext_d2i(certificate->leaf, NID_subject_alt_name, NULL, NULL);
-    for (int i = 0; good && i < sk_GENERAL_NAME_num(others); i++) {
-        const GENERAL_NAME *name = sk_GENERAL_NAME_value(others, i);
-        if (name->type == GEN_DNS)
-            good = add_name(certificate, name->d.dNSName);
-    }
-    GENERAL_NAMES_free(others);
-    if (certificate->name_count > 0)
-        return good;
-    X509_NAME *subject = X509_get_subject_name(certificate->leaf);
-    for (int at = -1; good && (at = X509_NAME_get_index_by_NID(subject, NID_commonName, at)) >= 0;)
-        good = add_name(certificate, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
-    return good;
-}
-
-/* Takes what OpenSSL has read. */
-static bool add_certificate(struct certificates *certificates, SSL_CTX *read, const char *file)
-{
-    struct certificate *certificate = &certificates->all[certificates->count++];
-    STACK_OF(X509) *chain = NULL;
-    *certificate = (struct certificate){
-        .leaf = SSL_CTX_get0_certificate(read),
-        .key = SSL_CTX_get0_privatekey(read),
-        .file = strdup(file),
-    };
-    X509_up_ref(certificate->leaf);
-    EVP_PKEY_up_ref(certificate->key);
-    SSL_CTX_get0_chain_certs(read, &chain);
-    if (chain != NULL)
-        certificate->chain = X509_chain_up_ref(chain);
-    return certificate->file != NULL && (chain == NULL || certificate->chain != NULL) &&
-           seconds_of(X509_get0_notBefore(certificate->leaf), &certificate->starts_s) &&
-           seconds_of(X509_get0_notAfter(certificate->leaf), &certificate->ends_s) &&
-           add_names(certificate);
-}
-
-/* An OCSP response that is of no use is left out; the certificate serves without it. */
-static void add_staple(struct certificates *certificates, struct certificate *certificate)
-{
-    char path[PATH_SIZE + 24], why[512];
-    struct stat facts;
-    snprintf(path, sizeof(path), "%s" STAPLE_SUFFIX, certificate->file);
-    if (lstat(path, &facts) != 0 && errno == ENOENT)
-        return;
-    X509 *issuer = certificate_issuer(certificate);
-    if (staple_read(&certificate->staple, path, certificate->leaf, issuer, certificate->chain, why,
-                    sizeof(why)) != 0)
-        certificates_warn(certificates, "%s: is not stapled: %s", path, why);
-    X509_free(issuer);
-}
-
 static int load_one(const struct loader *loader, const char *chain, const char *key)
 {
-    int status = 0;
     if (access(chain, R_OK) != 0 && errno == EACCES)
         return fail_to_read(loader, chain, errno);
     if (access(key, R_OK) != 0 && errno == EACCES)
         return fail_to_read(loader, key, errno);
-    if (loader->into->count == TLS_CERTIFICATES_MAX) {
-        snprintf(loader->error, loader->size,
-                 "%s: is one of more than %d certificates; remove some", chain,
-                 TLS_CERTIFICATES_MAX);
-        return -E2BIG;
-    }
-    ERR_clear_error();
-    SSL_CTX *read = SSL_CTX_new(TLS_server_method());
-    if (read != NULL)
-        SSL_CTX_set_default_passwd_cb(read, no_password);
-    if (read == NULL) {
-        snprintf(loader->error, loader->size, "TLS: %s", last_error());
-        status = -ENOMEM;
-    } else if (SSL_CTX_use_certificate_chain_file(read, chain) != 1) {
-        snprintf(loader->error, loader->size,
-                 "%s: %s; give a PEM file that begins with the certificate", chain, last_error());
-        status = -EINVAL;
-    } else if (SSL_CTX_use_PrivateKey_file(read, key, SSL_FILETYPE_PEM) != 1 ||
-               SSL_CTX_check_private_key(read) != 1) {
-        snprintf(loader->error, loader->size,
-                 "%s: %s; give the certificate's own private key, PEM and without a password", key,
-                 last_error());
-        status = -EINVAL;
-    } else if (!add_certificate(loader->into, read, chain)) {
-        snprintf(loader->error, loader->size, "%s: %s; have the certificate made again", chain,
-                 last_error());
-        status = -EINVAL;
-    } else {
-        warn_of_readers(loader->into, key);
-        add_staple(loader->into, &loader->into->all[loader->into->count - 1]);
-    }
-    SSL_CTX_free(read);
-    return status;
+    return certificates_read(loader->into, chain, key, loader->error, loader->size);
 }
 
 /* ---- what a file holds ---- */
@@ -278,14 +126,41 @@ static int load_file(const struct loader *loader, const char *path)
 static int load_pair(const struct loader *loader, const char *directory)
 {
     char chain[PATH_SIZE + 16], key[PATH_SIZE + 16];
+    struct stat facts;
     snprintf(chain, sizeof(chain), "%s/fullchain.pem", directory);
     snprintf(key, sizeof(key), "%s/privkey.pem", directory);
-    if (access(chain, F_OK) != 0)
+    if (stat(chain, &facts) != 0)
         return errno == EACCES ? fail_to_read(loader, directory, errno) : 1;
+    if (stat(key, &facts) != 0 && errno != EACCES)
+        return 1;
     int status = load_one(loader, chain, key);
     if (status == 0)
         warn_of_strays(loader->into, directory);
     return status;
+}
+
+static bool is_there(const char *directory, const char *name)
+{
+    char path[PATH_SIZE + 16];
+    struct stat facts;
+    snprintf(path, sizeof(path), "%s/%s", directory, name);
+    return lstat(path, &facts) == 0;
+}
+
+/* A directory in the directory. One without either file holds something else. */
+static int load_directory_below(const struct loader *loader, const char *path)
+{
+    char chain[PATH_SIZE + 16], why[128];
+    struct stat facts;
+    int status = load_pair(loader, path);
+    if (status <= 0 || (!is_there(path, "fullchain.pem") && !is_there(path, "privkey.pem")))
+        return status < 0 ? status : 0;
+    snprintf(chain, sizeof(chain), "%s/fullchain.pem", path);
+    snprintf(why, sizeof(why),
+             "%s is missing, or is a link to nowhere; add it, or move %s elsewhere",
+             stat(chain, &facts) != 0 ? "fullchain.pem" : "privkey.pem",
+             stat(chain, &facts) != 0 ? "privkey.pem" : "fullchain.pem");
+    return skip(loader, chain, why);
 }
 
 /* A file NAME.pem of a directory; with NAME.pem.key beside it, it is meant to be a certificate. */
@@ -325,10 +200,8 @@ static int load_entry(const struct loader *loader, const char *directory, const 
                    ? skip(loader, path,
                           "the file that it links to is not there; correct the link or remove it")
                    : 0;
-    if (S_ISDIR(facts.st_mode)) {
-        int status = load_pair(loader, path);
-        return status < 0 ? status : 0;
-    }
+    if (S_ISDIR(facts.st_mode))
+        return load_directory_below(loader, path);
     if (!is_pem)
         return 0;
     return S_ISREG(facts.st_mode) ? load_pem(loader, path)

@@ -52,6 +52,7 @@ static void review_reach(struct certificates *certificates, const struct certifi
 {
     char host[NAME_SIZE];
     const struct certificate *first = NULL;
+    const char *unaccepted = NULL;
     if (certificate == certificates->all && certificate->name_count == 0)
         return; /* for those who give no name */
     for (unsigned i = 0; i < certificate->name_count; i++) {
@@ -59,8 +60,15 @@ static void review_reach(struct certificates *certificates, const struct certifi
         first = served_first(certificates, certificate, host, now_s);
         if (first == NULL)
             return;
+        if (X509_check_host(certificate->leaf, host, strlen(host), 0, NULL) != 1)
+            unaccepted = certificate->names[i];
     }
-    if (first != NULL)
+    if (unaccepted != NULL)
+        certificates_warn(certificates,
+                          "%s: no client gets this certificate, because none accepts its name %s; "
+                          "have it made for hosts, or for a wildcard such as *.shop.example",
+                          certificate->file, unaccepted);
+    else if (first != NULL)
         certificates_warn(
             certificates,
             "%s: no client gets this certificate, because %s comes first for %s; remove "
@@ -149,21 +157,24 @@ static void review_staple(struct certificates *certificates, const struct certif
             certificates_warn(
                 certificates,
                 "%s: the certificate promises an OCSP response (\"must-staple\"), and "
-                "clients refuse it without one; write the response to %s.ocsp",
+                "clients refuse it without one; write the response to %s" STAPLE_SUFFIX,
                 file, file);
     } else if (now_s < staple->starts_s) {
         certificates_warn(certificates,
-                          "%s.ocsp: is not stapled before %s, its thisUpdate; set this machine's "
+                          "%s" STAPLE_SUFFIX
+                          ": is not stapled before %s, its thisUpdate; set this machine's "
                           "clock, or ask the responder again",
                           file, staple_day(staple->starts_s, day));
     } else if (now_s >= staple->ends_s) {
         certificates_warn(certificates,
-                          "%s.ocsp: is not stapled: it ended on %s, its nextUpdate; ask the "
+                          "%s" STAPLE_SUFFIX
+                          ": is not stapled: it ended on %s, its nextUpdate; ask the "
                           "responder again",
                           file, staple_day(staple->ends_s, day));
     } else if (staple->ends_s == INT64_MAX) {
         certificates_warn(certificates,
-                          "%s.ocsp: has no nextUpdate, so it is stapled for as long as the file is "
+                          "%s" STAPLE_SUFFIX
+                          ": has no nextUpdate, so it is stapled for as long as the file is "
                           "there; ask the responder for one that has (openssl ocsp: -ndays)",
                           file);
     }

@@ -2,10 +2,12 @@
  * The certificate that each client gets: the one of the name that it asks for and that it can verify,
  * before and after a reload, whatever else lies in the directory.
  */
+#include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -188,6 +190,94 @@ Test(tls, a_file_that_lost_its_certificate_does_not_lose_its_host)
     (void)site_log_await(site,
                          "the certificates were not reloaded, and the previous ones stay in force");
     EXPECT_SERVED(site, "kept", .name = "kept.example");
+    site_destroy(&site);
+}
+
+/* The `nth` PEM block of certificates/NAME, counted from 0. */
+static const char *block(struct site *site, const char *name, unsigned nth)
+{
+    static const char begin[] = "-----BEGIN ";
+    const char *path = site_format(site, "%s/certificates/%s", site_directory(site), name);
+    const char *at = site_keep(site, harness_read_file(path, NULL));
+    for (; nth > 0; nth--)
+        at = strstr(at + 1, begin);
+    const char *next = strstr(at + 1, begin);
+    return site_format(site, "%.*s", (int)(next != NULL ? (size_t)(next - at) : strlen(at)), at);
+}
+
+static const char *with_password(struct site *site, const char *key)
+{
+    char *text;
+    BIO *in = BIO_new_mem_buf(key, -1), *out = BIO_new(BIO_s_mem());
+    EVP_PKEY *read = PEM_read_bio_PrivateKey(in, NULL, NULL, NULL);
+    cr_assert_not_null(read);
+    cr_assert_eq(
+        PEM_write_bio_PKCS8PrivateKey(out, read, EVP_aes_128_cbc(), "secret", 6, NULL, NULL), 1);
+    long length = BIO_get_mem_data(out, &text);
+    const char *kept = site_format(site, "%.*s", (int)length, text);
+    EVP_PKEY_free(read);
+    BIO_free(in);
+    BIO_free(out);
+    return kept;
+}
+
+Test(tls, a_certificate_that_cannot_be_served_is_refused_with_the_cure)
+{
+    struct site *site = site_create(.tls = true, .stays_down = true);
+    CERTIFICATE(site, .file = "a.pem", .names = "DNS:a.example", .subject = "a", .issued = true,
+                .with_issuer = true);
+    CERTIFICATE(site, .file = "b.pem", .names = "DNS:b.example", .subject = "b", .rsa = true);
+    const char *leaf = block(site, "a.pem", 0), *issuer = block(site, "a.pem", 1);
+    const char *key = block(site, "a.pem", 2), *other = block(site, "b.pem", 1);
+    const char *const files[][4] = {
+        {issuer, leaf, key,
+         "c.pem: the certificate of the private key is not the first; put it first"},
+        {leaf, issuer, other, "c.pem: the private key is not the one of the certificate in "},
+        {leaf, "", with_password(site, key),
+         "c.pem: the private key has a password, and nobody can type it when the node starts"},
+        {leaf, "", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+         "c.pem: it does not hold a private key in PEM that OpenSSL can read"},
+        {"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "", key,
+         "c.pem: it does not hold a certificate in PEM that OpenSSL can read"},
+    };
+    for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
+        write_in(site, "c.pem", site_format(site, "%s%s%s", files[i][0], files[i][1], files[i][2]));
+        struct command_result checked = site_tollgate(site, "serve", "--check-config");
+        cr_expect_eq(checked.exit_code, 78, "%s", files[i][3]);
+        cr_expect_not_null(strstr(checked.errors, files[i][3]), "%s", checked.errors);
+    }
+    site_destroy(&site);
+}
+
+Test(tls, a_directory_with_half_of_a_pair_and_a_name_that_nobody_accepts_are_named)
+{
+    struct site *site = site_create(.tls = true, .stays_down = true);
+    static const char *const directories[] = {"chain", "key", "link", "other"};
+    for (size_t i = 0; i < sizeof(directories) / sizeof(*directories); i++)
+        cr_assert_eq(
+            mkdir(site_format(site, "%s/certificates/%s", site_directory(site), directories[i]),
+                  0700),
+            0);
+    CERTIFICATE(site, .file = "chain/fullchain.pem", .names = "DNS:a.example", .subject = "a",
+                .without_key = true);
+    write_in(site, "key/privkey.pem", "a key");
+    write_in(site, "link/privkey.pem", "a key");
+    cr_assert_eq(symlink("nowhere", site_format(site, "%s/certificates/link/fullchain.pem",
+                                                site_directory(site))),
+                 0);
+    write_in(site, "other/README", "Nothing here is a certificate.");
+    CERTIFICATE(site, .file = "wide.pem", .names = "DNS:*.example", .subject = "wide");
+    static const char *const found[] = {
+        "chain/fullchain.pem: skipped: privkey.pem is missing, or is a link to nowhere; add it",
+        "key/fullchain.pem: skipped: fullchain.pem is missing, or is a link to nowhere; add it",
+        "link/fullchain.pem: skipped: fullchain.pem is missing, or is a link to nowhere; add it",
+        "wide.pem: no client gets this certificate, because none accepts its name *.example; have",
+    };
+    struct command_result checked = site_tollgate(site, "serve", "--check-config");
+    cr_assert_eq(checked.exit_code, 0, "%s", checked.errors);
+    for (size_t i = 0; i < sizeof(found) / sizeof(*found); i++)
+        cr_expect_not_null(strstr(checked.errors, found[i]), "%s", checked.errors);
+    cr_expect_null(strstr(checked.errors, "certificates/other"), "%s", checked.errors);
     site_destroy(&site);
 }
 
