@@ -68,11 +68,16 @@ struct change {
     const char *plan, *transaction; /* borrow from the body */
     json_int_t bytes;               /* or the rate */
     json_int_t max_bytes, max_conns;
+    bool allow_negative;
 };
 
 #define BYTES_MAX  (LEDGER_AMOUNT_MAX - 1)
 #define FORM_OPEN  "{\"plan\":\"prepaid|postpaid\",\"bytes\":N,\"transaction\":\"ID\"}"
 #define FORM_MONEY "{\"bytes\":N,\"transaction\":\"ID\"}"
+#define FORM_ADJUST                                                                                \
+    "{\"bytes\":N,\"transaction\":\"ID\"}, and \"allow_negative\":true where the balance may "     \
+    "fall "                                                                                        \
+    "below zero"
 #define FORM_STATE "{\"transaction\":\"ID\"}, or nothing"
 #define FORM_LIMITS                                                                                \
     "{\"rate\":BYTES_PER_SECOND,\"max_bytes\":N,\"max_conns\":N}; a limit that is left out, or "   \
@@ -98,6 +103,10 @@ static bool read_operation(json_t *body, enum ledger_operation operation, struct
                                        .number = &change->bytes};
     const struct admin_member open[] = {plan, bytes, transaction};
     const struct admin_member money[] = {bytes, transaction};
+    const struct admin_member adjustment[] = {
+        bytes,
+        transaction,
+        {.name = "allow_negative", .kind = ADMIN_MEMBER_TRUTH, .truth = &change->allow_negative}};
     const struct admin_member limits[] = {
         {.name = "rate", .kind = ADMIN_MEMBER_NUMBER, .high = BYTES_MAX, .number = &change->bytes},
         {.name = "max_bytes",
@@ -112,8 +121,9 @@ static bool read_operation(json_t *body, enum ledger_operation operation, struct
     case LEDGER_OPEN:
         return admin_read_members(body, open, 3, FORM_OPEN, answer);
     case LEDGER_TOP_UP:
-    case LEDGER_ADJUST:
         return admin_read_members(body, money, 2, FORM_MONEY, answer);
+    case LEDGER_ADJUST:
+        return admin_read_members(body, adjustment, 3, FORM_ADJUST, answer);
     case LEDGER_SUSPEND:
     case LEDGER_ACTIVATE:
         return admin_read_members(body, &transaction, 1, FORM_STATE, answer);
@@ -184,6 +194,7 @@ void admin_account_change(struct node *node, const struct admin_request *request
                                        .amount = change.bytes,
                                        .max_bytes = (uint64_t)change.max_bytes,
                                        .max_conns = (uint32_t)change.max_conns,
+                                       .allow_negative = change.allow_negative,
                                        .transaction = change.transaction};
         struct ledger_account_view view = {0};
         bool repeated = false;
@@ -191,6 +202,11 @@ void admin_account_change(struct node *node, const struct admin_request *request
         admin_log_change(request, &asked, NULL, result, repeated);
         if (result == 0 || result == -EINPROGRESS) {
             answer_change(request, &change, result, repeated, &view, answer);
+        } else if (result == -EDOM) {
+            admin_answer_problem(answer, ADMIN_BALANCE_NEGATIVE, "bytes",
+                                 "the balance of %lld bytes would fall below zero; take away less, "
+                                 "or allow it: \"allow_negative\":true, or --allow-negative",
+                                 (long long)view.balance);
         } else {
             admin_answer_errno(answer, result);
         }

@@ -12,6 +12,7 @@
     X(ACCOUNT_OPEN, 409, 0)                                                                        \
     X(ACCOUNT_UNKNOWN, 404, 0)                                                                     \
     X(ACCOUNTS_FULL, 507, 0)                                                                       \
+    X(BALANCE_NEGATIVE, 409, 0)                                                                    \
     X(BODY_INVALID, 400, 0)                                                                        \
     X(BODY_TOO_LARGE, 413, 0)                                                                      \
     X(CALLS_TOO_MANY, 503, 1)                                                                      \

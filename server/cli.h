@@ -58,7 +58,7 @@ struct config;
     X("account top-up", command_account_top_up, "add what was paid for to an account",             \
       "ISSUER/NAME --bytes AMOUNT [--transaction ID]")                                             \
     X("account adjust", command_account_adjust, "correct an account's balance, up or down",        \
-      "ISSUER/NAME --bytes AMOUNT [--transaction ID]")                                             \
+      "ISSUER/NAME --bytes AMOUNT [--transaction ID] [--allow-negative]")                          \
     X("account limit", command_account_limit, "limit an account's rate, bytes and downloads",      \
       "ISSUER/NAME [--rate AMOUNT] [--max-bytes AMOUNT] [--max-conns N]")                          \
     X("account suspend", command_account_suspend, "stop an account's downloads", "ISSUER/NAME")    \

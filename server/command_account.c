@@ -46,13 +46,14 @@ static const struct action {
 #undef X
 };
 
-enum { OPTION_PLAN = 256, OPTION_RATE, OPTION_MAX_BYTES, OPTION_MAX_CONNS };
+enum { OPTION_PLAN = 256, OPTION_ALLOW_NEGATIVE, OPTION_RATE, OPTION_MAX_BYTES, OPTION_MAX_CONNS };
 
 struct arguments {
     struct cli_location location;
     struct account_name name;
     const char *plan, *bytes, *transaction; /* borrow argv */
     const char *limits[3];                  /* rate, max_bytes, max_conns; likewise */
+    bool allow_negative;
 };
 
 /* ---- what each action takes -------------------------------------------------------------------- */
@@ -91,6 +92,8 @@ static const struct argp_option top_up_options[] = {
 };
 static const struct argp_option adjust_options[] = {
     BYTES_OPTION("How many bytes to add, or with a minus sign to take away (required)"),
+    {"allow-negative", OPTION_ALLOW_NEGATIVE, NULL, 0,
+     "Let the balance fall below zero, which is refused otherwise", 0},
     TRANSACTION_OPTION,
     {0},
 };
@@ -158,6 +161,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         return 0;
     case 't':
         arguments->transaction = argument;
+        return 0;
+    case OPTION_ALLOW_NEGATIVE:
+        arguments->allow_negative = true;
         return 0;
     case OPTION_PLAN:
         arguments->plan = argument;
@@ -384,6 +390,9 @@ static int make_body(const char *command, const struct action *action,
     *body = json_pack("{s:I, s:s}", "bytes", (json_int_t)bytes, "transaction", transaction);
     if (*body != NULL && arguments->plan != NULL) {
         (void)json_object_set_new(*body, "plan", json_string(arguments->plan));
+    }
+    if (*body != NULL && arguments->allow_negative) {
+        (void)json_object_set_new(*body, "allow_negative", json_true());
     }
     return *body != NULL ? EX_OK : cli_fail(EX_SOFTWARE, command, "out of memory");
 }

@@ -197,8 +197,9 @@ int command_call_health(const char *command, const struct cli_location *location
  */
 static int exit_code_of(unsigned status, const char *reason)
 {
-    static const char *const values[] = {"account_invalid", "out_of_bounds", "members_invalid",
-                                         "plan_invalid",    "days_invalid",  "instant_ahead"};
+    static const char *const values[] = {"account_invalid",    "out_of_bounds", "members_invalid",
+                                         "plan_invalid",       "days_invalid",  "instant_ahead",
+                                         "parameters_invalid", "limit_invalid"};
     switch (status) {
     case 401:
     case 403:
@@ -237,7 +238,8 @@ static int refused(const char *command, const char *whose, unsigned status, cons
     }
     command_print_text(out, detail[0] != '\0' ? detail : "the node refused, and gave no reason");
     (void)fclose(out);
-    json_t *members = json_pack("{s:i, s:s}", "status", (int)status, "reason", reason);
+    json_t *members = json_pack("{s:i, s:s, s:O*}", "status", (int)status, "reason", reason,
+                                "member", json_object_get(answer, "member"));
     int code = cli_fail_with(exit_code_of(status, reason), command, members,
                              text != NULL ? text : "out of memory");
     free(text);

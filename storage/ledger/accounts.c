@@ -14,6 +14,7 @@
 #include <time.h>
 
 #define CHANGE_WAIT_MS 3000
+#define HOLD_MS        "60000" /* from the hold to the post of an adjustment; far above CHANGE_WAIT_MS */
 #define VIEW_FIELDS    10
 
 /* ---- the view ---- */
@@ -261,6 +262,29 @@ static int check_account(const struct ledger_request *request,
     return total >= LEDGER_AMOUNT_MAX || total <= -LEDGER_AMOUNT_MAX ? -EOVERFLOW : 0;
 }
 
+/*
+ * Redis alone knows what other nodes are about to take away. A hold of the same transaction is
+ * replaced, so that the change may be repeated. 0, -EDOM or -EAGAIN.
+ */
+static int hold_bytes(struct redis_link *link, const struct ledger_account *account,
+                      const struct ledger_request *request)
+{
+    char key[LEDGER_KEY_MAX], bytes[24];
+    if (request->operation != LEDGER_ADJUST || request->amount >= 0 || request->allow_negative)
+        return 0;
+    ledger_key(key, account, "account");
+    snprintf(bytes, sizeof bytes, "%" PRId64, -request->amount);
+    const char *const words[] = {"FCALL", "tollgate_hold", "1", key, request->transaction,
+                                 bytes,   HOLD_MS};
+    redisReply *reply = redis_call(link, 7, words);
+    int result = -EAGAIN;
+    if (reply != NULL && reply->type == REDIS_REPLY_INTEGER && reply->integer >= 0)
+        result = reply->integer == 1 ? 0 : -EDOM;
+    if (reply != NULL)
+        freeReplyObject(reply);
+    return result;
+}
+
 /* Durable before this is 0; then posted, or -EINPROGRESS. */
 static int journal_change(struct ledger *ledger, struct ledger_account *account,
                           const struct ledger_request *request, uint64_t deadline_ms)
@@ -312,6 +336,8 @@ static int change_locked(struct ledger *ledger, struct ledger_account *account,
     if (known != KNOWN_NOT)
         return known == KNOWN_SAME ? 0 : -ENOTUNIQ;
     int result = check_account(request, view);
+    if (result == 0)
+        result = hold_bytes(link, account, request);
     if (result == 0)
         result = request->operation == LEDGER_OPEN
                      ? journal_new(ledger, account, request, deadline_ms)

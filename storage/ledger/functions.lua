@@ -5,7 +5,7 @@
 -- the stored values too, before its first write.
 --
 --   tg:{issuer/account}:account       hash: status plan opened status_at balance used reserved revision
---                                     conflicts rate max_bytes max_conns limits_at revoked_before,
+--                                     conflicts rate max_bytes max_conns limits_at revoked_before holds,
 --                                     and per node instance a watermark w:INSTANCE
 --   tg:{issuer/account}:grants        hash: node -> "epoch reserved expires_ms"
 --   tg:{issuer/account}:usage:DAY     hash: b:FILE bytes, r:FILE responses
@@ -20,7 +20,7 @@
 -- Every change but a tie in time commutes between nodes, so that several journals may be replayed in any
 -- order into an empty Redis.
 
-local VERSION = 4
+local VERSION = 5
 local MAX = 9007199254740991 -- 2^53 - 1: what a Lua number holds exactly
 
 local function refuse(text)
@@ -573,6 +573,55 @@ local function post_control(keys, args, account, operation, amount, time, set)
     set.revision = account.revision + 1
 end
 
+-- What adjustments take away is held from the moment they are allowed until they are posted, so that two that come
+-- at once are not both allowed on the same balance. `holds` of the account: "transaction amount until_ms;" of each. A
+-- node that died before it journalled leaves its hold until that ends. The post of an adjustment asks nothing: what
+-- was allowed and journalled counts, whichever order journals are replayed in.
+local HOLDS_MAX = 100
+
+-- The holds but that of `transaction`: their text, their sum, how many; and what that one holds.
+local function holds_beside(value, transaction, now)
+    local others, sum, count, own = '', 0, 0, 0
+    for id, amount, till in string.gmatch(value or '', '([^ ;]+) (%d+) (%d+);') do
+        local bytes = stored(amount, 'hold')
+        if stored(till, 'hold') > now then
+            if id == transaction then
+                own = bytes
+            else
+                others, sum, count = others .. id .. ' ' .. amount .. ' ' .. till .. ';', sum + bytes, count + 1
+            end
+        end
+    end
+    return others, sum, count, own
+end
+
+local function holds_write(key, value)
+    if value == '' then
+        redis.call('HDEL', key, 'holds')
+    else
+        redis.call('HSET', key, 'holds', value)
+    end
+end
+
+-- keys: account. args: transaction, the bytes that an adjustment takes away, milliseconds that they are held.
+-- Returns 1 held; 0 the balance would fall below zero; -1 too many are held, ask again.
+local function hold(keys, args)
+    arity(keys, args, 1, 3, 3)
+    local transaction = match(args, 1, 'transaction', '^[A-Za-z0-9._:%-]+$', 64)
+    local amount, lasts = integer(args, 2, 'amount', 1), integer(args, 3, 'hold', 1, 86400000)
+    local f, now = redis.call('HMGET', keys[1], 'balance', 'holds'), now_ms()
+    local balance = stored(f[1], 'balance')
+    local others, sum, count, own = holds_beside(f[2], transaction, now)
+    amount = math.max(amount, own) -- the id used twice at once: either may be the one that counts
+    if balance - sum - amount < 0 then
+        return 0
+    elseif count >= HOLDS_MAX then
+        return -1
+    end
+    holds_write(keys[1], others .. transaction .. ' ' .. text(amount) .. ' ' .. text(now + lasts) .. ';')
+    return 1
+end
+
 -- args from 7: operation, amount, plan, time_ms, transaction ('' for none), max_bytes, max_conns.
 local function post_money(keys, args, account, to)
     if #keys > 4 or #args ~= 13 then
@@ -592,6 +641,8 @@ local function post_money(keys, args, account, to)
     local watermark = 'w:' .. args[1]
     local content = operation .. ' ' .. text(amount) .. ' ' .. plan
     local known = transaction ~= '' and redis.call('HGET', keys[3], transaction)
+    local held = operation == 'adjust' and redis.call('HGET', keys[1], 'holds')
+    local holds = held and holds_beside(held, transaction, now_ms())
     if operation == 'open' then
         open_fields(account, set, plan, time, transaction)
     end
@@ -599,6 +650,9 @@ local function post_money(keys, args, account, to)
         -- Never twice; and what contradicts an earlier one is counted for people to look at.
         if known ~= content then
             redis.call('HSET', keys[1], 'conflicts', text(account.conflicts + 1))
+        end
+        if held then
+            holds_write(keys[1], holds)
         end
         redis.call('HSET', keys[1], watermark, text(to))
         return
@@ -608,6 +662,9 @@ local function post_money(keys, args, account, to)
     end
     for field, value in pairs(set) do
         redis.call('HSET', keys[1], field, type(value) == 'number' and text(value) or value)
+    end
+    if held then
+        holds_write(keys[1], holds)
     end
     if transaction ~= '' then
         redis.call('HSET', keys[3], transaction, content)
@@ -743,6 +800,7 @@ redis.register_function('tollgate_admit', function(keys, args) return judge(keys
 redis.register_function('tollgate_judge', function(keys, args) return judge(keys, args, false) end)
 redis.register_function('tollgate_release', release)
 redis.register_function('tollgate_post', post)
+redis.register_function('tollgate_hold', hold)
 redis.register_function('tollgate_lease', lease)
 redis.register_function('tollgate_lease_release', lease_release)
 redis.register_function{

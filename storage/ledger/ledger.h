@@ -25,7 +25,7 @@
 #include <stdint.h>
 
 #define LEDGER_JOURNAL_FORMAT   2 /* of the segment files; `tollgate --version` prints both */
-#define LEDGER_FUNCTIONS_FORMAT 4 /* of the Redis function library */
+#define LEDGER_FUNCTIONS_FORMAT 5 /* of the Redis function library */
 
 #define LEDGER_ISSUER_MAX       32
 #define LEDGER_ACCOUNT_MAX      128
@@ -448,6 +448,7 @@ struct ledger_request {
     unsigned char link[LEDGER_LINK_BYTES]; /* of REVOKE_LINK */
     uint64_t max_bytes;                    /* of LIMIT; 0: none */
     uint32_t max_conns;
+    bool allow_negative; /* of ADJUST: the balance may fall below zero */
     const char *
         transaction; /* idempotency key, [A-Za-z0-9._:-]{1,64}; required for OPEN, TOP_UP, ADJUST */
 };
@@ -464,6 +465,8 @@ bool ledger_transaction_is_valid(const char *transaction);
  *   -EEXIST     OPEN of an account that is open (by another transaction)
  *   -ENOENT     no such account
  *   -ENOTUNIQ   the transaction id was used with another operation or amount: 409
+ *   -EDOM       ADJUST would take the balance below zero (`view` has it), which `allow_negative` alone
+ *               allows. Redis decides it, for all nodes, and holds the bytes until the change is posted
  *   -EINVAL     out of bounds; -EOVERFLOW: the total would pass 2^53 - 1
  *   -EAGAIN     Redis cannot be asked now: nothing was journalled, try again
  *   -ENOSPC, -EIO   the journal: nothing was acknowledged

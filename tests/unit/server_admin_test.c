@@ -473,6 +473,30 @@ Test(admin, an_account_is_opened_shown_topped_up_and_adjusted)
     json_decref(answer);
 }
 
+Test(admin, an_adjustment_below_zero_needs_to_be_allowed)
+{
+    static const char path[] = "/v1/accounts/shop/alice/adjust";
+    open_account("{\"bytes\":100,\"transaction\":\"order-1\"}");
+    expect_refusal("POST", path, "{\"bytes\":-101,\"transaction\":\"fix\"}", 409,
+                   "balance_negative");
+    expect_refusal("POST", path,
+                   "{\"bytes\":-101,\"transaction\":\"fix\",\"allow_negative\":false}", 409,
+                   "balance_negative");
+    expect_refusal("POST", path, "{\"bytes\":-101,\"transaction\":\"fix\",\"allow_negative\":1}",
+                   422, "members_invalid");
+    expect_refusal("POST", "/v1/accounts/shop/alice/top-up",
+                   "{\"bytes\":1,\"transaction\":\"t\",\"allow_negative\":true}", 422,
+                   "members_invalid");
+    json_t *answer =
+        call("POST", path, "{\"bytes\":-101,\"transaction\":\"fix\",\"allow_negative\":true}", 200);
+    expect_number(answer, "balance", -1);
+    json_decref(answer);
+    answer = call("POST", path, "{\"bytes\":-101,\"transaction\":\"fix\"}", 200);
+    expect_number(answer, "balance", -1);
+    cr_assert(json_is_true(json_object_get(answer, "repeated")));
+    json_decref(answer);
+}
+
 Test(admin, a_postpaid_account_has_no_available_limit)
 {
     open_account("{\"plan\":\"postpaid\",\"transaction\":\"order-1\"}");
@@ -897,6 +921,15 @@ Test(admin, the_account_command_walks_through_an_accounts_life)
     expect_printed("done before");
     cr_assert_eq(ACCOUNT("adjust shop/alice --bytes -1024"), EX_OK, "%s", printed);
     expect_printed("transaction  cli-");
+    cr_assert_eq(ACCOUNT("adjust shop/alice --bytes -2GB"), CLI_EXIT_NO);
+    expect_printed("shop/alice: the balance of 1500000000 bytes would fall below zero");
+    expect_printed("--allow-negative");
+    cr_assert_eq(ACCOUNT("adjust shop/alice --bytes -2GB -t fix --json"), CLI_EXIT_NO);
+    expect_printed("\"kind\":\"no\",\"exit_code\":1,\"command\":\"tollgate account adjust\"");
+    expect_printed("\"status\":409,\"reason\":\"balance_negative\"");
+    cr_assert_eq(ACCOUNT("adjust shop/alice --bytes -2GB -t fix --allow-negative"), EX_OK);
+    expect_printed("balance      -500000000 bytes");
+    cr_assert_eq(ACCOUNT("adjust shop/alice --bytes 2GB"), EX_OK);
     cr_assert_eq(ACCOUNT("suspend shop/alice"), EX_OK);
     expect_printed("status       suspended");
     cr_assert_eq(ACCOUNT("activate shop/alice"), EX_OK);

@@ -1,0 +1,170 @@
+/*
+ * Adjustments that take bytes away, with a real redis-server: the balance falls below zero only
+ * where that is allowed, whichever nodes ask at once, and what was allowed counts once and for ever.
+ */
+#include "ledger_fixture.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ROUNDS 20
+
+static struct fixture fx;
+static struct ledger *other; /* another node's, over the same Redis */
+
+static void setup(void)
+{
+    fixture_start(&fx);
+    fixture_open_ready(&fx);
+}
+
+static void teardown(void)
+{
+    if (other != NULL)
+        ledger_close(&other, 10000);
+    fixture_end(&fx);
+}
+
+TestSuite(ledger_adjust, .init = setup, .fini = teardown, .timeout = 120);
+
+static void open_other(void)
+{
+    char error[512], state[128];
+    struct ledger_options options = fx.options;
+    snprintf(state, sizeof state, "%s/other", fx.directory);
+    options.state_dir = state;
+    options.node = "node-2";
+    cr_assert(ledger_open(&other, &options, error, sizeof error) == 0, "%s", error);
+    while (ledger_state(other) != LEDGER_READY) /* the suite's timeout ends it */
+        fixture_pause();
+}
+
+static int change(struct ledger *ledger, enum ledger_operation operation, const char *account,
+                  int64_t amount, const char *transaction, bool allow)
+{
+    struct ledger_account_view view;
+    bool repeated;
+    const struct ledger_request request = {.operation = operation,
+                                           .issuer = "shop",
+                                           .account = account,
+                                           .amount = amount,
+                                           .allow_negative = allow,
+                                           .transaction = transaction};
+    return ledger_account_change(ledger, &request, &repeated, &view);
+}
+
+static int64_t balance_of(const char *account)
+{
+    struct ledger_account_view view;
+    cr_assert_eq(ledger_account_show(fx.ledger, "shop", account, &view), 0);
+    cr_assert(view.exists);
+    return view.balance;
+}
+
+Test(ledger_adjust, takes_the_balance_below_zero_only_where_that_is_allowed)
+{
+    bool repeated = false;
+    cr_assert_eq(fixture_change(&fx, LEDGER_OPEN, "amy", 100, "open", NULL), 0);
+    cr_assert_eq(fixture_change(&fx, LEDGER_ADJUST, "amy", -101, "a", NULL), -EDOM);
+    cr_assert_eq(balance_of("amy"), 100);
+    /* Nothing was journalled, and the id is free: the same change may be allowed now. */
+    cr_assert_eq(change(fx.ledger, LEDGER_ADJUST, "amy", -101, "a", true), 0);
+    cr_assert_eq(balance_of("amy"), -1);
+    /* A repeat is answered as the first time, whether it allows it again or not. */
+    cr_assert_eq(fixture_change(&fx, LEDGER_ADJUST, "amy", -101, "a", &repeated), 0);
+    cr_assert(repeated);
+    cr_assert_eq(balance_of("amy"), -1);
+    /* What is below zero may rise, but fall no further. */
+    cr_assert_eq(fixture_change(&fx, LEDGER_ADJUST, "amy", -1, "b", NULL), -EDOM);
+    cr_assert_eq(fixture_change(&fx, LEDGER_ADJUST, "amy", 51, "c", NULL), 0);
+    cr_assert_eq(fixture_change(&fx, LEDGER_ADJUST, "amy", -50, "d", NULL), 0);
+    cr_assert_eq(balance_of("amy"), 0);
+    cr_assert_eq(fixture_change(&fx, LEDGER_ADJUST, "nobody", -1, "e", NULL), -ENOENT);
+}
+
+Test(ledger_adjust, counts_what_was_delivered)
+{
+    cr_assert_eq(fixture_change(&fx, LEDGER_OPEN, "ben", 100, "open", NULL), 0);
+    fixture_deliver(&fx, "ben", "/a", 30);
+    cr_assert_eq(ledger_settle(fx.ledger, 10000), 0);
+    cr_assert_eq(fixture_change(&fx, LEDGER_ADJUST, "ben", -71, "a", NULL), -EDOM);
+    cr_assert_eq(fixture_change(&fx, LEDGER_ADJUST, "ben", -70, "b", NULL), 0);
+    cr_assert_eq(balance_of("ben"), 0);
+}
+
+#define HOLD "FCALL tollgate_hold 1 tg:{shop/%s}:account %s %d %d"
+
+Test(ledger_adjust, leaves_what_another_node_is_about_to_take)
+{
+    cr_assert_eq(fixture_change(&fx, LEDGER_OPEN, "cat", 100, "open", NULL), 0);
+    cr_assert_eq(fixture_redis_integer(&fx, HOLD, "cat", "theirs", 60, 60000), 1);
+    cr_assert_eq(fixture_change(&fx, LEDGER_ADJUST, "cat", -41, "a", NULL), -EDOM);
+    cr_assert_eq(fixture_change(&fx, LEDGER_ADJUST, "cat", -40, "a", NULL), 0);
+    /* Ours ended with its post; theirs is still held, and may be asked for again. */
+    cr_assert_eq(fixture_redis_integer(&fx, HOLD, "cat", "more", 1, 60000), 0);
+    cr_assert_eq(fixture_redis_integer(&fx, HOLD, "cat", "theirs", 60, 60000), 1);
+    cr_assert_eq(fixture_redis_integer(&fx, HOLD, "cat", "theirs", 61, 60000), 0);
+    /* Where the node died before it journalled, the hold ends. */
+    cr_assert_eq(fixture_redis_integer(&fx, HOLD, "cat", "theirs", 60, 1), 1);
+    while (fixture_redis_integer(&fx, HOLD, "cat", "more", 60, 60000) == 0)
+        fixture_pause();
+    cr_assert_eq(balance_of("cat"), 60);
+}
+
+struct taker {
+    struct ledger *ledger;
+    const char *account, *transaction;
+    int result;
+};
+
+static void *take(void *context)
+{
+    struct taker *taker = context;
+    taker->result =
+        change(taker->ledger, LEDGER_ADJUST, taker->account, -60, taker->transaction, false);
+    return NULL;
+}
+
+Test(ledger_adjust, two_nodes_at_once_are_not_allowed_the_same_bytes)
+{
+    open_other();
+    for (int i = 0; i < ROUNDS; i++) {
+        char account[16];
+        pthread_t threads[2];
+        snprintf(account, sizeof account, "dan-%d", i);
+        cr_assert_eq(fixture_change(&fx, LEDGER_OPEN, account, 100, "open", NULL), 0);
+        struct taker takers[] = {{fx.ledger, account, "ours", 1}, {other, account, "theirs", 1}};
+        for (int t = 0; t < 2; t++)
+            cr_assert_eq(pthread_create(&threads[t], NULL, take, &takers[t]), 0);
+        for (int t = 0; t < 2; t++)
+            pthread_join(threads[t], NULL);
+        cr_assert_eq(takers[0].result + takers[1].result, -EDOM, "round %d: %d and %d", i,
+                     takers[0].result, takers[1].result);
+        cr_assert_eq(balance_of(account), 40);
+    }
+}
+
+/* The first journal that comes back to an empty Redis takes away more than it brings. */
+Test(ledger_adjust, what_was_allowed_counts_in_whichever_order_journals_are_replayed)
+{
+    open_other();
+    cr_assert_eq(fixture_change(&fx, LEDGER_OPEN, "eve", 10, "open", NULL), 0);
+    cr_assert_eq(change(other, LEDGER_TOP_UP, "eve", 90, "theirs", false), 0);
+    cr_assert_eq(fixture_change(&fx, LEDGER_ADJUST, "eve", -80, "ours", NULL), 0);
+    cr_assert_eq(ledger_close(&other, 10000), 0);
+    fixture_redis_kill(&fx);
+    fixture_redis_start(&fx);
+    while (fixture_account_field(&fx, "shop/eve", "balance") != -70)
+        fixture_pause();
+    open_other();
+    while (fixture_account_field(&fx, "shop/eve", "balance") != 20)
+        fixture_pause();
+    fixture_wait_state(&fx, LEDGER_READY);
+    bool repeated = false;
+    cr_assert_eq(fixture_change(&fx, LEDGER_ADJUST, "eve", -80, "ours", &repeated), 0);
+    cr_assert(repeated);
+    cr_assert_eq(balance_of("eve"), 20);
+}
