@@ -134,7 +134,7 @@ until [ "$(($(used) - before))" -eq "$received" ]; do
 done
 
 step "the shop on $shop_origin (log: $demo/shop.log)"
-python3 "$root/docker/shop/shop.py" --port "${shop_origin##*:}" --media-root media --media-origin "$origin" \
+/usr/bin/python3 "$root/docker/shop/shop.py" --port "${shop_origin##*:}" --media-root media --media-origin "$origin" \
     --keys keys/shop-private.jwks --admin "http://127.0.0.1:$admin_port" --secret-file keys/shop-admin.secret >shop.log 2>&1 &
 shop=$!
 tries=0

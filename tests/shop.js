@@ -16,16 +16,22 @@ function expect(condition, text) {
 function step(text) {
     console.log(`shop: ${text}`);
 }
-function account(operation) {
+// The account as the admin interface has it, after an operation where one is named.
+function account(operation, body) {
     return new Promise((done, failed) => {
-        const path = `/v1/accounts/shop/demo/${operation}`;
-        const request = http.request({ socketPath: SOCKET, method: 'POST', path, headers: { 'Content-Length': 2 } }, (answer) => {
-            answer.resume();
-            if (answer.statusCode === 200) answer.on('end', done);
-            else failed(new Error(`${operation}: ${answer.statusCode}`));
+        const path = `/v1/accounts/shop/demo${operation ? `/${operation}` : ''}`;
+        const text = body ? JSON.stringify(body) : '';
+        const options = { socketPath: SOCKET, method: operation ? 'POST' : 'GET', path, headers: { 'Content-Length': text.length } };
+        const request = http.request(options, (answer) => {
+            let read = '';
+            answer.setEncoding('utf8').on('data', (part) => { read += part; });
+            answer.on('end', () => {
+                if (answer.statusCode === 200) done(JSON.parse(read));
+                else failed(new Error(`${operation}: ${answer.statusCode} ${read}`));
+            });
         });
         request.on('error', failed);
-        request.end('{}');
+        request.end(text);
     });
 }
 
@@ -78,6 +84,9 @@ async function main() {
         await until(() => Number(document.getElementById('balance').value) > 0);
         const files = fs.readdirSync(MEDIA, { recursive: true }).filter((name) => name.endsWith('.mp3')).length;
         expect(await page.locator('.track').count() === files, `${await page.locator('.track').count()} tracks of ${files}`);
+        expect(await row('Long Way Home').locator('time').textContent() === '2:05', 'Long Way Home is not 2:05 long');
+        const untimed = await page.locator('.track time').evaluateAll((all) => all.filter((one) => !/^\d+:\d\d$/.test(one.textContent)).length);
+        expect(untimed === 0, `${untimed} tracks have no duration`);
         const unnamed = await page.evaluate(() => [...document.querySelectorAll('button, a, input')].filter((control) =>
             control.checkVisibility() && !(control.getAttribute('aria-label') || control.textContent.trim())).length);
         expect(unnamed === 0, `${unnamed} controls have no name`);
@@ -117,20 +126,44 @@ async function main() {
         await until((wanted) => Number(document.getElementById('balance').value) === wanted, after + 100000000);
         step('a top-up adds 100,000,000 bytes');
 
-        await account('suspend');
-        await page.getByRole('button', { name: 'Play First Light' }).click();
         const alert = page.getByRole('alert');
-        await alert.waitFor();
-        const refusal = await alert.locator('p').textContent();
-        expect(refusal === '“First Light” cannot be played: the account is suspended (402 account_suspended).', refusal);
+        const told = async (wanted) => {
+            await alert.waitFor();
+            const text = await alert.locator('p').textContent();
+            expect(text === wanted, text);
+        };
+        // ---- the balance is empty: the reason is told, and asking for it costs nothing
+        const full = await settled();
+        await account('adjust', { bytes: -full, transaction: 'to-nothing' });
+        await until(() => Number(document.getElementById('balance').value) === 0);
+        const used = (await account()).used;
+        await page.getByRole('button', { name: 'Play First Light' }).click();
+        await told('“First Light” cannot be played. Your balance is empty, and the track has 1.0 MB. Top up, then press play again.');
+        await looks('empty');
+        await page.getByRole('button', { name: 'Dismiss' }).click();
+        await row('First Light').getByRole('link').click();
+        await told('The file was not sent. Your balance is too low for this file. Top up, then press download again.');
+        await account('adjust', { bytes: 20000, transaction: 'to-little' }); // more than a byte, less than the file
+        await until(() => Number(document.getElementById('balance').value) === 20000);
+        await page.getByRole('button', { name: 'Play First Light' }).click();
+        await told('“First Light” cannot be played. Your balance is less than 0.1 MB, and the track has 1.0 MB. Top up, then press play again.');
+        await settled();
+        expect((await account()).used === used, `a refusal was billed: ${(await account()).used - used} bytes`);
+        await account('adjust', { bytes: full - 20000, transaction: 'as-before' });
+        await page.getByRole('button', { name: 'Play First Light' }).click();
+        await until(() => document.getElementById('audio').currentTime > 0.5);
+        expect(await alert.isHidden(), 'the empty balance still stands');
+        step('an empty balance is told as the reason, the question is not billed, and it plays once the account has bytes');
+
+        await account('suspend', {});
+        await page.getByRole('button', { name: 'Play Episode 1' }).click();
+        await told('“Episode 1” cannot be played. Your account is suspended. Ask the shop why.');
         await looks('refused');
         await page.getByRole('button', { name: 'Dismiss' }).click();
         await row('First Light').getByRole('link').click(); // the node sends the browser back here, with the reason
-        await alert.waitFor();
-        const back = await alert.locator('p').textContent();
-        expect(back === 'The download was refused: the account is suspended.', back);
+        await told('The file was not sent. Your account is suspended. Ask the shop why.');
         expect(page.url() === `${SHOP}/`, page.url());
-        await account('activate');
+        await account('activate', {});
         await page.getByRole('button', { name: 'Play First Light' }).click();
         await until(() => document.getElementById('audio').currentTime > 0.5);
         expect(await alert.isHidden(), 'the refusal still stands');

@@ -37,7 +37,7 @@ issuers:
 YAML
 start_node
 "$tollgate" account open shop/demo --bytes 1GB --transaction open >/dev/null
-python3 "$root/docker/shop/shop.py" --port "$shop_port" --media-root "$media" --media-origin "http://127.0.0.1:$port" \
+/usr/bin/python3 "$root/docker/shop/shop.py" --port "$shop_port" --media-root "$media" --media-origin "http://127.0.0.1:$port" \
     --keys "$work/keys/shop-private.jwks" --admin "unix:$work/state/admin.sock" >"$work/shop.log" 2>&1 &
 processes="$! $processes"
 until_it curl -fsS "http://127.0.0.1:$shop_port/tracks"

@@ -3,8 +3,7 @@
 The key that signs and the admin interface's secret stay in this process: the page gets links and numbers.
 """
 import argparse
-import base64
-import hmac
+import functools
 import http.client
 import json
 import re
@@ -14,6 +13,12 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
+
+try:
+    import jwt
+    import mutagen.mp3
+except ImportError as missing:
+    raise SystemExit(f"shop.py: {missing}; run /usr/bin/python3 after apt-get install python3-jwt python3-mutagen")
 
 ISSUER, ACCOUNT = "shop", "demo"
 ADMIN_PATH = f"/v1/accounts/{ISSUER}/{ACCOUNT}"
@@ -27,8 +32,13 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self.host)
 
 
-def base64url(data):
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+@functools.lru_cache(maxsize=10000)
+def duration_s(file, changed_ns):
+    """Of an MP3 file as it was at that time; None where it is not one that can be read."""
+    try:
+        return mutagen.mp3.MP3(file).info.length
+    except mutagen.MutagenError:
+        return None
 
 
 class Shop:
@@ -37,23 +47,22 @@ class Shop:
         key = next((key for key in json.loads(options.keys.read_text())["keys"] if key["kty"] == "oct"), None)
         if key is None:
             raise SystemExit(f"shop.py: {options.keys}: has no HS256 key; make one with tollgate key generate --alg HS256")
-        self.key = base64.urlsafe_b64decode(key["k"] + "=" * (-len(key["k"]) % 4))
-        self.header = {"alg": "HS256", "kid": key["kid"]}
+        self.key = jwt.PyJWK(key)
         self.secret = options.secret_file.read_text().splitlines()[0] if options.secret_file else ""
 
     def link(self, path, **claims):
         now = int(time.time())
         claims |= {"iss": ISSUER, "acct": ACCOUNT, "iat": now, "exp": now + LINK_LIFETIME_S, "cdniuc": "exact:" + path}
-        signed = ".".join(base64url(json.dumps(part).encode()) for part in (self.header, claims))
-        signature = base64url(hmac.digest(self.key, signed.encode(), "sha256"))
-        return f"{self.options.media_origin}{quote(path)}?URISigningPackage={signed}.{signature}"
+        token = jwt.encode(claims, self.key.key, "HS256", {"kid": self.key.key_id})
+        return f"{self.options.media_origin}{quote(path)}?URISigningPackage={token}"
 
     def track(self, file):
         path = file.relative_to(self.options.media_root)
         title = re.sub(r"^\d+[ .–-]+", "", file.stem)  # "01 – Title"
         album = path.parent.name or "singles"
+        facts = file.stat()
         return {"title": title[:1].upper() + title[1:], "album": album[:1].upper() + album[1:],
-                "bytes": file.stat().st_size, "play_url": self.link(f"/{path}", pace=2),
+                "bytes": facts.st_size, "duration_s": duration_s(file, facts.st_mtime_ns), "play_url": self.link(f"/{path}", pace=2),
                 "download_url": self.link(f"/{path}", filename=file.name)}
 
     def ask(self, method, path, body=None):
@@ -80,7 +89,7 @@ class Shop:
             return 200, [self.track(file) for file in sorted(files, key=lambda file: str(file).casefold())]
         if request == "GET /balance":
             status, view = self.ask("GET", ADMIN_PATH)
-            return status, {name: view[name] for name in ("balance", "used", "available")} if status == 200 else view
+            return status, {name: view[name] for name in ("balance", "used", "available", "status")} if status == 200 else view
         if request == "GET /events":
             return self.ask("GET", "/v1/events?" + urlencode({"issuer": ISSUER, "after": parse_qs(query).get("after", ["0"])[0]}))
         if request == "POST /top-up":
