@@ -601,7 +601,7 @@ static void watch_staples(struct node *node)
     clock_gettime(CLOCK_REALTIME, &now);
     while (node->tls != NULL && (file = tls_staple_ended(node->tls, now.tv_sec)) != NULL)
         log_warning(
-            "certificates: %s.ocsp: is stapled no longer: its nextUpdate has passed; ask the "
+            "certificates: %s.ocsp: is no longer stapled: its nextUpdate has passed; ask the "
             "responder again and send SIGHUP",
             file);
 }

@@ -168,7 +168,7 @@ static void review_staple(struct certificates *certificates, const struct certif
     } else if (now_s >= staple->ends_s) {
         certificates_warn(certificates,
                           "%s" STAPLE_SUFFIX
-                          ": is not stapled: it ended on %s, its nextUpdate; ask the "
+                          ": is not stapled: it expired on %s, its nextUpdate; ask the "
                           "responder again",
                           file, staple_day(staple->ends_s, day));
     } else if (staple->ends_s == INT64_MAX) {

@@ -146,7 +146,7 @@ static int check_single(const struct checking *checking, OCSP_BASICRESP *basic, 
                                 "of this one, each time that the certificate is renewed");
     if (checking->issuer != NULL && !is_signed(checking, basic))
         return REFUSE(checking,
-                      "its signature does not hold (%s); ask the responder that `openssl x509 "
+                      "its signature cannot be verified (%s); ask the responder that `openssl x509 "
                       "-ocsp_uri` names for this certificate",
                       last_reason());
     int status = OCSP_single_get0_status(single, NULL, NULL, &starts, &ends);

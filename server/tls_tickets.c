@@ -66,16 +66,17 @@ static unsigned count_keys(const char *path, const struct stat *facts, char *err
         return 0;
     }
     if ((facts->st_mode & 077) != 0) {
-        snprintf(error, error_size,
-                 "%s: opens every session of these keys and others may read it (mode %03o); run "
-                 "chmod 600 %s, and make new keys if somebody may have",
-                 path, (unsigned)(facts->st_mode & 0777), path);
+        snprintf(
+            error, error_size,
+            "%s: other users may read these ticket keys (mode %03o), and decrypt sessions with "
+            "them; run chmod 600 %s, and make new keys if somebody may have read them",
+            path, (unsigned)(facts->st_mode & 0777), path);
         return 0;
     }
     if (facts->st_size == 0 || facts->st_size % TLS_TICKET_KEY_SIZE != 0 ||
         facts->st_size > (off_t)TLS_TICKET_KEY_SIZE * TLS_TICKET_KEYS_MAX) {
         snprintf(error, error_size,
-                 "%s: has %lld bytes, where each key has %d, and there are 1 to %d; make one with "
+                 "%s: has %lld bytes, and must have %d for each of 1 to %d keys; make a key with "
                  "`openssl rand 80 > FILE`",
                  path, (long long)facts->st_size, TLS_TICKET_KEY_SIZE, TLS_TICKET_KEYS_MAX);
         return 0;

@@ -237,10 +237,10 @@ static const char *const unusable[][2] = {
     {"stranger", "it is about another certificate; ask the responder for the status of this one"},
     {"alone", "it is about another certificate; ask the responder for the status of this one"},
     {"forged",
-     "its signature does not hold (Verify error: self-signed certificate); ask the responder"},
+     "its signature cannot be verified (Verify error: self-signed certificate); ask the responder"},
     {"revoked", "it says that the certificate is revoked; have a certificate made for a new key"},
     {"unknown", "it says that the responder does not know the certificate; ask"},
-    {"ended", "it ended on 2001-09-09 01:46:40 UTC, its nextUpdate; ask the responder again"},
+    {"ended", "it expired on 2001-09-09 01:46:40 UTC, its nextUpdate; ask the responder again"},
 };
 
 static void make_unusable(struct site *site, const struct authority *authority,
@@ -354,7 +354,7 @@ Test(tls_staple, a_response_is_stapled_from_its_time_to_its_end_which_is_told_on
         (void)site_log_await(site, "reloaded 3 certificates");
         seen = is_stapled_at_its_time(site, starts_s, ends_s);
     }
-    static const char ended[] = "brief.pem.ocsp: is stapled no longer: its nextUpdate has passed";
+    static const char ended[] = "brief.pem.ocsp: is no longer stapled: its nextUpdate has passed";
     (void)site_log_await(site, ended);
     RESPOND(site, "brief", &authority, .status = V_OCSP_CERTSTATUS_REVOKED);
     site_node_signal(site, SIGHUP);
