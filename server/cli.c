@@ -403,9 +403,10 @@ int cli_config_load(const char *command, const struct cli_location *location, st
     *out = NULL;
     const char *path = cli_config_path(location);
     if (!path)
-        return cli_fail(EX_NOINPUT, command,
-                        "no configuration: give --config FILE, set TOLLGATE_CONFIG, or write "
-                        "./tollgate.yaml or /etc/tollgate/tollgate.yaml");
+        return cli_fail(
+            EX_NOINPUT, command,
+            "no configuration was found; give --config FILE, set TOLLGATE_CONFIG, or write "
+            "./tollgate.yaml or /etc/tollgate/tollgate.yaml");
     char error[65536]; /* a mistake in each key, told */
     int result = config_load(out, path, error, sizeof(error));
     if (result == 0)
@@ -422,8 +423,11 @@ int cli_socket_path(const char *command, const struct cli_location *location, ch
     if (location->socket) {
         int length = snprintf(path, size, "%s", location->socket);
         if (length < 0 || (size_t)length >= size || length > 107)
-            return cli_fail(EX_USAGE, command, "%s: longer than a Unix socket's path may be (107)",
-                            location->socket);
+            return cli_fail(
+                EX_USAGE, command,
+                "--socket %s is longer than a Unix socket's path may be (107 bytes); give a "
+                "shorter one",
+                location->socket);
         return EX_OK;
     }
     struct config *config;
@@ -432,7 +436,8 @@ int cli_socket_path(const char *command, const struct cli_location *location, ch
         return code;
     check(config != NULL);
     if (config_admin_socket(config, path, size) < 0)
-        code = cli_fail(EX_CONFIG, command, "state_dir %s: too long for a Unix socket in it",
+        code = cli_fail(EX_CONFIG, command,
+                        "state_dir %s is too long for a Unix socket in it; choose a shorter one",
                         config->state_dir);
     config_destroy(&config);
     return code;

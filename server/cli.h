@@ -46,7 +46,7 @@ struct config;
     X("key generate", command_key_generate, "make a signing key for an issuer",                    \
       "--issuer ID --alg HS256|ES256|EdDSA [--directory DIR | --private FILE [--public FILE]]")    \
     X("link sign", command_link_sign, "sign links to files",                                       \
-      "--key FILE|- --issuer ISS --account NAME --path /FILE... --expires-in 1h")                  \
+      "--key FILE|- --issuer ID --account NAME --path /FILE... --expires-in 1h")                   \
     X("link explain", command_link_explain, "say what a node would answer to a link, and why",     \
       "URL|- [--config FILE]")                                                                     \
     X("link revoke", command_link_revoke, "revoke links, and cut their downloads",                 \

@@ -176,6 +176,9 @@ static int fail_file(const char *command, const char *path, int failure)
     const char *cure = failure == -EEXIST   ? "; choose another name, or --force to replace it "
                                               "(links signed with the old key stop working)"
                        : failure == -ENOENT ? "; create the directory first"
+                       : failure == -EACCES || failure == -EROFS
+                           ? "; choose a directory that you may write"
+                       : failure == -ENOSPC ? "; make room, or choose another directory"
                                             : "";
     return cli_fail(failure == -ENOSPC || failure == -EIO ? EX_IOERR : EX_CANTCREAT, command,
                     "%s: %s%s", path, strerror(-failure), cure);

@@ -52,7 +52,11 @@ struct sign_arguments {
 
 static const struct argp_option options[] = {
     {"key", 'k', "FILE", 0, "The private key set; - for standard input (required)", 0},
-    {"issuer", 'i', "ISS", 0, "The iss claim, as configured for the issuer (required)", 0},
+    {"issuer", 'i', "ID", 0,
+     "The issuer's short id, as in the configuration; or its iss claim, which is the same where "
+     "the "
+     "configuration gives no other (required)",
+     0},
     {"account", 'a', "NAME", 0, "Whose account pays (required)", 0},
     {"path", 'p', "/FILE", 0,
      "The file, as it is named beneath the media root; may be repeated; - for standard input, a "
@@ -157,7 +161,7 @@ static void check_arguments(const struct argp_state *state, const struct sign_ar
 {
     check_length(state, "--key", "the private key set, such as shop-private.jwks", arguments->key,
                  4095);
-    check_length(state, "--issuer", "the iss that the node has for this storefront",
+    check_length(state, "--issuer", "the id that the configuration has for this storefront",
                  arguments->issuer, TOKEN_ISS_MAX);
     check_length(state, "--account", "the name of who pays, such as alice", arguments->account,
                  TOKEN_ACCOUNT_MAX);
@@ -451,7 +455,8 @@ static int sign_path(const struct signing *signing, const char *path)
     snprintf(container, sizeof(container), "%s:%s", arguments->prefix ? "prefix" : "exact", path);
     bool random = arguments->jti && strcmp(arguments->jti, "auto") == 0;
     if (random && random_jti(jti, sizeof(jti)) < 0)
-        return cli_fail(EX_SOFTWARE, command, "no random bytes for a jti");
+        return cli_fail(EX_SOFTWARE, command,
+                        "the kernel gave no random bytes; name the link with --jti ID");
     const struct token_grant grant = {
         .iss = arguments->issuer,
         .account = arguments->account,
@@ -520,6 +525,20 @@ static int find_config(const char *command, struct sign_arguments *arguments, st
     return EX_OK;
 }
 
+/* Elsewhere --issuer is the issuer's id, so it is here, too; a link has the issuer's iss. */
+static void resolve_issuer(struct sign_arguments *arguments, const struct config *config)
+{
+    const char *iss = NULL;
+    for (unsigned i = 0; config && i < config->issuers_count; i++) {
+        if (strcmp(config->issuers[i].iss, arguments->issuer) == 0)
+            return;
+        if (strcmp(config->issuers[i].id, arguments->issuer) == 0)
+            iss = config->issuers[i].iss;
+    }
+    if (iss)
+        arguments->issuer = iss;
+}
+
 static int load_keys(char *command, const char *file, struct key_set **keys)
 {
     char error[1024];
@@ -569,6 +588,7 @@ int command_link_sign(int argc, char **argv)
     struct key_set *keys = NULL;
     struct signing signing = {.command = argv[0], .arguments = arguments};
     int code = find_config(argv[0], arguments, &config);
+    resolve_issuer(arguments, config);
     if (code == EX_OK)
         code = load_keys(argv[0], arguments->key, &keys);
     if (code == EX_OK && config)

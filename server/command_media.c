@@ -265,9 +265,11 @@ static int fail_show(const char *command, const char *path, int error)
         return cli_fail(EX_USAGE, command,
                         "%s: no link can name it; begin with / and write it as it is on disk",
                         path);
-    return cli_fail(EX_NOINPUT, command, "%s: %s", path,
-                    error == -ENOENT ? "there is no such file beneath media_root"
-                                     : strerror(-error));
+    return cli_fail(
+        EX_NOINPUT, command, "%s: %s", path,
+        error == -ENOENT
+            ? "there is no such file beneath media_root; name it as links do, from media_root on"
+            : strerror(-error));
 }
 
 /* The answer is whole, or there is none: where one file cannot be shown, --json prints no list. */

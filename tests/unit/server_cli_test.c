@@ -395,6 +395,69 @@ Test(server_cli, every_action_answers_an_unknown_option_with_the_nearest)
                  EX_OK, "%s", err);
 }
 
+/* "  -b, --bytes=AMOUNT   How many": the next option of a help and what its value is called. */
+static bool next_option(const char **help, char name[static 32], char value[static 32])
+{
+    for (const char *line = *help; line && *line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        const char *at = line + strspn(line, " ");
+        at += at[0] == '-' && at[1] != '-' && strncmp(at + 2, ", ", 2) == 0 ? 4 : 0;
+        if (at == line || strncmp(at, "--", 2) != 0 || strspn(line, " ") > 6)
+            continue;
+        size_t length = strcspn(at + 2, "=[ \n");
+        snprintf(name, 32, "%.*s", (int)length, at + 2);
+        at += 2 + length;
+        snprintf(value, 32, "%.*s", *at == '=' ? (int)strcspn(at + 1, " ,\n") : 0, at + 1);
+        *help = at;
+        return true;
+    }
+    return false;
+}
+
+Test(server_cli, an_option_means_the_same_in_every_action)
+{
+    char names[64][32], values[64][32], name[32], value[32];
+    size_t count = 0, again = 0;
+    for (size_t i = 0; i < EVERY_COUNT; i++) {
+        cr_expect_eq(run_line("%s --help", every[i].words), EX_OK);
+        for (const char *help = out; next_option(&help, name, value);) {
+            size_t at = 0;
+            while (at < count && strcmp(names[at], name) != 0)
+                at++;
+            if (at < count) {
+                cr_expect_str_eq(value, values[at], "--%s of %s", name, every[i].words);
+                again++;
+                continue;
+            }
+            cr_assert_lt(count, 64);
+            strcpy(names[count], name);
+            strcpy(values[count++], value);
+        }
+    }
+    cr_expect_gt(count, 30);
+    cr_expect_gt(again, 60);
+}
+
+Test(server_cli, sign_takes_the_issuers_id_as_the_other_commands_do)
+{
+    cr_assert_eq(run_line("key generate --issuer shop --iss https://shop.example --alg ES256"),
+                 EX_OK);
+    write_text("tollgate.yaml", out);
+    FILE *file = fopen("tollgate.yaml", "a");
+    cr_assert_geq(fputs("media_root: media\nstate_dir: state\n", file), 0);
+    fclose(file);
+    static const char *const issuers[] = {"shop", "https://shop.example"};
+    for (size_t i = 0; i < 2; i++) {
+        cr_expect_eq(
+            run_line("link sign --key shop-private.jwks --issuer %s --account alice --path "
+                     "/a.mp3 --expires-in 1h",
+                     issuers[i]),
+            EX_OK, "%s", err);
+        cr_expect_eq(run("link", "explain", strtok(out, "\n"), NULL), EX_OK, "%s", out);
+        EXPECT_IN(out, "\"https://shop.example\"");
+    }
+}
+
 Test(server_cli, every_action_answers_in_json)
 {
     for (size_t i = 0; i < EVERY_COUNT; i++)
@@ -470,6 +533,9 @@ Test(server_cli, the_same_mistake_has_the_same_exit_code_in_every_action)
         int code = run_line("%s --json", values[i]);
         cr_expect_eq(code, EX_USAGE, "%s: %d, %s", values[i], code, err);
         expect_json(code, values[i]);
+        json_t *error = error_of(values[i]);
+        cr_expect_str_not_empty(json_string_value(json_object_get(error, "cure")), "%s", err);
+        json_decref(error);
     }
     cr_expect_eq(run_line("link explain nothing"), EX_DATAERR, "%s", err);
 }
