@@ -95,7 +95,7 @@ Test(tls, plain_http_on_its_port_is_told_so_in_plain_http)
             site_format(site, "GET %s HTTP/1.1\r\nHost: media.example\r\n%s\r\n", link, fields[i]),
             4096);
         cr_expect_eq(answer->status, 400);
-        cr_expect_not_null(strstr((const char *)answer->body, "this port speaks https"));
+        cr_expect_not_null(strstr((const char *)answer->body, "plain_http"));
     }
     answer_expect_file(site, fetch(site, link, .tls = true), TRACK_TINY);
     size_t size;
