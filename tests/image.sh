@@ -82,12 +82,25 @@ diff "$work/theirs" "$work/ours" >&2 || fail "the rules differ, as above"
 [ "$(jq -c '[.defaultAction, .archMap]' "$work/docker.json")" = "$(jq -c '[.defaultAction, .archMap]' docker/seccomp.json)" ] ||
     fail "the default action or the architectures differ"
 
-step "compose.yaml's node starts on docker/tollgate.yaml"
+step "compose.yaml's keys are made by the image, and its node starts on docker/tollgate.yaml"
+[ -z "$(ls "$root/etc/tollgate/keys" "$root/etc/tollgate/signing" | grep jwks)" ] || fail "a key is shipped in the image"
+python3 - docker/compose.yaml >"$work/keys.sh" <<'PYTHON' || fail "docker/compose.yaml: keys"
+import sys, yaml
+services = yaml.safe_load(open(sys.argv[1]))["services"]
+node, keys = services["tollgate"], services["keys"]
+assert keys["image"] == node["image"] and keys["entrypoint"] == ["sh", "-ec"] and len(keys["command"]) == 1
+assert node["depends_on"]["keys"]["condition"] == "service_completed_successfully"
+assert set(keys["volumes"]) == {"signing:/etc/tollgate/signing", "keys:/etc/tollgate/keys"}
+assert "keys:/etc/tollgate/keys:ro" in node["volumes"] and not any("signing" in volume for volume in node["volumes"])
+print(keys["command"][0])
+PYTHON
+make_keys() { chroot --userspec=tollgate "$root" sh -ec "$(cat "$work/keys.sh")" >"$work/log" 2>&1 || { cat "$work/log" >&2; fail "keys"; }; }
+make_keys
 mkdir -p "$work/keys"
-install -d -m 0755 "$root/etc/tollgate/keys"
-chroot "$root" tollgate key generate --issuer shop --alg ES256 --directory /tmp >/dev/null
-mv "$root/tmp/shop-private.jwks" "$work/keys/"
-install -m 0644 "$root/tmp/shop-public.jwks" "$root/etc/tollgate/keys/"
+cp "$root/etc/tollgate/signing/shop-private.jwks" "$work/keys/"
+make_keys # once they are there, they stay
+cmp "$root/etc/tollgate/signing/shop-private.jwks" "$work/keys/shop-private.jwks" || fail "the keys were made twice"
+rm -r "$root/etc/tollgate/signing" # the node does not see it
 cp docker/tollgate.yaml "$root/etc/tollgate/"
 chroot --userspec=tollgate "$root" tollgate serve --check-config >/dev/null
 python3 - docker/compose.yaml <<'PYTHON' || fail "docker/compose.yaml"
