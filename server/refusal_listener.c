@@ -38,7 +38,9 @@
     "The program that you download with asked in a way that does not work here. Try it with a "    \
     "web "                                                                                         \
     "browser."
-#define HTTPS  "Write https:// in place of http:// at the beginning of the address."
+#define HTTPS                                                                                      \
+    "This address begins with http://, but this port speaks https. Write https:// at its "         \
+    "beginning."
 #define SERVER "The file server is not set up correctly. Tell the shop, with the code below."
 
 static const char *const texts[REFUSAL_COUNT] = {
