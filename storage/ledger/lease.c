@@ -38,16 +38,15 @@ static enum lease_result foreign_epoch(struct lease *lease, long long until, uin
  * held the lease, only those that it found: what was journalled since, such as revocations while Redis
  * was out of reach, makes up for none either.
  */
-static void print_records(const struct lease *lease, const struct ledger *ledger, char records[24])
+static uint64_t records_on_disk(const struct lease *lease, const struct ledger *ledger)
 {
     const struct journal *journal = &ledger->journal;
-    snprintf(records, 24, "%" PRIu64,
-             lease->was_held ? atomic_load_explicit(&journal->durable_entries, memory_order_acquire)
-                             : journal->found_entries);
+    return lease->was_held ? atomic_load_explicit(&journal->durable_entries, memory_order_acquire)
+                           : journal->found_entries;
 }
 
 static enum lease_result understand(struct lease *lease, const redisReply *reply, uint64_t asked_ms,
-                                    const char *records, const struct ledger *ledger,
+                                    uint64_t records, const struct ledger *ledger,
                                     char text[LEDGER_TEXT_MAX])
 {
     uint64_t left = (uint64_t)reply->element[1]->integer;
@@ -56,6 +55,7 @@ static enum lease_result understand(struct lease *lease, const redisReply *reply
         lease->held = lease->was_held = true;
         lease->until_ms = asked_ms + ledger->options.lease_ms;
         lease->due_ms = asked_ms + ledger->options.lease_ms / 3;
+        lease->told = records;
         lease->foreign_until = 0;
         return reply->element[3]->integer == 1 ? LEASE_HELD : LEASE_NEW;
     case 1:
@@ -71,8 +71,8 @@ static enum lease_result understand(struct lease *lease, const redisReply *reply
         lease->held = false;
         snprintf(
             text, LEDGER_TEXT_MAX,
-            "the state directory is older than Redis: the journal in %.160s/journal holds %s "
-            "records of usage and money, and %" PRIu64
+            "the state directory is older than Redis: the journal in %.160s/journal holds %" PRIu64
+            " records of usage and money, and %" PRIu64
             " were on disk when node %s last renewed its lease (restored, cloned, or is the newest "
             "segment lost?); bring the newest directory back, or start with an empty one under "
             "another node name",
@@ -87,13 +87,13 @@ static enum lease_result understand(struct lease *lease, const redisReply *reply
 enum lease_result lease_renew(struct lease *lease, struct redis_link *link,
                               const struct ledger *ledger, char text[LEDGER_TEXT_MAX])
 {
-    char key[LEDGER_NODE_MAX + 16], duration[16], records[24];
-    uint64_t asked_ms = ledger_monotonic_ms();
+    char key[LEDGER_NODE_MAX + 16], duration[16], text_of_records[24];
+    uint64_t asked_ms = ledger_monotonic_ms(), records = records_on_disk(lease, ledger);
     snprintf(key, sizeof key, "tg:node:{%s}", ledger->options.node);
     snprintf(duration, sizeof duration, "%" PRIu32, ledger->options.lease_ms);
-    print_records(lease, ledger, records);
+    snprintf(text_of_records, sizeof text_of_records, "%" PRIu64, records);
     const char *const words[] = {"FCALL",          "tollgate_lease", "1",      key,
-                                 ledger->instance, ledger->epoch,    duration, records};
+                                 ledger->instance, ledger->epoch,    duration, text_of_records};
     redisReply *reply = redis_call(link, 8, words);
     if (reply == NULL)
         return LEASE_LINK;
@@ -117,7 +117,7 @@ void lease_release(struct lease *lease, struct redis_link *link, const struct le
         return;
     lease->held = false;
     snprintf(key, sizeof key, "tg:node:{%s}", ledger->options.node);
-    print_records(lease, ledger, records);
+    snprintf(records, sizeof records, "%" PRIu64, records_on_disk(lease, ledger));
     const char *const words[] = {
         "FCALL", "tollgate_lease_release", "1", key, ledger->instance, ledger->epoch, records};
     redisReply *reply = redis_call(link, 7, words);
@@ -128,6 +128,11 @@ void lease_release(struct lease *lease, struct redis_link *link, const struct le
 bool lease_is_due(const struct lease *lease)
 {
     return !lease->held || ledger_monotonic_ms() >= lease->due_ms;
+}
+
+bool lease_has_told(const struct lease *lease, const struct ledger *ledger)
+{
+    return lease->told >= records_on_disk(lease, ledger);
 }
 
 uint64_t lease_left_ms(const struct lease *lease)

@@ -13,6 +13,7 @@ struct lease {
     bool was_held;            /* ever, by this process */
     uint64_t until_ms;        /* on our monotonic clock, from before the question */
     uint64_t due_ms;          /* when to ask again */
+    uint64_t told;            /* records of usage and money that Redis knows to be on disk */
     long long foreign_until;  /* of another process of this instance, on the clock of Redis */
     uint64_t foreign_left_ms; /* until that runs out */
 };
@@ -30,6 +31,8 @@ enum lease_result lease_renew(struct lease *lease, struct redis_link *link,
                               const struct ledger *ledger, char text[LEDGER_TEXT_MAX]);
 void lease_release(struct lease *lease, struct redis_link *link, const struct ledger *ledger);
 bool lease_is_due(const struct lease *lease);
+/* Whether Redis knows of all records of usage and money that are on disk. */
+bool lease_has_told(const struct lease *lease, const struct ledger *ledger);
 /* Until it must be asked for again. */
 uint64_t lease_left_ms(const struct lease *lease);
 /* Until another's may be over. */

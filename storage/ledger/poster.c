@@ -40,6 +40,7 @@ struct poster {
     bool current;                        /* Redis has been replayed to */
     uint64_t target;                     /* records to post until it has */
     char run_id[64], replication_id[64]; /* of the Redis that the link is to */
+    int64_t said_newer;                  /* the version of the function library that was reported */
     uint64_t backoff_ms, begun_ms;
     unsigned seed, resyncs;
 };
@@ -158,19 +159,23 @@ static int take_lease(struct poster *poster)
     return -EAGAIN;
 }
 
-/*
- * Renews it within what may take longer than it lasts: a million accounts to be asked for, a batch
- * of posts to a slow Redis. Once it ran out, a copy of this directory may have held it: Redis
- * knows. 0, or the link is to be given up (-EAGAIN) or waited with (take_lease).
- */
-static int keep_lease(struct poster *poster)
+/* Once the lease ran out, a copy of this directory may have held it: Redis knows. 0, or the link is to
+ * be given up (-EAGAIN) or waited with (take_lease). */
+static int renew_lease(struct poster *poster)
 {
-    int result = lease_is_due(&poster->lease) ? take_lease(poster) : 0;
+    int result = take_lease(poster);
     if (result == 0)
         return 0;
     snprintf(poster->link.error, sizeof poster->link.error,
              "the node no longer holds the lease of its name");
     return result == -ESTALE ? -EAGAIN : result;
+}
+
+/* Within what may take longer than the lease lasts: a million accounts to be asked for, a batch of
+ * posts to a slow Redis. */
+static int keep_lease(struct poster *poster)
+{
+    return lease_is_due(&poster->lease) ? renew_lease(poster) : 0;
 }
 
 /* ---- watermarks and the cursor ---- */
@@ -394,6 +399,14 @@ static enum posting send_posts(struct poster *poster, struct post *const *posts,
 static enum posting post_batch(struct poster *poster, const struct post_batch *batch)
 {
     enum posting result = POSTING_DONE;
+    /*
+     * Redis learns how many records are on disk before it gets any of them. Otherwise a node that is
+     * killed before it renews its lease has posted more than Redis knows of, and an older copy of its
+     * state directory would not be refused.
+     */
+    if (batch->count > 0 && !lease_has_told(&poster->lease, poster->ledger) &&
+        renew_lease(poster) != 0)
+        return POSTING_LOST;
     for (size_t i = 0; i < batch->count && result == POSTING_DONE; i += POSTER_PIPELINE) {
         if (keep_lease(poster) != 0)
             return POSTING_LOST;
@@ -463,11 +476,12 @@ static int prepare(struct poster *poster)
         result = redis_load_functions(&poster->link, &newer);
     if (result != 0)
         return result;
-    if (newer != 0)
+    if (newer != 0 && newer != poster->said_newer)
         ledger_say(poster->ledger, LEDGER_EVENT_WARNING,
                    "Redis holds version %" PRId64
                    " of the function library, this program brings %d; kept",
                    newer, LEDGER_FUNCTIONS_FORMAT);
+    poster->said_newer = newer;
     result = take_lease(poster);
     if (result != 0 && result != -ESTALE)
         return result;

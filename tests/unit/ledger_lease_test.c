@@ -162,6 +162,19 @@ Test(ledger_lease, the_records_on_disk_are_told_with_each_renewal)
     }
 }
 
+/* As a node is killed before it renews its lease: then Redis has the post, and the journal must not
+ * come back without it. */
+Test(ledger_lease, the_records_on_disk_are_told_before_they_are_posted)
+{
+    fx.options.lease_ms = 600000;
+    fixture_open_ready(&fx);
+    for (int64_t records = 1; records <= 3; records++) {
+        deliver("gina", 10);
+        cr_assert_eq(fixture_account_field(&fx, "shop/gina", "used"), 10 * records);
+        cr_assert_eq(fixture_redis_integer(&fx, "HGET tg:node:{node-1} records"), records);
+    }
+}
+
 /* ---- a torn tail ---- */
 
 #define DELIVERED 4 /* before the last renewal, and after it */
