@@ -31,7 +31,7 @@ tests)
     command='sh tests/run.sh'
     groups='run build demo bench test checks clients examples image'
     [ "$(uname -m)" != x86_64 ] || groups="$groups ktls" # its kernel is to be had for amd64 alone
-    fetched_mb=580 installed_mib=3100 checkout_mib=1500 tmp_mib=2000
+    fetched_mb=630 installed_mib=3500 checkout_mib=1500 tmp_mib=2000
     takes='at most 25 minutes on two idle cores, after some minutes to install what is missing'
     ;;
 *)
