@@ -47,7 +47,7 @@ struct config;
       "--issuer ID --alg HS256|ES256|EdDSA [--directory DIR | --private FILE [--public FILE]]")    \
     X("link sign", command_link_sign, "sign links to files",                                       \
       "--key FILE|- --issuer ID --account NAME --path /FILE... --expires-in 1h")                   \
-    X("link explain", command_link_explain, "say what a node would answer to a link, and why",     \
+    X("link explain", command_link_explain, "check a link's token, and say what is wrong with it", \
       "URL|- [--config FILE]")                                                                     \
     X("link revoke", command_link_revoke, "revoke links, and cut their downloads",                 \
       "URL | - | ISSUER/NAME --jti ID | ISSUER/NAME --issued-before TIME")                         \

@@ -35,7 +35,7 @@ static error_t parse_name(int key, char *argument, struct argp_state *state)
 static const struct argp_option name_options[] = {
     {"issuer", 'i', "ID", 0, "The issuer's short id, as in the configuration", 0},
     {"account", 'a', "NAME", 0,
-     "The account, as in the links' acct; ISSUER/NAME as one argument says both", 0},
+     "The account's name, as in the links' acct; or give ISSUER/NAME as one argument", 0},
     {0},
 };
 const struct argp account_name_argp = {.options = name_options, .parser = parse_name};

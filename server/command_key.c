@@ -31,7 +31,9 @@ static const struct argp_option options[] = {
     {"alg", 'a', "ALGORITHM", 0,
      "HS256 (one secret, shared), ES256 or EdDSA (the node holds no secret) (required)", 0},
     {"directory", 'd', "DIR", 0,
-     "Write DIR/ID-private.jwks and DIR/ID-public.jwks (default: .); DIR must exist", 0},
+     "Write DIR/ID-private.jwks and, except for HS256, DIR/ID-public.jwks (default: .); DIR must "
+     "exist",
+     0},
     {"private", OPTION_PRIVATE, "FILE", 0, "Write the private key set there", 0},
     {"public", OPTION_PUBLIC, "FILE", 0, "Write the public key set there", 0},
     {"force", OPTION_FORCE, NULL, 0,
@@ -325,9 +327,9 @@ int command_key_generate(int argc, char **argv)
     static const struct argp argp = {
         .options = options,
         .parser = parse,
-        .doc = "Makes a signing key for an issuer. The private file goes to the storefront, the "
-               "public one "
-               "to the node; standard output is the lines for tollgate.yaml.",
+        .doc = "Makes a signing key for an issuer. ES256 and EdDSA make two files: the storefront "
+               "signs with the private one, and the node verifies with the public one. HS256 makes "
+               "one secret file, which both need. Standard output is the lines for tollgate.yaml.",
     };
     struct key_arguments arguments = {0};
     cli_parse(&argp, argc, argv, &arguments);

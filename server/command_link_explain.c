@@ -227,11 +227,10 @@ int command_link_explain(int argc, char **argv)
     static const struct argp argp = {
         .parser = parse,
         .args_doc = "URL | -",
-        .doc =
-            "Says what a node with this configuration would answer to the link, and why. It does "
-            "not ask a node, so it does not say whether the account can pay or the file exists. "
-            "For - it reads the link from standard input, since everybody on this machine sees the "
-            "arguments.",
+        .doc = "Checks the link's token against this configuration, and says what is wrong with "
+               "it. It does not ask a node, so it knows nothing about the file, the account, "
+               "revocations and uses. For - it reads the link from standard input, since everybody "
+               "on this machine sees the arguments.",
         .children = children,
     };
     struct explain_arguments arguments = {0};

@@ -96,13 +96,13 @@ static const struct argp revoke_argp = {
         "  tollgate link revoke shop/alice --jti order-1\n"
         "  tollgate link revoke shop/alice --issued-before now\n"
         "\n"
-        "No link that is in use outlives `--issued-before now`, not even one that was signed by a "
-        "clock that runs ahead (a minute and nbf_leeway_s are tolerated). So what is signed in the "
-        "next minute is revoked, too: links of the account that are signed from the printed second "
-        "on are good again.\n"
+        "`--issued-before now` also revokes links whose signer's clock runs ahead by up to a "
+        "minute "
+        "plus nbf_leeway_s. So it also revokes links that are signed for the account during the "
+        "next minute; links that are signed from the printed time on are good again.\n"
         "\n"
-        "--jti ends a link however often it was signed, for twice link_lifetime_max_s, the longest "
-        "that it may live; one that was signed for longer is revoked by its URL.\n"
+        "--jti revokes all links with that jti, for twice link_lifetime_max_s. Revoke a link that "
+        "was signed for longer than link_lifetime_max_s by its URL.\n"
         "\n"
         "To stop an account as a whole: `tollgate account suspend`.",
     .children = children,
@@ -154,6 +154,17 @@ static int make_request(const char *command, struct arguments *arguments,
     return *body != NULL ? EX_OK : cli_fail(EX_SOFTWARE, command, "out of memory");
 }
 
+static void print_before(int64_t instant)
+{
+    char date[64];
+    time_t seconds = (time_t)instant;
+    struct tm broken_down;
+    printf(" issued before %lld", (long long)instant);
+    if (gmtime_r(&seconds, &broken_down) != NULL &&
+        strftime(date, sizeof(date), "%Y-%m-%d %H:%M:%S UTC", &broken_down) > 0)
+        printf(" (%s); those that are signed from then on are good", date);
+}
+
 static void print_revoked(const json_t *answer)
 {
     printf("revoked: ");
@@ -167,7 +178,7 @@ static void print_revoked(const json_t *answer)
         command_print_text(stdout, command_text(answer, "jti"));
     }
     if (json_object_get(answer, "issued_before") != NULL)
-        printf(" issued before %lld", (long long)command_number(answer, "issued_before"));
+        print_before(command_number(answer, "issued_before"));
     puts(json_is_true(json_object_get(answer, "pending"))
              ? "; journalled, and told to the nodes once Redis answers"
              : "");

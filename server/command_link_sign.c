@@ -53,9 +53,8 @@ struct sign_arguments {
 static const struct argp_option options[] = {
     {"key", 'k', "FILE", 0, "The private key set; - for standard input (required)", 0},
     {"issuer", 'i', "ID", 0,
-     "The issuer's short id, as in the configuration; or its iss claim, which is the same where "
-     "the "
-     "configuration gives no other (required)",
+     "The issuer's short id, as in the configuration; or its iss claim, which is the same "
+     "where the configuration gives no other (required)",
      0},
     {"account", 'a', "NAME", 0, "Whose account pays (required)", 0},
     {"path", 'p', "/FILE", 0,
@@ -71,7 +70,8 @@ static const struct argp_option options[] = {
     {"filename", OPTION_FILENAME, "NAME", 0,
      "Browsers save the file under this name instead of playing it", 0},
     {"max-uses", OPTION_MAX_USES, "N", 0,
-     "Each path may be downloaded so often; resumes and seeks belong to one use. Needs --jti", 0},
+     "How many times each path may be downloaded; resumes and seeks belong to one use. Needs --jti",
+     0},
     {"max-bytes", OPTION_MAX_BYTES, "AMOUNT", 0,
      "How many bytes the link may deliver in all: 500000, 20MB, 1GiB", 0},
     {"rate", OPTION_RATE, "AMOUNT", 0,
@@ -81,7 +81,8 @@ static const struct argp_option options[] = {
      "How long after the link has expired a download that began in time may go on", 0},
     {"pace", OPTION_PACE, "FACTOR", 0,
      "After ten seconds of sound, send no faster than this many times the file's bitrate: 1.5", 0},
-    {"kid", OPTION_KID, "KID", 0, "The key to sign with (default: the first that can)", 0},
+    {"kid", OPTION_KID, "KID", 0,
+     "The key to sign with (default: the first key of the set that can sign)", 0},
     {"audience", OPTION_AUDIENCE, "AUD", 0, "The aud claim, where the node has audiences", 0},
     {"origin", OPTION_ORIGIN, "URL", 0,
      "What the URL begins with (default: the configuration's public_origin, else "
@@ -571,12 +572,11 @@ int command_link_sign(int argc, char **argv)
     static const struct argp argp = {
         .options = options,
         .parser = parse,
-        .doc = "Signs a link for each --path and prints its URL. The node's account is ID/NAME, ID "
-               "being "
-               "the short name of the issuer that is configured with this iss. It asks no node. "
-               "Where it finds the configuration of one, the URL begins with the node's "
-               "public_origin, and a warning says what the node will refuse: a path that is not "
-               "there, a lifetime that is too long.",
+        .doc = "Signs a link for each --path and prints its URL. The account that pays is ID/NAME, "
+               "where ID is the id of the issuer with this iss in tollgate.yaml. The command does "
+               "not ask the node. It asks no node. Where it finds the configuration of one, the "
+               "URL begins with the node's public_origin, and a warning says what the node will "
+               "refuse: a path that is not there, a lifetime that is too long.",
         .children = children,
     };
     struct sign_arguments *arguments = calloc(1, sizeof(*arguments));

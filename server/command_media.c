@@ -71,7 +71,7 @@ static const struct argp_child children[] = {CLI_CONFIG_CHILD, {0}};
 static const struct argp scan_argp = {
     .parser = parse_scan,
     .doc = "Hashes the files beneath media_root that are not known yet; a scan that was stopped "
-           "goes on where it was. A node may run meanwhile."
+           "goes on where it was. A node may run beside it."
            "\v"
            "After a delivery of new files:\n"
            "  tollgate media scan --config tollgate.yaml\n",
@@ -81,8 +81,8 @@ static const struct argp show_argp = {
     .parser = parse_show,
     .args_doc = "/FILE...",
     .doc =
-        "Prints size, time and hash of files, and of an MP3 duration and bitrate. They are named "
-        "as links name them, such as /albums/one.mp3. A node may run meanwhile."
+        "Prints size, time and hash of files, and for an MP3 also duration and bitrate. Name the "
+        "files as links do, such as /albums/one.mp3. A node may run beside it."
         "\v"
         "  tollgate media show --config tollgate.yaml /albums/one.mp3\n",
     .children = children,

@@ -57,15 +57,14 @@ static void print_key(FILE *out, const struct config_key *key)
 
 void config_print_reference(FILE *out)
 {
-    fputs("# Tollgate's configuration: every key with its default. Only media_root, state_dir and\n"
-          "# issuers must be given; delete what you do not change. What is counted in milliseconds "
-          "or\n"
-          "# seconds may be written as a duration, too: 250ms, 5s, 15m, 1h, 7d; and what is "
-          "counted in\n"
-          "# bytes as a size: 64KiB, 16MB, 1GiB (MB: a million, MiB: 1048576).\n"
-          "# ${NAME} in a value is what the environment variable NAME holds; $$ is a dollar "
-          "sign.\n\n",
-          out);
+    fputs(
+        "# Tollgate's configuration: every key with its default. Only media_root, state_dir and\n"
+        "# issuers must be given; delete what you do not change. Milliseconds and seconds may\n"
+        "# also be written as durations (250ms, 5s, 15m, 1h, 7d), and bytes as sizes (64KiB, "
+        "16MB,\n"
+        "# 1GiB; MB is a million, MiB is 1048576). ${NAME} in a value stands for the environment\n"
+        "# variable NAME, and $$ for a dollar sign.\n\n",
+        out);
     for (size_t i = 0; i < config_key_count; i++)
         print_key(out, &config_keys[i]);
     static const char *const examples[][2] = {

@@ -25,7 +25,7 @@
     X(listen, TEXT, "127.0.0.1:8080", 1, 64, "",                                                   \
       "Address and port to serve on: 127.0.0.1:8080, [::1]:8080, or :8080 for all addresses.")     \
     X(listen_tls, TEXT, "", 0, 64, "",                                                             \
-      "Address and port to serve HTTPS on, such as :8443. Needs certificates. Empty: none.")       \
+      "Address and port to serve HTTPS on, such as :8443. Needs certificates. Empty: no HTTPS.")   \
     X(certificates, PATH, "", 0, 4095, "",                                                         \
       "A PEM file with a certificate chain and its key (or the key in FILE.key), or a directory "  \
       "of such *.pem files and of directories with fullchain.pem and privkey.pem. An OCSP "        \
@@ -74,11 +74,11 @@
     X(media_root, PATH, CONFIG_REQUIRED, 1, 4095, "",                                              \
       "Directory of the files that are served. No file outside it is ever opened.")                \
     X(follow_links, CHOICE, "off", 0, 0, "off on",                                                 \
-      "on: relative symbolic links beneath media_root are followed where their whole way stays "   \
-      "within media_root; absolute ones are not. A shop's link for `prefix:/dir/` then also "      \
-      "reaches the targets of the symbolic links in that directory, wherever in media_root they "  \
-      "are. off: no symbolic link is followed. `tollgate media scan` names the ones that are "     \
-      "skipped.")                                                                                  \
+      "on: relative symbolic links beneath media_root are followed if every step of the path "     \
+      "stays within media_root; absolute ones are not. A shop's link for `prefix:/dir/` then "     \
+      "also reaches the targets of the symbolic links in that directory, wherever in media_root "  \
+      "they are. off: no symbolic link is followed. `tollgate media scan` names the ones that "    \
+      "are skipped.")                                                                              \
     X(state_dir, PATH, CONFIG_REQUIRED, 1, 4095, "",                                               \
       "Directory of the journal, the admin socket and the embedded Redis. Each node has one of "   \
       "its own; keep it on a local disk and back it up.")                                          \
@@ -91,7 +91,7 @@
     X(redis_user, TEXT, "", 0, 255, "",                                                            \
       "Redis user name (ACL). Empty: the default user. Needs redis_password_file.")                \
     X(redis_password_file, PATH, "", 0, 4095, "",                                                  \
-      "File whose first line is the Redis password. Empty: none.")                                 \
+      "File whose first line is the Redis password. Empty: no password.")                          \
     X(token_attribute, TEXT, "URISigningPackage", 1, 64, "",                                       \
       "Name of the URL parameter and of the cookie that carry the token.")                         \
     X(jti_single_use, CHOICE, "off", 0, 0, "off strict",                                           \
@@ -141,7 +141,7 @@
     X(admin_listen, TEXT, "", 0, 255, "",                                                          \
       "Where shops reach the admin interface over HTTP with their issuer's secret: an address on " \
       "loopback such as 127.0.0.1:8090, or unix:/path. For shops elsewhere, put a TLS proxy or a " \
-      "tunnel before it. Empty: none.")                                                            \
+      "tunnel before it. Empty: no admin port.")                                                   \
     X(log_level, CHOICE, "info", 0, 0, "error warning info debug",                                 \
       "The node logs messages of this level and of the more severe ones.")                         \
     X(workers, AUTO, "0", 0, 256, "threads", "Worker threads. auto (or 0): one per core.")         \
@@ -182,9 +182,9 @@
       "A use of a link with max_uses is a download: requests within this time of the first one "   \
       "belong to it, until three times the file's size has arrived.")                              \
     X(unacknowledged_max, NUMBER, "64", 1, 1000000, "responses",                                   \
-      "How many responses of a link may end within a minute with more bytes unacknowledged than "  \
-      "acknowledged (of an account: sixteen times as many). After that the use is counted and "    \
-      "the next request is answered 429.")                                                         \
+      "How many responses of a link in each minute (of an account: 16 times as many) may end "     \
+      "with less than half of their bytes acknowledged. Beyond that, such a download counts as a " \
+      "use of the link, and the next request is answered 429.")                                    \
     X(balance_low_bytes, NUMBER, "104857600", 0, 9007199254740991, "bytes",                        \
       "When deliveries bring a prepaid balance below this, the event balance_low tells the shop.") \
     X(grant_validity_ms, NUMBER, "30000", 100, 600000, "milliseconds",                             \
@@ -237,8 +237,8 @@
       "The page to which a browser is sent when its link is refused, with reason=NAME added. "     \
       "Empty: the node answers with a page of its own.")                                           \
     X(resume_s, NUMBER, 0, 315360000,                                                              \
-      "How many seconds after exp a download that began before it may go on by range requests, "   \
-      "for links without the claim resume; link_lifetime_max_s at most. 0: none.")                 \
+      "For links without the claim resume: how many seconds after exp a download that began "      \
+      "before exp may continue with range requests; link_lifetime_max_s at most. 0: none.")        \
     X(admin_secret_file, PATH, 0, 4095,                                                            \
       "File with the bearer secrets of this issuer's shop for admin_listen, one per line, each "   \
       "of 32 characters or more. Empty: the shop has no access, and gets no events.")

@@ -302,14 +302,14 @@ void manual_print_configuration(FILE *out)
     fputs(".SH NAME\ntollgate.yaml \\- the configuration of a Tollgate node\n.SH DESCRIPTION\n",
           out);
     print_line(
-        out, "A YAML mapping of the keys below. media_root, state_dir and issuers must be given. "
-             "Relative paths are taken from the file's own directory. What is counted in "
-             "milliseconds or seconds may be written as a duration, too (250ms, 5s, 15m, 1h, 7d), "
-             "and what is counted in bytes as a size (64KiB, 16MB, 1GiB). "
-             "${NAME} in a value is what the environment variable NAME holds, and $$ is a dollar "
-             "sign. `tollgate serve "
-             "--print-config-reference` prints a complete file, and `tollgate serve "
-             "--check-config` says what is wrong with one, and in which line.");
+        out,
+        "A YAML mapping of the keys below. media_root, state_dir and issuers must be given. "
+        "Relative paths are taken from the file's own directory. Milliseconds and seconds "
+        "may also be written as durations (250ms, 5s, 15m, 1h, 7d), and bytes as sizes (64KiB, "
+        "16MB, 1GiB). ${NAME} in a value stands for the environment variable NAME, and $$ for a "
+        "dollar sign. `tollgate serve "
+        "--print-config-reference` prints a complete file, and `tollgate serve "
+        "--check-config` says what is wrong with one, and in which line.");
     fputs(".SH KEYS\n", out);
     for (size_t i = 0; i < config_key_count; i++)
         print_key(out, &config_keys[i]);

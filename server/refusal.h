@@ -17,7 +17,7 @@
  * connection (the framing of what follows is not known, or is not worth reading), text
  */
 #define SERVER_REFUSALS(X)                                                                         \
-    X(HEAD_MALFORMED, 400, 0, true, "the request is not HTTP/1.1 as RFC 9112 has it")              \
+    X(HEAD_MALFORMED, 400, 0, true, "the request is not valid HTTP/1.1 (RFC 9112)")                \
     X(HOST_INVALID, 400, 0, true,                                                                  \
       "an HTTP/1.1 request has exactly one Host, and it is a valid one")                           \
     X(TARGET_INVALID, 400, 0, true,                                                                \
@@ -43,24 +43,28 @@
     X(PRECONDITION_FAILED, 412, 200, false, "the file is not the version that was asked for")      \
     X(FILE_NOT_HASHED, 503, 200, false,                                                            \
       "the file's entity tag is not known yet, so If-Match cannot be checked; ask again")          \
-    X(RANGE_NOT_SATISFIABLE, 416, 200, false, "the file is shorter than the range asked for")      \
+    X(RANGE_NOT_SATISFIABLE, 416, 200, false,                                                      \
+      "the requested range begins after the end of the file")                                      \
     X(ACCOUNT_UNKNOWN, 402, 200, false, "the account has not been opened")                         \
     X(ACCOUNT_SUSPENDED, 402, 200, false, "the account is suspended")                              \
     X(BALANCE_INSUFFICIENT, 402, 200, false, "the account's balance does not cover this file")     \
-    X(ACCOUNT_BYTES_USED_UP, 402, 200, false, "the account's max_bytes do not cover this file")    \
+    X(ACCOUNT_BYTES_USED_UP, 402, 200, false,                                                      \
+      "what is left of the account's max_bytes does not cover this file")                          \
     X(ACCOUNT_CONNECTIONS, 429, 200, false,                                                        \
       "the account has reached its limit of downloads at once")                                    \
     X(LINK_REVOKED, 410, 200, false, "the link has been revoked")                                  \
     X(LINK_USED_UP, 410, 200, false, "the link has been used as often as it allows")               \
-    X(LINK_BYTES_USED_UP, 410, 200, false, "the link's max_bytes do not cover what was asked for") \
+    X(LINK_BYTES_USED_UP, 410, 200, false,                                                         \
+      "what is left of the link's max_bytes does not cover what was asked for")                    \
     X(LINK_CONNECTIONS, 429, 200, false, "the link has reached its limit of downloads at once")    \
     X(LINK_BUSY, 429, 200, false,                                                                  \
-      "the downloads of this link have brought, or are bringing, three times the file's size")     \
+      "this link has delivered, or is delivering, three times the file's size; wait for its "      \
+      "downloads to end")                                                                          \
     X(TOO_MANY_UNACKNOWLEDGED, 429, 200, false,                                                    \
-      "too many responses of this link or account were left unacknowledged")                       \
+      "too many downloads of this link or account ended before most of their bytes were received") \
     X(REDIS_UNAVAILABLE, 503, 200, false, "the account cannot be checked just now")                \
     X(JOURNAL_UNAVAILABLE, 503, 200, false, "the delivery cannot be recorded just now")            \
-    X(NODE_BUSY, 503, 200, false, "this node is at one of its limits just now")                    \
+    X(NODE_BUSY, 503, 200, false, "this node is busy just now; ask again")                         \
     X(NODE_STARTING, 503, 200, false, "this node is catching up with its ledger")                  \
     X(CONNECTIONS_EXHAUSTED, 503, 0, true, "this node has reached its limit of connections")       \
     X(ADDRESS_EXHAUSTED, 429, 0, false, "this address has reached its limit of connections")       \

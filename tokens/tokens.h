@@ -44,15 +44,16 @@
     X(TOKEN_AMBIGUOUS, 403, 500, "the link carries more than one token in the same place")         \
     X(TOKEN_TOO_LONG, 403, 500, "the token is longer than 4096 bytes")                             \
     X(TOKEN_MALFORMED, 403, 500,                                                                   \
-      "the token is not a JWS in compact form: three parts of base64url, without padding: strip "  \
-      "each = from the end of its parts, and write - and _ for + and /")                           \
+      "the token is not a JWS in compact form: three parts of base64url, without padding: the "    \
+      "link was cut or changed, or = was not removed from the end of its parts, or + and / stand " \
+      "in place of - and _")                                                                       \
     X(TOKEN_ENCRYPTED, 403, 500, "the token is a JWE; only signed tokens are taken here")          \
     X(HEADER_MALFORMED, 403, 500,                                                                  \
       "the token's header is not a JSON object of the expected members")                           \
     X(HEADER_UNSUPPORTED, 403, 400, "the token's header uses crit, b64, jwk, jku, x5c or x5u")     \
-    X(ALGORITHM_REFUSED, 403, 400, "the token's alg is not the one that its key is pinned to")     \
+    X(ALGORITHM_REFUSED, 403, 400, "the token's alg is not the algorithm of its key")              \
     X(KEY_ID_MISSING, 403, 400, "the token's header names no key (kid)")                           \
-    X(KEY_UNKNOWN, 403, 401, "the token's issuer has no live key of that kid")                     \
+    X(KEY_UNKNOWN, 403, 401, "the token's issuer has no key with that kid")                        \
     X(BAD_SIGNATURE, 403, 400, "the signature does not match the token")                           \
     X(CLAIMS_MALFORMED, 403, 500,                                                                  \
       "the token's claims are not a JSON object of the expected types")                            \
@@ -65,7 +66,9 @@
     X(SUBJECT_UNSUPPORTED, 403, 402, "sub (encrypted subject) is not supported")                   \
     X(RENEWAL_UNSUPPORTED, 403, 406, "cdniets, cdnistt and cdnistd (renewal) are not supported")   \
     X(JTI_MISSING, 403, 407, "the token has max_uses and no jti that would name the link")         \
-    X(LIFETIME_TOO_LONG, 403, 404, "the token's exp or resume is longer than link_lifetime_max_s") \
+    X(LIFETIME_TOO_LONG, 403, 404,                                                                 \
+      "the token's exp lies further ahead, or its resume is longer, than link_lifetime_max_s "     \
+      "allows")                                                                                    \
     X(NOT_YET_VALID, 403, 405, "the token's nbf has not come yet")                                 \
     X(ISSUED_AHEAD, 403, 405, "the token's iat is ahead of now")                                   \
     X(EXPIRED, 410, 404, "the link's exp has passed")                                              \
@@ -336,7 +339,7 @@ enum token_verdict token_peek(const char *jws, size_t length, char **header_json
     X(BAD_ESCAPE, "has a % that two hexadecimal digits do not follow: write %25 for %")            \
     X(UNESCAPED, "has a space, a control byte, # or a backslash as it is: percent-encode it")      \
     X(PACKAGE_END,                                                                                 \
-      "has a token, and after it what cannot follow one: write & in a query, / in a path")
+      "has other text directly after the token: write & between them in a query, / in a path")
 
 enum token_path_fault {
 #define X(name, text) TOKEN_PATH_##name,

@@ -68,7 +68,8 @@ static const char *padded(struct site *site, unsigned part, const char *padding)
 static void expect_padding_refused(struct site *site, const struct answer *answer)
 {
     answer_expect_refusal(site, answer, 403, "token_malformed");
-    cr_expect(memmem(answer->body, answer->body_length, "without padding: strip each =", 29),
+    cr_expect(memmem(answer->body, answer->body_length,
+                     "without padding: the link was cut or changed", 44),
               "%.*s", (int)answer->body_length, (const char *)answer->body);
 }
 

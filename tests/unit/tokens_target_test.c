@@ -146,8 +146,8 @@ Test(token_target, says_which_segment_is_at_fault_and_why)
         {"/a/%zz", "segment 2 of the path has a % that"},
         {"/a/b c", "segment 2 of the path has a space"},
         {"/a\\b", "segment 1 of the path has a space, a control byte, # or a backslash"},
-        {"/a/b;URISigningPackage=x,q", "segment 2 of the path has a token, and after it"},
-        {"/a/b?URISigningPackage=x/q", "the query has a token, and after it"},
+        {"/a/b;URISigningPackage=x,q", "segment 2 of the path has other text directly"},
+        {"/a/b?URISigningPackage=x/q", "the query has other text directly"},
         {"/a?b=%f", "the query has a % that"},
         {"/a?b c", "the query has a space"},
     };
