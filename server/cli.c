@@ -51,7 +51,7 @@ static const char help_lead[] =
 
 static const char help_example[] =
     "\n"
-    "The whole way, from a file /srv/media/song.mp3 to a paid download:\n"
+    "From a file /srv/media/song.mp3 to a paid download:\n"
     "  mkdir -p keys\n"
     "  tollgate key generate --issuer shop --alg ES256 --directory keys >issuers.yaml\n"
     "  { echo 'media_root: /srv/media'; echo 'state_dir: state'; cat issuers.yaml; } "

@@ -5,6 +5,7 @@
  */
 #include "server/log_site.h"
 
+#include <string.h>
 #include <time.h>
 
 #define INTERVAL_MS (1000 / LOG_SITE_PER_S)
@@ -54,12 +55,35 @@ bool log_site_admits(struct log_site *site, enum log_level level, const char *fo
     return false;
 }
 
+/* The message as a reader knows it: "refused: status=... reason=...", each value left open. */
+static void describe(const char *format, char *out, size_t size)
+{
+    size_t used = 0;
+    while (*format != '\0' && used + 4 < size) {
+        if (*format != '%') {
+            out[used++] = *format++;
+        } else if (format[1] == '%') {
+            out[used++] = '%';
+            format += 2;
+        } else { /* flags, width, precision and length stand before the conversion's letter */
+            format += 1 + strspn(format + 1, "#0- +0123456789.*hlLjzt");
+            format += *format != '\0';
+            memcpy(out + used, "...", 3);
+            used += 3;
+        }
+    }
+    out[used] = '\0';
+}
+
 void log_sites_report(bool (*say)(enum log_level level, const char *format, ...))
 {
+    char text[256];
     for (struct log_site *site = atomic_load(&sites); site != NULL; site = site->next) {
         unsigned long long count = atomic_exchange(&site->left_out, 0);
-        if (count > 0 &&
-            !say(site->level, "left out %llu more of: %s", count, atomic_load(&site->text)))
+        if (count == 0)
+            continue;
+        describe(atomic_load(&site->text), text, sizeof(text));
+        if (!say(site->level, "left out %llu more of: %s", count, text))
             atomic_fetch_add(&site->left_out, count);
     }
 }

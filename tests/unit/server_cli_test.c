@@ -187,7 +187,7 @@ Test(server_cli, help_names_every_command_and_the_whole_way)
     cr_expect_eq(run("--help", NULL), EX_OK);
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         EXPECT_IN(out, words[i]);
-    EXPECT_IN(out, "The whole way");
+    EXPECT_IN(out, "to a paid download");
     EXPECT_IN(out, "Exit codes:");
     cr_expect_str_empty(err);
 }

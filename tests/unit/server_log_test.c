@@ -193,7 +193,7 @@ Test(log, limits_a_flood_of_one_message_says_how_many_it_left_out_and_lets_other
     end_standard_error();
     char *text = read_all(fd);
     const char *const floods[] = {" error flood ", " info of a library "};
-    const char *const kinds[] = {"more of: flood %d\n", "more of: kind of a library: %d\n"};
+    const char *const kinds[] = {"more of: flood ...\n", "more of: kind of a library: ...\n"};
     unsigned shown = 0;
     for (int i = 0; i < 2; i++) {
         unsigned lines = count_of(text, floods[i]);
