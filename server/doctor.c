@@ -57,7 +57,13 @@ void doctor_warn(void *context, const char *text)
     const struct doctor_finding *out = context;
     struct doctor_finding also = *out;
     doctor_find(&also, DOCTOR_WARNING, "%s", text);
+    ((struct doctor_run *)context)->warned = true;
     doctor_report(out, &also);
+}
+
+enum doctor_asker doctor_asker(const struct doctor_finding *out)
+{
+    return ((const struct doctor_run *)out)->asker;
 }
 
 /* ---- the host ---- */
@@ -144,17 +150,17 @@ void doctor_check_nofile(const struct config *config, struct doctor_finding *out
     uint64_t least = descriptors_least(config != NULL ? config : &one);
     uint64_t wanted = config != NULL ? descriptors_wanted(config) : least;
     if (allowed < least)
-        doctor_find(
-            out, DOCTOR_FAILURE,
-            "%" PRIu64 " descriptors are allowed, a node needs %" PRIu64 " at least%s; raise "
-            "LimitNOFILE= of its unit or ulimit -n",
-            allowed, least, config != NULL && config->workers > 1 ? " with so many workers" : "");
+        doctor_find(out, DOCTOR_FAILURE,
+                    "%" PRIu64 " descriptors are allowed, but a node needs at least %" PRIu64
+                    "%s; raise LimitNOFILE (ulimit -n)",
+                    allowed, least,
+                    config != NULL && config->workers > 1 ? " with so many workers" : "");
     else if (allowed < wanted)
         doctor_find(out, DOCTOR_WARNING,
-                    "%" PRIu64 " descriptors are allowed, %" PRIu64
-                    " may be needed (connections_max, "
-                    "open_files_max), and where none is left clients wait; raise LimitNOFILE or "
-                    "ulimit -n, or lower those",
+                    "%" PRIu64
+                    " descriptors are allowed, but connections_max and open_files_max may "
+                    "need %" PRIu64 ", and when none is left, new clients wait; raise LimitNOFILE "
+                    "(ulimit -n), or lower these two keys",
                     allowed, wanted);
     else
         doctor_find(out, DOCTOR_OK,
@@ -187,8 +193,8 @@ void doctor_check_clock(const struct config *config, struct doctor_finding *out)
             now, built);
     } else if (adjtimex(&kernel) == TIME_ERROR || (kernel.status & STA_UNSYNC) != 0) {
         doctor_find(out, DOCTOR_WARNING,
-                    "%s, and nothing keeps it right: links end by this clock; run chrony or "
-                    "systemd-timesyncd (on the host, where this is a container)",
+                    "%s, but no time service sets this clock, by which links expire; run chrony or "
+                    "systemd-timesyncd (on the host, if this is a container)",
                     now);
     } else {
         doctor_find(out, DOCTOR_OK, "%s, synchronised", now);
@@ -331,12 +337,14 @@ void doctor_run(const struct config *config, enum doctor_asker asker,
             continue;
         struct doctor_run run = {
             .found = {.name = checks[i].name, .exit_code = checks[i].exit_code},
+            .asker = asker,
             .report = report,
             .context = context,
         };
         checks[i].run(config, &run.found);
         if (checks[i].run == doctor_check_io_uring)
             ring = run.found.verdict == DOCTOR_OK;
-        report(context, &run.found);
+        if (!run.warned || run.found.verdict != DOCTOR_OK)
+            report(context, &run.found);
     }
 }

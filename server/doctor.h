@@ -50,8 +50,8 @@ struct doctor_finding {
 
 /*
  * Runs the checks that `asker` asks for, in the table's order. Without a configuration (NULL) those
- * of the host alone. `report` is called once for each check that applies, and before that for each
- * warning of it that is a line of its own; it may block for some seconds in between.
+ * of the host alone. `report` is called for each warning of a check that is a line of its own, and then
+ * for its result, unless it only warned; it may block for some seconds in between.
  */
 void doctor_run(const struct config *config, enum doctor_asker asker,
                 void (*report)(void *context, const struct doctor_finding *finding), void *context);

@@ -11,9 +11,11 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -26,6 +28,7 @@
 #include "server/redis_address.h"
 #include "server/tls.h"
 #include "server/trust.h"
+#include "storage/ledger/ledger.h"
 
 #define SEGMENTS_WANTED    2
 #define CERTIFICATE_LEFT_S (14L * 86400)
@@ -74,6 +77,35 @@ static const char *state_dir_fault(const char *path, char parent[static PATH_MAX
                            : "cannot be made there; make it for the node's user";
 }
 
+/* The process that serves the state directory's admin socket; 0 where that cannot be told. */
+static pid_t serving_process(const struct config *config)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int status = config_admin_socket(config, address.sun_path, sizeof(address.sun_path));
+    struct ucred peer = {0};
+    socklen_t size = sizeof(peer);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0 || status < 0 ||
+        connect(fd, (const struct sockaddr *)&address, sizeof(address)) != 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
+        peer.pid = 0;
+    if (fd >= 0)
+        close(fd);
+    return peer.pid;
+}
+
+static void note_running(const struct config *config, const struct doctor_finding *out)
+{
+    struct doctor_finding note = *out;
+    pid_t process = serving_process(config);
+    if (!ledger_is_running(config->state_dir))
+        return;
+    doctor_find(&note, DOCTOR_OK, "a node runs here already");
+    if (process > 0)
+        doctor_find(&note, DOCTOR_OK, "a node runs here already (pid %d)", (int)process);
+    doctor_report(out, &note);
+}
+
 void doctor_check_state_dir(const struct config *config, struct doctor_finding *out)
 {
     char where[PATH_MAX], space[BYTE_COUNT_SIZE], needed[BYTE_COUNT_SIZE];
@@ -89,6 +121,7 @@ void doctor_check_state_dir(const struct config *config, struct doctor_finding *
                     strerrordesc_np(errno));
         return;
     }
+    note_running(config, out);
     uint64_t room = (uint64_t)disk.f_bavail * disk.f_frsize;
     byte_count_write((int64_t)(room < INT64_MAX ? room : INT64_MAX), space);
     byte_count_write((int64_t)least, needed);
@@ -118,9 +151,10 @@ void doctor_check_redis_password_file(const struct config *config, struct doctor
         doctor_find(out, DOCTOR_OK, "%s", path);
     struct stat facts;
     if (status == 0 && path[0] != '\0' && stat(path, &facts) == 0 && (facts.st_mode & 077) != 0)
-        doctor_find(out, DOCTOR_WARNING,
-                    "%s holds a password and others may read it (mode %03o); run chmod 600 %s",
-                    path, (unsigned)(facts.st_mode & 0777), path);
+        doctor_find(
+            out, DOCTOR_WARNING,
+            "%s holds a password, and other users may read it (mode %03o); run chmod 600 %s", path,
+            (unsigned)(facts.st_mode & 0777), path);
 }
 
 /* A part of the configuration with this issuer alone, so that a mistake of one hides no other's. */
@@ -228,11 +262,38 @@ void doctor_check_access_log(const struct config *config, struct doctor_finding 
 
 /* ---- where it listens ---- */
 
-static void check_address(const char *key, const char *address, struct doctor_finding *out)
+/* By a link of this name systemd keeps that the socket unit of the package is enabled. */
+#define SOCKET_UNIT "/etc/systemd/system/sockets.target.wants/tollgate.socket"
+
+/* A start would be refused: unless it is this very node that serves there, or the unit that passes it
+ * the socket. A configuration is not wrong because its port is taken here and now. */
+static void check_taken(const struct config *config, const char *key, const char *address,
+                        struct doctor_finding *out)
+{
+    char text[512];
+    if (doctor_asker(out) != DOCTOR_COMMAND || ledger_is_running(config->state_dir))
+        return;
+    if (access(SOCKET_UNIT, F_OK) == 0) {
+        snprintf(text, sizeof(text),
+                 "%s %s: %s, which is right if tollgate.socket listens there; otherwise stop what "
+                 "serves there, or change %s",
+                 key, address, strerrordesc_np(EADDRINUSE), key);
+        doctor_warn(out, text);
+        return;
+    }
+    snprintf(text, sizeof(text), "%s %s: %s; stop what serves there, or change %s", key, address,
+             strerrordesc_np(EADDRINUSE), key);
+    doctor_fail(out, text);
+}
+
+static void check_address(const struct config *config, const char *key, const char *address,
+                          struct doctor_finding *out)
 {
     char text[512];
     int status = address[0] != '\0' ? listener_probe(address) : 0;
-    if (status == 0 || status == -EADDRINUSE) /* this node runs, perhaps: its start asks */
+    if (status == -EADDRINUSE)
+        check_taken(config, key, address, out);
+    if (status == 0 || status == -EADDRINUSE)
         return;
     if (status == -EACCES) {
         /* The unit may grant it, or pass the socket. */
@@ -267,12 +328,12 @@ static void check_socket(const char *path, struct doctor_finding *out)
 
 void doctor_check_addresses(const struct config *config, struct doctor_finding *out)
 {
-    check_address("listen", config->listen, out);
-    check_address("listen_tls", config->listen_tls, out);
+    check_address(config, "listen", config->listen, out);
+    check_address(config, "listen_tls", config->listen_tls, out);
     if (strncmp(config->admin_listen, "unix:", 5) == 0)
         check_socket(config->admin_listen + 5, out);
     else
-        check_address("admin_listen", config->admin_listen, out);
+        check_address(config, "admin_listen", config->admin_listen, out);
     if (out->verdict != DOCTOR_FAILURE)
         doctor_find(out, DOCTOR_OK, "%s%s%s", config->listen,
                     config->listen_tls[0] != '\0' ? " and " : "", config->listen_tls);

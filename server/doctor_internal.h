@@ -5,6 +5,7 @@
 #ifndef TOLLGATE_SERVER_DOCTOR_INTERNAL_H
 #define TOLLGATE_SERVER_DOCTOR_INTERNAL_H
 
+#include <stdbool.h>
 #include <time.h>
 
 #include "server/doctor.h"
@@ -12,6 +13,8 @@
 /* A check that runs: its result, and the function to which it reports more on the way. */
 struct doctor_run {
     struct doctor_finding found; /* first: what a check is given points to it */
+    enum doctor_asker asker;
+    bool warned; /* of something: then it is not reported as in order */
     void (*report)(void *context, const struct doctor_finding *finding);
     void *context;
 };
@@ -24,6 +27,8 @@ void doctor_report(const struct doctor_finding *out, const struct doctor_finding
 void doctor_fail(struct doctor_finding *out, const char *text);
 /* One warning of several, each a line of its own; `context` is the check's finding. */
 void doctor_warn(void *context, const char *text);
+/* Who asks for the check. */
+enum doctor_asker doctor_asker(const struct doctor_finding *out);
 /* "2026-11-28 12:00 UTC". */
 void doctor_write_day(time_t when, char out[static 32]);
 

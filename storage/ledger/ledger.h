@@ -210,6 +210,10 @@ struct ledger_redis {
 int ledger_redis_probe(const struct ledger_options *options, struct ledger_redis *out, char *error,
                        size_t error_size);
 
+/* Whether a process has the state directory locked, as a node has that runs. It asks as this user,
+ * who has to be able to read the directory. */
+bool ledger_is_running(const char *state_dir);
+
 /* ---- names ----------------------------------------------------------------------------------- */
 
 /*

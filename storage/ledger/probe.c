@@ -73,8 +73,7 @@ static int read_instance(const char *state_dir, char instance[LEDGER_HEX_SIZE])
     return error;
 }
 
-/* Whether a process has the state directory locked, as a node has. */
-static bool is_locked(const char *state_dir)
+bool ledger_is_running(const char *state_dir)
 {
     char path[PATH_MAX];
     if (snprintf(path, sizeof path, "%s/lock", state_dir) >= (int)sizeof path)
@@ -107,8 +106,9 @@ static void judge_name(const redisReply *reply, const struct ledger_options *opt
     if (strcmp(reply->element[0]->str, instance) != 0)
         out->name = LEDGER_NAME_TAKEN;
     else
-        out->name = out->name_left_ms > 0 && !is_locked(options->state_dir) ? LEDGER_NAME_COPY
-                                                                            : LEDGER_NAME_OWN;
+        out->name = out->name_left_ms > 0 && !ledger_is_running(options->state_dir)
+                        ? LEDGER_NAME_COPY
+                        : LEDGER_NAME_OWN;
 }
 
 /* As tollgate_lease sees it, which would take the name. */

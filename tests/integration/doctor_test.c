@@ -6,12 +6,14 @@
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -141,8 +143,8 @@ Test(doctor, and_the_start_refuse_where_a_node_has_too_few_descriptors)
     expect_text(line_of(site, doctor.output, "FAIL     nofile: "), "64 descriptors are allowed");
     struct command_result serve = site_tollgate(site, "serve");
     cr_assert_eq(serve.exit_code, 69, "%d: %s", serve.exit_code, serve.errors);
-    expect_text(serve.errors, "64 descriptors are allowed, a node needs ");
-    expect_text(serve.errors, "LimitNOFILE= of its unit or ulimit -n");
+    expect_text(serve.errors, "64 descriptors are allowed, but a node needs at least ");
+    expect_text(serve.errors, "raise LimitNOFILE (ulimit -n)");
     site_destroy(&site);
 }
 
@@ -163,6 +165,78 @@ Test(doctor, refuses_a_clock_from_before_the_program_was_made)
     struct command_result serve = site_tollgate(site, "serve");
     cr_assert_eq(serve.exit_code, 69);
     expect_text(serve.errors, "set the clock");
+    site_destroy(&site);
+}
+
+/* ---- a port that is taken ---- */
+
+static void set_listen(struct site *site, unsigned port)
+{
+    const char *command =
+        site_format(site, "sed -i 's/^listen: .*/listen: 127.0.0.1:%u/' '%s/tollgate.yaml'", port,
+                    site_directory(site));
+    cr_assert_eq(system(command), 0); // NOLINT(cert-env33-c): the words are the test's own
+}
+
+Test(doctor, names_a_port_that_something_else_has_and_the_check_does_not)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t size = sizeof(address);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert(fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
+              listen(fd, 1) == 0 && getsockname(fd, (struct sockaddr *)&address, &size) == 0);
+    struct site *site = site_create(.stays_down = true);
+    set_listen(site, ntohs(address.sin_port));
+    struct command_result doctor = site_tollgate(site, "doctor");
+    cr_assert_eq(doctor.exit_code, 1, "%s%s", doctor.output, doctor.errors);
+    expect_text(doctor.output,
+                site_format(site,
+                            "FAIL     addresses: listen 127.0.0.1:%u: Address already in use; stop "
+                            "what serves there, or change listen\n",
+                            ntohs(address.sin_port)));
+    expect_text(doctor.output, "a node cannot run here: 1 failed");
+    /* The port may be free where and when the node starts. */
+    struct command_result check = site_tollgate(site, "serve", "--check-config");
+    cr_assert_eq(check.exit_code, 0, "%s%s", check.output, check.errors);
+    close(fd);
+    site_destroy(&site);
+}
+
+Test(doctor, says_that_the_node_runs_already_whose_port_is_taken)
+{
+    struct site *site = site_create();
+    set_listen(site, site_port(site));
+    struct command_result doctor = site_tollgate(site, "doctor");
+    cr_assert_eq(doctor.exit_code, 0, "%s%s", doctor.output, doctor.errors);
+    expect_text(doctor.output,
+                site_format(site, "ok       state_dir: a node runs here already (pid %d)\n",
+                            (int)site_node_pid(site)));
+    site_node_signal(site, SIGTERM);
+    cr_assert_eq(site_node_wait(site), 0);
+    doctor = site_tollgate(site, "doctor");
+    cr_assert_eq(doctor.exit_code, 0, "%s%s", doctor.output, doctor.errors);
+    cr_assert_null(strstr(doctor.output, "already"), "%s", doctor.output);
+    site_destroy(&site);
+}
+
+/* ---- secrets ---- */
+
+Test(doctor, does_not_call_in_order_what_it_warns_of)
+{
+    static const char *const checks[] = {"keys", "admin_secrets"};
+    struct site *site = site_create(.shop_secret = true, .stays_down = true);
+    const char *command = site_format(site, "chmod 644 '%s'/*.secret '%s'/*.jwks",
+                                      site_directory(site), site_directory(site));
+    cr_assert_eq(system(command), 0); // NOLINT(cert-env33-c): the words are the test's own
+    struct command_result doctor = site_tollgate(site, "doctor");
+    cr_assert_eq(doctor.exit_code, 0, "%s%s", doctor.output, doctor.errors);
+    cr_assert_str_empty(doctor.errors, "the log is not the doctor's report: %s", doctor.errors);
+    for (size_t i = 0; i < sizeof(checks) / sizeof(*checks); i++) {
+        expect_text(line_of(site, doctor.output, site_format(site, "warning  %s: ", checks[i])),
+                    "(mode 644)");
+        cr_assert_null(strstr(doctor.output, site_format(site, "ok       %s: ", checks[i])), "%s",
+                       doctor.output);
+    }
     site_destroy(&site);
 }
 

@@ -734,7 +734,8 @@ Test(server_cli, check_config_warns_of_a_password_that_others_may_read)
     cr_expect_str_empty(err, "%s", err);
     cr_assert_eq(chmod("password", 0640), 0);
     cr_expect_eq(run("serve", "--check-config", NULL), EX_OK, "%s", err);
-    EXPECT_IN(err, "./password holds a password and others may read it (mode 640); run chmod 600");
+    EXPECT_IN(err,
+              "./password holds a password, and other users may read it (mode 640); run chmod 600");
 }
 
 Test(server_cli, a_wrong_configuration_is_told_with_file_and_line)
