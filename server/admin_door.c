@@ -79,7 +79,7 @@ int admin_door_open_shops(struct admin_door *door, const struct config *config, 
                           size_t error_size)
 {
     const char *listen_on = config->admin_listen;
-    char bound[300], why[512];
+    char bound[300];
     int failure;
     if (strncmp(listen_on, "unix:", 5) == 0) {
         (void)snprintf(door->address.sun_path, sizeof door->address.sun_path, "%s", listen_on + 5);
@@ -93,17 +93,12 @@ int admin_door_open_shops(struct admin_door *door, const struct config *config, 
         }
         (void)snprintf(bound, sizeof bound, "%s", listen_on);
     } else {
-        failure = listener_open(listen_on, bound, sizeof bound, why, sizeof why);
-        if (failure >= 0) {
-            door->listen_fd = failure;
-            /* It is accepted from until nobody is left. */
-            failure = fcntl(door->listen_fd, F_SETFL, O_NONBLOCK) == 0 ? 0 : -errno;
-            if (failure != 0) {
-                (void)snprintf(why, sizeof why, "%s: %s", listen_on, strerror(-failure));
-            }
-        }
-        if (failure != 0) {
-            (void)snprintf(error, error_size, "admin_listen: %s", why);
+        failure = listener_open("admin_listen", listen_on, 1, &door->listen_fd, bound, sizeof bound,
+                                error, error_size);
+        /* It is accepted from until nobody is left. */
+        if (failure == 0 && fcntl(door->listen_fd, F_SETFL, O_NONBLOCK) != 0) {
+            failure = -errno;
+            (void)snprintf(error, error_size, "admin_listen: %s: %s", listen_on, strerror(errno));
         }
     }
     if (failure == 0) {

@@ -14,7 +14,6 @@
 #include "server/cli.h"
 #include "server/config.h"
 #include "server/doctor.h"
-#include "server/listener.h"
 #include "server/log.h"
 #include "server/node.h"
 
@@ -112,21 +111,6 @@ static void report_start(void *context, const struct doctor_finding *finding)
                      finding);
 }
 
-/*
- * The node's sockets share their port (SO_REUSEPORT, one for each worker), so a second node would
- * start on it, too, and take half of the first one's clients: it is refused. An address that is bad
- * in another way is the node's to report.
- */
-static int probe_listen(const char *listen)
-{
-    uint64_t since_ms = 0;
-    int result;
-    do
-        result = listener_probe(listen);
-    while (result == -EADDRINUSE && listener_tries_again(&since_ms));
-    return result == -EADDRINUSE ? result : 0;
-}
-
 static int run(const struct config *config, const struct config_source *source, const char *command)
 {
     char error[2048] = "";
@@ -138,24 +122,6 @@ static int run(const struct config *config, const struct config_source *source, 
     doctor_run(config, DOCTOR_START, report_start, &examination);
     if (examination.exit_code != 0)
         return cli_mistakes_end(&examination.mistakes, examination.exit_code, command);
-    int taken = listener_passed(LISTENER_PLAIN) > 0 ? 0 : probe_listen(config->listen);
-    if (taken < 0)
-        return cli_fail(EX_UNAVAILABLE, command,
-                        "listen on %s: %s; stop what serves there, or choose another address with "
-                        "--listen",
-                        config->listen, strerror(-taken));
-    if (config->listen_tls[0] != '\0' && listener_passed(LISTENER_TLS) == 0)
-        taken = probe_listen(config->listen_tls);
-    if (taken < 0)
-        return cli_fail(EX_UNAVAILABLE, command,
-                        "listen_tls on %s: %s; stop what serves there, or choose another address",
-                        config->listen_tls, strerror(-taken));
-    if (config->admin_listen[0] != '\0' && strncmp(config->admin_listen, "unix:", 5) != 0)
-        taken = probe_listen(config->admin_listen);
-    if (taken < 0)
-        return cli_fail(EX_UNAVAILABLE, command,
-                        "admin_listen on %s: %s; stop what serves there, or choose another address",
-                        config->admin_listen, strerror(-taken));
     int result = node_run(config, source, error, sizeof(error));
     if (result == 0)
         return EX_OK;

@@ -47,16 +47,22 @@ static int bound_receive_buffer(int fd)
     return setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
 }
 
-static int listen_on(const struct addrinfo *info)
+/*
+ * The first socket of an address shares it with nobody while it is bound and begins to listen, so the kernel
+ * lets one process alone have the port, however many start at once. Only then may the further sockets of
+ * this process share it.
+ */
+static int listen_on(const struct addrinfo *info, bool further)
 {
     int one = 1;
     int fd = socket(info->ai_family, info->ai_socktype | SOCK_CLOEXEC, info->ai_protocol);
     if (fd < 0)
         return -errno;
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) != 0 ||
-        setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) != 0 ||
+        (further && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) != 0) ||
         bound_receive_buffer(fd) != 0 || bind(fd, info->ai_addr, info->ai_addrlen) != 0 ||
-        listen(fd, LISTENER_BACKLOG) != 0) {
+        listen(fd, LISTENER_BACKLOG) != 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) != 0) {
         int error = errno;
         close(fd);
         return -error;
@@ -126,8 +132,26 @@ void listener_name(int fd, char *bound, size_t size)
     snprintf(bound, size, address.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
 }
 
-int listener_open(const char *address, char *bound, size_t bound_size, char *error,
-                  size_t error_size)
+static void explain(const char *key, const char *address, int status, char *error, size_t size)
+{
+    const char *flag = strcmp(key, "listen") == 0 ? ", or give --listen" : "";
+    if (status == -EADDRNOTAVAIL)
+        snprintf(error, size,
+                 "%s: %s is not an address of this host; change %s in the configuration%s", key,
+                 address, key, flag);
+    else if (status == -EACCES)
+        snprintf(error, size,
+                 "%s: %s: %s; a port below 1024 needs CAP_NET_BIND_SERVICE, or change %s in the "
+                 "configuration%s",
+                 key, address, strerrordesc_np(-status), key, flag);
+    else
+        snprintf(error, size,
+                 "%s: %s: %s; stop what serves there, or change %s in the configuration%s", key,
+                 address, strerrordesc_np(-status), key, flag);
+}
+
+int listener_open(const char *key, const char *address, unsigned count, int fds[], char *bound,
+                  size_t bound_size, char *error, size_t error_size)
 {
     char host[256];
     const char *port;
@@ -136,32 +160,36 @@ int listener_open(const char *address, char *bound, size_t bound_size, char *err
                                .ai_socktype = SOCK_STREAM,
                                .ai_flags = AI_PASSIVE | AI_NUMERICSERV,
                            };
-    if (split(address, host, sizeof(host), &port) != 0) {
-        snprintf(error, error_size,
-                 "listen on %s: this is not HOST:PORT; write 127.0.0.1:8080 or :8080", address);
-        return -EINVAL;
+    snprintf(bound, bound_size, "%s", address);
+    for (unsigned i = 0; i < count; i++) {
+        /* The further ones by `bound`: the kernel may have chosen the port. */
+        if (split(bound, host, sizeof(host), &port) != 0) {
+            snprintf(error, error_size,
+                     "%s: \"%s\" is not HOST:PORT; write 127.0.0.1:8080 or :8080", key, address);
+            return -EINVAL;
+        }
+        int status = getaddrinfo(host[0] != '\0' ? host : NULL, port, &hints, &info);
+        if (status != 0) {
+            snprintf(error, error_size,
+                     "%s: %s: %s; give a numeric address or a name that resolves", key, address,
+                     gai_strerror(status));
+            return -EINVAL;
+        }
+        uint64_t since_ms = 0;
+        do
+            status = listen_on(info, i > 0);
+        while (status == -EADDRINUSE && listener_tries_again(&since_ms));
+        freeaddrinfo(info);
+        if (status < 0) {
+            explain(key, address, status, error, error_size);
+            while (i-- > 0)
+                close(fds[i]);
+            return status;
+        }
+        fds[i] = status;
+        listener_name(fds[i], bound, bound_size);
     }
-    int status = getaddrinfo(host[0] != '\0' ? host : NULL, port, &hints, &info);
-    if (status != 0) {
-        snprintf(error, error_size,
-                 "listen on %s: %s; give a numeric address or a name that resolves", address,
-                 gai_strerror(status));
-        return -EINVAL;
-    }
-    uint64_t since_ms = 0;
-    int fd;
-    do
-        fd = listen_on(info);
-    while (fd == -EADDRINUSE && listener_tries_again(&since_ms));
-    freeaddrinfo(info);
-    if (fd < 0) {
-        const char *cure = fd == -EACCES ? "ports below 1024 need CAP_NET_BIND_SERVICE"
-                                         : "choose another address with --listen";
-        snprintf(error, error_size, "listen on %s: %s; %s", address, strerrordesc_np(-fd), cure);
-        return fd;
-    }
-    listener_name(fd, bound, bound_size);
-    return fd;
+    return 0;
 }
 
 /* ---- passed by a service manager ---- */

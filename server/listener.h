@@ -16,16 +16,18 @@
     4096 /* who waits to be accepted; the kernel caps it at net.core.somaxconn */
 
 /*
- * Binds and listens on "HOST:PORT", "[V6]:PORT" or ":PORT" (all addresses). Port 0 lets the kernel
- * choose: `bound` receives "HOST:PORT" as bound, and is the address for the further listeners.
- * Returns the descriptor, or a negative errno with a sentence that names the cure.
+ * Binds and listens on "HOST:PORT", "[V6]:PORT" or ":PORT" (all addresses) with `count` (1 or more) sockets,
+ * whose descriptors `fds` receives; they are the caller's. Another process that listens there, or begins to at the
+ * same moment, is refused, or this one is, after a second. Port 0 lets the kernel choose; `bound` receives
+ * "HOST:PORT" as bound. 0, or a negative errno with a sentence that names `key`, the configuration's, and
+ * the cure, and nothing open.
  */
-int listener_open(const char *address, char *bound, size_t bound_size, char *error,
-                  size_t error_size);
+int listener_open(const char *key, const char *address, unsigned count, int fds[], char *bound,
+                  size_t bound_size, char *error, size_t error_size);
 
 /*
- * Whether an address as of listener_open could be bound by a socket that shares it with nobody: 0,
- * or bind's negative errno. Port 0 always can.
+ * For the doctor: whether an address as of listener_open could be bound by a socket that shares it with
+ * nobody: 0, or bind's negative errno. Port 0 always can.
  */
 int listener_probe(const char *address);
 

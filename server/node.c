@@ -172,6 +172,8 @@ struct parts {
     struct node *node;
     struct redis_child *child;
     struct admin *admin;
+    int listen_fds[LISTENERS][WORKERS_MAX]; /* the worker's, once there is one */
+    unsigned listening[LISTENERS];          /* how many of these are open */
 };
 
 /* The state directory is this node's from here on, and with it the socket there. Reading the journal
@@ -246,46 +248,77 @@ static int load_certificates(struct node *node, char *error, size_t error_size)
     return status;
 }
 
-/* Each worker has a listener of its own, or shares those that were passed to the process. */
-static int give_listener(struct worker *worker, enum listener kind, char *address, size_t size,
-                         char *error, size_t error_size)
+/* No socket may go unserved that was passed to the process. */
+static unsigned count_workers(const struct config *config)
 {
-    unsigned passed = listener_passed(kind);
-    char bound[300];
-    int fd = passed > 0 ? listener_take(kind, worker->index % passed, error, error_size)
-                        : listener_open(address, bound, sizeof(bound), error, error_size);
-    if (fd < 0)
-        return fd;
-    worker->listen_fd[kind] = fd;
-    if (passed == 0)
-        snprintf(address, size, "%s", bound); /* where port 0 became a real one */
-    return 0;
-}
-
-static int start_workers(struct node *node, char *error, size_t error_size)
-{
-    const struct config *config = node->config;
-    char address[300], address_tls[300];
     unsigned workers = node_workers(config);
     for (enum listener kind = LISTENER_PLAIN; kind < LISTENERS; kind++) {
-        if (workers < listener_passed(kind)) /* no socket may go unserved */
+        if (workers < listener_passed(kind))
             workers = listener_passed(kind) < WORKERS_MAX ? listener_passed(kind) : WORKERS_MAX;
     }
-    snprintf(address, sizeof(address), "%s", config->listen);
-    snprintf(address_tls, sizeof(address_tls), "%s", config->listen_tls);
-    for (unsigned i = 0; i < workers; i++) {
-        int status = worker_create(&node->workers[i], node, i, error, error_size);
-        node->worker_count = i + 1;
-        if (status == 0)
-            status = give_listener(node->workers[i], LISTENER_PLAIN, address, sizeof(address),
+    return workers;
+}
+
+/*
+ * Each worker has a listener of its own, or shares those that were passed to the process. They listen
+ * before the journal is opened and a Redis started, so that nothing is begun for a port that is taken; the
+ * kernel keeps who connects until the workers accept.
+ */
+static int open_listeners(struct parts *parts, char *error, size_t error_size)
+{
+    const struct config *config = parts->node->config;
+    const char *keys[] = {[LISTENER_PLAIN] = "listen", [LISTENER_TLS] = "listen_tls"};
+    const char *addresses[] = {
+        [LISTENER_PLAIN] = config->listen, [LISTENER_TLS] = config->listen_tls};
+    char bound[300];
+    int status = 0;
+    unsigned workers = count_workers(config);
+    for (enum listener kind = LISTENER_PLAIN; kind < LISTENERS; kind++) {
+        unsigned passed = listener_passed(kind), opened = 0;
+        int *fds = parts->listen_fds[kind];
+        if (kind == LISTENER_TLS && parts->node->tls == NULL)
+            continue;
+        if (passed == 0) {
+            status = listener_open(keys[kind], addresses[kind], workers, fds, bound, sizeof(bound),
                                    error, error_size);
-        if (status == 0 && node->tls != NULL)
-            status = give_listener(node->workers[i], LISTENER_TLS, address_tls, sizeof(address_tls),
-                                   error, error_size);
-        if (status != 0)
+            opened = status == 0 ? workers : 0;
+        }
+        while (passed > 0 && opened < workers &&
+               (status = listener_take(kind, opened % passed, error, error_size)) >= 0)
+            fds[opened++] = status;
+        parts->listening[kind] = opened;
+        if (status < 0)
             return status;
     }
     listener_close_passed();
+    return 0;
+}
+
+/* Those that no worker has. */
+static void close_listeners(struct parts *parts)
+{
+    for (enum listener kind = LISTENER_PLAIN; kind < LISTENERS; kind++) {
+        for (unsigned i = parts->node->worker_count; i < parts->listening[kind]; i++)
+            close(parts->listen_fds[kind][i]);
+    }
+}
+
+static int start_workers(struct parts *parts, char *error, size_t error_size)
+{
+    struct node *node = parts->node;
+    unsigned workers = parts->listening[LISTENER_PLAIN];
+    for (unsigned i = 0; i < workers; i++) {
+        int status = worker_create(&node->workers[i], node, i, error, error_size);
+        if (node->workers[i] == NULL)
+            return status;
+        node->worker_count = i + 1;
+        for (enum listener kind = LISTENER_PLAIN; kind < LISTENERS; kind++) {
+            if (i < parts->listening[kind])
+                node->workers[i]->listen_fd[kind] = parts->listen_fds[kind][i];
+        }
+        if (status != 0)
+            return status;
+    }
     set_has_workers(node, true);
     for (unsigned i = 0; i < workers; i++) {
         int status = -pthread_create(&node->workers[i]->thread, NULL, worker_run, node->workers[i]);
@@ -358,6 +391,8 @@ static int start(struct parts *parts, char *error, size_t error_size)
     if (status == 0 && config->listen_tls[0] != '\0')
         status = load_certificates(node, error, error_size);
     if (status == 0)
+        status = open_listeners(parts, error, error_size);
+    if (status == 0)
         status = open_ledger(parts, error, error_size);
     if (status == 0 && node->redis.embedded)
         status = redis_child_start(&parts->child, config->state_dir, address, sizeof(address),
@@ -377,7 +412,7 @@ static int start(struct parts *parts, char *error, size_t error_size)
                                  error_size);
     }
     if (status == 0)
-        status = start_workers(node, error, error_size);
+        status = start_workers(parts, error, error_size);
     if (status == 0) {
         enter_phase(node, NODE_SERVING);
         announce(node);
@@ -410,6 +445,7 @@ static int stop(struct parts *parts)
     struct node *node = parts->node;
     int64_t unposted = 0;
     stop_workers(node);
+    close_listeners(parts);
     admin_close_desk(parts->admin);
     enter_phase(node, NODE_ENDING);
     set_has_workers(node, false);

@@ -575,3 +575,85 @@ Test(service, tells_its_health_from_the_start_to_the_end)
     cr_assert_eq(site_node_wait(site), 0);
     site_destroy(&site);
 }
+
+/* One port belongs to one node, though the sockets of a node's workers share it with each other. */
+Test(service, of_a_port_is_by_one_alone_of_the_nodes_that_start_at_once)
+{
+    enum { NODES = 4 };
+    struct site *sites[NODES];
+    pid_t nodes[NODES];
+    const char *logs[NODES];
+    int held = listen_anywhere(true);
+    struct sockaddr_in address;
+    socklen_t size = sizeof(address);
+    cr_assert_eq(getsockname(held, (struct sockaddr *)&address, &size), 0);
+    close(held);
+    for (int i = 0; i < NODES; i++)
+        sites[i] = site_create(.stays_down = true);
+    for (int i = 0; i < NODES; i++) {
+        struct site *site = sites[i];
+        const char *const words[] = {harness_tollgate(),
+                                     "serve",
+                                     "--config",
+                                     site_format(site, "%s/tollgate.yaml", site_directory(site)),
+                                     "--listen",
+                                     site_format(site, "127.0.0.1:%u", ntohs(address.sin_port)),
+                                     NULL};
+        logs[i] = site_format(site, "%s/started", site_directory(site));
+        int log = open(logs[i], O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+        nodes[i] = harness_spawn(words, -1, log);
+        close(log);
+    }
+    /* The others end before they have begun anything, and one begins to serve. */
+    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
+    unsigned refused = 0, serving = 0;
+    while (refused + serving < NODES) {
+        cr_assert(harness_now_ms() < deadline_ms, "%u serve, %u are refused", serving, refused);
+        harness_pause();
+        serving = 0;
+        for (int i = 0; i < NODES; i++) {
+            int status;
+            char *text = harness_read_file(logs[i], NULL);
+            if (nodes[i] > 0 && waitpid(nodes[i], &status, WNOHANG) == nodes[i]) {
+                nodes[i] = 0;
+                refused++;
+                free(text);
+                text = harness_read_file(logs[i], NULL);
+                cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 69, "%s", text);
+                cr_assert(strstr(text, "listen: 127.0.0.1:") &&
+                              strstr(text, "Address already in use"),
+                          "%s", text);
+                cr_assert(!strstr(text, "journal") && !strstr(text, "stopped"), "%s", text);
+            } else if (text && strstr(text, "listening on")) {
+                serving++;
+            }
+            free(text);
+        }
+    }
+    for (int i = 0; i < NODES; i++) {
+        int status = 0;
+        if (nodes[i] > 0) {
+            kill(nodes[i], SIGTERM);
+            waitpid(nodes[i], &status, 0);
+        }
+        cr_expect_eq(status, 0);
+        site_destroy(&sites[i]);
+    }
+    cr_assert_eq(serving, 1, "%u nodes serve on one port", serving);
+}
+
+Test(service, begins_nothing_on_an_address_that_is_not_the_hosts)
+{
+    struct site *site = site_create(.stays_down = true);
+    site_serve_after(site, "set -- \"$@\" --listen 192.0.2.7:29700");
+    struct command_result refused = site_tollgate(site, "serve");
+    cr_assert_eq(refused.exit_code, 69);
+    cr_assert(strstr(refused.errors, "listen: 192.0.2.7:29700 is not an address of this host; "
+                                     "change listen in the configuration, or give --listen"),
+              "%s", refused.errors);
+    /* Before anything was begun. */
+    cr_assert(!strstr(refused.errors, "journal") && !strstr(refused.errors, "stopped"), "%s",
+              refused.errors);
+    cr_assert_neq(access(site_format(site, "%s/journal", site_state_dir(site)), F_OK), 0);
+    site_destroy(&site);
+}
