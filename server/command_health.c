@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "server/byte_count.h"
 #include "server/cli.h"
@@ -59,10 +60,49 @@ static void print_traffic(const json_t *traffic)
            acknowledged);
 }
 
+/* Why a node that serves is not ready. The states are those of /v1/health. */
+static const char *why_not_ready(const char *state, bool redis_up)
+{
+    static const struct {
+        const char *state, *why;
+    } reasons[] = {
+        {"catching_up", "what the journal holds is not in Redis yet"},
+        {"ready", "a worker has no connection to Redis"},
+        {"full", "the journal has little room left"},
+        {"exhausted", "the journal has no room left"},
+        {"failed", "the journal has failed"},
+        {"refused", "Redis refuses this node"},
+    };
+    if (!redis_up && (strcmp(state, "catching_up") == 0 || strcmp(state, "ready") == 0))
+        return "Redis cannot be reached";
+    for (size_t i = 0; i < sizeof(reasons) / sizeof(*reasons); i++) {
+        if (strcmp(state, reasons[i].state) == 0)
+            return reasons[i].why;
+    }
+    return state;
+}
+
+/* "ledger       catching up, 4 records to post (Redis at 10.0.0.5:6379: Connection refused)" */
+static void print_ledger(const json_t *ledger)
+{
+    const char *state = command_text(ledger, "state"), *text = command_text(ledger, "text");
+    intmax_t unposted = (intmax_t)command_number(ledger, "records_unposted");
+    printf("%-12s %s, %" PRIdMAX " record%s to post", "ledger",
+           strcmp(state, "catching_up") == 0 ? "catching up" : state, unposted,
+           unposted == 1 ? "" : "s");
+    if (text[0] != '\0') {
+        fputs(" (", stdout);
+        command_print_text(stdout, text);
+        fputc(')', stdout);
+    }
+    fputc('\n', stdout);
+}
+
 static void print_health(const json_t *answer, bool ready)
 {
     const json_t *ledger = json_object_get(answer, "ledger");
     const json_t *redis = json_object_get(answer, "redis");
+    bool redis_up = json_is_true(json_object_get(redis, "up"));
     bool starting = json_is_true(json_object_get(answer, "starting"));
     bool stopping = json_is_true(json_object_get(answer, "stopping"));
     printf("%-12s %s, tollgate %s, up %" PRIdMAX " s", "node", command_text(answer, "node"),
@@ -70,23 +110,17 @@ static void print_health(const json_t *answer, bool ready)
     if (ledger != NULL) {
         printf(", %" PRIdMAX " workers", (intmax_t)command_number(answer, "workers"));
     }
-    printf("\n%-12s %s\n", "ready",
-           ready      ? "yes"
-           : stopping ? "no, stopping"
-           : starting ? "no, starting"
-                      : "no");
+    printf("\n%-12s %s%s\n", "ready", ready ? "yes" : "no: ",
+           ready            ? ""
+           : stopping       ? "the node is stopping"
+           : starting       ? "the node is starting"
+           : ledger == NULL ? "the node is stopping"
+                            : why_not_ready(command_text(ledger, "state"), redis_up));
     if (ledger == NULL) { /* it is being opened, or closed */
         return;
     }
-    printf("%-12s %s", "ledger", command_text(ledger, "state"));
-    if (command_text(ledger, "text")[0] != '\0') {
-        fputs(": ", stdout);
-        command_print_text(stdout, command_text(ledger, "text"));
-    }
-    printf(", %" PRIdMAX " records to post\n",
-           (intmax_t)command_number(ledger, "records_unposted"));
-    printf("%-12s %s, %s\n", "redis", json_is_true(json_object_get(redis, "up")) ? "up" : "down",
-           command_text(redis, "address"));
+    print_ledger(ledger);
+    printf("%-12s %s, %s\n", "redis", redis_up ? "up" : "down", command_text(redis, "address"));
     print_traffic(json_object_get(answer, "traffic"));
 }
 

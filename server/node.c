@@ -347,10 +347,11 @@ static void announce_kind(const struct node *node, enum listener kind, const cha
 static void announce(const struct node *node)
 {
     if (node->tls != NULL) {
-        log_info("%u certificate%s; records are made %s", tls_certificate_count(node->tls),
+        log_info("%u certificate%s; TLS records are encrypted %s", tls_certificate_count(node->tls),
                  tls_certificate_count(node->tls) == 1 ? "" : "s",
                  tls_has_kernel() ? "by the kernel"
-                                  : "by OpenSSL, because the kernel has no tls module");
+                                  : "by OpenSSL, because the kernel's module tls is not loaded; "
+                                    "modprobe tls makes it faster");
         announce_kind(node, LISTENER_TLS, "speaking TLS on");
     }
     announce_kind(node, LISTENER_PLAIN, "listening on");
@@ -435,15 +436,47 @@ static void stop_workers(struct node *node)
             pthread_join(node->workers[i]->thread, NULL);
         cut += atomic_load(&node->workers[i]->cut_at_stop);
     }
-    if (node->worker_count > 0)
-        log_info("stopped: %llu transfers were cut at the deadline", (unsigned long long)cut);
+    if (node->worker_count > 0 && cut == 0)
+        log_info("stopped; no transfer was cut");
+    else if (cut > 0)
+        log_info("stopped; %llu transfer%s cut after %llu ms (stop_timeout_ms)",
+                 (unsigned long long)cut, cut == 1 ? " was" : "s were",
+                 (unsigned long long)node->config->stop_timeout_ms);
+}
+
+/* The ledger waits for Redis, so that the next start need not replay to it. */
+static void say_waiting(struct node *node)
+{
+    struct ledger_stats stats;
+    ledger_stats(node->ledger, &stats);
+    if (!stats.redis_up && ledger_state(node->ledger) < LEDGER_FAILED)
+        log_info("waiting up to %d s for Redis at %s to take the records that it may lack",
+                 LEDGER_CLOSE_MS / 1000, node->redis.address);
+}
+
+/* Returns how many records Redis may lack, or a negative errno. */
+static int64_t close_ledger(struct node *node)
+{
+    if (node->ledger == NULL)
+        return 0;
+    say_waiting(node);
+    int64_t unposted = ledger_close(&node->ledger, LEDGER_CLOSE_MS);
+    if (unposted < 0)
+        log_error("the journal was not closed: %s", strerrordesc_np((int)-unposted));
+    else if (unposted == 0)
+        log_info("the journal is closed; all of its records are posted to Redis");
+    else
+        log_info(
+            "the journal is closed; %lld record%s may not be in Redis yet and will be posted at "
+            "the next start",
+            (long long)unposted, unposted == 1 ? "" : "s");
+    return unposted;
 }
 
 /* Health is told to the last: whoever watches sees a node that stops, not one that is gone. */
 static int stop(struct parts *parts)
 {
     struct node *node = parts->node;
-    int64_t unposted = 0;
     stop_workers(node);
     close_listeners(parts);
     admin_close_desk(parts->admin);
@@ -457,15 +490,7 @@ static int stop(struct parts *parts)
     proxies_destroy(&node->proxies);
     checks_destroy(&node->checks);
     content_types_destroy(&node->content_types);
-    if (node->ledger != NULL) {
-        unposted = ledger_close(&node->ledger, LEDGER_CLOSE_MS);
-        if (unposted < 0)
-            log_error("the journal was not closed: %s", strerrordesc_np((int)-unposted));
-        else
-            log_info(
-                "the journal is closed; %lld of its records are left to post at the next start",
-                (long long)unposted);
-    }
+    int64_t unposted = close_ledger(node);
     media_close(&node->media);
     token_trust_drop(&node->trust);
     tls_drop(&node->tls);
@@ -695,8 +720,9 @@ int node_run(const struct config *config, const struct config_source *source, ch
         service_manager_tell("READY=1");
         int number = wait_for_end(node, parts.admin, &signals, &watch);
         service_manager_tell("STOPPING=1");
-        log_info("%s: stopping; transfers under way have %llu ms", sigdescr_np(number),
-                 (unsigned long long)config->stop_timeout_ms);
+        log_info("SIG%s: stopping; transfers in progress may finish within %llu ms "
+                 "(stop_timeout_ms)",
+                 sigabbrev_np(number), (unsigned long long)config->stop_timeout_ms);
     }
     int stopped = stop(&parts);
     pthread_mutex_destroy(&node->phase_mutex);

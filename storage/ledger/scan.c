@@ -34,12 +34,11 @@ struct scan {
 
 static int damaged(struct scan *scan, const char *what)
 {
-    snprintf(
-        scan->error, scan->error_size,
-        "journal segment %08u.seg is damaged at byte %" PRIu64
-        " (%s); restore the state directory from a copy, or move it away and start under another "
-        "node name (what it had not posted is then lost)",
-        scan->reader.segment, (uint64_t)scan->reader.index * JOURNAL_RECORD_BYTES, what);
+    snprintf(scan->error, scan->error_size,
+             "journal segment %08u.seg is damaged at byte %" PRIu64
+             " (%s); restore the state directory from a backup, or move it away and set another "
+             "`node`, which loses the bill that it had not posted to Redis",
+             scan->reader.segment, (uint64_t)scan->reader.index * JOURNAL_RECORD_BYTES, what);
     return -EBADMSG;
 }
 

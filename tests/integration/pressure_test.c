@@ -208,7 +208,7 @@ Test(pressure, of_a_question_that_is_still_open_does_not_spoil_the_stop)
     for (int i = 0; i < COUNT; i++)
         raw_reset(fds[i]);
     site_node_signal(site, SIGTERM);
-    site_log_await(site, "transfers were cut at the deadline");
+    site_log_await(site, "stopped; ");
     kill(redis, SIGCONT);
     cr_assert_eq(site_node_wait(site), 0);
     site_destroy(&site);

@@ -19,7 +19,7 @@ until tollgate health >/tmp/health 2>&1; do
     [ $tries -lt 240 ] || { cat /site/log /tmp/health; end 'FAILED: the node does not become ready'; }
     sleep 1
 done
-grep -q 'records are made by the kernel' /site/log || { cat /site/log; end 'FAILED: the node does not see kTLS'; }
+grep -q 'TLS records are encrypted by the kernel' /site/log || { cat /site/log; end 'FAILED: the node does not see kTLS'; }
 stat_of() { sed -n "s/^$1[^0-9]*//p" /proc/net/tls_stat; }
 due=0
 tollgate account open shop/ktls --plan postpaid >/dev/null || end 'FAILED: account open'

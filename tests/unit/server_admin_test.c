@@ -982,7 +982,7 @@ Test(admin, the_health_command_exits_with_0_1_or_69)
     expect_printed("ready        yes");
     atomic_store(&node.stopping, true);
     cr_assert_eq(run(command_health, "tollgate health", ""), CLI_EXIT_NO, "%s", printed);
-    expect_printed("no, stopping");
+    expect_printed("no: the node is stopping");
     cr_assert_eq(run(command_health, "tollgate health", "--json"), CLI_EXIT_NO);
     json_t *answer = json_loads(printed, JSON_REJECT_DUPLICATES, NULL);
     cr_assert(json_is_false(json_object_get(answer, "ready")), "%s", printed);
