@@ -219,19 +219,11 @@ static void judge_redis(const char *address, const struct ledger_redis *redis,
             "maxmemory-policy noeviction, and put it into redis.conf",
             address, redis->policy);
     else if (!redis->hears_revocations)
-        doctor_find(
-            out, DOCTOR_FAILURE,
-            "%s: this user may not subscribe to the channel of the revocations; run redis-cli "
-            "ACL SETUSER NAME '&tg:revocations'",
-            address);
+        doctor_find(out, DOCTOR_FAILURE, "%s: %s", address, redis->push_error);
     else if (redis->loading)
         doctor_find(out, DOCTOR_WARNING, "%s: is loading its data; wait", address);
     else if (!redis->append_only)
-        doctor_find(
-            out, DOCTOR_WARNING,
-            "%s: has no append-only file, so its restart loses data that the nodes must then post "
-            "again; run redis-cli CONFIG SET appendonly yes, and put it into redis.conf",
-            address);
+        doctor_find(out, DOCTOR_WARNING, "%s: " LEDGER_REDIS_FORGETS, address);
     else if (llabs(redis->clock_ahead_ms) > CLOCK_AHEAD_MS)
         doctor_find(out, DOCTOR_WARNING,
                     "%s: its clock is %lld s %s ours; one of the two is off, synchronise both",
@@ -253,9 +245,8 @@ static void judge_node(const struct config *config, const struct ledger_redis *r
     name.name = "node";
     if (redis->name == LEDGER_NAME_UNKNOWN)
         doctor_find(&name, DOCTOR_WARNING,
-                    "whether another node has the name %s was not found out: %s; let this user run "
-                    "HMGET on tg:node:* and read state_dir",
-                    config->node, redis->name_error);
+                    "whether another node has the name %s was not found out: %s", config->node,
+                    redis->name_error);
     else if (redis->name == LEDGER_NAME_FREE)
         doctor_find(&name, DOCTOR_OK, "the name %s is free", config->node);
     else if (redis->name == LEDGER_NAME_OWN)
@@ -302,8 +293,7 @@ void doctor_check_redis(const struct config *config, struct doctor_finding *out)
         judge_node(config, &redis, out);
         judge_redis(where.address, &redis, out);
     } else if (!where.embedded)
-        doctor_find(out, DOCTOR_FAILURE, "%s; start it, or correct `redis` in the configuration",
-                    error);
+        doctor_find(out, DOCTOR_FAILURE, "%s", error);
     else if (redis_program_find(program, sizeof(program)) != 0)
         doctor_find(
             out, DOCTOR_FAILURE,

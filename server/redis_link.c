@@ -69,7 +69,7 @@ struct redis_link {
     uint64_t number;   /* of the address that it is connected to; 0: none is known */
     char run_id[41];   /* of the Redis that it is connected to */
     uint64_t followed; /* ledger_redis_generation, when this was the ledger's Redis */
-    char refused[256]; /* why this Redis cannot be used; empty: no objection */
+    char refused[400]; /* why this Redis cannot be used; empty: no objection */
 };
 
 /* ---- hiredis' event interface ---- */
@@ -122,13 +122,29 @@ static void cleanup(void *data)
 
 /* ---- down and up ---- */
 
+/* `why` is the cause and, behind "; ", the cure, where one is known. */
+static void say_down(const struct redis_link *link, const char *why, bool refused)
+{
+    const char *cure = strstr(why, "; ");
+    size_t length = cure != NULL ? (size_t)(cure - why) : strlen(why);
+    log_warning("worker %u: Redis at %s cannot be %s%.*s%s%s; the node keeps trying",
+                link->worker->index, link->worker->node->redis.address,
+                refused ? "used: " : "reached (", (int)length, why, refused ? "" : ")",
+                cure != NULL ? cure : "");
+}
+
 static void went_down(struct redis_link *link, const char *why)
 {
-    if (link->refused[0] != '\0')
+    char text[sizeof(link->refused)];
+    bool refused = link->refused[0] != '\0';
+    if (refused)
         why = link->refused;
+    else if (ledger_redis_explain(NULL, why, NULL, text, sizeof(text))) {
+        why = text;
+        refused = true;
+    }
     if (!link->warned && !link->worker->stopping)
-        log_warning("worker %u: Redis at %s cannot be reached: %s; trying again",
-                    link->worker->index, link->worker->node->redis.address, why);
+        say_down(link, why, refused);
     bool another =
         link->number != 0 &&
         ledger_redis_failed(link->worker->node->ledger, link->number, link->state == LINK_IS_READY);
@@ -161,6 +177,14 @@ static void object(struct redis_link *link, const char *format, ...)
     va_end(arguments);
 }
 
+static void object_to_refusal(struct redis_link *link, const char *command, const char *said)
+{
+    const char *user = link->worker->node->config->redis_user;
+    char text[sizeof(link->refused)];
+    (void)ledger_redis_explain(command, said, user[0] != '\0' ? user : NULL, text, sizeof(text));
+    object(link, "%s", text);
+}
+
 static void set_state(struct redis_link *link, enum link_state state)
 {
     link->state = state;
@@ -180,11 +204,7 @@ static void on_auth(redisAsyncContext *context, void *reply, void *data)
     (void)data;
     const redisReply *answer = reply;
     if (answer != NULL && answer->type == REDIS_REPLY_ERROR)
-        /* Its first word alone: Redis repeats the words of a command that it does not know, and one of
-         * these is the password. */
-        object(context->data,
-               "it refuses to authenticate: %.*s; check redis_user and redis_password_file",
-               (int)strcspn(answer->str, " "), answer->str);
+        object_to_refusal(context->data, "AUTH", answer->str);
 }
 
 static void on_tried(redisAsyncContext *context, void *reply, void *data)
@@ -196,7 +216,7 @@ static void on_tried(redisAsyncContext *context, void *reply, void *data)
     if (answer == NULL)
         return;
     if (answer->type == REDIS_REPLY_ERROR) {
-        object(link, "it refuses: %s", answer->str);
+        object_to_refusal(link, "FCALL", answer->str);
         return;
     }
     if (link->state != LINK_TRYING)
@@ -253,8 +273,10 @@ static void on_info(redisAsyncContext *context, void *reply, void *data)
         return;
     const char *run_id = answer->type == REDIS_REPLY_STRING ? strstr(answer->str, field) : NULL;
     if (run_id == NULL || strlen(run_id) < sizeof(field) - 1 + 40) {
-        object(link, "it refuses INFO: %s",
-               answer->type == REDIS_REPLY_ERROR ? answer->str : "no run_id");
+        if (answer->type == REDIS_REPLY_ERROR)
+            object_to_refusal(link, "INFO", answer->str);
+        else
+            object(link, "its answer to INFO has no run_id");
         return;
     }
     memcpy(link->run_id, run_id + sizeof(field) - 1, 40);

@@ -191,6 +191,7 @@ struct ledger_redis {
     char version[32], policy[32]; /* redis_version and maxmemory-policy */
     bool append_only, loading, replica;
     bool hears_revocations; /* this user may use the channel */
+    char push_error[400];   /* otherwise why not, and the cure */
     int64_t clock_ahead_ms; /* its wall clock against ours; negative: behind */
     enum ledger_name_holder {
         LEDGER_NAME_FREE,
@@ -200,15 +201,37 @@ struct ledger_redis {
         LEDGER_NAME_UNKNOWN, /* name_error says why */
     } name;                  /* of the node */
     int64_t name_left_ms;    /* of the lease of the name; 0 or less: its node does not run */
-    char name_error[320];
+    char name_error[480];
 };
 /*
  * Asks the Redis of `options`, of which only redis, redis_user, redis_password, node and state_dir
  * are read. Blocks, some seconds at most, and changes nothing there or in the state directory. 0, or
- * -EAGAIN or -EPROTO with one sentence.
+ * -EAGAIN or -EPROTO with one sentence: the address, the cause and the cure.
  */
 int ledger_redis_probe(const struct ledger_options *options, struct ledger_redis *out, char *error,
                        size_t error_size);
+
+/* Said of a Redis without append_only, by the node and before it runs. */
+#define LEDGER_REDIS_FORGETS                                                                       \
+    "keeps no append-only file, so that the nodes must post its data again if it restarts; run "   \
+    "redis-cli CONFIG SET appendonly yes, and put it into redis.conf"
+
+/* The rights of a node's Redis user, as ACL SETUSER takes them. Each only adds: the user may be another
+ * program's, too. */
+#define LEDGER_REDIS_KEYS    "'~tg:*'"
+#define LEDGER_REDIS_CHANNEL "'&tg:revocations'"
+#define LEDGER_REDIS_COMMANDS                                                                      \
+    "+auth +fcall +function +hdel +hget +hgetall +hmget +hscan +hset +info +pexpireat "            \
+    "+pexpiretime +ping +publish +subscribe +time +xadd +xrange"
+
+/*
+ * Why Redis cannot be used, into `out`: the cause; and behind "; " the cure, where there is one that is
+ * known. `command` was answered with the error `said`, as `user` (NULL: the default one); where it is
+ * NULL, that is what hiredis says of the connection. Never repeats what Redis says of AUTH, which may be
+ * the password. Returns whether there is a cure.
+ */
+bool ledger_redis_explain(const char *command, const char *said, const char *user, char *out,
+                          size_t size);
 
 /* Whether a process has the state directory locked, as a node has that runs. It asks as this user,
  * who has to be able to read the directory. */

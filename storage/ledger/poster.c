@@ -58,7 +58,7 @@ static void waiting(struct poster *poster, const char *text)
         ledger_monotonic_ms() < poster->begun_ms + POSTER_PATIENCE_MS)
         return;
     if (!poster->said_lost)
-        ledger_say(ledger, LEDGER_EVENT_WARNING, "%s; trying again", text);
+        ledger_say(ledger, LEDGER_EVENT_WARNING, "%s; the node keeps trying", text);
     poster->said_lost = true;
 }
 
@@ -94,7 +94,7 @@ static void become_current(struct poster *poster)
     snprintf(ledger->run_id, sizeof ledger->run_id, "%s", poster->run_id);
     pthread_mutex_unlock(&ledger->lock);
     ledger_set_poster_state(ledger, LEDGER_READY, "");
-    ledger_say(ledger, LEDGER_EVENT_INFO, "Redis has all that the journal holds");
+    ledger_say(ledger, LEDGER_EVENT_INFO, "every record of the journal is in Redis");
 }
 
 static void publish_posted(struct poster *poster)
@@ -439,23 +439,22 @@ static int check_facts(struct poster *poster, const struct redis_facts *facts)
         snprintf(link->error, sizeof link->error, "Redis at %.160s %s",
                  poster->ledger->options.redis,
                  facts->loading ? "is loading its data"
-                                : "is a replica; give the address of the master");
+                                : "is a replica; give the address of its master in `redis`");
         return -EAGAIN;
     }
     if (!facts->noeviction) {
         snprintf(
             text, sizeof text,
-            "Redis may evict accounts and bills: its maxmemory-policy is %s; set it to noeviction",
-            facts->policy);
+            "Redis at %.160s may evict accounts and bills, because its maxmemory-policy is %s; run "
+            "redis-cli CONFIG SET maxmemory-policy noeviction, and put it into redis.conf",
+            poster->ledger->options.redis, facts->policy);
         not_current(poster, text);
         object(poster, LEDGER_CATCHING_UP, text);
         return -EPERM;
     }
     if (!facts->append_only && !poster->warned_append_only)
-        ledger_say(poster->ledger, LEDGER_EVENT_WARNING,
-                   "Redis keeps no append-only file: after its restart accounts are replayed from "
-                   "journals; "
-                   "set appendonly yes");
+        ledger_say(poster->ledger, LEDGER_EVENT_WARNING, "Redis at %.160s %s",
+                   poster->ledger->options.redis, LEDGER_REDIS_FORGETS);
     poster->warned_append_only = poster->warned_append_only || !facts->append_only;
     if (strcmp(poster->run_id, facts->run_id) != 0 ||
         strcmp(poster->replication_id, facts->replication_id) != 0)

@@ -93,7 +93,8 @@ static void judge_name(const redisReply *reply, const struct ledger_options *opt
     bool shaped = reply->type == REDIS_REPLY_ARRAY && reply->elements == 2;
     int error = shaped ? read_instance(options->state_dir, instance) : -EPROTO;
     if (error != 0) {
-        snprintf(out->name_error, sizeof out->name_error, "%.200s/instance: %s", options->state_dir,
+        snprintf(out->name_error, sizeof out->name_error,
+                 "%.200s/instance: %s; let this user read state_dir", options->state_dir,
                  strerror(-error));
         return;
     }
@@ -127,6 +128,24 @@ static void ask_name(struct redis_link *link, const struct ledger_options *optio
     freeReplyObject(reply);
 }
 
+/* "Redis at ADDRESS: ..." of what was not reached, and what Redis refused, begin with the address. */
+static void say_why(const struct redis_link *link, const struct ledger_options *options,
+                    char *error, size_t size)
+{
+    static const char at[] = "Redis at ";
+    const char *why = link->error[0] != '\0' ? link->error : "its reply has an unexpected form";
+    bool cured = strstr(why, "; ") != NULL;
+    if (strncmp(why, at, sizeof at - 1) == 0)
+        snprintf(error, size, "%s", why + sizeof at - 1);
+    else
+        snprintf(error, size, "%s: %s", options->redis, why);
+    size_t length = strlen(error);
+    if (!cured)
+        snprintf(error + length, size - length, "; %s",
+                 link->unreached ? "start Redis there, or correct `redis` in the configuration"
+                                 : "look into the log of Redis");
+}
+
 int ledger_redis_probe(const struct ledger_options *options, struct ledger_redis *out, char *error,
                        size_t error_size)
 {
@@ -140,9 +159,12 @@ int ledger_redis_probe(const struct ledger_options *options, struct ledger_redis
         snprintf(error, error_size, "%s", strerror(-status));
     if (status != 0)
         return status;
-    status = where_get(where, LEDGER_REDIS_RESOLVE_MS, &first, error, error_size);
-    if (status == 0 && (status = redis_open_any(&link, where, options)) != 0)
-        snprintf(error, error_size, "%s", link.error);
+    char why[sizeof link.error];
+    status = where_get(where, LEDGER_REDIS_RESOLVE_MS, &first, why, sizeof why);
+    if (status != 0)
+        snprintf(error, error_size, "%s: %s", options->redis, why);
+    else if ((status = redis_open_any(&link, where, options)) != 0)
+        say_why(&link, options, error, error_size);
     if (status != 0) {
         where_destroy(&where);
         return status;
@@ -158,8 +180,10 @@ int ledger_redis_probe(const struct ledger_options *options, struct ledger_redis
         out->replica = facts.replica;
         ask_name(&link, options, out);
         out->hears_revocations = may_subscribe(&link);
+        if (!out->hears_revocations)
+            snprintf(out->push_error, sizeof out->push_error, "%s", link.error);
     } else {
-        snprintf(error, error_size, "%s", link.error[0] != '\0' ? link.error : strerror(-status));
+        say_why(&link, options, error, error_size);
     }
     redis_close(&link);
     where_destroy(&where);

@@ -187,11 +187,8 @@ static void say_lost(struct push *push)
         return;
     push->said_lost = true;
     ledger_say(ledger, LEDGER_EVENT_WARNING,
-               "the node does not hear of revocations: %s; until it does, each response asks Redis",
+               "the node does not hear of revocations, so that each response asks Redis: %s",
                push->refused ? push->link.error : "the connection to Redis is lost");
-    if (push->refused)
-        ledger_say(ledger, LEDGER_EVENT_ERROR,
-                   "let the Redis user use the channel: ACL SETUSER NAME &tg:revocations");
 }
 
 static void say_heard(struct push *push)

@@ -14,7 +14,82 @@
 #include <string.h>
 #include <time.h>
 
-#define ERROR_TOLD_MAX 200u /* bytes of what Redis says */
+#define ERROR_TOLD_MAX 160 /* bytes of what Redis says */
+#define USER_TOLD_MAX  40
+
+/* ---- why Redis cannot be used ---- */
+
+static bool explain_connection(const char *said, char *out, size_t size)
+{
+    static const char protocol[] = "Protocol error, got ";
+    if (strncmp(said, protocol, sizeof protocol - 1) != 0) {
+        snprintf(out, size, "%.*s", ERROR_TOLD_MAX, said);
+        return false;
+    }
+    said += sizeof protocol - 1; /* "H" as reply type byte */
+    snprintf(
+        out, size,
+        "what answers there is not Redis, for its reply begins with %.*s; correct `redis` in the "
+        "configuration",
+        (int)strcspn(said, " "), said);
+    return true;
+}
+
+static bool explain_authentication(const char *said, const char *user, char *out, size_t size)
+{
+    size_t length = strcspn(said, " ");
+    int told = (int)(length < ERROR_TOLD_MAX ? length : ERROR_TOLD_MAX);
+    if (strstr(said, "without any password") != NULL)
+        snprintf(out, size,
+                 "Redis has no password for its default user; remove redis_password_file, or give "
+                 "the user with redis_user");
+    else if (user != NULL)
+        snprintf(out, size,
+                 "Redis refuses user %.*s or its password (%.*s); correct redis_user, or the first "
+                 "line of the file that redis_password_file names",
+                 USER_TOLD_MAX, user, told, said);
+    else
+        snprintf(out, size,
+                 "Redis refuses the password of its default user (%.*s); correct the first line of "
+                 "the file that redis_password_file names, or give the user with redis_user",
+                 told, said);
+    return true;
+}
+
+bool ledger_redis_explain(const char *command, const char *said, const char *user, char *out,
+                          size_t size)
+{
+    const char *name = user != NULL ? user : "default";
+    if (command == NULL)
+        return explain_connection(said, out, size);
+    if (strcmp(command, "AUTH") == 0)
+        return explain_authentication(said, user, out, size);
+    if (strncmp(said, "NOAUTH", 6) == 0) {
+        snprintf(out, size,
+                 "Redis asks for a password (NOAUTH); name the file that holds it in "
+                 "redis_password_file");
+        return true;
+    }
+    if (strncmp(said, "NOPERM", 6) == 0) {
+        /* Redis says of which of the three: "access one of the keys", "channels", "run the 'time'". */
+        bool channel = strstr(said, "channel") != NULL, key = strstr(said, "keys") != NULL;
+        snprintf(out, size,
+                 "Redis user %.*s may not run %s%s (NOPERM); run redis-cli ACL SETUSER %.*s %s",
+                 USER_TOLD_MAX, name, command,
+                 channel ? " on tg:revocations"
+                 : key   ? " on the keys tg:*"
+                         : "",
+                 USER_TOLD_MAX, name,
+                 channel ? LEDGER_REDIS_CHANNEL
+                 : key   ? LEDGER_REDIS_KEYS
+                         : LEDGER_REDIS_COMMANDS);
+        return true;
+    }
+    snprintf(out, size, "Redis refuses %s: %.*s", command, ERROR_TOLD_MAX, said);
+    return false;
+}
+
+/* ---- the connection ---- */
 
 static struct timeval timeout_of(uint32_t milliseconds)
 {
@@ -84,15 +159,20 @@ int redis_open(struct redis_link *link, struct where *where, const struct ledger
 {
     struct ledger_redis_address address;
     memset(link, 0, sizeof *link);
+    char error[sizeof link->error];
     link->where = where;
+    link->options = options;
+    link->unreached = true;
     hold_signals(link);
-    if (where_get(where, 0, &address, link->error, sizeof link->error) != 0) {
+    if (where_get(where, 0, &address, error, sizeof error) != 0) {
+        snprintf(link->error, sizeof link->error, "Redis at %.100s: %.200s", options->redis, error);
         redis_close(link);
         return -EAGAIN;
     }
     link->number = address.number;
     link->context = dial(&address);
     bool made = link->context != NULL && link->context->err == 0;
+    link->unreached = !made;
     if (!made)
         snprintf(link->error, sizeof link->error, "Redis at %.160s: %s", options->redis,
                  link->context == NULL ? "no memory" : link->context->errstr);
@@ -146,15 +226,16 @@ int redis_send(struct redis_link *link, const struct redis_arguments *arguments)
 redisReply *redis_next(struct redis_link *link)
 {
     void *reply = NULL;
+    char error[200];
     if (redisGetReply(link->context, &reply) == REDIS_OK)
         return reply;
     /* A timeout is EAGAIN to the socket, which says nothing to a reader. */
     bool late = link->context->err == REDIS_ERR_IO && (errno == EAGAIN || errno == EWOULDBLOCK);
     if (late)
-        snprintf(link->error, sizeof link->error, "Redis: no answer within %" PRIu32 " ms",
-                 link->patience_ms);
+        snprintf(error, sizeof error, "no answer within %" PRIu32 " ms", link->patience_ms);
     else
-        snprintf(link->error, sizeof link->error, "Redis: %s", link->context->errstr);
+        (void)ledger_redis_explain(NULL, link->context->errstr, NULL, error, sizeof error);
+    snprintf(link->error, sizeof link->error, "Redis at %.100s: %s", link->options->redis, error);
     return NULL;
 }
 
@@ -166,10 +247,8 @@ redisReply *redis_call(struct redis_link *link, int count, const char *const wor
         redis_add(&arguments, words[i]);
     redisReply *reply = redis_send(link, &arguments) == 0 ? redis_next(link) : NULL;
     if (reply != NULL && reply->type == REDIS_REPLY_ERROR) {
-        /* Redis repeats the words of a command that it does not know; of AUTH one is the password. */
-        size_t told = strcmp(words[0], "AUTH") == 0 ? strcspn(reply->str, " ") : ERROR_TOLD_MAX;
-        snprintf(link->error, sizeof link->error, "Redis refuses %s: %.*s", words[0],
-                 (int)(told < ERROR_TOLD_MAX ? told : ERROR_TOLD_MAX), reply->str);
+        (void)ledger_redis_explain(words[0], reply->str, link->options->redis_user, link->error,
+                                   sizeof link->error);
         freeReplyObject(reply);
         return NULL;
     }

@@ -13,13 +13,15 @@
 #define REDIS_ARGUMENTS_MAX 4096
 
 struct redis_link {
-    redisContext *context; /* owns; NULL: closed */
-    sigset_t signals;      /* of the thread, before */
-    uint32_t patience_ms;  /* with each answer */
-    struct where *where;   /* borrows */
-    uint64_t number;       /* of the address there; 0: none was known */
-    bool another;          /* it failed, and another address is to be tried at once */
-    char error[320];       /* of the last failure: one sentence without secrets */
+    redisContext *context;                /* owns; NULL: closed */
+    sigset_t signals;                     /* of the thread, before */
+    uint32_t patience_ms;                 /* with each answer */
+    struct where *where;                  /* borrows */
+    uint64_t number;                      /* of the address there; 0: none was known */
+    const struct ledger_options *options; /* borrows */
+    bool unreached;                       /* nothing answered, or the name has no address */
+    bool another;    /* it failed, and another address is to be tried at once */
+    char error[400]; /* of the last failure: the cause; the cure, where one is known; no secrets */
 };
 
 /* What INFO says of the server. */

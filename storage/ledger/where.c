@@ -264,13 +264,14 @@ void where_destroy(struct where **where)
 static void say_unresolved(const struct where *where, char *error, size_t size)
 {
     if (where->failure != 0)
-        snprintf(error, size, "%s: %s; give a name that resolves, or an address", where->name.host,
+        snprintf(error, size, "%s; correct the host name in `redis`, or give an IP address",
                  gai_strerror(where->failure));
     else if (ledger_monotonic_ms() < where->asked_ms + LEDGER_REDIS_RESOLVE_MS)
-        snprintf(error, size, "%s: the name is being resolved", where->name.host);
+        snprintf(error, size, "the name is being resolved");
     else
-        snprintf(error, size, "%s: no answer within %d ms; check the resolver (/etc/resolv.conf)",
-                 where->name.host, LEDGER_REDIS_RESOLVE_MS);
+        snprintf(error, size,
+                 "the name was not resolved within %d ms; check the resolver (/etc/resolv.conf)",
+                 LEDGER_REDIS_RESOLVE_MS);
 }
 
 int where_get(struct where *where, uint32_t wait_ms, struct ledger_redis_address *out, char *error,

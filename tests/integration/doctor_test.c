@@ -283,7 +283,8 @@ Test(doctor, refuses_a_redis_that_evicts_and_warns_of_one_without_a_file)
     struct site *site = site_create(.stays_down = true, .own_redis = true);
     struct command_result doctor = site_tollgate(site, "doctor");
     cr_assert_eq(doctor.exit_code, 1, "%s", doctor.output);
-    expect_text(line_of(site, doctor.output, "FAIL     redis: "), "start it, or correct `redis`");
+    expect_text(line_of(site, doctor.output, "FAIL     redis: "),
+                "; start Redis there, or correct `redis`");
 
     site_redis_start(site);
     site_redis_command(site, "CONFIG SET appendonly no");
@@ -297,6 +298,102 @@ Test(doctor, refuses_a_redis_that_evicts_and_warns_of_one_without_a_file)
     const char *line = line_of(site, doctor.output, "FAIL     redis: ");
     expect_text(line, "allkeys-lru");
     expect_text(line, "CONFIG SET maxmemory-policy noeviction");
+    site_destroy(&site);
+}
+
+static void set_password(struct site *site, const char *password)
+{
+    const char *command =
+        site_format(site, "umask 077; echo '%s' >'%s/password'", password, site_directory(site));
+    cr_assert_eq(system(command), 0); // NOLINT(cert-env33-c): the words are the test's own
+}
+
+/* What it says behind "redis: " of a Redis that it fails. */
+static const char *failure_of_redis(struct site *site)
+{
+    struct command_result doctor = site_tollgate(site, "doctor");
+    cr_assert_eq(doctor.exit_code, 1, "%s%s", doctor.output, doctor.errors);
+    return line_of(site, doctor.output, "FAIL     redis: ");
+}
+
+/* Its cure is run as it stands until it finds nothing; then the node serves with these rights. */
+Test(doctor, gives_the_command_by_which_a_redis_user_may_do_all_that_a_node_does)
+{
+    static const char run[] = "; run redis-cli ";
+    struct site *site =
+        site_create(.own_redis = true, .stays_down = true,
+                    .settings = "redis_user: toll\nredis_password_file: password\n");
+    set_password(site, "wrong");
+    site_redis_start(site);
+    site_redis_command(site, "ACL SETUSER toll on >secret");
+    expect_text(failure_of_redis(site),
+                "Redis refuses user toll or its password (WRONGPASS); correct redis_user, or ");
+    set_password(site, "secret");
+    expect_text(failure_of_redis(site), "Redis user toll may not run INFO (NOPERM); run ");
+    struct command_result doctor = site_tollgate(site, "doctor");
+    for (int rights = 0; doctor.exit_code != 0; rights++) {
+        cr_assert_lt(rights, 3, "%s", doctor.output);
+        const char *cure = strstr(doctor.output, run);
+        cr_assert(cure, "%s", doctor.output);
+        cure += sizeof(run) - 1;
+        char command[512];
+        size_t length = 0;
+        for (; *cure != '\n' && length < sizeof(command) - 1; cure++)
+            if (*cure != '\'') /* the shell's */
+                command[length++] = *cure;
+        command[length] = '\0';
+        site_redis_command(site, command);
+        doctor = site_tollgate(site, "doctor");
+    }
+    site_node_start(site);
+    site_node_await_ready(site);
+    site_account_open_prepaid(site, "alice", 100u * 1000 * 1000);
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY, .jti = "order-1");
+    answer_expect_file(site, fetch(site, link), TRACK_TINY);
+    cr_assert_null(strstr(site_log(site), "NOPERM"), "%s", site_log(site));
+    site_destroy(&site);
+}
+
+Test(doctor, says_why_redis_cannot_be_used)
+{
+    struct site *site = site_create(.own_redis = true);
+    site_redis_command(site, "CONFIG SET requirepass secret");
+    expect_text(failure_of_redis(site),
+                "Redis asks for a password (NOAUTH); name the file that holds it in "
+                "redis_password_file");
+    struct site *http = site_create(.stays_down = true,
+                                    .redis = site_format(site, "127.0.0.1:%u", site_port(site)));
+    expect_text(failure_of_redis(http),
+                "what answers there is not Redis, for its reply begins with "
+                "\"H\"; correct `redis` in the configuration");
+    struct site *name = site_create(.stays_down = true, .redis = "no..host:6379");
+    expect_text(failure_of_redis(name), "redis: no..host:6379: ");
+    expect_text(failure_of_redis(name),
+                "; correct the host name in `redis`, or give an IP address");
+    site_destroy(&name);
+    site_destroy(&http);
+    site_destroy(&site);
+}
+
+/* Beside the doctor, health and the log speak of Redis. */
+Test(doctor, health_and_the_stop_say_that_redis_is_out_of_reach)
+{
+    struct site *site = site_create(.own_redis = true, .stays_down = true);
+    struct command_result health;
+    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
+    site_node_start(site);
+    do {
+        health = site_tollgate(site, "health");
+        cr_assert_eq(health.exit_code, 1, "%s%s", health.output, health.errors);
+        cr_assert_lt(harness_now_ms(), deadline_ms, "%s", health.output);
+    } while (!strstr(health.output, "to post (Redis at unix:"));
+    (void)line_of(site, health.output, "ready        no: Redis cannot be reached\n");
+    (void)line_of(site, health.output, "ledger       catching up, ");
+    site_node_signal(site, SIGTERM);
+    cr_assert_eq(site_node_wait(site), 0);
+    expect_text(site_log(site), "SIGTERM: stopping; transfers in progress may finish within ");
+    expect_text(site_log(site), "stopped; no transfer was cut");
+    expect_text(site_log(site), "waiting up to 5 s for Redis at unix:");
     site_destroy(&site);
 }
 

@@ -471,7 +471,7 @@ Test(revocation, is_told_where_the_Redis_user_may_not_hear_it)
     cr_assert_eq(site_node_wait(site), 0);
     site_node_start(site);
     site_node_await_ready(site);
-    site_log_await(site, "ACL SETUSER NAME &tg:revocations");
+    site_log_await(site, "run redis-cli ACL SETUSER default '&tg:revocations'");
     /* Nothing starts on what was granted before: each response asks. */
     answer_expect_refusal(site, fetch(site, link), 410, "link_revoked");
     struct command_result result = site_tollgate(site, "doctor");

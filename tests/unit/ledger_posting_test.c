@@ -439,11 +439,11 @@ Test(ledger_posting, serves_a_redis_user_with_a_password)
     fx.options.redis_password = "wrong";
     fixture_open(&fx);
     char text[512] = "";
-    for (int i = 0; i < 10000 && strstr(text, "AUTH") == NULL; i++) {
+    for (int i = 0; i < 10000 && strstr(text, "WRONGPASS") == NULL; i++) {
         fixture_pause();
         ledger_state_text(fx.ledger, text, sizeof text);
     }
-    cr_assert_not_null(strstr(text, "AUTH"), "%s", text);
+    cr_assert_not_null(strstr(text, "WRONGPASS"), "%s", text);
     cr_assert_null(strstr(text, "wrong:"), "%s", text);
     ledger_close(&fx.ledger, 0);
     fx.options.redis_password = "secret";
