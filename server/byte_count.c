@@ -30,10 +30,34 @@ static const struct {
     {"TiB", INT64_C(1) << 40},
 };
 
+/*
+ * A unit may be written in lower or in upper case as a whole. Mixed otherwise, it may mean another one: Mb
+ * is a megabit to many.
+ */
+static bool is_spelling_of(const char *unit, const char *name)
+{
+    bool lower = false, upper = false;
+    for (const char *at = name; *at != '\0'; at++) {
+        lower = lower || (*at >= 'a' && *at <= 'z');
+        upper = upper || (*at >= 'A' && *at <= 'Z');
+    }
+    return strcasecmp(unit, name) == 0 && (!(lower && upper) || strcmp(unit, name) == 0);
+}
+
+const char *byte_count_meant(const char *suffix)
+{
+    for (size_t i = 1; i < sizeof units / sizeof units[0]; i++) {
+        if (strcasecmp(units[i].name, suffix) == 0) {
+            return units[i].name;
+        }
+    }
+    return NULL;
+}
+
 static int find_unit(const char *name, int64_t *bytes)
 {
     for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
-        if (strcasecmp(units[i].name, name) == 0) {
+        if (is_spelling_of(units[i].name, name)) {
             *bytes = units[i].bytes;
             return 0;
         }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/byte_count.h"
 #include "server/cli.h"
 #include "server/config_internal.h"
 #include "server/config_table.h"
@@ -84,6 +85,15 @@ static void convert_number(const struct reading *reading, int issuer, const stru
     }
     uint64_t number = 0;
     int result = config_amount_read(value, key->unit, &number);
+    const char *suffix = value + strspn(value, "0123456789. ");
+    const char *meant =
+        strncmp(key->unit, "bytes", 5) == 0 && suffix > value ? byte_count_meant(suffix) : NULL;
+    if (result == -EINVAL && meant) {
+        config_refuse(reading->document, issuer, key->name, -1,
+                      "\"%.64s\" has no unit of bytes; did you mean %.*s%s?", value,
+                      (int)strspn(value, "0123456789."), value, meant);
+        return;
+    }
     if (result == -EINVAL || result == -EDOM) {
         config_refuse(reading->document, issuer, key->name, -1,
                       "\"%.64s\" is not a whole number of %s; give plain digits%s (%" PRIu64

@@ -24,6 +24,8 @@ enum doctor_asker { DOCTOR_COMMAND = 1, DOCTOR_START = 2, DOCTOR_CONFIG = 4 };
     X(memlock, DOCTOR_COMMAND | DOCTOR_START, EX_UNAVAILABLE, "the workers' rings fit")            \
     X(nofile, DOCTOR_COMMAND | DOCTOR_START, EX_UNAVAILABLE, "descriptors for all connections")    \
     X(clock, DOCTOR_COMMAND | DOCTOR_START, EX_UNAVAILABLE, "plausible and synchronised")          \
+    X(settings, DOCTOR_COMMAND | DOCTOR_START | DOCTOR_CONFIG, EX_CONFIG,                          \
+      "values that agree with each other, and proxies that are not everybody")                     \
     X(media_root, DOCTOR_COMMAND | DOCTOR_START | DOCTOR_CONFIG, EX_CONFIG, "readable")            \
     X(state_dir, DOCTOR_COMMAND | DOCTOR_START | DOCTOR_CONFIG, EX_CONFIG,                         \
       "writable, with room for the journal")                                                       \

@@ -56,6 +56,9 @@ void doctor_check_media_root(const struct config *config, struct doctor_finding 
     close(root);
 }
 
+/* What state_dir_fault finds where `parent` is not there. */
+static const char missing_parent[] = "has no parent directory";
+
 /* What is wrong with the directory, or NULL. The node makes it itself, but not its parent. */
 static const char *state_dir_fault(const char *path, char parent[static PATH_MAX])
 {
@@ -73,8 +76,7 @@ static const char *state_dir_fault(const char *path, char parent[static PATH_MAX
     memmove(parent, above, strlen(above) + 1);
     if (access(parent, W_OK | X_OK) == 0)
         return NULL;
-    return errno == ENOENT ? "has no parent directory; make it first"
-                           : "cannot be made there; make it for the node's user";
+    return errno == ENOENT ? missing_parent : "cannot be made there; make it for the node's user";
 }
 
 /* The process that serves the state directory's admin socket; 0 where that cannot be told. */
@@ -112,8 +114,21 @@ void doctor_check_state_dir(const struct config *config, struct doctor_finding *
     struct statvfs disk;
     const char *fault = state_dir_fault(config->state_dir, where);
     uint64_t least = SEGMENTS_WANTED * config->journal_segment_bytes;
+    if (fault == missing_parent) {
+        doctor_find(out, DOCTOR_FAILURE,
+                    "the directory %s does not exist; make it with mkdir -p %s", where, where);
+        return;
+    }
     if (fault != NULL) {
         doctor_find(out, DOCTOR_FAILURE, "%s: %s", config->state_dir, fault);
+        return;
+    }
+    char strangers[256];
+    if (doctor_find_strangers(config, strangers, sizeof(strangers))) {
+        doctor_find(
+            out, DOCTOR_FAILURE,
+            "%s holds files that are not a node's (%s); give the node a directory of its own",
+            config->state_dir, strangers);
         return;
     }
     if (statvfs(where, &disk) != 0) {

@@ -32,6 +32,12 @@ enum doctor_asker doctor_asker(const struct doctor_finding *out);
 /* "2026-11-28 12:00 UTC". */
 void doctor_write_day(time_t when, char out[static 32]);
 
+/*
+ * Whether the state directory holds files that no node has made, and that the configuration does not name, before a
+ * node has begun its life there. `names` receives the first of them, for a message.
+ */
+bool doctor_find_strangers(const struct config *config, char *names, size_t size);
+
 #define X(name, askers, exit_code, about)                                                          \
     void doctor_check_##name(const struct config *config, struct doctor_finding *out);
 DOCTOR_CHECKS(X)

@@ -681,6 +681,63 @@ Test(server_cli, check_config_names_what_the_machine_lacks)
     EXPECT_IN(err, "admin_secrets: issuer shop: ./secret: is empty; `openssl rand -hex 32`");
 }
 
+/* A node writes into its state directory, which therefore may not be one that others use. */
+Test(server_cli, check_config_refuses_a_state_directory_with_files_that_are_not_a_nodes)
+{
+    static const char *const own[] = {
+        "lock",    "instance.new", "hashes", "hashes.unreadable", "journal.damaged",
+        ".backup", "access.log.1"};
+    char path[64];
+    make_node();
+    configure("access_log: state/access.log\n");
+    cr_assert_eq(mkdir("state", 0700), 0);
+    cr_expect_eq(run("serve", "--check-config", NULL), EX_OK, "%s", err);
+    cr_assert_eq(mkdir("state/lost+found", 0700), 0);
+    cr_assert_eq(mkdir("state/redis", 0700), 0);
+    for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
+        snprintf(path, sizeof(path), "state/%s", own[i]);
+        write_text(path, "");
+    }
+    cr_expect_eq(run("serve", "--check-config", NULL), EX_OK, "%s", err);
+
+    write_text("state/passwd", "");
+    write_text("state/locksmith", "");
+    static const char refusal[] =
+        "state_dir: ./state holds files that are not a node's (locksmith, "
+        "passwd); give the node a directory of its own";
+    cr_expect_eq(run("serve", "--check-config", NULL), EX_CONFIG);
+    EXPECT_IN(err, refusal);
+    cr_expect_eq(run("serve", NULL), EX_CONFIG);
+    EXPECT_IN(err, refusal);
+    cr_expect_neq(run("doctor", NULL), EX_OK);
+    EXPECT_IN(out, refusal);
+    cr_expect_neq(access("state/admin.sock", F_OK), 0, "the node began");
+
+    /* A node that has its life there keeps it, whatever its operator puts beside. */
+    write_text("state/instance", "");
+    cr_assert_eq(mkdir("state/journal", 0700), 0);
+    cr_expect_eq(run("serve", "--check-config", NULL), EX_OK, "%s", err);
+}
+
+Test(server_cli, check_config_warns_of_values_that_have_no_effect_or_trust_everybody)
+{
+    make_node();
+    configure("forwarded_from: 10.0.0.0/8 fc00::/7 192.0.2.1\nproxy_protocol_from: 2001:db8::/32\n"
+              "accounts_max: 10\naccounts_per_issuer_max: 10\n");
+    cr_expect_eq(run("serve", "--check-config", NULL), EX_OK, "%s", err);
+    cr_expect_str_empty(err);
+    make_configuration();
+    configure("forwarded_from: 10.0.0.1, 0.0.0.0/0\nproxy_protocol_from: ::/0\n"
+              "accounts_max: 10\naccounts_per_issuer_max: 11\n");
+    cr_expect_eq(run("serve", "--check-config", NULL), EX_OK, "%s", err);
+    EXPECT_IN(err, "forwarded_from: 0.0.0.0/0 holds clients, not only proxies");
+    EXPECT_IN(err, "proxy_protocol_from: ::/0 holds clients");
+    EXPECT_IN(err, "accounts_per_issuer_max: 11 has no effect, because accounts_max is 10");
+    (void)run("doctor", NULL);
+    EXPECT_IN(out, "forwarded_from: 0.0.0.0/0 holds clients");
+    EXPECT_IN(out, "accounts_per_issuer_max: 11 has no effect");
+}
+
 Test(server_cli, check_config_names_every_key_set_that_is_wrong)
 {
     make_node();

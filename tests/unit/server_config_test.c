@@ -287,6 +287,8 @@ Test(server_config, refuses_what_a_unit_cannot_hold_and_units_of_something_else)
         {"head_bytes_max: 5KiBs\n", "\"5KiBs\" is no"},
         {"connections_max: 5s\n", "\"5s\" is not a whole number of connections"},
         {"connections_max: 5k\n", "\"5k\" is not a whole number of connections"},
+        {"grant_slice_bytes: 16Mb\n", "\"16Mb\" has no unit of bytes; did you mean 16MB?"},
+        {"grant_slice_bytes: 1.5Gib\n", "did you mean 1.5GiB?"},
         {"idle_timeout_ms: 2h\n", "2h is out of bounds; give 100 to 3600000 milliseconds"},
         {"idle_timeout_ms: 213503982335d\n", "is out of bounds"},
         {"idle_timeout_ms: 99999999999999999999999999999999999999999999d\n", "is out of bounds"},
