@@ -6,7 +6,7 @@
 #   docker/deps.sh --list GROUP...            print the packages and install nothing
 #   docker/deps.sh --missing GROUP...         print those that are missing and install nothing
 #
-# The groups are run, build, demo, bench, test, checks, clients, examples, ktls and image.
+# The groups are run, build, demo, bench, micro, test, checks, clients, examples, ktls and image.
 # It asks dpkg first and touches the network only when something is missing.
 set -eu
 
@@ -20,6 +20,7 @@ packages_of() {
     test) echo lame python3 libcriterion-dev libcurl4-openssl-dev iproute2 openssl ;;
     # cpack calls file, and clang's sanitizers want libclang-rt-14-dev.
     checks) echo ffmpeg clang clang-format clang-tidy cppcheck shellcheck libclang-rt-14-dev git man-db dpkg-dev file systemd ;;
+    micro) echo valgrind ;;
     clients) echo lame curl wget aria2 slowhttptest sslscan chromium nodejs npm jq openssl ;;
     examples) echo php-cli ruby ruby-jwt golang-go golang-github-golang-jwt-jwt-dev python3-jwt nodejs npm curl lame ;;
     ktls) echo qemu-system-x86 busybox-static linux-image-cloud-amd64 kmod cpio openssl curl lame ;;

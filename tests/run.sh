@@ -103,7 +103,7 @@ headers_compile_alone() {
 dependencies_run_one_way() {
     ! grep -rnE '#include "(server|storage)/' tokens --include='*.[ch]' &&
         ! grep -rnE '#include "(server|tokens)/' storage --include='*.[ch]' &&
-        ! grep -rnE '#include "(server|storage)/' bench --include='*.[ch]'
+        ! grep -rnE '#include "(server|storage)/' bench --include='*.[ch]' --exclude-dir=micro # which measures them
 }
 
 # What handles secrets compares bytes in one way only, in the source and in what the compiler made of it.
@@ -118,7 +118,7 @@ secrets_compare_in_constant_time() {
 }
 
 shell_parses() {
-    for script in docker/*.sh docker/package/p* bench/*.sh tests/*.sh tests/*/*.sh; do sh -n "$script" || return 1; done
+    for script in docker/*.sh docker/package/p* bench/*.sh bench/*/*.sh tests/*.sh tests/*/*.sh; do sh -n "$script" || return 1; done
     if command -v shellcheck >/dev/null; then
         shellcheck -x docker/demo.sh docker/deps.sh docker/ready.sh tests/bare.sh tests/long.sh tests/ready.sh tests/run.sh
     fi

@@ -1,0 +1,287 @@
+/*
+ * Whole exchanges over loopback, and an admission from a grant, in a real node with one worker.
+ *
+ * The client runs in the worker's own thread: where the worker would wait on its ring, the function that
+ * waits is this file's. It polls, and while nothing has come it lets the client read and ask again. So
+ * each exchange takes the same way, and what is counted is the worker's turns alone. Four functions of the
+ * system stand here in place of the libraries' for the reasons given with them.
+ */
+#include <arpa/inet.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bench/micro/micro.h"
+#include "server/check.h"
+#include "server/config.h"
+#include "server/node.h"
+#include "server/window.h"
+#include "server/worker.h"
+
+#define WARM_UP  200
+#define MEASURED 1000 /* of each block */
+#define BLOCKS   10   /* run.sh takes the least: what comes by the clock only adds */
+#define ADMITTED 10000
+#define TURN_NS  20000
+
+/* What is asked for, one after the other. */
+struct kind {
+    const char *name, *target;
+    unsigned done, skipped;
+};
+
+static struct kind kinds[2] = {{.name = "exchange-4KiB"}, {.name = "exchange-64KiB"}};
+static unsigned at; /* of `kinds` */
+static int client = -1;
+static size_t wanted; /* bytes of the answer that are still to come; SIZE_MAX: its head is, too */
+static char answer[16384], request[8192];
+static size_t answer_size;
+static bool counting;
+static bool counts_turn; /* the turn under way */
+
+/*
+ * valgrind does not know openat2, which node and doctor call in this way. What it would bound is not what
+ * is measured; all that this process opens is run.sh's own.
+ */
+long syscall(long number, ...)
+{
+    static long (*next)(long, long, long, long, long, long, long);
+    long a[6];
+    va_list arguments;
+    va_start(arguments, number);
+    for (int i = 0; i < 6; i++)
+        a[i] = va_arg(arguments, long);
+    va_end(arguments);
+    if (number == SYS_openat2) {
+        const struct open_how *how = (const struct open_how *)a[2];
+        return openat((int)a[0], (const char *)a[1], (int)how->flags, (mode_t)how->mode);
+    }
+    if (next == NULL)
+        *(void **)&next = dlsym(RTLD_NEXT, "syscall");
+    return next(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+/* Each thread keeps an arena of its own, so that addresses are the same in each run: what comparing two texts
+ * takes depends on how they lie to a page's end. */
+int mallopt(int parameter, int value)
+{
+    (void)parameter, (void)value;
+    return 1;
+}
+
+/*
+ * The worker's clock: TURN_NS a turn, however long a turn takes. What is done again after a time would else be
+ * done more often on a busy machine.
+ */
+static __thread struct timespec
+    turn_time[2]; /* of CLOCK_REALTIME and CLOCK_MONOTONIC; 0: the real ones */
+
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+    if ((clock == CLOCK_REALTIME || clock == CLOCK_MONOTONIC) && turn_time[clock].tv_sec != 0) {
+        *now = turn_time[clock];
+        return 0;
+    }
+    long status = syscall(SYS_clock_gettime, clock, now);
+    return (int)status;
+}
+
+static void clock_turn(void)
+{
+    for (clockid_t clock = CLOCK_REALTIME; clock <= CLOCK_MONOTONIC; clock++) {
+        struct timespec *now = &turn_time[clock];
+        if (now->tv_sec == 0)
+            clock_gettime(clock, now);
+        now->tv_nsec += TURN_NS;
+        if (now->tv_nsec >= 1000000000) {
+            now->tv_nsec -= 1000000000;
+            now->tv_sec++;
+        }
+    }
+}
+
+static void client_connect(const struct worker *worker)
+{
+    struct sockaddr_in address;
+    socklen_t size = sizeof(address);
+    check(getsockname(worker->listen_fd[LISTENER_PLAIN], (struct sockaddr *)&address, &size) == 0);
+    client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    check(client >= 0 && connect(client, (struct sockaddr *)&address, sizeof(address)) == 0);
+    check(fcntl(client, F_SETFL, O_NONBLOCK) == 0);
+}
+
+static void client_ask(void)
+{
+    int length = snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n%s\r\n",
+                          kinds[at].target, at == 1 ? "Range: bytes=0-65535\r\n" : "");
+    check(length > 0 && (size_t)length < sizeof(request));
+    check(send(client, request, (size_t)length, 0) == length);
+    wanted = SIZE_MAX;
+    answer_size = 0;
+}
+
+/* Reads what is there. True once the answer is whole. */
+static bool client_read(void)
+{
+    for (;;) {
+        ssize_t got = recv(client, answer + answer_size, sizeof(answer) - 1 - answer_size, 0);
+        if (got < 0)
+            return false;
+        check(got > 0);
+        if (wanted != SIZE_MAX) {
+            check((size_t)got <= wanted);
+            wanted -= (size_t)got;
+        } else {
+            answer_size += (size_t)got;
+            answer[answer_size] = '\0';
+            char *end = strstr(answer, "\r\n\r\n");
+            if (end == NULL)
+                continue;
+            if (strncmp(answer, "HTTP/1.1 20", 11) != 0) {
+                fprintf(stderr, "%s", answer);
+                abort();
+            }
+            char *length = strstr(answer, "Content-Length: ");
+            check(length != NULL && length < end);
+            wanted = strtoul(length + 16, NULL, 10) - (answer_size - (size_t)(end + 4 - answer));
+            answer_size = 0;
+        }
+        if (wanted == 0)
+            return true;
+    }
+}
+
+/* A request from a grant, as admission.c goes about it where Redis need not be asked. */
+static void admit(struct worker *worker)
+{
+    static const unsigned char link[WINDOW_KEY_SIZE] = {7};
+    const unsigned set = LEDGER_FUND_BIT(LEDGER_FUND_ACCOUNT);
+    struct window_key key = {.link = link, .size = 4096};
+    struct window *window, *first;
+    bool created;
+    check(ledger_account_get(worker->node->ledger, "shop", "alice", 5, &key.account) == 0);
+    check(ledger_file_get(worker->node->ledger, "/song.mp3", 9, &key.file) == 0);
+    check(window_open(worker->node->windows, &key, worker->now_ms, &first, &created) == 0 &&
+          created);
+    window_fund(worker->node->windows, first, set, 1 << 20, NULL, 0);
+    micro_begin();
+    micro_toggle();
+    for (int i = 0; i < ADMITTED; i++) {
+        struct funds purse = {0};
+        check(window_open(worker->node->windows, &key, worker->now_ms, &window, &created) == 0);
+        struct ledger_heard heard = ledger_heard(worker->node->ledger, window->account);
+        check(heard.epoch != WINDOW_UNCONFIRMED);
+        check(window_take(window, set, key.size, true, &purse) == key.size);
+        window_give(worker->node->windows, window, &purse);
+        window_drop(&window, worker->now_ms);
+    }
+    micro_toggle();
+    micro_end("admission-from-a-grant", ADMITTED);
+    window_drop(&first, worker->now_ms);
+    ledger_account_drop(&key.account);
+    ledger_file_drop(&key.file);
+}
+
+/* One step of the client; false where it has nothing to do but wait. */
+static bool client_step(struct worker *worker)
+{
+    static bool ended;
+    if (ended || !node_is_ready(worker->node))
+        return false;
+    if (client < 0) {
+        admit(worker);
+        client_connect(worker);
+        client_ask();
+        return true;
+    }
+    if (!client_read())
+        return false;
+    struct kind *kind = &kinds[at];
+    kind->done++;
+    if (kind->done >= WARM_UP && (kind->done - WARM_UP) % MEASURED == 0) {
+        if (counting)
+            micro_end(kind->name, MEASURED - kind->skipped);
+        kind->skipped = 0;
+        counting = kind->done < WARM_UP + BLOCKS * MEASURED;
+        if (counting)
+            micro_begin();
+        else if (++at == sizeof(kinds) / sizeof(kinds[0])) {
+            ended = true;
+            check(kill(getpid(), SIGTERM) == 0);
+            return false;
+        }
+    }
+    client_ask();
+    return true;
+}
+
+/* What comes by the clock and not by the exchange is left out, and with it an exchange that came in the
+ * same turn. */
+static bool is_of_the_exchange(struct io_uring *ring)
+{
+    struct io_uring_cqe *cqe;
+    unsigned head, others = 0, own = 0;
+    io_uring_for_each_cqe(ring, head, cqe)
+    {
+        if (cqe->user_data >> 56 >= OPERATION_RECEIVE)
+            own++;
+        else
+            others++;
+    }
+    if (own > 0 && others > 0)
+        kinds[at].skipped++;
+    return others == 0;
+}
+
+/*
+ * In place of liburing's: valgrind lets no other thread run while one waits in io_uring_enter, so this one
+ * never waits there.
+ */
+int io_uring_submit_and_wait(struct io_uring *ring, unsigned wait_nr)
+{
+    const struct timespec nap = {.tv_nsec = 200000};
+    struct worker *worker = (struct worker *)((char *)ring - offsetof(struct worker, ring));
+    if (counts_turn)
+        micro_toggle();
+    int submitted = io_uring_submit(ring);
+    while (wait_nr > 0) {
+        io_uring_get_events(ring);
+        if (io_uring_cq_ready(ring) > 0)
+            break;
+        if (!client_step(worker))
+            nanosleep(&nap, NULL);
+    }
+    if (counting)
+        clock_turn();
+    counts_turn = counting && is_of_the_exchange(ring);
+    if (counts_turn)
+        micro_toggle();
+    return submitted;
+}
+
+int micro_exchanges(const struct micro_exchanges *exchanges)
+{
+    char error[2048];
+    struct config *config;
+    const struct config_source source = {.file = exchanges->configuration};
+    kinds[0].target = exchanges->small;
+    kinds[1].target = exchanges->large;
+    int status = config_load(&config, exchanges->configuration, error, sizeof(error));
+    if (status == 0)
+        status = node_run(config, &source, error, sizeof(error));
+    if (status != 0)
+        fprintf(stderr, "tollgate-micro: %s\n", error);
+    return status;
+}
