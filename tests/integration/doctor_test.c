@@ -347,7 +347,7 @@ Test(doctor, gives_the_command_by_which_a_redis_user_may_do_all_that_a_node_does
     }
     site_node_start(site);
     site_node_await_ready(site);
-    site_account_open_prepaid(site, "alice", 100u * 1000 * 1000);
+    site_account_open_prepaid(site, "alice", UINT64_C(100000000));
     const char *link = site_link(site, .account = "alice", .path = TRACK_TINY, .jti = "order-1");
     answer_expect_file(site, fetch(site, link), TRACK_TINY);
     cr_assert_null(strstr(site_log(site), "NOPERM"), "%s", site_log(site));
