@@ -36,8 +36,8 @@ static int damaged(struct scan *scan, const char *what)
 {
     snprintf(scan->error, scan->error_size,
              "journal segment %08u.seg is damaged at byte %" PRIu64
-             " (%s); restore the state directory from a backup, or move it away and set another "
-             "`node`, which loses the bill that it had not posted to Redis",
+             ": %s; restore the state directory from a backup, or move it away and set another "
+             "`node`, which loses the bill that this node had not posted to Redis",
              scan->reader.segment, (uint64_t)scan->reader.index * JOURNAL_RECORD_BYTES, what);
     return -EBADMSG;
 }
@@ -102,7 +102,7 @@ static int check(struct scan *scan, const struct journal_entry *entry)
     }
     if ((record->type == JOURNAL_SEGMENT || record->type == JOURNAL_START) &&
         memcmp(record->instance, scan->journal->instance, JOURNAL_ID_BYTES) != 0)
-        return damaged(scan, "it belongs to another instance than the file `instance` says");
+        return damaged(scan, "its instance is not the one in the file `instance`");
     if (entry->account == NULL)
         return 0;
     scan->journal->entries++;
@@ -148,7 +148,7 @@ static int cut_tail(struct scan *scan)
     if (result == 0)
         result = segment_read(fd, reader->index, bytes, count);
     if (result == 0 && shows_damage(bytes, count, reader->index, reader->chain))
-        result = damaged(scan, "records behind it are whole");
+        result = damaged(scan, "later records are intact");
     for (uint32_t i = count; result == 0 && i-- > 0;) {
         uint8_t *at = bytes + (size_t)i * JOURNAL_RECORD_BYTES;
         if (journal_is_zero(at, JOURNAL_RECORD_BYTES))
@@ -214,7 +214,7 @@ static int remove_unused(struct scan *scan, uint32_t number)
         scan->reader.segment = number;
         scan->reader.index = 0;
         if (result == 0 && shows_damage(bytes, count, 0, record.previous))
-            result = damaged(scan, "records behind it are whole");
+            result = damaged(scan, "later records are intact");
         free(bytes);
     }
     close(fd);
