@@ -100,7 +100,7 @@ static void warn(const struct trust_warner *warner, const char *path, mode_t mod
 {
     char text[2 * PATH_MAX + 128];
     snprintf(text, sizeof(text),
-             "%s holds a secret and others may read it (mode %03o); run chmod 600 %s", path,
+             "%s holds a secret, and other users may read it (mode %03o); run chmod 600 %s", path,
              (unsigned)(mode & 0777), path);
     warner->warn(warner->context, text);
 }

@@ -198,9 +198,10 @@ static int print_summary(const struct scan *scan)
     char bytes[BYTE_COUNT_SIZE];
     byte_count_write((int64_t)last->bytes_done, bytes);
     erase_line(scan);
-    printf("%" PRIu64 " files, %" PRIu64 " bytes (%s): %" PRIu64 " hashed now, %" PRIu64
-           " known before, %" PRIu64 " failed\n",
-           last->files_done, last->bytes_done, bytes, last->files_hashed, known, scan->failed);
+    printf("%" PRIu64 " file%s, %" PRIu64 " bytes (%s): %" PRIu64 " hashed, %" PRIu64
+           " already known, %" PRIu64 " failed\n",
+           last->files_done, last->files_done == 1 ? "" : "s", last->bytes_done, bytes,
+           last->files_hashed, known, scan->failed);
     return EX_OK;
 }
 
@@ -261,9 +262,11 @@ static json_t *facts_json(const char *path, const struct media_facts *facts)
 
 static int fail_show(const char *command, const char *path, int error)
 {
+    if (error == -EINVAL && path[0] != '/')
+        return cli_fail(EX_USAGE, command, "%s: a path begins with /, as in a link; write /%s",
+                        path, path);
     if (error == -EINVAL)
-        return cli_fail(EX_USAGE, command,
-                        "%s: no link can name it; begin with / and write it as it is on disk",
+        return cli_fail(EX_USAGE, command, "%s: no link can name it; write it as it is on disk",
                         path);
     return cli_fail(
         EX_NOINPUT, command, "%s: %s", path,

@@ -303,9 +303,13 @@ static void check_tls(const struct check *check)
     if (tls && is_sound(check, "certificates") && config->certificates[0] == '\0')
         REFUSE(check, "listen_tls", "TLS needs a certificate; add certificates: FILE.pem");
     if (!tls && is_sound(check, "listen_tls") && config->certificates[0] != '\0')
-        REFUSE(check, "certificates", "nothing speaks TLS; add listen_tls: :8443, or remove it");
+        REFUSE(
+            check, "certificates",
+            "has no effect, because listen_tls is not set; set listen_tls, or remove certificates");
     if (!tls && is_sound(check, "listen_tls") && config->tls_ticket_keys[0] != '\0')
-        REFUSE(check, "tls_ticket_keys", "nothing speaks TLS; add listen_tls: :8443, or remove it");
+        REFUSE(check, "tls_ticket_keys",
+               "has no effect, because listen_tls is not set; set listen_tls, or remove "
+               "tls_ticket_keys");
     char why[512];
     if (config->tls_groups[0] != '\0' && tls_groups_check(config->tls_groups, why, sizeof(why)) < 0)
         REFUSE(check, "tls_groups", "%s", why);
@@ -380,8 +384,9 @@ static void check_unique(const struct check *check, int issuer, const char *key,
     if (strcmp(value, before) != 0)
         return;
     config_refuse(check->document, issuer, key, -1,
-                  "\"%s\" is issuers[%d]'s too (line %u); give each its own", value, index_before,
-                  config_document_line(check->document, index_before, key, -1));
+                  "\"%s\" is already the %s of issuers[%d] (line %u); give each issuer its own %s",
+                  value, key, index_before,
+                  config_document_line(check->document, index_before, key, -1), key);
 }
 
 static void check_issuer(const struct check *check, int index)

@@ -202,13 +202,13 @@ static bool expand(struct config_document *document, const yaml_node_t *node, in
         return true;
     *expanded = unexpanded;
     if (result == -ENOENT)
-        config_refuse(document, issuer, key, entry,
-                      "the environment has no variable %s; set it, or write $${ for the signs ${",
-                      wrong);
+        config_refuse(
+            document, issuer, key, entry,
+            "the environment variable %s is not set; set it, or write $${ for a literal ${", wrong);
     else if (result == -EINVAL)
         config_refuse(document, issuer, key, entry,
                       "${%s does not begin a variable; write ${NAME} with letters, digits and "
-                      "_, or $${ for the signs ${",
+                      "_, or $${ for a literal ${",
                       wrong);
     else
         config_error(document->errors, 0, "out of memory");

@@ -60,9 +60,9 @@ static void keep_out(const struct exposure *exposure, int issuer, const char *ke
     if (path[0] == '\0' || !resolve(path, resolved) || !is_beneath(exposure->root, resolved))
         return;
     config_refuse(exposure->document, issuer, key, -1,
-                  "%s lies beneath media_root (%s), where links could download it; give media_root "
-                  "a directory that holds only what is sold",
-                  path, exposure->config->media_root);
+                  "%s lies beneath media_root (%s), where links could download it; move %s out of "
+                  "media_root, or give media_root a directory that holds only what is sold",
+                  path, exposure->config->media_root, key);
 }
 
 void config_check_exposure(const struct config *config, struct config_document *document,

@@ -38,10 +38,11 @@ static void warn_of_readers(struct certificates *certificates, const char *path)
 {
     struct stat facts;
     if (stat(path, &facts) == 0 && (facts.st_mode & 077) != 0)
-        certificates_warn(certificates,
-                          "%s holds a certificate's key and others may read it (mode %03o); run "
-                          "chmod 600 %s",
-                          path, (unsigned)(facts.st_mode & 0777), path);
+        certificates_warn(
+            certificates,
+            "%s holds a certificate's key, and other users may read it (mode %03o); run "
+            "chmod 600 %s",
+            path, (unsigned)(facts.st_mode & 0777), path);
 }
 
 static bool seconds_of(const ASN1_TIME *time, int64_t *out)

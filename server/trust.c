@@ -60,7 +60,8 @@ void trust_keys_warn(const char *path, const struct key_set *keys,
     struct stat facts;
     if (holds_secret(keys) && stat(path, &facts) == 0 && (facts.st_mode & 077) != 0)
         warn(warner,
-             "%s holds keys that can sign and others may read it (mode %03o); run chmod 600 %s",
+             "%s holds keys that can sign, and other users may read it (mode %03o); run chmod 600 "
+             "%s",
              path, (unsigned)(facts.st_mode & 0777), path);
     for (size_t i = 0; i < key_set_count(keys); i++) {
         if (key_set_is_guessable(keys, i))

@@ -370,7 +370,8 @@ Test(server_config, tells_mistakes_of_every_kind_at_once_and_none_twice)
         ":20: issuers[0].keyz: no such key", ":21: issuers[0].prefixes: a single value",
         ":21: issuers[0].prefixes: \"/b\"", ":22: issuers[0].resume_s: ",
         ":23: issuers[0].refusal_url: ", ":24: issuers[1]: a mapping is expected",
-        ":25: issuers[2].iss: \"x\" is issuers[0]'s too", ":25: issuers[2].prefixes: a list",
+        ":25: issuers[2].iss: \"x\" is already the iss of issuers[0]",
+        ":25: issuers[2].prefixes: a list",
         ":25: issuers[2].origins: ", ":26: issuers[2].audiences: ");
 }
 
@@ -462,13 +463,13 @@ Test(server_config, names_variables_that_are_not_set_or_none)
         "access_log: ${TG_LINES}\n${TG_NONE}: 1\nstate_dir: s\n"
         "issuers:\n  - {id: a, iss: b, keys: \"${TG_NONE}\", prefixes: [/, "
         "\"${TG_NONE}\"]}\n",
-        ":1: media_root: the environment has no variable TG_NONE;",
-        ":2: node: the environment has no variable TG_NONE_EITHER;",
+        ":1: media_root: the environment variable TG_NONE is not set;",
+        ":2: node: the environment variable TG_NONE_EITHER is not set;",
         ":3: listen: ${TG does not begin a variable", ":4: workers: ${TG_NONE does not begin",
         ":5: idle_timeout_ms: ${ does not begin", ":6: token_attribute: ${1A does not begin",
         ":7: access_log: the value holds a control character", ":8: ${TG_NONE}: no such key",
-        ":11: issuers[0].keys: the environment has no",
-        ":11: issuers[0].prefixes: the environment has no variable TG_NONE");
+        ":11: issuers[0].keys: the environment variable",
+        ":11: issuers[0].prefixes: the environment variable TG_NONE is not set");
 }
 
 Test(server_config, shows_no_value_of_the_environment_in_its_messages)
@@ -556,7 +557,7 @@ Test(server_config, refuses_proxies_that_are_none)
 Test(server_config, refuses_keys_that_do_not_agree)
 {
     refuse(LEAST "  - {id: shop, iss: b, keys: b, prefixes: [/]}\n", 8,
-           "issuers[1].id: \"shop\" is issuers[0]'s too (line 4)", "its own");
+           "issuers[1].id: \"shop\" is already the id of issuers[0] (line 4)", "its own id");
     refuse(LEAST "  - {id: b, iss: 'https://shop.example', keys: b, prefixes: [/]}\n", 8,
            "issuers[1].iss", "its own");
     refuse(LEAST "  - id: b\n    iss: b\n    keys: b\n    prefixes:\n      - /a/\n      - /b\n", 13,
