@@ -260,9 +260,8 @@ static unsigned count_workers(const struct config *config)
 }
 
 /*
- * Each worker has a listener of its own, or shares those that were passed to the process. They listen
- * before the journal is opened and a Redis started, so that nothing is begun for a port that is taken; the
- * kernel keeps who connects until the workers accept.
+ * Each worker has a listener of its own, or shares those that were passed to the process. Opened last: who
+ * connects before the workers accept is refused, and asks another node, instead of waiting for a Redis that starts.
  */
 static int open_listeners(struct parts *parts, char *error, size_t error_size)
 {
@@ -292,6 +291,27 @@ static int open_listeners(struct parts *parts, char *error, size_t error_size)
     }
     listener_close_passed();
     return 0;
+}
+
+/* Nothing is begun, neither journal nor Redis, for a port that is taken or an address that is another host's. */
+static int try_listeners(const struct node *node, char *error, size_t error_size)
+{
+    const struct config *config = node->config;
+    char bound[300];
+    int fd, status = 0;
+    if (listener_passed(LISTENER_PLAIN) == 0) {
+        status = listener_open("listen", config->listen, 1, &fd, bound, sizeof(bound), error,
+                               error_size);
+        if (status == 0)
+            close(fd);
+    }
+    if (status == 0 && node->tls != NULL && listener_passed(LISTENER_TLS) == 0) {
+        status = listener_open("listen_tls", config->listen_tls, 1, &fd, bound, sizeof(bound),
+                               error, error_size);
+        if (status == 0)
+            close(fd);
+    }
+    return status;
 }
 
 /* Those that no worker has. */
@@ -392,7 +412,7 @@ static int start(struct parts *parts, char *error, size_t error_size)
     if (status == 0 && config->listen_tls[0] != '\0')
         status = load_certificates(node, error, error_size);
     if (status == 0)
-        status = open_listeners(parts, error, error_size);
+        status = try_listeners(node, error, error_size);
     if (status == 0)
         status = open_ledger(parts, error, error_size);
     if (status == 0 && node->redis.embedded)
@@ -412,6 +432,8 @@ static int start(struct parts *parts, char *error, size_t error_size)
         status = access_log_open(&node->access_log, config->access_log, format, WORKERS_MAX, error,
                                  error_size);
     }
+    if (status == 0)
+        status = open_listeners(parts, error, error_size);
     if (status == 0)
         status = start_workers(parts, error, error_size);
     if (status == 0) {
