@@ -439,6 +439,10 @@ static void add_json(const struct argp *argp, struct argp *whole,
     children[count] = (struct argp_child){0};
     *whole = *argp;
     whole->children = children;
+    /* The help of argp loses the memory that it takes for a table without an option. */
+    if (whole->options != NULL && whole->options->name == NULL && whole->options->key == 0 &&
+        whole->options->doc == NULL)
+        whole->options = NULL;
 }
 
 /* For the observer, who has it as long as the process lives. */
