@@ -17,8 +17,8 @@ esac
 work=$(mktemp -d /var/tmp/tollgate-bare-XXXXXX)
 inside=
 clean_up() {
-    # The first process in the namespace takes all of it along, mounts included.
-    [ -z "$inside" ] || { kill -TERM "$inside" && wait "$inside"; } 2>/dev/null || true
+    # unshare ignores SIGTERM. Its child dies with it, and takes all of the namespace along, mounts included.
+    [ -z "$inside" ] || { kill -KILL "$inside" && wait "$inside"; } 2>/dev/null || true
     if grep -q " $work" /proc/self/mounts; then
         echo "bare.sh: something is still mounted in $work, which is kept; unmount it and delete the directory" >&2
     else
