@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "server/byte_count.h"
 #include "server/cli.h"
@@ -96,16 +97,17 @@ static void convert_number(const struct reading *reading, int issuer, const stru
     }
     if (result == -EINVAL || result == -EDOM) {
         config_refuse(reading->document, issuer, key->name, -1,
-                      "\"%.64s\" is not a whole number of %s; give plain digits%s (%" PRIu64
-                      " to %" PRIu64 " %s, default %s)%s",
-                      value, key->unit, config_amount_hint(key->unit), key->minimum, key->maximum,
-                      key->unit, key->standard, automatic);
+                      "\"%.64s\" is not a whole number of %s; give %" PRIu64 " to %" PRIu64 "%s%s",
+                      value, key->unit, key->minimum, key->maximum, config_amount_hint(key->unit),
+                      automatic);
         return;
     }
     if (result < 0 || number < key->minimum || number > key->maximum) {
         config_refuse(reading->document, issuer, key->name, -1,
-                      "%.64s is out of bounds; give %" PRIu64 " to %" PRIu64 " %s (default %s)%s",
-                      value, key->minimum, key->maximum, key->unit, key->standard, automatic);
+                      "%.64s is %s; give %" PRIu64 " to %" PRIu64 " %s (default %s)%s", value,
+                      result == 0 && number < key->minimum ? "less than the minimum"
+                                                           : "more than the maximum",
+                      key->minimum, key->maximum, key->unit, key->standard, automatic);
         return;
     }
     *out = number;
@@ -117,6 +119,23 @@ static char *copy_of(struct reading *reading, enum config_type type, const char 
     char *copy = type == CONFIG_PATH ? resolve(reading->file, value) : strdup(value);
     reading->exhausted = reading->exhausted || !copy;
     return copy;
+}
+
+/* What is missing, with what it might be and the first sentence of what it is. */
+static void refuse_missing(struct reading *reading, int issuer, const char *name, const char *help)
+{
+    static const char *const examples[][2] = {{"media_root", "/srv/media"},
+                                              {"state_dir", "/var/lib/tollgate"},
+                                              {"id", "shop"},
+                                              {"iss", "shop"},
+                                              {"keys", "keys/shop-public.jwks"}};
+    const char *example = "VALUE";
+    for (size_t i = 0; i < sizeof(examples) / sizeof(examples[0]); i++) {
+        if (strcmp(examples[i][0], name) == 0)
+            example = examples[i][1];
+    }
+    config_refuse(reading->document, issuer, name, -1, "missing; add it, such as %s: %s (%.*s)",
+                  name, example, (int)strcspn(help, ".;"), help);
 }
 
 /* The choice that `value` spells, in any case; NULL where it spells none, which is told. */
@@ -159,8 +178,7 @@ static void convert_key(struct reading *reading, const struct config_key *key,
         value = choose(reading, key, &choices, value);
         value = value ? value : key->standard;
     } else if (!value)
-        config_refuse(reading->document, -1, key->name, -1, "missing; add %s: VALUE (%s)",
-                      key->name, key->help);
+        refuse_missing(reading, -1, key->name, key->help);
     else
         check_length(reading, -1, key->name, value, key->minimum, key->maximum);
     *(char **)field = copy_of(reading, key->type, value ? value : "");
@@ -223,8 +241,7 @@ static void convert_issuer(struct reading *reading, int index, struct config_iss
             if (value)
                 check_length(reading, index, key->name, value, key->minimum, key->maximum);
             else if (key->minimum > 0)
-                config_refuse(reading->document, index, key->name, -1,
-                              "missing; add %s: VALUE (%s)", key->name, key->help);
+                refuse_missing(reading, index, key->name, key->help);
             *(char **)field = copy_of(reading, key->type, value ? value : "");
         }
     }
@@ -312,11 +329,16 @@ int config_load(struct config **out, const char *path, char *error, size_t error
         config_error(&errors, 0, "longer than 1 MiB; is this a configuration file?");
         return result;
     }
+    if (result == -EACCES || result == -EPERM) {
+        config_error(&errors, 0, "%s; let user id %u read it, or run this as the node's user",
+                     strerrordesc_np(-result), (unsigned)geteuid());
+        return result;
+    }
     if (result < 0) {
         config_error(&errors, 0,
-                     "%s; name a configuration file with --config, or write one from `tollgate "
-                     "serve --print-config-reference`",
-                     strerror(-result));
+                     "%s; correct the path, or write the file: tollgate serve "
+                     "--print-config-reference >%s",
+                     strerrordesc_np(-result), path);
         return result;
     }
     struct config_document *document = config_document_create(text, length, &errors);

@@ -30,8 +30,10 @@ static enum measure measure_of(const char *unit)
 const char *config_amount_hint(const char *unit)
 {
     static const char *const hints[] = {[COUNT] = "",
-                                        [DURATION] = " or a unit (250ms, 5s, 15m, 7d)",
-                                        [SIZE] = " or a unit (64KiB, 16MB)"};
+                                        [DURATION] = ", or a duration such as 5s, 15m or 7d",
+                                        [SIZE] = ", or a size such as 64KiB or 16MB"};
+    if (strcmp(unit, "milliseconds") == 0)
+        return ", or a duration such as 250ms, 5s or 15m";
     return hints[measure_of(unit)];
 }
 

@@ -209,12 +209,19 @@ static void check_answers(const struct check *check)
     const char *bad;
     int result = content_types_create(&types, config->content_types, &bad);
     content_types_destroy(&types);
-    if (result == -EINVAL)
-        REFUSE(
-            check, "content_types",
-            "\"%.*s\" is not an extension and a media type, or its extension is given twice; write "
-            ".mp3=audio/mpeg",
-            (int)strcspn(bad, ", "), bad);
+    int entry = result == -EINVAL ? (int)strcspn(bad, ", ") : 0;
+    const char *equals = entry > 0 ? memchr(bad, '=', (size_t)entry) : NULL;
+    if (result == -EINVAL && bad[0] == '.' && equals &&
+        memchr(equals, '/', (size_t)(bad + entry - equals)))
+        REFUSE(check, "content_types",
+               "\"%.*s\" is not valid, or its extension is given twice; write each once, such as "
+               ".mp3=audio/mpeg",
+               entry, bad);
+    else if (result == -EINVAL)
+        REFUSE(check, "content_types",
+               "\"%.*s\": the extension needs a dot and the media type a slash; write "
+               ".mp3=audio/mpeg",
+               entry, bad);
     /* RFC 9110 5.6.1 and 5.6.2: a list of field names. */
     const char *headers = config->cors_allow_headers;
     if (headers[strspn(headers, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"

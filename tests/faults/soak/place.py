@@ -120,7 +120,8 @@ class Node:
         self.admin_socket, self.configuration = f"{disk}/state/admin.sock", f"{directory}/tollgate.yaml"
         os.makedirs(f"{directory}/keys")
         issuers = subprocess.run([program, "key", "generate", "--issuer", ISSUER, "--alg", "HS256", "--directory",
-                                  f"{directory}/keys"], check=True, capture_output=True, text=True).stdout
+                                  f"{directory}/keys"], env={**environment, "TOLLGATE_CONFIG": self.configuration},
+                                 check=True, capture_output=True, text=True).stdout
         private = next(pathlib.Path(f"{directory}/keys").glob("*-private.jwks"), None)
         self.key_file = private or next(pathlib.Path(f"{directory}/keys").glob("*.jwks"))
         self.certificate = f"{directory}/media.example.pem"
