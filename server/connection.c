@@ -135,21 +135,34 @@ static uint32_t take_slot(struct worker *worker)
     return index;
 }
 
-static bool has_place(const struct worker *worker)
+/* Takes one of the node's places, which connection_begin or give_place gets; false where there is none. By
+ * compare and swap: of two workers that see the last place one alone has it. */
+static bool take_place(struct worker *worker)
 {
-    bool has_slot = worker->free_first != CONNECTION_NONE || worker->taken < worker->capacity;
-    return has_slot && !worker->stopping &&
-           atomic_load(&worker->node->connections) < worker->node->config->connections_max;
+    struct node *node = worker->node;
+    unsigned open = atomic_load(&node->connections);
+    if (worker->stopping ||
+        (worker->free_first == CONNECTION_NONE && worker->taken == worker->capacity))
+        return false;
+    do {
+        if (open >= node->config->connections_max)
+            return false;
+    } while (!atomic_compare_exchange_weak(&node->connections, &open, open + 1));
+    return true;
 }
 
-/* Takes a place, which there must be, for a connection that begins to read. */
+static void give_place(struct worker *worker)
+{
+    atomic_fetch_sub(&worker->node->connections, 1);
+}
+
+/* A connection that begins to read, in a place that was taken. */
 static struct connection *connection_begin(struct worker *worker, int fd)
 {
     uint32_t index = take_slot(worker);
     struct connection *connection = &worker->connections[index];
     uint32_t generation = connection->generation;
     check(connection->state == CONNECTION_FREE);
-    atomic_fetch_add(&worker->node->connections, 1);
     memset(connection, 0, sizeof(*connection));
     connection->magic = CONNECTION_MAGIC;
     connection->index = index;
@@ -170,16 +183,18 @@ void connection_accept(struct worker *worker, int fd, bool secure)
 {
     struct node *node = worker->node;
     struct client_address client;
-    if (!has_place(worker)) {
+    if (!take_place(worker)) {
         turn_away(worker, fd, secure, 503);
         return;
     }
     int status = connection_client_of(node, fd, &client);
     if (status == -EDQUOT) {
+        give_place(worker);
         turn_away(worker, fd, secure, 429);
         return;
     }
     if (status != 0) { /* it is gone already */
+        give_place(worker);
         close(fd);
         return;
     }
@@ -200,7 +215,7 @@ void connection_inquire(struct worker *worker, struct inquiry *inquiry)
 {
     size_t length;
     const char *head = inquiry_head(inquiry, &length);
-    if (!has_place(worker)) {
+    if (!take_place(worker)) {
         inquiry_answer(&inquiry, REFUSAL_CONNECTIONS_EXHAUSTED);
         return;
     }
@@ -225,7 +240,7 @@ static void connection_free(struct worker *worker, struct connection *connection
     if (connection->fd >= 0)
         close(connection->fd);
     worker->accept_freed = true;
-    atomic_fetch_sub(&worker->node->connections, 1);
+    give_place(worker);
     connection_client_end(worker->node, connection);
     free(connection->input);
     free(connection->output);
