@@ -146,5 +146,5 @@ billed=$(inside usage shop/alice --json | jq .totals.bytes)
 pkill -TERM -P "$node"
 wait "$node" || fail "the node ended with $?"
 node=
-has "$work/log" "the journal is closed; 0 of its records are left"
+has "$work/log" "the journal is closed; all of its records are posted to Redis"
 step "done: $bytes bytes arrived, and $billed were billed"
