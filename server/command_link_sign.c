@@ -85,8 +85,9 @@ static const struct argp_option options[] = {
      "The key to sign with (default: the first key of the set that can sign)", 0},
     {"audience", OPTION_AUDIENCE, "AUD", 0, "The aud claim, where the node has audiences", 0},
     {"origin", OPTION_ORIGIN, "URL", 0,
-     "What the URL begins with (default: the configuration's public_origin, else "
-     "http://127.0.0.1:8080)",
+     "What the URL begins with (default: the configuration's public_origin or, where that is "
+     "empty, "
+     "the address on which the node listens; without a configuration, http://127.0.0.1:8080)",
      0},
     {"attribute", OPTION_ATTRIBUTE, "NAME", 0,
      "The URL parameter (default: the configuration's token_attribute, else URISigningPackage)", 0},
