@@ -259,6 +259,14 @@ static unsigned count_workers(const struct config *config)
     return workers;
 }
 
+static const char *const listen_keys[] = {
+    [LISTENER_PLAIN] = "listen", [LISTENER_TLS] = "listen_tls"};
+
+static const char *listen_address(const struct config *config, enum listener kind)
+{
+    return kind == LISTENER_TLS ? config->listen_tls : config->listen;
+}
+
 /*
  * Each worker has a listener of its own, or shares those that were passed to the process. Opened last: who
  * connects before the workers accept is refused, and asks another node, instead of waiting for a Redis that starts.
@@ -266,9 +274,6 @@ static unsigned count_workers(const struct config *config)
 static int open_listeners(struct parts *parts, char *error, size_t error_size)
 {
     const struct config *config = parts->node->config;
-    const char *keys[] = {[LISTENER_PLAIN] = "listen", [LISTENER_TLS] = "listen_tls"};
-    const char *addresses[] = {
-        [LISTENER_PLAIN] = config->listen, [LISTENER_TLS] = config->listen_tls};
     char bound[300];
     int status = 0;
     unsigned workers = count_workers(config);
@@ -278,8 +283,8 @@ static int open_listeners(struct parts *parts, char *error, size_t error_size)
         if (kind == LISTENER_TLS && parts->node->tls == NULL)
             continue;
         if (passed == 0) {
-            status = listener_open(keys[kind], addresses[kind], workers, fds, bound, sizeof(bound),
-                                   error, error_size);
+            status = listener_open(listen_keys[kind], listen_address(config, kind), workers, fds,
+                                   bound, sizeof(bound), error, error_size);
             opened = status == 0 ? workers : 0;
         }
         while (passed > 0 && opened < workers &&
@@ -296,18 +301,13 @@ static int open_listeners(struct parts *parts, char *error, size_t error_size)
 /* Nothing is begun, neither journal nor Redis, for a port that is taken or an address that is another host's. */
 static int try_listeners(const struct node *node, char *error, size_t error_size)
 {
-    const struct config *config = node->config;
     char bound[300];
     int fd, status = 0;
-    if (listener_passed(LISTENER_PLAIN) == 0) {
-        status = listener_open("listen", config->listen, 1, &fd, bound, sizeof(bound), error,
-                               error_size);
-        if (status == 0)
-            close(fd);
-    }
-    if (status == 0 && node->tls != NULL && listener_passed(LISTENER_TLS) == 0) {
-        status = listener_open("listen_tls", config->listen_tls, 1, &fd, bound, sizeof(bound),
-                               error, error_size);
+    for (enum listener kind = LISTENER_PLAIN; kind < LISTENERS && status == 0; kind++) {
+        if (listener_passed(kind) > 0 || (kind == LISTENER_TLS && node->tls == NULL))
+            continue;
+        status = listener_open(listen_keys[kind], listen_address(node->config, kind), 1, &fd, bound,
+                               sizeof(bound), error, error_size);
         if (status == 0)
             close(fd);
     }
