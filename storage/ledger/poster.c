@@ -19,12 +19,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <xxhash.h>
 
-#define POSTER_BATCH_RECORDS 16384
-#define POSTER_PIPELINE      256
-#define POSTER_GRACE_MS      250
-#define POSTER_PATIENCE_MS   1000
-#define POSTER_RESYNCS_MAX   3 /* in a row without a batch posted: then the link is given up */
+#define POSTER_BATCH_RECORDS  16384
+#define POSTER_PIPELINE       256
+#define POSTER_GRACE_MS       250
+#define POSTER_PATIENCE_MS    1000
+#define POSTER_OBJECTIONS_MAX 8 /* that are told in one outage */
+#define POSTER_RESYNCS_MAX    3 /* in a row without a batch posted: then the link is given up */
 
 struct poster {
     pthread_t thread;
@@ -32,7 +34,9 @@ struct poster {
     struct redis_link link;
     int fd;    /* of the link, -1: none; under ledger->lock, for poster_stop */
     bool done; /* under ledger->lock */
-    bool connected, warned_append_only, said_lost;
+    bool connected, warned_append_only;
+    uint64_t said[POSTER_OBJECTIONS_MAX]; /* the objections that were told since it last worked */
+    unsigned said_count;
     struct lease lease;
     struct journal_reader reader;
     bool placed;                         /* the cursor has a place */
@@ -47,6 +51,29 @@ struct poster {
 
 /* ---- states and waiting ---- */
 
+/*
+ * Whether an objection was not told since Redis last took posts. Numbers, such as how long is left,
+ * make no other of it; what comes after POSTER_OBJECTIONS_MAX kinds is in `doctor` and health alone.
+ */
+static bool is_news(struct poster *poster, const char *text)
+{
+    char kind[256];
+    size_t length = 0;
+    for (; *text != '\0' && length < sizeof(kind); text++) {
+        if (*text < '0' || *text > '9')
+            kind[length++] = *text;
+    }
+    uint64_t hash = XXH3_64bits(kind, length);
+    for (unsigned i = 0; i < poster->said_count; i++) {
+        if (poster->said[i] == hash)
+            return false;
+    }
+    if (poster->said_count == POSTER_OBJECTIONS_MAX)
+        return false;
+    poster->said[poster->said_count++] = hash;
+    return true;
+}
+
 /* A link that is merely down leaves a node ready: workers have their own and their grants. */
 static void waiting(struct poster *poster, const char *text)
 {
@@ -57,20 +84,18 @@ static void waiting(struct poster *poster, const char *text)
     if (atomic_load(&ledger->redis_connects) == 0 &&
         ledger_monotonic_ms() < poster->begun_ms + POSTER_PATIENCE_MS)
         return;
-    if (!poster->said_lost)
+    if (is_news(poster, text))
         ledger_say(ledger, LEDGER_EVENT_WARNING, "%s; the node keeps trying", text);
-    poster->said_lost = true;
 }
 
 static void object(struct poster *poster, enum ledger_state state, const char *text)
 {
     struct ledger *ledger = poster->ledger;
-    bool news = atomic_load(&ledger->poster_state) != (int)state || !poster->said_lost;
+    bool changes = atomic_load(&ledger->poster_state) != (int)state;
     ledger_set_poster_state(ledger, state, text);
-    if (news)
+    if (is_news(poster, text) || changes)
         ledger_say(ledger, state == LEDGER_CATCHING_UP ? LEDGER_EVENT_WARNING : LEDGER_EVENT_ERROR,
                    "%s", text);
-    poster->said_lost = true;
 }
 
 /* Redis is not known to have everything any more. */
@@ -535,9 +560,9 @@ static int resync_again(struct poster *poster)
 
 static void works_again(struct poster *poster)
 {
-    if (poster->said_lost)
+    if (poster->said_count > 0)
         ledger_say(poster->ledger, LEDGER_EVENT_INFO, "Redis takes posts again");
-    poster->said_lost = false;
+    poster->said_count = 0;
     poster->backoff_ms = LEDGER_REDIS_BACKOFF_LEAST_MS;
 }
 

@@ -311,6 +311,22 @@ Test(redis, that_refuses_to_write_makes_the_node_not_ready_until_it_writes_again
     site_destroy(&site);
 }
 
+/* Redis refuses all the time; why is told again when the reason changes. */
+Test(redis, that_refuses_for_another_reason_is_named_again)
+{
+    struct site *site = site_create(.own_redis = true, .settings = "workers: 1\n");
+    command_redis(site, "CONFIG SET min-replicas-to-write 1");
+    await_words(site, 0, "ledger: Redis refuses FCALL: NOREPLICAS ");
+    size_t before = strlen(site_log(site));
+    command_redis(site, "CONFIG SET maxmemory 1");
+    await_words(site, before, "ledger: Redis refuses ");
+    await_words(site, before, ": OOM ");
+    command_redis(site, "CONFIG SET maxmemory 0");
+    command_redis(site, "CONFIG SET min-replicas-to-write 0");
+    await_ready(site, true);
+    site_destroy(&site);
+}
+
 /* The address of both leads to the new one, and the connections to the old one stay open. */
 Test(redis, that_another_has_taken_over_from_is_left_by_all_connections)
 {
