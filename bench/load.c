@@ -510,7 +510,7 @@ int bench_run(const struct bench_options *options, struct bench_progress *progre
         thread_free(&threads[i]);
     free(threads);
     if (result != 0)
-        snprintf(error, error_size, "starting the client's threads: %s%s", strerror(-result),
+        snprintf(error, error_size, "starting the client's threads: %s%s", strerrordesc_np(-result),
                  result == -EPERM || result == -ENOSYS
                      ? "; io_uring is refused here, by a seccomp filter or kernel.io_uring_disabled"
                      : "");

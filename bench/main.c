@@ -225,7 +225,7 @@ static int read_keys(const char *path, struct key_set **keys)
     FILE *file = fopen(path, "re");
     char *text = file != NULL ? malloc(KEY_FILE_BYTES_MAX) : NULL, error[256] = "";
     if (text == NULL) {
-        fprintf(stderr, "tollgate-bench: %s: %s\n", path, strerror(errno));
+        fprintf(stderr, "tollgate-bench: %s: %s\n", path, strerrordesc_np(errno));
         if (file != NULL)
             fclose(file);
         return EX_NOINPUT;

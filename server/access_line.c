@@ -27,8 +27,8 @@ static size_t clean(const struct access_record *record, enum access_text which, 
         size_t token = strike_length(begin, at, end);
         unsigned char byte = (unsigned char)*at;
         if (token > 0) {
-            memcpy(out + length, STRIKE_TEXT, sizeof STRIKE_TEXT - 1);
-            length += sizeof STRIKE_TEXT - 1;
+            memcpy(out + length, STRIKE_TEXT, sizeof(STRIKE_TEXT) - 1);
+            length += sizeof(STRIKE_TEXT) - 1;
             at += token;
             continue;
         }

@@ -48,7 +48,7 @@ void admin_identify(struct admin *admin, struct http_text secret,
 int admin_start(struct admin **out, struct node *node, char *error, size_t error_size)
 {
     *out = NULL;
-    struct admin *admin = calloc(1, sizeof *admin);
+    struct admin *admin = calloc(1, sizeof(*admin));
     if (admin == NULL) {
         (void)snprintf(error, error_size, "start the admin interface: no memory");
         return -ENOMEM;
@@ -71,7 +71,7 @@ int admin_start(struct admin **out, struct node *node, char *error, size_t error
     if (failure == 0) {
         failure = admin_peers_start(&admin->peers, admin, node, admin->doors, DOORS);
         if (failure != 0) {
-            (void)snprintf(error, error_size, "start the admin threads: %s", strerror(-failure));
+            (void)snprintf(error, error_size, "start the admin threads: %s", strerrordesc_np(-failure));
         }
     }
     if (failure != 0) {
@@ -91,7 +91,7 @@ void admin_reload(struct admin *admin)
         return;
     }
     const struct trust_warner warner = {.warn = trust_warn_log};
-    if (admin_secrets_load(&fresh, admin->node->config, &warner, error, sizeof error) != 0) {
+    if (admin_secrets_load(&fresh, admin->node->config, &warner, error, sizeof(error)) != 0) {
         log_error("the shops' secrets were not reloaded, and the previous ones stay in force: %s",
                   error);
         return;

@@ -19,8 +19,7 @@
 #define DAY_S              86400
 #define DAY_SIZE           11 /* "2026-11-23" and NUL */
 
-/* ---- showing -----------------------------------------------------------------------------------
- */
+/* ---- showing ---- */
 
 static json_t *view_json(const struct admin_request *request,
                          const struct ledger_account_view *view)
@@ -61,8 +60,7 @@ void admin_account_show(struct node *node, const struct admin_request *request,
     admin_answer_json(answer, 200, view_json(request, &view));
 }
 
-/* ---- changing ----------------------------------------------------------------------------------
- */
+/* ---- changing ---- */
 
 struct change {
     const char *plan, *transaction; /* borrow from the body */
@@ -214,8 +212,7 @@ void admin_account_change(struct node *node, const struct admin_request *request
     json_decref(body);
 }
 
-/* ---- usage -------------------------------------------------------------------------------------
- */
+/* ---- usage ---- */
 
 static void write_day(time_t when, char out[static DAY_SIZE])
 {
@@ -301,7 +298,7 @@ static bool read_part(const struct admin_request *request, struct part *part,
     part->cursor[0] = '\0';
     if (limit.data != NULL) {
         char number[8] = "";
-        if (limit.length < sizeof number) {
+        if (limit.length < sizeof(number)) {
             memcpy(number, limit.data, limit.length);
         }
         part->rows_max = (uint32_t)strtoul(number, NULL, 10);
@@ -313,8 +310,8 @@ static bool read_part(const struct admin_request *request, struct part *part,
         }
     }
     if (cursor.data != NULL) {
-        bool fits = cursor.length > 0 && cursor.length < sizeof part->cursor;
-        (void)snprintf(part->cursor, sizeof part->cursor, "%.*s", fits ? (int)cursor.length : 1,
+        bool fits = cursor.length > 0 && cursor.length < sizeof(part->cursor);
+        (void)snprintf(part->cursor, sizeof(part->cursor), "%.*s", fits ? (int)cursor.length : 1,
                        fits ? cursor.data : "?");
     }
     return true;
@@ -336,7 +333,7 @@ static json_t *file_json(const char *file, bool *encoded)
     if (value == NULL) {
         /* A name on disk is bytes: one that is not UTF-8 is given as in its URL, and marked. */
         char text[3 * LEDGER_FILE_MAX + 1];
-        if (token_path_encode(file, strlen(file), text, sizeof text) >= 0) {
+        if (token_path_encode(file, strlen(file), text, sizeof(text)) >= 0) {
             value = json_string(text);
         }
     }
@@ -353,7 +350,7 @@ static int write_row(void *context, const struct ledger_usage_row *row)
     bool encoded = false;
     json_t *file = file_json(row->file, &encoded);
     char day[32];
-    (void)snprintf(day, sizeof day, "%04u-%02u-%02u", row->day / 10000, row->day / 100 % 100,
+    (void)snprintf(day, sizeof(day), "%04u-%02u-%02u", row->day / 10000, row->day / 100 % 100,
                    row->day % 100);
     json_t *value = json_pack("{s:s, s:o, s:I, s:I}", "day", day, "file", file, "bytes",
                               (json_int_t)row->bytes, "responses", (json_int_t)row->responses);

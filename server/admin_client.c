@@ -53,16 +53,16 @@ static int connect_to(const char *socket_path, unsigned wait_ms)
     const struct timeval patience = {.tv_sec = wait_ms / 1000,
                                      .tv_usec = (suseconds_t)(wait_ms % 1000) * 1000};
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (strlen(socket_path) >= sizeof address.sun_path) {
+    if (strlen(socket_path) >= sizeof(address.sun_path)) {
         return -ENAMETOOLONG;
     }
-    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", socket_path);
+    (void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", socket_path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         return -errno;
     }
-    if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) != 0 ||
-        connect(fd, (const struct sockaddr *)&address, sizeof address) != 0) {
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) != 0 ||
+        connect(fd, (const struct sockaddr *)&address, sizeof(address)) != 0) {
         int failure = errno == EAGAIN ? -ETIMEDOUT : -errno;
         (void)close(fd);
         return failure;
@@ -148,10 +148,10 @@ static int receive_all(int fd, uint64_t deadline_ms, char **text, size_t *length
 static int take_apart(char *text, size_t length, struct admin_response *out)
 {
     static const char version[] = "HTTP/1.1 ";
-    if (strncmp(text, version, sizeof version - 1) != 0) {
+    if (strncmp(text, version, sizeof(version) - 1) != 0) {
         return -EPROTO;
     }
-    const char *code = text + sizeof version - 1;
+    const char *code = text + sizeof(version) - 1;
     char *body = strstr(text, "\r\n\r\n");
     if (body == NULL) {
         return -ECONNRESET;

@@ -145,7 +145,7 @@ void admin_desk_forget(struct admin_desk *desk, unsigned class)
 int admin_desk_open(struct admin_desk **out, struct node *node, void (*finished)(void *context),
                     void *context)
 {
-    struct admin_desk *desk = calloc(1, sizeof *desk);
+    struct admin_desk *desk = calloc(1, sizeof(*desk));
     if (desk == NULL) {
         return -ENOMEM;
     }
@@ -155,7 +155,7 @@ int admin_desk_open(struct admin_desk **out, struct node *node, void (*finished)
     pthread_mutex_init(&desk->mutex, NULL);
     pthread_cond_init(&desk->changed, NULL);
     desk->class_count = 1 + node->config->issuers_count;
-    desk->classes = calloc(desk->class_count, sizeof *desk->classes);
+    desk->classes = calloc(desk->class_count, sizeof(*desk->classes));
     int failure = desk->classes == NULL ? -ENOMEM : 0;
     /* A signal to the node is the main thread's to take. */
     sigset_t all;

@@ -39,7 +39,7 @@ static int open_socket(struct admin_door *door, mode_t mode)
     }
     /* Before bind: Linux gives the mode to the name, which is thus never open to others. */
     if (fchmod(fd, mode) != 0 ||
-        bind(fd, (const struct sockaddr *)&door->address, sizeof door->address) != 0) {
+        bind(fd, (const struct sockaddr *)&door->address, sizeof(door->address)) != 0) {
         failure = -errno;
         (void)close(fd);
         return failure;
@@ -59,14 +59,14 @@ int admin_door_open_operators(struct admin_door *door, const struct config *conf
 {
     door->is_operator = true;
     int failure =
-        config_admin_socket(config, door->address.sun_path, sizeof door->address.sun_path);
+        config_admin_socket(config, door->address.sun_path, sizeof(door->address.sun_path));
     if (failure == 0) {
         failure = open_socket(door, 0600);
     }
     if (failure != 0) {
         door->address.sun_path[0] = '\0';
         (void)snprintf(error, error_size, "listen on %s/admin.sock: %s; %s", config->state_dir,
-                       strerror(-failure),
+                       strerrordesc_np(-failure),
                        failure == -EEXIST         ? "this is not a socket; move it away"
                        : failure == -ENAMETOOLONG ? "choose a shorter state_dir"
                                                   : "let this user own the state directory");
@@ -82,23 +82,23 @@ int admin_door_open_shops(struct admin_door *door, const struct config *config, 
     char bound[300];
     int failure;
     if (strncmp(listen_on, "unix:", 5) == 0) {
-        (void)snprintf(door->address.sun_path, sizeof door->address.sun_path, "%s", listen_on + 5);
+        (void)snprintf(door->address.sun_path, sizeof(door->address.sun_path), "%s", listen_on + 5);
         failure = open_socket(door, 0660);
         if (failure != 0) {
             door->address.sun_path[0] = '\0';
             (void)snprintf(error, error_size, "admin_listen: %s: %s; %s", listen_on,
-                           strerror(-failure),
+                           strerrordesc_np(-failure),
                            failure == -EEXIST ? "this is not a socket; move it away"
                                               : "let this user write to its directory");
         }
-        (void)snprintf(bound, sizeof bound, "%s", listen_on);
+        (void)snprintf(bound, sizeof(bound), "%s", listen_on);
     } else {
-        failure = listener_open("admin_listen", listen_on, 1, &door->listen_fd, bound, sizeof bound,
+        failure = listener_open("admin_listen", listen_on, 1, &door->listen_fd, bound, sizeof(bound),
                                 error, error_size);
         /* It is accepted from until nobody is left. */
         if (failure == 0 && fcntl(door->listen_fd, F_SETFL, O_NONBLOCK) != 0) {
             failure = -errno;
-            (void)snprintf(error, error_size, "admin_listen: %s: %s", listen_on, strerror(errno));
+            (void)snprintf(error, error_size, "admin_listen: %s: %s", listen_on, strerrordesc_np(errno));
         }
     }
     if (failure == 0) {

@@ -12,7 +12,7 @@
 
 #define EVENTS_DEFAULT 100
 #define EVENTS_MAX     1000
-#define TIME_SIZE      sizeof "2026-11-23T10:00:00.000Z"
+#define TIME_SIZE      sizeof("2026-11-23T10:00:00.000Z")
 
 struct list {
     json_t *events;
@@ -27,7 +27,7 @@ static void write_time(uint64_t time_ms, char out[static TIME_SIZE])
     struct tm date;
     char text[32];
     if (gmtime_r(&seconds, &date) == NULL ||
-        strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &date) == 0) {
+        strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &date) == 0) {
         out[0] = '\0';
         return;
     }
@@ -52,7 +52,7 @@ static int add_event(void *context, const struct ledger_notice *notice)
     if (json_array_append_new(list->events, event) != 0) {
         return -ENOMEM;
     }
-    (void)snprintf(list->next, sizeof list->next, "%s", notice->id);
+    (void)snprintf(list->next, sizeof(list->next), "%s", notice->id);
     list->count++;
     return 0;
 }
@@ -87,7 +87,7 @@ void admin_events(struct node *node, const struct admin_request *request,
     if (!admin_check_parameters(request, parameters, 3, answer)) {
         return;
     }
-    const char *issuer = issuer_of(request, named, sizeof named);
+    const char *issuer = issuer_of(request, named, sizeof(named));
     if (issuer[0] == '\0') {
         admin_answer_problem(answer, ADMIN_ISSUER_MISSING, "issuer",
                              "the issuer is missing; operators add issuer=ID to the query");
@@ -96,8 +96,8 @@ void admin_events(struct node *node, const struct admin_request *request,
     if (!admin_issuer_is_known(node, issuer, answer)) {
         return;
     }
-    copy_value(admin_query_value(request->query, "after"), after, sizeof after);
-    copy_value(admin_query_value(request->query, "limit"), number, sizeof number);
+    copy_value(admin_query_value(request->query, "after"), after, sizeof(after));
+    copy_value(admin_query_value(request->query, "limit"), number, sizeof(number));
     if (strcmp(after, "0") == 0) { /* before the first, as a shop would write it */
         after[0] = '\0';
     }
@@ -108,7 +108,7 @@ void admin_events(struct node *node, const struct admin_request *request,
         return;
     }
     struct list list = {.events = json_array()};
-    (void)snprintf(list.next, sizeof list.next, "%s", after[0] != '\0' ? after : "0");
+    (void)snprintf(list.next, sizeof(list.next), "%s", after[0] != '\0' ? after : "0");
     int failure = ledger_notices(node->ledger, issuer, after, (uint32_t)limit, add_event, &list);
     if (failure == -EINVAL) {
         admin_answer_problem(answer, ADMIN_CURSOR_INVALID, "after",

@@ -88,7 +88,7 @@ static json_t *ledger_health(struct ledger *ledger, enum ledger_state state, boo
     ledger_stats(ledger, &stats);
     *redis_up = stats.redis_up;
     if (state != LEDGER_READY) {
-        ledger_state_text(ledger, text, sizeof text);
+        ledger_state_text(ledger, text, sizeof(text));
     }
     json_t *out = json_pack("{s:s, s:s}", "state", state_name(state), "text", text);
 #define X(name) (void)json_object_set_new(out, #name, json_integer((json_int_t)stats.name));

@@ -14,8 +14,7 @@
 #include "server/link_name.h"
 #include "server/request_target.h"
 
-/* ---- revoking ----------------------------------------------------------------------------------
- */
+/* ---- revoking ---- */
 
 static void answer_revoked(struct node *node, const struct ledger_request *asked, const char *jti,
                            struct admin_answer *answer, int result)
@@ -181,7 +180,7 @@ static struct token *verify_request(const struct node *node, const struct token_
                                     unsigned char name[LEDGER_LINK_BYTES],
                                     struct admin_answer *answer)
 {
-    struct token_target *target = malloc(sizeof *target);
+    struct token_target *target = malloc(sizeof(*target));
     struct token *token = NULL;
     if (target == NULL) {
         admin_answer_errno(answer, -ENOMEM);
@@ -242,8 +241,8 @@ static void revoke_token(struct node *node, const struct admin_request *request,
             request->shop);
         return;
     }
-    (void)snprintf(whose.issuer, sizeof whose.issuer, "%s", token->issuer_id);
-    (void)snprintf(whose.account, sizeof whose.account, "%s", token->account);
+    (void)snprintf(whose.issuer, sizeof(whose.issuer), "%s", token->issuer_id);
+    (void)snprintf(whose.account, sizeof(whose.account), "%s", token->account);
     if (token->jti[0] != '\0' && !name_by_jti(node, &whose, token->jti, name)) {
         admin_answer_errno(answer, -ENOMEM);
         return;
@@ -252,7 +251,7 @@ static void revoke_token(struct node *node, const struct admin_request *request,
                                    .issuer = whose.issuer,
                                    .account = whose.account,
                                    .amount = revoked_until_ms(node, token)};
-    memcpy(asked.link, name, sizeof asked.link);
+    memcpy(asked.link, name, sizeof(asked.link));
     int result = ledger_account_change(node->ledger, &asked, &repeated, &view);
     admin_log_change(request, &asked, token->jti, result, repeated);
     answer_revoked(node, &asked, token->jti, answer, result);
@@ -287,8 +286,7 @@ void admin_link_revoke(struct node *node, const struct admin_request *request,
     json_decref(body);
 }
 
-/* ---- explaining --------------------------------------------------------------------------------
- */
+/* ---- explaining ---- */
 
 /* What a worker says is the verdict, whatever the token's checks came to. */
 static void set_verdict(json_t *report, enum refusal refusal)
@@ -313,8 +311,8 @@ static void add_state(struct node *node, const struct link_facts *facts, const s
     struct admin_request whose = {0};
     struct ledger_account_view account = {0};
     struct ledger_link_view link = {0};
-    (void)snprintf(whose.issuer, sizeof whose.issuer, "%s", token->issuer_id);
-    (void)snprintf(whose.account, sizeof whose.account, "%s", token->account);
+    (void)snprintf(whose.issuer, sizeof(whose.issuer), "%s", token->issuer_id);
+    (void)snprintf(whose.account, sizeof(whose.account), "%s", token->account);
     if ((token->jti[0] != '\0' && !name_by_jti(node, &whose, token->jti, name)) ||
         ledger_account_show(node->ledger, whose.issuer, whose.account, &account) != 0 ||
         ledger_link_show(node->ledger, whose.issuer, whose.account, name, facts->target.path,

@@ -77,7 +77,7 @@ void admin_log_change(const struct admin_request *request, const struct ledger_r
     if (result != 0 && result != -EINPROGRESS)
         return;
     write_name(asked->account, account);
-    write_figures(asked, jti, figures, sizeof figures);
+    write_figures(asked, jti, figures, sizeof(figures));
     /* Without a site: a journal record stands behind each, which bounds them. */
     log_write(NULL, LOG_LEVEL_INFO,
               "change: who=%s%s account=%s/%s operation=%s transaction=%s%s %s",

@@ -39,8 +39,7 @@ static const char *did_you_mean(const char *name, const char *const *names, size
     return out;
 }
 
-/* ---- the body ----------------------------------------------------------------------------------
- */
+/* ---- the body ---- */
 
 /* The last string that ends before `position`: of a flat object the member whose value, or whose
  * name, the reader stopped at. "" where there is none. */
@@ -169,8 +168,7 @@ bool admin_read_members(json_t *body, const struct admin_member *members, size_t
     return true;
 }
 
-/* ---- the query ---------------------------------------------------------------------------------
- */
+/* ---- the query ---- */
 
 /* The parameter at the beginning of `rest`, which is then what follows it. False: none is left. */
 static bool next_parameter(struct http_text *rest, struct http_text *name, struct http_text *value)

@@ -111,8 +111,7 @@ static void wake(void *context)
     (void)eventfd_write(peers->wake_fd, 1); /* EAGAIN: it is woken already */
 }
 
-/* ---- lists -------------------------------------------------------------------------------------
- */
+/* ---- lists ---- */
 
 static void list_append(struct admin_peer *peer)
 {
@@ -179,8 +178,7 @@ static int peer_poll(struct admin_peers *peers, struct admin_peer *peer, uint32_
     return 0;
 }
 
-/* ---- one request -------------------------------------------------------------------------------
- */
+/* ---- one request ---- */
 
 /* What has been received of it so far; PARTIAL where more must come. */
 static enum outcome examine(struct admin_peer *peer, struct http_head *head)
@@ -221,8 +219,8 @@ static enum outcome examine(struct admin_peer *peer, struct http_head *head)
     if (head->expect_continue && !peer->continued) {
         static const char interim[] = "HTTP/1.1 100 Continue\r\n\r\n"; /* RFC 9110 10.1.1 */
         peer->continued = true;
-        if (send(peer->fd, interim, sizeof interim - 1, MSG_NOSIGNAL) !=
-            (ssize_t)sizeof interim - 1) {
+        if (send(peer->fd, interim, sizeof(interim) - 1, MSG_NOSIGNAL) !=
+            (ssize_t)sizeof(interim) - 1) {
             return GONE;
         }
     }
@@ -234,7 +232,7 @@ static enum outcome receive(struct admin_peer *peer, struct http_head *head)
 {
     for (;;) {
         ssize_t got =
-            recv(peer->fd, peer->buffer + peer->length, sizeof peer->buffer - peer->length, 0);
+            recv(peer->fd, peer->buffer + peer->length, sizeof(peer->buffer) - peer->length, 0);
         if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
             return PARTIAL;
         }
@@ -270,19 +268,18 @@ static void read_request(struct admin_peers *peers, struct admin_peer *peer,
     }
 }
 
-/* ---- one answer --------------------------------------------------------------------------------
- */
+/* ---- one answer ---- */
 
 static void write_head(struct admin_peer *peer)
 {
     const struct admin_answer *answer = &peer->call.answer;
     char retry[48] = "", date[HTTP_DATE_SIZE];
     if (answer->retry_after_s != 0) {
-        (void)snprintf(retry, sizeof retry, "Retry-After: %u\r\n", answer->retry_after_s);
+        (void)snprintf(retry, sizeof(retry), "Retry-After: %u\r\n", answer->retry_after_s);
     }
     http_date_write((int64_t)time(NULL), date);
     int length = snprintf(
-        peer->head, sizeof peer->head,
+        peer->head, sizeof(peer->head),
         "HTTP/1.1 %u %s\r\nDate: %s\r\nContent-Type: application/%sjson\r\nContent-Length: %zu\r\n"
         "Cache-Control: no-store\r\nConnection: close\r\n%s%s%s%s%s\r\n",
         answer->status, admin_status_phrase(answer->status), date,
@@ -290,7 +287,7 @@ static void write_head(struct admin_peer *peer)
         answer->challenge ? "WWW-Authenticate: Bearer realm=\"tollgate\"\r\n" : "",
         answer->allow != NULL ? "Allow: " : "", answer->allow != NULL ? answer->allow : "",
         answer->allow != NULL ? "\r\n" : "");
-    check(length > 0 && (size_t)length < sizeof peer->head);
+    check(length > 0 && (size_t)length < sizeof(peer->head));
     peer->head_length = (size_t)length;
 }
 
@@ -335,7 +332,7 @@ static void peer_send(struct admin_peers *peers, struct admin_peer *peer)
         }
     }
     if (failure != 0) {
-        log_debug("admin: the answer could not be sent: %s", strerror(-failure));
+        log_debug("admin: the answer could not be sent: %s", strerrordesc_np(-failure));
     }
     peer_end(peers, peer);
 }
@@ -349,8 +346,7 @@ static void peer_answer(struct admin_peers *peers, struct admin_peer *peer)
     peer_send(peers, peer);
 }
 
-/* ---- many peers --------------------------------------------------------------------------------
- */
+/* ---- many peers ---- */
 
 static void peer_receive(struct admin_peers *peers, struct admin_peer *peer)
 {
@@ -423,8 +419,7 @@ static int sweep(struct admin_peers *peers)
                                       : (int)(next_ms - peers->now_ms);
 }
 
-/* ---- accepting ---------------------------------------------------------------------------------
- */
+/* ---- accepting ---- */
 
 /* Closes whoever has been waited for the longest; false where nobody is. */
 static bool make_room(struct admin_peers *peers, struct door *door)
@@ -471,7 +466,7 @@ static void say_scarce(struct admin_peers *peers, int error)
         return;
     }
     peers->scarce_logged_ms = peers->now_ms;
-    log_warning("admin: accept: %s; idle connections are closed to make room%s", strerror(error),
+    log_warning("admin: accept: %s; idle connections are closed to make room%s", strerrordesc_np(error),
                 error == EMFILE   ? "; raise LimitNOFILE or ulimit -n, or lower connections_max"
                 : error == ENFILE ? "; raise sysctl fs.file-max"
                                   : "");
@@ -500,7 +495,7 @@ static int accept_one(struct admin_peers *peers, struct door *door)
 
 static void admit(struct admin_peers *peers, struct door *door, int fd)
 {
-    struct admin_peer *peer = malloc(sizeof *peer); /* 74 KB; what is used of it is touched */
+    struct admin_peer *peer = malloc(sizeof(*peer)); /* 74 KB; what is used of it is touched */
     if (peer == NULL) {
         (void)close(fd);
         return;
@@ -540,8 +535,7 @@ static void poll_doors(struct admin_peers *peers, bool open)
     peers->resume_ms = open ? 0 : peers->now_ms + SCARCE_PAUSE_MS;
 }
 
-/* ---- the thread --------------------------------------------------------------------------------
- */
+/* ---- the thread ---- */
 
 static void handle(struct admin_peers *peers, const struct epoll_event *event)
 {
@@ -644,8 +638,7 @@ static void *run(void *argument)
     return NULL;
 }
 
-/* ---- starting and stopping ---------------------------------------------------------------------
- */
+/* ---- starting and stopping ---- */
 
 static int start(struct admin_peers *peers)
 {
@@ -682,7 +675,7 @@ static int start(struct admin_peers *peers)
 int admin_peers_start(struct admin_peers **out, struct admin *admin, struct node *node,
                       const struct admin_door *doors, unsigned door_count)
 {
-    struct admin_peers *peers = calloc(1, sizeof *peers);
+    struct admin_peers *peers = calloc(1, sizeof(*peers));
     if (peers == NULL) {
         return -ENOMEM;
     }
@@ -690,7 +683,7 @@ int admin_peers_start(struct admin_peers **out, struct admin *admin, struct node
     peers->node = node;
     peers->admin = admin;
     peers->epoll_fd = peers->wake_fd = -1;
-    memset(peers->spares, 0xff, sizeof peers->spares); /* -1 */
+    memset(peers->spares, 0xff, sizeof(peers->spares)); /* -1 */
     for (unsigned i = 0; i < door_count; i++) {
         if (doors[i].listen_fd >= 0) {
             peers->doors[peers->door_count++] =

@@ -40,11 +40,10 @@ static const struct admin_route {
     {HTTP_POST, OPERATORS, WAITS, LEDGER_OPEN, "/v1/links/explain", admin_link_explain},
     {HTTP_GET, SHOPS, WAITS, LEDGER_OPEN, "/v1/events", admin_events},
 };
-#define ROUTES_COUNT (sizeof routes / sizeof routes[0])
+#define ROUTES_COUNT (sizeof(routes) / sizeof(routes[0]))
 #define SEGMENTS_MAX 2
 
-/* ---- answers -----------------------------------------------------------------------------------
- */
+/* ---- answers ---- */
 
 const char *admin_status_phrase(unsigned status)
 {
@@ -113,7 +112,7 @@ void admin_answer_problem(struct admin_answer *answer, enum admin_reason reason,
     char detail[DETAIL_SIZE];
     va_list arguments;
     va_start(arguments, format);
-    (void)vsnprintf(detail, sizeof detail, format, arguments);
+    (void)vsnprintf(detail, sizeof(detail), format, arguments);
     va_end(arguments);
     answer->retry_after_s = admin_reason_retry_after_s(reason);
     answer_problem(answer, admin_reason_status(reason), admin_reason_name(reason), member, detail);
@@ -125,7 +124,7 @@ void admin_answer_refusal(struct admin_answer *answer, unsigned status, enum ref
     char detail[DETAIL_SIZE];
     va_list arguments;
     va_start(arguments, format);
-    (void)vsnprintf(detail, sizeof detail, format, arguments);
+    (void)vsnprintf(detail, sizeof(detail), format, arguments);
     va_end(arguments);
     answer_problem(answer, status, refusal_name(refusal), member, detail);
 }
@@ -163,14 +162,14 @@ void admin_answer_errno(struct admin_answer *answer, int failure)
          "the journal cannot be written; nothing was done; free or replace the disk and restart"},
         {-ENOMEM, ADMIN_NO_MEMORY, NULL, "no memory; nothing was done"},
     };
-    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         if (table[i].failure == failure) {
             admin_answer_problem(answer, table[i].reason, table[i].member, "%s", table[i].text);
             return;
         }
     }
     admin_answer_problem(answer, ADMIN_UNEXPECTED, NULL, "the ledger failed: %s",
-                         strerror(-failure));
+                         strerrordesc_np(-failure));
 }
 
 void admin_answer_stopping(struct admin_answer *answer)
@@ -179,8 +178,7 @@ void admin_answer_stopping(struct admin_answer *answer)
                          "the node is stopping; nothing was done, ask again");
 }
 
-/* ---- matching ----------------------------------------------------------------------------------
- */
+/* ---- matching ---- */
 
 /* Whether the path is the pattern's; the segments under its stars are put into `stars`. */
 static bool path_matches(const char *pattern, struct http_text path,
@@ -249,14 +247,14 @@ static void answer_unknown_issuer(const struct config *config, const char *issue
 {
     char known[512] = "";
     size_t length = 0;
-    for (unsigned i = 0; i < config->issuers_count && length < sizeof known; i++) {
-        int written = snprintf(known + length, sizeof known - length, "%s%s", i == 0 ? "" : ", ",
+    for (unsigned i = 0; i < config->issuers_count && length < sizeof(known); i++) {
+        int written = snprintf(known + length, sizeof(known) - length, "%s%s", i == 0 ? "" : ", ",
                                config->issuers[i].id);
         length += written > 0 ? (size_t)written : 0;
     }
     admin_answer_problem(answer, ADMIN_ISSUER_UNKNOWN, "issuer",
                          "no issuer %s is configured; this node knows: %s%s", issuer, known,
-                         length >= sizeof known ? " ..." : "");
+                         length >= sizeof(known) ? " ..." : "");
 }
 
 bool admin_issuer_is_known(const struct node *node, const char *issuer, struct admin_answer *answer)
@@ -273,7 +271,7 @@ bool admin_issuer_is_known(const struct node *node, const char *issuer, struct a
 static bool take_names(const struct node *node, const struct http_text *stars,
                        struct admin_request *request, struct admin_answer *answer)
 {
-    int failure = decode_segment(stars[0], request->issuer, sizeof request->issuer);
+    int failure = decode_segment(stars[0], request->issuer, sizeof(request->issuer));
     if (failure != 0 || !is_utf8(request->issuer)) {
         admin_answer_problem(answer, ADMIN_ISSUER_UNKNOWN, "issuer",
                              "an issuer's id is [a-z0-9-]{1,32}, as configured");
@@ -289,7 +287,7 @@ static bool take_names(const struct node *node, const struct http_text *stars,
     if (!admin_issuer_is_known(node, request->issuer, answer)) {
         return false;
     }
-    failure = decode_segment(stars[1], request->account, sizeof request->account);
+    failure = decode_segment(stars[1], request->account, sizeof(request->account));
     if (failure != 0 || !is_utf8(request->account) ||
         !token_text_is_plain(request->account, strlen(request->account), LEDGER_ACCOUNT_MAX)) {
         admin_answer_problem(answer, ADMIN_ACCOUNT_INVALID, "account",

@@ -46,7 +46,7 @@ static bool is_spelling_of(const char *unit, const char *name)
 
 const char *byte_count_meant(const char *suffix)
 {
-    for (size_t i = 1; i < sizeof units / sizeof units[0]; i++) {
+    for (size_t i = 1; i < sizeof(units) / sizeof(units[0]); i++) {
         if (strcasecmp(units[i].name, suffix) == 0) {
             return units[i].name;
         }
@@ -56,7 +56,7 @@ const char *byte_count_meant(const char *suffix)
 
 static int find_unit(const char *name, int64_t *bytes)
 {
-    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
         if (is_spelling_of(units[i].name, name)) {
             *bytes = units[i].bytes;
             return 0;

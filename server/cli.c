@@ -37,8 +37,7 @@ static const struct command commands[] = {
 #define COMMAND_COUNT  (sizeof(commands) / sizeof(commands[0]))
 #define LINK_BYTES_MAX 65536 /* of a request's head, at most */
 
-/* ---- help and versions --------------------------------------------------------------------------
- */
+/* ---- help and versions ---- */
 
 static const char help_lead[] =
     "tollgate delivers files that have been paid for: a storefront signs a link, a client\n"
@@ -83,7 +82,7 @@ static int print_help(FILE *out)
     CLI_EXITS(X)
 #undef X
     return fflush(out) == 0 ? EX_OK
-                            : cli_fail(EX_IOERR, "tollgate", "the help: %s", strerror(errno));
+                            : cli_fail(EX_IOERR, "tollgate", "the help: %s", strerrordesc_np(errno));
 }
 
 /*
@@ -120,11 +119,10 @@ static int print_version(bool json)
     printf("liburing %s, %s\n", uring, OpenSSL_version(OPENSSL_VERSION));
     return fflush(stdout) == 0
                ? EX_OK
-               : cli_fail(EX_IOERR, "tollgate", "standard output: %s", strerror(errno));
+               : cli_fail(EX_IOERR, "tollgate", "standard output: %s", strerrordesc_np(errno));
 }
 
-/* ---- finding the command ------------------------------------------------------------------------
- */
+/* ---- finding the command ---- */
 
 /* How many of the arguments from argv[1] on are the command's words; 0: another command. */
 static int words_matched(const char *words, int argc, char **argv)
@@ -260,7 +258,7 @@ static int run_command(size_t index, int words, int argc, char **argv)
     int code = commands[index].run(argc - words, argv + words);
     /* What could not be written was not said: a full disk must not look like success. */
     if (fflush(stdout) != 0 && code == EX_OK)
-        return cli_fail(EX_IOERR, name, "standard output: %s", strerror(errno));
+        return cli_fail(EX_IOERR, name, "standard output: %s", strerrordesc_np(errno));
     return code;
 }
 
@@ -294,12 +292,11 @@ int tollgate_main(int argc, char **argv)
     if (argc > 2 && is_help(argv[2]) && print_continuations(argv[1]))
         return fflush(stdout) == 0
                    ? EX_OK
-                   : cli_fail(EX_IOERR, "tollgate", "the help: %s", strerror(errno));
+                   : cli_fail(EX_IOERR, "tollgate", "the help: %s", strerrordesc_np(errno));
     return refuse_unknown(argc, argv);
 }
 
-/* ---- what the commands share --------------------------------------------------------------------
- */
+/* ---- what the commands share ---- */
 
 static error_t parse_location(int key, char *argument, struct argp_state *state)
 {
@@ -354,7 +351,7 @@ int cli_read_link(const char *command, const char **link)
     if (!fgets(line, sizeof(line), stdin))
         return cli_fail(EX_NOINPUT, command,
                         "standard input: %s; write the link there, as the only line",
-                        ferror(stdin) ? strerror(errno) : "is empty");
+                        ferror(stdin) ? strerrordesc_np(errno) : "is empty");
     size_t length = strcspn(line, "\n");
     bool is_whole = line[length] == '\n' || feof(stdin);
     length = strcspn(line, "\r\n");

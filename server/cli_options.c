@@ -18,8 +18,7 @@
 #define CHILDREN_MAX 8
 #define TEXT_SIZE    512
 
-/* ---- the options of the command that is parsed --------------------------------------------------
- */
+/* ---- the options of the command that is parsed ---- */
 
 /* An option by one of its names, with the row that its key and argument stand in. */
 struct named_option {
@@ -126,8 +125,7 @@ static const char *nearest_option(const char *name)
     return cli_nearest(name, names, count);
 }
 
-/* ---- words that stand without their option ------------------------------------------------------
- */
+/* ---- words that stand without their option ---- */
 
 static bool is_amount(const char *word)
 {
@@ -239,8 +237,7 @@ bool cli_belongs_to_option(const char *word)
     return means_option(word, text);
 }
 
-/* ---- refusing -----------------------------------------------------------------------------------
- */
+/* ---- refusing ---- */
 
 static _Noreturn void refuse(const char *command, const char *text)
 {
@@ -319,8 +316,7 @@ static _Noreturn void refuse_no_value(const char *command, const char *word, siz
                 word, option->row->arg);
 }
 
-/* ---- looking ahead of argp ----------------------------------------------------------------------
- */
+/* ---- looking ahead of argp ---- */
 
 enum mistake { MISTAKE_LONG, MISTAKE_SEVERAL, MISTAKE_SHORT, MISTAKE_NO_VALUE, MISTAKE_VALUE };
 
@@ -473,12 +469,12 @@ void cli_parse(const struct argp *argp, int argc, char **argv, void *input)
     if (look.help) {
         argp_help(&whole, stdout, ARGP_HELP_STD_HELP & ~(unsigned)ARGP_HELP_EXIT_OK, argv[0]);
         exit(fflush(stdout) == 0 ? EX_OK
-                                 : cli_fail(EX_IOERR, argv[0], "the help: %s", strerror(errno)));
+                                 : cli_fail(EX_IOERR, argv[0], "the help: %s", strerrordesc_np(errno)));
     }
     if (look.mistaken != NULL)
         refuse_mistake(&look);
     error_t failure = argp_parse(&whole, argc, argv, 0, NULL, input);
     if (failure != 0) /* what argp itself refuses, look_at_options has refused before */
         exit(
-            cli_fail(failure == ENOMEM ? EX_SOFTWARE : EX_USAGE, argv[0], "%s", strerror(failure)));
+            cli_fail(failure == ENOMEM ? EX_SOFTWARE : EX_USAGE, argv[0], "%s", strerrordesc_np(failure)));
 }

@@ -163,7 +163,7 @@ int cli_print_json(const char *command, const json_t *value)
     if (value == NULL)
         return cli_fail(EX_SOFTWARE, command, "out of memory");
     if (json_dumpf(value, stdout, JSON_INDENT(2)) != 0)
-        return cli_fail(EX_IOERR, command, "standard output: %s", strerror(errno));
+        return cli_fail(EX_IOERR, command, "standard output: %s", strerrordesc_np(errno));
     putchar('\n');
     return EX_OK;
 }

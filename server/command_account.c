@@ -56,7 +56,7 @@ struct arguments {
     bool allow_negative;
 };
 
-/* ---- what each action takes -------------------------------------------------------------------- */
+/* ---- what each action takes ---- */
 
 #define BYTES_OPTION(help)                                                                          \
     {                                                                                               \
@@ -197,18 +197,18 @@ static const struct argp argps[] = {
 #undef X
 };
 
-/* ---- checking what was given -------------------------------------------------------------------- */
+/* ---- checking what was given ---- */
 
 static int make_transaction(const char *command, char *out, size_t size)
 {
     unsigned char random[TRANSACTION_BYTES];
-    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) {
+    if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random)) {
         return cli_fail(EX_SOFTWARE, command,
                         "the kernel gave no random bytes: %s; give --transaction ID",
-                        strerror(errno));
+                        strerrordesc_np(errno));
     }
     int length = snprintf(out, size, "cli-");
-    for (size_t i = 0; i < sizeof random; i++) {
+    for (size_t i = 0; i < sizeof(random); i++) {
         length += snprintf(out + length, size - (size_t)length, "%02x", random[i]);
     }
     return EX_OK;
@@ -433,7 +433,7 @@ static int run(const char *command, const struct action *action, const struct ar
 static int act(const struct action *action, int argc, char **argv)
 {
     struct arguments arguments = {0};
-    char made[sizeof "cli-" + 2 * (size_t)TRANSACTION_BYTES];
+    char made[sizeof("cli-") + 2 * (size_t)TRANSACTION_BYTES];
     int64_t bytes = 0;
     cli_parse(&argps[action->kind], argc, argv, &arguments);
     int code = account_name_settle(argv[0], &arguments.name);
@@ -442,7 +442,7 @@ static int act(const struct action *action, int argc, char **argv)
     }
     const char *transaction = arguments.transaction;
     if (code == EX_OK && transaction == NULL) {
-        code = make_transaction(argv[0], made, sizeof made);
+        code = make_transaction(argv[0], made, sizeof(made));
         transaction = made;
     }
     return code == EX_OK ? run(argv[0], action, &arguments, transaction, bytes) : code;

@@ -14,8 +14,7 @@
 
 #define HEALTH_WAIT_MS 3000 /* the node answers at once, or is as good as gone */
 
-/* ---- naming an account -------------------------------------------------------------------------
- */
+/* ---- naming an account ---- */
 
 static error_t parse_name(int key, char *argument, struct argp_state *state)
 {
@@ -69,7 +68,7 @@ int account_name_settle(const char *command, struct account_name *name)
                             "shop/alice",
                             name->both);
         }
-        (void)snprintf(name->issuer_cut, sizeof name->issuer_cut, "%.*s", (int)length, name->both);
+        (void)snprintf(name->issuer_cut, sizeof(name->issuer_cut), "%.*s", (int)length, name->both);
         name->issuer = name->issuer_cut;
         name->account = name->both + length + 1;
     }
@@ -117,8 +116,7 @@ void account_name_target(const struct account_name *name, const char *suffix,
     (void)stpcpy(out, suffix);
 }
 
-/* ---- the call ----------------------------------------------------------------------------------
- */
+/* ---- the call ---- */
 
 static int report_failure(const char *command, const char *socket_path, int failure)
 {
@@ -131,7 +129,7 @@ static int report_failure(const char *command, const char *socket_path, int fail
     case -EACCES:
     case -EPERM:
         return cli_fail(EX_NOPERM, command, "%s: %s; run this as the node's user", socket_path,
-                        strerror(-failure));
+                        strerrordesc_np(-failure));
     case -ETIMEDOUT:
         return cli_fail(EX_UNAVAILABLE, command,
                         "the node on %s did not answer in time; see its log", socket_path);
@@ -141,14 +139,14 @@ static int report_failure(const char *command, const char *socket_path, int fail
             EX_UNAVAILABLE, command,
             "%s: %s; name a node's admin socket (state_dir/admin.sock), and where it is "
             "one, see the node's log",
-            socket_path, strerror(-failure));
+            socket_path, strerrordesc_np(-failure));
     case -EPROTO:
         return cli_fail(EX_UNAVAILABLE, command,
                         "what listens on %s is not a tollgate node; name state_dir/admin.sock",
                         socket_path);
     default:
         return cli_fail(EX_UNAVAILABLE, command, "%s: %s; ask again", socket_path,
-                        strerror(-failure));
+                        strerrordesc_np(-failure));
     }
 }
 
@@ -157,7 +155,7 @@ static int call_within(unsigned wait_ms, const char *command, const struct cli_l
                        json_t **answer)
 {
     char socket_path[sizeof((struct sockaddr_un *)NULL)->sun_path];
-    int code = cli_socket_path(command, location, socket_path, sizeof socket_path);
+    int code = cli_socket_path(command, location, socket_path, sizeof(socket_path));
     if (code != EX_OK) {
         return code;
     }
@@ -211,7 +209,7 @@ static int exit_code_of(unsigned status, const char *reason)
     case 503:
         return EX_UNAVAILABLE;
     case 422:
-        for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
             if (strcmp(reason, values[i]) == 0) {
                 return EX_USAGE;
             }
@@ -255,12 +253,11 @@ int account_refused(const char *command, const struct account_name *name, unsign
                     const json_t *answer)
 {
     char whose[LEDGER_ISSUER_MAX + LEDGER_ACCOUNT_MAX + 8];
-    (void)snprintf(whose, sizeof whose, "%s/%s", name->issuer, name->account);
+    (void)snprintf(whose, sizeof(whose), "%s/%s", name->issuer, name->account);
     return refused(command, whose, status, answer);
 }
 
-/* ---- answers -----------------------------------------------------------------------------------
- */
+/* ---- answers ---- */
 
 const char *command_text(const json_t *object, const char *member)
 {

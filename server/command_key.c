@@ -106,8 +106,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     }
 }
 
-/* ---- writing ------------------------------------------------------------------------------------
- */
+/* ---- writing ---- */
 
 static int write_all(int fd, const char *text)
 {
@@ -183,7 +182,7 @@ static int fail_file(const char *command, const char *path, int failure)
                        : failure == -ENOSPC ? "; make room, or choose another directory"
                                             : "";
     return cli_fail(failure == -ENOSPC || failure == -EIO ? EX_IOERR : EX_CANTCREAT, command,
-                    "%s: %s%s", path, strerror(-failure), cure);
+                    "%s: %s%s", path, strerrordesc_np(-failure), cure);
 }
 
 static int write_files(const char *command, const struct key_files *files, bool force,
@@ -207,8 +206,7 @@ static int write_files(const char *command, const struct key_files *files, bool 
     return fail_file(command, files->public_path, result);
 }
 
-/* ---- telling ------------------------------------------------------------------------------------
- */
+/* ---- telling ---- */
 
 /* YAML 1.1, 5.13: in double quotes, only these need an escape; control bytes are \xNN. */
 static void print_quoted(const char *text)
@@ -340,7 +338,7 @@ int command_key_generate(int argc, char **argv)
     char *private_jwks = NULL, *public_jwks = NULL, error[256] = "";
     int result = key_generate(arguments.algorithm, &private_jwks, &public_jwks);
     if (result < 0)
-        return cli_fail(EX_SOFTWARE, argv[0], "the key could not be made: %s", strerror(-result));
+        return cli_fail(EX_SOFTWARE, argv[0], "the key could not be made: %s", strerrordesc_np(-result));
     struct key_set *keys = NULL;
     int code = EX_OK;
     if (key_set_parse(&keys, private_jwks, strlen(private_jwks), error, sizeof(error)) < 0)

@@ -52,8 +52,7 @@ static const char *const step_texts[] = {
 #undef X
 };
 
-/* ---- times --------------------------------------------------------------------------------------
- */
+/* ---- times ---- */
 
 /* "in 59 minutes", "12 minutes ago". */
 static void print_relative(int64_t seconds)
@@ -90,8 +89,7 @@ static void print_time(int64_t at, int64_t now)
     print_relative(at - now);
 }
 
-/* ---- for people ---------------------------------------------------------------------------------
- */
+/* ---- for people ---- */
 
 /* C1 controls and DEL, which JSON leaves as they are, could speak to the terminal. */
 static bool is_printable(const char *text)
@@ -207,7 +205,7 @@ static int explain(const char *command, const struct explain_arguments *argument
             "'/FILE?%s=TOKEN'",
             config->token_attribute);
     if (result < 0)
-        return cli_fail(EX_SOFTWARE, command, "%s", strerror(-result));
+        return cli_fail(EX_SOFTWARE, command, "%s", strerrordesc_np(-result));
     json_t *hints = link_hints(facts);
     int code = EX_OK;
     if (cli_wants_json())

@@ -368,7 +368,7 @@ static int fail_sign(const char *command, const struct sign_arguments *arguments
         return cli_fail(EX_USAGE, command,
                         "the link could not be signed: %s; give issuer, account and jti without "
                         "control characters",
-                        strerror(-failure));
+                        strerrordesc_np(-failure));
     if (!arguments->kid)
         return cli_fail(
             EX_DATAERR, command,
@@ -496,7 +496,7 @@ static int sign_lines(const struct signing *signing)
         count++;
     }
     if (ferror(stdin))
-        return cli_fail(EX_IOERR, signing->command, "standard input: %s", strerror(errno));
+        return cli_fail(EX_IOERR, signing->command, "standard input: %s", strerrordesc_np(errno));
     if (count == 0)
         return cli_fail(EX_NOINPUT, signing->command,
                         "standard input: it holds no path; write one on each line");

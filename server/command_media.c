@@ -165,8 +165,8 @@ static int tell(void *context, const struct media_scan_progress *progress)
         erase_line(scan);
         (void)fflush(stdout);
         char why[160];
-        (void)snprintf(why, sizeof why, "%s; it has no validator until it can be read",
-                       strerror(-progress->error));
+        (void)snprintf(why, sizeof(why), "%s; it has no validator until it can be read",
+                       strerrordesc_np(-progress->error));
         warn_of_file(scan->command, progress->path, why);
     } else if (scan->live) {
         draw_line(scan, progress);
@@ -209,14 +209,14 @@ static int print_summary(const struct scan *scan)
 static int prepare_state_dir(const char *command, const char *state_dir)
 {
     if (mkdir(state_dir, 0700) != 0 && errno != EEXIST) {
-        return cli_fail(EX_CONFIG, command, "create %s: %s; %s", state_dir, strerror(errno),
+        return cli_fail(EX_CONFIG, command, "create %s: %s; %s", state_dir, strerrordesc_np(errno),
                         errno == ENOENT ? "make its parent directory first"
                                         : "choose another state_dir");
     }
     if (access(state_dir, W_OK | X_OK) != 0) {
         return cli_fail(EX_CONFIG, command,
                         "%s: %s; run this as the node's user, for the hashes are kept there",
-                        state_dir, strerror(errno));
+                        state_dir, strerrordesc_np(errno));
     }
     return EX_OK;
 }
@@ -272,7 +272,7 @@ static int fail_show(const char *command, const char *path, int error)
         EX_NOINPUT, command, "%s: %s", path,
         error == -ENOENT
             ? "there is no such file beneath media_root; name it as links do, from media_root on"
-            : strerror(-error));
+            : strerrordesc_np(-error));
 }
 
 /* The answer is whole, or there is none: where one file cannot be shown, --json prints no list. */
@@ -313,7 +313,7 @@ static int scan(struct media *media, const char *command, const struct config *c
     if (result < 0) {
         erase_line(&scan);
         return cli_fail(EX_CONFIG, command, "media_root %s: %s; let this user read it",
-                        config->media_root, strerror(-result));
+                        config->media_root, strerrordesc_np(-result));
     }
     int code = print_summary(&scan);
     /* All that was done would be done again. */
@@ -321,7 +321,7 @@ static int scan(struct media *media, const char *command, const struct config *c
     media_stats(media, &stats);
     if (stats.store_error != 0)
         return cli_fail(EX_IOERR, command, "%s/hashes: %s; the hashes are not kept: %s",
-                        config->state_dir, strerror(-stats.store_error),
+                        config->state_dir, strerrordesc_np(-stats.store_error),
                         stats.store_error == -EBADMSG
                             ? "a node of another version holds them, stop it and scan again"
                             : "make it writable, with room for more, and scan again");
@@ -338,7 +338,7 @@ static int run(const struct config *config, const char *command, const struct ar
                                           .hash_entries_max = (uint32_t)config->hash_entries_max};
     char error[512];
     struct media *media = NULL;
-    if (media_open(&media, &media_options, error, sizeof error) != 0) {
+    if (media_open(&media, &media_options, error, sizeof(error)) != 0) {
         return cli_fail(EX_CONFIG, command, "%s", error);
     }
     int code =

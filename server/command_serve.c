@@ -126,7 +126,7 @@ static int run(const struct config *config, const struct config_source *source, 
     if (result == 0)
         return EX_OK;
     return cli_fail(result == -ENOMEM ? EX_SOFTWARE : EX_UNAVAILABLE, command, "%s",
-                    error[0] != '\0' ? error : strerror(-result));
+                    error[0] != '\0' ? error : strerrordesc_np(-result));
 }
 
 /* A core would hold keys, secrets and tokens. The limit is Redis' too, which the node starts. */

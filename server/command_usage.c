@@ -95,7 +95,7 @@ static int64_t day_number(const char *text)
         return -1;
     }
     time_t seconds = timegm(&date); /* turns the 30th of February into a day of March */
-    if (seconds < 0 || strftime(again, sizeof again, "%Y-%m-%d", &date) == 0 ||
+    if (seconds < 0 || strftime(again, sizeof(again), "%Y-%m-%d", &date) == 0 ||
         strcmp(again, text) != 0) {
         return -1;
     }
@@ -139,8 +139,7 @@ static int make_query(const char *command, const struct arguments *arguments, ch
     return EX_OK;
 }
 
-/* ---- the rows ----------------------------------------------------------------------------------
- */
+/* ---- the rows ---- */
 
 struct row {
     char day[16];
@@ -171,7 +170,7 @@ static bool add_row(struct report *report, const json_t *value)
 {
     if (report->count == report->room) {
         size_t room = report->room == 0 ? 256 : report->room * 2;
-        struct row *rows = realloc(report->rows, room * sizeof *rows);
+        struct row *rows = realloc(report->rows, room * sizeof(*rows));
         if (rows == NULL) {
             return false;
         }
@@ -183,17 +182,17 @@ static bool add_row(struct report *report, const json_t *value)
                         .encoded = json_is_true(json_object_get(value, "file_encoded")),
                         .bytes = command_number(value, "bytes"),
                         .responses = command_number(value, "responses")};
-    (void)snprintf(row->day, sizeof row->day, "%s", command_text(value, "day"));
+    (void)snprintf(row->day, sizeof(row->day), "%s", command_text(value, "day"));
     report->count += row->file != NULL ? 1 : 0;
     return row->file != NULL;
 }
 
 static bool add_page(struct report *report, const json_t *answer)
 {
-    (void)snprintf(report->issuer, sizeof report->issuer, "%s", command_text(answer, "issuer"));
-    (void)snprintf(report->account, sizeof report->account, "%s", command_text(answer, "account"));
-    (void)snprintf(report->from, sizeof report->from, "%s", command_text(answer, "from"));
-    (void)snprintf(report->to, sizeof report->to, "%s", command_text(answer, "to"));
+    (void)snprintf(report->issuer, sizeof(report->issuer), "%s", command_text(answer, "issuer"));
+    (void)snprintf(report->account, sizeof(report->account), "%s", command_text(answer, "account"));
+    (void)snprintf(report->from, sizeof(report->from), "%s", command_text(answer, "from"));
+    (void)snprintf(report->to, sizeof(report->to), "%s", command_text(answer, "to"));
     size_t index;
     const json_t *row;
     json_array_foreach(json_object_get(answer, "rows"), index, row)
@@ -221,7 +220,7 @@ static void report_settle(struct report *report)
 {
     size_t kept = 0;
     if (report->count > 0) {
-        qsort(report->rows, report->count, sizeof *report->rows, by_day_and_file);
+        qsort(report->rows, report->count, sizeof(*report->rows), by_day_and_file);
     }
     for (size_t i = 0; i < report->count; i++) {
         struct row *row = &report->rows[i];
@@ -241,8 +240,7 @@ static void report_settle(struct report *report)
     }
 }
 
-/* ---- asking ------------------------------------------------------------------------------------
- */
+/* ---- asking ---- */
 
 /* All pages of one reading; *status is the answer that ended it, with the last page in *answer. */
 static int read_pages(const char *command, const struct arguments *arguments, const char *query,
@@ -253,10 +251,10 @@ static int read_pages(const char *command, const struct arguments *arguments, co
         char page_query[160];
         char target[ACCOUNT_TARGET_SIZE];
         /* The days are the first answer's: today may have ended meanwhile. */
-        int length = next[0] == '\0' ? snprintf(page_query, sizeof page_query, "%s", query)
-                                     : snprintf(page_query, sizeof page_query,
+        int length = next[0] == '\0' ? snprintf(page_query, sizeof(page_query), "%s", query)
+                                     : snprintf(page_query, sizeof(page_query),
                                                 "/usage?from=%s&to=%s", report->from, report->to);
-        (void)snprintf(page_query + length, sizeof page_query - (size_t)length, "%climit=%d%s%s",
+        (void)snprintf(page_query + length, sizeof(page_query) - (size_t)length, "%climit=%d%s%s",
                        strchr(page_query, '?') == NULL ? '?' : '&', PAGE_ROWS,
                        next[0] != '\0' ? "&cursor=" : "", next);
         account_name_target(&arguments->name, page_query, target);
@@ -269,7 +267,7 @@ static int read_pages(const char *command, const struct arguments *arguments, co
         if (!add_page(report, *answer)) {
             return cli_fail(EX_SOFTWARE, command, "out of memory");
         }
-        (void)snprintf(next, sizeof next, "%s", command_text(*answer, "next"));
+        (void)snprintf(next, sizeof(next), "%s", command_text(*answer, "next"));
         if (next[0] == '\0') {
             return EX_OK;
         }
@@ -299,8 +297,7 @@ static int read_report(const char *command, const struct arguments *arguments, c
     return code;
 }
 
-/* ---- printing ----------------------------------------------------------------------------------
- */
+/* ---- printing ---- */
 
 static void print_row(const char *day, json_int_t bytes, json_int_t responses, int bytes_width,
                       const char *file)
@@ -324,7 +321,7 @@ static void print_table(const struct report *report)
         print_row(row->day, row->bytes, row->responses, width, row->file);
     }
     char span[64];
-    (void)snprintf(span, sizeof span, "%s to %s", report->from, report->to);
+    (void)snprintf(span, sizeof(span), "%s to %s", report->from, report->to);
     print_row("total", report->bytes, report->responses, width, span);
 }
 
@@ -363,7 +360,7 @@ int command_usage(int argc, char **argv)
     struct report report = {0};
     int code = account_name_settle(argv[0], &arguments.name);
     if (code == EX_OK) {
-        code = make_query(argv[0], &arguments, query, sizeof query);
+        code = make_query(argv[0], &arguments, query, sizeof(query));
     }
     if (code == EX_OK) {
         code = read_report(argv[0], &arguments, query, &report);

@@ -41,8 +41,7 @@ const struct config_issuer_key config_issuer_keys[] = {
 };
 const size_t config_issuer_key_count = sizeof(config_issuer_keys) / sizeof(config_issuer_keys[0]);
 
-/* ---- converting ---------------------------------------------------------------------------------
- */
+/* ---- converting ---- */
 
 /* A relative path taken from the directory of `file`; malloc'ed. */
 static char *resolve(const char *file, const char *path)
@@ -279,8 +278,7 @@ static void convert(struct reading *reading, struct config *config)
         convert_issuer(reading, (int)i, &config->issuers[i]);
 }
 
-/* ---- loading ------------------------------------------------------------------------------------
- */
+/* ---- loading ---- */
 
 /* False without memory. */
 static bool derive_origin(struct config *config)

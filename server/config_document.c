@@ -114,8 +114,7 @@ unsigned config_document_line(const struct config_document *document, int issuer
     return line_of(item ? item : value);
 }
 
-/* ---- what was refused --------------------------------------------------------------------------
- */
+/* ---- what was refused ---- */
 
 static size_t place_count(void)
 {
@@ -185,8 +184,7 @@ void config_refuse(struct config_document *document, int issuer, const char *key
         mark(document, issuer, key);
 }
 
-/* ---- the shape ----------------------------------------------------------------------------------
- */
+/* ---- the shape ---- */
 
 /* Puts the text with its variables in the node's place; false where that failed, which is told. */
 static bool expand(struct config_document *document, const yaml_node_t *node, int issuer,
@@ -397,8 +395,7 @@ static bool check_root(struct config_document *document)
     return true;
 }
 
-/* ---- parsing ------------------------------------------------------------------------------------
- */
+/* ---- parsing ---- */
 
 static void parser_error(const yaml_parser_t *parser, struct config_errors *errors)
 {

@@ -84,7 +84,7 @@ void config_print_reference(FILE *out)
     }
 }
 
-/* ---- for programs ------------------------------------------------------------------------------- */
+/* ---- for programs ---- */
 
 static json_t *key_json(const struct config_key *key)
 {

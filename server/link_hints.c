@@ -28,8 +28,7 @@ static bool is(const struct link_facts *facts, enum token_verdict verdict)
     return facts->refusal == refusal_of_verdict(verdict);
 }
 
-/* ---- claims -------------------------------------------------------------------------------------
- */
+/* ---- claims ---- */
 
 /* A whole number that sums cannot overflow with; 0 where the claim is none. */
 static json_int_t seconds_of(const struct link_facts *facts, const char *name)
@@ -201,8 +200,7 @@ static void hint_issuer(const struct link_facts *facts, json_t *hints)
     }
 }
 
-/* ---- container ----------------------------------------------------------------------------------
- */
+/* ---- container ---- */
 
 static int hex_value(char digit)
 {
@@ -289,8 +287,7 @@ static void hint_container(const struct link_facts *facts, json_t *hints)
         hint(hints, "exact: opens one file; to open a directory write prefix:/dir/");
 }
 
-/* ---- keys and signatures ------------------------------------------------------------------------
- */
+/* ---- keys and signatures ---- */
 
 static void hint_key(const struct link_facts *facts, json_t *hints)
 {
@@ -420,8 +417,7 @@ static void hint_signature(const struct link_facts *facts, json_t *hints)
     free(text);
 }
 
-/* ---- the link -----------------------------------------------------------------------------------
- */
+/* ---- the link ---- */
 
 static void hint_link(const struct link_facts *facts, json_t *hints)
 {

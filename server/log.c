@@ -137,8 +137,8 @@ write_line(char line[LOG_LINE_MAX], enum log_level level, const char *format, va
         size_t token = strike_length(message, c, end);
         size_t shown = token > 0 ? 0 : shown_length(c);
         if (token > 0) {
-            memcpy(line + length, STRIKE_TEXT, sizeof STRIKE_TEXT - 1);
-            length += sizeof STRIKE_TEXT - 1;
+            memcpy(line + length, STRIKE_TEXT, sizeof(STRIKE_TEXT) - 1);
+            length += sizeof(STRIKE_TEXT) - 1;
             c += token;
         } else if (shown > 0) {
             memcpy(line + length, c, shown);

@@ -60,7 +60,7 @@ static uint64_t monotonic_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-/* ---- the supervising thread ------------------------------------------------------------------ */
+/* ---- the supervising thread ---- */
 
 static void set_pid(struct redis_child *child, pid_t pid)
 {
@@ -79,7 +79,7 @@ static bool goes_on(struct redis_child *child, int failure, const char *how)
     child->pid = 0;
     if (!kept) {
         child->failure = failure;
-        (void)snprintf(child->how, sizeof child->how, "%s", how);
+        (void)snprintf(child->how, sizeof(child->how), "%s", how);
     }
     (void)pthread_cond_broadcast(&child->changed);
     (void)pthread_mutex_unlock(&child->mutex);
@@ -99,7 +99,7 @@ static enum event await_event(const struct redis_child *child, int process_fd, i
     for (;;) {
         uint64_t now_ms = monotonic_ms();
         int left_ms = now_ms < deadline_ms ? (int)(deadline_ms - now_ms) : 0;
-        if (waiting_poll(items, sizeof items / sizeof items[0], left_ms) > 0) {
+        if (waiting_poll(items, sizeof(items) / sizeof(items[0]), left_ms) > 0) {
             return items[0].revents != 0 ? STOP_ASKED : items[1].revents != 0 ? ENDED : ANSWERED;
         }
         if (left_ms == 0) {
@@ -181,7 +181,7 @@ static bool live_once(struct redis_child *child, char *how, size_t how_size, int
     struct redis_process process;
     *failure = redis_process_start(&child->place, &process);
     if (*failure != 0) {
-        (void)snprintf(how, how_size, "could not be started: %s", strerror(-*failure));
+        (void)snprintf(how, how_size, "could not be started: %s", strerrordesc_np(-*failure));
         return true;
     }
     log_info("redis-server started, pid %d, socket %s", process.pid, child->place.socket);
@@ -215,7 +215,7 @@ static void *supervise(void *argument)
         char how[128] = "";
         int failure = 0;
         uint64_t started_ms = monotonic_ms();
-        if (!live_once(child, how, sizeof how, &failure) || !goes_on(child, failure, how)) {
+        if (!live_once(child, how, sizeof(how), &failure) || !goes_on(child, failure, how)) {
             break;
         }
         if (monotonic_ms() - started_ms >= STEADY_MS) {
@@ -232,8 +232,7 @@ static void *supervise(void *argument)
     return NULL;
 }
 
-/* ---- the caller's side -------------------------------------------------------------------------
- */
+/* ---- the caller's side ---- */
 
 /* Waits for the first PONG, for ANSWER_DEADLINE_MS at most. */
 static int await_answer(struct redis_child *child, char *error, size_t error_size)
@@ -307,7 +306,7 @@ int redis_child_start(struct redis_child **out, const char *state_dir, char *add
                       size_t address_size, char *error, size_t error_size)
 {
     *out = NULL;
-    struct redis_child *child = calloc(1, sizeof *child);
+    struct redis_child *child = calloc(1, sizeof(*child));
     if (child == NULL) {
         (void)snprintf(error, error_size, "start redis-server: no memory");
         return -ENOMEM;
@@ -322,7 +321,7 @@ int redis_child_start(struct redis_child **out, const char *state_dir, char *add
         (void)unlink(child->place.socket);
         failure = start_thread(child);
         if (failure != 0) {
-            (void)snprintf(error, error_size, "start redis-server: %s", strerror(-failure));
+            (void)snprintf(error, error_size, "start redis-server: %s", strerrordesc_np(-failure));
         }
     }
     if (failure != 0) {

@@ -52,8 +52,7 @@
     X("--enable-debug-command", "no")                                                              \
     X("--enable-module-command", "no")
 
-/* ---- the place ---------------------------------------------------------------------------------
- */
+/* ---- the place ---- */
 
 int redis_program_find(char *out, size_t size)
 {
@@ -80,7 +79,7 @@ static int make_directory(const char *path, char *error, size_t error_size)
     }
     int failure = -errno;
     (void)snprintf(error, error_size, "create %s: %s; choose a state_dir that this user may write",
-                   path, strerror(-failure));
+                   path, strerrordesc_np(-failure));
     return failure;
 }
 
@@ -89,7 +88,7 @@ static int make_directory(const char *path, char *error, size_t error_size)
 static int absolute_path(const char *state_dir, char *out, size_t size)
 {
     char here[PATH_MAX] = "";
-    if (state_dir[0] != '/' && getcwd(here, sizeof here) == NULL) {
+    if (state_dir[0] != '/' && getcwd(here, sizeof(here)) == NULL) {
         return -errno;
     }
     int written = snprintf(out, size, "%s%s%s", here, here[0] == '\0' ? "" : "/", state_dir);
@@ -102,7 +101,7 @@ static int lock_pid_file(struct redis_place *place, char *error, size_t error_si
     if (fd < 0) {
         int failure = -errno;
         (void)snprintf(error, error_size, "open %s: %s; let this user own the state directory",
-                       place->pid_file, strerror(-failure));
+                       place->pid_file, strerrordesc_np(-failure));
         return failure;
     }
     if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
@@ -110,7 +109,7 @@ static int lock_pid_file(struct redis_place *place, char *error, size_t error_si
         (void)snprintf(error, error_size,
                        "lock %s: %s; stop the other node or give this one a state_dir of its own",
                        place->pid_file,
-                       failure == -EALREADY ? "another node holds it" : strerror(-failure));
+                       failure == -EALREADY ? "another node holds it" : strerrordesc_np(-failure));
         (void)close(fd);
         return failure;
     }
@@ -121,19 +120,19 @@ static int lock_pid_file(struct redis_place *place, char *error, size_t error_si
 static int name_files(struct redis_place *place, const char *state_dir, char *error, size_t size)
 {
     char absolute[PATH_MAX - 64]; /* room for the names below */
-    int failure = absolute_path(state_dir, absolute, sizeof absolute);
-    int length = snprintf(place->socket, sizeof place->socket, "%s/redis.sock",
+    int failure = absolute_path(state_dir, absolute, sizeof(absolute));
+    int length = snprintf(place->socket, sizeof(place->socket), "%s/redis.sock",
                           failure == 0 ? absolute : state_dir);
-    if (failure != 0 || length < 0 || (size_t)length >= sizeof place->socket) {
+    if (failure != 0 || length < 0 || (size_t)length >= sizeof(place->socket)) {
         (void)snprintf(error, size,
                        "%s/redis.sock has %d bytes and a Unix socket's path may have %d; choose a "
                        "shorter state_dir, or name a running Redis with `redis: HOST:PORT`",
                        state_dir, length, REDIS_SOCKET_PATH_MAX);
         return failure != 0 ? failure : -ENAMETOOLONG;
     }
-    (void)snprintf(place->directory, sizeof place->directory, "%s/redis", absolute);
-    (void)snprintf(place->log, sizeof place->log, "%s/redis/redis.log", absolute);
-    (void)snprintf(place->pid_file, sizeof place->pid_file, "%s/redis/redis.pid", absolute);
+    (void)snprintf(place->directory, sizeof(place->directory), "%s/redis", absolute);
+    (void)snprintf(place->log, sizeof(place->log), "%s/redis/redis.log", absolute);
+    (void)snprintf(place->pid_file, sizeof(place->pid_file), "%s/redis/redis.pid", absolute);
     failure = make_directory(absolute, error, size);
     return failure != 0 ? failure : make_directory(place->directory, error, size);
 }
@@ -141,7 +140,7 @@ static int name_files(struct redis_place *place, const char *state_dir, char *er
 int redis_place_open(struct redis_place *out, const char *state_dir, char *error, size_t error_size)
 {
     *out = (struct redis_place){.pid_fd = -1};
-    if (redis_program_find(out->program, sizeof out->program) != 0) {
+    if (redis_program_find(out->program, sizeof(out->program)) != 0) {
         (void)snprintf(error, error_size,
                        "redis-server is not in PATH; install the package redis-server, or name a "
                        "running Redis with `redis: HOST:PORT`");
@@ -167,7 +166,7 @@ void redis_place_close(struct redis_place *place)
 static int write_pid(const struct redis_place *place, pid_t pid)
 {
     char text[24];
-    int length = snprintf(text, sizeof text, "%d\n", pid);
+    int length = snprintf(text, sizeof(text), "%d\n", pid);
     if (ftruncate(place->pid_fd, 0) != 0) {
         return -errno;
     }
@@ -178,7 +177,7 @@ static int write_pid(const struct redis_place *place, pid_t pid)
 static pid_t read_pid(const struct redis_place *place)
 {
     char text[24] = "";
-    ssize_t length = pread(place->pid_fd, text, sizeof text - 1, 0);
+    ssize_t length = pread(place->pid_fd, text, sizeof(text) - 1, 0);
     if (length <= 0 || text[length - 1] != '\n') {
         return 0;
     }
@@ -187,8 +186,7 @@ static pid_t read_pid(const struct redis_place *place)
     return *end == '\n' && pid > 1 && pid <= INT_MAX ? (pid_t)pid : 0;
 }
 
-/* ---- starting ----------------------------------------------------------------------------------
- */
+/* ---- starting ---- */
 
 static void reset_signals(void)
 {
@@ -221,7 +219,7 @@ _Noreturn static void become_redis(const struct redis_place *place, char *const 
         (void)execv(place->program, arguments);
     }
     int failure = errno;
-    ssize_t ignored = write(report, &failure, sizeof failure);
+    ssize_t ignored = write(report, &failure, sizeof(failure));
     (void)ignored;
     _exit(127);
 }
@@ -232,9 +230,9 @@ static int await_exec(int report)
     int failure = 0;
     ssize_t length;
     do {
-        length = read(report, &failure, sizeof failure);
+        length = read(report, &failure, sizeof(failure));
     } while (length < 0 && errno == EINTR);
-    return length == (ssize_t)sizeof failure ? -failure : 0;
+    return length == (ssize_t)sizeof(failure) ? -failure : 0;
 }
 
 static pid_t fork_redis(const struct redis_place *place, int report)
@@ -244,8 +242,8 @@ static pid_t fork_redis(const struct redis_place *place, int report)
                                      REDIS_ARGUMENTS(X)
 #undef X
                                          NULL};
-    char *copied[sizeof arguments / sizeof arguments[0]];
-    memcpy(copied, arguments, sizeof arguments); /* execv's argv is not const, for history's sake */
+    char *copied[sizeof(arguments) / sizeof(arguments[0])];
+    memcpy(copied, arguments, sizeof(arguments)); /* execv's argv is not const, for history's sake */
 
     /* All signals wait until the child has none of the node's handlers left. */
     sigset_t all;
@@ -286,15 +284,14 @@ int redis_process_start(const struct redis_place *place, struct redis_process *o
     if (failure != 0) {
         char how[64];
         (void)kill(process.pid, SIGKILL);
-        redis_process_reap(&process, how, sizeof how);
+        redis_process_reap(&process, how, sizeof(how));
         return failure;
     }
     *out = process;
     return 0;
 }
 
-/* ---- ending ------------------------------------------------------------------------------------
- */
+/* ---- ending ---- */
 
 void redis_process_reap(struct redis_process *process, char *how, size_t how_size)
 {
@@ -367,7 +364,7 @@ static bool is_ours(const struct redis_place *place, pid_t pid)
 {
     char path[48];
     char line[COMMAND_LINE_MAX + 2];
-    (void)snprintf(path, sizeof path, "/proc/%d/cmdline", pid);
+    (void)snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         return false;
@@ -417,19 +414,18 @@ int redis_process_end_left_over(const struct redis_place *place, int deadline_ms
     return result;
 }
 
-/* ---- asking ------------------------------------------------------------------------------------
- */
+/* ---- asking ---- */
 
 static int send_ping(int fd, const char *socket_path)
 {
     static const char ping[] = "PING\r\n"; /* Redis takes a line of words as a command */
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", socket_path);
-    if (connect(fd, (const struct sockaddr *)&address, sizeof address) != 0) {
+    (void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", socket_path);
+    if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) != 0) {
         return -errno;
     }
-    ssize_t sent = send(fd, ping, sizeof ping - 1, MSG_NOSIGNAL);
-    return sent == (ssize_t)sizeof ping - 1 ? 0 : sent < 0 ? -errno : -EIO;
+    ssize_t sent = send(fd, ping, sizeof(ping) - 1, MSG_NOSIGNAL);
+    return sent == (ssize_t)sizeof(ping) - 1 ? 0 : sent < 0 ? -errno : -EIO;
 }
 
 int redis_process_ping_begin(const struct redis_place *place)
@@ -453,11 +449,11 @@ int redis_process_ping_take(int fd)
         int result;
     } answers[] = {{"+PONG", 0}, {"-LOADING", -EINPROGRESS}, {"-BUSY", -EBUSY}};
     char text[16] = ""; /* Redis writes an answer's line at once */
-    ssize_t got = recv(fd, text, sizeof text - 1, 0);
+    ssize_t got = recv(fd, text, sizeof(text) - 1, 0);
     if (got <= 0) {
         return got == 0 ? -ECONNRESET : errno == EINTR ? -EAGAIN : -errno;
     }
-    for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++) {
+    for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
         if (strncmp(text, answers[i].begin, strlen(answers[i].begin)) == 0) {
             return answers[i].result;
         }

@@ -20,7 +20,7 @@ static char configured[NAME_SIZE] = NAME_DEFAULT;
 
 void strike_name_set(const char *name)
 {
-    (void)snprintf(configured, sizeof configured, "%s", name);
+    (void)snprintf(configured, sizeof(configured), "%s", name);
 }
 
 static bool is_name_byte(char byte)

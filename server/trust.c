@@ -78,7 +78,7 @@ static int keys_of(int read, char *text, size_t length, const char *name, struct
 {
     *out = NULL;
     if (read < 0) {
-        snprintf(error, error_size, "%s: %s; %s", name, strerror(-read), cure_of(read));
+        snprintf(error, error_size, "%s: %s; %s", name, strerrordesc_np(-read), cure_of(read));
         return read;
     }
     char why[512] = "";
@@ -86,7 +86,7 @@ static int keys_of(int read, char *text, size_t length, const char *name, struct
     explicit_bzero(text, length);
     free(text);
     if (result < 0)
-        snprintf(error, error_size, "%s: %s", name, why[0] != '\0' ? why : strerror(-result));
+        snprintf(error, error_size, "%s: %s", name, why[0] != '\0' ? why : strerrordesc_np(-result));
     return result < 0 ? result : 0;
 }
 
@@ -237,7 +237,7 @@ int trust_load(const struct config *config, struct token_trust **out,
         char why[512] = "";
         result = token_trust_create(out, issuers, count, &policy, why, sizeof(why));
         if (result < 0)
-            snprintf(error, error_size, "%s", why[0] != '\0' ? why : strerror(-result));
+            snprintf(error, error_size, "%s", why[0] != '\0' ? why : strerrordesc_np(-result));
     }
     for (size_t i = 0; result == 0 && warner != NULL && i < count; i++) {
         trust_keys_warn(config->issuers[i].keys, issuers[i].keys, warner);

@@ -54,7 +54,7 @@ void key_clear(struct key *key)
     EVP_MAC_CTX_free(key->mac);
     EVP_MD_CTX_free(key->verifier);
     EVP_PKEY_free(key->pkey);
-    memset(key, 0, sizeof *key);
+    memset(key, 0, sizeof(*key));
 }
 
 /* Computes the MAC; false when memory runs out. */
@@ -80,8 +80,8 @@ bool key_print(const struct key *key, unsigned char print[KEY_PRINT_SIZE])
     size_t written = 0;
 
     if (key->algorithm == TOKEN_HS256)
-        return hs256_compute(key, text, sizeof text, print);
-    return EVP_PKEY_get_octet_string_param(key->pkey, OSSL_PKEY_PARAM_PUB_KEY, point, sizeof point,
+        return hs256_compute(key, text, sizeof(text), print);
+    return EVP_PKEY_get_octet_string_param(key->pkey, OSSL_PKEY_PARAM_PUB_KEY, point, sizeof(point),
                                            &length) == 1 &&
            EVP_Q_digest(NULL, "SHA256", NULL, point, length, print, &written) == 1 &&
            written == KEY_PRINT_SIZE;
@@ -94,7 +94,7 @@ bool key_is_same(const struct key *left, const struct key *right)
                 key_print(right, prints[1]) &&
                 CRYPTO_memcmp(prints[0], prints[1], KEY_PRINT_SIZE) == 0;
 
-    OPENSSL_cleanse(prints, sizeof prints);
+    OPENSSL_cleanse(prints, sizeof(prints));
     return same;
 }
 
@@ -104,10 +104,10 @@ static bool hs256_verify(const struct key *key, const char *input, size_t input_
     unsigned char expected[HS256_SIGNATURE_SIZE];
     bool equal;
 
-    if (signature_length != sizeof expected || !hs256_compute(key, input, input_length, expected))
+    if (signature_length != sizeof(expected) || !hs256_compute(key, input, input_length, expected))
         return false;
-    equal = CRYPTO_memcmp(expected, signature, sizeof expected) == 0;
-    OPENSSL_cleanse(expected, sizeof expected);
+    equal = CRYPTO_memcmp(expected, signature, sizeof(expected)) == 0;
+    OPENSSL_cleanse(expected, sizeof(expected));
     return equal;
 }
 
@@ -212,7 +212,7 @@ int key_sign(const struct key *key, const char *input, size_t input_length,
              unsigned char *signature, size_t *signature_length)
 {
     unsigned char der[80];
-    size_t der_length = sizeof der;
+    size_t der_length = sizeof(der);
     int result;
 
     if (!key->can_sign)

@@ -21,7 +21,7 @@ const char *token_algorithm_name(enum token_algorithm algorithm)
 
 int token_algorithm_parse(const char *name, enum token_algorithm *out)
 {
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (strcmp(name, names[i]) == 0) {
             *out = (enum token_algorithm)i;
             return 0;

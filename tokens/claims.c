@@ -106,7 +106,7 @@ static enum token_verdict check_unsupported(const json_t *claims)
         {"cdnistd", REFUSED_RENEWAL_UNSUPPORTED},
     };
 
-    for (size_t i = 0; i < sizeof unsupported / sizeof unsupported[0]; i++) {
+    for (size_t i = 0; i < sizeof(unsupported) / sizeof(unsupported[0]); i++) {
         if (json_object_get(claims, unsupported[i].name) != NULL)
             return unsupported[i].verdict;
     }
@@ -120,7 +120,7 @@ static bool is_enforced(const char *name, size_t length)
         "acct", "aud",       "cdnicrit",  "cdniuc",   "cdniv", "exp",  "iat",    "filename", "iss",
         "jti",  "max_bytes", "max_conns", "max_uses", "nbf",   "pace", "resume", "rate"};
 
-    for (size_t i = 0; i < sizeof enforced / sizeof enforced[0]; i++) {
+    for (size_t i = 0; i < sizeof(enforced) / sizeof(enforced[0]); i++) {
         if (strlen(enforced[i]) == length && memcmp(enforced[i], name, length) == 0)
             return true;
     }
@@ -276,7 +276,7 @@ static enum token_verdict read_limits(const json_t *claims, const struct token_i
         {"rate", TOKEN_TIME_MAX, &limits->rate},
     };
 
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         enum token_verdict verdict = read_limit(claims, rows[i].name, rows[i].max, rows[i].out);
         *claim = rows[i].name;
         if (verdict != TOKEN_OK)

@@ -57,7 +57,7 @@ static enum token_verdict parse_hash(struct token_container *container, const ch
                                      size_t length)
 {
     static const char algorithm[] = "sha-256;";
-    const size_t skip = sizeof algorithm - 1;
+    const size_t skip = sizeof(algorithm) - 1;
     size_t decoded = 0;
 
     if (length < skip || memcmp(text, algorithm, skip) != 0) {
@@ -105,7 +105,7 @@ enum token_verdict container_parse(struct token_container **out, const char *tex
     struct token_container *container;
     enum token_verdict verdict;
     size_t kind = 0;
-    const size_t kinds = sizeof schemes / sizeof schemes[0];
+    const size_t kinds = sizeof(schemes) / sizeof(schemes[0]);
 
     *out = NULL;
     if (length > TOKEN_CONTAINER_MAX)
@@ -115,7 +115,7 @@ enum token_verdict container_parse(struct token_container **out, const char *tex
         kind++;
     if (kind == kinds)
         return REFUSED_CONTAINER_UNSUPPORTED;
-    container = calloc(1, sizeof *container + length);
+    container = calloc(1, sizeof(*container) + length);
     if (container == NULL)
         return REFUSED_CONTAINER_MALFORMED;
     container->kind = (enum kind)kind;
@@ -160,10 +160,10 @@ static bool covers_regex(const struct token_container *container, const char *or
 {
     char subject[PATTERN_SUBJECT_MAX + 1];
     int length =
-        snprintf(subject, sizeof subject, "%s%.*s", origin, (int)request->uri_length, request->uri);
+        snprintf(subject, sizeof(subject), "%s%.*s", origin, (int)request->uri_length, request->uri);
 
     /* The price of a match grows with the URI: past the bound nothing is covered. */
-    if (length < 0 || (size_t)length >= sizeof subject)
+    if (length < 0 || (size_t)length >= sizeof(subject))
         return false;
     return pattern_matches(container->as.pattern, subject, (size_t)length);
 }

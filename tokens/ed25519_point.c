@@ -40,9 +40,9 @@ static bool map_point(BIGNUM *x, const unsigned char encoded[EDDSA_KEY_SIZE],
     BIGNUM *y = BN_CTX_get(context);
     BIGNUM *below = BN_CTX_get(context);
 
-    memcpy(bytes, encoded, sizeof bytes);
+    memcpy(bytes, encoded, sizeof(bytes));
     bytes[EDDSA_KEY_SIZE - 1] &= 0x7f;
-    return below != NULL && BN_lebin2bn(bytes, sizeof bytes, y) != NULL &&
+    return below != NULL && BN_lebin2bn(bytes, sizeof(bytes), y) != NULL &&
            BN_cmp(y, numbers->field) < 0 &&
            BN_mod_sub(below, BN_value_one(), y, numbers->field, context) == 1 &&
            !BN_is_zero(below) && BN_mod_inverse(below, below, numbers->field, context) != NULL &&

@@ -74,6 +74,6 @@ void token_json_wipe(const json_t *object, const char *name)
     if (text == NULL)
         return;
     /* The value is about to be freed: its owner's view of it as constant ends here. */
-    memcpy(&writable, &text, sizeof writable);
+    memcpy(&writable, &text, sizeof(writable));
     OPENSSL_cleanse(writable, length);
 }

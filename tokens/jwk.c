@@ -137,7 +137,7 @@ static int parse_oct(struct key *key, const json_t *jwk, const struct complaint 
     int result;
 
     if (text == NULL ||
-        base64url_decode_key(text, text_length, secret, sizeof secret, &length) != 0)
+        base64url_decode_key(text, text_length, secret, sizeof(secret), &length) != 0)
         result =
             complain(complaint, "\"k\" must be base64url without padding, of 512 bytes at most");
     else if (length < HS256_KEY_SIZE_MIN)
@@ -146,7 +146,7 @@ static int parse_oct(struct key *key, const json_t *jwk, const struct complaint 
     else
         result = key_init_hs256(key, secret, length);
     key->is_guessable = result == 0 && secret_is_guessable(secret, length);
-    OPENSSL_cleanse(secret, sizeof secret);
+    OPENSSL_cleanse(secret, sizeof(secret));
     return result;
 }
 
@@ -210,20 +210,20 @@ static int parse_ec(struct key *key, const json_t *jwk, const struct complaint *
     unsigned char d[ES256_COORDINATE];
     EVP_PKEY *pkey;
     EVP_PKEY *pair = NULL;
-    int has_private = decode_member(jwk, "d", d, sizeof d);
+    int has_private = decode_member(jwk, "d", d, sizeof(d));
 
     if (has_private < 0 || decode_member(jwk, "x", point + 1, ES256_COORDINATE) != 1 ||
         decode_member(jwk, "y", point + 1 + ES256_COORDINATE, ES256_COORDINATE) != 1) {
-        OPENSSL_cleanse(d, sizeof d);
+        OPENSSL_cleanse(d, sizeof(d));
         return complain(complaint,
                         "\"x\", \"y\" and, where it is given, \"d\" of a P-256 key must be "
                         "32 bytes each (RFC 7518 section 6.2: leading zeros stay) in "
                         "base64url without padding");
     }
-    pkey = build_sound_ec(point, sizeof point, NULL);
+    pkey = build_sound_ec(point, sizeof(point), NULL);
     if (pkey != NULL && has_private == 1)
-        pair = build_sound_ec(point, sizeof point, d);
-    OPENSSL_cleanse(d, sizeof d);
+        pair = build_sound_ec(point, sizeof(point), d);
+    OPENSSL_cleanse(d, sizeof(d));
     if (pkey == NULL)
         return complain(complaint,
                         "\"x\" and \"y\" are not a point of the curve P-256: a byte is wrong, "
@@ -244,10 +244,10 @@ static int parse_ec(struct key *key, const json_t *jwk, const struct complaint *
 static bool has_public(const EVP_PKEY *pkey, const unsigned char x[EDDSA_KEY_SIZE])
 {
     unsigned char derived[EDDSA_KEY_SIZE];
-    size_t length = sizeof derived;
+    size_t length = sizeof(derived);
 
-    return EVP_PKEY_get_raw_public_key(pkey, derived, &length) == 1 && length == sizeof derived &&
-           CRYPTO_memcmp(derived, x, sizeof derived) == 0;
+    return EVP_PKEY_get_raw_public_key(pkey, derived, &length) == 1 && length == sizeof(derived) &&
+           CRYPTO_memcmp(derived, x, sizeof(derived)) == 0;
 }
 
 static int parse_okp(struct key *key, const json_t *jwk, const struct complaint *complaint)
@@ -255,25 +255,25 @@ static int parse_okp(struct key *key, const json_t *jwk, const struct complaint 
     unsigned char x[EDDSA_KEY_SIZE];
     unsigned char d[EDDSA_KEY_SIZE];
     EVP_PKEY *pkey;
-    int has_private = decode_member(jwk, "d", d, sizeof d);
+    int has_private = decode_member(jwk, "d", d, sizeof(d));
 
-    if (has_private < 0 || decode_member(jwk, "x", x, sizeof x) != 1) {
-        OPENSSL_cleanse(d, sizeof d);
+    if (has_private < 0 || decode_member(jwk, "x", x, sizeof(x)) != 1) {
+        OPENSSL_cleanse(d, sizeof(d));
         return complain(complaint,
                         "\"x\" and, where it is given, \"d\" of an Ed25519 key must be 32 "
                         "bytes each in base64url without padding");
     }
     if (!ed25519_is_public_key(x)) {
-        OPENSSL_cleanse(d, sizeof d);
+        OPENSSL_cleanse(d, sizeof(d));
         return complain(
             complaint,
             "\"x\" is not an Ed25519 public key: it is not the canonical encoding of a point of "
             "the curve, or is a point of small order, under which anybody could sign (RFC 8032 "
             "section 5.1.3); export the key again, or make one with `tollgate key generate`");
     }
-    pkey = has_private == 1 ? EVP_PKEY_new_raw_private_key_ex(NULL, "ED25519", NULL, d, sizeof d)
-                            : EVP_PKEY_new_raw_public_key_ex(NULL, "ED25519", NULL, x, sizeof x);
-    OPENSSL_cleanse(d, sizeof d);
+    pkey = has_private == 1 ? EVP_PKEY_new_raw_private_key_ex(NULL, "ED25519", NULL, d, sizeof(d))
+                            : EVP_PKEY_new_raw_public_key_ex(NULL, "ED25519", NULL, x, sizeof(x));
+    OPENSSL_cleanse(d, sizeof(d));
     if (pkey == NULL || !has_public(pkey, x)) {
         EVP_PKEY_free(pkey);
         ERR_clear_error();
@@ -291,7 +291,7 @@ int key_parse_jwk(struct key *key, const json_t *jwk, char *error, size_t error_
     const struct complaint complaint = {error, error_size};
     int result;
 
-    memset(key, 0, sizeof *key);
+    memset(key, 0, sizeof(*key));
     if (!json_is_object(jwk))
         return complain(&complaint, "a key must be a JSON object");
     if ((result = parse_identity(key, jwk, &complaint)) != 0 ||

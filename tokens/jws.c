@@ -49,7 +49,7 @@ enum token_verdict jws_decode_object(const char *text, size_t length, enum token
     size_t json_length = 0;
 
     *out = NULL;
-    if (base64url_decode(text, length, json, sizeof json, &json_length) != 0)
+    if (base64url_decode(text, length, json, sizeof(json), &json_length) != 0)
         return REFUSED_TOKEN_MALFORMED;
     *out = token_json_parse((const char *)json, json_length);
     return *out != NULL ? TOKEN_OK : refusal;
@@ -65,7 +65,7 @@ enum token_verdict jws_read_header(const json_t *json, struct jws_header *header
     const char *algorithm;
     size_t length = 0;
 
-    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
         if (json_object_get(json, refused[i]) != NULL)
             return REFUSED_HEADER_UNSUPPORTED;
     }
@@ -93,7 +93,7 @@ enum token_verdict jws_check_signature(const struct jws_parts *parts, const stru
     unsigned char signature[2 * SIGNATURE_SIZE_MAX];
     size_t length = 0;
     int result = base64url_decode(parts->signature, parts->signature_length, signature,
-                                  sizeof signature, &length);
+                                  sizeof(signature), &length);
 
     if (result == -EINVAL)
         return REFUSED_TOKEN_MALFORMED;

@@ -34,10 +34,10 @@ static int generate_hs256(struct material *material)
 {
     unsigned char secret[NUMBER_SIZE];
 
-    if (RAND_priv_bytes(secret, sizeof secret) != 1)
+    if (RAND_priv_bytes(secret, sizeof(secret)) != 1)
         return -EIO;
-    base64url_encode(secret, sizeof secret, material->secret);
-    OPENSSL_cleanse(secret, sizeof secret);
+    base64url_encode(secret, sizeof(secret), material->secret);
+    OPENSSL_cleanse(secret, sizeof(secret));
     return 0;
 }
 
@@ -49,12 +49,12 @@ static int export_number(const EVP_PKEY *pkey, const char *name, char *out)
     int result = -ENOMEM;
 
     if (EVP_PKEY_get_bn_param(pkey, name, &number) == 1 &&
-        BN_bn2binpad(number, bytes, sizeof bytes) == (int)sizeof bytes) {
-        base64url_encode(bytes, sizeof bytes, out);
+        BN_bn2binpad(number, bytes, sizeof(bytes)) == (int)sizeof(bytes)) {
+        base64url_encode(bytes, sizeof(bytes), out);
         result = 0;
     }
     BN_clear_free(number);
-    OPENSSL_cleanse(bytes, sizeof bytes);
+    OPENSSL_cleanse(bytes, sizeof(bytes));
     return result;
 }
 
@@ -76,19 +76,19 @@ static int generate_eddsa(struct material *material)
 {
     EVP_PKEY *pkey = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
     unsigned char bytes[NUMBER_SIZE];
-    size_t length = sizeof bytes;
+    size_t length = sizeof(bytes);
     int result = -ENOMEM;
 
     if (pkey == NULL)
         return -EIO;
-    if (EVP_PKEY_get_raw_public_key(pkey, bytes, &length) == 1 && length == sizeof bytes) {
-        base64url_encode(bytes, sizeof bytes, material->x);
-        if (EVP_PKEY_get_raw_private_key(pkey, bytes, &length) == 1 && length == sizeof bytes) {
-            base64url_encode(bytes, sizeof bytes, material->secret);
+    if (EVP_PKEY_get_raw_public_key(pkey, bytes, &length) == 1 && length == sizeof(bytes)) {
+        base64url_encode(bytes, sizeof(bytes), material->x);
+        if (EVP_PKEY_get_raw_private_key(pkey, bytes, &length) == 1 && length == sizeof(bytes)) {
+            base64url_encode(bytes, sizeof(bytes), material->secret);
             result = 0;
         }
     }
-    OPENSSL_cleanse(bytes, sizeof bytes);
+    OPENSSL_cleanse(bytes, sizeof(bytes));
     EVP_PKEY_free(pkey);
     return result;
 }
@@ -140,9 +140,9 @@ static int generate(enum token_algorithm algorithm, struct material *material)
 {
     unsigned char kid[KID_SIZE];
 
-    if (RAND_bytes(kid, sizeof kid) != 1)
+    if (RAND_bytes(kid, sizeof(kid)) != 1)
         return -EIO;
-    base64url_encode(kid, sizeof kid, material->kid);
+    base64url_encode(kid, sizeof(kid), material->kid);
     switch (algorithm) {
     case TOKEN_HS256:
         return generate_hs256(material);
@@ -172,7 +172,7 @@ int key_generate(enum token_algorithm algorithm, char **private_jwks, char **pub
         }
     }
     ERR_clear_error();
-    OPENSSL_cleanse(&material, sizeof material);
+    OPENSSL_cleanse(&material, sizeof(material));
     return result;
 }
 

@@ -42,7 +42,7 @@ static int fill(struct key_set *set, const json_t *elements, const json_t *singl
 
     for (size_t i = 0; i < count; i++) {
         const json_t *jwk = single != NULL ? single : json_array_get(elements, i);
-        int result = key_parse_jwk(&key, jwk, reason, sizeof reason);
+        int result = key_parse_jwk(&key, jwk, reason, sizeof(reason));
         if (result == -EINVAL)
             return complain(error, error_size, "key %zu of the set: %s", i + 1, reason);
         if (result != 0) {
@@ -88,7 +88,7 @@ static int parse_root(struct key_set **out, const json_t *root, char *error, siz
                         "neither a JWKS (an object with an array \"keys\") nor a single JWK");
     if (count == 0 || count > TOKEN_KEYS_MAX)
         return complain(error, error_size, "\"keys\" must hold 1 to %d keys", TOKEN_KEYS_MAX);
-    set = calloc(1, sizeof *set + count * sizeof set->keys[0]);
+    set = calloc(1, sizeof(*set) + count * sizeof(set->keys[0]));
     if (set == NULL)
         return -ENOMEM;
     result = fill(set, elements, single, count, error, error_size);

@@ -81,7 +81,7 @@ static bool scan_class(struct scanner *scanner, struct pattern_set *set)
 
     if (name[-1] != ':')
         return false;
-    for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++) {
+    for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
         size_t length = strlen(classes[i].name);
         if (left < length + 2 || memcmp(name, classes[i].name, length) != 0 ||
             memcmp(name + length, ":]", 2) != 0)
@@ -340,7 +340,7 @@ static uint16_t emit(struct compiler *compiler, enum pattern_code code)
         return 0;
     }
     instruction = &compiler->program[compiler->count];
-    memset(instruction, 0, sizeof *instruction);
+    memset(instruction, 0, sizeof(*instruction));
     instruction->code = code;
     return compiler->count++;
 }
@@ -452,8 +452,8 @@ static int compile(struct compiler *compiler, struct pattern **out)
     (void)emit(compiler, PATTERN_MATCH);
     if (compiler->full)
         return -EINVAL;
-    size = compiler->count * sizeof pattern->program[0];
-    pattern = malloc(sizeof *pattern + size);
+    size = compiler->count * sizeof(pattern->program[0]);
+    pattern = malloc(sizeof(*pattern) + size);
     if (pattern == NULL)
         return -ENOMEM;
     pattern->count = compiler->count;
@@ -473,7 +473,7 @@ int pattern_compile(struct pattern **out, const char *text, size_t length)
     if (length == 0 || length > PATTERN_LENGTH_MAX || !scan_alternation(&scanner, &weight) ||
         !at_end(&scanner))
         return -EINVAL;
-    compiler = calloc(1, sizeof *compiler);
+    compiler = calloc(1, sizeof(*compiler));
     if (compiler == NULL)
         return -ENOMEM;
     compiler->scanner = (struct scanner){.text = text, .length = length};

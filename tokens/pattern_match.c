@@ -43,7 +43,7 @@ static void reach(struct run *run, struct front *front, uint16_t start, size_t o
             /* Each instruction is expanded once a step: the stack holds two entries more at most.
              */
             stack[depth++] = instruction->second;
-            assert(depth < sizeof stack / sizeof stack[0]);
+            assert(depth < sizeof(stack) / sizeof(stack[0]));
             stack[depth++] = instruction->first;
             break;
         case PATTERN_JUMP:

@@ -43,6 +43,6 @@ bool secret_is_guessable(const unsigned char *secret, size_t length)
     for (size_t i = 0; i < length; i++)
         rises[i] = (unsigned char)(secret[i] - (i > 0 ? secret[i - 1] : 0));
     guessable = guessable || steps(rises, length) < STEPS_MIN;
-    OPENSSL_cleanse(rises, sizeof rises);
+    OPENSSL_cleanse(rises, sizeof(rises));
     return guessable;
 }

@@ -158,9 +158,9 @@ static int assemble(const struct key *key, const char *header, const char *claim
     char *jws;
     int result;
 
-    if (input_length + 1 + BASE64URL_ENCODED_SIZE(sizeof signature) > TOKEN_LENGTH_MAX)
+    if (input_length + 1 + BASE64URL_ENCODED_SIZE(sizeof(signature)) > TOKEN_LENGTH_MAX)
         return -EINVAL;
-    jws = malloc(input_length + 1 + BASE64URL_ENCODED_SIZE(sizeof signature) + 1);
+    jws = malloc(input_length + 1 + BASE64URL_ENCODED_SIZE(sizeof(signature)) + 1);
     if (jws == NULL)
         return -ENOMEM;
     length = base64url_encode((const unsigned char *)header, length, jws);

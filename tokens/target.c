@@ -282,7 +282,7 @@ static enum token_target_error check_segments(struct token_target *out, size_t l
 static enum token_target_error decode_path(struct span span, struct token_target *out,
                                            struct writer *uri)
 {
-    struct writer path = {.out = out->path, .size = sizeof out->path - 1};
+    struct writer path = {.out = out->path, .size = sizeof(out->path) - 1};
     size_t taken;
 
     if (span.length == 0 || span.text[0] != '/')
@@ -331,9 +331,9 @@ enum token_target_error token_target_parse(const char *target, size_t length, co
     const struct span path =
         path_length > 0 ? (struct span){target, path_length} : (struct span){"/", 1};
     const struct span query = {target + path_length, length - path_length};
-    char stripped[sizeof out->uri];
-    struct writer writer = {.out = stripped, .size = sizeof stripped - 1};
-    struct writer uri = {.out = out->uri, .size = sizeof out->uri - 1};
+    char stripped[sizeof(out->uri)];
+    struct writer writer = {.out = stripped, .size = sizeof(stripped) - 1};
+    struct writer uri = {.out = out->uri, .size = sizeof(out->uri) - 1};
     enum token_target_error error;
     size_t split;
 

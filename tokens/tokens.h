@@ -88,7 +88,7 @@ enum token_verdict {
 
 enum token_algorithm { TOKEN_HS256, TOKEN_ES256, TOKEN_EDDSA };
 
-/* ---- keys ------------------------------------------------------------------------------------ */
+/* ---- keys ---- */
 
 /*
  * A JWKS (RFC 7517) of one issuer. Every key must have kid and alg, one of HS256 (oct, 32 bytes or
@@ -136,7 +136,7 @@ void key_text_free(char **text);
 const char *token_algorithm_name(enum token_algorithm algorithm);
 int token_algorithm_parse(const char *name, enum token_algorithm *out);
 
-/* ---- trust ----------------------------------------------------------------------------------- */
+/* ---- trust ---- */
 
 /* One issuer as configured. Everything borrowed by token_trust_create, which copies. */
 struct token_issuer {
@@ -186,7 +186,7 @@ void token_trust_drop(struct token_trust **trust);
 uint64_t token_trust_generation(const struct token_trust *trust);
 const struct token_policy *token_trust_policy(const struct token_trust *trust);
 
-/* ---- verifying ------------------------------------------------------------------------------- */
+/* ---- verifying ---- */
 
 /* What an issuer limits a link to, by claims of our own; 0: not limited. */
 struct token_limits {
@@ -283,7 +283,7 @@ const char *token_verdict_text(enum token_verdict verdict);
 unsigned token_verdict_status(enum token_verdict verdict);
 unsigned token_verdict_uri_signing(enum token_verdict verdict);
 
-/* ---- signing --------------------------------------------------------------------------------- */
+/* ---- signing ---- */
 
 struct token_grant {
     const char *iss;
@@ -306,7 +306,7 @@ struct token_grant {
 int token_sign(const struct key_set *keys, const char *kid, const struct token_grant *grant,
                char **jws);
 
-/* ---- reading without trusting ---------------------------------------------------------------- */
+/* ---- reading without trusting ---- */
 
 /*
  * For `link explain`: the header and claims as JSON texts (owned by the caller, free()),
@@ -316,7 +316,7 @@ int token_sign(const struct key_set *keys, const char *kid, const struct token_g
 enum token_verdict token_peek(const char *jws, size_t length, char **header_json,
                               char **claims_json);
 
-/* ---- URIs ------------------------------------------------------------------------------------ */
+/* ---- URIs ---- */
 
 /*
  * Takes the request target (origin-form) apart: finds the signed package in the query (?NAME=JWT,

@@ -145,7 +145,7 @@ static bool normalise_origin(char *origin)
 
 static char **copy_texts(const char *const *texts, size_t count)
 {
-    char **copies = calloc(count > 0 ? count : 1, sizeof *copies);
+    char **copies = calloc(count > 0 ? count : 1, sizeof(*copies));
 
     for (size_t i = 0; copies != NULL && i < count; i++) {
         copies[i] = strdup(texts[i]);
@@ -168,8 +168,8 @@ static void free_texts(char **texts, size_t count)
 
 static int copy_issuer(struct token_issuer_entry *entry, const struct token_issuer *issuer)
 {
-    (void)snprintf(entry->id, sizeof entry->id, "%s", issuer->id);
-    (void)snprintf(entry->iss, sizeof entry->iss, "%s", issuer->iss);
+    (void)snprintf(entry->id, sizeof(entry->id), "%s", issuer->id);
+    (void)snprintf(entry->iss, sizeof(entry->iss), "%s", issuer->iss);
     entry->keys = issuer->keys;
     entry->prefix_count = issuer->prefix_count;
     entry->audience_count = issuer->audience_count;
@@ -233,7 +233,7 @@ static int fill(struct token_trust *trust, const struct token_issuer *issuers, s
         if ((result = copy_issuer(&trust->entries[i], &issuers[i])) != 0)
             return result;
     }
-    qsort(trust->entries, trust->count, sizeof trust->entries[0], compare_iss);
+    qsort(trust->entries, trust->count, sizeof(trust->entries[0]), compare_iss);
     return check_unique(trust, error, error_size);
 }
 
@@ -248,7 +248,7 @@ int token_trust_create(struct token_trust **out, const struct token_issuer *issu
         error[0] = '\0';
     if (count > TOKEN_ISSUERS_MAX)
         return complain(error, error_size, "%d issuers at most", TOKEN_ISSUERS_MAX);
-    trust = calloc(1, sizeof *trust + count * sizeof trust->entries[0]);
+    trust = calloc(1, sizeof(*trust) + count * sizeof(trust->entries[0]));
     if (trust == NULL)
         return -ENOMEM;
     atomic_init(&trust->references, 1);

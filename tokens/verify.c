@@ -47,14 +47,14 @@ static enum token_verdict read_token(const struct token_issuer_entry *issuer, co
                                      const json_t *claims, bool single_use, struct token **out,
                                      const char **claim)
 {
-    struct token *token = calloc(1, sizeof *token);
+    struct token *token = calloc(1, sizeof(*token));
     enum token_verdict verdict;
 
     if (token == NULL)
         return REFUSED_TOKEN_MALFORMED; /* out of memory: closed, not open */
     token->issuer = issuer;
     token->issuer_id = issuer->id;
-    (void)snprintf(token->kid, sizeof token->kid, "%s", kid); /* the key's own: it fits */
+    (void)snprintf(token->kid, sizeof(token->kid), "%s", kid); /* the key's own: it fits */
     verdict = claims_read(claims, issuer, token, claim);
     /* RFC 9246 section 2.1.7: a token with a jti must not be used twice. */
     if (single_use && token->jti[0] != '\0' && token->limits.max_uses == 0)

@@ -39,7 +39,7 @@ static bool is_word(const redisReply *reply, const char *word)
 static int parse_view(const redisReply *reply, struct ledger_account_view *view)
 {
     int64_t numbers[VIEW_FIELDS];
-    memset(view, 0, sizeof *view);
+    memset(view, 0, sizeof(*view));
     if (reply->type != REDIS_REPLY_ARRAY || reply->elements != VIEW_FIELDS)
         return -EAGAIN;
     for (size_t i = 2; i < VIEW_FIELDS; i++)
@@ -84,7 +84,7 @@ int account_link_open(struct ledger *ledger, struct redis_link *link, char run_i
     if (redis_open_any(link, ledger->where, &ledger->options) != 0)
         return -EAGAIN;
     if (redis_facts(link, &facts) == 0 && ledger_redis_is_current(ledger, facts.run_id)) {
-        memcpy(run_id, facts.run_id, sizeof facts.run_id);
+        memcpy(run_id, facts.run_id, sizeof(facts.run_id));
         return 0;
     }
     redis_close(link);
@@ -142,12 +142,12 @@ int ledger_link_show(struct ledger *ledger, const char *issuer, const char *name
     struct ledger_account *account;
     struct redis_link link;
     char key[LEDGER_KEY_MAX], field[LEDGER_FILE_MAX + 3];
-    memset(view, 0, sizeof *view);
+    memset(view, 0, sizeof(*view));
     int result = account_get(ledger, issuer, name, &account);
     if (result != 0)
         return result == -EINVAL ? result : -EAGAIN;
     ledger_link_key(key, account, id, "");
-    snprintf(field, sizeof field, "p:%s", path);
+    snprintf(field, sizeof(field), "p:%s", path);
     result = open_current(ledger, &link);
     if (result == 0) {
         const char *const words[] = {"HMGET", key, "revoked", "bytes", field};
@@ -229,7 +229,7 @@ static enum known ask_transaction(struct redis_link *link, const struct ledger_a
     if (request->transaction == NULL)
         return KNOWN_NOT;
     ledger_key(key, account, "transactions");
-    snprintf(content, sizeof content, "%s %" PRId64 " %s", post_operation_name(request->operation),
+    snprintf(content, sizeof(content), "%s %" PRId64 " %s", post_operation_name(request->operation),
              request->amount, post_plan_name(request->operation, request->plan));
     const char *const words[] = {"HGET", key, request->transaction};
     redisReply *reply = redis_call(link, 3, words);
@@ -273,7 +273,7 @@ static int hold_bytes(struct redis_link *link, const struct ledger_account *acco
     if (request->operation != LEDGER_ADJUST || request->amount >= 0 || request->allow_negative)
         return 0;
     ledger_key(key, account, "account");
-    snprintf(bytes, sizeof bytes, "%" PRId64, -request->amount);
+    snprintf(bytes, sizeof(bytes), "%" PRId64, -request->amount);
     const char *const words[] = {"FCALL", "tollgate_hold", "1", key, request->transaction,
                                  bytes,   HOLD_MS};
     redisReply *reply = redis_call(link, 7, words);
@@ -389,7 +389,7 @@ int ledger_account_change(struct ledger *ledger, const struct ledger_request *re
     if (result != 0)
         return result == -ENOMEM ? -EAGAIN : result;
     if (request->operation == LEDGER_REVOKE_LINK || request->operation == LEDGER_REVOKE_BEFORE) {
-        memset(view, 0, sizeof *view);
+        memset(view, 0, sizeof(*view));
         result = revoke_links(ledger, account, request);
         ledger_account_drop(&account);
         return result;

@@ -19,7 +19,7 @@ static void add(struct ledger_command *command, const char *text)
 
 static void add_number(struct ledger_command *command, int slot, uint64_t number)
 {
-    snprintf(command->numbers[slot], sizeof command->numbers[slot], "%" PRIu64, number);
+    snprintf(command->numbers[slot], sizeof(command->numbers[slot]), "%" PRIu64, number);
     add(command, command->numbers[slot]);
 }
 

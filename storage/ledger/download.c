@@ -54,7 +54,7 @@ static int reserve(struct ledger *ledger, uint32_t room)
 int ledger_download_open(struct ledger *ledger, struct ledger_account *account,
                          struct ledger_file *file, struct ledger_download **out)
 {
-    struct ledger_download *download = calloc(1, sizeof *download);
+    struct ledger_download *download = calloc(1, sizeof(*download));
     if (download == NULL)
         return -ENOSPC;
     download->room =

@@ -329,7 +329,7 @@ int journal_open(struct journal *journal, struct names *names, int directory,
                  uint64_t segment_bytes, const uint8_t instance[JOURNAL_ID_BYTES],
                  const uint8_t epoch[JOURNAL_ID_BYTES], char *error, size_t error_size)
 {
-    memset(journal, 0, sizeof *journal);
+    memset(journal, 0, sizeof(*journal));
     journal->directory = directory;
     journal->segment_bytes = segment_bytes;
     journal->names = names;

@@ -187,7 +187,7 @@ static bool decode_money(const uint8_t *bytes, struct journal_record *out)
 
 bool journal_decode(const uint8_t bytes[JOURNAL_RECORD_BYTES], struct journal_record *out)
 {
-    memset(out, 0, sizeof *out);
+    memset(out, 0, sizeof(*out));
     if (bytes[8] > JOURNAL_STOP || bytes[9] > 3)
         return false;
     out->type = (enum journal_type)bytes[8];

@@ -89,9 +89,9 @@ enum lease_result lease_renew(struct lease *lease, struct redis_link *link,
 {
     char key[LEDGER_NODE_MAX + 16], duration[16], text_of_records[24];
     uint64_t asked_ms = ledger_monotonic_ms(), records = records_on_disk(lease, ledger);
-    snprintf(key, sizeof key, "tg:node:{%s}", ledger->options.node);
-    snprintf(duration, sizeof duration, "%" PRIu32, ledger->options.lease_ms);
-    snprintf(text_of_records, sizeof text_of_records, "%" PRIu64, records);
+    snprintf(key, sizeof(key), "tg:node:{%s}", ledger->options.node);
+    snprintf(duration, sizeof(duration), "%" PRIu32, ledger->options.lease_ms);
+    snprintf(text_of_records, sizeof(text_of_records), "%" PRIu64, records);
     const char *const words[] = {"FCALL",          "tollgate_lease", "1",      key,
                                  ledger->instance, ledger->epoch,    duration, text_of_records};
     redisReply *reply = redis_call(link, 8, words);
@@ -104,7 +104,7 @@ enum lease_result lease_renew(struct lease *lease, struct redis_link *link,
     if (shaped)
         result = understand(lease, reply, asked_ms, records, ledger, text);
     else
-        snprintf(link->error, sizeof link->error,
+        snprintf(link->error, sizeof(link->error),
                  "Redis: tollgate_lease gave an answer of an unexpected form");
     freeReplyObject(reply);
     return result;
@@ -116,8 +116,8 @@ void lease_release(struct lease *lease, struct redis_link *link, const struct le
     if (!lease->held)
         return;
     lease->held = false;
-    snprintf(key, sizeof key, "tg:node:{%s}", ledger->options.node);
-    snprintf(records, sizeof records, "%" PRIu64, records_on_disk(lease, ledger));
+    snprintf(key, sizeof(key), "tg:node:{%s}", ledger->options.node);
+    snprintf(records, sizeof(records), "%" PRIu64, records_on_disk(lease, ledger));
     const char *const words[] = {
         "FCALL", "tollgate_lease_release", "1", key, ledger->instance, ledger->epoch, records};
     redisReply *reply = redis_call(link, 7, words);

@@ -63,7 +63,7 @@ void ledger_say(struct ledger *ledger, enum ledger_event event, const char *form
     if (ledger->options.event == NULL)
         return;
     va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
+    vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
     for (char *c = text; *c != '\0'; c++)
         if (*c == '\n' || *c == '\r')
@@ -149,7 +149,7 @@ uint64_t ledger_redis_generation(const struct ledger *ledger)
 
 void ledger_stats(struct ledger *ledger, struct ledger_stats *out)
 {
-    memset(out, 0, sizeof *out);
+    memset(out, 0, sizeof(*out));
     out->records_written = atomic_load(&ledger->journal.written);
     out->bytes_written = out->records_written * JOURNAL_RECORD_BYTES;
     out->syncs = atomic_load(&ledger->journal.syncs);
@@ -351,9 +351,9 @@ static int copy_options(struct ledger *ledger, const struct ledger_options *opti
                                &ledger->options.redis, &ledger->options.redis_user,
                                &ledger->options.redis_password};
     ledger->options = *options;
-    for (size_t i = 0; i < sizeof to / sizeof to[0]; i++)
+    for (size_t i = 0; i < sizeof(to) / sizeof(to[0]); i++)
         *to[i] = NULL;
-    for (size_t i = 0; i < sizeof to / sizeof to[0]; i++)
+    for (size_t i = 0; i < sizeof(to) / sizeof(to[0]); i++)
         if (from[i] != NULL && (*to[i] = strdup(from[i])) == NULL)
             return -ENOMEM;
     return 0;
@@ -374,11 +374,11 @@ static int open_directories(struct opening *opening)
     if (opening->directory < 0)
         return refuse(opening, opening->directory,
                       "state directory %s: %s; make its parent, or choose another", path,
-                      strerror(-opening->directory));
+                      strerrordesc_np(-opening->directory));
     int fd = openat(opening->directory, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0)
         return refuse(opening, -errno, "%s/lock: %s; check its owner and permissions", path,
-                      strerror(errno));
+                      strerrordesc_np(errno));
     opening->ledger->lock_fd = fd;
     if (flock(fd, LOCK_EX | LOCK_NB) != 0)
         return refuse(opening, errno == EWOULDBLOCK ? -EALREADY : -errno,
@@ -388,7 +388,7 @@ static int open_directories(struct opening *opening)
     if (opening->journal < 0 || fsync(opening->directory) != 0) {
         int result = opening->journal < 0 ? opening->journal : -errno;
         return refuse(opening, result, "%s/journal: %s; check its owner and permissions", path,
-                      strerror(-result));
+                      strerrordesc_np(-result));
     }
     return 0;
 }
@@ -415,7 +415,7 @@ static int make_instance(struct opening *opening)
         return 0;
     error = written ? errno : error;
     return refuse(opening, -error, "%s/instance: %s; make room, and check its permissions",
-                  opening->ledger->options.state_dir, strerror(error));
+                  opening->ledger->options.state_dir, strerrordesc_np(error));
 }
 
 static int read_instance(struct opening *opening)
@@ -471,7 +471,7 @@ static int open_all(struct opening *opening)
                           opening->instance, opening->epoch, opening->error, opening->error_size);
     if (result != 0 && opening->error[0] == '\0')
         refuse(opening, result, "the journal in %s/journal cannot be read or written: %s; %s",
-               ledger->options.state_dir, strerror(-result), segment_cure(-result));
+               ledger->options.state_dir, strerrordesc_np(-result), segment_cure(-result));
     if (result == 0)
         result = writer_start(ledger);
     if (result == 0)
@@ -497,7 +497,7 @@ static void ledger_free(struct ledger *ledger)
     if (ledger->options.redis_password != NULL)
         explicit_bzero((void *)(uintptr_t)ledger->options.redis_password,
                        strlen(ledger->options.redis_password));
-    for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++)
+    for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
         free((void *)(uintptr_t)strings[i]);
     pthread_mutex_destroy(&ledger->lock);
     pthread_mutex_destroy(&ledger->open_lock);
@@ -512,7 +512,7 @@ static void ledger_free(struct ledger *ledger)
 
 static struct ledger *ledger_new(void)
 {
-    struct ledger *ledger = calloc(1, sizeof *ledger);
+    struct ledger *ledger = calloc(1, sizeof(*ledger));
     if (ledger == NULL)
         return NULL;
     ledger->lock_fd = -1;
@@ -560,7 +560,7 @@ int ledger_open(struct ledger **out, const struct ledger_options *options, char 
         return 0;
     }
     if (error_size > 0 && error[0] == '\0')
-        refuse(&opening, result, "the ledger cannot start: %s", strerror(-result));
+        refuse(&opening, result, "the ledger cannot start: %s", strerrordesc_np(-result));
     writer_stop(ledger);
     ledger_free(ledger);
     return result;

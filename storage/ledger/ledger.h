@@ -148,7 +148,7 @@ uint64_t ledger_redis_generation(const struct ledger *ledger);
 #define LEDGER_REDIS_BACKOFF_MOST_MS  500
 #define LEDGER_REDIS_BEAT_MS          1000 /* without a question, a worker's asks whether Redis lives */
 
-/* ---- where Redis is: one authority on the address in force, for whoever connects ---------------- */
+/* ---- where Redis is: one authority on the address in force, for whoever connects ---- */
 
 /* "unix:/path", "host:port", "[v6]:port", "redis://host", "redis://host:port". 0, or -EINVAL with a
  * sentence that has the cure and no secret. */
@@ -183,8 +183,7 @@ struct ledger_stats {
 };
 void ledger_stats(struct ledger *ledger, struct ledger_stats *out);
 
-/* ---- before a node runs ------------------------------------------------------------------------
- */
+/* ---- before a node runs ---- */
 
 /* What a Redis says of itself. */
 struct ledger_redis {
@@ -237,7 +236,7 @@ bool ledger_redis_explain(const char *command, const char *said, const char *use
  * who has to be able to read the directory. */
 bool ledger_is_running(const char *state_dir);
 
-/* ---- names ----------------------------------------------------------------------------------- */
+/* ---- names ---- */
 
 /*
  * An account or a file as the journal knows it: interned, reference counted with atomics, so that a
@@ -259,8 +258,9 @@ const char *ledger_file_path(const struct ledger_file *file, size_t *length);
 void ledger_file_hold(struct ledger_file *file);
 void ledger_file_drop(struct ledger_file **file);
 
-/* ---- push: revocations, heard while they happen -----------------------------------------------
+/* ---- push: revocations, heard while they happen ---- */
 
+/*
  * Redis publishes each change of an account's revision; a thread of the ledger's hears it, raises
  * the account's revision and calls options.pushed. It asks each quarter of a second whether the
  * connection lives; without an answer for three quarters push is not up. It is up again with the
@@ -293,7 +293,7 @@ struct ledger_grant;
 bool ledger_grant_is_stale(const struct ledger *ledger, const struct ledger_account *account,
                            const struct ledger_grant *grant, const struct ledger_heard *at_ask);
 
-/* ---- downloads: usage ------------------------------------------------------------------------ */
+/* ---- downloads: usage ---- */
 
 /*
  * What one window (a link and a path, on this node) received, as one cumulative counter. Any thread
@@ -334,8 +334,7 @@ void ledger_download_close(struct ledger_download **download);
  */
 int ledger_settle(struct ledger *ledger, uint32_t timeout_ms);
 
-/* ---- admission: what a worker's own Redis connection says -------------------------------------
- */
+/* ---- admission: what a worker's own Redis connection says ---- */
 
 /* A command for redisAsyncCommandArgv; points into itself and into its arguments. */
 #define LEDGER_ARGUMENTS_MAX 24
@@ -433,8 +432,7 @@ struct redisReply;
  * reply->str). */
 int ledger_admit_reply(const struct redisReply *reply, struct ledger_grant *out);
 
-/* ---- accounts and money: for the admin thread; they block, bounded by some seconds --------------
- */
+/* ---- accounts and money: for the admin thread; they block, bounded by some seconds ---- */
 
 enum ledger_plan { LEDGER_PREPAID, LEDGER_POSTPAID };
 enum ledger_status { LEDGER_ACTIVE, LEDGER_STATUS_SUSPENDED };
@@ -554,8 +552,9 @@ struct ledger_usage_page {
 int ledger_usage(struct ledger *ledger, const struct ledger_usage_ask *ask,
                  struct ledger_usage_page *page);
 
-/* ---- notices: what shops are told ----------------------------------------------------------------
- *
+/* ---- notices: what shops are told ---- */
+
+/*
  * Kept in Redis for each issuer, the last LEDGER_NOTICES_KEPT of them, in one order. They are hints
  * ("download it again", "top up"): a crash can lose the last second's, while money and usage are
  * exact.

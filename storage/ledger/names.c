@@ -16,10 +16,10 @@ int names_init(struct names *names, uint32_t accounts_max, uint32_t files_hint)
     size_t wanted = ((size_t)accounts_max + files_hint) * 2, count = 1024;
     while (count < wanted && count < (size_t)1 << 22)
         count *= 2;
-    memset(names, 0, sizeof *names);
-    if (getrandom(names->secret, sizeof names->secret, 0) != (ssize_t)sizeof names->secret)
+    memset(names, 0, sizeof(*names));
+    if (getrandom(names->secret, sizeof(names->secret), 0) != (ssize_t)sizeof(names->secret))
         return -EIO;
-    names->buckets = calloc(count, sizeof *names->buckets);
+    names->buckets = calloc(count, sizeof(*names->buckets));
     if (names->buckets == NULL)
         return -ENOMEM;
     names->buckets_count = count;
@@ -68,7 +68,7 @@ void names_free(struct names *names)
 
 static uint64_t hash_of(const struct names *names, const char *text, size_t length)
 {
-    return XXH3_64bits_withSecret(text, length, names->secret, sizeof names->secret);
+    return XXH3_64bits_withSecret(text, length, names->secret, sizeof(names->secret));
 }
 
 static struct ledger_name **bucket_of(struct names *names, const char *text, size_t length)
@@ -147,7 +147,7 @@ static struct names_issuer *issuer_of(struct names *names, const char *id, size_
     pthread_mutex_lock(&names->lock);
     struct names_issuer *issuer = issuer_find(names, id, length);
     pthread_mutex_unlock(&names->lock);
-    if (issuer != NULL || (made = calloc(1, sizeof *made)) == NULL)
+    if (issuer != NULL || (made = calloc(1, sizeof(*made))) == NULL)
         return issuer;
     memcpy(made->id, id, length);
     pthread_mutex_lock(&names->lock);
@@ -179,7 +179,7 @@ int names_bound_issuer(struct names *names, const char *id, uint32_t accounts_ma
 static struct ledger_name *account_new(struct names *names, const char *text, size_t length)
 {
     size_t issuer = account_split(text, length);
-    struct ledger_account *account = calloc(1, sizeof *account + length + 1);
+    struct ledger_account *account = calloc(1, sizeof(*account) + length + 1);
     if (account == NULL)
         return NULL;
     account->issuer = issuer_of(names, text, issuer);
@@ -284,7 +284,7 @@ static size_t percent_decode(const char *tag, size_t length, char *out, size_t s
 struct ledger_account *names_find_tag(struct names *names, const char *tag, size_t tag_length)
 {
     char text[LEDGER_ISSUER_MAX + 1 + LEDGER_ACCOUNT_MAX];
-    size_t length = percent_decode(tag, tag_length, text, sizeof text);
+    size_t length = percent_decode(tag, tag_length, text, sizeof(text));
     if (length == 0)
         return NULL;
     struct ledger_name **bucket = bucket_of(names, text, length);
@@ -398,7 +398,7 @@ bool names_warning(struct names *names, struct names_warning *out)
         near->warned = true;
         *out =
             (struct names_warning){.accounts = near->accounts, .accounts_max = near->accounts_max};
-        memcpy(out->issuer, near->id, sizeof out->issuer);
+        memcpy(out->issuer, near->id, sizeof(out->issuer));
     }
     pthread_mutex_unlock(&names->lock);
     return of_node || near != NULL;

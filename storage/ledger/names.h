@@ -117,8 +117,9 @@ void names_note(struct ledger_account *account, uint32_t segment, uint64_t seque
 struct ledger_account *names_recorded(struct names *names);
 struct ledger_account *names_recorded_next(struct ledger_account *account);
 
-/* ---- places: how many accounts there may be -----------------------------------------------------
+/* ---- places: how many accounts there may be ---- */
 
+/*
  * An account has a place from its first record on; one that was only looked up, as any link can have
  * it looked up, has none. What brings an account into the world (its opening, or a revocation of one
  * that was never opened) claims a place before it is journalled. What the journal holds or another

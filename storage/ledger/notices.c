@@ -41,7 +41,7 @@ const char *ledger_notice_kind_name(enum ledger_notice_kind kind)
 
 int notices_create(struct notices **out)
 {
-    struct notices *notices = calloc(1, sizeof *notices);
+    struct notices *notices = calloc(1, sizeof(*notices));
     if (notices == NULL)
         return -ENOMEM;
     pthread_mutex_init(&notices->lock, NULL);
@@ -79,14 +79,14 @@ void ledger_notify(struct ledger *ledger, const struct ledger_account *account,
 {
     struct notices *notices = ledger->notices;
     size_t length = strlen(notice->file);
-    struct queued *queued = calloc(1, sizeof *queued + length + 1);
+    struct queued *queued = calloc(1, sizeof(*queued) + length + 1);
     if (queued != NULL) {
         queued->kind = notice->kind;
         queued->bytes = notice->bytes;
         queued->time_ms = notice->time_ms;
-        snprintf(queued->issuer, sizeof queued->issuer, "%s", account->issuer->id);
-        snprintf(queued->account, sizeof queued->account, "%s", account->account);
-        snprintf(queued->jti, sizeof queued->jti, "%s", notice->jti);
+        snprintf(queued->issuer, sizeof(queued->issuer), "%s", account->issuer->id);
+        snprintf(queued->account, sizeof(queued->account), "%s", account->account);
+        snprintf(queued->jti, sizeof(queued->jti), "%s", notice->jti);
         memcpy(queued->file, notice->file, length + 1);
     }
     pthread_mutex_lock(&notices->lock);
@@ -124,15 +124,15 @@ static int send_one(const struct queued *queued, struct redis_link *link)
 {
     char key[LEDGER_ISSUER_MAX + 16], kept[24], bytes[24], time[24];
     struct redis_arguments arguments;
-    snprintf(key, sizeof key, "tg:notices:%s", queued->issuer);
-    snprintf(kept, sizeof kept, "%d", LEDGER_NOTICES_KEPT);
-    snprintf(bytes, sizeof bytes, "%" PRIu64, queued->bytes);
-    snprintf(time, sizeof time, "%" PRIu64, queued->time_ms);
+    snprintf(key, sizeof(key), "tg:notices:%s", queued->issuer);
+    snprintf(kept, sizeof(kept), "%d", LEDGER_NOTICES_KEPT);
+    snprintf(bytes, sizeof(bytes), "%" PRIu64, queued->bytes);
+    snprintf(time, sizeof(time), "%" PRIu64, queued->time_ms);
     const char *const words[] = {
         "XADD", key,    "MAXLEN",     "~",   kept, "*",     "type", kinds[queued->kind], "account",
         NULL,   "file", queued->file, "jti", NULL, "bytes", bytes,  "time_ms",           time};
     arguments.count = 0;
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         redis_add(&arguments, i == 9 ? queued->account : i == 13 ? queued->jti : words[i]);
     return redis_send(link, &arguments);
 }
@@ -227,10 +227,10 @@ int ledger_notices(struct ledger *ledger, const char *issuer, const char *after,
         return -EINVAL;
     if (redis_open_any(&link, ledger->where, &ledger->options) != 0)
         return -EAGAIN;
-    snprintf(key, sizeof key, "tg:notices:%s", issuer);
-    snprintf(start, sizeof start, "%s%s", after[0] != '\0' ? "(" : "",
+    snprintf(key, sizeof(key), "tg:notices:%s", issuer);
+    snprintf(start, sizeof(start), "%s%s", after[0] != '\0' ? "(" : "",
              after[0] != '\0' ? after : "-");
-    snprintf(count, sizeof count, "%" PRIu32, limit);
+    snprintf(count, sizeof(count), "%" PRIu32, limit);
     const char *const words[] = {"XRANGE", key, start, "+", "COUNT", count};
     redisReply *reply = redis_call(&link, 6, words);
     int result = reply != NULL && reply->type == REDIS_REPLY_ARRAY ? 0 : -EAGAIN;

@@ -32,7 +32,7 @@ static struct post *new_post(struct post_batch *batch, const struct journal_entr
         batch->posts = posts;
         batch->room = room;
     }
-    struct post *post = calloc(1, sizeof *post);
+    struct post *post = calloc(1, sizeof(*post));
     if (post == NULL)
         return NULL;
     post->account = entry->account;
@@ -45,7 +45,7 @@ static struct post *new_post(struct post_batch *batch, const struct journal_entr
 static bool is_of(const struct post_file *file, const struct journal_entry *entry)
 {
     return file->file == entry->file && file->opened_ms == entry->record.opened_ms &&
-           (file->opened_ms == 0 || memcmp(file->link, entry->record.link, sizeof file->link) == 0);
+           (file->opened_ms == 0 || memcmp(file->link, entry->record.link, sizeof(file->link)) == 0);
 }
 
 static int add_file(struct post *post, const struct journal_entry *entry)
@@ -68,7 +68,7 @@ static int add_file(struct post *post, const struct journal_entry *entry)
                                  .opened_ms = entry->record.opened_ms,
                                  .till_s = entry->record.till_s,
                                  .keep_s = entry->record.keep_s};
-        memcpy(at->link, entry->record.link, sizeof at->link);
+        memcpy(at->link, entry->record.link, sizeof(at->link));
         names_hold(&entry->file->name);
     }
     at->bytes += entry->record.bytes_delta;
@@ -117,7 +117,7 @@ void post_batch_clear(struct post_batch *batch)
         free(post);
     }
     free(batch->posts);
-    memset(batch, 0, sizeof *batch);
+    memset(batch, 0, sizeof(*batch));
 }
 
 const char *post_operation_name(enum ledger_operation operation)
@@ -153,7 +153,7 @@ static size_t link_index(const struct post *post, const struct post_file *file, 
     while (at < words->links_count && strcmp(words->links[at], key) != 0)
         at += 2;
     if (at == words->links_count) {
-        memcpy(words->links[at], key, sizeof key);
+        memcpy(words->links[at], key, sizeof(key));
         ledger_link_key(words->links[at + 1], post->account, file->link, ":grants");
         words->links_count += 2;
     }
@@ -165,7 +165,7 @@ static void add_terms(const struct post *post, size_t index, struct words *words
     const struct post_file *file = &post->files[index];
     words->terms[index][0] = '\0';
     if (file->opened_ms != 0)
-        snprintf(words->terms[index], sizeof words->terms[index],
+        snprintf(words->terms[index], sizeof(words->terms[index]),
                  "%zu %" PRIu64 " %" PRIu64 " %" PRIu64 " %d", link_index(post, file, words),
                  file->opened_ms, (uint64_t)file->till_s * 1000, (uint64_t)file->keep_s * 1000,
                  file->taken ? 1 : 0);
@@ -174,10 +174,10 @@ static void add_terms(const struct post *post, size_t index, struct words *words
 static void add_money(const struct journal_record *money, struct words *words,
                       struct redis_arguments *arguments)
 {
-    snprintf(words->numbers[2], sizeof words->numbers[2], "%" PRId64, money->amount);
-    snprintf(words->numbers[3], sizeof words->numbers[3], "%" PRIu64, money->time_ms);
-    snprintf(words->numbers[4], sizeof words->numbers[4], "%" PRIu64, money->max_bytes);
-    snprintf(words->numbers[5], sizeof words->numbers[5], "%" PRIu32, money->max_conns);
+    snprintf(words->numbers[2], sizeof(words->numbers[2]), "%" PRId64, money->amount);
+    snprintf(words->numbers[3], sizeof(words->numbers[3]), "%" PRIu64, money->time_ms);
+    snprintf(words->numbers[4], sizeof(words->numbers[4]), "%" PRIu64, money->max_bytes);
+    snprintf(words->numbers[5], sizeof(words->numbers[5]), "%" PRIu32, money->max_conns);
     redis_add(arguments, post_operation_name(money->operation));
     redis_add(arguments, words->numbers[2]);
     redis_add(arguments, post_plan_name(money->operation, money->plan));
@@ -193,8 +193,8 @@ static void add_files(const struct post *post, struct words *words,
     for (size_t i = 0; i < post->files_count; i++) {
         const struct post_file *file = &post->files[i];
         char *bytes = words->files[i][0], *responses = words->files[i][1];
-        snprintf(bytes, sizeof words->files[i][0], "%" PRIu64, file->bytes);
-        snprintf(responses, sizeof words->files[i][1], "%" PRIu64, file->responses);
+        snprintf(bytes, sizeof(words->files[i][0]), "%" PRIu64, file->bytes);
+        snprintf(responses, sizeof(words->files[i][1]), "%" PRIu64, file->responses);
         redis_add_bytes(arguments, file->file->name.text, file->file->name.length);
         redis_add(arguments, bytes);
         redis_add(arguments, responses);
@@ -217,22 +217,22 @@ int post_send(const struct post *post, const struct ledger *ledger, struct redis
     for (size_t i = 0; i < post->files_count; i++)
         add_terms(post, i, &words);
     if (post->is_money && post->money.operation == LEDGER_REVOKE_LINK) /* its link is in hex */
-        snprintf(words.links[words.links_count++], sizeof words.links[0], "tg:{%s}:link:%s",
+        snprintf(words.links[words.links_count++], sizeof(words.links[0]), "tg:{%s}:link:%s",
                  post->account->tag, post->money.transaction);
-    snprintf(count, sizeof count, "%zu", 3 + words.links_count);
-    snprintf(words.numbers[0], sizeof words.numbers[0], "%" PRIu64, post->from);
-    snprintf(words.numbers[1], sizeof words.numbers[1], "%" PRIu64, post->to);
+    snprintf(count, sizeof(count), "%zu", 3 + words.links_count);
+    snprintf(words.numbers[0], sizeof(words.numbers[0]), "%" PRIu64, post->from);
+    snprintf(words.numbers[1], sizeof(words.numbers[1]), "%" PRIu64, post->to);
     const char *const head[] = {"FCALL",       "tollgate_post", count,
                                 words.keys[0], words.keys[1],   words.keys[2]};
     arguments.count = 0;
-    for (size_t i = 0; i < sizeof head / sizeof head[0]; i++)
+    for (size_t i = 0; i < sizeof(head) / sizeof(head[0]); i++)
         redis_add(&arguments, head[i]);
     for (size_t i = 0; i < words.links_count; i++)
         redis_add(&arguments, words.links[i]);
     const char *const rest[] = {ledger->instance, ledger->options.node,
                                 post->epoch,      words.numbers[0],
                                 words.numbers[1], post->is_money ? "money" : "usage"};
-    for (size_t i = 0; i < sizeof rest / sizeof rest[0]; i++)
+    for (size_t i = 0; i < sizeof(rest) / sizeof(rest[0]); i++)
         redis_add(&arguments, rest[i]);
     if (post->is_money)
         add_money(&post->money, &words, &arguments);

@@ -116,7 +116,7 @@ static void become_current(struct poster *poster)
     struct ledger *ledger = poster->ledger;
     poster->current = true;
     pthread_mutex_lock(&ledger->lock);
-    snprintf(ledger->run_id, sizeof ledger->run_id, "%s", poster->run_id);
+    snprintf(ledger->run_id, sizeof(ledger->run_id), "%s", poster->run_id);
     pthread_mutex_unlock(&ledger->lock);
     ledger_set_poster_state(ledger, LEDGER_READY, "");
     ledger_say(ledger, LEDGER_EVENT_INFO, "every record of the journal is in Redis");
@@ -191,7 +191,7 @@ static int renew_lease(struct poster *poster)
     int result = take_lease(poster);
     if (result == 0)
         return 0;
-    snprintf(poster->link.error, sizeof poster->link.error,
+    snprintf(poster->link.error, sizeof(poster->link.error),
              "the node no longer holds the lease of its name");
     return result == -ESTALE ? -EAGAIN : result;
 }
@@ -210,7 +210,7 @@ static void refuse_older(struct poster *poster, const struct ledger_account *acc
 {
     char text[LEDGER_TEXT_MAX];
     snprintf(
-        text, sizeof text,
+        text, sizeof(text),
         "the state directory is older than Redis: of account %.100s Redis has %" PRIu64
         " records and the journal %" PRIu64
         " (restored or cloned?); bring the newest directory back, or start with an empty one under "
@@ -228,8 +228,8 @@ static bool is_damage(int result)
 
 static void say_unread(struct poster *poster, uint32_t segment, int result)
 {
-    snprintf(poster->link.error, sizeof poster->link.error, "journal segment %08u.seg: %s; %s",
-             segment, strerror(-result), segment_cure(-result));
+    snprintf(poster->link.error, sizeof(poster->link.error), "journal segment %08u.seg: %s; %s",
+             segment, strerrordesc_np(-result), segment_cure(-result));
 }
 
 /* Whether replay must begin before the segment given; lowers it. */
@@ -249,7 +249,7 @@ static int ask_watermarks(struct poster *poster, struct ledger_account *const *a
                           size_t count, bool *lost)
 {
     char key[LEDGER_KEY_MAX], field[LEDGER_HEX_SIZE + 2];
-    snprintf(field, sizeof field, "w:%s", poster->ledger->instance);
+    snprintf(field, sizeof(field), "w:%s", poster->ledger->instance);
     for (size_t i = 0; i < count; i++) {
         struct redis_arguments arguments;
         arguments.count = 0;
@@ -269,7 +269,7 @@ static int ask_watermarks(struct poster *poster, struct ledger_account *const *a
         if (reply->type == REDIS_REPLY_STRING) {
             watermark = strtoull(reply->str, NULL, 10);
         } else if (reply->type != REDIS_REPLY_NIL) {
-            snprintf(poster->link.error, sizeof poster->link.error, "Redis refuses HGET: %.200s",
+            snprintf(poster->link.error, sizeof(poster->link.error), "Redis refuses HGET: %.200s",
                      reply->type == REDIS_REPLY_ERROR ? reply->str : "not a string");
             result = -EAGAIN;
         }
@@ -379,7 +379,7 @@ static enum posting take_reply(struct poster *poster, struct post *post)
     for (size_t i = 0; shaped && i < 4; i++)
         shaped = reply->element[i]->type == REDIS_REPLY_INTEGER;
     if (!shaped)
-        snprintf(poster->link.error, sizeof poster->link.error, "Redis refuses a post: %.200s",
+        snprintf(poster->link.error, sizeof(poster->link.error), "Redis refuses a post: %.200s",
                  reply->type == REDIS_REPLY_ERROR ? reply->str
                                                   : "its reply has an unexpected form");
     else
@@ -461,7 +461,7 @@ static int check_facts(struct poster *poster, const struct redis_facts *facts)
     char text[LEDGER_TEXT_MAX];
     struct redis_link *link = &poster->link;
     if (facts->loading || facts->replica) {
-        snprintf(link->error, sizeof link->error, "Redis at %.160s %s",
+        snprintf(link->error, sizeof(link->error), "Redis at %.160s %s",
                  poster->ledger->options.redis,
                  facts->loading ? "is loading its data"
                                 : "is a replica; give the address of its master in `redis`");
@@ -469,7 +469,7 @@ static int check_facts(struct poster *poster, const struct redis_facts *facts)
     }
     if (!facts->noeviction) {
         snprintf(
-            text, sizeof text,
+            text, sizeof(text),
             "Redis at %.160s may evict accounts and bills, because its maxmemory-policy is %s; run "
             "redis-cli CONFIG SET maxmemory-policy noeviction, and put it into redis.conf",
             poster->ledger->options.redis, facts->policy);
@@ -484,8 +484,8 @@ static int check_facts(struct poster *poster, const struct redis_facts *facts)
     if (strcmp(poster->run_id, facts->run_id) != 0 ||
         strcmp(poster->replication_id, facts->replication_id) != 0)
         not_current(poster, "Redis has changed; the journal is being replayed to it");
-    memcpy(poster->run_id, facts->run_id, sizeof poster->run_id);
-    memcpy(poster->replication_id, facts->replication_id, sizeof poster->replication_id);
+    memcpy(poster->run_id, facts->run_id, sizeof(poster->run_id));
+    memcpy(poster->replication_id, facts->replication_id, sizeof(poster->replication_id));
     return 0;
 }
 
@@ -551,7 +551,7 @@ static int resync_again(struct poster *poster)
 {
     if (++poster->resyncs > POSTER_RESYNCS_MAX) {
         poster->resyncs = 0;
-        snprintf(poster->link.error, sizeof poster->link.error,
+        snprintf(poster->link.error, sizeof(poster->link.error),
                  "the watermarks that Redis answered with are not those that it stores");
         return -EAGAIN;
     }
@@ -587,9 +587,9 @@ static int turn(struct poster *poster)
         post_batch_clear(&batch);
         char text[LEDGER_TEXT_MAX];
         snprintf(
-            text, sizeof text,
+            text, sizeof(text),
             "journal segment %08u.seg cannot be read at record %u: %s; check the disk and restart",
-            poster->reader.segment, poster->reader.index, strerror(-result));
+            poster->reader.segment, poster->reader.index, strerrordesc_np(-result));
         not_current(poster, text);
         object(poster, LEDGER_FAILED, text);
         return -EIO;
@@ -646,7 +646,7 @@ static void *poster_main(void *argument)
 
 int poster_start(struct ledger *ledger)
 {
-    struct poster *poster = calloc(1, sizeof *poster);
+    struct poster *poster = calloc(1, sizeof(*poster));
     if (poster == NULL)
         return -ENOMEM;
     poster->ledger = ledger;

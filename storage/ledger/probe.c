@@ -61,7 +61,7 @@ static int read_instance(const char *state_dir, char instance[LEDGER_HEX_SIZE])
 {
     char path[PATH_MAX];
     instance[0] = '\0';
-    if (snprintf(path, sizeof path, "%s/instance", state_dir) >= (int)sizeof path)
+    if (snprintf(path, sizeof(path), "%s/instance", state_dir) >= (int)sizeof(path))
         return -ENAMETOOLONG;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
@@ -76,7 +76,7 @@ static int read_instance(const char *state_dir, char instance[LEDGER_HEX_SIZE])
 bool ledger_is_running(const char *state_dir)
 {
     char path[PATH_MAX];
-    if (snprintf(path, sizeof path, "%s/lock", state_dir) >= (int)sizeof path)
+    if (snprintf(path, sizeof(path), "%s/lock", state_dir) >= (int)sizeof(path))
         return false;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     bool locked = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) != 0;
@@ -93,9 +93,9 @@ static void judge_name(const redisReply *reply, const struct ledger_options *opt
     bool shaped = reply->type == REDIS_REPLY_ARRAY && reply->elements == 2;
     int error = shaped ? read_instance(options->state_dir, instance) : -EPROTO;
     if (error != 0) {
-        snprintf(out->name_error, sizeof out->name_error,
+        snprintf(out->name_error, sizeof(out->name_error),
                  "%.200s/instance: %s; let this user read state_dir", options->state_dir,
-                 strerror(-error));
+                 strerrordesc_np(-error));
         return;
     }
     if (reply->element[0]->type != REDIS_REPLY_STRING) {
@@ -117,12 +117,12 @@ static void ask_name(struct redis_link *link, const struct ledger_options *optio
                      struct ledger_redis *out)
 {
     char key[LEDGER_NODE_MAX + 16];
-    snprintf(key, sizeof key, "tg:node:{%s}", options->node);
+    snprintf(key, sizeof(key), "tg:node:{%s}", options->node);
     const char *const words[] = {"HMGET", key, "instance", "until"};
     out->name = LEDGER_NAME_UNKNOWN;
     redisReply *reply = redis_call(link, 4, words);
     if (reply == NULL)
-        snprintf(out->name_error, sizeof out->name_error, "%s", link->error);
+        snprintf(out->name_error, sizeof(out->name_error), "%s", link->error);
     else
         judge_name(reply, options, wall_ms() + out->clock_ahead_ms, out);
     freeReplyObject(reply);
@@ -135,8 +135,8 @@ static void say_why(const struct redis_link *link, const struct ledger_options *
     static const char at[] = "Redis at ";
     const char *why = link->error[0] != '\0' ? link->error : "its reply has an unexpected form";
     bool cured = strstr(why, "; ") != NULL;
-    if (strncmp(why, at, sizeof at - 1) == 0)
-        snprintf(error, size, "%s", why + sizeof at - 1);
+    if (strncmp(why, at, sizeof(at) - 1) == 0)
+        snprintf(error, size, "%s", why + sizeof(at) - 1);
     else
         snprintf(error, size, "%s: %s", options->redis, why);
     size_t length = strlen(error);
@@ -151,16 +151,16 @@ int ledger_redis_probe(const struct ledger_options *options, struct ledger_redis
 {
     struct redis_link link;
     struct redis_facts facts;
-    memset(out, 0, sizeof *out);
+    memset(out, 0, sizeof(*out));
     struct where *where;
     struct ledger_redis_address first;
     int status = ledger_redis_check(options->redis, error, error_size);
     if (status == 0 && (status = where_create(&where, options->redis)) != 0)
-        snprintf(error, error_size, "%s", strerror(-status));
+        snprintf(error, error_size, "%s", strerrordesc_np(-status));
     if (status != 0)
         return status;
-    char why[sizeof link.error];
-    status = where_get(where, LEDGER_REDIS_RESOLVE_MS, &first, why, sizeof why);
+    char why[sizeof(link.error)];
+    status = where_get(where, LEDGER_REDIS_RESOLVE_MS, &first, why, sizeof(why));
     if (status != 0)
         snprintf(error, error_size, "%s: %s", options->redis, why);
     else if ((status = redis_open_any(&link, where, options)) != 0)
@@ -173,15 +173,15 @@ int ledger_redis_probe(const struct ledger_options *options, struct ledger_redis
     if (status == 0)
         status = ask_clock(&link, &out->clock_ahead_ms);
     if (status == 0) {
-        snprintf(out->version, sizeof out->version, "%s", facts.version);
-        snprintf(out->policy, sizeof out->policy, "%s", facts.policy);
+        snprintf(out->version, sizeof(out->version), "%s", facts.version);
+        snprintf(out->policy, sizeof(out->policy), "%s", facts.policy);
         out->append_only = facts.append_only;
         out->loading = facts.loading;
         out->replica = facts.replica;
         ask_name(&link, options, out);
         out->hears_revocations = may_subscribe(&link);
         if (!out->hears_revocations)
-            snprintf(out->push_error, sizeof out->push_error, "%s", link.error);
+            snprintf(out->push_error, sizeof(out->push_error), "%s", link.error);
     } else {
         say_why(&link, options, error, error_size);
     }

@@ -163,7 +163,7 @@ static int subscribe(struct push *push)
     redisReply *reply = NULL;
     push->refused = false;
     if (redis_facts(&push->link, &facts) == 0) {
-        memcpy(push->run_id, facts.run_id, sizeof push->run_id);
+        memcpy(push->run_id, facts.run_id, sizeof(push->run_id));
         reply = redis_call(&push->link, 2, words);
         push->refused = reply == NULL && push->link.context->err == 0;
     }
@@ -259,7 +259,7 @@ static void *push_main(void *argument)
 
 int push_start(struct ledger *ledger)
 {
-    struct push *push = calloc(1, sizeof *push);
+    struct push *push = calloc(1, sizeof(*push));
     if (push == NULL)
         return -ENOMEM;
     push->ledger = ledger;

@@ -14,7 +14,7 @@
 
 int reader_init(struct journal_reader *reader, struct names *names, int directory)
 {
-    memset(reader, 0, sizeof *reader);
+    memset(reader, 0, sizeof(*reader));
     reader->names = names;
     reader->directory = directory;
     reader->fd = -1;
@@ -38,7 +38,7 @@ void reader_free(struct journal_reader *reader)
     free(reader->buffer);
     if (reader->fd >= 0)
         close(reader->fd);
-    memset(reader, 0, sizeof *reader);
+    memset(reader, 0, sizeof(*reader));
     reader->fd = -1;
 }
 
@@ -175,7 +175,7 @@ int reader_next(struct journal_reader *reader, struct journal_entry *out)
         reader->buffer + (size_t)(reader->index - reader->buffer_first) * JOURNAL_RECORD_BYTES;
     if (journal_is_zero(bytes, JOURNAL_RECORD_BYTES))
         return 0;
-    memset(out, 0, sizeof *out);
+    memset(out, 0, sizeof(*out));
     bool decoded = journal_decode(bytes, &out->record);
     uint64_t previous = reader->index > 0 ? reader->chain : out->record.previous;
     if (!journal_chained(bytes, previous))

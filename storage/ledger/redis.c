@@ -22,11 +22,11 @@
 static bool explain_connection(const char *said, char *out, size_t size)
 {
     static const char protocol[] = "Protocol error, got ";
-    if (strncmp(said, protocol, sizeof protocol - 1) != 0) {
+    if (strncmp(said, protocol, sizeof(protocol) - 1) != 0) {
         snprintf(out, size, "%.*s", ERROR_TOLD_MAX, said);
         return false;
     }
-    said += sizeof protocol - 1; /* "H" as reply type byte */
+    said += sizeof(protocol) - 1; /* "H" as reply type byte */
     snprintf(
         out, size,
         "what answers there is not Redis, for its reply begins with %.*s; correct `redis` in the "
@@ -158,14 +158,14 @@ void redis_failed(struct redis_link *link, bool reached)
 int redis_open(struct redis_link *link, struct where *where, const struct ledger_options *options)
 {
     struct ledger_redis_address address;
-    memset(link, 0, sizeof *link);
-    char error[sizeof link->error];
+    memset(link, 0, sizeof(*link));
+    char error[sizeof(link->error)];
     link->where = where;
     link->options = options;
     link->unreached = true;
     hold_signals(link);
-    if (where_get(where, 0, &address, error, sizeof error) != 0) {
-        snprintf(link->error, sizeof link->error, "Redis at %.100s: %.200s", options->redis, error);
+    if (where_get(where, 0, &address, error, sizeof(error)) != 0) {
+        snprintf(link->error, sizeof(link->error), "Redis at %.100s: %.200s", options->redis, error);
         redis_close(link);
         return -EAGAIN;
     }
@@ -174,7 +174,7 @@ int redis_open(struct redis_link *link, struct where *where, const struct ledger
     bool made = link->context != NULL && link->context->err == 0;
     link->unreached = !made;
     if (!made)
-        snprintf(link->error, sizeof link->error, "Redis at %.160s: %s", options->redis,
+        snprintf(link->error, sizeof(link->error), "Redis at %.160s: %s", options->redis,
                  link->context == NULL ? "no memory" : link->context->errstr);
     if (made && set_patience(link, LEDGER_REDIS_INTRODUCE_MS) == 0 &&
         authenticate(link, options) == 0)
@@ -232,10 +232,10 @@ redisReply *redis_next(struct redis_link *link)
     /* A timeout is EAGAIN to the socket, which says nothing to a reader. */
     bool late = link->context->err == REDIS_ERR_IO && (errno == EAGAIN || errno == EWOULDBLOCK);
     if (late)
-        snprintf(error, sizeof error, "no answer within %" PRIu32 " ms", link->patience_ms);
+        snprintf(error, sizeof(error), "no answer within %" PRIu32 " ms", link->patience_ms);
     else
-        (void)ledger_redis_explain(NULL, link->context->errstr, NULL, error, sizeof error);
-    snprintf(link->error, sizeof link->error, "Redis at %.100s: %s", link->options->redis, error);
+        (void)ledger_redis_explain(NULL, link->context->errstr, NULL, error, sizeof(error));
+    snprintf(link->error, sizeof(link->error), "Redis at %.100s: %s", link->options->redis, error);
     return NULL;
 }
 
@@ -248,7 +248,7 @@ redisReply *redis_call(struct redis_link *link, int count, const char *const wor
     redisReply *reply = redis_send(link, &arguments) == 0 ? redis_next(link) : NULL;
     if (reply != NULL && reply->type == REDIS_REPLY_ERROR) {
         (void)ledger_redis_explain(words[0], reply->str, link->options->redis_user, link->error,
-                                   sizeof link->error);
+                                   sizeof(link->error));
         freeReplyObject(reply);
         return NULL;
     }
@@ -274,24 +274,24 @@ int redis_facts(struct redis_link *link, struct redis_facts *out)
 {
     const char *const words[] = {"INFO"};
     char value[32];
-    memset(out, 0, sizeof *out);
+    memset(out, 0, sizeof(*out));
     redisReply *reply = redis_call(link, 1, words);
     if (reply == NULL)
         return -EAGAIN;
     const char *info = reply->type == REDIS_REPLY_STRING ? reply->str : "";
     bool complete =
-        info_field(info, "run_id", out->run_id, sizeof out->run_id) &&
-        info_field(info, "master_replid", out->replication_id, sizeof out->replication_id) &&
-        info_field(info, "maxmemory_policy", out->policy, sizeof out->policy);
-    (void)info_field(info, "redis_version", out->version, sizeof out->version);
+        info_field(info, "run_id", out->run_id, sizeof(out->run_id)) &&
+        info_field(info, "master_replid", out->replication_id, sizeof(out->replication_id)) &&
+        info_field(info, "maxmemory_policy", out->policy, sizeof(out->policy));
+    (void)info_field(info, "redis_version", out->version, sizeof(out->version));
     out->noeviction = strcmp(out->policy, "noeviction") == 0;
     out->append_only =
-        info_field(info, "aof_enabled", value, sizeof value) && strcmp(value, "1") == 0;
-    out->loading = info_field(info, "loading", value, sizeof value) && strcmp(value, "0") != 0;
-    out->replica = info_field(info, "role", value, sizeof value) && strcmp(value, "master") != 0;
+        info_field(info, "aof_enabled", value, sizeof(value)) && strcmp(value, "1") == 0;
+    out->loading = info_field(info, "loading", value, sizeof(value)) && strcmp(value, "0") != 0;
+    out->replica = info_field(info, "role", value, sizeof(value)) && strcmp(value, "master") != 0;
     freeReplyObject(reply);
     if (!complete)
-        snprintf(link->error, sizeof link->error,
+        snprintf(link->error, sizeof(link->error),
                  "Redis: INFO lacks run_id, master_replid or maxmemory_policy");
     return complete ? 0 : -EAGAIN;
 }

@@ -205,7 +205,7 @@ static int remove_unused(struct scan *scan, uint32_t number)
     /* A header is one sector: it is there or not. Records behind a missing one were never confirmed
      * unless they say so, which shows_damage finds; a file cut short in its making has none. */
     int result = count == 0 ? 0 : segment_read(fd, 0, first, 1);
-    memset(&record, 0, sizeof record);
+    memset(&record, 0, sizeof(record));
     bool used = count > 0 && result == 0 && journal_decode(first, &record) &&
                 journal_chained(first, record.previous);
     if (result == 0 && !used && count > 1) {

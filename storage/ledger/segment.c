@@ -69,7 +69,7 @@ static bool remove_leftover(int directory, const char *name)
 {
     uint8_t first[JOURNAL_RECORD_BYTES];
     int fd = openat(directory, name, O_RDONLY | O_CLOEXEC);
-    ssize_t got = fd < 0 ? -1 : pread(fd, first, sizeof first, 0);
+    ssize_t got = fd < 0 ? -1 : pread(fd, first, sizeof(first), 0);
     if (fd >= 0)
         close(fd);
     return got >= 0 && journal_is_zero(first, (size_t)got) && unlinkat(directory, name, 0) == 0;

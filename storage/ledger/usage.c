@@ -72,7 +72,7 @@ static bool parse_cursor(const char *text, const char *run_id, time_t from, time
     size_t digits = strspn(text + scan_at, "0123456789");
     if (text[scan_at + digits] != '\0' || digits == 0 || digits > 20)
         return false;
-    snprintf(out->scan, sizeof out->scan, "%s", text + scan_at);
+    snprintf(out->scan, sizeof(out->scan), "%s", text + scan_at);
     return day_to_time((uint32_t)strtoul(text + day_at, NULL, 10), &out->day) && out->day >= from &&
            out->day <= to;
 }
@@ -85,7 +85,7 @@ static int page_add(struct page *page, uint32_t day, const char *file, uint64_t 
     size_t length = strlen(file) + 1;
     if (page->count == page->room) {
         size_t room = page->room == 0 ? 256 : page->room * 2;
-        struct row *rows = realloc(page->rows, room * sizeof *rows);
+        struct row *rows = realloc(page->rows, room * sizeof(*rows));
         if (rows == NULL)
             return -ENOMEM;
         page->rows = rows;
@@ -122,7 +122,7 @@ static void page_sort(struct page *page)
 {
     size_t kept = 0;
     if (page->count > 0)
-        qsort_r(page->rows, page->count, sizeof *page->rows, by_day_and_file, page->names);
+        qsort_r(page->rows, page->count, sizeof(*page->rows), by_day_and_file, page->names);
     for (size_t i = 0; i < page->count; i++) {
         struct row *row = &page->rows[i], *last = kept > 0 ? &page->rows[kept - 1] : NULL;
         if (last == NULL || by_day_and_file(last, row, page->names) != 0) {
@@ -158,7 +158,7 @@ static int take_step(const redisReply *reply, struct place *place, struct page *
 {
     if (reply->type != REDIS_REPLY_ARRAY || reply->elements % 3 != 1 ||
         reply->element[0]->type != REDIS_REPLY_STRING ||
-        reply->element[0]->len >= sizeof place->scan)
+        reply->element[0]->len >= sizeof(place->scan))
         return -EAGAIN;
     for (size_t i = 1; i < reply->elements; i += 3) {
         uint64_t bytes, responses;
@@ -220,7 +220,7 @@ static int read_page(struct redis_link *link, const struct ledger_account *accou
     }
     page_free(&page);
     if (result == 0 && place->day <= to)
-        snprintf(out->next, sizeof out->next, "%s-%08" PRIu32 "-%s", place->run_id,
+        snprintf(out->next, sizeof(out->next), "%s-%08" PRIu32 "-%s", place->run_id,
                  time_to_day(place->day), place->scan);
     return result;
 }
@@ -246,7 +246,7 @@ int ledger_usage(struct ledger *ledger, const struct ledger_usage_ask *ask,
         result = account_link_open(ledger, &link, run_id);
     if (result == 0) {
         struct place place = {.day = from, .scan = "0"};
-        snprintf(place.run_id, sizeof place.run_id, "%.*s", RUN_ID_DIGITS, run_id);
+        snprintf(place.run_id, sizeof(place.run_id), "%.*s", RUN_ID_DIGITS, run_id);
         result = is_first || parse_cursor(ask->cursor, run_id, from, to, &place)
                      ? read_page(&link, account, ask, to, &place, out)
                      : -ESTALE;

@@ -42,7 +42,7 @@ static int parse_path(const char *path, struct ledger_redis_address *out, char *
 {
     if (strlen(path) >= sizeof((struct sockaddr_un *)NULL)->sun_path)
         return refuse(error, size, "the path of a Unix socket has at most 107 bytes");
-    snprintf(out->host, sizeof out->host, "%s", path);
+    snprintf(out->host, sizeof(out->host), "%s", path);
     out->port = 0;
     return path[0] != '\0' ? 0
                            : refuse(error, size, "unix: needs a path, as in unix:/run/redis.sock");
@@ -56,9 +56,9 @@ static bool parse_authority(const char *text, struct ledger_redis_address *out)
     text += bracketed;
     size_t length = strcspn(text, bracketed ? "]" : ":");
     const char *after = text + length;
-    if (length == 0 || length >= sizeof out->host || (bracketed && *after++ != ']'))
+    if (length == 0 || length >= sizeof(out->host) || (bracketed && *after++ != ']'))
         return false;
-    snprintf(out->host, sizeof out->host, "%.*s", (int)length, text);
+    snprintf(out->host, sizeof(out->host), "%.*s", (int)length, text);
     /* fe80::1%eth0 has a zone, whose name may be any. */
     if (strspn(out->host, bracketed ? "0123456789abcdefABCDEF:.%" : names) != length &&
         (!bracketed || strchr(out->host, '%') == NULL))
@@ -84,7 +84,7 @@ static int parse_url(const char *text, struct ledger_redis_address *out, char *e
         return refuse(error, size,
                       "the URL names a database or options; Tollgate uses database 0, write "
                       "redis://HOST:PORT");
-    snprintf(authority, sizeof authority, "%.*s", (int)(length < sizeof authority ? length : 0),
+    snprintf(authority, sizeof(authority), "%.*s", (int)(length < sizeof(authority) ? length : 0),
              text);
     out->port = PORT_DEFAULT;
     return parse_authority(authority, out)
@@ -135,7 +135,7 @@ static int resolve(const struct ledger_redis_address *name, int flags,
          failure == 0 && one != NULL && *count < WHERE_ADDRESSES_MAX; one = one->ai_next) {
         struct ledger_redis_address *to = &out[*count];
         to->port = name->port;
-        if (getnameinfo(one->ai_addr, one->ai_addrlen, to->host, sizeof to->host, NULL, 0,
+        if (getnameinfo(one->ai_addr, one->ai_addrlen, to->host, sizeof(to->host), NULL, 0,
                         NI_NUMERICHOST) == 0)
             ++*count;
     }
@@ -152,7 +152,7 @@ static void take(struct where *where, const struct ledger_redis_address *address
         same = strcmp(addresses[i].host, where->addresses[i].host) == 0;
     if (same)
         return;
-    memcpy(where->addresses, addresses, count * sizeof *addresses);
+    memcpy(where->addresses, addresses, count * sizeof(*addresses));
     where->count = count;
     where->at = 0;
     where->number++;
@@ -226,7 +226,7 @@ static int start(struct where *where)
 int where_create(struct where **out, const char *text)
 {
     char error[LEDGER_TEXT_MAX];
-    struct where *where = calloc(1, sizeof *where);
+    struct where *where = calloc(1, sizeof(*where));
     if (where == NULL)
         return -ENOMEM;
     pthread_mutex_init(&where->lock, NULL);
@@ -234,7 +234,7 @@ int where_create(struct where **out, const char *text)
     ledger_cond_init(&where->answered);
     where->references = 1;
     where->number = 1;
-    int result = parse(text, &where->name, error, sizeof error);
+    int result = parse(text, &where->name, error, sizeof(error));
     if (result == 0 && where->name.port == 0) {
         where->addresses[0] = where->name;
         where->count = 1;

@@ -50,7 +50,7 @@ static int append_mark(struct ledger_download *download, bool closing)
         record.opened_ms = opened;
         record.till_s = seconds_up(atomic_load(&download->till_ms));
         record.keep_s = seconds_up(atomic_load(&download->keep_ms));
-        memcpy(record.link, download->link, sizeof record.link);
+        memcpy(record.link, download->link, sizeof(record.link));
     }
     int result = journal_append(&download->ledger->journal, download->account, download->file,
                                 &record, closing ? download->room : 0);
@@ -123,10 +123,10 @@ static void sync_turn(struct ledger *ledger, struct turn *turn)
             money->result = -EIO;
         if (atomic_load(&ledger->writer_state) != LEDGER_FAILED) {
             char text[LEDGER_TEXT_MAX];
-            snprintf(text, sizeof text,
+            snprintf(text, sizeof(text),
                      "journal segment %08u.seg: %s: %s; nothing is served until the disk is "
                      "repaired and the node is restarted",
-                     journal->segment, journal->failed_call, strerror(journal->failed_error));
+                     journal->segment, journal->failed_call, strerrordesc_np(journal->failed_error));
             ledger_set_writer_state(ledger, LEDGER_FAILED, text);
             ledger_say(ledger, LEDGER_EVENT_ERROR, "%s", text);
         }
@@ -141,11 +141,11 @@ static void set_full(struct ledger *ledger, enum ledger_state state)
 {
     const struct writer *writer = &ledger->writer;
     char text[LEDGER_TEXT_MAX];
-    snprintf(text, sizeof text,
+    snprintf(text, sizeof(text),
              "the journal in %.200s/journal cannot grow by %08u.seg: %s; %s, and the node recovers "
              "by itself; until then %s",
              ledger->options.state_dir, ledger->journal.segment + 1,
-             strerror(writer->allocation_error), segment_cure(writer->allocation_error),
+             strerrordesc_np(writer->allocation_error), segment_cure(writer->allocation_error),
              state == LEDGER_EXHAUSTED ? "nothing is served, because its room is used up"
                                        : "no new download begins");
     ledger_set_writer_state(ledger, state, text);

@@ -43,8 +43,7 @@ static struct cache_entry *entry_of(struct media_file *file)
     return entry;
 }
 
-/* ---- an entry's life
- * ---------------------------------------------------------------------------------- */
+/* ---- an entry's life ---- */
 
 /* Owns `fd` only if it succeeds; -1 for a missing file. */
 static struct cache_entry *entry_create(const char *path, size_t path_length, uint64_t path_hash,
@@ -163,8 +162,7 @@ const char *media_file_bytes(struct media_file *file)
     return file->bytes;
 }
 
-/* ---- hashes
- * ------------------------------------------------------------------------------------------- */
+/* ---- hashes ---- */
 
 /* Looks the hash up where the store has changed since it was last asked: one load for those that
  * wait. */
@@ -214,8 +212,7 @@ static void want_hash(struct media_cache *cache, struct cache_entry *entry)
                                         entry->file.path_length, &entry->identity);
 }
 
-/* ---- opening and revalidating
- * -------------------------------------------------------------------------- */
+/* ---- opening and revalidating ---- */
 
 /* What a failed open means to a client. */
 static int verdict(int error)
@@ -425,8 +422,7 @@ int media_cache_admit(struct media_cache *cache, const char *path, size_t path_l
     return settle(cache, known, path, path_length, path_hash, now_ms, result, out);
 }
 
-/* ---- the cache
- * ------------------------------------------------------------------------------------------ */
+/* ---- the cache ---- */
 
 int media_cache_create(struct media_cache **out, struct media *media, uint32_t entries_max,
                        uint32_t revalidate_ms, void (*user_free)(void *user))

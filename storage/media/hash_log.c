@@ -32,8 +32,7 @@ struct hash_log {
     off_t read_to; /* records before it have been visited */
 };
 
-/* ---- blocks
- * --------------------------------------------------------------------------------------- */
+/* ---- blocks ---- */
 
 static void put_u32(unsigned char *at, uint32_t value)
 {
@@ -109,8 +108,7 @@ static bool decode_record(struct hash_record *record, const unsigned char block[
     return true;
 }
 
-/* ---- input and output
- * ------------------------------------------------------------------------------ */
+/* ---- input and output ---- */
 
 static ssize_t read_all(int fd, void *buffer, size_t size, off_t offset)
 {
@@ -153,8 +151,7 @@ static int lock(int fd, int operation)
     return failed ? -errno : 0;
 }
 
-/* ---- opening
- * --------------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 /* Opens and locks the file that has the name now. 0, -EAGAIN (it was replaced meanwhile), or an
  * errno. */
@@ -248,8 +245,7 @@ void hash_log_share(struct hash_log *log)
     log->exclusive = false;
 }
 
-/* ---- records
- * --------------------------------------------------------------------------------------- */
+/* ---- records ---- */
 
 int hash_log_read(struct hash_log *log,
                   void (*visit)(void *context, const struct hash_record *record), void *context,

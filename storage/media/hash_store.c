@@ -47,8 +47,7 @@ struct hash_store {
     atomic_int error;
 };
 
-/* ---- the table; the caller holds the lock
- * ----------------------------------------------------------- */
+/* ---- the table; the caller holds the lock ---- */
 
 static uint32_t home_slot(const struct hash_store *store, const struct file_identity *identity)
 {
@@ -148,8 +147,7 @@ static bool remember(struct hash_store *store, const struct hash_record *record,
     return true;
 }
 
-/* ---- the disk; the caller holds log_lock
- * ------------------------------------------------------------ */
+/* ---- the disk; the caller holds log_lock ---- */
 
 /* A log_read visitor. One lock per record: workers never wait for a long load. */
 static void take_over(void *context, const struct hash_record *record)
@@ -217,8 +215,7 @@ static void save(struct hash_store *store, const struct hash_record *record)
     pthread_rwlock_unlock(&store->lock);
 }
 
-/* ---- what the others call
- * --------------------------------------------------------------------------- */
+/* ---- what the others call ---- */
 
 int hash_store_open(struct hash_store **out, const char *state_dir, uint32_t entries_max)
 {

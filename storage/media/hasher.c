@@ -68,8 +68,7 @@ struct work {
 
 static bool do_one(struct hasher *hasher, enum job_class class);
 
-/* ---- the thread
- * -------------------------------------------------------------------------------------- */
+/* ---- the thread ---- */
 
 static void do_first(struct hasher *hasher)
 {
@@ -218,8 +217,7 @@ static void *run(void *context)
     return NULL;
 }
 
-/* ---- what the others call
- * ----------------------------------------------------------------------------- */
+/* ---- what the others call ---- */
 
 /* The process's signals are for the threads that expect them. */
 static int start(struct hasher *hasher)

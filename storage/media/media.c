@@ -19,7 +19,7 @@ static int fail(struct media *media, int error, char *text, size_t text_size, co
                 const char *cure)
 {
     if (text && text_size)
-        (void)snprintf(text, text_size, "media %s: %s; %s", what, strerror(-error), cure);
+        (void)snprintf(text, text_size, "media %s: %s; %s", what, strerrordesc_np(-error), cure);
     media_close(&media);
     return error;
 }
@@ -28,7 +28,7 @@ static int fail_root(struct media *media, int error, char *text, size_t text_siz
                      const char *cure)
 {
     if (text && text_size)
-        (void)snprintf(text, text_size, "media root %s: %s; %s", root, strerror(-error), cure);
+        (void)snprintf(text, text_size, "media root %s: %s; %s", root, strerrordesc_np(-error), cure);
     media_close(&media);
     return error;
 }

@@ -59,8 +59,7 @@ struct media_hash_stats {
 };
 void media_stats(const struct media *media, struct media_hash_stats *out);
 
-/* ---- the open-file cache: one per worker, not thread-safe --------------------------------------
- */
+/* ---- the open-file cache: one per worker, not thread-safe ---- */
 
 struct media_cache;
 
@@ -177,7 +176,7 @@ bool media_hash_is_through(const struct media *media, uint64_t ticket);
 void media_file_hold(struct media_file *file);
 void media_file_drop(struct media_cache *cache, struct media_file **file);
 
-/* ---- what is in memory: one per worker, not thread-safe ---------------------------------------- */
+/* ---- what is in memory: one per worker, not thread-safe ---- */
 
 /* A file is looked at in blocks. Of the disk are asked for AHEAD_MAX at a time, so that it works on while
  * what came is sent, and waited for is BRING_MAX. The kernel reads no more ahead for one call than the
@@ -233,7 +232,7 @@ void media_reader_sent(struct media_reader *reader);
  */
 ssize_t media_file_read(struct media_file *file, void *out, size_t length, uint64_t offset);
 
-/* ---- one file: `tollgate media show` ----------------------------------------------------------- */
+/* ---- one file: `tollgate media show` ---- */
 
 struct media_facts {
     uint64_t size;
@@ -256,8 +255,7 @@ int media_show(struct media *media, const char *path, struct media_facts *out);
  */
 int media_find(const struct media *media, const char *path);
 
-/* ---- hashing ahead: `tollgate media scan` -------------------------------------------------------
- */
+/* ---- hashing ahead: `tollgate media scan` ---- */
 
 struct media_scan_progress {
     uint64_t files_total, files_done, files_hashed; /* done includes those already known */

@@ -17,8 +17,7 @@
 
 #include "storage/media/media_internal.h"
 
-/* ---- the walk
- * ------------------------------------------------------------------------------------------ */
+/* ---- the walk ---- */
 
 /*
  * Directories that wait to be listed: their absolute paths, the latest first. Only one directory is
@@ -123,8 +122,7 @@ static int walk_all(struct walk *walk)
     return result;
 }
 
-/* ---- hashing
- * ------------------------------------------------------------------------------------------- */
+/* ---- hashing ---- */
 
 struct scan {
     struct media *media;

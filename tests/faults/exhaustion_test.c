@@ -186,7 +186,7 @@ static void start_with_descriptors(struct site *site, unsigned count)
 static void limit_descriptors(pid_t pid, rlim_t count)
 {
     const struct rlimit limit = {.rlim_cur = count, .rlim_max = count};
-    cr_assert_eq(prlimit(pid, RLIMIT_NOFILE, &limit, NULL), 0, "%s", strerror(errno));
+    cr_assert_eq(prlimit(pid, RLIMIT_NOFILE, &limit, NULL), 0, "%s", strerrordesc_np(errno));
 }
 
 static unsigned long processor_ticks(pid_t pid)

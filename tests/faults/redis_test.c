@@ -364,7 +364,7 @@ static void put_in_place_of(struct site *site, const char *system, const char *t
     const char *own = site_format(site, "%s%s", site_directory(site), strrchr(system, '/'));
     FILE *file = fopen(own, "we");
     cr_assert(file && fputs(text, file) >= 0 && fclose(file) == 0);
-    cr_assert_eq(mount(own, system, NULL, MS_BIND, NULL), 0, "%s: %s", system, strerror(errno));
+    cr_assert_eq(mount(own, system, NULL, MS_BIND, NULL), 0, "%s: %s", system, strerrordesc_np(errno));
 }
 
 /* Always as long as before, so that a reader sees either this or that. */
@@ -406,7 +406,7 @@ static int silent_name_server(void)
     struct timeval patience = {.tv_sec = HARNESS_DEADLINE_MS / 1000};
     setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-    cr_assert_eq(bind(fd, (struct sockaddr *)&name, sizeof(name)), 0, "%s", strerror(errno));
+    cr_assert_eq(bind(fd, (struct sockaddr *)&name, sizeof(name)), 0, "%s", strerrordesc_np(errno));
     return fd;
 }
 

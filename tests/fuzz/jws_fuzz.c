@@ -43,9 +43,9 @@ static void set_up(void)
 
     if (trust != NULL)
         return;
-    if (key_set_parse(&keys, jwks, sizeof jwks - 1, error, sizeof error) != 0 ||
-        key_set_parse(&issuer.keys, jwks, sizeof jwks - 1, error, sizeof error) != 0 ||
-        token_trust_create(&trust, &issuer, 1, &policy, error, sizeof error) != 0)
+    if (key_set_parse(&keys, jwks, sizeof(jwks) - 1, error, sizeof(error)) != 0 ||
+        key_set_parse(&issuer.keys, jwks, sizeof(jwks) - 1, error, sizeof(error)) != 0 ||
+        token_trust_create(&trust, &issuer, 1, &policy, error, sizeof(error)) != 0)
         abort();
 }
 
@@ -98,7 +98,7 @@ static void match(const char *text, size_t length)
 {
     static const char uri[] =
         "/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab/c?d=e%20f";
-    static const struct token_request request = {"/a", 2, uri, sizeof uri - 1};
+    static const struct token_request request = {"/a", 2, uri, sizeof(uri) - 1};
     struct token_container *container = NULL;
 
     if (container_parse(&container, text, length) == TOKEN_OK)
@@ -111,7 +111,7 @@ static void parse_keys(const char *text, size_t length)
     struct key_set *set = NULL;
     char error[128];
 
-    if (key_set_parse(&set, text, length, error, sizeof error) == 0)
+    if (key_set_parse(&set, text, length, error, sizeof(error)) == 0)
         assert(key_set_count(set) > 0);
     key_set_destroy(&set);
 }
@@ -127,10 +127,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     set_up();
     switch (data[0]) {
     case 'c':
-        verify_signed(header, sizeof header - 1, text, size - 1);
+        verify_signed(header, sizeof(header) - 1, text, size - 1);
         break;
     case 'h':
-        verify_signed(text, size - 1, claims, sizeof claims - 1);
+        verify_signed(text, size - 1, claims, sizeof(claims) - 1);
         break;
     case 'u':
         match(text, size - 1);

@@ -52,8 +52,8 @@ static void check_uri(const struct token_target *target, const char *attribute)
 static void check_encoding(const struct token_target *target)
 {
     static struct token_target again;
-    char encoded[3 * sizeof target->path];
-    int length = token_path_encode(target->path, target->path_length, encoded, sizeof encoded);
+    char encoded[3 * sizeof(target->path)];
+    int length = token_path_encode(target->path, target->path_length, encoded, sizeof(encoded));
 
     assert(length > 0);
     /* An attribute that no path holds: the whole text is path. */

@@ -35,7 +35,7 @@ static void refuse(unsigned number, unsigned error)
         .filter = instructions,
     };
     cr_assert_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-    cr_assert_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0, "%s", strerror(errno));
+    cr_assert_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0, "%s", strerrordesc_np(errno));
 }
 
 static void expect_text(const char *text, const char *part)

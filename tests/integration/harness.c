@@ -85,7 +85,7 @@ char *harness_read_file(const char *path, size_t *length)
 void harness_write_file(const char *path, const char *text)
 {
     FILE *file = fopen(path, "we");
-    cr_assert(file, "%s: %s", path, strerror(errno));
+    cr_assert(file, "%s: %s", path, strerrordesc_np(errno));
     cr_assert(fputs(text, file) >= 0);
     cr_assert_eq(fclose(file), 0);
 }
@@ -96,7 +96,7 @@ pid_t harness_spawn(const char *const *words, int output, int errors)
 {
     pid_t parent = getpid();
     pid_t pid = fork();
-    cr_assert(pid >= 0, "fork: %s", strerror(errno));
+    cr_assert(pid >= 0, "fork: %s", strerrordesc_np(errno));
     if (pid > 0)
         return pid;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -110,7 +110,7 @@ pid_t harness_spawn(const char *const *words, int output, int errors)
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     execvp(words[0], (char *const *)(uintptr_t)words);
-    dprintf(2, "%s: %s\n", words[0], strerror(errno));
+    dprintf(2, "%s: %s\n", words[0], strerrordesc_np(errno));
     _exit(127);
 }
 
@@ -262,7 +262,7 @@ struct site *site_create_with(const struct site_options *options)
     cr_assert(site);
     /* Short, because a Unix socket's path must fit in 107 bytes. */
     snprintf(site->directory, sizeof(site->directory), "/tmp/tollgate-test-XXXXXX");
-    cr_assert(mkdtemp(site->directory), "mkdtemp: %s", strerror(errno));
+    cr_assert(mkdtemp(site->directory), "mkdtemp: %s", strerrordesc_np(errno));
     snprintf(site->config, sizeof(site->config), "%s/tollgate.yaml", site->directory);
     snprintf(site->log, sizeof(site->log), "%s/log", site->directory);
     snprintf(site->redis_socket, sizeof(site->redis_socket), "%s/own-redis.sock", site->directory);
@@ -542,7 +542,7 @@ uint64_t site_node_memory_bytes(struct site *site)
     static const char field[] = "\nVmRSS:";
     char text[4096];
     FILE *file = fopen(site_format(site, "/proc/%d/status", site->node), "re");
-    cr_assert(file, "%s", strerror(errno));
+    cr_assert(file, "%s", strerrordesc_np(errno));
     text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
     fclose(file);
     const char *at = strstr(text, field);

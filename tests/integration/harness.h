@@ -26,8 +26,7 @@
 #define TRACK_SHORT         "/albums/Night Train/01 First Light.mp3"
 #define TRACK_LONG          "/albums/Night Train/02 Long Way Home.mp3"
 
-/* ---- the site
- * -------------------------------------------------------------------------------------- */
+/* ---- the site ---- */
 
 struct site;
 struct answer;
@@ -132,8 +131,7 @@ const unsigned char *site_media_bytes(struct site *site, const char *path, size_
 /* Where the file is on disk. */
 const char *site_media_path(struct site *site, const char *path);
 
-/* ---- accounts
- * --------------------------------------------------------------------------------------- */
+/* ---- accounts ---- */
 
 /* Opens an account of the issuer "shop". */
 void site_account_open_prepaid(struct site *site, const char *account, uint64_t balance_bytes);
@@ -156,8 +154,7 @@ void site_usage_await(struct site *site, const char *account, uint64_t bytes);
 /* Waits until several looks in a row agree, and returns the last. */
 uint64_t site_usage_settled(struct site *site, const char *account);
 
-/* ---- links
- * ------------------------------------------------------------------------------------------ */
+/* ---- links ---- */
 
 struct link_options {
     const char *account;
@@ -188,8 +185,7 @@ void site_twins(struct site *site, const struct key_set *keys, const char *path,
 const char *site_format(struct site *site, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* ---- answers
- * ---------------------------------------------------------------------------------------- */
+/* ---- answers ---- */
 
 struct answer {
     unsigned status; /* 0: there was none */
@@ -212,8 +208,7 @@ void answer_expect_bytes(struct site *site, const struct answer *answer, const c
 /* 200 and the whole file. */
 void answer_expect_file(struct site *site, const struct answer *answer, const char *path);
 
-/* ---- libcurl
- * ---------------------------------------------------------------------------------------- */
+/* ---- libcurl ---- */
 
 struct fetch_options {
     const char *method;         /* NULL: GET */
@@ -233,8 +228,7 @@ void fetch_parallel(struct site *site, const char *const *targets,
                     const struct fetch_options *options, size_t count,
                     const struct answer **answers);
 
-/* ---- a bare socket
- * ----------------------------------------------------------------------------------- */
+/* ---- a bare socket ---- */
 
 /* Connects; receive_buffer_bytes 0 leaves the kernel's own. */
 int raw_connect(struct site *site, int receive_buffer_bytes);
@@ -260,8 +254,7 @@ void raw_reset(int fd);
 /* Whether the peer has closed (end or reset), waiting for it up to the deadline. */
 bool raw_is_closed_by_peer(int fd);
 
-/* ---- a relay to Redis
- * -------------------------------------------------------------------------------- */
+/* ---- a relay to Redis ---- */
 
 /*
  * Passes bytes between nodes and a Redis, each `delay_ms` late in either direction, so that a round

@@ -310,7 +310,7 @@ static int connect_to(unsigned port, int receive_buffer_bytes)
     struct timeval deadline = {.tv_sec = HARNESS_DEADLINE_MS / 1000};
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &deadline, sizeof(deadline));
     cr_assert_eq(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0, "connect: %s",
-                 strerror(errno));
+                 strerrordesc_np(errno));
     return fd;
 }
 
@@ -331,7 +331,7 @@ void raw_send(int fd, const void *bytes, size_t length)
         ssize_t sent = send(fd, from, length, MSG_NOSIGNAL);
         if (sent < 0 && (errno == EPIPE || errno == ECONNRESET))
             return; /* the peer may refuse half way */
-        cr_assert(sent > 0, "send: %s", strerror(errno));
+        cr_assert(sent > 0, "send: %s", strerrordesc_np(errno));
         from += sent;
         length -= (size_t)sent;
     }

@@ -83,7 +83,7 @@ void site_media_add(struct site *site, const char *path, const char *track, unsi
         *slash = '/';
     }
     FILE *file = fopen(target, "we");
-    cr_assert(file, "%s: %s", target, strerror(errno));
+    cr_assert(file, "%s: %s", target, strerrordesc_np(errno));
     for (unsigned i = 0; i < copies; i++)
         cr_assert_eq(fwrite(bytes, 1, length, file), length);
     cr_assert_eq(fclose(file), 0);
@@ -250,7 +250,7 @@ const char *site_token_with(struct site *site, const struct link_options *option
     };
     char *jws = NULL;
     int result = token_sign(options->by_rival ? site->rival_keys : site->keys, NULL, &grant, &jws);
-    cr_assert_eq(result, 0, "token_sign: %s", strerror(-result));
+    cr_assert_eq(result, 0, "token_sign: %s", strerrordesc_np(-result));
     return site_keep(site, jws);
 }
 

@@ -175,7 +175,7 @@ Test(pressure, of_a_redis_that_does_not_take_connections_does_not_end_the_node)
     cr_assert_eq(listen(listener, 64), 0);
     for (int i = 0; i < 16; i++) { /* some are the fillers' */
         int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-        cr_assert(fd >= 0, "the node does not try again: %s", strerror(errno));
+        cr_assert(fd >= 0, "the node does not try again: %s", strerrordesc_np(errno));
         close(fd);
     }
     cr_assert(site_node_is_running(site), "the node died");

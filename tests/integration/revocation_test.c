@@ -42,7 +42,7 @@ static void expect_cut(int fd)
     while ((got = recv(fd, bytes, sizeof(bytes), 0)) > 0)
         continue;
     cr_assert(got < 0 && errno == ECONNRESET, "the transfer was not cut: %s",
-              got == 0 ? "it ended" : strerror(errno));
+              got == 0 ? "it ended" : strerrordesc_np(errno));
     close(fd);
 }
 
@@ -338,7 +338,7 @@ static uint64_t expect_flow(int fd, uint64_t milliseconds)
             continue;
         ssize_t got = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT);
         cr_assert(got > 0, "the transfer was cut after %llu bytes: %s", (unsigned long long)total,
-                  got == 0 ? "it ended" : strerror(errno));
+                  got == 0 ? "it ended" : strerrordesc_np(errno));
         total += (uint64_t)got;
     }
     return total;

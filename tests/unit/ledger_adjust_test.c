@@ -34,10 +34,10 @@ static void open_other(void)
 {
     char error[512], state[128];
     struct ledger_options options = fx.options;
-    snprintf(state, sizeof state, "%s/other", fx.directory);
+    snprintf(state, sizeof(state), "%s/other", fx.directory);
     options.state_dir = state;
     options.node = "node-2";
-    cr_assert(ledger_open(&other, &options, error, sizeof error) == 0, "%s", error);
+    cr_assert(ledger_open(&other, &options, error, sizeof(error)) == 0, "%s", error);
     while (ledger_state(other) != LEDGER_READY) /* the suite's timeout ends it */
         fixture_pause();
 }
@@ -134,7 +134,7 @@ Test(ledger_adjust, two_nodes_at_once_are_not_allowed_the_same_bytes)
     for (int i = 0; i < ROUNDS; i++) {
         char account[16];
         pthread_t threads[2];
-        snprintf(account, sizeof account, "dan-%d", i);
+        snprintf(account, sizeof(account), "dan-%d", i);
         cr_assert_eq(fixture_change(&fx, LEDGER_OPEN, account, 100, "open", NULL), 0);
         struct taker takers[] = {{fx.ledger, account, "ours", 1}, {other, account, "theirs", 1}};
         for (int t = 0; t < 2; t++)

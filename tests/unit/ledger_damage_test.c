@@ -47,7 +47,7 @@ static void setup(void)
         fixture_deliver(&fx, "gina", "/f", bytes);
     cr_assert_eq(fixture_close(&fx), 0);
     fixture_redis_kill(&fx);
-    snprintf(segment, sizeof segment, "%s/journal/%08u.seg", fx.state, 1u);
+    snprintf(segment, sizeof(segment), "%s/journal/%08u.seg", fx.state, 1u);
     size = (size_t)fx.options.segment_bytes;
     whole = read_segment();
     for (used = 0; used < size / JOURNAL_RECORD_BYTES; used++)
@@ -114,7 +114,7 @@ Test(ledger_damage, a_flipped_bit_refuses_the_start_and_nothing_is_written)
         whole[at] ^= 0x10;
         write_segment(whole);
         char error[512] = "";
-        int result = ledger_open(&fx.ledger, &fx.options, error, sizeof error);
+        int result = ledger_open(&fx.ledger, &fx.options, error, sizeof(error));
         cr_assert_eq(result, -EBADMSG, "byte %zu: %d %s", at, result, error);
         cr_assert(strstr(error, "00000001.seg") && strstr(error, "damaged"), "%s", error);
         uint8_t *after = read_segment();
@@ -131,9 +131,9 @@ Test(ledger_damage, a_flipped_bit_refuses_the_start_and_nothing_is_written)
 Test(ledger_damage, a_missing_segment_is_named)
 {
     char moved[160], error[512] = "";
-    snprintf(moved, sizeof moved, "%s/journal/%08u.seg", fx.state, 2u);
+    snprintf(moved, sizeof(moved), "%s/journal/%08u.seg", fx.state, 2u);
     cr_assert_eq(rename(segment, moved), 0);
-    cr_assert_eq(ledger_open(&fx.ledger, &fx.options, error, sizeof error), -EBADMSG);
+    cr_assert_eq(ledger_open(&fx.ledger, &fx.options, error, sizeof(error)), -EBADMSG);
     cr_assert(strstr(error, "lacks a segment"), "%s", error);
     cr_assert_eq(rename(moved, segment), 0);
 }
@@ -143,7 +143,7 @@ Test(ledger_damage, one_process_writes_a_journal)
     struct ledger *second = NULL;
     char error[512] = "";
     fixture_open(&fx);
-    cr_assert_eq(ledger_open(&second, &fx.options, error, sizeof error), -EALREADY, "%s", error);
+    cr_assert_eq(ledger_open(&second, &fx.options, error, sizeof(error)), -EALREADY, "%s", error);
     cr_assert_neq(error[0], '\0');
     cr_assert_null(second);
     cr_assert_geq(ledger_close(&fx.ledger, 0), 0);

@@ -104,13 +104,13 @@ static void print_event(void *context, enum ledger_event event, const char *kind
 
 void fixture_start(struct fixture *fixture)
 {
-    memset(fixture, 0, sizeof *fixture);
+    memset(fixture, 0, sizeof(*fixture));
     signal(SIGPIPE, SIG_IGN);
-    snprintf(fixture->directory, sizeof fixture->directory, "/tmp/tollgate-ledger-XXXXXX");
+    snprintf(fixture->directory, sizeof(fixture->directory), "/tmp/tollgate-ledger-XXXXXX");
     cr_assert_not_null(mkdtemp(fixture->directory));
-    snprintf(fixture->state, sizeof fixture->state, "%s/state", fixture->directory);
-    snprintf(fixture->socket, sizeof fixture->socket, "%s/redis.sock", fixture->directory);
-    snprintf(fixture->address, sizeof fixture->address, "unix:%s", fixture->socket);
+    snprintf(fixture->state, sizeof(fixture->state), "%s/state", fixture->directory);
+    snprintf(fixture->socket, sizeof(fixture->socket), "%s/redis.sock", fixture->directory);
+    snprintf(fixture->address, sizeof(fixture->address), "unix:%s", fixture->socket);
     fixture->options = (struct ledger_options){.state_dir = fixture->state,
                                                .node = "node-1",
                                                .redis = fixture->address,
@@ -134,7 +134,7 @@ void fixture_end(struct fixture *fixture)
 void fixture_open(struct fixture *fixture)
 {
     char error[512];
-    int result = ledger_open(&fixture->ledger, &fixture->options, error, sizeof error);
+    int result = ledger_open(&fixture->ledger, &fixture->options, error, sizeof(error));
     cr_assert(result == 0, "ledger_open: %d %s", result, error);
 }
 
@@ -154,7 +154,7 @@ void fixture_wait_state(struct fixture *fixture, enum ledger_state state)
     char text[512];
     if (fixture_reaches_state(fixture, state, PATIENCE_MS))
         return;
-    ledger_state_text(fixture->ledger, text, sizeof text);
+    ledger_state_text(fixture->ledger, text, sizeof(text));
     cr_assert_fail("state %d is not reached; it is %d: %s", (int)state,
                    (int)ledger_state(fixture->ledger), text);
 }
@@ -258,8 +258,8 @@ void fixture_read_journal(const char *state, struct fixture_sums *out)
     struct names names;
     struct journal_reader reader;
     struct journal_entry entry;
-    memset(out, 0, sizeof *out);
-    snprintf(path, sizeof path, "%s/journal", state);
+    memset(out, 0, sizeof(*out));
+    snprintf(path, sizeof(path), "%s/journal", state);
     int directory = open(path, O_RDONLY | O_DIRECTORY);
     cr_assert(directory >= 0);
     cr_assert_eq(names_init(&names, 100000, 1000), 0);

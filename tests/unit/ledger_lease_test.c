@@ -135,7 +135,7 @@ Test(ledger_lease, what_is_journalled_before_redis_is_reached_makes_up_for_no_lo
 Test(ledger_lease, a_journal_that_came_back_from_a_copy_is_refused_though_its_accounts_are_new)
 {
     char copy[160], text[512];
-    snprintf(copy, sizeof copy, "%s/copy", fx.directory);
+    snprintf(copy, sizeof(copy), "%s/copy", fx.directory);
     fixture_open_ready(&fx);
     cr_assert_eq(fixture_close(&fx), 0);
     fixture_copy(fx.state, copy);
@@ -222,7 +222,7 @@ static void tear_at(size_t from)
 Test(ledger_lease, a_tail_torn_behind_what_was_on_disk_is_never_refused)
 {
     char away[128], text[512], instance[LEDGER_HEX_SIZE], epoch[LEDGER_HEX_SIZE];
-    snprintf(away, sizeof away, "%s.away", fx.socket);
+    snprintf(away, sizeof(away), "%s.away", fx.socket);
     fx.options.downloads_max = 8;
     fx.options.segment_bytes = 32768;
     fixture_open_ready(&fx);
@@ -235,8 +235,8 @@ Test(ledger_lease, a_tail_torn_behind_what_was_on_disk_is_never_refused)
     freeReplyObject(fixture_redis(&fx, "CLIENT KILL TYPE normal SKIPME yes"));
     for (int i = 0; i < DELIVERED; i++)
         fixture_deliver(&fx, i % 2 == 0 ? "late" : "gina", "/f", 10);
-    memcpy(instance, fx.ledger->instance, sizeof instance);
-    memcpy(epoch, fx.ledger->epoch, sizeof epoch);
+    memcpy(instance, fx.ledger->instance, sizeof(instance));
+    memcpy(epoch, fx.ledger->epoch, sizeof(epoch));
     cr_assert_eq(ledger_close(&fx.ledger, 0), DELIVERED);
     cr_assert_eq(fixture_redis_integer(&fx, "HGET tg:node:{node-1} records"), DELIVERED);
     cr_assert_eq(rename(away, fx.socket), 0);

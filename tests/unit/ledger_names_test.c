@@ -39,7 +39,7 @@ static void *look_up(void *argument)
     while (!atomic_load(&noted_all)) {
         struct ledger_name *account = NULL, *file = NULL;
         char text[32];
-        int length = snprintf(text, sizeof text, "shop/%d", rand_r(&seed) % (2 * NAMES));
+        int length = snprintf(text, sizeof(text), "shop/%d", rand_r(&seed) % (2 * NAMES));
         cr_assert_eq(names_get(&table, JOURNAL_ACCOUNT, text, (size_t)length, &account), 0);
         cr_assert_eq(names_get(&table, JOURNAL_FILE, text, (size_t)length, &file), 0);
         names_drop(account);
@@ -80,7 +80,7 @@ Test(ledger_names, meet_a_walker_once_each_while_workers_look_them_up)
     for (int i = 0; i < NAMES; i++) {
         struct ledger_name *name = NULL;
         char text[32];
-        int length = snprintf(text, sizeof text, "shop/%d", i);
+        int length = snprintf(text, sizeof(text), "shop/%d", i);
         cr_assert_eq(names_get(&table, JOURNAL_ACCOUNT, text, (size_t)length, &name), 0);
         names_note(names_account(name), 1, 1);
         names_note(names_account(name), 2, 2);
@@ -99,7 +99,7 @@ Test(ledger_names, meet_a_walker_once_each_while_workers_look_them_up)
 static uint64_t calls_of(const char *command)
 {
     char name[64];
-    snprintf(name, sizeof name, "cmdstat_%s:calls=", command);
+    snprintf(name, sizeof(name), "cmdstat_%s:calls=", command);
     redisReply *reply = fixture_redis(&fx, "INFO commandstats");
     const char *at = strstr(reply->str, name);
     uint64_t calls = at == NULL ? 0 : strtoull(at + strlen(name), NULL, 10);
@@ -113,7 +113,7 @@ Test(ledger_names, are_walked_by_the_poster_without_the_lock_that_workers_need)
     fixture_open_ready(&fx);
     for (int i = 0; i < ACCOUNTS; i++) {
         char name[32];
-        snprintf(name, sizeof name, "account-%d", i);
+        snprintf(name, sizeof(name), "account-%d", i);
         fixture_deliver(&fx, name, "/f", 1);
         if (i % 50 == 49) /* no more than downloads_max at once */
             cr_assert_eq(ledger_settle(fx.ledger, 30000), 0);
@@ -155,7 +155,7 @@ static unsigned open_many(const char *issuer, const char *prefix, int *why)
     unsigned opened = 0;
     for (*why = 0; *why == 0; opened += *why == 0) {
         char name[32];
-        snprintf(name, sizeof name, "%s-%u", prefix, opened);
+        snprintf(name, sizeof(name), "%s-%u", prefix, opened);
         *why = change(issuer, name, LEDGER_OPEN);
         cr_assert_lt(opened, 1000);
     }
@@ -203,7 +203,7 @@ Test(ledger_names, that_were_only_looked_up_take_no_place)
     open_bounded();
     for (int i = 0; i < LINKS; i++) {
         char name[32];
-        snprintf(name, sizeof name, "never-opened-%d", i);
+        snprintf(name, sizeof(name), "never-opened-%d", i);
         held[i] = fixture_account(&fx, name);
     }
     cr_assert_eq(open_many("shop", "a", &why), 20);
@@ -219,7 +219,7 @@ Test(ledger_names, beyond_the_bounds_are_loaded_and_leave_the_others_their_place
     fixture_open_ready(&fx); /* any issuer, up to 1000 */
     for (int i = 0; i < 50; i++) {
         char name[32];
-        snprintf(name, sizeof name, "early-%d", i);
+        snprintf(name, sizeof(name), "early-%d", i);
         cr_assert_eq(change("shop", name, LEDGER_OPEN), 0);
     }
     fixture_close(&fx);

@@ -105,7 +105,7 @@ static void *adder(void *argument)
     for (int round = 0; round < 300; round++) {
         struct ledger_account *account = fixture_account(fixture, "threads");
         char path[32];
-        snprintf(path, sizeof path, "/file-%d.mp3", rand_r(&seed) % 8);
+        snprintf(path, sizeof(path), "/file-%d.mp3", rand_r(&seed) % 8);
         struct ledger_file *file = fixture_file(fixture, path);
         struct ledger_download *download;
         /* Closed downloads count until the writer has their last record: at the bound, wait for it.
@@ -260,7 +260,7 @@ Test(ledger_posting, replays_over_many_segments)
     fixture_open_ready(&fx);
     for (int i = 0; i < 6000; i++) {
         char name[16];
-        snprintf(name, sizeof name, "u%d", i % 50);
+        snprintf(name, sizeof(name), "u%d", i % 50);
         fixture_deliver(&fx, name, i % 3 ? "/a" : "/b", 1);
         if (i % 40 == 0)
             cr_assert_eq(ledger_settle(fx.ledger, 10000), 0);
@@ -275,7 +275,7 @@ Test(ledger_posting, replays_over_many_segments)
     fixture_wait_state(&fx, LEDGER_READY);
     for (int i = 0; i < 50; i++) {
         char tag[24];
-        snprintf(tag, sizeof tag, "shop/u%d", i);
+        snprintf(tag, sizeof(tag), "shop/u%d", i);
         cr_assert_eq(fixture_account_field(&fx, tag, "used"), i == 0 ? 121 : 120);
         cr_assert_eq(fixture_redis_usage(&fx, tag), i == 0 ? 121u : 120u);
     }
@@ -335,7 +335,7 @@ Test(ledger_posting, refuses_a_state_directory_older_than_redis)
     fixture_open_ready(&fx);
     fixture_deliver(&fx, "erin", "/f", 1);
     cr_assert_eq(fixture_close(&fx), 0);
-    snprintf(copy, sizeof copy, "%s/copy", fx.directory);
+    snprintf(copy, sizeof(copy), "%s/copy", fx.directory);
     fixture_copy(fx.state, copy);
     fixture_open_ready(&fx);
     fixture_deliver(&fx, "erin", "/f", 2);
@@ -345,7 +345,7 @@ Test(ledger_posting, refuses_a_state_directory_older_than_redis)
     fixture_open(&fx);
     fixture_wait_state(&fx, LEDGER_REFUSED);
     char text[512];
-    ledger_state_text(fx.ledger, text, sizeof text);
+    ledger_state_text(fx.ledger, text, sizeof(text));
     cr_assert_not_null(strstr(text, "older than Redis"), "%s", text);
     fixture_close(&fx);
     cr_assert_eq(fixture_account_field(&fx, "shop/erin", "used"), 3);
@@ -359,7 +359,7 @@ Test(ledger_posting, refuses_a_copied_state_directory_beside_its_original)
     fixture_open_ready(&fx);
     fixture_deliver(&fx, "finn", "/f", 1);
     cr_assert_eq(ledger_settle(fx.ledger, 10000), 0);
-    snprintf(copy, sizeof copy, "%s/copy", fx.directory);
+    snprintf(copy, sizeof(copy), "%s/copy", fx.directory);
     fixture_copy(fx.state, copy);
     clone = fx;
     clone.options.state_dir = copy;
@@ -380,7 +380,7 @@ Test(ledger_posting, refuses_a_node_name_of_another_instance_until_its_key_is_de
     fixture_open(&fx);
     fixture_wait_state(&fx, LEDGER_REFUSED);
     char text[512];
-    ledger_state_text(fx.ledger, text, sizeof text);
+    ledger_state_text(fx.ledger, text, sizeof(text));
     cr_assert_not_null(strstr(text, "tg:node:{node-1}"), "%s", text);
     cr_assert_eq(fixture_redis_integer(&fx, "DEL tg:node:{node-1}"), 1);
     fixture_wait_state(&fx, LEDGER_READY);
@@ -393,7 +393,7 @@ Test(ledger_posting, does_not_serve_while_redis_may_evict)
     char text[512] = "";
     for (int i = 0; i < 10000 && strstr(text, "noeviction") == NULL; i++) {
         fixture_pause();
-        ledger_state_text(fx.ledger, text, sizeof text);
+        ledger_state_text(fx.ledger, text, sizeof(text));
     }
     cr_assert_not_null(strstr(text, "allkeys-lru"), "%s", text);
     cr_assert_eq(ledger_state(fx.ledger), LEDGER_CATCHING_UP);
@@ -420,7 +420,7 @@ Test(ledger_posting, keeps_a_newer_function_library)
 Test(ledger_posting, replaces_another_text_of_the_same_version)
 {
     char text[256];
-    snprintf(text, sizeof text,
+    snprintf(text, sizeof(text),
              "#!lua name=tollgate\nredis.register_function('tollgate_version', "
              "function() return %d end)",
              LEDGER_FUNCTIONS_FORMAT);
@@ -441,7 +441,7 @@ Test(ledger_posting, serves_a_redis_user_with_a_password)
     char text[512] = "";
     for (int i = 0; i < 10000 && strstr(text, "WRONGPASS") == NULL; i++) {
         fixture_pause();
-        ledger_state_text(fx.ledger, text, sizeof text);
+        ledger_state_text(fx.ledger, text, sizeof(text));
     }
     cr_assert_not_null(strstr(text, "WRONGPASS"), "%s", text);
     cr_assert_null(strstr(text, "wrong:"), "%s", text);

@@ -42,7 +42,7 @@ static void disk_options(const char *options)
 {
     unsigned long flags = mounted ? MS_REMOUNT : 0;
     if (mount("tmpfs", fx.state, "tmpfs", flags, options) != 0)
-        cr_assert_fail("tmpfs %s: %s", options, strerror(errno));
+        cr_assert_fail("tmpfs %s: %s", options, strerrordesc_np(errno));
     mounted = true;
 }
 
@@ -90,7 +90,7 @@ static void await_writer(enum ledger_state state)
     for (int i = 0; i < 5000 && !writer_is(state); i++)
         fixture_pause();
     char text[512];
-    ledger_state_text(fx.ledger, text, sizeof text);
+    ledger_state_text(fx.ledger, text, sizeof(text));
     cr_assert(writer_is(state), "the writer's state is %d: %s",
               atomic_load(&fx.ledger->writer_state), text);
 }
@@ -138,7 +138,7 @@ Test(ledger_room, of_300_downloads_on_a_small_disk_is_enough_for_them_to_end)
     uint64_t segment = fx.options.segment_bytes / JOURNAL_RECORD_BYTES;
     for (unsigned i = 0; i < COUNT; i++) {
         char path[32];
-        snprintf(path, sizeof path, "/%u", i % 100);
+        snprintf(path, sizeof(path), "/%u", i % 100);
         downloads[i] = open_one("nora", path, 0);
     }
     uint64_t sum = add_until(downloads, COUNT, LEDGER_FULL);
@@ -206,8 +206,8 @@ static void take_inodes(bool taken)
 
 static void put_in_the_way(bool there)
 {
-    snprintf(in_the_way, sizeof in_the_way, "%s/journal/%08u.seg", fx.state, 2u);
-    cr_assert_eq(there ? mkdir(in_the_way, 0700) : rmdir(in_the_way), 0, "%s", strerror(errno));
+    snprintf(in_the_way, sizeof(in_the_way), "%s/journal/%08u.seg", fx.state, 2u);
+    cr_assert_eq(there ? mkdir(in_the_way, 0700) : rmdir(in_the_way), 0, "%s", strerrordesc_np(errno));
 }
 
 static void take_descriptors(bool taken)
@@ -237,7 +237,7 @@ static void expect_full_and_healed(void (*take)(bool taken), int error, const ch
     struct ledger_download *download = open_one("nora", "/f", 0);
     take(true);
     uint64_t sum = add_until(&download, 1, LEDGER_FULL);
-    ledger_state_text(fx.ledger, text, sizeof text);
+    ledger_state_text(fx.ledger, text, sizeof(text));
     struct ledger_download *refused = NULL;
     struct ledger_account *account = fixture_account(&fx, "nora");
     struct ledger_file *file = fixture_file(&fx, "/g");
@@ -245,7 +245,7 @@ static void expect_full_and_healed(void (*take)(bool taken), int error, const ch
     ledger_account_drop(&account);
     ledger_file_drop(&file);
     take(false);
-    cr_assert(strstr(text, fx.state) && strstr(text, strerror(error)) && strstr(text, cure), "%s",
+    cr_assert(strstr(text, fx.state) && strstr(text, strerrordesc_np(error)) && strstr(text, cure), "%s",
               text);
     await_writer(LEDGER_READY);
     open_one("nora", "/g", 0);
@@ -282,7 +282,7 @@ Test(ledger_room, takes_away_what_a_failed_attempt_left)
 {
     disk_options("size=1m");
     fixture_open_ready(&fx);
-    snprintf(in_the_way, sizeof in_the_way, "%s/journal/%08u.seg", fx.state, 2u);
+    snprintf(in_the_way, sizeof(in_the_way), "%s/journal/%08u.seg", fx.state, 2u);
     close(open(in_the_way, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
     struct ledger_download *download = open_one("nora", "/f", 0);
     uint64_t sum = 0;
@@ -302,7 +302,7 @@ Test(ledger_room, of_descriptors_that_the_poster_lacks_is_waited_for)
     struct ledger_download *download = open_one("nora", "/f", 0);
     uint64_t sum = 0;
     /* Until the second segment has been made, so that the writer goes on without a descriptor. */
-    snprintf(in_the_way, sizeof in_the_way, "%s/journal/%08u.seg", fx.state, 2u);
+    snprintf(in_the_way, sizeof(in_the_way), "%s/journal/%08u.seg", fx.state, 2u);
     while (access(in_the_way, F_OK) != 0) {
         ledger_download_add(download, 10, 0);
         sum += 10;
@@ -358,7 +358,7 @@ static void fill_disk(struct life *life)
 static void open_by_chance(struct life *life, struct ledger_download **at)
 {
     char path[192];
-    snprintf(path, sizeof path, "/%0*u", 1 + (int)chance(150), (unsigned)chance(20));
+    snprintf(path, sizeof(path), "/%0*u", 1 + (int)chance(150), (unsigned)chance(20));
     struct ledger_account *account = fixture_account(&fx, "nora");
     struct ledger_file *file = fixture_file(&fx, path);
     int result = ledger_download_open(fx.ledger, account, file, at);
@@ -399,7 +399,7 @@ static void fill_and_heal(struct life *life)
     bool again = chance(2) > 0;
     if (again) { /* the end closes what is open */
         cr_assert_geq(fixture_close(&fx), 0, "seed %llu", (unsigned long long)life->seed);
-        memset(life->downloads, 0, sizeof life->downloads);
+        memset(life->downloads, 0, sizeof(life->downloads));
     }
     cr_assert_eq(ftruncate(life->filler, 0), 0);
     if (again)
@@ -416,7 +416,7 @@ static void live_by_chance(uint64_t seed)
     struct life life = {.seed = seed};
     char path[192];
     struct fixture_sums sums;
-    snprintf(path, sizeof path, "%s/filler", fx.state);
+    snprintf(path, sizeof(path), "%s/filler", fx.state);
     life.filler = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
     chance_state = seed;
     fixture_open_ready(&fx);
@@ -439,7 +439,7 @@ Test(ledger_room, comes_and_goes_and_nothing_is_lost)
 {
     static const uint64_t seeds[] = {1, 2};
     fx.options.lease_ms = 300;
-    for (size_t i = 0; i < sizeof seeds / sizeof seeds[0]; i++) {
+    for (size_t i = 0; i < sizeof(seeds) / sizeof(seeds[0]); i++) {
         disk_options("size=3m");
         live_by_chance(seeds[i]);
         cr_assert_eq(umount(fx.state), 0);

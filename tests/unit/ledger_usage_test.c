@@ -56,7 +56,7 @@ static int see(void *context, const struct ledger_usage_row *row)
     cr_assert(seen->rows_in_page == 0 || strcmp(seen->before, row->file) < 0, "%s after %s",
               row->file, seen->before);
     seen->last_page[number] = seen->page;
-    snprintf(seen->before, sizeof seen->before, "%s", row->file);
+    snprintf(seen->before, sizeof(seen->before), "%s", row->file);
     seen->times[number]++;
     seen->rows++;
     seen->rows_in_page++;
@@ -164,11 +164,11 @@ Test(ledger_usage, is_not_read_on_in_another_redis)
     cr_assert_eq(read_page(&seen, next), 0);
     cr_assert_str_not_empty(next);
     char earlier[LEDGER_USAGE_CURSOR_MAX];
-    snprintf(earlier, sizeof earlier, "%.9s20261101%s", next, next + 17);
+    snprintf(earlier, sizeof(earlier), "%.9s20261101%s", next, next + 17);
     cr_assert_eq(read_page(&seen, earlier), -ESTALE);
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         char cursor[LEDGER_USAGE_CURSOR_MAX];
-        snprintf(cursor, sizeof cursor, "%s", bad[i]);
+        snprintf(cursor, sizeof(cursor), "%s", bad[i]);
         cr_assert_eq(read_page(&seen, cursor), -ESTALE, "%s", bad[i]);
     }
     fixture_redis_kill(&fx);
@@ -179,7 +179,7 @@ Test(ledger_usage, is_not_read_on_in_another_redis)
     int result;
     char cursor[LEDGER_USAGE_CURSOR_MAX];
     do {
-        memcpy(cursor, next, sizeof cursor);
+        memcpy(cursor, next, sizeof(cursor));
         result = read_page(&seen, cursor);
     } while (result == -EAGAIN);
     cr_assert_eq(result, -ESTALE, "%d", result);

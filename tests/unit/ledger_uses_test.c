@@ -69,7 +69,7 @@ static struct grant ask(int max_uses, int64_t window_ms, int stage)
 static void post(const char *instance, int64_t sequence, int64_t bytes, int64_t opened, bool taken)
 {
     char terms[96];
-    snprintf(terms, sizeof terms, "4 %lld " FAR " " FAR " %d", (long long)opened, taken ? 1 : 0);
+    snprintf(terms, sizeof(terms), "4 %lld " FAR " " FAR " %d", (long long)opened, taken ? 1 : 0);
     redisReply *reply =
         fixture_redis(&fx,
                       "FCALL tollgate_post 5 tg:{shop/a}:account tg:{shop/a}:grants "
@@ -181,7 +181,7 @@ Test(ledger_uses, posts_in_any_order_come_to_the_same)
         }
         use_text(text);
         if (order == 0)
-            snprintf(first, sizeof first, "%s", text);
+            snprintf(first, sizeof(first), "%s", text);
         cr_expect_str_eq(text, first, "order %d: %s", order, text);
     }
     cr_expect_str_eq(first, FAR " 35 1000 2000 3000");
@@ -287,7 +287,7 @@ Test(ledger_uses, strange_messages_on_the_channel_harm_nobody)
     fixture_open_ready(&fx);
     struct ledger_account *account = fixture_account(&fx, "a");
     await(&pushes_of_all, 1);
-    for (size_t i = 0; i < sizeof messages / sizeof messages[0]; i++) {
+    for (size_t i = 0; i < sizeof(messages) / sizeof(messages[0]); i++) {
         redisReply *reply = fixture_redis(&fx, "PUBLISH tg:revocations %s", messages[i]);
         freeReplyObject(reply);
     }
@@ -309,8 +309,8 @@ static int take_notice(void *context, const struct ledger_notice *notice)
 {
     struct notices *notices = context;
     cr_assert_lt(notices->count, 8u);
-    snprintf(notices->ids[notices->count], sizeof notices->ids[0], "%s", notice->id);
-    snprintf(notices->files[notices->count++], sizeof notices->files[0], "%s", notice->file);
+    snprintf(notices->ids[notices->count], sizeof(notices->ids[0]), "%s", notice->id);
+    snprintf(notices->files[notices->count++], sizeof(notices->files[0]), "%s", notice->file);
     return 0;
 }
 
@@ -321,7 +321,7 @@ Test(ledger_uses, notices_are_read_in_order_from_a_cursor)
     struct notices all = {0}, rest = {0};
     for (int i = 0; i < 5; i++) {
         char file[32];
-        snprintf(file, sizeof file, "/f%d", i);
+        snprintf(file, sizeof(file), "/f%d", i);
         ledger_notify(
             fx.ledger, account,
             &(struct ledger_notice){

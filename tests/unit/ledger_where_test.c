@@ -14,7 +14,7 @@ static struct ledger_redis_address address_of(const char *text)
     struct where *where = NULL;
     char error[512] = "";
     cr_assert_eq(where_create(&where, text), 0, "%s", text);
-    cr_assert_eq(where_get(where, LEDGER_REDIS_RESOLVE_MS, &address, error, sizeof error), 0, "%s",
+    cr_assert_eq(where_get(where, LEDGER_REDIS_RESOLVE_MS, &address, error, sizeof(error)), 0, "%s",
                  error);
     where_destroy(&where);
     return address;
@@ -37,7 +37,7 @@ Test(ledger_where, understands_what_users_write)
         {"REDIS://[::1]:6380", "::1", 6380},
         {"redis://[::1]", "::1", 6379},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct ledger_redis_address address = address_of(cases[i].text);
         cr_expect_str_eq(address.host, cases[i].host, "%s: %s", cases[i].text, address.host);
         cr_expect_eq(address.port, cases[i].port, "%s: %d", cases[i].text, address.port);
@@ -70,18 +70,18 @@ Test(ledger_where, refuses_the_rest_with_the_cure_and_tells_no_secret)
         {"rediss://h:6379", "tunnel"},
         {"http://h:6379", "write embedded"},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         char error[512] = "";
-        cr_expect_eq(ledger_redis_check(cases[i].text, error, sizeof error), -22, "%s",
+        cr_expect_eq(ledger_redis_check(cases[i].text, error, sizeof(error)), -22, "%s",
                      cases[i].text);
         cr_expect_not_null(strstr(error, cases[i].cure), "%s: %s", cases[i].text, error);
         cr_expect_null(strstr(error, "hunter2"), "%s", error);
     }
     char path[200] = "unix:/", error[512];
     memset(path + 6, 'a', 107);
-    cr_expect_eq(ledger_redis_check(path, error, sizeof error), -22, "a path too long");
+    cr_expect_eq(ledger_redis_check(path, error, sizeof(error)), -22, "a path too long");
     path[5 + 107] = '\0';
-    cr_expect_eq(ledger_redis_check(path, error, sizeof error), 0, "%s", error);
+    cr_expect_eq(ledger_redis_check(path, error, sizeof(error)), 0, "%s", error);
 }
 
 Test(ledger_where, learns_nothing_of_an_address_that_is_not_in_force_any_more)
@@ -90,12 +90,12 @@ Test(ledger_where, learns_nothing_of_an_address_that_is_not_in_force_any_more)
     struct where *where = NULL;
     char error[512];
     cr_assert_eq(where_create(&where, "127.0.0.1:6379"), 0);
-    cr_assert_eq(where_get(where, 0, &first, error, sizeof error), 0);
+    cr_assert_eq(where_get(where, 0, &first, error, sizeof(error)), 0);
     cr_expect_not(where_failed(where, first.number, false), "there is no other");
-    cr_assert_eq(where_get(where, 0, &second, error, sizeof error), 0);
+    cr_assert_eq(where_get(where, 0, &second, error, sizeof(error)), 0);
     cr_expect_neq(first.number, second.number);
     cr_expect_not(where_failed(where, first.number, false), "there is still no other");
-    cr_assert_eq(where_get(where, 0, &first, error, sizeof error), 0);
+    cr_assert_eq(where_get(where, 0, &first, error, sizeof(error)), 0);
     cr_expect_eq(first.number, second.number);
     where_destroy(&where);
 }

@@ -71,7 +71,7 @@ FIXTURE const char *in_root(const char *name)
 FIXTURE void write_file(const char *path, const void *content, size_t size)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    cr_assert_geq(fd, 0, "%s: %s", path, strerror(errno));
+    cr_assert_geq(fd, 0, "%s: %s", path, strerrordesc_np(errno));
     cr_assert_eq(write(fd, content, size), (ssize_t)size);
     cr_assert_eq(close(fd), 0);
 }
@@ -85,7 +85,7 @@ FIXTURE void put_file(const char *name, const char *content)
 FIXTURE void put_endless_file(const char *name)
 {
     write_file(in_root(name), "", 0);
-    cr_assert_eq(truncate(in_root(name), (off_t)1 << 40), 0, "%s", strerror(errno));
+    cr_assert_eq(truncate(in_root(name), (off_t)1 << 40), 0, "%s", strerrordesc_np(errno));
 }
 
 FIXTURE struct media *open_media_with(uint32_t queue_max, uint32_t entries_max,
@@ -148,7 +148,7 @@ FIXTURE struct media_file *must_fetch(struct media *media, struct media_cache *c
 {
     struct media_file *file = NULL;
     int error = fetch(media, cache, path, now_ms, &file);
-    cr_assert_eq(error, 0, "%s: %s", path, strerror(-error));
+    cr_assert_eq(error, 0, "%s: %s", path, strerrordesc_np(-error));
     cr_assert_not_null(file);
     return file;
 }

@@ -361,7 +361,7 @@ Test(media_hash, a_full_queue_refuses_and_a_later_revalidation_asks_again)
     media_close(&media);
 }
 
-/* ---- the page cache ------------------------------------------------------------------------- */
+/* ---- the page cache ---- */
 
 #define LARGE_BYTES ((size_t)8 << 20)
 #define HOT_BYTES   ((size_t)1 << 20)

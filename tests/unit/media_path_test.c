@@ -181,7 +181,7 @@ Test(media_path, a_path_of_the_greatest_length_is_served_and_a_longer_one_is_not
         size_t length = strlen(path);
         path[length] = '/';
         memset(path + length + 1, 'd', 200);
-        cr_assert_eq(mkdir(in_root(path), 0700), 0, "%s", strerror(errno));
+        cr_assert_eq(mkdir(in_root(path), 0700), 0, "%s", strerrordesc_np(errno));
     }
     size_t length = strlen(path);
     path[length] = '/';

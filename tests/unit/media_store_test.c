@@ -19,7 +19,7 @@ static const char *store_path(void)
 static off_t store_size(void)
 {
     struct stat status;
-    cr_assert_eq(stat(store_path(), &status), 0, "%s", strerror(errno));
+    cr_assert_eq(stat(store_path(), &status), 0, "%s", strerrordesc_np(errno));
     return status.st_size;
 }
 

@@ -81,18 +81,18 @@ static void open_ledger(void)
                                      .downloads_max = 64,
                                      .accounts_max = 64,
                                      .lease_ms = 1000};
-    cr_assert(ledger_open(&node.ledger, &options, error, sizeof error) == 0, "%s", error);
+    cr_assert(ledger_open(&node.ledger, &options, error, sizeof(error)) == 0, "%s", error);
     await_redis(true);
 }
 
 static void set_up(void)
 {
     char error[512];
-    (void)snprintf(top, sizeof top, "/tmp/tollgate-admin-XXXXXX");
+    (void)snprintf(top, sizeof(top), "/tmp/tollgate-admin-XXXXXX");
     cr_assert_not_null(mkdtemp(top));
-    (void)snprintf(state_dir, sizeof state_dir, "%s/state", top);
-    (void)snprintf(media_root, sizeof media_root, "%s/media", top);
-    (void)snprintf(socket_path, sizeof socket_path, "%s/admin.sock", state_dir);
+    (void)snprintf(state_dir, sizeof(state_dir), "%s/state", top);
+    (void)snprintf(media_root, sizeof(media_root), "%s/media", top);
+    (void)snprintf(socket_path, sizeof(socket_path), "%s/admin.sock", state_dir);
     cr_assert_eq(mkdir(media_root, 0700), 0);
     issuers[0].id = issuer_id;
     issuers[1].id = other_issuer_id;
@@ -102,15 +102,15 @@ static void set_up(void)
                              .admin_listen = nothing,
                              .issuers = issuers,
                              .issuers_count = 2};
-    cr_assert(redis_child_start(&redis, state_dir, node.redis.address, sizeof node.redis.address,
-                                error, sizeof error) == 0,
+    cr_assert(redis_child_start(&redis, state_dir, node.redis.address, sizeof(node.redis.address),
+                                error, sizeof(error)) == 0,
               "%s", error);
     node.config = &config;
     open_ledger();
     struct media_options media_options = {
         .root = media_root, .hash_queue_max = 1, .hash_first_max = 1, .hash_entries_max = 16};
-    cr_assert_eq(media_open(&node.media, &media_options, error, sizeof error), 0);
-    cr_assert(admin_start(&admin, &node, error, sizeof error) == 0, "%s", error);
+    cr_assert_eq(media_open(&node.media, &media_options, error, sizeof(error)), 0);
+    cr_assert(admin_start(&admin, &node, error, sizeof(error)) == 0, "%s", error);
 }
 
 static void tear_down(void)
@@ -124,15 +124,14 @@ static void tear_down(void)
 
 TestSuite(admin, .init = set_up, .fini = tear_down, .timeout = 90);
 
-/* ---- steps -------------------------------------------------------------------------------------
- */
+/* ---- steps ---- */
 
 /* The answer is the caller's. */
 static json_t *call(const char *method, const char *target, const char *body, unsigned expected)
 {
     struct admin_response response;
     int failure = admin_client_call(socket_path, method, target, body, &response);
-    cr_assert(failure == 0, "%s %s: %s", method, target, strerror(-failure));
+    cr_assert(failure == 0, "%s %s: %s", method, target, strerrordesc_np(-failure));
     cr_assert_eq(response.status, expected, "%s %s %s: %u %s", method, target,
                  body != NULL ? body : "", response.status, response.body);
     json_t *answer = json_loads(response.body, JSON_REJECT_DUPLICATES, NULL);
@@ -174,9 +173,9 @@ static void open_account(const char *body)
 static int connect_raw(void)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", socket_path);
+    (void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", socket_path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    cr_assert_eq(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    cr_assert_eq(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
     return fd;
 }
 
@@ -202,7 +201,7 @@ static void exchange_raw(const char *request, char *out, size_t size)
 static void expect_raw(const char *request, const char *status_line)
 {
     char answer[4096];
-    exchange_raw(request, answer, sizeof answer);
+    exchange_raw(request, answer, sizeof(answer));
     cr_assert(strncmp(answer, status_line, strlen(status_line)) == 0, "%.60s: %s", request, answer);
     cr_assert_not_null(strstr(answer, "\r\nConnection: close\r\n"));
     cr_assert_not_null(strstr(answer, "\r\nDate: ")); /* RFC 9110 6.6.1 */
@@ -231,8 +230,8 @@ static int run(int (*command)(int argc, char **argv), const char *name, const ch
     char *argv[24];
     int argc = 0;
     char program[64];
-    (void)snprintf(program, sizeof program, "%s", name);
-    (void)snprintf(words, sizeof words, "%s --socket %s", line, socket_path);
+    (void)snprintf(program, sizeof(program), "%s", name);
+    (void)snprintf(words, sizeof(words), "%s --socket %s", line, socket_path);
     argv[argc++] = program;
     char *rest;
     for (char *word = strtok_r(words, " ", &rest); word != NULL;
@@ -241,7 +240,7 @@ static int run(int (*command)(int argc, char **argv), const char *name, const ch
     }
     argv[argc] = NULL;
     char path[96];
-    (void)snprintf(path, sizeof path, "%s/printed", top);
+    (void)snprintf(path, sizeof(path), "%s/printed", top);
     (void)fflush(stdout);
     (void)fflush(stderr);
     int kept[2] = {dup(1), dup(2)};
@@ -253,7 +252,7 @@ static int run(int (*command)(int argc, char **argv), const char *name, const ch
     (void)fflush(stdout);
     (void)dup2(kept[0], 1);
     (void)dup2(kept[1], 2);
-    ssize_t length = pread(fd, printed, sizeof printed - 1, 0);
+    ssize_t length = pread(fd, printed, sizeof(printed) - 1, 0);
     printed[length > 0 ? length : 0] = '\0';
     (void)close(kept[0]);
     (void)close(kept[1]);
@@ -266,8 +265,7 @@ static void expect_printed(const char *text)
     cr_assert_not_null(strstr(printed, text), "no %s in: %s", text, printed);
 }
 
-/* ---- health ------------------------------------------------------------------------------------
- */
+/* ---- health ---- */
 
 Test(admin, health_tells_a_ready_node_and_its_counters)
 {
@@ -300,7 +298,7 @@ Test(admin, health_tells_when_redis_is_gone)
 
 Test(admin, health_is_503_until_every_worker_may_ask_redis)
 {
-    struct worker *worker = calloc(1, sizeof *worker);
+    struct worker *worker = calloc(1, sizeof(*worker));
     cr_assert_not_null(worker);
     node.workers[0] = worker;
     node.worker_count = 1;
@@ -308,7 +306,7 @@ Test(admin, health_is_503_until_every_worker_may_ask_redis)
     cr_assert(json_is_false(json_object_get(answer, "ready")));
     json_decref(answer);
     char raw[4096];
-    exchange_raw("GET /v1/health HTTP/1.1\r\nHost: x\r\n\r\n", raw, sizeof raw);
+    exchange_raw("GET /v1/health HTTP/1.1\r\nHost: x\r\n\r\n", raw, sizeof(raw));
     cr_assert_not_null(strstr(raw, "\r\nRetry-After: 1\r\n"), "%s", raw);
     atomic_store(&worker->redis_generation, ledger_redis_generation(node.ledger));
     json_decref(call("GET", "/v1/health", NULL, 200));
@@ -335,8 +333,8 @@ static int send_raw(const char *request)
 static int send_top_up(unsigned number)
 {
     char body[96], request[320];
-    int length = snprintf(body, sizeof body, "{\"bytes\":1,\"transaction\":\"burst-%u\"}", number);
-    (void)snprintf(request, sizeof request,
+    int length = snprintf(body, sizeof(body), "{\"bytes\":1,\"transaction\":\"burst-%u\"}", number);
+    (void)snprintf(request, sizeof(request),
                    "POST /v1/accounts/shop/alice/top-up HTTP/1.1\r\nHost: x\r\n"
                    "Content-Length: %d\r\n\r\n%s",
                    length, body);
@@ -376,7 +374,7 @@ Test(admin, health_waits_for_no_call_and_no_client)
     unsigned done = 0;
     for (unsigned i = 0; i < TOP_UPS; i++) {
         char answer[2048];
-        read_raw(top_ups[i], answer, sizeof answer);
+        read_raw(top_ups[i], answer, sizeof(answer));
         (void)close(top_ups[i]);
         bool paid = strncmp(answer, "HTTP/1.1 200 ", 13) == 0;
         cr_assert(paid || strncmp(answer, "HTTP/1.1 503 ", 13) == 0 ||
@@ -402,7 +400,7 @@ Test(admin, calls_beyond_the_bound_are_503_at_once_and_nothing_of_them_is_done)
         calls[i] = send_top_up(i);
     }
     char answer[2048];
-    read_raw(calls[MANY - 1], answer, sizeof answer);
+    read_raw(calls[MANY - 1], answer, sizeof(answer));
     cr_assert(strncmp(answer, "HTTP/1.1 503 ", 13) == 0, "%s", answer);
     cr_assert_not_null(strstr(answer, "\r\nRetry-After: "), "%s", answer);
     cr_assert_not_null(strstr(answer, "\"calls_too_many\""), "%s", answer);
@@ -411,7 +409,7 @@ Test(admin, calls_beyond_the_bound_are_503_at_once_and_nothing_of_them_is_done)
     unsigned paid = 0, open_end = 0;
     for (unsigned i = 0; i < MANY; i++) {
         if (i < MANY - 1) {
-            read_raw(calls[i], answer, sizeof answer);
+            read_raw(calls[i], answer, sizeof(answer));
         }
         (void)close(calls[i]);
         refused += strstr(answer, "calls_too_many") != NULL;
@@ -431,9 +429,9 @@ Test(admin, the_health_command_does_not_wait_for_a_node_that_accepts_nobody)
 {
     admin_stop(&admin);
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", socket_path);
+    (void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", socket_path);
     int deaf = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    cr_assert_eq(bind(deaf, (struct sockaddr *)&address, sizeof address), 0);
+    cr_assert_eq(bind(deaf, (struct sockaddr *)&address, sizeof(address)), 0);
     cr_assert_eq(listen(deaf, 0), 0);
     int first = connect_raw(); /* its queue is full from here on */
     cr_assert_eq(run(command_health, "tollgate health", ""), EX_UNAVAILABLE, "%s", printed);
@@ -442,8 +440,7 @@ Test(admin, the_health_command_does_not_wait_for_a_node_that_accepts_nobody)
     (void)close(deaf);
 }
 
-/* ---- accounts ----------------------------------------------------------------------------------
- */
+/* ---- accounts ---- */
 
 Test(admin, an_account_is_opened_shown_topped_up_and_adjusted)
 {
@@ -571,15 +568,15 @@ Test(admin, an_account_is_decoded_after_the_path_was_split)
     json_decref(answer);
     expect_refusal("GET", "/v1/accounts/shop/a/b", NULL, 404, "route_unknown");
     static const char *const invalid[] = {"", "%", "%4", "%zz", "a%00", "%ff"};
-    for (size_t i = 0; i < sizeof invalid / sizeof invalid[0]; i++) {
+    for (size_t i = 0; i < sizeof(invalid) / sizeof(invalid[0]); i++) {
         char target[64];
-        (void)snprintf(target, sizeof target, "/v1/accounts/shop/%s", invalid[i]);
+        (void)snprintf(target, sizeof(target), "/v1/accounts/shop/%s", invalid[i]);
         expect_refusal("GET", target, NULL, 422, "account_invalid");
     }
     char longest[200];
-    (void)snprintf(longest, sizeof longest, "/v1/accounts/shop/%0128d", 0);
+    (void)snprintf(longest, sizeof(longest), "/v1/accounts/shop/%0128d", 0);
     expect_refusal("GET", longest, NULL, 404, "account_unknown");
-    (void)snprintf(longest, sizeof longest, "/v1/accounts/shop/%0129d", 0);
+    (void)snprintf(longest, sizeof(longest), "/v1/accounts/shop/%0129d", 0);
     expect_refusal("GET", longest, NULL, 422, "account_invalid");
 }
 
@@ -607,7 +604,7 @@ Test(admin, a_body_is_read_strictly_and_nothing_is_opened_by_a_bad_one)
         {"{\"bytes\":1,\"transaction\":\"\"}", 422, "out_of_bounds"},
         {"{\"bytes\":1,\"transaction\":\"a b\"}", 422, "out_of_bounds"},
     };
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         expect_refusal("PUT", "/v1/accounts/shop/alice", bad[i].body, bad[i].status, bad[i].reason);
     }
     expect_refusal("GET", "/v1/accounts/shop/alice", NULL, 404, "account_unknown");
@@ -658,7 +655,7 @@ Test(admin, a_problem_names_the_member_that_is_at_fault)
         {"GET", "/v1/accounts/nobody/alice", NULL, "issuer"},
     };
     open_account("{\"transaction\":\"order-1\"}");
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         struct admin_response response;
         cr_assert_eq(
             admin_client_call(socket_path, bad[i].method, bad[i].target, bad[i].body, &response),
@@ -719,11 +716,11 @@ Test(admin, money_waits_while_redis_is_gone_and_nothing_is_done_twice)
     expect_refusal("POST", "/v1/accounts/shop/alice/top-up",
                    "{\"bytes\":1,\"transaction\":\"order-2\"}", 503, "redis_unavailable");
     char answer[4096];
-    exchange_raw("GET /v1/accounts/shop/alice HTTP/1.1\r\nHost: x\r\n\r\n", answer, sizeof answer);
+    exchange_raw("GET /v1/accounts/shop/alice HTTP/1.1\r\nHost: x\r\n\r\n", answer, sizeof(answer));
     cr_assert_not_null(strstr(answer, "\r\nRetry-After: 1\r\n"), "%s", answer);
     char error[512];
-    cr_assert_eq(redis_child_start(&redis, state_dir, node.redis.address, sizeof node.redis.address,
-                                   error, sizeof error),
+    cr_assert_eq(redis_child_start(&redis, state_dir, node.redis.address, sizeof(node.redis.address),
+                                   error, sizeof(error)),
                  0);
     await_redis(true);
     json_t *shown = call("POST", "/v1/accounts/shop/alice/top-up",
@@ -732,8 +729,7 @@ Test(admin, money_waits_while_redis_is_gone_and_nothing_is_done_twice)
     json_decref(shown);
 }
 
-/* ---- usage -------------------------------------------------------------------------------------
- */
+/* ---- usage ---- */
 
 Test(admin, usage_is_by_day_and_file_and_its_totals_are_exact)
 {
@@ -778,17 +774,16 @@ Test(admin, days_that_do_not_exist_or_are_too_many_are_422)
         "from=2026-11-02&to=2026-11-01",
         "from=%202026-1-1",
     };
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         char target[96];
-        (void)snprintf(target, sizeof target, "/v1/accounts/shop/alice/usage?%s", bad[i]);
+        (void)snprintf(target, sizeof(target), "/v1/accounts/shop/alice/usage?%s", bad[i]);
         expect_refusal("GET", target, NULL, 422, "days_invalid");
     }
     expect_refusal("GET", "/v1/accounts/shop/alice/usage?from=2024-01-01&to=2026-01-01", NULL, 422,
                    "out_of_bounds");
 }
 
-/* ---- the socket --------------------------------------------------------------------------------
- */
+/* ---- the socket ---- */
 
 Test(admin, requests_that_are_no_small_http_1_1_are_refused)
 {
@@ -810,7 +805,7 @@ Test(admin, requests_that_are_no_small_http_1_1_are_refused)
                "HTTP/1.1 413 ");
     char answer[4096];
     exchange_raw("DELETE /v1/accounts/shop/alice HTTP/1.1\r\nHost: x\r\n\r\n", answer,
-                 sizeof answer);
+                 sizeof(answer));
     cr_assert(strncmp(answer, "HTTP/1.1 405 ", 13) == 0, "%s", answer);
     cr_assert_not_null(strstr(answer, "\r\nAllow: GET, PUT\r\n"), "%s", answer);
     cr_assert_not_null(strstr(answer, "application/problem+json"), "%s", answer);
@@ -822,7 +817,7 @@ Test(admin, a_head_of_more_than_8_kib_is_431_and_one_of_8_kib_is_read)
     char request[8192 + 2];
     for (size_t length = 8192; length <= 8193; length++) {
         memset(request, 'a', length);
-        memcpy(request, start, sizeof start - 1);
+        memcpy(request, start, sizeof(start) - 1);
         memcpy(request + length - 4, "\r\n\r\n", 5);
         expect_raw(request, length == 8192 ? "HTTP/1.1 200 " : "HTTP/1.1 431 ");
     }
@@ -833,17 +828,17 @@ Test(admin, a_body_may_come_in_pieces_and_after_100_continue)
     static const char head[] = "PUT /v1/accounts/shop/alice HTTP/1.1\r\nHost: x\r\n"
                                "Expect: 100-continue\r\nContent-Length: 31\r\n\r\n";
     static const char body[] = "{\"bytes\":10,\"transaction\":\"t1\"}";
-    cr_assert_eq(sizeof body - 1, 31);
+    cr_assert_eq(sizeof(body) - 1, 31);
     int fd = connect_raw();
-    cr_assert_eq(send(fd, head, sizeof head - 1, 0), (ssize_t)sizeof head - 1);
+    cr_assert_eq(send(fd, head, sizeof(head) - 1, 0), (ssize_t)sizeof(head) - 1);
     char answer[4096];
     static const char interim[] = "HTTP/1.1 100 Continue\r\n\r\n";
-    cr_assert_eq(recv(fd, answer, sizeof interim - 1, MSG_WAITALL), (ssize_t)sizeof interim - 1);
-    cr_assert_eq(memcmp(answer, interim, sizeof interim - 1), 0);
-    for (size_t i = 0; i < sizeof body - 1; i++) {
+    cr_assert_eq(recv(fd, answer, sizeof(interim) - 1, MSG_WAITALL), (ssize_t)sizeof(interim) - 1);
+    cr_assert_eq(memcmp(answer, interim, sizeof(interim) - 1), 0);
+    for (size_t i = 0; i < sizeof(body) - 1; i++) {
         cr_assert_eq(send(fd, body + i, 1, 0), 1);
     }
-    read_raw(fd, answer, sizeof answer);
+    read_raw(fd, answer, sizeof(answer));
     (void)close(fd);
     cr_assert(strncmp(answer, "HTTP/1.1 201 Created\r\n", 22) == 0, "%s", answer);
 }
@@ -855,7 +850,7 @@ Test(admin, a_client_that_leaves_half_way_harms_nobody)
     (void)close(fd);
     fd = connect_raw(); /* asks, and does not wait for the answer */
     static const char request[] = "GET /v1/health HTTP/1.1\r\nHost: x\r\n\r\n";
-    cr_assert_gt(send(fd, request, sizeof request - 1, 0), 0);
+    cr_assert_gt(send(fd, request, sizeof(request) - 1, 0), 0);
     (void)close(fd);
     json_decref(call("GET", "/v1/health", NULL, 200));
 }
@@ -883,12 +878,12 @@ Test(admin, the_socket_is_the_owners_alone_and_a_stale_one_is_replaced)
     cr_assert_eq(status.st_mode & 07777, 0600);
     admin_stop(&admin);
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", socket_path);
+    (void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", socket_path);
     int stale = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    cr_assert_eq(bind(stale, (struct sockaddr *)&address, sizeof address), 0);
+    cr_assert_eq(bind(stale, (struct sockaddr *)&address, sizeof(address)), 0);
     (void)close(stale);
     char error[512];
-    cr_assert(admin_start(&admin, &node, error, sizeof error) == 0, "%s", error);
+    cr_assert(admin_start(&admin, &node, error, sizeof(error)) == 0, "%s", error);
     json_decref(call("GET", "/v1/health", NULL, 200));
 }
 
@@ -899,13 +894,12 @@ Test(admin, somebodys_file_in_the_sockets_place_is_not_removed)
     cr_assert_not_null(file);
     (void)fclose(file);
     char error[512];
-    cr_assert_eq(admin_start(&admin, &node, error, sizeof error), -EEXIST);
+    cr_assert_eq(admin_start(&admin, &node, error, sizeof(error)), -EEXIST);
     cr_assert_not_null(strstr(error, "move it away"), "%s", error);
     cr_assert_eq(access(socket_path, F_OK), 0);
 }
 
-/* ---- the commands ------------------------------------------------------------------------------
- */
+/* ---- the commands ---- */
 
 #define ACCOUNT(line) run(tollgate_main, "tollgate", "account " line)
 
@@ -991,8 +985,7 @@ Test(admin, the_health_command_exits_with_0_1_or_69)
     cr_assert_eq(run(command_health, "tollgate health", ""), EX_UNAVAILABLE);
 }
 
-/* ---- amounts -----------------------------------------------------------------------------------
- */
+/* ---- amounts ---- */
 
 Test(byte_count, reads_units_exactly_and_refuses_parts_of_a_byte)
 {
@@ -1024,7 +1017,7 @@ Test(byte_count, reads_units_exactly_and_refuses_parts_of_a_byte)
         {"1XB", -EINVAL, 0},
         {"1e3", -EINVAL, 0},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         int64_t bytes = 0;
         cr_assert_eq(byte_count_read(cases[i].text, &bytes), cases[i].result, "%s", cases[i].text);
         cr_assert_eq(bytes, cases[i].bytes, "%s: %" PRId64, cases[i].text, bytes);
@@ -1047,7 +1040,7 @@ Test(byte_count, writes_a_short_form_that_never_says_more_than_there_is)
         {9007199254740991, "9.00 PB"},
         {INT64_MAX, "9.22 EB"},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         char text[BYTE_COUNT_SIZE];
         byte_count_write(cases[i].bytes, text);
         cr_assert_str_eq(text, cases[i].text);

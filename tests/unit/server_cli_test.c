@@ -181,8 +181,7 @@ static char *sign_by_hand(const char *key, const struct token_grant *grant, cons
     return link;
 }
 
-/* ---- the table of commands ----------------------------------------------------------------------
- */
+/* ---- the table of commands ---- */
 
 Test(server_cli, help_names_every_command_and_the_whole_way)
 {
@@ -232,8 +231,7 @@ Test(server_cli, the_nearest_name_is_near)
     cr_expect_null(cli_nearest("", names, 3));
 }
 
-/* ---- every action, by the program's own table ---------------------------------------------------
- */
+/* ---- every action, by the program's own table ---- */
 
 /* With each, arguments with which nothing but the configuration is missing. */
 static const struct {
@@ -607,8 +605,7 @@ Test(server_cli, keys_and_links_are_told_in_json)
                  EX_USAGE, "link sign", "write /b.mp3");
 }
 
-/* ---- serve --------------------------------------------------------------------------------------
- */
+/* ---- serve ---- */
 
 Test(server_cli, check_config_says_ok_to_a_node_that_could_start)
 {
@@ -830,8 +827,7 @@ Test(server_cli, a_listen_address_that_is_none_is_a_wrong_command_line)
     EXPECT_IN(err, "--listen: here is not an address and port");
 }
 
-/* ---- key generate -------------------------------------------------------------------------------
- */
+/* ---- key generate ---- */
 
 static unsigned mode_of(const char *path)
 {
@@ -957,8 +953,7 @@ Test(server_cli, key_options_that_contradict_are_refused)
     EXPECT_IN(err, "create the directory first");
 }
 
-/* ---- link sign ----------------------------------------------------------------------------------
- */
+/* ---- link sign ---- */
 
 Test(server_cli, a_signed_link_is_admitted_and_percent_encoded)
 {
@@ -1161,8 +1156,7 @@ Test(server_cli, paths_and_the_key_are_read_from_standard_input)
     EXPECT_IN(err, "can be read only once");
 }
 
-/* ---- link explain -------------------------------------------------------------------------------
- */
+/* ---- link explain ---- */
 
 /* The link is refused with this status and reason, and a hint that holds `part`. */
 static void expect_refused(const char *link, const char *verdict, const char *part)

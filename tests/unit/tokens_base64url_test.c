@@ -14,14 +14,14 @@ Test(base64url, decodes_what_it_encoded_at_each_length)
 {
     unsigned char bytes[70];
     unsigned char back[70];
-    char text[BASE64URL_ENCODED_SIZE(sizeof bytes) + 1];
+    char text[BASE64URL_ENCODED_SIZE(sizeof(bytes)) + 1];
 
-    for (size_t i = 0; i < sizeof bytes; i++)
+    for (size_t i = 0; i < sizeof(bytes); i++)
         bytes[i] = (unsigned char)(i * 37 + 251);
-    for (size_t length = 0; length <= sizeof bytes; length++) {
+    for (size_t length = 0; length <= sizeof(bytes); length++) {
         size_t written = 0;
         cr_assert_eq(base64url_encode(bytes, length, text), BASE64URL_ENCODED_SIZE(length));
-        cr_assert_eq(decode(text, back, sizeof back, &written), 0);
+        cr_assert_eq(decode(text, back, sizeof(back), &written), 0);
         cr_assert_eq(written, length);
         cr_assert_arr_eq(back, bytes, length);
     }
@@ -35,9 +35,9 @@ Test(base64url, refuses_every_second_spelling)
     unsigned char out[16];
     size_t length = 0;
 
-    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
-        cr_expect_eq(decode(refused[i], out, sizeof out, &length), -EINVAL, "%s", refused[i]);
+    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
+        cr_expect_eq(decode(refused[i], out, sizeof(out), &length), -EINVAL, "%s", refused[i]);
     cr_expect_eq(decode("AAAAAAAA", out, 5, &length), -ENOSPC);
-    cr_expect_eq(decode("-_-_", out, sizeof out, &length), 0);
+    cr_expect_eq(decode("-_-_", out, sizeof(out), &length), 0);
     cr_expect_eq(out[0], 0xfb);
 }

@@ -96,15 +96,15 @@ Test(container, matches_in_one_pass_what_explodes_elsewhere)
     const char *window = "regex:.*(a|b)*a(a|b){100}";
     char uri[1600];
 
-    memset(uri, 'b', sizeof uri);
+    memset(uri, 'b', sizeof(uri));
     uri[0] = '/';
-    uri[sizeof uri - 1] = '\0';
+    uri[sizeof(uri) - 1] = '\0';
     cr_expect_not(covers(window, "/a", uri));
     /* 100 of them after the a, which must be 101st from the end. */
-    uri[sizeof uri - 1 - 101] = 'a';
+    uri[sizeof(uri) - 1 - 101] = 'a';
     cr_expect(covers(window, "/a", uri));
-    uri[sizeof uri - 1 - 101] = 'b';
-    uri[sizeof uri - 1 - 100] = 'a';
+    uri[sizeof(uri) - 1 - 101] = 'b';
+    uri[sizeof(uri) - 1 - 100] = 'a';
     cr_expect_not(covers(window, "/a", uri));
 }
 
@@ -162,9 +162,9 @@ Test(container, refuses_patterns_that_are_broken_or_too_costly)
         "a{100}a{100}a{100}a{100}a{100}a{100}",
     };
 
-    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
         char text[512];
-        (void)snprintf(text, sizeof text, "regex:%s", refused[i]);
+        (void)snprintf(text, sizeof(text), "regex:%s", refused[i]);
         cr_expect_eq(parse(text), REFUSED_CONTAINER_MALFORMED, "%s", refused[i]);
     }
 }
@@ -176,9 +176,9 @@ Test(container, takes_patterns_that_are_sound)
         "[a-z]", ".*",  "^a$",    "\\.",   "a{0}",       "[*+{(]",
     };
 
-    for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++) {
+    for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++) {
         char text[512];
-        (void)snprintf(text, sizeof text, "regex:%s", taken[i]);
+        (void)snprintf(text, sizeof(text), "regex:%s", taken[i]);
         cr_expect_eq(parse(text), TOKEN_OK, "%s", taken[i]);
     }
 }
@@ -187,7 +187,7 @@ Test(container, covers_nothing_past_the_longest_subject)
 {
     char uri[PATTERN_SUBJECT_MAX + 1];
 
-    memset(uri, 'a', sizeof uri);
+    memset(uri, 'a', sizeof(uri));
     uri[0] = '/';
     uri[PATTERN_SUBJECT_MAX - strlen(ORIGIN)] = '\0';
     cr_expect(covers("regex:.*", "/a", uri));
@@ -206,10 +206,10 @@ Test(container, refuses_other_forms)
     cr_expect_eq(parse("glob:/a*"), REFUSED_CONTAINER_UNSUPPORTED);
     cr_expect_eq(parse("exact:"), REFUSED_CONTAINER_MALFORMED);
     cr_expect_eq(parse("exact:a"), REFUSED_CONTAINER_MALFORMED);
-    memset(longest, 'a', sizeof longest);
+    memset(longest, 'a', sizeof(longest));
     memcpy(longest, "exact:/", 7);
-    longest[sizeof longest - 1] = '\0';
+    longest[sizeof(longest) - 1] = '\0';
     cr_expect_eq(parse(longest), REFUSED_CONTAINER_MALFORMED);
-    longest[sizeof longest - 2] = '\0';
+    longest[sizeof(longest) - 2] = '\0';
     cr_expect_eq(parse(longest), TOKEN_OK);
 }

@@ -48,9 +48,9 @@ static inline struct token_trust *test_trust(const char *const *audiences, size_
     struct token_trust *trust = NULL;
     char error[256];
 
-    cr_assert_eq(key_set_parse(&issuer.keys, test_jwks(), strlen(test_jwks()), error, sizeof error),
+    cr_assert_eq(key_set_parse(&issuer.keys, test_jwks(), strlen(test_jwks()), error, sizeof(error)),
                  0, "%s", error);
-    cr_assert_eq(token_trust_create(&trust, &issuer, 1, &policy, error, sizeof error), 0, "%s",
+    cr_assert_eq(token_trust_create(&trust, &issuer, 1, &policy, error, sizeof(error)), 0, "%s",
                  error);
     return trust;
 }
@@ -78,7 +78,7 @@ static inline char *test_sign(const char *kid, const char *header, const char *p
     char *jws = NULL;
     char error[256];
 
-    cr_assert_eq(key_set_parse(&keys, test_jwks(), strlen(test_jwks()), error, sizeof error), 0);
+    cr_assert_eq(key_set_parse(&keys, test_jwks(), strlen(test_jwks()), error, sizeof(error)), 0);
     cr_assert_gt(asprintf(&input, "%s.%s", parts[0], parts[1]), 0);
     cr_assert_eq(
         key_sign(key_set_find(keys, kid), input, strlen(input), signature, &signature_length), 0);
@@ -115,8 +115,8 @@ static inline char *test_vector(const char *name, size_t *length)
     char *text = calloc(1, 16384);
     FILE *file;
 
-    cr_assert_lt(snprintf(path, sizeof path, "%s/%s", TOLLGATE_VECTORS_DIR, name),
-                 (int)sizeof path);
+    cr_assert_lt(snprintf(path, sizeof(path), "%s/%s", TOLLGATE_VECTORS_DIR, name),
+                 (int)sizeof(path));
     file = fopen(path, "rb");
     cr_assert_not_null(file, "%s", path);
     cr_assert_not_null(text);

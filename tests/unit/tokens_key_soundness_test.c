@@ -12,7 +12,7 @@ static int parse_key(struct key_set **keys, const char *members, char *error, si
 {
     char json[1024];
 
-    cr_assert_lt(snprintf(json, sizeof json, "{\"kid\":\"a\",%s}", members), (int)sizeof json);
+    cr_assert_lt(snprintf(json, sizeof(json), "{\"kid\":\"a\",%s}", members), (int)sizeof(json));
     return key_set_parse(keys, json, strlen(json), error, size);
 }
 
@@ -25,7 +25,7 @@ static int parse_okp(const unsigned char x[EDDSA_KEY_SIZE], char *error, size_t 
     int result;
 
     base64url_encode(x, EDDSA_KEY_SIZE, text);
-    (void)snprintf(members, sizeof members,
+    (void)snprintf(members, sizeof(members),
                    "\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"alg\":\"EdDSA\",\"x\":\"%s\"", text);
     result = parse_key(&keys, members, error, size);
     key_set_destroy(&keys);
@@ -36,7 +36,7 @@ static void expect_no_point(const unsigned char x[EDDSA_KEY_SIZE], const char *n
 {
     char error[512] = "";
 
-    cr_expect_eq(parse_okp(x, error, sizeof error), -EINVAL, "%s, sign %d", name, sign);
+    cr_expect_eq(parse_okp(x, error, sizeof(error)), -EINVAL, "%s, sign %d", name, sign);
     cr_expect_not_null(strstr(error, "not an Ed25519 public key"), "%s: %s", name, error);
 }
 
@@ -61,8 +61,8 @@ Test(key_soundness, an_ed25519_key_of_small_order_or_off_the_curve_is_refused)
     unsigned char x[EDDSA_KEY_SIZE];
     size_t length = 0;
 
-    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
-        cr_assert_eq(OPENSSL_hexstr2buf_ex(x, sizeof x, &length, refused[i], '\0'), 1);
+    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+        cr_assert_eq(OPENSSL_hexstr2buf_ex(x, sizeof(x), &length, refused[i], '\0'), 1);
         for (int sign = 0; sign < 2; sign++) {
             expect_no_point(x, refused[i], sign);
             x[EDDSA_KEY_SIZE - 1] ^= 0x80;
@@ -75,7 +75,7 @@ Test(key_soundness, an_ed25519_key_in_a_second_spelling_is_refused)
     /* p, the first y that is one, is 2^255 - 19. */
     for (int low = 0xed; low <= 0xff; low++) {
         unsigned char x[EDDSA_KEY_SIZE];
-        memset(x, 0xff, sizeof x);
+        memset(x, 0xff, sizeof(x));
         x[0] = (unsigned char)low;
         expect_no_point(x, "y = p and above", 1);
         x[EDDSA_KEY_SIZE - 1] = 0x7f;
@@ -98,18 +98,18 @@ Test(key_soundness, every_ed25519_key_that_is_made_is_taken)
     };
     char error[512] = "";
 
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
         unsigned char x[EDDSA_KEY_SIZE];
         size_t length = 0;
-        cr_assert_eq(OPENSSL_hexstr2buf_ex(x, sizeof x, &length, known[i], '\0'), 1);
-        cr_expect_eq(parse_okp(x, error, sizeof error), 0, "%s: %s", known[i], error);
+        cr_assert_eq(OPENSSL_hexstr2buf_ex(x, sizeof(x), &length, known[i], '\0'), 1);
+        cr_expect_eq(parse_okp(x, error, sizeof(error)), 0, "%s: %s", known[i], error);
     }
     for (int i = 0; i < 40; i++) {
         char *secret = NULL;
         char *shared = NULL;
         struct key_set *keys = NULL;
         cr_assert_eq(key_generate(TOKEN_EDDSA, &secret, &shared), 0);
-        cr_expect_eq(key_set_parse(&keys, shared, strlen(shared), error, sizeof error), 0, "%s",
+        cr_expect_eq(key_set_parse(&keys, shared, strlen(shared), error, sizeof(error)), 0, "%s",
                      error);
         key_set_destroy(&keys);
         key_text_free(&secret);
@@ -151,10 +151,10 @@ Test(key_soundness, an_es256_key_that_is_no_point_says_so)
          "not the private half"},
     };
 
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct key_set *keys = NULL;
         char error[512] = "";
-        cr_expect_eq(parse_key(&keys, rows[i].members, error, sizeof error), -EINVAL, "row %zu", i);
+        cr_expect_eq(parse_key(&keys, rows[i].members, error, sizeof(error)), -EINVAL, "row %zu", i);
         cr_expect_not_null(strstr(error, rows[i].words), "row %zu: %s", i, error);
     }
 }
@@ -177,8 +177,8 @@ Test(key_soundness, spare_bits_in_a_members_last_character_are_the_same_key)
     struct key_set *plain = NULL;
     char error[512] = "";
 
-    cr_assert_eq(key_set_parse(&spare, jwks, strlen(jwks), error, sizeof error), 0, "%s", error);
-    cr_assert_eq(key_set_parse(&plain, test_jwks(), strlen(test_jwks()), error, sizeof error), 0);
+    cr_assert_eq(key_set_parse(&spare, jwks, strlen(jwks), error, sizeof(error)), 0, "%s", error);
+    cr_assert_eq(key_set_parse(&plain, test_jwks(), strlen(test_jwks()), error, sizeof(error)), 0);
     for (size_t i = 0; i < 3; i++)
         cr_expect(key_is_same(&spare->keys[i], &plain->keys[i]), "key %zu", i);
     key_set_destroy(&spare);
@@ -210,8 +210,8 @@ static bool is_guessable(const unsigned char *secret, size_t length)
     bool guessable;
 
     base64url_encode(secret, length, text);
-    (void)snprintf(members, sizeof members, "\"kty\":\"oct\",\"alg\":\"HS256\",\"k\":\"%s\"", text);
-    cr_assert_eq(parse_key(&keys, members, error, sizeof error), 0, "%s", error);
+    (void)snprintf(members, sizeof(members), "\"kty\":\"oct\",\"alg\":\"HS256\",\"k\":\"%s\"", text);
+    cr_assert_eq(parse_key(&keys, members, error, sizeof(error)), 0, "%s", error);
     guessable = key_set_is_guessable(keys, 0);
     key_set_destroy(&keys);
     return guessable;
@@ -237,23 +237,23 @@ Test(key_soundness, a_secret_that_repeats_or_counts_is_told)
     static const unsigned char zeros[HS256_KEY_SIZE_MAX];
     unsigned char bytes[HS256_KEY_SIZE_MAX];
 
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
         cr_expect(is_guessable((const unsigned char *)texts[i], strlen(texts[i])), "%s", texts[i]);
     cr_expect(is_guessable(zeros, 32));
     cr_expect(is_guessable(zeros, 64));
-    cr_expect(is_guessable(zeros, sizeof zeros));
+    cr_expect(is_guessable(zeros, sizeof(zeros)));
     for (size_t step = 1; step < 256; step++) {
-        for (size_t i = 0; i < sizeof bytes; i++)
+        for (size_t i = 0; i < sizeof(bytes); i++)
             bytes[i] = (unsigned char)(i * step);
         cr_expect(is_guessable(bytes, 32), "step %zu", step);
     }
     /* any word of up to 20 bytes, however often */
-    cr_assert_eq(RAND_bytes(bytes, sizeof bytes), 1);
+    cr_assert_eq(RAND_bytes(bytes, sizeof(bytes)), 1);
     for (size_t period = 1; period <= 20; period++) {
-        for (size_t i = period; i < sizeof bytes; i++)
+        for (size_t i = period; i < sizeof(bytes); i++)
             bytes[i] = bytes[i - period];
         cr_expect(is_guessable(bytes, 32), "period %zu", period);
-        cr_expect(is_guessable(bytes, sizeof bytes), "period %zu", period);
+        cr_expect(is_guessable(bytes, sizeof(bytes)), "period %zu", period);
     }
 }
 
@@ -270,12 +270,12 @@ Test(key_soundness, a_secret_that_was_drawn_is_not_told_whatever_its_symbols)
     };
     unsigned char bytes[128];
 
-    for (size_t kind = 0; kind < sizeof kinds / sizeof kinds[0]; kind++) {
+    for (size_t kind = 0; kind < sizeof(kinds) / sizeof(kinds[0]); kind++) {
         for (size_t round = 0; round < 300; round++) {
             const char *symbols = kinds[kind].symbols;
             size_t length = kinds[kind].lengths[round % 3];
-            cr_assert_eq(RAND_bytes(bytes, sizeof bytes), 1);
-            for (size_t i = 0; symbols != NULL && i < sizeof bytes; i++)
+            cr_assert_eq(RAND_bytes(bytes, sizeof(bytes)), 1);
+            for (size_t i = 0; symbols != NULL && i < sizeof(bytes); i++)
                 bytes[i] = (unsigned char)symbols[bytes[i] % strlen(symbols)];
             cr_expect_not(is_guessable(bytes, length), "kind %zu, %zu bytes", kind, length);
         }

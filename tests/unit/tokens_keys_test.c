@@ -28,7 +28,7 @@ Test(key_set, takes_a_set_and_a_single_key)
     struct key_set *keys = NULL;
     char error[256];
 
-    cr_assert_eq(key_set_parse(&keys, test_jwks(), strlen(test_jwks()), error, sizeof error), 0);
+    cr_assert_eq(key_set_parse(&keys, test_jwks(), strlen(test_jwks()), error, sizeof(error)), 0);
     cr_assert_eq(key_set_count(keys), 3);
     cr_expect_str_eq(key_set_kid(keys, 1), "e");
     cr_expect_eq(key_set_algorithm(keys, 0), TOKEN_HS256);
@@ -37,7 +37,7 @@ Test(key_set, takes_a_set_and_a_single_key)
     for (size_t i = 0; i < 3; i++)
         cr_expect(key_set_can_sign(keys, i));
     key_set_destroy(&keys);
-    cr_expect_eq(parse(OCT("a"), error, sizeof error), 0, "%s", error);
+    cr_expect_eq(parse(OCT("a"), error, sizeof(error)), 0, "%s", error);
 }
 
 Test(key_set, cannot_sign_with_a_public_key_or_against_key_ops)
@@ -55,7 +55,7 @@ Test(key_set, cannot_sign_with_a_public_key_or_against_key_ops)
         struct key_set *keys = NULL;
         char error[256];
         char *jws = NULL;
-        cr_assert_eq(key_set_parse(&keys, publics[i], strlen(publics[i]), error, sizeof error), 0,
+        cr_assert_eq(key_set_parse(&keys, publics[i], strlen(publics[i]), error, sizeof(error)), 0,
                      "%s", error);
         cr_expect_not(key_set_can_sign(keys, 0));
         cr_expect_eq(token_sign(keys, NULL, &grant, &jws), -ENOKEY);
@@ -110,9 +110,9 @@ Test(key_set, names_the_member_and_keeps_the_secret)
          "Ed25519"},
     };
 
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         char error[256] = "";
-        cr_expect_eq(parse(rows[i].json, error, sizeof error), -EINVAL, "row %zu", i);
+        cr_expect_eq(parse(rows[i].json, error, sizeof(error)), -EINVAL, "row %zu", i);
         cr_expect_not_null(strstr(error, rows[i].word), "row %zu: %s", i, error);
         cr_expect_null(strstr(error, "a2tr"), "row %zu tells the key", i);
     }
@@ -132,7 +132,7 @@ Test(key_set, refuses_more_keys_than_it_may_hold)
                              "%s{\"kty\":\"oct\",\"kid\":\"%d\",\"alg\":\"HS256\",\"k\":\"%s\"}",
                              i > 0 ? "," : "", i, SECRET);
     (void)snprintf(json + length, 16384 - length, "]}");
-    cr_expect_eq(parse(json, error, sizeof error), -EINVAL);
+    cr_expect_eq(parse(json, error, sizeof(error)), -EINVAL);
     cr_expect_not_null(strstr(error, "64"), "%s", error);
     free(json);
 }
@@ -147,7 +147,7 @@ static struct token_trust *trust_of(struct key_set *keys)
     struct token_trust *trust = NULL;
     char error[256];
 
-    cr_assert_eq(token_trust_create(&trust, &issuer, 1, &policy, error, sizeof error), 0, "%s",
+    cr_assert_eq(token_trust_create(&trust, &issuer, 1, &policy, error, sizeof(error)), 0, "%s",
                  error);
     return trust;
 }
@@ -175,13 +175,13 @@ Test(key_generate, makes_keys_that_sign_what_their_public_halves_verify)
         cr_assert_eq(shared == NULL, i == TOKEN_HS256);
         if (shared != NULL)
             cr_expect_null(strstr(shared, "\"d\""));
-        cr_assert_eq(key_set_parse(&signer, secret, strlen(secret), error, sizeof error), 0, "%s",
+        cr_assert_eq(key_set_parse(&signer, secret, strlen(secret), error, sizeof(error)), 0, "%s",
                      error);
         if (shared != NULL)
-            cr_assert_eq(key_set_parse(&verifier, shared, strlen(shared), error, sizeof error), 0,
+            cr_assert_eq(key_set_parse(&verifier, shared, strlen(shared), error, sizeof(error)), 0,
                          "%s", error);
         else
-            cr_assert_eq(key_set_parse(&verifier, secret, strlen(secret), error, sizeof error), 0);
+            cr_assert_eq(key_set_parse(&verifier, secret, strlen(secret), error, sizeof(error)), 0);
         cr_expect_eq(key_set_algorithm(signer, 0), (enum token_algorithm)i);
         cr_expect_str_eq(key_set_kid(signer, 0), key_set_kid(verifier, 0));
         trust = trust_of(verifier);
@@ -226,9 +226,9 @@ Test(token_sign, refuses_what_the_verifier_would_refuse)
     char error[256];
     char *jws = NULL;
 
-    cr_assert_eq(key_set_parse(&keys, test_jwks(), strlen(test_jwks()), error, sizeof error), 0);
-    memset(long_text, 'a', sizeof long_text);
-    long_text[sizeof long_text - 1] = '\0';
+    cr_assert_eq(key_set_parse(&keys, test_jwks(), strlen(test_jwks()), error, sizeof(error)), 0);
+    memset(long_text, 'a', sizeof(long_text));
+    long_text[sizeof(long_text) - 1] = '\0';
     for (size_t i = 0; i < 12; i++)
         bad[i] = good;
     bad[0].iss = "";
@@ -291,10 +291,10 @@ Test(token_trust, refuses_configurations_that_would_mislead)
 
     for (size_t i = 0; i < 2; i++)
         cr_assert_eq(
-            key_set_parse(&issuers[i].keys, test_jwks(), strlen(test_jwks()), error, sizeof error),
+            key_set_parse(&issuers[i].keys, test_jwks(), strlen(test_jwks()), error, sizeof(error)),
             0);
 #define EXPECT_REFUSED(word)                                                                       \
-    cr_expect_eq(token_trust_create(&trust, issuers, 2, &policy, error, sizeof error), -EINVAL);   \
+    cr_expect_eq(token_trust_create(&trust, issuers, 2, &policy, error, sizeof(error)), -EINVAL);   \
     cr_expect_not_null(strstr(error, word), "%s", error)
     issuers[1].id = "a";
     EXPECT_REFUSED("twice");
@@ -307,18 +307,18 @@ Test(token_trust, refuses_configurations_that_would_mislead)
     issuers[1].prefix_count = 0;
     EXPECT_REFUSED("prefixes");
     issuers[1].prefix_count = 1;
-    for (size_t i = 0; i < sizeof bad_prefixes / sizeof bad_prefixes[0]; i++) {
+    for (size_t i = 0; i < sizeof(bad_prefixes) / sizeof(bad_prefixes[0]); i++) {
         issuers[1].prefixes = &bad_prefixes[i];
         EXPECT_REFUSED("prefix 1");
     }
     issuers[1].prefixes = root;
-    for (size_t i = 0; i < sizeof bad_origins / sizeof bad_origins[0]; i++) {
-        (void)snprintf(policy.public_origin, sizeof policy.public_origin, "%s", bad_origins[i]);
+    for (size_t i = 0; i < sizeof(bad_origins) / sizeof(bad_origins[0]); i++) {
+        (void)snprintf(policy.public_origin, sizeof(policy.public_origin), "%s", bad_origins[i]);
         EXPECT_REFUSED("origin");
     }
-    (void)snprintf(policy.public_origin, sizeof policy.public_origin, "HTTPS://A.Example:443");
+    (void)snprintf(policy.public_origin, sizeof(policy.public_origin), "HTTPS://A.Example:443");
     /* The failures left the keys with us; only this one takes them. */
-    cr_assert_eq(token_trust_create(&trust, issuers, 2, &policy, error, sizeof error), 0, "%s",
+    cr_assert_eq(token_trust_create(&trust, issuers, 2, &policy, error, sizeof(error)), 0, "%s",
                  error);
     cr_expect_str_eq(token_trust_policy(trust)->public_origin, "https://a.example");
     token_trust_drop(&trust);

@@ -60,7 +60,7 @@ Test(token_target, strips_the_package_as_rfc_9246_says)
         {"/a?../..//", "/a", "/a?../..//", NULL},
     };
 
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         cr_assert_eq(parse(rows[i].target), TOKEN_TARGET_OK, "%s", rows[i].target);
         cr_expect_str_eq(parsed.path, rows[i].path, "%s: %s", rows[i].target, parsed.path);
         cr_expect_str_eq(parsed.uri, rows[i].uri, "%s: %s", rows[i].target, parsed.uri);
@@ -119,7 +119,7 @@ Test(token_target, refuses_paths_that_could_be_read_two_ways)
         "/..;URISigningPackage=x/b",
     };
 
-    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
+    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
         cr_expect_eq(parse(refused[i]), TOKEN_TARGET_BAD_PATH, "%s", refused[i]);
     cr_expect_eq(token_target_parse("/a\0b", 4, "p", &parsed), TOKEN_TARGET_BAD_PATH);
     cr_expect_eq(token_target_parse("/a?p=x\0b", 8, "p", &parsed), TOKEN_TARGET_BAD_PATH);
@@ -152,7 +152,7 @@ Test(token_target, says_which_segment_is_at_fault_and_why)
         {"/a?b c", "the query has a space"},
     };
 
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         char said[TOKEN_PATH_FAULT_SIZE];
 
         cr_assert_eq(parse(rows[i].target), TOKEN_TARGET_BAD_PATH, "%s", rows[i].target);
@@ -160,7 +160,7 @@ Test(token_target, says_which_segment_is_at_fault_and_why)
         cr_expect_eq(strncmp(said, rows[i].said, strlen(rows[i].said)), 0, "%s: %s", rows[i].target,
                      said);
         cr_expect_not_null(strchr(said, ':'), "no cure: %s", said);
-        cr_expect_lt(strlen(said), sizeof said - 1, "cut off: %s", said);
+        cr_expect_lt(strlen(said), sizeof(said) - 1, "cut off: %s", said);
     }
 }
 
@@ -189,7 +189,7 @@ Test(token_target, refuses_what_is_too_long)
 {
     static char target[20000];
 
-    memset(target, 'a', sizeof target);
+    memset(target, 'a', sizeof(target));
     target[0] = '/';
     cr_expect_eq(token_target_parse(target, 1024, "p", &parsed), TOKEN_TARGET_OK);
     cr_expect_eq(parsed.path_length, 1024);
@@ -198,7 +198,7 @@ Test(token_target, refuses_what_is_too_long)
     cr_expect_eq(token_target_parse(target, 8192, "p", &parsed), TOKEN_TARGET_OK);
     cr_expect_eq(token_target_parse(target, 8193, "p", &parsed), TOKEN_TARGET_TOO_LONG);
     /* Three characters for one: the escapes count. */
-    memset(target + 2, '|', sizeof target - 2);
+    memset(target + 2, '|', sizeof(target) - 2);
     cr_expect_eq(token_target_parse(target, 4000, "p", &parsed), TOKEN_TARGET_TOO_LONG);
 }
 
@@ -207,9 +207,9 @@ Test(token_path_encode, keeps_what_a_path_may_hold_and_escapes_the_rest)
     static const char path[] = "/a b/\xc3\xa9?#%;=@:~";
     char out[64];
 
-    cr_expect_eq(token_path_encode(path, strlen(path), out, sizeof out), 27);
+    cr_expect_eq(token_path_encode(path, strlen(path), out, sizeof(out)), 27);
     cr_expect_str_eq(out, "/a%20b/%C3%A9%3F%23%25;=@:~");
-    cr_expect_eq(token_path_encode("", 0, out, sizeof out), 0);
+    cr_expect_eq(token_path_encode("", 0, out, sizeof(out)), 0);
     cr_expect_str_eq(out, "");
     cr_expect_eq(token_path_encode("/ab", 3, out, 4), 3);
     cr_expect_eq(token_path_encode("/ab", 3, out, 3), -ENOSPC);

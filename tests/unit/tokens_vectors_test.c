@@ -22,7 +22,7 @@ static struct key_set *vector_keys(const char *jwk, size_t length, const char *a
     json_object_set_new(json, "kid", json_string("vector"));
     json_object_set_new(json, "alg", json_string(algorithm));
     text = json_dumps(json, 0);
-    cr_assert_eq(key_set_parse(&keys, text, strlen(text), error, sizeof error), 0, "%s", error);
+    cr_assert_eq(key_set_parse(&keys, text, strlen(text), error, sizeof(error)), 0, "%s", error);
     free(text);
     json_decref(json);
     return keys;
@@ -106,7 +106,7 @@ static struct key_set *appendix_keys(const json_t *vectors)
     struct key_set *keys = NULL;
     char error[256];
 
-    cr_assert_eq(key_set_parse(&keys, jwk, strlen(jwk), error, sizeof error), 0, "%s", error);
+    cr_assert_eq(key_set_parse(&keys, jwk, strlen(jwk), error, sizeof(error)), 0, "%s", error);
     free(jwk);
     return keys;
 }
@@ -118,7 +118,7 @@ Test(token_vectors, refuses_the_appendix_key_set_as_a_whole)
     struct key_set *keys = NULL;
     char error[256];
 
-    cr_expect_eq(key_set_parse(&keys, text, strlen(text), error, sizeof error), -EINVAL);
+    cr_expect_eq(key_set_parse(&keys, text, strlen(text), error, sizeof(error)), -EINVAL);
     cr_expect_not_null(strstr(error, "kid"), "%s", error);
     free(text);
     json_decref(vectors);
@@ -166,7 +166,7 @@ static struct token_trust *appendix_trust(const json_t *vectors)
     struct token_trust *trust = NULL;
     char error[256];
 
-    cr_assert_eq(token_trust_create(&trust, &issuer, 1, &policy, error, sizeof error), 0, "%s",
+    cr_assert_eq(token_trust_create(&trust, &issuer, 1, &policy, error, sizeof(error)), 0, "%s",
                  error);
     return trust;
 }
@@ -181,7 +181,7 @@ Test(token_vectors, refuses_the_appendix_tokens_for_what_this_profile_adds)
         REFUSED_CLIENT_IP_UNSUPPORTED, REFUSED_CLAIM_MISSING,   REFUSED_CLAIM_MISSING,
     };
 
-    cr_assert_eq(json_array_size(examples), sizeof expected / sizeof expected[0]);
+    cr_assert_eq(json_array_size(examples), sizeof(expected) / sizeof(expected[0]));
     for (size_t i = 0; i < json_array_size(examples); i++) {
         const char *jws = json_string_value(json_object_get(json_array_get(examples, i), "token"));
         cr_expect_eq(test_verdict(trust, jws), expected[i], "example %zu", i);

@@ -45,7 +45,7 @@ Test(token_verify, reads_the_claims_of_a_good_token_of_each_algorithm)
         char header[64];
         struct token *token = NULL;
         char *jws;
-        (void)snprintf(header, sizeof header, "{\"alg\":\"%s\",\"kid\":\"%s\",\"typ\":\"JWT\"}",
+        (void)snprintf(header, sizeof(header), "{\"alg\":\"%s\",\"kid\":\"%s\",\"typ\":\"JWT\"}",
                        signers[i][1], signers[i][0]);
         jws = test_sign(signers[i][0], header,
                         WITH("\"nbf\":5,\"iat\":7,\"jti\":\"j-1\",\"cdniv\":1,\"colour\":\"red\""));
@@ -300,14 +300,14 @@ Test(token_verify, takes_a_jti_for_one_use_where_the_policy_says_so)
         uint32_t uses;
     } rows[] = {{"\"jti\":\"j\"", 1}, {"\"jti\":\"j\",\"max_uses\":4", 4}, {"\"iat\":1", 0}};
 
-    cr_assert_eq(key_set_parse(&issuer.keys, test_jwks(), strlen(test_jwks()), error, sizeof error),
+    cr_assert_eq(key_set_parse(&issuer.keys, test_jwks(), strlen(test_jwks()), error, sizeof(error)),
                  0);
-    cr_assert_eq(token_trust_create(&trust, &issuer, 1, &policy, error, sizeof error), 0);
+    cr_assert_eq(token_trust_create(&trust, &issuer, 1, &policy, error, sizeof(error)), 0);
     for (size_t i = 0; i < 3; i++) {
         struct token *token = NULL;
         char claims[512];
         char *jws;
-        (void)snprintf(claims, sizeof claims, WITH("%s"), rows[i].member);
+        (void)snprintf(claims, sizeof(claims), WITH("%s"), rows[i].member);
         jws = test_token(claims);
         cr_assert_eq(token_verify(trust, jws, strlen(jws), &token), TOKEN_OK);
         cr_expect_eq(token->limits.max_uses, rows[i].uses, "%s", rows[i].member);
@@ -355,11 +355,11 @@ Test(token_check, refuses_an_iat_that_is_ahead_of_now_or_in_milliseconds)
     struct token_trust *trust = test_trust(NULL, 0);
     struct token_request request = {"/music/a.mp3", 12, "/music/a.mp3", 12};
 
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct token *token = NULL;
         char claims[512];
         char *jws;
-        (void)snprintf(claims, sizeof claims, WITH("%s"), rows[i].member);
+        (void)snprintf(claims, sizeof(claims), WITH("%s"), rows[i].member);
         jws = test_token(claims);
         cr_assert_eq(token_verify(trust, jws, strlen(jws), &token), TOKEN_OK);
         cr_expect_eq(token_check(trust, token, &request, TEST_NOW), rows[i].expected, "%s",
@@ -381,11 +381,11 @@ static struct token_trust *trust_of(const char *k)
     char error[256], jwks[256];
 
     (void)snprintf(
-        jwks, sizeof jwks, "{\"kty\":\"oct\",\"kid\":\"%s\",\"alg\":\"HS256\",\"k\":\"%s\"}",
+        jwks, sizeof(jwks), "{\"kty\":\"oct\",\"kid\":\"%s\",\"alg\":\"HS256\",\"k\":\"%s\"}",
         k != NULL ? "h" : "other", k != NULL ? k : "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s");
-    cr_assert_eq(key_set_parse(&issuer.keys, jwks, strlen(jwks), error, sizeof error), 0, "%s",
+    cr_assert_eq(key_set_parse(&issuer.keys, jwks, strlen(jwks), error, sizeof(error)), 0, "%s",
                  error);
-    cr_assert_eq(token_trust_create(&trust, &issuer, 1, &policy, error, sizeof error), 0);
+    cr_assert_eq(token_trust_create(&trust, &issuer, 1, &policy, error, sizeof(error)), 0);
     return trust;
 }
 
@@ -403,7 +403,7 @@ Test(token_verify, a_token_lives_as_long_as_the_very_key_that_signed_it)
         struct token *token = NULL;
         char header[64];
         char *jws;
-        (void)snprintf(header, sizeof header, "{\"alg\":\"%s\",\"kid\":\"%s\"}", signers[i].alg,
+        (void)snprintf(header, sizeof(header), "{\"alg\":\"%s\",\"kid\":\"%s\"}", signers[i].alg,
                        signers[i].kid);
         jws = test_sign(signers[i].kid, header, GOOD_CLAIMS);
         cr_assert_eq(token_verify(trust, jws, strlen(jws), &token), TOKEN_OK);
@@ -440,11 +440,11 @@ Test(token_verify, holds_aud_against_the_configured_audiences)
     };
     struct token_trust *trust = test_trust(audiences, 2);
 
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         char claims[512];
         char *jws;
         (void)snprintf(
-            claims, sizeof claims,
+            claims, sizeof(claims),
             "{\"iss\":\"https://shop.example\",\"exp\":1800003600,\"cdniuc\":\"exact:/a\","
             "\"acct\":\"anna\",%s}",
             rows[i].member);
@@ -472,7 +472,7 @@ Test(token_verify, refuses_an_hmac_keyed_with_the_public_key)
     char error[256];
     char *jws = NULL;
 
-    cr_assert_eq(key_set_parse(&forger, jwk, strlen(jwk), error, sizeof error), 0, "%s", error);
+    cr_assert_eq(key_set_parse(&forger, jwk, strlen(jwk), error, sizeof(error)), 0, "%s", error);
     cr_assert_eq(token_sign(forger, "e", &grant, &jws), 0);
     cr_expect_eq(test_verdict(trust, jws), REFUSED_ALGORITHM_REFUSED);
     free(jws);
@@ -538,16 +538,16 @@ Test(token_verify, refuses_an_es256_signature_in_der)
     struct token_trust *trust = test_trust(NULL, 0);
     char *jws = test_sign("e", "{\"alg\":\"ES256\",\"kid\":\"e\"}", GOOD_CLAIMS);
     unsigned char der[72] = {0x30, 70, 0x02, 33, 0};
-    char text[BASE64URL_ENCODED_SIZE(sizeof der) + 1];
+    char text[BASE64URL_ENCODED_SIZE(sizeof(der)) + 1];
     char *start = strrchr(jws, '.') + 1;
     char *forged = NULL;
 
-    base64url_encode(der, sizeof der, text);
+    base64url_encode(der, sizeof(der), text);
     cr_assert_gt(asprintf(&forged, "%.*s%s", (int)(start - jws), jws, text), 0);
     cr_expect_eq(test_verdict(trust, forged), REFUSED_BAD_SIGNATURE);
     /* r = s = 0, the signature that broken verifiers take for any message. */
     free(forged);
-    memset(der, 0, sizeof der);
+    memset(der, 0, sizeof(der));
     base64url_encode(der, 64, text);
     cr_assert_gt(asprintf(&forged, "%.*s%s", (int)(start - jws), jws, text), 0);
     cr_expect_eq(test_verdict(trust, forged), REFUSED_BAD_SIGNATURE);
@@ -571,7 +571,7 @@ Test(token_verify, refuses_other_shapes_than_three_strict_parts)
     cr_assert_gt(asprintf(&spaced, "%s\n", jws), 0);
     /* The last of 43 characters carries two bits that mean nothing: set one. */
     *last = (char)(*last + 1);
-    memset(long_one, 'A', sizeof long_one);
+    memset(long_one, 'A', sizeof(long_one));
     cr_expect_eq(test_verdict(trust, ""), REFUSED_TOKEN_MALFORMED);
     cr_expect_eq(test_verdict(trust, "a"), REFUSED_TOKEN_MALFORMED);
     cr_expect_eq(test_verdict(trust, "e30.e30"), REFUSED_TOKEN_MALFORMED);
@@ -584,8 +584,8 @@ Test(token_verify, refuses_other_shapes_than_three_strict_parts)
     cr_expect_eq(test_verdict(trust, padded), REFUSED_TOKEN_MALFORMED);
     cr_expect_eq(test_verdict(trust, spaced), REFUSED_TOKEN_MALFORMED);
     cr_expect_eq(test_verdict(trust, loose), REFUSED_TOKEN_MALFORMED);
-    cr_expect_eq(token_verify(trust, long_one, sizeof long_one, &token), REFUSED_TOKEN_TOO_LONG);
-    cr_expect_eq(token_verify(trust, long_one, sizeof long_one - 1, &token),
+    cr_expect_eq(token_verify(trust, long_one, sizeof(long_one), &token), REFUSED_TOKEN_TOO_LONG);
+    cr_expect_eq(token_verify(trust, long_one, sizeof(long_one) - 1, &token),
                  REFUSED_TOKEN_MALFORMED);
     free(padded);
     free(spaced);
@@ -701,9 +701,9 @@ Test(token_verify, gives_a_link_without_resume_that_of_its_issuer)
     char error[256];
     char *plain = test_token(GOOD_CLAIMS), *own = test_token(WITH("\"resume\":60"));
 
-    cr_assert_eq(key_set_parse(&issuer.keys, test_jwks(), strlen(test_jwks()), error, sizeof error),
+    cr_assert_eq(key_set_parse(&issuer.keys, test_jwks(), strlen(test_jwks()), error, sizeof(error)),
                  0);
-    cr_assert_eq(token_trust_create(&trust, &issuer, 1, &policy, error, sizeof error), 0);
+    cr_assert_eq(token_trust_create(&trust, &issuer, 1, &policy, error, sizeof(error)), 0);
     cr_assert_eq(token_verify(trust, plain, strlen(plain), &token), TOKEN_OK);
     cr_expect_eq(token->limits.resume_s, 600);
     token_destroy(&token);
