@@ -70,7 +70,8 @@ static int sign(const struct bench_signer *signer, const struct url *url, const 
                                       .exp = now + signer->expires_s};
     int result = token_sign(signer->keys, NULL, &grant, jws);
     if (result != 0)
-        snprintf(error, error_size, "signing a link to %s: %s%s", parsed.path, strerrordesc_np(-result),
+        snprintf(error, error_size, "signing a link to %s: %s%s", parsed.path,
+                 strerrordesc_np(-result),
                  result == -ENOKEY ? "; the key file needs the private key" : "");
     return result;
 }

@@ -71,7 +71,8 @@ int admin_start(struct admin **out, struct node *node, char *error, size_t error
     if (failure == 0) {
         failure = admin_peers_start(&admin->peers, admin, node, admin->doors, DOORS);
         if (failure != 0) {
-            (void)snprintf(error, error_size, "start the admin threads: %s", strerrordesc_np(-failure));
+            (void)snprintf(error, error_size, "start the admin threads: %s",
+                           strerrordesc_np(-failure));
         }
     }
     if (failure != 0) {

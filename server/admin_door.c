@@ -93,12 +93,13 @@ int admin_door_open_shops(struct admin_door *door, const struct config *config, 
         }
         (void)snprintf(bound, sizeof(bound), "%s", listen_on);
     } else {
-        failure = listener_open("admin_listen", listen_on, 1, &door->listen_fd, bound, sizeof(bound),
-                                error, error_size);
+        failure = listener_open("admin_listen", listen_on, 1, &door->listen_fd, bound,
+                                sizeof(bound), error, error_size);
         /* It is accepted from until nobody is left. */
         if (failure == 0 && fcntl(door->listen_fd, F_SETFL, O_NONBLOCK) != 0) {
             failure = -errno;
-            (void)snprintf(error, error_size, "admin_listen: %s: %s", listen_on, strerrordesc_np(errno));
+            (void)snprintf(error, error_size, "admin_listen: %s: %s", listen_on,
+                           strerrordesc_np(errno));
         }
     }
     if (failure == 0) {

@@ -466,7 +466,8 @@ static void say_scarce(struct admin_peers *peers, int error)
         return;
     }
     peers->scarce_logged_ms = peers->now_ms;
-    log_warning("admin: accept: %s; idle connections are closed to make room%s", strerrordesc_np(error),
+    log_warning("admin: accept: %s; idle connections are closed to make room%s",
+                strerrordesc_np(error),
                 error == EMFILE   ? "; raise LimitNOFILE or ulimit -n, or lower connections_max"
                 : error == ENFILE ? "; raise sysctl fs.file-max"
                                   : "");

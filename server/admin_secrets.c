@@ -114,7 +114,8 @@ static int load_one(struct admin_secrets *secrets, const struct config_issuer *i
     const char *path = issuer->admin_secret_file;
     int result = config_read_file(path, FILE_BYTES_MAX, &text, &length);
     if (result < 0) {
-        snprintf(error, error_size, "issuer %s: %s: %s; %s", issuer->id, path, strerrordesc_np(-result),
+        snprintf(error, error_size, "issuer %s: %s: %s; %s", issuer->id, path,
+                 strerrordesc_np(-result),
                  result == -EACCES   ? "let the node's user read it"
                  : result == -ENOENT ? "make one with `openssl rand -hex 32`, or correct "
                                        "admin_secret_file"

@@ -81,8 +81,9 @@ static int print_help(FILE *out)
 #define X(code, kind, text) fprintf(out, "  %2d  %s\n", code, text);
     CLI_EXITS(X)
 #undef X
-    return fflush(out) == 0 ? EX_OK
-                            : cli_fail(EX_IOERR, "tollgate", "the help: %s", strerrordesc_np(errno));
+    return fflush(out) == 0
+               ? EX_OK
+               : cli_fail(EX_IOERR, "tollgate", "the help: %s", strerrordesc_np(errno));
 }
 
 /*
@@ -95,9 +96,11 @@ static void write_liburing_version(char *out, size_t size)
     char resolved[PATH_MAX];
     const char *version = NULL;
     void *function = dlsym(RTLD_DEFAULT, "io_uring_queue_init");
-    if (function && dladdr(function, &library) != 0 && realpath(library.dli_fname, resolved))
+    if (function != NULL && dladdr(function, &library) != 0 &&
+        realpath(library.dli_fname, resolved) != NULL)
         version = strstr(resolved, "liburing.so.");
-    snprintf(out, size, "%s", version ? version + strlen("liburing.so.") : "(linked statically)");
+    snprintf(out, size, "%s",
+             version != NULL ? version + strlen("liburing.so.") : "(linked statically)");
 }
 
 static int print_version(bool json)
@@ -128,10 +131,10 @@ static int print_version(bool json)
 static int words_matched(const char *words, int argc, char **argv)
 {
     const char *space = strchr(words, ' ');
-    size_t first = space ? (size_t)(space - words) : strlen(words);
+    size_t first = space != NULL ? (size_t)(space - words) : strlen(words);
     if (argc < 2 || strlen(argv[1]) != first || strncmp(argv[1], words, first) != 0)
         return 0;
-    if (!space)
+    if (space == NULL)
         return 1;
     return argc > 2 && strcmp(argv[2], space + 1) == 0 ? 2 : 0;
 }
@@ -182,7 +185,7 @@ static int refuse_option(const char *word)
 {
     static const char *const names[] = {"--help", "--version"};
     const char *near = cli_nearest(word, names, sizeof(names) / sizeof(names[0]));
-    if (near)
+    if (near != NULL)
         return cli_fail(EX_USAGE, "tollgate",
                         "%s stands where the command is expected; did you mean tollgate %s?", word,
                         near);
@@ -208,7 +211,7 @@ static int refuse_unknown(int argc, char **argv)
     snprintf(both, sizeof(both), "%s%s%s", argv[1], has_second ? " " : "",
              has_second ? argv[2] : "");
     const char *near = has_second ? cli_nearest(both, names, count) : NULL;
-    if (!near && write_continuations(argv[1], rest, sizeof(rest))) {
+    if (near == NULL && write_continuations(argv[1], rest, sizeof(rest))) {
         if (has_second)
             return cli_fail(EX_USAGE, "tollgate",
                             "%s is not a command; %s is followed by one of %s", both, argv[1],
@@ -217,12 +220,12 @@ static int refuse_unknown(int argc, char **argv)
     }
     for (size_t i = 0; i < COMMAND_COUNT; i++)
         names[count++] = firsts[i];
-    near = near ? near : cli_nearest(argv[1], names, count);
-    if (near)
+    near = near != NULL ? near : cli_nearest(argv[1], names, count);
+    if (near != NULL)
         return cli_fail(EX_USAGE, "tollgate",
                         "%s is not a command; did you mean tollgate %s? tollgate --help lists them "
                         "all",
-                        strchr(near, ' ') ? both : argv[1], near);
+                        strchr(near, ' ') != NULL ? both : argv[1], near);
     return cli_fail(EX_USAGE, "tollgate", "%s is not a command; tollgate --help lists them all",
                     argv[1]);
 }
@@ -330,10 +333,10 @@ const struct argp cli_config_argp = {.options = config_options, .parser = parse_
 const char *cli_config_path(const struct cli_location *location)
 {
     static const char *const usual[] = {"./tollgate.yaml", "/etc/tollgate/tollgate.yaml"};
-    if (location->config)
+    if (location->config != NULL)
         return location->config;
     const char *environment = getenv("TOLLGATE_CONFIG");
-    if (environment && environment[0] != '\0')
+    if (environment != NULL && environment[0] != '\0')
         return environment;
     for (size_t i = 0; i < sizeof(usual) / sizeof(usual[0]); i++) {
         if (access(usual[i], F_OK) == 0)
@@ -348,7 +351,7 @@ int cli_read_link(const char *command, const char **link)
     if (strcmp(*link, "-") != 0)
         return EX_OK;
     *link = line;
-    if (!fgets(line, sizeof(line), stdin))
+    if (fgets(line, sizeof(line), stdin) == NULL)
         return cli_fail(EX_NOINPUT, command,
                         "standard input: %s; write the link there, as the only line",
                         ferror(stdin) ? strerrordesc_np(errno) : "is empty");
@@ -366,7 +369,7 @@ int cli_read_link(const char *command, const char **link)
                         "standard input: its first line is empty; write the "
                         "link there");
     /* Who types it is not asked for a second line. */
-    if (!isatty(STDIN_FILENO) && fgets(more, sizeof(more), stdin) &&
+    if (!isatty(STDIN_FILENO) && fgets(more, sizeof(more), stdin) != NULL &&
         more[strspn(more, " \r\n")] != '\0')
         return cli_fail(EX_DATAERR, command,
                         "standard input: has more than one line; write one "
@@ -399,7 +402,7 @@ int cli_config_load(const char *command, const struct cli_location *location, st
 {
     *out = NULL;
     const char *path = cli_config_path(location);
-    if (!path)
+    if (path == NULL)
         return cli_fail(
             EX_NOINPUT, command,
             "no configuration was found; give --config FILE, set TOLLGATE_CONFIG, or write "
@@ -417,7 +420,7 @@ int cli_config_load(const char *command, const struct cli_location *location, st
 int cli_socket_path(const char *command, const struct cli_location *location, char *path,
                     size_t size)
 {
-    if (location->socket) {
+    if (location->socket != NULL) {
         int length = snprintf(path, size, "%s", location->socket);
         if (length < 0 || (size_t)length >= size || length > 107)
             return cli_fail(

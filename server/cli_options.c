@@ -208,8 +208,8 @@ static bool means_name(const char *word, char text[static TEXT_SIZE])
     if (word[length] == '=' && option->row->arg != NULL)
         snprintf(text, TEXT_SIZE, "--%s %s", name, word + length + 1);
     else
-        snprintf(text, TEXT_SIZE, "--%s%s%s", name, option->row->arg ? " " : "",
-                 option->row->arg ? option->row->arg : "");
+        snprintf(text, TEXT_SIZE, "--%s%s%s", name, option->row->arg != NULL ? " " : "",
+                 option->row->arg != NULL ? option->row->arg : "");
     return true;
 }
 
@@ -288,7 +288,7 @@ static _Noreturn void refuse_long(const char *command, const char *word, size_t 
     if (several)
         refuse_word(command, "--%s may be more than one option; write its whole name", name);
     const char *near = nearest_option(name);
-    if (near)
+    if (near != NULL)
         refuse_word(command, "--%s is not an option here; did you mean --%s?", name, near);
     refuse_word(command, "--%s is not an option here; `%s --help` lists those that are", name,
                 command);
@@ -302,7 +302,7 @@ static _Noreturn void refuse_short(const char *command, const char *word, size_t
         refuse_word(command, "%s stands without its option; did you mean %s?", word, meant);
     if (strlen(word) > 2) {
         const char *near = nearest_option(word + 1);
-        if (near)
+        if (near != NULL)
             refuse_word(command, "%s is not an option here; did you mean --%s?", word, near);
     }
     refuse_word(command, "-%c is not an option here; `%s --help` lists those that are", word[at],
@@ -458,7 +458,7 @@ void cli_parse(const struct argp *argp, int argc, char **argv, void *input)
     struct argp_child children[CHILDREN_MAX];
     struct argp whole;
     add_json(argp, &whole, children);
-    if (cli_argp_observer)
+    if (cli_argp_observer != NULL)
         cli_argp_observer(argp_to_keep(argp));
     known.count = 0;
     add_argp(&whole);
@@ -468,13 +468,14 @@ void cli_parse(const struct argp *argp, int argc, char **argv, void *input)
     cli_set_json(look.json);
     if (look.help) {
         argp_help(&whole, stdout, ARGP_HELP_STD_HELP & ~(unsigned)ARGP_HELP_EXIT_OK, argv[0]);
-        exit(fflush(stdout) == 0 ? EX_OK
-                                 : cli_fail(EX_IOERR, argv[0], "the help: %s", strerrordesc_np(errno)));
+        exit(fflush(stdout) == 0
+                 ? EX_OK
+                 : cli_fail(EX_IOERR, argv[0], "the help: %s", strerrordesc_np(errno)));
     }
     if (look.mistaken != NULL)
         refuse_mistake(&look);
     error_t failure = argp_parse(&whole, argc, argv, 0, NULL, input);
     if (failure != 0) /* what argp itself refuses, look_at_options has refused before */
-        exit(
-            cli_fail(failure == ENOMEM ? EX_SOFTWARE : EX_USAGE, argv[0], "%s", strerrordesc_np(failure)));
+        exit(cli_fail(failure == ENOMEM ? EX_SOFTWARE : EX_USAGE, argv[0], "%s",
+                      strerrordesc_np(failure)));
 }

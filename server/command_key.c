@@ -43,29 +43,31 @@ static const struct argp_option options[] = {
 
 static void check_arguments(const struct argp_state *state, struct key_arguments *arguments)
 {
-    if (!arguments->issuer)
+    if (arguments->issuer == NULL)
         cli_usage(state, "--issuer is missing; give the issuer's short name, such as shop");
     size_t length = strspn(arguments->issuer, "abcdefghijklmnopqrstuvwxyz0123456789-");
     if (length == 0 || length > TOKEN_ISSUER_ID_MAX || arguments->issuer[length] != '\0')
         cli_usage(state, "--issuer %s is not a short name; use 1 to 32 of a-z, 0-9 and -",
                   arguments->issuer);
-    if (!arguments->algorithm_name)
+    if (arguments->algorithm_name == NULL)
         cli_usage(state, "--alg is missing; give ES256, EdDSA or HS256");
     if (token_algorithm_parse(arguments->algorithm_name, &arguments->algorithm) < 0)
         cli_usage(state, "--alg %s is not an algorithm here; give ES256, EdDSA or HS256",
                   arguments->algorithm_name);
-    if (arguments->directory && (arguments->private_file || arguments->public_file))
+    if (arguments->directory != NULL &&
+        (arguments->private_file != NULL || arguments->public_file != NULL))
         cli_usage(state, "--directory stands beside --private or --public; give one or the other");
-    if (arguments->public_file && arguments->algorithm == TOKEN_HS256)
+    if (arguments->public_file != NULL && arguments->algorithm == TOKEN_HS256)
         cli_usage(state, "--public stands beside --alg HS256, which has one secret and no public "
                          "half; leave it out");
-    if (arguments->public_file && !arguments->private_file)
+    if (arguments->public_file != NULL && arguments->private_file == NULL)
         cli_usage(state, "--private is missing beside --public; give --private FILE, too");
-    if (arguments->private_file && !arguments->public_file && arguments->algorithm != TOKEN_HS256)
+    if (arguments->private_file != NULL && arguments->public_file == NULL &&
+        arguments->algorithm != TOKEN_HS256)
         cli_usage(state,
                   "--public is missing beside --private; give --public FILE, too, for the node "
                   "reads the public key set");
-    if (!arguments->iss)
+    if (arguments->iss == NULL)
         arguments->iss = arguments->issuer;
     if (arguments->iss[0] == '\0' || strlen(arguments->iss) > TOKEN_ISS_MAX)
         cli_usage(state, "--iss has a wrong length; give 1 to %d bytes", TOKEN_ISS_MAX);
@@ -157,12 +159,12 @@ static int name_files(const struct key_arguments *arguments, struct key_files *f
 {
     int private_length, public_length = 0;
     files->public_path[0] = '\0';
-    if (arguments->private_file) {
+    if (arguments->private_file != NULL) {
         private_length = snprintf(files->private_path, PATH_MAX, "%s", arguments->private_file);
-        if (arguments->public_file)
+        if (arguments->public_file != NULL)
             public_length = snprintf(files->public_path, PATH_MAX, "%s", arguments->public_file);
     } else {
-        const char *directory = arguments->directory ? arguments->directory : ".";
+        const char *directory = arguments->directory != NULL ? arguments->directory : ".";
         private_length = snprintf(files->private_path, PATH_MAX, "%s/%s-private.jwks", directory,
                                   arguments->issuer);
         if (arguments->algorithm != TOKEN_HS256)
@@ -191,12 +193,12 @@ static int write_files(const char *command, const struct key_files *files, bool 
     /* Both are looked at before either is written: half a pair helps nobody. */
     if (!force && access(files->private_path, F_OK) == 0)
         return fail_file(command, files->private_path, -EEXIST);
-    if (!force && public_jwks && access(files->public_path, F_OK) == 0)
+    if (!force && public_jwks != NULL && access(files->public_path, F_OK) == 0)
         return fail_file(command, files->public_path, -EEXIST);
     int result = write_file(files->private_path, private_jwks, 0600, force);
     if (result < 0)
         return fail_file(command, files->private_path, result);
-    if (!public_jwks)
+    if (public_jwks == NULL)
         return EX_OK;
     result = write_file(files->public_path, public_jwks, 0644, force);
     if (result == 0)
@@ -266,9 +268,9 @@ static void name_in_config(const char *file, char out[PATH_MAX])
     static const struct cli_location nowhere;
     const char *config = cli_config_path(&nowhere);
     char whole[PATH_MAX], directory[PATH_MAX], copy[PATH_MAX];
-    snprintf(copy, sizeof(copy), "%s", config ? config : "./tollgate.yaml");
-    bool known = realpath(file, whole) && realpath(dirname(copy), directory);
-    if (known && !config && file[0] == '/' && !is_below(directory, whole)) {
+    snprintf(copy, sizeof(copy), "%s", config != NULL ? config : "./tollgate.yaml");
+    bool known = realpath(file, whole) != NULL && realpath(dirname(copy), directory) != NULL;
+    if (known && config == NULL && file[0] == '/' && !is_below(directory, whole)) {
         snprintf(copy, sizeof(copy), "%s", whole);
         snprintf(directory, sizeof(directory), "%s", dirname(copy));
     }
@@ -338,7 +340,8 @@ int command_key_generate(int argc, char **argv)
     char *private_jwks = NULL, *public_jwks = NULL, error[256] = "";
     int result = key_generate(arguments.algorithm, &private_jwks, &public_jwks);
     if (result < 0)
-        return cli_fail(EX_SOFTWARE, argv[0], "the key could not be made: %s", strerrordesc_np(-result));
+        return cli_fail(EX_SOFTWARE, argv[0], "the key could not be made: %s",
+                        strerrordesc_np(-result));
     struct key_set *keys = NULL;
     int code = EX_OK;
     if (key_set_parse(&keys, private_jwks, strlen(private_jwks), error, sizeof(error)) < 0)

@@ -27,12 +27,12 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         state->child_inputs[0] = &arguments->location;
         return 0;
     case ARGP_KEY_ARG:
-        if (arguments->link)
+        if (arguments->link != NULL)
             cli_usage(state, "one link at a time; put the URL in single quotes");
         arguments->link = argument;
         return 0;
     case ARGP_KEY_END:
-        if (!arguments->link)
+        if (arguments->link == NULL)
             cli_usage(state, "the link is missing; put the URL in single quotes, or give - and "
                              "write it to standard input");
         return 0;
@@ -80,7 +80,7 @@ static void print_time(int64_t at, int64_t now)
     struct tm date;
     char text[64];
     /* Outside of the years 0 to 9999 neither a date nor a distance tells anything. */
-    if (at < 0 || at > INT64_C(253402300799) || !gmtime_r(&seconds, &date) ||
+    if (at < 0 || at > INT64_C(253402300799) || gmtime_r(&seconds, &date) == NULL ||
         strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S UTC", &date) == 0) {
         fputs(", which is after the year 9999", stdout);
         return;
@@ -104,14 +104,14 @@ static bool is_printable(const char *text)
 static void print_value(const json_t *value)
 {
     char *text = json_dumps(value, JSON_ENCODE_ANY);
-    if (text && !is_printable(text)) {
+    if (text != NULL && !is_printable(text)) {
         free(text);
         text = json_dumps(value, JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
-        for (char *c = text; c && *c; c++)
+        for (char *c = text; c != NULL && *c; c++)
             if (*c == 0x7f)
                 *c = '?';
     }
-    fputs(text ? text : "?", stdout);
+    fputs(text != NULL ? text : "?", stdout);
     free(text);
 }
 
@@ -124,13 +124,13 @@ static void print_object(const char *title, json_t *object, int64_t now)
 {
     const char *name;
     const json_t *value;
-    if (!object) {
+    if (object == NULL) {
         printf("%s: cannot be read\n", title);
         return;
     }
     printf("%s:\n", title);
     void *iterator = json_object_iter(object);
-    for (; iterator; iterator = json_object_iter_next(object, iterator)) {
+    for (; iterator != NULL; iterator = json_object_iter_next(object, iterator)) {
         name = json_object_iter_key(iterator);
         value = json_object_iter_value(iterator);
         json_t *key = json_string(name);
@@ -170,7 +170,7 @@ static void print_for_people(const struct link_facts *facts, const json_t *hints
         putchar('\n');
         json_decref(path);
     }
-    if (facts->states[LINK_STEP_ADDRESS] == LINK_PASSED && facts->target.package) {
+    if (facts->states[LINK_STEP_ADDRESS] == LINK_PASSED && facts->target.package != NULL) {
         print_object("Header", facts->header, facts->now);
         print_object("Claims", facts->claims, facts->now);
     }

@@ -74,7 +74,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
             cli_usage(state,
                       "%s; give one of a URL in single quotes, ISSUER/NAME --jti ID, and "
                       "ISSUER/NAME --issued-before TIME",
-                      arguments->link || arguments->jti || arguments->before
+                      arguments->link != NULL || arguments->jti != NULL || arguments->before
                           ? "more than one thing is to be revoked"
                           : "what is to be revoked is missing");
         return 0;

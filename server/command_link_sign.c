@@ -153,7 +153,7 @@ static uint32_t pace_of(const struct argp_state *state, const char *text)
 static void check_length(const struct argp_state *state, const char *option, const char *what,
                          const char *value, size_t maximum)
 {
-    if (!value)
+    if (value == NULL)
         cli_usage(state, "%s is missing; give %s", option, what);
     else if (value[0] == '\0' || strlen(value) > maximum)
         cli_usage(state, "%s has a wrong length; give 1 to %zu bytes", option, maximum);
@@ -167,19 +167,19 @@ static void check_arguments(const struct argp_state *state, const struct sign_ar
                  arguments->issuer, TOKEN_ISS_MAX);
     check_length(state, "--account", "the name of who pays, such as alice", arguments->account,
                  TOKEN_ACCOUNT_MAX);
-    if (arguments->jti)
+    if (arguments->jti != NULL)
         check_length(state, "--jti", "", arguments->jti, TOKEN_JTI_MAX);
-    if (arguments->audience)
+    if (arguments->audience != NULL)
         check_length(state, "--audience", "", arguments->audience, TOKEN_ISS_MAX);
-    if (arguments->filename) {
+    if (arguments->filename != NULL) {
         check_length(state, "--filename", "", arguments->filename, TOKEN_FILENAME_MAX);
-        if (strpbrk(arguments->filename, "/\\"))
+        if (strpbrk(arguments->filename, "/\\") != NULL)
             cli_usage(state, "--filename %s is a path; give the name alone", arguments->filename);
     }
-    if (arguments->limits.max_uses > 0 && !arguments->jti)
+    if (arguments->limits.max_uses > 0 && arguments->jti == NULL)
         cli_usage(state, "--max-uses needs --jti, under which the uses are counted; --jti auto "
                          "makes one");
-    if (strchr(arguments->account, '/')) /* elsewhere an account is ISSUER/NAME */
+    if (strchr(arguments->account, '/') != NULL) /* elsewhere an account is ISSUER/NAME */
         cli_warn(
             state->name,
             "--account %s has a slash; give the name alone, for alice is shop/alice at the node",
@@ -197,8 +197,8 @@ static void check_arguments(const struct argp_state *state, const struct sign_ar
         inputs += strcmp(arguments->paths[i], "-") == 0;
     if (inputs > 1)
         cli_usage(state, "standard input can be read only once; give one - among --key and --path");
-    size_t length = arguments->origin ? strlen(arguments->origin) : 0;
-    if (!arguments->origin)
+    size_t length = arguments->origin != NULL ? strlen(arguments->origin) : 0;
+    if (arguments->origin == NULL)
         return; /* the configuration's, which has been checked */
     if (strncmp(arguments->origin, "http://", 7) != 0 &&
         strncmp(arguments->origin, "https://", 8) != 0)
@@ -369,7 +369,7 @@ static int fail_sign(const char *command, const struct sign_arguments *arguments
                         "the link could not be signed: %s; give issuer, account and jti without "
                         "control characters",
                         strerrordesc_np(-failure));
-    if (!arguments->kid)
+    if (arguments->kid == NULL)
         return cli_fail(
             EX_DATAERR, command,
             "%s: holds no key that can sign; is it the public key set? The private one signs",
@@ -386,7 +386,7 @@ static int fail_sign(const char *command, const struct sign_arguments *arguments
 /* Whether `path` looks as if it were percent-encoded already. */
 static bool holds_escape(const char *path)
 {
-    for (const char *c = strchr(path, '%'); c; c = strchr(c + 1, '%')) {
+    for (const char *c = strchr(path, '%'); c != NULL; c = strchr(c + 1, '%')) {
         if (isxdigit((unsigned char)c[1]) && isxdigit((unsigned char)c[2]))
             return true;
     }
@@ -426,8 +426,9 @@ static void review(const struct signing *signing, const char *path, const char *
     const struct sign_arguments *arguments = signing->arguments;
     char *link = NULL;
     /* A directory is not opened by itself: judged is a file in it. */
-    if (!signing->review || asprintf(&link, "%s%s?%s=%s", encoded, arguments->prefix ? "x" : "",
-                                     arguments->attribute, jws) < 0)
+    if (signing->review == NULL ||
+        asprintf(&link, "%s%s?%s=%s", encoded, arguments->prefix ? "x" : "", arguments->attribute,
+                 jws) < 0)
         return;
     const struct link_review_subject subject = {
         .link = link,
@@ -455,7 +456,7 @@ static int sign_path(const struct signing *signing, const char *path)
                  "percent-encoded, give it decoded",
                  path);
     snprintf(container, sizeof(container), "%s:%s", arguments->prefix ? "prefix" : "exact", path);
-    bool random = arguments->jti && strcmp(arguments->jti, "auto") == 0;
+    bool random = arguments->jti != NULL && strcmp(arguments->jti, "auto") == 0;
     if (random && random_jti(jti, sizeof(jti)) < 0)
         return cli_fail(EX_SOFTWARE, command,
                         "the kernel gave no random bytes; name the link with --jti ID");
@@ -488,7 +489,7 @@ static int sign_lines(const struct signing *signing)
     static char line[3 * TOKEN_CONTAINER_MAX];
     unsigned count = 0;
     int code = EX_OK;
-    while (code == EX_OK && fgets(line, sizeof(line), stdin)) {
+    while (code == EX_OK && fgets(line, sizeof(line), stdin) != NULL) {
         line[strcspn(line, "\r\n")] = '\0';
         if (line[0] == '\0')
             continue;
@@ -512,18 +513,18 @@ static int find_config(const char *command, struct sign_arguments *arguments, st
     char error[65536];
     const char *file = cli_config_path(&arguments->location), *named = getenv("TOLLGATE_CONFIG");
     *out = NULL;
-    if (arguments->location.config || (named && named[0] != '\0')) {
+    if (arguments->location.config != NULL || (named != NULL && named[0] != '\0')) {
         int code = cli_config_load(command, &arguments->location, out);
         if (code != EX_OK)
             return code;
-    } else if (file && config_load(out, file, error, sizeof(error)) < 0) {
+    } else if (file != NULL && config_load(out, file, error, sizeof(error)) < 0) {
         error[strcspn(error, "\n")] = '\0';
         cli_warn(command, "%s. So nothing is taken from this configuration", error);
     }
-    if (!arguments->origin)
-        arguments->origin = *out ? (*out)->public_origin : "http://127.0.0.1:8080";
-    if (!arguments->attribute)
-        arguments->attribute = *out ? (*out)->token_attribute : "URISigningPackage";
+    if (arguments->origin == NULL)
+        arguments->origin = *out != NULL ? (*out)->public_origin : "http://127.0.0.1:8080";
+    if (arguments->attribute == NULL)
+        arguments->attribute = *out != NULL ? (*out)->token_attribute : "URISigningPackage";
     return EX_OK;
 }
 
@@ -531,13 +532,13 @@ static int find_config(const char *command, struct sign_arguments *arguments, st
 static void resolve_issuer(struct sign_arguments *arguments, const struct config *config)
 {
     const char *iss = NULL;
-    for (unsigned i = 0; config && i < config->issuers_count; i++) {
+    for (unsigned i = 0; config != NULL && i < config->issuers_count; i++) {
         if (strcmp(config->issuers[i].iss, arguments->issuer) == 0)
             return;
         if (strcmp(config->issuers[i].id, arguments->issuer) == 0)
             iss = config->issuers[i].iss;
     }
-    if (iss)
+    if (iss != NULL)
         arguments->issuer = iss;
 }
 
@@ -581,7 +582,7 @@ int command_link_sign(int argc, char **argv)
         .children = children,
     };
     struct sign_arguments *arguments = calloc(1, sizeof(*arguments));
-    if (!arguments)
+    if (arguments == NULL)
         return cli_fail(EX_SOFTWARE, argv[0], "out of memory");
     arguments->now = (int64_t)time(NULL);
     cli_parse(&argp, argc, argv, arguments);
@@ -592,7 +593,7 @@ int command_link_sign(int argc, char **argv)
     resolve_issuer(arguments, config);
     if (code == EX_OK)
         code = load_keys(argv[0], arguments->key, &keys);
-    if (code == EX_OK && config)
+    if (code == EX_OK && config != NULL)
         signing.review = link_review_create(config, cli_config_path(&arguments->location));
     signing.keys = keys;
     signing.links = cli_wants_json() ? json_array() : NULL;

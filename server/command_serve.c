@@ -192,7 +192,8 @@ int command_serve(int argc, char **argv)
         return code;
     char error[256];
     const char *file = cli_config_path(&arguments.location);
-    if (arguments.listen && config_set_listen(config, arguments.listen, error, sizeof(error)) < 0) {
+    if (arguments.listen != NULL &&
+        config_set_listen(config, arguments.listen, error, sizeof(error)) < 0) {
         code = cli_fail(EX_USAGE, argv[0], "--listen: %s", error);
     } else if (arguments.check) {
         code = check_config(config, file, argv[0]);

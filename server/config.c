@@ -48,7 +48,7 @@ static char *resolve(const char *file, const char *path)
 {
     const char *slash = strrchr(file, '/');
     char *resolved = NULL;
-    if (path[0] == '/' || path[0] == '\0' || !slash)
+    if (path[0] == '/' || path[0] == '\0' || slash == NULL)
         return strdup(path);
     if (asprintf(&resolved, "%.*s%s", (int)(slash - file + 1), file, path) < 0)
         return NULL;
@@ -88,7 +88,7 @@ static void convert_number(const struct reading *reading, int issuer, const stru
     const char *suffix = value + strspn(value, "0123456789. ");
     const char *meant =
         strncmp(key->unit, "bytes", 5) == 0 && suffix > value ? byte_count_meant(suffix) : NULL;
-    if (result == -EINVAL && meant) {
+    if (result == -EINVAL && meant != NULL) {
         config_refuse(reading->document, issuer, key->name, -1,
                       "\"%.64s\" has no unit of bytes; did you mean %.*s%s?", value,
                       (int)strspn(value, "0123456789."), value, meant);
@@ -116,7 +116,7 @@ static void convert_number(const struct reading *reading, int issuer, const stru
 static char *copy_of(struct reading *reading, enum config_type type, const char *value)
 {
     char *copy = type == CONFIG_PATH ? resolve(reading->file, value) : strdup(value);
-    reading->exhausted = reading->exhausted || !copy;
+    reading->exhausted = reading->exhausted || copy == NULL;
     return copy;
 }
 
@@ -149,7 +149,7 @@ static const char *choose(const struct reading *reading, const struct config_key
         return value;
     const char *empty = key->standard[0] == '\0' ? ", or leave it empty" : "";
     const char *near = cli_nearest(value, choices->values, choices->count);
-    if (near)
+    if (near != NULL)
         config_refuse(reading->document, -1, key->name, -1,
                       "\"%.64s\" is not one of its values; did you mean %s? Write %s%s", value,
                       near, choices->sentence, empty);
@@ -165,22 +165,22 @@ static void convert_key(struct reading *reading, const struct config_key *key,
 {
     void *field = (char *)config + key->offset;
     const char *written = config_document_value(reading->document, -1, key->name, -1);
-    const char *value = written ? written : key->standard;
+    const char *value = written != NULL ? written : key->standard;
     if (key->type == CONFIG_NUMBER || key->type == CONFIG_AUTO) {
         convert_number(reading, -1, key, key->standard, field);
-        if (written)
+        if (written != NULL)
             convert_number(reading, -1, key, written, field);
         return;
     }
     struct config_choices choices; /* holds what `value` points to after choose() */
     if (key->type == CONFIG_CHOICE) {
         value = choose(reading, key, &choices, value);
-        value = value ? value : key->standard;
-    } else if (!value)
+        value = value != NULL ? value : key->standard;
+    } else if (value == NULL)
         refuse_missing(reading, -1, key->name, key->help);
     else
         check_length(reading, -1, key->name, value, key->minimum, key->maximum);
-    *(char **)field = copy_of(reading, key->type, value ? value : "");
+    *(char **)field = copy_of(reading, key->type, value != NULL ? value : "");
 }
 
 static void convert_issuer_number(const struct reading *reading, int index,
@@ -193,7 +193,7 @@ static void convert_issuer_number(const struct reading *reading, int index,
                                       .maximum = key->maximum,
                                       .unit = "seconds"};
     const char *written = config_document_value(reading->document, index, key->name, -1);
-    if (written)
+    if (written != NULL)
         convert_number(reading, index, &number, written, out);
 }
 
@@ -214,14 +214,14 @@ static void convert_list(struct reading *reading, int index, const struct config
         config_refuse(reading->document, index, key->name, -1,
                       "has %u entries; give %" PRIu64 " at most", count, key->maximum);
     *list = calloc(count > 0 ? count : 1, sizeof(**list));
-    if (!*list) {
+    if (*list == NULL) {
         reading->exhausted = true;
         return;
     }
     *(unsigned *)kept = count;
     for (unsigned i = 0; i < count; i++) {
         const char *entry = config_document_value(reading->document, index, key->name, (int)i);
-        if (entry)
+        if (entry != NULL)
             (*list)[i] = copy_of(reading, CONFIG_TEXT, entry);
     }
 }
@@ -237,11 +237,11 @@ static void convert_issuer(struct reading *reading, int index, struct config_iss
             convert_issuer_number(reading, index, key, field);
         } else {
             const char *value = config_document_value(reading->document, index, key->name, -1);
-            if (value)
+            if (value != NULL)
                 check_length(reading, index, key->name, value, key->minimum, key->maximum);
             else if (key->minimum > 0)
                 refuse_missing(reading, index, key->name, key->help);
-            *(char **)field = copy_of(reading, key->type, value ? value : "");
+            *(char **)field = copy_of(reading, key->type, value != NULL ? value : "");
         }
     }
 }
@@ -249,10 +249,10 @@ static void convert_issuer(struct reading *reading, int index, struct config_iss
 /* "unix:run/redis.sock" is a path too, though not the whole value is. */
 static void resolve_redis(struct reading *reading, struct config *config)
 {
-    if (!config->redis || strncmp(config->redis, "unix:", 5) != 0)
+    if (config->redis == NULL || strncmp(config->redis, "unix:", 5) != 0)
         return;
     char *path = resolve(reading->file, config->redis + 5), *address = NULL;
-    if (!path || asprintf(&address, "unix:%s", path) < 0) {
+    if (path == NULL || asprintf(&address, "unix:%s", path) < 0) {
         reading->exhausted = true;
     } else {
         free(config->redis);
@@ -269,7 +269,7 @@ static void convert(struct reading *reading, struct config *config)
     unsigned count = config_document_count(reading->document, -1, "issuers");
     count = count > CONFIG_ISSUERS_MAX ? CONFIG_ISSUERS_MAX : count;
     config->issuers = calloc(count > 0 ? count : 1, sizeof(*config->issuers));
-    if (!config->issuers) {
+    if (config->issuers == NULL) {
         reading->exhausted = true;
         return;
     }
@@ -293,8 +293,8 @@ static bool derive_origin(struct config *config)
 static int read_document(struct config **out, struct reading *reading, struct config_errors *errors)
 {
     struct config *config = calloc(1, sizeof(*config));
-    reading->exhausted = !config;
-    if (config) {
+    reading->exhausted = config == NULL;
+    if (config != NULL) {
         config_document_enter(reading->document, CONFIG_VALUE);
         convert(reading, config);
     }
@@ -341,7 +341,7 @@ int config_load(struct config **out, const char *path, char *error, size_t error
     }
     struct config_document *document = config_document_create(text, length, &errors);
     struct reading reading = {.file = path, .document = document};
-    result = document ? read_document(out, &reading, &errors) : -EINVAL;
+    result = document != NULL ? read_document(out, &reading, &errors) : -EINVAL;
     config_errors_end(&errors);
     config_document_destroy(&document);
     free(text);
@@ -357,7 +357,7 @@ static void strings_free(char **strings, unsigned count)
 
 void config_destroy(struct config **config)
 {
-    if (!*config)
+    if (*config == NULL)
         return;
     for (size_t i = 0; i < config_key_count; i++) {
         const struct config_key *key = &config_keys[i];

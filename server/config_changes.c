@@ -132,9 +132,9 @@ static void compare_issuers(struct listing *listing, const struct config *before
         const struct config_issuer *old = &before->issuers[i];
         const struct config_issuer *new = find_issuer(after, old->id);
         snprintf(name, sizeof(name), "issuers.%s", old->id);
-        if (!new)
+        if (new == NULL)
             add(listing, name, " (removed)");
-        for (size_t j = 0; new &&j < config_issuer_key_count; j++) {
+        for (size_t j = 0; new != NULL &&j < config_issuer_key_count; j++) {
             const struct config_issuer_key *key = &config_issuer_keys[j];
             struct value from = value_of_issuer(old, key), to = value_of_issuer(new, key);
             snprintf(name, sizeof(name), "issuers.%s.%s", old->id, key->name);
@@ -143,7 +143,7 @@ static void compare_issuers(struct listing *listing, const struct config *before
     }
     for (unsigned i = 0; i < after->issuers_count; i++) {
         snprintf(name, sizeof(name), "issuers.%s", after->issuers[i].id);
-        if (!find_issuer(before, after->issuers[i].id))
+        if (find_issuer(before, after->issuers[i].id) == NULL)
             add(listing, name, " (added)");
     }
 }
@@ -151,7 +151,7 @@ static void compare_issuers(struct listing *listing, const struct config *before
 static bool has_default_origin(const struct config *config)
 {
     char *origin = config_origin_default(config);
-    bool is = origin && strcmp(origin, config->public_origin) == 0;
+    bool is = origin != NULL && strcmp(origin, config->public_origin) == 0;
     free(origin);
     return is;
 }

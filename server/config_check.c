@@ -36,7 +36,7 @@ const char *config_check_listen(const char *listen)
         "is not an address and port; write 127.0.0.1:8080, [::1]:8080 or :8080";
     const char *colon = strrchr(listen, ':');
     char host[64];
-    if (!colon || !is_port(colon + 1) || (size_t)(colon - listen) >= sizeof(host))
+    if (colon == NULL || !is_port(colon + 1) || (size_t)(colon - listen) >= sizeof(host))
         return shape;
     size_t length = (size_t)(colon - listen);
     memcpy(host, listen, length);
@@ -76,14 +76,14 @@ char *config_origin_default(const struct config *config)
 int config_set_listen(struct config *config, const char *listen, char *error, size_t error_size)
 {
     const char *wrong = config_check_listen(listen);
-    if (wrong) {
+    if (wrong != NULL) {
         snprintf(error, error_size, "%s %s", listen, wrong);
         return -EINVAL;
     }
     char *before = config_origin_of("http", config->listen),
          *after = config_origin_of("http", listen);
     char *copy = strdup(listen);
-    if (!before || !after || !copy) {
+    if (before == NULL || after == NULL || copy == NULL) {
         free(before);
         free(after);
         free(copy);
@@ -128,8 +128,9 @@ static void check_page_origin(const struct check *check, int issuer, unsigned en
 {
     const char *origin = check->config->issuers[issuer].origins[entry];
     const char *authority = after_scheme(origin);
-    if (strcmp(origin, "*") == 0 || (authority && authority[0] != '\0' && strlen(origin) <= 255 &&
-                                     authority[strspn(authority, NAME_BYTES "._:[]")] == '\0'))
+    if (strcmp(origin, "*") == 0 ||
+        (authority != NULL && authority[0] != '\0' && strlen(origin) <= 255 &&
+         authority[strspn(authority, NAME_BYTES "._:[]")] == '\0'))
         return;
     config_refuse(check->document, issuer, "origins", (int)entry,
                   "\"%.255s\" is not an origin; write https://shop.example, in "
@@ -141,10 +142,11 @@ static void check_refusal_url(const struct check *check, int issuer)
 {
     const char *url = check->config->issuers[issuer].refusal_url;
     const char *authority = after_scheme(url);
-    bool sound = url[0] == '\0' || (authority && authority[0] != '\0' && authority[0] != '/');
+    bool sound =
+        url[0] == '\0' || (authority != NULL && authority[0] != '\0' && authority[0] != '/');
     for (const char *at = url; sound && *at != '\0'; at++)
-        sound =
-            (unsigned char)*at > ' ' && (unsigned char)*at < 0x7f && !strchr("\"<>\\^`{|}#", *at);
+        sound = (unsigned char)*at > ' ' && (unsigned char)*at < 0x7f &&
+                strchr("\"<>\\^`{|}#", *at) == NULL;
     if (!sound)
         config_refuse(check->document, issuer, "refusal_url", -1,
                       "\"%.255s\" is not an http:// or https:// URL without a fragment; write "
@@ -170,10 +172,10 @@ static void check_origin(const struct check *check)
     if (origin[0] == '\0')
         return;
     const char *authority = after_scheme(origin);
-    if (!authority || authority[0] == '\0')
+    if (authority == NULL || authority[0] == '\0')
         REFUSE(check, "public_origin",
                "\"%s\" is not an http:// or https:// origin; write https://media.example", origin);
-    else if (strpbrk(authority, "/?#@ \"<>\\^`{|}"))
+    else if (strpbrk(authority, "/?#@ \"<>\\^`{|}") != NULL)
         REFUSE(check, "public_origin",
                "\"%s\" has more than scheme, host and port; leave out the path, the last slash too",
                origin);
@@ -211,8 +213,8 @@ static void check_answers(const struct check *check)
     content_types_destroy(&types);
     int entry = result == -EINVAL ? (int)strcspn(bad, ", ") : 0;
     const char *equals = entry > 0 ? memchr(bad, '=', (size_t)entry) : NULL;
-    if (result == -EINVAL && bad[0] == '.' && equals &&
-        memchr(equals, '/', (size_t)(bad + entry - equals)))
+    if (result == -EINVAL && bad[0] == '.' && equals != NULL &&
+        memchr(equals, '/', (size_t)(bad + entry - equals)) != NULL)
         REFUSE(check, "content_types",
                "\"%.*s\" is not valid, or its extension is given twice; write each once, such as "
                ".mp3=audio/mpeg",
@@ -234,7 +236,7 @@ static void check_names(const struct check *check)
 {
     const struct config *config = check->config;
     const char *wrong = config_check_listen(config->listen);
-    if (wrong)
+    if (wrong != NULL)
         REFUSE(check, "listen", "\"%s\" %s", config->listen, wrong);
     if (!is_name(config->node))
         REFUSE(check, "node", "\"%s\" is not a name; use 1 to 32 of a-z, 0-9 and -", config->node);
@@ -251,7 +253,7 @@ static void check_names(const struct check *check)
 static bool is_same_place(const char *one, const char *other)
 {
     const char *left = strrchr(one, ':'), *right = strrchr(other, ':');
-    if (!left || !right || strcmp(left, right) != 0 || strcmp(left, ":0") == 0)
+    if (left == NULL || right == NULL || strcmp(left, right) != 0 || strcmp(left, ":0") == 0)
         return false;
     return left == one || right == other || strncmp(one, "0.0.0.0:", 8) == 0 ||
            strncmp(other, "0.0.0.0:", 8) == 0 || strcmp(one, other) == 0;
@@ -284,7 +286,7 @@ static void check_admin(const struct check *check)
         REFUSE(check, "admin_listen", "\"%s\" is where clients are served; choose another port",
                listen);
     const char *wrong = strncmp(listen, "unix:", 5) == 0 ? NULL : config_check_listen(listen);
-    if (wrong)
+    if (wrong != NULL)
         REFUSE(check, "admin_listen", "\"%s\" %s", listen, wrong);
     else if (strncmp(listen, "unix:", 5) == 0 ? listen[5] != '/' || strlen(listen) > 5 + 107
                                               : !is_loopback(listen))
@@ -303,7 +305,7 @@ static void check_tls(const struct check *check)
     const char *plain = config->plain_http, *origin = config->public_origin;
     bool tls = config->listen_tls[0] != '\0';
     const char *wrong = tls ? config_check_listen(config->listen_tls) : NULL;
-    if (wrong)
+    if (wrong != NULL)
         REFUSE(check, "listen_tls", "\"%s\" %s", config->listen_tls, wrong);
     if (tls && is_sound(check, "listen") && is_same_place(config->listen, config->listen_tls))
         REFUSE(check, "listen_tls", "\"%s\" is `listen`; choose another port", config->listen_tls);
@@ -409,15 +411,15 @@ static void check_issuer(const struct check *check, int index)
         check_unique(check, index, "iss", issuer->iss, other->iss, before);
     }
     for (unsigned i = 0; i < issuer->prefixes_count; i++)
-        if (issuer->prefixes[i])
+        if (issuer->prefixes[i] != NULL)
             check_prefix(check, index, i, issuer->prefixes[i]);
     for (unsigned i = 0; i < issuer->origins_count; i++)
-        if (issuer->origins[i])
+        if (issuer->origins[i] != NULL)
             check_page_origin(check, index, i);
     check_refusal_url(check, index);
     check_resume(check, index);
     for (unsigned i = 0; i < issuer->audiences_count; i++) {
-        size_t length = issuer->audiences[i] ? strlen(issuer->audiences[i]) : 1;
+        size_t length = issuer->audiences[i] != NULL ? strlen(issuer->audiences[i]) : 1;
         if (length == 0 || length > 128)
             config_refuse(check->document, index, "audiences", (int)i,
                           "an entry is %zu bytes long; give 1 to 128", length);

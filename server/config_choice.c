@@ -15,7 +15,7 @@ void config_choices_of(struct config_choices *choices, const struct config_key *
     choices->count = 0;
     choices->sentence[0] = '\0';
     char *rest = NULL;
-    for (const char *word = strtok_r(choices->words, " ", &rest); word;
+    for (const char *word = strtok_r(choices->words, " ", &rest); word != NULL;
          word = strtok_r(NULL, " ", &rest)) {
         assert(choices->count < CONFIG_CHOICES_MAX);
         choices->values[choices->count++] = word;

@@ -47,7 +47,7 @@ static const char *text_of(const yaml_node_t *node)
 static const yaml_node_t *mapping_value(const struct config_document *document,
                                         const yaml_node_t *mapping, const char *key)
 {
-    if (!mapping || mapping->type != YAML_MAPPING_NODE)
+    if (mapping == NULL || mapping->type != YAML_MAPPING_NODE)
         return NULL;
     for (const yaml_node_pair_t *pair = mapping->data.mapping.pairs.start;
          pair < mapping->data.mapping.pairs.top; pair++) {
@@ -61,7 +61,7 @@ static const yaml_node_t *mapping_value(const struct config_document *document,
 static const yaml_node_t *sequence_entry(const struct config_document *document,
                                          const yaml_node_t *sequence, int entry)
 {
-    if (!sequence || sequence->type != YAML_SEQUENCE_NODE || entry < 0)
+    if (sequence == NULL || sequence->type != YAML_SEQUENCE_NODE || entry < 0)
         return NULL;
     ptrdiff_t count = sequence->data.sequence.items.top - sequence->data.sequence.items.start;
     return entry < count ? node_at(document, sequence->data.sequence.items.start[entry]) : NULL;
@@ -82,16 +82,16 @@ const char *config_document_value(const struct config_document *document, int is
                                   const char *key, int entry)
 {
     const yaml_node_t *node = node_of(document, issuer, key, entry);
-    if (!node || node->type != YAML_SCALAR_NODE)
+    if (node == NULL || node->type != YAML_SCALAR_NODE)
         return NULL;
     const char *expanded = document->expanded[node - document->yaml.nodes.start];
-    return expanded == unexpanded ? NULL : expanded ? expanded : text_of(node);
+    return expanded == unexpanded ? NULL : expanded != NULL ? expanded : text_of(node);
 }
 
 unsigned config_document_count(const struct config_document *document, int issuer, const char *key)
 {
     const yaml_node_t *node = node_of(document, issuer, key, -1);
-    return node && node->type == YAML_SEQUENCE_NODE
+    return node != NULL && node->type == YAML_SEQUENCE_NODE
                ? (unsigned)(node->data.sequence.items.top - node->data.sequence.items.start)
                : 0;
 }
@@ -100,18 +100,18 @@ unsigned config_document_line(const struct config_document *document, int issuer
                               int entry)
 {
     const yaml_node_t *node = document->root;
-    if (!node)
+    if (node == NULL)
         return 1;
     if (issuer >= 0) {
         const yaml_node_t *issuers = mapping_value(document, node, "issuers");
         const yaml_node_t *mapping = sequence_entry(document, issuers, issuer);
-        node = mapping ? mapping : issuers ? issuers : node;
+        node = mapping != NULL ? mapping : issuers != NULL ? issuers : node;
     }
     const yaml_node_t *value = mapping_value(document, node, key);
-    if (!value)
+    if (value == NULL)
         return line_of(node);
     const yaml_node_t *item = sequence_entry(document, value, entry);
-    return line_of(item ? item : value);
+    return line_of(item != NULL ? item : value);
 }
 
 /* ---- what was refused ---- */
@@ -141,7 +141,7 @@ static unsigned char *refused_at(const struct config_document *document, int iss
 static void mark(struct config_document *document, int issuer, const char *key)
 {
     unsigned char *refused = refused_at(document, issuer, key);
-    if (refused && *refused == 0)
+    if (refused != NULL && *refused == 0)
         *refused = (unsigned char)document->stage;
 }
 
@@ -153,14 +153,14 @@ void config_document_enter(struct config_document *document, enum config_stage s
 bool config_document_is_sound(const struct config_document *document, int issuer, const char *key)
 {
     const unsigned char *refused = refused_at(document, issuer, key);
-    return !refused || *refused == 0;
+    return refused == NULL || *refused == 0;
 }
 
 void config_refuse(struct config_document *document, int issuer, const char *key, int entry,
                    const char *format, ...)
 {
     const unsigned char *refused = refused_at(document, issuer, key);
-    if (refused && *refused != 0 && *refused < document->stage)
+    if (refused != NULL && *refused != 0 && *refused < document->stage)
         return;
     char message[CONFIG_MESSAGE_SIZE], name[80];
     va_list arguments;
@@ -192,7 +192,7 @@ static bool expand(struct config_document *document, const yaml_node_t *node, in
 {
     char **expanded = &document->expanded[node - document->yaml.nodes.start];
     char wrong[CONFIG_VARIABLE_SIZE];
-    if (*expanded || !strchr(text_of(node), '$'))
+    if (*expanded != NULL || strchr(text_of(node), '$') == NULL)
         return *expanded != unexpanded;
     document->variables.place = refused_at(document, issuer, key);
     int result = config_variables_expand(&document->variables, text_of(node), expanded, wrong);
@@ -224,8 +224,8 @@ static void check_scalar(struct config_document *document, const yaml_node_t *no
     if (!expand(document, node, issuer, key, entry))
         return;
     const char *expanded = document->expanded[node - document->yaml.nodes.start];
-    const char *text = expanded ? expanded : text_of(node);
-    size_t length = expanded ? strlen(expanded) : node->data.scalar.length;
+    const char *text = expanded != NULL ? expanded : text_of(node);
+    size_t length = expanded != NULL ? strlen(expanded) : node->data.scalar.length;
     for (size_t i = 0; i < length; i++) {
         unsigned char byte = (unsigned char)text[i];
         if (byte >= 0x20 && byte != 0x7f)
@@ -262,7 +262,7 @@ static void refuse_unknown(struct config_document *document, const struct names 
                            const yaml_node_t *name)
 {
     const char *near = cli_nearest(text_of(name), names->names, names->count);
-    if (!near) {
+    if (near == NULL) {
         config_error(document->errors, line_of(name),
                      "%s%s: no such key; `tollgate serve --print-config-reference` lists them",
                      names->prefix, text_of(name));
@@ -270,7 +270,7 @@ static void refuse_unknown(struct config_document *document, const struct names 
     }
     config_error(document->errors, line_of(name), "%s%s: no such key; did you mean %s?",
                  names->prefix, text_of(name), near);
-    if (!node_of(document, names->issuer, near, -1))
+    if (node_of(document, names->issuer, near, -1) == NULL)
         mark(document, names->issuer, near); /* misspelt, and so not missing */
 }
 
@@ -407,8 +407,9 @@ static void parser_error(const yaml_parser_t *parser, struct config_errors *erro
                      "not readable as YAML: %s%s%s; mind the indentation (spaces, never tabs), and "
                      "put quotes around "
                      "values that hold : or #",
-                     parser->problem ? parser->problem : "out of memory",
-                     parser->context ? ", " : "", parser->context ? parser->context : "");
+                     parser->problem != NULL ? parser->problem : "out of memory",
+                     parser->context != NULL ? ", " : "",
+                     parser->context != NULL ? parser->context : "");
 }
 
 /*
@@ -453,7 +454,7 @@ struct config_document *config_document_create(const char *text, size_t length,
     struct config_document *document = calloc(1, sizeof(*document));
     unsigned char *refused = calloc(place_count(), 1);
     yaml_parser_t parser;
-    if (!document || !refused || !yaml_parser_initialize(&parser)) {
+    if (document == NULL || refused == NULL || !yaml_parser_initialize(&parser)) {
         config_error(errors, 0, "out of memory");
         free(refused);
         free(document);
@@ -472,7 +473,7 @@ struct config_document *config_document_create(const char *text, size_t length,
     document->refused = refused;
     size_t nodes = (size_t)(document->yaml.nodes.top - document->yaml.nodes.start);
     document->expanded = calloc(nodes > 0 ? nodes : 1, sizeof(*document->expanded));
-    if (!document->expanded) {
+    if (document->expanded == NULL) {
         config_error(errors, 0, "out of memory");
         config_document_destroy(&document);
         return NULL;
@@ -481,14 +482,14 @@ struct config_document *config_document_create(const char *text, size_t length,
     document->stage = CONFIG_SHAPE;
     document->tree = &document->yaml;
     document->root = yaml_document_get_root_node(document->tree);
-    if (document->root && !check_root(document))
+    if (document->root != NULL && !check_root(document))
         config_document_destroy(&document);
     return document;
 }
 
 void config_document_destroy(struct config_document **document)
 {
-    if (!*document)
+    if (*document == NULL)
         return;
     ptrdiff_t nodes = (*document)->yaml.nodes.top - (*document)->yaml.nodes.start;
     for (ptrdiff_t i = 0; (*document)->expanded && i < nodes; i++)

@@ -18,10 +18,10 @@
 static const char *use(struct config_variables *variables, const char *name, size_t length)
 {
     char *copy = strndup(name, length);
-    const char *value = copy ? getenv(copy) : NULL;
+    const char *value = copy != NULL ? getenv(copy) : NULL;
     struct config_variable *list =
-        value ? realloc(variables->list, (variables->count + 1) * sizeof(*list)) : NULL;
-    if (!list) {
+        value != NULL ? realloc(variables->list, (variables->count + 1) * sizeof(*list)) : NULL;
+    if (list == NULL) {
         free(copy);
         return NULL;
     }
@@ -53,7 +53,7 @@ int config_variables_expand(struct config_variables *variables, const char *text
     int result = 0;
     *out = NULL;
     FILE *expanded = open_memstream(out, &size);
-    if (!expanded)
+    if (expanded == NULL)
         return -ENOMEM;
     for (text = copy_plain(text, expanded); *text != '\0' && result == 0;
          text = copy_plain(text, expanded)) {
@@ -65,7 +65,7 @@ int config_variables_expand(struct config_variables *variables, const char *text
             break;
         }
         const char *value = use(variables, name, length);
-        if (!value)
+        if (value == NULL)
             result = -ENOENT;
         else
             fputs(value, expanded);
@@ -122,7 +122,7 @@ void config_variables_conceal(const struct config_variables *variables, char *me
     while (at < end && used + CONFIG_VARIABLE_SIZE < sizeof(shown)) {
         size_t length = 0;
         const struct config_variable *variable = held_by(variables, message, at, end, &length);
-        if (variable)
+        if (variable != NULL)
             used +=
                 (size_t)snprintf(shown + used, CONFIG_VARIABLE_SIZE, "${%.64s}", variable->name);
         else

@@ -57,7 +57,7 @@ int config_read_descriptor(int fd, size_t size_max, char **text, size_t *length)
     int result = fstat(fd, &facts) < 0 ? -errno : S_ISDIR(facts.st_mode) ? -EISDIR : 0;
     size_t capacity = 4096, used = 0;
     char *bytes = result == 0 ? malloc(capacity) : NULL;
-    if (result == 0 && !bytes)
+    if (result == 0 && bytes == NULL)
         result = -ENOMEM;
     while (result == 0) {
         ssize_t got = read(fd, bytes + used, capacity - used - 1);
@@ -72,7 +72,7 @@ int config_read_descriptor(int fd, size_t size_max, char **text, size_t *length)
             result = -EFBIG;
         if (result == 0 && used + 1 == capacity) {
             char *grown = realloc(bytes, capacity * 2);
-            if (!grown) {
+            if (grown == NULL) {
                 result = -ENOMEM;
                 break;
             }

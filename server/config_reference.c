@@ -48,7 +48,7 @@ static void print_key(FILE *out, const struct config_key *key)
         config_choices_of(&choices, key);
         kind = choices.sentence;
     }
-    if (!key->standard)
+    if (key->standard == NULL)
         fprintf(out, "# %s; required\n%s: %s\n\n", kind, key->name, example_of(key->name));
     else
         fprintf(out, "# %s; default \"%s\"\n%s: \"%s\"\n\n", kind, key->standard, key->name,

@@ -37,7 +37,7 @@ static enum link_step step_of(const struct link_facts *facts, enum token_verdict
         return LINK_STEP_KEY;
     case REFUSED_ALGORITHM_REFUSED:
         /* An alg that no key can have is refused with the header, before the issuer is known. */
-        return facts->issuer && facts->keys ? LINK_STEP_KEY : LINK_STEP_HEADER;
+        return facts->issuer != NULL && facts->keys != NULL ? LINK_STEP_KEY : LINK_STEP_HEADER;
     case REFUSED_BAD_SIGNATURE:
         return LINK_STEP_SIGNATURE;
     case REFUSED_EXPIRED:
@@ -51,7 +51,8 @@ static enum link_step step_of(const struct link_facts *facts, enum token_verdict
     case REFUSED_CLAIMS_MALFORMED:
     case REFUSED_CLAIM_MISSING:
         /* Without an iss to be read, no key could be chosen: the signature was never looked at. */
-        return link_facts_string(facts->claims, "iss") ? LINK_STEP_CLAIMS : LINK_STEP_ISSUER;
+        return link_facts_string(facts->claims, "iss") != NULL ? LINK_STEP_CLAIMS
+                                                               : LINK_STEP_ISSUER;
     case REFUSED_AUDIENCE_MISMATCH:
     case REFUSED_VERSION_UNSUPPORTED:
     case REFUSED_CRITICAL_UNSUPPORTED:
@@ -89,7 +90,7 @@ static bool judge_address(struct link_facts *facts)
     enum link_step step = LINK_STEP_ADDRESS;
     if (refusal == refusal_of_verdict(REFUSED_TOKEN_AMBIGUOUS)) {
         step = LINK_STEP_TOKEN;
-    } else if (refusal == REFUSAL_NONE && !facts->target.package) {
+    } else if (refusal == REFUSAL_NONE && facts->target.package == NULL) {
         step = LINK_STEP_TOKEN;
         refusal = refusal_of_verdict(REFUSED_TOKEN_MISSING);
     }
@@ -103,9 +104,9 @@ static bool judge_address(struct link_facts *facts)
 
 static json_t *parse_json(char *text)
 {
-    json_t *json = text ? json_loads(text, 0, NULL) : NULL;
+    json_t *json = text != NULL ? json_loads(text, 0, NULL) : NULL;
     free(text);
-    if (json && !json_is_object(json)) {
+    if (json != NULL && !json_is_object(json)) {
         json_decref(json);
         json = NULL;
     }
@@ -119,11 +120,12 @@ static void read_unverified(struct link_facts *facts)
     facts->header = parse_json(header);
     facts->claims = parse_json(claims);
     const char *iss = link_facts_string(facts->claims, "iss");
-    for (unsigned i = 0; iss && i < facts->config->issuers_count; i++) {
+    for (unsigned i = 0; iss != NULL && i < facts->config->issuers_count; i++) {
         if (strcmp(facts->config->issuers[i].iss, iss) == 0)
             facts->issuer = &facts->config->issuers[i];
     }
-    if (facts->issuer) /* trust_load has read it before: a failure now only hides the hints */
+    if (facts->issuer !=
+        NULL) /* trust_load has read it before: a failure now only hides the hints */
         trust_keys_load(facts->issuer->keys, &facts->keys, error, sizeof(error));
 }
 
@@ -163,7 +165,7 @@ int link_facts_create(struct link_facts **out, const struct config *config,
     if (status != 0)
         return status;
     struct link_facts *facts = calloc(1, sizeof(*facts));
-    if (!facts) {
+    if (facts == NULL) {
         free(request);
         return -ENOMEM;
     }
@@ -192,7 +194,7 @@ int link_facts_create(struct link_facts **out, const struct config *config,
 
 void link_facts_destroy(struct link_facts **facts)
 {
-    if (!*facts)
+    if (*facts == NULL)
         return;
     json_decref((*facts)->header);
     json_decref((*facts)->claims);

@@ -40,7 +40,7 @@ static json_int_t seconds_of(const struct link_facts *facts, const char *name)
 /* The claim, or what stands for it where it is absent. */
 static json_int_t resume_of(const struct link_facts *facts)
 {
-    bool is_default = facts->issuer && !json_object_get(facts->claims, "resume");
+    bool is_default = facts->issuer != NULL && json_object_get(facts->claims, "resume") == NULL;
     return is_default ? (json_int_t)facts->issuer->resume_s : seconds_of(facts, "resume");
 }
 
@@ -81,11 +81,11 @@ static void hint_times(const struct link_facts *facts, json_t *hints)
 static void hint_missing(const struct link_facts *facts, json_t *hints)
 {
     static const char *const required[] = {"iss", "exp", "cdniuc", "acct"};
-    for (size_t i = 0; facts->claims && i < sizeof(required) / sizeof(required[0]); i++) {
-        if (!json_object_get(facts->claims, required[i]))
+    for (size_t i = 0; facts->claims != NULL && i < sizeof(required) / sizeof(required[0]); i++) {
+        if (json_object_get(facts->claims, required[i]) == NULL)
             hint(hints, "the claim %s is missing", required[i]);
     }
-    if (json_object_get(facts->claims, "sub"))
+    if (json_object_get(facts->claims, "sub") != NULL)
         hint(hints,
              "sub is an encrypted claim in RFC 9246; name the account in acct, in the clear");
 }
@@ -130,10 +130,10 @@ static void hint_malformed(const struct link_facts *facts, json_t *hints)
              "or hash: and regex: as in RFC 9246");
     if (!is(facts, REFUSED_CLAIMS_MALFORMED))
         return;
-    if (!facts->claim)
+    if (facts->claim == NULL)
         hint(hints, "the payload is not one JSON object in UTF-8: no member twice, no NUL, at most "
                     "8 levels deep, and no number of more than 64 bits");
-    for (size_t i = 0; facts->claim && i < sizeof(forms) / sizeof(forms[0]); i++) {
+    for (size_t i = 0; facts->claim != NULL && i < sizeof(forms) / sizeof(forms[0]); i++) {
         if (strcmp(forms[i][0], facts->claim) == 0)
             hint(hints, "%s %s", facts->claim, forms[i][1]);
     }
@@ -148,13 +148,13 @@ static void hint_unknown(const struct link_facts *facts, json_t *hints)
         "max_uses", "nbf", "pace",     "rate",   "resume",  "sub"};
     enum { KNOWN = sizeof(known) / sizeof(known[0]) };
     void *iterator = json_object_iter(facts->claims);
-    for (; iterator; iterator = json_object_iter_next(facts->claims, iterator)) {
+    for (; iterator != NULL; iterator = json_object_iter_next(facts->claims, iterator)) {
         const char *name = json_object_iter_key(iterator);
         bool is_known = false;
         for (size_t i = 0; i < KNOWN; i++)
             is_known = is_known || strcmp(known[i], name) == 0;
         const char *near = is_known ? NULL : cli_nearest(name, known, KNOWN);
-        if (near)
+        if (near != NULL)
             hint(hints, "no node knows the claim %.64s, so it limits nothing: did you mean %s?",
                  name, near);
     }
@@ -163,7 +163,7 @@ static void hint_unknown(const struct link_facts *facts, json_t *hints)
 static char *join(char *const *values, unsigned count)
 {
     char *joined = strdup("");
-    for (unsigned i = 0; joined && i < count; i++) {
+    for (unsigned i = 0; joined != NULL && i < count; i++) {
         char *longer = NULL;
         if (asprintf(&longer, "%s%s%s", joined, i > 0 ? ", " : "", values[i]) < 0)
             longer = NULL;
@@ -180,20 +180,20 @@ static void hint_issuer(const struct link_facts *facts, json_t *hints)
             hint(hints, "issuer %s is configured with iss %s", facts->config->issuers[i].id,
                  facts->config->issuers[i].iss);
     }
-    if (!facts->issuer)
+    if (facts->issuer == NULL)
         return;
     if (is(facts, REFUSED_AUDIENCE_MISMATCH)) {
         char *audiences = join(facts->issuer->audiences, facts->issuer->audiences_count);
         if (facts->issuer->audiences_count == 0)
             hint(hints, "issuer %s is configured without audiences: leave aud out",
                  facts->issuer->id);
-        else if (audiences)
+        else if (audiences != NULL)
             hint(hints, "aud must be one of: %s", audiences);
         free(audiences);
     }
     if (is(facts, REFUSED_OUT_OF_ISSUER_PATHS)) {
         char *prefixes = join(facts->issuer->prefixes, facts->issuer->prefixes_count);
-        if (prefixes)
+        if (prefixes != NULL)
             hint(hints, "issuer %s may sign for: %s (prefixes in the configuration)",
                  facts->issuer->id, prefixes);
         free(prefixes);
@@ -243,7 +243,7 @@ static bool same_when_composed(const char *text, bool prefix, const char *path)
     for (size_t i = 0; i < 2; i++)
         composed[i] = u8_normalize(UNINORM_NFC, (const uint8_t *)texts[i], strlen(texts[i]), NULL,
                                    &lengths[i]);
-    bool same = composed[0] && composed[1] && lengths[0] <= lengths[1] &&
+    bool same = composed[0] != NULL && composed[1] != NULL && lengths[0] <= lengths[1] &&
                 (prefix || lengths[0] == lengths[1]) &&
                 memcmp(composed[0], composed[1], lengths[0]) == 0;
     free(composed[0]);
@@ -261,7 +261,7 @@ static void hint_container(const struct link_facts *facts, json_t *hints)
 {
     char decoded[TOKEN_CONTAINER_MAX + 1];
     const char *container = link_facts_string(facts->claims, "cdniuc");
-    if (!container)
+    if (container == NULL)
         return;
     if (is(facts, REFUSED_CONTAINER_UNSUPPORTED) && container[0] == '/')
         hint(hints, "cdniuc is a bare path: write exact:%s", container);
@@ -292,14 +292,14 @@ static void hint_container(const struct link_facts *facts, json_t *hints)
 static void hint_key(const struct link_facts *facts, json_t *hints)
 {
     const char *kid = link_facts_string(facts->header, "kid");
-    if (!facts->keys || !facts->issuer)
+    if (facts->keys == NULL || facts->issuer == NULL)
         return;
     for (size_t i = 0; i < key_set_count(facts->keys); i++) {
         const char *name = token_algorithm_name(key_set_algorithm(facts->keys, i));
         if (is(facts, REFUSED_KEY_UNKNOWN) || is(facts, REFUSED_KEY_ID_MISSING))
             hint(hints, "%s has the kid %s (%s)", facts->issuer->keys, key_set_kid(facts->keys, i),
                  name);
-        else if (is(facts, REFUSED_ALGORITHM_REFUSED) && kid &&
+        else if (is(facts, REFUSED_ALGORITHM_REFUSED) && kid != NULL &&
                  strcmp(kid, key_set_kid(facts->keys, i)) == 0)
             hint(hints, "the key %s is an %s key: sign with alg %s", kid, name, name);
     }
@@ -314,10 +314,10 @@ static bool signed_by(const struct link_facts *facts, const json_t *jwk, const c
     struct key_set *keys = NULL;
     char error[16];
     json_object_set(copy, "kid", json_object_get(facts->header, "kid"));
-    if (k)
+    if (k != NULL)
         json_object_set_new(copy, "k", json_string(k));
     char *text = json_dumps(copy, JSON_COMPACT);
-    if (text && key_set_parse(&keys, text, strlen(text), error, sizeof(error)) == 0) {
+    if (text != NULL && key_set_parse(&keys, text, strlen(text), error, sizeof(error)) == 0) {
         const char *const prefixes[] = {"/"};
         const struct token_issuer issuer = {.id = "x",
                                             .iss = link_facts_string(facts->claims, "iss"),
@@ -340,7 +340,7 @@ static bool signed_by(const struct link_facts *facts, const json_t *jwk, const c
         token_destroy(&token);
         token_trust_drop(&trust);
     }
-    if (text)
+    if (text != NULL)
         key_text_free(&text);
     json_decref(copy);
     return matches;
@@ -367,15 +367,15 @@ static void try_key(const struct link_facts *facts, const json_t *jwk, json_t *h
 {
     const char *kid = link_facts_string(facts->header, "kid");
     const char *name = link_facts_string(jwk, "kid"), *k = link_facts_string(jwk, "k");
-    if (!name || !kid)
+    if (name == NULL || kid == NULL)
         return;
     if (strcmp(name, kid) != 0 && signed_by(facts, jwk, NULL))
         hint(hints, "the key %s signed this token, but the header names %s: correct the kid", name,
              kid);
-    if (!k || strcmp(name, kid) != 0)
+    if (k == NULL || strcmp(name, kid) != 0)
         return;
     char *encoded = malloc(strlen(k) / 3 * 4 + 8);
-    if (!encoded)
+    if (encoded == NULL)
         return;
     base64url(k, encoded);
     if (signed_by(facts, jwk, encoded))
@@ -387,13 +387,13 @@ static void try_key(const struct link_facts *facts, const json_t *jwk, json_t *h
 
 static void hint_signature(const struct link_facts *facts, json_t *hints)
 {
-    if (!is(facts, REFUSED_BAD_SIGNATURE) || !facts->issuer)
+    if (!is(facts, REFUSED_BAD_SIGNATURE) || facts->issuer == NULL)
         return;
     const char *alg = link_facts_string(facts->header, "alg");
     const char *dot = memrchr(facts->target.package, '.', facts->target.package_length);
     size_t length = (size_t)(facts->target.package + facts->target.package_length - dot - 1);
     /* RFC 7518 3.4: R and S, 32 bytes each. DER begins with 0x30, in base64url with M. */
-    if (alg && strcmp(alg, "ES256") == 0 && length != 86 && dot[1] == 'M')
+    if (alg != NULL && strcmp(alg, "ES256") == 0 && length != 86 && dot[1] == 'M')
         hint(hints, "the signature is in DER: JWS needs R and S, 32 bytes each, one after the "
                     "other");
     char *text;
@@ -405,7 +405,7 @@ static void hint_signature(const struct link_facts *facts, json_t *hints)
     size_t before = json_array_size(hints);
     for (size_t i = 0; i < json_array_size(keys); i++)
         try_key(facts, json_array_get(keys, i), hints);
-    if (!keys && set)
+    if (keys == NULL && set != NULL)
         try_key(facts, set, hints);
     if (json_array_size(hints) == before)
         hint(hints,

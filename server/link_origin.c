@@ -26,12 +26,12 @@ static bool place_of(const char *url, struct place *out)
     const char *authority = url + (out->tls ? 8 : 7);
     size_t length = strcspn(authority, "/?#");
     const char *user = memrchr(authority, '@', length);
-    if (user) {
+    if (user != NULL) {
         length -= (size_t)(user + 1 - authority);
         authority = user + 1;
     }
     const char *bracket = authority[0] == '[' ? memchr(authority, ']', length) : NULL;
-    size_t host = bracket ? (size_t)(bracket + 1 - authority) : strcspn(authority, ":/?#");
+    size_t host = bracket != NULL ? (size_t)(bracket + 1 - authority) : strcspn(authority, ":/?#");
     if (host > length || host >= sizeof(out->host))
         return false;
     for (size_t i = 0; i < host; i++)
@@ -59,7 +59,7 @@ static bool is_listened_on(const struct place *place, const char *scheme, const 
 {
     struct place own;
     char *origin = listen[0] != '\0' ? config_origin_of(scheme, listen) : NULL;
-    bool known = origin && place_of(origin, &own);
+    bool known = origin != NULL && place_of(origin, &own);
     free(origin);
     if (!known || own.tls != place->tls || (own.port != 0 && own.port != place->port))
         return false;
@@ -79,7 +79,7 @@ bool link_is_elsewhere(const struct config *config, const char *link)
         return false;
     /* Without a public_origin nobody knows by which names clients reach the node. */
     char *standard = config_origin_default(config);
-    bool any_host = standard && strcmp(standard, config->public_origin) == 0;
+    bool any_host = standard != NULL && strcmp(standard, config->public_origin) == 0;
     free(standard);
     return !is_listened_on(&place, "http", config->listen, any_host) &&
            !is_listened_on(&place, "https", config->listen_tls, any_host);

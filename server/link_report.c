@@ -39,12 +39,12 @@ json_t *link_report(const struct link_facts *facts, json_t *hints)
     if (facts->states[LINK_STEP_ADDRESS] ==
         LINK_PASSED) /* NULL, and left out, where it is not UTF-8 */
         json_object_set_new(report, "path", json_string(facts->target.path));
-    if (facts->issuer)
+    if (facts->issuer != NULL)
         json_object_set_new(report, "issuer", json_string(facts->issuer->id));
     json_object_set_new(report, "now", json_integer(facts->now));
-    if (facts->header)
+    if (facts->header != NULL)
         json_object_set(report, "header", facts->header);
-    if (facts->claims)
+    if (facts->claims != NULL)
         json_object_set(report, "claims", facts->claims);
     json_object_set_new(report, "checks", steps_to_json(facts));
     json_object_set(report, "hints", hints);

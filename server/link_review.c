@@ -40,7 +40,7 @@ tell(const struct review_listener *listener, const char *format, ...)
 struct link_review *link_review_create(const struct config *config, const char *file)
 {
     struct link_review *review = calloc(1, sizeof(*review));
-    if (!review)
+    if (review == NULL)
         return NULL;
     const struct media_options media = {.root = config->media_root,
                                         .follow_links = strcmp(config->follow_links, "on") == 0,
@@ -59,7 +59,7 @@ struct link_review *link_review_create(const struct config *config, const char *
 
 void link_review_destroy(struct link_review **review)
 {
-    if (!*review)
+    if (*review == NULL)
         return;
     token_trust_drop(&(*review)->trust);
     if ((*review)->media)
@@ -74,7 +74,7 @@ static void review_file(const struct link_review *review, const char *path,
     const char *root = review->config->media_root;
     size_t length = strlen(path);
     const char *kind = length > 0 && path[length - 1] == '/' ? "directory" : "file";
-    int found = review->media ? media_find(review->media, path) : 0;
+    int found = review->media != NULL ? media_find(review->media, path) : 0;
     if (!review->has_root)
         tell(listener,
              "--path %s: media_root of %s is %s, which is not there; create it, or correct "
@@ -121,16 +121,16 @@ static void review_token(const struct link_review *review,
                          const struct review_listener *listener)
 {
     struct link_facts *facts = NULL;
-    if (!review->trust || link_facts_create(&facts, review->config, review->trust, subject->link,
-                                            subject->begins_s) < 0)
+    if (review->trust == NULL || link_facts_create(&facts, review->config, review->trust,
+                                                   subject->link, subject->begins_s) < 0)
         return;
     if (facts->refusal != REFUSAL_NONE) {
         json_t *hints = link_hints(facts);
         const char *hint = json_string_value(json_array_get(hints, 0));
         tell(listener, "--path %s: a node with %s will refuse the link with %u %s: %s%s%s",
              subject->path, review->file, refusal_status(facts->refusal),
-             refusal_name(facts->refusal), refusal_text(facts->refusal), hint ? "; " : "",
-             hint ? hint : "");
+             refusal_name(facts->refusal), refusal_text(facts->refusal), hint != NULL ? "; " : "",
+             hint != NULL ? hint : "");
         json_decref(hints);
     }
     link_facts_destroy(&facts);

@@ -94,7 +94,7 @@ static void print_option_names(FILE *out, const struct argp_option *option, cons
     fputs("\\fB\\-\\-", out);
     print_text(out, option->name);
     fputs("\\fR", out);
-    if (argument) {
+    if (argument != NULL) {
         fputs("=", out);
         print_styled(out, 'I', argument);
     }
@@ -116,7 +116,7 @@ static void print_options(FILE *out, const struct argp *argp)
             print_option_names(out, option, first->arg);
         }
         fputc('\n', out);
-        print_line(out, first->doc ? first->doc : "");
+        print_line(out, first->doc != NULL ? first->doc : "");
     }
     for (const struct argp_child *child = argp->children; child != NULL && child->argp != NULL;
          child++)
@@ -128,9 +128,9 @@ static void print_rest(FILE *out, char *text)
 {
     bool verbatim = false;
     fputs(".PP\n", out);
-    for (char *line = text, *next; line; line = next) {
+    for (char *line = text, *next; line != NULL; line = next) {
         next = strchr(line, '\n');
-        if (next)
+        if (next != NULL)
             *next++ = '\0';
         if ((line[0] == ' ') != verbatim) {
             verbatim = !verbatim;
@@ -158,13 +158,14 @@ static void print_command(FILE *out, const struct manual_command *command)
     print_line(out, command->usage);
     fputs(".hy\n", out);
     /* argp prints what stands before a vertical tab ahead of the options, the rest behind them. */
-    snprintf(doc, sizeof(doc), "%s", command->argp->doc ? command->argp->doc : command->summary);
+    snprintf(doc, sizeof(doc), "%s",
+             command->argp->doc != NULL ? command->argp->doc : command->summary);
     char *rest = strchr(doc, '\v');
-    if (rest)
+    if (rest != NULL)
         *rest++ = '\0';
     print_paragraph(out, doc);
     print_options(out, command->argp);
-    if (rest)
+    if (rest != NULL)
         print_rest(out, rest);
 }
 
@@ -287,11 +288,11 @@ static void print_key(FILE *out, const struct config_key *key)
         fputs("; ", out);
     } else
         fputs(key->type == CONFIG_PATH ? "A path; " : "A text; ", out);
-    if (!key->standard)
+    if (key->standard == NULL)
         fputs("required", out);
     else
         fputs("default: ", out);
-    if (key->standard)
+    if (key->standard != NULL)
         print_text(out, key->standard[0] != '\0' ? key->standard : "empty");
     fputs(".\n", out);
 }

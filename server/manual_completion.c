@@ -52,12 +52,13 @@ static void print_second_words(FILE *out, const struct manual_command *commands,
 
 static void print_options(FILE *out, const struct argp *argp)
 {
-    for (const struct argp_option *option = argp->options; option && !ends_table(option);
+    for (const struct argp_option *option = argp->options; option != NULL && !ends_table(option);
          option++) {
         if (is_option(option))
             fprintf(out, "--%s ", option->name);
     }
-    for (const struct argp_child *child = argp->children; child && child->argp; child++)
+    for (const struct argp_child *child = argp->children; child != NULL && child->argp != NULL;
+         child++)
         print_options(out, child->argp);
 }
 
@@ -74,11 +75,11 @@ static const char *choice_of(const char *usage, const char *name, size_t *length
     char mark[64];
     snprintf(mark, sizeof(mark), "--%s ", name);
     const char *at = strstr(usage, mark);
-    if (!at)
+    if (at == NULL)
         return NULL;
     at += strlen(mark);
     *length = strcspn(at, " ]");
-    return memchr(at, '|', *length) && *length > 1 ? at : NULL;
+    return memchr(at, '|', *length) != NULL && *length > 1 ? at : NULL;
 }
 
 static void print_argument(FILE *out, const struct manual_command *command,
@@ -90,7 +91,7 @@ static void print_argument(FILE *out, const struct manual_command *command,
     if ((option->flags & OPTION_ALIAS) == 0 && option->key > 0 && option->key < 128)
         fprintf(out, " | '%s -%c'", command->words, option->key);
     fputs(") ", out);
-    if (choice) {
+    if (choice != NULL) {
         fputs("words='", out);
         print_choice(out, choice, length);
         fputs("' options= ;;\n", out);
@@ -107,14 +108,15 @@ static void print_arguments(FILE *out, const struct manual_command *command,
                             const struct argp *argp)
 {
     const char *argument = NULL; /* an alias has its first name's */
-    for (const struct argp_option *option = argp->options; option && !ends_table(option);
+    for (const struct argp_option *option = argp->options; option != NULL && !ends_table(option);
          option++) {
         if ((option->flags & OPTION_ALIAS) == 0)
             argument = option->arg;
-        if (is_option(option) && argument)
+        if (is_option(option) && argument != NULL)
             print_argument(out, command, option, argument);
     }
-    for (const struct argp_child *child = argp->children; child && child->argp; child++)
+    for (const struct argp_child *child = argp->children; child != NULL && child->argp != NULL;
+         child++)
         print_arguments(out, command, child->argp);
 }
 

@@ -71,7 +71,8 @@ int main(int argc, char **argv)
         outputs[i].print(stdout);
         /* Not exit: what a command had allocated before its cli_parse is not a leak worth a report. */
         if (fflush(stdout) != 0)
-            _exit(cli_fail(EX_IOERR, "tollgate-manual", "standard output: %s", strerrordesc_np(errno)));
+            _exit(cli_fail(EX_IOERR, "tollgate-manual", "standard output: %s",
+                           strerrordesc_np(errno)));
         _exit(EX_OK);
     }
     _exit(cli_fail(EX_USAGE, "tollgate-manual", "give one of program, configuration, completion"));

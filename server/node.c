@@ -631,7 +631,8 @@ static void report_configuration(struct node *node)
                     "was read at the start stays in force",
                     file);
         char *rest = NULL;
-        for (char *line = strtok_r(error, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+        for (char *line = strtok_r(error, "\n", &rest); line != NULL;
+             line = strtok_r(NULL, "\n", &rest))
             log_write(NULL, LOG_LEVEL_WARNING, "%s", line);
     } else {
         unsigned count = config_changes(node->config, fresh, changes, sizeof(changes));

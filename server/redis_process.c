@@ -243,7 +243,8 @@ static pid_t fork_redis(const struct redis_place *place, int report)
 #undef X
                                          NULL};
     char *copied[sizeof(arguments) / sizeof(arguments[0])];
-    memcpy(copied, arguments, sizeof(arguments)); /* execv's argv is not const, for history's sake */
+    memcpy(copied, arguments,
+           sizeof(arguments)); /* execv's argv is not const, for history's sake */
 
     /* All signals wait until the child has none of the node's handlers left. */
     sigset_t all;

@@ -86,7 +86,8 @@ static int keys_of(int read, char *text, size_t length, const char *name, struct
     explicit_bzero(text, length);
     free(text);
     if (result < 0)
-        snprintf(error, error_size, "%s: %s", name, why[0] != '\0' ? why : strerrordesc_np(-result));
+        snprintf(error, error_size, "%s: %s", name,
+                 why[0] != '\0' ? why : strerrordesc_np(-result));
     return result < 0 ? result : 0;
 }
 
@@ -169,7 +170,7 @@ static void warn_of_shared(const struct token_issuer *issuers, size_t count,
     for (size_t i = 0; i < count; i++)
         keys += key_set_count(issuers[i].keys);
     struct print *prints = calloc(keys > 0 ? keys : 1, sizeof(*prints));
-    if (!prints)
+    if (prints == NULL)
         return; /* a warning less */
     for (size_t i = 0; i < count; i++) {
         for (size_t k = 0; k < key_set_count(issuers[i].keys); k++) {
@@ -217,7 +218,7 @@ int trust_load(const struct config *config, struct token_trust **out,
     *out = NULL;
     size_t count = config->issuers_count;
     struct token_issuer *issuers = calloc(count > 0 ? count : 1, sizeof(*issuers));
-    if (!issuers) {
+    if (issuers == NULL) {
         snprintf(error, error_size, "out of memory");
         return -ENOMEM;
     }

@@ -159,8 +159,8 @@ static bool covers_regex(const struct token_container *container, const char *or
                          const struct token_request *request)
 {
     char subject[PATTERN_SUBJECT_MAX + 1];
-    int length =
-        snprintf(subject, sizeof(subject), "%s%.*s", origin, (int)request->uri_length, request->uri);
+    int length = snprintf(subject, sizeof(subject), "%s%.*s", origin, (int)request->uri_length,
+                          request->uri);
 
     /* The price of a match grows with the URI: past the bound nothing is covered. */
     if (length < 0 || (size_t)length >= sizeof(subject))

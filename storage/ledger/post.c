@@ -45,7 +45,8 @@ static struct post *new_post(struct post_batch *batch, const struct journal_entr
 static bool is_of(const struct post_file *file, const struct journal_entry *entry)
 {
     return file->file == entry->file && file->opened_ms == entry->record.opened_ms &&
-           (file->opened_ms == 0 || memcmp(file->link, entry->record.link, sizeof(file->link)) == 0);
+           (file->opened_ms == 0 ||
+            memcmp(file->link, entry->record.link, sizeof(file->link)) == 0);
 }
 
 static int add_file(struct post *post, const struct journal_entry *entry)

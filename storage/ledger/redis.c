@@ -165,7 +165,8 @@ int redis_open(struct redis_link *link, struct where *where, const struct ledger
     link->unreached = true;
     hold_signals(link);
     if (where_get(where, 0, &address, error, sizeof(error)) != 0) {
-        snprintf(link->error, sizeof(link->error), "Redis at %.100s: %.200s", options->redis, error);
+        snprintf(link->error, sizeof(link->error), "Redis at %.100s: %.200s", options->redis,
+                 error);
         redis_close(link);
         return -EAGAIN;
     }

@@ -126,7 +126,8 @@ static void sync_turn(struct ledger *ledger, struct turn *turn)
             snprintf(text, sizeof(text),
                      "journal segment %08u.seg: %s: %s; nothing is served until the disk is "
                      "repaired and the node is restarted",
-                     journal->segment, journal->failed_call, strerrordesc_np(journal->failed_error));
+                     journal->segment, journal->failed_call,
+                     strerrordesc_np(journal->failed_error));
             ledger_set_writer_state(ledger, LEDGER_FAILED, text);
             ledger_say(ledger, LEDGER_EVENT_ERROR, "%s", text);
         }

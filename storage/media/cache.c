@@ -50,7 +50,7 @@ static struct cache_entry *entry_create(const char *path, size_t path_length, ui
                                         int fd, uint64_t now_ms)
 {
     struct cache_entry *entry = malloc(sizeof(*entry));
-    if (!entry)
+    if (entry == NULL)
         return NULL;
     /* Not the path, which is long, nor what follows it, which is set below. */
     memset(entry, 0, offsetof(struct cache_entry, file) + offsetof(struct media_file, path));
@@ -70,7 +70,7 @@ static struct cache_entry *entry_create(const char *path, size_t path_length, ui
 static void entry_free(const struct media_cache *cache, struct cache_entry *entry)
 {
     assert(entry->file.references == 0);
-    if (entry->file.user && cache->user_free)
+    if (entry->file.user != NULL && cache->user_free != NULL)
         cache->user_free(entry->file.user);
     if (entry->file.fd >= 0)
         close(entry->file.fd);
@@ -97,8 +97,9 @@ static bool make_room_for_file(struct media_cache *cache)
         return true;
     /* A missing file saves a failed open, an idle one an open and its hash: the former goes first.
      */
-    struct cache_entry *victim = cache->missing.oldest ? cache->missing.oldest : cache->idle.oldest;
-    if (!victim)
+    struct cache_entry *victim =
+        cache->missing.oldest != NULL ? cache->missing.oldest : cache->idle.oldest;
+    if (victim == NULL)
         return false;
     detach(cache, victim);
     return true;
@@ -109,7 +110,7 @@ static bool make_room_for_missing(struct media_cache *cache)
 {
     if (cache->table.count < cache->entries_max && cache->missing.count < cache->missing_max)
         return true;
-    if (!cache->missing.oldest)
+    if (cache->missing.oldest == NULL)
         return false;
     detach(cache, cache->missing.oldest);
     return true;
@@ -147,10 +148,10 @@ const char *media_file_bytes(struct media_file *file)
 {
     struct file_identity now;
     int64_t mtime_s;
-    if (file->bytes || file->size == 0 || file->size > MEDIA_BYTES_MAX)
+    if (file->bytes != NULL || file->size == 0 || file->size > MEDIA_BYTES_MAX)
         return file->bytes;
     char *bytes = malloc((size_t)file->size);
-    if (!bytes)
+    if (bytes == NULL)
         return NULL;
     /* Read and then compared: bytes of a version that the validators do not name are not kept. */
     if (media_file_read(file, bytes, (size_t)file->size, 0) == (ssize_t)file->size &&
@@ -248,18 +249,18 @@ static bool might_block(int error)
 static int remember_missing(struct media_cache *cache, struct cache_entry *known, const char *path,
                             size_t path_length, uint64_t path_hash, uint64_t now_ms)
 {
-    if (known && known->file.fd < 0) {
+    if (known != NULL && known->file.fd < 0) {
         known->checked_ms = now_ms;
         cache_list_remove(&cache->missing, known);
         cache_list_append(&cache->missing, known);
         return -ENOENT;
     }
-    if (known)
+    if (known != NULL)
         detach(cache, known);
     if (!make_room_for_missing(cache))
         return -ENOENT;
     struct cache_entry *entry = entry_create(path, path_length, path_hash, -1, now_ms);
-    if (!entry)
+    if (entry == NULL)
         return -ENOENT; /* just not remembered */
     cache_table_insert(&cache->table, entry);
     cache_list_append(&cache->missing, entry);
@@ -272,7 +273,7 @@ static int admit_version(struct media_cache *cache, const char *path, size_t pat
                          struct media_file **out)
 {
     struct cache_entry *entry = entry_create(path, path_length, path_hash, fd, now_ms);
-    if (!entry) {
+    if (entry == NULL) {
         close(fd);
         return -ENOMEM;
     }
@@ -317,20 +318,20 @@ static int settle(struct media_cache *cache, struct cache_entry *known, const ch
             return remember_missing(cache, known, path, path_length, path_hash, now_ms);
         /* Scarcity says nothing about the file: the version in hand is served, and held against the
          * disk at the next get. */
-        if (error == -EIO || !known || known->file.fd < 0)
+        if (error == -EIO || known == NULL || known->file.fd < 0)
             return error;
         take(cache, known, out);
         return 0;
     }
 
-    if (known && known->file.fd >= 0 && file_identity_equal(&known->identity, &identity)) {
+    if (known != NULL && known->file.fd >= 0 && file_identity_equal(&known->identity, &identity)) {
         close(result);
         known->checked_ms = now_ms;
         want_hash(cache, known);
         take(cache, known, out);
         return 0;
     }
-    if (known)
+    if (known != NULL)
         detach(cache, known);
     return admit_version(cache, path, path_length, path_hash, now_ms, result, &identity, mtime_s,
                          out);
@@ -340,9 +341,9 @@ static int settle(struct media_cache *cache, struct cache_entry *known, const ch
 static bool give_descriptor_back(struct media_cache *cache, const struct cache_entry *keep)
 {
     struct cache_entry *victim = cache->idle.oldest;
-    if (victim && victim == keep)
+    if (victim != NULL && victim == keep)
         victim = victim->newer;
-    if (!victim)
+    if (victim == NULL)
         return false;
     detach(cache, victim);
     return true;
@@ -384,7 +385,7 @@ int media_cache_get(struct media_cache *cache, const char *path, size_t path_len
     uint64_t path_hash = XXH3_64bits_withSeed(path, path_length, cache->seed);
     struct cache_entry *entry = cache_table_find(&cache->table, path, path_length, path_hash);
     /* Unsigned: a clock that went back makes it due, not valid for ever. */
-    if (entry && now_ms - entry->checked_ms < cache->revalidate_ms) {
+    if (entry != NULL && now_ms - entry->checked_ms < cache->revalidate_ms) {
         if (entry->file.fd < 0) {
             cache_list_remove(&cache->missing, entry);
             cache_list_append(&cache->missing, entry);
@@ -430,7 +431,7 @@ int media_cache_create(struct media_cache **out, struct media *media, uint32_t e
     if (entries_max == 0)
         return -EINVAL;
     struct media_cache *cache = calloc(1, sizeof(*cache));
-    if (!cache)
+    if (cache == NULL)
         return -ENOMEM;
     cache->media = media;
     cache->entries_max = entries_max;
@@ -452,14 +453,14 @@ int media_cache_create(struct media_cache **out, struct media *media, uint32_t e
 void media_cache_destroy(struct media_cache **cache)
 {
     struct media_cache *ending = *cache;
-    if (!ending)
+    if (ending == NULL)
         return;
     /* A file in use would lose its owner. */
     assert(ending->detached == 0);
     assert(ending->table.count == ending->idle.count + ending->missing.count);
-    while (ending->idle.oldest)
+    while (ending->idle.oldest != NULL)
         detach(ending, ending->idle.oldest);
-    while (ending->missing.oldest)
+    while (ending->missing.oldest != NULL)
         detach(ending, ending->missing.oldest);
     cache_table_destroy(&ending->table);
     free(ending);

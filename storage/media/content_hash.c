@@ -61,11 +61,11 @@ uint64_t content_settle_ns(const struct file_identity *identity, uint64_t now_ns
 int content_reader_create(struct content_reader **out)
 {
     struct content_reader *reader = calloc(1, sizeof(*reader));
-    if (!reader)
+    if (reader == NULL)
         return -ENOMEM;
     reader->state = XXH3_createState();
     reader->buffer = aligned_alloc(DIRECT_ALIGNMENT, CHUNK_BYTES);
-    if (!reader->state || !reader->buffer) {
+    if (reader->state == NULL || reader->buffer == NULL) {
         content_reader_destroy(&reader);
         return -ENOMEM;
     }
@@ -75,7 +75,7 @@ int content_reader_create(struct content_reader **out)
 
 void content_reader_destroy(struct content_reader **reader)
 {
-    if (!*reader)
+    if (*reader == NULL)
         return;
     XXH3_freeState((*reader)->state);
     free((*reader)->buffer);

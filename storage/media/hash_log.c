@@ -203,7 +203,7 @@ static int check_header(struct hash_log *log)
 int hash_log_open(struct hash_log **out, const char *state_dir)
 {
     struct hash_log *log = calloc(1, sizeof(*log));
-    if (!log)
+    if (log == NULL)
         return -ENOMEM;
     log->fd = -1;
     log->read_to = BLOCK_BYTES;
@@ -228,7 +228,7 @@ int hash_log_open(struct hash_log **out, const char *state_dir)
 
 void hash_log_close(struct hash_log **log)
 {
-    if (!*log)
+    if (*log == NULL)
         return;
     if ((*log)->fd >= 0)
         close((*log)->fd);
@@ -252,7 +252,7 @@ int hash_log_read(struct hash_log *log,
                   uint64_t *damaged)
 {
     unsigned char *batch = malloc((size_t)BATCH_BLOCKS * BLOCK_BYTES);
-    if (!batch)
+    if (batch == NULL)
         return -ENOMEM;
     ssize_t got;
     do {
@@ -310,7 +310,7 @@ static off_t write_records(int fd, bool (*next)(void *context, struct hash_recor
                            void *context)
 {
     unsigned char *batch = malloc((size_t)BATCH_BLOCKS * BLOCK_BYTES);
-    if (!batch)
+    if (batch == NULL)
         return -ENOMEM;
     encode_header(batch);
     size_t blocks = 1;

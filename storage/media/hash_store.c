@@ -198,7 +198,7 @@ static void compact(struct hash_store *store)
 
 static void save(struct hash_store *store, const struct hash_record *record)
 {
-    if (!store->log) {
+    if (store->log == NULL) {
         store->failures += store->error != 0;
         return;
     }
@@ -225,7 +225,7 @@ int hash_store_open(struct hash_store **out, const char *state_dir, uint32_t ent
     while (slots < entries_max * 2)
         slots *= 2;
     struct hash_store *store = calloc(1, sizeof(*store));
-    if (!store)
+    if (store == NULL)
         return -ENOMEM;
     pthread_rwlock_init(&store->lock, NULL);
     pthread_mutex_init(&store->log_lock, NULL);
@@ -235,14 +235,14 @@ int hash_store_open(struct hash_store **out, const char *state_dir, uint32_t ent
     store->slot_mask = slots - 1;
     store->entries = calloc(entries_max, sizeof(*store->entries));
     store->slots = calloc(slots, sizeof(*store->slots));
-    if (!store->entries || !store->slots) {
+    if (store->entries == NULL || store->slots == NULL) {
         hash_store_close(&store);
         return -ENOMEM;
     }
 
-    if (state_dir) {
+    if (state_dir != NULL) {
         store->error = hash_log_open(&store->log, state_dir);
-        if (store->log) {
+        if (store->log != NULL) {
             read_log(store);
             compact(store);
             hash_log_share(store->log);
@@ -255,9 +255,9 @@ int hash_store_open(struct hash_store **out, const char *state_dir, uint32_t ent
 void hash_store_close(struct hash_store **store)
 {
     struct hash_store *closing = *store;
-    if (!closing)
+    if (closing == NULL)
         return;
-    for (uint32_t i = closing->log ? closing->oldest : NONE; i != NONE;
+    for (uint32_t i = closing->log != NULL ? closing->oldest : NONE; i != NONE;
          i = closing->entries[i].newer)
         if (!closing->entries[i].saved &&
             hash_log_append(closing->log, &closing->entries[i].record))
@@ -307,7 +307,7 @@ void hash_store_put(struct hash_store *store, const struct file_identity *identi
 void hash_store_refresh(struct hash_store *store)
 {
     pthread_mutex_lock(&store->log_lock);
-    if (store->log)
+    if (store->log != NULL)
         read_log(store);
     pthread_mutex_unlock(&store->log_lock);
 }

@@ -235,7 +235,7 @@ static int create_queue(struct job_queue *queue, uint32_t max)
 {
     queue->max = max;
     queue->jobs = calloc(max, sizeof(*queue->jobs));
-    return queue->jobs ? content_reader_create(&queue->reader) : -ENOMEM;
+    return queue->jobs != NULL ? content_reader_create(&queue->reader) : -ENOMEM;
 }
 
 int hasher_create(struct hasher **out, const struct path_root *root, struct hash_store *hashes,
@@ -244,7 +244,7 @@ int hasher_create(struct hasher **out, const struct path_root *root, struct hash
     if (options->hash_queue_max == 0 || options->hash_first_max == 0)
         return -EINVAL;
     struct hasher *hasher = calloc(1, sizeof(*hasher));
-    if (!hasher)
+    if (hasher == NULL)
         return -ENOMEM;
     hasher->root = root;
     hasher->hashes = hashes;
@@ -273,7 +273,7 @@ int hasher_create(struct hasher **out, const struct path_root *root, struct hash
 void hasher_destroy(struct hasher **hasher)
 {
     struct hasher *ending = *hasher;
-    if (!ending)
+    if (ending == NULL)
         return;
     if (ending->started) {
         pthread_mutex_lock(&ending->lock);

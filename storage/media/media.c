@@ -18,7 +18,7 @@
 static int fail(struct media *media, int error, char *text, size_t text_size, const char *what,
                 const char *cure)
 {
-    if (text && text_size)
+    if (text != NULL && text_size)
         (void)snprintf(text, text_size, "media %s: %s; %s", what, strerrordesc_np(-error), cure);
     media_close(&media);
     return error;
@@ -27,8 +27,9 @@ static int fail(struct media *media, int error, char *text, size_t text_size, co
 static int fail_root(struct media *media, int error, char *text, size_t text_size, const char *root,
                      const char *cure)
 {
-    if (text && text_size)
-        (void)snprintf(text, text_size, "media root %s: %s; %s", root, strerrordesc_np(-error), cure);
+    if (text != NULL && text_size)
+        (void)snprintf(text, text_size, "media root %s: %s; %s", root, strerrordesc_np(-error),
+                       cure);
     media_close(&media);
     return error;
 }
@@ -48,7 +49,7 @@ int media_open(struct media **out, const struct media_options *options, char *er
 {
     *out = NULL;
     struct media *media = calloc(1, sizeof(*media));
-    if (!media)
+    if (media == NULL)
         return fail(NULL, -ENOMEM, error, error_size, "library", "free some memory");
     media->root =
         path_root_of(open(options->root, O_PATH | O_DIRECTORY | O_CLOEXEC), options->follow_links);
@@ -79,7 +80,7 @@ int media_open(struct media **out, const struct media_options *options, char *er
 void media_close(struct media **media)
 {
     struct media *closing = *media;
-    if (!closing)
+    if (closing == NULL)
         return;
     hasher_destroy(&closing->hasher); /* first: its thread uses the other two */
     hash_store_close(&closing->hashes);

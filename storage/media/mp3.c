@@ -148,7 +148,7 @@ static size_t find_header(const unsigned char *bytes, size_t length)
     for (size_t at = 0; at < length; at++) {
         const unsigned char *next =
             bytes[at] == 0xff ? bytes + at : memchr(bytes + at, 0xff, length - at);
-        if (!next)
+        if (next == NULL)
             break;
         at = (size_t)(next - bytes);
         if (length - at < 3 || ((next[1] & 0xe0) == 0xe0 && next[2] < 0xf0))

@@ -36,7 +36,7 @@ bool file_identity_equal(const struct file_identity *a, const struct file_identi
 
 bool path_is_servable(const char *path, size_t length)
 {
-    if (length < 2 || length > MEDIA_PATH_MAX || path[0] != '/' || memchr(path, 0, length))
+    if (length < 2 || length > MEDIA_PATH_MAX || path[0] != '/' || memchr(path, 0, length) != NULL)
         return false;
 
     /* The token's parser refuses these already. Here they would give one file several names in the
@@ -44,7 +44,7 @@ bool path_is_servable(const char *path, size_t length)
     const char *end = path + length;
     for (const char *segment = path + 1; segment <= end;) {
         const char *slash = memchr(segment, '/', (size_t)(end - segment));
-        size_t segment_length = (size_t)((slash ? slash : end) - segment);
+        size_t segment_length = (size_t)((slash != NULL ? slash : end) - segment);
         /* Nor what a name with a dot hides: .git, .htpasswd, what an editor or a transfer left. */
         if (segment_length == 0 || segment[0] == '.')
             return false;
@@ -96,7 +96,7 @@ int file_identify(int fd, struct file_identity *out, int64_t *mtime_s)
         .mtime_ns = nanoseconds(status.st_mtim),
         .ctime_ns = nanoseconds(status.st_ctim),
     };
-    if (mtime_s)
+    if (mtime_s != NULL)
         *mtime_s = status.st_mtim.tv_sec;
     return 0;
 }

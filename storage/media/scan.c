@@ -43,7 +43,7 @@ struct walk {
 static int walk_later(struct walk *walk, const char *path, size_t path_length)
 {
     struct pending *directory = malloc(sizeof(*directory) + path_length + 1);
-    if (!directory)
+    if (directory == NULL)
         return -ENOMEM;
     memcpy(directory->path, path, path_length);
     directory->path[path_length] = '\0';
@@ -86,7 +86,7 @@ static int walk_directory(struct walk *walk, const struct pending *directory)
     bool is_root = directory->path_length == 0;
     int fd = path_open_directory(walk->root, is_root ? "." : media_relative_path(directory->path));
     DIR *stream = fd < 0 ? NULL : fdopendir(fd);
-    if (!stream) {
+    if (stream == NULL) {
         int error = fd < 0 ? fd : -errno;
         if (fd >= 0)
             close(fd);
@@ -97,7 +97,7 @@ static int walk_directory(struct walk *walk, const struct pending *directory)
     while (!result) {
         errno = 0;
         const struct dirent *entry = readdir(stream);
-        if (!entry) {
+        if (entry == NULL) {
             if (errno)
                 result =
                     walk->on_unreadable(walk->context, is_root ? "/" : directory->path, -errno);
@@ -112,7 +112,7 @@ static int walk_directory(struct walk *walk, const struct pending *directory)
 static int walk_all(struct walk *walk)
 {
     int result = walk_later(walk, "", 0);
-    while (walk->pending) {
+    while (walk->pending != NULL) {
         struct pending *directory = walk->pending;
         walk->pending = directory->next;
         if (!result)
@@ -221,7 +221,7 @@ static int tell(struct scan *scan, const char *path, const char *etag, int error
     so_far->etag = etag;
     so_far->error = error;
     so_far->passed_over = passed_over;
-    int stop = scan->progress && scan->progress(scan->context, so_far) ? 1 : 0;
+    int stop = scan->progress != NULL && scan->progress(scan->context, so_far) ? 1 : 0;
     so_far->path = NULL;
     return stop;
 }

@@ -33,7 +33,8 @@ static void await_hashes(struct site *site)
     for (unsigned i = 0; i < FILES; i++) {
         const char *link = site_link(site, .account = "alice", .path = paths[i]);
         uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
-        while (!answer_header(site, fetch(site, link, .method = "HEAD", .fresh = true), "ETag")) {
+        while (answer_header(site, fetch(site, link, .method = "HEAD", .fresh = true), "ETag") ==
+               NULL) {
             cr_assert_lt(harness_now_ms(), deadline_ms);
             harness_pause();
         }
@@ -45,7 +46,7 @@ static bool is_in_memory(int fd, size_t length)
     size_t pages = (length + 4095) / 4096, count = 0;
     unsigned char *found = malloc(pages);
     void *map = mmap(NULL, length, PROT_READ, MAP_SHARED, fd, 0);
-    cr_assert(found && map != MAP_FAILED);
+    cr_assert(found != NULL && map != MAP_FAILED);
     cr_assert_eq(mincore(map, length, found), 0);
     for (size_t i = 0; i < pages; i++)
         count += found[i] & 1;
@@ -85,18 +86,21 @@ static uint64_t read_by_workers(struct site *site)
     const char *tasks = site_format(site, "/proc/%d/task", (int)site_node_pid(site));
     DIR *directory = opendir(tasks);
     cr_assert_not_null(directory);
-    for (const struct dirent *entry = readdir(directory); entry; entry = readdir(directory)) {
+    for (const struct dirent *entry = readdir(directory); entry != NULL;
+         entry = readdir(directory)) {
         char text[64] = "";
         unsigned long long bytes = 0;
         FILE *file = fopen(site_format(site, "%s/%s/comm", tasks, entry->d_name), "re");
-        bool worker = file && fgets(text, sizeof(text), file) && strncmp(text, "worker-", 7) == 0;
-        if (file)
+        bool worker = file != NULL && fgets(text, sizeof(text), file) != NULL &&
+                      strncmp(text, "worker-", 7) == 0;
+        if (file != NULL)
             fclose(file);
         if (!worker)
             continue;
         file = fopen(site_format(site, "%s/%s/io", tasks, entry->d_name), "re");
         cr_assert_not_null(file);
-        while (fgets(text, sizeof(text), file) && sscanf(text, "read_bytes: %llu", &bytes) != 1)
+        while (fgets(text, sizeof(text), file) != NULL &&
+               sscanf(text, "read_bytes: %llu", &bytes) != 1)
             continue;
         fclose(file);
         sum += bytes;

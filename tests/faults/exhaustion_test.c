@@ -326,7 +326,7 @@ static void fill_disk(struct site *site, const char *disk)
 Test(exhaustion, of_the_journals_disk_stops_the_serving_until_there_is_room)
 {
     const char *disk = mount_small_disk();
-    if (!disk)
+    if (disk == NULL)
         cr_skip_test("only root may mount");
     struct site *site =
         site_create(.own_redis = true, .state_dir = disk, .settings = "accounts_max: 100\n");
@@ -379,7 +379,7 @@ static void expect_soon_200(struct site *site, const char *link)
 Test(exhaustion, of_the_journals_disk_lets_downloads_that_have_begun_end)
 {
     const char *disk = mount_small_disk();
-    if (!disk)
+    if (disk == NULL)
         cr_skip_test("only root may mount");
     struct site *site = site_create(.own_redis = true, .own_media = true, .state_dir = disk,
                                     .settings = "accounts_max: 100\n");
@@ -395,7 +395,7 @@ Test(exhaustion, of_the_journals_disk_lets_downloads_that_have_begun_end)
 
     for (unsigned i = 0;; i++) {
         const struct answer *health = site_admin(site, "GET", "/v1/health", NULL);
-        if (strstr((const char *)health->body, "\"full\""))
+        if (strstr((const char *)health->body, "\"full\"") != NULL)
             break;
         cr_assert_lt(i, 2000, "the journal never says that it is full: %s",
                      (const char *)health->body);

@@ -297,7 +297,7 @@ Test(redis, that_refuses_to_write_makes_the_node_not_ready_until_it_writes_again
         const char *link = site_link(site, .account = "alice", .path = TRACK_TINY,
                                      .jti = site_format(site, "%zu", i));
         size_t before = strlen(site_log(site));
-        for (size_t j = 0; j < 3 && objection->begin[j]; j++)
+        for (size_t j = 0; j < 3 && objection->begin[j] != NULL; j++)
             command_redis(site, objection->begin[j]);
         await_ready(site, false);
         answer_expect_refusal(site, fetch(site, link), 503, "redis_unavailable");
@@ -363,16 +363,18 @@ static void put_in_place_of(struct site *site, const char *system, const char *t
 {
     const char *own = site_format(site, "%s%s", site_directory(site), strrchr(system, '/'));
     FILE *file = fopen(own, "we");
-    cr_assert(file && fputs(text, file) >= 0 && fclose(file) == 0);
-    cr_assert_eq(mount(own, system, NULL, MS_BIND, NULL), 0, "%s: %s", system, strerrordesc_np(errno));
+    cr_assert(file != NULL && fputs(text, file) >= 0 && fclose(file) == 0);
+    cr_assert_eq(mount(own, system, NULL, MS_BIND, NULL), 0, "%s: %s", system,
+                 strerrordesc_np(errno));
 }
 
 /* Always as long as before, so that a reader sees either this or that. */
 static void name_redis(struct site *site, const char *first, const char *second)
 {
     char lines[65];
-    int length = snprintf(lines, sizeof(lines), "%-16sredis.test\n%-16s%s.test\n", first,
-                          second ? second : "127.0.0.1", second ? "redis" : "other");
+    int length =
+        snprintf(lines, sizeof(lines), "%-16sredis.test\n%-16s%s.test\n", first,
+                 second != NULL ? second : "127.0.0.1", second != NULL ? "redis" : "other");
     int fd = open(site_format(site, "%s/hosts", site_directory(site)), O_WRONLY | O_CLOEXEC);
     cr_assert(fd >= 0);
     cr_assert_eq(pwrite(fd, lines, (size_t)length, 0), length);

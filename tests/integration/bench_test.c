@@ -18,7 +18,8 @@ static int bench(struct site *site, json_t **out, const char *words)
     json_error_t error;
     cr_assert(WIFEXITED(status));
     *out = json_load_file(report, 0, &error);
-    cr_assert(*out || WEXITSTATUS(status) > 1, "exit %d: %s", WEXITSTATUS(status), error.text);
+    cr_assert(*out != NULL || WEXITSTATUS(status) > 1, "exit %d: %s", WEXITSTATUS(status),
+              error.text);
     return WEXITSTATUS(status);
 }
 
@@ -38,7 +39,8 @@ Test(bench, verifies_the_bodies_of_many_connections_at_once)
     json_t *report;
     site_account_open_postpaid(site, "alice");
     const char *link = site_link(site, .account = "alice", .path = TRACK_LONG);
-    while (!strstr(fetch(site, link, .method = "HEAD")->head, "ETag: ")) /* until it is hashed */
+    while (strstr(fetch(site, link, .method = "HEAD")->head, "ETag: ") ==
+           NULL) /* until it is hashed */
         harness_pause();
     const char *words =
         site_format(site, "--verify --connections 16 --requests 48 %s", url(site, link));

@@ -35,7 +35,8 @@ static void refuse(unsigned number, unsigned error)
         .filter = instructions,
     };
     cr_assert_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-    cr_assert_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0, "%s", strerrordesc_np(errno));
+    cr_assert_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0, "%s",
+                 strerrordesc_np(errno));
 }
 
 static void expect_text(const char *text, const char *part)
@@ -47,7 +48,8 @@ static void expect_text(const char *text, const char *part)
 static const char *line_of(struct site *site, const char *output, const char *start)
 {
     const char *line = strstr(output, start);
-    cr_assert(line && (line == output || line[-1] == '\n'), "no line \"%s\" in: %s", start, output);
+    cr_assert(line != NULL && (line == output || line[-1] == '\n'), "no line \"%s\" in: %s", start,
+              output);
     return site_format(site, "%.*s", (int)strcspn(line, "\n"), line);
 }
 
@@ -153,10 +155,10 @@ Test(doctor, refuses_a_clock_from_before_the_program_was_made)
     struct site *site = site_create(.stays_down = true);
     const char *original = getenv("TOLLGATE_BINARY");
     const char *copy = site_format(site, "%s/tollgate", site_directory(site));
-    const char *command =
-        site_format(site, "cp '%s' '%s' && touch -d '2 days' '%s'",
-                    original ? original : TOLLGATE_BINARY, copy, copy); /* two days from now */
-    cr_assert_eq(system(command), 0); // NOLINT(cert-env33-c): the words are the test's own
+    const char *command = site_format(site, "cp '%s' '%s' && touch -d '2 days' '%s'",
+                                      original != NULL ? original : TOLLGATE_BINARY, copy,
+                                      copy); /* two days from now */
+    cr_assert_eq(system(command), 0);        // NOLINT(cert-env33-c): the words are the test's own
     cr_assert_eq(setenv("TOLLGATE_BINARY", copy, 1), 0);
     struct command_result doctor = site_tollgate(site, "doctor");
     cr_assert_eq(doctor.exit_code, 1, "%s%s", doctor.output, doctor.errors);
@@ -386,7 +388,7 @@ Test(doctor, health_and_the_stop_say_that_redis_is_out_of_reach)
         health = site_tollgate(site, "health");
         cr_assert_eq(health.exit_code, 1, "%s%s", health.output, health.errors);
         cr_assert_lt(harness_now_ms(), deadline_ms, "%s", health.output);
-    } while (!strstr(health.output, "to post (Redis at unix:"));
+    } while (strstr(health.output, "to post (Redis at unix:") == NULL);
     (void)line_of(site, health.output, "ready        no: Redis cannot be reached\n");
     (void)line_of(site, health.output, "ledger       catching up, ");
     site_node_signal(site, SIGTERM);

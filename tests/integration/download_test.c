@@ -47,7 +47,7 @@ static const char *await_etag(struct site *site, const char *link)
         const struct answer *answer = fetch(site, link, .method = "HEAD");
         cr_assert_eq(answer->status, 200);
         const char *etag = answer_header(site, answer, "ETag");
-        if (etag)
+        if (etag != NULL)
             return etag;
         cr_assert(harness_now_ms() < deadline_ms, "the file is not hashed");
         harness_pause();

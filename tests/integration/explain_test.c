@@ -42,16 +42,16 @@ static const unsigned statuses[REFUSAL_COUNT] = {
 
 static const struct answer *get(struct site *site, const char *host, const char *target)
 {
-    const char *request =
-        site_format(site, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", target, host ? host : HOST);
+    const char *request = site_format(site, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", target,
+                                      host != NULL ? host : HOST);
     return raw_exchange(site, request, strlen(request));
 }
 
 /* The report; the caller drops it. */
 static json_t *explain(struct site *site, const char *host, const char *target)
 {
-    json_t *body =
-        json_pack("{s:s}", "url", site_format(site, "https://%s%s", host ? host : HOST, target));
+    json_t *body = json_pack("{s:s}", "url",
+                             site_format(site, "https://%s%s", host != NULL ? host : HOST, target));
     char *text = json_dumps(body, 0);
     const struct answer *answer = site_admin(site, "POST", "/v1/links/explain", text);
     cr_assert_eq(answer->status, 200, "%s: %u %.*s", target, answer->status,
@@ -66,15 +66,17 @@ static json_t *explain(struct site *site, const char *host, const char *target)
 static const char *reason_in(const struct answer *answer)
 {
     static char reason[64];
-    const char *at = answer->body ? strstr((const char *)answer->body, "\"reason\":\"") : NULL;
-    (void)snprintf(reason, sizeof(reason), "%s", at ? at + strlen("\"reason\":\"") : "none\"");
+    const char *at =
+        answer->body != NULL ? strstr((const char *)answer->body, "\"reason\":\"") : NULL;
+    (void)snprintf(reason, sizeof(reason), "%s",
+                   at != NULL ? at + strlen("\"reason\":\"") : "none\"");
     *strchr(reason, '"') = '\0';
     return reason;
 }
 
 static bool is_reason(const char *reason, enum refusal refusal)
 {
-    return reason && strcasecmp(reason, names[refusal]) == 0;
+    return reason != NULL && strcasecmp(reason, names[refusal]) == 0;
 }
 
 static void expect_explained(struct site *site, const char *host, const char *target,
@@ -134,7 +136,7 @@ static const char *by_hand(struct site *site, const char *header, const char *cl
     const json_t *key = json_array_get(json_object_get(set, "keys"), 0);
     const char *k = json_string_value(json_object_get(key, "k"));
     cr_assert_eq(base64url_decode(k, strlen(k), secret, sizeof(secret), &secret_size), 0);
-    if (!header)
+    if (header == NULL)
         header = site_format(site, "{\"alg\":\"HS256\",\"kid\":\"%s\"}",
                              json_string_value(json_object_get(key, "kid")));
     const char *input = site_format(site, "%s.%s", encode(site, header), encode(site, claims));
@@ -387,9 +389,9 @@ static void with_anothers_name(void)
 static void with_a_full_disk(void)
 {
     static char disk[] = "/tmp/tollgate-disk-XXXXXX", block[4096];
-    bool mounted = unshare(CLONE_NEWNS) == 0 &&
-                   mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 && mkdtemp(disk) &&
-                   mount("tmpfs", disk, "tmpfs", 0, "size=8m,mode=0700") == 0;
+    bool mounted =
+        unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+        mkdtemp(disk) != NULL && mount("tmpfs", disk, "tmpfs", 0, "size=8m,mode=0700") == 0;
     if (!mounted) {
         rmdir(disk);
         cr_log_warn("only root may mount: %s was not tried", names[REFUSAL_JOURNAL_UNAVAILABLE]);
@@ -509,10 +511,11 @@ Test(explain, says_what_a_GET_is_answered_for_each_refusal)
     site_account_open_prepaid(site, "alice", 1000u * 1000 * 1000);
     for (int refusal = 1; refusal < REFUSAL_COUNT; refusal++) {
         const struct row *row = &rows[refusal];
-        if (!names[refusal])
+        if (names[refusal] == NULL)
             continue; /* a bound between the tables */
-        cr_expect(row->link || row->alone || row->exempt, "%s has no case here", names[refusal]);
-        if (row->link)
+        cr_expect(row->link != NULL || row->alone != NULL || row->exempt != NULL,
+                  "%s has no case here", names[refusal]);
+        if (row->link != NULL)
             expect_same(site, row->host, row->link(site), (enum refusal)refusal);
     }
     let_go();
@@ -522,7 +525,7 @@ Test(explain, says_what_a_GET_is_answered_for_each_refusal)
 Test(explain, says_what_a_GET_is_answered_where_the_node_itself_refuses)
 {
     for (int refusal = 1; refusal < REFUSAL_COUNT; refusal++) {
-        if (rows[refusal].alone)
+        if (rows[refusal].alone != NULL)
             rows[refusal].alone();
     }
 }

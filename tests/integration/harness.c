@@ -26,7 +26,7 @@ struct kept {
 void *site_keep(struct site *site, void *memory)
 {
     struct kept *kept = malloc(sizeof(*kept));
-    cr_assert(memory && kept, "out of memory");
+    cr_assert(memory != NULL && kept != NULL, "out of memory");
     *kept = (struct kept){.next = site->kept, .memory = memory};
     site->kept = kept;
     return memory;
@@ -68,16 +68,16 @@ char *harness_read_file(const char *path, size_t *length)
     size_t size = (size_t)status.st_size;
     char *text = malloc(size + 1);
     size_t have = 0;
-    while (text && have < size) {
+    while (text != NULL && have < size) {
         ssize_t got = read(fd, text + have, size - have);
         if (got <= 0)
             break;
         have += (size_t)got;
     }
     close(fd);
-    if (text)
+    if (text != NULL)
         text[have] = '\0';
-    if (length)
+    if (length != NULL)
         *length = have;
     return text;
 }
@@ -119,7 +119,7 @@ static void janitor_print_log(const struct site *site)
 {
     size_t length = 0;
     char *log = harness_read_file(site->log, &length);
-    if (!log)
+    if (log == NULL)
         return;
     size_t from = length > 6000 ? length - 6000 : 0;
     dprintf(2, "---- the node's log, %s ----\n%s\n----\n", site->log, log + from);
@@ -180,7 +180,7 @@ static void write_key_set(const char *path, const char *text)
 static void make_keys(struct site *site, const struct site *beside)
 {
     char error[256] = "", path[128], *private_text = NULL, *public_text = NULL;
-    if (beside) {
+    if (beside != NULL) {
         static const char *const names[] = {"shop.jwks", "rival.jwks"};
         for (size_t i = 0; i < 2; i++) {
             snprintf(path, sizeof(path), "%s/%s", beside->directory, names[i]);
@@ -241,15 +241,16 @@ static void write_config(struct site *site, const struct site_options *options)
         "    keys: rival.jwks\n"
         "    prefixes: [/rival/]\n"
         "%s",
-        options->origin ? options->origin : "http://media.example", site->media_root,
-        site->state_dir, options->node ? options->node : "test-node",
-        options->redis ? options->redis : own,
+        options->origin != NULL ? options->origin : "http://media.example", site->media_root,
+        site->state_dir, options->node != NULL ? options->node : "test-node",
+        options->redis != NULL ? options->redis : own,
         options->shop_secret ? "admin_listen: 127.0.0.1:0\n" : "",
         options->tls ? "listen_tls: 127.0.0.1:0\ncertificates: certificates\n" : "",
-        options->settings && strstr(options->settings, "windows_max:")
+        options->settings != NULL && strstr(options->settings, "windows_max:")
             ? ""
             : "windows_max: 100\njournal_segment_bytes: 262144\n",
-        options->settings ? options->settings : "", options->issuer ? options->issuer : "",
+        options->settings != NULL ? options->settings : "",
+        options->issuer != NULL ? options->issuer : "",
         options->shop_secret ? "    admin_secret_file: shop.secret\n" : "",
         options->shop_secret ? "    admin_secret_file: rival.secret\n" : "");
     harness_write_file(site->config, text);
@@ -266,15 +267,15 @@ struct site *site_create_with(const struct site_options *options)
     snprintf(site->config, sizeof(site->config), "%s/tollgate.yaml", site->directory);
     snprintf(site->log, sizeof(site->log), "%s/log", site->directory);
     snprintf(site->redis_socket, sizeof(site->redis_socket), "%s/own-redis.sock", site->directory);
-    if (options->state_dir)
+    if (options->state_dir != NULL)
         snprintf(site->state_dir, sizeof(site->state_dir), "%s", options->state_dir);
     else
         snprintf(site->state_dir, sizeof(site->state_dir), "%s/state", site->directory);
     janitor_start(site);
     site->own_redis = options->own_redis;
-    site->own_media = options->own_media || options->media_root;
+    site->own_media = options->own_media || options->media_root != NULL;
     site->log_unread = options->log_unread;
-    if (options->media_root) {
+    if (options->media_root != NULL) {
         snprintf(site->media_root, sizeof(site->media_root), "%s", options->media_root);
     } else if (options->own_media) {
         snprintf(site->media_root, sizeof(site->media_root), "%s/media", site->directory);
@@ -329,7 +330,7 @@ void site_destroy(struct site **handle)
     key_set_destroy(&site->keys);
     key_set_destroy(&site->rival_keys);
     curl_easy_cleanup(site->curl);
-    while (site->kept) {
+    while (site->kept != NULL) {
         struct kept *next = site->kept->next;
         free(site->kept->memory);
         free(site->kept);
@@ -409,16 +410,16 @@ const char *site_certificate_make(struct site *site, const char *host, const cha
 const char *site_log(struct site *site)
 {
     char *log = harness_read_file(site->log, NULL);
-    return log ? site_keep(site, log) : "";
+    return log != NULL ? site_keep(site, log) : "";
 }
 
 /* The text behind the `count`th mark, NULL where the log does not have so many. */
 static const char *find_listening(const char *log, const char *mark, unsigned count)
 {
-    for (const char *at = strstr(log, mark); at; at = strstr(at, mark)) {
+    for (const char *at = strstr(log, mark); at != NULL; at = strstr(at, mark)) {
         at += strlen(mark);
         if (--count == 0)
-            return strchr(at, '\n') ? at : NULL;
+            return strchr(at, '\n') != NULL ? at : NULL;
     }
     return NULL;
 }
@@ -463,22 +464,22 @@ void site_node_start(struct site *site)
             site_log_read(site);
         char *text = harness_read_file(site->log, NULL);
         const char *listening =
-            text ? find_listening(text, "listening on 127.0.0.1:", site->starts) : NULL;
-        const char *secure = listening && site->tls
+            text != NULL ? find_listening(text, "listening on 127.0.0.1:", site->starts) : NULL;
+        const char *secure = listening != NULL && site->tls
                                  ? find_listening(text, "speaking TLS on 127.0.0.1:", site->starts)
                                  : NULL;
-        if (listening)
+        if (listening != NULL)
             site->port = (unsigned)strtoul(listening, NULL, 10);
         const char *shops =
-            listening && site->has_shop
+            listening != NULL && site->has_shop
                 ? find_listening(text, "admin interface on 127.0.0.1:", site->starts)
                 : NULL;
-        if (shops)
+        if (shops != NULL)
             site->port_shops = (unsigned)strtoul(shops, NULL, 10);
-        if (secure)
+        if (secure != NULL)
             site->port_tls = (unsigned)strtoul(secure, NULL, 10);
         free(text);
-        if (listening)
+        if (listening != NULL)
             return;
         cr_assert(site_node_is_running(site), "the node ended before it listened");
         cr_assert(harness_now_ms() < deadline_ms, "the node does not say that it listens");
@@ -580,7 +581,7 @@ const char *site_log_await(struct site *site, const char *text)
     uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
     for (;;) {
         char *log = harness_read_file(site->log, NULL);
-        if (log && strstr(log, text))
+        if (log != NULL && strstr(log, text) != NULL)
             return site_keep(site, log);
         free(log);
         cr_assert(harness_now_ms() < deadline_ms, "the log does not say '%s'", text);

@@ -43,9 +43,9 @@ const char *answer_header(struct site *site, const struct answer *answer, const 
 {
     const char *found = NULL;
     size_t name_length = strlen(name);
-    for (const char *line = answer->head; line && *line; line = strstr(line, "\r\n") + 2) {
+    for (const char *line = answer->head; line != NULL && *line; line = strstr(line, "\r\n") + 2) {
         const char *end = strstr(line, "\r\n");
-        if (!end)
+        if (end == NULL)
             break;
         if (strncasecmp(line, name, name_length) != 0 || line[name_length] != ':')
             continue;
@@ -70,8 +70,8 @@ uint64_t answer_header_number(struct site *site, const struct answer *answer, co
 const char *answer_reason(struct site *site, const struct answer *answer)
 {
     const char *type = answer_header(site, answer, "Content-Type");
-    cr_assert(type && strncmp(type, "application/problem+json", 24) == 0,
-              "status %u with Content-Type %s", answer->status, type ? type : "(none)");
+    cr_assert(type != NULL && strncmp(type, "application/problem+json", 24) == 0,
+              "status %u with Content-Type %s", answer->status, type != NULL ? type : "(none)");
     json_error_t error;
     json_t *root =
         json_loadb((const char *)answer->body, answer->body_length, JSON_REJECT_DUPLICATES, &error);
@@ -90,8 +90,8 @@ void answer_expect_refusal(struct site *site, const struct answer *answer, unsig
                            const char *reason)
 {
     cr_assert_eq(answer->status, status, "status %u in place of %u %s: %s%s", answer->status,
-                 status, reason, answer->head ? answer->head : "(no answer)",
-                 answer->body ? (const char *)answer->body : "");
+                 status, reason, answer->head != NULL ? answer->head : "(no answer)",
+                 answer->body != NULL ? (const char *)answer->body : "");
     cr_assert(answer->complete, "the refusal's body is cut");
     const char *got = answer_reason(site, answer);
     cr_assert_str_eq(got, reason, "reason %s in place of %s", got, reason);
@@ -114,8 +114,8 @@ void answer_expect_file(struct site *site, const struct answer *answer, const ch
     size_t size;
     site_media_bytes(site, path, &size);
     cr_assert_eq(answer->status, 200, "status %u: %s%s", answer->status,
-                 answer->head ? answer->head : "(no answer)",
-                 answer->body ? (const char *)answer->body : "");
+                 answer->head != NULL ? answer->head : "(no answer)",
+                 answer->body != NULL ? (const char *)answer->body : "");
     answer_expect_bytes(site, answer, path, 0, size);
 }
 
@@ -167,15 +167,15 @@ static void transfer_prepare(struct site *site, struct transfer *transfer, const
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
-    if (options->method && strcmp(options->method, "HEAD") == 0)
+    if (options->method != NULL && strcmp(options->method, "HEAD") == 0)
         curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
-    else if (options->method)
+    else if (options->method != NULL)
         curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, options->method);
     curl_easy_setopt(easy, CURLOPT_RANGE, options->range);
     curl_easy_setopt(easy, CURLOPT_INTERFACE, options->source);
     curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, options->fresh ? 1L : 0L);
     curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, options->fresh ? 1L : 0L);
-    for (size_t i = 0; options->headers && options->headers[i]; i++)
+    for (size_t i = 0; options->headers != NULL && options->headers[i] != NULL; i++)
         transfer->headers = curl_slist_append(transfer->headers, options->headers[i]);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers);
 }
@@ -187,10 +187,10 @@ static const struct answer *transfer_finish(struct site *site, struct transfer *
     long status = 0, connects = 0;
     curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_getinfo(transfer->easy, CURLINFO_NUM_CONNECTS, &connects);
-    if (!transfer->body.data)
+    if (transfer->body.data == NULL)
         buffer_add(&transfer->body, "", 0);
     answer->status = (unsigned)status;
-    answer->head = transfer->head.data ? site_keep(site, transfer->head.data) : NULL;
+    answer->head = transfer->head.data != NULL ? site_keep(site, transfer->head.data) : NULL;
     answer->body = site_keep(site, transfer->body.data);
     answer->body_length = transfer->body.length;
     answer->complete = code == CURLE_OK;
@@ -217,7 +217,7 @@ const struct answer *site_admin(struct site *site, const char *method, const cha
     transfer_prepare(site, &transfer, path, &(struct fetch_options){.method = method});
     curl_easy_setopt(transfer.easy, CURLOPT_UNIX_SOCKET_PATH,
                      site_format(site, "%s/admin.sock", site->state_dir));
-    if (body)
+    if (body != NULL)
         curl_easy_setopt(transfer.easy, CURLOPT_POSTFIELDS, body);
     const struct answer *answer =
         transfer_finish(site, &transfer, curl_easy_perform(transfer.easy));
@@ -241,13 +241,14 @@ const struct answer *site_shop(struct site *site, const char *secret, const char
 {
     struct transfer transfer = {.easy = curl_easy_init()};
     cr_assert(transfer.easy);
-    const char *line = secret ? site_format(site, "Authorization: Bearer %s", secret) : NULL;
+    const char *line =
+        secret != NULL ? site_format(site, "Authorization: Bearer %s", secret) : NULL;
     transfer_prepare(
         site, &transfer, path,
-        &(struct fetch_options){.method = method, .headers = line ? HEADERS(line) : NULL});
+        &(struct fetch_options){.method = method, .headers = line != NULL ? HEADERS(line) : NULL});
     curl_easy_setopt(transfer.easy, CURLOPT_URL,
                      site_format(site, "http://127.0.0.1:%u%s", site->port_shops, path));
-    if (body)
+    if (body != NULL)
         curl_easy_setopt(transfer.easy, CURLOPT_POSTFIELDS, body);
     const struct answer *answer =
         transfer_finish(site, &transfer, curl_easy_perform(transfer.easy));
@@ -277,7 +278,7 @@ void fetch_parallel(struct site *site, const char *const *targets,
             cr_assert_eq(curl_multi_poll(multi, NULL, 0, 1000, NULL), CURLM_OK);
     }
     int left = 0;
-    for (CURLMsg *message = curl_multi_info_read(multi, &left); message;
+    for (CURLMsg *message = curl_multi_info_read(multi, &left); message != NULL;
          message = curl_multi_info_read(multi, &left)) {
         for (size_t i = 0; i < count; i++) {
             if (transfers[i].easy == message->easy_handle)

@@ -60,7 +60,7 @@ static void pair_close(struct pair *pair)
     for (int i = 0; i < 2; i++) {
         close(pair->fd[i]);
         pair->fd[i] = -1;
-        while (pair->first[i]) {
+        while (pair->first[i] != NULL) {
             struct chunk *next = pair->first[i]->next;
             free(pair->first[i]);
             pair->first[i] = next;
@@ -97,15 +97,15 @@ static void relay_accept(struct relay *relay)
 static bool take(struct relay *relay, struct pair *pair, int from)
 {
     struct chunk *chunk = malloc(sizeof(*chunk) + CHUNK_MAX);
-    ssize_t got = chunk ? recv(pair->fd[from], chunk->bytes, CHUNK_MAX, 0) : 0;
+    ssize_t got = chunk != NULL ? recv(pair->fd[from], chunk->bytes, CHUNK_MAX, 0) : 0;
     if (got <= 0) {
         free(chunk);
         return got < 0 && (errno == EAGAIN || errno == EINTR);
     }
-    if (from == 0 && memmem(chunk->bytes, (size_t)got, "SUBSCRIBE", 9))
+    if (from == 0 && memmem(chunk->bytes, (size_t)got, "SUBSCRIBE", 9) != NULL)
         pair->is_push = true;
     *chunk = (struct chunk){.due_ms = now_ms() + relay->delay_ms, .length = (size_t)got};
-    if (pair->last[1 - from])
+    if (pair->last[1 - from] != NULL)
         pair->last[1 - from]->next = chunk;
     else
         pair->first[1 - from] = chunk;
@@ -121,7 +121,8 @@ static bool is_held(const struct relay *relay, const struct pair *pair, int to)
 /* What is due goes out. False: the connection is over. */
 static bool give(const struct relay *relay, struct pair *pair, int to)
 {
-    while (pair->first[to] && !is_held(relay, pair, to) && pair->first[to]->due_ms <= now_ms()) {
+    while (pair->first[to] != NULL && !is_held(relay, pair, to) &&
+           pair->first[to]->due_ms <= now_ms()) {
         struct chunk *chunk = pair->first[to];
         ssize_t sent = send(pair->fd[to], chunk->bytes + chunk->sent, chunk->length - chunk->sent,
                             MSG_NOSIGNAL);
@@ -131,7 +132,7 @@ static bool give(const struct relay *relay, struct pair *pair, int to)
         if (chunk->sent < chunk->length)
             continue;
         pair->first[to] = chunk->next;
-        if (!pair->first[to])
+        if (pair->first[to] == NULL)
             pair->last[to] = NULL;
         free(chunk);
     }
@@ -237,11 +238,11 @@ double relay_round_trip_ms(struct relay *relay)
     const char *colon = strchr(relay->address, ':');
     redisContext *context = redisConnect("127.0.0.1", atoi(colon + 1));
     double least = 1e9;
-    cr_assert(context && context->err == 0);
+    cr_assert(context != NULL && context->err == 0);
     for (int i = 0; i < 10; i++) {
         double begun = now_ms();
         redisReply *reply = redisCommand(context, "PING");
-        cr_assert(reply && reply->type == REDIS_REPLY_STATUS);
+        cr_assert(reply != NULL && reply->type == REDIS_REPLY_STATUS);
         freeReplyObject(reply);
         double taken = now_ms() - begun;
         least = taken < least ? taken : least;

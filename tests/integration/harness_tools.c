@@ -27,14 +27,14 @@
 const char *harness_tollgate(void)
 {
     const char *other = getenv("TOLLGATE_BINARY");
-    return other ? other : TOLLGATE_BINARY;
+    return other != NULL ? other : TOLLGATE_BINARY;
 }
 
 struct command_result site_command(struct site *site, const char *const *words)
 {
     const char *all[COMMAND_WORDS_MAX] = {harness_tollgate()};
     size_t count = 1;
-    for (; words[count - 1]; count++) {
+    for (; words[count - 1] != NULL; count++) {
         cr_assert(count < COMMAND_WORDS_MAX - 3);
         all[count] = words[count - 1];
     }
@@ -76,7 +76,7 @@ void site_media_add(struct site *site, const char *path, const char *track, unsi
     char *bytes = harness_read_file(site_format(site, "%s%s", TOLLGATE_CATALOGUE, track), &length);
     cr_assert(bytes, "the catalogue has no %s", track);
     char *target = site_keep(site, strdup(site_media_path(site, path)));
-    for (char *slash = strchr(target + strlen(site->media_root) + 1, '/'); slash;
+    for (char *slash = strchr(target + strlen(site->media_root) + 1, '/'); slash != NULL;
          slash = strchr(slash + 1, '/')) {
         *slash = '\0';
         cr_assert(mkdir(target, 0755) == 0 || errno == EEXIST);
@@ -178,8 +178,8 @@ struct balance site_balance(struct site *site, const char *account)
     json_error_t error;
     json_t *root = json_loadb((const char *)answer->body, answer->body_length, 0, &error);
     json_int_t balance, reserved, used;
-    cr_assert(root && json_unpack(root, "{s:I, s:I, s:I}", "balance", &balance, "reserved",
-                                  &reserved, "used", &used) == 0,
+    cr_assert(root != NULL && json_unpack(root, "{s:I, s:I, s:I}", "balance", &balance, "reserved",
+                                          &reserved, "used", &used) == 0,
               "account %s: %u %s", account, answer->status, (const char *)answer->body);
     json_decref(root);
     return (struct balance){.balance = balance, .reserved = reserved, .used = used};
@@ -232,13 +232,13 @@ uint64_t site_usage_settled(struct site *site, const char *account)
 const char *site_token_with(struct site *site, const struct link_options *options)
 {
     const char *container = options->container;
-    if (!container)
+    if (container == NULL)
         container = site_format(site, "exact:%s", options->path);
     time_t now = time(NULL);
     struct token_grant grant = {
-        .iss = options->iss        ? options->iss
-               : options->by_rival ? SITE_RIVAL_ISS
-                                   : SITE_ISS,
+        .iss = options->iss != NULL ? options->iss
+               : options->by_rival  ? SITE_RIVAL_ISS
+                                    : SITE_ISS,
         .account = options->account,
         .container = container,
         .filename = options->filename,
@@ -267,9 +267,9 @@ const char *site_link_with(struct site *site, const struct link_options *options
 static redisContext *redis_connect(const char *socket_path)
 {
     redisContext *context = redisConnectUnix(socket_path);
-    if (context && context->err == 0)
+    if (context != NULL && context->err == 0)
         return context;
-    if (context)
+    if (context != NULL)
         redisFree(context);
     return NULL;
 }
@@ -332,11 +332,11 @@ void site_redis_start(struct site *site)
     uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
     for (;;) {
         redisContext *context = redis_connect(site->redis_socket);
-        redisReply *reply = context ? redisCommand(context, "PING") : NULL;
-        bool ready = reply && reply->type == REDIS_REPLY_STATUS;
-        if (reply)
+        redisReply *reply = context != NULL ? redisCommand(context, "PING") : NULL;
+        bool ready = reply != NULL && reply->type == REDIS_REPLY_STATUS;
+        if (reply != NULL)
             freeReplyObject(reply);
-        if (context)
+        if (context != NULL)
             redisFree(context);
         if (ready)
             return;

@@ -55,7 +55,7 @@ static double ffprobe(struct site *site, const char *path, bool counted, double 
     cr_assert_not_null(pipe);
     char line[100];
     double duration = 0, rate = 0, packets = 0;
-    while (fgets(line, sizeof(line), pipe)) {
+    while (fgets(line, sizeof(line), pipe) != NULL) {
         (void)sscanf(line, "duration=%lf", &duration);
         (void)sscanf(line, "sample_rate=%lf", &rate);
         (void)sscanf(line, "nb_read_packets=%lf", &packets);

@@ -194,8 +194,8 @@ Test(protocol, knows_GET_and_HEAD_alone)
         const struct answer *answer = raw_exchange(site, text, strlen(text));
         answer_expect_refusal(site, answer, 405, "method_not_allowed");
         const char *allow = answer_header(site, answer, "Allow");
-        cr_assert(allow && strstr(allow, "GET") && strstr(allow, "HEAD"), "Allow: %s",
-                  allow ? allow : "(none)");
+        cr_assert(allow != NULL && strstr(allow, "GET") != NULL && strstr(allow, "HEAD") != NULL,
+                  "Allow: %s", allow != NULL ? allow : "(none)");
     }
     const char *text = site_format(site, "FROB %s HTTP/1.1\r\nHost: a\r\n\r\n", link);
     answer_expect_refusal(site, raw_exchange(site, text, strlen(text)), 501, "method_unknown");

@@ -165,7 +165,7 @@ static double await_bitrate(struct site *site, const char *link)
 {
     const struct answer *head = fetch(site, link, .method = "HEAD");
     uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
-    while (!answer_header(site, head, "ETag") && harness_now_ms() < deadline_ms) {
+    while (answer_header(site, head, "ETag") == NULL && harness_now_ms() < deadline_ms) {
         harness_pause();
         head = fetch(site, link, .method = "HEAD");
     }

@@ -91,7 +91,7 @@ Test(refusal, of_a_padded_token_blames_the_token_and_says_the_cure)
         expect_padding_refused(site, fetch(site, TRACK_TINY, .headers = HEADERS(bearer)));
         const char *cookie = site_format(site, "Cookie: a=b; URISigningPackage=%s; c=d", token);
         expect_padding_refused(site, fetch(site, TRACK_TINY, .headers = HEADERS(cookie)));
-        cr_expect(!strstr(site_log(site), strchr(token, '.')), "a token was logged");
+        cr_expect(strstr(site_log(site), strchr(token, '.')) == NULL, "a token was logged");
     }
     /* The issuer is not asked for first, nor is the signature's length. */
     const char *forged = site_format(site, "%s?URISigningPackage=e30.e30.%0300d=", TRACK_TINY, 0);
@@ -282,7 +282,7 @@ Test(refusal, has_the_same_shape_for_every_bad_token)
         const char *one = answer_header(site, missing, names[i]);
         const char *two = answer_header(site, outside, names[i]);
         cr_assert_eq(one == NULL, two == NULL, "%s", names[i]);
-        if (one)
+        if (one != NULL)
             cr_assert_str_eq(one, two);
     }
     site_destroy(&site);

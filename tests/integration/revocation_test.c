@@ -50,7 +50,7 @@ static void admin_expect(struct site *site, const char *path, const char *body, 
 {
     const struct answer *answer = site_admin(site, "POST", path, body);
     cr_assert_eq(answer->status, status, "%s: %u %s", path, answer->status,
-                 answer->body ? (const char *)answer->body : "");
+                 answer->body != NULL ? (const char *)answer->body : "");
 }
 
 static void revoke_jti(struct site *site, const char *jti)
@@ -85,7 +85,7 @@ Test(revocation, is_told_where_no_bytes_are_asked_for)
                 revoke_jti(site, asked[i].jti);
             const struct answer *answer =
                 fetch(site, links[i], .method = asked[i].method, .range = asked[i].range,
-                      .headers = asked[i].header ? HEADERS(asked[i].header) : NULL);
+                      .headers = asked[i].header != NULL ? HEADERS(asked[i].header) : NULL);
             cr_assert_eq(answer->status, revoked ? 410 : asked[i].before, "%s: %u", asked[i].jti,
                          answer->status);
             if (revoked && asked[i].method == NULL)
@@ -157,7 +157,7 @@ Test(revocation, of_a_link_that_standard_input_names)
     const char *binary = getenv("TOLLGATE_BINARY");
     const char *command =
         site_format(site, "'%s' link revoke - --socket '%s/admin.sock' <'%s'",
-                    binary ? binary : TOLLGATE_BINARY, site_state_dir(site), file);
+                    binary != NULL ? binary : TOLLGATE_BINARY, site_state_dir(site), file);
     cr_assert_eq(system(command), 0); // NOLINT(cert-env33-c): the words are the test's own
     answer_expect_refusal(site, fetch(site, link), 410, "link_revoked");
     site_destroy(&site);
@@ -511,7 +511,7 @@ static void await_push(struct site *site)
 {
     const struct answer *answer = site_admin(site, "GET", "/v1/health", NULL);
     uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
-    while (!strstr((const char *)answer->body, "\"push_up\":true")) {
+    while (strstr((const char *)answer->body, "\"push_up\":true") == NULL) {
         cr_assert(harness_now_ms() < deadline_ms, "push does not come: %s", answer->body);
         harness_pause();
         answer = site_admin(site, "GET", "/v1/health", NULL);

@@ -184,11 +184,11 @@ static struct site *make_site(void)
 static const char *replace(struct site *site, const char *text, const char *name, const char *value)
 {
     const char *at = strstr(text, name);
-    return at ? replace(
-                    site,
-                    site_format(site, "%.*s%s%s", (int)(at - text), text, value, at + strlen(name)),
-                    name, value)
-              : text;
+    return at != NULL ? replace(site,
+                                site_format(site, "%.*s%s%s", (int)(at - text), text, value,
+                                            at + strlen(name)),
+                                name, value)
+                      : text;
 }
 
 struct facts {
@@ -198,7 +198,7 @@ struct facts {
 static struct facts facts_of(struct site *site, const char *link)
 {
     struct facts facts = {0};
-    while (!facts.etag) { /* until it is hashed */
+    while (facts.etag == NULL) { /* until it is hashed */
         const struct answer *answer = fetch(site, link, .method = "HEAD");
         facts.etag = answer_header(site, answer, "ETag");
         facts.modified = answer_header(site, answer, "Last-Modified");
@@ -237,8 +237,8 @@ static void check_header(struct site *site, const struct row *row, const struct 
     const char *colon = strstr(header, ": ");
     const char *name = site_format(site, "%.*s", (int)(colon - header), header);
     const char *value = answer_header(site, answer, name);
-    cr_assert(value && strcmp(value, colon + 2) == 0, "%s, %s: %s is \"%s\"", row->section,
-              row->what, name, value ? value : "(absent)");
+    cr_assert(value != NULL && strcmp(value, colon + 2) == 0, "%s, %s: %s is \"%s\"", row->section,
+              row->what, name, value != NULL ? value : "(absent)");
 }
 
 Test(semantics, are_those_of_the_table)
@@ -248,11 +248,11 @@ Test(semantics, are_those_of_the_table)
     struct facts facts = facts_of(site, link);
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         const struct row *row = &rows[i];
-        const char *method = row->method ? row->method : "GET";
+        const char *method = row->method != NULL ? row->method : "GET";
         const struct answer *answer = ask(site, method, link, fill_in(site, &facts, row->fields));
         cr_assert_eq(answer->status, row->status, "%s, %s: %u", row->section, row->what,
                      answer->status);
-        if (row->header)
+        if (row->header != NULL)
             check_header(site, row, answer, fill_in(site, &facts, row->header));
         if (row->length < 0)
             cr_assert_eq(answer->body_length, 0, "%s, %s: has content", row->section, row->what);
@@ -340,8 +340,8 @@ Test(semantics, of_several_ranges_are_one_body_and_one_bill)
     cr_assert(answer->complete);
     cr_assert_null(answer_header(site, answer, "Content-Range"));
     const char *type = answer_header(site, answer, "Content-Type");
-    const char *boundary = type ? strstr(type, "boundary=") : NULL;
-    cr_assert(boundary && strncmp(type, "multipart/byteranges;", 21) == 0, "%s", type);
+    const char *boundary = type != NULL ? strstr(type, "boundary=") : NULL;
+    cr_assert(boundary != NULL && strncmp(type, "multipart/byteranges;", 21) == 0, "%s", type);
     boundary += strlen("boundary=");
     const char *at = (const char *)answer->body;
     at = expect_part(site, at, boundary, 2000, 2099);
@@ -371,7 +371,7 @@ Test(semantics, of_64_ranges_that_ascend_are_one_body_and_one_bill)
         cr_assert_eq(answer->status, 206);
         cr_assert(answer->complete);
         const char *type = answer_header(site, answer, "Content-Type");
-        const char *boundary = type ? strstr(type, "boundary=") : NULL;
+        const char *boundary = type != NULL ? strstr(type, "boundary=") : NULL;
         cr_assert(boundary, "%s", type);
         boundary += strlen("boundary=");
         const char *at = (const char *)answer->body;
@@ -418,7 +418,7 @@ Test(semantics, of_several_large_ranges_go_to_a_slow_reader)
     cr_assert(first);
     cr_assert_eq(memcmp(first + 4, bytes + 1000000, 2000000), 0);
     const unsigned char *second = memmem(first + 4 + 2000000, 400, "\r\n\r\n", 4);
-    cr_assert(second && memcmp(second + 4, bytes + 10, 999989) == 0);
+    cr_assert(second != NULL && memcmp(second + 4, bytes + 10, 999989) == 0);
     free(body);
     close(fd);
     site_usage_await(site, "alice", 2000000 + 999989);

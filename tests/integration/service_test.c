@@ -214,7 +214,7 @@ Test(service, warns_of_keys_that_sign_for_others_at_start_and_reload_and_by_the_
     size_t before = strlen(log);
     write_keys(site, unwise);
     uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
-    while (!strstr((log = site_log(site)) + before, "reloaded the key sets of 2 issuers")) {
+    while (strstr((log = site_log(site)) + before, "reloaded the key sets of 2 issuers") == NULL) {
         cr_assert(harness_now_ms() < deadline_ms, "the keys were not read again");
         harness_pause();
     }
@@ -242,8 +242,8 @@ Test(service, a_key_under_which_anybody_could_sign_is_refused_at_start_and_reloa
                                      points[i]));
         struct command_result check = site_tollgate(site, "serve", "--check-config");
         cr_expect_eq(check.exit_code, 78, "%s", points[i]);
-        cr_expect(strstr(check.errors, "issuer shop: ") &&
-                      strstr(check.errors, "is not an Ed25519 public key"),
+        cr_expect(strstr(check.errors, "issuer shop: ") != NULL &&
+                      strstr(check.errors, "is not an Ed25519 public key") != NULL,
                   "%s", check.errors);
     }
     (void)site_log_await(site,
@@ -335,7 +335,7 @@ static const char *reload_and_read(struct site *site, int notices)
     expect_notice(notices, "READY=1");
     uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
     const char *log;
-    while (!strstr((log = site_log(site) + before), "reloaded the key sets of 2 issuers")) {
+    while (strstr((log = site_log(site) + before), "reloaded the key sets of 2 issuers") == NULL) {
         cr_assert(harness_now_ms() < deadline_ms, "the reload is not in the log");
         harness_pause();
     }
@@ -403,8 +403,8 @@ Test(service, names_the_mistakes_of_its_configuration_at_sighup_and_stays_as_it_
     edit_configuration(site, "prefixes: [/rival/]\n", "prefixes: /rival/\n");
     struct command_result check = site_tollgate(site, "serve", "--check-config");
     cr_assert_eq(check.exit_code, 78);
-    cr_assert(strstr(check.errors, "tollgate.yaml:1: listne: no such key") &&
-                  strstr(check.errors, "issuers[1].prefixes: a list is expected"),
+    cr_assert(strstr(check.errors, "tollgate.yaml:1: listne: no such key") != NULL &&
+                  strstr(check.errors, "issuers[1].prefixes: a list is expected") != NULL,
               "%s", check.errors);
     const char *log = reload_and_read(site, notices);
     cr_expect(strstr(log, "/tollgate.yaml: a restart would fail because of the following; "), "%s",
@@ -620,10 +620,10 @@ Test(service, of_a_port_is_by_one_alone_of_the_nodes_that_start_at_once)
                 free(text);
                 text = harness_read_file(logs[i], NULL);
                 cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 69, "%s", text);
-                cr_assert(strstr(text, "listen: 127.0.0.1:") &&
-                              strstr(text, "Address already in use"),
+                cr_assert(strstr(text, "listen: 127.0.0.1:") != NULL &&
+                              strstr(text, "Address already in use") != NULL,
                           "%s", text);
-            } else if (text && strstr(text, "listening on")) {
+            } else if (text != NULL && strstr(text, "listening on") != NULL) {
                 serving++;
             }
             free(text);
@@ -651,8 +651,9 @@ Test(service, begins_nothing_on_an_address_that_is_not_the_hosts)
                                      "change listen in the configuration, or give --listen"),
               "%s", refused.errors);
     /* Before anything was begun. */
-    cr_assert(!strstr(refused.errors, "journal") && !strstr(refused.errors, "stopped"), "%s",
-              refused.errors);
+    cr_assert(strstr(refused.errors, "journal") == NULL &&
+                  strstr(refused.errors, "stopped") == NULL,
+              "%s", refused.errors);
     cr_assert_neq(access(site_format(site, "%s/journal", site_state_dir(site)), F_OK), 0);
     site_destroy(&site);
 }

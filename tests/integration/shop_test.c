@@ -22,14 +22,14 @@ static json_t *description;
 static const json_t *resolve(const json_t *node)
 {
     const char *reference = json_string_value(json_object_get(node, "$ref"));
-    if (!reference)
+    if (reference == NULL)
         return node;
     char path[128];
     const json_t *at = description;
     cr_assert_eq(strncmp(reference, "#/", 2), 0);
     snprintf(path, sizeof(path), "%s", reference + 2);
     char *rest = NULL;
-    for (char *word = strtok_r(path, "/", &rest); word; word = strtok_r(NULL, "/", &rest))
+    for (char *word = strtok_r(path, "/", &rest); word != NULL; word = strtok_r(NULL, "/", &rest))
         at = json_object_get(at, word);
     cr_assert(at, "%s leads nowhere", reference);
     return at;
@@ -68,7 +68,7 @@ static void check_schema(const json_t *schema, json_t *value, const char *where)
     }
     const char *name;
     json_t *member;
-    if (json_is_object(value) && properties) {
+    if (json_is_object(value) && properties != NULL) {
         json_object_foreach(value, name, member)
         {
             const json_t *property = json_object_get(properties, name);
@@ -77,7 +77,7 @@ static void check_schema(const json_t *schema, json_t *value, const char *where)
         }
     }
     const json_t *items = json_object_get(schema, "items");
-    for (size_t i = 0; items && i < json_array_size(value); i++)
+    for (size_t i = 0; items != NULL && i < json_array_size(value); i++)
         check_schema(items, json_array_get(value, i), where);
 }
 
@@ -123,14 +123,15 @@ struct call {
 static json_t *call_with(struct site *site, const struct call *call)
 {
     const char *target =
-        site_format(site, "%s%s", call->path, call->parameters ? call->parameters : "");
+        site_format(site, "%s%s", call->path, call->parameters != NULL ? call->parameters : "");
     const struct answer *answer = site_shop(site, call->secret, call->method, target, call->body);
     cr_assert_eq(answer->status, call->status, "%s %s: %u in place of %u: %s", call->method, target,
-                 answer->status, call->status, answer->body ? (const char *)answer->body : "");
-    json_t *value =
-        check_answer(site, answer, call->method, call->template ? call->template : call->path);
+                 answer->status, call->status,
+                 answer->body != NULL ? (const char *)answer->body : "");
+    json_t *value = check_answer(site, answer, call->method,
+                                 call->template != NULL ? call->template : call->path);
     const char *reason = json_string_value(json_object_get(value, "reason"));
-    if (call->reason)
+    if (call->reason != NULL)
         cr_assert_str_eq(reason, call->reason);
     return value;
 }

@@ -21,7 +21,7 @@ static json_t *usage_page(struct site *site, const char *cursor)
 {
     const char *path = site_format(
         site, "/v1/accounts/shop/alice/usage?from=2026-11-01&to=2026-11-30&limit=1000%s%s",
-        cursor ? "&cursor=" : "", cursor ? cursor : "");
+        cursor != NULL ? "&cursor=" : "", cursor != NULL ? cursor : "");
     const struct answer *answer = site_admin(site, "GET", path, NULL);
     cr_assert_eq(answer->status, 200, "%s", answer->body);
     json_t *page = json_loadb((const char *)answer->body, answer->body_length, 0, NULL);
@@ -48,9 +48,9 @@ Test(usage, of_many_files_is_told_in_pages)
         rows += in_page;
         pages++;
         const char *next = json_string_value(json_object_get(page, "next"));
-        cursor = next ? site_format(site, "%s", next) : NULL;
+        cursor = next != NULL ? site_format(site, "%s", next) : NULL;
         json_decref(page);
-    } while (cursor);
+    } while (cursor != NULL);
     cr_assert_eq(rows, FILES + 1);
     cr_assert_eq(bytes, (json_int_t)FILES * (FILES + 1) / 2 + 1);
     cr_assert_gt(pages, 2);
@@ -59,7 +59,7 @@ Test(usage, of_many_files_is_told_in_pages)
     const struct answer *whole = site_admin(site, "GET", path, NULL);
     json_t *all = json_loadb((const char *)whole->body, whole->body_length, 0, NULL);
     cr_assert_eq(json_array_size(json_object_get(all, "rows")), FILES + 1);
-    cr_assert(!json_object_get(all, "next"));
+    cr_assert(json_object_get(all, "next") == NULL);
     json_decref(all);
     static const char *const bad[][3] = {{"422", "limit_invalid", "limit=0"},
                                          {"422", "limit_invalid", "limit=10001"},

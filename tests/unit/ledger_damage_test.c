@@ -33,7 +33,7 @@ static uint8_t *read_segment(void)
 {
     uint8_t *bytes = malloc(size);
     int fd = open(segment, O_RDONLY | O_CLOEXEC);
-    cr_assert(bytes && fd >= 0 && pread(fd, bytes, size, 0) == (ssize_t)size);
+    cr_assert(bytes != NULL && fd >= 0 && pread(fd, bytes, size, 0) == (ssize_t)size);
     close(fd);
     return bytes;
 }
@@ -116,7 +116,8 @@ Test(ledger_damage, a_flipped_bit_refuses_the_start_and_nothing_is_written)
         char error[512] = "";
         int result = ledger_open(&fx.ledger, &fx.options, error, sizeof(error));
         cr_assert_eq(result, -EBADMSG, "byte %zu: %d %s", at, result, error);
-        cr_assert(strstr(error, "00000001.seg") && strstr(error, "damaged"), "%s", error);
+        cr_assert(strstr(error, "00000001.seg") != NULL && strstr(error, "damaged") != NULL, "%s",
+                  error);
         uint8_t *after = read_segment();
         cr_assert_eq(memcmp(after, whole, size), 0, "byte %zu: the evidence was changed", at);
         free(after);

@@ -86,8 +86,8 @@ Test(ledger_lease, a_journal_that_lost_its_newest_segment_is_refused_at_every_st
     for (int i = 0; i < 4; i++) {
         fixture_open(&fx);
         cr_assert_eq(state_after_asking(text), LEDGER_REFUSED, "at start %d", i);
-        cr_assert(strstr(text, fx.state) && strstr(text, "older than Redis") &&
-                      strstr(text, "bring the newest directory back"),
+        cr_assert(strstr(text, fx.state) != NULL && strstr(text, "older than Redis") != NULL &&
+                      strstr(text, "bring the newest directory back") != NULL,
                   "%s", text);
         cr_assert_geq(fixture_close(&fx), 0);
     }
@@ -214,7 +214,7 @@ static void tear_at(size_t from)
     uint8_t *torn = calloc(1, size);
     memcpy(torn, whole, from);
     int fd = open(segment, O_WRONLY | O_CLOEXEC);
-    cr_assert(torn && fd >= 0 && pwrite(fd, torn, size, 0) == (ssize_t)size);
+    cr_assert(torn != NULL && fd >= 0 && pwrite(fd, torn, size, 0) == (ssize_t)size);
     close(fd);
     free(torn);
 }
@@ -244,7 +244,7 @@ Test(ledger_lease, a_tail_torn_behind_what_was_on_disk_is_never_refused)
     segment_path(segment, 1);
     whole = malloc((size_t)fx.options.segment_bytes);
     int fd = open(segment, O_RDONLY | O_CLOEXEC);
-    cr_assert(whole && fd >= 0 &&
+    cr_assert(whole != NULL && fd >= 0 &&
               pread(fd, whole, (size_t)fx.options.segment_bytes, 0) ==
                   (ssize_t)fx.options.segment_bytes);
     close(fd);

@@ -207,7 +207,8 @@ static void take_inodes(bool taken)
 static void put_in_the_way(bool there)
 {
     snprintf(in_the_way, sizeof(in_the_way), "%s/journal/%08u.seg", fx.state, 2u);
-    cr_assert_eq(there ? mkdir(in_the_way, 0700) : rmdir(in_the_way), 0, "%s", strerrordesc_np(errno));
+    cr_assert_eq(there ? mkdir(in_the_way, 0700) : rmdir(in_the_way), 0, "%s",
+                 strerrordesc_np(errno));
 }
 
 static void take_descriptors(bool taken)
@@ -245,8 +246,9 @@ static void expect_full_and_healed(void (*take)(bool taken), int error, const ch
     ledger_account_drop(&account);
     ledger_file_drop(&file);
     take(false);
-    cr_assert(strstr(text, fx.state) && strstr(text, strerrordesc_np(error)) && strstr(text, cure), "%s",
-              text);
+    cr_assert(strstr(text, fx.state) != NULL && strstr(text, strerrordesc_np(error)) != NULL &&
+                  strstr(text, cure) != NULL,
+              "%s", text);
     await_writer(LEDGER_READY);
     open_one("nora", "/g", 0);
     ledger_download_add(download, 5, 1);

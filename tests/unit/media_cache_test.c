@@ -39,13 +39,14 @@ Test(media_cache, the_bytes_of_a_small_file_are_those_of_its_version)
     put_file("/a", "one");
     struct media_file *first = must_fetch(media, cache, "/a", 1);
     const char *bytes = media_file_bytes(first);
-    cr_assert(bytes && memcmp(bytes, "one", 3) == 0);
+    cr_assert(bytes != NULL && memcmp(bytes, "one", 3) == 0);
     cr_assert_eq(media_file_bytes(first), bytes);
 
     put_file("/a", "three");
     struct media_file *second = must_fetch(media, cache, "/a", 2);
     cr_assert_neq(first, second);
-    cr_assert(media_file_bytes(second) && memcmp(media_file_bytes(second), "three", 5) == 0);
+    cr_assert(media_file_bytes(second) != NULL &&
+              memcmp(media_file_bytes(second), "three", 5) == 0);
     cr_assert(memcmp(media_file_bytes(first), "one", 3) == 0);
     media_file_drop(cache, &first);
     media_file_drop(cache, &second);
@@ -471,7 +472,7 @@ Test(media_cache, every_answer_of_a_long_random_sequence_is_the_right_file)
         random = random * 1103515245U + 12345U;
         unsigned which = (random >> 8) % 60, place = (random >> 16) % 20;
         (void)snprintf(path, sizeof(path), "/file%u", which);
-        if (held[place])
+        if (held[place] != NULL)
             media_file_drop(cache, &held[place]);
         int error = fetch(media, cache, path, turn, &held[place]);
         cr_assert_eq(error, which % 2 ? -ENOENT : 0, "%s at %d", path, (int)turn);
@@ -479,7 +480,7 @@ Test(media_cache, every_answer_of_a_long_random_sequence_is_the_right_file)
             cr_assert(content_is(held[place], path));
     }
     for (size_t i = 0; i < 20; i++)
-        if (held[i])
+        if (held[i] != NULL)
             media_file_drop(cache, &held[i]);
     media_cache_destroy(&cache);
     media_close(&media);

@@ -372,7 +372,7 @@ static size_t resident_pages(int fd, size_t from, size_t to)
     size_t page = (size_t)sysconf(_SC_PAGESIZE), pages = LARGE_BYTES / page, resident = 0;
     void *map = mmap(NULL, LARGE_BYTES, PROT_READ, MAP_SHARED, fd, 0);
     unsigned char *present = calloc(pages, 1);
-    cr_assert(map != MAP_FAILED && present);
+    cr_assert(map != MAP_FAILED && present != NULL);
     cr_assert_eq(mincore(map, LARGE_BYTES, present), 0);
     for (size_t i = from / page; i < to / page; i++)
         resident += present[i] & 1;

@@ -11,7 +11,7 @@
 static struct client_address address_of(const char *text)
 {
     struct client_address address = {.port = 4711};
-    if (strchr(text, ':')) {
+    if (strchr(text, ':') != NULL) {
         cr_assert_eq(inet_pton(AF_INET6, text, address.ip), 1);
         return address;
     }

@@ -719,8 +719,8 @@ Test(admin, money_waits_while_redis_is_gone_and_nothing_is_done_twice)
     exchange_raw("GET /v1/accounts/shop/alice HTTP/1.1\r\nHost: x\r\n\r\n", answer, sizeof(answer));
     cr_assert_not_null(strstr(answer, "\r\nRetry-After: 1\r\n"), "%s", answer);
     char error[512];
-    cr_assert_eq(redis_child_start(&redis, state_dir, node.redis.address, sizeof(node.redis.address),
-                                   error, sizeof(error)),
+    cr_assert_eq(redis_child_start(&redis, state_dir, node.redis.address,
+                                   sizeof(node.redis.address), error, sizeof(error)),
                  0);
     await_redis(true);
     json_t *shown = call("POST", "/v1/accounts/shop/alice/top-up",

@@ -82,7 +82,7 @@ static int run(const char *first, ...)
     owned[count++] = strdup("tollgate");
     va_list list;
     va_start(list, first);
-    for (const char *a = first; a; a = va_arg(list, const char *))
+    for (const char *a = first; a != NULL; a = va_arg(list, const char *))
         owned[count++] = strdup(a);
     va_end(list);
     return run_owned(count);
@@ -100,14 +100,15 @@ static int run_owned(int count)
 {
     memcpy(arguments, owned, sizeof(arguments));
     arguments[count] = NULL;
-    if (standard_input)
+    if (standard_input != NULL)
         write_text("stdin.txt", standard_input);
     pid_t child = fork();
     cr_assert_geq(child, 0);
     if (child == 0) {
-        if (standard_input && !freopen("stdin.txt", "r", stdin))
+        if (standard_input != NULL && freopen("stdin.txt", "r", stdin) == NULL)
             _exit(99);
-        if (!freopen("stdout.txt", "w", stdout) || !freopen("stderr.txt", "w", stderr))
+        if (freopen("stdout.txt", "w", stdout) == NULL ||
+            freopen("stderr.txt", "w", stderr) == NULL)
             _exit(99);
         if (as_nobody && (setgroups(0, NULL) != 0 || setgid(NOBODY) != 0 || setuid(NOBODY) != 0))
             _exit(99);
@@ -273,7 +274,7 @@ static int run_line(const char *format, ...)
     vsnprintf(line, sizeof(line), format, list);
     va_end(list);
     owned[count++] = strdup("tollgate");
-    for (char *word = strtok_r(line, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
+    for (char *word = strtok_r(line, " ", &rest); word != NULL; word = strtok_r(NULL, " ", &rest))
         owned[count++] = strdup(word);
     return run_owned(count);
 }
@@ -284,14 +285,16 @@ static json_t *error_of(const char *what)
     json_t *found = NULL;
     char text[sizeof(err)], *rest;
     strcpy(text, err);
-    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+    for (char *line = strtok_r(text, "\n", &rest); line != NULL;
+         line = strtok_r(NULL, "\n", &rest)) {
         json_error_t error;
         json_t *value = json_loads(line, JSON_REJECT_DUPLICATES, &error);
         cr_assert_not_null(value, "%s: %s: %s", what, error.text, line);
         cr_expect_eq(json_object_size(value), 1, "%s", line);
         json_t *member = json_object_get(value, "error");
-        cr_expect(member || json_object_get(value, "warning"), "%s: %s", what, line);
-        if (member && !found)
+        cr_expect(member != NULL || json_object_get(value, "warning") != NULL, "%s: %s", what,
+                  line);
+        if (member != NULL && found == NULL)
             found = json_incref(member);
         json_decref(value);
     }
@@ -341,7 +344,8 @@ static void expect_error(int code, int expected, const char *words, const char *
     const char *told = json_string_value(json_object_get(error, "cure"));
     cr_expect_str_eq(json_string_value(json_object_get(error, "command")), command);
     cr_expect_not_null(told, "%s: no cure in %s", words, err);
-    cr_expect(!told || strstr(told, cure), "%s: no \"%s\" in: %s", words, cure, told);
+    cr_expect(told == NULL || strstr(told, cure) != NULL, "%s: no \"%s\" in: %s", words, cure,
+              told);
     json_decref(error);
     expect_json(code, words);
 }
@@ -403,7 +407,7 @@ Test(server_cli, every_action_answers_an_unknown_option_with_the_nearest)
 /* "  -b, --bytes=AMOUNT   How many": the next option of a help and what its value is called. */
 static bool next_option(const char **help, char name[static 32], char value[static 32])
 {
-    for (const char *line = *help; line && *line; line = strchr(line, '\n')) {
+    for (const char *line = *help; line != NULL && *line; line = strchr(line, '\n')) {
         line += *line == '\n';
         const char *at = line + strspn(line, " ");
         at += at[0] == '-' && at[1] != '-' && strncmp(at + 2, ", ", 2) == 0 ? 4 : 0;
@@ -1108,7 +1112,7 @@ Test(server_cli, signing_warns_of_what_the_node_will_refuse)
                           rows[i].more[1]),
                      EX_OK, "%s", err);
         EXPECT_IN(out, "?URISigningPackage=ey");
-        if (rows[i].warning)
+        if (rows[i].warning != NULL)
             EXPECT_IN(err, rows[i].warning);
         else
             cr_expect_str_empty(err, "%s", err);
@@ -1480,7 +1484,7 @@ Test(server_cli, explain_says_when_a_link_leads_to_another_node)
         const char *target = strstr(signed_link, "/x?");
         for (size_t k = 0; k < 8; k++) {
             const char *origin = k < 4 ? rows[i].own[k] : rows[i].others[k - 4];
-            if (!origin)
+            if (origin == NULL)
                 continue;
             snprintf(link, sizeof(link), "%s%s", origin, target);
             cr_expect_eq(run("link", "explain", link, NULL), EX_OK, "%s%s", out, err);

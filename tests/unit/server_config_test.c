@@ -796,7 +796,7 @@ Test(server_config, cuts_a_long_value_after_a_whole_character)
         snprintf(before, sizeof(before), "access_log: %s\n%s", name, LEAST);
         cr_expect_eq(changes(LEAST, before, text), 1);
         const char *dots = strstr(text, "é...)");
-        cr_expect(dots && dots - text < 100, "%s", text);
+        cr_expect(dots != NULL && dots - text < 100, "%s", text);
         /* Values that are shown alike are not shown. */
         snprintf(after, sizeof(after), "access_log: %sz\n%s", name, LEAST);
         cr_expect_eq(changes(before, after, text), 1);

@@ -371,8 +371,9 @@ Test(redis_child, names_the_package_where_redis_server_is_not_installed)
 {
     cr_assert(setenv("PATH", state_dir, 1) == 0);
     struct redis_child *child = NULL;
-    cr_assert_eq(redis_child_start(&child, state_dir, address, sizeof(address), error, sizeof(error)),
-                 -ENOENT);
+    cr_assert_eq(
+        redis_child_start(&child, state_dir, address, sizeof(address), error, sizeof(error)),
+        -ENOENT);
     cr_assert(strstr(error, "install the package redis-server") != NULL, "%s", error);
 }
 
@@ -390,8 +391,8 @@ Test(redis_child, reports_a_first_start_that_fails_instead_of_trying_for_ever)
     (void)fputs("not a manifest\n", file);
     (void)fclose(file);
     struct redis_child *child = NULL;
-    cr_assert_lt(redis_child_start(&child, state_dir, address, sizeof(address), error, sizeof(error)),
-                 0);
+    cr_assert_lt(
+        redis_child_start(&child, state_dir, address, sizeof(address), error, sizeof(error)), 0);
     cr_assert(child == NULL);
     cr_assert(strstr(error, "exited with status 1") != NULL, "%s", error);
     cr_assert(strstr(error, "redis.log") != NULL, "%s", error);

@@ -48,8 +48,9 @@ static inline struct token_trust *test_trust(const char *const *audiences, size_
     struct token_trust *trust = NULL;
     char error[256];
 
-    cr_assert_eq(key_set_parse(&issuer.keys, test_jwks(), strlen(test_jwks()), error, sizeof(error)),
-                 0, "%s", error);
+    cr_assert_eq(
+        key_set_parse(&issuer.keys, test_jwks(), strlen(test_jwks()), error, sizeof(error)), 0,
+        "%s", error);
     cr_assert_eq(token_trust_create(&trust, &issuer, 1, &policy, error, sizeof(error)), 0, "%s",
                  error);
     return trust;

@@ -154,7 +154,8 @@ Test(key_soundness, an_es256_key_that_is_no_point_says_so)
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct key_set *keys = NULL;
         char error[512] = "";
-        cr_expect_eq(parse_key(&keys, rows[i].members, error, sizeof(error)), -EINVAL, "row %zu", i);
+        cr_expect_eq(parse_key(&keys, rows[i].members, error, sizeof(error)), -EINVAL, "row %zu",
+                     i);
         cr_expect_not_null(strstr(error, rows[i].words), "row %zu: %s", i, error);
     }
 }
@@ -210,7 +211,8 @@ static bool is_guessable(const unsigned char *secret, size_t length)
     bool guessable;
 
     base64url_encode(secret, length, text);
-    (void)snprintf(members, sizeof(members), "\"kty\":\"oct\",\"alg\":\"HS256\",\"k\":\"%s\"", text);
+    (void)snprintf(members, sizeof(members), "\"kty\":\"oct\",\"alg\":\"HS256\",\"k\":\"%s\"",
+                   text);
     cr_assert_eq(parse_key(&keys, members, error, sizeof(error)), 0, "%s", error);
     guessable = key_set_is_guessable(keys, 0);
     key_set_destroy(&keys);

@@ -294,7 +294,7 @@ Test(token_trust, refuses_configurations_that_would_mislead)
             key_set_parse(&issuers[i].keys, test_jwks(), strlen(test_jwks()), error, sizeof(error)),
             0);
 #define EXPECT_REFUSED(word)                                                                       \
-    cr_expect_eq(token_trust_create(&trust, issuers, 2, &policy, error, sizeof(error)), -EINVAL);   \
+    cr_expect_eq(token_trust_create(&trust, issuers, 2, &policy, error, sizeof(error)), -EINVAL);  \
     cr_expect_not_null(strstr(error, word), "%s", error)
     issuers[1].id = "a";
     EXPECT_REFUSED("twice");

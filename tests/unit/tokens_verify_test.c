@@ -300,8 +300,8 @@ Test(token_verify, takes_a_jti_for_one_use_where_the_policy_says_so)
         uint32_t uses;
     } rows[] = {{"\"jti\":\"j\"", 1}, {"\"jti\":\"j\",\"max_uses\":4", 4}, {"\"iat\":1", 0}};
 
-    cr_assert_eq(key_set_parse(&issuer.keys, test_jwks(), strlen(test_jwks()), error, sizeof(error)),
-                 0);
+    cr_assert_eq(
+        key_set_parse(&issuer.keys, test_jwks(), strlen(test_jwks()), error, sizeof(error)), 0);
     cr_assert_eq(token_trust_create(&trust, &issuer, 1, &policy, error, sizeof(error)), 0);
     for (size_t i = 0; i < 3; i++) {
         struct token *token = NULL;
@@ -701,8 +701,8 @@ Test(token_verify, gives_a_link_without_resume_that_of_its_issuer)
     char error[256];
     char *plain = test_token(GOOD_CLAIMS), *own = test_token(WITH("\"resume\":60"));
 
-    cr_assert_eq(key_set_parse(&issuer.keys, test_jwks(), strlen(test_jwks()), error, sizeof(error)),
-                 0);
+    cr_assert_eq(
+        key_set_parse(&issuer.keys, test_jwks(), strlen(test_jwks()), error, sizeof(error)), 0);
     cr_assert_eq(token_trust_create(&trust, &issuer, 1, &policy, error, sizeof(error)), 0);
     cr_assert_eq(token_verify(trust, plain, strlen(plain), &token), TOKEN_OK);
     cr_expect_eq(token->limits.resume_s, 600);
