@@ -1,8 +1,8 @@
 /* Heads of answers, read strictly enough that a wrong length is never taken for a right one. */
-#include "bench/bench.h"
-
 #include <string.h>
 #include <strings.h>
+
+#include "bench/bench.h"
 
 struct line {
     const char *data;

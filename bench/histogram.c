@@ -1,7 +1,7 @@
 /* The log-linear histogram of bench.h: fixed memory, no allocation, mergeable. */
-#include "bench/bench.h"
-
 #include <string.h>
+
+#include "bench/bench.h"
 
 #define SUB ((uint64_t)1 << HISTOGRAM_SUB_BITS)
 

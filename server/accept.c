@@ -14,10 +14,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "server/base/log.h"
 #include "server/connection.h"
 #include "server/descriptors.h"
 #include "server/listener.h"
-#include "server/log.h"
 #include "storage/media/media.h"
 
 #define RESUMED_MS     1000 /* without a failure, before it is said that all is well again */

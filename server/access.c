@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "server/access_log.h"
-#include "server/check.h"
+#include "server/base/check.h"
 #include "server/connection.h"
 #include "server/token_cache.h"
 
@@ -15,9 +15,12 @@
 
 struct access_entry {
     unsigned references;
-    uint64_t began_ms; /* monotonic */
-    struct access_record record;
+    uint64_t began_ms;           /* monotonic */
+    struct access_record record; /* its texts follow */
 };
+_Static_assert(sizeof(struct access_entry) ==
+                   offsetof(struct access_entry, record) + sizeof(struct access_record),
+               "the texts follow both");
 
 static uint16_t cut(size_t length)
 {
@@ -74,7 +77,7 @@ void access_begin(struct worker *worker, struct connection *connection,
                    .began_ms = worker->now_fraction_ms,
                    .client = connection->client},
     };
-    char *at = entry->record.text;
+    char *at = access_record_text(&entry->record);
     for (unsigned i = 0; i < ACCESS_TEXTS; i++) {
         entry->record.length[i] = cut(texts[i].length);
         if (texts[i].length > 0)

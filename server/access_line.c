@@ -10,14 +10,14 @@
 #include <time.h>
 
 #include "server/access_log.h"
-#include "server/strike.h"
+#include "server/base/strike.h"
 
 #define TEXT_SIZE (2048 * 4 + 1)
 
 /* The text without tokens, and as ASCII: other bytes are written \xHH where `escape`, else left. */
 static size_t clean(const struct access_record *record, enum access_text which, char *out)
 {
-    const char *at = record->text, *begin, *end;
+    const char *at = (const char *)(record + 1), *begin, *end;
     size_t length = 0;
     for (unsigned i = 0; i < which; i++)
         at += record->length[i];

@@ -13,11 +13,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "server/check.h"
-#include "server/line_batch.h"
-#include "server/log.h"
-#include "server/record_queue.h"
-#include "server/waiting.h"
+#include "server/base/check.h"
+#include "server/base/line_batch.h"
+#include "server/base/log.h"
+#include "server/base/record_queue.h"
+#include "server/base/waiting.h"
 
 #define TURN_MS  200
 #define CLOSE_MS 2000

@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "server/client_address.h"
+#include "server/base/client_address.h"
 #include "server/http_head.h"
 #include "server/refusal.h"
 
@@ -32,7 +32,7 @@ enum access_text {
     ACCESS_TEXTS
 };
 
-/* What a line is made of. The texts follow each other in `text`, without NULs. */
+/* What a line is made of. The texts follow the record, one after the other, without NULs. */
 struct access_record {
     uint32_t size; /* of all of it */
     uint16_t length[ACCESS_TEXTS];
@@ -48,8 +48,12 @@ struct access_record {
     uint64_t acknowledged;
     uint64_t download; /* ledger_download_id */
     struct client_address client;
-    char text[];
 };
+
+static inline char *access_record_text(struct access_record *record)
+{
+    return (char *)(record + 1);
+}
 
 /* ---- the worker's side: an entry for each response that is under way ---- */
 

@@ -8,7 +8,7 @@
 #include <sys/random.h>
 #include <xxhash.h>
 
-#include "server/check.h"
+#include "server/base/check.h"
 
 #define KEY_BYTES CLIENT_SUBSCRIBER_SIZE
 

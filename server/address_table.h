@@ -5,7 +5,7 @@
 #ifndef TOLLGATE_SERVER_ADDRESS_TABLE_H
 #define TOLLGATE_SERVER_ADDRESS_TABLE_H
 
-#include "server/client_address.h"
+#include "server/base/client_address.h"
 
 struct address_table;
 

@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 
 #include "server/admin_internal.h"
-#include "server/log.h"
+#include "server/base/log.h"
 #include "server/trust.h"
 
 #define DOORS 2

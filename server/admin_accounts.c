@@ -10,7 +10,7 @@
 #include <time.h>
 
 #include "server/admin_internal.h"
-#include "server/check.h"
+#include "server/base/check.h"
 
 #define USAGE_DAYS_DEFAULT 30
 #define USAGE_ROWS_MAX     200000 /* of an answer that is whole; more is asked for in pages */

@@ -18,20 +18,15 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "server/base/clock.h"
+
 #define ANSWER_BYTES_MAX ((size_t)256 << 20) /* the rows of a report are bounded below it */
 #define FIRST_BYTES      16384
-
-static uint64_t monotonic_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 static int wait_for(int fd, short events, uint64_t deadline_ms)
 {
     for (;;) {
-        uint64_t now_ms = monotonic_ms();
+        uint64_t now_ms = clock_monotonic_ms();
         if (now_ms >= deadline_ms) {
             return -ETIMEDOUT;
         }
@@ -183,7 +178,7 @@ int admin_client_call_within(unsigned wait_ms, const char *socket_path, const ch
                              const char *target, const char *body, struct admin_response *out)
 {
     *out = (struct admin_response){0};
-    uint64_t deadline_ms = monotonic_ms() + wait_ms;
+    uint64_t deadline_ms = clock_monotonic_ms() + wait_ms;
     int fd = connect_to(socket_path, wait_ms);
     if (fd < 0) {
         return fd;

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "server/admin_internal.h"
-#include "server/check.h"
+#include "server/base/check.h"
 
 #define THREADS           8
 #define CLASS_RUNNING_MAX 2 /* of a class at once: a long report does not hold up its top-ups */

@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #include "server/admin_internal.h"
+#include "server/base/log.h"
 #include "server/listener.h"
-#include "server/log.h"
 
 /* Removes what a killed node left. Anything but a socket is somebody's file and stays. */
 static int remove_stale(const char *path)

@@ -8,7 +8,7 @@
 
 #include "server/access_log.h"
 #include "server/admin_internal.h"
-#include "server/log.h"
+#include "server/base/log.h"
 
 #define LEDGER_STATES(X)                                                                           \
     X(LEDGER_CATCHING_UP, "catching_up")                                                           \

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "server/admin_internal.h"
-#include "server/log.h"
+#include "server/base/log.h"
 
 #define NAME_SIZE (3 * TOKEN_JTI_MAX + 1)
 _Static_assert(TOKEN_JTI_MAX >= LEDGER_ACCOUNT_MAX, "an account's name may not fit");

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "server/admin_internal.h"
+#include "server/base/nearest.h"
 #include "server/cli.h"
 
 #define NAMES_MAX   8  /* members, or parameters, of a route */
@@ -31,7 +32,7 @@ static const char *quote(const char *name, size_t length, char out[static QUOTED
 static const char *did_you_mean(const char *name, const char *const *names, size_t count,
                                 char out[static QUOTED_SIZE + 16])
 {
-    const char *near = cli_nearest(name, names, count);
+    const char *near = nearest_name(name, names, count);
     out[0] = '\0';
     if (near != NULL) {
         (void)snprintf(out, QUOTED_SIZE + 16, "; did you mean %s?", near);

@@ -28,11 +28,12 @@
 #include <unistd.h>
 
 #include "server/admin_internal.h"
-#include "server/check.h"
+#include "server/base/check.h"
+#include "server/base/clock.h"
+#include "server/base/log.h"
+#include "server/base/waiting.h"
 #include "server/http_content.h"
 #include "server/http_fields.h"
-#include "server/log.h"
-#include "server/waiting.h"
 
 #define HEAD_BYTES_MAX    8192
 #define BODY_BYTES_MAX    65536
@@ -97,13 +98,6 @@ struct admin_peers {
 };
 
 enum outcome { PARTIAL, ARRIVED, REFUSED, GONE };
-
-static uint64_t monotonic_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 static void wake(void *context)
 {
@@ -568,7 +562,7 @@ static void turn(struct admin_peers *peers)
     if (ready < 0 && errno != EINTR) {
         waiting_pause(wait_ms);
     }
-    peers->now_ms = monotonic_ms();
+    peers->now_ms = clock_monotonic_ms();
     /* Accepting comes last: it may end a peer that an event here is of. */
     for (int i = 0; i < ready; i++) {
         handle(peers, &events[i]);
@@ -603,7 +597,7 @@ static void end_list(struct admin_peers *peers, struct peer_list *list)
 /* Requests that have not arrived whole are cut: nothing of them was done. */
 static void end_all(struct admin_peers *peers)
 {
-    uint64_t deadline_ms = monotonic_ms() + STOP_DEADLINE_MS;
+    uint64_t deadline_ms = clock_monotonic_ms() + STOP_DEADLINE_MS;
     for (unsigned i = 0; i < peers->door_count; i++) {
         struct door *door = &peers->doors[i];
         (void)epoll_ctl(peers->epoll_fd, EPOLL_CTL_DEL, door->from->listen_fd, NULL);
@@ -613,7 +607,7 @@ static void end_all(struct admin_peers *peers)
     check(peers->at_desk == 0); /* the desk has closed */
     for (unsigned i = 0; i < peers->door_count; i++) {
         struct door *door = &peers->doors[i];
-        while (door->lists[PEER_SENDING].first != NULL && monotonic_ms() < deadline_ms) {
+        while (door->lists[PEER_SENDING].first != NULL && clock_monotonic_ms() < deadline_ms) {
             struct epoll_event events[EVENTS_TURN];
             int ready = epoll_wait(peers->epoll_fd, events, EVENTS_TURN, SCARCE_PAUSE_MS);
             if (ready < 0 && errno != EINTR) {
@@ -631,7 +625,7 @@ static void *run(void *argument)
 {
     struct admin_peers *peers = argument;
     (void)pthread_setname_np(pthread_self(), "admin");
-    peers->now_ms = monotonic_ms();
+    peers->now_ms = clock_monotonic_ms();
     while (!atomic_load(&peers->stopping)) {
         turn(peers);
     }

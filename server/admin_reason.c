@@ -6,7 +6,7 @@
 
 #include <stddef.h>
 
-#include "server/check.h"
+#include "server/base/check.h"
 
 static const struct {
     const char *name;

@@ -10,7 +10,8 @@
 #include <string.h>
 
 #include "server/admin_internal.h"
-#include "server/check.h"
+#include "server/base/check.h"
+#include "server/base/octets.h"
 
 enum access { ANYBODY, SHOPS, OPERATORS };
 enum wait { AT_ONCE, WAITS };
@@ -201,15 +202,6 @@ static bool path_matches(const char *pattern, struct http_text path,
     return at == end;
 }
 
-static int hex_value(char digit)
-{
-    if (digit >= '0' && digit <= '9') {
-        return digit - '0';
-    }
-    digit = (char)(digit | 0x20);
-    return digit >= 'a' && digit <= 'f' ? digit - 'a' + 10 : -1;
-}
-
 /* Percent-decodes into `out` (a C string). 0, -EINVAL (bad escape, NUL, empty) or -ENAMETOOLONG. */
 static int decode_segment(struct http_text text, char *out, size_t size)
 {
@@ -217,8 +209,8 @@ static int decode_segment(struct http_text text, char *out, size_t size)
     for (size_t i = 0; i < text.length; i++) {
         char byte = text.data[i];
         if (byte == '%') {
-            int high = i + 2 < text.length ? hex_value(text.data[i + 1]) : -1;
-            int low = i + 2 < text.length ? hex_value(text.data[i + 2]) : -1;
+            int high = i + 2 < text.length ? octet_hex_value(text.data[i + 1]) : -1;
+            int low = i + 2 < text.length ? octet_hex_value(text.data[i + 2]) : -1;
             if (high < 0 || low < 0 || (high == 0 && low == 0)) {
                 return -EINVAL;
             }

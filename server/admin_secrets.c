@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include "server/admin_internal.h"
+#include "server/base/file_read.h"
 #include "server/trust.h"
 
 #define FILE_BYTES_MAX   4096
@@ -112,7 +113,7 @@ static int load_one(struct admin_secrets *secrets, const struct config_issuer *i
     size_t length;
     struct stat facts;
     const char *path = issuer->admin_secret_file;
-    int result = config_read_file(path, FILE_BYTES_MAX, &text, &length);
+    int result = file_read(path, FILE_BYTES_MAX, &text, &length);
     if (result < 0) {
         snprintf(error, error_size, "issuer %s: %s: %s; %s", issuer->id, path,
                  strerrordesc_np(-result),

@@ -14,9 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/check.h"
+#include "server/base/check.h"
+#include "server/base/log.h"
 #include "server/connection.h"
-#include "server/log.h"
 #include "server/redis_link.h"
 #include "server/token_cache.h"
 #include "storage/media/media.h"

@@ -16,7 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "server/client_address.h"
+#include "server/base/client_address.h"
 
 #define CHECKS_ADDRESSES_MAX 16384
 #define CHECKS_FAILED_MAX    4096

@@ -18,7 +18,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "server/check.h"
+#include "server/base/check.h"
+#include "server/base/nearest.h"
 #include "server/config.h"
 #include "server/server.h"
 #include "storage/ledger/ledger.h"
@@ -184,7 +185,7 @@ static bool write_continuations(const char *word, char *out, size_t size)
 static int refuse_option(const char *word)
 {
     static const char *const names[] = {"--help", "--version"};
-    const char *near = cli_nearest(word, names, sizeof(names) / sizeof(names[0]));
+    const char *near = nearest_name(word, names, sizeof(names) / sizeof(names[0]));
     if (near != NULL)
         return cli_fail(EX_USAGE, "tollgate",
                         "%s stands where the command is expected; did you mean tollgate %s?", word,
@@ -210,7 +211,7 @@ static int refuse_unknown(int argc, char **argv)
     bool has_second = argc > 2 && argv[2][0] != '-';
     snprintf(both, sizeof(both), "%s%s%s", argv[1], has_second ? " " : "",
              has_second ? argv[2] : "");
-    const char *near = has_second ? cli_nearest(both, names, count) : NULL;
+    const char *near = has_second ? nearest_name(both, names, count) : NULL;
     if (near == NULL && write_continuations(argv[1], rest, sizeof(rest))) {
         if (has_second)
             return cli_fail(EX_USAGE, "tollgate",
@@ -220,7 +221,7 @@ static int refuse_unknown(int argc, char **argv)
     }
     for (size_t i = 0; i < COMMAND_COUNT; i++)
         names[count++] = firsts[i];
-    near = near != NULL ? near : cli_nearest(argv[1], names, count);
+    near = near != NULL ? near : nearest_name(argv[1], names, count);
     if (near != NULL)
         return cli_fail(EX_USAGE, "tollgate",
                         "%s is not a command; did you mean tollgate %s? tollgate --help lists them "

@@ -194,10 +194,6 @@ bool cli_belongs_to_option(const char *word);
  */
 extern void (*cli_argp_observer)(const struct argp *argp);
 
-/* The name among `count` that is nearest to `word` (by edit distance), or NULL where none is near.
- */
-const char *cli_nearest(const char *word, const char *const *names, size_t count);
-
 /* ---- between these files alone ---- */
 
 /* Whether --json stands among the arguments; for mistakes that are made before any option is known. */

@@ -10,8 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/byte_count.h"
-#include "server/check.h"
+#include "server/base/byte_count.h"
+#include "server/base/check.h"
+#include "server/base/nearest.h"
 #include "server/cli.h"
 
 #define OPTIONS_MAX  64
@@ -122,7 +123,7 @@ static const char *nearest_option(const char *name)
         if (is_shown(&known.options[i]))
             names[count++] = known.options[i].name->name;
     }
-    return cli_nearest(name, names, count);
+    return nearest_name(name, names, count);
 }
 
 /* ---- words that stand without their option ---- */

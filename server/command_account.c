@@ -10,7 +10,8 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "server/byte_count.h"
+#include "server/base/byte_count.h"
+#include "server/base/nearest.h"
 #include "server/cli.h"
 #include "server/command_admin.h"
 
@@ -228,7 +229,7 @@ static int check_arguments(const char *command, const struct action *action,
     if (arguments->plan != NULL && strcmp(arguments->plan, "prepaid") != 0 &&
         strcmp(arguments->plan, "postpaid") != 0) {
         static const char *const plans[] = {"prepaid", "postpaid"};
-        const char *near = cli_nearest(arguments->plan, plans, 2);
+        const char *near = nearest_name(arguments->plan, plans, 2);
         return cli_fail(EX_USAGE, command, "--plan %s is not a plan; %s%s%s", arguments->plan,
                         near != NULL ? "did you mean " : "write prepaid or postpaid",
                         near != NULL ? near : "", near != NULL ? "?" : "");

@@ -10,7 +10,7 @@
 #include <sys/un.h>
 
 #include "server/admin_client.h"
-#include "server/check.h"
+#include "server/base/check.h"
 
 #define HEALTH_WAIT_MS 3000 /* the node answers at once, or is as good as gone */
 

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "server/byte_count.h"
+#include "server/base/byte_count.h"
 #include "server/cli.h"
 #include "server/command_admin.h"
 

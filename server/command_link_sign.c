@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "server/byte_count.h"
+#include "server/base/byte_count.h"
 #include "server/cli.h"
 #include "server/link_review.h"
 #include "server/trust.h"

@@ -15,7 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "server/byte_count.h"
+#include "server/base/byte_count.h"
+#include "server/base/clock.h"
 #include "server/cli.h"
 #include "server/command_admin.h"
 #include "server/config.h"
@@ -95,13 +96,6 @@ struct scan {
     struct media_scan_progress last;
 };
 
-static uint64_t monotonic_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 static void erase_line(const struct scan *scan)
 {
     if (scan->live) {
@@ -113,7 +107,7 @@ static void draw_line(struct scan *scan, const struct media_scan_progress *progr
 {
     char done[BYTE_COUNT_SIZE];
     char total[BYTE_COUNT_SIZE];
-    uint64_t now_ms = monotonic_ms();
+    uint64_t now_ms = clock_monotonic_ms();
     if (now_ms - scan->drawn_ms < REDRAW_MS) {
         return;
     }

@@ -11,10 +11,10 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
+#include "server/base/log.h"
 #include "server/cli.h"
 #include "server/config.h"
 #include "server/doctor.h"
-#include "server/log.h"
 #include "server/node.h"
 
 enum { OPTION_CHECK = 256, OPTION_REFERENCE, OPTION_DEBUG };

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "server/byte_count.h"
+#include "server/base/byte_count.h"
 #include "server/cli.h"
 #include "server/command_admin.h"
 

@@ -10,7 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "server/byte_count.h"
+#include "server/base/byte_count.h"
+#include "server/base/file_read.h"
+#include "server/base/nearest.h"
 #include "server/cli.h"
 #include "server/config_internal.h"
 #include "server/config_table.h"
@@ -148,7 +150,7 @@ static const char *choose(const struct reading *reading, const struct config_key
     if (strcmp(value, key->standard) == 0) /* empty */
         return value;
     const char *empty = key->standard[0] == '\0' ? ", or leave it empty" : "";
-    const char *near = cli_nearest(value, choices->values, choices->count);
+    const char *near = nearest_name(value, choices->values, choices->count);
     if (near != NULL)
         config_refuse(reading->document, -1, key->name, -1,
                       "\"%.64s\" is not one of its values; did you mean %s? Write %s%s", value,
@@ -322,7 +324,7 @@ int config_load(struct config **out, const char *path, char *error, size_t error
     struct config_errors errors = {.file = path, .text = error, .size = error_size};
     char *text;
     size_t length;
-    int result = config_read_file(path, CONFIG_FILE_BYTES_MAX, &text, &length);
+    int result = file_read(path, CONFIG_FILE_BYTES_MAX, &text, &length);
     if (result == -EFBIG) {
         config_error(&errors, 0, "longer than 1 MiB; is this a configuration file?");
         return result;

@@ -138,12 +138,4 @@ json_t *config_reference_json(void);
  */
 int config_admin_socket(const struct config *config, char *path, size_t size);
 
-/*
- * Reads a small file whole: the configuration, a key set, a key. *text is NUL-terminated and the
- * caller's (free()). 0 or a negative errno; -EFBIG past size_max bytes.
- */
-int config_read_file(const char *path, size_t size_max, char **text, size_t *length);
-/* Likewise, what an open descriptor still has to give. */
-int config_read_descriptor(int fd, size_t size_max, char **text, size_t *length);
-
 #endif

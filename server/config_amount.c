@@ -6,7 +6,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "server/byte_count.h"
+#include "server/base/byte_count.h"
+#include "server/base/uint128.h"
 #include "server/config_internal.h"
 
 /* Beyond every bound in config_table.h, in the smallest unit too. */
@@ -71,7 +72,7 @@ int config_amount_read(const char *text, const char *unit, uint64_t *out)
     uint64_t factor = *suffix == '\0' ? own : measure == COUNT ? 0 : factor_of(measure, suffix);
     if (factor == 0)
         return -EINVAL;
-    unsigned __int128 number = 0;
+    uint128 number = 0;
     for (size_t i = 0; i < digits; i++) {
         number = number * 10 + (unsigned)(text[i] - '0');
         if (number > WHOLE_MAX)

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/client_address.h"
+#include "server/base/client_address.h"
 #include "server/config_internal.h"
 #include "server/content_types.h"
 #include "server/tls_algorithms.h"

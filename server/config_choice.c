@@ -2,29 +2,29 @@
  * The values of a key that is a choice, as config_table.h lists them: for the check of a value, for
  * the messages, the reference and the manual. It knows no key by name.
  */
-#include <assert.h>
 #include <string.h>
 
+#include "server/base/check.h"
 #include "server/config_internal.h"
 
 void config_choices_of(struct config_choices *choices, const struct config_key *key)
 {
     size_t length = strlen(key->unit), used = 0;
-    assert(length < sizeof(choices->words));
+    check(length < sizeof(choices->words));
     memcpy(choices->words, key->unit, length + 1);
     choices->count = 0;
     choices->sentence[0] = '\0';
     char *rest = NULL;
     for (const char *word = strtok_r(choices->words, " ", &rest); word != NULL;
          word = strtok_r(NULL, " ", &rest)) {
-        assert(choices->count < CONFIG_CHOICES_MAX);
+        check(choices->count < CONFIG_CHOICES_MAX);
         choices->values[choices->count++] = word;
     }
     for (size_t i = 0; i < choices->count; i++) {
         const char *before = i == 0 ? "" : i + 1 < choices->count ? ", " : " or ";
         int written = snprintf(choices->sentence + used, sizeof(choices->sentence) - used, "%s%s",
                                before, choices->values[i]);
-        assert(written > 0 && (size_t)written < sizeof(choices->sentence) - used);
+        check(written > 0 && (size_t)written < sizeof(choices->sentence) - used);
         used += (size_t)written;
     }
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <yaml.h>
 
+#include "server/base/nearest.h"
 #include "server/cli.h"
 #include "server/config_internal.h"
 #include "server/config_table.h"
@@ -261,7 +262,7 @@ struct names {
 static void refuse_unknown(struct config_document *document, const struct names *names,
                            const yaml_node_t *name)
 {
-    const char *near = cli_nearest(text_of(name), names->names, names->count);
+    const char *near = nearest_name(text_of(name), names->names, names->count);
     if (near == NULL) {
         config_error(document->errors, line_of(name),
                      "%s%s: no such key; `tollgate serve --print-config-reference` lists them",

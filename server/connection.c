@@ -15,9 +15,9 @@
 #include <unistd.h>
 
 #include "server/access_log.h"
-#include "server/check.h"
+#include "server/base/check.h"
+#include "server/base/log.h"
 #include "server/http_content.h"
-#include "server/log.h"
 #include "server/token_cache.h"
 
 #define RATE_WINDOW_MS 5000

@@ -32,7 +32,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "server/client_address.h"
+#include "server/base/client_address.h"
 #include "server/inquiry.h"
 #include "server/transport.h"
 #include "server/worker.h"

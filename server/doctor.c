@@ -2,8 +2,6 @@
  * The checks of the host and of Redis, and the order of all (doctor.h). Each tries the thing itself where that is possible (a ring is made, a
  * file is created where the journal will be) and reads a limit only where it is not.
  */
-#include "server/doctor_internal.h"
-
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -20,6 +18,7 @@
 #include <unistd.h>
 
 #include "server/descriptors.h"
+#include "server/doctor_internal.h"
 #include "server/node.h"
 #include "server/redis_address.h"
 #include "server/redis_process.h"

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h> /* after libgen.h, which would take its basename */
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -19,10 +20,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <string.h> /* after libgen.h, which would take its basename */
-
 #include "server/admin_internal.h"
-#include "server/byte_count.h"
+#include "server/base/byte_count.h"
 #include "server/doctor_internal.h"
 #include "server/listener.h"
 #include "server/redis_address.h"

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "server/client_address.h"
+#include "server/base/client_address.h"
 #include "server/doctor_internal.h"
 
 #define STRANGERS_NAMED 3

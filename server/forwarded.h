@@ -5,7 +5,7 @@
 #ifndef TOLLGATE_SERVER_FORWARDED_H
 #define TOLLGATE_SERVER_FORWARDED_H
 
-#include "server/client_address.h"
+#include "server/base/client_address.h"
 #include "server/http_head.h"
 
 #define FORWARDED_HOPS_MAX                                                                         \

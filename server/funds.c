@@ -1,7 +1,7 @@
 /* Arithmetic of funds; it locks nothing and asks nobody. See funds.h. */
 #include "server/funds.h"
 
-#include "server/check.h"
+#include "server/base/check.h"
 
 uint64_t funds_least(const struct funds *funds, unsigned set)
 {

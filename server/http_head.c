@@ -9,6 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "server/base/octets.h"
 #include "server/http_lines.h"
 
 /*
@@ -17,12 +18,12 @@
  */
 enum { PATH = 1, QUERY = 2 };
 static const unsigned char target_char[256] = {
-    ['!'] = PATH, ['$'] = PATH,         ['%'] = PATH,  ['&'] = PATH,         ['\''] = PATH,
-    ['('] = PATH, [')'] = PATH,         ['*'] = PATH,  ['+'] = PATH,         [','] = PATH,
-    ['-'] = PATH, ['.'] = PATH,         ['/'] = PATH,  ['0' ... '9'] = PATH, [':'] = PATH,
-    [';'] = PATH, ['='] = PATH,         ['?'] = PATH,  ['@'] = PATH,         ['A' ... 'Z'] = PATH,
-    ['_'] = PATH, ['a' ... 'z'] = PATH, ['~'] = PATH,  ['['] = PATH,         [']'] = PATH,
-    ['|'] = PATH, ['^'] = PATH,         ['{'] = QUERY, ['}'] = QUERY,        ['`'] = QUERY,
+    ['!'] = PATH, ['$'] = PATH,       ['%'] = PATH,  ['&'] = PATH,        ['\''] = PATH,
+    ['('] = PATH, [')'] = PATH,       ['*'] = PATH,  ['+'] = PATH,        [','] = PATH,
+    ['-'] = PATH, ['.'] = PATH,       ['/'] = PATH,  OCTETS_DIGITS(PATH), [':'] = PATH,
+    [';'] = PATH, ['='] = PATH,       ['?'] = PATH,  ['@'] = PATH,        OCTETS_UPPER(PATH),
+    ['_'] = PATH, OCTETS_LOWER(PATH), ['~'] = PATH,  ['['] = PATH,        [']'] = PATH,
+    ['|'] = PATH, ['^'] = PATH,       ['{'] = QUERY, ['}'] = QUERY,       ['`'] = QUERY,
 };
 
 struct cursor {

@@ -3,20 +3,24 @@
  */
 #include "server/http_lines.h"
 
+#include "server/base/octets.h"
+
 /* RFC 9110 5.6.2: tchar */
 static const unsigned char is_tchar[256] = {
-    ['!'] = 1, ['#'] = 1, ['$'] = 1, ['%'] = 1,         ['&'] = 1,         ['\''] = 1,
-    ['*'] = 1, ['+'] = 1, ['-'] = 1, ['.'] = 1,         ['^'] = 1,         ['_'] = 1,
-    ['`'] = 1, ['|'] = 1, ['~'] = 1, ['0' ... '9'] = 1, ['A' ... 'Z'] = 1, ['a' ... 'z'] = 1,
+    ['!'] = 1, ['#'] = 1, ['$'] = 1, ['%'] = 1,        ['&'] = 1,       ['\''] = 1,
+    ['*'] = 1, ['+'] = 1, ['-'] = 1, ['.'] = 1,        ['^'] = 1,       ['_'] = 1,
+    ['`'] = 1, ['|'] = 1, ['~'] = 1, OCTETS_DIGITS(1), OCTETS_UPPER(1), OCTETS_LOWER(1),
 };
 
-/* RFC 9110 5.5: field-vchar, SP and HTAB; obs-text (0x80 to 0xff) is allowed in values and never
- * interpreted. */
-static const unsigned char is_field_char[256] = {
-    ['\t'] = 1,
-    [' ' ... '~'] = 1,
-    [0x80 ... 0xff] = 1,
-};
+/*
+ * What RFC 9110 5.5 keeps out of a field's value: the controls but HTAB. Obs-text (0x80 to 0xff) is
+ * allowed and never interpreted.
+ */
+static const unsigned char is_control[256] = {
+    [0] = 1,  [1] = 1,  [2] = 1,  [3] = 1,  [4] = 1,  [5] = 1,  [6] = 1,  [7] = 1,
+    [8] = 1,  [10] = 1, [11] = 1, [12] = 1, [13] = 1, [14] = 1, [15] = 1, [16] = 1,
+    [17] = 1, [18] = 1, [19] = 1, [20] = 1, [21] = 1, [22] = 1, [23] = 1, [24] = 1,
+    [25] = 1, [26] = 1, [27] = 1, [28] = 1, [29] = 1, [30] = 1, [31] = 1, [127] = 1};
 
 enum http_head_status http_line_take(const char **at, const char *end, struct http_text *line)
 {
@@ -60,7 +64,7 @@ bool http_field_cut(const struct http_text *line, struct http_text *name, struct
     *name = (struct http_text){line->data, (size_t)(at - line->data)};
     *value = trim(at + 1, end);
     for (size_t i = 0; i < value->length; i++) {
-        if (!is_field_char[(unsigned char)value->data[i]])
+        if (is_control[(unsigned char)value->data[i]])
             return false;
     }
     return true;

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "server/check.h"
+#include "server/base/check.h"
 #include "server/connection.h"
 
 #define MARGIN_MS 5000 /* beyond admission_timeout_ms, for a disk that is slow to open the file */

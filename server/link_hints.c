@@ -8,6 +8,9 @@
 #include <string.h>
 #include <uninorm.h>
 
+#include "server/base/file_read.h"
+#include "server/base/nearest.h"
+#include "server/base/octets.h"
 #include "server/cli.h"
 #include "server/link_facts.h"
 #include "server/trust.h"
@@ -153,7 +156,7 @@ static void hint_unknown(const struct link_facts *facts, json_t *hints)
         bool is_known = false;
         for (size_t i = 0; i < KNOWN; i++)
             is_known = is_known || strcmp(known[i], name) == 0;
-        const char *near = is_known ? NULL : cli_nearest(name, known, KNOWN);
+        const char *near = is_known ? NULL : nearest_name(name, known, KNOWN);
         if (near != NULL)
             hint(hints, "no node knows the claim %.64s, so it limits nothing: did you mean %s?",
                  name, near);
@@ -202,15 +205,6 @@ static void hint_issuer(const struct link_facts *facts, json_t *hints)
 
 /* ---- container ---- */
 
-static int hex_value(char digit)
-{
-    if (digit >= '0' && digit <= '9')
-        return digit - '0';
-    if (digit >= 'A' && digit <= 'F')
-        return digit - 'A' + 10;
-    return digit >= 'a' && digit <= 'f' ? digit - 'a' + 10 : -1;
-}
-
 /* Undoes one layer of percent-encoding; false where there is none, or a bad one. */
 static bool decode_once(const char *text, char *out, size_t size)
 {
@@ -223,7 +217,7 @@ static bool decode_once(const char *text, char *out, size_t size)
             out[length++] = *text;
             continue;
         }
-        int high = hex_value(text[1]), low = high < 0 ? -1 : hex_value(text[2]);
+        int high = octet_hex_value(text[1]), low = high < 0 ? -1 : octet_hex_value(text[2]);
         if (low < 0 || (high == 0 && low == 0))
             return false;
         out[length++] = (char)(high * 16 + low);
@@ -398,7 +392,7 @@ static void hint_signature(const struct link_facts *facts, json_t *hints)
                     "other");
     char *text;
     size_t text_length;
-    if (config_read_file(facts->issuer->keys, TRUST_KEYS_BYTES_MAX, &text, &text_length) < 0)
+    if (file_read(facts->issuer->keys, TRUST_KEYS_BYTES_MAX, &text, &text_length) < 0)
         return;
     json_t *set = json_loadb(text, text_length, 0, NULL);
     const json_t *keys = json_object_get(set, "keys");

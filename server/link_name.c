@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "server/check.h"
+#include "server/base/check.h"
 
 static bool digest(const char *text, size_t length, unsigned char out[LEDGER_LINK_BYTES])
 {

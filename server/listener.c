@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "server/check.h"
+#include "server/base/check.h"
 
 #define PATIENCE_MS 1000
 #define PAUSE_MS    20

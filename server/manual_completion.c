@@ -3,10 +3,10 @@
  * tables tell: FILE and PATH are files, DIR is a directory, and A|B|C in a command's usage are words
  * to choose from. It needs bash alone, not the bash-completion library. See manual.h.
  */
-#include "server/manual.h"
-
 #include <stdbool.h>
 #include <string.h>
+
+#include "server/manual.h"
 
 static bool is_option(const struct argp_option *option)
 {

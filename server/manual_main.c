@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "server/check.h"
+#include "server/base/check.h"
 #include "server/cli.h"
 #include "server/manual.h"
 

@@ -16,9 +16,9 @@
 #include <sys/socket.h>
 
 #include "server/access_log.h"
-#include "server/check.h"
+#include "server/base/check.h"
+#include "server/base/log.h"
 #include "server/connection.h"
-#include "server/log.h"
 
 #define TCP_STATE_CLOSE  7 /* TCP_CLOSE of the kernel's net/tcp_states.h: nothing more will come */
 /* Without an acknowledgement for so long, nothing is on its way to a peer; kTLS has handed on what

@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "server/client_address.h"
+#include "server/base/client_address.h"
 #include "server/config.h"
 #include "server/redis_address.h"
 #include "server/tls_failure.h"

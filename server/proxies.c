@@ -7,7 +7,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "server/log.h"
+#include "server/base/clock.h"
+#include "server/base/log.h"
 #include "server/proxy_header.h"
 
 struct list {
@@ -94,18 +95,11 @@ bool proxies_has_other(const struct proxies *proxies, const struct http_head *he
 
 /* ---- saying ---- */
 
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 /* Whether that was not said within PROXIES_SAY_MS; it is remembered from now on. */
 static bool is_news(struct proxies *proxies, enum proxies_fault fault,
                     const struct client_address *proxy)
 {
-    uint64_t now = now_ms();
+    uint64_t now = clock_coarse_ms();
     bool known = false;
     pthread_mutex_lock(&proxies->mutex);
     struct said *said = &proxies->said[0];

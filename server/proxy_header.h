@@ -6,7 +6,7 @@
 #ifndef TOLLGATE_SERVER_PROXY_HEADER_H
 #define TOLLGATE_SERVER_PROXY_HEADER_H
 
-#include "server/client_address.h"
+#include "server/base/client_address.h"
 
 #define PROXY_HEADER_MAX 1024 /* of what follows version 2's 16 fixed bytes; TLVs are skipped */
 #define PROXY_LINE_MAX   107  /* version 1's line with its CRLF; the longest that can be is 107 */

@@ -4,7 +4,8 @@
  */
 #include "server/quota.h"
 
-#include "server/check.h"
+#include "server/base/check.h"
+#include "server/base/uint128.h"
 
 #define SECOND_US UINT64_C(1000000)
 #define MINUTE_MS 60000
@@ -22,7 +23,7 @@ void bucket_init(struct bucket *bucket, uint64_t rate, uint64_t burst_us, uint64
 /* How long `bytes` take, rounded up: a limit is never passed by rounding. */
 static uint64_t duration_us(uint64_t bytes, uint64_t rate)
 {
-    return (uint64_t)(((unsigned __int128)bytes * SECOND_US + rate - 1) / rate);
+    return (uint64_t)(((uint128)bytes * SECOND_US + rate - 1) / rate);
 }
 
 uint64_t bucket_take(struct bucket *bucket, uint64_t want, unsigned sharers, uint64_t now_ms)
@@ -44,7 +45,7 @@ uint64_t bucket_take_at(atomic_ullong *paid_us, uint64_t rate, uint64_t burst_us
     for (;;) {
         uint64_t from = now_us > burst_us && paid < now_us - burst_us ? now_us - burst_us : paid;
         uint64_t there =
-            from < now_us ? (uint64_t)((unsigned __int128)(now_us - from) * rate / SECOND_US) : 0;
+            from < now_us ? (uint64_t)((uint128)(now_us - from) * rate / SECOND_US) : 0;
         if (there == 0)
             return 0;
         uint64_t part = there / (sharers > 0 ? sharers : 1);
@@ -67,7 +68,7 @@ void bucket_give_at(atomic_ullong *paid_us, uint64_t rate, uint64_t bytes)
         return;
     /* Rounded down: giving back must not make bytes. The rate may be another than when they were
      * taken: never further back than the beginning of the clock. */
-    unsigned __int128 duration = (unsigned __int128)bytes * SECOND_US / rate;
+    uint128 duration = (uint128)bytes * SECOND_US / rate;
     unsigned long long paid = atomic_load(paid_us), earlier;
     do
         earlier = duration < paid ? paid - (unsigned long long)duration : 0;

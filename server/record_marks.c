@@ -1,7 +1,7 @@
 /* The queue of marks in a stream of TLS records. See record_marks.h. */
 #include "server/record_marks.h"
 
-#include "server/check.h"
+#include "server/base/check.h"
 
 static struct record_run *run_at(struct record_marks *marks, unsigned place)
 {

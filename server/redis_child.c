@@ -24,9 +24,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "server/log.h"
+#include "server/base/clock.h"
+#include "server/base/log.h"
+#include "server/base/waiting.h"
 #include "server/redis_process.h"
-#include "server/waiting.h"
 
 #define ANSWER_DEADLINE_MS    10000 /* for the first PING */
 #define ANSWER_RETRY_MS       10    /* until then */
@@ -52,13 +53,6 @@ struct redis_child {
     int failure;   /* why the first start failed: a negative errno */
     char how[128]; /* and in words */
 };
-
-static uint64_t monotonic_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 /* ---- the supervising thread ---- */
 
@@ -95,9 +89,9 @@ static enum event await_event(const struct redis_child *child, int process_fd, i
     struct pollfd items[] = {{.fd = child->stop_fd, .events = POLLIN},
                              {.fd = process_fd, .events = POLLIN},
                              {.fd = fd, .events = POLLIN}};
-    uint64_t deadline_ms = monotonic_ms() + (uint64_t)wait_ms;
+    uint64_t deadline_ms = clock_monotonic_ms() + (uint64_t)wait_ms;
     for (;;) {
-        uint64_t now_ms = monotonic_ms();
+        uint64_t now_ms = clock_monotonic_ms();
         int left_ms = now_ms < deadline_ms ? (int)(deadline_ms - now_ms) : 0;
         if (waiting_poll(items, sizeof(items) / sizeof(items[0]), left_ms) > 0) {
             return items[0].revents != 0 ? STOP_ASKED : items[1].revents != 0 ? ENDED : ANSWERED;
@@ -154,18 +148,18 @@ static enum event watch(struct redis_child *child, int process_fd)
     int fd = -1;
     while (event == LATE && silent_ms < SILENT_MS) {
         int turn_ms = is_kept(child) ? WATCH_MS : ANSWER_RETRY_MS;
-        uint64_t began_ms = monotonic_ms();
+        uint64_t began_ms = clock_monotonic_ms();
         if (fd < 0) {
             fd = redis_process_ping_begin(&child->place); /* below 0: nobody to wait for */
         }
         event = await_event(child, process_fd, fd, turn_ms);
         bool answered = event == ANSWERED && take_answer(child, &fd);
         if (event == ANSWERED) {
-            uint64_t passed_ms = monotonic_ms() - began_ms;
+            uint64_t passed_ms = clock_monotonic_ms() - began_ms;
             event = await_event(child, process_fd, -1,
                                 passed_ms < (uint64_t)turn_ms ? turn_ms - (int)passed_ms : 0);
         }
-        uint64_t took_ms = monotonic_ms() - began_ms;
+        uint64_t took_ms = clock_monotonic_ms() - began_ms;
         silent_ms = answered ? 0 : silent_ms + (took_ms < WATCH_MS ? took_ms : WATCH_MS);
     }
     if (fd >= 0) {
@@ -214,11 +208,11 @@ static void *supervise(void *argument)
     for (;;) {
         char how[128] = "";
         int failure = 0;
-        uint64_t started_ms = monotonic_ms();
+        uint64_t started_ms = clock_monotonic_ms();
         if (!live_once(child, how, sizeof(how), &failure) || !goes_on(child, failure, how)) {
             break;
         }
-        if (monotonic_ms() - started_ms >= STEADY_MS) {
+        if (clock_monotonic_ms() - started_ms >= STEADY_MS) {
             backoff_ms = BACKOFF_MS_MIN;
         }
         log_error("redis-server %s; it is started again in %d ms; its log is %s", how, backoff_ms,

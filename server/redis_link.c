@@ -25,8 +25,8 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 
-#include "server/check.h"
-#include "server/log.h"
+#include "server/base/check.h"
+#include "server/base/log.h"
 #include "server/worker.h"
 
 #define OUTSTANDING_MAX                                                                            \

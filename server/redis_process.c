@@ -24,7 +24,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "server/waiting.h"
+#include "server/base/clock.h"
+#include "server/base/waiting.h"
 
 #define COMMAND_LINE_MAX 8192 /* ours is some 600 bytes and two paths */
 #define KILL_WAIT_MS     5000 /* for the kernel to take a killed process down */
@@ -315,19 +316,12 @@ void redis_process_reap(struct redis_process *process, char *how, size_t how_siz
     *process = (struct redis_process){.fd = -1};
 }
 
-static uint64_t monotonic_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 static bool wait_for_end(int pidfd, int wait_ms)
 {
     struct pollfd item = {.fd = pidfd, .events = POLLIN};
-    uint64_t deadline_ms = monotonic_ms() + (uint64_t)wait_ms;
+    uint64_t deadline_ms = clock_monotonic_ms() + (uint64_t)wait_ms;
     for (;;) {
-        uint64_t now_ms = monotonic_ms();
+        uint64_t now_ms = clock_monotonic_ms();
         int left_ms = now_ms < deadline_ms ? (int)(deadline_ms - now_ms) : 0;
         if (waiting_poll(&item, 1, left_ms) == 1) {
             return true;

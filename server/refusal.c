@@ -4,7 +4,7 @@
  */
 #include "server/refusal.h"
 
-#include "server/check.h"
+#include "server/base/check.h"
 
 struct refusal_fact {
     const char *name, *text;

@@ -3,7 +3,7 @@
  * tokens, and can go back, wait, top up or ask. The texts of the tables (refusal_text) are for those
  * who run a shop or a node. Called by response.c. Pure.
  */
-#include "server/check.h"
+#include "server/base/check.h"
 #include "server/refusal.h"
 
 #define AGAIN      "Go back to the shop and press download again."

@@ -10,9 +10,9 @@
 #include <sys/random.h>
 
 #include "server/access_log.h"
-#include "server/check.h"
+#include "server/base/check.h"
+#include "server/base/log.h"
 #include "server/connection.h"
-#include "server/log.h"
 #include "server/request_target.h"
 #include "server/standing.h"
 #include "server/target_cache.h"

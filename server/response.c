@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "server/access_log.h"
-#include "server/check.h"
+#include "server/base/check.h"
 #include "server/checks.h"
 #include "server/connection.h"
 #include "server/content_types.h"

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "server/check.h"
+#include "server/base/check.h"
 #include "server/connection.h"
 #include "server/redis_link.h"
 

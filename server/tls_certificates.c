@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/check.h"
+#include "server/base/check.h"
 
 /* ---- ranks ---- */
 

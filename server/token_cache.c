@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/check.h"
+#include "server/base/check.h"
+#include "server/base/log.h"
 #include "server/link_name.h"
-#include "server/log.h"
 
 struct token_cache {
     struct ledger *ledger; /* borrows */

@@ -10,9 +10,9 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "server/check.h"
+#include "server/base/check.h"
+#include "server/base/log.h"
 #include "server/connection.h"
-#include "server/log.h"
 #include "server/token_cache.h"
 #include "storage/media/media.h"
 

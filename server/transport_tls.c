@@ -24,9 +24,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "server/check.h"
+#include "server/base/check.h"
+#include "server/base/log.h"
 #include "server/connection.h"
-#include "server/log.h"
 #include "server/record_marks.h"
 #include "server/tls.h"
 #include "server/transport.h"

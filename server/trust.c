@@ -14,7 +14,8 @@
 #include <sys/stat.h>
 #include <xxhash.h>
 
-#include "server/log.h"
+#include "server/base/file_read.h"
+#include "server/base/log.h"
 
 /* Whether whoever reads the file could sign: a secret, or a private half. */
 static bool holds_secret(const struct key_set *keys)
@@ -95,7 +96,7 @@ int trust_keys_load(const char *path, struct key_set **out, char *error, size_t 
 {
     char *text;
     size_t length;
-    int read = config_read_file(path, TRUST_KEYS_BYTES_MAX, &text, &length);
+    int read = file_read(path, TRUST_KEYS_BYTES_MAX, &text, &length);
     return keys_of(read, text, length, path, out, error, error_size);
 }
 
@@ -104,7 +105,7 @@ int trust_keys_load_descriptor(int fd, const char *name, struct key_set **out, c
 {
     char *text;
     size_t length;
-    int read = config_read_descriptor(fd, TRUST_KEYS_BYTES_MAX, &text, &length);
+    int read = file_read_descriptor(fd, TRUST_KEYS_BYTES_MAX, &text, &length);
     return keys_of(read, text, length, name, out, error, error_size);
 }
 

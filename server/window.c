@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/check.h"
+#include "server/base/check.h"
 
 #define SHARDS         64
 /* Buckets of a shard: all windows may be of one account, and so in one. Untouched ones cost no memory. */

@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "server/check.h"
+#include "server/base/check.h"
 #include "server/window.h"
 
 int window_use_open(struct ledger *ledger, struct ledger_account *account, struct ledger_file *file,

@@ -15,17 +15,18 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "server/check.h"
+#include "server/base/check.h"
+#include "server/base/clock.h"
+#include "server/base/log.h"
+#include "server/base/waiting.h"
 #include "server/connection.h"
 #include "server/inquiry.h"
-#include "server/log.h"
 #include "server/redis_link.h"
 #include "server/ring.h"
 #include "server/target_cache.h"
 #include "server/tls.h"
 #include "server/token_cache.h"
 #include "server/transport.h"
-#include "server/waiting.h"
 #include "storage/media/media.h"
 
 #define COMPLETIONS_TURN 256
@@ -34,17 +35,10 @@
 #define SCARCE_PAUSE_MS  10
 #define SUBMIT_TRIES_MAX 500 /* five seconds */
 
-static uint64_t monotonic_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 static void read_clocks(struct worker *worker)
 {
     struct timespec now;
-    worker->now_ms = monotonic_ms();
+    worker->now_ms = clock_monotonic_ms();
     clock_gettime(CLOCK_REALTIME, &now);
     worker->now_s = now.tv_sec;
     worker->now_fraction_ms = (uint32_t)(now.tv_nsec / 1000000);

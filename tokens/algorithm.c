@@ -4,8 +4,6 @@
  * compares bytes but by CRYPTO_memcmp, which takes the same time whatever they are: tests/run.sh
  * holds it to that.
  */
-#include "tokens/key_internal.h"
-
 #include <errno.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
@@ -13,6 +11,8 @@
 #include <openssl/err.h>
 #include <openssl/params.h>
 #include <string.h>
+
+#include "tokens/key_internal.h"
 
 int key_init_hs256(struct key *key, const unsigned char *secret, size_t length)
 {

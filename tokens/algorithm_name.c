@@ -2,10 +2,10 @@
  * The algorithms' names, apart from what is done with secrets (algorithm.c). Called by the header's
  * and the key set's readers and by the command line.
  */
-#include "tokens/tokens.h"
-
 #include <errno.h>
 #include <string.h>
+
+#include "tokens/tokens.h"
 
 /* RFC 7518 section 3.1 and RFC 8037 section 3.1. */
 static const char *const names[] = {

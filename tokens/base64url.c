@@ -3,10 +3,10 @@
  * value in tokens. Called by the JWS, JWK and container parsers; it never allocates and never skips
  * a byte.
  */
-#include "tokens/base64url_internal.h"
-
 #include <errno.h>
 #include <stdint.h>
+
+#include "tokens/base64url_internal.h"
 
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 

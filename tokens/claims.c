@@ -3,13 +3,12 @@
  * signature is known to be good; it never looks at the clock, which token_check does at each
  * request.
  */
-#include "tokens/claims_internal.h"
-
-#include "tokens/container_internal.h"
-#include "tokens/json_internal.h"
-
 #include <math.h>
 #include <string.h>
+
+#include "tokens/claims_internal.h"
+#include "tokens/container_internal.h"
+#include "tokens/json_internal.h"
 
 bool token_text_is_plain(const char *text, size_t length, size_t max)
 {

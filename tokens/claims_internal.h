@@ -5,10 +5,10 @@
 #ifndef TOLLGATE_TOKENS_CLAIMS_INTERNAL_H
 #define TOLLGATE_TOKENS_CLAIMS_INTERNAL_H
 
+#include <jansson.h>
+
 #include "tokens/tokens.h"
 #include "tokens/trust_internal.h"
-
-#include <jansson.h>
 
 #define TOKEN_TIME_MAX 9007199254740991 /* 2^53 - 1: what every JSON library holds exactly */
 

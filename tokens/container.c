@@ -3,16 +3,15 @@
  * percent-encoded URI under the configured origin. Called when a token is verified, signed or held
  * against a request; it never looks at a Host header.
  */
-#include "tokens/container_internal.h"
-
-#include "tokens/base64url_internal.h"
-#include "tokens/pattern_internal.h"
-
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "tokens/base64url_internal.h"
+#include "tokens/container_internal.h"
+#include "tokens/pattern_internal.h"
 
 #define SHA256_SIZE 32
 

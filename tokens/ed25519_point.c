@@ -8,12 +8,12 @@
  * 4.1, the one from there that of draft-ietf-lwig-curve-representations (Wei25519); both keep the
  * group, so that orders are the same on either side.
  */
-#include "tokens/key_internal.h"
-
 #include <openssl/bn.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
 #include <string.h>
+
+#include "tokens/key_internal.h"
 
 /* p = 2^255 - 19; with A = 486662: a = (3 - A^2) / 3, b = (2 A^3 - 9 A) / 27, shift = A / 3. */
 #define FIELD "7fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffed"

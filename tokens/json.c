@@ -2,11 +2,11 @@
  * Loads JSON objects from untrusted bytes under the library's rules and hands out their strings.
  * Called by the JWS, claims and key set parsers; it never prints and never repairs.
  */
-#include "tokens/json_internal.h"
-
 #include <openssl/crypto.h>
 #include <stdbool.h>
 #include <string.h>
+
+#include "tokens/json_internal.h"
 
 /*
  * Whether brackets nest no deeper than allowed, counted outside of strings. The parser behind this

@@ -3,10 +3,6 @@
  * public one. Called by key_set.c for each element; its messages name the member and the cure and
  * never a byte of the key.
  */
-#include "tokens/base64url_internal.h"
-#include "tokens/json_internal.h"
-#include "tokens/key_internal.h"
-
 #include <errno.h>
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
@@ -15,6 +11,10 @@
 #include <openssl/param_build.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "tokens/base64url_internal.h"
+#include "tokens/json_internal.h"
+#include "tokens/key_internal.h"
 
 /* What each algorithm asks of kty and crv: RFC 7518 sections 3.2, 3.4 and 6, RFC 8037 section 2. */
 static const struct {

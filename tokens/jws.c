@@ -2,12 +2,11 @@
  * Takes a compact JWS apart, reads its header and checks its signature. Called by the verifier and
  * by `link explain`; it never looks at a claim and never picks a key.
  */
-#include "tokens/jws_internal.h"
+#include <errno.h>
 
 #include "tokens/base64url_internal.h"
 #include "tokens/json_internal.h"
-
-#include <errno.h>
+#include "tokens/jws_internal.h"
 
 enum token_verdict jws_split(const char *jws, size_t length, struct jws_parts *parts)
 {

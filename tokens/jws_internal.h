@@ -5,10 +5,10 @@
 #ifndef TOLLGATE_TOKENS_JWS_INTERNAL_H
 #define TOLLGATE_TOKENS_JWS_INTERNAL_H
 
+#include <jansson.h>
+
 #include "tokens/key_internal.h"
 #include "tokens/tokens.h"
-
-#include <jansson.h>
 
 /* The three parts as they stand in the token, still in base64url; all borrowed. */
 struct jws_parts {

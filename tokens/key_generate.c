@@ -2,9 +2,6 @@
  * Makes fresh keys as JWKS texts, private and public. Called by the command line and the bench
  * harness; it never writes a file, and wipes each buffer that held a secret.
  */
-#include "tokens/base64url_internal.h"
-#include "tokens/key_internal.h"
-
 #include <errno.h>
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
@@ -15,6 +12,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "tokens/base64url_internal.h"
+#include "tokens/key_internal.h"
 
 #define NUMBER_SIZE 32 /* bytes of a secret, a coordinate, a private or public key alike */
 #define NUMBER_TEXT (BASE64URL_ENCODED_SIZE(NUMBER_SIZE) + 1)

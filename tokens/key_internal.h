@@ -6,10 +6,10 @@
 #ifndef TOLLGATE_TOKENS_KEY_INTERNAL_H
 #define TOLLGATE_TOKENS_KEY_INTERNAL_H
 
-#include "tokens/tokens.h"
-
 #include <jansson.h>
 #include <openssl/evp.h>
+
+#include "tokens/tokens.h"
 
 #define HS256_KEY_SIZE_MIN   32 /* RFC 7518 section 3.2: as long as the hash at least */
 #define HS256_KEY_SIZE_MAX   512

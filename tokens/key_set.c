@@ -2,15 +2,15 @@
  * A set of keys as a JWKS file holds it: parsed whole or not at all, then immutable and shared
  * between threads. Called by configuration and the command line; it never reads the file itself.
  */
-#include "tokens/json_internal.h"
-#include "tokens/key_internal.h"
-
-#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "server/base/check.h"
+#include "tokens/json_internal.h"
+#include "tokens/key_internal.h"
 
 __attribute__((format(printf, 3, 4))) static int complain(char *error, size_t error_size,
                                                           const char *format, ...)
@@ -136,36 +136,36 @@ size_t key_set_count(const struct key_set *set)
 
 const char *key_set_kid(const struct key_set *set, size_t index)
 {
-    assert(index < set->count);
+    check(index < set->count);
     return set->keys[index].kid;
 }
 
 enum token_algorithm key_set_algorithm(const struct key_set *set, size_t index)
 {
-    assert(index < set->count);
+    check(index < set->count);
     return set->keys[index].algorithm;
 }
 
 bool key_set_can_sign(const struct key_set *set, size_t index)
 {
-    assert(index < set->count);
+    check(index < set->count);
     return set->keys[index].can_sign;
 }
 
 bool key_set_has_private(const struct key_set *set, size_t index)
 {
-    assert(index < set->count);
+    check(index < set->count);
     return set->keys[index].has_private;
 }
 
 bool key_set_is_guessable(const struct key_set *set, size_t index)
 {
-    assert(index < set->count);
+    check(index < set->count);
     return set->keys[index].is_guessable;
 }
 
 bool key_set_print(const struct key_set *set, size_t index, unsigned char print[KEY_PRINT_SIZE])
 {
-    assert(index < set->count);
+    check(index < set->count);
     return key_print(&set->keys[index], print);
 }

@@ -11,11 +11,11 @@
  * It is read twice: first to judge and measure, then to compile, each repeat by reading its atom
  * again.
  */
-#include "tokens/pattern_internal.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "tokens/pattern_internal.h"
 
 struct scanner {
     const char *text;

@@ -3,10 +3,10 @@
  * container.c for each request of a regex: token; it never backtracks, allocates or remembers
  * anything.
  */
-#include "tokens/pattern_internal.h"
-
-#include <assert.h>
 #include <string.h>
+
+#include "server/base/check.h"
+#include "tokens/pattern_internal.h"
 
 /* The instructions that wait for the next character, each once. */
 struct front {
@@ -43,7 +43,7 @@ static void reach(struct run *run, struct front *front, uint16_t start, size_t o
             /* Each instruction is expanded once a step: the stack holds two entries more at most.
              */
             stack[depth++] = instruction->second;
-            assert(depth < sizeof(stack) / sizeof(stack[0]));
+            check(depth < sizeof(stack) / sizeof(stack[0]));
             stack[depth++] = instruction->first;
             break;
         case PATTERN_JUMP:
@@ -76,7 +76,7 @@ bool pattern_matches(const struct pattern *pattern, const char *subject, size_t 
     struct front *now = &fronts[0];
     struct front *next = &fronts[1];
 
-    assert(length <= PATTERN_SUBJECT_MAX);
+    check(length <= PATTERN_SUBJECT_MAX);
     now->count = 0;
     reach(&run, now, 0, 0);
     for (size_t i = 0; i < length && now->count > 0; i++) {

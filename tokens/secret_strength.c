@@ -3,9 +3,9 @@
  * that repeats, a count from 00 to 1f. Called by jwk.c for each HS256 key. It knows no language:
  * what a dictionary would find, it does not.
  */
-#include "tokens/key_internal.h"
-
 #include <openssl/crypto.h>
+
+#include "tokens/key_internal.h"
 
 #define COPY_MIN  4 /* shorter ones happen by chance, above all in digits and hex */
 /*

@@ -2,15 +2,15 @@
  * Signs links: a grant in, a compact JWS out, within the very bounds that the verifier holds.
  * Called by the command line and the bench harness; the server itself never signs.
  */
-#include "tokens/base64url_internal.h"
-#include "tokens/claims_internal.h"
-#include "tokens/container_internal.h"
-#include "tokens/jws_internal.h"
-
 #include <errno.h>
 #include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "tokens/base64url_internal.h"
+#include "tokens/claims_internal.h"
+#include "tokens/container_internal.h"
+#include "tokens/jws_internal.h"
 
 static const struct key *find_signer(const struct key_set *keys, const char *kid)
 {

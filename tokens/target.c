@@ -3,12 +3,13 @@
  * for all, the rest brought into one spelling. Called for each request, before anything is known of
  * its sender; it refuses what it cannot read and repairs nothing, and never allocates.
  */
-#include "tokens/tokens.h"
-
-#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "server/base/check.h"
+#include "server/base/octets.h"
+#include "tokens/tokens.h"
 
 struct span {
     const char *text;
@@ -79,21 +80,10 @@ static bool put_escape(struct writer *writer, unsigned char byte)
            put(writer, upper_hex[byte & 15]);
 }
 
-static int hex_value(char digit)
-{
-    if (digit >= '0' && digit <= '9')
-        return digit - '0';
-    if (digit >= 'A' && digit <= 'F')
-        return digit - 'A' + 10;
-    if (digit >= 'a' && digit <= 'f')
-        return digit - 'a' + 10;
-    return -1;
-}
-
 /* RFC 3986 section 2.3: each byte of a package is looked up here. */
 static const bool unreserved[256] = {
-    ['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true, ['-'] = true,
-    ['.'] = true,         ['_'] = true,         ['~'] = true};
+    OCTETS_DIGITS(true), OCTETS_UPPER(true), OCTETS_LOWER(true), ['-'] = true,
+    ['.'] = true,        ['_'] = true,       ['~'] = true};
 
 static bool is_unreserved(unsigned char byte)
 {
@@ -213,8 +203,8 @@ static size_t read_byte(struct span span, size_t at, unsigned char *byte, bool *
     *escaped = *byte == '%';
     if (!*escaped)
         return 1;
-    if (span.length - at < 3 || (high = hex_value(span.text[at + 1])) < 0 ||
-        (low = hex_value(span.text[at + 2])) < 0)
+    if (span.length - at < 3 || (high = octet_hex_value(span.text[at + 1])) < 0 ||
+        (low = octet_hex_value(span.text[at + 2])) < 0)
         return 0;
     *byte = (unsigned char)(high * 16 + low);
     return 3;
@@ -337,7 +327,7 @@ enum token_target_error token_target_parse(const char *target, size_t length, co
     enum token_target_error error;
     size_t split;
 
-    assert(search.attribute_length > 0);
+    check(search.attribute_length > 0);
     out->package = NULL;
     out->path_length = out->uri_length = out->package_length = 0;
     out->path[0] = out->uri[0] = '\0';

@@ -3,15 +3,15 @@
  * made, never changed, shared by reference count. Called by configuration at start and at each
  * reload, and by the verifier; it never reads a file.
  */
-#include "tokens/trust_internal.h"
-
-#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "server/base/check.h"
+#include "tokens/trust_internal.h"
 
 struct token_trust {
     atomic_uint references;
@@ -272,7 +272,7 @@ struct token_trust *token_trust_hold(struct token_trust *trust)
 {
     unsigned before = atomic_fetch_add_explicit(&trust->references, 1, memory_order_relaxed);
 
-    assert(before > 0 && before < UINT32_MAX);
+    check(before > 0 && before < UINT32_MAX);
     return trust;
 }
 
@@ -283,7 +283,7 @@ void token_trust_drop(struct token_trust **trust)
     if (*trust == NULL)
         return;
     before = atomic_fetch_sub_explicit(&(*trust)->references, 1, memory_order_acq_rel);
-    assert(before > 0);
+    check(before > 0);
     if (before == 1)
         destroy(*trust, true);
     *trust = NULL;

@@ -2,10 +2,10 @@
  * The facts of the refusal table: names, texts, HTTP statuses and s-uri-signing codes. Called by
  * the server's answers and logs and by `link explain`; it never decides anything.
  */
-#include "tokens/tokens.h"
-
-#include <assert.h>
 #include <pthread.h>
+
+#include "server/base/check.h"
+#include "tokens/tokens.h"
 
 #define NAME_SIZE_MAX 32
 
@@ -33,7 +33,7 @@ static void make_lower_names(void)
     for (size_t i = 0; i < TOKEN_VERDICT_COUNT; i++) {
         for (size_t j = 0; facts[i].name[j] != '\0'; j++) {
             char letter = facts[i].name[j];
-            assert(j + 1 < NAME_SIZE_MAX);
+            check(j + 1 < NAME_SIZE_MAX);
             lower_names[i][j] =
                 (char)(letter >= 'A' && letter <= 'Z' ? letter + ('a' - 'A') : letter);
         }
@@ -42,25 +42,25 @@ static void make_lower_names(void)
 
 const char *token_verdict_name(enum token_verdict verdict)
 {
-    assert(verdict < TOKEN_VERDICT_COUNT);
+    check(verdict < TOKEN_VERDICT_COUNT);
     pthread_once(&lower_names_made, make_lower_names);
     return lower_names[verdict];
 }
 
 const char *token_verdict_text(enum token_verdict verdict)
 {
-    assert(verdict < TOKEN_VERDICT_COUNT);
+    check(verdict < TOKEN_VERDICT_COUNT);
     return facts[verdict].text;
 }
 
 unsigned token_verdict_status(enum token_verdict verdict)
 {
-    assert(verdict < TOKEN_VERDICT_COUNT);
+    check(verdict < TOKEN_VERDICT_COUNT);
     return facts[verdict].status;
 }
 
 unsigned token_verdict_uri_signing(enum token_verdict verdict)
 {
-    assert(verdict < TOKEN_VERDICT_COUNT);
+    check(verdict < TOKEN_VERDICT_COUNT);
     return facts[verdict].uri_signing;
 }

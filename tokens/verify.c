@@ -3,14 +3,14 @@
  * and the check of such a token against a request and the time. Called by the server's admission
  * and by the command line; it never remembers a token, which is its caller's cache to do.
  */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "server/base/check.h"
 #include "tokens/claims_internal.h"
 #include "tokens/container_internal.h"
 #include "tokens/jws_internal.h"
 #include "tokens/trust_internal.h"
-
-#include <assert.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #define IAT_AHEAD_S 60 /* a storefront's clock may run so much ahead */
 
@@ -191,7 +191,7 @@ enum token_verdict token_check(const struct token_trust *trust, const struct tok
     const struct token_policy *policy = token_trust_policy(trust);
     enum token_verdict verdict = check_times(policy, token, now);
 
-    assert(request->path_length > 0 && request->path[0] == '/');
+    check(request->path_length > 0 && request->path[0] == '/');
     if (verdict != TOKEN_OK)
         return verdict;
     if (!container_covers(token->container, policy->public_origin, request))

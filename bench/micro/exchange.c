@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 #include "bench/micro/micro.h"
-#include "server/check.h"
+#include "server/base/check.h"
 #include "server/config.h"
 #include "server/node.h"
 #include "server/window.h"

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "bench/micro/micro.h"
-#include "server/check.h"
+#include "server/base/check.h"
 #include "server/http_head.h"
 #include "storage/ledger/journal.h"
 #include "tokens/tokens.h"

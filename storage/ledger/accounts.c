@@ -3,15 +3,16 @@
  * admin thread, on connections of its own; it changes nothing in Redis itself, only through the
  * journal and the poster.
  */
-#include "keys.h"
-#include "post.h"
-
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#include "server/base/clock.h"
+#include "storage/ledger/keys.h"
+#include "storage/ledger/post.h"
 
 #define CHANGE_WAIT_MS 3000
 #define HOLD_MS        "60000" /* from the hold to the post of an adjustment; far above CHANGE_WAIT_MS */
@@ -325,7 +326,7 @@ static int change_locked(struct ledger *ledger, struct ledger_account *account,
                          const struct ledger_request *request, bool *repeated,
                          struct redis_link *link, struct ledger_account_view *view)
 {
-    uint64_t deadline_ms = ledger_monotonic_ms() + CHANGE_WAIT_MS;
+    uint64_t deadline_ms = clock_monotonic_ms() + CHANGE_WAIT_MS;
     /* What was journalled before must be visible, or a repetition would not be seen. */
     if (ledger_wait_posted(ledger, atomic_load(&ledger->journal.durable_records), deadline_ms) != 0)
         return -EAGAIN;
@@ -359,7 +360,7 @@ static int change_locked(struct ledger *ledger, struct ledger_account *account,
 static int revoke_links(struct ledger *ledger, struct ledger_account *account,
                         const struct ledger_request *request)
 {
-    uint64_t deadline_ms = ledger_monotonic_ms() + CHANGE_WAIT_MS;
+    uint64_t deadline_ms = clock_monotonic_ms() + CHANGE_WAIT_MS;
     enum ledger_state state = ledger_state(ledger);
     struct ledger_account_view view;
     struct redis_link link;

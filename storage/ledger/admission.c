@@ -2,14 +2,14 @@
  * The commands by which a worker's own connection asks for grants, and what their replies mean.
  * Called by workers. It sends nothing and keeps nothing.
  */
-#include "keys.h"
-#include "ledger_internal.h"
-
 #include <errno.h>
 #include <hiredis/hiredis.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "storage/ledger/keys.h"
+#include "storage/ledger/ledger_internal.h"
 
 static void add(struct ledger_command *command, const char *text)
 {

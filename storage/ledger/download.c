@@ -2,12 +2,12 @@
  * Downloads: the counters that workers add to, and the stack on which those that moved wait for the
  * writer. Called by workers. Nothing here touches the disk or waits for the writer.
  */
-#include "ledger_internal.h"
-
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "server/base/check.h"
+#include "storage/ledger/ledger_internal.h"
 
 static void link_open(struct ledger *ledger, struct ledger_download *download)
 {
@@ -94,7 +94,7 @@ void ledger_download_add(struct ledger_download *download, uint64_t bytes, uint3
     /* Release: where it is queued already, the writer that clears the flag sees these bytes. */
     unsigned flags =
         atomic_fetch_or_explicit(&download->flags, DOWNLOAD_QUEUED, memory_order_acq_rel);
-    assert((flags & DOWNLOAD_CLOSING) == 0);
+    check((flags & DOWNLOAD_CLOSING) == 0);
     if ((flags & DOWNLOAD_QUEUED) == 0)
         download_push(download);
 }
@@ -103,7 +103,7 @@ void ledger_download_use(struct ledger_download *download,
                          const unsigned char link[LEDGER_LINK_BYTES], uint64_t opened_ms,
                          uint64_t till_ms, uint64_t keep_ms)
 {
-    assert(opened_ms > 0);
+    check(opened_ms > 0);
     if (atomic_load_explicit(&download->opened_ms, memory_order_relaxed) == opened_ms)
         return;
     if (atomic_load_explicit(&download->opened_ms, memory_order_relaxed) == 0)
@@ -137,7 +137,7 @@ void ledger_download_close(struct ledger_download **download)
     *download = NULL;
     unsigned flags = atomic_fetch_or_explicit(&closing->flags, DOWNLOAD_QUEUED | DOWNLOAD_CLOSING,
                                               memory_order_acq_rel);
-    assert((flags & DOWNLOAD_CLOSING) == 0);
+    check((flags & DOWNLOAD_CLOSING) == 0);
     if ((flags & DOWNLOAD_QUEUED) == 0)
         download_push(closing);
 }

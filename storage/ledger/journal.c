@@ -3,15 +3,16 @@
  * writes, rotation. Called by the writer thread (and ledger_open before it starts); journal_reserve
  * by workers. It never decides what to record.
  */
-#include "journal.h"
-#include "segment.h"
+#include "storage/ledger/journal.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "server/base/check.h"
+#include "storage/ledger/segment.h"
 
 uint64_t ledger_time_ms(void)
 {
@@ -56,7 +57,7 @@ int journal_reserve(struct journal *journal, uint32_t records)
 void journal_unreserve(struct journal *journal, uint32_t records)
 {
     pthread_mutex_lock(&journal->lock);
-    assert(journal->reserved >= records);
+    check(journal->reserved >= records);
     journal->reserved -= records;
     pthread_mutex_unlock(&journal->lock);
 }
@@ -72,7 +73,7 @@ uint64_t journal_spare(struct journal *journal)
 uint64_t journal_base(struct journal *journal, uint32_t segment)
 {
     pthread_mutex_lock(&journal->lock);
-    assert(segment >= 1 && segment <= journal->bases_count);
+    check(segment >= 1 && segment <= journal->bases_count);
     uint64_t base = journal->bases[segment - 1];
     pthread_mutex_unlock(&journal->lock);
     return base;
@@ -165,7 +166,7 @@ static int put(struct journal *journal, struct journal_record *record)
     journal->entries += record->type == JOURNAL_USAGE || record->type == JOURNAL_MONEY;
     atomic_fetch_add_explicit(&journal->written, 1, memory_order_relaxed);
     pthread_mutex_lock(&journal->lock);
-    assert(journal->used < journal->capacity);
+    check(journal->used < journal->capacity);
     journal->used++;
     pthread_mutex_unlock(&journal->lock);
     return 0;
@@ -191,7 +192,7 @@ int journal_keep_base(struct journal *journal)
 void journal_add_base(struct journal *journal, uint64_t base)
 {
     pthread_mutex_lock(&journal->lock);
-    assert(journal->bases_count < journal->bases_room);
+    check(journal->bases_count < journal->bases_room);
     journal->bases[journal->bases_count++] = base;
     pthread_mutex_unlock(&journal->lock);
 }
@@ -229,7 +230,7 @@ static int rotate(struct journal *journal)
 static int fits(struct journal *journal, uint32_t records, uint32_t own)
 {
     pthread_mutex_lock(&journal->lock);
-    assert(journal->reserved >= own);
+    check(journal->reserved >= own);
     bool here = free_locked(journal) >= journal->reserved - own + records;
     bool next = journal->next_fd >= 0;
     pthread_mutex_unlock(&journal->lock);

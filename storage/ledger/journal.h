@@ -11,7 +11,7 @@
 #ifndef TOLLGATE_LEDGER_JOURNAL_H
 #define TOLLGATE_LEDGER_JOURNAL_H
 
-#include "names.h"
+#include "storage/ledger/names.h"
 
 /* A download's two names, its closing record, and one more for a mark. */
 #define JOURNAL_DOWNLOAD_ROOM_MAX                                                                  \

@@ -2,7 +2,7 @@
  * Encodes and decodes journal records, field by field and little-endian. Called by the journal's
  * writer and readers. It never touches a file, and it trusts no byte that it decodes.
  */
-#include "journal_format.h"
+#include "storage/ledger/journal_format.h"
 
 #include <string.h>
 #include <xxhash.h>

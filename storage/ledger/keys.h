@@ -5,9 +5,9 @@
 #ifndef TOLLGATE_LEDGER_KEYS_H
 #define TOLLGATE_LEDGER_KEYS_H
 
-#include "names.h"
-
 #include <stdio.h>
+
+#include "storage/ledger/names.h"
 
 /* All keys of an account share its hash tag, so one function call may touch them on a cluster. */
 static inline void ledger_key(char out[LEDGER_KEY_MAX], const struct ledger_account *account,

@@ -2,10 +2,12 @@
  * Taking, renewing and giving back the lease of the node's name. Called by the poster's thread. It
  * decides nothing about accounts.
  */
-#include "lease.h"
+#include "storage/ledger/lease.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+
+#include "server/base/clock.h"
 
 #define LEASE_WAIT_MS_MIN 10
 #define LEASE_WAIT_MS_MAX 200
@@ -88,7 +90,7 @@ enum lease_result lease_renew(struct lease *lease, struct redis_link *link,
                               const struct ledger *ledger, char text[LEDGER_TEXT_MAX])
 {
     char key[LEDGER_NODE_MAX + 16], duration[16], text_of_records[24];
-    uint64_t asked_ms = ledger_monotonic_ms(), records = records_on_disk(lease, ledger);
+    uint64_t asked_ms = clock_monotonic_ms(), records = records_on_disk(lease, ledger);
     snprintf(key, sizeof(key), "tg:node:{%s}", ledger->options.node);
     snprintf(duration, sizeof(duration), "%" PRIu32, ledger->options.lease_ms);
     snprintf(text_of_records, sizeof(text_of_records), "%" PRIu64, records);
@@ -127,7 +129,7 @@ void lease_release(struct lease *lease, struct redis_link *link, const struct le
 
 bool lease_is_due(const struct lease *lease)
 {
-    return !lease->held || ledger_monotonic_ms() >= lease->due_ms;
+    return !lease->held || clock_monotonic_ms() >= lease->due_ms;
 }
 
 bool lease_has_told(const struct lease *lease, const struct ledger *ledger)
@@ -137,7 +139,7 @@ bool lease_has_told(const struct lease *lease, const struct ledger *ledger)
 
 uint64_t lease_left_ms(const struct lease *lease)
 {
-    uint64_t now = ledger_monotonic_ms();
+    uint64_t now = clock_monotonic_ms();
     return lease->due_ms > now ? lease->due_ms - now : 0;
 }
 

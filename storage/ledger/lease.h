@@ -5,8 +5,8 @@
 #ifndef TOLLGATE_LEDGER_LEASE_H
 #define TOLLGATE_LEDGER_LEASE_H
 
-#include "ledger_internal.h"
-#include "redis.h"
+#include "storage/ledger/ledger_internal.h"
+#include "storage/ledger/redis.h"
 
 struct lease {
     bool held;                /* it was, when Redis was asked last */

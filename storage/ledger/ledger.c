@@ -3,11 +3,6 @@
  * server's main thread; state and names also by workers. The work itself is the writer's and the
  * poster's.
  */
-#include "ledger_internal.h"
-#include "segment.h"
-#include "where.h"
-
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -22,14 +17,12 @@
 #include <time.h>
 #include <unistd.h>
 
-/* ---- small things the parts share ---- */
+#include "server/base/clock.h"
+#include "storage/ledger/ledger_internal.h"
+#include "storage/ledger/segment.h"
+#include "storage/ledger/where.h"
 
-uint64_t ledger_monotonic_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
+/* ---- small things the parts share ---- */
 
 void ledger_cond_init(pthread_cond_t *cond)
 {
@@ -193,7 +186,7 @@ void ledger_warn_of_accounts(struct ledger *ledger)
 
 int ledger_settle(struct ledger *ledger, uint32_t timeout_ms)
 {
-    uint64_t deadline = ledger_monotonic_ms() + timeout_ms;
+    uint64_t deadline = clock_monotonic_ms() + timeout_ms;
     int result = writer_mark(ledger, deadline);
     if (result != 0)
         return result;
@@ -572,7 +565,7 @@ int64_t ledger_close(struct ledger **pointer, uint32_t deadline_ms)
     if (ledger == NULL)
         return 0;
     *pointer = NULL;
-    uint64_t deadline = ledger_monotonic_ms() + deadline_ms;
+    uint64_t deadline = clock_monotonic_ms() + deadline_ms;
     push_stop(ledger);
     int written = writer_stop(ledger);
     pthread_mutex_lock(&ledger->lock);

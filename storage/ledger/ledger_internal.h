@@ -9,8 +9,8 @@
 #ifndef TOLLGATE_LEDGER_INTERNAL_H
 #define TOLLGATE_LEDGER_INTERNAL_H
 
-#include "journal.h"
-#include "reader.h"
+#include "storage/ledger/journal.h"
+#include "storage/ledger/reader.h"
 
 #define LEDGER_TEXT_MAX 512
 #define LEDGER_HEX_SIZE (2 * JOURNAL_ID_BYTES + 1)
@@ -104,7 +104,6 @@ void ledger_say(struct ledger *ledger, enum ledger_event event, const char *form
 /* Either thread's part of the state; the text is kept for READY too, and not read then. */
 void ledger_set_writer_state(struct ledger *ledger, enum ledger_state state, const char *text);
 void ledger_set_poster_state(struct ledger *ledger, enum ledger_state state, const char *text);
-uint64_t ledger_monotonic_ms(void);
 void ledger_cond_init(pthread_cond_t *cond); /* on the monotonic clock */
 struct timespec ledger_deadline(uint64_t monotonic_ms);
 /* A thread that no signal to the process interrupts. 0 or a negative errno. */

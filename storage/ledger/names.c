@@ -3,13 +3,14 @@
  * accounts. Called from workers, the writer and the poster. Nothing here blocks on disk or network,
  * and nothing allocates under the lock.
  */
-#include "names.h"
+#include "storage/ledger/names.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+
+#include "server/base/check.h"
 
 int names_init(struct names *names, uint32_t accounts_max, uint32_t files_hint)
 {
@@ -30,7 +31,7 @@ int names_init(struct names *names, uint32_t accounts_max, uint32_t files_hint)
 
 struct ledger_account *names_account(struct ledger_name *name)
 {
-    assert(name->kind == JOURNAL_ACCOUNT);
+    check(name->kind == JOURNAL_ACCOUNT);
     return (struct ledger_account *)((char *)name - offsetof(struct ledger_account, name));
 }
 
@@ -187,23 +188,30 @@ static struct ledger_name *account_new(struct names *names, const char *text, si
         free(account);
         return NULL;
     }
-    memcpy(account->name.text, text, length);
+    account->name.text = (char *)(account + 1);
     memcpy(account->tag, text, issuer + 1);
     percent_encode(account->tag + issuer + 1, text + issuer + 1, length - issuer - 1);
     account->account = account->name.text + issuer + 1;
     return &account->name;
 }
 
+static struct ledger_name *file_new(size_t length)
+{
+    struct ledger_file *file = calloc(1, sizeof(*file) + length + 1);
+    if (file == NULL)
+        return NULL;
+    file->name.text = (char *)(file + 1);
+    return &file->name;
+}
+
 static struct ledger_name *name_new(struct names *names, enum journal_kind kind, const char *text,
                                     size_t length)
 {
-    struct ledger_name *name = kind == JOURNAL_ACCOUNT
-                                   ? account_new(names, text, length)
-                                   : calloc(1, sizeof(struct ledger_file) + length + 1);
+    struct ledger_name *name =
+        kind == JOURNAL_ACCOUNT ? account_new(names, text, length) : file_new(length);
     if (name == NULL)
         return NULL;
-    if (kind == JOURNAL_FILE)
-        memcpy(name->text, text, length);
+    memcpy(name->text, text, length);
     name->kind = kind;
     name->length = (uint32_t)length;
     name->names = names;
@@ -297,7 +305,7 @@ struct ledger_account *names_find_tag(struct names *names, const char *tag, size
 void names_hold(struct ledger_name *name)
 {
     uint32_t before = atomic_fetch_add_explicit(&name->references, 1, memory_order_relaxed);
-    assert(before > 0);
+    check(before > 0);
 }
 
 static void name_unlink(struct names *names, struct ledger_name *name)
@@ -306,7 +314,7 @@ static void name_unlink(struct names *names, struct ledger_name *name)
     while (*at != name)
         at = &(*at)->next;
     *at = name->next;
-    assert(name->kind != JOURNAL_ACCOUNT || !names_account(name)->placed);
+    check(name->kind != JOURNAL_ACCOUNT || !names_account(name)->placed);
 }
 
 void names_drop(struct ledger_name *name)
@@ -320,7 +328,7 @@ void names_drop(struct ledger_name *name)
     struct names *names = name->names;
     pthread_mutex_lock(&names->lock);
     references = atomic_fetch_sub_explicit(&name->references, 1, memory_order_acq_rel);
-    assert(references > 0);
+    check(references > 0);
     bool last = references == 1 &&
                 !(name->kind == JOURNAL_ACCOUNT && atomic_load(&names_account(name)->sequence) > 0);
     if (last)

@@ -6,13 +6,13 @@
 #ifndef TOLLGATE_LEDGER_NAMES_H
 #define TOLLGATE_LEDGER_NAMES_H
 
-#include "journal_format.h"
-
 #include <pthread.h>
 #include <stdatomic.h>
 #include <xxhash.h>
 
-/* What accounts and files share; the first member of both. */
+#include "storage/ledger/journal_format.h"
+
+/* What accounts and files share. */
 struct ledger_name {
     struct ledger_name *next; /* in its bucket */
     struct names *names;      /* borrows */
@@ -21,7 +21,7 @@ struct ledger_name {
     uint32_t length;
     /* Of the writer: the segment where it last stands, and its id there. */
     uint32_t segment, id;
-    char text[]; /* "issuer/account" or the path, NUL-terminated */
+    char *text; /* behind the account or file: "issuer/account" or the path, NUL-terminated */
 };
 
 #define NAMES_ISSUER_BUCKETS 256

@@ -3,13 +3,13 @@
  * stream of each issuer in Redis, from which they are read by cursor. Nothing that is owed depends on
  * them.
  */
-#include "ledger_internal.h"
-#include "redis.h"
-
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "storage/ledger/ledger_internal.h"
+#include "storage/ledger/redis.h"
 
 #define QUEUE_MAX 4096
 #define JTI_MAX   128

@@ -3,15 +3,16 @@
  * are exact: what leaves here is the sum of the journal's differences, per account, epoch, day and
  * file.
  */
-#include "post.h"
-#include "keys.h"
+#include "storage/ledger/post.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#include "server/base/check.h"
+#include "storage/ledger/keys.h"
 
 static uint32_t day_of(uint64_t time_ms)
 {
@@ -90,7 +91,7 @@ int post_add(struct post_batch *batch, const struct journal_entry *entry,
                    memcmp(run->epoch_id, epoch, JOURNAL_ID_BYTES) == 0 &&
                    run->files_count < POST_FILES_MAX;
     if (goes_on) {
-        assert(record->sequence == run->to + 1);
+        check(record->sequence == run->to + 1);
         run->to = record->sequence;
         return add_file(run, entry);
     }

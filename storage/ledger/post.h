@@ -5,8 +5,8 @@
 #ifndef TOLLGATE_LEDGER_POST_H
 #define TOLLGATE_LEDGER_POST_H
 
-#include "ledger_internal.h"
-#include "redis.h"
+#include "storage/ledger/ledger_internal.h"
+#include "storage/ledger/redis.h"
 
 #define POST_FILES_MAX 256
 

@@ -8,18 +8,18 @@
  * ... READY
  *                 ^---- link lost ----------------^------- a post refused ------'
  */
-#include "keys.h"
-#include "lease.h"
-#include "post.h"
-#include "segment.h"
-
-#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <xxhash.h>
+
+#include "server/base/clock.h"
+#include "storage/ledger/keys.h"
+#include "storage/ledger/lease.h"
+#include "storage/ledger/post.h"
+#include "storage/ledger/segment.h"
 
 #define POSTER_BATCH_RECORDS  16384
 #define POSTER_PIPELINE       256
@@ -82,7 +82,7 @@ static void waiting(struct poster *poster, const char *text)
         ledger_set_poster_state(ledger, LEDGER_CATCHING_UP, text);
     /* A private Redis may be starting beside us. */
     if (atomic_load(&ledger->redis_connects) == 0 &&
-        ledger_monotonic_ms() < poster->begun_ms + POSTER_PATIENCE_MS)
+        clock_monotonic_ms() < poster->begun_ms + POSTER_PATIENCE_MS)
         return;
     if (is_news(poster, text))
         ledger_say(ledger, LEDGER_EVENT_WARNING, "%s; the node keeps trying", text);
@@ -138,7 +138,7 @@ static void publish_posted(struct poster *poster)
 static void rest(struct poster *poster, uint64_t milliseconds, bool for_records)
 {
     struct ledger *ledger = poster->ledger;
-    struct timespec until = ledger_deadline(ledger_monotonic_ms() + milliseconds);
+    struct timespec until = ledger_deadline(clock_monotonic_ms() + milliseconds);
     int result = 0;
     pthread_mutex_lock(&ledger->lock);
     while (result == 0 && !ledger->given_up && !(for_records && ledger->stopping) &&
@@ -652,7 +652,7 @@ int poster_start(struct ledger *ledger)
     poster->ledger = ledger;
     poster->fd = -1;
     poster->backoff_ms = LEDGER_REDIS_BACKOFF_LEAST_MS;
-    poster->begun_ms = ledger_monotonic_ms();
+    poster->begun_ms = clock_monotonic_ms();
     poster->seed = (unsigned)ledger_time_ms();
     int result = reader_init(&poster->reader, &ledger->names, ledger->journal.directory);
     struct ledger_account *account = names_recorded(&ledger->names);
@@ -695,7 +695,7 @@ uint64_t poster_stop(struct ledger *ledger, uint64_t deadline_ms)
         ledger->given_up = true;
         pthread_cond_signal(&ledger->durable_moved);
         /* Time to give the lease back; a link that does not answer is cut. */
-        until = ledger_deadline(ledger_monotonic_ms() + POSTER_GRACE_MS);
+        until = ledger_deadline(clock_monotonic_ms() + POSTER_GRACE_MS);
         for (result = 0; !poster->done && result == 0;)
             result = pthread_cond_timedwait(&ledger->posted_moved, &ledger->lock, &until);
         if (!poster->done && poster->fd >= 0)

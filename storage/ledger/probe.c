@@ -12,8 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "ledger_internal.h"
-#include "redis.h"
+#include "storage/ledger/ledger_internal.h"
+#include "storage/ledger/redis.h"
 
 static int64_t wall_ms(void)
 {

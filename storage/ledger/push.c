@@ -11,9 +11,6 @@
  *
  * It decides nothing: who is revoked is asked of Redis by whoever holds a grant.
  */
-#include "ledger_internal.h"
-#include "redis.h"
-
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -21,6 +18,10 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
+
+#include "server/base/clock.h"
+#include "storage/ledger/ledger_internal.h"
+#include "storage/ledger/redis.h"
 
 #define PUSH_BACKOFF_MS 100
 
@@ -66,7 +67,7 @@ void push_stats(const struct ledger *ledger, struct ledger_stats *out)
 {
     const struct push *push = ledger->push;
     out->push_connects = atomic_load(&push->epoch);
-    out->push_up = ledger_push_is_up(ledger, ledger_monotonic_ms());
+    out->push_up = ledger_push_is_up(ledger, clock_monotonic_ms());
     out->revocations_heard = atomic_load(&push->revocations);
 }
 
@@ -106,7 +107,7 @@ static bool is_text(const redisReply *reply)
 /* ["message", channel, text], or ["pong", when the PING was sent]. */
 static void take_reply(struct push *push, const redisReply *reply)
 {
-    push->spoke_ms = ledger_monotonic_ms();
+    push->spoke_ms = clock_monotonic_ms();
     if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 2 || !is_text(reply->element[0]))
         return;
     const redisReply *last = reply->element[reply->elements - 1];
@@ -140,7 +141,7 @@ static int wait_for_input(struct push *push, uint64_t until_ms)
     struct pollfd items[2] = {
         {.fd = push->link.context != NULL ? push->link.context->fd : -1, .events = POLLIN},
         {.fd = push->stop_fd, .events = POLLIN}};
-    uint64_t now = ledger_monotonic_ms();
+    uint64_t now = clock_monotonic_ms();
     int left = until_ms > now ? (int)(until_ms - now) : 0;
     int ready = poll(items, 2, left);
     if (ready < 0) { /* no wake-up; a poll that fails again and again shall not burn the core */
@@ -208,9 +209,9 @@ static int send_beat(struct push *push, uint64_t now_ms)
 /* Listens until the connection is lost (-EAGAIN) or the ledger ends (-ECANCELED). */
 static int listen_on(struct push *push)
 {
-    uint64_t beat_ms = ledger_monotonic_ms();
+    uint64_t beat_ms = clock_monotonic_ms();
     for (;;) {
-        uint64_t now = ledger_monotonic_ms();
+        uint64_t now = clock_monotonic_ms();
         if (now >= push->spoke_ms + LEDGER_REDIS_SILENCE_MS)
             return -EAGAIN;
         if (now >= beat_ms) {
@@ -241,7 +242,7 @@ static void *push_main(void *argument)
             /* Grants that were asked for before may have missed one; only then it is up. */
             atomic_fetch_add(&push->epoch, 1);
             drop_grants(ledger, NULL);
-            push->spoke_ms = ledger_monotonic_ms();
+            push->spoke_ms = clock_monotonic_ms();
             atomic_store(&push->heard_ms, push->spoke_ms);
             result = listen_on(push);
             atomic_store(&push->heard_ms, 0);
@@ -252,7 +253,7 @@ static void *push_main(void *argument)
         if (result == -ECANCELED)
             break;
         say_lost(push);
-        result = wait_for_input(push, ledger_monotonic_ms() + PUSH_BACKOFF_MS);
+        result = wait_for_input(push, clock_monotonic_ms() + PUSH_BACKOFF_MS);
     }
     return NULL;
 }

@@ -3,14 +3,15 @@
  * the scan and the poster. It repairs nothing: what to do with a bad record is its caller's
  * decision.
  */
-#include "reader.h"
-#include "segment.h"
+#include "storage/ledger/reader.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "server/base/check.h"
+#include "storage/ledger/segment.h"
 
 int reader_init(struct journal_reader *reader, struct names *names, int directory)
 {
@@ -163,7 +164,7 @@ static int take(struct journal_reader *reader, struct journal_entry *out)
 
 int reader_next(struct journal_reader *reader, struct journal_entry *out)
 {
-    assert(reader->count <= reader->limit);
+    check(reader->count <= reader->limit);
     if (reader->index >= reader->capacity || reader->count == reader->limit)
         return 0;
     if (reader->index - reader->buffer_first >= reader->buffer_count) {

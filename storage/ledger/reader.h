@@ -5,7 +5,7 @@
 #ifndef TOLLGATE_LEDGER_READER_H
 #define TOLLGATE_LEDGER_READER_H
 
-#include "names.h"
+#include "storage/ledger/names.h"
 
 #define READER_BUFFER_RECORDS 2048u
 

@@ -3,16 +3,17 @@
  * poster and the admin calls. It retries nothing, and a failed link stays failed until it is opened
  * again.
  */
-#include "redis.h"
-#include "functions_lua.h"
+#include "storage/ledger/redis.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#include "functions_lua.h"
+#include "server/base/check.h"
 
 #define ERROR_TOLD_MAX 160 /* bytes of what Redis says */
 #define USER_TOLD_MAX  40
@@ -204,7 +205,7 @@ void redis_close(struct redis_link *link)
 
 void redis_add_bytes(struct redis_arguments *arguments, const char *text, size_t length)
 {
-    assert(arguments->count < REDIS_ARGUMENTS_MAX);
+    check(arguments->count < REDIS_ARGUMENTS_MAX);
     arguments->text[arguments->count] = text;
     arguments->lengths[arguments->count++] = length;
 }

@@ -5,10 +5,10 @@
 #ifndef TOLLGATE_LEDGER_REDIS_H
 #define TOLLGATE_LEDGER_REDIS_H
 
-#include "storage/ledger/where.h"
-
 #include <hiredis/hiredis.h>
 #include <signal.h>
+
+#include "storage/ledger/where.h"
 
 #define REDIS_ARGUMENTS_MAX 4096
 

@@ -3,10 +3,6 @@
  * checked, a torn tail cut off, damage refused with the place named. Called once by journal_open,
  * before any thread runs.
  */
-#include "journal.h"
-#include "reader.h"
-#include "segment.h"
-
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "storage/ledger/journal.h"
+#include "storage/ledger/reader.h"
+#include "storage/ledger/segment.h"
 
 /* Cumulative counters by download, of one epoch: open addressing, doubled at half. */
 struct download_sum {
@@ -93,7 +93,7 @@ static int check_usage(struct scan *scan, const struct journal_record *record)
     return 0;
 }
 
-static int check(struct scan *scan, const struct journal_entry *entry)
+static int check_record(struct scan *scan, const struct journal_entry *entry)
 {
     const struct journal_record *record = &entry->record;
     if (record->type == JOURNAL_START) {
@@ -237,7 +237,7 @@ static int read_segment(struct scan *scan, uint32_t number, bool is_last)
     journal_add_base(journal, reader->count);
     struct journal_entry entry;
     while ((result = reader_next(reader, &entry)) == 1)
-        if ((result = check(scan, &entry)) != 0)
+        if ((result = check_record(scan, &entry)) != 0)
             return result;
     if (result == -EPROTO)
         return damaged(scan, "a record that does not belong there, or of a newer version");

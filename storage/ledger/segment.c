@@ -2,7 +2,7 @@
  * Segment files: allocation, whole reads and writes by record number. Called by the writer thread
  * and by readers. It never moves a file position, so one file may be read and written at once.
  */
-#include "segment.h"
+#include "storage/ledger/segment.h"
 
 #include <errno.h>
 #include <fcntl.h>

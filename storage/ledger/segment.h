@@ -5,7 +5,7 @@
 #ifndef TOLLGATE_LEDGER_SEGMENT_H
 #define TOLLGATE_LEDGER_SEGMENT_H
 
-#include "journal_format.h"
+#include "storage/ledger/journal_format.h"
 
 #define SEGMENT_NAME_MAX 24
 

@@ -3,16 +3,16 @@
  * full, then sorted, each file once. Called by the admin threads, on connections of their own. It
  * keeps nothing between two pages; where the next one begins is told to who asks.
  */
-#include "keys.h"
-#include "ledger_internal.h"
-#include "redis.h"
-
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#include "storage/ledger/keys.h"
+#include "storage/ledger/ledger_internal.h"
+#include "storage/ledger/redis.h"
 
 #define USAGE_WAIT_MS   2000
 #define USAGE_STEP      "100" /* fields a step: some tenths of a millisecond of Redis */

@@ -3,8 +3,7 @@
  * whenever the addresses in hand have failed, never by who waits for the answer: the resolver may hang
  * for minutes, and until it answers the addresses from before are tried again.
  */
-#include "where.h"
-#include "ledger_internal.h"
+#include "storage/ledger/where.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -14,6 +13,9 @@
 #include <strings.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+
+#include "server/base/clock.h"
+#include "storage/ledger/ledger_internal.h"
 
 #define PORT_DEFAULT 6379
 
@@ -169,7 +171,7 @@ static void ask(struct where *where)
 {
     where->asked = true;
     if (where->asked_ms == 0)
-        where->asked_ms = ledger_monotonic_ms();
+        where->asked_ms = clock_monotonic_ms();
     pthread_cond_signal(&where->asked_moved);
 }
 
@@ -201,7 +203,7 @@ static void *run(void *argument)
         int failure = resolve(&where->name, 0, found, &count);
         pthread_mutex_lock(&where->lock);
         where->failure = failure;
-        where->asked_ms = where->asked ? ledger_monotonic_ms() : 0;
+        where->asked_ms = where->asked ? clock_monotonic_ms() : 0;
         if (failure == 0)
             take(where, found, count);
         pthread_cond_broadcast(&where->answered);
@@ -266,7 +268,7 @@ static void say_unresolved(const struct where *where, char *error, size_t size)
     if (where->failure != 0)
         snprintf(error, size, "%s; correct the host name in `redis`, or give an IP address",
                  gai_strerror(where->failure));
-    else if (ledger_monotonic_ms() < where->asked_ms + LEDGER_REDIS_RESOLVE_MS)
+    else if (clock_monotonic_ms() < where->asked_ms + LEDGER_REDIS_RESOLVE_MS)
         snprintf(error, size, "the name is being resolved");
     else
         snprintf(error, size,
@@ -277,7 +279,7 @@ static void say_unresolved(const struct where *where, char *error, size_t size)
 int where_get(struct where *where, uint32_t wait_ms, struct ledger_redis_address *out, char *error,
               size_t error_size)
 {
-    struct timespec until = ledger_deadline(ledger_monotonic_ms() + wait_ms);
+    struct timespec until = ledger_deadline(clock_monotonic_ms() + wait_ms);
     int result = 0;
     pthread_mutex_lock(&where->lock);
     while (wait_ms > 0 && where->count == 0 && where->failure == 0 && result == 0)

@@ -3,14 +3,14 @@
  * Workers and the admin thread reach it through the dirty stack, tickets and money operations. It
  * never talks to Redis.
  */
-#include "ledger_internal.h"
-#include "segment.h"
-
-#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "server/base/clock.h"
+#include "storage/ledger/ledger_internal.h"
+#include "storage/ledger/segment.h"
 
 #define ALLOCATE_RETRY_MS 500
 #define MARK_MS_FULL      500 /* half of what a kill may leave unbilled */
@@ -164,7 +164,7 @@ static void keep_room(struct ledger *ledger)
     struct writer *writer = &ledger->writer;
     struct journal *journal = &ledger->journal;
     int was = atomic_load(&ledger->writer_state), error = writer->allocation_error;
-    uint64_t now = ledger_monotonic_ms();
+    uint64_t now = clock_monotonic_ms();
     if (journal->failed)
         return;
     bool wanted = journal_wants_next(journal, was != LEDGER_READY);
@@ -249,7 +249,7 @@ static void *writer_main(void *argument)
         uint32_t pause_ms = ledger->options.mark_ms;
         if (atomic_load(&ledger->writer_state) != LEDGER_READY && pause_ms < MARK_MS_FULL)
             pause_ms = MARK_MS_FULL;
-        struct timespec until = ledger_deadline(ledger_monotonic_ms() + pause_ms);
+        struct timespec until = ledger_deadline(clock_monotonic_ms() + pause_ms);
         pthread_mutex_lock(&writer->lock);
         /* A ticket that found no room is tried again with the next mark, not at once. */
         if (!writer->stop && writer->money == NULL && writer->asked == ticket)

@@ -3,7 +3,6 @@
  * system call, no allocation, no lock. What might wait for the disk is handed back to the worker's
  * ring, and hashing is left to the hasher; nothing here ever blocks.
  */
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -13,6 +12,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "server/base/check.h"
 #include "storage/media/cache_internal.h"
 #include "storage/media/media_internal.h"
 
@@ -39,7 +39,7 @@ static struct cache_entry *entry_of(struct media_file *file)
 {
     struct cache_entry *entry =
         (struct cache_entry *)(void *)((char *)file - offsetof(struct cache_entry, file));
-    assert(entry->magic == ENTRY_MAGIC);
+    check(entry->magic == ENTRY_MAGIC);
     return entry;
 }
 
@@ -69,7 +69,7 @@ static struct cache_entry *entry_create(const char *path, size_t path_length, ui
 
 static void entry_free(const struct media_cache *cache, struct cache_entry *entry)
 {
-    assert(entry->file.references == 0);
+    check(entry->file.references == 0);
     if (entry->file.user != NULL && cache->user_free != NULL)
         cache->user_free(entry->file.user);
     if (entry->file.fd >= 0)
@@ -125,7 +125,7 @@ static void take(struct media_cache *cache, struct cache_entry *entry, struct me
 
 void media_file_hold(struct media_file *file)
 {
-    assert(entry_of(file)->file.references > 0 && file->references < UINT32_MAX);
+    check(entry_of(file)->file.references > 0 && file->references < UINT32_MAX);
     file->references++;
 }
 
@@ -133,7 +133,7 @@ void media_file_drop(struct media_cache *cache, struct media_file **file)
 {
     struct cache_entry *entry = entry_of(*file);
     *file = NULL;
-    assert(entry->file.references > 0);
+    check(entry->file.references > 0);
     if (--entry->file.references)
         return;
     if (entry->cached) {
@@ -398,7 +398,7 @@ int media_cache_get(struct media_cache *cache, const char *path, size_t path_len
 
     if (!path_is_servable(path, path_length))
         return -ENOENT;
-    assert(path[path_length] == '\0');
+    check(path[path_length] == '\0');
     int result = open_without_blocking(cache, entry, path);
     if (might_block(result))
         return -EAGAIN;
@@ -456,8 +456,8 @@ void media_cache_destroy(struct media_cache **cache)
     if (ending == NULL)
         return;
     /* A file in use would lose its owner. */
-    assert(ending->detached == 0);
-    assert(ending->table.count == ending->idle.count + ending->missing.count);
+    check(ending->detached == 0);
+    check(ending->table.count == ending->idle.count + ending->missing.count);
     while (ending->idle.oldest != NULL)
         detach(ending, ending->idle.oldest);
     while (ending->missing.oldest != NULL)

@@ -2,11 +2,11 @@
  * The cache's table of paths and its lists. Used by cache.c only; it opens nothing, frees no entry
  * and knows nothing of references.
  */
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/base/check.h"
 #include "storage/media/cache_internal.h"
 
 int cache_table_create(struct cache_table *table, uint32_t entries_max)
@@ -41,7 +41,7 @@ struct cache_entry *cache_table_find(const struct cache_table *table, const char
 
 void cache_table_insert(struct cache_table *table, struct cache_entry *entry)
 {
-    assert(table->count < table->mask);
+    check(table->count < table->mask);
     size_t i = entry->path_hash & table->mask;
     while (table->slots[i].entry != NULL)
         i = (i + 1) & table->mask;
@@ -54,7 +54,7 @@ void cache_table_remove(struct cache_table *table, const struct cache_entry *ent
 {
     size_t gap = entry->path_hash & table->mask;
     while (table->slots[gap].entry != entry) {
-        assert(table->slots[gap].entry != NULL);
+        check(table->slots[gap].entry != NULL);
         gap = (gap + 1) & table->mask;
     }
     table->slots[gap].entry->cached = false;

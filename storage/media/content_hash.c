@@ -3,8 +3,6 @@
  * the hasher's thread and on the thread that scans, never on a worker: it waits for the disk. A
  * large file is read past the page cache, so that hashing does not push out what is being served.
  */
-#include "storage/media/content_hash_internal.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -12,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 #include <xxhash.h>
+
+#include "storage/media/content_hash_internal.h"
 
 #define CHUNK_BYTES      ((size_t)1024 * 1024)
 /* Of buffer, offset and size of direct reads: no disk that Linux knows has larger blocks. */

@@ -4,8 +4,6 @@
  * a file that has been replaced. It is never synced on append: a hash that is lost with the power
  * is computed again.
  */
-#include "storage/media/hash_log_internal.h"
-
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
+
+#include "storage/media/hash_log_internal.h"
 
 #define BLOCK_BYTES    72 /* the header and each record */
 #define CHECKED_BYTES  64

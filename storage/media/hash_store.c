@@ -4,9 +4,6 @@
  * table's lock while it waits for the disk: the log has a mutex of its own, which workers never
  * take.
  */
-#include "storage/media/hash_store_internal.h"
-
-#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -14,7 +11,9 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "server/base/check.h"
 #include "storage/media/hash_log_internal.h"
+#include "storage/media/hash_store_internal.h"
 
 #define NONE                UINT32_MAX
 /* A log shorter than this is not worth rewriting. */
@@ -116,7 +115,7 @@ static uint32_t take_entry(struct hash_store *store)
     if (store->used < store->entries_max)
         return store->used++;
     uint32_t number = store->oldest;
-    assert(number != NONE);
+    check(number != NONE);
     age_unlink(store, number);
     clear_slot(store, find_slot(store, &store->entries[number].record.identity));
     return number;

@@ -4,8 +4,6 @@
  * puts the outcome into the hash store. It never touches a cache or a media_file: those belong to
  * their worker.
  */
-#include "storage/media/hasher_internal.h"
-
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -15,6 +13,9 @@
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "server/base/clock.h"
+#include "storage/media/hasher_internal.h"
 
 /* A file up to this size stays in the page cache after it was hashed: it was asked for a moment
  * ago. */
@@ -77,13 +78,6 @@ static void do_first(struct hasher *hasher)
     pthread_mutex_unlock(&hasher->lock);
 }
 
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 static bool go_on(void *context, uint64_t bytes)
 {
     const struct work *work = context;
@@ -93,9 +87,9 @@ static bool go_on(void *context, uint64_t bytes)
     if (atomic_load_explicit(&hasher->stop, memory_order_relaxed))
         return false;
     if (work->class == FIRST)
-        return now_ms() < work->job->until_ms;
+        return clock_monotonic_ms() < work->job->until_ms;
     if (!atomic_load_explicit(&hasher->first_waits, memory_order_relaxed) ||
-        now_ms() < hasher->first_after_ms)
+        clock_monotonic_ms() < hasher->first_after_ms)
         return true;
     do_first(hasher);
     /* It may have been this very file. */
@@ -187,12 +181,12 @@ static bool do_one(struct hasher *hasher, enum job_class class)
     if (atomic_load_explicit(&hasher->stop, memory_order_relaxed) || !take_job(hasher, class, &job))
         return false;
     pthread_mutex_unlock(&hasher->lock);
-    uint64_t begun_ms = now_ms();
+    uint64_t begun_ms = clock_monotonic_ms();
     work_on(&(struct work){hasher, class, &job});
     /* Release: who sees the ticket finished finds its hash in the store. */
     atomic_fetch_add_explicit(&hasher->queues[class].finished, 1, memory_order_release);
     if (class == FIRST) {
-        uint64_t ended_ms = now_ms();
+        uint64_t ended_ms = clock_monotonic_ms();
         hasher->first_after_ms = ended_ms + (ended_ms - begun_ms);
         if (hasher->hashed != NULL)
             hasher->hashed(hasher->context);
@@ -209,7 +203,7 @@ static void *run(void *context)
 
     pthread_mutex_lock(&hasher->lock);
     while (!atomic_load_explicit(&hasher->stop, memory_order_relaxed)) {
-        bool first = now_ms() >= hasher->first_after_ms;
+        bool first = clock_monotonic_ms() >= hasher->first_after_ms;
         if (!do_one(hasher, first ? FIRST : ORDINARY) && !do_one(hasher, first ? ORDINARY : FIRST))
             pthread_cond_wait(&hasher->changed, &hasher->lock);
     }

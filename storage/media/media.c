@@ -3,7 +3,6 @@
  * Called by the server's main thread and by `tollgate media scan`; nothing here is on the way of a
  * request.
  */
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "server/base/check.h"
 #include "storage/media/media_internal.h"
 #include "storage/media/path_internal.h"
 
@@ -109,6 +109,6 @@ const struct open_how *media_open_how(const struct media *media)
 
 const char *media_relative_path(const char *path)
 {
-    assert(path[0] == '/');
+    check(path[0] == '/');
     return path + 1;
 }

@@ -1,7 +1,7 @@
 /* The walk over an MP3's frames and tags. See mp3_internal.h. */
-#include "storage/media/mp3_internal.h"
-
 #include <string.h>
+
+#include "storage/media/mp3_internal.h"
 
 /* A second has so many ticks: the least number that all nine sampling frequencies divide. */
 #define TICKS_PER_S    UINT64_C(14112000)

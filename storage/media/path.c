@@ -4,8 +4,6 @@
  * FIFO's other end, and never resolves a path by any other call: statx and openat would follow links in
  * intermediate segments, and out of the root.
  */
-#include "storage/media/path_internal.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -14,6 +12,7 @@
 #include <unistd.h>
 
 #include "storage/media/media.h"
+#include "storage/media/path_internal.h"
 
 #define RESOLVE_SAFE (RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS)
 

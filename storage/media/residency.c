@@ -11,7 +11,6 @@
  * What was found is remembered in a table of fixed size, in which a newer block takes the place of an
  * older one. One thread owns it; nothing here ever blocks.
  */
-#include <assert.h>
 #include <errno.h>
 #include <linux/magic.h>
 #include <stdlib.h>
@@ -20,6 +19,7 @@
 #include <sys/vfs.h>
 #include <time.h>
 
+#include "server/base/check.h"
 #include "storage/media/media.h"
 
 #define SLOTS_BITS  13 /* 8,192 blocks: 1 GiB of hot files, in 192 KiB */
@@ -230,7 +230,7 @@ struct media_need media_reader_need(const struct media_file *file, struct media_
         need.read_from = look_at(file, (reader->brought_end - 1) / MEDIA_BLOCK, true);
         need.read_length = 1;
     }
-    assert(need.read_length > 0 && need.read_length <= MEDIA_BRING_MAX);
+    check(need.read_length > 0 && need.read_length <= MEDIA_BRING_MAX);
     return need;
 }
 

@@ -5,10 +5,10 @@
  * that was read is written and read the same, and that a disposition is one line of printable
  * ASCII.
  */
-#include <assert.h>
 #include <stdint.h>
 #include <string.h>
 
+#include "server/base/check.h"
 #include "server/http_fields.h"
 
 #define FIELDS 7
@@ -18,12 +18,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void check_ranges(const struct http_ranges *ranges, uint64_t size)
 {
-    assert(ranges->count >= 1 && ranges->count <= HTTP_RANGES_MAX);
+    check(ranges->count >= 1 && ranges->count <= HTTP_RANGES_MAX);
     for (unsigned i = 0; i < ranges->count; i++) {
         const struct http_range *one = &ranges->range[i];
-        assert(one->first <= one->last && one->last < size);
+        check(one->first <= one->last && one->last < size);
         for (unsigned j = 0; j < i; j++)
-            assert(one->last < ranges->range[j].first || one->first > ranges->range[j].last);
+            check(one->last < ranges->range[j].first || one->first > ranges->range[j].last);
     }
 }
 
@@ -34,9 +34,9 @@ static void check_date(const struct http_text *text)
     if (text->data == NULL || http_date_read(text, NOW_S, &seconds) != 0)
         return;
     http_date_write(seconds, written);
-    assert(strlen(written) == HTTP_DATE_SIZE - 1);
-    assert(http_date_read(&(struct http_text){written, HTTP_DATE_SIZE - 1}, NOW_S, &again) == 0);
-    assert(again == seconds);
+    check(strlen(written) == HTTP_DATE_SIZE - 1);
+    check(http_date_read(&(struct http_text){written, HTTP_DATE_SIZE - 1}, NOW_S, &again) == 0);
+    check(again == seconds);
 }
 
 /* A claim's filename is UTF-8 without control bytes; a file's name may be any bytes; both have 255 at
@@ -49,9 +49,9 @@ static void check_disposition(const struct http_text *text)
     memcpy(name, text->data, text->length);
     name[text->length] = '\0';
     size_t length = http_disposition_write("inline", name, out);
-    assert(length > 0 && length <= sizeof(out));
+    check(length > 0 && length <= sizeof(out));
     for (size_t i = 0; i < length; i++)
-        assert(out[i] >= 0x20 && out[i] < 0x7f);
+        check(out[i] >= 0x20 && out[i] < 0x7f);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -85,9 +85,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     enum http_selection selection = http_select(&head, &validators, &ranges);
     if (selection == HTTP_PART || selection == HTTP_PARTS) {
         check_ranges(&ranges, file_size);
-        assert(fields[0].data != NULL && (selection == HTTP_PARTS) == (ranges.count > 1));
+        check(fields[0].data != NULL && (selection == HTTP_PARTS) == (ranges.count > 1));
     }
-    assert(selection != HTTP_UNSATISFIABLE || fields[0].data != NULL);
+    check(selection != HTTP_UNSATISFIABLE || fields[0].data != NULL);
     for (unsigned i = 1; i < FIELDS; i++)
         check_date(&fields[i]);
     check_disposition(&fields[FIELDS - 1]);

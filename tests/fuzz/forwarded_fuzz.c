@@ -3,12 +3,12 @@
  * is a trusted one only where all are, that nothing is read past the end, and that what an untrusted
  * client sent before the last member cannot change who that is.
  */
-#include <assert.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/base/check.h"
 #include "server/forwarded.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -44,9 +44,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             copy[at++] = data[i] == '\r' || data[i] == '\n' ? ' ' : (char)data[i];
         at += (size_t)sprintf(copy + at, "%s", last[field]);
         head.fields = (struct http_text){copy, at};
-        assert(forwarded_read(field, &head, &trusted, 1, &client) == FORWARDED_NAMED);
+        check(forwarded_read(field, &head, &trusted, 1, &client) == FORWARDED_NAMED);
         client_address_write(&client, text);
-        assert(strcmp(text, "203.0.113.77:9") == 0);
+        check(strcmp(text, "203.0.113.77:9") == 0);
     }
     free(copy);
     return 0;

@@ -3,16 +3,16 @@
  * the claims or the header of a token that is then signed for real (so that the fuzzer gets past
  * the signature), a container, or a key set. It asserts what must hold whatever comes in.
  */
-#include "tokens/base64url_internal.h"
-#include "tokens/container_internal.h"
-#include "tokens/key_internal.h"
-#include "tokens/tokens.h"
-
-#include <assert.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "server/base/check.h"
+#include "tokens/base64url_internal.h"
+#include "tokens/container_internal.h"
+#include "tokens/key_internal.h"
+#include "tokens/tokens.h"
 
 #define INPUT_MAX 4096
 
@@ -58,17 +58,17 @@ static void verify(const char *jws, size_t length)
     char *claims = NULL;
     enum token_verdict verdict = token_verify(trust, jws, length, &token);
 
-    assert((token != NULL) == (verdict == TOKEN_OK));
+    check((token != NULL) == (verdict == TOKEN_OK));
     if (token != NULL) {
-        assert(token->account[0] != '\0' && token->kid[0] != '\0');
-        assert(token->exp >= 0 && token->nbf >= 0 && token->iat >= 0);
+        check(token->account[0] != '\0' && token->kid[0] != '\0');
+        check(token->exp >= 0 && token->nbf >= 0 && token->iat >= 0);
         (void)token_check(trust, token, &request, token->exp - 1);
-        assert(token_check(trust, token, &request, token->exp + token->limits.resume_s) !=
+        check(token_check(trust, token, &request, token->exp + token->limits.resume_s) !=
                TOKEN_OK);
-        assert(token->limits.max_uses <= TOKEN_USES_MAX &&
+        check(token->limits.max_uses <= TOKEN_USES_MAX &&
                (token->limits.max_uses == 0 || token->jti[0] != '\0'));
-        assert(token->limits.pace_thousandth == 0 || token->limits.pace_thousandth >= 1000);
-        assert(token_is_live(trust, token));
+        check(token->limits.pace_thousandth == 0 || token->limits.pace_thousandth >= 1000);
+        check(token_is_live(trust, token));
     }
     token_destroy(&token);
     (void)token_peek(jws, length, &header, &claims);
@@ -112,7 +112,7 @@ static void parse_keys(const char *text, size_t length)
     char error[128];
 
     if (key_set_parse(&set, text, length, error, sizeof(error)) == 0)
-        assert(key_set_count(set) > 0);
+        check(key_set_count(set) > 0);
     key_set_destroy(&set);
 }
 

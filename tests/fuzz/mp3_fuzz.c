@@ -2,10 +2,10 @@
  * libFuzzer target for the MP3 facts: any bytes are a file. It asserts that what comes out is whole
  * (both facts or none) and the same however the file is parted.
  */
-#include <assert.h>
 #include <stdint.h>
 #include <string.h>
 
+#include "server/base/check.h"
 #include "storage/media/mp3_internal.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -30,10 +30,10 @@ static struct mp3_facts walk_in_parts(const uint8_t *data, size_t size, size_t p
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct mp3_facts whole = walk_in_parts(data, size, size, 0);
-    assert((whole.duration_ms == 0) == (whole.bitrate == 0));
+    check((whole.duration_ms == 0) == (whole.bitrate == 0));
     struct mp3_facts bytes = walk_in_parts(data, size, 1, 0);
     struct mp3_facts parts = walk_in_parts(data, size, 1 + size % 61, 1 + size % 7);
-    assert(memcmp(&whole, &bytes, sizeof(whole)) == 0);
-    assert(memcmp(&whole, &parts, sizeof(whole)) == 0);
+    check(memcmp(&whole, &bytes, sizeof(whole)) == 0);
+    check(memcmp(&whole, &parts, sizeof(whole)) == 0);
     return 0;
 }

@@ -2,12 +2,12 @@
  * libFuzzer target for the PROXY protocol's header. It asserts that a whole header lies within the
  * input, that one byte less of it is partial and not wrong, and that nothing is read past the end.
  */
-#include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/base/check.h"
 #include "server/proxy_header.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -22,9 +22,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     memcpy(copy, data, size);
     if (proxy_header_read(copy, size, &used, &client, &named) == PROXY_HEADER_COMPLETE) {
-        assert(used >= sizeof("PROXY UNKNOWN\r\n") - 1 && used <= size);
-        assert(used <= (copy[0] == 'P' ? PROXY_LINE_MAX : 16 + PROXY_HEADER_MAX));
-        assert(proxy_header_read(copy, used - 1, &used, &client, &named) == PROXY_HEADER_PARTIAL);
+        check(used >= sizeof("PROXY UNKNOWN\r\n") - 1 && used <= size);
+        check(used <= (copy[0] == 'P' ? PROXY_LINE_MAX : 16 + PROXY_HEADER_MAX));
+        check(proxy_header_read(copy, used - 1, &used, &client, &named) == PROXY_HEADER_PARTIAL);
     }
     free(copy);
     return 0;

@@ -3,11 +3,11 @@
  * path is absolute, plain and the same one that the URI spells, and that encoding it leads back to
  * it.
  */
-#include "tokens/tokens.h"
-
-#include <assert.h>
 #include <stdint.h>
 #include <string.h>
+
+#include "server/base/check.h"
+#include "tokens/tokens.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -16,17 +16,17 @@ static void check_path(const struct token_target *target)
 {
     const char *path = target->path;
 
-    assert(target->path_length > 0 && target->path_length <= 1024 && path[0] == '/');
-    assert(strlen(path) == target->path_length);
-    assert(strstr(path, "//") == NULL && strchr(path, '\\') == NULL);
+    check(target->path_length > 0 && target->path_length <= 1024 && path[0] == '/');
+    check(strlen(path) == target->path_length);
+    check(strstr(path, "//") == NULL && strchr(path, '\\') == NULL);
     for (const char *at = path; at != NULL; at = strchr(at + 1, '/')) {
         const char *segment = at + 1;
         size_t length = strcspn(segment, "/");
-        assert(!(length == 1 && segment[0] == '.'));
-        assert(!(length == 2 && segment[0] == '.' && segment[1] == '.'));
+        check(!(length == 1 && segment[0] == '.'));
+        check(!(length == 2 && segment[0] == '.' && segment[1] == '.'));
     }
     for (size_t i = 0; i < target->path_length; i++)
-        assert((unsigned char)path[i] >= 0x20 && path[i] != 0x7f);
+        check((unsigned char)path[i] >= 0x20 && path[i] != 0x7f);
 }
 
 /* The URI is its own normal form, and its path is the path. */
@@ -35,18 +35,18 @@ static void check_uri(const struct token_target *target, const char *attribute)
     static struct token_target again;
     enum token_target_error error;
 
-    assert(strlen(target->uri) == target->uri_length && target->uri[0] == '/');
+    check(strlen(target->uri) == target->uri_length && target->uri[0] == '/');
     for (size_t i = 0; i < target->uri_length; i++)
-        assert(target->uri[i] > 0x20 && target->uri[i] < 0x7f);
+        check(target->uri[i] > 0x20 && target->uri[i] < 0x7f);
     error = token_target_parse(target->uri, target->uri_length, attribute, &again);
     /* "%70=" is not a package, but its normal form "p=" reads like one: nothing to compare then. */
     if (again.package != NULL)
         return;
-    assert(error == TOKEN_TARGET_OK);
-    assert(again.path_length == target->path_length);
-    assert(memcmp(again.path, target->path, target->path_length) == 0);
-    assert(again.uri_length == target->uri_length);
-    assert(memcmp(again.uri, target->uri, target->uri_length) == 0);
+    check(error == TOKEN_TARGET_OK);
+    check(again.path_length == target->path_length);
+    check(memcmp(again.path, target->path, target->path_length) == 0);
+    check(again.uri_length == target->uri_length);
+    check(memcmp(again.uri, target->uri, target->uri_length) == 0);
 }
 
 static void check_encoding(const struct token_target *target)
@@ -55,11 +55,11 @@ static void check_encoding(const struct token_target *target)
     char encoded[3 * sizeof(target->path)];
     int length = token_path_encode(target->path, target->path_length, encoded, sizeof(encoded));
 
-    assert(length > 0);
+    check(length > 0);
     /* An attribute that no path holds: the whole text is path. */
-    assert(token_target_parse(encoded, (size_t)length, "\n", &again) == TOKEN_TARGET_OK);
-    assert(again.path_length == target->path_length);
-    assert(memcmp(again.path, target->path, target->path_length) == 0);
+    check(token_target_parse(encoded, (size_t)length, "\n", &again) == TOKEN_TARGET_OK);
+    check(again.path_length == target->path_length);
+    check(memcmp(again.path, target->path, target->path_length) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -73,7 +73,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_uri(&target, "p");
     check_encoding(&target);
     if (target.package != NULL)
-        assert(target.package >= text && target.package_length <= size &&
+        check(target.package >= text && target.package_length <= size &&
                (size_t)(target.package - text) <= size - target.package_length);
     return 0;
 }

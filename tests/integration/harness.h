@@ -52,7 +52,7 @@ struct site_options {
 
 /* Makes the directory and, unless stays_down, starts Redis and the node and waits until it is
  * ready. */
-#define site_create(...) site_create_with(&(struct site_options){__VA_ARGS__})
+#define site_create(...) site_create_with(__extension__ &(struct site_options){__VA_ARGS__})
 struct site *site_create_with(const struct site_options *options);
 /* Stops the node by SIGTERM, which must end it with 0 and leave no sanitizer's report in its log.
  */
@@ -170,10 +170,11 @@ struct link_options {
     int issued_in_s;  /* iat, where not 0 */
 };
 /* The request target: "/albums/...mp3?URISigningPackage=..." */
-#define site_link(site, ...) site_link_with(site, &(struct link_options){__VA_ARGS__})
+#define site_link(site, ...) site_link_with(site, __extension__ &(struct link_options){__VA_ARGS__})
 const char *site_link_with(struct site *site, const struct link_options *options);
 const char *site_token_with(struct site *site, const struct link_options *options);
-#define site_token(site, ...) site_token_with(site, &(struct link_options){__VA_ARGS__})
+#define site_token(site, ...)                                                                      \
+    site_token_with(site, __extension__ &(struct link_options){__VA_ARGS__})
 /* Gives the shop a key set of one new ES256 key, and waits until the node has read it; the caller's
  * (key_set_destroy). */
 struct key_set *site_es256_keys(struct site *site);
@@ -218,7 +219,8 @@ struct fetch_options {
     const char *source;         /* address to come from; NULL: the system's choice */
     bool fresh;                 /* a connection of its own instead of the site's kept one */
 };
-#define fetch(site, target, ...) fetch_with(site, target, &(struct fetch_options){__VA_ARGS__})
+#define fetch(site, target, ...)                                                                   \
+    fetch_with(site, target, __extension__ &(struct fetch_options){__VA_ARGS__})
 const struct answer *fetch_with(struct site *site, const char *target,
                                 const struct fetch_options *options);
 /* One header line: fetch(site, target, .headers = HEADERS("If-None-Match: *")) */

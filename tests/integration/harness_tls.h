@@ -36,8 +36,8 @@ struct client_options {
 int client_open(struct site *site, struct client *client, const struct client_options *options);
 void client_close(struct client *client);
 #define OPEN(site, client, ...)                                                                    \
-    cr_assert_eq(client_open(site, client, &(struct client_options){__VA_ARGS__}), 1, "%s",        \
-                 ERR_reason_error_string(ERR_peek_last_error()))
+    cr_assert_eq(client_open(site, client, __extension__ &(struct client_options){__VA_ARGS__}),   \
+                 1, "%s", ERR_reason_error_string(ERR_peek_last_error()))
 
 /* Asks for the whole file, as the first thing on its connection or after other requests. */
 void ask(struct client *client, const char *target);

@@ -2,13 +2,13 @@
  * Adjustments that take bytes away, with a real redis-server: the balance falls below zero only
  * where that is allowed, whichever nodes ask at once, and what was allowed counts once and for ever.
  */
-#include "ledger_fixture.h"
-
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "tests/unit/ledger_fixture.h"
 
 #define ROUNDS 20
 

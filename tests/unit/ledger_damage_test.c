@@ -2,8 +2,6 @@
  * A journal that is not as it was written: a tail torn by a power cut is cut off, damage to what
  * was safe refuses the start and is left for a human, and no two processes write one journal.
  */
-#include "ledger_fixture.h"
-
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +11,7 @@
 #include <unistd.h>
 
 #include "storage/ledger/journal_format.h"
+#include "tests/unit/ledger_fixture.h"
 
 #define DELIVERIES 5
 

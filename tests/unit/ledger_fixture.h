@@ -5,10 +5,10 @@
 #ifndef TOLLGATE_TESTS_LEDGER_FIXTURE_H
 #define TOLLGATE_TESTS_LEDGER_FIXTURE_H
 
-#include "storage/ledger/ledger_internal.h"
-
 #include <hiredis/hiredis.h>
 #include <sys/types.h>
+
+#include "storage/ledger/ledger_internal.h"
 
 #define FIXTURE_DAY_FROM 20200101u
 

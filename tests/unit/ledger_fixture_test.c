@@ -2,10 +2,6 @@
  * The ledger tests' fixture: starts and kills redis-server, opens ledgers, reads journals. Called
  * by the tests; it asserts nothing about the ledger itself beyond that it opens when asked to.
  */
-#include "ledger_fixture.h"
-#include "storage/ledger/redis.h"
-#include "storage/ledger/segment.h"
-
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +16,11 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "server/base/clock.h"
+#include "storage/ledger/redis.h"
+#include "storage/ledger/segment.h"
+#include "tests/unit/ledger_fixture.h"
 
 #define PATIENCE_MS 30000
 
@@ -140,9 +141,9 @@ void fixture_open(struct fixture *fixture)
 
 bool fixture_reaches_state(struct fixture *fixture, enum ledger_state state, uint32_t timeout_ms)
 {
-    uint64_t end = ledger_monotonic_ms() + timeout_ms;
+    uint64_t end = clock_monotonic_ms() + timeout_ms;
     while (ledger_state(fixture->ledger) != state) {
-        if (ledger_monotonic_ms() > end)
+        if (clock_monotonic_ms() > end)
             return false;
         fixture_pause();
     }

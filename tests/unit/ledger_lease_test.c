@@ -3,9 +3,6 @@
  * back with less is refused before anything is served; one whose tail was torn by a loss of power,
  * behind what was on disk, never is.
  */
-#include "ledger_fixture.h"
-#include "storage/ledger/segment.h"
-
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "storage/ledger/segment.h"
+#include "tests/unit/ledger_fixture.h"
 
 static struct fixture fx;
 

@@ -2,14 +2,14 @@
  * Accounts by the thousand: who walks them holds no lock that workers need, and each issuer has
  * places of its own, which neither look-ups nor other issuers take.
  */
-#include "ledger_fixture.h"
-
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "tests/unit/ledger_fixture.h"
 
 static struct fixture fx;
 

@@ -3,8 +3,6 @@
  * once, in the right account, file and sum, over restarts of either side and over a Redis that
  * forgot.
  */
-#include "ledger_fixture.h"
-
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <pthread.h>
@@ -15,6 +13,8 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "tests/unit/ledger_fixture.h"
 
 static struct fixture fx;
 

@@ -3,8 +3,6 @@
  * nothing aborts or flaps, and it heals by itself, whatever the reason was. The disks are tmpfs of
  * the test's own mount namespace, so these tests need root.
  */
-#include "ledger_fixture.h"
-
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +16,9 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
+
+#include "server/base/clock.h"
+#include "tests/unit/ledger_fixture.h"
 
 #define SMALL_DOWNLOADS 32
 #define SMALL_SEGMENT   73728u /* 576 records: as small as 32 downloads allow */
@@ -105,7 +106,7 @@ static uint64_t add_until(struct ledger_download **downloads, size_t count, enum
             ledger_download_add(downloads[i], 1000, 0);
             sum += 1000;
         }
-        (void)writer_mark(fx.ledger, ledger_monotonic_ms() + 100); /* is late once nothing fits */
+        (void)writer_mark(fx.ledger, clock_monotonic_ms() + 100); /* is late once nothing fits */
     }
     return sum;
 }
@@ -176,7 +177,7 @@ Test(ledger_room, of_closings_is_kept_where_several_come_in_one_turn)
     while (journal_spare(&fx.ledger->journal) > 0) { /* but for what is reserved */
         ledger_download_add(other, 1, 0);
         sum++;
-        cr_assert_eq(writer_mark(fx.ledger, ledger_monotonic_ms() + MARK_WAIT_MS), 0);
+        cr_assert_eq(writer_mark(fx.ledger, clock_monotonic_ms() + MARK_WAIT_MS), 0);
     }
     for (unsigned i = 0; i < COUNT; i++) {
         ledger_download_add(downloads[i], 100 + i, 1);
@@ -291,7 +292,7 @@ Test(ledger_room, takes_away_what_a_failed_attempt_left)
     while (journal_segments(&fx.ledger->journal) < 3) {
         ledger_download_add(download, 10, 0);
         sum += 10;
-        cr_assert_eq(writer_mark(fx.ledger, ledger_monotonic_ms() + MARK_WAIT_MS), 0);
+        cr_assert_eq(writer_mark(fx.ledger, clock_monotonic_ms() + MARK_WAIT_MS), 0);
     }
     ledger_download_close(&download);
     expect_billed(sum);
@@ -308,14 +309,14 @@ Test(ledger_room, of_descriptors_that_the_poster_lacks_is_waited_for)
     while (access(in_the_way, F_OK) != 0) {
         ledger_download_add(download, 10, 0);
         sum += 10;
-        cr_assert_eq(writer_mark(fx.ledger, ledger_monotonic_ms() + MARK_WAIT_MS), 0);
+        cr_assert_eq(writer_mark(fx.ledger, clock_monotonic_ms() + MARK_WAIT_MS), 0);
     }
     /* While the poster waits for Redis, the writer goes over to it, and gives one descriptor back. */
     cr_assert_eq(kill(fx.redis, SIGSTOP), 0);
     while (journal_segments(&fx.ledger->journal) < 2) {
         ledger_download_add(download, 10, 0);
         sum += 10;
-        cr_assert_eq(writer_mark(fx.ledger, ledger_monotonic_ms() + MARK_WAIT_MS), 0);
+        cr_assert_eq(writer_mark(fx.ledger, clock_monotonic_ms() + MARK_WAIT_MS), 0);
     }
     take_descriptors(true);
     cr_assert_eq(kill(fx.redis, SIGCONT), 0);
@@ -385,7 +386,7 @@ static void step(struct life *life)
         ledger_download_close(at);
     }
     if (chance(4) == 0)
-        (void)writer_mark(fx.ledger, ledger_monotonic_ms() + 20);
+        (void)writer_mark(fx.ledger, clock_monotonic_ms() + 20);
 }
 
 /* The disk fills, the journal with it, and both get room again: by healing, or by a new start. */

@@ -2,13 +2,13 @@
  * Usage read in pages: each file is found, once in a page, while counters move and Redis rearranges
  * its table, and no command takes a whole day at once.
  */
-#include "ledger_fixture.h"
-
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "tests/unit/ledger_fixture.h"
 
 #define DAY   20261123u
 #define FILES 6000

@@ -3,8 +3,6 @@
  * posters call it: what is granted, what a use is, and that any order of posts from any node comes
  * to the same.
  */
-#include "ledger_fixture.h"
-
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <hiredis/hiredis.h>
@@ -12,6 +10,8 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "tests/unit/ledger_fixture.h"
 
 static struct fixture fx;
 

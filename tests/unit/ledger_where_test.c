@@ -2,11 +2,11 @@
  * Where Redis is: which addresses are understood, and what is in force after a failure. Names that
  * change and resolvers that hang: tests/faults/redis_test.c.
  */
-#include "storage/ledger/where.h"
-
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "storage/ledger/where.h"
 
 static struct ledger_redis_address address_of(const char *text)
 {

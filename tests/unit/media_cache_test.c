@@ -1,8 +1,8 @@
 /* The open-file cache: hits, versions, revalidation, bounds, eviction, missing files, scarcity. */
-#include "media_fixture.h"
-
 #include <fcntl.h>
 #include <sys/resource.h>
+
+#include "tests/unit/media_fixture.h"
 
 TestSuite(media_cache, .init = fixture_setup, .fini = fixture_teardown);
 

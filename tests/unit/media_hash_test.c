@@ -1,11 +1,10 @@
 /* Content hashes: what the validator is, when it appears, and what the hasher does not remember. */
-#include "media_fixture.h"
-
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 
 #include "storage/media/content_hash_internal.h"
+#include "tests/unit/media_fixture.h"
 
 TestSuite(media_hash, .init = fixture_setup, .fini = fixture_teardown);
 

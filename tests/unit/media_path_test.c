@@ -1,10 +1,9 @@
 /* Which paths are served: only regular files, only beneath the root, by no symbolic link. */
-#include "media_fixture.h"
-
 #include <sys/socket.h>
 #include <sys/un.h>
 
 #include "storage/media/path_internal.h"
+#include "tests/unit/media_fixture.h"
 
 TestSuite(media_path, .init = fixture_setup, .fini = fixture_teardown);
 

@@ -2,13 +2,13 @@
  * What is in memory of a file, on a real disk: what was evicted is never taken for ready, what was
  * brought in as asked is, and what is hot is not asked for each time.
  */
-#include "media_fixture.h"
-
 #include <linux/magic.h>
 #include <malloc.h>
 #include <sys/mman.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
+
+#include "tests/unit/media_fixture.h"
 
 #define FILE_SIZE (10 * MEDIA_BLOCK + 5000)
 

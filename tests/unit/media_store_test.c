@@ -1,9 +1,9 @@
 /* The store of hashes: remembered over a restart, damage, bounds, a full or absent disk, two
  * processes. */
-#include "media_fixture.h"
-
 #include <signal.h>
 #include <sys/resource.h>
+
+#include "tests/unit/media_fixture.h"
 
 TestSuite(media_store, .init = fixture_setup, .fini = fixture_teardown);
 

@@ -1,6 +1,5 @@
 /* The access log's end, over a FIFO that has a reader who does not read. */
 #include <criterion/criterion.h>
-
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,7 +29,7 @@ Test(access_log, whose_fifo_nobody_reads_holds_up_the_end_once)
     cr_assert_not_null(record);
     record->size = (uint32_t)(sizeof(*record) + PATH_SIZE);
     record->length[ACCESS_PATH] = PATH_SIZE;
-    memset(record->text, '/', PATH_SIZE);
+    memset(access_record_text(record), '/', PATH_SIZE);
     uint64_t put = 0, refused = 0;
     for (unsigned worker = 0; worker < WORKERS; worker++) {
         while (access_log_put(log, worker, record))

@@ -4,7 +4,6 @@
  * client gets.
  */
 #include <criterion/criterion.h>
-
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -24,7 +23,7 @@
 #include "server/admin.h"
 #include "server/admin_client.h"
 #include "server/admin_reason.h"
-#include "server/byte_count.h"
+#include "server/base/byte_count.h"
 #include "server/cli.h"
 #include "server/node.h"
 #include "server/redis_child.h"

@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "server/base/nearest.h"
 #include "server/cli.h"
 #include "server/server.h"
 #include "tokens/base64url_internal.h"
@@ -226,10 +227,10 @@ Test(server_cli, an_unknown_command_is_answered_with_the_nearest)
 Test(server_cli, the_nearest_name_is_near)
 {
     static const char *const names[] = {"listen", "workers", "redis"};
-    cr_expect_str_eq(cli_nearest("lisetn", names, 3), "listen");
-    cr_expect_str_eq(cli_nearest("worker", names, 3), "workers");
-    cr_expect_null(cli_nearest("banana", names, 3));
-    cr_expect_null(cli_nearest("", names, 3));
+    cr_expect_str_eq(nearest_name("lisetn", names, 3), "listen");
+    cr_expect_str_eq(nearest_name("worker", names, 3), "workers");
+    cr_expect_null(nearest_name("banana", names, 3));
+    cr_expect_null(nearest_name("", names, 3));
 }
 
 /* ---- every action, by the program's own table ---- */

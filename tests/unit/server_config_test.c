@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "server/base/file_read.h"
 #include "server/config_internal.h"
 
 static char directory[64], file[96];
@@ -672,11 +673,11 @@ Test(server_config, reads_files_whole_and_not_past_the_bound)
     for (int i = 0; i < 5000; i++)
         fputs("ab", out);
     fclose(out);
-    cr_assert_eq(config_read_file(file, 10000, &text, &length), 0);
+    cr_assert_eq(file_read(file, 10000, &text, &length), 0);
     cr_expect_eq(length, 10000);
     cr_expect_eq(strlen(text), 10000);
     free(text);
-    cr_expect_eq(config_read_file(file, 9999, &text, &length), -EFBIG);
+    cr_expect_eq(file_read(file, 9999, &text, &length), -EFBIG);
     cr_expect_null(text);
 }
 

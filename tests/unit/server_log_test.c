@@ -4,7 +4,6 @@
  * waits. Each test is a process of its own, whose descriptor 2 it may take.
  */
 #include <criterion/criterion.h>
-
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -16,10 +15,10 @@
 #include <unistd.h>
 
 #include "server/access_log.h"
-#include "server/check.h"
-#include "server/log.h"
-#include "server/record_queue.h"
-#include "server/strike.h"
+#include "server/base/check.h"
+#include "server/base/log.h"
+#include "server/base/record_queue.h"
+#include "server/base/strike.h"
 
 /* Standard error becomes a pipe; returns the end to read it from. */
 static int take_standard_error(void)
@@ -163,7 +162,7 @@ Test(access_log, strikes_what_follows_the_tokens_name_in_every_field)
         for (unsigned field = 0; field < ACCESS_TEXTS; field++) {
             memset(record->length, 0, sizeof(record->length));
             record->length[field] = (uint16_t)strlen(struck[i].text);
-            memcpy(record->text, struck[i].text, strlen(struck[i].text));
+            memcpy(access_record_text(record), struck[i].text, strlen(struck[i].text));
             size_t length = access_line_write(record, ACCESS_JSON, line);
             cr_assert(length > 0 && length < ACCESS_LINE_MAX);
             line[length] = '\0';

@@ -4,7 +4,6 @@
  * time.
  */
 #include <criterion/criterion.h>
-
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -1,9 +1,9 @@
 /*
  * base64url: each value has one spelling, and every other is refused.
  */
-#include "tokens_fixture.h"
-
 #include <errno.h>
+
+#include "tests/unit/tokens_fixture.h"
 
 static int decode(const char *text, unsigned char *out, size_t size, size_t *length)
 {

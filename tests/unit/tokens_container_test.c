@@ -1,8 +1,7 @@
 /*
  * URI containers: what each form covers, and which are refused before they can cost anything.
  */
-#include "tokens_fixture.h"
-
+#include "tests/unit/tokens_fixture.h"
 #include "tokens/container_internal.h"
 #include "tokens/pattern_internal.h"
 

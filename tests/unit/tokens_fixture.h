@@ -6,14 +6,14 @@
 #ifndef TOLLGATE_TESTS_TOKENS_FIXTURE_H
 #define TOLLGATE_TESTS_TOKENS_FIXTURE_H
 
-#include "tokens/base64url_internal.h"
-#include "tokens/key_internal.h"
-#include "tokens/tokens.h"
-
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "tokens/base64url_internal.h"
+#include "tokens/key_internal.h"
+#include "tokens/tokens.h"
 
 #define TEST_NOW 1800000000
 

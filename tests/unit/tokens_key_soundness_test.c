@@ -2,11 +2,11 @@
  * Keys that anybody could sign under are refused, and secrets that can be guessed are told: points
  * of small order, points in a second spelling, points off the curve, texts that repeat or count.
  */
-#include "tokens_fixture.h"
-
 #include <errno.h>
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
+
+#include "tests/unit/tokens_fixture.h"
 
 static int parse_key(struct key_set **keys, const char *members, char *error, size_t size)
 {

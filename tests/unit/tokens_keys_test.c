@@ -2,10 +2,10 @@
  * Key sets: what is taken, what is refused and why, fresh keys, signing with them and reading
  * without trust. No message may hold a byte of a key.
  */
-#include "tokens_fixture.h"
-
 #include <errno.h>
 #include <threads.h>
+
+#include "tests/unit/tokens_fixture.h"
 
 #define SECRET   "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s"
 #define OCT(kid) "{\"kty\":\"oct\",\"kid\":\"" kid "\",\"alg\":\"HS256\",\"k\":\"" SECRET "\"}"

@@ -2,9 +2,9 @@
  * The request target: where a package is found, what is left of the URI, and which paths are
  * refused.
  */
-#include "tokens_fixture.h"
-
 #include <errno.h>
+
+#include "tests/unit/tokens_fixture.h"
 
 static struct token_target parsed;
 

@@ -2,13 +2,12 @@
  * The published vectors: RFC 7515 A.1 and A.3, RFC 8037 A.4 and RFC 9246 appendix A. They prove
  * that the library agrees with the world and not only with itself.
  */
-#include "tokens_fixture.h"
-
-#include "tokens/json_internal.h"
-#include "tokens/jws_internal.h"
-
 #include <errno.h>
 #include <jansson.h>
+
+#include "tests/unit/tokens_fixture.h"
+#include "tokens/json_internal.h"
+#include "tokens/jws_internal.h"
 
 /* The JWK of a vector lacks kid and alg: adds them and parses it. */
 static struct key_set *vector_keys(const char *jwk, size_t length, const char *algorithm)

@@ -2,7 +2,7 @@
  * token_verify and token_check: the good token, and a table of forged and broken ones, each refused
  * for its own reason.
  */
-#include "tokens_fixture.h"
+#include "tests/unit/tokens_fixture.h"
 
 #define GOOD_HEADER "{\"alg\":\"HS256\",\"kid\":\"h\"}"
 #define GOOD_CLAIMS                                                                                \

@@ -1,6 +1,6 @@
 /* Reads and writes amounts of bytes for the commands (byte_count.h). Whole numbers throughout: no
  * rounding. */
-#include "server/byte_count.h"
+#include "server/base/byte_count.h"
 
 #include <errno.h>
 #include <stdbool.h>

@@ -2,7 +2,7 @@
 #ifndef TOLLGATE_SERVER_LOG_SITE_H
 #define TOLLGATE_SERVER_LOG_SITE_H
 
-#include "server/log.h"
+#include "server/base/log.h"
 
 /* Whether the site may log now; what may not is counted. `format` names it, where it has no text. */
 bool log_site_admits(struct log_site *site, enum log_level level, const char *format);

@@ -1,7 +1,7 @@
 /*
  * See waiting.h.
  */
-#include "server/waiting.h"
+#include "server/base/waiting.h"
 
 #include <errno.h>
 #include <time.h>

@@ -1,12 +1,12 @@
 /* Writing a batch of lines, whole ones or none. See line_batch.h. */
-#include "server/line_batch.h"
+#include "server/base/line_batch.h"
 
 #include <errno.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "server/waiting.h"
+#include "server/base/waiting.h"
 
 #define LOOK_MS 200 /* how often a wait for room looks at give_up_ms */
 

@@ -2,11 +2,11 @@
  * The ring of record_queue.h. A record lies whole, behind its length; one that would not fit before
  * the end begins at the start, behind a length of 0.
  */
-#include "server/record_queue.h"
+#include "server/base/record_queue.h"
 
 #include <string.h>
 
-#include "server/check.h"
+#include "server/base/check.h"
 
 #define HEADER sizeof(uint64_t)
 

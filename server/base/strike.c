@@ -3,7 +3,7 @@
  * nested and percent-encoded one, too, and whatever looks like a JWS. Called by log.c and
  * access_line.c for each byte that they write, so the common byte is passed over at once.
  */
-#include "server/strike.h"
+#include "server/base/strike.h"
 
 #include <ctype.h>
 #include <stdbool.h>

@@ -2,9 +2,9 @@
  * The name that was meant by a misspelt one. Called where a command, an option, a value or a key of
  * the configuration is not known. Pure.
  */
-#include <string.h>
+#include "server/base/nearest.h"
 
-#include "server/cli.h"
+#include <string.h>
 
 /* Optimal string alignment distance: a swapped pair of letters is one slip, not two. */
 static size_t edit_distance(const char *a, const char *b)
@@ -32,7 +32,7 @@ static size_t edit_distance(const char *a, const char *b)
     return rows[a_length % 3][b_length];
 }
 
-const char *cli_nearest(const char *word, const char *const *names, size_t count)
+const char *nearest_name(const char *word, const char *const *names, size_t count)
 {
     const char *nearest = NULL;
     /* A third of the word may be wrong, three letters at most: farther away is a guess. */

@@ -1,5 +1,5 @@
 /* Processors by affinity and cgroup. See processors.h. */
-#include "server/processors.h"
+#include "server/base/processors.h"
 
 #include <sched.h>
 #include <stdio.h>

@@ -3,26 +3,21 @@
  * moment at which it will be full (the generic cell rate algorithm), and a list of the sites that
  * ever left something out. Sites are static: the list only grows, by as many as there are messages.
  */
-#include "server/log_site.h"
+#include "server/base/log_site.h"
 
 #include <string.h>
 #include <time.h>
+
+#include "server/base/clock.h"
 
 #define INTERVAL_MS (1000 / LOG_SITE_PER_S)
 #define BURST_MS    ((uint64_t)(LOG_SITE_BURST - 1) * INTERVAL_MS)
 
 static _Atomic(struct log_site *) sites;
 
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 static bool has_room(struct log_site *site)
 {
-    uint64_t now = now_ms();
+    uint64_t now = clock_coarse_ms();
     unsigned long long due = atomic_load_explicit(&site->due_ms, memory_order_relaxed), begin;
     do {
         begin = due > now ? due : now;

@@ -1,5 +1,5 @@
 /* Addresses and prefixes. See client_address.h. */
-#include "server/client_address.h"
+#include "server/base/client_address.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

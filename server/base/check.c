@@ -1,10 +1,10 @@
-/* The end of a process whose invariant is broken: check() in server/, assert() in the libraries. */
-#include "server/check.h"
+/* The end of a process whose invariant is broken. See check.h. */
+#include "server/base/check.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "server/log.h"
+#include "server/base/log.h"
 
 _Noreturn void check_failed(const char *file, int line, const char *function, const char *condition)
 {
@@ -17,8 +17,8 @@ _Noreturn void check_failed(const char *file, int line, const char *function, co
 }
 
 /*
- * What glibc's assert() of the libraries calls: defined here, it ends in check_failed, too. glibc's
- * own would wait for whoever reads standard error.
+ * What an assertion of the libraries of others calls: defined here, it ends in check_failed, too.
+ * glibc's own would wait for a reader of standard error.
  */
 _Noreturn void __assert_fail(const char *condition, const char *file, unsigned line,
                              const char *function);

@@ -4,7 +4,7 @@
  * may wait for standard error, which stays as it was given to the process: it is shared with others,
  * so O_NONBLOCK is not ours to set.
  */
-#include "server/log.h"
+#include "server/base/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,10 +17,11 @@
 #include <unistd.h>
 #include <unistr.h>
 
-#include "server/line_batch.h"
-#include "server/log_site.h"
-#include "server/record_queue.h"
-#include "server/strike.h"
+#include "server/base/clock.h"
+#include "server/base/line_batch.h"
+#include "server/base/log_site.h"
+#include "server/base/record_queue.h"
+#include "server/base/strike.h"
 
 #define MESSAGE_BYTES_MAX 2048
 #define REPORT_MS         1000
@@ -81,12 +82,6 @@ static struct timespec monotonic_in(uint64_t wait_ms)
     at.tv_sec += (time_t)(wait_ms / 1000 + ns / 1000000000);
     at.tv_nsec = (long)(ns % 1000000000);
     return at;
-}
-
-static uint64_t monotonic_ms(void)
-{
-    struct timespec now = monotonic_in(0);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 /* ---- a line ---- */
@@ -261,17 +256,17 @@ static void report_left_out(void)
 
 static void *run(void *nothing)
 {
-    uint64_t reported_ms = monotonic_ms();
+    uint64_t reported_ms = clock_monotonic_ms();
     bool running;
     (void)pthread_setname_np(pthread_self(), "log");
     do {
         running = await_lines();
         write_queued();
         report_left_out();
-        if (running && monotonic_ms() - reported_ms < REPORT_MS)
+        if (running && clock_monotonic_ms() - reported_ms < REPORT_MS)
             continue;
         log_sites_report(say);
-        reported_ms = monotonic_ms();
+        reported_ms = clock_monotonic_ms();
     } while (running);
     pthread_mutex_lock(&node_log.lock);
     node_log.ended = true;
@@ -309,7 +304,7 @@ void log_stop(void)
     if (!atomic_load(&node_log.running))
         return;
     pthread_mutex_lock(&node_log.lock);
-    atomic_store(&node_log.give_up_ms, monotonic_ms() + LOG_STOP_MS);
+    atomic_store(&node_log.give_up_ms, clock_monotonic_ms() + LOG_STOP_MS);
     atomic_store(&node_log.running, false);
     pthread_cond_signal(&node_log.changed);
     while (!node_log.ended && status == 0)
@@ -336,8 +331,8 @@ void log_last(const char *line, size_t length)
     if (timer_create(CLOCK_MONOTONIC, &event, &timer) == 0)
         (void)timer_settime(timer, 0, &alarm, NULL);
     bool waits = atomic_load(&node_log.running) && !pthread_equal(pthread_self(), node_log.thread);
-    uint64_t end_ms = monotonic_ms() + LAST_QUEUE_MS;
-    while (waits && monotonic_ms() < end_ms &&
+    uint64_t end_ms = clock_monotonic_ms() + LAST_QUEUE_MS;
+    while (waits && clock_monotonic_ms() < end_ms &&
            (record_queue_used(&node_log.queue) > 0 || atomic_load(&node_log.writing)))
         nanosleep(&pause, NULL);
     (void)!write(STDERR_FILENO, line, length);

@@ -1,0 +1,35 @@
+/*
+ * The clocks that threads read in milliseconds. Monotonic time begins somewhere: only its
+ * differences mean anything.
+ */
+#ifndef TOLLGATE_SERVER_BASE_CLOCK_H
+#define TOLLGATE_SERVER_BASE_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+static inline uint64_t clock_ms_of(clockid_t clock)
+{
+    struct timespec now;
+    (void)clock_gettime(clock, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static inline uint64_t clock_monotonic_ms(void)
+{
+    return clock_ms_of(CLOCK_MONOTONIC);
+}
+
+/* As of the last tick of the kernel, at most some milliseconds ago; it costs a few instructions. */
+static inline uint64_t clock_coarse_ms(void)
+{
+    return clock_ms_of(CLOCK_MONOTONIC_COARSE);
+}
+
+/* Since 1970, as far as this machine knows; it may go back. */
+static inline uint64_t clock_real_ms(void)
+{
+    return clock_ms_of(CLOCK_REALTIME);
+}
+
+#endif
