@@ -1,7 +1,8 @@
 /*
- * `tollgate usage ISSUER/NAME`: what an account received, by day and file, with totals. It asks a
- * running node, which first posts what it has not posted yet, so the figures are complete; page by
- * page, so that the node holds a page at a time, and puts them in order here. It changes nothing.
+ * `tollgate usage ISSUER/NAME`: prints what an account received, by day and file, with totals. It
+ * asks a running node, which first posts the usage that it has not posted yet, so the figures are
+ * complete. It reads page by page, so that the node never holds more than one, and sorts the rows
+ * here. It changes no account.
  */
 #include <ctype.h>
 #include <inttypes.h>
@@ -16,10 +17,10 @@
 #include "server/command_admin.h"
 
 #define DAY_S        86400
-#define DAYS_MAX     400 /* of one question; the node's own bound */
+#define DAYS_MAX     400 /* the node's bound on one question */
 
 #define PAGE_ROWS    5000
-#define ATTEMPTS_MAX 3 /* where Redis is another before the last page: it is begun again */
+#define ATTEMPTS_MAX 3 /* readings; one begins again where the node calls its cursor outdated */
 
 enum { OPTION_FROM = 256, OPTION_TO };
 
@@ -71,7 +72,7 @@ static const struct argp usage_argp = {
     .children = children,
 };
 
-/* Only digits and dashes go into the target; what is not a day is refused before. */
+/* The day is put into the request target unescaped, so only digits and dashes may pass. */
 static bool looks_like_day(const char *text)
 {
     if (strlen(text) != strlen("2026-11-23")) {
@@ -85,7 +86,7 @@ static bool looks_like_day(const char *text)
     return true;
 }
 
-/* Days since 1970; -1 where the calendar has no such day, or one before that. */
+/* Days since 1970; -1 for a day that the calendar does not have, or one before 1970. */
 static int64_t day_number(const char *text)
 {
     struct tm date = {0};
@@ -215,7 +216,8 @@ static int by_day_and_file(const void *a, const void *b)
     return order != 0 ? order : (int)left->encoded - (int)right->encoded;
 }
 
-/* In the order of days and files; one that two pages have, with the later totals, counts once. */
+/* Sorts the rows by day and file. A row that two pages hold counts once, with the larger totals:
+ * those are the later ones. */
 static void report_settle(struct report *report)
 {
     size_t kept = 0;
@@ -242,7 +244,8 @@ static void report_settle(struct report *report)
 
 /* ---- asking ---- */
 
-/* All pages of one reading; *status is the answer that ended it, with the last page in *answer. */
+/* Reads all pages. *status and *answer are those of the last request: the last page, or the refusal
+ * that ended the reading. */
 static int read_pages(const char *command, const struct arguments *arguments, const char *query,
                       struct report *report, unsigned *status, json_t **answer)
 {
@@ -250,7 +253,8 @@ static int read_pages(const char *command, const struct arguments *arguments, co
     for (;;) {
         char page_query[160];
         char target[ACCOUNT_TARGET_SIZE];
-        /* The days are the first answer's: today may have ended meanwhile. */
+        /* Later pages name the days of the first answer: by default the last day is today, which
+         * may have ended meanwhile. */
         int length = next[0] == '\0' ? snprintf(page_query, sizeof(page_query), "%s", query)
                                      : snprintf(page_query, sizeof(page_query),
                                                 "/usage?from=%s&to=%s", report->from, report->to);
@@ -332,7 +336,8 @@ static void print_json_text(const char *text)
     json_decref(value);
 }
 
-/* As the node's answer would be in one piece; a tree of it would be ten times its text. */
+/* Prints what the node would answer in one piece. It is written row by row, because a tree of JSON
+ * values would take ten times the memory of its text. */
 static void print_json(const struct report *report)
 {
     printf("{\n  \"issuer\": \"%s\",\n  \"account\": ", report->issuer);

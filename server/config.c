@@ -1,8 +1,9 @@
 /*
  * Reads the configuration file into struct config: each value of the document that config_table.h
- * names is converted, held against its bounds and, where it is a path, resolved. A mistake ends
- * nothing: the default stands in, so that the next value is looked at, too. Called once at start by
- * the commands that need a configuration. It never opens what the values name.
+ * names is converted, held against its bounds and, where it is a path, resolved. A mistake does not
+ * end the reading: the default stands in, so that further mistakes are found, too. Called by the
+ * commands that need a configuration when they start, and by a node at SIGHUP. It never opens the
+ * files that the values name.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -45,7 +46,7 @@ const size_t config_issuer_key_count = sizeof(config_issuer_keys) / sizeof(confi
 
 /* ---- converting ---- */
 
-/* A relative path taken from the directory of `file`; malloc'ed. */
+/* The path, taken from the directory of `file` where it is relative; malloc'ed. */
 static char *resolve(const char *file, const char *path)
 {
     const char *slash = strrchr(file, '/');
@@ -60,7 +61,7 @@ static char *resolve(const char *file, const char *path)
 struct reading {
     const char *file;
     struct config_document *document;
-    bool exhausted; /* of memory: some field is NULL */
+    bool exhausted; /* out of memory: some field is NULL */
 };
 
 static void check_length(const struct reading *reading, int issuer, const char *key,
@@ -114,7 +115,7 @@ static void convert_number(const struct reading *reading, int issuer, const stru
     *out = number;
 }
 
-/* `value` in the heap, a path resolved. */
+/* A malloc'ed copy of `value`; a path is resolved. */
 static char *copy_of(struct reading *reading, enum config_type type, const char *value)
 {
     char *copy = type == CONFIG_PATH ? resolve(reading->file, value) : strdup(value);
@@ -122,7 +123,7 @@ static char *copy_of(struct reading *reading, enum config_type type, const char 
     return copy;
 }
 
-/* What is missing, with what it might be and the first sentence of what it is. */
+/* Refuses a key that is missing, with an example value and the beginning of its help. */
 static void refuse_missing(struct reading *reading, int issuer, const char *name, const char *help)
 {
     static const char *const examples[][2] = {{"media_root", "/srv/media"},
@@ -139,7 +140,8 @@ static void refuse_missing(struct reading *reading, int issuer, const char *name
                   name, example, (int)strcspn(help, ".;"), help);
 }
 
-/* The choice that `value` spells, in any case; NULL where it spells none, which is told. */
+/* The choice that `value` spells, in upper or lower case; NULL, after a refusal, where
+ * it spells none. */
 static const char *choose(const struct reading *reading, const struct config_key *key,
                           struct config_choices *choices, const char *value)
 {
@@ -147,7 +149,7 @@ static const char *choose(const struct reading *reading, const struct config_key
     for (size_t i = 0; i < choices->count; i++)
         if (strcasecmp(choices->values[i], value) == 0)
             return choices->values[i];
-    if (strcmp(value, key->standard) == 0) /* empty */
+    if (strcmp(value, key->standard) == 0) /* an empty default, which is not among the choices */
         return value;
     const char *empty = key->standard[0] == '\0' ? ", or leave it empty" : "";
     const char *near = nearest_name(value, choices->values, choices->count);
@@ -199,7 +201,7 @@ static void convert_issuer_number(const struct reading *reading, int index,
         convert_number(reading, index, &number, written, out);
 }
 
-/* An entry that is not a single value, which was told, stays NULL. */
+/* An entry that is not a single value stays NULL; config_document.c has refused it. */
 static void convert_list(struct reading *reading, int index, const struct config_issuer_key *key,
                          struct config_issuer *issuer)
 {
@@ -248,7 +250,7 @@ static void convert_issuer(struct reading *reading, int index, struct config_iss
     }
 }
 
-/* "unix:run/redis.sock" is a path too, though not the whole value is. */
+/* The path in "unix:run/redis.sock" is resolved, too, although the key's type is TEXT. */
 static void resolve_redis(struct reading *reading, struct config *config)
 {
     if (config->redis == NULL || strncmp(config->redis, "unix:", 5) != 0)
@@ -282,7 +284,7 @@ static void convert(struct reading *reading, struct config *config)
 
 /* ---- loading ---- */
 
-/* False without memory. */
+/* Gives an empty public_origin its default. False without memory. */
 static bool derive_origin(struct config *config)
 {
     if (config->public_origin[0] != '\0')

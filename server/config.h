@@ -1,8 +1,9 @@
 /*
  * The node's configuration: one table of keys (config_table.h) makes the YAML schema, the defaults,
- * the checks, `tollgate serve --print-config-reference` and the manual. Read at start by `serve`, at
- * SIGHUP to say what has changed, and by the other subcommands to find the admin socket. It opens
- * nothing: whoever owns a thing opens it.
+ * the checks, `tollgate serve --print-config-reference` and the manual. `serve` loads it when it
+ * starts, and again at SIGHUP to say what has changed; other commands load it to find the admin
+ * socket, or to sign and judge links. Loading opens no file but the configuration: the module that
+ * uses a file opens it.
  */
 #ifndef TOLLGATE_SERVER_CONFIG_H
 #define TOLLGATE_SERVER_CONFIG_H
@@ -30,8 +31,8 @@ struct config_issuer {
     char *admin_secret_file; /* "" where there is none */
 };
 
-/* Fields in the order of config_table.h; strings are never NULL after config_load (default "" where
- * optional). */
+/* The fields stand in the order of config_table.h. After config_load no string is NULL: an optional
+ * one that was not given is "" or its default. */
 struct config {
     char *listen;              /* "127.0.0.1:8080", "[::1]:8080", ":8080" */
     char *listen_tls;          /* likewise, for TLS; "" where there is none */
@@ -97,9 +98,10 @@ struct config {
 };
 
 /*
- * Reads a YAML file. Relative paths in it are taken from the file's own directory. 0, or a negative
- * errno with a message of one or more lines, each "FILE:LINE: what is wrong; the cure", in `error`.
- * *out is the caller's.
+ * Reads and checks a YAML file. Relative paths in it are taken from the file's own directory. *out
+ * is the caller's; config_destroy frees it. 0, or a negative errno (-EINVAL: mistakes in the file,
+ * -EFBIG: past 1 MiB, -ENOMEM, or open's) with a message of one or more lines, each "FILE:LINE:
+ * what is wrong; the cure", in `error`.
  */
 int config_load(struct config **out, const char *path, char *error, size_t error_size);
 void config_destroy(struct config **config);
@@ -110,7 +112,7 @@ void config_destroy(struct config **config);
  */
 int config_set_listen(struct config *config, const char *listen, char *error, size_t error_size);
 
-/* Where the configuration of a node comes from. Borrows. */
+/* Where the configuration of a node comes from. Borrows both strings. */
 struct config_source {
     const char *file;
     const char *listen; /* the command line's, in place of the file's; NULL: none */
@@ -120,22 +122,23 @@ struct config_source {
  * Names the keys that `after` gives other values than `before`, in the order of config_table.h:
  * "workers (from 2 to 3), issuers.shop.prefixes (from [/] to [/a/, /b/]), issuers.rival (removed)".
  * Issuers are told apart by their id. A public_origin that merely follows listen is not named. Long
- * values are cut, and `text`, of 512 bytes or more, is always whole: first it goes without values,
- * then ends in "and N more". No value is a secret: secrets stand in files, which are not read.
- * Returns how many keys there are.
+ * values are cut. `text`, of 512 bytes or more, is never cut within a key: from its second half on
+ * keys go without values, and what does not fit is counted as "and N more". No value is a secret:
+ * secrets stand in files, which are not read. Returns how many keys differ.
  */
 unsigned config_changes(const struct config *before, const struct config *after, char *text,
                         size_t size);
 
-/* Prints the table (key, type, default, bounds, unit, help) as commented YAML: a complete example.
- */
+/* Prints the table (key, type, default, bounds, unit, help) as commented YAML: a
+ * complete example. */
 void config_print_reference(FILE *out);
-/* The same as an array: name, type, default, help, and of a number minimum, maximum and unit. NULL
- * where there is no memory; the caller's. */
+/* The keys outside `issuers` as a JSON array of objects: name, type, required, default,
+ * help; for a number also minimum, maximum and unit, for a choice its values. The caller's;
+ * NULL without memory. */
 json_t *config_reference_json(void);
 
-/* state_dir + "/admin.sock" into `path`; -ENAMETOOLONG where it passes a Unix socket's 107 bytes.
- */
+/* Writes state_dir + "/admin.sock" into `path`. 0, or -ENAMETOOLONG past `size` or the 107 bytes of
+ * a Unix socket's path. */
 int config_admin_socket(const struct config *config, char *path, size_t size);
 
 #endif

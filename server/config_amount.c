@@ -1,7 +1,8 @@
 /*
- * Durations and sizes of the configuration: a number in the key's own unit, or with a unit as the
- * commands take them. Whole numbers throughout, so that what is written is what is meant. Called
- * for each number; it knows no key by name.
+ * Reads the numbers, durations and sizes of the configuration: a number in the key's own unit, or
+ * one with a unit, as the commands take them. What is not a whole number of the key's unit is
+ * refused, never rounded, so that what is written is what is meant. Called by config.c for each
+ * number; it knows no key by name.
  */
 #include <errno.h>
 #include <string.h>
@@ -10,7 +11,7 @@
 #include "server/base/uint128.h"
 #include "server/config_internal.h"
 
-/* Beyond every bound in config_table.h, in the smallest unit too. */
+/* More than every bound in config_table.h, even in the smallest unit that a value may have. */
 #define WHOLE_MAX           UINT64_C(100000000000000000)
 #define FRACTION_DIGITS_MAX 9
 
@@ -38,7 +39,7 @@ const char *config_amount_hint(const char *unit)
     return hints[measure_of(unit)];
 }
 
-/* How many thousandths of a second or how many bytes a suffix stands for; 0: it is none. */
+/* How many milliseconds or bytes the suffix stands for; 0 where there is no such suffix. */
 static uint64_t factor_of(enum measure measure, const char *suffix)
 {
     if (measure == DURATION) {

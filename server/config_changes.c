@@ -1,7 +1,7 @@
 /*
- * What differs between two configurations, as a sentence's list of keys. Called by the node at
- * SIGHUP, which compares the configuration in force with the file. It goes by the rows of
- * config_table.h, so that a new key is compared without a word here.
+ * Lists the keys in which two configurations differ, for a sentence of the log. Called by the node
+ * at SIGHUP, which compares the configuration in force with the file. It goes through the rows of
+ * config_table.h, so a new key needs no code here. It changes neither configuration.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -17,7 +17,7 @@ enum {
     MORE_BYTES = 24, /* ", and 4294967295 more" */
 };
 
-/* A value of either table, where it stands. */
+/* A value of either table: its type, and the field that holds it. */
 struct value {
     enum config_type type;
     const void *field;
@@ -44,7 +44,7 @@ static bool is_same(const struct value *one, const struct value *other)
     return same;
 }
 
-/* Ends what did not fit in dots, after a whole character of UTF-8. */
+/* Ends a value that did not fit in dots, never within a character of UTF-8. */
 static void end_in_dots(char out[VALUE_BYTES])
 {
     size_t end = VALUE_BYTES - sizeof("...");
@@ -76,7 +76,8 @@ static void show(const struct value *value, char out[VALUE_BYTES])
         end_in_dots(out);
 }
 
-/* `how` is left out in the second half of the text, so that the names have room. */
+/* Adds a name and how it changed. In the second half of the text `how` is left out, so that more
+ * names fit; after the first name that does not fit, the others are only counted. */
 static void add(struct listing *listing, const char *name, const char *how)
 {
     char item[ITEM_BYTES];

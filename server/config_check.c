@@ -1,8 +1,8 @@
 /*
  * The checks of a configuration that a length or a bound cannot express: addresses, names,
- * prefixes, and what must agree across keys. Called by config_load once every value is converted;
- * it never changes a value, apart from config_set_listen, which is the command line's. What another key has to say is
- * asked only where that key is sound: a mistake is told once, and not its consequences.
+ * prefixes, and what must agree across keys. Called by config_load once every value is converted. A
+ * check looks at another key only where that key is sound, so a mistake is told once, without its
+ * consequences. No check changes a value; only config_set_listen does, for the command line.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -102,7 +102,7 @@ int config_set_listen(struct config *config, const char *listen, char *error, si
     return 0;
 }
 
-/* What is checked, with what the messages need to say where. */
+/* The configuration under check, and the document that knows on which line each value stands. */
 struct check {
     const struct config *config;
     struct config_document *document;
@@ -115,7 +115,7 @@ static bool is_sound(const struct check *check, const char *key)
     return config_document_is_sound(check->document, -1, key);
 }
 
-/* What stands behind https:// or http://; NULL where neither does. */
+/* What follows https:// or http://; NULL where the URL begins with neither. */
 static const char *after_scheme(const char *url)
 {
     return strncmp(url, "https://", 8) == 0  ? url + 8
@@ -123,7 +123,8 @@ static const char *after_scheme(const char *url)
                                              : NULL;
 }
 
-/* RFC 6454 6.2: what a browser writes into Origin: lower case, no path. */
+/* RFC 6454 6.2: browsers write an origin in lower case and without a path. Any other form would
+ * never match. */
 static void check_page_origin(const struct check *check, int issuer, unsigned entry)
 {
     const char *origin = check->config->issuers[issuer].origins[entry];
@@ -154,7 +155,8 @@ static void check_refusal_url(const struct check *check, int issuer)
                       url);
 }
 
-/* A longer one would have each of its links refused (lifetime_too_long). */
+/* A resume_s beyond link_lifetime_max_s would have each link of the issuer
+ * refused (lifetime_too_long). */
 static void check_resume(const struct check *check, int issuer)
 {
     const struct config *config = check->config;
@@ -165,7 +167,7 @@ static void check_resume(const struct check *check, int issuer)
                       config->link_lifetime_max_s);
 }
 
-/* RFC 3986 section 3: scheme://authority, and nothing after it. */
+/* RFC 3986 3: scheme://authority, and nothing after it. */
 static void check_origin(const struct check *check)
 {
     const char *origin = check->config->public_origin;
@@ -240,8 +242,8 @@ static void check_names(const struct check *check)
         REFUSE(check, "listen", "\"%s\" %s", config->listen, wrong);
     if (!is_name(config->node))
         REFUSE(check, "node", "\"%s\" is not a name; use 1 to 32 of a-z, 0-9 and -", config->node);
-    /* RFC 9110 5.6.2 has more token bytes; these also stand in a path parameter and a cookie's
-     * name. */
+    /* RFC 9110 5.6.2 allows more bytes in a token; these may also stand in a path parameter and in
+     * a cookie's name. */
     const char *attribute = config->token_attribute;
     if (attribute[strspn(attribute, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
                                     "0123456789_-")] != '\0')
@@ -249,7 +251,8 @@ static void check_names(const struct check *check)
                attribute);
 }
 
-/* The same port, and an address that the other one holds, too: each would get half the clients. */
+/* Whether two listeners would share a port and an address. The kernel would then give each of them
+ * half of the clients. */
 static bool is_same_place(const char *one, const char *other)
 {
     const char *left = strrchr(one, ':'), *right = strrchr(other, ':');
@@ -259,7 +262,8 @@ static bool is_same_place(const char *one, const char *other)
            strncmp(other, "0.0.0.0:", 8) == 0 || strcmp(one, other) == 0;
 }
 
-/* The secrets would travel in the clear: only where nobody else listens. */
+/* Whether only this host can reach the address. Bearer secrets come in unencrypted there, so no
+ * other address is allowed. */
 static bool is_loopback(const char *listen)
 {
     return strncmp(listen, "127.", 4) == 0 || strncmp(listen, "[::1]:", 6) == 0 ||

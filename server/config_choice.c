@@ -1,6 +1,6 @@
 /*
- * The values of a key that is a choice, as config_table.h lists them: for the check of a value, for
- * the messages, the reference and the manual. It knows no key by name.
+ * Splits the column `unit` of a CHOICE in config_table.h into the values that it lists: for the
+ * check of a value, for messages, the reference and the manual. It knows no key by name.
  */
 #include <string.h>
 

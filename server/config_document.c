@@ -1,7 +1,7 @@
 /*
  * The configuration file's text as a tree with line numbers, by libyaml. config_load takes the
- * values from it and tells it which ones are refused, so that each mistake is told, with its line,
- * and none hides another. It never converts a value.
+ * values from it and reports to it which ones are refused, so that each mistake is told once, with
+ * its line, and none hides another. It never converts a value.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -21,13 +21,14 @@ struct config_document {
     const yaml_node_t *root;      /* borrows; NULL: empty */
     struct config_errors *errors; /* borrows */
     enum config_stage stage;
-    /* By place: the first stage that refused it, or 0. The root's keys, `issuers`, the issuers'. */
+    /* Owns; by key (those of the root, then `issuers`, then those of each issuer): the first stage
+     * that refused it, or 0. */
     unsigned char *refused;
     struct config_variables variables;
-    char **expanded; /* owns; by node: its text with the variables' values, NULL: as written */
+    char **expanded; /* owns; by node: its text with variables expanded; NULL: as written */
 };
 
-/* Stands in `expanded` where a variable could not be. */
+/* Stands in `expanded` for a text whose variables could not be expanded. */
 static char unexpanded[1];
 
 static unsigned line_of(const yaml_node_t *node)
@@ -122,7 +123,7 @@ static size_t place_count(void)
     return config_key_count + 1 + CONFIG_ISSUERS_MAX * config_issuer_key_count;
 }
 
-/* NULL where the tables have no such key. */
+/* The key's entry in document->refused; NULL where the tables have no such key. */
 static unsigned char *refused_at(const struct config_document *document, int issuer,
                                  const char *key)
 {
@@ -168,7 +169,8 @@ void config_refuse(struct config_document *document, int issuer, const char *key
     va_start(arguments, format);
     vsnprintf(message, sizeof(message), format, arguments);
     va_end(arguments);
-    /* Values are quoted before the cure, which is our own words where it has nothing to fill in. */
+    /* A cure that has nothing to fill in quotes no value. It is left out of the concealing, which
+     * would otherwise replace its words where a variable happens to hold them. */
     const char *cure = format + strcspn(format, ";");
     size_t head = strlen(message), cure_length = strlen(cure);
     if (strchr(cure, '%') == NULL && head > cure_length)
@@ -181,13 +183,13 @@ void config_refuse(struct config_document *document, int issuer, const char *key
         snprintf(name, sizeof(name), "%s", key);
     config_error(document->errors, config_document_line(document, issuer, key, entry), "%s: %s",
                  name, message);
-    if (entry < 0) /* a list's other entries are looked at all the same */
+    if (entry < 0) /* else the list's other entries would no longer be looked at */
         mark(document, issuer, key);
 }
 
 /* ---- the shape ---- */
 
-/* Puts the text with its variables in the node's place; false where that failed, which is told. */
+/* Expands the variables in the node's text, once. False, after a refusal, where one cannot be. */
 static bool expand(struct config_document *document, const yaml_node_t *node, int issuer,
                    const char *key, int entry)
 {
@@ -251,7 +253,7 @@ static void check_list(struct config_document *document, const yaml_node_t *node
         check_scalar(document, node_at(document, *item), issuer, key, entry++);
 }
 
-/* The names that a mapping's keys may have, and what messages put before them. */
+/* The names that a mapping's keys may have, and the prefix that messages give them. */
 struct names {
     int issuer; /* below 0: the root's */
     const char *prefix;
@@ -287,7 +289,7 @@ static bool check_key_text(struct config_document *document, const struct names 
     return sound;
 }
 
-/* True where the pair's key is a known name that stands there for the first time. */
+/* True where the pair's key is known and given for the first time; else its mistake was told. */
 static bool check_key(struct config_document *document, const struct names *names,
                       const yaml_node_t *mapping, const yaml_node_pair_t *pair)
 {
@@ -414,8 +416,8 @@ static void parser_error(const yaml_parser_t *parser, struct config_errors *erro
 }
 
 /*
- * Aliases and more than one document show in the events alone: the tree shares the nodes of an
- * alias, and is the first document's. False where the text is not YAML.
+ * Refuses aliases and a second document. Only libyaml's events show them: its tree shares the nodes
+ * of an alias and holds the first document alone. False where the text is not YAML.
  */
 static bool check_events(const char *text, size_t length, struct config_errors *errors)
 {

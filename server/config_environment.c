@@ -1,7 +1,7 @@
 /*
  * Variables of the environment in the values of the configuration. A value is expanded once, after
- * YAML has been read, so that what a variable holds is never read as YAML, nor expanded again; and
- * messages show the variable's name, never what it holds, which may be a secret. Called by
+ * YAML has been read, so that what a variable holds is never read as YAML, nor expanded again.
+ * Messages show the variable's name, never what it holds, which may be a secret. Called by
  * config_document.c alone.
  */
 #include <errno.h>
@@ -11,10 +11,11 @@
 #include "server/config_internal.h"
 
 #define NAME_START    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_"
-/* What is shorter is not looked for within a text: it would be found in words of the message. */
+/* Shorter parts of a value are not concealed: they would be found within words of the message. */
 #define CONCEALED_MIN 4
 
-/* Adds the variable to those that are concealed; what it holds, or NULL: unset or no memory. */
+/* Adds the variable to those to be concealed. Returns its value; NULL where it is unset,
+ * or without memory. */
 static const char *use(struct config_variables *variables, const char *name, size_t length)
 {
     char *copy = strndup(name, length);
@@ -33,7 +34,8 @@ static const char *use(struct config_variables *variables, const char *name, siz
     return value;
 }
 
-/* Copies from text to `out` until a variable begins: returns what stands there. */
+/* Copies from `text` to `out` up to the next variable, $$ as $ and \${ as ${. Returns where the
+ * variable begins, or the end of the text. */
 static const char *copy_plain(const char *text, FILE *out)
 {
     while (*text != '\0' && strncmp(text, "${", 2) != 0) {
@@ -41,7 +43,7 @@ static const char *copy_plain(const char *text, FILE *out)
             text++;
         fputc(*text++, out);
         if (text[-1] == '$' && *text == '{')
-            fputc(*text++, out); /* of $${ and \${ */
+            fputc(*text++, out); /* the brace of $${ or \${, which begins no variable */
     }
     return text;
 }
@@ -82,7 +84,8 @@ int config_variables_expand(struct config_variables *variables, const char *text
     return result;
 }
 
-/* The variable that holds the longest beginning of `text`, a place in `message`, whose length goes to *length. */
+/* The variable that holds the longest beginning of `text`, which is a place in `message`; NULL
+ * where none does. *length is how much of `text` it holds. */
 static const struct config_variable *held_by(const struct config_variables *variables,
                                              const char *message, const char *text, const char *end,
                                              size_t *length)
@@ -97,7 +100,8 @@ static const struct config_variable *held_by(const struct config_variables *vari
             bool whole = from == variables->list[i].value && from[same] == '\0' &&
                          text + same < end && text[same] == '"' && text > message &&
                          text[-1] == '"';
-            /* Messages quote a part of their own key's value alone; words are like parts of others. */
+            /* Messages quote parts of their own key's value only. A part of another variable's
+             * value may be any common word of the message. */
             bool long_enough =
                 same >= CONCEALED_MIN && (variables->list[i].place == variables->place ||
                                           same == strlen(variables->list[i].value));

@@ -1,6 +1,7 @@
 /*
- * What lies beneath media_root can be downloaded by any link for `prefix:/`: a signing key, the ledger's
- * journal or Redis' file there are lost. Called by config_check, for start, --check-config and doctor alike.
+ * Refuses a configuration whose own files lie beneath media_root: a link for `prefix:/` could
+ * download a signing key, the ledger's journal or Redis' file there. Called by config_check, and so
+ * by each command that loads the configuration. It opens no file.
  */
 #include <errno.h>
 #include <libgen.h>
@@ -16,8 +17,8 @@ struct exposure {
     struct config_document *document;
 };
 
-/* The path with its links followed, as far as it is there: the rest will be made. False where nobody can
- * tell. */
+/* The path with its symbolic links followed as far as it exists; the rest, which is still to be
+ * made, is appended. False where the path cannot be examined. */
 static bool resolve(const char *path, char out[PATH_MAX])
 {
     char above[PATH_MAX], name[PATH_MAX];
@@ -34,7 +35,7 @@ static bool resolve(const char *path, char out[PATH_MAX])
     size_t length = strlen(out);
     if (strcmp(last, ".") == 0)
         return true;
-    if (strcmp(last, "..") == 0) { /* of what is not there, and so is not a link */
+    if (strcmp(last, "..") == 0) { /* what stands before it does not exist, so it is not a link */
         dirname(out);
         return true;
     }
@@ -53,7 +54,8 @@ static bool is_beneath(const char *root, const char *path)
            (strncmp(path, root, length) == 0 && (path[length] == '/' || path[length] == '\0'));
 }
 
-/* `key` is what names the path; issuer as for config_document_line. */
+/* Refuses `key`, whose value is `path`, where that lies beneath media_root. `issuer`
+ * as for config_document_line. */
 static void keep_out(const struct exposure *exposure, int issuer, const char *key, const char *path)
 {
     char resolved[PATH_MAX];

@@ -1,7 +1,7 @@
 /*
- * Prints config_table.h as commented YAML: every key with its default, bounds, unit and help, in a
- * form that config_load accepts as it stands. Called by `tollgate serve --print-config-reference`;
- * it reads no file.
+ * Prints config_table.h as commented YAML, in a form that config_load accepts as it stands, or for
+ * programs as JSON: every key with its default, bounds, unit and help. Called by `tollgate serve
+ * --print-config-reference`; it reads no file.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -27,7 +27,7 @@ static void print_comment(FILE *out, const char *indent, const char *text)
     fputc('\n', out);
 }
 
-/* Values that the example gives to keys that have no default. */
+/* The example's value of a key that has no default. */
 static const char *example_of(const char *key)
 {
     return strcmp(key, "media_root") == 0 ? "/srv/media" : "/var/lib/tollgate";

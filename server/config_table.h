@@ -1,20 +1,21 @@
 /*
- * Every key of the configuration file, once: from these tables come the defaults, the bounds, the
- * YAML schema, the messages and `tollgate serve --print-config-reference`. Included by the
- * config_*.c files alone; whoever adds a key adds a row here and a field of the same name to struct
- * config.
+ * Every key of the configuration file, once: from these tables come the defaults, the bounds,
+ * the YAML schema, the messages and `tollgate serve --print-config-reference`. Only config.c
+ * and config_document.c include it. A new key needs a row here and a field of the same name
+ * in struct config.
  */
 #ifndef TOLLGATE_SERVER_CONFIG_TABLE_H
 #define TOLLGATE_SERVER_CONFIG_TABLE_H
 
-/* In place of a default: the key must be given. */
+/* Stands in place of a default where the key must be given. */
 #define CONFIG_REQUIRED NULL
 
 /*
  * Types:
  *   TEXT    a string; minimum and maximum are its length in bytes
- *   PATH    a string, resolved against the configuration file's directory where relative; likewise
- *   CHOICE  one of the words in the column unit, in any case; none of them only where that is the
+ *   PATH    a string, taken from the configuration file's directory where it is relative; minimum
+ *           and maximum are its length in bytes
+ *   CHOICE  one of the words in the column `unit`, in upper or lower case; or "" where that is the
  *           default
  *   NUMBER  a whole number; minimum and maximum are its value
  *   AUTO    a whole number, or `auto`, which is 0
@@ -222,8 +223,10 @@
       "How often the bytes of running downloads are written to the journal.")
 
 /*
- * The keys of an entry of `issuers`. Kinds: TEXT, PATH and NUMBER as above, LIST a sequence of strings.
- * X(name, kind, minimum, maximum, help): of a list, the minimum and maximum count.
+ * The keys of an entry of `issuers`. The types are TEXT, PATH and NUMBER as above, and LIST: a
+ * sequence of strings, whose count is bounded by minimum and maximum.
+ *
+ * X(name, type, minimum, maximum, help)
  */
 #define CONFIG_ISSUER_KEYS(X)                                                                      \
     X(id, TEXT, 1, 32, "Short name, [a-z0-9-]; accounts are called ID/NAME.")                      \
