@@ -1,7 +1,7 @@
 /*
  * The state of a client's connection: accepting, receiving, reading heads one after the other,
- * ending. See connection.h for the picture. It decides nothing about a request (request.c does) and
- * sends nothing itself.
+ * ending. See connection.h for the picture. It decides nothing about a request (request.c does),
+ * and sends nothing itself but the refusal of a connection for which there is no place.
  */
 #include "server/connection.h"
 
@@ -21,7 +21,7 @@
 #include "server/token_cache.h"
 
 #define RATE_WINDOW_MS 5000
-#define STOP_FIRST_MS  1000 /* for the first request of a connection, once the node stops */
+#define STOP_FIRST_MS  1000 /* how long a first request may still come once the node stops */
 
 /* ---- lists ---- */
 
@@ -53,8 +53,9 @@ void connection_link(struct worker *worker, struct connection *connection,
     struct connection_list *list = list_of(worker, link);
     if (connection->linked[link])
         return;
-    /* At the end of those that are ready, who run one after the other. At the head of the others: who
-     * is put back while all of them are looked at is not met again. */
+    /* LINK_READY is a queue, so a connection joins at its end. The other lists are walked
+     * whole: one that is put back during such a walk joins at the head, where the walk does not
+     * meet it again. */
     struct connection *before = link == LINK_READY ? list->last : NULL;
     struct connection *after = link == LINK_READY ? NULL : list->first;
     connection->linked[link] = true;
@@ -81,13 +82,14 @@ void connection_unlink(struct worker *worker, struct connection *connection,
 void connection_set_state(struct connection *connection, enum connection_state state)
 {
     if (state == CONNECTION_SENDING)
-        connection->rate_ms = 0; /* begun again by the next sweep */
+        connection->rate_ms = 0; /* the next sweep begins to measure the rate */
     connection->state = (uint8_t)state;
 }
 
 /* ---- beginning and end ---- */
 
-/* A client that pipelines faster than it is answered is not read from until it is. */
+/* A client that pipelines faster than it is answered is not read from while more than the longest
+ * head waits. */
 static bool has_input_enough(const struct worker *worker, const struct connection *connection)
 {
     return connection->input_length > worker->node->config->head_bytes_max;
@@ -107,8 +109,8 @@ static void receive_arm(struct worker *worker, struct connection *connection)
     connection->in_flight++;
 }
 
-/* At a bound: a clean refusal, best effort, and no state kept. Over TLS (`secure`) there is no session
- * to say it in. */
+/* Refuses a client at a bound, as well as one call can, without keeping state. Over TLS (`secure`)
+ * it only closes the socket: no session exists that could carry an answer. */
 static void turn_away(struct worker *worker, int fd, bool secure, unsigned status)
 {
     char answer[256];
@@ -125,18 +127,19 @@ static void turn_away(struct worker *worker, int fd, bool secure, unsigned statu
     count(&worker->stats.connections_refused, 1);
 }
 
-/* One that was used before, where there is one: its memory is there already. */
+/* Takes a slot that was used before, where one is free: the kernel has given it memory already. */
 static uint32_t take_slot(struct worker *worker)
 {
     uint32_t index = worker->free_first;
     if (index == CONNECTION_NONE)
         return worker->taken++;
-    worker->free_first = worker->connections[index].input_size; /* the free list runs through it */
+    worker->free_first = worker->connections[index].input_size; /* of a free slot: the next one */
     return index;
 }
 
-/* Takes one of the node's places, which connection_begin or give_place gets; false where there is none. By
- * compare and swap: of two workers that see the last place one alone has it. */
+/* Takes one of the connections_max places of the node, for connection_begin or back to give_place;
+ * false where none is left. By compare and swap, so that of two workers which see the last place
+ * only one gets it. */
 static bool take_place(struct worker *worker)
 {
     struct node *node = worker->node;
@@ -156,7 +159,7 @@ static void give_place(struct worker *worker)
     atomic_fetch_sub(&worker->node->connections, 1);
 }
 
-/* A connection that begins to read, in a place that was taken. */
+/* Begins a connection that reads, in a place that take_place has taken. */
 static struct connection *connection_begin(struct worker *worker, int fd)
 {
     uint32_t index = take_slot(worker);
@@ -193,7 +196,7 @@ void connection_accept(struct worker *worker, int fd, bool secure)
         turn_away(worker, fd, secure, 429);
         return;
     }
-    if (status != 0) { /* it is gone already */
+    if (status != 0) { /* the client is gone already */
         give_place(worker);
         close(fd);
         return;
@@ -221,11 +224,11 @@ void connection_inquire(struct worker *worker, struct inquiry *inquiry)
     }
     struct connection *connection = connection_begin(worker, -1);
     connection->inquiry = inquiry;
-    connection->peer_ended = true; /* there is nothing to be received */
+    connection->peer_ended = true; /* no socket: nothing can be received */
     connection_input(worker, connection, head, length);
 }
 
-/* `input` has `size` bytes allocated now. */
+/* Accounts for `input`, which has `size` bytes allocated now. */
 static void input_resized(struct worker *worker, struct connection *connection, size_t size)
 {
     worker->input_bytes += size - connection->input_size;
@@ -281,14 +284,14 @@ static void response_release(struct worker *worker, struct connection *connectio
     connection->output_length = connection->output_sent = connection->output_head = 0;
 }
 
-/* What the kernel still holds is thrown away when the socket is closed. */
+/* Has close() reset the connection and throw away what the kernel still holds of it. */
 static void end_by_reset(const struct connection *connection)
 {
     struct linger reset = {.l_onoff = 1, .l_linger = 0};
     setsockopt(connection->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 }
 
-/* No operation is in flight any more, and no acknowledgement is waited for. */
+/* Frees a connection once no operation is in flight and no acknowledgement is waited for. */
 static void free_if_over(struct worker *worker, struct connection *connection)
 {
     if (connection->in_flight == 0 && connection->deliveries == NULL)
@@ -318,7 +321,8 @@ void connection_close(struct worker *worker, struct connection *connection, bool
         free_if_over(worker, connection);
         return;
     }
-    /* What is in flight holds the file: cancel it all, and close at the last completion. */
+    /* Operations in flight keep the socket open: they are cancelled, and the last
+     * completion closes it. */
     struct io_uring_sqe *sqe = worker_sqe(worker);
     io_uring_prep_cancel_fd(sqe, connection->fd, IORING_ASYNC_CANCEL_ALL);
     sqe->user_data = operation_data(OPERATION_IGNORED, 0, 0);
@@ -336,7 +340,7 @@ void connection_settle(struct worker *worker, struct connection *connection)
 {
     check(connection->state == CONNECTION_CLOSING);
     if (metering_read(worker, connection))
-        end_by_reset(connection); /* nothing arrives that nobody counts */
+        end_by_reset(connection); /* so that nothing arrives that is not counted */
     metering_end(worker, connection);
     free_if_over(worker, connection);
 }
@@ -375,7 +379,8 @@ static void input_consume(struct worker *worker, struct connection *connection, 
     }
 }
 
-/* What is said to a head that is refused, cannot be waited for, or has not come in time. */
+/* Answers a head that is malformed or too large, or has not come in time. Where TLS is spoken,
+ * plain HTTP is told so and anything else is not answered. */
 static void refuse_head(struct worker *worker, struct connection *connection, const char *data,
                         size_t length, enum refusal refusal)
 {
@@ -393,8 +398,8 @@ static void refuse_head(struct worker *worker, struct connection *connection, co
     response_refuse(worker, connection, refusal);
 }
 
-/* Heads at the start of `data`, as many as can be answered now. Returns the bytes that are done
- * with. */
+/* Handles the heads at the start of `data`, as many as can be answered now. Returns how many bytes
+ * are done with. */
 static size_t consume(struct worker *worker, struct connection *connection, const char *data,
                       size_t length)
 {
@@ -434,9 +439,9 @@ static size_t consume(struct worker *worker, struct connection *connection, cons
 }
 
 /*
- * How long the peer has for what comes next. A head's time runs from its first byte (of a new
- * connection: from the accept), and further bytes do not extend it: that is what a slow-head attack
- * would want.
+ * Sets how long the peer has for what comes next. A head's time runs from its first byte (on a new
+ * connection: from the accept). Further bytes do not extend it, or a peer that sends a byte now and
+ * then could hold its place for ever.
  */
 static void set_reading_deadline(struct worker *worker, struct connection *connection)
 {
@@ -452,7 +457,7 @@ static void set_reading_deadline(struct worker *worker, struct connection *conne
     }
 }
 
-/* Whole heads may wait in `input` until the peer has acknowledged more: the tick reads on. */
+/* Whether heads wait in `input` until the peer has acknowledged more. metering_tick reads on. */
 static bool is_held_back(const struct connection *connection)
 {
     return connection->state == CONNECTION_READING && connection->input_length > 0 &&
@@ -505,7 +510,7 @@ void connection_input(struct worker *worker, struct connection *connection, cons
 {
     size_t used = 0;
     if (connection->state == CONNECTION_LINGERING)
-        return; /* said Connection: close; whatever still comes is not read */
+        return; /* the answer said Connection: close; later requests are ignored */
     if (connection->input_length == 0) {
         used = consume(worker, connection, data, length);
         if (connection->state == CONNECTION_CLOSING || connection->state == CONNECTION_FREE)
@@ -531,7 +536,7 @@ void connection_unencrypted(struct worker *worker, struct connection *connection
     connection_input(worker, connection, data, length);
 }
 
-/* A proxy's header comes before TLS; what follows it is the session's. */
+/* Reads the header of a proxy, which comes before TLS. What follows it goes to the session. */
 static void received_before_tls(struct worker *worker, struct connection *connection,
                                 const char *data, size_t length)
 {
@@ -605,7 +610,7 @@ void connection_received(struct connection *connection, struct worker *worker, i
     if (result == 0) {
         connection_peer_ended(worker, connection);
     } else {
-        /* A reset: TCP_INFO can still be read, nothing more will be acknowledged. */
+        /* A reset: TCP_INFO can still be read, but nothing more will be acknowledged. */
         connection->peer_ended = true;
         tls_session_interrupted(worker, connection, TLS_FAILURE_other);
         connection_close(worker, connection, true);
@@ -627,8 +632,9 @@ void connection_responded(struct worker *worker, struct connection *connection)
         return;
     }
     /*
-     * RFC 9112 9.6: end our side and wait, so that no reset destroys what the peer has not read
-     * yet, and so that the last bytes are acknowledged before TCP_INFO is read for the bill.
+     * RFC 9112 9.6: shut our side and wait. To close at once could cause a reset, which destroys
+     * what the peer has not read yet; and the last bytes must be acknowledged before TCP_INFO is
+     * read for the bill.
      */
     (void)metering_read(worker, connection);
     connection->transport->end(worker, connection);
@@ -648,7 +654,7 @@ static void sweep_one(struct worker *worker, struct connection *connection)
     switch ((enum connection_state)connection->state) {
     case CONNECTION_READING:
         if (is_held_back(connection)) {
-            break; /* metering_tick has the stall timeout */
+            break; /* metering_tick applies the stall timeout */
         } else if (connection->expects_proxy && connection->input_length > 0) {
             connection_client_late(worker->node, connection);
             connection_close(worker, connection, false);
@@ -663,7 +669,7 @@ static void sweep_one(struct worker *worker, struct connection *connection)
     case CONNECTION_LINGERING:
         if (connection->deliveries == NULL)
             connection_close(worker, connection, false);
-        break; /* with something owed, metering_tick has the stall timeout */
+        break; /* with something owed, metering_tick applies the stall timeout */
     case CONNECTION_SENDING:
         if (connection->waiting != WAIT_WRITABLE || connection->deliveries != NULL)
             break;
@@ -681,7 +687,8 @@ static void sweep_one(struct worker *worker, struct connection *connection)
     }
 }
 
-/* Every 5 seconds of a transfer. Slow ones go where they keep others out, and only there. */
+/* Judges a transfer every RATE_WINDOW_MS. A slow one is cut only while nearly all places of the
+ * node are taken, because it keeps others out then. */
 static void judge_rate(struct worker *worker, struct connection *connection)
 {
     const struct config *config = worker->node->config;
@@ -705,14 +712,14 @@ void connection_sweep(struct worker *worker)
     if (connection == NULL)
         connection = worker->open.first;
     for (uint32_t left = worker->open_count / 10 + 1; left > 0 && connection != NULL; left--) {
-        worker->sweep_next = connection->next[LINK_OPEN]; /* and moved on, should that one end */
+        worker->sweep_next = connection->next[LINK_OPEN]; /* connection_unlink moves it on, too */
         sweep_one(worker, connection);
         judge_rate(worker, connection);
         connection = worker->sweep_next;
     }
 }
 
-/* Its first request may be on its way. */
+/* Whether the connection is so new that its first request may be on its way. */
 static bool has_just_come(const struct worker *worker, const struct connection *connection)
 {
     return !connection->first_done && worker->now_ms - worker->stopped_ms < STOP_FIRST_MS;

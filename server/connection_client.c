@@ -1,8 +1,8 @@
 /*
- * Who the client of a connection is, and of a request where a proxy forwards many clients' on one: the
- * socket's peer, the client in a trusted proxy's header, or the one in a field of the head. Called by
- * connection.c and request.c; what counts against the bound of an address is entered and left here
- * alone.
+ * Finds the client of a connection, and of each request where a proxy forwards the requests of many
+ * clients on one connection: the socket's peer, the client in a trusted proxy's header, or the one
+ * in a field of the head. Called by connection.c and request.c. Only this file enters and leaves
+ * the table that counts against the bound of an address.
  */
 #include <errno.h>
 
@@ -11,7 +11,7 @@
 #include "server/proxies.h"
 #include "server/proxy_header.h"
 
-/* A trusted proxy is nobody's client: those that it speaks for are counted. */
+/* A trusted proxy is not counted itself: the clients that it speaks for are. */
 static bool is_proxy(const struct node *node, const struct client_address *peer)
 {
     return proxies_begin(node->proxies, peer) || proxies_forward(node->proxies, peer);
@@ -38,7 +38,7 @@ void connection_client_begin(const struct node *node, struct connection *connect
         node->addresses != NULL && !connection->expects_proxy && !connection->forwards;
 }
 
-/* True where the client may have one more, or nobody counts. */
+/* Counts the client. True where its address may have one more, or no bound is configured. */
 static bool enter(const struct node *node, struct connection *connection)
 {
     connection->counted =
@@ -53,7 +53,8 @@ static void leave(const struct node *node, struct connection *connection)
     connection->counted = false;
 }
 
-/* Before TLS there is no session to say it in. */
+/* Refuses what the peer sent, and ends the connection. Before TLS it is closed without an answer:
+ * no session exists that could carry one. Returns the bytes that are done with. */
 static size_t refuse(struct worker *worker, struct connection *connection, enum refusal refusal,
                      size_t length)
 {
@@ -87,7 +88,7 @@ size_t connection_client_header(struct worker *worker, struct connection *connec
         break;
     }
     connection->expects_proxy = false;
-    if (!named) /* the proxy's own: a health check */
+    if (!named) /* the proxy's own connection: a health check */
         return used;
     connection->peer = connection->client = client;
     connection->forwards = proxies_forward(node->proxies, &client);
@@ -104,7 +105,7 @@ void connection_client_late(const struct node *node, const struct connection *co
 bool connection_client_request(const struct node *node, struct connection *connection,
                                const struct http_head *head)
 {
-    /* The same head is read once more after its file was opened. */
+    /* The same head may be read again after its file was opened; its client is counted already. */
     if (!connection->forwards || connection->counted)
         return true;
     connection->client = connection->peer;
@@ -119,7 +120,7 @@ bool connection_client_request(const struct node *node, struct connection *conne
     case FORWARDED_WRONG:
         proxies_say(node->proxies, PROXIES_WRONG_FIELD, &connection->client);
         break;
-    case FORWARDED_HIDDEN: /* as is the proxy's right */
+    case FORWARDED_HIDDEN: /* RFC 7239 6.2, 6.3: a proxy may hide its client */
         break;
     }
     return true;

@@ -1,6 +1,6 @@
 /*
- * The table of media types by extension. See content_types.h. It is sorted, as it is searched for each
- * response.
+ * The table of media types by extension, sorted because it is searched for each
+ * response. See content_types.h.
  */
 #include "server/content_types.h"
 
@@ -14,7 +14,7 @@
 struct content_type {
     const char *extension; /* borrows the table's text; with its dot */
     const char *type;      /* likewise */
-    size_t at;             /* where it began, for messages */
+    size_t at;             /* offset of the entry in the text, for messages */
 };
 
 struct content_types {
@@ -31,7 +31,7 @@ static int compare(const void *one, const void *other)
 
 bool content_type_is_valid(const char *type)
 {
-    /* RFC 9110 8.3.1: type "/" subtype, with parameters where they are wanted. */
+    /* RFC 9110 8.3.1: type "/" subtype, perhaps with parameters. */
     const char *slash = strchr(type, '/');
     return slash != NULL && slash != type && slash[1] != '\0' && slash[1] != ';' &&
            type[strspn(type, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
@@ -67,7 +67,7 @@ int content_types_create(struct content_types **out, const char *text, const cha
     if (types == NULL)
         return -ENOMEM;
     types->text = strdup(text);
-    /* An entry and what parts it from the next are two bytes at least. */
+    /* An entry and its separator take at least two bytes. */
     types->entries = calloc(strlen(text) / 2 + 1, sizeof(*types->entries));
     if (types->text == NULL || types->entries == NULL) {
         content_types_destroy(&types);

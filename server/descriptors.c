@@ -1,6 +1,4 @@
-/*
- * See descriptors.h.
- */
+/* How many descriptors a node needs, may have and has left. See descriptors.h. */
 #include "server/descriptors.h"
 
 #include <fcntl.h>
@@ -13,8 +11,8 @@
 #include "server/node.h"
 
 #define OF_NODE   40 /* journal, Redis, media, logs, key files, the admin interface at rest */
-#define OF_WORKER 8  /* ring, listeners, wake, Redis, a file that is replaced */
-#define CLIENTS   16 /* with a file each: fewer would serve nobody */
+#define OF_WORKER 8  /* ring, listeners, wake, Redis, a file that is being replaced */
+#define CLIENTS   16 /* each with a file; a node that has room for fewer is of no use */
 
 static uint64_t reserve_of(uint64_t limit)
 {

@@ -11,28 +11,29 @@
 struct config;
 
 /*
- * An eighth of the limit, DESCRIPTORS_RESERVE_MAX at most, is for what must go on when clients have
- * taken all others: the admin interface, connections to Redis, segments of the journal, key files
- * and certificates. Clients' connections have descriptors below the reserve, open files the lower
- * half of it, too.
+ * An eighth of the limit, DESCRIPTORS_RESERVE_MAX at most, is reserved for what must go on when
+ * clients have taken all others: the admin interface, connections to Redis, segments of the
+ * journal, key files and certificates. Clients' connections take descriptors below the reserve
+ * only; open files may take its lower half, too.
  */
 #define DESCRIPTORS_RESERVE_MAX 128
 struct descriptors {
-    int limit;       /* RLIMIT_NOFILE's soft one */
-    int connections; /* have descriptors below this one */
+    int limit;       /* the soft RLIMIT_NOFILE */
+    int connections; /* clients' connections take descriptors below this one */
     int files;       /* likewise */
 };
-/* As the limit is now; somebody may have changed it from outside. */
+/* Reads the limit anew each time: somebody may have changed it from outside. */
 struct descriptors descriptors_read(void);
 
-/* Everything that the configuration allows, at once. */
+/* How many are in use where everything is that the configuration allows at once. */
 uint64_t descriptors_wanted(const struct config *config);
-/* Without so many a node cannot serve at all: what it has itself, the reserve, a few clients. */
+/* How many a node cannot serve without: its own, the reserve, and those of a few clients. */
 uint64_t descriptors_least(const struct config *config);
 
-/* Raises the soft limit to what is wanted, as far as the hard one lets us. */
+/* Raises the soft limit to what is wanted, as far as the hard limit allows. */
 void descriptors_raise(const struct config *config);
-/* Whether a descriptor below `bound` is free now. `any` is one that is open. */
+/* Whether a descriptor below `bound` is free now. `any` is an open one, which is duplicated
+ * to find out. */
 bool descriptors_left(int any, int bound);
 
 #endif

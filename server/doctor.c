@@ -1,6 +1,7 @@
 /*
- * The checks of the host and of Redis, and the order of all (doctor.h). Each tries the thing itself where that is possible (a ring is made, a
- * file is created where the journal will be) and reads a limit only where it is not.
+ * The checks of the host and of Redis, and the run of all checks (doctor.h). A check tries the
+ * thing itself where that is possible (it makes rings, it asks Redis), and reads a limit only where
+ * it is not.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -26,7 +27,7 @@
 
 #define REDIS_MAJOR    7
 #define CLOCK_AHEAD_MS 2000
-#define BUILD_SLACK_S  86400 /* a file's time may come from another machine */
+#define BUILD_SLACK_S  86400 /* the program's file may have its time from another machine */
 #define BUFFERS_PROBED 8
 
 void doctor_find(struct doctor_finding *out, enum doctor_verdict verdict, const char *format, ...)
@@ -78,7 +79,8 @@ void doctor_check_kernel(const struct config *config, struct doctor_finding *out
                 host.kernel_minor, old ? "; boot 6.1 or later (Debian 12 has it)" : "");
 }
 
-/* All that a worker's ring goes through: made, given buffers, enabled, used once. */
+/* Does with a ring what a worker does: makes it, gives it buffers, enables it, uses it once. 0, or
+ * a negative errno with its cause in `error`. */
 static int try_ring(char *error, size_t error_size)
 {
     struct io_uring ring;
@@ -118,8 +120,8 @@ void doctor_check_io_uring(const struct config *config, struct doctor_finding *o
         doctor_find(out, DOCTOR_OK, "a ring was made, enabled and used");
 }
 
-/* Kernels since 5.12 count a ring as the process' memory, not as locked; a low limit of either is
- * met by making as many as the workers will have. */
+/* Kernels since 5.12 count a ring as the process' memory, earlier ones as locked memory. To make as
+ * many rings as the workers will have shows whether either limit is too low. */
 void doctor_check_memlock(const struct config *config, struct doctor_finding *out)
 {
     struct rlimit limit = {0};
@@ -139,7 +141,7 @@ void doctor_check_memlock(const struct config *config, struct doctor_finding *ou
                     made == 1 ? "s" : "", (unsigned long long)limit.rlim_cur / 1024);
 }
 
-/* The start raises the soft limit to the hard one, which is therefore what counts. */
+/* A node that starts raises its soft limit as far as the hard one, so the hard limit counts. */
 void doctor_check_nofile(const struct config *config, struct doctor_finding *out)
 {
     struct rlimit limit = {0};
@@ -174,7 +176,7 @@ void doctor_write_day(time_t when, char out[static 32])
         snprintf(out, 32, "%lld", (long long)when);
 }
 
-/* A clock that is behind would serve links that have expired, one that is ahead refuses good ones. */
+/* A clock that is behind serves links that have expired; one that is ahead refuses good ones. */
 void doctor_check_clock(const struct config *config, struct doctor_finding *out)
 {
     struct stat program;
@@ -234,8 +236,8 @@ static void judge_redis(const char *address, const struct ledger_redis *redis,
 }
 
 /*
- * The name of the node is another finding, though Redis knows it: a node whose name is taken starts,
- * and never serves.
+ * Reports the node's name as a finding of its own, although Redis tells it: a node whose name is
+ * taken starts, but never serves.
  */
 static void judge_node(const struct config *config, const struct ledger_redis *redis,
                        const struct doctor_finding *out)
@@ -322,7 +324,7 @@ void doctor_run(const struct config *config, enum doctor_asker asker,
         bool of_host =
             (checks[i].askers & DOCTOR_CONFIG) == 0 && checks[i].run != doctor_check_redis;
         if ((checks[i].askers & asker) == 0 || (config == NULL && !of_host) ||
-            (checks[i].run == doctor_check_memlock && !ring)) /* it would say the same again */
+            (checks[i].run == doctor_check_memlock && !ring)) /* it would repeat that failure */
             continue;
         struct doctor_run run = {
             .found = {.name = checks[i].name, .exit_code = checks[i].exit_code},

@@ -1,7 +1,8 @@
 /*
- * The doctor: what a node needs of its host, its configuration and its Redis, one check each, with
- * the cure. `tollgate doctor` runs all of them, `tollgate serve` those that are cheap at its start,
- * `serve --check-config` those of the configuration. It changes nothing.
+ * The doctor checks what a node needs of its host, its configuration and its Redis, and names
+ * the cure of each fault. `tollgate doctor` runs all checks, `tollgate serve` those that are
+ * cheap when it starts, `serve --check-config` and a node at SIGHUP those of the configuration.
+ * It changes nothing.
  */
 #ifndef TOLLGATE_SERVER_DOCTOR_H
 #define TOLLGATE_SERVER_DOCTOR_H
@@ -14,8 +15,8 @@
 enum doctor_asker { DOCTOR_COMMAND = 1, DOCTOR_START = 2, DOCTOR_CONFIG = 4 };
 
 /*
- * Name, asked by, exit code of a node that meets a failure at its start (0: it starts all the same,
- * because the fault can heal while it runs), what it is about.
+ * X(name, askers, exit code, subject): the exit code is that of a node which meets the failure when
+ * it starts; 0: it starts all the same, because the fault can heal while it runs.
  */
 #define DOCTOR_CHECKS(X)                                                                           \
     X(kernel, DOCTOR_COMMAND | DOCTOR_START, EX_UNAVAILABLE, "Linux 6.1 or later")                 \
@@ -46,14 +47,15 @@ enum doctor_verdict { DOCTOR_OK, DOCTOR_WARNING, DOCTOR_FAILURE };
 struct doctor_finding {
     const char *name;
     enum doctor_verdict verdict;
-    int exit_code;   /* of the table */
+    int exit_code;   /* the table's */
     char text[1536]; /* one line: the fact; the cure */
 };
 
 /*
- * Runs the checks that `asker` asks for, in the table's order. Without a configuration (NULL) those
- * of the host alone. `report` is called for each warning of a check that is a line of its own, and then
- * for its result, unless it only warned; it may block for some seconds in between.
+ * Runs the checks that `asker` asks for, in the table's order; without a configuration (NULL)
+ * those of the host alone. Calls `report` for each finding of a check: first for those that
+ * are lines of their own, then for the check's result, unless it only warned. A check may
+ * block for some seconds.
  */
 void doctor_run(const struct config *config, enum doctor_asker asker,
                 void (*report)(void *context, const struct doctor_finding *finding), void *context);

@@ -1,6 +1,6 @@
 /*
  * The doctor's checks of what the configuration names: files, directories and addresses. Each asks
- * the system as the user that it runs as, so it should run as the node's; it makes nothing.
+ * the system with the rights of its own user, which should be the node's. They make no files.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -41,7 +41,8 @@ void doctor_check_media_root(const struct config *config, struct doctor_finding 
                     config->media_root, strerrordesc_np(errno));
         return;
     }
-    /* As every file is opened: filters refuse this call more often than any other but io_uring's. */
+    /* openat2 opens every file later on, and seccomp filters refuse it more often than any call but
+     * those of io_uring. */
     long beneath = syscall(SYS_openat2, root, ".", &how, sizeof(how));
     if (beneath < 0)
         doctor_find(out, DOCTOR_FAILURE,
@@ -55,15 +56,17 @@ void doctor_check_media_root(const struct config *config, struct doctor_finding 
     close(root);
 }
 
-/* What state_dir_fault finds where `parent` is not there. */
+/* The fault that state_dir_fault returns where `parent` does not exist; told apart by
+ * its address. */
 static const char missing_parent[] = "has no parent directory";
 
-/* What is wrong with the directory, or NULL. The node makes it itself, but not its parent. */
+/* What is wrong with the directory, or NULL. The node makes it itself where it is missing, but not
+ * its parent, which `parent` receives then; else it receives `path`. */
 static const char *state_dir_fault(const char *path, char parent[static PATH_MAX])
 {
     struct stat facts;
     snprintf(parent, PATH_MAX, "%s", path);
-    /* Whoever may write there can have the node bill what he likes. */
+    /* Anybody who may write there can change what the node bills. */
     if (stat(path, &facts) == 0)
         return !S_ISDIR(facts.st_mode)      ? "is not a directory; choose another"
                : (facts.st_mode & 022) != 0 ? "may be written by others; run chmod go-w on it"
@@ -159,7 +162,7 @@ void doctor_check_redis_password_file(const struct config *config, struct doctor
     explicit_bzero(where.password, sizeof(where.password));
     if (path[0] == '\0')
         doctor_find(out, DOCTOR_OK, "none");
-    else if (status < 0) /* which begins with the key's name */
+    else if (status < 0) /* the text begins with the key's name */
         doctor_find(out, DOCTOR_FAILURE, "%s", text + strlen("redis_password_file: "));
     else
         doctor_find(out, DOCTOR_OK, "%s", path);
@@ -171,7 +174,8 @@ void doctor_check_redis_password_file(const struct config *config, struct doctor
             (unsigned)(facts.st_mode & 0777), path);
 }
 
-/* A part of the configuration with this issuer alone, so that a mistake of one hides no other's. */
+/* The configuration with this issuer alone, so that one issuer's mistake does not hide
+ * another's. Borrows. */
 static struct config only_issuer(const struct config *config, unsigned index)
 {
     struct config one = *config;
@@ -221,7 +225,7 @@ void doctor_check_admin_secrets(const struct config *config, struct doctor_findi
     }
     if (out->verdict == DOCTOR_FAILURE)
         return;
-    /* Two issuers may have the same. */
+    /* All together: two issuers may have the same secret. */
     if (admin_secrets_load(&secrets, config, NULL, text, sizeof(text)) < 0) {
         doctor_fail(out, text);
         return;
@@ -230,7 +234,8 @@ void doctor_check_admin_secrets(const struct config *config, struct doctor_findi
     doctor_find(out, DOCTOR_OK, "readable");
 }
 
-/* Where a file is to be made that is not there: the directory, or what is wrong with it into `text`. */
+/* Whether a file that does not exist yet can be made at `path`; else `text` says what is wrong with
+ * its directory. */
 static bool directory_is_good(const char *path, char *text, size_t size)
 {
     char copy[PATH_MAX];
@@ -276,11 +281,12 @@ void doctor_check_access_log(const struct config *config, struct doctor_finding 
 
 /* ---- where it listens ---- */
 
-/* By a link of this name systemd keeps that the socket unit of the package is enabled. */
+/* systemd keeps this symbolic link while the package's socket unit is enabled. */
 #define SOCKET_UNIT "/etc/systemd/system/sockets.target.wants/tollgate.socket"
 
-/* A start would be refused: unless it is this very node that serves there, or the unit that passes it
- * the socket. A configuration is not wrong because its port is taken here and now. */
+/* An address in use would keep a node from starting, unless this very node serves there, or the
+ * unit that passes it the socket. Only `tollgate doctor` tells: a configuration is not wrong
+ * because its port is taken here and now. */
 static void check_taken(const struct config *config, const char *key, const char *address,
                         struct doctor_finding *out)
 {
@@ -310,7 +316,7 @@ static void check_address(const struct config *config, const char *key, const ch
     if (status == 0 || status == -EADDRINUSE)
         return;
     if (status == -EACCES) {
-        /* The unit may grant it, or pass the socket. */
+        /* Only a warning: the service's unit may grant it, or pass the socket. */
         snprintf(
             text, sizeof(text),
             "%s %s: this user may not listen on a port below 1024; choose a higher one, or "
@@ -326,7 +332,7 @@ static void check_address(const struct config *config, const char *key, const ch
     doctor_fail(out, text);
 }
 
-/* The node makes the socket, and takes the place of one that an earlier node has left. */
+/* The node makes the socket, and replaces one that an earlier node has left. */
 static void check_socket(const char *path, struct doctor_finding *out)
 {
     struct stat facts;
@@ -353,7 +359,7 @@ void doctor_check_addresses(const struct config *config, struct doctor_finding *
                     config->listen_tls[0] != '\0' ? " and " : "", config->listen_tls);
 }
 
-/* Clients that come by public_origin are to find a certificate for its host. */
+/* Warns where no certificate is for the host of public_origin, under which clients come. */
 static void check_certificate_of_origin(const struct config *config, const struct tls *tls,
                                         struct doctor_finding *out)
 {
@@ -375,7 +381,7 @@ static void check_certificate_of_origin(const struct config *config, const struc
     doctor_warn(out, text);
 }
 
-/* Certbot renews 30 days before the end: less than two weeks, and nobody has. */
+/* Certbot renews 30 days before the end: with less than two weeks left, renewal has failed. */
 void doctor_check_certificates(const struct config *config, struct doctor_finding *out)
 {
     struct tls *tls;

@@ -1,6 +1,6 @@
 /*
- * What the doctor's checks share: their findings, and the way to report more than one. Included by
- * the doctor's own files alone.
+ * What the doctor's checks share: their findings, and how a check reports more than one. Only the
+ * doctor's own files include it.
  */
 #ifndef TOLLGATE_SERVER_DOCTOR_INTERNAL_H
 #define TOLLGATE_SERVER_DOCTOR_INTERNAL_H
@@ -10,31 +10,33 @@
 
 #include "server/doctor.h"
 
-/* A check that runs: its result, and the function to which it reports more on the way. */
+/* A check under way: its result, and the function to which it reports further findings. */
 struct doctor_run {
-    struct doctor_finding found; /* first: what a check is given points to it */
+    struct doctor_finding found; /* first: a check's pointer to it is cast to the run */
     enum doctor_asker asker;
-    bool warned; /* of something: then it is not reported as in order */
+    bool warned; /* a warning was reported, so DOCTOR_OK will not be */
     void (*report)(void *context, const struct doctor_finding *finding);
     void *context;
 };
 
+/* Sets a finding's verdict and text. In what follows, `out` is the finding that a
+ * check was given. */
 void doctor_find(struct doctor_finding *out, enum doctor_verdict verdict, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* Reports another finding before the check's own, `out`. */
+/* Reports another finding before the check's own. */
 void doctor_report(const struct doctor_finding *out, const struct doctor_finding *also);
-/* One failure of several, each a line of its own: the last is the check's own. */
+/* Adds a failure. Of several, each is a line of its own; the last one stays in `out`. */
 void doctor_fail(struct doctor_finding *out, const char *text);
-/* One warning of several, each a line of its own; `context` is the check's finding. */
+/* Reports a warning as a line of its own; `context` is `out`. */
 void doctor_warn(void *context, const char *text);
-/* Who asks for the check. */
+/* Who asked for the check. */
 enum doctor_asker doctor_asker(const struct doctor_finding *out);
-/* "2026-11-28 12:00 UTC". */
+/* Writes a time as "2026-11-28 12:00 UTC". */
 void doctor_write_day(time_t when, char out[static 32]);
 
 /*
- * Whether the state directory holds files that no node has made, and that the configuration does not name, before a
- * node has begun its life there. `names` receives the first of them, for a message.
+ * Whether the state directory, where no node has lived yet, holds files that no node makes and the
+ * configuration does not name. `names` receives the first of them, for a message.
  */
 bool doctor_find_strangers(const struct config *config, char *names, size_t size);
 

@@ -1,6 +1,7 @@
 /*
- * The doctor's checks of values that are sound by themselves and hurt all the same: a state directory that is
- * somebody else's, proxies that are everybody, a bound beyond another one. Part of doctor.h.
+ * The doctor's checks of values that are sound by themselves and still do harm: a state directory
+ * that is somebody else's, proxies that could be anybody, a bound beyond another one. Called for
+ * doctor_run; it changes nothing.
  */
 #include <dirent.h>
 #include <inttypes.h>
@@ -13,13 +14,15 @@
 #include "server/doctor_internal.h"
 
 #define STRANGERS_NAMED 3
-#define IPV4_BITS       96 /* of an IPv4 address in ::ffff:0:0/96 that are the same for all */
+#define IPV4_BITS       96 /* bits before an IPv4 address, which is kept within ::ffff:0:0/96 */
 
-/* What nodes of this version and of earlier ones make in a state directory, and operators set aside there. */
+/* Names that nodes of this version and of earlier ones make in a state directory. Operators set
+ * such files aside there under longer names. */
 static const char *const own_names[] = {"lock",    "instance", "instance.new", "hashes",
                                         "journal", "redis",    "admin.sock"};
 
-/* What a file system or a backup puts into any directory is nobody's. */
+/* Whether a node may have made it. Dot files and lost+found do not count as strangers either: file
+ * systems and backups put them into any directory. */
 static bool is_own(const char *name)
 {
     if (name[0] == '.' || strcmp(name, "lost+found") == 0)
@@ -33,7 +36,8 @@ static bool is_own(const char *name)
     return false;
 }
 
-/* Whether the configuration has `name` in the directory, or what `name` begins with (access.log.1). */
+/* Whether `path` leads to `name` in the directory, or to a name that `name` begins with: access.log
+ * for access.log.1. */
 static bool is_at(const char *directory, const char *path, const char *name)
 {
     size_t length = strlen(directory);
@@ -69,7 +73,7 @@ static bool is_configured(const struct config *config, const char *name)
     return false;
 }
 
-/* A node has begun its life there: what lies beside its files is there with its operator's consent. */
+/* Whether a node has lived there: what lies beside its files is its operator's business then. */
 static bool is_inhabited(const char *directory)
 {
     char path[4200];
@@ -86,7 +90,7 @@ bool doctor_find_strangers(const struct config *config, char *names, size_t size
     unsigned strangers = 0;
     size_t length = 0;
     names[0] = '\0';
-    /* What is not there, or cannot be listed, is another check's. */
+    /* A directory that does not exist or cannot be listed is found by another check. */
     int count =
         is_inhabited(config->state_dir) ? 0 : scandir(config->state_dir, &entries, NULL, alphasort);
     for (int i = 0; i < count; i++) {
@@ -105,7 +109,8 @@ bool doctor_find_strangers(const struct config *config, char *names, size_t size
 
 /* ---- values beside each other ---- */
 
-/* 10.0.0.0/8 and fc00::/7 are the largest networks that one operator has to himself. */
+/* Whether the prefix is larger than 10.0.0.0/8 and fc00::/7, the largest networks that one operator
+ * can have for himself. */
 static bool is_of_strangers(const struct client_prefix *prefix)
 {
     static const unsigned char ipv4[12] = {[10] = 0xff, [11] = 0xff};

@@ -1,7 +1,7 @@
 /*
- * X-Forwarded-For and Forwarded, read from right to left: each proxy adds at the right, so what a proxy
- * that is trusted wrote is met first, and what its client sent cannot spoil the reading of it, whatever
- * quotes it leaves open. See forwarded.h.
+ * X-Forwarded-For and Forwarded, read from right to left. Each proxy adds at the right, so what a
+ * trusted proxy wrote is met first, and what its client sent cannot spoil the reading of that,
+ * whatever quotes it leaves open. See forwarded.h.
  */
 #include "server/forwarded.h"
 
@@ -50,13 +50,14 @@ static bool text_is(const char *text, size_t length, const char *word)
 
 /* ---- lines and members, the last one first ---- */
 
-/* What of the head, and of the line's list, is still to be read; both shrink from the right. */
+/* The head's lines and the present line's list, as far as they are still to be read. Both shrink
+ * from the right. */
 struct cursor {
     enum forwarded_field field;
     struct http_text lines, list;
 };
 
-/* The last line of that name in what is left becomes the list. */
+/* Makes the last of the field's remaining lines the list. False where there is none. */
 static bool take_line(struct cursor *c)
 {
     while (c->lines.length > 0) {
@@ -75,8 +76,9 @@ static bool take_line(struct cursor *c)
 }
 
 /*
- * Where the list's last member begins. Commas in a quoted-string are its content. From the right, a
- * quote with a backslash before it is content, too: the one that begins the string follows "=".
+ * Where the list's last member begins. In Forwarded, a comma in a quoted-string is content. Read
+ * from the right, a quote with a backslash before it is content, too: the one that begins the
+ * string follows "=".
  */
 static const char *member_begin(const struct cursor *c)
 {
@@ -95,7 +97,8 @@ static const char *member_begin(const struct cursor *c)
     return at;
 }
 
-/* The next member to the left; empty ones are none (RFC 9110 5.6.1.2). False at the left end. */
+/* Takes the next member to the left. Empty ones do not count (RFC 9110 5.6.1.2). False at
+ * the left end. */
 static bool take_member(struct cursor *c, struct http_text *out)
 {
     for (;;) {
@@ -138,7 +141,8 @@ static bool is_port(const char *text, size_t length)
     return length > 0 && length <= 5;
 }
 
-/* RFC 7239 6: node = nodename [ ":" node-port ]. Some write it so in X-Forwarded-For, too. */
+/* RFC 7239 6: node = nodename [ ":" node-port ]. Some proxies write X-Forwarded-For
+ * like this, too. */
 static enum forwarded_status read_node(const char *text, size_t length,
                                        struct client_address *client)
 {
@@ -157,10 +161,11 @@ static enum forwarded_status read_node(const char *text, size_t length,
                                                                                  : FORWARDED_WRONG;
 }
 
-#define NODE_MAX 128 /* a longer one is neither an address nor a likely name */
+#define NODE_MAX 128 /* bytes; a longer node is neither an address nor a likely name */
 
-/* RFC 9110 5.6.4: a value, without its quotes where it has some; *after is what follows it. False where
- * it does not end, or has no end of a parameter behind it. */
+/* Reads a token or a quoted-string (RFC 9110 5.6.2, 5.6.4) without its quotes; *length is NODE_MAX
+ * where it is that long or longer, *after is what follows. False where the string does not end, or
+ * is followed by neither a semicolon nor the end. */
 static bool read_value(const char *at, const char *end, char out[NODE_MAX], size_t *length,
                        const char **after)
 {
@@ -185,8 +190,8 @@ static bool read_value(const char *at, const char *end, char out[NODE_MAX], size
     return at == end || *at == ';';
 }
 
-/* RFC 7239 4: forwarded-element = [ forwarded-pair ] *( ";" [ forwarded-pair ] ). White space around the
- * semicolons, which has no place there, is passed over: many write it. */
+/* RFC 7239 4: forwarded-element = [ forwarded-pair ] *( ";" [ forwarded-pair ] ). White space
+ * around the semicolons is not allowed, but skipped, because many proxies write it. */
 static enum forwarded_status read_element(const struct http_text *member,
                                           struct client_address *client)
 {

@@ -1,6 +1,7 @@
 /*
- * Whom a proxy speaks for, by the fields that it adds to each request: X-Forwarded-For, or Forwarded
- * (RFC 7239). Pure; used by connection_client.c for requests of proxies that are trusted, fuzzed alone.
+ * Finds the client that a proxy speaks for, in the fields that it adds to each request:
+ * X-Forwarded-For, or Forwarded (RFC 7239). Pure functions; proxies.c calls them for the requests
+ * of trusted proxies, and they are fuzzed alone.
  */
 #ifndef TOLLGATE_SERVER_FORWARDED_H
 #define TOLLGATE_SERVER_FORWARDED_H
@@ -8,8 +9,7 @@
 #include "server/base/client_address.h"
 #include "server/http_head.h"
 
-#define FORWARDED_HOPS_MAX                                                                         \
-    32 /* trusted proxies one behind the other; a longer list is not trusted */
+#define FORWARDED_HOPS_MAX 32 /* trusted proxies in a row; a longer list is not trusted */
 
 enum forwarded_field { FORWARDED_X_FORWARDED_FOR, FORWARDED_FORWARDED };
 
@@ -22,16 +22,17 @@ bool forwarded_is_sent(enum forwarded_field field, const struct http_head *head)
 enum forwarded_status {
     FORWARDED_NAMED,
     FORWARDED_ABSENT, /* no such field, or nothing in it */
-    FORWARDED_HIDDEN, /* RFC 7239 6.2, 6.3: `unknown`, a name that hides it, or no `for` at all */
+    FORWARDED_HIDDEN, /* RFC 7239 6.2, 6.3: `unknown`, an obfuscated name, or no `for` at all */
     FORWARDED_WRONG,  /* no address where one belongs, or more than FORWARDED_HOPS_MAX */
 };
 /*
- * The rightmost address that is not itself of one of the `trusted` prefixes; the leftmost where all are.
- * What stands left of it was written by whoever that is, and is not looked at. Several lines of the
- * field are one list, in their order (RFC 9110 5.3).
+ * Finds the rightmost address that is in none of the `trusted` prefixes; the leftmost one where all
+ * are trusted. What stands left of it was sent by that client itself, so it is not looked at.
+ * Several lines of the field are one list, in their order (RFC 9110 5.3).
  *
- * *client is the proxy that sent the head, and becomes the client; where the status is another, it
- * becomes the last proxy that was named before the list ended in something else.
+ * The caller sets *client to the proxy that sent the head. It becomes the client; with
+ * another status than FORWARDED_NAMED, the last trusted proxy that the list names before it
+ * cannot be followed.
  */
 enum forwarded_status forwarded_read(enum forwarded_field field, const struct http_head *head,
                                      const struct client_prefix *trusted, unsigned trusted_count,
