@@ -129,8 +129,7 @@ struct config_source {
 unsigned config_changes(const struct config *before, const struct config *after, char *text,
                         size_t size);
 
-/* Prints the table (key, type, default, bounds, unit, help) as commented YAML: a
- * complete example. */
+/* Prints the table (key, type, default, bounds, unit, help) as commented YAML, a whole example. */
 void config_print_reference(FILE *out);
 /* The keys outside `issuers` as a JSON array of objects: name, type, required, default,
  * help; for a number also minimum, maximum and unit, for a choice its values. The caller's;

@@ -70,7 +70,7 @@ void config_choices_of(struct config_choices *choices, const struct config_key *
 
 /*
  * Collects "FILE:LINE: message" lines in the caller's buffer `text`; borrows it and `file`. A line
- * that does not fit is left out whole and counted; config_errors_end adds how many those were.
+ * that does not fit is left out whole and counted.
  */
 struct config_errors {
     const char *file;
@@ -81,6 +81,7 @@ struct config_errors {
 /* Adds a message. `line` 0: it is about the file as a whole. */
 void config_error(struct config_errors *errors, unsigned line, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* Ends the text with a line that counts the messages left out, if any. */
 void config_errors_end(struct config_errors *errors);
 
 #define CONFIG_MESSAGE_SIZE  1024

@@ -200,8 +200,7 @@ void connection_input(struct worker *worker, struct connection *connection, cons
  * redirect; anything else ends the connection. Called before the session has read anything. */
 void connection_unencrypted(struct worker *worker, struct connection *connection, const char *data,
                             size_t length);
-/* The peer has ended its side: it still gets the answers that it asked for, then the
- * connection ends. */
+/* The peer has ended its side: what it asked for is still answered, then the connection ends. */
 void connection_peer_ended(struct worker *worker, struct connection *connection);
 /* The response is done, or was never begun: the connection reads its next head, or lingers. */
 void connection_responded(struct worker *worker, struct connection *connection);
@@ -407,8 +406,7 @@ int metering_pay_from(struct worker *worker, struct connection *connection);
  * owed. False also where the socket is dead: nothing more will be acknowledged.
  */
 bool metering_read(struct worker *worker, struct connection *connection);
-/* For a connection with nothing owed: whether the peer has acknowledged more since the
- * last call. */
+/* For a connection with nothing owed: whether the peer acknowledged more since the last call. */
 bool metering_has_progress(const struct worker *worker, struct connection *connection);
 /* Reads a last time and settles all deliveries: what was not acknowledged is not billed. */
 void metering_end(struct worker *worker, struct connection *connection);

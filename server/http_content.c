@@ -1,6 +1,6 @@
 /*
- * Chunked content (RFC 9112 7.1) as far as it is empty. See http_content.h. As strict as the head: a proxy
- * that reads a chunk's line otherwise would see another request behind it.
+ * Skips empty chunked content (RFC 9112 7.1). See http_content.h. It is as strict as the parser of
+ * heads: a proxy that read a chunk's line differently would see another request behind it.
  */
 #include "server/http_content.h"
 
@@ -8,9 +8,9 @@
 
 #include "server/http_lines.h"
 
-#define SIZE_DIGITS_MAX 16 /* RFC 9112 7.1: of 64 bits; more would overflow in some reader */
+#define SIZE_DIGITS_MAX 16 /* RFC 9112 7.1: 64 bits; a longer size would overflow in some reader */
 
-/* RFC 9110 5.6.4: a quoted-string at `at`. Its length, or 0 where there is none. */
+/* RFC 9110 5.6.4: the length of the quoted-string at `at`; 0 where there is none. */
 static size_t quoted_length(const char *at, const char *end)
 {
     const char *first = at;
@@ -27,8 +27,8 @@ static size_t quoted_length(const char *at, const char *end)
     return 0;
 }
 
-/* RFC 9112 7.1.1: *( ";" chunk-ext-name [ "=" chunk-ext-val ] ), without the white space that no sender
- * may generate; what they say is ignored. */
+/* RFC 9112 7.1.1: *( ";" chunk-ext-name [ "=" chunk-ext-val ] ), without the white space that no
+ * sender may generate. What the extensions say is ignored. */
 static bool are_extensions(const char *at, const char *end)
 {
     while (at < end) {
@@ -46,7 +46,7 @@ static bool are_extensions(const char *at, const char *end)
     return true;
 }
 
-/* chunk-size [ chunk-ext ]: 1*HEXDIG, and nothing before it. */
+/* RFC 9112 7.1: chunk-size [ chunk-ext ], with nothing before the size. *is_last: it is 0. */
 static bool read_chunk_line(const struct http_text *line, bool *is_last)
 {
     size_t digits = 0;
@@ -63,7 +63,7 @@ static enum http_head_status refuse(enum refusal *out, enum refusal refusal)
     return HTTP_HEAD_REFUSED;
 }
 
-/* RFC 9112 7.1.2, RFC 9110 6.5.1: trailer fields may be discarded, and are never taken for the head's. */
+/* RFC 9112 7.1.2, RFC 9110 6.5.1: trailer fields are discarded, and never taken for the head's. */
 static enum http_head_status skip_trailers(const char **at, const char *end, enum refusal *refusal)
 {
     struct http_text line, name, value;
@@ -87,7 +87,7 @@ enum http_head_status http_content_skip(const char *data, size_t length, struct 
     if (!head->chunked ||
         (head->method != HTTP_GET && head->method != HTTP_HEAD && head->method != HTTP_OPTIONS))
         return HTTP_HEAD_COMPLETE;
-    /* RFC 9110 10.1.1: it waits to be told to send, and there is no reason to ask it for any. */
+    /* RFC 9110 10.1.1: the client waits for 100 (Continue) with its content, and gets none. */
     if (at == end && head->expect_continue)
         return HTTP_HEAD_COMPLETE;
     enum http_head_status status = http_line_take(&at, end, &line);

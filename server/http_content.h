@@ -1,7 +1,7 @@
 /*
- * The content of requests that have none to speak of: proxies which translate HTTP/2 send a GET with
- * `Transfer-Encoding: chunked` and the last chunk alone. Called by the workers and the admin thread behind
- * http_head_parse, and fuzzed with it. It reads no other content; what it skips is used for nothing.
+ * Skips the empty content of a request: proxies that translate HTTP/2 send a GET with
+ * `Transfer-Encoding: chunked` and only the last chunk. Called by the workers and the admin thread
+ * after http_head_parse, and fuzzed with it. It reads no other content, and uses nothing of it.
  */
 #ifndef TOLLGATE_SERVER_HTTP_CONTENT_H
 #define TOLLGATE_SERVER_HTTP_CONTENT_H
@@ -9,13 +9,13 @@
 #include "server/http_head.h"
 
 /*
- * Takes the content behind a complete head of GET, HEAD or OPTIONS which is chunked: `data` is what
- * http_head_parse was given. Where the content is empty, head->length comes to hold it, too, and
- * head->has_body is false from then on; all other heads and contents stay as they are.
+ * Reads the chunked content behind a complete head of GET, HEAD or OPTIONS; `data` is what
+ * http_head_parse was given. Where the content is empty, head->length includes it from then on and
+ * head->has_body is false. Other heads and contents are left as they are.
  *
- * PARTIAL: it may still be empty. The caller bounds how many bytes it lets be, head and content together;
- * trailer fields are HTTP_HEADERS_MAX at most. REFUSED: *refusal says why, and where the next request
- * begins is not known.
+ * COMPLETE: the head can be answered. PARTIAL: the content may still turn out empty; the caller
+ * bounds how many bytes head and content may have together, and HTTP_HEADERS_MAX bounds the trailer
+ * fields. REFUSED: *refusal says why, and it is unknown where the next request begins.
  */
 enum http_head_status http_content_skip(const char *data, size_t length, struct http_head *head,
                                         enum refusal *refusal);

@@ -1,5 +1,5 @@
 /*
- * Dates, entity tags, preconditions and ranges of RFC 9110. See http_fields.h.
+ * Dates, file names, entity tags, preconditions, ranges and bearer tokens. See http_fields.h.
  */
 #include "server/http_fields.h"
 
@@ -20,7 +20,7 @@ static void write_digits(char *at, int number, int width)
         at[i] = (char)('0' + number % 10);
 }
 
-/* By hand: it is in each response, and printf was a twelfth of what a small one cost. */
+/* Written without printf, which took a twelfth of the time of a small response. */
 void http_date_write(int64_t seconds, char out[HTTP_DATE_SIZE])
 {
     time_t when = (time_t)seconds;
@@ -42,7 +42,7 @@ void http_date_write(int64_t seconds, char out[HTTP_DATE_SIZE])
 bool http_last_modified_write(int64_t mtime_s, int64_t changed_s, int64_t now_s,
                               char out[HTTP_DATE_SIZE])
 {
-    /* A second more, for an open file is held against the disk now and then only. */
+    /* One more second, because an open file is compared with the disk only now and then. */
     int64_t modified_s = changed_s < now_s - 1 ? changed_s : mtime_s;
     if (modified_s < 0)
         return false;
@@ -57,8 +57,8 @@ size_t http_disposition_write(const char *kind, const char *filename,
     char plain[256], *at = out;
     size_t length = strnlen(filename, sizeof(plain) - 1);
     bool same = true, controls = false;
-    /* RFC 6266 appendix D: no escapes, no percent signs, nothing that is not ASCII; one underscore
-     * for each character, of which the bytes 10xxxxxx of UTF-8 are none. */
+    /* RFC 6266 appendix D: no escapes, percent signs or bytes beyond ASCII. Each such character
+     * becomes one underscore; in UTF-8 the bytes 10xxxxxx begin no character. */
     size_t kept = 0;
     for (size_t i = 0; i < length; i++) {
         unsigned char byte = (unsigned char)filename[i];
@@ -93,7 +93,6 @@ size_t http_disposition_write(const char *kind, const char *filename,
     return (size_t)(at - out);
 }
 
-/* A date pattern read byte by byte: letters are places, everything else stands for itself. */
 struct date_fields {
     int year, month, day, hour, minute, second;
 };
@@ -108,9 +107,9 @@ static int month_of(const char *name)
 }
 
 /*
- * Y M D h m s take one digit each (M as a name of three letters, at 'b'); '_' takes a space or a
- * digit, so that asctime's " 6" is read. Whatever stands before the pattern (the day's name) is
- * skipped by the caller.
+ * Reads a date by a pattern. Y D h m s each take one digit of their field, b takes a month's name
+ * of three letters, and _ takes a space or a digit of the day, as in asctime's " 6". Any other
+ * character stands for itself. The caller has skipped the day's name. 0 or -EINVAL.
  */
 static int read_pattern(const char *text, const char *pattern, struct date_fields *out)
 {
@@ -169,8 +168,9 @@ static int to_seconds(const struct date_fields *date, int64_t *seconds)
 }
 
 /*
- * RFC 9110 5.6.7: two digits of a year that appear to be more than 50 years in the future mean the last
- * such year in the past. So it is the latest year of the digits that is not that far ahead.
+ * RFC 9110 5.6.7: a year of two digits that appears to be more than 50 years in the future
+ * means the last year in the past with these digits. So it is the latest such year that is not
+ * that far ahead.
  */
 static int to_seconds_by_now(struct date_fields *date, int64_t now_s, int64_t *seconds)
 {
@@ -213,7 +213,7 @@ static bool is_any(const struct http_text *list)
     return list->length == 1 && *list->data == '*';
 }
 
-/* RFC 9110 8.8.3: does the list hold our (strong) tag, by weak comparison where `weak`? */
+/* RFC 9110 8.8.3.2: whether the list has our tag, which is strong. `weak`: by weak comparison. */
 static bool tag_list_has(const struct http_text *list, const char *etag, bool weak)
 {
     const char *at = list->data, *end = at + list->length;
@@ -241,7 +241,7 @@ static bool tag_list_has(const struct http_text *list, const char *etag, bool we
     return false;
 }
 
-/* The same of the field `name`, whose first line is given, in one line or several (RFC 9110 5.3). */
+/* The same for a field in one line or several (RFC 9110 5.3), of which `line` is the first. */
 static bool tag_lines_have(const struct http_head *head, const char *name, struct http_text line,
                            const char *etag, bool weak)
 {
@@ -252,7 +252,7 @@ static bool tag_lines_have(const struct http_head *head, const char *name, struc
     return false;
 }
 
-/* RFC 9110 13.2.2, steps 1 to 4 */
+/* RFC 9110 13.2.2: steps 1 to 4. */
 static enum http_selection preconditions(const struct http_head *head,
                                          const struct http_validators *validators)
 {
@@ -276,7 +276,7 @@ static enum http_selection preconditions(const struct http_head *head,
     return HTTP_WHOLE;
 }
 
-/* RFC 9110 13.1.5 */
+/* RFC 9110 13.1.5: whether the representation is still that of If-Range, so that Range applies. */
 static bool if_range_holds(const struct http_head *head, const struct http_validators *validators)
 {
     int64_t date;
@@ -288,7 +288,7 @@ static bool if_range_holds(const struct http_head *head, const struct http_valid
            tag_list_has(&head->if_range, validators->etag, false);
 }
 
-/* 1*DIGIT at *at; a number past 2^63 - 1 stays there, which is past the end of any file. */
+/* Reads 1*DIGIT at *at. A number past 2^63 - 1 becomes that, which is past the end of any file. */
 static bool read_number(const char **at, const char *end, uint64_t *out)
 {
     uint64_t number = 0;
@@ -302,7 +302,7 @@ static bool read_number(const char **at, const char *end, uint64_t *out)
 }
 
 /*
- * One range-spec of RFC 9110 14.1.1 at `at`, which ends at `end`. False where it is none.
+ * Reads the range-spec (RFC 9110 14.1.1) between `at` and `end`. False where it is malformed.
  * *satisfiable says whether the file has a byte of it.
  */
 static bool read_range(const char *at, const char *end, uint64_t size, struct http_range *out,
@@ -337,11 +337,11 @@ static bool overlaps(const struct http_ranges *ranges, const struct http_range *
 }
 
 /*
- * RFC 9110 14.2: an invalid or unknown Range is ignored, and so may one be that asks for many ranges
- * or for ranges that overlap (14.2, 17.15): the whole file is the answer then. Many that ascend are
- * what a client asks for that has the rest already (zsync); many that do not are what nobody needs.
- * Ranges behind the file's end are left out where others are not (15.5.17). An empty file has no
- * part: it is sent whole, which gives a player that asks for bytes=0- all that there is.
+ * RFC 9110 14.2: a Range that is invalid or in another unit is ignored, and one with many or with
+ * overlapping ranges may be (14.2, 17.15): the whole file is the answer then. Clients that have the
+ * rest already (zsync) ask for many ranges that ascend; nobody needs many in another order. Ranges
+ * behind the file's end are left out where others are not (15.5.17). An empty file has no part: it
+ * is sent whole, so that a player which asks for bytes=0- gets all that there is.
  */
 static enum http_selection select_ranges(const struct http_text *range, uint64_t size,
                                          struct http_ranges *out)

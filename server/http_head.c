@@ -13,8 +13,9 @@
 #include "server/http_lines.h"
 
 /*
- * RFC 3986 3.3 and 3.4; and what the WHATWG URL standard leaves as it is and browsers send: in paths and
- * queries PATH, in queries QUERY, too. Escapes are checked by whoever decodes.
+ * The bytes of a target: those of RFC 3986 3.3 and 3.4, and those that browsers leave unescaped
+ * (the WHATWG URL standard). PATH: in paths and queries; QUERY: in queries only. Escapes are
+ * checked where they are decoded.
  */
 enum { PATH = 1, QUERY = 2 };
 static const unsigned char target_char[256] = {
@@ -32,7 +33,7 @@ struct cursor {
     enum refusal refusal;
     unsigned hosts, content_lengths;
     bool connection_close, connection_keep_alive;
-    bool unknown_coding; /* Transfer-Encoding has another than chunked */
+    bool unknown_coding; /* Transfer-Encoding names a coding other than chunked */
 };
 
 static enum http_head_status refuse(struct cursor *c, enum refusal refusal)
@@ -79,7 +80,8 @@ static enum http_method method_of(const char *data, size_t length)
     return HTTP_UNKNOWN;
 }
 
-/* RFC 3986 3.2.2: an IPv6 address in brackets; its letters are not judged further. */
+/* RFC 3986 3.2.2: the length of an IPv6 address in brackets, by its characters alone; 0 where there
+ * is none. */
 static size_t literal_length(const char *text, size_t length)
 {
     const char *close = memchr(text, ']', length);
@@ -92,7 +94,8 @@ static size_t literal_length(const char *text, size_t length)
     return (size_t)(close - text) + 1;
 }
 
-/* RFC 3986 3.2.2: reg-name, without commas, which would make it a list for others. */
+/* RFC 3986 3.2.2: the length of a reg-name, 0 where it is invalid. Commas are refused, because
+ * other software would read a list. */
 static size_t name_length(const char *text, size_t length)
 {
     size_t at = 0;
@@ -165,8 +168,8 @@ static enum http_head_status parse_target(struct cursor *c, const char *data, si
         }
     } else if (data[0] != '/' && !(c->head->method == HTTP_OPTIONS && text_is(data, length, "*")) &&
                !text_is(c->head->method_text.data, c->head->method_text.length, "CONNECT")) {
-        /* asterisk-form (3.2.4) is for OPTIONS; authority-form (3.2.3) is for CONNECT, which request.c
-         * refuses. */
+        /* RFC 9112 3.2.4: asterisk-form is for OPTIONS; 3.2.3: authority-form is for CONNECT, which
+         * request.c refuses. */
         return refuse(c, REFUSAL_TARGET_INVALID);
     }
     c->head->target = (struct http_text){data, length};
@@ -216,10 +219,10 @@ static bool parse_length(const struct http_text *value, uint64_t *out)
     return true;
 }
 
-/* What a field means that comes in more than one line. */
+/* How a field is read that comes in more than one line. */
 enum repeat {
-    REPEAT_REFUSED, /* what is meant is not knowable */
-    REPEAT_IGNORED, /* RFC 9110 13.1.3, 13.1.4: more than one date is none */
+    REPEAT_REFUSED, /* nobody can know which line is meant */
+    REPEAT_IGNORED, /* RFC 9110 13.1.3, 13.1.4: several dates count as none */
     REPEAT_JOINED,  /* RFC 9110 5.3, RFC 9113 8.2.3: the lines are one list; see http_head_next */
 };
 
@@ -255,9 +258,9 @@ static enum http_head_status take_content_length(struct cursor *c, struct http_t
 }
 
 /*
- * A line of Transfer-Encoding: RFC 9112 6.1 and 7. Parameters of chunked, of which it has none, and empty
- * members are refused where lists elsewhere may have them: a proxy that does not read the same coding here
- * sees another request behind it.
+ * A line of Transfer-Encoding (RFC 9112 6.1 and 7). Parameters of chunked, which has none, and
+ * empty members, which other lists may have, are refused: a proxy that reads another coding here
+ * would see another request behind it.
  */
 static enum http_head_status take_codings(struct cursor *c, struct http_text rest)
 {
@@ -269,7 +272,7 @@ static enum http_head_status take_codings(struct cursor *c, struct http_text res
         struct http_text coding = member;
         if (semicolon != NULL)
             coding.length = (size_t)(semicolon - member.data);
-        /* Chunked comes last, and once. */
+        /* RFC 9112 6.1: chunked comes last, and once. */
         if (head->chunked || coding.length == 0 ||
             http_token_length(coding.data, coding.data + coding.length) != coding.length)
             return refuse(c, REFUSAL_HEAD_MALFORMED);
@@ -281,7 +284,7 @@ static enum http_head_status take_codings(struct cursor *c, struct http_text res
     return HTTP_HEAD_COMPLETE;
 }
 
-/* RFC 9110 10.1.1: a list, of which members may be empty; of HTTP/1.0 100-continue is ignored. */
+/* RFC 9110 10.1.1: a list, whose members may be empty. In HTTP/1.0 100-continue is ignored. */
 static enum http_head_status take_expectations(struct cursor *c, struct http_text rest)
 {
     struct http_text member;
@@ -302,7 +305,7 @@ static enum http_head_status take_field(struct cursor *c, struct http_text name,
         size_t offset;
         enum repeat repeat;
     } kept[] = {
-        /* Range and If-Range: the whole file, which a wrong guess would bring, may be billed. */
+        /* Range and If-Range: a wrong guess could send, and bill, the whole file. */
         {"range", offsetof(struct http_head, range), REPEAT_REFUSED},
         {"if-range", offsetof(struct http_head, if_range), REPEAT_REFUSED},
         {"if-match", offsetof(struct http_head, if_match), REPEAT_JOINED},
@@ -363,7 +366,7 @@ bool http_head_next(const struct http_head *head, const char *name, struct http_
     if (value->data == NULL || !head->repeats)
         return false;
     const char *at = value->data + value->length, *end = head->fields.data + head->fields.length;
-    (void)http_line_take(&at, end, &line); /* what is left of this one */
+    (void)http_line_take(&at, end, &line); /* the rest of the present line */
     while (http_line_take(&at, end, &line) == HTTP_HEAD_COMPLETE &&
            http_field_cut(&line, &found, value)) {
         if (http_text_is_nocase(&found, name))
@@ -378,13 +381,13 @@ static enum http_head_status finish(struct cursor *c)
     /* RFC 9112 3.2: exactly one Host in HTTP/1.1; HTTP/1.0 may have none */
     if (c->hosts > 1 || (c->hosts == 0 && head->minor == 1))
         return refuse(c, REFUSAL_HOST_INVALID);
-    /* RFC 9112 6.1: both framings at once is how requests are smuggled; so is one in HTTP/1.0 */
+    /* RFC 9112 6.1: both framings at once may smuggle a request; so may a coding in HTTP/1.0 */
     bool coded = head->chunked || c->unknown_coding;
     if (coded && (c->content_lengths > 0 || head->minor == 0))
         return refuse(c, REFUSAL_HEAD_MALFORMED);
     if (c->unknown_coding)
         return refuse(c, REFUSAL_CODING_UNKNOWN);
-    /* RFC 9112 9.3 */
+    /* RFC 9112 9.3: persistent by default in HTTP/1.1, only where asked for in HTTP/1.0 */
     head->keep_alive = !c->connection_close && (head->minor == 1 || c->connection_keep_alive);
     return HTTP_HEAD_COMPLETE;
 }

@@ -15,8 +15,7 @@
 #define HTTP_HEADERS_MAX 64
 #define HTTP_TARGET_MAX  8192
 
-/* A piece of the head, borrowed from the caller's buffer. data is NULL where the field is absent.
- */
+/* A piece of the head, borrowed from the caller's buffer; data is NULL where it is absent. */
 struct http_text {
     const char *data;
     size_t length;
@@ -35,8 +34,8 @@ enum http_method {
 struct http_head {
     enum http_method method;
     struct http_text method_text;
-    /* A path with its query, which begins with "/", or with "?" where absolute-form had no path. As it
-     * came: "*" of OPTIONS, and whatever CONNECT has. */
+    /* The path with its query. It begins with "/", or with "?" where an absolute-form had no path.
+     * The "*" of OPTIONS and whatever CONNECT has are left as they came. */
     struct http_text target;
     unsigned minor;  /* HTTP/1.minor: 0 or 1 */
     bool keep_alive; /* RFC 9112 9.3, from the version and Connection */
@@ -46,7 +45,7 @@ struct http_head {
     uint64_t content_length;
     struct http_text host, range, if_range, if_modified_since, if_unmodified_since, authorization,
         accept, origin, preflight_method, fetch_mode, user_agent, referer;
-    /* Lists, each in one line or several: these are the first lines; http_head_next finds the others. */
+    /* Lists in one line or several. These are the first lines; http_head_next finds the others. */
     struct http_text if_match, if_none_match, cookie;
     bool repeats;            /* a list has several lines */
     struct http_text fields; /* all lines between request line and empty line, each with its CRLF */
@@ -60,20 +59,21 @@ enum http_head_status {
 };
 
 /*
- * Parses the head at the start of `data` (up to the empty line; what follows it is not looked at).
- * Empty lines before the request line are skipped (RFC 9112 2.2) and count into head->length.
+ * Parses the head at the start of `data`, up to its empty line; what follows is not looked at.
+ * *head borrows `data`. Empty lines before the request line are skipped (RFC 9112 2.2) and counted
+ * in head->length. *refusal is set where the head is refused.
  */
 enum http_head_status http_head_parse(const char *data, size_t length, struct http_head *head,
                                       enum refusal *refusal);
 
-/* Whether a whole request line stands at the start of `data`, of any version of HTTP that has one and for
- * whatever target: who sent it speaks HTTP. */
+/* Whether `data` begins with a whole request line, of any version of HTTP that has one and for any
+ * target: its sender speaks HTTP then. */
 bool http_head_is_begun(const char *data, size_t length);
 
 /*
- * Moves *value, which is a line of the list `name` (in lower case, such as "if-match"), on to that
- * field's next line in the head, whose buffer is still there. False where there is none: *value is
- * of no use then. A head has HTTP_HEADERS_MAX lines at most, of whatever fields.
+ * Moves *value, a line of the list field `name` (such as "if-match"), on to that field's next line
+ * in the head, whose buffer must still be there. False where there is none: *value is of no use
+ * then. A head has HTTP_HEADERS_MAX field lines at most.
  */
 bool http_head_next(const struct http_head *head, const char *name, struct http_text *value);
 

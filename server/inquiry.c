@@ -1,6 +1,6 @@
 /*
- * Inquiries on their way from an admin thread to a worker and back. See inquiry.h; what a worker does
- * with one stands in connection.c, admission.c and response.c.
+ * Carries inquiries from an admin thread to a worker, and their answers back. See inquiry.h; what a
+ * worker does with an inquiry stands in connection.c, admission.c and response.c.
  */
 #include "server/inquiry.h"
 
@@ -19,7 +19,7 @@ struct inquiry {
     struct inquiry *next;
     pthread_mutex_t mutex;
     pthread_cond_t changed;
-    unsigned references; /* under the mutex: who asks, and the worker */
+    unsigned references; /* under the mutex: the asking thread's and the worker's */
     bool is_over;        /* likewise */
     int status;          /* likewise */
     enum refusal refusal;
@@ -27,7 +27,7 @@ struct inquiry {
     char head[];
 };
 
-/* What worker->inquiries is once the worker takes no more. */
+/* Stands in worker->inquiries once the worker takes no more. */
 static struct inquiry closed;
 
 static int inquiry_create(struct inquiry **out, const char *head, size_t length)
@@ -55,7 +55,7 @@ static void inquiry_destroy(struct inquiry *inquiry)
     free(inquiry);
 }
 
-/* Drops a reference; under the mutex, which it gives back. */
+/* Drops a reference under the mutex, which it unlocks. */
 static void drop_locked(struct inquiry *inquiry)
 {
     bool last = --inquiry->references == 0;
@@ -93,7 +93,7 @@ const char *inquiry_head(const struct inquiry *inquiry, size_t *length)
     return inquiry->head;
 }
 
-/* False where the worker takes no more. */
+/* Gives the inquiry to the worker. False where the worker takes no more. */
 static bool put(struct worker *worker, struct inquiry *inquiry)
 {
     struct inquiry *first = atomic_load(&worker->inquiries);

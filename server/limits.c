@@ -1,21 +1,21 @@
 /*
- * What the node itself holds a response to, without asking Redis: how many at once and how fast a
- * link and an account are served, and how many responses may end unacknowledged. The limits are the
- * token's claims and the account's; counts and rates are in quota.c.
+ * The limits that a node applies without asking Redis: how many responses of a link and an account
+ * run at once, how fast they are, and how many may end unacknowledged. Called by admission.c and
+ * transfer.c. The limits come from the token's claims and the account; quota.c counts.
  */
 #include "server/connection.h"
 #include "server/token_cache.h"
 #include "storage/media/media.h"
 
-#define PACE_BURST_US     UINT64_C(10000000) /* of sound, at once: a player's buffer */
-#define PACE_BITS_UNKNOWN 320000 /* until a file is hashed: the most that a table of MP3 has */
+#define PACE_BURST_US     UINT64_C(10000000) /* sound that may come at once: a player's buffer */
+#define PACE_BITS_UNKNOWN 320000 /* before the file is hashed: the highest bitrate of MP3 */
 #define ACCOUNT_ALLOWANCE 16     /* times unacknowledged_max: many listen on one account */
 
 /*
- * The file's bits per second, 0 where it has none. Where it may err, it is too fast: a player that
- * starves is worse than bytes for nobody. The frames' bitrate leaves out what is not sound (a cover,
- * the pictures of a film), and the whole file comes in no longer than it plays. Of a file without
- * frames nothing is known: it has no pace.
+ * The file's bits per second; 0 where it has no frames, so that nothing is known of its pace. An
+ * error makes it too fast, because a player that starves is worse than bytes sent in vain. The
+ * bitrate of the frames leaves out what is not sound (a cover, the pictures of a film), so the rate
+ * is never below that at which the whole file comes within the time that it plays.
  */
 static uint64_t bits_of(const struct media_file *file)
 {
@@ -60,12 +60,12 @@ enum refusal limits_enter(const struct worker *worker, struct connection *connec
     if (quota_unacknowledged(link, worker->now_ms) > allowance ||
         quota_unacknowledged(account, worker->now_ms) > ACCOUNT_ALLOWANCE * allowance)
         return REFUSAL_TOO_MANY_UNACKNOWLEDGED;
-    /* Three times the file have arrived or are under way. Redis, which lags a little behind what has
-     * arrived, says with the next try whether that was the last use. */
+    /* Three times the file has arrived or is under way, so this use of the link is over. Redis,
+     * which lags a little behind, says at the next try whether that was the last one. */
     if (connection->link->token->limits.max_uses > 0 &&
         window_under_way(window) >= 3 * connection->file->size)
         return REFUSAL_LINK_BUSY;
-    /* What is not limited is not counted: workers would fight over the counters. */
+    /* What is not limited is not counted: workers would contend for the counters. */
     if (quota_is_limited(link) || connection->link->token->limits.pace_thousandth > 0) {
         if (!quota_enter(link))
             return REFUSAL_LINK_CONNECTIONS;
@@ -73,7 +73,7 @@ enum refusal limits_enter(const struct worker *worker, struct connection *connec
     }
     if (quota_is_limited(account)) {
         if (!quota_enter(account))
-            return REFUSAL_ACCOUNT_CONNECTIONS; /* which leaves the link's, too */
+            return REFUSAL_ACCOUNT_CONNECTIONS; /* limits_leave leaves the link's quota */
         connection->in_account_quota = true;
     }
     return REFUSAL_NONE;

@@ -39,8 +39,8 @@ static int split(const char *address, char *host, size_t host_size, const char *
     return 0;
 }
 
-/* Only heads come in. Inherited by what is accepted; bounds what a client that pipelines without
- * reading can put into our memory before it is paused. */
+/* Clients send only heads, so a small buffer is enough. Accepted sockets inherit it. It bounds what
+ * a client that pipelines without reading can put into our memory before it is paused. */
 static int bound_receive_buffer(int fd)
 {
     int bytes = 32 * 1024;
@@ -48,9 +48,9 @@ static int bound_receive_buffer(int fd)
 }
 
 /*
- * The first socket of an address shares it with nobody while it is bound and begins to listen, so the kernel
- * lets one process alone have the port, however many start at once. Only then may the further sockets of
- * this process share it.
+ * The first socket of an address shares it with nobody until it listens, so the kernel gives the
+ * port to one process alone, however many start at once. Only then may the further sockets of this
+ * process share it. Returns a descriptor or a negative errno.
  */
 static int listen_on(const struct addrinfo *info, bool further)
 {
@@ -98,7 +98,7 @@ int listener_probe(const char *listen)
     int fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
-    /* SO_REUSEADDR lets a restart pass by the closed connections of the node before. */
+    /* Without SO_REUSEADDR the closed connections of an earlier node would keep the port. */
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) == 0 &&
         bind(fd, &address.any, v6 ? sizeof(address.v6) : sizeof(address.v4)) < 0)
         result = -errno;
@@ -162,7 +162,7 @@ int listener_open(const char *key, const char *address, unsigned count, int fds[
                            };
     snprintf(bound, bound_size, "%s", address);
     for (unsigned i = 0; i < count; i++) {
-        /* The further ones by `bound`: the kernel may have chosen the port. */
+        /* Further sockets take the port of `bound`, which the kernel may have chosen. */
         if (split(bound, host, sizeof(host), &port) != 0) {
             snprintf(error, error_size,
                      "%s: \"%s\" is not HOST:PORT; write 127.0.0.1:8080 or :8080", key, address);
@@ -196,7 +196,7 @@ int listener_open(const char *key, const char *address, unsigned count, int fds[
 
 #define PASSED_MAX 256
 
-/* Read once, by the main thread before others start. */
+/* Filled once, by the main thread before others start. */
 static struct {
     bool known;
     unsigned count[LISTENERS];
@@ -207,7 +207,7 @@ static void read_passed(void)
 {
     char **names = NULL;
     passed_sockets.known = true;
-    int count = sd_listen_fds_with_names(1, &names); /* and no child takes them for its own */
+    int count = sd_listen_fds_with_names(1, &names); /* 1: hides them from child processes */
     for (int i = 0; i < count; i++) {
         bool tls = strcmp(names[i], "tls") == 0 || strcmp(names[i], "https") == 0;
         enum listener kind = tls ? LISTENER_TLS : LISTENER_PLAIN;

@@ -3,8 +3,8 @@
  * queue of deliveries (where a body starts in the stream, how much of it was handed to the kernel);
  * tcpi_bytes_acked of TCP_INFO (RFC 4898, tcpEStatsAppHCThruOctetsAcked) tells how far the peer's
  * acknowledgements have come. A FIN of ours counts as one byte there: it lies behind every body, so
- * the clamp at a body's end takes it out. Over TLS what is acknowledged are records; the transport
- * says how much of the stream within has come with them.
+ * the clamp at a body's end takes it out. Over TLS the peer acknowledges records; the transport
+ * says how much of the stream has come with them. Called by connection.c and transfer.c.
  */
 #include <errno.h>
 #include <linux/sockios.h>
@@ -21,8 +21,9 @@
 #include "server/connection.h"
 
 #define TCP_STATE_CLOSE  7 /* TCP_CLOSE of the kernel's net/tcp_states.h: nothing more will come */
-/* Without an acknowledgement for so long, nothing is on its way to a peer; kTLS has handed on what
- * it held, where the queue is empty, in the shorter time. */
+/* A closing connection has nothing on its way to its peer after CLOSING_WAIT_MS without an
+ * acknowledgement. Where the socket's queue is empty, CLOSING_QUIET_MS are enough: kTLS has handed
+ * on by then what it held. */
 #define CLOSING_WAIT_MS  1000
 #define CLOSING_QUIET_MS 200
 
@@ -84,7 +85,7 @@ int metering_pay_from(struct worker *worker, struct connection *connection)
     }
     if (metering_begin(worker, connection, 0) != 0)
         return -ENOMEM;
-    /* The next one has promised what is left of the body again. */
+    /* The new delivery has promised again what is left of the body. */
     window_use_promise_end(last->use, connection->left);
     last->promised -= connection->left;
     last->done = last->part = true;
@@ -92,8 +93,8 @@ int metering_pay_from(struct worker *worker, struct connection *connection)
 }
 
 /*
- * A client that never acknowledges could read what is in flight, again and again, for nothing: past
- * an allowance the use of its link is taken, and admission answers 429.
+ * A client that never acknowledges could read what is in flight again and again for nothing. Past
+ * an allowance a use of its link is taken, and limits_enter refuses with 429.
  */
 static void count_unacknowledged(const struct worker *worker, const struct delivery *delivery)
 {
@@ -104,8 +105,7 @@ static void count_unacknowledged(const struct worker *worker, const struct deliv
         ledger_download_take(delivery->use->download);
 }
 
-/* The first delivery is settled: what was handed and not acknowledged goes back to the window's
- * funds. */
+/* Settles the first delivery: what was not acknowledged of it goes back to the window's funds. */
 static void delivery_settle(struct worker *worker, struct connection *connection)
 {
     struct delivery *delivery = connection->deliveries;
@@ -158,7 +158,7 @@ static int read_acknowledged(const struct worker *worker, struct connection *con
     memset(info, 0, sizeof(*info));
     if (getsockopt(connection->fd, IPPROTO_TCP, TCP_INFO, info, &size) != 0)
         return -errno;
-    /* Of records, too, that are not whole yet: a slow peer makes progress. */
+    /* Bytes of a record that is not whole yet count as progress, too: the peer may just be slow. */
     if (info->tcpi_bytes_acked > connection->tcp_acknowledged)
         connection->progress_ms = worker->now_ms;
     connection->tcp_acknowledged = info->tcpi_bytes_acked;
@@ -202,8 +202,8 @@ void metering_end(struct worker *worker, struct connection *connection)
 }
 
 /*
- * Of one that is closing: whether bytes are on their way to the peer. They are not where the kernel
- * holds none, nor where the peer takes none.
+ * Whether a closing connection has bytes on their way to the peer. It has none where the kernel
+ * holds none, or where the peer acknowledges none.
  */
 static bool is_arriving(const struct worker *worker, const struct connection *connection)
 {
@@ -226,8 +226,8 @@ static void tick_one(struct worker *worker, struct connection *connection)
                worker->now_ms - connection->progress_ms > worker->node->config->stall_timeout_ms) {
         transfer_cut(worker, connection, TRANSFER_STALLED);
     } else if (!owed && (state == CONNECTION_LINGERING || connection->deliveries != NULL)) {
-        /* All is acknowledged, or the socket is dead. A lingering peer that has ended needs no more
-         * waiting. */
+        /* All is acknowledged, or the socket is dead (deliveries are left then). Where the peer of
+         * a lingering connection has ended, too, there is nothing more to wait for. */
         if (connection->peer_ended || connection->deliveries != NULL)
             connection_close(worker, connection, false);
     } else if (state == CONNECTION_READING && connection->input_length > 0) {

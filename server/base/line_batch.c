@@ -18,7 +18,7 @@ static bool is_time_over(const atomic_ullong *give_up_ms)
     return end_ms != 0 && (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000 >= end_ms;
 }
 
-/* Returns how many bytes were taken; fewer than `length` with *error. */
+/* Returns how many bytes were written; where those are fewer than `length`, *error says why. */
 static size_t write_out(int fd, const char *data, size_t length, const atomic_ullong *give_up_ms,
                         int *error)
 {

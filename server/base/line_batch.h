@@ -1,7 +1,7 @@
 /*
- * Lines that a log's thread writes at once, and what becomes of them where the file does not take
- * them: a disk may be full, a pipe have nobody who reads, a descriptor be closed. No line is mixed
- * with half of another. Of one thread.
+ * Lines that the thread of a log (log.c, access_log.c) writes at once. Where the file does not take
+ * them, because the disk is full, nobody reads the pipe or the descriptor is closed, the lost ones
+ * are counted. A line never continues half of another one. A batch belongs to one thread.
  */
 #ifndef TOLLGATE_SERVER_LINE_BATCH_H
 #define TOLLGATE_SERVER_LINE_BATCH_H
@@ -15,7 +15,7 @@
 
 struct line_batch {
     size_t length;
-    bool torn; /* what was written last ended within a line */
+    bool torn; /* the last write ended within a line */
     char bytes[LINE_BATCH_BYTES];
 };
 
@@ -25,9 +25,9 @@ struct line_batch_outcome {
 };
 
 /*
- * Writes all lines of the batch and leaves it empty. Blocks as the descriptor does; where that does
- * not block, waits for its room until *give_up_ms, of CLOCK_MONOTONIC, which another thread may set
- * meanwhile; 0: for ever.
+ * Writes all lines of the batch and leaves it empty. Blocks as the descriptor does. Where that does
+ * not block, it waits for room until *give_up_ms (of CLOCK_MONOTONIC; 0: for ever), which another
+ * thread may set meanwhile.
  */
 struct line_batch_outcome line_batch_write(struct line_batch *batch, int fd,
                                            const atomic_ullong *give_up_ms);
