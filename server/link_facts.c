@@ -1,7 +1,7 @@
 /*
  * Judges a link as a node would, step by step, by the very functions that the node uses. Called by
- * `link explain`; it asks neither Redis nor a node, and keeps judging after a failure where that
- * tells more.
+ * `link explain`, the admin interface and `link sign`. It asks neither Redis nor a node, and keeps
+ * judging after a failure where that tells more.
  */
 #include "server/link_facts.h"
 
@@ -17,7 +17,7 @@ const char *link_facts_string(const json_t *object, const char *name)
     return json_string_value(json_object_get(object, name));
 }
 
-/* The step that a verdict ends. */
+/* The step that fails with a verdict. */
 static enum link_step step_of(const struct link_facts *facts, enum token_verdict verdict)
 {
     switch (verdict) {
@@ -50,7 +50,7 @@ static enum link_step step_of(const struct link_facts *facts, enum token_verdict
         return LINK_STEP_PATH;
     case REFUSED_CLAIMS_MALFORMED:
     case REFUSED_CLAIM_MISSING:
-        /* Without an iss to be read, no key could be chosen: the signature was never looked at. */
+        /* Without a readable iss no key could be chosen, so the signature was never looked at. */
         return link_facts_string(facts->claims, "iss") != NULL ? LINK_STEP_CLAIMS
                                                                : LINK_STEP_ISSUER;
     case REFUSED_AUDIENCE_MISMATCH:
@@ -124,8 +124,8 @@ static void read_unverified(struct link_facts *facts)
         if (strcmp(facts->config->issuers[i].iss, iss) == 0)
             facts->issuer = &facts->config->issuers[i];
     }
-    if (facts->issuer !=
-        NULL) /* trust_load has read it before: a failure now only hides the hints */
+    /* trust_load has read the file before: a failure now only hides hints. */
+    if (facts->issuer != NULL)
         trust_keys_load(facts->issuer->keys, &facts->keys, error, sizeof(error));
 }
 
@@ -143,8 +143,8 @@ static void judge_request(struct link_facts *facts, const struct token_trust *tr
         facts->states[LINK_STEP_TIMES] = LINK_PASSED;
     else
         fail(facts, LINK_STEP_TIMES, refusal_of_verdict(verdict));
-    /* Whether the path fits is worth knowing of an expired link too: asked as of its last second.
-     */
+    /* Whether the path fits is worth knowing of an expired link, too, so it is checked as of the
+     * last second of the link. */
     if (facts->states[LINK_STEP_TIMES] == LINK_FAILED)
         verdict = token_check(trust, token, &request, token->exp - 1);
     else if (token_is_resuming(token, facts->now))

@@ -1,7 +1,7 @@
 /*
- * What can be known of a link from the configuration alone: collected here once, for `link explain`
- * and for the admin interface, which give it as text or as JSON. Nothing in it is ever the token
- * itself.
+ * What can be known of a link from the configuration alone, collected once for `link explain`,
+ * `link sign` and the admin interface, which give it as text or as JSON. Hints and report never
+ * hold the token itself.
  */
 #ifndef TOLLGATE_SERVER_LINK_FACTS_H
 #define TOLLGATE_SERVER_LINK_FACTS_H
@@ -14,9 +14,7 @@
 #include "server/refusal.h"
 #include "tokens/tokens.h"
 
-/*
- * The steps of a node's judgement, in its order: name, what passing it means.
- */
+/* X(name, word, what passing it means): the steps of a node's judgement, in its order. */
 #define LINK_STEPS(X)                                                                              \
     X(ADDRESS, "address", "the path can be read")                                                  \
     X(TOKEN, "token", "one token, a signed JWS in compact form")                                   \
@@ -47,28 +45,27 @@ struct link_facts {
     json_t *header, *claims;            /* owns; NULL where they cannot be read */
     const struct config_issuer *issuer; /* borrows; NULL where iss names none */
     struct key_set *keys;               /* owns; the issuer's */
-    const char *claim;                  /* the malformed one, a constant; NULL: none is */
-    enum refusal refusal;               /* REFUSAL_NONE: the token's checks admit it */
+    const char *claim;                  /* name of the malformed claim, static; NULL: none is */
+    enum refusal refusal;               /* REFUSAL_NONE: the token's checks admit the link */
     enum link_state states[LINK_STEP_COUNT];
     enum refusal refusals[LINK_STEP_COUNT]; /* why a step failed */
 };
 
 /*
- * Judges a link: an http:// or https:// URL, or a path with its query. 0, or -EINVAL where `link`
- * is neither, or -ENOMEM.
+ * Judges a link as of `now` (seconds since 1970): an http:// or https:// URL, or a path with its
+ * query. *out is the caller's and borrows `config`. 0, -EINVAL where `link` is neither, or -ENOMEM.
  */
 int link_facts_create(struct link_facts **out, const struct config *config,
                       const struct token_trust *trust, const char *link, int64_t now);
 void link_facts_destroy(struct link_facts **facts);
 
-/* A string claim or header member, NULL where it is absent or no string; borrows. */
+/* A claim or header member that is a string, borrowed; NULL where it is absent or not a string. */
 const char *link_facts_string(const json_t *object, const char *name);
 
-/* Whether the link is a URL whose scheme, host and port are not those of this configuration's node. */
+/* Whether the link is a URL whose scheme, host and port lead to another node than this one. */
 bool link_is_elsewhere(const struct config *config, const char *link);
 
-/* What people get wrong, each a sentence with the cure, as a JSON array of strings; the caller's.
- */
+/* The link's mistakes, each a sentence with the cure: a JSON array of strings, the caller's. */
 json_t *link_hints(const struct link_facts *facts);
 
 /* The whole verdict as one JSON object; `hints` is borrowed. NULL without memory. */

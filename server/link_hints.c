@@ -1,7 +1,7 @@
 /*
- * The mistakes that people make when they sign links, recognised: each rule looks at the facts and
- * adds a sentence with the cure. Called by `link explain` for refused links; where a guess can be
- * proved (another key, an undecoded secret), it is proved before it is said.
+ * Recognises the mistakes that people make when they sign links: each rule looks at the facts and
+ * adds a sentence with the cure. Called for `link explain`, `link sign` and the admin interface.
+ * Where a guess can be proved (another key, an undecoded secret), it is proved before it is told.
  */
 #include <stdarg.h>
 #include <stdlib.h>
@@ -15,7 +15,7 @@
 #include "server/link_facts.h"
 #include "server/trust.h"
 
-/* Seconds of the year 5138: what is larger was counted in milliseconds. */
+/* The year 5138 in seconds: a larger number must count milliseconds. */
 #define MILLISECONDS_FROM 100000000000
 
 static __attribute__((format(printf, 2, 3))) void hint(json_t *hints, const char *format, ...)
@@ -33,14 +33,14 @@ static bool is(const struct link_facts *facts, enum token_verdict verdict)
 
 /* ---- claims ---- */
 
-/* A whole number that sums cannot overflow with; 0 where the claim is none. */
+/* The claim as a whole number, small enough for sums; 0 where it is not one. */
 static json_int_t seconds_of(const struct link_facts *facts, const char *name)
 {
     double value = json_number_value(json_object_get(facts->claims, name));
     return value >= 0 && value <= 9007199254740991 ? (json_int_t)value : 0;
 }
 
-/* The claim, or what stands for it where it is absent. */
+/* The claim resume; where it is absent, the issuer's resume_s, which stands for it. */
 static json_int_t resume_of(const struct link_facts *facts)
 {
     bool is_default = facts->issuer != NULL && json_object_get(facts->claims, "resume") == NULL;
@@ -100,7 +100,7 @@ static void hint_missing(const struct link_facts *facts, json_t *hints)
     "is a whole number of 1 to " DIGITS(n) ", without quotes; to set no limit, leave it out"
 #define SECONDS "is a number of seconds since 1970, not negative, without quotes"
 
-/* What a claim has to look like; token_verify_named says which one does not. */
+/* What a claim has to look like. token_verify_named says which claim does not. */
 static const char *const forms[][2] = {
     {"iss", TEXT_TO(TOKEN_ISS_MAX)},
     {"acct", TEXT_TO(TOKEN_ACCOUNT_MAX)},
@@ -142,7 +142,7 @@ static void hint_malformed(const struct link_facts *facts, json_t *hints)
     }
 }
 
-/* A claim that nobody knows is overlooked (RFC 7519 4), and so is a limit that is misspelt. */
+/* RFC 7519 4: unknown claims are ignored, and so a misspelt limit limits nothing. */
 static void hint_unknown(const struct link_facts *facts, json_t *hints)
 {
     static const char *const known[] = {
@@ -228,7 +228,7 @@ static bool decode_once(const char *text, char *out, size_t size)
     return escaped;
 }
 
-/* Whether `text` is `path`, or as a directory begins it, once both are in NFC. */
+/* Whether `text` is `path`, or with `prefix` its beginning, once both are in NFC. */
 static bool same_when_composed(const char *text, bool prefix, const char *path)
 {
     size_t lengths[2];
@@ -299,8 +299,8 @@ static void hint_key(const struct link_facts *facts, json_t *hints)
     }
 }
 
-/* Whether `jwk`, under the kid that the token names, signed it. Nothing else of the token is
- * judged. */
+/* Whether `jwk`, taken under the kid that the token names, signed the token; with `k` in place of
+ * its own where that is not NULL. Nothing else of the token is judged. */
 static bool signed_by(const struct link_facts *facts, const json_t *jwk, const char *k)
 {
     bool matches = false;
@@ -326,8 +326,7 @@ static bool signed_by(const struct link_facts *facts, const json_t *jwk, const c
         } else {
             enum token_verdict verdict =
                 token_verify(trust, facts->target.package, facts->target.package_length, &token);
-            /* The signature is checked before the claims: any later verdict says that it matched.
-             */
+            /* The signature is checked before the claims, so any other verdict confirms it. */
             matches = verdict != REFUSED_BAD_SIGNATURE && verdict != REFUSED_ALGORITHM_REFUSED &&
                       verdict != REFUSED_KEY_UNKNOWN;
         }
@@ -340,7 +339,7 @@ static bool signed_by(const struct link_facts *facts, const json_t *jwk, const c
     return matches;
 }
 
-/* RFC 4648 section 5, unpadded. */
+/* RFC 4648 5, without padding. */
 static void base64url(const char *text, char *out)
 {
     static const char letters[] =

@@ -1,6 +1,6 @@
 /*
- * Names of links. See link_name.h. Called by the admin interface; a worker's token cache does the
- * same with a digest of its own that is fetched once.
+ * The names of links; see link_name.h. The admin interface computes them here. A worker's token
+ * cache takes the texts from here, but digests them itself with an algorithm that it fetches once.
  */
 #include "server/link_name.h"
 

@@ -1,7 +1,7 @@
 /*
- * Whether a link leads to the node of a configuration: compares the scheme, the host and the port of
- * the two. Called for `link explain` and its hints. A name is never resolved, so the answer is
- * about what the configuration says, not about the network.
+ * Whether a link leads to the node of a configuration: compares the scheme, the host and the port
+ * of the two. Called by link_facts_create. It resolves no names, so the answer is about what the
+ * configuration says, not about the network.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -17,7 +17,8 @@ struct place {
     unsigned port;  /* 0: the kernel picks it */
 };
 
-/* False where the URL is of another kind. */
+/* Reads the place that an http:// or https:// URL names. False where it is neither, or its
+ * host is malformed. */
 static bool place_of(const char *url, struct place *out)
 {
     out->tls = strncasecmp(url, "https://", 8) == 0;
@@ -53,7 +54,7 @@ static bool is_loopback(const char *host)
            strcmp(host, "[::1]") == 0;
 }
 
-/* Whether the place is the address that the node listens on. `any_host`: by whatever name. */
+/* Whether the node listens on the place. `any_host`: all addresses are reached by any name. */
 static bool is_listened_on(const struct place *place, const char *scheme, const char *listen,
                            bool any_host)
 {

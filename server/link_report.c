@@ -36,8 +36,8 @@ json_t *link_report(const struct link_facts *facts, json_t *hints)
     if (!admitted)
         json_object_set_new(report, "text", json_string(refusal_text(facts->refusal)));
     json_object_set_new(report, "account_asked", json_false());
-    if (facts->states[LINK_STEP_ADDRESS] ==
-        LINK_PASSED) /* NULL, and left out, where it is not UTF-8 */
+    /* A path that is not UTF-8 makes json_string return NULL, and is left out. */
+    if (facts->states[LINK_STEP_ADDRESS] == LINK_PASSED)
         json_object_set_new(report, "path", json_string(facts->target.path));
     if (facts->issuer != NULL)
         json_object_set_new(report, "issuer", json_string(facts->issuer->id));

@@ -16,11 +16,11 @@ struct link_review {
     const struct config *config; /* borrows */
     const char *file;            /* borrows */
     struct token_trust *trust;   /* owns; NULL: the keys cannot be read here */
-    struct media *media;         /* owns; NULL: the media root cannot */
-    bool has_root;               /* false: it is not there */
+    struct media *media;         /* owns; NULL: the media root cannot be read here */
+    bool has_root;               /* false: there is no media root */
 };
 
-/* Whom a sentence is for. */
+/* Where the sentences go. */
 struct review_listener {
     void (*warn)(void *context, const char *text);
     void *context;
@@ -92,7 +92,7 @@ static void review_file(const struct link_review *review, const char *path,
              path);
 }
 
-/* What of the bound a link of this length passes. False: nothing. */
+/* Warns where the link, or its resumption, lives longer than a node allows; true then. */
 static bool review_lifetime(const struct link_review *review,
                             const struct link_review_subject *subject,
                             const struct review_listener *listener)
@@ -115,7 +115,7 @@ static bool review_lifetime(const struct link_review *review,
     return is_long || subject->resume_s > bound_s;
 }
 
-/* What a node checks of the token, by the node's own code. */
+/* Has the node's own code judge the token, and warns where it refuses. */
 static void review_token(const struct link_review *review,
                          const struct link_review_subject *subject,
                          const struct review_listener *listener)

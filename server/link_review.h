@@ -1,6 +1,7 @@
 /*
- * What a node will make of a link that was just signed, as far as a configuration and the media root
- * tell: `link sign` warns of it, so that the buyer is not the first who learns it. It asks no node.
+ * Foresees how a node will answer a link that was just signed, as far as a configuration and the
+ * media root tell. `link sign` warns with it, so that the buyer is not the first to learn. It
+ * asks no node.
  */
 #ifndef TOLLGATE_SERVER_LINK_REVIEW_H
 #define TOLLGATE_SERVER_LINK_REVIEW_H
@@ -12,16 +13,17 @@
 struct link_review;
 
 /*
- * For the configuration of `file`; both are borrowed. Issuers' keys and a media root that cannot be
- * read here are left out of the review, since the storefront needs neither. NULL without memory.
+ * Prepares reviews for the configuration, which was read from `file`; both are borrowed. Issuers'
+ * keys and a media root that cannot be read here are left out of the review, because the storefront
+ * needs neither. NULL without memory.
  */
 struct link_review *link_review_create(const struct config *config, const char *file);
 void link_review_destroy(struct link_review **review);
 
 /*
- * Calls `warn` with a sentence for each thing that a node will refuse the link for. `path` is what
- * was signed, decoded, a directory with a slash at its end; `begins_s` is when the link is good from
- * on and `ends_s` its exp, in seconds since 1970; `resume_s` is 0 where the link does not say.
+ * Calls `warn` with a sentence for each reason why a node will refuse the link. `path` is what was
+ * signed, decoded, a directory with a slash at its end. The link is valid from `begins_s` to
+ * `ends_s` (its exp), in seconds since 1970; `resume_s` is 0 where it has no claim resume.
  */
 struct link_review_subject {
     const char *link, *path;

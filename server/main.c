@@ -1,5 +1,4 @@
-/* The program's entry: hands everything to the server library, so that tests can link the same
- * code. */
+/* The program's entry. All else is in the server library, so that tests can link the same code. */
 #include "server/server.h"
 
 int main(int argc, char **argv)

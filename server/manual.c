@@ -12,7 +12,7 @@
 
 /* ---- roff ---- */
 
-/* Text as roff prints it verbatim; a line never begins with a character that makes it a request. */
+/* Prints text that roff is to show as it is; no line of it begins as a request of roff would. */
 static void print_text(FILE *out, const char *text)
 {
     fputs("\\&", out);
@@ -60,7 +60,7 @@ static void print_paragraph(FILE *out, const char *text)
     print_line(out, text);
 }
 
-/* Text in a font, as part of a line. */
+/* Prints text in a font, as part of a line. */
 static void print_styled(FILE *out, char font, const char *text)
 {
     fprintf(out, "\\f%c", font);
@@ -73,13 +73,13 @@ static void print_title(FILE *out, const char *name, int section, const char *ma
     fprintf(out,
             ".\\\" Made by tollgate-manual from the program's own tables.\n"
             ".TH %s %d \"\" \"tollgate %s\" \"%s\"\n"
-            ".ad l\n", /* a line with a list of ciphers in it cannot be spread */
+            ".ad l\n", /* a line that holds a list of ciphers cannot be justified */
             name, section, TOLLGATE_VERSION, manual);
 }
 
 /* ---- commands and their options ---- */
 
-/* Whether an option of argp's table is one that the reader gives: not a group's heading. */
+/* Whether an entry of argp's table is an option to type: not hidden, and not a group's heading. */
 static bool is_option(const struct argp_option *option)
 {
     return option->name != NULL && (option->flags & (OPTION_HIDDEN | OPTION_DOC)) == 0;
@@ -123,7 +123,8 @@ static void print_options(FILE *out, const struct argp *argp)
         print_options(out, child->argp);
 }
 
-/* What stands behind the options: lines that begin with a space are commands to type, each its own. */
+/* Prints the text behind the options. Lines that begin with a space are commands to type, and stay
+ * lines of their own. */
 static void print_rest(FILE *out, char *text)
 {
     bool verbatim = false;
@@ -157,7 +158,7 @@ static void print_command(FILE *out, const struct manual_command *command)
     fputs("\\fR ", out);
     print_line(out, command->usage);
     fputs(".hy\n", out);
-    /* argp prints what stands before a vertical tab ahead of the options, the rest behind them. */
+    /* As argp does: what stands before a vertical tab comes before the options, the rest after. */
     snprintf(doc, sizeof(doc), "%s",
              command->argp->doc != NULL ? command->argp->doc : command->summary);
     char *rest = strchr(doc, '\v');

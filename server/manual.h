@@ -18,7 +18,7 @@ struct manual_command {
 /* Every row of CLI_COMMANDS with the argp that it parses its command line by. */
 const struct manual_command *manual_commands(size_t *count);
 
-/* tollgate(1), tollgate.yaml(5), and a completion for bash. */
+/* Print tollgate(1), tollgate.yaml(5), and a completion for bash. */
 void manual_print_program(FILE *out);
 void manual_print_configuration(FILE *out);
 void manual_print_completion(FILE *out);

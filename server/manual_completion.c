@@ -1,7 +1,7 @@
 /*
  * The completion for bash: commands, options, and what may stand behind an option, as far as the
- * tables tell: FILE and PATH are files, DIR is a directory, and A|B|C in a command's usage are words
- * to choose from. It needs bash alone, not the bash-completion library. See manual.h.
+ * tables tell: FILE and PATH are files, DIR is a directory, and A|B|C in a command's usage are
+ * words to choose from. It needs bash alone, not the bash-completion library. See manual.h.
  */
 #include <stdbool.h>
 #include <string.h>
@@ -18,7 +18,7 @@ static bool ends_table(const struct argp_option *option)
     return option->name == NULL && option->key == 0 && option->doc == NULL;
 }
 
-/* The first words of the commands, each once; of "link sign" and "link explain" that is "link". */
+/* Prints the first words of the commands, each once: "link" for "link sign" and "link explain". */
 static void print_first_words(FILE *out, const struct manual_command *commands, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -30,7 +30,7 @@ static void print_first_words(FILE *out, const struct manual_command *commands, 
     }
 }
 
-/* A case for each first word that needs a second one. */
+/* Prints a case for each first word that needs a second one. */
 static void print_second_words(FILE *out, const struct manual_command *commands, size_t count)
 {
     for (size_t i = 0; i < count;) {
@@ -62,14 +62,14 @@ static void print_options(FILE *out, const struct argp *argp)
         print_options(out, child->argp);
 }
 
-/* The words of "A|B|C" with spaces between them; prints nothing where it is not a choice. */
+/* Prints the words of "A|B|C" with spaces between them. */
 static void print_choice(FILE *out, const char *token, size_t length)
 {
     for (size_t i = 0; i < length; i++)
         fputc(token[i] == '|' ? ' ' : token[i], out);
 }
 
-/* What the usage says behind --NAME: its token where that is a choice, else NULL. */
+/* What the usage has behind --NAME, where that is a choice such as A|B; else NULL. */
 static const char *choice_of(const char *usage, const char *name, size_t *length)
 {
     char mark[64];

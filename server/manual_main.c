@@ -69,7 +69,7 @@ int main(int argc, char **argv)
         if (argc != 2 || strcmp(argv[1], outputs[i].name) != 0)
             continue;
         outputs[i].print(stdout);
-        /* Not exit: what a command had allocated before its cli_parse is not a leak worth a report. */
+        /* Not exit: a sanitizer would report what a command had allocated before its cli_parse. */
         if (fflush(stdout) != 0)
             _exit(cli_fail(EX_IOERR, "tollgate-manual", "standard output: %s",
                            strerrordesc_np(errno)));

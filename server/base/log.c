@@ -1,8 +1,7 @@
 /*
- * Writes the node's log: makes a line with the time and the level, control bytes made visible, and
- * hands it to standard error, or to the queue of the thread that does (see log.h). The thread alone
- * may wait for standard error, which stays as it was given to the process: it is shared with others,
- * so O_NONBLOCK is not ours to set.
+ * Writes the node's log: makes a line with the time and the level, makes control bytes visible, and
+ * writes it to standard error, or queues it for the thread that does (see log.h). Only that thread
+ * may wait for standard error. O_NONBLOCK is never set there, because other processes share it.
  */
 #include "server/base/log.h"
 
@@ -37,7 +36,7 @@ static const char *const level_names[] = {
 
 static atomic_int level_now = LOG_LEVEL_INFO;
 
-/* Static, for a thread that cannot be ended may still be in it when the process ends. */
+/* Static, because a thread that is stuck in write(2) may still use it when the process ends. */
 static struct {
     pthread_mutex_t lock;
     pthread_cond_t changed; /* a line came, stop, the thread's end; on CLOCK_MONOTONIC */
@@ -99,9 +98,9 @@ static size_t write_lead(char *line, size_t size, enum log_level level)
     return length + (size_t)rest;
 }
 
-/* How long the character is that `text` begins with, and that a line may show as it is; 0: none. A
- * terminal acts upon C0 and C1, and the directions of Unicode's bidi algorithm (UAX 9) and its line
- * ends make a line look like another one. */
+/* The length of the first character of `text` where a line may show it as it is, else 0. Terminals
+ * act upon C0 and C1; Unicode's line ends and the directions of its bidi algorithm (UAX 9) can make
+ * a line look like another one. */
 static size_t shown_length(const char *text)
 {
     static const struct {
@@ -110,7 +109,7 @@ static size_t shown_length(const char *text)
                   {0x2028, 0x202e}, {0x2060, 0x206f}, {0xfeff, 0xfeff}, {0xe0000, 0xe007f}};
     ucs4_t value;
     int length = u8_strmbtouc(&value, (const uint8_t *)text);
-    if (length <= 0) /* no UTF-8 (RFC 3629 3) */
+    if (length <= 0) /* not UTF-8 (RFC 3629 3) */
         return 0;
     for (size_t i = 0; i < sizeof(hidden) / sizeof(hidden[0]); i++) {
         if (value >= hidden[i].first && value <= hidden[i].last)
@@ -161,7 +160,7 @@ static void leave_out(uint64_t lines)
     atomic_fetch_add_explicit(&node_log.left_out_all, lines, memory_order_relaxed);
 }
 
-/* False where no thread runs that would take it. */
+/* Queues the line, or counts it as left out. False where no thread runs that would write it. */
 static bool put(const char *line, size_t length)
 {
     pthread_mutex_lock(&node_log.lock);
@@ -178,7 +177,7 @@ void log_write(struct log_site *site, enum log_level level, const char *format, 
 {
     if ((int)level > atomic_load_explicit(&level_now, memory_order_relaxed))
         return;
-    int saved = errno; /* callers log in the middle of handling it */
+    int saved = errno; /* callers may still need it after they have logged */
     if (site == NULL || !atomic_load_explicit(&node_log.running, memory_order_relaxed) ||
         log_site_admits(site, level, format)) {
         char line[LOG_LINE_MAX];
@@ -187,14 +186,14 @@ void log_write(struct log_site *site, enum log_level level, const char *format, 
         size_t length = write_line(line, level, format, arguments);
         va_end(arguments);
         if (!put(line, length))
-            (void)!write(STDERR_FILENO, line, length); /* there is nowhere left to say so */
+            (void)!write(STDERR_FILENO, line, length); /* a failure could be told nowhere */
     }
     errno = saved;
 }
 
 /* ---- the thread ---- */
 
-/* Until there is something to write, or to report; false once the log stops. */
+/* Waits until there is something to write, or to report. False once the log stops. */
 static bool await_lines(void)
 {
     const struct timespec until = monotonic_in(REPORT_MS);
@@ -234,7 +233,7 @@ static void write_queued(void)
     atomic_store(&node_log.writing, false);
 }
 
-/* A line of the log's own; false where it was not written, which is then not counted. */
+/* Writes a line of the log's own. False where it was not written; it is not counted as left out. */
 static __attribute__((format(printf, 2, 3))) bool say(enum log_level level, const char *format, ...)
 {
     struct line_batch *batch = &node_log.batch;

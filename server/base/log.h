@@ -1,10 +1,10 @@
 /*
  * The node's log: one line per event on standard error, "2026-11-23T10:00:00.123Z level message".
- * Called from any thread. Never given a token or a key: callers log issuer, kid and jti.
+ * Called from any thread. Callers never give it a token or a key; they log issuer, kid and jti.
  *
  * Until log_start and after log_stop (and so in every command but `serve`) a line is written by its
- * caller. Between them a thread writes, and nobody else ever waits for whoever reads, or does not
- * read, standard error:
+ * caller. Between them a thread of the log writes, and no other thread ever waits for the reader of
+ * standard error:
  *
  *   log_* --over its site's limit--> counted ------> "left out N more of: ..." within a second
  *     '----> queue, full ----------> counted --.
@@ -20,17 +20,18 @@
 
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
-/* Of one message, in all threads together: as many at once, and so many a second after that. What
- * the clients and Redis can cause is so bounded, whoever forgets that they can. */
+/* How often one message may be logged, by all threads together: LOG_SITE_BURST times at once, and
+ * LOG_SITE_PER_S times a second after that. So every message that clients or Redis can cause is
+ * bounded, also where its author did not think of that. */
 #define LOG_SITE_BURST  50
 #define LOG_SITE_PER_S  10
 #define LOG_QUEUE_BYTES ((size_t)256 * 1024) /* some 2,000 lines */
-#define LOG_STOP_MS     2000 /* what the end of the node waits for standard error, at most */
+#define LOG_STOP_MS     2000 /* how long the end of the node waits for standard error, at most */
 #define LOG_LINE_MAX    ((size_t)8 * 1024 + 128)
 
-/* A message's place in the code, and what was left out of it. Zeroes at first. */
+/* A place in the code that logs, and how many of its lines were left out. Zeroes at first. */
 struct log_site {
-    _Atomic(const char *) text; /* what is left out is called by; NULL so far: the format */
+    _Atomic(const char *) text; /* names the lines left out; NULL until then, then the format */
     atomic_ullong due_ms;
     atomic_ullong left_out;
     atomic_bool listed;
@@ -38,18 +39,20 @@ struct log_site {
     struct log_site *next;
 };
 
+/* From now on, messages that are less severe than `level` are not logged. */
 void log_set_level(enum log_level level);
 /* 0 or -EINVAL; name is error, warning, info or debug. */
 int log_level_parse(const char *name, enum log_level *out);
-/* Control characters in the message, C1, those of text direction and bytes that are not UTF-8 are
- * written as \xNN: a peer cannot forge a line. What may be a token (strike.h) is struck. The site lives as
- * long as the process; without one (NULL) no line is left out for being one of many, which is for what
- * must be found afterwards and is bounded by something else. */
+/* Logs a message. Its control characters (C0, C1, those of text direction) and bytes that are not
+ * UTF-8 are written as \xNN, so that a peer cannot forge a line; what may be a token (strike.h) is
+ * struck out. `site` lives as long as the process. NULL: no line is left out for being one of many;
+ * that is for lines that must be found later and are bounded by something else. errno is kept. */
 void log_write(struct log_site *site, enum log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /*
- * The site of messages that a library hands over, all of one `kind`: a string constant, told apart
- * by its address. There are LOG_KINDS_MAX; the kinds that come after them share the last one.
+ * The site for messages of one `kind` that a library hands over. Kinds are string constants,
+ * told apart by their addresses. There are LOG_KINDS_MAX sites; kinds that come later share
+ * the last one.
  */
 struct log_site *log_site_of(const char *kind);
 #define LOG_KINDS_MAX 64
@@ -64,24 +67,25 @@ struct log_site *log_site_of(const char *kind);
 #define log_info(...)    LOG_HERE(LOG_LEVEL_INFO, __VA_ARGS__)
 #define log_debug(...)   LOG_HERE(LOG_LEVEL_DEBUG, __VA_ARGS__)
 
-/* Before any other thread. 0, or a negative errno. */
+/* Starts the log's thread, before any other thread. 0, or a negative errno. */
 int log_start(void);
 /*
- * After all other threads: writes what is queued and left out. Where standard error has not taken it
- * within LOG_STOP_MS, the rest is given up, and descriptor 2 is /dev/null from then on, so that
- * nothing that still writes to it waits.
+ * Called after all other threads have ended: writes what is queued and how much was left out. Where
+ * standard error has not taken that within LOG_STOP_MS, the rest is given up, and descriptor 2 is
+ * /dev/null from then on, so that nothing waits that still writes to it.
  */
 void log_stop(void);
 /*
- * The last line of a process that is about to abort: what is queued comes first, where it is written
- * within a second. Takes no lock. The process is aborted by the kernel after two, should standard
- * error block. `line` ends in a newline.
+ * Writes the last line of a process that is about to abort, which ends in a newline. Queued lines
+ * come first, where the thread writes them within a second. It takes no lock, and has the kernel
+ * abort the process after two seconds, should standard error block.
  */
 void log_last(const char *line, size_t length);
 
 struct log_stats {
     uint64_t left_out; /* lines that standard error did not take, or not in time */
 };
+/* Since the process began. From any thread. */
 void log_stats(struct log_stats *out);
 
 #endif

@@ -50,7 +50,7 @@ bool log_site_admits(struct log_site *site, enum log_level level, const char *fo
     return false;
 }
 
-/* The message as a reader knows it: "refused: status=... reason=...", each value left open. */
+/* Writes the format as readers know its message, with dots for values: "refused: status=...". */
 static void describe(const char *format, char *out, size_t size)
 {
     size_t used = 0;
@@ -85,7 +85,7 @@ void log_sites_report(bool (*say)(enum log_level level, const char *format, ...)
 
 struct log_site *log_site_of(const char *kind)
 {
-    static struct log_site kinds[LOG_KINDS_MAX]; /* the first ones have their text: the kind */
+    static struct log_site kinds[LOG_KINDS_MAX]; /* `text` of all but the last is their kind */
     for (unsigned i = 0; i < LOG_KINDS_MAX - 1; i++) {
         const char *here = NULL;
         if (atomic_compare_exchange_strong(&kinds[i].text, &here, kind) || here == kind)
