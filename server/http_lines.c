@@ -1,5 +1,5 @@
 /*
- * Lines, fields and lists of HTTP/1.1. See http_lines.h.
+ * Cuts lines, fields and lists of HTTP/1.1, byte by byte and without state. See http_lines.h.
  */
 #include "server/http_lines.h"
 
@@ -55,7 +55,7 @@ size_t http_token_length(const char *at, const char *end)
 
 bool http_field_cut(const struct http_text *line, struct http_text *name, struct http_text *value)
 {
-    /* RFC 9112 5.2: a line that starts with white space is obs-fold; refused (MUST, by a server) */
+    /* RFC 9112 5.2: a line that starts with white space is obs-fold, which a server may refuse */
     const char *end = line->data + line->length;
     const char *at = line->data + http_token_length(line->data, end);
     /* RFC 9112 5.1: white space before the colon MUST be refused with 400 */

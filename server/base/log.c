@@ -44,7 +44,7 @@ static struct {
     atomic_bool running;    /* written under the lock */
     bool ended;             /* under the lock: the thread is over */
     atomic_bool writing;    /* the thread has lines that it took from the queue */
-    atomic_ullong left_out; /* lines, since this was last said */
+    atomic_ullong left_out; /* lines, since the log last told of it */
     atomic_ullong left_out_all;
     atomic_ullong give_up_ms;  /* of the stop; 0: none */
     struct record_queue queue; /* put to under the lock */
