@@ -109,8 +109,8 @@ static void receive_arm(struct worker *worker, struct connection *connection)
     connection->in_flight++;
 }
 
-/* Refuses a client at a bound, as well as one call can, without keeping state. Over TLS (`secure`)
- * it only closes the socket: no session exists that could carry an answer. */
+/* Refuses a client at a bound, best effort, without keeping state. Over TLS (`secure`) it only
+ * closes the socket: no session exists that could carry an answer. */
 static void turn_away(struct worker *worker, int fd, bool secure, unsigned status)
 {
     char answer[256];

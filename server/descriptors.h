@@ -25,7 +25,7 @@ struct descriptors {
 /* Reads the limit anew each time: somebody may have changed it from outside. */
 struct descriptors descriptors_read(void);
 
-/* How many are in use where everything is that the configuration allows at once. */
+/* How many are in use when everything is open that the configuration allows. */
 uint64_t descriptors_wanted(const struct config *config);
 /* How many a node cannot serve without: its own, the reserve, and those of a few clients. */
 uint64_t descriptors_least(const struct config *config);

@@ -56,8 +56,7 @@ void doctor_check_media_root(const struct config *config, struct doctor_finding 
     close(root);
 }
 
-/* The fault that state_dir_fault returns where `parent` does not exist; told apart by
- * its address. */
+/* What state_dir_fault returns where `parent` does not exist; compared by its address. */
 static const char missing_parent[] = "has no parent directory";
 
 /* What is wrong with the directory, or NULL. The node makes it itself where it is missing, but not

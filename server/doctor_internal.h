@@ -19,8 +19,7 @@ struct doctor_run {
     void *context;
 };
 
-/* Sets a finding's verdict and text. In what follows, `out` is the finding that a
- * check was given. */
+/* Sets a finding's verdict and text. Below, `out` is the finding that a check was given. */
 void doctor_find(struct doctor_finding *out, enum doctor_verdict verdict, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* Reports another finding before the check's own. */
