@@ -1,12 +1,12 @@
 /*
- * What a worker accepts, and when it does not. Called by worker.c's loop; who has come is
- * connection.c's.
+ * Decides when a worker accepts clients, and when it pauses because descriptors have run out.
+ * worker.c's loop calls it; it hands each accepted socket to connection.c and never reads from one.
  *
- *   NOT --descriptors for a whole queue--> ALL (multishot) --there no longer are--> ENDING --> NOT
- *    '---a descriptor is left--> ONE --one has come, or accept failed--> NOT
+ *   NOT --descriptors for a whole queue--> ALL (multishot) --no longer enough--> ENDING --> NOT
+ *    '----a descriptor is left-----------> ONE --accepted, or failed-----------> NOT
  *
- * Where no descriptor is left, whoever comes waits in the kernel's queue. It is accepted when a
- * connection of this worker has ended, or a tick finds that something else has.
+ * While no descriptor is left, clients wait in the kernel's queue. The worker tries again when one
+ * of its connections has ended, and at each tick, as something else may have freed a descriptor.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,11 +20,14 @@
 #include "server/listener.h"
 #include "storage/media/media.h"
 
-#define RESUMED_MS     1000 /* without a failure, before it is said that all is well again */
-#define FILES_GIVEN_UP 8    /* idle ones, for a connection */
+#define RESUMED_MS     1000 /* without a failure, before the log says that accepting goes on */
+#define FILES_GIVEN_UP 8    /* idle cached files closed, at most, to make room for one connection */
 
-/* A multishot accept takes all that wait, in one go: up to the queues of all workers, which are not
- * all full at once where that is more than half of what there is. */
+/*
+ * A multishot accept takes all waiting clients in one go, so there must be room for the full queues
+ * of all workers. Where those queues exceed half of the descriptors, half of them is taken to be
+ * enough: the queues are hardly all full at once.
+ */
 static bool has_room_for_all(const struct worker *worker)
 {
     const struct node *node = worker->node;
@@ -68,7 +71,7 @@ static void arm(struct worker *worker, enum listener listener)
         return;
     }
     struct io_uring_sqe *sqe = worker_sqe(worker);
-    /* Non-blocking for sendfile(2), which knows no MSG_DONTWAIT. */
+    /* The socket itself must be non-blocking, because sendfile(2) has no MSG_DONTWAIT. */
     const int flags = SOCK_CLOEXEC | SOCK_NONBLOCK;
     if (all)
         io_uring_prep_multishot_accept(sqe, worker->listen_fd[listener], NULL, NULL, flags);
@@ -123,13 +126,13 @@ void accept_completed(struct worker *worker, enum listener listener, int result,
     }
     worker->accepting[listener] = ACCEPTING_NOT;
     if (result >= 0 || result == -ECANCELED || result == -ECONNABORTED)
-        accept_arm(worker); /* after a failure: by the tick, which costs no core */
+        accept_arm(worker); /* after another failure the tick does: trying at once would spin */
 }
 
 void accept_tick(struct worker *worker)
 {
     struct descriptors now = descriptors_read();
-    /* An accept keeps to the limit that was in force when it was given to the ring. */
+    /* An accept keeps the limit that was in force when it was submitted: a change must end it. */
     bool changed = now.limit != worker->descriptors.limit;
     worker->descriptors = now;
     media_cache_set_descriptor_max(worker->files, now.files);
@@ -149,8 +152,11 @@ void accept_tick(struct worker *worker)
     }
 }
 
-/* Whoever has connected is answered. Those who come from here on are refused by the kernel, and not left
- * waiting: the accept on the ring keeps the socket open until its ring ends, so closing alone would. */
+/*
+ * Accepts all clients that have connected, so that they are answered, and has the kernel refuse
+ * later ones. close() alone would leave those waiting, as the accept on the ring keeps the socket
+ * open until the ring itself ends.
+ */
 static void empty_and_shut(struct worker *worker, enum listener listener)
 {
     int fd = worker->listen_fd[listener];
@@ -173,7 +179,7 @@ void accept_stop(struct worker *worker)
         if (worker->listen_fd[listener] < 0)
             continue;
         cancel(worker, listener);
-        /* What a service manager passed is its own, and serves whoever comes next. */
+        /* A service manager keeps the socket that it passed: the next node serves its queue. */
         if (listener_passed(listener) == 0)
             empty_and_shut(worker, listener);
         close(worker->listen_fd[listener]);

@@ -1,7 +1,7 @@
 /*
- * The worker's side of the access log: an entry is begun with its request, told what becomes of it,
- * held by the deliveries of its response, and queued when the last of them is settled. Does nothing
- * where the log is off.
+ * The worker's side of the access log. request.c and response.c begin an entry and tell it the
+ * answer, metering.c's deliveries hold it, and when the last holder drops it, its line is queued.
+ * These functions never wait, and do nothing where the log is off.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +11,7 @@
 #include "server/connection.h"
 #include "server/token_cache.h"
 
-#define TEXT_MAX 2048 /* of each; what is longer is cut */
+#define TEXT_MAX 2048 /* bytes of each text; a longer one is cut */
 
 struct access_entry {
     unsigned references;
@@ -67,7 +67,7 @@ void access_begin(struct worker *worker, struct connection *connection,
         size += cut(texts[i].length);
     struct access_entry *entry = malloc(sizeof(*entry) + size);
     if (entry == NULL)
-        return; /* the download matters more */
+        return; /* the response goes on without a line: the download matters more */
     *entry = (struct access_entry){
         .references = 1,
         .began_ms = worker->now_ms,

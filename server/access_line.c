@@ -1,7 +1,7 @@
 /*
- * A line of the access log, as JSON (one object, all keys always there) or in the Combined format
- * that log analysers know. What clients sent is escaped, and struck out where it looks like a
- * token. Runs on the log's thread.
+ * Writes a line of the access log, as JSON (one object, in which no key is ever missing) or in the
+ * Combined format that log analysers know. access_log.c's thread calls it. No text of a client is
+ * written as it came: it is escaped, and struck out where it looks like a token.
  */
 #include <jansson.h>
 #include <stdarg.h>
@@ -14,7 +14,8 @@
 
 #define TEXT_SIZE (2048 * 4 + 1)
 
-/* The text without tokens, and as ASCII: other bytes are written \xHH where `escape`, else left. */
+/* Writes the text as printable ASCII with its tokens struck out; other bytes become \xHH, as do the
+ * quote and the backslash. Returns the length. */
 static size_t clean(const struct access_record *record, enum access_text which, char *out)
 {
     const char *at = (const char *)(record + 1), *begin, *end;

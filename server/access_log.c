@@ -1,4 +1,7 @@
-/* The queues and the thread of the access log. See access_log.h. */
+/*
+ * The access log's queues, its file and the thread that writes it. node.c opens and closes it, and
+ * access.c puts records. Only the thread ever waits for the file. See access_log.h.
+ */
 #include "server/access_log.h"
 
 #include <errno.h>
@@ -26,17 +29,17 @@ struct access_log {
     char *path; /* owns */
     enum access_format format;
     unsigned workers;
-    struct record_queue *queues; /* owns, with their bytes; each is put to by one worker */
+    struct record_queue *queues; /* owns, with their bytes; one for each worker to put into */
     int fd, wake_fd;             /* own */
     pthread_t thread;
     bool started;
     atomic_bool stop, reopen;
-    atomic_ullong give_up_ms; /* of the stop; 0: none */
+    atomic_ullong give_up_ms; /* monotonic: when closing waits for the file no longer; 0: never */
     atomic_ullong lines, dropped;
 
-    /* the thread's */
+    /* Used by the thread alone: */
     struct line_batch *batch; /* owns */
-    bool failing;             /* said so already */
+    bool failing;             /* the node's log says already that lines are lost */
 };
 
 int access_format_parse(const char *text, enum access_format *out)
@@ -65,7 +68,7 @@ bool access_log_put(struct access_log *log, unsigned worker, const struct access
         atomic_fetch_add_explicit(&log->dropped, 1, memory_order_relaxed);
         return false;
     }
-    /* Once, when it becomes half full; else the thread looks by itself. */
+    /* Waking at each record would cost a system call: the thread looks every TURN_MS by itself. */
     if (before < ACCESS_QUEUE_BYTES / 2 && record_queue_used(queue) >= ACCESS_QUEUE_BYTES / 2)
         wake(log);
     return true;
@@ -73,7 +76,7 @@ bool access_log_put(struct access_log *log, unsigned worker, const struct access
 
 /* ---- the file ---- */
 
-/* Of a pipe, O_NONBLOCK lets a reader that does not read be noticed; files ignore it. */
+/* With O_NONBLOCK a pipe whose reader does not read is noticed; regular files ignore the flag. */
 static int open_file(const char *path)
 {
     int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0640);
@@ -135,12 +138,12 @@ static void *run(void *context)
     do {
         struct pollfd woken = {.fd = log->wake_fd, .events = POLLIN};
         uint64_t count;
-        stop = atomic_load(&log->stop); /* before the queues are looked at a last time */
+        stop = atomic_load(&log->stop); /* read first, so that the last turn sees every record */
         if (!stop && waiting_poll(&woken, 1, TURN_MS) > 0)
             (void)!read(log->wake_fd, &count, sizeof(count));
         for (unsigned i = 0; i < log->workers; i++)
             take_all(log, &log->queues[i]);
-        flush(log); /* into the file that was open when they came */
+        flush(log); /* before a reopen: these lines belong into the old file */
         if (atomic_exchange(&log->reopen, false))
             reopen(log);
     } while (!stop);

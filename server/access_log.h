@@ -1,9 +1,9 @@
 /*
  * The access log: one line for each response, written when all of it is acknowledged or given up,
- * so that it says what was billed. A worker puts a record into a queue of its own and never waits;
- * one thread writes them out in batches. Where the disk is slower than the traffic the queues fill
- * and lines are dropped and counted, never a download slowed. Tokens are not in it: of a target its
- * path and query without them, and what looks like one elsewhere is struck out.
+ * so that the line says what was billed. A worker puts a record into a queue of its own and never
+ * waits; one thread writes the records out in batches. Where the disk is slower than the traffic,
+ * the queues fill, and lines are dropped and counted; no download is ever slowed. No line holds a
+ * token: a target is logged without its token, and what looks like one elsewhere is struck out.
  */
 #ifndef TOLLGATE_SERVER_ACCESS_LOG_H
 #define TOLLGATE_SERVER_ACCESS_LOG_H
@@ -34,10 +34,10 @@ enum access_text {
 
 /* What a line is made of. The texts follow the record, one after the other, without NULs. */
 struct access_record {
-    uint32_t size; /* of all of it */
+    uint32_t size; /* of the record, texts included */
     uint16_t length[ACCESS_TEXTS];
     uint16_t status; /* 0: the client went before there was an answer */
-    uint8_t minor;   /* of HTTP/1 */
+    uint8_t minor;   /* of the HTTP/1.x version */
     bool has_download;
     uint32_t refusal;  /* enum refusal */
     int64_t began_s;   /* since 1970 */
@@ -62,19 +62,22 @@ struct connection;
 struct worker;
 
 /*
- * Begins the entry of the request, where the log is on and there is none: connection->access. Both
- * may be NULL: of a request that could not be read. Copies what it needs; the link is the
- * connection's.
+ * Begins connection->access for a request, unless there is one already, the log is off, the
+ * connection is an inquiry, or memory is short. `head` and `wanted` are copied; they are NULL where
+ * the request could not be read. The issuer's and account's names come from connection->link.
  */
 void access_begin(struct worker *worker, struct connection *connection,
                   const struct http_head *head, const struct token_request *wanted);
+/* Notes why the request was refused. */
 void access_refused(struct connection *connection, enum refusal refusal);
+/* Notes connection->status, and how long the client waited for it. */
 void access_answered(struct worker *worker, struct connection *connection);
-/* A delivery of the response holds it until access_settled. */
+/* Holds the entry for a delivery, until access_settled. NULL where there is no entry. */
 struct access_entry *access_hold(struct connection *connection, uint64_t download);
+/* Adds the delivery's bytes and drops its hold. */
 void access_settled(struct worker *worker, struct access_entry **entry, uint64_t handed,
                     uint64_t acknowledged);
-/* The last of them puts the line into the queue. */
+/* Drops a hold and sets *entry to NULL; the last one queues the line and frees the entry. */
 void access_drop(struct worker *worker, struct access_entry **entry);
 
 /* ---- the node's side ---- */
@@ -82,16 +85,20 @@ void access_drop(struct worker *worker, struct access_entry **entry);
 struct access_log;
 
 enum access_format { ACCESS_JSON, ACCESS_COMBINED };
+/* Reads "json" or "combined". 0 or -EINVAL. */
 int access_format_parse(const char *text, enum access_format *out);
 
-/* Opens (or makes) the file and starts the thread. Errors with one sentence. */
+/* Opens (or makes) the file and starts the thread. 0, or a negative errno with a sentence. */
 int access_log_open(struct access_log **out, const char *path, enum access_format format,
                     unsigned workers, char *error, size_t error_size);
-/* Has the thread reopen the path, after logrotate moved the file. Any thread, and at once. */
+/* Has the thread reopen the path, after logrotate moved the file. Any thread may call it; it does
+ * not wait. */
 void access_log_reopen(struct access_log *log);
-/* Writes what is queued, for two seconds at most, and ends. No worker may put any more. */
+/* Writes what is queued, waiting two seconds at most for the file, and ends the thread. No worker
+ * may put any more. */
 void access_log_close(struct access_log **log);
-/* Of one worker alone. False where it was dropped. */
+/* Queues a copy of the record. Only the worker of that index may call it. False where the queue is
+ * full: the line is dropped and counted. */
 bool access_log_put(struct access_log *log, unsigned worker, const struct access_record *record);
 
 struct access_log_stats {
@@ -99,7 +106,8 @@ struct access_log_stats {
 };
 void access_log_stats(const struct access_log *log, struct access_log_stats *out);
 
-/* One line with its end, at most ACCESS_LINE_MAX bytes; its length, 0 without memory. */
+/* Writes one line with its newline and returns its length; 0 where memory is short or the line
+ * would be longer than ACCESS_LINE_MAX. */
 #define ACCESS_LINE_MAX ((size_t)32 * 1024)
 size_t access_line_write(const struct access_record *record, enum access_format format,
                          char out[ACCESS_LINE_MAX]);

@@ -1,4 +1,7 @@
-/* Connections by address: open addressing with linear probing. See address_table.h. */
+/*
+ * Counts connections by address in a hash table with open addressing and linear probing, which
+ * never grows. connection_client.c calls it. See address_table.h.
+ */
 #include "server/address_table.h"
 
 #include <errno.h>
@@ -19,10 +22,10 @@ struct slot {
 
 struct address_table {
     pthread_mutex_t mutex;
-    uint64_t seed; /* random: nobody outside can choose addresses that meet in one slot */
-    uint32_t most, used, used_max;
+    uint64_t seed;                 /* random, so that nobody can choose addresses that collide */
+    uint32_t most, used, used_max; /* connections of one address; addresses; their bound */
     size_t mask;
-    struct slot *slots; /* owns; at most half of them are used, so a probe ends soon */
+    struct slot *slots; /* owns; at most half of them are used, so that a probe ends soon */
 };
 
 int address_table_create(struct address_table **out, uint32_t connections_max, uint32_t most)
@@ -73,7 +76,7 @@ static size_t find(const struct address_table *table, const unsigned char key[KE
     return index;
 }
 
-/* Frees a slot and moves those up that were probed past it. */
+/* Frees a slot, and moves up later entries whose probe passed it: the hole would hide them. */
 static void clear(struct address_table *table, size_t hole)
 {
     size_t index = hole;

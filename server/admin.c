@@ -1,8 +1,8 @@
 /*
  * The admin interface: opens its doors, reads the shops' secrets, starts and stops its threads.
- * Called by node.c, before the journal is read and until after it is closed, so that health is told
- * all that time. What comes in by the doors is admin_peers.c's, what a request means
- * admin_routes.c's; no worker ever waits for either.
+ * node.c starts it before the journal is read and stops it after the journal is closed, so that
+ * health is answered all that time. admin_peers.c talks to those who connect, admin_routes.c knows
+ * what a request means; no worker ever waits for either.
  */
 #include "server/admin.h"
 
@@ -62,7 +62,7 @@ int admin_start(struct admin **out, struct node *node, char *error, size_t error
     bool has_shops = node->config->admin_listen[0] != '\0';
     int failure = admin_door_open_operators(&admin->doors[0], node->config, error, error_size);
     if (failure == 0 && has_shops) {
-        /* The checks at the start have warned of what others may read. */
+        /* No warner: the checks at the start have warned already of files that others may read. */
         failure = admin_secrets_load(&admin->secrets, node->config, NULL, error, error_size);
     }
     if (failure == 0 && has_shops) {

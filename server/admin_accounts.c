@@ -1,7 +1,7 @@
 /*
- * The admin interface's accounts: showing, changing, and usage. Called by the admin thread, which
- * may block in the ledger for some seconds. It decides nothing about money: it reads the request
- * strictly, asks the ledger and words what that answered.
+ * The admin interface's accounts: showing and changing them, and their usage. The desk's threads
+ * call it; they may block in the ledger for some seconds. It decides nothing about money: it reads
+ * the request strictly, asks the ledger, and puts the ledger's answer into words.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -13,7 +13,7 @@
 #include "server/base/check.h"
 
 #define USAGE_DAYS_DEFAULT 30
-#define USAGE_ROWS_MAX     200000 /* of an answer that is whole; more is asked for in pages */
+#define USAGE_ROWS_MAX     200000 /* of an answer without pages; a longer one is refused */
 #define USAGE_PAGE_DEFAULT 1000
 #define USAGE_PAGE_MAX     10000
 #define DAY_S              86400
@@ -37,7 +37,7 @@ static json_t *view_json(const struct admin_request *request,
                                         (json_int_t)view->max_conns));
     (void)json_object_set_new(out, "revoked_before",
                               json_integer((json_int_t)view->revoked_before));
-    /* What new downloads can still be granted. A postpaid account has no such bound. */
+    /* The bytes that can still be granted. A postpaid account has no such bound. */
     json_t *available = prepaid
                             ? json_integer((json_int_t)view->balance - (json_int_t)view->reserved)
                             : json_null();
@@ -81,7 +81,7 @@ struct change {
     "{\"rate\":BYTES_PER_SECOND,\"max_bytes\":N,\"max_conns\":N}; a limit that is left out, or "   \
     "is 0, does not apply"
 
-/* Reads the members that the operation has. */
+/* Reads the members that the operation knows. */
 static bool read_operation(json_t *body, enum ledger_operation operation, struct change *change,
                            struct admin_answer *answer)
 {
@@ -221,7 +221,8 @@ static void write_day(time_t when, char out[static DAY_SIZE])
     (void)strftime(out, DAY_SIZE, "%Y-%m-%d", &day);
 }
 
-/* "2026-11-23", a day that exists, to the second of its beginning. 0 or -EINVAL. */
+/* Reads "2026-11-23" into the second at which that day begins (UTC). -EINVAL where there is no such
+ * day. */
 static int read_day(struct http_text text, time_t *out)
 {
     char day[DAY_SIZE];
@@ -237,7 +238,7 @@ static int read_day(struct http_text text, time_t *out)
         return -EINVAL;
     }
     *out = timegm(&parts);
-    /* strptime takes " 1" and the 31st of any month; written back they differ. */
+    /* strptime accepts " 1" and the 31st of any month; only a real day is written back the same. */
     write_day(*out, back);
     return strcmp(day, back) == 0 ? 0 : -EINVAL;
 }
@@ -279,15 +280,15 @@ static uint32_t day_number(const char day[static DAY_SIZE])
                       strtoul(day + 8, NULL, 10));
 }
 
-/* Which part of it: all, or a page. */
+/* The part of the usage that is asked for: all of it, or one page. */
 struct part {
     bool is_page;
     uint32_t rows_max;
     char cursor[LEDGER_USAGE_CURSOR_MAX];
 };
 
-/* Without limit and cursor the answer is whole or refused: who does not know of pages shall not take
- * the first one for the bill. */
+/* Without limit and cursor the answer is whole or refused: a shop that does not know of pages must
+ * not take the first one for the bill. */
 static bool read_part(const struct admin_request *request, struct part *part,
                       struct admin_answer *answer)
 {
@@ -317,8 +318,7 @@ static bool read_part(const struct admin_request *request, struct part *part,
     return true;
 }
 
-/* Rows are written as they come: an account's files may be many, a tree of them is ten times their
- * text. */
+/* Rows are written as they come, because a JSON tree of many rows needs ten times their text. */
 struct report {
     FILE *out;
     size_t rows;
@@ -331,7 +331,7 @@ static json_t *file_json(const char *file, bool *encoded)
     json_t *value = json_string(file);
     *encoded = value == NULL;
     if (value == NULL) {
-        /* A name on disk is bytes: one that is not UTF-8 is given as in its URL, and marked. */
+        /* A name on disk is any bytes. One that is not UTF-8 is percent-encoded, and marked so. */
         char text[3 * LEDGER_FILE_MAX + 1];
         if (token_path_encode(file, strlen(file), text, sizeof(text)) >= 0) {
             value = json_string(text);
@@ -343,7 +343,7 @@ static json_t *file_json(const char *file, bool *encoded)
 static int write_row(void *context, const struct ledger_usage_row *row)
 {
     struct report *report = context;
-    if (report->rows == USAGE_ROWS_MAX) { /* a page is shorter in any case */
+    if (report->rows == USAGE_ROWS_MAX) { /* never in a page: USAGE_PAGE_MAX is less */
         report->too_many = true;
         return -E2BIG;
     }

@@ -1,7 +1,7 @@
 /*
- * One HTTP/1.1 request over the admin socket, for the commands. Blocking, with one deadline over
- * all of it; the answer ends where the server closes, and must then be as long as its
- * Content-Length said.
+ * Sends one HTTP/1.1 request over the admin socket and reads its answer. command_admin.c calls it.
+ * It blocks, with one deadline over the whole call, and never takes a cut answer for a whole one:
+ * the answer ends where the server closes, and must be as long as its Content-Length says.
  */
 #include "server/admin_client.h"
 
@@ -41,8 +41,7 @@ static int wait_for(int fd, short events, uint64_t deadline_ms)
     }
 }
 
-/* A node that accepts nobody any more has a full queue, where a Unix socket waits as it would to
- * send. */
+/* Where a stuck node's queue is full, connect() of a Unix socket waits as long as SO_SNDTIMEO. */
 static int connect_to(const char *socket_path, unsigned wait_ms)
 {
     const struct timeval patience = {.tv_sec = wait_ms / 1000,
@@ -73,7 +72,7 @@ static int send_all(int fd, const char *data, size_t length, uint64_t deadline_m
             data += sent;
             length -= (size_t)sent;
         } else if (errno == EPIPE || errno == ECONNRESET) {
-            return 0; /* refused half way: the answer that says why may be there to read */
+            return 0; /* refused half way; the answer that says why may be there to read */
         } else if (errno != EAGAIN && errno != EINTR) {
             return -errno;
         } else {
@@ -126,8 +125,7 @@ static int receive_all(int fd, uint64_t deadline_ms, char **text, size_t *length
         } else if (got == 0) {
             return *length > 0 ? 0 : -ECONNRESET;
         } else if (errno == ECONNRESET && *length > 0) {
-            return 0; /* closed with our bytes unread: whether the answer is whole, its length says
-                       */
+            return 0; /* closed with bytes of ours unread; take_apart checks the answer's length */
         } else if (errno != EAGAIN && errno != EINTR) {
             return -errno;
         } else {
@@ -139,7 +137,8 @@ static int receive_all(int fd, uint64_t deadline_ms, char **text, size_t *length
     }
 }
 
-/* Moves the body to the front of `text`. */
+/* Reads the head, and moves the body to the front of `text`, which becomes out->body. 0, -EPROTO,
+ * or -ECONNRESET where the answer was cut short. */
 static int take_apart(char *text, size_t length, struct admin_response *out)
 {
     static const char version[] = "HTTP/1.1 ";

@@ -15,14 +15,14 @@ struct admin_response {
 };
 
 /*
- * `target` is percent-encoded already; `body` is JSON, or NULL for none. 0, or a negative errno:
- * -ENOENT and -ECONNREFUSED where no node listens, -ETIMEDOUT, -ECONNRESET (cut short), -EMSGSIZE
- * (longer than any answer is), -EPROTO (not HTTP/1.1).
+ * `target` is percent-encoded already; `body` is JSON, or NULL for none. Waits ADMIN_CLIENT_WAIT_MS
+ * at most. 0, or a negative errno: -ENOENT and -ECONNREFUSED where no node listens, -ETIMEDOUT,
+ * -ECONNRESET (cut short), -EMSGSIZE (longer than any answer is), -EPROTO (not HTTP/1.1).
  */
-#define ADMIN_CLIENT_WAIT_MS 60000 /* usage settles first, which may take the node some seconds */
+#define ADMIN_CLIENT_WAIT_MS 60000 /* the node settles before it tells usage: some seconds */
 int admin_client_call(const char *socket_path, const char *method, const char *target,
                       const char *body, struct admin_response *out);
-/* Waits for so many milliseconds instead, connecting included. */
+/* The same with a deadline of `wait_ms` over the whole call, connecting included. */
 int admin_client_call_within(unsigned wait_ms, const char *socket_path, const char *method,
                              const char *target, const char *body, struct admin_response *out);
 

@@ -1,8 +1,8 @@
 /*
  * The admin interface's desk: the threads that do the calls which may wait for Redis or the disk,
- * and the queues before them. The operators' calls and each shop's are a class of their own; none of
- * them can take all threads, and one is left to the operators whatever the shops do. Calls come from
- * admin_peers.c and go back to it; it never waits here.
+ * and the queues before them. The operators' calls are one class, each shop's another; no class can
+ * take all threads, and CLASS_RUNNING_MAX of them are left to the operators whatever the shops do.
+ * admin_peers.c hands calls in and takes them back, and never waits here.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -14,13 +14,13 @@
 #include "server/base/check.h"
 
 #define THREADS           8
-#define CLASS_RUNNING_MAX 2 /* of a class at once: a long report does not hold up its top-ups */
-#define SHOPS_RUNNING_MAX (THREADS - CLASS_RUNNING_MAX) /* the others are the operators' */
+#define CLASS_RUNNING_MAX 2 /* calls of a class: a long report must not hold up its top-ups */
+#define SHOPS_RUNNING_MAX (THREADS - CLASS_RUNNING_MAX) /* the other threads are the operators' */
 
 struct class
 {
-    struct admin_call *first, *last; /* wait, oldest first */
-    unsigned taken;                  /* wait, run, or are being answered */
+    struct admin_call *first, *last; /* calls that wait, oldest first */
+    unsigned taken;                  /* calls that wait, run, or are being answered */
     unsigned running;
 };
 
@@ -35,10 +35,10 @@ struct admin_desk {
     /* Under the mutex: */
     struct class *classes; /* owns */
     unsigned class_count;
-    unsigned turn; /* the class to be looked at first */
+    unsigned turn; /* the class that next_call looks at first */
     unsigned taken, shops_running;
     bool closed;
-    struct admin_call *done;
+    struct admin_call *done; /* answered, for admin_desk_finished */
 };
 
 static bool may_run(const struct admin_desk *desk, unsigned number)
@@ -157,7 +157,7 @@ int admin_desk_open(struct admin_desk **out, struct node *node, void (*finished)
     desk->class_count = 1 + node->config->issuers_count;
     desk->classes = calloc(desk->class_count, sizeof(*desk->classes));
     int failure = desk->classes == NULL ? -ENOMEM : 0;
-    /* A signal to the node is the main thread's to take. */
+    /* The threads block all signals, so that the main thread takes those to the node. */
     sigset_t all;
     sigset_t before;
     (void)sigfillset(&all);

@@ -1,6 +1,7 @@
 /*
  * The admin interface's listening sockets: the operators' in the state directory, the shops' at
- * admin_listen. Opened and closed by admin.c; admin_peers.c accepts from them.
+ * admin_listen. admin.c opens and closes them; admin_peers.c accepts from them, which this file
+ * never does.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +15,7 @@
 #include "server/base/log.h"
 #include "server/listener.h"
 
-/* Removes what a killed node left. Anything but a socket is somebody's file and stays. */
+/* Removes the socket that a killed node left. Anything else is somebody's file, and stays. */
 static int remove_stale(const char *path)
 {
     struct stat status;
@@ -37,7 +38,7 @@ static int open_socket(struct admin_door *door, mode_t mode)
     if (fd < 0) {
         return -errno;
     }
-    /* Before bind: Linux gives the mode to the name, which is thus never open to others. */
+    /* fchmod before bind: Linux gives this mode to the name, which is then never open to others. */
     if (fchmod(fd, mode) != 0 ||
         bind(fd, (const struct sockaddr *)&door->address, sizeof(door->address)) != 0) {
         failure = -errno;
@@ -74,7 +75,7 @@ int admin_door_open_operators(struct admin_door *door, const struct config *conf
     return failure;
 }
 
-/* A Unix socket for the group, too: the secret says who may. */
+/* A Unix socket is open to the group, too (0660): the secret decides who may call. */
 int admin_door_open_shops(struct admin_door *door, const struct config *config, char *error,
                           size_t error_size)
 {
@@ -95,7 +96,7 @@ int admin_door_open_shops(struct admin_door *door, const struct config *config, 
     } else {
         failure = listener_open("admin_listen", listen_on, 1, &door->listen_fd, bound,
                                 sizeof(bound), error, error_size);
-        /* It is accepted from until nobody is left. */
+        /* admin_peers.c accepts until EAGAIN. */
         if (failure == 0 && fcntl(door->listen_fd, F_SETFL, O_NONBLOCK) != 0) {
             failure = -errno;
             (void)snprintf(error, error_size, "admin_listen: %s: %s", listen_on,

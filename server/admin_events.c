@@ -1,6 +1,7 @@
 /*
- * GET /v1/events?after=CURSOR&limit=N: what a shop is told, and the interface's own description.
- * Called by the admin threads; it reads Redis through the ledger and keeps nothing.
+ * GET /v1/events?after=CURSOR&limit=N, the notices to a shop, and GET /v1/openapi.json, the
+ * interface's own description. admin_routes.c's table calls both. Notices are read from Redis
+ * through the ledger; nothing is kept here.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -20,7 +21,7 @@ struct list {
     size_t count;
 };
 
-/* RFC 3339, milliseconds. */
+/* Writes an RFC 3339 time in UTC, with milliseconds. */
 static void write_time(uint64_t time_ms, char out[static TIME_SIZE])
 {
     time_t seconds = (time_t)(time_ms / 1000);
@@ -43,7 +44,7 @@ static int add_event(void *context, const struct ledger_notice *notice)
                               ledger_notice_kind_name(notice->kind), "account", notice->account,
                               "time", time, "bytes", (json_int_t)notice->bytes);
     if (notice->file[0] != '\0') {
-        json_t *file = json_string(notice->file); /* NULL: no UTF-8 */
+        json_t *file = json_string(notice->file); /* NULL where it is not UTF-8 */
         (void)json_object_set_new(event, "file", file != NULL ? file : json_null());
     }
     if (notice->jti[0] != '\0') {
@@ -67,7 +68,7 @@ static void copy_value(struct http_text value, char *out, size_t size)
     }
 }
 
-/* Whose events: a shop's own, or those of the issuer that an operator names. */
+/* The issuer whose events are asked for: the shop's own, or the one that an operator names. */
 static const char *issuer_of(const struct admin_request *request, char *named, size_t size)
 {
     if (!request->is_operator) {
@@ -98,7 +99,7 @@ void admin_events(struct node *node, const struct admin_request *request,
     }
     copy_value(admin_query_value(request->query, "after"), after, sizeof(after));
     copy_value(admin_query_value(request->query, "limit"), number, sizeof(number));
-    if (strcmp(after, "0") == 0) { /* before the first, as a shop would write it */
+    if (strcmp(after, "0") == 0) { /* a shop writes 0 for "from the oldest on" */
         after[0] = '\0';
     }
     unsigned long limit = number[0] != '\0' ? strtoul(number, NULL, 10) : EVENTS_DEFAULT;

@@ -1,7 +1,7 @@
 /*
- * GET /v1/health: whether this node may serve, why not, and its counters. Called by the admin
- * thread only; it reads atomics, takes no worker's time, and takes no lock that anybody holds while
- * waiting for Redis, the disk or another thread.
+ * GET /v1/health: whether this node may serve, why not, and its counters. Only the thread of
+ * admin_peers.c calls it. It reads atomics, takes no worker's time, and takes no lock that anybody
+ * holds while waiting for Redis, the disk or another thread.
  */
 #include <stdio.h>
 #include <time.h>
@@ -141,7 +141,7 @@ static uint64_t wall_clock_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-/* What there is only while the node serves, and while its workers end. */
+/* Adds what exists only while the phase is NODE_SERVING, which the caller holds. */
 static void add_insides(struct node *node, json_t *value, bool *ready)
 {
     bool redis_up = false;
@@ -161,7 +161,7 @@ void admin_health(struct node *node, const struct admin_request *request,
 {
     (void)request;
     uint64_t now_ms = wall_clock_ms();
-    /* The wall clock may have been set back since the start. */
+    /* The wall clock may have been set back since the start: the difference must not wrap. */
     uint64_t uptime_s = now_ms > node->started_ms ? (now_ms - node->started_ms) / 1000 : 0;
     enum node_phase phase = node_phase_hold(node);
     bool stopping = phase == NODE_ENDING || atomic_load(&node->stopping);

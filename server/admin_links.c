@@ -1,7 +1,7 @@
 /*
- * The admin interface's links: revoking one, or all of an account that are as old as an instant, and
- * explaining one. Called by the admin threads, which may block in the ledger. A link's token is read
- * from the body and never kept or logged.
+ * The admin interface's links: revoking one link, revoking all links of an account that were issued
+ * before an instant, and explaining a link. The desk's threads call it; they may block in the
+ * ledger. A link's token is read from the body and never kept or logged.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -28,7 +28,7 @@ static void answer_revoked(struct node *node, const struct ledger_request *asked
     if (jti != NULL && jti[0] != '\0') {
         (void)json_object_set_new(value, "jti", json_string(jti));
     }
-    /* It is revoked in any case; but a slip in the name should show. */
+    /* The link is revoked even if no such account is open; the answer lets a misspelt name show. */
     struct ledger_account_view view = {0};
     if (ledger_account_show(node->ledger, asked->issuer, asked->account, &view) == 0) {
         (void)json_object_set_new(value, "account_open", json_boolean(view.exists));
@@ -42,14 +42,15 @@ static void answer_revoked(struct node *node, const struct ledger_request *asked
 #define REVOKED_UNTIL_MAX_S (((int64_t)1 << 52) / 1000) /* the ledger's amounts are below 2^53 */
 
 /*
- * When a revocation may be forgotten, in ms since 1970: when the link has ended. `token` is NULL for a
- * link that is known by its jti alone. What goes by a jti may have been signed more than once, so there
- * the last end counts that any token may have which is admitted now: exp and resume may each lie
- * link_lifetime_max_s ahead. A token that is signed for longer opens nothing now; it is reached by the
- * URL, which says when it ends.
+ * When a revocation may be forgotten, in ms since 1970: when the link has ended. `token` is NULL
+ * for a link that is known by its jti alone. Several tokens may have been signed with the same jti,
+ * so a revocation by jti is kept until the last of those that are admitted now may end: exp and
+ * resume may each lie link_lifetime_max_s ahead. A token that is signed for longer opens nothing
+ * now, and can be revoked by its URL, which says when it ends.
  *
- * Never before now: a download under way may outlive its link, and is cut by a node that asks. The
- * functions keep a link's state for an hour more than they are told, which is longer than a grant.
+ * It is never before now, because a download under way may outlive its link, and is cut when its
+ * node asks Redis. The Redis functions keep a link's state for an hour more than they are told,
+ * which is longer than any grant.
  */
 static int64_t revoked_until_ms(const struct node *node, const struct token *token)
 {
@@ -63,7 +64,7 @@ static int64_t revoked_until_ms(const struct node *node, const struct token *tok
     return (until < REVOKED_UNTIL_MAX_S ? until : REVOKED_UNTIL_MAX_S) * 1000;
 }
 
-/* The instant before which each token was signed that is in use now. */
+/* An instant that is later than the iat of every token that can be in use now. */
 static int64_t issued_by_now(struct node *node)
 {
     struct token_trust *trust = node_trust_hold(node);
@@ -145,7 +146,7 @@ void admin_account_revoke(struct node *node, const struct admin_request *request
     }
     const char *jti = asks.jti;
     if (asks.before > issued_by_now(node)) {
-        /* It cannot be taken back: milliseconds would end the account for good. */
+        /* A revocation cannot be taken back: milliseconds for seconds would end the account. */
         admin_answer_problem(
             answer, ADMIN_INSTANT_AHEAD, "issued_before",
             "issued_before %lld lies in the future, and a revocation cannot be taken back%s",
@@ -174,7 +175,8 @@ static void answer_no_link(const struct node *node, struct admin_answer *answer)
                          node->config->token_attribute);
 }
 
-/* The token of a request, verified, and its link's name where it has no jti. NULL with the answer made. */
+/* The token of a request, verified, for the caller to destroy; `name` gets the link's name where
+ * the token has no jti. NULL with the answer made. */
 static struct token *verify_request(const struct node *node, const struct token_trust *trust,
                                     const char *request, size_t length,
                                     unsigned char name[LEDGER_LINK_BYTES],
@@ -206,7 +208,7 @@ static struct token *verify_request(const struct node *node, const struct token_
     return token;
 }
 
-/* The token of a URL, verified; its times are not looked at. NULL with the answer made. */
+/* The same for a URL. The token's times are not checked: an expired link can be revoked, too. */
 static struct token *verify_url(const struct node *node, const struct token_trust *trust,
                                 const char *url, unsigned char name[LEDGER_LINK_BYTES],
                                 struct admin_answer *answer)
@@ -288,7 +290,7 @@ void admin_link_revoke(struct node *node, const struct admin_request *request,
 
 /* ---- explaining ---- */
 
-/* What a worker says is the verdict, whatever the token's checks came to. */
+/* Makes the worker's answer the verdict, whatever the checks of the token alone came to. */
 static void set_verdict(json_t *report, enum refusal refusal)
 {
     bool admitted = refusal == REFUSAL_NONE;
@@ -303,8 +305,8 @@ static void set_verdict(json_t *report, enum refusal refusal)
     }
 }
 
-/* What the command cannot know: the account and the link as Redis has them. Left out where Redis
- * cannot be asked. */
+/* Adds what `tollgate link explain` cannot know: the account and the link as Redis has them. Adds
+ * nothing where Redis cannot be asked. */
 static void add_state(struct node *node, const struct link_facts *facts, const struct token *token,
                       unsigned char name[LEDGER_LINK_BYTES], json_t *report)
 {
@@ -350,7 +352,7 @@ static json_t *explain(struct node *node, const struct token_trust *trust,
     return report;
 }
 
-/* The verdict is that of a worker, which is asked as a client would ask; the facts say why. */
+/* A worker gives the verdict, as it would to a client's request; the facts explain it. */
 static void explain_url(struct node *node, const char *url, struct admin_answer *answer)
 {
     struct link_facts *facts = NULL;

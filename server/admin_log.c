@@ -1,8 +1,8 @@
 /*
- * What the node's log is told of the admin interface: each change, by whom, and each call that was
- * refused for who asked. Called by the handlers on the desk's threads and by admin_peers.c. It never
- * writes a secret, a token or a query; names are percent-encoded, so that a name with a space cannot
- * pass for another field.
+ * What the admin interface tells the node's log: each change and who made it, and each call that
+ * was answered 401 or 403. The handlers on the desk's threads and admin_peers.c call it. It never
+ * writes a secret, a token or a query; names are percent-encoded, so that a name with a space
+ * cannot pass for another field.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -43,7 +43,7 @@ static void write_name(const char *name, char out[NAME_SIZE])
         (void)snprintf(out, NAME_SIZE, "-");
 }
 
-/* What is changed, beside the account: " bytes=5" and the like. */
+/* Writes the figures of the change: " bytes=5" and the like. */
 static void write_figures(const struct ledger_request *asked, const char *jti, char *out,
                           size_t size)
 {
@@ -78,7 +78,7 @@ void admin_log_change(const struct admin_request *request, const struct ledger_r
         return;
     write_name(asked->account, account);
     write_figures(asked, jti, figures, sizeof(figures));
-    /* Without a site: a journal record stands behind each, which bounds them. */
+    /* No site, so no rate limit: each line has its record in the journal, which bounds them. */
     log_write(NULL, LOG_LEVEL_INFO,
               "change: who=%s%s account=%s/%s operation=%s transaction=%s%s %s",
               request->is_operator ? "" : "shop:", who(request), asked->issuer, account,

@@ -1,8 +1,8 @@
 /*
- * What a call brings along: the members of its JSON body and the parameters of its query, each held
- * against a list of those that its route knows. What is missing, unknown or of the wrong form is
- * refused, and the problem's `member` names it: a misspelt "byts" must not open an account with
- * nothing on it, nor a misspelt "form" bill another month. Called by the routes' handlers.
+ * Reads what a call brings along: the members of its JSON body and the parameters of its query. The
+ * routes' handlers call it with the list of those that the route knows. A missing, unknown or
+ * malformed one is refused, never ignored, and the problem's `member` names it: a misspelt "byts"
+ * must not open an account with nothing on it, nor a misspelt "form" bill another month.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,10 +12,10 @@
 #include "server/base/nearest.h"
 #include "server/cli.h"
 
-#define NAMES_MAX   8  /* members, or parameters, of a route */
-#define QUOTED_SIZE 65 /* of a name that is quoted from the request */
+#define NAMES_MAX   8  /* members of a route that are offered for a misspelt one */
+#define QUOTED_SIZE 65 /* bytes of a name that a sentence quotes from the request, with the NUL */
 
-/* The name as a sentence quotes it: what is long is cut, between two characters of UTF-8. */
+/* The name as a sentence quotes it. A long one is cut, between two characters of UTF-8. */
 static const char *quote(const char *name, size_t length, char out[static QUOTED_SIZE])
 {
     if (length >= QUOTED_SIZE) {
@@ -42,8 +42,8 @@ static const char *did_you_mean(const char *name, const char *const *names, size
 
 /* ---- the body ---- */
 
-/* The last string that ends before `position`: of a flat object the member whose value, or whose
- * name, the reader stopped at. "" where there is none. */
+/* The last string that ends before `position`: in a flat object, the name of the member at which
+ * the JSON reader stopped. "" where there is none. */
 static const char *name_before(struct http_text body, int position, char out[static QUOTED_SIZE])
 {
     size_t at = position > 0 && (size_t)position <= body.length ? (size_t)position : body.length;
@@ -171,7 +171,7 @@ bool admin_read_members(json_t *body, const struct admin_member *members, size_t
 
 /* ---- the query ---- */
 
-/* The parameter at the beginning of `rest`, which is then what follows it. False: none is left. */
+/* Takes the first parameter off `rest`; value->data is NULL without a "=". False: none is left. */
 static bool next_parameter(struct http_text *rest, struct http_text *name, struct http_text *value)
 {
     if (rest->data == NULL || rest->length == 0) {

@@ -1,15 +1,15 @@
 /*
  * The admin interface's connections: one thread receives a bounded request on each, answers at once
- * what needs no waiting (health, refusals), gives every other call to the desk, sends the answer and
- * closes. It waits for nothing but epoll, and takes no lock that is held over Redis or the disk, so
- * that health is told whatever the rest of the node does.
+ * what needs no waiting (health, refusals), gives every other call to the desk, sends the answer
+ * and closes. admin.c starts and stops it. It waits for nothing but epoll, and takes no lock that
+ * is held over Redis or the disk, so that health is answered whatever the rest of the node does.
  *
- *   accept --> RECEIVING --health, refused----------------> SENDING --> closed
- *                  '-----> AT_DESK (admin_desk.c) --answered---^
+ *   accept --> RECEIVING --health, refused---------------------> SENDING --> closed
+ *                  '-----> AT_DESK (admin_desk.c) --answered--------^
  *
- * At its bounds: of a door's connections that are RECEIVING or SENDING the one that has been waited
- * for the longest is closed for a new one; of calls see admin_desk.c. Where descriptors have run out
- * it accepts on spare ones.
+ * At the bound of a door's connections that are RECEIVING or SENDING, the one whose client has been
+ * waited for the longest is closed to make room; the bounds of calls are admin_desk.c's. Where
+ * descriptors have run out, it accepts by giving up spare ones.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -44,25 +44,25 @@
 #define ACCEPT_TURN       64
 #define EVENTS_TURN       64
 #define SPARES            4
-#define SCARCE_PAUSE_MS   100 /* trying at once would only burn the core */
+#define SCARCE_PAUSE_MS   100 /* before accepting again: trying at once would burn a core */
 #define SCARCE_LOG_MS     10000
 
 enum peer_state { PEER_RECEIVING, PEER_SENDING, PEER_AT_DESK };
-#define PEER_LISTS PEER_AT_DESK /* states with a list, by deadline */
+#define PEER_LISTS PEER_AT_DESK /* how many states have a list, ordered by deadline */
 
 struct door;
 
 /* A connection, what has been received of its one request, and the answer. */
 struct admin_peer {
-    struct admin_call call; /* first: the desk gives it back. Its request points into `buffer` */
+    struct admin_call call; /* first, for take_finished's cast; its request points into `buffer` */
     int fd;                 /* owns */
     enum peer_state state;
     struct door *door;                  /* borrows */
     struct admin_peer *next, *previous; /* in the list of its state */
     uint64_t deadline_ms;
-    bool called;    /* the desk counts it until it ends */
-    bool continued; /* it was told to go on */
-    bool polled;    /* epoll has it */
+    bool called;    /* the desk took its call, and counts it until the connection ends */
+    bool continued; /* it was sent 100 Continue */
+    bool polled;    /* its socket is in epoll */
     size_t length, head_length, sent;
     char head[512]; /* of the answer */
     char buffer[HEAD_BYTES_MAX + BODY_BYTES_MAX];
@@ -82,7 +82,7 @@ struct door {
 
 struct admin_peers {
     struct node *node;       /* borrows */
-    struct admin *admin;     /* borrows: knows whose a secret is */
+    struct admin *admin;     /* borrows; for admin_identify */
     struct admin_desk *desk; /* owns */
     pthread_t thread;
     bool started;
@@ -102,7 +102,7 @@ enum outcome { PARTIAL, ARRIVED, REFUSED, GONE };
 static void wake(void *context)
 {
     const struct admin_peers *peers = context;
-    (void)eventfd_write(peers->wake_fd, 1); /* EAGAIN: it is woken already */
+    (void)eventfd_write(peers->wake_fd, 1); /* EAGAIN: the thread is to wake already */
 }
 
 /* ---- lists ---- */
@@ -125,7 +125,7 @@ static void list_remove(struct admin_peer *peer)
     peer->door->listed--;
 }
 
-/* Each deadline is later than those before it in the same state, so that lists stay in order. */
+/* All deadlines of a state lie equally far ahead, so that appending keeps its list in order. */
 static void peer_set_state(struct admin_peers *peers, struct admin_peer *peer,
                            enum peer_state state)
 {
@@ -148,16 +148,16 @@ static void peer_end(struct admin_peers *peers, struct admin_peer *peer)
 {
     check(peer->state != PEER_AT_DESK);
     list_remove(peer);
-    (void)close(peer->fd); /* which takes it out of epoll, too */
+    (void)close(peer->fd); /* this takes it out of epoll, too */
     if (peer->called) {
         admin_desk_forget(peers->desk, peer->call.class);
     }
     free(peer->call.answer.body);
-    explicit_bzero(peer->buffer, sizeof(peer->buffer)); /* a shop's secret */
+    explicit_bzero(peer->buffer, sizeof(peer->buffer)); /* it may hold a shop's secret */
     free(peer);
 }
 
-/* What epoll reports of the peer from now on; 0: nothing. */
+/* Sets the events that epoll reports of the peer; 0 takes the peer out. 0, or a negative errno. */
 static int peer_poll(struct admin_peers *peers, struct admin_peer *peer, uint32_t events)
 {
     if (events == 0 && !peer->polled) {
@@ -174,7 +174,7 @@ static int peer_poll(struct admin_peers *peers, struct admin_peer *peer, uint32_
 
 /* ---- one request ---- */
 
-/* What has been received of it so far; PARTIAL where more must come. */
+/* Judges what has been received of the request so far; PARTIAL where more must come. */
 static enum outcome examine(struct admin_peer *peer, struct http_head *head)
 {
     struct admin_answer *answer = &peer->call.answer;
@@ -197,7 +197,7 @@ static enum outcome examine(struct admin_peer *peer, struct http_head *head)
         return REFUSED;
     }
     if (head->chunked && head->has_body) {
-        /* RFC 9110 15.5.12: a length is asked for rather than a second framing kept in here */
+        /* RFC 9110 15.5.12: 411 asks for a length, which spares a second framing here. */
         admin_answer_problem(answer, ADMIN_LENGTH_REQUIRED, NULL,
                              "Transfer-Encoding is not supported here; send Content-Length");
         return REFUSED;
@@ -221,7 +221,7 @@ static enum outcome examine(struct admin_peer *peer, struct http_head *head)
     return PARTIAL;
 }
 
-/* Receives what is there. */
+/* Receives until the request is judged or nothing more is there. GONE: the client has closed. */
 static enum outcome receive(struct admin_peer *peer, struct http_head *head)
 {
     for (;;) {
@@ -255,7 +255,7 @@ static void read_request(struct admin_peers *peers, struct admin_peer *peer,
         request->path.length = (size_t)(mark - target->data);
         request->query = (struct http_text){mark + 1, target->length - request->path.length - 1};
     }
-    /* An operator's socket needs no secret but the right to open it. */
+    /* Operators need no secret: the socket's mode decides who may open it. */
     request->is_operator = peer->door->from->is_operator;
     if (!request->is_operator && http_bearer(head, &secret)) {
         admin_identify(peers->admin, secret, request->shop);
@@ -285,7 +285,8 @@ static void write_head(struct admin_peer *peer)
     peer->head_length = (size_t)length;
 }
 
-/* Some more of the answer, never more than SEND_TURN_BYTES. -EAGAIN: there is more to send. */
+/* Sends more of the answer, until about SEND_TURN_BYTES went out, so that others have their turn.
+ * 0: all is sent; -EAGAIN: there is more to send; or another negative errno. */
 static int send_some(struct admin_peer *peer)
 {
     const struct admin_answer *answer = &peer->call.answer;
@@ -311,7 +312,7 @@ static int send_some(struct admin_peer *peer)
     return 0;
 }
 
-/* Sends what the client takes now; the rest when epoll says that it takes more. */
+/* Sends what the client takes now, and the rest when epoll says so. May end the peer. */
 static void peer_send(struct admin_peers *peers, struct admin_peer *peer)
 {
     size_t before = peer->sent;
@@ -361,7 +362,7 @@ static void peer_receive(struct admin_peers *peers, struct admin_peer *peer)
         if (admin_route(peers->node, &peer->call) && admin_desk_take(peers->desk, &peer->call)) {
             peer->called = true;
             peer_set_state(peers, peer, PEER_AT_DESK);
-            check(peer_poll(peers, peer, 0) == 0); /* a client that leaves would wake us for ever */
+            check(peer_poll(peers, peer, 0) == 0); /* a client that left would wake it for ever */
             return;
         }
     }
@@ -389,7 +390,8 @@ static void time_out(struct admin_peers *peers, struct admin_peer *peer)
     peer_answer(peers, peer);
 }
 
-/* Ends whom the deadline has passed; how long until the next one, -1: there is none. */
+/* Ends or refuses the peers whose deadline has passed. Returns the ms until the next deadline, or
+ * -1 where there is none. */
 static int sweep(struct admin_peers *peers)
 {
     uint64_t next_ms = peers->resume_ms != 0 ? peers->resume_ms : UINT64_MAX;
@@ -402,7 +404,7 @@ static int sweep(struct admin_peers *peers)
                 peer = next;
             }
         }
-        /* Looked at afterwards: those that timed out are sent to. */
+        /* A second look, because time_out has moved peers to SENDING. */
         for (enum peer_state state = 0; state < PEER_LISTS; state++) {
             const struct admin_peer *first = peers->doors[i].lists[state].first;
             next_ms = first != NULL && first->deadline_ms < next_ms ? first->deadline_ms : next_ms;
@@ -415,7 +417,7 @@ static int sweep(struct admin_peers *peers)
 
 /* ---- accepting ---- */
 
-/* Closes whoever has been waited for the longest; false where nobody is. */
+/* Closes the door's peer that has been waited for the longest. False where there is none. */
 static bool make_room(struct admin_peers *peers, struct door *door)
 {
     for (enum peer_state state = 0; state < PEER_LISTS; state++) {
@@ -427,7 +429,7 @@ static bool make_room(struct admin_peers *peers, struct door *door)
     return false;
 }
 
-/* Descriptors for connections that come when none is left. */
+/* Sets descriptors aside, to be given up for connections that come when none is left. */
 static void keep_spares(struct admin_peers *peers)
 {
     for (size_t i = 0; i < SPARES; i++) {
@@ -490,7 +492,7 @@ static int accept_one(struct admin_peers *peers, struct door *door)
 
 static void admit(struct admin_peers *peers, struct door *door, int fd)
 {
-    struct admin_peer *peer = malloc(sizeof(*peer)); /* 74 KB; what is used of it is touched */
+    struct admin_peer *peer = malloc(sizeof(*peer)); /* 74 KB, of which few pages are touched */
     if (peer == NULL) {
         (void)close(fd);
         return;
@@ -504,7 +506,7 @@ static void admit(struct admin_peers *peers, struct door *door, int fd)
     peer->state = PEER_RECEIVING;
     peer->deadline_ms = peers->now_ms + READ_DEADLINE_MS;
     list_append(peer);
-    peer_receive(peers, peer); /* most clients have sent by now: who floods evicts none of them */
+    peer_receive(peers, peer); /* most clients have sent by now, so a flood cannot evict them */
 }
 
 /* False where descriptors have run out. */
@@ -520,7 +522,7 @@ static bool accept_some(struct admin_peers *peers, struct door *door)
     return true;
 }
 
-/* Polls the doors, or no longer. */
+/* Has epoll report the doors, or, where not `open`, not before SCARCE_PAUSE_MS have passed. */
 static void poll_doors(struct admin_peers *peers, bool open)
 {
     for (unsigned i = 0; i < peers->door_count; i++) {
@@ -553,7 +555,7 @@ static void handle(struct admin_peers *peers, const struct epoll_event *event)
     }
 }
 
-/* One wait and what came of it. A wait that fails is not a wake-up. */
+/* Waits once and handles what came. A wait that fails is paused for, or the loop would spin. */
 static void turn(struct admin_peers *peers)
 {
     struct epoll_event events[EVENTS_TURN];
@@ -594,7 +596,8 @@ static void end_list(struct admin_peers *peers, struct peer_list *list)
     }
 }
 
-/* Requests that have not arrived whole are cut: nothing of them was done. */
+/* Cuts the requests that have not arrived whole (nothing of them was done), and sends the
+ * answers. */
 static void end_all(struct admin_peers *peers)
 {
     uint64_t deadline_ms = clock_monotonic_ms() + STOP_DEADLINE_MS;
@@ -604,7 +607,7 @@ static void end_all(struct admin_peers *peers)
         end_list(peers, &door->lists[PEER_RECEIVING]);
     }
     take_finished(peers);
-    check(peers->at_desk == 0); /* the desk has closed */
+    check(peers->at_desk == 0); /* the desk has closed, so every call has its answer */
     for (unsigned i = 0; i < peers->door_count; i++) {
         struct door *door = &peers->doors[i];
         while (door->lists[PEER_SENDING].first != NULL && clock_monotonic_ms() < deadline_ms) {
@@ -656,7 +659,7 @@ static int start(struct admin_peers *peers)
     if (failure != 0) {
         return failure;
     }
-    /* A signal to the node is the main thread's to take. */
+    /* The thread blocks all signals, so that the main thread takes those to the node. */
     sigset_t all;
     sigset_t before;
     (void)sigfillset(&all);

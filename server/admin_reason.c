@@ -1,6 +1,6 @@
 /*
- * The facts of the admin interface's table of reasons, looked up by number. Pure: it makes no
- * answer (admin_routes.c does).
+ * Looks up the facts of the admin interface's reasons by their number. admin_routes.c calls it and
+ * makes the answers; this file has no side effects.
  */
 #include "server/admin_reason.h"
 
@@ -17,7 +17,7 @@ static const struct {
 #undef X
 };
 
-/* The names in lower case, made once: a table in two spellings would drift apart. */
+/* The names in lower case, made once before main: a table in two spellings would drift apart. */
 #define NAME_SIZE 32
 static char lower_names[ADMIN_REASON_COUNT][NAME_SIZE];
 

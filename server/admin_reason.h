@@ -1,7 +1,7 @@
 /*
- * Every reason of the admin interface's own for which a call is not done: one table. It makes the
- * enum, the `reason` of the problem, its status and its Retry-After. openapi.json lists the reasons
- * of this table and of server/refusal.h, and a test compares them. Pure.
+ * The reasons for which the admin interface itself does not do a call, in one table, which makes
+ * the enum, the problem's `reason`, its status and its Retry-After. Used by the admin_*.c files.
+ * openapi.json lists the reasons of this table and of server/refusal.h, and a test compares them.
  */
 #ifndef TOLLGATE_SERVER_ADMIN_REASON_H
 #define TOLLGATE_SERVER_ADMIN_REASON_H
@@ -55,7 +55,8 @@ enum admin_reason {
         ADMIN_REASON_COUNT
 };
 
-const char *admin_reason_name(enum admin_reason reason); /* "account_open" */
+/* Each takes a reason below ADMIN_REASON_COUNT; the name, such as "account_open", is a constant. */
+const char *admin_reason_name(enum admin_reason reason);
 unsigned admin_reason_status(enum admin_reason reason);
 unsigned admin_reason_retry_after_s(enum admin_reason reason);
 

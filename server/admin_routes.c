@@ -1,7 +1,7 @@
 /*
- * The admin interface's routes: one table, the match of a request against it, and the shapes of its
- * answers. Called by admin_peers.c with requests that were read whole, and by admin_desk.c's threads;
- * it touches no socket.
+ * The admin interface's routes: one table, the match of a request against it, and the shapes of the
+ * answers. admin_peers.c calls it with requests that were read whole, admin_desk.c's threads run
+ * the handlers by it. It touches no socket.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -16,12 +16,13 @@
 enum access { ANYBODY, SHOPS, OPERATORS };
 enum wait { AT_ONCE, WAITS };
 
-/* `*` is one segment, percent-decoded after the split: the issuer's id, then the account. */
+/* In a pattern `*` stands for one segment: first the issuer's id, then the account. Segments are
+ * percent-decoded after the split, so that an account's name may hold a slash. */
 static const struct admin_route {
     enum http_method method;
-    enum access access;              /* who may, beside operators */
-    enum wait wait;                  /* whether it is the desk's */
-    enum ledger_operation operation; /* of admin_account_change */
+    enum access access;              /* who may call it, beside operators */
+    enum wait wait;                  /* WAITS: it may block, so the desk runs it */
+    enum ledger_operation operation; /* for admin_account_change; of no meaning to the others */
     const char *pattern;
     void (*handle)(struct node *node, const struct admin_request *request,
                    struct admin_answer *answer);
@@ -92,8 +93,7 @@ static void answer_problem(struct admin_answer *answer, unsigned status, const c
 {
     answer->problem = true;
     answer->reason = reason;
-    /* A detail may quote the request: bytes that are not UTF-8 would leave it without a JSON form.
-     */
+    /* A detail may quote the request, and JSON cannot hold bytes that are not UTF-8. */
     json_t *text = json_string(detail);
     if (text == NULL) {
         text = json_string("the request is not UTF-8");
@@ -181,7 +181,7 @@ void admin_answer_stopping(struct admin_answer *answer)
 
 /* ---- matching ---- */
 
-/* Whether the path is the pattern's; the segments under its stars are put into `stars`. */
+/* Whether the path matches the pattern. `stars` receives the segments that stand at the stars. */
 static bool path_matches(const char *pattern, struct http_text path,
                          struct http_text stars[static SEGMENTS_MAX], size_t *count)
 {
@@ -233,7 +233,7 @@ static bool is_utf8(const char *text)
     return value != NULL;
 }
 
-/* A storefront that misspells its issuer should see it, not an account that does not exist. */
+/* Names the known issuers: a misspelt issuer must not be answered like an unknown account. */
 static void answer_unknown_issuer(const struct config *config, const char *issuer,
                                   struct admin_answer *answer)
 {
@@ -291,7 +291,7 @@ static bool take_names(const struct node *node, const struct http_text *stars,
     return true;
 }
 
-/* Whether whoever asks may ask for such things at all. */
+/* Whether the caller, operator, shop or neither, may use the route; else makes the answer. */
 static bool is_allowed(const struct admin_route *route, const struct admin_request *request,
                        struct admin_answer *answer)
 {
@@ -313,7 +313,7 @@ static bool is_allowed(const struct admin_route *route, const struct admin_reque
     return true;
 }
 
-/* Whose threads do it. */
+/* The class whose share of the desk's threads does the call. */
 static unsigned class_of(const struct config *config, const struct admin_request *request)
 {
     for (unsigned i = 0; !request->is_operator && i < config->issuers_count; i++) {
@@ -321,7 +321,7 @@ static unsigned class_of(const struct config *config, const struct admin_request
             return ADMIN_OPERATORS + 1 + i;
         }
     }
-    check(request->is_operator); /* a shop has an issuer: is_allowed has seen to it */
+    check(request->is_operator); /* is_allowed has made sure that a shop is a known issuer */
     return ADMIN_OPERATORS;
 }
 
@@ -353,8 +353,8 @@ bool admin_route(struct node *node, struct admin_call *call)
             continue;
         }
         if (routes[i].method != request->method) {
-            /* RFC 9110 15.5.6: a 405 names what is allowed. Two methods share a path only as GET
-             * and PUT. */
+            /* RFC 9110 15.5.6: a 405 names what is allowed. The only two methods that share a path
+             * in the table are GET and PUT. */
             const char *method = routes[i].method == HTTP_GET   ? "GET"
                                  : routes[i].method == HTTP_PUT ? "PUT"
                                                                 : "POST";

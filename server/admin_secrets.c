@@ -1,7 +1,8 @@
 /*
  * The shops' bearer secrets: one file for each issuer, each line of it a secret, so that a new one
- * can be put beside the old while both are in use. Kept as SHA-256, compared by CRYPTO_memcmp alone
- * (tests/run.sh holds it to that), never printed.
+ * can be put beside the old while both are in use. admin.c loads them and looks callers up. They
+ * are kept as SHA-256, compared by CRYPTO_memcmp alone (tests/run.sh holds it to that), and never
+ * printed.
  */
 #include <errno.h>
 #include <limits.h>
@@ -37,7 +38,7 @@ static bool digest(const char *text, size_t length, unsigned char out[DIGEST_BYT
            size == DIGEST_BYTES;
 }
 
-/* 0; -EEXIST where another issuer has it, whose id is put into *other; or -ENOMEM. */
+/* Adds a secret. 0; -EEXIST where another issuer, *other, has the same one; or -ENOMEM. */
 static int add(struct admin_secrets *secrets, const char *issuer, const char *text, size_t length,
                const char **other)
 {
@@ -54,7 +55,7 @@ static int add(struct admin_secrets *secrets, const char *issuer, const char *te
     if (!digest(text, length, secret->digest))
         return -ENOMEM;
     for (size_t i = 0; i < secrets->count; i++) {
-        *other = secrets->all[i].issuer; /* borrowed of the configuration: one pointer an issuer */
+        *other = secrets->all[i].issuer; /* from the configuration: equal pointers, equal issuers */
         if (*other != issuer &&
             CRYPTO_memcmp(secrets->all[i].digest, secret->digest, DIGEST_BYTES) == 0)
             return -EEXIST;
@@ -79,7 +80,7 @@ static int take_lines(struct admin_secrets *secrets, const struct config_issuer 
         const char *other = NULL;
         int failure = length > 0 ? add(secrets, issuer->id, text, length, &other) : 0;
         if (failure == -EEXIST) {
-            /* It would be one shop's key to the other's accounts. */
+            /* With a shared secret one shop could reach the other's accounts. */
             snprintf(error, error_size,
                      "issuer %s: %s: issuer %s has the same secret; give each issuer one of its "
                      "own, `openssl rand -hex 32` makes one",
@@ -162,7 +163,7 @@ const char *admin_secrets_find(const struct admin_secrets *secrets, struct http_
     const char *found = NULL;
     if (!digest(text.data, text.length, wanted))
         return NULL;
-    /* To the end, whoever it is. */
+    /* The loop runs to its end in any case, so that its time does not tell whose the secret is. */
     for (size_t i = 0; i < secrets->count; i++) {
         if (CRYPTO_memcmp(secrets->all[i].digest, wanted, sizeof(wanted)) == 0)
             found = secrets->all[i].issuer;
