@@ -17,8 +17,7 @@ void address_table_destroy(struct address_table **table);
 
 /*
  * Counts one more connection of the address. False, and nothing is counted, where it has as many as
- * it may or the table is full. An IPv6 client counts by its /64, which is what one subscriber is
- * given.
+ * it may or the table is full. An IPv6 client counts by its /64, which one subscriber is given.
  */
 bool address_table_enter(struct address_table *table, const struct client_address *address);
 /* Undoes one address_table_enter that returned true. */

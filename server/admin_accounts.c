@@ -221,8 +221,7 @@ static void write_day(time_t when, char out[static DAY_SIZE])
     (void)strftime(out, DAY_SIZE, "%Y-%m-%d", &day);
 }
 
-/* Reads "2026-11-23" into the second at which that day begins (UTC). -EINVAL where there is no such
- * day. */
+/* Reads "2026-11-23", a day that exists, into the second at which it begins (UTC). 0 or -EINVAL. */
 static int read_day(struct http_text text, time_t *out)
 {
     char day[DAY_SIZE];

@@ -77,8 +77,7 @@ void admin_answer_json(struct admin_answer *answer, unsigned status, json_t *val
  * `format` and the rest are a sentence for people. */
 void admin_answer_problem(struct admin_answer *answer, enum admin_reason reason, const char *member,
                           const char *format, ...) __attribute__((format(printf, 4, 5)));
-/* The same for a refusal of the file server's table, with the given status instead of the
- * table's. */
+/* The same for a refusal of the file server's table, with a status of the caller's choice. */
 void admin_answer_refusal(struct admin_answer *answer, unsigned status, enum refusal refusal,
                           const char *member, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
@@ -192,16 +191,14 @@ void admin_desk_destroy(struct admin_desk **desk);
 
 /* ---- whose secret: admin.c, admin_secrets.c ---- */
 
-/* Puts the id of the issuer that has this secret into `shop`; leaves `shop` alone where none
- * has. */
+/* Puts the id of the issuer that has this secret into `shop`, which stays as it is if none has. */
 void admin_identify(struct admin *admin, struct http_text secret,
                     char shop[static LEDGER_ISSUER_MAX + 1]);
 
 /* ---- what the log is told: admin_log.c ---- */
 
-/* Logs a change that the ledger took (`result` is 0 or -EINPROGRESS) in one line, which no limit of
- * the log leaves out. Does nothing for other results. `jti` is that of the revoked link, or
- * NULL. */
+/* Logs a change in one line, which no limit of the log leaves out. Does nothing unless the ledger
+ * took the change (`result` is 0 or -EINPROGRESS). `jti` is that of the revoked link, or NULL. */
 void admin_log_change(const struct admin_request *request, const struct ledger_request *asked,
                       const char *jti, int result, bool repeated);
 /* Counts and logs a 401 or a 403; any other answer is left alone. */

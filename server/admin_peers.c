@@ -596,8 +596,7 @@ static void end_list(struct admin_peers *peers, struct peer_list *list)
     }
 }
 
-/* Cuts the requests that have not arrived whole (nothing of them was done), and sends the
- * answers. */
+/* Cuts the requests that have not arrived whole, as nothing of them was done; sends the answers. */
 static void end_all(struct admin_peers *peers)
 {
     uint64_t deadline_ms = clock_monotonic_ms() + STOP_DEADLINE_MS;

@@ -1,8 +1,7 @@
 /*
  * The shops' bearer secrets: one file for each issuer, each line of it a secret, so that a new one
  * can be put beside the old while both are in use. admin.c loads them and looks callers up. They
- * are kept as SHA-256, compared by CRYPTO_memcmp alone (tests/run.sh holds it to that), and never
- * printed.
+ * are kept as SHA-256, compared by CRYPTO_memcmp alone (tests/run.sh checks that), never printed.
  */
 #include <errno.h>
 #include <limits.h>

@@ -1,14 +1,14 @@
 /*
- * May this response start, and may this transfer go on? Answered from the window's grant where that
- * is valid and has funds, else by one question to Redis for the window (the terms of RFC 8506: a
- * grant of so many bytes, valid so long). A response takes its funds when it begins. Connections that
- * wait are parked; one question serves all that wait for the same window, on whichever worker they
- * are.
+ * Decides whether a response may start and whether a transfer may go on. request.c, transfer.c and
+ * worker.c call it. The window's grant answers where it is valid and has funds, else one question
+ * to Redis for the window (in the terms of RFC 8506: a grant of so many bytes, valid so long). A
+ * response takes its funds when it begins. Connections that wait are parked, and one question
+ * serves all that wait for the same window, on whichever worker they are.
  *
- * A revocation that is heard makes all windows of its account ask, for each compares what it has
- * heard with the ledger: what is under way stops, asks, and is cut by the answer. So Redis alone knows who is revoked. While Redis
- * cannot be asked, what is under way goes on to its grant's validity, or where it must ask waits so
- * long.
+ * This file never decides who is revoked: only Redis does. When a revocation is heard, the windows
+ * of its account find that the ledger has heard more than they have; their transfers stop, ask, and
+ * are cut by the answer. While Redis cannot be asked, a transfer goes on until its grant's validity
+ * ends, or, where it must ask, waits until then.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -23,17 +23,17 @@
 
 #define SHORT_WAIT_MS 300 /* see may_wait */
 
-/* A question under way: for which window, and for which connection it is to be decided first. */
+/* A question to Redis that is under way: its window, and the connection that asked. */
 struct ask {
     struct window *window;      /* holds */
-    uint32_t index, generation; /* of the connection, CONNECTION_NONE for a mere renewal */
+    uint32_t index, generation; /* of the connection; index CONNECTION_NONE: a mere renewal */
     uint64_t question;
     uint64_t asked_ms;
-    struct ledger_heard heard;
-    uint64_t keep_ms; /* of the link's terms; 0: none */
+    struct ledger_heard heard; /* of revocations, when it was asked */
+    uint64_t keep_ms;          /* of the link's terms; 0: none */
     int64_t iat;
-    bool is_inquiry; /* nothing was granted, whatever the answer says */
-    bool is_late;    /* who waited was answered without it */
+    bool is_inquiry; /* it takes nothing, so nothing is granted, whatever the answer says */
+    bool is_late;    /* it timed out: the connection was answered without it */
 };
 
 static bool link_is_up(const struct worker *worker)
@@ -41,7 +41,7 @@ static bool link_is_up(const struct worker *worker)
     return redis_link_is_ready(worker->redis);
 }
 
-/* Unreachable: the grant's expiry gives them back. */
+/* Gives funds back to Redis. Where Redis cannot be reached, the grant's expiry gives them back. */
 static void give_funds(void *context, const struct ledger_account *account,
                        const unsigned char link[WINDOW_KEY_SIZE], const struct funds *funds)
 {
@@ -58,14 +58,14 @@ static const struct token *token_of(const struct connection *connection)
     return connection->link->token;
 }
 
-/* Whether Redis keeps something of the link: its uses, its bytes, or that it was begun in time. */
+/* Whether Redis keeps a state of the link: its uses, its bytes, or that it was begun in time. */
 static bool has_terms(const struct token *token)
 {
     const struct token_limits *limits = &token->limits;
     return limits->max_uses > 0 || limits->max_bytes > 0 || limits->resume_s > 0;
 }
 
-/* What this response needs of Redis beyond its purse and the spare funds of its window. */
+/* The bytes that this response needs from Redis beyond its purse and its window's spare funds. */
 static uint64_t need_of(struct worker *worker, struct connection *connection)
 {
     struct window *window = connection->window;
@@ -75,12 +75,13 @@ static uint64_t need_of(struct worker *worker, struct connection *connection)
     if (set == 0)
         return need;
     uint64_t has = window_level(window, set, &connection->purse, &surplus);
-    if (!funds_are_empty(&surplus)) /* before the question, which may ask for it again */
+    if (!funds_are_empty(&surplus)) /* must reach Redis before the question, which may need it */
         give_funds(worker, window->account, window->link, &surplus);
     return has >= need ? 0 : need - has;
 }
 
-/* Whether the window's grant is still one, and was given for tokens that are as old. */
+/* Whether the window's grant is valid, no revocation was heard since it was confirmed, and it was
+ * confirmed for a token at least as old as this one. */
 static bool is_covered(const struct worker *worker, const struct connection *connection)
 {
     const struct window *window = connection->window;
@@ -93,8 +94,9 @@ static bool is_covered(const struct worker *worker, const struct connection *con
 }
 
 /*
- * A new response starts unasked in a use whose time is not over and of which not three times the
- * file has arrived, and only while every revocation is heard.
+ * Whether a new response may start without a question: only while the push connection is up, so
+ * that every revocation is heard. A link with terms must also be in a use whose period is not over,
+ * and of which less than three times the file has arrived.
  */
 static bool may_start_unasked(const struct worker *worker, const struct connection *connection)
 {
@@ -108,7 +110,7 @@ static bool may_start_unasked(const struct worker *worker, const struct connecti
            window_arrived(window) < 3 * connection->file->size;
 }
 
-/* Where the window's grant allows it to go on, takes the funds for it. */
+/* Takes the funds to start or to go on, where the window's grant allows that without a question. */
 static bool take_funds_unasked(const struct worker *worker, struct connection *connection)
 {
     bool sending = connection->state == CONNECTION_SENDING;
@@ -123,7 +125,7 @@ static void refuse(struct worker *worker, struct connection *connection, enum re
         transfer_cut(worker, connection, refusal_text(refusal));
         return;
     }
-    purse_return(worker, connection); /* its answer may take its time */
+    purse_return(worker, connection); /* now: a slow client must not hold funds while it is told */
     count(refusal_status(refusal) == 503 ? &worker->stats.admissions_failed
                                          : &worker->stats.admissions_refused,
           1);
@@ -156,8 +158,8 @@ static void wake_others(struct worker *worker, uint64_t waiters)
     }
 }
 
-/* Redis cannot be asked just now: what is under way stays parked for as long as its grant is valid, and
- * is looked at again by admission_retry. */
+/* Redis cannot be asked now. A transfer stays parked while its grant is valid, and admission_retry
+ * looks at it again; anything else is refused. */
 static void cannot_ask(struct worker *worker, struct connection *connection)
 {
     if (connection->state != CONNECTION_SENDING ||
@@ -181,8 +183,8 @@ static void fill_terms(const struct worker *worker, const struct connection *con
         .size = connection->file->size,
         .max_uses = limits->max_uses,
         .max_bytes = limits->max_bytes,
-        /* Both are bounded by link_lifetime_max_s from now: no overflow. The jti may be signed
-         * again, and is remembered for as long as a link may live. */
+        /* Neither overflows: exp lies at most link_lifetime_max_s ahead, and resume_s is no longer.
+         * The state is kept for the life of another link, as the same jti may be signed again. */
         .till_ms = ((uint64_t)token->exp + limits->resume_s) * 1000,
         .keep_ms =
             ((uint64_t)token->exp + limits->resume_s + worker->node->config->link_lifetime_max_s) *
@@ -194,7 +196,8 @@ static void fill_terms(const struct worker *worker, const struct connection *con
     };
 }
 
-/* 0, or the reason why Redis could not be asked; the right to ask must be held. */
+/* Sends the question. The caller holds the right to ask (window_ask). 0, or a negative errno where
+ * Redis could not be asked. */
 static int send_question(struct worker *worker, const struct connection *connection, bool renewal,
                          uint64_t need, uint64_t want)
 {
@@ -240,22 +243,22 @@ static int send_question(struct worker *worker, const struct connection *connect
 }
 
 /*
- * Asks for the connection's window, or waits for whoever asks. The first grant of a window is the
- * whole file where the account has plenty; each further one is twice the last, up to the slice: a
- * link that is fetched again and again asks ever more seldom.
+ * Asks for the connection's window, or waits for the answer to the question of another connection.
+ * The first grant of a window is the whole file; each further one is twice the last, so that a link
+ * that is fetched again and again asks ever more seldom. grant_slice_bytes bounds both.
  */
 static void ask(struct worker *worker, struct connection *connection)
 {
     struct window *window = connection->window;
     if (!window_ask(worker->node->windows, window, worker->index))
-        return; /* parked: woken when it is answered */
+        return; /* parked: this worker is woken when the other question is answered */
     uint64_t need = need_of(worker, connection);
     uint64_t slice = window->slice == 0 ? connection->file->size : window->slice * 2;
     if (slice > worker->node->config->grant_slice_bytes)
         slice = worker->node->config->grant_slice_bytes;
     uint64_t want = need > slice ? need : slice;
     if (need == 0 || connection->inquiry != NULL)
-        want = need; /* a renewal, or no grant at all */
+        want = need; /* need 0: only the validity is renewed; an inquiry is granted nothing */
     connection->question = ++worker->questions;
     if (send_question(worker, connection, false, need, want) != 0) {
         wake_others(worker, window_asked(worker->node->windows, window));
@@ -275,7 +278,7 @@ static void park(struct worker *worker, struct connection *connection)
     connection_link(worker, connection, LINK_PARKED);
 }
 
-/* The connection a question was for, where the same response still waits for the answer. */
+/* The connection that asked, where the same response still waits for the answer; else NULL. */
 static struct connection *asker_of(struct worker *worker, const struct ask *ask)
 {
     if (ask->index == CONNECTION_NONE)
@@ -290,9 +293,9 @@ static struct connection *asker_of(struct worker *worker, const struct ask *ask)
 }
 
 /*
- * Where only responses of its own window may stand in the way, a new one waits for their ends a
- * while: a player that seeks asks again before it has closed the old one. It is asked again by
- * admission_retry. What is under way has waited before, and is told.
+ * Whether a response that is short of funds waits, SHORT_WAIT_MS at most, for others of its window
+ * to end: a player that seeks asks again before it has closed the old response. admission_retry
+ * decides it again. A transfer under way does not wait: it had its funds and is told at once.
  */
 static bool may_wait(const struct worker *worker, struct connection *connection)
 {
@@ -300,13 +303,14 @@ static bool may_wait(const struct worker *worker, struct connection *connection)
         return false;
     if (connection->short_until_ms == 0)
         connection->short_until_ms = worker->now_ms + SHORT_WAIT_MS;
-    /* Not with each answer that others get: they would keep each other asking. */
+    /* It is not decided again at each answer to another: they would keep each other asking. */
     connection->short_retry_ms = worker->now_ms + WORKER_TICK_MS;
     return worker->now_ms < connection->short_until_ms;
 }
 
-/* Account or link is short. Spare funds of other windows go back and it is asked again; then what
- * is under way goes on with what there is; then it waits for others, or is refused. */
+/* The account or the link is short of funds. First the spare funds of other windows go back to
+ * Redis and it asks again; failing that it goes on with the funds of its own window, or waits for
+ * the end of other responses, or is refused. */
 static void on_short(struct worker *worker, struct connection *connection, enum ledger_fund fund,
                      enum refusal refusal)
 {
@@ -317,12 +321,12 @@ static void on_short(struct worker *worker, struct connection *connection, enum 
     else if (take_funds_unasked(worker, connection))
         go_on(worker, connection);
     else if (may_wait(worker, connection))
-        purse_return(worker, connection); /* until then others may have it */
+        purse_return(worker, connection); /* others may have its funds while it waits */
     else
         refuse(worker, connection, refusal);
 }
 
-/* Told once while the window is remembered, not at each of a player's retries. */
+/* Tells the shop once for each window, not at each of a player's retries. */
 static void on_used_up(struct worker *worker, struct connection *connection, enum refusal refusal)
 {
     struct window *window = connection->window;
@@ -355,7 +359,7 @@ static void decide(struct worker *worker, struct connection *connection, int sta
         refuse(worker, connection, REFUSAL_ACCOUNT_SUSPENDED);
         break;
     case LEDGER_REVOKED:
-        connection->link->revoked = true; /* what HEAD is told, too */
+        connection->link->revoked = true; /* so that HEAD, which asks nothing, is refused, too */
         refuse(worker, connection, REFUSAL_LINK_REVOKED);
         break;
     case LEDGER_USED_UP:
@@ -376,21 +380,21 @@ static void decide(struct worker *worker, struct connection *connection, int sta
     }
 }
 
-/* Account or link is short of funds; who asked is neither revoked nor suspended. */
+/* Whether funds alone are short: the link is not revoked, nor the account suspended. */
 static bool is_short(enum ledger_admission admission)
 {
     return admission == LEDGER_INSUFFICIENT || admission == LEDGER_ACCOUNT_BYTES_UP ||
            admission == LEDGER_LINK_BYTES_UP;
 }
 
-/* What Redis has said of tokens as old as this: the window needs not ask, but for funds. False where
- * a revocation has overtaken the answer. */
+/* Notes that Redis let this token pass: for tokens no older, the window asks only when it needs
+ * funds. False, and nothing is noted, where a revocation has overtaken the answer. */
 static bool confirm(const struct worker *worker, const struct ask *ask,
                     const struct ledger_grant *grant)
 {
     struct window *window = ask->window;
     const struct ledger *ledger = worker->node->ledger;
-    /* First what the window will have heard: a push that comes now is news to it. */
+    /* Read before the test below: a push that comes in between must be news to the window. */
     const struct ledger_heard now = ledger_heard(ledger, window->account);
     if (ledger_grant_is_stale(ledger, window->account, grant, &ask->heard))
         return false;
@@ -400,7 +404,7 @@ static bool confirm(const struct worker *worker, const struct ask *ask,
     return true;
 }
 
-/* Never backwards: a late answer may come after that to a later question. */
+/* Never shortens it: a late answer may come after the answer to a later question. */
 static void extend_validity(struct window *window, uint64_t until_ms)
 {
     unsigned long long known = atomic_load(&window->valid_until_ms);
@@ -416,7 +420,8 @@ static void take_limits(struct window *window, const struct ledger_grant *grant)
     atomic_store_explicit(&quota->max_conns, grant->max_conns, memory_order_relaxed);
 }
 
-/* The same for an inquiry: the window has not been given anything. */
+/* take_grant for an inquiry: the window was given nothing, so only the account's limits are noted.
+ * False where a revocation has overtaken the answer. */
 static bool take_judgement(const struct worker *worker, const struct ask *ask,
                            const struct ledger_grant *grant)
 {
@@ -426,44 +431,45 @@ static bool take_judgement(const struct worker *worker, const struct ask *ask,
 }
 
 /*
- * False where a revocation has overtaken it: its funds are taken, for Redis has reserved them, but
- * nothing starts on it. `connection` asked for it and still waits, or is NULL.
+ * Puts a grant into its window. False where a revocation has overtaken the answer: its funds are
+ * taken all the same, as Redis has reserved them, but no response may start on it. `connection` is
+ * the one that asked, where it still waits, or NULL.
  */
 static bool take_grant(struct worker *worker, const struct ask *ask,
                        const struct ledger_grant *grant, struct connection *connection)
 {
     struct window *window = ask->window;
     if (is_short(grant->admission))
-        return confirm(worker, ask, grant); /* what is under way goes on with the window's funds */
+        return confirm(worker, ask, grant); /* transfers may go on with the window's own funds */
     if (grant->admission != LEDGER_GRANTED) {
-        /* Of a renewal, or where who asked has gone or waits no more, nobody learns: whoever is under way
-         * asks, and is told himself. */
+        /* No connection waits for this refusal, so the window's transfers would not learn of it:
+         * each of them must ask, and is refused itself. */
         if (connection == NULL)
             atomic_store(&window->heard_epoch, WINDOW_UNCONFIRMED);
         return true;
     }
-    /* Too late, it may be older than what a later question has brought: it lifts no bound. */
+    /* A late answer may be older than the last one: it may set the bound but not lift it. */
     bool bounds = funds_has(grant->funds, LEDGER_FUND_ACCOUNT);
     if (bounds || !ask->is_late)
         atomic_store(&window->account_bounds, bounds);
     window_fund(worker->node->windows, window, grant->funds, grant->granted,
                 connection != NULL ? &connection->purse : NULL,
                 connection != NULL ? purse_need(connection) : 0);
-    /* Who is late has lost the right to ask, and with it the slice. */
+    /* A late question has lost the right to ask, and only its holder may write the slice. */
     if (!ask->is_late && (grant->granted > 0 || window->slice == 0))
         window->slice = grant->granted + 1; /* never 0 again: the window has had its first grant */
     if (grant->opened_ms != 0 &&
         (!ask->is_late || grant->opened_ms >= atomic_load(&window->opened_ms)))
         window_grant_use(worker->node->windows, window, grant, ask->asked_ms, ask->keep_ms);
     take_limits(window, grant);
-    /* From when it was asked, not from when it was answered: never longer than Redis has it. While
-     * the window must ask, it is worth nothing. */
+    /* The validity counts from the question, not from the answer, so that it never outlasts the
+     * reservation in Redis. It does not help a window that must ask (is_covered). */
     extend_validity(window, ask->asked_ms + worker->node->config->grant_validity_ms);
     return confirm(worker, ask, grant);
 }
 
-/* The question is answered, or its time is over: others may ask for the window, and who waited for
- * this answer is told. */
+/* Ends a question that was answered, or whose time is over: others may ask for the window, and the
+ * connection that waited for the answer is decided. Not `current`: it must ask again. */
 static void answer_asker(struct worker *worker, const struct ask *asked, int status, bool current,
                          const struct ledger_grant *grant)
 {
@@ -486,8 +492,8 @@ static void on_late(struct worker *worker, void *context)
     answer_asker(worker, asked, -ETIMEDOUT, true, NULL);
 }
 
-/* Also of an answer that comes too late the grant is taken: nobody waits for it, so its funds go back
- * with those of the idle window, or serve who asks again. */
+/* A late answer's grant is taken, too. No connection waits for it: its funds serve the next
+ * response of the window, or go back when the window is idle. */
 static void on_admission(struct worker *worker, const struct redisReply *reply, void *context)
 {
     struct ask *asked = context;
@@ -514,7 +520,7 @@ static enum refusal node_refusal(const struct worker *worker)
 {
     switch (ledger_state(worker->node->ledger)) {
     case LEDGER_READY:
-    case LEDGER_FULL: /* a window that is open goes on; no other is opened */
+    case LEDGER_FULL: /* open windows go on; window_open opens no other */
         return link_is_up(worker) ? REFUSAL_NONE : REFUSAL_REDIS_UNAVAILABLE;
     case LEDGER_CATCHING_UP:
         return REFUSAL_REDIS_UNAVAILABLE;
@@ -550,7 +556,7 @@ static enum refusal open_window(struct worker *worker, struct connection *connec
         status =
             window_open(worker->node->windows, &key, worker->now_ms, &connection->window, &created);
     if (status == -EMFILE && worker->windows_swept_ms != worker->now_ms) {
-        admission_sweep(worker); /* at the bound the idle ones go first */
+        admission_sweep(worker); /* at the bound, idle windows end to make room */
         status =
             window_open(worker->node->windows, &key, worker->now_ms, &connection->window, &created);
     }
@@ -568,7 +574,7 @@ static enum refusal open_window(struct worker *worker, struct connection *connec
 
 void admission_begin(struct worker *worker, struct connection *connection)
 {
-    /* HEAD and an empty file bring no bytes: nothing is granted, nothing is metered. */
+    /* HEAD (RFC 9110 9.3.2) and an empty file bring no bytes: nothing is granted or metered. */
     if (connection->head_only || purse_need(connection) == 0) {
         response_start(worker, connection);
         return;
@@ -603,7 +609,7 @@ bool admission_is_valid(struct worker *worker, struct connection *connection)
     uint64_t until = atomic_load(&window->valid_until_ms);
     if (!is_covered(worker, connection))
         return false;
-    /* Past half of it: renew, while the transfer goes on. */
+    /* Past half of the validity the grant is renewed, while the transfer goes on. */
     if (until - worker->now_ms < worker->node->config->grant_validity_ms / 2 &&
         link_is_up(worker) && window_ask(worker->node->windows, window, worker->index) &&
         send_question(worker, connection, true, 0, 0) != 0)
@@ -611,8 +617,8 @@ bool admission_is_valid(struct worker *worker, struct connection *connection)
     return true;
 }
 
-/* A new response that waited for others' questions, and is not short of funds: to ask for itself now
- * would make it wait as long again, and the last of many for as long as all of them together. */
+/* Whether a new response has waited admission_timeout_ms for the questions of others. To ask itself
+ * now would make it wait as long again, and the last of many as long as all of them together. */
 static bool is_overdue(const struct worker *worker, const struct connection *connection)
 {
     return connection->state == CONNECTION_ADMITTING && connection->short_until_ms == 0 &&
@@ -646,8 +652,8 @@ void admission_retry(struct worker *worker)
 }
 
 /*
- * Grants were dropped, or keys: transfers that wait for room or for their rate would not notice
- * until they may send again. Those that run notice by themselves.
+ * Grants were dropped, or (`keys`) key sets replaced. Transfers that wait for room, their rate or
+ * acknowledgements would notice only when they may send again; those that run notice by themselves.
  */
 void admission_recheck(struct worker *worker, bool keys)
 {
@@ -676,7 +682,7 @@ void admission_recheck(struct worker *worker, bool keys)
     }
 }
 
-/* The windows that this worker made and that are idle give their funds back and end. */
+/* Ends the idle windows that this worker made, and gives their funds back. */
 void admission_sweep(struct worker *worker)
 {
     struct windows *windows = worker->node->windows;

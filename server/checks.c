@@ -1,4 +1,7 @@
-/* Budgets of failed checks, and sets of digests, each a set-associative table. See checks.h. */
+/*
+ * Budgets of failed checks, and the digests of checked tokens: three set-associative tables that
+ * never grow. token_cache.c calls it. See checks.h.
+ */
 #include "server/checks.h"
 
 #include <errno.h>
@@ -11,23 +14,23 @@
 #define WAYS 8
 
 /*
- * A bucket of `failed_max` that fills by one in each `interval_ms`, kept as the moment at which it is full
- * again (the generic cell rate algorithm). That has passed: the place is free.
+ * A bucket of `failed_max` checks that gains one in each interval_us, kept as the moment when it is
+ * full again (the generic cell rate algorithm). When that moment has passed, the place is free.
  */
 struct budget {
     unsigned char key[CLIENT_SUBSCRIBER_SIZE];
     uint64_t full_us;
-    bool said; /* that it was used up */
+    bool said; /* checks_tell has reported already that it is used up */
 };
 
 struct seen {
     unsigned char digest[CHECKS_DIGEST_SIZE];
-    uint64_t generation; /* of the trust; good ones: of no matter. 0: free */
+    uint64_t generation; /* of the keys that it was checked by; only `failed` reads it. 0: free */
 };
 
 struct seen_set {
     struct seen way[WAYS];
-    unsigned next; /* to be overwritten: the oldest */
+    unsigned next; /* the oldest way, which is overwritten next */
 };
 
 struct seen_table {
@@ -37,7 +40,7 @@ struct seen_table {
 
 struct checks {
     pthread_mutex_t mutex; /* of the three tables */
-    uint64_t seed;         /* random: nobody outside can choose addresses that meet in one set */
+    uint64_t seed;         /* random, so that nobody can choose addresses that meet in one set */
     uint64_t burst_us, interval_us;
     unsigned retry_s;
     struct budget (*budgets)[WAYS]; /* owns */
@@ -145,7 +148,7 @@ bool checks_has_failed(struct checks *checks, const unsigned char digest[CHECKS_
 
 /* ---- budgets ---- */
 
-/* The address's place; where it has none, the one in its set that is, or will be, free the soonest. */
+/* The address's place, and *found; else the place of its set that is, or will be, free soonest. */
 static struct budget *find_budget(const struct checks *checks, const struct client_address *client,
                                   bool *found)
 {
@@ -183,7 +186,8 @@ bool checks_may(struct checks *checks, const unsigned char digest[CHECKS_DIGEST_
     return may;
 }
 
-/* True where that was the last of it, for the first time since it was whole. */
+/* Takes one check off the client's budget. True where that used it up, for the first time since it
+ * was full. */
 static bool spend(struct checks *checks, const struct client_address *client, uint64_t now_us)
 {
     bool found;
@@ -197,7 +201,8 @@ static bool spend(struct checks *checks, const struct client_address *client, ui
         budget->said = false;
     }
     budget->full_us += checks->interval_us;
-    /* Others were checked meanwhile: a debt would be paid by whoever shares the address. */
+    /* Checks that ran at the same time may overdraw the budget. The debt is forgiven, as others who
+     * share the address would have to pay it. */
     if (budget->full_us - now_us > checks->burst_us)
         budget->full_us = now_us + checks->burst_us;
     bool news = is_used_up(checks, budget, now_us) && !budget->said;

@@ -1,7 +1,7 @@
 /*
- * The program's entry behind main: finds the subcommand, prints the help and the versions, and
- * holds what every command_*.c needs to find its configuration and to fail alike. It does no
- * command's work itself.
+ * The program's entry: main calls tollgate_main, which finds the command and runs it, or prints the
+ * help or the versions. It also holds what every command_*.c needs to find its configuration and
+ * its node. It does no command's work itself.
  */
 #include "server/cli.h"
 
@@ -36,7 +36,7 @@ static const struct command commands[] = {
 #undef X
 };
 #define COMMAND_COUNT  (sizeof(commands) / sizeof(commands[0]))
-#define LINK_BYTES_MAX 65536 /* of a request's head, at most */
+#define LINK_BYTES_MAX 65536 /* the most that head_bytes_max may be: no node reads a longer link */
 
 /* ---- help and versions ---- */
 
@@ -88,8 +88,8 @@ static int print_help(FILE *out)
 }
 
 /*
- * liburing before 2.4 does not tell its version: the file that it was loaded from does, once links
- * are followed (liburing.so.2.3.0).
+ * liburing before 2.4 does not tell its version. The name of the file that it was loaded from does,
+ * once symbolic links are followed (liburing.so.2.3.0).
  */
 static void write_liburing_version(char *out, size_t size)
 {
@@ -128,7 +128,7 @@ static int print_version(bool json)
 
 /* ---- finding the command ---- */
 
-/* How many of the arguments from argv[1] on are the command's words; 0: another command. */
+/* How many arguments from argv[1] on are the command's words, 1 or 2; 0: it is another command. */
 static int words_matched(const char *words, int argc, char **argv)
 {
     const char *space = strchr(words, ' ');
@@ -153,7 +153,7 @@ static bool begins_command(const char *word, size_t index)
            commands[index].words[length] == ' ';
 }
 
-/* "account" alone is the beginning of commands. Whether it is. */
+/* Prints the commands that begin with the word, as `account` does. False: none does. */
 static bool print_continuations(const char *word)
 {
     bool found = false;
@@ -169,7 +169,7 @@ static bool print_continuations(const char *word)
     return found;
 }
 
-/* Writes the commands that begin so: "tollgate link sign, tollgate link revoke". Whether there are any. */
+/* Writes them into `out`: "tollgate link sign, tollgate link revoke". False: there are none. */
 static bool write_continuations(const char *word, char *out, size_t size)
 {
     size_t length = 0;
@@ -232,8 +232,9 @@ static int refuse_unknown(int argc, char **argv)
 }
 
 /*
- * A standard descriptor that was closed would be given to the first file that is opened, a journal
- * perhaps, and messages would go there. For reading alone: writing still fails, as it did.
+ * Opens /dev/null for standard descriptors that are closed: the first file that is opened, a
+ * journal perhaps, would get such a number, and messages would go into it. /dev/null is opened for
+ * reading only, so that writing to standard output still fails, as it did.
  */
 static void occupy_standard_descriptors(void)
 {
@@ -260,7 +261,7 @@ static int run_command(size_t index, int words, int argc, char **argv)
     snprintf(name, sizeof(name), "tollgate %s", commands[index].words);
     argv[words] = name;
     int code = commands[index].run(argc - words, argv + words);
-    /* What could not be written was not said: a full disk must not look like success. */
+    /* An answer that could not be written (a full disk) must not look like success. */
     if (fflush(stdout) != 0 && code == EX_OK)
         return cli_fail(EX_IOERR, name, "standard output: %s", strerrordesc_np(errno));
     return code;
@@ -369,7 +370,7 @@ int cli_read_link(const char *command, const char **link)
         return cli_fail(EX_DATAERR, command,
                         "standard input: its first line is empty; write the "
                         "link there");
-    /* Who types it is not asked for a second line. */
+    /* On a terminal it does not wait for a second line. */
     if (!isatty(STDIN_FILENO) && fgets(more, sizeof(more), stdin) != NULL &&
         more[strspn(more, " \r\n")] != '\0')
         return cli_fail(EX_DATAERR, command,
@@ -378,7 +379,7 @@ int cli_read_link(const char *command, const char **link)
     return EX_OK;
 }
 
-/* Each line begins with the file and its line, as editors expect it: FILE:7: what is wrong. */
+/* Tells the mistakes of config_load, one on each line: "FILE:7: what is wrong", as editors want. */
 static int tell_mistakes(const char *command, const char *path, char *lines, int exit_code)
 {
     struct cli_mistakes mistakes = {0};
@@ -408,7 +409,7 @@ int cli_config_load(const char *command, const struct cli_location *location, st
             EX_NOINPUT, command,
             "no configuration was found; give --config FILE, set TOLLGATE_CONFIG, or write "
             "./tollgate.yaml or /etc/tollgate/tollgate.yaml");
-    char error[65536]; /* a mistake in each key, told */
+    char error[65536]; /* room for a mistake in each key */
     int result = config_load(out, path, error, sizeof(error));
     if (result == 0)
         return EX_OK;

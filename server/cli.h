@@ -1,7 +1,8 @@
 /*
- * The command line's shared ground: the table of commands, the exit codes, how options are read and
- * mistakes are told, and the helpers that each command_*.c builds on. Called by tollgate_main and by
- * the commands; it never talks to Redis and never prints a token that it was not asked to make.
+ * What the commands share: the table of commands, the exit codes, the reading of options, the
+ * telling of mistakes, and helpers. tollgate_main and the command_*.c files use it (cli_nearest
+ * also the configuration and the admin interface). It never talks to Redis and never prints a token
+ * that it was not asked to make.
  */
 #ifndef TOLLGATE_SERVER_CLI_H
 #define TOLLGATE_SERVER_CLI_H
@@ -15,8 +16,8 @@
 struct config;
 
 /*
- * Exit codes: the classes of sysexits.h, and 1 for a question that was answered with no. With each
- * stands the kind that --json names it by. `--help` and the manual print this table.
+ * Exit codes: code, kind (the name that --json gives it), text. They are those of sysexits.h, and 1
+ * for a question that was answered with no. `--help` and the manual print this table.
  */
 #define CLI_EXIT_NO 1
 #define CLI_EXITS(X)                                                                               \
@@ -35,10 +36,10 @@ struct config;
     X(EX_CONFIG, "configuration", "the configuration, or what it names, is wrong")
 
 /*
- * The commands, one row for each action: words, function, summary, usage. Words may be one or two;
- * the longest match runs. A function is called with argv[0] = "tollgate WORDS" (so that its messages
- * name the command) and argv[1] the first argument after the words, and returns an exit code of the
- * table above. Each has a --help of its own and takes --json: cli_parse adds both.
+ * The commands, one row for each action: words, function, summary, usage. The words are one or two;
+ * the first row whose words match runs. A function is called with argv[0] = "tollgate WORDS" (so
+ * that its messages name the command) and argv[1] the first argument after the words, and returns
+ * an exit code of the table above. cli_parse gives each command its --help and its --json.
  */
 #define CLI_COMMANDS(X)                                                                            \
     X("serve", command_serve, "run a node until SIGTERM",                                          \
@@ -79,9 +80,9 @@ CLI_COMMANDS(X)
 #undef X
 
 /*
- * Where the node is: --config FILE and --socket PATH. Commands that need it put CLI_LOCATION_CHILD
- * among their argp children and hand over the struct in ARGP_KEY_INIT: state->child_inputs[i] =
- * &location.
+ * Where the node is: --config FILE and --socket PATH. A command that needs it puts
+ * CLI_LOCATION_CHILD (CLI_CONFIG_CHILD: --config alone) among its argp children and hands over the
+ * struct in ARGP_KEY_INIT: state->child_inputs[i] = &location.
  */
 struct cli_location {
     const char *config; /* borrows argv; NULL: not given */
@@ -99,104 +100,106 @@ extern const struct argp cli_config_argp;   /* --config alone */
     }
 
 /*
- * The configuration file's path: --config, else TOLLGATE_CONFIG, else ./tollgate.yaml, else
- * /etc/tollgate/tollgate.yaml. NULL where none of them was given or exists.
+ * The configuration file's path, borrowed: --config, else TOLLGATE_CONFIG, else ./tollgate.yaml,
+ * else /etc/tollgate/tollgate.yaml. NULL where none of them was given or exists.
  */
 const char *cli_config_path(const struct cli_location *location);
 
 /*
- * Loads it. EX_OK, or EX_NOINPUT or EX_CONFIG after printing why on standard error as `command`'s
- * (argv[0]). *out is the caller's (config_destroy).
+ * Loads the configuration; *out is the caller's (config_destroy). EX_OK, or EX_NOINPUT, EX_CONFIG
+ * or EX_SOFTWARE (no memory) after printing why on standard error as `command` (argv[0]).
  */
 int cli_config_load(const char *command, const struct cli_location *location, struct config **out);
 
 /*
- * The admin socket's path into `path`: --socket, else state_dir/admin.sock of the configuration.
- * EX_OK, or an exit code after printing why.
+ * Puts the admin socket's path into `path`: --socket, else state_dir/admin.sock of the
+ * configuration. EX_OK, or an exit code after printing why.
  */
 int cli_socket_path(const char *command, const struct cli_location *location, char *path,
                     size_t size);
 
 /*
- * The link that an argument gives: itself, or for "-" the one line of standard input, which nobody
- * else sees, as everybody sees the arguments of a process. *link is borrowed or static. EX_OK, or
- * EX_NOINPUT or EX_DATAERR after printing why.
+ * Replaces an argument "-" by the link that is the one line of standard input: the arguments of a
+ * process are seen by everybody on the machine, its input is not. Any other *link stays. The line
+ * is static, until the next call. EX_OK, or EX_NOINPUT or EX_DATAERR after printing why.
  */
 int cli_read_link(const char *command, const char **link);
 
 /* ---- saying what is wrong (cli_report.c) ---- */
 
 /*
- * Whether the command line holds --json: then standard output is one JSON value, or nothing, and
+ * Whether the command line has --json: then standard output is one JSON value, or nothing, and
  * each line of standard error is an object, {"error": {...}} or {"warning": {...}}.
  */
 bool cli_wants_json(void);
 
 /*
  * Prints "COMMAND: message" on standard error and returns `exit_code`, for `return cli_fail(...)`.
- * A message is the fact, and behind "; " the cure: with --json they are the error's `message` and
- * `cure`.
+ * A message is the fact and, after the first "; ", the cure: with --json they are the error's
+ * `message` and `cure`.
  */
 int cli_fail(int exit_code, const char *command, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /*
- * As cli_fail, of a ready text; `members` (NULL: none; its reference is taken over) are added to the
- * error's object where --json asks for one.
+ * The same for a ready text. With --json `members` are added to the error's object; the reference
+ * is taken over, NULL adds none.
  */
 int cli_fail_with(int exit_code, const char *command, json_t *members, const char *text);
 
-/* Says on standard error what does not stop the command, in the same form. */
+/* Prints a warning, which does not stop the command, in the same form. */
 void cli_warn(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /*
- * Several mistakes that are told together. Each is printed at once as it is, a line of its own, or
- * kept for cli_mistakes_end, which makes one error of them where --json asks for it. `where` is a
- * file, `line` 0 where there is none.
+ * Several mistakes that are told together. cli_mistakes_add prints each at once, on a line of its
+ * own; with --json it keeps them, and cli_mistakes_end prints one error with all of them. `where`
+ * is a file or a command, `line` its line, or 0.
  */
 struct cli_mistakes {
     json_t *list; /* owns; NULL: none yet, or no --json */
 };
 void cli_mistakes_add(struct cli_mistakes *mistakes, const char *where, unsigned line,
                       const char *text);
-/* Returns `exit_code`. */
+/* Returns `exit_code`. With --json, at least one mistake must have been added. */
 int cli_mistakes_end(struct cli_mistakes *mistakes, int exit_code, const char *command);
 
-/* Prints the value for --json. EX_OK, EX_SOFTWARE or EX_IOERR. */
+/* Prints the value on standard output. EX_OK, EX_IOERR, or EX_SOFTWARE for NULL (no memory). */
 int cli_print_json(const char *command, const json_t *value);
 
 /* ---- reading the command line (cli_options.c) ---- */
 
 /*
- * Runs argp in order of arguments as given, after adding --json and --help. An option that is not
- * known, that lacks its value or has one too many is refused with the name that was meant; a wrong
- * command line ends the process with EX_USAGE.
+ * Runs argp, with --json added; options may stand before and after the arguments. An unknown option
+ * is refused with the name that was probably meant, and so is one that lacks its value or has one
+ * too many. A wrong command line ends the process with EX_USAGE, --help with EX_OK.
  */
 void cli_parse(const struct argp *argp, int argc, char **argv, void *input);
 
-/* As cli_fail with EX_USAGE, for argp's parsers, in place of argp_error; ends the process. */
+/* Like cli_fail with EX_USAGE, for argp's parsers, which must use it instead of argp_error: its
+ * message would ignore --json. Ends the process. */
 _Noreturn void cli_usage(const struct argp_state *state, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 /*
- * Refuses an argument that belongs to no option. Where it looks like some option's value, the
- * message asks "did you mean --bytes 1GB?"; else whether `option` was meant, or where that is NULL
- * it is the word and `otherwise` ("is a second account; name one at a time"). Ends the process.
+ * Refuses an argument that belongs to no option, and ends the process. Where it looks like some
+ * option's value, the message asks "did you mean --bytes 1GB?"; else whether `option` was meant;
+ * where that is NULL, it is the word and `otherwise` ("is a second account; name one at a time").
  */
 _Noreturn void cli_surplus(const struct argp_state *state, const char *word, const char *option,
                            const char *otherwise);
-/* Whether cli_surplus would know an option that `word` is meant for. */
+/* Whether `word` looks like the value, or the name, of an option of the command being parsed. */
 bool cli_belongs_to_option(const char *word);
 
 /*
- * Where set, cli_parse hands it the argp with what it adds, instead of parsing, and it does not
- * return: the manual learns each command's options so. NULL in tollgate itself.
+ * The manual's generator sets it to learn each command's options: cli_parse then calls it, with the
+ * argp that has --json added, before it parses, and it must not return. NULL in tollgate itself.
  */
 extern void (*cli_argp_observer)(const struct argp *argp);
 
 /* ---- between these files alone ---- */
 
-/* Whether --json stands among the arguments; for mistakes that are made before any option is known. */
+/* Sets what cli_wants_json answers. tollgate_main guesses it before any option is known, so that
+ * early mistakes have the right form, and cli_parse corrects it. */
 void cli_set_json(bool wanted);
 
 #endif

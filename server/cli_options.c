@@ -1,7 +1,8 @@
 /*
- * How a command line is read: argp does it, after this file has looked at the options first, for
- * getopt's own words name no cure. What is not known is answered with the name that was meant, and
- * what stands without its option with that option. Called by the commands by way of cli_parse.
+ * Reads a command line. argp does the parsing, but this file looks at the options first, because
+ * getopt's messages name no cure: an unknown option is answered with the name that was probably
+ * meant, and a value without its option with that option. The commands call it through cli_parse;
+ * it never judges what an option's value means.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -21,7 +22,7 @@
 
 /* ---- the options of the command that is parsed ---- */
 
-/* An option by one of its names, with the row that its key and argument stand in. */
+/* One name of an option, and the row with its key and argument: for an alias, an earlier row. */
 struct named_option {
     const struct argp_option *name, *row;
 };
@@ -38,14 +39,14 @@ static const struct argp_option json_options[] = {
      "Print the answer as JSON on standard output, and errors as JSON on standard error", -1},
     {0},
 };
-/* What argp adds by itself; only the names are of use here. */
+/* The options that argp adds by itself; only their names and keys are used here. */
 static const struct argp_option builtin_options[] = {
     {"help", '?', NULL, 0, NULL, 0}, {"usage", OPTION_USAGE, NULL, 0, NULL, 0}, {0}};
 
 static error_t parse_json(int key, char *argument, struct argp_state *state)
 {
     (void)argument, (void)state;
-    return key == OPTION_JSON ? 0 : ARGP_ERR_UNKNOWN; /* look_at_options has taken note of it */
+    return key == OPTION_JSON ? 0 : ARGP_ERR_UNKNOWN; /* look_at_long has noted it already */
 }
 static const struct argp json_argp = {.options = json_options, .parser = parse_json};
 
@@ -86,7 +87,8 @@ static bool takes_value(const struct named_option *option)
     return option->row->arg != NULL && (option->row->flags & OPTION_ARG_OPTIONAL) == 0;
 }
 
-/* By the whole name or by a beginning that only one has, as getopt takes it; *several: by more. */
+/* Finds an option by its whole name or, like getopt, by a beginning that no other option has. NULL
+ * otherwise; *several: the beginning is that of more than one. */
 static const struct named_option *find_long(const char *name, size_t length, bool *several)
 {
     const struct named_option *found = NULL;
@@ -179,7 +181,7 @@ static bool is_absolute(const char *word)
     return word[0] == '/';
 }
 
-/* Writes "did you mean --rate 1MB or --max-bytes 1MB?", of options whose value is called so. */
+/* Writes "--rate 1MB or --max-bytes 1MB", of the options whose value is called so. False: none. */
 static bool means_value(const char *word, const char *value, char text[static TEXT_SIZE])
 {
     size_t length = 0;
@@ -194,7 +196,7 @@ static bool means_value(const char *word, const char *value, char text[static TE
     return length > 0;
 }
 
-/* "bytes=1GB", "bytes": an option's name without its dashes. */
+/* Writes the option where the word is its name without the dashes: "bytes=1GB" or "bytes". */
 static bool means_name(const char *word, char text[static TEXT_SIZE])
 {
     char name[64];
@@ -214,12 +216,12 @@ static bool means_name(const char *word, char text[static TEXT_SIZE])
     return true;
 }
 
-/* What was meant by a word that stands without an option. */
+/* Writes the option that was probably meant by a word that stands without one. False: none. */
 static bool means_option(const char *word, char text[static TEXT_SIZE])
 {
     static const struct {
         bool (*is)(const char *word);
-        const char *value; /* as the options' tables call it */
+        const char *value; /* what the options' tables call such a value */
     } kinds[] = {{is_duration, "DURATION"},   {is_amount, "AMOUNT"},   {is_day, "DAY"},
                  {is_plan, "PLAN"},           {is_address, "ADDRESS"}, {is_socket, "PATH"},
                  {is_algorithm, "ALGORITHM"}, {is_absolute, "/FILE"}};
@@ -295,7 +297,7 @@ static _Noreturn void refuse_long(const char *command, const char *word, size_t 
                 command);
 }
 
-/* A word of one dash, whose letters up to `at` were options. */
+/* Refuses a word with one dash, in which the letter at `at` is the first that is no option. */
 static _Noreturn void refuse_short(const char *command, const char *word, size_t at)
 {
     char meant[TEXT_SIZE];
@@ -321,11 +323,12 @@ static _Noreturn void refuse_no_value(const char *command, const char *word, siz
 
 enum mistake { MISTAKE_LONG, MISTAKE_SEVERAL, MISTAKE_SHORT, MISTAKE_NO_VALUE, MISTAKE_VALUE };
 
-/* What was found among the words; the first mistake is told once --json and --help were looked for. */
+/* What was found among the words. The first mistake is told only when all words were looked at, as
+ * a later --json changes its form and --help overrides it. */
 struct look {
     const char *command;
-    const char *mistaken; /* the word; NULL: none */
-    size_t at;            /* how much of it is meant */
+    const char *mistaken; /* the first mistaken word; NULL: none */
+    size_t at;            /* how many bytes of it, or which, the message quotes */
     const struct named_option *option;
     enum mistake mistake;
     bool json, help;
@@ -342,7 +345,7 @@ static void note(struct look *look, enum mistake mistake, const char *word, size
     look->option = option;
 }
 
-/* Each returns whether the word behind is the option's value. */
+/* Both functions return whether the next word is the option's value. */
 static bool look_at_long(struct look *look, const char *word)
 {
     size_t length = strcspn(word + 2, "=");
@@ -364,7 +367,7 @@ static bool look_at_short(struct look *look, const char *word)
     bool several;
     const struct named_option *whole = find_long(word + 1, strlen(word + 1), &several);
     if (word[2] != '\0' && whole != NULL && strcmp(whole->name->name, word + 1) == 0) {
-        note(look, MISTAKE_SHORT, word, 1, NULL); /* -bytes */
+        note(look, MISTAKE_SHORT, word, 1, NULL); /* -bytes for --bytes */
         return takes_value(whole);
     }
     for (size_t at = 1; word[at] != '\0'; at++) {
@@ -422,7 +425,8 @@ static void refuse_mistake(const struct look *look)
 
 void (*cli_argp_observer)(const struct argp *argp);
 
-/* The command's argp with --json behind its own children, whose places it must not change. */
+/* Copies the command's argp into `whole` and adds --json as its last child: the command knows its
+ * own children by their places. */
 static void add_json(const struct argp *argp, struct argp *whole,
                      struct argp_child children[static CHILDREN_MAX])
 {
@@ -436,13 +440,13 @@ static void add_json(const struct argp *argp, struct argp *whole,
     children[count] = (struct argp_child){0};
     *whole = *argp;
     whole->children = children;
-    /* The help of argp loses the memory that it takes for a table without an option. */
+    /* argp_help leaks the memory that it takes for an empty table of options. */
     if (whole->options != NULL && whole->options->name == NULL && whole->options->key == 0 &&
         whole->options->doc == NULL)
         whole->options = NULL;
 }
 
-/* For the observer, who has it as long as the process lives. */
+/* The same on the heap, never freed: the observer uses it until the process ends. */
 static const struct argp *argp_to_keep(const struct argp *argp)
 {
     struct kept {
@@ -476,7 +480,7 @@ void cli_parse(const struct argp *argp, int argc, char **argv, void *input)
     if (look.mistaken != NULL)
         refuse_mistake(&look);
     error_t failure = argp_parse(&whole, argc, argv, 0, NULL, input);
-    if (failure != 0) /* what argp itself refuses, look_at_options has refused before */
+    if (failure != 0) /* not a mistake of the user: refuse_mistake would have told it */
         exit(cli_fail(failure == ENOMEM ? EX_SOFTWARE : EX_USAGE, argv[0], "%s",
                       strerrordesc_np(failure)));
 }

@@ -1,7 +1,7 @@
 /*
- * How a command says what is wrong: in a line for people, or in an object for programs where --json
- * stands on the command line. Both are on standard error, so that standard output holds an answer or
- * nothing. The commands call it; it decides no exit code.
+ * Prints what is wrong: a line for people or, with --json, an object for programs. Both go to
+ * standard error, so that standard output holds an answer or nothing. The commands call it; it
+ * decides no exit code and ends no process.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -40,7 +40,8 @@ static const char *kind_of(int exit_code)
     return "software";
 }
 
-/* A name on a command line may be any bytes: those that are not UTF-8 become "?". */
+/* A text may quote any bytes of the command line. Where it is not UTF-8, all bytes from 0x80 on
+ * become "?", as JSON cannot hold them. */
 static json_t *string_of(const char *text, size_t length)
 {
     json_t *value = json_stringn(text, length);
@@ -56,7 +57,7 @@ static json_t *string_of(const char *text, size_t length)
     return value;
 }
 
-/* A message is the fact, and behind "; " the cure. */
+/* Splits the text at its first "; " into message and cure. */
 static void set_text(json_t *object, const char *text)
 {
     const char *cure = strstr(text, "; ");
@@ -66,7 +67,7 @@ static void set_text(json_t *object, const char *text)
         (void)json_object_set_new(object, "cure", string_of(cure + 2, strlen(cure + 2)));
 }
 
-/* {"error": {...}} or {"warning": {...}}; takes the object over. */
+/* Prints {"error": {...}} or {"warning": {...}} on a line, and takes the object over. */
 static void print_line(const char *what, json_t *object)
 {
     json_t *line = json_pack("{s:o}", what, object);
@@ -147,7 +148,7 @@ int cli_mistakes_end(struct cli_mistakes *mistakes, int exit_code, const char *c
 {
     if (!json_wanted)
         return exit_code;
-    /* The first one is the error's own, the list has all of them. */
+    /* The error itself tells the first mistake; its list has all of them. */
     json_t *first = json_array_get(mistakes->list, 0);
     json_t *error = json_pack("{s:s, s:i, s:s}", "kind", kind_of(exit_code), "exit_code", exit_code,
                               "command", command);

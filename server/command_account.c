@@ -1,7 +1,7 @@
 /*
  * `tollgate account ACTION ISSUER/NAME`: opens, shows, tops up, adjusts, limits, suspends and
- * activates accounts. It asks a running node over its admin socket, never Redis: what a node acknowledged is
- * in its journal and cannot be lost.
+ * activates accounts. tollgate_main calls it. It asks a running node over its admin socket, never
+ * Redis: a change that a node acknowledged is in the node's journal and cannot be lost.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -18,8 +18,8 @@
 #define TRANSACTION_BYTES 16
 
 /*
- * What makes an action: its word, method, path, whether it moves money,
- * whether it needs --bytes. Its options and its help are called after its word.
+ * The actions: word, method, suffix of the path, whether it moves money, whether it needs --bytes.
+ * An action's options and help are variables named after its word (open_options, open_doc).
  */
 #define ACTIONS(X)                                                                                 \
     X(open, "PUT", "", true, false)                                                                \
@@ -215,7 +215,7 @@ static int make_transaction(const char *command, char *out, size_t size)
     return EX_OK;
 }
 
-/* The node's own rule, told here of the one option that breaks it. */
+/* The node's own rule, checked here so that the message can name the option that breaks it. */
 static bool is_transaction(const char *text)
 {
     size_t length = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
@@ -270,7 +270,7 @@ static int check_arguments(const char *command, const struct action *action,
 static const char *const limit_names[] = {"rate", "max_bytes", "max_conns"};
 static const char *const limit_flags[] = {"--rate", "--max-bytes", "--max-conns"};
 
-/* Reads one limit; EX_OK, or the exit code after saying what is wrong with it. */
+/* Reads one limit. EX_OK, or an exit code after printing what is wrong with it. */
 static int read_limit(const char *command, size_t index, const char *text, int64_t *out)
 {
     int failure = byte_count_read(text, out);
@@ -286,7 +286,8 @@ static int read_limit(const char *command, size_t index, const char *text, int64
                                  "lifts the limit");
 }
 
-/* The limits are set together, so those that are not given are asked for first. */
+/* Makes the body of `account limit`; *body stays as it is for other actions. The node sets all
+ * three limits together, so those that were not given are read from it first. */
 static int make_limits(const char *command, const struct action *action,
                        const struct arguments *arguments, json_t **body)
 {
@@ -380,7 +381,7 @@ static void print_account(const json_t *answer)
     }
 }
 
-/* *body stays NULL where the action takes none. */
+/* Makes the body of an action that moves money; *body stays as it is for other actions. */
 static int make_body(const char *command, const struct action *action,
                      const struct arguments *arguments, const char *transaction, int64_t bytes,
                      json_t **body)
@@ -421,7 +422,7 @@ static int run(const char *command, const struct action *action, const struct ar
     } else if (code == EX_OK) {
         print_account(answer);
     }
-    /* Whether it was done may not be known: the same ID asks again without paying twice. */
+    /* The node may have done it or not. With the same ID the user can repeat it without harm. */
     if (code == EX_UNAVAILABLE && action->moves_money) {
         cli_warn(command, "whether it was done is not known; repeat it with --transaction %s",
                  transaction);

@@ -1,6 +1,6 @@
 /*
- * The ground under the commands that ask a running node (command_admin.h). It words what can go
- * wrong between the command line and the node; what the answers mean is each command's own.
+ * What the commands that ask a running node share (command_admin.h). It puts into words what goes
+ * wrong between the command line and the node; it does not know what an answer means.
  */
 #include "server/command_admin.h"
 
@@ -12,7 +12,7 @@
 #include "server/admin_client.h"
 #include "server/base/check.h"
 
-#define HEALTH_WAIT_MS 3000 /* the node answers at once, or is as good as gone */
+#define HEALTH_WAIT_MS 3000 /* a node answers health at once, or is as good as gone */
 
 /* ---- naming an account ---- */
 
@@ -41,7 +41,7 @@ const struct argp account_name_argp = {.options = name_options, .parser = parse_
 
 void account_name_take(struct account_name *name, char *argument, const struct argp_state *state)
 {
-    /* An account has a slash; an amount, a plan or a day has none. */
+    /* An account has a slash; an argument without one may be an option's value: 1GB, prepaid. */
     if (name->both == NULL && (strchr(argument, '/') != NULL || !cli_belongs_to_option(argument))) {
         name->both = argument;
     } else {
@@ -88,7 +88,7 @@ int account_name_settle(const char *command, struct account_name *name)
     return EX_OK;
 }
 
-/* RFC 3986 2.3: all but the unreserved characters is encoded. */
+/* Percent-encodes all but the unreserved characters (RFC 3986 2.3); returns the end of `out`. */
 static char *encode_segment(char *out, const char *text)
 {
     static const char plain[] =
@@ -190,8 +190,8 @@ int command_call_health(const char *command, const struct cli_location *location
 }
 
 /*
- * A value that the node refuses is the command line's, unless it is a link: that is an input, which
- * link explain may read from a file as well.
+ * The exit code for a node's refusal. A value that the node refuses (422) is a mistake on the
+ * command line, unless it is a link, which is an input: `link revoke` may read it from a pipe.
  */
 static int exit_code_of(unsigned status, const char *reason)
 {

@@ -1,6 +1,7 @@
 /*
- * `tollgate doctor`: whether a node could run here, and what to do where it could not. It needs no
- * running node, works beside one, and changes nothing.
+ * `tollgate doctor`: says whether a node could run here, and what to do where it could not.
+ * tollgate_main calls it, doctor.c does the checks. It needs no running node, works beside one, and
+ * changes nothing.
  */
 #include <jansson.h>
 #include <stdbool.h>
@@ -27,7 +28,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 
 struct tally {
     unsigned warnings, failures;
-    json_t *findings; /* owns; NULL where people read */
+    json_t *findings; /* print_tally takes it; NULL without --json */
 };
 
 static void print(void *context, const struct doctor_finding *finding)
@@ -50,7 +51,7 @@ static void print(void *context, const struct doctor_finding *finding)
         return;
     }
     printf("%-8s %s: %s\n", words[finding->verdict], finding->name, finding->text);
-    fflush(stdout); /* the next check may take seconds */
+    fflush(stdout); /* shown now: the next check may take seconds */
 }
 
 static int print_tally(const char *command, struct tally *tally)

@@ -1,6 +1,7 @@
 /*
- * `tollgate health`: whether a node may serve, and why not. 0 where it is ready, 1 where it is not,
- * 69 where none answers: what a supervisor or a load balancer's check needs. It changes nothing.
+ * `tollgate health`: says whether a node may serve, and why not. tollgate_main calls it. It exits
+ * with 0 where the node is ready, 1 where it is not, 69 where none answers, as a supervisor or a
+ * load balancer's check needs it. It changes nothing.
  */
 #include <inttypes.h>
 #include <stdbool.h>
@@ -60,7 +61,7 @@ static void print_traffic(const json_t *traffic)
            acknowledged);
 }
 
-/* Why a node that serves is not ready. The states are those of /v1/health. */
+/* Why a node that is neither starting nor stopping is not ready. The states are /v1/health's. */
 static const char *why_not_ready(const char *state, bool redis_up)
 {
     static const struct {
@@ -82,7 +83,7 @@ static const char *why_not_ready(const char *state, bool redis_up)
     return state;
 }
 
-/* "ledger       catching up, 4 records to post (Redis at 10.0.0.5:6379: Connection refused)" */
+/* Prints "ledger catching up, 4 records to post (Redis at 10.0.0.5:6379: Connection refused)". */
 static void print_ledger(const json_t *ledger)
 {
     const char *state = command_text(ledger, "state"), *text = command_text(ledger, "text");
@@ -116,7 +117,7 @@ static void print_health(const json_t *answer, bool ready)
            : starting       ? "the node is starting"
            : ledger == NULL ? "the node is stopping"
                             : why_not_ready(command_text(ledger, "state"), redis_up));
-    if (ledger == NULL) { /* it is being opened, or closed */
+    if (ledger == NULL) { /* the node is starting or stopping, so there is no more to show */
         return;
     }
     print_ledger(ledger);
@@ -134,7 +135,7 @@ int command_health(int argc, char **argv)
     if (code != EX_OK) {
         return code;
     }
-    /* 503 is an answer here, and has the same body. */
+    /* A 503 with `ready` is no refusal but the health of a node that is not ready. */
     bool is_health = json_is_boolean(json_object_get(answer, "ready"));
     bool ready = status == 200;
     if (!is_health) {

@@ -1,7 +1,7 @@
 /*
  * `tollgate key generate`: makes an issuer's key, writes the private half for the storefront (0600)
- * and the public one for the node (0644), and prints the configuration lines to paste. Key material
- * goes to those files and nowhere else.
+ * and the public one for the node (0644), and prints the configuration lines to paste.
+ * tollgate_main calls it. Key material goes to those files and nowhere else.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -126,9 +126,9 @@ static int write_all(int fd, const char *text)
 }
 
 /*
- * Writes beside the name first: whoever reads it finds the old file or the new one whole, and
- * without `replace` a file that appears meanwhile is not lost either (link fails where rename would
- * not).
+ * Writes a temporary file beside `path` first, so that readers find either the old file or the
+ * whole new one. Without `replace` the name is given by link, which fails where rename would
+ * overwrite a file that has appeared meanwhile. 0, or a negative errno.
  */
 static int write_file(const char *path, const char *text, mode_t mode, bool replace)
 {
@@ -190,7 +190,7 @@ static int fail_file(const char *command, const char *path, int failure)
 static int write_files(const char *command, const struct key_files *files, bool force,
                        const char *private_jwks, const char *public_jwks)
 {
-    /* Both are looked at before either is written: half a pair helps nobody. */
+    /* Both names are checked before either file is written: half a pair helps nobody. */
     if (!force && access(files->private_path, F_OK) == 0)
         return fail_file(command, files->private_path, -EEXIST);
     if (!force && public_jwks != NULL && access(files->public_path, F_OK) == 0)
@@ -210,7 +210,7 @@ static int write_files(const char *command, const struct key_files *files, bool 
 
 /* ---- telling ---- */
 
-/* YAML 1.1, 5.13: in double quotes, only these need an escape; control bytes are \xNN. */
+/* Prints a YAML string in double quotes (YAML 1.1, 5.6): control bytes, " and \ need an escape. */
 static void print_quoted(const char *text)
 {
     putchar('"');
@@ -239,7 +239,7 @@ static const char *skip_slashes(const char *path)
     return path + strspn(path, "/");
 }
 
-/* `path` as it is named from within `directory`; both resolved. False where it is too long. */
+/* Writes `path` relative to `directory`; both are resolved. False where that is too long. */
 static bool name_from(const char *directory, const char *path, char out[PATH_MAX])
 {
     size_t length = 0;
@@ -251,17 +251,18 @@ static bool name_from(const char *directory, const char *path, char out[PATH_MAX
             return false;
         length += (size_t)snprintf(out + length, PATH_MAX - length, "../");
         char *slash = strrchr(above, '/');
-        slash[slash == above] = '\0'; /* of "/a" the "/" stays */
+        slash[slash == above] = '\0'; /* "/a" becomes "/", not "" */
     }
     const char *rest = skip_slashes(path + (strcmp(above, "/") == 0 ? 0 : strlen(above)));
     return (size_t)snprintf(out + length, PATH_MAX - length, "%s", rest) < PATH_MAX - length;
 }
 
 /*
- * The key file as the configuration is to name it: from the configuration's directory, so that the
- * two can be moved together, into a container for instance. That is the directory of the
- * configuration that the other commands find; where they find none, this one, in which the next one
- * is written; and for a file elsewhere that was given with its whole path, the file's own.
+ * Writes the key file's name as the configuration should have it: relative to the configuration's
+ * directory, so that both can be moved together, into a container for instance. The configuration
+ * is the one that the other commands find. Where they find none, it will be written into the
+ * current directory, or, where the key file lies elsewhere and was given by its absolute path,
+ * beside it.
  */
 static void name_in_config(const char *file, char out[PATH_MAX])
 {
@@ -278,7 +279,8 @@ static void name_in_config(const char *file, char out[PATH_MAX])
         snprintf(out, PATH_MAX, "%s", file);
 }
 
-/* `keys` is what the configuration's issuer has under that name; public is left out where there is none. */
+/* Prints the answer of --json. `keys` is the value for the configuration's `keys`; `public` is left
+ * out where there is no public file. */
 static int print_key(const char *command, const struct key_arguments *arguments,
                      const struct key_files *files, const char *kid, const char *keys)
 {
@@ -292,8 +294,7 @@ static int print_key(const char *command, const struct key_arguments *arguments,
     return code;
 }
 
-/* Everything but the lines to paste is a comment, so that the output may be appended to the file.
- */
+/* Prints all but the lines to paste as comments, so that the output can be appended to the file. */
 static int print_next_steps(const char *command, const struct key_arguments *arguments,
                             const struct key_files *files, const char *kid)
 {

@@ -1,7 +1,7 @@
 /*
  * `tollgate link explain`: says what a node would answer to a link and why, claim by claim, from
- * the configuration's key sets alone. Called by tollgate_main. It prints the decoded claims and
- * never the token; the account and the file are not asked for, and the output says so.
+ * the configuration and its key sets alone. tollgate_main calls it. It prints the decoded claims
+ * but never the token. It looks up neither the account nor the file, and the output says so.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -54,7 +54,7 @@ static const char *const step_texts[] = {
 
 /* ---- times ---- */
 
-/* "in 59 minutes", "12 minutes ago". */
+/* Prints "in 59 minutes" or "12 minutes ago". */
 static void print_relative(int64_t seconds)
 {
     static const struct {
@@ -63,7 +63,7 @@ static void print_relative(int64_t seconds)
     } units[] = {{86400, "day"}, {3600, "hour"}, {60, "minute"}, {1, "second"}};
     int64_t distance = seconds < 0 ? -seconds : seconds;
     size_t unit = 0;
-    /* Twice the unit at least: "90 minutes" tells more than "1 hour". */
+    /* A unit is used from twice its length on: "90 minutes" tells more than "1 hour". */
     while (unit < 3 && distance < 2 * units[unit].seconds)
         unit++;
     int64_t count = distance / units[unit].seconds;
@@ -79,7 +79,7 @@ static void print_time(int64_t at, int64_t now)
     time_t seconds = (time_t)at;
     struct tm date;
     char text[64];
-    /* Outside of the years 0 to 9999 neither a date nor a distance tells anything. */
+    /* Outside of the years 1970 to 9999 neither a date nor a distance tells anything. */
     if (at < 0 || at > INT64_C(253402300799) || gmtime_r(&seconds, &date) == NULL ||
         strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S UTC", &date) == 0) {
         fputs(", which is after the year 9999", stdout);
@@ -91,7 +91,8 @@ static void print_time(int64_t at, int64_t now)
 
 /* ---- for people ---- */
 
-/* C1 controls and DEL, which JSON leaves as they are, could speak to the terminal. */
+/* Whether the text has neither C1 controls nor DEL, which JSON does not escape: they could steer
+ * the terminal. */
 static bool is_printable(const char *text)
 {
     for (const unsigned char *byte = (const unsigned char *)text; *byte; byte++) {
@@ -198,7 +199,7 @@ static int explain(const char *command, const struct explain_arguments *argument
 {
     struct link_facts *facts;
     int result = link_facts_create(&facts, config, trust, arguments->link, (int64_t)time(NULL));
-    if (result == -EINVAL) /* not repeated: it may be a token */
+    if (result == -EINVAL) /* the message does not repeat it, as it may be a token */
         return cli_fail(
             EX_DATAERR, command,
             "this is not a link; give the whole URL in single quotes, or for a bare token "

@@ -1,7 +1,8 @@
 /*
  * `tollgate link revoke`: ends a link, by its URL or by account and jti, or all links of an account
- * that were issued before an instant. It asks a running node, which journals it: a revocation that
- * was acknowledged cannot be lost, and reaches every node.
+ * that were issued before an instant. tollgate_main calls it. It asks a running node, never Redis:
+ * the node journals a revocation before it acknowledges it, so that it cannot be lost and reaches
+ * every node.
  */
 #include <argp.h>
 #include <errno.h>
@@ -37,7 +38,7 @@ static bool is_link(const char *text)
     return text[0] == '/' || strcmp(text, "-") == 0 || strstr(text, "://") != NULL;
 }
 
-/* What may be repeated in a message, as no token is so short. */
+/* Whether a message may repeat the text: no token is so short. */
 static bool is_jti(const char *text)
 {
     return strlen(text) < 64 && strchr(text, '/') == NULL;
@@ -60,7 +61,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case ARGP_KEY_ARG:
         if (state->arg_num > 0 && is_jti(argument))
             cli_surplus(state, argument, "jti", NULL);
-        else if (state->arg_num > 0) /* not repeated: it may be a token */
+        else if (state->arg_num > 0) /* the message does not repeat it, as it may be a token */
             cli_usage(state,
                       "there is more than one link or account; name one at a time, and put a "
                       "URL in single quotes");
@@ -108,7 +109,7 @@ static const struct argp revoke_argp = {
     .children = children,
 };
 
-/* Seconds since 1970; 0 where it is not a time. */
+/* Reads a time into seconds since 1970; 0 where the text is none. */
 static int64_t time_of(const char *text)
 {
     struct tm date = {0};
@@ -118,7 +119,7 @@ static int64_t time_of(const char *text)
     return end != NULL && *end == '\0' ? (int64_t)timegm(&date) : 0;
 }
 
-/* *body is the caller's. EX_OK, or the exit code after saying what is wrong. */
+/* Makes the target, and the body for the caller to drop. EX_OK, or an exit code with a message. */
 static int make_request(const char *command, struct arguments *arguments,
                         char target[ACCOUNT_TARGET_SIZE], json_t **body)
 {
@@ -139,7 +140,7 @@ static int make_request(const char *command, struct arguments *arguments,
                              : cli_fail(EX_USAGE, command,
                                         "--jti is not UTF-8; give the jti as it was signed");
     }
-    if (strcmp(arguments->before, "now") == 0) { /* the node knows what it tolerates */
+    if (strcmp(arguments->before, "now") == 0) { /* the node knows how far ahead an iat may be */
         *body = json_pack("{s:b}", "issued_by_now", true);
         return *body != NULL ? EX_OK : cli_fail(EX_SOFTWARE, command, "out of memory");
     }

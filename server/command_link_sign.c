@@ -1,8 +1,8 @@
 /*
  * `tollgate link sign`: signs one link for each --path with a key from a file and prints the URLs.
- * Called by tollgate_main; it asks no node, so a storefront's machine needs nothing else. Where it
- * finds the configuration of a node, it takes the URLs' beginning from it, and says what the node
- * will not serve.
+ * tollgate_main calls it. It never asks a node, so a storefront's machine needs nothing else. Where
+ * it finds the configuration of a node, it takes the beginning of the URLs from there, and warns of
+ * links that the node will refuse.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -94,7 +94,7 @@ static const struct argp_option options[] = {
     {0},
 };
 
-/* "90s", "15m", "1h", "7d": seconds, at most a hundred years. */
+/* Reads "90s", "15m", "1h" or "7d" into seconds, a hundred years at most; ends the process else. */
 static int64_t duration_of(const struct argp_state *state, const char *option, const char *text)
 {
     static const struct {
@@ -116,7 +116,7 @@ static int64_t duration_of(const struct argp_state *state, const char *option, c
     return 0;
 }
 
-/* "500000", "64KiB", "20MB": 1 to 2^53 - 1. */
+/* Reads "500000", "64KiB" or "20MB", 1 to 2^53 - 1 bytes; ends the process for anything else. */
 static uint64_t size_of(const struct argp_state *state, const char *option, const char *text)
 {
     int64_t bytes = 0;
@@ -179,7 +179,7 @@ static void check_arguments(const struct argp_state *state, const struct sign_ar
     if (arguments->limits.max_uses > 0 && arguments->jti == NULL)
         cli_usage(state, "--max-uses needs --jti, under which the uses are counted; --jti auto "
                          "makes one");
-    if (strchr(arguments->account, '/') != NULL) /* elsewhere an account is ISSUER/NAME */
+    if (strchr(arguments->account, '/') != NULL) /* other commands name an account ISSUER/NAME */
         cli_warn(
             state->name,
             "--account %s has a slash; give the name alone, for alice is shop/alice at the node",
@@ -199,7 +199,7 @@ static void check_arguments(const struct argp_state *state, const struct sign_ar
         cli_usage(state, "standard input can be read only once; give one - among --key and --path");
     size_t length = arguments->origin != NULL ? strlen(arguments->origin) : 0;
     if (arguments->origin == NULL)
-        return; /* the configuration's, which has been checked */
+        return; /* the configuration's is taken, which config_load checks */
     if (strncmp(arguments->origin, "http://", 7) != 0 &&
         strncmp(arguments->origin, "https://", 8) != 0)
         cli_usage(state, "--origin %s does not begin with http:// or https://; write %s%s",
@@ -297,10 +297,10 @@ struct signing {
     const struct sign_arguments *arguments;
     const struct key_set *keys;
     struct link_review *review; /* NULL: no configuration was found */
-    json_t *links;              /* owns; what --json prints, NULL without it */
+    json_t *links;              /* owns; for --json, NULL without it */
 };
 
-/* 128 random bits in hex. */
+/* Writes 128 random bits in hex. 0, or -EIO without randomness. */
 static int random_jti(char *text, size_t size)
 {
     unsigned char bytes[16];
@@ -312,8 +312,8 @@ static int random_jti(char *text, size_t size)
 }
 
 /*
- * The path as the URL has it. What a node would refuse for every token is refused here, by the code
- * that the node uses.
+ * Percent-encodes the path for the URL. A path that a node would refuse with any token is refused
+ * here, by the node's own code. EX_OK, or an exit code after printing why.
  */
 static int encode_path(const char *command, const struct sign_arguments *arguments,
                        const char *path, char *encoded, size_t size)
@@ -399,7 +399,7 @@ static void warn(void *context, const char *text)
     cli_warn(command, "%s", text);
 }
 
-/* Prints the URL, or adds it to what --json prints in the end. */
+/* Prints the URL, or with --json adds it to the list that is printed in the end. */
 static int print_link(const struct signing *signing, const char *path, const char *encoded,
                       const char *jti, const char *jws)
 {
@@ -419,13 +419,13 @@ static int print_link(const struct signing *signing, const char *path, const cha
     return EX_OK;
 }
 
-/* Says on standard error what a node will refuse the link for. */
+/* Warns of everything for which the node of the configuration will refuse the link. */
 static void review(const struct signing *signing, const char *path, const char *encoded,
                    const char *jws)
 {
     const struct sign_arguments *arguments = signing->arguments;
     char *link = NULL;
-    /* A directory is not opened by itself: judged is a file in it. */
+    /* A link to a directory opens only files in it, so that one of them, "x", is reviewed. */
     if (signing->review == NULL ||
         asprintf(&link, "%s%s?%s=%s", encoded, arguments->prefix ? "x" : "", arguments->attribute,
                  jws) < 0)
@@ -450,7 +450,7 @@ static int sign_path(const struct signing *signing, const char *path)
     int code = encode_path(command, arguments, path, encoded, sizeof(encoded));
     if (code != EX_OK)
         return code;
-    if (holds_escape(path)) /* a file may be called so, but seldom is */
+    if (holds_escape(path)) /* only a warning, as a file may have such a name */
         cli_warn(command,
                  "--path %s is taken as the file's name on disk, with its %%XX; if the path is "
                  "percent-encoded, give it decoded",
@@ -483,7 +483,7 @@ static int sign_path(const struct signing *signing, const char *path)
     return code;
 }
 
-/* Each line of standard input is a path. */
+/* Signs a link for each line of standard input; empty lines are skipped. */
 static int sign_lines(const struct signing *signing)
 {
     static char line[3 * TOKEN_CONTAINER_MAX];
@@ -505,8 +505,9 @@ static int sign_lines(const struct signing *signing)
 }
 
 /*
- * The configuration that is found, into *out, or NULL: without one links can be signed, too. One that
- * was asked for must be good.
+ * Loads the configuration that is found, if any, into *out (else NULL), and takes the origin and
+ * the attribute from it. A broken one is an error only where --config or TOLLGATE_CONFIG names it,
+ * as links can be signed without one. EX_OK, or an exit code after printing why.
  */
 static int find_config(const char *command, struct sign_arguments *arguments, struct config **out)
 {
@@ -528,7 +529,7 @@ static int find_config(const char *command, struct sign_arguments *arguments, st
     return EX_OK;
 }
 
-/* Elsewhere --issuer is the issuer's id, so it is here, too; a link has the issuer's iss. */
+/* Replaces an issuer's id by its iss, which links have: --issuer is the id in other commands. */
 static void resolve_issuer(struct sign_arguments *arguments, const struct config *config)
 {
     const char *iss = NULL;

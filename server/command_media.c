@@ -1,9 +1,8 @@
 /*
- * `tollgate media scan`: hashes the library ahead of its first requests, so that every file has its
- * validator from the start; `tollgate media show`: what is known of single files. They need no
- * running node; where one runs, both may add to the store of hashes, which is made for several
- * processes. What it does is media_scan's and media_show's; this
- * file only tells.
+ * `tollgate media scan` hashes the library ahead of its first requests, so that every file has its
+ * validator from the start; `tollgate media show` prints what is known of single files.
+ * tollgate_main calls them. They need no running node, and may run beside one, as several processes
+ * may add to the store of hashes. media_scan and media_show do the work; this file only prints.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -23,11 +22,11 @@
 #include "storage/media/media.h"
 
 #define REDRAW_MS  100
-#define PATH_SHOWN 48 /* of a path on the progress line: its end tells most */
+#define PATH_SHOWN 48 /* bytes of a path's end, which tells most, on the progress line */
 
 struct arguments {
     struct cli_location location;
-    char **paths; /* borrows: of show */
+    char **paths; /* borrows argv; for show */
     int path_count;
 };
 
@@ -116,7 +115,7 @@ static void draw_line(struct scan *scan, const struct media_scan_progress *progr
     byte_count_write((int64_t)progress->bytes_total, total);
     size_t length = strlen(progress->path);
     const char *shown = progress->path + (length > PATH_SHOWN ? length - PATH_SHOWN : 0);
-    /* Not from the middle of a character of UTF-8. */
+    /* The cut must not fall into a character of UTF-8. */
     while (((unsigned char)*shown & 0xc0) == 0x80) {
         shown++;
     }
@@ -199,7 +198,7 @@ static int print_summary(const struct scan *scan)
     return EX_OK;
 }
 
-/* The hashes are kept there: without it a scan would be forgotten when it ends. */
+/* Makes the state directory, which keeps the hashes: without it a scan would be for nothing. */
 static int prepare_state_dir(const char *command, const char *state_dir)
 {
     if (mkdir(state_dir, 0700) != 0 && errno != EEXIST) {
@@ -269,7 +268,8 @@ static int fail_show(const char *command, const char *path, int error)
             : strerrordesc_np(-error));
 }
 
-/* The answer is whole, or there is none: where one file cannot be shown, --json prints no list. */
+/* Shows the files. With --json the answer is whole or there is none: where one file cannot be
+ * shown, no list is printed. */
 static int show(struct media *media, const char *command, const struct arguments *arguments)
 {
     int code = EX_OK;
@@ -310,7 +310,7 @@ static int scan(struct media *media, const char *command, const struct config *c
                         config->media_root, strerrordesc_np(-result));
     }
     int code = print_summary(&scan);
-    /* All that was done would be done again. */
+    /* Hashes that were not stored would be made again by every scan: that is a failure. */
     struct media_hash_stats stats;
     media_stats(media, &stats);
     if (stats.store_error != 0)
@@ -327,7 +327,7 @@ static int run(const struct config *config, const char *command, const struct ar
     struct media_options media_options = {.root = config->media_root,
                                           .follow_links = strcmp(config->follow_links, "on") == 0,
                                           .state_dir = config->state_dir,
-                                          .hash_queue_max = 1, /* nothing is queued by these */
+                                          .hash_queue_max = 1, /* these commands queue nothing */
                                           .hash_first_max = 1,
                                           .hash_entries_max = (uint32_t)config->hash_entries_max};
     char error[512];

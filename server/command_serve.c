@@ -1,7 +1,7 @@
 /*
  * `tollgate serve`: loads the configuration and runs a node in the calling thread, or only checks
- * the configuration and what it names, or prints the reference. Called by tollgate_main; all of a
- * node's work is behind node_run.
+ * the configuration and what it names, or prints the reference of all keys. tollgate_main calls it.
+ * It does none of a node's work: that is behind node_run.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -62,13 +62,13 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     }
 }
 
-/* ---- what is looked at before anything is opened or started ---- */
+/* ---- examining before anything is opened or started ---- */
 
 struct examination {
     const char *file, *command;
     int exit_code; /* of the first failure */
     struct cli_mistakes mistakes;
-    json_t *warnings; /* owns; NULL: the log has them */
+    json_t *warnings; /* owns; NULL: warnings go to the log */
 };
 
 static void tell_failure(struct examination *examination, const char *of,
@@ -118,7 +118,7 @@ static int run(const struct config *config, const struct config_source *source, 
     enum log_level level;
     if (log_level_parse(config->log_level, &level) == 0)
         log_set_level(level);
-    /* Before the journal is opened and a Redis started for nothing. */
+    /* The doctor comes first, so that no journal is opened and no Redis started for nothing. */
     doctor_run(config, DOCTOR_START, report_start, &examination);
     if (examination.exit_code != 0)
         return cli_mistakes_end(&examination.mistakes, examination.exit_code, command);
@@ -129,7 +129,7 @@ static int run(const struct config *config, const struct config_source *source, 
                     error[0] != '\0' ? error : strerrordesc_np(-result));
 }
 
-/* A core would hold keys, secrets and tokens. The limit is Redis' too, which the node starts. */
+/* A core would hold keys, secrets and tokens. A Redis that the node starts inherits the limit. */
 static void forbid_dumps(void)
 {
     const struct rlimit none = {0};

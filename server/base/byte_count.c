@@ -8,7 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
-#define AMOUNT_MAX ((INT64_C(1) << 53) - 1) /* what the ledger counts to */
+#define AMOUNT_MAX ((INT64_C(1) << 53) - 1) /* the ledger's largest amount */
 
 static const struct {
     const char *name;
@@ -31,8 +31,8 @@ static const struct {
 };
 
 /*
- * A unit may be written in lower or in upper case as a whole. Mixed otherwise, it may mean another one: Mb
- * is a megabit to many.
+ * Whether `unit`, as the table spells it, is meant by `name`: spelled the same, or all in lower or
+ * all in upper case. Any other mixture may mean another unit: to many, Mb is a megabit.
  */
 static bool is_spelling_of(const char *unit, const char *name)
 {
@@ -65,7 +65,7 @@ static int find_unit(const char *name, int64_t *bytes)
     return -EINVAL;
 }
 
-/* Digits at *at into *value; how many there were, or -ERANGE. */
+/* Reads the digits at *at into *value. Returns how many there were, or -ERANGE. */
 static int read_digits(const char **at, int64_t *value)
 {
     int count = 0;

@@ -1,5 +1,7 @@
-/* check(): an assertion of an invariant, in release builds too. For programmer errors, never for
- * peer input. */
+/*
+ * check(): an assertion of an invariant, in release builds, too. All of server/ uses it for
+ * programmer errors, never for what a peer sent.
+ */
 #ifndef TOLLGATE_SERVER_CHECK_H
 #define TOLLGATE_SERVER_CHECK_H
 
@@ -9,7 +11,8 @@
             check_failed(__FILE__, __LINE__, __func__, #condition);                                \
     } while (0)
 
-/* Says so behind all that was logged before, even by a node whose log nobody reads, and aborts. */
+/* Writes what failed to the log, after all lines that are queued, and aborts. It does not block
+ * where nobody reads the log. */
 _Noreturn void check_failed(const char *file, int line, const char *function,
                             const char *condition);
 

@@ -40,7 +40,7 @@ void client_address_write(const struct client_address *address, char out[CLIENT_
     char text[INET6_ADDRSTRLEN] = "";
     bool v4 = memcmp(address->ip, mapped, sizeof(mapped)) == 0;
     (void)inet_ntop(v4 ? AF_INET : AF_INET6, address->ip + (v4 ? 12 : 0), text, sizeof(text));
-    if (address->port == 0) /* RFC 5952 6: brackets stand with a port alone */
+    if (address->port == 0) /* RFC 5952 6: brackets are used only with a port */
         snprintf(out, CLIENT_ADDRESS_TEXT, "%s", text);
     else
         snprintf(out, CLIENT_ADDRESS_TEXT, v4 ? "%s:%u" : "[%s]:%u", text, address->port);
@@ -79,7 +79,7 @@ bool client_address_read(const char *text, size_t length, struct client_address 
     } else {
         const char *colon = memchr(text, ':', length);
         if (colon != NULL && memchr(text, '.', (size_t)(colon - text)) != NULL) {
-            host_end = colon; /* IPv6 has its first colon before any dot */
+            host_end = colon; /* IPv4 with a port: IPv6 has its first colon before any dot */
             port = colon + 1;
         }
     }
@@ -107,7 +107,7 @@ void client_address_subscriber(const struct client_address *address,
         memset(key + 8, 0, 8);
 }
 
-/* One prefix of `length` bytes of text. */
+/* Reads one prefix: an address, with /BITS or without. */
 static bool read_prefix(const char *text, size_t length, struct client_prefix *out)
 {
     char copy[INET6_ADDRSTRLEN + 5];

@@ -1,12 +1,12 @@
 /*
- * The name that was meant by a misspelt one. Called where a command, an option, a value or a key of
- * the configuration is not known. Pure.
+ * Finds the name that a misspelt one was meant to be. It is called where a command, an option, a
+ * value, a member or a key of the configuration is not known. It has no side effects.
  */
 #include "server/base/nearest.h"
 
 #include <string.h>
 
-/* Optimal string alignment distance: a swapped pair of letters is one slip, not two. */
+/* The optimal string alignment distance: a swapped pair of letters counts as one slip, not two. */
 static size_t edit_distance(const char *a, const char *b)
 {
     enum { WORD_MAX = 48 };
@@ -35,7 +35,7 @@ static size_t edit_distance(const char *a, const char *b)
 const char *nearest_name(const char *word, const char *const *names, size_t count)
 {
     const char *nearest = NULL;
-    /* A third of the word may be wrong, three letters at most: farther away is a guess. */
+    /* A third of the word plus one letter may be wrong, three letters at most: more is a guess. */
     size_t least = strlen(word) / 3 + 2;
     least = least > 4 ? 4 : least;
     for (size_t i = 0; i < count; i++) {
