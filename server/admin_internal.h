@@ -3,7 +3,8 @@
  * admin_door.c listens, admin_peers.c moves the bytes, admin_secrets.c tells whose secret came with
  * them, admin_routes.c finds the route, admin_desk.c has the threads that may wait, admin_members.c
  * reads bodies and queries, admin_accounts.c, admin_links.c, admin_events.c and admin_health.c
- * handle the calls, and admin_log.c tells the node's log. Included by no other file.
+ * handle the calls, and admin_log.c tells the node's log. Elsewhere only doctor_config.c, which
+ * tries the secrets, includes it.
  */
 #ifndef TOLLGATE_SERVER_ADMIN_INTERNAL_H
 #define TOLLGATE_SERVER_ADMIN_INTERNAL_H

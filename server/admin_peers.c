@@ -5,7 +5,7 @@
  * is held over Redis or the disk, so that health is answered whatever the rest of the node does.
  *
  *   accept --> RECEIVING --health, refused---------------------> SENDING --> closed
- *                  '-----> AT_DESK (admin_desk.c) --answered--------^
+ *                  '-----> AT_DESK (admin_desk.c) --answered------^
  *
  * At the bound of a door's connections that are RECEIVING or SENDING, the one whose client has been
  * waited for the longest is closed to make room; the bounds of calls are admin_desk.c's. Where

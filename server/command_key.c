@@ -210,7 +210,7 @@ static int write_files(const char *command, const struct key_files *files, bool 
 
 /* ---- telling ---- */
 
-/* Prints a YAML string in double quotes (YAML 1.1, 5.6): control bytes, " and \ need an escape. */
+/* Prints a YAML string in double quotes, where control bytes, " and \ need an escape (YAML 1.1). */
 static void print_quoted(const char *text)
 {
     putchar('"');

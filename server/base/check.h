@@ -11,8 +11,8 @@
             check_failed(__FILE__, __LINE__, __func__, #condition);                                \
     } while (0)
 
-/* Writes what failed to the log, after all lines that are queued, and aborts. It does not block
- * where nobody reads the log. */
+/* Writes what failed to standard error, after the log's queued lines, and aborts. Where standard
+ * error blocks, the kernel aborts the process after two seconds (log_last). */
 _Noreturn void check_failed(const char *file, int line, const char *function,
                             const char *condition);
 
