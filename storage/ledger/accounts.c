@@ -1,7 +1,7 @@
 /*
- * Accounts for people: money operations, the account's view. Called by the
- * admin thread, on connections of its own; it changes nothing in Redis itself, only through the
- * journal and the poster.
+ * Accounts for people: money operations, the views of an account and of a link. Admin threads call
+ * it, on connections of its own. Money reaches Redis only through the journal and the poster; the
+ * one thing that is written there directly is the hold of an adjustment.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -15,7 +15,7 @@
 #include "storage/ledger/post.h"
 
 #define CHANGE_WAIT_MS 3000
-#define HOLD_MS        "60000" /* from the hold to the post of an adjustment; far above CHANGE_WAIT_MS */
+#define HOLD_MS        "60000" /* from hold to post of an adjustment; far above CHANGE_WAIT_MS */
 #define VIEW_FIELDS    10
 
 /* ---- the view ---- */
@@ -46,7 +46,7 @@ static int parse_view(const redisReply *reply, struct ledger_account_view *view)
     for (size_t i = 2; i < VIEW_FIELDS; i++)
         if (!parse_integer(reply->element[i], &numbers[i]))
             return -EAGAIN;
-    /* Without a plan there is no account, only what is posted to it before its opening. */
+    /* Without a plan the account is not open: usage may be posted before its opening is. */
     view->exists = reply->element[0]->type == REDIS_REPLY_STRING;
     if (!view->exists)
         return 0;
@@ -123,7 +123,8 @@ int ledger_account_show(struct ledger *ledger, const char *issuer, const char *n
     return result;
 }
 
-/* "until acknowledged opened...", as functions.lua has it; a window in which nothing arrived is not a use. */
+/* `text` is "until acknowledged opened...", see functions.lua; a window in which nothing arrived is
+ * not a use. */
 static void parse_use(const char *text, struct ledger_link_view *view)
 {
     char *at;
@@ -258,14 +259,15 @@ static int check_account(const struct ledger_request *request,
         return -ENOENT;
     if (!moves_money(request->operation))
         return 0;
-    /* Both are within 2^53: no sum of them overflows. */
+    /* Both are within 2^53, so their sum does not overflow. */
     int64_t total = view->balance + request->amount;
     return total >= LEDGER_AMOUNT_MAX || total <= -LEDGER_AMOUNT_MAX ? -EOVERFLOW : 0;
 }
 
 /*
- * Redis alone knows what other nodes are about to take away. A hold of the same transaction is
- * replaced, so that the change may be repeated. 0, -EDOM or -EAGAIN.
+ * Holds the bytes that an adjustment takes away, since only Redis knows what other nodes are about
+ * to take. A hold of the same transaction is replaced, so that the change may be repeated. 0, -EDOM
+ * or -EAGAIN.
  */
 static int hold_bytes(struct redis_link *link, const struct ledger_account *account,
                       const struct ledger_request *request)
@@ -286,7 +288,8 @@ static int hold_bytes(struct redis_link *link, const struct ledger_account *acco
     return result;
 }
 
-/* Durable before this is 0; then posted, or -EINPROGRESS. */
+/* Journals the change and waits until it is durable and then posted. 0; -EINPROGRESS: durable, not
+ * posted in time; -ENOSPC, -EIO: not journalled. */
 static int journal_change(struct ledger *ledger, struct ledger_account *account,
                           const struct ledger_request *request, uint64_t deadline_ms)
 {
@@ -309,7 +312,9 @@ static int journal_change(struct ledger *ledger, struct ledger_account *account,
     return ledger_wait_posted(ledger, records, deadline_ms) == 0 ? 0 : -EINPROGRESS;
 }
 
-/* As journal_change, for an account that may be new: it must have a place. */
+/*
+ * As journal_change, for an account that may be new and then needs a place. Also -EUSERS, -EDQUOT.
+ */
 static int journal_new(struct ledger *ledger, struct ledger_account *account,
                        const struct ledger_request *request, uint64_t deadline_ms)
 {
@@ -345,18 +350,16 @@ static int change_locked(struct ledger *ledger, struct ledger_account *account,
                      : journal_change(ledger, account, request, deadline_ms);
     if (result != 0)
         return result;
-    /* Another node may have used the id between the question and the post: then Redis kept the
-     * first. */
+    /* Another node may have used the id between the question and the post: then Redis kept that
+     * one. */
     known = ask_transaction(link, account, request);
     if (known == KNOWN_OTHER)
         return -ENOTUNIQ;
     return known == KNOWN_UNASKED || fetch_view(link, account, view) != 0 ? -EINPROGRESS : 0;
 }
 
-/*
- * Redis is not looked at, unless the account is new here and a bound is reached: what was opened by
- * another node is revoked in any case, and only a name that nobody opened is refused.
- */
+/* Asks Redis only where the account is new here and a bound is reached: an account that another
+ * node opened is revoked in any case, and only a name that nobody opened is refused. */
 static int revoke_links(struct ledger *ledger, struct ledger_account *account,
                         const struct ledger_request *request)
 {

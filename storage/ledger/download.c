@@ -1,6 +1,7 @@
 /*
- * Downloads: the counters that workers add to, and the stack on which those that moved wait for the
- * writer. Called by workers. Nothing here touches the disk or waits for the writer.
+ * Downloads: the counters that workers add to, and the stack on which the downloads that moved wait
+ * for the writer. Workers call it; the writer frees. Nothing here touches the disk or waits for the
+ * writer.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -75,7 +76,8 @@ int ledger_download_open(struct ledger *ledger, struct ledger_account *account,
     return 0;
 }
 
-/* Many push, one takes all: so no address can come back between a load and its exchange. */
+/* Many threads push and one takes the whole stack, never a single entry, so an address that comes
+ * back between the load and the exchange (ABA) does no harm. */
 void download_push(struct ledger_download *download)
 {
     struct ledger *ledger = download->ledger;
@@ -91,7 +93,8 @@ void ledger_download_add(struct ledger_download *download, uint64_t bytes, uint3
     atomic_fetch_add_explicit(&download->bytes, bytes, memory_order_relaxed);
     if (responses > 0)
         atomic_fetch_add_explicit(&download->responses, responses, memory_order_relaxed);
-    /* Release: where it is queued already, the writer that clears the flag sees these bytes. */
+    /* Release: where the download is queued already, the writer that clears the flag sees these
+     * bytes. */
     unsigned flags =
         atomic_fetch_or_explicit(&download->flags, DOWNLOAD_QUEUED, memory_order_acq_rel);
     check((flags & DOWNLOAD_CLOSING) == 0);

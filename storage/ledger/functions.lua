@@ -1,12 +1,13 @@
 #!lua name=tollgate
 
--- What Redis does for the ledger: admission, posting and the node's lease. Called by FCALL from workers
--- (admit, release) and from the poster. Redis does not roll back, so each function checks everything,
--- the stored values too, before its first write.
+-- What Redis does for the ledger: admission, posting and the node's lease. FCALL runs it for
+-- workers (admit, judge, release), the poster (post, lease, lease_release) and admin calls (hold,
+-- usage). Redis does not roll back, so each function checks everything, the stored values too,
+-- before its first write.
 --
---   tg:{issuer/account}:account       hash: status plan opened status_at balance used reserved revision
---                                     conflicts rate max_bytes max_conns limits_at revoked_before holds,
---                                     and per node instance a watermark w:INSTANCE
+--   tg:{issuer/account}:account       hash: status plan opened status_at balance used reserved
+--                                     revision conflicts rate max_bytes max_conns limits_at
+--                                     revoked_before holds, and a watermark w:INSTANCE of each node
 --   tg:{issuer/account}:grants        hash: node -> "epoch reserved expires_ms"
 --   tg:{issuer/account}:usage:DAY     hash: b:FILE bytes, r:FILE responses
 --   tg:{issuer/account}:transactions  hash: id -> "operation amount plan"
@@ -14,11 +15,11 @@
 --                                     ID is 64 hexadecimal digits; expires some time after the link
 --   tg:{issuer/account}:link:ID:grants  hash: node -> "epoch reserved expires_ms"
 --   tg:node:{NAME}                    hash: instance epoch until records
---   tg:revocations                    channel: "issuer/account revision" whenever an account's revision moves
+--   tg:revocations                    channel: "issuer/account revision" whenever a revision moves
 --
--- balance is the money moved less `used`, until the account is known to be postpaid; then money only.
--- Every change but a tie in time commutes between nodes, so that several journals may be replayed in any
--- order into an empty Redis.
+-- `balance` is the money moved less `used`, until the account is known to be postpaid; then it is
+-- the money only. All changes commute between nodes, except two with the same time, so that several
+-- journals may be replayed in any order into an empty Redis.
 
 local VERSION = 5
 local MAX = 9007199254740991 -- 2^53 - 1: what a Lua number holds exactly
@@ -31,7 +32,8 @@ local function text(number)
     return string.format('%.0f', number)
 end
 
--- What was found to be well formed before: most of an admission's numbers and names come again with the next.
+-- Values that were found to be well formed: most of an admission's numbers and names come again
+-- with the next one, and need no second check.
 local NUMBERS_MAX = 4096
 local numbers, numbers_count = {}, 0
 local known_node, known_id = false, false -- the last ones
@@ -99,7 +101,7 @@ local function arity(keys, args, keys_count, low, high)
     end
 end
 
--- A total as it is stored: absent is 0.
+-- A stored total; one that is absent is 0.
 local function stored(value, name)
     if not value then
         return 0
@@ -139,16 +141,15 @@ local function grant_text(grant)
     return grant.epoch .. ' ' .. text(grant.reserved) .. ' ' .. text(grant.expires)
 end
 
--- The sets of funds that admit answers are sums of these.
+-- The funds; judge answers a set of them as their sum.
 local OF_ACCOUNT, OF_LINK = 1, 2
 local GRANTED, UNKNOWN, SUSPENDED, INSUFFICIENT = 0, 1, 2, 3
 local REVOKED, USED_UP, LINK_BYTES, NOT_BEGUN, ACCOUNT_BYTES = 4, 5, 6, 7, 8
 
 -- ---- funds: what nodes have reserved of an account's balance, or of a link's max_bytes
---
--- Both are a hash of one field for each node.
+-- Each fund has a hash with one field per node.
 
--- Grants of other nodes whose validity is long over: those nodes are dead or cut off.
+-- The grants of other nodes whose validity is long over: those nodes are dead or cut off.
 local function expired_grants(key, own, now)
     local fields, sum = {}, 0
     local all = redis.call('HGETALL', key)
@@ -164,13 +165,14 @@ local function expired_grants(key, own, now)
     return fields, sum
 end
 
--- What the fund can still give to this node; nothing is written yet.
+-- Computes what the fund can still give to this node; writes nothing.
 local function fund_open(fund, node, epoch, need, now)
     fund.node = node
     fund.dropped = {}
     local grant = grant_of(redis.call('HGET', fund.key, node))
     if grant and grant.epoch ~= epoch then
-        -- All that the process before had delivered was posted before this one began to serve.
+        -- Everything that the process before had delivered was posted before this one began to
+        -- serve.
         fund.reserved = fund.reserved - grant.reserved
         grant = nil
     end
@@ -198,7 +200,7 @@ local function fund_write(fund)
     redis.call('HSET', fund.totals, 'reserved', text(fund.reserved))
 end
 
--- Takes up to `bytes` off the node's grant; returns what was taken, and the grant.
+-- Takes up to `bytes` off the node's grant; returns the bytes taken, and the grant. Writes nothing.
 local function lowered(key, node, epoch, bytes)
     local grant = grant_of(redis.call('HGET', key, node))
     if not grant or grant.epoch ~= epoch then
@@ -217,12 +219,12 @@ local function lowered_write(key, node, totals, taken, grant, reserved)
 end
 
 -- ---- uses: a use is a download. One entry for each path of a link: "until acknowledged opened..."
---
--- `opened` are the milliseconds that name the windows, ascending, the last one open until `until`;
--- `acknowledged` is what arrived in it. A last window in which nothing arrived is not a use.
+-- `opened` are the times in milliseconds that name the windows, ascending; the last window is open
+-- until `until`, and `acknowledged` bytes arrived in it. A last window in which nothing arrived is
+-- not a use.
 
 local OPENED_MAX = 1001
-local RESUMING, UNDER_WAY = 1, 2 -- of a response that begins: 0
+local RESUMING, UNDER_WAY = 1, 2 -- a response that begins has stage 0
 
 local function use_of(value)
     if not value then
@@ -276,7 +278,7 @@ local function use_admit(use, terms, now)
     return GRANTED, use
 end
 
--- Keeps a link's state so long, and an hour for clocks that differ.
+-- Keeps a link's state until `till`, and an hour longer for clocks that differ.
 local function keep_until(key, till)
     local known = redis.call('PEXPIRETIME', key)
     if known < till + 3600000 then
@@ -284,8 +286,8 @@ local function keep_until(key, till)
     end
 end
 
--- args from 7: path, size, max_uses, max_bytes, till (ms: exp and resume), use_window_ms, stage, and until when
--- the link's state is kept (ms).
+-- args from 7: path, size, max_uses, max_bytes, till (ms: exp and resume), use_window_ms, stage,
+-- and until when the link's state is kept (ms). Returns nil where the link has no terms.
 local function terms_of(args)
     if #args == 6 then
         return nil
@@ -305,7 +307,8 @@ local function terms_of(args)
     }
 end
 
--- The funds that the grant is taken from: the account's balance and max_bytes, the link's max_bytes.
+-- The funds from which the grant is taken: the account's balance and max_bytes, the link's
+-- max_bytes.
 local function funds_of(keys, account, terms, link)
     local funds = {}
     local total = account.plan == 'prepaid' and account.balance or nil
@@ -340,11 +343,12 @@ local function refusal(admission, account)
     return {admission, 0, 0, account.revision, 0, 0, 0, 0, 0, 0}
 end
 
--- keys: account, grants, link, link's grants. args: node, epoch, need, want, validity_ms, iat, and terms_of's.
--- Returns {admission, granted, funds, revision, rate, max_conns, opened, till, acknowledged, left}: the funds that
--- the bytes were reserved of, which are then all that may be sent (0: nothing bounds them); of the use's window (0: there is none) when it was opened, until when
--- it is open, what has arrived in it, and how many ms of it are left. Not `takes`: it is told what would be granted,
--- and nothing is written.
+-- keys: account, grants, link, link's grants. args: node, epoch, need, want, validity_ms, iat, and
+-- those of terms_of. Returns {admission, granted, funds, revision, rate, max_conns, opened, till,
+-- acknowledged, left}. `funds` are those from which the bytes were reserved; no more than the bytes
+-- may then be sent (0: nothing bounds them). The last four describe the use's window (0: there is
+-- none): when it was opened, until when it is open, what has arrived in it, and how many ms of it
+-- are left. Unless `takes`, nothing is written and the answer says what would be granted.
 local function judge(keys, args, takes)
     arity(keys, args, 4, 6, 14)
     local node, epoch = node_of(args, 1), id_of(args, 2, 'epoch')
@@ -357,12 +361,12 @@ local function judge(keys, args, takes)
     end
     local account = account_of(keys[1])
     if not account.plan then
-        return refusal(UNKNOWN, account) -- usage or money may be posted before another node's open is
+        return refusal(UNKNOWN, account) -- usage or money may come before another node's open
     end
     local link = terms and redis.call('HMGET', keys[3], 'revoked', 'bytes', 'reserved', 'p:' .. terms.path) or
         {redis.call('HGET', keys[3], 'revoked')}
     if link[1] or iat < account.revoked_before then
-        return refusal(REVOKED, account) -- for good, and so before what may end
+        return refusal(REVOKED, account) -- first, since this is for good and the rest may end
     end
     if account.status ~= 'active' then
         return refusal(SUSPENDED, account)
@@ -376,7 +380,7 @@ local function judge(keys, args, takes)
         end
     end
     local funds, granted = funds_of(keys, account, terms, link), want
-    if not terms and #funds == 0 then -- nothing is kept of it
+    if not terms and #funds == 0 then -- nothing to reserve, nothing to store
         return {GRANTED, granted, 0, account.revision, account.rate, account.max_conns, 0, 0, 0, 0}
     end
     now = now or now_ms()
@@ -409,8 +413,8 @@ local function judge(keys, args, takes)
         use and math.max(0, use.till - now) or 0}
 end
 
--- keys: account, grants, link, link's grants. args: node, epoch, bytes of the account's, bytes of the link's.
--- Returns what the account got back.
+-- keys: account, grants, link, link's grants. args: node, epoch, bytes of the account's, bytes of
+-- the link's. Returns what the account got back.
 local function release(keys, args)
     arity(keys, args, 4, 4, 4)
     local node, epoch = node_of(args, 1), id_of(args, 2, 'epoch')
@@ -424,8 +428,8 @@ local function release(keys, args)
     return taken
 end
 
--- What arrived in one window of a link with terms: "key opened until keep taken", times in ms; behind the link's
--- key stands that of its grants.
+-- Parses what arrived in one window of a link with terms: "key opened until keep taken", times in
+-- ms. `key` is an index of `keys`; the key of the link's grants stands behind the link's own.
 local function delivered_of(keys, terms, file, bytes)
     local index, opened, till, keep, taken = string.match(terms, '^(%d+) (%d+) (%d+) (%d+) ([01])$')
     index = number_of(index) or 0
@@ -437,15 +441,16 @@ local function delivered_of(keys, terms, file, bytes)
     return delivered
 end
 
--- One after the other, for several windows of a link may be in one post: so it reads what it wrote. All that
--- can be refused was checked before.
+-- Stores what arrived in one window. It reads what earlier calls wrote, for one post may have
+-- several windows of a link. Everything that can be refused was checked before.
 local function deliver(delivered, node, epoch)
     local values = redis.call('HMGET', delivered.key, delivered.field, 'bytes', 'reserved')
     local use = use_of(values[1]) or {till = 0, acknowledged = 0, opened = {}}
     local arrived = delivered.taken and math.max(1, delivered.bytes) or delivered.bytes
     local last = use.opened[#use.opened] or 0
     if delivered.opened > last and arrived > 0 then
-        -- Redis does not know the window: it was given back, or this is a replay.
+        -- Redis does not know the window: another took its place while nothing had arrived in it,
+        -- or this is a replay.
         if use.acknowledged == 0 then
             table.remove(use.opened)
         end
@@ -509,7 +514,7 @@ local function post_usage(keys, args, account, to)
     local taken, grant = lowered(keys[2], args[2], args[3], sum)
     -- from here on only writes
     for field, total in pairs(totals) do
-        -- A file with responses has its bytes, too, be they 0: usage is listed by its bytes.
+        -- A file with responses gets its bytes, too, even 0: usage is listed by its bytes.
         if total > 0 or totals['r:' .. string.sub(field, 3)] > 0 then
             redis.call('HSET', keys[3], field, text(total))
         end
@@ -526,13 +531,14 @@ end
 local OPERATIONS = {open = true, top_up = true, suspend = true, activate = true, adjust = true,
     revoke_link = true, revoke_before = true, limit = true}
 
--- Nodes that hold grants of the account ask again. On a cluster a message reaches all of its servers. A user who
--- may not publish is not a reason to fail: all is written by then, and the nodes say that they cannot hear.
+-- Has the nodes that hold grants of the account ask again. On a cluster a message reaches all of
+-- its servers. A user who may not publish is not a reason to fail: everything is written by then,
+-- and the nodes report that they cannot hear.
 local function announce(key, revision)
     redis.pcall('PUBLISH', 'tg:revocations', string.match(key, '{(.*)}') .. ' ' .. text(revision))
 end
 
--- The plan is that of the earliest open, whichever node's journal brings it first.
+-- The earliest opening decides the plan, whichever node's journal brings it first.
 local function open_fields(account, set, plan, time, transaction)
     local opened = text(time) .. ' ' .. transaction
     local known, id = string.match(account.opened or '', '^(%d+) (.*)$')
@@ -551,8 +557,9 @@ local function open_fields(account, set, plan, time, transaction)
     end
 end
 
--- What is not money. keys[4]: the link of revoke_link, whose amount is when its state may go (ms). The amount of
--- revoke_before is in seconds; that of limit is the rate, followed by max_bytes and max_conns.
+-- Posts an operation that moves no money. keys[4]: the link of revoke_link, whose amount is when
+-- its state may go (ms). The amount of revoke_before is in seconds; that of limit is the rate,
+-- followed by max_bytes and max_conns.
 local function post_control(keys, args, account, operation, amount, time, set)
     if operation == 'revoke_link' then
         if not keys[4] or amount < 0 then
@@ -573,13 +580,15 @@ local function post_control(keys, args, account, operation, amount, time, set)
     set.revision = account.revision + 1
 end
 
--- What adjustments take away is held from the moment they are allowed until they are posted, so that two that come
--- at once are not both allowed on the same balance. `holds` of the account: "transaction amount until_ms;" of each. A
--- node that died before it journalled leaves its hold until that ends. The post of an adjustment asks nothing: what
--- was allowed and journalled counts, whichever order journals are replayed in.
+-- The bytes that an adjustment takes away are held from the moment it is allowed until it is
+-- posted, so that two that come at once are not both allowed on the same balance. `holds` of the
+-- account has "transaction amount until_ms;" for each. A node that died before it journalled leaves
+-- its hold until that ends. The post of an adjustment asks for nothing: what was allowed and
+-- journalled counts, whichever order journals are replayed in.
 local HOLDS_MAX = 100
 
--- The holds but that of `transaction`: their text, their sum, how many; and what that one holds.
+-- The holds of other transactions: their text, their sum, how many; and the bytes held for
+-- `transaction`.
 local function holds_beside(value, transaction, now)
     local others, sum, count, own = '', 0, 0, 0
     for id, amount, till in string.gmatch(value or '', '([^ ;]+) (%d+) (%d+);') do
@@ -603,8 +612,9 @@ local function holds_write(key, value)
     end
 end
 
--- keys: account. args: transaction, the bytes that an adjustment takes away, milliseconds that they are held.
--- Returns 1 held; 0 the balance would fall below zero; -1 too many are held, ask again.
+-- keys: account. args: transaction, the bytes that an adjustment takes away, how many milliseconds
+-- they are held. Returns 1: held; 0: the balance would fall below zero; -1: too many holds, ask
+-- again.
 local function hold(keys, args)
     arity(keys, args, 1, 3, 3)
     local transaction = match(args, 1, 'transaction', '^[A-Za-z0-9._:%-]+$', 64)
@@ -647,7 +657,8 @@ local function post_money(keys, args, account, to)
         open_fields(account, set, plan, time, transaction)
     end
     if known or set.balance > MAX or set.balance < -MAX then
-        -- Never twice; and what contradicts an earlier one is counted for people to look at.
+        -- A transaction never counts twice, and one that contradicts an earlier one, or would pass
+        -- the bounds, is counted as a conflict for people to look at.
         if known ~= content then
             redis.call('HSET', keys[1], 'conflicts', text(account.conflicts + 1))
         end
@@ -675,9 +686,9 @@ local function post_money(keys, args, account, to)
     end
 end
 
--- keys: account, grants, the day's usage or the transactions, and the links that args name.
--- args: instance, node, epoch, from, to, "usage" or "money", and what these take.
--- Returns {0 posted or 1 refused, watermark, balance, prepaid}.
+-- keys: account, grants, the day's usage or the transactions, and the links that args name. args:
+-- instance, node, epoch, from, to, "usage" or "money", and what these take. Returns {0 posted or 1
+-- refused, watermark, balance, prepaid}.
 local function post(keys, args)
     if #keys < 3 or #args < 10 then
         refuse('wrong number of keys or arguments')
@@ -711,12 +722,13 @@ local function post(keys, args)
     return {0, to, balance, prepaid and 1 or 0}
 end
 
--- `records` of a node are those of usage and money that were on disk when its lease was last renewed. They stay as
--- long as its name is known: a journal that comes back with fewer has lost some.
+-- `records` of a node counts the records of usage and money that were on disk when its lease was
+-- last renewed. It stays as long as the node's name is known: a journal that comes back with fewer
+-- has lost some.
 --
--- keys: node. args: instance, epoch, lease_ms, records.
--- Returns {0 held, milliseconds left, until, held before}; or {1, ...} where the name is another instance's,
--- {2, ...} another epoch's; or {3, records known, until, 0} where the journal has fewer.
+-- keys: node. args: instance, epoch, lease_ms, records. Returns {0, milliseconds left, until, held
+-- before}: held; {1, ...}: another instance has the name; {2, ...}: another epoch has it; {3,
+-- records known, until, 0}: the journal has fewer records.
 local function lease(keys, args)
     arity(keys, args, 1, 4, 4)
     local instance, epoch = id_of(args, 1, 'instance'), id_of(args, 2, 'epoch')
@@ -738,7 +750,8 @@ local function lease(keys, args)
     return {0, duration, now + duration, known[2] == epoch and 1 or 0}
 end
 
--- keys: node. args: instance, epoch, records. The name stays this instance's. Returns 1 where it was held.
+-- keys: node. args: instance, epoch, records. The name stays this instance's. Returns 1 where it
+-- was held.
 local function lease_release(keys, args)
     arity(keys, args, 1, 3, 3)
     local instance, epoch = id_of(args, 1, 'instance'), id_of(args, 2, 'epoch')
@@ -751,9 +764,9 @@ local function lease_release(keys, args)
     return 1
 end
 
--- Adds to `values` what the hash has of the fields.
+-- Adds to `values` the hash's values of these fields.
 local function add_values(key, fields, values)
-    for first = 1, #fields, 1000 do -- unpack has a bound
+    for first = 1, #fields, 1000 do -- the stack bounds unpack
         local last = math.min(#fields, first + 999)
         local found = redis.call('HMGET', key, unpack(fields, first, last))
         for i = first, last do
@@ -762,9 +775,9 @@ local function add_values(key, fields, values)
     end
 end
 
--- keys: a day's usage. args: cursor ('0' first), how many fields to look at. Returns {cursor ('0': no more), file,
--- bytes, responses, file, ...}: a step of HSCAN, whose promises hold for each file. The step is short, for Redis does
--- nothing else meanwhile.
+-- keys: a day's usage. args: cursor ('0' first), how many fields to look at. Returns {cursor ('0':
+-- no more), file, bytes, responses, file, ...}: a step of HSCAN, whose promises hold for each file.
+-- The step is short, for Redis does nothing else meanwhile.
 local function usage(keys, args)
     arity(keys, args, 1, 2, 2)
     local cursor = match(args, 1, 'cursor', '^%d+$', 20)
@@ -787,7 +800,8 @@ local function usage(keys, args)
     for i = 1, #fields, 2 do
         local file = string.sub(fields[i], 3)
         local bytes = values['b:' .. file]
-        -- A file is listed by its bytes; by its responses where an earlier version stored these alone.
+        -- A file is listed by its bytes, or by its responses where an earlier version stored only
+        -- these.
         if not bytes or string.sub(fields[i], 1, 2) == 'b:' then
             local at = #out
             out[at + 1], out[at + 2], out[at + 3] = file, bytes or '0', values['r:' .. file] or '0'
@@ -808,5 +822,6 @@ redis.register_function{
     callback = usage,
     flags = {'no-writes'}
 }
--- Without the flag no-writes: Redis refuses it wherever it would refuse an admission (see ledger_try_command).
+-- Without the flag no-writes, so that Redis refuses it wherever it would refuse an admission (see
+-- ledger_try_command).
 redis.register_function('tollgate_version', function() return VERSION end)

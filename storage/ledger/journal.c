@@ -1,7 +1,7 @@
 /*
- * Appending to the journal: rooms and reservations, names on first use in a segment, grouped
- * writes, rotation. Called by the writer thread (and ledger_open before it starts); journal_reserve
- * by workers. It never decides what to record.
+ * Appending to the journal: room and reservations, names on first use in a segment, grouped writes,
+ * rotation. The writer thread calls it (and ledger_open before that thread starts); workers call
+ * only journal_reserve. It never decides what to record.
  */
 #include "storage/ledger/journal.h"
 
@@ -148,7 +148,7 @@ int journal_sync(struct journal *journal)
     return 0;
 }
 
-/* The room has been seen to. */
+/* Appends one record to the buffer; the caller has checked the room. */
 static int put(struct journal *journal, struct journal_record *record)
 {
     if (journal->buffered == JOURNAL_BUFFER_RECORDS) {
@@ -197,7 +197,8 @@ void journal_add_base(struct journal *journal, uint64_t base)
     pthread_mutex_unlock(&journal->lock);
 }
 
-/* The segment before is on disk in full before the header of the next vouches for its chain. */
+/* Changes to the next segment. The one before must be on disk in full before the next one's header
+ * vouches for its chain. */
 static int rotate(struct journal *journal)
 {
     int result = journal->fd >= 0 ? journal_sync(journal) : 0;
@@ -226,7 +227,7 @@ static int rotate(struct journal *journal)
 }
 
 /* 0 where `records` fit beside what is reserved for others; -EAGAIN: not here, but a next segment
- * is there. */
+ * is ready; -ENOSPC. */
 static int fits(struct journal *journal, uint32_t records, uint32_t own)
 {
     pthread_mutex_lock(&journal->lock);
@@ -314,10 +315,8 @@ int journal_append_end(struct journal *journal, enum journal_type type)
 
 /* ---- opening ---- */
 
-/*
- * The last segment may lack room for more than STOP and START, of a smaller size chosen before, or
- * full: then the next one must be made now.
- */
+/* Makes the next segment now where the last one lacks room for STOP and START: it is full, or of a
+ * smaller size that was configured before. */
 static int first_room(struct journal *journal)
 {
     if (journal->fd >= 0 && fits(journal, 1, JOURNAL_END_ROOM) == 0)

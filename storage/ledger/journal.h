@@ -1,10 +1,10 @@
 /*
- * The journal as its writer sees it: append, make durable, rotate; and the room in it, which any
- * thread may reserve. Used by ledger_open (scan), the writer thread, and workers (reserve only,
- * which never waits for the disk).
+ * The journal as its writer sees it: append, make durable, rotate; and the room in it. ledger_open
+ * and the writer thread write; workers only reserve room, which never waits for the disk; the
+ * poster asks where segments begin.
  *
- *   free     records left in the current segment
- *   reserved records promised to open downloads and to the process's own end
+ *   free      records left in the current segment
+ *   reserved  records promised to open downloads and to the process's own end
  *
  * Always: free >= reserved, or a next segment stands ready, into which all reservations fit.
  */
@@ -29,7 +29,7 @@ struct journal {
     /* Of the writer. */
     int fd;               /* owns */
     uint32_t segment;     /* number of the current one */
-    uint32_t flushed;     /* its records that pwrite has taken; those in the buffer follow */
+    uint32_t flushed;     /* its records that pwrite has taken; the buffer holds the next ones */
     uint32_t durable;     /* its records that fdatasync has confirmed */
     uint32_t names_count; /* ids given in it */
     uint64_t chain;
@@ -49,41 +49,42 @@ struct journal {
     uint32_t bases_count, bases_room;
 
     uint64_t records;                 /* in the whole journal */
-    _Atomic uint64_t durable_records; /* of them on disk: how far readers may go */
-    uint64_t entries;                 /* of the records those of usage and money */
-    _Atomic uint64_t durable_entries; /* of them on disk: what no loss of power takes */
-    uint64_t found_entries;           /* of them those that were there when it was opened */
-    _Atomic uint64_t written, syncs;  /* since start, for statistics */
+    _Atomic uint64_t durable_records; /* those on disk: how far readers may go */
+    uint64_t entries;                 /* records of usage and money only */
+    _Atomic uint64_t durable_entries; /* those on disk, which survive a loss of power */
+    uint64_t found_entries;           /* those that journal_open found */
+    _Atomic uint64_t written, syncs;  /* records and fdatasyncs since the start, for statistics */
 };
 
 /*
- * Reads all that is there and leaves the journal ready to append: torn tail cut, a first segment
- * made, a START record written. `directory` becomes the journal's. -EBADMSG and what the journal
- * says with a sentence; what the system says (-ENOSPC, -EMFILE, ...) without one.
+ * Reads the whole journal and leaves it ready to append: a torn tail cut off, a first segment made,
+ * a START record written. Takes over `directory`; `names` is borrowed. 0; -EBADMSG with a sentence
+ * where the journal is damaged; what the system says (-ENOSPC, -EMFILE, ...) without one.
  */
 int journal_open(struct journal *journal, struct names *names, int directory,
                  uint64_t segment_bytes, const uint8_t instance[JOURNAL_ID_BYTES],
                  const uint8_t epoch[JOURNAL_ID_BYTES], char *error, size_t error_size);
 void journal_close(struct journal *journal);
 
-/* 0 or -ENOSPC. Any thread. */
+/* Promises room for so many records, or gives it back. 0 or -ENOSPC. Any thread. */
 int journal_reserve(struct journal *journal, uint32_t records);
 void journal_unreserve(struct journal *journal, uint32_t records);
-/* Records that may still be written without touching a reservation; 0 where there are none. */
+/* How many records may still be written without touching a reservation. Any thread, as the two
+ * below: how many records stand before a segment, and how many segments there are. */
 uint64_t journal_spare(struct journal *journal);
 uint64_t journal_base(struct journal *journal, uint32_t segment);
 uint32_t journal_segments(struct journal *journal);
 
-/* The rest is the writer's alone. */
+/* Only the writer calls the functions below. */
 
 /*
- * Whether a next segment should be made now: from an eighth of this one on, so that where it cannot
- * be made most of a segment is left for the marks of the downloads under way, or where reservations
- * leave little. `was` is what was answered last: wanting ends at twice the room at which it begins.
+ * Whether a next segment should be made now: from an eighth of this one on, so that where none can
+ * be made, most of a segment is left for the marks of open downloads; or where reservations leave
+ * little. `was` is the last answer: the wish ends at twice the room at which it begins.
  */
 bool journal_wants_next(struct journal *journal, bool was);
-/* Makes the next segment. 0 or a negative errno: any that opening, allocating or memory may give;
- * it may be tried again. */
+/* Makes the next segment. 0, or a negative errno of opening, allocating or memory; the caller may
+ * try again. */
 int journal_allocate_next(struct journal *journal);
 /*
  * Appends a USAGE or MONEY record and the names that it needs in this segment, changing to the next
@@ -94,16 +95,16 @@ int journal_append(struct journal *journal, struct ledger_account *account,
                    struct ledger_file *file, struct journal_record *record, uint32_t own);
 /* Appends START or STOP, for which JOURNAL_END_ROOM is kept. */
 int journal_append_end(struct journal *journal, enum journal_type type);
-/* Writes what is buffered, waits until it is on disk, and lets readers at it. 0 or -EIO for good.
- */
+/* Writes what is buffered, waits until it is on disk, and lets readers at it. 0, or -EIO from then
+ * on. */
 int journal_sync(struct journal *journal);
 
-/* Room to note where one more segment begins, and the note. 0 or -ENOMEM. */
+/* Keep room to note where one more segment begins (0 or -ENOMEM), and note it. */
 int journal_keep_base(struct journal *journal);
 void journal_add_base(struct journal *journal, uint64_t base);
 
-/* Of the scan (scan.c): reads everything, cuts a torn tail, fills names and the writer's position.
- */
+/* The scan (scan.c): reads everything, cuts a torn tail off, fills the names and the writer's
+ * position. */
 int journal_scan(struct journal *journal, char *error, size_t error_size);
 
 uint64_t ledger_time_ms(void);

@@ -1,6 +1,6 @@
 /*
- * The journal's records as they stand on disk. Used by the writer (encode), the reader and the scan
- * (decode); it opens no file and knows no account.
+ * The journal's records on disk. Used by the writer, which encodes, and by the reader and the scan,
+ * which decode; it opens no file and knows no account.
  *
  * A segment file is an array of records of 128 bytes; all numbers are little-endian, unused bytes
  * zero. A record of 128 zero bytes ends the used part of a segment.
@@ -19,18 +19,18 @@
  *            48 16B instance    64 16B epoch
  *   START    24 16B instance    40 16B epoch             a process began to write
  *   NAME     24 u32 id          28 u8 kind               29 u8 part   30 u16 total length
- *            32 96B text        of this part; ids count from 0 in each segment, shared by both kinds
+ *            32 96B text        of this part; ids count from 0 in each segment, for both kinds
  *   USAGE    24 u32 account id  28 u32 file id           32 u64 sequence (of the account, from 1)
  *            40 u64 download    48 u64 bytes (all)       56 u64 bytes since the record before
  *            64 u64 responses (all)                      72 u64 responses since the record before
  *            80 32B link        of a link with terms; its window: 112 u64 opened (ms; 0: no terms)
  *           120 u32 till (s)   124 u32 keep the link until (s), both rounded up
- *   MONEY    24 u32 account id  28 u8 operation          29 u8 plan   30 u8 length of the transaction id
- *            32 u64 sequence    40 i64 amount            64 64B transaction id; REVOKE_LINK: the link
+ *   MONEY    24 u32 account id  28 u8 operation          29 u8 plan   30 u8 transaction id's length
+ *            32 u64 sequence    40 i64 amount            64 64B transaction id, or the link revoked
  *            48 u64 max_bytes   56 u32 max_conns         of LIMIT; zero elsewhere
  *   STOP     the process ended cleanly
  *
- * Format 1 had no links, no limits and no revocations; all else is the same, and it is still read.
+ * Format 1 had no links, no limits and no revocations; otherwise it is the same. It is still read.
  */
 #ifndef TOLLGATE_LEDGER_JOURNAL_FORMAT_H
 #define TOLLGATE_LEDGER_JOURNAL_FORMAT_H
@@ -55,7 +55,7 @@ enum journal_type {
 
 enum journal_kind { JOURNAL_ACCOUNT, JOURNAL_FILE };
 
-/* One record, decoded. Which members count is said by the type. */
+/* One record, decoded. Its type says which members count. */
 struct journal_record {
     enum journal_type type;
     bool closing, taken;
@@ -85,13 +85,15 @@ struct journal_record {
 /* Writes the record chained to `previous` and returns its own chain value. */
 uint64_t journal_encode(const struct journal_record *record, uint64_t previous,
                         uint8_t out[JOURNAL_RECORD_BYTES]);
-/* Whether the bytes are what was written after a record of chain value `previous`. */
+/* Whether the bytes are intact and were written after a record with the chain value `previous`. */
 bool journal_chained(const uint8_t bytes[JOURNAL_RECORD_BYTES], uint64_t previous);
-/* The value that a correct record with these bytes would carry. */
+/* journal_chain_of computes the chain value that an intact record with these bytes carries;
+ * journal_chain reads the one that it does carry. */
 uint64_t journal_chain_of(const uint8_t bytes[JOURNAL_RECORD_BYTES], uint64_t previous);
 uint64_t journal_chain(const uint8_t bytes[JOURNAL_RECORD_BYTES]);
 bool journal_is_zero(const uint8_t *bytes, size_t length);
-/* False where a field is out of its range: a record of a newer format, or not ours. */
+/* False where a field is out of its range: a record of a newer format, or not ours. Does not check
+ * the chain. */
 bool journal_decode(const uint8_t bytes[JOURNAL_RECORD_BYTES], struct journal_record *out);
 /* How many NAME records a name of this length takes. */
 uint32_t journal_name_parts(size_t length);

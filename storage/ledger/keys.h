@@ -1,7 +1,5 @@
-/*
- * The names of an account's keys in Redis. Used by whoever builds a command; what stands behind
- * each key is said at the head of functions.lua.
- */
+/* The names of an account's keys in Redis. Every source that builds a command includes it; the head
+ * of functions.lua says what each key holds. */
 #ifndef TOLLGATE_LEDGER_KEYS_H
 #define TOLLGATE_LEDGER_KEYS_H
 

@@ -19,7 +19,7 @@ static enum lease_result foreign_epoch(struct lease *lease, long long until, uin
     if (lease->foreign_until == 0)
         lease->foreign_until = until;
     lease->foreign_left_ms = left;
-    /* A process that was killed renews nothing. */
+    /* A lease that grew is held by a living process: one that was killed renews nothing. */
     if (renewed)
         snprintf(text, LEDGER_TEXT_MAX,
                  "node %s is run by another process with a copy of this state directory; stop one "
@@ -36,9 +36,10 @@ static enum lease_result foreign_epoch(struct lease *lease, long long until, uin
 }
 
 /*
- * Those of usage and money: a START that each try appends makes up for no loss. Until this process has
- * held the lease, only those that it found: what was journalled since, such as revocations while Redis
- * was out of reach, makes up for none either.
+ * The records of usage and money, by which Redis tells a journal that lost some. START records do
+ * not count: each try appends one, which must not make up for a loss. Until this process has held
+ * the lease, neither do records that it journalled itself, such as revocations while Redis was out
+ * of reach.
  */
 static uint64_t records_on_disk(const struct lease *lease, const struct ledger *ledger)
 {
@@ -123,7 +124,7 @@ void lease_release(struct lease *lease, struct redis_link *link, const struct le
     const char *const words[] = {
         "FCALL", "tollgate_lease_release", "1", key, ledger->instance, ledger->epoch, records};
     redisReply *reply = redis_call(link, 7, words);
-    if (reply != NULL) /* otherwise it runs out */
+    if (reply != NULL) /* otherwise the lease runs out by itself */
         freeReplyObject(reply);
 }
 

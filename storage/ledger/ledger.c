@@ -1,7 +1,7 @@
 /*
- * Opening and closing the ledger, its state, its names for callers, statistics. Called by the
- * server's main thread; state and names also by workers. The work itself is the writer's and the
- * poster's.
+ * Opening and closing the ledger, its state, its names for callers, statistics. The server's main
+ * thread opens and closes it; workers ask for its state and names. The work itself is the writer's
+ * and the poster's.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -83,7 +83,7 @@ void ledger_set_poster_state(struct ledger *ledger, enum ledger_state state, con
     set_state(ledger, &ledger->poster_state, ledger->poster_text, state, text);
 }
 
-/* The graver one speaks: a failed journal, one without any room, a refused name, catching up, and
+/* The graver state counts: a failed journal, one without any room, a refused name, catching up, and
  * last a journal that opens no downloads. */
 enum ledger_state ledger_state(const struct ledger *ledger)
 {
@@ -325,8 +325,8 @@ static int check_options(struct opening *opening, const struct ledger_options *o
     if (options->segment_bytes % 4096 != 0 || options->segment_bytes > (uint64_t)1 << 38)
         return refuse(opening, -EINVAL,
                       "segment_bytes must be a multiple of 4096 and at most 2^38");
-    /* All reservations fit into one empty segment: that is what lets them move with a change of
-     * segment. */
+    /* All reservations must fit into one empty segment, because they move into the next one at a
+     * change of segment. */
     if (options->segment_bytes / JOURNAL_RECORD_BYTES < needed)
         return refuse(opening, -EINVAL,
                       "segment_bytes %" PRIu64 " is too small for downloads_max %" PRIu32
@@ -436,7 +436,7 @@ static int make_names(struct ledger *ledger)
     for (size_t i = 0; i < options->issuers_count && result == 0; i++)
         result = names_bound_issuer(&ledger->names, options->issuers[i].id,
                                     options->issuers[i].accounts_max);
-    options->issuers = NULL; /* its caller's */
+    options->issuers = NULL; /* they are the caller's, and may be gone after ledger_open */
     return result;
 }
 

@@ -1,10 +1,11 @@
 /*
- * What the ledger's parts share: the ledger itself, the writer, the poster. Included by this
- * folder's sources and its tests only; it never leaves them.
+ * What the ledger's parts share: the ledger itself, the writer, the poster. Only this folder's
+ * sources and tests include it.
  *
- *   locks, in the order they may be nested (none is held over disk or network):
- *     writer.lock -> (nothing)    ledger.lock -> (nothing)    open_lock -> (nothing)
- *     journal.lock, names.lock -> (nothing)
+ *   locks, in the order in which they nest; none but change_lock is held over disk or network:
+ *     change_lock -> any of the others
+ *     writer.lock, ledger.lock, open_lock, journal.lock, names.lock, and those of where.c and
+ *     notices.c -> (nothing)
  */
 #ifndef TOLLGATE_LEDGER_INTERNAL_H
 #define TOLLGATE_LEDGER_INTERNAL_H
@@ -22,8 +23,8 @@ struct notices;
 struct where;
 
 struct ledger_download {
-    struct ledger_download *
-        next; /* on the stack of the dirty: owned by the thread that set QUEUED, then by the writer */
+    struct ledger_download
+        *next; /* on the stack `dirty`: owned by the thread that set QUEUED, then by the writer */
     struct ledger *ledger;          /* borrows */
     struct ledger_account *account; /* a reference */
     struct ledger_file *file;       /* a reference */
@@ -31,12 +32,12 @@ struct ledger_download {
     uint32_t room; /* records reserved */
     _Atomic unsigned flags;
     _Atomic uint64_t bytes, responses;
-    /* The use of a link with terms. `link` is written before the first opened_ms and never again. */
+    /* The use of a link with terms. `link` is written once, before opened_ms leaves 0. */
     uint8_t link[LEDGER_LINK_BYTES];
     _Atomic uint64_t opened_ms, till_ms, keep_ms; /* opened_ms 0: no terms */
     _Atomic bool taken;
     bool marked_taken;                                 /* of the writer */
-    uint64_t marked_bytes, marked_responses;           /* of the writer: what the journal says */
+    uint64_t marked_bytes, marked_responses;           /* of the writer: as last journalled */
     struct ledger_download *open_next, *open_previous; /* under ledger->open_lock */
 };
 
@@ -54,13 +55,15 @@ struct writer {
     bool running;
     pthread_mutex_t lock;
     pthread_cond_t wake, done;
-    uint64_t asked, served; /* tickets of those who wait for a mark */
-    struct money *money;    /* to do; newest first */
+    uint64_t asked,
+        served; /* the last ticket given to a caller of writer_mark, and the last one served */
+    struct money *money; /* to do; newest first */
     bool stop;
-    /* The thread's own. */
-    struct ledger_download *deferred; /* no room for a mark: still QUEUED */
-    int allocation_error;             /* errno of the last attempt at a segment; 0: none failed */
-    uint64_t retry_ms;                /* on the monotonic clock */
+    /* Of the writer thread only. */
+    struct ledger_download
+        *deferred;        /* downloads whose mark found no room; they are still QUEUED */
+    int allocation_error; /* errno of the last failure to make a segment; 0: it was made */
+    uint64_t retry_ms;    /* on the monotonic clock */
 };
 
 struct poster;
@@ -88,11 +91,11 @@ struct ledger {
 
     pthread_mutex_t lock;
     pthread_cond_t durable_moved, posted_moved;
-    uint64_t posted; /* records before the poster's cursor: all of them are in Redis */
+    uint64_t posted; /* records before the poster's cursor, all in Redis */
     bool stopping;
-    bool given_up; /* the deadline of ledger_close is over */
+    bool given_up; /* the deadline of ledger_close has passed */
     char writer_text[LEDGER_TEXT_MAX], poster_text[LEDGER_TEXT_MAX];
-    char run_id[64];                   /* of the Redis that has been replayed to; empty: none */
+    char run_id[64]; /* of the Redis to which the journal was replayed; "": none */
     _Atomic uint64_t redis_generation; /* moves under lock, with run_id */
 
     _Atomic uint64_t posts, posts_replayed, records_posted, refused_full, redis_connects;
@@ -101,53 +104,53 @@ struct ledger {
 
 void ledger_say(struct ledger *ledger, enum ledger_event event, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* Either thread's part of the state; the text is kept for READY too, and not read then. */
+/* Set one thread's part of the state and its text, which ledger_state_text shows unless it is
+ * READY. */
 void ledger_set_writer_state(struct ledger *ledger, enum ledger_state state, const char *text);
 void ledger_set_poster_state(struct ledger *ledger, enum ledger_state state, const char *text);
 void ledger_cond_init(pthread_cond_t *cond); /* on the monotonic clock */
 struct timespec ledger_deadline(uint64_t monotonic_ms);
-/* A thread that no signal to the process interrupts. 0 or a negative errno. */
+/* Starts a thread with all signals blocked. 0 or a negative errno. */
 int ledger_thread_start(pthread_t *thread, void *(*run)(void *), void *argument);
 
-/* The writer. */
 int writer_start(struct ledger *ledger);
-/* Marks and closes everything, writes STOP. 0 or -EIO. */
+/* Closes every open download, ends the writer thread and writes STOP. 0 or a negative errno. */
 int writer_stop(struct ledger *ledger);
-/* Journals it; 0 when it is durable, -ENOSPC, -EIO. */
+/* Journals a money operation; blocks until it is durable. 0, -ENOSPC, -EIO. */
 int writer_money(struct ledger *ledger, struct money *money);
-/* Waits until what was added before is durable. 0 or -ETIMEDOUT. */
+/* Waits until all that was added to downloads before the call is durable. 0 or -ETIMEDOUT. */
 int writer_mark(struct ledger *ledger, uint64_t deadline_ms);
-/* Puts a download on the stack; the caller has set QUEUED and it was not set before. */
+/*
+ * Puts a download on the stack `dirty`; the caller has just set QUEUED, which was not set before.
+ */
 void download_push(struct ledger_download *download);
 void download_free(struct ledger_download *download);
 
-/* Reports each bound on accounts that has come near since the last call. */
+/* Reports each bound on accounts of which nine tenths were reached since the last call. */
 void ledger_warn_of_accounts(struct ledger *ledger);
 
-/* The poster. */
 int poster_start(struct ledger *ledger);
-/* Posts until all is posted or the deadline is over, gives the lease back. Records left unposted.
- */
+/* Posts until all is posted or the deadline has passed, then gives the lease back and ends the
+ * thread. Returns how many records stayed unposted. */
 uint64_t poster_stop(struct ledger *ledger, uint64_t deadline_ms);
-/* Waits until `records` of the journal are in Redis. 0 or -ETIMEDOUT. */
+/* Waits until the first `records` of the journal are in Redis. 0 or -ETIMEDOUT. */
 int ledger_wait_posted(struct ledger *ledger, uint64_t records, uint64_t deadline_ms);
 
-/* Accounts for people. By name, as a C string; takes a reference. -EINVAL, -ENOMEM. */
+/* As ledger_account_get, for a name that is a C string. Takes a reference. -EINVAL, -ENOMEM. */
 int account_get(struct ledger *ledger, const char *issuer, const char *name,
                 struct ledger_account **out);
 struct redis_link;
-/* A link to a Redis that has been replayed to, and which that is: another one would deny accounts
- * that exist. 0 or -EAGAIN. */
+/* Opens a link to the Redis to which the journal was replayed, and tells its run_id: another Redis
+ * would deny accounts that exist. 0 or -EAGAIN. */
 int account_link_open(struct ledger *ledger, struct redis_link *link, char run_id[static 64]);
 
-/* Queued notices to Redis; of the poster's thread. 0 or -EAGAIN. */
+/* Notices. notices_post sends those in the queue, from the poster's thread only. 0 or -EAGAIN. */
 int notices_create(struct notices **out);
 void notices_destroy(struct notices **notices);
 bool notices_are_waiting(const struct ledger *ledger);
 int notices_post(struct ledger *ledger, struct redis_link *link);
 uint64_t notices_lost(const struct ledger *ledger);
 
-/* The push thread. */
 int push_start(struct ledger *ledger);
 void push_stop(struct ledger *ledger);
 void push_stats(const struct ledger *ledger, struct ledger_stats *out);

@@ -1,7 +1,7 @@
 /*
  * Interned names: the hash table, the reference counts, the percent-encoded tag, the places of
- * accounts. Called from workers, the writer and the poster. Nothing here blocks on disk or network,
- * and nothing allocates under the lock.
+ * accounts. Workers, the writer, the poster, the push thread and admin calls use it. Nothing here
+ * blocks on disk or network, and nothing allocates under the lock.
  */
 #include "storage/ledger/names.h"
 
@@ -35,7 +35,7 @@ struct ledger_account *names_account(struct ledger_name *name)
     return (struct ledger_account *)((char *)name - offsetof(struct ledger_account, name));
 }
 
-/* Of this kind, which is name->kind. */
+/* `kind` is name->kind; callers that know it pass it. */
 static void name_free(struct ledger_name *name, enum journal_kind kind)
 {
     if (kind == JOURNAL_ACCOUNT)
@@ -95,8 +95,8 @@ bool names_issuer_valid(const char *issuer)
     return is_issuer(issuer, strnlen(issuer, LEDGER_ISSUER_MAX + 1));
 }
 
-/* All but RFC 3986's unreserved characters is escaped, so no two names give one tag, and no brace
- * is in one. */
+/* Escapes all but the unreserved characters of RFC 3986 2.3, so that no two names give one tag and
+ * no tag holds a brace. */
 static char *percent_encode(char *out, const char *text, size_t length)
 {
     static const char digits[] = "0123456789ABCDEF";
@@ -115,7 +115,7 @@ static char *percent_encode(char *out, const char *text, size_t length)
     return out;
 }
 
-/* The length of the issuer in "issuer/account", or 0 where the text is no such name. */
+/* The length of the issuer in "issuer/account"; 0 where the text is not such a name. */
 static size_t account_split(const char *text, size_t length)
 {
     const char *slash = memchr(text, '/', length);
@@ -141,7 +141,7 @@ static struct names_issuer *issuer_find(struct names *names, const char *id, siz
     return issuer;
 }
 
-/* The issuer, which is made where it is not known. NULL without memory. */
+/* Finds the issuer, or makes it. NULL without memory. */
 static struct names_issuer *issuer_of(struct names *names, const char *id, size_t length)
 {
     struct names_issuer *made = NULL;
@@ -226,7 +226,7 @@ static bool name_valid(enum journal_kind kind, const char *text, size_t length)
     return kind == JOURNAL_ACCOUNT ? account_split(text, length) > 0 : length <= LEDGER_FILE_MAX;
 }
 
-/* Under the lock. Takes a reference; NULL where no account has that name. */
+/* The caller has the lock. Takes a reference; NULL where the bucket has no such name. */
 static struct ledger_name *name_find(struct ledger_name *const *bucket, enum journal_kind kind,
                                      const char *text, size_t length)
 {
@@ -267,7 +267,7 @@ int names_get(struct names *names, enum journal_kind kind, const char *text, siz
     return 0;
 }
 
-/* Undoes percent_encode; 0 where that cannot have made it. */
+/* Undoes percent_encode; 0 where percent_encode cannot have made the tag. */
 static size_t percent_decode(const char *tag, size_t length, char *out, size_t size)
 {
     static const char digits[] = "0123456789ABCDEF";
@@ -319,7 +319,9 @@ static void name_unlink(struct names *names, struct ledger_name *name)
 
 void names_drop(struct ledger_name *name)
 {
-    /* Only the last reference takes the lock, under which nobody can find the name again. */
+    /*
+     * Only the last reference takes the lock, under which no other thread can find the name again.
+     */
     uint32_t references = atomic_load_explicit(&name->references, memory_order_relaxed);
     while (references > 1)
         if (atomic_compare_exchange_weak_explicit(&name->references, &references, references - 1,
@@ -414,7 +416,7 @@ bool names_warning(struct names *names, struct names_warning *out)
 
 /* ---- accounts with records ---- */
 
-/* Behind the last one, so that whoever walks the list meets each once. */
+/* Appends, so that a thread that walks the list meets each account once. */
 static void record_first(struct names *names, struct ledger_account *account)
 {
     if (names->recorded_last == NULL)

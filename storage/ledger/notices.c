@@ -1,6 +1,6 @@
 /*
- * Notices for shops: a bounded queue that any thread fills and the poster's thread empties into a
- * stream of each issuer in Redis, from which they are read by cursor. Nothing that is owed depends on
+ * Notices for shops: a bounded queue that any thread fills and the poster's thread empties into one
+ * stream per issuer in Redis, which ledger_notices reads by cursor. No money or usage depends on
  * them.
  */
 #include <errno.h>
@@ -167,7 +167,7 @@ int notices_post(struct ledger *ledger, struct redis_link *link)
 
 /* ---- from Redis ---- */
 
-/* "1764000000000-0", as Redis numbers a stream's entries; "" is before the first. */
+/* "1764000000000-0", as Redis numbers a stream's entries; "" stands before the first. */
 static bool is_cursor(const char *text)
 {
     size_t whole = strspn(text, "0123456789");
@@ -184,7 +184,7 @@ static bool is_text(const redisReply *reply)
     return reply->type == REDIS_REPLY_STRING;
 }
 
-/* [id, [field, value, ...]] */
+/* An entry is [id, [field, value, ...]]. False where it is malformed or of an unknown kind. */
 static bool read_entry(const redisReply *entry, struct ledger_notice *out)
 {
     *out = (struct ledger_notice){.account = "", .file = "", .jti = ""};

@@ -1,6 +1,6 @@
 /*
- * Gathers records into posts and puts a post into words. Called by the poster's thread alone. Sums
- * are exact: what leaves here is the sum of the journal's differences, per account, epoch, day and
+ * Gathers records into posts and turns a post into a command. Only the poster's thread calls it.
+ * Sums are exact: a post carries the sum of the journal's differences, per account, epoch, day and
  * file.
  */
 #include "storage/ledger/post.h"
@@ -42,7 +42,8 @@ static struct post *new_post(struct post_batch *batch, const struct journal_entr
     return post;
 }
 
-/* The same file, and of a link with terms the same use of it. */
+/* Whether the entry belongs to the file of the post: the same file and, for a link with terms, the
+ * same use. */
 static bool is_of(const struct post_file *file, const struct journal_entry *entry)
 {
     return file->file == entry->file && file->opened_ms == entry->record.opened_ms &&
@@ -136,7 +137,8 @@ const char *post_plan_name(enum ledger_operation operation, enum ledger_plan pla
     return plan == LEDGER_PREPAID ? "prepaid" : "postpaid";
 }
 
-/* What post_send puts together; on its stack, so that pointers into it hold until it is sent. */
+/* The words of a command, on the stack of post_send, so that pointers to them hold until it is
+ * sent. */
 struct words {
     char keys[3][LEDGER_KEY_MAX];
     char links[2 * POST_FILES_MAX][LEDGER_KEY_MAX]; /* each followed by its grants */
@@ -146,7 +148,7 @@ struct words {
     char terms[POST_FILES_MAX][80];
 };
 
-/* The place of the file's link among the keys, from 1; each is a key once. */
+/* The index of the file's link among the keys, from 1; a link that is not a key yet becomes one. */
 static size_t link_index(const struct post *post, const struct post_file *file, struct words *words)
 {
     char key[LEDGER_KEY_MAX];
@@ -218,7 +220,8 @@ int post_send(const struct post *post, const struct ledger *ledger, struct redis
         ledger_usage_key(words.keys[2], post->account, post->day);
     for (size_t i = 0; i < post->files_count; i++)
         add_terms(post, i, &words);
-    if (post->is_money && post->money.operation == LEDGER_REVOKE_LINK) /* its link is in hex */
+    if (post->is_money &&
+        post->money.operation == LEDGER_REVOKE_LINK) /* the record has the link in hexadecimal */
         snprintf(words.links[words.links_count++], sizeof(words.links[0]), "tg:{%s}:link:%s",
                  post->account->tag, post->money.transaction);
     snprintf(count, sizeof(count), "%zu", 3 + words.links_count);

@@ -1,7 +1,5 @@
-/*
- * Journal records gathered into posts: what one function call brings to Redis. Used by the poster;
- * it sends one post but decides neither when nor what a refusal means.
- */
+/* Journal records gathered into posts; a post is what one function call brings to Redis. Used by
+ * the poster. It sends a post, but decides neither when nor what a refusal means. */
 #ifndef TOLLGATE_LEDGER_POST_H
 #define TOLLGATE_LEDGER_POST_H
 
@@ -38,7 +36,9 @@ struct post_batch {
     size_t count, room;
 };
 
-/* Adds a record that Redis does not have yet. 0 or -ENOMEM. */
+/*
+ * Adds a record that Redis does not have yet to its account's post, or to a new one. 0 or -ENOMEM.
+ */
 int post_add(struct post_batch *batch, const struct journal_entry *entry,
              const uint8_t epoch[JOURNAL_ID_BYTES]);
 void post_batch_clear(struct post_batch *batch);

@@ -1,12 +1,13 @@
 /*
- * The poster thread: reads the journal behind what is durable and brings it to Redis exactly once.
- * Normal posting, recovery at start and replay to a Redis that went back in time are one loop: the
- * cursor stands somewhere, and what an account's watermark covers is skipped. It never writes the
- * journal.
+ * The poster thread: reads the part of the journal that is durable and brings it to Redis exactly
+ * once. Normal posting, recovery at start and replay to a Redis that went back in time are one
+ * loop: the cursor stands somewhere, and it skips what an account's watermark covers. It never
+ * writes the journal.
  *
- *   connect -> facts, functions, lease -> resync: every account's watermark -> cursor -> batches
- * ... READY
- *                 ^---- link lost ----------------^------- a post refused ------'
+ *   connect --> facts, functions, lease --> resync: all watermarks, cursor --> batches --> READY
+ *      ^                                          ^                               |
+ *      |                                          '------ a post refused ---------|
+ *      '------------------------------ link lost ---------------------------------'
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -25,24 +26,25 @@
 #define POSTER_PIPELINE       256
 #define POSTER_GRACE_MS       250
 #define POSTER_PATIENCE_MS    1000
-#define POSTER_OBJECTIONS_MAX 8 /* that are told in one outage */
-#define POSTER_RESYNCS_MAX    3 /* in a row without a batch posted: then the link is given up */
+#define POSTER_OBJECTIONS_MAX 8 /* told in one outage */
+#define POSTER_RESYNCS_MAX    3 /* in a row without a post in between; then the link is given up */
 
 struct poster {
     pthread_t thread;
     struct ledger *ledger; /* borrows */
     struct redis_link link;
-    int fd;    /* of the link, -1: none; under ledger->lock, for poster_stop */
+    int fd;    /* the link's; -1: none; under ledger->lock, for poster_stop */
     bool done; /* under ledger->lock */
     bool connected, warned_append_only;
-    uint64_t said[POSTER_OBJECTIONS_MAX]; /* the objections that were told since it last worked */
+    uint64_t
+        said[POSTER_OBJECTIONS_MAX]; /* hashes of the objections told since Redis last took posts */
     unsigned said_count;
     struct lease lease;
     struct journal_reader reader;
-    bool placed;                         /* the cursor has a place */
-    uint32_t safe_segment;               /* all records before this one are in Redis, as it said */
-    bool current;                        /* Redis has been replayed to */
-    uint64_t target;                     /* records to post until it has */
+    bool placed;                         /* the cursor stands in a segment */
+    uint32_t safe_segment;               /* Redis confirmed all records before this segment */
+    bool current;                        /* Redis has all records up to `target` */
+    uint64_t target;                     /* records of the journal at the last resync */
     char run_id[64], replication_id[64]; /* of the Redis that the link is to */
     int64_t said_newer;                  /* the version of the function library that was reported */
     uint64_t backoff_ms, begun_ms;
@@ -52,8 +54,9 @@ struct poster {
 /* ---- states and waiting ---- */
 
 /*
- * Whether an objection was not told since Redis last took posts. Numbers, such as how long is left,
- * make no other of it; what comes after POSTER_OBJECTIONS_MAX kinds is in `doctor` and health alone.
+ * Whether an objection was not told since Redis last took posts. Numbers, such as the time left, do
+ * not make it another one. After POSTER_OBJECTIONS_MAX kinds, only `doctor` and the health answer
+ * tell more.
  */
 static bool is_news(struct poster *poster, const char *text)
 {
@@ -74,13 +77,15 @@ static bool is_news(struct poster *poster, const char *text)
     return true;
 }
 
-/* A link that is merely down leaves a node ready: workers have their own and their grants. */
+/*
+ * A link that is merely down leaves the node ready: workers have their own links and their grants.
+ */
 static void waiting(struct poster *poster, const char *text)
 {
     struct ledger *ledger = poster->ledger;
     if (atomic_load(&ledger->poster_state) == LEDGER_CATCHING_UP)
         ledger_set_poster_state(ledger, LEDGER_CATCHING_UP, text);
-    /* A private Redis may be starting beside us. */
+    /* The embedded Redis may still be starting. */
     if (atomic_load(&ledger->redis_connects) == 0 &&
         clock_monotonic_ms() < poster->begun_ms + POSTER_PATIENCE_MS)
         return;
@@ -98,7 +103,7 @@ static void object(struct poster *poster, enum ledger_state state, const char *t
                    "%s", text);
 }
 
-/* Redis is not known to have everything any more. */
+/* Redis may not have every record any more: workers must not ask it for grants. */
 static void not_current(struct poster *poster, const char *text)
 {
     struct ledger *ledger = poster->ledger;
@@ -133,8 +138,8 @@ static void publish_posted(struct poster *poster)
         become_current(poster);
 }
 
-/* Sleeps at most so long; wakes for new records where `for_records`, and for the end of the ledger.
- */
+/* Sleeps `milliseconds` at most. New records wake it if `for_records`, the end of the ledger always
+ * does. */
 static void rest(struct poster *poster, uint64_t milliseconds, bool for_records)
 {
     struct ledger *ledger = poster->ledger;
@@ -184,8 +189,8 @@ static int take_lease(struct poster *poster)
     return -EAGAIN;
 }
 
-/* Once the lease ran out, a copy of this directory may have held it: Redis knows. 0, or the link is to
- * be given up (-EAGAIN) or waited with (take_lease). */
+/* Where the lease ran out, a copy of this directory may have held it, which only Redis knows. 0;
+ * -EAGAIN: give the link up; otherwise as take_lease. */
 static int renew_lease(struct poster *poster)
 {
     int result = take_lease(poster);
@@ -196,8 +201,8 @@ static int renew_lease(struct poster *poster)
     return result == -ESTALE ? -EAGAIN : result;
 }
 
-/* Within what may take longer than the lease lasts: a million accounts to be asked for, a batch of
- * posts to a slow Redis. */
+/* Renews the lease when due, inside loops that may outlast it: a million accounts to ask for, a
+ * batch of posts to a slow Redis. */
 static int keep_lease(struct poster *poster)
 {
     return lease_is_due(&poster->lease) ? renew_lease(poster) : 0;
@@ -220,7 +225,7 @@ static void refuse_older(struct poster *poster, const struct ledger_account *acc
     object(poster, LEDGER_REFUSED, text);
 }
 
-/* What no waiting mends: the disk does not give what was written to it. */
+/* Errors that waiting does not mend: the disk does not give back what was written to it. */
 static bool is_damage(int result)
 {
     return result == -EBADMSG || result == -EPROTO || result == -EIO || result == -ENOENT;
@@ -232,10 +237,11 @@ static void say_unread(struct poster *poster, uint32_t segment, int result)
              segment, strerrordesc_np(-result), segment_cure(-result));
 }
 
-/* Whether replay must begin before the segment given; lowers it. */
+/* Lowers `segment` to the one where replay must begin for this account. */
 static void needs_from(struct ledger_account *account, uint32_t *segment)
 {
-    /* Most lack nothing, and take no lock. What is journalled later stands in a later segment. */
+    /* Most accounts lack nothing and need no lock. What is journalled from now on stands in a later
+     * segment. */
     if (account->watermark >= atomic_load_explicit(&account->sequence, memory_order_acquire))
         return;
     pthread_mutex_lock(&account->name.names->lock);
@@ -286,8 +292,9 @@ static int ask_watermarks(struct poster *poster, struct ledger_account *const *a
 }
 
 /*
- * Asks Redis for every account's watermark and sets the cursor so that all that is missing there
- * lies ahead of it. -EAGAIN: the link failed; -EPERM: refused, and said so.
+ * Asks Redis for every account's watermark and sets the cursor so that all records that Redis lacks
+ * lie ahead of it. 0; -EAGAIN: the link or the journal failed; -EPERM: refused, and the event was
+ * told.
  */
 static int resync(struct poster *poster)
 {
@@ -309,7 +316,9 @@ static int resync(struct poster *poster)
             result = keep_lease(poster);
     }
     if (lost) {
-        /* Also where the link failed meanwhile: some lower watermarks were taken over. */
+        /*
+         * Also where the link failed meanwhile, for some lower watermarks were already taken over.
+         */
         poster->placed = false;
         not_current(poster, "Redis has lost its newest data; the journal is being replayed to it");
     }
@@ -329,7 +338,8 @@ static int resync(struct poster *poster)
 
 /* ---- posting ---- */
 
-/* Reads on; 0, also where nothing was new, or a negative errno: the journal cannot be read. */
+/* Reads the next records into the batch. 0, also where nothing was new, or a negative errno where
+ * the journal cannot be read. */
 static int read_batch(struct poster *poster, struct post_batch *batch)
 {
     struct journal_reader *reader = &poster->reader;
@@ -338,7 +348,7 @@ static int read_batch(struct poster *poster, struct post_batch *batch)
         atomic_load_explicit(&poster->ledger->journal.durable_records, memory_order_acquire);
     for (int i = 0; i < POSTER_BATCH_RECORDS && reader->count < reader->limit; i++) {
         int result = reader_next(reader, &entry);
-        if (result == 0) /* not at the limit: the segment ends here and there is another */
+        if (result == 0) /* not at the limit: the segment ends here, and another follows */
             result = reader_enter(reader, reader->segment + 1, reader->count, true);
         else if (result == 1)
             result = entry.account == NULL || entry.record.sequence <= entry.account->watermark
@@ -350,7 +360,7 @@ static int read_batch(struct poster *poster, struct post_batch *batch)
     return 0;
 }
 
-/* Once, by the post that brought the balance below the mark. */
+/* Tells once that a balance is low: with the post that brought it below the mark. */
 static void notice_low(struct ledger *ledger, const struct post *post, int64_t balance)
 {
     int64_t low = (int64_t)ledger->options.balance_low_bytes, sum = 0;
@@ -425,9 +435,9 @@ static enum posting post_batch(struct poster *poster, const struct post_batch *b
 {
     enum posting result = POSTING_DONE;
     /*
-     * Redis learns how many records are on disk before it gets any of them. Otherwise a node that is
-     * killed before it renews its lease has posted more than Redis knows of, and an older copy of its
-     * state directory would not be refused.
+     * Redis learns how many records are on disk before it gets any of them. Otherwise a node that
+     * is killed before it renews its lease has posted more records than Redis was told of, and an
+     * older copy of its state directory would not be refused.
      */
     if (batch->count > 0 && !lease_has_told(&poster->lease, poster->ledger) &&
         renew_lease(poster) != 0)
@@ -455,7 +465,7 @@ static void disconnect(struct poster *poster)
     atomic_store(&poster->ledger->redis_up, false);
 }
 
-/* What must hold of the server before anything is asked of it. */
+/* Checks the server before anything else is asked of it. */
 static int check_facts(struct poster *poster, const struct redis_facts *facts)
 {
     char text[LEDGER_TEXT_MAX];
@@ -536,7 +546,7 @@ static int connect_link(struct poster *poster)
 
 static void back_off(struct poster *poster)
 {
-    /* Half fixed, half by chance, so that many nodes do not come back at once. */
+    /* Half of the delay is fixed and half random, so that many nodes do not come back at once. */
     uint64_t jitter = (uint64_t)rand_r(&poster->seed) % (poster->backoff_ms / 2 + 1);
     uint64_t delay = poster->backoff_ms / 2 + jitter;
     poster->backoff_ms = poster->backoff_ms * 2 > LEDGER_REDIS_BACKOFF_MOST_MS
@@ -571,14 +581,16 @@ static int turn(struct poster *poster)
     struct post_batch batch = {0};
     if (lease_is_due(&poster->lease)) {
         int result = take_lease(poster);
-        if (result == -ESTALE) /* it was held and Redis does not know: what else has it lost? */
+        if (result ==
+            -ESTALE) /* the lease was held and Redis does not know it: it may have lost more */
             result = resync_again(poster);
         if (result != 0)
             return result;
     }
     int result = read_batch(poster, &batch);
     if (result != 0 && !is_damage(result)) {
-        /* Memory or descriptors: the next connection begins again where all before is posted. */
+        /* No memory or no descriptors: the next connection begins where all records before are
+         * posted. */
         post_batch_clear(&batch);
         say_unread(poster, poster->reader.segment, result);
         return -EAGAIN;

@@ -1,7 +1,5 @@
-/*
- * Asks a Redis what it is, for whoever sets a node up. Called by the server's doctor, never by the
- * running ledger: it changes nothing there.
- */
+/* Asks a Redis what it is, for somebody who sets a node up. The server's doctor calls it, never the
+ * running ledger. It changes nothing in Redis. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -22,7 +20,7 @@ static int64_t wall_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* Redis' clock against ours, in the middle of the round trip. */
+/* Compares Redis' clock with ours at the middle of the round trip. */
 static int ask_clock(struct redis_link *link, int64_t *ahead_ms)
 {
     const char *const words[] = {"TIME"};
@@ -44,7 +42,9 @@ static int ask_clock(struct redis_link *link, int64_t *ahead_ms)
     return status;
 }
 
-/* The last that is asked of the connection. */
+/*
+ * Must be the last question on a connection, which takes no other commands once it is subscribed.
+ */
 static bool may_subscribe(struct redis_link *link)
 {
     static const char *const words[] = {"SUBSCRIBE", "tg:revocations"};
@@ -56,7 +56,8 @@ static bool may_subscribe(struct redis_link *link)
 
 /* ---- the node's name ---- */
 
-/* The state directory's own instance; "" where it has none yet. A negative errno where it cannot be told. */
+/* The state directory's own instance; "" where it has none yet. 0, or a negative errno where it
+ * cannot be read. */
 static int read_instance(const char *state_dir, char instance[LEDGER_HEX_SIZE])
 {
     char path[PATH_MAX];
@@ -112,7 +113,7 @@ static void judge_name(const redisReply *reply, const struct ledger_options *opt
                         : LEDGER_NAME_OWN;
 }
 
-/* As tollgate_lease sees it, which would take the name. */
+/* Asks who holds the name, by the rules of tollgate_lease but without taking the name. */
 static void ask_name(struct redis_link *link, const struct ledger_options *options,
                      struct ledger_redis *out)
 {
@@ -128,7 +129,8 @@ static void ask_name(struct redis_link *link, const struct ledger_options *optio
     freeReplyObject(reply);
 }
 
-/* "Redis at ADDRESS: ..." of what was not reached, and what Redis refused, begin with the address. */
+/* Puts the address before the cause once: link->error begins with "Redis at ADDRESS" only where
+ * Redis was not reached or did not answer. */
 static void say_why(const struct redis_link *link, const struct ledger_options *options,
                     char *error, size_t size)
 {

@@ -1,15 +1,15 @@
 /*
- * The push thread: one connection that is subscribed to tg:revocations, so that a revocation on any
- * node is heard on this one while it happens. A PING each beat, answered in the same stream, tells a
- * dead or half open connection; whatever was published before the answer has been heard by then.
+ * The push thread: one connection that is subscribed to tg:revocations, so that this node hears a
+ * revocation on any node while it happens. A PING each beat, answered in the same stream, tells a
+ * dead or half open connection; everything published before the answer has been heard by then.
  *
- *   connect, SUBSCRIBE, confirmed -> epoch + 1, all grants dropped -> messages: this account's
+ *   connect, SUBSCRIBE, confirmed -> epoch + 1, all grants dropped -> messages: drop the account's
  *        ^------------------- lost, or silent for LEDGER_REDIS_SILENCE_MS -----------'
  *
- * After LEDGER_PUSH_LOST_MS without an answer it is not up. What was published meanwhile is still on its
- * way in the same stream, so where the answers come after all, nothing was missed.
+ * After LEDGER_PUSH_LOST_MS without an answer push is not up. Messages published meanwhile are
+ * still on their way in the same stream, so where the answers come after all, nothing was missed.
  *
- * It decides nothing: who is revoked is asked of Redis by whoever holds a grant.
+ * It decides nothing: workers that hold grants ask Redis who is revoked.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -29,14 +29,14 @@ struct push {
     struct ledger *ledger; /* borrows */
     pthread_t thread;
     int stop_fd;           /* owns: an eventfd, written once */
-    _Atomic bool stopping; /* before it is written: should poll itself fail */
+    _Atomic bool stopping; /* set before stop_fd is written, in case poll itself fails */
     struct redis_link link;
-    char run_id[64];           /* of the Redis that it is connected to */
+    char run_id[64];           /* of the Redis of this connection */
     _Atomic uint64_t epoch;    /* subscriptions that were confirmed */
-    _Atomic uint64_t heard_ms; /* monotonic: all that was published before was heard; 0: nothing */
+    _Atomic uint64_t heard_ms; /* monotonic: all published before was heard; 0: not connected */
     uint64_t spoke_ms;         /* monotonic: when the stream last spoke */
     _Atomic uint64_t revocations;
-    bool refused; /* SUBSCRIBE, by a Redis that answered */
+    bool refused; /* Redis answered, but refused INFO or SUBSCRIBE */
     bool said_lost;
 };
 
@@ -79,7 +79,8 @@ static void drop_grants(struct ledger *ledger, const struct ledger_account *acco
         ledger->options.pushed(ledger->options.pushed_context, account);
 }
 
-/* "issuer/account revision". What nobody here has heard of holds no grants. */
+/* `text` is "issuer/account revision". An account that no thread here has looked up holds no
+ * grants. */
 static void take_message(struct push *push, const char *text, size_t length)
 {
     const char *space = memrchr(text, ' ', length);
@@ -91,7 +92,9 @@ static void take_message(struct push *push, const char *text, size_t length)
         names_find_tag(&push->ledger->names, text, (size_t)(space - text));
     if (account == NULL)
         return;
-    /* First the revision, then the count: who sees the message counted sees what it told. */
+    /*
+     * The revision before the count: a reader that sees the message counted sees its revision, too.
+     */
     if (revision > atomic_load(&account->heard))
         atomic_store(&account->heard, revision);
     atomic_fetch_add(&account->messages, 1);
@@ -104,7 +107,7 @@ static bool is_text(const redisReply *reply)
     return reply->type == REDIS_REPLY_STRING;
 }
 
-/* ["message", channel, text], or ["pong", when the PING was sent]. */
+/* A reply is ["message", channel, text], or ["pong", the time when the PING was sent]. */
 static void take_reply(struct push *push, const redisReply *reply)
 {
     push->spoke_ms = clock_monotonic_ms();
@@ -119,7 +122,7 @@ static void take_reply(struct push *push, const redisReply *reply)
         atomic_store(&push->heard_ms, strtoull(last->str, NULL, 10));
 }
 
-/* What has arrived; 0 or -EAGAIN: the connection is done for. */
+/* Takes what has arrived. 0, or -EAGAIN: the connection is lost. */
 static int take_input(struct push *push)
 {
     redisContext *context = push->link.context;
@@ -135,7 +138,7 @@ static int take_input(struct push *push)
     return -EAGAIN;
 }
 
-/* Waits for input, or for the end. -ECANCELED, -ETIMEDOUT, or 0: there is some. */
+/* Waits for input. 0: there is some; -ETIMEDOUT; -ECANCELED: the ledger ends. */
 static int wait_for_input(struct push *push, uint64_t until_ms)
 {
     struct pollfd items[2] = {
@@ -144,7 +147,7 @@ static int wait_for_input(struct push *push, uint64_t until_ms)
     uint64_t now = clock_monotonic_ms();
     int left = until_ms > now ? (int)(until_ms - now) : 0;
     int ready = poll(items, 2, left);
-    if (ready < 0) { /* no wake-up; a poll that fails again and again shall not burn the core */
+    if (ready < 0) { /* a poll that keeps failing must not burn the core */
         if (errno != EINTR)
             nanosleep(&(struct timespec){.tv_nsec = PUSH_BACKOFF_MS * 1000000L}, NULL);
         return atomic_load(&push->stopping) ? -ECANCELED : -ETIMEDOUT;
@@ -179,7 +182,7 @@ static int subscribe(struct push *push)
     return result;
 }
 
-/* Once; at the start only where Redis refuses, for it may not be there yet. */
+/* Says it once per loss. At the start only where Redis refuses, for it may not have started yet. */
 static void say_lost(struct push *push)
 {
     struct ledger *ledger = push->ledger;
@@ -215,7 +218,7 @@ static int listen_on(struct push *push)
         if (now >= push->spoke_ms + LEDGER_REDIS_SILENCE_MS)
             return -EAGAIN;
         if (now >= beat_ms) {
-            /* What is published at another Redis is not heard here. */
+            /* The ledger uses another Redis now, whose messages are not heard here. */
             if (ledger_redis_is_other(push->ledger, push->run_id) || send_beat(push, now) != 0)
                 return -EAGAIN;
             beat_ms = now + LEDGER_PUSH_BEAT_MS;
@@ -239,7 +242,8 @@ static void *push_main(void *argument)
     int result = 0;
     while (result != -ECANCELED) {
         if (subscribe(push) == 0) {
-            /* Grants that were asked for before may have missed one; only then it is up. */
+            /* Push is up only after this: grants that were asked for before may have missed a
+             * revocation. */
             atomic_fetch_add(&push->epoch, 1);
             drop_grants(ledger, NULL);
             push->spoke_ms = clock_monotonic_ms();
@@ -266,7 +270,7 @@ int push_start(struct ledger *ledger)
     push->ledger = ledger;
     push->stop_fd = eventfd(0, EFD_CLOEXEC);
     int result = push->stop_fd < 0 ? -errno : 0;
-    ledger->push = push; /* before the thread, which calls those who ask */
+    ledger->push = push; /* before the thread: its callbacks lead to readers of ledger->push */
     if (result == 0)
         result = ledger_thread_start(&push->thread, push_main, push);
     if (result != 0) {

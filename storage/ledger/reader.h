@@ -1,7 +1,5 @@
-/*
- * A cursor over the journal that resolves names. Used by the scan at start and by the poster, each
- * with its own; it never reads past its limit, behind which the writer may be at work.
- */
+/* A cursor over the journal that resolves names. The scan at start and the poster each have one; it
+ * never reads past its limit, behind which the writer may be at work. */
 #ifndef TOLLGATE_LEDGER_READER_H
 #define TOLLGATE_LEDGER_READER_H
 
@@ -19,11 +17,12 @@ struct journal_reader {
     struct names *names; /* borrows */
     int directory;       /* borrows */
     int fd;
-    uint32_t segment, index, capacity; /* where it stands, in records */
-    uint64_t count;                    /* records before it in the whole journal */
-    uint64_t limit;                    /* on `count` */
+    uint32_t segment, index,
+        capacity;   /* the cursor: its segment, its record there, the segment's size in records */
+    uint64_t count; /* records before the cursor in the whole journal */
+    uint64_t limit; /* `count` never passes it */
     uint64_t chain;
-    bool chain_known; /* it came here from the segment before */
+    bool chain_known; /* the cursor came from the segment before: `chain` is its last */
     uint8_t instance[JOURNAL_ID_BYTES], epoch[JOURNAL_ID_BYTES];
     struct ledger_name **ids; /* owns, each with a reference */
     uint32_t ids_count, ids_room;
@@ -37,12 +36,14 @@ int reader_init(struct journal_reader *reader, struct names *names, int director
 void reader_free(struct journal_reader *reader);
 /*
  * Goes to the start of a segment; `count` is the number of records before it. `follows` says that
- * the cursor has read the segment before to its end, so that the chain must go on.
+ * the cursor has read the segment before to its end, so that the chain must go on. 0 or a negative
+ * errno, with the cursor where it was.
  */
 int reader_enter(struct journal_reader *reader, uint32_t segment, uint64_t count, bool follows);
 /*
- * 1 with a record; 0 at the end of the segment's used part or at the limit; -EBADMSG: not what was
- * written (torn or damaged); -EPROTO: as written, but not of this format or out of place; -errno.
+ * Reads the next record. 1 with a record; 0 at the end of the segment's used part or at the limit;
+ * -EBADMSG: not what was written (torn or damaged); -EPROTO: as written, but not of this format or
+ * out of place; another negative errno: it cannot be read.
  */
 int reader_next(struct journal_reader *reader, struct journal_entry *out);
 

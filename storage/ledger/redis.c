@@ -1,7 +1,7 @@
 /*
- * The blocking Redis connection: address, authentication, INFO, the function library. Called by the
- * poster and the admin calls. It retries nothing, and a failed link stays failed until it is opened
- * again.
+ * The blocking Redis connection: address, authentication, INFO, the function library. The poster,
+ * push, the admin calls and the probe use it. It repeats no command, and a failed link stays failed
+ * until it is opened again.
  */
 #include "storage/ledger/redis.h"
 
@@ -72,7 +72,7 @@ bool ledger_redis_explain(const char *command, const char *said, const char *use
         return true;
     }
     if (strncmp(said, "NOPERM", 6) == 0) {
-        /* Redis says of which of the three: "access one of the keys", "channels", "run the 'time'". */
+        /* Redis names what it refuses: "access one of the keys", "channels" or "run the 'time'". */
         bool channel = strstr(said, "channel") != NULL, key = strstr(said, "keys") != NULL;
         snprintf(out, size,
                  "Redis user %.*s may not run %s%s (NOPERM); run redis-cli ACL SETUSER %.*s %s",
@@ -98,7 +98,7 @@ static struct timeval timeout_of(uint32_t milliseconds)
                             .tv_usec = (suseconds_t)(milliseconds % 1000) * 1000};
 }
 
-/* hiredis writes without MSG_NOSIGNAL: a connection cut by Redis must not end the process. */
+/* hiredis writes without MSG_NOSIGNAL: a connection that Redis cut must not end the process. */
 static void hold_signals(struct redis_link *link)
 {
     sigset_t pipe;
@@ -153,7 +153,7 @@ int redis_introduced(struct redis_link *link)
 void redis_failed(struct redis_link *link, bool reached)
 {
     link->another = link->number != 0 && where_failed(link->where, link->number, reached);
-    link->number = 0; /* once */
+    link->number = 0; /* reported once */
 }
 
 int redis_open(struct redis_link *link, struct where *where, const struct ledger_options *options)
@@ -231,7 +231,9 @@ redisReply *redis_next(struct redis_link *link)
     char error[200];
     if (redisGetReply(link->context, &reply) == REDIS_OK)
         return reply;
-    /* A timeout is EAGAIN to the socket, which says nothing to a reader. */
+    /*
+     * A timeout comes as EAGAIN, "Resource temporarily unavailable", which tells a reader nothing.
+     */
     bool late = link->context->err == REDIS_ERR_IO && (errno == EAGAIN || errno == EWOULDBLOCK);
     if (late)
         snprintf(error, sizeof(error), "no answer within %" PRIu32 " ms", link->patience_ms);
@@ -298,7 +300,7 @@ int redis_facts(struct redis_link *link, struct redis_facts *out)
     return complete ? 0 : -EAGAIN;
 }
 
-/* Whether the library in Redis is this very text. The same version may be of another build. */
+/* Whether the library in Redis has exactly this text. Another build may have the same version. */
 static bool has_this_text(struct redis_link *link)
 {
     const char *const words[] = {"FUNCTION", "LIST", "LIBRARYNAME", "tollgate", "WITHCODE"};

@@ -1,7 +1,5 @@
-/*
- * One blocking connection to Redis with timeouts, and commands over it. Used by the poster and the
- * admin calls, each with its own; workers have their own asynchronous ones elsewhere.
- */
+/* One blocking connection to Redis with timeouts, and commands over it. The poster, push, the admin
+ * calls and the probe each have their own; workers have asynchronous ones elsewhere. */
 #ifndef TOLLGATE_LEDGER_REDIS_H
 #define TOLLGATE_LEDGER_REDIS_H
 
@@ -14,14 +12,14 @@
 
 struct redis_link {
     redisContext *context;                /* owns; NULL: closed */
-    sigset_t signals;                     /* of the thread, before */
-    uint32_t patience_ms;                 /* with each answer */
+    sigset_t signals;                     /* the thread's mask before redis_open */
+    uint32_t patience_ms;                 /* how long each answer may take */
     struct where *where;                  /* borrows */
-    uint64_t number;                      /* of the address there; 0: none was known */
+    uint64_t number;                      /* of the address in `where`; 0: none, or reported */
     const struct ledger_options *options; /* borrows */
-    bool unreached;                       /* nothing answered, or the name has no address */
-    bool another;    /* it failed, and another address is to be tried at once */
-    char error[400]; /* of the last failure: the cause; the cure, where one is known; no secrets */
+    bool unreached;                       /* no connection was made, or the name has no address */
+    bool another;    /* it failed, and the caller should try another address at once */
+    char error[400]; /* of the last failure: cause, cure if known; no secrets */
 };
 
 /* What INFO says of the server. */
@@ -31,21 +29,23 @@ struct redis_facts {
     char policy[32], version[32];
 };
 
-/* Connects to the address in force and authenticates; each answer is waited for
- * LEDGER_REDIS_INTRODUCE_MS. SIGPIPE is held off the calling thread until redis_close. 0, or -EAGAIN and
- * redis_failed was called. */
+/*
+ * Connects to the address in force and authenticates; each answer may take
+ * LEDGER_REDIS_INTRODUCE_MS. Blocks SIGPIPE in the calling thread until redis_close, which the same
+ * thread must call. 0, or -EAGAIN with the failure reported (redis_failed) and the link closed.
+ */
 int redis_open(struct redis_link *link, struct where *where, const struct ledger_options *options);
-/* The same, at each address in turn until one answers. */
+/* The same, at each address of the name in turn until one answers. */
 int redis_open_any(struct redis_link *link, struct where *where,
                    const struct ledger_options *options);
-/* Reports that the Redis that it is or was open to cannot be used, or, where it was `reached`, is lost. Sets
- * link->another. */
+/* Reports that the Redis of this link cannot be used or, where it was `reached`, is lost. Sets
+ * link->another. Does not close the link. */
 void redis_failed(struct redis_link *link, bool reached);
-/* Who it is was asked and answered: from now on LEDGER_REDIS_SILENCE_MS is waited. 0 or -EAGAIN. */
+/* Ends the introduction: from now on each answer may take LEDGER_REDIS_SILENCE_MS. 0 or -EAGAIN. */
 int redis_introduced(struct redis_link *link);
 void redis_close(struct redis_link *link);
 
-/* A command under construction: what it points to must live until it is sent. */
+/* A command under construction. The texts are borrowed until the command is sent. */
 struct redis_arguments {
     int count;
     const char *text[REDIS_ARGUMENTS_MAX];
@@ -54,16 +54,17 @@ struct redis_arguments {
 void redis_add(struct redis_arguments *arguments, const char *text);
 void redis_add_bytes(struct redis_arguments *arguments, const char *text, size_t length);
 
-/* Queues a command; its reply comes by redis_next, in order. 0 or -EAGAIN. */
+/* Queues a command; redis_next brings its reply, in order. 0 or -EAGAIN. */
 int redis_send(struct redis_link *link, const struct redis_arguments *arguments);
 /* The next reply (the caller frees it), error replies included; NULL where the link is dead. */
 redisReply *redis_next(struct redis_link *link);
-/* A command of words; NULL for a dead link and for an error reply, whose text is in link->error. */
+/* Sends a command of `count` words and waits. The caller frees the reply. NULL for a dead link and
+ * for an error reply; link->error has the text. */
 redisReply *redis_call(struct redis_link *link, int count, const char *const words[]);
 
 int redis_facts(struct redis_link *link, struct redis_facts *out);
-/* Loads the function library unless this very text or a newer version is there (then *newer is that
- * version). 0, -EAGAIN. */
+/* Loads the function library unless Redis has exactly this text or a newer version (then *newer is
+ * that version, otherwise 0). 0 or -EAGAIN. */
 int redis_load_functions(struct redis_link *link, int64_t *newer);
 
 #endif

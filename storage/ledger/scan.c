@@ -1,7 +1,7 @@
 /*
- * The journal at start: every segment read and verified, accounts' sequences and downloads' sums
- * checked, a torn tail cut off, damage refused with the place named. Called once by journal_open,
- * before any thread runs.
+ * The journal at start: reads and verifies every segment, checks accounts' sequences and downloads'
+ * sums, cuts a torn tail off, refuses damage and names its place. journal_open calls it once,
+ * before any thread runs. It never mends a damaged record.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -53,8 +53,7 @@ static struct download_sum *sum_slot(struct download_sum *sums, size_t room, uin
 static struct download_sum *sum_of(struct scan *scan, uint64_t download)
 {
     if (scan->sums_count * 2 >= scan->sums_room) {
-        /* Closed downloads never come again: a long journal holds no more than were open at once.
-         */
+        /* Closed downloads never come again, so the table holds no more than were open at once. */
         size_t live = 0;
         for (size_t i = 0; i < scan->sums_room; i++)
             live += scan->sums[i].download != 0 && !scan->sums[i].closed;
@@ -115,10 +114,10 @@ static int check_record(struct scan *scan, const struct journal_entry *entry)
 }
 
 /*
- * What stands behind the last good record of the last segment. A write that was cut by a crash was
+ * Judges what stands behind the last good record of the last segment. A write that a crash cut was
  * never confirmed by fdatasync, may have reached the disk in any order of sectors, and is cut off.
  * It is damage where a later record says that this place was on disk when it was written, or where
- * this sector holds something else than what was written (a sector that never arrived is zero).
+ * this sector holds something other than what was written (a sector that never arrived is zero).
  */
 static bool shows_damage(const uint8_t *bytes, uint32_t count, uint32_t bad, uint64_t chain)
 {
@@ -156,7 +155,7 @@ static int cut_tail(struct scan *scan)
         memset(at, 0, JOURNAL_RECORD_BYTES);
         result = segment_write(fd, reader->index + i, at, 1);
     }
-    /* Records that a killed process left in the page cache become durable before anything is
+    /* Records that a killed process left in the page cache must be durable before anything is
      * posted. */
     if (result == 0 && fsync(fd) != 0)
         result = -errno;
@@ -168,8 +167,8 @@ static int cut_tail(struct scan *scan)
     return result;
 }
 
-/* The highest number, with all from 1 there; a last file that holds nothing was made ahead and
- * goes. */
+/* Finds the highest segment number, and refuses where one below it is missing. A last file without
+ * records was made ahead; remove_unused removes it. */
 static int last_segment(struct scan *scan, uint32_t *last)
 {
     int copy = openat(scan->journal->directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -193,7 +192,8 @@ static int last_segment(struct scan *scan, uint32_t *last)
     return -EBADMSG;
 }
 
-/* 1: the segment holds no header and was removed. */
+/* Removes the last segment if it holds no header: 1 then, 0 where it is in use, or a negative
+ * errno. */
 static int remove_unused(struct scan *scan, uint32_t number)
 {
     uint32_t count;
@@ -202,8 +202,11 @@ static int remove_unused(struct scan *scan, uint32_t number)
     int fd = segment_open(scan->journal->directory, number, false, &count);
     if (fd < 0)
         return fd;
-    /* A header is one sector: it is there or not. Records behind a missing one were never confirmed
-     * unless they say so, which shows_damage finds; a file cut short in its making has none. */
+    /*
+     * A header lies within one sector, so it is there in full or not at all. Records behind a
+     * missing header were never confirmed unless they say so, which shows_damage finds; a file that
+     * was cut short while it was made has none.
+     */
     int result = count == 0 ? 0 : segment_read(fd, 0, first, 1);
     memset(&record, 0, sizeof(record));
     bool used = count > 0 && result == 0 && journal_decode(first, &record) &&

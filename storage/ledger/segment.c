@@ -55,16 +55,18 @@ const char *segment_cure(int error)
     }
 }
 
-/* An attempt that fails takes what is left for a moment, and others write to this disk, too. */
+/* Asked first because an allocation that fails takes the last space for a moment, while others
+ * write to this disk, too. */
 static bool has_space(int directory, uint64_t bytes)
 {
     struct statvfs status;
-    if (fstatvfs(directory, &status) != 0 || status.f_blocks == 0) /* it does not say */
+    if (fstatvfs(directory, &status) != 0 ||
+        status.f_blocks == 0) /* the file system does not say */
         return true;
     return (uint64_t)status.f_bavail * status.f_frsize >= bytes;
 }
 
-/* What a failed attempt could not take away again: one that holds no record is nobody's. */
+/* Removes a file that a failed attempt left behind; one without a first record holds no data. */
 static bool remove_leftover(int directory, const char *name)
 {
     uint8_t first[JOURNAL_RECORD_BYTES];

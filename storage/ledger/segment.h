@@ -1,6 +1,7 @@
 /*
- * One segment file of the journal: create with its space allocated, open, read and write in full.
- * Used by the journal, its reader and the scan. It knows nothing of what a record means.
+ * One segment file of the journal: it is created with its space allocated, opened, read and written
+ * in whole records. Used by the journal, its reader and the scan. It knows nothing of what a record
+ * means.
  */
 #ifndef TOLLGATE_LEDGER_SEGMENT_H
 #define TOLLGATE_LEDGER_SEGMENT_H
@@ -10,15 +11,21 @@
 #define SEGMENT_NAME_MAX 24
 
 void segment_name(uint32_t number, char name[SEGMENT_NAME_MAX]);
-/* The number of a file of that name, 0 where it is not a segment's. */
+/* The number in a segment file's name; 0 where the file is no segment. */
 uint32_t segment_number(const char *name);
-/* A descriptor with `bytes` allocated, zero and on disk, or a negative errno with nothing left
- * behind. It takes no space where there is too little. */
+/*
+ * Makes a segment: returns a descriptor with `bytes` allocated, zero and on disk, or a negative
+ * errno with nothing left behind. Where the disk has less free space, it is -ENOSPC and takes none.
+ */
 int segment_create(int directory, uint32_t number, uint64_t bytes);
-/* What to do where a segment cannot be made, opened or read for this errno (positive): the cure, to
- * stand behind strerror. */
+/* The cure where a segment cannot be made, opened or read for this errno (positive), to stand
+ * behind strerror. */
 const char *segment_cure(int error);
-/* A descriptor, and how many records the file holds. */
+/*
+ * Returns a descriptor, and how many records the file has room for; or a negative errno. The two
+ * below transfer `count` records from record `first` on: 0 or a negative errno, -EIO at the file's
+ * end.
+ */
 int segment_open(int directory, uint32_t number, bool writable, uint32_t *records);
 int segment_write(int fd, uint32_t first, const uint8_t *records, uint32_t count);
 int segment_read(int fd, uint32_t first, uint8_t *records, uint32_t count);

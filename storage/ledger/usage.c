@@ -1,7 +1,7 @@
 /*
- * Usage by day and file, in pages: steps of a scan that are short for Redis, gathered until a page is
- * full, then sorted, each file once. Called by the admin threads, on connections of their own. It
- * keeps nothing between two pages; where the next one begins is told to who asks.
+ * Usage by day and file, in pages: steps of a scan that are short for Redis, gathered until a page
+ * is full, then sorted, each file once. Admin threads call it, on connections of its own. It keeps
+ * nothing between two pages: the caller gets a cursor for the next one.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -15,20 +15,20 @@
 #include "storage/ledger/redis.h"
 
 #define USAGE_WAIT_MS   2000
-#define USAGE_STEP      "100" /* fields a step: some tenths of a millisecond of Redis */
+#define USAGE_STEP      "100" /* fields a step: Redis works some tenths of a millisecond */
 #define USAGE_NAMES_MAX ((size_t)16 << 20)
 #define RUN_ID_DIGITS   8
 
-/* Where a page begins: in which Redis, for another one's cursors mean nothing, and how far. */
+/* Where a page begins, and in which Redis: a cursor means nothing to another one. */
 struct place {
     char run_id[RUN_ID_DIGITS + 1];
     time_t day;
-    char scan[24]; /* the scan's own cursor; "0": the day's beginning */
+    char scan[24]; /* cursor of HSCAN; "0": the day's beginning */
 };
 
 struct row {
     uint32_t day;
-    size_t file; /* in the page's names */
+    size_t file; /* offset into the page's names */
     uint64_t bytes, responses;
 };
 
@@ -60,7 +60,7 @@ static uint32_t time_to_day(time_t time)
     return (uint32_t)((date.tm_year + 1900) * 10000 + (date.tm_mon + 1) * 100 + date.tm_mday);
 }
 
-/* "RUNID-20261123-1234"; false where it is not one of this Redis, or is of other days. */
+/* Parses "RUNID-20261123-1234"; false where the cursor is not of this Redis or of these days. */
 static bool parse_cursor(const char *text, const char *run_id, time_t from, time_t to,
                          struct place *out)
 {
@@ -116,8 +116,8 @@ static int by_day_and_file(const void *a, const void *b, void *names)
     return strcmp((const char *)names + left->file, (const char *)names + right->file);
 }
 
-/* A scan may bring a file twice, if its table is rebuilt meanwhile: then both have its totals, and
- * the later ones are no lower. */
+/* Sorts the rows and merges doubles: HSCAN may bring a file twice if its table is rebuilt
+ * meanwhile. Both rows then have its totals, and the later ones are no lower. */
 static void page_sort(struct page *page)
 {
     size_t kept = 0;
@@ -153,7 +153,7 @@ static bool read_total(const redisReply *reply, uint64_t *out)
     return errno == 0 && end != reply->str && *end == '\0';
 }
 
-/* {cursor, file, bytes, responses, ...} */
+/* Adds the rows of one reply, {cursor, file, bytes, responses, ...}, and moves the place on. */
 static int take_step(const redisReply *reply, struct place *place, struct page *page)
 {
     if (reply->type != REDIS_REPLY_ARRAY || reply->elements % 3 != 1 ||
@@ -189,7 +189,7 @@ static int scan_step(struct redis_link *link, const struct ledger_account *accou
     return result;
 }
 
-/* Goes on until the page is full or the days are over. */
+/* Takes steps until the page is full or the days are over. */
 static int fill(struct redis_link *link, const struct ledger_account *account, uint32_t rows_max,
                 time_t to, struct place *place, struct page *page)
 {

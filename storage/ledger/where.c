@@ -1,7 +1,7 @@
 /*
- * Parses what is configured and resolves it. See where.h. A name is resolved at the start and again
- * whenever the addresses in hand have failed, never by who waits for the answer: the resolver may hang
- * for minutes, and until it answers the addresses from before are tried again.
+ * Parses the configured address and resolves it, for where.h. A name is resolved at the start and
+ * again whenever all its addresses have failed, on a thread of its own and never by a caller: the
+ * resolver may hang for minutes, and until it answers, callers get the addresses from before.
  */
 #include "storage/ledger/where.h"
 
@@ -22,13 +22,13 @@
 struct where {
     pthread_mutex_t lock;
     pthread_cond_t asked_moved, answered;
-    struct ledger_redis_address name;                           /* as configured; not changed */
-    struct ledger_redis_address addresses[WHERE_ADDRESSES_MAX]; /* of the last answer */
-    unsigned count, at;                                         /* `at`: the one in force */
+    struct ledger_redis_address name;                           /* as configured; never changed */
+    struct ledger_redis_address addresses[WHERE_ADDRESSES_MAX]; /* of the resolver's last answer */
+    unsigned count, at;                                         /* `at`: the address in force */
     uint64_t number; /* moves with the address in force */
     bool asked, stop;
-    uint64_t asked_ms; /* monotonic: when the resolver was asked what is not answered; 0: nothing */
-    int failure;       /* of getaddrinfo, the last time; 0: none */
+    uint64_t asked_ms;   /* monotonic: when the open question was asked; 0: none is open */
+    int failure;         /* of the last getaddrinfo; 0: it succeeded */
     unsigned references; /* the owner's and the thread's */
 };
 
@@ -50,7 +50,7 @@ static int parse_path(const char *path, struct ledger_redis_address *out, char *
                            : refuse(error, size, "unix: needs a path, as in unix:/run/redis.sock");
 }
 
-/* "host:port" or "[v6]:port"; the port may be left out where `port` is one already. */
+/* Takes "host:port" or "[v6]:port"; the port may be left out where out->port has a default. */
 static bool parse_authority(const char *text, struct ledger_redis_address *out)
 {
     static const char names[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
@@ -61,7 +61,7 @@ static bool parse_authority(const char *text, struct ledger_redis_address *out)
     if (length == 0 || length >= sizeof(out->host) || (bracketed && *after++ != ']'))
         return false;
     snprintf(out->host, sizeof(out->host), "%.*s", (int)length, text);
-    /* fe80::1%eth0 has a zone, whose name may be any. */
+    /* A zone, as in fe80::1%eth0, may have any name. */
     if (strspn(out->host, bracketed ? "0123456789abcdefABCDEF:.%" : names) != length &&
         (!bracketed || strchr(out->host, '%') == NULL))
         return false;
@@ -112,7 +112,7 @@ static int parse(const char *text, struct ledger_redis_address *out, char *error
     snprintf(error, size,
              "\"%.255s\" is not an address; write embedded, unix:/run/redis.sock, 10.0.0.5:6379, "
              "[::1]:6379 or redis://redis.example:6379",
-             strchr(text, '@') != NULL ? "..." : text); /* it may hold a password */
+             strchr(text, '@') != NULL ? "..." : text); /* what stands before @ may be a password */
     return -EINVAL;
 }
 
@@ -124,7 +124,7 @@ int ledger_redis_check(const char *text, char *error, size_t error_size)
 
 /* ---- resolving ---- */
 
-/* Blocks. Fills in `out`; 0 or what getaddrinfo says. */
+/* Resolves a name; blocks, perhaps for minutes. 0 or the error of getaddrinfo. */
 static int resolve(const struct ledger_redis_address *name, int flags,
                    struct ledger_redis_address out[WHERE_ADDRESSES_MAX], unsigned *count)
 {
@@ -146,7 +146,7 @@ static int resolve(const struct ledger_redis_address *name, int flags,
     return failure != 0 ? failure : *count > 0 ? 0 : EAI_NONAME;
 }
 
-/* Under the lock. The one in force stays so where the answer is the same as before. */
+/* The caller has the lock. Where the addresses are the same as before, the one in force stays. */
 static void take(struct where *where, const struct ledger_redis_address *addresses, unsigned count)
 {
     bool same = count == where->count;
@@ -166,7 +166,7 @@ static void put_in_force(struct where *where, unsigned at)
     where->number++;
 }
 
-/* Under the lock. */
+/* The caller has the lock. */
 static void ask(struct where *where)
 {
     where->asked = true;
@@ -291,7 +291,7 @@ int where_get(struct where *where, uint32_t wait_ms, struct ledger_redis_address
     } else {
         say_unresolved(where, error, error_size);
         if (where->asked_ms == 0)
-            ask(where); /* that failed: again, each time that somebody wants to connect */
+            ask(where); /* the last question failed; each wish to connect asks again */
     }
     pthread_mutex_unlock(&where->lock);
     return known ? 0 : -EAGAIN;
@@ -300,7 +300,9 @@ int where_get(struct where *where, uint32_t wait_ms, struct ledger_redis_address
 bool where_failed(struct where *where, uint64_t number, bool reached)
 {
     pthread_mutex_lock(&where->lock);
-    bool another = where->count > 1; /* of an older number: it has moved on, if there is where to */
+    bool another =
+        where->count >
+        1; /* for an older number: another address came into force since, if there are several */
     if (number == where->number) {
         another = !reached && where->at + 1 < where->count;
         put_in_force(where, another ? where->at + 1 : 0);

@@ -1,6 +1,6 @@
 /*
  * The writer thread: brings what moved into the journal, makes it durable, keeps a segment ahead.
- * Workers and the admin thread reach it through the dirty stack, tickets and money operations. It
+ * Workers and the admin thread reach it through the stack `dirty`, tickets and money operations. It
  * never talks to Redis.
  */
 #include <errno.h>
@@ -63,9 +63,9 @@ static int append_mark(struct ledger_download *download, bool closing)
 }
 
 /*
- * Marks one that was taken from the stack. QUEUED stays set until its record is in, so nobody else
- * can push it meanwhile; what is added after the counters were read is seen when the flag is
- * cleared.
+ * Marks a download that was taken from the stack. QUEUED stays set until its record is in, so
+ * nobody else can push the download meanwhile; bytes added after the counters were read are seen
+ * when the flag is cleared.
  */
 static void mark(struct ledger_download *download, struct writer *writer, struct turn *turn)
 {
@@ -78,7 +78,7 @@ static void mark(struct ledger_download *download, struct writer *writer, struct
         return;
     }
     if (closing) {
-        /* At once: the closings behind it in this turn may find no other room. */
+        /* Given back at once: the closings behind this one in the turn may find no other room. */
         journal_unreserve(&download->ledger->journal, download->room);
         download->next = turn->finished;
         turn->finished = download;
@@ -93,7 +93,8 @@ static void mark(struct ledger_download *download, struct writer *writer, struct
         atomic_load_explicit(&download->taken, memory_order_relaxed) != download->marked_taken;
     if ((flags & DOWNLOAD_CLOSING) == 0 && !moved)
         return;
-    /* Something came between and found QUEUED set: it is for the next turn. */
+    /* Bytes or the closing came after the counters were read and found QUEUED set: the next turn
+     * marks them. */
     flags = atomic_fetch_or_explicit(&download->flags, DOWNLOAD_QUEUED, memory_order_acq_rel);
     if ((flags & DOWNLOAD_QUEUED) == 0)
         download_push(download);
@@ -155,9 +156,9 @@ static void set_full(struct ledger *ledger, enum ledger_state state)
 }
 
 /*
- * Keeps a segment ahead. Where none can be made, whatever the reason, the state goes from READY over
- * FULL to EXHAUSTED and only a segment that was made leads back: closings make some room, and with
- * it the state would flap.
+ * Keeps a segment ahead. Where none can be made, whatever the reason, the state goes from READY
+ * over FULL to EXHAUSTED, and only a segment that was made leads back: closings give some room
+ * back, and if that counted, the state would flap.
  */
 static void keep_room(struct ledger *ledger)
 {
@@ -198,11 +199,12 @@ static void finish_turn(struct ledger *ledger, struct turn *turn, uint64_t ticke
         turn->finished = next;
     }
     pthread_mutex_lock(&writer->lock);
-    /* A mark that found no room is not served, nor is one of a journal that failed. */
+    /* A ticket is not served while a mark lacks room, nor by a journal that failed. */
     if (writer->deferred == NULL && !ledger->journal.failed)
         writer->served = ticket;
     while (turn->money != NULL) {
-        struct money *next = turn->money->next; /* its owner may be gone once it is done */
+        struct money *next =
+            turn->money->next; /* its owner's stack may be gone once `done` is set */
         turn->money->done = true;
         turn->money = next;
     }
@@ -235,7 +237,7 @@ static void one_turn(struct ledger *ledger, struct money *money, uint64_t ticket
     mark_list(dirty, writer, &turn);
     append_money(ledger, &turn);
     sync_turn(ledger, &turn);
-    keep_room(ledger); /* before the answers, which may report its state */
+    keep_room(ledger); /* before the callers are answered, who may ask for its state */
     finish_turn(ledger, &turn, ticket);
 }
 
@@ -245,13 +247,14 @@ static void *writer_main(void *argument)
     struct writer *writer = &ledger->writer;
     uint64_t ticket = 0;
     for (bool stop = false; !stop;) {
-        /* What is left of a full journal lasts longest for those under way where it is used slowly. */
+        /* A full journal has little room left: slower marks make it last longer for the open
+         * downloads. */
         uint32_t pause_ms = ledger->options.mark_ms;
         if (atomic_load(&ledger->writer_state) != LEDGER_READY && pause_ms < MARK_MS_FULL)
             pause_ms = MARK_MS_FULL;
         struct timespec until = ledger_deadline(clock_monotonic_ms() + pause_ms);
         pthread_mutex_lock(&writer->lock);
-        /* A ticket that found no room is tried again with the next mark, not at once. */
+        /* A ticket whose marks found no room is tried again after the pause, not at once. */
         if (!writer->stop && writer->money == NULL && writer->asked == ticket)
             pthread_cond_timedwait(&writer->wake, &writer->lock, &until);
         struct money *money = writer->money;
@@ -269,7 +272,7 @@ static void *writer_main(void *argument)
 int writer_start(struct ledger *ledger)
 {
     struct writer *writer = &ledger->writer;
-    keep_room(ledger); /* before the first download asks for some */
+    keep_room(ledger); /* before the first download reserves room */
     int result = ledger_thread_start(&writer->thread, writer_main, ledger);
     writer->running = result == 0;
     return result;
@@ -280,7 +283,8 @@ int writer_stop(struct ledger *ledger)
     struct writer *writer = &ledger->writer;
     if (!writer->running)
         return 0;
-    /* What is still open is closed as its owner would have; nobody adds any more. */
+    /* Downloads that are still open are closed as their owners would have done; nobody adds any
+     * more. */
     pthread_mutex_lock(&ledger->open_lock);
     for (struct ledger_download *download = ledger->open; download != NULL;
          download = download->open_next) {
