@@ -1,7 +1,7 @@
 /*
  * The open-file cache of one worker. A hit costs a hash of the path, a probe and a comparison: no
- * system call, no allocation, no lock. What might wait for the disk is handed back to the worker's
- * ring, and hashing is left to the hasher; nothing here ever blocks.
+ * system call, no allocation, and no lock once the file is hashed. Opens that might wait for the
+ * disk go to the worker's ring, and hashing to the hasher; nothing here ever blocks.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -27,11 +27,11 @@ struct media_cache {
     struct cache_table table;
     struct cache_list idle, missing;
     size_t entries_max, missing_max;
-    size_t detached; /* entries out of the table that somebody still holds */
+    size_t detached; /* entries out of the table that still have references */
     uint64_t revalidate_ms;
-    int descriptor_max; /* those from here on are wanted elsewhere */
+    int descriptor_max; /* descriptors of files stay below it */
     uint64_t serials;   /* given to versions so far */
-    uint64_t seed;      /* random: nobody outside can choose paths that meet in one slot */
+    uint64_t seed;      /* random, so that nobody can choose paths that meet in one slot */
     void (*user_free)(void *user);
 };
 
@@ -45,14 +45,15 @@ static struct cache_entry *entry_of(struct media_file *file)
 
 /* ---- an entry's life ---- */
 
-/* Owns `fd` only if it succeeds; -1 for a missing file. */
+/* Makes an entry, which owns `fd` (-1 for a missing file). NULL without memory: `fd` stays the
+ * caller's. */
 static struct cache_entry *entry_create(const char *path, size_t path_length, uint64_t path_hash,
                                         int fd, uint64_t now_ms)
 {
     struct cache_entry *entry = malloc(sizeof(*entry));
     if (entry == NULL)
         return NULL;
-    /* Not the path, which is long, nor what follows it, which is set below. */
+    /* The path is not zeroed, because it is long; the members behind it are set below. */
     memset(entry, 0, offsetof(struct cache_entry, file) + offsetof(struct media_file, path));
     entry->magic = ENTRY_MAGIC;
     entry->path_hash = path_hash;
@@ -79,7 +80,8 @@ static void entry_free(const struct media_cache *cache, struct cache_entry *entr
     free(entry);
 }
 
-/* Out of the table: freed at once where nobody holds it, else by the last drop. */
+/* Takes the entry out of the table; frees it now if it has no references, otherwise the last drop
+ * does. */
 static void detach(struct media_cache *cache, struct cache_entry *entry)
 {
     cache_table_remove(&cache->table, entry);
@@ -95,8 +97,8 @@ static bool make_room_for_file(struct media_cache *cache)
 {
     if (cache->table.count < cache->entries_max)
         return true;
-    /* A missing file saves a failed open, an idle one an open and its hash: the former goes first.
-     */
+    /* A missing file saves a failed open, an idle one an open and its hash: a missing one goes
+     * first. */
     struct cache_entry *victim =
         cache->missing.oldest != NULL ? cache->missing.oldest : cache->idle.oldest;
     if (victim == NULL)
@@ -153,7 +155,9 @@ const char *media_file_bytes(struct media_file *file)
     char *bytes = malloc((size_t)file->size);
     if (bytes == NULL)
         return NULL;
-    /* Read and then compared: bytes of a version that the validators do not name are not kept. */
+    /*
+     * Compared after reading: bytes of a version that the validators do not name must not be kept.
+     */
     if (media_file_read(file, bytes, (size_t)file->size, 0) == (ssize_t)file->size &&
         file_identify(file->fd, &now, &mtime_s) == 0 &&
         file_identity_equal(&now, &entry_of(file)->identity))
@@ -165,11 +169,12 @@ const char *media_file_bytes(struct media_file *file)
 
 /* ---- hashes ---- */
 
-/* Looks the hash up where the store has changed since it was last asked: one load for those that
- * wait. */
+/* Looks the hash up where the store has changed since the last look, so that a file that waits for
+ * its hash costs one load per hit. */
 static void pick_up_hash(struct media_cache *cache, struct cache_entry *entry)
 {
-    /* Before the lookup: a hash that is put meanwhile is looked for again, not missed. */
+    /* Loaded before the lookup, so that a hash that is put meanwhile is looked for again, not
+     * missed. */
     uint64_t generation = hash_store_generation(cache->media->hashes);
     if (generation == entry->hashes_seen)
         return;
@@ -200,12 +205,13 @@ bool media_hash_is_through(const struct media *media, uint64_t ticket)
     return hasher_is_through_first(media->hasher, ticket);
 }
 
-/* At each opening and revalidation, so that what was refused or abandoned is asked for again. */
+/* Asks for the hash at each opening and revalidation, so that a file that was refused or abandoned
+ * is asked for again. */
 static void want_hash(struct media_cache *cache, struct cache_entry *entry)
 {
     if (entry->file.etag[0])
         return;
-    /* Before the lookup: once the ticket is finished, its hash is in the store. */
+    /* Asked before the lookup: once the ticket is finished, its hash is in the store. */
     bool through = hasher_is_through(cache->media->hasher, entry->hash_ticket);
     pick_up_hash(cache, entry);
     if (!entry->file.etag[0] && through)
@@ -240,7 +246,7 @@ static int verdict(int error)
     }
 }
 
-/* Whether the disk might have to be asked, or this kernel or file system cannot tell. */
+/* Whether the open might wait for the disk, or this kernel or file system cannot tell. */
 static bool might_block(int error)
 {
     return error == -EAGAIN || error == -EINVAL || error == -ENOSYS || error == -EOPNOTSUPP;
@@ -261,7 +267,7 @@ static int remember_missing(struct media_cache *cache, struct cache_entry *known
         return -ENOENT;
     struct cache_entry *entry = entry_create(path, path_length, path_hash, -1, now_ms);
     if (entry == NULL)
-        return -ENOENT; /* just not remembered */
+        return -ENOENT; /* without memory the name is just not remembered */
     cache_table_insert(&cache->table, entry);
     cache_list_append(&cache->missing, entry);
     return -ENOENT;
@@ -283,8 +289,8 @@ static int admit_version(struct media_cache *cache, const char *path, size_t pat
     int64_t ctime_s = (int64_t)(identity->ctime_ns / 1000000000U);
     entry->file.changed_s = ctime_s > mtime_s ? ctime_s : mtime_s;
     entry->file.serial = ++cache->serials;
-    /* What is read ahead, and when, is said for each part: the kernel's own guess would be made, and up
-     * to megabytes of it begun, by the worker that met a cold page. */
+    /* Readers ask for each part that is to be read ahead. The kernel's own guess would have the
+     * worker that meets a cold page begin to read up to megabytes. */
     (void)posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
     if (make_room_for_file(cache)) {
         cache_table_insert(&cache->table, entry);
@@ -297,8 +303,8 @@ static int admit_version(struct media_cache *cache, const char *path, size_t pat
     return 0;
 }
 
-/* Takes what an open gave, inline or on the ring, and holds it against what is `known` (or NULL).
- */
+/* Takes the result of an open, inline or on the ring, and compares it with the `known` entry (or
+ * NULL). */
 static int settle(struct media_cache *cache, struct cache_entry *known, const char *path,
                   size_t path_length, uint64_t path_hash, uint64_t now_ms, int result,
                   struct media_file **out)
@@ -316,8 +322,8 @@ static int settle(struct media_cache *cache, struct cache_entry *known, const ch
         int error = verdict(result);
         if (error == -ENOENT)
             return remember_missing(cache, known, path, path_length, path_hash, now_ms);
-        /* Scarcity says nothing about the file: the version in hand is served, and held against the
-         * disk at the next get. */
+        /* Lack of descriptors or memory says nothing about the file: the cached version is served,
+         * and compared with the disk at the next get. */
         if (error == -EIO || known == NULL || known->file.fd < 0)
             return error;
         take(cache, known, out);
@@ -337,7 +343,8 @@ static int settle(struct media_cache *cache, struct cache_entry *known, const ch
                          out);
 }
 
-/* Where descriptors run out, the file that is least missed gives its own. True where one did. */
+/* Where descriptors run out, the least recently used idle file but `keep` gives its own. True where
+ * one did. */
 static bool give_descriptor_back(struct media_cache *cache, const struct cache_entry *keep)
 {
     struct cache_entry *victim = cache->idle.oldest;
@@ -359,7 +366,7 @@ void media_cache_set_descriptor_max(struct media_cache *cache, int bound)
     cache->descriptor_max = bound;
 }
 
-/* One that is wanted elsewhere is kept in exchange for an idle file's, or is as good as none. */
+/* A descriptor at or above the bound is kept only in exchange for an idle file's. */
 static int keep_below_max(struct media_cache *cache, const struct cache_entry *keep, int result)
 {
     if (result < cache->descriptor_max || give_descriptor_back(cache, keep))
@@ -384,7 +391,7 @@ int media_cache_get(struct media_cache *cache, const char *path, size_t path_len
     *out = NULL;
     uint64_t path_hash = XXH3_64bits_withSeed(path, path_length, cache->seed);
     struct cache_entry *entry = cache_table_find(&cache->table, path, path_length, path_hash);
-    /* Unsigned: a clock that went back makes it due, not valid for ever. */
+    /* Unsigned: where the clock went back, the file is compared now, not valid for ever. */
     if (entry != NULL && now_ms - entry->checked_ms < cache->revalidate_ms) {
         if (entry->file.fd < 0) {
             cache_list_remove(&cache->missing, entry);

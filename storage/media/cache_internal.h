@@ -1,7 +1,5 @@
-/*
- * What the files of the cache share: an entry, the table that finds it by its path, and the lists
- * that say which goes first. One thread owns all of it; there are no locks.
- */
+/* What the files of the cache share: an entry, the table that finds it by its path, and the lists
+ * that say which entry goes first. One thread owns all of it, so there are no locks. */
 #ifndef TOLLGATE_STORAGE_MEDIA_CACHE_INTERNAL_H
 #define TOLLGATE_STORAGE_MEDIA_CACHE_INTERNAL_H
 
@@ -13,22 +11,21 @@
 #include "storage/media/path_internal.h"
 
 /*
- *            in the table   on a list    file.fd
- *   missing  yes            missing      -1        an -ENOENT that is remembered
- *   idle     yes            idle         open      nobody holds a reference
- *   in use   yes            none         open
- *   detached no             none         open      replaced, or found no room; freed by the last
- * drop
+ *            in the table   on a list   file.fd
+ *  missing   yes            missing     -1        an -ENOENT that is remembered
+ *  idle      yes            idle        open      nobody holds a reference
+ *  in use    yes            none        open
+ *  detached  no             none        open      replaced, or without room; the last drop frees it
  */
 struct cache_entry {
     uint32_t magic;
     bool cached; /* in the table */
     uint64_t path_hash, checked_ms;
-    uint64_t hashes_seen; /* the store's generation when it was last asked for this hash */
+    uint64_t hashes_seen; /* the store's generation when it was last asked for the hash */
     uint64_t hash_ticket; /* the hasher's, 0: not asked */
     struct cache_entry *older, *newer;
     struct file_identity identity;
-    struct media_file file; /* its head is hot, its path is read once per hit */
+    struct media_file file; /* its head is hot, its path is read once for each hit */
 };
 
 /* Open addressing with linear probing; at most half full, so a probe ends soon. */

@@ -58,7 +58,7 @@ void cache_table_remove(struct cache_table *table, const struct cache_entry *ent
         gap = (gap + 1) & table->mask;
     }
     table->slots[gap].entry->cached = false;
-    /* No tombstones: those behind that could not be found across the gap move up. */
+    /* No tombstones: entries behind it that could not be found across the gap move up. */
     for (size_t i = (gap + 1) & table->mask; table->slots[i].entry != NULL;
          i = (i + 1) & table->mask) {
         size_t home = table->slots[i].path_hash & table->mask;

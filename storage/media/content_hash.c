@@ -1,6 +1,6 @@
 /*
  * Reads files, hashes them with XXH3-128 and walks over the frames of MP3s on the way. It runs on
- * the hasher's thread and on the thread that scans, never on a worker: it waits for the disk. A
+ * the hasher's thread and on a thread that scans, never on a worker, for it waits for the disk. A
  * large file is read past the page cache, so that hashing does not push out what is being served.
  */
 #include <errno.h>
@@ -14,7 +14,7 @@
 #include "storage/media/content_hash_internal.h"
 
 #define CHUNK_BYTES      ((size_t)1024 * 1024)
-/* Of buffer, offset and size of direct reads: no disk that Linux knows has larger blocks. */
+/* Of buffer, offset and size of direct reads: no disk that Linux supports has larger blocks. */
 #define DIRECT_ALIGNMENT ((size_t)4096)
 
 /* The kernel stamps files from a clock that ticks each 10 ms at the slowest (HZ=100). */
@@ -52,7 +52,8 @@ uint64_t content_now_ns(void)
 uint64_t content_settle_ns(const struct file_identity *identity, uint64_t now_ns)
 {
     uint64_t settle_ns = identity->ctime_ns % 1000000000U == 0 ? SETTLE_COARSE_NS : SETTLE_NS;
-    /* A change time in the future is another machine's clock: waiting for it would tell nothing. */
+    /* A change time in the future comes from another machine's clock: waiting for it would tell
+     * nothing. */
     if (identity->ctime_ns > now_ns || now_ns - identity->ctime_ns >= settle_ns)
         return 0;
     return settle_ns - (now_ns - identity->ctime_ns);
@@ -104,7 +105,7 @@ static ssize_t read_chunk(const struct content_reader *reader, int fd, uint64_t 
         if (got < 0)
             return -errno;
         filled += (size_t)got;
-        /* A direct read that ends between two blocks has met the end of the file. */
+        /* A direct read that ends within a block has met the end of the file. */
         if (got == 0 || (*direct && filled % DIRECT_ALIGNMENT != 0))
             break;
     }
@@ -130,8 +131,8 @@ int content_reader_hash(struct content_reader *reader, int fd, const struct file
     if (error)
         return error;
 
-    /* Past the page cache: reading through it and letting go again cannot tell what was hot before
-     * us, since even a read that does not wait starts bringing pages in. */
+    /* Not through the page cache: dropping the pages afterwards could not tell which were hot
+     * before, since even a read that does not wait starts to bring pages in. */
     bool direct = expected->size > through_cache_bytes_max && fcntl(fd, F_SETFL, O_DIRECT) == 0;
 
     if (XXH3_128bits_reset(reader->state) != XXH_OK)
@@ -144,15 +145,15 @@ int content_reader_hash(struct content_reader *reader, int fd, const struct file
         if (got < 0)
             return (int)got;
         if ((size_t)got < size)
-            return -EBUSY; /* cut short under us */
+            return -EBUSY; /* the file was cut short meanwhile */
         if (XXH3_128bits_update(reader->state, reader->buffer, size) != XXH_OK)
             return -EIO;
         mp3_walk_feed(&reader->walk, reader->buffer, size);
         offset += size;
         if (!go_on(context, size))
             return -ECANCELED;
-        /* Each time, not at the end only: a file that is being written would be read to the end for
-         * nothing. */
+        /* After each chunk, not only at the end: otherwise a file that is being written would be
+         * read to its end for nothing. */
         error = check_version(fd, expected);
         if (error)
             return error;

@@ -1,7 +1,5 @@
-/*
- * The content hash: XXH3-128 of a whole file, read in chunks. Used by the hasher's thread and by
- * the scan, each with a reader of its own.
- */
+/* The content hash: XXH3-128 of a whole file, read in chunks. The hasher's thread and the scan use
+ * it, each with a reader of its own; it waits for the disk, so no worker may. */
 #ifndef TOLLGATE_STORAGE_MEDIA_CONTENT_HASH_INTERNAL_H
 #define TOLLGATE_STORAGE_MEDIA_CONTENT_HASH_INTERNAL_H
 
@@ -16,16 +14,16 @@
  */
 struct content_hash {
     unsigned char digest[16];
-    struct mp3_facts facts; /* kept with it: both are of this content */
+    struct mp3_facts facts; /* of the same content */
 };
 
 /* `"` + 32 lower-case hex digits + `"`: a strong validator (RFC 9110 8.8.3). */
 void content_hash_etag(const struct content_hash *hash, char etag[static MEDIA_ETAG_SIZE]);
 
 /*
- * How long to wait before hashing this version is safe, in ns; 0 when it is now. A write that
- * follows another within one tick of the clock leaves the same change time: a hash taken in that
- * tick could be remembered for the content after it.
+ * How many ns to wait until hashing this version is safe; 0: it is now. A write that follows
+ * another within one tick of the clock leaves the same change time: a hash taken in that tick could
+ * be remembered for the content after it.
  */
 uint64_t content_settle_ns(const struct file_identity *identity, uint64_t now_ns);
 
@@ -39,10 +37,10 @@ int content_reader_create(struct content_reader **out);
 void content_reader_destroy(struct content_reader **reader);
 
 /*
- * Hashes an open file that must be, and stay, the version `expected`.
+ * Hashes an open file that must be, and stay, the version `expected`, and tells its MP3 facts.
  *   through_cache_bytes_max  a longer file is read past the page cache: O_DIRECT is set on the
- *                   descriptor, which is nobody else's
- *   go_on           called after each chunk with the bytes it brought; false stops
+ *                            descriptor, so that nobody else may use it
+ *   go_on                    called after each chunk with the bytes it brought; false stops
  * Returns 0, -EBUSY (another version, or it changed meanwhile), -ECANCELED (stopped), or read's
  * errno.
  */

@@ -1,8 +1,8 @@
 /*
  * Reads, appends and rewrites the file of hashes for the hash store. Every process that has the
  * file open holds a shared flock on it, and rewriting needs the exclusive one, so nobody appends to
- * a file that has been replaced. It is never synced on append: a hash that is lost with the power
- * is computed again.
+ * a file that has been replaced. An append is never synced: a hash that a loss of power takes is
+ * computed again.
  */
 #include <endian.h>
 #include <errno.h>
@@ -20,7 +20,7 @@
 #define BLOCK_BYTES    72 /* the header and each record */
 #define CHECKED_BYTES  64
 #define BATCH_BLOCKS   1024
-#define VERSION        3U /* 2: with MP3 facts; 3: of all frames */
+#define VERSION        3U /* 2: with MP3 facts; 3: facts from all frames */
 #define NAME           "hashes"
 #define NAME_NEW       "hashes.new"
 #define NAME_SET_ASIDE "hashes.unreadable"
@@ -29,7 +29,7 @@ struct hash_log {
     int directory_fd; /* owns */
     int fd;           /* owns */
     bool writable, exclusive;
-    off_t read_to; /* records before it have been visited */
+    off_t read_to; /* all records before it have been visited */
 };
 
 /* ---- blocks ---- */
@@ -153,14 +153,14 @@ static int lock(int fd, int operation)
 
 /* ---- opening ---- */
 
-/* Opens and locks the file that has the name now. 0, -EAGAIN (it was replaced meanwhile), or an
- * errno. */
+/* Opens and locks the file that has the name now. 0, -EAGAIN (it was replaced meanwhile), or a
+ * negative errno. */
 static int open_and_lock(struct hash_log *log)
 {
     log->writable = true;
     log->fd = openat(log->directory_fd, NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (log->fd < 0 && (errno == EACCES || errno == EROFS)) {
-        /* Hashes that cannot be added to are still worth having. */
+        /* A log that cannot be written is still worth reading. */
         log->writable = false;
         log->fd = openat(log->directory_fd, NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     }
@@ -182,7 +182,8 @@ static int open_and_lock(struct hash_log *log)
     return opened.st_dev == named.st_dev && opened.st_ino == named.st_ino ? 0 : -EAGAIN;
 }
 
-/* 0 also for a file that has no whole header yet: the first append writes it. */
+/* 0 where the header is right, also for a file without a whole one, which the first append writes;
+ * -EAGAIN: the file was set aside. */
 static int check_header(struct hash_log *log)
 {
     unsigned char expected[BLOCK_BYTES], found[BLOCK_BYTES];
@@ -192,7 +193,7 @@ static int check_header(struct hash_log *log)
         return (int)got;
     if (memcmp(expected, found, (size_t)got) == 0)
         return 0;
-    /* While another process uses it, it is not ours to move. */
+    /* A file that another process uses may not be moved. */
     if (!log->exclusive || !log->writable)
         return -EBADMSG;
     if (renameat(log->directory_fd, NAME, log->directory_fd, NAME_SET_ASIDE))
@@ -210,7 +211,7 @@ int hash_log_open(struct hash_log **out, const char *state_dir)
     log->directory_fd = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int error = log->directory_fd < 0 ? -errno : -EAGAIN;
 
-    /* Each turn means that a process beside us replaced the file, or that we set one aside. */
+    /* Each turn means that another process replaced the file, or that this one set it aside. */
     for (int turn = 0; error == -EAGAIN && turn < 16; turn++) {
         if (log->fd >= 0)
             close(log->fd);
@@ -277,9 +278,9 @@ uint64_t hash_log_length(const struct hash_log *log)
 }
 
 /*
- * Written at the last whole record's end rather than with O_APPEND: what a full disk or a loss of
- * power left torn is overwritten, so records stay aligned for ever. Should two processes meet at
- * the same offset, one of the two hashes is computed again some day.
+ * The record is written at the end of the last whole one rather than with O_APPEND: this overwrites
+ * a torn tail of a full disk or a loss of power, so records stay aligned. Should two processes meet
+ * at the same offset, one of the two hashes is lost and computed again some day.
  */
 int hash_log_append(struct hash_log *log, const struct hash_record *record)
 {
@@ -301,7 +302,7 @@ int hash_log_append(struct hash_log *log, const struct hash_record *record)
     off_t offset = status.st_size - status.st_size % BLOCK_BYTES;
     int error = write_all(log->fd, block, sizeof(block), offset);
     if (!error && offset == log->read_to)
-        log->read_to += BLOCK_BYTES; /* our own: known already */
+        log->read_to += BLOCK_BYTES; /* our own record, already in memory */
     return error;
 }
 
@@ -344,7 +345,8 @@ int hash_log_rewrite(struct hash_log *log, bool (*next)(void *context, struct ha
     if (fd < 0)
         return -errno;
 
-    /* Locked before it has the name, so that who opens it next waits until hash_log_share. */
+    /* Locked before it has the name, so that a process that opens it next waits until
+     * hash_log_share. */
     off_t written = 0;
     int error = lock(fd, LOCK_EX | LOCK_NB);
     if (!error) {

@@ -21,27 +21,27 @@
 
 struct hash_entry {
     struct hash_record record;
-    uint32_t older, newer; /* neighbours in age, or NONE */
+    uint32_t older, newer; /* its neighbours by age, or NONE */
     bool saved;            /* it is on disk */
 };
 
 struct hash_store {
-    pthread_rwlock_t lock;      /* all down to the blank line */
+    pthread_rwlock_t lock;      /* protects all down to `loaded` */
     struct hash_entry *entries; /* owns; entries_max of them, the first `used` in use */
-    /*
-     * Owns; linear probing. The complements of entry numbers, so that the zeros of fresh memory
-     * mean NONE: what hash_entries_max leaves room for costs nothing before it is used.
-     */
+    /* Owns; linear probing. A slot holds the complement of an entry's number, so that the zeros of
+     * fresh memory mean NONE: room for hash_entries_max entries costs nothing before it is used. */
     uint32_t *slots;
     uint32_t slot_mask, entries_max, used, oldest, newest;
     uint64_t loaded;
 
     atomic_uint_fast64_t generation;
 
-    pthread_mutex_t log_lock; /* all below; taken before `lock`, never while holding it */
+    pthread_mutex_t log_lock; /* protects `log`; taken before `lock`, never while holding it */
     struct hash_log *log;     /* owns; NULL: memory only */
 
-    /* Written under log_lock, and read without: a disk that stands still keeps no reader waiting. */
+    /*
+     * Written under log_lock, and read without, so that a disk that hangs keeps no reader waiting.
+     */
     atomic_uint_fast64_t damaged, failures;
     atomic_int error;
 };
@@ -121,7 +121,7 @@ static uint32_t take_entry(struct hash_store *store)
     return number;
 }
 
-/* True where this was news. */
+/* Puts a record into the table. True where it was new. */
 static bool remember(struct hash_store *store, const struct hash_record *record, bool saved)
 {
     uint32_t slot = find_slot(store, &record->identity);
@@ -136,7 +136,7 @@ static bool remember(struct hash_store *store, const struct hash_record *record,
         age_unlink(store, number);
     } else {
         number = take_entry(store);
-        slot = find_slot(store, &record->identity); /* taking one may have moved the slots */
+        slot = find_slot(store, &record->identity); /* take_entry may have moved the slots */
         set_slot(store, slot, number);
     }
     store->entries[number].record = *record;
@@ -148,7 +148,8 @@ static bool remember(struct hash_store *store, const struct hash_record *record,
 
 /* ---- the disk; the caller holds log_lock ---- */
 
-/* A log_read visitor. One lock per record: workers never wait for a long load. */
+/* A visitor of hash_log_read. It locks for one record at a time, so that workers never wait for a
+ * long load. */
 static void take_over(void *context, const struct hash_record *record)
 {
     struct hash_store *store = context;
@@ -172,7 +173,7 @@ struct walk {
     uint32_t number;
 };
 
-/* A log_rewrite source, oldest first, so that age survives. */
+/* A source for hash_log_rewrite, oldest first, so that age survives. */
 static bool next_entry(void *context, struct hash_record *record)
 {
     struct walk *walk = context;
@@ -183,7 +184,8 @@ static bool next_entry(void *context, struct hash_record *record)
     return true;
 }
 
-/* Dead are records that a later one replaced, that the bound pushed out, or that are damaged. */
+/* Rewrites the file where more than half is dead: records that a later one replaced, that the bound
+ * pushed out, or that are damaged. */
 static void compact(struct hash_store *store)
 {
     uint64_t records = hash_log_length(store->log);
@@ -191,7 +193,8 @@ static void compact(struct hash_store *store)
         return;
     struct walk walk = {.store = store, .number = store->oldest};
     int error = hash_log_rewrite(store->log, next_entry, &walk);
-    if (error && error != -EBUSY) /* busy: a process beside us has it open; next time */
+    if (error &&
+        error != -EBUSY) /* -EBUSY: another process has it open; the next start tries again */
         store->error = error;
 }
 

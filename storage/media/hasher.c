@@ -1,7 +1,7 @@
 /*
  * The hasher's thread and its two queues. Workers ask through hasher_ask, or hasher_ask_first for a
- * request that waits, and never wait themselves; the thread opens each file for itself, hashes it and
- * puts the outcome into the hash store. It never touches a cache or a media_file: those belong to
+ * request that waits, and never wait themselves; the thread opens each file itself, hashes it and
+ * puts the result into the hash store. It never touches a cache or a media_file, which belong to
  * their worker.
  */
 #include <errno.h>
@@ -20,26 +20,28 @@
 /* A file up to this size stays in the page cache after it was hashed: it was asked for a moment
  * ago. */
 #define KEEP_BYTES_MAX (UINT64_C(16) << 20)
-/* Politer than the workers, for the processor and (where the scheduler looks) for the disk. */
+/*
+ * The thread yields to the workers, for the processor and (where the scheduler looks) for the disk.
+ */
 #define NICENESS       10
 
 struct job {
     struct file_identity identity;
-    uint64_t until_ms; /* of FIRST: nobody waits for it after that */
+    uint64_t until_ms; /* of FIRST: afterwards nobody waits for it */
     char path[MEDIA_PATH_MAX + 1];
 };
 
-/* Jobs in the order in which they are done. Under the hasher's lock but for `finished`. */
+/* Jobs in the order in which they are done. All but `finished` is under the hasher's lock. */
 struct job_queue {
     struct job *jobs; /* owns; a ring of `max` */
     uint32_t max, head, waiting;
-    uint64_t asked; /* the latest ticket */
+    uint64_t asked; /* the last ticket given */
     atomic_uint_fast64_t finished;
-    struct content_reader *reader; /* owns; the thread's */
+    struct content_reader *reader; /* owns; only the thread uses it */
 };
 
-/* Jobs of FIRST are done before those of ORDINARY, and in the midst of one: but in no more than half
- * of the time, so that the others are done some day, too. */
+/* Jobs of FIRST are done before those of ORDINARY, and in the midst of one; but they get no more
+ * than half of the time, so that the others are done some day, too. */
 enum job_class { FIRST, ORDINARY, CLASSES };
 
 struct hasher {
@@ -54,10 +56,10 @@ struct hasher {
     pthread_cond_t changed; /* a job came, or stop */
     struct job_queue queues[CLASSES];
     uint64_t refused;
-    uint64_t first_after_ms; /* the thread's: no job of FIRST before, where there are others */
+    uint64_t first_after_ms; /* of the thread: until then ORDINARY jobs go before FIRST */
 
-    atomic_bool stop;        /* written under the lock, read anywhere */
-    atomic_bool first_waits; /* likewise: FIRST has a job that nobody has begun */
+    atomic_bool stop;        /* written under the lock, read without */
+    atomic_bool first_waits; /* likewise: FIRST has a job that was not begun */
     atomic_uint_fast64_t files_hashed, bytes_hashed, files_abandoned;
 };
 
@@ -92,11 +94,12 @@ static bool go_on(void *context, uint64_t bytes)
         clock_monotonic_ms() < hasher->first_after_ms)
         return true;
     do_first(hasher);
-    /* It may have been this very file. */
+    /* The job of FIRST may have been this file. */
     return !hash_store_find(hasher->hashes, &work->job->identity, &known);
 }
 
-/* Waits until a fresh version's change time tells it from the next one, or until stop. */
+/* Waits until a fresh version's change time tells it from the next version, or until stop.
+ * Meanwhile an ORDINARY job lets those of FIRST be done. */
 static void settle(const struct work *work, const struct file_identity *identity)
 {
     struct hasher *hasher = work->hasher;
@@ -126,12 +129,12 @@ static int hash_open_file(struct work *work, int fd)
     if (error)
         return error;
     if (!file_identity_equal(&identity, &work->job->identity))
-        return -EBUSY; /* replaced since; the new version is asked for by who opens it */
+        return -EBUSY; /* replaced since; the worker that opens the new version asks for that */
 
     settle(work, &identity);
     struct content_hash hash;
     if (hash_store_find(hasher->hashes, &identity, &hash))
-        return -ECANCELED; /* meanwhile, for somebody who waited */
+        return -ECANCELED; /* it was hashed meanwhile, for a request that waited */
     error = content_reader_hash(hasher->queues[work->class].reader, fd, &identity, KEEP_BYTES_MAX,
                                 go_on, work, &hash);
     if (!error)
@@ -159,7 +162,7 @@ static void work_on(struct work *work)
         hasher_count_file(hasher, error == 0);
 }
 
-/* The next job of that class. False where there is none. The caller holds the lock. */
+/* Takes the next job of that class. False where there is none. The caller holds the lock. */
 static bool take_job(struct hasher *hasher, enum job_class class, struct job *job)
 {
     struct job_queue *queue = &hasher->queues[class];
@@ -173,8 +176,8 @@ static bool take_job(struct hasher *hasher, enum job_class class, struct job *jo
     return true;
 }
 
-/* One job of the class, where it has one and it is not time to stop. The caller holds the lock, which
- * is let go of meanwhile. */
+/* Does one job of the class. False where it has none or the thread is to stop. The caller holds the
+ * lock, which is released meanwhile. */
 static bool do_one(struct hasher *hasher, enum job_class class)
 {
     struct job job;
@@ -183,7 +186,7 @@ static bool do_one(struct hasher *hasher, enum job_class class)
     pthread_mutex_unlock(&hasher->lock);
     uint64_t begun_ms = clock_monotonic_ms();
     work_on(&(struct work){hasher, class, &job});
-    /* Release: who sees the ticket finished finds its hash in the store. */
+    /* Release: a thread that sees the ticket finished finds its hash in the store. */
     atomic_fetch_add_explicit(&hasher->queues[class].finished, 1, memory_order_release);
     if (class == FIRST) {
         uint64_t ended_ms = clock_monotonic_ms();
@@ -213,7 +216,7 @@ static void *run(void *context)
 
 /* ---- what the others call ---- */
 
-/* The process's signals are for the threads that expect them. */
+/* With all signals blocked: other threads handle the process's signals. */
 static int start(struct hasher *hasher)
 {
     sigset_t all, before;
@@ -292,7 +295,7 @@ static uint64_t ask(struct hasher *hasher, enum job_class class, const char *pat
     struct job_queue *queue = &hasher->queues[class];
     uint64_t ticket = 0;
     pthread_mutex_lock(&hasher->lock);
-    /* Whoever waits for the one under way waits, too. */
+    /* FIRST also counts the job under way, since a request waits for it, too. */
     uint64_t waiting =
         class == FIRST ? queue->asked - atomic_load(&queue->finished) : queue->waiting;
     if (path_length > MEDIA_PATH_MAX || waiting == queue->max) {

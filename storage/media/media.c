@@ -1,7 +1,7 @@
 /*
  * Opens and closes what all workers share: the root directory, the store of hashes and the hasher.
- * Called by the server's main thread and by `tollgate media scan`; nothing here is on the way of a
- * request.
+ * The server's main thread and the commands that read the media root call it; workers only ask it
+ * for the root's descriptor, the flags and a relative path.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -34,7 +34,7 @@ static int fail_root(struct media *media, int error, char *text, size_t text_siz
     return error;
 }
 
-/* Says at the start what would otherwise turn every file into a 404. */
+/* Finds at the start a fault that would otherwise turn every file into a 404. */
 static int probe_root(const struct path_root *root)
 {
     int fd = path_open_directory(root, ".");
@@ -82,7 +82,7 @@ void media_close(struct media **media)
     struct media *closing = *media;
     if (closing == NULL)
         return;
-    hasher_destroy(&closing->hasher); /* first: its thread uses the other two */
+    hasher_destroy(&closing->hasher); /* before the other two, which its thread uses */
     hash_store_close(&closing->hashes);
     if (closing->root.fd >= 0)
         close(closing->root.fd);

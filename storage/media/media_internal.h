@@ -10,7 +10,7 @@
 #include "storage/media/media.h"
 #include "storage/media/path_internal.h"
 
-/* Written by media_open only; what the pointers lead to locks for itself. */
+/* Only media_open writes it; the objects behind the pointers lock themselves. */
 struct media {
     struct path_root root;     /* owns its descriptor */
     struct hash_store *hashes; /* owns */

@@ -5,7 +5,7 @@
 
 /* A second has so many ticks: the least number that all nine sampling frequencies divide. */
 #define TICKS_PER_S    UINT64_C(14112000)
-/* Three days and a half. No recording is longer, and bits times ticks stay below 2^64. */
+/* Three days and a half: no recording is longer, and bits times ticks stay below 2^64. */
 #define TICKS_MAX      (UINT64_C(1) << 42)
 #define HEADER_BYTES   4
 #define FREE_BYTES_MIN 24 /* the shortest frame that a bitrate of the tables makes */
@@ -14,15 +14,15 @@
 #define APE_BYTES      32
 
 struct frame {
-    uint32_t bitrate; /* 0: free, which tells no length */
+    uint32_t bitrate; /* 0: free, so the header tells no length */
     uint32_t length;  /* bytes, the header and the padding included */
     uint32_t padding; /* bytes */
     uint32_t ticks;
     uint32_t samples; /* of each channel */
-    uint32_t kind;    /* of the header: what the frames of a stream share; never 0 */
+    uint32_t kind;    /* see kind_of: frames of one stream share it; never 0 */
 };
 
-/* Version, layer, sampling frequency, and whether the bitrate is free. */
+/* The version, layer, sampling frequency, and whether the bitrate is free, as one number. */
 static uint32_t kind_of(const unsigned char at[static HEADER_BYTES])
 {
     return (uint32_t)(at[1] & 0xfe) << 8 | (at[2] & 0x0cU) | (at[2] >> 4 == 0 ? 1U : 0U);
@@ -39,18 +39,18 @@ static bool frame_parse(const unsigned char *at, size_t length, uint32_t free_by
         {{0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320},
          {0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384},
          {0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448}}};
-    static const uint16_t ticks[3] = {320, 294, 441}; /* a sample at 44.1, 48 and 32 kHz */
+    static const uint16_t ticks[3] = {320, 294, 441}; /* of a sample at 44.1, 48 and 32 kHz */
     if (length < HEADER_BYTES || at[0] != 0xff || (at[1] & 0xe0) != 0xe0)
         return false;
     unsigned version = at[1] >> 3 & 3; /* 0: 2.5, 1: reserved, 2: MPEG 2, 3: MPEG 1 */
     unsigned layer = at[1] >> 1 & 3;   /* 0: reserved, 1: III, 2: II, 3: I */
     unsigned bitrate = at[2] >> 4, frequency = at[2] >> 2 & 3;
     if (version == 1 || layer == 0 || bitrate == 15 || frequency == 3 ||
-        (bitrate == 0 && layer != 1)) /* free layers I and II are not met */
+        (bitrate == 0 && layer != 1)) /* free bitrates of layers I and II do not occur */
         return false;
     unsigned halved = version == 3 ? 0 : version == 2 ? 1 : 2;
     uint32_t ticks_of_sample = (uint32_t)ticks[frequency] << halved;
-    uint32_t slot = layer == 3 ? 4 : 1; /* bytes that are added at once */
+    uint32_t slot = layer == 3 ? 4 : 1; /* frames grow by so many bytes */
     out->bitrate = kbits[version == 3][layer - 1][bitrate] * 1000U;
     out->samples = layer == 3 ? 384 : layer == 1 && halved > 0 ? 576 : 1152;
     out->ticks = out->samples * ticks_of_sample;
@@ -62,7 +62,7 @@ static bool frame_parse(const unsigned char *at, size_t length, uint32_t free_by
     return true;
 }
 
-/* The length without padding of a frame of free bitrate: up to the next header like its own. 0:
+/* The length without padding of a frame of free bitrate: up to the next header of its kind. 0:
  * there is none. */
 static uint32_t measure_free(const unsigned char *at, size_t length, const struct frame *frame)
 {
@@ -79,9 +79,9 @@ static uint32_t measure_free(const unsigned char *at, size_t length, const struc
 }
 
 /*
- * The bytes of the tag that begins here, 0: none does. What has no length in front (Lyrics3, and the
- * items of APEv1) is passed over as what is not a frame. ID3v2.4 section 3.1: 28 bits in 4 bytes;
- * APEv2: little-endian, without the header.
+ * The bytes of the tag that begins here; 0: none does. Tags that have no length in front (Lyrics3,
+ * and the items of APEv1) are passed over like other bytes that are not a frame. ID3v2.4 section
+ * 3.1: 28 bits in 4 bytes; APEv2: little-endian, without the header.
  */
 static uint64_t tag_bytes(const unsigned char *at, size_t length)
 {
@@ -94,26 +94,31 @@ static uint64_t tag_bytes(const unsigned char *at, size_t length)
     if (length >= APE_BYTES && memcmp(at, "APETAGEX", 8) == 0) {
         uint32_t items = (uint32_t)at[15] << 24 | (uint32_t)at[14] << 16 | (uint32_t)at[13] << 8 |
                          (uint32_t)at[12];
-        return APE_BYTES + ((at[23] & 0x20) != 0 ? (uint64_t)items : 0); /* else it is the footer */
+        return APE_BYTES + ((at[23] & 0x20) != 0
+                                ? (uint64_t)items
+                                : 0); /* otherwise it is a footer, which stands alone */
     }
     return length >= 3 && memcmp(at, "TAG", 3) == 0 ? ID3V1_BYTES : 0;
 }
 
 /*
- * Whether what is behind a header bears it out. In bytes that are not MP3 two headers fit each other
- * by chance about once a gigabyte, and three do not: two more are wanted. One will do where the
- * stream is known, and the end or a tag where nothing but tags came before.
+ * Whether the bytes behind a header confirm it. In bytes that are not MP3 two headers fit each
+ * other by chance about once a gigabyte, and three do not, so two more are wanted. One is enough
+ * where the stream is known, and the end or a tag is where only tags came before.
  */
 static bool is_borne_out(const struct mp3_walk *walk, const unsigned char *at, size_t length,
                          const struct frame *frame, bool whole)
 {
     bool known = frame->kind == walk->kind;
-    unsigned wanted = known && frame->bitrate > 0 ? 1 : 2; /* a free one was measured by the next */
+    unsigned wanted =
+        known && frame->bitrate > 0
+            ? 1
+            : 2; /* the length of a free one came from the next, which proves nothing */
     size_t behind = frame->length;
     for (unsigned found = 0; found < wanted; found++) {
         struct frame next;
         bool enough = found > 0 || known || walk->adjacent;
-        if (behind >= length) /* at the end alone, where the last frame may be cut */
+        if (behind >= length) /* only at the file's end, where the last frame may be cut */
             return whole && enough && (behind == length || found > 0);
         if (enough && tag_bytes(at + behind, length - behind) > 0)
             return true;
@@ -126,9 +131,9 @@ static bool is_borne_out(const struct mp3_walk *walk, const unsigned char *at, s
 }
 
 /*
- * Whether this frame holds no sound but an encoder's summary: Xing's and LAME's behind the side
+ * Whether this frame holds an encoder's summary instead of sound: Xing's and LAME's behind the side
  * information (LAME forgets the two bytes of a checksum), Fraunhofer's 32 bytes behind the header.
- * What a summary tells is not believed: it stays when the file is cut.
+ * The summary itself is not used: it keeps its numbers when the file is cut.
  */
 static bool is_summary(const unsigned char *at, const struct frame *frame)
 {
@@ -141,8 +146,8 @@ static bool is_summary(const unsigned char *at, const struct frame *frame)
     return frame->length >= HEADER_BYTES + 32 + 4 && memcmp(at + HEADER_BYTES + 32, "VBRI", 4) == 0;
 }
 
-/* The first byte at which a header may begin: most of what is none is told by two or three of its
- * bytes, also where all are 0xff. */
+/* The first byte at which a header may begin. Two or three bytes exclude most places, also where
+ * all are 0xff. */
 static size_t find_header(const unsigned char *bytes, size_t length)
 {
     for (size_t at = 0; at < length; at++) {
@@ -157,7 +162,8 @@ static size_t find_header(const unsigned char *bytes, size_t length)
     return length;
 }
 
-/* Begins to pass over the frame or the tag that is here, or returns how far the next may be. */
+/* Begins to pass over the frame or the tag that stands here (0), or returns how many bytes on the
+ * next one may begin. */
 static size_t step(struct mp3_walk *walk, const unsigned char *at, size_t length, bool whole)
 {
     struct frame frame;
@@ -180,7 +186,7 @@ static size_t step(struct mp3_walk *walk, const unsigned char *at, size_t length
         walk->adjacent = true;
         return 0;
     }
-    /* Amid what is unknown, three letters are not enough for a tag. */
+    /* Amid unknown bytes, three letters are not enough for a tag. */
     walk->left = walk->adjacent ? tag_bytes(at, length) : 0;
     if (walk->left > 0)
         return 0;
@@ -188,7 +194,8 @@ static size_t step(struct mp3_walk *walk, const unsigned char *at, size_t length
     return 1 + find_header(at + 1, length - 1);
 }
 
-/* How many of the bytes are done with: all but MP3_AHEAD_BYTES, and all where the file ends. */
+/* Walks over the bytes and returns how many are done with: all but MP3_AHEAD_BYTES, or all where
+ * the file ends. */
 static size_t walk_over(struct mp3_walk *walk, const unsigned char *bytes, size_t length,
                         bool whole)
 {
@@ -217,7 +224,7 @@ void mp3_walk_feed(struct mp3_walk *walk, const void *bytes, size_t length)
         size_t taken = length < room ? length : room;
         memcpy(walk->window + before, from, taken);
         size_t done = walk_over(walk, walk->window, before + taken, false);
-        if (done >= before) { /* what is left lies in the new bytes, too */
+        if (done >= before) { /* all bytes that are left lie in the new ones */
             walk->held = 0;
             taken = done - before;
         } else {

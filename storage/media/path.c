@@ -1,8 +1,9 @@
 /*
- * The one place that opens anything beneath the media root, always by openat2 so that the kernel
- * itself refuses ways out, and symbolic links where they are not to be followed. It never waits for a
- * FIFO's other end, and never resolves a path by any other call: statx and openat would follow links in
- * intermediate segments, and out of the root.
+ * The one place that opens anything beneath the media root (workers pass the same flags to their
+ * ring), always by openat2, so that the kernel itself refuses ways out, and symbolic links where
+ * they are not to be followed. It never waits for a FIFO's other end, and never resolves a path by
+ * any other call: statx and openat would follow links in intermediate segments, and out of the
+ * root.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +22,7 @@ struct path_root path_root_of(int fd, bool follow_links)
     return (struct path_root){
         .fd = fd,
         .how = {
-            /* O_NONBLOCK: a FIFO opens at once (and is then refused) instead of waiting for a writer. */
+            /* O_NONBLOCK: a FIFO opens at once (and is then refused), without a writer. */
             .flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
             .resolve = RESOLVE_SAFE | (follow_links ? 0 : RESOLVE_NO_SYMLINKS),
         }};
@@ -38,13 +39,17 @@ bool path_is_servable(const char *path, size_t length)
     if (length < 2 || length > MEDIA_PATH_MAX || path[0] != '/' || memchr(path, 0, length) != NULL)
         return false;
 
-    /* The token's parser refuses these already. Here they would give one file several names in the
-     * cache, and a ".." that stays beneath the root is not a way out to the kernel. */
+    /*
+     * The token's parser refuses empty, "." and ".." segments already. Here they would give one
+     * file several names in the cache, and to the kernel a ".." that stays beneath the root is not
+     * a way out.
+     */
     const char *end = path + length;
     for (const char *segment = path + 1; segment <= end;) {
         const char *slash = memchr(segment, '/', (size_t)(end - segment));
         size_t segment_length = (size_t)((slash != NULL ? slash : end) - segment);
-        /* Nor what a name with a dot hides: .git, .htpasswd, what an editor or a transfer left. */
+        /* A name with a dot in front is hidden: .git, .htpasswd, leftovers of an editor or a
+         * transfer. */
         if (segment_length == 0 || segment[0] == '.')
             return false;
         segment += segment_length + 1;
@@ -52,7 +57,7 @@ bool path_is_servable(const char *path, size_t length)
     return true;
 }
 
-/* glibc has no wrapper. */
+/* By syscall, since glibc has no wrapper. */
 static int open_with(int root_fd, const char *relative, struct open_how how)
 {
     long fd;

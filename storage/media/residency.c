@@ -1,14 +1,15 @@
 /*
  * Which parts of the files are in memory, so that a worker neither waits for the disk nor asks the
- * kernel about a hot file with each chunk. A file is looked at in blocks, at one byte of each: it comes
- * and goes with its neighbours, as files are read and dropped in the order of their pages.
+ * kernel about a hot file with each chunk. Workers call it before they send. It looks at one byte
+ * of each block, since a block comes and goes with its neighbours: files are read and dropped in
+ * the order of their pages.
  *
- * To look changes what is seen: a read with RWF_NOWAIT of a page that is not there starts to read that
- * one page. The next look would find it, and nothing around it. So a block that was found cold stays so
- * until somebody has brought it in whole, and is then looked at elsewhere; its reader brings it in at
- * once (media_reader.cold_from).
+ * Looking changes what is seen: a read with RWF_NOWAIT of a page that is not there starts to read
+ * that one page. The next look would find the page, and nothing around it. So a block that was
+ * found cold counts as cold until a reader has brought it in whole, and is then looked at
+ * elsewhere; its reader brings it in at once (media_reader.cold_from).
  *
- * What was found is remembered in a table of fixed size, in which a newer block takes the place of an
+ * The findings are kept in a table of fixed size, in which a newer block takes the place of an
  * older one. One thread owns it; nothing here ever blocks.
  */
 #include <errno.h>
@@ -23,22 +24,21 @@
 #include "storage/media/media.h"
 
 #define SLOTS_BITS  13 /* 8,192 blocks: 1 GiB of hot files, in 192 KiB */
-#define BLOCK_BITS  24 /* of a key; blocks that share one in files above 2 TiB share their fate */
+#define BLOCK_BITS  24 /* of a key; blocks 2 TiB apart in one file share a key and its state */
 #define PAGE_SIZE   4096
-#define LOOK_NS_MAX 5000 /* of a page in memory; no disk is as quick */
+#define LOOK_NS_MAX 5000 /* a look at memory takes no longer; no disk is as quick */
 
 /*
- * A block that has been found in memory for RUN_MS is taken to be there for HOT_MS more, as the kernel
- * drops last what is in use. The run is broken by GAP_MS without a look, and by any block of the same
- * file that was not there: what is being evicted is asked for each time.
+ * A block that was found in memory for RUN_MS is taken to be there for HOT_MS more, since the
+ * kernel drops last what is in use. GAP_MS without a look ends the run, and so does any block of
+ * the same file that was not there: while a file is being evicted, each look asks the kernel.
  */
 #define RUN_MS      100
 #define HOT_MS      100
 #define GAP_MS      1000
-#define COLD_MS                                                                                    \
-    1000 /* a block found cold is on its way so long, its first byte before the others */
-#define BROUGHT_MS 5000 /* trusted so long after it was brought in, where the system cannot tell */
-#define READER_MS  100 /* and what a reader found, by that reader: a full socket takes it in parts */
+#define COLD_MS     1000 /* a block that was found cold counts as cold so long */
+#define BROUGHT_MS  5000 /* a block that was brought in counts as hot so long, if nothing tells */
+#define READER_MS   100 /* a reader trusts its findings so long: a full socket takes parts of them */
 
 struct slot {
     uint64_t key; /* 0: free */
@@ -48,7 +48,7 @@ struct slot {
 
 struct media_residency {
     struct slot slots[1 << SLOTS_BITS];
-    long blocks_read; /* of this thread, when it last looked; -1: it never did */
+    long blocks_read; /* the thread's ru_inblock at its last look; -1: never looked */
 };
 
 int media_residency_create(struct media_residency **out)
@@ -98,7 +98,7 @@ static bool is_known_cold(const struct slot *slot, uint64_t key, uint64_t now_ms
     return slot->key == key && slot->cold && now_ms < slot->seen_ms + COLD_MS;
 }
 
-/* preadv2 refused RWF_NOWAIT: because nothing is ever waited for there, or because it cannot tell. */
+/* preadv2 refused RWF_NOWAIT: either nothing ever waits on this file system, or it cannot tell. */
 static void learn(struct media_file *file)
 {
     struct statfs system;
@@ -107,7 +107,8 @@ static void learn(struct media_file *file)
     file->telling = memory ? MEDIA_ALWAYS_IN_MEMORY : MEDIA_CANNOT_TELL;
 }
 
-/* The byte to look at: of the block's last page, or after it was brought in, of the page before. */
+/* The byte to look at: in the block's last page or, after the block was brought in, in the page
+ * before. */
 static uint64_t look_at(const struct media_file *file, uint64_t block, bool brought)
 {
     uint64_t end = (block + 1) * MEDIA_BLOCK;
@@ -122,7 +123,7 @@ static uint64_t clock_ns(void)
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-/* Whether the disk was read for this thread since this was last asked. */
+/* Whether the disk was read for this thread since the last call. */
 static bool has_read(struct media_residency *residency)
 {
     struct rusage usage = {0};
@@ -133,9 +134,10 @@ static bool has_read(struct media_residency *residency)
 }
 
 /*
- * Reads one byte without waiting, and returns what preadv2 does. The disk may be done before the call is,
- * where the disk is quick or this thread was held up: then it has found what it brought in itself. That
- * takes longer than a look at memory, and only then is the kernel asked what was read.
+ * Reads one byte without waiting, and returns what preadv2 does. A quick disk, or a thread that was
+ * held up, may let the page arrive before the call ends: then the look finds a page that it brought
+ * in itself. Such a call takes longer than a look at memory, and only then is the kernel asked what
+ * was read.
  */
 static ssize_t look(struct media_residency *residency, const struct media_file *file, uint64_t at)
 {
@@ -175,7 +177,7 @@ static bool is_ready(struct media_residency *residency, struct media_file *file,
         return false;
     }
     found(slot, key, file, now_ms);
-    return true; /* or there is an end or an error, which sending it will meet without waiting */
+    return true; /* true also at the end or on an error, which the send meets without waiting */
 }
 
 /* ---- readers ---- */
@@ -206,7 +208,7 @@ size_t media_reader_ready(struct media_residency *residency, struct media_file *
     return (size_t)((reader->ready_end < end ? reader->ready_end : end) - offset);
 }
 
-/* `wanted`, or the end of the last block that the reader needs. */
+/* `wanted`, or the end of the last block that the reader needs, whichever comes first. */
 static uint64_t blocks_end(const struct media_file *file, uint64_t needed, uint64_t wanted)
 {
     uint64_t end = (needed + MEDIA_BLOCK - 1) / MEDIA_BLOCK * MEDIA_BLOCK;

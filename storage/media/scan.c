@@ -1,10 +1,10 @@
 /*
- * Hashes the whole library ahead of its first requests, for `tollgate media scan`, or one file for
- * `tollgate media show`. It works in the
- * calling thread and opens everything as a request would, so it sees exactly the files that can be
- * served, and nothing outside the root is read.
- * The walk goes by no symbolic link, even where they are followed: what one leads to lies beneath the
- * root and is met there, so that no loop of links has to be known, and the hash is the file's.
+ * Hashes the whole library ahead of its first requests for `tollgate media scan`, or one file for
+ * `tollgate media show`. It works in the calling thread and opens everything as a request would, so
+ * it sees exactly the files that can be served, and never reads outside the root.
+ *
+ * The walk follows no symbolic link, even where requests do: the target of a link lies beneath the
+ * root and is met there, so that loops of links do no harm, and the hash is the file's.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -21,8 +21,8 @@
 
 /*
  * Directories that wait to be listed: their absolute paths, the latest first. Only one directory is
- * open at a time, so neither depth nor breadth costs descriptors; the library's directories are the
- * bound.
+ * open at a time, so neither depth nor breadth costs descriptors; the number of directories bounds
+ * the list.
  */
 struct pending {
     struct pending *next;
@@ -33,7 +33,7 @@ struct pending {
 struct walk {
     const struct path_root *root;
     struct pending *pending; /* owns */
-    /* Either may return non-zero, which ends the walk and is its result. */
+    /* Each may return non-zero, which ends the walk and is its result. */
     int (*on_file)(void *context, const char *path, uint64_t size);
     int (*on_link)(void *context, const char *path);
     int (*on_unreadable)(void *context, const char *path, int error);
@@ -158,7 +158,7 @@ static int hash_unknown(struct scan *scan, int fd, struct content_hash *hash)
     if (hash_store_find(scan->media->hashes, &identity, hash))
         return 0;
     settle(&identity);
-    /* A library is larger than memory: it goes past the page cache. */
+    /* With 0 every file is read past the page cache, because a library is larger than memory. */
     error = content_reader_hash(scan->reader, fd, &identity, 0, go_on, scan, hash);
     hasher_count_file(scan->media->hasher, error == 0);
     if (error)
@@ -213,7 +213,7 @@ int media_find(const struct media *media, const char *path)
     return error;
 }
 
-/* The path is the walk's, and lives no longer than this call. */
+/* Calls `progress`. The path is the walk's, and lives no longer than this call. */
 static int tell(struct scan *scan, const char *path, const char *etag, int error, bool passed_over)
 {
     struct media_scan_progress *so_far = &scan->so_far;
@@ -256,7 +256,7 @@ static int scan_file(void *context, const char *path, uint64_t size)
     return report(scan, path, etag, result < 0 ? result : 0);
 }
 
-/* Names a link by which no request reaches anything. */
+/* Reports a link that leads to nothing that is served. */
 static int scan_link(void *context, const char *path)
 {
     struct scan *scan = context;
