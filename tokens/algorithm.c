@@ -1,8 +1,7 @@
 /*
- * The three algorithms: signing and verifying with a prepared key. Called by the JWS verifier and by
- * signing; it never chooses an algorithm, since the key has done so already. Nothing in this file
- * compares bytes but by CRYPTO_memcmp, which takes the same time whatever they are: tests/run.sh
- * holds it to that.
+ * The three algorithms: signing and verifying with a prepared key. The JWS verifier and the signer
+ * call it; it never chooses an algorithm, since the key has done so. This file compares bytes only
+ * by CRYPTO_memcmp, which takes the same time whatever they are; tests/run.sh checks that.
  */
 #include <errno.h>
 #include <openssl/core_names.h>
@@ -73,9 +72,10 @@ static bool hs256_compute(const struct key *key, const char *input, size_t lengt
 
 bool key_print(const struct key *key, unsigned char print[KEY_PRINT_SIZE])
 {
-    /* Any text does: two secrets that give one MAC are one secret. */
+    /* Any text will do: two secrets that give one MAC are one secret. */
     static const char text[] = "the same key";
-    unsigned char point[1 + 2 * ES256_COORDINATE]; /* SEC 1, the longer; RFC 8032: 32 bytes */
+    unsigned char
+        point[1 + 2 * ES256_COORDINATE]; /* SEC 1 is the longer form; RFC 8032: 32 bytes */
     size_t length = 0;
     size_t written = 0;
 
@@ -130,7 +130,10 @@ static size_t der_put_integer(unsigned char *out, const unsigned char number[ES2
     return 2 + pad + length;
 }
 
-/* RFC 7518 section 3.4: JWS carries r || s, OpenSSL takes DER. `out` holds 72 bytes. */
+/*
+ * Turns a signature into DER, which OpenSSL takes; RFC 7518 section 3.4: JWS carries r || s. `out`
+ * holds 72 bytes.
+ */
 static size_t es256_to_der(const unsigned char signature[ES256_SIGNATURE_SIZE], unsigned char *out)
 {
     size_t length = der_put_integer(out + 2, signature);
@@ -166,7 +169,7 @@ static bool pkey_verify(const struct key *key, const char *input, size_t input_l
                                   (const unsigned char *)input, input_length) == 1;
 
     EVP_MD_CTX_free(verifier);
-    ERR_clear_error(); /* a refused signature leaves its story in the thread's queue */
+    ERR_clear_error(); /* a refused signature leaves errors in the thread's queue */
     return valid;
 }
 

@@ -1,7 +1,7 @@
 /*
  * base64url for tokens and keys: encoding, and decoding that refuses every second spelling of a
- * value in tokens. Called by the JWS, JWK and container parsers; it never allocates and never skips
- * a byte.
+ * value in tokens. The parsers of JWS, JWK and containers call it, and so do the signer and the key
+ * generator; it never allocates and never skips a byte.
  */
 #include <errno.h>
 #include <stdint.h>
@@ -33,7 +33,7 @@ size_t base64url_encode(const unsigned char *bytes, size_t length, char *out)
 #define IS_DIGIT 64u
 #define DIGIT(v) (IS_DIGIT | (v))
 
-/* The six bits of a character and IS_DIGIT, or 0. */
+/* The six bits of a character, with IS_DIGIT; 0 where it is not a digit. */
 static const unsigned char digits[256] = {
     ['A'] = DIGIT(0),  ['B'] = DIGIT(1),  ['C'] = DIGIT(2),  ['D'] = DIGIT(3),  ['E'] = DIGIT(4),
     ['F'] = DIGIT(5),  ['G'] = DIGIT(6),  ['H'] = DIGIT(7),  ['I'] = DIGIT(8),  ['J'] = DIGIT(9),
@@ -55,7 +55,8 @@ bool base64url_is_digit(char character)
     return digits[(unsigned char)character] != 0;
 }
 
-/* Two to four characters, as many bits, the first ones highest; -EINVAL where one is not a digit. */
+/* Reads up to four characters into six bits each, the first ones highest; -EINVAL where one is not
+ * a digit. */
 static int take(const char *text, size_t count, uint32_t *bits)
 {
     unsigned all = IS_DIGIT;
@@ -69,7 +70,7 @@ static int take(const char *text, size_t count, uint32_t *bits)
     return all != 0 ? 0 : -EINVAL;
 }
 
-/* `spare_bits`: those that the last character does not need, as decoded; 0 where all characters are. */
+/* *spare_bits gets the bits of the last character that belong to no byte; 0 where all bits do. */
 static int decode(const char *text, size_t length, unsigned char *out, size_t out_size,
                   size_t *out_length, uint32_t *spare_bits)
 {
@@ -106,8 +107,8 @@ int base64url_decode(const char *text, size_t length, unsigned char *out, size_t
 
     if (result != 0)
         return result;
-    /* RFC 4648 section 3.5: bits that carry nothing must be zero, or one token had many spellings.
-     */
+    /* RFC 4648 section 3.5: bits that carry nothing must be zero, or one token would have many
+     * spellings. */
     if (spare_bits != 0)
         return -EINVAL;
     *out_length = decoded;

@@ -1,6 +1,6 @@
 /*
- * Reads and judges the claims of RFC 9246 section 2.1 and our own. Called by the verifier once the
- * signature is known to be good; it never looks at the clock, which token_check does at each
+ * Reads and judges the claims of RFC 9246 section 2.1 and our own. The verifier calls it once the
+ * signature is known to be good; it never looks at the clock, which token_check does for each
  * request.
  */
 #include <math.h>
@@ -42,8 +42,8 @@ static enum token_verdict read_text(const json_t *claims, const char *name, char
 enum rounding { EARLIER, LATER };
 
 /*
- * RFC 7519 section 2 lets a NumericDate have a fraction, and some libraries write one. It is rounded
- * so that no link grows longer: exp and iat to the second before, nbf to the second after.
+ * RFC 7519 section 2 lets a NumericDate have a fraction, and some libraries write one. It is
+ * rounded so that no link lives longer: exp and iat to the second before, nbf to the second after.
  */
 static enum token_verdict read_time(const json_t *claims, const char *name, enum rounding rounding,
                                     int64_t *out, enum token_verdict absent)
@@ -78,7 +78,7 @@ enum token_verdict claims_read_iss(const json_t *claims, const char **iss)
     return TOKEN_OK;
 }
 
-/* RFC 9246 section 2.1.8: the integer 1, which its absence means too. */
+/* RFC 9246 section 2.1.8: the version is the integer 1, and so it is where the claim is absent. */
 static enum token_verdict check_version(const json_t *claims)
 {
     const json_t *version = json_object_get(claims, "cdniv");
@@ -90,10 +90,8 @@ static enum token_verdict check_version(const json_t *claims)
     return json_integer_value(version) == 1 ? TOKEN_OK : REFUSED_VERSION_UNSUPPORTED;
 }
 
-/*
- * Claims that would have to be enforced and cannot be. A CDN that does not support them must reject
- * the request (RFC 9246 sections 2.1.2 and 2.1.10; 3.2.1 for renewal).
- */
+/* Refuses claims that would have to be enforced and cannot be. A CDN that does not support them
+ * must reject the request (RFC 9246 sections 2.1.2 and 2.1.10; 3.2.1 for renewal). */
 static enum token_verdict check_unsupported(const json_t *claims)
 {
     static const struct {
@@ -126,7 +124,7 @@ static bool is_enforced(const char *name, size_t length)
     return false;
 }
 
-/* Whether a name of that length stands in the list before `before`. */
+/* Whether the part of the list before `before` has the name. */
 static bool is_listed(const char *list, const char *before, const char *name, size_t length)
 {
     while (list < before) {
@@ -140,8 +138,8 @@ static bool is_listed(const char *list, const char *before, const char *name, si
 
 /*
  * RFC 9246 section 2.1.9: names separated by commas, not empty, none twice; each must be understood
- * and enforced, else the token must be rejected. A name of the RFC's own is a producer's slip that
- * a recipient may overlook; it is overlooked, since those are enforced anyway.
+ * and enforced, or else the token must be rejected. A name of the RFC's own is a producer's mistake
+ * that a recipient may ignore; it is ignored here, since those claims are enforced anyway.
  */
 static enum token_verdict check_critical(const json_t *claims)
 {
@@ -166,7 +164,7 @@ static enum token_verdict check_critical(const json_t *claims)
     }
 }
 
-/* One value of aud: REFUSED_AUDIENCE_MISMATCH where it is another's. */
+/* Checks one value of aud: REFUSED_AUDIENCE_MISMATCH where it names another service. */
 static enum token_verdict check_one_audience(const json_t *value,
                                              const struct token_issuer_entry *issuer)
 {
@@ -204,7 +202,9 @@ static enum token_verdict check_audience(const json_t *claims,
     return verdict;
 }
 
-/* Our own: what the file is to be called where it is saved. A name, not a path (RFC 6266 4.3). */
+/*
+ * Our own claim: the name under which the file is to be saved. A name, not a path (RFC 6266 4.3).
+ */
 static enum token_verdict read_filename(const json_t *claims, struct token *token)
 {
     enum token_verdict verdict =
@@ -221,8 +221,9 @@ bool token_filename_is_sound(const char *name)
 }
 
 /*
- * A whole number of 1 to `max`, which may be spelt 5.0 or 1e6 (JSON does not tell them apart, RFC 8259
- * section 6; some libraries write each number so); absent: *out is left.
+ * Reads a whole number from 1 to `max`, which may be spelt 5.0 or 1e6 (JSON does not tell them
+ * apart, RFC 8259 section 6; some libraries write each number so). Where it is absent, *out is left
+ * alone.
  */
 static enum token_verdict read_limit(const json_t *claims, const char *name, uint64_t max,
                                      uint64_t *out)
@@ -240,7 +241,7 @@ static enum token_verdict read_limit(const json_t *claims, const char *name, uin
     } else if (!json_is_integer(value)) {
         return REFUSED_CLAIMS_MALFORMED;
     }
-    /* A limit of nothing would be a link that opens nothing: somebody's slip. */
+    /* A limit of 0 would be a link that opens nothing: somebody's mistake. */
     if (limit < 1 || (uint64_t)limit > max)
         return REFUSED_CLAIMS_MALFORMED;
     *out = (uint64_t)limit;
@@ -255,7 +256,7 @@ static enum token_verdict read_pace(const json_t *claims, struct token_limits *l
 
     if (value == NULL)
         return TOKEN_OK;
-    /* Below 1 the listener would hear gaps. A NaN has no form in JSON. */
+    /* Below 1 the listener would hear gaps. JSON has no NaN. */
     if (!json_is_number(value) || pace < 1 || pace > TOKEN_PACE_MAX)
         return REFUSED_CLAIMS_MALFORMED;
     limits->pace_thousandth = (uint32_t)(pace * 1000 + 0.5);
@@ -288,7 +289,7 @@ static enum token_verdict read_limits(const json_t *claims, const struct token_i
     return read_pace(claims, limits);
 }
 
-/* RFC 9246 section 2.1.11: mandatory. */
+/* RFC 9246 section 2.1.11: the container is mandatory. */
 static enum token_verdict read_container(const json_t *claims, struct token *token)
 {
     size_t length = 0;
@@ -301,7 +302,7 @@ static enum token_verdict read_container(const json_t *claims, struct token *tok
     return container_parse(&token->container, text, length);
 }
 
-/* Account, name and file name: the claims that are text. */
+/* Reads the claims that are text: acct, jti and filename. */
 static enum token_verdict read_texts(const json_t *claims, struct token *token, const char **claim)
 {
     enum token_verdict verdict;
@@ -352,8 +353,8 @@ enum token_verdict claims_read(const json_t *claims, const struct token_issuer_e
     *claim = "aud";
     if ((verdict = check_audience(claims, issuer)) != TOKEN_OK)
         return verdict;
-    /* Uses are counted under a name that outlives the token; without one, signing the link again
-     * would be a way around. */
+    /* Uses are counted under the jti, which outlives the token; without one, signing the link again
+     * would get around the limit. */
     if (token->limits.max_uses > 0 && token->jti[0] == '\0')
         return REFUSED_JTI_MISSING;
     *claim = "cdniuc";

@@ -1,7 +1,5 @@
-/*
- * The claims set of a token whose signature has been checked, read into a struct token. Used by
- * verify.c; the iss alone is read earlier, to find the key.
- */
+/* The claims set of a token whose signature was checked, read into a struct token. verify.c uses
+ * it, and reads iss alone earlier, to find the key. It never checks a time. */
 #ifndef TOLLGATE_TOKENS_CLAIMS_INTERNAL_H
 #define TOLLGATE_TOKENS_CLAIMS_INTERNAL_H
 
@@ -17,13 +15,17 @@
 enum token_verdict claims_read_iss(const json_t *claims, const char **iss);
 
 /*
- * Everything but iss. On TOKEN_OK the token owns its container; else *claim is the name of the claim
- * that was looked at last, a constant.
+ * Reads iss, borrowed from the JSON. TOKEN_OK, REFUSED_CLAIM_MISSING or REFUSED_CLAIMS_MALFORMED.
  */
+enum token_verdict claims_read_iss(const json_t *claims, const char **iss);
+
+/* Reads all claims but iss. On TOKEN_OK the token owns its container; otherwise *claim is the name
+ * of the claim that was looked at last, a constant. */
 enum token_verdict claims_read(const json_t *claims, const struct token_issuer_entry *issuer,
                                struct token *token, const char **claim);
 
-/* No slash, no backslash, not a dot-segment; the rest is token_text_is_plain's. */
+/* Whether a file name has no slash, no backslash and is not a dot-segment; token_text_is_plain
+ * checks the rest. */
 bool token_filename_is_sound(const char *name);
 
 #endif

@@ -1,7 +1,7 @@
 /*
  * The four containers: exact: and prefix: over the decoded path, hash: and regex: over the
- * percent-encoded URI under the configured origin. Called when a token is verified, signed or held
- * against a request; it never looks at a Host header.
+ * percent-encoded URI under the configured origin. They are parsed when a token is verified or
+ * signed, and matched with each request; nothing here looks at a Host header.
  */
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -34,7 +34,7 @@ struct token_container {
         unsigned char digest[SHA256_SIZE];
         struct pattern *pattern; /* owns */
     } as;
-    char path[]; /* each remembered link has a container: no longer than its own */
+    char path[]; /* no longer than needed, since each remembered link has one */
 };
 
 static enum token_verdict parse_path(struct token_container *container, const char *text,
@@ -60,7 +60,8 @@ static enum token_verdict parse_hash(struct token_container *container, const ch
     size_t decoded = 0;
 
     if (length < skip || memcmp(text, algorithm, skip) != 0) {
-        /* Other algorithms, truncated ones among them, are well formed, but weaker or unknown. */
+        /* Other algorithms, and truncated forms of this one, are well formed, but weaker or
+         * unknown. */
         return memchr(text, ';', length) != NULL ? REFUSED_CONTAINER_UNSUPPORTED
                                                  : REFUSED_CONTAINER_MALFORMED;
     }
@@ -74,8 +75,8 @@ static enum token_verdict parse_hash(struct token_container *container, const ch
 
 /*
  * RFC 9246 section 2.1.15.2: a POSIX ERE, evaluated in the POSIX locale; it must match the whole
- * URI. The C library's matcher is not used: held against 2,000 bytes, "a.{100}" repeated three
- * times took it 0.6 s and 27 MB a request, for whoever holds one signed link.
+ * URI. The C library's matcher is not used: with 2,000 bytes, "a.{100}" repeated three times took
+ * it 0.6 s and 27 MB a request, which anybody with one signed link could cause.
  */
 static enum token_verdict parse_regex(struct token_container *container, const char *text,
                                       size_t length)
@@ -137,7 +138,7 @@ void container_destroy(struct token_container **container)
     *container = NULL;
 }
 
-/* SHA-256 of the origin and the URI in one go; false when memory runs out. */
+/* Compares the SHA-256 of the origin and the URI; false when memory runs out. */
 static bool covers_hash(const struct token_container *container, const char *origin,
                         const struct token_request *request)
 {
@@ -161,7 +162,7 @@ static bool covers_regex(const struct token_container *container, const char *or
     int length = snprintf(subject, sizeof(subject), "%s%.*s", origin, (int)request->uri_length,
                           request->uri);
 
-    /* The price of a match grows with the URI: past the bound nothing is covered. */
+    /* A match costs more with a longer URI: a URI past the bound is not covered. */
     if (length < 0 || (size_t)length >= sizeof(subject))
         return false;
     return pattern_matches(container->as.pattern, subject, (size_t)length);

@@ -1,12 +1,12 @@
 /*
- * Whether 32 bytes are an Ed25519 public key that no signature but its holder's can satisfy. Called
- * by jwk.c for each OKP key. OpenSSL takes any 32 bytes for a public key: under one of the eight
- * points of small order anybody signs, and a point in a second spelling would be a second key.
+ * Whether 32 bytes are an Ed25519 public key under which only its holder can sign. jwk.c calls it
+ * for each OKP key. OpenSSL takes any 32 bytes for a public key: under one of the eight points of
+ * small order anybody can sign, and a point in a second spelling would be a second key.
  *
- * The point is decoded as RFC 8032 5.1.3 says and taken to the curve's short Weierstrass form, which
- * is the form that OpenSSL reckons in. The map from Edwards to Montgomery form is that of RFC 7748
- * 4.1, the one from there that of draft-ietf-lwig-curve-representations (Wei25519); both keep the
- * group, so that orders are the same on either side.
+ * The point is decoded as RFC 8032 5.1.3 says and taken to the curve's short Weierstrass form, in
+ * which OpenSSL computes. The map from Edwards to Montgomery form is that of RFC 7748 4.1, the one
+ * from there that of draft-ietf-lwig-curve-representations (Wei25519); both keep the group, so that
+ * orders are the same on either side.
  */
 #include <openssl/bn.h>
 #include <openssl/ec.h>
@@ -28,10 +28,10 @@ struct numbers {
 };
 
 /*
- * x of the point in Weierstrass form: (1 + y) / (1 - y) + A / 3. False for y >= p, which is a second
- * spelling, and for y = 1, the neutral element. The sign of x is not needed: a point and its negative
- * have the same order, and x = 0, whose sign bit must be 0, stands with y = 1 or y = -1 alone, both
- * of small order.
+ * x of the point in Weierstrass form: (1 + y) / (1 - y) + A / 3. False for y >= p, which is a
+ * second spelling, and for y = 1, the neutral element. The sign of x is not needed: a point and its
+ * negative have the same order, and x = 0, whose sign bit must be 0, occurs only with y = 1 or y =
+ * -1, both of small order.
  */
 static bool map_point(BIGNUM *x, const unsigned char encoded[EDDSA_KEY_SIZE],
                       const struct numbers *numbers, BN_CTX *context)
@@ -51,7 +51,7 @@ static bool map_point(BIGNUM *x, const unsigned char encoded[EDDSA_KEY_SIZE],
            BN_mod_add(x, x, numbers->shift, numbers->field, context) == 1;
 }
 
-/* Whether a point of that x is on the curve, and ORDER times it is the neutral element. */
+/* Whether a point with this x is on the curve, and ORDER times it is the neutral element. */
 static bool has_order(const BIGNUM *x, const struct numbers *numbers, BN_CTX *context)
 {
     EC_GROUP *group = EC_GROUP_new_curve_GFp(numbers->field, numbers->a, numbers->b, context);

@@ -9,8 +9,9 @@
 #include "tokens/json_internal.h"
 
 /*
- * Whether brackets nest no deeper than allowed, counted outside of strings. The parser behind this
- * one recurses up to 2048 levels, which is more stack and more work than a claims set is worth.
+ * Whether brackets, counted outside of strings, nest no deeper than allowed, and no NUL is in the
+ * text. Jansson itself recurses up to 2048 levels, which is more stack and more work than a claims
+ * set is worth.
  */
 static bool is_shallow(const char *text, size_t length)
 {
@@ -45,8 +46,8 @@ json_t *token_json_parse(const char *text, size_t length)
 
     if (!is_shallow(text, length))
         return NULL;
-    /* RFC 7515 section 4 and RFC 7519 section 4 leave duplicate names to the parser; refused here.
-     */
+    /* RFC 7515 section 4 and RFC 7519 section 4 leave duplicate names to the parser; this one
+     * refuses them. */
     value = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
     if (value != NULL && !json_is_object(value)) {
         json_decref(value);
@@ -73,7 +74,9 @@ void token_json_wipe(const json_t *object, const char *name)
 
     if (text == NULL)
         return;
-    /* The value is about to be freed: its owner's view of it as constant ends here. */
+    /*
+     * The value is about to be freed, so overwriting what its owner sees as constant does no harm.
+     */
     memcpy(&writable, &text, sizeof(writable));
     OPENSSL_cleanse(writable, length);
 }

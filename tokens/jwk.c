@@ -1,6 +1,6 @@
 /*
  * Reads one JWK (RFC 7517) into a key: members, sizes, and that the private half belongs to the
- * public one. Called by key_set.c for each element; its messages name the member and the cure and
+ * public one. key_set.c calls it for each element; its messages name the member and the cure and
  * never a byte of the key.
  */
 #include <errno.h>
@@ -38,7 +38,7 @@ static int complain(const struct complaint *complaint, const char *text)
     return -EINVAL;
 }
 
-/* A printable id of 1 to TOKEN_KID_MAX bytes: it is logged. */
+/* Whether an id has 1 to TOKEN_KID_MAX bytes without control characters: it is logged. */
 static bool is_kid(const char *kid, size_t length)
 {
     if (length == 0 || length > TOKEN_KID_MAX)
@@ -87,7 +87,7 @@ static int check_type(const struct key *key, const json_t *jwk, const struct com
     return 0;
 }
 
-/* RFC 7517 sections 4.2 and 4.3: a key that is meant for something else is not taken for
+/* RFC 7517 sections 4.2 and 4.3: a key that is meant for something else does not check or make
  * signatures. */
 static int check_purpose(struct key *key, const json_t *jwk, const struct complaint *complaint)
 {
@@ -150,7 +150,8 @@ static int parse_oct(struct key *key, const json_t *jwk, const struct complaint 
     return result;
 }
 
-/* Builds the key pair; d may be NULL. Returns NULL where OpenSSL refuses the point or the number.
+/*
+ * Builds the public key or, with d, the pair. NULL where OpenSSL refuses the point or the number.
  */
 static EVP_PKEY *build_ec(const unsigned char *point, size_t point_length, const unsigned char *d)
 {
@@ -171,7 +172,7 @@ static EVP_PKEY *build_ec(const unsigned char *point, size_t point_length, const
         EVP_PKEY_fromdata(context, &pkey, d != NULL ? EVP_PKEY_KEYPAIR : EVP_PKEY_PUBLIC_KEY,
                           params) != 1)
         pkey = NULL;
-    OSSL_PARAM_free(params); /* wipes what came from a secure BIGNUM */
+    OSSL_PARAM_free(params); /* also wipes the secure BIGNUM's copy */
     BN_clear_free(number);
     OSSL_PARAM_BLD_free(builder);
     EVP_PKEY_CTX_free(context);
@@ -190,7 +191,7 @@ static bool is_sound_ec(EVP_PKEY *pkey, bool has_private)
     return sound;
 }
 
-/* The checked key or pair; d may be NULL. NULL where it is unsound. */
+/* Builds and checks the public key or, with d, the pair. NULL where it is unsound. */
 static EVP_PKEY *build_sound_ec(const unsigned char *point, size_t point_length,
                                 const unsigned char *d)
 {

@@ -18,8 +18,8 @@ enum token_verdict jws_split(const char *jws, size_t length, struct jws_parts *p
     for (size_t i = 0; i < length; i++) {
         if (base64url_is_digit(jws[i]))
             continue;
-        /* RFC 7515 section 2: no padding. It is told before the parts are read, for a signature is
-         * read last, when the token might have been blamed for something else. */
+        /* RFC 7515 section 2: no padding. It is refused here, because the signature is decoded
+         * last, when the token may already have been refused for something else. */
         if (jws[i] != '.')
             return REFUSED_TOKEN_MALFORMED;
         if (count == 4)
@@ -57,8 +57,8 @@ enum token_verdict jws_decode_object(const char *text, size_t length, enum token
 enum token_verdict jws_read_header(const json_t *json, struct jws_header *header)
 {
     /*
-     * crit and b64 change what is signed (RFC 7515 4.1.11, RFC 7797 3); the others would have the
-     * token bring or point to its own key (RFC 7515 4.1.2, 4.1.3, 4.1.5, 4.1.6; RFC 8725 3.10).
+     * crit and b64 change what is signed (RFC 7515 4.1.11, RFC 7797 3); the others would let the
+     * token bring its own key or point to it (RFC 7515 4.1.2, 4.1.3, 4.1.5, 4.1.6; RFC 8725 3.10).
      */
     static const char *const refused[] = {"crit", "b64", "jwk", "jku", "x5c", "x5u"};
     const char *algorithm;
@@ -71,8 +71,9 @@ enum token_verdict jws_read_header(const json_t *json, struct jws_header *header
     algorithm = token_json_string(json, "alg", &length);
     if (algorithm == NULL)
         return REFUSED_HEADER_MALFORMED;
-    /* "none" is not an algorithm of ours (RFC 8725 section 3.2), and neither is a second spelling of
-     * one. */
+    /*
+     * "none" is not one of our algorithms (RFC 8725 section 3.2), nor is a second spelling of one.
+     */
     if (token_algorithm_parse(algorithm, &header->algorithm) != 0)
         return REFUSED_ALGORITHM_REFUSED;
     if (json_object_get(json, "typ") != NULL && token_json_string(json, "typ", &length) == NULL)
@@ -88,7 +89,8 @@ enum token_verdict jws_read_header(const json_t *json, struct jws_header *header
 enum token_verdict jws_check_signature(const struct jws_parts *parts, const struct key *key,
                                        const struct jws_gate *gate)
 {
-    /* Twice the size, so that padding is told from a signature of another length. */
+    /* Twice the size, so that malformed base64url of some more bytes is told from a signature of
+     * another length. */
     unsigned char signature[2 * SIGNATURE_SIZE_MAX];
     size_t length = 0;
     int result = base64url_decode(parts->signature, parts->signature_length, signature,

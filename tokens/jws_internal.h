@@ -1,7 +1,5 @@
-/*
- * The compact JWS (RFC 7515 section 7.1) taken apart, and its header read. Used by verify.c and
- * peek.c; nothing in here is trusted until key_verify has spoken.
- */
+/* The compact JWS (RFC 7515 section 7.1) taken apart, and its header read. verify.c and peek.c use
+ * it; nothing in here may be trusted before jws_check_signature has returned TOKEN_OK. */
 #ifndef TOLLGATE_TOKENS_JWS_INTERNAL_H
 #define TOLLGATE_TOKENS_JWS_INTERNAL_H
 
@@ -18,33 +16,35 @@ struct jws_parts {
     size_t payload_length;
     const char *signature;
     size_t signature_length;
-    size_t input_length; /* of the signing input, which starts at `header` */
+    size_t input_length; /* of the signing input, which begins at `header` */
 };
 
-/* Returns TOKEN_OK, REFUSED_TOKEN_TOO_LONG, REFUSED_TOKEN_ENCRYPTED or REFUSED_TOKEN_MALFORMED. */
+/* Splits the token. Returns TOKEN_OK, REFUSED_TOKEN_TOO_LONG, REFUSED_TOKEN_ENCRYPTED or
+ * REFUSED_TOKEN_MALFORMED. */
 enum token_verdict jws_split(const char *jws, size_t length, struct jws_parts *parts);
 
-/*
- * The object that a part holds; *out is owned by the caller. Returns TOKEN_OK,
- * REFUSED_TOKEN_MALFORMED (no base64url) or `refusal` (no acceptable JSON object).
- */
+/* Decodes the object that a part holds; the caller owns *out. Returns TOKEN_OK,
+ * REFUSED_TOKEN_MALFORMED (not base64url) or `refusal` (not an acceptable JSON object). */
 enum token_verdict jws_decode_object(const char *text, size_t length, enum token_verdict refusal,
                                      json_t **out);
 
 struct jws_header {
-    enum token_algorithm algorithm; /* what the token claims; the key decides */
+    enum token_algorithm algorithm; /* the token's claim; the key decides */
     const char *kid;                /* borrowed from the JSON */
 };
 
 enum token_verdict jws_read_header(const json_t *json, struct jws_header *header);
 
-/* Who is asked before a signature is checked (token_verify_if); may_check NULL: nobody. */
+/*
+ * The callback that is asked before a signature is checked (token_verify_if); may_check NULL: none.
+ */
 struct jws_gate {
     bool (*may_check)(void *context);
     void *context;
 };
 
-/* Decodes the signature part and checks it. Returns TOKEN_OK, TOKEN_MALFORMED or BAD_SIGNATURE. */
+/* Decodes the signature part and checks it. Returns TOKEN_OK, REFUSED_TOKEN_MALFORMED or
+ * REFUSED_BAD_SIGNATURE. */
 enum token_verdict jws_check_signature(const struct jws_parts *parts, const struct key *key,
                                        const struct jws_gate *gate);
 

@@ -22,7 +22,7 @@
 #define KID_TEXT    (BASE64URL_ENCODED_SIZE(KID_SIZE) + 1)
 #define TEXT_SIZE   512
 
-/* The members as text; "" where the type has none. */
+/* The members of the JWK as text; "" where the type has none. */
 struct material {
     char kid[KID_TEXT];
     char x[NUMBER_TEXT];
@@ -93,8 +93,8 @@ static int generate_eddsa(struct material *material)
     return result;
 }
 
-/* Writes the set; `secret` is left out where it is false. The values are base64url: nothing to
- * escape. */
+/* Writes the set, with its private half only if `secret`. The values are base64url, so that nothing
+ * needs an escape. */
 static int format(enum token_algorithm algorithm, const struct material *material, bool secret,
                   char *out, size_t size)
 {

@@ -1,7 +1,7 @@
 /*
  * One key: its id, the one algorithm that it is pinned to, and the prepared contexts that make a
- * signature check cheap. Built by jwk.c, kept by key_set.c, used by algorithm.c. Immutable once
- * built.
+ * signature check cheap. jwk.c builds it, key_set.c keeps it, algorithm.c uses it. It never changes
+ * once built.
  */
 #ifndef TOLLGATE_TOKENS_KEY_INTERNAL_H
 #define TOLLGATE_TOKENS_KEY_INTERNAL_H
@@ -39,15 +39,14 @@ struct key_set {
 
 /* ---- algorithm.c ---- */
 
-/* Give `key` (zeroed but for kid and algorithm) its contexts. Return 0, -EINVAL or -ENOMEM. */
+/* Give `key` its contexts; its kid, its algorithm and its flags are already set. Return 0, -EINVAL
+ * or -ENOMEM. */
 int key_init_hs256(struct key *key, const unsigned char *secret, size_t length);
-int key_init_pkey(struct key *key, EVP_PKEY *pkey); /* owns pkey from here on, also on failure */
+int key_init_pkey(struct key *key, EVP_PKEY *pkey); /* the key owns pkey, also on failure */
 void key_clear(struct key *key);
 
-/*
- * Whether `signature` is the key's over `input`. False too when memory runs out: a token that could
- * not be checked is never let in.
- */
+/* Whether `signature` is the key's over `input`. Also false when memory runs out: a token that
+ * could not be checked is never let in. */
 bool key_verify(const struct key *key, const char *input, size_t input_length,
                 const unsigned char *signature, size_t signature_length);
 /* `signature` holds SIGNATURE_SIZE_MAX bytes. Returns 0, -ENOKEY or -ENOMEM. */
@@ -63,18 +62,16 @@ bool key_is_same(const struct key *left, const struct key *right);
 /* ---- ed25519_point.c ---- */
 
 /*
- * Whether the bytes are a public key as RFC 8032 5.1.5 makes them: the one spelling (5.1.3) of a point
- * on the curve whose order is that of the base point. False too when memory runs out. Takes a
- * millisecond at most.
+ * Whether the bytes are a public key as RFC 8032 5.1.5 makes them: the one spelling (5.1.3) of a
+ * point on the curve whose order is that of the base point. Also false when memory runs out. Takes
+ * a millisecond at most.
  */
 bool ed25519_is_public_key(const unsigned char encoded[EDDSA_KEY_SIZE]);
 
 /* ---- secret_strength.c ---- */
 
-/*
- * Whether a secret of at most HS256_KEY_SIZE_MAX bytes repeats itself or counts, so that less than
- * three quarters of the 32 bytes that HS256 needs are to be guessed.
- */
+/* Whether a secret of at most HS256_KEY_SIZE_MAX bytes repeats itself or counts, so that an
+ * attacker has to guess less than three quarters of the 32 bytes that HS256 needs. */
 bool secret_is_guessable(const unsigned char *secret, size_t length);
 
 /* ---- jwk.c ---- */

@@ -1,6 +1,6 @@
 /*
  * A set of keys as a JWKS file holds it: parsed whole or not at all, then immutable and shared
- * between threads. Called by configuration and the command line; it never reads the file itself.
+ * between threads. The configuration and the command line call it; it never reads the file itself.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -33,7 +33,7 @@ const struct key *key_set_find(const struct key_set *set, const char *kid)
     return NULL;
 }
 
-/* Fills the set, which has room; set->count is how far it came. */
+/* Fills the set, which has room for all; set->count says how many are in it, also on failure. */
 static int fill(struct key_set *set, const json_t *elements, const json_t *single, size_t count,
                 char *error, size_t error_size)
 {

@@ -1,15 +1,15 @@
 /*
- * Reads a POSIX extended regular expression and compiles it. It refuses those that could cost too
- * much or mean something else than they say: back-references, repeats within repeats, unbalanced
- * parentheses, GNU's own operators. Called by container.c when a token is verified; it never
- * matches anything.
+ * Reads a POSIX extended regular expression and compiles it. It refuses expressions that could cost
+ * too much or mean something other than they say: back-references, repeats within repeats,
+ * unbalanced parentheses, GNU's own operators. container.c calls it when a token is verified or
+ * signed; it never matches anything.
  *
  *   alternation = branch *( "|" branch )          every branch and group holds something
  *   branch      = 1*( atom [ quantifier ] )       one quantifier at most
  *   atom        = character / "." / "^" / "$" / "[" ... "]" / "\" punctuation / "(" alternation ")"
  *
- * It is read twice: first to judge and measure, then to compile, each repeat by reading its atom
- * again.
+ * The text is read twice: first to judge and measure it, then to compile it, each repeat by reading
+ * its atom again.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -24,7 +24,7 @@ struct scanner {
     size_t depth;
 };
 
-/* What an expression amounts to. */
+/* What an expression costs. */
 struct weight {
     size_t cost;  /* characters once the repeats are written out */
     bool repeats; /* holds *, + or {}: must not be repeated again, or instructions multiply */
@@ -72,7 +72,8 @@ static const struct {
     {"punct", "!/:@[`{~"}, {"space", "  \t\r"}, {"upper", "AZ"},     {"xdigit", "09AFaf"},
 };
 
-/* "[:alpha:]" within a bracket expression; collating symbols and equivalence classes are refused.
+/*
+ * Reads "[:alpha:]" within a bracket expression; refuses collating symbols and equivalence classes.
  */
 static bool scan_class(struct scanner *scanner, struct pattern_set *set)
 {
@@ -94,7 +95,7 @@ static bool scan_class(struct scanner *scanner, struct pattern_set *set)
     return false;
 }
 
-/* One character or range of a bracket expression. */
+/* Reads one character or range of a bracket expression. */
 static bool scan_range(struct scanner *scanner, struct pattern_set *set)
 {
     unsigned char from = (unsigned char)peek(scanner);
@@ -104,7 +105,7 @@ static bool scan_range(struct scanner *scanner, struct pattern_set *set)
     if (peek(scanner) == '-' && scanner->at + 1 < scanner->length &&
         scanner->text[scanner->at + 1] != ']') {
         to = (unsigned char)scanner->text[scanner->at + 1];
-        /* "[a-[.x.]]" and its kin are as good as never meant. */
+        /* "[a-[.x.]]" and the like are hardly ever meant. */
         if (to == '[')
             return false;
         scanner->at += 2;
@@ -119,7 +120,9 @@ static bool scan_range(struct scanner *scanner, struct pattern_set *set)
     return true;
 }
 
-/* From "[" to past its "]". A "]" that comes first stands for itself (POSIX.1 section 9.3.5). */
+/*
+ * Reads from "[" to past its "]". A "]" that comes first stands for itself (POSIX.1 section 9.3.5).
+ */
 static bool scan_bracket(struct scanner *scanner, struct pattern_set *set)
 {
     bool negated;
@@ -158,7 +161,7 @@ static bool scan_group(struct scanner *scanner, struct weight *weight)
 }
 
 /* Digits and letters after a backslash are back-references and GNU operators, and so are ` ' < and
- * >. */
+ * >; they are refused. */
 static bool scan_escape(struct scanner *scanner, struct pattern_set *set)
 {
     char byte;
@@ -172,7 +175,7 @@ static bool scan_escape(struct scanner *scanner, struct pattern_set *set)
     return true;
 }
 
-/* An atom that stands for one character: what `set` becomes. */
+/* Reads an atom that stands for one character into `set`. */
 static bool scan_character(struct scanner *scanner, struct pattern_set *set)
 {
     char byte = peek(scanner);
@@ -264,7 +267,7 @@ static bool scan_quantifier(struct scanner *scanner, struct repeat *repeat)
     return peek(scanner) == '\0' || strchr("*+?{", peek(scanner)) == NULL;
 }
 
-/* An atom with its quantifier. "?" alone does not multiply and may stand on anything. */
+/* Reads an atom with its quantifier. "?" does not multiply and may stand on anything. */
 static bool scan_piece(struct scanner *scanner, struct weight *weight)
 {
     const size_t start = scanner->at;
@@ -345,7 +348,9 @@ static uint16_t emit(struct compiler *compiler, enum pattern_code code)
     return compiler->count++;
 }
 
-/* Appends "go on with the next instruction, and at a place that is known later". */
+/*
+ * Appends a split that goes on with the next instruction and with one that the caller sets later.
+ */
 static uint16_t emit_split(struct compiler *compiler)
 {
     uint16_t at = emit(compiler, PATTERN_SPLIT);
@@ -373,7 +378,7 @@ static void compile_atom(struct compiler *compiler)
     }
 }
 
-/* One more time the atom that starts at `start`. */
+/* Compiles the atom that starts at `start` once more. */
 static void compile_again(struct compiler *compiler, size_t start)
 {
     compiler->scanner.at = start;
@@ -409,7 +414,7 @@ static void compile_piece(struct compiler *compiler)
     compiler->scanner.at = end;
 }
 
-/* Where the branch that starts here ends: at the "|" that leads to another, or behind the last. */
+/* Whether no further branch follows the one that starts here. */
 static bool is_last_branch(struct scanner scanner)
 {
     struct weight weight;

@@ -1,7 +1,7 @@
 /*
  * Regular expressions for the regex: container: POSIX extended ones, compiled to a small program
- * that is matched in one pass. Two files: pattern.c reads and compiles, pattern_match.c runs. The
- * price of a match is at most (instructions x bytes), whatever the pattern and whatever the URI.
+ * that is matched in one pass. pattern.c reads and compiles, pattern_match.c runs. A match never
+ * costs more than (instructions x bytes), whatever the pattern and whatever the URI.
  */
 #ifndef TOLLGATE_TOKENS_PATTERN_INTERNAL_H
 #define TOLLGATE_TOKENS_PATTERN_INTERNAL_H
@@ -11,13 +11,13 @@
 #include <stdint.h>
 
 #define PATTERN_LENGTH_MAX  256
-#define PATTERN_COST_MAX    256 /* characters after the repeats are written out */
+#define PATTERN_COST_MAX    256 /* characters once the repeats are written out */
 #define PATTERN_REPEAT_MAX  100
 #define PATTERN_DEPTH_MAX   8
 #define PATTERN_PROGRAM_MAX (4 * PATTERN_COST_MAX + 64)
-#define PATTERN_SUBJECT_MAX 2048 /* bytes of the URI that a pattern is held against */
+#define PATTERN_SUBJECT_MAX 2048 /* bytes of the URI that a pattern is matched with */
 
-/* A set of ASCII characters: other bytes match nothing, since no URI holds them. */
+/* A set of ASCII characters. Other bytes match nothing, since no URI holds them. */
 struct pattern_set {
     uint64_t bits[2];
 };
@@ -43,7 +43,8 @@ struct pattern {
     struct pattern_instruction program[];
 };
 
-/* Returns 0, -EINVAL (no sound expression, or one that costs too much) or -ENOMEM. */
+/* Compiles the text; the caller owns *out. Returns 0, -EINVAL (not a sound expression, or one that
+ * costs too much) or -ENOMEM. */
 int pattern_compile(struct pattern **out, const char *text, size_t length);
 void pattern_destroy(struct pattern **pattern);
 

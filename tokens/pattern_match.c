@@ -17,12 +17,11 @@ struct front {
 struct run {
     const struct pattern *pattern;
     size_t length;
-    bool matched; /* PATTERN_MATCH was reached after the last byte */
-    uint16_t
-        seen[PATTERN_PROGRAM_MAX]; /* step at which an instruction was last reached, plus one */
+    bool matched;                       /* PATTERN_MATCH was reached after the last byte */
+    uint16_t seen[PATTERN_PROGRAM_MAX]; /* by instruction: step when last reached, plus one */
 };
 
-/* Puts `start` and all that it leads to without a character into the front. */
+/* Puts `start` into the front, and every instruction that it leads to without a character. */
 static void reach(struct run *run, struct front *front, uint16_t start, size_t offset)
 {
     uint16_t stack[PATTERN_PROGRAM_MAX + 1];
@@ -40,8 +39,8 @@ static void reach(struct run *run, struct front *front, uint16_t start, size_t o
             front->at[front->count++] = at;
             break;
         case PATTERN_SPLIT:
-            /* Each instruction is expanded once a step: the stack holds two entries more at most.
-             */
+            /* Each instruction is expanded once a step, so the stack never holds more than all of
+             * them and one. */
             stack[depth++] = instruction->second;
             check(depth < sizeof(stack) / sizeof(stack[0]));
             stack[depth++] = instruction->first;

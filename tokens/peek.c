@@ -1,12 +1,10 @@
-/*
- * Shows what a token says to whoever holds it, without believing any of it. Called by `link
- * explain` alone; nothing that decides about a request may call this.
- */
+/* Shows what a token says, without believing any of it. Only `link explain` calls it; nothing that
+ * decides about a request may. */
 #include "tokens/jws_internal.h"
 
 static char *print(const json_t *json)
 {
-    /* ASCII and escapes only: what a stranger wrote must not steer a terminal. */
+    /* ASCII and escapes only: a stranger's text must not steer a terminal. */
     return json_dumps(json, JSON_INDENT(2) | JSON_ENSURE_ASCII);
 }
 

@@ -1,23 +1,19 @@
 /*
- * Whether a secret can be told in fewer words than it has bytes: one byte over and over, a word
- * that repeats, a count from 00 to 1f. Called by jwk.c for each HS256 key. It knows no language:
- * what a dictionary would find, it does not.
+ * Whether a secret can be written down in fewer steps than it has bytes: one byte over and over, a
+ * word that repeats, a count from 00 to 1f. jwk.c calls it for each HS256 key. It knows no
+ * language: it does not find what a dictionary would.
  */
 #include <openssl/crypto.h>
 
 #include "tokens/key_internal.h"
 
 #define COPY_MIN  4 /* shorter ones happen by chance, above all in digits and hex */
-/*
- * Of 32 random bytes, 32 steps are wanted; of 32 random decimal digits, the fewest symbols that
- * still make some hundred bits, 26 and more were, in each of 6,000 draws.
- */
+/* 32 random bytes need 32 steps. 32 random decimal digits, the fewest symbols that still make some
+ * hundred bits, needed 26 or more in each of 6,000 draws. */
 #define STEPS_MIN 24
 
-/*
- * The steps in which the bytes can be written down, each either a byte or a copy of what stands
- * before, which may overlap what it writes: how Lempel and Ziv (1976) count.
- */
+/* The steps in which the bytes can be written down. Each is either a byte or a copy of earlier
+ * bytes, which may overlap its own output: so Lempel and Ziv (1976) count. */
 static size_t steps(const unsigned char *bytes, size_t length)
 {
     size_t count = 0;
@@ -37,7 +33,7 @@ static size_t steps(const unsigned char *bytes, size_t length)
 
 bool secret_is_guessable(const unsigned char *secret, size_t length)
 {
-    unsigned char rises[HS256_KEY_SIZE_MAX]; /* from byte to byte: a count is one rise repeated */
+    unsigned char rises[HS256_KEY_SIZE_MAX]; /* from byte to byte: a count repeats one rise */
     bool guessable = steps(secret, length) < STEPS_MIN;
 
     for (size_t i = 0; i < length; i++)

@@ -42,7 +42,8 @@ static bool are_limits(const struct token_grant *grant)
            (limits->max_uses == 0 || grant->jti != NULL);
 }
 
-/* What the verifier would refuse is not signed: the mistake shows here and not at a listener's. */
+/* A grant that the verifier would refuse is not signed: the mistake shows here and not at a
+ * listener's. */
 static bool is_sound(const struct token_grant *grant)
 {
     struct token_container *container = NULL;
@@ -61,7 +62,7 @@ static bool is_sound(const struct token_grant *grant)
     return sound;
 }
 
-/* Adds a string where there is one. json_string refuses what is not UTF-8. */
+/* Adds a string unless it is NULL. json_string refuses text that is not UTF-8. */
 static int add_text(json_t *object, const char *name, const char *text)
 {
     if (text == NULL)
@@ -69,7 +70,7 @@ static int add_text(json_t *object, const char *name, const char *text)
     return json_object_set_new(object, name, json_string(text)) == 0 ? 0 : -EINVAL;
 }
 
-/* A time or a limit; 0 is none. */
+/* Adds a time or a limit unless it is 0, which means none. */
 static int add_number(json_t *object, const char *name, uint64_t number)
 {
     if (number == 0)
@@ -94,7 +95,7 @@ static int add_limits(json_t *claims, const struct token_limits *limits)
     return result;
 }
 
-/* The text of the object, which is dropped; NULL without memory. */
+/* The text of the object, which it drops; NULL without memory. */
 static char *print(json_t *object)
 {
     char *text = json_dumps(object, JSON_COMPACT);

@@ -1,7 +1,8 @@
 /*
  * The request target taken apart: the signed package found and stripped, the path decoded once and
- * for all, the rest brought into one spelling. Called for each request, before anything is known of
- * its sender; it refuses what it cannot read and repairs nothing, and never allocates.
+ * for all, the rest brought into one spelling. The server calls it for each request, before it
+ * knows anything of the sender. It refuses what it cannot read, repairs nothing, and never
+ * allocates.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -16,14 +17,15 @@ struct span {
     size_t length;
 };
 
-/* A search for the package: where, in what form, and what was found so far. */
+/* A search for the package: the attribute's name, and the target where the finding is noted. */
 struct search {
     const char *attribute;
     size_t attribute_length;
     struct token_target *out;
 };
 
-/* The path's segment that the character at `at` is of, from 1 on; a slash is of the one behind it. */
+/* The number, from 1, of the path's segment that holds the character at `at`; a slash belongs to
+ * the segment behind it. */
 static unsigned segment_at(struct span path, size_t at)
 {
     unsigned segment = 0;
@@ -90,20 +92,21 @@ static bool is_unreserved(unsigned char byte)
     return unreserved[byte];
 }
 
-/* RFC 3986 section 2.2, less what neither path nor query may hold raw (3.3, 3.4). */
+/* RFC 3986 section 2.2, without those that neither path nor query may hold raw (3.3, 3.4). */
 static bool is_reserved(unsigned char byte)
 {
     return byte != '\0' && strchr(":/?@!$&'()*+,;=", byte) != NULL;
 }
 
-/* What needs no delimiter and is none; and "+", which base64 has where base64url has "-". */
+/* A byte of a package's value: unreserved, an escape, or "+", which base64 has where base64url has
+ * "-". */
 static bool is_value_byte(char byte)
 {
     return is_unreserved((unsigned char)byte) || byte == '%' || byte == '+';
 }
 
-/* Each "=" from `at` on that pads what is before it: after the last one comes the next part of a JWS,
- * or the value ends. 0 where something else follows. */
+/* How many "=" from `at` on pad what stands before: after the last one comes the next part of a
+ * JWS, or the value ends. 0 where something else follows. */
 static size_t padding_length(struct span span, size_t at)
 {
     size_t length = 0;
@@ -116,8 +119,8 @@ static size_t padding_length(struct span span, size_t at)
     return 0;
 }
 
-/* The value of a package, from `from` on, with what no token may hold and other encoders write into
- * theirs: the verifier refuses that by its name. */
+/* The length of a package's value that begins at `from`. It includes bytes that no token may hold
+ * but other encoders write, so that the verifier refuses the token by name. */
 static size_t value_length(struct span span, size_t from)
 {
     size_t at = from;
@@ -143,9 +146,9 @@ static bool names_package(const struct search *search, struct span span, size_t 
  * `closers` or with the span; `sub` is the closer that is a sub-delimiter.
  *
  * RFC 9246 section 2.1.15: a package that ends in a sub-delimiter goes with that delimiter and
- * leaves the one before it; any other goes with the one before it. Ends that the closers do not
- * name are refused:
- * "/p?NAME=JWT/q" would by the letter become the URI "/p/q", which is not the path that is opened.
+ * leaves the one before it; any other goes with the one before it. A package that ends in another
+ * byte is refused: "/p?NAME=JWT/q" would by the letter become the URI "/p/q", which is not the path
+ * that is opened.
  */
 static enum token_target_error strip(const struct search *search, struct span span,
                                      const char *openers, const char *closers, char sub,
@@ -181,7 +184,7 @@ static enum token_target_error strip(const struct search *search, struct span sp
             i = start + length - 1;
             continue;
         }
-        /* The opener stays and serves what follows, which may be a second package. */
+        /* The opener stays for what follows, which may be a second package. */
         i = start + length - 1;
         if (names_package(search, span, start + length + 1))
             return TOKEN_TARGET_AMBIGUOUS;
@@ -192,8 +195,8 @@ static enum token_target_error strip(const struct search *search, struct span sp
     return TOKEN_TARGET_OK;
 }
 
-/* One byte of a URI part, its escape undone. Returns the characters it took, or 0 for a bad escape.
- */
+/* Reads one byte of a URI part and undoes its escape. Returns the characters it took, or 0 for a
+ * bad escape. */
 static size_t read_byte(struct span span, size_t at, unsigned char *byte, bool *escaped)
 {
     int high;
@@ -210,8 +213,9 @@ static size_t read_byte(struct span span, size_t at, unsigned char *byte, bool *
     return 3;
 }
 
-/* What may stand in a target without an escape, apart from the letters: no space, quote or control
- * byte. */
+/*
+ * Whether a byte may stand in a target without an escape: no space, control byte, # or backslash.
+ */
 static bool is_raw_allowed(unsigned char byte)
 {
     return byte > 0x20 && byte != 0x7f && byte != '#' && byte != '\\';
@@ -219,8 +223,8 @@ static bool is_raw_allowed(unsigned char byte)
 
 /*
  * Writes one byte in normal form: RFC 3986 section 6.2.2.1 (capitals in escapes) and 6.2.2.2 (no
- * escape for what needs none). What no URI may hold raw, and some clients send, gets the escape
- * that others send.
+ * escape where none is needed). A byte that no URI may hold raw, but some clients send so, gets the
+ * escape that others send.
  */
 static bool put_normal(struct writer *writer, unsigned char byte, bool escaped)
 {
@@ -229,8 +233,8 @@ static bool put_normal(struct writer *writer, unsigned char byte, bool escaped)
     return put_escape(writer, byte);
 }
 
-/* The decoded path: no byte that a file system or a log could take for something else. False with what is
- * wrong with it. */
+/* Whether the decoded path may hold the byte: none that a file system or a log could take for
+ * something else. False with the fault. */
 static bool is_path_byte(unsigned char byte, bool escaped, enum token_path_fault *fault)
 {
     if (!escaped && !is_raw_allowed(byte))
@@ -246,7 +250,7 @@ static bool is_path_byte(unsigned char byte, bool escaped, enum token_path_fault
     return false;
 }
 
-/* Whether the decoded path has only segments that mean themselves; the last may be empty. */
+/* Checks that each segment of the decoded path means itself; only the last may be empty. */
 static enum token_target_error check_segments(struct token_target *out, size_t length)
 {
     const char *path = out->path;

@@ -1,8 +1,9 @@
 /*
- * tokens: who may have which file. Signed tokens in the profile of RFC 9246 (URI Signing), the key
- * sets that verify them, and the URI containers that say what they open. Used by the server, the
- * command line and the bench harness. Pure: it never touches the network or the disk, reads no
- * clock (callers pass the time) and keeps no state of its own but the counter of generations.
+ * The tokens: who may have which file. Signed tokens in the profile of RFC 9246 (URI Signing), the
+ * key sets that verify them, and the URI containers that say what they open. The server, the
+ * command line and the bench harness use it. It never touches the network or the disk, reads no
+ * clock (callers pass the time) and keeps no state of its own but the counter of generations and
+ * the refusals' names.
  */
 #ifndef TOLLGATE_TOKENS_TOKENS_H
 #define TOLLGATE_TOKENS_TOKENS_H
@@ -11,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Bounds. A token that passes any of them is refused, never truncated. */
+/* Bounds. A token that exceeds any of them is refused, never truncated. */
 #define TOKEN_LENGTH_MAX    4096 /* bytes of a compact JWS */
 #define TOKEN_ISS_MAX       128  /* bytes of iss and of each aud */
 #define TOKEN_KID_MAX       128
@@ -24,7 +25,7 @@
 #define TOKEN_KEYS_MAX      64 /* live keys of one issuer */
 #define TOKEN_PREFIXES_MAX  64
 #define TOKEN_ISSUERS_MAX   1024
-#define TOKEN_USES_MAX      1000  /* of max_uses: each is remembered */
+#define TOKEN_USES_MAX      1000  /* of max_uses: each use is remembered */
 #define TOKEN_CONNS_MAX     65535 /* of max_conns */
 #define TOKEN_PACE_MAX      1000  /* of pace, times the file's own bitrate */
 
@@ -36,8 +37,8 @@
  * The codes are the registry of RFC 9246 section 6.4, of three digits (format %03u): 000 nothing
  * verified, 200 verified, 400 signature, 401 issuer, 402 subject, 403 audience, 404 expiry, 405 not
  * before, 406 renewal claims, 407 jti, 408 version, 409 critical extension, 410 client address, 411
- * URI container, 500 could not be verified at all. Refusals of our own take the nearest: a path
- * outside the issuer's counts as issuer enforcement.
+ * URI container, 500 could not be verified at all. Our own refusals take the nearest code: a path
+ * outside the issuer's prefixes counts as issuer enforcement.
  */
 #define TOKEN_REFUSALS(X)                                                                          \
     X(TOKEN_MISSING, 403, 0, "the link carries no token")                                          \
@@ -91,9 +92,9 @@ enum token_algorithm { TOKEN_HS256, TOKEN_ES256, TOKEN_EDDSA };
 /* ---- keys ---- */
 
 /*
- * A JWKS (RFC 7517) of one issuer. Every key must have kid and alg, one of HS256 (oct, 32 bytes or
- * more), ES256 (EC, P-256) and EdDSA (OKP, Ed25519; RFC 8037). Immutable once parsed; may be read
- * by any number of threads.
+ * A JWKS (RFC 7517) of one issuer. Every key must have kid and alg, one of HS256 (oct, 32 to 512
+ * bytes), ES256 (EC, P-256) and EdDSA (OKP, Ed25519; RFC 8037). Immutable once parsed; any number
+ * of threads may read it.
  */
 struct key_set;
 
@@ -107,20 +108,18 @@ int key_set_parse(struct key_set **out, const char *json, size_t length, char *e
                   size_t error_size);
 void key_set_destroy(struct key_set **set);
 size_t key_set_count(const struct key_set *set);
-/* The kid of key `index` (< key_set_count), its algorithm, and whether it can sign. */
+/* The kid of key `index` (below key_set_count), its algorithm, and whether it can sign. */
 const char *key_set_kid(const struct key_set *set, size_t index);
 enum token_algorithm key_set_algorithm(const struct key_set *set, size_t index);
 bool key_set_can_sign(const struct key_set *set, size_t index);
-/* Whether it came with the private half of an asymmetric key, which no verifier needs. */
+/* Whether the key came with the private half of an asymmetric pair, which no verifier needs. */
 bool key_set_has_private(const struct key_set *set, size_t index);
-/* Whether it is an HS256 secret that repeats itself or counts: fewer than 24 steps (each a byte, or
- * a copy of 4 or more that stand before) write it down, or write down its differences. */
+/* Whether the key is an HS256 secret that repeats itself or counts: fewer than 24 steps (each a
+ * byte, or a copy of 4 or more earlier ones) write it down, or write down its differences. */
 bool key_set_is_guessable(const struct key_set *set, size_t index);
 
-/*
- * What is the same for the same key, whatever its kid and whether its private half is there, and for
- * no other; of a secret, a MAC. False when memory runs out.
- */
+/* A fingerprint of the key material: equal for equal material, whatever the kid and with or without
+ * the private half, and for no other; of a secret it is a MAC. False when memory runs out. */
 #define KEY_PRINT_SIZE 32
 bool key_set_print(const struct key_set *set, size_t index, unsigned char print[KEY_PRINT_SIZE]);
 
@@ -132,13 +131,15 @@ bool key_set_print(const struct key_set *set, size_t index, unsigned char print[
 int key_generate(enum token_algorithm algorithm, char **private_jwks, char **public_jwks);
 void key_text_free(char **text);
 
-/* "HS256", "ES256", "EdDSA". Parsing returns 0 or -EINVAL. */
+/* The names are "HS256", "ES256" and "EdDSA". Parsing returns 0 or -EINVAL. */
 const char *token_algorithm_name(enum token_algorithm algorithm);
 int token_algorithm_parse(const char *name, enum token_algorithm *out);
 
 /* ---- trust ---- */
 
-/* One issuer as configured. Everything borrowed by token_trust_create, which copies. */
+/*
+ * One issuer as configured. token_trust_create copies everything but the keys, which it takes over.
+ */
 struct token_issuer {
     const char *id;       /* short id, [a-z0-9-]{1,32} */
     const char *iss;      /* the claim's value */
@@ -147,13 +148,13 @@ struct token_issuer {
         *prefixes;       /* decoded path prefixes that it may sign for, each starting with / */
     size_t prefix_count; /* 1 at least */
     /*
-     * Values of aud that are this service. aud may be absent either way (RFC 9246 2.1.3: optional);
-     * where it is present, one of its values must be here (RFC 7519 4.1.3), so with none configured
-     * any aud refuses the token.
+     * The values of aud that name this service. A token without aud passes in any case (RFC 9246
+     * 2.1.3: aud is optional); where aud is present, one of its values must be here (RFC 7519
+     * 4.1.3), so with none configured any aud refuses the token.
      */
     const char *const *audiences;
     size_t audience_count;
-    uint32_t resume_s; /* what `resume` is where a token carries none; 0: none */
+    uint32_t resume_s; /* `resume` of tokens that carry none, in seconds; 0: none */
 };
 
 struct token_policy {
@@ -161,23 +162,24 @@ struct token_policy {
     uint32_t nbf_leeway_s;
     bool jti_single_use; /* RFC 9246 2.1.7 to the letter: a token with jti is good for one use */
     /*
-     * "http://media.example:8080", without a path: what hash: and regex: compare under. Kept in the
-     * normal form of RFC 3986 6.2.2 and 6.2.3 (lower case, no default port); token_trust_create
-     * sees to it.
+     * "http://media.example:8080", without a path: hash: and regex: containers compare URIs under
+     * it. token_trust_create brings it into the normal form of RFC 3986 6.2.2 and 6.2.3 (lower
+     * case, no default port).
      */
     char public_origin[256];
 };
 
 /*
  * An immutable snapshot of all issuers and the policy, with a process-wide unique generation.
- * Reference counted with atomics: a reload makes a new one, readers drop theirs when they notice.
+ * Reference counted with atomics: a reload makes a new one, and readers drop theirs when they
+ * notice.
  */
 struct token_trust;
 
 /*
- * Checks and copies everything. On success the trust owns the key sets; on failure the caller still
- * does. Returns 0, -EINVAL with a sentence in `error` that names the issuer and the cure, or
- * -ENOMEM.
+ * Checks and copies everything. On success the trust owns the key sets, on failure the caller still
+ * does, and *out is NULL. Returns 0, -EINVAL with a sentence in `error` that names the issuer and
+ * the cure, or -ENOMEM.
  */
 int token_trust_create(struct token_trust **out, const struct token_issuer *issuers, size_t count,
                        const struct token_policy *policy, char *error, size_t error_size);
@@ -188,20 +190,18 @@ const struct token_policy *token_trust_policy(const struct token_trust *trust);
 
 /* ---- verifying ---- */
 
-/* What an issuer limits a link to, by claims of our own; 0: not limited. */
+/* The limits of a link, from claims of our own; 0: not limited. */
 struct token_limits {
     uint32_t max_uses;        /* downloads of each path, 1 to TOKEN_USES_MAX; needs a jti */
     uint32_t max_conns;       /* responses under way at once, 1 to TOKEN_CONNS_MAX */
-    uint64_t max_bytes;       /* of all that the link delivers, below 2^53 */
+    uint64_t max_bytes;       /* bytes that the link delivers in all, below 2^53 */
     uint64_t rate;            /* bytes per second, of all its connections together, below 2^53 */
-    uint32_t resume_s;        /* how long after exp a download begun before may go on */
+    uint32_t resume_s;        /* how long after exp a download that began before may go on */
     uint32_t pace_thousandth; /* of the file's own bitrate: 1500 is one and a half */
 };
 
-/*
- * A token whose signature was checked, with its claims. Immutable, not reference counted: whoever
- * verified it owns it, and it must not outlive the trust it was verified under.
- */
+/* A token whose signature was checked, with its claims. Immutable, not reference counted: the
+ * caller of token_verify owns it, and it must not outlive the trust under which it was verified. */
 struct token {
     const char *issuer_id;               /* the configured short id, borrowed from the trust */
     char account[TOKEN_ACCOUNT_MAX + 1]; /* acct */
@@ -218,66 +218,63 @@ struct token {
 
 /*
  * Verifies a compact JWS: shape, header, key, signature, claims (types, required ones, versions,
- * critical ones, audience), and parses the container. Times are NOT looked at: token_check does, at
- * each request. `jws` need not end in NUL. On TOKEN_OK *out is owned by the caller; otherwise it is
- * NULL. The limits are read and bounded here; holding a link to them is the caller's.
+ * critical ones, audience), and parses the container. It does not look at times: token_check does,
+ * for each request. `jws` need not end in NUL. On TOKEN_OK the caller owns *out; otherwise *out is
+ * NULL. Limits are read and bounded here; the caller enforces them.
  */
 enum token_verdict token_verify(const struct token_trust *trust, const char *jws, size_t length,
                                 struct token **out);
-/*
- * The same, and for REFUSED_CLAIMS_MALFORMED also which claim it is: a constant, or NULL where the
- * payload as a whole cannot be read. Otherwise *claim is NULL.
- */
+/* The same; for REFUSED_CLAIMS_MALFORMED it also tells which claim it is: *claim is a constant, or
+ * NULL where the payload as a whole cannot be read. Otherwise *claim is NULL. */
 enum token_verdict token_verify_named(const struct token_trust *trust, const char *jws,
                                       size_t length, struct token **out, const char **claim);
 /*
- * The same as token_verify, for callers that have a say before the signature is checked, which costs more
- * than all else: `may_check` is called with `context`, once and at that point, where nothing else was
- * wrong before it. Where it returns false, the signature is not looked at and the verdict is
- * REFUSED_BAD_SIGNATURE.
+ * The same as token_verify, for callers that bound how many signatures are checked, which costs
+ * more than all else: `may_check` is called with `context`, at most once, when all that comes
+ * before the signature is right. Where it returns false, the signature is not looked at and the
+ * verdict is REFUSED_BAD_SIGNATURE.
  */
 enum token_verdict token_verify_if(const struct token_trust *trust, const char *jws, size_t length,
                                    struct token **out, bool (*may_check)(void *context),
                                    void *context);
 void token_destroy(struct token **token);
 
-/*
- * Whether the key that signed the token is still, with the same material, in the issuer's set of
- * `trust`, which may be a later one than that which verified it.
- */
+/* Whether the issuer's set in `trust`, which may be a later one than the token's, still has the key
+ * that signed the token, with the same material. */
 bool token_is_live(const struct token_trust *trust, const struct token *token);
 
 /* The request as the container sees it. */
 struct token_request {
-    const char
-        *path; /* decoded, NUL-free, absolute, normalised: the very path that will be opened */
+    const char *path; /* decoded, absolute, normalised, no NUL: the path that is opened */
     size_t path_length;
-    const char *uri; /* percent-encoded path and query with the token's attribute stripped, starting
-                        with / */
+    const char *uri; /* path and query, percent-encoded, from the / on, without the token */
     size_t uri_length;
 };
 
 /*
- * Checks what changes from request to request: exp (exact: refused from the second exp on, or from
- * exp + resume on), nbf, iat (no further ahead than a minute), link_lifetime_max, the container, the issuer's path prefixes. `now` in
- * seconds since 1970.
+ * Checks what changes from request to request: exp (refused from the second exp on, or exp +
+ * resume; RFC 9246 2.1.4), nbf (with nbf_leeway_s), iat (not past token_iat_max), lifetime_max_s,
+ * the container, the issuer's path prefixes. `now` in seconds since 1970. `trust` gives the policy.
  */
 enum token_verdict token_check(const struct token_trust *trust, const struct token *token,
                                const struct token_request *request, int64_t now);
 
 /*
- * The latest iat, in seconds since 1970, that token_check takes at `now`: a storefront's clock may run
- * ahead. A revocation by iat must begin after it to reach each token that is in use at `now`.
+ * The latest iat, in seconds since 1970, that token_check takes at `now`, since a storefront's
+ * clock may run ahead. A revocation by iat must begin after it to reach each token that is in use
+ * at `now`.
  */
 int64_t token_iat_max(const struct token_policy *policy, int64_t now);
 
-/* From which second since 1970 on token_check refuses the token for good: exp, and `resume` after it. */
+/*
+ * The second since 1970 from which on token_check refuses the token for good: exp, or exp + resume.
+ */
 int64_t token_ends_at(const struct token *token);
 
-/* exp has passed: only `resume` keeps the link, for ranges of downloads that were begun before. */
+/* Whether exp has passed: then only `resume` keeps the link, for downloads that began before. */
 bool token_is_resuming(const struct token *token, int64_t now);
 
-/* Facts of the table above. The verdict must be below TOKEN_VERDICT_COUNT. */
+/* The facts of the table above. The verdict must be below TOKEN_VERDICT_COUNT. */
 const char *token_verdict_name(enum token_verdict verdict); /* "bad_signature"; "ok" for TOKEN_OK */
 const char *token_verdict_text(enum token_verdict verdict);
 unsigned token_verdict_status(enum token_verdict verdict);
@@ -299,9 +296,9 @@ struct token_grant {
 };
 
 /*
- * Signs with the key of `kid`, or with the first that can sign where kid is NULL. *jws is owned by
- * the caller (free()). Returns 0, -ENOKEY (no such key, or it cannot sign), -EINVAL (a value out of
- * its bounds), -ENOMEM.
+ * Signs with the key of `kid`, or with the first one that can sign where kid is NULL. *jws is owned
+ * by the caller (free()). Returns 0, -ENOKEY (no such key, or it cannot sign), -EINVAL (the
+ * verifier would refuse a value), -ENOMEM.
  */
 int token_sign(const struct key_set *keys, const char *kid, const struct token_grant *grant,
                char **jws);
@@ -310,8 +307,8 @@ int token_sign(const struct key_set *keys, const char *kid, const struct token_g
 
 /*
  * For `link explain`: the header and claims as JSON texts (owned by the caller, free()),
- * unverified. Either may come back NULL where that part cannot be read. Returns TOKEN_OK or the
- * reason why not.
+ * unverified. Either is NULL where that part cannot be read. Returns TOKEN_OK, or why the token
+ * cannot be read.
  */
 enum token_verdict token_peek(const char *jws, size_t length, char **header_json,
                               char **claims_json);
@@ -319,16 +316,16 @@ enum token_verdict token_peek(const char *jws, size_t length, char **header_json
 /* ---- URIs ---- */
 
 /*
- * Takes the request target (origin-form) apart: finds the signed package in the query (?NAME=JWT,
- * &NAME=JWT) or in the path (;NAME=JWT), strips it as RFC 9246 section 2.1.15 says, decodes the
- * path and normalises the rest (RFC 3986 6.2.2: %7e becomes ~, %c3 becomes %C3; what no URI
- * may hold raw is percent-encoded). `path` and the path of `uri` are always the same path: a
- * package that ends in another delimiter than its place allows is refused. All outputs are the
- * caller's buffers and are meaningful on TOKEN_TARGET_OK alone. The padding of a package is taken into
- * it, though no token may have any, so that the token is blamed and not the path.
+ * token_target_parse takes the request target (origin-form) apart: it finds the signed package in
+ * the query (?NAME=JWT, &NAME=JWT) or in the path (;NAME=JWT), strips it as RFC 9246 section 2.1.15
+ * says, decodes the path and normalises the rest (RFC 3986 6.2.2: %7e becomes ~, %c3 becomes %C3;
+ * bytes that no URI may hold raw are percent-encoded). `path` and the path of `uri` are always the
+ * same path: a package that ends in another delimiter than its place allows is refused. All outputs
+ * are the caller's buffers, and mean something on TOKEN_TARGET_OK only. A package includes its
+ * padding, though no token may have any, so that the refusal blames the token and not the path.
  */
 
-/* Why a path, or a query, is refused in place of being repaired, and the cure: what is said of it. */
+/* Why a path or a query is refused instead of repaired, and the cure. */
 #define TOKEN_PATH_FAULTS(X)                                                                       \
     X(RELATIVE, "does not begin with a slash: write one")                                          \
     X(EMPTY_SEGMENT, "is empty: write one slash, not two")                                         \
@@ -354,8 +351,9 @@ struct token_target {
     size_t uri_length;
     const char *package; /* borrowed: points into the target; NULL where there is none */
     size_t package_length;
-    enum token_path_fault fault; /* on TOKEN_TARGET_BAD_PATH: what is wrong, */
-    unsigned segment;            /* and in which segment of the path, from 1; 0: in the query */
+    enum token_path_fault fault; /* on TOKEN_TARGET_BAD_PATH: what is wrong */
+    unsigned
+        segment; /* likewise: the segment of the path, from 1; 0: the query, or the whole path */
 };
 
 enum token_target_error {
@@ -368,19 +366,19 @@ enum token_target_error {
 enum token_target_error token_target_parse(const char *target, size_t length, const char *attribute,
                                            struct token_target *out);
 
-/* What is wrong with a target that was TOKEN_TARGET_BAD_PATH, where, and the cure: "segment 2 of the path
- * is empty: ...". No quotes and no backslashes are in it, nothing of the target is. */
+/*
+ * Says what is wrong with a target that was TOKEN_TARGET_BAD_PATH, where, and the cure: "segment 2
+ * of the path is empty: ...". The text holds no quotes, no backslashes and nothing of the target.
+ */
 #define TOKEN_PATH_FAULT_SIZE 128
 void token_path_fault_write(const struct token_target *target, char out[TOKEN_PATH_FAULT_SIZE]);
 
-/* Whether a text is 1 to `max` bytes without control characters (C0, DEL), as `acct`, `jti` and the other
- * claims that are text must be: what may be logged and become part of a key. No link names another. */
+/* Whether a text has 1 to `max` bytes and no control characters (C0, DEL), as `acct`, `jti` and the
+ * other claims that are text must: it may then be logged and become part of a key. */
 bool token_text_is_plain(const char *text, size_t length, size_t max);
 
-/*
- * Percent-encodes a decoded path for a URL (RFC 3986 pchar and / stay). Returns the length written
- * without the NUL, or -ENOSPC.
- */
+/* Percent-encodes a decoded path for a URL (all but pchar and / of RFC 3986 3.3). Returns the
+ * length without the NUL, or -ENOSPC. */
 int token_path_encode(const char *path, size_t length, char *out, size_t out_size);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * The snapshot of issuers and policy that tokens are verified under: checked and copied when it is
- * made, never changed, shared by reference count. Called by configuration at start and at each
- * reload, and by the verifier; it never reads a file.
+ * The snapshot of issuers and policy under which tokens are verified: checked and copied when it is
+ * made, never changed, shared by reference count. The configuration makes one at start and at each
+ * reload, the verifier reads it; it never reads a file.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -58,8 +58,8 @@ static bool is_plain(const char *text, size_t max)
     return true;
 }
 
-/* Absolute, and of segments that a request's path can have: a prefix with "//" or ".." covers
- * nothing. */
+/* Whether a prefix is absolute and has only segments that a request's path can have: one with "//"
+ * or ".." would cover nothing. */
 static bool is_prefix(const char *prefix)
 {
     const char *segment = prefix;
@@ -194,7 +194,7 @@ static int compare_iss(const void *left, const void *right)
     return strcmp(a->iss, b->iss);
 }
 
-/* An iss that stands twice would pick keys by chance; an id that does would merge two ledgers. */
+/* Two issuers with one iss would pick keys by chance; two with one id would merge their ledgers. */
 static int check_unique(const struct token_trust *trust, char *error, size_t error_size)
 {
     for (size_t i = 0; i < trust->count; i++) {

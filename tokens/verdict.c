@@ -22,10 +22,9 @@ static const struct {
 #undef X
 };
 
-/* The names in lower case, made once from the table: the only things in here that are ever written.
- */
+/* The names in lower case, made once from the table: the only data in here that is ever written. */
 static char lower_names[TOKEN_VERDICT_COUNT][NAME_SIZE_MAX];
-/* pthread_once and not call_once: TSan knows the order that it makes. */
+/* pthread_once and not call_once, because TSan knows the order that it makes. */
 static pthread_once_t lower_names_made = PTHREAD_ONCE_INIT;
 
 static void make_lower_names(void)

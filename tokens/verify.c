@@ -1,7 +1,7 @@
 /*
- * The verifier: a compact JWS in, a token with checked claims or the reason for refusing it out;
- * and the check of such a token against a request and the time. Called by the server's admission
- * and by the command line; it never remembers a token, which is its caller's cache to do.
+ * The verifier: it turns a compact JWS into a token with checked claims, or into the reason for
+ * refusing it; and it checks such a token against a request and the time. The server's admission
+ * and the command line call it. It never remembers a token: caching is its caller's.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,11 +14,8 @@
 
 #define IAT_AHEAD_S 60 /* a storefront's clock may run so much ahead */
 
-/*
- * Picks the key by iss and kid and checks the signature with it. The iss is not to be trusted yet:
- * it only says whose keys to try, as RFC 9246 section 2.1.1 has it, and a lie ends in
- * BAD_SIGNATURE.
- */
+/* Picks the key by iss and kid and checks the signature with it. The iss cannot be trusted yet: it
+ * only says whose keys to try (RFC 9246 section 2.1.1), and a lie ends in BAD_SIGNATURE. */
 static enum token_verdict authenticate(const struct token_trust *trust,
                                        const struct jws_parts *parts,
                                        const struct jws_header *header, const json_t *claims,
@@ -37,7 +34,8 @@ static enum token_verdict authenticate(const struct token_trust *trust,
     key = key_set_find((*issuer)->keys, header->kid);
     if (key == NULL)
         return REFUSED_KEY_UNKNOWN;
-    /* RFC 8725 section 3.1: the key says which algorithm, before the signature is looked at. */
+    /* RFC 8725 section 3.1: the key, not the token, decides the algorithm, before the signature is
+     * looked at. */
     if (key->algorithm != header->algorithm)
         return REFUSED_ALGORITHM_REFUSED;
     return jws_check_signature(parts, key, gate);
@@ -51,10 +49,10 @@ static enum token_verdict read_token(const struct token_issuer_entry *issuer, co
     enum token_verdict verdict;
 
     if (token == NULL)
-        return REFUSED_TOKEN_MALFORMED; /* out of memory: closed, not open */
+        return REFUSED_TOKEN_MALFORMED; /* out of memory: refused, not let in */
     token->issuer = issuer;
     token->issuer_id = issuer->id;
-    (void)snprintf(token->kid, sizeof(token->kid), "%s", kid); /* the key's own: it fits */
+    (void)snprintf(token->kid, sizeof(token->kid), "%s", kid); /* a key has this kid, so it fits */
     verdict = claims_read(claims, issuer, token, claim);
     /* RFC 9246 section 2.1.7: a token with a jti must not be used twice. */
     if (single_use && token->jti[0] != '\0' && token->limits.max_uses == 0)
@@ -137,7 +135,7 @@ void token_destroy(struct token **token)
     *token = NULL;
 }
 
-/* Times are compared without sums that could overflow: exp and nbf are below 2^53, `now` is
+/* Times are compared without sums that could overflow: exp and nbf are below 2^53, `now` may be
  * anything. */
 static enum token_verdict check_times(const struct token_policy *policy, const struct token *token,
                                       int64_t now)
@@ -150,10 +148,11 @@ static enum token_verdict check_times(const struct token_policy *policy, const s
     /* RFC 9246 section 2.1.5 allows no leeway; the policy's is an operator's decision. */
     if (token->nbf > now && token->nbf - now > (int64_t)policy->nbf_leeway_s)
         return REFUSED_NOT_YET_VALID;
-    /* It would escape each revocation by its age. RFC 7519 section 4.1.6 leaves it to the application. */
+    /* A later iat would escape each revocation by iat. RFC 7519 section 4.1.6 leaves the check to
+     * the application. */
     if (token->iat > token_iat_max(policy, now))
         return REFUSED_ISSUED_AHEAD;
-    /* RFC 9246 section 2.1.4: refused from the very second of exp on, no leeway. */
+    /* RFC 9246 section 2.1.4: refused from the second of exp on, without leeway. */
     if (now >= token->exp && now - token->exp >= (int64_t)token->limits.resume_s)
         return REFUSED_EXPIRED;
     return TOKEN_OK;
@@ -168,7 +167,7 @@ int64_t token_iat_max(const struct token_policy *policy, int64_t now)
 
 int64_t token_ends_at(const struct token *token)
 {
-    return token->exp + (int64_t)token->limits.resume_s; /* below 2^53 and 2^32 */
+    return token->exp + (int64_t)token->limits.resume_s; /* below 2^53 + 2^32: no overflow */
 }
 
 bool token_is_resuming(const struct token *token, int64_t now)

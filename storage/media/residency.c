@@ -36,9 +36,10 @@
 #define RUN_MS      100
 #define HOT_MS      100
 #define GAP_MS      1000
-#define COLD_MS     1000 /* a block that was found cold counts as cold so long */
-#define BROUGHT_MS  5000 /* a block that was brought in counts as hot so long, if nothing tells */
-#define READER_MS   100 /* a reader trusts its findings so long: a full socket takes parts of them */
+#define COLD_MS                                                                                    \
+    1000 /* a block found cold counts as cold so long: its first byte comes before the others */
+#define BROUGHT_MS 5000 /* a block that was brought in counts as hot so long, if nothing tells */
+#define READER_MS  100  /* a reader trusts its findings so long: a socket takes them in parts */
 
 struct slot {
     uint64_t key; /* 0: free */
