@@ -9,7 +9,7 @@ struct line {
     size_t length;
 };
 
-/* The next line without its CR LF; false where there is none yet. */
+/* Takes the next line, without its CR LF; false where none is complete. */
 static bool next_line(const char **at, const char *end, struct line *line)
 {
     const char *stop = memchr(*at, '\n', (size_t)(end - *at));
@@ -74,7 +74,7 @@ static bool is(const struct line *name, const char *field)
     return name->length == strlen(field) && strncasecmp(name->data, field, name->length) == 0;
 }
 
-/* False where the field makes the answer one that we do not read. */
+/* Takes a field; false where it makes the answer one that the bench does not read. */
 static bool take_field(const struct line *line, struct answer_head *out, bool *has_length)
 {
     const char *colon = memchr(line->data, ':', line->length);

@@ -1,7 +1,7 @@
 /*
- * bench: a closed-loop load generator for HTTP/1.1 downloads, with an io_uring client of its own.
- * Each connection sends a request, reads the answer to its last byte, and sends the next. Used by
- * main.c and the tests; it signs links through tokens and knows nothing of the server.
+ * The bench: a closed-loop load generator for HTTP/1.1 downloads, with an io_uring client of its
+ * own. Each connection sends a request, reads the answer to its last byte, and sends the next.
+ * main.c and the tests use it; it signs links through tokens and knows nothing of the server.
  */
 #ifndef TOLLGATE_BENCH_BENCH_H
 #define TOLLGATE_BENCH_BENCH_H
@@ -24,7 +24,7 @@ struct histogram {
 
 void histogram_add(struct histogram *histogram, uint64_t value);
 void histogram_merge(struct histogram *into, const struct histogram *from);
-/* The value below or at which `percent` (0 to 100) of all lie; 0 where there is none. */
+/* The value at or below which `percent` (0 to 100) of all values lie; 0 where there are none. */
 uint64_t histogram_percentile(const struct histogram *histogram, double percent);
 
 /* ---- answers ---- */
@@ -40,8 +40,9 @@ struct answer_head {
 };
 
 /*
- * Reads the head of an answer to a GET (RFC 9112 4 and 5). Returns its length, 0 where more is
- * needed, or -1 where it is not an HTTP/1.1 answer with a Content-Length (chunked counts as that).
+ * Reads the head of an answer to a GET (RFC 9112 4 and 5). Returns its length, 0 where more bytes
+ * are needed, or -1 where it is not an HTTP/1.1 answer with a Content-Length (a chunked one is
+ * not), or is longer than ANSWER_HEAD_MAX.
  */
 int answer_parse(const char *data, size_t length, struct answer_head *out);
 
@@ -51,14 +52,14 @@ int answer_parse(const char *data, size_t length, struct answer_head *out);
 #define BENCH_HEADERS_MAX 16
 #define BENCH_UNIQUE_MAX  1000000u
 
-/* Who signs the links; iss NULL: the URLs are asked for as they are. */
+/* Who signs the links; iss NULL: the URLs are requested as they are. */
 struct bench_signer {
     const struct key_set *keys; /* borrows */
     const char *iss, *account, *audience;
     uint32_t expires_s;
 };
 
-/* Requests as they go on the wire, made before the clock starts. All of one host. */
+/* Requests as they go on the wire, made before the clock starts. All go to one host. */
 struct request_set {
     char *text;      /* owns */
     size_t *offsets; /* owns; count + 1 */
@@ -73,10 +74,11 @@ struct bench_shape {
     size_t header_count;
     const char *range; /* "0-65535", or NULL */
     bool keep_alive;
-    uint32_t unique; /* 0: one request for each URL; otherwise so many, each with its own link */
+    uint32_t unique; /* 0: one request per URL; otherwise so many, each with its own link */
 };
 
-/* 0, -EINVAL, -ENOMEM, or token_sign's errors, with a sentence in `error`. */
+/* Makes the requests; free them with request_set_destroy. 0, or -EINVAL, -ENOMEM, -EIO or
+ * token_sign's errors with a sentence in `error`, which may be empty. */
 int request_set_create(struct request_set *out, const struct bench_shape *shape,
                        const struct bench_signer *signer, char *error, size_t error_size);
 void request_set_destroy(struct request_set *set);
@@ -108,14 +110,14 @@ struct bench_options {
     uint64_t duration_ms;
     uint64_t requests_max; /* 0: none */
     uint32_t timeout_ms;   /* of one request */
-    bool once;             /* a request for each connection, then it is held open: --idle */
-    bool each_once;        /* each request of the set is sent once, and then the run ends */
-    bool verify;           /* whole bodies against their ETag */
+    bool once;             /* one request per connection, which is then held open: --idle */
+    bool each_once;        /* each request of the set is sent once, then the run ends */
+    bool verify;           /* compare whole bodies with their ETag */
     bool keep_alive;
 };
 
 struct bench_result {
-    /* Both of 2xx alone: the body of a refusal is counted nowhere. */
+    /* Both count 2xx answers only: the body of a refusal is counted nowhere. */
     uint64_t requests, body_bytes;
     uint64_t verified, connects, elapsed_ns, cpu_ns;
     uint64_t open; /* connections held at the end */
@@ -124,13 +126,14 @@ struct bench_result {
     struct histogram latency_ns;
 };
 
-/* Seen by another thread while the run goes on. */
+/* Other threads read it while the run goes on. */
 struct bench_progress {
     atomic_ullong requests, body_bytes, errors;
-    atomic_bool stop; /* set by anyone: the run ends soon */
+    atomic_bool stop; /* any thread sets it: the run ends soon */
 };
 
-/* Runs to the end. 0, or a negative errno where it could not begin, with a sentence in `error`. */
+/* Runs the load to its end. 0, or a negative errno where it could not begin, with a sentence in
+ * `error`. */
 int bench_run(const struct bench_options *options, struct bench_progress *progress,
               struct bench_result *out, char *error, size_t error_size);
 

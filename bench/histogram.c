@@ -5,7 +5,8 @@
 
 #define SUB ((uint64_t)1 << HISTOGRAM_SUB_BITS)
 
-/* Below SUB each value has its bucket; above, the highest bit and the seven behind it choose. */
+/* Below SUB each value has its own bucket; above, the highest bit and the seven behind it choose
+ * the bucket. */
 static size_t bucket_of(uint64_t value)
 {
     if (value < SUB)

@@ -1,12 +1,12 @@
 /*
- * The load itself: threads with a ring and a share of the connections each. A connection has one
- * operation in flight at a time:
+ * The load itself: threads, each with a ring and a share of the connections. main.c and the tests
+ * run it. A connection has one operation in flight at a time:
  *
  *   CONNECTING -> SENDING -> HEAD -> BODY -> SENDING (the next request) ...
- *                                         -> HOLDING (once) or PAUSED (reconnects on the tick)
+ *                                         -> HOLDING (once) or PAUSED (the tick reconnects it)
  *
- * Bodies that nobody verifies are discarded by the kernel (MSG_TRUNC on TCP copies nothing), so
- * that the client takes as little of the machine as it can.
+ * The kernel discards bodies that nobody verifies (MSG_TRUNC on TCP copies nothing), so that the
+ * client takes as little of the machine as it can.
  */
 #include <errno.h>
 #include <liburing.h>
@@ -26,7 +26,7 @@
 #define TICK_MS         50
 #define SCARCE_PAUSE_MS 1
 #define DISCARD_BYTES   ((size_t)1024 * 1024)
-#define VERIFY_BYTES    ((size_t)32 * 1024) /* for each connection */
+#define VERIFY_BYTES    ((size_t)32 * 1024) /* of each connection */
 #define INPUT_BYTES     ((size_t)ANSWER_HEAD_MAX)
 
 enum client_state {
@@ -43,12 +43,12 @@ struct client {
     enum client_state state;
     const char *request; /* borrows: what is being sent */
     size_t request_length, request_sent;
-    size_t input_length; /* of the head so far */
+    size_t input_length; /* bytes of the head that have come */
     uint64_t body_left, started_ns;
     struct answer_head head;
     XXH3_state_t *hash; /* owns, where bodies are verified */
     char *input;        /* INPUT_BYTES of the thread's memory */
-    char *body;         /* VERIFY_BYTES of it, where bodies are verified */
+    char *body;         /* VERIFY_BYTES of the thread's memory, where bodies are verified */
 };
 
 struct load {
@@ -57,7 +57,7 @@ struct load {
     struct sockaddr_storage address;
     socklen_t address_length;
     uint64_t deadline_ns;
-    atomic_ullong next; /* request to be sent, of all threads */
+    atomic_ullong next; /* number of the next request of all threads */
 };
 
 struct thread {
@@ -65,10 +65,10 @@ struct thread {
     pthread_t id;
     unsigned client_count;
     struct client *clients;          /* owns */
-    char *inputs, *bodies, *discard; /* own; of the latter two one */
+    char *inputs, *bodies, *discard; /* owns them; either bodies or discard is NULL */
     struct io_uring ring;
     struct bench_result *result; /* owns */
-    int error;                   /* of its start */
+    int error;                   /* errno of its start, negative; 0: none */
 };
 
 static const char *const error_keys[] = {
@@ -148,7 +148,8 @@ static void receive_head(struct thread *thread, struct client *client)
 static void receive_body(struct thread *thread, struct client *client)
 {
     struct io_uring_sqe *sqe = sqe_of(thread);
-    /* What is discarded may go to one place for all; what is hashed is written by several at once. */
+    /* Discarded bodies may share one buffer; hashed ones may not, for several connections receive
+     * at once. */
     size_t most = client->body != NULL ? VERIFY_BYTES : DISCARD_BYTES;
     size_t length = client->body_left < most ? (size_t)client->body_left : most;
     io_uring_prep_recv(sqe, client->fd, client->body != NULL ? client->body : thread->discard,
@@ -206,7 +207,7 @@ static void fail(struct thread *thread, struct client *client, enum bench_error 
 
 /* ---- an answer ---- */
 
-/* Only these answers are what was asked for; the body of a refusal does not count. */
+/* Only these answers count; the body of a refusal does not. */
 static bool is_good(const struct client *client)
 {
     return client->head.status >= 200 && client->head.status < 300;
@@ -272,7 +273,7 @@ static void head_came(struct thread *thread, struct client *client)
     }
     size_t body = client->input_length - (size_t)length;
     client->body_left = client->head.body_length;
-    if (body > client->body_left) { /* nobody asked for more */
+    if (body > client->body_left) { /* more bytes than the answer announced */
         fail(thread, client, BENCH_ERROR_MALFORMED);
         return;
     }
@@ -319,7 +320,7 @@ static void completed(struct thread *thread, struct client *client, int result)
         return;
     case CLIENT_PAUSED:
     case CLIENT_HOLDING:
-        return; /* the operation's connection is gone */
+        return; /* the connection was given up meanwhile */
     }
 }
 
@@ -333,7 +334,8 @@ static bool requests_left(const struct thread *thread)
            (!options->each_once || next < options->requests->count);
 }
 
-/* Reconnects what is paused, ends what takes too long. True while there is something to wait for. */
+/* Reconnects paused connections, ends requests that take too long. True while something is in
+ * flight. */
 static bool tick(struct thread *thread, uint64_t now_ns)
 {
     const struct bench_options *options = thread->load->options;
@@ -345,7 +347,8 @@ static bool tick(struct thread *thread, uint64_t now_ns)
         else if (client->state != CLIENT_PAUSED && client->state != CLIENT_HOLDING &&
                  now_ns > client->started_ns &&
                  now_ns - client->started_ns > (uint64_t)options->timeout_ms * 1000000u) {
-            /* Its operation ends with the socket; the completion finds the state PAUSED. */
+            /* Its operation ends with the socket; the completion finds the state HOLDING and does
+             * nothing. */
             thread->result->errors[BENCH_ERROR_TIMEOUT]++;
             (void)shutdown(client->fd, SHUT_RDWR);
             client->state = CLIENT_HOLDING;
@@ -368,7 +371,9 @@ static void run(struct thread *thread)
         }
         struct io_uring_cqe *cqe;
         int result = io_uring_submit_and_wait_timeout(&thread->ring, &cqe, 1, &wait, NULL);
-        /* Short of memory, or completions that wait to be taken: no end of the load. */
+        /*
+         * The kernel lacks memory, or completions wait to be taken: not a reason to end the load.
+         */
         if (result == -EAGAIN || result == -ENOMEM)
             nanosleep(&(struct timespec){.tv_nsec = SCARCE_PAUSE_MS * 1000000L}, NULL);
         else if (result < 0 && result != -ETIME && result != -EINTR && result != -EBUSY)
@@ -436,7 +441,7 @@ static void *thread_main(void *context)
     for (unsigned i = 0; i < thread->client_count; i++)
         thread->result->open += thread->clients[i].fd >= 0;
     thread->result->cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
-    io_uring_queue_exit(&thread->ring); /* ends what is in flight before its memory goes */
+    io_uring_queue_exit(&thread->ring); /* ends operations in flight before their memory is freed */
     return NULL;
 }
 

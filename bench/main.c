@@ -1,6 +1,6 @@
 /*
- * tollgate-bench: the command line of the load generator. Reads options, has the links signed, runs
- * the load with a live line, and reports it as text or JSON.
+ * tollgate-bench: the command line of the load generator. It reads options, has the links signed,
+ * runs the load with a live line, and reports the result as text or JSON. It sends no byte itself.
  */
 #include <argp.h>
 #include <errno.h>

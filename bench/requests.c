@@ -1,6 +1,7 @@
 /*
- * The requests of a run as they go on the wire: URLs taken apart, links signed, heads written. All
- * of it before the clock starts, so that signing costs the measured time nothing.
+ * The requests of a run as they go on the wire: URLs taken apart, links signed, heads written.
+ * main.c calls it before the clock starts, so that signing costs the measured time nothing. It
+ * opens no connection.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -97,7 +98,7 @@ static int write_all(struct request_set *set, FILE *out, const struct bench_shap
                      size_t error_size)
 {
     int result = 0;
-    uint64_t run = 0; /* no two runs, of the same second either, have a link in common */
+    uint64_t run = 0; /* so that no two runs, even of the same second, share a link */
     if (shape->unique != 0 && getrandom(&run, sizeof(run), 0) != (ssize_t)sizeof(run))
         return -EIO;
     for (size_t i = 0; result == 0 && i < set->count; i++) {

@@ -1,10 +1,11 @@
 /*
  * Whole exchanges over loopback, and an admission from a grant, in a real node with one worker.
+ * main.c calls it for run.sh.
  *
- * The client runs in the worker's own thread: where the worker would wait on its ring, the function that
- * waits is this file's. It polls, and while nothing has come it lets the client read and ask again. So
- * each exchange takes the same way, and what is counted is the worker's turns alone. Four functions of the
- * system stand here in place of the libraries' for the reasons given with them.
+ * The client runs in the worker's own thread: where the worker would wait on its ring, the function
+ * of this file runs instead of liburing's. It polls, and while nothing has come it lets the client
+ * read and ask again. So each exchange takes the same way, and only the worker's turns are counted.
+ * Four functions here replace those of the libraries, each for the reason given with it.
  */
 #include <arpa/inet.h>
 #include <dlfcn.h>
@@ -32,29 +33,27 @@
 
 #define WARM_UP  200
 #define MEASURED 1000 /* of each block */
-#define BLOCKS   10   /* run.sh takes the least: what comes by the clock only adds */
+#define BLOCKS   10   /* run.sh takes the least, since timers only add */
 #define ADMITTED 10000
 #define TURN_NS  20000
 
-/* What is asked for, one after the other. */
+/* The kinds of request, asked one after the other. */
 struct kind {
     const char *name, *target;
     unsigned done, skipped;
 };
 
 static struct kind kinds[2] = {{.name = "exchange-4KiB"}, {.name = "exchange-64KiB"}};
-static unsigned at; /* of `kinds` */
+static unsigned at; /* index of the current kind */
 static int client = -1;
-static size_t wanted; /* bytes of the answer that are still to come; SIZE_MAX: its head is, too */
+static size_t wanted; /* bytes of the answer still to come; SIZE_MAX: its head, too */
 static char answer[16384], request[8192];
 static size_t answer_size;
 static bool counting;
-static bool counts_turn; /* the turn under way */
+static bool counts_turn; /* whether the turn under way is counted */
 
-/*
- * valgrind does not know openat2, which node and doctor call in this way. What it would bound is not what
- * is measured; all that this process opens is run.sh's own.
- */
+/* valgrind does not know openat2, which node and doctor call in this way. Opening without its
+ * bounds does no harm, since this process opens only run.sh's own files. */
 long syscall(long number, ...)
 {
     static long (*next)(long, long, long, long, long, long, long);
@@ -73,20 +72,18 @@ long syscall(long number, ...)
     return next(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
-/* Each thread keeps an arena of its own, so that addresses are the same in each run: what comparing two texts
- * takes depends on how they lie to a page's end. */
+/* Ignored, so that each thread keeps an arena of its own and addresses are the same in each run:
+ * the cost of comparing two texts depends on how they lie to a page's end. */
 int mallopt(int parameter, int value)
 {
     (void)parameter, (void)value;
     return 1;
 }
 
-/*
- * The worker's clock: TURN_NS a turn, however long a turn takes. What is done again after a time would else be
- * done more often on a busy machine.
- */
+/* The worker's clock: it advances by TURN_NS each turn, however long the turn takes. Otherwise
+ * timers would run more often on a busy machine. */
 static __thread struct timespec
-    turn_time[2]; /* of CLOCK_REALTIME and CLOCK_MONOTONIC; 0: the real ones */
+    turn_time[2]; /* by clock id, realtime and monotonic; 0: the real clock */
 
 int clock_gettime(clockid_t clock, struct timespec *now)
 {
@@ -132,7 +129,7 @@ static void client_ask(void)
     answer_size = 0;
 }
 
-/* Reads what is there. True once the answer is whole. */
+/* Reads all bytes that have come. True once the answer is whole. */
 static bool client_read(void)
 {
     for (;;) {
@@ -163,7 +160,7 @@ static bool client_read(void)
     }
 }
 
-/* A request from a grant, as admission.c goes about it where Redis need not be asked. */
+/* Measures an admission from a grant, done as admission.c does it where Redis need not be asked. */
 static void admit(struct worker *worker)
 {
     static const unsigned char link[WINDOW_KEY_SIZE] = {7};
@@ -194,7 +191,7 @@ static void admit(struct worker *worker)
     ledger_file_drop(&key.file);
 }
 
-/* One step of the client; false where it has nothing to do but wait. */
+/* Does one step of the client; false where it can only wait. */
 static bool client_step(struct worker *worker)
 {
     static bool ended;
@@ -227,8 +224,8 @@ static bool client_step(struct worker *worker)
     return true;
 }
 
-/* What comes by the clock and not by the exchange is left out, and with it an exchange that came in the
- * same turn. */
+/* Whether all completions belong to the exchange. A turn with others, such as timers, is not
+ * counted, nor is an exchange that came in the same turn. */
 static bool is_of_the_exchange(struct io_uring *ring)
 {
     struct io_uring_cqe *cqe;
@@ -245,10 +242,8 @@ static bool is_of_the_exchange(struct io_uring *ring)
     return others == 0;
 }
 
-/*
- * In place of liburing's: valgrind lets no other thread run while one waits in io_uring_enter, so this one
- * never waits there.
- */
+/* Replaces liburing's function: valgrind lets no other thread run while one waits in
+ * io_uring_enter, so this one never waits there. */
 int io_uring_submit_and_wait(struct io_uring *ring, unsigned wait_nr)
 {
     const struct timespec nap = {.tv_nsec = 200000};

@@ -1,6 +1,7 @@
 /*
- * tollgate-micro: how many instructions the parts of a request take. Runs under callgrind; run.sh calls
- * it, gives it a state directory whose account has been opened, and prints what came out.
+ * tollgate-micro: how many instructions the parts of a request take. It runs under callgrind;
+ * run.sh calls it, gives it a state directory whose account is open, and prints the counts. It
+ * prints nothing but errors itself.
  */
 #include <stdio.h>
 #include <string.h>

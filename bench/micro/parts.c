@@ -1,4 +1,5 @@
-/* The parts of a request that need no node: a token's signature, a head, a record of the journal. */
+/* The parts of a request that need no node: a token's signature, a head, a record of the journal.
+ * main.c calls it for run.sh; it starts no thread. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,8 +15,8 @@
 #define PARSED   2000
 #define APPENDED 10000
 
-/* Known to the world (the second from RFC 7515 A.3, the third from RFC 8037 A.1), and the same in each run: what a
- * check takes depends on the key. */
+/* Public keys of examples, the same in each run, because the cost of a check depends on the key:
+ * the second is from RFC 7515 A.3, the third from RFC 8037 A.1. */
 static const char jwks[] =
     "{\"keys\":["
     "{\"kty\":\"oct\",\"kid\":\"HS256\",\"alg\":\"HS256\","
@@ -28,7 +29,8 @@ static const char jwks[] =
     "\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\","
     "\"d\":\"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A\"}]}";
 
-/* Tokens that the key of this algorithm signed. ES256 signs with a random number, so each token differs. */
+/* Measures the checking of tokens that this algorithm's key signed. ES256 signs with a random
+ * number, so each token differs. */
 static void verify(enum token_algorithm algorithm)
 {
     static const char *const prefixes[] = {"/"};
@@ -52,7 +54,7 @@ static void verify(enum token_algorithm algorithm)
     micro_begin();
     for (int i = 0; i <= VERIFIED; i++) {
         struct token *token;
-        if (i == 1) /* the first one fetches what OpenSSL keeps */
+        if (i == 1) /* not the first one, for which OpenSSL loads what it keeps */
             micro_toggle();
         check(token_verify(trust, jws[i], strlen(jws[i]), &token) == TOKEN_OK);
         token_destroy(&token);
@@ -120,7 +122,7 @@ static void append(const char *directory)
                                         .bytes_delta = 1000,
                                         .responses = i,
                                         .responses_delta = 1};
-        if (i == 1) /* the first one also writes the names */
+        if (i == 1) /* not the first one, which also writes the names */
             micro_toggle();
         check(journal_append(&journal, names_account(account), (struct ledger_file *)file, &record,
                              0) == 0);
