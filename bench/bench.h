@@ -132,8 +132,8 @@ struct bench_progress {
     atomic_bool stop; /* any thread sets it: the run ends soon */
 };
 
-/* Runs the load to its end. 0, or a negative errno where it could not begin, with a sentence in
- * `error`. */
+/* Runs the load to its end. 0, or a negative errno where it could not begin, with a
+ * sentence in `error`. */
 int bench_run(const struct bench_options *options, struct bench_progress *progress,
               struct bench_result *out, char *error, size_t error_size);
 

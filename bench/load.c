@@ -334,8 +334,8 @@ static bool requests_left(const struct thread *thread)
            (!options->each_once || next < options->requests->count);
 }
 
-/* Reconnects paused connections, ends requests that take too long. True while something is in
- * flight. */
+/* Reconnects paused connections, ends requests that take too long. True while something
+ * is in flight. */
 static bool tick(struct thread *thread, uint64_t now_ns)
 {
     const struct bench_options *options = thread->load->options;
@@ -347,8 +347,8 @@ static bool tick(struct thread *thread, uint64_t now_ns)
         else if (client->state != CLIENT_PAUSED && client->state != CLIENT_HOLDING &&
                  now_ns > client->started_ns &&
                  now_ns - client->started_ns > (uint64_t)options->timeout_ms * 1000000u) {
-            /* Its operation ends with the socket; the completion finds the state HOLDING and does
-             * nothing. */
+            /* Its operation ends with the socket; the completion finds the state HOLDING
+             * and does nothing. */
             thread->result->errors[BENCH_ERROR_TIMEOUT]++;
             (void)shutdown(client->fd, SHUT_RDWR);
             client->state = CLIENT_HOLDING;

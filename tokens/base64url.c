@@ -107,8 +107,8 @@ int base64url_decode(const char *text, size_t length, unsigned char *out, size_t
 
     if (result != 0)
         return result;
-    /* RFC 4648 section 3.5: bits that carry nothing must be zero, or one token would have many
-     * spellings. */
+    /* RFC 4648 section 3.5: bits that carry nothing must be zero, or one token would
+     * have many spellings. */
     if (spare_bits != 0)
         return -EINVAL;
     *out_length = decoded;

@@ -1,7 +1,7 @@
 /*
- * Reads and judges the claims of RFC 9246 section 2.1 and our own. The verifier calls it once the
- * signature is known to be good; it never looks at the clock, which token_check does for each
- * request.
+ * Reads and judges the claims of RFC 9246 section 2.1 and our own. The verifier calls it
+ * once the signature is known to be good; it never looks at the clock, which token_check
+ * does for each request.
  */
 #include <math.h>
 #include <string.h>
@@ -221,9 +221,9 @@ bool token_filename_is_sound(const char *name)
 }
 
 /*
- * Reads a whole number from 1 to `max`, which may be spelt 5.0 or 1e6 (JSON does not tell them
- * apart, RFC 8259 section 6; some libraries write each number so). Where it is absent, *out is left
- * alone.
+ * Reads a whole number from 1 to `max`, which may be spelt 5.0 or 1e6 (JSON does not tell
+ * them apart, RFC 8259 section 6; some libraries write each number so). Where it is absent,
+ * *out is left alone.
  */
 static enum token_verdict read_limit(const json_t *claims, const char *name, uint64_t max,
                                      uint64_t *out)

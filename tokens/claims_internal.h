@@ -1,5 +1,7 @@
-/* The claims set of a token whose signature was checked, read into a struct token. verify.c uses
- * it, and reads iss alone earlier, to find the key. It never checks a time. */
+/*
+ * The claims set of a token whose signature was checked, read into a struct token. verify.c uses
+ * it, and reads iss alone earlier, to find the key. It never checks a time.
+ */
 #ifndef TOLLGATE_TOKENS_CLAIMS_INTERNAL_H
 #define TOLLGATE_TOKENS_CLAIMS_INTERNAL_H
 

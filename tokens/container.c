@@ -60,8 +60,8 @@ static enum token_verdict parse_hash(struct token_container *container, const ch
     size_t decoded = 0;
 
     if (length < skip || memcmp(text, algorithm, skip) != 0) {
-        /* Other algorithms, and truncated forms of this one, are well formed, but weaker or
-         * unknown. */
+        /* Other algorithms, and truncated forms of this one, are well formed, but
+         * weaker or unknown. */
         return memchr(text, ';', length) != NULL ? REFUSED_CONTAINER_UNSUPPORTED
                                                  : REFUSED_CONTAINER_MALFORMED;
     }

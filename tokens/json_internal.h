@@ -1,7 +1,7 @@
 /*
- * Strict JSON for texts that strangers send: no duplicate member, no deep nesting, no trailing
- * bytes, no NUL. The JWS header, the claims and the key sets are all read through here and nowhere
- * else.
+ * Strict JSON for texts that strangers send: no duplicate member, no deep nesting, no
+ * trailing bytes, no NUL. The JWS header, the claims and the key sets are all read through
+ * here and nowhere else.
  */
 #ifndef TOLLGATE_TOKENS_JSON_INTERNAL_H
 #define TOLLGATE_TOKENS_JSON_INTERNAL_H
@@ -19,8 +19,8 @@ json_t *token_json_parse(const char *text, size_t length);
  * It holds no NUL, since the parser refuses them. */
 const char *token_json_string(const json_t *object, const char *name, size_t *length);
 
-/* Overwrites the string of member `name`, if there is one, before an object that holds keys is
- * dropped. */
+/* Overwrites the string of member `name`, if there is one, before an object that holds
+ * keys is dropped. */
 void token_json_wipe(const json_t *object, const char *name);
 
 #endif

@@ -87,8 +87,8 @@ static int check_type(const struct key *key, const json_t *jwk, const struct com
     return 0;
 }
 
-/* RFC 7517 sections 4.2 and 4.3: a key that is meant for something else does not check or make
- * signatures. */
+/* RFC 7517 sections 4.2 and 4.3: a key that is meant for something else does not check
+ * or make signatures. */
 static int check_purpose(struct key *key, const json_t *jwk, const struct complaint *complaint)
 {
     const json_t *use = json_object_get(jwk, "use");

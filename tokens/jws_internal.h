@@ -1,5 +1,7 @@
-/* The compact JWS (RFC 7515 section 7.1) taken apart, and its header read. verify.c and peek.c use
- * it; nothing in here may be trusted before jws_check_signature has returned TOKEN_OK. */
+/*
+ * The compact JWS (RFC 7515 section 7.1) taken apart, and its header read. verify.c and peek.c use
+ * it; nothing in here may be trusted before jws_check_signature has returned TOKEN_OK.
+ */
 #ifndef TOLLGATE_TOKENS_JWS_INTERNAL_H
 #define TOLLGATE_TOKENS_JWS_INTERNAL_H
 
@@ -19,8 +21,8 @@ struct jws_parts {
     size_t input_length; /* of the signing input, which begins at `header` */
 };
 
-/* Splits the token. Returns TOKEN_OK, REFUSED_TOKEN_TOO_LONG, REFUSED_TOKEN_ENCRYPTED or
- * REFUSED_TOKEN_MALFORMED. */
+/* Splits the token. Returns TOKEN_OK, REFUSED_TOKEN_TOO_LONG,
+ * REFUSED_TOKEN_ENCRYPTED or REFUSED_TOKEN_MALFORMED. */
 enum token_verdict jws_split(const char *jws, size_t length, struct jws_parts *parts);
 
 /* Decodes the object that a part holds; the caller owns *out. Returns TOKEN_OK,
@@ -43,8 +45,8 @@ struct jws_gate {
     void *context;
 };
 
-/* Decodes the signature part and checks it. Returns TOKEN_OK, REFUSED_TOKEN_MALFORMED or
- * REFUSED_BAD_SIGNATURE. */
+/* Decodes the signature part and checks it. Returns TOKEN_OK,
+ * REFUSED_TOKEN_MALFORMED or REFUSED_BAD_SIGNATURE. */
 enum token_verdict jws_check_signature(const struct jws_parts *parts, const struct key *key,
                                        const struct jws_gate *gate);
 

@@ -76,8 +76,8 @@ bool secret_is_guessable(const unsigned char *secret, size_t length);
 
 /* ---- jwk.c ---- */
 
-/* Reads one JWK into `key`. On failure writes a sentence into `error`. Returns 0, -EINVAL or
- * -ENOMEM. */
+/* Reads one JWK into `key`. On failure writes a sentence into `error`. Returns 0,
+ * -EINVAL or -ENOMEM. */
 int key_parse_jwk(struct key *key, const json_t *jwk, char *error, size_t error_size);
 
 /* ---- key_set.c ---- */

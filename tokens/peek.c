@@ -1,5 +1,7 @@
-/* Shows what a token says, without believing any of it. Only `link explain` calls it; nothing that
- * decides about a request may. */
+/*
+ * Shows what a token says, without believing any of it. Only `link explain` calls it; nothing that
+ * decides about a request may.
+ */
 #include "tokens/jws_internal.h"
 
 static char *print(const json_t *json)

@@ -42,8 +42,8 @@ static bool are_limits(const struct token_grant *grant)
            (limits->max_uses == 0 || grant->jti != NULL);
 }
 
-/* A grant that the verifier would refuse is not signed: the mistake shows here and not at a
- * listener's. */
+/* A grant that the verifier would refuse is not signed: the mistake shows here and not
+ * at a listener's. */
 static bool is_sound(const struct token_grant *grant)
 {
     struct token_container *container = NULL;

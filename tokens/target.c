@@ -1,8 +1,8 @@
 /*
- * The request target taken apart: the signed package found and stripped, the path decoded once and
- * for all, the rest brought into one spelling. The server calls it for each request, before it
- * knows anything of the sender. It refuses what it cannot read, repairs nothing, and never
- * allocates.
+ * The request target taken apart: the signed package found and stripped, the path decoded
+ * once and for all, the rest brought into one spelling. The server calls it for each request,
+ * before it knows anything of the sender. It refuses what it cannot read, repairs nothing,
+ * and never allocates.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -98,8 +98,8 @@ static bool is_reserved(unsigned char byte)
     return byte != '\0' && strchr(":/?@!$&'()*+,;=", byte) != NULL;
 }
 
-/* A byte of a package's value: unreserved, an escape, or "+", which base64 has where base64url has
- * "-". */
+/* A byte of a package's value: unreserved, an escape, or "+", which base64 has where
+ * base64url has "-". */
 static bool is_value_byte(char byte)
 {
     return is_unreserved((unsigned char)byte) || byte == '%' || byte == '+';

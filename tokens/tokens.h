@@ -170,9 +170,9 @@ struct token_policy {
 };
 
 /*
- * An immutable snapshot of all issuers and the policy, with a process-wide unique generation.
- * Reference counted with atomics: a reload makes a new one, and readers drop theirs when they
- * notice.
+ * An immutable snapshot of all issuers and the policy, with a process-wide unique
+ * generation. Reference counted with atomics: a reload makes a new one, and readers drop
+ * theirs when they notice.
  */
 struct token_trust;
 
@@ -352,8 +352,7 @@ struct token_target {
     const char *package; /* borrowed: points into the target; NULL where there is none */
     size_t package_length;
     enum token_path_fault fault; /* on TOKEN_TARGET_BAD_PATH: what is wrong */
-    unsigned
-        segment; /* likewise: the segment of the path, from 1; 0: the query, or the whole path */
+    unsigned segment;            /* likewise: in which segment, from 1; 0: in none */
 };
 
 enum token_target_error {

@@ -1,5 +1,7 @@
-/* What the verifier needs of a trust: an issuer by its iss. trust.c fills it, verify.c and claims.c
- * read it; it never changes between its creation and the last drop. */
+/*
+ * What the verifier needs of a trust: an issuer by its iss. trust.c fills it, verify.c and claims.c
+ * read it; it never changes between its creation and the last drop.
+ */
 #ifndef TOLLGATE_TOKENS_TRUST_INTERNAL_H
 #define TOLLGATE_TOKENS_TRUST_INTERNAL_H
 

@@ -135,8 +135,8 @@ void token_destroy(struct token **token)
     *token = NULL;
 }
 
-/* Times are compared without sums that could overflow: exp and nbf are below 2^53, `now` may be
- * anything. */
+/* Times are compared without sums that could overflow: exp and nbf are below 2^53, `now`
+ * may be anything. */
 static enum token_verdict check_times(const struct token_policy *policy, const struct token *token,
                                       int64_t now)
 {

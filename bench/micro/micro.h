@@ -1,7 +1,7 @@
 /*
- * What the micro-benchmarks share: a stretch of code whose instructions callgrind counts, and
- * nothing else of the process. Each measurement becomes one dump, named "NAME COUNT", which run.sh
- * divides.
+ * What the micro-benchmarks share: a stretch of code whose instructions callgrind counts,
+ * and nothing else of the process. Each measurement becomes one dump, named "NAME COUNT",
+ * which run.sh divides.
  */
 #ifndef TOLLGATE_BENCH_MICRO_H
 #define TOLLGATE_BENCH_MICRO_H
@@ -13,8 +13,8 @@ void micro_begin(void);
 /* Writes the count since micro_begin: `count` times what `name` says. */
 void micro_end(const char *name, unsigned count);
 
-/* Measures tokens, heads and the journal, one after the other; `directory` is empty, and the
- * journal's. */
+/* Measures tokens, heads and the journal, one after the other; `directory` is empty,
+ * and the journal's. */
 void micro_parts(const char *directory);
 
 struct micro_exchanges {

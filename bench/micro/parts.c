@@ -1,5 +1,7 @@
-/* The parts of a request that need no node: a token's signature, a head, a record of the journal.
- * main.c calls it for run.sh; it starts no thread. */
+/*
+ * The parts of a request that need no node: a token's signature, a head, a record of the journal.
+ * main.c calls it for run.sh; it starts no thread.
+ */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -350,8 +350,8 @@ static int change_locked(struct ledger *ledger, struct ledger_account *account,
                      : journal_change(ledger, account, request, deadline_ms);
     if (result != 0)
         return result;
-    /* Another node may have used the id between the question and the post: then Redis kept that
-     * one. */
+    /* Another node may have used the id between the question and the post: then Redis
+     * kept that one. */
     known = ask_transaction(link, account, request);
     if (known == KNOWN_OTHER)
         return -ENOTUNIQ;

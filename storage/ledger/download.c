@@ -1,7 +1,7 @@
 /*
- * Downloads: the counters that workers add to, and the stack on which the downloads that moved wait
- * for the writer. Workers call it; the writer frees. Nothing here touches the disk or waits for the
- * writer.
+ * Downloads: the counters that workers add to, and the stack on which the downloads that moved
+ * wait for the writer. Workers call it; the writer frees. Nothing here touches the disk or waits
+ * for the writer.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -93,8 +93,8 @@ void ledger_download_add(struct ledger_download *download, uint64_t bytes, uint3
     atomic_fetch_add_explicit(&download->bytes, bytes, memory_order_relaxed);
     if (responses > 0)
         atomic_fetch_add_explicit(&download->responses, responses, memory_order_relaxed);
-    /* Release: where the download is queued already, the writer that clears the flag sees these
-     * bytes. */
+    /* Release: where the download is queued already, the writer that clears the flag
+     * sees these bytes. */
     unsigned flags =
         atomic_fetch_or_explicit(&download->flags, DOWNLOAD_QUEUED, memory_order_acq_rel);
     check((flags & DOWNLOAD_CLOSING) == 0);

@@ -95,16 +95,16 @@ int journal_append(struct journal *journal, struct ledger_account *account,
                    struct ledger_file *file, struct journal_record *record, uint32_t own);
 /* Appends START or STOP, for which JOURNAL_END_ROOM is kept. */
 int journal_append_end(struct journal *journal, enum journal_type type);
-/* Writes what is buffered, waits until it is on disk, and lets readers at it. 0, or -EIO from then
- * on. */
+/* Writes what is buffered, waits until it is on disk, and lets readers at it. 0, or -EIO
+ * from then on. */
 int journal_sync(struct journal *journal);
 
 /* Keep room to note where one more segment begins (0 or -ENOMEM), and note it. */
 int journal_keep_base(struct journal *journal);
 void journal_add_base(struct journal *journal, uint64_t base);
 
-/* The scan (scan.c): reads everything, cuts a torn tail off, fills the names and the writer's
- * position. */
+/* The scan (scan.c): reads everything, cuts a torn tail off, fills the names and
+ * the writer's position. */
 int journal_scan(struct journal *journal, char *error, size_t error_size);
 
 uint64_t ledger_time_ms(void);

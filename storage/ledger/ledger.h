@@ -106,11 +106,10 @@ int ledger_open(struct ledger **out, const struct ledger_options *options, char 
  */
 int64_t ledger_close(struct ledger **ledger, uint32_t deadline_ms);
 
-/* Whether the node may serve. ledger_state is two relaxed atomic loads, cheap enough for each
- * request. */
+/* Whether the node may serve. ledger_state is two relaxed atomic loads, cheap enough
+ * for each request. */
 enum ledger_state {
-    LEDGER_CATCHING_UP, /* Redis was not reached, or not replayed to, since the start or since it
-                           changed */
+    LEDGER_CATCHING_UP, /* since the start, or since Redis changed: not replayed to yet */
     LEDGER_READY,
     LEDGER_FULL,      /* the journal's next segment cannot be made, for whatever reason: no download
                          is opened, open ones go on; the node recovers by itself */
@@ -135,16 +134,16 @@ bool ledger_redis_is_current(struct ledger *ledger, const char *run_id);
 bool ledger_redis_is_other(struct ledger *ledger, const char *run_id);
 
 /*
- * A number from 1 that grows whenever the ledger's Redis is, or may be, another than before: a
- * connection then asks the two functions above again. One atomic load, cheap enough for each
- * request.
+ * A number from 1 that grows whenever the ledger's Redis is, or may be, another than
+ * before: a connection then asks the two functions above again. One atomic load, cheap
+ * enough for each request.
  */
 uint64_t ledger_redis_generation(const struct ledger *ledger);
 
 /*
- * How long a connection to Redis may take, in milliseconds. All of them keep to these bounds: the
- * workers', the poster's, push's and the admin calls'. One that takes longer is closed and made
- * again.
+ * How long a connection to Redis may take, in milliseconds. All of them keep to these bounds:
+ * the workers', the poster's, push's and the admin calls'. One that takes longer is closed
+ * and made again.
  */
 #define LEDGER_REDIS_RESOLVE_MS       5000 /* to resolve its name, on a thread of its own */
 #define LEDGER_REDIS_CONNECT_MS       1000 /* to be accepted */
@@ -214,9 +213,9 @@ struct ledger_redis {
 };
 /*
  * Asks the Redis of `options`; reads only its redis, redis_user, redis_password, node and
- * state_dir. Blocks, some seconds at most, and changes nothing in Redis or the state directory. 0,
- * or a negative errno (-EINVAL, -EAGAIN, -EPROTO) with one sentence: the address, the cause and the
- * cure.
+ * state_dir. Blocks, some seconds at most, and changes nothing in Redis or the state directory.
+ * 0, or a negative errno (-EINVAL, -EAGAIN, -EPROTO) with one sentence: the address, the cause
+ * and the cure.
  */
 int ledger_redis_probe(const struct ledger_options *options, struct ledger_redis *out, char *error,
                        size_t error_size);
@@ -261,8 +260,8 @@ void ledger_account_hold(struct ledger_account *account);
 void ledger_account_drop(struct ledger_account **account);
 const char *ledger_account_issuer(const struct ledger_account *account);
 const char *ledger_account_name(const struct ledger_account *account);
-/* "issuer/account", the account percent-encoded (all but A-Z a-z 0-9 . _ ~ -): the hash tag of its
- * keys. */
+/* "issuer/account", the account percent-encoded (all but A-Z a-z 0-9 . _ ~ -): the hash tag
+ * of its keys. */
 const char *ledger_account_tag(const struct ledger_account *account);
 int ledger_file_get(struct ledger *ledger, const char *path, size_t length,
                     struct ledger_file **out);
@@ -275,9 +274,9 @@ void ledger_file_drop(struct ledger_file **file);
 /*
  * Redis publishes each change of an account's revision; the push thread hears it, raises the
  * account's revision and calls options.pushed. It sends a PING each quarter of a second; after
- * three quarters without an answer, push is not up. It is up again with a late answer, since the
- * stream brings what was published meanwhile first, or with another connection and a call for all
- * accounts.
+ * three quarters without an answer, push is not up. It is up again with a late answer, since
+ * the stream brings what was published meanwhile first, or with another connection and a call
+ * for all accounts.
  */
 #define LEDGER_PUSH_BEAT_MS 250
 #define LEDGER_PUSH_LOST_MS 750
@@ -328,9 +327,9 @@ void ledger_download_add(struct ledger_download *download, uint64_t bytes, uint3
 /* The number that, with the epoch, names the download in logs. */
 uint64_t ledger_download_id(const struct ledger_download *download);
 /*
- * Tells which use of a link (see ledger_terms) the download delivers: later marks carry it to
- * Redis. `opened_ms` and `till_ms` are the grant's; the link's state may go at `keep_ms`. Any
- * thread.
+ * Tells which use of a link (see ledger_terms) the download delivers: later marks carry it
+ * to Redis. `opened_ms` and `till_ms` are the grant's; the link's state may go at
+ * `keep_ms`. Any thread.
  */
 void ledger_download_use(struct ledger_download *download,
                          const unsigned char link[LEDGER_LINK_BYTES], uint64_t opened_ms,
@@ -339,8 +338,8 @@ void ledger_download_use(struct ledger_download *download,
 void ledger_download_take(struct ledger_download *download);
 /* Bytes acknowledged so far. */
 uint64_t ledger_download_bytes(const struct ledger_download *download);
-/* Has the writer mark what is left, give the room back and free the download. Sets *download to
- * NULL. */
+/* Has the writer mark what is left, give the room back and free the download. Sets
+ * *download to NULL. */
 void ledger_download_close(struct ledger_download **download);
 
 /* Waits until all that was added before the call is durable and posted to Redis. 0, or -ETIMEDOUT.

@@ -104,8 +104,8 @@ struct ledger {
 
 void ledger_say(struct ledger *ledger, enum ledger_event event, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* Set one thread's part of the state and its text, which ledger_state_text shows unless it is
- * READY. */
+/* Set one thread's part of the state and its text, which ledger_state_text shows unless
+ * it is READY. */
 void ledger_set_writer_state(struct ledger *ledger, enum ledger_state state, const char *text);
 void ledger_set_poster_state(struct ledger *ledger, enum ledger_state state, const char *text);
 void ledger_cond_init(pthread_cond_t *cond); /* on the monotonic clock */

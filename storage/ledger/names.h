@@ -51,8 +51,8 @@ struct ledger_account {
     /* The segment of the last record, and the sequence before that segment; under names->lock. */
     uint32_t tail_segment;
     uint64_t tail_before;
-    /* Of the poster: the sequence that Redis last confirmed, and the highest that it may have been
-     * sent. */
+    /* Of the poster: the sequence that Redis last confirmed, and the highest that it may
+     * have been sent. */
     uint64_t watermark, sent;
     struct post *run;
     /* The highest revision heard; written by the push thread, read by workers. */
@@ -137,8 +137,8 @@ struct names_warning {
     char issuer[LEDGER_ISSUER_MAX + 1]; /* "": the node's bound */
     uint32_t accounts, accounts_max;
 };
-/* The next warning that was not told yet; false: none. Accounts never go, so each bound is told of
- * once. */
+/* The next warning that was not told yet; false: none. Accounts never go, so each bound is
+ * told of once. */
 bool names_warning(struct names *names, struct names_warning *out);
 
 bool names_issuer_valid(const char *issuer);

@@ -1,7 +1,7 @@
 /*
- * Notices for shops: a bounded queue that any thread fills and the poster's thread empties into one
- * stream per issuer in Redis, which ledger_notices reads by cursor. No money or usage depends on
- * them.
+ * Notices for shops: a bounded queue that any thread fills and the poster's thread empties into
+ * one stream per issuer in Redis, which ledger_notices reads by cursor. No money or usage
+ * depends on them.
  */
 #include <errno.h>
 #include <inttypes.h>

@@ -1,7 +1,7 @@
 /*
- * Gathers records into posts and turns a post into a command. Only the poster's thread calls it.
- * Sums are exact: a post carries the sum of the journal's differences, per account, epoch, day and
- * file.
+ * Gathers records into posts and turns a post into a command. Only the poster's thread calls
+ * it. Sums are exact: a post carries the sum of the journal's differences, per account, epoch,
+ * day and file.
  */
 #include "storage/ledger/post.h"
 
@@ -137,8 +137,8 @@ const char *post_plan_name(enum ledger_operation operation, enum ledger_plan pla
     return plan == LEDGER_PREPAID ? "prepaid" : "postpaid";
 }
 
-/* The words of a command, on the stack of post_send, so that pointers to them hold until it is
- * sent. */
+/* The words of a command, on the stack of post_send, so that pointers to them hold until
+ * it is sent. */
 struct words {
     char keys[3][LEDGER_KEY_MAX];
     char links[2 * POST_FILES_MAX][LEDGER_KEY_MAX]; /* each followed by its grants */

@@ -1,5 +1,7 @@
-/* Journal records gathered into posts; a post is what one function call brings to Redis. Used by
- * the poster. It sends a post, but decides neither when nor what a refusal means. */
+/*
+ * Journal records gathered into posts; a post is what one function call brings to Redis. Used by
+ * the poster. It sends a post, but decides neither when nor what a refusal means.
+ */
 #ifndef TOLLGATE_LEDGER_POST_H
 #define TOLLGATE_LEDGER_POST_H
 

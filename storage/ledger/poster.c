@@ -36,8 +36,7 @@ struct poster {
     int fd;    /* the link's; -1: none; under ledger->lock, for poster_stop */
     bool done; /* under ledger->lock */
     bool connected, warned_append_only;
-    uint64_t
-        said[POSTER_OBJECTIONS_MAX]; /* hashes of the objections told since Redis last took posts */
+    uint64_t said[POSTER_OBJECTIONS_MAX]; /* objections told since Redis took posts */
     unsigned said_count;
     struct lease lease;
     struct journal_reader reader;
@@ -138,8 +137,8 @@ static void publish_posted(struct poster *poster)
         become_current(poster);
 }
 
-/* Sleeps `milliseconds` at most. New records wake it if `for_records`, the end of the ledger always
- * does. */
+/* Sleeps `milliseconds` at most. New records wake it if `for_records`, the end of the
+ * ledger always does. */
 static void rest(struct poster *poster, uint64_t milliseconds, bool for_records)
 {
     struct ledger *ledger = poster->ledger;
@@ -240,8 +239,8 @@ static void say_unread(struct poster *poster, uint32_t segment, int result)
 /* Lowers `segment` to the one where replay must begin for this account. */
 static void needs_from(struct ledger_account *account, uint32_t *segment)
 {
-    /* Most accounts lack nothing and need no lock. What is journalled from now on stands in a later
-     * segment. */
+    /* Most accounts lack nothing and need no lock. What is journalled from now on stands in
+     * a later segment. */
     if (account->watermark >= atomic_load_explicit(&account->sequence, memory_order_acquire))
         return;
     pthread_mutex_lock(&account->name.names->lock);
@@ -292,9 +291,9 @@ static int ask_watermarks(struct poster *poster, struct ledger_account *const *a
 }
 
 /*
- * Asks Redis for every account's watermark and sets the cursor so that all records that Redis lacks
- * lie ahead of it. 0; -EAGAIN: the link or the journal failed; -EPERM: refused, and the event was
- * told.
+ * Asks Redis for every account's watermark and sets the cursor so that all records that Redis
+ * lacks lie ahead of it. 0; -EAGAIN: the link or the journal failed; -EPERM: refused, and the
+ * event was told.
  */
 static int resync(struct poster *poster)
 {
@@ -589,8 +588,8 @@ static int turn(struct poster *poster)
     }
     int result = read_batch(poster, &batch);
     if (result != 0 && !is_damage(result)) {
-        /* No memory or no descriptors: the next connection begins where all records before are
-         * posted. */
+        /* No memory or no descriptors: the next connection begins where all records
+         * before are posted. */
         post_batch_clear(&batch);
         say_unread(poster, poster->reader.segment, result);
         return -EAGAIN;

@@ -1,5 +1,7 @@
-/* Asks a Redis what it is, for somebody who sets a node up. The server's doctor calls it, never the
- * running ledger. It changes nothing in Redis. */
+/*
+ * Asks a Redis what it is, for somebody who sets a node up. The server's doctor calls it, never the
+ * running ledger. It changes nothing in Redis.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>

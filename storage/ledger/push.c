@@ -79,8 +79,8 @@ static void drop_grants(struct ledger *ledger, const struct ledger_account *acco
         ledger->options.pushed(ledger->options.pushed_context, account);
 }
 
-/* `text` is "issuer/account revision". An account that no thread here has looked up holds no
- * grants. */
+/* `text` is "issuer/account revision". An account that no thread here has looked up
+ * holds no grants. */
 static void take_message(struct push *push, const char *text, size_t length)
 {
     const char *space = memrchr(text, ' ', length);
@@ -242,8 +242,8 @@ static void *push_main(void *argument)
     int result = 0;
     while (result != -ECANCELED) {
         if (subscribe(push) == 0) {
-            /* Push is up only after this: grants that were asked for before may have missed a
-             * revocation. */
+            /* Push is up only after this: grants that were asked for before may have
+             * missed a revocation. */
             atomic_fetch_add(&push->epoch, 1);
             drop_grants(ledger, NULL);
             push->spoke_ms = clock_monotonic_ms();

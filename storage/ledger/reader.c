@@ -124,8 +124,8 @@ static struct ledger_name *resolve(struct journal_reader *reader, uint32_t id,
 static int take(struct journal_reader *reader, struct journal_entry *out)
 {
     const struct journal_record *record = &out->record;
-    /* The parts of a name follow each other, unless a process died between them: then a START
-     * follows. */
+    /* The parts of a name follow each other, unless a process died between them: then
+     * a START follows. */
     if (record->type == JOURNAL_START)
         reader->partial_parts = 0;
     if (reader->partial_parts > 0 && record->type != JOURNAL_NAME)

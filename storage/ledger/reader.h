@@ -1,5 +1,7 @@
-/* A cursor over the journal that resolves names. The scan at start and the poster each have one; it
- * never reads past its limit, behind which the writer may be at work. */
+/*
+ * A cursor over the journal that resolves names. The scan at start and the poster each have one; it
+ * never reads past its limit, behind which the writer may be at work.
+ */
 #ifndef TOLLGATE_LEDGER_READER_H
 #define TOLLGATE_LEDGER_READER_H
 

@@ -1,5 +1,7 @@
-/* One blocking connection to Redis with timeouts, and commands over it. The poster, push, the admin
- * calls and the probe each have their own; workers have asynchronous ones elsewhere. */
+/*
+ * One blocking connection to Redis with timeouts, and commands over it. The poster, push, the admin
+ * calls and the probe each have their own; workers have asynchronous ones elsewhere.
+ */
 #ifndef TOLLGATE_LEDGER_REDIS_H
 #define TOLLGATE_LEDGER_REDIS_H
 

@@ -155,8 +155,8 @@ static int cut_tail(struct scan *scan)
         memset(at, 0, JOURNAL_RECORD_BYTES);
         result = segment_write(fd, reader->index + i, at, 1);
     }
-    /* Records that a killed process left in the page cache must be durable before anything is
-     * posted. */
+    /* Records that a killed process left in the page cache must be durable before
+     * anything is posted. */
     if (result == 0 && fsync(fd) != 0)
         result = -errno;
     free(bytes);
@@ -192,8 +192,8 @@ static int last_segment(struct scan *scan, uint32_t *last)
     return -EBADMSG;
 }
 
-/* Removes the last segment if it holds no header: 1 then, 0 where it is in use, or a negative
- * errno. */
+/* Removes the last segment if it holds no header: 1 then, 0 where it is in use, or
+ * a negative errno. */
 static int remove_unused(struct scan *scan, uint32_t number)
 {
     uint32_t count;

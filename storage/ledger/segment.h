@@ -1,7 +1,7 @@
 /*
- * One segment file of the journal: it is created with its space allocated, opened, read and written
- * in whole records. Used by the journal, its reader and the scan. It knows nothing of what a record
- * means.
+ * One segment file of the journal: it is created with its space allocated, opened, read and
+ * written in whole records. Used by the journal, its reader and the scan. It knows nothing of what
+ * a record means.
  */
 #ifndef TOLLGATE_LEDGER_SEGMENT_H
 #define TOLLGATE_LEDGER_SEGMENT_H
@@ -11,7 +11,7 @@
 #define SEGMENT_NAME_MAX 24
 
 void segment_name(uint32_t number, char name[SEGMENT_NAME_MAX]);
-/* The number in a segment file's name; 0 where the file is no segment. */
+/* The number in a segment file's name; 0 where the name is not one. */
 uint32_t segment_number(const char *name);
 /*
  * Makes a segment: returns a descriptor with `bytes` allocated, zero and on disk, or a negative
@@ -22,9 +22,9 @@ int segment_create(int directory, uint32_t number, uint64_t bytes);
  * behind strerror. */
 const char *segment_cure(int error);
 /*
- * Returns a descriptor, and how many records the file has room for; or a negative errno. The two
- * below transfer `count` records from record `first` on: 0 or a negative errno, -EIO at the file's
- * end.
+ * Returns a descriptor, and how many records the file has room for; or a negative errno. The
+ * two below transfer `count` records from record `first` on: 0 or a negative errno, -EIO at
+ * the file's end.
  */
 int segment_open(int directory, uint32_t number, bool writable, uint32_t *records);
 int segment_write(int fd, uint32_t first, const uint8_t *records, uint32_t count);

@@ -247,8 +247,8 @@ static void *writer_main(void *argument)
     struct writer *writer = &ledger->writer;
     uint64_t ticket = 0;
     for (bool stop = false; !stop;) {
-        /* A full journal has little room left: slower marks make it last longer for the open
-         * downloads. */
+        /* A full journal has little room left: slower marks make it last longer for
+         * the open downloads. */
         uint32_t pause_ms = ledger->options.mark_ms;
         if (atomic_load(&ledger->writer_state) != LEDGER_READY && pause_ms < MARK_MS_FULL)
             pause_ms = MARK_MS_FULL;
@@ -283,8 +283,8 @@ int writer_stop(struct ledger *ledger)
     struct writer *writer = &ledger->writer;
     if (!writer->running)
         return 0;
-    /* Downloads that are still open are closed as their owners would have done; nobody adds any
-     * more. */
+    /* Downloads that are still open are closed as their owners would have done; nobody
+     * adds any more. */
     pthread_mutex_lock(&ledger->open_lock);
     for (struct ledger_download *download = ledger->open; download != NULL;
          download = download->open_next) {

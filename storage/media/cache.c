@@ -45,8 +45,8 @@ static struct cache_entry *entry_of(struct media_file *file)
 
 /* ---- an entry's life ---- */
 
-/* Makes an entry, which owns `fd` (-1 for a missing file). NULL without memory: `fd` stays the
- * caller's. */
+/* Makes an entry, which owns `fd` (-1 for a missing file). NULL without memory: `fd`
+ * stays the caller's. */
 static struct cache_entry *entry_create(const char *path, size_t path_length, uint64_t path_hash,
                                         int fd, uint64_t now_ms)
 {
@@ -80,8 +80,8 @@ static void entry_free(const struct media_cache *cache, struct cache_entry *entr
     free(entry);
 }
 
-/* Takes the entry out of the table; frees it now if it has no references, otherwise the last drop
- * does. */
+/* Takes the entry out of the table; frees it now if it has no references, otherwise the
+ * last drop does. */
 static void detach(struct media_cache *cache, struct cache_entry *entry)
 {
     cache_table_remove(&cache->table, entry);
@@ -97,8 +97,8 @@ static bool make_room_for_file(struct media_cache *cache)
 {
     if (cache->table.count < cache->entries_max)
         return true;
-    /* A missing file saves a failed open, an idle one an open and its hash: a missing one goes
-     * first. */
+    /* A missing file saves a failed open, an idle one an open and its hash: a missing
+     * one goes first. */
     struct cache_entry *victim =
         cache->missing.oldest != NULL ? cache->missing.oldest : cache->idle.oldest;
     if (victim == NULL)
@@ -173,8 +173,8 @@ const char *media_file_bytes(struct media_file *file)
  * its hash costs one load per hit. */
 static void pick_up_hash(struct media_cache *cache, struct cache_entry *entry)
 {
-    /* Loaded before the lookup, so that a hash that is put meanwhile is looked for again, not
-     * missed. */
+    /* Loaded before the lookup, so that a hash that is put meanwhile is looked for
+     * again, not missed. */
     uint64_t generation = hash_store_generation(cache->media->hashes);
     if (generation == entry->hashes_seen)
         return;
@@ -303,8 +303,8 @@ static int admit_version(struct media_cache *cache, const char *path, size_t pat
     return 0;
 }
 
-/* Takes the result of an open, inline or on the ring, and compares it with the `known` entry (or
- * NULL). */
+/* Takes the result of an open, inline or on the ring, and compares it with the `known`
+ * entry (or NULL). */
 static int settle(struct media_cache *cache, struct cache_entry *known, const char *path,
                   size_t path_length, uint64_t path_hash, uint64_t now_ms, int result,
                   struct media_file **out)

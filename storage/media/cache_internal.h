@@ -1,5 +1,7 @@
-/* What the files of the cache share: an entry, the table that finds it by its path, and the lists
- * that say which entry goes first. One thread owns all of it, so there are no locks. */
+/*
+ * What the files of the cache share: an entry, the table that finds it by its path, and the lists
+ * that say which entry goes first. One thread owns all of it, so there are no locks.
+ */
 #ifndef TOLLGATE_STORAGE_MEDIA_CACHE_INTERNAL_H
 #define TOLLGATE_STORAGE_MEDIA_CACHE_INTERNAL_H
 

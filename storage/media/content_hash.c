@@ -52,8 +52,8 @@ uint64_t content_now_ns(void)
 uint64_t content_settle_ns(const struct file_identity *identity, uint64_t now_ns)
 {
     uint64_t settle_ns = identity->ctime_ns % 1000000000U == 0 ? SETTLE_COARSE_NS : SETTLE_NS;
-    /* A change time in the future comes from another machine's clock: waiting for it would tell
-     * nothing. */
+    /* A change time in the future comes from another machine's clock: waiting for it
+     * would tell nothing. */
     if (identity->ctime_ns > now_ns || now_ns - identity->ctime_ns >= settle_ns)
         return 0;
     return settle_ns - (now_ns - identity->ctime_ns);

@@ -1,5 +1,7 @@
-/* The content hash: XXH3-128 of a whole file, read in chunks. The hasher's thread and the scan use
- * it, each with a reader of its own; it waits for the disk, so no worker may. */
+/*
+ * The content hash: XXH3-128 of a whole file, read in chunks. The hasher's thread and the scan use
+ * it, each with a reader of its own; it waits for the disk, so no worker may.
+ */
 #ifndef TOLLGATE_STORAGE_MEDIA_CONTENT_HASH_INTERNAL_H
 #define TOLLGATE_STORAGE_MEDIA_CONTENT_HASH_INTERNAL_H
 

@@ -345,8 +345,8 @@ int hash_log_rewrite(struct hash_log *log, bool (*next)(void *context, struct ha
     if (fd < 0)
         return -errno;
 
-    /* Locked before it has the name, so that a process that opens it next waits until
-     * hash_log_share. */
+    /* Locked before it has the name, so that a process that opens it next
+     * waits until hash_log_share. */
     off_t written = 0;
     int error = lock(fd, LOCK_EX | LOCK_NB);
     if (!error) {

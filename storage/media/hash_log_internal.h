@@ -1,7 +1,7 @@
 /*
- * The hashes on disk: one append-only file of fixed-size records, state_dir/hashes. Only the hash
- * store uses it and keeps the hashes in memory; nothing here decides which hashes are worth
- * keeping.
+ * The hashes on disk: one append-only file of fixed-size records, state_dir/hashes. Only
+ * the hash store uses it and keeps the hashes in memory; nothing here decides which hashes
+ * are worth keeping.
  *
  *   header   72 bytes: "tollhash", u32 version, u32 record size, zeros, u64 XXH3 of the 64 before
  *   record   72 bytes: u64 device, inode, size, mtime_ns, ctime_ns, 16 bytes of hash, u32
@@ -27,9 +27,9 @@ struct hash_record {
 struct hash_log;
 
 /*
- * Opens or makes the file. A file of another version, or one that is no hash log, is set aside as
- * hashes.unreadable: everything in it can be hashed again. Returns 0 or a negative errno (-EBADMSG:
- * it cannot be set aside).
+ * Opens or makes the file. A file of another version, or one that is not a hash log, is set aside
+ * as hashes.unreadable: everything in it can be hashed again. Returns 0 or a negative errno
+ * (-EBADMSG: another process uses that file, so it stays).
  */
 int hash_log_open(struct hash_log **out, const char *state_dir);
 void hash_log_close(struct hash_log **log);
@@ -46,8 +46,8 @@ int hash_log_read(struct hash_log *log,
 /* How many records have been read so far, damaged ones included. */
 uint64_t hash_log_length(const struct hash_log *log);
 
-/* Appends a record. 0, or a negative errno with nothing added (-EROFS: the file is open for reading
- * only). */
+/* Appends a record. 0, or a negative errno with nothing added (-EROFS: the file is open
+ * for reading only). */
 int hash_log_append(struct hash_log *log, const struct hash_record *record);
 
 /* Replaces the file by a new one with the records that `next` gives (false: no more). -EBUSY while

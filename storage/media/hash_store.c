@@ -1,8 +1,8 @@
 /*
- * The table of known hashes: an entry per (device, inode), found by open addressing, aged by a list
- * from oldest to newest. The workers look up, the hasher and the scan put. It never holds the
- * table's lock while it waits for the disk: the log has a mutex of its own, which workers never
- * take.
+ * The table of known hashes: an entry per (device, inode), found by open addressing, aged by
+ * a list from oldest to newest. The workers look up, the hasher and the scan put. It never
+ * holds the table's lock while it waits for the disk: the log has a mutex of its own, which
+ * workers never take.
  */
 #include <errno.h>
 #include <pthread.h>

@@ -1,5 +1,7 @@
-/* The known hashes: in memory by device and inode, and on disk through the hash log. The workers
- * read it, the hasher and the scan write it; it locks itself. */
+/*
+ * The known hashes: in memory by device and inode, and on disk through the hash log. The workers
+ * read it, the hasher and the scan write it; it locks itself.
+ */
 #ifndef TOLLGATE_STORAGE_MEDIA_HASH_STORE_INTERNAL_H
 #define TOLLGATE_STORAGE_MEDIA_HASH_STORE_INTERNAL_H
 

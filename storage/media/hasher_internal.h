@@ -22,9 +22,9 @@ int hasher_create(struct hasher **out, const struct path_root *root, struct hash
 void hasher_destroy(struct hasher **hasher);
 
 /*
- * Asks for a version's hash. Returns a ticket, or 0 where the queue is full. Any thread; holds a
- * lock for the copy of a path. The hasher opens the path itself, so that no descriptor waits in the
- * queue.
+ * Asks for a version's hash. Returns a ticket, or 0 where the queue is full. Any thread; holds
+ * a lock for the copy of a path. The hasher opens the path itself, so that no descriptor waits
+ * in the queue.
  */
 uint64_t hasher_ask(struct hasher *hasher, const char *path, size_t path_length,
                     const struct file_identity *identity);

@@ -22,11 +22,10 @@
 struct media;
 
 struct media_options {
-    const char *root;      /* directory; opened once, with O_PATH */
-    bool follow_links;     /* follow symbolic links that stay within the root all the way */
-    const char *state_dir; /* must exist; holds the store, `hashes`; NULL: memory only */
-    uint32_t
-        hash_queue_max; /* files that may wait for the hasher; beyond, one is asked for later */
+    const char *root;        /* directory; opened once, with O_PATH */
+    bool follow_links;       /* follow symbolic links that stay within the root all the way */
+    const char *state_dir;   /* must exist; holds the store, `hashes`; NULL: memory only */
+    uint32_t hash_queue_max; /* files that may wait for the hasher */
     uint32_t hash_first_max; /* files that may wait through media_file_hash_first */
     /* Called on the hasher's thread after each file of media_file_hash_first; may be NULL. */
     void (*hashed)(void *context);
@@ -84,9 +83,9 @@ struct media_file {
     uint64_t size;
     int64_t mtime_s;
     /*
-     * The second of its latest change of any kind: that of mtime, or of ctime where ctime is later.
-     * mtime can be set back (cp -p, rsync -t, reproducible images) and so name two versions; ctime
-     * cannot.
+     * The second of its latest change of any kind: that of mtime, or of ctime where ctime is
+     * later. mtime can be set back (cp -p, rsync -t, reproducible images) and so name two
+     * versions; ctime cannot.
      */
     int64_t changed_s;
     /*
@@ -170,9 +169,9 @@ void media_file_learn(struct media_cache *cache, struct media_file *file);
 
 /*
  * Asks the hasher to hash a file in use, which is not hashed yet, before those that nobody waits
- * for; the caller waits until `until_ms` (monotonic). Returns a ticket for media_hash_is_through; 0
- * where hash_first_max wait already. Either way the file also keeps its place in the ordinary
- * queue.
+ * for; the caller waits until `until_ms` (monotonic). Returns a ticket for
+ * media_hash_is_through; 0 where hash_first_max wait already. Either way the file also keeps its
+ * place in the ordinary queue.
  */
 uint64_t media_file_hash_first(struct media_cache *cache, struct media_file *file,
                                uint64_t until_ms);

@@ -1,8 +1,8 @@
 /*
  * How long an MP3 plays and at which bitrate, from the headers of all its frames (ISO 11172-3
- * 2.4.1, ISO 13818-3). The content reader feeds it the bytes of a file in their order, in parts of
- * any size, while it hashes them. It trusts no byte: whatever they are, the answer is facts or
- * none.
+ * 2.4.1, ISO 13818-3). The content reader feeds it the bytes of a file in their order, in
+ * parts of any size, while it hashes them. It trusts no byte: whatever they are, the answer is
+ * facts or none.
  */
 #ifndef TOLLGATE_STORAGE_MEDIA_MP3_INTERNAL_H
 #define TOLLGATE_STORAGE_MEDIA_MP3_INTERNAL_H

@@ -1,9 +1,9 @@
 /*
- * The one place that opens anything beneath the media root (workers pass the same flags to their
- * ring), always by openat2, so that the kernel itself refuses ways out, and symbolic links where
- * they are not to be followed. It never waits for a FIFO's other end, and never resolves a path by
- * any other call: statx and openat would follow links in intermediate segments, and out of the
- * root.
+ * The one place that opens anything beneath the media root (workers pass the same flags to
+ * their ring), always by openat2, so that the kernel itself refuses ways out, and symbolic
+ * links where they are not to be followed. It never waits for a FIFO's other end, and never
+ * resolves a path by any other call: statx and openat would follow links in intermediate
+ * segments, and out of the root.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -48,8 +48,8 @@ bool path_is_servable(const char *path, size_t length)
     for (const char *segment = path + 1; segment <= end;) {
         const char *slash = memchr(segment, '/', (size_t)(end - segment));
         size_t segment_length = (size_t)((slash != NULL ? slash : end) - segment);
-        /* A name with a dot in front is hidden: .git, .htpasswd, leftovers of an editor or a
-         * transfer. */
+        /* A name with a dot in front is hidden: .git, .htpasswd, leftovers of an editor
+         * or a transfer. */
         if (segment_length == 0 || segment[0] == '.')
             return false;
         segment += segment_length + 1;

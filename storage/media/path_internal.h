@@ -12,9 +12,9 @@
 #include <stdint.h>
 
 /*
- * One version of one file. The change time is part of it because anyone can set the modification
- * time back (rsync -t, cp -p) and nobody the change time. Five u64 without padding, compared as
- * bytes.
+ * One version of one file. The change time is part of it because anyone can set the
+ * modification time back (rsync -t, cp -p) and nobody the change time. Five u64 without
+ * padding, compared as bytes.
  */
 struct file_identity {
     uint64_t device, inode, size;
@@ -23,8 +23,8 @@ struct file_identity {
 
 bool file_identity_equal(const struct file_identity *a, const struct file_identity *b);
 
-/* The root, and the flags of every open beneath it (RESOLVE_CACHED is added for one that must not
- * wait). */
+/* The root, and the flags of every open beneath it (RESOLVE_CACHED is added for one that
+ * must not wait). */
 struct path_root {
     int fd; /* O_PATH */
     struct open_how how;

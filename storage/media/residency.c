@@ -108,8 +108,8 @@ static void learn(struct media_file *file)
     file->telling = memory ? MEDIA_ALWAYS_IN_MEMORY : MEDIA_CANNOT_TELL;
 }
 
-/* The byte to look at: in the block's last page or, after the block was brought in, in the page
- * before. */
+/* The byte to look at: in the block's last page or, after the block was brought in, in
+ * the page before. */
 static uint64_t look_at(const struct media_file *file, uint64_t block, bool brought)
 {
     uint64_t end = (block + 1) * MEDIA_BLOCK;
