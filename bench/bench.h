@@ -101,6 +101,7 @@ enum bench_error {
 #undef X
         BENCH_ERROR_COUNT
 };
+/* The name of an error in JSON, and its text for people. Constants. */
 const char *bench_error_key(enum bench_error error);
 const char *bench_error_text(enum bench_error error);
 

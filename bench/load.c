@@ -371,9 +371,7 @@ static void run(struct thread *thread)
         }
         struct io_uring_cqe *cqe;
         int result = io_uring_submit_and_wait_timeout(&thread->ring, &cqe, 1, &wait, NULL);
-        /*
-         * The kernel lacks memory, or completions wait to be taken: not a reason to end the load.
-         */
+        /* The kernel lacks memory, or completions wait to be taken: no reason to end the load. */
         if (result == -EAGAIN || result == -ENOMEM)
             nanosleep(&(struct timespec){.tv_nsec = SCARCE_PAUSE_MS * 1000000L}, NULL);
         else if (result < 0 && result != -ETIME && result != -EINTR && result != -EBUSY)

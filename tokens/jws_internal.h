@@ -35,6 +35,10 @@ struct jws_header {
     const char *kid;                /* borrowed from the JSON */
 };
 
+/*
+ * Reads alg and kid. Returns TOKEN_OK, REFUSED_HEADER_MALFORMED, REFUSED_HEADER_UNSUPPORTED,
+ * REFUSED_ALGORITHM_REFUSED or REFUSED_KEY_ID_MISSING.
+ */
 enum token_verdict jws_read_header(const json_t *json, struct jws_header *header);
 
 /*

@@ -183,6 +183,7 @@ struct token_trust;
  */
 int token_trust_create(struct token_trust **out, const struct token_issuer *issuers, size_t count,
                        const struct token_policy *policy, char *error, size_t error_size);
+/* Take a reference, and give one back: the last drop frees the trust and its key sets. */
 struct token_trust *token_trust_hold(struct token_trust *trust);
 void token_trust_drop(struct token_trust **trust);
 uint64_t token_trust_generation(const struct token_trust *trust);

@@ -17,7 +17,7 @@
 #define PARSED   2000
 #define APPENDED 10000
 
-/* Public keys of examples, the same in each run, because the cost of a check depends on the key:
+/* Keys that everybody knows, the same in each run, because the cost of a check depends on the key:
  * the second is from RFC 7515 A.3, the third from RFC 8037 A.1. */
 static const char jwks[] =
     "{\"keys\":["

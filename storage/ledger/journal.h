@@ -64,6 +64,7 @@ struct journal {
 int journal_open(struct journal *journal, struct names *names, int directory,
                  uint64_t segment_bytes, const uint8_t instance[JOURNAL_ID_BYTES],
                  const uint8_t epoch[JOURNAL_ID_BYTES], char *error, size_t error_size);
+/* Closes and frees; writes nothing, so the caller has synced before. */
 void journal_close(struct journal *journal);
 
 /* Promises room for so many records, or gives it back. 0 or -ENOSPC. Any thread. */
@@ -107,6 +108,7 @@ void journal_add_base(struct journal *journal, uint64_t base);
  * the writer's position. */
 int journal_scan(struct journal *journal, char *error, size_t error_size);
 
+/* The wall clock, in milliseconds since 1970. */
 uint64_t ledger_time_ms(void);
 
 #endif

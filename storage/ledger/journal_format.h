@@ -91,6 +91,7 @@ bool journal_chained(const uint8_t bytes[JOURNAL_RECORD_BYTES], uint64_t previou
  * journal_chain reads the one that it does carry. */
 uint64_t journal_chain_of(const uint8_t bytes[JOURNAL_RECORD_BYTES], uint64_t previous);
 uint64_t journal_chain(const uint8_t bytes[JOURNAL_RECORD_BYTES]);
+/* Whether all bytes are zero, as in the record that ends the used part of a segment. */
 bool journal_is_zero(const uint8_t *bytes, size_t length);
 /* False where a field is out of its range: a record of a newer format, or not ours. Does not check
  * the chain. */

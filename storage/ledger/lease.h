@@ -28,9 +28,15 @@ enum lease_result {
     LEASE_LINK,    /* the link failed */
 };
 
+/*
+ * Takes the lease or renews it, for lease_ms from before the question. `text` is written for
+ * LEASE_WAIT and LEASE_REFUSED, link->error for LEASE_LINK.
+ */
 enum lease_result lease_renew(struct lease *lease, struct redis_link *link,
                               const struct ledger *ledger, char text[LEDGER_TEXT_MAX]);
+/* Ends the lease in Redis; where Redis does not answer, the lease runs out by itself. */
 void lease_release(struct lease *lease, struct redis_link *link, const struct ledger *ledger);
+/* Whether the lease is not held, or a third of it is over. */
 bool lease_is_due(const struct lease *lease);
 /* Whether Redis has been told of all records of usage and money that are on disk. */
 bool lease_has_told(const struct lease *lease, const struct ledger *ledger);

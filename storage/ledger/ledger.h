@@ -190,6 +190,7 @@ struct ledger_stats {
     uint64_t push_connects, revocations_heard;
     uint64_t notices_lost; /* dropped at the bound of their queue, or when Redis went away */
 };
+/* Fills in the counters. Any thread; it takes locks for a moment, so not for each request. */
 void ledger_stats(struct ledger *ledger, struct ledger_stats *out);
 
 /* ---- before a node runs ---- */

@@ -23,8 +23,7 @@ struct notices;
 struct where;
 
 struct ledger_download {
-    struct ledger_download
-        *next; /* on the stack `dirty`: owned by the thread that set QUEUED, then by the writer */
+    struct ledger_download *next;   /* on `dirty`: owned by the setter of QUEUED, then the writer */
     struct ledger *ledger;          /* borrows */
     struct ledger_account *account; /* a reference */
     struct ledger_file *file;       /* a reference */
@@ -55,13 +54,11 @@ struct writer {
     bool running;
     pthread_mutex_t lock;
     pthread_cond_t wake, done;
-    uint64_t asked,
-        served; /* the last ticket given to a caller of writer_mark, and the last one served */
-    struct money *money; /* to do; newest first */
+    uint64_t asked, served; /* tickets for a mark: last given, last served */
+    struct money *money;    /* to do; newest first */
     bool stop;
     /* Of the writer thread only. */
-    struct ledger_download
-        *deferred;        /* downloads whose mark found no room; they are still QUEUED */
+    struct ledger_download *deferred; /* without room for a mark; still QUEUED */
     int allocation_error; /* errno of the last failure to make a segment; 0: it was made */
     uint64_t retry_ms;    /* on the monotonic clock */
 };

@@ -103,6 +103,7 @@ struct ledger_account *names_find_tag(struct names *names, const char *tag, size
 void names_hold(struct ledger_name *name);
 /* Gives a reference back. The last one frees the name, unless it is an account that has records. */
 void names_drop(struct ledger_name *name);
+/* The account behind a name, which must be one of kind JOURNAL_ACCOUNT (asserted). */
 struct ledger_account *names_account(struct ledger_name *name);
 /*
  * Notes that the account's record of this sequence stands in this segment. The first record gives
@@ -141,6 +142,7 @@ struct names_warning {
  * told of once. */
 bool names_warning(struct names *names, struct names_warning *out);
 
+/* Whether an id has 1 to LEDGER_ISSUER_MAX bytes of a-z, 0-9 and -. */
 bool names_issuer_valid(const char *issuer);
 
 #endif

@@ -34,6 +34,7 @@ struct journal_reader {
     uint32_t buffer_first, buffer_count;
 };
 
+/* Borrows `names` and `directory`; reader_enter must follow. 0 or -ENOMEM. */
 int reader_init(struct journal_reader *reader, struct names *names, int directory);
 void reader_free(struct journal_reader *reader);
 /*

@@ -64,6 +64,7 @@ redisReply *redis_next(struct redis_link *link);
  * for an error reply; link->error has the text. */
 redisReply *redis_call(struct redis_link *link, int count, const char *const words[]);
 
+/* Asks INFO. 0, or -EAGAIN with the cause in link->error. */
 int redis_facts(struct redis_link *link, struct redis_facts *out);
 /* Loads the function library unless Redis has exactly this text or a newer version (then *newer is
  * that version, otherwise 0). 0 or -EAGAIN. */

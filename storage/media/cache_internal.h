@@ -41,6 +41,7 @@ struct cache_table {
     size_t mask, count;
 };
 
+/* The table never grows: it holds `entries_max` entries, which stay the caller's. 0 or -ENOMEM. */
 int cache_table_create(struct cache_table *table, uint32_t entries_max);
 void cache_table_destroy(struct cache_table *table);
 struct cache_entry *cache_table_find(const struct cache_table *table, const char *path,

@@ -35,6 +35,7 @@ uint64_t content_now_ns(void);
 /* One chunk's buffer and the state of the hash; for one thread. */
 struct content_reader;
 
+/* 0 or -ENOMEM. */
 int content_reader_create(struct content_reader **out);
 void content_reader_destroy(struct content_reader **reader);
 

@@ -29,7 +29,7 @@ struct hash_log;
 /*
  * Opens or makes the file. A file of another version, or one that is not a hash log, is set aside
  * as hashes.unreadable: everything in it can be hashed again. Returns 0 or a negative errno
- * (-EBADMSG: another process uses that file, so it stays).
+ * (-EBADMSG: it must stay, for another process uses it or it is read-only).
  */
 int hash_log_open(struct hash_log **out, const char *state_dir);
 void hash_log_close(struct hash_log **log);

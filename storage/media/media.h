@@ -25,7 +25,7 @@ struct media_options {
     const char *root;        /* directory; opened once, with O_PATH */
     bool follow_links;       /* follow symbolic links that stay within the root all the way */
     const char *state_dir;   /* must exist; holds the store, `hashes`; NULL: memory only */
-    uint32_t hash_queue_max; /* files that may wait for the hasher */
+    uint32_t hash_queue_max; /* files that may wait for the hasher; see media_hash_stats */
     uint32_t hash_first_max; /* files that may wait through media_file_hash_first */
     /* Called on the hasher's thread after each file of media_file_hash_first; may be NULL. */
     void (*hashed)(void *context);
@@ -51,8 +51,9 @@ struct media_hash_stats {
     uint64_t bytes_hashed;    /* read to hash, files under way and abandoned ones included */
     uint64_t files_abandoned; /* changed while they were read, or unreadable; asked again later */
     uint64_t queue_length;    /* files that wait for the hasher or that it reads */
-    uint64_t queue_refused;   /* times a file found the queue full */
-    uint64_t entries;         /* hashes known */
+    uint64_t
+        queue_refused; /* times a file found a queue full; the cache asks again at its next check */
+    uint64_t entries;  /* hashes known */
     uint64_t entries_loaded;  /* hashes read from the disk, other processes' included */
     uint64_t records_damaged; /* records on disk whose checksum was wrong: ignored */
     uint64_t store_failures;  /* hashes that could not be written to the disk */
@@ -179,6 +180,7 @@ uint64_t media_file_hash_first(struct media_cache *cache, struct media_file *fil
  * file has changed or cannot be read and gets none. */
 bool media_hash_is_through(const struct media *media, uint64_t ticket);
 
+/* Take another reference, and give one back. Only the thread that owns the cache. */
 void media_file_hold(struct media_file *file);
 void media_file_drop(struct media_cache *cache, struct media_file **file);
 
@@ -208,6 +210,7 @@ struct media_reader {
     uint8_t tries;                /* times that bytes were brought since some were sent */
 };
 
+/* Begins a range, of which nothing is known. */
 void media_reader_begin(struct media_reader *reader);
 /*
  * How many of the `length` bytes from `offset` on (within the file) can be sent without waiting for
