@@ -20,9 +20,8 @@
 /* A file up to this size stays in the page cache after it was hashed: it was asked for a moment
  * ago. */
 #define KEEP_BYTES_MAX (UINT64_C(16) << 20)
-/*
- * The thread yields to the workers, for the processor and (where the scheduler looks) for the disk.
- */
+/* A lower priority than the workers', for the processor and (where the scheduler looks)
+ * for the disk. */
 #define NICENESS       10
 
 struct job {

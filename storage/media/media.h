@@ -25,7 +25,7 @@ struct media_options {
     const char *root;        /* directory; opened once, with O_PATH */
     bool follow_links;       /* follow symbolic links that stay within the root all the way */
     const char *state_dir;   /* must exist; holds the store, `hashes`; NULL: memory only */
-    uint32_t hash_queue_max; /* files that may wait for the hasher; see media_hash_stats */
+    uint32_t hash_queue_max; /* files that may wait for the hasher; others ask again later */
     uint32_t hash_first_max; /* files that may wait through media_file_hash_first */
     /* Called on the hasher's thread after each file of media_file_hash_first; may be NULL. */
     void (*hashed)(void *context);
@@ -51,9 +51,8 @@ struct media_hash_stats {
     uint64_t bytes_hashed;    /* read to hash, files under way and abandoned ones included */
     uint64_t files_abandoned; /* changed while they were read, or unreadable; asked again later */
     uint64_t queue_length;    /* files that wait for the hasher or that it reads */
-    uint64_t
-        queue_refused; /* times a file found a queue full; the cache asks again at its next check */
-    uint64_t entries;  /* hashes known */
+    uint64_t queue_refused;   /* times a file found a queue full */
+    uint64_t entries;         /* hashes known */
     uint64_t entries_loaded;  /* hashes read from the disk, other processes' included */
     uint64_t records_damaged; /* records on disk whose checksum was wrong: ignored */
     uint64_t store_failures;  /* hashes that could not be written to the disk */
