@@ -74,8 +74,7 @@ bool key_print(const struct key *key, unsigned char print[KEY_PRINT_SIZE])
 {
     /* Any text will do: two secrets that give one MAC are one secret. */
     static const char text[] = "the same key";
-    unsigned char
-        point[1 + 2 * ES256_COORDINATE]; /* SEC 1 is the longer form; RFC 8032: 32 bytes */
+    unsigned char point[1 + 2 * ES256_COORDINATE]; /* SEC 1, the longer form; RFC 8032: 32 bytes */
     size_t length = 0;
     size_t written = 0;
 

@@ -9,13 +9,12 @@
 #include "storage/ledger/redis.h"
 
 struct lease {
-    bool held;         /* as of Redis' last answer */
-    bool was_held;     /* this process has held it at least once */
-    uint64_t until_ms; /* monotonic, counted from before the question */
-    uint64_t due_ms;   /* monotonic: when to renew it */
-    uint64_t told;     /* records of usage and money that Redis knows to be on disk */
-    long long
-        foreign_until; /* end of the lease of another process of this instance, by Redis' clock */
+    bool held;                /* as of Redis' last answer */
+    bool was_held;            /* this process has held it at least once */
+    uint64_t until_ms;        /* monotonic, counted from before the question */
+    uint64_t due_ms;          /* monotonic: when to renew it */
+    uint64_t told;            /* records of usage and money that Redis knows to be on disk */
+    long long foreign_until;  /* end of another process' lease, by Redis' clock */
     uint64_t foreign_left_ms; /* until that lease ends */
 };
 

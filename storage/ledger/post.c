@@ -220,8 +220,7 @@ int post_send(const struct post *post, const struct ledger *ledger, struct redis
         ledger_usage_key(words.keys[2], post->account, post->day);
     for (size_t i = 0; i < post->files_count; i++)
         add_terms(post, i, &words);
-    if (post->is_money &&
-        post->money.operation == LEDGER_REVOKE_LINK) /* the record has the link in hexadecimal */
+    if (post->is_money && post->money.operation == LEDGER_REVOKE_LINK) /* the link is in hex */
         snprintf(words.links[words.links_count++], sizeof(words.links[0]), "tg:{%s}:link:%s",
                  post->account->tag, post->money.transaction);
     snprintf(count, sizeof(count), "%zu", 3 + words.links_count);

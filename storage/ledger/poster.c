@@ -580,8 +580,7 @@ static int turn(struct poster *poster)
     struct post_batch batch = {0};
     if (lease_is_due(&poster->lease)) {
         int result = take_lease(poster);
-        if (result ==
-            -ESTALE) /* the lease was held and Redis does not know it: it may have lost more */
+        if (result == -ESTALE) /* held, and Redis does not know it: it may have lost more */
             result = resync_again(poster);
         if (result != 0)
             return result;

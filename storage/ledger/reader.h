@@ -19,10 +19,9 @@ struct journal_reader {
     struct names *names; /* borrows */
     int directory;       /* borrows */
     int fd;
-    uint32_t segment, index,
-        capacity;   /* the cursor: its segment, its record there, the segment's size in records */
-    uint64_t count; /* records before the cursor in the whole journal */
-    uint64_t limit; /* `count` never passes it */
+    uint32_t segment, index, capacity; /* the cursor's place, in records */
+    uint64_t count;                    /* records before the cursor in the whole journal */
+    uint64_t limit;                    /* `count` never passes it */
     uint64_t chain;
     bool chain_known; /* the cursor came from the segment before: `chain` is its last */
     uint8_t instance[JOURNAL_ID_BYTES], epoch[JOURNAL_ID_BYTES];

@@ -60,8 +60,7 @@ const char *segment_cure(int error)
 static bool has_space(int directory, uint64_t bytes)
 {
     struct statvfs status;
-    if (fstatvfs(directory, &status) != 0 ||
-        status.f_blocks == 0) /* the file system does not say */
+    if (fstatvfs(directory, &status) != 0 || status.f_blocks == 0) /* it does not say */
         return true;
     return (uint64_t)status.f_bavail * status.f_frsize >= bytes;
 }

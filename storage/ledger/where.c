@@ -300,9 +300,8 @@ int where_get(struct where *where, uint32_t wait_ms, struct ledger_redis_address
 bool where_failed(struct where *where, uint64_t number, bool reached)
 {
     pthread_mutex_lock(&where->lock);
-    bool another =
-        where->count >
-        1; /* for an older number: another address came into force since, if there are several */
+    /* After a report of an older number, another address is in force, if there are several. */
+    bool another = where->count > 1;
     if (number == where->number) {
         another = !reached && where->at + 1 < where->count;
         put_in_force(where, another ? where->at + 1 : 0);

@@ -203,8 +203,7 @@ static void finish_turn(struct ledger *ledger, struct turn *turn, uint64_t ticke
     if (writer->deferred == NULL && !ledger->journal.failed)
         writer->served = ticket;
     while (turn->money != NULL) {
-        struct money *next =
-            turn->money->next; /* its owner's stack may be gone once `done` is set */
+        struct money *next = turn->money->next; /* its owner may be gone once it is done */
         turn->money->done = true;
         turn->money = next;
     }

@@ -193,8 +193,7 @@ static void compact(struct hash_store *store)
         return;
     struct walk walk = {.store = store, .number = store->oldest};
     int error = hash_log_rewrite(store->log, next_entry, &walk);
-    if (error &&
-        error != -EBUSY) /* -EBUSY: another process has it open; the next start tries again */
+    if (error && error != -EBUSY) /* busy: another process has it open */
         store->error = error;
 }
 

@@ -92,11 +92,10 @@ struct media_file {
      * "" until hashed; a get or media_file_learn may fill it in, and nothing changes it afterwards.
      */
     char etag[MEDIA_ETAG_SIZE];
-    uint32_t duration_ms,
-        bitrate;     /* of an MP3, in ms and bits per second, filled in with the etag; 0: unknown */
-    uint8_t telling; /* enum media_telling; private to media, as are the next two */
-    uint64_t serial; /* the cache's number for this version */
-    uint64_t cold_ms; /* when one of its blocks was last found not to be in memory */
+    uint32_t duration_ms, bitrate; /* of an MP3, filled in with the etag; 0: unknown */
+    uint8_t telling;               /* enum media_telling; private to media, as are the next two */
+    uint64_t serial;               /* the cache's number for this version */
+    uint64_t cold_ms;              /* when one of its blocks was last found not to be in memory */
     char path[MEDIA_PATH_MAX + 1];
     size_t path_length;
     uint32_t references; /* private to media and its owner thread */

@@ -94,9 +94,7 @@ static uint64_t tag_bytes(const unsigned char *at, size_t length)
     if (length >= APE_BYTES && memcmp(at, "APETAGEX", 8) == 0) {
         uint32_t items = (uint32_t)at[15] << 24 | (uint32_t)at[14] << 16 | (uint32_t)at[13] << 8 |
                          (uint32_t)at[12];
-        return APE_BYTES + ((at[23] & 0x20) != 0
-                                ? (uint64_t)items
-                                : 0); /* otherwise it is a footer, which stands alone */
+        return APE_BYTES + ((at[23] & 0x20) != 0 ? (uint64_t)items : 0); /* else it is a footer */
     }
     return length >= 3 && memcmp(at, "TAG", 3) == 0 ? ID3V1_BYTES : 0;
 }
@@ -110,10 +108,8 @@ static bool is_borne_out(const struct mp3_walk *walk, const unsigned char *at, s
                          const struct frame *frame, bool whole)
 {
     bool known = frame->kind == walk->kind;
-    unsigned wanted =
-        known && frame->bitrate > 0
-            ? 1
-            : 2; /* the length of a free one came from the next, which proves nothing */
+    /* The length of a free frame came from the next header, which therefore proves nothing. */
+    unsigned wanted = known && frame->bitrate > 0 ? 1 : 2;
     size_t behind = frame->length;
     for (unsigned found = 0; found < wanted; found++) {
         struct frame next;
