@@ -1,7 +1,7 @@
 /*
- * Files that are not in memory. The disk is read by the kernel's threads for the ring, never by a
- * worker, which would keep all its connections waiting meanwhile; and what cannot be evicted, or cannot
- * be asked, is served as before.
+ * Files that are not in memory. The kernel's threads for the ring read the disk, never a worker,
+ * which would keep all its connections waiting meanwhile. Files of which no one can tell whether
+ * they are in memory are served all the same.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -27,7 +27,7 @@ static void add_files(struct site *site)
         site_media_add(site, paths[i], TRACK_LONG, 2);
 }
 
-/* Or the hasher would bring in what was evicted. */
+/* Waits for the hasher, which would otherwise read the evicted files into memory again. */
 static void await_hashes(struct site *site)
 {
     for (unsigned i = 0; i < FILES; i++) {
@@ -55,7 +55,7 @@ static bool is_in_memory(int fd, size_t length)
     return count > 0;
 }
 
-/* False where they stay: in memory is where they are. Returns their length in `total`. */
+/* Evicts the files from memory. False where one stays, as on tmpfs. `total` gets their length. */
 static bool evict(struct site *site, uint64_t *total)
 {
     *total = 0;
@@ -79,7 +79,7 @@ static bool evict(struct site *site, uint64_t *total)
 
 /* ---- the node ---- */
 
-/* Bytes that the node's workers themselves had the disk read. */
+/* Bytes that the node's workers themselves have read from the disk. */
 static uint64_t read_by_workers(struct site *site)
 {
     uint64_t sum = 0;
@@ -189,7 +189,8 @@ Test(cold, files_in_memory_are_neither_read_by_the_ring_nor_cut)
     rmdir(root);
 }
 
-/* overlayfs knows no RWF_NOWAIT: what is in memory is only known once the ring has read it. */
+/* overlayfs has no RWF_NOWAIT: whether a part is in memory is known only once the ring has read
+ * it. */
 Test(cold, files_of_which_nobody_can_tell_are_read_by_the_ring_and_remembered)
 {
     const char *root = make_directory();

@@ -1,7 +1,7 @@
 /*
- * Kills of the node and of Redis, in the middle of things: what was delivered is billed, once, and
- * prepaid money is neither lost nor made. The bounds asserted are those of the ledger's promises,
- * not of this implementation's luck.
+ * The node and Redis are killed in the middle of things: what was delivered is billed once, and
+ * prepaid money is neither lost nor made. The tests assert the bounds that the ledger promises, not
+ * those that this implementation happens to keep.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -21,7 +21,7 @@
 #define RECEIVE_BUFFER   65536
 #define CHUNK_BYTES      65536
 #define RATE_BYTES_PER_S (8u * 1000 * 1000)
-/* A mark is due each journal_mark_ms; the promise allows a second. */
+/* The node marks every journal_mark_ms; the ledger promises to lose no more than a second. */
 #define UNMARKED_MS      1000
 
 static size_t size_of(struct site *site, const char *path)
@@ -31,11 +31,11 @@ static size_t size_of(struct site *site, const char *path)
     return length;
 }
 
-/* A download by a bare socket whose client reads at a steady rate and remembers when it had how
- * much. */
+/* A download by a bare socket. Its client reads at a steady rate, and remembers at which times it
+ * had how many bytes. */
 struct paced_download {
     int fd;
-    size_t length; /* as the head announced */
+    size_t length; /* the Content-Length */
     size_t received;
     uint64_t started_ms;
     struct {
@@ -57,7 +57,7 @@ static struct paced_download *paced_begin(struct site *site, const char *link)
     return download;
 }
 
-/* Reads until `received` bytes are here. */
+/* Reads until the client has `received` bytes. */
 static void paced_read(struct paced_download *download, size_t received)
 {
     static char bytes[CHUNK_BYTES];
@@ -76,7 +76,7 @@ static void paced_read(struct paced_download *download, size_t received)
     }
 }
 
-/* What the client had read `ms` before now. */
+/* The bytes that the client had `ms` before now. */
 static size_t paced_received_before(const struct paced_download *download, uint64_t ms)
 {
     uint64_t then_ms = harness_now_ms() - ms;
@@ -86,7 +86,7 @@ static size_t paced_received_before(const struct paced_download *download, uint6
     return received;
 }
 
-/* Reads what is left and returns how many bytes came in all. */
+/* Reads the rest; returns how many bytes came in all. */
 static size_t paced_end(struct paced_download *download)
 {
     size_t received = download->received + raw_drain(download->fd);
@@ -125,8 +125,8 @@ Test(crash, of_the_node_bills_all_but_the_last_second_and_never_more_than_arrive
     cr_assert_geq(billed, must_be_billed, "billed %llu, %zu had been read a second before",
                   (unsigned long long)billed, must_be_billed);
 
-    /* What the dead node had reserved comes back: with what was billed paid in again, the file can
-     * be had whole. */
+    /* What the dead node had reserved comes back: once the billed bytes are paid in again, the
+     * account can pay for the whole file. */
     cr_assert_eq(site_balance(site, "alice").balance, (int64_t)(size - billed));
     site_account_top_up(site, "alice", billed);
     answer_expect_file(site, fetch(site, link), LONG_FILE);
@@ -147,7 +147,7 @@ Test(crash, of_the_node_again_and_again_bills_nothing_twice)
             site_link(site, .account = "alice", .path = TRACK_SHORT, .expires_in_s = 1000 + i);
         answer_expect_file(site, fetch(site, link), TRACK_SHORT);
         arrived += size;
-        if (i % 2 == 0) { /* every other round dies before anything could be marked */
+        if (i % 2 == 0) { /* in every other round the node dies before its mark */
             settled += size;
             site_usage_await(site, "alice", settled);
         }
@@ -186,7 +186,7 @@ Test(crash, of_the_embedded_redis_during_a_download_bills_it_exactly)
     site_destroy(&site);
 }
 
-/* GET until it is answered with something else than `status`, which it must be first. */
+/* Repeats a GET, whose first answer must have `status`, until another status comes. */
 static const struct answer *fetch_until_not(struct site *site, const char *link, unsigned status)
 {
     uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
@@ -285,7 +285,7 @@ Test(crash, of_node_and_redis_together_loses_no_money)
     site_node_await_ready(site);
     site_usage_await(site, "alice", size);
     cr_assert_eq(site_balance(site, "alice").balance, (int64_t)size);
-    /* A transaction that was answered stays known: repeating it pays nothing in again. */
+    /* A transaction that was answered stays known: repeating it pays in nothing. */
     const struct answer *answer = site_admin(site, "POST", "/v1/accounts/shop/alice/top-up",
                                              site_format(site,
                                                          "{\"bytes\":%zu,\"transaction\":"
@@ -305,7 +305,7 @@ Test(crash, of_redis_before_the_start_is_answered_503_until_it_is_there)
     cr_assert_eq(answer->status, 503);
     cr_assert_gt(answer_header_number(site, answer, "Retry-After"), 0);
     cr_assert_eq(site_admin(site, "GET", "/v1/health", NULL)->status, 503);
-    /* A token that is not good is refused all the same. */
+    /* Without Redis, a request without a token is refused as ever. */
     answer_expect_refusal(site, fetch(site, TRACK_TINY), 403, "token_missing");
     site_redis_start(site);
     site_node_await_ready(site);
@@ -349,7 +349,8 @@ Test(crash, of_a_disk_that_lost_the_newest_segment_is_refused_before_anything_is
     site_destroy(&site);
 }
 
-/* Listens as nothing shares with, like the sockets of a node that the kernel has not taken down yet. */
+/* Listens without SO_REUSEPORT, so that no node can share the port: as after a crash, while the
+ * kernel has not yet closed the dead node's sockets. */
 static int hold_port(unsigned *port)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -362,7 +363,7 @@ static int hold_port(unsigned *port)
     return fd;
 }
 
-/* `tollgate serve` listens there, whatever its configuration says. */
+/* Makes `tollgate serve` listen on the port, whatever its configuration says. */
 static void serve_on(struct site *site, unsigned port)
 {
     site_serve_after(site, site_format(site, "set -- \"$@\" --listen 127.0.0.1:%u", port));

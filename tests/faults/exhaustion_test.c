@@ -31,7 +31,7 @@ static struct site *site_with_long_file(const char *settings)
     return site;
 }
 
-/* Asks for the long file and reads its head; the body comes no faster than the caller reads. */
+/* Asks for the long file and reads its head. The body comes no faster than the caller reads. */
 static int begin_by(struct site *site, const char *link, uint64_t *length)
 {
     int fd = raw_connect(site, RECEIVE_BUFFER);
@@ -89,7 +89,7 @@ Test(exhaustion, of_a_client_that_vanishes_bills_no_more_than_its_kernel_took)
     raw_reset(fd);
     uint64_t billed = site_usage_settled(site, "alice");
     cr_assert_leq(billed, 3000000 + (uint64_t)buffer, "billed %llu", (unsigned long long)billed);
-    /* The last acknowledgement may have been due when the connection was reset. */
+    /* The client's last acknowledgement may not have been sent before the reset. */
     cr_assert_geq(billed, 3000000 - (uint64_t)buffer, "billed %llu", (unsigned long long)billed);
     expect_still_serving(site);
     site_destroy(&site);
@@ -118,7 +118,7 @@ Test(exhaustion, of_patience_does_not_cut_a_client_that_is_slow)
     uint64_t length;
     int fd = begin(site, &length);
     uint64_t received = 0, until_ms = harness_now_ms() + 2500;
-    /* Longer than the timeout in all, shorter between two reads. */
+    /* Reads for longer than the timeout, with pauses that are shorter. */
     while (harness_now_ms() < until_ms) {
         read_exactly(fd, 100000);
         received += 100000;
@@ -162,7 +162,7 @@ Test(exhaustion, of_connections_is_answered_and_heals)
     site_destroy(&site);
 }
 
-/* Only its number is known: the harness writes no pid, but the node's socket tells who listens. */
+/* The process that listens on the node's admin socket. */
 static pid_t pid_of_node(struct site *site)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -205,7 +205,7 @@ static unsigned long processor_ticks(pid_t pid)
     return user + system;
 }
 
-/* A node that waits takes next to nothing; one that spins takes a core, or all that it is given. */
+/* A node that waits takes next to no processor time; one that spins takes all that it is given. */
 static void expect_no_spinning(pid_t pid)
 {
     unsigned long before = processor_ticks(pid);
@@ -255,13 +255,13 @@ Test(exhaustion, of_descriptors_makes_clients_wait_and_nothing_else)
     struct pollfd last = {.fd = fds[count - 1], .events = POLLIN};
     cr_assert_eq(poll(&last, 1, 0), 0, "the last one does not wait");
 
-    /* The node itself has what it needs. */
+    /* The node keeps descriptors for its admin interface. */
     cr_assert_eq(site_admin(site, "GET", "/v1/health", NULL)->status, 200);
     cr_assert_eq(site_admin(site, "GET", "/v1/accounts/shop/alice", NULL)->status, 200);
     raw_print(fds[0], "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", link);
     answer_expect_file(site, raw_answer(site, fds[0], false), TRACK_TINY);
 
-    for (size_t i = 0; i < count; i++) { /* each makes room for one that waits */
+    for (size_t i = 0; i < count; i++) { /* each close makes room for one that waits */
         if (i > 0)
             answer_expect_refusal(site, raw_answer(site, fds[i], false), 403, "token_missing");
         close(fds[i]);
@@ -273,7 +273,8 @@ Test(exhaustion, of_descriptors_makes_clients_wait_and_nothing_else)
     site_destroy(&site);
 }
 
-/* Below what it has open, and below what it waits for: poll(2) takes no more entries than that. */
+/* The limit falls below the descriptors that the node has open and polls. poll(2) refuses more
+ * entries than the limit. */
 Test(exhaustion, of_descriptors_that_are_taken_away_leaves_health_and_the_stop)
 {
     enum { IDLE = 40 };
@@ -292,10 +293,10 @@ Test(exhaustion, of_descriptors_that_are_taken_away_leaves_health_and_the_stop)
         cr_assert_eq(site_admin(site, "GET", "/v1/health", NULL)->status, 200);
     for (int i = 0; i < IDLE; i++)
         close(idle[i]);
-    site_destroy(&site); /* SIGTERM is obeyed */
+    site_destroy(&site); /* the node obeys SIGTERM */
 }
 
-/* A small file system of the test's own, gone with its process. NULL where we may not mount. */
+/* Mounts a small file system, which goes with the test's process. NULL where it may not mount. */
 static const char *mount_small_disk(void)
 {
     static char path[] = "/tmp/tollgate-disk-XXXXXX";
@@ -336,7 +337,7 @@ Test(exhaustion, of_the_journals_disk_stops_the_serving_until_there_is_room)
     answer_expect_file(site, fetch(site, link), TRACK_TINY);
     fill_disk(site, disk);
 
-    /* Money records fill what is left of the segments; each that was answered 200 must count. */
+    /* Top-ups fill what is left of the segments. Each one that is answered 200 must count. */
     uint64_t paid_in = 0, answered = 200;
     for (unsigned i = 0; answered == 200; i++) {
         cr_assert_lt(i, 100000, "the journal never fills up");
@@ -404,7 +405,7 @@ Test(exhaustion, of_the_journals_disk_lets_downloads_that_have_begun_end)
     }
     const char *link = site_link(site, .account = "alice", .path = "/short.mp3");
     answer_expect_refusal(site, fetch(site, link), 503, "journal_unavailable");
-    /* A range of the download that has begun belongs to it. */
+    /* A range of a download that has begun is part of that download, and so is still served. */
     answer_expect_bytes(site, fetch(site, begun, .range = "0-999"), LONG_FILE, 0, 1000);
     cr_assert_eq(100000 + raw_drain(fd), length);
     close(fd);

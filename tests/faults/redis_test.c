@@ -1,7 +1,6 @@
 /*
- * A Redis that answers much at once, late, wrongly or not at all, and one that is somewhere else than
- * before. Who asks is answered; the node looks for a Redis that works, and says that it is not ready
- * while it has none.
+ * A Redis that answers much at once, late, wrongly or not at all, and one that has moved. Every
+ * client is answered. The node looks for a Redis that works, and is not ready while it has none.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -30,7 +29,7 @@ static void raise_descriptors(void)
     cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
 }
 
-/* Of the next answer, which stays in the socket but for its first bytes; 0: there is none. */
+/* The status of the next answer, whose rest stays in the socket; 0 where none comes. */
 static unsigned status_of(int fd)
 {
     char line[13] = "";
@@ -82,7 +81,7 @@ Test(redis, that_is_asked_by_five_thousand_at_once_refuses_nobody)
     site_destroy(&site);
 }
 
-/* All listeners ask again; what Redis answers them may not keep a new one waiting. */
+/* All listeners ask again. Redis' answers to them must not keep a new listener waiting. */
 Test(redis, whose_push_connection_is_reset_beside_many_listeners_answers_all_of_them)
 {
     enum { COUNT = 1500 };
@@ -115,7 +114,7 @@ static void await_ready(struct site *site, bool ready)
     }
 }
 
-/* Until a link that nobody has asked for before is delivered: some Redis has granted it. */
+/* Asks by new links until one is delivered, because a Redis has granted it. */
 static void await_delivery(struct site *site, const char *account)
 {
     uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
@@ -150,7 +149,7 @@ Test(redis, that_answers_one_question_too_late_answers_a_later_one_in_time)
         harness_pause();
     int later_fd = ask_on_its_own(site, later);
     answer_expect_refusal(site, raw_answer(site, early_fd, false), 503, "redis_unavailable");
-    await_ready(site, false); /* Redis is silent: whoever asks now is refused */
+    await_ready(site, false); /* Redis is silent, so requests are refused now */
     site_redis_signal(site, SIGCONT);
     answer_expect_file(site, raw_answer(site, later_fd, false), TRACK_TINY);
     await_ready(site, true);
@@ -158,14 +157,16 @@ Test(redis, that_answers_one_question_too_late_answers_a_later_one_in_time)
     close(early_fd);
     close(later_fd);
 
-    /* What Redis reserved for the early one is taken: it pays for who asks again, or goes back. */
+    /* The node keeps what Redis reserved for the early listener: it pays for a later request by the
+     * link, or goes back. */
     site_await_nothing_reserved(site, "alice");
     answer_expect_file(site, fetch(site, early), TRACK_SHORT);
     site_await_nothing_reserved(site, "alice");
     site_destroy(&site);
 }
 
-/* Each listener of a link has a deadline of its own, though one question is asked for all of them. */
+/* Each listener of a link has a deadline of its own, though one question is asked for all of
+ * them. */
 Test(redis, that_answers_nothing_refuses_all_listeners_of_a_link_at_once)
 {
     enum { COUNT = 8 };
@@ -181,7 +182,7 @@ Test(redis, that_answers_nothing_refuses_all_listeners_of_a_link_at_once)
         answer_expect_refusal(site, raw_answer(site, fds[i], false), 503, "redis_unavailable");
         close(fds[i]);
     }
-    /* The second is asked by whoever came a moment after the first, and was not waited for. */
+    /* A listener that came a moment after the first asks a second time; no more is needed. */
     cr_expect_leq(site_traffic(site, "admissions_asked"), 2);
     site_redis_signal(site, SIGCONT);
     await_ready(site, true);
@@ -189,7 +190,7 @@ Test(redis, that_answers_nothing_refuses_all_listeners_of_a_link_at_once)
     site_destroy(&site);
 }
 
-/* A grant that came too late for who had asked serves him when he asks again. */
+/* A grant that comes too late for its listener serves the listener's next request. */
 Test(redis, that_answers_steadily_and_always_too_late_keeps_its_connections)
 {
     enum { COUNT = 20 };
@@ -221,7 +222,7 @@ Test(redis, that_answers_steadily_and_always_too_late_keeps_its_connections)
 
 /* ---- not at all ---- */
 
-/* As a proxy whose Redis is gone, or a host that was stopped: the connection is there. */
+/* Like a proxy whose Redis is gone, or a host that was stopped: connections are accepted. */
 Test(redis, that_accepts_and_says_nothing_is_given_up_until_one_answers)
 {
     struct site *home = site_create(.own_redis = true);
@@ -233,7 +234,7 @@ Test(redis, that_accepts_and_says_nothing_is_given_up_until_one_answers)
     site_node_start(far);
     const char *link = site_link(home, .account = "alice", .path = TRACK_TINY);
     answer_expect_refusal(far, fetch(far, link), 503, "redis_unavailable");
-    for (int i = 0; i < 50; i++) /* every connection is one of those that stay mute */
+    for (int i = 0; i < 50; i++) /* meanwhile every new connection is mute */
         harness_pause();
     relay_mute_new(relay, false);
     site_node_await_ready(far);
@@ -246,7 +247,8 @@ Test(redis, that_accepts_and_says_nothing_is_given_up_until_one_answers)
 
 /* ---- wrongly ---- */
 
-/* Redis answers, and refuses each call; the node finds out by itself, and when that is over, too. */
+/* One way in which Redis answers and refuses each call. The node must notice by itself when it
+ * begins and when it ends. */
 struct objection {
     const char *name;
     const char *begin[3], *end;
@@ -262,7 +264,7 @@ static const struct objection objections[] = {
     {"MISCONF", {"CONFIG SET save \"3600 1000\"", "BGSAVE"}, "CONFIG SET save \"\""},
 };
 
-/* In what the node has said since `before` bytes of its log. */
+/* Waits for the words in the node's log behind its first `before` bytes. */
 static void await_words(struct site *site, size_t before, const char *words)
 {
     uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
@@ -273,7 +275,7 @@ static void await_words(struct site *site, size_t before, const char *words)
     }
 }
 
-/* With quotes, unlike site_redis_command. */
+/* Sends a command that may have quotes, unlike site_redis_command. */
 static void command_redis(struct site *site, const char *command)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -290,7 +292,7 @@ Test(redis, that_refuses_to_write_makes_the_node_not_ready_until_it_writes_again
 {
     struct site *site = site_create(.own_redis = true, .settings = "workers: 1\n");
     site_account_open_postpaid(site, "alice");
-    /* In the way of each snapshot. */
+    /* A directory of that name makes each snapshot fail. */
     cr_assert_eq(mkdir(site_format(site, "%s/dump.rdb", site_directory(site)), 0700), 0);
     for (size_t i = 0; i < sizeof(objections) / sizeof(objections[0]); i++) {
         const struct objection *objection = &objections[i];
@@ -311,7 +313,7 @@ Test(redis, that_refuses_to_write_makes_the_node_not_ready_until_it_writes_again
     site_destroy(&site);
 }
 
-/* Redis refuses all the time; why is told again when the reason changes. */
+/* Redis refuses all the time. The node tells the reason again when it changes. */
 Test(redis, that_refuses_for_another_reason_is_named_again)
 {
     struct site *site = site_create(.own_redis = true, .settings = "workers: 1\n");
@@ -327,7 +329,7 @@ Test(redis, that_refuses_for_another_reason_is_named_again)
     site_destroy(&site);
 }
 
-/* The address of both leads to the new one, and the connections to the old one stay open. */
+/* The relay's address leads to the second Redis now; the connections to the first one stay open. */
 Test(redis, that_another_has_taken_over_from_is_left_by_all_connections)
 {
     struct site *first = site_create(.own_redis = true, .stays_down = true);
@@ -358,7 +360,7 @@ Test(redis, that_another_has_taken_over_from_is_left_by_all_connections)
 
 #define NAMESERVER "127.77.77.77"
 
-/* A file of the test's own in the place of one of the system's, for its processes alone. */
+/* Mounts a file of the test's own over one of the system's, for the test's processes alone. */
 static void put_in_place_of(struct site *site, const char *system, const char *text)
 {
     const char *own = site_format(site, "%s%s", site_directory(site), strrchr(system, '/'));
@@ -368,7 +370,7 @@ static void put_in_place_of(struct site *site, const char *system, const char *t
                  strerrordesc_np(errno));
 }
 
-/* Always as long as before, so that a reader sees either this or that. */
+/* Writes a text of the same length each time, so that a reader sees the old or the new text. */
 static void name_redis(struct site *site, const char *first, const char *second)
 {
     char lines[65];
@@ -437,13 +439,13 @@ Test(redis, that_moves_is_found_by_its_name)
     const char *link = site_link(site, .account = "alice", .path = TRACK_TINY, .jti = "1");
     answer_expect_file(site, fetch(site, link), TRACK_TINY);
 
-    /* The name leads to another one, and the first is gone. */
+    /* The name leads to the second Redis, and the first one is gone. */
     listen_at(second, "127.0.0.4", port);
     name_redis(first, "127.0.0.4", NULL);
     site_redis_kill(first);
     await_delivery(site, "alice");
 
-    /* The name cannot be resolved: the resolver hangs, and the address from before is tried. */
+    /* The resolver hangs, so the node tries the address that the name had before. */
     int fd = open(site_format(first, "%s/hosts", site_directory(first)), O_WRONLY | O_CLOEXEC);
     cr_assert_eq(ftruncate(fd, 0), 0);
     close(fd);
@@ -451,7 +453,7 @@ Test(redis, that_moves_is_found_by_its_name)
     char question[512];
     cr_assert_gt(recv(name_server, question, sizeof(question), 0), 0, "the resolver is not asked");
     await_delivery(site, "alice");
-    site_destroy(&site); /* its stop does not wait for the resolver */
+    site_destroy(&site); /* the node's stop does not wait for the resolver */
     close(name_server);
     for (size_t i = 0; i < 3; i++)
         cr_expect_eq(umount(((const char *const[]){"/etc/hosts", "/etc/nsswitch.conf",

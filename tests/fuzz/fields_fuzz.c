@@ -1,8 +1,8 @@
 /*
- * libFuzzer target for the fields that decide which bytes are sent, beside a file of any size: 8
- * bytes of size, then lines: Range, If-Range, If-Match, If-None-Match, If-Modified-Since,
- * If-Unmodified-Since, a filename. It asserts that ranges lie in the file and apart, that a date
- * that was read is written and read the same, and that a disposition is one line of printable
+ * libFuzzer target for the fields that decide which bytes of a file are sent. The input is 8 bytes
+ * of file size, then one line each of Range, If-Range, If-Match, If-None-Match, If-Modified-Since,
+ * If-Unmodified-Since and a filename. It asserts that ranges lie in the file and do not overlap,
+ * that a date reads the same after it was written, and that a disposition is one line of printable
  * ASCII.
  */
 #include <stdint.h>
@@ -39,8 +39,8 @@ static void check_date(const struct http_text *text)
     check(again == seconds);
 }
 
-/* A claim's filename is UTF-8 without control bytes; a file's name may be any bytes; both have 255 at
- * most. */
+/* A claim's filename is UTF-8 without control bytes; a file's name may be any bytes. Both have at
+ * most 255 bytes. */
 static void check_disposition(const struct http_text *text)
 {
     char name[256], out[HTTP_DISPOSITION_SIZE];
@@ -61,7 +61,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < sizeof(file_size))
         return 0;
     memcpy(&file_size, data, sizeof(file_size));
-    file_size &= INT64_MAX; /* as an off_t has it */
+    file_size &= INT64_MAX; /* off_t is signed */
     const char *at = (const char *)data + sizeof(file_size), *end = (const char *)data + size;
     for (unsigned i = 0; i < FIELDS && at < end; i++) {
         const char *line = memchr(at, '\n', (size_t)(end - at));

@@ -1,7 +1,7 @@
 /*
- * libFuzzer target for the fields by which proxies name clients. It asserts that a client that is named
- * is a trusted one only where all are, that nothing is read past the end, and that what an untrusted
- * client sent before the last member cannot change who that is.
+ * libFuzzer target for the fields by which proxies name clients. It asserts that nothing is read
+ * past the end, and that whatever stands before the last member, which the trusted proxy wrote,
+ * cannot change the client that this member names.
  */
 #include <stdint.h>
 #include <stdio.h>

@@ -1,7 +1,8 @@
 /*
- * Fuzzes the request-head parser, the fields that it finds and the empty content behind it. Invariants: never reads past its
- * input (ASan), a head's length is within the input, every prefix of a complete head is partial and
- * never refused, a selected range lies in the file, the lines of a list lie in the head and end.
+ * libFuzzer target for the request-head parser, the fields that it finds and the empty content
+ * behind a head. It asserts that nothing is read past the input (ASan), that a head's length lies
+ * within the input, that every prefix of a complete head is partial and not refused, that a
+ * selected range lies in the file, and that the lines of a list lie in the head and end.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -51,7 +52,7 @@ static void walk_lines(const struct http_head *head, const char *copy, const cha
     } while (http_head_next(head, name, &line));
 }
 
-/* Content that is skipped ends in the input, with an empty line, and is awaited at every cut. */
+/* Skipped content must end within the input, with an empty line, and be partial at every cut. */
 static void skip_content(const char *copy, size_t size, const struct http_head *head)
 {
     struct http_head whole = *head, cut;

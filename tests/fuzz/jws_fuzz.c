@@ -1,7 +1,7 @@
 /*
- * libFuzzer target for the token verifier. The first byte picks what the rest is: a whole token,
- * the claims or the header of a token that is then signed for real (so that the fuzzer gets past
- * the signature), a container, or a key set. It asserts what must hold whatever comes in.
+ * libFuzzer target for the token verifier. The first byte says what the rest is: a whole token, the
+ * claims or the header of a token (which is then signed, so that the fuzzer gets past the
+ * signature), a container, or a key set. It asserts the bounds that the server relies on.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -49,7 +49,7 @@ static void set_up(void)
         abort();
 }
 
-/* Whatever is let in has the bounds that its users rely on. */
+/* A token that is accepted must keep the bounds that its users rely on. */
 static void verify(const char *jws, size_t length)
 {
     static const struct token_request request = {"/a/b", 4, "/a/b?c", 6};

@@ -1,6 +1,6 @@
 /*
- * libFuzzer target for the MP3 facts: any bytes are a file. It asserts that what comes out is whole
- * (both facts or none) and the same however the file is parted.
+ * libFuzzer target for the MP3 facts: any bytes are a file. It asserts that either both facts are
+ * found or none, and that they do not depend on how the file is cut into parts.
  */
 #include <stdint.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* In parts of `part` bytes, each `growth` longer than the one before. */
+/* Feeds the file in parts, the first of `part` bytes, each `growth` longer than the one before. */
 static struct mp3_facts walk_in_parts(const uint8_t *data, size_t size, size_t part, size_t growth)
 {
     static struct mp3_walk walk;

@@ -1,6 +1,7 @@
 /*
  * libFuzzer target for the PROXY protocol's header. It asserts that a whole header lies within the
- * input, that one byte less of it is partial and not wrong, and that nothing is read past the end.
+ * input, that a header short of one byte is partial and not wrong, and that nothing is read past
+ * the end.
  */
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,7 +1,7 @@
 /*
- * libFuzzer target for the request target. It asserts what the server builds on: that an accepted
- * path is absolute, plain and the same one that the URI spells, and that encoding it leads back to
- * it.
+ * libFuzzer target for the request target. It asserts what the server relies on: an accepted path
+ * is absolute and plain, the URI spells the same path, and the encoded path reads as that path
+ * again.
  */
 #include <stdint.h>
 #include <string.h>
@@ -11,7 +11,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* No segment that a file system reads as something else, no byte that ends or hides a name. */
+/* A path has no segment that a file system reads as something else ("..") and no control byte. */
 static void check_path(const struct token_target *target)
 {
     const char *path = target->path;
@@ -29,7 +29,7 @@ static void check_path(const struct token_target *target)
         check((unsigned char)path[i] >= 0x20 && path[i] != 0x7f);
 }
 
-/* The URI is its own normal form, and its path is the path. */
+/* The URI is its own normal form, and its path is the target's. */
 static void check_uri(const struct token_target *target, const char *attribute)
 {
     static struct token_target again;

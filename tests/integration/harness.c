@@ -1,7 +1,7 @@
 /*
- * Sites: their directory, processes and log. Called by every integration and fault test. A janitor
- * process outlives the test, however that ends, and removes the directory; the children die with
- * the test by PDEATHSIG.
+ * Sites: their directory, processes and log. Every integration and fault test calls it. A janitor
+ * process outlives the test, however the test ends, and removes the directory. The other children
+ * die with the test by PDEATHSIG.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -114,7 +114,7 @@ pid_t harness_spawn(const char *const *words, int output, int errors)
     _exit(127);
 }
 
-/* Prints the end of the node's log: the test that it belonged to has failed. */
+/* Prints the end of the node's log, because the test has failed. */
 static void janitor_print_log(const struct site *site)
 {
     size_t length = 0;
@@ -127,8 +127,8 @@ static void janitor_print_log(const struct site *site)
 }
 
 /*
- * The child that cleans up. It learns of the test's end by the end of its pipe; a byte before says
- * that all went well. Processes that still die write into the directory, so removing it may take
+ * The child that cleans up. Its pipe ends when the test ends; a byte before the end says that the
+ * test passed. Processes that are still dying write into the directory, so removing it may take
  * more than one try.
  */
 static void janitor_run(const struct site *site, int pipe_fd)
@@ -176,7 +176,7 @@ static void write_key_set(const char *path, const char *text)
     cr_assert_eq(chmod(path, 0600), 0);
 }
 
-/* One issuer signs with Ed25519, the other with a shared secret: both ways are walked. */
+/* The shop signs with Ed25519 and the rival with a shared secret, so that both kinds are tried. */
 static void make_keys(struct site *site, const struct site *beside)
 {
     char error[256] = "", path[128], *private_text = NULL, *public_text = NULL;
@@ -413,7 +413,7 @@ const char *site_log(struct site *site)
     return log != NULL ? site_keep(site, log) : "";
 }
 
-/* The text behind the `count`th mark, NULL where the log does not have so many. */
+/* The text behind the `count`th mark in the log; NULL where it has fewer. */
 static const char *find_listening(const char *log, const char *mark, unsigned count)
 {
     for (const char *at = strstr(log, mark); at != NULL; at = strstr(at, mark)) {
@@ -424,7 +424,7 @@ static const char *find_listening(const char *log, const char *mark, unsigned co
     return NULL;
 }
 
-/* Returns the end for the node. */
+/* Returns the write end, which becomes the node's standard error. */
 static int open_log_pipe(struct site *site)
 {
     int ends[2];
@@ -556,7 +556,7 @@ int site_node_wait(struct site *site)
     uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
     while (site_node_is_running(site)) {
         if (harness_now_ms() >= deadline_ms) {
-            kill(site->node, SIGABRT); /* a core or a trace says more than a hung test */
+            kill(site->node, SIGABRT); /* its core or trace shows where it hangs */
             cr_assert_fail("the node does not end");
         }
         harness_pause();
@@ -564,7 +564,7 @@ int site_node_wait(struct site *site)
     int status = 0;
     cr_assert_eq(waitpid(site->node, &status, 0), site->node);
     site->node = 0;
-    curl_easy_cleanup(site->curl); /* its kept connections lead nowhere now */
+    curl_easy_cleanup(site->curl); /* its connections were to the dead node */
     site->curl = curl_easy_init();
     cr_assert(site->curl);
     return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);

@@ -1,9 +1,9 @@
 /*
- * The harness of the integration and fault tests: a site is one installation in a directory of its
- * own (configuration, keys, a real `tollgate serve`, a real Redis), and beside it two clients,
- * libcurl and a bare socket. Everything that a site hands out belongs to it and goes with
- * site_destroy; processes and the directory go even when the test crashes. Any failure of the
- * harness itself fails the test that called it.
+ * The harness of the integration and fault tests. A site is one installation in a directory of its
+ * own (configuration, keys, a real `tollgate serve`, a real Redis); two clients, libcurl and a bare
+ * socket, ask it. The site owns all memory that it hands out, until site_destroy. Processes and the
+ * directory are removed even when the test crashes. Any failure of the harness itself fails the
+ * test that called it.
  */
 #ifndef TOLLGATE_TESTS_INTEGRATION_HARNESS_H
 #define TOLLGATE_TESTS_INTEGRATION_HARNESS_H
@@ -16,11 +16,11 @@
 
 #include "tokens/tokens.h"
 
-/* How long the harness waits for what must come, before it fails the test. Nothing waits this long
- * when all is well. */
+/* How long the harness waits for an event before it fails the test. No test that passes waits this
+ * long. */
 #define HARNESS_DEADLINE_MS 30000
 
-/* What docker/catalogue.sh made. */
+/* Files of the catalogue that docker/catalogue.sh makes. */
 #define TRACK_TINY          "/jingle.mp3"
 #define TRACK_VBR           "/Café/01 – 100% #1.mp3"
 #define TRACK_SHORT         "/albums/Night Train/01 First Light.mp3"
@@ -32,19 +32,19 @@ struct site;
 struct answer;
 
 struct site_options {
-    const char *settings; /* lines of YAML; with windows_max also what its journal needs */
+    const char *settings; /* lines of YAML; windows_max needs journal_segment_bytes beside it */
     const char *issuer;   /* further lines of the shop's entry, indented by four */
     const char *origin;   /* public_origin; NULL: http://media.example */
     const char *redis;    /* its address; NULL: embedded */
-    bool tls;             /* also speaks TLS, for media.example and other.example */
-    bool own_redis;       /* a redis-server of the test, at site_redis_address */
+    bool tls;             /* also listens for TLS, as media.example and other.example */
+    bool own_redis;       /* the test starts a redis-server, at site_redis_address */
     bool own_media; /* an empty media root to fill with site_media_add; otherwise the catalogue */
-    const char *media_root; /* likewise, of a file system of the test's own */
-    const char *state_dir;  /* somewhere else than in the site's directory */
-    const char *node;       /* its name; NULL: test-node */
-    struct site *beside;    /* a site with own_redis whose keys this one has, too */
-    bool shop_secret; /* admin_listen, and SHOP_SECRET for the shop, RIVAL_SECRET for the rival */
-    bool stays_down;  /* write everything, start nothing */
+    const char *media_root; /* a media root that the test has made, such as a mount */
+    const char *state_dir;  /* NULL: in the site's directory */
+    const char *node;       /* the node's name; NULL: test-node */
+    struct site *beside;    /* a site whose keys this one gets, too */
+    bool shop_secret; /* admin_listen, with SHOP_SECRET for the shop, RIVAL_SECRET for the rival */
+    bool stays_down;  /* write all files, start nothing */
     bool log_unread;  /* the node's standard error is a pipe of one page, read until it listens */
 };
 #define SHOP_SECRET      "shop-secret-0123456789abcdef0123456789abcdef"
@@ -54,79 +54,80 @@ struct site_options {
  * ready. */
 #define site_create(...) site_create_with(__extension__ &(struct site_options){__VA_ARGS__})
 struct site *site_create_with(const struct site_options *options);
-/* Stops the node by SIGTERM, which must end it with 0 and leave no sanitizer's report in its log.
- */
+/* Stops the node by SIGTERM and removes everything. Fails the test unless the node exits with 0 and
+ * its log has no sanitizer's report. */
 void site_destroy(struct site **site);
 
-/* Starts `tollgate serve`; returns when it listens, which may be before it is ready. */
+/* Starts `tollgate serve`. Returns when the node listens, which may be before it is ready. */
 void site_node_start(struct site *site);
 void site_node_await_ready(struct site *site);
-/* From now on `tollgate serve` is started by bash after these lines, which may change "$@" and what the
- * program inherits. In this test's process alone. */
+/* From now on bash runs these lines before it executes `tollgate serve`. They may change "$@" and
+ * what the program inherits. The change is of this test's process alone. */
 void site_serve_after(struct site *site, const char *lines);
 void site_node_signal(struct site *site, int signal);
-/* Waits for the end of the node: its exit code, or -N where signal N ended it. */
+/* Waits for the end of the node. Returns its exit code, or -N where signal N ended it. */
 int site_node_wait(struct site *site);
-/* SIGKILL, and waits. */
+/* Sends SIGKILL and waits for the end of the node. */
 void site_node_kill(struct site *site);
 bool site_node_is_running(struct site *site);
 pid_t site_node_pid(const struct site *site);
-/* Bytes of memory that the node has touched and holds. */
+/* The node's resident memory (VmRSS) in bytes. */
 uint64_t site_node_memory_bytes(struct site *site);
 
 /* The test's own redis-server (own_redis). */
 void site_redis_start(struct site *site);
 void site_redis_kill(struct site *site);
 void site_redis_signal(struct site *site, int signal);
-/* Sends one command ("FLUSHALL") to the node's Redis, whichever it is, and fails where that answers
- * an error. */
+/* Sends one command, such as "FLUSHALL", to the node's Redis, embedded or the test's own. Words are
+ * split at spaces. Fails the test where Redis answers an error. */
 void site_redis_command(struct site *site, const char *command);
-/* The integer that a Lua script answers there. */
+/* Runs a Lua script in the node's Redis and returns the integer that it answers. */
 int64_t site_redis_number(struct site *site, const char *script);
-/* The process of the embedded Redis, by the pid file that it writes. */
+/* The process of the embedded Redis, read from its pid file. */
 pid_t site_embedded_redis_pid(struct site *site);
 
 const char *site_directory(const struct site *site);
 const char *site_state_dir(const struct site *site);
 unsigned site_port(const struct site *site);
 unsigned site_port_tls(const struct site *site);
-/* Makes the certificate of `host` (again), signed by itself; NULL for the key: of a new one. The node
- * reads certificates/HOST.pem, clients trust the file at the path that is returned. */
+/* Makes a self-signed certificate for `host` with a new key, of P-256 where `algorithm` is "ec" and
+ * of RSA otherwise. It replaces an earlier one of that host. Returns the path, HOST.pem beneath
+ * certificates/: the node serves that file, and clients trust it. */
 const char *site_certificate_make(struct site *site, const char *host, const char *algorithm);
-/* Everything that the node wrote to standard error so far, over all its starts. */
+/* All that the node has written to standard error, over all its starts. */
 const char *site_log(struct site *site);
-/* Of a site with log_unread: reads what the pipe holds, into the log. */
+/* For a site with log_unread: appends what the pipe holds to the log. */
 void site_log_read(struct site *site);
-/* The log once it contains `text`; fails the test where that does not come. */
+/* Waits until the log contains `text` and returns the log. */
 const char *site_log_await(struct site *site, const char *text);
 
-/* Runs `tollgate WORD...` (ending in NULL) with the site's configuration; returns its exit code. */
 struct command_result {
     int exit_code;
     const char *output; /* standard output */
     const char *errors; /* standard error */
 };
+/* Runs `tollgate WORD...` with the site's configuration; `words` ends in NULL. */
 struct command_result site_command(struct site *site, const char *const *words);
 #define site_tollgate(site, ...) site_command(site, (const char *const[]){__VA_ARGS__, NULL})
 
-/* "unix:..." of the test's own Redis. */
+/* The address of the test's own Redis: "unix:...". */
 const char *site_redis_address(struct site *site);
-/* The key set that the node verifies the shop's links by, as a path. */
+/* The path of the key set by which the node verifies the shop's links. */
 const char *site_key_file(struct site *site);
 
-/* A request to admin_listen with the secret (NULL: none). */
+/* Sends a request to admin_listen with this secret (NULL: none). */
 const struct answer *site_shop(struct site *site, const char *secret, const char *method,
                                const char *path, const char *body);
-/* One request to the admin socket; status 0 where nobody answers. */
+/* Sends a request to the admin socket. The status is 0 where no answer comes. */
 const struct answer *site_admin(struct site *site, const char *method, const char *path,
                                 const char *body);
 /* A counter of the node's traffic, by its name in /v1/health. */
 uint64_t site_traffic(struct site *site, const char *name);
 
-/* Adds a file of `copies` times the catalogue's `track` at `path` of an own media root. Frames of
- * MP3 may follow each other so: what comes out is an MP3 again. */
+/* Writes the catalogue's `track` `copies` times into one file at `path` of the site's own media
+ * root. The result is an MP3, because frames of MP3 may be joined. */
 void site_media_add(struct site *site, const char *path, const char *track, unsigned copies);
-/* Bytes of a served file; the caller frees nothing. */
+/* The bytes of a served file. */
 const unsigned char *site_media_bytes(struct site *site, const char *path, size_t *length);
 /* Where the file is on disk. */
 const char *site_media_path(struct site *site, const char *path);
@@ -141,17 +142,17 @@ struct balance {
     int64_t balance, reserved, used;
 };
 struct balance site_balance(struct site *site, const char *account);
-/* Waits until nothing of the account is reserved: what was granted was delivered or has come back. */
+/* Waits until nothing of the account is reserved: each granted byte was delivered or given back. */
 void site_await_nothing_reserved(struct site *site, const char *account);
-/* Billed bytes and finished responses of the account, all days and files, as `tollgate usage
- * --json` has them. */
+/* Billed bytes and finished responses of an account, over all days and files. */
 struct usage {
     uint64_t bytes, responses;
 };
+/* Asks the admin interface. Waits while the node answers 503. */
 struct usage site_usage(struct site *site, const char *account);
-/* Waits until the account's usage is exactly `bytes`; fails at once where it is more. */
+/* Waits until the account's usage is exactly `bytes`. Fails the test at once where it is more. */
 void site_usage_await(struct site *site, const char *account, uint64_t bytes);
-/* Waits until several looks in a row agree, and returns the last. */
+/* Waits until the account's usage stays the same for several looks; returns its bytes. */
 uint64_t site_usage_settled(struct site *site, const char *account);
 
 /* ---- links ---- */
@@ -164,7 +165,7 @@ struct link_options {
     const char *filename;  /* NULL: none */
     const char *jti;       /* NULL: none */
     struct token_limits limits;
-    bool by_rival;    /* signed by the second issuer, which may sign for /rival/ only */
+    bool by_rival;    /* signed by the issuer "rival", which may sign for /rival/ only */
     int expires_in_s; /* 0: an hour */
     int begins_in_s;  /* nbf, where not 0 */
     int issued_in_s;  /* iat, where not 0 */
@@ -178,35 +179,35 @@ const char *site_token_with(struct site *site, const struct link_options *option
 /* Gives the shop a key set of one new ES256 key, and waits until the node has read it; the caller's
  * (key_set_destroy). */
 struct key_set *site_es256_keys(struct site *site);
-/* One link of alice's without jti, to a path of plain characters, in two spellings: the signatures (r, s)
- * and (r, n - s) of one text. */
+/* Signs one link of alice's, without jti, to a path of plain characters. `twins` gets its two
+ * spellings, which differ in the signature alone: (r, s) and (r, n - s). */
 void site_twins(struct site *site, const struct key_set *keys, const char *path,
                 struct token_limits limits, const char *twins[2]);
-/* printf into memory of the site. */
+/* Formats a text into memory of the site. */
 const char *site_format(struct site *site, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 /* ---- answers ---- */
 
 struct answer {
-    unsigned status; /* 0: there was none */
+    unsigned status; /* 0: no answer came */
     const char *head;
     const unsigned char *body;
     size_t body_length;
-    bool complete; /* the body ended as its head said */
-    bool reused;   /* libcurl: on a connection that carried a request before */
+    bool complete; /* the body has the length that the head announced */
+    bool reused;   /* libcurl alone: the connection had carried a request before */
 };
-/* A header's value, NULL where the answer has none; fails the test where it has two. */
+/* A header's value; NULL where the answer lacks it. Fails the test where it comes twice. */
 const char *answer_header(struct site *site, const struct answer *answer, const char *name);
 uint64_t answer_header_number(struct site *site, const struct answer *answer, const char *name);
-/* The `reason` member of a problem+json body, whose media type and status are checked too. */
+/* The `reason` of a problem+json body. Checks the media type and the `status` member, too. */
 const char *answer_reason(struct site *site, const struct answer *answer);
 void answer_expect_refusal(struct site *site, const struct answer *answer, unsigned status,
                            const char *reason);
-/* The body is bytes first..first+length-1 of the served file. */
+/* Expects that the body is bytes first..first+length-1 of the served file. */
 void answer_expect_bytes(struct site *site, const struct answer *answer, const char *path,
                          size_t first, size_t length);
-/* 200 and the whole file. */
+/* Expects status 200 and the whole file. */
 void answer_expect_file(struct site *site, const struct answer *answer, const char *path);
 
 /* ---- libcurl ---- */
@@ -216,71 +217,70 @@ struct fetch_options {
     const char *range;          /* "0-99" */
     const char *const *headers; /* whole lines, ending in NULL */
     bool tls;                   /* by https, as media.example */
-    const char *source;         /* address to come from; NULL: the system's choice */
-    bool fresh;                 /* a connection of its own instead of the site's kept one */
+    const char *source;         /* the client's own address; NULL: the system's choice */
+    bool fresh;                 /* a new connection instead of the one that the site keeps */
 };
 #define fetch(site, target, ...)                                                                   \
     fetch_with(site, target, __extension__ &(struct fetch_options){__VA_ARGS__})
 const struct answer *fetch_with(struct site *site, const char *target,
                                 const struct fetch_options *options);
-/* One header line: fetch(site, target, .headers = HEADERS("If-None-Match: *")) */
+/* Header lines: fetch(site, target, .headers = HEADERS("If-None-Match: *")) */
 #define HEADERS(...) ((const char *const[]){__VA_ARGS__, NULL})
-/* `count` requests at once, each on a connection of its own. */
+/* Sends `count` requests at once, each on a connection of its own. */
 void fetch_parallel(struct site *site, const char *const *targets,
                     const struct fetch_options *options, size_t count,
                     const struct answer **answers);
 
 /* ---- a bare socket ---- */
 
-/* Connects; receive_buffer_bytes 0 leaves the kernel's own. */
+/* Connects to the plain port. receive_buffer_bytes 0 leaves the kernel's default. The caller closes
+ * the descriptor. */
 int raw_connect(struct site *site, int receive_buffer_bytes);
-/* To the port where TLS is spoken; speaks none itself. */
+/* Connects to the port for TLS, without a handshake. */
 int raw_connect_tls(struct site *site, int receive_buffer_bytes);
 void raw_send(int fd, const void *bytes, size_t length);
 void raw_print(int fd, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Reads at most `length` bytes; returns how many came before the end of the connection or its
- * reset. */
+/* Reads `length` bytes, or fewer where the connection ends or is reset; returns how many came. */
 size_t raw_read(int fd, void *into, size_t length);
-/* Reads one answer with its body; `head_only` for one to HEAD. status 0 where the connection ended
- * instead. */
+/* Reads one answer with its body; `head_only` for the answer to a HEAD. The status is 0 where the
+ * connection ended instead. */
 const struct answer *raw_answer(struct site *site, int fd, bool head_only);
 /* Reads a head only and leaves the body in the socket. */
 const struct answer *raw_answer_head(struct site *site, int fd);
-/* Reads to the end; returns how many bytes that were. */
+/* Reads to the end of the connection; returns how many bytes came. */
 uint64_t raw_drain(int fd);
-/* Sends the bytes on a connection of its own and returns the first answer; the connection is
- * closed. */
+/* Sends the bytes on a new connection, reads the first answer and closes the connection. */
 const struct answer *raw_exchange(struct site *site, const void *bytes, size_t length);
-/* Ends the connection by RST. */
+/* Closes the connection by RST. */
 void raw_reset(int fd);
-/* Whether the peer has closed (end or reset), waiting for it up to the deadline. */
+/* Waits, up to the deadline, for the peer to close or reset; false where it does neither. */
 bool raw_is_closed_by_peer(int fd);
 
 /* ---- a relay to Redis ---- */
 
 /*
  * Passes bytes between nodes and a Redis, each `delay_ms` late in either direction, so that a round
- * trip is long enough to be measured. It tells the push connection by its SUBSCRIBE. A thread of the
- * test's own.
+ * trip is long enough to be measured. It runs in a thread of the test's process and recognises a
+ * push connection by its SUBSCRIBE.
  */
 struct relay;
 struct relay *relay_start(const char *redis_socket, unsigned delay_ms);
 void relay_stop(struct relay **relay);
 const char *relay_address(const struct relay *relay);
-/* While held, nothing comes from Redis, on push connections or on the others; what came meanwhile
- * follows at once and together when it is let go. */
+/* While held, the relay passes nothing from Redis on push connections, or on any. When it is let
+ * go, all that has come meanwhile follows at once and together. */
 void relay_hold_push(struct relay *relay, bool held);
 void relay_hold_all(struct relay *relay, bool held);
-/* Connections that are made from now on are accepted, and nothing passes on them, ever. */
+/* Accepts the connections that are made from now on, and never passes a byte on them. */
 void relay_mute_new(struct relay *relay, bool mute);
-/* Connections that are made from now on lead to another Redis; those that are open stay. */
+/* Connections that are made from now on lead to another Redis; open ones keep theirs. */
 void relay_turn_to(struct relay *relay, const char *redis_socket);
-/* The shortest of some round trips through it. */
+/* The shortest of several round trips to Redis through the relay. */
 double relay_round_trip_ms(struct relay *relay);
 
-/* Milliseconds of a clock that only goes forward. */
+/* Milliseconds of the monotonic clock. */
 uint64_t harness_now_ms(void);
-/* A pause between two looks at something. */
+/* A short pause between two looks at a condition. */
 void harness_pause(void);
 
 #endif

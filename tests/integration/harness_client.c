@@ -1,7 +1,7 @@
 /*
- * The harness's clients: libcurl for what real clients do, a bare socket for what they should not,
- * and the checks of answers. Called by the tests; a connection that fails is an answer of status 0,
- * for the test to judge.
+ * The harness's clients: libcurl does what real clients do, a bare socket does what they should
+ * not. It also checks answers. The tests call it. A failed connection is an answer of status 0,
+ * which the test judges.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -131,7 +131,7 @@ static size_t on_head(char *data, size_t size, size_t count, void *context)
 {
     struct transfer *transfer = context;
     if (size * count >= 5 && memcmp(data, "HTTP/", 5) == 0)
-        transfer->head.length = 0; /* a 100 came before */
+        transfer->head.length = 0; /* the head before was a 100 */
     buffer_add(&transfer->head, data, size * count);
     return size * count;
 }
@@ -268,7 +268,7 @@ void fetch_parallel(struct site *site, const char *const *targets,
         struct fetch_options alone = options[i];
         alone.fresh = true;
         transfers[i].easy = curl_easy_init();
-        codes[i] = CURLE_RECV_ERROR; /* until it says that it is done */
+        codes[i] = CURLE_RECV_ERROR; /* until libcurl says that it is done */
         transfer_prepare(site, &transfers[i], targets[i], &alone);
         curl_multi_add_handle(multi, transfers[i].easy);
     }
@@ -382,7 +382,7 @@ const struct answer *raw_answer_head(struct site *site, int fd)
     struct buffer head = {0};
     char byte;
     buffer_add(&head, "", 0);
-    /* Byte by byte: what follows the head must stay in the socket. */
+    /* Byte by byte, because what follows the head must stay in the socket. */
     while (head.length < 4 || memcmp(head.data + head.length - 4, "\r\n\r\n", 4) != 0) {
         if (raw_read(fd, &byte, 1) != 1)
             break;

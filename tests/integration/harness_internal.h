@@ -20,24 +20,24 @@ struct site {
     char log[96];
     char redis_socket[96]; /* of the test's own Redis */
     bool own_redis, own_media, log_unread;
-    int log_pipe; /* the end to read log_unread's standard error from; 0: none */
+    int log_pipe; /* log_unread: the read end of the node's standard error; 0: none */
     unsigned port, port_tls, port_shops;
     bool tls, has_shop;
-    unsigned starts;       /* of the node: how often the log says that it listens */
-    unsigned transactions; /* made so far, for their ids */
+    unsigned starts;       /* of the node; the log says as often that it listens */
+    unsigned transactions; /* made so far; the next id is numbered by it */
     pid_t node, redis;     /* 0: not running */
     pid_t janitor;
-    int janitor_pipe;                  /* its end tells the janitor that the test is over */
+    int janitor_pipe;                  /* closed when the test ends, which wakes the janitor */
     struct key_set *keys, *rival_keys; /* own */
     CURL *curl;                        /* owns: the connection kept from fetch to fetch */
     struct kept *kept;                 /* owns: memory handed out to the test */
 };
 
-/* Takes over `memory` (from malloc) until site_destroy; fails the test where it is NULL. */
+/* Owns `memory` (from malloc) until site_destroy; fails the test where it is NULL. */
 void *site_keep(struct site *site, void *memory);
-/* The program under test: that of this build, or $TOLLGATE_BINARY (one built under TSan). */
+/* The program under test: $TOLLGATE_BINARY (a build with TSan, say), else that of this build. */
 const char *harness_tollgate(void);
-/* Reads a whole file; the caller frees. NULL where it cannot be read. */
+/* Reads a whole file, which the caller frees; NULL where it cannot be read. */
 char *harness_read_file(const char *path, size_t *length);
 void harness_write_file(const char *path, const char *text);
 /*

@@ -1,6 +1,7 @@
 /*
- * The relay between nodes and Redis: one thread, one poll, a queue of chunks with the time at which
- * each is due. See harness.h. It reads nothing of what it passes but the word SUBSCRIBE.
+ * The relay between nodes and Redis (harness.h). One thread polls all sockets and keeps, for each
+ * direction, a queue of chunks with the time at which each is due. Of the bytes that it passes it
+ * looks for nothing but the word SUBSCRIBE.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -32,14 +33,14 @@ struct chunk {
 };
 
 struct pair {
-    int fd[2];                        /* the node's, Redis'; own; -1: free */
-    struct chunk *first[2], *last[2]; /* own; towards fd[i] */
+    int fd[2];                        /* owns; 0: the node's, 1: Redis'; -1: free */
+    struct chunk *first[2], *last[2]; /* owns; the queue towards fd[i] */
     bool is_push, is_mute;
 };
 
 struct relay {
     pthread_t thread;
-    int listen_fd, wake_fd; /* own */
+    int listen_fd, wake_fd; /* owns */
     unsigned delay_ms;
     char address[32];
     char redis[108]; /* under lock */
@@ -93,7 +94,7 @@ static void relay_accept(struct relay *relay)
         close(redis);
 }
 
-/* From fd[from] into the queue of the other. False: the connection is over. */
+/* Reads from fd[from] into the other's queue. False where the connection has ended. */
 static bool take(struct relay *relay, struct pair *pair, int from)
 {
     struct chunk *chunk = malloc(sizeof(*chunk) + CHUNK_MAX);
@@ -118,7 +119,7 @@ static bool is_held(const struct relay *relay, const struct pair *pair, int to)
     return pair->is_mute || (to == 0 && (relay->hold_all || (relay->hold_push && pair->is_push)));
 }
 
-/* What is due goes out. False: the connection is over. */
+/* Sends the chunks that are due to fd[to]. False where the connection has ended. */
 static bool give(const struct relay *relay, struct pair *pair, int to)
 {
     while (pair->first[to] != NULL && !is_held(relay, pair, to) &&

@@ -1,4 +1,4 @@
-/* The TLS client of the tests. See harness_tls.h. */
+/* The TLS client and the certificates of the tests (harness_tls.h). */
 #include "tests/integration/harness_tls.h"
 
 #include <openssl/evp.h>
@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* NSS' format of key logs: "CLIENT_TRAFFIC_SECRET_0 RANDOM SECRET". */
+/* Keeps the secret of a line in NSS' key log format: "CLIENT_TRAFFIC_SECRET_0 RANDOM SECRET". */
 static void on_key_line(const SSL *ssl, const char *line)
 {
     static const char label[] = "CLIENT_TRAFFIC_SECRET_0 ";
@@ -60,7 +60,7 @@ int client_open(struct site *site, struct client *client, const struct client_op
         SSL_set_session(client->ssl, options->session);
     ERR_clear_error();
     int good = SSL_connect(client->ssl);
-    client->sent = options->version == TLS1_2_VERSION ? 1 : 0; /* Finished */
+    client->sent = options->version == TLS1_2_VERSION ? 1 : 0; /* TLS 1.2: Finished was sealed */
     return good;
 }
 
@@ -115,7 +115,7 @@ static void extend(X509 *certificate, int nid, const char *value)
     X509_EXTENSION_free(extension);
 }
 
-/* Not signed yet; issued by `issuer`, NULL: by itself. */
+/* A certificate that is not signed yet. NULL for the issuer: it will be self-signed. */
 static X509 *draft(const char *subject, EVP_PKEY *key, const X509 *issuer, int64_t starts_s,
                    int64_t ends_s)
 {
@@ -213,7 +213,7 @@ static void expand(const unsigned char secret[32], const char *label, unsigned c
     derive("HKDF", parameters, out, length);
 }
 
-/* RFC 5246 6.3: of the key block, the client's key and its implicit nonce (RFC 5288 3). */
+/* RFC 5246 6.3: takes the client's key and its implicit nonce (RFC 5288 3) off the key block. */
 static void key_block(SSL *ssl, unsigned char key[16], unsigned char salt[4])
 {
     unsigned char master[48], seed[64], block[2 * 16 + 2 * 4];
@@ -233,7 +233,7 @@ static void key_block(SSL *ssl, unsigned char key[16], unsigned char salt[4])
     memcpy(salt, block + 32, 4);
 }
 
-/* What stands behind AEAD_AES_128_GCM (RFC 5116 5.1): ciphertext, then its tag. */
+/* AEAD_AES_128_GCM (RFC 5116 5.1): writes the ciphertext and its tag to `out`. */
 static void seal(const unsigned char key[16], const unsigned char nonce[12],
                  const unsigned char *with, size_t with_length, const unsigned char *plain,
                  size_t length, unsigned char *out)
@@ -278,7 +278,7 @@ void client_send_record(struct client *client, unsigned char type, const void *c
     }
     unsigned char with[13]; /* RFC 5246 6.2.3.3 */
     key_block(client->ssl, key, nonce);
-    memcpy(nonce + 4, number, 8); /* the explicit one is the sender's choice */
+    memcpy(nonce + 4, number, 8); /* the explicit nonce is the sender's choice */
     memcpy(with, number, 8);
     memcpy(with + 8, record, 3);
     put_16(with + 11, length);

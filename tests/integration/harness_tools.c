@@ -1,7 +1,7 @@
 /*
  * What a site's owner does beside running the node: commands, files, accounts, links, and the Redis
- * behind it. Called by the tests; money and usage go through the command line, as the product's
- * users do it.
+ * behind it. The tests call it. Accounts and usage go through the admin interface, as a storefront
+ * does it, never through Redis.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -130,7 +130,7 @@ void site_account_top_up(struct site *site, const char *account, uint64_t bytes)
                  (const char *)answer->body);
 }
 
-/* The totals, held against the sum of the rows. */
+/* Returns the sum of the rows, which must be the totals. */
 static struct usage sum_usage(const struct answer *answer)
 {
     json_error_t error;
@@ -163,7 +163,7 @@ struct usage site_usage(struct site *site, const char *account)
         const struct answer *answer = site_admin(site, "GET", path, NULL);
         if (answer->status == 200)
             return sum_usage(answer);
-        /* The node may just be catching up with a Redis that came back. */
+        /* 503: the node may still be catching up with a Redis that came back. */
         cr_assert_eq(answer->status, 503, "usage: %u %s", answer->status,
                      (const char *)answer->body);
         cr_assert(harness_now_ms() < deadline_ms, "usage: %s", (const char *)answer->body);
@@ -387,7 +387,7 @@ struct key_set *site_es256_keys(struct site *site)
     return keys;
 }
 
-/* The other signature of the same text: (r, n - s), which anybody can write (SEC 1, 4.1.4). */
+/* The token with the other signature (r, n - s), which anybody can compute (SEC 1, 4.1.4). */
 static char *with_other_s(const char *jws)
 {
     static const unsigned char order[32] = {0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00,

@@ -1,6 +1,7 @@
 /*
  * A client for the machine that run.sh boots: downloads over TLS, counts the body bytes that it
- * decrypts and resets the connection. Prints the count, with what else of the body its kernel had.
+ * decrypts, and resets the connection. The count that it prints includes the body bytes that only
+ * its kernel had received.
  *
  *   ktls-client PORT TARGET 1.2|1.3 BYTES KEY_UPDATES
  */
@@ -29,7 +30,7 @@ static void flush(void)
     (void)BIO_reset(sent);
 }
 
-/* Counts what follows the head. */
+/* Decrypts the data and counts the bytes that follow the head. */
 static void feed(const char *data, size_t length)
 {
     static char plain[16385];
@@ -91,7 +92,8 @@ int main(int count, char **words)
             break;
         feed(data, (size_t)got);
     }
-    /* Until nothing more comes and all is acknowledged. It stays in the kernel, which takes no more. */
+    /* Waits until nothing more comes and all is acknowledged. The bytes stay in the kernel, so that
+     * it has no room to take more. */
     while (have != had) {
         had = have;
         nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);

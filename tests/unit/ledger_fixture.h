@@ -21,47 +21,49 @@ struct fixture {
     struct ledger *ledger;
 };
 
-/* A directory and a Redis; no ledger yet. */
+/* Makes the directory and starts Redis; opens no ledger. */
 void fixture_start(struct fixture *fixture);
-/* Ends all and removes the directory. */
+/* Closes the ledger, ends Redis and removes the directory. */
 void fixture_end(struct fixture *fixture);
 /* Opens the ledger and fails the test where it does not open. */
 void fixture_open(struct fixture *fixture);
-/* The same, and waits until it may serve. */
+/* The same, and waits for LEDGER_READY. */
 void fixture_open_ready(struct fixture *fixture);
+/* Returns ledger_close's result, after at most 10 s. */
 int64_t fixture_close(struct fixture *fixture);
 
 void fixture_redis_start(struct fixture *fixture);
 void fixture_redis_kill(struct fixture *fixture);
-/* A command in printf form; the reply is the caller's. */
+/* Sends a command in hiredis' format; the caller frees the reply. */
 redisReply *fixture_redis(struct fixture *fixture, const char *format, ...);
+/* The same for a reply that is an integer, or a string that holds one. */
 int64_t fixture_redis_integer(struct fixture *fixture, const char *format, ...);
 /* A field of an account's hash as a number, 0 where it is absent. */
 int64_t fixture_account_field(struct fixture *fixture, const char *tag, const char *field);
 void fixture_function_load(struct fixture *fixture);
 
-/* Waits, at most a generous while, until the condition holds; fails the test where it never does.
- */
+/* Waits for the state and fails the test where it is not reached in time. */
 void fixture_wait_state(struct fixture *fixture, enum ledger_state state);
+/* Waits for the state; false where it is not reached within timeout_ms. */
 bool fixture_reaches_state(struct fixture *fixture, enum ledger_state state, uint32_t timeout_ms);
 void fixture_pause(void); /* 2 ms, between two looks at a condition */
 
 struct ledger_account *fixture_account(struct fixture *fixture, const char *name);
 struct ledger_file *fixture_file(struct fixture *fixture, const char *path);
-/* One download of so many bytes, opened, added to and closed. */
+/* Opens a download, adds the bytes to it and closes it. */
 void fixture_deliver(struct fixture *fixture, const char *account, const char *path,
                      uint64_t bytes);
 int fixture_change(struct fixture *fixture, enum ledger_operation operation, const char *account,
                    int64_t amount, const char *transaction, bool *repeated);
 
-/* Sums of the journal's differences, by reading the segments themselves. */
+/* The sums of all differences in a journal, read from its segments. */
 struct fixture_sums {
     uint64_t records, usage_records, bytes, responses;
     int64_t money;
     uint64_t segments;
 };
 void fixture_read_journal(const char *state, struct fixture_sums *out);
-/* Sum of "b:" over all usage hashes of the account's tag, and `used`. */
+/* The sum of the "b:" fields over all usage hashes of the account's tag. */
 uint64_t fixture_redis_usage(struct fixture *fixture, const char *tag);
 
 void fixture_copy(const char *from, const char *to);

@@ -1,7 +1,6 @@
 /*
- * A media root and a state directory of a test's own, and the steps that most media tests share.
- * Included by the media tests only; it never leaves a file behind and waits for conditions, never
- * for a time.
+ * A media root and a state directory for one test, and the steps that most media tests share. Only
+ * the media tests include it. It leaves no file behind, and waits for conditions, never for a time.
  */
 #ifndef TOLLGATE_TESTS_MEDIA_FIXTURE_H
 #define TOLLGATE_TESTS_MEDIA_FIXTURE_H
@@ -28,7 +27,7 @@
 static char fixture_top[256];
 static char fixture_root[300], fixture_state[300];
 
-/* Far more than any wait takes; a test that gets there fails. */
+/* Far longer than any wait takes. A test that waits this long fails. */
 #define FIXTURE_PATIENCE_MS 60000
 
 FIXTURE void fixture_setup(void)
@@ -57,8 +56,7 @@ FIXTURE void fixture_teardown(void)
     cr_assert_eq(nftw(fixture_top, fixture_remove, 16, FTW_DEPTH | FTW_PHYS), 0);
 }
 
-/* A path on disk: `name` beneath the media root. The buffer lasts until the fourth call from now.
- */
+/* The path of `name` beneath the media root. It lasts until the fourth call from now. */
 FIXTURE const char *in_root(const char *name)
 {
     static char buffers[4][2048];
@@ -81,7 +79,7 @@ FIXTURE void put_file(const char *name, const char *content)
     write_file(in_root(name), content, strlen(content));
 }
 
-/* A file that takes the hasher minutes and no disk. */
+/* A sparse file of 1 TiB: it keeps the hasher busy for minutes and takes no room on disk. */
 FIXTURE void put_endless_file(const char *name)
 {
     write_file(in_root(name), "", 0);
@@ -129,7 +127,7 @@ FIXTURE struct media_cache *open_cache(struct media *media, uint32_t entries_max
     return cache;
 }
 
-/* What a worker does: get, and where that might block, openat2 and admit. */
+/* Gets a file as a worker does: from the cache, or by openat2 and admit where that might block. */
 FIXTURE int fetch(struct media *media, struct media_cache *cache, const char *path, uint64_t now_ms,
                   struct media_file **out)
 {
@@ -153,7 +151,7 @@ FIXTURE struct media_file *must_fetch(struct media *media, struct media_cache *c
     return file;
 }
 
-/* Fetches and drops. */
+/* Fetches the file and drops it; returns the error of the fetch. */
 FIXTURE int touch(struct media *media, struct media_cache *cache, const char *path, uint64_t now_ms)
 {
     struct media_file *file = NULL;

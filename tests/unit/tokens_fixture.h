@@ -1,7 +1,7 @@
 /*
  * What the token tests share: fixed keys, a trust with one issuer of three keys, and tokens made by
- * hand from any header and claims, so that a test can sign what token_sign never would. It asserts
- * whatever it needs, so that a test reads as what it is about.
+ * hand from any header and claims, so that a test can sign what token_sign never would. The
+ * functions assert that their own steps succeed, so that a test holds only its subject.
  */
 #ifndef TOLLGATE_TESTS_TOKENS_FIXTURE_H
 #define TOLLGATE_TESTS_TOKENS_FIXTURE_H
@@ -20,7 +20,7 @@
 /* The private JWKS of the test issuer: kids "h", "e" and "o" (HS256, ES256, EdDSA). */
 static inline const char *test_jwks(void)
 {
-    /* HS256: 32 bytes of "k"; ES256: RFC 7515 A.3; EdDSA: RFC 8037 A.1. Known to the world. */
+    /* HS256: 32 bytes of "k"; ES256: RFC 7515 A.3; EdDSA: RFC 8037 A.1. All are public. */
     return "{\"keys\":["
            "{\"kty\":\"oct\",\"kid\":\"h\",\"alg\":\"HS256\","
            "\"k\":\"a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s\"},"
@@ -56,7 +56,7 @@ static inline struct token_trust *test_trust(const char *const *audiences, size_
     return trust;
 }
 
-/* base64url of a text; free() it. */
+/* base64url of a text; the caller frees it. */
 static inline char *test_base64url(const char *text)
 {
     size_t length = strlen(text);
@@ -67,7 +67,7 @@ static inline char *test_base64url(const char *text)
     return out;
 }
 
-/* base64url(header).base64url(payload).signature by the key of that kid; free() it. */
+/* base64url(header).base64url(payload).signature, signed by the key `kid`; the caller frees it. */
 static inline char *test_sign(const char *kid, const char *header, const char *payload)
 {
     unsigned char signature[SIGNATURE_SIZE_MAX];
@@ -92,13 +92,13 @@ static inline char *test_sign(const char *kid, const char *header, const char *p
     return jws;
 }
 
-/* The same from `claims` under a plain header of key "h". */
+/* A token of these claims, signed by the key "h" under a plain header; the caller frees it. */
 static inline char *test_token(const char *claims)
 {
     return test_sign("h", "{\"alg\":\"HS256\",\"kid\":\"h\"}", claims);
 }
 
-/* Verifies and destroys; only the verdict is wanted. */
+/* Verifies a token and returns the verdict alone. */
 static inline enum token_verdict test_verdict(const struct token_trust *trust, const char *jws)
 {
     struct token *token = NULL;
@@ -109,7 +109,7 @@ static inline enum token_verdict test_verdict(const struct token_trust *trust, c
     return verdict;
 }
 
-/* The content of a file of the vectors folder, NUL-terminated; free() it. */
+/* The content of a file of the vectors folder, NUL-terminated; the caller frees it. */
 static inline char *test_vector(const char *name, size_t *length)
 {
     char path[512];

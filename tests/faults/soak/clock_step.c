@@ -1,7 +1,8 @@
 /*
- * A preload that steps the wall clock of a process: CLOCK_REALTIME, gettimeofday and time are moved by as many
- * nanoseconds as the file named by CLOCK_STEP_FILE says (eight bytes, little-endian, signed, mapped once). The
- * monotonic clock is left alone, as it is where an operator or NTP sets a clock. The soak alone uses it.
+ * A preload that steps the wall clock of a process: it moves CLOCK_REALTIME, gettimeofday and time
+ * by the nanoseconds in the file named by CLOCK_STEP_FILE (eight bytes, little-endian, signed,
+ * mapped once). It never moves the monotonic clock, as a clock that an operator or NTP sets does
+ * not. Only the soak uses it.
  */
 #include <fcntl.h>
 #include <stdint.h>
@@ -38,7 +39,7 @@ int clock_gettime(clockid_t clock, struct timespec *out)
     return 0;
 }
 
-/* The zone is obsolete, and nobody who is preloaded here asks for it. */
+/* `zone` is obsolete; no program of the soak asks for it. */
 int gettimeofday(struct timeval *restrict out, void *restrict zone)
 {
     (void)zone;
