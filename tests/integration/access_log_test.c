@@ -1,4 +1,4 @@
-/* The access log: what a line says, that it has no token, and that nothing waits for it. */
+/* The access log: what a line says, that no token is in it, and that no answer waits for it. */
 #include <fcntl.h>
 #include <jansson.h>
 #include <signal.h>
@@ -80,7 +80,7 @@ Test(access_log, says_of_each_response_what_was_asked_answered_and_billed)
     (void)site_media_bytes(site, TRACK_VBR, &size);
     answer_expect_file(site, fetch(site, link, .headers = HEADERS("User-Agent: Play \"er\"")),
                        TRACK_VBR);
-    (void)await_lines(site, "access", 1); /* settled in their order */
+    (void)await_lines(site, "access", 1); /* so that the lines come in order */
     (void)fetch(site, link, .range = "0-9,100000-199999", .tls = true);
     (void)await_lines(site, "access", 2);
     (void)fetch(site, link, .method = "HEAD");
@@ -130,7 +130,7 @@ Test(access_log, says_of_each_response_what_was_asked_answered_and_billed)
     for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
         json_decref(all[i]);
 
-    /* Neither here nor in the node's own log is there a token, or half of one. */
+    /* Neither this log nor the node's own must hold a token or a part of one. */
     const char *signature = strrchr(token, '.') + 1;
     const char *logs[] = {text, site_log(site)};
     for (size_t i = 0; i < 2; i++) {
@@ -200,7 +200,7 @@ Test(access_log, that_cannot_be_written_drops_lines_and_delays_nothing)
     struct site *site =
         site_create(.stays_down = true, .settings = "workers: 1\naccess_log: access\n");
     const char *path = site_format(site, "%s/access", site_directory(site));
-    cr_assert_eq(mkfifo(path, 0600), 0); /* a disk that takes 64 KiB, and then nothing more */
+    cr_assert_eq(mkfifo(path, 0600), 0); /* like a disk that has room for 64 KiB */
     int reader = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     cr_assert_geq(reader, 0);
     site_node_start(site);
@@ -217,7 +217,7 @@ Test(access_log, that_cannot_be_written_drops_lines_and_delays_nothing)
     char some[65536];
     uint64_t lines = 0, dropped = counter(site, "dropped");
     deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
-    while (lines + dropped < asked) { /* the disk is well again */
+    while (lines + dropped < asked) { /* the FIFO is read, so there is room again */
         ssize_t got = read(reader, some, sizeof(some));
         for (ssize_t i = 0; i < got; i++)
             lines += some[i] == '\n';

@@ -1,4 +1,4 @@
-/* tollgate-bench against a real node: what it reports is what was delivered and billed. */
+/* tollgate-bench against a real node: it reports what was delivered and billed. */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,7 +7,8 @@
 
 #include "tests/integration/harness.h"
 
-/* Runs it with --json and these words of a shell; its exit code and, through `out`, its report. */
+/* Runs tollgate-bench with --json and these shell words. Returns its exit code; *out gets its
+ * report. */
 static int bench(struct site *site, json_t **out, const char *words)
 {
     const char *report = site_format(site, "%s/report.json", site_directory(site));
@@ -40,7 +41,7 @@ Test(bench, verifies_the_bodies_of_many_connections_at_once)
     site_account_open_postpaid(site, "alice");
     const char *link = site_link(site, .account = "alice", .path = TRACK_LONG);
     while (strstr(fetch(site, link, .method = "HEAD")->head, "ETag: ") ==
-           NULL) /* until it is hashed */
+           NULL) /* until the file is hashed */
         harness_pause();
     const char *words =
         site_format(site, "--verify --connections 16 --requests 48 %s", url(site, link));

@@ -1,6 +1,6 @@
 /*
- * Money: what prepaid accounts can and cannot have, idempotent transactions, and a stop that loses
- * nothing.
+ * Money: what a prepaid account can and cannot download, transactions that may be repeated, and a
+ * stop of the node that loses nothing.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -69,7 +69,7 @@ Test(billing, never_overspends_a_balance_that_many_links_compete_for)
     struct fetch_options options[COUNT] = {{0}};
     const struct answer *answers[COUNT];
     for (size_t i = 0; i < COUNT; i++) {
-        /* Links that differ in their exp are different links: nothing is shared. */
+        /* Links that differ in exp are different links, which share nothing. */
         links[i] = site_link(site, .account = "alice", .path = tracks[i % 3],
                              .expires_in_s = 1000 + (int)i);
     }
@@ -110,7 +110,7 @@ Test(billing, counts_a_transaction_once)
     const char *body = site_format(site, "{\"bytes\":%zu,\"transaction\":\"same\"}", size);
     for (int i = 0; i < 3; i++)
         cr_assert_eq(site_admin(site, "POST", "/v1/accounts/shop/alice/top-up", body)->status, 200);
-    /* The same name for another amount is a mistake of the storefront's, and said to be one. */
+    /* The same transaction with another amount is the storefront's mistake and answered as such. */
     cr_assert_eq(site_admin(site, "POST", "/v1/accounts/shop/alice/top-up",
                             "{\"bytes\":1,\"transaction\":\"same\"}")
                      ->status,
@@ -130,7 +130,7 @@ Test(billing, gives_back_what_was_reserved_and_not_sent)
     cr_assert_eq(answer->status, 206);
     site_usage_await(site, "alice", 1000);
     const char *other = site_link(site, .account = "alice", .path = TRACK_VBR);
-    /* An account that can pay is never refused, whatever an idle window still holds. */
+    /* An account that can pay is not refused because of bytes that an idle window still holds. */
     answer_expect_file(site, fetch(site, other), TRACK_VBR);
     site_await_nothing_reserved(site, "alice");
     cr_assert_eq(site_balance(site, "alice").balance,
@@ -150,7 +150,7 @@ Test(billing, has_the_usage_right_after_a_restart)
     site_node_start(site);
     site_node_await_ready(site);
     cr_assert_eq(site_usage(site, "alice").bytes, size);
-    /* What was reserved and not spent is there again. */
+    /* Bytes that were reserved and not spent have come back. */
     answer_expect_file(site, fetch(site, link), TRACK_SHORT);
     site_usage_await(site, "alice", 2 * size);
     answer_expect_refusal(site, fetch(site, link), 402, "balance_insufficient");

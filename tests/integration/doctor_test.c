@@ -1,7 +1,7 @@
 /*
- * The doctor, and the start of a node that leans on it, on hosts that lack something: a seccomp
- * filter, a limit, a clock, a directory, a Redis that is set up wrongly. Each test is a process of
- * its own, so what it does to itself its `tollgate` inherits.
+ * The doctor, and the start of a node, which uses it, on hosts where something is wrong: a seccomp
+ * filter, a limit, the clock, a directory, the setup of Redis. Each test is a process of its own,
+ * so that its `tollgate` inherits what the test does to itself.
  */
 #include <errno.h>
 #include <linux/filter.h>
@@ -21,7 +21,7 @@
 
 #include "tests/integration/harness_tls.h"
 
-/* This process and its children get `error` from one system call. */
+/* Makes a system call fail with `error` in this process and its children. */
 static void refuse(unsigned number, unsigned error)
 {
     struct sock_filter instructions[] = {
@@ -197,7 +197,7 @@ Test(doctor, names_a_port_that_something_else_has_and_the_check_does_not)
                             "what serves there, or change listen\n",
                             ntohs(address.sin_port)));
     expect_text(doctor.output, "a node cannot run here: 1 failed");
-    /* The port may be free where and when the node starts. */
+    /* The check passes, because the port may be free when the node starts. */
     struct command_result check = site_tollgate(site, "serve", "--check-config");
     cr_assert_eq(check.exit_code, 0, "%s%s", check.output, check.errors);
     close(fd);
@@ -242,7 +242,7 @@ Test(doctor, does_not_call_in_order_what_it_warns_of)
     site_destroy(&site);
 }
 
-/* Whoever can write there can change what was billed. */
+/* Other users who may write there could change what was billed. */
 Test(doctor, refuses_a_state_directory_that_others_may_write)
 {
     static const struct {
@@ -310,7 +310,7 @@ static void set_password(struct site *site, const char *password)
     cr_assert_eq(system(command), 0); // NOLINT(cert-env33-c): the words are the test's own
 }
 
-/* What it says behind "redis: " of a Redis that it fails. */
+/* The doctor's words behind "redis: ", where it finds a fault in Redis. */
 static const char *failure_of_redis(struct site *site)
 {
     struct command_result doctor = site_tollgate(site, "doctor");
@@ -318,7 +318,8 @@ static const char *failure_of_redis(struct site *site)
     return line_of(site, doctor.output, "FAIL     redis: ");
 }
 
-/* Its cure is run as it stands until it finds nothing; then the node serves with these rights. */
+/* The test runs the doctor's cure as printed until there is no fault. The node must then serve with
+ * these rights. */
 Test(doctor, gives_the_command_by_which_a_redis_user_may_do_all_that_a_node_does)
 {
     static const char run[] = "; run redis-cli ";
@@ -341,7 +342,7 @@ Test(doctor, gives_the_command_by_which_a_redis_user_may_do_all_that_a_node_does
         char command[512];
         size_t length = 0;
         for (; *cure != '\n' && length < sizeof(command) - 1; cure++)
-            if (*cure != '\'') /* the shell's */
+            if (*cure != '\'') /* the shell removes quotes */
                 command[length++] = *cure;
         command[length] = '\0';
         site_redis_command(site, command);
@@ -377,7 +378,7 @@ Test(doctor, says_why_redis_cannot_be_used)
     site_destroy(&site);
 }
 
-/* Beside the doctor, health and the log speak of Redis. */
+/* Health and the log also say that Redis is out of reach. */
 Test(doctor, health_and_the_stop_say_that_redis_is_out_of_reach)
 {
     struct site *site = site_create(.own_redis = true, .stays_down = true);
@@ -399,7 +400,7 @@ Test(doctor, health_and_the_stop_say_that_redis_is_out_of_reach)
     site_destroy(&site);
 }
 
-/* A node whose name is another's starts, and never serves. */
+/* A node that has another node's name starts, but never serves. */
 Test(doctor, finds_a_node_name_that_is_taken)
 {
     struct site *one = site_create(.own_redis = true);
@@ -416,7 +417,7 @@ Test(doctor, finds_a_node_name_that_is_taken)
     (void)line_of(other, doctor.output, "ok       redis: ");
     cr_expect_neq(access(site_state_dir(other), F_OK), 0, "the doctor made the state directory");
 
-    /* Nor does the name come free when its node stops: Redis knows what that one was billed. */
+    /* The name stays taken when its node stops, because Redis has usage under it. */
     site_node_signal(one, SIGTERM);
     cr_assert_eq(site_node_wait(one), 0);
     doctor = site_tollgate(other, "doctor");
@@ -481,7 +482,7 @@ Test(doctor, and_the_check_name_certificates_that_no_client_gets)
     struct site *site = site_create(.tls = true, .stays_down = true);
     int64_t now_s = time(NULL);
     expect_certificates(site, NULL, 0);
-    /* Each of these is reached: another kind, a host of its own, a wildcard beside names. */
+    /* Some client gets each of these: another kind of key, another host, a wildcard. */
     CERTIFICATE(site, .file = "media.example-rsa.pem", .names = "DNS:media.example",
                 .subject = "rsa", .rsa = true);
     CERTIFICATE(site, .file = "more.pem", .names = "DNS:media.example,DNS:more.example",

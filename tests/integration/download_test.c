@@ -1,7 +1,7 @@
 /*
- * What a listener's client asks for and what it is billed: whole files, ranges, conditional
- * requests, connections kept and requests pipelined. Every test ends by holding the bill against
- * the bytes that came.
+ * What a listener's client asks for and what is billed for it: whole files, ranges, conditional
+ * requests, kept connections and pipelined requests. Every test ends by comparing the bill with the
+ * bytes that came.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +11,7 @@
 
 #include "tests/integration/harness.h"
 
-/* A site with the account "alice", who pays later: for tests that are not about money. */
+/* A site with a postpaid account "alice", for tests that are not about money. */
 static struct site *site_with_alice(void)
 {
     struct site *site = site_create();
@@ -26,7 +26,7 @@ static size_t size_of(struct site *site, const char *path)
     return length;
 }
 
-/* The entity tag that the file's bytes call for: quoted XXH3-128, in hexadecimal. */
+/* The entity tag that the file must have: its XXH3-128 in hexadecimal, quoted. */
 static const char *etag_of(struct site *site, const char *path)
 {
     size_t length;
@@ -39,7 +39,7 @@ static const char *etag_of(struct site *site, const char *path)
     return site_format(site, "\"%s\"", hex);
 }
 
-/* The entity tag as answered, once the file has been hashed. */
+/* Waits until the file is hashed; returns the entity tag of the answer. */
 static const char *await_etag(struct site *site, const char *link)
 {
     uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
@@ -111,8 +111,8 @@ Test(download, takes_suffix_and_open_ended_ranges)
     cr_assert_eq(answer->status, 206);
     answer_expect_bytes(site, answer, TRACK_SHORT, size - 4321, 4321);
 
-    /* RFC 9110 14.1.2: a last position past the end means the end; a suffix longer than the file is
-     * all of it. */
+    /* RFC 9110 14.1.2: a last position past the end means the end, and a suffix longer than the
+     * file means all of it. */
     answer = fetch(site, link, .range = site_format(site, "%zu-99999999999", size - 10));
     cr_assert_eq(answer->status, 206);
     answer_expect_bytes(site, answer, TRACK_SHORT, size - 10, 10);
@@ -147,7 +147,7 @@ Test(download, ignores_a_range_that_cannot_be_read)
     site_destroy(&site);
 }
 
-/* `head` without its Date line, which may tick between two requests. */
+/* `head` without its Date line, which may change between two requests. */
 static const char *without_date(struct site *site, const char *head)
 {
     const char *date = strstr(head, "\r\nDate:");
@@ -260,13 +260,14 @@ Test(download, resumes_by_If_Range_only_where_the_file_is_the_same)
     const struct answer *answer = fetch(site, link, .range = "100-", .headers = HEADERS(same));
     cr_assert_eq(answer->status, 206);
     answer_expect_bytes(site, answer, TRACK_TINY, 100, size_of(site, TRACK_TINY) - 100);
-    /* RFC 9110 13.1.5: where the validator does not match, the whole file. */
+    /* RFC 9110 13.1.5: if the validator does not match, Range is ignored. */
     answer = fetch(site, link, .range = "100-", .headers = HEADERS("If-Range: \"other\""));
     answer_expect_file(site, answer, TRACK_TINY);
     site_destroy(&site);
 }
 
-/* A new file, while the hasher is at one that it will not be through with: with its entity tag. */
+/* Adds a new file while the hasher is busy with one that it will not finish. *etag gets the tag
+ * that the new file must have. */
 static const char *add_new(struct site *site, const char *path, const char **etag)
 {
     site_media_add(site, path, TRACK_TINY, 1);
@@ -328,7 +329,7 @@ Test(download, by_an_entity_tag_does_not_wait_longer_than_hash_wait_ms)
     cr_assert_eq(fetch(site, link, .range = "0-9", .headers = HEADERS("If-Match: *"))->status, 206);
     site_usage_await(site, "alice", 10);
 
-    /* Pipelined behind one that waits, and answered in order. */
+    /* Requests pipelined behind one that waits are answered in order. */
     int fd = raw_connect(site, 0);
     raw_print(fd,
               "HEAD %s HTTP/1.1\r\nHost: media.example\r\nIf-None-Match: %s\r\n\r\n"
@@ -336,7 +337,7 @@ Test(download, by_an_entity_tag_does_not_wait_longer_than_hash_wait_ms)
               link, tag, link, tag);
     cr_assert_eq(raw_answer(site, fd, true)->status, 200);
     cr_assert_eq(raw_answer(site, fd, true)->status, 503);
-    /* One that is gone while it waits. */
+    /* A client leaves while its request waits. */
     raw_print(fd, "HEAD %s HTTP/1.1\r\nHost: media.example\r\nIf-Match: %s\r\n\r\n", link, tag);
     raw_reset(fd);
     cr_assert_eq(fetch(site, link, .method = "HEAD")->status, 200);

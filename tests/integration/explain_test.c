@@ -1,7 +1,7 @@
 /*
- * POST /v1/links/explain beside a GET by the same link: for each refusal of the two tables that such a GET
- * can meet, both must say the same status and reason. A row that is added to a table and has no case here
- * fails the test.
+ * POST /v1/links/explain beside a GET by the same link. For each refusal of the two tables that
+ * such a GET can meet, both must say the same status and reason. A row that is added to a table
+ * without a case here fails the test.
  */
 #include <jansson.h>
 #include <openssl/evp.h>
@@ -47,7 +47,7 @@ static const struct answer *get(struct site *site, const char *host, const char 
     return raw_exchange(site, request, strlen(request));
 }
 
-/* The report; the caller drops it. */
+/* The report, which the caller owns (json_decref). */
 static json_t *explain(struct site *site, const char *host, const char *target)
 {
     json_t *body = json_pack("{s:s}", "url",
@@ -93,7 +93,7 @@ static void expect_explained(struct site *site, const char *host, const char *ta
     json_decref(report);
 }
 
-/* Some come once what has arrived was posted. */
+/* Repeats a GET until it is refused, because some refusals come only after a post. */
 static void await_refused(struct site *site, const char *host, const char *target,
                           enum refusal refusal)
 {
@@ -111,7 +111,8 @@ static void await_refused(struct site *site, const char *host, const char *targe
 static void expect_same(struct site *site, const char *host, const char *target,
                         enum refusal refusal)
 {
-    /* Asked first, too: it must not learn it of the GET, nor keep it from happening. */
+    /* Explain is also asked before the GET: it must neither depend on the GET nor change its
+     * answer. */
     json_decref(explain(site, host, target));
     await_refused(site, host, target, refusal);
     expect_explained(site, host, target, refusal);
@@ -126,7 +127,8 @@ static const char *encode(struct site *site, const char *text)
     return site_format(site, "%s", encoded);
 }
 
-/* A link of the rival's with this header and these claims, signed by its secret. NULL: a good header. */
+/* A link of the rival's with this header (NULL: a good one) and these claims, signed with its
+ * secret. */
 static const char *by_hand(struct site *site, const char *header, const char *claims)
 {
     unsigned char secret[64], mac[32];
@@ -147,7 +149,7 @@ static const char *by_hand(struct site *site, const char *header, const char *cl
     return site_format(site, "/rival/x?URISigningPackage=%s.%s", input, signature);
 }
 
-/* A link of the rival's with good claims and `member`. */
+/* A link of the rival's with good claims and one further `member`. */
 static const char *with(struct site *site, const char *container, const char *member)
 {
     return by_hand(site, NULL,
@@ -224,7 +226,7 @@ TARGET(a_quote, "/a\"b")
 TARGET(dots, "/a/../b")
 TARGET(too_long, "/%09000d", 0)
 TARGET(long_query, "/x?%08000d", 0)
-static char long_host[9000]; /* letters; see the test */
+static char long_host[9000]; /* the test fills it with letters */
 
 /* ---- links of accounts ---- */
 
@@ -260,7 +262,7 @@ static const char *account_bytes(struct site *site)
 static int held[16];
 static unsigned held_count;
 
-/* A transfer that lasts until `let_go`. */
+/* Begins a transfer that lasts until `let_go`. */
 static void hold(struct site *site, const char *link)
 {
     int fd = raw_connect(site, 2048);
@@ -365,7 +367,7 @@ static void with_all_connections_taken(void)
     site_account_open_prepaid(site, "alice", 1000u * 1000 * 1000);
     const char *link = site_link(site, .account = "alice", .path = TRACK_LONG);
     hold(site, link);
-    /* It is turned away before it has said anything, and told no more than the status. */
+    /* A connection beyond the limit is refused before it sends a request, with a status alone. */
     int fd = raw_connect(site, 0);
     cr_expect_eq(raw_answer(site, fd, false)->status, statuses[REFUSAL_CONNECTIONS_EXHAUSTED]);
     close(fd);
@@ -374,7 +376,7 @@ static void with_all_connections_taken(void)
     site_destroy(&site);
 }
 
-/* Another has taken its name: it answers, and serves nothing. */
+/* Another node has taken this one's name, so it answers but serves nothing. */
 static void with_anothers_name(void)
 {
     struct site *site = site_create(.own_redis = true);
@@ -407,7 +409,7 @@ static void with_a_full_disk(void)
     while (fwrite(block, sizeof(block), 1, filler) == 1)
         continue;
     (void)fclose(filler);
-    /* Until the journal needs a segment that it cannot make. */
+    /* Top-ups fill the journal until it needs a segment that it cannot make. */
     unsigned answered = 200;
     for (unsigned i = 0; answered == 200; i++) {
         cr_assert_lt(i, 20000);
@@ -428,7 +430,7 @@ static void with_a_full_disk(void)
 #define NO_CLIENT "it is the client that is refused, and explain has none"
 
 struct row {
-    const char *(*link)(struct site *site); /* makes it so, and the target by which it shows */
+    const char *(*link)(struct site *site); /* prepares, and returns the target to ask for */
     const char *host;                       /* NULL: HOST */
     void (*alone)(void);
     const char *exempt; /* why no GET by a link meets it */
@@ -512,7 +514,7 @@ Test(explain, says_what_a_GET_is_answered_for_each_refusal)
     for (int refusal = 1; refusal < REFUSAL_COUNT; refusal++) {
         const struct row *row = &rows[refusal];
         if (names[refusal] == NULL)
-            continue; /* a bound between the tables */
+            continue; /* a number between the tables, not a refusal */
         cr_expect(row->link != NULL || row->alone != NULL || row->exempt != NULL,
                   "%s has no case here", names[refusal]);
         if (row->link != NULL)
@@ -564,7 +566,7 @@ Test(explain, takes_nothing_of_what_it_asks_about)
     site_destroy(&site);
 }
 
-/* A link as it is written, and what a client makes of it. */
+/* Explain takes a link as it is written; a GET has what a client makes of the link. */
 Test(explain, reads_a_link_as_the_node_does)
 {
     struct site *site = site_create(.settings = "plain_http: serve\n");
@@ -578,7 +580,7 @@ Test(explain, reads_a_link_as_the_node_does)
     expect_admitted(site, NULL, site_format(site, "/%%6aingle.mp3%s", token));
     answer_expect_file(site, get(site, NULL, site_format(site, "/%%6aingle.mp3%s", token)),
                        TRACK_TINY);
-    /* What is within the bounds as a client sends it is so with a long host, too. */
+    /* The bounds hold for what a client sends, so a long host does not count towards them. */
     const char *host = site_format(site, "%0200d.example", 0);
     const char *query = site_format(site, "%s&%0*d", link, (int)(8190 - strlen(link)), 0);
     cr_assert_eq(get(site, host, query)->status, 200);

@@ -1,6 +1,6 @@
 /*
- * Links whose signature is wrong, in floods: what they may cost, and that nobody else is refused for
- * them.
+ * Floods of links with a wrong signature: how many checks they may cost, and that no other client
+ * is refused because of them.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -11,7 +11,7 @@
 
 #define WRONG "too_many_bad_signatures"
 
-/* The link with another signature: the same for the same number. */
+/* The link with a wrong signature, which depends on the number alone. */
 static const char *forged(struct site *site, const char *link, unsigned number)
 {
     char *copy = (char *)(uintptr_t)site_format(site, "%s", link);
@@ -22,7 +22,7 @@ static const char *forged(struct site *site, const char *link, unsigned number)
     return copy;
 }
 
-/* From that address, on a connection of its own. */
+/* Asks from that address, on a new connection. */
 static const struct answer *ask_from(struct site *site, const char *source, const char *link)
 {
     return fetch(site, link, .source = source, .fresh = true);
@@ -51,8 +51,8 @@ Test(flood, of_bad_signatures_from_one_address_is_bounded_and_nobody_else_is_ref
     (void)site_log_await(
         site, "client 127.0.0.2 has sent failed_checks_max links with a wrong signature");
 
-    /* What is known as good is served, whichever worker has met it; what needs no check has its own
-     * verdict, and so has what is known as wrong. */
+    /* A token that is known as good is served by every worker. Tokens that need no check, or are
+     * known as wrong, get their own verdict. */
     for (int i = 0; i < 6; i++)
         answer_expect_file(site, ask_from(site, "127.0.0.2", known), TRACK_TINY);
     answer_expect_refusal(site, ask_from(site, "127.0.0.2", forged(site, known, 0)), 403,
@@ -66,7 +66,7 @@ Test(flood, of_bad_signatures_from_one_address_is_bounded_and_nobody_else_is_ref
     answer_expect_refusal(site, ask_from(site, "127.0.0.3", forged(site, known, 99)), 403,
                           "bad_signature");
 
-    /* Known ones stay known while the keys are read again, and are checked under these. */
+    /* Known tokens stay known while the keys are read again, and are checked under the new keys. */
     site_node_signal(site, SIGHUP);
     (void)site_log_await(site, "key sets");
     for (int i = 0; i < 6; i++)
@@ -109,7 +109,7 @@ Test(flood, behind_a_proxy_is_that_of_its_client_alone)
     site_account_open_postpaid(site, "alice");
     const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
     int proxy = raw_connect(site, 0);
-    for (unsigned i = 0; i < 20; i++) { /* on one connection, which stays: it is not the client's */
+    for (unsigned i = 0; i < 20; i++) { /* on one connection, which stays open: it is the proxy's */
         raw_print(proxy,
                   "GET %s HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.9, 2001:db8::%u\r\n\r\n",
                   forged(site, link, i), i + 1);

@@ -1,7 +1,7 @@
 /*
- * Funds: a response takes what it needs when it begins and gives back what it took, whatever becomes
- * of its account's limits meanwhile; so nobody begins on what another still needs, no bound is
- * passed, and at the end nothing stays reserved.
+ * Funds: a response takes what it needs when it begins and gives back what is left of it, however
+ * its account's limits change meanwhile. So no response begins with bytes that another still needs,
+ * no limit is passed, and at the end nothing stays reserved.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +29,7 @@ static void limit_bytes(struct site *site, const char *account, size_t max_bytes
     cr_assert_eq(result.exit_code, 0, "%s%s", result.output, result.errors);
 }
 
-/* Asks for bytes first..last and reads the head alone. */
+/* Asks for bytes first..last and reads only the head. */
 static int begin(struct site *site, const char *link, size_t first, size_t last)
 {
     int fd = raw_connect(site, 0);
@@ -38,7 +38,7 @@ static int begin(struct site *site, const char *link, size_t first, size_t last)
     return fd;
 }
 
-/* Reads `length` bytes, and then no more. */
+/* Reads `length` bytes. */
 static void read_and_pause(int fd, size_t length)
 {
     char *bytes = malloc(length);
@@ -56,8 +56,8 @@ static void await_reserved(struct site *site, const char *account, int64_t reser
     }
 }
 
-/* Waits until the sockets are full; returns how much of the node's bytes the client's kernel has not
- * acknowledged. A client that has read for a while and pauses leaves some 100 kB and more. */
+/* Waits until the sockets are full. Returns how many bytes the client's kernel has not
+ * acknowledged: some 100 kB and more, if the client has read for a while before. */
 static uint64_t await_full(struct site *site)
 {
     uint64_t handed = 0, before = 1;
@@ -80,7 +80,7 @@ Test(funds, of_a_response_under_way_are_not_anothers_to_begin_on)
     const char *link = site_link(site, .account = "alice", .path = BIG,
                                  .limits = {.max_bytes = 1000000, .rate = 300000});
     int fd = begin(site, link, 0, 599999);
-    /* 400,000 are left; the 600,000 are hardly begun. */
+    /* The response has hardly begun, but 600,000 bytes are taken for it and 400,000 are left. */
     for (int i = 0; i < 2; i++)
         answer_expect_refusal(site, fetch(site, link, .range = "0-400000", .fresh = true), 410,
                               "link_bytes_used_up");
@@ -129,12 +129,12 @@ Test(funds, that_a_download_under_way_does_not_need_pay_for_another_link)
     size_t size;
     struct site *site = site_with_a_big_file("workers: 2\n", &size);
     site_account_open_prepaid(site, "alice", 4 * size);
-    /* Its window is granted a quarter of the balance: the whole file. */
+    /* The link's window is granted a quarter of the balance, which is the whole file. */
     const char *link = site_link(site, .account = "alice", .path = BIG, .limits = {.rate = 100000});
     int fd = begin(site, link, 0, 999999);
     const char *other = site_link(site, .account = "alice", .path = BIG, .jti = "order-2");
     int fds[4];
-    for (size_t i = 0; i < 4; i++) { /* which do not read: they hold all of the balance now */
+    for (size_t i = 0; i < 4; i++) { /* they do not read, and so hold all of the balance */
         fds[i] = begin(site, other, 0, i < 3 ? size - 1 : size - 1000001);
     }
     answer_expect_refusal(site, fetch(site, other, .range = "0-0"), 402, "balance_insufficient");
@@ -153,7 +153,7 @@ Test(funds, of_a_response_that_a_seeking_player_leaves_are_waited_for)
     site_account_open_prepaid(site, "alice", size);
     const char *link =
         site_link(site, .account = "alice", .path = BIG, .limits = {.rate = 1000000});
-    /* The pause between both is the machine's to make longer than the node waits. */
+    /* A busy machine may pause between the two for longer than the node waits, so try again. */
     for (int attempt = 0; attempt < 10 && !waited; attempt++) {
         int old = begin(site, link, 0, size - 2000000);
         int fd = raw_connect(site, 0);
@@ -179,7 +179,8 @@ Test(funds, of_a_limit_that_came_under_way_get_back_no_more_than_was_taken)
     uint64_t unacknowledged = await_full(site), handed = site_traffic(site, "bytes_handed");
     uint64_t used = site_usage_settled(site, "alice");
     cr_assert_gt(unacknowledged, 5000u);
-    /* What is not handed yet, and a little: the unacknowledged bytes were taken of no fund. */
+    /* The limit leaves what is not handed yet and 1,000 bytes. The bytes that are handed but not
+     * acknowledged belong to no fund. */
     limit_bytes(site, "alice", used + (size - handed) + 1000);
     await_reserved(site, "alice", (int64_t)(size - handed));
     raw_reset(fd);
@@ -216,11 +217,11 @@ Test(funds, of_a_limit_that_went_under_way_are_given_back)
             harness_pause();
         }
         if (reads_on)
-            read_and_pause(fd, 5000000); /* of no fund */
+            read_and_pause(fd, 5000000); /* bytes that no fund pays for */
         raw_reset(fd);
         await_reserved(site, "alice", 0);
     }
-    /* All that another limit leaves can be had. */
+    /* A new limit can be used up to its last byte. */
     const char *link = site_link(site, .account = "alice", .path = BIG);
     uint64_t used = site_usage_settled(site, "alice");
     limit_bytes(site, "alice", used + size);
@@ -242,12 +243,12 @@ Test(funds, of_a_link_pay_for_no_limit_of_its_account)
     cr_assert_gt(await_full(site), 5000u);
     uint64_t left = size - site_traffic(site, "bytes_handed"),
              used = site_usage_settled(site, "alice");
-    /* It has all of the link's; of the account's there is enough for it and for another. */
+    /* The response holds all of the link's bytes. The account has enough for it and for another. */
     limit_bytes(site, "alice", used + left + 3000000);
     await_reserved(site, "alice", (int64_t)left);
     int second = begin(site, other, 0, 2999999);
     raw_reset(first);
-    /* What the first gives back does not lower what the second holds. */
+    /* What the first response gives back must not reduce what the second holds. */
     const char *range = site_format(site, "0-%llu", (unsigned long long)left);
     answer_expect_refusal(site, fetch(site, link, .range = range), 402, "account_bytes_used_up");
     read_and_pause(second, 3000000);

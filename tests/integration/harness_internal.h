@@ -24,7 +24,7 @@ struct site {
     unsigned port, port_tls, port_shops;
     bool tls, has_shop;
     unsigned starts;       /* of the node; the log says as often that it listens */
-    unsigned transactions; /* made so far; the next id is numbered by it */
+    unsigned transactions; /* made so far, to number their ids */
     pid_t node, redis;     /* 0: not running */
     pid_t janitor;
     int janitor_pipe;                  /* closed when the test ends, which wakes the janitor */

@@ -1,4 +1,5 @@
-/* What a node costs that nobody uses: the bounds of the configuration are room, not memory. */
+/* What an idle node costs: the bounds in its configuration must not take memory until they are
+ * used. */
 #include <stdlib.h>
 
 #include "tests/integration/harness.h"
@@ -13,7 +14,7 @@ static uint64_t memory_of(const char *settings)
     return bytes;
 }
 
-/* Each of these tables was, or would be, between 40 MB and 700 MB were it walked through once. */
+/* Each of these tables would take between 40 MB and 700 MB if the node walked through it once. */
 Test(idle, a_node_has_no_memory_for_what_its_bounds_leave_room_for)
 {
     if (getenv("TSAN_OPTIONS") != NULL)

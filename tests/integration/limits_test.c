@@ -1,4 +1,5 @@
-/* The bounds of connections: of an address, of the node, of requests, of slowness; and proxies. */
+/* Bounds: connections of an address and of the node, requests of a connection, slow clients; and
+ * how proxies count. */
 #include <string.h>
 #include <unistd.h>
 
@@ -29,8 +30,8 @@ Test(limits, of_requests_on_a_connection_end_it_with_the_last_answer)
     site_destroy(&site);
 }
 
-/* Links of their own, so that each request waits for Redis, whether it comes behind the others' answers
- * or with them in one piece. */
+/* Each request has a link of its own, so that it waits for Redis, whether it comes after the
+ * answers before or is pipelined. */
 Test(limits, of_requests_count_one_that_waits_for_redis_once)
 {
     struct site *site = site_create(.settings = "requests_max: 3\n");
@@ -79,7 +80,7 @@ Test(limits, of_an_address_refuse_its_next_connection_until_one_ends)
     close(held[0]);
     uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
     const struct answer *answer;
-    do { /* until the node has seen the end */
+    do { /* until the node has noticed the close */
         cr_assert(harness_now_ms() < deadline_ms, "the place is not given back");
         third = raw_connect(site, 0);
         ask(site, third, link);
@@ -116,7 +117,7 @@ Test(limits, of_slowness_hold_under_pressure_alone)
         site_create(.settings = "connections_max: 10\nworkers: 1\nrate_min_bytes_per_s: 1000000\n");
     site_account_open_postpaid(site, "alice");
     const char *link = site_link(site, .account = "alice", .path = TRACK_LONG);
-    int paused = raw_connect(site, 4096); /* asks, and reads no more than the head */
+    int paused = raw_connect(site, 4096); /* asks, and reads only the head */
     ask(site, paused, link);
     cr_assert_eq(raw_answer_head(site, paused)->status, 200);
     uint64_t until_ms = harness_now_ms() + 7000;
@@ -137,7 +138,7 @@ Test(limits, of_slowness_hold_under_pressure_alone)
 
 #define SIGNATURE "\x0d\x0a\x0d\x0a\x00\x0d\x0a\x51\x55\x49\x54\x0a"
 
-/* Says, in one or two pieces, that the connection is of 192.0.2.`last`. */
+/* Connects and sends a PROXY header for 192.0.2.`last`, in one or two pieces. */
 static int connect_for(struct site *site, unsigned char last, size_t first_piece)
 {
     char header[28];
@@ -168,13 +169,13 @@ Test(limits, of_addresses_are_those_of_the_clients_behind_a_trusted_proxy)
     answer_expect_refusal(site, raw_answer(site, again, false), 429, "address_exhausted");
     close(again);
 
-    /* Without its header a proxy's connection is nobody's. */
+    /* A proxy's connection without a header names no client and is refused. */
     int bare = raw_connect(site, 0);
     ask(site, bare, link);
     answer_expect_refusal(site, raw_answer(site, bare, false), 400, "proxy_header_missing");
     cr_assert(raw_is_closed_by_peer(bare));
     close(bare);
-    /* LOCAL: the proxy looks whether the node is there. */
+    /* LOCAL: the proxy checks whether the node is there. */
     int local = raw_connect(site, 0);
     raw_send(local, SIGNATURE "\x20\x00\x00\x00", 16);
     raw_print(local, "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -205,7 +206,7 @@ Test(limits, on_accounts_are_each_issuers_own_and_no_link_uses_them_up)
 {
     struct site *site = site_create(.shop_secret = true, .settings = "accounts_max: 20\n");
     const char *link = NULL;
-    for (unsigned i = 0; i < 30; i++) { /* links of accounts that nobody opened */
+    for (unsigned i = 0; i < 30; i++) { /* links of accounts that do not exist */
         link = site_link(site, .account = site_format(site, "never-%u", i), .path = TRACK_TINY);
         answer_expect_refusal(site, fetch(site, link), 402, "account_unknown");
     }

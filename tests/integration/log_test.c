@@ -1,4 +1,4 @@
-/* The node's log under clients that cause many lines, and with nobody who reads it. */
+/* The node's log when clients cause many lines, and when nothing reads it. */
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +8,7 @@
 
 #define REFUSED 2000
 
-/* Requests without a token, on one connection. */
+/* Sends requests without a token, which are refused, on one connection. */
 static void have_refused(struct site *site, unsigned count)
 {
     int fd = raw_connect(site, 0);
@@ -43,7 +43,7 @@ Test(log, that_nobody_reads_holds_up_no_answer_and_no_stop)
         site_create(.log_unread = true, .settings = "workers: 1\nlog_level: debug\n");
     site_account_open_postpaid(site, "alice");
     const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
-    /* The pipe takes some 40 lines: from there on the writer of the log waits for ever. */
+    /* The pipe has room for some 40 lines; then the log's writer waits for ever. */
     have_refused(site, REFUSED);
     answer_expect_file(site, fetch(site, link), TRACK_TINY);
     site_usage_await(site, "alice", site_usage_settled(site, "alice"));
@@ -54,7 +54,7 @@ Test(log, that_nobody_reads_holds_up_no_answer_and_no_stop)
     site_destroy(&site);
 }
 
-/* Whoever asks operations why it was refused can say an address and a path, and no token is needed. */
+/* A listener who asks why a request was refused can tell an address and a path, without a token. */
 Test(log, of_a_refusal_has_client_and_path_and_no_token)
 {
     struct site *site = site_create();

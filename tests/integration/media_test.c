@@ -1,4 +1,4 @@
-/* `tollgate media show`: what the node knows of a file, before and after it runs. */
+/* `tollgate media show` and `scan`, symbolic links, and a file's date as its validator. */
 #include <fcntl.h>
 #include <jansson.h>
 #include <string.h>
@@ -12,7 +12,7 @@ Test(media_show, tells_duration_bitrate_and_the_tag_that_clients_see)
 {
     static const struct {
         const char *path;
-        int duration_ms, least, most; /* kbit/s: as docker/catalogue.sh encodes them */
+        int duration_ms, least, most; /* least, most: kbit/s, as docker/catalogue.sh encodes */
     } tracks[] = {
         {TRACK_TINY, 235, 64, 64}, /* nine frames */
         {TRACK_VBR, 30040, 40, 200},
@@ -61,7 +61,7 @@ Test(media_show, names_what_is_not_there_and_shows_the_rest)
     site_destroy(&site);
 }
 
-/* Before an upgrade, while the older node runs: what the newer program finds cannot be kept. */
+/* As before an upgrade: while the older node runs, the newer program cannot keep its hashes. */
 Test(media_scan, says_where_its_hashes_are_not_kept)
 {
     struct site *site = site_create(.own_media = true, .stays_down = true);
@@ -69,7 +69,7 @@ Test(media_scan, says_where_its_hashes_are_not_kept)
     cr_assert_eq(site_tollgate(site, "media", "scan").exit_code, 0);
     int fd = open(site_format(site, "%s/hashes", site_state_dir(site)), O_RDWR | O_CLOEXEC);
     cr_assert_geq(fd, 0);
-    cr_assert_eq(pwrite(fd, "\1", 1, 8), 1); /* of an older version */
+    cr_assert_eq(pwrite(fd, "\1", 1, 8), 1); /* an older version of the store */
     cr_assert_eq(flock(fd, LOCK_SH), 0);     /* and in use */
     struct command_result scan = site_tollgate(site, "media", "scan");
     cr_assert_eq(scan.exit_code, 74, "%d: %s", scan.exit_code, scan.errors);
@@ -83,7 +83,8 @@ Test(media_scan, says_where_its_hashes_are_not_kept)
     site_destroy(&site);
 }
 
-/* Off, a link is not a file, and the scan names it; on, it is what it leads to. */
+/* By default a link is not served, and the scan reports it. With follow_links it is the file to
+ * which it leads. */
 Test(media, follows_symbolic_links_within_the_root_where_it_is_told_to)
 {
     for (unsigned on = 0; on < 2; on++) {
@@ -117,7 +118,7 @@ static void set_time(struct site *site, const char *path, int64_t seconds)
     cr_assert_eq(utimensat(AT_FDCWD, site_media_path(site, path), times, 0), 0);
 }
 
-/* RFC 9110 8.8.2.2: as cp -p, rsync -t and reproducible images do it. */
+/* RFC 9110 8.8.2.2. cp -p, rsync -t and reproducible images replace a file in this way. */
 Test(media, that_takes_the_place_of_another_under_its_date_is_not_taken_for_it)
 {
     struct site *site = site_create(.own_media = true, .settings = "workers: 1\n");
@@ -130,7 +131,7 @@ Test(media, that_takes_the_place_of_another_under_its_date_is_not_taken_for_it)
     const struct answer *answer = fetch(site, link, .range = "0-99");
     cr_assert_eq(answer->status, 206);
     const char *date = answer_header(site, answer, "Last-Modified");
-    /* Once it is two seconds old, its own date holds. */
+    /* Once the file has been there for two seconds, its own date is told. */
     while (strcmp(date, "Sun, 09 Sep 2001 01:46:40 GMT") == 0) {
         harness_pause();
         date = answer_header(site, fetch(site, link, .method = "HEAD"), "Last-Modified");

@@ -1,9 +1,9 @@
 /*
- * What `tollgate media show` says about MP3s that lame makes, beside ffprobe: as they are, and with
- * tags, cuts and junk. ffprobe's count of packets is exact; what it calls the duration is the
- * summary's, which stays when a file is cut, or a guess by the size where there is none. It cannot
- * count where the bitrate is free (there lame's own summary is right), and takes what looks like
- * frames in a tag for frames (there the file without the tag is counted).
+ * What `tollgate media show` says about MP3s that lame makes, compared with ffprobe: as they are,
+ * and with tags, cuts and junk. ffprobe's count of packets is exact. The duration that it reports
+ * is the summary's, which stays when a file is cut, or a guess from the size where there is none.
+ * It cannot count files of free bitrate (lame's own summary is right there), and counts sound in a
+ * tag as frames (there the file without the tag is counted).
  */
 #include <jansson.h>
 #include <stdio.h>
@@ -26,7 +26,8 @@ struct media_list {
     } files[COUNT];
 };
 
-/* Quiet at first and loud then, so that the beginning of what varies tells nothing of the rest. */
+/* Makes a sound that is quiet at first and then loud, so that the beginning of a file of variable
+ * bitrate says nothing about the rest. */
 static const char *make_sound(struct site *site, unsigned rate, unsigned channels)
 {
     const char *path = site_format(site, "%s/sound-%u-%u", site_directory(site), rate, channels);
@@ -43,7 +44,7 @@ static const char *make_sound(struct site *site, unsigned rate, unsigned channel
     return path;
 }
 
-/* What ffprobe says, in seconds: of a file's packets, or the duration that it reports. */
+/* ffprobe's length of a file in seconds: by its count of packets, or as it reports the duration. */
 static double ffprobe(struct site *site, const char *path, bool counted, double *frame_s)
 {
     FILE *pipe =
@@ -68,7 +69,7 @@ static double ffprobe(struct site *site, const char *path, bool counted, double 
     return packets * *frame_s;
 }
 
-/* Asks for all at once: the program starts once. */
+/* Asks for all files at once, so that the program starts only once. */
 static void expect_all(const struct media_list *list)
 {
     const char *words[COUNT + 4] = {"media", "show", "--json"};
@@ -202,7 +203,7 @@ static void put_ape(struct bytes *bytes, const struct bytes *within, unsigned ve
     put(bytes, end, sizeof(end));
 }
 
-/* Of each letter what it stands for; `sound` is what a tag holds where it may hold anything. */
+/* Adds the part for which each letter stands; `sound` fills the tags that may hold anything. */
 static void put_parts(struct bytes *bytes, const char *letters, const struct bytes *sound)
 {
     static const char text[] = "LYRICSBEGININD0000200LYR00004home000032LYRICS200";
@@ -214,7 +215,7 @@ static void put_parts(struct bytes *bytes, const char *letters, const struct byt
         case 'f':
             put_id3v2(bytes, sound, true);
             break;
-        case 'u': /* its length in 8 bits a byte: for all who keep to the standard it is not a tag */
+        case 'u': /* a tag's length in 8 bits a byte, which makes it no tag by the standard */
             put(bytes, "ID3\x03\0\0\0\0\x01\xf4", 10);
             fill(bytes, 500, true);
             break;
@@ -247,7 +248,7 @@ Test(mp3, facts_are_of_the_sound_that_is_there_whatever_is_around_it)
 {
     static const struct {
         const char *options, *front, *middle, *end;
-        int kept; /* of a hundred bytes */
+        int kept; /* per cent of the file */
         bool without_frames;
     } rows[] = {
         {"-V 4", "", "", "", 50, false}, /* an upload that broke off */

@@ -1,7 +1,7 @@
 /*
- * Clients and a Redis that make the node wait: answers that nobody reads, requests without end, a
- * question that is never answered. What is waited for has a bound, and what was set aside for it
- * comes back.
+ * Clients and a Redis that make the node wait: answers that are not read, requests without end, a
+ * question that is never answered. Each wait has a bound, and the bytes and the room that were
+ * reserved for it come back.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -17,9 +17,9 @@
 #include "tests/integration/harness.h"
 
 #define SMALL_WINDOW 2048
-#define STALL_MS     300 /* a socket that takes nothing for so long is full */
+#define STALL_MS     300 /* a socket that takes nothing for this long is full */
 
-/* Sends until all is gone or the socket is full; returns how much went. */
+/* Sends until everything is sent or the socket is full; returns how many bytes were sent. */
 static size_t send_until_full(int fd, const char *bytes, size_t length)
 {
     size_t sent = 0;
@@ -35,7 +35,7 @@ static size_t send_until_full(int fd, const char *bytes, size_t length)
     return sent;
 }
 
-/* `count` times `text`; the caller frees. */
+/* `text`, `count` times; the caller frees it. */
 static char *repeat(const char *text, size_t count, size_t *length)
 {
     size_t one = strlen(text);
@@ -152,7 +152,7 @@ Test(pressure, of_a_pause_lets_a_prepaid_account_fetch_the_rest_that_it_can_pay)
 
 Test(pressure, of_a_redis_that_does_not_take_connections_does_not_end_the_node)
 {
-    /* A listener whose backlog is full: further connects wait for an answer that never comes. */
+    /* The listener's backlog is full, so further connects wait for an answer that never comes. */
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof(address);
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), fillers[8];
@@ -169,11 +169,11 @@ Test(pressure, of_a_redis_that_does_not_take_connections_does_not_end_the_node)
                                     .settings = "admission_timeout_ms: 100\nworkers: 2\n");
     site_node_start(site);
     (void)site_log_await(site, "it did not answer within");
-    /* That try was given up and cleared away: others come, as soon as there is room for them. */
+    /* The node gave that attempt up and tries again, so others come as soon as there is room. */
     struct timeval patience = {.tv_sec = HARNESS_DEADLINE_MS / 1000};
     setsockopt(listener, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     cr_assert_eq(listen(listener, 64), 0);
-    for (int i = 0; i < 16; i++) { /* some are the fillers' */
+    for (int i = 0; i < 16; i++) { /* some of these are the test's own */
         int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
         cr_assert(fd >= 0, "the node does not try again: %s", strerrordesc_np(errno));
         close(fd);
@@ -198,7 +198,7 @@ Test(pressure, of_a_question_that_is_still_open_does_not_spoil_the_stop)
         fds[i] = raw_connect(site, 0);
         raw_print(fds[i], "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", link);
     }
-    /* A later request that needs no Redis is answered after those before it were read. */
+    /* A request that needs no Redis is answered only after its worker has read those before. */
     for (int i = 0; i < COUNT; i++) {
         int fd = raw_connect(site, 0);
         raw_print(fd, "GET /x HTTP/1.1\r\nHost: a\r\n\r\n");

@@ -1,6 +1,6 @@
 /*
- * HTTP as strangers speak it: what is not a request, too large, ambiguous or of another time. After
- * each the node must still serve others.
+ * HTTP from strangers: what is not a request, too large, ambiguous, or of another version. After
+ * each, the node must still serve others.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -69,7 +69,7 @@ Test(protocol, refuses_an_oversized_head)
     site_destroy(&site);
 }
 
-/* RFC 9112 3: a request line of 8,000 bytes, here beside what a browser sends. */
+/* RFC 9112 3: a request line of 8,000 bytes, here with the fields of a browser. */
 Test(protocol, serves_a_request_line_of_8000_bytes_beside_ordinary_fields)
 {
     struct site *site = site_with_alice();
@@ -124,7 +124,7 @@ Test(protocol, refuses_bodies)
     site_destroy(&site);
 }
 
-/* Proxies make it of an HTTP/2 request whose end comes in a frame of its own (RFC 9113 8.1). */
+/* A proxy sends it for an HTTP/2 request whose end comes in a frame of its own (RFC 9113 8.1). */
 Test(protocol, answers_a_request_with_empty_chunked_content)
 {
     struct site *site = site_with_alice();
@@ -169,7 +169,8 @@ Test(protocol, bounds_what_follows_the_last_chunk)
 Test(protocol, refuses_two_framings_at_once)
 {
     struct site *site = site_with_alice();
-    /* RFC 9112 6.1: a smuggler's request. The one hidden in the body must not be answered. */
+    /* RFC 9112 6.1: an attempt at request smuggling. The request within the body must not be
+     * answered. */
     int fd = raw_connect(site, 0);
     raw_print(fd, "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n"
                   "\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -213,7 +214,8 @@ Test(protocol, speaks_HTTP_1_0)
     cr_assert(raw_is_closed_by_peer(fd), "an HTTP/1.0 connection stays open");
     close(fd);
 
-    /* Kept only where that is said: the client would wait for its end. */
+    /* An HTTP/1.0 connection is kept only if the answer says so, or the client would wait for its
+     * end. */
     fd = raw_connect(site, 0);
     for (int i = 0; i < 3; i++) {
         const struct answer *answer;
@@ -233,7 +235,7 @@ Test(protocol, speaks_HTTP_1_0)
     site_destroy(&site);
 }
 
-/* What the WHATWG URL standard leaves as it is, for which links carry escapes. */
+/* Characters that the WHATWG URL standard leaves as they are, while links have them escaped. */
 Test(protocol, takes_what_browsers_send_as_if_it_were_percent_encoded)
 {
     static const struct {
@@ -327,7 +329,7 @@ Test(protocol, takes_tokens_from_the_header_and_the_cookie)
     site_destroy(&site);
 }
 
-/* As proxies make them of HTTP/2 (RFC 9113 8.2.3). */
+/* Proxies that translate HTTP/2 may send several (RFC 9113 8.2.3). */
 Test(protocol, takes_several_cookie_lines_for_one)
 {
     struct site *site = site_with_alice();

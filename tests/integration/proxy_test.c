@@ -1,6 +1,6 @@
 /*
- * Clients behind proxies: who they are by the PROXY protocol, X-Forwarded-For and Forwarded, in the
- * access log and for the bound of an address; and what a proxy is told that sends none of these.
+ * Clients behind proxies: the PROXY protocol, X-Forwarded-For or Forwarded names them, for the
+ * access log and for the bound of an address. Also what a proxy is told that sends none of these.
  */
 #include <jansson.h>
 #include <stdio.h>
@@ -14,8 +14,8 @@ static void ask(int fd, const char *link, const char *fields)
     raw_print(fd, "GET %s HTTP/1.1\r\nHost: a\r\n%s\r\n", link, fields);
 }
 
-/* The `client` of the access log's line, counted from 0. Lines stand in the order in which responses
- * are settled: ask for one after the other. */
+/* The `client` of the access log's line `index`, counted from 0. Lines come in the order in which
+ * responses are settled, so a test must send one request after the other. */
 static const char *client_of(struct site *site, unsigned index)
 {
     uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
@@ -38,7 +38,7 @@ static const char *client_of(struct site *site, unsigned index)
     }
 }
 
-/* Asks by a connection of its own, and expects the file and that client in the log. */
+/* Asks on a new connection, and expects the file and this client in the log. */
 static void expect_client(struct site *site, unsigned *lines, const char *before,
                           const char *fields, const char *link, const char *client)
 {
@@ -67,7 +67,7 @@ Test(proxy, protocol_of_version_1_names_the_client)
     expect_client(site, &lines, "PROXY TCP6 2001:db8::1 ::1 4711 80\r\n", "", link,
                   "[2001:db8::1]:4711");
     expect_client(site, &lines, "PROXY UNKNOWN\r\n", "", link, NULL);
-    /* In pieces, and the same client twice at once. */
+    /* The header comes in pieces, and the same client is connected twice. */
     int one = raw_connect(site, 0), two = raw_connect(site, 0);
     raw_print(one, "PROXY TCP4 192.0.2.");
     harness_pause();
@@ -98,11 +98,11 @@ Test(proxy, that_begins_without_a_header_is_told_and_named_in_the_log)
         (void)site_log_await(site, said[i]);
         (void)site_log_await(site, "or take it out of proxy_protocol_from");
     }
-    for (int i = 0; i < 20; i++) /* which is not said again and again */
+    for (int i = 0; i < 20; i++) /* the log must not repeat it each time */
         (void)raw_exchange(site, wrong[0], strlen(wrong[0]));
     const char *first = strstr(site_log(site), said[0]);
     cr_assert_null(strstr(first + 1, said[0]));
-    /* TLS, or half a header and then nothing: there is nothing to say it in but the log. */
+    /* TLS, or a header that stops half way, cannot be answered in HTTP, so only the log tells. */
     int hello = raw_connect_tls(site, 0), half = raw_connect_tls(site, 0);
     raw_send(hello, "\x16\x03\x01\x00\x05hello", 10);
     cr_assert(raw_is_closed_by_peer(hello));
@@ -129,7 +129,7 @@ Test(proxy, names_the_client_in_x_forwarded_for)
                   "X-Forwarded-For: 198.51.100.9\r\nForwarded: for=198.51.100.9\r\n"
                   "X-Forwarded-For: 192.0.2.1\r\n",
                   link, "192.0.2.1");
-    /* Nobody speaks for strangers, who may write what they like. */
+    /* The field of a client that is not a trusted proxy is ignored: it may be forged. */
     const struct answer *answer = fetch(site, link, .source = "127.0.0.9", .fresh = true,
                                         .headers = HEADERS("X-Forwarded-For: 192.0.2.1"));
     answer_expect_file(site, answer, TRACK_TINY);
@@ -178,14 +178,14 @@ Test(proxy, of_many_clients_has_the_requests_of_each_counted)
     int busy = raw_connect(site, 4096), other = raw_connect(site, 0);
     ask(busy, slow, "X-Forwarded-For: 192.0.2.1\r\n");
     cr_assert_eq(raw_answer_head(site, busy)->status, 200);
-    /* The connection is the proxy's, and stays for its other clients. */
+    /* The connection belongs to the proxy, and stays open for its other clients. */
     for (int i = 0; i < 2; i++) {
         ask(other, link, "X-Forwarded-For: 192.0.2.1\r\n");
         answer_expect_refusal(site, raw_answer(site, other, false), 429, "address_exhausted");
         ask(other, link, "X-Forwarded-For: 192.0.2.2\r\n");
         answer_expect_file(site, raw_answer(site, other, false), TRACK_TINY);
     }
-    /* But not behind content, which nobody reads: it is not another client's request. */
+    /* Behind content it is closed: unread content must not pass for another client's request. */
     static const char *const framings[] = {"Content-Length: 1000", "Transfer-Encoding: chunked"};
     for (int i = 0; i < 2; i++) {
         int posted = raw_connect(site, 0);
@@ -199,7 +199,7 @@ Test(proxy, of_many_clients_has_the_requests_of_each_counted)
     raw_reset(busy);
     uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
     const struct answer *answer;
-    do { /* until the node has seen the end */
+    do { /* until the node has noticed the close */
         cr_assert(harness_now_ms() < deadline_ms, "the place is not given back");
         harness_pause();
         ask(other, link, "X-Forwarded-For: 192.0.2.1\r\n");

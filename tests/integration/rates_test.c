@@ -1,7 +1,7 @@
 /*
- * The limits that a node holds over all its connections and workers: rate, max_conns and max_bytes
- * of a link and of its account, whichever is tighter, and pace. Rates are judged as what arrived in
- * five seconds over what the limit allows, never by a time of the machine's.
+ * The limits that a node keeps over all its connections and workers: rate, max_conns and max_bytes
+ * of a link and of its account, of which the tighter counts, and pace. A rate is judged by the
+ * share of its bytes that arrived in five seconds.
  */
 #include <jansson.h>
 #include <poll.h>
@@ -25,7 +25,8 @@ static struct site *site_with_a_big_file(const char *settings)
     return site;
 }
 
-/* Reads what has come on any of them; returns the bytes. A connection that ends fails the test. */
+/* Reads what has come on any of the connections; returns how many bytes. A connection that ends
+ * fails the test. */
 static uint64_t read_some(const int *fds, size_t count, int timeout_ms)
 {
     static char bytes[1 << 18];
@@ -44,7 +45,7 @@ static uint64_t read_some(const int *fds, size_t count, int timeout_ms)
     return total;
 }
 
-/* Bytes per second over all connections, of five seconds once all have begun. */
+/* Bytes per second over all connections, measured for five seconds once all have begun. */
 static double measure(struct site *site, const char *link, size_t count)
 {
     int fds[CONNECTIONS_MAX];
@@ -66,7 +67,8 @@ static double measure(struct site *site, const char *link, size_t count)
     return (double)bytes * 1000 / (double)(now_ms - begun_ms);
 }
 
-/* Never above; and not below, where the machine did not stand still meanwhile: the best of three. */
+/* No measurement may exceed the rate. The best of three must reach it, because a busy machine slows
+ * some of them. */
 static void expect_rate(struct site *site, const char *link, size_t connections, double rate)
 {
     double best = 0;
@@ -148,7 +150,7 @@ Test(rates, small_answers_do_not_slip_through)
     site_destroy(&site);
 }
 
-/* The file's bytes per second as it is heard. */
+/* The file's bytes per second of sound. */
 static double bitrate_of(struct site *site, const char *path)
 {
     struct command_result shown = site_tollgate(site, "media", "show", "--json", path);
@@ -160,7 +162,7 @@ static double bitrate_of(struct site *site, const char *path)
     return (double)bits / 8;
 }
 
-/* The same, once the file is hashed, which is when the node knows it. */
+/* Waits until the file is hashed, so that the node knows the bitrate; returns it. */
 static double await_bitrate(struct site *site, const char *link)
 {
     const struct answer *head = fetch(site, link, .method = "HEAD");
@@ -190,7 +192,7 @@ static int begin(struct site *site, const char *link)
     return fd;
 }
 
-/* What comes in so many milliseconds, and how many bytes a second that is. */
+/* Reads for `ms` milliseconds. Returns the bytes per second; *bytes gets the bytes. */
 static double read_for(int fd, uint64_t ms, uint64_t *bytes)
 {
     uint64_t begun_ms = harness_now_ms();
@@ -220,8 +222,8 @@ Test(rates, a_paced_file_comes_at_once_for_ten_seconds_and_then_as_it_is_heard)
     site_destroy(&site);
 }
 
-/* 100 s of the highest bitrate: at that pace, as of a file whose bitrate is not known yet, it would
- * not come in time. */
+/* The file is as long as 100 s at the highest bitrate. At that pace, which a file of unknown
+ * bitrate has, it would not come in time. */
 Test(rates, a_file_that_is_no_MP3_has_no_pace)
 {
     struct site *site = site_create(.own_media = true, .settings = "workers: 1\n");
@@ -239,13 +241,13 @@ Test(rates, a_file_that_is_no_MP3_has_no_pace)
 
 Test(rates, a_pace_of_an_unknown_bitrate_is_set_anew_once_the_file_is_hashed)
 {
-    static const char path[] = "/slow.mp3"; /* 192 kbit/s; unknown is 320 */
+    static const char path[] = "/slow.mp3"; /* 192 kbit/s; an unknown bitrate counts as 320 */
     struct site *site = site_create(.own_media = true, .settings = "workers: 2\n");
     site_account_open_postpaid(site, "alice");
     const char *link =
         site_link(site, .account = "alice", .path = path, .limits = {.pace_thousandth = 2000});
     site_media_add(site, path, TRACK_SHORT, 10);
-    /* The hasher has 4 GB of nothing to read first. */
+    /* The hasher must first read a sparse file of 4 GiB. */
     site_media_add(site, "/holes.mp3", TRACK_TINY, 1);
     cr_assert_eq(truncate(site_media_path(site, "/holes.mp3"), 4ll << 30), 0);
     (void)fetch(site, site_link(site, .account = "alice", .path = "/holes.mp3"), .method = "HEAD");
@@ -254,7 +256,7 @@ Test(rates, a_pace_of_an_unknown_bitrate_is_set_anew_once_the_file_is_hashed)
         printf("the hasher was faster: nothing is shown\n");
     uint64_t bytes, deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
     (void)read_for(fd, 400, &bytes);
-    /* No other request may tell the worker. */
+    /* No other request is sent, from which the worker could learn the bitrate. */
     while (files_hashed(site) < 2 && harness_now_ms() < deadline_ms)
         (void)read_for(fd, 50, &bytes);
     (void)read_for(fd, 500, &bytes);
@@ -266,7 +268,7 @@ Test(rates, a_pace_of_an_unknown_bitrate_is_set_anew_once_the_file_is_hashed)
     site_destroy(&site);
 }
 
-/* So many bytes, before the harness loses its patience. */
+/* Reads `count` bytes and fails the test where they do not come before the deadline. */
 static void expect_bytes(int fd, uint64_t count)
 {
     uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS, bytes = 0;
@@ -288,7 +290,7 @@ Test(rates, tokens_of_one_jti_with_and_without_a_pace_do_not_disturb_each_other)
     (void)read_for(paced, 700, &bytes);
     int free_one = begin(site, free_link);
     expect_bytes(free_one, 20 * 1000 * 1000);
-    (void)read_for(paced, 500, &bytes); /* what had come meanwhile */
+    (void)read_for(paced, 500, &bytes); /* bytes that had come meanwhile */
     double rate = read_for(paced, 2500, &bytes) / heard;
     cr_expect(rate >= 1.7 && rate <= 2.2, "the paced one comes at %.2f times the bitrate", rate);
     int paced_later = begin(site, paced_link);
@@ -334,7 +336,7 @@ Test(rates, max_conns_of_link_and_account_are_429_beyond_and_given_back)
     struct command_result result =
         site_tollgate(site, "account", "limit", "shop/alice", "--max-conns", "1");
     cr_assert_eq(result.exit_code, 0, "%s", result.errors);
-    /* The limit reaches the node by a push, and what is under way then counts. */
+    /* A push brings the limit to the node. From then on transfers under way count towards it. */
     uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
     while (fetch(site, other, .range = "0-99", .fresh = true)->status == 206 &&
            harness_now_ms() < deadline_ms)

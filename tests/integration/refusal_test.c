@@ -1,6 +1,6 @@
 /*
- * Who is turned away, with which status and reason: tokens, paths and accounts. What is refused is
- * never billed.
+ * Which requests are refused, with which status and reason: because of the token, the path or the
+ * account. A refused request is never billed.
  */
 #include <stdio.h>
 #include <string.h>
@@ -24,7 +24,7 @@ Test(refusal, of_a_link_without_a_token)
 {
     struct site *site = site_with_alice();
     answer_expect_refusal(site, fetch(site, TRACK_TINY), 403, "token_missing");
-    /* What exists and what does not look the same to those who may not ask. */
+    /* A request without a token must not show whether the file exists. */
     answer_expect_refusal(site, fetch(site, "/nothing.mp3"), 403, "token_missing");
     expect_nothing_billed(site);
     site_destroy(&site);
@@ -34,7 +34,7 @@ Test(refusal, of_a_forged_token)
 {
     struct site *site = site_with_alice();
     const char *token = site_token(site, .account = "alice", .path = TRACK_TINY);
-    /* Another token's signature under this one's claims. */
+    /* The forged token has these claims and another token's signature. */
     const char *other = site_token(site, .account = "mallory", .path = TRACK_TINY);
     const char *forged =
         site_format(site, "%s?URISigningPackage=%.*s%s", TRACK_TINY,
@@ -56,7 +56,7 @@ Test(refusal, of_a_token_that_is_no_JWS)
     site_destroy(&site);
 }
 
-/* A good token whose part `part` (0 to 2) is padded by `padding`. */
+/* A good token with `padding` behind its part `part` (0 to 2). */
 static const char *padded(struct site *site, unsigned part, const char *padding)
 {
     const char *token = site_token(site, .account = "alice", .path = TRACK_TINY), *end = token;
@@ -93,7 +93,7 @@ Test(refusal, of_a_padded_token_blames_the_token_and_says_the_cure)
         expect_padding_refused(site, fetch(site, TRACK_TINY, .headers = HEADERS(cookie)));
         cr_expect(strstr(site_log(site), strchr(token, '.')) == NULL, "a token was logged");
     }
-    /* The issuer is not asked for first, nor is the signature's length. */
+    /* Padding is found before the issuer or the signature's length is looked at. */
     const char *forged = site_format(site, "%s?URISigningPackage=e30.e30.%0300d=", TRACK_TINY, 0);
     expect_padding_refused(site, fetch(site, forged));
     expect_nothing_billed(site);
@@ -116,7 +116,7 @@ Test(refusal, of_a_link_whose_time_passes_on_a_kept_connection)
     unsigned served = 0;
     uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
     const struct answer *answer = fetch(site, link);
-    /* The token is remembered by now; its exp must be looked at all the same. */
+    /* The worker has the token in its cache by now, but must check exp all the same. */
     while (answer->status == 200) {
         served++;
         cr_assert(harness_now_ms() < deadline_ms, "the link never expires");
@@ -227,7 +227,7 @@ Test(refusal, of_paths_that_try_to_leave)
     };
     const char *token = site_token(site, .account = "alice", .path = "/", .container = "prefix:/");
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        int fd = raw_connect(site, 0); /* as it stands: libcurl repairs paths */
+        int fd = raw_connect(site, 0); /* a bare socket, because libcurl would repair the path */
         raw_print(fd, "GET %s?URISigningPackage=%s HTTP/1.1\r\nHost: a\r\n\r\n", rows[i].path,
                   token);
         const struct answer *answer = raw_answer(site, fd, false);

@@ -1,7 +1,7 @@
 /*
- * Revocation: of a link by its jti or by itself, of all that are older than an instant, of an
- * account, of a key; on every node, of transfers under way, and when the push connection is late,
- * half open or lost. Round trips are made long by a relay, so that they can be counted.
+ * Revocation: of a link by its jti or its URL, of all links older than an instant, of an account,
+ * of a key. It reaches every node and transfers under way, also when the push connection is late,
+ * half open or lost. A relay makes round trips to Redis long, so that they can be counted.
  */
 #include <errno.h>
 #include <poll.h>
@@ -19,9 +19,9 @@
 #define SLOW                                                                                       \
     {                                                                                              \
         .rate = 100000                                                                             \
-    } /* bytes per second: TRACK_LONG takes most of a minute */
+    } /* bytes per second; TRACK_LONG takes most of a minute */
 
-/* A transfer under way: some of its body has come. */
+/* Begins a transfer and reads a part of its body. */
 static int begin_transfer(struct site *site, const char *link)
 {
     char some[1000];
@@ -32,7 +32,7 @@ static int begin_transfer(struct site *site, const char *link)
     return fd;
 }
 
-/* Reads until the node resets the connection. A transfer that is served to its end would fail. */
+/* Reads until the node resets the connection. A transfer that comes to its end fails the test. */
 static void expect_cut(int fd)
 {
     static char bytes[65536];
@@ -59,7 +59,8 @@ static void revoke_jti(struct site *site, const char *jti)
                  200);
 }
 
-/* What brings no bytes: HEAD, 304, 412 and 416, each of a link of its own, and never a GET before. */
+/* Answers without bytes of the file: HEAD, 304, 412 and 416. Each has a link of its own, for which
+ * no GET was sent before. */
 Test(revocation, is_told_where_no_bytes_are_asked_for)
 {
     static const struct {
@@ -75,7 +76,7 @@ Test(revocation, is_told_where_no_bytes_are_asked_for)
     site_account_open_postpaid(site, "alice");
     const char *links[4];
     for (unsigned revoked = 0; revoked < 3; revoked++) {
-        if (revoked == 2) /* it is remembered without Redis, too */
+        if (revoked == 2) /* the node remembers it without Redis */
             site_redis_kill(site);
         for (unsigned i = 0; i < 4; i++) {
             if (revoked == 0)
@@ -95,7 +96,8 @@ Test(revocation, is_told_where_no_bytes_are_asked_for)
                                  "private, max-age=600");
         }
     }
-    /* Of a link that was never asked about nobody knows now: it is answered, and not to be kept. */
+    /* Without Redis the node cannot know whether a new link is revoked, so its answer must not be
+     * kept in caches. */
     const char *other = site_link(site, .account = "alice", .path = TRACK_TINY, .jti = "other");
     const struct answer *answer = fetch(site, other, .headers = HEADERS("If-None-Match: *"));
     cr_assert_eq(answer->status, 304);
@@ -116,7 +118,7 @@ Test(revocation, of_a_link_by_its_jti_ends_its_transfers_and_no_others)
     revoke_jti(site, "order-1");
     expect_cut(cut);
     answer_expect_refusal(site, fetch(site, bad), 410, "link_revoked");
-    /* Signed again: it is the same link. */
+    /* A token that is signed again with the same jti is the same link. */
     const char *again = site_link(site, .account = "alice", .path = TRACK_TINY, .jti = "order-1");
     answer_expect_refusal(site, fetch(site, again), 410, "link_revoked");
     char some[20000];
@@ -143,7 +145,7 @@ Test(revocation, of_a_link_by_itself_needs_no_jti)
     site_destroy(&site);
 }
 
-/* Who writes it there shows it to nobody else on the machine. */
+/* Unlike an argument, standard input shows the link to no other user of the machine. */
 Test(revocation, of_a_link_that_standard_input_names)
 {
     struct site *site = site_create();
@@ -198,7 +200,7 @@ Test(revocation, as_of_now_reaches_what_a_clock_that_runs_ahead_has_signed)
     cr_assert_eq(result.exit_code, 0, "%s", result.errors);
     for (unsigned i = 0; i < LINKS; i++)
         answer_expect_refusal(site, fetch(site, links[i]), 410, "link_revoked");
-    /* The second that it prints is that from which on new links are good. */
+    /* Links that are issued from the printed second on are good. */
     const char *before = strstr(result.output, "issued before ");
     cr_assert(before, "%s", result.output);
     long long instant = strtoll(before + strlen("issued before "), NULL, 10);
@@ -209,12 +211,12 @@ Test(revocation, as_of_now_reaches_what_a_clock_that_runs_ahead_has_signed)
                                   .issued_in_s = (int)(instant - time(NULL)));
     uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
     while (fetch(site, fresh)->status == 403 && harness_now_ms() < deadline_ms)
-        harness_pause(); /* its iat is ahead of what is tolerated, by a second */
+        harness_pause(); /* its iat lies a second too far ahead */
     answer_expect_file(site, fetch(site, fresh), TRACK_TINY);
     site_destroy(&site);
 }
 
-/* For how many seconds Redis will know of a revoked link of the account, the only one it knows of. */
+/* For how many seconds Redis will remember the account's one revoked link. */
 static int64_t revoked_for_s(struct site *site, const char *account)
 {
     return site_redis_number(
@@ -239,7 +241,7 @@ Test(revocation, ends_with_its_link)
     revoke_url(site, site_link(site, .account = "resume", .path = TRACK_TINY,
                                .limits = {.resume_s = 2 * DAY}));
     revoke_url(site, site_link(site, .account = "jti", .path = TRACK_TINY, .jti = "order-1"));
-    /* What is signed for too long opens nothing yet, but will. */
+    /* A link that is signed for too long opens nothing yet, but will later. */
     revoke_url(site, site_link(site, .account = "long", .path = TRACK_TINY, .jti = "order-1",
                                .expires_in_s = 300 * DAY));
     revoke_url(site, site_link(site, .account = "over", .path = TRACK_TINY, .expires_in_s = -DAY));
@@ -253,13 +255,13 @@ Test(revocation, ends_with_its_link)
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         int64_t kept = revoked_for_s(site, rows[i].account);
-        /* Less what the test took, and an hour more for clocks that differ. */
+        /* The test has taken some time, and the node adds an hour for clocks that differ. */
         cr_expect(kept > rows[i].least_s - HARNESS_DEADLINE_MS / 1000 &&
                       kept <= rows[i].least_s + HOUR,
                   "%s: %lld s, where %lld were due", rows[i].account, (long long)kept,
                   (long long)rows[i].least_s);
     }
-    /* The watermark of an instant is one number, and stays. */
+    /* The watermark of "issued before" is one number, and never expires. */
     admin_expect(site, "/v1/accounts/shop/bare/revoke", "{\"issued_by_now\":true}", 200);
     cr_expect_eq(site_redis_number(site, "return redis.call('PTTL', 'tg:{shop/bare}:account')"),
                  -1);
@@ -291,7 +293,7 @@ Test(revocation, of_an_account_ends_what_is_under_way_and_can_be_taken_back)
     const char *link = site_link(site, .account = "alice", .path = TRACK_LONG, .limits = SLOW);
     const char *tiny = site_link(site, .account = "alice", .path = TRACK_TINY);
     int fd = begin_transfer(site, link);
-    answer_expect_file(site, fetch(site, tiny), TRACK_TINY); /* its grant is cached */
+    answer_expect_file(site, fetch(site, tiny), TRACK_TINY); /* puts its grant in the cache */
     admin_expect(site, "/v1/accounts/shop/alice/suspend", "", 200);
     expect_cut(fd);
     answer_expect_refusal(site, fetch(site, tiny), 402, "account_suspended");
@@ -327,7 +329,8 @@ static void pause_ms(uint64_t milliseconds)
         harness_pause();
 }
 
-/* Reads for so long; a transfer that ends meanwhile fails the test. */
+/* Reads for so many milliseconds; returns the bytes. A transfer that ends meanwhile fails the
+ * test. */
 static uint64_t expect_flow(int fd, uint64_t milliseconds)
 {
     static char bytes[65536];
@@ -416,7 +419,7 @@ Test(revocation, that_Redis_has_lost_leaves_the_account_usable)
     admin_expect(second, "/v1/accounts/shop/alice/suspend", "", 200);
     admin_expect(second, "/v1/accounts/shop/alice/activate", "", 200);
     answer_expect_file(first, fetch(first, link), TRACK_TINY);
-    /* The revision was of the second node's journal, which is not there any more. */
+    /* The revision was in the journal of the second node, which is gone. */
     site_node_kill(second);
     site_redis_command(first, "FLUSHALL");
     uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
@@ -425,7 +428,7 @@ Test(revocation, that_Redis_has_lost_leaves_the_account_usable)
         harness_pause();
     while (fetch(first, link)->status != 200 && harness_now_ms() < deadline_ms)
         harness_pause();
-    pause_ms(2500); /* its window ends: the next one asks */
+    pause_ms(2500); /* the window ends, so that the next request asks Redis */
     answer_expect_file(first, fetch(first, link), TRACK_TINY);
     site_destroy(&second);
     site_destroy(&first);
@@ -472,7 +475,7 @@ Test(revocation, is_told_where_the_Redis_user_may_not_hear_it)
     site_node_start(site);
     site_node_await_ready(site);
     site_log_await(site, "run redis-cli ACL SETUSER default '&tg:revocations'");
-    /* Nothing starts on what was granted before: each response asks. */
+    /* No response begins by an earlier grant: each asks Redis. */
     answer_expect_refusal(site, fetch(site, link), 410, "link_revoked");
     struct command_result result = site_tollgate(site, "doctor");
     cr_expect_neq(result.exit_code, 0);
@@ -483,7 +486,7 @@ Test(revocation, is_told_where_the_Redis_user_may_not_hear_it)
 /* ---- two nodes, and a Redis that is far away ---- */
 
 struct pair {
-    struct site *home; /* beside Redis; it is asked to revoke */
+    struct site *home; /* close to Redis; most revocations are sent to it */
     struct relay *relay;
     struct site *far[2];
 };
@@ -518,7 +521,7 @@ static void await_push(struct site *site)
     }
 }
 
-/* Sends the request and waits for nothing; the connection, on which the answer comes. */
+/* Sends the request to revoke; returns the connection on which the answer will come. */
 static int ask_to_revoke(struct site *site, const char *jti)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -533,15 +536,15 @@ static int ask_to_revoke(struct site *site, const char *jti)
     return fd;
 }
 
-/* How long from the request to revoke the link until both nodes have cut their transfers of it. */
+/* The time from the request to revoke the link until both nodes have cut their transfers of it. */
 static uint64_t cut_after_ms(struct pair *pair, const char *jti)
 {
     const char *link =
         site_link(pair->home, .account = "alice", .path = TRACK_LONG, .jti = jti, .limits = SLOW);
     int fds[] = {begin_transfer(pair->far[0], link), begin_transfer(pair->far[1], link)};
     uint64_t begun_ms = harness_now_ms();
-    /* Through a far node: its own way to Redis counts, too. The answer, which looks the account up
-     * afterwards, is not waited for. */
+    /* The request goes to a far node, so that its own way to Redis counts, too. The answer is not
+     * waited for, because it takes a further look at the account. */
     int asked = ask_to_revoke(pair->far[0], jti);
     for (size_t i = 0; i < 2; i++)
         expect_cut(fds[i]);
@@ -553,7 +556,7 @@ static uint64_t cut_after_ms(struct pair *pair, const char *jti)
     return taken_ms;
 }
 
-/* Each attempt must cut both; a busy machine may take its time with some of them. */
+/* Each attempt must cut both transfers, but a busy machine may make some attempts slow. */
 Test(revocation, stops_transfers_on_two_nodes_within_five_round_trips)
 {
     struct pair pair;
@@ -572,8 +575,8 @@ Test(revocation, stops_transfers_on_two_nodes_within_five_round_trips)
     pair_destroy(&pair);
 }
 
-/* The reply that grants and the push that revokes are let go together: whichever is read first, the
- * grant must not start anything after the revocation. */
+/* The relay passes the reply that grants and the push that revokes together. Whichever the node
+ * reads first, the grant must not begin a response after the revocation. */
 Test(revocation, wins_over_a_grant_that_arrives_with_it)
 {
     enum { ROUNDS = 20 };
@@ -588,7 +591,7 @@ Test(revocation, wins_over_a_grant_that_arrives_with_it)
         relay_hold_all(pair.relay, true);
         int fd = raw_connect(pair.far[0], 0);
         raw_print(fd, "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", link);
-        for (int i = 0; i < 10; i++) /* the question reaches Redis, its answer is held */
+        for (int i = 0; i < 10; i++) /* until the question is at Redis; its answer is held */
             harness_pause();
         revoke_jti(pair.home, jti);
         relay_hold_all(pair.relay, false);
@@ -596,7 +599,7 @@ Test(revocation, wins_over_a_grant_that_arrives_with_it)
         refused += answer->status == 410;
         cut += answer->status == 200;
         if (answer->status == 200)
-            expect_cut(fd); /* the grant was read first: it began, and the push ended it */
+            expect_cut(fd); /* the grant was read first, so the push ended the response */
         else
             close(fd); /* refused, or cut before its head was read */
     }
@@ -619,7 +622,7 @@ Test(revocation, reaches_a_node_whose_push_connection_is_half_open_within_the_va
     uint64_t begun_ms = harness_now_ms();
     revoke_jti(pair.home, "order-1");
     revoke_jti(pair.home, "order-2");
-    /* It knows that it hears nothing: a cached grant starts no response. */
+    /* The node knows that it hears no pushes, so a cached grant begins no response. */
     site_log_await(pair.far[0], "the node does not hear of revocations");
     answer_expect_refusal(pair.far[0], fetch(pair.far[0], tiny), 410, "link_revoked");
     expect_cut(fd);
@@ -687,7 +690,7 @@ Test(revocation, of_a_key_ends_its_links_and_their_transfers_without_a_signal)
     int fd = begin_transfer(site, link);
     char *other = key_set_with_another_key();
     uint64_t begun_ms = harness_now_ms();
-    replace_file(site_key_file(site), other); /* no signal: the change alone is enough */
+    replace_file(site_key_file(site), other); /* no signal is needed */
     expect_cut(fd);
     uint64_t taken_ms = harness_now_ms() - begun_ms;
     printf("cut %llu ms after its key was removed\n", (unsigned long long)taken_ms);
@@ -704,7 +707,7 @@ Test(revocation, of_a_link_without_jti_reaches_the_other_signature_of_the_same_t
     site_account_open_prepaid(site, "alice", 1000u * 1000 * 1000);
     site_twins(site, keys, TRACK_TINY, (struct token_limits){0}, twins);
     answer_expect_file(site, fetch(site, twins[0]), TRACK_TINY);
-    answer_expect_file(site, fetch(site, twins[1]), TRACK_TINY); /* a high S is refused to nobody */
+    answer_expect_file(site, fetch(site, twins[1]), TRACK_TINY); /* a high s is accepted as well */
     admin_expect(site, "/v1/links/revoke",
                  site_format(site, "{\"url\":\"http://media.example%s\"}", twins[0]), 200);
     answer_expect_refusal(site, fetch(site, twins[0]), 410, "link_revoked");
@@ -722,7 +725,7 @@ Test(revocation, does_not_come_from_a_key_file_that_is_broken)
     replace_file(site_key_file(site), "{\"keys\":[");
     site_log_await(site, "the key sets were not reloaded, and the previous ones stay in force");
     answer_expect_file(site, fetch(site, link), TRACK_TINY);
-    /* Said once, though it is tried again and again. */
+    /* The log says it once, though the node tries again and again. */
     uint64_t until_ms = harness_now_ms() + 1500;
     while (harness_now_ms() < until_ms)
         harness_pause();

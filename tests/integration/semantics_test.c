@@ -1,6 +1,6 @@
 /*
- * RFC 9110 from outside: a table of requests and the answers that it wants, section by section, then
- * the stories that need more than a row. Each row runs against one node, by a bare socket.
+ * RFC 9110 from outside: a table of requests and the answers that its sections ask for, then tests
+ * that need more than a row. All rows are sent to one node, by a bare socket.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -10,14 +10,14 @@
 
 #define SHOP_PAGE "https://shop.example"
 
-/* {etag}, {modified}, {older}, {newer} and {size} stand for the served file's. */
+/* {etag}, {modified}, {older}, {newer} and {size} stand for values of the served file. */
 struct row {
     const char *section, *what;
     const char *method; /* NULL: GET */
     const char *fields; /* whole lines */
     unsigned status;
     const char *header; /* "Name: value" that the answer has, or "!Name" that it lacks */
-    long first, length; /* of the file, which are the body; length -1: no body; 0: not looked at */
+    long first, length; /* the body's place in the file; length -1: no body; 0: not checked */
 };
 
 static const struct row rows[] = {
@@ -174,7 +174,7 @@ static struct site *make_site(void)
         site_create(.own_media = true, .settings = "cache_max_age_s: 600\n",
                     .issuer = "    origins: [\"" SHOP_PAGE "\"]\n"
                               "    refusal_url: https://shop.example/refused?from=media\n");
-    /* Written here, and so under a date of their own: a copy of the catalogue may have taken over its. */
+    /* Files of the test's own have a date of now, while those of the catalogue may have any. */
     site_media_add(site, TRACK_TINY, TRACK_TINY, 1);
     site_media_add(site, TRACK_LONG, TRACK_LONG, 1);
     site_account_open_postpaid(site, "alice");
@@ -198,7 +198,7 @@ struct facts {
 static struct facts facts_of(struct site *site, const char *link)
 {
     struct facts facts = {0};
-    while (facts.etag == NULL) { /* until it is hashed */
+    while (facts.etag == NULL) { /* until the file is hashed */
         const struct answer *answer = fetch(site, link, .method = "HEAD");
         facts.etag = answer_header(site, answer, "ETag");
         facts.modified = answer_header(site, answer, "Last-Modified");
@@ -272,7 +272,7 @@ Test(semantics, of_HEAD_are_those_of_GET_in_every_header)
     for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
         const char *get = ask(site, "GET", link, fields[i])->head;
         const char *head = ask(site, "HEAD", link, fields[i])->head;
-        /* Two answers of two seconds differ in Date alone. */
+        /* The answers may come in different seconds, and then differ in Date alone. */
         const char *date = strstr(get, "Date: ");
         size_t before = (size_t)(date - get),
                after = before + strlen("Date: Sun, 06 Nov 1994 08:49:37 GMT");
@@ -283,7 +283,7 @@ Test(semantics, of_HEAD_are_those_of_GET_in_every_header)
     site_destroy(&site);
 }
 
-/* RFC 9110 14.2: there is no part of nothing. */
+/* RFC 9110 14.2: no range of an empty file can be satisfied, so Range is ignored. */
 Test(semantics, of_ranges_of_an_empty_file_are_the_whole_of_it)
 {
     static const char *const fields[] = {
@@ -316,7 +316,7 @@ Test(semantics, of_ranges_of_an_empty_file_are_the_whole_of_it)
 
 /* ---- several ranges ---- */
 
-/* Takes a part with these bytes of the file off the body. */
+/* Expects a part with these bytes of the file at `at`; returns what follows the part. */
 static const char *expect_part(struct site *site, const char *at, const char *boundary,
                                size_t first, size_t last)
 {
@@ -350,14 +350,15 @@ Test(semantics, of_several_ranges_are_one_body_and_one_bill)
     const char *end = site_format(site, "\r\n--%s--\r\n", boundary);
     cr_assert_eq((size_t)(at - (const char *)answer->body) + strlen(end), answer->body_length);
     cr_assert_eq(memcmp(at, end, strlen(end)), 0);
-    /* The connection goes on where the body ended. */
+    /* The connection must still be in step behind the body. */
     answer_expect_file(site, fetch(site, link), TRACK_TINY);
     site_usage_await(site, "alice", 111 + 2251);
     cr_assert_eq(site_usage(site, "alice").responses, 2);
     site_destroy(&site);
 }
 
-/* What zsync asks for that has every other block, more parts than a connection has marks for TLS. */
+/* A zsync that has every other block asks so. There are more parts than a connection has marks for
+ * TLS. */
 Test(semantics, of_64_ranges_that_ascend_are_one_body_and_one_bill)
 {
     struct site *site = site_create(.tls = true);
@@ -380,10 +381,10 @@ Test(semantics, of_64_ranges_that_ascend_are_one_body_and_one_bill)
             at = expect_part(site, at, boundary, (size_t)i * 35, (size_t)i * 35 + 9 + i % 7);
         const char *end = site_format(site, "\r\n--%s--\r\n", boundary);
         cr_assert_eq((size_t)(at - (const char *)answer->body) + strlen(end), answer->body_length);
-        /* The connection goes on where the body ended. */
+        /* The connection must still be in step behind the body. */
         answer_expect_file(site, fetch(site, link, .tls = tls == 1), TRACK_TINY);
     }
-    /* A 65th: the whole file. */
+    /* With a 65th range the whole file is served. */
     const struct answer *whole = fetch(site, link, .range = site_format(site, "%s,2250-", range));
     cr_assert_eq(whole->status, 200);
     answer_expect_file(site, whole, TRACK_TINY);
@@ -461,7 +462,7 @@ Test(semantics, of_a_filename_are_safe_in_every_recipient)
     site_destroy(&site);
 }
 
-/* The last segment alone, in every form that a name on disk may have. */
+/* The filename is the path's last segment, whatever bytes the name on disk has. */
 Test(semantics, of_a_file_that_is_played_name_it_by_its_path)
 {
     static const struct {
@@ -541,7 +542,7 @@ Test(semantics, of_a_refusal_are_a_page_or_the_shops_for_a_browsers_window)
     cr_assert_eq(answer->status, 403);
     cr_assert_str_eq(answer_header(site, answer, "Content-Type"), "text/html; charset=utf-8");
     cr_assert(strstr((const char *)answer->body, "<code>token_missing</code>"));
-    /* In a listener's words, and with what to do. */
+    /* The page speaks in a listener's words, and says what to do. */
     static const char incomplete[] =
         "<p>This link is incomplete. Go back to the shop and press download again.</p>";
     cr_assert(strstr((const char *)answer->body, incomplete));
@@ -555,7 +556,7 @@ Test(semantics, of_a_refusal_are_a_page_or_the_shops_for_a_browsers_window)
     cr_assert_eq(answer->status, 303);
     cr_assert_str_eq(answer_header(site, answer, "Location"),
                      "https://shop.example/refused?from=media&reason=account_unknown");
-    /* A player is told the same, in its way. */
+    /* A player gets the same reason as JSON. */
     answer_expect_refusal(site,
                           ask(site, "GET", link, "Accept: audio/*\r\nSec-Fetch-Mode: no-cors\r\n"),
                           402, "account_unknown");
@@ -586,11 +587,11 @@ Test(semantics, of_a_link_are_for_the_pages_of_its_own_issuer)
                                      .by_rival = true, .expires_in_s = -5);
         cr_expect_str_eq(allowed_origin(site, mine), origins[i]);
         cr_expect_str_eq(allowed_origin(site, past), origins[i]);
-        for (int again = 0; again < 2; again++) { /* the second time by the remembered token */
+        for (int again = 0; again < 2; again++) { /* the second time from the cache of tokens */
             cr_expect_null(allowed_origin(site, theirs));
             cr_expect_null(allowed_origin(site, gone));
         }
-        cr_expect_str_eq(allowed_origin(site, TRACK_TINY), origins[i]); /* of no known issuer */
+        cr_expect_str_eq(allowed_origin(site, TRACK_TINY), origins[i]); /* issuer unknown */
         site_destroy(&site);
     }
 }
@@ -603,7 +604,7 @@ Test(semantics, of_OPTIONS_need_no_link)
     static const char *const targets[] = {"foo", "*x", "media.example:80", "ftp://media.example/"};
     for (size_t i = 0; i < sizeof(targets) / sizeof(targets[0]); i++)
         answer_expect_refusal(site, ask(site, "OPTIONS", targets[i], ""), 400, "target_invalid");
-    /* What comes as its content is not a request. */
+    /* The request within the content must not be answered. */
     int fd = raw_connect(site, 0);
     raw_print(fd, "OPTIONS * HTTP/1.1\r\nHost: a\r\nContent-Length: 36\r\n\r\n"
                   "OPTIONS * HTTP/1.1\r\nHost: hidden\r\n\r\n");

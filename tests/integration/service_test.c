@@ -1,6 +1,6 @@
 /*
- * The node under a service manager: sockets that are passed to it, what it tells by NOTIFY_SOCKET,
- * and key sets that are read again on SIGHUP. The test plays the manager's part.
+ * The node under a service manager: sockets that the manager passes to it, notices by
+ * NOTIFY_SOCKET, reloads on SIGHUP, and stops. The test plays the manager's part.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +23,7 @@
 
 /* ---- the manager's part ---- */
 
-/* `tollgate serve` gets descriptor `fd` as its descriptor 3, and nobody else does. */
+/* Makes `tollgate serve`, and no other process, get `fd` as its descriptor 3. */
 static void pass_descriptor(struct site *site, int fd)
 {
     site_serve_after(site, site_format(site, "exec 3<&%d; export LISTEN_FDS=1 LISTEN_PID=$$", fd));
@@ -32,7 +32,7 @@ static void pass_descriptor(struct site *site, int fd)
 static int listen_anywhere(bool blocking)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    /* Not closed on exec: the script takes it over. */
+    /* Without SOCK_CLOEXEC, because the script inherits it. */
     int fd = socket(AF_INET, SOCK_STREAM | (blocking ? 0 : SOCK_NONBLOCK), 0);
     cr_assert(fd >= 0);
     cr_assert_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
@@ -74,7 +74,7 @@ static void serves_on_a_passed_socket(bool blocking)
     cr_assert(strstr(site_log(site), "passed by the service manager"));
     site_account_open_prepaid(site, "alice", 1000000);
     const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
-    for (int i = 0; i < 8; i++) /* whichever worker takes it */
+    for (int i = 0; i < 8; i++) /* so that several workers take some */
         answer_expect_file(site, fetch(site, link, .fresh = true), TRACK_TINY);
     site_destroy(&site);
     close(fd);
@@ -106,7 +106,7 @@ Test(service, a_restart_refuses_nobody_while_the_manager_holds_the_socket)
     raw_print(client, "GET %s HTTP/1.1\r\nHost: media.example\r\n\r\n", link);
     site_node_start(site);
     const struct answer *answer = raw_answer(site, client, false);
-    if (answer->status == 503) { /* it listens before Redis has been asked */
+    if (answer->status == 503) { /* the node listens before it has asked Redis */
         site_node_await_ready(site);
         raw_print(client, "GET %s HTTP/1.1\r\nHost: media.example\r\n\r\n", link);
         answer = raw_answer(site, client, false);
@@ -141,7 +141,8 @@ static void write_keys(struct site *site, const char *text)
     cr_assert_eq(fclose(file), 0);
 }
 
-/* The shop's key set with a private key, a secret that can be guessed and the rival's secret in it. */
+/* A key set for the shop that has a private key, a secret that can be guessed and the rival's
+ * secret. */
 static const char *unwise_keys(struct site *site)
 {
     json_error_t error;
@@ -171,7 +172,7 @@ static const char *unwise_keys(struct site *site)
     return kept;
 }
 
-/* The three warnings are in the text, and no secret. */
+/* Expects the three warnings in the text, and no secret. */
 static void expect_warnings(struct site *site, const char *text, const char *keys)
 {
     static const char *const members[] = {"d", "k", "k"};
@@ -223,7 +224,7 @@ Test(service, warns_of_keys_that_sign_for_others_at_start_and_reload_and_by_the_
     site_destroy(&site);
 }
 
-/* A point of order 8, y = p + 1, and y = 2, for which there is no x: RFC 8032 5.1.3. */
+/* RFC 8032 5.1.3: a point of order 8, y = p + 1, and y = 2, for which there is no x. */
 Test(service, a_key_under_which_anybody_could_sign_is_refused_at_start_and_reload)
 {
     static const char *const points[] = {
@@ -288,7 +289,7 @@ Test(service, reads_the_key_sets_again_on_sighup_and_keeps_good_ones)
     expect_notice(notices, "RELOADING=1");
     expect_notice(notices, "READY=1");
     (void)site_log_await(site, "reloaded the key sets of 2 issuers");
-    /* The workers are told, not waited for. */
+    /* READY=1 does not wait until every worker has the new keys. */
     uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
     while (fetch(site, link)->status == 200) {
         cr_assert(harness_now_ms() < deadline_ms, "the removed key is still good");
@@ -312,7 +313,7 @@ Test(service, reads_the_key_sets_again_on_sighup_and_keeps_good_ones)
     close(notices);
 }
 
-/* Puts `after` in place of `before` in the site's configuration, which is then all of the text. */
+/* Replaces `before` by `after` in the site's configuration; returns the whole new text. */
 static const char *edit_configuration(struct site *site, const char *before, const char *after)
 {
     const char *path = site_format(site, "%s/tollgate.yaml", site_directory(site));
@@ -326,7 +327,7 @@ static const char *edit_configuration(struct site *site, const char *before, con
     return edited;
 }
 
-/* SIGHUP, and what the log says of it. */
+/* Sends SIGHUP; returns what the log says about the reload. */
 static const char *reload_and_read(struct site *site, int notices)
 {
     size_t before = strlen(site_log(site));
@@ -373,9 +374,9 @@ Test(service, says_at_each_sighup_which_changed_keys_want_a_restart)
                          "effect only after a restart\n"),
                   "%s", log);
     }
-    answer_expect_file(site, fetch(site, link), TRACK_TINY); /* by the prefix in force */
+    answer_expect_file(site, fetch(site, link), TRACK_TINY); /* the old prefix is in force */
 
-    /* What the machine alone can tell. */
+    /* A mistake that only a look at the machine can find. */
     edit_configuration(site, "media_root: ", "media_root: /nowhere");
     log = reload_and_read(site, notices);
     cr_expect(strstr(log, "/tollgate.yaml: media_root (from "), "%s", log);
@@ -455,7 +456,8 @@ static int try_to_connect(struct site *site)
     return error;
 }
 
-/* A slow client keeps the node up; who has connected is answered, and who comes after is not left waiting. */
+/* A slow client keeps the node up. Clients that had connected are answered, and later ones are
+ * refused at once. */
 Test(service, takes_nobody_after_SIGTERM_and_answers_who_has_connected)
 {
     struct site *site = site_create(.own_media = true, .tls = true, .settings = "workers: 4\n");
@@ -531,7 +533,7 @@ static void health_must_say(struct site *site, const char *text)
     }
 }
 
-/* A redis-server in PATH that takes its time to come up. */
+/* Puts a redis-server into PATH that is slow to start. */
 static void slow_down_redis(struct site *site)
 {
     const char *path = site_format(site, "%s/redis-server", site_directory(site));
@@ -565,7 +567,7 @@ Test(service, tells_its_health_from_the_start_to_the_end)
     int fd = raw_connect(site, 65536);
     raw_print(fd, "GET %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", link);
     cr_assert_eq(raw_answer_head(site, fd)->status, 200);
-    site_node_signal(site, SIGTERM); /* and the transfer goes on */
+    site_node_signal(site, SIGTERM); /* the transfer goes on all the same */
     health_must_say(site, "\"stopping\":true");
     const struct answer *refused = site_admin(site, "GET", "/v1/accounts/shop/alice", NULL);
     answer_expect_refusal(site, refused, 503, "node_stopping");
@@ -576,7 +578,7 @@ Test(service, tells_its_health_from_the_start_to_the_end)
     site_destroy(&site);
 }
 
-/* One port belongs to one node, though the sockets of a node's workers share it with each other. */
+/* A port belongs to one node, although the sockets of that node's workers share it. */
 Test(service, of_a_port_is_by_one_alone_of_the_nodes_that_start_at_once)
 {
     enum { NODES = 4 };
@@ -604,7 +606,7 @@ Test(service, of_a_port_is_by_one_alone_of_the_nodes_that_start_at_once)
         nodes[i] = harness_spawn(words, -1, log);
         close(log);
     }
-    /* The others end, and one begins to serve. */
+    /* One node begins to serve, and the others end. */
     uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
     unsigned refused = 0, serving = 0;
     while (refused + serving < NODES) {
@@ -650,7 +652,7 @@ Test(service, begins_nothing_on_an_address_that_is_not_the_hosts)
     cr_assert(strstr(refused.errors, "listen: 192.0.2.7:29700 is not an address of this host; "
                                      "change listen in the configuration, or give --listen"),
               "%s", refused.errors);
-    /* Before anything was begun. */
+    /* The start is refused before the node has begun anything. */
     cr_assert(strstr(refused.errors, "journal") == NULL &&
                   strstr(refused.errors, "stopped") == NULL,
               "%s", refused.errors);

@@ -1,6 +1,7 @@
 /*
- * The admin interface as a shop has it: over HTTP, with its issuer's secret, which reaches its own
- * accounts only; held against the OpenAPI description that it serves, answer by answer.
+ * The admin interface as a shop has it: over HTTP, with its issuer's secret, which reaches only the
+ * issuer's own accounts. Each answer is checked against the OpenAPI description that the node
+ * serves.
  */
 #include <arpa/inet.h>
 #include <jansson.h>
@@ -45,7 +46,7 @@ static bool type_is(const char *type, const json_t *value)
            (strcmp(type, "null") == 0 && json_is_null(value));
 }
 
-/* The parts of JSON Schema that the description uses. */
+/* Checks a value against a schema, by the parts of JSON Schema that the description uses. */
 static void check_schema(const json_t *schema, json_t *value, const char *where)
 {
     schema = resolve(schema);
@@ -89,7 +90,8 @@ static const char *lower(struct site *site, const char *method)
     return text;
 }
 
-/* The answer is one that the description has for this operation, of the shape that it has there. */
+/* Checks that the description has this answer for the operation, of this shape. The caller owns the
+ * body (json_decref). */
 static json_t *check_answer(struct site *site, const struct answer *answer, const char *method,
                             const char *path)
 {
@@ -114,12 +116,13 @@ static json_t *check_answer(struct site *site, const struct answer *answer, cons
 struct call {
     const char *secret; /* NULL: none */
     const char *method, *path, *parameters, *body;
-    const char *template; /* NULL: path */
+    const char *template; /* the path in the description; NULL: `path` */
     unsigned status;
-    const char *reason; /* of a problem */
+    const char *reason; /* of a problem+json */
 };
 
-/* Calls, expects the status, holds the answer against the description; the caller drops it. */
+/* Calls, expects the status and checks the answer against the description. The caller owns the body
+ * (json_decref). */
 static json_t *call_with(struct site *site, const struct call *call)
 {
     const char *target =
@@ -177,7 +180,7 @@ Test(shop, opens_shows_tops_up_limits_suspends_and_reads_usage)
          .body = "{\"plan\":\"prepaid\",\"bytes\":10000000,\"transaction\":\"order-1\"}");
     CALL(site, MINE, .method = "PUT", .path = alice, ACCOUNT(""), .status = 409,
          .body = "{\"bytes\":10000000,\"transaction\":\"order-2\"}", .reason = "account_open");
-    for (int i = 0; i < 2; i++) /* the second time it is told so, and nothing is added */
+    for (int i = 0; i < 2; i++) /* the second time is answered as a repeat and adds nothing */
         CALL(site, MINE, .method = "POST", .path = alice, .parameters = "/top-up",
              ACCOUNT("/top-up"), .status = 200,
              .body = "{\"bytes\":5000000,\"transaction\":\"order-3\"}");
@@ -283,7 +286,7 @@ Test(shop, has_no_way_to_another_issuers_accounts_or_to_what_is_the_operators)
     shop_site_destroy(&site);
 }
 
-/* Two lines, the second of which is the other issuer's. */
+/* Writes a second line to the rival's file of secrets: the shop's secret. */
 static void give_the_rival_the_shops_secret(struct site *site)
 {
     FILE *file = fopen(site_format(site, "%s/rival.secret", site_directory(site)), "we");
@@ -387,7 +390,7 @@ Test(shop, each_change_is_a_line_with_who_account_operation_and_transaction)
     for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
         log = site_log_await(site, wanted[i]);
     cr_expect_eq(lines_with(log, "operation=top-up"), (unsigned)CHANGES);
-    cr_expect_eq(lines_with(log, "order-2"), 0u); /* it changed nothing */
+    cr_expect_eq(lines_with(log, "order-2"), 0u); /* a request that changed nothing is not logged */
     shop_site_destroy(&site);
 }
 
@@ -459,7 +462,8 @@ static json_t *events_after(struct site *site, const char *secret, const char *c
                                           .status = 200});
 }
 
-/* Waits for the first event of the type after the cursor; it is put into *next. */
+/* Waits for the first event of the type after the cursor `next`, which moves behind it. The caller
+ * owns the event (json_decref). */
 static json_t *await_event(struct site *site, const char *type, char next[64])
 {
     uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
@@ -502,7 +506,7 @@ Test(shop, is_told_of_what_completed_is_used_up_or_nearly_paid_out)
     while (fetch(site, link, .range = "0-0")->status != 410 && harness_now_ms() < deadline_ms)
         harness_pause();
     json_decref(await_event(site, "used_up", next));
-    /* A tail that is fetched later, in a new window of the node, is not a second download. */
+    /* A tail that is fetched later, in a new window, is not a second download. */
     const char *twice = site_link(site, .account = "alice", .path = TRACK_TINY, .jti = "order-2",
                                   .limits = {.max_uses = 1, .resume_s = 60});
     answer_expect_file(site, fetch(site, twice), TRACK_TINY);
@@ -549,7 +553,7 @@ Test(shop, secrets_are_read_again_on_SIGHUP_and_two_lines_are_two_secrets)
     shop_site_destroy(&site);
 }
 
-/* More than the interface keeps: those that have been silent for the longest make room. */
+/* More connections than the interface keeps: it closes those that were silent for longest. */
 Test(shop, idle_connections_lock_nobody_out)
 {
     enum { IDLE = 400 };
@@ -587,7 +591,7 @@ Test(shop, support_staff_get_the_verdict_of_a_link_as_json)
     cr_expect(json_is_false(json_object_get(report, "admitted")));
     cr_expect_gt(json_array_size(json_object_get(report, "hints")), 0u);
     json_decref(report);
-    /* What only Redis knows. */
+    /* A state that only Redis knows. */
     site_account_open_prepaid(site, "alice", 10000000);
     link = site_link(site, .account = "alice", .path = TRACK_TINY, .jti = "order-1",
                      .limits = {.max_uses = 1});

@@ -1,11 +1,11 @@
-/* The versions, groups and ciphers of the configuration: what is spoken, and what is refused. */
+/* The TLS versions, groups and ciphers of the configuration: which are used, and which refused. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "tests/integration/harness_internal.h"
 #include "tests/integration/harness_tls.h"
 
-/* What was agreed on: version, cipher and group. */
+/* The version, cipher and group of a handshake. */
 static const char *agreed(struct site *site, int version)
 {
     struct client client;
@@ -65,12 +65,12 @@ Test(tls, a_group_or_cipher_that_cannot_be_spoken_is_named)
         {"tls_groups: ''", "tls_groups: "},
         {"tls_ciphers: TLS_AES_128_GCM_SHA256:TLS_NO_SUCH", "tls_ciphers: \"TLS_NO_SUCH\""},
         {"tls_ciphers: ECDHE-RSA-AES128-GCM-SHA256:NO-SUCH", "tls_ciphers: \"NO-SUCH\""},
-        {"tls_ciphers: HIGH", "tls_ciphers: \"HIGH\""}, /* a list of its own, not a name */
+        {"tls_ciphers: HIGH", "tls_ciphers: \"HIGH\""}, /* a keyword for a list, not a cipher */
         {"tls_ciphers: 'TLS_AES_128_GCM_SHA256:!aNULL'", "tls_ciphers: \"!aNULL\""},
         {"tls_ciphers: ECDHE-RSA-AES128-SHA256",
          "tls_ciphers: \"ECDHE-RSA-AES128-SHA256\""}, /* CBC */
         {"tls_ciphers: AES128-GCM-SHA256",
-         "tls_ciphers: \"AES128-GCM-SHA256\""}, /* no secrecy later */
+         "tls_ciphers: \"AES128-GCM-SHA256\""}, /* no forward secrecy */
         {"tls_ciphers: TLS_AES_128_CCM_8_SHA256", "tls_ciphers: \"TLS_AES_128_CCM_8_SHA256\""},
         {"tls_ciphers: ''", "tls_ciphers: "},
     };

@@ -1,7 +1,7 @@
 /*
- * What is billed of bytes that come in records: for each client, honest or not, at least the body
- * bytes of the records that its kernel acknowledged whole, and no more than the body bytes that it
- * acknowledged. Each client here counts what it decrypts, looks at what else its kernel has, and
+ * Billing of bytes that come in TLS records. Each client, honest or not, is billed at least the
+ * body bytes of the records that its kernel acknowledged whole, and no more than the body bytes
+ * that it acknowledged. Each client here counts what it decrypts and what else its kernel has, and
  * resets.
  */
 #include <poll.h>
@@ -18,11 +18,11 @@
 struct body_counter {
     char head[4096];
     size_t head_length;
-    uint64_t answer_left; /* of the answer's content */
-    uint64_t body_left;   /* of the file's bytes under way within */
-    bool parts;           /* several ranges: within the content each has a head of its own */
+    uint64_t answer_left; /* bytes of the answer's content that are to come */
+    uint64_t body_left;   /* bytes of the file that are to come before the next head */
+    bool parts;           /* several ranges: each has a head of its own within the content */
     uint64_t body;        /* bytes of files, in all */
-    unsigned answers;     /* whole ones */
+    unsigned answers;     /* that have come whole */
 };
 
 static const char *field(const struct body_counter *counter, const char *name)
@@ -31,7 +31,7 @@ static const char *field(const struct body_counter *counter, const char *name)
     return at != NULL ? at + strlen(name) : NULL;
 }
 
-/* A head is whole: of an answer, or of a part. */
+/* Called when the head of an answer, or of a part, is whole. */
 static void on_head(struct body_counter *counter)
 {
     counter->head[counter->head_length] = '\0';
@@ -75,10 +75,10 @@ static void count_bytes(struct body_counter *counter, const char *data, size_t l
 /* ---- a client that counts ---- */
 
 struct reader {
-    struct client tls; /* where `encrypted`; its socket in either case */
+    struct client tls; /* only its socket is used where not `encrypted` */
     bool encrypted;
-    BIO *received;  /* borrows: what came from the socket and is not read yet */
-    BIO *sent;      /* borrows: what is to go there */
+    BIO *received;  /* borrows; bytes from the socket that OpenSSL has not read yet */
+    BIO *sent;      /* borrows; bytes for the socket */
     uint64_t bytes; /* that came from the socket, in all */
     struct body_counter counter;
 };
@@ -97,12 +97,12 @@ static void reader_open(struct site *site, struct reader *reader,
     reader->received = BIO_new(BIO_s_mem());
     BIO_set_mem_eof_return(reader->received, -1);
     SSL_set0_rbio(reader->tls.ssl, reader->received);
-    /* OpenSSL would read no more after a write that failed. */
+    /* OpenSSL reads no more after a failed write, so it writes to memory. */
     reader->sent = BIO_new(BIO_s_mem());
     SSL_set0_wbio(reader->tls.ssl, reader->sent);
 }
 
-/* False where the server takes no more. */
+/* Sends what OpenSSL has written. False where the server takes no more. */
 static bool reader_send(struct reader *reader)
 {
     char *data;
@@ -148,7 +148,7 @@ static void reader_ask(struct reader *reader, const char *requests)
     reader->tls.sent++;
 }
 
-/* Asks for other keys; the server answers. False where it takes no more. */
+/* Asks for a key update, which the server answers. False where the server takes no more. */
 static bool reader_update_keys(struct reader *reader)
 {
     return SSL_key_update(reader->tls.ssl, SSL_KEY_UPDATE_REQUESTED) == 1 &&
@@ -156,9 +156,9 @@ static bool reader_update_keys(struct reader *reader)
 }
 
 /*
- * Counts what its kernel has, and does not take it: so nothing more is sent for it. Then resets.
- * All of what it counts is acknowledged: a kernel delays that by up to 200 ms, and a reset before
- * would come in its place.
+ * Counts what the client's kernel has, then resets. It only peeks, because reading would make room
+ * for further bytes. It waits first, because a kernel delays acknowledgements by up to 200 ms, and
+ * a reset before then would be sent in place of the last one.
  */
 static void reader_reset(struct reader *reader)
 {
@@ -196,8 +196,8 @@ static const struct visit {
     int version;  /* 0: plain */
     int fragment; /* of TLSEXT_max_fragment_length */
     int receive_buffer_bytes;
-    unsigned stop_after;   /* bytes of bodies; then it goes */
-    unsigned update_every; /* bytes of bodies between two requests for other keys */
+    unsigned stop_after;   /* bytes of bodies after which the client resets */
+    unsigned update_every; /* bytes of bodies between two key updates */
     size_t step;           /* bytes that it reads at a time */
 } visits[] = {
     {"plain", ONE_FILE, 0, 0, 8192, 300000, 0, 5000},
@@ -225,7 +225,8 @@ static const struct visit {
 #define VISITS (sizeof(visits) / sizeof(*visits))
 #define RANGES 50
 
-/* Head, small body, refusal: records of many lengths, more than there are marks for. */
+/* Requests whose answers (heads, small bodies, refusals) come in records of many lengths, more than
+ * a connection has marks for. */
 static char *requests_for(const struct visit *visit, const char *link)
 {
     static char text[RANGES * 1200];
@@ -292,7 +293,7 @@ Test(tls_billing, is_of_the_bodies_in_records_that_came_whole)
 
 /* ---- clients that would rather not pay ---- */
 
-/* Reads to the end, or to so many bytes of bodies. */
+/* Reads to the end, or until `most` bytes of bodies have come. */
 static void reader_drain(struct reader *reader, uint64_t most)
 {
     while (reader->counter.body < most && reader_step(reader, 16384))
@@ -320,7 +321,7 @@ Test(tls_billing, a_flood_of_key_updates_is_cut_and_what_came_is_billed)
     reader_open(site, &reader,
                 &(struct client_options){.version = TLS1_3_VERSION, .receive_buffer_bytes = 4096});
     reader_ask(&reader, requests_for(&visits[0], link));
-    for (int wait = 0; wait < 30; wait++) /* bodies before, between and behind */
+    for (int wait = 0; wait < 30; wait++) /* so that bodies are under way */
         harness_pause();
     while (i < FLOOD && reader_update_keys(&reader))
         i++;
@@ -344,24 +345,24 @@ Test(tls_billing, a_flood_of_renegotiations_is_cut_and_what_came_is_billed)
     reader_ask(&reader, requests_for(&visits[0], link));
     for (int wait = 0; wait < 30; wait++)
         harness_pause();
-    /* A ClientHello's header is enough for the warning. */
+    /* The header of a ClientHello is enough to make OpenSSL send its warning. */
     for (int i = 0; i < FLOOD / 10; i++)
         client_send_record(&reader.tls, 22, "\x01\x00\x00\x00", 4);
     reader_drain(&reader, 300000);
     cr_expect_lt(reader.counter.body, 300000, "it was not cut");
     cr_expect_eq(cut_sessions(site), 1);
     reader_reset(&reader);
-    /* OpenSSL reads no further than the first warning. */
+    /* The client's OpenSSL stops at the first warning, so it counts less than has come. */
     expect_bill("the flood", site_usage_settled(site, "alice"), reader.counter.body,
                 reader.bytes - reader.counter.body);
     site_destroy(&site);
 }
 
-/* What a client breaks its session with, while much of what it asked for is on its way. */
+/* What a client sends to break its session while much of its answer is on the way. */
 static const struct breach {
     const char *name;
     int version;
-    unsigned char type; /* of a record; 0: no record at all */
+    unsigned char type; /* of the record; 0: sent as bare bytes */
     const char *content;
     size_t length;
 } breaches[] = {
@@ -385,7 +386,7 @@ Test(tls_billing, who_breaks_the_session_pays_for_what_still_arrives)
             site, &reader,
             &(struct client_options){.version = breach->version, .receive_buffer_bytes = 16384});
         reader_ask(&reader, requests_for(&visits[0], link));
-        for (int wait = 0; wait < 20; wait++) /* the socket's queue fills */
+        for (int wait = 0; wait < 20; wait++) /* until the socket's queue is full */
             harness_pause();
         if (breach->type == 0)
             raw_send(reader.tls.fd, breach->content, breach->length);

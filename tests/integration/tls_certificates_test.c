@@ -1,5 +1,5 @@
 /*
- * The certificate that each client gets: the one of the name that it asks for and that it can verify,
+ * The certificate that each client gets: one for the name that it asks for, which it can verify,
  * before and after a reload, whatever else lies in the directory.
  */
 #include <openssl/pem.h>
@@ -42,7 +42,7 @@ Test(tls, sends_the_certificate_of_the_name_that_is_asked_for)
     site_destroy(&site);
 }
 
-/* The subject that a client of `options` is shown; "" where the two do not come together. */
+/* The subject of the certificate that a client of `options` gets; "" where the handshake fails. */
 static const char *served(struct site *site, const struct client_options *options)
 {
     struct client client;
@@ -103,7 +103,7 @@ Test(tls, a_valid_certificate_goes_before_an_expired_one_and_a_name_before_a_wil
     site_node_await_ready(site);
     EXPECT_SERVED(site, "b", .name = "old.example");
     EXPECT_SERVED(site, "a", .name = "old.example", .version = TLS1_3_VERSION,
-                  .signatures = "ECDSA+SHA256"); /* it is all that such a client can take */
+                  .signatures = "ECDSA+SHA256"); /* a client that accepts nothing else */
     EXPECT_SERVED(site, "a", .name = "late.example");
     EXPECT_SERVED(site, "d", .name = "www.shop.example");
     EXPECT_SERVED(site, "d", .name = "WWW.Shop.Example");
@@ -111,7 +111,7 @@ Test(tls, a_valid_certificate_goes_before_an_expired_one_and_a_name_before_a_wil
                   .signatures = "ECDSA+SHA256");
     EXPECT_SERVED(site, "c", .name = "any.shop.example");
     EXPECT_SERVED(site, "c", .name = "dl.shop.example"); /* e is not valid yet */
-    EXPECT_SERVED(site, "b", .name = "unknown.example"); /* of the first one's host */
+    EXPECT_SERVED(site, "b", .name = "unknown.example"); /* the certificate of the first host */
     site_destroy(&site);
 }
 
@@ -302,13 +302,13 @@ Test(tls, a_reload_brings_the_new_certificate_and_drops_no_connection)
     (void)site_media_bytes(site, TRACK_LONG, &size);
     struct client before, after;
     OPEN(site, &before, .receive_buffer_bytes = 8192);
-    ask(&before, link); /* in the middle of its file when the certificate changes */
+    ask(&before, link); /* its transfer is under way when the certificate changes */
     cr_assert_eq(take(&before, 1000), 1000);
     (void)site_certificate_make(site, "media.example", "ec");
     site_node_signal(site, SIGHUP);
     (void)site_log_await(site, "reloaded 2 certificates");
     const char *old = serial_of(site, &before), *fresh = old;
-    for (int i = 0; i < 200 && strcmp(fresh, old) == 0; i++) { /* until the worker has heard */
+    for (int i = 0; i < 200 && strcmp(fresh, old) == 0; i++) { /* until it has reloaded */
         OPEN(site, &after, .name = "media.example");
         fresh = serial_of(site, &after);
         client_close(&after);

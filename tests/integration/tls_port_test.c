@@ -1,6 +1,6 @@
 /*
- * What else comes to the port where TLS is spoken: noise, plain HTTP, a proxy's header, and handshakes
- * that fail, which are counted by their reason.
+ * What else comes to the port for TLS: noise, plain HTTP, a proxy's header, and handshakes that
+ * fail, which are counted by their reason.
  */
 #include <string.h>
 #include <unistd.h>
@@ -20,21 +20,21 @@ Test(tls, noise_on_its_port_ends_the_connection_alone)
         const char *bytes;
         size_t length;
     } noise[] = {
-        {"", 0},                                              /* says nothing */
-        {"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 11}, /* half of a client's hello */
+        {"", 0},                                              /* sends nothing */
+        {"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 11}, /* a part of a ClientHello */
         {"\x00\x01\x02\x03\x04\x05\x06\x07", 8},
         {"\xff\xfe\r\n\r\n", 6},
         {"EHLO media.example\r\n\r\n", 22},
-        {"GET /\r\n\r\n", 9},  /* HTTP/0.9 had no answer that could say anything */
-        {"GET / HTTP/1.", 13}, /* and then nothing */
+        {"GET /\r\n\r\n", 9},  /* HTTP/0.9 has no head in which to answer */
+        {"GET / HTTP/1.", 13}, /* the request stops here */
         {"\r\n\r\n", 4},
-        {proxy_header, sizeof(proxy_header) - 1}, /* of a proxy that nobody named */
+        {proxy_header, sizeof(proxy_header) - 1}, /* not from a configured proxy */
     };
     struct site *site = site_create(.tls = true, .settings = "workers: 1\nhead_timeout_ms: 300\n");
     for (size_t i = 0; i < sizeof(noise) / sizeof(*noise); i++) {
         int fd = raw_connect_tls(site, 0);
         raw_send(fd, noise[i].bytes, noise[i].length);
-        /* OpenSSL may send an alert, which is seven bytes, and nothing says HTTP. */
+        /* OpenSSL may send an alert, which has seven bytes. No HTTP answer may come. */
         cr_expect_leq(raw_drain(fd), 7, "noise %zu", i);
         close(fd);
     }
@@ -45,7 +45,7 @@ Test(tls, noise_on_its_port_ends_the_connection_alone)
     site_destroy(&site);
 }
 
-/* Sends the bytes as they are, `step` at a time, to the port of TLS, and reads the answer. */
+/* Sends the bytes without TLS to the port for TLS, `step` at a time, and reads the answer. */
 static const struct answer *exchange_plain(struct site *site, const char *request, size_t step)
 {
     int fd = raw_connect_tls(site, 0);
@@ -72,7 +72,7 @@ Test(tls, plain_http_on_its_port_is_told_so_in_plain_http)
         "GET / HTTP/1.1\r\n\r\n", /* no Host */
         "GET / HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n",
         "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        "GET / HTTP/1.1\r\nHost: a\r\n", /* the rest does not come */
+        "GET / HTTP/1.1\r\nHost: a\r\n", /* the head does not end */
     };
     struct site *site = site_create(.tls = true, .settings = "workers: 1\nhead_timeout_ms: 1000\n");
     site_account_open_postpaid(site, "alice");
@@ -85,9 +85,9 @@ Test(tls, plain_http_on_its_port_is_told_so_in_plain_http)
         cr_expect_str_eq(answer_header(site, answer, "Connection"), "close", "%s", requests[i]);
         cr_expect_not_null(answer_header(site, answer, "Date"), "%s", requests[i]);
     }
-    /* In pieces, the first of which is one letter. */
+    /* The request comes letter by letter. */
     answer_expect_refusal(site, exchange_plain(site, requests[0], 1), 400, "plain_http");
-    /* A link that is good opens nothing here, whatever is asked of it. */
+    /* A good link without TLS must not be served on this port, whatever the request. */
     static const char *const fields[] = {"", "Range: bytes=0-9\r\n", "Accept: text/html\r\n"};
     for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++) {
         const struct answer *answer = exchange_plain(
@@ -173,7 +173,7 @@ Test(tls, a_proxys_header_comes_before_it)
     OPEN(site, &first, .fd = fd);
     ask(&first, link);
     cr_assert_eq(take(&first, size), size);
-    fd = raw_connect_tls(site, 0); /* the same client once more */
+    fd = raw_connect_tls(site, 0); /* the same client, a second time */
     raw_send(fd, proxy_header, sizeof(proxy_header) - 1);
     cr_assert_neq(client_open(site, &second, &(struct client_options){.fd = fd}), 1);
     client_close(&second);
@@ -185,10 +185,10 @@ Test(tls, a_proxys_header_comes_before_it)
 
 struct failure {
     const char *kind;
-    struct client_options options; /* of a client whose handshake fails */
-    const char *bytes;             /* or what is sent instead */
+    struct client_options options; /* a client whose handshake fails */
+    const char *bytes;             /* sent instead of a handshake, where not NULL */
     size_t length;
-    bool leaves; /* right after that */
+    bool leaves; /* closes right after sending */
 };
 
 static void fail(struct site *site, const struct failure *failure)
@@ -237,7 +237,7 @@ Test(tls, failures_are_counted_by_their_reason)
         cr_expect_eq(site_traffic(site, name), before + 1, "%s", name);
         cr_expect_eq(site_traffic(site, "tls_failed"), i + 1, "%s", name);
     }
-    struct client client; /* and a record that no session made */
+    struct client client; /* sends a record that its session did not make */
     OPEN(site, &client);
     raw_send(client.fd, "\x17\x03\x03\x00\x14nobody sealed these.", 25);
     cr_assert(raw_is_closed_by_peer(client.fd));

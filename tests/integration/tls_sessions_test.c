@@ -1,6 +1,6 @@
 /*
- * Sessions that are resumed: by other workers, by other nodes that have the same ticket keys, after
- * reloads and restarts, and by clients that use each ticket once.
+ * Resumed sessions: by other workers, by other nodes with the same ticket keys, after reloads and
+ * restarts, and by clients that use each ticket once.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -11,7 +11,8 @@
 #include "tests/integration/harness_internal.h"
 #include "tests/integration/harness_tls.h"
 
-/* A session that may be resumed: TLS 1.3 sends it with the first answer. */
+/* Makes a session that may be resumed. It reads an answer, because TLS 1.3 sends tickets with
+ * it. */
 static SSL_SESSION *session_of(struct site *site, const char *link, int version)
 {
     struct client client;
@@ -20,7 +21,7 @@ static SSL_SESSION *session_of(struct site *site, const char *link, int version)
     OPEN(site, &client, .version = version);
     ask(&client, link);
     cr_assert_eq(take(&client, size), size);
-    (void)SSL_shutdown(client.ssl); /* OpenSSL resumes no session that just broke off */
+    (void)SSL_shutdown(client.ssl); /* OpenSSL does not resume a session without a shutdown */
     SSL_SESSION *session = SSL_get1_session(client.ssl);
     cr_assert(SSL_SESSION_is_resumable(session));
     client_close(&client);
@@ -53,7 +54,7 @@ Test(tls, sessions_are_resumed_by_any_worker_and_after_a_reload)
         SSL_SESSION_free(session);
     }
     uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
-    /* The client's end of a handshake comes first. */
+    /* The client finishes a handshake before the node counts it. */
     while (site_traffic(site, "tls_resumed") < 24) {
         cr_assert_lt(harness_now_ms(), deadline_ms);
         harness_pause();
@@ -63,7 +64,7 @@ Test(tls, sessions_are_resumed_by_any_worker_and_after_a_reload)
 
 #define TICKETS_MAX 8
 
-/* Tickets that a client was given and has not used. */
+/* Tickets that a client has got and not used yet. */
 struct tickets {
     SSL_SESSION *sessions[TICKETS_MAX];
     unsigned count;
@@ -74,10 +75,10 @@ static int keep_ticket(SSL *ssl, SSL_SESSION *session)
     struct tickets *tickets = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
     cr_assert_lt(tickets->count, TICKETS_MAX);
     tickets->sessions[tickets->count++] = session;
-    return 1; /* it is ours now */
+    return 1; /* the session is the test's from now on */
 }
 
-/* RFC 8446 C.4: such a client never brings a ticket twice, and resumes each time all the same. */
+/* RFC 8446 C.4: a client should use no ticket twice. It must still be able to resume each time. */
 Test(tls, a_client_that_uses_each_ticket_once_resumes_each_time)
 {
     struct site *site = site_create(.tls = true, .settings = "workers: 2\n");
@@ -112,7 +113,8 @@ Test(tls, a_client_that_uses_each_ticket_once_resumes_each_time)
 
 /* ---- ticket keys of a file ---- */
 
-/* Keys whose bytes are those numbers, with that mode. */
+/* Writes a file of ticket keys, one for each digit of `numbers`, with that mode; returns its
+ * path. */
 static const char *write_ticket_keys(struct site *site, const char *numbers, unsigned mode)
 {
     const char *path = site_format(site, "%s/ticket-keys", site_directory(site));
@@ -172,17 +174,17 @@ Test(tls, nodes_with_the_same_ticket_keys_resume_each_others_sessions)
     site_node_start(site);
     site_node_await_ready(site);
     cr_expect(resumes(site, first, TLS1_2_VERSION), "after a restart");
-    (void)write_ticket_keys(site, "21", 0600); /* a key comes before it */
+    (void)write_ticket_keys(site, "21", 0600); /* a new key comes first */
     reload(site);
     cr_expect(resumes(site, first, TLS1_2_VERSION), "by the key before");
     SSL_SESSION *second = session_of(site, link[0], TLS1_2_VERSION);
-    /* A file that is not good leaves those before in force. */
+    /* A file that is refused leaves the former keys in force. */
     (void)write_ticket_keys(site, "2", 0644);
     site_node_signal(site, SIGHUP);
     (void)site_log_await(site,
                          "the certificates were not reloaded, and the previous ones stay in force");
     cr_expect(resumes(site, first, TLS1_2_VERSION), "with a file that was refused");
-    (void)write_ticket_keys(site, "2", 0600); /* and the first key goes */
+    (void)write_ticket_keys(site, "2", 0600); /* the first key is removed */
     site_node_kill(site);
     site_node_start(site);
     site_node_await_ready(site);

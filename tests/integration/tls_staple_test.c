@@ -1,7 +1,7 @@
 /*
- * OCSP responses beside the certificates: stapled for clients that ask, for as long as they hold, and
- * named where they are of no use. The first is one of `openssl ocsp`, a real responder; the others are
- * made here, as no responder gives out what is wrong with them.
+ * OCSP responses beside the certificates: stapled for clients that ask, while they are valid, and
+ * reported where they are of no use. One comes from `openssl ocsp`, a real responder. The others
+ * are made here, because no responder gives out wrong ones.
  */
 #include <openssl/ocsp.h>
 #include <openssl/pem.h>
@@ -43,7 +43,7 @@ static void write_bytes(struct site *site, const char *name, const void *bytes, 
 
 /* ---- clients ---- */
 
-/* What is stapled for a client that asks; NULL: nothing. */
+/* The response that is stapled for a client that asks; NULL where there is none. */
 static const char *stapled(struct site *site, const char *name, int version, size_t *length)
 {
     struct client client;
@@ -99,7 +99,7 @@ static void write_authority(struct site *site, const struct authority *authority
     fclose(file);
 }
 
-/* What `openssl ca` keeps of the certificate. */
+/* Writes the index that `openssl ca` would keep of the certificate. */
 static void write_index(struct site *site, const char *certificate)
 {
     X509 *leaf = read_leaf(site, certificate);
@@ -112,7 +112,7 @@ static void write_index(struct site *site, const char *certificate)
     X509_free(leaf);
 }
 
-/* It resumes, or not, what a client that asks for an OCSP response began. */
+/* Resumes the session of a client that asked for an OCSP response. */
 static void expect_resumed(struct site *site, int version)
 {
     struct client client;
@@ -127,7 +127,7 @@ static void expect_resumed(struct site *site, int version)
     OPEN(site, &client, .name = "stapled.example", .version = version, .asks_status = true,
          .session = session);
     cr_assert_eq(SSL_session_reused(client.ssl), 1, "%#x", (unsigned)version);
-    /* RFC 6066 8: a response goes with a certificate, and this handshake has none. */
+    /* RFC 6066 8: a response comes with a certificate, and a resumed handshake has none. */
     cr_assert_leq(SSL_get_tlsext_status_ocsp_resp(client.ssl, &response), 0);
     SSL_SESSION_free(session);
     client_close(&client);
@@ -162,7 +162,7 @@ Test(tls_staple, a_responders_answer_is_stapled_for_the_clients_that_ask)
         client_close(&client);
         expect_resumed(site, versions[i]);
     }
-    /* And the tool finds it good, and doctor counts it. */
+    /* The openssl tool finds the response good, and the doctor counts it. */
     run(site, site_format(site,
                           "timeout 30 openssl s_client -connect 127.0.0.1:%u -servername "
                           "stapled.example -status -CAfile authority.pem </dev/null >said 2>&1; "
@@ -179,13 +179,13 @@ Test(tls_staple, a_responders_answer_is_stapled_for_the_clients_that_ask)
 struct response {
     const struct authority *issuer, *signer; /* NULL: the test's authority */
     int status;                              /* V_OCSP_CERTSTATUS_GOOD is 0 */
-    int refusal;                             /* OCSP_RESPONSE_STATUS_*; 0: it is successful */
+    int refusal;                             /* OCSP_RESPONSE_STATUS_*; 0: successful */
     int64_t starts_s, ends_s;                /* since 1970; 0: an hour ago, none */
-    bool of_another;                         /* certificate */
-    bool sha256;                             /* in the certificate's id */
+    bool of_another;                         /* for another certificate */
+    bool sha256;                             /* the certificate's id is by SHA-256 */
 };
 
-/* Beside certificates/NAME.pem, in DER. */
+/* Writes a response like `like`, in DER, beside certificates/NAME.pem. */
 static void respond(struct site *site, const char *name, const struct authority *authority,
                     const struct response *like)
 {
@@ -281,7 +281,8 @@ Test(tls_staple, a_response_that_is_of_no_use_is_named_and_its_certificate_serve
     CERTIFICATE(site, .file = "promised.pem", .names = "DNS:promised", .subject = "promised",
                 .must_staple = true);
     write_bytes(site, "certificates/stray.ocsp", "", 0);
-    /* Those that are of use: by the authority itself, of an issuer that is not in the chain, by SHA-256. */
+    /* Good responses: signed by the authority itself, of an issuer that is not in the chain, and
+     * with an id by SHA-256. */
     static const char *const usable[] = {"direct", "chainless", "longid"};
     for (size_t i = 0; i < 3; i++) {
         CERTIFICATE(site, .file = site_format(site, "%s.pem", usable[i]),
@@ -317,7 +318,8 @@ Test(tls_staple, a_response_that_is_of_no_use_is_named_and_its_certificate_serve
     site_destroy(&site);
 }
 
-/* Whether the response was stapled at its time, and never out of it. */
+/* Whether the response was stapled while it was valid. A response that is stapled at any other time
+ * fails the test. */
 static bool is_stapled_at_its_time(struct site *site, int64_t starts_s, int64_t ends_s)
 {
     bool seen = false;
@@ -348,7 +350,7 @@ Test(tls_staple, a_response_is_stapled_from_its_time_to_its_end_which_is_told_on
     bool seen = false;
     unsigned rounds = 0, told = 0;
     for (int64_t span_s = 2; !seen;
-         span_s *= 2, rounds++) { /* a machine under load may come too late */
+         span_s *= 2, rounds++) { /* a busy machine may look too late, so try a longer time */
         cr_assert_leq(span_s, 8, "it is never stapled");
         int64_t starts_s = time(NULL) + span_s / 2, ends_s = starts_s + span_s;
         RESPOND(site, "brief", &authority, .starts_s = starts_s, .ends_s = ends_s);

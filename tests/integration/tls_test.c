@@ -1,6 +1,6 @@
 /*
- * HTTPS: the same answers over TLS 1.2 and 1.3, HTTP/1.1 by ALPN, and a bill that is never more than
- * what arrived.
+ * HTTPS: the same answers over TLS 1.2 and 1.3, HTTP/1.1 by ALPN, and a bill that never exceeds
+ * what has arrived.
  */
 #include <string.h>
 
@@ -98,11 +98,11 @@ Test(tls, a_client_that_goes_in_the_middle_pays_for_no_more_than_arrived)
         size_t read = take(&client, 300000);
         cr_assert_eq(read, 300000);
         for (int wait = 0; wait < 30; wait++)
-            harness_pause(); /* the receive buffer fills, and a tick has seen it */
+            harness_pause(); /* until the receive buffer is full and a tick has counted it */
         raw_reset(client.fd);
         client.fd = -1;
         uint64_t billed = site_usage_settled(site, "alice") - before;
-        /* What was read was acknowledged; beyond it at most what the receive buffer holds. */
+        /* All that was read is acknowledged, and at most a receive buffer's content beyond it. */
         cr_assert_geq(billed, 300000 - 32 * 29 - 16384, "%llu", (unsigned long long)billed);
         cr_assert_leq(billed, 300000 + 65536, "%llu", (unsigned long long)billed);
         before += billed;

@@ -1,12 +1,12 @@
-/* Usage of more files than an answer should hold: in pages, and whole by the command. */
+/* Usage of more files than fit in one answer: the interface gives pages, the command prints all. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "tests/integration/harness.h"
 
-/* So many files of a day as posts leave them: file N has N bytes and a response. No spaces: the
- * harness splits commands at them. */
+/* Writes usage of so many files of a day, as posts would: file N has N bytes and a response. The
+ * script has no spaces, because the harness splits commands at them. */
 static void make_usage(struct site *site, const char *day, unsigned files)
 {
     site_redis_command(site,
@@ -74,7 +74,7 @@ Test(usage, of_many_files_is_told_in_pages)
     site_destroy(&site);
 }
 
-/* Three pages, which the node has in the order of Redis' table. */
+/* There are three pages, which come in the order of Redis' table. */
 Test(usage, is_printed_in_order_by_the_command_however_many_files_there_are)
 {
     enum { FILES = 12000 };

@@ -1,6 +1,6 @@
 /*
- * A use is a download, not a request: the stories that break other shops' one-time links, told with
- * real clients, and the ends of a use. Windows and uses are kept in Redis, so two nodes agree.
+ * A use is a download, not a request: what breaks other shops' one-time links, tried with real
+ * clients, and how a use ends. Redis keeps windows and uses, so two nodes agree.
  */
 #include <signal.h>
 #include <stdlib.h>
@@ -24,7 +24,7 @@ static const char *range_text(struct site *site, size_t first, size_t last)
     return site_format(site, "%zu-%zu", first, last);
 }
 
-/* Waits until the link is answered by this refusal; other answers before it are not failures. */
+/* Waits until the link is refused with this reason, whatever the answers before. */
 static void await_refusal(struct site *site, const char *link, const char *range, unsigned status,
                           const char *reason)
 {
@@ -59,7 +59,7 @@ Test(uses, a_scanner_that_fetches_first_does_not_lock_the_user_out)
     const char *link = site_link(site, .account = "alice", .path = TRACK_SHORT, ONE_USE("order-1"));
     answer_expect_file(site, fetch(site, link, .source = "127.0.0.9", .fresh = true), TRACK_SHORT);
     answer_expect_file(site, fetch(site, link, .fresh = true), TRACK_SHORT);
-    /* Each delivered byte is billed, the scanner's too. */
+    /* Each delivered byte is billed, also those that the scanner took. */
     site_usage_await(site, "alice", 2 * size_of(site, TRACK_SHORT));
     site_destroy(&site);
 }
@@ -106,12 +106,12 @@ Test(uses, a_phone_that_changes_its_address_goes_on)
 
 Test(uses, a_save_dialog_that_was_cancelled_costs_no_use)
 {
-    /* The window of the cancelled download is over when the user comes back. */
+    /* The window of the cancelled download ends before the user comes back. */
     struct site *site = site_create(.settings = "use_window_s: 1\n");
     site_account_open_prepaid(site, "alice", 100u * 1000 * 1000);
     uint64_t billed = 0;
     bool told = false;
-    /* Where the client's kernel was slower with its reset than the node, something arrived: again. */
+    /* If the client's reset came too late, some bytes arrived, and the test tries again. */
     for (int attempt = 0; attempt < 10 && !told; attempt++) {
         const char *link =
             site_link(site, .account = "alice", .path = TRACK_SHORT,
@@ -194,7 +194,7 @@ Test(uses, there_are_as_many_as_max_uses_says_and_a_new_token_of_the_jti_adds_no
     size_t size = size_of(site, TRACK_TINY);
     answer_expect_file(site, fetch(site, link), TRACK_TINY);
     site_usage_await(site, "alice", size);
-    uint64_t until_ms = harness_now_ms() + 1200; /* the first use's window is over */
+    uint64_t until_ms = harness_now_ms() + 1200; /* the first use's window ends */
     while (harness_now_ms() < until_ms)
         harness_pause();
     answer_expect_file(site, fetch(site, link), TRACK_TINY);
@@ -214,14 +214,14 @@ static void wait_until(uint64_t until_ms)
         harness_pause();
 }
 
-/* The end of one use and the begin of the next lie between two marks of the journal. */
+/* One use ends and the next begins between two marks of the journal. */
 Test(uses, what_arrived_before_a_new_one_began_belongs_to_the_old_one)
 {
     enum { USE_MS = 3000, IDLE_MS = 2300 /* the window has ended, and Redis is asked */ };
     struct site *site = site_create(.settings = "use_window_s: 3\njournal_mark_ms: 1000\n");
     site_account_open_prepaid(site, "alice", 1000u * 1000 * 1000);
     bool told = false;
-    /* Where the machine was slower than a use lasts, it says nothing: again. */
+    /* An attempt that took longer than a use lasts shows nothing, so the test tries again. */
     for (int attempt = 0; attempt < 5 && !told; attempt++) {
         const char *link =
             site_link(site, .account = "alice", .path = TRACK_SHORT,
@@ -230,7 +230,7 @@ Test(uses, what_arrived_before_a_new_one_began_belongs_to_the_old_one)
         answer_expect_bytes(site, fetch(site, link, .range = "0-0"), TRACK_SHORT, 0, 1);
         uint64_t over_ms = harness_now_ms() + USE_MS;
         wait_until(first_ms + USE_MS - 600);
-        (void)site_usage(site, "alice"); /* marks: the next mark comes a second later */
+        (void)site_usage(site, "alice"); /* makes a mark; the next one comes a second later */
         unsigned whole = 0;
         for (int i = 0; i < 3; i++)
             whole += fetch(site, link, .fresh = true)->status == 200;
@@ -264,7 +264,7 @@ Test(uses, a_resume_goes_on_after_exp_and_a_new_download_does_not_begin)
     answer_expect_bytes(site, fetch(site, link, .range = "0-9999"), TRACK_SHORT, 0, 10000);
     answer_expect_bytes(site, fetch(site, plain, .range = "0-9999"), TRACK_SHORT, 0, 10000);
     await_refusal(site, plain, "0-0", 410, "expired");
-    /* The node has forgotten the window: Redis has not. */
+    /* After this time the node has forgotten the window, but Redis has not. */
     uint64_t until_ms = harness_now_ms() + 3500;
     while (harness_now_ms() < until_ms)
         harness_pause();
@@ -275,7 +275,7 @@ Test(uses, a_resume_goes_on_after_exp_and_a_new_download_does_not_begin)
     site_destroy(&site);
 }
 
-/* Reads little and resets: most of what was sent is never acknowledged. */
+/* Reads little and resets, so that most of what was sent is never acknowledged. */
 static void leave_unacknowledged(struct site *site, const char *link)
 {
     int fd = raw_connect(site, 2048);
@@ -301,7 +301,7 @@ Test(uses, a_client_that_never_acknowledges_is_told_429_and_its_use_is_taken)
     answer_expect_refusal(first, answer, 429, "too_many_unacknowledged");
     cr_expect_not_null(answer_header(first, answer, "Retry-After"));
     cr_expect_eq(fetch(first, other, .range = "0-99")->status, 206, "another link is harmed");
-    /* The other node has no quarrel with the client, but the use is gone. */
+    /* The second node has seen no unacknowledged bytes of the client, but the use is spent. */
     await_refusal(second, link, "0-99", 410, "link_used_up");
     site_destroy(&second);
     site_destroy(&first);
@@ -317,7 +317,7 @@ Test(uses, are_known_to_every_node_and_outlive_a_redis_that_lost_all)
     answer_expect_file(first, fetch(first, link), TRACK_TINY);
     await_refusal(second, link, NULL, 410, "link_used_up");
     site_redis_command(first, "FLUSHALL");
-    /* Until the journal has been replayed the account is not there, or the node not ready. */
+    /* Until the journal is replayed, the account is unknown or the node not ready. */
     await_refusal(second, link, NULL, 410, "link_used_up");
     await_refusal(first, link, NULL, 410, "link_used_up");
     site_destroy(&second);

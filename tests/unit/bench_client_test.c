@@ -1,6 +1,6 @@
 /*
- * The load generator: its numbers are what was measured, its parser takes no wrong length for a
- * right one, and a run against a server of the test's own counts what really came.
+ * The load generator: its figures are what was measured, its parser refuses answers whose length it
+ * cannot know, and a run against a server of the test's own counts the bytes that came.
  */
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
@@ -140,7 +140,7 @@ Test(bench_requests, carry_a_link_of_their_own_each_where_it_is_asked)
     const struct bench_signer signer = {keys, "shop", "a", NULL, 60};
     const struct bench_shape shape = {
         .urls = urls, .url_count = 1, .keep_alive = true, .unique = 3};
-    struct request_set sets[2]; /* of two runs in the same second */
+    struct request_set sets[2]; /* two runs, in the same second */
     for (size_t i = 0; i < 2; i++) {
         cr_assert_eq(request_set_create(&sets[i], &shape, &signer, error, sizeof(error)), 0, "%s",
                      error);
@@ -278,7 +278,7 @@ Test(bench_run, tells_a_refusal_from_a_broken_answer, .timeout = 60)
 
 Test(bench_run, verifies_bodies_by_their_etag, .timeout = 60)
 {
-    /* XXH3-128 of "" is known; of a changed body it is another. */
+    /* The ETag is XXH3-128 of an empty body. */
     static const char empty[] = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"
                                 "ETag: \"99aa06d3014798d86001c324468d497f\"\r\n\r\n";
     static const char other[] = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n"

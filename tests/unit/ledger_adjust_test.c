@@ -1,6 +1,7 @@
 /*
- * Adjustments that take bytes away, with a real redis-server: the balance falls below zero only
- * where that is allowed, whichever nodes ask at once, and what was allowed counts once and for ever.
+ * Adjustments that take bytes away, with a real redis-server. The balance falls below zero only
+ * where the request allows it, even when several nodes ask at once, and what was allowed counts
+ * once and for ever.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -13,7 +14,7 @@
 #define ROUNDS 20
 
 static struct fixture fx;
-static struct ledger *other; /* another node's, over the same Redis */
+static struct ledger *other; /* of another node with the same Redis */
 
 static void setup(void)
 {
@@ -70,14 +71,14 @@ Test(ledger_adjust, takes_the_balance_below_zero_only_where_that_is_allowed)
     cr_assert_eq(fixture_change(&fx, LEDGER_OPEN, "amy", 100, "open", NULL), 0);
     cr_assert_eq(fixture_change(&fx, LEDGER_ADJUST, "amy", -101, "a", NULL), -EDOM);
     cr_assert_eq(balance_of("amy"), 100);
-    /* Nothing was journalled, and the id is free: the same change may be allowed now. */
+    /* The refused change was not journalled, and its id is free: it may be allowed now. */
     cr_assert_eq(change(fx.ledger, LEDGER_ADJUST, "amy", -101, "a", true), 0);
     cr_assert_eq(balance_of("amy"), -1);
-    /* A repeat is answered as the first time, whether it allows it again or not. */
+    /* A repeat is answered like the first request, even if it does not allow the change itself. */
     cr_assert_eq(fixture_change(&fx, LEDGER_ADJUST, "amy", -101, "a", &repeated), 0);
     cr_assert(repeated);
     cr_assert_eq(balance_of("amy"), -1);
-    /* What is below zero may rise, but fall no further. */
+    /* A balance below zero may rise, but must not fall further. */
     cr_assert_eq(fixture_change(&fx, LEDGER_ADJUST, "amy", -1, "b", NULL), -EDOM);
     cr_assert_eq(fixture_change(&fx, LEDGER_ADJUST, "amy", 51, "c", NULL), 0);
     cr_assert_eq(fixture_change(&fx, LEDGER_ADJUST, "amy", -50, "d", NULL), 0);
@@ -103,11 +104,11 @@ Test(ledger_adjust, leaves_what_another_node_is_about_to_take)
     cr_assert_eq(fixture_redis_integer(&fx, HOLD, "cat", "theirs", 60, 60000), 1);
     cr_assert_eq(fixture_change(&fx, LEDGER_ADJUST, "cat", -41, "a", NULL), -EDOM);
     cr_assert_eq(fixture_change(&fx, LEDGER_ADJUST, "cat", -40, "a", NULL), 0);
-    /* Ours ended with its post; theirs is still held, and may be asked for again. */
+    /* Our own hold ended with its post. Theirs still stands, and they may ask for it again. */
     cr_assert_eq(fixture_redis_integer(&fx, HOLD, "cat", "more", 1, 60000), 0);
     cr_assert_eq(fixture_redis_integer(&fx, HOLD, "cat", "theirs", 60, 60000), 1);
     cr_assert_eq(fixture_redis_integer(&fx, HOLD, "cat", "theirs", 61, 60000), 0);
-    /* Where the node died before it journalled, the hold ends. */
+    /* A hold ends by its time, for a node that died before it journalled the change. */
     cr_assert_eq(fixture_redis_integer(&fx, HOLD, "cat", "theirs", 60, 1), 1);
     while (fixture_redis_integer(&fx, HOLD, "cat", "more", 60, 60000) == 0)
         fixture_pause();
@@ -147,7 +148,7 @@ Test(ledger_adjust, two_nodes_at_once_are_not_allowed_the_same_bytes)
     }
 }
 
-/* The first journal that comes back to an empty Redis takes away more than it brings. */
+/* The journal that is replayed first to an empty Redis takes away more than it brings. */
 Test(ledger_adjust, what_was_allowed_counts_in_whichever_order_journals_are_replayed)
 {
     open_other();

@@ -1,6 +1,6 @@
 /*
- * A journal that is not as it was written: a tail torn by a power cut is cut off, damage to what
- * was safe refuses the start and is left for a human, and no two processes write one journal.
+ * A damaged journal. A tail that a power cut has torn is cut off; damage to records that were safe
+ * on disk refuses the start and is left for a human to look at. No two processes write one journal.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -17,7 +17,7 @@
 
 static struct fixture fx;
 static char segment[160];
-static uint8_t *whole; /* owns: the segment as it was written */
+static uint8_t *whole; /* owns; the segment as it was written */
 static size_t size;
 static uint32_t used; /* records */
 
@@ -90,7 +90,7 @@ Test(ledger_damage, a_tail_torn_at_any_byte_is_cut_off)
         size_t from = last * JOURNAL_RECORD_BYTES + offset;
         memcpy(torn, whole, size);
         memset(torn + from, 0, size - from);
-        /* Zeros at a record's end may be all that a cut took: then nothing is lost. */
+        /* If the cut took only zeros at the record's end, the record is whole. */
         bool intact = memcmp(torn + last * JOURNAL_RECORD_BYTES,
                              whole + last * JOURNAL_RECORD_BYTES, JOURNAL_RECORD_BYTES) == 0;
         write_segment(torn);

@@ -1,6 +1,6 @@
 /*
- * The ledger tests' fixture: starts and kills redis-server, opens ledgers, reads journals. Called
- * by the tests; it asserts nothing about the ledger itself beyond that it opens when asked to.
+ * The ledger tests' fixture: starts and kills redis-server, opens ledgers, reads journals. The
+ * tests call it. Of the ledger it asserts no more than that it opens.
  */
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -1,7 +1,7 @@
 /*
- * What Redis keeps beside a node's lease: how much of its journal was on disk. A journal that comes
- * back with less is refused before anything is served; one whose tail was torn by a loss of power,
- * behind what was on disk, never is.
+ * Beside a node's lease, Redis keeps how many records of its journal were on disk. A journal that
+ * comes back with fewer is refused before anything is served. One that has lost only records behind
+ * those, by a loss of power, is never refused.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -53,7 +53,7 @@ static void segment_path(char path[160], uint32_t number)
     snprintf(path, 160, "%s/journal/%08u.seg", fx.state, number);
 }
 
-/* The state and its text, as soon as Redis has been asked. */
+/* Waits until the ledger has asked Redis; returns its state and the state's text. */
 static enum ledger_state state_after_asking(char text[512])
 {
     enum ledger_state state;
@@ -63,7 +63,7 @@ static enum ledger_state state_after_asking(char text[512])
     return state;
 }
 
-/* One account in the first segment alone, another one in the second alone. */
+/* Makes a journal with one account in the first segment only, another in the second only. */
 static void make_two_segments(void)
 {
     fixture_open_ready(&fx);
@@ -79,7 +79,7 @@ Test(ledger_lease, a_journal_that_lost_its_newest_segment_is_refused_at_every_st
 {
     char path[160], text[512];
     make_two_segments();
-    for (uint32_t number = 2; number <= 3; number++) { /* the third was made ahead */
+    for (uint32_t number = 2; number <= 3; number++) { /* the ledger makes the third ahead */
         segment_path(path, number);
         (void)unlink(path);
     }
@@ -91,7 +91,7 @@ Test(ledger_lease, a_journal_that_lost_its_newest_segment_is_refused_at_every_st
                   "%s", text);
         cr_assert_geq(fixture_close(&fx), 0);
     }
-    /* A Redis that was emptied knows of no loss: what the journal has is replayed to it. */
+    /* An emptied Redis knows of no loss, so the ledger replays what the journal has. */
     freeReplyObject(fixture_redis(&fx, "FLUSHALL"));
     fixture_open_ready(&fx);
     deliver("late", 5);
@@ -105,12 +105,12 @@ static void *revoke_unposted(void *unused)
     const struct ledger_request request = {
         .operation = LEDGER_REVOKE_BEFORE, .issuer = "shop", .account = "early", .amount = 1};
     (void)unused;
-    /* In the journal, and not posted. */
+    /* -EINPROGRESS: the change is in the journal, but not posted. */
     cr_expect_eq(ledger_account_change(fx.ledger, &request, &repeated, &view), -EINPROGRESS);
     return NULL;
 }
 
-/* Redis is out of reach at the start, and revocations are taken all the same. */
+/* Redis does not answer at the start; revocations are journalled all the same. */
 Test(ledger_lease, what_is_journalled_before_redis_is_reached_makes_up_for_no_loss)
 {
     enum { REVOCATIONS = 8 };
@@ -162,8 +162,8 @@ Test(ledger_lease, the_records_on_disk_are_told_with_each_renewal)
     }
 }
 
-/* As a node is killed before it renews its lease: then Redis has the post, and the journal must not
- * come back without it. */
+/* A node may be killed after a post and before it renews its lease. Redis must then know already
+ * that the journal had the record, or a journal that has lost it would be taken back. */
 Test(ledger_lease, the_records_on_disk_are_told_before_they_are_posted)
 {
     fx.options.lease_ms = 600000;
@@ -177,12 +177,12 @@ Test(ledger_lease, the_records_on_disk_are_told_before_they_are_posted)
 
 /* ---- a torn tail ---- */
 
-#define DELIVERED 4 /* before the last renewal, and after it */
+#define DELIVERED 4 /* downloads before the last renewal, and as many after it */
 
-static uint8_t *whole; /* owns: the segment as it was written */
+static uint8_t *whole; /* owns; the segment as it was written */
 static char segment[160];
 
-/* Where the record stands behind the `count`th of usage. */
+/* The offset behind the `count`th usage record. */
 static size_t behind_usage(unsigned count)
 {
     size_t at = 0;
@@ -199,7 +199,7 @@ static size_t end_of_records(void)
     return at;
 }
 
-/* Redis knows the lease of the process before, which has run out, and nothing else. */
+/* Leaves Redis the lease of the process before, which has run out, and nothing else. */
 static void forget_all_but_the_lease(const char *instance, const char *epoch)
 {
     freeReplyObject(fixture_redis(&fx, "FLUSHALL"));
@@ -230,7 +230,7 @@ Test(ledger_lease, a_tail_torn_behind_what_was_on_disk_is_never_refused)
         deliver("gina", 10);
     while (fixture_redis_integer(&fx, "HGET tg:node:{node-1} records") < DELIVERED)
         fixture_pause();
-    /* Redis hears no more of it. */
+    /* From here on the node cannot reach Redis. */
     cr_assert_eq(rename(fx.socket, away), 0);
     freeReplyObject(fixture_redis(&fx, "CLIENT KILL TYPE normal SKIPME yes"));
     for (int i = 0; i < DELIVERED; i++)
@@ -251,7 +251,7 @@ Test(ledger_lease, a_tail_torn_behind_what_was_on_disk_is_never_refused)
     size_t safe = behind_usage(DELIVERED), end = end_of_records();
     cr_assert_gt(end, safe + (size_t)DELIVERED * JOURNAL_RECORD_BYTES);
     segment_path(text, 2);
-    (void)unlink(text); /* made ahead */
+    (void)unlink(text); /* the segment made ahead */
     for (size_t at = safe; at <= end; at += 29) {
         tear_at(at);
         forget_all_but_the_lease(instance, epoch);

@@ -1,6 +1,6 @@
 /*
- * Accounts by the thousand: who walks them holds no lock that workers need, and each issuer has
- * places of its own, which neither look-ups nor other issuers take.
+ * Thousands of accounts: a walk over them holds no lock that workers need, and each issuer has
+ * places of its own, which neither look-ups nor other issuers use up.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -32,7 +32,7 @@ enum { LOOKERS = 3, NAMES = 2000 };
 static struct names table;
 static atomic_bool noted_all;
 
-/* As workers do: looks up, holds for a moment, drops; some of the names have records meanwhile. */
+/* Looks names up and drops them, as workers do, while some of them get records. */
 static void *look_up(void *argument)
 {
     unsigned seed = (unsigned)(uintptr_t)argument;
@@ -95,7 +95,7 @@ Test(ledger_names, meet_a_walker_once_each_while_workers_look_them_up)
     names_free(&table);
 }
 
-/* Calls of a command that Redis has counted. */
+/* How often Redis has been sent a command. */
 static uint64_t calls_of(const char *command)
 {
     char name[64];
@@ -109,13 +109,13 @@ static uint64_t calls_of(const char *command)
 
 Test(ledger_names, are_walked_by_the_poster_without_the_lock_that_workers_need)
 {
-    enum { ACCOUNTS = 600 }; /* more than the poster asks for at once */
+    enum { ACCOUNTS = 600 }; /* more than the poster asks about at once */
     fixture_open_ready(&fx);
     for (int i = 0; i < ACCOUNTS; i++) {
         char name[32];
         snprintf(name, sizeof(name), "account-%d", i);
         fixture_deliver(&fx, name, "/f", 1);
-        if (i % 50 == 49) /* no more than downloads_max at once */
+        if (i % 50 == 49) /* so that no more than downloads_max are open */
             cr_assert_eq(ledger_settle(fx.ledger, 30000), 0);
     }
     cr_assert_eq(ledger_settle(fx.ledger, 30000), 0);
@@ -149,7 +149,8 @@ static int change(const char *issuer, const char *account, enum ledger_operation
     return ledger_account_change(fx.ledger, &request, &repeated, &view);
 }
 
-/* Opens accounts "prefix-N" until that is refused; how many were opened, and why no more. */
+/* Opens accounts "prefix-N" until one is refused. Returns how many were opened; *why is the
+ * error. */
 static unsigned open_many(const char *issuer, const char *prefix, int *why)
 {
     unsigned opened = 0;
@@ -216,7 +217,7 @@ Test(ledger_names, that_were_only_looked_up_take_no_place)
 Test(ledger_names, beyond_the_bounds_are_loaded_and_leave_the_others_their_places)
 {
     int why = 0;
-    fixture_open_ready(&fx); /* any issuer, up to 1000 */
+    fixture_open_ready(&fx); /* every issuer, up to 1000 accounts */
     for (int i = 0; i < 50; i++) {
         char name[32];
         snprintf(name, sizeof(name), "early-%d", i);
@@ -224,7 +225,7 @@ Test(ledger_names, beyond_the_bounds_are_loaded_and_leave_the_others_their_place
     }
     fixture_close(&fx);
     open_bounded();
-    cr_assert_eq(warnings, 1); /* of the shop's bound, and not of the node's */
+    cr_assert_eq(warnings, 1); /* about the shop's bound, not the node's */
     cr_assert_eq(open_many("shop", "late", &why), 0);
     cr_assert_eq(why, -EDQUOT);
     fixture_deliver(&fx, "early-49", "/f", 7);
@@ -233,7 +234,7 @@ Test(ledger_names, beyond_the_bounds_are_loaded_and_leave_the_others_their_place
     cr_assert_eq(open_many("rival", "a", &why), 20);
 }
 
-/* Another node opened it: it is paid for there, and its links must die here. */
+/* Another node has opened the account, so it can pay, and revoking its links must work here. */
 Test(ledger_names, of_other_nodes_are_taken_in_at_the_bound)
 {
     struct fixture other;

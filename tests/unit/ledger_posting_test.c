@@ -1,7 +1,6 @@
 /*
- * The way from a worker's counter to Redis, with a real redis-server: what is acknowledged arrives
- * once, in the right account, file and sum, over restarts of either side and over a Redis that
- * forgot.
+ * The way from a worker's counter to Redis, with a real redis-server: acknowledged bytes arrive
+ * once, in the right account, file and sum, even if either side restarts or Redis loses its data.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -53,7 +52,7 @@ static uint32_t today(void)
     return (uint32_t)((date.tm_year + 1900) * 10000 + (date.tm_mon + 1) * 100 + date.tm_mday);
 }
 
-/* A day before, so that a test that runs over midnight sees both. */
+/* The day before, so that a test that runs over midnight asks for both days. */
 static uint32_t yesterday(void)
 {
     time_t then = (time_t)(ledger_time_ms() / 1000) - 86400;
@@ -108,8 +107,7 @@ static void *adder(void *argument)
         snprintf(path, sizeof(path), "/file-%d.mp3", rand_r(&seed) % 8);
         struct ledger_file *file = fixture_file(fixture, path);
         struct ledger_download *download;
-        /* Closed downloads count until the writer has their last record: at the bound, wait for it.
-         */
+        /* A closed download counts until the writer has its last record, so wait at the bound. */
         int status;
         while ((status = ledger_download_open(fixture->ledger, account, file, &download)) ==
                -EMFILE)
@@ -187,7 +185,7 @@ static void assert_view(const char *name, int64_t balance, uint64_t used, enum l
     cr_assert_eq(view.revision, revision);
 }
 
-/* Money, usage, suspension: what two ways of losing Redis must give back. */
+/* Makes money, usage and a suspension, which must come back after Redis is lost. */
 static void fill_history(void)
 {
     cr_assert_eq(fixture_change(&fx, LEDGER_OPEN, "bob", 500, "open", NULL), 0);
@@ -407,7 +405,8 @@ Test(ledger_posting, keeps_a_newer_function_library)
                           "function() return 99 end)";
     freeReplyObject(fixture_redis(&fx, "FUNCTION LOAD %s", library));
     fixture_open(&fx);
-    /* It lacks all other functions, so nothing can be posted; but it is not replaced. */
+    /* The newer library lacks all other functions, so nothing can be posted. It is kept all the
+     * same. */
     for (int i = 0; i < 100; i++)
         fixture_pause();
     cr_assert_eq(ledger_state(fx.ledger), LEDGER_CATCHING_UP);

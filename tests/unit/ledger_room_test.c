@@ -1,7 +1,7 @@
 /*
  * A journal that cannot grow: downloads under way end and are billed, new ones are refused early,
- * nothing aborts or flaps, and it heals by itself, whatever the reason was. The disks are tmpfs of
- * the test's own mount namespace, so these tests need root.
+ * the ledger neither aborts nor flaps, and it heals by itself, whatever the reason was. The disks
+ * are tmpfs in the test's own mount namespace, so these tests need root.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -26,14 +26,14 @@
 
 static struct fixture fx;
 static bool mounted;
-/* What the ledger said, by any of its threads. */
+/* What the ledger has logged about its journal, by any of its threads. */
 static _Atomic unsigned warnings, errors;
 
 static void count_event(void *context, enum ledger_event event, const char *kind, const char *text)
 {
     (void)kind;
     (void)context;
-    /* Of Redis, too: these tests look at the journal's alone. */
+    /* The ledger logs about Redis, too, which these tests do not count. */
     if (strstr(text, "cannot grow") == NULL)
         return;
     atomic_fetch_add(event == LEDGER_EVENT_WARNING ? &warnings : &errors, 1);
@@ -80,7 +80,7 @@ static struct ledger_download *open_one(const char *account, const char *path, i
     return download;
 }
 
-/* Of the writer alone: what the poster says is another test's. */
+/* The state of the writer alone, without the poster's. */
 static bool writer_is(enum ledger_state state)
 {
     return atomic_load(&fx.ledger->writer_state) == (int)state;
@@ -96,7 +96,8 @@ static void await_writer(enum ledger_state state)
               atomic_load(&fx.ledger->writer_state), text);
 }
 
-/* Adds to each and lets the writer mark all of them, until it is in that state; returns the sum. */
+/* Adds to each download and has the writer mark, until the writer is in the state. Returns the sum
+ * of the bytes. */
 static uint64_t add_until(struct ledger_download **downloads, size_t count, enum ledger_state state)
 {
     uint64_t sum = 0;
@@ -132,7 +133,7 @@ Test(ledger_room, of_300_downloads_on_a_small_disk_is_enough_for_them_to_end)
 {
     enum { COUNT = 300 };
     struct ledger_download *downloads[COUNT];
-    fx.options.segment_bytes = (uint64_t)64 << 20; /* the defaults of the program */
+    fx.options.segment_bytes = (uint64_t)64 << 20; /* with downloads_max: the program's defaults */
     fx.options.downloads_max = 32768;
     disk_options("size=90m");
     fixture_open_ready(&fx);
@@ -152,7 +153,7 @@ Test(ledger_room, of_300_downloads_on_a_small_disk_is_enough_for_them_to_end)
         ledger_download_close(&downloads[i]);
     }
     await_closed();
-    /* Their closing made some room, which is not a reason to begin again. */
+    /* Closing them has made some room, but the writer must not accept new downloads for it. */
     cr_assert(writer_is(LEDGER_EXHAUSTED));
     cr_assert_eq(atomic_load(&warnings), 1);
     cr_assert_eq(atomic_load(&errors), 1);
@@ -174,7 +175,7 @@ Test(ledger_room, of_closings_is_kept_where_several_come_in_one_turn)
         downloads[i] = open_one("nora", paths[i], 0);
     other = open_one("nora", "/other", 0);
     uint64_t sum = add_until(&other, 1, LEDGER_EXHAUSTED);
-    while (journal_spare(&fx.ledger->journal) > 0) { /* but for what is reserved */
+    while (journal_spare(&fx.ledger->journal) > 0) { /* until only the reserved room is left */
         ledger_download_add(other, 1, 0);
         sum++;
         cr_assert_eq(writer_mark(fx.ledger, clock_monotonic_ms() + MARK_WAIT_MS), 0);
@@ -183,7 +184,7 @@ Test(ledger_room, of_closings_is_kept_where_several_come_in_one_turn)
         ledger_download_add(downloads[i], 100 + i, 1);
         sum += 100 + i;
     }
-    /* One lock of the writer's turn, so that all five are in the next one. */
+    /* Under the writer's lock, so that all of them close in one of its turns. */
     pthread_mutex_lock(&fx.ledger->writer.lock);
     for (unsigned i = 0; i < COUNT; i++)
         ledger_download_close(&downloads[i]);
@@ -191,7 +192,7 @@ Test(ledger_room, of_closings_is_kept_where_several_come_in_one_turn)
     pthread_mutex_unlock(&fx.ledger->writer.lock);
     await_closed();
     expect_billed(sum);
-    /* STOP and the START of the next process have their room, too. */
+    /* There is room for STOP and for the START of the next process, too. */
     cr_assert_eq(fixture_close(&fx), 0);
     fixture_open(&fx);
 }
@@ -216,7 +217,7 @@ static void take_descriptors(bool taken)
 {
     static struct rlimit before;
     if (taken) {
-        int next = dup(0); /* the lowest that is free */
+        int next = dup(0); /* the lowest free descriptor */
         close(next);
         cr_assert_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
         const struct rlimit none = {.rlim_cur = (rlim_t)next, .rlim_max = before.rlim_max};
@@ -231,7 +232,7 @@ static void take_rights(bool taken)
     cr_assert_eq(seteuid(taken ? 65534 : 0), 0);
 }
 
-/* The journal lacks one thing for its second segment, and gets it back. */
+/* The journal lacks one thing that its second segment needs, and then gets it back. */
 static void expect_full_and_healed(void (*take)(bool taken), int error, const char *cure)
 {
     char text[512];
@@ -304,14 +305,15 @@ Test(ledger_room, of_descriptors_that_the_poster_lacks_is_waited_for)
     fixture_open_ready(&fx);
     struct ledger_download *download = open_one("nora", "/f", 0);
     uint64_t sum = 0;
-    /* Until the second segment has been made, so that the writer goes on without a descriptor. */
+    /* Waits for the second segment, so that the writer needs no further descriptor. */
     snprintf(in_the_way, sizeof(in_the_way), "%s/journal/%08u.seg", fx.state, 2u);
     while (access(in_the_way, F_OK) != 0) {
         ledger_download_add(download, 10, 0);
         sum += 10;
         cr_assert_eq(writer_mark(fx.ledger, clock_monotonic_ms() + MARK_WAIT_MS), 0);
     }
-    /* While the poster waits for Redis, the writer goes over to it, and gives one descriptor back. */
+    /* While the poster waits for Redis, the writer enters the second segment and closes the first
+     * one's descriptor. */
     cr_assert_eq(kill(fx.redis, SIGSTOP), 0);
     while (journal_segments(&fx.ledger->journal) < 2) {
         ledger_download_add(download, 10, 0);
@@ -345,10 +347,10 @@ struct life {
     struct ledger_download *downloads[SMALL_DOWNLOADS];
     uint64_t seed, sum;
     unsigned opened, refused;
-    int filler; /* a file that takes the disk's room */
+    int filler; /* the file that fills the disk */
 };
 
-/* Leaves nothing, or less than a segment. */
+/* Fills the disk, or leaves less than a segment needs. */
 static void fill_disk(struct life *life)
 {
     struct statvfs status;
@@ -389,7 +391,8 @@ static void step(struct life *life)
         (void)writer_mark(fx.ledger, clock_monotonic_ms() + 20);
 }
 
-/* The disk fills, the journal with it, and both get room again: by healing, or by a new start. */
+/* Fills the disk and then the journal, and gives both room again: the ledger heals, or starts
+ * again. */
 static void fill_and_heal(struct life *life)
 {
     fill_disk(life);
@@ -400,7 +403,7 @@ static void fill_and_heal(struct life *life)
     for (unsigned steps = (unsigned)chance(500); steps > 0; steps--)
         step(life);
     bool again = chance(2) > 0;
-    if (again) { /* the end closes what is open */
+    if (again) { /* closing the ledger closes its downloads */
         cr_assert_geq(fixture_close(&fx), 0, "seed %llu", (unsigned long long)life->seed);
         memset(life->downloads, 0, sizeof(life->downloads));
     }

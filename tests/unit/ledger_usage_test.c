@@ -1,6 +1,6 @@
 /*
- * Usage read in pages: each file is found, once in a page, while counters move and Redis rearranges
- * its table, and no command takes a whole day at once.
+ * Usage is read in pages: each file is found, at most once in a page, while counters change and
+ * Redis rearranges its table. No command reads a whole day at once.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -29,7 +29,7 @@ static void teardown(void)
 
 TestSuite(ledger_usage, .init = setup, .fini = teardown, .timeout = 120);
 
-/* Files "/N", each with bytes N and one response, as posts leave them. */
+/* Writes usage of the files "/N", of N bytes and one response each, as posts would. */
 static void make_files(unsigned first, unsigned last)
 {
     freeReplyObject(fixture_redis(&fx, "EVAL %s 1 tg:{shop/alice}:usage:%u %u %u",
@@ -39,7 +39,7 @@ static void make_files(unsigned first, unsigned last)
 }
 
 struct seen {
-    unsigned times[4 * FILES + 1]; /* by file */
+    unsigned times[4 * FILES + 1]; /* that a file was seen */
     unsigned rows, rows_in_page, last_page[4 * FILES + 1], page;
     char before[32];
 };
@@ -70,7 +70,7 @@ static const struct ledger_usage_ask first_page = {.issuer = "shop",
                                                    .rows_max = 500,
                                                    .cursor = ""};
 
-/* The page behind `next`, which it moves on. */
+/* Reads the page behind the cursor `next` and moves the cursor on. */
 static int read_page(struct seen *seen, char next[LEDGER_USAGE_CURSOR_MAX])
 {
     struct ledger_usage_ask ask = first_page;
@@ -108,7 +108,7 @@ Test(ledger_usage, holds_every_file_while_others_come)
     make_files(1, FILES);
     do {
         cr_assert_eq(read_page(&seen, next), 0);
-        if (seen.page <= 3) /* the table doubles, and is moved bit by bit */
+        if (seen.page <= 3) /* makes Redis move the table to a larger one, step by step */
             make_files(seen.page * FILES + 1, (seen.page + 1) * FILES);
     } while (next[0] != '\0');
     for (unsigned i = 1; i <= FILES; i++)
@@ -123,7 +123,7 @@ static int find(void *context, const struct ledger_usage_row *row)
     return 0;
 }
 
-/* Over midnight the bytes may be of one day and the response of the next. */
+/* Around midnight the bytes may belong to one day and the response to the next. */
 Test(ledger_usage, has_files_that_brought_responses_alone)
 {
     uint64_t responses = 0;
@@ -154,7 +154,7 @@ Test(ledger_usage, has_files_that_brought_responses_alone)
     ledger_file_drop(&file);
 }
 
-/* The order in which a Redis walks its tables is its own. */
+/* Each Redis process walks its tables in an order of its own, so a cursor holds for one alone. */
 Test(ledger_usage, is_not_read_on_in_another_redis)
 {
     static struct seen seen;
@@ -173,7 +173,7 @@ Test(ledger_usage, is_not_read_on_in_another_redis)
     }
     fixture_redis_kill(&fx);
     fixture_redis_start(&fx);
-    fixture_deliver(&fx, "alice", "/c", 1); /* so that the poster looks */
+    fixture_deliver(&fx, "alice", "/c", 1); /* makes the poster ask Redis */
     cr_assert_eq(ledger_settle(fx.ledger, 30000), 0);
     fixture_wait_state(&fx, LEDGER_READY);
     int result;

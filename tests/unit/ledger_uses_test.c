@@ -1,7 +1,7 @@
 /*
  * Uses, revocations and funds of links as the function library keeps them, called as workers and
- * posters call it: what is granted, what a use is, and that any order of posts from any node comes
- * to the same.
+ * posters call it: what is granted, what a use is, and that the order of posts from several nodes
+ * makes no difference.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -34,7 +34,7 @@ TestSuite(ledger_uses, .init = setup, .fini = teardown, .timeout = 60);
 #define KEYS  "tg:{shop/a}:account tg:{shop/a}:grants tg:{shop/a}:link:x tg:{shop/a}:link:x:grants"
 #define EPOCH "00000000000000000000000000000001"
 #define OTHER "00000000000000000000000000000002"
-#define FAR   "9000000000000" /* ms: the year 2255 */
+#define FAR   "9000000000000" /* ms since 1970: the year 2255 */
 
 enum { NEW, RESUMED, UNDER_WAY };
 
@@ -42,7 +42,7 @@ struct grant {
     int64_t admission, granted, funds, revision, rate, max_conns, opened, till, acknowledged, left;
 };
 
-/* Asks for `need` bytes of /f, of 1000 bytes. */
+/* Asks for `need` bytes of /f, which has 1000 bytes. */
 static struct grant ask_of(const char *node, int64_t need, int max_uses, int64_t max_bytes,
                            int64_t window_ms, int stage)
 {
@@ -65,7 +65,7 @@ static struct grant ask(int max_uses, int64_t window_ms, int stage)
     return ask_of("n1", 100, max_uses, 0, window_ms, stage);
 }
 
-/* Posts what arrived in a window, as the next record of an instance. */
+/* Posts the bytes that arrived in a window, as an instance's record `sequence`. */
 static void post(const char *instance, int64_t sequence, int64_t bytes, int64_t opened, bool taken)
 {
     char terms[96];
@@ -128,7 +128,7 @@ Test(ledger_uses, a_window_stays_open_until_three_times_the_file_has_arrived)
 
 Test(ledger_uses, a_window_in_which_nothing_arrived_is_no_use)
 {
-    for (int i = 0; i < 5; i++) { /* each one's time is over at once */
+    for (int i = 0; i < 5; i++) { /* each window ends at once */
         cr_assert_eq(ask(1, 1, NEW).admission, LEDGER_GRANTED);
         fixture_pause();
     }
@@ -159,7 +159,7 @@ Test(ledger_uses, a_resume_needs_a_window_that_is_open)
     cr_expect_eq(ask(0, 1, RESUMED).admission, LEDGER_NOT_BEGUN);
 }
 
-/* Three windows of two nodes, in each order of their four posts: always three uses. */
+/* Two nodes have three windows. Every order of their four posts must give three uses. */
 Test(ledger_uses, posts_in_any_order_come_to_the_same)
 {
     static const struct {
@@ -168,7 +168,7 @@ Test(ledger_uses, posts_in_any_order_come_to_the_same)
     } posts[4] = {{EPOCH, 1000, 10}, {EPOCH, 3000, 30}, {OTHER, 2000, 20}, {OTHER, 3000, 5}};
     char first[128] = "";
     for (int order = 0; order < 6; order++) {
-        /* Interleavings that keep each instance's own order. */
+        /* Each instance posts in its own order; all interleavings are tried. */
         static const int orders[6][4] = {{0, 1, 2, 3}, {0, 2, 1, 3}, {0, 2, 3, 1},
                                          {2, 0, 1, 3}, {2, 0, 3, 1}, {2, 3, 0, 1}};
         int64_t sequence[2] = {0, 0};
@@ -266,10 +266,11 @@ Test(ledger_uses, a_revocation_is_heard_and_makes_older_grants_stale)
     cr_expect(ledger_grant_is_stale(fx.ledger, account, &grant, &heard));
     const struct ledger_grant newer = {.revision = 1};
     cr_expect_not(ledger_grant_is_stale(fx.ledger, account, &newer, &heard));
-    /* Known when it was asked: a Redis that lost the revision, and answers a lower one, is believed. */
+    /* The revision was heard before the question, so a Redis that has lost it and answers a lower
+     * one is believed. */
     const struct ledger_heard later = ledger_heard(fx.ledger, account);
     cr_expect_not(ledger_grant_is_stale(fx.ledger, account, &grant, &later));
-    /* A Redis that is gone: what was heard before may not be all. */
+    /* After Redis was away, revocations may have been missed. */
     fixture_redis_kill(&fx);
     fixture_redis_start(&fx);
     await(&pushes_of_all, 2);

@@ -1,6 +1,6 @@
 /*
- * Where Redis is: which addresses are understood, and what is in force after a failure. Names that
- * change and resolvers that hang: tests/faults/redis_test.c.
+ * Where Redis is: which addresses are understood, and which one is in force after a failure.
+ * tests/faults/redis_test.c tries names that change and resolvers that hang.
  */
 #include <criterion/criterion.h>
 #include <stdio.h>

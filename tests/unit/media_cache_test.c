@@ -19,7 +19,7 @@ Test(media_cache, a_hit_is_the_same_open_file)
     struct media_cache *cache = open_cache(media, 16, 1000);
     put_file("/a", "one");
     struct media_file *first = must_fetch(media, cache, "/a", 1);
-    /* No -EAGAIN from here on: media_cache_get alone must do. */
+    /* From here on media_cache_get alone must find the file, without -EAGAIN. */
     struct media_file *second = NULL;
     cr_assert_eq(media_cache_get(cache, "/a", 2, 900, &second), 0);
     cr_assert_eq(first, second);
@@ -69,7 +69,7 @@ Test(media_cache, no_bytes_are_kept_of_large_empty_or_changed_files)
     file = must_fetch(media, cache, "/empty", 1);
     cr_assert_null(media_file_bytes(file));
     media_file_drop(cache, &file);
-    /* In place, of the same length: only the times tell. */
+    /* Written in place, of the same length: only the times show the change. */
     file = must_fetch(media, cache, "/changed", 1);
     int fd = open(in_root("/changed"), O_WRONLY | O_CLOEXEC);
     cr_assert_eq(pwrite(fd, "two", 3, 0), 3);
@@ -86,8 +86,8 @@ Test(media_cache, hands_back_what_might_block)
     struct media *media = open_media();
     struct media_cache *cache = open_cache(media, 16, 1000);
     struct media_file *file = NULL;
-    /* A name that nobody has looked up is in no directory cache, so the disk would have to be
-     * asked. */
+    /* A name that was never looked up is in no directory cache, so looking it up might wait for the
+     * disk. */
     cr_assert_eq(media_cache_get(cache, "/never-looked-up", 16, 1, &file), -EAGAIN);
     cr_assert_null(file);
     cr_assert_eq(media_cache_admit(cache, "/never-looked-up", 16, 1, -ENOENT, &file), -ENOENT);
@@ -122,7 +122,7 @@ Test(media_cache, a_file_replaced_by_rename_serves_its_old_bytes_to_those_under_
     struct media_file *old = must_fetch(media, cache, "/a", 1);
     cr_assert_eq(rename(in_root("/new"), in_root("/a")), 0);
 
-    /* Not held against the disk yet. */
+    /* At 1000 the entry is not due for revalidation yet. */
     struct media_file *still = must_fetch(media, cache, "/a", 1000);
     cr_assert_eq(still, old);
     media_file_drop(cache, &still);
@@ -154,7 +154,7 @@ Test(media_cache, an_unchanged_file_stays_open_over_revalidation)
     struct media_file *again = must_fetch(media, cache, "/a", 1001);
     cr_assert_eq(again->fd, fd);
     media_file_drop(cache, &again);
-    /* It was held against the disk at 1001: not due again at 2000, whatever happened to it. */
+    /* The file was revalidated at 1001, so it is not due again at 2000, whatever has happened. */
     cr_assert_eq(unlink(in_root("/a")), 0);
     cr_assert_eq(touch(media, cache, "/a", 2000), 0);
     cr_assert_eq(touch(media, cache, "/a", 2001), -ENOENT);
@@ -187,7 +187,7 @@ Test(media_cache, a_rewrite_of_the_same_size_and_modification_time_is_a_new_vers
     struct stat before, after;
     cr_assert_eq(stat(in_root("/a"), &before), 0);
     struct media_file *old = must_fetch(media, cache, "/a", 1);
-    do { /* until the clock that stamps files has ticked */
+    do { /* until the clock of file times has ticked */
         put_file("/a", "two");
         const struct timespec times[2] = {before.st_atim, before.st_mtim};
         cr_assert_eq(utimensat(AT_FDCWD, in_root("/a"), times, 0), 0);
@@ -253,7 +253,8 @@ Test(media_cache, missing_files_are_bounded_and_never_push_out_open_ones)
         cr_assert_eq(file->fd, fds[i]);
         media_file_drop(cache, &file);
     }
-    /* The latest one is remembered (a file of its name is not seen yet), the first is not. */
+    /* The last missing name is remembered, so a new file of that name is not seen yet; the first
+     * name was evicted. */
     put_file("/missing99", "there");
     put_file("/missing0", "there");
     cr_assert_eq(touch(media, cache, "/missing99", 2), -ENOENT);
@@ -293,7 +294,7 @@ Test(media_cache, at_the_bound_the_least_recently_used_idle_file_goes)
         file->user = &marks[i];
         media_file_drop(cache, &file);
     }
-    /* Used again, /a is no longer the oldest; /b is in use. So /c goes. */
+    /* /a was used again and is no longer the oldest, and /b is in use, so /c is evicted. */
     cr_assert_eq(touch(media, cache, "/a", 2), 0);
     struct media_file *in_use = must_fetch(media, cache, "/b", 2);
     cr_assert_eq(freed_users, 0);
@@ -366,7 +367,7 @@ Test(media_cache, errors_of_the_disk_are_not_taken_for_missing_files)
     media_close(&media);
 }
 
-/* The process may open no further descriptor until the limit is lifted. */
+/* Lets the process open no further descriptor; returns the limit that was in force. */
 static rlim_t forbid_descriptors(void)
 {
     struct rlimit limit;
@@ -430,7 +431,7 @@ Test(media_cache, descriptors_that_are_wanted_elsewhere_are_taken_only_in_exchan
     int lowest_free = dup(STDIN_FILENO);
     close(lowest_free);
     cr_assert_gt(lowest_free, a->fd, "what was not kept is open");
-    media_file_drop(cache, &a); /* idle from here on */
+    media_file_drop(cache, &a); /* from here on the file is idle */
     cr_assert_eq(touch(media, cache, "/b", 1), 0);
     cr_assert_not(media_cache_give_back(cache) && media_cache_give_back(cache), "both are open");
     media_cache_destroy(&cache);
@@ -456,7 +457,7 @@ Test(media_cache, without_descriptors_an_idle_file_gives_up_its_own)
     media_close(&media);
 }
 
-/* A small cache under a long random sequence, held against what the disk says. */
+/* A small cache is asked in a long random sequence; each answer is compared with the disk. */
 Test(media_cache, every_answer_of_a_long_random_sequence_is_the_right_file)
 {
     struct media *media = open_media_with(4, 16, NULL);

@@ -13,7 +13,7 @@ Test(media_hash, the_validator_is_the_canonical_xxh3_128_of_the_content)
     struct media *media = open_media();
     struct media_cache *cache = open_cache(media, 16, 1000);
     put_file("/empty", "");
-    size_t size = 3 * 1024 * 1024 + 17; /* several chunks and a rest */
+    size_t size = 3 * 1024 * 1024 + 17; /* several chunks and a part of one */
     unsigned char *content = malloc(size);
     cr_assert_not_null(content);
     for (size_t i = 0; i < size; i++)
@@ -27,7 +27,7 @@ Test(media_hash, the_validator_is_the_canonical_xxh3_128_of_the_content)
     struct media_file *same_big = must_fetch(media, cache, "/big", 2);
     cr_assert_eq(same_empty, empty, "picked up by the cached entry");
     cr_assert_eq(same_big, big);
-    /* The published value for no input. */
+    /* XXH3-128 of no input, as published. */
     cr_assert_str_eq(empty->etag, "\"99aa06d3014798d86001c324468d497f\"");
     char expected[MEDIA_ETAG_SIZE];
     expected_etag(content, size, expected);
@@ -57,7 +57,7 @@ Test(media_hash, a_file_has_no_validator_before_it_is_hashed)
     media_file_drop(cache, &endless);
     media_file_drop(cache, &behind);
     media_cache_destroy(&cache);
-    media_close(&media); /* and the endless file is left half way */
+    media_close(&media); /* leaves the endless file half read */
 }
 
 /* Frames of MPEG 1 layer III, 128 kbit/s, 44.1 kHz: 417 bytes each. */
@@ -69,7 +69,7 @@ static void put_song(const char *name)
     write_file(in_root(name), frames, sizeof(frames));
 }
 
-/* The hasher is at another file: nothing is known of this one, whatever was found for the last. */
+/* While the hasher reads /endless, nothing of what it found for /song must show there. */
 Test(media_hash, a_file_that_is_not_hashed_has_no_facts)
 {
     struct media *media = open_media();
@@ -77,7 +77,7 @@ Test(media_hash, a_file_that_is_not_hashed_has_no_facts)
     put_song("/song");
     put_endless_file("/endless");
     struct media_file *song = must_fetch(media, cache, "/song", 1);
-    for (unsigned i = 0; song->etag[0] == '\0'; i++) { /* without another get: it is in use */
+    for (unsigned i = 0; song->etag[0] == '\0'; i++) { /* learnt without another get */
         cr_assert_lt(i, FIXTURE_PATIENCE_MS / 2, "the file is not hashed");
         (void)usleep(2000);
         media_file_learn(cache, song);
@@ -117,7 +117,7 @@ static void count_hashed(void *context)
     atomic_fetch_add(&hashed_calls, 1);
 }
 
-/* The hasher is at an endless file, for nobody and then for somebody whose patience ends. */
+/* The hasher reads an endless file, at first for no request, then for one that gives up. */
 Test(media_hash, a_file_that_somebody_waits_for_is_hashed_first)
 {
     struct media *media = NULL;
@@ -163,7 +163,7 @@ Test(media_hash, a_file_that_somebody_waits_for_is_hashed_first)
     media_close(&media);
 }
 
-/* It is read a second time only as far as it had been read when somebody came. */
+/* The file is read twice only up to where the hasher was when the request came. */
 Test(media_hash, a_file_that_is_hashed_first_is_not_hashed_again)
 {
     struct media *media = open_media();
@@ -267,7 +267,7 @@ static bool sabotage(void *context, uint64_t bytes)
     struct saboteur *saboteur = context;
     cr_assert_gt(bytes, 0);
     saboteur->calls++;
-    if (saboteur->fd >= 0) /* one byte in place: the size stays */
+    if (saboteur->fd >= 0) /* writes one byte in place, so that the size stays */
         cr_assert_eq(pwrite(saboteur->fd, "x", 1, 0), 1);
     return !saboteur->stop;
 }
@@ -291,7 +291,7 @@ Test(media_hash, a_write_in_place_is_noticed_and_reading_can_be_stopped)
     cr_assert_eq(stopper.calls, 1);
 
     while (content_settle_ns(&identity, content_now_ns()) >
-           0) /* else the write could leave the same change time */
+           0) /* or the write could leave the change time as it is */
         pause_briefly();
     struct saboteur writer = {.fd = open(in_root("/a"), O_WRONLY | O_CLOEXEC)};
     cr_assert_eq(content_reader_hash(reader, fd, &identity, 0, sabotage, &writer, &hash), -EBUSY);
@@ -314,7 +314,7 @@ Test(media_hash, a_version_of_this_moment_must_settle_and_an_old_one_need_not)
     cr_assert_eq(content_settle_ns(&fresh, now_ns + content_settle_ns(&fresh, now_ns)), 0);
     cr_assert_eq(content_settle_ns(&old, now_ns), 0);
     cr_assert_eq(content_settle_ns(&future, now_ns), 0);
-    /* Stamped in whole seconds, the same age may hide a later write for two of them. */
+    /* Where times are in whole seconds, a later write may be hidden for up to two. */
     struct file_identity coarse = {.ctime_ns = 999 * second};
     cr_assert_gt(content_settle_ns(&coarse, now_ns), second);
     cr_assert_eq(content_settle_ns(&coarse, now_ns + 2 * second), 0);
@@ -326,7 +326,7 @@ Test(media_hash, a_full_queue_refuses_and_a_later_revalidation_asks_again)
     struct media_cache *cache = open_cache(media, 16, 1000);
     put_endless_file("/endless");
     struct media_file *endless = must_fetch(media, cache, "/endless", 1);
-    WAIT_FOR_STATS(media, stats.bytes_hashed > 0); /* taken out of the queue */
+    WAIT_FOR_STATS(media, stats.bytes_hashed > 0); /* the hasher has it, so it is not queued */
     const char *paths[] = {"/a", "/b", "/c", "/d"};
     for (int i = 0; i < 4; i++) {
         put_file(paths[i], paths[i]);
@@ -336,7 +336,7 @@ Test(media_hash, a_full_queue_refuses_and_a_later_revalidation_asks_again)
     cr_assert_eq(counts.queue_length, 3, "two wait and one is under way");
     cr_assert_eq(counts.queue_refused, 2);
 
-    /* Those that wait are not asked for twice; those that were refused are asked for again. */
+    /* Files that wait are not queued twice; those that were refused are tried again. */
     for (int i = 0; i < 4; i++)
         cr_assert_eq(touch(media, cache, paths[i], 1001), 0);
     counts = stats_of(media);
@@ -403,7 +403,7 @@ Test(media_hash, hashing_a_large_file_leaves_the_page_cache_as_it_was)
     make_cold(fd);
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     if (resident_pages(fd, 0, LARGE_BYTES) > LARGE_BYTES / page / 2) {
-        fixture_teardown(); /* which a skipped test is not given */
+        fixture_teardown(); /* Criterion does not call it for a skipped test */
         cr_skip_test("this file system is in memory: nothing is ever cold");
     }
     cr_assert_eq(posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM),
@@ -422,7 +422,7 @@ Test(media_hash, hashing_a_large_file_leaves_the_page_cache_as_it_was)
     cr_assert_eq(resident_pages(fd, 0, LARGE_BYTES), hot);
     close(own);
 
-    /* One that is small enough to be kept stays whole. */
+    /* A file that is small enough to be kept stays in memory whole. */
     own = open(in_root("/large"), O_RDONLY | O_CLOEXEC);
     cr_assert_eq(content_reader_hash(reader, own, &identity, LARGE_BYTES, carry_on, NULL, &hash),
                  0);
@@ -467,7 +467,7 @@ Test(media_hash, workers_the_hasher_and_a_scan_share_the_store)
         put_file(path, path);
     }
     struct media *media =
-        open_media_with(4, 16, fixture_state); /* fewer hashes than files: they go */
+        open_media_with(4, 16, fixture_state); /* fewer hashes than files, so some are evicted */
     struct worker workers[3];
     for (int i = 0; i < 3; i++) {
         workers[i].media = media;

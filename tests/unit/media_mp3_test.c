@@ -1,7 +1,8 @@
 /*
- * The MP3 facts of bytes built here: frames of all kinds, tags around and between them, summaries of
- * encoders, damage, and what is not an MP3. Each is fed whole, byte by byte and in parts of random
- * length, and says the same. tests/integration/mp3_test.c has what lame makes, beside ffprobe.
+ * The MP3 facts of bytes built here: frames of all kinds, tags around and between them, encoders'
+ * summaries, damage, and what is not an MP3. Each is fed whole, byte by byte and in parts of random
+ * length, and must give the same facts. tests/integration/mp3_test.c compares lame's files with
+ * ffprobe.
  */
 #include <criterion/criterion.h>
 #include <stdlib.h>
@@ -15,12 +16,12 @@ struct bytes {
 };
 static struct bytes bytes;
 
-/* In parts of 1 to `most` bytes. */
+/* The facts of `bytes` when it is fed in parts of 1 to `most` bytes. */
 static struct mp3_facts facts_in_parts(size_t most)
 {
     static struct mp3_walk walk;
     struct mp3_facts facts;
-    memset(&walk, 0xa5, sizeof(walk)); /* that of a file before */
+    memset(&walk, 0xa5, sizeof(walk)); /* as if left from another file */
     mp3_walk_begin(&walk);
     for (size_t at = 0; at < bytes.size;) {
         size_t part = 1 + (size_t)rand() % most;
@@ -76,7 +77,7 @@ static void add_random(size_t length)
         add(&(unsigned char){(unsigned char)(rand() >> 7)}, 1);
 }
 
-/* The first of `count` frames that begin with `header` and are `length` bytes long. */
+/* Adds `count` frames with this header and length in bytes; returns the first. */
 static unsigned char *add_frames(uint32_t header, size_t length, unsigned count)
 {
     unsigned char frame[3000] = {(unsigned char)(header >> 24), (unsigned char)(header >> 16),
@@ -97,7 +98,7 @@ static unsigned char *add_sound(unsigned count)
     return add_frames(SOUND, SOUND_BYTES, count);
 }
 
-/* ID3v2.4 with `length` bytes of frames of sound in it, as of an episode that is quoted. */
+/* Adds an ID3v2.4 tag with `length` bytes of sound frames in it, which must not be counted. */
 static void add_id3v2(unsigned length, bool footer)
 {
     unsigned char head[10] = {'I', 'D', '3', 4, 0, footer ? 0x10 : 0};
@@ -113,7 +114,7 @@ static void add_id3v2(unsigned length, bool footer)
     }
 }
 
-/* With a header (APEv2), or with the footer alone (APEv1) and no sound. */
+/* Adds an APEv2 tag (with a header), or an APEv1 tag (with a footer alone, and no sound in it). */
 static void add_ape(unsigned length, bool header)
 {
     unsigned char end[32] = "APETAGEX";
@@ -148,7 +149,7 @@ Test(mp3, every_frame_counts)
 {
     add_sound(100);
     expect(SOUND_MS(100), 128000);
-    bytes.size -= 300; /* the last one also where it is cut, as ffprobe counts */
+    bytes.size -= 300; /* the last frame counts though it is cut, as for ffprobe */
     expect(SOUND_MS(100), 128000);
 }
 
@@ -192,7 +193,7 @@ Test(mp3, a_free_bitrate_is_told_by_the_distance_of_headers)
     cr_assert_eq(facts.duration_ms, SOUND_MS(90));
     cr_assert(facts.bitrate >= 400000 && facts.bitrate < 400100, "%u", facts.bitrate);
     add_random(5000);
-    add_frames(0xfffb0040, 1306, 10); /* and found again */
+    add_frames(0xfffb0040, 1306, 10); /* the length is found again */
     cr_assert_eq(facts_of_bytes().duration_ms, SOUND_MS(100));
 }
 
@@ -201,7 +202,7 @@ Test(mp3, tags_around_the_sound_are_passed_over_whatever_is_in_them)
     add_id3v2(5000, true);
     add_id3v2(5000, false);
     add_ape(3000, true);
-    add_filler(0, 700); /* padding that its tag does not count */
+    add_filler(0, 700); /* padding that the tag's length leaves out */
     add_sound(100);
     size_t sound_end = bytes.size;
     for (unsigned tags = 0; tags < 8; tags++) {
@@ -253,7 +254,7 @@ Test(mp3, a_summary_is_no_sound_and_is_not_believed)
     for (unsigned i = 0; i < 3 * 4 * 3; i++) {
         const char *name = names[i % 3];
         bool vbri = strcmp(name, "VBRI") == 0;
-        unsigned checksum = i / 12; /* 0: none, 1: LAME leaves no room for it, 2: others do */
+        unsigned checksum = i / 12; /* 0: none; 1: without room for it (LAME); 2: with room */
         bytes.size = 0;
         unsigned char *at =
             add_frames(checksum > 0 ? SOUND_CHECKED : SOUND, SOUND_BYTES, 101) + 4 + 32;
@@ -263,12 +264,12 @@ Test(mp3, a_summary_is_no_sound_and_is_not_believed)
         put_u32(at + (vbri ? 14 : 8), frames[i / 3 % 4]);
         put_u32(at + (vbri ? 10 : 12), 417 * frames[i / 3 % 4]);
         memcpy(at + 120, "LAME3.100", 9);
-        at[141] = 0x24; /* 576 samples before, 1152 behind: heard by who does not leave them out */
+        at[141] = 0x24; /* 576 samples of delay, 1152 of padding: they still count */
         at[142] = 0x04;
         at[143] = 0x80;
         expect(SOUND_MS(100), 128000);
     }
-    bytes.size = SOUND_BYTES; /* cut behind it */
+    bytes.size = SOUND_BYTES; /* cut behind the summary */
     expect(0, 0);
 }
 
@@ -280,9 +281,9 @@ Test(mp3, the_walk_goes_on_behind_damage)
     add_filler(0xff, 3000);
     add_sound(20);
     expect(SOUND_MS(100), 128000);
-    bytes.data[10 * SOUND_BYTES] = 0; /* a header that is none: that frame is lost */
+    bytes.data[10 * SOUND_BYTES] = 0; /* not a header any more: one frame is lost */
     expect(SOUND_MS(99), 128000);
-    bytes.data[20 * SOUND_BYTES + 2] = 0xe0; /* 320 kbit/s: it leads astray */
+    bytes.data[20 * SOUND_BYTES + 2] = 0xe0; /* 320 kbit/s: its length leads to a wrong place */
     struct mp3_facts facts = facts_of_bytes();
     cr_assert(facts.duration_ms >= SOUND_MS(96) && facts.duration_ms <= SOUND_MS(99), "%u",
               facts.duration_ms);
@@ -294,7 +295,7 @@ Test(mp3, two_recordings_in_a_row_are_both_counted)
     add_sound(100);
     add_id3v1();
     add_id3v2(1000, false);
-    add_frames(0xfff38040, 208, 100); /* at half the sampling frequency: as long a frame */
+    add_frames(0xfff38040, 208, 100); /* half the sampling frequency, and as long a frame in ms */
     expect(SOUND_MS(200), 96000);
 }
 
@@ -319,20 +320,20 @@ Test(mp3, what_is_none_has_no_facts)
         expect(0, 0);
     }
     bytes.size = 0;
-    add_random(sizeof(bytes.data)); /* among which are some 200 headers */
+    add_random(sizeof(bytes.data)); /* some 200 headers occur in it by chance */
     expect(0, 0);
     bytes.size = 0;
     add_filler(0xff, sizeof(bytes.data));
     expect(0, 0);
     bytes.size = 0;
     add_random(5000);
-    add_sound(2); /* two that may be chance, with more that is none behind them */
+    add_sound(2); /* two frames amid noise may be chance */
     add_random(5000);
     expect(0, 0);
     bytes.size = 0;
     add_sound(1); /* one whole frame is an MP3 */
     expect(26, 128000);
-    bytes.size -= 1; /* and half of one is not */
+    bytes.size -= 1; /* a part of one frame is not */
     expect(0, 0);
     add_filler(0, 1);
     add_id3v1();

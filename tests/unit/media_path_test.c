@@ -55,7 +55,7 @@ Test(media_path, refuses_traversal)
                            "/track/",    "/d/..",           "/..",         "/.",       "/"};
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
         cr_assert_eq(touch(media, cache, paths[i], 1), -ENOENT, "%s", paths[i]);
-    /* The same names without the dots are there, so it is the dots that are refused. */
+    /* The same names without the dots exist, so the dots are what is refused. */
     cr_assert_eq(touch(media, cache, "/track", 1), 0);
     stop();
 }
@@ -117,7 +117,7 @@ Test(media_path, follows_links_that_stay_within_the_root_where_it_shall)
                              "/magic/etc/passwd", "/directory", "/real/none"};
     for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
         cr_assert_eq(touch(media, cache, refused[i], 1), -ENOENT, "%s", refused[i]);
-    /* Held against the disk again, it is looked for by the link's new way. */
+    /* Revalidation follows the link to its new target. */
     cr_assert_eq(unlink(in_root("/inside")), 0);
     cr_assert_eq(symlink("../secret", in_root("/inside")), 0);
     cr_assert_eq(touch(media, cache, "/inside", 5000), -ENOENT);
@@ -175,7 +175,7 @@ Test(media_path, a_path_of_the_greatest_length_is_served_and_a_longer_one_is_not
 {
     start();
     char path[MEDIA_PATH_MAX + 2] = "";
-    /* Segments of 200 bytes, which file systems take. */
+    /* In segments of 200 bytes, because file systems take no more than 255. */
     while (strlen(path) + 201 < MEDIA_PATH_MAX) {
         size_t length = strlen(path);
         path[length] = '/';

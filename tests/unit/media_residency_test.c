@@ -1,6 +1,6 @@
 /*
- * What is in memory of a file, on a real disk: what was evicted is never taken for ready, what was
- * brought in as asked is, and what is hot is not asked for each time.
+ * Which parts of a file are in memory, on a real disk: an evicted part is never taken for ready, a
+ * part that was read in as asked is, and for a hot part the kernel is not asked each time.
  */
 #include <linux/magic.h>
 #include <malloc.h>
@@ -29,7 +29,7 @@ static bool is_on_disk(const char *path)
 
 static void begin(void)
 {
-    mallopt(M_PERTURB, 0x5a); /* nothing may be taken for zero that was not set */
+    mallopt(M_PERTURB, 0x5a); /* memory from malloc is not zero */
     char *content = malloc(FILE_SIZE);
     cr_assert_not_null(content);
     memset(content, 'x', FILE_SIZE);
@@ -39,7 +39,7 @@ static void begin(void)
     cache = open_cache(media, 16, 1000);
     cr_assert_eq(media_residency_create(&residency), 0);
     file = must_fetch(media, cache, "/a", 1);
-    /* Or the hasher would bring it in. */
+    /* The hasher would read the file into memory, so wait until it is done. */
     WAIT_FOR_STATS(media, stats.queue_length == 0);
     media_reader_begin(&reader);
 }
@@ -78,8 +78,8 @@ static void evict(void)
     close(fd);
 }
 
-/* What the server has the ring do. In another process: what a thread reads itself makes it doubt what it
- * sees. */
+/* Reads what is needed, as the server has the ring do. It does so in another process, because a
+ * thread that has itself read from the disk doubts what it sees. */
 static void read_elsewhere(const struct media_need *need)
 {
     int status = 0;
@@ -136,7 +136,7 @@ Test(media_residency, of_an_evicted_file_nothing_is_ready_however_often_one_look
     begin();
     evict();
     cr_assert_eq(ready(0, FILE_SIZE, 1), 0);
-    /* To look has brought in a page: it must not be taken for its block, by this reader or another. */
+    /* Looking has read in a page, which no reader must take for the whole block. */
     cr_assert_eq(ready(0, FILE_SIZE, 200), 0);
     media_reader_begin(&reader);
     cr_assert_eq(ready(0, FILE_SIZE, 300), 0);
@@ -195,7 +195,8 @@ Test(media_residency, of_what_was_hot_for_a_while_the_kernel_is_not_asked)
         media_reader_begin(&reader);
         cr_assert_eq(ready(0, MEDIA_BLOCK, now_ms), MEDIA_BLOCK);
     }
-    /* Only that it was not asked makes this ready; a moment later it is asked again. */
+    /* The evicted block passes for ready only because the kernel was not asked. A moment later it
+     * is asked again. */
     evict();
     media_reader_begin(&reader);
     cr_assert_eq(ready(0, MEDIA_BLOCK, 1210), MEDIA_BLOCK);

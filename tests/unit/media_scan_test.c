@@ -117,7 +117,7 @@ Test(media_scan, stops_when_it_is_told_to)
     cr_assert_eq(media_scan(media, note, &seen), 1);
     cr_assert_eq(seen.calls, 2);
     cr_assert_eq(stats_of(media).files_hashed, 2);
-    /* And goes on from there the next time. */
+    /* The next scan goes on from there. */
     struct seen rest = {0};
     cr_assert_eq(media_scan(media, note, &rest), 0);
     cr_assert_eq(rest.last.files_done, 4);
@@ -125,7 +125,7 @@ Test(media_scan, stops_when_it_is_told_to)
     media_close(&media);
 }
 
-/* A file, and links within the root and out of it. */
+/* Makes a file, and links that stay within the root and that leave it. */
 static void put_file_and_links(void)
 {
     put_file("/a", "aaaa");
@@ -145,7 +145,7 @@ Test(media_scan, follows_no_symbolic_link_and_opens_nothing_but_regular_files, .
     cr_assert_eq(media_scan(media, note, &seen), 0);
     cr_assert_eq(seen.last.files_done, 1);
     cr_assert_geq(find(&seen, "/a"), 0);
-    /* Each link is named, and is not a failure. */
+    /* Each link is reported, but not as a failure. */
     static const char *const links[] = {"/out", "/in", "/loop", "/etc"};
     cr_assert_eq(seen.calls, 5);
     cr_assert_eq(seen.last.links_passed_over, 4);
@@ -168,7 +168,7 @@ Test(media_scan, names_the_links_that_lead_to_no_file_within_the_root_where_it_f
     cr_assert(find(&seen, "/in") == -1 && find(&seen, "/loop") == -1);
     cr_assert(find(&seen, "/out") >= 0 && find(&seen, "/etc") >= 0 &&
               find(&seen, "/dangling") >= 0);
-    /* The link's file has the hash of what it leads to. */
+    /* The link has the hash of the file to which it leads. */
     struct media_facts real, by_link;
     cr_assert_eq(media_show(media, "/a", &real), 0);
     cr_assert_eq(media_show(media, "/in", &by_link), 0);
@@ -191,7 +191,7 @@ static int interfere(void *context, const struct media_scan_progress *progress)
 
 Test(media_scan, a_directory_swapped_for_a_link_under_way_is_reported_and_not_followed)
 {
-    /* Alone in the root, the file comes before what is in the directory. */
+    /* The only file in the root comes before the files in the directory. */
     put_file("/a", "aaaa");
     cr_assert_eq(mkdir(in_root("/d"), 0700), 0);
     put_file("/d/b", "bb");
@@ -202,8 +202,8 @@ Test(media_scan, a_directory_swapped_for_a_link_under_way_is_reported_and_not_fo
     cr_assert_eq(seen.last.files_total, 3);
     cr_assert_eq(find(&seen, "/d/c"), -1);
     cr_assert_eq(seen.last.files_done, 1);
-    /* Listed as a directory before the swap, it is refused; listed after, it is a link that is passed
-     * over. */
+    /* If /d was listed as a directory before the swap, it is refused; if it was listed afterwards,
+     * it is a link and passed over. */
     int swapped = find(&seen, "/d");
     cr_assert(swapped == -1 || seen.passed_over[swapped] || seen.errors[swapped] == -ELOOP ||
               seen.errors[swapped] == -ENOTDIR);

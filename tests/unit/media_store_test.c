@@ -7,7 +7,7 @@
 
 TestSuite(media_store, .init = fixture_setup, .fini = fixture_teardown);
 
-#define BLOCK 72L /* of the file: the header and each record */
+#define BLOCK 72L /* bytes of the file's header, and of each record */
 
 static const char *store_path(void)
 {
@@ -23,7 +23,7 @@ static off_t store_size(void)
     return status.st_size;
 }
 
-/* Makes files /f0 ... and hashes them. */
+/* Makes the files /f0, /f1 and so on, and hashes them. */
 static void put_files(int count)
 {
     char path[32];
@@ -182,7 +182,7 @@ Test(media_store, mostly_dead_records_are_compacted_when_it_is_opened)
     for (int i = 0; i < 80; i++) {
         char content[32];
         (void)snprintf(content, sizeof(content), "version %d", i);
-        put_file("/f1", content); /* the same inode, again and again */
+        put_file("/f1", content); /* the same inode each time */
         scan_files(media);
     }
     cr_assert_eq(stats_of(media).entries, 2);
@@ -248,7 +248,7 @@ Test(media_store, it_never_holds_more_than_its_bound)
     for (int i = 0; i < 25; i++) {
         (void)snprintf(path, sizeof(path), "/f%02d", i);
         put_file(path, path);
-        scan_files(media); /* hashes what is not known, so more than one from the eleventh on */
+        scan_files(media); /* from the eleventh file on it also hashes evicted ones again */
         cr_assert_leq(stats_of(media).entries, 10);
     }
     media_close(&media);
@@ -267,7 +267,7 @@ Test(media_store, the_youngest_hashes_are_the_ones_kept)
         (void)snprintf(path, sizeof(path), "/f%d", i);
         cr_assert_eq(touch(media, cache, path, 1), 0);
     }
-    WAIT_FOR_STATS(media, stats.files_hashed == 20); /* in this order: one queue, one hasher */
+    WAIT_FOR_STATS(media, stats.files_hashed == 20); /* in this order, by the one hasher */
     media_cache_destroy(&cache);
     media_close(&media);
 
@@ -316,7 +316,7 @@ Test(media_store, no_state_directory_asked_for_is_no_error)
     media_close(&media);
 }
 
-/* No file may grow past `bytes`: what a full disk does, a write cut short included. */
+/* Lets no file grow past `bytes`, which acts like a full disk: a write may be cut short. */
 static void limit_file_size(rlim_t bytes)
 {
     struct rlimit limit;
@@ -330,7 +330,7 @@ Test(media_store, a_full_disk_costs_no_hash_and_leaves_no_damage)
     cr_assert_neq(signal(SIGXFSZ, SIG_IGN), SIG_ERR);
     put_files(6);
     struct media *media = open_media();
-    limit_file_size(3 * BLOCK + 20); /* two records and a torn one */
+    limit_file_size(3 * BLOCK + 20); /* the header, two records and a part of one */
     scan_files(media);
     struct media_hash_stats stats = stats_of(media);
     limit_file_size(RLIM_INFINITY);
@@ -350,7 +350,7 @@ Test(media_store, a_full_disk_costs_no_hash_and_leaves_no_damage)
     media_cache_destroy(&cache);
     media_close(&media);
 
-    /* What could not be written was, at the latest when it was closed. */
+    /* The records that could not be written at first were, at the latest by media_close. */
     media = open_media();
     stats = stats_of(media);
     cr_assert_eq(stats.entries_loaded, 7);

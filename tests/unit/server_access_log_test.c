@@ -1,4 +1,4 @@
-/* The access log's end, over a FIFO that has a reader who does not read. */
+/* The end of an access log that is a FIFO whose reader does not read. */
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,7 +11,7 @@
 
 #define WORKERS 8
 #define HANG_S                                                                                     \
-    60 /* each batch of the queues waited for two seconds of its own: a minute and more */
+    60 /* if each batch of the queues took its two seconds, the end would take over a minute */
 #define PATH_SIZE 2000
 
 Test(access_log, whose_fifo_nobody_reads_holds_up_the_end_once)

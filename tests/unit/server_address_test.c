@@ -1,4 +1,5 @@
-/* Client addresses: text, prefixes, the PROXY protocol's header, and how many connections each has. */
+/* Client addresses: their text, prefixes, the PROXY protocol's header, and the table that counts
+ * each address's connections. */
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -29,7 +30,7 @@ Test(client_address, is_written_as_people_write_it)
     address = address_of("2001:db8::1");
     client_address_write(&address, text);
     cr_assert_str_eq(text, "[2001:db8::1]:4711");
-    address.port = 0; /* is not known */
+    address.port = 0; /* 0: not known */
     client_address_write(&address, text);
     cr_assert_str_eq(text, "2001:db8::1");
 }
@@ -37,7 +38,7 @@ Test(client_address, is_written_as_people_write_it)
 Test(client_address, is_read_as_proxies_write_it)
 {
     static const struct {
-        const char *text, *read; /* NULL: no address */
+        const char *text, *read; /* read: NULL where the text is not an address */
     } cases[] = {
         {"192.0.2.1", "192.0.2.1"},
         {"192.0.2.1:4711", "192.0.2.1:4711"},
@@ -133,7 +134,7 @@ Test(proxy_header, names_the_client_of_both_versions)
     char text[CLIENT_ADDRESS_TEXT];
     size_t used;
     bool named;
-    for (size_t length = 0; length < 31; length++) /* however it is cut */
+    for (size_t length = 0; length < 31; length++) /* at every cut */
         cr_assert_eq(proxy_header_read(v4, length, &used, &client, &named), PROXY_HEADER_PARTIAL,
                      "%zu", length);
     cr_assert_eq(proxy_header_read(v4, sizeof(v4) - 1, &used, &client, &named),
@@ -159,7 +160,7 @@ Test(proxy_header, of_a_proxys_own_connection_names_nobody)
     cr_assert_eq(proxy_header_read(SIGNATURE "\x20\x00\x00\x00", 16, &used, &client, &named),
                  PROXY_HEADER_COMPLETE);
     cr_assert(!named && used == 16);
-    /* A Unix socket's, or one of a family to come: skipped (2.2). */
+    /* PROXY protocol 2.2: the address of a Unix socket or of an unknown family is skipped. */
     cr_assert_eq(proxy_header_read(SIGNATURE "\x21\x31\x00\x02zz", 18, &used, &client, &named),
                  PROXY_HEADER_COMPLETE);
     cr_assert(!named && used == 18);
@@ -217,7 +218,7 @@ Test(proxy_header, of_version_1_names_the_client)
          "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535"},
         {"PROXY UNKNOWN\r\n", ""},
         {"PROXY UNKNOWN ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff "
-         "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n", /* the 107 bytes */
+         "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n", /* 107 bytes: the longest */
          ""},
         {"PROXY UNKNOWN whatever it says\r\n", ""},
     };
@@ -227,7 +228,7 @@ Test(proxy_header, of_version_1_names_the_client)
         cr_assert_str_eq(name, cases[i].client);
         for (size_t length = 0;
              length < (size_t)(strstr(cases[i].line, "\r\n") + 2 - cases[i].line);
-             length++) { /* however it is cut */
+             length++) { /* at every cut */
             struct client_address client;
             size_t used;
             bool named;
@@ -265,7 +266,7 @@ Test(proxy_header, of_version_1_is_read_strictly)
         "PROXY TCP4 192.0.2.1 203.0.113.9 4711 80\n",
         "PROXY TCP4 192.0.2.1 203.0.113.9\r4711 80\r\n",
         "PROXY UNKNOWN ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff "
-        "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535 \r\n", /* 108 bytes */
+        "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535 \r\n", /* 108 bytes: too long */
     };
     char name[CLIENT_ADDRESS_TEXT];
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
@@ -300,7 +301,7 @@ Test(address_table, takes_a_subscribers_64_bits_as_one)
     address_table_destroy(&table);
 }
 
-/* Against a plain array, over many addresses that come and go in any order. */
+/* The table is compared with a plain array while many addresses come and go in random order. */
 Test(address_table, counts_as_an_array_would)
 {
     enum { ADDRESSES = 300, MOST = 3, ROOM = 200 };

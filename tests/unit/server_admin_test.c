@@ -1,7 +1,7 @@
 /*
- * The admin interface and the commands that use it, over a real ledger, a real redis-server and the
- * real socket: what a storefront or an operator gets for each request, and what a hostile or broken
- * client gets.
+ * The admin interface and the commands that use it, with a real ledger, a real redis-server and the
+ * real socket: what a storefront or an operator is answered, and what a hostile or broken client
+ * is.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -31,7 +31,7 @@
 #include "server/server.h"
 #include "server/worker.h"
 
-#define PATIENCE_MS 20000 /* only ever reached by a failure */
+#define PATIENCE_MS 20000 /* reached by a failure alone */
 
 static char top[48];
 static char state_dir[64];
@@ -55,7 +55,7 @@ static int remove_one(const char *path, const struct stat *status, int type, str
     return remove(path);
 }
 
-/* Waits until the ledger has (or has lost) a Redis that it has replayed to. */
+/* Waits until the ledger has replayed to a Redis, or (`wanted` false) has lost it. */
 static void await_redis(bool wanted)
 {
     for (int tried_ms = 0; tried_ms < PATIENCE_MS; tried_ms += 5) {
@@ -125,7 +125,7 @@ TestSuite(admin, .init = set_up, .fini = tear_down, .timeout = 90);
 
 /* ---- steps ---- */
 
-/* The answer is the caller's. */
+/* Sends a request and expects the status. The caller owns the answer (json_decref). */
 static json_t *call(const char *method, const char *target, const char *body, unsigned expected)
 {
     struct admin_response response;
@@ -178,7 +178,7 @@ static int connect_raw(void)
     return fd;
 }
 
-/* Everything until the server closes. */
+/* Reads everything until the server closes. */
 static void read_raw(int fd, char *out, size_t size)
 {
     size_t length = 0;
@@ -222,7 +222,7 @@ static void deliver(const char *path, size_t length, uint64_t bytes)
 
 static char printed[8192];
 
-/* Runs a command as the dispatcher would, with --socket; what it prints is in `printed`. */
+/* Runs a command as the dispatcher would, with --socket. `printed` gets its output. */
 static int run(int (*command)(int argc, char **argv), const char *name, const char *line)
 {
     char words[512];
@@ -321,7 +321,7 @@ Test(admin, health_is_503_while_the_node_stops)
     json_decref(answer);
 }
 
-/* A request that is sent whole, its answer left in the socket. */
+/* Sends a whole request and leaves the answer in the socket. */
 static int send_raw(const char *request)
 {
     int fd = connect_raw();
@@ -346,7 +346,7 @@ static bool is_answered(int fd)
     return poll(&item, 1, 0) == 1;
 }
 
-/* No figure in ms: health is there, and what was asked before it is not. */
+/* No time is measured: health is answered while the requests before it are not. */
 Test(admin, health_waits_for_no_call_and_no_client)
 {
     enum { TOP_UPS = 40, IDLE = 300 };
@@ -432,7 +432,7 @@ Test(admin, the_health_command_does_not_wait_for_a_node_that_accepts_nobody)
     int deaf = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     cr_assert_eq(bind(deaf, (struct sockaddr *)&address, sizeof(address)), 0);
     cr_assert_eq(listen(deaf, 0), 0);
-    int first = connect_raw(); /* its queue is full from here on */
+    int first = connect_raw(); /* fills the socket's queue */
     cr_assert_eq(run(command_health, "tollgate health", ""), EX_UNAVAILABLE, "%s", printed);
     expect_printed("did not answer in time");
     (void)close(first);
@@ -670,7 +670,7 @@ Test(admin, a_problem_names_the_member_that_is_at_fault)
     }
 }
 
-/* Whether the list has each word once, and no other. */
+/* Expects that the list has each word once, and no other. */
 static void expect_words(json_t *list, const char *what, json_t *words)
 {
     const char *word;
@@ -736,7 +736,7 @@ Test(admin, usage_is_by_day_and_file_and_its_totals_are_exact)
     deliver("/a.mp3", 6, 1234);
     deliver("/a.mp3", 6, 1);
     deliver("/b \"q\".mp3", 10, 4000);
-    deliver("/caf\xe9.mp3", 9, 7); /* Latin-1: a name that JSON has no form for */
+    deliver("/caf\xe9.mp3", 9, 7); /* Latin-1, which JSON cannot hold */
     json_t *answer = call("GET", "/v1/accounts/shop/alice/usage", NULL, 200);
     const json_t *rows = json_object_get(answer, "rows");
     const json_t *totals = json_object_get(answer, "totals");
@@ -792,7 +792,7 @@ Test(admin, requests_that_are_no_small_http_1_1_are_refused)
     expect_raw("GET /v1/health HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n",
                "HTTP/1.1 411 ");
     expect_raw("GET /v1/health HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-               "HTTP/1.1 200 "); /* what proxies make of HTTP/2 */
+               "HTTP/1.1 200 "); /* as proxies translate it from HTTP/2 */
     expect_raw("PUT /v1/accounts/shop/alice HTTP/1.1\r\nHost: x\r\n"
                "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
                "HTTP/1.1 411 ");
@@ -847,7 +847,7 @@ Test(admin, a_client_that_leaves_half_way_harms_nobody)
     int fd = connect_raw();
     cr_assert_gt(send(fd, "GET /v1/he", 10, 0), 0);
     (void)close(fd);
-    fd = connect_raw(); /* asks, and does not wait for the answer */
+    fd = connect_raw(); /* leaves before the answer comes */
     static const char request[] = "GET /v1/health HTTP/1.1\r\nHost: x\r\n\r\n";
     cr_assert_gt(send(fd, request, sizeof(request) - 1, 0), 0);
     (void)close(fd);

@@ -1,4 +1,4 @@
-/* Budgets of failed signature checks by address, and which tokens are known as good or wrong. */
+/* Each address's budget of failed signature checks, and the tokens known as good or wrong. */
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <string.h>
@@ -12,7 +12,7 @@ static struct client_address address_of(const char *text)
     return address;
 }
 
-/* As a SHA-256 would be: spread over all bits. */
+/* A digest that is spread over all bits, as a SHA-256 is. */
 static const unsigned char *digest_of(uint32_t number)
 {
     static unsigned char digest[CHECKS_DIGEST_SIZE];
@@ -44,10 +44,10 @@ Test(checks, of_an_address_may_fail_so_often_and_then_so_often_a_minute)
     cr_assert_not(checks_may(checks, digest_of(9), &one, now_ms + 9999));
     cr_assert(checks_may(checks, digest_of(9), &other, now_ms));
     cr_assert(checks_may(checks, digest_of(9), NULL, now_ms));
-    now_ms += 10000; /* one is back, and it is not said again that it is used up */
+    now_ms += 10000; /* one failure is allowed again, and its use is not reported again */
     cr_assert_not(fail(checks, &one, 10, now_ms));
     cr_assert_not(checks_may(checks, digest_of(11), &one, now_ms));
-    now_ms += 30000; /* all are */
+    now_ms += 30000; /* all three are allowed again */
     for (uint32_t i = 20; i < 23; i++)
         cr_assert_eq(fail(checks, &one, i, now_ms), i == 22, "%u", i);
     checks_destroy(&checks);
@@ -58,7 +58,7 @@ Test(checks, that_overshoot_are_no_debt)
     struct checks *checks;
     struct client_address one = address_of("192.0.2.1");
     cr_assert_eq(checks_create(&checks, 2, 60, 100), 0);
-    for (uint32_t i = 0; i < 50; i++) /* of several workers, under way at once */
+    for (uint32_t i = 0; i < 50; i++) /* checks that several workers had begun */
         (void)checks_tell(checks, digest_of(i), 1, false, &one, 1000);
     cr_assert_not(checks_may(checks, digest_of(99), &one, 1999));
     cr_assert(checks_may(checks, digest_of(99), &one, 2000));
@@ -84,7 +84,7 @@ Test(checks, of_tokens_that_were_good_are_never_refused)
     cr_assert_eq(checks_create(&checks, 1, 1, 100), 0);
     cr_assert_not(checks_tell(checks, digest_of(7), 1, true, &one, 1000));
     cr_assert(fail(checks, &one, 1, 1000));
-    cr_assert(checks_may(checks, digest_of(7), &one, 1000)); /* be it by another worker */
+    cr_assert(checks_may(checks, digest_of(7), &one, 1000)); /* whichever worker asks */
     cr_assert_not(checks_may(checks, digest_of(8), &one, 1000));
     checks_destroy(&checks);
 }
@@ -113,7 +113,7 @@ Test(checks, at_their_bounds_forget_the_oldest_token_and_the_address_that_did_le
         other = (struct client_address){.ip = {0x20, 1, 0xd, 0xb8, (unsigned char)(i >> 24),
                                                (unsigned char)(i >> 16), (unsigned char)(i >> 8),
                                                (unsigned char)i}};
-        (void)fail(checks, &other, 1000 + i, 1000); /* nobody is refused for the others' sake */
+        (void)fail(checks, &other, 1000 + i, 1000); /* no address is refused because of others */
     }
     cr_assert_not(checks_may(checks, digest_of(99), &worst, 1000));
     for (uint32_t i = 0; i < 4 * CHECKS_ADDRESSES_MAX; i++)

@@ -1,7 +1,7 @@
 /*
  * The command line as a person meets it: each test runs the program's own entry in a child process,
- * in a directory of its own, and looks at the exit code and the words. No node and no Redis run
- * here.
+ * in a directory of its own, and checks the exit code and the output. Neither a node nor a Redis
+ * runs here.
  */
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -29,7 +29,7 @@
 static char directory[64];
 static char out[65536], err[65536];
 static const char *standard_input; /* of the next run; NULL: the test's own */
-static bool as_nobody;             /* the next runs are: root may read everything */
+static bool as_nobody;             /* run as nobody from now on, because root may read everything */
 
 static void make_directory(void)
 {
@@ -70,13 +70,13 @@ static void write_text(const char *path, const char *text)
     cr_assert_eq(fclose(file), 0);
 }
 
-/* Kept in two static arrays: the program replaces entries of the one that it is given. */
+/* The words of a run. The program replaces entries of `arguments`; `owned` has what to free. */
 static char *arguments[32], *owned[32];
 
 static int run_owned(int count);
 
-/* Runs `tollgate ARGUMENTS...` (NULL ends them); out and err hold what it printed. Returns the exit
- * code. */
+/* Runs `tollgate ARGUMENTS...`, which end in NULL. Returns the exit code; out and err get what it
+ * printed. */
 static int run(const char *first, ...)
 {
     int count = 0;
@@ -89,7 +89,7 @@ static int run(const char *first, ...)
     return run_owned(count);
 }
 
-/* LeakSanitizer knows the threads of the process that forked, and says at exit that it misses them. */
+/* Skips LeakSanitizer's check at exit, which would miss the threads of the process that forked. */
 static void end_at_once(int code, void *unused)
 {
     (void)unused;
@@ -140,7 +140,8 @@ static void make_configuration(void)
                "  - {id: radio, iss: radio, keys: radio-private.jwks, prefixes: [/radio/]}\n");
 }
 
-/* An ES256 issuer "shop" and an HS256 one "radio" that may sign for /radio/ only. */
+/* Makes a configuration with an ES256 issuer "shop", and an HS256 issuer "radio" that may sign for
+ * /radio/ only. */
 static void make_node(void)
 {
     cr_assert_eq(run("key", "generate", "--issuer", "shop", "--alg", "ES256", NULL), 0, "%s", err);
@@ -148,7 +149,7 @@ static void make_node(void)
     make_configuration();
 }
 
-/* What is added to the configuration of make_node. */
+/* Appends lines to the configuration of make_node. */
 static void configure(const char *lines)
 {
     char text[4096];
@@ -235,7 +236,7 @@ Test(server_cli, the_nearest_name_is_near)
 
 /* ---- every action, by the program's own table ---- */
 
-/* With each, arguments with which nothing but the configuration is missing. */
+/* Each command, with arguments that leave nothing but the configuration missing. */
 static const struct {
     const char *words, *complete;
 } every[] = {
@@ -280,7 +281,7 @@ static int run_line(const char *format, ...)
     return run_owned(count);
 }
 
-/* The error that --json printed; each line of standard error is an object with one member. */
+/* The error that --json printed. Each line of standard error must be an object with one member. */
 static json_t *error_of(const char *what)
 {
     json_t *found = NULL;
@@ -312,7 +313,7 @@ static const char *kind_of(int code)
     return "";
 }
 
-/* An answer and exit code 0 or 1, or nothing and an error that says the same as the exit code. */
+/* Expects an answer with exit code 0 or 1, or no answer and an error that matches the exit code. */
 static void expect_json(int code, const char *what)
 {
     json_t *error = error_of(what);
@@ -400,12 +401,13 @@ Test(server_cli, every_action_answers_an_unknown_option_with_the_nearest)
     EXPECT_IN(err, "--bytes lacks its value; write --bytes AMOUNT");
     cr_expect_eq(run("account", "suspend", "shop/alice", "--plan", "prepaid", NULL), EX_USAGE);
     EXPECT_IN(err, "--plan is not an option here");
-    /* What stands behind an option is its value, whatever it looks like. */
+    /* The word behind an option is its value, even if it looks like an option. */
     cr_expect_eq(run("key", "generate", "--alg", "ES256", "--issuer", "x", "--iss", "--help", NULL),
                  EX_OK, "%s", err);
 }
 
-/* "  -b, --bytes=AMOUNT   How many": the next option of a help and what its value is called. */
+/* Takes the next option and the name of its value from a help text with lines such as
+ * "  -b, --bytes=AMOUNT   How many". */
 static bool next_option(const char **help, char name[static 32], char value[static 32])
 {
     for (const char *line = *help; line != NULL && *line; line = strchr(line, '\n')) {
@@ -519,7 +521,7 @@ Test(server_cli, the_same_mistake_has_the_same_exit_code_in_every_action)
     }
     cr_expect_geq(configured, 15);
     cr_expect_geq(located, 10);
-    /* Values that cannot be read are the command line's, whichever option they stand behind. */
+    /* A value that cannot be read is an error of usage, for every option. */
     static const char *const values[] = {
         "account open shop/alice --bytes plenty",
         "account open shop/alice --bytes -1",
@@ -582,7 +584,7 @@ Test(server_cli, an_argument_without_its_option_is_answered_with_the_option)
         cr_expect_eq(run_line("%s", cases[i].line), EX_USAGE, "%s: %s", cases[i].line, err);
         EXPECT_IN(err, cases[i].answer);
     }
-    /* What may be a token is not repeated. */
+    /* The error must not repeat words that may be a token. */
     cr_expect_eq(run_line("link explain /a?URISigningPackage=eyJa eyJb.eyJc.x"), EX_USAGE);
     EXPECT_NOT_IN(err, "eyJ");
 }
@@ -604,7 +606,8 @@ Test(server_cli, keys_and_links_are_told_in_json)
     EXPECT_IN(json_string_value(json_object_get(second, "url")), "/b.mp3?URISigningPackage=");
     cr_expect_str_not_empty(json_string_value(json_object_get(second, "jti")));
     json_decref(links);
-    /* Where one cannot be signed, none is printed: no program takes half a list for the whole. */
+    /* If one link cannot be signed, none is printed, so that no program takes a part of the list
+     * for the whole. */
     expect_error(run_line("link sign --key shop-private.jwks --issuer shop --account alice --path "
                           "/a.mp3 --path b.mp3 --expires-in 1h --json"),
                  EX_USAGE, "link sign", "write /b.mp3");
@@ -642,7 +645,7 @@ Test(server_cli, check_config_warns_of_a_secret_that_others_may_read)
     EXPECT_IN(err, "chmod 600 ./radio-private.jwks");
 }
 
-/* Adds the lines to a fresh configuration, and expects that the check refuses them, with this in its message. */
+/* Expects that --check-config refuses a configuration with these lines, with this message. */
 static void expect_lacking(const char *lines, const char *message)
 {
     make_configuration();
@@ -690,7 +693,7 @@ Test(server_cli, check_config_names_what_the_machine_lacks)
     EXPECT_IN(err, "admin_secrets: issuer shop: ./secret: is empty; `openssl rand -hex 32`");
 }
 
-/* A node writes into its state directory, which therefore may not be one that others use. */
+/* A node writes into its state directory, so it must not be one that other programs use. */
 Test(server_cli, check_config_refuses_a_state_directory_with_files_that_are_not_a_nodes)
 {
     static const char *const own[] = {
@@ -722,7 +725,7 @@ Test(server_cli, check_config_refuses_a_state_directory_with_files_that_are_not_
     EXPECT_IN(out, refusal);
     cr_expect_neq(access("state/admin.sock", F_OK), 0, "the node began");
 
-    /* A node that has its life there keeps it, whatever its operator puts beside. */
+    /* A directory that has a node's instance is accepted, whatever other files lie there. */
     write_text("state/instance", "");
     cr_assert_eq(mkdir("state/journal", 0700), 0);
     cr_expect_eq(run("serve", "--check-config", NULL), EX_OK, "%s", err);
@@ -762,7 +765,7 @@ Test(server_cli, check_config_names_what_this_user_may_not_read_or_write)
     if (geteuid() != 0)
         cr_skip_test("only root may become another user");
     make_node();
-    cr_assert_eq(chmod(directory, 0777), 0); /* what the run prints is another user's file there */
+    cr_assert_eq(chmod(directory, 0777), 0); /* the run writes its output there as another user */
     cr_assert_eq(mkdir("certificates", 0700), 0);
     cr_assert_eq(mkdir("above", 0755), 0);
     cr_assert_eq(mkdir("above/live", 0700), 0);
@@ -843,7 +846,7 @@ static unsigned mode_of(const char *path)
 
 Test(server_cli, a_new_key_pair_is_two_files_of_which_only_one_can_sign)
 {
-    umask(077); /* the public half is for the node's user too, whatever the caller's mask */
+    umask(077); /* the node's user must be able to read the public half all the same */
     cr_assert_eq(run("key", "generate", "--issuer", "shop", "--alg", "EdDSA", NULL), EX_OK);
     cr_expect_eq(mode_of("shop-private.jwks"), 0600);
     cr_expect_eq(mode_of("shop-public.jwks"), 0644);
@@ -862,7 +865,7 @@ Test(server_cli, a_new_key_pair_is_two_files_of_which_only_one_can_sign)
     EXPECT_NOT_IN(text, "\"d\"");
 }
 
-/* `keys: "NAME"` stands in the lines that were printed last, and nothing of the machine's paths. */
+/* Expects `keys: "NAME"` in the last output, and no path of the machine. */
 static void expect_key_named(const char *name)
 {
     char line[512];
@@ -888,14 +891,15 @@ Test(server_cli, a_new_key_is_named_from_the_directory_of_the_configuration)
     snprintf(whole, sizeof(whole), "%s/keys", directory);
     GENERATE("--directory", whole);
     expect_key_named("keys/shop-public.jwks");
-    /* No configuration is found, and this is not where it will be. */
+    /* No configuration is found. A relative directory is printed as it was given; an absolute one
+     * that is not beneath the working directory is left out. */
     cr_assert_eq(chdir("conf"), 0);
     GENERATE("--directory", "../keys");
     expect_key_named("../keys/shop-public.jwks");
     GENERATE("--directory", whole);
     expect_key_named("shop-public.jwks");
     cr_assert_eq(chdir(".."), 0);
-    /* One is found elsewhere, whether or not it is there already. */
+    /* TOLLGATE_CONFIG names the configuration, which need not exist yet. */
     cr_assert_eq(setenv("TOLLGATE_CONFIG", "conf/tollgate.yaml", 1), 0);
     GENERATE("--directory", whole);
     expect_key_named("../keys/shop-public.jwks");
@@ -1163,7 +1167,7 @@ Test(server_cli, paths_and_the_key_are_read_from_standard_input)
 
 /* ---- link explain ---- */
 
-/* The link is refused with this status and reason, and a hint that holds `part`. */
+/* Expects that `link explain` says this status and reason, and a hint that has `part`. */
 static void expect_refused(const char *link, const char *verdict, const char *part)
 {
     cr_expect_eq(run("link", "explain", link, NULL), CLI_EXIT_NO, "%s%s", out, err);
@@ -1221,7 +1225,7 @@ Test(server_cli, explain_tells_two_unicode_forms_of_one_name)
 {
     make_node();
     const int64_t exp = (int64_t)time(NULL) + 3600;
-    /* NFC in the token, NFD on disk: as files come from a Mac. */
+    /* The path is NFC in the token and NFD on disk, as in files that come from a Mac. */
     const struct token_grant grant = {
         .iss = "shop", .account = "a", .container = "exact:/Caf\xc3\xa9.mp3", .exp = exp};
     char *link = sign_by_hand("shop-private.jwks", &grant, "/Cafe%CC%81.mp3");
@@ -1234,7 +1238,7 @@ Test(server_cli, explain_tells_two_unicode_forms_of_one_name)
     free(link);
 }
 
-/* A link of these claims, which token_sign would not sign, by radio's shared secret. */
+/* Signs claims that token_sign would refuse, with radio's shared secret; returns the link. */
 static char *sign_claims(const char *claims)
 {
     char text[4096], header[256], *link = NULL, *input = NULL, *parts[2] = {NULL, NULL};
@@ -1385,8 +1389,7 @@ static void write_key_as(const char *path, const char *k)
 Test(server_cli, explain_proves_that_the_secret_was_not_decoded)
 {
     make_node();
-    /* base64url of the 43 characters of base64url of 32 zero bytes: a key that is the text itself.
-     */
+    /* The storefront's secret is the text of the node's `k`, whose base64url it did not decode. */
     write_key_as("radio-private.jwks", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
     write_key_as("storefront.jwks", "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQQ");
     char *link = sign("storefront.jwks", "radio", "/radio/x");
@@ -1401,7 +1404,7 @@ Test(server_cli, explain_tells_a_changed_token_from_a_wrong_kid)
     char *link = sign("storefront.jwks", "radio", "/radio/x");
     expect_refused(link, "403 bad_signature", "no key of ./radio-private.jwks signed this token");
     EXPECT_NOT_IN(out, "base64url-decode k");
-    /* The node gets the storefront's key as well, under another kid. */
+    /* The node also has the storefront's key, but under another kid. */
     char text[4096];
     read_back("radio-private.jwks", text, sizeof(text));
     json_t *set = json_loads(text, 0, NULL);
@@ -1449,7 +1452,7 @@ Test(server_cli, explain_reads_the_link_from_standard_input)
         EXPECT_IN(err, i < 2 ? wrong[i][1] : "more than one line");
         EXPECT_NOT_IN(err, "ey");
     }
-    /* Revoking needs a node, and says so of the link that it has read. */
+    /* Revoking needs a node; the error speaks of the link that was read. */
     standard_input = "";
     cr_expect_eq(run("link", "revoke", "-", NULL), EX_NOINPUT, "%s", err);
     EXPECT_IN(err, "standard input: is empty");
@@ -1522,5 +1525,5 @@ Test(server_cli, gives_the_number_of_a_closed_standard_descriptor_to_no_other_fi
     int next = open("/dev/null", O_RDONLY | O_CLOEXEC);
     cr_assert_gt(next, STDERR_FILENO);
     cr_assert_eq(write(STDERR_FILENO, "x", 1),
-                 -1); /* and what is written there is not lost unseen */
+                 -1); /* writing there fails, so the loss is noticed */
 }

@@ -1,7 +1,7 @@
 /*
- * The configuration as people write it: what is accepted, and that each mistake is told with its
- * file, line and cure. Each test has a directory of its own; nothing here looks at what the values
- * name.
+ * The configuration as people write it: what is accepted, and that each mistake is reported with
+ * its file, line and cure. Each test has a directory of its own, in which the files that values
+ * name need not exist.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -59,7 +59,7 @@ static struct config *accept(const char *text)
     return config;
 }
 
-/* The text is refused with a message that has FILE:LINE: and both parts. */
+/* Expects that the text is refused, with a message that has FILE:LINE: and both parts. */
 static void refuse(const char *text, unsigned line, const char *what, const char *cure)
 {
     struct config *config = NULL;
@@ -151,7 +151,7 @@ Test(server_config, accepts_its_own_reference_and_finds_the_defaults_in_it)
     cr_expect_str_eq(reference->public_origin, least->public_origin);
     cr_expect_str_eq(reference->media_root, "/srv/media");
     cr_expect_str_eq(reference->node, least->node);
-    /* From the first number to the last: all alike, whatever keys are added between. */
+    /* All members from `workers` up to `issuers` must be equal, including any added later. */
     cr_expect_arr_eq(&reference->workers, &least->workers,
                      offsetof(struct config, issuers) - offsetof(struct config, workers));
     cr_expect_eq(reference->issuers_count, 1);
@@ -317,7 +317,7 @@ Test(server_config, refuses_what_is_missing_and_tells_all_of_it_at_once)
            "issuers[0].keys: missing", "issuers[0].prefixes: missing");
 }
 
-/* Each line of `error` holds one of the mistakes, and none is left over. */
+/* Expects one line of `error` for each mistake, and no other line. */
 static void expect_mistakes(const char *text, const char *const *mistakes, size_t count)
 {
     struct config *config = NULL;
@@ -386,7 +386,7 @@ Test(server_config, tells_all_that_an_empty_file_lacks)
                     "media_root: missing", "state_dir: missing", "issuers: there is no issuer");
 }
 
-/* A mistake's consequences for other keys are none of their own. */
+/* What follows from a mistake for other keys must not be reported as a further mistake. */
 Test(server_config, tells_a_mistake_and_not_what_follows_from_it)
 {
     EXPECT_MISTAKES(LEAST "grant_validity_ms: x\nadmission_timeout_ms: 60000\n",
@@ -597,7 +597,7 @@ static void expect_exposed(const char *text, const char *complaint)
     cr_assert(strstr(error, complaint) != NULL, "no \"%s\" in: %s", complaint, error);
 }
 
-/* Any link for prefix:/ would bring it. */
+/* Any link for prefix:/ would deliver such a file. */
 Test(server_config, refuses_what_nobody_may_download_beneath_the_media_root)
 {
     expect_exposed("media_root: .\nstate_dir: /nowhere/state\n" ISSUER, "media_root: ");
@@ -615,7 +615,7 @@ Test(server_config, refuses_what_nobody_may_download_beneath_the_media_root)
         "listen_tls: :8443\ncertificates: media/tls\npublic_origin: https://a.example\n" LEAST,
         "certificates: ");
     expect_exposed(LEAST "    admin_secret_file: media/secret\n", "admin_secret_file: ");
-    /* By a link, too, and before the directories are there. */
+    /* Symbolic links are followed, and the directories need not exist yet. */
     char link[128];
     snprintf(link, sizeof(link), "%s/media", directory);
     cr_assert_eq(symlink(".", link), 0);
@@ -698,7 +698,7 @@ Test(server_config, names_what_differs_between_two_configurations)
     char text[512];
     cr_expect_eq(changes(LEAST, LEAST, text), 0);
     cr_expect_str_eq(text, "");
-    /* Values, not how they are written. */
+    /* Values are compared, not how they are written. */
     const char *same = "workers: 0\nlisten: \"127.0.0.1:8080\"\ncache_max_age_s: 03600\n" LEAST;
     cr_expect_eq(changes("workers: auto\n" LEAST, same, text), 0, "%s", text);
 
@@ -798,7 +798,7 @@ Test(server_config, cuts_a_long_value_after_a_whole_character)
         cr_expect_eq(changes(LEAST, before, text), 1);
         const char *dots = strstr(text, "é...)");
         cr_expect(dots != NULL && dots - text < 100, "%s", text);
-        /* Values that are shown alike are not shown. */
+        /* Two values that would be shown alike, because they are cut, are left out. */
         snprintf(after, sizeof(after), "access_log: %sz\n%s", name, LEAST);
         cr_expect_eq(changes(before, after, text), 1);
         cr_expect_str_eq(text, "access_log");

@@ -1,11 +1,11 @@
-/* Who the client is by X-Forwarded-For and Forwarded (RFC 7239), of heads as the parser gives them. */
+/* Which client X-Forwarded-For and Forwarded (RFC 7239) name, in heads as the parser gives them. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "server/forwarded.h"
 
-#define PROXY "10.0.0.1" /* that sends the head */
+#define PROXY "10.0.0.1" /* the trusted proxy that sends the head */
 
 static enum forwarded_status status_of(enum forwarded_field field, const char *fields,
                                        char name[CLIENT_ADDRESS_TEXT])
@@ -60,7 +60,7 @@ Test(forwarded, x_forwarded_for_names_the_rightmost_that_is_no_proxy)
         {"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-For:\r\nX-Forwarded-For: ,, ,\t\r\n",
          FORWARDED_NAMED, "192.0.2.1"},
         {"X-Forwarded-For: \"<no address>, 192.0.2.1\r\n", FORWARDED_NAMED, "192.0.2.1"},
-        {"X-Forwarded-For: 10.0.0.3, 10.0.0.2\r\n", FORWARDED_NAMED, "10.0.0.3"}, /* all are */
+        {"X-Forwarded-For: 10.0.0.3, 10.0.0.2\r\n", FORWARDED_NAMED, "10.0.0.3"}, /* trusted */
         {"", FORWARDED_ABSENT, PROXY},
         {"X-Forwarded-For:\r\nX-Forwarded: 192.0.2.1\r\n", FORWARDED_ABSENT, PROXY},
         {"Forwarded: for=192.0.2.1\r\nX-Real-IP: 192.0.2.1\r\n", FORWARDED_ABSENT, PROXY},
@@ -84,14 +84,14 @@ Test(forwarded, field_of_rfc_7239_names_the_rightmost_that_is_no_proxy)
         {"Forwarded: for=\"192.0.2.43:_port\"\r\n", FORWARDED_NAMED, "192.0.2.43"},
         {"Forwarded: for=\"\\1\\92.0.2.43\"\r\n", FORWARDED_NAMED, "192.0.2.43"},
         {"Forwarded: for=192.0.2.43:80\r\n", FORWARDED_NAMED,
-         "192.0.2.43:80"}, /* many write it so */
+         "192.0.2.43:80"}, /* wrong without quotes, but common */
         {"Forwarded: for=[2001:db8::1]; proto=https\r\n", FORWARDED_NAMED, "2001:db8::1"},
         {"Forwarded: for=198.51.100.9, for=192.0.2.43;by=\"a,b;for=1.1.1.1\"\r\n", FORWARDED_NAMED,
          "192.0.2.43"},
         {"Forwarded: for=198.51.100.9, for=192.0.2.43\r\nForwarded: for=10.0.0.7;by=10.0.0.1\r\n",
          FORWARDED_NAMED, "192.0.2.43"},
         {"Forwarded: by=_a;;for=192.0.2.43;\r\n", FORWARDED_NAMED, "192.0.2.43"},
-        /* What the client has sent leaves quotes open, or closes them where none were. */
+        /* The client's own part leaves quotes open, or closes quotes that were not open. */
         {"Forwarded: for=\", for=192.0.2.43\r\n", FORWARDED_NAMED, "192.0.2.43"},
         {"Forwarded: for=\"\\, for=\"192.0.2.43:1\"\r\n", FORWARDED_NAMED, "192.0.2.43:1"},
         {"Forwarded: \"\r\nForwarded: for=192.0.2.43;host=\"a\\\",for=1.1.1.1,\\\"b\"\r\n",

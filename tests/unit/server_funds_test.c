@@ -1,4 +1,4 @@
-/* Funds: filling, spending and levelling move bytes and make none. */
+/* Funds: filling, spending and levelling move bytes but never create any. */
 #include <criterion/criterion.h>
 
 #include "server/funds.h"

@@ -1,4 +1,4 @@
-/* Content that is chunked and empty, and what is not quite that. */
+/* Chunked content that is empty, which is accepted, and content that comes close to it. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
@@ -46,7 +46,7 @@ Test(http_content, that_is_not_empty_stays_where_it_is)
         HEAD "\r\n5\r\nhello\r\n0\r\n\r\n",
         HEAD "\r\nfFfFfFfFfFfFfFfF;a=b\r\n",
         HEAD "\r\n0000000000000001\r\n",
-        HEAD "Expect: 100-continue\r\n\r\n", /* it would wait for 100 */
+        HEAD "Expect: 100-continue\r\n\r\n", /* the client waits for a 100 */
         "POST /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         "GET /x HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
     };

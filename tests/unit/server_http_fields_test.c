@@ -1,4 +1,4 @@
-/* Dates, preconditions and ranges, as tables of fields and what RFC 9110 makes of them. */
+/* Dates, preconditions and ranges: tables of fields and what RFC 9110 asks for. */
 #include <criterion/criterion.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -56,7 +56,7 @@ Test(http_date, refuses_what_is_no_date)
     }
 }
 
-/* RFC 9110 5.6.7; the day's name is not looked at. */
+/* RFC 9110 5.6.7. The name of the day is not checked. */
 Test(http_date, reads_two_digits_of_a_year_by_now_and_dates_before_1970)
 {
     static const struct {
@@ -71,7 +71,7 @@ Test(http_date, reads_two_digits_of_a_year_by_now_and_dates_before_1970)
         {"Saturday, 01-Jan-77 00:00:00 GMT", NOW_S, "Sat, 01 Jan 1977 00:00:00 GMT"},
         {"Saturday, 01-Jan-00 00:00:00 GMT", NOW_S, "Sat, 01 Jan 2000 00:00:00 GMT"},
         {"Friday, 31-Dec-99 23:59:59 GMT", NOW_S, "Fri, 31 Dec 1999 23:59:59 GMT"},
-        /* In 2052, and in 2050, for which 2100 has no 29 February. */
+        /* Read in 2052 and in 2050. The year 00 is then 2000, because 2100 has no 29 February. */
         {"Monday, 01-Jan-01 00:00:00 GMT", 2587680000, "Sat, 01 Jan 2101 00:00:00 GMT"},
         {"Tuesday, 29-Feb-00 00:00:00 GMT", 2540000000, "Tue, 29 Feb 2000 00:00:00 GMT"},
         {"Wed, 31 Dec 1969 23:59:59 GMT", NOW_S, "Wed, 31 Dec 1969 23:59:59 GMT"},
@@ -164,7 +164,7 @@ Test(http_select, keeps_several_ranges_in_the_order_of_the_request)
     cr_assert_eq(memcmp(ranges.range, expected, sizeof(expected)), 0);
 }
 
-/* `count` ranges of a byte each, every other byte of a file, in ascending or in descending order. */
+/* Selects `count` ranges of one byte, every other byte of a file, in either order. */
 static enum http_selection select_of(unsigned count, bool ascending, struct http_ranges *ranges)
 {
     char list[1024] = "bytes=";
@@ -252,7 +252,7 @@ Test(http_date, of_last_modification_is_that_of_the_latest_change_and_never_late
     } cases[] = {
         {MODIFIED, MODIFIED, MODIFIED + 9, MODIFIED},
         {MODIFIED, MODIFIED, MODIFIED, MODIFIED},
-        {MODIFIED - 600, MODIFIED, MODIFIED + 9, MODIFIED}, /* put in place with an older mtime */
+        {MODIFIED - 600, MODIFIED, MODIFIED + 9, MODIFIED}, /* put there with an older mtime */
         {MODIFIED - 600, MODIFIED, MODIFIED + 1, MODIFIED - 600},
         {MODIFIED + 600, MODIFIED + 600, MODIFIED, MODIFIED},
         {INT64_MAX, INT64_MAX, MODIFIED, MODIFIED},

@@ -1,4 +1,4 @@
-/* The strict request-head parser, as a table of heads and what RFC 9112 makes of them. */
+/* The strict parser of request heads: tables of heads and what RFC 9112 asks for. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /*
- * The node's log on every kind of standard error: a pipe that is read, that nobody reads, a full
- * disk, a closed descriptor. What is logged comes in order, what is left out is counted, and nobody
- * waits. Each test is a process of its own, whose descriptor 2 it may take.
+ * The node's log on every kind of standard error: a pipe that is read, a pipe that nobody reads, a
+ * full disk, a closed descriptor. Lines come in order, left-out lines are counted, and no caller
+ * waits. Each test is a process of its own and may replace its descriptor 2.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -20,7 +20,7 @@
 #include "server/base/record_queue.h"
 #include "server/base/strike.h"
 
-/* Standard error becomes a pipe; returns the end to read it from. */
+/* Makes standard error a pipe; returns its read end. */
 static int take_standard_error(void)
 {
     int ends[2];
@@ -34,7 +34,7 @@ static int take_standard_error(void)
     return fd;
 }
 
-/* Reads to the end, once nobody holds the other end any more. */
+/* Reads to the end, for which the write end must be closed. The caller frees. */
 static char *read_all(int fd)
 {
     size_t size = 4 << 20, length = 0;
@@ -93,7 +93,7 @@ Test(log, comes_in_order_before_during_and_after_its_thread)
     free(text);
 }
 
-/* The line's message, as the log wrote it. */
+/* Logs the message and returns it as the log wrote it. */
 static const char *logged(const char *message)
 {
     static char *text;
@@ -125,7 +125,7 @@ Test(log, shows_names_and_escapes_what_steers_a_terminal_or_turns_the_text)
         {"\xe2\x80\xa8", "\\xe2\\x80\\xa8"},                              /* LINE SEPARATOR */
         {"\x9b"
          "31m \xff \xe2\x80",
-         "\\x9b31m \\xff \\xe2\\x80"}, /* no UTF-8 */
+         "\\x9b31m \\xff \\xe2\\x80"}, /* not UTF-8 */
         {"\xc1\x9b \xe0\x82\x9b \xed\xa0\x80", "\\xc1\\x9b \\xe0\\x82\\x9b \\xed\\xa0\\x80"}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
         cr_expect_str_eq(logged(cases[i][0]), cases[i][1], "case %zu: %s", i, logged(cases[i][0]));
@@ -139,7 +139,7 @@ static const struct {
                "http://s/?u=%2Fa%3FURISigningPackage%3d[token]"},
               {"?u=%253FURISigningPackage%253Dabc", "?u=%253FURISigningPackage%253D[token]"},
               {"urisigningpackage=abc", "urisigningpackage=[token]"},
-              {"?ticket=abc&t=1", "?ticket=[token]&t=1"}, /* the configured name */
+              {"?ticket=abc&t=1", "?ticket=[token]&t=1"}, /* the configured name of the parameter */
               {"?u=%26ticket%3Dabc", "?u=%26ticket%3D[token]"},
               {"?mticket=abc", "?mticket=abc"},
               {"?x=eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJzaG9wIn0.c2ln", "?x=[token]"},
@@ -196,7 +196,7 @@ Test(log, limits_a_flood_of_one_message_says_how_many_it_left_out_and_lets_other
     unsigned shown = 0;
     for (int i = 0; i < 2; i++) {
         unsigned lines = count_of(text, floods[i]);
-        /* As many at once, and a few more while a slow machine was at it. */
+        /* A burst at once, and a few more that a slow machine has had the time for. */
         cr_assert_geq(lines, LOG_SITE_BURST);
         cr_assert_lt(lines, LOG_SITE_BURST + 20 * LOG_SITE_PER_S, "%u lines", lines);
         cr_assert_geq(count_of(text, kinds[i]), 1);
@@ -208,7 +208,7 @@ Test(log, limits_a_flood_of_one_message_says_how_many_it_left_out_and_lets_other
     free(text);
 }
 
-/* A message of 2,000 bytes each, of which the number tells the order. */
+/* Logs `count` messages of 2,000 bytes, whose numbers tell the order. */
 static void log_long_lines(struct log_site *sites, int first, int count)
 {
     static char filling[2000];
@@ -227,7 +227,7 @@ Test(log, that_nobody_reads_delays_nobody_and_says_what_is_missing_once_it_is_re
     struct log_stats stats;
     log_stats(&stats);
     cr_assert_gt(stats.left_out, 0);
-    /* The reader comes back. */
+    /* From here on the pipe is read. */
     static char text[8 << 20];
     size_t length = 0;
     bool asked = false;
@@ -267,7 +267,7 @@ Test(log, that_nobody_reads_does_not_hold_up_the_end)
     cr_assert_eq(log_start(), 0);
     log_long_lines(sites, 0, COUNT);
     log_stop();
-    for (int i = 0; i < 100; i++) /* whoever still writes does not wait either */
+    for (int i = 0; i < 100; i++) /* writing to standard error must not block either */
         fprintf(stderr, "%2000d\n", i);
 }
 
@@ -303,7 +303,7 @@ Test(log, of_a_full_disk_and_of_a_closed_descriptor_goes_on_when_it_can)
 
 /* ---- the end by a broken invariant ---- */
 
-/* A child that logs `lines` long lines and then finds itself broken; it must end by SIGABRT. */
+/* Starts a child that logs `lines` long lines and then fails an assertion; SIGABRT must end it. */
 static void expect_abort(int lines, bool starts)
 {
     static struct log_site sites[1000];

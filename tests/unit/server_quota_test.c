@@ -1,4 +1,4 @@
-/* Buckets and counts: what a rate allows, and that giving back and sharing make no bytes. */
+/* Buckets and counts: what a rate allows, and that giving back and sharing never create bytes. */
 #include <criterion/criterion.h>
 #include <pthread.h>
 
@@ -58,7 +58,7 @@ Test(quota, sharers_get_a_part_each_and_together_what_there_is)
     bucket_init(&bucket, 100000, BURST_US, 0, 1000);
     for (uint64_t tick = 1; tick <= 100; tick++) {
         for (size_t i = 0; i < 4; i++) {
-            size_t who = tick % 2 == 0 ? i : 3 - i; /* as the worker's list turns */
+            size_t who = tick % 2 == 0 ? i : 3 - i; /* in turns, as from the worker's list */
             uint64_t part = bucket_take(&bucket, 1000000, 4, 1000 + tick * 100);
             bytes[who] += part;
             sum += part;

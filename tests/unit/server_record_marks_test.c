@@ -1,4 +1,4 @@
-/* How much plaintext an acknowledged position has reached in a stream of TLS records. */
+/* How much plaintext lies before an acknowledged position in a stream of TLS records. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
@@ -16,24 +16,24 @@ static const struct {
 } table[] = {
     {{{0}}, 0, 0},
     {{{0}}, 1000, 0},
-    /* One record: all of it or nothing. */
+    /* One record counts whole or not at all. */
     {{{122, 100, 1}}, 0, 0},
     {{{122, 100, 1}}, 121, 0},
     {{{122, 100, 1}}, 122, 100},
-    {{{122, 100, 1}}, 123, 100}, /* a FIN counts as one */
-    /* A handshake before the first. */
+    {{{122, 100, 1}}, 123, 100}, /* TCP counts a FIN as a byte */
+    /* A handshake comes before the first record with plaintext. */
     {{{1500, 0, 1}, {122, 100, 1}}, 1500, 0},
     {{{1500, 0, 1}, {122, 100, 1}}, 1621, 0},
     {{{1500, 0, 1}, {122, 100, 1}}, 1622, 100},
-    /* Many records without plaintext behind one with it take nothing off that. */
+    /* Many records without plaintext follow one with plaintext, which still counts. */
     {{{122, 100, 1}, {27, 0, 40000}}, 122, 100},
     {{{122, 100, 1}, {27, 0, 40000}, {122, 100, 1}}, 122 + 27 * 40000 + 121, 100},
     {{{122, 100, 1}, {27, 0, 40000}, {122, 100, 1}}, 122 + 27 * 40000 + 122, 200},
-    /* Small ones: each counts by itself. */
+    /* Each of many small records counts by itself. */
     {{{534, 512, 1000}}, 534 * 700 + 533, 512 * 700},
     {{{534, 512, 1000}, {30, 8, 1}}, 534 * 1000 + 29, 512 * 1000},
     {{{534, 512, 1000}, {30, 8, 1}}, UINT64_MAX, 512 * 1000 + 8},
-    /* Equal ones that others part. */
+    /* Equal records with others between them. */
     {{{322, 300, 1}, {27, 0, 1}, {322, 300, 1}, {27, 0, 1}, {322, 300, 1}}, 322 * 2 + 27 * 2, 600},
 };
 
@@ -86,17 +86,17 @@ Test(record_marks, what_was_forgotten_lies_before_what_comes)
 #define ADDS 22
 
 static const struct {
-    size_t carried[4]; /* by each record */
+    size_t carried[4]; /* bytes within each record */
     size_t plain, answers;
     bool good;
 } writes[] = {
     {{100}, 100, 0, true},
     {{16384, 16384, 1}, 32769, 0, true},
-    {{5, 16384, 4732}, 21116, 5 + ADDS, true}, /* a key update before them */
+    {{5, 16384, 4732}, 21116, 5 + ADDS, true}, /* a key update comes first */
     {{5, 5, 100}, 100, 2 * (5 + ADDS), true},
     {{5, 5}, 5, 5 + ADDS, true},
-    {{100, 100}, 150, 0, false}, /* a part of a record */
-    {{100}, 101, 0, false},      /* less than was written */
+    {{100, 100}, 150, 0, false}, /* the write ends within a record */
+    {{100}, 101, 0, false},      /* fewer bytes than were written */
 };
 
 Test(record_marks, tell_answers_from_data_in_what_a_write_made)
@@ -131,9 +131,9 @@ Test(record_marks, tell_answers_from_data_in_what_a_write_made)
 #define MODEL_MAX 4096
 
 struct model {
-    struct record records[MODEL_MAX]; /* of count 1 */
+    struct record records[MODEL_MAX]; /* each has count 1 */
     size_t count;
-    uint64_t stream; /* of all of them */
+    uint64_t stream; /* bytes of all records */
 };
 
 static uint64_t model_plain(const struct model *model, uint64_t acknowledged)
@@ -148,7 +148,7 @@ static uint64_t model_plain(const struct model *model, uint64_t acknowledged)
     return plain;
 }
 
-/* A few lengths, so that runs grow, and now and then a record without plaintext. */
+/* One of few lengths, so that equal records follow each other; now and then without plaintext. */
 static struct record any_record(void)
 {
     static const uint32_t plains[] = {0, 0, 1, 512, 512, 16384, 16384, 16384};

@@ -1,7 +1,7 @@
 /*
- * The embedded Redis with a real redis-server: starting, dying, being left behind, and what it must
- * refuse. Each test has a state directory of its own and waits for events, never for a length of
- * time.
+ * The embedded Redis with a real redis-server: how it starts, dies, is left behind by a dead node,
+ * and what it must refuse. Each test has a state directory of its own and waits for events, never
+ * for a length of time.
  */
 #include <criterion/criterion.h>
 #include <dirent.h>
@@ -21,7 +21,7 @@
 
 #include "server/redis_child.h"
 
-#define PATIENCE_MS 20000 /* only ever reached by a failure */
+#define PATIENCE_MS 20000 /* reached by a failure alone */
 
 static char state_dir[64];
 static char address[256];
@@ -71,7 +71,7 @@ static bool has_ended(pid_t pid, int wait_ms)
     return ended;
 }
 
-/* One command's answer, as text. Empty where Redis cannot be asked. */
+/* Sends one command; `out` gets the answer as text, empty where Redis cannot be asked. */
 static void ask(char *out, size_t size, const char *command)
 {
     out[0] = '\0';
@@ -157,7 +157,7 @@ Test(redis_child, starts_again_with_its_data_when_it_is_killed)
     cr_assert(has_ended(second, 0));
 }
 
-/* Puts a redis-server into PATH that is the real one with these arguments more. */
+/* Puts a redis-server into PATH that starts the real one with these further arguments. */
 static void wrap_program(const char *arguments)
 {
     char program[128], path[512];
@@ -172,7 +172,7 @@ static void wrap_program(const char *arguments)
     cr_assert_eq(setenv("PATH", path, 1), 0);
 }
 
-/* A command whose answer nobody waits for; the connection's descriptor. */
+/* Sends a command without waiting for its answer; returns the connection's descriptor. */
 static int send_command(const char *command)
 {
     redisContext *context = redisConnectUnix(address + strlen("unix:"));
@@ -182,7 +182,7 @@ static int send_command(const char *command)
     return fd;
 }
 
-/* One of several state directories within the test's own; `start` takes it, `ask` its address. */
+/* Chooses one of several state directories beneath `top`, for the next calls of start and ask. */
 static void use_place(const char *top, const char *name)
 {
     (void)snprintf(state_dir, sizeof(state_dir), "%.40s/%s", top, name);
@@ -191,8 +191,8 @@ static void use_place(const char *top, const char *name)
 }
 
 /*
- * Three at once, since each takes its ten seconds: one that is stopped, one whose script runs for
- * longer than that (BUSY), one that reads its append-only file for longer (LOADING).
+ * Three servers at once, because each case takes ten seconds: one is stopped, one runs a script for
+ * longer than that (BUSY), one reads its append-only file for longer (LOADING).
  */
 Test(redis_child, is_replaced_where_it_answers_nothing_and_not_where_it_is_busy_or_loading)
 {
@@ -204,7 +204,7 @@ Test(redis_child, is_replaced_where_it_answers_nothing_and_not_where_it_is_busy_
     struct redis_child *busy = start();
     use_place(top, "loading");
     struct redis_child *loading = start();
-    /* Forty thousand commands in its file; reading one takes half a thousandth of a second. */
+    /* Its file gets 40,000 commands, each of which will take half a millisecond to read. */
     ask(answer, sizeof(answer), "EVAL for\ti=1,40000\tdo\tredis.call('incr','a')\tend 0");
     redis_child_stop(&loading);
 
@@ -236,7 +236,7 @@ Test(redis_child, is_replaced_where_it_answers_nothing_and_not_where_it_is_busy_
     cr_assert_eq(strncmp(answer, "BUSY", 4), 0, "%s", answer);
 
     (void)close(script);
-    (void)kill(busy_pid, SIGKILL); /* it heeds no SIGTERM before its script has ended */
+    (void)kill(busy_pid, SIGKILL); /* it ignores SIGTERM while its script runs */
     redis_child_stop(&busy);
     redis_child_stop(&loading);
     redis_child_stop(&stopped);
@@ -288,7 +288,8 @@ Test(redis_child, dies_with_the_node_however_that_dies)
     (void)waitpid(node, NULL, 0);
 }
 
-/* A redis-server on the state directory that nobody watches, its pid in the pid file. */
+/* Starts a redis-server on the state directory as a dead node leaves one: it runs, its pid is in
+ * the pid file, and no process watches it. */
 static pid_t leave_behind(const char *socket_name)
 {
     char socket_path[128];

@@ -1,6 +1,6 @@
 /*
- * What refusals say to listeners: each has sentences of its own kind, which end in something to do
- * and hold no word that only those know who sign links or run nodes.
+ * What refusals say to listeners. Each has plain sentences that end in something to do, without a
+ * word that only storefronts and operators know.
  */
 #include <criterion/criterion.h>
 #include <ctype.h>
@@ -10,7 +10,7 @@
 
 #include "server/refusal.h"
 
-/* Whether the text has the word, between two that are not letters. */
+/* Whether the text has the word by itself, not as a part of another. */
 static bool has_word(const char *text, const char *word)
 {
     size_t length = strlen(word);

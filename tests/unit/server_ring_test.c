@@ -1,4 +1,5 @@
-/* Why there is no ring: each cause told apart, on hosts that this one is not. */
+/* Opening a ring, and the explanation where it fails: each cause, on a pretended host, has its
+ * own. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>

@@ -1,4 +1,5 @@
-/* The worker's memory of targets: the bytes decide, and it never outlives what it was told by. */
+/* The worker's cache of targets: it compares the whole bytes, and forgets a verdict as soon as the
+ * trust that gave it is replaced. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,7 @@ static struct target_cache *cache;
 static struct token_target parsed;
 static struct token_entry *entry;
 
-/* A trust without issuers will do: only its generation counts here. */
+/* A trust without issuers, of which these tests need only the generation. */
 static struct token_trust *make_trust(void)
 {
     char *private_jwks = NULL, *public_jwks = NULL, error[256];

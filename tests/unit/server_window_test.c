@@ -1,9 +1,9 @@
 /*
- * The table of windows: what a recall takes and leaves, threads that take and give at once, and that
- * what is asked for one account does not grow with the table.
+ * The table of windows: what a recall takes and leaves, threads that take and give at once, and
+ * that the cost of a recall for one account does not grow with the table.
  *
- * TOLLGATE_TEST_WINDOWS=1000000 makes `cost_a_recall_nothing_by_their_number` open so many windows, each
- * of an account of its own; it prints what the longest recalls took of the processor.
+ * TOLLGATE_TEST_WINDOWS=1000000 makes `cost_a_recall_nothing_by_their_number` open that many
+ * windows, each of an account of its own, and print the processor time of the longest recalls.
  */
 #include <criterion/criterion.h>
 #include <ftw.h>
@@ -19,14 +19,14 @@
 
 #define ACCOUNT LEDGER_FUND_BIT(LEDGER_FUND_ACCOUNT)
 #define LINK    LEDGER_FUND_BIT(LEDGER_FUND_LINK)
-#define SIZE    1000 /* of each file */
+#define SIZE    1000 /* bytes of each file */
 
 static char directory[] = "/tmp/tollgate-windows-XXXXXX";
 static struct ledger *ledger;
 static struct windows *windows;
 static struct ledger_file *file, *other_file;
 
-/* What was released. */
+/* All funds that windows have released, and how often they did. */
 static struct funds released;
 static unsigned releases;
 
@@ -39,7 +39,7 @@ static void release(void *context, const struct ledger_account *account,
     releases++;
 }
 
-/* `most` are opened at once, in a table for `capacity`. */
+/* Makes a table for `capacity` windows, of which at most `most` are open at once. */
 static void start(uint64_t capacity, uint64_t most)
 {
     char error[512] = "", state[64];
@@ -107,13 +107,13 @@ Test(window, of_an_account_that_is_short_release_what_they_can_spare_and_no_more
         window[i] = open_window(i < 3 ? alice : bob, i, file);
         window_fund(windows, window[i], ACCOUNT, 100, NULL, 0);
     }
-    /* A response of the second holds 70 of its 100. */
+    /* A response holds 70 of the second window's 100 bytes. */
     cr_assert_eq(window_take(window[1], ACCOUNT, 70, true, &purse), 70u);
     cr_expect_eq(windows_recall(windows, window[0], LEDGER_FUND_ACCOUNT, 1000, release, NULL),
                  130u);
     cr_expect_eq(released.bytes[LEDGER_FUND_ACCOUNT], 130u);
     cr_expect_eq(windows_recall(windows, window[0], LEDGER_FUND_ACCOUNT, 1000, release, NULL), 0u);
-    /* What comes back later can be recalled, too; as much as is needed. */
+    /* Bytes that come back later can be recalled, too, up to what is needed. */
     window_give(windows, window[1], &purse);
     window_fund(windows, window[2], ACCOUNT, 50, NULL, 0);
     releases = 0;
@@ -141,7 +141,7 @@ Test(window, of_a_link_that_is_short_release_for_themselves)
     cr_expect_eq(releases, 1u);
     cr_expect_eq(released.bytes[LEDGER_FUND_ACCOUNT], 100u, "both funds go back together");
     cr_expect_eq(windows_recall(windows, one, LEDGER_FUND_ACCOUNT, 1000, release, NULL), 100u);
-    /* One that has ended is on no list. */
+    /* A window that has ended must be on no list. */
     window_fund(windows, other, ACCOUNT | LINK, 7, NULL, 0);
     struct window *ended = other;
     window_drop(&other, 1000);
@@ -194,7 +194,7 @@ Test(window, counts_what_arrived_of_one_use_to_no_other)
     cr_expect_eq(window_arrived(window), 640u);
     grant_use(window, 1000, 30);
     cr_expect_eq(window_arrived(window), 640u, "Redis lags behind");
-    /* Another begins while a response of the first is under way. */
+    /* A second use begins while a response of the first is under way. */
     grant_use(window, 2000, 0);
     cr_expect_eq(window_under_way(window), 0u);
     ledger_download_add(old->download, 300, 1);
@@ -287,7 +287,7 @@ static uint64_t cpu_ns(void)
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-/* A recall, by what it costs the processor: no lock of the table is held for longer than that. */
+/* Recalls and keeps the longest processor time, which bounds how long a lock is held. */
 static uint64_t recall(const struct window *window, uint64_t needed, uint64_t *longest_ns)
 {
     uint64_t begun = cpu_ns();
@@ -297,7 +297,7 @@ static uint64_t recall(const struct window *window, uint64_t needed, uint64_t *l
     return bytes;
 }
 
-/* Where each recall walks the table they take all of the processor's time that they are given. */
+/* If each recall walked the table, the recalls would exceed the limit of processor time. */
 Test(window, cost_a_recall_nothing_by_their_number)
 {
     enum { RECALLS = 300000, CAPACITY = 4 << 20, SPARE = 1000 };

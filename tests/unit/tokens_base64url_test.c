@@ -1,5 +1,5 @@
 /*
- * base64url: each value has one spelling, and every other is refused.
+ * base64url: each value has one spelling, and every other spelling of it is refused.
  */
 #include <errno.h>
 

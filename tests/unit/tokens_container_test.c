@@ -1,5 +1,5 @@
 /*
- * URI containers: what each form covers, and which are refused before they can cost anything.
+ * URI containers: what each form covers, and which are refused before matching them can cost time.
  */
 #include "tests/unit/tokens_fixture.h"
 #include "tokens/container_internal.h"
@@ -99,7 +99,7 @@ Test(container, matches_in_one_pass_what_explodes_elsewhere)
     uri[0] = '/';
     uri[sizeof(uri) - 1] = '\0';
     cr_expect_not(covers(window, "/a", uri));
-    /* 100 of them after the a, which must be 101st from the end. */
+    /* The pattern wants 100 characters after the "a", which must be the 101st from the end. */
     uri[sizeof(uri) - 1 - 101] = 'a';
     cr_expect(covers(window, "/a", uri));
     uri[sizeof(uri) - 1 - 101] = 'b';

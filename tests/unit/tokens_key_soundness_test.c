@@ -1,6 +1,7 @@
 /*
- * Keys that anybody could sign under are refused, and secrets that can be guessed are told: points
- * of small order, points in a second spelling, points off the curve, texts that repeat or count.
+ * Keys under which anybody could sign are refused: points of small order, points in a second
+ * spelling, points off the curve. Secrets that can be guessed, because they repeat or count, are
+ * reported.
  */
 #include <errno.h>
 #include <openssl/crypto.h>
@@ -16,7 +17,7 @@ static int parse_key(struct key_set **keys, const char *members, char *error, si
     return key_set_parse(keys, json, strlen(json), error, size);
 }
 
-/* Reads an Ed25519 public key; an error says why not. */
+/* Reads an Ed25519 public key; `error` says why it is refused. */
 static int parse_okp(const unsigned char x[EDDSA_KEY_SIZE], char *error, size_t size)
 {
     char text[BASE64URL_ENCODED_SIZE(EDDSA_KEY_SIZE) + 1];
@@ -42,7 +43,7 @@ static void expect_no_point(const unsigned char x[EDDSA_KEY_SIZE], const char *n
 
 Test(key_soundness, an_ed25519_key_of_small_order_or_off_the_curve_is_refused)
 {
-    /* y as it is written, little-endian. The first five are all the points of order 1, 2, 4 and 8. */
+    /* y as it is written, little-endian. The first five are the points of order 1, 2, 4 and 8. */
     static const char *const refused[] = {
         "0100000000000000000000000000000000000000000000000000000000000000",
         "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
@@ -52,7 +53,7 @@ Test(key_soundness, an_ed25519_key_of_small_order_or_off_the_curve_is_refused)
         /* of mixed order: a good point plus one of order 8 or 2 */
         "40a4cf5c611d737a2f1c6fcca84d9cabfed80987f186a5a6c57e629bff1af27f",
         "d07b3f636ea4e1caa0becf4c6af098abd8f4c89690c90e4935a2b564b30b779f",
-        /* y = 2, 7, 12 and 38: no x goes with them */
+        /* y = 2, 7, 12 and 38, for which there is no x */
         "0200000000000000000000000000000000000000000000000000000000000000",
         "0700000000000000000000000000000000000000000000000000000000000000",
         "0c00000000000000000000000000000000000000000000000000000000000000",
@@ -72,7 +73,7 @@ Test(key_soundness, an_ed25519_key_of_small_order_or_off_the_curve_is_refused)
 
 Test(key_soundness, an_ed25519_key_in_a_second_spelling_is_refused)
 {
-    /* p, the first y that is one, is 2^255 - 19. */
+    /* y from p = 2^255 - 19 on are second spellings of small numbers. */
     for (int low = 0xed; low <= 0xff; low++) {
         unsigned char x[EDDSA_KEY_SIZE];
         memset(x, 0xff, sizeof(x));
@@ -133,11 +134,11 @@ Test(key_soundness, an_es256_key_that_is_no_point_says_so)
         {P256 "\"x\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\","
               "\"y\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"",
          "not a point of the curve P-256"},
-        /* x + p of the point whose x is 5: 2^256 - 2^224 + 2^192 + 2^96 - 1 + 5, and its y */
+        /* the point with x = 5, spelled as x + p: 2^256 - 2^224 + 2^192 + 2^96 - 1 + 5 */
         {P256 "\"x\":\"_____wAAAAEAAAAAAAAAAAAAAAEAAAAAAAAAAAAAAAQ\","
               "\"y\":\"RZJDuapYGAb-kTvOmYF63hHKUDxk2aPFM0FcCDJI-8w\"",
          "not a point of the curve P-256"},
-        /* on secp256k1: its base point */
+        /* a point of another curve: the base point of secp256k1 */
         {P256 "\"x\":\"eb5mfvncu6xVoGKVzocLBwKb_NstzijZWfKBWxb4F5g\","
               "\"y\":\"SDradyajxGVdpPv8DhEIqP0XtEimhVQZnEfQj_sQ1Lg\"",
          "not a point of the curve P-256"},
@@ -162,7 +163,8 @@ Test(key_soundness, an_es256_key_that_is_no_point_says_so)
 
 Test(key_soundness, spare_bits_in_a_members_last_character_are_the_same_key)
 {
-    /* The keys of the fixture; the last characters s, U, 0, I, o and A are the ones without. */
+    /* The fixture's keys. Each value is spelled with a last character whose unused bits are not 0;
+     * s, U, 0, I, o and A are the right ones. */
     static const char jwks[] =
         "{\"keys\":["
         "{\"kty\":\"oct\",\"kid\":\"h\",\"alg\":\"HS256\","
@@ -195,13 +197,13 @@ Test(key_soundness, spare_bits_in_a_token_are_a_second_spelling_and_refused)
     const char *digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
     cr_expect_eq(test_verdict(trust, jws), TOKEN_OK);
-    *last = *(strchr(digits, *last) + 1); /* 32 bytes leave two bits, which are 0 as signed */
+    *last = *(strchr(digits, *last) + 1); /* sets one of the two unused bits behind 32 bytes */
     cr_expect_eq(test_verdict(trust, jws), REFUSED_TOKEN_MALFORMED);
     free(jws);
     token_trust_drop(&trust);
 }
 
-/* Reads an HS256 secret of these bytes and says whether it is told as guessable. */
+/* Whether an HS256 secret of these bytes is reported as guessable. */
 static bool is_guessable(const unsigned char *secret, size_t length)
 {
     char text[BASE64URL_ENCODED_SIZE(HS256_KEY_SIZE_MAX) + 1];
@@ -249,7 +251,7 @@ Test(key_soundness, a_secret_that_repeats_or_counts_is_told)
             bytes[i] = (unsigned char)(i * step);
         cr_expect(is_guessable(bytes, 32), "step %zu", step);
     }
-    /* any word of up to 20 bytes, however often */
+    /* a word of up to 20 random bytes, repeated */
     cr_assert_eq(RAND_bytes(bytes, sizeof(bytes)), 1);
     for (size_t period = 1; period <= 20; period++) {
         for (size_t i = period; i < sizeof(bytes); i++)
@@ -281,7 +283,7 @@ Test(key_soundness, a_secret_that_was_drawn_is_not_told_whatever_its_symbols)
                 bytes[i] = (unsigned char)symbols[bytes[i] % strlen(symbols)];
             cr_expect_not(is_guessable(bytes, length), "kind %zu, %zu bytes", kind, length);
         }
-        /* twice the same, as long as once would have done */
+        /* 40 bytes that would be good alone, twice */
         memcpy(bytes + 40, bytes, 40);
         cr_expect_not(is_guessable(bytes, 80), "kind %zu, twice", kind);
     }

@@ -1,6 +1,6 @@
 /*
- * Key sets: what is taken, what is refused and why, fresh keys, signing with them and reading
- * without trust. No message may hold a byte of a key.
+ * Key sets: which are accepted, which are refused and why, new keys, signing with them, and reading
+ * a token without trust. No message may hold a byte of a key.
  */
 #include <errno.h>
 #include <threads.h>
@@ -68,7 +68,7 @@ Test(key_set, names_the_member_and_keeps_the_secret)
 {
     static const struct {
         const char *json;
-        const char *word; /* in the message */
+        const char *word; /* that the message must have */
     } rows[] = {
         {"", "JSON"},
         {"[]", "JSON"},
@@ -137,7 +137,7 @@ Test(key_set, refuses_more_keys_than_it_may_hold)
     free(json);
 }
 
-/* A trust of one issuer "i" that may sign for everything; owns the keys. */
+/* A trust with one issuer "i" that may sign for every path. The trust owns the keys. */
 static struct token_trust *trust_of(struct key_set *keys)
 {
     static const char *const prefixes[] = {"/"};
@@ -241,7 +241,7 @@ Test(token_sign, refuses_what_the_verifier_would_refuse)
     bad[7].nbf = -1;
     bad[8].jti = "";
     bad[9].audience = "\x7f";
-    bad[10].account = "\xff"; /* no UTF-8: JSON cannot carry it */
+    bad[10].account = "\xff"; /* not UTF-8, which JSON cannot hold */
     bad[11].container = NULL;
     for (size_t i = 0; i < 12; i++) {
         cr_expect_eq(token_sign(keys, "h", &bad[i], &jws), -EINVAL, "row %zu", i);
@@ -263,7 +263,7 @@ Test(token_peek, shows_both_parts_and_says_what_is_wrong)
     cr_assert_not_null(header);
     cr_assert_not_null(claims);
     cr_expect_not_null(strstr(header, "\"none\""));
-    /* A control character of a stranger's does not reach the terminal. */
+    /* A control character in a stranger's token must not reach the terminal. */
     cr_expect_not_null(strstr(claims, "\\u009B"), "%s", claims);
     free(header);
     free(claims);
@@ -317,7 +317,7 @@ Test(token_trust, refuses_configurations_that_would_mislead)
         EXPECT_REFUSED("origin");
     }
     (void)snprintf(policy.public_origin, sizeof(policy.public_origin), "HTTPS://A.Example:443");
-    /* The failures left the keys with us; only this one takes them. */
+    /* The failed calls left the keys to the caller. This one owns them. */
     cr_assert_eq(token_trust_create(&trust, issuers, 2, &policy, error, sizeof(error)), 0, "%s",
                  error);
     cr_expect_str_eq(token_trust_policy(trust)->public_origin, "https://a.example");

@@ -1,6 +1,6 @@
 /*
- * The request target: where a package is found, what is left of the URI, and which paths are
- * refused.
+ * The request target: where its token (the package) is found, which URI is left without it, and
+ * which paths are refused.
  */
 #include <errno.h>
 
@@ -166,7 +166,7 @@ Test(token_target, says_which_segment_is_at_fault_and_why)
 
 Test(token_target, refuses_a_package_whose_end_would_move_the_path)
 {
-    /* By the letter of RFC 9246 2.1.15 the URI would become /p/q while /p is opened. */
+    /* Read to the letter, RFC 9246 2.1.15 would make the URI /p/q, while the node opened /p. */
     cr_expect_eq(parse("/p?URISigningPackage=x/q"), TOKEN_TARGET_BAD_PATH);
     cr_expect_eq(parse("/p?URISigningPackage=x?q"), TOKEN_TARGET_BAD_PATH);
     cr_expect_eq(parse("/p?URISigningPackage=x;q"), TOKEN_TARGET_BAD_PATH);
@@ -197,7 +197,7 @@ Test(token_target, refuses_what_is_too_long)
     target[1] = '?';
     cr_expect_eq(token_target_parse(target, 8192, "p", &parsed), TOKEN_TARGET_OK);
     cr_expect_eq(token_target_parse(target, 8193, "p", &parsed), TOKEN_TARGET_TOO_LONG);
-    /* Three characters for one: the escapes count. */
+    /* Each '|' becomes an escape of three characters, which count. */
     memset(target + 2, '|', sizeof(target) - 2);
     cr_expect_eq(token_target_parse(target, 4000, "p", &parsed), TOKEN_TARGET_TOO_LONG);
 }

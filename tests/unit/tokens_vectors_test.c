@@ -1,6 +1,6 @@
 /*
  * The published vectors: RFC 7515 A.1 and A.3, RFC 8037 A.4 and RFC 9246 appendix A. They prove
- * that the library agrees with the world and not only with itself.
+ * that the library agrees with other implementations and not only with itself.
  */
 #include <errno.h>
 #include <jansson.h>
@@ -76,7 +76,7 @@ Test(token_vectors, agrees_with_rfc_8037_a_4_on_eddsa_both_ways)
     cr_assert_eq(jws_split(jws, strlen(jws), &parts), TOKEN_OK);
     cr_expect_eq(jws_check_signature(&parts, &keys->keys[0], &(struct jws_gate){NULL, NULL}),
                  TOKEN_OK);
-    /* Ed25519 is deterministic: our own signature must be theirs. */
+    /* Ed25519 is deterministic, so our signature must equal the vector's. */
     cr_assert_eq(key_sign(&keys->keys[0], jws, parts.input_length, signature, &length), 0);
     base64url_encode(signature, length, signature_text);
     cr_expect_str_eq(signature_text, parts.signature);
@@ -97,7 +97,7 @@ static json_t *appendix(void)
     return vectors;
 }
 
-/* The first key of the appendix: the set as a whole repeats a kid and holds an encryption key. */
+/* The appendix' first key alone, because its set repeats a kid and holds an encryption key. */
 static struct key_set *appendix_keys(const json_t *vectors)
 {
     const json_t *keys_json = json_object_get(json_object_get(vectors, "jwks"), "keys");
@@ -148,7 +148,7 @@ Test(token_vectors, verifies_each_signature_of_rfc_9246_appendix_a)
     json_decref(vectors);
 }
 
-/* A trust for the appendix's issuer. */
+/* A trust with the appendix' issuer. */
 static struct token_trust *appendix_trust(const json_t *vectors)
 {
     static const char *const prefixes[] = {"/"};

@@ -1,6 +1,6 @@
 /*
- * token_verify and token_check: the good token, and a table of forged and broken ones, each refused
- * for its own reason.
+ * token_verify and token_check: good tokens, and tables of forged and broken ones, each refused for
+ * its own reason.
  */
 #include "tests/unit/tokens_fixture.h"
 
@@ -8,7 +8,7 @@
 #define GOOD_CLAIMS                                                                                \
     "{\"iss\":\"https://shop.example\",\"exp\":1800003600,\"cdniuc\":\"exact:/music/a.mp3\","      \
     "\"acct\":\"anna\"}"
-/* The claims around which a table row puts one more member. */
+/* The claims to which a row of a table adds one member. */
 #define WITH(member)                                                                               \
     "{\"iss\":\"https://shop.example\",\"exp\":1800003600,\"cdniuc\":\"exact:/music/a.mp3\","      \
     "\"acct\":\"anna\"," member "}"
@@ -278,7 +278,7 @@ Test(token_verify, rounds_times_so_that_no_link_grows_longer_and_reads_whole_lim
     cr_assert_eq(token_verify(trust, jws, strlen(jws), &token), TOKEN_OK);
     cr_expect_eq(token->exp, 1800003600);
     cr_expect_eq(token->nbf, 6);
-    cr_expect_eq(token->iat, 7); /* the older, the sooner it is revoked */
+    cr_expect_eq(token->iat, 7); /* rounded down, because an older link is revoked sooner */
     cr_expect_eq(token->limits.max_bytes, 1000000);
     cr_expect_eq(token->limits.max_conns, 5);
     token_destroy(&token);
@@ -348,7 +348,7 @@ Test(token_check, refuses_an_iat_that_is_ahead_of_now_or_in_milliseconds)
         enum token_verdict expected;
     } rows[] = {
         {"\"iat\":1800000000", TOKEN_OK},
-        {"\"iat\":1800000060", TOKEN_OK}, /* a clock that runs ahead */
+        {"\"iat\":1800000060", TOKEN_OK}, /* the issuer's clock is ahead */
         {"\"iat\":1800000061", REFUSED_ISSUED_AHEAD},
         {"\"iat\":1800000000000", REFUSED_ISSUED_AHEAD},
     };
@@ -370,7 +370,7 @@ Test(token_check, refuses_an_iat_that_is_ahead_of_now_or_in_milliseconds)
     token_trust_drop(&trust);
 }
 
-/* A trust whose issuer has one key of the kid "h". */
+/* A trust whose issuer has one HS256 key: "h" with this `k`, or without one, another kid. */
 static struct token_trust *trust_of(const char *k)
 {
     static const char *const prefixes[] = {"/music"};
@@ -457,7 +457,7 @@ Test(token_verify, holds_aud_against_the_configured_audiences)
 
 Test(token_verify, refuses_an_hmac_keyed_with_the_public_key)
 {
-    /* The confusion of RFC 8725 section 2.1: a verifier that believes alg would take x and y as
+    /* RFC 8725 2.1: a verifier that believed the token's alg would take the public x and y as the
      * secret. */
     struct token_trust *trust = test_trust(NULL, 0);
     static const char jwk[] = "{\"kty\":\"oct\",\"kid\":\"e\",\"alg\":\"HS256\","
@@ -518,8 +518,7 @@ Test(token_verify, refuses_each_damaged_signature)
             enum token_verdict verdict;
             jws[at] = kept == 'A' ? 'B' : 'A';
             verdict = token_verify(trust, jws, length, &token);
-            /* In the last character only the bits that count can differ: else it is not canonical.
-             */
+            /* A last character whose unused bits are set makes the token malformed instead. */
             cr_expect(verdict == REFUSED_BAD_SIGNATURE ||
                       (at + 1 == length && verdict == REFUSED_TOKEN_MALFORMED));
             jws[at] = kept;
@@ -569,7 +568,7 @@ Test(token_verify, refuses_other_shapes_than_three_strict_parts)
 
     cr_assert_gt(asprintf(&padded, "%s=", jws), 0);
     cr_assert_gt(asprintf(&spaced, "%s\n", jws), 0);
-    /* The last of 43 characters carries two bits that mean nothing: set one. */
+    /* The last of 43 characters has two unused bits; set one. */
     *last = (char)(*last + 1);
     memset(long_one, 'A', sizeof(long_one));
     cr_expect_eq(test_verdict(trust, ""), REFUSED_TOKEN_MALFORMED);
@@ -609,7 +608,7 @@ Test(token_verify, refuses_alg_none_with_an_empty_signature)
     token_trust_drop(&trust);
 }
 
-/* The check of a token with these claims at `now` for `path`, which is its own URI. */
+/* The verdict on a token with these claims at `now`, for `path`, which is also the URI. */
 static enum token_verdict check_at(const char *claims, const char *path, int64_t now)
 {
     struct token_trust *trust = test_trust(NULL, 0);
@@ -643,7 +642,7 @@ Test(token_check, refuses_before_nbf_and_beyond_the_longest_lifetime)
     cr_expect_eq(check_at(GOOD_CLAIMS, "/music/a.mp3", 1800003599 - 7 * 86400),
                  REFUSED_LIFETIME_TOO_LONG);
     cr_expect_eq(check_at(GOOD_CLAIMS, "/music/a.mp3", -5), REFUSED_LIFETIME_TOO_LONG);
-    /* Milliseconds instead of seconds. */
+    /* exp is in milliseconds instead of seconds. */
     cr_expect_eq(check_at("{\"iss\":\"https://shop.example\",\"exp\":1800003600000,\"cdniuc\":"
                           "\"exact:/music/a.mp3\",\"acct\":\"anna\"}",
                           "/music/a.mp3", TEST_NOW),
