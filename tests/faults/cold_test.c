@@ -189,8 +189,8 @@ Test(cold, files_in_memory_are_neither_read_by_the_ring_nor_cut)
     rmdir(root);
 }
 
-/* overlayfs has no RWF_NOWAIT: whether a part is in memory is known only once the ring has read
- * it. */
+/* overlayfs has no RWF_NOWAIT: the node knows that a part is in memory only once the ring has read
+ * that part. */
 Test(cold, files_of_which_nobody_can_tell_are_read_by_the_ring_and_remembered)
 {
     const char *root = make_directory();

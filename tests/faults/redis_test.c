@@ -165,8 +165,7 @@ Test(redis, that_answers_one_question_too_late_answers_a_later_one_in_time)
     site_destroy(&site);
 }
 
-/* Each listener of a link has a deadline of its own, though one question is asked for all of
- * them. */
+/* Each listener of a link has a deadline of its own, though they share one question to Redis. */
 Test(redis, that_answers_nothing_refuses_all_listeners_of_a_link_at_once)
 {
     enum { COUNT = 8 };

@@ -1,9 +1,9 @@
 /*
- * libFuzzer target for the fields that decide which bytes of a file are sent. The input is 8 bytes
- * of file size, then one line each of Range, If-Range, If-Match, If-None-Match, If-Modified-Since,
- * If-Unmodified-Since and a filename. It asserts that ranges lie in the file and do not overlap,
- * that a date reads the same after it was written, and that a disposition is one line of printable
- * ASCII.
+ * libFuzzer target for the fields that decide which bytes of a file are sent. The input is 8
+ * bytes of file size, then one line each of Range, If-Range, If-Match, If-None-Match,
+ * If-Modified-Since, If-Unmodified-Since and a filename. It asserts that ranges lie in the file
+ * and do not overlap, that a date reads the same after it was written, and that a disposition is
+ * one line of printable ASCII.
  */
 #include <stdint.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /*
- * libFuzzer target for the request target. It asserts what the server relies on: an accepted path
- * is absolute and plain, the URI spells the same path, and the encoded path reads as that path
- * again.
+ * libFuzzer target for the request target. It asserts what the server relies on: an accepted
+ * path is absolute and plain, the URI spells the same path, and the encoded path reads as that
+ * path again.
  */
 #include <stdint.h>
 #include <string.h>

@@ -7,8 +7,8 @@
 
 #include "tests/integration/harness.h"
 
-/* Runs tollgate-bench with --json and these shell words. Returns its exit code; *out gets its
- * report. */
+/* Runs tollgate-bench with --json and these shell words. Returns its exit code; *out gets
+ * its report. */
 static int bench(struct site *site, json_t **out, const char *words)
 {
     const char *report = site_format(site, "%s/report.json", site_directory(site));

@@ -111,8 +111,8 @@ static void await_refused(struct site *site, const char *host, const char *targe
 static void expect_same(struct site *site, const char *host, const char *target,
                         enum refusal refusal)
 {
-    /* Explain is also asked before the GET: it must neither depend on the GET nor change its
-     * answer. */
+    /* Explain is also asked before the GET: it must neither depend on the GET nor change
+     * its answer. */
     json_decref(explain(site, host, target));
     await_refused(site, host, target, refusal);
     expect_explained(site, host, target, refusal);
@@ -127,8 +127,8 @@ static const char *encode(struct site *site, const char *text)
     return site_format(site, "%s", encoded);
 }
 
-/* A link of the rival's with this header (NULL: a good one) and these claims, signed with its
- * secret. */
+/* A link of the rival's with this header (NULL: a good one) and these claims, signed with
+ * its secret. */
 static const char *by_hand(struct site *site, const char *header, const char *claims)
 {
     unsigned char secret[64], mac[32];

@@ -16,8 +16,8 @@
 
 #include "tokens/tokens.h"
 
-/* How long the harness waits for an event before it fails the test. No test that passes waits this
- * long. */
+/* How long the harness waits for an event before it fails the test. No test that passes waits
+ * this long. */
 #define HARNESS_DEADLINE_MS 30000
 
 /* Files of the catalogue that docker/catalogue.sh makes. */

@@ -1,5 +1,5 @@
-/* What an idle node costs: the bounds in its configuration must not take memory until they are
- * used. */
+/* What an idle node costs: the bounds in its configuration must not take memory until they
+ * are used. */
 #include <stdlib.h>
 
 #include "tests/integration/harness.h"

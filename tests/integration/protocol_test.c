@@ -169,8 +169,8 @@ Test(protocol, bounds_what_follows_the_last_chunk)
 Test(protocol, refuses_two_framings_at_once)
 {
     struct site *site = site_with_alice();
-    /* RFC 9112 6.1: an attempt at request smuggling. The request within the body must not be
-     * answered. */
+    /* RFC 9112 6.1: an attempt at request smuggling. The request within the body must not
+     * be answered. */
     int fd = raw_connect(site, 0);
     raw_print(fd, "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n"
                   "\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -214,8 +214,8 @@ Test(protocol, speaks_HTTP_1_0)
     cr_assert(raw_is_closed_by_peer(fd), "an HTTP/1.0 connection stays open");
     close(fd);
 
-    /* An HTTP/1.0 connection is kept only if the answer says so, or the client would wait for its
-     * end. */
+    /* An HTTP/1.0 connection is kept only if the answer says so, or the client would wait for
+     * its end. */
     fd = raw_connect(site, 0);
     for (int i = 0; i < 3; i++) {
         const struct answer *answer;

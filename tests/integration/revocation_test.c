@@ -329,8 +329,7 @@ static void pause_ms(uint64_t milliseconds)
         harness_pause();
 }
 
-/* Reads for so many milliseconds; returns the bytes. A transfer that ends meanwhile fails the
- * test. */
+/* Reads for so many milliseconds; returns the bytes. Fails the test if the transfer ends. */
 static uint64_t expect_flow(int fd, uint64_t milliseconds)
 {
     static char bytes[65536];

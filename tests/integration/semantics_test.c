@@ -357,8 +357,8 @@ Test(semantics, of_several_ranges_are_one_body_and_one_bill)
     site_destroy(&site);
 }
 
-/* A zsync that has every other block asks so. There are more parts than a connection has marks for
- * TLS. */
+/* A zsync that has every other block asks so. There are more parts than a connection has marks
+ * for TLS. */
 Test(semantics, of_64_ranges_that_ascend_are_one_body_and_one_bill)
 {
     struct site *site = site_create(.tls = true);

@@ -141,8 +141,8 @@ static void write_keys(struct site *site, const char *text)
     cr_assert_eq(fclose(file), 0);
 }
 
-/* A key set for the shop that has a private key, a secret that can be guessed and the rival's
- * secret. */
+/* A key set for the shop that has a private key, a secret that can be guessed and the
+ * rival's secret. */
 static const char *unwise_keys(struct site *site)
 {
     json_error_t error;

@@ -1,7 +1,7 @@
 /*
- * The admin interface as a shop has it: over HTTP, with its issuer's secret, which reaches only the
- * issuer's own accounts. Each answer is checked against the OpenAPI description that the node
- * serves.
+ * The admin interface as a shop has it: over HTTP, with its issuer's secret, which reaches only
+ * the issuer's own accounts. Each answer is checked against the OpenAPI description that the
+ * node serves.
  */
 #include <arpa/inet.h>
 #include <jansson.h>
@@ -121,8 +121,8 @@ struct call {
     const char *reason; /* of a problem+json */
 };
 
-/* Calls, expects the status and checks the answer against the description. The caller owns the body
- * (json_decref). */
+/* Calls, expects the status and checks the answer against the description. The caller owns the
+ * body (json_decref). */
 static json_t *call_with(struct site *site, const struct call *call)
 {
     const char *target =

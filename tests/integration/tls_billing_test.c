@@ -1,8 +1,8 @@
 /*
  * Billing of bytes that come in TLS records. Each client, honest or not, is billed at least the
  * body bytes of the records that its kernel acknowledged whole, and no more than the body bytes
- * that it acknowledged. Each client here counts what it decrypts and what else its kernel has, and
- * resets.
+ * that it acknowledged. Each client here counts what it decrypts and what else its kernel has,
+ * and resets.
  */
 #include <poll.h>
 #include <stdio.h>

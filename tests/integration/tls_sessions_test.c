@@ -11,8 +11,7 @@
 #include "tests/integration/harness_internal.h"
 #include "tests/integration/harness_tls.h"
 
-/* Makes a session that may be resumed. It reads an answer, because TLS 1.3 sends tickets with
- * it. */
+/* Makes a session that may be resumed. It reads an answer, because TLS 1.3's tickets come then. */
 static SSL_SESSION *session_of(struct site *site, const char *link, int version)
 {
     struct client client;
@@ -113,8 +112,7 @@ Test(tls, a_client_that_uses_each_ticket_once_resumes_each_time)
 
 /* ---- ticket keys of a file ---- */
 
-/* Writes a file of ticket keys, one for each digit of `numbers`, with that mode; returns its
- * path. */
+/* Writes a file of ticket keys, one for each digit of `numbers`, with this mode; returns the path. */
 static const char *write_ticket_keys(struct site *site, const char *numbers, unsigned mode)
 {
     const char *path = site_format(site, "%s/ticket-keys", site_directory(site));

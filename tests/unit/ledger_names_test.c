@@ -149,8 +149,7 @@ static int change(const char *issuer, const char *account, enum ledger_operation
     return ledger_account_change(fx.ledger, &request, &repeated, &view);
 }
 
-/* Opens accounts "prefix-N" until one is refused. Returns how many were opened; *why is the
- * error. */
+/* Opens accounts "prefix-N" until one is refused. Returns how many it opened; *why is the error. */
 static unsigned open_many(const char *issuer, const char *prefix, int *why)
 {
     unsigned opened = 0;

@@ -405,8 +405,8 @@ Test(ledger_posting, keeps_a_newer_function_library)
                           "function() return 99 end)";
     freeReplyObject(fixture_redis(&fx, "FUNCTION LOAD %s", library));
     fixture_open(&fx);
-    /* The newer library lacks all other functions, so nothing can be posted. It is kept all the
-     * same. */
+    /* The newer library lacks all other functions, so nothing can be posted. It is kept all
+     * the same. */
     for (int i = 0; i < 100; i++)
         fixture_pause();
     cr_assert_eq(ledger_state(fx.ledger), LEDGER_CATCHING_UP);

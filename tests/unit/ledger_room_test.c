@@ -391,8 +391,8 @@ static void step(struct life *life)
         (void)writer_mark(fx.ledger, clock_monotonic_ms() + 20);
 }
 
-/* Fills the disk and then the journal, and gives both room again: the ledger heals, or starts
- * again. */
+/* Fills the disk and then the journal, and gives both room again: the ledger heals, or
+ * starts again. */
 static void fill_and_heal(struct life *life)
 {
     fill_disk(life);

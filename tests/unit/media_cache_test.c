@@ -86,8 +86,8 @@ Test(media_cache, hands_back_what_might_block)
     struct media *media = open_media();
     struct media_cache *cache = open_cache(media, 16, 1000);
     struct media_file *file = NULL;
-    /* A name that was never looked up is in no directory cache, so looking it up might wait for the
-     * disk. */
+    /* A name that was never looked up is in no directory cache, so looking it up might wait for
+     * the disk. */
     cr_assert_eq(media_cache_get(cache, "/never-looked-up", 16, 1, &file), -EAGAIN);
     cr_assert_null(file);
     cr_assert_eq(media_cache_admit(cache, "/never-looked-up", 16, 1, -ENOENT, &file), -ENOENT);

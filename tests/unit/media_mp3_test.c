@@ -1,8 +1,8 @@
 /*
  * The MP3 facts of bytes built here: frames of all kinds, tags around and between them, encoders'
- * summaries, damage, and what is not an MP3. Each is fed whole, byte by byte and in parts of random
- * length, and must give the same facts. tests/integration/mp3_test.c compares lame's files with
- * ffprobe.
+ * summaries, damage, and what is not an MP3. Each is fed whole, byte by byte and in parts of
+ * random length, and must give the same facts. tests/integration/mp3_test.c compares lame's files
+ * with ffprobe.
  */
 #include <criterion/criterion.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /*
- * The admin interface and the commands that use it, with a real ledger, a real redis-server and the
- * real socket: what a storefront or an operator is answered, and what a hostile or broken client
- * is.
+ * The admin interface and the commands that use it, with a real ledger, a real redis-server and
+ * the real socket: what a storefront or an operator is answered, and what a hostile or broken
+ * client is.
  */
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -75,8 +75,8 @@ static char *arguments[32], *owned[32];
 
 static int run_owned(int count);
 
-/* Runs `tollgate ARGUMENTS...`, which end in NULL. Returns the exit code; out and err get what it
- * printed. */
+/* Runs `tollgate ARGUMENTS...`, which end in NULL. Returns the exit code; out and err get what
+ * it printed. */
 static int run(const char *first, ...)
 {
     int count = 0;

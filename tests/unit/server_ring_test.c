@@ -1,5 +1,4 @@
-/* Opening a ring, and the explanation where it fails: each cause, on a pretended host, has its
- * own. */
+/* Opening a ring, and what is said where that fails: each cause, on a pretended host, apart. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>

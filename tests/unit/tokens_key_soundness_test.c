@@ -1,7 +1,7 @@
 /*
  * Keys under which anybody could sign are refused: points of small order, points in a second
- * spelling, points off the curve. Secrets that can be guessed, because they repeat or count, are
- * reported.
+ * spelling, points off the curve. Secrets that can be guessed, because they repeat or count,
+ * are reported.
  */
 #include <errno.h>
 #include <openssl/crypto.h>

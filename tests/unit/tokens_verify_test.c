@@ -457,8 +457,8 @@ Test(token_verify, holds_aud_against_the_configured_audiences)
 
 Test(token_verify, refuses_an_hmac_keyed_with_the_public_key)
 {
-    /* RFC 8725 2.1: a verifier that believed the token's alg would take the public x and y as the
-     * secret. */
+    /* RFC 8725 2.1: a verifier that believed the token's alg would take the public x and y as
+     * the secret. */
     struct token_trust *trust = test_trust(NULL, 0);
     static const char jwk[] = "{\"kty\":\"oct\",\"kid\":\"e\",\"alg\":\"HS256\","
                               "\"k\":\"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEXH8UTNG72bfocs3-"
