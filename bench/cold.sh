@@ -1,6 +1,6 @@
 #!/bin/sh
-# Measures what readers of files that are not in memory do to those of a file that is: 16 connections ask for one hot
-# 64 KiB range over and over, first alone (quiet), then while 16 others read 64 evicted files from the disk (cold).
+# Measures how readers of files that are not in memory slow down readers of one that is: 16 connections ask for one hot
+# 64 KiB range all the time, first alone (quiet), then while 16 others read 64 evicted files from the disk (cold).
 # Beside Tollgate stands Debian's nginx with `aio threads`, which serves the same files to anyone.
 #
 #   bench/cold.sh                      five rounds (some two and a half minutes)
@@ -8,19 +8,19 @@
 #   bench/cold.sh --tls                the same over TLS 1.3, AES-128-GCM, records made in user space
 #   bench/cold.sh --paced              the same load for each server, below what the machine can do: the hot range some
 #                                      4,800 times a second, the cold files at 16 times 20 MB/s
-#   bench/cold.sh --before=TOLLGATE    a second Tollgate, such as one of before a change, runs in the same rounds
+#   bench/cold.sh --before=TOLLGATE    also measures another build in the same rounds, such as one before a change
 #   bench/cold.sh --json               prints rows {work, metric, tollgate, peers, ratio, bar, ok} as JSON lines
 #
 # One server worker on core 0, the clients on core 1, a network namespace of its own under reno. The files lie beneath
-# $TMPDIR (/var/tmp), which must be on a disk: 2 GiB. Before each cold run they are evicted by POSIX_FADV_DONTNEED, and
-# that they are is checked; the hot load runs for exactly as long as it takes to read each of them once. Rounds are
-# interleaved; the table shows medians and, in brackets, the smallest and largest round. It holds
-#   cold p99 / quiet p99       at most 5 (2 is what is aimed at)
+# $TMPDIR (/var/tmp), which must be on a disk with 2 GiB free. Before each cold run they are evicted by
+# POSIX_FADV_DONTNEED, which is checked; the hot load runs exactly until each of them has been read once. Rounds are
+# interleaved; the table shows medians and, in brackets, the smallest and largest round. The bars are:
+#   cold p99 / quiet p99       at most 5 (the aim is 2)
 #   cold p99 / nginx's         at most 0.5
 #   cold MB/s / nginx's        at least 1 (not under --paced, where the pace sets it)
-# Exit 1 where a bar is missed. On a machine with other load, what counts is the ratios; and where a host takes the
-# server's core away (the last column: from a virtual machine that reads much, some 10 ms in each 100), that pause is
-# what p99 shows, and who reads more gets the longer one: then p99 describes the server only under --paced.
+# Exit 1 where a bar is missed. On a machine with other load, only the ratios count. A host may take the server's core
+# away (the last column; from a virtual machine that reads much, some 10 ms in each 100). p99 then shows that pause,
+# which is longer for the server that reads more, so that it describes the server only under --paced.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(dirname "$here")
@@ -135,8 +135,8 @@ for server in $servers; do
 done
 
 # ---- measuring
-# tollgate-bench speaks no TLS and sets no pace: there wrk asks for the hot range and curl reads the cold files, for
-# all servers alike.
+# tollgate-bench has neither TLS nor a pace. For those, wrk asks for the hot range and curl reads the cold files, of
+# every server.
 by_others=no limit= script_of_wrk=
 [ $tls = no ] || by_others=yes
 if [ $paced = yes ]; then
@@ -149,7 +149,7 @@ load() {
     shift 2
     taskset -c 1 "$root/build/tollgate-bench" --quiet --json --connections 16 --duration "$time" "$@" >"$directory/$name.json"
 }
-hot() { # NAME SECONDS URL: until then, or SIGINT
+hot() { # NAME SECONDS URL: for so long, or until SIGINT
     [ $by_others = yes ] || { load "$1" "$2s" --range 0-65535 "$3"; return; }
     taskset -c 1 wrk $script_of_wrk -t1 -c16 -d"$2s" --latency -H 'Range: bytes=0-65535' "$3" >"$directory/$1.out" 2>&1
     if grep -qE 'Socket errors|Non-2xx' "$directory/$1.out"; then return 1; fi
@@ -168,7 +168,7 @@ cold() { # SERVER: each file once
         split(seconds, at, " ")
         printf "\"requests\": %d\n\"bytes_per_s\": %.0f\n", files, files * 33554432 / (at[2] - at[1]) }' >"$directory/cold.json"
 }
-# field NAME KEY: a number of the report
+# field NAME KEY: prints a number of the report
 field() { sed -n "s/^ *\"$2\": *\([0-9.e+]*\).*/\1/p" "$directory/$1.json" | head -n 1; }
 failed() { # SERVER WHAT NAME
     cat "$directory/$3.json" "$directory/$1.out" >&2

@@ -111,7 +111,7 @@ url() { # SERVER PATH
     lua_jws) sign "$2" http://127.0.0.1:8105 auto ;;
     esac
 }
-# Process ids whose CPU is the cost of serving.
+# processes SERVER: prints the ids of the processes whose CPU time is the cost of serving.
 processes() {
     case $1 in
     tollgate | tollgate_tls) echo "$pid_tollgate $embedded" ;;
@@ -126,7 +126,7 @@ redis_of() {
     *) echo "$pid_redis" ;;
     esac
 }
-# CPU in clock ticks, of all threads: io-wq's are threads of the server. cpu_ticks SERVER [PID...]
+# cpu_ticks SERVER [PID...]: prints the CPU time of all threads in clock ticks; io-wq's threads are the server's.
 cpu_ticks() {
     total=0
     [ $# -gt 1 ] || set -- "$1" $(processes "$1")
@@ -154,7 +154,7 @@ for server in tollgate tollgate_tls nginx nginx_tls lighttpd; do
     done
 done
 
-# What the two refuse that are sent unique links: for the same reasons.
+# The two servers that get unique links must refuse for the same reasons.
 "$tollgate" link revoke shop/bench --jti revoked >/dev/null
 redis-cli -s "$directory/redis.sock" set revoked:revoked 1 >/dev/null
 refused() { # SERVER STATUS WHAT URL
@@ -197,8 +197,8 @@ measure() {
                 cpu * 1e9 / (requests * size), rate, median
         }' "$directory/wrk" >>"$directory/samples"
 }
-# measure_unique SERVER PORT: the same columns, and how busy the two cores were. What serving leaves for later, such as
-# posting and the end of what is idle, is waited for and counted. Any answer but 200 ends it all.
+# measure_unique SERVER PORT: the same columns, and how busy the two cores were. Work that serving leaves for later,
+# such as posting and the end of idle windows, is waited for and counted. Any answer but 200 ends the script.
 measure_unique() {
     server=$1 redis=$(redis_of "$1") links=$((seconds * 180000))
     [ $links -le 1000000 ] || links=1000000
@@ -228,7 +228,7 @@ wanted() { # WORK
 }
 
 : >"$directory/samples"
-# ---- idle connections, first: later ones would lie in memory that the load has touched
+# ---- idle connections, first: after the load they would lie in memory that it has touched
 memory_kib() { awk '/^VmRSS/ { print $2 }' "/proc/$1/status"; }
 if wanted 'idle connections'; then
     say '10,000 idle connections'

@@ -1,11 +1,11 @@
-# What the comparisons share: a network namespace under reno, a directory that goes with the processes at the end, and
-# servers that are started on a core and waited for. Sourced, with `script` and `root` set.
+# What the comparisons share: a network namespace under reno, a directory that is removed at the end along with the
+# processes, and servers that are started on a core and waited for. Sourced, with `script` and `root` set.
 # shellcheck shell=sh disable=SC2034,SC2154 # set here and used there, and the other way round
 say() { echo "$*" >&2; }
 die() { say "$script.sh: $*"; exit 70; }
 
-# enter GROUPS ARGUMENT...: the script goes on as root, with these groups of packages installed and Release built, in a
-# network namespace of its own; there this does nothing more than to set it up.
+# enter GROUPS ARGUMENT...: installs these groups of packages, builds Release, and starts the script again in a network
+# namespace of its own, as root. Called there, it sets the namespace up.
 enter() {
     groups=$1
     shift
@@ -27,7 +27,7 @@ enter() {
     ulimit -n "$(ulimit -Hn)"
 }
 
-# make_directory PARENT: $directory, which goes with the processes at the end.
+# make_directory PARENT: makes $directory, which is removed at the end along with the processes.
 pids=
 finish() {
     for pid in $pids; do kill -TERM "$pid" 2>/dev/null || true; done
@@ -40,7 +40,7 @@ make_directory() {
     trap 'exit 130' INT TERM
 }
 
-# make_keys: a certificate for 127.0.0.1 in $directory/tls.pem, and the shop's key set, $jwks.
+# make_keys: makes a certificate for 127.0.0.1, $directory/tls.pem, and the shop's key set, $jwks.
 make_keys() {
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
         -addext subjectAltName=IP:127.0.0.1 -keyout "$directory/tls.pem.key" -out "$directory/tls.pem" 2>/dev/null

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Makes a small catalogue of real MP3 files in DIRECTORY: synthesised sound through lame, with ID3
 # tags, CBR and VBR, a few kilobytes to several megabytes, names with spaces and UTF-8. docker/demo.sh
-# serves it and the integration tests download it. It never fetches anything, and what is there
-# already is not made again.
+# serves it and the integration tests download it. It never fetches anything, and makes no file again
+# that is there already.
 #
 #   sh docker/catalogue.sh DIRECTORY
 set -eu
@@ -52,7 +52,7 @@ sound() { # SECONDS SAMPLES_PER_S SEED
     }'
 }
 
-# Encodes standard input; renamed into place when whole, so that an interrupted run leaves no stump.
+# Encodes standard input to a file that is renamed into place when whole, so that an interrupted run leaves no part.
 track() { # NAME TITLE ARTIST ALBUM SECONDS SAMPLES_PER_S SEED LAME_OPTION...
     name=$1 title=$2 artist=$3 album=$4 seconds=$5 rate=$6 seed=$7
     shift 7

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Shows Tollgate whole: installs what is missing, builds, makes a small catalogue of real MP3s, serves it,
+# Shows all of Tollgate: installs what is missing, builds, makes a small catalogue of real MP3s, serves it,
 # opens a prepaid account, signs links, downloads the files, prints the bill, and opens a shop (docker/shop) that
 # sells the catalogue in a browser.
 #
@@ -44,13 +44,13 @@ export TOLLGATE_CONFIG="$demo/tollgate.yaml"
 if [ -e tollgate.yaml ] && "$tollgate" health >/dev/null 2>&1; then
     die 'a demo of this checkout is serving already; stop it (Ctrl-C where it runs), then start this one'
 fi
-# 7 is curl's "nobody listens there": whatever else it says, the port is taken.
+# curl's exit code 7 says that nothing listens there; any other means that the port is taken.
 listens() {
     code=0
     curl -s -o /dev/null --max-time 1 "http://127.0.0.1:$1/" || code=$?
     [ "$code" -ne 7 ]
 }
-free_port() { # FIRST: the first of twenty where nobody listens
+free_port() { # FIRST: the first of twenty ports on which nothing listens
     free=$1
     while listens "$free"; do
         free=$((free + 1))
@@ -65,7 +65,7 @@ shop_origin=http://127.0.0.1:$free
 free_port 8280
 admin_port=$free
 [ -e keys/shop-private.jwks ] || "$tollgate" key generate --issuer shop --alg HS256 --directory keys >/dev/null
-# What the shop shows the admin interface: 48 hexadecimal digits.
+# The shop's secret for the admin interface: 48 hexadecimal digits.
 [ -s keys/shop-admin.secret ] || (umask 077 && od -An -N24 -tx1 /dev/urandom | tr -d ' \n' >keys/shop-admin.secret)
 cat >tollgate.yaml <<YAML
 listen: 127.0.0.1:$port

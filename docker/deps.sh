@@ -86,7 +86,7 @@ if [ "$(id -u)" -ne 0 ]; then
     exec sudo sh "$0" ${groups:-run build}
 fi
 
-# holder FILE: the number of the process that holds apt's lock FILE, nothing where it is free. Perl is in every Debian.
+# holder FILE: prints the id of the process that holds apt's lock FILE, if any. Perl is in every Debian.
 holder() {
     [ -e "$1" ] || return 0
     perl -MFcntl -e 'open(my $file, "<", $ARGV[0]) or exit; my $lock = pack("s s x4 q q i x4", F_WRLCK, 0, 0, 0, 0);
@@ -94,8 +94,8 @@ holder() {
         print $process unless $type == F_UNLCK;' "$1"
 }
 
-# apt-get waits for dpkg's lock where it is told to, and for that of the package lists never; neither wait is seen in
-# its output. So it is waited for here, and said.
+# apt-get waits for dpkg's lock only if it is told to, and never for the lock of the package lists; its output shows
+# neither. So this script waits for them, and says so.
 lock_wait_s=${TOLLGATE_LOCK_WAIT_S:-300}
 waited_s=0
 for lock in lib/dpkg/lock-frontend lib/dpkg/lock lib/apt/lists/lock cache/apt/archives/lock; do

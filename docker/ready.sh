@@ -4,16 +4,16 @@
 #
 #   docker/ready.sh demo|quick|tests [--look]       --look installs nothing
 #
-# Each thing that stands in the way is one line with its cure; then nothing is installed and the exit code is 69.
-# tests/ready.sh tries it: TOLLGATE_LOOK_ROOT is a directory whose etc/os-release and proc/ are read in place of this
-# machine's.
+# Each obstacle is one line with its cure; if there is one, nothing is installed and the exit code is 69.
+# tests/ready.sh tests this script: TOLLGATE_LOOK_ROOT is a directory whose etc/os-release and proc/ are read in place
+# of this machine's.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 checkout=$(dirname "$here")
 top=${TOLLGATE_LOOK_ROOT:-}
 
-# What each command needs: groups of packages, MB to fetch and MiB to install where none of them is there, MiB in the
-# checkout and MiB in /tmp, and what it says of the time it takes.
+# What each command needs: groups of packages, MB to fetch and MiB to install if none of them is there yet, MiB in the
+# checkout, MiB in /tmp, and the words for the time that it takes.
 case ${1:-} in
 demo)
     command='sh docker/demo.sh'
@@ -30,7 +30,7 @@ quick)
 tests)
     command='sh tests/run.sh'
     groups='run build demo bench test checks clients examples image'
-    [ "$(uname -m)" != x86_64 ] || groups="$groups ktls" # its kernel is to be had for amd64 alone
+    [ "$(uname -m)" != x86_64 ] || groups="$groups ktls" # its kernel exists for amd64 alone
     fetched_mb=630 installed_mib=3500 checkout_mib=1500 tmp_mib=2000
     takes='at most 25 minutes on two idle cores, after some minutes to install what is missing'
     ;;
@@ -89,8 +89,8 @@ if [ "$major" -lt 6 ] || { [ "$major" -eq 6 ] && [ "${minor:-0}" -lt 1 ]; }; the
 elif [ "$disabled" -eq 2 ] || { [ "$disabled" -eq 1 ] && [ "$user" -ne 0 ]; }; then
     refuse "the sysctl kernel.io_uring_disabled is $disabled, so the kernel refuses io_uring; run as root: sysctl -w kernel.io_uring_disabled=0"
 else
-    # io_uring_setup is call 425 everywhere. Given no memory it answers EFAULT (14), or what forbids it. Perl is in
-    # every Debian, a compiler is not.
+    # io_uring_setup is call 425 everywhere. Without memory it answers EFAULT (14), or the error of what forbids it.
+    # Perl is in every Debian, a compiler is not.
     answer=$(perl -e 'syscall(425, 1, 0); print $! + 0' 2>/dev/null || echo 14)
     filter=$(sed -n 's/^Seccomp:[^0-9]*//p' "$top/proc/self/status" 2>/dev/null || echo 0)
     case $answer in
@@ -107,7 +107,7 @@ else
     esac
 fi
 
-# ---- room: what is needed is added up for each file system. What was built already is not needed again.
+# ---- room: the needs are added up for each file system. What was built already needs no further room.
 if [ -n "$missing" ]; then packages_mib=$((installed_mib + fetched_mb)); else packages_mib=0; fi
 built_mib=$(du -sm "$checkout/build" 2>/dev/null | cut -f 1 || true)
 checkout_mib=$((checkout_mib - ${built_mib:-0}))

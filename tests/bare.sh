@@ -4,8 +4,8 @@
 #
 #   tests/bare.sh COMMAND...      for example: tests/bare.sh 'sh docker/demo.sh --once' 'sh tests/run.sh --quick'
 #
-# Prints what the commands print, one line with seconds for each, and exits 1 where one failed. The copy has what git
-# tracks. Needs root, git and debootstrap, and up to 8 GiB in /var/tmp; its mounts are its own and go with it.
+# Prints what the commands print and a line with seconds for each, and exits 1 where one failed. The copy has what git
+# tracks. Needs root, git and debootstrap, and up to 8 GiB in /var/tmp; its mounts are private and end with it.
 set -eu
 cd "$(dirname "$0")/.."
 case ${1:-} in
@@ -17,7 +17,7 @@ esac
 work=$(mktemp -d /var/tmp/tollgate-bare-XXXXXX)
 inside=
 clean_up() {
-    # unshare ignores SIGTERM. Its child dies with it, and takes all of the namespace along, mounts included.
+    # unshare ignores SIGTERM. SIGKILL also ends its child, and with it the namespace and its mounts.
     [ -z "$inside" ] || { kill -KILL "$inside" && wait "$inside"; } 2>/dev/null || true
     if grep -q " $work" /proc/self/mounts; then
         echo "bare.sh: something is still mounted in $work, which is kept; unmount it and delete the directory" >&2
@@ -37,10 +37,10 @@ make_debian "$root" >"$work/log" 2>&1 || {
     exit 69
 }
 debian_sources >"$root/etc/apt/sources.list"
-echo force-unsafe-io >"$root/etc/dpkg/dpkg.cfg.d/thrown-away" # which would sync each of the files of 900 packages
+echo force-unsafe-io >"$root/etc/dpkg/dpkg.cfg.d/thrown-away" # or dpkg would sync each file of 900 packages
 debian_network >"$root/etc/apt/apt.conf.d/99machine" || true
 cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
-# Certificates of this machine's own, which its proxies may need, and a file that apt alone is told of.
+# This machine's own certificates, which its proxies may need, and the file of certificates that only apt is given.
 mkdir -p "$root/etc/ssl/certs" "$root/usr/local/share/ca-certificates"
 [ ! -e /etc/ssl/certs/ca-certificates.crt ] || cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
 find -L /usr/local/share/ca-certificates -type f -name '*.crt' -exec cp {} "$root/usr/local/share/ca-certificates/" \; 2>/dev/null || true
@@ -75,7 +75,7 @@ for command in "$@"; do
 done
 [ "$failed" = no ]
 ENTER
-# A clean environment, but for the way to the network: env takes the variables that stand before its command.
+# The environment is empty but for the proxies. env takes the variables before its command.
 set -- sh "$work/enter" "$root" "$@"
 while read -r variable; do
     [ -z "$variable" ] || eval "set -- \"$variable=\$$variable\" \"\$@\""

@@ -1,10 +1,10 @@
-# What image.sh and package.sh share, and source: a working directory `$work` and buildah containers, listed in
-# `$containers`, that go when the script ends; and the base image, made once.
+# What image.sh and package.sh share. They source it. It makes a working directory `$work`, removed at the end along
+# with the buildah containers in `$containers`, and the base image, which is made once.
 . tests/debian.sh
 base=localhost/debian:bookworm-slim
 work=$(mktemp -d)
 containers=
-node= # an unshare --pid, whose child is to be killed, and with it all of the namespace
+node= # an unshare --pid; killing its child ends the whole namespace
 export BUILDAH_ISOLATION=chroot
 
 clean_up() {

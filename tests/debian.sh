@@ -1,20 +1,19 @@
-# A bare Debian 12 from the mirror of this machine's apt. Sourced by bare.sh and container.sh.
+# Makes a bare Debian 12 from the mirror of this machine's apt. bare.sh and container.sh source it.
 # shellcheck shell=sh
 
-# The lines of sources.list for Debian 12 and its updates, read from apt's own configuration, whatever its form.
+# debian_sources: prints sources.list for Debian 12 and its updates, as apt itself reads its configuration.
 debian_sources() {
     # shellcheck disable=SC2016 # apt-get expands it
     apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
         awk '$2 ~ /^bookworm(-updates|-security)?$/ && $3 == "main" { print "deb", $1, $2, $3 }' | sort -u
 }
 
-# apt's way to the mirror: proxies, certificates, and how strictly it looks at dates.
+# debian_network: prints apt's settings for the way to the mirror: proxies, certificates, the check of dates.
 debian_network() {
     apt-config dump | grep -E '^Acquire::(http|https|Check-|Max-ValidTime|Min-ValidTime|Retries|ForceIPv)'
 }
 
-# make_debian DIRECTORY: what debootstrap calls minbase. Where apt has a proxy and the environment has none, debootstrap
-# is given apt's.
+# make_debian DIRECTORY: makes debootstrap's minbase. If the environment has no proxy, debootstrap gets apt's.
 make_debian() {
     mirror=$(debian_sources | awk '$3 == "bookworm" { print $2; exit }')
     [ -n "$mirror" ] || { echo "apt has no mirror of Debian 12 (bookworm, main) here; add one to /etc/apt/sources.list" >&2; return 1; }

@@ -3,7 +3,7 @@
 #
 #   tests/english.sh [FILE...]    the files given, else all of the source tree
 #
-# A line of the list is an Perl regular expression, a tab, and the cure. Add what a reader had to read twice.
+# A line of the list is a Perl regular expression, a tab, and the cure. Add phrases that a reader had to read twice.
 set -u
 cd "$(dirname "$0")/.." || exit 70
 

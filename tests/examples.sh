@@ -35,7 +35,7 @@ curl -fsS --unix-socket "$work/state/admin.sock" -X PUT -o /dev/null \
     -d '{"plan":"prepaid","bytes":1000000000,"transaction":"examples-open"}' http://localhost/v1/accounts/shop/demo ||
     fail 'the account cannot be opened'
 
-# has LINK CLAIM...: each claim, as compact JSON, is in its token
+# has LINK CLAIM...: expects each claim, as compact JSON, in the link's token
 has() {
     link=$1
     shift
@@ -44,7 +44,7 @@ has() {
         tr -d ' \n' <"$work/explained" | grep -qF "$claim" || fail "$language: no $claim in $(cat "$work/explained")"
     done
 }
-# example LANGUAGE COMMAND...: run with the key, the origin and an order, which is the language
+# example LANGUAGE COMMAND...: runs it with the key, the origin and an order, whose name is the language
 example() {
     language=$1
     shift
@@ -60,7 +60,7 @@ example() {
         curl -fsS -o "$work/got" "$link" || fail "$language: $link"
         cmp "$work/got" "$work/media$file" || fail "$language: the bytes are not the file's"
     done
-    tries=0 # one use is three times the file at most; 429 while it is not known whether that was the last
+    tries=0 # a use brings at most three times the file; 429 while the node does not know whether it is over
     until [ "$(curl -s -o /dev/null -w '%{http_code}' "$album")" = 410 ]; do
         tries=$((tries + 1))
         [ $tries -lt 40 ] || fail "$language: the album link is good for more than one use"
@@ -74,13 +74,13 @@ example php /usr/bin/php "$examples/links.php"
 example python /usr/bin/python3 "$examples/links.py"
 example ruby /usr/bin/ruby "$examples/links.rb"
 
-mkdir "$work/node" # modules are looked for beside the program
+mkdir "$work/node" # Node looks for modules beside the program
 cp "$examples/links.mjs" "$work/node/"
 npm install --silent --no-audit --no-fund --no-save --prefix "$work/node" jose@5 >"$work/npm.log" 2>&1 ||
     fail 'npm install jose'
 example node node "$work/node/links.mjs"
 
-mkdir "$work/go" # Debian's library is a directory of source
+mkdir "$work/go" # Debian's Go library is a directory of sources
 cp "$examples/links.go" "$work/go/"
 cat >"$work/go/go.mod" <<'MOD'
 module links

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds the container image with buildah, and looks at what came out: its user and size, what the node says under
-# Docker's seccomp profile and under ours, and a paid download from the image's own program in a chroot of it.
+# Builds the container image with buildah and checks it: its user and size, what the node says under Docker's seccomp
+# profile and under ours, and a paid download from the image's own program in a chroot of it.
 # Needs root and the packages of `docker/deps.sh image`. One line for each step; the first that fails ends it.
 set -eu
 cd "$(dirname "$0")/.."
@@ -11,10 +11,10 @@ image=localhost/tollgate
 step() { echo "image: $*"; }
 fail() { echo "image: FAILED: $*" >&2; exit 1; }
 
-# has FILE TEXT
+# has FILE TEXT: expects the text in the file
 has() { grep -qF -- "$2" "$1" || { cat "$1" >&2; fail "no \"$2\" in the above"; }; }
 
-# container NAME_OF_VARIABLE OPTION...: a working container of the image
+# container NAME_OF_VARIABLE OPTION...: makes a working container of the image
 container() {
     variable=$1
     shift
@@ -67,7 +67,7 @@ step "docker/seccomp.json is Docker's default plus exactly three calls"
 (cd "$work" && apt-get download golang-github-docker-docker-dev) >"$work/log" 2>&1 || { cat "$work/log" >&2; fail "apt-get download"; }
 dpkg-deb --fsys-tarfile "$work"/golang-github-docker-docker-dev_*.deb |
     tar -xO ./usr/share/gocode/src/github.com/docker/docker/profiles/seccomp/default.json >"$work/docker.json"
-# As one line for each call and condition, so that grouping and order do not matter.
+# One line for each call and condition, so that the profiles' grouping and order do not matter.
 rules='def plain: if . == null or . == {} or . == [] or . == "" then null else . end;
     .syscalls[] | . as $rule | .names[] |
     [., $rule.action, ($rule.errnoRet | plain), ($rule.args | plain | if . then map([.index, .value, .op]) else . end),
@@ -98,9 +98,9 @@ make_keys() { chroot --userspec=tollgate "$root" sh -ec "$(cat "$work/keys.sh")"
 make_keys
 mkdir -p "$work/keys"
 cp "$root/etc/tollgate/signing/shop-private.jwks" "$work/keys/"
-make_keys # once they are there, they stay
+make_keys # a second call must leave the keys as they are
 cmp "$root/etc/tollgate/signing/shop-private.jwks" "$work/keys/shop-private.jwks" || fail "the keys were made twice"
-rm -r "$root/etc/tollgate/signing" # the node does not see it
+rm -r "$root/etc/tollgate/signing" # the node must work without it
 cp docker/tollgate.yaml "$root/etc/tollgate/"
 chroot --userspec=tollgate "$root" tollgate serve --check-config >/dev/null
 python3 - docker/compose.yaml <<'PYTHON' || fail "docker/compose.yaml"

@@ -1,7 +1,7 @@
 #!/bin/sh
-# What takes longer than the test command may. Each part is one line with its seconds, and is kept in build/long.log.
+# Runs what takes longer than the test command may. Each part prints one line with its seconds, kept in build/long.log.
 #
-#   tests/run.sh --long [PART]...     all parts, or those that are named
+#   tests/run.sh --long [PART]...     all parts, or only these
 #   tests/run.sh --long --list        the parts, and when each was last run
 #
 # Exits 1 where a part failed.

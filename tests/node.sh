@@ -1,12 +1,12 @@
-# A node of one's own, for a script that tries the product as its users do. Sourced, with `name` and `root` set: makes
-# the directory $work, which goes with the processes at the end, and a key; the script writes $work/tollgate.yaml and
-# calls start_node.
+# A node for a script that tries the product as its users do. Sourced, with `name` and `root` set. It makes a key and
+# the directory $work, which is removed at the end along with the processes. The script then writes $work/tollgate.yaml
+# and calls start_node.
 # shellcheck shell=sh disable=SC2034,SC2154 # set here and used there, and the other way round
 tollgate=$root/build/tests/tollgate
 [ -x "$tollgate" ] || { echo "$name: $tollgate is missing; run tests/run.sh --quick" >&2; exit 69; }
 
 work=$(mktemp -d "/tmp/tollgate-$name-XXXXXX")
-processes= # the last that was started comes first
+processes= # the last one that was started comes first
 finish() {
     for process in $processes; do
         kill -TERM "$process" 2>/dev/null && wait "$process" 2>/dev/null || true
@@ -17,7 +17,7 @@ trap finish EXIT
 trap 'exit 130' INT TERM
 step() { echo "$name: $*"; }
 fail() { echo "$name: FAILED: $*" >&2; tail -n 20 "$work"/*.log >&2; exit 1; }
-# until_it COMMAND...: for 20 seconds, while what was started last lives
+# until_it COMMAND...: repeats it until it succeeds, for 20 seconds and while the last started process lives
 until_it() {
     tries=0
     until "$@" >/dev/null 2>&1; do
@@ -32,7 +32,7 @@ sh "$root/docker/catalogue.sh" "$media" >/dev/null
 mkdir "$work/keys"
 "$tollgate" key generate --issuer shop --alg HS256 --directory "$work/keys" >/dev/null
 
-# The node of $work/tollgate.yaml, and where it listens: port, and port_tls where it speaks TLS.
+# start_node: starts a node by $work/tollgate.yaml and sets port, and port_tls where it listens for TLS.
 start_node() {
     export TOLLGATE_CONFIG="$work/tollgate.yaml"
     "$tollgate" serve 2>"$work/node.log" &

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what the build made, and looks at it as a packager and an operator would: manual, completion, units, the
-# Debian package installed, used, removed and purged in a container of its own.
+# Installs what the build made and checks it as a packager and an operator would: manual, completion, units, and the
+# Debian package, which is installed, used, removed and purged in a container of its own.
 # Needs root and the packages of `docker/deps.sh image`. One line for each step; the first that fails ends it.
 set -eu
 cd "$(dirname "$0")/.."
@@ -51,7 +51,7 @@ install -D -m 0755 "$installed/bin/tollgate" "$work/root/usr/bin/tollgate"
 install -D -m 0755 /bin/true "$work/root/bin/sh"
 for unit in sysinit.target basic.target shutdown.target sockets.target multi-user.target network-online.target time-sync.target; do
     mkdir -p "$work/root/usr/lib/systemd/system"
-    printf '[Unit]\nDescription=%s\n' "$unit" >"$work/root/usr/lib/systemd/system/$unit" # an empty one is a masked one
+    printf '[Unit]\nDescription=%s\n' "$unit" >"$work/root/usr/lib/systemd/system/$unit" # an empty unit is masked
 done
 install -D -m 0644 -t "$work/root/usr/lib/systemd/system" "$installed"/lib/systemd/system/tollgate.*
 systemd-analyze verify --root="$work/root" --man=no --recursive-errors=yes tollgate.service tollgate.socket >"$work/log" 2>&1 || true

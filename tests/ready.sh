@@ -1,11 +1,11 @@
 #!/bin/sh
-# What docker/ready.sh and docker/deps.sh say where something stands in the way of docker/demo.sh and tests/run.sh:
-# other systems, kernels, users, full disks and held locks, which files and programs in a directory of the test's own
-# pretend; and a seccomp filter, which is a real one.
+# Checks what docker/ready.sh and docker/deps.sh say if something stands in the way of docker/demo.sh and tests/run.sh:
+# other systems, kernels, users, full disks and held locks, which are pretended by files and programs in a directory of
+# the test's own, and a seccomp filter, which is a real one.
 #
 #   tests/ready.sh
 #
-# One line for each that is not said, and exit code 1. Some 5 seconds.
+# Prints a line for each message that is missing, and exits 1 then. Some 5 seconds.
 set -u
 cd "$(dirname "$0")/.." || exit 70
 work=$(mktemp -d)
@@ -17,12 +17,12 @@ wrong() {
     failed=yes
 }
 
-# The programs that the scripts call, and no other: what is not there cannot be found.
+# Links to the programs that the scripts call, and to no other, so that a case can lack a program.
 mkdir "$work/bin" "$work/fake"
 for program in awk cat chmod cut dirname du env fold grep mkdir mktemp perl ps rm sed sh sleep tr uname df id dpkg-query; do
     ln -s "$(command -v "$program")" "$work/bin/$program"
 done
-# fake PROGRAM LINE...: a program that a case finds in place of the real one; fresh takes all of them back.
+# fake PROGRAM LINE...: writes a program that a case finds in place of the real one; `fresh` removes all of them.
 fake() {
     program=$1
     shift
@@ -43,17 +43,17 @@ fresh() {
     fake dpkg-query 'echo installed'
     fake df 'echo head' 'echo "/dev/one 99999 1 99999 1% /"'
 }
-# run COMMAND...: with what is pretended
+# run COMMAND...: runs it with what is pretended, and keeps its output
 run() {
     PATH=$work/fake:$work/bin TOLLGATE_LOOK_ROOT=$top "$@" >"$work/said" 2>&1
 }
-# says TEXT...: the run before said each of these
+# says TEXT...: expects each text in the output of the last run
 says() {
     for text in "$@"; do
         grep -qF -- "$text" "$work/said" || wrong "$what: not said: $text; but: $(cat "$work/said")"
     done
 }
-# look WHAT USE CODE TEXT...: ready.sh ends with this code, and says each of these
+# look WHAT USE CODE TEXT...: expects that ready.sh exits with this code, and prints each text
 look() {
     what=$1 expected=$3
     run sh docker/ready.sh "$2" --look

@@ -3,7 +3,7 @@
 #
 #   tests/run.sh                  everything: also ASan + UBSan, TSan, fuzz corpora, static checks, package, image
 #   tests/run.sh --quick          release build and its tests only
-#   tests/run.sh --long [PART]... what takes longer than a budget allows: tests/long.sh tells
+#   tests/run.sh --long [PART]... the parts that take too long for that; --long --list lists them
 #
 # tests/README.md says how long each may take.
 # Ends with one line, "N passed, N failed", and exits 1 where anything failed.
@@ -46,12 +46,12 @@ check() {
     fi
 }
 
-# The integration tests wait for most of their time.
+# jobs_of BINARY: how many tests to run at once. The integration tests wait for most of their time.
 jobs_of() {
     case $1 in *integration*) if [ "$quick" = yes ]; then echo 6; else echo 4; fi ;; *) echo 2 ;; esac
 }
 
-# suite NAME BINARY [FILTER]: a Criterion binary, whose own summary is added to ours. No summary is a failure.
+# suite NAME BINARY [FILTER]: runs a Criterion binary and adds its summary to ours. No summary is a failure.
 suite() {
     name=$1
     log=$(mktemp "$work/XXXXXX")
@@ -74,7 +74,7 @@ suite() {
     fi
 }
 
-# beside COMMAND...: beside what follows, until `wait`.
+# beside COMMAND...: runs it in the background, until `wait`.
 beside() {
     "$@" &
     beside="$beside $!"
@@ -106,7 +106,7 @@ dependencies_run_one_way() {
         ! grep -rnE '#include "(server|storage)/' bench --include='*.[ch]' --exclude-dir=micro # which measures them
 }
 
-# What handles secrets compares bytes in one way only, in the source and in what the compiler made of it.
+# Files that handle secrets may compare bytes by CRYPTO_memcmp only, in the source and in the object file.
 secrets_compare_in_constant_time() {
     for source in tokens/algorithm.c server/admin_secrets.c; do
         grep -q 'CRYPTO_memcmp(' "$source" || return 1
@@ -128,13 +128,13 @@ formatted() {
     find server tokens storage bench tests -name '*.[ch]' -print0 | xargs -0 clang-format --dry-run --Werror
 }
 
-# instrumented BINARY SYMBOL: a sanitizer that was not built in finds nothing.
+# instrumented BINARY SYMBOL: whether the sanitizer is built in; without it, a run would find nothing.
 instrumented() {
     nm "$1" | grep -q " $2"
 }
 
-# clang-tidy runs beside the suites, which wait for most of their time, and gives way to them until they are over:
-# $work/nice says how far each of its processes does. Prints what it found alone.
+# clang-tidy runs beside the suites, which wait for most of their time, and gives way to them until they end: each of
+# its processes starts with the niceness in $work/nice. Prints only what it found.
 tidy() {
     # shellcheck disable=SC2016 # the inner shell expands it
     find server tokens storage bench -name '*.c' -print0 |
@@ -143,8 +143,8 @@ tidy() {
     ! grep -E -A 3 'error:|warning:' "$work/tidy"
 }
 
-# The whole program, instrumented, under the tests that drive it from outside (Criterion itself does not run under
-# TSan). What TSan finds goes to a file, so that a node that the test kills has told it too.
+# Runs the whole program under TSan, driven by tests from outside, because Criterion itself does not run under TSan.
+# TSan reports to files, so that the report of a node that a test kills is not lost.
 races() {
     reports=$(mktemp -d)
     for suite in integration faults; do
@@ -176,7 +176,7 @@ if [ "$quick" = yes ]; then sh docker/ready.sh quick || exit; else sh docker/rea
 
 check 'build: release' build tests build/tests
 if [ "$quick" = yes ]; then
-    # Two tests of MP3s compare with ffprobe, whose packages are more than all of the others.
+    # The MP3 tests need ffprobe, whose packages are larger than all others together, so they are left out.
     beside suite 'release: integration' build/tests/integration_test '!(mp3)/*'
     beside suite 'release: faults' build/tests/faults_test
     units release build/tests
@@ -201,10 +201,10 @@ else
     check 'no data race, integration and faults' races
     check 'build: fuzz targets' build fuzz build/fuzz fuzzers
     check 'fuzz corpora and regressions' replay_corpus
-    # ctuuninitvar takes an output parameter of another file for a read of it.
+    # ctuuninitvar mistakes an output parameter of a function in another file for a read.
     check 'cppcheck' cppcheck --suppress=ctuuninitvar --quiet --error-exitcode=1 --std=c11 -I. -D_GNU_SOURCE --suppress=missingIncludeSystem \
         --suppress=preprocessorErrorDirective --inline-suppr server tokens storage bench
-    # What follows compares rates, and has the machine to itself.
+    # The next tests compare rates, so nothing else runs beside them.
     echo 0 >"$work/nice"
     wait
     check 'soak: a minute of load through every fault' timeout 300 sh tests/faults/soak.sh --seconds 60
@@ -213,7 +213,7 @@ else
     check 'openapi: redocly and spectral find nothing, and the node answers as described' timeout 600 sh tests/openapi/run.sh
     check 'examples: links signed in five languages' timeout 600 sh tests/examples.sh
     check 'shop: the demo page plays, downloads and shows the balance fall' timeout 300 sh tests/shop.sh
-    # qemu has one core busy for a minute, while the package's machine boots and waits. The packages are those of amd64.
+    # qemu keeps one core busy for a minute, while the package's machine boots and waits. It needs packages of amd64.
     if [ "$(dpkg --print-architecture)" = amd64 ]; then
         beside check 'kTLS: the kernel encrypts, in a machine of qemu' timeout 600 sh tests/ktls/run.sh
     else

@@ -20,7 +20,7 @@ modules=$root/build/clients
     npm install --silent --no-audit --no-fund --prefix "$modules" playwright-core@1.49 >"$work/npm.log" 2>&1 ||
     fail 'npm install playwright-core'
 mkdir "$work/got"
-# The node's configuration names the shop, and the shop is told where the node is: one port must be known first.
+# The node's configuration names the shop, and the shop must know where the node is, so one port is chosen first.
 shop_port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 cat >"$work/tollgate.yaml" <<YAML
 listen: 127.0.0.1:0
@@ -42,7 +42,7 @@ start_node
 processes="$! $processes"
 until_it curl -fsS "http://127.0.0.1:$shop_port/tracks"
 
-# ---- what a page of another origin asks is refused, and nothing is bought
+# ---- a request from a page of another origin is refused, and nothing is bought
 for head in 'Host: shop.example' 'Origin: http://shop.example'; do
     status=$(curl -s -o /dev/null -w '%{http_code}' -X POST -H "$head" "http://127.0.0.1:$shop_port/top-up")
     [ "$status" = 403 ] || fail "a top-up with $head has $status"
@@ -51,6 +51,6 @@ step 'a top-up of another origin is refused'
 
 NODE_PATH=$modules/node_modules SHOP=http://127.0.0.1:$shop_port MEDIA=$media SOCKET=$work/state/admin.sock GOT=$work/got \
     OUT=${SHOP_OUT:-$work} timeout 120 node "$root/tests/shop.js" || fail 'the page'
-# ---- what the page showed is the bill
+# ---- the page has shown what is billed
 until_it sh -c "'$tollgate' account show shop/demo --json | grep -q '\"used\": *$(cat "$work/got/used")[,}]'"
 step 'all passed'

@@ -3,7 +3,7 @@
 #
 #   bench/micro/run.sh                  builds, counts, prints a table
 #   bench/micro/run.sh --save FILE      keeps the figures in FILE, too
-#   bench/micro/run.sh --compare FILE   sets them beside those of FILE; exit 1 where one is more than 1.01 of it
+#   bench/micro/run.sh --compare FILE   compares them with those of FILE; exit 1 where one grew by more than 1 %
 #
 # Needs valgrind (docker/deps.sh micro) and redis-server. Takes about half a minute after the build.
 set -eu
@@ -46,11 +46,11 @@ head -c 1048576 /dev/zero >media/large.mp3
 { printf 'media_root: media\nstate_dir: state\nlisten: 127.0.0.1:0\nworkers: 1\nlog_level: warning\n'
     printf 'redis: unix:%s/redis.sock\n' "$work"; cat issuers.yaml; } >tollgate.yaml
 
-# Not the embedded one: valgrind does not know pidfd_open, by which the node watches it.
+# Not the embedded Redis, because the node watches that by pidfd_open, which valgrind does not know.
 redis-server --port 0 --unixsocket "$work/redis.sock" --dir "$work" --save '' >redis.log &
 redis=$!
 
-# The account is opened by a node that runs at full speed.
+# A node without valgrind opens the account.
 "$tollgate" serve 2>serve.log &
 process=$!
 tries=0
@@ -75,7 +75,7 @@ count() {
 count parts journal
 count exchanges tollgate.yaml "$(link_of /small.mp3)" "$(link_of /large.mp3)"
 
-# A dump says what it was made for, and what each thread did. One thread alone counts.
+# A dump has the name and count of its stretch, and the instructions of each thread, of which only one has any.
 for dump in counts/*; do
     awk '/^desc: Trigger: Client Request: / { name = $5; times = $6 }
         /^(totals|summary): / { if ($2 > instructions) instructions = $2 }

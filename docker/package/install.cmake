@@ -1,5 +1,5 @@
-# What `cmake --install` puts where, and the Debian package that `cpack` makes of it. The units' paths are decided
-# when it is installed, because the prefix may be given only then.
+# Where `cmake --install` puts each file, and the Debian package that `cpack` makes of them. The paths in the units
+# are filled in at installation, because the prefix may be given only then.
 include(GNUInstallDirs)
 
 install(TARGETS tollgate tollgate-bench RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})

@@ -51,7 +51,7 @@ sign() { # ACCOUNT PATH [ORIGIN]
 }
 open_account() { "$tollgate" account open "shop/$1" --plan postpaid >/dev/null; }
 billed() { "$tollgate" usage --json "shop/$1" | jq '.total.bytes // ([.. | .bytes? // empty] | max) // 0'; }
-# expect_bill ACCOUNT LEAST MOST: once two looks half a second apart agree
+# expect_bill ACCOUNT LEAST MOST: waits until two looks half a second apart agree, then checks the bill
 expect_bill() {
     last=-1 now=$(billed "$1")
     tries=0
@@ -100,8 +100,8 @@ if wanted resume; then
             # shellcheck disable=SC2086
             $second "$link" >"$work/client.log" 2>&1 || { cat "$work/client.log" >&2; fail "$account: the resume"; }
             same "$out" "$account"
-            # What was on its way when the client went was acknowledged and thrown away by its kernel: some
-            # megabytes of socket buffers for each connection at most.
+            # When the client ended, its kernel had acknowledged bytes that it then threw away: at most some
+            # megabytes of socket buffers for each connection.
             [ $client = aria2c ] && slack=$((32 << 20)) || slack=$((8 << 20))
             expect_bill "$account" "$size" $((size + slack))
             step "$account resumed, $(billed "$account") billed of $size"
@@ -140,16 +140,16 @@ fi
 # ---- slow attacks beside an honest client: its rate falls by less than a quarter
 if wanted slow; then
     open_account honest
-    open_account attacker # whose own link is answered 429 after so many unacknowledged answers
+    open_account attacker # its own link is answered 429 after some unacknowledged answers
     link=$(sign honest /long.mp3)
     attacked_by=$(sign attacker /long.mp3)
-    # At the pace of a fast line (1.6 Gbit/s): without a bound the attacker's own use of these processors is measured.
+    # At the pace of a fast line (1.6 Gbit/s). Without it, the attacker's own use of these processors would be measured.
     rate() { # bytes/s: the best of five downloads, by curl's own clock
         for _ in 1 2 3 4 5; do curl -fsS --limit-rate 200M -o /dev/null -w '%{speed_download}\n' "$link"; done | sort -n | tail -n 1 | cut -d. -f1
     }
     alone=$(rate)
     for attack in -H -X -R; do
-        # -H: heads that never end; -X: answers that are hardly read; -R: many ranges
+        # -H: heads that never end; -X: answers that are read very slowly; -R: many ranges
         slowhttptest $attack -c 800 -r 200 -i 1 -l 12 -x 24 -p 3 -w 10 -y 20 -n 5 -z 32 -k 3 -u "$attacked_by" >"$work/slow" 2>&1 &
         attacker=$!
         sleep 4
@@ -177,7 +177,7 @@ if wanted browser; then
     NODE_PATH=$modules/node_modules LINK=$link WHOLE=$whole EXPIRED=$expired OUT=${CLIENTS_OUT:-$work} node "$here/browser.js" >"$work/browser.json" ||
         fail 'the browser'
     fetched=$(jq .fetched "$work/browser.json")
-    # What its network stack fetched, and at most what was on its way when it stopped reading.
+    # The bill is what the browser fetched, and at most what was on the way when it stopped reading.
     expect_bill browser "$fetched" $((fetched + (3 << 20)))
     expect_bill script "$size" "$size" # read to its end by a script: to the byte
     step "chromium played and sought: it fetched $fetched bytes, $(billed browser) billed"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The same hostile request heads (heads.js) to Tollgate, nginx, lighttpd and Node's llhttp: who takes what. Prints the
-# table of disagreements with their reasons; fails where one has none.
+# Sends the same hostile request heads (heads.js) to Tollgate, nginx, lighttpd and Node's llhttp, and prints a table of
+# those that some accept and others refuse, with the reasons (explained.json). Fails where a reason is missing.
 #
 #   tests/differential/run.sh     some 20 seconds
 #

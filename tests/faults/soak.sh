@@ -1,5 +1,5 @@
 #!/bin/sh
-# Load over all kinds of link while everything around the node fails, and the bill held against what arrived.
+# Load over all kinds of link while everything around the node fails; then the bill is compared with what arrived.
 #
 #   tests/faults/soak.sh --minutes N     N minutes (1 to 1440); each fault once in three minutes, at least once
 #   tests/faults/soak.sh --seconds N     the same in seconds, from 45 on
@@ -30,6 +30,6 @@ tollgate=${TOLLGATE_BINARY:-$root/build/tests/tollgate}
 
 media=$root/build/catalogue/media
 sh "$root/docker/catalogue.sh" "$media" >/dev/null
-# The mount is seen, and lives, in the soak's own mount namespace alone.
+# The mount exists only in the soak's own mount namespace, and ends with it.
 exec unshare --mount --propagation private \
     python3 -B "$root/tests/faults/soak/main.py" --tollgate "$tollgate" --catalogue "$media" "$@"

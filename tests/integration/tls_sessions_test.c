@@ -112,7 +112,7 @@ Test(tls, a_client_that_uses_each_ticket_once_resumes_each_time)
 
 /* ---- ticket keys of a file ---- */
 
-/* Writes a file of ticket keys, one for each digit of `numbers`, with this mode; returns the path. */
+/* Writes a file with a ticket key for each digit of `numbers`, and this mode; returns its path. */
 static const char *write_ticket_keys(struct site *site, const char *numbers, unsigned mode)
 {
     const char *path = site_format(site, "%s/ticket-keys", site_directory(site));

@@ -43,9 +43,9 @@ for version in 1.2 1.3; do
         echo "ktls: TLS $version, $file.mp3: right, encrypted by the kernel, billed to the byte"
     done
 done
-# Clients that reset in the middle. None pays for more than its kernel had of the body (it may have had a part of one
-# more record), nor for less than that by more than the rounding: two records, or what came since the last tick, and
-# while the socket's queue is not empty what it holds.
+# Clients that reset in the middle. A client is billed no more than its kernel had of the body, which may include a
+# part of one more record. It is billed less only by the rounding: two records, or what came since the last tick, and,
+# while the socket's queue is not empty, what the queue holds.
 reset_after() { # WHAT VERSION LINK KEY_UPDATES LESS_AT_MOST
     due=$(billed)
     came=$(ktls-client 8443 "${3#https://127.0.0.1:8443}" "$2" 300000 "$4") || end "FAILED: TLS $2: $1: the client"

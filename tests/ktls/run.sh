@@ -26,14 +26,14 @@ module=$(find "/lib/modules/$version" -name 'tls.ko*' | head -n 1)
 tree=$work/tree
 mkdir -p "$tree/bin" "$tree/dev" "$tree/proc" "$tree/sys" "$tree/tmp" "$tree/etc" "$tree/site/media" "$tree/root"
 install -m 0755 /bin/busybox "$tree/bin/busybox"
-# The ciphers are modules, too, which the kernel loads by name: /sbin/modprobe and what it reads.
+# The ciphers are modules, too. The kernel loads them by /sbin/modprobe, which is copied with the files that it reads.
 modules=$tree/lib/modules/$version
 mkdir -p "$tree/sbin" "$modules"
 ln -s ../bin/busybox "$tree/sbin/modprobe"
 (cd "/lib/modules/$version" && find kernel/net/tls kernel/crypto kernel/arch/x86/crypto kernel/lib modules.* -type f 2>/dev/null |
     cpio --quiet -pdm "$modules")
 depmod -b "$tree" "$version"
-# Programs with all that they link to, where they expect it.
+# Each program is copied with its shared libraries, to where it expects them.
 for program in "$tollgate" "$client" "$(command -v curl)" "$(command -v redis-server)"; do
     install -m 0755 "$(readlink -f "$program")" "$tree/bin/$(basename "$program")"
     ldd "$program" | grep -o '/[^ ]*' | while read -r library; do

@@ -1,6 +1,6 @@
 #!/bin/sh
-# server/openapi.json, the description of the admin interface: redocly and spectral find nothing in it, not even a
-# warning, by their recommended rules; and a running node answers each of its operations as it says (check.js).
+# Checks server/openapi.json, the description of the admin interface: redocly and spectral must find nothing in it, not
+# even a warning, by their recommended rules, and a running node must answer each operation as described (check.js).
 #
 #   tests/openapi/run.sh
 #
@@ -24,7 +24,7 @@ if [ "$(cat "$modules/packages" 2>/dev/null || true)" != "$packages" ]; then
     echo "$packages" >"$modules/packages"
 fi
 export REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true
-# recommended-strict: the recommended rules, each of whose warnings is an error.
+# recommended-strict: the recommended rules, with every warning an error.
 "$modules/node_modules/.bin/redocly" lint --extends recommended-strict "$root/server/openapi.json" >"$work/redocly.log" 2>&1 ||
     fail 'redocly lint'
 step 'redocly finds nothing'
