@@ -60,6 +60,7 @@ void site_destroy(struct site **site);
 
 /* Starts `tollgate serve`. Returns when the node listens, which may be before it is ready. */
 void site_node_start(struct site *site);
+/* Waits until /v1/health answers 200. */
 void site_node_await_ready(struct site *site);
 /* From now on bash runs these lines before it executes `tollgate serve`. They may change "$@" and
  * what the program inherits. The change is of this test's process alone. */
@@ -74,7 +75,7 @@ pid_t site_node_pid(const struct site *site);
 /* The node's resident memory (VmRSS) in bytes. */
 uint64_t site_node_memory_bytes(struct site *site);
 
-/* The test's own redis-server (own_redis). */
+/* Start, kill (SIGKILL) and signal the test's own redis-server (own_redis). */
 void site_redis_start(struct site *site);
 void site_redis_kill(struct site *site);
 void site_redis_signal(struct site *site, int signal);
@@ -88,6 +89,7 @@ pid_t site_embedded_redis_pid(struct site *site);
 
 const char *site_directory(const struct site *site);
 const char *site_state_dir(const struct site *site);
+/* Ports on 127.0.0.1, read from the node's log at each start. */
 unsigned site_port(const struct site *site);
 unsigned site_port_tls(const struct site *site);
 /* Makes a self-signed certificate for `host` with a new key, of P-256 where `algorithm` is "ec" and

@@ -35,7 +35,9 @@ struct client_options {
 
 /* Connects and makes the handshake; returns the result of SSL_connect. */
 int client_open(struct site *site, struct client *client, const struct client_options *options);
+/* Frees the session and closes its socket. */
 void client_close(struct client *client);
+/* client_open, which must succeed. */
 #define OPEN(site, client, ...)                                                                    \
     cr_assert_eq(client_open(site, client, __extension__ &(struct client_options){__VA_ARGS__}),   \
                  1, "%s", ERR_reason_error_string(ERR_peek_last_error()))

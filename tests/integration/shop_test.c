@@ -390,7 +390,7 @@ Test(shop, each_change_is_a_line_with_who_account_operation_and_transaction)
     for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
         log = site_log_await(site, wanted[i]);
     cr_expect_eq(lines_with(log, "operation=top-up"), (unsigned)CHANGES);
-    cr_expect_eq(lines_with(log, "order-2"), 0u); /* a request that changed nothing is not logged */
+    cr_expect_eq(lines_with(log, "order-2"), 0u); /* a refused request is not logged */
     shop_site_destroy(&site);
 }
 

@@ -40,6 +40,7 @@ redisReply *fixture_redis(struct fixture *fixture, const char *format, ...);
 int64_t fixture_redis_integer(struct fixture *fixture, const char *format, ...);
 /* A field of an account's hash as a number, 0 where it is absent. */
 int64_t fixture_account_field(struct fixture *fixture, const char *tag, const char *field);
+/* Loads the ledger's function library into Redis. */
 void fixture_function_load(struct fixture *fixture);
 
 /* Waits for the state and fails the test where it is not reached in time. */
@@ -48,11 +49,14 @@ void fixture_wait_state(struct fixture *fixture, enum ledger_state state);
 bool fixture_reaches_state(struct fixture *fixture, enum ledger_state state, uint32_t timeout_ms);
 void fixture_pause(void); /* 2 ms, between two looks at a condition */
 
+/* An account of the issuer "shop", and a file. The caller drops them. */
 struct ledger_account *fixture_account(struct fixture *fixture, const char *name);
 struct ledger_file *fixture_file(struct fixture *fixture, const char *path);
 /* Opens a download, adds the bytes to it and closes it. */
 void fixture_deliver(struct fixture *fixture, const char *account, const char *path,
                      uint64_t bytes);
+/* Changes an account of the issuer "shop"; returns ledger_account_change's result. `repeated` may
+ * be NULL. */
 int fixture_change(struct fixture *fixture, enum ledger_operation operation, const char *account,
                    int64_t amount, const char *transaction, bool *repeated);
 
