@@ -154,7 +154,7 @@ Test(cold, files_over_tls_are_read_by_the_ring)
     expect_ring_reads(true);
 }
 
-/* ---- where nothing is cold, or nobody can tell ---- */
+/* ---- file systems on which nothing is cold, or that cannot tell ---- */
 
 /* An empty directory, which the caller removes. */
 static const char *make_directory(void)
@@ -225,7 +225,7 @@ Test(cold, files_of_which_nobody_can_tell_are_read_by_the_ring_and_remembered)
     site_destroy(&below);
 }
 
-/* ---- who goes away meanwhile ---- */
+/* ---- readers that leave, files that shrink ---- */
 
 Test(cold, files_whose_readers_leave_are_closed_and_cost_nothing)
 {

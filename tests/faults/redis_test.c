@@ -36,7 +36,7 @@ static unsigned status_of(int fd)
     return raw_read(fd, line, 12) == 12 ? (unsigned)strtoul(line + 9, NULL, 10) : 0;
 }
 
-/* ---- much at once ---- */
+/* ---- a Redis that answers much at once ---- */
 
 /* A node of one worker, and a connection and a link for each of `count` listeners. */
 static struct site *site_for_many(int count, int window, const char *path, int *fds,
@@ -99,7 +99,7 @@ Test(redis, whose_push_connection_is_reset_beside_many_listeners_answers_all_of_
     site_destroy(&site);
 }
 
-/* ---- late ---- */
+/* ---- a Redis that answers late ---- */
 
 static void await_ready(struct site *site, bool ready)
 {
@@ -219,7 +219,7 @@ Test(redis, that_answers_steadily_and_always_too_late_keeps_its_connections)
     site_destroy(&home);
 }
 
-/* ---- not at all ---- */
+/* ---- a Redis that does not answer ---- */
 
 /* Like a proxy whose Redis is gone, or a host that was stopped: connections are accepted. */
 Test(redis, that_accepts_and_says_nothing_is_given_up_until_one_answers)
@@ -244,7 +244,7 @@ Test(redis, that_accepts_and_says_nothing_is_given_up_until_one_answers)
     site_destroy(&home);
 }
 
-/* ---- wrongly ---- */
+/* ---- a Redis that refuses ---- */
 
 /* One way in which Redis answers and refuses each call. The node must notice by itself when it
  * begins and when it ends. */
@@ -355,7 +355,7 @@ Test(redis, that_another_has_taken_over_from_is_left_by_all_connections)
     site_destroy(&second);
 }
 
-/* ---- somewhere else ---- */
+/* ---- a Redis that moves ---- */
 
 #define NAMESERVER "127.77.77.77"
 

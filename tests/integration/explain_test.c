@@ -20,7 +20,7 @@
 #define HOST      "media.example"
 #define RIVAL_ISS "https://rival.example"
 
-/* ---- what both say ---- */
+/* ---- a GET and its explanation ---- */
 
 static const char *const names[REFUSAL_COUNT] = {
 #define X(name, ...) [REFUSED_##name] = #name,
@@ -334,7 +334,7 @@ static const char *unacknowledged(struct site *site)
     return link;
 }
 
-/* ---- what is the node's: each in a site of its own ---- */
+/* ---- refusals for the node's own reasons: each in a site of its own ---- */
 
 static void without_redis(void)
 {

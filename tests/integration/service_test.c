@@ -491,7 +491,7 @@ Test(service, takes_nobody_after_SIGTERM_and_answers_who_has_connected)
     site_destroy(&site);
 }
 
-/* ---- what a core would hold ---- */
+/* ---- cores ---- */
 
 static bool limits_have(struct site *site, const char *text)
 {
@@ -515,7 +515,7 @@ Test(service, leaves_no_core)
     site_destroy(&site);
 }
 
-/* ---- health, from the first to the last ---- */
+/* ---- health while the node starts and stops ---- */
 
 static bool health_says(struct site *site, const char *text)
 {

@@ -25,7 +25,7 @@ static const char *subject_of(struct site *site, const struct client *client)
     return site_format(site, "%s", text);
 }
 
-/* ---- which one ---- */
+/* ---- the certificate that is chosen ---- */
 
 Test(tls, sends_the_certificate_of_the_name_that_is_asked_for)
 {

@@ -181,7 +181,7 @@ Test(tls, a_proxys_header_comes_before_it)
     site_destroy(&site);
 }
 
-/* ---- what failed ---- */
+/* ---- failed handshakes by reason ---- */
 
 struct failure {
     const char *kind;

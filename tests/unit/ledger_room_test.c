@@ -197,7 +197,7 @@ Test(ledger_room, of_closings_is_kept_where_several_come_in_one_turn)
     fixture_open(&fx);
 }
 
-/* ---- any reason ---- */
+/* ---- every reason for a full journal ---- */
 
 static char in_the_way[160];
 
@@ -331,7 +331,7 @@ Test(ledger_room, of_descriptors_that_the_poster_lacks_is_waited_for)
     expect_billed(sum);
 }
 
-/* ---- by chance ---- */
+/* ---- random lives of a disk ---- */
 
 static uint64_t chance_state;
 

@@ -433,7 +433,7 @@ Test(media_hash, hashing_a_large_file_leaves_the_page_cache_as_it_was)
     free(content);
 }
 
-/* ---- threads: what ThreadSanitizer is to see ---- */
+/* ---- threads, for ThreadSanitizer ---- */
 
 struct worker {
     struct media *media;

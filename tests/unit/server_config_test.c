@@ -681,7 +681,7 @@ Test(server_config, reads_files_whole_and_not_past_the_bound)
     cr_expect_null(text);
 }
 
-/* ---- what differs ---- */
+/* ---- changes between two configurations ---- */
 
 static unsigned changes(const char *before, const char *after, char text[512])
 {

@@ -126,7 +126,7 @@ Test(record_marks, tell_answers_from_data_in_what_a_write_made)
     }
 }
 
-/* ---- against each record by itself ---- */
+/* ---- compared with a model of single records ---- */
 
 #define MODEL_MAX 4096
 

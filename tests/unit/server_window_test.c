@@ -278,7 +278,7 @@ Test(window, neither_makes_nor_loses_a_byte_between_threads)
     stop();
 }
 
-/* ---- many ---- */
+/* ---- many windows ---- */
 
 static uint64_t cpu_ns(void)
 {
