@@ -176,8 +176,10 @@ struct parts {
     unsigned listening[LISTENERS];          /* how many of these are open */
 };
 
-/* The state directory is this node's from here on, and with it the socket there. Reading the journal
- * may take its time: health tells meanwhile that the node is starting. */
+/*
+ * The state directory is this node's from here on, and with it the socket there. Reading the
+ * journal may take its time: health tells meanwhile that the node is starting.
+ */
 static int on_locked(void *context, char *error, size_t error_size)
 {
     struct parts *parts = context;
@@ -268,8 +270,9 @@ static const char *listen_address(const struct config *config, enum listener kin
 }
 
 /*
- * Each worker has a listener of its own, or shares those that were passed to the process. Opened last: who
- * connects before the workers accept is refused, and asks another node, instead of waiting for a Redis that starts.
+ * Each worker has a listener of its own, or shares those that were passed to the process. Opened
+ * last: who connects before the workers accept is refused, and asks another node, instead of
+ * waiting for a Redis that starts.
  */
 static int open_listeners(struct parts *parts, char *error, size_t error_size)
 {
@@ -298,7 +301,10 @@ static int open_listeners(struct parts *parts, char *error, size_t error_size)
     return 0;
 }
 
-/* Nothing is begun, neither journal nor Redis, for a port that is taken or an address that is another host's. */
+/*
+ * Nothing is begun, neither journal nor Redis, for a port that is taken or an address that is
+ * another host's.
+ */
 static int try_listeners(const struct node *node, char *error, size_t error_size)
 {
     char bound[300];
@@ -552,8 +558,8 @@ struct tls *node_tls_hold(struct node *node)
 }
 
 /*
- * Reads the key sets again. What the workers remember of the old trust they verify again. `news`: say so
- * where they cannot be read; a file that stays broken is tried again and again.
+ * Reads the key sets again. What the workers remember of the old trust they verify again. `news`:
+ * say so where they cannot be read; a file that stays broken is tried again and again.
  */
 static bool reload_keys(struct node *node, bool news)
 {
@@ -614,9 +620,9 @@ static void warn_of_failure(void *context, const struct doctor_finding *finding)
 }
 
 /*
- * The configuration stays as it was at the start. Whoever has edited it is told what a restart would
- * bring, at each SIGHUP for as long as that is so. The buffer bounds how many mistakes are told, so
- * that the log need not leave any out.
+ * The configuration stays as it was at the start. Whoever has edited it is told what a restart
+ * would bring, at each SIGHUP for as long as that is so. The buffer bounds how many mistakes are
+ * told, so that the log need not leave any out.
  */
 static void report_configuration(struct node *node)
 {
@@ -677,7 +683,9 @@ static void watch_keys(struct node *node, struct key_watch *watch)
         tell_workers(node);
 }
 
-/* An OCSP response that ends is told of once, or nobody would see that clients get none any more. */
+/*
+ * An OCSP response that ends is told of once, or nobody would see that clients get none any more.
+ */
 static void watch_staples(struct node *node)
 {
     const char *file;
@@ -720,7 +728,10 @@ int node_run(const struct config *config, const struct config_source *source, ch
         return -ENOMEM;
     }
     strike_name_set(config->token_attribute);
-    /* Some fifteen threads allocate now and then, and each arena keeps the most that it ever needed. */
+    /*
+     * Some fifteen threads allocate now and then, and each arena keeps the most that it ever
+     * needed.
+     */
     mallopt(M_ARENA_MAX, (int)node_workers(config) + 1);
     int status = log_start();
     if (status != 0) {

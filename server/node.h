@@ -1,7 +1,7 @@
 /*
- * A running node: the main thread's view of everything that a process shares. `tollgate serve`
- * creates it, the admin thread and the workers borrow it. Immutable after node_start except where a
- * field says otherwise.
+ * A running node: everything that the threads of one process share. `tollgate serve` calls
+ * node_run, which makes it; the admin thread and the workers borrow it. Once the phase is
+ * NODE_SERVING, a field changes only where its comment says so or its type is atomic.
  */
 #ifndef TOLLGATE_SERVER_NODE_H
 #define TOLLGATE_SERVER_NODE_H
@@ -30,7 +30,9 @@ struct tls;
 struct worker;
 struct windows;
 
-/* What of a node threads that it did not start itself may read: see node_phase_hold. */
+/*
+ * Which part of a node the admin thread may read, as it runs in every phase: see node_phase_hold.
+ */
 enum node_phase {
     NODE_SERVING,  /* all of it */
     NODE_STARTING, /* the configuration alone: the rest is being made */
@@ -51,8 +53,8 @@ struct node {
     atomic_uint pushes;      /* how often grants were dropped; of the ledger's push thread */
     struct windows *windows; /* owns; shared by the workers, see window.h */
     pthread_mutex_t wake_mutex;
-    bool
-        has_workers; /* under wake_mutex: windows and workers are there, other threads may wake them */
+    /* Under wake_mutex: the workers exist, so that other threads may wake them. */
+    bool has_workers;
     struct access_log *access_log;       /* owns; NULL: off */
     struct content_types *content_types; /* owns; what the workers name files by */
     struct proxies *proxies;             /* owns; who is trusted to speak for others */
@@ -82,11 +84,14 @@ struct node_stats {
 /* How many workers a node of this configuration has. */
 unsigned node_workers(const struct config *config);
 
-/* The phase, which stays as it is until node_phase_release. From any thread; not to wait under. */
+/*
+ * Returns the phase, which cannot change until node_phase_release. From any thread. It holds a
+ * mutex, so the caller must not wait before the release.
+ */
 enum node_phase node_phase_hold(struct node *node);
 void node_phase_release(struct node *node);
 
-/* True where the ledger may serve and every worker may ask Redis for grants. From any thread. */
+/* True if the ledger may serve and every worker may ask Redis for grants. From any thread. */
 bool node_is_ready(const struct node *node);
 void node_stats(const struct node *node, struct node_stats *out);
 
@@ -101,9 +106,9 @@ struct token_trust *node_trust_hold(struct node *node);
 struct tls *node_tls_hold(struct node *node);
 
 /*
- * Runs a node until SIGTERM or SIGINT, in the calling (main) thread. At SIGHUP it reads `source`, from
- * which `config` came, again, to tell what has changed. 0 after a clean stop, or a
- * negative errno with one sentence in `error` where it could not start.
+ * Runs a node until SIGTERM or SIGINT, in the calling (main) thread. At SIGHUP it reads `source`,
+ * from which `config` came, again, to tell what has changed. 0 after a clean stop, or a negative
+ * errno with one sentence in `error` where it could not start.
  */
 int node_run(const struct config *config, const struct config_source *source, char *error,
              unsigned long error_size);

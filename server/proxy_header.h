@@ -1,7 +1,7 @@
 /*
- * The PROXY protocol, version 1 (a line of text) and version 2 (binary), told apart by how they begin:
- * what a proxy that is trusted puts before the bytes of the client that it speaks for. Pure; used by
- * connection_client.c, fuzzed alone.
+ * The PROXY protocol, version 1 (a line of text) and version 2 (binary), told apart by how they
+ * begin: what a proxy that is trusted puts before the bytes of the client that it speaks for. Pure;
+ * used by connection_client.c, fuzzed alone.
  */
 #ifndef TOLLGATE_SERVER_PROXY_HEADER_H
 #define TOLLGATE_SERVER_PROXY_HEADER_H

@@ -1,6 +1,6 @@
 /*
- * Rates, and counts of responses, shared by the workers. See quota.h. It waits for nothing: who gets
- * no bytes comes again with the next tick.
+ * Rates, and counts of responses, shared by the workers. See quota.h. It waits for nothing: who
+ * gets no bytes comes again with the next tick.
  */
 #include "server/quota.h"
 

@@ -2,8 +2,8 @@
  * What is held to a limit across all workers of the node: the responses under way and the bytes per
  * second of a link, or of an account. Atomics only; the table in window.c owns them.
  *
- * Token buckets and not SO_MAX_PACING_RATE divided among the connections: that must be divided again
- * whenever a connection comes or goes, and what a slow one leaves is lost to the others.
+ * Token buckets and not SO_MAX_PACING_RATE divided among the connections: that must be divided
+ * again whenever a connection comes or goes, and what a slow one leaves is lost to the others.
  *
  * A bucket is a rate with a burst, as one number: the moment until which the bytes that were taken
  * have been paid for (the virtual scheduling of ITU-T I.371). Taking is a compare and swap.
@@ -28,15 +28,15 @@ struct bucket {
 void bucket_init(struct bucket *bucket, uint64_t rate, uint64_t burst_us, uint64_t filled_us,
                  uint64_t now_ms);
 /*
- * Takes up to `want` bytes, and not more than one of `sharers` equal parts of what there is, so that
- * nobody is starved; a part is one byte at least. Returns the bytes, 0 where there are none.
+ * Takes up to `want` bytes, and not more than one of `sharers` equal parts of what there is, so
+ * that nobody is starved; a part is one byte at least. Returns the bytes, 0 where there are none.
  */
 uint64_t bucket_take(struct bucket *bucket, uint64_t want, unsigned sharers, uint64_t now_ms);
 /* Gives bytes back that were taken and not sent. */
 void bucket_give(struct bucket *bucket, uint64_t bytes);
 /*
- * The same of a bucket whose rate and burst each taker brings along: time is what they share, and one that
- * is served faster gets more bytes for it. `*paid_us` is 0 at first: full.
+ * The same of a bucket whose rate and burst each taker brings along: time is what they share, and
+ * one that is served faster gets more bytes for it. `*paid_us` is 0 at first: full.
  */
 uint64_t bucket_take_at(atomic_ullong *paid_us, uint64_t rate, uint64_t burst_us, uint64_t want,
                         unsigned sharers, uint64_t now_ms);
@@ -64,7 +64,9 @@ bool quota_enter(struct quota *quota);
 /* Counts one that is under way already, whatever max_conns says. */
 void quota_join(struct quota *quota);
 void quota_leave(struct quota *quota);
-/* Counts a response that ended with more unacknowledged than acknowledged; how many in this minute. */
+/*
+ * Counts a response that ended with more unacknowledged than acknowledged; how many in this minute.
+ */
 uint32_t quota_count_unacknowledged(struct quota *quota, uint64_t now_ms);
 uint32_t quota_unacknowledged(const struct quota *quota, uint64_t now_ms);
 

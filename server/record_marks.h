@@ -37,20 +37,24 @@ struct record_marks {
  */
 bool record_marks_have_room(const struct record_marks *marks, unsigned runs);
 
-/* `count` more records were made, of `length` bytes each with `plain` within. False without a place. */
+/*
+ * `count` more records were made, of `length` bytes each with `plain` within. False without a
+ * place.
+ */
 bool record_marks_add(struct record_marks *marks, uint32_t length, uint32_t plain, uint32_t count);
 
 /*
- * Adds what one write made, `length` bytes: records that carry `plain` bytes, and before them perhaps
- * some without (*answers: how many bytes these are). Each record is `adds` bytes longer than what it
- * carries. False where that is not what is there, or without a place: nothing may be sent any more.
+ * Adds what one write made, `length` bytes: records that carry `plain` bytes, and before them
+ * perhaps some without (*answers: how many bytes these are). Each record is `adds` bytes longer
+ * than what it carries. False where that is not what is there, or without a place: nothing may be
+ * sent any more.
  */
 bool record_marks_add_written(struct record_marks *marks, const char *records, size_t length,
                               size_t plain, size_t adds, size_t *answers);
 
 /*
- * The peer has acknowledged `stream_bytes` of the stream (less than before changes nothing). Returns
- * the plaintext of all records so far that it has whole.
+ * The peer has acknowledged `stream_bytes` of the stream (less than before changes nothing).
+ * Returns the plaintext of all records so far that it has whole.
  */
 uint64_t record_marks_acknowledge(struct record_marks *marks, uint64_t stream_bytes);
 

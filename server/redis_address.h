@@ -1,6 +1,6 @@
 /*
- * Which Redis the configuration means: its address, and its password. Called by the node at start and
- * by the doctor. The ledger resolves the address.
+ * Which Redis the configuration means: its address, and its password. Called by the node at start
+ * and by the doctor. The ledger resolves the address.
  */
 #ifndef TOLLGATE_SERVER_REDIS_ADDRESS_H
 #define TOLLGATE_SERVER_REDIS_ADDRESS_H
@@ -17,7 +17,8 @@ struct redis_address {
 };
 
 /*
- * Reads the password's file. 0, or a negative errno with one sentence that has the cure. The password is the caller's to wipe.
+ * Reads the password's file. 0, or a negative errno with one sentence that has the cure. The
+ * password is the caller's to wipe.
  */
 int redis_address_read(const struct config *config, struct redis_address *out, char *error,
                        size_t error_size);

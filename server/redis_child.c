@@ -82,8 +82,10 @@ static bool goes_on(struct redis_child *child, int failure, const char *how)
 
 enum event { LATE, STOP_ASKED, ENDED, ANSWERED };
 
-/* Waits for what comes first: the stop, the end of the process, input on `fd` (each -1: of nothing),
- * or the end of `wait_ms`. */
+/*
+ * Waits for what comes first: the stop, the end of the process, input on `fd` (each -1: of
+ * nothing), or the end of `wait_ms`.
+ */
 static enum event await_event(const struct redis_child *child, int process_fd, int fd, int wait_ms)
 {
     struct pollfd items[] = {{.fd = child->stop_fd, .events = POLLIN},
@@ -138,8 +140,8 @@ static bool is_kept(struct redis_child *child)
 
 /*
  * Asks PING again and again; one that is slow to be answered is waited for. Until the stop is asked
- * for, the process ends, or it has been silent for SILENT_MS: LATE. A turn counts WATCH_MS of silence
- * at most, however long it took: the whole machine may have stood still.
+ * for, the process ends, or it has been silent for SILENT_MS: LATE. A turn counts WATCH_MS of
+ * silence at most, however long it took: the whole machine may have stood still.
  */
 static enum event watch(struct redis_child *child, int process_fd)
 {

@@ -1,8 +1,8 @@
 /*
  * The embedded Redis: a private redis-server child on a Unix socket in the state directory,
  * append-only file on, noeviction, restarted with backoff when it dies or answers nothing for 10 s
- * (LOADING and BUSY are answers). Started and watched by a thread of its own; it dies with the node.
- * Not used where `redis` names an address.
+ * (LOADING and BUSY are answers). Started and watched by a thread of its own; it dies with the
+ * node. Not used where `redis` names an address.
  */
 #ifndef TOLLGATE_SERVER_REDIS_CHILD_H
 #define TOLLGATE_SERVER_REDIS_CHILD_H

@@ -37,7 +37,9 @@ int redis_link_send(struct redis_link *link, const struct ledger_command *comman
 
 /* End of a turn: writes what was queued. */
 void redis_link_flush(struct redis_link *link);
-/* Each tick: connects again, looks whether this is still the ledger's Redis, keeps the deadlines. */
+/*
+ * Each tick: connects again, looks whether this is still the ledger's Redis, keeps the deadlines.
+ */
 void redis_link_tick(struct redis_link *link);
 void redis_link_readable(struct redis_link *link, uint32_t generation, int result, bool more);
 /* Each turn: takes a bounded part of the answers that have come, where some have. */

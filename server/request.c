@@ -21,8 +21,10 @@
 
 #define LOGGED_PATH_MAX 256
 
-/* What was asked for, without its query: of the head that is being read, else of the file that was found.
- * A token in the path is struck by the log. */
+/*
+ * What was asked for, without its query: of the head that is being read, else of the file that was
+ * found. A token in the path is struck by the log.
+ */
 static struct http_text path_of(const struct worker *worker, const struct connection *connection)
 {
     struct http_text path = worker->target;
@@ -52,8 +54,8 @@ void request_log_refusal(const struct worker *worker, const struct connection *c
 }
 
 /*
- * RFC 6265 4.2.1: cookie-pairs set apart by "; ", in one Cookie line or in several, which proxies make of
- * HTTP/2 (RFC 9113 8.2.3). Returns how many of the name there are; *out is the first.
+ * RFC 6265 4.2.1: cookie-pairs set apart by "; ", in one Cookie line or in several, which proxies
+ * make of HTTP/2 (RFC 9113 8.2.3). Returns how many of the name there are; *out is the first.
  */
 static unsigned cookie_of(const struct http_head *head, const char *name, struct http_text *out)
 {
@@ -98,8 +100,10 @@ static enum refusal find_token(struct worker *worker, const struct http_head *he
     }
 }
 
-/* A client that goes on connects again. Where a proxy forwards, the connection is many clients', of whom the
- * others did nothing. */
+/*
+ * A client that goes on connects again. Where a proxy forwards, the connection is many clients', of
+ * whom the others did nothing.
+ */
 static enum refusal refuse_signature(struct worker *worker, struct connection *connection,
                                      enum token_effort effort)
 {
@@ -297,7 +301,10 @@ static bool brings_bytes(const struct connection *connection, enum http_selectio
            (selection == HTTP_WHOLE || selection == HTTP_PART || selection == HTTP_PARTS);
 }
 
-/* Whether the head waits for what Redis says of its link. Else *refusal is set where it was revoked. */
+/*
+ * Whether the head waits for what Redis says of its link. Else *refusal is set where it was
+ * revoked.
+ */
 static bool await_standing(struct worker *worker, struct connection *connection,
                            enum refusal *refusal)
 {
@@ -356,9 +363,9 @@ static void answer(struct worker *worker, struct connection *connection,
 }
 
 /*
- * Whether the head waits for the hash of its file, whose entity tag it asks about: once, and no longer
- * than hash_wait_ms. Until then a right tag would be taken for a wrong one, and the whole file be sent,
- * and billed, to who has it already.
+ * Whether the head waits for the hash of its file, whose entity tag it asks about: once, and no
+ * longer than hash_wait_ms. Until then a right tag would be taken for a wrong one, and the whole
+ * file be sent, and billed, to who has it already.
  */
 static bool await_hash(struct worker *worker, struct connection *connection,
                        const struct http_head *head)
@@ -416,8 +423,10 @@ void request_retry_hashing(struct worker *worker)
     }
 }
 
-/* The configured origin that the page's is, of that issuer; NULL: of any, for a refusal that knows of
- * none. A page of one shop may not read what another has sold. */
+/*
+ * The configured origin that the page's is, of that issuer; NULL: of any, for a refusal that knows
+ * of none. A page of one shop may not read what another has sold.
+ */
 static const char *origin_of(const struct worker *worker, const struct http_text *sent,
                              const char *issuer)
 {
@@ -457,8 +466,10 @@ static enum request_outcome take(struct worker *worker, struct connection *conne
     struct token_request wanted = {0};
     enum http_selection selection = HTTP_WHOLE;
     struct http_ranges ranges;
-    /* RFC 9112 9.3: content is not read here, whatever is answered, so nothing can follow it: a proxy that
-     * reads it would take its bytes for another client's request. */
+    /*
+     * RFC 9112 9.3: content is not read here, whatever is answered, so nothing can follow it: a
+     * proxy that reads it would take its bytes for another client's request.
+     */
     connection->keep_alive = head->keep_alive && !head->has_body;
     connection->is_http_1_0 = head->minor == 0;
     connection->head_only = head->method == HTTP_HEAD;

@@ -108,8 +108,8 @@ static void write_validators(const struct worker *worker, const struct media_fil
 }
 
 /*
- * The Fetch standard's CORS: a page of the origin may read the answer, refusals too, and what of its
- * head a player needs. A named origin may send its cookie, which may carry the token.
+ * The Fetch standard's CORS: a page of the origin may read the answer, refusals too, and what of
+ * its head a player needs. A named origin may send its cookie, which may carry the token.
  */
 static void write_origin(const struct worker *worker, const struct connection *connection,
                          struct writer *out)

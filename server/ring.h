@@ -10,8 +10,10 @@
 #include <stddef.h>
 
 #define RING_ENTRIES      1024
-/* Of the kernel's threads for what would block (openat2, reading ahead), for each ring. What exceeds
- * this waits in a queue; unbounded, a reader of a slow disk would have a thread of its own. */
+/*
+ * Of the kernel's threads for what would block (openat2, reading ahead), for each ring. What
+ * exceeds this waits in a queue; unbounded, a reader of a slow disk would have a thread of its own.
+ */
 #define RING_THREADS_MAX  16
 #define RING_KERNEL_MAJOR 6 /* DEFER_TASKRUN came with Linux 6.1 */
 #define RING_KERNEL_MINOR 1

@@ -1,6 +1,6 @@
 /*
- * Telling the service manager. Not by libsystemd's sd_notify, which waits for ever for a manager that
- * does not read its socket: the node's main thread would hear no signal from then on.
+ * Telling the service manager. Not by libsystemd's sd_notify, which waits for ever for a manager
+ * that does not read its socket: the node's main thread would hear no signal from then on.
  */
 #include "server/service_manager.h"
 
@@ -34,7 +34,9 @@ void service_manager_tell(const char *state)
         return;
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
     clock_gettime(CLOCK_MONOTONIC, &now);
-    /* systemd holds the time against that of the signal, so as not to take an old answer for new. */
+    /*
+     * systemd holds the time against that of the signal, so as not to take an old answer for new.
+     */
     int size = snprintf(text, sizeof(text), "%s\nMONOTONIC_USEC=%lld", state,
                         (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
     (void)sendto(fd, text, (size_t)size, MSG_NOSIGNAL, (const struct sockaddr *)&address,

@@ -1,8 +1,8 @@
 /*
- * Whether a link has been revoked, where its answer brings no bytes: HEAD, 304, 412, 416. Nothing is
- * granted for these, so admission does not ask. Redis is asked here, once for a link and as long as
- * nothing new is heard of its account, and while it can be asked: else what the node knows is what it
- * says. Called by request.c, on the worker whose token cache has the entry.
+ * Whether a link has been revoked, where its answer brings no bytes: HEAD, 304, 412, 416. Nothing
+ * is granted for these, so admission does not ask. Redis is asked here, once for a link and as long
+ * as nothing new is heard of its account, and while it can be asked: else what the node knows is
+ * what it says. Called by request.c, on the worker whose token cache has the entry.
  */
 #ifndef TOLLGATE_SERVER_STANDING_H
 #define TOLLGATE_SERVER_STANDING_H
@@ -24,7 +24,8 @@ enum standing {
 enum standing standing_of(const struct worker *worker, const struct connection *connection);
 /*
  * Asks about the connection's link, and gives it its head again once that is answered, by
- * admission_timeout_ms at the latest. False where Redis cannot be asked, or has been as often as is of use.
+ * admission_timeout_ms at the latest. False where Redis cannot be asked, or has been as often as is
+ * of use.
  */
 bool standing_ask(struct worker *worker, struct connection *connection);
 

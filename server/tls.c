@@ -65,7 +65,10 @@ static int on_certificate(SSL *ssl, void *context)
     return SSL_use_cert_and_key(ssl, chosen->leaf, chosen->key, chosen->chain, 1);
 }
 
-/* SSL_CTX_set_tlsext_status_cb(3): a client asks for an OCSP response, and its certificate is chosen. */
+/*
+ * SSL_CTX_set_tlsext_status_cb(3): a client asks for an OCSP response, and its certificate is
+ * chosen.
+ */
 static int on_status(SSL *ssl, void *context)
 {
     const struct tls *tls = context;
@@ -105,7 +108,9 @@ bool tls_has_kernel(void)
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return false;
-    /* Only a connected socket takes it; a kernel that has it says so, one that has not says ENOENT. */
+    /*
+     * Only a connected socket takes it; a kernel that has it says so, one that has not says ENOENT.
+     */
     bool has = setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", sizeof("tls")) == 0 || errno == ENOTCONN;
     close(fd);
     return has;

@@ -10,8 +10,10 @@
 
 #define ENTRY_SIZE 128 /* the longest name of a cipher has 41 bytes */
 
-/* The next entry of a list whose entries have colons between them; *at is NULL behind the last. False where
- * it is longer than any name: *entry has its beginning then. */
+/*
+ * The next entry of a list whose entries have colons between them; *at is NULL behind the last.
+ * False where it is longer than any name: *entry has its beginning then.
+ */
 static bool next_entry(const char **at, char entry[ENTRY_SIZE])
 {
     size_t length = strcspn(*at, ":");
@@ -80,8 +82,8 @@ static const SSL_CIPHER *find_cipher(SSL_CTX *context, const char *name)
 }
 
 /*
- * Forward secrecy and authenticated encryption alone, by a certificate. A record's overhead is known for
- * these three (transport_tls.c), and with it which bytes of a file have arrived.
+ * Forward secrecy and authenticated encryption alone, by a certificate. A record's overhead is
+ * known for these three (transport_tls.c), and with it which bytes of a file have arrived.
  */
 static bool is_spoken(const SSL_CIPHER *cipher)
 {

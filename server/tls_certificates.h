@@ -63,13 +63,13 @@ const struct certificate *certificates_choose(const struct certificates *certifi
 void certificates_warn(struct certificates *certificates, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /*
- * Who signed the certificate: one of its chain, itself, or one that this system trusts. The caller's
- * reference; NULL: unknown.
+ * Who signed the certificate: one of its chain, itself, or one that this system trusts. The
+ * caller's reference; NULL: unknown.
  */
 X509 *certificate_issuer(const struct certificate *certificate);
 /*
- * Adds warnings of certificates that no client gets, of chains without their intermediate, and of OCSP
- * responses that cannot be stapled now.
+ * Adds warnings of certificates that no client gets, of chains without their intermediate, and of
+ * OCSP responses that cannot be stapled now.
  */
 void certificates_review(struct certificates *certificates, int64_t now_s);
 

@@ -1,7 +1,7 @@
 /*
  * Finds certificates and their keys: one file, or a directory of them (tls_load). What lies in a
- * directory and is not a certificate with its key is skipped with a warning; one that is damaged fails
- * the load, so that nobody loses a host unawares.
+ * directory and is not a certificate with its key is skipped with a warning; one that is damaged
+ * fails the load, so that nobody loses a host unawares.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -66,7 +66,9 @@ static bool read_labels(const char *path, bool *has_certificate, bool *has_key)
     return good;
 }
 
-/* A stray file is not a reason not to start; one that served until now is not given up so easily. */
+/*
+ * A stray file is not a reason not to start; one that served until now is not given up so easily.
+ */
 static int skip(const struct loader *loader, const char *path, const char *why)
 {
     for (unsigned i = 0; loader->before != NULL && i < loader->before->count; i++)

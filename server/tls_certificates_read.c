@@ -1,6 +1,6 @@
 /*
- * Reads one certificate with its chain, its key and its OCSP response from their files, and says what is
- * wrong with those that cannot be served. Called by the load of the certificates.
+ * Reads one certificate with its chain, its key and its OCSP response from their files, and says
+ * what is wrong with those that cannot be served. Called by the load of the certificates.
  */
 #include <errno.h>
 #include <openssl/err.h>

@@ -134,7 +134,10 @@ static void review_chain(struct certificates *certificates, const struct certifi
 
 /* ---- OCSP responses ---- */
 
-/* RFC 7633 4.2.3.1: status_request among the features that the certificate promises ("must-staple"). */
+/*
+ * RFC 7633 4.2.3.1: status_request among the features that the certificate promises
+ * ("must-staple").
+ */
 static bool has_to_be_stapled(const struct certificate *certificate)
 {
     bool found = false;

@@ -1,7 +1,7 @@
 /*
- * OCSP responses that handshakes carry for the clients that ask (RFC 6066 8, RFC 6960): each is read
- * from a file beside its certificate, and checked against the certificate. Called by the load of the
- * certificates; it never asks a responder, the operator does.
+ * OCSP responses that handshakes carry for the clients that ask (RFC 6066 8, RFC 6960): each is
+ * read from a file beside its certificate, and checked against the certificate. Called by the load
+ * of the certificates; it never asks a responder, the operator does.
  */
 #ifndef TOLLGATE_SERVER_TLS_STAPLE_H
 #define TOLLGATE_SERVER_TLS_STAPLE_H
@@ -23,9 +23,9 @@ struct staple {
 };
 
 /*
- * Reads the file at `path` into *out, which is zeroes. `chain` may be NULL. Where `issuer` is NULL, the
- * signature remains unchecked, as does the issuer's key. 0, or a negative errno, and `why` says what is
- * wrong with the file, and the cure.
+ * Reads the file at `path` into *out, which is zeroes. `chain` may be NULL. Where `issuer` is NULL,
+ * the signature remains unchecked, as does the issuer's key. 0, or a negative errno, and `why` says
+ * what is wrong with the file, and the cure.
  */
 int staple_read(struct staple *out, const char *path, const X509 *leaf, X509 *issuer,
                 STACK_OF(X509) * chain, char *why, size_t why_size);

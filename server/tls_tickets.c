@@ -193,9 +193,9 @@ static bool mac_start(EVP_MAC_CTX *mac, struct ticket_key *key)
 }
 
 /*
- * 1 good, 2 good but to be renewed, 0 unknown, -1 failed. Over TLS 1.3 each is to be renewed, whatever its
- * key: RFC 8446 appendix C.4 has clients use a ticket once, so that who watches cannot tell that two
- * connections are of one client.
+ * 1 good, 2 good but to be renewed, 0 unknown, -1 failed. Over TLS 1.3 each is to be renewed,
+ * whatever its key: RFC 8446 appendix C.4 has clients use a ticket once, so that who watches cannot
+ * tell that two connections are of one client.
  */
 int tls_tickets_use(struct tls_tickets *tickets, const SSL *ssl, unsigned char name[16],
                     unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int encrypt)

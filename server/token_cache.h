@@ -37,7 +37,10 @@ int token_cache_create(struct token_cache **out, struct ledger *ledger, struct c
                        uint64_t entries_max);
 void token_cache_destroy(struct token_cache **cache);
 
-/* Who asks for a token: it is the client whose failed checks are counted, NULL where that is nobody. */
+/*
+ * Who asks for a token: it is the client whose failed checks are counted, NULL where that is
+ * nobody.
+ */
 struct token_asker {
     const struct client_address *client;
     uint64_t now_ms;

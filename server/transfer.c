@@ -1,8 +1,8 @@
 /*
  * Bytes to the transport: a small body with its head in one send, a larger one from its file in
  * chunks, called inline on the non-blocking socket, with a one-shot poll when it is full. A chunk
- * that is not in the page cache is brought in by the ring first. No byte is handed to the kernel that
- * the response's purse does not pay.
+ * that is not in the page cache is brought in by the ring first. No byte is handed to the kernel
+ * that the response's purse does not pay.
  */
 #include <errno.h>
 #include <poll.h>
@@ -289,9 +289,10 @@ static struct io_uring_sqe *advise(struct worker *worker, const struct media_fil
 }
 
 /*
- * The ring tells the disk what to read, then reads a byte whose coming means that the rest has come, too:
- * nobody was blocked. The two are linked, as the first goes to a thread and the second does not; hard, so
- * that the byte is read where the first failed, too; and made in one submit, or there would be no link.
+ * The ring tells the disk what to read, then reads a byte whose coming means that the rest has
+ * come, too: nobody was blocked. The two are linked, as the first goes to a thread and the second
+ * does not; hard, so that the byte is read where the first failed, too; and made in one submit, or
+ * there would be no link.
  */
 static void warm(struct worker *worker, struct connection *connection)
 {

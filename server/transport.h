@@ -1,9 +1,10 @@
 /*
  * How bytes reach a client: over plain TCP, over TLS records made here, or over TLS records that
- * the kernel makes (kTLS). transfer.c and connection.c call a connection's transport and never its
- * socket; what a transport took counts as handed, what it holds back it sends at the next flush.
- * Errors are negative errnos. -EAGAIN: the socket is full. -ENOBUFS: not before the peer has
- * acknowledged more. -EPROTO: a session is over; what was sent before may still arrive.
+ * the kernel makes (kTLS). transfer.c, connection.c and metering.c call a connection's transport
+ * and never send to its socket; what a transport took counts as handed, what it holds back it sends
+ * at the next flush. Errors are negative errnos. -EAGAIN: the socket is full. -ENOBUFS: not before
+ * the peer has acknowledged more. -EPROTO: a session is over; what was sent before may still
+ * arrive.
  */
 #ifndef TOLLGATE_SERVER_TRANSPORT_H
 #define TOLLGATE_SERVER_TRANSPORT_H
@@ -53,11 +54,13 @@ extern const struct transport transport_plain, transport_tls, transport_kernel_t
 /* What plain TCP and kTLS have in common: `send` above. */
 ssize_t transport_plain_send(struct worker *worker, struct connection *connection, const char *data,
                              size_t length, bool more);
-/* How many of the next `length` bytes of the file to send now; 0: the disk must bring them first. */
+/*
+ * How many of the next `length` bytes of the file to send now; 0: the disk must bring them first.
+ */
 size_t transport_ready(struct worker *worker, struct connection *connection, size_t length);
 /*
- * Where the chunk was brought in TRANSPORT_TRIES times and each time was gone before it could be sent, as
- * memory is short: how much of it is to be waited for all the same. 0: none.
+ * Where the chunk was brought in TRANSPORT_TRIES times and each time was gone before it could be
+ * sent, as memory is short: how much of it is to be waited for all the same. 0: none.
  */
 size_t transport_unread(struct worker *worker, const struct connection *connection);
 #define TRANSPORT_TRIES      4
@@ -72,8 +75,10 @@ void tls_scratch_destroy(struct tls_scratch **scratch);
 /* Begins TLS on a connection that was accepted; 0 or -ENOMEM. */
 int tls_session_begin(struct worker *worker, struct connection *connection);
 void tls_session_end(struct connection *connection);
-/* The connection ends, and it was not the session that ended it: counts a handshake that had begun and is
- * not done. Of one that timed out it does not matter whether it had begun. */
+/*
+ * The connection ends, and it was not the session that ended it: counts a handshake that had begun
+ * and is not done. Of one that timed out it does not matter whether it had begun.
+ */
 void tls_session_interrupted(struct worker *worker, struct connection *connection,
                              enum tls_failure failure);
 /* "TLSv1.3"; "-" over plain TCP. */

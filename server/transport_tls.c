@@ -39,8 +39,8 @@
 #define WRITE_RUNS      3  /* of one SSL_write: an answer, full records, the rest */
 /*
  * Bytes that a peer may cause by what it asks of the session (RFC 8446 4.6.3: an answer to each
- * KeyUpdate; of TLS 1.2, a warning for each renegotiation): so many, and for each ANSWERS_SHARE bytes
- * of plaintext that it is sent one more. An answer to each record of 512 bytes is within it.
+ * KeyUpdate; of TLS 1.2, a warning for each renegotiation): so many, and for each ANSWERS_SHARE
+ * bytes of plaintext that it is sent one more. An answer to each record of 512 bytes is within it.
  */
 #define ANSWERS_FREE    ((uint64_t)16 * 1024)
 #define ANSWERS_SHARE   16
@@ -398,8 +398,10 @@ static bool read_once(struct worker *worker, struct connection *connection)
     return false;
 }
 
-/* RFC 8446 5.1: a record begins with its type, a handshake's is 22. A request line begins with a letter,
- * or, as clients were known to, with an empty line (RFC 9112 2.2). */
+/*
+ * RFC 8446 5.1: a record begins with its type, a handshake's is 22. A request line begins with a
+ * letter, or, as clients were known to, with an empty line (RFC 9112 2.2).
+ */
 static bool is_text(char first)
 {
     return (first >= 'A' && first <= 'Z') || (first >= 'a' && first <= 'z') || first == '\r' ||
@@ -484,8 +486,8 @@ static int tls_flush(struct worker *worker, struct connection *connection, bool 
 }
 
 /*
- * How much to encrypt now: no more than the socket will take, or what is over would have to be kept,
- * for each of many slow clients. At least a record.
+ * How much to encrypt now: no more than the socket will take, or what is over would have to be
+ * kept, for each of many slow clients. At least a record.
  */
 static size_t batch_size(const struct connection *connection)
 {
@@ -508,8 +510,10 @@ static ssize_t read_file(struct worker *worker, struct connection *connection, c
 {
     struct media_file *file = connection->file;
     size_t unread = transport_unread(worker, connection);
-    /* To read what is not there begins to read all of it, in this thread: where that is likely, one byte
-     * is asked for first. */
+    /*
+     * To read what is not there begins to read all of it, in this thread: where that is likely, one
+     * byte is asked for first.
+     */
     if (unread == 0 &&
         (transfer_is_cold(worker, connection) || file->telling == MEDIA_CANNOT_TELL)) {
         size_t ready = transport_ready(worker, connection, length);
@@ -604,9 +608,9 @@ static ssize_t kernel_send_file(struct worker *worker, struct connection *connec
 }
 
 /*
- * The queue holds ciphertext, so at most so many bytes of plaintext are on their way, and two records
- * that are not in the queue yet. What was in closed records when the queue was empty has all arrived
- * where it is empty again a while later.
+ * The queue holds ciphertext, so at most so many bytes of plaintext are on their way, and two
+ * records that are not in the queue yet. What was in closed records when the queue was empty has
+ * all arrived where it is empty again a while later.
  */
 static uint64_t kernel_acknowledged(const struct worker *worker, struct connection *connection,
                                     uint64_t tcp_bytes)

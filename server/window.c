@@ -12,7 +12,10 @@
 #include "server/base/check.h"
 
 #define SHARDS         64
-/* Buckets of a shard: all windows may be of one account, and so in one. Untouched ones cost no memory. */
+/*
+ * Buckets of a shard: all windows may be of one account, and so in one. Untouched ones cost no
+ * memory.
+ */
 #define BUCKET_WINDOWS 4
 #define RECALL_TURN    32 /* windows whose funds are taken under one lock of the shard */
 

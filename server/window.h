@@ -64,9 +64,11 @@ struct window {
     atomic_uint references;         /* responses and deliveries */
     atomic_ullong idle_since_ms;    /* monotonic; since references fell to 0 */
     atomic_ullong valid_until_ms;   /* monotonic; of the last grant, 0: none yet */
-    /* What had been heard of revocations when the grant was confirmed. Where more was heard since, or
-     * may have been, whoever begins or sends asks first; what is under way waits for the answer, and
-     * for Redis until valid_until_ms. WINDOW_UNCONFIRMED: it is to be asked for in any case. */
+    /*
+     * What had been heard of revocations when the grant was confirmed. Where more was heard since,
+     * or may have been, whoever begins or sends asks first; what is under way waits for the answer,
+     * and for Redis until valid_until_ms. WINDOW_UNCONFIRMED: it is to be asked for in any case.
+     */
     atomic_ullong heard_epoch, heard_messages;
     pthread_mutex_t lock;
     struct funds spare;         /* reserved, and of no response; window's lock */
@@ -81,8 +83,11 @@ struct window {
     atomic_llong iat;           /* the grant is for tokens that are no older */
     bool asking;                /* a worker's question is under way; shard's lock */
     uint64_t waiters;           /* workers to wake when it is answered; shard's lock */
-    uint64_t
-        slice; /* the last grant's bytes plus 1, 0: none yet; only the worker that holds the right to ask (window_ask) reads or writes it */
+    /*
+     * The last grant's bytes plus 1; 0: none yet. Only the worker that holds the right to ask
+     * (window_ask) reads or writes it.
+     */
+    uint64_t slice;
 };
 
 /* `capacity` windows at once; at the bound window_open answers -EMFILE. */
@@ -110,8 +115,8 @@ void window_drop(struct window **window, uint64_t now_ms);
 
 /*
  * A use of the window's link, opened with its window and, by window_grant_use, whenever Redis has
- * opened another. The window and each delivery hold one; the last reference closes its download. The
- * first gives 0, or an error of ledger_download_open, or -ENOMEM.
+ * opened another. The window and each delivery hold one; the last reference closes its download.
+ * The first gives 0, or an error of ledger_download_open, or -ENOMEM.
  */
 int window_use_open(struct ledger *ledger, struct ledger_account *account, struct ledger_file *file,
                     struct window_use **out);
@@ -131,8 +136,9 @@ uint64_t window_use_arrived(const struct window_use *use);
 uint64_t window_arrived(struct window *window);
 uint64_t window_under_way(struct window *window);
 /*
- * A grant of a use, asked for at asked_ms; the link's state is kept until keep_ms (since 1970). What
- * has arrived of another use before, and what still arrives of its responses, stays with that one.
+ * A grant of a use, asked for at asked_ms; the link's state is kept until keep_ms (since 1970).
+ * What has arrived of another use before, and what still arrives of its responses, stays with that
+ * one.
  */
 void window_grant_use(struct windows *windows, struct window *window,
                       const struct ledger_grant *grant, uint64_t asked_ms, uint64_t keep_ms);
@@ -151,7 +157,9 @@ void window_give(struct windows *windows, struct window *window, struct funds *p
  */
 void window_fund(struct windows *windows, struct window *window, unsigned set, uint64_t bytes,
                  struct funds *purse, uint64_t target);
-/* What purse and spare have of each fund of the set; what some have beyond that goes to `surplus`. */
+/*
+ * What purse and spare have of each fund of the set; what some have beyond that goes to `surplus`.
+ */
 uint64_t window_level(struct window *window, unsigned set, struct funds *purse,
                       struct funds *surplus);
 

@@ -190,9 +190,10 @@ static uint64_t bytes_handed(const struct worker *worker)
 }
 
 /*
- * Connections that had their share of the turn, or whose chunk the disk has brought, one after the other:
- * twice as many bytes as went to others since `before`, when the turn began. Those that come next wait for
- * the next turn, in which what has come meanwhile is answered first: neither starves the other.
+ * Connections that had their share of the turn, or whose chunk the disk has brought, one after the
+ * other: twice as many bytes as went to others since `before`, when the turn began. Those that come
+ * next wait for the next turn, in which what has come meanwhile is answered first: neither starves
+ * the other.
  */
 static void run_ready(struct worker *worker, uint64_t before)
 {

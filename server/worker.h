@@ -1,8 +1,9 @@
 /*
  * A worker: one thread, one ring, one listener, its connections and caches. Private to server/; the
  * files around it each hold one step of a request's way (listener, connection, request, admission,
- * response, transfer, metering). Nothing here is touched by another thread but `wake` and the
- * statistics.
+ * response, transfer, metering). While the worker runs, other threads touch only what is atomic
+ * here (the statistics, `redis_generation`, `inquiries`, `cut_at_stop`), and wake it by
+ * worker_wake; `thread` and `started` are the main thread's.
  */
 #ifndef TOLLGATE_SERVER_WORKER_H
 #define TOLLGATE_SERVER_WORKER_H
@@ -160,7 +161,10 @@ void accept_arm(struct worker *worker);
 void accept_completed(struct worker *worker, enum listener listener, int result, bool more);
 /* Each WORKER_TICK_MS: looks at the limit, goes on or pauses, and says so. */
 void accept_tick(struct worker *worker);
-/* For good: takes who has connected, and nobody after that. Before `stopping`, or they are turned away. */
+/*
+ * For good: takes who has connected, and nobody after that. Before `stopping`, or they are turned
+ * away.
+ */
 void accept_stop(struct worker *worker);
 
 /* A submission entry, flushing the queue where it is full. Never NULL. */

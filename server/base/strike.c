@@ -1,6 +1,6 @@
 /*
- * Finds what may be a token in what is about to be logged: what follows the token's name in a URL, a
- * nested and percent-encoded one, too, and whatever looks like a JWS. Called by log.c and
+ * Finds what may be a token in what is about to be logged: what follows the token's name in a URL,
+ * a nested and percent-encoded one, too, and whatever looks like a JWS. Called by log.c and
  * access_line.c for each byte that they write, so the common byte is passed over at once.
  */
 #include "server/base/strike.h"
