@@ -79,7 +79,7 @@ static void on_push(void *context, const struct ledger_account *account)
     wake_workers(node);
 }
 
-/* The hasher is through with a file that a request waits for: its worker looks now. */
+/* The hasher is done with a file that a request waits for: wakes the workers to look. */
 static void on_hashed(void *node)
 {
     wake_workers(node);
@@ -250,7 +250,7 @@ static int load_certificates(struct node *node, char *error, size_t error_size)
     return status;
 }
 
-/* No socket may go unserved that was passed to the process. */
+/* Raises the number of workers so that each socket passed to the process is served. */
 static unsigned count_workers(const struct config *config)
 {
     unsigned workers = node_workers(config);
@@ -320,7 +320,7 @@ static int try_listeners(const struct node *node, char *error, size_t error_size
     return status;
 }
 
-/* Those that no worker has. */
+/* Closes the listeners that no worker has taken over. */
 static void close_listeners(struct parts *parts)
 {
     for (enum listener kind = LISTENER_PLAIN; kind < LISTENERS; kind++) {
@@ -501,7 +501,7 @@ static int64_t close_ledger(struct node *node)
     return unposted;
 }
 
-/* Health is told to the last: whoever watches sees a node that stops, not one that is gone. */
+/* The admin interface ends last, so that health says "stopping" for as long as the node lives. */
 static int stop(struct parts *parts)
 {
     struct node *node = parts->node;

@@ -17,7 +17,7 @@
 #include "server/base/file_read.h"
 #include "server/base/log.h"
 
-/* Whether whoever reads the file could sign: a secret, or a private half. */
+/* Whether the file lets its reader sign: it holds a secret, or a private half. */
 static bool holds_secret(const struct key_set *keys)
 {
     for (size_t i = 0; i < key_set_count(keys); i++) {
