@@ -2,13 +2,8 @@
  * The collector of what is wrong with a configuration. Called by config_load and its parts; it
  * interprets nothing.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "server/config_internal.h"
 

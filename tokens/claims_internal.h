@@ -12,10 +12,6 @@
 
 #define TOKEN_TIME_MAX 9007199254740991 /* 2^53 - 1: what every JSON library holds exactly */
 
-/* The iss, borrowed from the JSON: REFUSED_CLAIM_MISSING or REFUSED_CLAIMS_MALFORMED where it is
- * not. */
-enum token_verdict claims_read_iss(const json_t *claims, const char **iss);
-
 /*
  * Reads iss, borrowed from the JSON. TOKEN_OK, REFUSED_CLAIM_MISSING or REFUSED_CLAIMS_MALFORMED.
  */

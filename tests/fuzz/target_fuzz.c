@@ -74,6 +74,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_encoding(&target);
     if (target.package != NULL)
         check(target.package >= text && target.package_length <= size &&
-               (size_t)(target.package - text) <= size - target.package_length);
+              (size_t)(target.package - text) <= size - target.package_length);
     return 0;
 }
