@@ -10,7 +10,6 @@
 
 #include "server/admin_internal.h"
 #include "server/base/nearest.h"
-#include "server/cli.h"
 
 #define NAMES_MAX   8  /* members of a route that are offered for a misspelt one */
 #define QUOTED_SIZE 65 /* bytes of a name that a sentence quotes from the request, with the NUL */

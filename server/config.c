@@ -14,7 +14,6 @@
 #include "server/base/byte_count.h"
 #include "server/base/file_read.h"
 #include "server/base/nearest.h"
-#include "server/cli.h"
 #include "server/config_internal.h"
 #include "server/config_table.h"
 

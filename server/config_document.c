@@ -11,7 +11,6 @@
 #include <yaml.h>
 
 #include "server/base/nearest.h"
-#include "server/cli.h"
 #include "server/config_internal.h"
 #include "server/config_table.h"
 

@@ -11,7 +11,6 @@
 #include "server/base/file_read.h"
 #include "server/base/nearest.h"
 #include "server/base/octets.h"
-#include "server/cli.h"
 #include "server/link_facts.h"
 #include "server/trust.h"
 

@@ -10,7 +10,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "server/worker.h"
 
 #define LISTENER_BACKLOG 4096 /* clients to be accepted; the kernel's cap: net.core.somaxconn */
 

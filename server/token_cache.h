@@ -10,7 +10,6 @@
 #include <stdint.h>
 
 #include "server/checks.h"
-#include "server/window.h"
 #include "storage/ledger/ledger.h"
 #include "tokens/tokens.h"
 
@@ -19,7 +18,7 @@ struct token_cache;
 struct token_entry {
     struct token *token;                 /* owns */
     struct ledger_account *account;      /* holds */
-    unsigned char link[WINDOW_KEY_SIZE]; /* names the link in window.h */
+    unsigned char link[LEDGER_LINK_BYTES]; /* names the link in window.h */
     /* Of standing.h: it was revoked; or it was good, as of what was heard then, until that time. */
     bool revoked;
     uint64_t good_until_ms;
