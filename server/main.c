@@ -1,5 +1,5 @@
 /* The program's entry. All else is in the server library, so that tests can link the same code. */
-#include "server/server.h"
+#include "server/command/server.h"
 
 int main(int argc, char **argv)
 {

@@ -100,18 +100,12 @@ headers_compile_alone() {
     done
 }
 
-dependencies_run_one_way() {
-    ! grep -rnE '#include "(server|storage)/' tokens --include='*.[ch]' | grep -v '"server/base/' &&
-        ! grep -rnE '#include "(server|tokens)/' storage --include='*.[ch]' | grep -v '"server/base/' &&
-        ! grep -rnE '#include "(server|storage)/' bench --include='*.[ch]' --exclude-dir=micro # which measures them
-}
-
 # Files that handle secrets may compare bytes by CRYPTO_memcmp only, in the source and in the object file.
 secrets_compare_in_constant_time() {
-    for source in tokens/algorithm.c server/admin_secrets.c; do
+    for source in tokens/algorithm.c server/admin/admin_secrets.c; do
         grep -q 'CRYPTO_memcmp(' "$source" || return 1
         ! grep -nE '(^|[^_A-Za-z])(memcmp|bcmp|strcmp|strncmp|strcasecmp|timingsafe_[a-z]+) *\(' "$source" || return 1
-        object=$(find "build/tests/${source%/*}" -name "${source##*/}.o")
+        object=$(find "build/tests/${source%%/*}" -name "${source##*/}.o")
         nm -u "$object" | grep -q ' CRYPTO_memcmp$' || return 1
         ! nm -u "$object" | grep -E ' (__)?(memcmp|bcmp|str[a-z]*cmp)[a-z_]*$' || return 1
     done
@@ -120,7 +114,7 @@ secrets_compare_in_constant_time() {
 shell_parses() {
     for script in docker/*.sh docker/package/p* bench/*.sh bench/*/*.sh tests/*.sh tests/*/*.sh; do sh -n "$script" || return 1; done
     if command -v shellcheck >/dev/null; then
-        shellcheck -x docker/demo.sh docker/deps.sh docker/ready.sh tests/bare.sh tests/dialect.sh tests/long.sh tests/ready.sh tests/run.sh
+        shellcheck -x docker/demo.sh docker/deps.sh docker/ready.sh tests/bare.sh tests/dialect.sh tests/long.sh tests/ready.sh tests/rooms.sh tests/run.sh
     fi
 }
 
@@ -164,7 +158,7 @@ replay_corpus() {
 }
 
 statics() {
-    check 'dependencies run one way' dependencies_run_one_way
+    check 'rooms: each folder uses those that it may' sh tests/rooms.sh
     check 'one dialect: includes, sizeof, check, sections' sh tests/dialect.sh
     check 'shell scripts parse' shell_parses
     check 'secrets are compared in constant time' secrets_compare_in_constant_time

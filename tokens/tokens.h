@@ -32,7 +32,7 @@
 /*
  * Why a token is refused: name, HTTP status, the RFC 9246 s-uri-signing code that is logged, text.
  * The names in lower case are the `reason` of the answer. The server's own refusals
- * (server/refusal.h) continue this table.
+ * (server/http/refusal.h) continue this table.
  *
  * The codes are the registry of RFC 9246 section 6.4, of three digits (format %03u): 000 nothing
  * verified, 200 verified, 400 signature, 401 issuer, 402 subject, 403 audience, 404 expiry, 405 not

@@ -26,10 +26,10 @@
 
 #include "bench/micro/micro.h"
 #include "server/base/check.h"
-#include "server/config.h"
-#include "server/node.h"
-#include "server/window.h"
-#include "server/worker.h"
+#include "server/config/config.h"
+#include "server/delivery/node.h"
+#include "server/delivery/worker.h"
+#include "server/grant/window.h"
 
 #define WARM_UP  200
 #define MEASURED 1000 /* of each block */

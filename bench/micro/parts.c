@@ -9,7 +9,7 @@
 
 #include "bench/micro/micro.h"
 #include "server/base/check.h"
-#include "server/http_head.h"
+#include "server/http/http_head.h"
 #include "storage/ledger/journal.h"
 #include "tokens/tokens.h"
 

@@ -2,8 +2,8 @@
  * Amounts of bytes as people write and read them: "500MB", "1.5GiB", "1.61 GB". The commands, the
  * configuration and the doctor use it; nothing that is billed passes through the short form.
  */
-#ifndef TOLLGATE_SERVER_BYTE_COUNT_H
-#define TOLLGATE_SERVER_BYTE_COUNT_H
+#ifndef TOLLGATE_SERVER_BASE_BYTE_COUNT_H
+#define TOLLGATE_SERVER_BASE_BYTE_COUNT_H
 
 #include <stdint.h>
 

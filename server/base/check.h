@@ -2,8 +2,8 @@
  * check(): an assertion of an invariant, in release builds, too. All of server/ uses it for
  * programmer errors, never for what a peer sent.
  */
-#ifndef TOLLGATE_SERVER_CHECK_H
-#define TOLLGATE_SERVER_CHECK_H
+#ifndef TOLLGATE_SERVER_BASE_CHECK_H
+#define TOLLGATE_SERVER_BASE_CHECK_H
 
 #define check(condition)                                                                           \
     do {                                                                                           \

@@ -3,8 +3,8 @@
  * address, the trust in proxies and the logs use it. It keeps no state and, but for
  * client_address_of, makes no system call.
  */
-#ifndef TOLLGATE_SERVER_CLIENT_ADDRESS_H
-#define TOLLGATE_SERVER_CLIENT_ADDRESS_H
+#ifndef TOLLGATE_SERVER_BASE_CLIENT_ADDRESS_H
+#define TOLLGATE_SERVER_BASE_CLIENT_ADDRESS_H
 
 #include <stdbool.h>
 #include <stddef.h>

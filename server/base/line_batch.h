@@ -3,8 +3,8 @@
  * them, because the disk is full, nobody reads the pipe or the descriptor is closed, the lost ones
  * are counted. A line never continues half of another one. A batch belongs to one thread.
  */
-#ifndef TOLLGATE_SERVER_LINE_BATCH_H
-#define TOLLGATE_SERVER_LINE_BATCH_H
+#ifndef TOLLGATE_SERVER_BASE_LINE_BATCH_H
+#define TOLLGATE_SERVER_BASE_LINE_BATCH_H
 
 #include <stdatomic.h>
 #include <stdbool.h>

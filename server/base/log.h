@@ -10,8 +10,8 @@
  *     '----> queue, full ----------> counted --.
  *              '---> thread --not written------'---> "left out N lines ..." once there is room
  */
-#ifndef TOLLGATE_SERVER_LOG_H
-#define TOLLGATE_SERVER_LOG_H
+#ifndef TOLLGATE_SERVER_BASE_LOG_H
+#define TOLLGATE_SERVER_BASE_LOG_H
 
 #include <stdatomic.h>
 #include <stdbool.h>

@@ -1,6 +1,6 @@
 /* Bounds how often one message is logged. Called by log.c alone, on any thread; takes no lock. */
-#ifndef TOLLGATE_SERVER_LOG_SITE_H
-#define TOLLGATE_SERVER_LOG_SITE_H
+#ifndef TOLLGATE_SERVER_BASE_LOG_SITE_H
+#define TOLLGATE_SERVER_BASE_LOG_SITE_H
 
 #include "server/base/log.h"
 

@@ -3,8 +3,8 @@
  * thread puts at a time and one takes; at the bound nothing is put, and who puts decides what then.
  * Under the access log (a queue of each worker) and the node's log (one, whose putters take turns).
  */
-#ifndef TOLLGATE_SERVER_RECORD_QUEUE_H
-#define TOLLGATE_SERVER_RECORD_QUEUE_H
+#ifndef TOLLGATE_SERVER_BASE_RECORD_QUEUE_H
+#define TOLLGATE_SERVER_BASE_RECORD_QUEUE_H
 
 #include <stdatomic.h>
 #include <stdbool.h>

@@ -2,8 +2,8 @@
  * What of a text may be a token, for both logs: what they strike out is told here alone. Any
  * thread, once the name is set.
  */
-#ifndef TOLLGATE_SERVER_STRIKE_H
-#define TOLLGATE_SERVER_STRIKE_H
+#ifndef TOLLGATE_SERVER_BASE_STRIKE_H
+#define TOLLGATE_SERVER_BASE_STRIKE_H
 
 #include <stddef.h>
 

@@ -2,8 +2,8 @@
  * poll(2) for the server's loops: a wait that fails is not a wake-up, and costs no core. Called by
  * threads that wait for descriptors outside a worker's ring; it keeps nothing.
  */
-#ifndef TOLLGATE_SERVER_WAITING_H
-#define TOLLGATE_SERVER_WAITING_H
+#ifndef TOLLGATE_SERVER_BASE_WAITING_H
+#define TOLLGATE_SERVER_BASE_WAITING_H
 
 #include <poll.h>
 

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "server/base/check.h"
-#include "server/http_fields.h"
+#include "server/http/http_fields.h"
 
 #define FIELDS 7
 #define NOW_S  1795856400 /* 28 November 2026 */

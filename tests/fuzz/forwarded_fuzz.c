@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "server/base/check.h"
-#include "server/forwarded.h"
+#include "server/http/forwarded.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/http_content.h"
-#include "server/http_fields.h"
-#include "server/http_head.h"
+#include "server/http/http_content.h"
+#include "server/http/http_fields.h"
+#include "server/http/http_head.h"
 
 #define FILE_SIZE 1000
 

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "server/base/check.h"
-#include "server/proxy_header.h"
+#include "server/http/proxy_header.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "server/refusal.h"
+#include "server/http/refusal.h"
 #include "tests/integration/harness.h"
 #include "tokens/base64url_internal.h"
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Checks server/openapi.json, the description of the admin interface: redocly and spectral must find nothing in it, not
+# Checks server/admin/openapi.json, the description of the admin interface: redocly and spectral must find nothing in it, not
 # even a warning, by their recommended rules, and a running node must answer each operation as described (check.js).
 #
 #   tests/openapi/run.sh
@@ -25,11 +25,11 @@ if [ "$(cat "$modules/packages" 2>/dev/null || true)" != "$packages" ]; then
 fi
 export REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true
 # recommended-strict: the recommended rules, with every warning an error.
-"$modules/node_modules/.bin/redocly" lint --extends recommended-strict "$root/server/openapi.json" >"$work/redocly.log" 2>&1 ||
+"$modules/node_modules/.bin/redocly" lint --extends recommended-strict "$root/server/admin/openapi.json" >"$work/redocly.log" 2>&1 ||
     fail 'redocly lint'
 step 'redocly finds nothing'
 echo 'extends: ["spectral:oas"]' >"$work/spectral.yaml"
-"$modules/node_modules/.bin/spectral" lint --fail-severity hint --ruleset "$work/spectral.yaml" "$root/server/openapi.json" \
+"$modules/node_modules/.bin/spectral" lint --fail-severity hint --ruleset "$work/spectral.yaml" "$root/server/admin/openapi.json" \
     >"$work/spectral.log" 2>&1 || fail 'spectral lint'
 step 'spectral finds nothing'
 

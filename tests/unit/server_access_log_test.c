@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "server/access_log.h"
+#include "server/access_log/access_log.h"
 
 #define WORKERS 8
 #define HANG_S                                                                                     \

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/address_table.h"
-#include "server/proxy_header.h"
+#include "server/grant/address_table.h"
+#include "server/http/proxy_header.h"
 
 static struct client_address address_of(const char *text)
 {

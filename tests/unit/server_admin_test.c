@@ -20,16 +20,16 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "server/admin.h"
-#include "server/admin_client.h"
-#include "server/admin_reason.h"
+#include "server/admin/admin.h"
+#include "server/admin/admin_reason.h"
 #include "server/base/byte_count.h"
-#include "server/cli.h"
-#include "server/node.h"
-#include "server/redis_child.h"
-#include "server/refusal.h"
-#include "server/server.h"
-#include "server/worker.h"
+#include "server/command/admin_client.h"
+#include "server/command/cli.h"
+#include "server/command/server.h"
+#include "server/delivery/node.h"
+#include "server/delivery/worker.h"
+#include "server/http/refusal.h"
+#include "server/redis/redis_child.h"
 
 #define PATIENCE_MS 20000 /* reached by a failure alone */
 

@@ -3,7 +3,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "server/checks.h"
+#include "server/link/checks.h"
 
 static struct client_address address_of(const char *text)
 {

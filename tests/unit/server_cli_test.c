@@ -19,8 +19,8 @@
 #include <unistd.h>
 
 #include "server/base/nearest.h"
-#include "server/cli.h"
-#include "server/server.h"
+#include "server/command/cli.h"
+#include "server/command/server.h"
 #include "tokens/base64url_internal.h"
 #include "tokens/tokens.h"
 

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "server/base/file_read.h"
-#include "server/config_internal.h"
+#include "server/config/config_internal.h"
 
 static char directory[64], file[96];
 static char error[65536];

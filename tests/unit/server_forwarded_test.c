@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "server/forwarded.h"
+#include "server/http/forwarded.h"
 
 #define PROXY "10.0.0.1" /* the trusted proxy that sends the head */
 

@@ -1,7 +1,7 @@
 /* Funds: filling, spending and levelling move bytes but never create any. */
 #include <criterion/criterion.h>
 
-#include "server/funds.h"
+#include "server/grant/funds.h"
 
 #define ACCOUNT LEDGER_FUND_BIT(LEDGER_FUND_ACCOUNT)
 #define LINK    LEDGER_FUND_BIT(LEDGER_FUND_LINK)

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "server/http_content.h"
+#include "server/http/http_content.h"
 
 #define HEAD "GET /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n"
 

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "server/http_fields.h"
+#include "server/http/http_fields.h"
 
 #define ETAG        "\"0123456789abcdef0123456789abcdef\""
 #define MODIFIED    784111777  /* Sun, 06 Nov 1994 08:49:37 GMT */

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "server/http_head.h"
+#include "server/http/http_head.h"
 
 struct refused {
     const char *head;

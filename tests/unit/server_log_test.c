@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "server/access_log.h"
+#include "server/access_log/access_log.h"
 #include "server/base/check.h"
 #include "server/base/log.h"
 #include "server/base/record_queue.h"

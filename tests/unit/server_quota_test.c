@@ -2,7 +2,7 @@
 #include <criterion/criterion.h>
 #include <pthread.h>
 
-#include "server/quota.h"
+#include "server/grant/quota.h"
 
 #define BURST_US 200000
 

@@ -2,7 +2,7 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
-#include "server/record_marks.h"
+#include "server/transport/record_marks.h"
 
 struct record {
     uint32_t length, plain, count;

@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "server/redis_child.h"
+#include "server/redis/redis_child.h"
 
 #define PATIENCE_MS 20000 /* reached by a failure alone */
 

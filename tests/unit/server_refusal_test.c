@@ -8,7 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "server/refusal.h"
+#include "server/http/refusal.h"
 
 /* Whether the text has the word by itself, not as a part of another. */
 static bool has_word(const char *text, const char *word)

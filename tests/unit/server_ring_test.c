@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "server/ring.h"
+#include "server/loop/ring.h"
 
 static const struct {
     const char *cause;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/target_cache.h"
+#include "server/link/target_cache.h"
 
 #define TARGET "/a%20b.mp3?URISigningPackage=x.y.z"
 

@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "server/window.h"
+#include "server/grant/window.h"
 
 #define ACCOUNT LEDGER_FUND_BIT(LEDGER_FUND_ACCOUNT)
 #define LINK    LEDGER_FUND_BIT(LEDGER_FUND_LINK)

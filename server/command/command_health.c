@@ -1,0 +1,150 @@
+/*
+ * `tollgate health`: says whether a node may serve, and why not. tollgate_main calls it. It exits
+ * with 0 where the node is ready, 1 where it is not, 69 where none answers, as a supervisor or a
+ * load balancer's check needs it. It changes nothing.
+ */
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "server/base/byte_count.h"
+#include "server/command/cli.h"
+#include "server/command/command_admin.h"
+
+struct arguments {
+    struct cli_location location;
+};
+
+static error_t parse(int key, char *argument, struct argp_state *state)
+{
+    struct arguments *arguments = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &arguments->location;
+        return 0;
+    case ARGP_KEY_ARG:
+        cli_surplus(state, argument, "config", NULL);
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_child children[] = {CLI_LOCATION_CHILD, {0}};
+static const struct argp health_argp = {
+    .parser = parse,
+    .doc = "Shows the health of a running node. Exits with 0 where it is ready to serve, 1 where "
+           "it is "
+           "not, 69 where no node answers."
+           "\v"
+           "Wait until a node is ready:\n"
+           "  until tollgate health --config tollgate.yaml >/dev/null 2>&1; do sleep 1; done\n",
+    .children = children,
+};
+
+static void print_traffic(const json_t *traffic)
+{
+    char acknowledged[BYTE_COUNT_SIZE];
+    json_int_t bytes = command_number(traffic, "bytes_acknowledged");
+    byte_count_write(bytes, acknowledged);
+    printf("%-12s %" PRIdMAX " open, %" PRIdMAX " accepted\n", "connections",
+           (intmax_t)command_number(traffic, "connections_open"),
+           (intmax_t)command_number(traffic, "connections_accepted"));
+    printf("%-12s %" PRIdMAX "; 2xx %" PRIdMAX ", 3xx %" PRIdMAX ", 4xx %" PRIdMAX ", 5xx %" PRIdMAX
+           "\n",
+           "requests", (intmax_t)command_number(traffic, "requests"),
+           (intmax_t)command_number(traffic, "responses_2xx"),
+           (intmax_t)command_number(traffic, "responses_3xx"),
+           (intmax_t)command_number(traffic, "responses_4xx"),
+           (intmax_t)command_number(traffic, "responses_5xx"));
+    printf("%-12s %" PRIdMAX " bytes acknowledged (%s)\n", "delivered", (intmax_t)bytes,
+           acknowledged);
+}
+
+/* Why a node that is neither starting nor stopping is not ready. The states are /v1/health's. */
+static const char *why_not_ready(const char *state, bool redis_up)
+{
+    static const struct {
+        const char *state, *why;
+    } reasons[] = {
+        {"catching_up", "what the journal holds is not in Redis yet"},
+        {"ready", "a worker has no connection to Redis"},
+        {"full", "the journal has little room left"},
+        {"exhausted", "the journal has no room left"},
+        {"failed", "the journal has failed"},
+        {"refused", "Redis refuses this node"},
+    };
+    if (!redis_up && (strcmp(state, "catching_up") == 0 || strcmp(state, "ready") == 0))
+        return "Redis cannot be reached";
+    for (size_t i = 0; i < sizeof(reasons) / sizeof(*reasons); i++) {
+        if (strcmp(state, reasons[i].state) == 0)
+            return reasons[i].why;
+    }
+    return state;
+}
+
+/* Prints "ledger catching up, 4 records to post (Redis at 10.0.0.5:6379: Connection refused)". */
+static void print_ledger(const json_t *ledger)
+{
+    const char *state = command_text(ledger, "state"), *text = command_text(ledger, "text");
+    intmax_t unposted = (intmax_t)command_number(ledger, "records_unposted");
+    printf("%-12s %s, %" PRIdMAX " record%s to post", "ledger",
+           strcmp(state, "catching_up") == 0 ? "catching up" : state, unposted,
+           unposted == 1 ? "" : "s");
+    if (text[0] != '\0') {
+        fputs(" (", stdout);
+        command_print_text(stdout, text);
+        fputc(')', stdout);
+    }
+    fputc('\n', stdout);
+}
+
+static void print_health(const json_t *answer, bool ready)
+{
+    const json_t *ledger = json_object_get(answer, "ledger");
+    const json_t *redis = json_object_get(answer, "redis");
+    bool redis_up = json_is_true(json_object_get(redis, "up"));
+    bool starting = json_is_true(json_object_get(answer, "starting"));
+    bool stopping = json_is_true(json_object_get(answer, "stopping"));
+    printf("%-12s %s, tollgate %s, up %" PRIdMAX " s", "node", command_text(answer, "node"),
+           command_text(answer, "version"), (intmax_t)command_number(answer, "uptime_s"));
+    if (ledger != NULL) {
+        printf(", %" PRIdMAX " workers", (intmax_t)command_number(answer, "workers"));
+    }
+    printf("\n%-12s %s%s\n", "ready", ready ? "yes" : "no: ",
+           ready            ? ""
+           : stopping       ? "the node is stopping"
+           : starting       ? "the node is starting"
+           : ledger == NULL ? "the node is stopping"
+                            : why_not_ready(command_text(ledger, "state"), redis_up));
+    if (ledger == NULL) { /* the node is starting or stopping, so there is no more to show */
+        return;
+    }
+    print_ledger(ledger);
+    printf("%-12s %s, %s\n", "redis", redis_up ? "up" : "down", command_text(redis, "address"));
+    print_traffic(json_object_get(answer, "traffic"));
+}
+
+int command_health(int argc, char **argv)
+{
+    struct arguments arguments = {0};
+    cli_parse(&health_argp, argc, argv, &arguments);
+    json_t *answer = NULL;
+    unsigned status = 0;
+    int code = command_call_health(argv[0], &arguments.location, &status, &answer);
+    if (code != EX_OK) {
+        return code;
+    }
+    /* A 503 with `ready` is no refusal but the health of a node that is not ready. */
+    bool is_health = json_is_boolean(json_object_get(answer, "ready"));
+    bool ready = status == 200;
+    if (!is_health) {
+        code = command_refused(argv[0], status, answer);
+    } else if (cli_wants_json()) {
+        code = cli_print_json(argv[0], answer);
+    } else {
+        print_health(answer, ready);
+    }
+    json_decref(answer);
+    return code != EX_OK ? code : ready ? EX_OK : CLI_EXIT_NO;
+}

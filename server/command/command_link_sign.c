@@ -1,0 +1,611 @@
+/*
+ * `tollgate link sign`: signs one link for each --path with a key from a file and prints the URLs.
+ * tollgate_main calls it. It never asks a node, so a storefront's machine needs nothing else. Where
+ * it finds the configuration of a node, it takes the beginning of the URLs from there, and warns of
+ * links that the node will refuse.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "server/base/byte_count.h"
+#include "server/command/cli.h"
+#include "server/link/link_review.h"
+#include "server/link/trust.h"
+#include "tokens/tokens.h"
+
+#define PATHS_MAX 1000
+
+enum {
+    OPTION_PREFIX = 256,
+    OPTION_NOT_BEFORE,
+    OPTION_JTI,
+    OPTION_KID,
+    OPTION_AUDIENCE,
+    OPTION_ORIGIN,
+    OPTION_ATTRIBUTE,
+    OPTION_FILENAME,
+    OPTION_MAX_USES,
+    OPTION_MAX_BYTES,
+    OPTION_RATE,
+    OPTION_MAX_CONNS,
+    OPTION_RESUME,
+    OPTION_PACE
+};
+
+struct sign_arguments {
+    struct cli_location location;
+    const char *key, *issuer, *account, *jti, *kid, *audience, *origin, *attribute, *filename;
+    const char *paths[PATHS_MAX];
+    size_t path_count;
+    int64_t now, exp, nbf;
+    struct token_limits limits;
+    bool prefix;
+};
+
+static const struct argp_option options[] = {
+    {"key", 'k', "FILE", 0, "The private key set; - for standard input (required)", 0},
+    {"issuer", 'i', "ID", 0,
+     "The issuer's short id, as in the configuration; or its iss claim, which is the same "
+     "where the configuration gives no other (required)",
+     0},
+    {"account", 'a', "NAME", 0, "Whose account pays (required)", 0},
+    {"path", 'p', "/FILE", 0,
+     "The file, as it is named beneath the media root; may be repeated; - for standard input, a "
+     "path on each line",
+     0},
+    {"prefix", OPTION_PREFIX, NULL, 0,
+     "Each --path is a directory: the link opens every file beneath it", 0},
+    {"expires-in", 'e', "DURATION", 0, "How long the link lives: 30s, 15m, 1h, 7d (required)", 0},
+    {"not-before", OPTION_NOT_BEFORE, "DURATION", 0, "The link opens only after this time", 0},
+    {"jti", OPTION_JTI, "ID", 0,
+     "Names the link, for revocation; auto makes a random name for each link", 0},
+    {"filename", OPTION_FILENAME, "NAME", 0,
+     "Browsers save the file under this name instead of playing it", 0},
+    {"max-uses", OPTION_MAX_USES, "N", 0,
+     "How many times each path may be downloaded; resumes and seeks belong to one use. Needs --jti",
+     0},
+    {"max-bytes", OPTION_MAX_BYTES, "AMOUNT", 0,
+     "How many bytes the link may deliver in all: 500000, 20MB, 1GiB", 0},
+    {"rate", OPTION_RATE, "AMOUNT", 0,
+     "Bytes per second of all its connections at a node: 64kB, 1MB", 0},
+    {"max-conns", OPTION_MAX_CONNS, "N", 0, "How many downloads the link may have at once", 0},
+    {"resume", OPTION_RESUME, "DURATION", 0,
+     "How long after the link has expired a download that began in time may go on", 0},
+    {"pace", OPTION_PACE, "FACTOR", 0,
+     "After ten seconds of sound, send no faster than this many times the file's bitrate: 1.5", 0},
+    {"kid", OPTION_KID, "KID", 0,
+     "The key to sign with (default: the first key of the set that can sign)", 0},
+    {"audience", OPTION_AUDIENCE, "AUD", 0, "The aud claim, where the node has audiences", 0},
+    {"origin", OPTION_ORIGIN, "URL", 0,
+     "What the URL begins with (default: the configuration's public_origin or, where that is "
+     "empty, "
+     "the address on which the node listens; without a configuration, http://127.0.0.1:8080)",
+     0},
+    {"attribute", OPTION_ATTRIBUTE, "NAME", 0,
+     "The URL parameter (default: the configuration's token_attribute, else URISigningPackage)", 0},
+    {0},
+};
+
+/* Reads "90s", "15m", "1h" or "7d" into seconds, a hundred years at most; ends the process else. */
+static int64_t duration_of(const struct argp_state *state, const char *option, const char *text)
+{
+    static const struct {
+        char letter;
+        int64_t seconds;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
+    size_t digits = strspn(text, "0123456789");
+    if (digits > 0 && digits < 11 && text[digits] != '\0' && text[digits + 1] == '\0') {
+        for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+            int64_t count = strtoll(text, NULL, 10);
+            if (units[i].letter == text[digits] && count > 0 &&
+                count <= INT64_C(3153600000) / units[i].seconds)
+                return count * units[i].seconds;
+        }
+    }
+    cli_usage(state,
+              "%s %s: it is not a duration; give a number and a unit, such as 30s, 15m, 1h or 7d",
+              option, text);
+    return 0;
+}
+
+/* Reads "500000", "64KiB" or "20MB", 1 to 2^53 - 1 bytes; ends the process for anything else. */
+static uint64_t size_of(const struct argp_state *state, const char *option, const char *text)
+{
+    int64_t bytes = 0;
+    int failure = byte_count_read(text, &bytes);
+    if (failure != 0 || bytes < 1)
+        cli_usage(state, "%s %s is not an amount here; %s", option, text,
+                  failure == -ERANGE ? "give a whole number of bytes below 2^53"
+                                     : "write an amount of 1 byte or more, as 500000, 20MB or "
+                                       "64KiB");
+    return (uint64_t)bytes;
+}
+
+static uint32_t count_of(const struct argp_state *state, const char *option, const char *text,
+                         uint32_t max)
+{
+    char *end;
+    unsigned long count = strtoul(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || count < 1 || count > max)
+        cli_usage(state, "%s %s is not a count here; give a whole number of 1 to %u", option, text,
+                  max);
+    return (uint32_t)count;
+}
+
+static uint32_t pace_of(const struct argp_state *state, const char *text)
+{
+    char *end;
+    double pace = strtod(text, &end);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || !(pace >= 1 && pace <= TOKEN_PACE_MAX))
+        cli_usage(state, "--pace %s is not a factor; give a number of 1 to %d, such as 1.5", text,
+                  TOKEN_PACE_MAX);
+    return (uint32_t)(pace * 1000 + 0.5);
+}
+
+static void check_length(const struct argp_state *state, const char *option, const char *what,
+                         const char *value, size_t maximum)
+{
+    if (value == NULL)
+        cli_usage(state, "%s is missing; give %s", option, what);
+    else if (value[0] == '\0' || strlen(value) > maximum)
+        cli_usage(state, "%s has a wrong length; give 1 to %zu bytes", option, maximum);
+}
+
+static void check_arguments(const struct argp_state *state, const struct sign_arguments *arguments)
+{
+    check_length(state, "--key", "the private key set, such as shop-private.jwks", arguments->key,
+                 4095);
+    check_length(state, "--issuer", "the id that the configuration has for this storefront",
+                 arguments->issuer, TOKEN_ISS_MAX);
+    check_length(state, "--account", "the name of who pays, such as alice", arguments->account,
+                 TOKEN_ACCOUNT_MAX);
+    if (arguments->jti != NULL)
+        check_length(state, "--jti", "", arguments->jti, TOKEN_JTI_MAX);
+    if (arguments->audience != NULL)
+        check_length(state, "--audience", "", arguments->audience, TOKEN_ISS_MAX);
+    if (arguments->filename != NULL) {
+        check_length(state, "--filename", "", arguments->filename, TOKEN_FILENAME_MAX);
+        if (strpbrk(arguments->filename, "/\\") != NULL)
+            cli_usage(state, "--filename %s is a path; give the name alone", arguments->filename);
+    }
+    if (arguments->limits.max_uses > 0 && arguments->jti == NULL)
+        cli_usage(state, "--max-uses needs --jti, under which the uses are counted; --jti auto "
+                         "makes one");
+    if (strchr(arguments->account, '/') != NULL) /* other commands name an account ISSUER/NAME */
+        cli_warn(
+            state->name,
+            "--account %s has a slash; give the name alone, for alice is shop/alice at the node",
+            arguments->account);
+    if (arguments->path_count == 0)
+        cli_usage(state, "--path is missing; name a file, such as --path /song.mp3");
+    if (arguments->exp == 0)
+        cli_usage(state, "--expires-in is missing; give a duration such as 1h");
+    if (arguments->nbf >= arguments->exp)
+        cli_usage(
+            state,
+            "--not-before is not before --expires-in, so the link would never open; give less");
+    unsigned inputs = strcmp(arguments->key, "-") == 0;
+    for (size_t i = 0; i < arguments->path_count; i++)
+        inputs += strcmp(arguments->paths[i], "-") == 0;
+    if (inputs > 1)
+        cli_usage(state, "standard input can be read only once; give one - among --key and --path");
+    size_t length = arguments->origin != NULL ? strlen(arguments->origin) : 0;
+    if (arguments->origin == NULL)
+        return; /* the configuration's is taken, which config_load checks */
+    if (strncmp(arguments->origin, "http://", 7) != 0 &&
+        strncmp(arguments->origin, "https://", 8) != 0)
+        cli_usage(state, "--origin %s does not begin with http:// or https://; write %s%s",
+                  arguments->origin, length > 0 ? "https://" : "https://media.example",
+                  arguments->origin);
+    if (length == 0 || arguments->origin[length - 1] == '/')
+        cli_usage(state, "--origin %s ends with a slash; leave that out", arguments->origin);
+}
+
+static void add_path(const struct argp_state *state, struct sign_arguments *arguments,
+                     const char *path)
+{
+    if (arguments->path_count == PATHS_MAX)
+        cli_usage(state, "--path stands more than %d times; sign the rest in another call",
+                  PATHS_MAX);
+    arguments->paths[arguments->path_count++] = path;
+}
+
+static error_t parse(int key, char *argument, struct argp_state *state)
+{
+    struct sign_arguments *arguments = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &arguments->location;
+        return 0;
+    case 'k':
+        arguments->key = argument;
+        return 0;
+    case 'i':
+        arguments->issuer = argument;
+        return 0;
+    case 'a':
+        arguments->account = argument;
+        return 0;
+    case 'p':
+        add_path(state, arguments, argument);
+        return 0;
+    case OPTION_PREFIX:
+        arguments->prefix = true;
+        return 0;
+    case 'e':
+        arguments->exp = arguments->now + duration_of(state, "--expires-in", argument);
+        return 0;
+    case OPTION_NOT_BEFORE:
+        arguments->nbf = arguments->now + duration_of(state, "--not-before", argument);
+        return 0;
+    case OPTION_JTI:
+        arguments->jti = argument;
+        return 0;
+    case OPTION_FILENAME:
+        arguments->filename = argument;
+        return 0;
+    case OPTION_MAX_USES:
+        arguments->limits.max_uses = count_of(state, "--max-uses", argument, TOKEN_USES_MAX);
+        return 0;
+    case OPTION_MAX_BYTES:
+        arguments->limits.max_bytes = size_of(state, "--max-bytes", argument);
+        return 0;
+    case OPTION_RATE:
+        arguments->limits.rate = size_of(state, "--rate", argument);
+        return 0;
+    case OPTION_MAX_CONNS:
+        arguments->limits.max_conns = count_of(state, "--max-conns", argument, TOKEN_CONNS_MAX);
+        return 0;
+    case OPTION_RESUME:
+        arguments->limits.resume_s = (uint32_t)duration_of(state, "--resume", argument);
+        return 0;
+    case OPTION_PACE:
+        arguments->limits.pace_thousandth = pace_of(state, argument);
+        return 0;
+    case OPTION_KID:
+        arguments->kid = argument;
+        return 0;
+    case OPTION_AUDIENCE:
+        arguments->audience = argument;
+        return 0;
+    case OPTION_ORIGIN:
+        arguments->origin = argument;
+        return 0;
+    case OPTION_ATTRIBUTE:
+        arguments->attribute = argument;
+        return 0;
+    case ARGP_KEY_ARG:
+        cli_surplus(state, argument, "path", NULL);
+    case ARGP_KEY_END:
+        check_arguments(state, arguments);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+struct signing {
+    char *command; /* borrows argv */
+    const struct sign_arguments *arguments;
+    const struct key_set *keys;
+    struct link_review *review; /* NULL: no configuration was found */
+    json_t *links;              /* owns; for --json, NULL without it */
+};
+
+/* Writes 128 random bits in hex. 0, or -EIO without randomness. */
+static int random_jti(char *text, size_t size)
+{
+    unsigned char bytes[16];
+    if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
+        return -EIO;
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        snprintf(text + 2 * i, size - 2 * i, "%02x", bytes[i]);
+    return 0;
+}
+
+/*
+ * Percent-encodes the path for the URL. A path that a node would refuse with any token is refused
+ * here, by the node's own code. EX_OK, or an exit code after printing why.
+ */
+static int encode_path(const char *command, const struct sign_arguments *arguments,
+                       const char *path, char *encoded, size_t size)
+{
+    static struct token_target target;
+    size_t length = strlen(path);
+    if (length == 0)
+        return cli_fail(EX_USAGE, command, "--path is empty; name a file, such as /song.mp3");
+    if (path[0] != '/')
+        return cli_fail(EX_USAGE, command,
+                        "--path %s does not begin with a slash; the media root is /, so write /%s",
+                        path, path);
+    if (arguments->prefix && path[length - 1] != '/')
+        return cli_fail(
+            EX_USAGE, command,
+            "--path %s is a directory for --prefix but does not end with a slash; write %s/", path,
+            path);
+    if (!arguments->prefix && path[length - 1] == '/')
+        return cli_fail(EX_USAGE, command,
+                        "--path %s names a directory; add --prefix to open every file beneath it",
+                        path);
+    int written = token_path_encode(path, length, encoded, size);
+    enum token_target_error failure =
+        written < 0 ? TOKEN_TARGET_TOO_LONG
+                    : token_target_parse(encoded, (size_t)written, arguments->attribute, &target);
+    if (failure == TOKEN_TARGET_TOO_LONG || length + strlen("prefix:") > TOKEN_CONTAINER_MAX)
+        return cli_fail(EX_USAGE, command,
+                        "--path %.64s... is too long with %zu bytes; name a shorter one", path,
+                        length);
+    if (failure == TOKEN_TARGET_BAD_PATH) {
+        char why[TOKEN_PATH_FAULT_SIZE];
+        token_path_fault_write(&target, why);
+        return cli_fail(EX_USAGE, command, "--path %s: no node would serve it: %s", path, why);
+    }
+    if (failure != TOKEN_TARGET_OK || target.path_length != length ||
+        memcmp(target.path, path, length) != 0)
+        return cli_fail(EX_USAGE, command,
+                        "--path %s: no node would serve it: it holds %s=, where a token begins; "
+                        "rename the file",
+                        path, arguments->attribute);
+    return EX_OK;
+}
+
+static int fail_sign(const char *command, const struct sign_arguments *arguments,
+                     const struct key_set *keys, int failure)
+{
+    char known[1024] = "";
+    size_t length = 0;
+    if (failure == -ENOMEM)
+        return cli_fail(EX_SOFTWARE, command, "out of memory");
+    if (failure != -ENOKEY)
+        return cli_fail(EX_USAGE, command,
+                        "the link could not be signed: %s; give issuer, account and jti without "
+                        "control characters",
+                        strerrordesc_np(-failure));
+    if (arguments->kid == NULL)
+        return cli_fail(
+            EX_DATAERR, command,
+            "%s: holds no key that can sign; is it the public key set? The private one signs",
+            arguments->key);
+    for (size_t i = 0; i < key_set_count(keys) && length < sizeof(known); i++)
+        length += (size_t)snprintf(known + length, sizeof(known) - length, "%s%s (%s%s)",
+                                   i > 0 ? ", " : "", key_set_kid(keys, i),
+                                   token_algorithm_name(key_set_algorithm(keys, i)),
+                                   key_set_can_sign(keys, i) ? "" : ", public half only");
+    return cli_fail(EX_DATAERR, command, "%s: has no key %s that can sign; it has: %s",
+                    arguments->key, arguments->kid, known);
+}
+
+/* Whether `path` looks as if it were percent-encoded already. */
+static bool holds_escape(const char *path)
+{
+    for (const char *c = strchr(path, '%'); c != NULL; c = strchr(c + 1, '%')) {
+        if (isxdigit((unsigned char)c[1]) && isxdigit((unsigned char)c[2]))
+            return true;
+    }
+    return false;
+}
+
+static void warn(void *context, const char *text)
+{
+    const char *command = context;
+    cli_warn(command, "%s", text);
+}
+
+/* Prints the URL, or with --json adds it to the list that is printed in the end. */
+static int print_link(const struct signing *signing, const char *path, const char *encoded,
+                      const char *jti, const char *jws)
+{
+    const struct sign_arguments *arguments = signing->arguments;
+    if (signing->links == NULL) {
+        printf("%s%s?%s=%s\n", arguments->origin, encoded, arguments->attribute, jws);
+        return EX_OK;
+    }
+    json_t *link =
+        json_pack("{s:s, s:o, s:s, s:I, s:s*}", "path", path, "url",
+                  json_sprintf("%s%s?%s=%s", arguments->origin, encoded, arguments->attribute, jws),
+                  "account", arguments->account, "exp", (json_int_t)arguments->exp, "jti", jti);
+    if (link == NULL)
+        return cli_fail(EX_USAGE, signing->command,
+                        "--path %s is not UTF-8, which JSON cannot hold; leave out --json", path);
+    (void)json_array_append_new(signing->links, link);
+    return EX_OK;
+}
+
+/* Warns of everything for which the node of the configuration will refuse the link. */
+static void review(const struct signing *signing, const char *path, const char *encoded,
+                   const char *jws)
+{
+    const struct sign_arguments *arguments = signing->arguments;
+    char *link = NULL;
+    /* A link to a directory opens only files in it, so that one of them, "x", is reviewed. */
+    if (signing->review == NULL ||
+        asprintf(&link, "%s%s?%s=%s", encoded, arguments->prefix ? "x" : "", arguments->attribute,
+                 jws) < 0)
+        return;
+    const struct link_review_subject subject = {
+        .link = link,
+        .path = path,
+        .begins_s = arguments->nbf > arguments->now ? arguments->nbf : arguments->now,
+        .ends_s = arguments->exp,
+        .resume_s = arguments->limits.resume_s,
+    };
+    link_review_run(signing->review, &subject, warn, signing->command);
+    free(link);
+}
+
+static int sign_path(const struct signing *signing, const char *path)
+{
+    const char *command = signing->command;
+    const struct sign_arguments *arguments = signing->arguments;
+    const struct key_set *keys = signing->keys;
+    char encoded[3 * TOKEN_CONTAINER_MAX + 1], container[TOKEN_CONTAINER_MAX + 16], jti[40];
+    int code = encode_path(command, arguments, path, encoded, sizeof(encoded));
+    if (code != EX_OK)
+        return code;
+    if (holds_escape(path)) /* only a warning, as a file may have such a name */
+        cli_warn(command,
+                 "--path %s is taken as the file's name on disk, with its %%XX; if the path is "
+                 "percent-encoded, give it decoded",
+                 path);
+    snprintf(container, sizeof(container), "%s:%s", arguments->prefix ? "prefix" : "exact", path);
+    bool random = arguments->jti != NULL && strcmp(arguments->jti, "auto") == 0;
+    if (random && random_jti(jti, sizeof(jti)) < 0)
+        return cli_fail(EX_SOFTWARE, command,
+                        "the kernel gave no random bytes; name the link with --jti ID");
+    const struct token_grant grant = {
+        .iss = arguments->issuer,
+        .account = arguments->account,
+        .container = container,
+        .jti = random ? jti : arguments->jti,
+        .filename = arguments->filename,
+        .audience = arguments->audience,
+        .exp = arguments->exp,
+        .nbf = arguments->nbf,
+        .iat = arguments->now,
+        .limits = arguments->limits,
+    };
+    char *jws = NULL;
+    int result = token_sign(keys, arguments->kid, &grant, &jws);
+    if (result < 0)
+        return fail_sign(command, arguments, keys, result);
+    code = print_link(signing, path, encoded, grant.jti, jws);
+    if (code == EX_OK)
+        review(signing, path, encoded, jws);
+    free(jws);
+    return code;
+}
+
+/* Signs a link for each line of standard input; empty lines are skipped. */
+static int sign_lines(const struct signing *signing)
+{
+    static char line[3 * TOKEN_CONTAINER_MAX];
+    unsigned count = 0;
+    int code = EX_OK;
+    while (code == EX_OK && fgets(line, sizeof(line), stdin) != NULL) {
+        line[strcspn(line, "\r\n")] = '\0';
+        if (line[0] == '\0')
+            continue;
+        code = sign_path(signing, line);
+        count++;
+    }
+    if (ferror(stdin))
+        return cli_fail(EX_IOERR, signing->command, "standard input: %s", strerrordesc_np(errno));
+    if (count == 0)
+        return cli_fail(EX_NOINPUT, signing->command,
+                        "standard input: it holds no path; write one on each line");
+    return code;
+}
+
+/*
+ * Loads the configuration that is found, if any, into *out (else NULL), and takes the origin and
+ * the attribute from it. A broken one is an error only where --config or TOLLGATE_CONFIG names it,
+ * as links can be signed without one. EX_OK, or an exit code after printing why.
+ */
+static int find_config(const char *command, struct sign_arguments *arguments, struct config **out)
+{
+    char error[65536];
+    const char *file = cli_config_path(&arguments->location), *named = getenv("TOLLGATE_CONFIG");
+    *out = NULL;
+    if (arguments->location.config != NULL || (named != NULL && named[0] != '\0')) {
+        int code = cli_config_load(command, &arguments->location, out);
+        if (code != EX_OK)
+            return code;
+    } else if (file != NULL && config_load(out, file, error, sizeof(error)) < 0) {
+        error[strcspn(error, "\n")] = '\0';
+        cli_warn(command, "%s. So nothing is taken from this configuration", error);
+    }
+    if (arguments->origin == NULL)
+        arguments->origin = *out != NULL ? (*out)->public_origin : "http://127.0.0.1:8080";
+    if (arguments->attribute == NULL)
+        arguments->attribute = *out != NULL ? (*out)->token_attribute : "URISigningPackage";
+    return EX_OK;
+}
+
+/* Replaces an issuer's id by its iss, which links have: --issuer is the id in other commands. */
+static void resolve_issuer(struct sign_arguments *arguments, const struct config *config)
+{
+    const char *iss = NULL;
+    for (unsigned i = 0; config != NULL && i < config->issuers_count; i++) {
+        if (strcmp(config->issuers[i].iss, arguments->issuer) == 0)
+            return;
+        if (strcmp(config->issuers[i].id, arguments->issuer) == 0)
+            iss = config->issuers[i].iss;
+    }
+    if (iss != NULL)
+        arguments->issuer = iss;
+}
+
+static int load_keys(char *command, const char *file, struct key_set **keys)
+{
+    char error[1024];
+    int result = strcmp(file, "-") == 0 ? trust_keys_load_descriptor(STDIN_FILENO, "standard input",
+                                                                     keys, error, sizeof(error))
+                                        : trust_keys_load(file, keys, error, sizeof(error));
+    if (result == -EINVAL)
+        return cli_fail(EX_DATAERR, command,
+                        "%s; --key is the private JWKS file that `tollgate key generate` wrote",
+                        error);
+    if (result < 0)
+        return cli_fail(EX_NOINPUT, command, "%s", error);
+    trust_keys_warn(file, *keys, &(struct trust_warner){.warn = warn, .context = command});
+    return EX_OK;
+}
+
+static int sign(struct signing *signing)
+{
+    const struct sign_arguments *arguments = signing->arguments;
+    int code = EX_OK;
+    for (size_t i = 0; code == EX_OK && i < arguments->path_count; i++)
+        code = strcmp(arguments->paths[i], "-") == 0 ? sign_lines(signing)
+                                                     : sign_path(signing, arguments->paths[i]);
+    return code;
+}
+
+int command_link_sign(int argc, char **argv)
+{
+    static const struct argp_child children[] = {CLI_CONFIG_CHILD, {0}};
+    static const struct argp argp = {
+        .options = options,
+        .parser = parse,
+        .doc = "Signs a link for each --path and prints its URL. The account that pays is ID/NAME, "
+               "where ID is the id of the issuer with this iss in tollgate.yaml. The command does "
+               "not ask the node. It asks no node. Where it finds the configuration of one, the "
+               "URL begins with the node's public_origin, and a warning says what the node will "
+               "refuse: a path that is not there, a lifetime that is too long.",
+        .children = children,
+    };
+    struct sign_arguments *arguments = calloc(1, sizeof(*arguments));
+    if (arguments == NULL)
+        return cli_fail(EX_SOFTWARE, argv[0], "out of memory");
+    arguments->now = (int64_t)time(NULL);
+    cli_parse(&argp, argc, argv, arguments);
+    struct config *config = NULL;
+    struct key_set *keys = NULL;
+    struct signing signing = {.command = argv[0], .arguments = arguments};
+    int code = find_config(argv[0], arguments, &config);
+    resolve_issuer(arguments, config);
+    if (code == EX_OK)
+        code = load_keys(argv[0], arguments->key, &keys);
+    if (code == EX_OK && config != NULL)
+        signing.review = link_review_create(config, cli_config_path(&arguments->location));
+    signing.keys = keys;
+    signing.links = cli_wants_json() ? json_array() : NULL;
+    if (code == EX_OK)
+        code = sign(&signing);
+    if (code == EX_OK && signing.links != NULL)
+        code = cli_print_json(argv[0], signing.links);
+    json_decref(signing.links);
+    link_review_destroy(&signing.review);
+    key_set_destroy(&keys);
+    config_destroy(&config);
+    free(arguments);
+    return code;
+}

@@ -1,0 +1,380 @@
+/*
+ * `tollgate usage ISSUER/NAME`: prints what an account received, by day and file, with totals. It
+ * asks a running node, which first posts the usage that it has not posted yet, so the figures are
+ * complete. It reads page by page, so that the node never holds more than one, and sorts the rows
+ * here. It changes no account.
+ */
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "server/base/byte_count.h"
+#include "server/command/cli.h"
+#include "server/command/command_admin.h"
+
+#define DAY_S        86400
+#define DAYS_MAX     400 /* the node's bound on one question */
+
+#define PAGE_ROWS    5000
+#define ATTEMPTS_MAX 3 /* readings; one begins again where the node calls its cursor outdated */
+
+enum { OPTION_FROM = 256, OPTION_TO };
+
+struct arguments {
+    struct cli_location location;
+    struct account_name name;
+    const char *from, *to; /* borrow argv */
+};
+
+static const struct argp_option options[] = {
+    {"from", OPTION_FROM, "DAY", 0, "The first day, as 2026-11-01 (UTC); else 29 days before --to",
+     0},
+    {"to", OPTION_TO, "DAY", 0, "The last day, inclusive; else today. 400 days at most", 0},
+    {0},
+};
+
+static error_t parse(int key, char *argument, struct argp_state *state)
+{
+    struct arguments *arguments = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &arguments->name;
+        state->child_inputs[1] = &arguments->location;
+        return 0;
+    case OPTION_FROM:
+        arguments->from = argument;
+        return 0;
+    case OPTION_TO:
+        arguments->to = argument;
+        return 0;
+    case ARGP_KEY_ARG:
+        account_name_take(&arguments->name, argument, state);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_child children[] = {ACCOUNT_NAME_CHILD, CLI_LOCATION_CHILD, {0}};
+static const struct argp usage_argp = {
+    .options = options,
+    .parser = parse,
+    .args_doc = "ISSUER/NAME",
+    .doc = "Prints what an account received, by day and file: bytes that the clients' own systems "
+           "acknowledged, and responses."
+           "\v"
+           "The bill of November:\n"
+           "  tollgate usage shop/alice --from 2026-11-01 --to 2026-11-30\n",
+    .children = children,
+};
+
+/* The day is put into the request target unescaped, so only digits and dashes may pass. */
+static bool looks_like_day(const char *text)
+{
+    if (strlen(text) != strlen("2026-11-23")) {
+        return false;
+    }
+    for (size_t i = 0; text[i] != '\0'; i++) {
+        if (i == 4 || i == 7 ? text[i] != '-' : isdigit((unsigned char)text[i]) == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Days since 1970; -1 for a day that the calendar does not have, or one before 1970. */
+static int64_t day_number(const char *text)
+{
+    struct tm date = {0};
+    char again[16];
+    const char *end = strptime(text, "%Y-%m-%d", &date);
+    if (end == NULL || *end != '\0') {
+        return -1;
+    }
+    time_t seconds = timegm(&date); /* turns the 30th of February into a day of March */
+    if (seconds < 0 || strftime(again, sizeof(again), "%Y-%m-%d", &date) == 0 ||
+        strcmp(again, text) != 0) {
+        return -1;
+    }
+    return seconds / DAY_S;
+}
+
+static int make_query(const char *command, const struct arguments *arguments, char *out,
+                      size_t size)
+{
+    const char *const days[] = {arguments->from, arguments->to};
+    static const char *const names[] = {"from", "to"};
+    int64_t numbers[] = {-1, time(NULL) / DAY_S};
+    int length = snprintf(out, size, "/usage");
+    for (size_t i = 0; i < 2; i++) {
+        if (days[i] == NULL) {
+            continue;
+        }
+        if (!looks_like_day(days[i])) {
+            return cli_fail(EX_USAGE, command, "--%s %s is not a day; write it as 2026-11-23",
+                            names[i], days[i]);
+        }
+        numbers[i] = day_number(days[i]);
+        if (numbers[i] < 0) {
+            return cli_fail(EX_USAGE, command,
+                            "--%s %s is not a day of the calendar; give one that is", names[i],
+                            days[i]);
+        }
+        length += snprintf(out + length, size - (size_t)length, "%c%s=%s",
+                           strchr(out, '?') == NULL ? '?' : '&', names[i], days[i]);
+    }
+    if (days[0] != NULL && numbers[0] > numbers[1]) {
+        return cli_fail(EX_USAGE, command, "--from %s is after %s%s; give the earlier day first",
+                        days[0], days[1] != NULL ? "--to " : "",
+                        days[1] != NULL ? days[1] : "today");
+    }
+    if (days[0] != NULL && numbers[1] - numbers[0] >= DAYS_MAX) {
+        return cli_fail(EX_USAGE, command,
+                        "--from %s is more than %d days before --to; ask for a year at a time",
+                        days[0], DAYS_MAX);
+    }
+    return EX_OK;
+}
+
+/* ---- the rows ---- */
+
+struct row {
+    char day[16];
+    char *file; /* owns */
+    bool encoded;
+    json_int_t bytes, responses;
+};
+
+struct report {
+    char issuer[LEDGER_ISSUER_MAX + 1];
+    char account[LEDGER_ACCOUNT_MAX + 1];
+    char from[16], to[16];
+    struct row *rows; /* owns */
+    size_t count, room;
+    json_int_t bytes, responses;
+};
+
+static void report_clear(struct report *report)
+{
+    for (size_t i = 0; i < report->count; i++) {
+        free(report->rows[i].file);
+    }
+    free(report->rows);
+    *report = (struct report){0};
+}
+
+static bool add_row(struct report *report, const json_t *value)
+{
+    if (report->count == report->room) {
+        size_t room = report->room == 0 ? 256 : report->room * 2;
+        struct row *rows = realloc(report->rows, room * sizeof(*rows));
+        if (rows == NULL) {
+            return false;
+        }
+        report->rows = rows;
+        report->room = room;
+    }
+    struct row *row = &report->rows[report->count];
+    *row = (struct row){.file = strdup(command_text(value, "file")),
+                        .encoded = json_is_true(json_object_get(value, "file_encoded")),
+                        .bytes = command_number(value, "bytes"),
+                        .responses = command_number(value, "responses")};
+    (void)snprintf(row->day, sizeof(row->day), "%s", command_text(value, "day"));
+    report->count += row->file != NULL ? 1 : 0;
+    return row->file != NULL;
+}
+
+static bool add_page(struct report *report, const json_t *answer)
+{
+    (void)snprintf(report->issuer, sizeof(report->issuer), "%s", command_text(answer, "issuer"));
+    (void)snprintf(report->account, sizeof(report->account), "%s", command_text(answer, "account"));
+    (void)snprintf(report->from, sizeof(report->from), "%s", command_text(answer, "from"));
+    (void)snprintf(report->to, sizeof(report->to), "%s", command_text(answer, "to"));
+    size_t index;
+    const json_t *row;
+    json_array_foreach(json_object_get(answer, "rows"), index, row)
+    {
+        if (!add_row(report, row)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static int by_day_and_file(const void *a, const void *b)
+{
+    const struct row *left = a;
+    const struct row *right = b;
+    int order = strcmp(left->day, right->day);
+    if (order == 0) {
+        order = strcmp(left->file, right->file);
+    }
+    return order != 0 ? order : (int)left->encoded - (int)right->encoded;
+}
+
+/* Sorts the rows by day and file. A row that two pages hold counts once, with the larger totals:
+ * those are the later ones. */
+static void report_settle(struct report *report)
+{
+    size_t kept = 0;
+    if (report->count > 0) {
+        qsort(report->rows, report->count, sizeof(*report->rows), by_day_and_file);
+    }
+    for (size_t i = 0; i < report->count; i++) {
+        struct row *row = &report->rows[i];
+        struct row *last = kept > 0 ? &report->rows[kept - 1] : NULL;
+        if (last == NULL || by_day_and_file(last, row) != 0) {
+            report->rows[kept++] = *row;
+            continue;
+        }
+        last->bytes = row->bytes > last->bytes ? row->bytes : last->bytes;
+        last->responses = row->responses > last->responses ? row->responses : last->responses;
+        free(row->file);
+    }
+    report->count = kept;
+    for (size_t i = 0; i < kept; i++) {
+        report->bytes += report->rows[i].bytes;
+        report->responses += report->rows[i].responses;
+    }
+}
+
+/* ---- asking ---- */
+
+/* Reads all pages. *status and *answer are those of the last request: the last page, or the refusal
+ * that ended the reading. */
+static int read_pages(const char *command, const struct arguments *arguments, const char *query,
+                      struct report *report, unsigned *status, json_t **answer)
+{
+    char next[LEDGER_USAGE_CURSOR_MAX] = "";
+    for (;;) {
+        char page_query[160];
+        char target[ACCOUNT_TARGET_SIZE];
+        /* Later pages name the days of the first answer: by default the last day is today, which
+         * may have ended meanwhile. */
+        int length = next[0] == '\0' ? snprintf(page_query, sizeof(page_query), "%s", query)
+                                     : snprintf(page_query, sizeof(page_query),
+                                                "/usage?from=%s&to=%s", report->from, report->to);
+        (void)snprintf(page_query + length, sizeof(page_query) - (size_t)length, "%climit=%d%s%s",
+                       strchr(page_query, '?') == NULL ? '?' : '&', PAGE_ROWS,
+                       next[0] != '\0' ? "&cursor=" : "", next);
+        account_name_target(&arguments->name, page_query, target);
+        json_decref(*answer);
+        *answer = NULL;
+        int code = command_call(command, &arguments->location, "GET", target, NULL, status, answer);
+        if (code != EX_OK || *status != 200) {
+            return code;
+        }
+        if (!add_page(report, *answer)) {
+            return cli_fail(EX_SOFTWARE, command, "out of memory");
+        }
+        (void)snprintf(next, sizeof(next), "%s", command_text(*answer, "next"));
+        if (next[0] == '\0') {
+            return EX_OK;
+        }
+    }
+}
+
+static int read_report(const char *command, const struct arguments *arguments, const char *query,
+                       struct report *report)
+{
+    json_t *answer = NULL;
+    unsigned status = 0;
+    int code = EX_OK;
+    for (int attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+        report_clear(report);
+        code = read_pages(command, arguments, query, report, &status, &answer);
+        bool is_outdated = code == EX_OK && status == 409 &&
+                           strcmp(command_text(answer, "reason"), "cursor_outdated") == 0;
+        if (!is_outdated) {
+            break;
+        }
+    }
+    if (code == EX_OK && status != 200) {
+        code = account_refused(command, &arguments->name, status, answer);
+    }
+    json_decref(answer);
+    report_settle(report);
+    return code;
+}
+
+/* ---- printing ---- */
+
+static void print_row(const char *day, json_int_t bytes, json_int_t responses, int bytes_width,
+                      const char *file)
+{
+    char text[BYTE_COUNT_SIZE];
+    byte_count_write(bytes, text);
+    printf("%-10s  %*" PRIdMAX "  %9s  %9" PRIdMAX "  ", day, bytes_width, (intmax_t)bytes, text,
+           (intmax_t)responses);
+    command_print_text(stdout, file);
+    putchar('\n');
+}
+
+static void print_table(const struct report *report)
+{
+    /* No row has more digits than the total. */
+    int width = snprintf(NULL, 0, "%" PRIdMAX, (intmax_t)report->bytes);
+    width = width > 5 ? width : 5;
+    printf("%-10s  %*s  %9s  %9s  %s\n", "DAY", width, "BYTES", "", "RESPONSES", "FILE");
+    for (size_t i = 0; i < report->count; i++) {
+        const struct row *row = &report->rows[i];
+        print_row(row->day, row->bytes, row->responses, width, row->file);
+    }
+    char span[64];
+    (void)snprintf(span, sizeof(span), "%s to %s", report->from, report->to);
+    print_row("total", report->bytes, report->responses, width, span);
+}
+
+static void print_json_text(const char *text)
+{
+    json_t *value = json_string(text);
+    (void)json_dumpf(value, stdout, JSON_ENCODE_ANY);
+    json_decref(value);
+}
+
+/* Prints what the node would answer in one piece. It is written row by row, because a tree of JSON
+ * values would take ten times the memory of its text. */
+static void print_json(const struct report *report)
+{
+    printf("{\n  \"issuer\": \"%s\",\n  \"account\": ", report->issuer);
+    print_json_text(report->account);
+    printf(",\n  \"from\": \"%s\",\n  \"to\": \"%s\",\n  \"rows\": [", report->from, report->to);
+    for (size_t i = 0; i < report->count; i++) {
+        const struct row *row = &report->rows[i];
+        printf("%s\n    {\n      \"day\": \"%s\",\n      \"file\": ", i > 0 ? "," : "", row->day);
+        print_json_text(row->file);
+        printf(",\n      \"bytes\": %" PRIdMAX ",\n      \"responses\": %" PRIdMAX "%s\n    }",
+               (intmax_t)row->bytes, (intmax_t)row->responses,
+               row->encoded ? ",\n      \"file_encoded\": true" : "");
+    }
+    printf("%s],\n  \"totals\": {\n    \"bytes\": %" PRIdMAX ",\n    \"responses\": %" PRIdMAX
+           ",\n    \"rows\": %zu\n  }\n}\n",
+           report->count > 0 ? "\n  " : "", (intmax_t)report->bytes, (intmax_t)report->responses,
+           report->count);
+}
+
+int command_usage(int argc, char **argv)
+{
+    struct arguments arguments = {0};
+    cli_parse(&usage_argp, argc, argv, &arguments);
+    char query[64];
+    struct report report = {0};
+    int code = account_name_settle(argv[0], &arguments.name);
+    if (code == EX_OK) {
+        code = make_query(argv[0], &arguments, query, sizeof(query));
+    }
+    if (code == EX_OK) {
+        code = read_report(argv[0], &arguments, query, &report);
+    }
+    if (code == EX_OK && cli_wants_json()) {
+        print_json(&report);
+    } else if (code == EX_OK) {
+        print_table(&report);
+    }
+    report_clear(&report);
+    return code;
+}

@@ -1,0 +1,135 @@
+/*
+ * The worker's side of the access log. request.c and response.c begin an entry and tell it the
+ * answer, metering.c's deliveries hold it, and when the last holder drops it, its line is queued.
+ * These functions never wait, and do nothing where the log is off.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/access_log/access_log.h"
+#include "server/base/check.h"
+#include "server/delivery/connection.h"
+#include "server/link/token_cache.h"
+
+#define TEXT_MAX 2048 /* bytes of each text; a longer one is cut */
+
+struct access_entry {
+    unsigned references;
+    uint64_t began_ms;           /* monotonic */
+    struct access_record record; /* its texts follow */
+};
+_Static_assert(sizeof(struct access_entry) ==
+                   offsetof(struct access_entry, record) + sizeof(struct access_record),
+               "the texts follow both");
+
+static uint16_t cut(size_t length)
+{
+    return (uint16_t)(length < TEXT_MAX ? length : TEXT_MAX);
+}
+
+static struct http_text text_of(const char *text)
+{
+    return (struct http_text){text, strlen(text)};
+}
+
+static void collect(const struct connection *connection, const struct http_head *head,
+                    const struct token_request *wanted, struct http_text texts[ACCESS_TEXTS])
+{
+    const struct token *token = connection->link != NULL ? connection->link->token : NULL;
+    if (head != NULL) {
+        texts[ACCESS_METHOD] = head->method_text;
+        texts[ACCESS_RANGE] = head->range;
+        texts[ACCESS_AGENT] = head->user_agent;
+        texts[ACCESS_REFERER] = head->referer;
+    }
+    if (wanted != NULL && wanted->uri != NULL)
+        texts[ACCESS_PATH] = (struct http_text){wanted->uri, wanted->uri_length};
+    if (token != NULL) {
+        texts[ACCESS_ISSUER] = text_of(token->issuer_id);
+        texts[ACCESS_KID] = text_of(token->kid);
+        texts[ACCESS_JTI] = text_of(token->jti);
+        texts[ACCESS_ACCOUNT] = text_of(token->account);
+    }
+    if (connection->tls != NULL)
+        texts[ACCESS_TLS] = text_of(tls_session_version(connection));
+}
+
+void access_begin(struct worker *worker, struct connection *connection,
+                  const struct http_head *head, const struct token_request *wanted)
+{
+    struct http_text texts[ACCESS_TEXTS] = {0};
+    size_t size = 0;
+    if (worker->node->access_log == NULL || connection->access != NULL ||
+        connection->inquiry != NULL)
+        return;
+    collect(connection, head, wanted, texts);
+    for (unsigned i = 0; i < ACCESS_TEXTS; i++)
+        size += cut(texts[i].length);
+    struct access_entry *entry = malloc(sizeof(*entry) + size);
+    if (entry == NULL)
+        return; /* the response goes on without a line: the download matters more */
+    *entry = (struct access_entry){
+        .references = 1,
+        .began_ms = worker->now_ms,
+        .record = {.size = (uint32_t)(sizeof(struct access_record) + size),
+                   .minor = head != NULL ? (uint8_t)head->minor : 1,
+                   .began_s = worker->now_s,
+                   .began_ms = worker->now_fraction_ms,
+                   .client = connection->client},
+    };
+    char *at = access_record_text(&entry->record);
+    for (unsigned i = 0; i < ACCESS_TEXTS; i++) {
+        entry->record.length[i] = cut(texts[i].length);
+        if (texts[i].length > 0)
+            memcpy(at, texts[i].data, entry->record.length[i]);
+        at += entry->record.length[i];
+    }
+    connection->access = entry;
+}
+
+void access_refused(struct connection *connection, enum refusal refusal)
+{
+    if (connection->access != NULL)
+        connection->access->record.refusal = refusal;
+}
+
+void access_answered(struct worker *worker, struct connection *connection)
+{
+    struct access_entry *entry = connection->access;
+    if (entry == NULL)
+        return;
+    entry->record.status = connection->status;
+    entry->record.wait_ms = (uint32_t)(worker->now_ms - entry->began_ms);
+}
+
+struct access_entry *access_hold(struct connection *connection, uint64_t download)
+{
+    struct access_entry *entry = connection->access;
+    if (entry == NULL)
+        return NULL;
+    entry->record.download = download;
+    entry->record.has_download = true;
+    entry->references++;
+    return entry;
+}
+
+void access_settled(struct worker *worker, struct access_entry **entry, uint64_t handed,
+                    uint64_t acknowledged)
+{
+    if (*entry == NULL)
+        return;
+    (*entry)->record.handed += handed;
+    (*entry)->record.acknowledged += acknowledged;
+    access_drop(worker, entry);
+}
+
+void access_drop(struct worker *worker, struct access_entry **dropped)
+{
+    struct access_entry *entry = *dropped;
+    *dropped = NULL;
+    if (entry == NULL || --entry->references > 0)
+        return;
+    entry->record.total_ms = (uint32_t)(worker->now_ms - entry->began_ms);
+    (void)access_log_put(worker->node->access_log, worker->index, &entry->record);
+    free(entry);
+}

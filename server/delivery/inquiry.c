@@ -1,0 +1,162 @@
+/*
+ * Carries inquiries from an admin thread to a worker, and their answers back. See inquiry.h; what a
+ * worker does with an inquiry stands in connection.c, admission.c and response.c.
+ */
+#include "server/delivery/inquiry.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "server/base/check.h"
+#include "server/delivery/connection.h"
+
+#define MARGIN_MS 5000 /* beyond admission_timeout_ms, for a disk that is slow to open the file */
+
+struct inquiry {
+    struct inquiry *next;
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    unsigned references; /* under the mutex: the asking thread's and the worker's */
+    bool is_over;        /* likewise */
+    int status;          /* likewise */
+    enum refusal refusal;
+    size_t length;
+    char head[];
+};
+
+/* Stands in worker->inquiries once the worker takes no more. */
+static struct inquiry closed;
+
+static int inquiry_create(struct inquiry **out, const char *head, size_t length)
+{
+    pthread_condattr_t attributes;
+    struct inquiry *inquiry = calloc(1, sizeof(*inquiry) + length);
+    if (inquiry == NULL)
+        return -ENOMEM;
+    pthread_mutex_init(&inquiry->mutex, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&inquiry->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    inquiry->references = 2;
+    inquiry->length = length;
+    memcpy(inquiry->head, head, length);
+    *out = inquiry;
+    return 0;
+}
+
+static void inquiry_destroy(struct inquiry *inquiry)
+{
+    pthread_cond_destroy(&inquiry->changed);
+    pthread_mutex_destroy(&inquiry->mutex);
+    free(inquiry);
+}
+
+/* Drops a reference under the mutex, which it unlocks. */
+static void drop_locked(struct inquiry *inquiry)
+{
+    bool last = --inquiry->references == 0;
+    pthread_mutex_unlock(&inquiry->mutex);
+    if (last)
+        inquiry_destroy(inquiry);
+}
+
+static void end(struct inquiry **ended, int status, enum refusal refusal)
+{
+    struct inquiry *inquiry = *ended;
+    *ended = NULL;
+    pthread_mutex_lock(&inquiry->mutex);
+    inquiry->is_over = true;
+    inquiry->status = status;
+    inquiry->refusal = refusal;
+    pthread_cond_signal(&inquiry->changed);
+    drop_locked(inquiry);
+}
+
+void inquiry_answer(struct inquiry **inquiry, enum refusal refusal)
+{
+    end(inquiry, 0, refusal);
+}
+
+void inquiry_cancel(struct inquiry **inquiry)
+{
+    if (*inquiry != NULL)
+        end(inquiry, -ECANCELED, REFUSAL_NONE);
+}
+
+const char *inquiry_head(const struct inquiry *inquiry, size_t *length)
+{
+    *length = inquiry->length;
+    return inquiry->head;
+}
+
+/* Gives the inquiry to the worker. False where the worker takes no more. */
+static bool put(struct worker *worker, struct inquiry *inquiry)
+{
+    struct inquiry *first = atomic_load(&worker->inquiries);
+    do {
+        if (first == &closed)
+            return false;
+        inquiry->next = first;
+    } while (!atomic_compare_exchange_weak(&worker->inquiries, &first, inquiry));
+    worker_wake(worker);
+    return true;
+}
+
+static struct timespec deadline_of(const struct node *node)
+{
+    struct timespec at;
+    uint64_t wait_ms = node->config->admission_timeout_ms + MARGIN_MS;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    uint64_t nanoseconds = (uint64_t)at.tv_nsec + wait_ms % 1000 * 1000000;
+    at.tv_sec += (time_t)(wait_ms / 1000 + nanoseconds / 1000000000);
+    at.tv_nsec = (long)(nanoseconds % 1000000000);
+    return at;
+}
+
+int inquiry_ask(struct node *node, const char *head, size_t length, enum refusal *out)
+{
+    struct inquiry *inquiry;
+    const struct timespec deadline = deadline_of(node);
+    int status = inquiry_create(&inquiry, head, length);
+    if (status != 0)
+        return status;
+    if (!put(node->workers[0], inquiry)) {
+        inquiry_destroy(inquiry);
+        return -ECANCELED;
+    }
+    pthread_mutex_lock(&inquiry->mutex);
+    while (!inquiry->is_over && status == 0)
+        status = pthread_cond_timedwait(&inquiry->changed, &inquiry->mutex, &deadline);
+    status = inquiry->is_over ? inquiry->status : -ETIMEDOUT;
+    *out = inquiry->refusal;
+    drop_locked(inquiry);
+    return status;
+}
+
+void inquiry_take(struct worker *worker)
+{
+    struct inquiry *inquiry = atomic_exchange(&worker->inquiries, NULL);
+    while (inquiry != NULL) {
+        struct inquiry *next = inquiry->next;
+        if (worker->stopping)
+            inquiry_cancel(&inquiry);
+        else
+            connection_inquire(worker, inquiry);
+        inquiry = next;
+    }
+}
+
+void inquiry_close(struct worker *worker)
+{
+    struct inquiry *inquiry = atomic_exchange(&worker->inquiries, &closed);
+    while (inquiry != NULL) {
+        struct inquiry *next = inquiry->next;
+        check(inquiry != &closed);
+        inquiry_cancel(&inquiry);
+        inquiry = next;
+    }
+}

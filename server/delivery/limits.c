@@ -1,0 +1,98 @@
+/*
+ * The limits that a node applies without asking Redis: how many responses of a link and an account
+ * run at once, how fast they are, and how many may end unacknowledged. Called by admission.c and
+ * transfer.c. The limits come from the token's claims and the account; quota.c counts.
+ */
+#include "server/delivery/connection.h"
+#include "server/link/token_cache.h"
+#include "storage/media/media.h"
+
+#define PACE_BURST_US     UINT64_C(10000000) /* sound that may come at once: a player's buffer */
+#define PACE_BITS_UNKNOWN 320000 /* before the file is hashed: the highest bitrate of MP3 */
+#define ACCOUNT_ALLOWANCE 16     /* times unacknowledged_max: many listen on one account */
+
+/*
+ * The file's bits per second; 0 where it has no frames, so that nothing is known of its pace. An
+ * error makes it too fast, because a player that starves is worse than bytes sent in vain. The
+ * bitrate of the frames leaves out what is not sound (a cover, the pictures of a film), so the rate
+ * is never below that at which the whole file comes within the time that it plays.
+ */
+static uint64_t bits_of(const struct media_file *file)
+{
+    if (file->etag[0] == '\0')
+        return PACE_BITS_UNKNOWN;
+    if (file->duration_ms == 0)
+        return 0;
+    uint64_t bits = file->size / file->duration_ms * 8000 +
+                    file->size % file->duration_ms * 8000 / file->duration_ms;
+    bits = bits > file->bitrate ? bits : file->bitrate;
+    return bits < UINT32_MAX ? bits : UINT32_MAX;
+}
+
+struct limits_pace limits_pace(const struct connection *connection)
+{
+    uint64_t thousandth = connection->link->token->limits.pace_thousandth;
+    if (thousandth == 0)
+        return (struct limits_pace){0};
+    return (struct limits_pace){.rate = bits_of(connection->file) * thousandth / 8000,
+                                .burst_us = PACE_BURST_US * 1000 / thousandth};
+}
+
+void limits_learn(const struct worker *worker, struct connection *connection)
+{
+    if (connection->link->token->limits.pace_thousandth > 0)
+        media_file_learn(worker->files, connection->file);
+}
+
+void limits_set(const struct connection *connection)
+{
+    const struct token_limits *limits = &connection->link->token->limits;
+    struct quota *quota = &connection->window->link_quota->quota;
+    atomic_store_explicit(&quota->bucket.rate, limits->rate, memory_order_relaxed);
+    atomic_store_explicit(&quota->max_conns, limits->max_conns, memory_order_relaxed);
+}
+
+enum refusal limits_enter(const struct worker *worker, struct connection *connection)
+{
+    struct window *window = connection->window;
+    struct quota *link = &window->link_quota->quota, *account = &window->account_quota->quota;
+    uint64_t allowance = worker->node->config->unacknowledged_max;
+    if (quota_unacknowledged(link, worker->now_ms) > allowance ||
+        quota_unacknowledged(account, worker->now_ms) > ACCOUNT_ALLOWANCE * allowance)
+        return REFUSAL_TOO_MANY_UNACKNOWLEDGED;
+    /* Three times the file has arrived or is under way, so this use of the link is over. Redis,
+     * which lags a little behind, says at the next try whether that was the last one. */
+    if (connection->link->token->limits.max_uses > 0 &&
+        window_under_way(window) >= 3 * connection->file->size)
+        return REFUSAL_LINK_BUSY;
+    /* What is not limited is not counted: workers would contend for the counters. */
+    if (quota_is_limited(link) || connection->link->token->limits.pace_thousandth > 0) {
+        if (!quota_enter(link))
+            return REFUSAL_LINK_CONNECTIONS;
+        connection->in_link_quota = true;
+    }
+    if (quota_is_limited(account)) {
+        if (!quota_enter(account))
+            return REFUSAL_ACCOUNT_CONNECTIONS; /* limits_leave leaves the link's quota */
+        connection->in_account_quota = true;
+    }
+    return REFUSAL_NONE;
+}
+
+void limits_join(struct connection *connection)
+{
+    struct quota *account = &connection->window->account_quota->quota;
+    if (connection->in_account_quota || !quota_is_limited(account))
+        return;
+    quota_join(account);
+    connection->in_account_quota = true;
+}
+
+void limits_leave(struct connection *connection)
+{
+    if (connection->in_link_quota)
+        quota_leave(&connection->window->link_quota->quota);
+    if (connection->in_account_quota)
+        quota_leave(&connection->window->account_quota->quota);
+    connection->in_link_quota = connection->in_account_quota = false;
+}

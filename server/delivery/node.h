@@ -1,0 +1,116 @@
+/*
+ * A running node: everything that the threads of one process share. `tollgate serve` calls
+ * node_run, which makes it; the admin thread and the workers borrow it. Once the phase is
+ * NODE_SERVING, a field changes only where its comment says so or its type is atomic.
+ */
+#ifndef TOLLGATE_SERVER_DELIVERY_NODE_H
+#define TOLLGATE_SERVER_DELIVERY_NODE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "server/base/client_address.h"
+#include "server/config/config.h"
+#include "server/redis/redis_address.h"
+#include "server/transport/tls_failure.h"
+#include "storage/ledger/ledger.h"
+#include "storage/media/media.h"
+#include "tokens/tokens.h"
+
+#define NODE_WORKERS_MAX 256
+
+struct access_log;
+struct address_table;
+struct checks;
+struct content_types;
+struct proxies;
+struct tls;
+struct worker;
+struct windows;
+
+/*
+ * Which part of a node the admin thread may read, as it runs in every phase: see node_phase_hold.
+ */
+enum node_phase {
+    NODE_SERVING,  /* all of it */
+    NODE_STARTING, /* the configuration alone: the rest is being made */
+    NODE_ENDING,   /* likewise: the rest is going away */
+};
+
+struct node {
+    const struct config *config; /* borrows */
+    struct config_source source; /* what `config` was read from; of the main thread */
+    pthread_mutex_t phase_mutex; /* held for moments, never over a wait */
+    enum node_phase phase;       /* under phase_mutex; changed by the main thread */
+    struct media *media;         /* owns */
+    struct ledger *ledger;       /* owns */
+    struct token_trust *trust;   /* owns; under reload_mutex once the workers run */
+    struct tls *tls;             /* holds; likewise; NULL without listen_tls */
+    pthread_mutex_t reload_mutex;
+    atomic_uint reloads;     /* how often either was replaced */
+    atomic_uint pushes;      /* how often grants were dropped; of the ledger's push thread */
+    struct windows *windows; /* owns; shared by the workers, see window.h */
+    pthread_mutex_t wake_mutex;
+    /* Under wake_mutex: the workers exist, so that other threads may wake them. */
+    bool has_workers;
+    struct access_log *access_log;       /* owns; NULL: off */
+    struct content_types *content_types; /* owns; what the workers name files by */
+    struct proxies *proxies;             /* owns; who is trusted to speak for others */
+    struct checks *checks;               /* owns; shared by the workers */
+    struct redis_address redis;
+    struct address_table *addresses; /* owns; NULL without connections_per_address_max */
+    atomic_uint connections;         /* open, of all workers */
+    unsigned worker_count;
+    struct worker *workers[NODE_WORKERS_MAX]; /* owns */
+    uint64_t started_ms;                      /* wall clock */
+    /* What the admin interface answered 401 and 403; of its thread. */
+    atomic_ullong admin_unauthorized, admin_forbidden;
+    atomic_bool stopping; /* set once by the main thread; workers stop accepting */
+};
+
+/* What the workers did, summed over them; each worker writes its own with relaxed atomics. */
+struct node_stats {
+    uint64_t connections_accepted, connections_open, connections_refused;
+    uint64_t requests, responses_2xx, responses_3xx, responses_4xx, responses_5xx;
+    uint64_t bytes_handed, bytes_acknowledged;
+    uint64_t admissions_asked, admissions_granted, admissions_refused, admissions_failed;
+    uint64_t tokens_verified, tokens_remembered, tokens_failed, tokens_unchecked, transfers_cut;
+    uint64_t tls_handshakes, tls_resumed, tls_failed, tls_kernel;
+    uint64_t tls_failures[TLS_FAILURE_COUNT]; /* whose sum tls_failed is */
+    uint64_t chunks_cold, chunks_unread;
+};
+/* How many workers a node of this configuration has. */
+unsigned node_workers(const struct config *config);
+
+/*
+ * Returns the phase, which cannot change until node_phase_release. From any thread. It holds a
+ * mutex, so the caller must not wait before the release.
+ */
+enum node_phase node_phase_hold(struct node *node);
+void node_phase_release(struct node *node);
+
+/* True if the ledger may serve and every worker may ask Redis for grants. From any thread. */
+bool node_is_ready(const struct node *node);
+void node_stats(const struct node *node, struct node_stats *out);
+
+/* Tells the issuer's shop, where it can ask for it (see ledger_notify). From any thread. */
+struct window;
+void node_notify(struct node *node, struct window *window, enum ledger_notice_kind kind);
+bool node_has_shop(const struct node *node, const char *issuer_id);
+
+/* The key sets in force; the caller drops them (token_trust_drop). From any thread. */
+struct token_trust *node_trust_hold(struct node *node);
+/* The certificates in force, likewise (tls_drop); NULL without listen_tls. */
+struct tls *node_tls_hold(struct node *node);
+
+/*
+ * Runs a node until SIGTERM or SIGINT, in the calling (main) thread. At SIGHUP it reads `source`,
+ * from which `config` came, again, to tell what has changed. 0 after a clean stop, or a negative
+ * errno with one sentence in `error` where it could not start.
+ */
+int node_run(const struct config *config, const struct config_source *source, char *error,
+             unsigned long error_size);
+
+#endif

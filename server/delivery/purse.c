@@ -1,0 +1,56 @@
+/*
+ * What a response has taken of its window's funds: all that it needs when it begins, so that no
+ * other can begin on the same, and what there is where it goes on. metering.c spends it; what is
+ * left goes back when the response ends. See funds.h.
+ */
+#include "server/delivery/connection.h"
+#include "server/link/token_cache.h"
+
+unsigned purse_set(const struct connection *connection)
+{
+    unsigned set = 0;
+    if (atomic_load_explicit(&connection->window->account_bounds, memory_order_relaxed))
+        set |= LEDGER_FUND_BIT(LEDGER_FUND_ACCOUNT);
+    if (connection->link->token->limits.max_bytes > 0)
+        set |= LEDGER_FUND_BIT(LEDGER_FUND_LINK);
+    return set;
+}
+
+uint64_t purse_need(const struct connection *connection)
+{
+    return connection->left + connection->left_after;
+}
+
+bool purse_fill(struct connection *connection)
+{
+    struct window *window = connection->window;
+    unsigned set = purse_set(connection);
+    uint64_t need = purse_need(connection);
+    bool begins = connection->state != CONNECTION_SENDING;
+    if (set == 0)
+        return true;
+    uint64_t has = window_take(window, set, need, begins, &connection->purse);
+    return begins ? has == need : has > 0;
+}
+
+void purse_begin(struct connection *connection)
+{
+    if (connection->paying || funds_are_empty(&connection->purse))
+        return;
+    atomic_fetch_add(&connection->window->paying, 1);
+    connection->paying = true;
+}
+
+void purse_return(const struct worker *worker, struct connection *connection)
+{
+    if (connection->window != NULL)
+        window_give(worker->node->windows, connection->window, &connection->purse);
+}
+
+void purse_end(const struct worker *worker, struct connection *connection)
+{
+    purse_return(worker, connection);
+    if (connection->paying)
+        atomic_fetch_sub(&connection->window->paying, 1);
+    connection->paying = false;
+}

@@ -1,0 +1,493 @@
+/*
+ * Bytes to the transport: a small body with its head in one send, a larger one from its file in
+ * chunks, called inline on the non-blocking socket, with a one-shot poll when it is full. A chunk
+ * that is not in the page cache is brought in by the ring first. No byte is handed to the kernel
+ * that the response's purse does not pay.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "server/base/check.h"
+#include "server/base/log.h"
+#include "server/delivery/connection.h"
+#include "server/link/token_cache.h"
+#include "storage/media/media.h"
+
+#define BODY_SMALL_MAX ((size_t)16 * 1024) /* bodies up to here travel with their head */
+#define COLD_MS        1000                /* so long after the disk was waited for */
+/* Bytes a connection may send before the others have their turn. */
+#define TURN_MAX       ((size_t)2048 * 1024)
+
+void transfer_cut(struct worker *worker, struct connection *connection, const char *why)
+{
+    if (connection->state == CONNECTION_SENDING) {
+        const struct token *token = connection->link != NULL ? connection->link->token : NULL;
+        count(&worker->stats.transfers_cut, 1);
+        log_info("cut: %s; issuer=%s jti=%s path=%s sent=%llu of=%llu", why,
+                 token != NULL ? token->issuer_id : "-",
+                 token != NULL && token->jti[0] != '\0' ? token->jti : "-",
+                 connection->file != NULL ? connection->file->path : "-",
+                 (unsigned long long)(connection->body_length - connection->left),
+                 (unsigned long long)connection->body_length);
+    }
+    connection_close(worker, connection, true);
+}
+
+void transfer_await_room(struct worker *worker, struct connection *connection)
+{
+    if (connection->polling)
+        return;
+    struct io_uring_sqe *sqe = worker_sqe(worker);
+    io_uring_prep_poll_add(sqe, connection->fd, POLLOUT);
+    sqe->user_data = operation_data(OPERATION_WRITABLE, connection->generation, connection->index);
+    connection->in_flight++;
+    connection->polling = true;
+}
+
+static void wait_writable(struct worker *worker, struct connection *connection)
+{
+    transfer_await_room(worker, connection);
+    connection->waiting = WAIT_WRITABLE;
+    connection->deadline_ms = worker->now_ms + worker->node->config->stall_timeout_ms;
+}
+
+/* Tried again at each tick; the stall timeout is metering_tick's, as something is owed. */
+static void wait_acknowledged(struct worker *worker, struct connection *connection)
+{
+    connection->waiting = WAIT_ACKNOWLEDGED;
+    connection_link(worker, connection, LINK_RATED);
+}
+
+/* Waits for what a transport said it needs. False where that is nothing that comes by waiting. */
+static bool wait_for(struct worker *worker, struct connection *connection, int error)
+{
+    if (error == -EAGAIN)
+        wait_writable(worker, connection);
+    else if (error == -ENOBUFS)
+        wait_acknowledged(worker, connection);
+    else
+        return false;
+    return true;
+}
+
+/* A transport can send no more. Behind a session that is over the connection is still whole. */
+static void close_broken(struct worker *worker, struct connection *connection, int error)
+{
+    connection_close(worker, connection, error != -EPROTO);
+}
+
+/* Keeps what the socket did not take of `data`, whose first `head` bytes are not billed. */
+static bool output_keep(struct connection *connection, const char *data, size_t length, size_t head)
+{
+    check(connection->output == NULL && length <= WORKER_SCRATCH_SIZE);
+    connection->output = malloc(length);
+    if (connection->output == NULL)
+        return false;
+    memcpy(connection->output, data, length);
+    connection->output_length = (uint32_t)length;
+    connection->output_sent = 0;
+    connection->output_head = (uint32_t)head;
+    return true;
+}
+
+/* How much of the `sent` bytes after `before` lies behind the head. */
+static uint64_t body_part(size_t before, size_t sent, size_t head)
+{
+    size_t after = before + sent;
+    if (after <= head)
+        return 0;
+    return before >= head ? sent : after - head;
+}
+
+/* Sends `length` bytes, of which the first `head` are not billed. False: the connection is gone. */
+static bool send_or_keep(struct worker *worker, struct connection *connection, const char *data,
+                         size_t length, size_t head, bool more)
+{
+    ssize_t sent = connection->transport->send(worker, connection, data, length, more);
+    if (sent < 0 && sent != -EAGAIN && sent != -ENOBUFS) {
+        close_broken(worker, connection, (int)sent);
+        return false;
+    }
+    size_t taken = sent > 0 ? (size_t)sent : 0;
+    metering_handed(worker, connection, taken, body_part(0, taken, head));
+    if (taken == length)
+        return true;
+    if (output_keep(connection, data + taken, length - taken, head > taken ? head - taken : 0))
+        return true;
+    connection_close(worker, connection, true);
+    return false;
+}
+
+/* True once neither `output` nor the transport holds anything; else it waits, or is gone. */
+static bool drain(struct worker *worker, struct connection *connection)
+{
+    const struct transport *transport = connection->transport;
+    while (connection->output != NULL) {
+        uint32_t before = connection->output_sent;
+        ssize_t sent = transport->send(worker, connection, connection->output + before,
+                                       connection->output_length - before, connection->left > 0);
+        if (sent < 0) {
+            if (!wait_for(worker, connection, (int)sent))
+                close_broken(worker, connection, (int)sent);
+            return false;
+        }
+        metering_handed(worker, connection, (uint64_t)sent,
+                        body_part(before, (size_t)sent, connection->output_head));
+        connection->output_sent += (uint32_t)sent;
+        if (connection->output_sent == connection->output_length) {
+            free(connection->output);
+            connection->output = NULL;
+        }
+    }
+    int status = transport->flush(worker, connection, connection->left > 0);
+    if (status != 0 && !wait_for(worker, connection, status))
+        close_broken(worker, connection, status);
+    return status == 0;
+}
+
+static void finish(struct worker *worker, struct connection *connection);
+
+/* The next part of several, or what stands behind the last. */
+static void begin_part(struct worker *worker, struct connection *connection)
+{
+    size_t length = response_part(worker, connection);
+    metering_done(connection);
+    if (connection->left > 0) {
+        connection->deliveries_last->part = true;
+        transfer_begin(worker, connection, length);
+        return;
+    }
+    connection->parts->next++; /* nothing comes after it */
+    if (send_or_keep(worker, connection, worker->scratch, length, length, false) &&
+        drain(worker, connection))
+        finish(worker, connection);
+}
+
+static void finish(struct worker *worker, struct connection *connection)
+{
+    if (connection->parts != NULL && connection->parts->next <= connection->parts->count) {
+        begin_part(worker, connection);
+        return;
+    }
+    if (connection->deliveries_last != NULL && !connection->deliveries_last->done)
+        metering_done(connection);
+    connection_responded(worker, connection);
+    if (connection->state != CONNECTION_FREE && connection->state != CONNECTION_CLOSING &&
+        connection->delivery_count >= METERING_QUEUE_READ)
+        (void)metering_read(worker, connection);
+}
+
+void transfer_plain(struct worker *worker, struct connection *connection, size_t length)
+{
+    connection->left = connection->left_after = 0;
+    free(connection->parts); /* a refusal in place of several ranges */
+    connection->parts = NULL;
+    if (send_or_keep(worker, connection, worker->scratch, length, length, false) &&
+        drain(worker, connection))
+        finish(worker, connection);
+}
+
+/* ---- rates ---- */
+
+/* A bucket that a byte of this response is taken from, at which rate, and who shares it. */
+struct flow {
+    atomic_ullong *paid_us;
+    uint64_t rate, burst_us;
+    const struct quota *sharers;
+};
+
+static struct flow flow_of(struct quota *quota)
+{
+    struct bucket *bucket = &quota->bucket;
+    return (struct flow){.paid_us = &bucket->paid_us,
+                         .rate = atomic_load_explicit(&bucket->rate, memory_order_relaxed),
+                         .burst_us = bucket->burst_us,
+                         .sharers = quota};
+}
+
+/* Those that limit it; how many. */
+static unsigned flows_of(const struct connection *connection, struct flow flows[3])
+{
+    struct window *window = connection->window;
+    struct quota *link = &window->link_quota->quota;
+    const struct limits_pace pace = limits_pace(connection);
+    const struct flow all[] = {{&window->paced_us, pace.rate, pace.burst_us, link},
+                               flow_of(link),
+                               flow_of(&window->account_quota->quota)};
+    unsigned count = 0;
+    for (unsigned i = 0; i < 3; i++) {
+        if (all[i].rate > 0)
+            flows[count++] = all[i];
+    }
+    return count;
+}
+
+bool transfer_is_limited(const struct connection *connection)
+{
+    struct flow flows[3];
+    return connection->window != NULL && flows_of(connection, flows) > 0;
+}
+
+/* As much of `want` as every bucket gives; all of it where there is none. */
+static uint64_t rate_take(const struct worker *worker, const struct connection *connection,
+                          uint64_t want)
+{
+    struct flow flows[3];
+    unsigned count = flows_of(connection, flows);
+    uint64_t taken = want;
+    for (unsigned i = 0; i < count && taken > 0; i++) {
+        uint64_t part = bucket_take_at(flows[i].paid_us, flows[i].rate, flows[i].burst_us, taken,
+                                       atomic_load(&flows[i].sharers->responses), worker->now_ms);
+        for (unsigned before = 0; before < i; before++)
+            bucket_give_at(flows[before].paid_us, flows[before].rate, taken - part);
+        taken = part;
+    }
+    return taken;
+}
+
+static void rate_give(const struct connection *connection, uint64_t bytes)
+{
+    struct flow flows[3];
+    unsigned count = flows_of(connection, flows);
+    for (unsigned i = 0; i < count && bytes > 0; i++)
+        bucket_give_at(flows[i].paid_us, flows[i].rate, bytes);
+}
+
+static void wait_rate(struct worker *worker, struct connection *connection)
+{
+    connection->waiting = WAIT_RATE;
+    connection_link(worker, connection, LINK_RATED);
+}
+
+void transfer_tick(struct worker *worker)
+{
+    struct connection *connection = worker->rated.first;
+    while (connection != NULL) {
+        struct connection *next = connection->next[LINK_RATED];
+        uint32_t index = connection->index, generation = connection->generation;
+        connection_unlink(worker, connection, LINK_RATED);
+        if (connection->waiting == WAIT_RATE || connection->waiting == WAIT_ACKNOWLEDGED)
+            transfer_run(worker, connection);
+        connection_resume_if_alive(worker, index, generation);
+        connection = next;
+    }
+}
+
+/* ---- bodies ---- */
+
+static struct io_uring_sqe *advise(struct worker *worker, const struct media_file *file,
+                                   const struct media_need *need)
+{
+    struct io_uring_sqe *sqe = worker_sqe(worker);
+    io_uring_prep_fadvise(sqe, file->fd, need->from, (off_t)(need->end - need->from),
+                          POSIX_FADV_WILLNEED);
+    sqe->user_data = operation_data(OPERATION_IGNORED, 0, 0);
+    return sqe;
+}
+
+/*
+ * The ring tells the disk what to read, then reads a byte whose coming means that the rest has
+ * come, too: nobody was blocked. The two are linked, as the first goes to a thread and the second
+ * does not; hard, so that the byte is read where the first failed, too; and made in one submit, or
+ * there would be no link.
+ */
+static void warm(struct worker *worker, struct connection *connection)
+{
+    struct media_file *file = connection->file;
+    struct media_need need = media_reader_need(file, &connection->reader, connection->offset,
+                                               connection->offset + connection->left);
+    worker_reserve(worker, 2);
+    advise(worker, file, &need)->flags |= IOSQE_IO_HARDLINK;
+    struct io_uring_sqe *sqe = worker_sqe(worker);
+    io_uring_prep_read(sqe, file->fd, worker->sink, (unsigned)need.read_length, need.read_from);
+    sqe->user_data = operation_data(OPERATION_WARM, connection->generation, connection->index);
+    /* The descriptor is looked up when the read begins: it must still be this file's. */
+    media_file_hold(file);
+    connection->warming = file;
+    connection->in_flight++;
+    connection->waiting = WAIT_WARM;
+    connection->cold_ms = worker->now_ms;
+    count(&worker->stats.chunks_cold, 1);
+}
+
+/* What follows the chunk is cold: the disk is told at once, and waited for when it is needed. */
+static void warm_ahead(struct worker *worker, struct connection *connection)
+{
+    struct media_reader ahead = connection->reader;
+    struct media_need need = media_reader_need(connection->file, &ahead, ahead.cold_from,
+                                               connection->offset + connection->left);
+    (void)advise(worker, connection->file, &need);
+}
+
+/* The next `length` bytes, without waiting for the disk. False where they are not at hand. */
+static bool read_small(struct connection *connection, char *out, size_t length)
+{
+    const char *bytes = media_file_bytes(connection->file);
+    if (bytes == NULL)
+        return media_file_read(connection->file, out, length, connection->offset) ==
+               (ssize_t)length;
+    check(connection->offset + length <= connection->file->size);
+    memcpy(out, bytes + connection->offset, length);
+    return true;
+}
+
+/* A small body after its head in the scratch, sent with it. False: not this way (cold, or short of
+ * funds). */
+static bool send_small(struct worker *worker, struct connection *connection, size_t head_length)
+{
+    size_t length = (size_t)connection->left;
+    if (length > BODY_SMALL_MAX || head_length + length >= WORKER_SCRATCH_SIZE ||
+        !read_small(connection, worker->scratch + head_length, length))
+        return false;
+    if (!admission_is_valid(worker, connection)) /* a later part of several */
+        return false;
+    if (funds_least(&connection->purse, connection->deliveries_last->funds) < length)
+        return false;
+    uint64_t rated = rate_take(worker, connection, length);
+    if (rated < length) {
+        rate_give(connection, rated);
+        return false;
+    }
+    connection->offset += length;
+    connection->left = 0;
+    if (send_or_keep(worker, connection, worker->scratch, head_length + length, head_length,
+                     false) &&
+        drain(worker, connection))
+        finish(worker, connection);
+    return true;
+}
+
+void transfer_begin(struct worker *worker, struct connection *connection, size_t head_length)
+{
+    media_reader_begin(&connection->reader);
+    if (metering_begin(worker, connection, head_length) != 0) {
+        connection_close(worker, connection, true);
+        return;
+    }
+    if (send_small(worker, connection, head_length))
+        return;
+    if (send_or_keep(worker, connection, worker->scratch, head_length, head_length, true))
+        transfer_run(worker, connection);
+}
+
+bool transfer_is_cold(const struct worker *worker, const struct connection *connection)
+{
+    return connection->cold_ms != 0 && worker->now_ms - connection->cold_ms < COLD_MS;
+}
+
+/* One chunk. Returns the bytes sent; 0 where the connection now waits or is gone. */
+static uint64_t send_chunk(struct worker *worker, struct connection *connection)
+{
+    const struct transport *transport = connection->transport;
+    if (metering_pay_from(worker, connection) != 0) {
+        connection_close(worker, connection, true);
+        return 0;
+    }
+    uint64_t funds = funds_least(&connection->purse, connection->deliveries_last->funds);
+    if (funds == 0) {
+        admission_more(worker, connection);
+        return 0;
+    }
+    uint64_t most = transfer_is_cold(worker, connection) && transport->chunk_max > MEDIA_BRING_MAX
+                        ? MEDIA_BRING_MAX
+                        : transport->chunk_max;
+    uint64_t want = connection->left < most ? connection->left : most;
+    want = want < funds ? want : funds;
+    limits_learn(worker, connection);
+    uint64_t rated = rate_take(worker, connection, want);
+    if (rated == 0) {
+        wait_rate(worker, connection);
+        return 0;
+    }
+    uint64_t cold_from = connection->reader.cold_from;
+    ssize_t sent = transport->send_file(worker, connection, (size_t)rated);
+    if (connection->reader.cold_from != cold_from && sent != -ENODATA)
+        warm_ahead(worker, connection);
+    uint64_t taken = sent > 0 ? (uint64_t)sent : 0;
+    rate_give(connection, rated - taken);
+    if (taken > 0) {
+        connection->offset += taken;
+        connection->left -= taken;
+        media_reader_sent(&connection->reader);
+        metering_handed(worker, connection, taken, taken);
+        /* It had its part of a rate: the others' turn until the next tick. */
+        if (rated < want && connection->left > 0) {
+            wait_rate(worker, connection);
+            return 0;
+        }
+        return taken;
+    }
+    if (sent == 0)
+        transfer_cut(worker, connection, "the file was truncated while it was sent");
+    else if (sent == -ENODATA)
+        warm(worker, connection);
+    else if (sent == -EPROTO || sent == -EPIPE || sent == -ECONNRESET || sent == -ENOTCONN)
+        close_broken(worker, connection, (int)sent);
+    else if (!wait_for(worker, connection, (int)sent))
+        transfer_cut(worker, connection, strerrordesc_np((int)-sent));
+    return 0;
+}
+
+void transfer_run(struct worker *worker, struct connection *connection)
+{
+    check(connection->state == CONNECTION_SENDING);
+    connection->waiting = WAIT_NONE;
+    if (!drain(worker, connection))
+        return;
+    uint64_t turn = 0;
+    while (connection->left > 0) {
+        enum ledger_state ledger = ledger_state(worker->node->ledger);
+        if (ledger == LEDGER_EXHAUSTED || ledger == LEDGER_FAILED) {
+            transfer_cut(worker, connection,
+                         "the journal cannot be written, and nothing may be sent unmetered");
+            return;
+        }
+        if (!admission_is_valid(worker, connection)) {
+            admission_more(worker, connection);
+            return;
+        }
+        if (turn >= TURN_MAX || (turn >= MEDIA_BRING_MAX && transfer_is_cold(worker, connection))) {
+            connection_link(worker, connection, LINK_READY);
+            return;
+        }
+        uint64_t sent = send_chunk(worker, connection);
+        if (sent == 0)
+            return;
+        turn += sent;
+    }
+    if (drain(worker, connection))
+        finish(worker, connection);
+}
+
+void transfer_has_room(struct worker *worker, struct connection *connection)
+{
+    if (connection->state == CONNECTION_SENDING && connection->waiting == WAIT_WRITABLE) {
+        transfer_run(worker, connection);
+        return;
+    }
+    /* A handshake, or an alert; and what waits for something else meanwhile. */
+    int status = connection->transport->flush(worker, connection, false);
+    if (status == -EAGAIN)
+        transfer_await_room(worker, connection);
+    else if (status != 0)
+        connection_close(worker, connection, true);
+    else
+        connection->transport->receive(worker, connection, NULL, 0);
+}
+
+void transfer_warmed(struct worker *worker, struct connection *connection, int result)
+{
+    if (result < 0 && result != -ECANCELED && result != -EAGAIN && result != -EINTR &&
+        result != -ENOMEM) {
+        transfer_cut(worker, connection, strerrordesc_np(-result));
+        return;
+    }
+    /* An end is met by sending, and so is, in the last try, what else went wrong. */
+    media_reader_brought(worker->residency, connection->file, &connection->reader,
+                         connection->offset, worker->now_ms);
+    connection->waiting = WAIT_NONE;
+    connection_link(worker, connection, LINK_READY);
+}

@@ -1,0 +1,185 @@
+/*
+ * A worker: one thread, one ring, one listener, its connections and caches. Private to server/; the
+ * files around it each hold one step of a request's way (listener, connection, request, admission,
+ * response, transfer, metering). While the worker runs, other threads touch only what is atomic
+ * here (the statistics, `redis_generation`, `inquiries`, `cut_at_stop`), and wake it by
+ * worker_wake; `thread` and `started` are the main thread's.
+ */
+#ifndef TOLLGATE_SERVER_DELIVERY_WORKER_H
+#define TOLLGATE_SERVER_DELIVERY_WORKER_H
+
+#include <liburing.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "server/delivery/descriptors.h"
+#include "server/delivery/node.h"
+#include "server/grant/window.h"
+#include "server/http/http_fields.h"
+#include "server/loop/listener.h"
+#include "server/transport/tls_failure.h"
+#include "storage/media/media.h"
+
+#define WORKER_TICK_MS      100
+#define WORKER_BUFFERS      512 /* of the receive ring */
+#define WORKER_BUFFER_SIZE  4096
+#define WORKER_SCRATCH_SIZE ((size_t)24 * 1024) /* a response head and a small body */
+#define WORKER_BUFFER_GROUP 0
+/*
+ * Bytes received and not answered yet, of all connections. One connection can have what one turn
+ * brings (all buffers of the ring) before it is paused; the one that would exceed this is cut.
+ */
+#define WORKER_INPUT_MAX    ((size_t)256 * 1024 * 1024)
+
+/* What a completion belongs to; the upper byte of user_data. */
+enum operation {
+    OPERATION_IGNORED, /* cancels and the like: nobody waits */
+    OPERATION_ACCEPT,
+    OPERATION_WAKE,
+    OPERATION_TICK,
+    OPERATION_REDIS_READABLE,
+    OPERATION_REDIS_WRITABLE,
+    OPERATION_RECEIVE, /* from here on: of a connection */
+    OPERATION_WRITABLE,
+    OPERATION_WARM,
+    OPERATION_OPEN,
+};
+
+struct connection;
+struct inquiry;
+struct redis_link;
+struct token_cache;
+struct target_cache;
+struct token_entry;
+struct media_cache;
+struct media_residency;
+struct tls;
+struct tls_scratch;
+
+/* How it does; see accept.c. */
+enum accepting { ACCEPTING_NOT, ACCEPTING_ONE, ACCEPTING_ALL, ACCEPTING_ENDING };
+
+/* Lists of connections; a connection is in at most one of each kind. */
+struct connection_list {
+    struct connection *first, *last;
+};
+
+struct worker_stats {
+    atomic_ullong connections_accepted, connections_refused;
+    atomic_ullong requests, responses[6]; /* by hundreds of the status */
+    atomic_ullong bytes_handed, bytes_acknowledged;
+    atomic_ullong admissions_asked, admissions_granted, admissions_refused, admissions_failed;
+    atomic_ullong tokens_verified, tokens_remembered, tokens_failed, tokens_unchecked,
+        transfers_cut;
+    atomic_ullong connections_open;
+    atomic_ullong tls_handshakes, tls_resumed, tls_kernel;
+    atomic_ullong tls_failures[TLS_FAILURE_COUNT];
+    atomic_ullong chunks_cold, chunks_unread;
+};
+
+struct worker {
+    struct node *node; /* borrows */
+    unsigned index;
+    pthread_t thread;
+    struct io_uring ring;
+    int listen_fd[LISTENERS], wake_fd;
+    uint64_t wake_value; /* what the ring reads wake_fd into */
+    struct io_uring_buf_ring *buffers;
+    char *buffer_memory;
+
+    struct connection *connections; /* slab of `capacity` */
+    uint32_t capacity, taken;       /* slots from `taken` on were never used, nor touched */
+    uint32_t free_first, open_count;
+    size_t input_bytes;               /* allocated for `input` of all connections */
+    struct connection_list open;      /* all that are not closing */
+    struct connection_list ready;     /* may go on sending without waiting */
+    struct connection_list parked;    /* wait for a grant */
+    struct connection_list hashing;   /* wait for their file's hash */
+    struct connection_list rated;     /* wait for their rate, or to be acknowledged */
+    struct connection_list unmetered; /* have bytes that are not acknowledged yet */
+    struct window *owned;             /* windows that this worker made */
+    struct delivery *deliveries_free;
+
+    struct token_trust *trust; /* holds */
+    struct tls *tls;           /* holds; NULL without listen_tls */
+    unsigned reloads;          /* of the node, when they were taken */
+    unsigned pushes;           /* likewise, of dropped grants */
+    struct tls_scratch *tls_scratch;
+    struct token_cache *tokens;
+    struct target_cache *targets;
+    struct media_cache *files;
+    struct media_residency *residency;
+    struct redis_link *redis;
+
+    uint64_t now_ms;          /* monotonic, once a turn */
+    int64_t now_s;            /* since 1970, once a turn */
+    uint32_t now_fraction_ms; /* of that second */
+    int64_t date_s;           /* of date_line */
+    char date_line[sizeof("Date: \r\n") + HTTP_DATE_SIZE];
+    struct __kernel_timespec tick;
+    struct connection *sweep_next; /* of the open ones; NULL: the first */
+    uint64_t windows_swept_ms;
+    struct http_text target; /* of the head that is being read; borrowed */
+    uint64_t questions;      /* asked of Redis for a connection: their numbers */
+    enum accepting accepting[LISTENERS];
+    struct descriptors descriptors; /* of the last tick */
+    uint64_t accept_paused_ms;      /* since when none was left for a client; 0: one is */
+    uint64_t accept_failed_ms;      /* when one was wanting last */
+    bool accept_freed;              /* a connection has ended since accepting was tried */
+    bool stopping, woken;
+    uint64_t stopped_ms;            /* since when it is stopping */
+    bool has_origins;               /* an issuer has pages that may fetch by script */
+    bool redirects;                 /* plain HTTP is answered with the https:// origin */
+    bool started;                   /* main thread's: the thread is to be joined */
+    atomic_ullong redis_generation; /* worker's: of the ledger's, in which it may ask; 0: none */
+    _Atomic(struct inquiry *) inquiries; /* of admin threads, the last one first; see inquiry.c */
+    atomic_ullong cut_at_stop;           /* transfers ended by the stop's deadline */
+    char scratch[WORKER_SCRATCH_SIZE];
+    char sink
+        [MEDIA_BRING_MAX]; /* what the ring reads only so that it is in memory; never looked at */
+
+    struct worker_stats stats;
+};
+
+/* Creates the worker with its ring, listener and caches in the calling thread; worker_run takes it
+ * over. */
+int worker_create(struct worker **out, struct node *node, unsigned index, char *error,
+                  size_t error_size);
+/* The thread's function: runs until the node stops and the connections have ended. */
+void *worker_run(void *worker);
+void worker_destroy(struct worker **worker);
+/* From any thread: makes the worker look at node->stopping and its parked connections. */
+void worker_wake(struct worker *worker);
+
+/* Begins to accept, where descriptors are left; see accept.c. Not while the worker stops. */
+void accept_arm(struct worker *worker);
+/* A completion of OPERATION_ACCEPT; `more` will follow. */
+void accept_completed(struct worker *worker, enum listener listener, int result, bool more);
+/* Each WORKER_TICK_MS: looks at the limit, goes on or pauses, and says so. */
+void accept_tick(struct worker *worker);
+/*
+ * For good: takes who has connected, and nobody after that. Before `stopping`, or they are turned
+ * away.
+ */
+void accept_stop(struct worker *worker);
+
+/* A submission entry, flushing the queue where it is full. Never NULL. */
+struct io_uring_sqe *worker_sqe(struct worker *worker);
+/* Makes room, so that the next `entries` reach the kernel together: a link ends with its submit. */
+void worker_reserve(struct worker *worker, unsigned entries);
+
+static inline uint64_t operation_data(enum operation operation, uint32_t generation, uint32_t index)
+{
+    return (uint64_t)operation << 56 | (uint64_t)(generation & 0xffffff) << 32 | index;
+}
+
+static inline void count(atomic_ullong *counter, uint64_t by)
+{
+    /* One writer: no locked instruction is needed, only no torn read. */
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + by,
+                          memory_order_relaxed);
+}
+
+#endif

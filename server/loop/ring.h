@@ -1,0 +1,57 @@
+/*
+ * The ring that a worker runs on, and why the kernel refuses one. Called by the workers and by
+ * `tollgate doctor`, which tries the same calls, so that what it finds is what a start would meet.
+ */
+#ifndef TOLLGATE_SERVER_LOOP_RING_H
+#define TOLLGATE_SERVER_LOOP_RING_H
+
+#include <liburing.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#define RING_ENTRIES      1024
+/*
+ * Of the kernel's threads for what would block (openat2, reading ahead), for each ring. What
+ * exceeds this waits in a queue; unbounded, a reader of a slow disk would have a thread of its own.
+ */
+#define RING_THREADS_MAX  16
+#define RING_KERNEL_MAJOR 6 /* DEFER_TASKRUN came with Linux 6.1 */
+#define RING_KERNEL_MINOR 1
+
+/* What decides whether this process may have a ring. */
+struct ring_host {
+    unsigned kernel_major, kernel_minor;
+    int disabled;  /* sysctl kernel.io_uring_disabled: 0, 1, 2; -1 where the kernel has none */
+    bool filtered; /* a seccomp filter is on this process */
+};
+void ring_host_read(struct ring_host *out);
+
+/*
+ * Says in one sentence why `call` ("io_uring_setup") gave `status`, a negative errno, on this host,
+ * and what cures it.
+ */
+void ring_explain(const struct ring_host *host, const char *call, int status, char *text,
+                  size_t size);
+
+/*
+ * Makes a ring, disabled, as a worker needs it. 0 and the caller's (io_uring_queue_exit), or a
+ * negative errno, the explanation in `error`, and ring->ring_fd = -1.
+ */
+int ring_open(struct io_uring *ring, char *error, size_t error_size);
+
+/*
+ * Enables it and binds it to the calling thread (SINGLE_ISSUER), the only one to submit from then
+ * on; at most RING_THREADS_MAX threads of the kernel work for it. 0 or a negative errno, explained.
+ */
+int ring_enable(struct io_uring *ring, char *error, size_t error_size);
+
+/*
+ * Registers a ring of `count` (a power of two, up to 32768) receive buffers of `buffer_size` bytes
+ * each as `group`. *buffers is the caller's (munmap), *memory too (free). 0 or a negative errno,
+ * explained; what was made is handed out in either case.
+ */
+int ring_add_buffers(struct io_uring *ring, unsigned count, unsigned buffer_size,
+                     unsigned short group, struct io_uring_buf_ring **buffers, char **memory,
+                     char *error, size_t error_size);
+
+#endif

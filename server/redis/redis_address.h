@@ -1,0 +1,26 @@
+/*
+ * Which Redis the configuration means: its address, and its password. Called by the node at start
+ * and by the doctor. The ledger resolves the address.
+ */
+#ifndef TOLLGATE_SERVER_REDIS_REDIS_ADDRESS_H
+#define TOLLGATE_SERVER_REDIS_REDIS_ADDRESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "server/config/config.h"
+
+struct redis_address {
+    bool embedded;
+    char address[512];  /* as ledger_redis_check takes it */
+    char password[256]; /* "" where there is none */
+};
+
+/*
+ * Reads the password's file. 0, or a negative errno with one sentence that has the cure. The
+ * password is the caller's to wipe.
+ */
+int redis_address_read(const struct config *config, struct redis_address *out, char *error,
+                       size_t error_size);
+
+#endif
