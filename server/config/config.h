@@ -15,6 +15,7 @@
 #include <stdio.h>
 
 #define CONFIG_PROXIES_MAX 64
+#define CONFIG_WORKERS_MAX 64 /* a bit each in the waiters of a window */
 
 struct config_issuer {
     char *id;        /* [a-z0-9-]{1,32} */

@@ -145,7 +145,8 @@
       "tunnel before it. Empty: no admin port.")                                                   \
     X(log_level, CHOICE, "info", 0, 0, "error warning info debug",                                 \
       "The node logs messages of this level and of the more severe ones.")                         \
-    X(workers, AUTO, "0", 0, 256, "threads", "Worker threads. auto (or 0): one per core.")         \
+    X(workers, AUTO, "0", 0, CONFIG_WORKERS_MAX, "threads",                                        \
+      "Worker threads. auto (or 0): one per core.")                                                \
     X(connections_max, NUMBER, "10000", 1, 1000000, "connections",                                 \
       "Connections open at once on the node; further ones are refused.")                           \
     X(connections_per_address_max, NUMBER, "0", 0, 1000000, "connections",                         \

@@ -19,8 +19,6 @@
 #include "storage/media/media.h"
 #include "tokens/tokens.h"
 
-#define NODE_WORKERS_MAX 256
-
 struct access_log;
 struct address_table;
 struct checks;
@@ -63,8 +61,8 @@ struct node {
     struct address_table *addresses; /* owns; NULL without connections_per_address_max */
     atomic_uint connections;         /* open, of all workers */
     unsigned worker_count;
-    struct worker *workers[NODE_WORKERS_MAX]; /* owns */
-    uint64_t started_ms;                      /* wall clock */
+    struct worker *workers[CONFIG_WORKERS_MAX]; /* owns */
+    uint64_t started_ms;                        /* wall clock */
     /* What the admin interface answered 401 and 403; of its thread. */
     atomic_ullong admin_unauthorized, admin_forbidden;
     atomic_bool stopping; /* set once by the main thread; workers stop accepting */

@@ -125,7 +125,7 @@ void doctor_check_io_uring(const struct config *config, struct doctor_finding *o
 void doctor_check_memlock(const struct config *config, struct doctor_finding *out)
 {
     struct rlimit limit = {0};
-    struct io_uring rings[NODE_WORKERS_MAX];
+    struct io_uring rings[CONFIG_WORKERS_MAX];
     unsigned wanted = config != NULL ? node_workers(config) : 1, made = 0;
     while (made < wanted && ring_open(&rings[made], out->text, sizeof(out->text)) == 0)
         made++;

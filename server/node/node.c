@@ -37,7 +37,6 @@
 #include "server/redis/redis_child.h"
 #include "server/transport/tls.h"
 
-#define WORKERS_MAX     64 /* a bit each in a window's waiters */
 #define HASH_QUEUE_MAX  4096
 #define HASH_FIRST_MAX  64 /* requests that wait for their file's hash */
 #define LEASE_MS        3000
@@ -125,10 +124,12 @@ void node_notify(struct node *node, struct window *window, enum ledger_notice_ki
 
 /* ---- what the configuration comes to ---- */
 
+_Static_assert(CONFIG_WORKERS_MAX <= 64, "a window's waiters have 64 bits");
+
 unsigned node_workers(const struct config *config)
 {
     uint64_t wanted = config->workers > 0 ? config->workers : processors_available();
-    return wanted < WORKERS_MAX ? (unsigned)wanted : WORKERS_MAX;
+    return wanted < CONFIG_WORKERS_MAX ? (unsigned)wanted : CONFIG_WORKERS_MAX;
 }
 
 /* ---- phases ---- */
@@ -171,8 +172,8 @@ struct parts {
     struct node *node;
     struct redis_child *child;
     struct admin *admin;
-    int listen_fds[LISTENERS][WORKERS_MAX]; /* the worker's, once there is one */
-    unsigned listening[LISTENERS];          /* how many of these are open */
+    int listen_fds[LISTENERS][CONFIG_WORKERS_MAX]; /* the worker's, once there is one */
+    unsigned listening[LISTENERS];                 /* how many of these are open */
 };
 
 /*
@@ -255,7 +256,8 @@ static unsigned count_workers(const struct config *config)
     unsigned workers = node_workers(config);
     for (enum listener kind = LISTENER_PLAIN; kind < LISTENERS; kind++) {
         if (workers < listener_passed(kind))
-            workers = listener_passed(kind) < WORKERS_MAX ? listener_passed(kind) : WORKERS_MAX;
+            workers = listener_passed(kind) < CONFIG_WORKERS_MAX ? listener_passed(kind)
+                                                                 : CONFIG_WORKERS_MAX;
     }
     return workers;
 }
@@ -434,8 +436,8 @@ static int start(struct parts *parts, char *error, size_t error_size)
     if (status == 0 && config->access_log[0] != '\0') {
         enum access_format format = ACCESS_JSON;
         (void)access_format_parse(config->access_log_format, &format);
-        status = access_log_open(&node->access_log, config->access_log, format, WORKERS_MAX, error,
-                                 error_size);
+        status = access_log_open(&node->access_log, config->access_log, format, CONFIG_WORKERS_MAX,
+                                 error, error_size);
     }
     if (status == 0)
         status = open_listeners(parts, error, error_size);

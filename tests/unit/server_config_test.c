@@ -12,6 +12,7 @@
 
 #include "server/base/file_read.h"
 #include "server/config/config_internal.h"
+#include "server/delivery/node.h"
 
 static char directory[64], file[96];
 static char error[65536];
@@ -803,6 +804,16 @@ Test(server_config, cuts_a_long_value_after_a_whole_character)
         cr_expect_eq(changes(before, after, text), 1);
         cr_expect_str_eq(text, "access_log");
     }
+}
+
+/* More would pass the check and not run. */
+Test(server_config, refuses_more_workers_than_a_node_runs)
+{
+    struct config *config = accept("workers: 64\n" LEAST);
+    cr_expect_eq(node_workers(config), 64);
+    config_destroy(&config);
+    refuse("workers: 65\n" LEAST, 1, "workers: 65 is more than the maximum",
+           "give 0 to 64 threads");
 }
 
 Test(server_config, gives_an_issuer_a_default_resume_within_the_longest_lifetime)
