@@ -14,7 +14,7 @@ cmake --preset release >"$work/log" && ninja -C build >>"$work/log" || { tail "$
 DESTDIR=$work/prefix cmake --install build --prefix /usr >"$work/log"
 installed=$work/prefix/usr
 for file in bin/tollgate bin/tollgate-bench share/man/man1/tollgate.1.gz share/man/man5/tollgate.yaml.5.gz \
-    share/bash-completion/completions/tollgate share/doc/tollgate/examples/tollgate.yaml \
+    share/bash-completion/completions/tollgate share/doc/tollgate/copyright share/doc/tollgate/examples/tollgate.yaml \
     lib/systemd/system/tollgate.service lib/systemd/system/tollgate.socket; do
     [ -s "$installed/$file" ] || fail "$file is missing"
 done

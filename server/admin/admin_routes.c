@@ -1,7 +1,7 @@
 /*
  * The admin interface's routes: one table, the match of a request against it, and the shapes of the
  * answers. admin_peers.c calls it with requests that were read whole, admin_desk.c's threads run
- * the handlers by it. It touches no socket.
+ * the handlers that it names. It touches no socket.
  */
 #include <errno.h>
 #include <stdarg.h>

@@ -297,7 +297,7 @@ static _Noreturn void refuse_long(const char *command, const char *word, size_t 
                 command);
 }
 
-/* Refuses a word with one dash, in which the letter at `at` is the first that is no option. */
+/* Refuses a word with one dash, of which the letter at `at` is not an option. */
 static _Noreturn void refuse_short(const char *command, const char *word, size_t at)
 {
     char meant[TEXT_SIZE];

@@ -1,7 +1,7 @@
 /*
  * What the commands that ask a running node share: the naming of an account, the call, and the
  * printing of refusals. Used by command_account.c, command_usage.c, command_health.c and
- * command_link_revoke.c (command_media.c only prints by it). It never talks to Redis.
+ * command_link_revoke.c (command_media.c only prints with it). It never talks to Redis.
  */
 #ifndef TOLLGATE_SERVER_COMMAND_COMMAND_ADMIN_H
 #define TOLLGATE_SERVER_COMMAND_COMMAND_ADMIN_H

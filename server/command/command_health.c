@@ -135,7 +135,7 @@ int command_health(int argc, char **argv)
     if (code != EX_OK) {
         return code;
     }
-    /* A 503 with `ready` is no refusal but the health of a node that is not ready. */
+    /* A 503 with `ready` is the health of a node that is not ready, not a refusal. */
     bool is_health = json_is_boolean(json_object_get(answer, "ready"));
     bool ready = status == 200;
     if (!is_health) {

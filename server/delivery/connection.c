@@ -138,7 +138,7 @@ static uint32_t take_slot(struct worker *worker)
 }
 
 /* Takes one of the connections_max places of the node, for connection_begin or back to give_place;
- * false where none is left. By compare and swap, so that of two workers which see the last place
+ * false where none is left. By compare and swap, so that of two workers that see the last place
  * only one gets it. */
 static bool take_place(struct worker *worker)
 {

@@ -23,7 +23,7 @@ struct descriptors {
     int connections; /* clients' connections take descriptors below this one */
     int files;       /* likewise */
 };
-/* Reads the limit anew each time: somebody may have changed it from outside. */
+/* Reads the limit each time, because somebody may have changed it from outside. */
 struct descriptors descriptors_read(void);
 
 /* Whether a descriptor below `bound` is free now. `any` is an open one, which is duplicated
