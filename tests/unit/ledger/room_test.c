@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "server/base/clock.h"
-#include "tests/unit/ledger_fixture.h"
+#include "tests/unit/ledger/fixture.h"
 
 #define SMALL_DOWNLOADS 32
 #define SMALL_SEGMENT   73728u /* 576 records: as small as 32 downloads allow */

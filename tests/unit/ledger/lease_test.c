@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "storage/ledger/segment.h"
-#include "tests/unit/ledger_fixture.h"
+#include "tests/unit/ledger/fixture.h"
 
 static struct fixture fx;
 

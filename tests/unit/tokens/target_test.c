@@ -4,7 +4,7 @@
  */
 #include <errno.h>
 
-#include "tests/unit/tokens_fixture.h"
+#include "tests/unit/tokens/fixture.h"
 
 static struct token_target parsed;
 

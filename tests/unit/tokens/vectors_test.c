@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <jansson.h>
 
-#include "tests/unit/tokens_fixture.h"
+#include "tests/unit/tokens/fixture.h"
 #include "tokens/json_internal.h"
 #include "tokens/jws_internal.h"
 

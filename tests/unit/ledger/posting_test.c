@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "tests/unit/ledger_fixture.h"
+#include "tests/unit/ledger/fixture.h"
 
 static struct fixture fx;
 

@@ -3,7 +3,7 @@
 #include <sys/un.h>
 
 #include "storage/media/path_internal.h"
-#include "tests/unit/media_fixture.h"
+#include "tests/unit/media/fixture.h"
 
 TestSuite(media_path, .init = fixture_setup, .fini = fixture_teardown);
 

@@ -7,7 +7,7 @@
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
 
-#include "tests/unit/tokens_fixture.h"
+#include "tests/unit/tokens/fixture.h"
 
 static int parse_key(struct key_set **keys, const char *members, char *error, size_t size)
 {

@@ -2,6 +2,8 @@
  * The ledger tests' fixture: starts and kills redis-server, opens ledgers, reads journals. The
  * tests call it. Of the ledger it asserts no more than that it opens.
  */
+#include "tests/unit/ledger/fixture.h"
+
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +22,6 @@
 #include "server/base/clock.h"
 #include "storage/ledger/redis.h"
 #include "storage/ledger/segment.h"
-#include "tests/unit/ledger_fixture.h"
 
 #define PATIENCE_MS 30000
 

@@ -8,7 +8,7 @@
 #include <sys/vfs.h>
 #include <sys/wait.h>
 
-#include "tests/unit/media_fixture.h"
+#include "tests/unit/media/fixture.h"
 
 #define FILE_SIZE (10 * MEDIA_BLOCK + 5000)
 

@@ -2,7 +2,7 @@
  * token_verify and token_check: good tokens, and tables of forged and broken ones, each refused for
  * its own reason.
  */
-#include "tests/unit/tokens_fixture.h"
+#include "tests/unit/tokens/fixture.h"
 
 #define GOOD_HEADER "{\"alg\":\"HS256\",\"kid\":\"h\"}"
 #define GOOD_CLAIMS                                                                                \

@@ -3,7 +3,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 
-#include "tests/unit/media_fixture.h"
+#include "tests/unit/media/fixture.h"
 
 TestSuite(media_store, .init = fixture_setup, .fini = fixture_teardown);
 

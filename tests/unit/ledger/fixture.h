@@ -1,6 +1,6 @@
 /*
  * What the ledger's tests share: a temporary directory, a real redis-server on a Unix socket in it,
- * a ledger over both, and waiting for conditions. Used by ledger_*_test.c only.
+ * a ledger over both, and waiting for conditions. Used by tests/unit/ledger/ only.
  */
 #ifndef TOLLGATE_TESTS_LEDGER_FIXTURE_H
 #define TOLLGATE_TESTS_LEDGER_FIXTURE_H

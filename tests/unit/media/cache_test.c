@@ -2,7 +2,7 @@
 #include <fcntl.h>
 #include <sys/resource.h>
 
-#include "tests/unit/media_fixture.h"
+#include "tests/unit/media/fixture.h"
 
 TestSuite(media_cache, .init = fixture_setup, .fini = fixture_teardown);
 

@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tests/unit/ledger_fixture.h"
+#include "tests/unit/ledger/fixture.h"
 
 static struct fixture fx;
 

@@ -1,7 +1,7 @@
 /*
  * URI containers: what each form covers, and which are refused before matching them can cost time.
  */
-#include "tests/unit/tokens_fixture.h"
+#include "tests/unit/tokens/fixture.h"
 #include "tokens/container_internal.h"
 #include "tokens/pattern_internal.h"
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/unit/ledger_fixture.h"
+#include "tests/unit/ledger/fixture.h"
 
 #define DAY   20261123u
 #define FILES 6000

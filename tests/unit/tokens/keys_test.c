@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <threads.h>
 
-#include "tests/unit/tokens_fixture.h"
+#include "tests/unit/tokens/fixture.h"
 
 #define SECRET   "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s"
 #define OCT(kid) "{\"kty\":\"oct\",\"kid\":\"" kid "\",\"alg\":\"HS256\",\"k\":\"" SECRET "\"}"

@@ -3,7 +3,7 @@
  */
 #include <errno.h>
 
-#include "tests/unit/tokens_fixture.h"
+#include "tests/unit/tokens/fixture.h"
 
 static int decode(const char *text, unsigned char *out, size_t size, size_t *length)
 {

@@ -4,7 +4,7 @@
 #include <sys/mman.h>
 
 #include "storage/media/content_hash_internal.h"
-#include "tests/unit/media_fixture.h"
+#include "tests/unit/media/fixture.h"
 
 TestSuite(media_hash, .init = fixture_setup, .fini = fixture_teardown);
 

@@ -1,7 +1,7 @@
 /* Hashing ahead: the whole tree, progress, stopping, what is skipped and what is reported. */
 #include <sys/resource.h>
 
-#include "tests/unit/media_fixture.h"
+#include "tests/unit/media/fixture.h"
 
 TestSuite(media_scan, .init = fixture_setup, .fini = fixture_teardown);
 

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "storage/ledger/journal_format.h"
-#include "tests/unit/ledger_fixture.h"
+#include "tests/unit/ledger/fixture.h"
 
 #define DELIVERIES 5
 
