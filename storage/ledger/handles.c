@@ -1,0 +1,81 @@
+/*
+ * Accounts and files as callers hold them: references to the names of names.c. Workers take and drop
+ * them.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "storage/ledger/ledger_internal.h"
+
+int ledger_account_get(struct ledger *ledger, const char *issuer, const char *account,
+                       size_t account_length, struct ledger_account **out)
+{
+    char text[LEDGER_ISSUER_MAX + 1 + LEDGER_ACCOUNT_MAX];
+    struct ledger_name *name;
+    if (!names_issuer_valid(issuer) || account_length == 0 || account_length > LEDGER_ACCOUNT_MAX)
+        return -EINVAL;
+    size_t issuer_length = strlen(issuer);
+    memcpy(text, issuer, issuer_length);
+    text[issuer_length] = '/';
+    memcpy(text + issuer_length + 1, account, account_length);
+    int result =
+        names_get(&ledger->names, JOURNAL_ACCOUNT, text, issuer_length + 1 + account_length, &name);
+    if (result == 0)
+        *out = names_account(name);
+    return result;
+}
+
+void ledger_account_hold(struct ledger_account *account)
+{
+    names_hold(&account->name);
+}
+
+void ledger_account_drop(struct ledger_account **account)
+{
+    if (*account != NULL)
+        names_drop(&(*account)->name);
+    *account = NULL;
+}
+
+const char *ledger_account_issuer(const struct ledger_account *account)
+{
+    return account->issuer->id;
+}
+
+const char *ledger_account_name(const struct ledger_account *account)
+{
+    return account->account;
+}
+
+const char *ledger_account_tag(const struct ledger_account *account)
+{
+    return account->tag;
+}
+
+int ledger_file_get(struct ledger *ledger, const char *path, size_t length,
+                    struct ledger_file **out)
+{
+    struct ledger_name *name;
+    int result = names_get(&ledger->names, JOURNAL_FILE, path, length, &name);
+    if (result == 0)
+        *out = (struct ledger_file *)name;
+    return result;
+}
+
+const char *ledger_file_path(const struct ledger_file *file, size_t *length)
+{
+    *length = file->name.length;
+    return file->name.text;
+}
+
+void ledger_file_hold(struct ledger_file *file)
+{
+    names_hold(&file->name);
+}
+
+void ledger_file_drop(struct ledger_file **file)
+{
+    if (*file != NULL)
+        names_drop(&(*file)->name);
+    *file = NULL;
+}

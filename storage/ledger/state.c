@@ -1,0 +1,149 @@
+/*
+ * What all parts of the ledger use: deadlines, threads, messages, and the state that workers ask for.
+ * It calls none of the parts.
+ */
+#include <inttypes.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "storage/ledger/ledger_internal.h"
+#include "storage/ledger/where.h"
+
+/* ---- small things the parts share ---- */
+
+void ledger_cond_init(pthread_cond_t *cond)
+{
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(cond, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+struct timespec ledger_deadline(uint64_t monotonic_ms)
+{
+    return (struct timespec){.tv_sec = (time_t)(monotonic_ms / 1000),
+                             .tv_nsec = (long)(monotonic_ms % 1000) * 1000000};
+}
+
+int ledger_thread_start(pthread_t *thread, void *(*run)(void *), void *argument)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int result = -pthread_create(thread, NULL, run, argument);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return result;
+}
+
+void ledger_say(struct ledger *ledger, enum ledger_event event, const char *format, ...)
+{
+    char text[LEDGER_TEXT_MAX];
+    va_list arguments;
+    if (ledger->options.event == NULL)
+        return;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    for (char *c = text; *c != '\0'; c++)
+        if (*c == '\n' || *c == '\r')
+            *c = ' ';
+    ledger->options.event(ledger->options.event_context, event, format, text);
+}
+
+static void set_state(struct ledger *ledger, _Atomic int *state, char kept[LEDGER_TEXT_MAX],
+                      enum ledger_state value, const char *text)
+{
+    pthread_mutex_lock(&ledger->lock);
+    snprintf(kept, LEDGER_TEXT_MAX, "%s", text);
+    atomic_store(state, (int)value);
+    pthread_mutex_unlock(&ledger->lock);
+}
+
+void ledger_set_writer_state(struct ledger *ledger, enum ledger_state state, const char *text)
+{
+    set_state(ledger, &ledger->writer_state, ledger->writer_text, state, text);
+}
+
+void ledger_set_poster_state(struct ledger *ledger, enum ledger_state state, const char *text)
+{
+    set_state(ledger, &ledger->poster_state, ledger->poster_text, state, text);
+}
+
+/* The graver state counts: a failed journal, one without any room, a refused name, catching up, and
+ * last a journal that opens no downloads. */
+enum ledger_state ledger_state(const struct ledger *ledger)
+{
+    int writer = atomic_load_explicit(&ledger->writer_state, memory_order_relaxed);
+    int poster = atomic_load_explicit(&ledger->poster_state, memory_order_relaxed);
+    if (writer == LEDGER_FAILED || poster == LEDGER_FAILED)
+        return LEDGER_FAILED;
+    if (writer == LEDGER_EXHAUSTED)
+        return LEDGER_EXHAUSTED;
+    return (enum ledger_state)(poster != LEDGER_READY ? poster : writer);
+}
+
+void ledger_state_text(struct ledger *ledger, char *text, size_t size)
+{
+    enum ledger_state state = ledger_state(ledger);
+    pthread_mutex_lock(&ledger->lock);
+    bool writer = atomic_load(&ledger->writer_state) == (int)state;
+    snprintf(text, size, "%s",
+             state == LEDGER_READY ? ""
+             : writer              ? ledger->writer_text
+                                   : ledger->poster_text);
+    pthread_mutex_unlock(&ledger->lock);
+}
+
+bool ledger_redis_is_current(struct ledger *ledger, const char *run_id)
+{
+    pthread_mutex_lock(&ledger->lock);
+    bool current = ledger->run_id[0] != '\0' && strcmp(ledger->run_id, run_id) == 0;
+    pthread_mutex_unlock(&ledger->lock);
+    return current;
+}
+
+bool ledger_redis_is_other(struct ledger *ledger, const char *run_id)
+{
+    pthread_mutex_lock(&ledger->lock);
+    bool other = ledger->run_id[0] != '\0' && strcmp(ledger->run_id, run_id) != 0;
+    pthread_mutex_unlock(&ledger->lock);
+    return other;
+}
+
+int ledger_redis_address(struct ledger *ledger, struct ledger_redis_address *out, char *error,
+                         size_t error_size)
+{
+    return where_get(ledger->where, 0, out, error, error_size);
+}
+
+bool ledger_redis_failed(struct ledger *ledger, uint64_t number, bool reached)
+{
+    return where_failed(ledger->where, number, reached);
+}
+
+uint64_t ledger_redis_generation(const struct ledger *ledger)
+{
+    return atomic_load_explicit(&ledger->redis_generation, memory_order_acquire);
+}
+
+void ledger_warn_of_accounts(struct ledger *ledger)
+{
+    struct names_warning warning;
+    while (names_warning(&ledger->names, &warning)) {
+        if (warning.issuer[0] != '\0')
+            ledger_say(ledger, LEDGER_EVENT_WARNING,
+                       "issuer %s has %" PRIu32 " accounts of the %" PRIu32
+                       " that it may have; at that bound it cannot open more: raise "
+                       "accounts_per_issuer_max, or accounts_max where that is auto",
+                       warning.issuer, warning.accounts, warning.accounts_max);
+        else
+            ledger_say(ledger, LEDGER_EVENT_WARNING,
+                       "the node has %" PRIu32 " accounts of the %" PRIu32
+                       " that it may have; at that bound nobody can open more: raise accounts_max",
+                       warning.accounts, warning.accounts_max);
+    }
+}
