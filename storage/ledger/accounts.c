@@ -123,8 +123,8 @@ int ledger_account_show(struct ledger *ledger, const char *issuer, const char *n
     return result;
 }
 
-/* `text` is "until acknowledged opened...", see functions.lua; a window in which nothing arrived is
- * not a use. */
+/* `text` is "until acknowledged opened...", see functions/uses.lua; a window in which nothing
+ * arrived is not a use. */
 static void parse_use(const char *text, struct ledger_link_view *view)
 {
     char *at;

@@ -1,5 +1,9 @@
-# Writes the text file INPUT as the C array NAME (bytes, NUL-terminated) into OUTPUT.
-file(READ ${INPUT} bytes HEX)
+# Writes the text files INPUT (a list), joined, as the C array NAME (bytes, NUL-terminated) into OUTPUT.
+set(bytes)
+foreach(file ${INPUT})
+  file(READ ${file} more HEX)
+  string(APPEND bytes "${more}")
+endforeach()
 string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${bytes}")
 string(REPEAT "0x..," 16 row)
 string(REGEX REPLACE "(${row})" "\\1\n" bytes "${bytes}")

@@ -1,6 +1,6 @@
 /*
  * The names of an account's keys in Redis. Every source that builds a command includes it; the head
- * of functions.lua says what each key holds.
+ * of functions/library.lua says what each key holds.
  */
 #ifndef TOLLGATE_LEDGER_KEYS_H
 #define TOLLGATE_LEDGER_KEYS_H

@@ -25,20 +25,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LEDGER_JOURNAL_FORMAT   2 /* of the segment files; `tollgate --version` prints both */
-#define LEDGER_FUNCTIONS_FORMAT 5 /* of the Redis function library */
+#include "storage/ledger/redis_table.h"
 
-#define LEDGER_ISSUER_MAX       32
-#define LEDGER_ACCOUNT_MAX      128
-#define LEDGER_FILE_MAX         1024
-#define LEDGER_NODE_MAX         32
-#define LEDGER_TRANSACTION_MAX  64
-#define LEDGER_AMOUNT_MAX       ((int64_t)1 << 53) /* exclusive: what a Lua number holds exactly */
-#define LEDGER_TAG_MAX          (LEDGER_ISSUER_MAX + 1 + 3 * LEDGER_ACCOUNT_MAX + 1)
-#define LEDGER_LINK_BYTES       32 /* what names a link: a SHA-256 */
-#define LEDGER_LINK_HEX         (2 * LEDGER_LINK_BYTES)
-#define LEDGER_KEY_MAX          (LEDGER_TAG_MAX + 24 + LEDGER_LINK_HEX)
-#define LEDGER_USES_MAX         1000 /* of a link and path */
+#define LEDGER_JOURNAL_FORMAT  2 /* of the segment files; `tollgate --version` prints both */
+
+#define LEDGER_ISSUER_MAX      32
+#define LEDGER_ACCOUNT_MAX     128
+#define LEDGER_FILE_MAX        1024
+#define LEDGER_NODE_MAX        32
+#define LEDGER_TRANSACTION_MAX 64
+#define LEDGER_AMOUNT_MAX                                                                          \
+    ((int64_t)LEDGER_NUMBER_MAX + 1) /* exclusive: what a Lua number holds exactly */
+#define LEDGER_TAG_MAX    (LEDGER_ISSUER_MAX + 1 + 3 * LEDGER_ACCOUNT_MAX + 1)
+#define LEDGER_LINK_BYTES 32 /* what names a link: a SHA-256 */
+#define LEDGER_LINK_HEX   (2 * LEDGER_LINK_BYTES)
+#define LEDGER_KEY_MAX    (LEDGER_TAG_MAX + 24 + LEDGER_LINK_HEX)
+#define LEDGER_USES_MAX   1000 /* of a link and path */
 
 struct ledger;
 struct ledger_account;
@@ -366,9 +368,9 @@ struct ledger_command {
  * it. A window in which nothing arrived is not a use.
  */
 enum ledger_stage {
-    LEDGER_BEGINNING, /* a new response: Redis opens a use where none is open */
-    LEDGER_RESUMING,  /* a new response after exp: only in a window that is open */
-    LEDGER_UNDER_WAY, /* more for a response that has begun: it is never cut for its use */
+#define X(name, number) LEDGER_##name = number,
+    LEDGER_STAGES(X)
+#undef X
 };
 struct ledger_terms {
     const char *path;
@@ -403,11 +405,16 @@ void ledger_admit_command(struct ledger *ledger, const struct ledger_ask *ask,
                           struct ledger_command *out);
 /* The funds from which a grant's bytes are reserved. */
 enum ledger_fund {
-    LEDGER_FUND_ACCOUNT, /* the balance, or max_bytes, of the account */
-    LEDGER_FUND_LINK,    /* max_bytes of the link */
-    LEDGER_FUNDS
+#define X(name, index, bit) LEDGER_FUND_##name = index,
+    LEDGER_FUND_TABLE(X)
+#undef X
+        LEDGER_FUNDS
 };
 #define LEDGER_FUND_BIT(fund) (1u << (fund))
+#define X(name, index, bit)                                                                        \
+    _Static_assert(LEDGER_FUND_BIT(LEDGER_FUND_##name) == (bit), "a fund's bit is its index's");
+LEDGER_FUND_TABLE(X)
+#undef X
 
 /* Builds the command that gives unspent bytes of a link's grants back, `bytes[i]` to fund i. */
 void ledger_release_command(struct ledger *ledger, const struct ledger_account *account,
@@ -422,15 +429,9 @@ void ledger_release_command(struct ledger *ledger, const struct ledger_account *
 void ledger_try_command(struct ledger_command *out);
 
 enum ledger_admission {
-    LEDGER_GRANTED,
-    LEDGER_UNKNOWN,
-    LEDGER_SUSPENDED,
-    LEDGER_INSUFFICIENT,
-    LEDGER_REVOKED,       /* the link itself, or by its age all such links of the account */
-    LEDGER_USED_UP,       /* max_uses */
-    LEDGER_LINK_BYTES_UP, /* the link's max_bytes does not cover what is needed */
-    LEDGER_NOT_BEGUN,     /* RESUMING, and no window is open */
-    LEDGER_ACCOUNT_BYTES_UP,
+#define X(name, number) LEDGER_##name = number,
+    LEDGER_ADMISSIONS(X)
+#undef X
 };
 struct ledger_grant {
     enum ledger_admission admission;

@@ -1,0 +1,116 @@
+local function refuse(text)
+    error({err = 'ERR tollgate: ' .. text})
+end
+
+local function text(number)
+    return string.format('%.0f', number)
+end
+
+-- Values that were found to be well formed: most of an admission's numbers and names come again
+-- with the next one, and need no second check.
+local NUMBERS_MAX = 4096
+local numbers, numbers_count = {}, 0
+local known_node, known_id = false, false -- the last ones
+
+local function number_of(string_value)
+    local known = numbers[string_value or false]
+    if known then
+        return known
+    end
+    if type(string_value) ~= 'string' or #string_value > 17 or
+        not (string_value == '0' or string.match(string_value, '^%-?[1-9]%d*$')) then
+        return nil
+    end
+    local number = tonumber(string_value)
+    if number > MAX or number < -MAX then
+        return nil
+    end
+    if numbers_count == NUMBERS_MAX then
+        numbers, numbers_count = {}, 0
+    end
+    numbers[string_value], numbers_count = number, numbers_count + 1
+    return number
+end
+
+local function integer(args, index, name, low, high)
+    local number = number_of(args[index])
+    if not number or number < low or number > (high or MAX) then
+        refuse(name .. ' is not an integer within its bounds')
+    end
+    return number
+end
+
+local function match(args, index, name, pattern, length)
+    local value = args[index]
+    if type(value) ~= 'string' or #value > length or not string.match(value, pattern) then
+        refuse(name .. ' is malformed')
+    end
+    return value
+end
+
+local function node_of(args, index)
+    if args[index] ~= known_node then
+        known_node = match(args, index, 'node', '^[a-z0-9%-]+$', 32)
+    end
+    return known_node
+end
+
+local function id_of(args, index, name)
+    if args[index] ~= known_id then
+        local value = match(args, index, name, '^[0-9a-f]+$', 32)
+        if #value ~= 32 then
+            refuse(name .. ' is malformed')
+        end
+        known_id = value
+    end
+    return known_id
+end
+
+local function arity(keys, args, keys_count, low, high)
+    if #keys ~= keys_count then
+        refuse('keys: ' .. keys_count .. ' expected')
+    end
+    if #args < low or #args > high then
+        refuse('arguments: wrong number')
+    end
+end
+
+-- A stored total; one that is absent is 0.
+local function stored(value, name)
+    if not value then
+        return 0
+    end
+    local number = number_of(value)
+    if not number then
+        refuse('stored ' .. name .. ' is not an integer')
+    end
+    return number
+end
+
+local function bounded(number, name)
+    if number > MAX or number < -MAX then
+        refuse(name .. ' would pass 2^53 - 1')
+    end
+    return number
+end
+
+local function now_ms()
+    local time = redis.call('TIME')
+    return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+local function grant_of(value)
+    if not value then
+        return nil
+    end
+    local epoch, reserved, expires = string.match(value, '^(%x+) (%d+) (%d+)$')
+    local grant = {epoch = epoch, reserved = number_of(reserved), expires = number_of(expires)}
+    if not epoch or not grant.reserved or not grant.expires then
+        refuse('a stored grant is malformed')
+    end
+    return grant
+end
+
+local function grant_text(grant)
+    return grant.epoch .. ' ' .. text(grant.reserved) .. ' ' .. text(grant.expires)
+end

@@ -1,0 +1,35 @@
+-- keys: account, grants, the day's usage or the transactions, and the links that args name. args:
+-- instance, node, epoch, from, to, "usage" or "money", and what these take. Returns {0 posted or 1
+-- refused, watermark, balance, prepaid}.
+local function post(keys, args)
+    if #keys < 3 or #args < 10 then
+        refuse('wrong number of keys or arguments')
+    end
+    local instance = id_of(args, 1, 'instance')
+    node_of(args, 2)
+    id_of(args, 3, 'epoch')
+    local from, to = integer(args, 4, 'from', 1), integer(args, 5, 'to', 1)
+    if to < from then
+        refuse('to is less than from')
+    end
+    local f = redis.call('HMGET', keys[1], 'w:' .. instance, 'plan', 'status', 'opened', 'balance',
+        'used', 'reserved', 'status_at', 'revision', 'conflicts', 'limits_at', 'revoked_before')
+    local watermark = stored(f[1], 'watermark')
+    if watermark + 1 ~= from then
+        return {1, watermark, 0, 0}
+    end
+    local account = {plan = f[2], status = f[3], opened = f[4], balance = stored(f[5], 'balance'),
+        used = stored(f[6], 'used'), reserved = stored(f[7], 'reserved'),
+        status_at = stored(f[8], 'status_at'), revision = stored(f[9], 'revision'),
+        conflicts = stored(f[10], 'conflicts'), limits_at = stored(f[11], 'limits_at'),
+        revoked_before = stored(f[12], 'revoked_before')}
+    local balance, prepaid = account.balance, false
+    if args[6] == 'usage' then
+        balance, prepaid = post_usage(keys, args, account, to)
+    elseif args[6] == 'money' and from == to then
+        post_money(keys, args, account, to)
+    else
+        refuse('kind is neither usage nor one money record')
+    end
+    return {0, to, balance, prepaid and 1 or 0}
+end

@@ -1,0 +1,99 @@
+-- Parses what arrived in one window of a link with terms: "key opened until keep taken", times in
+-- ms. `key` is an index of `keys`; the key of the link's grants stands behind the link's own.
+local function delivered_of(keys, terms, file, bytes)
+    local index, opened, till, keep, taken = string.match(terms, '^(%d+) (%d+) (%d+) (%d+) ([01])$')
+    index = number_of(index) or 0
+    local delivered = {key = keys[index], grants = keys[index + 1], opened = number_of(opened), till = number_of(till),
+        keep = number_of(keep), field = 'p:' .. file, bytes = bytes, taken = taken == '1'}
+    if not delivered.grants or not delivered.opened or not delivered.till or not delivered.keep then
+        refuse('terms are malformed')
+    end
+    return delivered
+end
+
+-- Stores what arrived in one window. It reads what earlier calls wrote, for one post may have
+-- several windows of a link. Everything that can be refused was checked before.
+local function deliver(delivered, node, epoch)
+    local values = redis.call('HMGET', delivered.key, delivered.field, 'bytes', 'reserved')
+    local use = use_of(values[1]) or {till = 0, acknowledged = 0, opened = {}}
+    local arrived = delivered.taken and math.max(1, delivered.bytes) or delivered.bytes
+    local last = use.opened[#use.opened] or 0
+    if delivered.opened > last and arrived > 0 then
+        -- Redis does not know the window: another took its place while nothing had arrived in it,
+        -- or this is a replay.
+        if use.acknowledged == 0 then
+            table.remove(use.opened)
+        end
+        use.opened[#use.opened + 1] = delivered.opened
+        use.till, use.acknowledged = delivered.till, arrived
+    elseif delivered.opened == last then
+        use.acknowledged = math.min(MAX, use.acknowledged + arrived)
+    elseif arrived > 0 then
+        local at = 1
+        while use.opened[at] < delivered.opened do
+            at = at + 1
+        end
+        if use.opened[at] ~= delivered.opened then
+            table.insert(use.opened, at, delivered.opened)
+        end
+    end
+    if #use.opened > 0 and delivered.opened > 0 then
+        redis.call('HSET', delivered.key, delivered.field, use_text(use))
+    end
+    redis.call('HSET', delivered.key, 'bytes', text(math.min(MAX, stored(values[2], 'bytes') + delivered.bytes)))
+    local taken, grant = lowered(delivered.grants, node, epoch, delivered.bytes)
+    lowered_write(delivered.grants, node, delivered.key, taken, grant, stored(values[3], 'reserved'))
+    keep_until(delivered.key, delivered.keep)
+    keep_until(delivered.grants, delivered.keep)
+end
+
+-- args from 7: file, bytes, responses, terms ('' for none), once per file and window.
+local function post_usage(keys, args, account, to)
+    if (#args - 6) % 4 ~= 0 or #args < 10 then
+        refuse('files: file, bytes, responses, terms expected')
+    end
+    local fields, added, sum, links = {}, {}, 0, {}
+    for i = 7, #args, 4 do
+        local bytes = integer(args, i + 1, 'bytes', 0)
+        local responses = integer(args, i + 2, 'responses', 0)
+        if args[i] == '' then
+            refuse('file is empty')
+        end
+        sum = bounded(sum + bytes, 'bytes')
+        fields[#fields + 1], added[#added + 1] = 'b:' .. args[i], bytes
+        fields[#fields + 1], added[#added + 1] = 'r:' .. args[i], responses
+        if args[i + 3] ~= '' then
+            local delivered = delivered_of(keys, args[i + 3], args[i], bytes)
+            local known = redis.call('HMGET', delivered.key, delivered.field, 'bytes', 'reserved')
+            use_of(known[1])
+            stored(known[2], 'bytes')
+            stored(known[3], 'reserved')
+            grant_of(redis.call('HGET', delivered.grants, args[2]))
+            links[#links + 1] = delivered
+        end
+    end
+    local totals = {}
+    for i, field in ipairs(fields) do
+        local total = totals[field] or stored(redis.call('HGET', keys[3], field), field)
+        totals[field] = bounded(total + added[i], field)
+    end
+    local balance, used, reserved = account.balance, bounded(account.used + sum, 'used'), account.reserved
+    if account.plan ~= 'postpaid' then
+        balance = bounded(balance - sum, 'balance')
+    end
+    local taken, grant = lowered(keys[2], args[2], args[3], sum)
+    -- from here on only writes
+    for field, total in pairs(totals) do
+        -- A file with responses gets its bytes, too, even 0: usage is listed by its bytes.
+        if total > 0 or totals['r:' .. string.sub(field, 3)] > 0 then
+            redis.call('HSET', keys[3], field, text(total))
+        end
+    end
+    for _, delivered in ipairs(links) do
+        deliver(delivered, args[2], args[3])
+    end
+    lowered_write(keys[2], args[2], keys[1], taken, grant, reserved)
+    redis.call('HSET', keys[1], 'balance', text(balance), 'used', text(used),
+        'w:' .. args[1], text(to))
+    return balance, account.plan == 'prepaid'
+end

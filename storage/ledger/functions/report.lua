@@ -1,0 +1,45 @@
+-- Adds to `values` the hash's values of these fields.
+local function add_values(key, fields, values)
+    for first = 1, #fields, 1000 do -- the stack bounds unpack
+        local last = math.min(#fields, first + 999)
+        local found = redis.call('HMGET', key, unpack(fields, first, last))
+        for i = first, last do
+            values[fields[i]] = found[i - first + 1]
+        end
+    end
+end
+
+-- keys: a day's usage. args: cursor ('0' first), how many fields to look at. Returns {cursor ('0':
+-- no more), file, bytes, responses, file, ...}: a step of HSCAN, whose promises hold for each file.
+-- The step is short, for Redis does nothing else meanwhile.
+local function usage(keys, args)
+    arity(keys, args, 1, 2, 2)
+    local cursor = match(args, 1, 'cursor', '^%d+$', 20)
+    local scan = redis.call('HSCAN', keys[1], cursor, 'COUNT', text(integer(args, 2, 'count', 1, 1000)))
+    local fields, values, missing, out = scan[2], {}, {}, {scan[1]}
+    for i = 1, #fields, 2 do
+        values[fields[i]] = fields[i + 1]
+    end
+    for i = 1, #fields, 2 do
+        local kind, file = string.sub(fields[i], 1, 2), string.sub(fields[i], 3)
+        if file == '' or kind ~= 'b:' and kind ~= 'r:' then
+            refuse('a stored field of usage is malformed')
+        end
+        local other = (kind == 'b:' and 'r:' or 'b:') .. file
+        if not values[other] then
+            missing[#missing + 1] = other
+        end
+    end
+    add_values(keys[1], missing, values)
+    for i = 1, #fields, 2 do
+        local file = string.sub(fields[i], 3)
+        local bytes = values['b:' .. file]
+        -- A file is listed by its bytes, or by its responses where an earlier version stored only
+        -- these.
+        if not bytes or string.sub(fields[i], 1, 2) == 'b:' then
+            local at = #out
+            out[at + 1], out[at + 2], out[at + 3] = file, bytes or '0', values['r:' .. file] or '0'
+        end
+    end
+    return out
+end

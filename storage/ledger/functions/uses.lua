@@ -1,0 +1,108 @@
+-- ---- uses: a use is a download. One entry for each path of a link: "until acknowledged opened..."
+-- `opened` are the times in milliseconds that name the windows, ascending; the last window is open
+-- until `until`, and `acknowledged` bytes arrived in it. A last window in which nothing arrived is
+-- not a use.
+
+local OPENED_MAX = 1001
+
+local function use_of(value)
+    if not value then
+        return nil
+    end
+    local till, acknowledged, rest = string.match(value, '^(%d+) (%d+)( .+)$')
+    local use = {till = number_of(till), acknowledged = number_of(acknowledged), opened = {}}
+    for opened in string.gmatch(rest or '', ' (%d+)') do
+        use.opened[#use.opened + 1] = number_of(opened)
+    end
+    if not use.till or not use.acknowledged or #use.opened == 0 then
+        refuse('a stored use is malformed')
+    end
+    return use
+end
+
+local function use_text(use)
+    while #use.opened > OPENED_MAX do
+        table.remove(use.opened, 1)
+    end
+    local parts = {text(use.till), text(use.acknowledged)}
+    for _, opened in ipairs(use.opened) do
+        parts[#parts + 1] = text(opened)
+    end
+    return table.concat(parts, ' ')
+end
+
+-- Goes on in the path's window, or opens another. Returns the admission and the use to be stored.
+local function use_admit(use, terms, now)
+    local is_open = use and use.till > now
+    if terms.stage == UNDER_WAY or is_open and use.acknowledged < 3 * terms.size then
+        return GRANTED, use
+    end
+    if terms.stage == RESUMING then
+        return is_open and USED_UP or NOT_BEGUN, nil
+    end
+    use = use or {opened = {}, acknowledged = 0}
+    local last = use.opened[#use.opened] or 0
+    if use.acknowledged == 0 then
+        table.remove(use.opened)
+    end
+    if terms.max_uses > 0 and #use.opened >= terms.max_uses then
+        return USED_UP, nil
+    end
+    if terms.max_uses == 0 then
+        use.opened = {}
+    end
+    use.opened[#use.opened + 1] = math.max(now, last + 1)
+    use.acknowledged = 0
+    use.till = math.min(now + terms.window, terms.till)
+    return GRANTED, use
+end
+
+-- Keeps a link's state until `till`, and an hour longer for clocks that differ.
+local function keep_until(key, till)
+    local known = redis.call('PEXPIRETIME', key)
+    if known < till + 3600000 then
+        redis.call('PEXPIREAT', key, text(till + 3600000))
+    end
+end
+
+-- args from 7: path, size, max_uses, max_bytes, till (ms: exp and resume), use_window_ms, stage,
+-- and until when the link's state is kept (ms). Returns nil where the link has no terms.
+local function terms_of(args)
+    if #args == 6 then
+        return nil
+    end
+    if #args ~= 14 or args[7] == '' then
+        refuse('terms: eight expected')
+    end
+    return {
+        path = args[7],
+        size = integer(args, 8, 'size', 1),
+        max_uses = integer(args, 9, 'max_uses', 0, 1000),
+        max_bytes = integer(args, 10, 'max_bytes', 0),
+        till = integer(args, 11, 'till', 0),
+        window = integer(args, 12, 'use_window', 1),
+        stage = integer(args, 13, 'stage', 0, 2),
+        keep = integer(args, 14, 'keep', 0)
+    }
+end
+
+-- The funds from which the grant is taken: the account's balance and max_bytes, the link's
+-- max_bytes.
+local function funds_of(keys, account, terms, link)
+    local funds = {}
+    local total = account.plan == 'prepaid' and account.balance or nil
+    local admission = INSUFFICIENT
+    if account.max_bytes > 0 and (not total or account.max_bytes - account.used < total) then
+        total, admission = account.max_bytes - account.used, ACCOUNT_BYTES_UP
+    end
+    if total then
+        funds[1] = {key = keys[2], totals = keys[1], total = total,
+            reserved = account.reserved, admission = admission, bit = OF_ACCOUNT}
+    end
+    if terms and terms.max_bytes > 0 then
+        funds[#funds + 1] = {key = keys[4], totals = keys[3],
+            total = terms.max_bytes - stored(link[2], 'bytes'), reserved = stored(link[3], 'reserved'),
+            admission = LINK_BYTES_UP, bit = OF_LINK}
+    end
+    return funds
+end
