@@ -67,7 +67,7 @@ static size_t home_of(const struct address_table *table, const unsigned char key
     return XXH3_64bits_withSeed(key, KEY_BYTES, table->seed) & table->mask;
 }
 
-/* The key's slot, or the free one where it belongs. */
+/* The key's slot, or the free slot where the key belongs. */
 static size_t find(const struct address_table *table, const unsigned char key[KEY_BYTES])
 {
     size_t index = home_of(table, key);
@@ -76,7 +76,8 @@ static size_t find(const struct address_table *table, const unsigned char key[KE
     return index;
 }
 
-/* Frees a slot, and moves up later entries whose probe passed it: the hole would hide them. */
+/* Frees a slot, and moves later entries into the hole where their probe passed it: the hole would
+ * hide them. */
 static void clear(struct address_table *table, size_t hole)
 {
     size_t index = hole;

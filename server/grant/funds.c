@@ -1,4 +1,7 @@
-/* Arithmetic of funds; it locks nothing and asks nobody. See funds.h. */
+/*
+ * Adds, takes and levels the bytes of funds. Called by window.c and purse.c; it takes no lock and
+ * asks Redis nothing. See funds.h.
+ */
 #include "server/grant/funds.h"
 
 #include "server/base/check.h"

@@ -1,9 +1,9 @@
 /*
  * Funds: bytes that Redis has reserved for this node, of an account (its balance or its max_bytes)
- * and of a link (its max_bytes). A window holds those that nobody needs yet; a response takes what
- * it needs from there when it begins, spends it as it hands bytes to the kernel, and gives back
- * what is left when it ends. So no fund ever gets back more than was taken from it, also where an
- * account is limited, or no longer limited, while bytes are under way.
+ * and of a link (its max_bytes). A window holds those that no response needs yet; a response takes
+ * what it needs from there when it begins, spends it as it hands bytes to the kernel, and gives
+ * back what is left when it ends. So no fund ever gets back more than was taken from it, even where
+ * an account becomes limited, or unlimited, while bytes are under way.
  *
  * These are plain numbers: a caller that shares funds between threads holds a lock (window.h).
  */

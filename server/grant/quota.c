@@ -1,6 +1,7 @@
 /*
- * Rates, and counts of responses, shared by the workers. See quota.h. It waits for nothing: who
- * gets no bytes comes again with the next tick.
+ * Counts responses and bytes against limits that the workers share. Called by limits.c, transfer.c
+ * and metering.c; it never waits: a connection that gets no bytes asks again at the next tick. See
+ * quota.h.
  */
 #include "server/grant/quota.h"
 
@@ -39,7 +40,7 @@ uint64_t bucket_take_at(atomic_ullong *paid_us, uint64_t rate, uint64_t burst_us
         return want;
     uint64_t now_us = now_ms * 1000;
     unsigned long long paid = atomic_load(paid_us);
-    /* Of the slowest rates a byte takes longer than the burst: one must fit in. */
+    /* At the slowest rates a byte takes longer than the burst, but one byte must fit in. */
     if (burst_us < 2 * duration_us(1, rate))
         burst_us = 2 * duration_us(1, rate);
     for (;;) {
@@ -66,8 +67,8 @@ void bucket_give_at(atomic_ullong *paid_us, uint64_t rate, uint64_t bytes)
 {
     if (rate == 0 || bytes == 0)
         return;
-    /* Rounded down: giving back must not make bytes. The rate may be another than when they were
-     * taken: never further back than the beginning of the clock. */
+    /* Rounded down: giving back must not make bytes. The rate may have changed since they were
+     * taken, so the result is clamped at 0. */
     uint128 duration = (uint128)bytes * SECOND_US / rate;
     unsigned long long paid = atomic_load(paid_us), earlier;
     do

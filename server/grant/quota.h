@@ -1,6 +1,6 @@
 /*
- * What is held to a limit across all workers of the node: the responses under way and the bytes per
- * second of a link, or of an account. Atomics only; the table in window.c owns them.
+ * A quota holds a link, or an account, to its limits across all workers of the node: of responses
+ * under way, and of bytes per second. It consists of atomics only; the table in window.c owns it.
  *
  * Token buckets and not SO_MAX_PACING_RATE divided among the connections: that must be divided
  * again whenever a connection comes or goes, and what a slow one leaves is lost to the others.
@@ -15,7 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What a limited connection waits for at most; a bucket holds twice that much. */
+/* The longest wait of a limited connection; a bucket holds the bytes of twice that time. */
 #define QUOTA_TURN_MS 100
 
 struct bucket {
@@ -24,7 +24,7 @@ struct bucket {
     uint64_t burst_us;
 };
 
-/* `filled` is what it holds at first, of burst_us at most. */
+/* Begins a bucket; `filled_us`, burst_us at most, is the time whose bytes it holds at first. */
 void bucket_init(struct bucket *bucket, uint64_t rate, uint64_t burst_us, uint64_t filled_us,
                  uint64_t now_ms);
 /*
@@ -35,8 +35,9 @@ uint64_t bucket_take(struct bucket *bucket, uint64_t want, unsigned sharers, uin
 /* Gives bytes back that were taken and not sent. */
 void bucket_give(struct bucket *bucket, uint64_t bytes);
 /*
- * The same of a bucket whose rate and burst each taker brings along: time is what they share, and
- * one that is served faster gets more bytes for it. `*paid_us` is 0 at first: full.
+ * The same for a bucket whose rate and burst each taker brings along: the takers share its time,
+ * and one with a higher rate gets more bytes for it. `*paid_us` is 0 at first, which is a full
+ * bucket.
  */
 uint64_t bucket_take_at(atomic_ullong *paid_us, uint64_t rate, uint64_t burst_us, uint64_t want,
                         unsigned sharers, uint64_t now_ms);
@@ -50,7 +51,7 @@ struct quota {
     atomic_uint responses; /* under way */
     atomic_uint max_conns; /* 0: no limit */
     struct bucket bucket;
-    atomic_ullong unacknowledged; /* minute << 32 | responses that ended so in it */
+    atomic_ullong unacknowledged; /* minute << 32 | see quota_count_unacknowledged */
 };
 
 void quota_init(struct quota *quota, uint64_t now_ms);
@@ -61,12 +62,11 @@ static inline bool quota_is_limited(const struct quota *quota)
 }
 /* Counts a response; false where max_conns are under way. */
 bool quota_enter(struct quota *quota);
-/* Counts one that is under way already, whatever max_conns says. */
+/* Counts a response that is under way already, whatever max_conns says. */
 void quota_join(struct quota *quota);
 void quota_leave(struct quota *quota);
-/*
- * Counts a response that ended with more unacknowledged than acknowledged; how many in this minute.
- */
+/* Counts a response that ended with more bytes unacknowledged than acknowledged; returns how many
+ * did in this minute. */
 uint32_t quota_count_unacknowledged(struct quota *quota, uint64_t now_ms);
 uint32_t quota_unacknowledged(const struct quota *quota, uint64_t now_ms);
 

@@ -1,6 +1,7 @@
 /*
- * The table of windows. See window.h for who may do what. Sharded by account, so that recalling an
- * account's idle funds looks at one shard only.
+ * The table of windows; window.h says which thread may do what. It is sharded by account, so that
+ * recalling an account's idle funds looks at one shard only. Called by admission.c, purse.c and
+ * metering.c; it sends nothing to Redis itself.
  */
 #include "server/grant/window.h"
 
@@ -12,12 +13,10 @@
 #include "server/base/check.h"
 
 #define SHARDS         64
-/*
- * Buckets of a shard: all windows may be of one account, and so in one. Untouched ones cost no
- * memory.
- */
+/* Sizes a shard's buckets: all windows may be of one account, and so in one shard. Untouched
+ * buckets cost no memory. */
 #define BUCKET_WINDOWS 4
-#define RECALL_TURN    32 /* windows whose funds are taken under one lock of the shard */
+#define RECALL_TURN    32 /* windows whose funds are taken in one go under the shard's lock */
 
 struct shard {
     pthread_mutex_t lock;
@@ -82,7 +81,8 @@ static struct window_quota **quota_bucket(struct windows *windows, struct shard 
     return &shard->quotas[hash & (windows->buckets - 1)];
 }
 
-/* Without a window, and with nothing in it that must be remembered, or too many that are. */
+/* Whether the quota may be freed: no window uses it, and it has no unacknowledged responses to
+ * remember, or the table has too many quotas. */
 static bool quota_is_idle(const struct windows *windows, const struct window_quota *quota,
                           uint64_t now_ms)
 {
@@ -97,7 +97,8 @@ static void quota_free(struct windows *windows, struct window_quota *quota)
     free(quota);
 }
 
-/* Under the shard's lock. NULL without memory. On its way it frees those that are over. */
+/* Under the shard's lock. Finds or makes a quota; NULL without memory. On its way it frees the idle
+ * ones of the bucket. */
 static struct window_quota *quota_get(struct windows *windows, struct shard *shard,
                                       const unsigned char *link, struct ledger_account *account,
                                       uint64_t now_ms)
@@ -152,7 +153,7 @@ static void quota_drop(struct windows *windows, struct shard *shard, struct wind
 
 /* ---- windows ---- */
 
-/* Its quotas were dropped before. */
+/* The window's quotas must have been dropped before. */
 static void window_free(struct window *window)
 {
     free(window->jti);
@@ -338,10 +339,8 @@ static void spare_unlink(struct window *window, unsigned fund)
     atomic_store(&window->spare_listed[fund], false);
 }
 
-/*
- * Called after funds were added. It stays listed when they are taken again: only a recall, which
- * takes it off the list before it looks, makes it come here a second time.
- */
+/* Lists a window after funds were added to it. It stays listed when they are taken again; only a
+ * recall unlists it, before it looks at the funds. */
 static void spare_list(struct windows *windows, struct window *window, const struct funds *added)
 {
     struct shard *shard = shard_of(windows, window->account);
@@ -403,13 +402,14 @@ uint64_t window_level(struct window *window, unsigned set, struct funds *purse,
     return each;
 }
 
-/* What was taken from a window that may have ended by the time that it is released. */
+/* Funds taken from a window, which may have ended by the time that they are released. */
 struct recalled {
     unsigned char link[WINDOW_KEY_SIZE];
     struct funds funds;
 };
 
-/* Under the shard's lock: some windows off the list, with their funds. Returns how many. */
+/* Under the shard's lock: takes some windows off the list, and their funds. Returns how many
+ * windows. */
 static unsigned recall_some(struct window_quota *quota, const struct window *except,
                             enum ledger_fund fund, uint64_t needed, struct recalled *out)
 {
@@ -501,7 +501,7 @@ bool window_sweep(struct windows *windows, struct window *window, uint64_t now_m
     pthread_mutex_unlock(&shard->lock);
     if (!ended)
         return false;
-    if (!funds_are_empty(&window->spare)) /* nobody else knows the window any more */
+    if (!funds_are_empty(&window->spare)) /* no lock: no other thread knows the window any more */
         release(context, window->account, window->link, &window->spare);
     window_free(window);
     atomic_fetch_sub(&windows->count, 1);

@@ -1,6 +1,7 @@
 /*
- * The use of a link that a window delivers: what arrived and what is under way of it, each use with
- * a download of the ledger's of its own. A delivery keeps the use that it began in. See window.h.
+ * The use of a link that a window delivers: counts the bytes that have arrived and that are under
+ * way, each use in a ledger download of its own. A delivery keeps the use that it began in. Called
+ * by admission.c and metering.c. See window.h.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -77,7 +78,7 @@ uint64_t window_under_way(struct window *window)
     return sum;
 }
 
-/* Whether responses were metered into it, or still are. */
+/* Whether responses were, or still are, metered into the use. */
 static bool was_begun(const struct window_use *use)
 {
     return atomic_load(&use->references) > 1 || ledger_download_bytes(use->download) > 0;
@@ -89,8 +90,8 @@ void window_grant_use(struct windows *windows, struct window *window,
     struct window_use *next = NULL, *old = NULL;
     pthread_mutex_lock(&window->lock);
     bool is_other = atomic_load(&window->opened_ms) != grant->opened_ms;
-    /* Where the journal has no room the next use is counted into the last one's download: what has
-     * not been marked of that one yet is then the next one's. */
+    /* Where the journal has no room, the next use is counted into the last one's download; bytes of
+     * that download that are not marked yet then count for the next use. */
     if (is_other && was_begun(window->use) &&
         window_use_open(windows_ledger(windows), window->account, window->file, &next) == 0) {
         old = window->use;
@@ -99,11 +100,12 @@ void window_grant_use(struct windows *windows, struct window *window,
     struct window_use *use = window->use;
     long long elsewhere =
         (long long)grant->acknowledged - (long long)ledger_download_bytes(use->download);
-    /* Redis lags behind what arrived here: of the same use it never tells that there was less. */
+    /* Redis lags behind this node, so within one use its count of arrived bytes never lowers the
+     * node's. */
     if (is_other || elsewhere > atomic_load(&use->arrived_elsewhere))
         atomic_store(&use->arrived_elsewhere, elsewhere);
     ledger_download_use(use->download, window->link, grant->opened_ms, grant->till_ms, keep_ms);
-    if (grant->acknowledged >= window->size) /* before this window was made: the shop was told */
+    if (grant->acknowledged >= window->size) /* before this window: the shop was notified */
         atomic_store(&window->completed, true);
     atomic_store(&window->use_until_ms, asked_ms + grant->left_ms);
     atomic_store(&window->opened_ms, grant->opened_ms);
