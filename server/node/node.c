@@ -370,7 +370,8 @@ static void announce_kind(const struct node *node, enum listener kind, const cha
     }
 }
 
-/* Once everything answers, the admin socket too: whoever waits for the last line may go on. */
+/* Called once everything answers, the admin socket too: a script may wait for the last line before
+ * it goes on. */
 static void announce(const struct node *node)
 {
     if (node->tls != NULL) {
@@ -684,9 +685,8 @@ static void watch_keys(struct node *node, struct key_watch *watch)
         tell_workers(node);
 }
 
-/*
- * An OCSP response that ends is told of once, or nobody would see that clients get none any more.
- */
+/* Warns once of each OCSP response that has ended, or nobody would notice that clients get none any
+ * more. */
 static void watch_staples(struct node *node)
 {
     const char *file;
@@ -699,7 +699,8 @@ static void watch_staples(struct node *node)
             file);
 }
 
-/* Waits for the signal that ends the node, and does meanwhile what others and the key files ask. */
+/* Waits for the signal that ends the node. Meanwhile it reloads at SIGHUP and when a key file
+ * changes, reopens the access log at SIGUSR1, and watches the OCSP responses. */
 static int wait_for_end(struct node *node, struct admin *admin, const sigset_t *signals,
                         struct key_watch *watch)
 {
@@ -729,10 +730,8 @@ int node_run(const struct config *config, const struct config_source *source, ch
         return -ENOMEM;
     }
     strike_name_set(config->token_attribute);
-    /*
-     * Some fifteen threads allocate now and then, and each arena keeps the most that it ever
-     * needed.
-     */
+    /* Some fifteen threads allocate now and then. Each malloc arena keeps the most memory that it
+     * ever needed, so their number is bounded. */
     mallopt(M_ARENA_MAX, (int)node_workers(config) + 1);
     int status = log_start();
     if (status != 0) {
@@ -749,7 +748,8 @@ int node_run(const struct config *config, const struct config_source *source, ch
     pthread_mutex_init(&node->wake_mutex, NULL);
     node->started_ms = (uint64_t)now.tv_sec * 1000;
     block_signals(&signals);
-    struct key_watch watch = {.print = trust_files_print(config)}; /* before they are read */
+    /* Taken before the files are read, so that no change of theirs is missed. */
+    struct key_watch watch = {.print = trust_files_print(config)};
     status = start(&parts, error, error_size);
     if (status == 0) {
         service_manager_tell("READY=1");
