@@ -20,14 +20,14 @@ struct inquiry {
     pthread_mutex_t mutex;
     pthread_cond_t changed;
     unsigned references; /* under the mutex: the asking thread's and the worker's */
-    bool is_over;        /* likewise */
+    bool is_over;        /* under the mutex */
     int status;          /* likewise */
     enum refusal refusal;
     size_t length;
     char head[];
 };
 
-/* Stands in worker->inquiries once the worker takes no more. */
+/* Marks worker->inquiries as closed: the worker takes no more of them. */
 static struct inquiry closed;
 
 static int inquiry_create(struct inquiry **out, const char *head, size_t length)

@@ -1,9 +1,9 @@
 /*
- * An inquiry asks what a client would be answered that sent this request head now. A worker takes
- * it the very way of a request, through the parser, the token, the file, Redis and the limits of
- * link and account, on a connection without a socket. Where the first byte of an answer would be
- * sent, the inquiry has its answer. It takes no use and no funds, and is not billed, logged or
- * counted. Called by the admin interface's threads.
+ * An inquiry asks how the node would answer a client that sent this request head now. A worker
+ * treats an inquiry as a request: it passes it through the parser, the token, the file, Redis and
+ * the limits of link and account, on a connection without a socket. The inquiry is answered at the
+ * point where a response's first byte would be sent. It takes no use and no funds, and is not
+ * billed, logged or counted. Called by the admin interface's threads.
  */
 #ifndef TOLLGATE_SERVER_DELIVERY_INQUIRY_H
 #define TOLLGATE_SERVER_DELIVERY_INQUIRY_H
@@ -18,23 +18,25 @@ struct worker;
 
 /*
  * Asks about `head`, one whole request head with nothing behind it, and blocks until a worker has
- * decided. 0: *out is why it would be refused, or REFUSAL_NONE where it would be served. The
- * inquirer counts as a client that speaks TLS, so the answer is never a redirection to https.
- * -ETIMEDOUT where the worker does not decide in time, -ECANCELED where the node stops, or -ENOMEM.
+ * decided. Returns 0 with *out the reason why the request would be refused, or REFUSAL_NONE where
+ * it would be served; the caller keeps `head`. The inquiry counts as a client that speaks TLS, so
+ * the answer is never a redirection to https. -ETIMEDOUT where the worker does not decide in time,
+ * -ECANCELED where the node stops, or -ENOMEM.
  */
 int inquiry_ask(struct node *node, const char *head, size_t length, enum refusal *out);
 
 /* ---- of the worker's thread ---- */
 
-/* Takes the inquiries that wait; each gets a connection, or its answer. */
+/* Takes the waiting inquiries: gives each a connection without a socket, or answers it at once. */
 void inquiry_take(struct worker *worker);
-/* Cancels the inquiries that wait, and has all further ones fail: the worker takes no more. */
+/* Cancels the waiting inquiries and makes all further ones fail, because the worker ends. */
 void inquiry_close(struct worker *worker);
 /* The request head that the inquiry is about; borrowed. */
 const char *inquiry_head(const struct inquiry *inquiry, size_t *length);
 /* Gives the answer to the thread that waits, and drops the inquiry. */
 void inquiry_answer(struct inquiry **inquiry, enum refusal refusal);
-/* The same without an answer, where the inquiry's connection has ended. *inquiry may be NULL. */
+/* Drops the inquiry without an answer (-ECANCELED), because its connection has ended. *inquiry may
+ * be NULL. */
 void inquiry_cancel(struct inquiry **inquiry);
 
 #endif

@@ -7,15 +7,15 @@
 #include "server/link/token_cache.h"
 #include "storage/media/media.h"
 
-#define PACE_BURST_US     UINT64_C(10000000) /* sound that may come at once: a player's buffer */
+#define PACE_BURST_US     UINT64_C(10000000) /* sound sent at once, for a player's buffer */
 #define PACE_BITS_UNKNOWN 320000 /* before the file is hashed: the highest bitrate of MP3 */
-#define ACCOUNT_ALLOWANCE 16     /* times unacknowledged_max: many listen on one account */
+#define ACCOUNT_ALLOWANCE 16     /* times unacknowledged_max: an account has many listeners */
 
 /*
- * The file's bits per second; 0 where it has no frames, so that nothing is known of its pace. An
- * error makes it too fast, because a player that starves is worse than bytes sent in vain. The
- * bitrate of the frames leaves out what is not sound (a cover, the pictures of a film), so the rate
- * is never below that at which the whole file comes within the time that it plays.
+ * The bits per second at which the file plays; 0 where it has no frames, so that its pace is
+ * unknown. Where the value errs it is too high, because a player that starves is worse than bytes
+ * sent in vain. The bitrate of the frames leaves out all that is not sound (a cover, the pictures
+ * of a film), so the value is at least the file's size divided by its playing time.
  */
 static uint64_t bits_of(const struct media_file *file)
 {
@@ -60,12 +60,13 @@ enum refusal limits_enter(const struct worker *worker, struct connection *connec
     if (quota_unacknowledged(link, worker->now_ms) > allowance ||
         quota_unacknowledged(account, worker->now_ms) > ACCOUNT_ALLOWANCE * allowance)
         return REFUSAL_TOO_MANY_UNACKNOWLEDGED;
-    /* Three times the file has arrived or is under way, so this use of the link is over. Redis,
-     * which lags a little behind, says at the next try whether that was the last one. */
+    /* Three times the file has arrived or is under way, so this use of the link is over. Redis lags
+     * a little behind; it says at the next request whether that was the last use. */
     if (connection->link->token->limits.max_uses > 0 &&
         window_under_way(window) >= 3 * connection->file->size)
         return REFUSAL_LINK_BUSY;
-    /* What is not limited is not counted: workers would contend for the counters. */
+    /* Links and accounts without a limit are not counted, because workers would contend for the
+     * counters. */
     if (quota_is_limited(link) || connection->link->token->limits.pace_thousandth > 0) {
         if (!quota_enter(link))
             return REFUSAL_LINK_CONNECTIONS;

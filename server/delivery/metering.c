@@ -1,10 +1,10 @@
 /*
- * What the peer's kernel acknowledged, and nothing else, is billed. Each connection keeps a bounded
+ * Bills what the peer's kernel acknowledged, and nothing else. Each connection keeps a bounded
  * queue of deliveries (where a body starts in the stream, how much of it was handed to the kernel);
  * tcpi_bytes_acked of TCP_INFO (RFC 4898, tcpEStatsAppHCThruOctetsAcked) tells how far the peer's
- * acknowledgements have come. A FIN of ours counts as one byte there: it lies behind every body, so
- * the clamp at a body's end takes it out. Over TLS the peer acknowledges records; the transport
- * says how much of the stream has come with them. Called by connection.c and transfer.c.
+ * acknowledgements have come. The node's FIN counts as one byte there; it lies behind every body,
+ * so clamping at the body's end leaves it out. Over TLS the peer acknowledges records; the
+ * transport says how much of the stream has come with them. Called by connection.c and transfer.c.
  */
 #include <errno.h>
 #include <linux/sockios.h>
@@ -20,10 +20,12 @@
 #include "server/base/log.h"
 #include "server/delivery/connection.h"
 
-#define TCP_STATE_CLOSE  7 /* TCP_CLOSE of the kernel's net/tcp_states.h: nothing more will come */
-/* A closing connection has nothing on its way to its peer after CLOSING_WAIT_MS without an
- * acknowledgement. Where the socket's queue is empty, CLOSING_QUIET_MS are enough: kTLS has handed
- * on by then what it held. */
+#define TCP_STATE_CLOSE  7 /* TCP_CLOSE of the kernel's net/tcp_states.h: the socket is dead */
+/*
+ * After CLOSING_WAIT_MS without an acknowledgement, a closing connection is taken to have nothing
+ * on its way to its peer. Where the socket's queue is empty, CLOSING_QUIET_MS are enough: by then
+ * kTLS has handed on the bytes that it held.
+ */
 #define CLOSING_WAIT_MS  1000
 #define CLOSING_QUIET_MS 200
 
@@ -92,10 +94,8 @@ int metering_pay_from(struct worker *worker, struct connection *connection)
     return 0;
 }
 
-/*
- * A client that never acknowledges could read what is in flight again and again for nothing. Past
- * an allowance a use of its link is taken, and limits_enter refuses with 429.
- */
+/* A client that never acknowledges could read the bytes in flight again and again without being
+ * billed. Past an allowance, a use of its link is taken, and limits_enter refuses with 429. */
 static void count_unacknowledged(const struct worker *worker, const struct delivery *delivery)
 {
     uint64_t allowance = worker->node->config->unacknowledged_max;
@@ -105,7 +105,8 @@ static void count_unacknowledged(const struct worker *worker, const struct deliv
         ledger_download_take(delivery->use->download);
 }
 
-/* Settles the first delivery: what was not acknowledged of it goes back to the window's funds. */
+/* Settles the first delivery: the bytes of it that were not acknowledged go back to the window's
+ * funds. */
 static void delivery_settle(struct worker *worker, struct connection *connection)
 {
     struct delivery *delivery = connection->deliveries;
@@ -158,7 +159,8 @@ static int read_acknowledged(const struct worker *worker, struct connection *con
     memset(info, 0, sizeof(*info));
     if (getsockopt(connection->fd, IPPROTO_TCP, TCP_INFO, info, &size) != 0)
         return -errno;
-    /* Bytes of a record that is not whole yet count as progress, too: the peer may just be slow. */
+    /* Acknowledged bytes of a record that is not whole yet count as progress, too: the peer may
+     * just be slow. */
     if (info->tcpi_bytes_acked > connection->tcp_acknowledged)
         connection->progress_ms = worker->now_ms;
     connection->tcp_acknowledged = info->tcpi_bytes_acked;
@@ -226,8 +228,8 @@ static void tick_one(struct worker *worker, struct connection *connection)
                worker->now_ms - connection->progress_ms > worker->node->config->stall_timeout_ms) {
         transfer_cut(worker, connection, TRANSFER_STALLED);
     } else if (!owed && (state == CONNECTION_LINGERING || connection->deliveries != NULL)) {
-        /* All is acknowledged, or the socket is dead (deliveries are left then). Where the peer of
-         * a lingering connection has ended, too, there is nothing more to wait for. */
+        /* All is acknowledged, or the socket is dead (then deliveries are left). Where the peer of
+         * a lingering connection has ended its side, too, there is nothing more to wait for. */
         if (connection->peer_ended || connection->deliveries != NULL)
             connection_close(worker, connection, false);
     } else if (state == CONNECTION_READING && connection->input_length > 0) {

@@ -28,34 +28,33 @@ struct tls;
 struct worker;
 struct windows;
 
-/*
- * Which part of a node the admin thread may read, as it runs in every phase: see node_phase_hold.
- */
+/* The admin thread runs in every phase; the phase says which part of the node it may read. See
+ * node_phase_hold. */
 enum node_phase {
-    NODE_SERVING,  /* all of it */
-    NODE_STARTING, /* the configuration alone: the rest is being made */
-    NODE_ENDING,   /* likewise: the rest is going away */
+    NODE_SERVING,  /* the whole node */
+    NODE_STARTING, /* only `config`: the rest is still being made */
+    NODE_ENDING,   /* only `config`: the rest is being destroyed */
 };
 
 struct node {
     const struct config *config; /* borrows */
-    struct config_source source; /* what `config` was read from; of the main thread */
+    struct config_source source; /* what `config` was read from; main thread only */
     pthread_mutex_t phase_mutex; /* held for moments, never over a wait */
     enum node_phase phase;       /* under phase_mutex; changed by the main thread */
     struct media *media;         /* owns */
     struct ledger *ledger;       /* owns */
     struct token_trust *trust;   /* owns; under reload_mutex once the workers run */
-    struct tls *tls;             /* holds; likewise; NULL without listen_tls */
+    struct tls *tls;             /* holds; under reload_mutex; NULL without listen_tls */
     pthread_mutex_t reload_mutex;
-    atomic_uint reloads;     /* how often either was replaced */
-    atomic_uint pushes;      /* how often grants were dropped; of the ledger's push thread */
+    atomic_uint reloads; /* how often `trust` or `tls` was replaced */
+    atomic_uint pushes;  /* how often grants were dropped; written by the ledger's push thread */
     struct windows *windows; /* owns; shared by the workers, see window.h */
     pthread_mutex_t wake_mutex;
     /* Under wake_mutex: the workers exist, so that other threads may wake them. */
     bool has_workers;
     struct access_log *access_log;       /* owns; NULL: off */
-    struct content_types *content_types; /* owns; what the workers name files by */
-    struct proxies *proxies;             /* owns; who is trusted to speak for others */
+    struct content_types *content_types; /* owns; Content-Type by the file name's ending */
+    struct proxies *proxies;             /* owns; the proxies trusted to name their clients */
     struct checks *checks;               /* owns; shared by the workers */
     struct redis_address redis;
     struct address_table *addresses; /* owns; NULL without connections_per_address_max */
@@ -63,7 +62,7 @@ struct node {
     unsigned worker_count;
     struct worker *workers[CONFIG_WORKERS_MAX]; /* owns */
     uint64_t started_ms;                        /* wall clock */
-    /* What the admin interface answered 401 and 403; of its thread. */
+    /* How many requests the admin interface answered 401 and 403; written by its thread. */
     atomic_ullong admin_unauthorized, admin_forbidden;
     atomic_bool stopping; /* set once by the main thread; workers stop accepting */
 };
@@ -76,7 +75,7 @@ struct node_stats {
     uint64_t admissions_asked, admissions_granted, admissions_refused, admissions_failed;
     uint64_t tokens_verified, tokens_remembered, tokens_failed, tokens_unchecked, transfers_cut;
     uint64_t tls_handshakes, tls_resumed, tls_failed, tls_kernel;
-    uint64_t tls_failures[TLS_FAILURE_COUNT]; /* whose sum tls_failed is */
+    uint64_t tls_failures[TLS_FAILURE_COUNT]; /* by kind; tls_failed is their sum */
     uint64_t chunks_cold, chunks_unread;
 };
 /* How many workers a node of this configuration has. */
@@ -93,7 +92,8 @@ void node_phase_release(struct node *node);
 bool node_is_ready(const struct node *node);
 void node_stats(const struct node *node, struct node_stats *out);
 
-/* Tells the issuer's shop, where it can ask for it (see ledger_notify). From any thread. */
+/* Notifies the issuer's shop of what became of the window's link, where the issuer has configured a
+ * shop (see ledger_notify). From any thread. */
 struct window;
 void node_notify(struct node *node, struct window *window, enum ledger_notice_kind kind);
 bool node_has_shop(const struct node *node, const char *issuer_id);

@@ -1,4 +1,7 @@
-/* The prefixes of trusted proxies, and what was said of them. See proxies.h. */
+/*
+ * Looks peers up among the prefixes of trusted proxies, and remembers which faults of theirs the
+ * log has named lately. It reads no socket. See proxies.h.
+ */
 #include "server/delivery/proxies.h"
 
 #include <errno.h>
@@ -95,7 +98,8 @@ bool proxies_has_other(const struct proxies *proxies, const struct http_head *he
 
 /* ---- saying ---- */
 
-/* Whether that was not said within PROXIES_SAY_MS; it is remembered from now on. */
+/* Whether the log has not named this fault of the proxy within PROXIES_SAY_MS; remembers it from
+ * now on. */
 static bool is_news(struct proxies *proxies, enum proxies_fault fault,
                     const struct client_address *proxy)
 {

@@ -1,7 +1,8 @@
 /*
- * What a response has taken of its window's funds: all that it needs when it begins, so that no
- * other can begin on the same, and what there is where it goes on. metering.c spends it; what is
- * left goes back when the response ends. See funds.h.
+ * A purse holds the funds that a response has taken from its window: all that it needs when it
+ * begins, so that no other response can begin on the same bytes, and as much as there is when it
+ * goes on. admission.c fills purses and metering.c spends them; the rest goes back when the
+ * response ends. See funds.h.
  */
 #include "server/delivery/connection.h"
 #include "server/link/token_cache.h"

@@ -1,7 +1,7 @@
 /*
- * hiredis 0.14 on the ring. See redis_link.h. hiredis calls add_read, add_write and so on; here
- * they arm a multishot poll or note that the end of the turn shall write. The context is freed by
- * hiredis itself after the disconnect callback, so nothing here frees it, and a generation tells
+ * Drives hiredis 0.14 on the ring. See redis_link.h. hiredis calls add_read, add_write and so on;
+ * here they arm a multishot poll or note that the end of the turn shall write. hiredis itself frees
+ * the context after the disconnect callback, so nothing here frees it, and a generation tells
  * completions of an earlier connection apart.
  *
  *   DOWN --tick, backoff over--> CONNECTING --> INTRODUCING (AUTH; INFO: who is this?)
@@ -41,7 +41,7 @@ enum link_state {
     LINK_IS_READY,
 };
 
-/* A question under way; they are answered in order, so the oldest is the first of the queue. */
+/* A question under way. Redis answers in order, so the first of the queue is the oldest. */
 struct question {
     struct redis_link *link;
     redis_link_done *done;
@@ -59,14 +59,14 @@ struct redis_link {
     uint32_t generation;
     bool want_write, polling_read, polling_write, warned;
     bool unread;   /* the socket may hold more: looked at in each turn until it is empty */
-    bool trying;   /* a call of the library that only asks whether it is answered is under way */
-    bool doubtful; /* a question was answered with an error: is it Redis, or that question? */
+    bool trying;   /* a library call that only tests whether Redis takes it is under way */
+    bool doubtful; /* an error was answered: is Redis at fault, or that question? */
     uint64_t retry_ms, backoff_ms;
-    uint64_t since_ms; /* what the state waits for is due since; READY: the last byte */
+    uint64_t since_ms; /* when the state began to wait; READY: when the last byte came */
     struct question *oldest, *newest, *unused;
     struct question *in_time; /* the oldest that is not late */
     uint32_t outstanding;
-    uint64_t number;   /* of the address that it is connected to; 0: none is known */
+    uint64_t number;   /* of the address connected to; 0: none is known */
     char run_id[41];   /* of the Redis that it is connected to */
     uint64_t followed; /* ledger_redis_generation, when this was the ledger's Redis */
     char refused[400]; /* why this Redis cannot be used; empty: no objection */
@@ -104,8 +104,8 @@ static void ignore(void *data)
     (void)data; /* the multishot poll stays for the life of the connection */
 }
 
-/* The context is about to be freed and its descriptor closed: the polls hold the file, so they are
- * taken back. */
+/* hiredis is about to free the context and close its descriptor. The polls hold the file, so they
+ * are cancelled, or the connection would stay open. */
 static void cleanup(void *data)
 {
     struct redis_link *link = data;
@@ -165,7 +165,7 @@ static void went_down(struct redis_link *link, const char *why)
         link->retry_ms = link->worker->now_ms;
 }
 
-/* Why this Redis cannot be used. The connection is ended where hiredis is not in a callback. */
+/* Notes why this Redis cannot be used. The connection ends later, outside of hiredis' callbacks. */
 static void object(struct redis_link *link, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 static void object(struct redis_link *link, const char *format, ...)
@@ -228,8 +228,8 @@ static void on_tried(redisAsyncContext *context, void *reply, void *data)
     link->backoff_ms = 0;
 }
 
-/* Redis refuses this call where it would refuse an admission: as a replica, while it loads, without
- * its replicas, disk, memory or our library. */
+/* Makes a call that Redis refuses exactly where it would refuse an admission: as a replica, while
+ * it loads, without its replicas, disk, memory or our library. */
 static void try_library(struct redis_link *link)
 {
     struct ledger_command command;
@@ -243,11 +243,12 @@ static void try_library(struct redis_link *link)
                                          command.lengths) == REDIS_OK;
 }
 
-/* The ledger may have replayed to this Redis, may not yet, or may have gone to another one. */
+/* Follows the ledger, which may have replayed to this Redis, may still have to, or may have moved
+ * to another one. */
 static void follow_ledger(struct redis_link *link)
 {
     struct ledger *ledger = link->worker->node->ledger;
-    uint64_t generation = ledger_redis_generation(ledger); /* before the others: it may move */
+    uint64_t generation = ledger_redis_generation(ledger); /* first: it may move meanwhile */
     if (link->state < LINK_STANDING_BY)
         return;
     if (ledger_redis_is_other(ledger, link->run_id)) {
@@ -281,7 +282,7 @@ static void on_info(redisAsyncContext *context, void *reply, void *data)
     }
     memcpy(link->run_id, run_id + sizeof(field) - 1, 40);
     set_state(link, LINK_STANDING_BY);
-    follow_ledger(link); /* at once: a node that has just started is asked for files at once */
+    follow_ledger(link); /* not at the next tick: a node that has just started is asked at once */
 }
 
 static void on_connect(const redisAsyncContext *context, int status)
@@ -433,7 +434,7 @@ void redis_link_readable(struct redis_link *link, uint32_t generation, int resul
     link->unread = true;
 }
 
-/* Whether the socket has bytes, or its end, or an error: what a read would not wait for. */
+/* Whether a read would not wait: the socket has bytes, its end, or an error. */
 static bool has_input(const struct redis_link *link)
 {
     char byte;
@@ -442,13 +443,15 @@ static bool has_input(const struct redis_link *link)
 
 static void look_again(struct redis_link *link)
 {
-    /* Answers all that is outstanding with NULL; on_disconnect only where it was connected. */
+    /* Answers all outstanding questions with NULL, and calls on_disconnect only where it was
+     * connected. */
     redisAsyncFree(link->context);
     if (link->context != NULL)
         went_down(link, "closed");
 }
 
-/* Ready: Redis answers, and in time. Where it is silent or behind, each admission is refused. */
+/* Publishes whether Redis answers, and in time: where it is silent or behind, each admission would
+ * be refused, so the node is not ready. */
 static void publish_ready(const struct redis_link *link)
 {
     const struct worker *worker = link->worker;
@@ -460,8 +463,9 @@ static void publish_ready(const struct redis_link *link)
 
 /*
  * The poll is edge-triggered: it says once that bytes have come, however many they are, and hiredis
- * reads 16 KiB a call. What is left is remembered here, not waited for. One read a turn, some 400
- * answers: each may start a response, and the other connections have their turn, too.
+ * reads 16 KiB a call. So `unread` remembers that bytes may be left, as no event will tell. There
+ * is one read a turn, some 400 answers, because each may start a response, and the other
+ * connections need their turn.
  */
 void redis_link_read(struct redis_link *link)
 {
@@ -504,7 +508,8 @@ void redis_link_close(struct redis_link *link)
 
 /* ---- deadlines ---- */
 
-/* How long the state may take, or Redis may be silent in it; 0: it waits for the ledger. */
+/* Milliseconds that the state may take, or that Redis may be silent in it; 0: no bound, because the
+ * state waits for the ledger. */
 static uint64_t patience_ms(const struct redis_link *link)
 {
     switch (link->state) {
@@ -522,7 +527,8 @@ static uint64_t patience_ms(const struct redis_link *link)
     return 0;
 }
 
-/* Who asked is told; the answer is still awaited, since it may bring what Redis has reserved. */
+/* Tells the askers of late questions. The answers are still awaited, since they may bring funds
+ * that Redis has reserved. */
 static void tell_late(struct redis_link *link)
 {
     const struct worker *worker = link->worker;
@@ -544,7 +550,8 @@ void redis_link_tick(struct redis_link *link)
             link_connect(link);
         return;
     }
-    /* What has come is read before anything is called late: then it is the node that is slow. */
+    /* Bytes that have come are read before any question is called late: it is the node that is slow
+     * then, not Redis. */
     if (link->state != LINK_CONNECTING && has_input(link)) {
         link->unread = true;
     } else {

@@ -2,9 +2,9 @@
  * A worker's connection to Redis: hiredis' asynchronous API driven by the worker's own ring,
  * reconnecting with backoff. Commands of one turn of the loop travel in one write
  * (redis_link_flush). It may be used for admission only once the ledger has replayed to the very
- * Redis that it reached (ledger_redis_is_current) and that Redis takes calls of our library. It is
- * given up where Redis is silent (the deadlines stand in ledger.h), where Redis refuses such calls,
- * and where the ledger has gone to another one.
+ * Redis that it reached (ledger_redis_is_current) and that Redis accepts calls of our function
+ * library. The worker drops the connection where Redis is silent (ledger.h has the deadlines),
+ * where Redis refuses such calls, and where the ledger has moved to another Redis.
  */
 #ifndef TOLLGATE_SERVER_DELIVERY_REDIS_LINK_H
 #define TOLLGATE_SERVER_DELIVERY_REDIS_LINK_H
@@ -21,30 +21,33 @@ struct redis_link;
 /* Called once for each command: with the reply (borrowed), or with NULL where the connection was
  * lost. */
 typedef void redis_link_done(struct worker *worker, const struct redisReply *reply, void *context);
-/* Called before that, at most once, where there is no reply after admission_timeout_ms. */
+/* Called before `done`, at most once, where there is no reply after admission_timeout_ms. */
 typedef void redis_link_late(struct worker *worker, void *context);
 
 int redis_link_create(struct redis_link **out, struct worker *worker);
-/* Ends the connection and calls what is outstanding with NULL; the next tick connects again. */
+/* Ends the connection and calls `done` of every outstanding command with NULL; the next tick
+ * connects again. */
 void redis_link_close(struct redis_link *link);
-/* It must have been closed. */
+/* Frees the link, which redis_link_close must have ended. */
 void redis_link_destroy(struct redis_link **link);
 
 bool redis_link_is_ready(const struct redis_link *link);
-/* Queues a command; `done` and `late` may be NULL. 0, or -ENOTCONN and neither is called. */
+/* Queues a command; `done` and `late` may be NULL. Returns 0, or -ENOTCONN, and then neither is
+ * called. */
 int redis_link_send(struct redis_link *link, const struct ledger_command *command,
                     redis_link_done *done, redis_link_late *late, void *context);
 
 /* End of a turn: writes what was queued. */
 void redis_link_flush(struct redis_link *link);
 /*
- * Each tick: connects again, looks whether this is still the ledger's Redis, keeps the deadlines.
+ * Each tick: reconnects, checks whether this is still the ledger's Redis, enforces the deadlines.
  */
 void redis_link_tick(struct redis_link *link);
 void redis_link_readable(struct redis_link *link, uint32_t generation, int result, bool more);
-/* Each turn: takes a bounded part of the answers that have come, where some have. */
+/* Each turn: reads a bounded part of the answers that have arrived. */
 void redis_link_read(struct redis_link *link);
-/* Answers may be left in the socket: the next turn must not wait for an event, none will come. */
+/* Whether answers may be left in the socket: then the next turn must not wait, because no further
+ * event will announce them. */
 bool redis_link_has_unread(const struct redis_link *link);
 void redis_link_writable(struct redis_link *link, uint32_t generation);
 

@@ -1,7 +1,7 @@
 /*
- * From a parsed head to a decision: which token, which file, which bytes. The order is the
- * design's: method, target, token, file, preconditions and range; then admission.c. It sends
- * nothing but through response.c.
+ * Decides from a parsed head which token, which file and which bytes a request is for. It checks in
+ * this order: method, target, token, file, preconditions and range; admission.c comes after it.
+ * Called by connection.c; it sends only through response.c.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -21,10 +21,8 @@
 
 #define LOGGED_PATH_MAX 256
 
-/*
- * What was asked for, without its query: of the head that is being read, else of the file that was
- * found. A token in the path is struck by the log.
- */
+/* The path that was asked for, without its query: from the head that is being read, else from the
+ * file that was found. The log strikes out a token in the path. */
 static struct http_text path_of(const struct worker *worker, const struct connection *connection)
 {
     struct http_text path = worker->target;
@@ -54,8 +52,8 @@ void request_log_refusal(const struct worker *worker, const struct connection *c
 }
 
 /*
- * RFC 6265 4.2.1: cookie-pairs set apart by "; ", in one Cookie line or in several, which proxies
- * make of HTTP/2 (RFC 9113 8.2.3). Returns how many of the name there are; *out is the first.
+ * RFC 6265 4.2.1: cookie-pairs separated by "; ", in one Cookie line or in several, as proxies
+ * forward HTTP/2 (RFC 9113 8.2.3). Returns how many have the name; *out is the value of the first.
  */
 static unsigned cookie_of(const struct http_head *head, const char *name, struct http_text *out)
 {
@@ -80,7 +78,8 @@ static unsigned cookie_of(const struct http_head *head, const char *name, struct
     return found;
 }
 
-/* URL beats Bearer beats cookie; two in one place are refused. */
+/* A token in the URL goes before one in Authorization: Bearer, and that before a cookie. Two
+ * cookies of the name are refused: which one is meant is not known. */
 static enum refusal find_token(struct worker *worker, const struct http_head *head,
                                const struct token_target *target, struct http_text *out)
 {
@@ -101,8 +100,9 @@ static enum refusal find_token(struct worker *worker, const struct http_head *he
 }
 
 /*
- * A client that goes on connects again. Where a proxy forwards, the connection is many clients', of
- * whom the others did nothing.
+ * Counts a failed check and closes the connection after CHECKS_CLOSE of them, so that a client that
+ * guesses must connect again. A connection of a forwarding proxy stays open: it carries other
+ * clients, who did nothing wrong.
  */
 static enum refusal refuse_signature(struct worker *worker, struct connection *connection,
                                      enum token_effort effort)
@@ -115,7 +115,8 @@ static enum refusal refuse_signature(struct worker *worker, struct connection *c
                                      : refusal_of_verdict(REFUSED_BAD_SIGNATURE);
 }
 
-/* The token that the request carries, its signature checked: connection->link. */
+/* Finds the token that the request carries and checks its signature; the entry goes to
+ * connection->link. */
 static enum refusal identify(struct worker *worker, struct connection *connection,
                              const struct http_head *head, const struct token_target *target)
 {
@@ -160,10 +161,8 @@ static enum refusal check_method(const struct http_head *head)
     return head->has_body ? REFUSAL_BODY_REFUSED : REFUSAL_NONE;
 }
 
-/*
- * Which link is asked with, and for what: connection->link, and *wanted, whose texts live in
- * *target or in the worker's memory of targets until the next request.
- */
+/* Sets connection->link to the link that the request carries, and *wanted to what it asks for. The
+ * texts of *wanted live in *target or in the worker's target cache until the next request. */
 static enum refusal find_link(struct worker *worker, struct connection *connection,
                               const struct http_head *head, struct token_target *target,
                               struct token_request *wanted)
@@ -188,14 +187,14 @@ static enum refusal find_link(struct worker *worker, struct connection *connecti
     refusal = identify(worker, connection, head, target);
     if (refusal != REFUSAL_NONE)
         return refusal;
-    if (target->package != NULL) /* a token of another place is not the target's */
+    if (target->package != NULL) /* a token from a field does not belong to the target */
         target_cache_put(worker->targets, hash, head->target.data, head->target.length, target,
                          connection->link);
     return REFUSAL_NONE;
 }
 
-/* The file of the verified path. -EAGAIN: it is being opened, the same head is to be given again.
- */
+/* Finds the file of the verified path. -EAGAIN: the ring is opening it, and the same head must be
+ * given again. */
 static int find_file(struct worker *worker, struct connection *connection,
                      const struct token_request *wanted)
 {
@@ -251,13 +250,14 @@ void request_opened(struct worker *worker, struct connection *connection, int re
         connection_resume(worker, connection); /* -ENOENT is remembered: the head finds it again */
         return;
     }
-    /* Not remembered, so the head would open again without end: it is answered here and ends the
-     * connection. */
+    /* The cache does not remember this error, so reading the head again would open the file again
+     * without end: the request is refused here and the connection ends. */
     connection->keep_alive = false;
     response_refuse(worker, connection, refusal_of_file(status));
 }
 
-/* False without memory, or without randomness for a boundary that the file does not hold. */
+/* Prepares a multipart answer. False without memory, or without randomness for a boundary that the
+ * file is unlikely to contain. */
 static bool select_parts(struct connection *connection, const struct http_ranges *ranges)
 {
     uint64_t random;
@@ -272,7 +272,7 @@ static bool select_parts(struct connection *connection, const struct http_ranges
     connection->body_length = 0;
     for (unsigned i = 0; i < parts->count; i++)
         connection->body_length += parts->part[i].last - parts->part[i].first + 1;
-    /* The first part is begun with the head, and taken out of the rest then. */
+    /* The first part begins with the head and is subtracted from left_after then. */
     connection->left = 0;
     connection->left_after = connection->body_length;
     connection->parts = parts;
@@ -280,7 +280,7 @@ static bool select_parts(struct connection *connection, const struct http_ranges
     return true;
 }
 
-/* Which bytes: RFC 9110 13 and 14. */
+/* Selects the bytes by preconditions and range: RFC 9110 13 and 14. */
 static enum http_selection select_bytes(const struct worker *worker,
                                         const struct connection *connection,
                                         const struct http_head *head, struct http_ranges *ranges)
@@ -301,10 +301,8 @@ static bool brings_bytes(const struct connection *connection, enum http_selectio
            (selection == HTTP_WHOLE || selection == HTTP_PART || selection == HTTP_PARTS);
 }
 
-/*
- * Whether the head waits for what Redis says of its link. Else *refusal is set where it was
- * revoked.
- */
+/* Returns true where the head must wait for Redis to say whether its link was revoked. Else sets
+ * *refusal where it was. */
 static bool await_standing(struct worker *worker, struct connection *connection,
                            enum refusal *refusal)
 {
@@ -321,7 +319,7 @@ static void answer(struct worker *worker, struct connection *connection,
                    enum http_selection selection, const struct http_ranges *ranges)
 {
     const struct media_file *file = connection->file;
-    /* After exp a download may be finished, not begun. */
+    /* After exp a download may be resumed, not begun. */
     if (selection == HTTP_WHOLE && !connection->head_only &&
         token_is_resuming(connection->link->token, worker->now_s)) {
         response_refuse(worker, connection, refusal_of_verdict(REFUSED_EXPIRED));
@@ -363,9 +361,9 @@ static void answer(struct worker *worker, struct connection *connection,
 }
 
 /*
- * Whether the head waits for the hash of its file, whose entity tag it asks about: once, and no
- * longer than hash_wait_ms. Until then a right tag would be taken for a wrong one, and the whole
- * file be sent, and billed, to who has it already.
+ * Returns true where the head asks about an entity tag and must wait for the hash of its file:
+ * once, and no longer than hash_wait_ms. Without the hash a right tag would be taken for a wrong
+ * one, and the whole file would be sent, and billed, to a client that has it already.
  */
 static bool await_hash(struct worker *worker, struct connection *connection,
                        const struct http_head *head)
@@ -383,7 +381,7 @@ static bool await_hash(struct worker *worker, struct connection *connection,
     return true;
 }
 
-/* Which file, and which of its bytes: *selection with *ranges, or *refusal. */
+/* Finds the file and selects its bytes: sets *selection with *ranges, or *refusal. */
 static enum request_outcome find_bytes(struct worker *worker, struct connection *connection,
                                        const struct http_head *head,
                                        const struct token_request *wanted,
@@ -410,7 +408,7 @@ void request_retry_hashing(struct worker *worker)
     struct connection *connection = worker->hashing.first;
     while (connection != NULL) {
         struct connection *next = connection->next[LINK_HASHING];
-        /* In this order: once the ticket is through, the tag is there to be learnt. */
+        /* The ticket is asked first: once the hashing is through, the tag can be learnt. */
         bool through = media_hash_is_through(worker->node->media, connection->hash_ticket);
         media_file_learn(worker->files, connection->file);
         if (through || connection->file->etag[0] != '\0' ||
@@ -424,8 +422,9 @@ void request_retry_hashing(struct worker *worker)
 }
 
 /*
- * The configured origin that the page's is, of that issuer; NULL: of any, for a refusal that knows
- * of none. A page of one shop may not read what another has sold.
+ * The configured origin of the issuer that equals the page's (`sent`), or NULL. `issuer` is NULL
+ * for a refusal that knows no issuer: then any issuer's origin will do. A page of one shop may not
+ * read what another has sold.
  */
 static const char *origin_of(const struct worker *worker, const struct http_text *sent,
                              const char *issuer)
@@ -446,7 +445,8 @@ static const char *origin_of(const struct worker *worker, const struct http_text
     return NULL;
 }
 
-/* Whether a person will read the answer: a navigation, by the Fetch metadata or else by Accept. */
+/* Whether a person will read the answer: the browser navigates to it, by Sec-Fetch-Mode, or else by
+ * Accept. */
 static bool is_navigation(const struct http_head *head)
 {
     static const char navigate[] = "navigate";
@@ -467,8 +467,9 @@ static enum request_outcome take(struct worker *worker, struct connection *conne
     enum http_selection selection = HTTP_WHOLE;
     struct http_ranges ranges;
     /*
-     * RFC 9112 9.3: content is not read here, whatever is answered, so nothing can follow it: a
-     * proxy that reads it would take its bytes for another client's request.
+     * RFC 9112 9.3: this server never reads content, so a connection must end after a request that
+     * has some: the content's bytes would be taken for the next request, perhaps another client's
+     * behind a proxy.
      */
     connection->keep_alive = head->keep_alive && !head->has_body;
     connection->is_http_1_0 = head->minor == 0;

@@ -1,6 +1,7 @@
 /*
- * The heads of responses and the bodies of refusals, written into the worker's scratch. It decides
- * no status and sends nothing itself (transfer.c does).
+ * Writes the heads of responses and the bodies of refusals into the worker's scratch. Called by
+ * request.c, admission.c, connection.c and transfer.c; it decides no status and sends nothing
+ * itself (transfer.c does).
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -16,7 +17,8 @@
 
 #define RETRY_AFTER_S 1
 
-/* Appends to the scratch; a head is far below its size, so running out is a programmer's error. */
+/* Appends to the scratch; a head is far smaller than that, so running out of room is a programmer's
+ * error. */
 struct writer {
     char *at, *end;
 };
@@ -68,7 +70,8 @@ static void write_status(struct worker *worker, struct connection *connection, s
     write_text(out, http_status_phrase(status));
     write_text(out, "\r\n");
     write_text(out, response_date_line(worker));
-    /* Counted where it is said, whenever that is: at once, or when disk or Redis have answered. */
+    /* An answer is counted when its status line is written, which may be after disk or Redis have
+     * answered. */
     connection->answers++;
     if (!connection->keep_alive || worker->stopping ||
         connection->answers >= worker->node->config->requests_max) {
@@ -108,8 +111,9 @@ static void write_validators(const struct worker *worker, const struct media_fil
 }
 
 /*
- * The Fetch standard's CORS: a page of the origin may read the answer, refusals too, and what of
- * its head a player needs. A named origin may send its cookie, which may carry the token.
+ * The Fetch standard's CORS: a page of the origin may read the answer, refusals too, and the fields
+ * of its head that a player needs. Pages of a named origin (not "*") may send a cookie, which may
+ * carry the token.
  */
 static void write_origin(const struct worker *worker, const struct connection *connection,
                          struct writer *out)
@@ -134,14 +138,16 @@ static void write_origin(const struct worker *worker, const struct connection *c
                     "Content-Length, Content-Range, ETag, Retry-After\r\n");
 }
 
-/* RFC 9111 5.2.2: the link is the client's own, so no shared cache may keep what it opens, and
- * nobody may past its end. */
+/* RFC 9111 5.2.2: the link is one client's own, so no shared cache may keep the answer, and no
+ * cache may keep it past the link's exp. */
 static void write_caching(const struct worker *worker, const struct connection *connection,
                           struct writer *out)
 {
     int64_t left = connection->link->token->exp - worker->now_s;
     uint64_t age = worker->node->config->cache_max_age_s;
-    /* RFC 9111 4.3.4: a 304 freshens what is kept. */
+    /*
+     * RFC 9111 4.3.4: a 304 freshens a stored answer, so an unknown standing must not prolong it.
+     */
     if (left <= 0 || connection->standing_unknown)
         age = 0;
     else if ((uint64_t)left < age)
@@ -156,7 +162,8 @@ static void write_disposition(const struct connection *connection, struct writer
     char value[HTTP_DISPOSITION_SIZE];
     const char *kind = "attachment", *filename = connection->link->token->filename;
     if (filename[0] == '\0') {
-        /* Played, and saved under its own name: a URL may end in the token. */
+        /* The file is played, and saved under its own name: without one the browser would take the
+         * end of the URL, which may be the token. */
         kind = "inline";
         filename = strrchr(connection->file->path, '/') + 1;
     }
@@ -203,7 +210,7 @@ static void write_part(const struct worker *worker, const struct connection *con
     write_text(out, "\r\n");
 }
 
-/* The length of the whole content: the parts, and what stands before, between and after them. */
+/* The length of the whole content: the parts, and the lines before, between and after them. */
 static uint64_t parts_length(const struct worker *worker, const struct connection *connection,
                              const struct writer *behind)
 {
@@ -238,7 +245,8 @@ size_t response_part(struct worker *worker, struct connection *connection)
     return length_of(worker, &out);
 }
 
-/* An inquiry is told what would be answered here, and that is its end. */
+/* Answers an inquiry in place of a response, and ends its connection. False where the connection
+ * belongs to a client. */
 static bool tell_inquiry(struct worker *worker, struct connection *connection, enum refusal refusal)
 {
     if (connection->inquiry == NULL)
@@ -295,8 +303,7 @@ void response_not_modified(struct worker *worker, struct connection *connection)
     transfer_plain(worker, connection, length_of(worker, &out));
 }
 
-/* RFC 9457: a problem of one of the table's reasons. Its texts need no JSON escapes: they are ours.
- */
+/* RFC 9457: writes a refusal as a problem. The texts of the refusal table need no JSON escapes. */
 static size_t problem_write(char *out, size_t size, enum refusal refusal, const char *detail)
 {
     int length =
@@ -309,7 +316,7 @@ static size_t problem_write(char *out, size_t size, enum refusal refusal, const 
     return (size_t)length;
 }
 
-/* For whoever looks at a browser's window. */
+/* Writes the page that a person sees in a browser in place of the file. */
 static size_t page_write(char *out, size_t size, enum refusal refusal)
 {
     int length =
@@ -327,7 +334,8 @@ static size_t page_write(char *out, size_t size, enum refusal refusal)
     return (size_t)length;
 }
 
-/* The storefront's own page for a browser, where the link is authentic and so names its issuer. */
+/* The shop's own page for refusals (refusal_url), for a browser whose link is authentic, so that
+ * its issuer is known; "" for none. */
 static const char *refusal_url(const struct worker *worker, const struct connection *connection)
 {
     const struct config *config = worker->node->config;

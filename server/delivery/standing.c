@@ -1,4 +1,7 @@
-/* What Redis says of links that ask for no bytes; see standing.h. */
+/*
+ * Asks Redis about links whose answers carry no bytes, and remembers what it said in the token
+ * cache's entry. It sends nothing to clients. See standing.h.
+ */
 #include "server/delivery/standing.h"
 
 #include <stdlib.h>
@@ -32,10 +35,10 @@ enum standing standing_of(const struct worker *worker, const struct connection *
                : STANDING_UNKNOWN;
 }
 
-/* What Redis has answered. */
+/* What a reply of Redis says of the link. */
 enum word {
     WORD_NONE,  /* nothing, or nothing of use */
-    WORD_STALE, /* a revocation of the account has overtaken it: it is to be asked again */
+    WORD_STALE, /* a revocation in the account has overtaken it: ask again */
     WORD_GOOD,
     WORD_REVOKED,
 };
@@ -52,7 +55,7 @@ static enum word learn(struct worker *worker, const struct standing_question *qu
         entry->revoked = true;
         return WORD_REVOKED;
     }
-    /* First what will have been heard: a revocation that comes now is news. */
+    /* Read before the grant is judged: a revocation that comes from now on counts as news. */
     const struct ledger_heard now = ledger_heard(ledger, entry->account);
     if (ledger_grant_is_stale(ledger, entry->account, &grant, &question->heard))
         return WORD_STALE;
@@ -63,18 +66,20 @@ static enum word learn(struct worker *worker, const struct standing_question *qu
     return WORD_GOOD;
 }
 
-/* The connection goes on, by what is known then. */
+/* Lets the connection read its head again, with `word` as the answer to its question. */
 static void go_on(struct worker *worker, struct standing_question *question, enum word word)
 {
     uint32_t index = question->index;
-    if (index == CONNECTION_NONE) /* it has already */
+    if (index == CONNECTION_NONE) /* the connection has gone on already */
         return;
     question->index = CONNECTION_NONE;
     check(index < worker->taken);
     struct connection *connection = &worker->connections[index];
     if (connection->generation != question->generation || connection->state != CONNECTION_PREPARING)
         return;
-    /* Also where nobody would hear of a revocation now: what was answered is of this moment. */
+    /*
+     * The answer holds for this head even while the push connection is down: it is of this moment.
+     */
     connection->standing_good = word == WORD_GOOD;
     if (word != WORD_STALE)
         connection->standing_asks = STANDING_ASKS_MAX;

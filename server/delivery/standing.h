@@ -1,8 +1,9 @@
 /*
- * Whether a link has been revoked, where its answer brings no bytes: HEAD, 304, 412, 416. Nothing
- * is granted for these, so admission does not ask. Redis is asked here, once for a link and as long
- * as nothing new is heard of its account, and while it can be asked: else what the node knows is
- * what it says. Called by request.c, on the worker whose token cache has the entry.
+ * Whether a link has been revoked, for answers that carry no bytes of the file: HEAD, 304, 412,
+ * 416. These need no grant, so admission.c does not ask about them; standing.c asks Redis once for
+ * a link, and again when the node has heard of a revocation in its account. Where Redis cannot be
+ * asked, the answer follows what the node knows. Called by request.c, on the worker whose token
+ * cache has the entry.
  */
 #ifndef TOLLGATE_SERVER_DELIVERY_STANDING_H
 #define TOLLGATE_SERVER_DELIVERY_STANDING_H
@@ -20,12 +21,12 @@ enum standing {
     STANDING_REVOKED, /* for good: no revocation is taken back */
 };
 
-/* Of the connection's link, for the head that is being answered. */
+/* The standing of the connection's link, for the head that is being answered. */
 enum standing standing_of(const struct worker *worker, const struct connection *connection);
 /*
- * Asks about the connection's link, and gives it its head again once that is answered, by
- * admission_timeout_ms at the latest. False where Redis cannot be asked, or has been as often as is
- * of use.
+ * Asks Redis about the connection's link. The connection reads its head again when the answer
+ * comes, or after admission_timeout_ms. Returns false where Redis cannot be asked, or has been
+ * asked too often for this head already.
  */
 bool standing_ask(struct worker *worker, struct connection *connection);
 

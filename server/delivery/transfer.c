@@ -1,8 +1,9 @@
 /*
- * Bytes to the transport: a small body with its head in one send, a larger one from its file in
- * chunks, called inline on the non-blocking socket, with a one-shot poll when it is full. A chunk
- * that is not in the page cache is brought in by the ring first. No byte is handed to the kernel
- * that the response's purse does not pay.
+ * Hands bytes to the transport: a small body in one send with its head, a larger one from its file
+ * in chunks. The calls are inline on the non-blocking socket, with a one-shot poll when it is full;
+ * the ring first brings in a chunk that is not in the page cache. Called by response.c,
+ * admission.c, connection.c, metering.c and the worker's loop. It never hands a byte of a body to
+ * the kernel that the response's purse has not paid for.
  */
 #include <errno.h>
 #include <poll.h>
@@ -17,7 +18,7 @@
 #include "storage/media/media.h"
 
 #define BODY_SMALL_MAX ((size_t)16 * 1024) /* bodies up to here travel with their head */
-#define COLD_MS        1000                /* so long after the disk was waited for */
+#define COLD_MS        1000 /* a file counts as cold for so long after the disk was waited for */
 /* Bytes a connection may send before the others have their turn. */
 #define TURN_MAX       ((size_t)2048 * 1024)
 
@@ -54,14 +55,15 @@ static void wait_writable(struct worker *worker, struct connection *connection)
     connection->deadline_ms = worker->now_ms + worker->node->config->stall_timeout_ms;
 }
 
-/* Tried again at each tick; the stall timeout is metering_tick's, as something is owed. */
+/* Each tick tries again. metering_tick ends a connection that stalls, as acknowledgements are
+ * outstanding. */
 static void wait_acknowledged(struct worker *worker, struct connection *connection)
 {
     connection->waiting = WAIT_ACKNOWLEDGED;
     connection_link(worker, connection, LINK_RATED);
 }
 
-/* Waits for what a transport said it needs. False where that is nothing that comes by waiting. */
+/* Waits for what the transport's error names. False where waiting does not help. */
 static bool wait_for(struct worker *worker, struct connection *connection, int error)
 {
     if (error == -EAGAIN)
@@ -73,13 +75,15 @@ static bool wait_for(struct worker *worker, struct connection *connection, int e
     return true;
 }
 
-/* A transport can send no more. Behind a session that is over the connection is still whole. */
+/* Closes a connection whose transport can send no more. After -EPROTO only the session is over: TCP
+ * still works, so bytes sent before are waited for. */
 static void close_broken(struct worker *worker, struct connection *connection, int error)
 {
     connection_close(worker, connection, error != -EPROTO);
 }
 
-/* Keeps what the socket did not take of `data`, whose first `head` bytes are not billed. */
+/* Keeps a copy of `data`, the bytes that the socket did not take; the first `head` of them are not
+ * billed. */
 static bool output_keep(struct connection *connection, const char *data, size_t length, size_t head)
 {
     check(connection->output == NULL && length <= WORKER_SCRATCH_SIZE);
@@ -93,7 +97,8 @@ static bool output_keep(struct connection *connection, const char *data, size_t 
     return true;
 }
 
-/* How much of the `sent` bytes after `before` lies behind the head. */
+/* How many of the `sent` bytes that follow the first `before` belong to the body, which begins
+ * after `head` bytes. */
 static uint64_t body_part(size_t before, size_t sent, size_t head)
 {
     size_t after = before + sent;
@@ -121,7 +126,8 @@ static bool send_or_keep(struct worker *worker, struct connection *connection, c
     return false;
 }
 
-/* True once neither `output` nor the transport holds anything; else it waits, or is gone. */
+/* Sends the kept bytes. True once neither `output` nor the transport holds any; else the connection
+ * waits or is gone. */
 static bool drain(struct worker *worker, struct connection *connection)
 {
     const struct transport *transport = connection->transport;
@@ -150,7 +156,7 @@ static bool drain(struct worker *worker, struct connection *connection)
 
 static void finish(struct worker *worker, struct connection *connection);
 
-/* The next part of several, or what stands behind the last. */
+/* Begins the next part of a multipart answer, or writes the closing boundary. */
 static void begin_part(struct worker *worker, struct connection *connection)
 {
     size_t length = response_part(worker, connection);
@@ -183,7 +189,7 @@ static void finish(struct worker *worker, struct connection *connection)
 void transfer_plain(struct worker *worker, struct connection *connection, size_t length)
 {
     connection->left = connection->left_after = 0;
-    free(connection->parts); /* a refusal in place of several ranges */
+    free(connection->parts); /* set where a refusal takes the place of several ranges */
     connection->parts = NULL;
     if (send_or_keep(worker, connection, worker->scratch, length, length, false) &&
         drain(worker, connection))
@@ -192,7 +198,7 @@ void transfer_plain(struct worker *worker, struct connection *connection, size_t
 
 /* ---- rates ---- */
 
-/* A bucket that a byte of this response is taken from, at which rate, and who shares it. */
+/* A bucket that limits this response, its rate and burst, and the quota that counts its sharers. */
 struct flow {
     atomic_ullong *paid_us;
     uint64_t rate, burst_us;
@@ -208,7 +214,7 @@ static struct flow flow_of(struct quota *quota)
                          .sharers = quota};
 }
 
-/* Those that limit it; how many. */
+/* Lists the flows that limit the response; returns how many. */
 static unsigned flows_of(const struct connection *connection, struct flow flows[3])
 {
     struct window *window = connection->window;
@@ -231,7 +237,8 @@ bool transfer_is_limited(const struct connection *connection)
     return connection->window != NULL && flows_of(connection, flows) > 0;
 }
 
-/* As much of `want` as every bucket gives; all of it where there is none. */
+/* Takes from every bucket as much of `want` as all of them give; all of it where none limits the
+ * response. */
 static uint64_t rate_take(const struct worker *worker, const struct connection *connection,
                           uint64_t want)
 {
@@ -289,10 +296,10 @@ static struct io_uring_sqe *advise(struct worker *worker, const struct media_fil
 }
 
 /*
- * The ring tells the disk what to read, then reads a byte whose coming means that the rest has
- * come, too: nobody was blocked. The two are linked, as the first goes to a thread and the second
- * does not; hard, so that the byte is read where the first failed, too; and made in one submit, or
- * there would be no link.
+ * The ring tells the kernel what to read ahead, then reads one byte of it, which arrives once the
+ * rest has: so the worker never blocks. The two operations are linked, because the first runs in a
+ * kernel thread and the second does not; hard-linked, so that the byte is read even where the first
+ * failed; and made in one submit, because a chain ends there.
  */
 static void warm(struct worker *worker, struct connection *connection)
 {
@@ -304,7 +311,8 @@ static void warm(struct worker *worker, struct connection *connection)
     struct io_uring_sqe *sqe = worker_sqe(worker);
     io_uring_prep_read(sqe, file->fd, worker->sink, (unsigned)need.read_length, need.read_from);
     sqe->user_data = operation_data(OPERATION_WARM, connection->generation, connection->index);
-    /* The descriptor is looked up when the read begins: it must still be this file's. */
+    /* The kernel looks the descriptor up when the read begins, so the file must stay open until
+     * then. */
     media_file_hold(file);
     connection->warming = file;
     connection->in_flight++;
@@ -313,7 +321,8 @@ static void warm(struct worker *worker, struct connection *connection)
     count(&worker->stats.chunks_cold, 1);
 }
 
-/* What follows the chunk is cold: the disk is told at once, and waited for when it is needed. */
+/* The bytes after the chunk are cold: the disk is told of them now, and waited for when they are
+ * needed. */
 static void warm_ahead(struct worker *worker, struct connection *connection)
 {
     struct media_reader ahead = connection->reader;
@@ -322,7 +331,9 @@ static void warm_ahead(struct worker *worker, struct connection *connection)
     (void)advise(worker, connection->file, &need);
 }
 
-/* The next `length` bytes, without waiting for the disk. False where they are not at hand. */
+/*
+ * Reads the next `length` bytes without waiting for the disk. False where they are not in memory.
+ */
 static bool read_small(struct connection *connection, char *out, size_t length)
 {
     const char *bytes = media_file_bytes(connection->file);
@@ -334,8 +345,8 @@ static bool read_small(struct connection *connection, char *out, size_t length)
     return true;
 }
 
-/* A small body after its head in the scratch, sent with it. False: not this way (cold, or short of
- * funds). */
+/* Sends a small body together with its head, which lies before it in the scratch. False, and
+ * nothing was sent, where it is not in memory, too long, or short of funds. */
 static bool send_small(struct worker *worker, struct connection *connection, size_t head_length)
 {
     size_t length = (size_t)connection->left;
@@ -378,7 +389,7 @@ bool transfer_is_cold(const struct worker *worker, const struct connection *conn
     return connection->cold_ms != 0 && worker->now_ms - connection->cold_ms < COLD_MS;
 }
 
-/* One chunk. Returns the bytes sent; 0 where the connection now waits or is gone. */
+/* Sends one chunk. Returns its bytes; 0 where the connection now waits or is gone. */
 static uint64_t send_chunk(struct worker *worker, struct connection *connection)
 {
     const struct transport *transport = connection->transport;
@@ -413,7 +424,8 @@ static uint64_t send_chunk(struct worker *worker, struct connection *connection)
         connection->left -= taken;
         media_reader_sent(&connection->reader);
         metering_handed(worker, connection, taken, taken);
-        /* It had its part of a rate: the others' turn until the next tick. */
+        /* The response has used up its part of a rate: it waits for the next tick, so that the
+         * other sharers get theirs. */
         if (rated < want && connection->left > 0) {
             wait_rate(worker, connection);
             return 0;
@@ -468,7 +480,8 @@ void transfer_has_room(struct worker *worker, struct connection *connection)
         transfer_run(worker, connection);
         return;
     }
-    /* A handshake, or an alert; and what waits for something else meanwhile. */
+    /* Sends the rest of a handshake or an alert, also for a connection that waits for something
+     * else. */
     int status = connection->transport->flush(worker, connection, false);
     if (status == -EAGAIN)
         transfer_await_room(worker, connection);
@@ -485,7 +498,7 @@ void transfer_warmed(struct worker *worker, struct connection *connection, int r
         transfer_cut(worker, connection, strerrordesc_np(-result));
         return;
     }
-    /* An end is met by sending, and so is, in the last try, what else went wrong. */
+    /* The result is not looked at: sending meets the end of the file or a read error itself. */
     media_reader_brought(worker->residency, connection->file, &connection->reader,
                          connection->offset, worker->now_ms);
     connection->waiting = WAIT_NONE;

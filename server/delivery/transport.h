@@ -1,10 +1,10 @@
 /*
  * How bytes reach a client: over plain TCP, over TLS records made here, or over TLS records that
  * the kernel makes (kTLS). transfer.c, connection.c and metering.c call a connection's transport
- * and never send to its socket; what a transport took counts as handed, what it holds back it sends
- * at the next flush. Errors are negative errnos. -EAGAIN: the socket is full. -ENOBUFS: not before
- * the peer has acknowledged more. -EPROTO: a session is over; what was sent before may still
- * arrive.
+ * and never send to its socket; bytes that a transport took count as handed; those that it holds
+ * back go out at the next flush. Errors are negative errnos. -EAGAIN: the socket is full. -ENOBUFS:
+ * nothing can be sent before the peer has acknowledged more. -EPROTO: the TLS session is over;
+ * bytes sent before may still arrive.
  */
 #ifndef TOLLGATE_SERVER_DELIVERY_TRANSPORT_H
 #define TOLLGATE_SERVER_DELIVERY_TRANSPORT_H
@@ -23,27 +23,24 @@ struct worker;
 
 struct transport {
     size_t chunk_max; /* bytes of a file that one call takes at most */
-    /*
-     * Takes up to `length` bytes of memory; how many. `more`: a body follows at once, so the bytes
-     * may wait for it.
-     */
+    /* Takes up to `length` bytes of memory and returns how many. `more`: a body follows at once, so
+     * the bytes may wait for it. */
     ssize_t (*send)(struct worker *worker, struct connection *connection, const char *data,
                     size_t length, bool more);
-    /*
-     * Takes up to `length` bytes of the connection's file at its offset; how many, 0 at the file's
-     * end, -ENODATA where the disk would have to be waited for.
-     */
+    /* Takes up to `length` bytes of the connection's file at its offset. Returns how many: 0 at the
+     * file's end, -ENODATA where the disk would have to be waited for. */
     ssize_t (*send_file)(struct worker *worker, struct connection *connection, size_t length);
-    /* Sends what it holds; 0 once that is nothing. `more` as above. */
+    /* Sends what the transport holds; 0 once it holds nothing. `more` as above. */
     int (*flush)(struct worker *worker, struct connection *connection, bool more);
-    /* Bytes came from the peer; those of the stream within go to connection_input. */
+    /* Takes bytes that came from the peer; their plaintext goes to connection_input. */
     void (*receive)(struct worker *worker, struct connection *connection, const char *data,
                     size_t length);
     /* Tells the peer, if it can be told, that nothing more will be sent. */
     void (*end)(struct worker *worker, struct connection *connection);
     /*
-     * How far the peer's acknowledgements have come, in the units of connection->sent; where a byte
-     * of a delivery lies there, never further than they have. `tcp_bytes` is tcpi_bytes_acked.
+     * How far the peer's acknowledgements have come, in the units of connection->sent. The value
+     * may lag behind, but never runs ahead where a delivery would be billed for it. `tcp_bytes` is
+     * tcpi_bytes_acked.
      */
     uint64_t (*acknowledged)(const struct worker *worker, struct connection *connection,
                              uint64_t tcp_bytes);
@@ -51,7 +48,7 @@ struct transport {
 
 extern const struct transport transport_plain, transport_tls, transport_kernel_tls;
 
-/* What plain TCP and kTLS have in common: `send` above. */
+/* The `send` of plain TCP, which kTLS shares. */
 ssize_t transport_plain_send(struct worker *worker, struct connection *connection, const char *data,
                              size_t length, bool more);
 /*
@@ -59,8 +56,9 @@ ssize_t transport_plain_send(struct worker *worker, struct connection *connectio
  */
 size_t transport_ready(struct worker *worker, struct connection *connection, size_t length);
 /*
- * Where the chunk was brought in TRANSPORT_TRIES times and each time was gone before it could be
- * sent, as memory is short: how much of it is to be waited for all the same. 0: none.
+ * How many bytes of the chunk to read from the disk in this thread, because the ring has brought it
+ * into memory TRANSPORT_TRIES times and it was evicted each time before it could be sent (memory is
+ * short). 0: the ring has not tried that often yet.
  */
 size_t transport_unread(struct worker *worker, const struct connection *connection);
 #define TRANSPORT_TRIES      4
@@ -75,10 +73,8 @@ void tls_scratch_destroy(struct tls_scratch **scratch);
 /* Begins TLS on a connection that was accepted; 0 or -ENOMEM. */
 int tls_session_begin(struct worker *worker, struct connection *connection);
 void tls_session_end(struct connection *connection);
-/*
- * The connection ends, and it was not the session that ended it: counts a handshake that had begun
- * and is not done. Of one that timed out it does not matter whether it had begun.
- */
+/* The connection ends for a reason outside its session: counts a handshake that had begun and is
+ * not done as `failure`. A handshake that timed out counts even where it had not begun. */
 void tls_session_interrupted(struct worker *worker, struct connection *connection,
                              enum tls_failure failure);
 /* "TLSv1.3"; "-" over plain TCP. */

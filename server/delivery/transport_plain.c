@@ -1,4 +1,7 @@
-/* Plain TCP: send(2) and sendfile(2), called inline on the non-blocking socket. */
+/*
+ * The transport over plain TCP: send(2) and sendfile(2), called inline on the non-blocking socket
+ * by transfer.c. It holds no bytes back. See transport.h.
+ */
 #include <errno.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -52,7 +55,7 @@ static int plain_flush(struct worker *worker, struct connection *connection, boo
     (void)worker;
     (void)connection;
     (void)more;
-    return 0; /* MSG_MORE leaves nothing waiting: what follows it pushes it out */
+    return 0; /* no byte waits for MSG_MORE: whatever follows pushes it out */
 }
 
 static void plain_receive(struct worker *worker, struct connection *connection, const char *data,

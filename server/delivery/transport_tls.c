@@ -1,13 +1,14 @@
 /*
  * TLS over a connection. OpenSSL reads from the bytes that the ring received and writes into one
  * buffer that a worker's connections share; from there the records go out, several with one send.
- * What the socket did not take is kept with its connection: a record or little more, as no more is
- * encrypted than the socket has room for. Where the kernel makes the records
- * (kTLS), OpenSSL writes to the socket itself and files go by SSL_sendfile.
+ * Bytes that the socket did not take are kept with their connection: a record or little more, as no
+ * more is encrypted than the socket has room for. Where the kernel makes the records (kTLS),
+ * OpenSSL writes to the socket itself and files go by SSL_sendfile.
  *
- * Metering counts plaintext. What TCP acknowledges is the stream of records, so each record that is
- * made here is marked (record_marks.h) and counts once all of it is acknowledged. Of the kernel's
- * records nothing is known: their plaintext is rounded down until the socket's queue is empty.
+ * Metering counts plaintext. TCP acknowledges the stream of records, so each record that is made
+ * here is marked (record_marks.h) and counts once all of it is acknowledged. Where the kernel's
+ * records end is not known: their acknowledged plaintext is rounded down until the socket's queue
+ * is empty.
  */
 #include <errno.h>
 #include <linux/sock_diag.h>
@@ -33,20 +34,20 @@
 #include "storage/media/media.h"
 
 #define RECORD_MAX      ((size_t)16 * 1024) /* RFC 8446 5.1: of plaintext */
-#define BATCH_MAX       (4 * RECORD_MAX)    /* encrypted at a time */
+#define BATCH_MAX       (4 * RECORD_MAX)    /* of plaintext, encrypted at a time */
 #define RECORDS_SIZE    ((size_t)160 * 1024)
 #define RECORD_TAG      16 /* of each cipher that tls_algorithms.c lets through */
 #define WRITE_RUNS      3  /* of one SSL_write: an answer, full records, the rest */
 /*
- * Bytes that a peer may cause by what it asks of the session (RFC 8446 4.6.3: an answer to each
- * KeyUpdate; of TLS 1.2, a warning for each renegotiation): so many, and for each ANSWERS_SHARE
- * bytes of plaintext that it is sent one more. An answer to each record of 512 bytes is within it.
+ * The bytes of answers that a peer may cause (RFC 8446 4.6.3: an answer to each KeyUpdate; in TLS
+ * 1.2, a warning for each renegotiation): ANSWERS_FREE, and one more for each ANSWERS_SHARE bytes
+ * of plaintext sent to it. That allows an answer to each record of 512 bytes.
  */
 #define ANSWERS_FREE    ((uint64_t)16 * 1024)
 #define ANSWERS_SHARE   16
-/* kTLS: a record that is open and one that is partly sent are not in the socket's queue. */
+/* kTLS: an open record and a partly sent one are not in the socket's queue. */
 #define KERNEL_HELD     (2 * RECORD_MAX)
-#define KERNEL_QUIET_MS 50 /* a closed record is in the queue, where that has room, after so long */
+#define KERNEL_QUIET_MS 50 /* after so long a closed record is in the queue, if that has room */
 
 struct tls_scratch {
     BIO *in, *out;       /* own; without state, shared by the sessions */
@@ -67,9 +68,9 @@ struct tls_session {
     bool begun;            /* OpenSSL has been given bytes */
     bool ready;            /* the handshake is done */
     bool failed;           /* no further call is allowed */
-    uint64_t answered;     /* bytes that the peer caused since the handshake */
+    uint64_t answered;     /* bytes of answers that the peer caused since the handshake */
     uint64_t closed;       /* kTLS: plaintext in records that are not open any more */
-    uint64_t empty_ms;     /* kTLS: when the queue was seen empty; 0: it was not, the last time */
+    uint64_t empty_ms;     /* kTLS: when the queue was first seen empty; 0: not at the last look */
     uint64_t empty_closed; /* `closed` then */
     struct record_marks marks; /* not of kTLS */
 };
@@ -114,7 +115,7 @@ static int on_write(BIO *bio, const char *data, int length)
 {
     struct tls_scratch *scratch = BIO_get_data(bio);
     BIO_clear_retry_flags(bio);
-    /* Only a peer that asks for answers and reads none comes here: the session fails. */
+    /* Only a peer that causes answers and reads none fills the buffer: its session fails. */
     if (length < 0 || (size_t)length > sizeof(scratch->records) - scratch->length)
         return -1;
     memcpy(scratch->records + scratch->length, data, (size_t)length);
@@ -166,7 +167,7 @@ void tls_scratch_destroy(struct tls_scratch **out)
 
 /* ---- records ---- */
 
-/* What OpenSSL writes from here on follows what the connection still holds. */
+/* Begins a batch: what OpenSSL writes next follows the records that the connection still holds. */
 static size_t records_begin(struct worker *worker, struct connection *connection)
 {
     struct tls_scratch *scratch = worker->tls_scratch;
@@ -197,7 +198,7 @@ static int pending_keep(struct tls_session *session, const char *data, size_t le
     return 0;
 }
 
-/* What a record adds to its application data. */
+/* How many bytes longer a record is than its application data. */
 static size_t record_adds(const SSL *ssl)
 {
     if (SSL_version(ssl) == TLS1_3_VERSION)
@@ -207,7 +208,8 @@ static size_t record_adds(const SSL *ssl)
     return RECORD_HEADER_SIZE + (chacha ? 0 : 8) + RECORD_TAG;
 }
 
-/* Marks what OpenSSL wrote: `plain` bytes of application data, and what it had to say itself. */
+/* Marks the records that OpenSSL wrote: `plain` bytes of application data, and any answers of its
+ * own. */
 static bool mark(struct tls_session *session, const char *records, size_t length, size_t plain)
 {
     size_t answers = 0;
@@ -257,7 +259,9 @@ int tls_session_begin(struct worker *worker, struct connection *connection)
     SSL *ssl = session != NULL ? tls_session_new(worker->tls) : NULL;
     BIO *out = NULL;
     if (ssl != NULL && (SSL_get_options(ssl) & SSL_OP_ENABLE_KTLS) != 0) {
-        /* kTLS begins on a socket alone, and on one that has the upper layer protocol. */
+        /*
+         * OpenSSL begins kTLS only on a socket BIO whose socket has the upper layer protocol "tls".
+         */
         (void)setsockopt(connection->fd, IPPROTO_TCP, TCP_ULP, "tls", sizeof("tls"));
         out = BIO_new_socket(connection->fd, BIO_NOCLOSE);
     } else if (ssl != NULL) {
@@ -296,7 +300,7 @@ const char *tls_session_version(const struct connection *connection)
     return connection->tls != NULL ? SSL_get_version(connection->tls->ssl) : "-";
 }
 
-/* The handshake is done: by whom are the records made from here on? */
+/* The handshake is done: finds out whether the kernel or OpenSSL makes the records from here on. */
 static void session_ready(struct worker *worker, struct connection *connection)
 {
     struct tls_session *session = connection->tls;
@@ -312,15 +316,17 @@ static void session_ready(struct worker *worker, struct connection *connection)
         count(&worker->stats.tls_kernel, 1);
         return;
     }
-    /* A cipher that the kernel does not know. OpenSSL wrote the handshake to the socket itself. */
+    /* The kernel does not know the cipher, so OpenSSL makes the records. It wrote the handshake to
+     * the socket itself. */
     (void)record_marks_add(&session->marks, (uint32_t)BIO_number_written(out), 0, 1);
     BIO_up_ref(worker->tls_scratch->out);
     SSL_set0_wbio(session->ssl, worker->tls_scratch->out);
 }
 
 /*
- * An alert of ours has gone out with the last records, where there was one to send. What the peer
- * was sent before is still waited for, and billed: it may fail the session whenever it likes.
+ * Ends a session that failed; an alert, if there was one, has gone out with the last records.
+ * Acknowledgements of bytes sent before are still waited for, and billed, because the peer could
+ * fail its session on purpose.
  */
 static void session_failed(struct worker *worker, struct connection *connection, const char *reason)
 {
@@ -345,11 +351,12 @@ void tls_session_interrupted(struct worker *worker, struct connection *connectio
     count(&worker->stats.tls_failures[failure], 1);
 }
 
-/* Whether the peer had more of the node's bytes by what it asks of the session than it may. */
+/* Whether the peer has caused more bytes of answers than it may. */
 static bool asks_too_much(const struct connection *connection)
 {
     const struct tls_session *session = connection->tls;
-    /* The kernel goes on with the old keys: behind an answer to a KeyUpdate nobody could read. */
+    /* The kernel goes on with the old keys, so after an answer to a KeyUpdate the peer could not
+     * read its records. */
     if (connection->transport == &transport_kernel_tls &&
         SSL_version(session->ssl) == TLS1_3_VERSION)
         return session->answered > 0;
@@ -419,7 +426,7 @@ static void tls_receive(struct worker *worker, struct connection *connection, co
     connection->tls->begun = true;
     worker->tls_scratch->in_data = data;
     worker->tls_scratch->in_length = length;
-    /* What comes behind our end is not read any more. */
+    /* Nothing is read any more once the node has ended its side. */
     while (connection->generation == generation && connection->state != CONNECTION_CLOSING &&
            connection->state != CONNECTION_LINGERING && read_once(worker, connection))
         continue;
@@ -444,7 +451,8 @@ static int may_write(struct worker *worker, struct connection *connection)
     return record_marks_have_room(&session->marks, WRITE_RUNS) ? 0 : -ENOBUFS;
 }
 
-/* What SSL_write said of bytes that it must take: the buffer behind it has room. */
+/* Handles the result of an SSL_write, which must have taken all bytes: the buffer behind it has
+ * room. */
 static ssize_t written(struct worker *worker, struct connection *connection, size_t before,
                        int good, size_t length, bool hold)
 {
@@ -485,10 +493,8 @@ static int tls_flush(struct worker *worker, struct connection *connection, bool 
     return 0;
 }
 
-/*
- * How much to encrypt now: no more than the socket will take, or what is over would have to be
- * kept, for each of many slow clients. At least a record.
- */
+/* How many bytes to encrypt now, at least a record: no more than the socket will take, because the
+ * rest would have to be kept, for each of many slow clients. */
 static size_t batch_size(const struct connection *connection)
 {
     uint32_t memory[SK_MEMINFO_VARS] = {0};
@@ -504,16 +510,14 @@ static size_t batch_size(const struct connection *connection)
                                 : RECORD_MAX;
 }
 
-/* What is at hand of the file; -ENODATA: the disk must bring it first. */
+/* Reads the bytes of the file that are in memory; -ENODATA: the disk must bring them first. */
 static ssize_t read_file(struct worker *worker, struct connection *connection, char *out,
                          size_t length)
 {
     struct media_file *file = connection->file;
     size_t unread = transport_unread(worker, connection);
-    /*
-     * To read what is not there begins to read all of it, in this thread: where that is likely, one
-     * byte is asked for first.
-     */
+    /* Reading absent pages would start reading all of them from the disk in this thread. Where they
+     * are likely to be absent, one byte is asked for first. */
     if (unread == 0 &&
         (transfer_is_cold(worker, connection) || file->telling == MEDIA_CANNOT_TELL)) {
         size_t ready = transport_ready(worker, connection, length);
@@ -557,7 +561,7 @@ static void tls_end(struct worker *worker, struct connection *connection)
         return;
     size_t before = records_begin(worker, connection);
     (void)SSL_shutdown(session->ssl);
-    (void)records_end(worker, connection, before, 0, false); /* the end comes either way */
+    (void)records_end(worker, connection, before, 0, false); /* the connection ends either way */
 }
 
 static uint64_t tls_acknowledged(const struct worker *worker, struct connection *connection,
@@ -569,10 +573,8 @@ static uint64_t tls_acknowledged(const struct worker *worker, struct connection 
 
 /* ---- kTLS ---- */
 
-/*
- * The kernel took `taken` bytes of `length`. A write that it took whole and that nothing follows
- * closes the record; any other may leave one open, which is not in the socket's queue.
- */
+/* The kernel took `taken` of `length` bytes. A write that it took whole, and that nothing follows,
+ * closes the record; any other may leave an open record, which is not in the socket's queue. */
 static ssize_t kernel_took(struct connection *connection, ssize_t taken, size_t length, bool more)
 {
     if (!more && taken == (ssize_t)length)
@@ -608,9 +610,9 @@ static ssize_t kernel_send_file(struct worker *worker, struct connection *connec
 }
 
 /*
- * The queue holds ciphertext, so at most so many bytes of plaintext are on their way, and two
- * records that are not in the queue yet. What was in closed records when the queue was empty has
- * all arrived where it is empty again a while later.
+ * The queue holds ciphertext, so at most as many bytes of plaintext are on their way, and those of
+ * two records that are not in the queue yet (KERNEL_HELD). All plaintext that lay in closed records
+ * when the queue was empty has arrived if the queue is empty KERNEL_QUIET_MS later.
  */
 static uint64_t kernel_acknowledged(const struct worker *worker, struct connection *connection,
                                     uint64_t tcp_bytes)

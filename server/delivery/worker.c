@@ -1,7 +1,7 @@
 /*
- * The worker's loop: waits on the ring, hands each completion to the file that knows what to do
- * with it, runs the connections that may go on without waiting, writes what was queued for Redis.
- * See worker.h for what is shared.
+ * The worker's loop: waits on the ring, hands each completion to the file that handles it, runs the
+ * connections that can go on without waiting, and writes the commands queued for Redis. node.c
+ * starts it; it parses and sends nothing itself. See worker.h for what is shared.
  */
 #include "server/delivery/worker.h"
 
@@ -31,7 +31,7 @@
 
 #define COMPLETIONS_TURN 256
 #define WINDOWS_SWEEP_MS 500
-#define READY_BYTES_TURN ((uint64_t)256 * 1024) /* at least; a fraction of a millisecond */
+#define READY_BYTES_TURN ((uint64_t)256 * 1024) /* at least; sent in a fraction of a millisecond */
 #define SCARCE_PAUSE_MS  10
 #define SUBMIT_TRIES_MAX 500 /* five seconds */
 
@@ -50,7 +50,8 @@ struct io_uring_sqe *worker_sqe(struct worker *worker)
     return io_uring_get_sqe(&worker->ring);
 }
 
-/* Where the queue is full it is handed over. That the kernel lacks the memory to take it passes. */
+/* A full queue is submitted to make room. Where the kernel lacks the memory to take it, the worker
+ * tries again: that shortage passes. */
 void worker_reserve(struct worker *worker, unsigned entries)
 {
     for (int tries = 0; io_uring_sq_space_left(&worker->ring) < entries; tries++) {
@@ -102,7 +103,7 @@ static void on_tick(struct worker *worker)
 
 static void on_stop(struct worker *worker)
 {
-    accept_stop(worker); /* and takes who has connected */
+    accept_stop(worker); /* takes the clients that have connected already */
     worker->stopping = true;
     worker->stopped_ms = worker->now_ms;
     connection_stop_idle(worker);
@@ -190,10 +191,10 @@ static uint64_t bytes_handed(const struct worker *worker)
 }
 
 /*
- * Connections that had their share of the turn, or whose chunk the disk has brought, one after the
- * other: twice as many bytes as went to others since `before`, when the turn began. Those that come
- * next wait for the next turn, in which what has come meanwhile is answered first: neither starves
- * the other.
+ * Runs the ready connections (those that had used up their share of a turn, or whose chunk has come
+ * from the disk) one after the other, until they have sent twice as many bytes as the others have
+ * in this turn; `before` is the count when the turn began. The rest wait for the next turn, which
+ * first answers what has arrived meanwhile: so neither kind starves the other.
  */
 static void run_ready(struct worker *worker, uint64_t before)
 {
@@ -208,8 +209,8 @@ static void run_ready(struct worker *worker, uint64_t before)
     }
 }
 
-/* Key sets and certificates that were reloaded. The caches see by the generation that theirs are
- * older; sessions keep what they began with. */
+/* Takes over key sets and certificates that were reloaded. The caches tell outdated entries by the
+ * generation; TLS sessions keep the certificates that they began with. */
 static void refresh(struct worker *worker)
 {
     unsigned reloads = atomic_load(&worker->node->reloads);
@@ -223,7 +224,7 @@ static void refresh(struct worker *worker)
     admission_recheck(worker, true);
 }
 
-/* Grants that were dropped: what waits for the socket or its rate asks now. */
+/* After grants were dropped, has the responses that wait for their socket or rate ask again now. */
 static void recheck(struct worker *worker)
 {
     unsigned pushes = atomic_load(&worker->node->pushes);
@@ -279,7 +280,7 @@ static void cut_all(struct worker *worker)
         transfer_cut(worker, connection, "the node is stopping and stop_timeout_ms has passed");
         connection = next;
     }
-    connection = worker->unmetered.first; /* those that end and still wait for acknowledgements */
+    connection = worker->unmetered.first; /* closing ones that wait for acknowledgements */
     while (connection != NULL) {
         struct connection *next = connection->next[LINK_UNMETERED];
         connection_settle(worker, connection);
@@ -326,10 +327,11 @@ void *worker_run(void *argument)
             cut_all(worker);
     }
     inquiry_close(worker);
-    /* Give back what the windows still have, while Redis is there. */
+    /* Give back the funds that the windows still have, while the connection to Redis is up. */
     admission_sweep(worker);
     redis_link_flush(worker->redis);
-    /* Here and not later: what is outstanding wakes other workers, and they are all still there. */
+    /* Closed here and not later: outstanding questions wake other workers, which all still exist
+     * now. */
     redis_link_close(worker->redis);
     return NULL;
 }
@@ -347,9 +349,11 @@ static int make_ring(struct worker *worker, char *error, size_t error_size)
 
 static int make_connections(struct worker *worker)
 {
-    /* The kernel spreads connections by hash, not evenly: each worker takes what the node may.
-     * Slots that are not touched cost no memory, so nothing may walk through them: the free list
-     * begins with those that were used. */
+    /*
+     * The kernel spreads connections by hash, not evenly, so each worker has slots for all that the
+     * node may have. Untouched slots cost no memory, so nothing may walk through them: the free
+     * list holds only slots that were used before.
+     */
     worker->capacity = (uint32_t)worker->node->config->connections_max;
     size_t size = worker->capacity * sizeof(struct connection);
     void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,

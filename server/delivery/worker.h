@@ -1,9 +1,11 @@
 /*
- * A worker: one thread, one ring, one listener, its connections and caches. Private to server/; the
- * files around it each hold one step of a request's way (listener, connection, request, admission,
- * response, transfer, metering). While the worker runs, other threads touch only what is atomic
- * here (the statistics, `redis_generation`, `inquiries`, `cut_at_stop`), and wake it by
- * worker_wake; `thread` and `started` are the main thread's.
+ * A worker: one thread, one ring, one socket of each listener, its connections and caches. node.c
+ * makes, runs and destroys it; the files beside it each hold one step of a request's way (accept,
+ * connection, request, admission, response, transfer, metering). While the worker runs, other
+ * threads touch only what is atomic here (the statistics, `redis_generation`, `inquiries`,
+ * `cut_at_stop`), and wake it by worker_wake. The main thread alone uses `thread` and `started`,
+ * and its announce_kind (node.c) reads `listen_fd` for the start's last lines while the worker
+ * runs.
  */
 #ifndef TOLLGATE_SERVER_DELIVERY_WORKER_H
 #define TOLLGATE_SERVER_DELIVERY_WORKER_H
@@ -28,14 +30,15 @@
 #define WORKER_SCRATCH_SIZE ((size_t)24 * 1024) /* a response head and a small body */
 #define WORKER_BUFFER_GROUP 0
 /*
- * Bytes received and not answered yet, of all connections. One connection can have what one turn
- * brings (all buffers of the ring) before it is paused; the one that would exceed this is cut.
+ * Bytes received and not answered yet, of all connections of a worker. One connection can hold what
+ * one turn brings (all buffers of the ring) before it is paused; the connection that would exceed
+ * this sum is cut.
  */
 #define WORKER_INPUT_MAX    ((size_t)256 * 1024 * 1024)
 
 /* What a completion belongs to; the upper byte of user_data. */
 enum operation {
-    OPERATION_IGNORED, /* cancels and the like: nobody waits */
+    OPERATION_IGNORED, /* cancels and the like: nothing waits for their result */
     OPERATION_ACCEPT,
     OPERATION_WAKE,
     OPERATION_TICK,
@@ -58,7 +61,7 @@ struct media_residency;
 struct tls;
 struct tls_scratch;
 
-/* How it does; see accept.c. */
+/* How a worker accepts at one of its listeners; see accept.c. */
 enum accepting { ACCEPTING_NOT, ACCEPTING_ONE, ACCEPTING_ALL, ACCEPTING_ENDING };
 
 /* Lists of connections; a connection is in at most one of each kind. */
@@ -104,8 +107,8 @@ struct worker {
 
     struct token_trust *trust; /* holds */
     struct tls *tls;           /* holds; NULL without listen_tls */
-    unsigned reloads;          /* of the node, when they were taken */
-    unsigned pushes;           /* likewise, of dropped grants */
+    unsigned reloads;          /* node->reloads when `trust` and `tls` were taken */
+    unsigned pushes;           /* node->pushes when grants were last rechecked */
     struct tls_scratch *tls_scratch;
     struct token_cache *tokens;
     struct target_cache *targets;
@@ -115,39 +118,43 @@ struct worker {
 
     uint64_t now_ms;          /* monotonic, once a turn */
     int64_t now_s;            /* since 1970, once a turn */
-    uint32_t now_fraction_ms; /* of that second */
-    int64_t date_s;           /* of date_line */
+    uint32_t now_fraction_ms; /* milliseconds within now_s */
+    int64_t date_s;           /* the second that date_line names */
     char date_line[sizeof("Date: \r\n") + HTTP_DATE_SIZE];
     struct __kernel_timespec tick;
-    struct connection *sweep_next; /* of the open ones; NULL: the first */
+    struct connection *sweep_next; /* where the sweep of `open` goes on; NULL: at the first */
     uint64_t windows_swept_ms;
     struct http_text target; /* of the head that is being read; borrowed */
-    uint64_t questions;      /* asked of Redis for a connection: their numbers */
+    uint64_t questions;      /* the number of the last question to Redis for a connection */
     enum accepting accepting[LISTENERS];
-    struct descriptors descriptors; /* of the last tick */
-    uint64_t accept_paused_ms;      /* since when none was left for a client; 0: one is */
-    uint64_t accept_failed_ms;      /* when one was wanting last */
+    struct descriptors descriptors; /* as counted at the last tick */
+    uint64_t accept_paused_ms;      /* since when no descriptor was left for a client; 0: one is */
+    uint64_t accept_failed_ms;      /* when a descriptor was lacking last */
     bool accept_freed;              /* a connection has ended since accepting was tried */
     bool stopping, woken;
-    uint64_t stopped_ms;            /* since when it is stopping */
-    bool has_origins;               /* an issuer has pages that may fetch by script */
-    bool redirects;                 /* plain HTTP is answered with the https:// origin */
-    bool started;                   /* main thread's: the thread is to be joined */
-    atomic_ullong redis_generation; /* worker's: of the ledger's, in which it may ask; 0: none */
-    _Atomic(struct inquiry *) inquiries; /* of admin threads, the last one first; see inquiry.c */
+    uint64_t stopped_ms;                 /* since when it is stopping */
+    bool has_origins;                    /* an issuer has pages that may fetch by script */
+    bool redirects;                      /* plain HTTP is answered with the https:// origin */
+    bool started;                        /* main thread only: the thread must be joined */
+    atomic_ullong redis_generation;      /* the ledger's, in which the worker may ask; 0: none */
+    _Atomic(struct inquiry *) inquiries; /* put by admin threads, newest first; see inquiry.c */
     atomic_ullong cut_at_stop;           /* transfers ended by the stop's deadline */
     char scratch[WORKER_SCRATCH_SIZE];
-    char sink
-        [MEDIA_BRING_MAX]; /* what the ring reads only so that it is in memory; never looked at */
+    /* The ring reads here only to bring a file's pages into memory; nothing reads it. */
+    char sink[MEDIA_BRING_MAX];
 
     struct worker_stats stats;
 };
 
-/* Creates the worker with its ring, listener and caches in the calling thread; worker_run takes it
- * over. */
+/*
+ * Creates the worker with its ring and caches in the calling thread; its sockets are given to it
+ * afterwards, and worker_run takes it over. 0, or a negative errno, with a sentence in `error`;
+ * where *out is set, the caller destroys it in either case.
+ */
 int worker_create(struct worker **out, struct node *node, unsigned index, char *error,
                   size_t error_size);
-/* The thread's function: runs until the node stops and the connections have ended. */
+/* The thread's function: serves until the node stops and the connections have ended. Takes the
+ * struct worker; returns NULL. */
 void *worker_run(void *worker);
 void worker_destroy(struct worker **worker);
 /* From any thread: makes the worker look at node->stopping and its parked connections. */
@@ -155,19 +162,19 @@ void worker_wake(struct worker *worker);
 
 /* Begins to accept, where descriptors are left; see accept.c. Not while the worker stops. */
 void accept_arm(struct worker *worker);
-/* A completion of OPERATION_ACCEPT; `more` will follow. */
+/* Takes a completion of OPERATION_ACCEPT; `more`: further ones will follow. */
 void accept_completed(struct worker *worker, enum listener listener, int result, bool more);
-/* Each WORKER_TICK_MS: looks at the limit, goes on or pauses, and says so. */
+/* Each WORKER_TICK_MS: checks how many descriptors are left, resumes or pauses accepting, and logs
+ * either. */
 void accept_tick(struct worker *worker);
-/*
- * For good: takes who has connected, and nobody after that. Before `stopping`, or they are turned
- * away.
- */
+/* Stops accepting for good: takes the clients that have connected already, and none after them.
+ * Call it before `stopping` is set, or those clients would be turned away. */
 void accept_stop(struct worker *worker);
 
-/* A submission entry, flushing the queue where it is full. Never NULL. */
+/* Returns a submission entry, submitting the queue first where it is full. Never NULL. */
 struct io_uring_sqe *worker_sqe(struct worker *worker);
-/* Makes room, so that the next `entries` reach the kernel together: a link ends with its submit. */
+/* Makes room for `entries`, so that they reach the kernel in one submit: a chain of linked entries
+ * ends where a submit ends. */
 void worker_reserve(struct worker *worker, unsigned entries);
 
 static inline uint64_t operation_data(enum operation operation, uint32_t generation, uint32_t index)
