@@ -3,6 +3,8 @@
 #
 #   tests/run.sh                  everything: also ASan + UBSan, TSan, fuzz corpora, static checks, package, image
 #   tests/run.sh --quick          release build and its tests only
+#   tests/run.sh --list           names each check and runs none; with --quick, those of --quick
+#   tests/run.sh --only NAME      the checks whose name contains NAME, after the builds that they need; also with --quick
 #   tests/run.sh --long [PART]... the parts that take too long for that; --long --list lists them
 #
 # tests/README.md says how long each may take.
@@ -11,13 +13,24 @@ set -u
 cd "$(dirname "$0")/.." || exit 70
 
 quick=no
-case ${1:-} in
-'') ;;
---quick) quick=yes ;;
---long) shift; exec sh tests/long.sh "$@" ;;
--h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
-*) echo "run.sh: unknown option '$1'; see --help" >&2; exit 64 ;;
-esac
+list=no
+only= # a part of the names of the checks that run
+while [ $# -gt 0 ]; do
+    case $1 in
+    '') ;;
+    --quick) quick=yes ;;
+    --list) list=yes ;;
+    --only)
+        only=${2:-}
+        [ -n "$only" ] || { echo "run.sh: --only needs a part of a check's name; see --list" >&2; exit 64; }
+        shift
+        ;;
+    --long) shift; exec sh tests/long.sh "$@" ;;
+    -h | --help) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) echo "run.sh: unknown option '$1'; see --help" >&2; exit 64 ;;
+    esac
+    shift
+done
 
 begun=$(date +%s)
 work=$(mktemp -d)
@@ -31,8 +44,28 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 130' INT TERM
 
+# The checks are gone through twice: first planning, which writes down the names of those that will run, then running.
+plan=$work/plan
+planning=yes
+needed= # names of the builds that the checks from here on need, one a line
+
+needs() {
+    needed=$(printf '%s\n' "$@")
+}
+
+# runs NAME: whether this check runs now.
+runs() {
+    if [ "$planning" = no ]; then
+        grep -qxF -e "$1" "$plan"
+    else
+        case $1 in *"$only"*) printf '%s\n' "$needed" "$1" >>"$plan" ;; esac
+        false
+    fi
+}
+
 # check NAME COMMAND...: one check, passed or failed as a whole.
 check() {
+    runs "$1" || return 0
     name=$1
     shift
     log=$(mktemp "$work/XXXXXX")
@@ -53,6 +86,7 @@ jobs_of() {
 
 # suite NAME BINARY [FILTER]: runs a Criterion binary and adds its summary to ours. No summary is a failure.
 suite() {
+    runs "$1" || return 0
     name=$1
     log=$(mktemp "$work/XXXXXX")
     started=$(date +%s)
@@ -76,13 +110,19 @@ suite() {
 
 # beside COMMAND...: runs it in the background, until `wait`.
 beside() {
+    [ "$planning" = no ] || { "$@"; return; }
     "$@" &
     beside="$beside $!"
 }
 
+# skip NAME: says what this run leaves out; --only leaves out most.
+skip() {
+    [ "$planning" = yes ] || [ -n "$only" ] || echo "SKIP  $1"
+}
+
 units() {
     for name_of_unit in tokens media ledger server bench; do
-        [ -x "$2/${name_of_unit}_test" ] && suite "$1: $name_of_unit" "$2/${name_of_unit}_test"
+        suite "$1: $name_of_unit" "$2/${name_of_unit}_test"
     done
 }
 
@@ -158,26 +198,32 @@ replay_corpus() {
 }
 
 statics() {
+    needs
     check 'rooms: each folder uses those that it may' sh tests/rooms.sh
     check 'one dialect: includes, sizeof, check, sections' sh tests/dialect.sh
     check 'shell scripts parse' shell_parses
+    needs 'build: release'
     check 'secrets are compared in constant time' secrets_compare_in_constant_time
+    needs
     check 'each header compiles alone' headers_compile_alone
     check 'ready.sh: what stands in the way is said, with its cure' sh tests/ready.sh
 }
 
-if [ "$quick" = yes ]; then sh docker/ready.sh quick || exit; else sh docker/ready.sh tests || exit; fi
-
-check 'build: release' build tests build/tests
-if [ "$quick" = yes ]; then
+quick_checks() {
+    check 'build: release' build tests build/tests
+    needs 'build: release'
     # The MP3 tests need ffprobe, whose packages are larger than all others together, so they are left out.
     beside suite 'release: integration' build/tests/integration_test '!(mp3)/*'
     beside suite 'release: faults' build/tests/faults_test
     units release build/tests
     statics
     wait
-    echo 'SKIP  release: integration: mp3 (with ffprobe, in the whole command)'
-else
+    skip 'release: integration: mp3 (with ffprobe, in the whole command)'
+}
+
+whole_checks() {
+    check 'build: release' build tests build/tests
+    needs 'build: release'
     echo 10 >"$work/nice"
     beside check 'clang-tidy' tidy
     units release build/tests
@@ -185,22 +231,31 @@ else
     suite 'release: faults' build/tests/faults_test
     statics
     check 'clang-format' formatted
+    needs
     check 'build: ASan and UBSan' build asan build/asan
+    needs 'build: ASan and UBSan'
     check 'ASan is in it' instrumented build/asan/tollgate __asan_init
     units asan build/asan
     suite 'asan: integration' build/asan/integration_test
     suite 'asan: faults' build/asan/faults_test
+    needs
     check 'build: TSan' build tsan build/tsan tollgate
+    needs 'build: TSan'
     check 'TSan is in it' instrumented build/tsan/tollgate __tsan_init
+    needs 'build: release' 'build: TSan'
     check 'no data race, integration and faults' races
+    needs
     check 'build: fuzz targets' build fuzz build/fuzz fuzzers
+    needs 'build: fuzz targets'
     check 'fuzz corpora and regressions' replay_corpus
+    needs
     # ctuuninitvar mistakes an output parameter of a function in another file for a read.
     check 'cppcheck' cppcheck --suppress=ctuuninitvar --quiet --error-exitcode=1 --std=c11 -I. -D_GNU_SOURCE --suppress=missingIncludeSystem \
         --suppress=preprocessorErrorDirective --inline-suppr server tokens storage bench
     # The next tests compare rates, so nothing else runs beside them.
     echo 0 >"$work/nice"
     wait
+    needs 'build: release'
     check 'soak: a minute of load through every fault' timeout 300 sh tests/faults/soak.sh --seconds 60
     check 'differential: hostile heads beside nginx, lighttpd and llhttp' timeout 300 sh tests/differential/run.sh
     check 'clients: resumes, a browser, slow attacks, sslscan' timeout 600 sh tests/clients/run.sh
@@ -212,12 +267,27 @@ else
     if [ "$(dpkg --print-architecture)" = amd64 ]; then
         beside check 'kTLS: the kernel encrypts, in a machine of qemu' timeout 600 sh tests/ktls/run.sh
     else
-        echo 'SKIP  kTLS: Debian has the kernel that it boots for amd64 alone'
+        skip 'kTLS: Debian has the kernel that it boots for amd64 alone'
     fi
+    needs
     check 'package: installed, used, removed and purged' timeout 900 sh tests/package.sh
     check 'image: built, and a paid download from it' timeout 900 sh tests/image.sh
     wait
+}
+
+checks() {
+    if [ "$quick" = yes ]; then quick_checks; else whole_checks; fi
+}
+
+checks
+planning=no
+[ -s "$plan" ] || { echo "run.sh: no check's name contains '$only'; --list names them all" >&2; exit 64; }
+if [ "$list" = yes ]; then
+    awk 'NF > 0 && !seen[$0]++' "$plan"
+    exit 0
 fi
+if [ "$quick" = yes ]; then sh docker/ready.sh quick || exit; else sh docker/ready.sh tests || exit; fi
+checks
 
 took=$(($(date +%s) - begun))
 echo "took $((took / 60)) min $((took % 60)) s"
