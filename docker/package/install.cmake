@@ -9,7 +9,7 @@ install(FILES ${CMAKE_BINARY_DIR}/manual/tollgate.bash RENAME tollgate
         DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
 install(FILES ${CMAKE_BINARY_DIR}/manual/tollgate.yaml DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
 install(FILES ${CMAKE_SOURCE_DIR}/README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
-foreach(room tokens docker bench server storage)
+foreach(room tokens docker bench server storage storage/ledger)
   install(FILES ${CMAKE_SOURCE_DIR}/${room}/README.md DESTINATION ${CMAKE_INSTALL_DOCDIR}/${room})
 endforeach()
 install(FILES ${CMAKE_SOURCE_DIR}/LICENSE RENAME copyright DESTINATION ${CMAKE_INSTALL_DOCDIR})
