@@ -18,6 +18,7 @@
 #include "server/access_log/access_log.h"
 #include "server/base/check.h"
 #include "server/base/log.h"
+#include "server/delivery/acknowledged.h"
 #include "server/delivery/connection.h"
 
 #define TCP_STATE_CLOSE  7 /* TCP_CLOSE of the kernel's net/tcp_states.h: the socket is dead */
@@ -116,7 +117,7 @@ static void delivery_settle(struct worker *worker, struct connection *connection
     funds_add(&unspent, delivery->funds, lost);
     window_give(worker->node->windows, delivery->window, &unspent);
     window_use_promise_end(delivery->use, delivery->promised);
-    if (lost > delivery->acknowledged)
+    if (acknowledged_the_lesser_part(delivery->acknowledged, delivery->handed))
         count_unacknowledged(worker, delivery);
     ledger_download_add(delivery->use->download, 0, delivery->part ? 0 : 1);
     window_use_drop(&delivery->use);
@@ -134,9 +135,7 @@ static void delivery_credit(struct worker *worker, struct connection *connection
                             struct delivery *delivery)
 {
     uint64_t reached =
-        connection->acknowledged > delivery->start ? connection->acknowledged - delivery->start : 0;
-    if (reached > delivery->handed)
-        reached = delivery->handed;
+        acknowledged_of_body(connection->acknowledged, delivery->start, delivery->handed);
     if (reached <= delivery->acknowledged)
         return;
     uint64_t fresh = reached - delivery->acknowledged;
