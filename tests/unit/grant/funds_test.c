@@ -1,5 +1,6 @@
 /* Funds: filling, spending and levelling move bytes but never create any. */
 #include <criterion/criterion.h>
+#include <signal.h>
 
 #include "server/grant/funds.h"
 
@@ -66,4 +67,32 @@ Test(funds, move_whole)
     cr_expect(funds_are_empty(&purse));
     funds_add(&purse, LINK, 7);
     expect(&purse, 0, 7);
+}
+
+Test(funds, move_whole_from_nothing_to_the_most_that_there_is)
+{
+    static const uint64_t amounts[] = {0, 1, UINT64_MAX};
+    for (size_t i = 0; i < 3; i++) {
+        struct funds from = {0}, to = {0};
+        funds_add(&from, LINK, amounts[i]);
+        expect(&from, 0, amounts[i]);
+        cr_expect_eq(funds_are_empty(&from), amounts[i] == 0);
+        cr_expect_eq(funds_fill(&to, &from, LINK, 0), 0u);
+        expect(&to, 0, 0);
+        cr_expect_eq(funds_fill(&to, &from, LINK, UINT64_MAX), amounts[i]);
+        expect(&to, 0, amounts[i]);
+        expect(&from, 0, 0);
+        funds_move(&from, &to);
+        expect(&from, 0, amounts[i]);
+        cr_expect(funds_are_empty(&to));
+        funds_spend(&from, LINK, amounts[i]);
+        cr_expect(funds_are_empty(&from));
+    }
+}
+
+Test(funds, break_off_where_more_is_spent_than_one_of_them_has, .signal = SIGABRT)
+{
+    struct funds purse = FUNDS(5, 4);
+    funds_spend(&purse, BOTH, 4);
+    funds_spend(&purse, BOTH, 1);
 }

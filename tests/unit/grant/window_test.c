@@ -6,96 +6,13 @@
  * windows, each of an account of its own, and print the processor time of the longest recalls.
  */
 #include <criterion/criterion.h>
-#include <ftw.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "server/grant/window.h"
-
-#define ACCOUNT LEDGER_FUND_BIT(LEDGER_FUND_ACCOUNT)
-#define LINK    LEDGER_FUND_BIT(LEDGER_FUND_LINK)
-#define SIZE    1000 /* bytes of each file */
-
-static char directory[] = "/tmp/tollgate-windows-XXXXXX";
-static struct ledger *ledger;
-static struct windows *windows;
-static struct ledger_file *file, *other_file;
-
-/* All funds that windows have released, and how often they did. */
-static struct funds released;
-static unsigned releases;
-
-static void release(void *context, const struct ledger_account *account,
-                    const unsigned char link[WINDOW_KEY_SIZE], const struct funds *funds)
-{
-    struct funds copy = *funds;
-    (void)context, (void)account, (void)link;
-    funds_move(&released, &copy);
-    releases++;
-}
-
-/* Makes a table for `capacity` windows, of which at most `most` are open at once. */
-static void start(uint64_t capacity, uint64_t most)
-{
-    char error[512] = "", state[64];
-    cr_assert_not_null(mkdtemp(directory));
-    snprintf(state, sizeof(state), "%s/state", directory);
-    const struct ledger_options options = {
-        .state_dir = state,
-        .node = "n",
-        .redis = "unix:/nonexistent/redis.sock",       /* a window needs the journal alone */
-        .segment_bytes = (most / 512 + 1) * (1 << 20), /* 1,920 bytes are reserved for each */
-        .mark_ms = 1000,
-        .downloads_max = (uint32_t)most,
-        .accounts_max = (uint32_t)most,
-        .lease_ms = 3000,
-    };
-    cr_assert_eq(ledger_open(&ledger, &options, error, sizeof(error)), 0, "%s", error);
-    cr_assert_eq(windows_create(&windows, ledger, capacity), 0);
-    cr_assert_eq(ledger_file_get(ledger, "/f", 2, &file), 0);
-    cr_assert_eq(ledger_file_get(ledger, "/g", 2, &other_file), 0);
-    released = (struct funds){0};
-    releases = 0;
-}
-
-static int remove_one(const char *path, const struct stat *status, int type, struct FTW *at)
-{
-    (void)status, (void)type, (void)at;
-    return remove(path);
-}
-
-static void stop(void)
-{
-    windows_destroy(&windows);
-    ledger_file_drop(&file);
-    ledger_file_drop(&other_file);
-    (void)ledger_close(&ledger, 0);
-    nftw(directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
-
-static struct ledger_account *account(const char *name)
-{
-    struct ledger_account *out = NULL;
-    cr_assert_eq(ledger_account_get(ledger, "shop", name, strlen(name), &out), 0);
-    return out;
-}
-
-static struct window *open_window(struct ledger_account *of, uint64_t link,
-                                  struct ledger_file *name)
-{
-    unsigned char bytes[WINDOW_KEY_SIZE] = {0};
-    struct window *window = NULL;
-    bool created;
-    memcpy(bytes, &link, sizeof(link));
-    const struct window_key key = {.link = bytes, .account = of, .file = name, .size = SIZE};
-    cr_assert_eq(window_open(windows, &key, 1000, &window, &created), 0);
-    return window;
-}
+#include "tests/unit/grant/window_fixture.h"
 
 Test(window, of_an_account_that_is_short_release_what_they_can_spare_and_no_more)
 {
@@ -329,7 +246,7 @@ Test(window, cost_a_recall_nothing_by_their_number)
     }
     for (unsigned i = 0; i < SPARE / 10; i++)
         cr_assert_eq(recall(window, 5, &some_ns), 5u);
-    cr_expect_eq(recall(window, UINT64_MAX, &all_ns), (SPARE - SPARE / 10) * 5u);
+    cr_expect_eq(recall(window, UINT64_MAX, &all_ns), (uint64_t)(SPARE - SPARE / 10) * 5);
     printf("%llu accounts with a window each, longest recalls: of nothing %.3f ms, of one window "
            "%.3f ms, of %u windows %.3f ms\n",
            (unsigned long long)count, (double)nothing_ns / 1e6, (double)some_ns / 1e6,

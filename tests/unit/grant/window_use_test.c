@@ -1,0 +1,279 @@
+/*
+ * What arrived, and what is promised, of the use that a window delivers, at the edges of both; and
+ * a window's funds at 0, 1 and the most that there is.
+ */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <signal.h>
+
+#include "tests/unit/grant/window_fixture.h"
+
+static void grant(struct window *window, uint64_t opened_ms, uint64_t acknowledged)
+{
+    const struct ledger_grant grant = {.opened_ms = opened_ms,
+                                       .till_ms = opened_ms + 1000,
+                                       .acknowledged = acknowledged,
+                                       .left_ms = 1000};
+    window_grant_use(windows, window, &grant, 500, 100000);
+}
+
+/* ---- references ---- */
+
+Test(window_use, closes_its_download_with_its_last_reference_and_not_before)
+{
+    start(100, 2);
+    struct ledger_account *alice = account("alice");
+    struct window *window = open_window(alice, 1, file);
+    struct window_use *one = window_use_hold(window), *two = window_use_hold(window), *other = NULL;
+    cr_expect_eq(one, two);
+    grant(window, 1000, 0); /* deliveries hold the first use, so the window gets another one */
+    cr_expect_neq(window->use, one);
+    cr_expect_eq(window_use_open(ledger, alice, file, &other), -EMFILE, "both are open");
+    window_use_drop(&one);
+    cr_expect_null(one);
+    window_use_drop(&one);
+    cr_expect_eq(atomic_load(&two->references), 1u, "one delivery is left");
+    cr_expect_eq(window_use_arrived(two), 0u);
+    window_use_drop(&two);
+    await_room_for_a_download(alice);
+    window_drop(&window, 1000);
+    ledger_account_drop(&alice);
+    stop();
+}
+
+/* ---- promised ---- */
+
+Test(window_use, promises_nothing_one_byte_and_all_that_there_is)
+{
+    start(100, 100);
+    struct ledger_account *alice = account("alice");
+    struct window *window = open_window(alice, 1, file);
+    struct window_use *use = window->use;
+    static const uint64_t amounts[] = {0, 1, UINT64_MAX};
+    for (size_t i = 0; i < 3; i++) {
+        window_use_promise(use, amounts[i]);
+        cr_expect_eq(window_under_way(window), amounts[i]);
+        cr_expect_eq(window_arrived(window), 0u, "a promise has not arrived");
+        window_use_promise_end(use, amounts[i]);
+        cr_expect_eq(window_under_way(window), 0u);
+    }
+    window_use_promise(use, 10);
+    ledger_download_add(use->download, 4, 0);
+    window_use_promise_end(use, 4);
+    cr_expect_eq(window_under_way(window), 10u, "what arrives is no longer promised");
+    cr_expect_eq(window_arrived(window), 4u);
+    window_drop(&window, 1000);
+    ledger_account_drop(&alice);
+    stop();
+}
+
+Test(window_use, breaks_off_where_more_ends_than_was_promised, .signal = SIGABRT)
+{
+    struct window_use use = {.promised = 1};
+    window_use_promise_end(&use, 1);
+    window_use_promise_end(&use, 1);
+}
+
+/* ---- grants of uses ---- */
+
+Test(window_use, keeps_its_download_for_the_next_use_where_nothing_was_begun)
+{
+    start(100, 100);
+    struct ledger_account *alice = account("alice");
+    struct window *window = open_window(alice, 1, file);
+    const struct window_use *use = window->use;
+    grant(window, 1000, 30);
+    cr_expect_eq(window->use, use);
+    cr_expect_eq(window_arrived(window), 30u);
+    grant(window, 2000, 0);
+    cr_expect_eq(window->use, use);
+    cr_expect_eq(window_arrived(window), 0u, "less of another use is not a lag of Redis");
+    ledger_download_add(use->download, 1, 0);
+    grant(window, 3000, 0);
+    cr_expect_neq(window->use, use, "one byte has arrived of the use before");
+    window_drop(&window, 1000);
+    ledger_account_drop(&alice);
+    stop();
+}
+
+Test(window_use, adds_what_arrived_on_other_nodes_and_never_less_than_before)
+{
+    start(100, 100);
+    struct ledger_account *alice = account("alice");
+    struct window *window = open_window(alice, 1, file);
+    static const struct {
+        uint64_t acknowledged, arrived;
+    } grants[] = {{0, 0}, {1, 1}, {0, 1}, {40, 40}, {39, 40}, {41, 41}};
+    for (size_t i = 0; i < sizeof(grants) / sizeof(*grants); i++) {
+        grant(window, 1000, grants[i].acknowledged);
+        cr_expect_eq(window_arrived(window), grants[i].arrived, "grant %zu", i);
+    }
+    window_drop(&window, 1000);
+    ledger_account_drop(&alice);
+    stop();
+}
+
+Test(window_use, that_finds_no_room_for_a_download_of_its_own_begins_at_nothing_all_the_same)
+{
+    start(100, 1);
+    struct ledger_account *alice = account("alice");
+    struct window *window = open_window(alice, 1, file);
+    struct window_use *use = window->use;
+    grant(window, 1000, 0);
+    ledger_download_add(use->download, 600, 1);
+    grant(window, 2000, 0);
+    cr_expect_eq(window->use, use);
+    cr_expect_eq(window_arrived(window), 0u);
+    ledger_download_add(use->download, 5, 0);
+    cr_expect_eq(window_arrived(window), 5u);
+    atomic_store(&use->arrived_elsewhere, -606);
+    cr_expect_eq(window_arrived(window), 0u, "less than nothing never arrives");
+    window_drop(&window, 1000);
+    ledger_account_drop(&alice);
+    stop();
+}
+
+Test(window_use, is_complete_from_the_last_byte_of_the_file_on)
+{
+    start(100, 100);
+    struct ledger_account *alice = account("alice");
+    struct window *window = open_window(alice, 1, file);
+    grant(window, 1000, SIZE - 1);
+    cr_expect_not(atomic_load(&window->completed));
+    grant(window, 1000, SIZE);
+    cr_expect(atomic_load(&window->completed));
+    window_drop(&window, 1000);
+    ledger_account_drop(&alice);
+    stop();
+}
+
+Test(window_use, ends_as_long_after_the_question_as_the_grant_says)
+{
+    start(100, 100);
+    struct ledger_account *alice = account("alice");
+    struct window *window = open_window(alice, 1, file);
+    struct ledger_grant grant = {.opened_ms = 77, .till_ms = 100, .left_ms = 0};
+    window_grant_use(windows, window, &grant, 500, 100000);
+    cr_expect_eq(atomic_load(&window->use_until_ms), 500u, "nothing is left of it");
+    cr_expect_eq(atomic_load(&window->opened_ms), 77u);
+    grant.left_ms = 1;
+    window_grant_use(windows, window, &grant, 500, 100000);
+    cr_expect_eq(atomic_load(&window->use_until_ms), 501u);
+    window_drop(&window, 1000);
+    ledger_account_drop(&alice);
+    stop();
+}
+
+/* ---- funds ---- */
+
+Test(window_funds, that_bound_nothing_are_never_short)
+{
+    start(100, 100);
+    struct ledger_account *alice = account("alice");
+    struct window *window = open_window(alice, 1, file);
+    struct funds purse = {0};
+    cr_expect_eq(window_take(window, 0, UINT64_MAX, true, &purse), UINT64_MAX);
+    cr_expect(funds_are_empty(&purse));
+    cr_expect_eq(window_take(window, ACCOUNT, 0, true, &purse), 0u);
+    cr_expect_eq(window_take(window, ACCOUNT, 1, false, &purse), 0u);
+    window_drop(&window, 1000);
+    ledger_account_drop(&alice);
+    stop();
+}
+
+Test(window_funds, are_taken_to_the_last_byte_and_come_back_whole)
+{
+    start(100, 100);
+    struct ledger_account *alice = account("alice");
+    struct window *window = open_window(alice, 1, file);
+    struct funds purse = {0};
+    window_fund(windows, window, ACCOUNT, UINT64_MAX, NULL, 0);
+    cr_expect_eq(window_take(window, ACCOUNT, UINT64_MAX, true, &purse), UINT64_MAX);
+    cr_expect(funds_are_empty(&window->spare));
+    window_give(windows, window, &purse);
+    cr_expect(funds_are_empty(&purse));
+    cr_expect_eq(window_take(window, ACCOUNT, 1, true, &purse), 1u);
+    cr_expect_eq(window->spare.bytes[LEDGER_FUND_ACCOUNT], UINT64_MAX - 1);
+    /* Both funds bound: the lesser one decides, and `whole` takes of neither. */
+    window_fund(windows, window, LINK, 5, NULL, 0);
+    cr_expect_eq(window_take(window, ACCOUNT | LINK, 6, true, &purse), 0u, "the link has 5");
+    cr_expect_eq(purse.bytes[LEDGER_FUND_ACCOUNT], 1u);
+    cr_expect_eq(purse.bytes[LEDGER_FUND_LINK], 0u);
+    cr_expect_eq(window_take(window, ACCOUNT | LINK, 6, false, &purse), 5u);
+    cr_expect_eq(purse.bytes[LEDGER_FUND_ACCOUNT], 6u);
+    window_drop(&window, 1000);
+    ledger_account_drop(&alice);
+    stop();
+}
+
+Test(window_funds, that_are_none_are_on_no_list)
+{
+    start(100, 100);
+    struct ledger_account *alice = account("alice");
+    struct window *window = open_window(alice, 1, file), *other = open_window(alice, 2, file);
+    struct funds none = {0};
+    window_fund(windows, other, ACCOUNT, 0, NULL, 0);
+    window_give(windows, other, &none);
+    cr_expect_not(atomic_load(&other->spare_listed[LEDGER_FUND_ACCOUNT]));
+    window_fund(windows, other, ACCOUNT, 1, NULL, 0);
+    cr_expect(atomic_load(&other->spare_listed[LEDGER_FUND_ACCOUNT]));
+    cr_expect_not(atomic_load(&other->spare_listed[LEDGER_FUND_LINK]));
+    cr_expect_eq(windows_recall(windows, window, LEDGER_FUND_ACCOUNT, 0, release, NULL), 0u);
+    cr_expect_eq(releases, 0u, "nothing was needed");
+    cr_expect_eq(windows_recall(windows, window, LEDGER_FUND_ACCOUNT, 1, release, NULL), 1u);
+    cr_expect_not(atomic_load(&other->spare_listed[LEDGER_FUND_ACCOUNT]));
+    window_drop(&window, 1000);
+    window_drop(&other, 1000);
+    ledger_account_drop(&alice);
+    stop();
+}
+
+/* ---- the bound of a recall ---- */
+
+/* Opens so many windows beside `window`, each with `bytes` to spare. The first one is the last that
+ * a recall looks at. */
+static void open_spare(struct ledger_account *of, uint64_t count, uint64_t bytes)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        struct window *spare = open_window(of, 10 + i, file);
+        window_fund(windows, spare, ACCOUNT, bytes, NULL, 0);
+        window_drop(&spare, 1000);
+    }
+}
+
+Test(window_funds, are_recalled_of_so_many_windows_in_one_call)
+{
+    enum { BEYOND = 4 };
+    start(WINDOWS_RECALL_MAX + 100, WINDOWS_RECALL_MAX + 100);
+    struct ledger_account *alice = account("alice");
+    struct window *window = open_window(alice, 1, file);
+    open_spare(alice, WINDOWS_RECALL_MAX + BEYOND, 1);
+    cr_expect_eq(windows_recall(windows, window, LEDGER_FUND_ACCOUNT, UINT64_MAX, release, NULL),
+                 (uint64_t)WINDOWS_RECALL_MAX);
+    cr_expect_eq(windows_recall(windows, window, LEDGER_FUND_ACCOUNT, UINT64_MAX, release, NULL),
+                 (uint64_t)BEYOND);
+    window_drop(&window, 1000);
+    ledger_account_drop(&alice);
+    stop();
+}
+
+/* An account that has a byte somewhere is not refused because many of its windows have none. */
+Test(window_funds, are_looked_for_in_all_windows_until_some_are_found)
+{
+    start(WINDOWS_RECALL_MAX + 100, WINDOWS_RECALL_MAX + 100);
+    struct ledger_account *alice = account("alice");
+    struct window *window = open_window(alice, 1, file);
+    struct funds purse = {0};
+    open_spare(alice, 1, 2);
+    for (uint64_t i = 0; i < WINDOWS_RECALL_MAX + 4; i++) {
+        struct window *spent = open_window(alice, 1000 + i, file);
+        window_fund(windows, spent, ACCOUNT, 1, NULL, 0);
+        cr_assert_eq(window_take(spent, ACCOUNT, 1 + i, false, &purse), 1 + i);
+        window_drop(&spent, 1000);
+    }
+    cr_expect_eq(windows_recall(windows, window, LEDGER_FUND_ACCOUNT, 1, release, NULL), 2u);
+    cr_expect_eq(releases, 1u, "those without are not released");
+    window_drop(&window, 1000);
+    ledger_account_drop(&alice);
+    stop();
+}
