@@ -1,12 +1,13 @@
 // Chromium on the demo shop's page, at the size of a phone and of a desk: it plays, downloads, tops up, is refused,
 // and shows the balance fall. Prints one line for each step.
-//   SHOP: its origin; MEDIA: the catalogue; SOCKET: the node's admin socket; GOT, OUT: directories, for files and pictures
+//   SHOP: its origin; MEDIA: the catalogue; SOCKET: the node's admin socket; GOT, OUT: directories, for files and pictures;
+//   PICTURE: empty, or the file for the picture of README.md
 'use strict';
 const fs = require('node:fs');
 const http = require('node:http');
 const { chromium } = require('playwright-core');
 
-const { SHOP, MEDIA, SOCKET, GOT, OUT } = process.env;
+const { SHOP, MEDIA, SOCKET, GOT, OUT, PICTURE } = process.env;
 const LONG = 'albums/Night Train/02 Long Way Home.mp3';
 const SHORT = 'Café/01 – 100% #1.mp3';
 
@@ -125,6 +126,18 @@ async function main() {
         await page.getByRole('button', { name: 'Top up 100 MB' }).click();
         await until((wanted) => Number(document.getElementById('balance').value) === wanted, after + 100000000);
         step('a top-up adds 100,000,000 bytes');
+        if (PICTURE) { // one track plays, nothing has the focus, and the balance has moved
+            await page.setViewportSize({ width: 1120, height: 700 });
+            await page.getByRole('button', { name: 'Play Long Way Home' }).click();
+            await until(() => document.getElementById('audio').currentTime > 3);
+            await page.evaluate(() => document.activeElement.blur());
+            await page.mouse.move(0, 0);
+            await page.screenshot({ path: PICTURE });
+            await page.getByRole('region', { name: 'Player' }).getByRole('button', { name: 'Pause' }).click();
+            await hush();
+            await page.setViewportSize({ width: 360, height: 740 });
+            step(`the picture is ${PICTURE}`);
+        }
 
         const alert = page.getByRole('alert');
         const told = async (wanted) => {

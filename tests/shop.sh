@@ -2,14 +2,20 @@
 # The demo shop (docker/shop) against a real node: Chromium opens its page, plays, downloads, tops up and is refused,
 # and the balance that the page shows falls with the bytes that arrive.
 #
-#   tests/shop.sh      SHOP_OUT=DIRECTORY keeps the pictures of the page there
+#   tests/shop.sh                     SHOP_OUT=DIRECTORY keeps the pictures of the page there
+#   tests/shop.sh --picture FILE      also writes the picture that README.md shows: --picture docker/shop.png
 #
 # Uses build/tests/tollgate. One line for each step; the first that fails ends it. Some 20 seconds.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
+picture=
 case ${1:-} in
 '') ;;
--h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
+--picture)
+    [ -n "${2:-}" ] || { echo 'shop: --picture needs the name of the file to write' >&2; exit 64; }
+    picture=$(realpath "$2")
+    ;;
+-h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
 *) echo "shop: unknown option '$1'; see --help" >&2; exit 64 ;;
 esac
 name=shop
@@ -50,7 +56,7 @@ done
 step 'a top-up of another origin is refused'
 
 NODE_PATH=$modules/node_modules SHOP=http://127.0.0.1:$shop_port MEDIA=$media SOCKET=$work/state/admin.sock GOT=$work/got \
-    OUT=${SHOP_OUT:-$work} timeout 120 node "$root/tests/shop.js" || fail 'the page'
+    OUT=${SHOP_OUT:-$work} PICTURE=$picture timeout 120 node "$root/tests/shop.js" || fail 'the page'
 # ---- the page has shown what is billed
 until_it sh -c "'$tollgate' account show shop/demo --json | grep -q '\"used\": *$(cat "$work/got/used")[,}]'"
 step 'all passed'
