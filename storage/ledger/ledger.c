@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +19,19 @@
 #include "storage/ledger/ledger_internal.h"
 #include "storage/ledger/segment.h"
 #include "storage/ledger/where.h"
+
+/* ---- where Redis is ---- */
+
+int ledger_redis_address(struct ledger *ledger, struct ledger_redis_address *out, char *error,
+                         size_t error_size)
+{
+    return where_get(ledger->where, 0, out, error, error_size);
+}
+
+bool ledger_redis_failed(struct ledger *ledger, uint64_t number, bool reached)
+{
+    return where_failed(ledger->where, number, reached);
+}
 
 /* ---- statistics ---- */
 

@@ -10,7 +10,6 @@
 #include <time.h>
 
 #include "storage/ledger/ledger_internal.h"
-#include "storage/ledger/where.h"
 
 /* ---- small things the parts share ---- */
 
@@ -112,17 +111,6 @@ bool ledger_redis_is_other(struct ledger *ledger, const char *run_id)
     bool other = ledger->run_id[0] != '\0' && strcmp(ledger->run_id, run_id) != 0;
     pthread_mutex_unlock(&ledger->lock);
     return other;
-}
-
-int ledger_redis_address(struct ledger *ledger, struct ledger_redis_address *out, char *error,
-                         size_t error_size)
-{
-    return where_get(ledger->where, 0, out, error, error_size);
-}
-
-bool ledger_redis_failed(struct ledger *ledger, uint64_t number, bool reached)
-{
-    return where_failed(ledger->where, number, reached);
 }
 
 uint64_t ledger_redis_generation(const struct ledger *ledger)

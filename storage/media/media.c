@@ -106,9 +106,3 @@ const struct open_how *media_open_how(const struct media *media)
 {
     return &media->root.how;
 }
-
-const char *media_relative_path(const char *path)
-{
-    check(path[0] == '/');
-    return path + 1;
-}

@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "server/base/check.h"
 #include "storage/media/media.h"
 #include "storage/media/path_internal.h"
 
@@ -103,4 +104,10 @@ int file_identify(int fd, struct file_identity *out, int64_t *mtime_s)
     if (mtime_s != NULL)
         *mtime_s = status.st_mtim.tv_sec;
     return 0;
+}
+
+const char *media_relative_path(const char *path)
+{
+    check(path[0] == '/');
+    return path + 1;
 }
