@@ -1,4 +1,7 @@
-/* The address and the password of Redis. See redis_address.h. */
+/*
+ * Writes the address of Redis as the ledger takes it, and reads the password from its file. It
+ * connects to nothing. See redis_address.h.
+ */
 #include "server/redis/redis_address.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 /*
- * Which Redis the configuration means: its address, and its password. Called by the node at start
- * and by the doctor. The ledger resolves the address.
+ * Reads from the configuration which Redis the node uses: its address, and its password. Called by
+ * the node at start and by the doctor. It does not resolve the address: the ledger does.
  */
 #ifndef TOLLGATE_SERVER_REDIS_REDIS_ADDRESS_H
 #define TOLLGATE_SERVER_REDIS_REDIS_ADDRESS_H
@@ -16,10 +16,8 @@ struct redis_address {
     char password[256]; /* "" where there is none */
 };
 
-/*
- * Reads the password's file. 0, or a negative errno with one sentence that has the cure. The
- * password is the caller's to wipe.
- */
+/* Fills *out, reading the password from redis_password_file. 0, or a negative errno with one
+ * sentence that has the cure. The caller wipes the password. */
 int redis_address_read(const struct config *config, struct redis_address *out, char *error,
                        size_t error_size);
 

@@ -30,13 +30,13 @@
 #include "server/redis/redis_process.h"
 
 #define ANSWER_DEADLINE_MS    10000 /* for the first PING */
-#define ANSWER_RETRY_MS       10    /* until then */
+#define ANSWER_RETRY_MS       10    /* between two tries until the first answer */
 #define BACKOFF_MS_MIN        100
 #define BACKOFF_MS_MAX        5000
 #define STEADY_MS             10000 /* alive for so long: the next death restarts the backoff */
 #define STOP_DEADLINE_MS      10000 /* an append-only file is synced in far less */
 #define LEFT_OVER_DEADLINE_MS 10000
-#define WATCH_MS              1000  /* between two PINGs later */
+#define WATCH_MS              1000  /* between two PINGs after the first answer */
 #define SILENT_MS             10000 /* without an answer, and the process is killed */
 
 struct redis_child {
@@ -48,10 +48,10 @@ struct redis_child {
     /* Under the mutex: */
     pid_t pid;     /* 0: none runs */
     bool answered; /* it is alive: PONG, or another answer */
-    bool ponged;   /* PONG */
+    bool ponged;   /* it has answered PONG */
     bool kept;     /* the caller knows of it: from here on it is started again when it dies */
     int failure;   /* why the first start failed: a negative errno */
-    char how[128]; /* and in words */
+    char how[128]; /* `failure` in words */
 };
 
 /* ---- the supervising thread ---- */
@@ -64,8 +64,8 @@ static void set_pid(struct redis_child *child, pid_t pid)
     (void)pthread_mutex_unlock(&child->mutex);
 }
 
-/* Whether to go on after the end that `how` describes. A first start that failed is the caller's to
- * report. */
+/* Whether to start redis-server again after the end that `how` describes. A first start that failed
+ * is not repeated: the caller of redis_child_start reports it. */
 static bool goes_on(struct redis_child *child, int failure, const char *how)
 {
     (void)pthread_mutex_lock(&child->mutex);
@@ -82,10 +82,8 @@ static bool goes_on(struct redis_child *child, int failure, const char *how)
 
 enum event { LATE, STOP_ASKED, ENDED, ANSWERED };
 
-/*
- * Waits for what comes first: the stop, the end of the process, input on `fd` (each -1: of
- * nothing), or the end of `wait_ms`.
- */
+/* Waits for the first of these: the stop, the end of the process, input on `fd` (a descriptor of -1
+ * is not waited for), or the end of `wait_ms`. */
 static enum event await_event(const struct redis_child *child, int process_fd, int fd, int wait_ms)
 {
     struct pollfd items[] = {{.fd = child->stop_fd, .events = POLLIN},
@@ -104,14 +102,15 @@ static enum event await_event(const struct redis_child *child, int process_fd, i
     }
 }
 
-/* Any answer tells that it lives: LOADING, while a long append-only file is read, and BUSY, too. */
+/* Any answer shows that redis-server is alive, also LOADING (it reads a long append-only file) and
+ * BUSY. */
 static bool is_alive(int answer)
 {
     return answer == 0 || answer == -EINPROGRESS || answer == -EBUSY || answer == -EPROTO;
 }
 
-/* Takes the answer to the PING on `*fd`; the connection is done with then, and where it is lost.
- * Whether there was one. */
+/* Takes the answer to the PING on `*fd`, and closes the connection once it has one or is lost.
+ * Returns whether there was an answer. */
 static bool take_answer(struct redis_child *child, int *fd)
 {
     int answer = redis_process_ping_take(*fd);
@@ -139,9 +138,9 @@ static bool is_kept(struct redis_child *child)
 }
 
 /*
- * Asks PING again and again; one that is slow to be answered is waited for. Until the stop is asked
- * for, the process ends, or it has been silent for SILENT_MS: LATE. A turn counts WATCH_MS of
- * silence at most, however long it took: the whole machine may have stood still.
+ * Sends one PING after the other, each once the last is answered, until the stop is asked for, the
+ * process ends, or it has been silent for SILENT_MS (LATE). A turn counts as WATCH_MS of silence at
+ * most, however long it took, because the whole machine may have been suspended.
  */
 static enum event watch(struct redis_child *child, int process_fd)
 {
@@ -152,7 +151,7 @@ static enum event watch(struct redis_child *child, int process_fd)
         int turn_ms = is_kept(child) ? WATCH_MS : ANSWER_RETRY_MS;
         uint64_t began_ms = clock_monotonic_ms();
         if (fd < 0) {
-            fd = redis_process_ping_begin(&child->place); /* below 0: nobody to wait for */
+            fd = redis_process_ping_begin(&child->place); /* below 0: no connection to wait for */
         }
         event = await_event(child, process_fd, fd, turn_ms);
         bool answered = event == ANSWERED && take_answer(child, &fd);
@@ -170,8 +169,8 @@ static enum event watch(struct redis_child *child, int process_fd)
     return event;
 }
 
-/* One life of the process. False where stop was asked for; `*how` and `*failure` say how else it
- * ended. */
+/* Starts the process and watches it until it ends. False where the stop was asked for; else `how`
+ * and `*failure` say how it ended. */
 static bool live_once(struct redis_child *child, char *how, size_t how_size, int *failure)
 {
     struct redis_process process;
@@ -269,7 +268,7 @@ static int start_thread(struct redis_child *child)
     child->stop_fd = eventfd(0, EFD_CLOEXEC);
     int failure = child->stop_fd < 0 ? errno : 0;
     if (failure == 0) {
-        /* A signal to the node is the main thread's to take. */
+        /* The thread blocks all signals: the main thread takes those to the node. */
         sigset_t all;
         sigset_t before;
         (void)sigfillset(&all);
@@ -312,8 +311,7 @@ int redis_child_start(struct redis_child **out, const char *state_dir, char *add
         failure = end_left_over(&child->place, error, error_size);
     }
     if (failure == 0) {
-        /* What answers from now on is the process started below: a left-over socket answers nobody.
-         */
+        /* Removes a left-over socket, so that only the process started below can answer. */
         (void)unlink(child->place.socket);
         failure = start_thread(child);
         if (failure != 0) {

@@ -20,9 +20,10 @@ struct redis_child;
  */
 int redis_child_start(struct redis_child **out, const char *state_dir, char *address,
                       size_t address_size, char *error, size_t error_size);
-/* Its pid now, 0 while it is being restarted. */
+/* The process id of redis-server now; 0 while it is being restarted. */
 pid_t redis_child_pid(struct redis_child *child);
-/* SIGTERM, wait for its AOF to be synced, then SIGKILL at the deadline. */
+/* Ends redis-server and frees the child: SIGTERM, on which redis-server syncs its append-only file,
+ * then SIGKILL after 10 s. */
 void redis_child_stop(struct redis_child **child);
 
 #endif

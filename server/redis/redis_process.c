@@ -174,7 +174,7 @@ static int write_pid(const struct redis_place *place, pid_t pid)
     return pwrite(place->pid_fd, text, (size_t)length, 0) == length ? 0 : -EIO;
 }
 
-/* 0 where the file names none. */
+/* The pid in the pid file; 0 where it has none. */
 static pid_t read_pid(const struct redis_place *place)
 {
     char text[24] = "";
@@ -192,14 +192,14 @@ static pid_t read_pid(const struct redis_place *place)
 static void reset_signals(void)
 {
     for (int number = 1; number < NSIG; number++) {
-        (void)signal(number, SIG_DFL); /* of SIGKILL and the like: refused, as it should be */
+        (void)signal(number, SIG_DFL); /* refused for SIGKILL and SIGSTOP, which have no handlers */
     }
     sigset_t none;
     (void)sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* The child's way from fork to exec. Whatever fails is reported as an errno through `report`. */
+/* Runs in the child from fork to exec; reports the errno of a failure through `report`. */
 _Noreturn static void become_redis(const struct redis_place *place, char *const *arguments,
                                    pid_t parent, int report)
 {
@@ -215,7 +215,8 @@ _Noreturn static void become_redis(const struct redis_place *place, char *const 
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     int log = open(place->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (null >= 0 && log >= 0 && dup2(null, 0) == 0 && dup2(log, 1) == 1 && dup2(log, 2) == 2) {
-        /* No descriptor of the node's may live on in here: a lock or a listener would with it. */
+        /* No descriptor of the node may stay open in redis-server: it would keep a lock or a
+         * listener alive. */
         (void)close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
         (void)execv(place->program, arguments);
     }
@@ -275,7 +276,7 @@ int redis_process_start(const struct redis_place *place, struct redis_process *o
     if (process.pid <= 0) {
         return failure;
     }
-    /* Not reaped yet, so the pid is still its own. */
+    /* The child is not reaped yet, so its pid cannot have passed to another process. */
     process.fd = pidfd_open(process.pid, 0);
     if (failure == 0 && process.fd < 0) {
         failure = -errno;

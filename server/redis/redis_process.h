@@ -23,7 +23,7 @@ struct redis_place {
                    redis-server */
 };
 
-/* redis-server's path, by PATH's absolute entries. 0 or -ENOENT. */
+/* Finds redis-server in PATH's absolute entries and writes its path to `out`. 0 or -ENOENT. */
 int redis_program_find(char *out, size_t size);
 
 /*
@@ -45,11 +45,13 @@ struct redis_process {
  * *calling thread* ends, so that must be the thread that watches it. 0 or a negative errno.
  */
 int redis_process_start(const struct redis_place *place, struct redis_process *out);
-/* Reaps it (it must have ended, or be about to) and says how: "exited with status 1". */
+/* Reaps the process, which must have ended or be about to, and writes how it ended: "exited with
+ * status 1". */
 void redis_process_reap(struct redis_process *process, char *how, size_t how_size);
 /*
- * SIGTERM, on which redis-server syncs its append-only file; SIGKILL at the deadline. Then reaps
- * it, unless the kernel keeps it for seconds (its disk stands still): then `how` says so.
+ * Sends SIGTERM, on which redis-server syncs its append-only file, and SIGKILL at the deadline.
+ * Then reaps it, unless the kernel holds the killed process for seconds (its disk does not answer):
+ * then `how` says so.
  */
 void redis_process_end(struct redis_process *process, int deadline_ms, char *how, size_t how_size);
 
@@ -62,14 +64,15 @@ int redis_process_end_left_over(const struct redis_place *place, int deadline_ms
                                 char *error, size_t error_size);
 
 /*
- * Connects and sends PING; never waits. A descriptor that is readable once there is an answer (the
- * caller's to close), or a negative errno: nobody listens, or its queue is full.
+ * Connects and sends PING; never waits. Returns a descriptor that becomes readable when there is an
+ * answer (the caller closes it), or a negative errno: nobody listens, or the listener's queue is
+ * full.
  */
 int redis_process_ping_begin(const struct redis_place *place);
 /*
- * What has been answered: 0 (PONG), -EINPROGRESS (it is reading its append-only file), -EBUSY (a
- * script runs for long), -EPROTO (something else: it is alive all the same), -EAGAIN (nothing yet),
- * or another negative errno: nothing will be.
+ * Reads the answer: 0 (PONG), -EINPROGRESS (Redis is reading its append-only file), -EBUSY (a
+ * script has been running for long), -EPROTO (another answer: Redis is alive all the same), -EAGAIN
+ * (no answer yet), or another negative errno: there will be none.
  */
 int redis_process_ping_take(int fd);
 
