@@ -1,4 +1,4 @@
-/* Making a worker's ring, and explaining why there is none. See ring.h. */
+/* Makes a worker's ring, or explains with a cure why there is none. See ring.h. */
 #include "server/loop/ring.h"
 
 #include <errno.h>
@@ -99,7 +99,8 @@ void ring_explain(const struct ring_host *host, const char *call, int status, ch
         snprintf(why, sizeof(why), "this is Linux %u.%u; boot 6.1 or later", host->kernel_major,
                  host->kernel_minor);
     else if (status == -EPERM || status == -EACCES ||
-             /* A filter answers what its author chose; 6.1 itself knows the call and its flags. */
+             /* A seccomp filter returns any error that its author chose; Linux 6.1 itself knows the
+              * call and its flags. */
              (host->filtered && (status == -ENOSYS || status == -EINVAL)))
         explain_refusal(host, why, sizeof(why));
     else if (status == -ENOSYS)
@@ -143,11 +144,11 @@ int ring_open(struct io_uring *ring, char *error, size_t error_size)
 
 int ring_enable(struct io_uring *ring, char *error, size_t error_size)
 {
-    /* liburing 2.3 declares io_uring_enable_rings, and Debian's library lacks it. */
+    /* liburing 2.3 declares io_uring_enable_rings, but Debian's library lacks it. */
     long status =
         syscall(__NR_io_uring_register, ring->ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
     status = status < 0 ? -errno : 0;
-    unsigned threads[2] = {RING_THREADS_MAX, 0}; /* for sockets, of which none come there: as is */
+    unsigned threads[2] = {RING_THREADS_MAX, 0}; /* 0: those for sockets keep their bound */
     if (status == 0)
         status = io_uring_register_iowq_max_workers(ring, threads);
     return explained("io_uring_register", (int)status, error, error_size);
