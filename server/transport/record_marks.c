@@ -1,4 +1,7 @@
-/* The queue of marks in a stream of TLS records. See record_marks.h. */
+/*
+ * The queue of marks in a stream of TLS records. Called by transport_tls.c; it sends nothing and
+ * keeps no bytes of the stream. See record_marks.h.
+ */
 #include "server/transport/record_marks.h"
 
 #include "server/base/check.h"
@@ -13,11 +16,12 @@ bool record_marks_have_room(const struct record_marks *marks, unsigned runs)
     return marks->count + runs < RECORD_MARKS_MAX;
 }
 
-/* Whether the last run grows by the records instead. */
+/* Extends the last run by the new records, where they are alike. False where they need a mark of
+ * their own. */
 static bool run_extend(struct record_run *last, const struct record_run *fresh)
 {
     if (last->plain == 0 && fresh->plain == 0) {
-        /* Nothing is within that could count early: one long record is as good as several. */
+        /* Records without plaintext bill nothing, so one long record may stand for several. */
         uint64_t sum =
             (uint64_t)last->length * last->count + (uint64_t)fresh->length * fresh->count;
         if (sum > UINT32_MAX)
@@ -45,7 +49,7 @@ bool record_marks_add(struct record_marks *marks, uint32_t length, uint32_t plai
     return true;
 }
 
-/* The whole length of the record that begins there, by its header. */
+/* The whole length of the record that begins at `record`, by its header. */
 static size_t record_length(const char *record, size_t left)
 {
     if (left < RECORD_HEADER_SIZE)
@@ -53,7 +57,9 @@ static size_t record_length(const char *record, size_t left)
     return RECORD_HEADER_SIZE + ((size_t)(unsigned char)record[3] << 8 | (unsigned char)record[4]);
 }
 
-/* The sum of what the records carry; SIZE_MAX where that is not whole records. */
+/*
+ * The sum of the plaintext that the records carry; SIZE_MAX where the bytes are not whole records.
+ */
 static size_t records_carry(const char *records, size_t length, size_t adds)
 {
     size_t sum = 0;
@@ -89,7 +95,8 @@ bool record_marks_add_written(struct record_marks *marks, const char *records, s
     return true;
 }
 
-/* As many records of the first run as end at or before the position. False where some are left. */
+/* Takes from the first run the records that end at or before the position. False where some are
+ * left. */
 static bool run_take(struct record_marks *marks, uint64_t stream_bytes)
 {
     struct record_run *run = run_at(marks, 0);

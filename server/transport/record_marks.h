@@ -1,10 +1,10 @@
 /*
  * Where the plaintext lies in a TCP stream of TLS records: a queue of marks, one for each run of
  * equal records that were made and not yet acknowledged. transport_tls.c adds a mark as it makes
- * records and asks how much plaintext an acknowledgement has reached. A peer can open a record only
- * when all of it has come, so a record counts when it is acknowledged whole, and what lies behind
- * the acknowledged position takes nothing off what lies before it. Knows no connection, allocates
- * nothing.
+ * records and asks how much plaintext an acknowledgement has reached. A peer can decrypt a record
+ * only when all of it has come, so a record counts once it is acknowledged whole; a part of a
+ * record behind the acknowledged position takes nothing from the records before it. It knows no
+ * connection and allocates nothing.
  */
 #ifndef TOLLGATE_SERVER_TRANSPORT_RECORD_MARKS_H
 #define TOLLGATE_SERVER_TRANSPORT_RECORD_MARKS_H
@@ -31,34 +31,33 @@ struct record_marks {
 };
 
 /*
- * Whether `runs` more runs of records with plaintext have their places. One place is kept for
- * records without, which the peer may cause at any time: of these any number that follow each other
- * are one mark.
+ * Whether there is room for `runs` more runs of records with plaintext. One place is reserved for
+ * records without plaintext, which the peer may cause at any time: any number of them in a row
+ * share one mark.
  */
 bool record_marks_have_room(const struct record_marks *marks, unsigned runs);
 
-/*
- * `count` more records were made, of `length` bytes each with `plain` within. False without a
- * place.
- */
+/* Adds `count` records of `length` bytes each, of which `plain` are plaintext. False where there is
+ * no room. */
 bool record_marks_add(struct record_marks *marks, uint32_t length, uint32_t plain, uint32_t count);
 
 /*
- * Adds what one write made, `length` bytes: records that carry `plain` bytes, and before them
- * perhaps some without (*answers: how many bytes these are). Each record is `adds` bytes longer
- * than what it carries. False where that is not what is there, or without a place: nothing may be
- * sent any more.
+ * Adds the records that one write made, `length` bytes: records that carry `plain` bytes, perhaps
+ * preceded by some without plaintext (*answers receives their bytes). Each record is `adds` bytes
+ * longer than its plaintext. False where the records do not match this, or there is no room: then
+ * the session must send nothing more.
  */
 bool record_marks_add_written(struct record_marks *marks, const char *records, size_t length,
                               size_t plain, size_t adds, size_t *answers);
 
-/*
- * The peer has acknowledged `stream_bytes` of the stream (less than before changes nothing).
- * Returns the plaintext of all records so far that it has whole.
- */
+/* Notes that the peer has acknowledged `stream_bytes` of the stream; a smaller number than before
+ * changes nothing. Returns the bytes of plaintext in all records that the peer has whole. */
 uint64_t record_marks_acknowledge(struct record_marks *marks, uint64_t stream_bytes);
 
-/* Nobody is billed for anything that was added so far: all of it counts as acknowledged. */
+/*
+ * Counts all records so far as acknowledged, to make room. Only where none of them is left to be
+ * billed.
+ */
 void record_marks_forget(struct record_marks *marks);
 
 #endif

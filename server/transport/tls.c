@@ -1,4 +1,7 @@
-/* The settings of sessions, and ALPN. See tls.h. */
+/*
+ * Sets up OpenSSL's context for all sessions of a node: certificates, tickets, OCSP responses,
+ * ALPN. Called by node.c and transport_tls.c; it moves no bytes. See tls.h.
+ */
 #include "server/transport/tls.h"
 
 #include <errno.h>
@@ -19,7 +22,7 @@
 #include "server/transport/tls_certificates.h"
 #include "server/transport/tls_tickets.h"
 
-#define TICKETS 2 /* of a new session: browsers open two connections at once */
+#define TICKETS 2 /* for a new session: browsers open two connections at once */
 
 struct tls {
     atomic_uint references;
@@ -46,7 +49,7 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
 
 /* ---- choosing ---- */
 
-/* RFC 6066 3: a name that is given is heard; on_certificate asks for it. */
+/* RFC 6066 3: accepts any server name; on_certificate reads it. */
 static int on_server_name(SSL *ssl, int *alert, void *context)
 {
     (void)alert;
@@ -55,7 +58,7 @@ static int on_server_name(SSL *ssl, int *alert, void *context)
                                                                       : SSL_TLSEXT_ERR_NOACK;
 }
 
-/* SSL_CTX_set_cert_cb(3): once the client's hello is read, and where no session is resumed. */
+/* SSL_CTX_set_cert_cb(3): called once the ClientHello is read, where no session is resumed. */
 static int on_certificate(SSL *ssl, void *context)
 {
     const struct tls *tls = context;
@@ -65,10 +68,8 @@ static int on_certificate(SSL *ssl, void *context)
     return SSL_use_cert_and_key(ssl, chosen->leaf, chosen->key, chosen->chain, 1);
 }
 
-/*
- * SSL_CTX_set_tlsext_status_cb(3): a client asks for an OCSP response, and its certificate is
- * chosen.
- */
+/* SSL_CTX_set_tlsext_status_cb(3): called where a client asks for an OCSP response, once its
+ * certificate is chosen. */
 static int on_status(SSL *ssl, void *context)
 {
     const struct tls *tls = context;
@@ -86,7 +87,7 @@ static int on_status(SSL *ssl, void *context)
     return SSL_TLSEXT_ERR_OK;
 }
 
-/* RFC 7301 3.2: a client that offers protocols, but not ours, is told so. */
+/* RFC 7301 3.2: a client that offers protocols, but not http/1.1, gets an alert. */
 static int on_protocols(SSL *ssl, const unsigned char **out, unsigned char *out_length,
                         const unsigned char *offered, unsigned offered_length, void *context)
 {
@@ -108,9 +109,8 @@ bool tls_has_kernel(void)
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return false;
-    /*
-     * Only a connected socket takes it; a kernel that has it says so, one that has not says ENOENT.
-     */
+    /* Only a connected socket takes the protocol: a kernel that has it says ENOTCONN, one without
+     * it says ENOENT. */
     bool has = setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", sizeof("tls")) == 0 || errno == ENOTCONN;
     close(fd);
     return has;
@@ -127,11 +127,12 @@ static SSL_CTX *context_create(struct tls *tls, const struct config *config)
     if (tls_has_kernel())
         options |= SSL_OP_ENABLE_KTLS;
     SSL_CTX_set_options(context, options);
-    /* An idle connection keeps no buffer; the bytes to be written may be elsewhere at a retry. */
+    /* RELEASE_BUFFERS: an idle connection keeps no buffer. ACCEPT_MOVING: a retried write may pass
+     * its bytes from another address. */
     SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF); /* tickets alone */
     SSL_CTX_set_timeout(context, TLS_TICKET_LIFE_S);
-    SSL_CTX_set_num_tickets(context, TICKETS); /* and one for each that is brought */
+    SSL_CTX_set_num_tickets(context, TICKETS); /* a resumed session gets one */
     SSL_CTX_set_tlsext_servername_callback(context, on_server_name);
     SSL_CTX_set_cert_cb(context, on_certificate, tls);
     SSL_CTX_set_tlsext_status_cb(context, on_status);
@@ -155,7 +156,8 @@ static void tls_free(struct tls *tls)
     free(tls);
 }
 
-/* Those of the file, else those of before, so that sessions outlive a reload. */
+/* Takes the ticket keys of the file, else those of `before`, so that sessions outlive a reload,
+ * else new ones. */
 static int take_tickets(struct tls *tls, const struct config *config, const struct tls *before,
                         char *error, size_t size)
 {
@@ -198,7 +200,7 @@ int tls_load(struct tls **out, const struct config *config, const struct tls *be
         tls_free(tls);
         return status;
     }
-    for (unsigned i = 0; i < tls->certificates.count; i++) /* a warning has told of these */
+    for (unsigned i = 0; i < tls->certificates.count; i++) /* the load's warning has named these */
         tls->ended_told[i] = tls->certificates.all[i].staple.ends_s <= tls->certificates.reviewed_s;
     *out = tls;
     return 0;

@@ -1,4 +1,7 @@
-/* The choice among certificates, and their end. See tls_certificates.h. */
+/*
+ * Chooses the certificate of a handshake, and frees certificates. It reads no file. See
+ * tls_certificates.h.
+ */
 #include "server/transport/tls_certificates.h"
 
 #include <openssl/x509v3.h>
@@ -11,7 +14,7 @@
 
 /* ---- ranks ---- */
 
-/* How a certificate does for one handshake; the fields count in this order. */
+/* How well a certificate suits one handshake; earlier fields outweigh later ones. */
 struct rank {
     bool usable, valid, exact;
     int kind;
@@ -28,7 +31,7 @@ static bool is_rsa(const struct certificate *certificate)
     return type == EVP_PKEY_RSA || type == EVP_PKEY_RSA_PSS;
 }
 
-/* An ECDSA signature costs a node a tenth of what one of RSA does, and is shorter. */
+/* An ECDSA signature costs a node a tenth of an RSA signature, and is shorter. */
 static int kind_of(const struct certificate *certificate)
 {
     if (EVP_PKEY_get_base_id(certificate->key) == EVP_PKEY_EC)
@@ -36,7 +39,8 @@ static int kind_of(const struct certificate *certificate)
     return is_rsa(certificate) ? 0 : 1;
 }
 
-/* TLS 1.2 names the kind of the certificate in the cipher suite, too. */
+/* Whether the client offers a cipher for this kind of certificate: in TLS 1.2 the cipher suite
+ * names it, too. */
 static bool has_cipher(const SSL *ssl, bool rsa)
 {
     STACK_OF(SSL_CIPHER) *offered = SSL_get_client_ciphers(ssl), *ours = SSL_get_ciphers(ssl);
@@ -81,7 +85,7 @@ static bool is_above(struct rank a, struct rank b)
     return a.kind > b.kind;
 }
 
-/* NULL: none has the name. */
+/* The best certificate that has the name; NULL: none has it. */
 static const struct certificate *choose_for(const struct certificates *certificates, SSL *ssl,
                                             const char *name, int64_t now_s)
 {

@@ -1,7 +1,7 @@
 /*
  * The certificates of a node: read from a file or a directory, chosen among for each handshake, and
- * reviewed for what an operator should mend. Immutable once loaded, so any thread may ask. Of tls.c
- * alone, which owns them; what a session is beyond its certificate is there.
+ * reviewed for what an operator should mend. Immutable once loaded, so any thread may ask. Only
+ * tls.c calls it and owns them; all else about a session is there.
  */
 #ifndef TOLLGATE_SERVER_TRANSPORT_TLS_CERTIFICATES_H
 #define TOLLGATE_SERVER_TRANSPORT_TLS_CERTIFICATES_H
@@ -21,7 +21,7 @@ struct certificate {
     EVP_PKEY *key;          /* owns */
     STACK_OF(X509) * chain; /* owns; NULL: none */
     char *file;             /* owns */
-    char **names;           /* owns; of hosts, a wildcard's with its asterisk */
+    char **names;           /* owns; host names; a wildcard keeps its asterisk */
     unsigned name_count;
     int64_t starts_s, ends_s; /* since 1970 */
     struct staple staple;     /* owns */
@@ -51,10 +51,11 @@ int certificates_read(struct certificates *certificates, const char *chain, cons
 void certificates_clear(struct certificates *certificates);
 
 /*
- * The certificate for `name` (NULL: the client gave none). In this order counts: that the client's
- * signature algorithms allow it (`ssl` NULL: any does), that it is valid at now_s, that it has the
- * name itself and no wildcard for it, ECDSA before EdDSA before RSA, the first by file. Where none
- * has the name, the first file's, or another one of the same host that ranks higher.
+ * The certificate for `name` (NULL: the client gave none). Certificates rank by, in this order: the
+ * client's signature algorithms allow it (`ssl` NULL: any does); it is valid at now_s; it has the
+ * name itself, not only a wildcard for it; ECDSA before EdDSA before RSA; the first by file. Where
+ * no certificate has the name, the first file's is chosen, or one of the same host that ranks
+ * higher. Borrowed.
  */
 const struct certificate *certificates_choose(const struct certificates *certificates, SSL *ssl,
                                               const char *name, int64_t now_s);
@@ -62,10 +63,8 @@ const struct certificate *certificates_choose(const struct certificates *certifi
 /* Adds a warning; one for which there is no memory is left out. */
 void certificates_warn(struct certificates *certificates, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-/*
- * Who signed the certificate: one of its chain, itself, or one that this system trusts. The
- * caller's reference; NULL: unknown.
- */
+/* Returns the issuer's certificate: one of the chain, the certificate itself, or one that this
+ * system trusts. The caller frees the reference; NULL: unknown. */
 X509 *certificate_issuer(const struct certificate *certificate);
 /*
  * Adds warnings of certificates that no client gets, of chains without their intermediate, and of

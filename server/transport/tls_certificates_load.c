@@ -1,7 +1,8 @@
 /*
- * Finds certificates and their keys: one file, or a directory of them (tls_load). What lies in a
- * directory and is not a certificate with its key is skipped with a warning; one that is damaged
- * fails the load, so that nobody loses a host unawares.
+ * Finds certificates and their keys: one file, or a directory of them (tls_load). A file of a
+ * directory that is not a certificate with its key is skipped with a warning; a damaged certificate
+ * fails the load, so that no host is lost unnoticed. Called by tls.c; it chooses none for a
+ * handshake.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -23,7 +24,7 @@ struct loader {
     size_t size;
 };
 
-/* The cure of a file or a directory that is there, and cannot be read. */
+/* Fails the load with the cure for a file or a directory that exists but cannot be read. */
 static int fail_to_read(const struct loader *loader, const char *path, int error)
 {
     snprintf(
@@ -44,7 +45,8 @@ static int load_one(const struct loader *loader, const char *chain, const char *
 
 /* ---- what a file holds ---- */
 
-/* RFC 7468 2: what the file's blocks are called. False where it cannot be read; errno says why. */
+/* RFC 7468 2: finds by the labels of the file's blocks what it holds. False where it cannot be
+ * read; errno says why. */
 static bool read_labels(const char *path, bool *has_certificate, bool *has_key)
 {
     static const char begin[] = "-----BEGIN ";
@@ -66,9 +68,8 @@ static bool read_labels(const char *path, bool *has_certificate, bool *has_key)
     return good;
 }
 
-/*
- * A stray file is not a reason not to start; one that served until now is not given up so easily.
- */
+/* Skips a stray file with a warning, so that the node starts all the same; but fails the load where
+ * the file served until now. */
 static int skip(const struct loader *loader, const char *path, const char *why)
 {
     for (unsigned i = 0; loader->before != NULL && i < loader->before->count; i++)
@@ -116,7 +117,7 @@ static void warn_of_strays(struct certificates *certificates, const char *direct
 
 /* ---- files and directories ---- */
 
-/* A bundle, or a chain with its key beside it. */
+/* Loads one file: a bundle of chain and key, or a chain with its key in FILE.key beside it. */
 static int load_file(const struct loader *loader, const char *path)
 {
     char key[PATH_SIZE + 8];
@@ -124,7 +125,8 @@ static int load_file(const struct loader *loader, const char *path)
     return load_one(loader, path, access(key, F_OK) == 0 ? key : path);
 }
 
-/* As certbot keeps them. 1: it is no such directory. */
+/* Loads fullchain.pem and privkey.pem, as certbot keeps them in a directory. 1 where the directory
+ * is not one of certbot's. */
 static int load_pair(const struct loader *loader, const char *directory)
 {
     char chain[PATH_SIZE + 16], key[PATH_SIZE + 16];
@@ -149,7 +151,8 @@ static bool is_there(const char *directory, const char *name)
     return lstat(path, &facts) == 0;
 }
 
-/* A directory in the directory. One without either file holds something else. */
+/* Loads a directory within the directory. One with neither fullchain.pem nor privkey.pem holds
+ * something else and is passed over. */
 static int load_directory_below(const struct loader *loader, const char *path)
 {
     char chain[PATH_SIZE + 16], why[128];
@@ -165,7 +168,8 @@ static int load_directory_below(const struct loader *loader, const char *path)
     return skip(loader, chain, why);
 }
 
-/* A file NAME.pem of a directory; with NAME.pem.key beside it, it is meant to be a certificate. */
+/* Loads a file NAME.pem of a directory. Where NAME.pem.key lies beside it, it is meant to be a
+ * certificate. */
 static int load_pem(const struct loader *loader, const char *path)
 {
     char beside[PATH_SIZE + 8];

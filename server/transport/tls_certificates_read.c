@@ -1,6 +1,7 @@
 /*
  * Reads one certificate with its chain, its key and its OCSP response from their files, and says
- * what is wrong with those that cannot be served. Called by the load of the certificates.
+ * what is wrong with those that cannot be served. Called by tls_certificates_load.c; it never asks
+ * for a password.
  */
 #include <errno.h>
 #include <openssl/err.h>
@@ -24,7 +25,8 @@ struct reading {
 
 #define REFUSE(reading, ...) (snprintf((reading)->error, (reading)->size, __VA_ARGS__), -EINVAL)
 
-/* The first of OpenSSL's errors is the cause, those after it are the callers'. */
+/* The first of OpenSSL's queued errors in words: it is the cause, and OpenSSL's outer functions
+ * added the others. */
 static const char *first_reason(void)
 {
     unsigned long code = ERR_peek_error();
@@ -75,7 +77,8 @@ static bool add_name(struct certificate *certificate, const ASN1_STRING *value)
     return good;
 }
 
-/* As X509_check_host reads them: subjectAltName's, or the subject's where there are none. */
+/* Adds the host names as X509_check_host reads them: from subjectAltName, or from the subject where
+ * that has none. */
 static bool add_names(struct certificate *certificate)
 {
     bool good = true;
@@ -116,7 +119,8 @@ static bool add_certificate(struct certificates *certificates, SSL_CTX *read, EV
            add_names(certificate);
 }
 
-/* An OCSP response that is of no use is left out; the certificate serves without it. */
+/* Adds the OCSP response, if there is one. An unusable response is left out with a warning, and the
+ * certificate serves without it. */
 static void add_staple(struct certificates *certificates, struct certificate *certificate)
 {
     char path[PATH_SIZE + 24], why[512];
@@ -133,7 +137,7 @@ static void add_staple(struct certificates *certificates, struct certificate *ce
 
 /* ---- the key ---- */
 
-/* An encrypted key cannot be asked for here: nobody sits before a server. */
+/* Refuses to ask for the password of an encrypted key: a server has nobody at its terminal. */
 static int no_password(char *out, int size, int writing, void *asked)
 {
     (void)out;
@@ -143,7 +147,7 @@ static int no_password(char *out, int size, int writing, void *asked)
     return 0;
 }
 
-/* NULL with a sentence. */
+/* Reads the private key; NULL with a sentence in the reading's error. */
 static EVP_PKEY *read_key(const struct reading *reading)
 {
     const char *path = reading->key_file;

@@ -1,6 +1,7 @@
 /*
- * What an operator should mend among certificates that load: those that no client gets, chains that
- * lack their intermediate. Called once for each load; it refuses nothing.
+ * Warns of what an operator should mend in certificates that load: certificates that no client
+ * gets, chains without their intermediate, OCSP responses that cannot be stapled. Called once for
+ * each load; it refuses nothing.
  */
 #include <openssl/x509v3.h>
 #include <stdio.h>
@@ -12,7 +13,8 @@
 
 /* ---- certificates that no client gets ---- */
 
-/* A host that the name stands for; of a wildcard one that nobody else is likely to name. */
+/* Writes a host that the name covers; for a wildcard one that no other certificate is likely to
+ * name. */
 static void host_of(const char *name, char host[NAME_SIZE])
 {
     const char *asterisk = strchr(name, '*');
@@ -24,8 +26,9 @@ static void host_of(const char *name, char host[NAME_SIZE])
 }
 
 /*
- * Which certificate goes before this one for all clients that ask for the host; NULL: some get this
- * one. One of another kind (ECDSA, RSA) leaves it the clients that know its kind alone.
+ * The certificate that is chosen before this one for every client that asks for the host; NULL:
+ * some clients get this one. One of another kind (ECDSA, RSA) leaves this one the clients that know
+ * its kind only.
  */
 static const struct certificate *served_first(const struct certificates *certificates,
                                               const struct certificate *certificate,
@@ -54,7 +57,7 @@ static void review_reach(struct certificates *certificates, const struct certifi
     const struct certificate *first = NULL;
     const char *unaccepted = NULL;
     if (certificate == certificates->all && certificate->name_count == 0)
-        return; /* for those who give no name */
+        return; /* it serves clients that give no name */
     for (unsigned i = 0; i < certificate->name_count; i++) {
         host_of(certificate->names[i], host);
         first = served_first(certificates, certificate, host, now_s);
@@ -90,7 +93,8 @@ static bool is_issued_by(X509 *leaf, X509 *issuer)
            X509_verify(leaf, X509_get0_pubkey(issuer)) == 1;
 }
 
-/* Where this system trusts the issuer itself, nothing stands between the two. */
+/* The issuer's certificate where this system trusts it: then the chain needs no intermediate. NULL:
+ * unknown. */
 static X509 *issuer_of_system(X509 *leaf)
 {
     X509 *issuer = NULL;

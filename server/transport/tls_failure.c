@@ -1,4 +1,4 @@
-/* OpenSSL's reasons, told apart as far as they are counted apart. See tls_failure.h. */
+/* Maps OpenSSL's reasons to the kinds that are counted apart. See tls_failure.h. */
 #include "server/transport/tls_failure.h"
 
 #include <openssl/err.h>

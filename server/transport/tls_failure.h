@@ -1,6 +1,7 @@
 /*
  * Why a TLS handshake, or a session, failed: the kinds that are counted apart in /v1/health, as
- * tls_failed_no_shared_cipher and the like; tls_failed is their sum. Pure.
+ * tls_failed_no_shared_cipher and the like; tls_failed is their sum. Called by transport_tls.c.
+ * Pure.
  */
 #ifndef TOLLGATE_SERVER_TRANSPORT_TLS_FAILURE_H
 #define TOLLGATE_SERVER_TRANSPORT_TLS_FAILURE_H
@@ -23,7 +24,7 @@ enum tls_failure {
         TLS_FAILURE_COUNT
 };
 
-/* Of a handshake that ended with that error of OpenSSL's (ERR_peek_last_error). */
+/* The kind of a handshake that ended with this error of OpenSSL (ERR_peek_last_error). */
 enum tls_failure tls_failure_of(unsigned long error);
 
 #endif

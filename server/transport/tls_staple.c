@@ -1,4 +1,4 @@
-/* Reading and checking of OCSP responses. See tls_staple.h. */
+/* Reads OCSP responses and checks them against their certificates. See tls_staple.h. */
 #include "server/transport/tls_staple.h"
 
 #include <errno.h>
@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* What a response is checked against, and where the verdict goes. */
+/* The certificates that a response is checked against, and where the reason of a failure goes. */
 struct checking {
     const X509 *leaf;
     X509 *issuer;           /* borrows; NULL: unknown */
@@ -65,7 +65,9 @@ static int read_file(const struct checking *checking, const char *path, struct s
 
 /* ---- the response ---- */
 
-/* Of a chain that does not hold, OpenSSL says why in the error's data. */
+/*
+ * OpenSSL's last error in words; where a chain does not verify, the reason is in the error's data.
+ */
 static const char *last_reason(void)
 {
     const char *data = NULL;
@@ -112,7 +114,8 @@ static OCSP_SINGLERESP *find_single(const struct checking *checking, OCSP_BASICR
     return NULL;
 }
 
-/* RFC 6960 4.2.2.2: the issuer itself signs, or who has a certificate for that by the issuer. */
+/* RFC 6960 4.2.2.2: the issuer itself signs, or a responder whose certificate the issuer made for
+ * that. */
 static bool is_signed(const struct checking *checking, OCSP_BASICRESP *basic)
 {
     X509_STORE *store = X509_STORE_new();

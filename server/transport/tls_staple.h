@@ -15,7 +15,8 @@
 #define STAPLE_SIZE_MAX 16380
 #define STAPLE_DAY_SIZE 32
 
-/* A response that says that the certificate is good. Whether its time has come or gone is open. */
+/* A response that says that the certificate is good. It may not hold yet or any more: see
+ * staple_holds. */
 struct staple {
     unsigned char *response; /* owns; DER; NULL: none */
     size_t length;
@@ -29,7 +30,7 @@ struct staple {
  */
 int staple_read(struct staple *out, const char *path, const X509 *leaf, X509 *issuer,
                 STACK_OF(X509) * chain, char *why, size_t why_size);
-/* Whether there is a response, and it holds at that time. */
+/* Whether there is a response, and now_s lies within its time. */
 bool staple_holds(const struct staple *staple, int64_t now_s);
 void staple_clear(struct staple *staple);
 

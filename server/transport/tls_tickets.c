@@ -1,4 +1,4 @@
-/* Ticket keys: made here and renewed, or read from a file. See tls_tickets.h. */
+/* Makes and renews ticket keys, or reads them from a file. See tls_tickets.h. */
 #include "server/transport/tls_tickets.h"
 
 #include <errno.h>
@@ -23,7 +23,7 @@ struct ticket_key {
 
 struct tls_tickets {
     atomic_uint references;
-    bool of_file; /* so that they are neither renewed nor too old */
+    bool of_file; /* the keys are from a file: never renewed, never too old */
     pthread_mutex_t mutex;
     unsigned count;
     struct ticket_key keys[TLS_TICKET_KEYS_MAX]; /* the first makes tickets */
@@ -194,7 +194,7 @@ static bool mac_start(EVP_MAC_CTX *mac, struct ticket_key *key)
 
 /*
  * 1 good, 2 good but to be renewed, 0 unknown, -1 failed. Over TLS 1.3 each is to be renewed,
- * whatever its key: RFC 8446 appendix C.4 has clients use a ticket once, so that who watches cannot
+ * whatever its key: RFC 8446 appendix C.4 has clients use a ticket once, so that an observer cannot
  * tell that two connections are of one client.
  */
 int tls_tickets_use(struct tls_tickets *tickets, const SSL *ssl, unsigned char name[16],
