@@ -1,7 +1,7 @@
 /*
  * The target of a request, and the request that a link stands for. See request_target.h. Called by
- * request.c for clients, and for links by `link explain` and the admin interface: none of them has
- * a reading of its own.
+ * request.c for clients, and for links by `link explain` and the admin interface, so that all of
+ * them read a target alike.
  */
 #include "server/link/request_target.h"
 

@@ -1,6 +1,6 @@
 /*
  * The worker's remembered targets. See target_cache.h. Direct-mapped: a newer target takes the slot
- * of an older one, so nothing is searched and nothing has to be aged.
+ * of an older one, so that nothing is searched and nothing ages.
  */
 #include "server/link/target_cache.h"
 
@@ -10,7 +10,7 @@
 #include <xxhash.h>
 
 struct slot {
-    uint64_t hash;             /* of the target that was last put here */
+    uint64_t hash;             /* of the target put here last */
     struct target_memo *known; /* owns, with the bytes behind it; NULL: met once */
     size_t length;
     const char *target; /* within `known` */
@@ -51,13 +51,14 @@ const struct target_memo *target_cache_find(struct target_cache *cache,
 {
     *hash = XXH3_64bits(target, length);
     struct slot *slot = &cache->slots[*hash % TARGET_CACHE_SLOTS];
-    /* The bytes decide; whoever makes hashes collide only makes two targets take turns. */
+    /* The bytes decide, not the hash: a client that makes hashes collide only makes two targets
+     * evict each other. */
     if (slot->known == NULL || slot->hash != *hash || slot->length != length ||
         memcmp(slot->target, target, length) != 0)
         return NULL;
     const struct token_entry *entry = slot->known->entry;
     if (!entry->cached || token_trust_generation(entry->trust) != token_trust_generation(trust)) {
-        clear(slot); /* a key may be gone: from the beginning */
+        clear(slot); /* a key may be gone: verify the token again */
         return NULL;
     }
     return slot->known;

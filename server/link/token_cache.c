@@ -1,6 +1,6 @@
 /*
  * The worker's remembered tokens. See token_cache.h. A chained hash table with a list by recency;
- * at the bound the token that was not used for the longest goes.
+ * at the bound the least recently used token is dropped.
  */
 #include "server/link/token_cache.h"
 
@@ -141,7 +141,7 @@ static bool name_link(struct token_cache *cache, const char *jws, size_t length,
     return digest(cache, text, text_length, entry->link);
 }
 
-/* A check that is about to be made, or not. */
+/* The context of a signature check, which may be skipped. */
 struct question {
     struct checks *checks;
     const unsigned char *digest;
@@ -158,8 +158,8 @@ static bool may_check(void *context)
     return may;
 }
 
-/* Says that an address has used up its failures: what it is refused for is not to be seen in the
- * refusals alone. */
+/* Logs that an address has used up its failures: the refusals alone would not show why its links
+ * are not checked. */
 static void say_used_up(const struct client_address *client)
 {
     char name[CLIENT_ADDRESS_TEXT];
@@ -172,7 +172,7 @@ static void say_used_up(const struct client_address *client)
                 name);
 }
 
-/* The signature is checked, unless the node knows that it is wrong, or the asker has used up his
+/* Checks the signature, unless the node knows that it is wrong, or the asker has used up its
  * failures. */
 static enum token_verdict check_signature(const struct token_cache *cache,
                                           const struct token_trust *trust, const char *jws,
@@ -203,7 +203,7 @@ static enum token_verdict verify(struct token_cache *cache, struct token_trust *
     enum token_verdict verdict =
         check_signature(cache, trust, jws, length, key, asker, &token, effort);
     if (verdict != TOKEN_OK)
-        return verdict; /* not remembered: whoever sends rubbish shall not fill the cache */
+        return verdict; /* not remembered, or rubbish would fill the cache */
     struct token_entry *entry = calloc(1, sizeof(*entry));
     if (entry == NULL) {
         token_destroy(&token);

@@ -1,7 +1,8 @@
 /*
  * Tokens whose signature this worker has checked, remembered under their SHA-256 and the trust's
- * generation, so that the signature is checked once for each distinct token. Not thread-safe: a
- * worker's own. Times and container are never remembered: token_check is for each request.
+ * generation, so that the signature is checked once for each distinct token. Called by request.c;
+ * each worker has its own, which is not thread-safe. It never remembers whether times and container
+ * allow a request: token_check must run for each.
  */
 #ifndef TOLLGATE_SERVER_LINK_TOKEN_CACHE_H
 #define TOLLGATE_SERVER_LINK_TOKEN_CACHE_H
@@ -19,7 +20,8 @@ struct token_entry {
     struct token *token;                   /* owns */
     struct ledger_account *account;        /* holds */
     unsigned char link[LEDGER_LINK_BYTES]; /* names the link in window.h */
-    /* Of standing.h: it was revoked; or it was good, as of what was heard then, until that time. */
+    /* Used by standing.c: the link was revoked; or it was good until good_until_ms, if no more has
+     * been heard of revocations than good_as_of. */
     bool revoked;
     uint64_t good_until_ms;
     struct ledger_heard good_as_of;
@@ -36,33 +38,31 @@ int token_cache_create(struct token_cache **out, struct ledger *ledger, struct c
                        uint64_t entries_max);
 void token_cache_destroy(struct token_cache **cache);
 
-/*
- * Who asks for a token: it is the client whose failed checks are counted, NULL where that is
- * nobody.
- */
+/* The client whose failed checks are counted, NULL to count nobody's, and the time (monotonic). */
 struct token_asker {
     const struct client_address *client;
     uint64_t now_ms;
 };
 
-/* What it took to know. */
+/* What token_cache_get had to do for its verdict. */
 enum token_effort {
-    TOKEN_REMEMBERED, /* this worker knew it as good, or the node as refused */
+    TOKEN_REMEMBERED, /* the worker knew the token as good, or the node as wrongly signed */
     TOKEN_READ,       /* refused before its signature was looked at */
     TOKEN_CHECKED,    /* its signature was checked */
-    TOKEN_UNCHECKED,  /* it would have been, but the asker's failures are used up */
+    TOKEN_UNCHECKED,  /* it was not, because the asker has used up its failures */
 };
 
 /*
- * Verifies, or finds, a token. On TOKEN_OK and *status 0, *out is referenced. *status is -ENOSPC
- * where the ledger takes no more accounts, -ENOMEM. The verdict of TOKEN_UNCHECKED is
- * REFUSED_BAD_SIGNATURE, of which nothing is known.
+ * Verifies a token, or finds it in the cache. On TOKEN_OK with *status 0, *out is a reference for
+ * the caller (token_entry_drop). *status is -ENOSPC where the ledger takes no more accounts, or
+ * -ENOMEM. With TOKEN_UNCHECKED the verdict is REFUSED_BAD_SIGNATURE, although the signature may be
+ * good.
  */
 enum token_verdict token_cache_get(struct token_cache *cache, struct token_trust *trust,
                                    const char *jws, size_t length, const struct token_asker *asker,
                                    struct token_entry **out, enum token_effort *effort,
                                    int *status);
-/* The entry is in use: others go first at the bound. */
+/* Marks the entry as used just now, so that others are dropped before it at the bound. */
 void token_cache_touch(struct token_cache *cache, struct token_entry *entry);
 void token_entry_drop(struct token_entry **entry);
 

@@ -1,7 +1,7 @@
 /*
  * Reads the issuers' key sets from disk and makes the trust that tokens are verified under. Called
- * by the node and by the command line; key material is wiped from the buffers that it passed
- * through and never printed.
+ * by the node and by the command line; it wipes key material from the buffers that it passed
+ * through, and never prints it.
  */
 #include "server/link/trust.h"
 
@@ -17,7 +17,7 @@
 #include "server/base/file_read.h"
 #include "server/base/log.h"
 
-/* Whether the file lets its reader sign: it holds a secret, or a private half. */
+/* Whether a reader of the file can sign, because it holds a secret or a private half. */
 static bool holds_secret(const struct key_set *keys)
 {
     for (size_t i = 0; i < key_set_count(keys); i++) {
@@ -73,7 +73,7 @@ void trust_keys_warn(const char *path, const struct key_set *keys,
     }
 }
 
-/* `read` is what reading the text returned, which is wiped and freed. */
+/* Parses the keys in `text`, then wipes and frees it. `read` is what reading the text returned. */
 static int keys_of(int read, char *text, size_t length, const char *name, struct key_set **out,
                    char *error, size_t error_size)
 {
@@ -135,7 +135,8 @@ static void keys_destroy(struct token_issuer *issuers, size_t count)
         key_set_destroy(&issuers[i].keys);
 }
 
-/* A node verifies with the public half alone: who takes the other from it can sign. */
+/* Warns of private halves: a node needs only the public ones, and a thief of a private half can
+ * sign. */
 static void warn_of_private(const char *path, const struct key_set *keys,
                             const struct trust_warner *warner)
 {
@@ -148,7 +149,7 @@ static void warn_of_private(const char *path, const struct key_set *keys,
     }
 }
 
-/* One key of one issuer, to be sorted. */
+/* A key's digest with its issuer, to be sorted. */
 struct print {
     unsigned char of_key[KEY_PRINT_SIZE];
     size_t issuer; /* its place in the configuration */
@@ -162,8 +163,8 @@ static int compare_prints(const void *left, const void *right)
     return order != 0 ? order : (a->issuer > b->issuer) - (a->issuer < b->issuer);
 }
 
-/* iss and kid pick the key, but the holder of a key writes both as it likes: with a key that two
- * issuers have, either signs for the accounts of the other. */
+/* Warns of keys that two issuers share: iss and kid pick the key, but its holder writes both at
+ * will, so that either issuer can sign for the other's accounts. */
 static void warn_of_shared(const struct token_issuer *issuers, size_t count,
                            const struct trust_warner *warner)
 {
@@ -172,7 +173,7 @@ static void warn_of_shared(const struct token_issuer *issuers, size_t count,
         keys += key_set_count(issuers[i].keys);
     struct print *prints = calloc(keys > 0 ? keys : 1, sizeof(*prints));
     if (prints == NULL)
-        return; /* a warning less */
+        return; /* without memory only this warning is lost */
     for (size_t i = 0; i < count; i++) {
         for (size_t k = 0; k < key_set_count(issuers[i].keys); k++) {
             prints[taken].issuer = i;
