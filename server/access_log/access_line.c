@@ -1,7 +1,7 @@
 /*
- * Writes a line of the access log, as JSON (one object, in which no key is ever missing) or in the
- * Combined format that log analysers know. access_log.c's thread calls it. No text of a client is
- * written as it came: it is escaped, and struck out where it looks like a token.
+ * Writes a line of the access log, as JSON (one object, always with all keys) or in the Combined
+ * format that log analysers know. access_log.c's thread calls it. No text of a client is written as
+ * it came: it is escaped, and struck out where it looks like a token.
  */
 #include <jansson.h>
 #include <stdarg.h>

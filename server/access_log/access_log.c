@@ -30,7 +30,7 @@ struct access_log {
     enum access_format format;
     unsigned workers;
     struct record_queue *queues; /* owns, with their bytes; one for each worker to put into */
-    int fd, wake_fd;             /* own */
+    int fd, wake_fd;             /* owns both */
     pthread_t thread;
     bool started;
     atomic_bool stop, reopen;
@@ -143,7 +143,7 @@ static void *run(void *context)
             (void)!read(log->wake_fd, &count, sizeof(count));
         for (unsigned i = 0; i < log->workers; i++)
             take_all(log, &log->queues[i]);
-        flush(log); /* before a reopen: these lines belong into the old file */
+        flush(log); /* before a reopen: these lines belong in the old file */
         if (atomic_exchange(&log->reopen, false))
             reopen(log);
     } while (!stop);

@@ -32,7 +32,7 @@ enum access_text {
     ACCESS_TEXTS
 };
 
-/* What a line is made of. The texts follow the record, one after the other, without NULs. */
+/* The facts of a line. The texts follow the record in memory, one after the other, without NULs. */
 struct access_record {
     uint32_t size; /* of the record, texts included */
     uint16_t length[ACCESS_TEXTS];
@@ -41,9 +41,9 @@ struct access_record {
     bool has_download;
     uint32_t refusal;  /* enum refusal */
     int64_t began_s;   /* since 1970 */
-    uint32_t began_ms; /* of that second */
+    uint32_t began_ms; /* milliseconds within began_s */
     uint32_t wait_ms;  /* until the answer began */
-    uint32_t total_ms; /* until it was settled */
+    uint32_t total_ms; /* until all of it was acknowledged or given up */
     uint64_t handed;   /* bytes of content that the kernel took */
     uint64_t acknowledged;
     uint64_t download; /* ledger_download_id */
