@@ -24,7 +24,7 @@ static uint16_t read_u16(const unsigned char *at)
 
 static const char line_begin[6] = {'P', 'R', 'O', 'X', 'Y', ' '};
 
-/* The bytes up to the next space, which is passed over, or to the end of the line. */
+/* Takes the bytes up to the next space, which is skipped, or to the end of the line. */
 static bool take_word(const char **at, const char *end, const char **word, size_t *length)
 {
     const char *space = memchr(*at, ' ', (size_t)(end - *at));
@@ -41,14 +41,16 @@ static bool read_port(const char *text, size_t length, uint16_t *out)
     return length > 0 && (length == 1 || text[0] != '0') && client_port_read(text, length, out);
 }
 
-/* An address alone, of that version: as inet_pton(3) has it, which knows no leading zeros. */
+/*
+ * Reads an IPv6 or IPv4 address without a port, as inet_pton(3) does, which takes no leading zeros.
+ */
 static bool read_address(const char *text, size_t length, bool v6, struct client_address *out)
 {
     return length > 0 && text[0] != '[' && (memchr(text, ':', length) != NULL) == v6 &&
            client_address_read(text, length, out);
 }
 
-/* What stands between "PROXY " and CRLF. */
+/* Parses the bytes between "PROXY " and CRLF. */
 static enum proxy_header_status read_line(const char *at, const char *end,
                                           struct client_address *client, bool *named)
 {

@@ -1,21 +1,21 @@
 /*
- * The PROXY protocol, version 1 (a line of text) and version 2 (binary), told apart by how they
- * begin: what a proxy that is trusted puts before the bytes of the client that it speaks for. Pure;
- * used by connection_client.c, fuzzed alone.
+ * Parses the PROXY protocol, version 1 (a line of text) and version 2 (binary), told apart by how
+ * they begin: a header in which a trusted proxy names its client before that client's bytes. Called
+ * by connection_client.c. Pure; it does not decide which proxies are trusted.
  */
 #ifndef TOLLGATE_SERVER_HTTP_PROXY_HEADER_H
 #define TOLLGATE_SERVER_HTTP_PROXY_HEADER_H
 
 #include "server/base/client_address.h"
 
-#define PROXY_HEADER_MAX 1024 /* of what follows version 2's 16 fixed bytes; TLVs are skipped */
-#define PROXY_LINE_MAX   107  /* version 1's line with its CRLF; the longest that can be is 107 */
+#define PROXY_HEADER_MAX 1024 /* bytes after version 2's 16 fixed ones; TLVs are skipped */
+#define PROXY_LINE_MAX   107  /* bytes of version 1's longest line, with its CRLF */
 
 enum proxy_header_status {
     PROXY_HEADER_COMPLETE,
     PROXY_HEADER_PARTIAL, /* more bytes are needed; nothing wrong so far */
     PROXY_HEADER_ABSENT,  /* something else begins here: end the connection */
-    PROXY_HEADER_WRONG,   /* a header that cannot be: likewise */
+    PROXY_HEADER_WRONG,   /* an invalid header: end the connection */
 };
 
 /*

@@ -20,7 +20,8 @@ static const struct refusal_fact facts[] = {
 #undef X
 };
 
-/* The names in lower case, made once: a table in two spellings would drift apart. */
+/* The names in lower case, made once at the program's start: a table in two spellings would drift
+ * apart. */
 #define NAME_MAX_LENGTH 32
 static char lower_names[sizeof(facts) / sizeof(*facts)][NAME_MAX_LENGTH];
 

@@ -1,7 +1,7 @@
 /*
- * Every reason for which a request is answered with something else than the file: one table,
- * continuing that of tokens/tokens.h. It makes the enum, the `reason` of the answer, the status,
- * the RFC 9246 log code and the text.
+ * Every reason for which a request is refused: one table, which continues that of tokens/tokens.h.
+ * It makes the enum, the `reason` of the answer, the status, the s-uri-signing code of RFC 9246 and
+ * the text. Called wherever a request is refused; it writes no answer.
  */
 #ifndef TOLLGATE_SERVER_HTTP_REFUSAL_H
 #define TOLLGATE_SERVER_HTTP_REFUSAL_H
