@@ -1,11 +1,12 @@
-/* Processors by affinity and cgroup. See processors.h. */
+/* Reads the affinity and the cgroup's quota. See processors.h. */
 #include "server/base/processors.h"
 
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
-/* "MAX PERIOD" or "max PERIOD" in one cgroup's cpu.max; 0 where there is no quota. */
+/* Reads "MAX PERIOD" from one cgroup's cpu.max. The processors that it allows, rounded up; 0 where
+ * there is no quota ("max PERIOD"). */
 static unsigned quota_of(const char *directory)
 {
     char path[4200];

@@ -1,6 +1,7 @@
 /*
- * The ring of record_queue.h. A record lies whole, behind its length; one that would not fit before
- * the end begins at the start, behind a length of 0.
+ * The ring of record_queue.h. Each record lies in one piece, after its length; one that would not
+ * fit before the end of the ring lies at its start, and a length of 0 marks the gap. It takes no
+ * lock and never waits.
  */
 #include "server/base/record_queue.h"
 

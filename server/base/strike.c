@@ -1,7 +1,8 @@
 /*
- * Finds what may be a token in what is about to be logged: what follows the token's name in a URL,
- * a nested and percent-encoded one, too, and whatever looks like a JWS. Called by log.c and
- * access_line.c for each byte that they write, so the common byte is passed over at once.
+ * Finds possible tokens in text that is about to be logged: the value after the token's name in a
+ * URL (also in a nested, percent-encoded one), and anything that looks like a JWS. Called by log.c
+ * and access_line.c for each byte that they write, so it passes over a common byte at once. It
+ * changes no text.
  */
 #include "server/base/strike.h"
 
@@ -36,8 +37,8 @@ static size_t part_length(const char *at, const char *end)
     return length;
 }
 
-/* Bytes from `at` that look like a JWS in compact form, RFC 7515 7.1: a JSON object in base64url
- * begins with "ey"; 0 where they do not. */
+/* How many bytes from `at` look like a JWS in compact form (RFC 7515 7.1: a JSON object in
+ * base64url begins with "ey"); 0 where they do not. */
 static size_t jws_length(const char *at, const char *end)
 {
     size_t head = part_length(at, end);
@@ -89,7 +90,8 @@ size_t strike_length(const char *begin, const char *at, const char *end)
 {
     size_t length = 0;
     if (is_value(begin, at)) {
-        /* To the next parameter, whatever stands before it: a slash may be of a token in base64. */
+        /* Struck up to the next parameter: a slash does not end the value, as it may belong to a
+         * token in base64. */
         while (at + length < end && strchr("&;#\" \t\r\n", at[length]) == NULL)
             length++;
         return length;

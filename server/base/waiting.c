@@ -1,6 +1,4 @@
-/*
- * See waiting.h.
- */
+/* Waits that do not spin when the kernel refuses to wait. See waiting.h. */
 #include "server/base/waiting.h"
 
 #include <errno.h>

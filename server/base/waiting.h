@@ -1,6 +1,7 @@
 /*
- * poll(2) for the server's loops: a wait that fails is not a wake-up, and costs no core. Called by
- * threads that wait for descriptors outside a worker's ring; it keeps nothing.
+ * poll(2) for the server's loops: where the wait itself fails, it pauses and returns 0, so that a
+ * loop neither takes the failure for an event nor spins. Called by threads that wait outside a
+ * worker's ring, and by the worker's loop for the pause; it keeps no state.
  */
 #ifndef TOLLGATE_SERVER_BASE_WAITING_H
 #define TOLLGATE_SERVER_BASE_WAITING_H
@@ -15,7 +16,7 @@
  */
 int waiting_poll(struct pollfd *items, nfds_t count, int timeout_ms);
 
-/* The pause alone, for loops that wait by another call; `timeout_ms` as above. */
+/* Makes only the pause, for loops that wait by another call; `timeout_ms` as above. */
 void waiting_pause(int timeout_ms);
 
 #endif
