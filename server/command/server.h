@@ -1,6 +1,6 @@
 /*
- * server: the folder's public header, with the one function that main.c and the tests of the
- * command line call. A node itself is run by node_run (node.h).
+ * The public header of the command line, with the one function that main.c and its tests call. It
+ * runs no node itself: `tollgate serve` calls node_run (delivery/node.h).
  */
 #ifndef TOLLGATE_SERVER_COMMAND_SERVER_H
 #define TOLLGATE_SERVER_COMMAND_SERVER_H
