@@ -95,6 +95,26 @@ Test(window_table, finds_a_quota_under_its_account_and_under_no_other)
     stop();
 }
 
+/* So many files that, with 64 buckets, some share one. */
+Test(window_table, opens_a_window_for_each_file_of_a_link)
+{
+    enum { FILES = 70 };
+    start(100, 100);
+    struct ledger_account *alice = account("alice");
+    for (unsigned i = 0; i < FILES; i++) {
+        struct ledger_file *one = NULL;
+        char path[16];
+        int length = snprintf(path, sizeof(path), "/%u", i);
+        cr_assert_eq(ledger_file_get(ledger, path, (size_t)length, &one), 0);
+        const struct window *window = opened(alice, 1, one, 1000, true);
+        cr_expect_eq(window->file, one);
+        cr_expect_eq(window->link_quota->references, i + 1);
+        ledger_file_drop(&one);
+    }
+    ledger_account_drop(&alice);
+    stop();
+}
+
 Test(window_table, finds_the_neighbours_in_the_bucket_of_a_window_that_ended)
 {
     start(100, 100);
