@@ -1,5 +1,5 @@
 /*
- * The access log's queues, its file and the thread that writes it. node.c opens and closes it, and
+ * The access log's queues, its file and the thread that writes it. run.c opens and closes it, and
  * access.c puts records. Only the thread ever waits for the file. See access_log.h.
  */
 #include "server/access_log/access_log.h"

@@ -1,6 +1,6 @@
 /*
  * The admin interface: opens its doors, reads the shops' secrets, starts and stops its threads.
- * node.c starts it before the journal is read and stops it after the journal is closed, so that
+ * run.c starts it before the journal is read and stops it after the journal is closed, so that
  * health is answered all that time. admin_peers.c talks to those who connect, admin_routes.c knows
  * what a request means; no worker ever waits for either.
  */

@@ -1,6 +1,6 @@
 /*
  * The worker's loop: waits on the ring, hands each completion to the file that handles it, runs the
- * connections that can go on without waiting, and writes the commands queued for Redis. node.c
+ * connections that can go on without waiting, and writes the commands queued for Redis. run.c
  * starts it; it parses and sends nothing itself. See worker.h for what is shared.
  */
 #include "server/delivery/worker.h"

@@ -1,0 +1,135 @@
+/*
+ * What the workers, the admin threads and the doctor ask of a node and tell it: its phase, its keys
+ * and certificates, its counters, and notices for the shops. node_run, in server/node/, changes it.
+ */
+#include "server/delivery/node.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "server/base/processors.h"
+#include "server/delivery/worker.h"
+#include "server/link/trust.h"
+#include "server/transport/tls.h"
+
+_Static_assert(CONFIG_WORKERS_MAX <= 64, "a window's waiters have 64 bits");
+
+unsigned node_workers(const struct config *config)
+{
+    uint64_t wanted = config->workers > 0 ? config->workers : processors_available();
+    return wanted < CONFIG_WORKERS_MAX ? (unsigned)wanted : CONFIG_WORKERS_MAX;
+}
+
+/* ---- phases ---- */
+
+enum node_phase node_phase_hold(struct node *node)
+{
+    pthread_mutex_lock(&node->phase_mutex);
+    return node->phase;
+}
+
+void node_phase_release(struct node *node)
+{
+    pthread_mutex_unlock(&node->phase_mutex);
+}
+
+/* ---- keys and certificates ---- */
+
+struct token_trust *node_trust_hold(struct node *node)
+{
+    pthread_mutex_lock(&node->reload_mutex);
+    struct token_trust *trust = token_trust_hold(node->trust);
+    pthread_mutex_unlock(&node->reload_mutex);
+    return trust;
+}
+
+struct tls *node_tls_hold(struct node *node)
+{
+    pthread_mutex_lock(&node->reload_mutex);
+    struct tls *tls = tls_hold(node->tls);
+    pthread_mutex_unlock(&node->reload_mutex);
+    return tls;
+}
+
+/* ---- what the shops are told ---- */
+
+bool node_has_shop(const struct node *node, const char *issuer_id)
+{
+    const struct config *config = node->config;
+    if (config->admin_listen[0] == '\0')
+        return false;
+    for (unsigned i = 0; i < config->issuers_count; i++) {
+        if (strcmp(config->issuers[i].id, issuer_id) == 0)
+            return config->issuers[i].admin_secret_file[0] != '\0';
+    }
+    return false;
+}
+
+void node_notify(struct node *node, struct window *window, enum ledger_notice_kind kind)
+{
+    if (window->jti == NULL) /* nobody asks for it */
+        return;
+    struct timespec now;
+    size_t length;
+    clock_gettime(CLOCK_REALTIME, &now);
+    const struct ledger_notice notice = {
+        .kind = kind,
+        .account = ledger_account_name(window->account),
+        .file = ledger_file_path(window->file, &length),
+        .jti = window->jti,
+        .bytes = window_arrived(window),
+        .time_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000,
+    };
+    ledger_notify(node->ledger, window->account, &notice);
+}
+
+/* ---- counters ---- */
+
+bool node_is_ready(const struct node *node)
+{
+    uint64_t generation = ledger_redis_generation(node->ledger);
+    bool ready = ledger_state(node->ledger) == LEDGER_READY;
+    for (unsigned i = 0; i < node->worker_count; i++)
+        ready = ready && atomic_load(&node->workers[i]->redis_generation) == generation;
+    return ready;
+}
+
+void node_stats(const struct node *node, struct node_stats *out)
+{
+    memset(out, 0, sizeof(*out));
+    for (unsigned i = 0; i < node->worker_count; i++) {
+        const struct worker_stats *stats = &node->workers[i]->stats;
+        out->connections_accepted += atomic_load(&stats->connections_accepted);
+        out->connections_open += atomic_load(&stats->connections_open);
+        out->connections_refused += atomic_load(&stats->connections_refused);
+        out->requests += atomic_load(&stats->requests);
+        out->responses_2xx += atomic_load(&stats->responses[2]);
+        out->responses_3xx += atomic_load(&stats->responses[3]);
+        out->responses_4xx += atomic_load(&stats->responses[4]);
+        out->responses_5xx += atomic_load(&stats->responses[5]);
+        out->bytes_handed += atomic_load(&stats->bytes_handed);
+        out->bytes_acknowledged += atomic_load(&stats->bytes_acknowledged);
+        out->admissions_asked += atomic_load(&stats->admissions_asked);
+        out->admissions_granted += atomic_load(&stats->admissions_granted);
+        out->admissions_refused += atomic_load(&stats->admissions_refused);
+        out->admissions_failed += atomic_load(&stats->admissions_failed);
+        out->tokens_verified += atomic_load(&stats->tokens_verified);
+        out->tokens_remembered += atomic_load(&stats->tokens_remembered);
+        out->tokens_failed += atomic_load(&stats->tokens_failed);
+        out->tokens_unchecked += atomic_load(&stats->tokens_unchecked);
+        out->transfers_cut += atomic_load(&stats->transfers_cut);
+        out->tls_handshakes += atomic_load(&stats->tls_handshakes);
+        out->tls_resumed += atomic_load(&stats->tls_resumed);
+        for (unsigned kind = 0; kind < TLS_FAILURE_COUNT; kind++) {
+            uint64_t failures = atomic_load(&stats->tls_failures[kind]);
+            out->tls_failures[kind] += failures;
+            out->tls_failed += failures;
+        }
+        out->tls_kernel += atomic_load(&stats->tls_kernel);
+        out->chunks_cold += atomic_load(&stats->chunks_cold);
+        out->chunks_unread += atomic_load(&stats->chunks_unread);
+    }
+}
