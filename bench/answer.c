@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Heads of answers, read strictly enough that a wrong length is never taken for a right one. */
 #include <string.h>
 #include <strings.h>

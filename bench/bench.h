@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The bench: a closed-loop load generator for HTTP/1.1 downloads, with an io_uring client of its
  * own. Each connection sends a request, reads the answer to its last byte, and sends the next.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The log-linear histogram of bench.h: fixed memory, no allocation, mergeable. */
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The load itself: threads, each with a ring and a share of the connections. main.c and the tests
  * run it. A connection has one operation in flight at a time:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tollgate-bench: the command line of the load generator. It reads options, has the links signed,
  * runs the load with a live line, and reports the result as text or JSON. It sends no byte itself.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The requests of a run as they go on the wire: URLs taken apart, links signed, heads written.
  * main.c calls it before the clock starts, so that signing costs the measured time nothing. It

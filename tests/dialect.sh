@@ -22,6 +22,8 @@ refuse 'a section is /* ---- name ---- */ on one line' '^/\* ?---' '/\* ---- .* 
 refuse 'an #include has the whole path' '#include "[^/"]*"' '#include "[a-z_]*_(json|lua)\.h"'
 
 for source in $sources; do
+    [ "$(head -n 1 "$source")" = '/* SPDX-License-Identifier: Apache-2.0 */' ] ||
+        { echo "$source: its first line names the licence: /* SPDX-License-Identifier: Apache-2.0 */"; found=1; }
     header=${source%.c}.h
     [ "$header" = "$source" ] || [ ! -f "$header" ] || ! grep -q "#include \"$header\"" "$source" ||
         [ "$(grep -m 1 '#include' "$source")" = "#include \"$header\"" ] ||

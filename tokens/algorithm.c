@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The three algorithms: signing and verifying with a prepared key. The JWS verifier and the signer
  * call it; it never chooses an algorithm, since the key has done so. This file compares bytes only

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The algorithms' names, apart from what is done with secrets (algorithm.c). Called by the header's
  * and the key set's readers and by the command line.

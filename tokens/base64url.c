@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * base64url for tokens and keys: encoding, and decoding that refuses every second spelling of a
  * value in tokens. The parsers of JWS, JWK and containers call it, and so do the signer and the key

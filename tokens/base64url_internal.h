@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * base64url (RFC 4648 section 5) as RFC 7515 wants it: without padding, and strict on the way in,
  * so that one value has one spelling in a token. Every part of the library that touches a token or

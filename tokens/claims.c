@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads and judges the claims of RFC 9246 section 2.1 and our own. The verifier calls it
  * once the signature is known to be good; it never looks at the clock, which token_check

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The claims set of a token whose signature was checked, read into a struct token. verify.c uses
  * it, and reads iss alone earlier, to find the key. It never checks a time.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The four containers: exact: and prefix: over the decoded path, hash: and regex: over the
  * percent-encoded URI under the configured origin. They are parsed when a token is verified or

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * URI containers (RFC 9246 sections 2.1.11 and 2.1.15): what a token says it opens. Parsed once,
  * when the token is verified or signed; matched at each request. Immutable, and never looks at the

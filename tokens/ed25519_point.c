@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Whether 32 bytes are an Ed25519 public key under which only its holder can sign. jwk.c calls it
  * for each OKP key. OpenSSL takes any 32 bytes for a public key: under one of the eight points of

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Loads JSON objects from untrusted bytes under the library's rules and hands out their strings.
  * Called by the JWS, claims and key set parsers; it never prints and never repairs.

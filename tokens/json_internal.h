@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Strict JSON for texts that strangers send: no duplicate member, no deep nesting, no
  * trailing bytes, no NUL. The JWS header, the claims and the key sets are all read through

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads one JWK (RFC 7517) into a key: members, sizes, and that the private half belongs to the
  * public one. key_set.c calls it for each element; its messages name the member and the cure and

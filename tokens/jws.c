@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Takes a compact JWS apart, reads its header and checks its signature. Called by the verifier and
  * by `link explain`; it never looks at a claim and never picks a key.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The compact JWS (RFC 7515 section 7.1) taken apart, and its header read. verify.c and peek.c use
  * it; nothing in here may be trusted before jws_check_signature has returned TOKEN_OK.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Makes fresh keys as JWKS texts, private and public. Called by the command line and the bench
  * harness; it never writes a file, and wipes each buffer that held a secret.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One key: its id, the one algorithm that it is pinned to, and the prepared contexts that make a
  * signature check cheap. jwk.c builds it, key_set.c keeps it, algorithm.c uses it. It never changes

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A set of keys as a JWKS file holds it: parsed whole or not at all, then immutable and shared
  * between threads. The configuration and the command line call it; it never reads the file itself.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads a POSIX extended regular expression and compiles it. It refuses expressions that could cost
  * too much or mean something other than they say: back-references, repeats within repeats,

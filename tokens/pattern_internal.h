@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Regular expressions for the regex: container: POSIX extended ones, compiled to a small program
  * that is matched in one pass. pattern.c reads and compiles, pattern_match.c runs. A match never

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Runs a compiled pattern over a subject, following all its alternatives at once. Called by
  * container.c for each request of a regex: token; it never backtracks, allocates or remembers

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Shows what a token says, without believing any of it. Only `link explain` calls it; nothing that
  * decides about a request may.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Whether a secret can be written down in fewer steps than it has bytes: one byte over and over, a
  * word that repeats, a count from 00 to 1f. jwk.c calls it for each HS256 key. It knows no

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Signs links: a grant in, a compact JWS out, within the very bounds that the verifier holds.
  * Called by the command line and the bench harness; the server itself never signs.

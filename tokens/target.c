@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The request target taken apart: the signed package found and stripped, the path decoded
  * once and for all, the rest brought into one spelling. The server calls it for each request,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The tokens: who may have which file. Signed tokens in the profile of RFC 9246 (URI Signing), the
  * key sets that verify them, and the URI containers that say what they open. The server, the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The snapshot of issuers and policy under which tokens are verified: checked and copied when it is
  * made, never changed, shared by reference count. The configuration makes one at start and at each

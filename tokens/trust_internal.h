@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the verifier needs of a trust: an issuer by its iss. trust.c fills it, verify.c and claims.c
  * read it; it never changes between its creation and the last drop.

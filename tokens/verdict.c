@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The facts of the refusal table: names, texts, HTTP statuses and s-uri-signing codes. Called by
  * the server's answers and logs and by `link explain`; it never decides anything.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The verifier: it turns a compact JWS into a token with checked claims, or into the reason for
  * refusing it; and it checks such a token against a request and the time. The server's admission

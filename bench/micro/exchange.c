@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Whole exchanges over loopback, and an admission from a grant, in a real node with one worker.
  * main.c calls it for run.sh.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * tollgate-micro: how many instructions the parts of a request take. It runs under callgrind;
  * run.sh calls it, gives it a state directory whose account is open, and prints the counts. It

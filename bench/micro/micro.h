@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the micro-benchmarks share: a stretch of code whose instructions callgrind counts,
  * and nothing else of the process. Each measurement becomes one dump, named "NAME COUNT",

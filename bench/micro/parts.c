@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The parts of a request that need no node: a token's signature, a head, a record of the journal.
  * main.c calls it for run.sh; it starts no thread.

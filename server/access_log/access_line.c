@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Writes a line of the access log, as JSON (one object, always with all keys) or in the Combined
  * format that log analysers know. access_log.c's thread calls it. No text of a client is written as

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The access log's queues, its file and the thread that writes it. run.c opens and closes it, and
  * access.c puts records. Only the thread ever waits for the file. See access_log.h.

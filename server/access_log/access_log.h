@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The access log: one line for each response, written when all of it is acknowledged or given up,
  * so that the line says what was billed. A worker puts a record into a queue of its own and never

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The admin interface: opens its doors, reads the shops' secrets, starts and stops its threads.
  * run.c starts it before the journal is read and stops it after the journal is closed, so that

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The admin interface: HTTP/1.1 and JSON, one request per connection, in threads of its own, never
  * on a worker. run.c starts and stops it. It moves money and reads usage through the ledger and

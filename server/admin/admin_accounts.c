@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The admin interface's accounts: showing and changing them, and their usage. The desk's threads
  * call it; they may block in the ledger for some seconds. It decides nothing about money: it reads

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The admin interface's desk: the threads that do the calls which may wait for Redis or the disk,
  * and the queues before them. The operators' calls are one class, each shop's another; no class can

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The admin interface's listening sockets: the operators' in the state directory, the shops' at
  * admin_listen. admin.c opens and closes them; admin_peers.c accepts from them, which this file

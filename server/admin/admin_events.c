@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * GET /v1/events?after=CURSOR&limit=N, the notices to a shop, and GET /v1/openapi.json, the
  * interface's own description. admin_routes.c's table calls both. Notices are read from Redis

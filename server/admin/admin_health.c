@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * GET /v1/health: whether this node may serve, why not, and its counters. Only the thread of
  * admin_peers.c calls it. It reads atomics, takes no worker's time, and takes no lock that anybody

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the admin interface's files share: a request that was read whole, and the answer to it.
  * admin_door.c listens, admin_peers.c moves the bytes, admin_secrets.c tells whose secret came with

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The admin interface's links: revoking one link, revoking all links of an account that were issued
  * before an instant, and explaining a link. The desk's threads call it; they may block in the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the admin interface tells the node's log: each change and who made it, and each call that
  * was answered 401 or 403. The handlers on the desk's threads and admin_peers.c call it. It never

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads what a call brings along: the members of its JSON body and the parameters of its query. The
  * routes' handlers call it with the list of those that the route knows. A missing, unknown or

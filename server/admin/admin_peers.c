@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The admin interface's connections: one thread receives a bounded request on each, answers at once
  * what needs no waiting (health, refusals), gives every other call to the desk, sends the answer

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Looks up the facts of the admin interface's reasons by their number. admin_routes.c calls it and
  * makes the answers; this file has no side effects.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The reasons for which the admin interface itself does not do a call, in one table, which makes
  * the enum, the problem's `reason`, its status and its Retry-After. Used by the admin_*.c files.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The admin interface's routes: one table, the match of a request against it, and the shapes of the
  * answers. admin_peers.c calls it with requests that were read whole, admin_desk.c's threads run

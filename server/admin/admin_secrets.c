@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The shops' bearer secrets: one file for each issuer, each line of it a secret, so that a new one
  * can be put beside the old while both are in use. admin.c loads them and looks callers up. They

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reads and writes amounts of bytes for the commands (byte_count.h). Whole numbers throughout: no
  * rounding. */
 #include "server/base/byte_count.h"

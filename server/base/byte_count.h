@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Amounts of bytes as people write and read them: "500MB", "1.5GiB", "1.61 GB". The commands, the
  * configuration and the doctor use it; nothing that is billed passes through the short form.

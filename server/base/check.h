@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * check(): an assertion of an invariant, in release builds, too. All of server/ uses it for
  * programmer errors, never for what a peer sent.

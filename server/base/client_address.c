@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Addresses and prefixes. See client_address.h. */
 #include "server/base/client_address.h"
 

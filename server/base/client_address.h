@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A client's address: IPv4 and IPv6 in one form, and prefixes of addresses. The bounds for each
  * address, the trust in proxies and the logs use it. It keeps no state and, but for

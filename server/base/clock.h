@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The clocks that threads read in milliseconds. Monotonic time begins somewhere: only its
  * differences mean anything.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A small file, read whole: the configuration, a key set, a key. It interprets nothing.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A small file, read whole. Called for the configuration, key sets, keys and secrets.
  */

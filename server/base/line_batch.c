@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Writing a batch of lines, whole ones or none. See line_batch.h. */
 #include "server/base/line_batch.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Lines that the thread of a log (log.c, access_log.c) writes at once. Where the file does not take
  * them, because the disk is full, nobody reads the pipe or the descriptor is closed, the lost ones

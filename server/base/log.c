@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Writes the node's log: makes a line with the time and the level, makes control bytes visible, and
  * writes it to standard error, or queues it for the thread that does (see log.h). Only that thread

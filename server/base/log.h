@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The node's log: one line per event on standard error, "2026-11-23T10:00:00.123Z level message".
  * Called from any thread. Callers never give it a token or a key; they log issuer, kid and jti.

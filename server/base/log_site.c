@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The limit of each message: a bucket of LOG_SITE_BURST that fills by LOG_SITE_PER_S, kept as the
  * moment at which it will be full (the generic cell rate algorithm), and a list of the sites that

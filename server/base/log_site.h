@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Bounds how often one message is logged. Called by log.c alone, on any thread; takes no lock. */
 #ifndef TOLLGATE_SERVER_BASE_LOG_SITE_H
 #define TOLLGATE_SERVER_BASE_LOG_SITE_H

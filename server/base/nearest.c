@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Finds the name that a misspelt one was meant to be. It is called where a command, an option, a
  * value, a member or a key of the configuration is not known. It has no side effects.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The name that was meant by a misspelt one. Called where a command, an option, a value or a key of
  * the configuration is not known. Pure.

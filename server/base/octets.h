@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Rows for tables of the 256 octets, and the hexadecimal digits. ISO C names each octet of a range
  * in an initializer, so the ranges that parsers share are spelled out here, once.

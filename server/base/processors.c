@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reads the affinity and the cgroup's quota. See processors.h. */
 #include "server/base/processors.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How many processors this process may use, by its affinity and its cgroup's quota. Called by
  * node.c for `workers: auto`; it changes neither.

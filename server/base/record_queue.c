@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The ring of record_queue.h. Each record lies in one piece, after its length; one that would not
  * fit before the end of the ring lies at its start, and a length of 0 marks the gap. It takes no

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Carries records from a thread that must not wait to one that may: a ring of bytes, without a
  * lock. One thread at a time puts, and one takes. A full queue takes nothing, and the caller

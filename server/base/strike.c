@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Finds possible tokens in text that is about to be logged: the value after the token's name in a
  * URL (also in a nested, percent-encoded one), and anything that looks like a JWS. Called by log.c

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Finds the parts of a text that may be tokens, for both logs: only this file decides what they
  * strike out. Any thread may call it once the name is set; it changes no text itself.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * For the products of two numbers of 64 bits. ISO C has no such type; each compiler that builds this
  * has, on 64-bit processors.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Waits that do not spin when the kernel refuses to wait. See waiting.h. */
 #include "server/base/waiting.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * poll(2) for the server's loops: where the wait itself fails, it pauses and returns 0, so that a
  * loop neither takes the failure for an event nor spins. Called by threads that wait outside a

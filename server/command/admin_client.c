@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Sends one HTTP/1.1 request over the admin socket and reads its answer. command_admin.c calls it.
  * It blocks, with one deadline over the whole call, and never takes a cut answer for a whole one:

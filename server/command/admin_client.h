@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The client side of the admin socket: one request, one bounded answer, then the connection is
  * closed. The commands call it through command_admin.h. It speaks to tollgate's own server only and

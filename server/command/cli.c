@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The program's entry: main calls tollgate_main, which finds the command and runs it, or prints the
  * help or the versions. It also holds what every command_*.c needs to find its configuration and

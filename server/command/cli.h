@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the commands share: the table of commands, the exit codes, the reading of options, the
  * telling of mistakes, and helpers. tollgate_main and the command_*.c files use it (cli_nearest

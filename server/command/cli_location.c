@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where the commands find the configuration, the admin socket and a link: options, environment and
  * standard input. Called by the commands.

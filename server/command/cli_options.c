@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads a command line. argp does the parsing, but this file looks at the options first, because
  * getopt's messages name no cure: an unknown option is answered with the name that was probably

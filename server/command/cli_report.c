@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Prints what is wrong: a line for people or, with --json, an object for programs. Both go to
  * standard error, so that standard output holds an answer or nothing. The commands call it; it

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * `tollgate account ACTION ISSUER/NAME`: opens, shows, tops up, adjusts, limits, suspends and
  * activates accounts. tollgate_main calls it. It asks a running node over its admin socket, never

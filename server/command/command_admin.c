@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the commands that ask a running node share (command_admin.h). It puts into words what goes
  * wrong between the command line and the node; it does not know what an answer means.

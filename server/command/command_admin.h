@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the commands that ask a running node share: the naming of an account, the call, and the
  * printing of refusals. Used by command_account.c, command_usage.c, command_health.c and

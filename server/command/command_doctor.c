@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * `tollgate doctor`: says whether a node could run here, and what to do where it could not.
  * tollgate_main calls it, doctor.c does the checks. It needs no running node, works beside one, and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * `tollgate health`: says whether a node may serve, and why not. tollgate_main calls it. It exits
  * with 0 where the node is ready, 1 where it is not, 69 where none answers, as a supervisor or a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * `tollgate key generate`: makes an issuer's key, writes the private half for the storefront (0600)
  * and the public one for the node (0644), and prints the configuration lines to paste.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * `tollgate link explain`: says what a node would answer to a link and why, claim by claim, from
  * the configuration and its key sets alone. tollgate_main calls it. It prints the decoded claims

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * `tollgate link revoke`: ends a link, by its URL or by account and jti, or all links of an account
  * that were issued before an instant. tollgate_main calls it. It asks a running node, never Redis:

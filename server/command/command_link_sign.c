@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * `tollgate link sign`: signs one link for each --path with a key from a file and prints the URLs.
  * tollgate_main calls it. It never asks a node, so a storefront's machine needs nothing else. Where

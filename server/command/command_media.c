@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * `tollgate media scan` hashes the library ahead of its first requests, so that every file has its
  * validator from the start; `tollgate media show` prints what is known of single files.

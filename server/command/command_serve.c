@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * `tollgate serve`: loads the configuration and runs a node in the calling thread, or only checks
  * the configuration and what it names, or prints the reference of all keys. tollgate_main calls it.

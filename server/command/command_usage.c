@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * `tollgate usage ISSUER/NAME`: prints what an account received, by day and file, with totals. It
  * asks a running node, which first posts the usage that it has not posted yet, so the figures are

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads the configuration file into struct config: each value of the document that config_table.h
  * names is converted, held against its bounds and, where it is a path, resolved. A mistake does not

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The node's configuration: one table of keys (config_table.h) makes the YAML schema, the defaults,
  * the checks, `tollgate serve --print-config-reference` and the manual. `serve` loads it when it

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads the numbers, durations and sizes of the configuration: a number in the key's own unit, or
  * one with a unit, as the commands take them. What is not a whole number of the key's unit is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Lists the keys in which two configurations differ, for a sentence of the log. Called by the node
  * at SIGHUP, which compares the configuration in force with the file. It goes through the rows of

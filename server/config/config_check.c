@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The checks of a configuration that a length or a bound cannot express: addresses, names,
  * prefixes, and what must agree across keys. Called by config_load once every value is converted. A

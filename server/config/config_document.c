@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The configuration file's text as a tree with line numbers, by libyaml. config_load takes the
  * values from it and reports to it which ones are refused, so that each mistake is told once, with

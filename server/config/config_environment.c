@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Variables of the environment in the values of the configuration. A value is expanded once, after
  * YAML has been read, so that what a variable holds is never read as YAML, nor expanded again.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The collector of what is wrong with a configuration. Called by config_load and its parts; it
  * interprets nothing.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Refuses a configuration whose own files lie beneath media_root: a link for `prefix:/` could
  * download a signing key, the ledger's journal or Redis' file there. Called by config_check, and so

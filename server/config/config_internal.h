@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the config_*.c files share: the rows of config_table.h as data, the collector of errors, and
  * the document that knows on which line each value stands. Outside of them only manual.c and

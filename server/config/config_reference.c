@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Prints config_table.h as commented YAML, in a form that config_load accepts as it stands, or for
  * programs as JSON: every key with its default, bounds, unit and help. Called by `tollgate serve

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Every key of the configuration file, once: from these tables come the defaults, the bounds,
  * the YAML schema, the messages and `tollgate serve --print-config-reference`. Only config.c

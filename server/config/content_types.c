@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The table of media types by extension, sorted because it is searched for each
  * response. See content_types.h.

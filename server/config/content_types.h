@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Media types by the extensions of file names: the configuration's `content_types` as a table that
  * is searched for each response. The node makes it once, and all workers read it. It opens no file.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Groups and ciphers, told good from bad by OpenSSL itself. See tls_algorithms.h. */
 #include "server/config/tls_algorithms.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which groups and ciphers TLS is spoken with: tls_groups and tls_ciphers of the configuration,
  * held against what this OpenSSL has and what transport_tls.c can count. Called when the

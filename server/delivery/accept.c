@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Decides when a worker accepts clients, and when it pauses because descriptors have run out.
  * worker.c's loop calls it; it hands each accepted socket to connection.c and never reads from one.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The worker's side of the access log. request.c and response.c begin an entry and tell it the
  * answer, metering.c's deliveries hold it, and when the last holder drops it, its line is queued.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The arithmetic of metering: how many bytes of a body lie before the position of the stream that
  * the peer has acknowledged, and whether a response was mostly lost. Plain numbers, which

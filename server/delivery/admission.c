@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Decides whether a response may start and whether a transfer may go on. request.c, transfer.c and
  * worker.c call it. The window's grant answers where it is valid and has funds, else one question

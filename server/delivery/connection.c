@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The state of a client's connection: accepting, receiving, reading heads one after the other,
  * ending. See connection.h for the picture. It decides nothing about a request (request.c does),

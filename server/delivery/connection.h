@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A client's connection, its states, and the files that each do one step of its requests. It
  * belongs to one worker, and no other thread touches it.

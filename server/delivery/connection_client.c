@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Finds the client of a connection, and of each request where a proxy forwards the requests of many
  * clients on one connection: the socket's peer, the client in a trusted proxy's header, or the one

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How many descriptors a node may have, and has left. See descriptors.h. */
 #include "server/delivery/descriptors.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Descriptors: how many this process may have, and whether one is left. The workers ask before they
  * accept, and leave the last ones to the node itself.

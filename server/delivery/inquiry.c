@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Carries inquiries from an admin thread to a worker, and their answers back. See inquiry.h; what a
  * worker does with an inquiry stands in connection.c, admission.c and response.c.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * An inquiry asks how the node would answer a client that sent this request head now. A worker
  * treats an inquiry as a request: it passes it through the parser, the token, the file, Redis and

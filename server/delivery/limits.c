@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The limits that a node applies without asking Redis: how many responses of a link and an account
  * run at once, how fast they are, and how many may end unacknowledged. Called by admission.c and

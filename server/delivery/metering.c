@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Bills what the peer's kernel acknowledged, and nothing else. Each connection keeps a bounded
  * queue of deliveries (where a body starts in the stream, how much of it was handed to the kernel);

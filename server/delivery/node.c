@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the workers, the admin threads and the doctor ask of a node and tell it: its phase, its keys
  * and certificates, its counters, and notices for the shops. node_run, in server/node/, changes it.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A running node: everything that the threads of one process share. `tollgate serve` calls
  * node_run, which makes it; the admin thread and the workers borrow it. Once the phase is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Looks peers up among the prefixes of trusted proxies, and remembers which faults of theirs the
  * log has named lately. It reads no socket. See proxies.h.

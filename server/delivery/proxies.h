@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which proxies are trusted to name their clients, and how each names them: by a PROXY protocol
  * header before each connection, or by a field of each request. The node makes it from the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A purse holds the funds that a response has taken from its window: all that it needs when it
  * begins, so that no other response can begin on the same bytes, and as much as there is when it

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Drives hiredis 0.14 on the ring. See redis_link.h. hiredis calls add_read, add_write and so on;
  * here they arm a multishot poll or note that the end of the turn shall write. hiredis itself frees

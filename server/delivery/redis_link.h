@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A worker's connection to Redis: hiredis' asynchronous API driven by the worker's own ring,
  * reconnecting with backoff. Commands of one turn of the loop travel in one write

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Decides from a parsed head which token, which file and which bytes a request is for. It checks in
  * this order: method, target, token, file, preconditions and range; admission.c comes after it.

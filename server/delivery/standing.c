@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Asks Redis about links whose answers carry no bytes, and remembers what it said in the token
  * cache's entry. It sends nothing to clients. See standing.h.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Whether a link has been revoked, for answers that carry no bytes of the file: HEAD, 304, 412,
  * 416. These need no grant, so admission.c does not ask about them; standing.c asks Redis once for

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Hands bytes to the transport: a small body in one send with its head, a larger one from its file
  * in chunks. The calls are inline on the non-blocking socket, with a one-shot poll when it is full;

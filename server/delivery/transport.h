@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How bytes reach a client: over plain TCP, over TLS records made here, or over TLS records that
  * the kernel makes (kTLS). transfer.c, connection.c and metering.c call a connection's transport

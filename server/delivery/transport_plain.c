@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The transport over plain TCP: send(2) and sendfile(2), called inline on the non-blocking socket
  * by transfer.c. It holds no bytes back. See transport.h.

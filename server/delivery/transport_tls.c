@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * TLS over a connection. OpenSSL reads from the bytes that the ring received and writes into one
  * buffer that a worker's connections share; from there the records go out, several with one send.

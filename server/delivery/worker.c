@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The worker's loop: waits on the ring, hands each completion to the file that handles it, runs the
  * connections that can go on without waiting, and writes the commands queued for Redis. run.c

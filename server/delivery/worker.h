@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A worker: one thread, one ring, one socket of each listener, its connections and caches. run.c
  * makes, runs and destroys it; the files beside it each hold one step of a request's way (accept,

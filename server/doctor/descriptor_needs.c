@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How many descriptors a node needs. See descriptor_needs.h. */
 #include "server/doctor/descriptor_needs.h"
 

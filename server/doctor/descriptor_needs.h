@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How many descriptors a node needs by its configuration. The node asks for them at its start, and
  * the doctor compares them with the limits.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The checks of the host and of Redis, and the run of all checks (doctor.h). A check tries the
  * thing itself where that is possible (it makes rings, it asks Redis), and reads a limit only where

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The doctor checks what a node needs of its host, its configuration and its Redis, and names
  * the cure of each fault. `tollgate doctor` runs all checks, `tollgate serve` those that are

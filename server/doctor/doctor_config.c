@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The doctor's checks of what the configuration names: files, directories and addresses. Each asks
  * the system with the rights of its own user, which should be the node's. They make no files.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the doctor's checks share: their findings, and how a check reports more than one. Only the
  * doctor's own files include it.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The doctor's checks of values that are sound by themselves and still do harm: a state directory
  * that is somebody else's, proxies that could be anybody, a bound beyond another one. Called for

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Counts connections by address in a hash table with open addressing and linear probing, which
  * never grows. connection_client.c calls it. See address_table.h.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Counts the connections of each client address on this node, and holds them to a bound. The
  * workers share it, under one lock that is taken when a connection begins and when it ends. It

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Adds, takes and levels the bytes of funds. Called by window.c and purse.c; it takes no lock and
  * asks Redis nothing. See funds.h.

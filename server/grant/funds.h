@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Funds: bytes that Redis has reserved for this node, of an account (its balance or its max_bytes)
  * and of a link (its max_bytes). A window holds those that no response needs yet; a response takes

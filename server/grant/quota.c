@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Counts responses and bytes against limits that the workers share. Called by limits.c, transfer.c
  * and metering.c; it never waits: a connection that gets no bytes asks again at the next tick. See

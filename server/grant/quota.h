@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A quota holds a link, or an account, to its limits across all workers of the node: of responses
  * under way, and of bytes per second. It consists of atomics only; the table in window.c owns it.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The table of windows; window.h says which thread may do what. It is sharded by account, so that
  * recalling an account's idle funds looks at one shard only. Called by admission.c, purse.c and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A window is what one link delivers of one path on this node, from the first request until it has
  * been idle for a while. A window holds the grant (its funds and validity) that its responses

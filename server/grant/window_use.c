@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The use of a link that a window delivers: counts the bytes that have arrived and that are under
  * way, each use in a ledger download of its own. A delivery keeps the use that it began in. Called

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * X-Forwarded-For and Forwarded, read from right to left. Each proxy adds at the right, so what a
  * trusted proxy wrote is met first, and what its client sent cannot spoil the reading of that,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Finds the client that a proxy speaks for, in the fields that it adds to each request:
  * X-Forwarded-For, or Forwarded (RFC 7239). Pure functions; proxies.c calls them for the requests

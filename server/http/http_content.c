@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Skips empty chunked content (RFC 9112 7.1). See http_content.h. It is as strict as the parser of
  * heads: a proxy that read a chunk's line differently would see another request behind it.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Skips the empty content of a request: proxies that translate HTTP/2 send a GET with
  * `Transfer-Encoding: chunked` and only the last chunk. Called by the workers and the admin thread

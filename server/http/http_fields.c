@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Dates, file names, entity tags, preconditions, ranges and bearer tokens. See http_fields.h.
  */

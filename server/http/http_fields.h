@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The request fields that decide which bytes of a file are sent (Range, If-Range, the
  * preconditions), the dates and file names of answers, and bearer tokens. Pure functions over

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The strict request-head parser. See http_head.h. One pass over the bytes; each field is cut by
  * its colon and line end, validated by character class, then matched against the few names that

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The strict request-head parser: RFC 9112, one head at a time, in place. Used by the workers for
  * clients and by the admin thread; fuzzed alone. It reads only its arguments, allocates nothing and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Cuts lines, fields and lists of HTTP/1.1, byte by byte and without state. See http_lines.h.
  */

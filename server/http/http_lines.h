@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Lines, fields and lists of HTTP/1.1 (RFC 9112 2.2 and 5, RFC 9110 5.6), read as strictly as
  * http_head.h says: what the parsers of heads and of chunked content have in common. Pure functions

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The PROXY protocol, versions 1 and 2, sections 2.1 and 2.2 of its specification (HAProxy,
  * proxy-protocol.txt). See proxy_header.h.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Parses the PROXY protocol, version 1 (a line of text) and version 2 (binary), told apart by how
  * they begin: a header in which a trusted proxy names its client before that client's bytes. Called

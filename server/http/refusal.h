@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Every reason for which a request is refused: one table, which continues that of tokens/tokens.h.
  * It makes the enum, the `reason` of the answer, the status, the s-uri-signing code of RFC 9246 and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What each refusal says to a listener: somebody who pressed download in a shop, knows nothing of
  * tokens, and can go back, wait, top up or ask. The texts of the tables (refusal_text) are for

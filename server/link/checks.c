@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Budgets of failed checks, and the digests of checked tokens: three set-associative tables that
  * never grow. token_cache.c calls it. See checks.h.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the node remembers of signature checks, which cost twenty times what a good request does:
  * how many failed for each client address, which tokens were found good, and which wrong. A worker

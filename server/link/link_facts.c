@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Judges a link as a node would, step by step, by the very functions that the node uses. Called by
  * `link explain`, the admin interface and `link sign`. It asks neither Redis nor a node, and keeps

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What can be known of a link from the configuration alone, collected once for `link explain`,
  * `link sign` and the admin interface, which give it as text or as JSON. Hints and report never

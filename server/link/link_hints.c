@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Recognises the mistakes that people make when they sign links: each rule looks at the facts and
  * adds a sentence with the cure. Called for `link explain`, `link sign` and the admin interface.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The names of links; see link_name.h. The admin interface computes them here. A worker's token
  * cache takes the texts from here, but digests them itself with an algorithm that it fetches once.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The name of a link across its tokens: 32 bytes, under which windows, uses and revocations are
  * kept. With a jti it is made of issuer, account and jti, which a storefront may sign again (a

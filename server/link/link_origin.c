@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Whether a link leads to the node of a configuration: compares the scheme, the host and the port
  * of the two. Called by link_facts_create. It resolves no names, so the answer is about what the

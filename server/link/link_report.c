@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A link's verdict as JSON: for `link explain --json`, and for support staff over the admin
  * interface, in the same words. It judges nothing (link_facts.c does) and never holds the token.

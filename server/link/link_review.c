@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The review of links that were just signed. See link_review.h. */
 #include "server/link/link_review.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Foresees how a node will answer a link that was just signed, as far as a configuration and the
  * media root tell. `link sign` warns with it, so that the buyer is not the first to learn. It

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The target of a request, and the request that a link stands for. See request_target.h. Called by
  * request.c for clients, and for links by `link explain` and the admin interface, so that all of

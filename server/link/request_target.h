@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Finds the path and the token in the target of a request, in the same way for a client's request
  * and for a link that is explained or revoked. Pure.

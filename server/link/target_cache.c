@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The worker's remembered targets. See target_cache.h. Direct-mapped: a newer target takes the slot
  * of an older one, so that nothing is searched and nothing ages.

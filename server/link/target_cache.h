@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Remembers request targets that this worker has met at least twice, with the path that they name
  * and the token that they carry, so that a repeated link is neither parsed nor digested again.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The worker's remembered tokens. See token_cache.h. A chained hash table with a list by recency;
  * at the bound the least recently used token is dropped.

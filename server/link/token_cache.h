@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Tokens whose signature this worker has checked, remembered under their SHA-256 and the trust's
  * generation, so that the signature is checked once for each distinct token. Called by request.c;

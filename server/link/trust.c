@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads the issuers' key sets from disk and makes the trust that tokens are verified under. Called
  * by the node and by the command line; it wipes key material from the buffers that it passed

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Makes the trust that tokens are verified under: reads each issuer's key set from the file that
  * the configuration names. Called by the node at start and at each reload, and by the commands that

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Listening sockets. See listener.h. */
 #include "server/loop/listener.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Listening sockets: one per worker on the same address (SO_REUSEPORT), so that the kernel spreads
  * connections and no lock is shared; or those that systemd holds for the node. Used when a node

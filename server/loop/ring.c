@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Makes a worker's ring, or explains with a cure why there is none. See ring.h. */
 #include "server/loop/ring.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Makes the io_uring that a worker runs on, and explains why the kernel refuses one. Called by the
  * workers and by `tollgate doctor`, which tries the same calls, so that it finds what a start would

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The man pages: the tables in roff's man macros. See manual.h. */
 #include "server/manual/manual.h"
 

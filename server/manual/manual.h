@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The manual and the shell completion, written from the tables that the program itself runs by: the
  * commands and their options, the configuration keys, the exit codes, the refusals. Linked into

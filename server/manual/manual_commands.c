@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The commands as the manual knows them. It learns each command's options by running the command up
  * to its cli_parse, so that there is no second list of them.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The completion for bash: commands, options, and what may stand behind an option, as far as the
  * tables tell: FILE and PATH are files, DIR is a directory, and A|B|C in a command's usage are

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The entry of tollgate-manual, which the build runs to make the man pages and the completion:
  * `tollgate-manual program|configuration|completion` prints one of them.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A node's life: starts what the workers lean on (ledger, Redis, media, trust), then the workers
  * and the admin interface, waits for a signal, and ends them in the opposite order, so that each

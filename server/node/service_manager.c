@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Telling the service manager. Not by libsystemd's sd_notify, which waits for ever for a manager
  * that does not read its socket: the node's main thread would hear no signal from then on.

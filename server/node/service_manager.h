@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the node tells the service manager that started it: the protocol of sd_notify(3). */
 #ifndef TOLLGATE_SERVER_NODE_SERVICE_MANAGER_H
 #define TOLLGATE_SERVER_NODE_SERVICE_MANAGER_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Writes the address of Redis as the ledger takes it, and reads the password from its file. It
  * connects to nothing. See redis_address.h.

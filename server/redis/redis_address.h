@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads from the configuration which Redis the node uses: its address, and its password. Called by
  * the node at start and by the doctor. It does not resolve the address: the ledger does.

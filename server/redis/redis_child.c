@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The embedded Redis' supervisor: one thread that starts redis-server, watches it and starts it
  * again when it dies or answers nothing any more. `tollgate serve` calls it where the configuration

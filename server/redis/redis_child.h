@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The embedded Redis: a private redis-server child on a Unix socket in the state directory,
  * append-only file on, noeviction, restarted with backoff when it dies or answers nothing for 10 s

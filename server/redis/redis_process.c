@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Starts, asks and ends one redis-server (redis_process.h). Called by redis_child.c. Between fork
  * and exec it calls async-signal-safe functions alone: the node has other threads, whose locks the

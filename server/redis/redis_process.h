@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One redis-server process: where its files are, how it is started, asked and ended. The embedded
  * Redis' supervisor (redis_child.c) calls it. It decides nothing about restarts and keeps no

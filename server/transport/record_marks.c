@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The queue of marks in a stream of TLS records. Called by transport_tls.c; it sends nothing and
  * keeps no bytes of the stream. See record_marks.h.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where the plaintext lies in a TCP stream of TLS records: a queue of marks, one for each run of
  * equal records that were made and not yet acknowledged. transport_tls.c adds a mark as it makes

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What TLS needs before a connection comes: certificates and their keys, the choice among them by
  * server name (RFC 6066 3), ALPN (RFC 7301), the keys of session tickets (RFC 5077, RFC 8446

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Chooses the certificate of a handshake, and frees certificates. It reads no file. See
  * tls_certificates.h.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The certificates of a node: read from a file or a directory, chosen among for each handshake, and
  * reviewed for what an operator should mend. Immutable once loaded, so any thread may ask. Only

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Finds certificates and their keys: one file, or a directory of them (tls_load). A file of a
  * directory that is not a certificate with its key is skipped with a warning; a damaged certificate

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads one certificate with its chain, its key and its OCSP response from their files, and says
  * what is wrong with those that cannot be served. Called by tls_certificates_load.c; it never asks

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Warns of what an operator should mend in certificates that load: certificates that no client
  * gets, chains without their intermediate, OCSP responses that cannot be stapled. Called once for

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Maps OpenSSL's reasons to the kinds that are counted apart. See tls_failure.h. */
 #include "server/transport/tls_failure.h"
 

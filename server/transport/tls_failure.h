@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Why a TLS handshake, or a session, failed: the kinds that are counted apart in /v1/health, as
  * tls_failed_no_shared_cipher and the like; tls_failed is their sum. Called by transport_tls.c.

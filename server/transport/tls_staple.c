@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reads OCSP responses and checks them against their certificates. See tls_staple.h. */
 #include "server/transport/tls_staple.h"
 

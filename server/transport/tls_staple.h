@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * OCSP responses that handshakes carry for the clients that ask (RFC 6066 8, RFC 6960): each is
  * read from a file beside its certificate, and checked against the certificate. Called by the load

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Makes and renews ticket keys, or reads them from a file. See tls_tickets.h. */
 #include "server/transport/tls_tickets.h"
 

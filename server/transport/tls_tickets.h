@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The keys of session tickets (RFC 5077, RFC 8446 4.6.1): either the process's own, renewed every
  * twelve hours, or those of a file that several nodes share, so that each node resumes sessions of

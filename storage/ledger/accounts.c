@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Accounts for people: money operations, the views of an account and of a link. Admin threads call
  * it, on connections of its own. Money reaches Redis only through the journal and the poster; the

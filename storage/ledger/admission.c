@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The commands by which a worker's own connection asks for grants, and what their replies mean.
  * Called by workers. It sends nothing and keeps nothing.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Downloads: the counters that workers add to, and the stack on which the downloads that moved
  * wait for the writer. Workers call it; the writer frees. Nothing here touches the disk or waits

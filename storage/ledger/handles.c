@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Accounts and files as callers hold them: references to the names of names.c. Workers take and drop
  * them.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Appending to the journal: room and reservations, names on first use in a segment, grouped writes,
  * rotation. The writer thread calls it (and ledger_open before that thread starts); workers call

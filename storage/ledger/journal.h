@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The journal as its writer sees it: append, make durable, rotate; and the room in it. ledger_open
  * and the writer thread write; workers only reserve room, which never waits for the disk; the

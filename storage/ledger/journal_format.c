@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Encodes and decodes journal records, field by field and little-endian. Called by the journal's
  * writer and readers. It never touches a file, and it trusts no byte that it decodes.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The journal's records on disk. Used by the writer, which encodes, and by the reader and the scan,
  * which decode; it opens no file and knows no account.

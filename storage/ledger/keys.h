@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The names of an account's keys in Redis. Every source that builds a command includes it; the head
  * of functions/library.lua says what each key holds.

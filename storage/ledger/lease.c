@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Taking, renewing and giving back the lease of the node's name. Called by the poster's thread. It
  * decides nothing about accounts.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The node's name in Redis, leased to one process of one instance. The poster uses it and posts
  * only while it holds the lease, so that a copied state directory cannot post beside its original.

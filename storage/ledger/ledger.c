@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Opening and closing the ledger, and its statistics. The server's main thread opens and closes it.
  * The work itself is the writer's and the poster's.

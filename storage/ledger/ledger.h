@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The ledger: what is owed. It keeps a journal on disk that no delivered byte escapes, a poster
  * that brings the journal to Redis exactly once, and the accounts there. The server calls it:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the ledger's parts share: the ledger itself, the writer, the poster. Only this folder's
  * sources and tests include it.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Interned names: the hash table, the reference counts, the percent-encoded tag, the places of
  * accounts. Workers, the writer, the poster, the push thread and admin calls use it. Nothing here

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Accounts and files, interned: one object per name, found by a hash table, reference counted; and
  * the count of accounts, for each issuer and for the node. Used by the public look-ups, the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Notices for shops: a bounded queue that any thread fills and the poster's thread empties into
  * one stream per issuer in Redis, which ledger_notices reads by cursor. No money or usage

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Gathers records into posts and turns a post into a command. Only the poster's thread calls
  * it. Sums are exact: a post carries the sum of the journal's differences, per account, epoch,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Journal records gathered into posts; a post is what one function call brings to Redis. Used by
  * the poster. It sends a post, but decides neither when nor what a refusal means.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The poster thread: reads the part of the journal that is durable and brings it to Redis exactly
  * once. Normal posting, recovery at start and replay to a Redis that went back in time are one

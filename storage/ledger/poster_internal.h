@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The poster's parts among themselves; nobody else includes this. poster.c has the thread and its
  * connection, poster_resync.c the watermarks and the cursor, poster_post.c the batches, and

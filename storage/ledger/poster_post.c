@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A batch of records: read from the journal, posted in a pipeline, its replies taken. Called by
  * poster.c in turns.

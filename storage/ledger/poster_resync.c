@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where the poster begins: it asks Redis for the watermark of every account, and puts the cursor where
  * the first missing record is. Called by poster.c after each connection.

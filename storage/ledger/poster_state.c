@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the poster says of itself: its state, its objections, how far it came, its lease. Called by the
  * poster's other parts, in its thread.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Asks a Redis what it is, for somebody who sets a node up. The server's doctor calls it, never the
  * running ledger. It changes nothing in Redis.

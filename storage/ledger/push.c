@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The push thread: one connection that is subscribed to tg:revocations, so that this node hears a
  * revocation on any node while it happens. A PING each beat, answered in the same stream, tells a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A cursor over the journal that resolves names. The scan at start and the poster each have one; it
  * never reads past its limit, behind which the writer may be at work.

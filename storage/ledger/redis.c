@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The blocking Redis connection: address, authentication, INFO, the function library. The poster,
  * push, the admin calls and the probe use it. It repeats no command, and a failed link stays failed

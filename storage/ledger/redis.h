@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One blocking connection to Redis with timeouts, and commands over it. The poster, push, the admin
  * calls and the probe each have their own; workers have asynchronous ones elsewhere.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The numbers on which a node and the functions in Redis must agree. ledger.h makes its enums of
  * them, and the build makes the constants of functions/ (constants.lua.in): so this file holds

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The journal at start: reads and verifies every segment, checks accounts' sequences and downloads'
  * sums, cuts a torn tail off, refuses damage and names its place. journal_open calls it once,

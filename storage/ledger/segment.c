@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Segment files: allocation, whole reads and writes by record number. Called by the writer thread
  * and by readers. It never moves a file position, so one file may be read and written at once.

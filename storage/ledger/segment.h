@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One segment file of the journal: it is created with its space allocated, opened, read and
  * written in whole records. Used by the journal, its reader and the scan. It knows nothing of what

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What all parts of the ledger use: deadlines, threads, messages, and the state that workers ask for.
  * It calls none of the parts.

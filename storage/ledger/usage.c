@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Usage by day and file, in pages: steps of a scan that are short for Redis, gathered until a page
  * is full, then sorted, each file once. Admin threads call it, on connections of its own. It keeps

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Parses the configured address and resolves it, for where.h. A name is resolved at the start and
  * again whenever all its addresses have failed, on a thread of its own and never by a caller: the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where Redis is: the one authority on the address in force. Everything that connects to Redis asks
  * it, the workers through ledger.h, and reports an address that failed; it never connects itself.

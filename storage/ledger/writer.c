@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The writer thread: brings what moved into the journal, makes it durable, keeps a segment ahead.
  * Workers and the admin thread reach it through the stack `dirty`, tickets and money operations. It

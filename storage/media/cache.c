@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The open-file cache of one worker. A hit costs a hash of the path, a probe and a comparison: no
  * system call, no allocation, and no lock once the file is hashed. Opens that might wait for the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the files of the cache share: an entry, the table that finds it by its path, and the lists
  * that say which entry goes first. One thread owns all of it, so there are no locks.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The cache's table of paths and its lists. Used by cache.c only; it opens nothing, frees no entry
  * and knows nothing of references.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads files, hashes them with XXH3-128 and walks over the frames of MP3s on the way. It runs on
  * the hasher's thread and on a thread that scans, never on a worker, for it waits for the disk. A

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The content hash: XXH3-128 of a whole file, read in chunks. The hasher's thread and the scan use
  * it, each with a reader of its own; it waits for the disk, so no worker may.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads, appends and rewrites the file of hashes for the hash store. Every process that has the
  * file open holds a shared flock on it, and rewriting needs the exclusive one, so nobody appends to

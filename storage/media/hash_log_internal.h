@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The hashes on disk: one append-only file of fixed-size records, state_dir/hashes. Only
  * the hash store uses it and keeps the hashes in memory; nothing here decides which hashes

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The table of known hashes: an entry per (device, inode), found by open addressing, aged by
  * a list from oldest to newest. The workers look up, the hasher and the scan put. It never

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The known hashes: in memory by device and inode, and on disk through the hash log. The workers
  * read it, the hasher and the scan write it; it locks itself.

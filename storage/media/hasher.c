@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The hasher's thread and its two queues. Workers ask through hasher_ask, or hasher_ask_first for a
  * request that waits, and never wait themselves; the thread opens each file itself, hashes it and

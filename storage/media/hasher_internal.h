@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The hasher: one thread per process that reads whole files for their hash, so that no worker has
  * to. The workers' caches ask it through bounded queues and look for the answer in the hash store.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Opens and closes what all workers share: the root directory, the store of hashes and the hasher.
  * The server's main thread and the commands that read the media root call it; workers only ask it

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The media: the files that are served. It opens paths beneath the media root and nowhere else,
  * keeps hot files open, and knows each file's content hash (its strong validator). The server's

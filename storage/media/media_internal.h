@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the files of this folder share: the root, its store of hashes and its hasher. Only
  * storage/media includes it; callers see struct media as opaque.

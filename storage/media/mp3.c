@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The walk over an MP3's frames and tags. See mp3_internal.h. */
 #include <string.h>
 

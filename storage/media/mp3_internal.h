@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How long an MP3 plays and at which bitrate, from the headers of all its frames (ISO 11172-3
  * 2.4.1, ISO 13818-3). The content reader feeds it the bytes of a file in their order, in

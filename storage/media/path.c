@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The one place that opens anything beneath the media root (workers pass the same flags to
  * their ring), always by openat2, so that the kernel itself refuses ways out, and symbolic

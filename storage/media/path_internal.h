@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Paths beneath the media root: which may be opened, how they are opened, and what tells one
  * version of a file from another. The cache, the hasher and the scan all use it, so that they see

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which parts of the files are in memory, so that a worker neither waits for the disk nor asks the
  * kernel about a hot file with each chunk. Workers call it before they send. It looks at one byte

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Hashes the whole library ahead of its first requests for `tollgate media scan`, or one file for
  * `tollgate media show`. It works in the calling thread and opens everything as a request would, so

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Files that are not in memory. The kernel's threads for the ring read the disk, never a worker,
  * which would keep all its connections waiting meanwhile. Files of which no one can tell whether

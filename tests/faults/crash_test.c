@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The node and Redis are killed in the middle of things: what was delivered is billed once, and
  * prepaid money is neither lost nor made. The tests assert the bounds that the ledger promises, not

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Things that run out or go away under a transfer: the disk, the file, the client. The node
  * answers, stays up and bills what was acknowledged.

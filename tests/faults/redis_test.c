@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A Redis that answers much at once, late, wrongly or not at all, and one that has moved. Every
  * client is answered. The node looks for a Redis that works, and is not ready while it has none.

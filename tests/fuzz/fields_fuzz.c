@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * libFuzzer target for the fields that decide which bytes of a file are sent. The input is 8
  * bytes of file size, then one line each of Range, If-Range, If-Match, If-None-Match,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * libFuzzer target for the fields by which proxies name clients. It asserts that nothing is read
  * past the end, and that whatever stands before the last member, which the trusted proxy wrote,

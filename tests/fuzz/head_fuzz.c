@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * libFuzzer target for the request-head parser, the fields that it finds and the empty content
  * behind a head. It asserts that nothing is read past the input (ASan), that a head's length lies

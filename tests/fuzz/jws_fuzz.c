@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * libFuzzer target for the token verifier. The first byte says what the rest is: a whole token, the
  * claims or the header of a token (which is then signed, so that the fuzzer gets past the

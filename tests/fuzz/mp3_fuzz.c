@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * libFuzzer target for the MP3 facts: any bytes are a file. It asserts that either both facts are
  * found or none, and that they do not depend on how the file is cut into parts.

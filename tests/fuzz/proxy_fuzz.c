@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * libFuzzer target for the PROXY protocol's header. It asserts that a whole header lies within the
  * input, that a header short of one byte is partial and not wrong, and that nothing is read past

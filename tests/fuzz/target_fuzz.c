@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * libFuzzer target for the request target. It asserts what the server relies on: an accepted
  * path is absolute and plain, the URI spells the same path, and the encoded path reads as that

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The access log: what a line says, that no token is in it, and that no answer waits for it. */
 #include <fcntl.h>
 #include <jansson.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tollgate-bench against a real node: it reports what was delivered and billed. */
 #include <jansson.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Money: what a prepaid account can and cannot download, transactions that may be repeated, and a
  * stop of the node that loses nothing.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The doctor, and the start of a node, which uses it, on hosts where something is wrong: a seccomp
  * filter, a limit, the clock, a directory, the setup of Redis. Each test is a process of its own,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a listener's client asks for and what is billed for it: whole files, ranges, conditional
  * requests, kept connections and pipelined requests. Every test ends by comparing the bill with the

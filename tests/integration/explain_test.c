@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * POST /v1/links/explain beside a GET by the same link. For each refusal of the two tables that
  * such a GET can meet, both must say the same status and reason. A row that is added to a table

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Floods of links with a wrong signature: how many checks they may cost, and that no other client
  * is refused because of them.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Funds: a response takes what it needs when it begins and gives back what is left of it, however
  * its account's limits change meanwhile. So no response begins with bytes that another still needs,

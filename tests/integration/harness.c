@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Sites: their directory, processes and log. Every integration and fault test calls it. A janitor
  * process outlives the test, however the test ends, and removes the directory. The other children

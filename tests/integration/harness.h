@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The harness of the integration and fault tests. A site is one installation in a directory of its
  * own (configuration, keys, a real `tollgate serve`, a real Redis); two clients, libcurl and a bare

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the harness's files share: the site's fields, its memory, and the start of a child process.
  * Tests include harness.h alone.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The relay between nodes and Redis (harness.h). One thread polls all sockets and keeps, for each
  * direction, a queue of chunks with the time at which each is due. Of the bytes that it passes it

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The TLS client and the certificates of the tests (harness_tls.h). */
 #include "tests/integration/harness_tls.h"
 

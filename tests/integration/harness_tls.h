@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A TLS client for the tests, by OpenSSL. A test chooses what the client offers, and can send
  * records that OpenSSL's own functions would not make. Any failure but that of the handshake fails

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a site's owner does beside running the node: commands, files, accounts, links, and the Redis
  * behind it. The tests call it. Accounts and usage go through the admin interface, as a storefront

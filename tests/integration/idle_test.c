@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What an idle node costs: the bounds in its configuration must not take memory until they
  * are used. */
 #include <stdlib.h>

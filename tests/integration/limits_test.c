@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Bounds: connections of an address and of the node, requests of a connection, slow clients; and
  * how proxies count. */
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The node's log when clients cause many lines, and when nothing reads it. */
 #include <signal.h>
 #include <stdlib.h>

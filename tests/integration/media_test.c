@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* `tollgate media show` and `scan`, symbolic links, and a file's date as its validator. */
 #include <fcntl.h>
 #include <jansson.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What `tollgate media show` says about MP3s that lame makes, compared with ffprobe: as they are,
  * and with tags, cuts and junk. ffprobe's count of packets is exact. The duration that it reports

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Clients and a Redis that make the node wait: answers that are not read, requests without end, a
  * question that is never answered. Each wait has a bound, and the bytes and the room that were

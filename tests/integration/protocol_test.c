@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * HTTP from strangers: what is not a request, too large, ambiguous, or of another version. After
  * each, the node must still serve others.

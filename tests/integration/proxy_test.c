@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Clients behind proxies: the PROXY protocol, X-Forwarded-For or Forwarded names them, for the
  * access log and for the bound of an address. Also what a proxy is told that sends none of these.

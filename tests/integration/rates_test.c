@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The limits that a node keeps over all its connections and workers: rate, max_conns and max_bytes
  * of a link and of its account, of which the tighter counts, and pace. A rate is judged by the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which requests are refused, with which status and reason: because of the token, the path or the
  * account. A refused request is never billed.

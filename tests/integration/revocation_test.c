@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Revocation: of a link by its jti or its URL, of all links older than an instant, of an account,
  * of a key. It reaches every node and transfers under way, also when the push connection is late,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * RFC 9110 from outside: a table of requests and the answers that its sections ask for, then tests
  * that need more than a row. All rows are sent to one node, by a bare socket.

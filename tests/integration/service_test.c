@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The node under a service manager: sockets that the manager passes to it, notices by
  * NOTIFY_SOCKET, reloads on SIGHUP, and stops. The test plays the manager's part.

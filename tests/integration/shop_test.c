@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The admin interface as a shop has it: over HTTP, with its issuer's secret, which reaches only
  * the issuer's own accounts. Each answer is checked against the OpenAPI description that the

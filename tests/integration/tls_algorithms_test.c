@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The TLS versions, groups and ciphers of the configuration: which are used, and which refused. */
 #include <stdlib.h>
 #include <string.h>

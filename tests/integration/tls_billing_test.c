@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Billing of bytes that come in TLS records. Each client, honest or not, is billed at least the
  * body bytes of the records that its kernel acknowledged whole, and no more than the body bytes

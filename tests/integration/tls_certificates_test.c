@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The certificate that each client gets: one for the name that it asks for, which it can verify,
  * before and after a reload, whatever else lies in the directory.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What else comes to the port for TLS: noise, plain HTTP, a proxy's header, and handshakes that
  * fail, which are counted by their reason.

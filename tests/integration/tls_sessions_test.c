@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Resumed sessions: by other workers, by other nodes with the same ticket keys, after reloads and
  * restarts, and by clients that use each ticket once.

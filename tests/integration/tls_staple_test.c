@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * OCSP responses beside the certificates: stapled for clients that ask, while they are valid, and
  * reported where they are of no use. One comes from `openssl ocsp`, a real responder. The others

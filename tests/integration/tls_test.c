@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * HTTPS: the same answers over TLS 1.2 and 1.3, HTTP/1.1 by ALPN, and a bill that never exceeds
  * what has arrived.

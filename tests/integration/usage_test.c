@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Usage of more files than fit in one answer: the interface gives pages, the command prints all. */
 #include <jansson.h>
 #include <stdlib.h>

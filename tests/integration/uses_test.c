@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A use is a download, not a request: what breaks other shops' one-time links, tried with real
  * clients, and how a use ends. Redis keeps windows and uses, so two nodes agree.

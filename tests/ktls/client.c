@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A client for the machine that run.sh boots: downloads over TLS, counts the body bytes that it
  * decrypts, and resets the connection. The count that it prints includes the body bytes that only

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A preload that steps the wall clock of a process: it moves CLOCK_REALTIME, gettimeofday and time
  * by the nanoseconds in the file named by CLOCK_STEP_FILE (eight bytes, little-endian, signed,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The end of an access log that is a FIFO whose reader does not read. */
 #include <criterion/criterion.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The admin interface and the commands that use it, with a real ledger, a real redis-server and
  * the real socket: what a storefront or an operator is answered, and what a hostile or broken

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Amounts of bytes: what is read, exactly, and what is written, never more than there is. */
 #include <criterion/criterion.h>
 #include <errno.h>

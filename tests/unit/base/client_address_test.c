@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Client addresses: their text, and the prefixes that hold them. */
 #include <arpa/inet.h>
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The node's log on every kind of standard error: a pipe that is read, a pipe that nobody reads, a
  * full disk, a closed descriptor. Lines come in order, left-out lines are counted, and no caller

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The load generator: its figures are what was measured, its parser refuses answers whose length it
  * cannot know, and a run against a server of the test's own counts the bytes that came.

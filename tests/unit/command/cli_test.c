@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The command line as a person meets it: each test runs the program's own entry in a child process,
  * in a directory of its own, and checks the exit code and the output. Neither a node nor a Redis

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The configuration as people write it: what is accepted, and that each mistake is reported with
  * its file, line and cure. Each test has a directory of its own, in which the files that values

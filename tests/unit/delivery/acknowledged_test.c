@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which acknowledged bytes of a connection's stream are a body's, over plain TCP and over TLS. */
 #include <criterion/criterion.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The table that counts each address's connections. */
 #include <criterion/criterion.h>
 #include <stdlib.h>

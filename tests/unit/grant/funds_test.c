@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Funds: filling, spending and levelling move bytes but never create any. */
 #include <criterion/criterion.h>
 #include <signal.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Buckets and counts: what a rate allows, and that giving back and sharing never create bytes. */
 #include <criterion/criterion.h>
 #include <pthread.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the tests of windows share: a table over a ledger whose Redis never answers, because a
  * window needs the journal alone, and the sum of what was released. The functions assert that their

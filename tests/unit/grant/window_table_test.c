@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The table of windows at its bounds: which key finds which window, what a full table answers, when
  * a window and a quota end, and what must never end.

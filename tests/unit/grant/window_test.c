@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The table of windows: what a recall takes and leaves, threads that take and give at once, and
  * that the cost of a recall for one account does not grow with the table.

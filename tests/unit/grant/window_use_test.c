@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What arrived, and what is promised, of the use that a window delivers, at the edges of both; and
  * a window's funds at 0, 1 and the most that there is.

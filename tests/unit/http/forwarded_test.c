@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which client X-Forwarded-For and Forwarded (RFC 7239) name, in heads as the parser gives them. */
 #include <criterion/criterion.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Chunked content that is empty, which is accepted, and content that comes close to it. */
 #include <criterion/criterion.h>
 #include <stdio.h>

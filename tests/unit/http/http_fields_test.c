@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Dates, preconditions and ranges: tables of fields and what RFC 9110 asks for. */
 #include <criterion/criterion.h>
 #include <stdint.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The strict parser of request heads: tables of heads and what RFC 9112 asks for. */
 #include <criterion/criterion.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The header of the PROXY protocol, versions 1 and 2: whom it names, and what is refused. */
 #include <criterion/criterion.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What refusals say to listeners. Each has plain sentences that end in something to do, without a
  * word that only storefronts and operators know.

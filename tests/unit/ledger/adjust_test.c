@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Adjustments that take bytes away, with a real redis-server. The balance falls below zero only
  * where the request allows it, even when several nodes ask at once, and what was allowed counts

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A damaged journal. A tail that a power cut has torn is cut off; damage to records that were safe
  * on disk refuses the start and is left for a human to look at. No two processes write one journal.

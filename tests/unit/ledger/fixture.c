@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The ledger tests' fixture: starts and kills redis-server, opens ledgers, reads journals. The
  * tests call it. Of the ledger it asserts no more than that it opens.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the ledger's tests share: a temporary directory, a real redis-server on a Unix socket in it,
  * a ledger over both, and waiting for conditions. Used by tests/unit/ledger/ only.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Beside a node's lease, Redis keeps how many records of its journal were on disk. A journal that
  * comes back with fewer is refused before anything is served. One that has lost only records behind

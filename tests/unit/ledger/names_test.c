@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Thousands of accounts: a walk over them holds no lock that workers need, and each issuer has
  * places of its own, which neither look-ups nor other issuers use up.

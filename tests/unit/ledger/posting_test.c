@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The way from a worker's counter to Redis, with a real redis-server: acknowledged bytes arrive
  * once, in the right account, file and sum, even if either side restarts or Redis loses its data.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A journal that cannot grow: downloads under way end and are billed, new ones are refused early,
  * the ledger neither aborts nor flaps, and it heals by itself, whatever the reason was. The disks

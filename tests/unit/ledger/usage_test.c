@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Usage is read in pages: each file is found, at most once in a page, while counters change and
  * Redis rearranges its table. No command reads a whole day at once.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Uses, revocations and funds of links as the function library keeps them, called as workers and
  * posters call it: what is granted, what a use is, and that the order of posts from several nodes

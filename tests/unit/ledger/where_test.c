@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where Redis is: which addresses are understood, and which one is in force after a failure.
  * tests/faults/redis_test.c tries names that change and resolvers that hang.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Each address's budget of failed signature checks, and the tokens known as good or wrong. */
 #include <arpa/inet.h>
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The worker's cache of targets: it compares the whole bytes, and forgets a verdict as soon as the
  * trust that gave it is replaced. */
 #include <criterion/criterion.h>

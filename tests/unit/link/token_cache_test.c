@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The worker's cache of tokens: what is remembered under which trust, what goes at the bound and
  * what stays with whoever holds it, and which tokens share the name of a link.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Opening a ring, and what is said where that fails: each cause, on a pretended host, apart. */
 #include <criterion/criterion.h>
 #include <errno.h>

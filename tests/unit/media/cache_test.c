@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The open-file cache: hits, versions, revalidation, bounds, eviction, missing files, scarcity. */
 #include <fcntl.h>
 #include <sys/resource.h>

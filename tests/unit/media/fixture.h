@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A media root and a state directory for one test, and the steps that most media tests share. Only
  * the media tests include it. It leaves no file behind, and waits for conditions, never for a time.

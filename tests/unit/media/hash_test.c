@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Content hashes: what the validator is, when it appears, and what the hasher does not remember. */
 #include <pthread.h>
 #include <stdatomic.h>

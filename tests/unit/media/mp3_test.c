@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The MP3 facts of bytes built here: frames of all kinds, tags around and between them, encoders'
  * summaries, damage, and what is not an MP3. Each is fed whole, byte by byte and in parts of

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which paths are served: only regular files, only beneath the root, by no symbolic link. */
 #include <sys/socket.h>
 #include <sys/un.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which parts of a file are in memory, on a real disk: an evicted part is never taken for ready, a
  * part that was read in as asked is, and for a hot part the kernel is not asked each time.

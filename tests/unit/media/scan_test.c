@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Hashing ahead: the whole tree, progress, stopping, what is skipped and what is reported. */
 #include <sys/resource.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The store of hashes: remembered over a restart, damage, bounds, a full or absent disk, two
  * processes. */
 #include <signal.h>

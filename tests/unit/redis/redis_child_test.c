@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The embedded Redis with a real redis-server: how it starts, dies, is left behind by a dead node,
  * and what it must refuse. Each test has a state directory of its own and waits for events, never

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * base64url: each value has one spelling, and every other spelling of it is refused.
  */

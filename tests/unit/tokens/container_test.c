@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * URI containers: what each form covers, and which are refused before matching them can cost time.
  */

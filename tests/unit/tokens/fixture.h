@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the token tests share: fixed keys, a trust with one issuer of three keys, and tokens made by
  * hand from any header and claims, so that a test can sign what token_sign never would. The

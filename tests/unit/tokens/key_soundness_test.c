@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Keys under which anybody could sign are refused: points of small order, points in a second
  * spelling, points off the curve. Secrets that can be guessed, because they repeat or count,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Key sets: which are accepted, which are refused and why, new keys, signing with them, and reading
  * a token without trust. No message may hold a byte of a key.

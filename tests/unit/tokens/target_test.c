@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The request target: where its token (the package) is found, which URI is left without it, and
  * which paths are refused.

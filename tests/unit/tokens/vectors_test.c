@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The published vectors: RFC 7515 A.1 and A.3, RFC 8037 A.4 and RFC 9246 appendix A. They prove
  * that the library agrees with other implementations and not only with itself.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * token_verify and token_check: good tokens, and tables of forged and broken ones, each refused for
  * its own reason.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The queue of marks of TLS records at its bounds: a full ring, and the largest counts. */
 #include <criterion/criterion.h>
 #include <signal.h>

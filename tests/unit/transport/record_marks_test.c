@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* How much plaintext lies before an acknowledged position in a stream of TLS records. */
 #include <criterion/criterion.h>
 #include <stdlib.h>

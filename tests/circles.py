@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+"""Finds circles between source files, from what their object files define and call.
+
+    tests/circles.py [BUILD]    the build directory; build/tests unless given
+
+Exits 1 where there is a circle that KNOWN does not list, or one in KNOWN that is gone: what was opened stays open. The
+files of server/delivery/ may call each other in circles.
+"""
+import json
+import pathlib
+import subprocess
+import sys
+
+KNOWN = [
+    {"server/grant/window.c", "server/grant/window_use.c"},
+    {f"server/config/config{part}.c" for part in ("", "_check", "_document", "_exposure")},
+    {f"server/doctor/doctor{part}.c" for part in ("", "_config", "_settings")},
+    {"storage/ledger/journal.c", "storage/ledger/scan.c"},
+    {"server/admin/admin.c", "server/admin/admin_peers.c"},
+    {f"server/admin/admin_{part}.c" for part in ("accounts", "events", "health", "links", "members", "routes")},
+]
+
+build = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "build/tests")
+defines, needs = {}, {}
+for entry in json.loads((build / "compile_commands.json").read_text()):
+    source = str(pathlib.Path(entry["file"]).relative_to(pathlib.Path.cwd()))
+    thing = build / entry["command"].split(" -o ")[1].split()[0]
+    # bench/micro stands in for functions of the C library, and tests call everything.
+    if source.startswith(("bench/micro/", "tests/")) or not thing.exists():
+        continue
+    needs[source] = set()
+    for line in subprocess.run(["nm", thing], capture_output=True, text=True, check=True).stdout.splitlines():
+        kind, name = line.split()[-2:]
+        if kind == "U":
+            needs[source].add(name)
+        elif kind in "TDBRVW":
+            defines[name] = source
+if len(needs) < 100:
+    sys.exit(f"{build} has {len(needs)} object files; build it first")
+calls = {source: {defines[name] for name in names if defines.get(name, source) != source} for source, names in needs.items()}
+
+
+def reachable(source):
+    seen, todo = set(), list(calls[source])
+    while todo:
+        at = todo.pop()
+        if at not in seen:
+            seen.add(at)
+            todo += calls.get(at, ())
+    return seen
+
+
+reach = {source: reachable(source) for source in calls}
+circles = {frozenset(other for other in reach[source] if source in reach[other]) for source in calls if source in reach[source]}
+bad = [circle for circle in circles if any(not source.startswith("server/delivery/") for source in circle)]
+new = [circle for circle in bad if circle not in KNOWN]
+for circle in new:
+    print("a circle of calls:")
+    for source in sorted(circle):
+        names = sorted(other for other in calls[source] if other in circle)
+        print(f"    {source} calls {', '.join(names)}")
+gone = [circle for circle in KNOWN if circle not in bad]
+for circle in gone:
+    print(f"this circle is open now, so take it out of KNOWN: {', '.join(sorted(circle))}")
+sys.exit(1 if new or gone else 0)
