@@ -231,6 +231,7 @@ whole_checks() {
     suite 'release: faults' build/tests/faults_test
     statics
     check 'clang-format' formatted
+    needs 'build: release'
     check 'circles between source files: none but those that are known' python3 tests/circles.py
     needs
     check 'build: ASan and UBSan' build asan build/asan
