@@ -369,7 +369,7 @@ struct ledger_command {
  * it. A window in which nothing arrived is not a use.
  */
 enum ledger_stage {
-#define X(name, number) LEDGER_##name = number,
+#define X(name, number) LEDGER_##name = (number),
     LEDGER_STAGES(X)
 #undef X
 };
@@ -406,7 +406,7 @@ void ledger_admit_command(struct ledger *ledger, const struct ledger_ask *ask,
                           struct ledger_command *out);
 /* The funds from which a grant's bytes are reserved. */
 enum ledger_fund {
-#define X(name, index, bit) LEDGER_FUND_##name = index,
+#define X(name, index, bit) LEDGER_FUND_##name = (index),
     LEDGER_FUND_TABLE(X)
 #undef X
         LEDGER_FUNDS
@@ -430,7 +430,7 @@ void ledger_release_command(struct ledger *ledger, const struct ledger_account *
 void ledger_try_command(struct ledger_command *out);
 
 enum ledger_admission {
-#define X(name, number) LEDGER_##name = number,
+#define X(name, number) LEDGER_##name = (number),
     LEDGER_ADMISSIONS(X)
 #undef X
 };
