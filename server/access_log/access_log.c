@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "server/base/check.h"
+#include "server/base/clock.h"
 #include "server/base/line_batch.h"
 #include "server/base/log.h"
 #include "server/base/record_queue.h"
@@ -229,10 +230,7 @@ void access_log_close(struct access_log **closed)
     if (log == NULL)
         return;
     if (log->started) {
-        struct timespec now;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        atomic_store(&log->give_up_ms,
-                     (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000 + CLOSE_MS);
+        atomic_store(&log->give_up_ms, clock_monotonic_ms() + CLOSE_MS);
         atomic_store(&log->stop, true);
         wake(log);
         pthread_join(log->thread, NULL);

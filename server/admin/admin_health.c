@@ -9,6 +9,7 @@
 
 #include "server/access_log/access_log.h"
 #include "server/admin/admin_internal.h"
+#include "server/base/clock.h"
 #include "server/base/log.h"
 
 #define LEDGER_STATES(X)                                                                           \
@@ -135,13 +136,6 @@ static json_t *access_health(const struct node *node)
                      (json_int_t)stats.lines, "dropped", (json_int_t)stats.dropped);
 }
 
-static uint64_t wall_clock_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 /* Adds what exists only while the phase is NODE_SERVING, which the caller holds. */
 static void add_insides(struct node *node, json_t *value, bool *ready)
 {
@@ -161,7 +155,7 @@ void admin_health(struct node *node, const struct admin_request *request,
                   struct admin_answer *answer)
 {
     (void)request;
-    uint64_t now_ms = wall_clock_ms();
+    uint64_t now_ms = clock_real_ms();
     /* The wall clock may have been set back since the start: the difference must not wrap. */
     uint64_t uptime_s = now_ms > node->started_ms ? (now_ms - node->started_ms) / 1000 : 0;
     enum node_phase phase = node_phase_hold(node);

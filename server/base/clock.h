@@ -6,6 +6,7 @@
 #ifndef TOLLGATE_SERVER_BASE_CLOCK_H
 #define TOLLGATE_SERVER_BASE_CLOCK_H
 
+#include <pthread.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -31,6 +32,16 @@ static inline uint64_t clock_coarse_ms(void)
 static inline uint64_t clock_real_ms(void)
 {
     return clock_ms_of(CLOCK_REALTIME);
+}
+
+/* Has waits for the condition measure their deadlines by the monotonic clock. */
+static inline void clock_cond_init(pthread_cond_t *condition)
+{
+    pthread_condattr_t attributes;
+    (void)pthread_condattr_init(&attributes);
+    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(condition, &attributes);
+    (void)pthread_condattr_destroy(&attributes);
 }
 
 #endif

@@ -7,16 +7,15 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "server/base/clock.h"
 #include "server/base/waiting.h"
 
 #define LOOK_MS 200 /* how often a wait for room looks at give_up_ms */
 
 static bool is_time_over(const atomic_ullong *give_up_ms)
 {
-    struct timespec now;
     uint64_t end_ms = atomic_load(give_up_ms);
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return end_ms != 0 && (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000 >= end_ms;
+    return end_ms != 0 && clock_monotonic_ms() >= end_ms;
 }
 
 /* Returns how many bytes were written; where those are fewer than `length`, *error says why. */

@@ -279,12 +279,8 @@ static void *run(void *nothing)
 
 int log_start(void)
 {
-    pthread_condattr_t attributes;
     sigset_t all, before;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&node_log.changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    clock_cond_init(&node_log.changed);
     record_queue_init(&node_log.queue, node_log.bytes, sizeof(node_log.bytes));
     node_log.ended = false;
     atomic_store(&node_log.give_up_ms, 0);

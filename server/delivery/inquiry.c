@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "server/base/check.h"
+#include "server/base/clock.h"
 #include "server/delivery/connection.h"
 
 #define MARGIN_MS 5000 /* beyond admission_timeout_ms, for a disk that is slow to open the file */
@@ -33,15 +34,11 @@ static struct inquiry closed;
 
 static int inquiry_create(struct inquiry **out, const char *head, size_t length)
 {
-    pthread_condattr_t attributes;
     struct inquiry *inquiry = calloc(1, sizeof(*inquiry) + length);
     if (inquiry == NULL)
         return -ENOMEM;
     pthread_mutex_init(&inquiry->mutex, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&inquiry->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    clock_cond_init(&inquiry->changed);
     inquiry->references = 2;
     inquiry->length = length;
     memcpy(inquiry->head, head, length);

@@ -6,11 +6,9 @@
 #include "server/delivery/node.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <time.h>
 
+#include "server/base/clock.h"
 #include "server/base/processors.h"
 #include "server/delivery/worker.h"
 #include "server/link/trust.h"
@@ -73,16 +71,14 @@ void node_notify(struct node *node, struct window *window, enum ledger_notice_ki
 {
     if (window->jti == NULL) /* nobody asks for it */
         return;
-    struct timespec now;
     size_t length;
-    clock_gettime(CLOCK_REALTIME, &now);
     const struct ledger_notice notice = {
         .kind = kind,
         .account = ledger_account_name(window->account),
         .file = ledger_file_path(window->file, &length),
         .jti = window->jti,
         .bytes = window_arrived(window),
-        .time_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000,
+        .time_ms = clock_real_ms(),
     };
     ledger_notify(node->ledger, window->account, &notice);
 }

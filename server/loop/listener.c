@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "server/base/check.h"
+#include "server/base/clock.h"
 
 #define PATIENCE_MS 1000
 #define PAUSE_MS    20
@@ -109,9 +110,7 @@ int listener_probe(const char *listen)
 
 bool listener_tries_again(uint64_t *since_ms)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    uint64_t now_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    uint64_t now_ms = clock_monotonic_ms();
     if (*since_ms == 0)
         *since_ms = now_ms;
     if (now_ms - *since_ms >= PATIENCE_MS)

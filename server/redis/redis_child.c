@@ -260,12 +260,8 @@ static int await_answer(struct redis_child *child, char *error, size_t error_siz
 
 static int start_thread(struct redis_child *child)
 {
-    pthread_condattr_t attributes;
-    (void)pthread_condattr_init(&attributes);
-    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     (void)pthread_mutex_init(&child->mutex, NULL);
-    (void)pthread_cond_init(&child->changed, &attributes);
-    (void)pthread_condattr_destroy(&attributes);
+    clock_cond_init(&child->changed);
     child->stop_fd = eventfd(0, EFD_CLOEXEC);
     int failure = child->stop_fd < 0 ? errno : 0;
     if (failure == 0) {

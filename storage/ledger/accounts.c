@@ -135,7 +135,7 @@ static void parse_use(const char *text, struct ledger_link_view *view)
         view->uses += *at == ' ' ? 1 : 0;
     if (view->uses > 0 && acknowledged == 0)
         view->uses--;
-    view->is_open = till_ms > ledger_time_ms();
+    view->is_open = till_ms > clock_real_ms();
 }
 
 int ledger_link_show(struct ledger *ledger, const char *issuer, const char *name,

@@ -13,14 +13,8 @@
 #include <unistd.h>
 
 #include "server/base/check.h"
+#include "server/base/clock.h"
 #include "storage/ledger/segment.h"
-
-uint64_t ledger_time_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 static int fail(struct journal *journal, const char *call, int result)
 {
@@ -159,7 +153,7 @@ static int put(struct journal *journal, struct journal_record *record)
     }
     record->durable = journal->durable;
     if (record->time_ms == 0)
-        record->time_ms = ledger_time_ms();
+        record->time_ms = clock_real_ms();
     uint8_t *at = journal->buffer + (size_t)journal->buffered * JOURNAL_RECORD_BYTES;
     journal->chain = journal_encode(record, journal->chain, at);
     journal->buffered++;

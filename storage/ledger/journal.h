@@ -109,7 +109,4 @@ void journal_add_base(struct journal *journal, uint64_t base);
  * the writer's position. */
 int journal_scan(struct journal *journal, char *error, size_t error_size);
 
-/* The wall clock, in milliseconds since 1970. */
-uint64_t ledger_time_ms(void);
-
 #endif

@@ -321,10 +321,10 @@ static struct ledger *ledger_new(void)
     pthread_mutex_init(&ledger->open_lock, NULL);
     pthread_mutex_init(&ledger->change_lock, NULL);
     pthread_mutex_init(&ledger->writer.lock, NULL);
-    ledger_cond_init(&ledger->writer.wake);
-    ledger_cond_init(&ledger->writer.done);
-    ledger_cond_init(&ledger->durable_moved);
-    ledger_cond_init(&ledger->posted_moved);
+    clock_cond_init(&ledger->writer.wake);
+    clock_cond_init(&ledger->writer.done);
+    clock_cond_init(&ledger->durable_moved);
+    clock_cond_init(&ledger->posted_moved);
     ledger_set_writer_state(ledger, LEDGER_READY, "");
     ledger_set_poster_state(ledger, LEDGER_CATCHING_UP, "Redis has not been reached yet");
     return ledger;

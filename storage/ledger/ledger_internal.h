@@ -106,7 +106,6 @@ void ledger_say(struct ledger *ledger, enum ledger_event event, const char *form
  * it is READY. */
 void ledger_set_writer_state(struct ledger *ledger, enum ledger_state state, const char *text);
 void ledger_set_poster_state(struct ledger *ledger, enum ledger_state state, const char *text);
-void ledger_cond_init(pthread_cond_t *cond); /* on the monotonic clock */
 struct timespec ledger_deadline(uint64_t monotonic_ms);
 /* Starts a thread with all signals blocked. 0 or a negative errno. */
 int ledger_thread_start(pthread_t *thread, void *(*run)(void *), void *argument);

@@ -234,7 +234,7 @@ int poster_start(struct ledger *ledger)
     poster->fd = -1;
     poster->backoff_ms = LEDGER_REDIS_BACKOFF_LEAST_MS;
     poster->begun_ms = clock_monotonic_ms();
-    poster->seed = (unsigned)ledger_time_ms();
+    poster->seed = (unsigned)clock_real_ms();
     int result = reader_init(&poster->reader, &ledger->names, ledger->journal.directory);
     struct ledger_account *account = names_recorded(&ledger->names);
     for (; account != NULL; account = names_recorded_next(account))

@@ -5,6 +5,7 @@
  */
 
 #include "storage/ledger/post.h"
+#include "server/base/clock.h"
 #include "storage/ledger/lease.h"
 #include "storage/ledger/poster_internal.h"
 
@@ -43,7 +44,7 @@ static void notice_low(struct ledger *ledger, const struct post *post, int64_t b
                                          .file = "",
                                          .jti = "",
                                          .bytes = balance > 0 ? (uint64_t)balance : 0,
-                                         .time_ms = ledger_time_ms()};
+                                         .time_ms = clock_real_ms()};
     ledger_notify(ledger, post->account, &notice);
 }
 

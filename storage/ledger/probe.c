@@ -13,23 +13,17 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "server/base/clock.h"
 #include "storage/ledger/ledger_internal.h"
 #include "storage/ledger/redis.h"
-
-static int64_t wall_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* Compares Redis' clock with ours at the middle of the round trip. */
 static int ask_clock(struct redis_link *link, int64_t *ahead_ms)
 {
     const char *const words[] = {"TIME"};
-    int64_t before_ms = wall_ms();
+    int64_t before_ms = (int64_t)clock_real_ms();
     redisReply *reply = redis_call(link, 1, words);
-    int64_t after_ms = wall_ms();
+    int64_t after_ms = (int64_t)clock_real_ms();
     if (reply == NULL)
         return -EAGAIN;
     int status = -EPROTO;
@@ -128,7 +122,7 @@ static void ask_name(struct redis_link *link, const struct ledger_options *optio
     if (reply == NULL)
         snprintf(out->name_error, sizeof(out->name_error), "%s", link->error);
     else
-        judge_name(reply, options, wall_ms() + out->clock_ahead_ms, out);
+        judge_name(reply, options, (int64_t)clock_real_ms() + out->clock_ahead_ms, out);
     freeReplyObject(reply);
 }
 

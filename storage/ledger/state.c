@@ -14,15 +14,6 @@
 
 /* ---- small things the parts share ---- */
 
-void ledger_cond_init(pthread_cond_t *cond)
-{
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(cond, &attributes);
-    pthread_condattr_destroy(&attributes);
-}
-
 struct timespec ledger_deadline(uint64_t monotonic_ms)
 {
     return (struct timespec){.tv_sec = (time_t)(monotonic_ms / 1000),

@@ -234,7 +234,7 @@ int where_create(struct where **out, const char *text)
         return -ENOMEM;
     pthread_mutex_init(&where->lock, NULL);
     pthread_cond_init(&where->asked_moved, NULL);
-    ledger_cond_init(&where->answered);
+    clock_cond_init(&where->answered);
     where->references = 1;
     where->number = 1;
     int result = parse(text, &where->name, error, sizeof(error));

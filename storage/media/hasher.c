@@ -248,11 +248,7 @@ int hasher_create(struct hasher **out, const struct path_root *root, struct hash
     hasher->hashed = options->hashed;
     hasher->context = options->context;
     pthread_mutex_init(&hasher->lock, NULL);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&hasher->changed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    clock_cond_init(&hasher->changed);
 
     int error = create_queue(&hasher->queues[ORDINARY], options->hash_queue_max);
     if (!error)

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "server/base/clock.h"
 #include "tests/unit/ledger/fixture.h"
 
 static struct fixture fx;
@@ -47,7 +48,7 @@ static int take_row(void *context, const struct ledger_usage_row *row)
 
 static uint32_t today(void)
 {
-    time_t now = (time_t)(ledger_time_ms() / 1000);
+    time_t now = (time_t)(clock_real_ms() / 1000);
     struct tm date;
     gmtime_r(&now, &date);
     return (uint32_t)((date.tm_year + 1900) * 10000 + (date.tm_mon + 1) * 100 + date.tm_mday);
@@ -56,7 +57,7 @@ static uint32_t today(void)
 /* The day before, so that a test that runs over midnight asks for both days. */
 static uint32_t yesterday(void)
 {
-    time_t then = (time_t)(ledger_time_ms() / 1000) - 86400;
+    time_t then = (time_t)(clock_real_ms() / 1000) - 86400;
     struct tm date;
     gmtime_r(&then, &date);
     return (uint32_t)((date.tm_year + 1900) * 10000 + (date.tm_mon + 1) * 100 + date.tm_mday);
