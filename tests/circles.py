@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""Finds circles between source files, from what their object files define and call.
+"""Holds calls between folders against the table of rooms in server/README.md, and finds circles between source files,
+both from what the object files define and call. tests/rooms.sh does the former for includes.
 
     tests/circles.py [BUILD]    the build directory; build/tests unless given
 
-Exits 1 where there is a circle that KNOWN does not list, or one in KNOWN that is gone: what was opened stays open. The
+Exits 1 where a room calls one that its row does not name, and where there is a circle that KNOWN does not list, or one in KNOWN that is gone: what was opened stays open. The
 files of server/delivery/ may call each other in circles.
 """
 import json
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -40,6 +42,19 @@ if len(needs) < 100:
 calls = {source: {defines[name] for name in names if defines.get(name, source) != source} for source, names in needs.items()}
 
 
+def room(source):
+    """server/admin/admin.c: admin; storage/media/path.c: media; tokens/jws.c: tokens."""
+    folders = source.split("/")[:-1]
+    return folders[-1] if folders else ""
+
+
+rows = re.findall(r"^\| `([a-z_]+)` \| .* \| ([a-z_, ]*) ?\|$", pathlib.Path("server/README.md").read_text(), re.MULTILINE)
+allowed = {name: {"base", name, *uses.replace(",", " ").split()} for name, uses in rows}
+strangers = [(source, other) for source in calls for other in calls[source] if room(other) not in allowed.get(room(source), {room(other)})]
+for source, other in sorted(strangers):
+    print(f"{source} calls {other}, which server/README.md does not allow")
+
+
 def reachable(source):
     seen, todo = set(), list(calls[source])
     while todo:
@@ -62,4 +77,4 @@ for circle in new:
 gone = [circle for circle in KNOWN if circle not in bad]
 for circle in gone:
     print(f"this circle is open now, so take it out of KNOWN: {', '.join(sorted(circle))}")
-sys.exit(1 if new or gone else 0)
+sys.exit(1 if new or gone or strangers or len(rows) < 15 else 0)

@@ -232,7 +232,7 @@ whole_checks() {
     statics
     check 'clang-format' formatted
     needs 'build: release'
-    check 'circles between source files: none but those that are known' python3 tests/circles.py
+    check 'rooms and circles: which source file calls which' python3 tests/circles.py
     needs
     check 'build: ASan and UBSan' build asan build/asan
     needs 'build: ASan and UBSan'

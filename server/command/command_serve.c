@@ -15,8 +15,8 @@
 #include "server/base/log.h"
 #include "server/command/cli.h"
 #include "server/config/config.h"
-#include "server/delivery/node.h"
 #include "server/doctor/doctor.h"
+#include "server/node/run.h"
 
 enum { OPTION_CHECK = 256, OPTION_REFERENCE, OPTION_DEBUG };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The public header of the command line, with the one function that main.c and its tests call. It
- * runs no node itself: `tollgate serve` calls node_run (delivery/node.h).
+ * runs no node itself: `tollgate serve` calls node_run (node/run.h).
  */
 #ifndef TOLLGATE_SERVER_COMMAND_SERVER_H
 #define TOLLGATE_SERVER_COMMAND_SERVER_H

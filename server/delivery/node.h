@@ -104,12 +104,4 @@ struct token_trust *node_trust_hold(struct node *node);
 /* The certificates in force, likewise (tls_drop); NULL without listen_tls. */
 struct tls *node_tls_hold(struct node *node);
 
-/*
- * Runs a node until SIGTERM or SIGINT, in the calling (main) thread. At SIGHUP it reads `source`,
- * from which `config` came, again, to tell what has changed. 0 after a clean stop, or a negative
- * errno with one sentence in `error` where it could not start.
- */
-int node_run(const struct config *config, const struct config_source *source, char *error,
-             unsigned long error_size);
-
 #endif

@@ -5,6 +5,8 @@
  * delivery is metered, journalled and posted before the next thing goes. See node.h for what is
  * shared.
  */
+#include "server/node/run.h"
+
 #include <errno.h>
 #include <malloc.h>
 #include <pthread.h>

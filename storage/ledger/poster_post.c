@@ -4,9 +4,9 @@
  * poster.c in turns.
  */
 
+#include "storage/ledger/post.h"
 #include "server/base/clock.h"
 #include "storage/ledger/lease.h"
-#include "storage/ledger/post.h"
 #include "storage/ledger/poster_internal.h"
 
 /* ---- posting ---- */
