@@ -8,11 +8,6 @@
 # first that fails ends it. Some 3 seconds.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
-case ${1:-} in
-'') ;;
--h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
-*) echo "examples.sh: unknown option '$1'; see --help" >&2; exit 64 ;;
-esac
 name=examples
 . "$root/tests/node.sh"
 

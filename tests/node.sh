@@ -2,6 +2,14 @@
 # the directory $work, which is removed at the end along with the processes. The script then writes $work/tollgate.yaml
 # and calls start_node.
 # shellcheck shell=sh disable=SC2034,SC2154 # set here and used there, and the other way round
+
+# What is left of the arguments: none, or a question for the comment that the script begins with.
+case ${1:-} in
+'') ;;
+-h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p;}' "$0"; exit 0 ;;
+*) echo "$name: unknown option '$1'; see --help" >&2; exit 64 ;;
+esac
+
 tollgate=$root/build/tests/tollgate
 [ -x "$tollgate" ] || { echo "$name: $tollgate is missing; run tests/run.sh --quick" >&2; exit 69; }
 
@@ -17,6 +25,8 @@ trap finish EXIT
 trap 'exit 130' INT TERM
 step() { echo "$name: $*"; }
 fail() { echo "$name: FAILED: $*" >&2; tail -n 20 "$work"/*.log >&2; exit 1; }
+# free_port: prints a port of 127.0.0.1 on which nothing listens, for those who must know it before the node does
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 # until_it COMMAND...: repeats it until it succeeds, for 20 seconds and while the last started process lives
 until_it() {
     tries=0

@@ -8,11 +8,6 @@
 # lines), each with the reason. An entry that README.md no longer has is a failure.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
-case ${1:-} in
-'') ;;
--h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
-*) echo "readme: unknown option '$1'; see --help" >&2; exit 64 ;;
-esac
 name=readme
 . "$root/tests/node.sh"
 cd "$root"
@@ -51,8 +46,8 @@ replace() {
     mv "$commands.new" "$commands"
 }
 # Port 8080 may be taken, so the line gets what README.md says for that case.
-free_port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-replace "{ echo 'media_root: media';" "{ echo 'listen: 127.0.0.1:$free_port'; echo 'media_root: media';"
+node_port=$(free_port)
+replace "{ echo 'media_root: media';" "{ echo 'listen: 127.0.0.1:$node_port'; echo 'media_root: media';"
 
 # ---- the fresh copy, of what git tracks (or without git: of everything but what builds and readers make)
 copy=$work/checkout

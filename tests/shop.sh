@@ -9,15 +9,11 @@
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 picture=
-case ${1:-} in
-'') ;;
---picture)
+if [ "${1:-}" = --picture ]; then
     [ -n "${2:-}" ] || { echo 'shop: --picture needs the name of the file to write' >&2; exit 64; }
     picture=$(realpath "$2")
-    ;;
--h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
-*) echo "shop: unknown option '$1'; see --help" >&2; exit 64 ;;
-esac
+    shift 2
+fi
 name=shop
 . "$root/tests/node.sh"
 
@@ -27,7 +23,7 @@ modules=$root/build/clients
     fail 'npm install playwright-core'
 mkdir "$work/got"
 # The node's configuration names the shop, and the shop must know where the node is, so one port is chosen first.
-shop_port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+shop_port=$(free_port)
 cat >"$work/tollgate.yaml" <<YAML
 listen: 127.0.0.1:0
 public_origin: http://127.0.0.1:1

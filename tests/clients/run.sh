@@ -9,9 +9,10 @@
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(dirname "$(dirname "$here")")
-only=${1:-}
-case $only in
--h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
+only=
+case ${1:-} in
+-* | '') ;;
+*) only=$1; shift ;;
 esac
 name=clients
 . "$root/tests/node.sh"

@@ -8,11 +8,6 @@
 # build/openapi. One line for each step; the first that fails ends it. Some 20 seconds, once the linters are there.
 set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
-case ${1:-} in
-'') ;;
--h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
-*) echo "openapi: unknown option '$1'; see --help" >&2; exit 64 ;;
-esac
 name=openapi
 . "$root/tests/node.sh"
 

@@ -96,6 +96,16 @@ static inline struct window *open_window(struct ledger_account *of, uint64_t lin
     return window;
 }
 
+/* A grant of a use that began then, of which so many bytes had arrived and a second is left. */
+static inline void grant_use(struct window *window, uint64_t opened_ms, uint64_t acknowledged)
+{
+    const struct ledger_grant grant = {.opened_ms = opened_ms,
+                                       .till_ms = opened_ms + 1000,
+                                       .acknowledged = acknowledged,
+                                       .left_ms = 1000};
+    window_grant_use(windows, window, &grant, 1000, 100000);
+}
+
 /* Waits until the ledger has done away with a closed download and another one can be opened, which
  * its writer's thread decides; fails the test where that takes too long. */
 static inline void await_room_for_a_download(struct ledger_account *of)

@@ -91,15 +91,6 @@ Test(window, gives_what_was_granted_to_whoever_asked_for_it)
     stop();
 }
 
-static void grant_use(struct window *window, uint64_t opened_ms, uint64_t acknowledged)
-{
-    const struct ledger_grant grant = {.opened_ms = opened_ms,
-                                       .till_ms = opened_ms + 1000,
-                                       .acknowledged = acknowledged,
-                                       .left_ms = 1000};
-    window_grant_use(windows, window, &grant, 1000, 100000);
-}
-
 Test(window, counts_what_arrived_of_one_use_to_no_other)
 {
     start(100, 100);

@@ -9,15 +9,6 @@
 
 #include "tests/unit/grant/window_fixture.h"
 
-static void grant(struct window *window, uint64_t opened_ms, uint64_t acknowledged)
-{
-    const struct ledger_grant grant = {.opened_ms = opened_ms,
-                                       .till_ms = opened_ms + 1000,
-                                       .acknowledged = acknowledged,
-                                       .left_ms = 1000};
-    window_grant_use(windows, window, &grant, 500, 100000);
-}
-
 /* ---- references ---- */
 
 Test(window_use, closes_its_download_with_its_last_reference_and_not_before)
@@ -27,7 +18,7 @@ Test(window_use, closes_its_download_with_its_last_reference_and_not_before)
     struct window *window = open_window(alice, 1, file);
     struct window_use *one = window_use_hold(window), *two = window_use_hold(window), *other = NULL;
     cr_expect_eq(one, two);
-    grant(window, 1000, 0); /* deliveries hold the first use, so the window gets another one */
+    grant_use(window, 1000, 0); /* deliveries hold the first use, so the window gets another one */
     cr_expect_neq(window->use, one);
     cr_expect_eq(window_use_open(ledger, alice, file, &other), -EMFILE, "both are open");
     window_use_drop(&one);
@@ -83,14 +74,14 @@ Test(window_use, keeps_its_download_for_the_next_use_where_nothing_was_begun)
     struct ledger_account *alice = account("alice");
     struct window *window = open_window(alice, 1, file);
     const struct window_use *use = window->use;
-    grant(window, 1000, 30);
+    grant_use(window, 1000, 30);
     cr_expect_eq(window->use, use);
     cr_expect_eq(window_arrived(window), 30u);
-    grant(window, 2000, 0);
+    grant_use(window, 2000, 0);
     cr_expect_eq(window->use, use);
     cr_expect_eq(window_arrived(window), 0u, "less of another use is not a lag of Redis");
     ledger_download_add(use->download, 1, 0);
-    grant(window, 3000, 0);
+    grant_use(window, 3000, 0);
     cr_expect_neq(window->use, use, "one byte has arrived of the use before");
     window_drop(&window, 1000);
     ledger_account_drop(&alice);
@@ -106,7 +97,7 @@ Test(window_use, adds_what_arrived_on_other_nodes_and_never_less_than_before)
         uint64_t acknowledged, arrived;
     } grants[] = {{0, 0}, {1, 1}, {0, 1}, {40, 40}, {39, 40}, {41, 41}};
     for (size_t i = 0; i < sizeof(grants) / sizeof(*grants); i++) {
-        grant(window, 1000, grants[i].acknowledged);
+        grant_use(window, 1000, grants[i].acknowledged);
         cr_expect_eq(window_arrived(window), grants[i].arrived, "grant %zu", i);
     }
     window_drop(&window, 1000);
@@ -120,9 +111,9 @@ Test(window_use, that_finds_no_room_for_a_download_of_its_own_begins_at_nothing_
     struct ledger_account *alice = account("alice");
     struct window *window = open_window(alice, 1, file);
     struct window_use *use = window->use;
-    grant(window, 1000, 0);
+    grant_use(window, 1000, 0);
     ledger_download_add(use->download, 600, 1);
-    grant(window, 2000, 0);
+    grant_use(window, 2000, 0);
     cr_expect_eq(window->use, use);
     cr_expect_eq(window_arrived(window), 0u);
     ledger_download_add(use->download, 5, 0);
@@ -139,9 +130,9 @@ Test(window_use, is_complete_from_the_last_byte_of_the_file_on)
     start(100, 100);
     struct ledger_account *alice = account("alice");
     struct window *window = open_window(alice, 1, file);
-    grant(window, 1000, SIZE - 1);
+    grant_use(window, 1000, SIZE - 1);
     cr_expect_not(atomic_load(&window->completed));
-    grant(window, 1000, SIZE);
+    grant_use(window, 1000, SIZE);
     cr_expect(atomic_load(&window->completed));
     window_drop(&window, 1000);
     ledger_account_drop(&alice);
