@@ -31,6 +31,7 @@
 #include "server/delivery/node.h"
 #include "server/delivery/worker.h"
 #include "server/grant/window.h"
+#include "server/node/run.h"
 
 #define WARM_UP  200
 #define MEASURED 1000 /* of each block */

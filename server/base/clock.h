@@ -34,6 +34,17 @@ static inline uint64_t clock_real_ms(void)
     return clock_ms_of(CLOCK_REALTIME);
 }
 
+/* The monotonic time that is `wait_ns` nanoseconds from now, as waits for conditions take it. */
+static inline struct timespec clock_monotonic_after(uint64_t wait_ns)
+{
+    struct timespec at;
+    (void)clock_gettime(CLOCK_MONOTONIC, &at);
+    uint64_t ns = (uint64_t)at.tv_nsec + wait_ns % 1000000000;
+    at.tv_sec += (time_t)(wait_ns / 1000000000 + ns / 1000000000);
+    at.tv_nsec = (long)(ns % 1000000000);
+    return at;
+}
+
 /* Has waits for the condition measure their deadlines by the monotonic clock. */
 static inline void clock_cond_init(pthread_cond_t *condition)
 {

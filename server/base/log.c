@@ -74,16 +74,6 @@ void log_stats(struct log_stats *out)
     out->left_out = atomic_load_explicit(&node_log.left_out_all, memory_order_relaxed);
 }
 
-static struct timespec monotonic_in(uint64_t wait_ms)
-{
-    struct timespec at;
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    uint64_t ns = (uint64_t)at.tv_nsec + wait_ms % 1000 * 1000000;
-    at.tv_sec += (time_t)(wait_ms / 1000 + ns / 1000000000);
-    at.tv_nsec = (long)(ns % 1000000000);
-    return at;
-}
-
 /* ---- a line ---- */
 
 /* "2026-11-23T10:00:00.123Z level " into `line`; returns its length. */
@@ -197,7 +187,7 @@ void log_write(struct log_site *site, enum log_level level, const char *format, 
 /* Waits until there is something to write, or to report. False once the log stops. */
 static bool await_lines(void)
 {
-    const struct timespec until = monotonic_in(REPORT_MS);
+    const struct timespec until = clock_monotonic_after(REPORT_MS * UINT64_C(1000000));
     int status = 0;
     pthread_mutex_lock(&node_log.lock);
     while (atomic_load(&node_log.running) && record_queue_used(&node_log.queue) == 0 && status == 0)
@@ -295,7 +285,7 @@ int log_start(void)
 
 void log_stop(void)
 {
-    const struct timespec until = monotonic_in(LOG_STOP_MS);
+    const struct timespec until = clock_monotonic_after(LOG_STOP_MS * UINT64_C(1000000));
     int status = 0;
     if (!atomic_load(&node_log.running))
         return;

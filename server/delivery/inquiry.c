@@ -106,13 +106,7 @@ static bool put(struct worker *worker, struct inquiry *inquiry)
 
 static struct timespec deadline_of(const struct node *node)
 {
-    struct timespec at;
-    uint64_t wait_ms = node->config->admission_timeout_ms + MARGIN_MS;
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    uint64_t nanoseconds = (uint64_t)at.tv_nsec + wait_ms % 1000 * 1000000;
-    at.tv_sec += (time_t)(wait_ms / 1000 + nanoseconds / 1000000000);
-    at.tv_nsec = (long)(nanoseconds % 1000000000);
-    return at;
+    return clock_monotonic_after((node->config->admission_timeout_ms + MARGIN_MS) * 1000000);
 }
 
 int inquiry_ask(struct node *node, const char *head, size_t length, enum refusal *out)

@@ -233,9 +233,7 @@ static void *supervise(void *argument)
 /* Waits for the first PONG, for ANSWER_DEADLINE_MS at most. */
 static int await_answer(struct redis_child *child, char *error, size_t error_size)
 {
-    struct timespec until;
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += ANSWER_DEADLINE_MS / 1000;
+    const struct timespec until = clock_monotonic_after(ANSWER_DEADLINE_MS * UINT64_C(1000000));
     int late = 0;
     (void)pthread_mutex_lock(&child->mutex);
     while (child->failure == 0 && !child->ponged && late == 0) {

@@ -106,12 +106,7 @@ static void settle(const struct work *work, const struct file_identity *identity
     uint64_t wait_ns = content_settle_ns(identity, content_now_ns());
     if (wait_ns == 0)
         return;
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    uint64_t ns = (uint64_t)until.tv_nsec + wait_ns;
-    until.tv_sec += (time_t)(ns / 1000000000U);
-    until.tv_nsec = (long)(ns % 1000000000U);
-
+    const struct timespec until = clock_monotonic_after(wait_ns);
     pthread_mutex_lock(&hasher->lock);
     do {
         while (work->class == ORDINARY && do_one(hasher, FIRST))

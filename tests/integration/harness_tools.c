@@ -372,22 +372,6 @@ pid_t site_embedded_redis_pid(struct site *site)
 
 /* ---- one link in two spellings ---- */
 
-struct key_set *site_es256_keys(struct site *site)
-{
-    char *private_text = NULL, *public_text = NULL, error[256] = "";
-    struct key_set *keys = NULL;
-    const char *fresh = site_format(site, "%s.new", site_key_file(site));
-    cr_assert_eq(key_generate(TOKEN_ES256, &private_text, &public_text), 0);
-    cr_assert_eq(key_set_parse(&keys, private_text, strlen(private_text), error, sizeof(error)), 0,
-                 "%s", error);
-    harness_write_file(fresh, public_text);
-    cr_assert_eq(rename(fresh, site_key_file(site)), 0);
-    site_log_await(site, "reloaded the key sets");
-    key_text_free(&private_text);
-    key_text_free(&public_text);
-    return keys;
-}
-
 /* The token with the other signature (r, n - s), which anybody can compute (SEC 1, 4.1.4). */
 static char *with_other_s(const char *jws)
 {
@@ -425,4 +409,34 @@ void site_twins(struct site *site, const struct key_set *keys, const char *path,
     twins[1] = site_format(site, "%s?URISigningPackage=%s", path, other);
     free(other);
     free(jws);
+}
+
+/* Waits until every worker verifies by these keys: each takes them over at its next turn, which may
+ * come after the log's line. So many new connections in a row reach both. */
+static void await_keys(struct site *site, const struct key_set *keys)
+{
+    const char *twins[2];
+    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
+    site_twins(site, keys, "/nothing.mp3", (struct token_limits){0}, twins);
+    for (int in_a_row = 0; in_a_row < 16;) {
+        cr_assert_lt(harness_now_ms(), deadline_ms, "a worker keeps the old keys");
+        in_a_row = fetch(site, twins[0], .fresh = true)->status == 404 ? in_a_row + 1 : 0;
+    }
+}
+
+struct key_set *site_es256_keys(struct site *site)
+{
+    char *private_text = NULL, *public_text = NULL, error[256] = "";
+    struct key_set *keys = NULL;
+    const char *fresh = site_format(site, "%s.new", site_key_file(site));
+    cr_assert_eq(key_generate(TOKEN_ES256, &private_text, &public_text), 0);
+    cr_assert_eq(key_set_parse(&keys, private_text, strlen(private_text), error, sizeof(error)), 0,
+                 "%s", error);
+    harness_write_file(fresh, public_text);
+    cr_assert_eq(rename(fresh, site_key_file(site)), 0);
+    site_log_await(site, "reloaded the key sets");
+    await_keys(site, keys);
+    key_text_free(&private_text);
+    key_text_free(&public_text);
+    return keys;
 }
