@@ -541,7 +541,7 @@ Test(shop, secrets_are_read_again_on_SIGHUP_and_two_lines_are_two_secrets)
     fclose(file);
     CALL(site, .secret = fresh, .method = "GET", .path = "/v1/events", .status = 401);
     site_node_signal(site, SIGHUP);
-    site_log_await(site, "reloaded the key sets");
+    site_log_await(site, "reloaded the shops' secrets");
     CALL(site, .secret = fresh, .method = "GET", .path = "/v1/events", .status = 200);
     CALL(site, MINE, .method = "GET", .path = "/v1/events", .status = 200);
     file = fopen(path, "we");
