@@ -20,6 +20,7 @@ packages_of() {
     test) echo lame python3 libcriterion-dev libcurl4-openssl-dev iproute2 openssl ;;
     # cpack calls file, and clang's sanitizers want libclang-rt-14-dev.
     checks) echo ffmpeg clang clang-format clang-tidy cppcheck shellcheck libclang-rt-14-dev git man-db dpkg-dev file systemd ;;
+    # clang-tidy reads bench/micro, too, which includes valgrind's header.
     micro) echo valgrind ;;
     clients) echo lame curl wget aria2 slowhttptest sslscan chromium nodejs npm jq openssl ;;
     examples) echo php-cli ruby ruby-jwt golang-go golang-github-golang-jwt-jwt-dev python3-jwt nodejs npm curl lame ;;
