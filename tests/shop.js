@@ -121,7 +121,8 @@ async function main() {
         expect(fs.readFileSync(`${GOT}/download.mp3`).equals(fs.readFileSync(`${MEDIA}/${SHORT}`)), 'the download is not the file');
         const after = await settled();
         expect(before - after === size, `a download of ${size} bytes took ${before - after}`);
-        step(`a download of ${size} bytes takes ${before - after} from the balance`);
+        await page.locator('#events li', { hasText: 'Arrived whole: 100% #1' }).waitFor();
+        step(`a download of ${size} bytes takes ${before - after} from the balance, and the page says that it arrived whole`);
 
         await page.getByRole('button', { name: 'Top up 100 MB' }).click();
         await until((wanted) => Number(document.getElementById('balance').value) === wanted, after + 100000000);

@@ -24,15 +24,19 @@ modules=$root/build/clients
 mkdir "$work/got"
 # The node's configuration names the shop, and the shop must know where the node is, so one port is chosen first.
 shop_port=$(free_port)
+admin_port=$(free_port)
+(umask 077 && printf %048d 7 >"$work/admin.secret")
 cat >"$work/tollgate.yaml" <<YAML
 listen: 127.0.0.1:0
 public_origin: http://127.0.0.1:1
 media_root: $media
 state_dir: state
+admin_listen: 127.0.0.1:$admin_port
 issuers:
   - id: shop
     iss: shop
     keys: keys/shop-private.jwks
+    admin_secret_file: admin.secret
     prefixes: [/]
     origins: ["http://127.0.0.1:$shop_port"]
     refusal_url: http://127.0.0.1:$shop_port/
@@ -40,7 +44,7 @@ YAML
 start_node
 "$tollgate" account open shop/demo --bytes 1GB --transaction open >/dev/null
 /usr/bin/python3 "$root/docker/shop/shop.py" --port "$shop_port" --media-root "$media" --media-origin "http://127.0.0.1:$port" \
-    --keys "$work/keys/shop-private.jwks" --admin "unix:$work/state/admin.sock" >"$work/shop.log" 2>&1 &
+    --keys "$work/keys/shop-private.jwks" --admin "http://127.0.0.1:$admin_port" --secret-file "$work/admin.secret" >"$work/shop.log" 2>&1 &
 processes="$! $processes"
 until_it curl -fsS "http://127.0.0.1:$shop_port/tracks"
 

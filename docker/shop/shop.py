@@ -52,7 +52,9 @@ class Shop:
 
     def link(self, path, **claims):
         now = int(time.time())
-        claims |= {"iss": ISSUER, "acct": ACCOUNT, "iat": now, "exp": now + LINK_LIFETIME_S, "cdniuc": "exact:" + path}
+        # The node tells events only of links with a jti.
+        claims |= {"iss": ISSUER, "acct": ACCOUNT, "iat": now, "exp": now + LINK_LIFETIME_S, "cdniuc": "exact:" + path,
+                   "jti": secrets.token_hex(16)}
         token = jwt.encode(claims, self.key.key, "HS256", {"kid": self.key.key_id})
         return f"{self.options.media_origin}{quote(path)}?URISigningPackage={token}"
 
