@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The access log's queues, its file and the thread that writes it. run.c opens and closes it, and
- * access.c puts records. Only the thread ever waits for the file. See access_log.h.
+ * The access log's queues, its file and the thread that writes it. start.c and
+ * stop.c in server/node/ open and close it, and access.c puts records. Only the thread ever waits for the file. See access_log.h.
  */
 #include "server/access_log/access_log.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The admin interface: opens its doors, reads the shops' secrets, starts and stops its threads.
- * run.c starts it before the journal is read and stops it after the journal is closed, so that
- * health is answered all that time. admin_peers.c talks to those who connect, admin_routes.c knows
+ * server/node/ starts it before the journal is read and stops it after the journal is closed, so
+ * that health is answered all that time. admin_peers.c talks to those who connect, admin_routes.c knows
  * what a request means; no worker ever waits for either.
  */
 #include "server/admin/admin.h"

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The admin interface: HTTP/1.1 and JSON, one request per connection, in threads of its own, never
- * on a worker. run.c starts and stops it. It moves money and reads usage through the ledger and
- * never talks to Redis itself. Operators reach it on state_dir/admin.sock (mode 0600), shops at
- * admin_listen, where each issuer's secret opens the accounts of that issuer and no others.
+ * on a worker. The main thread starts and stops it (start.c and stop.c in server/node/). It moves
+ * money and reads usage through the ledger and never talks to Redis itself. Operators reach it on
+ * state_dir/admin.sock (mode 0600), shops at admin_listen, where each issuer's secret opens the
+ * accounts of that issuer and no others.
  */
 #ifndef TOLLGATE_SERVER_ADMIN_ADMIN_H
 #define TOLLGATE_SERVER_ADMIN_ADMIN_H

@@ -35,6 +35,13 @@ void node_phase_release(struct node *node)
     pthread_mutex_unlock(&node->phase_mutex);
 }
 
+void node_phase_enter(struct node *node, enum node_phase phase)
+{
+    pthread_mutex_lock(&node->phase_mutex);
+    node->phase = phase;
+    pthread_mutex_unlock(&node->phase_mutex);
+}
+
 /* ---- keys and certificates ---- */
 
 struct token_trust *node_trust_hold(struct node *node)

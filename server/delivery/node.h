@@ -88,6 +88,8 @@ unsigned node_workers(const struct config *config);
  */
 enum node_phase node_phase_hold(struct node *node);
 void node_phase_release(struct node *node);
+/* Changes the phase, once nobody holds it. The main thread only. */
+void node_phase_enter(struct node *node, enum node_phase phase);
 
 /* True if the ledger may serve and every worker may ask Redis for grants. From any thread. */
 bool node_is_ready(const struct node *node);

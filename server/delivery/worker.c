@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The worker's loop: waits on the ring, hands each completion to the file that handles it, runs the
- * connections that can go on without waiting, and writes the commands queued for Redis. run.c
- * starts it; it parses and sends nothing itself. See worker.h for what is shared.
+ * connections that can go on without waiting, and writes the commands queued for Redis.
+ * workers.c in server/node/ starts it; it parses and sends nothing itself. See worker.h for what is shared.
  */
 #include "server/delivery/worker.h"
 
