@@ -205,7 +205,7 @@ void doctor_check_clock(const struct config *config, struct doctor_finding *out)
 
 /* ---- Redis ---- */
 
-static void judge_redis(const char *address, const struct ledger_redis *redis,
+static void judge_redis(const char *address, const struct ledger_redis_report *redis,
                         struct doctor_finding *out)
 {
     if (strtol(redis->version, NULL, 10) < REDIS_MAJOR)
@@ -240,7 +240,7 @@ static void judge_redis(const char *address, const struct ledger_redis *redis,
  * Reports the node's name as a finding of its own, although Redis tells it: a node whose name is
  * taken starts, but never serves.
  */
-static void judge_node(const struct config *config, const struct ledger_redis *redis,
+static void judge_node(const struct config *config, const struct ledger_redis_report *redis,
                        const struct doctor_finding *out)
 {
     struct doctor_finding name = *out;
@@ -276,7 +276,7 @@ static void judge_node(const struct config *config, const struct ledger_redis *r
 void doctor_check_redis(const struct config *config, struct doctor_finding *out)
 {
     struct redis_address where;
-    struct ledger_redis redis;
+    struct ledger_redis_report redis;
     char program[PATH_MAX], error[512] = "";
     if (redis_address_read(config, &where, out->text, sizeof(out->text)) < 0) {
         out->verdict = DOCTOR_FAILURE;

@@ -199,7 +199,7 @@ void ledger_stats(struct ledger *ledger, struct ledger_stats *out);
 /* ---- before a node runs ---- */
 
 /* What a Redis says of itself. */
-struct ledger_redis {
+struct ledger_redis_report {
     char version[32], policy[32]; /* redis_version and maxmemory-policy */
     bool append_only, loading, replica;
     bool hears_revocations; /* this user may subscribe to tg:revocations */
@@ -221,8 +221,8 @@ struct ledger_redis {
  * 0, or a negative errno (-EINVAL, -EAGAIN, -EPROTO) with one sentence: the address, the cause
  * and the cure.
  */
-int ledger_redis_probe(const struct ledger_options *options, struct ledger_redis *out, char *error,
-                       size_t error_size);
+int ledger_redis_probe(const struct ledger_options *options, struct ledger_redis_report *out,
+                       char *error, size_t error_size);
 
 /* What the node and the doctor say of a Redis without append_only. */
 #define LEDGER_REDIS_FORGETS                                                                       \

@@ -85,7 +85,7 @@ bool ledger_is_running(const char *state_dir)
 
 /* The reply of HMGET to instance and until; `now_ms` is the time of Redis. */
 static void judge_name(const redisReply *reply, const struct ledger_options *options,
-                       int64_t now_ms, struct ledger_redis *out)
+                       int64_t now_ms, struct ledger_redis_report *out)
 {
     char instance[LEDGER_HEX_SIZE];
     bool shaped = reply->type == REDIS_REPLY_ARRAY && reply->elements == 2;
@@ -112,7 +112,7 @@ static void judge_name(const redisReply *reply, const struct ledger_options *opt
 
 /* Asks who holds the name, by the rules of tollgate_lease but without taking the name. */
 static void ask_name(struct redis_link *link, const struct ledger_options *options,
-                     struct ledger_redis *out)
+                     struct ledger_redis_report *out)
 {
     char key[LEDGER_NODE_MAX + 16];
     snprintf(key, sizeof(key), "tg:node:{%s}", options->node);
@@ -145,8 +145,8 @@ static void say_why(const struct redis_link *link, const struct ledger_options *
                                  : "look into the log of Redis");
 }
 
-int ledger_redis_probe(const struct ledger_options *options, struct ledger_redis *out, char *error,
-                       size_t error_size)
+int ledger_redis_probe(const struct ledger_options *options, struct ledger_redis_report *out,
+                       char *error, size_t error_size)
 {
     struct redis_link link;
     struct redis_facts facts;
