@@ -2,13 +2,14 @@
 /*
  * The use of a link that a window delivers: counts the bytes that have arrived and that are under
  * way, each use in a ledger download of its own. A delivery keeps the use that it began in. Called
- * by admission.c and metering.c. See window.h.
+ * by admission.c, metering.c, and window.c where a window begins and ends. It knows nothing of
+ * funds, and never looks a window up.
  */
 #include <errno.h>
 #include <stdlib.h>
 
 #include "server/base/check.h"
-#include "server/grant/window.h"
+#include "server/grant/window_internal.h"
 
 int window_use_open(struct ledger *ledger, struct ledger_account *account, struct ledger_file *file,
                     struct window_use **out)
@@ -94,7 +95,7 @@ void window_grant_use(struct windows *windows, struct window *window,
     /* Where the journal has no room, the next use is counted into the last one's download; bytes of
      * that download that are not marked yet then count for the next use. */
     if (is_other && was_begun(window->use) &&
-        window_use_open(windows_ledger(windows), window->account, window->file, &next) == 0) {
+        window_use_open(windows->ledger, window->account, window->file, &next) == 0) {
         old = window->use;
         window->use = next;
     }

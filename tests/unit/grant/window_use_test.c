@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What arrived, and what is promised, of the use that a window delivers, at the edges of both; and
- * a window's funds at 0, 1 and the most that there is.
+ * What arrived, and what is promised, of the use that a window delivers, at the edges of both.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -156,115 +155,32 @@ Test(window_use, ends_as_long_after_the_question_as_the_grant_says)
     stop();
 }
 
-/* ---- funds ---- */
-
-Test(window_funds, that_bound_nothing_are_never_short)
+Test(window_use, counts_what_arrived_of_one_use_to_no_other)
 {
     start(100, 100);
     struct ledger_account *alice = account("alice");
     struct window *window = open_window(alice, 1, file);
-    struct funds purse = {0};
-    cr_expect_eq(window_take(window, 0, UINT64_MAX, true, &purse), UINT64_MAX);
-    cr_expect(funds_are_empty(&purse));
-    cr_expect_eq(window_take(window, ACCOUNT, 0, true, &purse), 0u);
-    cr_expect_eq(window_take(window, ACCOUNT, 1, false, &purse), 0u);
-    window_drop(&window, 1000);
-    ledger_account_drop(&alice);
-    stop();
-}
-
-Test(window_funds, are_taken_to_the_last_byte_and_come_back_whole)
-{
-    start(100, 100);
-    struct ledger_account *alice = account("alice");
-    struct window *window = open_window(alice, 1, file);
-    struct funds purse = {0};
-    window_fund(windows, window, ACCOUNT, UINT64_MAX, NULL, 0);
-    cr_expect_eq(window_take(window, ACCOUNT, UINT64_MAX, true, &purse), UINT64_MAX);
-    cr_expect(funds_are_empty(&window->spare));
-    window_give(windows, window, &purse);
-    cr_expect(funds_are_empty(&purse));
-    cr_expect_eq(window_take(window, ACCOUNT, 1, true, &purse), 1u);
-    cr_expect_eq(window->spare.bytes[LEDGER_FUND_ACCOUNT], UINT64_MAX - 1);
-    /* Both funds bound: the lesser one decides, and `whole` takes of neither. */
-    window_fund(windows, window, LINK, 5, NULL, 0);
-    cr_expect_eq(window_take(window, ACCOUNT | LINK, 6, true, &purse), 0u, "the link has 5");
-    cr_expect_eq(purse.bytes[LEDGER_FUND_ACCOUNT], 1u);
-    cr_expect_eq(purse.bytes[LEDGER_FUND_LINK], 0u);
-    cr_expect_eq(window_take(window, ACCOUNT | LINK, 6, false, &purse), 5u);
-    cr_expect_eq(purse.bytes[LEDGER_FUND_ACCOUNT], 6u);
-    window_drop(&window, 1000);
-    ledger_account_drop(&alice);
-    stop();
-}
-
-Test(window_funds, that_are_none_are_on_no_list)
-{
-    start(100, 100);
-    struct ledger_account *alice = account("alice");
-    struct window *window = open_window(alice, 1, file), *other = open_window(alice, 2, file);
-    struct funds none = {0};
-    window_fund(windows, other, ACCOUNT, 0, NULL, 0);
-    window_give(windows, other, &none);
-    cr_expect_not(atomic_load(&other->spare_listed[LEDGER_FUND_ACCOUNT]));
-    window_fund(windows, other, ACCOUNT, 1, NULL, 0);
-    cr_expect(atomic_load(&other->spare_listed[LEDGER_FUND_ACCOUNT]));
-    cr_expect_not(atomic_load(&other->spare_listed[LEDGER_FUND_LINK]));
-    cr_expect_eq(windows_recall(windows, window, LEDGER_FUND_ACCOUNT, 0, release, NULL), 0u);
-    cr_expect_eq(releases, 0u, "nothing was needed");
-    cr_expect_eq(windows_recall(windows, window, LEDGER_FUND_ACCOUNT, 1, release, NULL), 1u);
-    cr_expect_not(atomic_load(&other->spare_listed[LEDGER_FUND_ACCOUNT]));
-    window_drop(&window, 1000);
-    window_drop(&other, 1000);
-    ledger_account_drop(&alice);
-    stop();
-}
-
-/* ---- the bound of a recall ---- */
-
-/* Opens so many windows beside `window`, each with `bytes` to spare. The first one is the last that
- * a recall looks at. */
-static void open_spare(struct ledger_account *of, uint64_t count, uint64_t bytes)
-{
-    for (uint64_t i = 0; i < count; i++) {
-        struct window *spare = open_window(of, 10 + i, file);
-        window_fund(windows, spare, ACCOUNT, bytes, NULL, 0);
-        window_drop(&spare, 1000);
-    }
-}
-
-Test(window_funds, are_recalled_of_so_many_windows_in_one_call)
-{
-    enum { BEYOND = 4 };
-    start(WINDOWS_RECALL_MAX + 100, WINDOWS_RECALL_MAX + 100);
-    struct ledger_account *alice = account("alice");
-    struct window *window = open_window(alice, 1, file);
-    open_spare(alice, WINDOWS_RECALL_MAX + BEYOND, 1);
-    cr_expect_eq(windows_recall(windows, window, LEDGER_FUND_ACCOUNT, UINT64_MAX, release, NULL),
-                 (uint64_t)WINDOWS_RECALL_MAX);
-    cr_expect_eq(windows_recall(windows, window, LEDGER_FUND_ACCOUNT, UINT64_MAX, release, NULL),
-                 (uint64_t)BEYOND);
-    window_drop(&window, 1000);
-    ledger_account_drop(&alice);
-    stop();
-}
-
-/* An account that has a byte somewhere is not refused because many of its windows have none. */
-Test(window_funds, are_looked_for_in_all_windows_until_some_are_found)
-{
-    start(WINDOWS_RECALL_MAX + 100, WINDOWS_RECALL_MAX + 100);
-    struct ledger_account *alice = account("alice");
-    struct window *window = open_window(alice, 1, file);
-    struct funds purse = {0};
-    open_spare(alice, 1, 2);
-    for (uint64_t i = 0; i < WINDOWS_RECALL_MAX + 4; i++) {
-        struct window *spent = open_window(alice, 1000 + i, file);
-        window_fund(windows, spent, ACCOUNT, 1, NULL, 0);
-        cr_assert_eq(window_take(spent, ACCOUNT, 1 + i, false, &purse), 1 + i);
-        window_drop(&spent, 1000);
-    }
-    cr_expect_eq(windows_recall(windows, window, LEDGER_FUND_ACCOUNT, 1, release, NULL), 2u);
-    cr_expect_eq(releases, 1u, "those without are not released");
+    grant_use(window, 1000, 40);
+    struct window_use *old = window_use_hold(window);
+    window_use_promise(old, 900);
+    ledger_download_add(old->download, 600, 0);
+    cr_expect_eq(window_arrived(window), 640u);
+    grant_use(window, 1000, 30);
+    cr_expect_eq(window_arrived(window), 640u, "Redis lags behind");
+    /* A second use begins while a response of the first is under way. */
+    grant_use(window, 2000, 0);
+    cr_expect_eq(window_under_way(window), 0u);
+    ledger_download_add(old->download, 300, 1);
+    window_use_promise_end(old, 900);
+    cr_expect_eq(window_arrived(window), 0u);
+    cr_expect_eq(window_use_arrived(old), 940u);
+    struct window_use *next = window_use_hold(window);
+    cr_expect_neq(ledger_download_id(next->download), ledger_download_id(old->download));
+    window_use_drop(&old);
+    ledger_download_add(next->download, 5, 0);
+    grant_use(window, 2000, 7);
+    cr_expect_eq(window_arrived(window), 7u);
+    window_use_drop(&next);
     window_drop(&window, 1000);
     ledger_account_drop(&alice);
     stop();
