@@ -12,6 +12,7 @@
  * ends, or, where it must ask, waits until then.
  */
 #include <errno.h>
+#include <hiredis/hiredis.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,6 +27,7 @@
 
 /* A question to Redis that is under way: its window, and the connection that asked. */
 struct ask {
+    struct worker *worker;      /* borrows */
     struct window *window;      /* holds */
     uint32_t index, generation; /* of the connection; index CONNECTION_NONE: a mere renewal */
     uint64_t question;
@@ -39,7 +41,16 @@ struct ask {
 
 static bool link_is_up(const struct worker *worker)
 {
-    return redis_link_is_ready(worker->redis);
+    const struct ledger_redis *redis = redis_link_table(worker->redis);
+    return redis->is_ready(redis->self);
+}
+
+static int send_command(const struct worker *worker, const struct ledger_command *command,
+                        ledger_redis_done *done, ledger_redis_late *late, void *context)
+{
+    const struct ledger_redis *redis = redis_link_table(worker->redis);
+    return redis->send(redis->self, command->argc, command->argv, command->lengths, done, late,
+                       context);
 }
 
 /* Gives funds back to Redis. Where Redis cannot be reached, the grant's expiry gives them back. */
@@ -49,7 +60,7 @@ static void give_funds(void *context, const struct ledger_account *account,
     struct worker *worker = context;
     struct ledger_command command;
     ledger_release_command(worker->node->ledger, account, link, funds->bytes, &command);
-    (void)redis_link_send(worker->redis, &command, NULL, NULL, NULL);
+    (void)send_command(worker, &command, NULL, NULL, NULL);
 }
 
 /* ---- deciding ---- */
@@ -170,8 +181,8 @@ static void cannot_ask(struct worker *worker, struct connection *connection)
 
 /* ---- asking ---- */
 
-static void on_admission(struct worker *worker, const struct redisReply *reply, void *context);
-static void on_late(struct worker *worker, void *context);
+static void on_admission(void *context, const struct redisReply *reply);
+static void on_late(void *context);
 
 static void fill_terms(const struct worker *worker, const struct connection *connection,
                        struct ledger_terms *terms)
@@ -211,6 +222,7 @@ static int send_question(struct worker *worker, const struct connection *connect
     struct ledger_terms terms;
     fill_terms(worker, connection, &terms);
     *ask = (struct ask){
+        .worker = worker,
         .window = window,
         .index = renewal ? CONNECTION_NONE : connection->index,
         .generation = connection->generation,
@@ -233,7 +245,7 @@ static int send_question(struct worker *worker, const struct connection *connect
     };
     struct ledger_command command;
     ledger_admit_command(worker->node->ledger, &wanted, &command);
-    int status = redis_link_send(worker->redis, &command, on_admission, on_late, ask);
+    int status = send_command(worker, &command, on_admission, on_late, ask);
     if (status != 0) {
         window_drop(&ask->window, worker->now_ms);
         free(ask);
@@ -486,18 +498,19 @@ static void answer_asker(struct worker *worker, const struct ask *asked, int sta
     wake_others(worker, waiters);
 }
 
-static void on_late(struct worker *worker, void *context)
+static void on_late(void *context)
 {
     struct ask *asked = context;
     asked->is_late = true;
-    answer_asker(worker, asked, -ETIMEDOUT, true, NULL);
+    answer_asker(asked->worker, asked, -ETIMEDOUT, true, NULL);
 }
 
 /* A late answer's grant is taken, too. No connection waits for it: its funds serve the next
  * response of the window, or go back when the window is idle. */
-static void on_admission(struct worker *worker, const struct redisReply *reply, void *context)
+static void on_admission(void *context, const struct redisReply *reply)
 {
     struct ask *asked = context;
+    struct worker *worker = asked->worker;
     struct ledger_grant grant = {0};
     bool current = true;
     int status = reply == NULL ? -ENOTCONN : ledger_admit_reply(reply, &grant);

@@ -10,20 +10,13 @@
 #ifndef TOLLGATE_SERVER_DELIVERY_REDIS_LINK_H
 #define TOLLGATE_SERVER_DELIVERY_REDIS_LINK_H
 
-#include <hiredis/hiredis.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "storage/ledger/ledger.h"
+#include "storage/ledger/outside.h"
 
 struct worker;
 struct redis_link;
-
-/* Called once for each command: with the reply (borrowed), or with NULL where the connection was
- * lost. */
-typedef void redis_link_done(struct worker *worker, const struct redisReply *reply, void *context);
-/* Called before `done`, at most once, where there is no reply after admission_timeout_ms. */
-typedef void redis_link_late(struct worker *worker, void *context);
 
 int redis_link_create(struct redis_link **out, struct worker *worker);
 /* Ends the connection and calls `done` of every outstanding command with NULL; the next tick
@@ -32,11 +25,11 @@ void redis_link_close(struct redis_link *link);
 /* Frees the link, which redis_link_close must have ended. */
 void redis_link_destroy(struct redis_link **link);
 
-bool redis_link_is_ready(const struct redis_link *link);
-/* Queues a command; `done` and `late` may be NULL. Returns 0, or -ENOTCONN, and then neither is
- * called. */
-int redis_link_send(struct redis_link *link, const struct ledger_command *command,
-                    redis_link_done *done, redis_link_late *late, void *context);
+/*
+ * The functions by which the worker sends commands, only on its own thread and only while the link
+ * exists. `late` is called where there is no reply after admission_timeout_ms.
+ */
+const struct ledger_redis *redis_link_table(const struct redis_link *link);
 
 /* End of a turn: writes what was queued. */
 void redis_link_flush(struct redis_link *link);

@@ -15,6 +15,7 @@
 
 /* A question under way, and the connection that waits for it. */
 struct standing_question {
+    struct worker *worker;     /* borrows */
     struct token_entry *entry; /* holds */
     uint32_t index, generation;
     uint64_t asked_ms;
@@ -44,9 +45,9 @@ enum word {
     WORD_REVOKED,
 };
 
-static enum word learn(struct worker *worker, const struct standing_question *question,
-                       const struct redisReply *reply)
+static enum word learn(const struct standing_question *question, const struct redisReply *reply)
 {
+    const struct worker *worker = question->worker;
     const struct ledger *ledger = worker->node->ledger;
     struct token_entry *entry = question->entry;
     struct ledger_grant grant;
@@ -68,8 +69,9 @@ static enum word learn(struct worker *worker, const struct standing_question *qu
 }
 
 /* Lets the connection read its head again, with `word` as the answer to its question. */
-static void go_on(struct worker *worker, struct standing_question *question, enum word word)
+static void go_on(struct standing_question *question, enum word word)
 {
+    struct worker *worker = question->worker;
     uint32_t index = question->index;
     if (index == CONNECTION_NONE) /* the connection has gone on already */
         return;
@@ -88,24 +90,25 @@ static void go_on(struct worker *worker, struct standing_question *question, enu
     connection_resume(worker, connection);
 }
 
-static void on_late(struct worker *worker, void *context)
+static void on_late(void *context)
 {
-    go_on(worker, context, WORD_NONE);
+    go_on(context, WORD_NONE);
 }
 
-static void on_answer(struct worker *worker, const struct redisReply *reply, void *context)
+static void on_answer(void *context, const struct redisReply *reply)
 {
     struct standing_question *question = context;
-    enum word word = learn(worker, question, reply);
-    go_on(worker, question, word);
+    enum word word = learn(question, reply);
+    go_on(question, word);
     token_entry_drop(&question->entry);
     free(question);
 }
 
 bool standing_ask(struct worker *worker, struct connection *connection)
 {
+    const struct ledger_redis *redis = redis_link_table(worker->redis);
     struct token_entry *entry = connection->link;
-    if (connection->standing_asks >= STANDING_ASKS_MAX || !redis_link_is_ready(worker->redis))
+    if (connection->standing_asks >= STANDING_ASKS_MAX || !redis->is_ready(redis->self))
         return false;
     struct standing_question *question = malloc(sizeof(*question));
     if (question == NULL)
@@ -113,6 +116,7 @@ bool standing_ask(struct worker *worker, struct connection *connection)
     connection->standing_asks++;
     entry->references++;
     *question = (struct standing_question){
+        .worker = worker,
         .entry = entry,
         .index = connection->index,
         .generation = connection->generation,
@@ -128,7 +132,8 @@ bool standing_ask(struct worker *worker, struct connection *connection)
     };
     struct ledger_command command;
     ledger_admit_command(worker->node->ledger, &wanted, &command);
-    if (redis_link_send(worker->redis, &command, on_answer, on_late, question) != 0) {
+    if (redis->send(redis->self, command.argc, command.argv, command.lengths, on_answer, on_late,
+                    question) != 0) {
         token_entry_drop(&question->entry);
         free(question);
         return false;
