@@ -14,7 +14,6 @@ import subprocess
 import sys
 
 KNOWN = [
-    {f"server/config/config{part}.c" for part in ("", "_check", "_document", "_exposure")},
     {f"server/doctor/doctor{part}.c" for part in ("", "_config", "_settings")},
     {"storage/ledger/journal.c", "storage/ledger/scan.c"},
     {"server/admin/admin.c", "server/admin/admin_peers.c"},

@@ -13,36 +13,11 @@
 #include <unistd.h>
 
 #include "server/base/byte_count.h"
+#include "server/base/check.h"
 #include "server/base/file_read.h"
 #include "server/base/nearest.h"
 #include "server/config/config_internal.h"
 #include "server/config/config_table.h"
-
-const struct config_key config_keys[] = {
-#define X(name, type, standard, minimum, maximum, unit, help)                                      \
-    {#name, CONFIG_##type, standard, minimum, maximum, unit, help, offsetof(struct config, name)},
-    CONFIG_KEYS(X)
-#undef X
-};
-const size_t config_key_count = sizeof(config_keys) / sizeof(config_keys[0]);
-
-const struct config_issuer_key config_issuer_keys[] = {
-#define COUNT_OFFSET_TEXT(name)   0
-#define COUNT_OFFSET_PATH(name)   0
-#define COUNT_OFFSET_NUMBER(name) 0
-#define COUNT_OFFSET_LIST(name)   offsetof(struct config_issuer, name##_count)
-#define X(name, type, minimum, maximum, help)                                                      \
-    {#name,                                                                                        \
-     CONFIG_##type,                                                                                \
-     minimum,                                                                                      \
-     maximum,                                                                                      \
-     help,                                                                                         \
-     offsetof(struct config_issuer, name),                                                         \
-     COUNT_OFFSET_##type(name)},
-    CONFIG_ISSUER_KEYS(X)
-#undef X
-};
-const size_t config_issuer_key_count = sizeof(config_issuer_keys) / sizeof(config_issuer_keys[0]);
 
 /* ---- converting ---- */
 
@@ -201,7 +176,7 @@ static void convert_issuer_number(const struct reading *reading, int index,
         convert_number(reading, index, &number, written, out);
 }
 
-/* An entry that is not a single value stays NULL; config_document.c has refused it. */
+/* An entry that is not a single value stays NULL; config_shape.c has refused it. */
 static void convert_list(struct reading *reading, int index, const struct config_issuer_key *key,
                          struct config_issuer *issuer)
 {
@@ -287,6 +262,7 @@ static void convert(struct reading *reading, struct config *config)
 /* Gives an empty public_origin its default. False without memory. */
 static bool derive_origin(struct config *config)
 {
+    check(config->public_origin != NULL); /* convert has read every row of the table */
     if (config->public_origin[0] != '\0')
         return true;
     free(config->public_origin);
@@ -383,11 +359,4 @@ void config_destroy(struct config **config)
     free((*config)->issuers);
     free(*config);
     *config = NULL;
-}
-
-int config_admin_socket(const struct config *config, char *path, size_t size)
-{
-    int length = snprintf(path, size, "%s/admin.sock", config->state_dir);
-    /* sun_path holds 108 bytes with its NUL. */
-    return length < 0 || (size_t)length >= size || length > 107 ? -ENAMETOOLONG : 0;
 }

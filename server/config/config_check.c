@@ -3,12 +3,10 @@
  * The checks of a configuration that a length or a bound cannot express: addresses, names,
  * prefixes, and what must agree across keys. Called by config_load once every value is converted. A
  * check looks at another key only where that key is sound, so a mistake is told once, without its
- * consequences. No check changes a value; only config_set_listen does, for the command line.
+ * consequences. No check changes a value.
  */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "server/base/client_address.h"
@@ -23,84 +21,6 @@ static bool is_name(const char *text)
 {
     size_t length = strspn(text, NAME_BYTES);
     return length > 0 && length <= 32 && text[length] == '\0';
-}
-
-static bool is_port(const char *text)
-{
-    size_t digits = strspn(text, "0123456789");
-    return digits > 0 && digits <= 5 && text[digits] == '\0' && strtoul(text, NULL, 10) <= 65535;
-}
-
-const char *config_check_listen(const char *listen)
-{
-    static const char shape[] =
-        "is not an address and port; write 127.0.0.1:8080, [::1]:8080 or :8080";
-    const char *colon = strrchr(listen, ':');
-    char host[64];
-    if (colon == NULL || !is_port(colon + 1) || (size_t)(colon - listen) >= sizeof(host))
-        return shape;
-    size_t length = (size_t)(colon - listen);
-    memcpy(host, listen, length);
-    host[length] = '\0';
-    unsigned char address[sizeof(struct in6_addr)];
-    if (length == 0)
-        return NULL;
-    if (host[0] == '[' && host[length - 1] == ']') {
-        host[length - 1] = '\0';
-        return inet_pton(AF_INET6, host + 1, address) == 1 ? NULL : shape;
-    }
-    return inet_pton(AF_INET, host, address) == 1 ? NULL : shape;
-}
-
-char *config_origin_of(const char *scheme, const char *listen)
-{
-    const char *port = strrchr(listen, ':');
-    bool all = port == listen || strncmp(listen, "0.0.0.0:", 8) == 0;
-    char *origin = NULL;
-    if (asprintf(&origin, "%s://%s", scheme, all ? "127.0.0.1" : listen) < 0)
-        return NULL;
-    if (!all)
-        return origin;
-    char *whole = NULL;
-    if (asprintf(&whole, "%s%s", origin, port) < 0)
-        whole = NULL;
-    free(origin);
-    return whole;
-}
-
-char *config_origin_default(const struct config *config)
-{
-    bool tls = config->listen_tls[0] != '\0';
-    return config_origin_of(tls ? "https" : "http", tls ? config->listen_tls : config->listen);
-}
-
-int config_set_listen(struct config *config, const char *listen, char *error, size_t error_size)
-{
-    const char *wrong = config_check_listen(listen);
-    if (wrong != NULL) {
-        snprintf(error, error_size, "%s %s", listen, wrong);
-        return -EINVAL;
-    }
-    char *before = config_origin_of("http", config->listen),
-         *after = config_origin_of("http", listen);
-    char *copy = strdup(listen);
-    if (before == NULL || after == NULL || copy == NULL) {
-        free(before);
-        free(after);
-        free(copy);
-        snprintf(error, error_size, "out of memory");
-        return -ENOMEM;
-    }
-    if (strcmp(before, config->public_origin) == 0) {
-        char *old = config->public_origin;
-        config->public_origin = after;
-        after = old;
-    }
-    free(before);
-    free(after);
-    free(config->listen);
-    config->listen = copy;
-    return 0;
 }
 
 /* The configuration under check, and the document that knows on which line each value stands. */
@@ -252,25 +172,6 @@ static void check_names(const struct check *check)
                attribute);
 }
 
-/* Whether two listeners would share a port and an address. The kernel would then give each of them
- * half of the clients. */
-static bool is_same_place(const char *one, const char *other)
-{
-    const char *left = strrchr(one, ':'), *right = strrchr(other, ':');
-    if (left == NULL || right == NULL || strcmp(left, right) != 0 || strcmp(left, ":0") == 0)
-        return false;
-    return left == one || right == other || strncmp(one, "0.0.0.0:", 8) == 0 ||
-           strncmp(other, "0.0.0.0:", 8) == 0 || strcmp(one, other) == 0;
-}
-
-/* Whether only this host can reach the address. Bearer secrets come in unencrypted there, so no
- * other address is allowed. */
-static bool is_loopback(const char *listen)
-{
-    return strncmp(listen, "127.", 4) == 0 || strncmp(listen, "[::1]:", 6) == 0 ||
-           strncmp(listen, "localhost:", 10) == 0;
-}
-
 static void check_admin(const struct check *check)
 {
     const struct config *config = check->config;
@@ -286,15 +187,15 @@ static void check_admin(const struct check *check)
                "127.0.0.1:8090");
     if (listen[0] == '\0')
         return;
-    if ((is_sound(check, "listen") && is_same_place(listen, config->listen)) ||
-        (is_sound(check, "listen_tls") && is_same_place(listen, config->listen_tls)))
+    if ((is_sound(check, "listen") && config_listen_is_same_place(listen, config->listen)) ||
+        (is_sound(check, "listen_tls") && config_listen_is_same_place(listen, config->listen_tls)))
         REFUSE(check, "admin_listen", "\"%s\" is where clients are served; choose another port",
                listen);
     const char *wrong = strncmp(listen, "unix:", 5) == 0 ? NULL : config_check_listen(listen);
     if (wrong != NULL)
         REFUSE(check, "admin_listen", "\"%s\" %s", listen, wrong);
     else if (strncmp(listen, "unix:", 5) == 0 ? listen[5] != '/' || strlen(listen) > 5 + 107
-                                              : !is_loopback(listen))
+                                              : !config_listen_is_loopback(listen))
         REFUSE(check, "admin_listen",
                "\"%s\" can be reached from other hosts, and the secrets would travel unencrypted; "
                "write 127.0.0.1:8090 or unix:/run/tollgate/admin.sock (107 bytes at most)",
@@ -312,7 +213,8 @@ static void check_tls(const struct check *check)
     const char *wrong = tls ? config_check_listen(config->listen_tls) : NULL;
     if (wrong != NULL)
         REFUSE(check, "listen_tls", "\"%s\" %s", config->listen_tls, wrong);
-    if (tls && is_sound(check, "listen") && is_same_place(config->listen, config->listen_tls))
+    if (tls && is_sound(check, "listen") &&
+        config_listen_is_same_place(config->listen, config->listen_tls))
         REFUSE(check, "listen_tls", "\"%s\" is `listen`; choose another port", config->listen_tls);
     if (tls && is_sound(check, "certificates") && config->certificates[0] == '\0')
         REFUSE(check, "listen_tls", "TLS needs a certificate; add certificates: FILE.pem");

@@ -160,6 +160,12 @@ void config_check_exposure(const struct config *config, struct config_document *
                            const char *file);
 /* NULL where `listen` is an address and port, else what is wrong with it and the cure. Static. */
 const char *config_check_listen(const char *listen);
+/* Whether two listeners would share a port and an address. The kernel would then give each of them
+ * half of the clients. */
+bool config_listen_is_same_place(const char *one, const char *other);
+/* Whether only this host can reach the address. Bearer secrets come in unencrypted there, so the
+ * admin interface may have no other. */
+bool config_listen_is_loopback(const char *listen);
 /* The scheme, "://" and `listen`, where no host and 0.0.0.0 become 127.0.0.1; malloc'ed, NULL
  * without memory. */
 char *config_origin_of(const char *scheme, const char *listen);

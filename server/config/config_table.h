@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Every key of the configuration file, once: from these tables come the defaults, the bounds,
- * the YAML schema, the messages and `tollgate serve --print-config-reference`. Only config.c
- * and config_document.c include it. A new key needs a row here and a field of the same name
- * in struct config.
+ * the YAML schema, the messages and `tollgate serve --print-config-reference`. Only files
+ * of this folder include it. A new key needs a row here and a field of the same name in struct
+ * config.
  */
 #ifndef TOLLGATE_SERVER_CONFIG_CONFIG_TABLE_H
 #define TOLLGATE_SERVER_CONFIG_CONFIG_TABLE_H
