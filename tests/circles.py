@@ -15,7 +15,6 @@ import sys
 
 KNOWN = [
     {f"server/doctor/doctor{part}.c" for part in ("", "_config", "_settings")},
-    {"storage/ledger/journal.c", "storage/ledger/scan.c"},
     {"server/admin/admin.c", "server/admin/admin_peers.c"},
     {f"server/admin/admin_{part}.c" for part in ("accounts", "events", "health", "links", "members", "routes")},
 ]

@@ -109,12 +109,14 @@ static void append(const char *directory)
 {
     static const uint8_t id[JOURNAL_ID_BYTES] = {1};
     char error[512];
+    const struct ledger_outside outside = {&ledger_system_clock, &ledger_system_disk};
     struct journal journal;
     struct names names;
     struct ledger_name *account, *file;
     int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     check(fd >= 0 && names_init(&names, 100, 100) == 0);
-    check(journal_open(&journal, &names, fd, 16 << 20, id, id, error, sizeof(error)) == 0);
+    check(journal_open(&journal, &outside, &names, fd, 16 << 20, id, id, error, sizeof(error)) ==
+          0);
     check(names_get(&names, JOURNAL_ACCOUNT, "shop/alice", 10, &account) == 0);
     check(names_get(&names, JOURNAL_FILE, "/song.mp3", 9, &file) == 0);
     micro_begin();

@@ -1,20 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Appending to the journal: room and reservations, names on first use in a segment, grouped writes,
- * rotation. The writer thread calls it (and ledger_open before that thread starts); workers call
- * only journal_reserve. It never decides what to record.
+ * Appending to the journal: names on first use in a segment, grouped writes, rotation. The writer
+ * calls it, and ledger_open before the writer starts; what other threads may ask stands in
+ * journal_room.c. It never decides what to record.
  */
 #include "storage/ledger/journal.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "server/base/check.h"
-#include "server/base/clock.h"
-#include "storage/ledger/segment.h"
 
 static int fail(struct journal *journal, const char *call, int result)
 {
@@ -24,75 +21,7 @@ static int fail(struct journal *journal, const char *call, int result)
     return -EIO;
 }
 
-/* ---- room ---- */
-
-static uint64_t free_locked(const struct journal *journal)
-{
-    return journal->capacity - journal->used;
-}
-
-static uint64_t spare_locked(const struct journal *journal)
-{
-    uint64_t room = journal->next_fd >= 0 ? journal->next_capacity - 1 : free_locked(journal);
-    return room > journal->reserved ? room - journal->reserved : 0;
-}
-
-int journal_reserve(struct journal *journal, uint32_t records)
-{
-    pthread_mutex_lock(&journal->lock);
-    uint64_t wanted = journal->reserved + records;
-    bool fits = wanted <= free_locked(journal) ||
-                (journal->next_fd >= 0 && wanted + 1 <= journal->next_capacity);
-    if (fits)
-        journal->reserved = wanted;
-    pthread_mutex_unlock(&journal->lock);
-    return fits ? 0 : -ENOSPC;
-}
-
-void journal_unreserve(struct journal *journal, uint32_t records)
-{
-    pthread_mutex_lock(&journal->lock);
-    check(journal->reserved >= records);
-    journal->reserved -= records;
-    pthread_mutex_unlock(&journal->lock);
-}
-
-uint64_t journal_spare(struct journal *journal)
-{
-    pthread_mutex_lock(&journal->lock);
-    uint64_t spare = spare_locked(journal);
-    pthread_mutex_unlock(&journal->lock);
-    return spare;
-}
-
-uint64_t journal_base(struct journal *journal, uint32_t segment)
-{
-    pthread_mutex_lock(&journal->lock);
-    check(segment >= 1 && segment <= journal->bases_count);
-    uint64_t base = journal->bases[segment - 1];
-    pthread_mutex_unlock(&journal->lock);
-    return base;
-}
-
-uint32_t journal_segments(struct journal *journal)
-{
-    pthread_mutex_lock(&journal->lock);
-    uint32_t count = journal->bases_count;
-    pthread_mutex_unlock(&journal->lock);
-    return count;
-}
-
 /* ---- the next segment ---- */
-
-bool journal_wants_next(struct journal *journal, bool was)
-{
-    pthread_mutex_lock(&journal->lock);
-    uint32_t least = journal->capacity / (was ? 2 : 4);
-    bool wants = journal->next_fd < 0 &&
-                 (journal->used >= journal->capacity / 8 || spare_locked(journal) < least);
-    pthread_mutex_unlock(&journal->lock);
-    return wants;
-}
 
 int journal_allocate_next(struct journal *journal)
 {
@@ -101,7 +30,9 @@ int journal_allocate_next(struct journal *journal)
     int result = journal_keep_base(journal);
     if (result != 0)
         return result;
-    int fd = segment_create(journal->directory, journal->segment + 1, journal->segment_bytes);
+    const struct ledger_disk *disk = journal->disk;
+    int fd =
+        disk->create(disk->self, journal->directory, journal->segment + 1, journal->segment_bytes);
     if (fd < 0)
         return fd;
     pthread_mutex_lock(&journal->lock);
@@ -119,7 +50,9 @@ static int flush(struct journal *journal)
         return -EIO;
     if (journal->buffered == 0)
         return 0;
-    int result = segment_write(journal->fd, journal->flushed, journal->buffer, journal->buffered);
+    const struct ledger_disk *disk = journal->disk;
+    int result =
+        disk->write(disk->self, journal->fd, journal->flushed, journal->buffer, journal->buffered);
     if (result != 0)
         return fail(journal, "write", result);
     journal->flushed += journal->buffered;
@@ -134,8 +67,9 @@ int journal_sync(struct journal *journal)
     int result = flush(journal);
     if (result != 0)
         return result;
-    if (fdatasync(journal->fd) != 0)
-        return fail(journal, "fdatasync", -errno);
+    result = journal->disk->sync(journal->disk->self, journal->fd);
+    if (result != 0)
+        return fail(journal, "fdatasync", result);
     journal->durable = journal->flushed;
     atomic_fetch_add_explicit(&journal->syncs, 1, memory_order_relaxed);
     atomic_store_explicit(&journal->durable_records, journal->records, memory_order_release);
@@ -143,7 +77,7 @@ int journal_sync(struct journal *journal)
     return 0;
 }
 
-/* Appends one record to the buffer; the caller has checked the room. */
+/* Appends one record to the buffer; the caller has taken the room. */
 static int put(struct journal *journal, struct journal_record *record)
 {
     if (journal->buffered == JOURNAL_BUFFER_RECORDS) {
@@ -153,43 +87,14 @@ static int put(struct journal *journal, struct journal_record *record)
     }
     record->durable = journal->durable;
     if (record->time_ms == 0)
-        record->time_ms = clock_real_ms();
+        record->time_ms = journal->clock->real_ms(journal->clock->self);
     uint8_t *at = journal->buffer + (size_t)journal->buffered * JOURNAL_RECORD_BYTES;
     journal->chain = journal_encode(record, journal->chain, at);
     journal->buffered++;
     journal->records++;
     journal->entries += record->type == JOURNAL_USAGE || record->type == JOURNAL_MONEY;
     atomic_fetch_add_explicit(&journal->written, 1, memory_order_relaxed);
-    pthread_mutex_lock(&journal->lock);
-    check(journal->used < journal->capacity);
-    journal->used++;
-    pthread_mutex_unlock(&journal->lock);
     return 0;
-}
-
-int journal_keep_base(struct journal *journal)
-{
-    pthread_mutex_lock(&journal->lock);
-    if (journal->bases_count == journal->bases_room) {
-        uint32_t room = journal->bases_room == 0 ? 64 : journal->bases_room * 2;
-        uint64_t *bases = realloc(journal->bases, room * sizeof(uint64_t));
-        if (bases == NULL) {
-            pthread_mutex_unlock(&journal->lock);
-            return -ENOMEM;
-        }
-        journal->bases = bases;
-        journal->bases_room = room;
-    }
-    pthread_mutex_unlock(&journal->lock);
-    return 0;
-}
-
-void journal_add_base(struct journal *journal, uint64_t base)
-{
-    pthread_mutex_lock(&journal->lock);
-    check(journal->bases_count < journal->bases_room);
-    journal->bases[journal->bases_count++] = base;
-    pthread_mutex_unlock(&journal->lock);
 }
 
 /* Changes to the next segment. The one before must be on disk in full before the next one's header
@@ -201,12 +106,12 @@ static int rotate(struct journal *journal)
         return result;
     journal_add_base(journal, journal->records);
     if (journal->fd >= 0)
-        close(journal->fd);
+        journal->disk->close(journal->disk->self, journal->fd);
     pthread_mutex_lock(&journal->lock);
     journal->fd = journal->next_fd;
     journal->capacity = journal->next_capacity;
     journal->next_fd = -1;
-    journal->used = 0;
+    journal->used = 1; /* the header */
     pthread_mutex_unlock(&journal->lock);
     journal->segment++;
     journal->flushed = 0;
@@ -219,20 +124,6 @@ static int rotate(struct journal *journal)
     memcpy(header.instance, journal->instance, JOURNAL_ID_BYTES);
     memcpy(header.epoch, journal->epoch, JOURNAL_ID_BYTES);
     return put(journal, &header);
-}
-
-/* 0 where `records` fit beside what is reserved for others; -EAGAIN: not here, but a next segment
- * is ready; -ENOSPC. */
-static int fits(struct journal *journal, uint32_t records, uint32_t own)
-{
-    pthread_mutex_lock(&journal->lock);
-    check(journal->reserved >= own);
-    bool here = free_locked(journal) >= journal->reserved - own + records;
-    bool next = journal->next_fd >= 0;
-    pthread_mutex_unlock(&journal->lock);
-    if (here)
-        return 0;
-    return next ? -EAGAIN : -ENOSPC;
 }
 
 static uint32_t name_room(const struct journal *journal, const struct ledger_name *name)
@@ -271,7 +162,7 @@ int journal_append(struct journal *journal, struct ledger_account *account,
     struct ledger_name *file_name = file == NULL ? NULL : &file->name;
     for (;;) {
         uint32_t needed = 1 + name_room(journal, &account->name) + name_room(journal, file_name);
-        int result = fits(journal, needed, own);
+        int result = journal_take_room(journal, needed, own);
         if (result == 0)
             break;
         if (result == -EAGAIN)
@@ -302,7 +193,7 @@ int journal_append_end(struct journal *journal, enum journal_type type)
         memcpy(record.instance, journal->instance, JOURNAL_ID_BYTES);
         memcpy(record.epoch, journal->epoch, JOURNAL_ID_BYTES);
     }
-    int result = fits(journal, 1, JOURNAL_END_ROOM);
+    int result = journal_take_room(journal, 1, JOURNAL_END_ROOM);
     if (result == -EAGAIN)
         result = rotate(journal);
     return result == 0 ? put(journal, &record) : result;
@@ -314,17 +205,19 @@ int journal_append_end(struct journal *journal, enum journal_type type)
  * smaller size that was configured before. */
 static int first_room(struct journal *journal)
 {
-    if (journal->fd >= 0 && fits(journal, 1, JOURNAL_END_ROOM) == 0)
+    if (journal->fd >= 0 && journal->used < journal->capacity)
         return 0;
     int result = journal_allocate_next(journal);
     return result == 0 ? rotate(journal) : result;
 }
 
-int journal_open(struct journal *journal, struct names *names, int directory,
-                 uint64_t segment_bytes, const uint8_t instance[JOURNAL_ID_BYTES],
+int journal_open(struct journal *journal, const struct ledger_outside *outside, struct names *names,
+                 int directory, uint64_t segment_bytes, const uint8_t instance[JOURNAL_ID_BYTES],
                  const uint8_t epoch[JOURNAL_ID_BYTES], char *error, size_t error_size)
 {
     memset(journal, 0, sizeof(*journal));
+    journal->clock = outside->clock;
+    journal->disk = outside->disk;
     journal->directory = directory;
     journal->segment_bytes = segment_bytes;
     journal->names = names;
@@ -352,9 +245,9 @@ void journal_close(struct journal *journal)
     if (journal->buffer == NULL)
         return;
     if (journal->fd >= 0)
-        close(journal->fd);
+        journal->disk->close(journal->disk->self, journal->fd);
     if (journal->next_fd >= 0)
-        close(journal->next_fd);
+        journal->disk->close(journal->disk->self, journal->next_fd);
     close(journal->directory);
     free(journal->buffer);
     free(journal->bases);

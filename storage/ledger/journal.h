@@ -13,6 +13,7 @@
 #define TOLLGATE_LEDGER_JOURNAL_H
 
 #include "storage/ledger/names.h"
+#include "storage/ledger/outside.h"
 
 /* A download's two names, its closing record, and one more for a mark. */
 #define JOURNAL_DOWNLOAD_ROOM_MAX                                                                  \
@@ -22,7 +23,9 @@
 #define JOURNAL_BUFFER_RECORDS 1024u
 
 struct journal {
-    int directory; /* owns */
+    const struct ledger_clock *clock; /* borrows */
+    const struct ledger_disk *disk;   /* borrows */
+    int directory;                    /* owns */
     uint64_t segment_bytes;
     uint8_t instance[JOURNAL_ID_BYTES], epoch[JOURNAL_ID_BYTES];
     struct names *names; /* borrows */
@@ -59,11 +62,12 @@ struct journal {
 
 /*
  * Reads the whole journal and leaves it ready to append: a torn tail cut off, a first segment made,
- * a START record written. Takes over `directory`; `names` is borrowed. 0; -EBADMSG with a sentence
- * where the journal is damaged; what the system says (-ENOSPC, -EMFILE, ...) without one.
+ * a START record written. Takes over `directory`; `names` and the tables of `outside` are borrowed.
+ * 0; -EBADMSG with a sentence where the journal is damaged; what the system says (-ENOSPC, -EMFILE,
+ * ...) without one.
  */
-int journal_open(struct journal *journal, struct names *names, int directory,
-                 uint64_t segment_bytes, const uint8_t instance[JOURNAL_ID_BYTES],
+int journal_open(struct journal *journal, const struct ledger_outside *outside, struct names *names,
+                 int directory, uint64_t segment_bytes, const uint8_t instance[JOURNAL_ID_BYTES],
                  const uint8_t epoch[JOURNAL_ID_BYTES], char *error, size_t error_size);
 /* Closes and frees; writes nothing, so the caller has synced before. */
 void journal_close(struct journal *journal);
@@ -101,6 +105,9 @@ int journal_append_end(struct journal *journal, enum journal_type type);
  * from then on. */
 int journal_sync(struct journal *journal);
 
+/* Takes `records` where they fit beside what is reserved for others than `own`. 0; -EAGAIN: not
+ * here, but a next segment is ready; -ENOSPC. */
+int journal_take_room(struct journal *journal, uint32_t records, uint32_t own);
 /* Keep room to note where one more segment begins (0 or -ENOMEM), and note it. */
 int journal_keep_base(struct journal *journal);
 void journal_add_base(struct journal *journal, uint64_t base);

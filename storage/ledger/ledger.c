@@ -64,7 +64,7 @@ void ledger_stats(struct ledger *ledger, struct ledger_stats *out)
 
 int ledger_settle(struct ledger *ledger, uint32_t timeout_ms)
 {
-    uint64_t deadline = clock_monotonic_ms() + timeout_ms;
+    uint64_t deadline = ledger_monotonic_ms(ledger) + timeout_ms;
     int result = writer_mark(ledger, deadline);
     if (result != 0)
         return result;
@@ -263,16 +263,17 @@ static int open_all(struct opening *opening)
     to_hex(opening->epoch, ledger->epoch);
     int journal = opening->journal;
     opening->journal = -1;
-    result = journal_open(&ledger->journal, &ledger->names, journal, ledger->options.segment_bytes,
-                          opening->instance, opening->epoch, opening->error, opening->error_size);
+    result = journal_open(&ledger->journal, &ledger->outside, &ledger->names, journal,
+                          ledger->options.segment_bytes, opening->instance, opening->epoch,
+                          opening->error, opening->error_size);
     if (result != 0 && opening->error[0] == '\0')
         refuse(opening, result, "the journal in %s/journal cannot be read or written: %s; %s",
                ledger->options.state_dir, strerrordesc_np(-result), segment_cure(-result));
     if (result == 0)
         result = writer_start(ledger);
-    if (result == 0)
+    if (result == 0 && !ledger->stepped)
         result = poster_start(ledger);
-    if (result == 0 && (result = push_start(ledger)) != 0)
+    if (result == 0 && !ledger->stepped && (result = push_start(ledger)) != 0)
         poster_stop(ledger, 0);
     if (result == 0)
         ledger_warn_of_accounts(ledger);
@@ -330,8 +331,9 @@ static struct ledger *ledger_new(void)
     return ledger;
 }
 
-int ledger_open(struct ledger **out, const struct ledger_options *options, char *error,
-                size_t error_size)
+static int open_with(struct ledger **out, const struct ledger_options *options,
+                     const struct ledger_outside *outside, bool stepped, char *error,
+                     size_t error_size)
 {
     struct opening opening = {
         .directory = -1, .journal = -1, .error = error, .error_size = error_size};
@@ -342,6 +344,8 @@ int ledger_open(struct ledger **out, const struct ledger_options *options, char 
     struct ledger *ledger = opening.ledger = ledger_new();
     if (ledger == NULL)
         return refuse(&opening, -ENOMEM, "no memory for the ledger");
+    ledger->outside = *outside;
+    ledger->stepped = stepped;
     result = copy_options(ledger, options);
     if (result == 0 && (result = where_create(&ledger->where, options->redis)) == -EINVAL)
         (void)ledger_redis_check(options->redis, error, error_size);
@@ -362,13 +366,26 @@ int ledger_open(struct ledger **out, const struct ledger_options *options, char 
     return result;
 }
 
+int ledger_open(struct ledger **out, const struct ledger_options *options, char *error,
+                size_t error_size)
+{
+    static const struct ledger_outside system = {&ledger_system_clock, &ledger_system_disk};
+    return open_with(out, options, &system, false, error, error_size);
+}
+
+int ledger_open_stepped(struct ledger **out, const struct ledger_options *options,
+                        const struct ledger_outside *outside, char *error, size_t error_size)
+{
+    return open_with(out, options, outside, true, error, error_size);
+}
+
 int64_t ledger_close(struct ledger **pointer, uint32_t deadline_ms)
 {
     struct ledger *ledger = *pointer;
     if (ledger == NULL)
         return 0;
     *pointer = NULL;
-    uint64_t deadline = clock_monotonic_ms() + deadline_ms;
+    uint64_t deadline = ledger_monotonic_ms(ledger) + deadline_ms;
     push_stop(ledger);
     int written = writer_stop(ledger);
     pthread_mutex_lock(&ledger->lock);

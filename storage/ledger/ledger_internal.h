@@ -55,8 +55,8 @@ struct writer {
     bool running;
     pthread_mutex_t lock;
     pthread_cond_t wake, done;
-    uint64_t asked, served; /* tickets for a mark: last given, last served */
-    struct money *money;    /* to do; newest first */
+    uint64_t asked, taken, served; /* tickets for a mark: last given, last looked at, last served */
+    struct money *money;           /* to do; newest first */
     bool stop;
     /* Of the writer thread only. */
     struct ledger_download *deferred; /* without room for a mark; still QUEUED */
@@ -68,6 +68,8 @@ struct poster;
 
 struct ledger {
     struct ledger_options options; /* its strings are owned copies */
+    struct ledger_outside outside; /* borrows its tables */
+    bool stepped;                  /* it has no threads: its opener calls the steps */
     char instance[LEDGER_HEX_SIZE], epoch[LEDGER_HEX_SIZE];
     int lock_fd;
     struct names names;
@@ -107,15 +109,44 @@ void ledger_say(struct ledger *ledger, enum ledger_event event, const char *form
 void ledger_set_writer_state(struct ledger *ledger, enum ledger_state state, const char *text);
 void ledger_set_poster_state(struct ledger *ledger, enum ledger_state state, const char *text);
 struct timespec ledger_deadline(uint64_t monotonic_ms);
+static inline uint64_t ledger_monotonic_ms(const struct ledger *ledger)
+{
+    return ledger->outside.clock->monotonic_ms(ledger->outside.clock->self);
+}
+static inline uint64_t ledger_real_ms(const struct ledger *ledger)
+{
+    return ledger->outside.clock->real_ms(ledger->outside.clock->self);
+}
+/*
+ * As ledger_open, with other clocks, another disk and another Redis, and without threads. Its opener
+ * calls the steps, and none of the functions that wait for them (writer_money, ledger_settle, the
+ * calls of admin threads); ledger_close takes the last steps itself.
+ */
+int ledger_open_stepped(struct ledger **out, const struct ledger_options *options,
+                        const struct ledger_outside *outside, char *error, size_t error_size);
 /* Starts a thread with all signals blocked. 0 or a negative errno. */
 int ledger_thread_start(pthread_t *thread, void *(*run)(void *), void *argument);
 
 int writer_start(struct ledger *ledger);
+/*
+ * One turn: journals what moved and what was queued, makes it durable and keeps a segment ahead. It
+ * waits for the disk alone. Returns the monotonic time at which it wants to be called again, or
+ * sooner where something is queued.
+ */
+uint64_t writer_step(struct ledger *ledger);
 /* Closes every open download, ends the writer thread and writes STOP. 0 or a negative errno. */
 int writer_stop(struct ledger *ledger);
-/* Journals a money operation; blocks until it is durable. 0, -ENOSPC, -EIO. */
+/* Queues a money operation, which the caller keeps until writer_money_is_done; then `result` is 0
+ * (durable), -ENOSPC or -EIO. */
+void writer_queue_money(struct ledger *ledger, struct money *money);
+bool writer_money_is_done(struct ledger *ledger, const struct money *money);
+/* Both, waiting in between; returns the result. */
 int writer_money(struct ledger *ledger, struct money *money);
-/* Waits until all that was added to downloads before the call is durable. 0 or -ETIMEDOUT. */
+/* Asks for a mark of all that was added to downloads before the call; returns its ticket. */
+uint64_t writer_queue_mark(struct ledger *ledger);
+/* Whether what the ticket stands for is durable. */
+bool writer_is_marked(struct ledger *ledger, uint64_t ticket);
+/* Both, waiting in between. 0 or -ETIMEDOUT. */
 int writer_mark(struct ledger *ledger, uint64_t deadline_ms);
 /*
  * Puts a download on the stack `dirty`; the caller has just set QUEUED, which was not set before.

@@ -30,7 +30,12 @@ struct ledger_disk {
     int (*read)(void *self, int fd, uint32_t first, uint8_t *records, uint32_t count);
     int (*sync)(void *self, int fd); /* 0, or a negative errno: what was written may be lost */
     void (*close)(void *self, int fd);
+    int (*list)(void *self, int directory, uint32_t *count, uint32_t *last);
+    int (*remove)(void *self, int directory, uint32_t number);
 };
+
+extern const struct ledger_clock ledger_system_clock;
+extern const struct ledger_disk ledger_system_disk;
 
 /* Called once for each command that was sent: with the reply (borrowed; error replies, too), or
  * with NULL where the connection was lost, so that nobody knows whether Redis ran the command. */
@@ -51,6 +56,12 @@ struct ledger_redis {
      * -ENOTCONN with neither called. */
     int (*send)(void *self, int count, const char *const words[], const size_t lengths[],
                 ledger_redis_done *done, ledger_redis_late *late, void *context);
+};
+
+/* All that a ledger is given at its opening. */
+struct ledger_outside {
+    const struct ledger_clock *clock;
+    const struct ledger_disk *disk;
 };
 
 #endif

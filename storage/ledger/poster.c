@@ -235,7 +235,8 @@ int poster_start(struct ledger *ledger)
     poster->backoff_ms = LEDGER_REDIS_BACKOFF_LEAST_MS;
     poster->begun_ms = clock_monotonic_ms();
     poster->seed = (unsigned)clock_real_ms();
-    int result = reader_init(&poster->reader, &ledger->names, ledger->journal.directory);
+    int result = reader_init(&poster->reader, ledger->outside.disk, &ledger->names,
+                             ledger->journal.directory);
     struct ledger_account *account = names_recorded(&ledger->names);
     for (; account != NULL; account = names_recorded_next(account))
         account->sent = atomic_load(&account->sequence);
@@ -265,6 +266,8 @@ static uint64_t count_unposted(struct ledger *ledger)
 uint64_t poster_stop(struct ledger *ledger, uint64_t deadline_ms)
 {
     struct poster *poster = ledger->poster;
+    if (poster == NULL)
+        return count_unposted(ledger);
     struct timespec until = ledger_deadline(deadline_ms);
     int result = 0;
     pthread_mutex_lock(&ledger->lock);

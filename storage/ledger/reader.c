@@ -9,14 +9,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "server/base/check.h"
-#include "storage/ledger/segment.h"
 
-int reader_init(struct journal_reader *reader, struct names *names, int directory)
+int reader_init(struct journal_reader *reader, const struct ledger_disk *disk, struct names *names,
+                int directory)
 {
     memset(reader, 0, sizeof(*reader));
+    reader->disk = disk;
     reader->names = names;
     reader->directory = directory;
     reader->fd = -1;
@@ -39,7 +39,7 @@ void reader_free(struct journal_reader *reader)
     free(reader->ids);
     free(reader->buffer);
     if (reader->fd >= 0)
-        close(reader->fd);
+        reader->disk->close(reader->disk->self, reader->fd);
     memset(reader, 0, sizeof(*reader));
     reader->fd = -1;
 }
@@ -47,12 +47,12 @@ void reader_free(struct journal_reader *reader)
 int reader_enter(struct journal_reader *reader, uint32_t segment, uint64_t count, bool follows)
 {
     uint32_t capacity;
-    int fd = segment_open(reader->directory, segment, false, &capacity);
+    int fd = reader->disk->open(reader->disk->self, reader->directory, segment, false, &capacity);
     if (fd < 0)
         return fd;
     drop_ids(reader);
     if (reader->fd >= 0)
-        close(reader->fd);
+        reader->disk->close(reader->disk->self, reader->fd);
     reader->fd = fd;
     reader->segment = segment;
     reader->capacity = capacity;
@@ -72,7 +72,8 @@ static int fill(struct journal_reader *reader)
         count = (uint32_t)(reader->limit - reader->count);
     reader->buffer_first = reader->index;
     reader->buffer_count = 0;
-    int result = segment_read(reader->fd, reader->index, reader->buffer, count);
+    int result =
+        reader->disk->read(reader->disk->self, reader->fd, reader->index, reader->buffer, count);
     if (result == 0)
         reader->buffer_count = count;
     return result;

@@ -7,6 +7,7 @@
 #define TOLLGATE_LEDGER_READER_H
 
 #include "storage/ledger/names.h"
+#include "storage/ledger/outside.h"
 
 #define READER_BUFFER_RECORDS 2048u
 
@@ -17,8 +18,9 @@ struct journal_entry {
 };
 
 struct journal_reader {
-    struct names *names; /* borrows */
-    int directory;       /* borrows */
+    const struct ledger_disk *disk; /* borrows */
+    struct names *names;            /* borrows */
+    int directory;                  /* borrows */
     int fd;
     uint32_t segment, index, capacity; /* the cursor's place, in records */
     uint64_t count;                    /* records before the cursor in the whole journal */
@@ -34,8 +36,9 @@ struct journal_reader {
     uint32_t buffer_first, buffer_count;
 };
 
-/* Borrows `names` and `directory`; reader_enter must follow. 0 or -ENOMEM. */
-int reader_init(struct journal_reader *reader, struct names *names, int directory);
+/* Borrows `disk`, `names` and `directory`; reader_enter must follow. 0 or -ENOMEM. */
+int reader_init(struct journal_reader *reader, const struct ledger_disk *disk, struct names *names,
+                int directory);
 void reader_free(struct journal_reader *reader);
 /*
  * Goes to the start of a segment; `count` is the number of records before it. `follows` says that

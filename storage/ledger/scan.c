@@ -4,18 +4,14 @@
  * sums, cuts a torn tail off, refuses damage and names its place. journal_open calls it once,
  * before any thread runs. It never mends a damaged record.
  */
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "storage/ledger/journal.h"
 #include "storage/ledger/reader.h"
-#include "storage/ledger/segment.h"
 
 /* Cumulative counters by download, of one epoch: open addressing, doubled at half. */
 struct download_sum {
@@ -143,10 +139,11 @@ static int cut_tail(struct scan *scan)
     struct journal_reader *reader = &scan->reader;
     uint32_t count = reader->capacity - reader->index;
     uint8_t *bytes = malloc((size_t)count * JOURNAL_RECORD_BYTES + 1);
-    int fd = segment_open(reader->directory, reader->segment, true, &reader->capacity);
+    const struct ledger_disk *disk = scan->journal->disk;
+    int fd = disk->open(disk->self, reader->directory, reader->segment, true, &reader->capacity);
     int result = bytes == NULL ? -ENOMEM : fd < 0 ? fd : 0;
     if (result == 0)
-        result = segment_read(fd, reader->index, bytes, count);
+        result = disk->read(disk->self, fd, reader->index, bytes, count);
     if (result == 0 && shows_damage(bytes, count, reader->index, reader->chain))
         result = damaged(scan, "later records are intact");
     for (uint32_t i = count; result == 0 && i-- > 0;) {
@@ -154,17 +151,17 @@ static int cut_tail(struct scan *scan)
         if (journal_is_zero(at, JOURNAL_RECORD_BYTES))
             continue;
         memset(at, 0, JOURNAL_RECORD_BYTES);
-        result = segment_write(fd, reader->index + i, at, 1);
+        result = disk->write(disk->self, fd, reader->index + i, at, 1);
     }
     /* Records that a killed process left in the page cache must be durable before
      * anything is posted. */
-    if (result == 0 && fsync(fd) != 0)
-        result = -errno;
+    if (result == 0)
+        result = disk->sync(disk->self, fd);
     free(bytes);
     if (result == 0)
         scan->journal->fd = fd;
     else if (fd >= 0)
-        close(fd);
+        disk->close(disk->self, fd);
     return result;
 }
 
@@ -172,21 +169,11 @@ static int cut_tail(struct scan *scan)
  * records was made ahead; remove_unused removes it. */
 static int last_segment(struct scan *scan, uint32_t *last)
 {
-    int copy = openat(scan->journal->directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *directory = copy < 0 ? NULL : fdopendir(copy);
-    uint32_t count = 0;
-    *last = 0;
-    if (directory == NULL)
-        return -errno;
-    for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
-        uint32_t number = segment_number(entry->d_name);
-        count += number != 0;
-        if (number > *last)
-            *last = number;
-    }
-    closedir(directory);
-    if (count == *last)
-        return 0;
+    const struct ledger_disk *disk = scan->journal->disk;
+    uint32_t count;
+    int result = disk->list(disk->self, scan->journal->directory, &count, last);
+    if (result != 0 || count == *last)
+        return result;
     snprintf(scan->error, scan->error_size,
              "the journal lacks a segment before %08u.seg; restore the state directory from a copy",
              *last);
@@ -200,7 +187,8 @@ static int remove_unused(struct scan *scan, uint32_t number)
     uint32_t count;
     uint8_t first[JOURNAL_RECORD_BYTES];
     struct journal_record record;
-    int fd = segment_open(scan->journal->directory, number, false, &count);
+    const struct ledger_disk *disk = scan->journal->disk;
+    int fd = disk->open(disk->self, scan->journal->directory, number, false, &count);
     if (fd < 0)
         return fd;
     /*
@@ -208,25 +196,24 @@ static int remove_unused(struct scan *scan, uint32_t number)
      * missing header were never confirmed unless they say so, which shows_damage finds; a file that
      * was cut short while it was made has none.
      */
-    int result = count == 0 ? 0 : segment_read(fd, 0, first, 1);
+    int result = count == 0 ? 0 : disk->read(disk->self, fd, 0, first, 1);
     memset(&record, 0, sizeof(record));
     bool used = count > 0 && result == 0 && journal_decode(first, &record) &&
                 journal_chained(first, record.previous);
     if (result == 0 && !used && count > 1) {
         uint8_t *bytes = malloc((size_t)count * JOURNAL_RECORD_BYTES);
-        result = bytes == NULL ? -ENOMEM : segment_read(fd, 0, bytes, count);
+        result = bytes == NULL ? -ENOMEM : disk->read(disk->self, fd, 0, bytes, count);
         scan->reader.segment = number;
         scan->reader.index = 0;
         if (result == 0 && shows_damage(bytes, count, 0, record.previous))
             result = damaged(scan, "later records are intact");
         free(bytes);
     }
-    close(fd);
+    disk->close(disk->self, fd);
     if (result != 0 || used)
         return result;
-    char name[SEGMENT_NAME_MAX];
-    segment_name(number, name);
-    return unlinkat(scan->journal->directory, name, 0) == 0 ? 1 : -errno;
+    result = disk->remove(disk->self, scan->journal->directory, number);
+    return result == 0 ? 1 : result;
 }
 
 static int read_segment(struct scan *scan, uint32_t number, bool is_last)
@@ -284,7 +271,7 @@ int journal_scan(struct journal *journal, char *error, size_t error_size)
 {
     struct scan scan = {.journal = journal, .error = error, .error_size = error_size};
     error[0] = '\0';
-    int result = reader_init(&scan.reader, journal->names, journal->directory);
+    int result = reader_init(&scan.reader, journal->disk, journal->names, journal->directory);
     scan.sums_room = 1024;
     scan.sums = calloc(scan.sums_room, sizeof(struct download_sum));
     if (result == 0)

@@ -5,6 +5,7 @@
  */
 #include "storage/ledger/segment.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -153,4 +154,33 @@ int segment_read(int fd, uint32_t first, uint8_t *records, uint32_t count)
         left -= (size_t)got;
     }
     return 0;
+}
+
+int segment_sync(int fd)
+{
+    return fdatasync(fd) == 0 ? 0 : -errno;
+}
+
+int segment_list(int directory, uint32_t *count, uint32_t *last)
+{
+    int copy = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *names = copy < 0 ? NULL : fdopendir(copy);
+    *count = *last = 0;
+    if (names == NULL)
+        return -errno;
+    for (struct dirent *entry; (entry = readdir(names)) != NULL;) {
+        uint32_t number = segment_number(entry->d_name);
+        *count += number != 0;
+        if (number > *last)
+            *last = number;
+    }
+    closedir(names);
+    return 0;
+}
+
+int segment_remove(int directory, uint32_t number)
+{
+    char name[SEGMENT_NAME_MAX];
+    segment_name(number, name);
+    return unlinkat(directory, name, 0) == 0 ? 0 : -errno;
 }

@@ -30,5 +30,10 @@ const char *segment_cure(int error);
 int segment_open(int directory, uint32_t number, bool writable, uint32_t *records);
 int segment_write(int fd, uint32_t first, const uint8_t *records, uint32_t count);
 int segment_read(int fd, uint32_t first, uint8_t *records, uint32_t count);
+/* Waits until what was written is on disk. 0, or a negative errno: it may be lost. */
+int segment_sync(int fd);
+/* Tells how many segments there are, and the highest number (0: none). 0 or a negative errno. */
+int segment_list(int directory, uint32_t *count, uint32_t *last);
+int segment_remove(int directory, uint32_t number);
 
 #endif

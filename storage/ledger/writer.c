@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The writer thread: brings what moved into the journal, makes it durable, keeps a segment ahead.
- * Workers and the admin thread reach it through the stack `dirty`, tickets and money operations. It
- * never talks to Redis.
+ * The writer: brings what moved into the journal, makes it durable, keeps a segment ahead. Its
+ * thread waits and calls writer_step, which does all of it. Workers and the admin thread reach it
+ * through the stack `dirty`, tickets and money operations. It never talks to Redis.
  */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "server/base/clock.h"
 #include "storage/ledger/ledger_internal.h"
 #include "storage/ledger/segment.h"
 
@@ -166,7 +165,7 @@ static void keep_room(struct ledger *ledger)
     struct writer *writer = &ledger->writer;
     struct journal *journal = &ledger->journal;
     int was = atomic_load(&ledger->writer_state), error = writer->allocation_error;
-    uint64_t now = clock_monotonic_ms();
+    uint64_t now = ledger_monotonic_ms(ledger);
     if (journal->failed)
         return;
     bool wanted = journal_wants_next(journal, was != LEDGER_READY);
@@ -241,28 +240,41 @@ static void one_turn(struct ledger *ledger, struct money *money, uint64_t ticket
     finish_turn(ledger, &turn, ticket);
 }
 
+/* A full journal has little room left: slower marks make it last longer for the open downloads. */
+static uint64_t next_turn_ms(const struct ledger *ledger)
+{
+    uint32_t pause_ms = ledger->options.mark_ms;
+    if (atomic_load(&ledger->writer_state) != LEDGER_READY && pause_ms < MARK_MS_FULL)
+        pause_ms = MARK_MS_FULL;
+    return ledger_monotonic_ms(ledger) + pause_ms;
+}
+
+uint64_t writer_step(struct ledger *ledger)
+{
+    struct writer *writer = &ledger->writer;
+    pthread_mutex_lock(&writer->lock);
+    struct money *money = writer->money;
+    uint64_t ticket = writer->taken = writer->asked;
+    writer->money = NULL;
+    pthread_mutex_unlock(&writer->lock);
+    one_turn(ledger, money, ticket);
+    return next_turn_ms(ledger);
+}
+
 static void *writer_main(void *argument)
 {
     struct ledger *ledger = argument;
     struct writer *writer = &ledger->writer;
-    uint64_t ticket = 0;
+    uint64_t until_ms = next_turn_ms(ledger);
     for (bool stop = false; !stop;) {
-        /* A full journal has little room left: slower marks make it last longer for
-         * the open downloads. */
-        uint32_t pause_ms = ledger->options.mark_ms;
-        if (atomic_load(&ledger->writer_state) != LEDGER_READY && pause_ms < MARK_MS_FULL)
-            pause_ms = MARK_MS_FULL;
-        struct timespec until = ledger_deadline(clock_monotonic_ms() + pause_ms);
+        struct timespec until = ledger_deadline(until_ms);
         pthread_mutex_lock(&writer->lock);
         /* A ticket whose marks found no room is tried again after the pause, not at once. */
-        if (!writer->stop && writer->money == NULL && writer->asked == ticket)
+        if (!writer->stop && writer->money == NULL && writer->asked == writer->taken)
             pthread_cond_timedwait(&writer->wake, &writer->lock, &until);
-        struct money *money = writer->money;
-        ticket = writer->asked;
-        stop = writer->stop;
-        writer->money = NULL;
+        stop = writer->stop; /* before the step, so that one follows it */
         pthread_mutex_unlock(&writer->lock);
-        one_turn(ledger, money, ticket);
+        until_ms = writer_step(ledger);
     }
     return NULL;
 }
@@ -273,7 +285,7 @@ int writer_start(struct ledger *ledger)
 {
     struct writer *writer = &ledger->writer;
     keep_room(ledger); /* before the first download reserves room */
-    int result = ledger_thread_start(&writer->thread, writer_main, ledger);
+    int result = ledger->stepped ? 0 : ledger_thread_start(&writer->thread, writer_main, ledger);
     writer->running = result == 0;
     return result;
 }
@@ -297,33 +309,73 @@ int writer_stop(struct ledger *ledger)
     writer->stop = true;
     pthread_cond_signal(&writer->wake);
     pthread_mutex_unlock(&writer->lock);
-    pthread_join(writer->thread, NULL);
+    if (ledger->stepped)
+        (void)writer_step(ledger);
+    else
+        pthread_join(writer->thread, NULL);
     writer->running = false;
     int result = journal_append_end(&ledger->journal, JOURNAL_STOP);
     return result == 0 ? journal_sync(&ledger->journal) : result;
+}
+
+static void queue_money_locked(struct writer *writer, struct money *money)
+{
+    money->next = writer->money;
+    writer->money = money;
+    pthread_cond_signal(&writer->wake);
+}
+
+void writer_queue_money(struct ledger *ledger, struct money *money)
+{
+    pthread_mutex_lock(&ledger->writer.lock);
+    queue_money_locked(&ledger->writer, money);
+    pthread_mutex_unlock(&ledger->writer.lock);
+}
+
+bool writer_money_is_done(struct ledger *ledger, const struct money *money)
+{
+    pthread_mutex_lock(&ledger->writer.lock);
+    bool done = money->done;
+    pthread_mutex_unlock(&ledger->writer.lock);
+    return done;
 }
 
 int writer_money(struct ledger *ledger, struct money *money)
 {
     struct writer *writer = &ledger->writer;
     pthread_mutex_lock(&writer->lock);
-    money->next = writer->money;
-    writer->money = money;
-    pthread_cond_signal(&writer->wake);
+    queue_money_locked(writer, money);
     while (!money->done)
         pthread_cond_wait(&writer->done, &writer->lock);
     pthread_mutex_unlock(&writer->lock);
     return money->result;
 }
 
+uint64_t writer_queue_mark(struct ledger *ledger)
+{
+    struct writer *writer = &ledger->writer;
+    pthread_mutex_lock(&writer->lock);
+    uint64_t ticket = ++writer->asked;
+    pthread_cond_signal(&writer->wake);
+    pthread_mutex_unlock(&writer->lock);
+    return ticket;
+}
+
+bool writer_is_marked(struct ledger *ledger, uint64_t ticket)
+{
+    pthread_mutex_lock(&ledger->writer.lock);
+    bool marked = ledger->writer.served >= ticket;
+    pthread_mutex_unlock(&ledger->writer.lock);
+    return marked;
+}
+
 int writer_mark(struct ledger *ledger, uint64_t deadline_ms)
 {
     struct writer *writer = &ledger->writer;
     struct timespec until = ledger_deadline(deadline_ms);
+    uint64_t ticket = writer_queue_mark(ledger);
     int result = 0;
     pthread_mutex_lock(&writer->lock);
-    uint64_t ticket = ++writer->asked;
-    pthread_cond_signal(&writer->wake);
     while (writer->served < ticket && result == 0)
         result = pthread_cond_timedwait(&writer->done, &writer->lock, &until);
     bool served = writer->served >= ticket;

@@ -266,7 +266,7 @@ void fixture_read_journal(const char *state, struct fixture_sums *out)
     int directory = open(path, O_RDONLY | O_DIRECTORY);
     cr_assert(directory >= 0);
     cr_assert_eq(names_init(&names, 100000, 1000), 0);
-    cr_assert_eq(reader_init(&reader, &names, directory), 0);
+    cr_assert_eq(reader_init(&reader, &ledger_system_disk, &names, directory), 0);
     for (uint32_t segment = 1; reader_enter(&reader, segment, reader.count, segment > 1) == 0;
          segment++) {
         int result;

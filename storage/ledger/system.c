@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The clock and the disk of a running node, as the ledger's tables of functions (outside.h). The
+ * writer and the poster call them; a test or a simulator puts its own in their place.
+ */
+#include <unistd.h>
+
+#include "server/base/clock.h"
+#include "storage/ledger/outside.h"
+#include "storage/ledger/segment.h"
+
+static uint64_t monotonic_ms(void *self)
+{
+    (void)self;
+    return clock_monotonic_ms();
+}
+
+static uint64_t real_ms(void *self)
+{
+    (void)self;
+    return clock_real_ms();
+}
+
+const struct ledger_clock ledger_system_clock = {.monotonic_ms = monotonic_ms, .real_ms = real_ms};
+
+static int create_segment(void *self, int directory, uint32_t number, uint64_t bytes)
+{
+    (void)self;
+    return segment_create(directory, number, bytes);
+}
+
+static int open_segment(void *self, int directory, uint32_t number, bool writable,
+                        uint32_t *records)
+{
+    (void)self;
+    return segment_open(directory, number, writable, records);
+}
+
+static int write_records(void *self, int fd, uint32_t first, const uint8_t *records, uint32_t count)
+{
+    (void)self;
+    return segment_write(fd, first, records, count);
+}
+
+static int read_records(void *self, int fd, uint32_t first, uint8_t *records, uint32_t count)
+{
+    (void)self;
+    return segment_read(fd, first, records, count);
+}
+
+static int sync_segment(void *self, int fd)
+{
+    (void)self;
+    return segment_sync(fd);
+}
+
+static void close_segment(void *self, int fd)
+{
+    (void)self;
+    close(fd);
+}
+
+static int list_segments(void *self, int directory, uint32_t *count, uint32_t *last)
+{
+    (void)self;
+    return segment_list(directory, count, last);
+}
+
+static int remove_segment(void *self, int directory, uint32_t number)
+{
+    (void)self;
+    return segment_remove(directory, number);
+}
+
+const struct ledger_disk ledger_system_disk = {.create = create_segment,
+                                               .open = open_segment,
+                                               .write = write_records,
+                                               .read = read_records,
+                                               .sync = sync_segment,
+                                               .close = close_segment,
+                                               .list = list_segments,
+                                               .remove = remove_segment};
