@@ -16,7 +16,16 @@
 #include "tokens/key_internal.h"
 #include "tokens/tokens.h"
 
-#define TEST_NOW 1800000000
+#define TEST_NOW    1800000000
+
+#define GOOD_HEADER "{\"alg\":\"HS256\",\"kid\":\"h\"}"
+#define GOOD_CLAIMS                                                                                \
+    "{\"iss\":\"https://shop.example\",\"exp\":1800003600,\"cdniuc\":\"exact:/music/a.mp3\","      \
+    "\"acct\":\"anna\"}"
+/* The claims to which a row of a table adds one member. */
+#define WITH(member)                                                                               \
+    "{\"iss\":\"https://shop.example\",\"exp\":1800003600,\"cdniuc\":\"exact:/music/a.mp3\","      \
+    "\"acct\":\"anna\"," member "}"
 
 /* The private JWKS of the test issuer: kids "h", "e" and "o" (HS256, ES256, EdDSA). */
 static inline const char *test_jwks(void)
@@ -109,6 +118,30 @@ static inline enum token_verdict test_verdict(const struct token_trust *trust, c
     token_destroy(&token);
     return verdict;
 }
+
+/* A row of a table: a token signed by the key "h", and its verdict. */
+struct forgery {
+    const char *what;
+    const char *header;
+    const char *claims;
+    enum token_verdict expected;
+};
+
+static inline void expect_all(const struct forgery *rows, size_t count)
+{
+    struct token_trust *trust = test_trust(NULL, 0);
+
+    for (size_t i = 0; i < count; i++) {
+        char *jws = test_sign("h", rows[i].header, rows[i].claims);
+        enum token_verdict verdict = test_verdict(trust, jws);
+        cr_expect_eq(verdict, rows[i].expected, "%s: %s instead of %s", rows[i].what,
+                     token_verdict_name(verdict), token_verdict_name(rows[i].expected));
+        free(jws);
+    }
+    token_trust_drop(&trust);
+}
+
+#define EXPECT_ALL(rows) expect_all(rows, sizeof(rows) / sizeof((rows)[0]))
 
 /* The content of a file of the vectors folder, NUL-terminated; the caller frees it. */
 static inline char *test_vector(const char *name, size_t *length)
