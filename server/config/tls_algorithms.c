@@ -84,7 +84,8 @@ static const SSL_CIPHER *find_cipher(SSL_CTX *context, const char *name)
 
 /*
  * Forward secrecy and authenticated encryption alone, by a certificate. A record's overhead is
- * known for these three (transport_tls.c), and with it which bytes of a file have arrived.
+ * known for these three (record_adds in tls_records.c), and with it which bytes of a file have
+ * arrived.
  */
 static bool is_spoken(const SSL_CIPHER *cipher)
 {

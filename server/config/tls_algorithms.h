@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which groups and ciphers TLS is spoken with: tls_groups and tls_ciphers of the configuration,
- * held against what this OpenSSL has and what transport_tls.c can count. Called when the
+ * held against what this OpenSSL has and what tls_records.c can count. Called when the
  * configuration is checked and when certificates are loaded.
  */
 #ifndef TOLLGATE_SERVER_CONFIG_TLS_ALGORITHMS_H

@@ -18,7 +18,6 @@
 #include "server/transport/tls_failure.h"
 
 struct connection;
-struct tls_scratch;
 struct tls_session;
 struct worker;
 
@@ -66,10 +65,6 @@ size_t transport_unread(struct worker *worker, const struct connection *connecti
 #define TRANSPORT_UNREAD_MAX ((size_t)64 * 1024)
 
 /* ---- transport_tls.c ---- */
-
-/* A worker's buffers for TLS, shared by its connections. 0 or -ENOMEM. */
-int tls_scratch_create(struct tls_scratch **out);
-void tls_scratch_destroy(struct tls_scratch **scratch);
 
 /* Begins TLS on a connection that was accepted; 0 or -ENOMEM. */
 int tls_session_begin(struct worker *worker, struct connection *connection);

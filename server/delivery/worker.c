@@ -23,11 +23,11 @@
 #include "server/delivery/connection.h"
 #include "server/delivery/inquiry.h"
 #include "server/delivery/redis_link.h"
-#include "server/delivery/transport.h"
 #include "server/link/target_cache.h"
 #include "server/link/token_cache.h"
 #include "server/loop/ring.h"
 #include "server/transport/tls.h"
+#include "server/transport/tls_records.h"
 #include "storage/media/media.h"
 
 #define COMPLETIONS_TURN 256
