@@ -6,120 +6,17 @@
  */
 #include <jansson.h>
 #include <openssl/evp.h>
-#include <sched.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "server/http/refusal.h"
+#include "tests/integration/explain_steps.h"
 #include "tests/integration/harness.h"
 #include "tokens/base64url_internal.h"
 
-#define HOST      "media.example"
 #define RIVAL_ISS "https://rival.example"
-
-/* ---- a GET and its explanation ---- */
-
-static const char *const names[REFUSAL_COUNT] = {
-#define X(name, ...) [REFUSED_##name] = #name,
-    TOKEN_REFUSALS(X)
-#undef X
-#define X(name, ...) [REFUSAL_##name] = #name,
-        SERVER_REFUSALS(X)
-#undef X
-};
-
-static const unsigned statuses[REFUSAL_COUNT] = {
-#define X(name, status, ...) [REFUSED_##name] = status,
-    TOKEN_REFUSALS(X)
-#undef X
-#define X(name, status, ...) [REFUSAL_##name] = status,
-        SERVER_REFUSALS(X)
-#undef X
-};
-
-static const struct answer *get(struct site *site, const char *host, const char *target)
-{
-    const char *request = site_format(site, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", target,
-                                      host != NULL ? host : HOST);
-    return raw_exchange(site, request, strlen(request));
-}
-
-/* The report, which the caller owns (json_decref). */
-static json_t *explain(struct site *site, const char *host, const char *target)
-{
-    json_t *body = json_pack("{s:s}", "url",
-                             site_format(site, "https://%s%s", host != NULL ? host : HOST, target));
-    char *text = json_dumps(body, 0);
-    const struct answer *answer = site_admin(site, "POST", "/v1/links/explain", text);
-    cr_assert_eq(answer->status, 200, "%s: %u %.*s", target, answer->status,
-                 (int)answer->body_length, (const char *)answer->body);
-    json_t *report = json_loadb((const char *)answer->body, answer->body_length, 0, NULL);
-    cr_assert(report);
-    free(text);
-    json_decref(body);
-    return report;
-}
-
-static const char *reason_in(const struct answer *answer)
-{
-    static char reason[64];
-    const char *at =
-        answer->body != NULL ? strstr((const char *)answer->body, "\"reason\":\"") : NULL;
-    (void)snprintf(reason, sizeof(reason), "%s",
-                   at != NULL ? at + strlen("\"reason\":\"") : "none\"");
-    *strchr(reason, '"') = '\0';
-    return reason;
-}
-
-static bool is_reason(const char *reason, enum refusal refusal)
-{
-    return reason != NULL && strcasecmp(reason, names[refusal]) == 0;
-}
-
-static void expect_explained(struct site *site, const char *host, const char *target,
-                             enum refusal refusal)
-{
-    json_t *report = explain(site, host, target);
-    const char *reason = json_string_value(json_object_get(report, "reason"));
-    cr_expect(json_is_false(json_object_get(report, "admitted")), "%s", names[refusal]);
-    cr_expect_eq(json_integer_value(json_object_get(report, "status")), statuses[refusal],
-                 "%s is explained as %lld %s", names[refusal],
-                 json_integer_value(json_object_get(report, "status")), reason);
-    cr_expect(is_reason(reason, refusal), "%s is explained as %s", names[refusal], reason);
-    cr_expect(json_string_value(json_object_get(report, "text")));
-    json_decref(report);
-}
-
-/* Repeats a GET until it is refused, because some refusals come only after a post. */
-static void await_refused(struct site *site, const char *host, const char *target,
-                          enum refusal refusal)
-{
-    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
-    const struct answer *answer = get(site, host, target);
-    while (!is_reason(reason_in(answer), refusal) && harness_now_ms() < deadline_ms) {
-        harness_pause();
-        answer = get(site, host, target);
-    }
-    cr_assert(is_reason(reason_in(answer), refusal), "%s: a GET is answered %u %s", names[refusal],
-              answer->status, reason_in(answer));
-    cr_expect_eq(answer->status, statuses[refusal], "%s: %u", names[refusal], answer->status);
-}
-
-static void expect_same(struct site *site, const char *host, const char *target,
-                        enum refusal refusal)
-{
-    /* Explain is also asked before the GET: it must neither depend on the GET nor change
-     * its answer. */
-    json_decref(explain(site, host, target));
-    await_refused(site, host, target, refusal);
-    expect_explained(site, host, target, refusal);
-}
-
-/* ---- links by hand ---- */
 
 static const char *encode(struct site *site, const char *text)
 {
@@ -229,8 +126,6 @@ TARGET(too_long, "/%09000d", 0)
 TARGET(long_query, "/x?%08000d", 0)
 static char long_host[9000]; /* the test fills it with letters */
 
-/* ---- links of accounts ---- */
-
 LINK(no_file, .account = "alice", .path = "/nothing.mp3")
 LINK(nobodys, .account = "nobody", .path = TRACK_TINY)
 
@@ -258,25 +153,6 @@ static const char *account_bytes(struct site *site)
 {
     limit(site, "small", "{\"max_bytes\":10}");
     return site_link(site, .account = "small", .path = TRACK_TINY);
-}
-
-static int held[16];
-static unsigned held_count;
-
-/* Begins a transfer that lasts until `let_go`. */
-static void hold(struct site *site, const char *link)
-{
-    int fd = raw_connect(site, 2048);
-    cr_assert_lt(held_count, sizeof(held) / sizeof(held[0]));
-    held[held_count++] = fd;
-    raw_print(fd, "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", link);
-    cr_assert_eq(raw_answer_head(site, fd)->status, 200);
-}
-
-static void let_go(void)
-{
-    while (held_count > 0)
-        raw_reset(held[--held_count]);
 }
 
 static const char *account_connections(struct site *site)
@@ -334,98 +210,6 @@ static const char *unacknowledged(struct site *site)
     }
     return link;
 }
-
-/* ---- refusals for the node's own reasons: each in a site of its own ---- */
-
-static void without_redis(void)
-{
-    struct site *site = site_create(.own_redis = true);
-    site_account_open_prepaid(site, "alice", 10000000);
-    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
-    site_redis_kill(site);
-    await_refused(site, NULL, link, REFUSAL_REDIS_UNAVAILABLE);
-    expect_explained(site, NULL, link, REFUSAL_REDIS_UNAVAILABLE);
-    site_destroy(&site);
-}
-
-static void with_all_windows_open(void)
-{
-    struct site *site =
-        site_create(.settings = "windows_max: 2\njournal_segment_bytes: 262144\nworkers: 1\n");
-    site_account_open_prepaid(site, "alice", 1000u * 1000 * 1000);
-    for (int i = 0; i < 2; i++)
-        hold(site, site_link(site, .account = "alice", .path = TRACK_LONG,
-                             .jti = site_format(site, "held-%d", i), .limits = {.rate = 100000}));
-    expect_same(site, NULL, site_link(site, .account = "alice", .path = TRACK_TINY),
-                REFUSAL_NODE_BUSY);
-    let_go();
-    site_destroy(&site);
-}
-
-static void with_all_connections_taken(void)
-{
-    struct site *site = site_create(.settings = "connections_max: 1\nworkers: 1\n");
-    site_account_open_prepaid(site, "alice", 1000u * 1000 * 1000);
-    const char *link = site_link(site, .account = "alice", .path = TRACK_LONG);
-    hold(site, link);
-    /* A connection beyond the limit is refused before it sends a request, with a status alone. */
-    int fd = raw_connect(site, 0);
-    cr_expect_eq(raw_answer(site, fd, false)->status, statuses[REFUSAL_CONNECTIONS_EXHAUSTED]);
-    close(fd);
-    expect_explained(site, NULL, link, REFUSAL_CONNECTIONS_EXHAUSTED);
-    let_go();
-    site_destroy(&site);
-}
-
-/* Another node has taken this one's name, so it answers but serves nothing. */
-static void with_anothers_name(void)
-{
-    struct site *site = site_create(.own_redis = true);
-    site_account_open_prepaid(site, "alice", 10000000);
-    site_redis_command(site, "HSET tg:node:{test-node} instance 00000000000000000000000000000000 "
-                             "until 99999999999999");
-    expect_same(site, NULL, site_link(site, .account = "alice", .path = TRACK_TINY),
-                REFUSAL_NODE_STARTING);
-    site_destroy(&site);
-}
-
-static void with_a_full_disk(void)
-{
-    static char disk[] = "/tmp/tollgate-disk-XXXXXX", block[4096];
-    bool mounted =
-        unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
-        mkdtemp(disk) != NULL && mount("tmpfs", disk, "tmpfs", 0, "size=8m,mode=0700") == 0;
-    if (!mounted) {
-        rmdir(disk);
-        cr_log_warn("only root may mount: %s was not tried", names[REFUSAL_JOURNAL_UNAVAILABLE]);
-        return;
-    }
-    struct site *site =
-        site_create(.own_redis = true, .state_dir = disk,
-                    .settings =
-                        "accounts_max: 100\nwindows_max: 20\njournal_segment_bytes: 65536\n");
-    site_account_open_prepaid(site, "alice", 10000000);
-    FILE *filler = fopen(site_format(site, "%s/filler", disk), "we");
-    cr_assert(filler);
-    while (fwrite(block, sizeof(block), 1, filler) == 1)
-        continue;
-    (void)fclose(filler);
-    /* Top-ups fill the journal until it needs a segment that it cannot make. */
-    unsigned answered = 200;
-    for (unsigned i = 0; answered == 200; i++) {
-        cr_assert_lt(i, 20000);
-        const char *body = site_format(site, "{\"bytes\":1,\"transaction\":\"fill-%u\"}", i);
-        answered = site_admin(site, "POST", "/v1/accounts/shop/alice/top-up", body)->status;
-    }
-    expect_same(site, NULL, site_link(site, .account = "alice", .path = TRACK_TINY),
-                REFUSAL_JOURNAL_UNAVAILABLE);
-    cr_assert_eq(unlink(site_format(site, "%s/filler", disk)), 0);
-    site_destroy(&site);
-    umount(disk);
-    rmdir(disk);
-}
-
-/* ---- the tables ---- */
 
 #define NO_LINKS  "no link stands for such a request"
 #define NO_CLIENT "it is the client that is refused, and explain has none"
@@ -514,10 +298,10 @@ Test(explain, says_what_a_GET_is_answered_for_each_refusal)
     site_account_open_prepaid(site, "alice", 1000u * 1000 * 1000);
     for (int refusal = 1; refusal < REFUSAL_COUNT; refusal++) {
         const struct row *row = &rows[refusal];
-        if (names[refusal] == NULL)
+        if (refusal_names[refusal] == NULL)
             continue; /* a number between the tables, not a refusal */
         cr_expect(row->link != NULL || row->alone != NULL || row->exempt != NULL,
-                  "%s has no case here", names[refusal]);
+                  "%s has no case here", refusal_names[refusal]);
         if (row->link != NULL)
             expect_same(site, row->host, row->link(site), (enum refusal)refusal);
     }
@@ -579,12 +363,12 @@ Test(explain, reads_a_link_as_the_node_does)
         expect_admitted(site, hosts[i], link);
     expect_admitted(site, NULL, site_format(site, "%s#t=30", link));
     expect_admitted(site, NULL, site_format(site, "/%%6aingle.mp3%s", token));
-    answer_expect_file(site, get(site, NULL, site_format(site, "/%%6aingle.mp3%s", token)),
+    answer_expect_file(site, get_from(site, NULL, site_format(site, "/%%6aingle.mp3%s", token)),
                        TRACK_TINY);
     /* The bounds hold for what a client sends, so a long host does not count towards them. */
     const char *host = site_format(site, "%0200d.example", 0);
     const char *query = site_format(site, "%s&%0*d", link, (int)(8190 - strlen(link)), 0);
-    cr_assert_eq(get(site, host, query)->status, 200);
+    cr_assert_eq(get_from(site, host, query)->status, 200);
     expect_admitted(site, host, query);
     /* An empty path is "/" (RFC 9110 4.2.3). */
     expect_explained(site, NULL, "", refusal_of_verdict(REFUSED_TOKEN_MISSING));
