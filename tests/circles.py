@@ -14,7 +14,6 @@ import subprocess
 import sys
 
 KNOWN = [
-    {f"server/doctor/doctor{part}.c" for part in ("", "_config", "_settings")},
     {"server/admin/admin.c", "server/admin/admin_peers.c"},
     {f"server/admin/admin_{part}.c" for part in ("accounts", "events", "health", "links", "members", "routes")},
 ]
