@@ -24,8 +24,7 @@ struct admin {
     struct node *node;              /* borrows */
     struct admin_door doors[DOORS]; /* operators, shops */
     struct admin_peers *peers;      /* owns */
-    pthread_mutex_t secrets_mutex;
-    struct admin_secrets *secrets; /* owns; under secrets_mutex; NULL: no shops */
+    struct admin_shops shops;
 };
 
 uint64_t admin_descriptors(const struct config *config)
@@ -33,17 +32,6 @@ uint64_t admin_descriptors(const struct config *config)
     uint64_t shops =
         config->admin_listen[0] != '\0' ? ADMIN_SHOPS_PEERS_MAX + ADMIN_SHOPS_CALLS_MAX : 0;
     return ADMIN_OPERATORS_PEERS_MAX + ADMIN_CLASS_CALLS_MAX + shops + ADMIN_OWN_DESCRIPTORS;
-}
-
-void admin_identify(struct admin *admin, struct http_text secret,
-                    char shop[static LEDGER_ISSUER_MAX + 1])
-{
-    pthread_mutex_lock(&admin->secrets_mutex);
-    const char *issuer = admin_secrets_find(admin->secrets, secret);
-    pthread_mutex_unlock(&admin->secrets_mutex);
-    if (issuer != NULL) {
-        (void)snprintf(shop, LEDGER_ISSUER_MAX + 1, "%s", issuer);
-    }
 }
 
 int admin_start(struct admin **out, struct node *node, char *error, size_t error_size)
@@ -55,7 +43,7 @@ int admin_start(struct admin **out, struct node *node, char *error, size_t error
         return -ENOMEM;
     }
     admin->node = node;
-    pthread_mutex_init(&admin->secrets_mutex, NULL);
+    pthread_mutex_init(&admin->shops.mutex, NULL);
     for (unsigned i = 0; i < DOORS; i++) {
         admin->doors[i].listen_fd = -1;
         admin->doors[i].address.sun_family = AF_UNIX;
@@ -64,13 +52,13 @@ int admin_start(struct admin **out, struct node *node, char *error, size_t error
     int failure = admin_door_open_operators(&admin->doors[0], node->config, error, error_size);
     if (failure == 0 && has_shops) {
         /* No warner: the checks at the start have warned already of files that others may read. */
-        failure = admin_secrets_load(&admin->secrets, node->config, NULL, error, error_size);
+        failure = admin_secrets_load(&admin->shops.secrets, node->config, NULL, error, error_size);
     }
     if (failure == 0 && has_shops) {
         failure = admin_door_open_shops(&admin->doors[1], node->config, error, error_size);
     }
     if (failure == 0) {
-        failure = admin_peers_start(&admin->peers, admin, node, admin->doors, DOORS);
+        failure = admin_peers_start(&admin->peers, &admin->shops, node, admin->doors, DOORS);
         if (failure != 0) {
             (void)snprintf(error, error_size, "start the admin threads: %s",
                            strerrordesc_np(-failure));
@@ -88,7 +76,6 @@ void admin_reload(struct admin *admin)
 {
     char error[512];
     struct admin_secrets *fresh;
-    struct admin_secrets *old;
     if (admin->doors[1].listen_fd < 0) {
         return;
     }
@@ -98,11 +85,7 @@ void admin_reload(struct admin *admin)
                   error);
         return;
     }
-    pthread_mutex_lock(&admin->secrets_mutex);
-    old = admin->secrets;
-    admin->secrets = fresh;
-    pthread_mutex_unlock(&admin->secrets_mutex);
-    admin_secrets_destroy(&old);
+    admin_shops_replace(&admin->shops, fresh);
     log_info("reloaded the shops' secrets");
 }
 
@@ -124,7 +107,7 @@ void admin_stop(struct admin **admin)
     for (unsigned i = 0; i < DOORS; i++) {
         admin_door_close(&gone->doors[i]);
     }
-    admin_secrets_destroy(&gone->secrets);
-    pthread_mutex_destroy(&gone->secrets_mutex);
+    admin_secrets_destroy(&gone->shops.secrets);
+    pthread_mutex_destroy(&gone->shops.mutex);
     free(gone);
 }

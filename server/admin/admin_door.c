@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The admin interface's listening sockets: the operators' in the state directory, the shops' at
- * admin_listen. admin.c opens and closes them; admin_peers.c accepts from them, which this file
+ * admin_listen. admin.c opens and closes them; admin_accept.c accepts from them, which this file
  * never does.
  */
 #include <errno.h>
@@ -97,7 +97,7 @@ int admin_door_open_shops(struct admin_door *door, const struct config *config, 
     } else {
         failure = listener_open("admin_listen", listen_on, 1, &door->listen_fd, bound,
                                 sizeof(bound), error, error_size);
-        /* admin_peers.c accepts until EAGAIN. */
+        /* admin_accept.c accepts until EAGAIN. */
         if (failure == 0 && fcntl(door->listen_fd, F_SETFL, O_NONBLOCK) != 0) {
             failure = -errno;
             (void)snprintf(error, error_size, "admin_listen: %s: %s", listen_on,

@@ -4,13 +4,14 @@
  * admin_door.c listens, admin_peers.c moves the bytes, admin_secrets.c tells whose secret came with
  * them, admin_routes.c finds the route, admin_desk.c has the threads that may wait, admin_members.c
  * reads bodies and queries, admin_accounts.c, admin_links.c, admin_events.c and admin_health.c
- * handle the calls, and admin_log.c tells the node's log. Elsewhere only doctor_config.c, which
+ * handle the calls, admin_answer.c shapes the answers, and admin_log.c tells the node's log. Elsewhere only doctor_config.c, which
  * tries the secrets, includes it.
  */
 #ifndef TOLLGATE_SERVER_ADMIN_ADMIN_INTERNAL_H
 #define TOLLGATE_SERVER_ADMIN_ADMIN_INTERNAL_H
 
 #include <jansson.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/un.h>
@@ -68,8 +69,8 @@ struct admin_call {
  */
 bool admin_route(struct node *node, struct admin_call *call);
 void admin_route_run(struct node *node, struct admin_call *call);
-/* Refuses a call because the node is stopping. */
-void admin_answer_stopping(struct admin_answer *answer);
+
+/* ---- answers: admin_answer.c ---- */
 
 /* Makes the answer from a JSON value and takes its reference. NULL means that memory was short: the
  * answer is then a 503. */
@@ -83,6 +84,10 @@ void admin_answer_problem(struct admin_answer *answer, enum admin_reason reason,
 void admin_answer_refusal(struct admin_answer *answer, unsigned status, enum refusal refusal,
                           const char *member, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
+/* Makes the problem that a negative errno of the ledger stands for. */
+void admin_answer_errno(struct admin_answer *answer, int failure);
+/* Refuses a call because the node is stopping. */
+void admin_answer_stopping(struct admin_answer *answer);
 /* The reason phrase of the status line (RFC 9110 15); a constant. */
 const char *admin_status_phrase(unsigned status);
 
@@ -108,11 +113,11 @@ void admin_events(struct node *node, const struct admin_request *request,
 void admin_openapi(struct node *node, const struct admin_request *request,
                    struct admin_answer *answer);
 
+/* ---- what a call brings along: admin_members.c ---- */
+
 /* False, with the answer made, where the node has no such issuer configured. */
 bool admin_issuer_is_known(const struct node *node, const char *issuer,
                            struct admin_answer *answer);
-
-/* ---- what a call brings along: admin_members.c ---- */
 
 /* A member that a body may have, and where its value goes. A text is borrowed from the body. */
 struct admin_member {
@@ -161,11 +166,11 @@ void admin_door_close(struct admin_door *door);
 
 /* ---- who waits for what: admin_peers.c, admin_desk.c ---- */
 
-struct admin;
+struct admin_shops;
 struct admin_peers;
 /* Starts the thread of the connections, and the desk. Borrows all it is given. 0, or a negative
  * errno; then *out, where it is not NULL, must be stopped all the same. */
-int admin_peers_start(struct admin_peers **out, struct admin *admin, struct node *node,
+int admin_peers_start(struct admin_peers **out, struct admin_shops *shops, struct node *node,
                       const struct admin_door *doors, unsigned door_count);
 /* See admin_close_desk. */
 void admin_peers_close_desk(struct admin_peers *peers);
@@ -191,12 +196,6 @@ void admin_desk_close(struct admin_desk *desk);
 /* Frees a closed desk; *desk becomes NULL. */
 void admin_desk_destroy(struct admin_desk **desk);
 
-/* ---- whose secret: admin.c, admin_secrets.c ---- */
-
-/* Puts the id of the issuer that has this secret into `shop`, which stays as it is if none has. */
-void admin_identify(struct admin *admin, struct http_text secret,
-                    char shop[static LEDGER_ISSUER_MAX + 1]);
-
 /* ---- what the log is told: admin_log.c ---- */
 
 /* Logs a change in one line, which no limit of the log leaves out. Does nothing unless the ledger
@@ -205,6 +204,8 @@ void admin_log_change(const struct admin_request *request, const struct ledger_r
                       const char *jti, int result, bool repeated);
 /* Counts and logs a 401 or a 403; any other answer is left alone. */
 void admin_log_refusal(struct node *node, const struct admin_call *call);
+
+/* ---- whose secret: admin_secrets.c ---- */
 
 struct admin_secrets;
 struct trust_warner;
@@ -217,7 +218,15 @@ void admin_secrets_destroy(struct admin_secrets **secrets);
  * does not depend on which issuer's it is, so that nobody can learn a secret by measuring. */
 const char *admin_secrets_find(const struct admin_secrets *secrets, struct http_text secret);
 
-/* Makes the problem that a negative errno of the ledger stands for. */
-void admin_answer_errno(struct admin_answer *answer, int failure);
+/* The secrets that are in force, of which a reload makes others. */
+struct admin_shops {
+    pthread_mutex_t mutex;
+    struct admin_secrets *secrets; /* owns; under the mutex; NULL: no shops */
+};
+/* Puts the id of the issuer that has this secret into `shop`, which stays as it is if none has. */
+void admin_shops_identify(struct admin_shops *shops, struct http_text secret,
+                          char shop[static LEDGER_ISSUER_MAX + 1]);
+/* Puts other secrets, which become the shops' own, in the place of those in force. */
+void admin_shops_replace(struct admin_shops *shops, struct admin_secrets *fresh);
 
 #endif

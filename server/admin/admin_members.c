@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reads what a call brings along: the members of its JSON body and the parameters of its query. The
- * routes' handlers call it with the list of those that the route knows. A missing, unknown or
+ * Reads what a call brings along: the members of its JSON body, the parameters of its query and the
+ * issuer that it names. The routes' handlers call it with the list of those that the route knows. A missing, unknown or
  * malformed one is refused, never ignored, and the problem's `member` names it: a misspelt "byts"
  * must not open an account with nothing on it, nor a misspelt "form" bill another month.
  */
@@ -38,6 +38,35 @@ static const char *did_you_mean(const char *name, const char *const *names, size
         (void)snprintf(out, QUOTED_SIZE + 16, "; did you mean %s?", near);
     }
     return out;
+}
+
+/* ---- the issuer ---- */
+
+/* Names the known issuers: a misspelt issuer must not be answered like an unknown account. */
+static void answer_unknown_issuer(const struct config *config, const char *issuer,
+                                  struct admin_answer *answer)
+{
+    char known[512] = "";
+    size_t length = 0;
+    for (unsigned i = 0; i < config->issuers_count && length < sizeof(known); i++) {
+        int written = snprintf(known + length, sizeof(known) - length, "%s%s", i == 0 ? "" : ", ",
+                               config->issuers[i].id);
+        length += written > 0 ? (size_t)written : 0;
+    }
+    admin_answer_problem(answer, ADMIN_ISSUER_UNKNOWN, "issuer",
+                         "no issuer %s is configured; this node knows: %s%s", issuer, known,
+                         length >= sizeof(known) ? " ..." : "");
+}
+
+bool admin_issuer_is_known(const struct node *node, const char *issuer, struct admin_answer *answer)
+{
+    for (unsigned i = 0; i < node->config->issuers_count; i++) {
+        if (strcmp(node->config->issuers[i].id, issuer) == 0) {
+            return true;
+        }
+    }
+    answer_unknown_issuer(node->config, issuer, answer);
+    return false;
 }
 
 /* ---- the body ---- */

@@ -170,3 +170,23 @@ const char *admin_secrets_find(const struct admin_secrets *secrets, struct http_
     }
     return found;
 }
+
+void admin_shops_identify(struct admin_shops *shops, struct http_text secret,
+                          char shop[static LEDGER_ISSUER_MAX + 1])
+{
+    pthread_mutex_lock(&shops->mutex);
+    const char *issuer = admin_secrets_find(shops->secrets, secret);
+    pthread_mutex_unlock(&shops->mutex);
+    if (issuer != NULL) {
+        (void)snprintf(shop, LEDGER_ISSUER_MAX + 1, "%s", issuer);
+    }
+}
+
+void admin_shops_replace(struct admin_shops *shops, struct admin_secrets *fresh)
+{
+    pthread_mutex_lock(&shops->mutex);
+    struct admin_secrets *old = shops->secrets;
+    shops->secrets = fresh;
+    pthread_mutex_unlock(&shops->mutex);
+    admin_secrets_destroy(&old);
+}
