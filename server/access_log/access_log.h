@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "server/base/client_address.h"
+#include "server/base/metric.h"
 #include "server/http/http_head.h"
 #include "server/http/refusal.h"
 
@@ -102,8 +103,14 @@ void access_log_close(struct access_log **log);
  * full: the line is dropped and counted. */
 bool access_log_put(struct access_log *log, unsigned worker, const struct access_record *record);
 
+/* The columns are explained in server/base/metric.h. */
+#define ACCESS_LOG_METRICS(X)                                                                      \
+    X(lines, COUNTER, "lines", "", lines, "Lines that were written.")                              \
+    X(dropped, COUNTER, "lines", "", dropped,                                                      \
+      "Lines that were lost at the bound of a queue, or because the file could not be written.")
+
 struct access_log_stats {
-    uint64_t lines, dropped;
+    ACCESS_LOG_METRICS(METRIC_FIELD)
 };
 void access_log_stats(const struct access_log *log, struct access_log_stats *out);
 

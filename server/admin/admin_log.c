@@ -96,7 +96,7 @@ void admin_log_refusal(struct node *node, const struct admin_call *call)
     const struct admin_answer *answer = &call->answer;
     if (answer->status != 401 && answer->status != 403)
         return;
-    atomic_fetch_add(answer->status == 401 ? &node->admin_unauthorized : &node->admin_forbidden, 1);
+    atomic_fetch_add(answer->status == 401 ? &node->admin.unauthorized : &node->admin.forbidden, 1);
     log_warning("admin: refused: status=%u reason=%s who=%s%s path=%.*s", answer->status,
                 answer->reason, request->shop[0] != '\0' ? "shop:" : "", who(request),
                 (int)request->path.length, request->path.data);

@@ -19,6 +19,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "server/base/metric.h"
+
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
 /* How often one message may be logged, by all threads together: LOG_SITE_BURST times at once, and
@@ -83,8 +85,13 @@ void log_stop(void);
  */
 void log_last(const char *line, size_t length);
 
+/* The columns are explained in metric.h. */
+#define LOG_METRICS(X)                                                                             \
+    X(left_out, COUNTER, "lines", "", left_out,                                                    \
+      "Lines of the node's log that standard error did not take, or not in time.")
+
 struct log_stats {
-    uint64_t left_out; /* lines that standard error did not take, or not in time */
+    LOG_METRICS(METRIC_FIELD)
 };
 /* Since the process began. From any thread. */
 void log_stats(struct log_stats *out);

@@ -387,7 +387,7 @@ static void refuse_head(struct worker *worker, struct connection *connection, co
 {
     if (connection->unencrypted) {
         bool is_http = http_head_is_begun(data, length);
-        count(&worker->stats.tls_failures[is_http ? TLS_FAILURE_plain_http : TLS_FAILURE_other], 1);
+        count_tls_failure(&worker->stats, is_http ? TLS_FAILURE_plain_http : TLS_FAILURE_other);
         if (!is_http) {
             connection_close(worker, connection, false);
             return;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the workers, the admin threads and the doctor ask of a node and tell it: its phase, its keys
- * and certificates, its counters, and notices for the shops. node_run, in server/node/, changes it.
+ * and certificates, whether it is ready, and notices for the shops. node_run, in server/node/,
+ * changes it.
  */
 #include "server/delivery/node.h"
 
@@ -90,7 +91,7 @@ void node_notify(struct node *node, struct window *window, enum ledger_notice_ki
     ledger_notify(node->ledger, window->account, &notice);
 }
 
-/* ---- counters ---- */
+/* ---- readiness ---- */
 
 bool node_is_ready(const struct node *node)
 {
@@ -99,41 +100,4 @@ bool node_is_ready(const struct node *node)
     for (unsigned i = 0; i < node->worker_count; i++)
         ready = ready && atomic_load(&node->workers[i]->redis_generation) == generation;
     return ready;
-}
-
-void node_stats(const struct node *node, struct node_stats *out)
-{
-    memset(out, 0, sizeof(*out));
-    for (unsigned i = 0; i < node->worker_count; i++) {
-        const struct worker_stats *stats = &node->workers[i]->stats;
-        out->connections_accepted += atomic_load(&stats->connections_accepted);
-        out->connections_open += atomic_load(&stats->connections_open);
-        out->connections_refused += atomic_load(&stats->connections_refused);
-        out->requests += atomic_load(&stats->requests);
-        out->responses_2xx += atomic_load(&stats->responses[2]);
-        out->responses_3xx += atomic_load(&stats->responses[3]);
-        out->responses_4xx += atomic_load(&stats->responses[4]);
-        out->responses_5xx += atomic_load(&stats->responses[5]);
-        out->bytes_handed += atomic_load(&stats->bytes_handed);
-        out->bytes_acknowledged += atomic_load(&stats->bytes_acknowledged);
-        out->admissions_asked += atomic_load(&stats->admissions_asked);
-        out->admissions_granted += atomic_load(&stats->admissions_granted);
-        out->admissions_refused += atomic_load(&stats->admissions_refused);
-        out->admissions_failed += atomic_load(&stats->admissions_failed);
-        out->tokens_verified += atomic_load(&stats->tokens_verified);
-        out->tokens_remembered += atomic_load(&stats->tokens_remembered);
-        out->tokens_failed += atomic_load(&stats->tokens_failed);
-        out->tokens_unchecked += atomic_load(&stats->tokens_unchecked);
-        out->transfers_cut += atomic_load(&stats->transfers_cut);
-        out->tls_handshakes += atomic_load(&stats->tls_handshakes);
-        out->tls_resumed += atomic_load(&stats->tls_resumed);
-        for (unsigned kind = 0; kind < TLS_FAILURE_COUNT; kind++) {
-            uint64_t failures = atomic_load(&stats->tls_failures[kind]);
-            out->tls_failures[kind] += failures;
-            out->tls_failed += failures;
-        }
-        out->tls_kernel += atomic_load(&stats->tls_kernel);
-        out->chunks_cold += atomic_load(&stats->chunks_cold);
-        out->chunks_unread += atomic_load(&stats->chunks_unread);
-    }
 }

@@ -14,8 +14,8 @@
 
 #include "server/base/client_address.h"
 #include "server/config/config.h"
+#include "server/delivery/metrics.h"
 #include "server/redis/redis_address.h"
-#include "server/transport/tls_failure.h"
 #include "storage/ledger/ledger.h"
 #include "storage/media/media.h"
 #include "tokens/tokens.h"
@@ -63,22 +63,10 @@ struct node {
     unsigned worker_count;
     struct worker *workers[CONFIG_WORKERS_MAX]; /* owns */
     uint64_t started_ms;                        /* wall clock */
-    /* How many requests the admin interface answered 401 and 403; written by its thread. */
-    atomic_ullong admin_unauthorized, admin_forbidden;
+    struct admin_counters admin;                /* written by the admin threads */
     atomic_bool stopping; /* set once by the main thread; workers stop accepting */
 };
 
-/* What the workers did, summed over them; each worker writes its own with relaxed atomics. */
-struct node_stats {
-    uint64_t connections_accepted, connections_open, connections_refused;
-    uint64_t requests, responses_2xx, responses_3xx, responses_4xx, responses_5xx;
-    uint64_t bytes_handed, bytes_acknowledged;
-    uint64_t admissions_asked, admissions_granted, admissions_refused, admissions_failed;
-    uint64_t tokens_verified, tokens_remembered, tokens_failed, tokens_unchecked, transfers_cut;
-    uint64_t tls_handshakes, tls_resumed, tls_failed, tls_kernel;
-    uint64_t tls_failures[TLS_FAILURE_COUNT]; /* by kind; tls_failed is their sum */
-    uint64_t chunks_cold, chunks_unread;
-};
 /* How many workers a node of this configuration has. */
 unsigned node_workers(const struct config *config);
 
@@ -93,7 +81,6 @@ void node_phase_enter(struct node *node, enum node_phase phase);
 
 /* True if the ledger may serve and every worker may ask Redis for grants. From any thread. */
 bool node_is_ready(const struct node *node);
-void node_stats(const struct node *node, struct node_stats *out);
 
 /* Notifies the issuer's shop of what became of the window's link, where the issuer has configured a
  * shop (see ledger_notify). From any thread. */

@@ -490,7 +490,7 @@ static enum request_outcome take(struct worker *worker, struct connection *conne
         connection->keep_alive = false;
         access_begin(worker, connection, head, NULL);
         count(&worker->stats.requests, 1);
-        count(&worker->stats.tls_failures[TLS_FAILURE_plain_http], 1);
+        count_tls_failure(&worker->stats, TLS_FAILURE_plain_http);
         if (worker->redirects && check_method(head) == REFUSAL_NONE)
             response_redirect(worker, connection, head);
         else

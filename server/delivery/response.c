@@ -64,7 +64,7 @@ static void write_status(struct worker *worker, struct connection *connection, s
 {
     connection->status = (uint16_t)status;
     access_answered(worker, connection);
-    count(&worker->stats.responses[status / 100], 1);
+    count_response(&worker->stats, status);
     write_text(out, "HTTP/1.1 ");
     write_number(out, status);
     write_text(out, " ");

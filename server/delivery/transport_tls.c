@@ -111,7 +111,7 @@ static void session_failed(struct worker *worker, struct connection *connection,
     enum tls_failure kind =
         session->ready ? TLS_FAILURE_after_handshake : tls_failure_of(ERR_peek_last_error());
     session->failed = true;
-    count(&worker->stats.tls_failures[kind], 1);
+    count_tls_failure(&worker->stats, kind);
     log_debug("TLS: %s: %s", session->ready ? "a session ended" : "a handshake failed",
               reason != NULL ? reason : "the peer went away");
     connection_close(worker, connection, false);
@@ -125,7 +125,7 @@ void tls_session_interrupted(struct worker *worker, struct connection *connectio
         (!session->begun && failure != TLS_FAILURE_timed_out))
         return;
     session->failed = true;
-    count(&worker->stats.tls_failures[failure], 1);
+    count_tls_failure(&worker->stats, failure);
 }
 
 /* Whether the peer has caused more bytes of answers than it may. */

@@ -18,11 +18,11 @@
 #include <stdint.h>
 
 #include "server/delivery/descriptors.h"
+#include "server/delivery/metrics.h"
 #include "server/delivery/node.h"
 #include "server/grant/window.h"
 #include "server/http/http_fields.h"
 #include "server/loop/listener.h"
-#include "server/transport/tls_failure.h"
 #include "storage/media/media.h"
 
 #define WORKER_TICK_MS      100
@@ -68,19 +68,6 @@ enum accepting { ACCEPTING_NOT, ACCEPTING_ONE, ACCEPTING_ALL, ACCEPTING_ENDING }
 /* Lists of connections; a connection is in at most one of each kind. */
 struct connection_list {
     struct connection *first, *last;
-};
-
-struct worker_stats {
-    atomic_ullong connections_accepted, connections_refused;
-    atomic_ullong requests, responses[6]; /* by hundreds of the status */
-    atomic_ullong bytes_handed, bytes_acknowledged;
-    atomic_ullong admissions_asked, admissions_granted, admissions_refused, admissions_failed;
-    atomic_ullong tokens_verified, tokens_remembered, tokens_failed, tokens_unchecked,
-        transfers_cut;
-    atomic_ullong connections_open;
-    atomic_ullong tls_handshakes, tls_resumed, tls_kernel;
-    atomic_ullong tls_failures[TLS_FAILURE_COUNT];
-    atomic_ullong chunks_cold, chunks_unread;
 };
 
 struct worker {
@@ -181,13 +168,6 @@ void worker_reserve(struct worker *worker, unsigned entries);
 static inline uint64_t operation_data(enum operation operation, uint32_t generation, uint32_t index)
 {
     return (uint64_t)operation << 56 | (uint64_t)(generation & 0xffffff) << 32 | index;
-}
-
-static inline void count(atomic_ullong *counter, uint64_t by)
-{
-    /* One writer: no locked instruction is needed, only no torn read. */
-    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + by,
-                          memory_order_relaxed);
 }
 
 #endif

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "server/admin/admin_metrics.h"
 #include "server/command/cli.h"
 #include "server/config/config_internal.h"
 #include "server/http/refusal.h"
@@ -230,6 +231,27 @@ static void print_refusals(FILE *out)
     }
 }
 
+static void print_metrics(FILE *out)
+{
+    static const char *const kinds[] = {[METRIC_COUNTER] = "counter", [METRIC_GAUGE] = "gauge"};
+    char text[128];
+    fputs(".SH METRICS\n", out);
+    print_line(out, "tollgate health --json, and GET /v1/health of the admin interface, tell these "
+                    "numbers, each group as a member of its own. A counter only grows while the "
+                    "node runs, and begins at 0 with it. A gauge is a level, which also falls.");
+    for (size_t i = 0; i < METRIC_GROUPS_COUNT; i++) {
+        const struct metric_group *group = &metric_groups[i];
+        fprintf(out, ".SS %s\n", group->name);
+        print_line(out, group->about);
+        for (size_t j = 0; j < group->count; j++) {
+            const struct metric *metric = &group->metrics[j];
+            snprintf(text, sizeof(text), "%s (%s, %s)", metric->field, kinds[metric->kind],
+                     metric->unit);
+            print_term(out, text, metric->help);
+        }
+    }
+}
+
 static void print_files(FILE *out)
 {
     fputs(".SH FILES\n", out);
@@ -266,6 +288,7 @@ void manual_print_program(FILE *out)
     print_json(out);
     print_exits(out);
     print_refusals(out);
+    print_metrics(out);
     print_environment(out);
     print_files(out);
     fputs(".SH \"SEE ALSO\"\n\\fBtollgate.yaml\\fR(5), \\fBredis\\-server\\fR(1), "

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The manual and the shell completion, written from the tables that the program itself runs by: the
- * commands and their options, the configuration keys, the exit codes, the refusals. Linked into
- * tollgate-manual alone, a program of the build; nothing of it is in tollgate.
+ * commands and their options, the configuration keys, the exit codes, the refusals, the metrics.
+ * Linked into tollgate-manual alone, a program of the build; nothing of it is in tollgate.
  */
 #ifndef TOLLGATE_SERVER_MANUAL_MANUAL_H
 #define TOLLGATE_SERVER_MANUAL_MANUAL_H

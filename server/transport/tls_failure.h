@@ -7,20 +7,25 @@
 #ifndef TOLLGATE_SERVER_TRANSPORT_TLS_FAILURE_H
 #define TOLLGATE_SERVER_TRANSPORT_TLS_FAILURE_H
 
-/* name: as in the counter */
-#define TLS_FAILURES(X)                                                                            \
-    X(no_shared_cipher)    /* nor group, nor signature algorithm */                                \
-    X(no_shared_version)   /* of TLS */                                                            \
-    X(no_protocol)         /* ALPN: the client offers some, and http/1.1 is not among them */      \
-    X(certificate_refused) /* by an alert of the client */                                         \
-    X(timed_out)           /* the handshake was not done within head_timeout_ms */                 \
-    X(plain_http)          /* the client speaks HTTP without TLS */                                \
-    X(after_handshake)     /* a session that was established broke, or was cut */                  \
-    X(other)               /* noise, or a client that left in the middle of the handshake */
+/* X(with, name, help): `with` is passed on, so that a table of metrics can take these as its rows. */
+#define TLS_FAILURES(X, with)                                                                      \
+    X(with, no_shared_cipher,                                                                      \
+      "TLS handshakes that failed: no cipher, group or signature algorithm in common.")            \
+    X(with, no_shared_version, "TLS handshakes that failed: no version of TLS in common.")         \
+    X(with, no_protocol,                                                                           \
+      "TLS handshakes that failed: the client offered protocols (ALPN), and http/1.1 is not "      \
+      "among them.")                                                                               \
+    X(with, certificate_refused,                                                                   \
+      "TLS handshakes that failed: the client refused the certificate by an alert.")               \
+    X(with, timed_out, "TLS handshakes that were not done within head_timeout_ms.")                \
+    X(with, plain_http, "Connections to listen_tls that spoke HTTP without TLS.")                  \
+    X(with, after_handshake, "TLS sessions that were established, and broke or were cut.")         \
+    X(with, other,                                                                                 \
+      "TLS handshakes that failed otherwise: noise, or a client that left in the middle.")
 
 enum tls_failure {
-#define X(name) TLS_FAILURE_##name,
-    TLS_FAILURES(X)
+#define X(unused, name, help) TLS_FAILURE_##name,
+    TLS_FAILURES(X, )
 #undef X
         TLS_FAILURE_COUNT
 };

@@ -26,6 +26,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "storage/ledger/metrics.h"
 #include "storage/ledger/redis_table.h"
 
 #define LEDGER_JOURNAL_FORMAT  2 /* of the segment files; `tollgate --version` prints both */
@@ -183,16 +184,6 @@ int ledger_redis_address(struct ledger *ledger, struct ledger_redis_address *out
  */
 bool ledger_redis_failed(struct ledger *ledger, uint64_t number, bool reached);
 
-struct ledger_stats {
-    uint64_t records_written, bytes_written, syncs, posts, posts_replayed, records_posted;
-    uint64_t records_unposted, downloads_open, segments;
-    uint64_t accounts;       /* that have a record in the journal */
-    uint64_t refused_full;   /* downloads refused because the journal lacked room */
-    uint64_t redis_connects; /* of the poster */
-    bool redis_up, push_up;
-    uint64_t push_connects, revocations_heard;
-    uint64_t notices_lost; /* dropped at the bound of their queue, or when Redis went away */
-};
 /* Fills in the counters. Any thread; it takes locks for a moment, so not for each request. */
 void ledger_stats(struct ledger *ledger, struct ledger_stats *out);
 

@@ -16,6 +16,8 @@
 #include <sys/types.h>
 #include <time.h>
 
+#include "server/base/metric.h"
+
 #define MEDIA_PATH_MAX  1024 /* bytes of a decoded path, with its leading slash */
 #define MEDIA_ETAG_SIZE 35   /* quote, 32 hex digits of XXH3-128, quote, NUL */
 
@@ -47,13 +49,20 @@ int media_open(struct media **out, const struct media_options *options, char *er
  */
 void media_close(struct media **media);
 
+/* Those that a node tells; the columns are explained in server/base/metric.h. */
+#define MEDIA_METRICS(X)                                                                           \
+    X(files_hashed, COUNTER, "files", "", files_hashed, "Files that this process has hashed.")     \
+    X(bytes_hashed, COUNTER, "bytes", "", bytes_hashed,                                            \
+      "Bytes that were read to hash files, those that changed meanwhile included.")                \
+    X(queue_length, GAUGE, "files", "", queue_length,                                              \
+      "Files that wait to be hashed, or that are being hashed.")                                   \
+    X(queue_refused, COUNTER, "files", "", queue_refused,                                          \
+      "Times that a file found the queue full.")                                                   \
+    X(entries, GAUGE, "hashes", "", entries, "Hashes that are known.")
+
 struct media_hash_stats {
-    uint64_t files_hashed;    /* by this process, the scan's included */
-    uint64_t bytes_hashed;    /* read to hash, files under way and abandoned ones included */
+    MEDIA_METRICS(METRIC_FIELD)
     uint64_t files_abandoned; /* changed while they were read, or unreadable; asked again later */
-    uint64_t queue_length;    /* files that wait for the hasher or that it reads */
-    uint64_t queue_refused;   /* times a file found a queue full */
-    uint64_t entries;         /* hashes known */
     uint64_t entries_loaded;  /* hashes read from the disk, other processes' included */
     uint64_t records_damaged; /* records on disk whose checksum was wrong: ignored */
     uint64_t store_failures;  /* hashes that could not be written to the disk */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/admin/admin_metrics.h"
 #include "server/command/admin_client.h"
 #include "server/delivery/worker.h"
 #include "server/redis/redis_child.h"
@@ -26,6 +27,13 @@ Test(admin, health_tells_a_ready_node_and_its_counters)
     expect_text(redis_health, "address", admin_node.redis.address);
     expect_number(json_object_get(answer, "traffic"), "requests", 0);
     expect_number(json_object_get(answer, "media"), "files_hashed", 0);
+    for (unsigned id = 0; id < METRIC_GROUPS_COUNT; id++) {
+        const struct metric_group *group = &metric_groups[id];
+        for (size_t i = 0; i < group->count; i++)
+            cr_expect(json_is_integer(json_object_get(json_object_get(answer, group->name),
+                                                      group->metrics[i].field)),
+                      "health lacks %s.%s", group->name, group->metrics[i].field);
+    }
     json_decref(answer);
 }
 

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the ledger counts, each metric once: ledger_stats fills them in, and the server tells them.
+ * ledger.h includes this file. A new metric needs a row, and its value in ledger_stats.
+ */
+#ifndef TOLLGATE_STORAGE_LEDGER_METRICS_H
+#define TOLLGATE_STORAGE_LEDGER_METRICS_H
+
+#include <stdbool.h>
+
+#include "server/base/metric.h"
+
+/* The columns are explained in server/base/metric.h. */
+#define LEDGER_METRICS(X)                                                                          \
+    X(records_written, COUNTER, "records", "", records_written,                                    \
+      "Records that were written to the journal.")                                                 \
+    X(bytes_written, COUNTER, "bytes", "", bytes_written, "Bytes of these records.")               \
+    X(syncs, COUNTER, "syncs", "", syncs, "Times that the journal was made durable (fdatasync).")  \
+    X(posts, COUNTER, "posts", "", posts,                                                          \
+      "Posts, each with records of one account, that Redis has taken.")                            \
+    X(posts_replayed, COUNTER, "posts", "", posts_replayed,                                        \
+      "Posts that were sent once more, because Redis might not have them.")                        \
+    X(records_posted, COUNTER, "records", "", records_posted, "Records that Redis has taken.")     \
+    X(records_unposted, GAUGE, "records", "", records_unposted,                                    \
+      "Records of the journal that Redis may not have yet.")                                       \
+    X(downloads_open, GAUGE, "downloads", "", downloads_open,                                      \
+      "Downloads for which the journal keeps room.")                                               \
+    X(accounts, GAUGE, "accounts", "", accounts, "Accounts that have a record in the journal.")    \
+    X(segments, GAUGE, "files", "", segments, "Files of the journal.")                             \
+    X(refused_full, COUNTER, "downloads", "", refused_full,                                        \
+      "Downloads that were refused because the journal lacked room.")                              \
+    X(redis_connects, COUNTER, "connections", "", redis_connects,                                  \
+      "Connections to Redis that the poster has made.")                                            \
+    X(push_connects, COUNTER, "connections", "", push_connects,                                    \
+      "Connections to Redis that were made to hear revocations.")                                  \
+    X(revocations_heard, COUNTER, "messages", "", revocations_heard,                               \
+      "Messages of Redis that a link was revoked or an account changed.")                          \
+    X(notices_lost, COUNTER, "notices", "", notices_lost,                                          \
+      "Notices to shops that were dropped at the bound of their queue, or when Redis went away.")
+
+struct ledger_stats {
+    LEDGER_METRICS(METRIC_FIELD)
+    bool redis_up, push_up;
+};
+
+#endif
