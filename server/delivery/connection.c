@@ -265,7 +265,8 @@ static void response_release(struct worker *worker, struct connection *connectio
 {
     if (connection->file != NULL)
         media_file_drop(worker->files, &connection->file);
-    purse_end(worker, connection);
+    if (connection->window != NULL)
+        purse_end(&connection->purse, worker->node->windows, connection->window);
     limits_leave(connection);
     connection_client_release(worker->node, connection);
     window_drop(&connection->window, worker->now_ms);

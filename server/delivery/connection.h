@@ -129,7 +129,6 @@ struct connection {
     bool in_head;       /* deadline_ms is that of the head being received */
     bool in_link_quota; /* counted among the responses of its link */
     bool in_account_quota;
-    bool paying;        /* counted among its window's responses that took funds */
     bool polling;       /* a poll for room in the socket is among those in flight */
     bool expects_proxy; /* a trusted proxy's header comes first */
     bool unencrypted;   /* plain bytes where TLS is spoken: HTTP is told so, and no more */
@@ -158,7 +157,7 @@ struct connection {
     uint64_t offset, left;      /* of the body: its next byte in the file, bytes still to send */
     uint64_t left_after;        /* bytes of the parts behind the one under way */
     uint64_t body_length;       /* bytes of the file in the whole body */
-    struct funds purse;         /* taken from the window's funds for bytes not handed over yet */
+    struct purse purse;         /* taken from the window's funds for bytes not handed over yet */
     uint64_t hash_ticket;       /* of the file's hash, where this response waited for it; else 0 */
     uint64_t hash_until_ms;     /* PREPARING for the hash ends then */
     uint64_t question;          /* number of this response's question to Redis; 0: none */
@@ -285,15 +284,25 @@ void request_opened(struct worker *worker, struct connection *connection, int re
 void admission_begin(struct worker *worker, struct connection *connection);
 /* Parks a transfer whose window has no funds, or no validity, left until it has. */
 void admission_more(struct worker *worker, struct connection *connection);
-/* Looks again at all parked connections. */
-void admission_retry(struct worker *worker);
 /* Ends idle windows. Their funds go back to Redis; while it cannot be reached they expire there. */
 void admission_sweep(struct worker *worker);
 /* False where the validity of the window's grant has passed; asks for more before it passes. */
 bool admission_is_valid(struct worker *worker, struct connection *connection);
+
+/* ---- asker.c ---- */
+
+/* Gives the worker what it asks by: its grants, and the functions by which they reach it. */
+void asker_prepare(struct worker *worker);
+/* The set of funds (funds.h) from which the connection's next bytes are paid. */
+unsigned asker_funds(const struct connection *connection);
+
+/* ---- parked.c ---- */
+
+/* Looks again at all parked connections. */
+void parked_retry(struct worker *worker);
 /* Grants were dropped, or (`keys`) key sets were replaced: transfers that wait look again whether
  * they may go on, and links whose key was removed are cut or refused. */
-void admission_recheck(struct worker *worker, bool keys);
+void parked_recheck(struct worker *worker, bool keys);
 
 /* ---- limits.c ---- */
 
@@ -316,23 +325,6 @@ enum refusal limits_enter(const struct worker *worker, struct connection *connec
 void limits_join(struct connection *connection);
 /* The response is over, or was refused: link and account have one less under way. */
 void limits_leave(struct connection *connection);
-
-/* ---- purse.c ---- */
-
-/* The set of funds (funds.h) from which the connection's next bytes are paid. */
-unsigned purse_set(const struct connection *connection);
-/* Bytes of the body that are still to be sent. */
-uint64_t purse_need(const struct connection *connection);
-/* Takes what the response needs from its window's spare funds: all or nothing before it begins, as
- * much as there is while it sends. False where Redis has to be asked. */
-bool purse_fill(struct connection *connection);
-/* Counts a response that sends from its purse: others that are short of the same window's funds may
- * wait for its end. */
-void purse_begin(struct connection *connection);
-/* Gives the purse back to the window. */
-void purse_return(const struct worker *worker, struct connection *connection);
-/* The same at the end of the response, which is no longer counted. */
-void purse_end(const struct worker *worker, struct connection *connection);
 
 /* ---- response.c ---- */
 
@@ -397,7 +389,7 @@ void metering_handed(struct worker *worker, struct connection *connection, uint6
 /* Nothing more of the last delivery will be handed to the transport. */
 void metering_done(struct connection *connection);
 /*
- * The bytes that follow are paid from the funds of purse_set. Where the last delivery was paid from
+ * The bytes that follow are paid from the funds of asker_funds. Where the last delivery was paid from
  * others, it ends and another one begins, so that each gives back to the funds that it took from.
  * Returns 0 or -ENOMEM.
  */

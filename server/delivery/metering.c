@@ -43,7 +43,7 @@ int metering_begin(struct worker *worker, struct connection *connection, size_t 
     delivery->use = window_use_hold(delivery->window);
     delivery->access = access_hold(connection, ledger_download_id(delivery->use->download));
     window_hold(delivery->window);
-    delivery->funds = purse_set(connection);
+    delivery->funds = asker_funds(connection);
     delivery->promised = connection->left;
     window_use_promise(delivery->use, delivery->promised);
     if (connection->deliveries == NULL)
@@ -64,7 +64,7 @@ void metering_handed(struct worker *worker, struct connection *connection, uint6
     connection->sent += bytes;
     if (body > 0) {
         check(connection->deliveries_last != NULL);
-        funds_spend(&connection->purse, connection->deliveries_last->funds, body);
+        funds_spend(&connection->purse.funds, connection->deliveries_last->funds, body);
         connection->deliveries_last->handed += body;
         count(&worker->stats.bytes_handed, body);
     }
@@ -80,7 +80,7 @@ int metering_pay_from(struct worker *worker, struct connection *connection)
 {
     struct delivery *last = connection->deliveries_last;
     check(last != NULL && !last->done);
-    unsigned set = purse_set(connection);
+    unsigned set = asker_funds(connection);
     if (last->funds == set)
         return 0;
     if (last->handed == 0) {

@@ -356,7 +356,7 @@ static bool send_small(struct worker *worker, struct connection *connection, siz
         return false;
     if (!admission_is_valid(worker, connection)) /* a later part of several */
         return false;
-    if (funds_least(&connection->purse, connection->deliveries_last->funds) < length)
+    if (funds_least(&connection->purse.funds, connection->deliveries_last->funds) < length)
         return false;
     uint64_t rated = rate_take(worker, connection, length);
     if (rated < length) {
@@ -398,7 +398,7 @@ static uint64_t send_chunk(struct worker *worker, struct connection *connection)
         connection_close(worker, connection, true);
         return 0;
     }
-    uint64_t funds = funds_least(&connection->purse, connection->deliveries_last->funds);
+    uint64_t funds = funds_least(&connection->purse.funds, connection->deliveries_last->funds);
     if (funds == 0) {
         admission_more(worker, connection);
         return 0;

@@ -94,9 +94,9 @@ static void on_tick(struct worker *worker)
         connection_stop_idle(worker); /* those whose last bytes have been acknowledged by now */
     connection_sweep(worker);
     redis_link_tick(worker->redis);
-    admission_retry(worker);
+    parked_retry(worker);
     request_retry_hashing(worker);
-    if (worker->now_ms - worker->windows_swept_ms >= WINDOWS_SWEEP_MS ||
+    if (worker->now_ms - worker->grants.swept_ms >= WINDOWS_SWEEP_MS ||
         windows_idle_ms(worker->node->windows) == 0)
         admission_sweep(worker);
     arm_tick(worker);
@@ -222,7 +222,7 @@ static void refresh(struct worker *worker)
     worker->trust = node_trust_hold(worker->node);
     worker->tls = node_tls_hold(worker->node);
     worker->reloads = reloads;
-    admission_recheck(worker, true);
+    parked_recheck(worker, true);
 }
 
 /* After grants were dropped, has the responses that wait for their socket or rate ask again now. */
@@ -232,7 +232,7 @@ static void recheck(struct worker *worker)
     if (pushes == worker->pushes)
         return;
     worker->pushes = pushes;
-    admission_recheck(worker, false);
+    parked_recheck(worker, false);
 }
 
 static void turn(struct worker *worker)
@@ -254,7 +254,7 @@ static void turn(struct worker *worker)
         recheck(worker);
         if (atomic_load(&worker->node->stopping) && !worker->stopping)
             on_stop(worker);
-        admission_retry(worker);
+        parked_retry(worker);
         request_retry_hashing(worker);
         inquiry_take(worker);
     }
@@ -409,6 +409,8 @@ int worker_create(struct worker **out, struct node *node, unsigned index, char *
         status = tls_scratch_create(&worker->tls_scratch);
     if (status == 0)
         status = redis_link_create(&worker->redis, worker);
+    if (status == 0)
+        asker_prepare(worker);
     return status;
 }
 

@@ -20,7 +20,7 @@
 #include "server/delivery/descriptors.h"
 #include "server/delivery/metrics.h"
 #include "server/delivery/node.h"
-#include "server/grant/window.h"
+#include "server/grant/grants.h"
 #include "server/http/http_fields.h"
 #include "server/loop/listener.h"
 #include "storage/media/media.h"
@@ -90,7 +90,6 @@ struct worker {
     struct connection_list hashing;   /* wait for their file's hash */
     struct connection_list rated;     /* wait for their rate, or to be acknowledged */
     struct connection_list unmetered; /* have bytes that are not acknowledged yet */
-    struct window *owned;             /* windows that this worker made */
     struct delivery *deliveries_free;
 
     struct token_trust *trust; /* holds */
@@ -103,6 +102,8 @@ struct worker {
     struct media_cache *files;
     struct media_residency *residency;
     struct redis_link *redis;
+    struct ledger_clock clock; /* of the turn */
+    struct grants grants;
 
     uint64_t now_ms;          /* monotonic, once a turn */
     int64_t now_s;            /* since 1970, once a turn */
@@ -111,9 +112,7 @@ struct worker {
     char date_line[sizeof("Date: \r\n") + HTTP_DATE_SIZE];
     struct __kernel_timespec tick;
     struct connection *sweep_next; /* where the sweep of `open` goes on; NULL: at the first */
-    uint64_t windows_swept_ms;
-    struct http_text target; /* of the head that is being read; borrowed */
-    uint64_t questions;      /* the number of the last question to Redis for a connection */
+    struct http_text target;       /* of the head that is being read; borrowed */
     enum accepting accepting[LISTENERS];
     struct descriptors descriptors; /* as counted at the last tick */
     uint64_t accept_paused_ms;      /* since when no descriptor was left for a client; 0: one is */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Adds, takes and levels the bytes of funds. Called by window.c and purse.c; it takes no lock and
- * asks Redis nothing. See funds.h.
+ * Adds, takes and levels the bytes of funds. Called by window_funds.c, grants.c and metering.c; it
+ * takes no lock and asks Redis nothing. See funds.h.
  */
 #include "server/grant/funds.h"
 

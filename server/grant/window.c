@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The table of windows: opens a link's window of a file, says which worker may ask Redis for it,
- * and ends it when it is idle. window.h says which thread may do what. Called by admission.c and
- * metering.c. It counts no quota, and moves no funds but those that are left when a window ends.
+ * and ends it when it is idle. window.h says which thread may do what. Called by grants.c,
+ * question.c and metering.c. It counts no quota, and moves no funds but those that are left when a window ends.
  */
 #include "server/grant/window.h"
 

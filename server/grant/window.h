@@ -3,7 +3,7 @@
  * A window is what one link delivers of one path on this node, from the first request until it has
  * been idle for a while. A window holds the grant (its funds and validity) that its responses
  * spend, the quotas of its link and its account, and the ledger's download that they are metered
- * into. Shared by all workers; it asks Redis nothing itself (admission.c does).
+ * into. Shared by all workers; it asks Redis nothing itself (question.c does).
  *
  * Threads: a request takes the shard's lock to find its window and the window's lock to take its
  * funds, both for some instructions; it spends what it has taken without either. `asking` and

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Puts a connection's case to the worker's grants (grant/question.c), and brings their answers back
+ * to it: it makes the claim of a connection, and finds the connection of a question. Called by
+ * admission.c and parked.c, and by the grants, through struct grants_worker. It decides nothing.
+ */
+#include <errno.h>
+
+#include "server/base/check.h"
+#include "server/delivery/admission_internal.h"
+#include "server/delivery/redis_link.h"
+#include "server/grant/question.h"
+#include "server/link/token_cache.h"
+#include "storage/media/media.h"
+
+static const struct token *token_of(const struct connection *connection)
+{
+    return connection->link->token;
+}
+
+struct claim asker_claim(struct connection *connection)
+{
+    const struct token *token = token_of(connection);
+    const struct token_limits *limits = &token->limits;
+    return (struct claim){
+        .window = connection->window,
+        .purse = &connection->purse,
+        .need = asker_need(connection),
+        .size = connection->file->size,
+        .iat = token->iat,
+        .has_terms = limits->max_uses > 0 || limits->max_bytes > 0 || limits->resume_s > 0,
+        .link_bounds = limits->max_bytes > 0,
+        .is_under_way = connection->state == CONNECTION_SENDING,
+        .takes_nothing = connection->inquiry != NULL,
+    };
+}
+
+static struct question_terms terms_of(const struct worker *worker,
+                                      const struct connection *connection)
+{
+    const struct token *token = token_of(connection);
+    const struct token_limits *limits = &token->limits;
+    return (struct question_terms){
+        .max_uses = limits->max_uses,
+        .max_bytes = limits->max_bytes,
+        /* No overflow: exp lies at most link_lifetime_max_s ahead, and resume_s is no longer. */
+        .till_ms = ((uint64_t)token->exp + limits->resume_s) * 1000,
+        .stage = connection->state == CONNECTION_SENDING   ? LEDGER_UNDER_WAY
+                 : token_is_resuming(token, worker->now_s) ? LEDGER_RESUMING
+                                                           : LEDGER_BEGINNING,
+    };
+}
+
+unsigned asker_funds(const struct connection *connection)
+{
+    return purse_set(connection->window, token_of(connection)->limits.max_bytes > 0);
+}
+
+void asker_ask(struct worker *worker, struct connection *connection)
+{
+    const struct claim claim = asker_claim(connection);
+    const struct question_terms terms = terms_of(worker, connection);
+    struct grants_asker asker = {.index = connection->index,
+                                 .generation = connection->generation,
+                                 .question = connection->question};
+    int status = question_ask(&worker->grants, &claim, &terms, &asker);
+    connection->question = asker.question;
+    if (status == 0)
+        count(&worker->stats.admissions_asked, 1);
+    else if (status != -EALREADY)
+        admission_cannot_ask(worker, connection);
+}
+
+void asker_renew(struct worker *worker, struct connection *connection)
+{
+    const struct claim claim = asker_claim(connection);
+    const struct question_terms terms = terms_of(worker, connection);
+    if (question_renew(&worker->grants, &claim, &terms) == 0)
+        count(&worker->stats.admissions_asked, 1);
+}
+
+/* The connection that asked, where the same response still waits for the answer; else NULL. */
+static struct connection *asker_of(const struct worker *worker, const struct grants_asker *asker)
+{
+    check(asker->index < worker->taken);
+    struct connection *connection = &worker->connections[asker->index];
+    if (connection->generation != asker->generation || !connection->linked[LINK_PARKED] ||
+        connection->question != asker->question)
+        return NULL;
+    return connection;
+}
+
+static bool find(void *self, const struct grants_asker *asker, struct claim *out)
+{
+    struct connection *connection = asker_of(self, asker);
+    if (connection != NULL)
+        *out = asker_claim(connection);
+    return connection != NULL;
+}
+
+static void answered(void *self, const struct grants_asker *asker,
+                     const struct grants_answer *answer)
+{
+    struct worker *worker = self;
+    struct connection *connection = asker_of(worker, asker);
+    if (connection == NULL)
+        return;
+    if (answer->status != 0)
+        admission_cannot_ask(worker, connection);
+    else if (answer->is_overtaken)
+        asker_ask(worker, connection);
+    else
+        admission_decide(worker, connection, answer->admission);
+    connection_resume_if_alive(worker, asker->index, asker->generation);
+}
+
+static void wake(void *self, uint64_t workers)
+{
+    const struct worker *worker = self;
+    for (unsigned i = 0; i < worker->node->worker_count; i++) {
+        if (workers >> i & 1)
+            worker_wake(worker->node->workers[i]);
+    }
+}
+
+static uint64_t turn_ms(void *self)
+{
+    return ((const struct worker *)self)->now_ms;
+}
+
+void asker_prepare(struct worker *worker)
+{
+    const struct config *config = worker->node->config;
+    worker->clock = (struct ledger_clock){.self = worker, .monotonic_ms = turn_ms};
+    worker->grants = (struct grants){
+        .windows = worker->node->windows,
+        .ledger = worker->node->ledger,
+        .redis = redis_link_table(worker->redis),
+        .clock = &worker->clock,
+        .worker = {.self = worker, .find = find, .answered = answered, .wake = wake},
+        .settings = {.validity_ms = config->grant_validity_ms,
+                     .slice_bytes = config->grant_slice_bytes,
+                     .use_period_ms = config->use_window_s * 1000,
+                     .link_lifetime_ms = config->link_lifetime_max_s * 1000},
+        .number = worker->index,
+    };
+}

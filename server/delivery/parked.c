@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The connections of a worker that wait for a grant, parked until what they wait for has come: an
+ * answer, funds of their window, or the end of their patience. worker.c has it look at all of them
+ * again, each tick, after a wake-up, and after a revocation or a reload; admission.c decides each.
+ */
+#include "server/delivery/admission_internal.h"
+#include "server/link/token_cache.h"
+
+void parked_enter(struct worker *worker, struct connection *connection)
+{
+    if (connection->state == CONNECTION_SENDING)
+        connection->waiting = WAIT_GRANT;
+    else {
+        connection_set_state(connection, CONNECTION_ADMITTING);
+        connection->admit_until_ms = worker->now_ms + worker->node->config->admission_timeout_ms;
+    }
+    connection->question = 0;
+    connection_link(worker, connection, LINK_PARKED);
+}
+
+/* Whether a new response has waited admission_timeout_ms for the questions of others. To ask itself
+ * now would make it wait as long again, and the last of many as long as all of them together. */
+static bool is_overdue(const struct worker *worker, const struct connection *connection)
+{
+    return connection->state == CONNECTION_ADMITTING && connection->short_until_ms == 0 &&
+           worker->now_ms > connection->admit_until_ms;
+}
+
+static void retry_one(struct worker *worker, struct connection *connection)
+{
+    uint32_t index = connection->index, generation = connection->generation;
+    if (admission_fill_unasked(worker, connection))
+        admission_go_on(worker, connection);
+    else if (is_overdue(worker, connection))
+        admission_refuse(worker, connection, REFUSAL_REDIS_UNAVAILABLE);
+    else if (worker->now_ms < connection->short_retry_ms)
+        return;
+    else if (grants_may_ask(&worker->grants))
+        asker_ask(worker, connection);
+    else
+        admission_cannot_ask(worker, connection);
+    connection_resume_if_alive(worker, index, generation);
+}
+
+void parked_retry(struct worker *worker)
+{
+    struct connection *connection = worker->parked.first;
+    while (connection != NULL) {
+        struct connection *next = connection->next[LINK_PARKED];
+        retry_one(worker, connection);
+        connection = next;
+    }
+}
+
+/*
+ * Grants were dropped, or (`keys`) key sets replaced. Transfers that wait for room, their rate or
+ * acknowledgements would notice only when they may send again; those that run notice by themselves.
+ */
+void parked_recheck(struct worker *worker, bool keys)
+{
+    struct connection *connection = worker->unmetered.first;
+    while (connection != NULL) {
+        struct connection *next = connection->next[LINK_UNMETERED];
+        if (connection->state == CONNECTION_SENDING && connection->window != NULL) {
+            if (keys && !token_is_live(worker->trust, connection->link->token))
+                transfer_cut(worker, connection, "the key that signed its link was removed");
+            else if ((connection->waiting == WAIT_WRITABLE || connection->waiting == WAIT_RATE ||
+                      connection->waiting == WAIT_ACKNOWLEDGED) &&
+                     connection->left > 0 && !admission_is_covered(worker, connection))
+                admission_more(worker, connection);
+        }
+        connection = next;
+    }
+    connection = keys ? worker->parked.first : NULL;
+    while (connection != NULL) {
+        struct connection *next = connection->next[LINK_PARKED];
+        uint32_t index = connection->index, generation = connection->generation;
+        if (!token_is_live(worker->trust, connection->link->token)) {
+            admission_refuse(worker, connection, refusal_of_verdict(REFUSED_KEY_UNKNOWN));
+            connection_resume_if_alive(worker, index, generation);
+        }
+        connection = next;
+    }
+}

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One worker's side of the windows: those that it opened, the Redis that it asks, and the settings
+ * by which it asks. A worker has one `struct grants` for its life, and alone calls these functions
+ * with it; the windows are shared. There is no connection, socket or thread here: time, Redis and
+ * the responses that wait are reached by the tables of functions, so that a simulated worker needs
+ * no others.
+ */
+#ifndef TOLLGATE_SERVER_GRANT_GRANTS_H
+#define TOLLGATE_SERVER_GRANT_GRANTS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "server/grant/claim.h"
+#include "server/grant/window.h"
+#include "storage/ledger/ledger.h"
+#include "storage/ledger/outside.h"
+
+/* By the configuration's keys. */
+struct grants_settings {
+    uint64_t validity_ms;      /* grant_validity_ms */
+    uint64_t slice_bytes;      /* grant_slice_bytes */
+    uint64_t use_period_ms;    /* use_window_s */
+    uint64_t link_lifetime_ms; /* link_lifetime_max_s */
+};
+
+/* Names a response that asks; only its worker knows what the numbers mean. */
+struct grants_asker {
+    uint32_t index, generation;
+    uint64_t question; /* numbers the worker's questions from 1; 0: it has asked none */
+};
+
+/* What a question came to. */
+struct grants_answer {
+    int status;        /* 0; -ENOTCONN: Redis is gone, -EPROTO: it cannot, -ETIMEDOUT: it is late */
+    bool is_overtaken; /* by a revocation, so that the response must ask again */
+    enum ledger_admission admission; /* with status 0 */
+};
+
+/* What the grants want of their worker. */
+struct grants_worker {
+    void *self;
+    /* Fills in the claim of the response that asked. False where it no longer waits for the answer
+     * to this question. */
+    bool (*find)(void *self, const struct grants_asker *asker, struct claim *out);
+    /* The question is over, and others may ask for its window. Called once for each question that
+     * was asked for a response, which may wait no longer; may ask again. */
+    void (*answered)(void *self, const struct grants_asker *asker,
+                     const struct grants_answer *answer);
+    /* Responses of other workers (a bit each) waited for a question that is over. */
+    void (*wake)(void *self, uint64_t workers);
+};
+
+struct grants {
+    struct windows *windows;          /* borrows */
+    struct ledger *ledger;            /* borrows */
+    const struct ledger_redis *redis; /* borrows; `open` and `close` are not called */
+    const struct ledger_clock *clock; /* borrows; monotonic_ms alone is called */
+    struct grants_worker worker;
+    struct grants_settings settings;
+    unsigned number;      /* the worker's, below 64 */
+    struct window *owned; /* windows that it opened */
+    uint64_t swept_ms;    /* when it swept last */
+    uint64_t questions;   /* the number of the last one */
+};
+
+static inline bool grants_may_ask(const struct grants *grants)
+{
+    return grants->redis->is_ready(grants->redis->self);
+}
+/*
+ * Finds or opens a window, as window_open does, whose errors it returns; *out is a reference for
+ * the caller. At the bound it first ends idle windows to make room. `key.owner` is not read.
+ */
+int grants_open_window(struct grants *grants, const struct window_key *key, uint64_t now_ms,
+                       struct window **out);
+/* Ends the windows that this worker opened and that have been idle for a while (`all`: that are
+ * idle now), and gives their funds back. */
+void grants_sweep(struct grants *grants, uint64_t now_ms, bool all);
+
+/*
+ * The bytes that a response needs from Redis beyond its purse and its window's spare funds. What
+ * some of its funds have beyond the others goes back to Redis at once, so that it may be granted
+ * by the question that follows.
+ */
+uint64_t grants_need(struct grants *grants, const struct claim *claim);
+/* Redis is short of this fund for the claim. Gives spare funds of other windows back; true where
+ * asking again may help. */
+bool grants_recall(struct grants *grants, const struct claim *claim, enum ledger_fund fund);
+
+#endif

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A question asks Redis for a grant to a window (in the terms of RFC 8506: a grant of so many
+ * bytes, valid so long). A window has one question in time at most, which serves all responses that
+ * wait for it, on whichever worker they are. Called by asker.c; its answer goes into the window
+ * (grant_take.c) and then to the response that asked, by the functions of struct grants_worker.
+ */
+#ifndef TOLLGATE_SERVER_GRANT_QUESTION_H
+#define TOLLGATE_SERVER_GRANT_QUESTION_H
+
+#include "server/grant/grants.h"
+
+/* What Redis is told of the link's terms, beside the claim. */
+struct question_terms {
+    uint32_t max_uses;  /* 0: not limited */
+    uint64_t max_bytes; /* 0: not limited */
+    uint64_t till_ms;   /* exp and resume, since 1970 */
+    enum ledger_stage stage;
+};
+
+/*
+ * Asks for what the claim needs. 0: `asker`, whose question is numbered here, is answered later.
+ * -EALREADY: another question for the window is under way, at whose end the worker is woken;
+ * `asker` is as it was. -ENOTCONN or -ENOMEM: Redis cannot be asked now.
+ *
+ * The first grant of a window is the whole file; each further one is twice the last, so that a link
+ * that is fetched again and again asks ever more seldom. slice_bytes bounds both.
+ */
+int question_ask(struct grants *grants, const struct claim *claim,
+                 const struct question_terms *terms, struct grants_asker *asker);
+/* Asks only for another validity of the window's grant; nobody is told of the answer. 0, or as
+ * above. */
+int question_renew(struct grants *grants, const struct claim *claim,
+                   const struct question_terms *terms);
+
+#endif
