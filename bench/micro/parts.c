@@ -109,7 +109,8 @@ static void append(const char *directory)
 {
     static const uint8_t id[JOURNAL_ID_BYTES] = {1};
     char error[512];
-    const struct ledger_outside outside = {&ledger_system_clock, &ledger_system_disk};
+    const struct ledger_outside outside = {.clock = &ledger_system_clock,
+                                           .disk = &ledger_system_disk};
     struct journal journal;
     struct names names;
     struct ledger_name *account, *file;

@@ -273,7 +273,7 @@ static int open_all(struct opening *opening)
         result = writer_start(ledger);
     if (result == 0 && !ledger->stepped)
         result = poster_start(ledger);
-    if (result == 0 && !ledger->stepped && (result = push_start(ledger)) != 0)
+    if (result == 0 && (result = push_start(ledger)) != 0)
         poster_stop(ledger, 0);
     if (result == 0)
         ledger_warn_of_accounts(ledger);
@@ -369,7 +369,8 @@ static int open_with(struct ledger **out, const struct ledger_options *options,
 int ledger_open(struct ledger **out, const struct ledger_options *options, char *error,
                 size_t error_size)
 {
-    static const struct ledger_outside system = {&ledger_system_clock, &ledger_system_disk};
+    static const struct ledger_outside system = {.clock = &ledger_system_clock,
+                                                 .disk = &ledger_system_disk};
     return open_with(out, options, &system, false, error, error_size);
 }
 

@@ -180,6 +180,9 @@ int notices_post(struct ledger *ledger, struct redis_link *link);
 uint64_t notices_lost(const struct ledger *ledger);
 
 int push_start(struct ledger *ledger);
+/* Does what can be done without waiting, and returns the monotonic time at which it wants to be
+ * called again, or sooner where Redis answered. */
+uint64_t push_step(struct ledger *ledger);
 void push_stop(struct ledger *ledger);
 void push_stats(const struct ledger *ledger, struct ledger_stats *out);
 

@@ -56,12 +56,26 @@ struct ledger_redis {
      * -ENOTCONN with neither called. */
     int (*send)(void *self, int count, const char *const words[], const size_t lengths[],
                 ledger_redis_done *done, ledger_redis_late *late, void *context);
+
+    /* The functions below are NULL where the connection looks after itself. */
+
+    /* Reports that this Redis cannot be used, or was lost (`reached`); it is closed next. True where
+     * another address of the name should be tried at once. */
+    bool (*fail)(void *self, bool reached);
+    /* Why there is no connection: the cause, the cure if known, no secret. NULL while it is being
+     * made, and while it stands. */
+    const char *(*error)(const void *self);
+    /* Gives `heard` what Redis publishes, which answers no command, until the connection ends. */
+    void (*hear)(void *self, ledger_redis_done *heard, void *context);
+    /* From now on an answer may take LEDGER_REDIS_SILENCE_MS; before, LEDGER_REDIS_INTRODUCE_MS. */
+    void (*introduced)(void *self);
 };
 
 /* All that a ledger is given at its opening. */
 struct ledger_outside {
     const struct ledger_clock *clock;
     const struct ledger_disk *disk;
+    const struct ledger_redis *poster, *push; /* NULL: sockets to the address in the options */
 };
 
 #endif

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The push thread: one connection that is subscribed to tg:revocations, so that this node hears a
- * revocation on any node while it happens. A PING each beat, answered in the same stream, tells a
- * dead or half open connection; everything published before the answer has been heard by then.
+ * Push: one connection that is subscribed to tg:revocations, so that this node hears a revocation on
+ * any node while it happens. Its thread calls push_step, which never waits. A PING each beat,
+ * answered in the same stream, tells a dead or half open connection; everything published before the
+ * answer has been heard by then.
  *
- *   connect, SUBSCRIBE, confirmed -> epoch + 1, all grants dropped -> messages: drop the account's
- *        ^------------------- lost, or silent for LEDGER_REDIS_SILENCE_MS -----------'
+ *   down --open--> connecting --INFO, SUBSCRIBE--> asking --confirmed: epoch + 1--> listening
+ *    ^                 |                             |                                  |
+ *    '---- PUSH_BACKOFF_MS after it is refused, lost, or silent (LEDGER_REDIS_SILENCE_MS) --'
  *
  * After LEDGER_PUSH_LOST_MS without an answer push is not up. Messages published meanwhile are
  * still on their way in the same stream, so where the answers come after all, nothing was missed.
@@ -14,30 +16,40 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "server/base/clock.h"
+#include "storage/ledger/conversation.h"
 #include "storage/ledger/ledger_internal.h"
-#include "storage/ledger/redis.h"
+#include "storage/ledger/redis_talk.h"
 
 #define PUSH_BACKOFF_MS 100
+
+enum push_state {
+    PUSH_DOWN,       /* no connection; the next try is at next_ms */
+    PUSH_CONNECTING, /* the connection is being made */
+    PUSH_ASKING,     /* INFO and SUBSCRIBE are on their way */
+    PUSH_LISTENING,  /* the subscription is confirmed; the next PING goes out at next_ms */
+};
 
 struct push {
     struct ledger *ledger; /* borrows */
     pthread_t thread;
-    int stop_fd;           /* owns: an eventfd, written once */
-    _Atomic bool stopping; /* set before stop_fd is written, in case poll itself fails */
-    struct redis_link link;
+    int stop_fd;                       /* owns: an eventfd, written once; -1: no thread */
+    _Atomic bool stopping;             /* set before stop_fd is written */
+    struct conversation *conversation; /* owns; NULL: another Redis was given */
+    const struct ledger_redis *redis;  /* borrows */
+    enum push_state state;
+    uint64_t next_ms;
+    bool failed;               /* Redis answered INFO or SUBSCRIBE otherwise than hoped */
     char run_id[64];           /* of the Redis of this connection */
     _Atomic uint64_t epoch;    /* subscriptions that were confirmed */
     _Atomic uint64_t heard_ms; /* monotonic: all published before was heard; 0: not connected */
-    uint64_t spoke_ms;         /* monotonic: when the stream last spoke */
     _Atomic uint64_t revocations;
-    bool refused; /* Redis answered, but refused INFO or SUBSCRIBE */
+    bool refused; /* Redis refused SUBSCRIBE, for the reason in `refusal` */
+    char refusal[400];
     bool said_lost;
 };
 
@@ -68,7 +80,7 @@ void push_stats(const struct ledger *ledger, struct ledger_stats *out)
 {
     const struct push *push = ledger->push;
     out->push_connects = atomic_load(&push->epoch);
-    out->push_up = ledger_push_is_up(ledger, clock_monotonic_ms());
+    out->push_up = ledger_push_is_up(ledger, ledger_monotonic_ms(ledger));
     out->revocations_heard = atomic_load(&push->revocations);
 }
 
@@ -108,92 +120,86 @@ static bool is_text(const redisReply *reply)
     return reply->type == REDIS_REPLY_STRING;
 }
 
-/* A reply is ["message", channel, text], or ["pong", the time when the PING was sent]. */
-static void take_reply(struct push *push, const redisReply *reply)
+/* A message is ["message", channel, text]. */
+static void heard(void *context, const redisReply *reply)
 {
-    push->spoke_ms = clock_monotonic_ms();
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements < 2 || !is_text(reply->element[0]))
-        return;
-    const redisReply *last = reply->element[reply->elements - 1];
-    if (!is_text(last))
-        return;
-    if (strcmp(reply->element[0]->str, "message") == 0)
-        take_message(push, last->str, last->len);
-    else if (strcmp(reply->element[0]->str, "pong") == 0)
-        atomic_store(&push->heard_ms, strtoull(last->str, NULL, 10));
+    if (is_text(reply->element[2]))
+        take_message(context, reply->element[2]->str, reply->element[2]->len);
 }
 
-/* Takes what has arrived. 0, or -EAGAIN: the connection is lost. */
-static int take_input(struct push *push)
+/* The answer to a PING is ["pong", the time when it was sent]. */
+static void take_pong(void *context, const redisReply *reply)
 {
-    redisContext *context = push->link.context;
-    void *reply = NULL;
-    if (redisBufferRead(context) != REDIS_OK)
-        return -EAGAIN;
-    while (redisReaderGetReply(context->reader, &reply) == REDIS_OK) {
-        if (reply == NULL)
-            return 0;
-        take_reply(push, reply);
-        freeReplyObject(reply);
-    }
-    return -EAGAIN;
+    struct push *push = context;
+    if (reply != NULL && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
+        is_text(reply->element[1]))
+        atomic_store(&push->heard_ms, strtoull(reply->element[1]->str, NULL, 10));
 }
 
-/* Waits for input. 0: there is some; -ETIMEDOUT; -ECANCELED: the ledger ends. */
-static int wait_for_input(struct push *push, uint64_t until_ms)
+/* ---- the connection ---- */
+
+static int send_words(struct push *push, int count, const char *const words[],
+                      ledger_redis_done *done)
 {
-    struct pollfd items[2] = {
-        {.fd = push->link.context != NULL ? push->link.context->fd : -1, .events = POLLIN},
-        {.fd = push->stop_fd, .events = POLLIN}};
-    uint64_t now = clock_monotonic_ms();
-    int left = until_ms > now ? (int)(until_ms - now) : 0;
-    int ready = poll(items, 2, left);
-    if (ready < 0) { /* a poll that keeps failing must not burn the core */
-        if (errno != EINTR)
-            nanosleep(&(struct timespec){.tv_nsec = PUSH_BACKOFF_MS * 1000000L}, NULL);
-        return atomic_load(&push->stopping) ? -ECANCELED : -ETIMEDOUT;
-    }
-    if (items[1].revents != 0)
-        return -ECANCELED;
-    return ready > 0 ? 0 : -ETIMEDOUT;
+    size_t lengths[2];
+    for (int i = 0; i < count; i++)
+        lengths[i] = strlen(words[i]);
+    return push->redis->send(push->redis->self, count, words, lengths, done, NULL, push);
 }
 
-static int subscribe(struct push *push)
+static void take_info(void *context, const redisReply *reply)
 {
-    static const char *const words[] = {"SUBSCRIBE", "tg:revocations"};
+    struct push *push = context;
     struct redis_facts facts;
-    int result = redis_open(&push->link, push->ledger->where, &push->ledger->options);
-    if (result != 0)
-        return result;
-    redisReply *reply = NULL;
-    push->refused = false;
-    if (redis_facts(&push->link, &facts) == 0) {
-        memcpy(push->run_id, facts.run_id, sizeof(push->run_id));
-        reply = redis_call(&push->link, 2, words);
-        push->refused = reply == NULL && push->link.context->err == 0;
-    }
-    result = reply != NULL && reply->type == REDIS_REPLY_ARRAY ? 0 : -EAGAIN;
-    if (reply != NULL)
-        freeReplyObject(reply);
-    if (result != 0) {
-        if (!push->refused)
-            redis_failed(&push->link, false);
-        redis_close(&push->link);
-    }
-    return result;
+    char error[400];
+    if (reply == NULL)
+        return;
+    push->failed = !redis_read_facts(reply, &push->ledger->options, &facts, error, sizeof(error));
+    memcpy(push->run_id, facts.run_id, sizeof(push->run_id));
+}
+
+/* The subscription counts from here on, before the first message: grants that were asked for before
+ * may have missed a revocation. */
+static void take_subscription(void *context, const redisReply *reply)
+{
+    struct push *push = context;
+    if (reply == NULL || push->failed)
+        return;
+    push->refused = reply->type != REDIS_REPLY_ARRAY;
+    push->failed = push->refused;
+    if (reply->type == REDIS_REPLY_ERROR)
+        (void)ledger_redis_explain("SUBSCRIBE", reply->str, push->ledger->options.redis_user,
+                                   push->refusal, sizeof(push->refusal));
+    if (push->refused)
+        return;
+    push->state = PUSH_LISTENING;
+    push->next_ms = ledger_monotonic_ms(push->ledger);
+    atomic_fetch_add(&push->epoch, 1);
+    drop_grants(push->ledger, NULL);
+    atomic_store(&push->heard_ms, push->next_ms);
+}
+
+/* Sends both questions. False: the connection does not take them. */
+static bool ask(struct push *push)
+{
+    static const char *const info[] = {"INFO"};
+    static const char *const subscribe[] = {"SUBSCRIBE", "tg:revocations"};
+    push->state = PUSH_ASKING;
+    push->redis->hear(push->redis->self, heard, push);
+    return send_words(push, 1, info, take_info) == 0 &&
+           send_words(push, 2, subscribe, take_subscription) == 0;
 }
 
 /* Says it once per loss. At the start only where Redis refuses, for it may not have started yet. */
 static void say_lost(struct push *push)
 {
-    struct ledger *ledger = push->ledger;
     bool news = push->refused || atomic_load(&push->epoch) > 0;
     if (!news || push->said_lost)
         return;
     push->said_lost = true;
-    ledger_say(ledger, LEDGER_EVENT_WARNING,
+    ledger_say(push->ledger, LEDGER_EVENT_WARNING,
                "the node does not hear of revocations, so that each response asks Redis: %s",
-               push->refused ? push->link.error : "the connection to Redis is lost");
+               push->refused ? push->refusal : "the connection to Redis is lost");
 }
 
 static void say_heard(struct push *push)
@@ -203,64 +209,110 @@ static void say_heard(struct push *push)
     push->said_lost = false;
 }
 
-static int send_beat(struct push *push, uint64_t now_ms)
+static void give_up(struct push *push, uint64_t now_ms)
 {
-    int done = 0;
-    redisAppendCommand(push->link.context, "PING %llu", (unsigned long long)now_ms);
-    return redisBufferWrite(push->link.context, &done) == REDIS_OK && done != 0 ? 0 : -EAGAIN;
+    bool listened = push->state == PUSH_LISTENING;
+    push->state = PUSH_DOWN;
+    push->next_ms = now_ms + PUSH_BACKOFF_MS;
+    atomic_store(&push->heard_ms, 0);
+    if (!push->refused)
+        (void)push->redis->fail(push->redis->self, listened);
+    push->redis->close(push->redis->self);
+    say_lost(push);
 }
 
-/* Listens until the connection is lost (-EAGAIN) or the ledger ends (-ECANCELED). */
-static int listen_on(struct push *push)
+/* ---- steps ---- */
+
+/* Sends the PING that is due. False: the connection is lost, or it is of no more use. */
+static bool beat(struct push *push, uint64_t now_ms)
 {
-    uint64_t beat_ms = clock_monotonic_ms();
-    for (;;) {
-        uint64_t now = clock_monotonic_ms();
-        if (now >= push->spoke_ms + LEDGER_REDIS_SILENCE_MS)
-            return -EAGAIN;
-        if (now >= beat_ms) {
-            /* The ledger uses another Redis now, whose messages are not heard here. */
-            if (ledger_redis_is_other(push->ledger, push->run_id) || send_beat(push, now) != 0)
-                return -EAGAIN;
-            beat_ms = now + LEDGER_PUSH_BEAT_MS;
-        }
-        if (ledger_push_is_up(push->ledger, now))
-            say_heard(push);
-        else
-            say_lost(push);
-        int result = wait_for_input(push, beat_ms);
-        if (result == -ECANCELED)
-            return result;
-        if (result == 0 && take_input(push) != 0)
-            return -EAGAIN;
-    }
+    char text[24];
+    const char *const words[] = {"PING", text};
+    /* The ledger uses another Redis now, whose messages are not heard here. */
+    if (ledger_redis_is_other(push->ledger, push->run_id))
+        return false;
+    snprintf(text, sizeof(text), "%" PRIu64, now_ms);
+    push->next_ms = now_ms + LEDGER_PUSH_BEAT_MS;
+    return send_words(push, 2, words, take_pong) == 0;
+}
+
+static bool listen_on(struct push *push, uint64_t now_ms)
+{
+    push->redis->introduced(push->redis->self);
+    if (now_ms >= push->next_ms && !beat(push, now_ms))
+        return false;
+    if (ledger_push_is_up(push->ledger, now_ms))
+        say_heard(push);
+    else
+        say_lost(push);
+    return true;
+}
+
+static bool connect_again(struct push *push, uint64_t now_ms)
+{
+    if (now_ms < push->next_ms)
+        return true;
+    push->failed = push->refused = false;
+    push->state = PUSH_CONNECTING;
+    return push->redis->open(push->redis->self) == 0;
+}
+
+/* Does what the state asks for. False: the connection is to be given up. */
+static bool act(struct push *push, uint64_t now_ms)
+{
+    if (push->state == PUSH_DOWN)
+        return connect_again(push, now_ms);
+    if (push->redis->error(push->redis->self) != NULL || push->failed)
+        return false;
+    if (push->state == PUSH_CONNECTING)
+        return !push->redis->is_ready(push->redis->self) || ask(push);
+    return push->state == PUSH_ASKING || listen_on(push, now_ms);
+}
+
+uint64_t push_step(struct ledger *ledger)
+{
+    struct push *push = ledger->push;
+    uint64_t now_ms = ledger_monotonic_ms(ledger);
+    if (!act(push, now_ms))
+        give_up(push, now_ms);
+    bool timed = push->state == PUSH_DOWN || push->state == PUSH_LISTENING;
+    return timed ? push->next_ms : UINT64_MAX;
 }
 
 static void *push_main(void *argument)
 {
     struct push *push = argument;
-    struct ledger *ledger = push->ledger;
-    int result = 0;
-    while (result != -ECANCELED) {
-        if (subscribe(push) == 0) {
-            /* Push is up only after this: grants that were asked for before may have
-             * missed a revocation. */
-            atomic_fetch_add(&push->epoch, 1);
-            drop_grants(ledger, NULL);
-            push->spoke_ms = clock_monotonic_ms();
-            atomic_store(&push->heard_ms, push->spoke_ms);
-            result = listen_on(push);
-            atomic_store(&push->heard_ms, 0);
-            if (result != -ECANCELED)
-                redis_failed(&push->link, true);
-            redis_close(&push->link);
-        }
-        if (result == -ECANCELED)
-            break;
-        say_lost(push);
-        result = wait_for_input(push, clock_monotonic_ms() + PUSH_BACKOFF_MS);
+    while (!atomic_load(&push->stopping)) {
+        uint64_t until_ms = push_step(push->ledger);
+        conversation_wait(push->conversation, until_ms);
     }
     return NULL;
+}
+
+/* ---- start and stop ---- */
+
+static void push_free(struct push *push)
+{
+    if (push->state != PUSH_DOWN)
+        push->redis->close(push->redis->self);
+    conversation_destroy(&push->conversation);
+    if (push->stop_fd >= 0)
+        close(push->stop_fd);
+    push->ledger->push = NULL;
+    free(push);
+}
+
+static int make_conversation(struct push *push)
+{
+    struct ledger *ledger = push->ledger;
+    push->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int result = push->stop_fd < 0 ? -errno : 0;
+    if (result == 0)
+        result = conversation_create(&push->conversation, ledger->where, &ledger->options,
+                                     ledger->outside.clock, push->stop_fd);
+    if (result == 0)
+        push->redis = conversation_redis(push->conversation);
+    return result;
 }
 
 int push_start(struct ledger *ledger)
@@ -269,17 +321,14 @@ int push_start(struct ledger *ledger)
     if (push == NULL)
         return -ENOMEM;
     push->ledger = ledger;
-    push->stop_fd = eventfd(0, EFD_CLOEXEC);
-    int result = push->stop_fd < 0 ? -errno : 0;
+    push->stop_fd = -1;
+    push->redis = ledger->outside.push;
+    int result = ledger->stepped ? 0 : make_conversation(push);
     ledger->push = push; /* before the thread: its callbacks lead to readers of ledger->push */
-    if (result == 0)
+    if (result == 0 && !ledger->stepped)
         result = ledger_thread_start(&push->thread, push_main, push);
-    if (result != 0) {
-        if (push->stop_fd >= 0)
-            close(push->stop_fd);
-        free(push);
-        ledger->push = NULL;
-    }
+    if (result != 0)
+        push_free(push);
     return result;
 }
 
@@ -288,10 +337,10 @@ void push_stop(struct ledger *ledger)
     struct push *push = ledger->push;
     if (push == NULL)
         return;
-    atomic_store(&push->stopping, true);
-    (void)eventfd_write(push->stop_fd, 1);
-    pthread_join(push->thread, NULL);
-    close(push->stop_fd);
-    free(push);
-    ledger->push = NULL;
+    if (!ledger->stepped) {
+        atomic_store(&push->stopping, true);
+        (void)eventfd_write(push->stop_fd, 1);
+        pthread_join(push->thread, NULL);
+    }
+    push_free(push);
 }

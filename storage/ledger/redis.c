@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The blocking Redis connection: address, authentication, INFO, the function library. The poster,
- * push, the admin calls and the probe use it. It repeats no command, and a failed link stays failed
- * until it is opened again.
+ * The blocking Redis connection: address, authentication, INFO. The admin calls and the probe use
+ * it. It repeats no command, and a failed connection stays failed until it is opened again.
  */
 #include "storage/ledger/redis.h"
 
@@ -12,84 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-#include "functions_lua.h"
-#include "server/base/check.h"
-
-#define ERROR_TOLD_MAX 160 /* bytes of what Redis says */
-#define USER_TOLD_MAX  40
-
-/* ---- why Redis cannot be used ---- */
-
-static bool explain_connection(const char *said, char *out, size_t size)
-{
-    static const char protocol[] = "Protocol error, got ";
-    if (strncmp(said, protocol, sizeof(protocol) - 1) != 0) {
-        snprintf(out, size, "%.*s", ERROR_TOLD_MAX, said);
-        return false;
-    }
-    said += sizeof(protocol) - 1; /* "H" as reply type byte */
-    snprintf(
-        out, size,
-        "what answers there is not Redis, for its reply begins with %.*s; correct `redis` in the "
-        "configuration",
-        (int)strcspn(said, " "), said);
-    return true;
-}
-
-static bool explain_authentication(const char *said, const char *user, char *out, size_t size)
-{
-    size_t length = strcspn(said, " ");
-    int told = (int)(length < ERROR_TOLD_MAX ? length : ERROR_TOLD_MAX);
-    if (strstr(said, "without any password") != NULL)
-        snprintf(out, size,
-                 "Redis has no password for its default user; remove redis_password_file, or give "
-                 "the user with redis_user");
-    else if (user != NULL)
-        snprintf(out, size,
-                 "Redis refuses user %.*s or its password (%.*s); correct redis_user, or the first "
-                 "line of the file that redis_password_file names",
-                 USER_TOLD_MAX, user, told, said);
-    else
-        snprintf(out, size,
-                 "Redis refuses the password of its default user (%.*s); correct the first line of "
-                 "the file that redis_password_file names, or give the user with redis_user",
-                 told, said);
-    return true;
-}
-
-bool ledger_redis_explain(const char *command, const char *said, const char *user, char *out,
-                          size_t size)
-{
-    const char *name = user != NULL ? user : "default";
-    if (command == NULL)
-        return explain_connection(said, out, size);
-    if (strcmp(command, "AUTH") == 0)
-        return explain_authentication(said, user, out, size);
-    if (strncmp(said, "NOAUTH", 6) == 0) {
-        snprintf(out, size,
-                 "Redis asks for a password (NOAUTH); name the file that holds it in "
-                 "redis_password_file");
-        return true;
-    }
-    if (strncmp(said, "NOPERM", 6) == 0) {
-        /* Redis names what it refuses: "access one of the keys", "channels" or "run the 'time'". */
-        bool channel = strstr(said, "channel") != NULL, key = strstr(said, "keys") != NULL;
-        snprintf(out, size,
-                 "Redis user %.*s may not run %s%s (NOPERM); run redis-cli ACL SETUSER %.*s %s",
-                 USER_TOLD_MAX, name, command,
-                 channel ? " on tg:revocations"
-                 : key   ? " on the keys tg:*"
-                         : "",
-                 USER_TOLD_MAX, name,
-                 channel ? LEDGER_REDIS_CHANNEL
-                 : key   ? LEDGER_REDIS_KEYS
-                         : LEDGER_REDIS_COMMANDS);
-        return true;
-    }
-    snprintf(out, size, "Redis refuses %s: %.*s", command, ERROR_TOLD_MAX, said);
-    return false;
-}
 
 /* ---- the connection ---- */
 
@@ -204,18 +125,6 @@ void redis_close(struct redis_link *link)
     release_signals(link);
 }
 
-void redis_add_bytes(struct redis_arguments *arguments, const char *text, size_t length)
-{
-    check(arguments->count < REDIS_ARGUMENTS_MAX);
-    arguments->text[arguments->count] = text;
-    arguments->lengths[arguments->count++] = length;
-}
-
-void redis_add(struct redis_arguments *arguments, const char *text)
-{
-    redis_add_bytes(arguments, text, strlen(text));
-}
-
 int redis_send(struct redis_link *link, const struct redis_arguments *arguments)
 {
     /* hiredis takes pointers to non-const and writes through none of them. */
@@ -260,63 +169,22 @@ redisReply *redis_call(struct redis_link *link, int count, const char *const wor
     return reply;
 }
 
-static bool info_field(const char *info, const char *field, char *out, size_t size)
-{
-    size_t length = strlen(field);
-    for (const char *line = info; line != NULL && *line != '\0';) {
-        const char *end = strstr(line, "\r\n");
-        if (strncmp(line, field, length) == 0 && line[length] == ':') {
-            size_t value = strcspn(line + length + 1, "\r\n");
-            snprintf(out, size, "%.*s", (int)(value < size ? value : size - 1), line + length + 1);
-            return true;
-        }
-        line = end == NULL ? NULL : end + 2;
-    }
-    return false;
-}
-
 int redis_facts(struct redis_link *link, struct redis_facts *out)
 {
     const char *const words[] = {"INFO"};
-    char value[32];
-    memset(out, 0, sizeof(*out));
     redisReply *reply = redis_call(link, 1, words);
     if (reply == NULL)
         return -EAGAIN;
-    const char *info = reply->type == REDIS_REPLY_STRING ? reply->str : "";
-    bool complete =
-        info_field(info, "run_id", out->run_id, sizeof(out->run_id)) &&
-        info_field(info, "master_replid", out->replication_id, sizeof(out->replication_id)) &&
-        info_field(info, "maxmemory_policy", out->policy, sizeof(out->policy));
-    (void)info_field(info, "redis_version", out->version, sizeof(out->version));
-    out->noeviction = strcmp(out->policy, "noeviction") == 0;
-    out->append_only =
-        info_field(info, "aof_enabled", value, sizeof(value)) && strcmp(value, "1") == 0;
-    out->loading = info_field(info, "loading", value, sizeof(value)) && strcmp(value, "0") != 0;
-    out->replica = info_field(info, "role", value, sizeof(value)) && strcmp(value, "master") != 0;
+    int result =
+        redis_read_facts(reply, link->options, out, link->error, sizeof(link->error)) ? 0 : -EAGAIN;
     freeReplyObject(reply);
-    if (!complete)
-        snprintf(link->error, sizeof(link->error),
-                 "Redis: INFO lacks run_id, master_replid or maxmemory_policy");
-    return complete ? 0 : -EAGAIN;
+    return result;
 }
 
-/* Whether the library in Redis has exactly this text. Another build may have the same version. */
-static bool has_this_text(struct redis_link *link)
+static bool has_this_library(struct redis_link *link)
 {
-    const char *const words[] = {"FUNCTION", "LIST", "LIBRARYNAME", "tollgate", "WITHCODE"};
-    redisReply *reply = redis_call(link, 5, words);
-    bool same = false;
-    const redisReply *library =
-        reply != NULL && reply->type == REDIS_REPLY_ARRAY && reply->elements == 1
-            ? reply->element[0]
-            : NULL;
-    for (size_t i = 0; library != NULL && i + 1 < library->elements; i += 2) {
-        const redisReply *name = library->element[i], *value = library->element[i + 1];
-        if (name->type == REDIS_REPLY_STRING && strcmp(name->str, "library_code") == 0 &&
-            value->type == REDIS_REPLY_STRING)
-            same = strcmp(value->str, (const char *)ledger_functions_lua) == 0;
-    }
+    redisReply *reply = redis_call(link, 5, redis_library_words);
+    bool same = redis_is_this_library(reply);
     if (reply != NULL)
         freeReplyObject(reply);
     return same;
@@ -324,10 +192,9 @@ static bool has_this_text(struct redis_link *link)
 
 int redis_load_functions(struct redis_link *link, int64_t *newer)
 {
-    const char *const version[] = {"FCALL", "tollgate_version", "0"};
-    const char *const load[] = {"FUNCTION", "LOAD", "REPLACE", (const char *)ledger_functions_lua};
+    const char *const load[] = {"FUNCTION", "LOAD", "REPLACE", redis_library_text()};
     *newer = 0;
-    redisReply *reply = redis_call(link, 3, version);
+    redisReply *reply = redis_call(link, 3, redis_version_words);
     if (reply == NULL && link->context->err != 0)
         return -EAGAIN;
     int64_t found = reply != NULL && reply->type == REDIS_REPLY_INTEGER ? reply->integer : 0;
@@ -336,7 +203,7 @@ int redis_load_functions(struct redis_link *link, int64_t *newer)
     if (found > LEDGER_FUNCTIONS_FORMAT)
         *newer = found;
     if (found > LEDGER_FUNCTIONS_FORMAT ||
-        (found == LEDGER_FUNCTIONS_FORMAT && has_this_text(link)))
+        (found == LEDGER_FUNCTIONS_FORMAT && has_this_library(link)))
         return 0;
     reply = redis_call(link, 4, load);
     if (reply == NULL)

@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One blocking connection to Redis with timeouts, and commands over it. The poster, push, the admin
- * calls and the probe each have their own; workers have asynchronous ones elsewhere.
+ * One blocking connection to Redis with timeouts, and commands over it. The admin calls and the
+ * probe each have their own. The poster and push have conversations (conversation.h) instead, and
+ * workers asynchronous connections elsewhere.
  */
 #ifndef TOLLGATE_LEDGER_REDIS_H
 #define TOLLGATE_LEDGER_REDIS_H
 
-#include <hiredis/hiredis.h>
 #include <signal.h>
 
+#include "storage/ledger/redis_talk.h"
 #include "storage/ledger/where.h"
-
-#define REDIS_ARGUMENTS_MAX 4096
 
 struct redis_link {
     redisContext *context;                /* owns; NULL: closed */
@@ -23,13 +22,6 @@ struct redis_link {
     bool unreached;                       /* no connection was made, or the name has no address */
     bool another;    /* it failed, and the caller should try another address at once */
     char error[400]; /* of the last failure: cause, cure if known; no secrets */
-};
-
-/* What INFO says of the server. */
-struct redis_facts {
-    char run_id[64], replication_id[64];
-    bool noeviction, append_only, loading, replica;
-    char policy[32], version[32];
 };
 
 /*
@@ -47,15 +39,6 @@ void redis_failed(struct redis_link *link, bool reached);
 /* Ends the introduction: from now on each answer may take LEDGER_REDIS_SILENCE_MS. 0 or -EAGAIN. */
 int redis_introduced(struct redis_link *link);
 void redis_close(struct redis_link *link);
-
-/* A command under construction. The texts are borrowed until the command is sent. */
-struct redis_arguments {
-    int count;
-    const char *text[REDIS_ARGUMENTS_MAX];
-    size_t lengths[REDIS_ARGUMENTS_MAX];
-};
-void redis_add(struct redis_arguments *arguments, const char *text);
-void redis_add_bytes(struct redis_arguments *arguments, const char *text, size_t length);
 
 /* Queues a command; redis_next brings its reply, in order. 0 or -EAGAIN. */
 int redis_send(struct redis_link *link, const struct redis_arguments *arguments);

@@ -73,7 +73,12 @@ void world_start(struct world *world)
     world->disk.create = create;
     world->disk.write = write_records;
     world->disk.sync = sync_segment;
-    world->outside = (struct ledger_outside){.clock = &world->clock, .disk = &world->disk};
+    script_init(&world->poster);
+    script_init(&world->push);
+    world->outside = (struct ledger_outside){.clock = &world->clock,
+                                             .disk = &world->disk,
+                                             .poster = &world->poster.table,
+                                             .push = &world->push.table};
     world->options = (struct ledger_options){.state_dir = world->state,
                                              .node = "node-1",
                                              .redis = "unix:/nowhere",

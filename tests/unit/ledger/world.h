@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A world of the tests' own for a ledger without threads: a clock that moves where a test moves it,
- * and a disk that fails where a test says so. The tests of the steps use it, from one thread.
+ * a disk that fails where a test says so, and two connections to a Redis that the test plays. The
+ * tests of the steps use it, from one thread.
  */
 #ifndef TOLLGATE_TESTS_LEDGER_WORLD_H
 #define TOLLGATE_TESTS_LEDGER_WORLD_H
 
 #include "storage/ledger/ledger_internal.h"
+#include "tests/unit/ledger/script.h"
 
 #define WORLD_START_MS    1000000        /* on the monotonic clock */
 #define WORLD_EPOCH_MS    1700000000000u /* the real time then */
@@ -20,6 +22,7 @@ struct world {
     char events[WORLD_EVENTS_SIZE];            /* what the ledger said, one line each */
     struct ledger_clock clock;
     struct ledger_disk disk;
+    struct script poster, push;
     struct ledger_outside outside;
     struct ledger_options options;
     struct ledger *ledger;
