@@ -158,6 +158,10 @@ static int check_config(const struct config *config, const char *file, const cha
     return code;
 }
 
+/* "the issuers' key sets, ", and so on. */
+#define LISTED(name, what, help) what ", "
+#define RELOADED                 CONFIG_RELOADS(LISTED)
+
 int command_serve(int argc, char **argv)
 {
     static const struct argp_child children[] = {CLI_CONFIG_CHILD, {0}};
@@ -165,14 +169,14 @@ int command_serve(int argc, char **argv)
         .options = options,
         .parser = parse,
         .doc = "Runs a node: serves the files of media_root to those whose links are signed and "
-               "whose accounts can pay, until SIGTERM or SIGINT.\vSIGHUP reads the issuers' key "
-               "sets, the shops' secrets, the certificates and the ticket keys again; if a file is "
-               "broken, its previous content stays in force. SIGHUP does not apply changes of "
-               "tollgate.yaml: the log says which of them take effect only after a restart, or "
-               "what is wrong with them. A key set that changes is read again without SIGHUP, too. "
-               "SIGUSR1 reopens the access log. Sockets that systemd passes (LISTEN_FDS) are "
-               "served in place of `listen`, those named tls in place of `listen_tls`, and systemd "
-               "is told when the node serves, reloads and stops (NOTIFY_SOCKET).",
+               "whose accounts can pay, until SIGTERM or SIGINT.\vSIGHUP reads " RELOADED
+               "all of them again; if a file is broken, its previous content stays in force. "
+               "SIGHUP does not apply changes of tollgate.yaml: the log says which of them take "
+               "effect only after a restart, or what is wrong with them. A key set that changes "
+               "is read again without SIGHUP, too. SIGUSR1 reopens the access log. Sockets that "
+               "systemd passes (LISTEN_FDS) are served in place of `listen`, those named tls in "
+               "place of `listen_tls`, and systemd is told when the node serves, reloads and "
+               "stops (NOTIFY_SOCKET).",
         .children = children,
     };
     struct serve_arguments arguments = {0};

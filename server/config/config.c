@@ -17,7 +17,6 @@
 #include "server/base/file_read.h"
 #include "server/base/nearest.h"
 #include "server/config/config_internal.h"
-#include "server/config/config_table.h"
 
 /* ---- converting ---- */
 
@@ -335,6 +334,19 @@ static void strings_free(char **strings, unsigned count)
     free(strings);
 }
 
+static void issuer_clear(struct config_issuer *issuer)
+{
+    for (size_t i = 0; i < config_issuer_key_count; i++) {
+        const struct config_issuer_key *key = &config_issuer_keys[i];
+        void *field = (char *)issuer + key->offset;
+        const void *count = (const char *)issuer + key->count_offset;
+        if (key->type == CONFIG_LIST)
+            strings_free(*(char ***)field, *(const unsigned *)count);
+        else if (key->type == CONFIG_TEXT || key->type == CONFIG_PATH)
+            free(*(char **)field);
+    }
+}
+
 void config_destroy(struct config **config)
 {
     if (*config == NULL)
@@ -345,17 +357,8 @@ void config_destroy(struct config **config)
         if (key->type == CONFIG_TEXT || key->type == CONFIG_PATH || key->type == CONFIG_CHOICE)
             free(*(char **)field);
     }
-    for (unsigned i = 0; i < (*config)->issuers_count; i++) {
-        struct config_issuer *issuer = &(*config)->issuers[i];
-        free(issuer->id);
-        free(issuer->iss);
-        free(issuer->keys);
-        strings_free(issuer->prefixes, issuer->prefixes_count);
-        strings_free(issuer->audiences, issuer->audiences_count);
-        strings_free(issuer->origins, issuer->origins_count);
-        free(issuer->refusal_url);
-        free(issuer->admin_secret_file);
-    }
+    for (unsigned i = 0; i < (*config)->issuers_count; i++)
+        issuer_clear(&(*config)->issuers[i]);
     free((*config)->issuers);
     free(*config);
     *config = NULL;

@@ -15,87 +15,46 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "server/config/config_table.h"
+
 #define CONFIG_PROXIES_MAX 64
 #define CONFIG_WORKERS_MAX 64 /* a bit each in the waiters of a window */
 
-struct config_issuer {
-    char *id;        /* [a-z0-9-]{1,32} */
-    char *iss;       /* the claim's value */
-    char *keys;      /* path of its JWKS */
-    char **prefixes; /* path prefixes that it may sign for */
-    unsigned prefixes_count;
-    char **audiences;
-    unsigned audiences_count;
-    char **origins; /* of its pages: "https://shop.example", or "*" */
-    unsigned origins_count;
-    char *refusal_url;       /* "" where there is none */
-    uint64_t resume_s;       /* of links without the claim */
-    char *admin_secret_file; /* "" where there is none */
+/* When a change of what a key names takes effect: at a restart, or in a part of a reload. */
+enum config_reload {
+    CONFIG_RESTART,
+#define X(name, what, help) CONFIG_##name,
+    CONFIG_RELOADS(X)
+#undef X
+        CONFIG_RELOADS_END
 };
 
-/* The fields stand in the order of config_table.h. After config_load no string is NULL: an optional
- * one that was not given is "" or its default. */
+/* The fields of a key, by its type. */
+#define CONFIG_FIELD_TEXT(name)   char *name;
+#define CONFIG_FIELD_PATH(name)   char *name;
+#define CONFIG_FIELD_CHOICE(name) char *name;
+#define CONFIG_FIELD_NUMBER(name) uint64_t name;
+#define CONFIG_FIELD_AUTO(name)   uint64_t name;
+#define CONFIG_FIELD_LIST(name)                                                                    \
+    char **name;                                                                                   \
+    unsigned name##_count;
+
+/* Fields as CONFIG_ISSUER_KEYS has them; an optional text that was not given is "". */
+struct config_issuer {
+#define X(name, type, reload, minimum, maximum, help) CONFIG_FIELD_##type(name)
+    CONFIG_ISSUER_KEYS(X)
+#undef X
+};
+
+/*
+ * Fields as CONFIG_KEYS has them. After config_load no string is NULL: an optional one that was not
+ * given is "" or its default, and a CHOICE is spelt as in the table. An AUTO is 0 for `auto`.
+ */
 struct config {
-    char *listen;              /* "127.0.0.1:8080", "[::1]:8080", ":8080" */
-    char *listen_tls;          /* likewise, for TLS; "" where there is none */
-    char *certificates;        /* PEM file or directory */
-    char *tls_groups;          /* as OpenSSL names them, with colons */
-    char *tls_ciphers;         /* likewise */
-    char *tls_ticket_keys;     /* file; "" where there is none */
-    char *plain_http;          /* "serve" or "redirect" */
-    char *public_origin;       /* "http://127.0.0.1:8080" */
-    char *proxy_protocol_from; /* prefixes; "" where there is none */
-    char *forwarded_from;      /* likewise */
-    char *forwarded_field;
-    char *media_root;
-    char *follow_links; /* on, off */
-    char *state_dir;
-    char *node;  /* [a-z0-9-]{1,32} */
-    char *redis; /* "embedded", "unix:/path", "host:port" */
-    char *redis_user;
-    char *redis_password_file;
-    char *token_attribute;              /* "URISigningPackage" */
-    char *jti_single_use;               /* off, strict */
-    char *content_type;                 /* of files whose extension is not in content_types */
-    char *content_types;                /* ".mp3=audio/mpeg ..."; see content_types.h */
-    char *cors_allow_headers;           /* "Authorization, Range"; "": none */
-    char *cross_origin_resource_policy; /* "": not sent */
-    uint64_t cache_max_age_s; /* how long a client may keep a file, never past its link's exp */
-    char *access_log;         /* file; "" where there is none */
-    char *access_log_format;  /* json, combined */
-    char *admin_listen;       /* loopback address or "unix:/path"; "" where there is none */
-    char *log_level;          /* error, warning, info, debug */
-    uint64_t workers;         /* 0: auto */
-    uint64_t connections_max; /* of the node */
-    uint64_t connections_per_address_max; /* 0: no bound */
-    uint64_t failed_checks_max;           /* likewise */
-    uint64_t failed_checks_per_minute;
-    uint64_t requests_max;         /* of one connection */
-    uint64_t rate_min_bytes_per_s; /* under connection pressure */
-    uint64_t head_bytes_max;       /* of a request head */
-    uint64_t head_timeout_ms;
-    uint64_t idle_timeout_ms;
-    uint64_t stall_timeout_ms; /* no acknowledgement for so long while a response is under way */
-    uint64_t stop_timeout_ms;  /* how long transfers may finish after SIGTERM */
-    uint64_t link_lifetime_max_s;
-    uint64_t nbf_leeway_s;
-    uint64_t use_window_s;
-    uint64_t unacknowledged_max;
-    uint64_t balance_low_bytes;
-    uint64_t grant_validity_ms;
-    uint64_t grant_slice_bytes;
-    uint64_t admission_timeout_ms; /* Redis must have answered by then: 503 */
-    uint64_t tokens_max;           /* remembered tokens per worker */
-    uint64_t open_files_max;       /* per worker */
-    uint64_t revalidate_ms;
-    uint64_t hash_wait_ms;
-    uint64_t hash_entries_max;
-    uint64_t windows_max; /* downloads open at once on the node */
-    uint64_t accounts_max;
-    uint64_t accounts_per_issuer_max; /* 0: its share of accounts_max */
-    uint64_t journal_segment_bytes;
-    uint64_t journal_mark_ms;
-    struct config_issuer *issuers;
+#define X(name, type, reload, standard, minimum, maximum, unit, help) CONFIG_FIELD_##type(name)
+    CONFIG_KEYS(X)
+#undef X
+    struct config_issuer *issuers; /* owns */
     unsigned issuers_count;
 };
 
@@ -133,8 +92,8 @@ unsigned config_changes(const struct config *before, const struct config *after,
 
 /* Prints the table (key, type, default, bounds, unit, help) as commented YAML, a whole example. */
 void config_print_reference(FILE *out);
-/* The keys outside `issuers` as a JSON array of objects: name, type, required, default,
- * help; for a number also minimum, maximum and unit, for a choice its values. The caller's;
+/* The keys outside `issuers` as a JSON array of objects: name, type, reload (SIGHUP reads again what
+ * it names), required, default, help; for a number also minimum, maximum and unit, for a choice its values. The caller's;
  * NULL without memory. */
 json_t *config_reference_json(void);
 

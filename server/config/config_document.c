@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "server/config/config_document_internal.h"
-#include "server/config/config_table.h"
 
 /* Stands in `expanded` for a text whose variables could not be expanded. */
 static char unexpanded[1];

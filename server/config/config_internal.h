@@ -27,6 +27,7 @@ enum config_type {
 struct config_key {
     const char *name;
     enum config_type type;
+    enum config_reload reload;
     const char *standard; /* the default as YAML has it; NULL: required */
     uint64_t minimum, maximum;
     const char *unit, *help;
@@ -40,6 +41,7 @@ extern const size_t config_key_count;
 struct config_issuer_key {
     const char *name;
     enum config_type type;
+    enum config_reload reload;
     uint64_t minimum, maximum;
     const char *help;
     size_t offset, count_offset;
@@ -57,6 +59,10 @@ int config_amount_read(const char *text, const char *unit, uint64_t *out);
 /* What a message adds to bounds in digits: ", or a duration such as 5s, 15m or 7d"; "" where `unit`
  * takes no suffix. Static. */
 const char *config_amount_hint(const char *unit);
+
+/* What the reference and the manual add to the help of a key that a reload takes; NULL for those
+ * that it does not take. Static. */
+const char *config_reload_help(enum config_reload reload);
 
 #define CONFIG_CHOICES_MAX 8
 

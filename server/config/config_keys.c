@@ -6,11 +6,12 @@
 #include <stddef.h>
 
 #include "server/config/config_internal.h"
-#include "server/config/config_table.h"
 
 const struct config_key config_keys[] = {
-#define X(name, type, standard, minimum, maximum, unit, help)                                      \
-    {#name, CONFIG_##type, standard, minimum, maximum, unit, help, offsetof(struct config, name)},
+#define X(name, type, reload, standard, minimum, maximum, unit, help)                              \
+    {#name,    CONFIG_##type, CONFIG_##reload,                                                     \
+     standard, minimum,       maximum,                                                             \
+     unit,     help,          offsetof(struct config, name)},
     CONFIG_KEYS(X)
 #undef X
 };
@@ -21,9 +22,10 @@ const struct config_issuer_key config_issuer_keys[] = {
 #define COUNT_OFFSET_PATH(name)   0
 #define COUNT_OFFSET_NUMBER(name) 0
 #define COUNT_OFFSET_LIST(name)   offsetof(struct config_issuer, name##_count)
-#define X(name, type, minimum, maximum, help)                                                      \
+#define X(name, type, reload, minimum, maximum, help)                                              \
     {#name,                                                                                        \
      CONFIG_##type,                                                                                \
+     CONFIG_##reload,                                                                              \
      minimum,                                                                                      \
      maximum,                                                                                      \
      help,                                                                                         \
@@ -33,3 +35,13 @@ const struct config_issuer_key config_issuer_keys[] = {
 #undef X
 };
 const size_t config_issuer_key_count = sizeof(config_issuer_keys) / sizeof(config_issuer_keys[0]);
+
+const char *config_reload_help(enum config_reload reload)
+{
+    static const char *const helps[] = {
+#define X(name, what, help) [CONFIG_##name] = (help),
+        CONFIG_RELOADS(X)
+#undef X
+    };
+    return helps[reload];
+}

@@ -28,6 +28,13 @@ static void print_comment(FILE *out, const char *indent, const char *text)
     fputc('\n', out);
 }
 
+static void print_help(FILE *out, const char *indent, const char *help, enum config_reload reload)
+{
+    print_comment(out, indent, help);
+    if (config_reload_help(reload) != NULL)
+        print_comment(out, indent, config_reload_help(reload));
+}
+
 /* The example's value of a key that has no default. */
 static const char *example_of(const char *key)
 {
@@ -36,7 +43,7 @@ static const char *example_of(const char *key)
 
 static void print_key(FILE *out, const struct config_key *key)
 {
-    print_comment(out, "", key->help);
+    print_help(out, "", key->help, key->reload);
     if (key->type == CONFIG_NUMBER || key->type == CONFIG_AUTO) {
         fprintf(out, "# %s: %" PRIu64 " to %" PRIu64 "%s; default %s\n%s: %s\n\n", key->unit,
                 key->minimum, key->maximum, key->type == CONFIG_AUTO ? ", or auto" : "",
@@ -64,7 +71,9 @@ void config_print_reference(FILE *out)
         "# also be written as durations (250ms, 5s, 15m, 1h, 7d), and bytes as sizes (64KiB, "
         "16MB,\n"
         "# 1GiB; MB is a million, MiB is 1048576). ${NAME} in a value stands for the environment\n"
-        "# variable NAME, and $$ for a dollar sign.\n\n",
+        "# variable NAME, and $$ for a dollar sign. A new value takes effect after a restart; "
+        "where\n"
+        "# a key names a file that is read again before, this is said.\n\n",
         out);
     for (size_t i = 0; i < config_key_count; i++)
         print_key(out, &config_keys[i]);
@@ -79,7 +88,7 @@ void config_print_reference(FILE *out)
         const char *value = key->type == CONFIG_LIST ? "[]" : "\"\"";
         for (size_t j = 0; j < sizeof(examples) / sizeof(examples[0]); j++)
             value = strcmp(examples[j][0], key->name) == 0 ? examples[j][1] : value;
-        print_comment(out, "    ", key->help);
+        print_help(out, "    ", key->help, key->reload);
         fprintf(out, "%s%s: %s\n", lead, key->name, value);
         lead = "    ";
     }
@@ -95,9 +104,9 @@ static json_t *key_json(const struct config_key *key)
                                         [CONFIG_AUTO] = "number or auto",
                                         [CONFIG_CHOICE] = "choice"};
     bool number = key->type == CONFIG_NUMBER || key->type == CONFIG_AUTO;
-    json_t *value =
-        json_pack("{s:s, s:s, s:b, s:s*, s:s}", "name", key->name, "type", types[key->type],
-                  "required", key->standard == NULL, "default", key->standard, "help", key->help);
+    json_t *value = json_pack("{s:s, s:s, s:b, s:b, s:s*, s:s}", "name", key->name, "type",
+                              types[key->type], "reload", key->reload != CONFIG_RESTART, "required",
+                              key->standard == NULL, "default", key->standard, "help", key->help);
     if (number) {
         (void)json_object_set_new(value, "minimum", json_integer((json_int_t)key->minimum));
         (void)json_object_set_new(value, "maximum", json_integer((json_int_t)key->maximum));

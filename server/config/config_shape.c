@@ -8,7 +8,6 @@
 
 #include "server/base/nearest.h"
 #include "server/config/config_document_internal.h"
-#include "server/config/config_table.h"
 
 static void check_scalar(struct config_document *document, const yaml_node_t *node, int issuer,
                          const char *key, int entry)
@@ -113,7 +112,7 @@ static bool check_key(struct config_document *document, const struct names *name
 static void check_issuer(struct config_document *document, const yaml_node_t *node, int index)
 {
     static const char *const known[] = {
-#define X(name, type, minimum, maximum, help) #name,
+#define X(name, ...) #name,
         CONFIG_ISSUER_KEYS(X)
 #undef X
     };
@@ -166,7 +165,7 @@ static void check_issuers(struct config_document *document, const yaml_node_t *n
 bool config_shape_judge(struct config_document *document)
 {
     static const char *const known[] = {
-#define X(name, type, standard, minimum, maximum, unit, help) #name,
+#define X(name, ...) #name,
         CONFIG_KEYS(X)
 #undef X
             "issuers"};

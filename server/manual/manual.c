@@ -298,10 +298,17 @@ void manual_print_program(FILE *out)
 
 /* ---- tollgate.yaml(5) ---- */
 
+static void print_reload(FILE *out, enum config_reload reload)
+{
+    if (config_reload_help(reload) != NULL)
+        print_line(out, config_reload_help(reload));
+}
+
 static void print_key(FILE *out, const struct config_key *key)
 {
     bool number = key->type == CONFIG_NUMBER || key->type == CONFIG_AUTO;
     print_term(out, key->name, key->help);
+    print_reload(out, key->reload);
     fputs(".br\n", out);
     if (number)
         fprintf(out, "%" PRIu64 " to %" PRIu64 " %s%s; ", key->minimum, key->maximum, key->unit,
@@ -333,7 +340,8 @@ void manual_print_configuration(FILE *out)
         "Relative paths are taken from the file's own directory. Milliseconds and seconds "
         "may also be written as durations (250ms, 5s, 15m, 1h, 7d), and bytes as sizes (64KiB, "
         "16MB, 1GiB). ${NAME} in a value stands for the environment variable NAME, and $$ for a "
-        "dollar sign. `tollgate serve "
+        "dollar sign. A new value takes effect after a restart; where a key names a file that is "
+        "read again before, this is said. `tollgate serve "
         "--print-config-reference` prints a complete file, and `tollgate serve "
         "--check-config` says what is wrong with one, and in which line.");
     fputs(".SH KEYS\n", out);
@@ -342,8 +350,10 @@ void manual_print_configuration(FILE *out)
     print_term(out, "issuers",
                "Who may sign links: a list with one entry for each storefront; required.");
     fputs(".SH \"KEYS OF AN ISSUER\"\n", out);
-    for (size_t i = 0; i < config_issuer_key_count; i++)
+    for (size_t i = 0; i < config_issuer_key_count; i++) {
         print_term(out, config_issuer_keys[i].name, config_issuer_keys[i].help);
+        print_reload(out, config_issuer_keys[i].reload);
+    }
     fputs(".SH FILES\n", out);
     print_term(out, "/usr/share/doc/tollgate/examples/tollgate.yaml",
                "Every key with its default, as the package brings it.");

@@ -99,14 +99,32 @@ static void report_configuration(struct node *node)
     config_destroy(&fresh);
 }
 
+/* Reads a part again. True where the workers must take it over. */
+static bool reload_part(struct node *node, struct admin *admin, enum config_reload part)
+{
+    switch (part) {
+    case CONFIG_KEY_SETS:
+        return node_reload_keys(node, true);
+    case CONFIG_CERTIFICATES:
+        return reload_certificates(node);
+    case CONFIG_SECRETS:
+        admin_reload(admin);
+        return false;
+    case CONFIG_RESTART:
+    case CONFIG_RELOADS_END:
+        break;
+    }
+    return false;
+}
+
 void node_reload(struct node *node, struct admin *admin)
 {
     service_manager_tell("RELOADING=1");
     report_configuration(node);
-    bool keys = node_reload_keys(node, true);
-    bool certificates = reload_certificates(node);
-    admin_reload(admin);
-    if (keys || certificates)
+    bool news = false;
+    for (enum config_reload part = CONFIG_RESTART + 1; part < CONFIG_RELOADS_END; part++)
+        news = reload_part(node, admin, part) || news;
+    if (news)
         node_workers_tell_reload(node);
     service_manager_tell("READY=1");
 }

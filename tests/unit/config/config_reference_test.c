@@ -44,3 +44,28 @@ Test(server_config, shows_the_values_of_choices_in_its_reference)
     cr_expect_not_null(strstr(text, "# same-origin, same-site or cross-origin; default \"\""));
     free(text);
 }
+
+Test(server_config, says_in_its_reference_what_is_read_again)
+{
+    char *text = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&text, &length);
+    config_print_reference(out);
+    fclose(out);
+    unsigned times = 0;
+    for (const char *at = text; (at = strstr(at, "# SIGHUP reads it again.\n")) != NULL; at++)
+        times++;
+    cr_expect_eq(times, 3);
+    cr_expect_not_null(strstr(text, "    # Read again when the file changes, and at SIGHUP.\n"
+                                    "    keys: keys/shop-public.jwks\n"));
+    free(text);
+    json_t *keys = config_reference_json(), *key;
+    size_t i;
+    json_array_foreach(keys, i, key)
+    {
+        const char *name = json_string_value(json_object_get(key, "name"));
+        bool reload = strcmp(name, "certificates") == 0 || strcmp(name, "tls_ticket_keys") == 0;
+        cr_expect_eq(json_is_true(json_object_get(key, "reload")), reload, "%s", name);
+    }
+    json_decref(keys);
+}
