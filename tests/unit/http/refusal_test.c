@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What refusals say to listeners. Each has plain sentences that end in something to do, without a
- * word that only storefronts and operators know.
+ * The table of refusals: each has a name of its own and a status that HTTP knows. What it says to
+ * listeners is plain sentences that end in something to do, without a word that only storefronts and
+ * operators know.
  */
 #include <criterion/criterion.h>
 #include <ctype.h>
@@ -57,4 +58,36 @@ Test(refusal, says_to_a_listener_what_to_do_and_nothing_of_tokens)
                      "This link is incomplete. Go back to the shop and press download again.");
     cr_expect_str_eq(refusal_listener(refusal_of_verdict(REFUSED_TOKEN_MISSING)),
                      "This link is incomplete. Go back to the shop and press download again.");
+}
+
+Test(refusal, has_a_name_of_its_own_and_a_status_that_says_whose_fault_it_is)
+{
+    for (int i = REFUSAL_NONE + 1; i < REFUSAL_COUNT; i++) {
+        enum refusal refusal = (enum refusal)i;
+        const char *name = refusal_name(refusal);
+        unsigned status = refusal_status(refusal);
+        cr_expect(status >= 400 && status < 600, "%s: %u", name, status);
+        cr_expect_str_not_empty(http_status_phrase(status), "%s: %u", name, status);
+        cr_expect_eq(strspn(name, "abcdefghijklmnopqrstuvwxyz_0123456789"), strlen(name), "%s",
+                     name);
+        cr_expect_gt(strlen(refusal_text(refusal)), 10, "%s", name);
+        for (int other = REFUSAL_NONE + 1; other < i; other++)
+            cr_expect_str_neq(refusal_name((enum refusal)other), name);
+    }
+    cr_expect_eq(refusal_status(refusal_of_verdict(REFUSED_EXPIRED)), 410);
+    cr_expect_eq(refusal_status(REFUSAL_BALANCE_INSUFFICIENT), 402);
+    cr_expect_str_eq(http_status_phrase(402), "Payment Required");
+    cr_expect_str_eq(http_status_phrase(418), "");
+}
+
+/* Behind a request whose end is not known, another one could be smuggled. */
+Test(refusal, of_a_request_whose_end_is_not_known_closes_the_connection)
+{
+    static const enum refusal closing[] = {REFUSAL_HEAD_MALFORMED, REFUSAL_HEAD_TOO_LARGE,
+                                           REFUSAL_HEAD_TIMEOUT, REFUSAL_BODY_REFUSED,
+                                           REFUSAL_CODING_UNKNOWN};
+    for (size_t i = 0; i < sizeof(closing) / sizeof(closing[0]); i++)
+        cr_expect(refusal_closes(closing[i]), "%s", refusal_name(closing[i]));
+    cr_expect_not(refusal_closes(REFUSAL_FILE_NOT_FOUND));
+    cr_expect_not(refusal_closes(refusal_of_verdict(REFUSED_EXPIRED)));
 }
