@@ -29,6 +29,16 @@ static char *key_set_with_another_key(void)
     return public_text;
 }
 
+/* A worker takes the keys over at its next turn, which may come after the log's line and after
+ * another worker has cut its transfers. */
+static void await_key_unknown(struct site *site, const char *link)
+{
+    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
+    while (fetch(site, link, .method = "HEAD")->status == 200)
+        cr_assert_lt(harness_now_ms(), deadline_ms, "a worker keeps the old keys");
+    answer_expect_refusal(site, fetch(site, link), 403, "key_unknown");
+}
+
 Test(revocation, of_a_key_answers_those_who_wait_for_Redis_and_what_they_pipelined)
 {
     struct site *home = site_create(.own_redis = true);
@@ -66,7 +76,7 @@ Test(revocation, of_a_key_ends_its_links_and_their_transfers_without_a_signal)
     expect_cut(fd);
     uint64_t taken_ms = harness_now_ms() - begun_ms;
     printf("cut %llu ms after its key was removed\n", (unsigned long long)taken_ms);
-    answer_expect_refusal(site, fetch(site, link), 403, "key_unknown");
+    await_key_unknown(site, link);
     key_text_free(&other);
     site_destroy(&site);
 }
@@ -90,11 +100,7 @@ Test(revocation, does_not_come_from_a_key_file_that_is_broken)
     char *other = key_set_with_another_key();
     replace_file(site_key_file(site), other);
     site_log_await(site, "reloaded the key sets");
-    /* A worker takes them over at its next turn, which may come after the log's line. */
-    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
-    while (fetch(site, link)->status == 200)
-        cr_assert_lt(harness_now_ms(), deadline_ms, "a worker keeps the old keys");
-    answer_expect_refusal(site, fetch(site, link), 403, "key_unknown");
+    await_key_unknown(site, link);
     key_text_free(&other);
     site_destroy(&site);
 }

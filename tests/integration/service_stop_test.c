@@ -4,6 +4,7 @@
  * answered, and health says when the node is starting or stopping.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
@@ -79,13 +80,16 @@ static void health_must_say(struct site *site, const char *text)
     }
 }
 
-/* Puts a redis-server into PATH that is slow to start. */
-static void slow_down_redis(struct site *site)
+/* Puts a redis-server into PATH that starts once the file `seen` is there. */
+static void hold_redis_back(struct site *site)
 {
     const char *path = site_format(site, "%s/redis-server", site_directory(site));
     FILE *file = fopen(path, "we");
     cr_assert(file);
-    fprintf(file, "#!/bin/sh\nsleep 1\nPATH='%s' exec redis-server \"$@\"\n", getenv("PATH"));
+    fprintf(file,
+            "#!/bin/sh\nwhile ! [ -e '%s/seen' ]; do sleep 0.05; done\n"
+            "PATH='%s' exec redis-server \"$@\"\n",
+            site_directory(site), getenv("PATH"));
     cr_assert_eq(fchmod(fileno(file), 0700), 0);
     fclose(file);
     cr_assert_eq(
@@ -96,10 +100,11 @@ Test(service, tells_its_health_from_the_start_to_the_end)
 {
     struct site *site = site_create(.stays_down = true, .own_media = true);
     site_media_add(site, "/long.mp3", TRACK_LONG, 8);
-    slow_down_redis(site);
+    hold_redis_back(site);
     pid_t watcher = fork();
     if (watcher == 0) {
         health_must_say(site, "\"starting\":true");
+        close(creat(site_format(site, "%s/seen", site_directory(site)), 0600));
         _exit(0);
     }
     site_node_start(site);
