@@ -14,8 +14,8 @@ static const struct {
 } reloaded[] = {
     {"certificates", CONFIG_CERTIFICATES, "tls_certificates_test.c"},
     {"tls_ticket_keys", CONFIG_CERTIFICATES, "tls_sessions_test.c"},
-    {"keys", CONFIG_KEY_SETS, "service_test.c"},
-    {"admin_secret_file", CONFIG_SECRETS, "shop_test.c"},
+    {"keys", CONFIG_KEY_SETS, "service_reload_test.c"},
+    {"admin_secret_file", CONFIG_SECRETS, "shop_secrets_test.c"},
 };
 #define RELOADED_COUNT (sizeof(reloaded) / sizeof(reloaded[0]))
 
