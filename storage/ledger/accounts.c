@@ -270,17 +270,19 @@ static int check_account(const struct ledger_request *request,
  * to take. A hold of the same transaction is replaced, so that the change may be repeated. 0, -EDOM
  * or -EAGAIN.
  */
-static int hold_bytes(struct redis_link *link, const struct ledger_account *account,
+static int hold_bytes(struct redis_link *link, const struct ledger_account *payer,
                       const struct ledger_request *request)
 {
-    char key[LEDGER_KEY_MAX], bytes[24];
+    static const char keys[] = {'0' + LEDGER_COUNT(LEDGER_HOLD_KEYS), '\0'};
+    const char *transaction = request->transaction, *lasts = HOLD_MS;
+    char account[LEDGER_KEY_MAX], amount[24];
     if (request->operation != LEDGER_ADJUST || request->amount >= 0 || request->allow_negative)
         return 0;
-    ledger_key(key, account, "account");
-    snprintf(bytes, sizeof(bytes), "%" PRId64, -request->amount);
-    const char *const words[] = {"FCALL", "tollgate_hold", "1", key, request->transaction,
-                                 bytes,   HOLD_MS};
-    redisReply *reply = redis_call(link, 7, words);
+    ledger_key(account, payer, "account");
+    snprintf(amount, sizeof(amount), "%" PRId64, -request->amount);
+    const char *const words[] = {"FCALL", "tollgate_hold", keys,
+                                 LEDGER_HOLD_KEYS(LEDGER_WORD) LEDGER_HOLD_ARGUMENTS(LEDGER_WORD)};
+    redisReply *reply = redis_call(link, sizeof(words) / sizeof(words[0]), words);
     int result = -EAGAIN;
     if (reply != NULL && reply->type == REDIS_REPLY_INTEGER && reply->integer >= 0)
         result = reply->integer == 1 ? 0 : -EDOM;

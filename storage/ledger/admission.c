@@ -18,60 +18,90 @@ static void add(struct ledger_command *command, const char *text)
     command->lengths[command->argc++] = strlen(text);
 }
 
+static void add_bytes(struct ledger_command *command, const char *text, size_t length)
+{
+    command->argv[command->argc] = text;
+    command->lengths[command->argc++] = length;
+}
+
 static void add_number(struct ledger_command *command, int slot, uint64_t number)
 {
     snprintf(command->numbers[slot], sizeof(command->numbers[slot]), "%" PRIu64, number);
     add(command, command->numbers[slot]);
 }
 
-static void begin(struct ledger *ledger, const struct ledger_account *account,
-                  const unsigned char link[LEDGER_LINK_BYTES], const char *function,
-                  struct ledger_command *out)
+/* Adds the arguments of a list: each is a variable of that name, or two where it is of bytes. */
+#define ADD(name, type)    ADD_##type(name)
+#define ADD_text(name)     add(out, name);
+#define ADD_bytes(name)    add_bytes(out, name, name##_length);
+#define ADD_number(name)   add_number(out, slot++, name);
+
+#define NUMBER(name, type) NUMBER_##type
+#define NUMBER_text
+#define NUMBER_bytes
+#define NUMBER_number 0,
+
+_Static_assert(sizeof((const char[]){LEDGER_ADMIT_ARGUMENTS(NUMBER)
+                                         LEDGER_TERMS_ARGUMENTS(NUMBER)}) <=
+                   sizeof(((struct ledger_command *)NULL)->numbers) / sizeof(char[24]),
+               "a command has room for its numbers");
+_Static_assert(3 + LEDGER_COUNT(LEDGER_GRANT_KEYS) + LEDGER_COUNT(LEDGER_ADMIT_ARGUMENTS) +
+                       LEDGER_COUNT(LEDGER_TERMS_ARGUMENTS) <=
+                   LEDGER_ARGUMENTS_MAX,
+               "a command has room for its words");
+
+/* Adds the function and its keys, those of LEDGER_GRANT_KEYS. */
+static void begin(const struct ledger_account *payer, const unsigned char id[LEDGER_LINK_BYTES],
+                  const char *function, struct ledger_command *out)
 {
+    static const char count[] = {'0' + LEDGER_COUNT(LEDGER_GRANT_KEYS), '\0'};
+    char *const account = out->keys[0], *const grants = out->keys[1];
+    char *const link = out->keys[2], *const link_grants = out->keys[3];
+    ledger_key(account, payer, "account");
+    ledger_key(grants, payer, "grants");
+    ledger_link_key(link, payer, id, "");
+    ledger_link_key(link_grants, payer, id, ":grants");
     out->argc = 0;
-    ledger_key(out->keys[0], account, "account");
-    ledger_key(out->keys[1], account, "grants");
-    ledger_link_key(out->keys[2], account, link, "");
-    ledger_link_key(out->keys[3], account, link, ":grants");
     add(out, "FCALL");
     add(out, function);
-    add(out, "4");
-    for (size_t i = 0; i < 4; i++)
-        add(out, out->keys[i]);
-    add(out, ledger->options.node);
-    add(out, ledger->epoch);
+    add(out, count);
+#define X(name) add(out, name);
+    LEDGER_GRANT_KEYS(X)
+#undef X
+}
+
+static void add_terms(const struct ledger_terms *terms, int slot, struct ledger_command *out)
+{
+    const char *path = terms->path;
+    size_t path_length = terms->path_length;
+    uint64_t size = terms->size, max_uses = terms->max_uses, max_bytes = terms->max_bytes;
+    uint64_t till_ms = terms->till_ms, window_ms = terms->window_ms, keep_ms = terms->keep_ms;
+    uint64_t stage = terms->stage;
+    LEDGER_TERMS_ARGUMENTS(ADD)
 }
 
 void ledger_admit_command(struct ledger *ledger, const struct ledger_ask *ask,
                           struct ledger_command *out)
 {
-    const struct ledger_terms *terms = ask->terms;
-    begin(ledger, ask->account, ask->link, ask->takes_nothing ? "tollgate_judge" : "tollgate_admit",
-          out);
-    add_number(out, 0, ask->need);
-    add_number(out, 1, ask->want);
-    add_number(out, 2, ask->validity_ms);
-    add_number(out, 3, (uint64_t)ask->iat);
-    if (terms == NULL)
-        return;
-    out->argv[out->argc] = terms->path;
-    out->lengths[out->argc++] = terms->path_length;
-    add_number(out, 4, terms->size);
-    add_number(out, 5, terms->max_uses);
-    add_number(out, 6, terms->max_bytes);
-    add_number(out, 7, terms->till_ms);
-    add_number(out, 8, terms->window_ms);
-    add_number(out, 9, terms->stage);
-    add_number(out, 10, terms->keep_ms);
+    const char *node = ledger->options.node, *epoch = ledger->epoch;
+    uint64_t need = ask->need, want = ask->want, validity_ms = ask->validity_ms;
+    uint64_t iat = (uint64_t)ask->iat;
+    int slot = 0;
+    begin(ask->account, ask->link, ask->takes_nothing ? "tollgate_judge" : "tollgate_admit", out);
+    LEDGER_ADMIT_ARGUMENTS(ADD)
+    if (ask->terms != NULL)
+        add_terms(ask->terms, slot, out);
 }
 
 void ledger_release_command(struct ledger *ledger, const struct ledger_account *account,
                             const unsigned char link[LEDGER_LINK_BYTES],
                             const uint64_t bytes[LEDGER_FUNDS], struct ledger_command *out)
 {
-    begin(ledger, account, link, "tollgate_release", out);
-    for (int i = 0; i < LEDGER_FUNDS; i++)
-        add_number(out, i, bytes[i]);
+    const char *node = ledger->options.node, *epoch = ledger->epoch;
+    uint64_t account_bytes = bytes[LEDGER_FUND_ACCOUNT], link_bytes = bytes[LEDGER_FUND_LINK];
+    int slot = 0;
+    begin(account, link, "tollgate_release", out);
+    LEDGER_RELEASE_ARGUMENTS(ADD)
 }
 
 void ledger_try_command(struct ledger_command *out)

@@ -13,6 +13,9 @@
 #define LEASE_WAIT_MS_MIN 10
 #define LEASE_WAIT_MS_MAX 200
 
+/* How many keys a call has, as FCALL takes it. */
+static const char keys[] = {'0' + LEDGER_COUNT(LEDGER_LEASE_KEYS), '\0'};
+
 static enum lease_result foreign_epoch(struct lease *lease, long long until, uint64_t left,
                                        const struct ledger *ledger, char text[LEDGER_TEXT_MAX])
 {
@@ -91,14 +94,16 @@ static enum lease_result understand(struct lease *lease, const redisReply *reply
 enum lease_result lease_renew(struct lease *lease, struct redis_link *link,
                               const struct ledger *ledger, char text[LEDGER_TEXT_MAX])
 {
-    char key[LEDGER_NODE_MAX + 16], duration[16], text_of_records[24];
-    uint64_t asked_ms = clock_monotonic_ms(), records = records_on_disk(lease, ledger);
-    snprintf(key, sizeof(key), "tg:node:{%s}", ledger->options.node);
+    const char *instance = ledger->instance, *epoch = ledger->epoch;
+    char name[LEDGER_NODE_MAX + 16], duration[16], records[24];
+    uint64_t asked_ms = clock_monotonic_ms(), on_disk = records_on_disk(lease, ledger);
+    snprintf(name, sizeof(name), "tg:node:{%s}", ledger->options.node);
     snprintf(duration, sizeof(duration), "%" PRIu32, ledger->options.lease_ms);
-    snprintf(text_of_records, sizeof(text_of_records), "%" PRIu64, records);
-    const char *const words[] = {"FCALL",          "tollgate_lease", "1",      key,
-                                 ledger->instance, ledger->epoch,    duration, text_of_records};
-    redisReply *reply = redis_call(link, 8, words);
+    snprintf(records, sizeof(records), "%" PRIu64, on_disk);
+    const char *const words[] = {"FCALL", "tollgate_lease", keys,
+                                 LEDGER_LEASE_KEYS(LEDGER_WORD)
+                                     LEDGER_LEASE_ARGUMENTS(LEDGER_WORD)};
+    redisReply *reply = redis_call(link, sizeof(words) / sizeof(words[0]), words);
     if (reply == NULL)
         return LEASE_LINK;
     bool shaped = reply->type == REDIS_REPLY_ARRAY && reply->elements == 4;
@@ -106,7 +111,7 @@ enum lease_result lease_renew(struct lease *lease, struct redis_link *link,
         shaped = reply->element[i]->type == REDIS_REPLY_INTEGER;
     enum lease_result result = LEASE_LINK;
     if (shaped)
-        result = understand(lease, reply, asked_ms, records, ledger, text);
+        result = understand(lease, reply, asked_ms, on_disk, ledger, text);
     else
         snprintf(link->error, sizeof(link->error),
                  "Redis: tollgate_lease gave an answer of an unexpected form");
@@ -116,15 +121,17 @@ enum lease_result lease_renew(struct lease *lease, struct redis_link *link,
 
 void lease_release(struct lease *lease, struct redis_link *link, const struct ledger *ledger)
 {
-    char key[LEDGER_NODE_MAX + 16], records[24];
+    const char *instance = ledger->instance, *epoch = ledger->epoch;
+    char name[LEDGER_NODE_MAX + 16], records[24];
     if (!lease->held)
         return;
     lease->held = false;
-    snprintf(key, sizeof(key), "tg:node:{%s}", ledger->options.node);
+    snprintf(name, sizeof(name), "tg:node:{%s}", ledger->options.node);
     snprintf(records, sizeof(records), "%" PRIu64, records_on_disk(lease, ledger));
-    const char *const words[] = {
-        "FCALL", "tollgate_lease_release", "1", key, ledger->instance, ledger->epoch, records};
-    redisReply *reply = redis_call(link, 7, words);
+    const char *const words[] = {"FCALL", "tollgate_lease_release", keys,
+                                 LEDGER_LEASE_KEYS(LEDGER_WORD)
+                                     LEDGER_LEASE_RELEASE_ARGUMENTS(LEDGER_WORD)};
+    redisReply *reply = redis_call(link, sizeof(words) / sizeof(words[0]), words);
     if (reply != NULL) /* otherwise the lease runs out by itself */
         freeReplyObject(reply);
 }

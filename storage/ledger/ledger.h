@@ -350,7 +350,7 @@ struct ledger_command {
     int argc;
     const char *argv[LEDGER_ARGUMENTS_MAX];
     size_t lengths[LEDGER_ARGUMENTS_MAX];
-    char keys[4][LEDGER_KEY_MAX];
+    char keys[LEDGER_COUNT(LEDGER_GRANT_KEYS)][LEDGER_KEY_MAX];
     char numbers[11][24];
 };
 

@@ -138,13 +138,15 @@ const char *post_plan_name(enum ledger_operation operation, enum ledger_plan pla
     return plan == LEDGER_PREPAID ? "prepaid" : "postpaid";
 }
 
+enum { POST_KEYS = LEDGER_COUNT(LEDGER_POST_KEYS) };
+
 /* The words of a command, on the stack of post_send, so that pointers to them hold until
  * it is sent. */
 struct words {
-    char keys[3][LEDGER_KEY_MAX];
+    char keys[POST_KEYS][LEDGER_KEY_MAX];
     char links[2 * POST_FILES_MAX][LEDGER_KEY_MAX]; /* each followed by its grants */
     size_t links_count;
-    char numbers[6][24];
+    char numbers[6][24], count[24];
     char files[POST_FILES_MAX][2][24];
     char terms[POST_FILES_MAX][80];
 };
@@ -162,7 +164,7 @@ static size_t link_index(const struct post *post, const struct post_file *file, 
         ledger_link_key(words->links[at + 1], post->account, file->link, ":grants");
         words->links_count += 2;
     }
-    return 3 + at + 1;
+    return POST_KEYS + at + 1;
 }
 
 static void add_terms(const struct post *post, size_t index, struct words *words)
@@ -176,69 +178,78 @@ static void add_terms(const struct post *post, size_t index, struct words *words
                  file->taken ? 1 : 0);
 }
 
+/* Adds the arguments of a list: each is a variable of that name, or two where it is of bytes. */
+#define ADD(name, type) ADD_##type(name)
+#define ADD_text(name)  redis_add(arguments, name);
+#define ADD_bytes(name) redis_add_bytes(arguments, name, name##_length);
+
 static void add_money(const struct journal_record *money, struct words *words,
                       struct redis_arguments *arguments)
 {
-    snprintf(words->numbers[2], sizeof(words->numbers[2]), "%" PRId64, money->amount);
-    snprintf(words->numbers[3], sizeof(words->numbers[3]), "%" PRIu64, money->time_ms);
-    snprintf(words->numbers[4], sizeof(words->numbers[4]), "%" PRIu64, money->max_bytes);
-    snprintf(words->numbers[5], sizeof(words->numbers[5]), "%" PRIu32, money->max_conns);
-    redis_add(arguments, post_operation_name(money->operation));
-    redis_add(arguments, words->numbers[2]);
-    redis_add(arguments, post_plan_name(money->operation, money->plan));
-    redis_add(arguments, words->numbers[3]);
-    redis_add(arguments, money->operation == LEDGER_REVOKE_LINK ? "" : money->transaction);
-    redis_add(arguments, words->numbers[4]);
-    redis_add(arguments, words->numbers[5]);
+    char *amount = words->numbers[2], *time_ms = words->numbers[3];
+    char *max_bytes = words->numbers[4], *max_conns = words->numbers[5];
+    snprintf(amount, sizeof(words->numbers[0]), "%" PRId64, money->amount);
+    snprintf(time_ms, sizeof(words->numbers[0]), "%" PRIu64, money->time_ms);
+    snprintf(max_bytes, sizeof(words->numbers[0]), "%" PRIu64, money->max_bytes);
+    snprintf(max_conns, sizeof(words->numbers[0]), "%" PRIu32, money->max_conns);
+    const char *operation = post_operation_name(money->operation);
+    const char *plan = post_plan_name(money->operation, money->plan);
+    const char *transaction = money->operation == LEDGER_REVOKE_LINK ? "" : money->transaction;
+    LEDGER_MONEY_ARGUMENTS(ADD)
 }
 
 static void add_files(const struct post *post, struct words *words,
                       struct redis_arguments *arguments)
 {
     for (size_t i = 0; i < post->files_count; i++) {
-        const struct post_file *file = &post->files[i];
+        const struct post_file *of = &post->files[i];
+        const char *file = of->file->name.text, *terms = words->terms[i];
+        size_t file_length = of->file->name.length;
         char *bytes = words->files[i][0], *responses = words->files[i][1];
-        snprintf(bytes, sizeof(words->files[i][0]), "%" PRIu64, file->bytes);
-        snprintf(responses, sizeof(words->files[i][1]), "%" PRIu64, file->responses);
-        redis_add_bytes(arguments, file->file->name.text, file->file->name.length);
-        redis_add(arguments, bytes);
-        redis_add(arguments, responses);
-        redis_add(arguments, words->terms[i]);
+        snprintf(bytes, sizeof(words->files[i][0]), "%" PRIu64, of->bytes);
+        snprintf(responses, sizeof(words->files[i][1]), "%" PRIu64, of->responses);
+        LEDGER_FILE_ARGUMENTS(ADD)
     }
+}
+
+/* Adds the function with its keys and the arguments that each kind of post begins with. */
+static void add_head(const struct post *post, const struct ledger *ledger, struct words *words,
+                     struct redis_arguments *arguments)
+{
+    const char *instance = ledger->instance, *node = ledger->options.node, *epoch = post->epoch;
+    const char *kind = post->is_money ? "money" : "usage";
+    char *account = words->keys[0], *grants = words->keys[1], *entries = words->keys[2];
+    char *from = words->numbers[0], *to = words->numbers[1];
+    ledger_key(account, post->account, "account");
+    ledger_key(grants, post->account, "grants");
+    if (post->is_money)
+        ledger_key(entries, post->account, "transactions");
+    else
+        ledger_usage_key(entries, post->account, post->day);
+    snprintf(words->count, sizeof(words->count), "%zu", POST_KEYS + words->links_count);
+    snprintf(from, sizeof(words->numbers[0]), "%" PRIu64, post->from);
+    snprintf(to, sizeof(words->numbers[1]), "%" PRIu64, post->to);
+    arguments->count = 0;
+    redis_add(arguments, "FCALL");
+    redis_add(arguments, "tollgate_post");
+    redis_add(arguments, words->count);
+    LEDGER_POST_KEYS(ADD_text)
+    for (size_t i = 0; i < words->links_count; i++)
+        redis_add(arguments, words->links[i]);
+    LEDGER_POST_ARGUMENTS(ADD)
 }
 
 int post_send(const struct post *post, const struct ledger *ledger, struct redis_link *link)
 {
     struct words words;
     struct redis_arguments arguments;
-    char count[24];
     words.links_count = 0;
-    ledger_key(words.keys[0], post->account, "account");
-    ledger_key(words.keys[1], post->account, "grants");
-    if (post->is_money)
-        ledger_key(words.keys[2], post->account, "transactions");
-    else
-        ledger_usage_key(words.keys[2], post->account, post->day);
     for (size_t i = 0; i < post->files_count; i++)
         add_terms(post, i, &words);
     if (post->is_money && post->money.operation == LEDGER_REVOKE_LINK) /* the link is in hex */
         snprintf(words.links[words.links_count++], sizeof(words.links[0]), "tg:{%s}:link:%s",
                  post->account->tag, post->money.transaction);
-    snprintf(count, sizeof(count), "%zu", 3 + words.links_count);
-    snprintf(words.numbers[0], sizeof(words.numbers[0]), "%" PRIu64, post->from);
-    snprintf(words.numbers[1], sizeof(words.numbers[1]), "%" PRIu64, post->to);
-    const char *const head[] = {"FCALL",       "tollgate_post", count,
-                                words.keys[0], words.keys[1],   words.keys[2]};
-    arguments.count = 0;
-    for (size_t i = 0; i < sizeof(head) / sizeof(head[0]); i++)
-        redis_add(&arguments, head[i]);
-    for (size_t i = 0; i < words.links_count; i++)
-        redis_add(&arguments, words.links[i]);
-    const char *const rest[] = {ledger->instance, ledger->options.node,
-                                post->epoch,      words.numbers[0],
-                                words.numbers[1], post->is_money ? "money" : "usage"};
-    for (size_t i = 0; i < sizeof(rest) / sizeof(rest[0]); i++)
-        redis_add(&arguments, rest[i]);
+    add_head(post, ledger, &words, &arguments);
     if (post->is_money)
         add_money(&post->money, &words, &arguments);
     else

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The numbers on which a node and the functions in Redis must agree. ledger.h makes its enums of
- * them, and the build makes the constants of functions/ (constants.lua.in): so this file holds
- * macros only. What a number means is stored and sent: add one at the end, and never give it to
- * something else.
+ * The numbers on which a node and the functions in Redis must agree, and the order of keys and
+ * arguments in each call. ledger.h makes its enums of them, and the build makes the constants of
+ * functions/ (constants.lua.in): so this file holds macros only. What a number means is stored and
+ * sent: add one at the end, and never give it to something else.
  */
 #ifndef TOLLGATE_STORAGE_LEDGER_REDIS_TABLE_H
 #define TOLLGATE_STORAGE_LEDGER_REDIS_TABLE_H
 
 /* Moves where a library of the older version would answer otherwise. */
-#define LEDGER_FUNCTIONS_FORMAT 5
+#define LEDGER_FUNCTIONS_FORMAT 6
 
 /* 2^53 - 1: what a Lua number holds exactly. */
 #define LEDGER_NUMBER_MAX       9007199254740991
@@ -36,5 +36,102 @@
 #define LEDGER_FUND_TABLE(X)                                                                       \
     X(ACCOUNT, 0, 1) /* the balance, or max_bytes, of the account */                               \
     X(LINK, 1, 2)    /* max_bytes of the link */
+
+/*
+ * The keys and arguments of each function, in order. The callers in C expand a list over variables
+ * of these names, so that none can be left out; Lua has a table of the positions for each list.
+ * Another order, or another list, is another LEDGER_FUNCTIONS_FORMAT.
+ *
+ * X(name) for keys; X(name, type) for arguments, whose type is text, bytes (with NAME_length) or
+ * number.
+ */
+
+/* tollgate_admit, tollgate_judge, tollgate_release */
+#define LEDGER_GRANT_KEYS(X)                                                                       \
+    X(account)                                                                                     \
+    X(grants)                                                                                      \
+    X(link)                                                                                        \
+    X(link_grants)
+#define LEDGER_ADMIT_ARGUMENTS(X)                                                                  \
+    X(node, text)                                                                                  \
+    X(epoch, text)                                                                                 \
+    X(need, number)                                                                                \
+    X(want, number)                                                                                \
+    X(validity_ms, number)                                                                         \
+    X(iat, number)
+/* They follow where the link has terms. */
+#define LEDGER_TERMS_ARGUMENTS(X)                                                                  \
+    X(path, bytes)                                                                                 \
+    X(size, number)                                                                                \
+    X(max_uses, number)                                                                            \
+    X(max_bytes, number)                                                                           \
+    X(till_ms, number) /* exp and resume */                                                        \
+    X(window_ms, number)                                                                           \
+    X(stage, number)                                                                               \
+    X(keep_ms, number) /* until when the link's state is kept */
+#define LEDGER_RELEASE_ARGUMENTS(X)                                                                \
+    X(node, text)                                                                                  \
+    X(epoch, text)                                                                                 \
+    X(account_bytes, number)                                                                       \
+    X(link_bytes, number)
+
+/* tollgate_post; the keys of the links that the arguments name follow these. */
+#define LEDGER_POST_KEYS(X)                                                                        \
+    X(account)                                                                                     \
+    X(grants)                                                                                      \
+    X(entries) /* the day's usage, or the transactions */
+#define LEDGER_POST_ARGUMENTS(X)                                                                   \
+    X(instance, text)                                                                              \
+    X(node, text)                                                                                  \
+    X(epoch, text)                                                                                 \
+    X(from, text)                                                                                  \
+    X(to, text)                                                                                    \
+    X(kind, text) /* usage or money */
+/* They follow in a post of usage, once for each file and window. */
+#define LEDGER_FILE_ARGUMENTS(X)                                                                   \
+    X(file, bytes)                                                                                 \
+    X(bytes, text)                                                                                 \
+    X(responses, text)                                                                             \
+    X(terms, text) /* empty: none */
+/* They follow in a post of money. */
+#define LEDGER_MONEY_ARGUMENTS(X)                                                                  \
+    X(operation, text)                                                                             \
+    X(amount, text)                                                                                \
+    X(plan, text)                                                                                  \
+    X(time_ms, text)                                                                               \
+    X(transaction, text) /* empty: none */                                                         \
+    X(max_bytes, text)                                                                             \
+    X(max_conns, text)
+
+/* tollgate_lease and tollgate_lease_release */
+#define LEDGER_LEASE_KEYS(X) X(name)
+#define LEDGER_LEASE_ARGUMENTS(X)                                                                  \
+    X(instance, text)                                                                              \
+    X(epoch, text)                                                                                 \
+    X(duration, text) /* ms */                                                                     \
+    X(records, text)
+#define LEDGER_LEASE_RELEASE_ARGUMENTS(X)                                                          \
+    X(instance, text)                                                                              \
+    X(epoch, text)                                                                                 \
+    X(records, text)
+
+/* tollgate_hold */
+#define LEDGER_HOLD_KEYS(X) X(account)
+#define LEDGER_HOLD_ARGUMENTS(X)                                                                   \
+    X(transaction, text)                                                                           \
+    X(amount, text)                                                                                \
+    X(lasts, text) /* ms */
+
+/* tollgate_usage */
+#define LEDGER_USAGE_KEYS(X) X(day)
+#define LEDGER_USAGE_ARGUMENTS(X)                                                                  \
+    X(cursor, text)                                                                                \
+    X(step, text) /* how many fields to look at */
+
+/* How many names a list has. */
+#define LEDGER_COUNT(list)     sizeof((const char[]){list(LEDGER_ONE)})
+#define LEDGER_ONE(...)        0,
+/* A list as words of an array, from variables of its names. */
+#define LEDGER_WORD(name, ...) name,
 
 #endif

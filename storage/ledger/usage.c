@@ -179,10 +179,14 @@ static int take_step(const redisReply *reply, struct place *place, struct page *
 static int scan_step(struct redis_link *link, const struct ledger_account *account,
                      struct place *place, struct page *page)
 {
-    char key[LEDGER_KEY_MAX];
-    ledger_usage_key(key, account, time_to_day(place->day));
-    const char *const words[] = {"FCALL", "tollgate_usage", "1", key, place->scan, USAGE_STEP};
-    redisReply *reply = redis_call(link, 6, words);
+    static const char keys[] = {'0' + LEDGER_COUNT(LEDGER_USAGE_KEYS), '\0'};
+    const char *cursor = place->scan, *step = USAGE_STEP;
+    char day[LEDGER_KEY_MAX];
+    ledger_usage_key(day, account, time_to_day(place->day));
+    const char *const words[] = {"FCALL", "tollgate_usage", keys,
+                                 LEDGER_USAGE_KEYS(LEDGER_WORD)
+                                     LEDGER_USAGE_ARGUMENTS(LEDGER_WORD)};
+    redisReply *reply = redis_call(link, sizeof(words) / sizeof(words[0]), words);
     if (reply == NULL)
         return -EAGAIN;
     int result = take_step(reply, place, page);

@@ -13,28 +13,28 @@ local function refusal(admission, account)
     return {admission, 0, 0, account.revision, 0, 0, 0, 0, 0, 0}
 end
 
--- keys: account, grants, link, link's grants. args: node, epoch, need, want, validity_ms, iat, and
--- those of terms_of. Returns {admission, granted, funds, revision, rate, max_conns, opened, till,
--- acknowledged, left}. `funds` are those from which the bytes were reserved; no more than the bytes
+-- Takes GRANT_KEYS, and ADMIT or TERMS. Returns {admission, granted, funds, revision, rate,
+-- max_conns, opened, till, acknowledged, left}. `funds` are those from which the bytes were reserved; no more than the bytes
 -- may then be sent (0: nothing bounds them). The last four describe the use's window (0: there is
 -- none): when it was opened, until when it is open, what has arrived in it, and how many ms of it
 -- are left. Unless `takes`, nothing is written and the answer says what would be granted.
 local function judge(keys, args, takes)
-    arity(keys, args, 4, 6, 14)
-    local node, epoch = node_of(args, 1), id_of(args, 2, 'epoch')
-    local need, want = integer(args, 3, 'need', 0), integer(args, 4, 'want', 0)
-    local validity = integer(args, 5, 'validity', 1, 86400000)
-    local iat = integer(args, 6, 'iat', 0)
+    arity(keys, args, GRANT_KEYS_COUNT, ADMIT_COUNT, TERMS_COUNT)
+    local node, epoch = node_of(args, ADMIT.node), id_of(args, ADMIT.epoch, 'epoch')
+    local need, want = integer(args, ADMIT.need, 'need', 0), integer(args, ADMIT.want, 'want', 0)
+    local validity = integer(args, ADMIT.validity_ms, 'validity', 1, 86400000)
+    local iat = integer(args, ADMIT.iat, 'iat', 0)
     local terms = terms_of(args)
     if want < need then
         refuse('want is less than need')
     end
-    local account = account_of(keys[1])
+    local link_key = keys[GRANT_KEYS.link]
+    local account = account_of(keys[GRANT_KEYS.account])
     if not account.plan then
         return refusal(UNKNOWN, account) -- usage or money may come before another node's open
     end
-    local link = terms and redis.call('HMGET', keys[3], 'revoked', 'bytes', 'reserved', 'p:' .. terms.path) or
-        {redis.call('HGET', keys[3], 'revoked')}
+    local link = terms and redis.call('HMGET', link_key, 'revoked', 'bytes', 'reserved', 'p:' .. terms.path) or
+        {redis.call('HGET', link_key, 'revoked')}
     if link[1] or iat < account.revoked_before then
         return refusal(REVOKED, account) -- first, since this is for good and the rest may end
     end
@@ -72,28 +72,30 @@ local function judge(keys, args, takes)
         fund_write(fund)
     end
     if takes and use then
-        redis.call('HSET', keys[3], 'p:' .. terms.path, use_text(use))
+        redis.call('HSET', link_key, 'p:' .. terms.path, use_text(use))
     end
     if takes and terms then
-        keep_until(keys[3], terms.keep)
-        keep_until(keys[4], terms.keep)
+        keep_until(link_key, terms.keep)
+        keep_until(keys[GRANT_KEYS.link_grants], terms.keep)
     end
     return {GRANTED, granted, bits, account.revision, account.rate, account.max_conns,
         use and use.opened[#use.opened] or 0, use and use.till or 0, use and use.acknowledged or 0,
         use and math.max(0, use.till - now) or 0}
 end
 
--- keys: account, grants, link, link's grants. args: node, epoch, bytes of the account's, bytes of
--- the link's. Returns what the account got back.
+-- Takes GRANT_KEYS and RELEASE. Returns what the account got back.
 local function release(keys, args)
-    arity(keys, args, 4, 4, 4)
-    local node, epoch = node_of(args, 1), id_of(args, 2, 'epoch')
-    local bytes, link_bytes = integer(args, 3, 'bytes', 0), integer(args, 4, 'bytes', 0)
-    local reserved = stored(redis.call('HGET', keys[1], 'reserved'), 'reserved')
-    local link_reserved = stored(redis.call('HGET', keys[3], 'reserved'), 'reserved')
-    local taken, grant = lowered(keys[2], node, epoch, bytes)
-    local link_taken, link_grant = lowered(keys[4], node, epoch, link_bytes)
-    lowered_write(keys[2], node, keys[1], taken, grant, reserved)
-    lowered_write(keys[4], node, keys[3], link_taken, link_grant, link_reserved)
+    arity(keys, args, GRANT_KEYS_COUNT, RELEASE_COUNT, RELEASE_COUNT)
+    local node, epoch = node_of(args, RELEASE.node), id_of(args, RELEASE.epoch, 'epoch')
+    local bytes = integer(args, RELEASE.account_bytes, 'bytes', 0)
+    local link_bytes = integer(args, RELEASE.link_bytes, 'bytes', 0)
+    local account, grants = keys[GRANT_KEYS.account], keys[GRANT_KEYS.grants]
+    local link, link_grants = keys[GRANT_KEYS.link], keys[GRANT_KEYS.link_grants]
+    local reserved = stored(redis.call('HGET', account, 'reserved'), 'reserved')
+    local link_reserved = stored(redis.call('HGET', link, 'reserved'), 'reserved')
+    local taken, grant = lowered(grants, node, epoch, bytes)
+    local link_taken, link_grant = lowered(link_grants, node, epoch, link_bytes)
+    lowered_write(grants, node, account, taken, grant, reserved)
+    lowered_write(link_grants, node, link, link_taken, link_grant, link_reserved)
     return taken
 end

@@ -1,18 +1,17 @@
--- keys: account, grants, the day's usage or the transactions, and the links that args name. args:
--- instance, node, epoch, from, to, "usage" or "money", and what these take. Returns {0 posted or 1
+-- Takes POST_KEYS and the links that args name, and POST with what its kind takes. Returns {0 posted or 1
 -- refused, watermark, balance, prepaid}.
 local function post(keys, args)
-    if #keys < 3 or #args < 10 then
+    if #keys < POST_KEYS_COUNT or #args < POST_COUNT + FILE_COUNT then
         refuse('wrong number of keys or arguments')
     end
-    local instance = id_of(args, 1, 'instance')
-    node_of(args, 2)
-    id_of(args, 3, 'epoch')
-    local from, to = integer(args, 4, 'from', 1), integer(args, 5, 'to', 1)
+    local instance = id_of(args, POST.instance, 'instance')
+    node_of(args, POST.node)
+    id_of(args, POST.epoch, 'epoch')
+    local from, to = integer(args, POST.from, 'from', 1), integer(args, POST.to, 'to', 1)
     if to < from then
         refuse('to is less than from')
     end
-    local f = redis.call('HMGET', keys[1], 'w:' .. instance, 'plan', 'status', 'opened', 'balance',
+    local f = redis.call('HMGET', keys[POST_KEYS.account], 'w:' .. instance, 'plan', 'status', 'opened', 'balance',
         'used', 'reserved', 'status_at', 'revision', 'conflicts', 'limits_at', 'revoked_before')
     local watermark = stored(f[1], 'watermark')
     if watermark + 1 ~= from then
@@ -24,9 +23,9 @@ local function post(keys, args)
         conflicts = stored(f[10], 'conflicts'), limits_at = stored(f[11], 'limits_at'),
         revoked_before = stored(f[12], 'revoked_before')}
     local balance, prepaid = account.balance, false
-    if args[6] == 'usage' then
+    if args[POST.kind] == 'usage' then
         balance, prepaid = post_usage(keys, args, account, to)
-    elseif args[6] == 'money' and from == to then
+    elseif args[POST.kind] == 'money' and from == to then
         post_money(keys, args, account, to)
     else
         refuse('kind is neither usage nor one money record')

@@ -27,21 +27,22 @@ local function open_fields(account, set, plan, time, transaction)
     end
 end
 
--- Posts an operation that moves no money. keys[4]: the link of revoke_link, whose amount is when
--- its state may go (ms). The amount of revoke_before is in seconds; that of limit is the rate,
+-- Posts an operation that moves no money. Behind POST_KEYS stands the link of revoke_link, whose
+-- amount is when its state may go (ms). The amount of revoke_before is in seconds; that of limit is the rate,
 -- followed by max_bytes and max_conns.
 local function post_control(keys, args, account, operation, amount, time, set)
     if operation == 'revoke_link' then
-        if not keys[4] or amount < 0 then
+        local link = keys[POST_KEYS_COUNT + 1]
+        if not link or amount < 0 then
             refuse('revoke_link: a key and a time expected')
         end
-        redis.call('HSET', keys[4], 'revoked', text(time))
-        keep_until(keys[4], amount)
+        redis.call('HSET', link, 'revoked', text(time))
+        keep_until(link, amount)
     elseif operation == 'revoke_before' then
         set.revoked_before = math.max(account.revoked_before, amount)
     elseif operation == 'limit' and time >= account.limits_at then
-        set.rate, set.max_bytes, set.max_conns = amount, integer(args, 12, 'max_bytes', 0),
-            integer(args, 13, 'max_conns', 0)
+        set.rate, set.max_bytes, set.max_conns = amount, integer(args, MONEY.max_bytes, 'max_bytes', 0),
+            integer(args, MONEY.max_conns, 'max_conns', 0)
         set.limits_at = time
     elseif (operation == 'suspend' or operation == 'activate') and time >= account.status_at then
         set.status = operation == 'suspend' and 'suspended' or 'active'
@@ -82,14 +83,15 @@ local function holds_write(key, value)
     end
 end
 
--- keys: account. args: transaction, the bytes that an adjustment takes away, how many milliseconds
--- they are held. Returns 1: held; 0: the balance would fall below zero; -1: too many holds, ask
--- again.
+-- Takes HOLD_KEYS and HOLD: the amount is what an adjustment takes away. Returns 1: held; 0: the
+-- balance would fall below zero; -1: too many holds, ask again.
 local function hold(keys, args)
-    arity(keys, args, 1, 3, 3)
-    local transaction = match(args, 1, 'transaction', '^[A-Za-z0-9._:%-]+$', 64)
-    local amount, lasts = integer(args, 2, 'amount', 1), integer(args, 3, 'hold', 1, 86400000)
-    local f, now = redis.call('HMGET', keys[1], 'balance', 'holds'), now_ms()
+    arity(keys, args, HOLD_KEYS_COUNT, HOLD_COUNT, HOLD_COUNT)
+    local key = keys[HOLD_KEYS.account]
+    local transaction = match(args, HOLD.transaction, 'transaction', '^[A-Za-z0-9._:%-]+$', 64)
+    local amount = integer(args, HOLD.amount, 'amount', 1)
+    local lasts = integer(args, HOLD.lasts, 'hold', 1, 86400000)
+    local f, now = redis.call('HMGET', key, 'balance', 'holds'), now_ms()
     local balance = stored(f[1], 'balance')
     local others, sum, count, own = holds_beside(f[2], transaction, now)
     amount = math.max(amount, own) -- the id used twice at once: either may be the one that counts
@@ -98,18 +100,19 @@ local function hold(keys, args)
     elseif count >= HOLDS_MAX then
         return -1
     end
-    holds_write(keys[1], others .. transaction .. ' ' .. text(amount) .. ' ' .. text(now + lasts) .. ';')
+    holds_write(key, others .. transaction .. ' ' .. text(amount) .. ' ' .. text(now + lasts) .. ';')
     return 1
 end
 
--- args from 7: operation, amount, plan, time_ms, transaction ('' for none), max_bytes, max_conns.
+-- Takes POST_KEYS and, for revoke_link, the link; and MONEY.
 local function post_money(keys, args, account, to)
-    if #keys > 4 or #args ~= 13 then
+    if #keys > POST_KEYS_COUNT + 1 or #args ~= MONEY_COUNT then
         refuse('money: wrong number of keys or arguments')
     end
-    local operation, plan = args[7], args[9]
-    local amount, time = integer(args, 8, 'amount', -MAX), integer(args, 10, 'time', 0)
-    local transaction = match(args, 11, 'transaction', '^[A-Za-z0-9._:%-]*$', 64)
+    local account_key, transactions = keys[POST_KEYS.account], keys[POST_KEYS.entries]
+    local operation, plan = args[MONEY.operation], args[MONEY.plan]
+    local amount, time = integer(args, MONEY.amount, 'amount', -MAX), integer(args, MONEY.time_ms, 'time', 0)
+    local transaction = match(args, MONEY.transaction, 'transaction', '^[A-Za-z0-9._:%-]*$', 64)
     if not OPERATIONS[operation] then
         refuse('operation is unknown')
     end
@@ -118,10 +121,10 @@ local function post_money(keys, args, account, to)
     end
     local is_money = operation == 'open' or operation == 'top_up' or operation == 'adjust'
     local set = {balance = account.balance + (is_money and amount or 0)}
-    local watermark = 'w:' .. args[1]
+    local watermark = 'w:' .. args[POST.instance]
     local content = operation .. ' ' .. text(amount) .. ' ' .. plan
-    local known = transaction ~= '' and redis.call('HGET', keys[3], transaction)
-    local held = operation == 'adjust' and redis.call('HGET', keys[1], 'holds')
+    local known = transaction ~= '' and redis.call('HGET', transactions, transaction)
+    local held = operation == 'adjust' and redis.call('HGET', account_key, 'holds')
     local holds = held and holds_beside(held, transaction, now_ms())
     if operation == 'open' then
         open_fields(account, set, plan, time, transaction)
@@ -130,28 +133,28 @@ local function post_money(keys, args, account, to)
         -- A transaction never counts twice, and one that contradicts an earlier one, or would pass
         -- the bounds, is counted as a conflict for people to look at.
         if known ~= content then
-            redis.call('HSET', keys[1], 'conflicts', text(account.conflicts + 1))
+            redis.call('HSET', account_key, 'conflicts', text(account.conflicts + 1))
         end
         if held then
-            holds_write(keys[1], holds)
+            holds_write(account_key, holds)
         end
-        redis.call('HSET', keys[1], watermark, text(to))
+        redis.call('HSET', account_key, watermark, text(to))
         return
     end
     if not is_money then
         post_control(keys, args, account, operation, amount, time, set)
     end
     for field, value in pairs(set) do
-        redis.call('HSET', keys[1], field, type(value) == 'number' and text(value) or value)
+        redis.call('HSET', account_key, field, type(value) == 'number' and text(value) or value)
     end
     if held then
-        holds_write(keys[1], holds)
+        holds_write(account_key, holds)
     end
     if transaction ~= '' then
-        redis.call('HSET', keys[3], transaction, content)
+        redis.call('HSET', transactions, transaction, content)
     end
-    redis.call('HSET', keys[1], watermark, text(to))
+    redis.call('HSET', account_key, watermark, text(to))
     if set.revision then
-        announce(keys[1], set.revision)
+        announce(account_key, set.revision)
     end
 end

@@ -47,53 +47,57 @@ local function deliver(delivered, node, epoch)
     keep_until(delivered.grants, delivered.keep)
 end
 
--- args from 7: file, bytes, responses, terms ('' for none), once per file and window.
+-- The arguments of FILE behind those of POST, once per file and window.
 local function post_usage(keys, args, account, to)
-    if (#args - 6) % 4 ~= 0 or #args < 10 then
+    if (#args - POST_COUNT) % FILE_COUNT ~= 0 or #args < POST_COUNT + FILE_COUNT then
         refuse('files: file, bytes, responses, terms expected')
     end
+    local account_key, entries = keys[POST_KEYS.account], keys[POST_KEYS.entries]
+    local grants = keys[POST_KEYS.grants]
+    local node, epoch = args[POST.node], args[POST.epoch]
     local fields, added, sum, links = {}, {}, 0, {}
-    for i = 7, #args, 4 do
-        local bytes = integer(args, i + 1, 'bytes', 0)
-        local responses = integer(args, i + 2, 'responses', 0)
-        if args[i] == '' then
+    for behind = POST_COUNT, #args - 1, FILE_COUNT do
+        local file, terms = args[behind + FILE.file], args[behind + FILE.terms]
+        local bytes = integer(args, behind + FILE.bytes, 'bytes', 0)
+        local responses = integer(args, behind + FILE.responses, 'responses', 0)
+        if file == '' then
             refuse('file is empty')
         end
         sum = bounded(sum + bytes, 'bytes')
-        fields[#fields + 1], added[#added + 1] = 'b:' .. args[i], bytes
-        fields[#fields + 1], added[#added + 1] = 'r:' .. args[i], responses
-        if args[i + 3] ~= '' then
-            local delivered = delivered_of(keys, args[i + 3], args[i], bytes)
+        fields[#fields + 1], added[#added + 1] = 'b:' .. file, bytes
+        fields[#fields + 1], added[#added + 1] = 'r:' .. file, responses
+        if terms ~= '' then
+            local delivered = delivered_of(keys, terms, file, bytes)
             local known = redis.call('HMGET', delivered.key, delivered.field, 'bytes', 'reserved')
             use_of(known[1])
             stored(known[2], 'bytes')
             stored(known[3], 'reserved')
-            grant_of(redis.call('HGET', delivered.grants, args[2]))
+            grant_of(redis.call('HGET', delivered.grants, node))
             links[#links + 1] = delivered
         end
     end
     local totals = {}
     for i, field in ipairs(fields) do
-        local total = totals[field] or stored(redis.call('HGET', keys[3], field), field)
+        local total = totals[field] or stored(redis.call('HGET', entries, field), field)
         totals[field] = bounded(total + added[i], field)
     end
     local balance, used, reserved = account.balance, bounded(account.used + sum, 'used'), account.reserved
     if account.plan ~= 'postpaid' then
         balance = bounded(balance - sum, 'balance')
     end
-    local taken, grant = lowered(keys[2], args[2], args[3], sum)
+    local taken, grant = lowered(grants, node, epoch, sum)
     -- from here on only writes
     for field, total in pairs(totals) do
         -- A file with responses gets its bytes, too, even 0: usage is listed by its bytes.
         if total > 0 or totals['r:' .. string.sub(field, 3)] > 0 then
-            redis.call('HSET', keys[3], field, text(total))
+            redis.call('HSET', entries, field, text(total))
         end
     end
     for _, delivered in ipairs(links) do
-        deliver(delivered, args[2], args[3])
+        deliver(delivered, node, epoch)
     end
-    lowered_write(keys[2], args[2], keys[1], taken, grant, reserved)
-    redis.call('HSET', keys[1], 'balance', text(balance), 'used', text(used),
-        'w:' .. args[1], text(to))
+    lowered_write(grants, node, account_key, taken, grant, reserved)
+    redis.call('HSET', account_key, 'balance', text(balance), 'used', text(used),
+        'w:' .. args[POST.instance], text(to))
     return balance, account.plan == 'prepaid'
 end

@@ -9,13 +9,14 @@ local function add_values(key, fields, values)
     end
 end
 
--- keys: a day's usage. args: cursor ('0' first), how many fields to look at. Returns {cursor ('0':
+-- Takes USAGE_KEYS and USAGE; the first cursor is '0'. Returns {cursor ('0':
 -- no more), file, bytes, responses, file, ...}: a step of HSCAN, whose promises hold for each file.
 -- The step is short, for Redis does nothing else meanwhile.
 local function usage(keys, args)
-    arity(keys, args, 1, 2, 2)
-    local cursor = match(args, 1, 'cursor', '^%d+$', 20)
-    local scan = redis.call('HSCAN', keys[1], cursor, 'COUNT', text(integer(args, 2, 'count', 1, 1000)))
+    arity(keys, args, USAGE_KEYS_COUNT, USAGE_COUNT, USAGE_COUNT)
+    local key = keys[USAGE_KEYS.day]
+    local cursor = match(args, USAGE.cursor, 'cursor', '^%d+$', 20)
+    local scan = redis.call('HSCAN', key, cursor, 'COUNT', text(integer(args, USAGE.step, 'count', 1, 1000)))
     local fields, values, missing, out = scan[2], {}, {}, {scan[1]}
     for i = 1, #fields, 2 do
         values[fields[i]] = fields[i + 1]
@@ -30,7 +31,7 @@ local function usage(keys, args)
             missing[#missing + 1] = other
         end
     end
-    add_values(keys[1], missing, values)
+    add_values(key, missing, values)
     for i = 1, #fields, 2 do
         local file = string.sub(fields[i], 3)
         local bytes = values['b:' .. file]

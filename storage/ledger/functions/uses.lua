@@ -65,24 +65,23 @@ local function keep_until(key, till)
     end
 end
 
--- args from 7: path, size, max_uses, max_bytes, till (ms: exp and resume), use_window_ms, stage,
--- and until when the link's state is kept (ms). Returns nil where the link has no terms.
+-- The arguments of TERMS behind those of ADMIT. Returns nil where the link has no terms.
 local function terms_of(args)
-    if #args == 6 then
+    if #args == ADMIT_COUNT then
         return nil
     end
-    if #args ~= 14 or args[7] == '' then
+    if #args ~= TERMS_COUNT or args[TERMS.path] == '' then
         refuse('terms: eight expected')
     end
     return {
-        path = args[7],
-        size = integer(args, 8, 'size', 1),
-        max_uses = integer(args, 9, 'max_uses', 0, 1000),
-        max_bytes = integer(args, 10, 'max_bytes', 0),
-        till = integer(args, 11, 'till', 0),
-        window = integer(args, 12, 'use_window', 1),
-        stage = integer(args, 13, 'stage', 0, 2),
-        keep = integer(args, 14, 'keep', 0)
+        path = args[TERMS.path],
+        size = integer(args, TERMS.size, 'size', 1),
+        max_uses = integer(args, TERMS.max_uses, 'max_uses', 0, 1000),
+        max_bytes = integer(args, TERMS.max_bytes, 'max_bytes', 0),
+        till = integer(args, TERMS.till_ms, 'till', 0),
+        window = integer(args, TERMS.window_ms, 'use_window', 1),
+        stage = integer(args, TERMS.stage, 'stage', 0, 2),
+        keep = integer(args, TERMS.keep_ms, 'keep', 0)
     }
 end
 
@@ -96,11 +95,11 @@ local function funds_of(keys, account, terms, link)
         total, admission = account.max_bytes - account.used, ACCOUNT_BYTES_UP
     end
     if total then
-        funds[1] = {key = keys[2], totals = keys[1], total = total,
+        funds[1] = {key = keys[GRANT_KEYS.grants], totals = keys[GRANT_KEYS.account], total = total,
             reserved = account.reserved, admission = admission, bit = OF_ACCOUNT}
     end
     if terms and terms.max_bytes > 0 then
-        funds[#funds + 1] = {key = keys[4], totals = keys[3],
+        funds[#funds + 1] = {key = keys[GRANT_KEYS.link_grants], totals = keys[GRANT_KEYS.link],
             total = terms.max_bytes - stored(link[2], 'bytes'), reserved = stored(link[3], 'reserved'),
             admission = LINK_BYTES_UP, bit = OF_LINK}
     end
