@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads and judges the claims of RFC 9246 section 2.1 and our own. The verifier calls it
- * once the signature is known to be good; it never looks at the clock, which token_check
+ * once the signature is known to be good; it never looks at the clock, which token_validate
  * does for each request.
  */
 #include <math.h>
@@ -80,7 +80,7 @@ enum token_verdict claims_read_iss(const json_t *claims, const char **iss)
 }
 
 /* RFC 9246 section 2.1.8: the version is the integer 1, and so it is where the claim is absent. */
-static enum token_verdict check_version(const json_t *claims)
+static enum token_verdict validate_version(const json_t *claims)
 {
     const json_t *version = json_object_get(claims, "cdniv");
 
@@ -93,7 +93,7 @@ static enum token_verdict check_version(const json_t *claims)
 
 /* Refuses claims that would have to be enforced and cannot be. A CDN that does not support them
  * must reject the request (RFC 9246 sections 2.1.2 and 2.1.10; 3.2.1 for renewal). */
-static enum token_verdict check_unsupported(const json_t *claims)
+static enum token_verdict validate_unsupported(const json_t *claims)
 {
     static const struct {
         const char *name;
@@ -142,7 +142,7 @@ static bool is_listed(const char *list, const char *before, const char *name, si
  * and enforced, or else the token must be rejected. A name of the RFC's own is a producer's mistake
  * that a recipient may ignore; it is ignored here, since those claims are enforced anyway.
  */
-static enum token_verdict check_critical(const json_t *claims)
+static enum token_verdict validate_critical(const json_t *claims)
 {
     size_t length = 0;
     const char *list = token_json_string(claims, "cdnicrit", &length);
@@ -165,9 +165,9 @@ static enum token_verdict check_critical(const json_t *claims)
     }
 }
 
-/* Checks one value of aud: REFUSED_AUDIENCE_MISMATCH where it names another service. */
-static enum token_verdict check_one_audience(const json_t *value,
-                                             const struct token_issuer_entry *issuer)
+/* Validates one value of aud: REFUSED_AUDIENCE_MISMATCH where it names another service. */
+static enum token_verdict validate_one_audience(const json_t *value,
+                                                const struct token_issuer_entry *issuer)
 {
     const char *audience = json_string_value(value);
 
@@ -181,8 +181,8 @@ static enum token_verdict check_one_audience(const json_t *value,
  * RFC 9246 section 2.1.3 makes aud optional, so its absence passes whatever is configured. RFC 7519
  * section 4.1.3: a string or an array of them, and where it is present it must name this service.
  */
-static enum token_verdict check_audience(const json_t *claims,
-                                         const struct token_issuer_entry *issuer)
+static enum token_verdict validate_audience(const json_t *claims,
+                                            const struct token_issuer_entry *issuer)
 {
     const json_t *audience = json_object_get(claims, "aud");
     enum token_verdict verdict = REFUSED_AUDIENCE_MISMATCH;
@@ -190,11 +190,11 @@ static enum token_verdict check_audience(const json_t *claims,
     if (audience == NULL)
         return TOKEN_OK;
     if (!json_is_array(audience))
-        return check_one_audience(audience, issuer);
+        return validate_one_audience(audience, issuer);
     if (json_array_size(audience) > TOKEN_AUDIENCES_MAX)
         return REFUSED_CLAIMS_MALFORMED;
     for (size_t i = 0; i < json_array_size(audience); i++) {
-        enum token_verdict one = check_one_audience(json_array_get(audience, i), issuer);
+        enum token_verdict one = validate_one_audience(json_array_get(audience, i), issuer);
         if (one == REFUSED_CLAIMS_MALFORMED)
             return one;
         if (one == TOKEN_OK)
@@ -342,17 +342,17 @@ enum token_verdict claims_read(const json_t *claims, const struct token_issuer_e
     enum token_verdict verdict;
 
     *claim = "cdniv";
-    if ((verdict = check_version(claims)) != TOKEN_OK ||
-        (verdict = check_unsupported(claims)) != TOKEN_OK)
+    if ((verdict = validate_version(claims)) != TOKEN_OK ||
+        (verdict = validate_unsupported(claims)) != TOKEN_OK)
         return verdict;
     *claim = "cdnicrit";
-    if ((verdict = check_critical(claims)) != TOKEN_OK ||
+    if ((verdict = validate_critical(claims)) != TOKEN_OK ||
         (verdict = read_times(claims, token, claim)) != TOKEN_OK ||
         (verdict = read_texts(claims, token, claim)) != TOKEN_OK ||
         (verdict = read_limits(claims, issuer, &token->limits, claim)) != TOKEN_OK)
         return verdict;
     *claim = "aud";
-    if ((verdict = check_audience(claims, issuer)) != TOKEN_OK)
+    if ((verdict = validate_audience(claims, issuer)) != TOKEN_OK)
         return verdict;
     /* Uses are counted under the jti, which outlives the token; without one, signing the link again
      * would get around the limit. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The claims set of a token whose signature was checked, read into a struct token. verify.c uses
- * it, and reads iss alone earlier, to find the key. It never checks a time.
+ * The claims set of a token whose signature was verified, read into a struct token. verify.c uses
+ * it, and reads iss alone earlier, to find the key. It never judges a time.
  */
 #ifndef TOLLGATE_TOKENS_CLAIMS_INTERNAL_H
 #define TOLLGATE_TOKENS_CLAIMS_INTERNAL_H
@@ -24,7 +24,7 @@ enum token_verdict claims_read(const json_t *claims, const struct token_issuer_e
                                struct token *token, const char **claim);
 
 /* Whether a file name has no slash, no backslash and is not a dot-segment; token_text_is_plain
- * checks the rest. */
+ * validates the rest. */
 bool token_filename_is_sound(const char *name);
 
 #endif

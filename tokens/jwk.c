@@ -71,7 +71,8 @@ static int parse_identity(struct key *key, const json_t *jwk, const struct compl
     return 0;
 }
 
-static int check_type(const struct key *key, const json_t *jwk, const struct complaint *complaint)
+static int validate_type(const struct key *key, const json_t *jwk,
+                         const struct complaint *complaint)
 {
     size_t length = 0;
     const char *kty = token_json_string(jwk, "kty", &length);
@@ -88,9 +89,9 @@ static int check_type(const struct key *key, const json_t *jwk, const struct com
     return 0;
 }
 
-/* RFC 7517 sections 4.2 and 4.3: a key that is meant for something else does not check
+/* RFC 7517 sections 4.2 and 4.3: a key that is meant for something else does not verify
  * or make signatures. */
-static int check_purpose(struct key *key, const json_t *jwk, const struct complaint *complaint)
+static int validate_purpose(struct key *key, const json_t *jwk, const struct complaint *complaint)
 {
     const json_t *use = json_object_get(jwk, "use");
     const json_t *operations = json_object_get(jwk, "key_ops");
@@ -192,7 +193,7 @@ static bool is_sound_ec(EVP_PKEY *pkey, bool has_private)
     return sound;
 }
 
-/* Builds and checks the public key or, with d, the pair. NULL where it is unsound. */
+/* Builds and validates the public key or, with d, the pair. NULL where it is unsound. */
 static EVP_PKEY *build_sound_ec(const unsigned char *point, size_t point_length,
                                 const unsigned char *d)
 {
@@ -297,8 +298,8 @@ int key_parse_jwk(struct key *key, const json_t *jwk, char *error, size_t error_
     if (!json_is_object(jwk))
         return complain(&complaint, "a key must be a JSON object");
     if ((result = parse_identity(key, jwk, &complaint)) != 0 ||
-        (result = check_type(key, jwk, &complaint)) != 0 ||
-        (result = check_purpose(key, jwk, &complaint)) != 0)
+        (result = validate_type(key, jwk, &complaint)) != 0 ||
+        (result = validate_purpose(key, jwk, &complaint)) != 0)
         return result;
     switch (key->algorithm) {
     case TOKEN_HS256:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Takes a compact JWS apart, reads its header and checks its signature. Called by the verifier and
- * by `link explain`; it never looks at a claim and never picks a key.
+ * Takes a compact JWS apart, reads its header and verifies its signature. Called by the verifier
+ * and by `link explain`; it never looks at a claim and never picks a key.
  */
 #include <errno.h>
 
@@ -87,8 +87,8 @@ enum token_verdict jws_read_header(const json_t *json, struct jws_header *header
     return TOKEN_OK;
 }
 
-enum token_verdict jws_check_signature(const struct jws_parts *parts, const struct key *key,
-                                       const struct jws_gate *gate)
+enum token_verdict jws_verify_signature(const struct jws_parts *parts, const struct key *key,
+                                        const struct jws_gate *gate)
 {
     /* Twice the size, so that malformed base64url of some more bytes is told from a signature of
      * another length. */
@@ -101,7 +101,7 @@ enum token_verdict jws_check_signature(const struct jws_parts *parts, const stru
         return REFUSED_TOKEN_MALFORMED;
     if (result != 0 || !key->can_verify)
         return REFUSED_BAD_SIGNATURE;
-    if (gate->may_check != NULL && !gate->may_check(gate->context))
+    if (gate->may_verify != NULL && !gate->may_verify(gate->context))
         return REFUSED_BAD_SIGNATURE;
     if (!key_verify(key, parts->header, parts->input_length, signature, length))
         return REFUSED_BAD_SIGNATURE;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The compact JWS (RFC 7515 section 7.1) taken apart, and its header read. verify.c and peek.c use
- * it; nothing in here may be trusted before jws_check_signature has returned TOKEN_OK.
+ * it; nothing in here may be trusted before jws_verify_signature has returned TOKEN_OK.
  */
 #ifndef TOLLGATE_TOKENS_JWS_INTERNAL_H
 #define TOLLGATE_TOKENS_JWS_INTERNAL_H
@@ -43,16 +43,17 @@ struct jws_header {
 enum token_verdict jws_read_header(const json_t *json, struct jws_header *header);
 
 /*
- * The callback that is asked before a signature is checked (token_verify_if); may_check NULL: none.
+ * The callback that is asked before a signature is verified (token_verify_if); may_verify NULL:
+ * none.
  */
 struct jws_gate {
-    bool (*may_check)(void *context);
+    bool (*may_verify)(void *context);
     void *context;
 };
 
-/* Decodes the signature part and checks it. Returns TOKEN_OK,
+/* Decodes the signature part and verifies it. Returns TOKEN_OK,
  * REFUSED_TOKEN_MALFORMED or REFUSED_BAD_SIGNATURE. */
-enum token_verdict jws_check_signature(const struct jws_parts *parts, const struct key *key,
-                                       const struct jws_gate *gate);
+enum token_verdict jws_verify_signature(const struct jws_parts *parts, const struct key *key,
+                                        const struct jws_gate *gate);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One key: its id, the one algorithm that it is pinned to, and the prepared contexts that make a
- * signature check cheap. jwk.c builds it, key_set.c keeps it, algorithm.c uses it. It never changes
- * once built.
+ * signature verification cheap. jwk.c builds it, key_set.c keeps it, algorithm.c uses it. It never
+ * changes once built.
  */
 #ifndef TOLLGATE_TOKENS_KEY_INTERNAL_H
 #define TOLLGATE_TOKENS_KEY_INTERNAL_H
@@ -29,8 +29,8 @@ struct key {
     bool has_private;     /* the private half of an asymmetric key was in the file */
     bool is_guessable;    /* HS256: secret_is_guessable */
     EVP_PKEY *pkey;       /* owns; NULL for HS256 */
-    EVP_MD_CTX *verifier; /* owns; initialised once, copied at each check; NULL for HS256 */
-    EVP_MAC_CTX *mac;     /* owns; keyed once, duplicated at each check; HS256 alone */
+    EVP_MD_CTX *verifier; /* owns; initialised once, copied at each verification; NULL for HS256 */
+    EVP_MAC_CTX *mac;     /* owns; keyed once, duplicated at each verification; HS256 alone */
 };
 
 struct key_set {
@@ -47,7 +47,7 @@ int key_init_pkey(struct key *key, EVP_PKEY *pkey); /* the key owns pkey, also o
 void key_clear(struct key *key);
 
 /* Whether `signature` is the key's over `input`. Also false when memory runs out: a token that
- * could not be checked is never let in. */
+ * could not be verified is never let in. */
 bool key_verify(const struct key *key, const char *input, size_t input_length,
                 const unsigned char *signature, size_t signature_length);
 /* `signature` holds SIGNATURE_SIZE_MAX bytes. Returns 0, -ENOKEY or -ENOMEM. */

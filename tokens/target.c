@@ -251,8 +251,8 @@ static bool is_path_byte(unsigned char byte, bool escaped, enum token_path_fault
     return false;
 }
 
-/* Checks that each segment of the decoded path means itself; only the last may be empty. */
-static enum token_target_error check_segments(struct token_target *out, size_t length)
+/* Validates that each segment of the decoded path means itself; only the last may be empty. */
+static enum token_target_error validate_segments(struct token_target *out, size_t length)
 {
     const char *path = out->path;
     unsigned number = 0;
@@ -294,7 +294,7 @@ static enum token_target_error decode_path(struct span span, struct token_target
     }
     out->path[path.length] = '\0';
     out->path_length = path.length;
-    return check_segments(out, path.length);
+    return validate_segments(out, path.length);
 }
 
 static enum token_target_error normalise_query(struct span span, struct token_target *out,

@@ -178,9 +178,9 @@ struct token_policy {
 struct token_trust;
 
 /*
- * Checks and copies everything. On success the trust owns the key sets, on failure the caller still
- * does, and *out is NULL. Returns 0, -EINVAL with a sentence in `error` that names the issuer and
- * the cure, or -ENOMEM.
+ * Validates and copies everything. On success the trust owns the key sets, on failure the caller
+ * still does, and *out is NULL. Returns 0, -EINVAL with a sentence in `error` that names the issuer
+ * and the cure, or -ENOMEM.
  */
 int token_trust_create(struct token_trust **out, const struct token_issuer *issuers, size_t count,
                        const struct token_policy *policy, char *error, size_t error_size);
@@ -202,7 +202,7 @@ struct token_limits {
     uint32_t pace_thousandth; /* of the file's own bitrate: 1500 is one and a half */
 };
 
-/* A token whose signature was checked, with its claims. Immutable, not reference counted: the
+/* A token whose signature was verified, with its claims. Immutable, not reference counted: the
  * caller of token_verify owns it, and it must not outlive the trust under which it was verified. */
 struct token {
     const char *issuer_id;               /* the configured short id, borrowed from the trust */
@@ -220,9 +220,9 @@ struct token {
 
 /*
  * Verifies a compact JWS: shape, header, key, signature, claims (types, required ones, versions,
- * critical ones, audience), and parses the container. It does not look at times: token_check does,
- * for each request. `jws` need not end in NUL. On TOKEN_OK the caller owns *out; otherwise *out is
- * NULL. Limits are read and bounded here; the caller enforces them.
+ * critical ones, audience), and parses the container. It does not look at times: token_validate
+ * does, for each request. `jws` need not end in NUL. On TOKEN_OK the caller owns *out; otherwise
+ * *out is NULL. Limits are read and bounded here; the caller enforces them.
  */
 enum token_verdict token_verify(const struct token_trust *trust, const char *jws, size_t length,
                                 struct token **out);
@@ -231,13 +231,13 @@ enum token_verdict token_verify(const struct token_trust *trust, const char *jws
 enum token_verdict token_verify_named(const struct token_trust *trust, const char *jws,
                                       size_t length, struct token **out, const char **claim);
 /*
- * The same as token_verify, for callers that bound how many signatures are checked, which costs
- * more than all else: `may_check` is called with `context`, at most once, when all that comes
+ * The same as token_verify, for callers that bound how many signatures are verified, which costs
+ * more than all else: `may_verify` is called with `context`, at most once, when all that comes
  * before the signature is right. Where it returns false, the signature is not looked at and the
  * verdict is REFUSED_BAD_SIGNATURE.
  */
 enum token_verdict token_verify_if(const struct token_trust *trust, const char *jws, size_t length,
-                                   struct token **out, bool (*may_check)(void *context),
+                                   struct token **out, bool (*may_verify)(void *context),
                                    void *context);
 void token_destroy(struct token **token);
 
@@ -254,22 +254,23 @@ struct token_request {
 };
 
 /*
- * Checks what changes from request to request: exp (refused from the second exp on, or exp +
+ * Validates what changes from request to request: exp (refused from the second exp on, or exp +
  * resume; RFC 9246 2.1.4), nbf (with nbf_leeway_s), iat (not past token_iat_max), lifetime_max_s,
  * the container, the issuer's path prefixes. `now` in seconds since 1970. `trust` gives the policy.
  */
-enum token_verdict token_check(const struct token_trust *trust, const struct token *token,
-                               const struct token_request *request, int64_t now);
+enum token_verdict token_validate(const struct token_trust *trust, const struct token *token,
+                                  const struct token_request *request, int64_t now);
 
 /*
- * The latest iat, in seconds since 1970, that token_check takes at `now`, since a storefront's
+ * The latest iat, in seconds since 1970, that token_validate takes at `now`, since a storefront's
  * clock may run ahead. A revocation by iat must begin after it to reach each token that is in use
  * at `now`.
  */
 int64_t token_iat_max(const struct token_policy *policy, int64_t now);
 
 /*
- * The second since 1970 from which on token_check refuses the token for good: exp, or exp + resume.
+ * The second since 1970 from which on token_validate refuses the token for good: exp, or exp +
+ * resume.
  */
 int64_t token_ends_at(const struct token *token);
 

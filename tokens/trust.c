@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The snapshot of issuers and policy under which tokens are verified: checked and copied when it is
- * made, never changed, shared by reference count. The configuration makes one at start and at each
- * reload, the verifier reads it; it never reads a file.
+ * The snapshot of issuers and policy under which tokens are verified: validated and copied when it
+ * is made, never changed, shared by reference count. The configuration makes one at start and at
+ * each reload, the verifier reads it; it never reads a file.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -79,7 +79,7 @@ static bool is_prefix(const char *prefix)
     return true;
 }
 
-static int check_issuer(const struct token_issuer *issuer, char *error, size_t error_size)
+static int validate_issuer(const struct token_issuer *issuer, char *error, size_t error_size)
 {
     if (issuer->id == NULL || !is_id(issuer->id))
         return complain(error, error_size,
@@ -196,7 +196,7 @@ static int compare_iss(const void *left, const void *right)
 }
 
 /* Two issuers with one iss would pick keys by chance; two with one id would merge their ledgers. */
-static int check_unique(const struct token_trust *trust, char *error, size_t error_size)
+static int validate_unique(const struct token_trust *trust, char *error, size_t error_size)
 {
     for (size_t i = 0; i < trust->count; i++) {
         for (size_t j = 0; j < i; j++) {
@@ -227,7 +227,7 @@ static int fill(struct token_trust *trust, const struct token_issuer *issuers, s
                 char *error, size_t error_size)
 {
     for (size_t i = 0; i < count; i++) {
-        int result = check_issuer(&issuers[i], error, error_size);
+        int result = validate_issuer(&issuers[i], error, error_size);
         if (result != 0)
             return result;
         trust->count++;
@@ -235,7 +235,7 @@ static int fill(struct token_trust *trust, const struct token_issuer *issuers, s
             return result;
     }
     qsort(trust->entries, trust->count, sizeof(trust->entries[0]), compare_iss);
-    return check_unique(trust, error, error_size);
+    return validate_unique(trust, error, error_size);
 }
 
 int token_trust_create(struct token_trust **out, const struct token_issuer *issuers, size_t count,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The verifier: it turns a compact JWS into a token with checked claims, or into the reason for
- * refusing it; and it checks such a token against a request and the time. The server's admission
+ * The verifier: it turns a compact JWS into a token with validated claims, or into the reason for
+ * refusing it; and it validates such a token against a request and the time. The server's admission
  * and the command line call it. It never remembers a token: caching is its caller's.
  */
 #include <stdio.h>
@@ -15,8 +15,8 @@
 
 #define IAT_AHEAD_S 60 /* a storefront's clock may run so much ahead */
 
-/* Picks the key by iss and kid and checks the signature with it. The iss cannot be trusted yet: it
- * only says whose keys to try (RFC 9246 section 2.1.1), and a lie ends in BAD_SIGNATURE. */
+/* Picks the key by iss and kid and verifies the signature with it. The iss cannot be trusted yet:
+ * it only says whose keys to try (RFC 9246 section 2.1.1), and a lie ends in BAD_SIGNATURE. */
 static enum token_verdict authenticate(const struct token_trust *trust,
                                        const struct jws_parts *parts,
                                        const struct jws_header *header, const json_t *claims,
@@ -39,7 +39,7 @@ static enum token_verdict authenticate(const struct token_trust *trust,
      * looked at. */
     if (key->algorithm != header->algorithm)
         return REFUSED_ALGORITHM_REFUSED;
-    return jws_check_signature(parts, key, gate);
+    return jws_verify_signature(parts, key, gate);
 }
 
 static enum token_verdict read_token(const struct token_issuer_entry *issuer, const char *kid,
@@ -118,10 +118,10 @@ enum token_verdict token_verify_named(const struct token_trust *trust, const cha
 }
 
 enum token_verdict token_verify_if(const struct token_trust *trust, const char *jws, size_t length,
-                                   struct token **out, bool (*may_check)(void *context),
+                                   struct token **out, bool (*may_verify)(void *context),
                                    void *context)
 {
-    const struct jws_gate gate = {may_check, context};
+    const struct jws_gate gate = {may_verify, context};
     const char *claim;
 
     return verify(trust, jws, length, &gate, out, &claim);
@@ -138,8 +138,8 @@ void token_destroy(struct token **token)
 
 /* Times are compared without sums that could overflow: exp and nbf are below 2^53, `now`
  * may be anything. */
-static enum token_verdict check_times(const struct token_policy *policy, const struct token *token,
-                                      int64_t now)
+static enum token_verdict validate_times(const struct token_policy *policy,
+                                         const struct token *token, int64_t now)
 {
     if (now < 0)
         now = 0;
@@ -149,8 +149,8 @@ static enum token_verdict check_times(const struct token_policy *policy, const s
     /* RFC 9246 section 2.1.5 allows no leeway; the policy's is an operator's decision. */
     if (token->nbf > now && token->nbf - now > (int64_t)policy->nbf_leeway_s)
         return REFUSED_NOT_YET_VALID;
-    /* A later iat would escape each revocation by iat. RFC 7519 section 4.1.6 leaves the check to
-     * the application. */
+    /* A later iat would escape each revocation by iat. RFC 7519 section 4.1.6 leaves that judgement
+     * to the application. */
     if (token->iat > token_iat_max(policy, now))
         return REFUSED_ISSUED_AHEAD;
     /* RFC 9246 section 2.1.4: refused from the second of exp on, without leeway. */
@@ -185,11 +185,11 @@ bool token_is_live(const struct token_trust *trust, const struct token *token)
     return now != NULL && then != NULL && key_is_same(now, then);
 }
 
-enum token_verdict token_check(const struct token_trust *trust, const struct token *token,
-                               const struct token_request *request, int64_t now)
+enum token_verdict token_validate(const struct token_trust *trust, const struct token *token,
+                                  const struct token_request *request, int64_t now)
 {
     const struct token_policy *policy = token_trust_policy(trust);
-    enum token_verdict verdict = check_times(policy, token, now);
+    enum token_verdict verdict = validate_times(policy, token, now);
 
     check(request->path_length > 0 && request->path[0] == '/');
     if (verdict != TOKEN_OK)

@@ -18,8 +18,8 @@
 #define PARSED   2000
 #define APPENDED 10000
 
-/* Keys that everybody knows, the same in each run, because the cost of a check depends on the key:
- * the second is from RFC 7515 A.3, the third from RFC 8037 A.1. */
+/* Keys that everybody knows, the same in each run, because the cost of a verification depends on
+ * the key: the second is from RFC 7515 A.3, the third from RFC 8037 A.1. */
 static const char jwks[] =
     "{\"keys\":["
     "{\"kty\":\"oct\",\"kid\":\"HS256\",\"alg\":\"HS256\","
@@ -32,7 +32,7 @@ static const char jwks[] =
     "\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\","
     "\"d\":\"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A\"}]}";
 
-/* Measures the checking of tokens that this algorithm's key signed. ES256 signs with a random
+/* Measures the verification of tokens that this algorithm's key signed. ES256 signs with a random
  * number, so each token differs. */
 static void verify(enum token_algorithm algorithm)
 {

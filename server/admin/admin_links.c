@@ -209,7 +209,7 @@ static struct token *verify_request(const struct node *node, const struct token_
     return token;
 }
 
-/* The same for a URL. The token's times are not checked: an expired link can be revoked, too. */
+/* The same for a URL. The token's times are not judged: an expired link can be revoked, too. */
 static struct token *verify_url(const struct node *node, const struct token_trust *trust,
                                 const char *url, unsigned char name[LEDGER_LINK_BYTES],
                                 struct admin_answer *answer)
@@ -291,7 +291,7 @@ void admin_link_revoke(struct node *node, const struct admin_request *request,
 
 /* ---- explaining ---- */
 
-/* Makes the worker's answer the verdict, whatever the checks of the token alone came to. */
+/* Makes the worker's answer the verdict, whatever the token alone says. */
 static void set_verdict(json_t *report, enum refusal refusal)
 {
     bool admitted = refusal == REFUSAL_NONE;

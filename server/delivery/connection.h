@@ -170,7 +170,7 @@ struct connection {
     struct inquiry *inquiry;      /* owns; it sends nothing. NULL: a client's connection */
     struct client_address peer;   /* the socket's, or the one that a proxy's header names */
     struct client_address client; /* the client that the peer speaks for, else the peer */
-    uint8_t failed_checks;        /* links refused for their signature, or left unchecked */
+    uint8_t failed_verifications; /* links refused for their signature, or left unverified */
     uint32_t answers;             /* status lines so far; at requests_max the connection ends */
     uint64_t rate_ms;             /* when the rate was last judged; 0: not yet */
     uint64_t rate_acknowledged;   /* tcp_acknowledged at that time */
@@ -252,8 +252,8 @@ size_t connection_client_header(struct worker *worker, struct connection *connec
  * many under way as it may. */
 bool connection_client_request(const struct node *node, struct connection *connection,
                                const struct http_head *head);
-/* The client whose failed checks are counted. NULL: nobody's, because a trusted proxy has not named
- * its client, or this is an inquiry. */
+/* The client whose failed verifications are counted. NULL: nobody's, because a trusted proxy has
+ * not named its client, or this is an inquiry. */
 const struct client_address *connection_client_asker(const struct node *node,
                                                      const struct connection *connection);
 /* The response is over: a forwarded request's client is no longer counted. */
@@ -389,9 +389,9 @@ void metering_handed(struct worker *worker, struct connection *connection, uint6
 /* Nothing more of the last delivery will be handed to the transport. */
 void metering_done(struct connection *connection);
 /*
- * The bytes that follow are paid from the funds of asker_funds. Where the last delivery was paid from
- * others, it ends and another one begins, so that each gives back to the funds that it took from.
- * Returns 0 or -ENOMEM.
+ * The bytes that follow are paid from the funds of asker_funds. Where the last delivery was paid
+ * from others, it ends and another one begins, so that each gives back to the funds that it took
+ * from. Returns 0 or -ENOMEM.
  */
 int metering_pay_from(struct worker *worker, struct connection *connection);
 /*

@@ -22,7 +22,7 @@
 
 struct access_log;
 struct address_table;
-struct checks;
+struct verifications;
 struct content_types;
 struct proxies;
 struct tls;
@@ -56,7 +56,7 @@ struct node {
     struct access_log *access_log;       /* owns; NULL: off */
     struct content_types *content_types; /* owns; Content-Type by the file name's ending */
     struct proxies *proxies;             /* owns; the proxies trusted to name their clients */
-    struct checks *checks;               /* owns; shared by the workers */
+    struct verifications *verifications; /* owns; shared by the workers */
     struct redis_address redis;
     struct address_table *addresses; /* owns; NULL without connections_per_address_max */
     atomic_uint connections;         /* open, of all workers */

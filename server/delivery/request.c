@@ -101,22 +101,22 @@ static enum refusal find_token(struct worker *worker, const struct http_head *he
 }
 
 /*
- * Counts a failed check and closes the connection after CHECKS_CLOSE of them, so that a client that
- * guesses must connect again. A connection of a forwarding proxy stays open: it carries other
- * clients, who did nothing wrong.
+ * Counts a failed verification and closes the connection after VERIFICATIONS_CLOSE of them, so that
+ * a client that guesses must connect again. A connection of a forwarding proxy stays open: it
+ * carries other clients, who did nothing wrong.
  */
 static enum refusal refuse_signature(struct worker *worker, struct connection *connection,
                                      enum token_effort effort)
 {
-    count(effort == TOKEN_CHECKED ? &worker->stats.tokens_failed : &worker->stats.tokens_unchecked,
+    count(effort == TOKEN_VERIFIED ? &worker->stats.tokens_failed : &worker->stats.tokens_unchecked,
           1);
-    if (!connection->forwards && ++connection->failed_checks >= CHECKS_CLOSE)
+    if (!connection->forwards && ++connection->failed_verifications >= VERIFICATIONS_CLOSE)
         connection->keep_alive = false;
-    return effort == TOKEN_UNCHECKED ? REFUSAL_TOO_MANY_BAD_SIGNATURES
-                                     : refusal_of_verdict(REFUSED_BAD_SIGNATURE);
+    return effort == TOKEN_UNVERIFIED ? REFUSAL_TOO_MANY_BAD_SIGNATURES
+                                      : refusal_of_verdict(REFUSED_BAD_SIGNATURE);
 }
 
-/* Finds the token that the request carries and checks its signature; the entry goes to
+/* Finds the token that the request carries and verifies its signature; the entry goes to
  * connection->link. */
 static enum refusal identify(struct worker *worker, struct connection *connection,
                              const struct http_head *head, const struct token_target *target)
@@ -518,7 +518,7 @@ static enum request_outcome take(struct worker *worker, struct connection *conne
     access_begin(worker, connection, head, &wanted);
     if (refusal == REFUSAL_NONE)
         refusal = refusal_of_verdict(
-            token_check(worker->trust, connection->link->token, &wanted, worker->now_s));
+            token_validate(worker->trust, connection->link->token, &wanted, worker->now_s));
     if (refusal == REFUSAL_NONE && find_bytes(worker, connection, head, &wanted, &selection,
                                               &ranges, &refusal) == REQUEST_AGAIN)
         return REQUEST_AGAIN;

@@ -12,8 +12,8 @@
 #include "server/base/check.h"
 #include "server/config/content_types.h"
 #include "server/delivery/connection.h"
-#include "server/link/checks.h"
 #include "server/link/token_cache.h"
+#include "server/link/verifications.h"
 #include "storage/media/media.h"
 
 #define RETRY_AFTER_S 1
@@ -444,7 +444,7 @@ void response_refuse_because(struct worker *worker, struct connection *connectio
     if (status == 503 || status == 429) {
         write_text(&out, "Retry-After: "); /* RFC 9110 10.2.3 */
         write_number(&out, refusal == REFUSAL_TOO_MANY_BAD_SIGNATURES
-                               ? checks_retry_s(worker->node->checks)
+                               ? verifications_retry_s(worker->node->verifications)
                                : RETRY_AFTER_S);
         write_text(&out, "\r\n");
     }

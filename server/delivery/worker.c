@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The worker's loop: waits on the ring, hands each completion to the file that handles it, runs the
- * connections that can go on without waiting, and writes the commands queued for Redis.
- * workers.c in server/node/ starts it; it parses and sends nothing itself. See worker.h for what is shared.
+ * connections that can go on without waiting, and writes the commands queued for Redis. workers.c
+ * in server/node/ starts it; it parses and sends nothing itself. See worker.h for what is shared.
  */
 #include "server/delivery/worker.h"
 
@@ -395,7 +395,7 @@ int worker_create(struct worker **out, struct node *node, unsigned index, char *
     if (status == 0)
         status = make_connections(worker);
     if (status == 0)
-        status = token_cache_create(&worker->tokens, node->ledger, node->checks,
+        status = token_cache_create(&worker->tokens, node->ledger, node->verifications,
                                     node->config->tokens_max);
     if (status == 0)
         status = target_cache_create(&worker->targets);

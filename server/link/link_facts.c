@@ -139,15 +139,15 @@ static void judge_request(struct link_facts *facts, const struct token_trust *tr
         .uri = facts->target.uri,
         .uri_length = facts->target.uri_length,
     };
-    enum token_verdict verdict = token_check(trust, token, &request, facts->now);
+    enum token_verdict verdict = token_validate(trust, token, &request, facts->now);
     if (verdict == TOKEN_OK || step_of(facts, verdict) == LINK_STEP_PATH)
         facts->states[LINK_STEP_TIMES] = LINK_PASSED;
     else
         fail(facts, LINK_STEP_TIMES, refusal_of_verdict(verdict));
-    /* Whether the path fits is worth knowing of an expired link, too, so it is checked as of the
+    /* Whether the path fits is worth knowing of an expired link, too, so it is judged as of the
      * last second of the link. */
     if (facts->states[LINK_STEP_TIMES] == LINK_FAILED)
-        verdict = token_check(trust, token, &request, token->exp - 1);
+        verdict = token_validate(trust, token, &request, token->exp - 1);
     else if (token_is_resuming(token, facts->now))
         fail(facts, LINK_STEP_TIMES, refusal_of_verdict(REFUSED_EXPIRED));
     if (verdict == TOKEN_OK)

@@ -47,7 +47,7 @@ struct link_facts {
     const struct config_issuer *issuer; /* borrows; NULL where iss names none */
     struct key_set *keys;               /* owns; the issuer's */
     const char *claim;                  /* name of the malformed claim, static; NULL: none is */
-    enum refusal refusal;               /* REFUSAL_NONE: the token's checks admit the link */
+    enum refusal refusal;               /* REFUSAL_NONE: the token by itself admits the link */
     enum link_state states[LINK_STEP_COUNT];
     enum refusal refusals[LINK_STEP_COUNT]; /* why a step failed */
 };

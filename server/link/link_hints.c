@@ -326,7 +326,7 @@ static bool signed_by(const struct link_facts *facts, const json_t *jwk, const c
         } else {
             enum token_verdict verdict =
                 token_verify(trust, facts->target.package, facts->target.package_length, &token);
-            /* The signature is checked before the claims, so any other verdict confirms it. */
+            /* The signature is verified before the claims, so any other verdict confirms it. */
             matches = verdict != REFUSED_BAD_SIGNATURE && verdict != REFUSED_ALGORITHM_REFUSED &&
                       verdict != REFUSED_KEY_UNKNOWN;
         }

@@ -2,8 +2,8 @@
 /*
  * Remembers request targets that this worker has met at least twice, with the path that they name
  * and the token that they carry, so that a repeated link is neither parsed nor digested again.
- * Called by request.c. It remembers who signed, never that a request was granted: token_check must
- * run for each request. Each worker has its own; it is not thread-safe.
+ * Called by request.c. It remembers who signed, never that a request was granted: token_validate
+ * must run for each request. Each worker has its own; it is not thread-safe.
  */
 #ifndef TOLLGATE_SERVER_LINK_TARGET_CACHE_H
 #define TOLLGATE_SERVER_LINK_TARGET_CACHE_H
@@ -29,7 +29,7 @@ int target_cache_create(struct target_cache **out);
 void target_cache_destroy(struct target_cache **cache);
 
 /* Returns the memo of exactly these bytes, or NULL. The memo is valid until the next call; its
- * token's signature was checked under the generation of `trust`. *hash is for target_cache_put. */
+ * token's signature was verified under the generation of `trust`. *hash is for target_cache_put. */
 const struct target_memo *target_cache_find(struct target_cache *cache,
                                             const struct token_trust *trust, const char *target,
                                             size_t length, uint64_t *hash);

@@ -15,17 +15,17 @@
 #include "server/link/link_name.h"
 
 struct token_cache {
-    struct ledger *ledger; /* borrows */
-    struct checks *checks; /* borrows */
-    EVP_MD *sha256;        /* owns: fetched once, a fetch costs more than the digest */
-    EVP_MD_CTX *context;   /* owns */
+    struct ledger *ledger;               /* borrows */
+    struct verifications *verifications; /* borrows */
+    EVP_MD *sha256;      /* owns: fetched once, a fetch costs more than the digest */
+    EVP_MD_CTX *context; /* owns */
     uint64_t entries_max, entries, mask;
     struct token_entry **buckets;
     struct token_entry *newest, *oldest;
 };
 
-int token_cache_create(struct token_cache **out, struct ledger *ledger, struct checks *checks,
-                       uint64_t entries_max)
+int token_cache_create(struct token_cache **out, struct ledger *ledger,
+                       struct verifications *verifications, uint64_t entries_max)
 {
     struct token_cache *cache = calloc(1, sizeof(*cache));
     uint64_t buckets = 64;
@@ -34,7 +34,7 @@ int token_cache_create(struct token_cache **out, struct ledger *ledger, struct c
     if (cache == NULL)
         return -ENOMEM;
     cache->ledger = ledger;
-    cache->checks = checks;
+    cache->verifications = verifications;
     cache->entries_max = entries_max;
     cache->mask = buckets - 1;
     cache->buckets = calloc(buckets, sizeof(*cache->buckets));
@@ -142,25 +142,25 @@ static bool name_link(struct token_cache *cache, const char *jws, size_t length,
     return digest(cache, text, text_length, entry->link);
 }
 
-/* The context of a signature check, which may be skipped. */
+/* The context of a signature verification, which may be skipped. */
 struct question {
-    struct checks *checks;
+    struct verifications *verifications;
     const unsigned char *digest;
     const struct token_asker *asker;
     enum token_effort effort;
 };
 
-static bool may_check(void *context)
+static bool may_verify(void *context)
 {
     struct question *question = context;
-    bool may = checks_may(question->checks, question->digest, question->asker->client,
-                          question->asker->now_ms);
-    question->effort = may ? TOKEN_CHECKED : TOKEN_UNCHECKED;
+    bool may = verifications_may(question->verifications, question->digest, question->asker->client,
+                                 question->asker->now_ms);
+    question->effort = may ? TOKEN_VERIFIED : TOKEN_UNVERIFIED;
     return may;
 }
 
 /* Logs that an address has used up its failures: the refusals alone would not show why its links
- * are not checked. */
+ * are not verified. */
 static void say_used_up(const struct client_address *client)
 {
     char name[CLIENT_ADDRESS_TEXT];
@@ -173,24 +173,24 @@ static void say_used_up(const struct client_address *client)
                 name);
 }
 
-/* Checks the signature, unless the node knows that it is wrong, or the asker has used up its
+/* Verifies the signature, unless the node knows that it is wrong, or the asker has used up its
  * failures. */
-static enum token_verdict check_signature(const struct token_cache *cache,
-                                          const struct token_trust *trust, const char *jws,
-                                          size_t length, const unsigned char key[32],
-                                          const struct token_asker *asker, struct token **token,
-                                          enum token_effort *effort)
+static enum token_verdict verify_signature(const struct token_cache *cache,
+                                           const struct token_trust *trust, const char *jws,
+                                           size_t length, const unsigned char key[32],
+                                           const struct token_asker *asker, struct token **token,
+                                           enum token_effort *effort)
 {
     uint64_t generation = token_trust_generation(trust);
     *effort = TOKEN_REMEMBERED;
-    if (checks_has_failed(cache->checks, key, generation))
+    if (verifications_has_failed(cache->verifications, key, generation))
         return REFUSED_BAD_SIGNATURE;
-    struct question question = {cache->checks, key, asker, TOKEN_READ};
-    enum token_verdict verdict = token_verify_if(trust, jws, length, token, may_check, &question);
+    struct question question = {cache->verifications, key, asker, TOKEN_READ};
+    enum token_verdict verdict = token_verify_if(trust, jws, length, token, may_verify, &question);
     *effort = question.effort;
-    if (question.effort == TOKEN_CHECKED &&
-        checks_tell(cache->checks, key, generation, verdict != REFUSED_BAD_SIGNATURE, asker->client,
-                    asker->now_ms))
+    if (question.effort == TOKEN_VERIFIED &&
+        verifications_tell(cache->verifications, key, generation, verdict != REFUSED_BAD_SIGNATURE,
+                           asker->client, asker->now_ms))
         say_used_up(asker->client);
     return verdict;
 }
@@ -202,7 +202,7 @@ static enum token_verdict verify(struct token_cache *cache, struct token_trust *
 {
     struct token *token = NULL;
     enum token_verdict verdict =
-        check_signature(cache, trust, jws, length, key, asker, &token, effort);
+        verify_signature(cache, trust, jws, length, key, asker, &token, effort);
     if (verdict != TOKEN_OK)
         return verdict; /* not remembered, or rubbish would fill the cache */
     struct token_entry *entry = calloc(1, sizeof(*entry));
@@ -254,7 +254,7 @@ enum token_verdict token_cache_get(struct token_cache *cache, struct token_trust
     while (entry != NULL && memcmp(entry->digest, key, sizeof(key)) != 0)
         entry = entry->next;
     if (entry != NULL && token_trust_generation(entry->trust) != token_trust_generation(trust)) {
-        forget(cache, entry); /* a key may be gone: check the signature again */
+        forget(cache, entry); /* a key may be gone: verify the signature again */
         entry = NULL;
     }
     if (entry != NULL) {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Tokens whose signature this worker has checked, remembered under their SHA-256 and the trust's
- * generation, so that the signature is checked once for each distinct token. Called by request.c;
+ * Tokens whose signature this worker has verified, remembered under their SHA-256 and the trust's
+ * generation, so that the signature is verified once for each distinct token. Called by request.c;
  * each worker has its own, which is not thread-safe. It never remembers whether times and container
- * allow a request: token_check must run for each.
+ * allow a request: token_validate must run for each.
  */
 #ifndef TOLLGATE_SERVER_LINK_TOKEN_CACHE_H
 #define TOLLGATE_SERVER_LINK_TOKEN_CACHE_H
@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "server/link/checks.h"
+#include "server/link/verifications.h"
 #include "storage/ledger/ledger.h"
 #include "tokens/tokens.h"
 
@@ -34,12 +34,13 @@ struct token_entry {
     bool cached;
 };
 
-/* Borrows the ledger and `checks`, which the node has for all its workers. */
-int token_cache_create(struct token_cache **out, struct ledger *ledger, struct checks *checks,
-                       uint64_t entries_max);
+/* Borrows the ledger and `verifications`, which the node has for all its workers. */
+int token_cache_create(struct token_cache **out, struct ledger *ledger,
+                       struct verifications *verifications, uint64_t entries_max);
 void token_cache_destroy(struct token_cache **cache);
 
-/* The client whose failed checks are counted, NULL to count nobody's, and the time (monotonic). */
+/* The client whose failed verifications are counted, NULL to count nobody's, and the time
+ * (monotonic). */
 struct token_asker {
     const struct client_address *client;
     uint64_t now_ms;
@@ -49,15 +50,15 @@ struct token_asker {
 enum token_effort {
     TOKEN_REMEMBERED, /* the worker knew the token as good, or the node as wrongly signed */
     TOKEN_READ,       /* refused before its signature was looked at */
-    TOKEN_CHECKED,    /* its signature was checked */
-    TOKEN_UNCHECKED,  /* it was not, because the asker has used up its failures */
+    TOKEN_VERIFIED,   /* its signature was verified */
+    TOKEN_UNVERIFIED, /* it was not, because the asker has used up its failures */
 };
 
 /*
  * Verifies a token, or finds it in the cache. On TOKEN_OK with *status 0, *out is a reference for
  * the caller (token_entry_drop). *status is -ENOSPC where the ledger takes no more accounts, or
- * -ENOMEM. With TOKEN_UNCHECKED the verdict is REFUSED_BAD_SIGNATURE, although the signature may be
- * good.
+ * -ENOMEM. With TOKEN_UNVERIFIED the verdict is REFUSED_BAD_SIGNATURE, although the signature may
+ * be good.
  */
 enum token_verdict token_cache_get(struct token_cache *cache, struct token_trust *trust,
                                    const char *jws, size_t length, const struct token_asker *asker,

@@ -18,7 +18,7 @@
 #include "server/doctor/descriptor_needs.h"
 #include "server/grant/address_table.h"
 #include "server/grant/window.h"
-#include "server/link/checks.h"
+#include "server/link/verifications.h"
 #include "server/node/node_internal.h"
 #include "server/redis/redis_child.h"
 #include "server/transport/tls.h"
@@ -153,9 +153,9 @@ static int read_lists(struct node *node)
     if (status < 0)
         return status; /* no memory: config_check has refused what is wrong before */
     /* Good ones: what the workers remember, and some room where sets are filled unevenly. */
-    status =
-        checks_create(&node->checks, config->failed_checks_max, config->failed_checks_per_minute,
-                      2 * config->tokens_max * node_workers(config));
+    status = verifications_create(&node->verifications, config->failed_checks_max,
+                                  config->failed_checks_per_minute,
+                                  2 * config->tokens_max * node_workers(config));
     if (status < 0)
         return status;
     if (config->connections_per_address_max == 0)

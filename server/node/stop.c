@@ -13,7 +13,7 @@
 #include "server/delivery/proxies.h"
 #include "server/grant/address_table.h"
 #include "server/grant/window.h"
-#include "server/link/checks.h"
+#include "server/link/verifications.h"
 #include "server/node/node_internal.h"
 #include "server/redis/redis_child.h"
 #include "server/transport/tls.h"
@@ -61,7 +61,7 @@ int node_stop(struct node_parts *parts)
     windows_destroy(&node->windows);
     address_table_destroy(&node->addresses);
     proxies_destroy(&node->proxies);
-    checks_destroy(&node->checks);
+    verifications_destroy(&node->verifications);
     content_types_destroy(&node->content_types);
     int64_t unposted = close_ledger(node);
     media_close(&node->media);

@@ -26,8 +26,8 @@ struct staple {
 
 /*
  * Reads the file at `path` into *out, which is zeroes. `chain` may be NULL. Where `issuer` is NULL,
- * the signature remains unchecked, as does the issuer's key. 0, or a negative errno, and `why` says
- * what is wrong with the file, and the cure.
+ * the signature remains unverified, as does the issuer's key. 0, or a negative errno, and `why`
+ * says what is wrong with the file, and the cure.
  */
 int staple_read(struct staple *out, const char *path, const X509 *leaf, X509 *issuer,
                 STACK_OF(X509) * chain, char *why, size_t why_size);

@@ -2,7 +2,7 @@
 /*
  * The media: the files that are served. It opens paths beneath the media root and nowhere else,
  * keeps hot files open, and knows each file's content hash (its strong validator). The server's
- * workers use it, and the commands `media scan`, `media show` and those that check a link's path.
+ * workers use it, and the commands `media scan`, `media show` and those that explain a link's path.
  * It knows nothing of tokens, accounts or HTTP, and never blocks a worker on a cold disk: what
  * might block is handed back for the ring (openat2) or done on the hasher's thread.
  */

@@ -63,8 +63,9 @@ static void verify(const char *jws, size_t length)
     if (token != NULL) {
         check(token->account[0] != '\0' && token->kid[0] != '\0');
         check(token->exp >= 0 && token->nbf >= 0 && token->iat >= 0);
-        (void)token_check(trust, token, &request, token->exp - 1);
-        check(token_check(trust, token, &request, token->exp + token->limits.resume_s) != TOKEN_OK);
+        (void)token_validate(trust, token, &request, token->exp - 1);
+        check(token_validate(trust, token, &request, token->exp + token->limits.resume_s) !=
+              TOKEN_OK);
         check(token->limits.max_uses <= TOKEN_USES_MAX &&
               (token->limits.max_uses == 0 || token->jti[0] != '\0'));
         check(token->limits.pace_thousandth == 0 || token->limits.pace_thousandth >= 1000);

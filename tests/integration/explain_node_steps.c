@@ -3,13 +3,13 @@
  * Refusals for the node's own reasons: each is brought about in a site of its own, because the node
  * is of no use for another test afterwards. The table in explain_test.c calls them.
  */
-#include "tests/integration/explain_steps.h"
-
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mount.h>
 #include <unistd.h>
+
+#include "tests/integration/explain_steps.h"
 
 void without_redis(void)
 {

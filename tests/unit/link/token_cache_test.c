@@ -19,7 +19,7 @@
 
 static char directory[] = "/tmp/tollgate-tokens-XXXXXX";
 static struct ledger *ledger;
-static struct checks *checks;
+static struct verifications *verifications;
 static struct token_cache *cache;
 static struct client_address client;
 static char *private_jwks[2], *made[TOKENS_MADE];
@@ -86,7 +86,7 @@ static void set_up(void)
         .lease_ms = 3000,
     };
     cr_assert_eq(ledger_open(&ledger, &options, error, sizeof(error)), 0, "%s", error);
-    cr_assert_eq(checks_create(&checks, FAILED_MAX, 1, 100), 0);
+    cr_assert_eq(verifications_create(&verifications, FAILED_MAX, 1, 100), 0);
     cr_assert(client_address_read("192.0.2.1", 9, &client));
     for (unsigned i = 0; i < 2; i++) {
         char *public_jwks = NULL;
@@ -105,7 +105,7 @@ static void tear_down(void)
 {
     token_cache_destroy(&cache);
     cr_assert_null(cache);
-    checks_destroy(&checks);
+    verifications_destroy(&verifications);
     (void)ledger_close(&ledger, 0);
     nftw(directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     while (made_count > 0)
@@ -118,7 +118,7 @@ TestSuite(token_cache, .init = set_up, .fini = tear_down);
 
 static void make_cache(uint64_t entries_max)
 {
-    cr_assert_eq(token_cache_create(&cache, ledger, checks, entries_max), 0);
+    cr_assert_eq(token_cache_create(&cache, ledger, verifications, entries_max), 0);
 }
 
 /* Gets the token for the client and tells what it took. */
@@ -155,7 +155,7 @@ Test(token_cache, checks_a_signature_once_for_each_token)
     const char *jws = sign("alice", "order-1", NOW_S);
     enum token_effort effort;
     struct token_entry *first = get(trust, jws, TOKEN_OK, &effort);
-    cr_expect_eq(effort, TOKEN_CHECKED);
+    cr_expect_eq(effort, TOKEN_VERIFIED);
     struct token_entry *second = get(trust, jws, TOKEN_OK, &effort);
     cr_expect_eq(effort, TOKEN_REMEMBERED);
     cr_expect_eq(second, first);
@@ -178,7 +178,7 @@ Test(token_cache, checks_again_under_another_generation_and_leaves_the_old_entry
     enum token_effort effort;
     struct token_entry *old = get(trust, jws, TOKEN_OK, &effort);
     struct token_entry *fresh = get(reloaded, jws, TOKEN_OK, &effort);
-    cr_expect_eq(effort, TOKEN_CHECKED, "a key may be gone");
+    cr_expect_eq(effort, TOKEN_VERIFIED, "a key may be gone");
     cr_expect_neq(fresh, old);
     cr_expect_not(old->cached);
     cr_expect(fresh->cached);
@@ -196,10 +196,10 @@ Test(token_cache, forgets_a_token_whose_key_is_gone)
     struct token_trust *trust = make_trust(0), *reloaded = make_trust(1);
     const char *jws = sign("alice", "order-1", NOW_S);
     enum token_effort effort;
-    cr_expect_eq(effort_for(trust, jws), TOKEN_CHECKED);
+    cr_expect_eq(effort_for(trust, jws), TOKEN_VERIFIED);
     (void)get(reloaded, jws, REFUSED_KEY_UNKNOWN, &effort);
     cr_expect_eq(effort, TOKEN_READ);
-    cr_expect_eq(effort_for(trust, jws), TOKEN_CHECKED, "it is not in the cache any more");
+    cr_expect_eq(effort_for(trust, jws), TOKEN_VERIFIED, "it is not in the cache any more");
     token_trust_drop(&trust);
     token_trust_drop(&reloaded);
 }
@@ -215,7 +215,7 @@ Test(token_cache, at_its_bound_forgets_the_token_that_was_not_used_for_the_longe
     for (int i = 0; i < 4; i++)
         jws[i] = sign("alice", NULL, NOW_S + i);
     for (int i = 0; i < 3; i++)
-        cr_expect_eq(effort_for(trust, jws[i]), TOKEN_CHECKED);
+        cr_expect_eq(effort_for(trust, jws[i]), TOKEN_VERIFIED);
     /* Oldest first: 0, 1, 2. A look-up uses the first, a touch the second. */
     cr_expect_eq(effort_for(trust, jws[0]), TOKEN_REMEMBERED);
     struct token_entry *second = get(trust, jws[1], TOKEN_OK, &effort);
@@ -224,12 +224,12 @@ Test(token_cache, at_its_bound_forgets_the_token_that_was_not_used_for_the_longe
     token_cache_touch(cache, second);
     token_cache_touch(cache, second); /* the newest: nothing changes */
     token_entry_drop(&second);
-    cr_expect_eq(effort_for(trust, jws[3]), TOKEN_CHECKED);
+    cr_expect_eq(effort_for(trust, jws[3]), TOKEN_VERIFIED);
     static const int kept[] = {0, 1, 3};
     for (size_t i = 0; i < 3; i++)
         cr_expect_eq(effort_for(trust, jws[kept[i]]), TOKEN_REMEMBERED, "token %d", kept[i]);
-    cr_expect_eq(effort_for(trust, jws[2]), TOKEN_CHECKED);
-    cr_expect_eq(effort_for(trust, jws[0]), TOKEN_CHECKED, "now it was the oldest");
+    cr_expect_eq(effort_for(trust, jws[2]), TOKEN_VERIFIED);
+    cr_expect_eq(effort_for(trust, jws[0]), TOKEN_VERIFIED, "now it was the oldest");
     token_trust_drop(&trust);
 }
 
@@ -241,7 +241,7 @@ Test(token_cache, never_takes_an_entry_from_whoever_holds_it)
     enum token_effort effort;
     struct token_entry *one = get(trust, jws, TOKEN_OK, &effort),
                        *two = get(trust, jws, TOKEN_OK, &effort);
-    cr_expect_eq(effort_for(trust, other), TOKEN_CHECKED);
+    cr_expect_eq(effort_for(trust, other), TOKEN_VERIFIED);
     cr_expect_not(one->cached);
     cr_expect_eq(one->references, 2u);
     cr_expect_str_eq(one->token->jti, "order-1");
@@ -249,7 +249,7 @@ Test(token_cache, never_takes_an_entry_from_whoever_holds_it)
     cr_expect_eq(two->references, 1u);
     cr_expect_str_eq(ledger_account_tag(two->account), "shop/alice");
     struct token_entry *fresh = get(trust, jws, TOKEN_OK, &effort);
-    cr_expect_eq(effort, TOKEN_CHECKED, "what was pushed out is not found");
+    cr_expect_eq(effort, TOKEN_VERIFIED, "what was pushed out is not found");
     cr_expect_neq(fresh, two);
     token_cache_destroy(&cache);
     cr_expect_not(fresh->cached, "entries outlive the cache, too");
@@ -293,9 +293,9 @@ Test(token_cache, keeps_no_refused_token_and_pushes_none_out_for_it)
     const char *jws = sign("alice", "order-1", NOW_S), *other = sign("alice", "order-2", NOW_S);
     const char *wrong = with_a_wrong_signature(jws, other);
     enum token_effort effort;
-    cr_expect_eq(effort_for(trust, jws), TOKEN_CHECKED);
+    cr_expect_eq(effort_for(trust, jws), TOKEN_VERIFIED);
     (void)get(trust, wrong, REFUSED_BAD_SIGNATURE, &effort);
-    cr_expect_eq(effort, TOKEN_CHECKED);
+    cr_expect_eq(effort, TOKEN_VERIFIED);
     (void)get(trust, wrong, REFUSED_BAD_SIGNATURE, &effort);
     cr_expect_eq(effort, TOKEN_REMEMBERED, "the node knows that it is wrong");
     (void)get(trust, "rubbish", REFUSED_TOKEN_MALFORMED, &effort);
@@ -313,22 +313,22 @@ Test(token_cache, serves_what_it_remembers_also_to_a_client_whose_failures_are_u
     const char *jws = sign("alice", "order-1", NOW_S), *other = sign("alice", "order-2", NOW_S),
                *third = sign("alice", "order-3", NOW_S);
     enum token_effort effort;
-    cr_expect_eq(effort_for(trust, jws), TOKEN_CHECKED);
+    cr_expect_eq(effort_for(trust, jws), TOKEN_VERIFIED);
     for (int i = 0; i < FAILED_MAX; i++) {
         (void)get(trust, with_a_wrong_signature(jws, i == 0 ? other : third), REFUSED_BAD_SIGNATURE,
                   &effort);
-        cr_expect_eq(effort, TOKEN_CHECKED);
+        cr_expect_eq(effort, TOKEN_VERIFIED);
     }
     (void)get(trust, other, REFUSED_BAD_SIGNATURE, &effort);
-    cr_expect_eq(effort, TOKEN_UNCHECKED, "it is good, but nobody looked");
+    cr_expect_eq(effort, TOKEN_UNVERIFIED, "it is good, but nobody looked");
     cr_expect_eq(effort_for(trust, jws), TOKEN_REMEMBERED);
     const struct token_asker nobody = {.now_ms = 1000};
     struct token_entry *entry = NULL;
     int status = -1;
     cr_expect_eq(
         token_cache_get(cache, trust, other, strlen(other), &nobody, &entry, &effort, &status),
-        TOKEN_OK, "what was left unchecked is not known as wrong");
-    cr_expect_eq(effort, TOKEN_CHECKED);
+        TOKEN_OK, "what was left unverified is not known as wrong");
+    cr_expect_eq(effort, TOKEN_VERIFIED);
     token_entry_drop(&entry);
     token_trust_drop(&trust);
 }

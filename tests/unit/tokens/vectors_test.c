@@ -28,24 +28,24 @@ static struct key_set *vector_keys(const char *jwk, size_t length, const char *a
     return keys;
 }
 
-static enum token_verdict check(const struct key_set *keys, const char *jws, size_t length)
+static enum token_verdict verify(const struct key_set *keys, const char *jws, size_t length)
 {
     struct jws_parts parts;
 
     cr_assert_eq(jws_split(jws, length, &parts), TOKEN_OK);
-    return jws_check_signature(&parts, &keys->keys[0], &(struct jws_gate){NULL, NULL});
+    return jws_verify_signature(&parts, &keys->keys[0], &(struct jws_gate){NULL, NULL});
 }
 
-static void check_vector_files(const char *jwk_name, const char *jws_name, const char *algorithm)
+static void verify_vector_files(const char *jwk_name, const char *jws_name, const char *algorithm)
 {
     size_t length = 0;
     char *jwk = test_vector(jwk_name, &length);
     struct key_set *keys = vector_keys(jwk, length, algorithm);
     char *jws = test_vector(jws_name, &length);
 
-    cr_expect_eq(check(keys, jws, length), TOKEN_OK);
+    cr_expect_eq(verify(keys, jws, length), TOKEN_OK);
     jws[length / 2] = jws[length / 2] == 'A' ? 'B' : 'A';
-    cr_expect_eq(check(keys, jws, length), REFUSED_BAD_SIGNATURE);
+    cr_expect_eq(verify(keys, jws, length), REFUSED_BAD_SIGNATURE);
     free(jwk);
     free(jws);
     key_set_destroy(&keys);
@@ -53,12 +53,12 @@ static void check_vector_files(const char *jwk_name, const char *jws_name, const
 
 Test(token_vectors, agrees_with_rfc_7515_a_1_on_hs256)
 {
-    check_vector_files("rfc7515-A.1.jwk", "rfc7515-A.1.jwsc", "HS256");
+    verify_vector_files("rfc7515-A.1.jwk", "rfc7515-A.1.jwsc", "HS256");
 }
 
 Test(token_vectors, agrees_with_rfc_7515_a_3_on_es256)
 {
-    check_vector_files("rfc7515-A.3.jwk", "rfc7515-A.3.jwsc", "ES256");
+    verify_vector_files("rfc7515-A.3.jwk", "rfc7515-A.3.jwsc", "ES256");
 }
 
 Test(token_vectors, agrees_with_rfc_8037_a_4_on_eddsa_both_ways)
@@ -75,7 +75,7 @@ Test(token_vectors, agrees_with_rfc_8037_a_4_on_eddsa_both_ways)
     struct jws_parts parts;
 
     cr_assert_eq(jws_split(jws, strlen(jws), &parts), TOKEN_OK);
-    cr_expect_eq(jws_check_signature(&parts, &keys->keys[0], &(struct jws_gate){NULL, NULL}),
+    cr_expect_eq(jws_verify_signature(&parts, &keys->keys[0], &(struct jws_gate){NULL, NULL}),
                  TOKEN_OK);
     /* Ed25519 is deterministic, so our signature must equal the vector's. */
     cr_assert_eq(key_sign(&keys->keys[0], jws, parts.input_length, signature, &length), 0);
@@ -141,7 +141,7 @@ Test(token_vectors, verifies_each_signature_of_rfc_9246_appendix_a)
             cr_expect_eq(jws_split(jws, strlen(jws), &parts), REFUSED_TOKEN_ENCRYPTED);
             continue;
         }
-        cr_expect_eq(check(keys, jws, strlen(jws)), TOKEN_OK, "example %zu", index);
+        cr_expect_eq(verify(keys, jws, strlen(jws)), TOKEN_OK, "example %zu", index);
         signed_count++;
     }
     cr_expect_eq(signed_count, 4);
