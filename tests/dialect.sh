@@ -21,6 +21,9 @@ refuse 'strerrordesc_np() is thread-safe and untranslated; strerror() is neither
 refuse 'a section is /* ---- name ---- */ on one line' '^/\* ?---' '/\* ---- .* ---- \*/$'
 refuse 'an #include has the whole path' '#include "[^/"]*"' '#include "[a-z_]*_(json|lua)\.h"'
 
+lines=$(grep -nE '(args|keys)(\[|, *)[0-9]' storage/ledger/functions/*.lua)
+[ -z "$lines" ] || { printf 'a key or an argument has a name in storage/ledger/redis_table.h:\n%s\n' "$lines"; found=1; }
+
 for source in $sources; do
     [ "$(head -n 1 "$source")" = '/* SPDX-License-Identifier: Apache-2.0 */' ] ||
         { echo "$source: its first line names the licence: /* SPDX-License-Identifier: Apache-2.0 */"; found=1; }
