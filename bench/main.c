@@ -126,7 +126,7 @@ static uint64_t time_of(struct argp_state *state, const char *option, const char
     return 0;
 }
 
-static void check_arguments(struct argp_state *state, const struct arguments *arguments)
+static void validate_arguments(struct argp_state *state, const struct arguments *arguments)
 {
     if (arguments->url_count == 0)
         argp_error(state, "which URL? For example http://127.0.0.1:8080/a.mp3");
@@ -212,7 +212,7 @@ static error_t parse(int key, char *text, struct argp_state *state)
         arguments->urls[arguments->url_count++] = text;
         return 0;
     case ARGP_KEY_END:
-        check_arguments(state, arguments);
+        validate_arguments(state, arguments);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;

@@ -2,8 +2,8 @@
 /*
  * The admin interface: opens its doors, reads the shops' secrets, starts and stops its threads.
  * server/node/ starts it before the journal is read and stops it after the journal is closed, so
- * that health is answered all that time. admin_peers.c talks to those who connect, admin_routes.c knows
- * what a request means; no worker ever waits for either.
+ * that health is answered all that time. admin_peers.c talks to those who connect, admin_routes.c
+ * knows what a request means; no worker ever waits for either.
  */
 #include "server/admin/admin.h"
 
@@ -51,7 +51,7 @@ int admin_start(struct admin **out, struct node *node, char *error, size_t error
     bool has_shops = node->config->admin_listen[0] != '\0';
     int failure = admin_door_open_operators(&admin->doors[0], node->config, error, error_size);
     if (failure == 0 && has_shops) {
-        /* No warner: the checks at the start have warned already of files that others may read. */
+        /* No warner: the doctor at the start has warned already of files that others may read. */
         failure = admin_secrets_load(&admin->shops.secrets, node->config, NULL, error, error_size);
     }
     if (failure == 0 && has_shops) {

@@ -416,7 +416,7 @@ void admin_account_usage(struct node *node, const struct admin_request *request,
     struct days days;
     struct part part;
     static const char *const parameters[] = {"from", "to", "limit", "cursor"};
-    if (!admin_check_parameters(request, parameters, 4, answer) ||
+    if (!admin_validate_parameters(request, parameters, 4, answer) ||
         !read_days(request, &days, answer) || !read_part(request, &part, answer)) {
         return;
     }

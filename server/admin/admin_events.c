@@ -86,7 +86,7 @@ void admin_events(struct node *node, const struct admin_request *request,
     char number[8];
     char named[LEDGER_ISSUER_MAX + 1];
     static const char *const parameters[] = {"after", "limit", "issuer"};
-    if (!admin_check_parameters(request, parameters, 3, answer)) {
+    if (!admin_validate_parameters(request, parameters, 3, answer)) {
         return;
     }
     const char *issuer = issuer_of(request, named, sizeof(named));

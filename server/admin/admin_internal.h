@@ -4,8 +4,8 @@
  * admin_door.c listens, admin_peers.c moves the bytes, admin_secrets.c tells whose secret came with
  * them, admin_routes.c finds the route, admin_desk.c has the threads that may wait, admin_members.c
  * reads bodies and queries, admin_accounts.c, admin_links.c, admin_events.c and admin_health.c
- * handle the calls, admin_answer.c shapes the answers, and admin_log.c tells the node's log. Elsewhere only doctor_config.c, which
- * tries the secrets, includes it.
+ * handle the calls, admin_answer.c shapes the answers, and admin_log.c tells the node's log.
+ * Elsewhere only doctor_config.c, which tries the secrets, includes it.
  */
 #ifndef TOLLGATE_SERVER_ADMIN_ADMIN_INTERNAL_H
 #define TOLLGATE_SERVER_ADMIN_ADMIN_INTERNAL_H
@@ -144,8 +144,8 @@ bool admin_read_members(json_t *body, const struct admin_member *members, size_t
 struct http_text admin_query_value(struct http_text query, const char *name);
 /* False, with the answer made, where the query has a parameter that is not among `names`, one
  * without a value, or one twice. */
-bool admin_check_parameters(const struct admin_request *request, const char *const *names,
-                            size_t count, struct admin_answer *answer);
+bool admin_validate_parameters(const struct admin_request *request, const char *const *names,
+                               size_t count, struct admin_answer *answer);
 
 /* ---- where they come in: admin_door.c ---- */
 

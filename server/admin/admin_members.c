@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads what a call brings along: the members of its JSON body, the parameters of its query and the
- * issuer that it names. The routes' handlers call it with the list of those that the route knows. A missing, unknown or
- * malformed one is refused, never ignored, and the problem's `member` names it: a misspelt "byts"
- * must not open an account with nothing on it, nor a misspelt "form" bill another month.
+ * issuer that it names. The routes' handlers call it with the list of those that the route knows. A
+ * missing, unknown or malformed one is refused, never ignored, and the problem's `member` names it:
+ * a misspelt "byts" must not open an account with nothing on it, nor a misspelt "form" bill another
+ * month.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -235,8 +236,8 @@ struct http_text admin_query_value(struct http_text query, const char *name)
     return (struct http_text){NULL, 0};
 }
 
-bool admin_check_parameters(const struct admin_request *request, const char *const *names,
-                            size_t count, struct admin_answer *answer)
+bool admin_validate_parameters(const struct admin_request *request, const char *const *names,
+                               size_t count, struct admin_answer *answer)
 {
     struct http_text rest = request->query, parameter, value;
     while (next_parameter(&rest, &parameter, &value)) {

@@ -126,7 +126,7 @@ static int receive_all(int fd, uint64_t deadline_ms, char **text, size_t *length
         } else if (got == 0) {
             return *length > 0 ? 0 : -ECONNRESET;
         } else if (errno == ECONNRESET && *length > 0) {
-            return 0; /* closed with bytes of ours unread; take_apart checks the answer's length */
+            return 0; /* closed with bytes of ours unread; take_apart sees the answer's length */
         } else if (errno != EAGAIN && errno != EINTR) {
             return -errno;
         } else {

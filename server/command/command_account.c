@@ -199,7 +199,7 @@ static const struct argp argps[] = {
 #undef X
 };
 
-/* ---- checking what was given ---- */
+/* ---- judging what was given ---- */
 
 static int make_transaction(const char *command, char *out, size_t size)
 {
@@ -216,7 +216,7 @@ static int make_transaction(const char *command, char *out, size_t size)
     return EX_OK;
 }
 
-/* The node's own rule, checked here so that the message can name the option that breaks it. */
+/* The node's own rule, applied here so that the message can name the option that breaks it. */
 static bool is_transaction(const char *text)
 {
     size_t length = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
@@ -224,8 +224,8 @@ static bool is_transaction(const char *text)
     return length > 0 && length <= 64 && text[length] == '\0';
 }
 
-static int check_arguments(const char *command, const struct action *action,
-                           const struct arguments *arguments, int64_t *bytes)
+static int validate_arguments(const char *command, const struct action *action,
+                              const struct arguments *arguments, int64_t *bytes)
 {
     if (arguments->plan != NULL && strcmp(arguments->plan, "prepaid") != 0 &&
         strcmp(arguments->plan, "postpaid") != 0) {
@@ -441,7 +441,7 @@ static int act(const struct action *action, int argc, char **argv)
     cli_parse(&argps[action->kind], argc, argv, &arguments);
     int code = account_name_settle(argv[0], &arguments.name);
     if (code == EX_OK) {
-        code = check_arguments(argv[0], action, &arguments, &bytes);
+        code = validate_arguments(argv[0], action, &arguments, &bytes);
     }
     const char *transaction = arguments.transaction;
     if (code == EX_OK && transaction == NULL) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * `tollgate doctor`: says whether a node could run here, and what to do where it could not.
- * tollgate_main calls it, doctor.c does the checks. It needs no running node, works beside one, and
- * changes nothing.
+ * tollgate_main calls it, doctor.c does the examinations. It needs no running node, works beside
+ * one, and changes nothing.
  */
 #include <jansson.h>
 #include <stdbool.h>
@@ -52,7 +52,7 @@ static void print(void *context, const struct doctor_finding *finding)
         return;
     }
     printf("%-8s %s: %s\n", words[finding->verdict], finding->name, finding->text);
-    fflush(stdout); /* shown now: the next check may take seconds */
+    fflush(stdout); /* shown now: the next examination may take seconds */
 }
 
 static int print_tally(const char *command, struct tally *tally)

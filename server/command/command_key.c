@@ -42,7 +42,7 @@ static const struct argp_option options[] = {
     {0},
 };
 
-static void check_arguments(const struct argp_state *state, struct key_arguments *arguments)
+static void validate_arguments(const struct argp_state *state, struct key_arguments *arguments)
 {
     if (arguments->issuer == NULL)
         cli_usage(state, "--issuer is missing; give the issuer's short name, such as shop");
@@ -100,7 +100,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         arguments->force = true;
         return 0;
     case ARGP_KEY_END:
-        check_arguments(state, arguments);
+        validate_arguments(state, arguments);
         return 0;
     case ARGP_KEY_ARG:
         cli_surplus(state, argument, "issuer", NULL);
@@ -191,7 +191,7 @@ static int fail_file(const char *command, const char *path, int failure)
 static int write_files(const char *command, const struct key_files *files, bool force,
                        const char *private_jwks, const char *public_jwks)
 {
-    /* Both names are checked before either file is written: half a pair helps nobody. */
+    /* Both names are looked at before either file is written: half a pair helps nobody. */
     if (!force && access(files->private_path, F_OK) == 0)
         return fail_file(command, files->private_path, -EEXIST);
     if (!force && public_jwks != NULL && access(files->public_path, F_OK) == 0)

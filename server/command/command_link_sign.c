@@ -151,8 +151,8 @@ static uint32_t pace_of(const struct argp_state *state, const char *text)
     return (uint32_t)(pace * 1000 + 0.5);
 }
 
-static void check_length(const struct argp_state *state, const char *option, const char *what,
-                         const char *value, size_t maximum)
+static void validate_length(const struct argp_state *state, const char *option, const char *what,
+                            const char *value, size_t maximum)
 {
     if (value == NULL)
         cli_usage(state, "%s is missing; give %s", option, what);
@@ -160,20 +160,21 @@ static void check_length(const struct argp_state *state, const char *option, con
         cli_usage(state, "%s has a wrong length; give 1 to %zu bytes", option, maximum);
 }
 
-static void check_arguments(const struct argp_state *state, const struct sign_arguments *arguments)
+static void validate_arguments(const struct argp_state *state,
+                               const struct sign_arguments *arguments)
 {
-    check_length(state, "--key", "the private key set, such as shop-private.jwks", arguments->key,
-                 4095);
-    check_length(state, "--issuer", "the id that the configuration has for this storefront",
-                 arguments->issuer, TOKEN_ISS_MAX);
-    check_length(state, "--account", "the name of who pays, such as alice", arguments->account,
-                 TOKEN_ACCOUNT_MAX);
+    validate_length(state, "--key", "the private key set, such as shop-private.jwks",
+                    arguments->key, 4095);
+    validate_length(state, "--issuer", "the id that the configuration has for this storefront",
+                    arguments->issuer, TOKEN_ISS_MAX);
+    validate_length(state, "--account", "the name of who pays, such as alice", arguments->account,
+                    TOKEN_ACCOUNT_MAX);
     if (arguments->jti != NULL)
-        check_length(state, "--jti", "", arguments->jti, TOKEN_JTI_MAX);
+        validate_length(state, "--jti", "", arguments->jti, TOKEN_JTI_MAX);
     if (arguments->audience != NULL)
-        check_length(state, "--audience", "", arguments->audience, TOKEN_ISS_MAX);
+        validate_length(state, "--audience", "", arguments->audience, TOKEN_ISS_MAX);
     if (arguments->filename != NULL) {
-        check_length(state, "--filename", "", arguments->filename, TOKEN_FILENAME_MAX);
+        validate_length(state, "--filename", "", arguments->filename, TOKEN_FILENAME_MAX);
         if (strpbrk(arguments->filename, "/\\") != NULL)
             cli_usage(state, "--filename %s is a path; give the name alone", arguments->filename);
     }
@@ -200,7 +201,7 @@ static void check_arguments(const struct argp_state *state, const struct sign_ar
         cli_usage(state, "standard input can be read only once; give one - among --key and --path");
     size_t length = arguments->origin != NULL ? strlen(arguments->origin) : 0;
     if (arguments->origin == NULL)
-        return; /* the configuration's is taken, which config_load checks */
+        return; /* the configuration's is taken, which config_load validates */
     if (strncmp(arguments->origin, "http://", 7) != 0 &&
         strncmp(arguments->origin, "https://", 8) != 0)
         cli_usage(state, "--origin %s does not begin with http:// or https://; write %s%s",
@@ -286,7 +287,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case ARGP_KEY_ARG:
         cli_surplus(state, argument, "path", NULL);
     case ARGP_KEY_END:
-        check_arguments(state, arguments);
+        validate_arguments(state, arguments);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;

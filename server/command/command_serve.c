@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `tollgate serve`: loads the configuration and runs a node in the calling thread, or only checks
+ * `tollgate serve`: loads the configuration and runs a node in the calling thread, or only judges
  * the configuration and what it names, or prints the reference of all keys. tollgate_main calls it.
  * It does none of a node's work: that is behind node_run.
  */
@@ -18,17 +18,17 @@
 #include "server/doctor/doctor.h"
 #include "server/node/run.h"
 
-enum { OPTION_CHECK = 256, OPTION_REFERENCE, OPTION_DEBUG };
+enum { OPTION_CHECK_CONFIG = 256, OPTION_REFERENCE, OPTION_DEBUG };
 
 struct serve_arguments {
     struct cli_location location;
     const char *listen;
-    bool check, reference, debug;
+    bool check_config, reference, debug;
 };
 
 static const struct argp_option options[] = {
     {"listen", 'l', "ADDRESS", 0, "Serve on this address instead of the configuration's", 0},
-    {"check-config", OPTION_CHECK, NULL, 0,
+    {"check-config", OPTION_CHECK_CONFIG, NULL, 0,
      "Check the configuration, the key sets, the media root and the state directory, and exit", 0},
     {"print-config-reference", OPTION_REFERENCE, NULL, 0,
      "Print a configuration with every key, its default and its bounds, and exit", 0},
@@ -47,8 +47,8 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case 'l':
         arguments->listen = argument;
         return 0;
-    case OPTION_CHECK:
-        arguments->check = true;
+    case OPTION_CHECK_CONFIG:
+        arguments->check_config = true;
         return 0;
     case OPTION_REFERENCE:
         arguments->reference = true;
@@ -138,7 +138,7 @@ static void forbid_dumps(void)
     (void)prctl(PR_SET_DUMPABLE, 0);
 }
 
-static int check_config(const struct config *config, const char *file, const char *command)
+static int validate_config(const struct config *config, const char *file, const char *command)
 {
     struct examination examination = {
         .file = file, .command = command, .warnings = cli_wants_json() ? json_array() : NULL};
@@ -200,8 +200,8 @@ int command_serve(int argc, char **argv)
     if (arguments.listen != NULL &&
         config_set_listen(config, arguments.listen, error, sizeof(error)) < 0) {
         code = cli_fail(EX_USAGE, argv[0], "--listen: %s", error);
-    } else if (arguments.check) {
-        code = check_config(config, file, argv[0]);
+    } else if (arguments.check_config) {
+        code = validate_config(config, file, argv[0]);
     } else {
         if (!arguments.debug)
             forbid_dumps();

@@ -38,8 +38,8 @@ struct reading {
     bool exhausted; /* out of memory: some field is NULL */
 };
 
-static void check_length(const struct reading *reading, int issuer, const char *key,
-                         const char *value, uint64_t minimum, uint64_t maximum)
+static void validate_length(const struct reading *reading, int issuer, const char *key,
+                            const char *value, uint64_t minimum, uint64_t maximum)
 {
     size_t length = strlen(value);
     if (length >= minimum && length <= maximum)
@@ -157,7 +157,7 @@ static void convert_key(struct reading *reading, const struct config_key *key,
     } else if (value == NULL)
         refuse_missing(reading, -1, key->name, key->help);
     else
-        check_length(reading, -1, key->name, value, key->minimum, key->maximum);
+        validate_length(reading, -1, key->name, value, key->minimum, key->maximum);
     *(char **)field = copy_of(reading, key->type, value != NULL ? value : "");
 }
 
@@ -216,7 +216,7 @@ static void convert_issuer(struct reading *reading, int index, struct config_iss
         } else {
             const char *value = config_document_value(reading->document, index, key->name, -1);
             if (value != NULL)
-                check_length(reading, index, key->name, value, key->minimum, key->maximum);
+                validate_length(reading, index, key->name, value, key->minimum, key->maximum);
             else if (key->minimum > 0)
                 refuse_missing(reading, index, key->name, key->help);
             *(char **)field = copy_of(reading, key->type, value != NULL ? value : "");
@@ -279,7 +279,7 @@ static int read_document(struct config **out, struct reading *reading, struct co
     }
     if (!reading->exhausted) {
         config_document_enter(reading->document, CONFIG_MEANING);
-        config_check(config, reading->document, reading->file);
+        config_validate(config, reading->document, reading->file);
     }
     if (!reading->exhausted && errors->count == 0)
         reading->exhausted = !derive_origin(config);

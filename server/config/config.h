@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The node's configuration: one table of keys (config_table.h) makes the YAML schema, the defaults,
- * the checks, `tollgate serve --print-config-reference` and the manual. `serve` loads it when it
- * starts, and again at SIGHUP to say what has changed; other commands load it to find the admin
+ * the validation, `tollgate serve --print-config-reference` and the manual. `serve` loads it when
+ * it starts, and again at SIGHUP to say what has changed; other commands load it to find the admin
  * socket, or to sign and judge links. Loading opens no file but the configuration: the module that
  * uses a file opens it.
  */
@@ -59,10 +59,10 @@ struct config {
 };
 
 /*
- * Reads and checks a YAML file. Relative paths in it are taken from the file's own directory. *out
- * is the caller's; config_destroy frees it. 0, or a negative errno (-EINVAL: mistakes in the file,
- * -EFBIG: past 1 MiB, -ENOMEM, or open's) with a message of one or more lines, each "FILE:LINE:
- * what is wrong; the cure", in `error`.
+ * Reads and validates a YAML file. Relative paths in it are taken from the file's own directory.
+ * *out is the caller's; config_destroy frees it. 0, or a negative errno (-EINVAL: mistakes in the
+ * file, -EFBIG: past 1 MiB, -ENOMEM, or open's) with a message of one or more lines, each
+ * "FILE:LINE: what is wrong; the cure", in `error`.
  */
 int config_load(struct config **out, const char *path, char *error, size_t error_size);
 void config_destroy(struct config **config);
@@ -92,9 +92,11 @@ unsigned config_changes(const struct config *before, const struct config *after,
 
 /* Prints the table (key, type, default, bounds, unit, help) as commented YAML, a whole example. */
 void config_print_reference(FILE *out);
-/* The keys outside `issuers` as a JSON array of objects: name, type, reload (SIGHUP reads again what
- * it names), required, default, help; for a number also minimum, maximum and unit, for a choice its values. The caller's;
- * NULL without memory. */
+/*
+ * The keys outside `issuers` as a JSON array of objects: name, type, reload (SIGHUP reads again
+ * what it names), required, default, help; for a number also minimum, maximum and unit, for a
+ * choice its values. The caller's; NULL without memory.
+ */
 json_t *config_reference_json(void);
 
 /* Writes state_dir + "/admin.sock" into `path`. 0, or -ENAMETOOLONG past `size` or the 107 bytes of

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Splits the column `unit` of a CHOICE in config_table.h into the values that it lists: for the
- * check of a value, for messages, the reference and the manual. It knows no key by name.
+ * validation of a value, for messages, the reference and the manual. It knows no key by name.
  */
 #include <string.h>
 

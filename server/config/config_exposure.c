@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Refuses a configuration whose own files lie beneath media_root: a link for `prefix:/` could
- * download a signing key, the ledger's journal or Redis' file there. Called by config_check, and so
- * by each command that loads the configuration. It opens no file.
+ * download a signing key, the ledger's journal or Redis' file there. Called by config_validate, and
+ * so by each command that loads the configuration. It opens no file.
  */
 #include <errno.h>
 #include <libgen.h>
@@ -68,8 +68,8 @@ static void keep_out(const struct exposure *exposure, int issuer, const char *ke
                   path, exposure->config->media_root, key);
 }
 
-void config_check_exposure(const struct config *config, struct config_document *document,
-                           const char *file)
+void config_validate_exposure(const struct config *config, struct config_document *document,
+                              const char *file)
 {
     struct exposure exposure = {.config = config, .document = document};
     char resolved[PATH_MAX];

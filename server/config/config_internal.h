@@ -124,7 +124,7 @@ enum config_stage { CONFIG_SHAPE = 1, CONFIG_VALUE, CONFIG_MEANING };
 
 /*
  * The YAML text as a tree with line numbers, which also knows the keys that were refused. Creating
- * it checks the shape against the tables: syntax, one document, known keys, no duplicates, no
+ * it validates the shape against the tables: syntax, one document, known keys, no duplicates, no
  * aliases, strings where strings belong. Mistakes go to `errors`, which it borrows; NULL where they
  * leave no tree of keys and values.
  *
@@ -160,12 +160,13 @@ void config_refuse(struct config_document *document, int issuer, const char *key
 bool config_document_is_sound(const struct config_document *document, int issuer, const char *key);
 
 /* Refuses what no length and no bound can express. `file` is the configuration's own path. */
-void config_check(const struct config *config, struct config_document *document, const char *file);
-/* One of these checks: nothing that links must not reach may lie beneath media_root. */
-void config_check_exposure(const struct config *config, struct config_document *document,
-                           const char *file);
+void config_validate(const struct config *config, struct config_document *document,
+                     const char *file);
+/* One of these rules: nothing that links must not reach may lie beneath media_root. */
+void config_validate_exposure(const struct config *config, struct config_document *document,
+                              const char *file);
 /* NULL where `listen` is an address and port, else what is wrong with it and the cure. Static. */
-const char *config_check_listen(const char *listen);
+const char *config_validate_listen(const char *listen);
 /* Whether two listeners would share a port and an address. The kernel would then give each of them
  * half of the clients. */
 bool config_listen_is_same_place(const char *one, const char *other);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where a node listens, as the configuration writes it: the form of an address with a port, which
- * clients it is for, the origin that follows from it, and the socket of `tollgate` itself. Called by
- * the checks, by `serve --listen`, and by whoever needs a node's origin. It opens no socket.
+ * clients it is for, the origin that follows from it, and the socket of `tollgate` itself. Called
+ * by the validation, by `serve --listen`, and by whoever needs a node's origin. It opens no socket.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -17,7 +17,7 @@ static bool is_port(const char *text)
     return digits > 0 && digits <= 5 && text[digits] == '\0' && strtoul(text, NULL, 10) <= 65535;
 }
 
-const char *config_check_listen(const char *listen)
+const char *config_validate_listen(const char *listen)
 {
     static const char shape[] =
         "is not an address and port; write 127.0.0.1:8080, [::1]:8080 or :8080";
@@ -62,7 +62,7 @@ char *config_origin_default(const struct config *config)
 
 int config_set_listen(struct config *config, const char *listen, char *error, size_t error_size)
 {
-    const char *wrong = config_check_listen(listen);
+    const char *wrong = config_validate_listen(listen);
     if (wrong != NULL) {
         snprintf(error, error_size, "%s %s", listen, wrong);
         return -EINVAL;

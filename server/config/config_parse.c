@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Makes the tree of a configuration file, by libyaml. What is not YAML is told with its line and ends
- * the reading; aliases and a second document are told, and the reading goes on. Called by config_load.
+ * Makes the tree of a configuration file, by libyaml. What is not YAML is told with its line and
+ * ends the reading; aliases and a second document are told, and the reading goes on. Called by
+ * config_load.
  */
 #include <stdlib.h>
 
@@ -26,7 +27,7 @@ static void parser_error(const yaml_parser_t *parser, struct config_errors *erro
  * Refuses aliases and a second document. Only libyaml's events show them: its tree shares the nodes
  * of an alias and holds the first document alone. False where the text is not YAML.
  */
-static bool check_events(const char *text, size_t length, struct config_errors *errors)
+static bool validate_events(const char *text, size_t length, struct config_errors *errors)
 {
     yaml_parser_t parser;
     if (!yaml_parser_initialize(&parser)) {
@@ -59,7 +60,7 @@ static bool check_events(const char *text, size_t length, struct config_errors *
 struct config_document *config_document_create(const char *text, size_t length,
                                                struct config_errors *errors)
 {
-    if (!check_events(text, length, errors))
+    if (!validate_events(text, length, errors))
         return NULL;
     struct config_document *document = calloc(1, sizeof(*document));
     unsigned char *refused = calloc(config_document_place_count(), 1);

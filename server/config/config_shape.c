@@ -9,8 +9,8 @@
 #include "server/base/nearest.h"
 #include "server/config/config_document_internal.h"
 
-static void check_scalar(struct config_document *document, const yaml_node_t *node, int issuer,
-                         const char *key, int entry)
+static void validate_scalar(struct config_document *document, const yaml_node_t *node, int issuer,
+                            const char *key, int entry)
 {
     if (node->type != YAML_SCALAR_NODE) {
         config_refuse(document, issuer, key, entry, "a single value is expected, not a %s",
@@ -33,8 +33,8 @@ static void check_scalar(struct config_document *document, const yaml_node_t *no
     }
 }
 
-static void check_list(struct config_document *document, const yaml_node_t *node, int issuer,
-                       const char *key)
+static void validate_list(struct config_document *document, const yaml_node_t *node, int issuer,
+                          const char *key)
 {
     if (node->type != YAML_SEQUENCE_NODE) {
         config_refuse(document, issuer, key, -1, "a list is expected; write %s: [ONE, TWO]", key);
@@ -43,7 +43,7 @@ static void check_list(struct config_document *document, const yaml_node_t *node
     int entry = 0;
     for (const yaml_node_item_t *item = node->data.sequence.items.start;
          item < node->data.sequence.items.top; item++)
-        check_scalar(document, config_node_at(document, *item), issuer, key, entry++);
+        validate_scalar(document, config_node_at(document, *item), issuer, key, entry++);
 }
 
 /* The names that a mapping's keys may have, and the prefix that messages give them. */
@@ -70,8 +70,8 @@ static void refuse_unknown(struct config_document *document, const struct names 
         config_document_mark(document, names->issuer, near); /* misspelt, and so not missing */
 }
 
-static bool check_key_text(struct config_document *document, const struct names *names,
-                           const yaml_node_t *name)
+static bool validate_key_text(struct config_document *document, const struct names *names,
+                              const yaml_node_t *name)
 {
     bool sound = name->type == YAML_SCALAR_NODE;
     for (size_t i = 0; sound && i < name->data.scalar.length; i++)
@@ -83,11 +83,11 @@ static bool check_key_text(struct config_document *document, const struct names 
 }
 
 /* True where the pair's key is known and given for the first time; else its mistake was told. */
-static bool check_key(struct config_document *document, const struct names *names,
-                      const yaml_node_t *mapping, const yaml_node_pair_t *pair)
+static bool validate_key(struct config_document *document, const struct names *names,
+                         const yaml_node_t *mapping, const yaml_node_pair_t *pair)
 {
     const yaml_node_t *name = config_node_at(document, pair->key);
-    if (!check_key_text(document, names, name))
+    if (!validate_key_text(document, names, name))
         return false;
     bool known = false;
     for (size_t i = 0; i < names->count; i++)
@@ -109,7 +109,7 @@ static bool check_key(struct config_document *document, const struct names *name
     return true;
 }
 
-static void check_issuer(struct config_document *document, const yaml_node_t *node, int index)
+static void validate_issuer(struct config_document *document, const yaml_node_t *node, int index)
 {
     static const char *const known[] = {
 #define X(name, ...) #name,
@@ -130,7 +130,7 @@ static void check_issuer(struct config_document *document, const yaml_node_t *no
     }
     for (const yaml_node_pair_t *pair = node->data.mapping.pairs.start;
          pair < node->data.mapping.pairs.top; pair++) {
-        if (!check_key(document, &names, node, pair))
+        if (!validate_key(document, &names, node, pair))
             continue;
         const char *key = config_node_text(config_node_at(document, pair->key));
         const yaml_node_t *value = config_node_at(document, pair->value);
@@ -138,14 +138,14 @@ static void check_issuer(struct config_document *document, const yaml_node_t *no
             if (strcmp(config_issuer_keys[i].name, key) != 0)
                 continue;
             if (config_issuer_keys[i].type == CONFIG_LIST)
-                check_list(document, value, index, key);
+                validate_list(document, value, index, key);
             else
-                check_scalar(document, value, index, key, -1);
+                validate_scalar(document, value, index, key, -1);
         }
     }
 }
 
-static void check_issuers(struct config_document *document, const yaml_node_t *node)
+static void validate_issuers(struct config_document *document, const yaml_node_t *node)
 {
     if (node->type != YAML_SEQUENCE_NODE) {
         config_refuse(document, -1, "issuers", -1,
@@ -159,7 +159,7 @@ static void check_issuers(struct config_document *document, const yaml_node_t *n
         count = CONFIG_ISSUERS_MAX;
     }
     for (int i = 0; i < (int)count; i++)
-        check_issuer(document, config_node_entry(document, node, i), i);
+        validate_issuer(document, config_node_entry(document, node, i), i);
 }
 
 bool config_shape_judge(struct config_document *document)
@@ -179,14 +179,14 @@ bool config_shape_judge(struct config_document *document)
     }
     for (const yaml_node_pair_t *pair = root->data.mapping.pairs.start;
          pair < root->data.mapping.pairs.top; pair++) {
-        if (!check_key(document, &names, root, pair))
+        if (!validate_key(document, &names, root, pair))
             continue;
         const char *key = config_node_text(config_node_at(document, pair->key));
         const yaml_node_t *value = config_node_at(document, pair->value);
         if (strcmp(key, "issuers") == 0)
-            check_issuers(document, value);
+            validate_issuers(document, value);
         else
-            check_scalar(document, value, -1, key, -1);
+            validate_scalar(document, value, -1, key, -1);
     }
     return true;
 }

@@ -39,7 +39,7 @@ static bool takes_groups(SSL_CTX *context, const char *groups)
     return good;
 }
 
-int tls_groups_check(const char *groups, char *error, size_t error_size)
+int tls_groups_validate(const char *groups, char *error, size_t error_size)
 {
     SSL_CTX *context = SSL_CTX_new(TLS_server_method());
     char entry[ENTRY_SIZE];
@@ -96,7 +96,7 @@ static bool is_spoken(const SSL_CIPHER *cipher)
            (by == NID_auth_ecdsa || by == NID_auth_rsa || by == NID_auth_any);
 }
 
-int tls_ciphers_check(const char *ciphers, char *error, size_t error_size)
+int tls_ciphers_validate(const char *ciphers, char *error, size_t error_size)
 {
     SSL_CTX *context = SSL_CTX_new(TLS_server_method());
     char entry[ENTRY_SIZE];

@@ -302,7 +302,7 @@ unsigned asker_funds(const struct connection *connection);
 void parked_retry(struct worker *worker);
 /* Grants were dropped, or (`keys`) key sets were replaced: transfers that wait look again whether
  * they may go on, and links whose key was removed are cut or refused. */
-void parked_recheck(struct worker *worker, bool keys);
+void parked_look_again(struct worker *worker, bool keys);
 
 /* ---- limits.c ---- */
 

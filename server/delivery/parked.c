@@ -57,7 +57,7 @@ void parked_retry(struct worker *worker)
  * Grants were dropped, or (`keys`) key sets replaced. Transfers that wait for room, their rate or
  * acknowledgements would notice only when they may send again; those that run notice by themselves.
  */
-void parked_recheck(struct worker *worker, bool keys)
+void parked_look_again(struct worker *worker, bool keys)
 {
     struct connection *connection = worker->unmetered.first;
     while (connection != NULL) {

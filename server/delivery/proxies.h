@@ -13,7 +13,7 @@
 
 struct proxies;
 
-/* Returns 0, -ENOMEM, or an error of client_prefixes_read, which config_check has ruled out. */
+/* Returns 0, -ENOMEM, or an error of client_prefixes_read, which config_validate has ruled out. */
 int proxies_create(struct proxies **out, const struct config *config);
 void proxies_destroy(struct proxies **proxies);
 

@@ -34,7 +34,7 @@ const struct ledger_redis *redis_link_table(const struct redis_link *link);
 /* End of a turn: writes what was queued. */
 void redis_link_flush(struct redis_link *link);
 /*
- * Each tick: reconnects, checks whether this is still the ledger's Redis, enforces the deadlines.
+ * Each tick: reconnects, looks whether this is still the ledger's Redis, enforces the deadlines.
  */
 void redis_link_tick(struct redis_link *link);
 void redis_link_readable(struct redis_link *link, uint32_t generation, int result, bool more);

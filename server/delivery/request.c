@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Decides from a parsed head which token, which file and which bytes a request is for. It checks in
+ * Decides from a parsed head which token, which file and which bytes a request is for. It judges in
  * this order: method, target, token, file, preconditions and range; admission.c comes after it.
  * Called by connection.c; it sends only through response.c.
  */
@@ -144,7 +144,7 @@ static enum refusal identify(struct worker *worker, struct connection *connectio
     return REFUSAL_NONE;
 }
 
-static enum refusal check_method(const struct http_head *head)
+static enum refusal validate_method(const struct http_head *head)
 {
     switch (head->method) {
     case HTTP_GET:
@@ -491,7 +491,7 @@ static enum request_outcome take(struct worker *worker, struct connection *conne
         access_begin(worker, connection, head, NULL);
         count(&worker->stats.requests, 1);
         count_tls_failure(&worker->stats, TLS_FAILURE_plain_http);
-        if (worker->redirects && check_method(head) == REFUSAL_NONE)
+        if (worker->redirects && validate_method(head) == REFUSAL_NONE)
             response_redirect(worker, connection, head);
         else
             response_refuse(worker, connection, REFUSAL_PLAIN_HTTP);
@@ -503,7 +503,7 @@ static enum request_outcome take(struct worker *worker, struct connection *conne
         response_options(worker, connection, head);
         return REQUEST_TAKEN;
     }
-    enum refusal refusal = check_method(head);
+    enum refusal refusal = validate_method(head);
     if (refusal == REFUSAL_NONE && worker->redirects && connection->tls == NULL &&
         connection->inquiry == NULL) {
         count(&worker->stats.requests, 1);

@@ -222,17 +222,17 @@ static void refresh(struct worker *worker)
     worker->trust = node_trust_hold(worker->node);
     worker->tls = node_tls_hold(worker->node);
     worker->reloads = reloads;
-    parked_recheck(worker, true);
+    parked_look_again(worker, true);
 }
 
 /* After grants were dropped, has the responses that wait for their socket or rate ask again now. */
-static void recheck(struct worker *worker)
+static void look_again(struct worker *worker)
 {
     unsigned pushes = atomic_load(&worker->node->pushes);
     if (pushes == worker->pushes)
         return;
     worker->pushes = pushes;
-    parked_recheck(worker, false);
+    parked_look_again(worker, false);
 }
 
 static void turn(struct worker *worker)
@@ -251,7 +251,7 @@ static void turn(struct worker *worker)
     if (worker->woken) {
         worker->woken = false;
         refresh(worker);
-        recheck(worker);
+        look_again(worker);
         if (atomic_load(&worker->node->stopping) && !worker->stopping)
             on_stop(worker);
         parked_retry(worker);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A worker: one thread, one ring, one socket of each listener, its connections and caches. workers.c
- * in server/node/ makes, runs and destroys it; the files beside it each hold one step of a request's way (accept,
- * connection, request, admission, response, transfer, metering). While the worker runs, other
- * threads touch only what is atomic here (the statistics, `redis_generation`, `inquiries`,
- * `cut_at_stop`), and wake it by worker_wake. The main thread alone uses `thread` and `started`,
- * and its announce_kind (listeners.c) reads `listen_fd` for the start's last lines while the worker
- * runs.
+ * A worker: one thread, one ring, one socket of each listener, its connections and caches.
+ * workers.c in server/node/ makes, runs and destroys it; the files beside it each hold one step of
+ * a request's way (accept, connection, request, admission, response, transfer, metering). While the
+ * worker runs, other threads touch only what is atomic here (the statistics, `redis_generation`,
+ * `inquiries`, `cut_at_stop`), and wake it by worker_wake. The main thread alone uses `thread` and
+ * `started`, and its announce_kind (listeners.c) reads `listen_fd` for the start's last lines while
+ * the worker runs.
  */
 #ifndef TOLLGATE_SERVER_DELIVERY_WORKER_H
 #define TOLLGATE_SERVER_DELIVERY_WORKER_H
@@ -95,7 +95,7 @@ struct worker {
     struct token_trust *trust; /* holds */
     struct tls *tls;           /* holds; NULL without listen_tls */
     unsigned reloads;          /* node->reloads when `trust` and `tls` were taken */
-    unsigned pushes;           /* node->pushes when grants were last rechecked */
+    unsigned pushes;           /* node->pushes when grants were last looked at */
     struct tls_scratch *tls_scratch;
     struct token_cache *tokens;
     struct target_cache *targets;
@@ -151,7 +151,7 @@ void worker_wake(struct worker *worker);
 void accept_arm(struct worker *worker);
 /* Takes a completion of OPERATION_ACCEPT; `more`: further ones will follow. */
 void accept_completed(struct worker *worker, enum listener listener, int result, bool more);
-/* Each WORKER_TICK_MS: checks how many descriptors are left, resumes or pauses accepting, and logs
+/* Each WORKER_TICK_MS: counts how many descriptors are left, resumes or pauses accepting, and logs
  * either. */
 void accept_tick(struct worker *worker);
 /* Stops accepting for good: takes the clients that have connected already, and none after them.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The doctor checks what a node needs of its host, its configuration and its Redis, and names
- * the cure of each fault. `tollgate doctor` runs all checks, `tollgate serve` those that are
+ * The doctor examines what a node needs of its host, its configuration and its Redis, and names
+ * the cure of each fault. `tollgate doctor` runs all examinations, `tollgate serve` those that are
  * cheap when it starts, `serve --check-config` and a node at SIGHUP those of the configuration.
  * It changes nothing.
  */
@@ -12,14 +12,14 @@
 
 #include "server/config/config.h"
 
-/* Who asks for a check; a mask. */
+/* Who asks for an examination; a mask. */
 enum doctor_asker { DOCTOR_COMMAND = 1, DOCTOR_START = 2, DOCTOR_CONFIG = 4 };
 
 /*
  * X(name, askers, exit code, subject): the exit code is that of a node which meets the failure when
  * it starts; 0: it starts all the same, because the fault can heal while it runs.
  */
-#define DOCTOR_CHECKS(X)                                                                           \
+#define DOCTOR_EXAMINATIONS(X)                                                                     \
     X(kernel, DOCTOR_COMMAND | DOCTOR_START, EX_UNAVAILABLE, "Linux 6.1 or later")                 \
     X(io_uring, DOCTOR_COMMAND | DOCTOR_START, EX_UNAVAILABLE,                                     \
       "allowed by sysctl, seccomp and security modules")                                           \
@@ -53,9 +53,9 @@ struct doctor_finding {
 };
 
 /*
- * Runs the checks that `asker` asks for, in the table's order; without a configuration (NULL)
- * those of the host alone. Calls `report` for each finding of a check: first for those that
- * are lines of their own, then for the check's result, unless it only warned. A check may
+ * Runs the examinations that `asker` asks for, in the table's order; without a configuration (NULL)
+ * those of the host alone. Calls `report` for each finding of an examination: first for those that
+ * are lines of their own, then for the examination's result, unless it only warned. One may
  * block for some seconds.
  */
 void doctor_run(const struct config *config, enum doctor_asker asker,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The doctor's checks of what the configuration names: files, directories and addresses. Each asks
- * the system with the rights of its own user, which should be the node's. They make no files.
+ * The doctor's examinations of what the configuration names: files, directories and addresses. Each
+ * asks the system with the rights of its own user, which should be the node's. They make no files.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -33,7 +33,7 @@
 #define SEGMENTS_WANTED    2
 #define CERTIFICATE_LEFT_S (14L * 86400)
 
-void doctor_check_media_root(const struct config *config, struct doctor_finding *out)
+void doctor_examine_media_root(const struct config *config, struct doctor_finding *out)
 {
     struct open_how how = {.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_BENEATH};
     int root = open(config->media_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -110,7 +110,7 @@ static void note_running(const struct config *config, const struct doctor_findin
     doctor_report(out, &note);
 }
 
-void doctor_check_state_dir(const struct config *config, struct doctor_finding *out)
+void doctor_examine_state_dir(const struct config *config, struct doctor_finding *out)
 {
     char where[PATH_MAX], space[BYTE_COUNT_SIZE], needed[BYTE_COUNT_SIZE];
     struct statvfs disk;
@@ -153,7 +153,7 @@ void doctor_check_state_dir(const struct config *config, struct doctor_finding *
         doctor_find(out, DOCTOR_OK, "%s, %s free", config->state_dir, space);
 }
 
-void doctor_check_redis_password_file(const struct config *config, struct doctor_finding *out)
+void doctor_examine_redis_password_file(const struct config *config, struct doctor_finding *out)
 {
     struct redis_address where;
     const char *path = config->redis_password_file;
@@ -184,7 +184,7 @@ static struct config only_issuer(const struct config *config, unsigned index)
     return one;
 }
 
-void doctor_check_keys(const struct config *config, struct doctor_finding *out)
+void doctor_examine_keys(const struct config *config, struct doctor_finding *out)
 {
     struct token_trust *trust;
     char text[sizeof(out->text)];
@@ -207,7 +207,7 @@ void doctor_check_keys(const struct config *config, struct doctor_finding *out)
                 config->issuers_count == 1 ? "" : "s");
 }
 
-void doctor_check_admin_secrets(const struct config *config, struct doctor_finding *out)
+void doctor_examine_admin_secrets(const struct config *config, struct doctor_finding *out)
 {
     struct admin_secrets *secrets;
     const struct trust_warner warner = {.warn = doctor_warn, .context = out};
@@ -258,7 +258,7 @@ static bool directory_is_good(const char *path, char *text, size_t size)
     return false;
 }
 
-void doctor_check_access_log(const struct config *config, struct doctor_finding *out)
+void doctor_examine_access_log(const struct config *config, struct doctor_finding *out)
 {
     const char *path = config->access_log;
     struct stat facts;
@@ -287,8 +287,8 @@ void doctor_check_access_log(const struct config *config, struct doctor_finding 
 /* An address in use would keep a node from starting, unless this very node serves there, or the
  * unit that passes it the socket. Only `tollgate doctor` tells: a configuration is not wrong
  * because its port is taken here and now. */
-static void check_taken(const struct config *config, const char *key, const char *address,
-                        struct doctor_finding *out)
+static void examine_taken(const struct config *config, const char *key, const char *address,
+                          struct doctor_finding *out)
 {
     char text[512];
     if (doctor_asker(out) != DOCTOR_COMMAND || ledger_is_running(config->state_dir))
@@ -306,13 +306,13 @@ static void check_taken(const struct config *config, const char *key, const char
     doctor_fail(out, text);
 }
 
-static void check_address(const struct config *config, const char *key, const char *address,
-                          struct doctor_finding *out)
+static void examine_address(const struct config *config, const char *key, const char *address,
+                            struct doctor_finding *out)
 {
     char text[512];
     int status = address[0] != '\0' ? listener_probe(address) : 0;
     if (status == -EADDRINUSE)
-        check_taken(config, key, address, out);
+        examine_taken(config, key, address, out);
     if (status == 0 || status == -EADDRINUSE)
         return;
     if (status == -EACCES) {
@@ -333,7 +333,7 @@ static void check_address(const struct config *config, const char *key, const ch
 }
 
 /* The node makes the socket, and replaces one that an earlier node has left. */
-static void check_socket(const char *path, struct doctor_finding *out)
+static void examine_socket(const char *path, struct doctor_finding *out)
 {
     struct stat facts;
     char text[sizeof(out->text)], whole[sizeof(out->text)];
@@ -346,22 +346,22 @@ static void check_socket(const char *path, struct doctor_finding *out)
     doctor_fail(out, whole);
 }
 
-void doctor_check_addresses(const struct config *config, struct doctor_finding *out)
+void doctor_examine_addresses(const struct config *config, struct doctor_finding *out)
 {
-    check_address(config, "listen", config->listen, out);
-    check_address(config, "listen_tls", config->listen_tls, out);
+    examine_address(config, "listen", config->listen, out);
+    examine_address(config, "listen_tls", config->listen_tls, out);
     if (strncmp(config->admin_listen, "unix:", 5) == 0)
-        check_socket(config->admin_listen + 5, out);
+        examine_socket(config->admin_listen + 5, out);
     else
-        check_address(config, "admin_listen", config->admin_listen, out);
+        examine_address(config, "admin_listen", config->admin_listen, out);
     if (out->verdict != DOCTOR_FAILURE)
         doctor_find(out, DOCTOR_OK, "%s%s%s", config->listen,
                     config->listen_tls[0] != '\0' ? " and " : "", config->listen_tls);
 }
 
 /* Warns where no certificate is for the host of public_origin, under which clients come. */
-static void check_certificate_of_origin(const struct config *config, const struct tls *tls,
-                                        struct doctor_finding *out)
+static void examine_certificate_of_origin(const struct config *config, const struct tls *tls,
+                                          struct doctor_finding *out)
 {
     static const char scheme[] = "https://";
     char host[256], text[512];
@@ -382,7 +382,7 @@ static void check_certificate_of_origin(const struct config *config, const struc
 }
 
 /* Certbot renews 30 days before the end: with less than two weeks left, renewal has failed. */
-void doctor_check_certificates(const struct config *config, struct doctor_finding *out)
+void doctor_examine_certificates(const struct config *config, struct doctor_finding *out)
 {
     struct tls *tls;
     const char *file = "";
@@ -398,7 +398,7 @@ void doctor_check_certificates(const struct config *config, struct doctor_findin
     const char *warning;
     for (unsigned i = 0; (warning = tls_warning(tls, i)) != NULL; i++)
         doctor_warn(out, warning);
-    check_certificate_of_origin(config, tls, out);
+    examine_certificate_of_origin(config, tls, out);
     int64_t ends_s = tls_expires_s(tls, &file);
     int64_t left_s = ends_s - (int64_t)time(NULL);
     doctor_write_day((time_t)ends_s, day);

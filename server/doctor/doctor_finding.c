@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The findings of the doctor's checks: sets one, reports more than one, writes a day. Every check
- * calls it; it knows no check.
+ * The findings of the doctor's examinations: sets one, reports more than one, writes a day. Every
+ * examination calls it; it knows none of them.
  */
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The doctor's checks of the host: kernel, rings, memory, descriptors, clock. A check tries the thing
- * itself where that is possible, and reads a limit only where it is not. Called for doctor_run.
+ * The doctor's examinations of the host: kernel, rings, memory, descriptors, clock. An examination
+ * tries the thing itself where that is possible, and reads a limit only where it is not. Called for
+ * doctor_run.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -19,7 +20,7 @@
 #define BUILD_SLACK_S  86400 /* the program's file may have its time from another machine */
 #define BUFFERS_PROBED 8
 
-void doctor_check_kernel(const struct config *config, struct doctor_finding *out)
+void doctor_examine_kernel(const struct config *config, struct doctor_finding *out)
 {
     struct ring_host host;
     (void)config;
@@ -62,7 +63,7 @@ static int try_ring(char *error, size_t error_size)
     return status < 0 ? status : 0;
 }
 
-void doctor_check_io_uring(const struct config *config, struct doctor_finding *out)
+void doctor_examine_io_uring(const struct config *config, struct doctor_finding *out)
 {
     (void)config;
     if (try_ring(out->text, sizeof(out->text)) < 0)
@@ -73,7 +74,7 @@ void doctor_check_io_uring(const struct config *config, struct doctor_finding *o
 
 /* Kernels since 5.12 count a ring as the process' memory, earlier ones as locked memory. To make as
  * many rings as the workers will have shows whether either limit is too low. */
-void doctor_check_memlock(const struct config *config, struct doctor_finding *out)
+void doctor_examine_memlock(const struct config *config, struct doctor_finding *out)
 {
     struct rlimit limit = {0};
     struct io_uring rings[CONFIG_WORKERS_MAX];
@@ -93,7 +94,7 @@ void doctor_check_memlock(const struct config *config, struct doctor_finding *ou
 }
 
 /* A node that starts raises its soft limit as far as the hard one, so the hard limit counts. */
-void doctor_check_nofile(const struct config *config, struct doctor_finding *out)
+void doctor_examine_nofile(const struct config *config, struct doctor_finding *out)
 {
     struct rlimit limit = {0};
     const struct config one = {.workers = 1};
@@ -121,7 +122,7 @@ void doctor_check_nofile(const struct config *config, struct doctor_finding *out
 }
 
 /* A clock that is behind serves links that have expired; one that is ahead refuses good ones. */
-void doctor_check_clock(const struct config *config, struct doctor_finding *out)
+void doctor_examine_clock(const struct config *config, struct doctor_finding *out)
 {
     struct stat program;
     struct timex kernel = {0};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The doctor's check of Redis: asks the Redis that the configuration names, and judges what it says
- * of itself and of the node's name. Called for doctor_run; it changes nothing in Redis.
+ * The doctor's examination of Redis: asks the Redis that the configuration names, and judges what
+ * it says of itself and of the node's name. Called for doctor_run; it changes nothing in Redis.
  */
 #include <inttypes.h>
 #include <limits.h>
@@ -84,7 +84,7 @@ static void judge_node(const struct config *config, const struct ledger_redis_re
     doctor_report(out, &name);
 }
 
-void doctor_check_redis(const struct config *config, struct doctor_finding *out)
+void doctor_examine_redis(const struct config *config, struct doctor_finding *out)
 {
     struct redis_address where;
     struct ledger_redis_report redis;

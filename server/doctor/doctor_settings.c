@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The doctor's checks of values that are sound by themselves and still do harm: a state directory
- * that is somebody else's, proxies that could be anybody, a bound beyond another one. Called for
- * doctor_run; it changes nothing.
+ * The doctor's examinations of values that are sound by themselves and still do harm: a state
+ * directory that is somebody else's, proxies that could be anybody, a bound beyond another one.
+ * Called for doctor_run; it changes nothing.
  */
 #include <dirent.h>
 #include <inttypes.h>
@@ -91,7 +91,7 @@ bool doctor_find_strangers(const struct config *config, char *names, size_t size
     unsigned strangers = 0;
     size_t length = 0;
     names[0] = '\0';
-    /* A directory that does not exist or cannot be listed is found by another check. */
+    /* A directory that does not exist or cannot be listed is found by another examination. */
     int count =
         is_inhabited(config->state_dir) ? 0 : scandir(config->state_dir, &entries, NULL, alphasort);
     for (int i = 0; i < count; i++) {
@@ -119,7 +119,7 @@ static bool is_of_strangers(const struct client_prefix *prefix)
     return is_ipv4 ? prefix->bits < IPV4_BITS + 8 : prefix->bits < 7;
 }
 
-static void check_proxies(const char *key, const char *text, struct doctor_finding *out)
+static void examine_proxies(const char *key, const char *text, struct doctor_finding *out)
 {
     static const char between[] = " ,\t";
     for (text += strspn(text, between); *text != '\0'; text += strspn(text, between)) {
@@ -140,10 +140,10 @@ static void check_proxies(const char *key, const char *text, struct doctor_findi
     }
 }
 
-void doctor_check_settings(const struct config *config, struct doctor_finding *out)
+void doctor_examine_settings(const struct config *config, struct doctor_finding *out)
 {
-    check_proxies("proxy_protocol_from", config->proxy_protocol_from, out);
-    check_proxies("forwarded_from", config->forwarded_from, out);
+    examine_proxies("proxy_protocol_from", config->proxy_protocol_from, out);
+    examine_proxies("forwarded_from", config->forwarded_from, out);
     if (config->accounts_per_issuer_max > config->accounts_max) {
         char warning[512];
         snprintf(warning, sizeof(warning),

@@ -16,7 +16,7 @@
 /*
  * The bytes of a target: those of RFC 3986 3.3 and 3.4, and those that browsers leave unescaped
  * (the WHATWG URL standard). PATH: in paths and queries; QUERY: in queries only. Escapes are
- * checked where they are decoded.
+ * judged where they are decoded.
  */
 enum { PATH = 1, QUERY = 2 };
 static const unsigned char target_char[256] = {

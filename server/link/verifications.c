@@ -208,8 +208,8 @@ static bool spend(struct verifications *verifications, const struct client_addre
         budget->said = false;
     }
     budget->full_us += verifications->interval_us;
-    /* Checks that ran at the same time may overdraw the budget. The debt is forgiven, as others who
-     * share the address would have to pay it. */
+    /* Verifications that ran at the same time may overdraw the budget. The debt is forgiven, as
+     * others who share the address would have to pay it. */
     if (budget->full_us - now_us > verifications->burst_us)
         budget->full_us = now_us + verifications->burst_us;
     bool news = is_used_up(verifications, budget, now_us) && !budget->said;

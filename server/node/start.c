@@ -151,7 +151,7 @@ static int read_lists(struct node *node)
         return status;
     status = content_types_create(&node->content_types, config->content_types, &bad);
     if (status < 0)
-        return status; /* no memory: config_check has refused what is wrong before */
+        return status; /* no memory: config_validate has refused what is wrong before */
     /* Good ones: what the workers remember, and some room where sets are filled unevenly. */
     status = verifications_create(&node->verifications, config->failed_checks_max,
                                   config->failed_checks_per_minute,

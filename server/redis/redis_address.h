@@ -13,7 +13,7 @@
 
 struct redis_address {
     bool embedded;
-    char address[512];  /* as ledger_redis_check takes it */
+    char address[512];  /* as ledger_redis_validate takes it */
     char password[256]; /* "" where there is none */
 };
 

@@ -16,7 +16,7 @@ struct redis_child;
 /*
  * Starts it and waits (some seconds at most) until it answers PING. `address` receives
  * "unix:STATE_DIR/redis.sock". A redis-server left by a killed node on the same directory is ended
- * first (its pid file, checked against /proc to be ours). On failure a negative errno and a
+ * first (its pid file, compared with /proc to be ours). On failure a negative errno and a
  * sentence with the cure.
  */
 int redis_child_start(struct redis_child **out, const char *state_dir, char *address,

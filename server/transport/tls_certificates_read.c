@@ -173,7 +173,7 @@ static EVP_PKEY *read_key(const struct reading *reading)
     return key;
 }
 
-static int check_key(const struct reading *reading, SSL_CTX *read, const EVP_PKEY *key)
+static int verify_key(const struct reading *reading, SSL_CTX *read, const EVP_PKEY *key)
 {
     STACK_OF(X509) *chain = NULL;
     if (EVP_PKEY_eq(X509_get0_pubkey(SSL_CTX_get0_certificate(read)), key) == 1)
@@ -229,7 +229,7 @@ int certificates_read(struct certificates *certificates, const char *chain, cons
     else if (SSL_CTX_use_certificate_chain_file(read, chain) != 1)
         status = refuse_chain(&reading);
     else if ((private_key = read_key(&reading)) != NULL)
-        status = check_key(&reading, read, private_key);
+        status = verify_key(&reading, read, private_key);
     if (status == 0 && !add_certificate(certificates, read, private_key, chain))
         status = REFUSE(&reading, "%s: %s; have the certificate made again", chain, first_reason());
     if (status == 0) {

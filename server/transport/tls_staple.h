@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * OCSP responses that handshakes carry for the clients that ask (RFC 6066 8, RFC 6960): each is
- * read from a file beside its certificate, and checked against the certificate. Called by the load
+ * read from a file beside its certificate, and judged by the certificate. Called by the load
  * of the certificates; it never asks a responder, the operator does.
  */
 #ifndef TOLLGATE_SERVER_TRANSPORT_TLS_STAPLE_H

@@ -183,7 +183,7 @@ bool ledger_transaction_is_valid(const char *transaction)
                   "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-") == length;
 }
 
-static int check_request(const struct ledger_request *request)
+static int validate_request(const struct ledger_request *request)
 {
     int64_t low = 0, high = LEDGER_AMOUNT_MAX - 1;
     bool needs_transaction = true;
@@ -251,8 +251,8 @@ static bool moves_money(enum ledger_operation operation)
     return operation == LEDGER_OPEN || operation == LEDGER_TOP_UP || operation == LEDGER_ADJUST;
 }
 
-static int check_account(const struct ledger_request *request,
-                         const struct ledger_account_view *view)
+static int validate_account(const struct ledger_request *request,
+                            const struct ledger_account_view *view)
 {
     if (request->operation == LEDGER_OPEN && view->exists)
         return -EEXIST;
@@ -344,7 +344,7 @@ static int change_locked(struct ledger *ledger, struct ledger_account *account,
     *repeated = known == KNOWN_SAME;
     if (known != KNOWN_NOT)
         return known == KNOWN_SAME ? 0 : -ENOTUNIQ;
-    int result = check_account(request, view);
+    int result = validate_account(request, view);
     if (result == 0)
         result = hold_bytes(link, account, request);
     if (result == 0)
@@ -390,7 +390,7 @@ int ledger_account_change(struct ledger *ledger, const struct ledger_request *re
     struct ledger_account *account;
     struct redis_link link;
     *repeated = false;
-    int result = check_request(request);
+    int result = validate_request(request);
     if (result == 0)
         result = account_get(ledger, request->issuer, request->account, &account);
     if (result != 0)

@@ -94,7 +94,7 @@ uint64_t journal_chain_of(const uint8_t bytes[JOURNAL_RECORD_BYTES], uint64_t pr
 uint64_t journal_chain(const uint8_t bytes[JOURNAL_RECORD_BYTES]);
 /* Whether all bytes are zero, as in the record that ends the used part of a segment. */
 bool journal_is_zero(const uint8_t *bytes, size_t length);
-/* False where a field is out of its range: a record of a newer format, or not ours. Does not check
+/* False where a field is out of its range: a record of a newer format, or not ours. Does not judge
  * the chain. */
 bool journal_decode(const uint8_t bytes[JOURNAL_RECORD_BYTES], struct journal_record *out);
 /* How many NAME records a name of this length takes. */

@@ -109,7 +109,7 @@ static bool from_hex(const char *text, uint8_t out[JOURNAL_ID_BYTES])
     return true;
 }
 
-static int check_options(struct opening *opening, const struct ledger_options *options)
+static int validate_options(struct opening *opening, const struct ledger_options *options)
 {
     uint64_t needed =
         (uint64_t)options->downloads_max * JOURNAL_DOWNLOAD_ROOM_MAX + JOURNAL_END_ROOM + 64;
@@ -338,7 +338,7 @@ static int open_with(struct ledger **out, const struct ledger_options *options,
     struct opening opening = {
         .directory = -1, .journal = -1, .error = error, .error_size = error_size};
     snprintf(error, error_size, "%s", "");
-    int result = check_options(&opening, options);
+    int result = validate_options(&opening, options);
     if (result != 0)
         return result;
     struct ledger *ledger = opening.ledger = ledger_new();
@@ -348,7 +348,7 @@ static int open_with(struct ledger **out, const struct ledger_options *options,
     ledger->stepped = stepped;
     result = copy_options(ledger, options);
     if (result == 0 && (result = where_create(&ledger->where, options->redis)) == -EINVAL)
-        (void)ledger_redis_check(options->redis, error, error_size);
+        (void)ledger_redis_validate(options->redis, error, error_size);
     if (result == 0)
         result = open_all(&opening);
     if (opening.directory >= 0)

@@ -57,7 +57,7 @@ enum ledger_event { LEDGER_EVENT_INFO, LEDGER_EVENT_WARNING, LEDGER_EVENT_ERROR 
 struct ledger_options {
     const char *state_dir; /* journal/, instance and lock live below it; created with mode 0700 */
     const char *node;      /* this node's name, [a-z0-9-]{1,32} */
-    const char *redis;     /* its address, see ledger_redis_check */
+    const char *redis;     /* its address, see ledger_redis_validate */
     const char *redis_user, *redis_password; /* NULL: none */
     uint64_t segment_bytes; /* of one journal file, preallocated; multiple of 4096 */
     uint32_t mark_ms;       /* how often a download that moved is marked, 10 to 1000 */
@@ -163,9 +163,9 @@ uint64_t ledger_redis_generation(const struct ledger *ledger);
 
 /* ---- where Redis is: one authority on the address in force, for whoever connects ---- */
 
-/* Checks an address: "unix:/path", "host:port", "[v6]:port", "redis://host", "redis://host:port".
- * 0, or -EINVAL with a sentence that has the cure and no secret. */
-int ledger_redis_check(const char *text, char *error, size_t error_size);
+/* Validates an address: "unix:/path", "host:port", "[v6]:port", "redis://host",
+ * "redis://host:port". 0, or -EINVAL with a sentence that has the cure and no secret. */
+int ledger_redis_validate(const char *text, char *error, size_t error_size);
 
 struct ledger_redis_address {
     char host[256];  /* numeric; or the path of a Unix socket */

@@ -35,8 +35,8 @@ static void disconnect(struct poster *poster)
     atomic_store(&poster->ledger->redis_up, false);
 }
 
-/* Checks the server before anything else is asked of it. */
-static int check_facts(struct poster *poster, const struct redis_facts *facts)
+/* Judges the server before anything else is asked of it. */
+static int judge_facts(struct poster *poster, const struct redis_facts *facts)
 {
     char text[LEDGER_TEXT_MAX];
     struct redis_link *link = &poster->link;
@@ -75,7 +75,7 @@ static int prepare(struct poster *poster)
     int64_t newer;
     int result = redis_facts(&poster->link, &facts);
     if (result == 0)
-        result = check_facts(poster, &facts);
+        result = judge_facts(poster, &facts);
     if (result == 0)
         result = redis_load_functions(&poster->link, &newer);
     if (result != 0)

@@ -153,7 +153,7 @@ int ledger_redis_probe(const struct ledger_options *options, struct ledger_redis
     memset(out, 0, sizeof(*out));
     struct where *where;
     struct ledger_redis_address first;
-    int status = ledger_redis_check(options->redis, error, error_size);
+    int status = ledger_redis_validate(options->redis, error, error_size);
     if (status == 0 && (status = where_create(&where, options->redis)) != 0)
         snprintf(error, error_size, "%s", strerrordesc_np(-status));
     if (status != 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reads records in order, checks each one's chain, puts names together and resolves ids. Called by
- * the scan and the poster. It repairs nothing: what to do with a bad record is its caller's
+ * Reads records in order, verifies each one's chain, puts names together and resolves ids. Called
+ * by the scan and the poster. It repairs nothing: what to do with a bad record is its caller's
  * decision.
  */
 #include "storage/ledger/reader.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The journal at start: reads and verifies every segment, checks accounts' sequences and downloads'
- * sums, cuts a torn tail off, refuses damage and names its place. journal_open calls it once,
- * before any thread runs. It never mends a damaged record.
+ * The journal at start: reads and verifies every segment, compares accounts' sequences and
+ * downloads' sums, cuts a torn tail off, refuses damage and names its place. journal_open calls it
+ * once, before any thread runs. It never mends a damaged record.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -76,7 +76,7 @@ static struct download_sum *sum_of(struct scan *scan, uint64_t download)
     return sum;
 }
 
-static int check_usage(struct scan *scan, const struct journal_record *record)
+static int verify_usage(struct scan *scan, const struct journal_record *record)
 {
     struct download_sum *sum = record->download == 0 ? NULL : sum_of(scan, record->download);
     if (sum == NULL)
@@ -89,7 +89,7 @@ static int check_usage(struct scan *scan, const struct journal_record *record)
     return 0;
 }
 
-static int check_record(struct scan *scan, const struct journal_entry *entry)
+static int verify_record(struct scan *scan, const struct journal_entry *entry)
 {
     const struct journal_record *record = &entry->record;
     if (record->type == JOURNAL_START) {
@@ -104,7 +104,7 @@ static int check_record(struct scan *scan, const struct journal_entry *entry)
     scan->journal->entries++;
     if (record->sequence != atomic_load(&entry->account->sequence) + 1)
         return damaged(scan, "an account's sequence has a hole");
-    int result = record->type == JOURNAL_USAGE ? check_usage(scan, record) : 0;
+    int result = record->type == JOURNAL_USAGE ? verify_usage(scan, record) : 0;
     if (result == 0)
         names_note(entry->account, scan->reader.segment, record->sequence);
     return result;
@@ -228,7 +228,7 @@ static int read_segment(struct scan *scan, uint32_t number, bool is_last)
     journal_add_base(journal, reader->count);
     struct journal_entry entry;
     while ((result = reader_next(reader, &entry)) == 1)
-        if ((result = check_record(scan, &entry)) != 0)
+        if ((result = verify_record(scan, &entry)) != 0)
             return result;
     if (result == -EPROTO)
         return damaged(scan, "a record that does not belong there, or of a newer version");

@@ -117,7 +117,7 @@ static int parse(const char *text, struct ledger_redis_address *out, char *error
     return -EINVAL;
 }
 
-int ledger_redis_check(const char *text, char *error, size_t error_size)
+int ledger_redis_validate(const char *text, char *error, size_t error_size)
 {
     struct ledger_redis_address ignored;
     return parse(text, &ignored, error, error_size);

@@ -12,7 +12,7 @@
 
 struct where;
 
-/* `text` is what ledger_redis_check takes. A host name is resolved on a thread of its own, which
+/* `text` is what ledger_redis_validate takes. A host name is resolved on a thread of its own, which
  * starts now. 0, -EINVAL, -ENOMEM or the error of starting the thread. */
 int where_create(struct where **out, const char *text);
 /* Returns at once: a thread that hangs in the resolver frees the rest when it ends. */

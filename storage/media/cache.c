@@ -58,7 +58,7 @@ static struct cache_entry *entry_create(const char *path, size_t path_length, ui
     memset(entry, 0, offsetof(struct cache_entry, file) + offsetof(struct media_file, path));
     entry->magic = ENTRY_MAGIC;
     entry->path_hash = path_hash;
-    entry->checked_ms = now_ms;
+    entry->validated_ms = now_ms;
     entry->file.fd = fd;
     memcpy(entry->file.path, path, path_length);
     entry->file.path[path_length] = '\0';
@@ -257,7 +257,7 @@ static int remember_missing(struct media_cache *cache, struct cache_entry *known
                             size_t path_length, uint64_t path_hash, uint64_t now_ms)
 {
     if (known != NULL && known->file.fd < 0) {
-        known->checked_ms = now_ms;
+        known->validated_ms = now_ms;
         cache_list_remove(&cache->missing, known);
         cache_list_append(&cache->missing, known);
         return -ENOENT;
@@ -333,7 +333,7 @@ static int settle(struct media_cache *cache, struct cache_entry *known, const ch
 
     if (known != NULL && known->file.fd >= 0 && file_identity_equal(&known->identity, &identity)) {
         close(result);
-        known->checked_ms = now_ms;
+        known->validated_ms = now_ms;
         want_hash(cache, known);
         take(cache, known, out);
         return 0;
@@ -393,7 +393,7 @@ int media_cache_get(struct media_cache *cache, const char *path, size_t path_len
     uint64_t path_hash = XXH3_64bits_withSeed(path, path_length, cache->seed);
     struct cache_entry *entry = cache_table_find(&cache->table, path, path_length, path_hash);
     /* Unsigned: where the clock went back, the file is compared now, not valid for ever. */
-    if (entry != NULL && now_ms - entry->checked_ms < cache->revalidate_ms) {
+    if (entry != NULL && now_ms - entry->validated_ms < cache->revalidate_ms) {
         if (entry->file.fd < 0) {
             cache_list_remove(&cache->missing, entry);
             cache_list_append(&cache->missing, entry);

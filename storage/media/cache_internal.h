@@ -23,7 +23,7 @@
 struct cache_entry {
     uint32_t magic;
     bool cached; /* in the table */
-    uint64_t path_hash, checked_ms;
+    uint64_t path_hash, validated_ms;
     uint64_t hashes_seen; /* the store's generation when it was last asked for the hash */
     uint64_t hash_ticket; /* the hasher's, 0: not asked */
     struct cache_entry *older, *newer;

@@ -114,7 +114,7 @@ static ssize_t read_chunk(const struct content_reader *reader, int fd, uint64_t 
 }
 
 /* -EBUSY unless the file is still that version. */
-static int check_version(int fd, const struct file_identity *expected)
+static int verify_version(int fd, const struct file_identity *expected)
 {
     struct file_identity current;
     int error = file_identify(fd, &current, NULL);
@@ -128,7 +128,7 @@ int content_reader_hash(struct content_reader *reader, int fd, const struct file
                         bool (*go_on)(void *context, uint64_t bytes), void *context,
                         struct content_hash *out)
 {
-    int error = check_version(fd, expected);
+    int error = verify_version(fd, expected);
     if (error)
         return error;
 
@@ -155,7 +155,7 @@ int content_reader_hash(struct content_reader *reader, int fd, const struct file
             return -ECANCELED;
         /* After each chunk, not only at the end: otherwise a file that is being written would be
          * read to its end for nothing. */
-        error = check_version(fd, expected);
+        error = verify_version(fd, expected);
         if (error)
             return error;
     }
@@ -165,5 +165,5 @@ int content_reader_hash(struct content_reader *reader, int fd, const struct file
     _Static_assert(sizeof(canonical.digest) == sizeof(out->digest), "128 bits");
     memcpy(out->digest, canonical.digest, sizeof(out->digest));
     mp3_walk_end(&reader->walk, &out->facts);
-    return check_version(fd, expected);
+    return verify_version(fd, expected);
 }

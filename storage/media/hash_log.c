@@ -19,7 +19,7 @@
 #include "storage/media/hash_log_internal.h"
 
 #define BLOCK_BYTES    72 /* the header and each record */
-#define CHECKED_BYTES  64
+#define SUMMED_BYTES   64
 #define BATCH_BLOCKS   1024
 #define VERSION        3U /* 2: with MP3 facts; 3: facts from all frames */
 #define NAME           "hashes"
@@ -63,7 +63,7 @@ static uint64_t get_u64(const unsigned char *at)
 
 static void seal(unsigned char block[static BLOCK_BYTES])
 {
-    put_u64(block + CHECKED_BYTES, XXH3_64bits(block, CHECKED_BYTES));
+    put_u64(block + SUMMED_BYTES, XXH3_64bits(block, SUMMED_BYTES));
 }
 
 static void encode_header(unsigned char block[static BLOCK_BYTES])
@@ -83,7 +83,7 @@ static void encode_record(unsigned char block[static BLOCK_BYTES], const struct 
                               identity->ctime_ns};
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         put_u64(block + 8 * i, words[i]);
-    _Static_assert(sizeof(words) + sizeof(record->hash.digest) + 8 == CHECKED_BYTES,
+    _Static_assert(sizeof(words) + sizeof(record->hash.digest) + 8 == SUMMED_BYTES,
                    "a record's layout");
     memcpy(block + sizeof(words), record->hash.digest, sizeof(record->hash.digest));
     put_u32(block + 56, record->hash.facts.duration_ms);
@@ -94,7 +94,7 @@ static void encode_record(unsigned char block[static BLOCK_BYTES], const struct 
 /* False where the checksum is wrong; a block of zeros has a wrong one too. */
 static bool decode_record(struct hash_record *record, const unsigned char block[static BLOCK_BYTES])
 {
-    if (get_u64(block + CHECKED_BYTES) != XXH3_64bits(block, CHECKED_BYTES))
+    if (get_u64(block + SUMMED_BYTES) != XXH3_64bits(block, SUMMED_BYTES))
         return false;
     record->identity = (struct file_identity){
         .device = get_u64(block),
@@ -185,7 +185,7 @@ static int open_and_lock(struct hash_log *log)
 
 /* 0 where the header is right, also for a file without a whole one, which the first append writes;
  * -EAGAIN: the file was set aside. */
-static int check_header(struct hash_log *log)
+static int verify_header(struct hash_log *log)
 {
     unsigned char expected[BLOCK_BYTES], found[BLOCK_BYTES];
     encode_header(expected);
@@ -218,7 +218,7 @@ int hash_log_open(struct hash_log **out, const char *state_dir)
             close(log->fd);
         error = open_and_lock(log);
         if (!error)
-            error = check_header(log);
+            error = verify_header(log);
     }
     if (error) {
         hash_log_close(&log);

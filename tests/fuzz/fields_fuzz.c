@@ -17,7 +17,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void check_ranges(const struct http_ranges *ranges, uint64_t size)
+static void expect_ranges(const struct http_ranges *ranges, uint64_t size)
 {
     check(ranges->count >= 1 && ranges->count <= HTTP_RANGES_MAX);
     for (unsigned i = 0; i < ranges->count; i++) {
@@ -28,7 +28,7 @@ static void check_ranges(const struct http_ranges *ranges, uint64_t size)
     }
 }
 
-static void check_date(const struct http_text *text)
+static void expect_date(const struct http_text *text)
 {
     int64_t seconds, again;
     char written[HTTP_DATE_SIZE];
@@ -42,7 +42,7 @@ static void check_date(const struct http_text *text)
 
 /* A claim's filename is UTF-8 without control bytes; a file's name may be any bytes. Both have at
  * most 255 bytes. */
-static void check_disposition(const struct http_text *text)
+static void expect_disposition(const struct http_text *text)
 {
     char name[256], out[HTTP_DISPOSITION_SIZE];
     if (text->data == NULL || text->length == 0 || text->length >= sizeof(name))
@@ -85,12 +85,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct http_ranges ranges;
     enum http_selection selection = http_select(&head, &validators, &ranges);
     if (selection == HTTP_PART || selection == HTTP_PARTS) {
-        check_ranges(&ranges, file_size);
+        expect_ranges(&ranges, file_size);
         check(fields[0].data != NULL && (selection == HTTP_PARTS) == (ranges.count > 1));
     }
     check(selection != HTTP_UNSATISFIABLE || fields[0].data != NULL);
     for (unsigned i = 1; i < FIELDS; i++)
-        check_date(&fields[i]);
-    check_disposition(&fields[FIELDS - 1]);
+        expect_date(&fields[i]);
+    expect_disposition(&fields[FIELDS - 1]);
     return 0;
 }

@@ -13,7 +13,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* A path has no segment that a file system reads as something else ("..") and no control byte. */
-static void check_path(const struct token_target *target)
+static void expect_path(const struct token_target *target)
 {
     const char *path = target->path;
 
@@ -31,7 +31,7 @@ static void check_path(const struct token_target *target)
 }
 
 /* The URI is its own normal form, and its path is the target's. */
-static void check_uri(const struct token_target *target, const char *attribute)
+static void expect_uri(const struct token_target *target, const char *attribute)
 {
     static struct token_target again;
     enum token_target_error error;
@@ -50,7 +50,7 @@ static void check_uri(const struct token_target *target, const char *attribute)
     check(memcmp(again.uri, target->uri, target->uri_length) == 0);
 }
 
-static void check_encoding(const struct token_target *target)
+static void expect_encoding(const struct token_target *target)
 {
     static struct token_target again;
     char encoded[3 * sizeof(target->path)];
@@ -70,9 +70,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (token_target_parse(text, size, "p", &target) != TOKEN_TARGET_OK)
         return 0;
-    check_path(&target);
-    check_uri(&target, "p");
-    check_encoding(&target);
+    expect_path(&target);
+    expect_uri(&target, "p");
+    expect_encoding(&target);
     if (target.package != NULL)
         check(target.package >= text && target.package_length <= size &&
               (size_t)(target.package - text) <= size - target.package_length);

@@ -12,12 +12,12 @@
 static void expect_certificates(struct site *site, const char *const *parts, size_t count)
 {
     struct command_result doctor = site_tollgate(site, "doctor");
-    struct command_result check = site_tollgate(site, "serve", "--check-config");
+    struct command_result verdict = site_tollgate(site, "serve", "--check-config");
     cr_assert_eq(doctor.exit_code, 0, "%s%s", doctor.output, doctor.errors);
-    cr_assert_eq(check.exit_code, 0, "%s%s", check.output, check.errors);
+    cr_assert_eq(verdict.exit_code, 0, "%s%s", verdict.output, verdict.errors);
     for (size_t i = 0; i < count; i++) {
         expect_text(doctor.output, parts[i]);
-        expect_text(check.errors, parts[i]);
+        expect_text(verdict.errors, parts[i]);
     }
     size_t lines = 0;
     for (const char *at = doctor.output; (at = strstr(at, "warning  certificates: ")); at++)

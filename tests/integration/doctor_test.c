@@ -182,9 +182,9 @@ Test(doctor, names_a_port_that_something_else_has_and_the_check_does_not)
                             "what serves there, or change listen\n",
                             ntohs(address.sin_port)));
     expect_text(doctor.output, "a node cannot run here: 1 failed");
-    /* The check passes, because the port may be free when the node starts. */
-    struct command_result check = site_tollgate(site, "serve", "--check-config");
-    cr_assert_eq(check.exit_code, 0, "%s%s", check.output, check.errors);
+    /* --check-config passes, because the port may be free when the node starts. */
+    struct command_result verdict = site_tollgate(site, "serve", "--check-config");
+    cr_assert_eq(verdict.exit_code, 0, "%s%s", verdict.output, verdict.errors);
     close(fd);
     site_destroy(&site);
 }
@@ -208,7 +208,7 @@ Test(doctor, says_that_the_node_runs_already_whose_port_is_taken)
 
 Test(doctor, does_not_call_in_order_what_it_warns_of)
 {
-    static const char *const checks[] = {"keys", "admin_secrets"};
+    static const char *const examinations[] = {"keys", "admin_secrets"};
     struct site *site = site_create(.shop_secret = true, .stays_down = true);
     const char *command = site_format(site, "chmod 644 '%s'/*.secret '%s'/*.jwks",
                                       site_directory(site), site_directory(site));
@@ -216,11 +216,12 @@ Test(doctor, does_not_call_in_order_what_it_warns_of)
     struct command_result doctor = site_tollgate(site, "doctor");
     cr_assert_eq(doctor.exit_code, 0, "%s%s", doctor.output, doctor.errors);
     cr_assert_str_empty(doctor.errors, "the log is not the doctor's report: %s", doctor.errors);
-    for (size_t i = 0; i < sizeof(checks) / sizeof(*checks); i++) {
-        expect_text(line_of(site, doctor.output, site_format(site, "warning  %s: ", checks[i])),
-                    "(mode 644)");
-        cr_assert_null(strstr(doctor.output, site_format(site, "ok       %s: ", checks[i])), "%s",
-                       doctor.output);
+    for (size_t i = 0; i < sizeof(examinations) / sizeof(*examinations); i++) {
+        expect_text(
+            line_of(site, doctor.output, site_format(site, "warning  %s: ", examinations[i])),
+            "(mode 644)");
+        cr_assert_null(strstr(doctor.output, site_format(site, "ok       %s: ", examinations[i])),
+                       "%s", doctor.output);
     }
     site_destroy(&site);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Floods of links with a wrong signature: how many checks they may cost, and that no other client
- * is refused because of them.
+ * Floods of links with a wrong signature: how many verifications they may cost, and that no other
+ * client is refused because of them.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -52,8 +52,8 @@ Test(flood, of_bad_signatures_from_one_address_is_bounded_and_nobody_else_is_ref
     (void)site_log_await(
         site, "client 127.0.0.2 has sent failed_checks_max links with a wrong signature");
 
-    /* A token that is known as good is served by every worker. Tokens that need no check, or are
-     * known as wrong, get their own verdict. */
+    /* A token that is known as good is served by every worker. Tokens that need no verification, or
+     * are known as wrong, get their own verdict. */
     for (int i = 0; i < 6; i++)
         answer_expect_file(site, ask_from(site, "127.0.0.2", known), TRACK_TINY);
     answer_expect_refusal(site, ask_from(site, "127.0.0.2", forged(site, known, 0)), 403,
@@ -67,7 +67,9 @@ Test(flood, of_bad_signatures_from_one_address_is_bounded_and_nobody_else_is_ref
     answer_expect_refusal(site, ask_from(site, "127.0.0.3", forged(site, known, 99)), 403,
                           "bad_signature");
 
-    /* Known tokens stay known while the keys are read again, and are checked under the new keys. */
+    /*
+     * Known tokens stay known while the keys are read again, and are verified under the new keys.
+     */
     site_node_signal(site, SIGHUP);
     (void)site_log_await(site, "key sets");
     for (int i = 0; i < 6; i++)
@@ -96,7 +98,7 @@ Test(flood, of_one_bad_link_is_checked_once_until_the_keys_are_read_again_and_en
     site_node_signal(site, SIGHUP);
     uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
     while (site_traffic(site, "tokens_failed") == 1) {
-        cr_assert_lt(harness_now_ms(), deadline_ms, "it is not checked under the keys of now");
+        cr_assert_lt(harness_now_ms(), deadline_ms, "it is not verified under the keys of now");
         answer_expect_refusal(site, ask_from(site, "127.0.0.2", bad), 403, "bad_signature");
     }
     site_destroy(&site);

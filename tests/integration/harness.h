@@ -203,7 +203,7 @@ struct answer {
 /* A header's value; NULL where the answer lacks it. Fails the test where it comes twice. */
 const char *answer_header(struct site *site, const struct answer *answer, const char *name);
 uint64_t answer_header_number(struct site *site, const struct answer *answer, const char *name);
-/* The `reason` of a problem+json body. Checks the media type and the `status` member, too. */
+/* The `reason` of a problem+json body. Asserts the media type and the `status` member, too. */
 const char *answer_reason(struct site *site, const struct answer *answer);
 void answer_expect_refusal(struct site *site, const struct answer *answer, unsigned status,
                            const char *reason);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The harness's clients: libcurl does what real clients do, a bare socket does what they should
- * not. It also checks answers. The tests call it. A failed connection is an answer of status 0,
+ * not. It also judges answers. The tests call it. A failed connection is an answer of status 0,
  * which the test judges.
  */
 #include <arpa/inet.h>

@@ -117,7 +117,7 @@ Test(refusal, of_a_link_whose_time_passes_on_a_kept_connection)
     unsigned served = 0;
     uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
     const struct answer *answer = fetch(site, link);
-    /* The worker has the token in its cache by now, but must check exp all the same. */
+    /* The worker has the token in its cache by now, but must look at exp all the same. */
     while (answer->status == 200) {
         served++;
         cr_assert(harness_now_ms() < deadline_ms, "the link never expires");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * RFC 9110 from outside: a table of requests and the answers that its sections ask for. All rows are
- * sent to one node, by a bare socket. HEAD, OPTIONS and an empty file need more than a row.
+ * RFC 9110 from outside: a table of requests and the answers that its sections ask for. All rows
+ * are sent to one node, by a bare socket. HEAD, OPTIONS and an empty file need more than a row.
  */
 #include <string.h>
 #include <unistd.h>
@@ -16,7 +16,7 @@ struct row {
     const char *fields; /* whole lines */
     unsigned status;
     const char *header; /* "Name: value" that the answer has, or "!Name" that it lacks */
-    long first, length; /* the body's place in the file; length -1: no body; 0: not checked */
+    long first, length; /* the body's place in the file; length -1: no body; 0: any */
 };
 
 static const struct row rows[] = {

@@ -75,15 +75,15 @@ Test(service, warns_of_keys_that_sign_for_others_at_start_and_reload_and_by_the_
 {
     struct site *site = site_create(.stays_down = true);
     char *good = harness_read_file(site_key_file(site), NULL);
-    struct command_result check = site_tollgate(site, "serve", "--check-config");
-    cr_assert_eq(check.exit_code, 0, "%s", check.errors);
-    cr_expect_null(strstr(check.errors, "warning"), "%s", check.errors);
+    struct command_result verdict = site_tollgate(site, "serve", "--check-config");
+    cr_assert_eq(verdict.exit_code, 0, "%s", verdict.errors);
+    cr_expect_null(strstr(verdict.errors, "warning"), "%s", verdict.errors);
 
     const char *unwise = unwise_keys(site);
     write_keys(site, unwise);
-    check = site_tollgate(site, "serve", "--check-config");
-    cr_expect_eq(check.exit_code, 0);
-    expect_warnings(site, check.errors, unwise);
+    verdict = site_tollgate(site, "serve", "--check-config");
+    cr_expect_eq(verdict.exit_code, 0);
+    expect_warnings(site, verdict.errors, unwise);
     struct command_result doctor = site_tollgate(site, "doctor");
     cr_expect(strstr(doctor.output, "warning  keys: "), "%s", doctor.output);
     expect_warnings(site, doctor.output, unwise);
@@ -122,11 +122,11 @@ Test(service, a_key_under_which_anybody_could_sign_is_refused_at_start_and_reloa
                                      "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"alg\":\"EdDSA\","
                                      "\"kid\":\"p\",\"x\":\"%s\"}",
                                      points[i]));
-        struct command_result check = site_tollgate(site, "serve", "--check-config");
-        cr_expect_eq(check.exit_code, 78, "%s", points[i]);
-        cr_expect(strstr(check.errors, "issuer shop: ") != NULL &&
-                      strstr(check.errors, "is not an Ed25519 public key") != NULL,
-                  "%s", check.errors);
+        struct command_result verdict = site_tollgate(site, "serve", "--check-config");
+        cr_expect_eq(verdict.exit_code, 78, "%s", points[i]);
+        cr_expect(strstr(verdict.errors, "issuer shop: ") != NULL &&
+                      strstr(verdict.errors, "is not an Ed25519 public key") != NULL,
+                  "%s", verdict.errors);
     }
     (void)site_log_await(site,
                          "the key sets were not reloaded, and the previous ones stay in force: ");
@@ -283,15 +283,15 @@ Test(service, names_the_mistakes_of_its_configuration_at_sighup_and_stays_as_it_
 
     edit_configuration(site, "listen: 127.0.0.1:0\n", "listne: 127.0.0.1:0\n");
     edit_configuration(site, "prefixes: [/rival/]\n", "prefixes: /rival/\n");
-    struct command_result check = site_tollgate(site, "serve", "--check-config");
-    cr_assert_eq(check.exit_code, 78);
-    cr_assert(strstr(check.errors, "tollgate.yaml:1: listne: no such key") != NULL &&
-                  strstr(check.errors, "issuers[1].prefixes: a list is expected") != NULL,
-              "%s", check.errors);
+    struct command_result verdict = site_tollgate(site, "serve", "--check-config");
+    cr_assert_eq(verdict.exit_code, 78);
+    cr_assert(strstr(verdict.errors, "tollgate.yaml:1: listne: no such key") != NULL &&
+                  strstr(verdict.errors, "issuers[1].prefixes: a list is expected") != NULL,
+              "%s", verdict.errors);
     const char *log = reload_and_read(site, notices);
     cr_expect(strstr(log, "/tollgate.yaml: a restart would fail because of the following; "), "%s",
               log);
-    const char *line = check.errors; /* each is a line of the log */
+    const char *line = verdict.errors; /* each is a line of the log */
     for (size_t length; (length = strcspn(line, "\n")) > 0; line += length + 1)
         cr_expect(strstr(log, site_format(site, " warning %.*s\n", (int)length, line)), "%.*s: %s",
                   (int)length, line, log);

@@ -81,10 +81,10 @@ Test(tls, a_group_or_cipher_that_cannot_be_spoken_is_named)
     for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
         harness_write_file(site_format(site, "%s/tollgate.yaml", site_directory(site)),
                            site_format(site, "%s%s\n", good, wrong[i].line));
-        struct command_result checked = site_tollgate(site, "serve", "--check-config");
-        cr_expect_eq(checked.exit_code, 78, "%s", wrong[i].line);
-        cr_expect_not_null(strstr(checked.errors, wrong[i].named), "%s: %s", wrong[i].line,
-                           checked.errors);
+        struct command_result verdict = site_tollgate(site, "serve", "--check-config");
+        cr_expect_eq(verdict.exit_code, 78, "%s", wrong[i].line);
+        cr_expect_not_null(strstr(verdict.errors, wrong[i].named), "%s: %s", wrong[i].line,
+                           verdict.errors);
     }
     free(good);
     site_destroy(&site);

@@ -170,12 +170,12 @@ Test(tls, a_stray_file_among_the_certificates_is_skipped_and_named)
         "a-empty.pem: skipped: it holds neither a certificate nor a private key",
         "a-link.pem: skipped: the file that it links to is not there",
     };
-    struct command_result checked = site_tollgate(site, "serve", "--check-config");
-    cr_assert_eq(checked.exit_code, 0, "%s", checked.errors);
+    struct command_result verdict = site_tollgate(site, "serve", "--check-config");
+    cr_assert_eq(verdict.exit_code, 0, "%s", verdict.errors);
     site_node_start(site);
     site_node_await_ready(site);
     for (size_t i = 0; i < sizeof(found) / sizeof(*found); i++) {
-        cr_assert_not_null(strstr(checked.errors, found[i]), "%s", checked.errors);
+        cr_assert_not_null(strstr(verdict.errors, found[i]), "%s", verdict.errors);
         (void)site_log_await(site, found[i]);
     }
     EXPECT_SERVED(site, "media.example", .name = "unknown.example");
@@ -245,9 +245,9 @@ Test(tls, a_certificate_that_cannot_be_served_is_refused_with_the_cure)
     };
     for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
         write_in(site, "c.pem", site_format(site, "%s%s%s", files[i][0], files[i][1], files[i][2]));
-        struct command_result checked = site_tollgate(site, "serve", "--check-config");
-        cr_expect_eq(checked.exit_code, 78, "%s", files[i][3]);
-        cr_expect_not_null(strstr(checked.errors, files[i][3]), "%s", checked.errors);
+        struct command_result verdict = site_tollgate(site, "serve", "--check-config");
+        cr_expect_eq(verdict.exit_code, 78, "%s", files[i][3]);
+        cr_expect_not_null(strstr(verdict.errors, files[i][3]), "%s", verdict.errors);
     }
     site_destroy(&site);
 }
@@ -276,11 +276,11 @@ Test(tls, a_directory_with_half_of_a_pair_and_a_name_that_nobody_accepts_are_nam
         "link/fullchain.pem: skipped: fullchain.pem is missing, or is a link to nowhere; add it",
         "wide.pem: no client gets this certificate, because none accepts its name *.example; have",
     };
-    struct command_result checked = site_tollgate(site, "serve", "--check-config");
-    cr_assert_eq(checked.exit_code, 0, "%s", checked.errors);
+    struct command_result verdict = site_tollgate(site, "serve", "--check-config");
+    cr_assert_eq(verdict.exit_code, 0, "%s", verdict.errors);
     for (size_t i = 0; i < sizeof(found) / sizeof(*found); i++)
-        cr_expect_not_null(strstr(checked.errors, found[i]), "%s", checked.errors);
-    cr_expect_null(strstr(checked.errors, "certificates/other"), "%s", checked.errors);
+        cr_expect_not_null(strstr(verdict.errors, found[i]), "%s", verdict.errors);
+    cr_expect_null(strstr(verdict.errors, "certificates/other"), "%s", verdict.errors);
     site_destroy(&site);
 }
 
@@ -340,8 +340,8 @@ Test(tls, a_broken_certificate_leaves_those_before_in_force)
     struct client client;
     OPEN(site, &client, .name = "media.example");
     client_close(&client);
-    struct command_result checked = site_tollgate(site, "serve", "--check-config");
-    cr_assert_eq(checked.exit_code, 78);
-    cr_assert_not_null(strstr(checked.errors, "media.example.pem"), "%s", checked.errors);
+    struct command_result verdict = site_tollgate(site, "serve", "--check-config");
+    cr_assert_eq(verdict.exit_code, 78);
+    cr_assert_not_null(strstr(verdict.errors, "media.example.pem"), "%s", verdict.errors);
     site_destroy(&site);
 }

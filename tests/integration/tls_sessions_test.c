@@ -198,26 +198,26 @@ Test(tls, ticket_keys_that_others_may_read_or_of_a_wrong_size_are_refused)
 {
     struct site *site =
         site_create(.tls = true, .settings = "tls_ticket_keys: ticket-keys\n", .stays_down = true);
-    struct command_result checked = site_tollgate(site, "serve", "--check-config");
-    cr_expect(checked.exit_code == 78 &&
-                  strstr(checked.errors, "ticket-keys: No such file") != NULL,
-              "%s", checked.errors);
+    struct command_result verdict = site_tollgate(site, "serve", "--check-config");
+    cr_expect(verdict.exit_code == 78 &&
+                  strstr(verdict.errors, "ticket-keys: No such file") != NULL,
+              "%s", verdict.errors);
     static const unsigned modes[] = {0604, 0640, 0602};
     const char *path = NULL;
     for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++) {
         path = write_ticket_keys(site, "12", modes[i]);
-        checked = site_tollgate(site, "serve", "--check-config");
-        cr_expect(checked.exit_code == 78 && strstr(checked.errors, "run chmod 600") != NULL, "%s",
-                  checked.errors);
+        verdict = site_tollgate(site, "serve", "--check-config");
+        cr_expect(verdict.exit_code == 78 && strstr(verdict.errors, "run chmod 600") != NULL, "%s",
+                  verdict.errors);
     }
     cr_assert_eq(chmod(path, 0600), 0);
     static const long sizes[] = {0, 1, 48, 79, 81, 17L * 80};
     for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
         cr_assert_eq(truncate(path, sizes[i]), 0);
-        checked = site_tollgate(site, "serve", "--check-config");
-        cr_expect(checked.exit_code == 78 &&
-                      strstr(checked.errors, site_format(site, "has %ld bytes", sizes[i])) != NULL,
-                  "%s", checked.errors);
+        verdict = site_tollgate(site, "serve", "--check-config");
+        cr_expect(verdict.exit_code == 78 &&
+                      strstr(verdict.errors, site_format(site, "has %ld bytes", sizes[i])) != NULL,
+                  "%s", verdict.errors);
     }
     (void)write_ticket_keys(site, "12", 0400);
     cr_expect_eq(site_tollgate(site, "serve", "--check-config").exit_code, 0);

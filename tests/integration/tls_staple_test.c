@@ -148,9 +148,9 @@ Test(tls_staple, a_responders_answer_is_stapled_for_the_clients_that_ask)
     run(site, "openssl ocsp -index index.txt -rsigner responder.pem -rkey responder.pem -CA "
               "authority.pem -issuer authority.pem -cert certificates/stapled.pem -ndays 7 "
               "-respout certificates/stapled.pem.ocsp");
-    struct command_result checked = site_tollgate(site, "serve", "--check-config");
-    cr_assert_eq(checked.exit_code, 0, "%s", checked.errors);
-    cr_assert_null(strstr(checked.errors, "ocsp"), "%s", checked.errors);
+    struct command_result verdict = site_tollgate(site, "serve", "--check-config");
+    cr_assert_eq(verdict.exit_code, 0, "%s", verdict.errors);
+    cr_assert_null(strstr(verdict.errors, "ocsp"), "%s", verdict.errors);
     site_node_start(site);
     site_node_await_ready(site);
     for (size_t i = 0; i < 2; i++) {
@@ -169,8 +169,8 @@ Test(tls_staple, a_responders_answer_is_stapled_for_the_clients_that_ask)
                           "stapled.example -status -CAfile authority.pem </dev/null >said 2>&1; "
                           "grep -q 'Cert Status: good' said",
                           site_port_tls(site)));
-    checked = site_tollgate(site, "doctor");
-    cr_assert_not_null(strstr(checked.output, "OCSP responses: 1;"), "%s", checked.output);
+    verdict = site_tollgate(site, "doctor");
+    cr_assert_not_null(strstr(verdict.output, "OCSP responses: 1;"), "%s", verdict.output);
     authority_free(&authority);
     site_destroy(&site);
 }
@@ -292,15 +292,15 @@ Test(tls_staple, a_response_that_is_of_no_use_is_named_and_its_certificate_serve
         RESPOND(site, usable[i], &authority, .sha256 = i == 2, .ends_s = time(NULL) + 86400);
     }
     RESPOND(site, "direct", &authority, .status = 0);
-    struct command_result checked = site_tollgate(site, "serve", "--check-config");
-    cr_assert_eq(checked.exit_code, 0, "%s", checked.errors);
+    struct command_result verdict = site_tollgate(site, "serve", "--check-config");
+    cr_assert_eq(verdict.exit_code, 0, "%s", verdict.errors);
     site_node_start(site);
     site_node_await_ready(site);
     for (size_t i = 0; i < sizeof(unusable) / sizeof(*unusable); i++) {
         const char *found = site_format(site, "certificates/%s.pem.ocsp: is not stapled: %s",
                                         unusable[i][0], unusable[i][1]);
-        cr_expect_not_null(strstr(checked.errors, found), "%s is not in:\n%s", found,
-                           checked.errors);
+        cr_expect_not_null(strstr(verdict.errors, found), "%s is not in:\n%s", found,
+                           verdict.errors);
         (void)site_log_await(site, found);
         expect_nothing_stapled(site, unusable[i][0], versions[i % 2]);
     }
@@ -310,7 +310,7 @@ Test(tls_staple, a_response_that_is_of_no_use_is_named_and_its_certificate_serve
         "direct.pem.ocsp: has no nextUpdate, so it is stapled for as long as the file is there",
     };
     for (size_t i = 0; i < 3; i++) {
-        cr_expect_not_null(strstr(checked.errors, others[i]), "%s", checked.errors);
+        cr_expect_not_null(strstr(verdict.errors, others[i]), "%s", verdict.errors);
         expect_stapled(site, usable[i], 0,
                        site_format(site, "certificates/%s.pem.ocsp", usable[i]));
     }

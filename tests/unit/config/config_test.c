@@ -78,7 +78,7 @@ Test(server_config, takes_workers_auto_as_zero)
     yaml_refuse("connections_max: auto\n" LEAST, 1, "connections_max", "not a whole number");
 }
 
-/* More would pass the check and not run. */
+/* More would pass the validation and not run. */
 Test(server_config, refuses_more_workers_than_a_node_runs)
 {
     struct config *config = yaml_accept("workers: 64\n" LEAST);

@@ -57,7 +57,7 @@ Test(http_date, refuses_what_is_no_date)
     }
 }
 
-/* RFC 9110 5.6.7. The name of the day is not checked. */
+/* RFC 9110 5.6.7. The name of the day is not judged. */
 Test(http_date, reads_two_digits_of_a_year_by_now_and_dates_before_1970)
 {
     static const struct {

@@ -73,16 +73,16 @@ Test(ledger_where, refuses_the_rest_with_the_cure_and_tells_no_secret)
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         char error[512] = "";
-        cr_expect_eq(ledger_redis_check(cases[i].text, error, sizeof(error)), -22, "%s",
+        cr_expect_eq(ledger_redis_validate(cases[i].text, error, sizeof(error)), -22, "%s",
                      cases[i].text);
         cr_expect_not_null(strstr(error, cases[i].cure), "%s: %s", cases[i].text, error);
         cr_expect_null(strstr(error, "hunter2"), "%s", error);
     }
     char path[200] = "unix:/", error[512];
     memset(path + 6, 'a', 107);
-    cr_expect_eq(ledger_redis_check(path, error, sizeof(error)), -22, "a path too long");
+    cr_expect_eq(ledger_redis_validate(path, error, sizeof(error)), -22, "a path too long");
     path[5 + 107] = '\0';
-    cr_expect_eq(ledger_redis_check(path, error, sizeof(error)), 0, "%s", error);
+    cr_expect_eq(ledger_redis_validate(path, error, sizeof(error)), 0, "%s", error);
 }
 
 Test(ledger_where, learns_nothing_of_an_address_that_is_not_in_force_any_more)

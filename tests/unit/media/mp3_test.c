@@ -89,10 +89,10 @@ static unsigned char *add_frames(uint32_t header, size_t length, unsigned count)
     return first;
 }
 
-#define SOUND         0xfffb9040 /* MPEG 1 layer III, 128 kbit/s, 44.1 kHz, joint stereo */
-#define SOUND_CHECKED 0xfffa9040
-#define SOUND_BYTES   417
-#define SOUND_MS(n)   ((n)*1152ULL * 1000 / 44100)
+#define SOUND               0xfffb9040 /* MPEG 1 layer III, 128 kbit/s, 44.1 kHz, joint stereo */
+#define SOUND_WITH_CHECKSUM 0xfffa9040
+#define SOUND_BYTES         417
+#define SOUND_MS(n)         ((n)*1152ULL * 1000 / 44100)
 
 static unsigned char *add_sound(unsigned count)
 {
@@ -258,7 +258,7 @@ Test(mp3, a_summary_is_no_sound_and_is_not_believed)
         unsigned checksum = i / 12; /* 0: none; 1: without room for it (LAME); 2: with room */
         bytes.size = 0;
         unsigned char *at =
-            add_frames(checksum > 0 ? SOUND_CHECKED : SOUND, SOUND_BYTES, 101) + 4 + 32;
+            add_frames(checksum > 0 ? SOUND_WITH_CHECKSUM : SOUND, SOUND_BYTES, 101) + 4 + 32;
         at += checksum == 2 && !vbri ? 2 : 0;
         memcpy(at, name, 4);
         put_u32(at + 4, 3);
