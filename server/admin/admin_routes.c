@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The admin interface's routes: one table, and the match of a request against it. admin_peers.c calls
- * it with requests that were read whole, admin_desk.c's threads run the handlers that it names. It
- * touches no socket, and no handler calls it.
+ * The admin interface's routes: one table, and the match of a request against it. admin_peers.c
+ * calls it with requests that were read whole, admin_desk.c's threads run the handlers that it
+ * names. It touches no socket, and no handler calls it.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -14,14 +14,14 @@
 #include "server/base/check.h"
 #include "server/base/octets.h"
 
-enum access { ANYBODY, SHOPS, OPERATORS };
+enum callers { ANYBODY, SHOPS, OPERATORS };
 enum wait { AT_ONCE, WAITS };
 
 /* In a pattern `*` stands for one segment: first the issuer's id, then the account. Segments are
  * percent-decoded after the split, so that an account's name may hold a slash. */
 static const struct admin_route {
     enum http_method method;
-    enum access access;              /* who may call it, beside operators */
+    enum callers callers;            /* who may call it, beside operators */
     enum wait wait;                  /* WAITS: it may block, so the desk runs it */
     enum ledger_operation operation; /* for admin_account_change; of no meaning to the others */
     const char *pattern;
@@ -133,7 +133,7 @@ static bool take_names(const struct node *node, const struct http_text *stars,
 static bool is_allowed(const struct admin_route *route, const struct admin_request *request,
                        struct admin_answer *answer)
 {
-    if (request->is_operator || route->access == ANYBODY) {
+    if (request->is_operator || route->callers == ANYBODY) {
         return true;
     }
     if (request->shop[0] == '\0') {
@@ -143,7 +143,7 @@ static bool is_allowed(const struct admin_route *route, const struct admin_reque
                              "admin_secret_file");
         return false;
     }
-    if (route->access == OPERATORS) {
+    if (route->callers == OPERATORS) {
         admin_answer_problem(answer, ADMIN_OPERATORS_ONLY, NULL,
                              "this is for operators, on the node's own socket");
         return false;
