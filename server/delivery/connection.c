@@ -21,7 +21,7 @@
 #include "server/http/http_content.h"
 #include "server/link/token_cache.h"
 
-#define RATE_WINDOW_MS 5000
+#define RATE_PERIOD_MS 5000
 #define STOP_FIRST_MS  1000 /* how long a first request may still come once the node stops */
 
 /* ---- lists ---- */
@@ -689,13 +689,13 @@ static void sweep_one(struct worker *worker, struct connection *connection)
     }
 }
 
-/* Judges a transfer every RATE_WINDOW_MS. A slow one is cut only while nearly all places of the
+/* Judges a transfer every RATE_PERIOD_MS. A slow one is cut only while nearly all places of the
  * node are taken, because it keeps others out then. */
 static void judge_rate(struct worker *worker, struct connection *connection)
 {
     const struct config *config = worker->node->config;
     uint64_t elapsed_ms = worker->now_ms - connection->rate_ms;
-    if (connection->state != CONNECTION_SENDING || elapsed_ms < RATE_WINDOW_MS)
+    if (connection->state != CONNECTION_SENDING || elapsed_ms < RATE_PERIOD_MS)
         return;
     bool begun = connection->rate_ms != 0;
     uint64_t acknowledged = connection->tcp_acknowledged - connection->rate_acknowledged;

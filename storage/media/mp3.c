@@ -209,7 +209,7 @@ static size_t walk_over(struct mp3_walk *walk, const unsigned char *bytes, size_
 
 void mp3_walk_begin(struct mp3_walk *walk)
 {
-    memset(walk, 0, offsetof(struct mp3_walk, window));
+    memset(walk, 0, offsetof(struct mp3_walk, waiting));
     walk->adjacent = true;
 }
 
@@ -217,16 +217,16 @@ void mp3_walk_feed(struct mp3_walk *walk, const void *bytes, size_t length)
 {
     const unsigned char *from = bytes;
     while (length > 0 && walk->held > 0) {
-        size_t before = walk->held, room = sizeof(walk->window) - before;
+        size_t before = walk->held, room = sizeof(walk->waiting) - before;
         size_t taken = length < room ? length : room;
-        memcpy(walk->window + before, from, taken);
-        size_t done = walk_over(walk, walk->window, before + taken, false);
+        memcpy(walk->waiting + before, from, taken);
+        size_t done = walk_over(walk, walk->waiting, before + taken, false);
         if (done >= before) { /* all bytes that are left lie in the new ones */
             walk->held = 0;
             taken = done - before;
         } else {
             walk->held = before + taken - done;
-            memmove(walk->window, walk->window + done, walk->held);
+            memmove(walk->waiting, walk->waiting + done, walk->held);
         }
         from += taken;
         length -= taken;
@@ -235,12 +235,12 @@ void mp3_walk_feed(struct mp3_walk *walk, const void *bytes, size_t length)
         return;
     size_t done = walk_over(walk, from, length, false);
     walk->held = length - done;
-    memcpy(walk->window, from + done, walk->held);
+    memcpy(walk->waiting, from + done, walk->held);
 }
 
 void mp3_walk_end(struct mp3_walk *walk, struct mp3_facts *out)
 {
-    (void)walk_over(walk, walk->window, walk->held, true);
+    (void)walk_over(walk, walk->waiting, walk->held, true);
     *out = (struct mp3_facts){0};
     if (walk->ticks == 0 || walk->ticks > TICKS_MAX)
         return;

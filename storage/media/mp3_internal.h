@@ -33,7 +33,7 @@ struct mp3_walk {
     uint32_t free_bytes;  /* the last frame's length without padding */
     bool adjacent;        /* only frames and tags came since the last frame, or since the start */
     size_t held;
-    unsigned char window[2 * MP3_AHEAD_BYTES]; /* bytes that need those behind them to be judged */
+    unsigned char waiting[2 * MP3_AHEAD_BYTES]; /* bytes that need those behind them to be judged */
 };
 
 void mp3_walk_begin(struct mp3_walk *walk);
