@@ -108,7 +108,7 @@ static int send_question(struct grants *grants, const struct claim *claim,
         .max_bytes = terms->max_bytes,
         .till_ms = terms->till_ms,
         .keep_ms = question->asked.keep_ms,
-        .window_ms = settings->use_period_ms,
+        .use_period_ms = settings->use_period_ms,
         .stage = terms->stage,
     };
     kept.path = ledger_file_path(window->file, &kept.path_length);

@@ -82,7 +82,7 @@ struct window {
     atomic_bool spare_listed[LEDGER_FUNDS];
     /* The use of a link with terms, as of the last grant: when Redis opened it; 0: no terms. */
     atomic_ullong opened_ms;
-    atomic_ullong use_until_ms; /* monotonic; that window's end */
+    atomic_ullong use_until_ms; /* monotonic; that use's end */
     atomic_llong iat;           /* the grant is for tokens that are no older */
     bool asking;                /* a worker's question is under way; shard's lock */
     uint64_t waiters;           /* workers to wake when it is answered; shard's lock */

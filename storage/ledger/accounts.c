@@ -124,7 +124,7 @@ int ledger_account_show(struct ledger *ledger, const char *issuer, const char *n
     return result;
 }
 
-/* `text` is "until acknowledged opened...", see functions/uses.lua; a window in which nothing
+/* `text` is "until acknowledged opened...", see functions/uses.lua; a use in which nothing
  * arrived is not a use. */
 static void parse_use(const char *text, struct ledger_link_view *view)
 {

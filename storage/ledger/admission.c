@@ -75,7 +75,8 @@ static void add_terms(const struct ledger_terms *terms, int slot, struct ledger_
     const char *path = terms->path;
     size_t path_length = terms->path_length;
     uint64_t size = terms->size, max_uses = terms->max_uses, max_bytes = terms->max_bytes;
-    uint64_t till_ms = terms->till_ms, window_ms = terms->window_ms, keep_ms = terms->keep_ms;
+    uint64_t till_ms = terms->till_ms, use_period_ms = terms->use_period_ms,
+             keep_ms = terms->keep_ms;
     uint64_t stage = terms->stage;
     LEDGER_TERMS_ARGUMENTS(ADD)
 }

@@ -355,9 +355,9 @@ struct ledger_command {
 };
 
 /*
- * The terms of a limited link, whose state Redis keeps. A use is a download: a window of one path,
- * open for window_ms from its first request and while less than three times the file has arrived in
- * it. A window in which nothing arrived is not a use.
+ * The terms of a limited link, whose state Redis keeps. A use is a download of one path.
+ * It stays open for its use period, use_period_ms from its first request, and while less than three
+ * times the file has arrived in it. One in which nothing arrived does not count.
  */
 enum ledger_stage {
 #define X(name, number) LEDGER_##name = (number),
@@ -372,7 +372,7 @@ struct ledger_terms {
     uint64_t max_bytes; /* 0: not limited */
     uint64_t till_ms;   /* exp and resume, since 1970 */
     uint64_t keep_ms;   /* Redis keeps the state at least until then */
-    uint64_t window_ms;
+    uint64_t use_period_ms;
     enum ledger_stage stage;
 };
 
@@ -432,9 +432,9 @@ struct ledger_grant {
     uint64_t revision; /* the account's revocation number */
     uint64_t rate;     /* the account's, bytes per second; 0: not limited */
     uint32_t max_conns;
-    uint64_t opened_ms, till_ms; /* the use's window, by Redis' clock; 0 without terms */
-    uint64_t acknowledged;       /* bytes in that window, as far as they were posted */
-    uint64_t left_ms;            /* how long that window is still open */
+    uint64_t opened_ms, till_ms; /* the use's times, by Redis' clock; 0 without terms */
+    uint64_t acknowledged;       /* bytes in that use, as far as they were posted */
+    uint64_t left_ms;            /* how long that use is still open */
 };
 struct redisReply;
 /* Decodes the reply to ledger_admit_command. 0, or -EPROTO where it is NULL, an error (whose text
@@ -519,7 +519,7 @@ struct ledger_link_view {
     bool revoked;   /* the link itself; see also the account's revoked_before */
     uint64_t bytes; /* delivered so far; counted only for a link with terms */
     uint32_t uses;  /* uses of the path, including the open one */
-    bool is_open;   /* the window of the last use */
+    bool is_open;   /* the last use */
 };
 /* Reads a link and one path of it from Redis. Blocks. 0, -EAGAIN, -EINVAL. */
 int ledger_link_show(struct ledger *ledger, const char *issuer, const char *account,

@@ -23,13 +23,13 @@
     X(REVOKED, 4)          /* the link itself, or by its age all such links of the account */      \
     X(USED_UP, 5)          /* max_uses */                                                          \
     X(LINK_BYTES_UP, 6)    /* the link's max_bytes does not cover what is needed */                \
-    X(NOT_BEGUN, 7)        /* RESUMING, and no window is open */                                   \
+    X(NOT_BEGUN, 7)        /* RESUMING, and no use is open */                                      \
     X(ACCOUNT_BYTES_UP, 8) /* the account's max_bytes does not cover what is needed */
 
 /* How far a response is for which a grant is asked. */
 #define LEDGER_STAGES(X)                                                                           \
     X(BEGINNING, 0) /* a new response: Redis opens a use where none is open */                     \
-    X(RESUMING, 1)  /* a new response after exp: only in a window that is open */                  \
+    X(RESUMING, 1)  /* a new response after exp: only in a use that is open */                     \
     X(UNDER_WAY, 2) /* more for a response that has begun: it is never cut for its use */
 
 /* Funds, each with its bit in the set that an admission answers. */
@@ -66,7 +66,7 @@
     X(max_uses, number)                                                                            \
     X(max_bytes, number)                                                                           \
     X(till_ms, number) /* exp and resume */                                                        \
-    X(window_ms, number)                                                                           \
+    X(use_period_ms, number)                                                                       \
     X(stage, number)                                                                               \
     X(keep_ms, number) /* until when the link's state is kept */
 #define LEDGER_RELEASE_ARGUMENTS(X)                                                                \
@@ -87,7 +87,7 @@
     X(from, text)                                                                                  \
     X(to, text)                                                                                    \
     X(kind, text) /* usage or money */
-/* They follow in a post of usage, once for each file and window. */
+/* They follow in a post of usage, once for each file and use. */
 #define LEDGER_FILE_ARGUMENTS(X)                                                                   \
     X(file, bytes)                                                                                 \
     X(bytes, text)                                                                                 \

@@ -15,7 +15,7 @@ end
 
 -- Takes GRANT_KEYS, and ADMIT or TERMS. Returns {admission, granted, funds, revision, rate,
 -- max_conns, opened, till, acknowledged, left}. `funds` are those from which the bytes were reserved; no more than the bytes
--- may then be sent (0: nothing bounds them). The last four describe the use's window (0: there is
+-- may then be sent (0: nothing bounds them). The last four describe the use (0: there is
 -- none): when it was opened, until when it is open, what has arrived in it, and how many ms of it
 -- are left. Unless `takes`, nothing is written and the answer says what would be granted.
 local function judge(keys, args, takes)

@@ -1,4 +1,4 @@
--- Parses what arrived in one window of a link with terms: "key opened until keep taken", times in
+-- Parses what arrived in one use of a link with terms: "key opened until keep taken", times in
 -- ms. `key` is an index of `keys`; the key of the link's grants stands behind the link's own.
 local function delivered_of(keys, terms, file, bytes)
     local index, opened, till, keep, taken = string.match(terms, '^(%d+) (%d+) (%d+) (%d+) ([01])$')
@@ -11,15 +11,15 @@ local function delivered_of(keys, terms, file, bytes)
     return delivered
 end
 
--- Stores what arrived in one window. It reads what earlier calls wrote, for one post may have
--- several windows of a link. Everything that can be refused was checked before.
+-- Stores what arrived in one use. It reads what earlier calls wrote, for one post may have
+-- several uses of a link. Everything that can be refused was checked before.
 local function deliver(delivered, node, epoch)
     local values = redis.call('HMGET', delivered.key, delivered.field, 'bytes', 'reserved')
     local use = use_of(values[1]) or {till = 0, acknowledged = 0, opened = {}}
     local arrived = delivered.taken and math.max(1, delivered.bytes) or delivered.bytes
     local last = use.opened[#use.opened] or 0
     if delivered.opened > last and arrived > 0 then
-        -- Redis does not know the window: another took its place while nothing had arrived in it,
+        -- Redis does not know the use: another took its place while nothing had arrived in it,
         -- or this is a replay.
         if use.acknowledged == 0 then
             table.remove(use.opened)
@@ -47,7 +47,7 @@ local function deliver(delivered, node, epoch)
     keep_until(delivered.grants, delivered.keep)
 end
 
--- The arguments of FILE behind those of POST, once per file and window.
+-- The arguments of FILE behind those of POST, once per file and use.
 local function post_usage(keys, args, account, to)
     if (#args - POST_COUNT) % FILE_COUNT ~= 0 or #args < POST_COUNT + FILE_COUNT then
         refuse('files: file, bytes, responses, terms expected')

@@ -1,6 +1,6 @@
 -- ---- uses: a use is a download. One entry for each path of a link: "until acknowledged opened..."
--- `opened` are the times in milliseconds that name the windows, ascending; the last window is open
--- until `until`, and `acknowledged` bytes arrived in it. A last window in which nothing arrived is
+-- `opened` are the times in milliseconds that name the uses, ascending; the last use is open
+-- until `until`, and `acknowledged` bytes arrived in it. A last use in which nothing arrived is
 -- not a use.
 
 local OPENED_MAX = 1001
@@ -31,7 +31,7 @@ local function use_text(use)
     return table.concat(parts, ' ')
 end
 
--- Goes on in the path's window, or opens another. Returns the admission and the use to be stored.
+-- Goes on in the path's use, or opens another. Returns the admission and the use to be stored.
 local function use_admit(use, terms, now)
     local is_open = use and use.till > now
     if terms.stage == UNDER_WAY or is_open and use.acknowledged < 3 * terms.size then
@@ -53,7 +53,7 @@ local function use_admit(use, terms, now)
     end
     use.opened[#use.opened + 1] = math.max(now, last + 1)
     use.acknowledged = 0
-    use.till = math.min(now + terms.window, terms.till)
+    use.till = math.min(now + terms.period, terms.till)
     return GRANTED, use
 end
 
@@ -79,7 +79,7 @@ local function terms_of(args)
         max_uses = integer(args, TERMS.max_uses, 'max_uses', 0, 1000),
         max_bytes = integer(args, TERMS.max_bytes, 'max_bytes', 0),
         till = integer(args, TERMS.till_ms, 'till', 0),
-        window = integer(args, TERMS.window_ms, 'use_window', 1),
+        period = integer(args, TERMS.use_period_ms, 'use_period', 1),
         stage = integer(args, TERMS.stage, 'stage', 0, 2),
         keep = integer(args, TERMS.keep_ms, 'keep', 0)
     }

@@ -45,7 +45,7 @@ struct grant {
 
 /* Asks for `need` bytes of /f, which has 1000 bytes. */
 static struct grant ask_of(const char *node, int64_t need, int max_uses, int64_t max_bytes,
-                           int64_t window_ms, int stage)
+                           int64_t use_period_ms, int stage)
 {
     struct grant grant;
     int64_t *const numbers = &grant.admission;
@@ -53,7 +53,7 @@ static struct grant ask_of(const char *node, int64_t need, int max_uses, int64_t
                                       "FCALL tollgate_admit 4 " KEYS " %s " EPOCH
                                       " %lld %lld 30000 0 /f 1000 %d %lld " FAR " %lld %d " FAR,
                                       node, (long long)need, (long long)need, max_uses,
-                                      (long long)max_bytes, (long long)window_ms, stage);
+                                      (long long)max_bytes, (long long)use_period_ms, stage);
     cr_assert(reply->type == REDIS_REPLY_ARRAY && reply->elements == 10, "%s", reply->str);
     for (size_t i = 0; i < 10; i++)
         numbers[i] = reply->element[i]->integer;
@@ -61,12 +61,12 @@ static struct grant ask_of(const char *node, int64_t need, int max_uses, int64_t
     return grant;
 }
 
-static struct grant ask(int max_uses, int64_t window_ms, int stage)
+static struct grant ask(int max_uses, int64_t use_period_ms, int stage)
 {
-    return ask_of("n1", 100, max_uses, 0, window_ms, stage);
+    return ask_of("n1", 100, max_uses, 0, use_period_ms, stage);
 }
 
-/* Posts the bytes that arrived in a window, as an instance's record `sequence`. */
+/* Posts the bytes that arrived in a use, as an instance's record `sequence`. */
 static void post(const char *instance, int64_t sequence, int64_t bytes, int64_t opened, bool taken)
 {
     char terms[96];
@@ -107,7 +107,7 @@ static void use_text(char out[128])
 
 /* ---- uses ---- */
 
-Test(ledger_uses, a_window_stays_open_until_three_times_the_file_has_arrived)
+Test(ledger_uses, a_use_stays_open_until_three_times_the_file_has_arrived)
 {
     struct grant first = ask(1, 60000, NEW);
     cr_assert_eq(first.admission, LEDGER_GRANTED);
@@ -127,9 +127,9 @@ Test(ledger_uses, a_window_stays_open_until_three_times_the_file_has_arrived)
     cr_expect_eq(third.acknowledged, 0);
 }
 
-Test(ledger_uses, a_window_in_which_nothing_arrived_is_no_use)
+Test(ledger_uses, a_use_in_which_nothing_arrived_does_not_count)
 {
-    for (int i = 0; i < 5; i++) { /* each window ends at once */
+    for (int i = 0; i < 5; i++) { /* each use ends at once */
         cr_assert_eq(ask(1, 1, NEW).admission, LEDGER_GRANTED);
         fixture_pause();
     }
@@ -147,7 +147,7 @@ Test(ledger_uses, one_that_was_taken_counts_though_nothing_arrived)
     cr_expect_eq(ask(1, 1, NEW).admission, LEDGER_USED_UP);
 }
 
-Test(ledger_uses, a_resume_needs_a_window_that_is_open)
+Test(ledger_uses, a_resume_needs_a_use_that_is_open)
 {
     cr_expect_eq(ask(0, 60000, RESUMED).admission, LEDGER_NOT_BEGUN);
     struct grant grant = ask(0, 60000, NEW);
@@ -160,7 +160,7 @@ Test(ledger_uses, a_resume_needs_a_window_that_is_open)
     cr_expect_eq(ask(0, 1, RESUMED).admission, LEDGER_NOT_BEGUN);
 }
 
-/* Two nodes have three windows. Every order of their four posts must give three uses. */
+/* Two nodes have three uses open. Every order of their four posts must give three uses. */
 Test(ledger_uses, posts_in_any_order_come_to_the_same)
 {
     static const struct {
