@@ -8,7 +8,7 @@
 
 #include "server/base/check.h"
 #include "server/delivery/admission_internal.h"
-#include "server/delivery/redis_link.h"
+#include "server/delivery/redis_connection.h"
 #include "server/grant/question.h"
 #include "server/link/token_cache.h"
 #include "storage/media/media.h"
@@ -135,7 +135,7 @@ void asker_prepare(struct worker *worker)
     worker->grants = (struct grants){
         .windows = worker->node->windows,
         .ledger = worker->node->ledger,
-        .redis = redis_link_table(worker->redis),
+        .redis = redis_connection_table(worker->redis),
         .clock = &worker->clock,
         .worker = {.self = worker, .find = find, .answered = answered, .wake = wake},
         .settings = {.validity_ms = config->grant_validity_ms,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Drives hiredis 0.14 on the worker's ring: arms a multishot poll where hiredis wants to read, and
- * writes at the end of a turn what the turn has queued. The worker's loop and redis_link.c call it;
- * it does not know what is asked or answered. A generation tells completions of an earlier
+ * writes at the end of a turn what the turn has queued. The worker's loop and redis_connection.c
+ * call it; it does not know what is asked or answered. A generation tells completions of an earlier
  * connection apart.
  */
 #include <errno.h>
@@ -11,32 +11,32 @@
 #include <sys/socket.h>
 
 #include "server/base/log.h"
-#include "server/delivery/redis_link_internal.h"
+#include "server/delivery/redis_connection_internal.h"
 #include "server/delivery/worker.h"
 
-static void arm_read(struct redis_link *link)
+static void arm_read(struct redis_connection *redis)
 {
-    struct io_uring_sqe *sqe = worker_sqe(link->worker);
-    io_uring_prep_poll_multishot(sqe, link->context->c.fd, POLLIN);
-    sqe->user_data = operation_data(OPERATION_REDIS_READABLE, link->generation, 0);
-    link->polling_read = true;
+    struct io_uring_sqe *sqe = worker_sqe(redis->worker);
+    io_uring_prep_poll_multishot(sqe, redis->context->c.fd, POLLIN);
+    sqe->user_data = operation_data(OPERATION_REDIS_READABLE, redis->generation, 0);
+    redis->polling_read = true;
 }
 
 static void add_read(void *data)
 {
-    struct redis_link *link = data;
-    if (!link->polling_read && link->context != NULL)
-        arm_read(link);
+    struct redis_connection *redis = data;
+    if (!redis->polling_read && redis->context != NULL)
+        arm_read(redis);
 }
 
 static void add_write(void *data)
 {
-    ((struct redis_link *)data)->want_write = true;
+    ((struct redis_connection *)data)->want_write = true;
 }
 
 static void del_write(void *data)
 {
-    ((struct redis_link *)data)->want_write = false;
+    ((struct redis_connection *)data)->want_write = false;
 }
 
 static void ignore(void *data)
@@ -48,64 +48,65 @@ static void ignore(void *data)
  * are cancelled, or the connection would stay open. */
 static void cleanup(void *data)
 {
-    struct redis_link *link = data;
+    struct redis_connection *redis = data;
     for (unsigned i = 0; i < 2; i++) {
-        struct io_uring_sqe *sqe = worker_sqe(link->worker);
+        struct io_uring_sqe *sqe = worker_sqe(redis->worker);
         io_uring_prep_poll_remove(
             sqe, operation_data(i == 0 ? OPERATION_REDIS_READABLE : OPERATION_REDIS_WRITABLE,
-                                link->generation, 0));
+                                redis->generation, 0));
         sqe->user_data = operation_data(OPERATION_IGNORED, 0, 0);
     }
-    link->generation = (link->generation + 1) & 0xffffff;
-    link->polling_read = link->polling_write = link->want_write = link->unread = false;
+    redis->generation = (redis->generation + 1) & 0xffffff;
+    redis->polling_read = redis->polling_write = redis->want_write = redis->unread = false;
 }
 
-void redis_events_attach(struct redis_link *link)
+void redis_events_attach(struct redis_connection *redis)
 {
-    redisAsyncContext *context = link->context;
-    context->ev.data = link;
+    redisAsyncContext *context = redis->context;
+    context->ev.data = redis;
     context->ev.addRead = add_read;
     context->ev.delRead = ignore;
     context->ev.addWrite = add_write;
     context->ev.delWrite = del_write;
     context->ev.cleanup = cleanup;
     /* The non-blocking connect is done when the socket can be written to. */
-    link->want_write = true;
+    redis->want_write = true;
 }
 
-void redis_link_flush(struct redis_link *link)
+void redis_connection_flush(struct redis_connection *redis)
 {
-    if (link->doubtful && link->state == LINK_IS_READY)
-        redis_introduction_try(link);
-    link->doubtful = false;
-    if (!link->want_write || link->polling_write || link->context == NULL)
+    if (redis->doubtful && redis->state == REDIS_IS_READY)
+        redis_introduction_try(redis);
+    redis->doubtful = false;
+    if (!redis->want_write || redis->polling_write || redis->context == NULL)
         return;
-    if (link->state != LINK_CONNECTING) {
-        redisAsyncHandleWrite(link->context);
-        if (!link->want_write || link->context == NULL)
+    if (redis->state != REDIS_CONNECTING) {
+        redisAsyncHandleWrite(redis->context);
+        if (!redis->want_write || redis->context == NULL)
             return;
     }
-    struct io_uring_sqe *sqe = worker_sqe(link->worker);
-    io_uring_prep_poll_add(sqe, link->context->c.fd, POLLOUT);
-    sqe->user_data = operation_data(OPERATION_REDIS_WRITABLE, link->generation, 0);
-    link->polling_write = true;
+    struct io_uring_sqe *sqe = worker_sqe(redis->worker);
+    io_uring_prep_poll_add(sqe, redis->context->c.fd, POLLOUT);
+    sqe->user_data = operation_data(OPERATION_REDIS_WRITABLE, redis->generation, 0);
+    redis->polling_write = true;
 }
 
-void redis_link_readable(struct redis_link *link, uint32_t generation, int result, bool more)
+void redis_connection_readable(struct redis_connection *redis, uint32_t generation, int result,
+                               bool more)
 {
-    if (generation != link->generation || link->context == NULL)
+    if (generation != redis->generation || redis->context == NULL)
         return;
     if (!more)
-        link->polling_read = false;
+        redis->polling_read = false;
     if (result < 0 && result != -ECANCELED)
-        log_warning("worker %u: poll on Redis: %s", link->worker->index, strerrordesc_np(-result));
-    link->unread = true;
+        log_warning("worker %u: poll on Redis: %s", redis->worker->index, strerrordesc_np(-result));
+    redis->unread = true;
 }
 
-bool redis_events_has_input(const struct redis_link *link)
+bool redis_events_has_input(const struct redis_connection *redis)
 {
     char byte;
-    return recv(link->context->c.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN;
+    return recv(redis->context->c.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN;
 }
 
 /*
@@ -114,35 +115,35 @@ bool redis_events_has_input(const struct redis_link *link)
  * is one read a turn, some 400 answers, because each may start a response, and the other
  * connections need their turn.
  */
-void redis_link_read(struct redis_link *link)
+void redis_connection_read(struct redis_connection *redis)
 {
-    if (!link->unread)
+    if (!redis->unread)
         return;
-    uint32_t generation = link->generation;
-    if (link->state == LINK_IS_READY)
-        link->since_ms = link->worker->now_ms;
-    redisAsyncHandleRead(link->context);
-    if (link->context == NULL || generation != link->generation)
+    uint32_t generation = redis->generation;
+    if (redis->state == REDIS_IS_READY)
+        redis->since_ms = redis->worker->now_ms;
+    redisAsyncHandleRead(redis->context);
+    if (redis->context == NULL || generation != redis->generation)
         return; /* it was the end of the connection */
-    if (link->refused[0] != '\0') {
-        redis_link_look_again(link);
+    if (redis->refused[0] != '\0') {
+        redis_connection_look_again(redis);
         return;
     }
-    link->unread = redis_events_has_input(link);
-    if (!link->polling_read)
-        arm_read(link);
-    redis_link_publish_ready(link);
+    redis->unread = redis_events_has_input(redis);
+    if (!redis->polling_read)
+        arm_read(redis);
+    redis_connection_publish_ready(redis);
 }
 
-bool redis_link_has_unread(const struct redis_link *link)
+bool redis_connection_has_unread(const struct redis_connection *redis)
 {
-    return link->unread;
+    return redis->unread;
 }
 
-void redis_link_writable(struct redis_link *link, uint32_t generation)
+void redis_connection_writable(struct redis_connection *redis, uint32_t generation)
 {
-    if (generation != link->generation || link->context == NULL)
+    if (generation != redis->generation || redis->context == NULL)
         return;
-    link->polling_write = false;
-    redisAsyncHandleWrite(link->context); /* completes the connect, then writes */
+    redis->polling_write = false;
+    redisAsyncHandleWrite(redis->context); /* completes the connect, then writes */
 }

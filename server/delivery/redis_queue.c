@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #include "server/base/check.h"
-#include "server/delivery/redis_link_internal.h"
+#include "server/delivery/redis_connection_internal.h"
 #include "server/delivery/worker.h"
 
 /* Commands under way; at the bound none is sent, and the client gets 503. */
@@ -17,29 +17,29 @@
 
 static bool is_ready(const void *self)
 {
-    const struct redis_link *link = self;
-    return link->state == LINK_IS_READY &&
-           link->followed == ledger_redis_generation(link->worker->node->ledger);
+    const struct redis_connection *redis = self;
+    return redis->state == REDIS_IS_READY &&
+           redis->followed == ledger_redis_generation(redis->worker->node->ledger);
 }
 
 static void on_reply(redisAsyncContext *context, void *reply, void *data)
 {
     (void)context;
     struct command *command = data;
-    struct redis_link *link = command->link;
+    struct redis_connection *redis = command->redis;
     const redisReply *answer = reply;
-    check(link->oldest == command);
-    link->oldest = command->next;
-    if (link->in_time == command)
-        link->in_time = command->next;
-    if (link->oldest == NULL)
-        link->newest = NULL;
-    link->outstanding--;
-    link->doubtful |= answer != NULL && answer->type == REDIS_REPLY_ERROR;
+    check(redis->oldest == command);
+    redis->oldest = command->next;
+    if (redis->in_time == command)
+        redis->in_time = command->next;
+    if (redis->oldest == NULL)
+        redis->newest = NULL;
+    redis->outstanding--;
+    redis->doubtful |= answer != NULL && answer->type == REDIS_REPLY_ERROR;
     ledger_redis_done *done = command->done;
     void *for_whom = command->context;
-    command->next = link->unused;
-    link->unused = command;
+    command->next = redis->unused;
+    redis->unused = command;
     if (done != NULL)
         done(for_whom, reply);
 }
@@ -47,62 +47,63 @@ static void on_reply(redisAsyncContext *context, void *reply, void *data)
 static int send_command(void *self, int count, const char *const words[], const size_t lengths[],
                         ledger_redis_done *done, ledger_redis_late *late, void *context)
 {
-    struct redis_link *link = self;
-    if (!is_ready(link) || link->outstanding >= OUTSTANDING_MAX)
+    struct redis_connection *redis = self;
+    if (!is_ready(redis) || redis->outstanding >= OUTSTANDING_MAX)
         return -ENOTCONN;
-    struct command *command = link->unused;
+    struct command *command = redis->unused;
     if (command != NULL)
-        link->unused = command->next;
+        redis->unused = command->next;
     else if ((command = malloc(sizeof(*command))) == NULL)
         return -ENOTCONN;
-    *command = (struct command){.link = link,
+    *command = (struct command){.redis = redis,
                                 .done = done,
                                 .late = late,
                                 .context = context,
-                                .sent_ms = link->worker->now_ms};
-    if (!redis_link_is_owed(link))
-        link->since_ms = link->worker->now_ms;
+                                .sent_ms = redis->worker->now_ms};
+    if (!redis_connection_is_owed(redis))
+        redis->since_ms = redis->worker->now_ms;
     /* hiredis' prototype lacks the const that its code keeps. */
     const char **argv = (const char **)(uintptr_t)words;
-    if (redisAsyncCommandArgv(link->context, on_reply, command, count, argv, lengths) != REDIS_OK) {
-        command->next = link->unused;
-        link->unused = command;
+    if (redisAsyncCommandArgv(redis->context, on_reply, command, count, argv, lengths) !=
+        REDIS_OK) {
+        command->next = redis->unused;
+        redis->unused = command;
         return -ENOTCONN;
     }
-    if (link->newest != NULL)
-        link->newest->next = command;
+    if (redis->newest != NULL)
+        redis->newest->next = command;
     else
-        link->oldest = command;
-    link->newest = command;
-    if (link->in_time == NULL)
-        link->in_time = command;
-    link->outstanding++;
+        redis->oldest = command;
+    redis->newest = command;
+    if (redis->in_time == NULL)
+        redis->in_time = command;
+    redis->outstanding++;
     return 0;
 }
 
-void redis_queue_fill_table(struct redis_link *link)
+void redis_queue_fill_table(struct redis_connection *redis)
 {
-    link->table = (struct ledger_redis){.self = link, .is_ready = is_ready, .send = send_command};
+    redis->table = (struct ledger_redis){.self = redis, .is_ready = is_ready, .send = send_command};
 }
 
-void redis_queue_tell_late(struct redis_link *link)
+void redis_queue_tell_late(struct redis_connection *redis)
 {
-    const struct worker *worker = link->worker;
-    while (link->in_time != NULL &&
-           worker->now_ms - link->in_time->sent_ms > worker->node->config->admission_timeout_ms) {
-        struct command *command = link->in_time;
+    const struct worker *worker = redis->worker;
+    while (redis->in_time != NULL &&
+           worker->now_ms - redis->in_time->sent_ms > worker->node->config->admission_timeout_ms) {
+        struct command *command = redis->in_time;
         command->is_late = true;
-        link->in_time = command->next;
+        redis->in_time = command->next;
         if (command->late != NULL)
             command->late(command->context);
     }
 }
 
-void redis_queue_free(struct redis_link *link)
+void redis_queue_free(struct redis_connection *redis)
 {
-    while (link->unused != NULL) {
-        struct command *command = link->unused;
-        link->unused = command->next;
+    while (redis->unused != NULL) {
+        struct command *command = redis->unused;
+        redis->unused = command->next;
         free(command);
     }
 }

@@ -9,7 +9,7 @@
 
 #include "server/base/check.h"
 #include "server/delivery/connection.h"
-#include "server/delivery/redis_link.h"
+#include "server/delivery/redis_connection.h"
 
 #define STANDING_ASKS_MAX 3 /* for one head, where revocations overtake the answers */
 
@@ -106,7 +106,7 @@ static void on_answer(void *context, const struct redisReply *reply)
 
 bool standing_ask(struct worker *worker, struct connection *connection)
 {
-    const struct ledger_redis *redis = redis_link_table(worker->redis);
+    const struct ledger_redis *redis = redis_connection_table(worker->redis);
     struct token_entry *entry = connection->link;
     if (connection->standing_asks >= STANDING_ASKS_MAX || !redis->is_ready(redis->self))
         return false;

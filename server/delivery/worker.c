@@ -22,7 +22,7 @@
 #include "server/base/waiting.h"
 #include "server/delivery/connection.h"
 #include "server/delivery/inquiry.h"
-#include "server/delivery/redis_link.h"
+#include "server/delivery/redis_connection.h"
 #include "server/link/target_cache.h"
 #include "server/link/token_cache.h"
 #include "server/loop/ring.h"
@@ -93,7 +93,7 @@ static void on_tick(struct worker *worker)
     if (worker->stopping)
         connection_stop_idle(worker); /* those whose last bytes have been acknowledged by now */
     connection_sweep(worker);
-    redis_link_tick(worker->redis);
+    redis_connection_tick(worker->redis);
     parked_retry(worker);
     request_retry_hashing(worker);
     if (worker->now_ms - worker->grants.swept_ms >= WINDOWS_SWEEP_MS ||
@@ -169,10 +169,10 @@ static void on_completion(struct worker *worker, const struct io_uring_cqe *cqe)
         on_tick(worker);
         break;
     case OPERATION_REDIS_READABLE:
-        redis_link_readable(worker->redis, generation, cqe->res, more);
+        redis_connection_readable(worker->redis, generation, cqe->res, more);
         break;
     case OPERATION_REDIS_WRITABLE:
-        redis_link_writable(worker->redis, generation);
+        redis_connection_writable(worker->redis, generation);
         break;
     case OPERATION_RECEIVE:
     case OPERATION_WRITABLE:
@@ -258,17 +258,17 @@ static void turn(struct worker *worker)
         request_retry_hashing(worker);
         inquiry_take(worker);
     }
-    redis_link_read(worker->redis);
+    redis_connection_read(worker->redis);
     run_ready(worker, before);
     if (worker->accept_paused_ms != 0 && worker->accept_freed)
         accept_arm(worker);
-    redis_link_flush(worker->redis);
+    redis_connection_flush(worker->redis);
 }
 
 /* Whether the next turn has something to do that no completion will announce. */
 static bool has_work(const struct worker *worker)
 {
-    return worker->ready.first != NULL || redis_link_has_unread(worker->redis);
+    return worker->ready.first != NULL || redis_connection_has_unread(worker->redis);
 }
 
 static void cut_all(struct worker *worker)
@@ -305,8 +305,8 @@ void *worker_run(void *argument)
     arm_wake(worker);
     arm_tick(worker);
     accept_tick(worker);
-    redis_link_tick(worker->redis);
-    redis_link_flush(worker->redis);
+    redis_connection_tick(worker->redis);
+    redis_connection_flush(worker->redis);
     for (;;) {
         /* With something to do, completions are fetched without waiting for one. */
         status = io_uring_submit_and_wait(&worker->ring, has_work(worker) ? 0 : 1);
@@ -330,10 +330,10 @@ void *worker_run(void *argument)
     inquiry_close(worker);
     /* Give back the funds that the windows still have, while the connection to Redis is up. */
     admission_sweep(worker);
-    redis_link_flush(worker->redis);
+    redis_connection_flush(worker->redis);
     /* Closed here and not later: outstanding questions wake other workers, which all still exist
      * now. */
-    redis_link_close(worker->redis);
+    redis_connection_close(worker->redis);
     return NULL;
 }
 
@@ -408,7 +408,7 @@ int worker_create(struct worker **out, struct node *node, unsigned index, char *
     if (status == 0 && worker->tls != NULL)
         status = tls_scratch_create(&worker->tls_scratch);
     if (status == 0)
-        status = redis_link_create(&worker->redis, worker);
+        status = redis_connection_create(&worker->redis, worker);
     if (status == 0)
         asker_prepare(worker);
     return status;
@@ -419,7 +419,7 @@ void worker_destroy(struct worker **out)
     struct worker *worker = *out;
     if (worker == NULL)
         return;
-    redis_link_destroy(&worker->redis);
+    redis_connection_destroy(&worker->redis);
     target_cache_destroy(&worker->targets);
     token_cache_destroy(&worker->tokens);
     media_cache_destroy(&worker->files);

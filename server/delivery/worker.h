@@ -53,7 +53,7 @@ enum operation {
 
 struct connection;
 struct inquiry;
-struct redis_link;
+struct redis_connection;
 struct token_cache;
 struct target_cache;
 struct token_entry;
@@ -101,7 +101,7 @@ struct worker {
     struct target_cache *targets;
     struct media_cache *files;
     struct media_residency *residency;
-    struct redis_link *redis;
+    struct redis_connection *redis;
     struct ledger_clock clock; /* of the turn */
     struct grants grants;
 

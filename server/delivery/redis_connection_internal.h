@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the files of a worker's Redis connection share: the connection itself and the steps that one
- * of them calls in another. redis_link.c connects, waits and gives up; redis_introduction.c judges
- * whether this Redis may be used; redis_queue.c keeps the commands under way; redis_events.c drives
- * hiredis on the ring. Nobody else includes this header.
+ * of them calls in another. redis_connection.c connects, waits and gives up; redis_introduction.c
+ * judges whether this Redis may be used; redis_queue.c keeps the commands under way; redis_events.c
+ * drives hiredis on the ring. Nobody else includes this header.
  *
  *   DOWN --tick, backoff over--> CONNECTING --> INTRODUCING (AUTH; INFO: who is this?)
  *    ^                                              |
@@ -14,27 +14,27 @@
  *    |          Redis             |                                |
  *    +--- lost, silent, refused, or not the ledger's Redis --------+
  */
-#ifndef TOLLGATE_SERVER_DELIVERY_REDIS_LINK_INTERNAL_H
-#define TOLLGATE_SERVER_DELIVERY_REDIS_LINK_INTERNAL_H
+#ifndef TOLLGATE_SERVER_DELIVERY_REDIS_CONNECTION_INTERNAL_H
+#define TOLLGATE_SERVER_DELIVERY_REDIS_CONNECTION_INTERNAL_H
 
 #include <hiredis/async.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "server/delivery/redis_link.h"
+#include "server/delivery/redis_connection.h"
 
-enum link_state {
-    LINK_DOWN,
-    LINK_CONNECTING,
-    LINK_INTRODUCING,
-    LINK_STANDING_BY,
-    LINK_TRYING,
-    LINK_IS_READY,
+enum redis_connection_state {
+    REDIS_DOWN,
+    REDIS_CONNECTING,
+    REDIS_INTRODUCING,
+    REDIS_STANDING_BY,
+    REDIS_TRYING,
+    REDIS_IS_READY,
 };
 
 /* A command under way. Redis answers in order, so the first of the queue is the oldest. */
 struct command {
-    struct redis_link *link;
+    struct redis_connection *redis;
     ledger_redis_done *done;
     ledger_redis_late *late;
     void *context;
@@ -43,11 +43,11 @@ struct command {
     struct command *next;
 };
 
-struct redis_link {
+struct redis_connection {
     struct worker *worker;      /* borrows */
-    struct ledger_redis table;  /* what redis_link_table gives */
+    struct ledger_redis table;  /* what redis_connection_table gives */
     redisAsyncContext *context; /* hiredis'; NULL while down */
-    enum link_state state;
+    enum redis_connection_state state;
     uint32_t generation;
     bool want_write, polling_read, polling_write, warned;
     bool unread;   /* the socket may hold more: looked at in each turn until it is empty */
@@ -65,51 +65,51 @@ struct redis_link {
 };
 
 /* Whether Redis owes an answer. */
-static inline bool redis_link_is_owed(const struct redis_link *link)
+static inline bool redis_connection_is_owed(const struct redis_connection *redis)
 {
-    return link->context->replies.head != NULL;
+    return redis->context->replies.head != NULL;
 }
 
-/* ---- redis_link.c ---- */
+/* ---- redis_connection.c ---- */
 
-void redis_link_set_state(struct redis_link *link, enum link_state state);
+void redis_connection_set_state(struct redis_connection *redis, enum redis_connection_state state);
 /* Ends a connection that may not be used further; the next tick connects again. */
-void redis_link_look_again(struct redis_link *link);
+void redis_connection_look_again(struct redis_connection *redis);
 /* Publishes whether Redis answers, and in time: where it is silent or behind, each admission would
  * be refused, so the node is not ready. */
-void redis_link_publish_ready(const struct redis_link *link);
+void redis_connection_publish_ready(const struct redis_connection *redis);
 
 /* ---- redis_introduction.c ---- */
 
 /* Sends AUTH, where there is a password; it goes before all else. */
-void redis_introduction_begin(struct redis_link *link);
+void redis_introduction_begin(struct redis_connection *redis);
 /* Asks who this Redis is, once it is connected. */
-void redis_introduction_ask(struct redis_link *link);
+void redis_introduction_ask(struct redis_connection *redis);
 /* Follows the ledger, which may have replayed to this Redis, may still have to, or may have moved
  * to another one. */
-void redis_introduction_follow(struct redis_link *link);
+void redis_introduction_follow(struct redis_connection *redis);
 /* Makes a call that Redis refuses exactly where it would refuse an admission: as a replica, while
  * it loads, without its replicas, disk, memory or our library. */
-void redis_introduction_try(struct redis_link *link);
+void redis_introduction_try(struct redis_connection *redis);
 /* Notes why this Redis cannot be used. The connection ends later, outside of hiredis' callbacks. */
-void redis_introduction_object(struct redis_link *link, const char *format, ...)
+void redis_introduction_object(struct redis_connection *redis, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 /* ---- redis_queue.c ---- */
 
 /* The functions by which grants use the connection; `self` is it. */
-void redis_queue_fill_table(struct redis_link *link);
+void redis_queue_fill_table(struct redis_connection *redis);
 /* Tells those whose answers are overdue. The answers are still awaited, since they may bring funds
  * that Redis has reserved. */
-void redis_queue_tell_late(struct redis_link *link);
+void redis_queue_tell_late(struct redis_connection *redis);
 /* Frees what the queue kept for later commands. */
-void redis_queue_free(struct redis_link *link);
+void redis_queue_free(struct redis_connection *redis);
 
 /* ---- redis_events.c ---- */
 
 /* Has hiredis wait on the worker's ring. */
-void redis_events_attach(struct redis_link *link);
+void redis_events_attach(struct redis_connection *redis);
 /* Whether a read would not wait: the socket has bytes, its end, or an error. */
-bool redis_events_has_input(const struct redis_link *link);
+bool redis_events_has_input(const struct redis_connection *redis);
 
 #endif
