@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The state of a client's connection: accepting, receiving, reading heads one after the other,
- * ending. See connection.h for the picture. It decides nothing about a request (request.c does),
- * and sends nothing itself but the refusal of a connection for which there is no place.
+ * The life of a client's connection: its place, its beginning, the end of each response, its end.
+ * See connection.h for the picture. Called by accept.c and by each file that ends a response or a
+ * connection. It reads no byte of the client's (connection_input.c does), decides nothing about a
+ * request, and sends nothing but the refusal of a connection for which there is no place.
  */
 #include "server/delivery/connection.h"
 
@@ -17,68 +18,7 @@
 
 #include "server/access_log/access_log.h"
 #include "server/base/check.h"
-#include "server/base/log.h"
-#include "server/http/http_content.h"
 #include "server/link/token_cache.h"
-
-#define RATE_PERIOD_MS 5000
-#define STOP_FIRST_MS  1000 /* how long a first request may still come once the node stops */
-
-/* ---- lists ---- */
-
-static struct connection_list *list_of(struct worker *worker, enum connection_link link)
-{
-    switch (link) {
-    case LINK_OPEN:
-        return &worker->open;
-    case LINK_READY:
-        return &worker->ready;
-    case LINK_PARKED:
-        return &worker->parked;
-    case LINK_UNMETERED:
-        return &worker->unmetered;
-    case LINK_RATED:
-        return &worker->rated;
-    case LINK_HASHING:
-        return &worker->hashing;
-    case LINK_COUNT:
-        break;
-    }
-    check(false);
-    return NULL;
-}
-
-void connection_link(struct worker *worker, struct connection *connection,
-                     enum connection_link link)
-{
-    struct connection_list *list = list_of(worker, link);
-    if (connection->linked[link])
-        return;
-    /* LINK_READY is a queue, so a connection joins at its end. The other lists are walked
-     * whole: one that is put back during such a walk joins at the head, where the walk does not
-     * meet it again. */
-    struct connection *before = link == LINK_READY ? list->last : NULL;
-    struct connection *after = link == LINK_READY ? NULL : list->first;
-    connection->linked[link] = true;
-    connection->previous[link] = before;
-    connection->next[link] = after;
-    *(before != NULL ? &before->next[link] : &list->first) = connection;
-    *(after != NULL ? &after->previous[link] : &list->last) = connection;
-}
-
-void connection_unlink(struct worker *worker, struct connection *connection,
-                       enum connection_link link)
-{
-    if (!connection->linked[link])
-        return;
-    connection->linked[link] = false;
-    if (link == LINK_OPEN && worker->sweep_next == connection)
-        worker->sweep_next = connection->next[link];
-    struct connection_list *list = list_of(worker, link);
-    struct connection *before = connection->previous[link], *after = connection->next[link];
-    *(before != NULL ? &before->next[link] : &list->first) = after;
-    *(after != NULL ? &after->previous[link] : &list->last) = before;
-}
 
 void connection_set_state(struct connection *connection, enum connection_state state)
 {
@@ -87,28 +27,7 @@ void connection_set_state(struct connection *connection, enum connection_state s
     connection->state = (uint8_t)state;
 }
 
-/* ---- beginning and end ---- */
-
-/* A client that pipelines faster than it is answered is not read from while more than the longest
- * head waits. */
-static bool has_input_enough(const struct worker *worker, const struct connection *connection)
-{
-    return connection->input_length > worker->node->config->head_bytes_max;
-}
-
-static void receive_arm(struct worker *worker, struct connection *connection)
-{
-    if (connection->receiving || connection->peer_ended || has_input_enough(worker, connection))
-        return;
-    struct io_uring_sqe *sqe = worker_sqe(worker);
-    io_uring_prep_recv_multishot(sqe, connection->fd, NULL, 0, 0);
-    sqe->flags |= IOSQE_BUFFER_SELECT;
-    sqe->buf_group = WORKER_BUFFER_GROUP;
-    sqe->user_data = operation_data(OPERATION_RECEIVE, connection->generation, connection->index);
-    connection->receiving = true;
-    connection->receive_pausing = false;
-    connection->in_flight++;
-}
+/* ---- beginning ---- */
 
 /* Refuses a client at a bound, best effort, without keeping state. Over TLS (`secure`) it only
  * closes the socket: no session exists that could carry an answer. */
@@ -212,7 +131,7 @@ void connection_accept(struct worker *worker, int fd, bool secure)
     if (secure && tls_session_begin(worker, connection) != 0)
         connection_close(worker, connection, true);
     else
-        receive_arm(worker, connection);
+        connection_receive(worker, connection);
 }
 
 void connection_inquire(struct worker *worker, struct inquiry *inquiry)
@@ -229,12 +148,7 @@ void connection_inquire(struct worker *worker, struct inquiry *inquiry)
     connection_input(worker, connection, head, length);
 }
 
-/* Accounts for `input`, which has `size` bytes allocated now. */
-static void input_resized(struct worker *worker, struct connection *connection, size_t size)
-{
-    worker->input_bytes += size - connection->input_size;
-    connection->input_size = (uint32_t)size;
-}
+/* ---- end ---- */
 
 static void connection_free(struct worker *worker, struct connection *connection)
 {
@@ -246,10 +160,9 @@ static void connection_free(struct worker *worker, struct connection *connection
     worker->accept_freed = true;
     give_place(worker);
     connection_client_end(worker->node, connection);
-    free(connection->input);
+    connection_input_free(worker, connection);
     free(connection->output);
-    input_resized(worker, connection, 0);
-    connection->input = connection->output = NULL;
+    connection->output = NULL;
     connection->fd = -1;
     connection->generation = (connection->generation + 1) & 0xffffff;
     connection->magic = 0;
@@ -347,278 +260,6 @@ void connection_settle(struct worker *worker, struct connection *connection)
     free_if_over(worker, connection);
 }
 
-/* ---- input ---- */
-
-static bool input_append(struct worker *worker, struct connection *connection, const char *data,
-                         size_t length)
-{
-    size_t needed = connection->input_length + length;
-    if (needed > connection->input_size) {
-        size_t size = connection->input_size == 0 ? 1024 : connection->input_size;
-        while (size < needed)
-            size *= 2;
-        char *input = worker->input_bytes + size - connection->input_size > WORKER_INPUT_MAX
-                          ? NULL
-                          : realloc(connection->input, size);
-        if (input == NULL)
-            return false;
-        connection->input = input;
-        input_resized(worker, connection, size);
-    }
-    memcpy(connection->input + connection->input_length, data, length);
-    connection->input_length += (uint32_t)length;
-    return true;
-}
-
-static void input_consume(struct worker *worker, struct connection *connection, size_t length)
-{
-    connection->input_length -= (uint32_t)length;
-    memmove(connection->input, connection->input + length, connection->input_length);
-    if (connection->input_length == 0) {
-        free(connection->input); /* an idle connection keeps no buffer */
-        connection->input = NULL;
-        input_resized(worker, connection, 0);
-    }
-}
-
-/* Answers a head that is malformed or too large, or has not come in time. Where TLS is spoken,
- * plain HTTP is told so and anything else is not answered. */
-static void refuse_head(struct worker *worker, struct connection *connection, const char *data,
-                        size_t length, enum refusal refusal)
-{
-    if (connection->unencrypted) {
-        bool is_http = http_head_is_begun(data, length);
-        count_tls_failure(&worker->stats, is_http ? TLS_FAILURE_plain_http : TLS_FAILURE_other);
-        if (!is_http) {
-            connection_close(worker, connection, false);
-            return;
-        }
-        refusal = REFUSAL_PLAIN_HTTP;
-    }
-    connection->keep_alive = connection->head_only = connection->navigation = false;
-    connection->origin = NULL;
-    response_refuse(worker, connection, refusal);
-}
-
-/* Handles the heads at the start of `data`, as many as can be answered now. Returns how many bytes
- * are done with. */
-static size_t consume(struct worker *worker, struct connection *connection, const char *data,
-                      size_t length)
-{
-    size_t used = 0;
-    const size_t head_max = worker->node->config->head_bytes_max;
-    if (connection->expects_proxy && connection->tls == NULL) {
-        used = connection_client_header(worker, connection, data, length);
-        if (used == 0)
-            return 0;
-    }
-    while (connection->state == CONNECTION_READING && used < length) {
-        struct http_head head;
-        enum refusal refusal = REFUSAL_HEAD_MALFORMED;
-        enum http_head_status status = http_head_parse(data + used, length - used, &head, &refusal);
-        if (status == HTTP_HEAD_COMPLETE && !connection->unencrypted)
-            status = http_content_skip(data + used, length - used, &head, &refusal);
-        size_t size = status == HTTP_HEAD_COMPLETE ? head.length : length - used;
-        if (status != HTTP_HEAD_REFUSED && size > head_max) {
-            status = HTTP_HEAD_REFUSED;
-            refusal = REFUSAL_HEAD_TOO_LARGE;
-        }
-        if (status == HTTP_HEAD_PARTIAL)
-            break;
-        if (connection->delivery_count >= METERING_QUEUE_MAX && metering_read(worker, connection) &&
-            connection->delivery_count >= METERING_QUEUE_MAX)
-            break; /* the tick reads on when the peer has acknowledged */
-        if (status == HTTP_HEAD_REFUSED) {
-            count(&worker->stats.requests, connection->inquiry == NULL);
-            refuse_head(worker, connection, data + used, length - used, refusal);
-            return length;
-        }
-        if (request_begin(worker, connection, &head) == REQUEST_AGAIN)
-            break;
-        used += size;
-    }
-    return used;
-}
-
-/*
- * Sets how long the peer has for what comes next. A head's time runs from its first byte (on a new
- * connection: from the accept). Further bytes do not extend it, or a peer that sends a byte now and
- * then could hold its place for ever.
- */
-static void set_reading_deadline(struct worker *worker, struct connection *connection)
-{
-    if (connection->state != CONNECTION_READING)
-        return;
-    const struct config *config = worker->node->config;
-    if (connection->input_length > 0 && !connection->in_head) {
-        connection->in_head = true;
-        connection->deadline_ms = worker->now_ms + config->head_timeout_ms;
-    } else if (connection->input_length == 0 && connection->first_done) {
-        connection->in_head = false;
-        connection->deadline_ms = worker->now_ms + config->idle_timeout_ms;
-    }
-}
-
-/* Whether heads wait in `input` until the peer has acknowledged more. metering_tick reads on. */
-static bool is_held_back(const struct connection *connection)
-{
-    return connection->state == CONNECTION_READING && connection->input_length > 0 &&
-           connection->delivery_count >= METERING_QUEUE_MAX;
-}
-
-void connection_peer_ended(struct worker *worker, struct connection *connection)
-{
-    connection->peer_ended = true;
-    tls_session_interrupted(worker, connection, TLS_FAILURE_other);
-    if (is_held_back(connection))
-        return;
-    if (connection->state == CONNECTION_READING || connection->state == CONNECTION_LINGERING) {
-        if (metering_read(worker, connection))
-            connection_set_state(connection, CONNECTION_LINGERING);
-        else
-            connection_close(worker, connection, false);
-    }
-}
-
-void connection_resume(struct worker *worker, struct connection *connection)
-{
-    if (connection->state != CONNECTION_READING)
-        return;
-    if (connection->input_length > 0) {
-        size_t used = consume(worker, connection, connection->input, connection->input_length);
-        if (connection->state == CONNECTION_CLOSING || connection->state == CONNECTION_FREE)
-            return;
-        if (used > 0)
-            input_consume(worker, connection, used);
-    }
-    if (connection->state != CONNECTION_READING)
-        return;
-    set_reading_deadline(worker, connection);
-    if (connection->peer_ended)
-        connection_peer_ended(worker, connection);
-    else
-        receive_arm(worker, connection);
-}
-
-void connection_resume_if_alive(struct worker *worker, uint32_t index, uint32_t generation)
-{
-    struct connection *connection = &worker->connections[index];
-    if (connection->generation == generation)
-        connection_resume(worker, connection);
-}
-
-void connection_input(struct worker *worker, struct connection *connection, const char *data,
-                      size_t length)
-{
-    size_t used = 0;
-    if (connection->state == CONNECTION_LINGERING)
-        return; /* the answer said Connection: close; later requests are ignored */
-    if (connection->input_length == 0) {
-        used = consume(worker, connection, data, length);
-        if (connection->state == CONNECTION_CLOSING || connection->state == CONNECTION_FREE)
-            return;
-    }
-    if (used < length && !input_append(worker, connection, data + used, length - used)) {
-        transfer_cut(worker, connection, "clients sent requests faster than they read the answers");
-        return;
-    }
-    if (used == 0 && connection->input_length > length) {
-        connection_resume(worker, connection);
-        return;
-    }
-    set_reading_deadline(worker, connection);
-}
-
-void connection_unencrypted(struct worker *worker, struct connection *connection, const char *data,
-                            size_t length)
-{
-    tls_session_end(connection);
-    connection->transport = &transport_plain;
-    connection->unencrypted = true;
-    connection_input(worker, connection, data, length);
-}
-
-/* Reads the header of a proxy, which comes before TLS. What follows it goes to the session. */
-static void received_before_tls(struct worker *worker, struct connection *connection,
-                                const char *data, size_t length)
-{
-    if (!input_append(worker, connection, data, length)) {
-        connection_close(worker, connection, true);
-        return;
-    }
-    size_t used =
-        connection_client_header(worker, connection, connection->input, connection->input_length);
-    if (used == 0)
-        return;
-    char *input = connection->input;
-    size_t left = connection->input_length - used;
-    connection->input = NULL;
-    connection->input_length = 0;
-    input_resized(worker, connection, 0);
-    if (left > 0)
-        connection->transport->receive(worker, connection, input + used, left);
-    free(input);
-}
-
-static void received_bytes(struct worker *worker, struct connection *connection, const char *data,
-                           size_t length)
-{
-    if (connection->expects_proxy && connection->tls != NULL)
-        received_before_tls(worker, connection, data, length);
-    else
-        connection->transport->receive(worker, connection, data, length);
-}
-
-static void receive_pause(struct worker *worker, struct connection *connection)
-{
-    if (connection->receive_pausing)
-        return;
-    connection->receive_pausing = true;
-    struct io_uring_sqe *sqe = worker_sqe(worker);
-    io_uring_prep_cancel64(
-        sqe, operation_data(OPERATION_RECEIVE, connection->generation, connection->index), 0);
-    sqe->user_data = operation_data(OPERATION_IGNORED, 0, 0);
-}
-
-void connection_received(struct connection *connection, struct worker *worker, int result,
-                         unsigned flags)
-{
-    bool more = (flags & IORING_CQE_F_MORE) != 0;
-    if (flags & IORING_CQE_F_BUFFER) {
-        unsigned buffer = flags >> IORING_CQE_BUFFER_SHIFT;
-        check(buffer < WORKER_BUFFERS);
-        char *data = worker->buffer_memory + (size_t)buffer * WORKER_BUFFER_SIZE;
-        if (result > 0 && connection->state != CONNECTION_CLOSING)
-            received_bytes(worker, connection, data, (size_t)result);
-        io_uring_buf_ring_add(worker->buffers, data, WORKER_BUFFER_SIZE, (unsigned short)buffer,
-                              io_uring_buf_ring_mask(WORKER_BUFFERS), 0);
-        io_uring_buf_ring_advance(worker->buffers, 1);
-    }
-    if (more) {
-        if (connection->state != CONNECTION_CLOSING && has_input_enough(worker, connection))
-            receive_pause(worker, connection);
-        return;
-    }
-    connection->receiving = false;
-    if (connection->state == CONNECTION_CLOSING) {
-        connection_completed(worker, connection);
-        return;
-    }
-    connection_completed(worker, connection);
-    if (result > 0 || result == -ENOBUFS || result == -ECANCELED) {
-        receive_arm(worker, connection);
-        return;
-    }
-    if (result == 0) {
-        connection_peer_ended(worker, connection);
-    } else {
-        /* A reset: TCP_INFO can still be read, but nothing more will be acknowledged. */
-        connection->peer_ended = true;
-        tls_session_interrupted(worker, connection, TLS_FAILURE_other);
-        connection_close(worker, connection, true);
-    }
-}
-
 /* ---- after a response ---- */
 
 void connection_responded(struct worker *worker, struct connection *connection)
@@ -645,96 +286,4 @@ void connection_responded(struct worker *worker, struct connection *connection)
     connection->deadline_ms = worker->now_ms + CONNECTION_LINGER_MS;
     if (connection->peer_ended && !metering_read(worker, connection))
         connection_close(worker, connection, false);
-}
-
-/* ---- deadlines ---- */
-
-static void sweep_one(struct worker *worker, struct connection *connection)
-{
-    if (connection->deadline_ms == 0 || worker->now_ms < connection->deadline_ms)
-        return;
-    switch ((enum connection_state)connection->state) {
-    case CONNECTION_READING:
-        if (is_held_back(connection)) {
-            break; /* metering_tick applies the stall timeout */
-        } else if (connection->expects_proxy && connection->input_length > 0) {
-            connection_client_late(worker->node, connection);
-            connection_close(worker, connection, false);
-        } else if (connection->input_length > 0) {
-            refuse_head(worker, connection, connection->input, connection->input_length,
-                        REFUSAL_HEAD_TIMEOUT);
-        } else if (connection->deliveries == NULL) {
-            tls_session_interrupted(worker, connection, TLS_FAILURE_timed_out);
-            connection_close(worker, connection, false);
-        }
-        break;
-    case CONNECTION_LINGERING:
-        if (connection->deliveries == NULL)
-            connection_close(worker, connection, false);
-        break; /* with something owed, metering_tick applies the stall timeout */
-    case CONNECTION_SENDING:
-        if (connection->waiting != WAIT_WRITABLE || connection->deliveries != NULL)
-            break;
-        if (metering_has_progress(worker, connection))
-            connection->deadline_ms = worker->now_ms + worker->node->config->stall_timeout_ms;
-        else
-            transfer_cut(worker, connection, TRANSFER_STALLED);
-        break;
-    case CONNECTION_FREE:
-    case CONNECTION_OPENING:
-    case CONNECTION_PREPARING:
-    case CONNECTION_ADMITTING:
-    case CONNECTION_CLOSING:
-        break;
-    }
-}
-
-/* Judges a transfer every RATE_PERIOD_MS. A slow one is cut only while nearly all places of the
- * node are taken, because it keeps others out then. */
-static void judge_rate(struct worker *worker, struct connection *connection)
-{
-    const struct config *config = worker->node->config;
-    uint64_t elapsed_ms = worker->now_ms - connection->rate_ms;
-    if (connection->state != CONNECTION_SENDING || elapsed_ms < RATE_PERIOD_MS)
-        return;
-    bool begun = connection->rate_ms != 0;
-    uint64_t acknowledged = connection->tcp_acknowledged - connection->rate_acknowledged;
-    bool pressure = atomic_load(&worker->node->connections) >= config->connections_max / 10 * 9;
-    connection->rate_ms = worker->now_ms;
-    connection->rate_acknowledged = connection->tcp_acknowledged;
-    if (begun && pressure && !transfer_is_limited(connection) &&
-        acknowledged < config->rate_min_bytes_per_s * elapsed_ms / 1000)
-        transfer_cut(worker, connection,
-                     "slower than rate_min_bytes_per_s while connections_max is nearly reached");
-}
-
-void connection_sweep(struct worker *worker)
-{
-    struct connection *connection = worker->sweep_next;
-    if (connection == NULL)
-        connection = worker->open.first;
-    for (uint32_t left = worker->open_count / 10 + 1; left > 0 && connection != NULL; left--) {
-        worker->sweep_next = connection->next[LINK_OPEN]; /* connection_unlink moves it on, too */
-        sweep_one(worker, connection);
-        judge_rate(worker, connection);
-        connection = worker->sweep_next;
-    }
-}
-
-/* Whether the connection is so new that its first request may be on its way. */
-static bool has_just_come(const struct worker *worker, const struct connection *connection)
-{
-    return !connection->first_done && worker->now_ms - worker->stopped_ms < STOP_FIRST_MS;
-}
-
-void connection_stop_idle(struct worker *worker)
-{
-    struct connection *connection = worker->open.first;
-    while (connection != NULL) {
-        struct connection *next = connection->next[LINK_OPEN];
-        if (connection->state == CONNECTION_READING && !has_just_come(worker, connection) &&
-            !metering_read(worker, connection))
-            connection_close(worker, connection, false);
-        connection = next;
-    }
 }

@@ -187,27 +187,11 @@ struct connection {
 /* Takes an accepted socket, for TLS where `secure`. Where no place is left, or the address has as
  * many connections as it may, the socket is answered 503 or 429 (plain HTTP only) and closed. */
 void connection_accept(struct worker *worker, int fd, bool secure);
-/* A completion of the receive: bytes, the stream's end, or a negative errno. */
-void connection_received(struct connection *connection, struct worker *worker, int result,
-                         unsigned flags);
 /* Begins a connection without a socket for an inquiry, which it owns from then on. The inquiry's
  * head is the only one; the connection ends where a client would be answered. */
 void connection_inquire(struct worker *worker, struct inquiry *inquiry);
-/* Takes bytes of the client's stream, after TLS: the next heads. May end the connection. */
-void connection_input(struct worker *worker, struct connection *connection, const char *data,
-                      size_t length);
-/* The peer does not speak TLS where TLS is spoken. Plain HTTP gets one answer that says so, or the
- * redirect; anything else ends the connection. Called before the session has read anything. */
-void connection_unencrypted(struct worker *worker, struct connection *connection, const char *data,
-                            size_t length);
-/* The peer has ended its side: what it asked for is still answered, then the connection ends. */
-void connection_peer_ended(struct worker *worker, struct connection *connection);
 /* The response is done, or was never begun: the connection reads its next head, or lingers. */
 void connection_responded(struct worker *worker, struct connection *connection);
-/* Reads on in `input`, after what the connection waited for has come. */
-void connection_resume(struct worker *worker, struct connection *connection);
-/* The same after calls that may have ended the connection: its slot has another generation then. */
-void connection_resume_if_alive(struct worker *worker, uint32_t index, uint32_t generation);
 void connection_set_state(struct connection *connection, enum connection_state state);
 /*
  * Ends the connection. `abort`: now and with a reset, so that a body cut short cannot be taken for
@@ -219,16 +203,45 @@ void connection_close(struct worker *worker, struct connection *connection, bool
 void connection_settle(struct worker *worker, struct connection *connection);
 /* Called at the last completion of an operation. Frees a CLOSING connection at the last of all. */
 void connection_completed(struct worker *worker, struct connection *connection);
-/* Called each tick: looks at the deadlines of the next tenth of the open connections. */
-void connection_sweep(struct worker *worker);
-/* Called each tick while the node stops: closes connections that are idle. */
-void connection_stop_idle(struct worker *worker);
+/* ---- connection_lists.c ---- */
 
 /* Put the connection into one of the worker's lists, or take it out; once is enough. */
 void connection_link(struct worker *worker, struct connection *connection,
                      enum connection_link link);
 void connection_unlink(struct worker *worker, struct connection *connection,
                        enum connection_link link);
+
+/* ---- connection_input.c ---- */
+
+/* Has the ring receive, unless the peer has ended or more than the longest head waits. */
+void connection_receive(struct worker *worker, struct connection *connection);
+/* A completion of the receive: bytes, the stream's end, or a negative errno. */
+void connection_received(struct connection *connection, struct worker *worker, int result,
+                         unsigned flags);
+/* Takes bytes of the client's stream, after TLS: the next heads. May end the connection. */
+void connection_input(struct worker *worker, struct connection *connection, const char *data,
+                      size_t length);
+/* The peer does not speak TLS where TLS is spoken. Plain HTTP gets one answer that says so, or the
+ * redirect; anything else ends the connection. Called before the session has read anything. */
+void connection_unencrypted(struct worker *worker, struct connection *connection, const char *data,
+                            size_t length);
+/* The peer has ended its side: what it asked for is still answered, then the connection ends. */
+void connection_peer_ended(struct worker *worker, struct connection *connection);
+/* Reads on in `input`, after what the connection waited for has come. */
+void connection_resume(struct worker *worker, struct connection *connection);
+/* The same after calls that may have ended the connection: its slot has another generation then. */
+void connection_resume_if_alive(struct worker *worker, uint32_t index, uint32_t generation);
+/* The time for what the peer was to send is over (deadline_ms in READING). */
+void connection_input_late(struct worker *worker, struct connection *connection);
+/* Frees the bytes that are not handled yet. */
+void connection_input_free(struct worker *worker, struct connection *connection);
+
+/* ---- connection_deadlines.c ---- */
+
+/* Called each tick: looks at the deadlines of the next tenth of the open connections. */
+void connection_sweep(struct worker *worker);
+/* Called each tick while the node stops: closes connections that are idle. */
+void connection_stop_idle(struct worker *worker);
 
 /* ---- connection_client.c ---- */
 
