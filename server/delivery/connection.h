@@ -203,6 +203,7 @@ void connection_close(struct worker *worker, struct connection *connection, bool
 void connection_settle(struct worker *worker, struct connection *connection);
 /* Called at the last completion of an operation. Frees a CLOSING connection at the last of all. */
 void connection_completed(struct worker *worker, struct connection *connection);
+
 /* ---- connection_lists.c ---- */
 
 /* Put the connection into one of the worker's lists, or take it out; once is enough. */
@@ -319,16 +320,17 @@ void parked_look_again(struct worker *worker, bool keys);
 
 /* ---- limits.c ---- */
 
-/* The pace that the connection's token asks for: bytes per second (0: no pace), and how many
- * microseconds' worth may come at once. It is not kept in the window, because another token of the
- * same link may have another pace. */
-struct limits_pace {
-    uint64_t rate, burst_us;
-};
-struct limits_pace limits_pace(const struct connection *connection);
 /* Called before a paced response sends on: its file may have been hashed meanwhile, so that its
  * bitrate is known. */
 void limits_learn(const struct worker *worker, struct connection *connection);
+/* Whether the response may have to wait for the rate of its link or account, or for its pace: the
+ * client is not to blame for its slowness then. */
+bool limits_bind(const struct connection *connection);
+/* Takes from every bucket as much of `want` bytes as all of them give; all of it where none limits
+ * the response. What is not sent is given back by limits_give. */
+uint64_t limits_take(const struct worker *worker, const struct connection *connection,
+                     uint64_t want);
+void limits_give(const struct connection *connection, uint64_t bytes);
 /* Gives the limits of the token to the quota of its link. */
 void limits_set(const struct connection *connection);
 /* Counts the response where link and account allow one more. Returns REFUSAL_NONE, or why not;
@@ -379,17 +381,31 @@ void transfer_warmed(struct worker *worker, struct connection *connection, int r
 /* Has the ring say when the socket has room; transfer_has_room is called then. */
 void transfer_await_room(struct worker *worker, struct connection *connection);
 void transfer_has_room(struct worker *worker, struct connection *connection);
-/* Whether the transfer may wait for the rate of its link or account, or for its pace: the client is
- * not to blame for its slowness then. */
-bool transfer_is_limited(const struct connection *connection);
 /* Each tick: goes on with those that wait for their rate, or for acknowledgements. */
 void transfer_tick(struct worker *worker);
-/* Whether the transfer has waited for the disk lately. It then sends less at a time, because others
- * wait for the disk, too, and their chunks come together. */
-bool transfer_is_cold(const struct worker *worker, const struct connection *connection);
 #define TRANSFER_STALLED "the client acknowledged nothing within stall_timeout_ms"
 /* Cuts a response under way and says why in the log. */
 void transfer_cut(struct worker *worker, struct connection *connection, const char *why);
+
+/* ---- transfer_disk.c ---- */
+
+/* Whether the transfer has waited for the disk lately. It then sends less at a time, because others
+ * wait for the disk, too, and their chunks come together. */
+bool transfer_is_cold(const struct worker *worker, const struct connection *connection);
+/* How many of the next `length` bytes of the file to send now; 0: the disk must bring them first. */
+size_t transfer_ready(struct worker *worker, struct connection *connection, size_t length);
+/*
+ * How many bytes of the chunk to read from the disk in this thread, because the ring has brought it
+ * into memory several times and it was evicted each time before it could be sent (memory is short).
+ * 0: the ring has not tried that often yet.
+ */
+size_t transfer_unread(struct worker *worker, const struct connection *connection);
+/* Has the ring bring the next bytes into memory. The connection waits for them (WAIT_WARM);
+ * transfer_warmed is called then. */
+void transfer_warm(struct worker *worker, struct connection *connection);
+/* The bytes after the chunk are cold: the disk is told of them now, and waited for when they are
+ * needed. */
+void transfer_warm_ahead(struct worker *worker, struct connection *connection);
 
 /* ---- metering.c ---- */
 

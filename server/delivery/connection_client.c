@@ -2,7 +2,7 @@
 /*
  * Finds the client of a connection, and of each request where a proxy forwards the requests of many
  * clients on one connection: the socket's peer, the client in a trusted proxy's header, or the one
- * in a field of the head. Called by connection.c and request.c. Only this file enters and leaves
+ * in a field of the head. Called by connection*.c and request*.c. Only this file enters and leaves
  * the table that counts against the bound of an address.
  */
 #include <errno.h>

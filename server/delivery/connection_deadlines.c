@@ -51,7 +51,7 @@ static void judge_rate(struct worker *worker, struct connection *connection)
     bool pressure = atomic_load(&worker->node->connections) >= config->connections_max / 10 * 9;
     connection->rate_ms = worker->now_ms;
     connection->rate_acknowledged = connection->tcp_acknowledged;
-    if (begun && pressure && !transfer_is_limited(connection) &&
+    if (begun && pressure && !limits_bind(connection) &&
         acknowledged < config->rate_min_bytes_per_s * elapsed_ms / 1000)
         transfer_cut(worker, connection,
                      "slower than rate_min_bytes_per_s while connections_max is nearly reached");

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The limits that a node applies without asking Redis: how many responses of a link and an account
- * run at once, how fast they are, and how many may end unacknowledged. Called by admission.c and
- * transfer.c. The limits come from the token's claims and the account; quota.c counts.
+ * run at once, how fast they are, and how many may end unacknowledged. The limits come from the
+ * token's claims and the account; quota.c counts. Called by admission.c and transfer.c. It waits
+ * for nothing, and refuses nobody: its callers do.
  */
 #include "server/delivery/connection.h"
 #include "server/link/token_cache.h"
@@ -11,6 +12,8 @@
 #define PACE_BURST_US     UINT64_C(10000000) /* sound sent at once, for a player's buffer */
 #define PACE_BITS_UNKNOWN 320000 /* before the file is hashed: the highest bitrate of MP3 */
 #define ACCOUNT_ALLOWANCE 16     /* times unacknowledged_max: an account has many listeners */
+
+/* ---- bytes per second ---- */
 
 /*
  * The bits per second at which the file plays; 0 where it has no frames, so that its pace is
@@ -30,13 +33,20 @@ static uint64_t bits_of(const struct media_file *file)
     return bits < UINT32_MAX ? bits : UINT32_MAX;
 }
 
-struct limits_pace limits_pace(const struct connection *connection)
+/* The pace that the connection's token asks for: bytes per second (0: no pace), and how many
+ * microseconds' worth may come at once. It is not kept in the window, because another token of the
+ * same link may have another pace. */
+struct pace {
+    uint64_t rate, burst_us;
+};
+
+static struct pace pace_of(const struct connection *connection)
 {
     uint64_t thousandth = connection->link->token->limits.pace_thousandth;
     if (thousandth == 0)
-        return (struct limits_pace){0};
-    return (struct limits_pace){.rate = bits_of(connection->file) * thousandth / 8000,
-                                .burst_us = PACE_BURST_US * 1000 / thousandth};
+        return (struct pace){0};
+    return (struct pace){.rate = bits_of(connection->file) * thousandth / 8000,
+                         .burst_us = PACE_BURST_US * 1000 / thousandth};
 }
 
 void limits_learn(const struct worker *worker, struct connection *connection)
@@ -44,6 +54,71 @@ void limits_learn(const struct worker *worker, struct connection *connection)
     if (connection->link->token->limits.pace_thousandth > 0)
         media_file_learn(worker->files, connection->file);
 }
+
+/* A bucket that limits this response, its rate and burst, and the quota that counts its sharers. */
+struct flow {
+    atomic_ullong *paid_us;
+    uint64_t rate, burst_us;
+    const struct quota *sharers;
+};
+
+static struct flow flow_of(struct quota *quota)
+{
+    struct bucket *bucket = &quota->bucket;
+    return (struct flow){.paid_us = &bucket->paid_us,
+                         .rate = atomic_load_explicit(&bucket->rate, memory_order_relaxed),
+                         .burst_us = bucket->burst_us,
+                         .sharers = quota};
+}
+
+/* Lists the flows that limit the response; returns how many. */
+static unsigned flows_of(const struct connection *connection, struct flow flows[3])
+{
+    struct window *window = connection->window;
+    struct quota *link = &window->link_quota->quota;
+    const struct pace pace = pace_of(connection);
+    const struct flow all[] = {{&window->paced_us, pace.rate, pace.burst_us, link},
+                               flow_of(link),
+                               flow_of(&window->account_quota->quota)};
+    unsigned count = 0;
+    for (unsigned i = 0; i < 3; i++) {
+        if (all[i].rate > 0)
+            flows[count++] = all[i];
+    }
+    return count;
+}
+
+bool limits_bind(const struct connection *connection)
+{
+    struct flow flows[3];
+    return connection->window != NULL && flows_of(connection, flows) > 0;
+}
+
+uint64_t limits_take(const struct worker *worker, const struct connection *connection,
+                     uint64_t want)
+{
+    struct flow flows[3];
+    unsigned count = flows_of(connection, flows);
+    uint64_t taken = want;
+    for (unsigned i = 0; i < count && taken > 0; i++) {
+        uint64_t part = bucket_take_at(flows[i].paid_us, flows[i].rate, flows[i].burst_us, taken,
+                                       atomic_load(&flows[i].sharers->responses), worker->now_ms);
+        for (unsigned before = 0; before < i; before++)
+            bucket_give_at(flows[before].paid_us, flows[before].rate, taken - part);
+        taken = part;
+    }
+    return taken;
+}
+
+void limits_give(const struct connection *connection, uint64_t bytes)
+{
+    struct flow flows[3];
+    unsigned count = flows_of(connection, flows);
+    for (unsigned i = 0; i < count && bytes > 0; i++)
+        bucket_give_at(flows[i].paid_us, flows[i].rate, bytes);
+}
+
+/* ---- responses at once ---- */
 
 void limits_set(const struct connection *connection)
 {

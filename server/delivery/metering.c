@@ -5,7 +5,8 @@
  * tcpi_bytes_acked of TCP_INFO (RFC 4898, tcpEStatsAppHCThruOctetsAcked) tells how far the peer's
  * acknowledgements have come. The node's FIN counts as one byte there; it lies behind every body,
  * so clamping at the body's end leaves it out. Over TLS the peer acknowledges records; the
- * transport says how much of the stream has come with them. Called by connection.c and transfer.c.
+ * transport says how much of the stream has come with them. Called by connection*.c, transfer.c and
+ * the transports. It sends nothing.
  */
 #include <errno.h>
 #include <linux/sockios.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Writes the heads of responses and the bodies of refusals into the worker's scratch. Called by
- * request.c, admission.c, connection.c and transfer.c; it decides no status and sends nothing
+ * request*.c, admission.c, connection*.c and transfer.c; it decides no status and sends nothing
  * itself (transfer.c does).
  */
 #include <stdarg.h>

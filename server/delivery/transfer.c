@@ -2,9 +2,9 @@
 /*
  * Hands bytes to the transport: a small body in one send with its head, a larger one from its file
  * in chunks. The calls are inline on the non-blocking socket, with a one-shot poll when it is full;
- * the ring first brings in a chunk that is not in the page cache. Called by response.c,
- * admission.c, connection.c, metering.c and the worker's loop. It never hands a byte of a body to
- * the kernel that the response's purse has not paid for.
+ * transfer_disk.c first has a chunk brought that is not in the page cache. Called by response.c,
+ * admission.c, metering.c and the worker's loop. It never hands a byte of a body to the kernel that
+ * the response's purse has not paid for.
  */
 #include <errno.h>
 #include <poll.h>
@@ -19,7 +19,6 @@
 #include "storage/media/media.h"
 
 #define BODY_SMALL_MAX ((size_t)16 * 1024) /* bodies up to here travel with their head */
-#define COLD_MS        1000 /* a file counts as cold for so long after the disk was waited for */
 /* Bytes a connection may send before the others have their turn. */
 #define TURN_MAX       ((size_t)2048 * 1024)
 
@@ -61,6 +60,12 @@ static void wait_writable(struct worker *worker, struct connection *connection)
 static void wait_acknowledged(struct worker *worker, struct connection *connection)
 {
     connection->waiting = WAIT_ACKNOWLEDGED;
+    connection_link(worker, connection, LINK_RATED);
+}
+
+static void wait_rate(struct worker *worker, struct connection *connection)
+{
+    connection->waiting = WAIT_RATE;
     connection_link(worker, connection, LINK_RATED);
 }
 
@@ -197,79 +202,6 @@ void transfer_plain(struct worker *worker, struct connection *connection, size_t
         finish(worker, connection);
 }
 
-/* ---- rates ---- */
-
-/* A bucket that limits this response, its rate and burst, and the quota that counts its sharers. */
-struct flow {
-    atomic_ullong *paid_us;
-    uint64_t rate, burst_us;
-    const struct quota *sharers;
-};
-
-static struct flow flow_of(struct quota *quota)
-{
-    struct bucket *bucket = &quota->bucket;
-    return (struct flow){.paid_us = &bucket->paid_us,
-                         .rate = atomic_load_explicit(&bucket->rate, memory_order_relaxed),
-                         .burst_us = bucket->burst_us,
-                         .sharers = quota};
-}
-
-/* Lists the flows that limit the response; returns how many. */
-static unsigned flows_of(const struct connection *connection, struct flow flows[3])
-{
-    struct window *window = connection->window;
-    struct quota *link = &window->link_quota->quota;
-    const struct limits_pace pace = limits_pace(connection);
-    const struct flow all[] = {{&window->paced_us, pace.rate, pace.burst_us, link},
-                               flow_of(link),
-                               flow_of(&window->account_quota->quota)};
-    unsigned count = 0;
-    for (unsigned i = 0; i < 3; i++) {
-        if (all[i].rate > 0)
-            flows[count++] = all[i];
-    }
-    return count;
-}
-
-bool transfer_is_limited(const struct connection *connection)
-{
-    struct flow flows[3];
-    return connection->window != NULL && flows_of(connection, flows) > 0;
-}
-
-/* Takes from every bucket as much of `want` as all of them give; all of it where none limits the
- * response. */
-static uint64_t rate_take(const struct worker *worker, const struct connection *connection,
-                          uint64_t want)
-{
-    struct flow flows[3];
-    unsigned count = flows_of(connection, flows);
-    uint64_t taken = want;
-    for (unsigned i = 0; i < count && taken > 0; i++) {
-        uint64_t part = bucket_take_at(flows[i].paid_us, flows[i].rate, flows[i].burst_us, taken,
-                                       atomic_load(&flows[i].sharers->responses), worker->now_ms);
-        for (unsigned before = 0; before < i; before++)
-            bucket_give_at(flows[before].paid_us, flows[before].rate, taken - part);
-        taken = part;
-    }
-    return taken;
-}
-
-static void rate_give(const struct connection *connection, uint64_t bytes)
-{
-    struct flow flows[3];
-    unsigned count = flows_of(connection, flows);
-    for (unsigned i = 0; i < count && bytes > 0; i++)
-        bucket_give_at(flows[i].paid_us, flows[i].rate, bytes);
-}
-
-static void wait_rate(struct worker *worker, struct connection *connection)
-{
-    connection->waiting = WAIT_RATE;
-    connection_link(worker, connection, LINK_RATED);
-}
-
 void transfer_tick(struct worker *worker)
 {
     struct connection *connection = worker->rated.first;
@@ -285,52 +217,6 @@ void transfer_tick(struct worker *worker)
 }
 
 /* ---- bodies ---- */
-
-static struct io_uring_sqe *advise(struct worker *worker, const struct media_file *file,
-                                   const struct media_need *need)
-{
-    struct io_uring_sqe *sqe = worker_sqe(worker);
-    io_uring_prep_fadvise(sqe, file->fd, need->from, (off_t)(need->end - need->from),
-                          POSIX_FADV_WILLNEED);
-    sqe->user_data = operation_data(OPERATION_IGNORED, 0, 0);
-    return sqe;
-}
-
-/*
- * The ring tells the kernel what to read ahead, then reads one byte of it, which arrives once the
- * rest has: so the worker never blocks. The two operations are linked, because the first runs in a
- * kernel thread and the second does not; hard-linked, so that the byte is read even where the first
- * failed; and made in one submit, because a chain ends there.
- */
-static void warm(struct worker *worker, struct connection *connection)
-{
-    struct media_file *file = connection->file;
-    struct media_need need = media_reader_need(file, &connection->reader, connection->offset,
-                                               connection->offset + connection->left);
-    worker_reserve(worker, 2);
-    advise(worker, file, &need)->flags |= IOSQE_IO_HARDLINK;
-    struct io_uring_sqe *sqe = worker_sqe(worker);
-    io_uring_prep_read(sqe, file->fd, worker->sink, (unsigned)need.read_length, need.read_from);
-    sqe->user_data = operation_data(OPERATION_WARM, connection->generation, connection->index);
-    /* The kernel looks the descriptor up when the read begins, so the file must stay open until
-     * then. */
-    media_file_hold(file);
-    connection->warming = file;
-    connection->in_flight++;
-    connection->waiting = WAIT_WARM;
-    connection->cold_ms = worker->now_ms;
-    count(&worker->stats.chunks_cold, 1);
-}
-
-/* The bytes after the chunk are cold: the disk is told of them now, and waited for when they are
- * needed. */
-static void warm_ahead(struct worker *worker, struct connection *connection)
-{
-    struct media_reader ahead = connection->reader;
-    struct media_need need = media_reader_need(connection->file, &ahead, ahead.cold_from,
-                                               connection->offset + connection->left);
-    (void)advise(worker, connection->file, &need);
-}
 
 /*
  * Reads the next `length` bytes without waiting for the disk. False where they are not in memory.
@@ -358,9 +244,9 @@ static bool send_small(struct worker *worker, struct connection *connection, siz
         return false;
     if (funds_least(&connection->purse.funds, connection->deliveries_last->funds) < length)
         return false;
-    uint64_t rated = rate_take(worker, connection, length);
+    uint64_t rated = limits_take(worker, connection, length);
     if (rated < length) {
-        rate_give(connection, rated);
+        limits_give(connection, rated);
         return false;
     }
     connection->offset += length;
@@ -385,11 +271,6 @@ void transfer_begin(struct worker *worker, struct connection *connection, size_t
         transfer_run(worker, connection);
 }
 
-bool transfer_is_cold(const struct worker *worker, const struct connection *connection)
-{
-    return connection->cold_ms != 0 && worker->now_ms - connection->cold_ms < COLD_MS;
-}
-
 /* Sends one chunk. Returns its bytes; 0 where the connection now waits or is gone. */
 static uint64_t send_chunk(struct worker *worker, struct connection *connection)
 {
@@ -409,7 +290,7 @@ static uint64_t send_chunk(struct worker *worker, struct connection *connection)
     uint64_t want = connection->left < most ? connection->left : most;
     want = want < funds ? want : funds;
     limits_learn(worker, connection);
-    uint64_t rated = rate_take(worker, connection, want);
+    uint64_t rated = limits_take(worker, connection, want);
     if (rated == 0) {
         wait_rate(worker, connection);
         return 0;
@@ -417,9 +298,9 @@ static uint64_t send_chunk(struct worker *worker, struct connection *connection)
     uint64_t cold_from = connection->reader.cold_from;
     ssize_t sent = transport->send_file(worker, connection, (size_t)rated);
     if (connection->reader.cold_from != cold_from && sent != -ENODATA)
-        warm_ahead(worker, connection);
+        transfer_warm_ahead(worker, connection);
     uint64_t taken = sent > 0 ? (uint64_t)sent : 0;
-    rate_give(connection, rated - taken);
+    limits_give(connection, rated - taken);
     if (taken > 0) {
         connection->offset += taken;
         connection->left -= taken;
@@ -436,7 +317,7 @@ static uint64_t send_chunk(struct worker *worker, struct connection *connection)
     if (sent == 0)
         transfer_cut(worker, connection, "the file was truncated while it was sent");
     else if (sent == -ENODATA)
-        warm(worker, connection);
+        transfer_warm(worker, connection);
     else if (sent == -EPROTO || sent == -EPIPE || sent == -ECONNRESET || sent == -ENOTCONN)
         close_broken(worker, connection, (int)sent);
     else if (!wait_for(worker, connection, (int)sent))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How bytes reach a client: over plain TCP, over TLS records made here, or over TLS records that
- * the kernel makes (kTLS). transfer.c, connection.c and metering.c call a connection's transport
+ * the kernel makes (kTLS). transfer.c, connection*.c and metering.c call a connection's transport
  * and never send to its socket; bytes that a transport took count as handed; those that it holds
  * back go out at the next flush. Errors are negative errnos. -EAGAIN: the socket is full. -ENOBUFS:
  * nothing can be sent before the peer has acknowledged more. -EPROTO: the TLS session is over;
@@ -51,19 +51,6 @@ extern const struct transport transport_plain, transport_tls, transport_kernel_t
 /* The `send` of plain TCP, which kTLS shares. */
 ssize_t transport_plain_send(struct worker *worker, struct connection *connection, const char *data,
                              size_t length, bool more);
-/*
- * How many of the next `length` bytes of the file to send now; 0: the disk must bring them first.
- */
-size_t transport_ready(struct worker *worker, struct connection *connection, size_t length);
-/*
- * How many bytes of the chunk to read from the disk in this thread, because the ring has brought it
- * into memory TRANSPORT_TRIES times and it was evicted each time before it could be sent (memory is
- * short). 0: the ring has not tried that often yet.
- */
-size_t transport_unread(struct worker *worker, const struct connection *connection);
-#define TRANSPORT_TRIES      4
-#define TRANSPORT_UNREAD_MAX ((size_t)64 * 1024)
-
 /* ---- transport_tls.c ---- */
 
 /* Begins TLS on a connection that was accepted; 0 or -ENOMEM. */

@@ -11,23 +11,6 @@
 #include "server/delivery/transport.h"
 #include "storage/media/media.h"
 
-size_t transport_unread(struct worker *worker, const struct connection *connection)
-{
-    if (connection->reader.tries < TRANSPORT_TRIES)
-        return 0;
-    count(&worker->stats.chunks_unread, 1);
-    return TRANSPORT_UNREAD_MAX;
-}
-
-size_t transport_ready(struct worker *worker, struct connection *connection, size_t length)
-{
-    size_t unread = transport_unread(worker, connection);
-    if (unread > 0)
-        return length < unread ? length : unread;
-    return media_reader_ready(worker->residency, connection->file, &connection->reader,
-                              connection->offset, length, worker->now_ms);
-}
-
 ssize_t transport_plain_send(struct worker *worker, struct connection *connection, const char *data,
                              size_t length, bool more)
 {
@@ -42,7 +25,7 @@ ssize_t transport_plain_send(struct worker *worker, struct connection *connectio
 static ssize_t plain_send_file(struct worker *worker, struct connection *connection, size_t length)
 {
     off_t offset = (off_t)connection->offset;
-    size_t ready = transport_ready(worker, connection, length);
+    size_t ready = transfer_ready(worker, connection, length);
     if (ready == 0)
         return -ENODATA;
     ssize_t sent = sendfile(connection->fd, connection->file->fd, &offset, ready);

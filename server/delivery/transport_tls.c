@@ -2,7 +2,7 @@
 /*
  * The TLS session of a connection: begins it, does the handshake, takes what the peer sends, and
  * decides after the handshake whether OpenSSL (transport_tls_send.c) or the kernel
- * (transport_tls_kernel.c) makes the records. Called by connection.c, and through the transports'
+ * (transport_tls_kernel.c) makes the records. Called by connection*.c, and through the transports'
  * tables. It sends nothing that OpenSSL has not written by itself, and counts no byte for the bill.
  */
 #include <errno.h>

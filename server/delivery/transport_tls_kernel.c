@@ -42,7 +42,7 @@ ssize_t transport_kernel_tls_send_file(struct worker *worker, struct connection 
                                        size_t length)
 {
     SSL *ssl = connection->tls->ssl;
-    size_t ready = transport_ready(worker, connection, length);
+    size_t ready = transfer_ready(worker, connection, length);
     if (ready == 0)
         return -ENODATA;
     ERR_clear_error();

@@ -89,12 +89,12 @@ static ssize_t read_file(struct worker *worker, struct connection *connection, c
                          size_t length)
 {
     struct media_file *file = connection->file;
-    size_t unread = transport_unread(worker, connection);
+    size_t unread = transfer_unread(worker, connection);
     /* Reading absent pages would start reading all of them from the disk in this thread. Where they
      * are likely to be absent, one byte is asked for first. */
     if (unread == 0 &&
         (transfer_is_cold(worker, connection) || file->telling == MEDIA_CANNOT_TELL)) {
-        size_t ready = transport_ready(worker, connection, length);
+        size_t ready = transfer_ready(worker, connection, length);
         if (ready == 0)
             return -ENODATA;
         length = length < ready ? length : ready;

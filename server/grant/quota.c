@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Counts responses and bytes against limits that the workers share. Called by limits.c, transfer.c
- * and metering.c; it never waits: a connection that gets no bytes asks again at the next tick. See
+ * Counts responses and bytes against limits that the workers share. Called by limits.c and
+ * metering.c; it never waits: a connection that gets no bytes asks again at the next tick. See
  * quota.h.
  */
 #include "server/grant/quota.h"

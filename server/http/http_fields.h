@@ -2,7 +2,7 @@
 /*
  * The request fields that decide which bytes of a file are sent (Range, If-Range, the
  * preconditions), the dates and file names of answers, and bearer tokens. Pure functions over
- * borrowed text, used by request.c, response.c and the admin interface, and fuzzed alone.
+ * borrowed text, used by request*.c, response.c and the admin interface, and fuzzed alone.
  */
 #ifndef TOLLGATE_SERVER_HTTP_HTTP_FIELDS_H
 #define TOLLGATE_SERVER_HTTP_HTTP_FIELDS_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The target of a request, and the request that a link stands for. See request_target.h. Called by
- * request.c for clients, and for links by `link explain` and the admin interface, so that all of
- * them read a target alike.
+ * request_link.c for clients, and for links by `link explain` and the admin interface, so that all
+ * of them read a target alike.
  */
 #include "server/link/request_target.h"
 
@@ -76,7 +76,7 @@ enum refusal request_of_link_read(const char *request, size_t length, const stru
     out->package = NULL;
     if (http_head_parse(request, length, &head, &refusal) != HTTP_HEAD_COMPLETE)
         return refusal;
-    if (length > config->head_bytes_max) /* consume in connection.c */
+    if (length > config->head_bytes_max) /* consume in connection_input.c */
         return REFUSAL_HEAD_TOO_LARGE;
     return request_target_read(&head, config->token_attribute, out);
 }

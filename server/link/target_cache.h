@@ -2,8 +2,8 @@
 /*
  * Remembers request targets that this worker has met at least twice, with the path that they name
  * and the token that they carry, so that a repeated link is neither parsed nor digested again.
- * Called by request.c. It remembers who signed, never that a request was granted: token_validate
- * must run for each request. Each worker has its own; it is not thread-safe.
+ * Called by request_link.c. It remembers who signed, never that a request was granted:
+ * token_validate must run for each request. Each worker has its own; it is not thread-safe.
  */
 #ifndef TOLLGATE_SERVER_LINK_TARGET_CACHE_H
 #define TOLLGATE_SERVER_LINK_TARGET_CACHE_H

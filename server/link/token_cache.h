@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Tokens whose signature this worker has verified, remembered under their SHA-256 and the trust's
- * generation, so that the signature is verified once for each distinct token. Called by request.c;
- * each worker has its own, which is not thread-safe. It never remembers whether times and container
- * allow a request: token_validate must run for each.
+ * generation, so that the signature is verified once for each distinct token. Called by
+ * request_link.c; each worker has its own, which is not thread-safe. It never remembers whether
+ * times and container allow a request: token_validate must run for each.
  */
 #ifndef TOLLGATE_SERVER_LINK_TOKEN_CACHE_H
 #define TOLLGATE_SERVER_LINK_TOKEN_CACHE_H
