@@ -14,6 +14,7 @@
 #include "server/base/clock.h"
 #include "storage/ledger/keys.h"
 #include "storage/ledger/post.h"
+#include "storage/ledger/redis.h"
 
 #define CHANGE_WAIT_MS 3000
 #define HOLD_MS        "60000" /* from hold to post of an adjustment; far above CHANGE_WAIT_MS */

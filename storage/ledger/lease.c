@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Taking, renewing and giving back the lease of the node's name. Called by the poster's thread. It
- * decides nothing about accounts.
+ * Taking, renewing and giving back the lease of the node's name: the commands, and what their
+ * replies mean. The poster sends them. It decides nothing about accounts.
  */
 #include "storage/ledger/lease.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-
-#include "server/base/clock.h"
+#include <string.h>
 
 #define LEASE_WAIT_MS_MIN 10
 #define LEASE_WAIT_MS_MAX 200
@@ -91,65 +90,67 @@ static enum lease_result understand(struct lease *lease, const redisReply *reply
     }
 }
 
-enum lease_result lease_renew(struct lease *lease, struct redis_link *link,
-                              const struct ledger *ledger, char text[LEDGER_TEXT_MAX])
+static void begin_command(const struct lease *lease, const struct ledger *ledger,
+                          struct lease_command *out)
 {
-    const char *instance = ledger->instance, *epoch = ledger->epoch;
-    char name[LEDGER_NODE_MAX + 16], duration[16], records[24];
-    uint64_t asked_ms = clock_monotonic_ms(), on_disk = records_on_disk(lease, ledger);
-    snprintf(name, sizeof(name), "tg:node:{%s}", ledger->options.node);
-    snprintf(duration, sizeof(duration), "%" PRIu32, ledger->options.lease_ms);
-    snprintf(records, sizeof(records), "%" PRIu64, on_disk);
+    snprintf(out->key, sizeof(out->key), "tg:node:{%s}", ledger->options.node);
+    snprintf(out->duration, sizeof(out->duration), "%" PRIu32, ledger->options.lease_ms);
+    snprintf(out->records, sizeof(out->records), "%" PRIu64, records_on_disk(lease, ledger));
+}
+
+void lease_ask(struct lease *lease, const struct ledger *ledger, struct lease_command *out)
+{
+    lease->asked_ms = ledger_monotonic_ms(ledger);
+    lease->asked_records = records_on_disk(lease, ledger);
+    begin_command(lease, ledger, out);
+    const char *name = out->key, *instance = ledger->instance, *epoch = ledger->epoch;
+    const char *duration = out->duration, *records = out->records;
     const char *const words[] = {"FCALL", "tollgate_lease", keys,
                                  LEDGER_LEASE_KEYS(LEDGER_WORD)
                                      LEDGER_LEASE_ARGUMENTS(LEDGER_WORD)};
-    redisReply *reply = redis_call(link, sizeof(words) / sizeof(words[0]), words);
-    if (reply == NULL)
-        return LEASE_LINK;
+    _Static_assert(sizeof(words) <= sizeof(out->words), "a lease's command has room for its words");
+    out->count = sizeof(words) / sizeof(words[0]);
+    memcpy(out->words, words, sizeof(words));
+}
+
+enum lease_result lease_take(struct lease *lease, const struct ledger *ledger,
+                             const redisReply *reply, char text[LEDGER_TEXT_MAX], char *error,
+                             size_t error_size)
+{
     bool shaped = reply->type == REDIS_REPLY_ARRAY && reply->elements == 4;
     for (size_t i = 0; shaped && i < 4; i++)
         shaped = reply->element[i]->type == REDIS_REPLY_INTEGER;
-    enum lease_result result = LEASE_LINK;
     if (shaped)
-        result = understand(lease, reply, asked_ms, on_disk, ledger, text);
+        return understand(lease, reply, lease->asked_ms, lease->asked_records, ledger, text);
+    if (reply->type == REDIS_REPLY_ERROR)
+        (void)ledger_redis_explain("FCALL", reply->str, ledger->options.redis_user, error,
+                                   error_size);
     else
-        snprintf(link->error, sizeof(link->error),
-                 "Redis: tollgate_lease gave an answer of an unexpected form");
-    freeReplyObject(reply);
-    return result;
+        snprintf(error, error_size, "Redis: tollgate_lease gave an answer of an unexpected form");
+    return LEASE_UNKNOWN;
 }
 
-void lease_release(struct lease *lease, struct redis_link *link, const struct ledger *ledger)
+void lease_release(struct lease *lease, const struct ledger *ledger, struct lease_command *out)
 {
-    const char *instance = ledger->instance, *epoch = ledger->epoch;
-    char name[LEDGER_NODE_MAX + 16], records[24];
-    if (!lease->held)
-        return;
     lease->held = false;
-    snprintf(name, sizeof(name), "tg:node:{%s}", ledger->options.node);
-    snprintf(records, sizeof(records), "%" PRIu64, records_on_disk(lease, ledger));
+    begin_command(lease, ledger, out);
+    const char *name = out->key, *instance = ledger->instance, *epoch = ledger->epoch;
+    const char *records = out->records;
     const char *const words[] = {"FCALL", "tollgate_lease_release", keys,
                                  LEDGER_LEASE_KEYS(LEDGER_WORD)
                                      LEDGER_LEASE_RELEASE_ARGUMENTS(LEDGER_WORD)};
-    redisReply *reply = redis_call(link, sizeof(words) / sizeof(words[0]), words);
-    if (reply != NULL) /* otherwise the lease runs out by itself */
-        freeReplyObject(reply);
+    out->count = sizeof(words) / sizeof(words[0]);
+    memcpy(out->words, words, sizeof(words));
 }
 
-bool lease_is_due(const struct lease *lease)
+bool lease_is_due(const struct lease *lease, const struct ledger *ledger)
 {
-    return !lease->held || clock_monotonic_ms() >= lease->due_ms;
+    return !lease->held || ledger_monotonic_ms(ledger) >= lease->due_ms;
 }
 
 bool lease_has_told(const struct lease *lease, const struct ledger *ledger)
 {
     return lease->told >= records_on_disk(lease, ledger);
-}
-
-uint64_t lease_left_ms(const struct lease *lease)
-{
-    uint64_t now = clock_monotonic_ms();
-    return lease->due_ms > now ? lease->due_ms - now : 0;
 }
 
 uint64_t lease_wait_ms(const struct lease *lease)

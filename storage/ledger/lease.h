@@ -7,7 +7,7 @@
 #define TOLLGATE_LEDGER_LEASE_H
 
 #include "storage/ledger/ledger_internal.h"
-#include "storage/ledger/redis.h"
+#include "storage/ledger/redis_talk.h"
 
 struct lease {
     bool held;                /* as of Redis' last answer */
@@ -15,6 +15,8 @@ struct lease {
     uint64_t until_ms;        /* monotonic, counted from before the question */
     uint64_t due_ms;          /* monotonic: when to renew it */
     uint64_t told;            /* records of usage and money that Redis knows to be on disk */
+    uint64_t asked_ms;        /* monotonic: when the last question was put */
+    uint64_t asked_records;   /* what it told, not answered yet */
     long long foreign_until;  /* end of another process' lease, by Redis' clock */
     uint64_t foreign_left_ms; /* until that lease ends */
 };
@@ -25,23 +27,32 @@ enum lease_result {
     LEASE_WAIT,    /* an earlier process of this directory may still live; text says so */
     LEASE_REFUSED, /* another instance has it, or a second process with a copy of the directory, or
                       the journal has lost records that were on disk; text says so */
-    LEASE_LINK,    /* the link failed */
+    LEASE_UNKNOWN, /* Redis gave no answer that says; error has the cause */
 };
 
+/* A command whose words lead into itself, so it must not be copied. */
+struct lease_command {
+    int count;
+    const char *words[8];
+    char key[LEDGER_NODE_MAX + 16], duration[16], records[24];
+};
+
+/* Writes the command that takes the lease or renews it, for lease_ms from now. */
+void lease_ask(struct lease *lease, const struct ledger *ledger, struct lease_command *out);
 /*
- * Takes the lease or renews it, for lease_ms from before the question. `text` is written for
- * LEASE_WAIT and LEASE_REFUSED, link->error for LEASE_LINK.
+ * Takes the reply to it. `text` is written for LEASE_WAIT and LEASE_REFUSED, `error` for
+ * LEASE_UNKNOWN.
  */
-enum lease_result lease_renew(struct lease *lease, struct redis_link *link,
-                              const struct ledger *ledger, char text[LEDGER_TEXT_MAX]);
-/* Ends the lease in Redis; where Redis does not answer, the lease runs out by itself. */
-void lease_release(struct lease *lease, struct redis_link *link, const struct ledger *ledger);
+enum lease_result lease_take(struct lease *lease, const struct ledger *ledger,
+                             const redisReply *reply, char text[LEDGER_TEXT_MAX], char *error,
+                             size_t error_size);
+/* Writes the command that ends the lease in Redis; where Redis does not answer it, the lease runs
+ * out by itself. */
+void lease_release(struct lease *lease, const struct ledger *ledger, struct lease_command *out);
 /* Whether the lease is not held, or a third of it is over. */
-bool lease_is_due(const struct lease *lease);
+bool lease_is_due(const struct lease *lease, const struct ledger *ledger);
 /* Whether Redis has been told of all records of usage and money that are on disk. */
 bool lease_has_told(const struct lease *lease, const struct ledger *ledger);
-/* How long until the lease must be renewed. */
-uint64_t lease_left_ms(const struct lease *lease);
 /* How long to wait before another process' lease may be over. */
 uint64_t lease_wait_ms(const struct lease *lease);
 

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -271,7 +272,7 @@ static int open_all(struct opening *opening)
                ledger->options.state_dir, strerrordesc_np(-result), segment_cure(-result));
     if (result == 0)
         result = writer_start(ledger);
-    if (result == 0 && !ledger->stepped)
+    if (result == 0)
         result = poster_start(ledger);
     if (result == 0 && (result = push_start(ledger)) != 0)
         poster_stop(ledger, 0);
@@ -302,7 +303,7 @@ static void ledger_free(struct ledger *ledger)
     pthread_mutex_destroy(&ledger->writer.lock);
     pthread_cond_destroy(&ledger->writer.wake);
     pthread_cond_destroy(&ledger->writer.done);
-    pthread_cond_destroy(&ledger->durable_moved);
+    close(ledger->wake_fd);
     pthread_cond_destroy(&ledger->posted_moved);
     free(ledger);
 }
@@ -314,7 +315,10 @@ static struct ledger *ledger_new(void)
         return NULL;
     ledger->lock_fd = -1;
     atomic_store(&ledger->redis_generation, 1);
-    if (notices_create(&ledger->notices) != 0) {
+    ledger->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (ledger->wake_fd < 0 || notices_create(&ledger->notices) != 0) {
+        if (ledger->wake_fd >= 0)
+            close(ledger->wake_fd);
         free(ledger);
         return NULL;
     }
@@ -324,7 +328,6 @@ static struct ledger *ledger_new(void)
     pthread_mutex_init(&ledger->writer.lock, NULL);
     clock_cond_init(&ledger->writer.wake);
     clock_cond_init(&ledger->writer.done);
-    clock_cond_init(&ledger->durable_moved);
     clock_cond_init(&ledger->posted_moved);
     ledger_set_writer_state(ledger, LEDGER_READY, "");
     ledger_set_poster_state(ledger, LEDGER_CATCHING_UP, "Redis has not been reached yet");
@@ -389,9 +392,6 @@ int64_t ledger_close(struct ledger **pointer, uint32_t deadline_ms)
     uint64_t deadline = ledger_monotonic_ms(ledger) + deadline_ms;
     push_stop(ledger);
     int written = writer_stop(ledger);
-    pthread_mutex_lock(&ledger->lock);
-    pthread_cond_signal(&ledger->durable_moved);
-    pthread_mutex_unlock(&ledger->lock);
     uint64_t unposted = poster_stop(ledger, deadline);
     ledger_free(ledger);
     return written != 0 ? written : (int64_t)unposted;

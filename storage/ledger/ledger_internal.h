@@ -62,6 +62,7 @@ struct writer {
     struct ledger_download *deferred; /* without room for a mark; still QUEUED */
     int allocation_error; /* errno of the last failure to make a segment; 0: it was made */
     uint64_t retry_ms;    /* on the monotonic clock */
+    uint64_t told;        /* durable records of which the poster was told */
 };
 
 struct poster;
@@ -78,6 +79,7 @@ struct ledger {
     struct poster *poster;
     struct push *push;           /* owns */
     struct where *where;         /* owns */
+    int wake_fd;                 /* owns: an eventfd that wakes the poster */
     struct notices *notices;     /* owns */
     pthread_mutex_t change_lock; /* one ledger_account_change at a time */
 
@@ -90,10 +92,10 @@ struct ledger {
     _Atomic int writer_state, poster_state; /* enum ledger_state; READY: no objection */
 
     pthread_mutex_t lock;
-    pthread_cond_t durable_moved, posted_moved;
+    pthread_cond_t posted_moved;
     uint64_t posted; /* records before the poster's cursor, all in Redis */
     bool stopping;
-    bool given_up; /* the deadline of ledger_close has passed */
+    uint64_t stop_ms; /* the deadline of ledger_close, where it is stopping */
     char writer_text[LEDGER_TEXT_MAX], poster_text[LEDGER_TEXT_MAX];
     char run_id[64]; /* of the Redis to which the journal was replayed; "": none */
     _Atomic uint64_t redis_generation; /* moves under lock, with run_id */
@@ -157,10 +159,20 @@ void download_free(struct ledger_download *download);
 /* Reports each bound on accounts of which nine tenths were reached since the last call. */
 void ledger_warn_of_accounts(struct ledger *ledger);
 
+/* Has the poster look at once for new durable records, for notices and for the end. Any thread. */
+void ledger_wake_poster(struct ledger *ledger);
+
 int poster_start(struct ledger *ledger);
-/* Posts until all is posted or the deadline has passed, then gives the lease back and ends the
- * thread. Returns how many records stayed unposted. */
+/* Does what can be done without waiting for Redis, and returns the monotonic time at which it wants
+ * to be called again, or sooner where Redis answered or somebody wakes it. 0: it has ended. */
+uint64_t poster_step(struct ledger *ledger);
+/* Has the poster post until all is posted or the deadline has passed, and then give the lease back
+ * and end. */
+void poster_end(struct ledger *ledger, uint64_t deadline_ms);
+/* The same, and waits until it has ended. Returns how many records stayed unposted. */
 uint64_t poster_stop(struct ledger *ledger, uint64_t deadline_ms);
+/* How many records of the journal, from the first, are in Redis. */
+uint64_t ledger_posted(struct ledger *ledger);
 /* Waits until the first `records` of the journal are in Redis. 0 or -ETIMEDOUT. */
 int ledger_wait_posted(struct ledger *ledger, uint64_t records, uint64_t deadline_ms);
 
@@ -172,11 +184,12 @@ struct redis_link;
  * would deny accounts that exist. 0 or -EAGAIN. */
 int account_link_open(struct ledger *ledger, struct redis_link *link, char run_id[static 64]);
 
-/* Notices. notices_post sends those in the queue, from the poster's thread only. 0 or -EAGAIN. */
+/* Notices. The poster's thread alone asks whether some may be sent now, which is not while those
+ * before are unanswered, and has notices_post send them; it waits for no answer. */
 int notices_create(struct notices **out);
 void notices_destroy(struct notices **notices);
 bool notices_are_waiting(const struct ledger *ledger);
-int notices_post(struct ledger *ledger, struct redis_link *link);
+void notices_post(struct ledger *ledger, const struct ledger_redis *redis);
 uint64_t notices_lost(const struct ledger *ledger);
 
 int push_start(struct ledger *ledger);

@@ -30,6 +30,7 @@ struct notices {
     struct queued *first, **last; /* owns */
     uint32_t count;
     _Atomic uint32_t waiting;
+    uint32_t under_way; /* sent and not answered yet; of the poster's thread */
     _Atomic uint64_t lost;
 };
 
@@ -67,7 +68,8 @@ void notices_destroy(struct notices **notices)
 
 bool notices_are_waiting(const struct ledger *ledger)
 {
-    return atomic_load(&ledger->notices->waiting) > 0;
+    const struct notices *notices = ledger->notices;
+    return notices->under_way == 0 && atomic_load(&notices->waiting) > 0;
 }
 
 uint64_t notices_lost(const struct ledger *ledger)
@@ -99,12 +101,11 @@ void ledger_notify(struct ledger *ledger, const struct ledger_account *account,
     } else {
         atomic_fetch_add(&notices->lost, 1);
     }
-    atomic_store(&notices->waiting, notices->count);
+    bool first = atomic_exchange(&notices->waiting, notices->count) == 0;
     pthread_mutex_unlock(&notices->lock);
     free(queued);
-    pthread_mutex_lock(&ledger->lock);
-    pthread_cond_signal(&ledger->durable_moved);
-    pthread_mutex_unlock(&ledger->lock);
+    if (first)
+        ledger_wake_poster(ledger);
 }
 
 /* ---- to Redis ---- */
@@ -121,7 +122,16 @@ static struct queued *take_all(struct notices *notices)
     return first;
 }
 
-static int send_one(const struct queued *queued, struct redis_link *link)
+static void take_answer(void *context, const redisReply *reply)
+{
+    struct notices *notices = context;
+    notices->under_way--;
+    if (reply == NULL || reply->type == REDIS_REPLY_ERROR)
+        atomic_fetch_add(&notices->lost, 1);
+}
+
+static int send_one(struct notices *notices, const struct queued *queued,
+                    const struct ledger_redis *redis)
 {
     char key[LEDGER_ISSUER_MAX + 16], kept[24], bytes[24], time[24];
     struct redis_arguments arguments;
@@ -135,35 +145,25 @@ static int send_one(const struct queued *queued, struct redis_link *link)
     arguments.count = 0;
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         redis_add(&arguments, i == 9 ? queued->account : i == 13 ? queued->jti : words[i]);
-    return redis_send(link, &arguments);
+    return redis->send(redis->self, arguments.count, arguments.text, arguments.lengths, take_answer,
+                       NULL, notices);
 }
 
-int notices_post(struct ledger *ledger, struct redis_link *link)
+void notices_post(struct ledger *ledger, const struct ledger_redis *redis)
 {
-    struct queued *first = take_all(ledger->notices);
-    int result = 0;
-    size_t sent = 0;
+    struct notices *notices = ledger->notices;
+    if (!notices_are_waiting(ledger))
+        return;
+    struct queued *first = take_all(notices);
     while (first != NULL) {
         struct queued *next = first->next;
-        if (result == 0)
-            result = send_one(first, link);
-        if (result == 0)
-            sent++;
+        if (send_one(notices, first, redis) == 0)
+            notices->under_way++;
         else
-            atomic_fetch_add(&ledger->notices->lost, 1);
+            atomic_fetch_add(&notices->lost, 1);
         free(first);
         first = next;
     }
-    for (size_t i = 0; i < sent; i++) {
-        redisReply *reply = redis_next(link);
-        if (reply == NULL || reply->type == REDIS_REPLY_ERROR)
-            atomic_fetch_add(&ledger->notices->lost, 1);
-        if (reply == NULL)
-            result = -EAGAIN;
-        else
-            freeReplyObject(reply);
-    }
-    return result;
 }
 
 /* ---- from Redis ---- */

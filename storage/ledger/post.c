@@ -239,7 +239,8 @@ static void add_head(const struct post *post, const struct ledger *ledger, struc
     LEDGER_POST_ARGUMENTS(ADD)
 }
 
-int post_send(const struct post *post, const struct ledger *ledger, struct redis_link *link)
+int post_send(const struct post *post, const struct ledger *ledger,
+              const struct ledger_redis *redis, ledger_redis_done *done, void *context)
 {
     struct words words;
     struct redis_arguments arguments;
@@ -254,5 +255,6 @@ int post_send(const struct post *post, const struct ledger *ledger, struct redis
         add_money(&post->money, &words, &arguments);
     else
         add_files(post, &words, &arguments);
-    return redis_send(link, &arguments);
+    return redis->send(redis->self, arguments.count, arguments.text, arguments.lengths, done, NULL,
+                       context);
 }

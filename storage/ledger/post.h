@@ -7,7 +7,7 @@
 #define TOLLGATE_LEDGER_POST_H
 
 #include "storage/ledger/ledger_internal.h"
-#include "storage/ledger/redis.h"
+#include "storage/ledger/redis_talk.h"
 
 #define POST_FILES_MAX 256
 
@@ -45,8 +45,9 @@ struct post_batch {
 int post_add(struct post_batch *batch, const struct journal_entry *entry,
              const uint8_t epoch[JOURNAL_ID_BYTES]);
 void post_batch_clear(struct post_batch *batch);
-/* Queues the post on the link. 0 or -EAGAIN. */
-int post_send(const struct post *post, const struct ledger *ledger, struct redis_link *link);
+/* Sends the post; `done` gets its reply. 0, or a negative errno with `done` not called. */
+int post_send(const struct post *post, const struct ledger *ledger,
+              const struct ledger_redis *redis, ledger_redis_done *done, void *context);
 
 /* "open", "top_up", ...: as the function library and the transactions hash name them. */
 const char *post_operation_name(enum ledger_operation operation);

@@ -1,228 +1,273 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The poster thread: reads the part of the journal that is durable and brings it to Redis exactly
- * once. Normal posting, recovery at start and replay to a Redis that went back in time are one
- * loop: the cursor stands somewhere, and it skips what an account's watermark covers. It never
- * writes the journal.
+ * The poster: reads the part of the journal that is durable and brings it to Redis exactly once.
+ * Normal posting, recovery at start and replay to a Redis that went back in time are one loop: the
+ * cursor stands somewhere, and it skips what an account's watermark covers. It never writes the
+ * journal.
  *
- *   connect --> facts, functions, lease --> resync: all watermarks, cursor --> batches --> READY
- *      ^                                          ^                               |
- *      |                                          '------ a post refused ---------|
- *      '------------------------------ link lost ---------------------------------'
+ * Its thread waits and calls poster_step, which never waits; the states are drawn in
+ * poster_internal.h.
  */
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
-#include "server/base/clock.h"
-#include "storage/ledger/lease.h"
-#include "storage/ledger/post.h"
+#include "server/base/check.h"
+#include "storage/ledger/conversation.h"
 #include "storage/ledger/poster_internal.h"
 
-/* ---- the link ---- */
+/* ---- losing the connection ---- */
 
-static void disconnect(struct poster *poster)
-{
-    if (!poster->connected)
-        return;
-    pthread_mutex_lock(&poster->ledger->lock);
-    poster->fd = -1;
-    pthread_mutex_unlock(&poster->ledger->lock);
-    redis_close(&poster->link);
-    poster->connected = false;
-    atomic_store(&poster->ledger->redis_up, false);
-}
-
-/* Judges the server before anything else is asked of it. */
-static int judge_facts(struct poster *poster, const struct redis_facts *facts)
-{
-    char text[LEDGER_TEXT_MAX];
-    struct redis_link *link = &poster->link;
-    if (facts->loading || facts->replica) {
-        snprintf(link->error, sizeof(link->error), "Redis at %.160s %s",
-                 poster->ledger->options.redis,
-                 facts->loading ? "is loading its data"
-                                : "is a replica; give the address of its master in `redis`");
-        return -EAGAIN;
-    }
-    if (!facts->noeviction) {
-        snprintf(
-            text, sizeof(text),
-            "Redis at %.160s may evict accounts and bills, because its maxmemory-policy is %s; run "
-            "redis-cli CONFIG SET maxmemory-policy noeviction, and put it into redis.conf",
-            poster->ledger->options.redis, facts->policy);
-        poster_not_current(poster, text);
-        poster_object(poster, LEDGER_CATCHING_UP, text);
-        return -EPERM;
-    }
-    if (!facts->append_only && !poster->warned_append_only)
-        ledger_say(poster->ledger, LEDGER_EVENT_WARNING, "Redis at %.160s %s",
-                   poster->ledger->options.redis, LEDGER_REDIS_FORGETS);
-    poster->warned_append_only = poster->warned_append_only || !facts->append_only;
-    if (strcmp(poster->run_id, facts->run_id) != 0 ||
-        strcmp(poster->replication_id, facts->replication_id) != 0)
-        poster_not_current(poster, "Redis has changed; the journal is being replayed to it");
-    memcpy(poster->run_id, facts->run_id, sizeof(poster->run_id));
-    memcpy(poster->replication_id, facts->replication_id, sizeof(poster->replication_id));
-    return 0;
-}
-
-static int prepare(struct poster *poster)
-{
-    struct redis_facts facts;
-    int64_t newer;
-    int result = redis_facts(&poster->link, &facts);
-    if (result == 0)
-        result = judge_facts(poster, &facts);
-    if (result == 0)
-        result = redis_load_functions(&poster->link, &newer);
-    if (result != 0)
-        return result;
-    if (newer != 0 && newer != poster->said_newer)
-        ledger_say(poster->ledger, LEDGER_EVENT_WARNING,
-                   "Redis holds version %" PRId64
-                   " of the function library, this program brings %d; kept",
-                   newer, LEDGER_FUNCTIONS_FORMAT);
-    poster->said_newer = newer;
-    result = poster_take_lease(poster);
-    if (result != 0 && result != -ESTALE)
-        return result;
-    result = redis_introduced(&poster->link);
-    return result == 0 ? poster_resync(poster) : result;
-}
-
-static int connect_link(struct poster *poster)
-{
-    struct ledger *ledger = poster->ledger;
-    if (redis_open(&poster->link, ledger->where, &ledger->options) != 0)
-        return -EAGAIN;
-    poster->connected = true;
-    pthread_mutex_lock(&ledger->lock);
-    poster->fd = poster->link.context->fd;
-    bool given_up = ledger->given_up;
-    pthread_mutex_unlock(&ledger->lock);
-    int result = given_up ? -EAGAIN : prepare(poster);
-    if (result != 0) {
-        redis_failed(&poster->link, false);
-        disconnect(poster);
-        return result;
-    }
-    atomic_store(&ledger->redis_up, true);
-    atomic_fetch_add_explicit(&ledger->redis_connects, 1, memory_order_relaxed);
-    return 0;
-}
-
-static void back_off(struct poster *poster)
+static void back_off(struct poster *poster, uint64_t now_ms)
 {
     /* Half of the delay is fixed and half random, so that many nodes do not come back at once. */
     uint64_t jitter = (uint64_t)rand_r(&poster->seed) % (poster->backoff_ms / 2 + 1);
-    uint64_t delay = poster->backoff_ms / 2 + jitter;
+    poster->next_ms = now_ms + poster->backoff_ms / 2 + jitter;
     poster->backoff_ms = poster->backoff_ms * 2 > LEDGER_REDIS_BACKOFF_MOST_MS
                              ? LEDGER_REDIS_BACKOFF_MOST_MS
                              : poster->backoff_ms * 2;
-    poster_rest(poster, delay, false);
 }
 
-/* ---- the thread ---- */
+static void disconnect(struct poster *poster)
+{
+    poster->redis->close(poster->redis->self); /* before the batch, of which replies may be due */
+    post_batch_clear(&poster->batch);
+    atomic_store(&poster->ledger->redis_up, false);
+}
+
+/* Gives the connection up; `result` says why, as poster_internal.h lists. */
+static void give_up(struct poster *poster, int result)
+{
+    uint64_t now_ms = ledger_monotonic_ms(poster->ledger);
+    bool reached = atomic_load(&poster->ledger->redis_up);
+    if (result == -EAGAIN)
+        poster_waiting(poster, poster->error);
+    bool another = poster->redis->fail(poster->redis->self, reached);
+    disconnect(poster);
+    poster_enter(poster, POSTER_DOWN, NULL);
+    poster->next_ms = now_ms;
+    if (result == -EBUSY)
+        poster->next_ms += lease_wait_ms(&poster->lease);
+    else if (!another)
+        back_off(poster, now_ms);
+}
+
+/* ---- from state to state ---- */
+
+#define WAITS 1 /* nothing can be done before next_ms */
+
+static int connect_again(struct poster *poster)
+{
+    if (ledger_monotonic_ms(poster->ledger) < poster->next_ms)
+        return WAITS;
+    poster_enter(poster, POSTER_CONNECTING, NULL);
+    return poster->redis->open(poster->redis->self) == 0 ? 0 : -EAGAIN;
+}
+
+static int await_connection(struct poster *poster)
+{
+    if (poster->redis->is_ready(poster->redis->self))
+        return poster_learn(poster);
+    poster->next_ms = UINT64_MAX; /* the connection has its own deadline */
+    return WAITS;
+}
+
+static int follow_lease(struct poster *poster)
+{
+    int result = poster_judge_lease(poster);
+    if (result != 0)
+        return result;
+    switch (poster->purpose) {
+    case LEASE_TO_BEGIN:
+        poster->redis->introduced(poster->redis->self);
+        return poster_resync(poster);
+    case LEASE_TO_RESYNC:
+        return poster_resync_on(poster);
+    case LEASE_TO_POST:
+        return poster_post_on(poster);
+    case LEASE_TO_REST:
+        break;
+    }
+    poster_enter(poster, POSTER_RESTING, NULL);
+    return 0;
+}
+
+static int rest(struct poster *poster)
+{
+    struct ledger *ledger = poster->ledger;
+    if (lease_is_due(&poster->lease, ledger))
+        return poster_ask_lease(poster, LEASE_TO_REST);
+    notices_post(ledger, poster->redis);
+    if (poster->turn_due || poster->reader.count < atomic_load(&ledger->journal.durable_records))
+        return poster_turn(poster);
+    poster->next_ms = poster->lease.due_ms;
+    return WAITS;
+}
+
+static int go_on(struct poster *poster)
+{
+    switch (poster->state) {
+    case POSTER_DOWN:
+        return connect_again(poster);
+    case POSTER_CONNECTING:
+        return await_connection(poster);
+    case POSTER_LEARNING:
+        return poster_learned(poster);
+    case POSTER_LOADING:
+        return poster_ask_lease(poster, LEASE_TO_BEGIN);
+    case POSTER_LEASING:
+        return follow_lease(poster);
+    case POSTER_RESYNCING:
+        return poster_resync_on(poster);
+    case POSTER_RESTING:
+        return rest(poster);
+    case POSTER_POSTING:
+        return poster_post_on(poster);
+    case POSTER_ENDING:
+    case POSTER_ENDED:
+        break;
+    }
+    check(false);
+    return WAITS;
+}
 
 static int resync_again(struct poster *poster)
 {
+    post_batch_clear(&poster->batch);
     if (++poster->resyncs > POSTER_RESYNCS_MAX) {
         poster->resyncs = 0;
-        snprintf(poster->link.error, sizeof(poster->link.error),
+        snprintf(poster->error, sizeof(poster->error),
                  "the watermarks that Redis answered with are not those that it stores");
         return -EAGAIN;
     }
     return poster_resync(poster);
 }
 
-static void works_again(struct poster *poster)
+/* Goes on from the state once all of its commands are answered; at once where the connection is
+ * lost. */
+static int act(struct poster *poster)
 {
-    if (poster->said_count > 0)
-        ledger_say(poster->ledger, LEDGER_EVENT_INFO, "Redis takes posts again");
-    poster->said_count = 0;
-    poster->backoff_ms = LEDGER_REDIS_BACKOFF_LEAST_MS;
+    const char *error =
+        poster->state == POSTER_DOWN ? NULL : poster->redis->error(poster->redis->self);
+    int result = poster->result;
+    if (error != NULL) {
+        snprintf(poster->error, sizeof(poster->error), "%s", error);
+        return result != 0 && result != -ESTALE ? result : -EAGAIN;
+    }
+    if (poster->answered < poster->asked) {
+        poster->next_ms = UINT64_MAX;
+        return WAITS;
+    }
+    if (result == 0)
+        result = go_on(poster);
+    return result == -ESTALE ? resync_again(poster) : result;
 }
 
-static int turn(struct poster *poster)
+/* ---- the end ---- */
+
+static void released(void *context, const redisReply *reply)
 {
-    struct post_batch batch = {0};
-    if (lease_is_due(&poster->lease)) {
-        int result = poster_take_lease(poster);
-        if (result == -ESTALE) /* held, and Redis does not know it: it may have lost more */
-            result = resync_again(poster);
-        if (result != 0)
-            return result;
-    }
-    int result = poster_read_batch(poster, &batch);
-    if (result != 0 && !poster_is_damage(result)) {
-        /* No memory or no descriptors: the next connection begins where all records
-         * before are posted. */
-        post_batch_clear(&batch);
-        poster_say_unread(poster, poster->reader.segment, result);
-        return -EAGAIN;
-    }
-    if (result != 0) {
-        post_batch_clear(&batch);
-        char text[LEDGER_TEXT_MAX];
-        snprintf(
-            text, sizeof(text),
-            "journal segment %08u.seg cannot be read at record %u: %s; check the disk and restart",
-            poster->reader.segment, poster->reader.index, strerrordesc_np(-result));
-        poster_not_current(poster, text);
-        poster_object(poster, LEDGER_FAILED, text);
-        return -EIO;
-    }
-    bool news = batch.count > 0;
-    enum posting posted = poster_post_batch(poster, &batch);
-    post_batch_clear(&batch);
-    switch (posted) {
-    case POSTING_DONE:
-        poster->safe_segment = poster->reader.segment;
-        works_again(poster);
-        if (news)
-            poster->resyncs = 0;
-        poster_publish(poster);
-        return notices_post(poster->ledger, &poster->link);
-    case POSTING_DIFFERS:
-        return resync_again(poster);
-    case POSTING_LOST:
-        break;
-    }
-    return -EAGAIN;
+    struct poster *poster = context;
+    (void)reply; /* where Redis does not say, the lease runs out by itself */
+    poster->released = true;
 }
+
+/* Gives the lease back, behind whatever was sent and is not answered yet. */
+static void begin_to_end(struct poster *poster)
+{
+    const struct ledger_redis *redis = poster->redis;
+    bool leases = poster->lease.held || poster->state == POSTER_LEASING;
+    poster->released = true;
+    poster->state = POSTER_ENDING;
+    if (!leases || !redis->is_ready(redis->self))
+        return;
+    struct lease_command command;
+    size_t lengths[8];
+    lease_release(&poster->lease, poster->ledger, &command);
+    for (int i = 0; i < command.count; i++)
+        lengths[i] = strlen(command.words[i]);
+    poster->released = redis->send(redis->self, command.count, command.words, lengths, released,
+                                   NULL, poster) != 0;
+}
+
+static void finish(struct poster *poster)
+{
+    struct ledger *ledger = poster->ledger;
+    disconnect(poster);
+    poster->state = POSTER_ENDED;
+    pthread_mutex_lock(&ledger->lock);
+    pthread_cond_broadcast(&ledger->posted_moved);
+    pthread_mutex_unlock(&ledger->lock);
+}
+
+/* Moves on to the end where it is time. Returns when that has to be looked at again. */
+static uint64_t judge_end(struct poster *poster)
+{
+    struct ledger *ledger = poster->ledger;
+    uint64_t now_ms = ledger_monotonic_ms(ledger);
+    pthread_mutex_lock(&ledger->lock);
+    uint64_t stop_ms = ledger->stopping ? ledger->stop_ms : UINT64_MAX;
+    pthread_mutex_unlock(&ledger->lock);
+    if (stop_ms == UINT64_MAX || poster->state == POSTER_ENDED)
+        return UINT64_MAX;
+    bool between = poster->state == POSTER_DOWN || poster->state == POSTER_RESTING;
+    bool all_posted =
+        poster->current && poster->reader.count >= atomic_load(&ledger->journal.durable_records);
+    bool refused = atomic_load(&ledger->poster_state) >= LEDGER_FAILED;
+    if (poster->state != POSTER_ENDING &&
+        (now_ms >= stop_ms || (between && (all_posted || refused))))
+        begin_to_end(poster);
+    if (poster->state == POSTER_ENDING && (poster->released || now_ms >= stop_ms + POSTER_GRACE_MS))
+        finish(poster);
+    return poster->state == POSTER_ENDING ? stop_ms + POSTER_GRACE_MS : stop_ms;
+}
+
+uint64_t poster_step(struct ledger *ledger)
+{
+    struct poster *poster = ledger->poster;
+    for (;;) {
+        uint64_t end_ms = judge_end(poster);
+        if (poster->state == POSTER_ENDED)
+            return 0;
+        if (poster->state == POSTER_ENDING)
+            return end_ms;
+        int result = act(poster);
+        if (result == WAITS)
+            return poster->next_ms < end_ms ? poster->next_ms : end_ms;
+        if (result != 0)
+            give_up(poster, result);
+    }
+}
+
+/* ---- start and stop ---- */
 
 static void *poster_main(void *argument)
 {
     struct poster *poster = argument;
-    struct ledger *ledger = poster->ledger;
-    while (!poster_at_end(poster)) {
-        int result = poster->connected ? turn(poster) : connect_link(poster);
-        if (result == -EAGAIN)
-            poster_waiting(poster, poster->link.error);
-        if (result != 0) {
-            if (poster->connected)
-                redis_failed(&poster->link, true);
-            disconnect(poster);
-            if (result == -EBUSY)
-                poster_rest(poster, lease_wait_ms(&poster->lease), false);
-            else if (!poster->link.another)
-                back_off(poster);
-            continue;
-        }
-        if (poster->reader.count >= atomic_load(&ledger->journal.durable_records))
-            poster_rest(poster, lease_left_ms(&poster->lease), true);
-    }
-    if (poster->connected)
-        lease_release(&poster->lease, &poster->link, ledger);
-    disconnect(poster);
-    pthread_mutex_lock(&ledger->lock);
-    poster->done = true;
-    pthread_cond_broadcast(&ledger->posted_moved);
-    pthread_mutex_unlock(&ledger->lock);
+    uint64_t until_ms;
+    while ((until_ms = poster_step(poster->ledger)) != 0)
+        conversation_wait(poster->conversation, until_ms);
     return NULL;
+}
+
+static void poster_free(struct poster *poster)
+{
+    if (poster->redis != NULL && poster->state != POSTER_ENDED && poster->state != POSTER_DOWN)
+        disconnect(poster);
+    conversation_destroy(&poster->conversation);
+    reader_free(&poster->reader);
+    poster->ledger->poster = NULL;
+    free(poster);
+}
+
+static int make_conversation(struct poster *poster)
+{
+    struct ledger *ledger = poster->ledger;
+    int result = conversation_create(&poster->conversation, ledger->where, &ledger->options,
+                                     ledger->outside.clock, ledger->wake_fd);
+    if (result == 0)
+        poster->redis = conversation_redis(poster->conversation);
+    return result;
 }
 
 int poster_start(struct ledger *ledger)
@@ -230,25 +275,24 @@ int poster_start(struct ledger *ledger)
     struct poster *poster = calloc(1, sizeof(*poster));
     if (poster == NULL)
         return -ENOMEM;
+    ledger->poster = poster;
     poster->ledger = ledger;
-    poster->fd = -1;
+    poster->redis = ledger->outside.poster;
     poster->backoff_ms = LEDGER_REDIS_BACKOFF_LEAST_MS;
-    poster->begun_ms = clock_monotonic_ms();
-    poster->seed = (unsigned)clock_real_ms();
+    poster->begun_ms = poster->next_ms = ledger_monotonic_ms(ledger);
+    poster->seed = (unsigned)ledger_real_ms(ledger);
     int result = reader_init(&poster->reader, ledger->outside.disk, &ledger->names,
                              ledger->journal.directory);
     struct ledger_account *account = names_recorded(&ledger->names);
     for (; account != NULL; account = names_recorded_next(account))
         account->sent = atomic_load(&account->sequence);
-    if (result == 0)
+    if (result == 0 && !ledger->stepped)
+        result = make_conversation(poster);
+    if (result == 0 && !ledger->stepped)
         result = ledger_thread_start(&poster->thread, poster_main, poster);
-    if (result != 0) {
-        reader_free(&poster->reader);
-        free(poster);
-        return result;
-    }
-    ledger->poster = poster;
-    return 0;
+    if (result != 0)
+        poster_free(poster);
+    return result;
 }
 
 static uint64_t count_unposted(struct ledger *ledger)
@@ -263,34 +307,32 @@ static uint64_t count_unposted(struct ledger *ledger)
     return unposted;
 }
 
-uint64_t poster_stop(struct ledger *ledger, uint64_t deadline_ms)
+void poster_end(struct ledger *ledger, uint64_t deadline_ms)
 {
-    struct poster *poster = ledger->poster;
-    if (poster == NULL)
-        return count_unposted(ledger);
-    struct timespec until = ledger_deadline(deadline_ms);
-    int result = 0;
     pthread_mutex_lock(&ledger->lock);
     ledger->stopping = true;
-    pthread_cond_signal(&ledger->durable_moved);
-    while (!poster->done && result == 0)
-        result = pthread_cond_timedwait(&ledger->posted_moved, &ledger->lock, &until);
-    if (!poster->done) {
-        ledger->given_up = true;
-        pthread_cond_signal(&ledger->durable_moved);
-        /* Time to give the lease back; a link that does not answer is cut. */
-        until = ledger_deadline(clock_monotonic_ms() + POSTER_GRACE_MS);
-        for (result = 0; !poster->done && result == 0;)
-            result = pthread_cond_timedwait(&ledger->posted_moved, &ledger->lock, &until);
-        if (!poster->done && poster->fd >= 0)
-            shutdown(poster->fd, SHUT_RDWR);
-    }
+    ledger->stop_ms = deadline_ms;
     pthread_mutex_unlock(&ledger->lock);
-    pthread_join(poster->thread, NULL);
-    reader_free(&poster->reader);
-    free(poster);
-    ledger->poster = NULL;
+    ledger_wake_poster(ledger);
+}
+
+uint64_t poster_stop(struct ledger *ledger, uint64_t deadline_ms)
+{
+    poster_end(ledger, deadline_ms);
+    if (!ledger->stepped)
+        pthread_join(ledger->poster->thread, NULL);
+    poster_free(ledger->poster);
     return count_unposted(ledger);
+}
+
+/* ---- for other threads ---- */
+
+uint64_t ledger_posted(struct ledger *ledger)
+{
+    pthread_mutex_lock(&ledger->lock);
+    uint64_t posted = ledger->posted;
+    pthread_mutex_unlock(&ledger->lock);
+    return posted;
 }
 
 int ledger_wait_posted(struct ledger *ledger, uint64_t records, uint64_t deadline_ms)

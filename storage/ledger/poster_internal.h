@@ -1,84 +1,161 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The poster's parts among themselves; nobody else includes this. poster.c has the thread and its
- * connection, poster_resync.c the watermarks and the cursor, poster_post.c the batches, and
- * poster_state.c what the rest of the ledger sees of it. All run in the poster's thread.
+ * The poster's parts among themselves, and its tests; nobody else includes this. poster.c has the
+ * steps, poster_connect.c what a new connection asks, poster_resync.c the watermarks and the cursor,
+ * poster_post.c the batches, and poster_state.c what the rest of the ledger sees. One thread calls
+ * them.
+ *
+ *   DOWN --> CONNECTING --> LEARNING --> (LOADING) --> LEASING --> RESYNCING --> RESTING <--> POSTING
+ *     ^                                                   ^           ^             |            |
+ *     |                                                   |           '--- a post refused, or the
+ *     |                                                   |                lease was lost and taken
+ *     |                                                   '--- due, inside the three states behind it
+ *     '------- lost, refused, or damaged: from any state          RESTING --> ENDING --> ENDED
+ *
+ * A state sends its commands together and stays until all of them are answered: `take` gets each
+ * reply as it comes, and poster_step goes on from the state after the last one.
  */
 #ifndef TOLLGATE_STORAGE_LEDGER_POSTER_INTERNAL_H
 #define TOLLGATE_STORAGE_LEDGER_POSTER_INTERNAL_H
 
 #include "storage/ledger/lease.h"
 #include "storage/ledger/post.h"
-#include "storage/ledger/redis.h"
+#include "storage/ledger/redis_talk.h"
 
 #define POSTER_BATCH_RECORDS  16384
 #define POSTER_PIPELINE       256
-#define POSTER_GRACE_MS       250
+#define POSTER_GRACE_MS       250 /* to give the lease back after the deadline of ledger_close */
 #define POSTER_PATIENCE_MS    1000
 #define POSTER_OBJECTIONS_MAX 8 /* told in one outage */
-#define POSTER_RESYNCS_MAX    3 /* in a row without a post in between; then the link is given up */
+#define POSTER_RESYNCS_MAX    3 /* in a row without a post in between; then the poster reconnects */
 
-enum posting { POSTING_DONE, POSTING_DIFFERS, POSTING_LOST };
+enum poster_state {
+    POSTER_DOWN,       /* no connection; the next try is at next_ms */
+    POSTER_CONNECTING, /* the connection is being made */
+    POSTER_LEARNING,   /* INFO, and the function library's version and text, were asked for */
+    POSTER_LOADING,    /* the function library was sent */
+    POSTER_LEASING,    /* the lease was asked for; `purpose` says what follows */
+    POSTER_RESYNCING,  /* a page of watermarks was asked for */
+    POSTER_RESTING,    /* nothing is due before next_ms, unless there are new records or notices */
+    POSTER_POSTING,    /* a pipeline of the batch was sent */
+    POSTER_ENDING,     /* the lease is being given back */
+    POSTER_ENDED,
+};
+
+enum lease_purpose {
+    LEASE_TO_BEGIN, /* after connecting: the watermarks are asked for in any case */
+    LEASE_TO_REST,  /* it was due between two batches; if it was lost meanwhile, resync */
+    LEASE_TO_RESYNC, /* it was due within the watermarks or the batch: a copy of this directory may */
+    LEASE_TO_POST,   /* have held it if it was lost meanwhile, so the poster reconnects */
+};
+
+struct poster;
+/* Takes reply `index` of those that the state asked for. 0, or a negative errno as of poster_step. */
+typedef int poster_take(struct poster *poster, size_t index, const redisReply *reply);
 
 struct poster {
     pthread_t thread;
-    struct ledger *ledger; /* borrows */
-    struct redis_link link;
-    int fd;    /* the link's; -1: none; under ledger->lock, for poster_stop */
-    bool done; /* under ledger->lock */
-    bool connected, warned_append_only;
-    uint64_t said[POSTER_OBJECTIONS_MAX]; /* objections told since Redis took posts */
-    unsigned said_count;
-    struct lease lease;
-    struct journal_reader reader;
-    bool placed;                         /* the cursor stands in a segment */
-    uint32_t safe_segment;               /* Redis confirmed all records before this segment */
-    bool current;                        /* Redis has all records up to `target` */
-    uint64_t target;                     /* records of the journal at the last resync */
-    char run_id[64], replication_id[64]; /* of the Redis that the link is to */
-    int64_t said_newer;                  /* the version of the function library that was reported */
+    struct ledger *ledger;             /* borrows */
+    struct conversation *conversation; /* owns; NULL: another Redis was given */
+    const struct ledger_redis *redis;  /* borrows */
+    enum poster_state state;
+    poster_take *take;
+    size_t asked, answered; /* commands of the state, and their replies */
+    int result;             /* the gravest of the takes */
+    uint64_t next_ms;
+    char error[400]; /* why the connection is given up, for -EAGAIN */
     uint64_t backoff_ms, begun_ms;
     unsigned seed, resyncs;
+    bool warned_append_only;
+    uint64_t said[POSTER_OBJECTIONS_MAX]; /* objections told since Redis took posts */
+    unsigned said_count;
+    bool released; /* the reply to the lease's return has come */
+
+    /* Of a new connection. */
+    char run_id[64], replication_id[64]; /* of the Redis that it is to */
+    int64_t library;                     /* version of the function library there; 0: none */
+    bool library_is_ours;                /* it has this program's text */
+    int64_t said_newer;                  /* the version of the function library that was reported */
+
+    struct lease lease;
+    enum lease_purpose purpose;
+    enum lease_result leased;
+    char lease_text[LEDGER_TEXT_MAX];
+
+    /* Where Redis and the journal stand. */
+    struct journal_reader reader;
+    struct ledger_account *page[POSTER_PIPELINE], *next_account;
+    size_t page_count;
+    uint32_t missing;      /* the first segment with something that Redis lacks, as far as known */
+    bool lost;             /* a watermark went back in this resync */
+    bool placed;           /* the cursor stands in a segment */
+    uint32_t safe_segment; /* Redis confirmed all records before this segment */
+    bool current;          /* Redis has all records up to `target` */
+    uint64_t target;       /* records of the journal at the last resync */
+
+    struct post_batch batch;
+    size_t batch_first, batch_sent; /* its posts from the one to the other are under way */
+    bool turn_due;                  /* a turn follows a resync, also where nothing is new */
 };
 
+/* ---- poster_state.c ---- */
+
+/* Enters a state whose replies go to `take`. */
+void poster_enter(struct poster *poster, enum poster_state state, poster_take *take);
+/* Sends a command of the state. 0, or -EAGAIN with the cause in poster->error. */
+int poster_send(struct poster *poster, int count, const char *const words[]);
+/* For a command that is sent otherwise, after `asked` was raised: takes its reply; and -EAGAIN where
+ * it could not be sent. */
+void poster_answered(void *context, const redisReply *reply);
+int poster_unsent(struct poster *poster);
+/* Asks for the lease. 0 or -EAGAIN. */
+int poster_ask_lease(struct poster *poster, enum lease_purpose purpose);
+/* Notes that Redis refused a command. -EAGAIN. */
+int poster_refused(struct poster *poster, const char *command, const redisReply *reply);
 /*
- * A link that is merely down leaves the node ready: workers have their own links and their grants.
+ * A connection that is merely lost leaves the node ready: workers have their own connections and
+ * their grants.
  */
 void poster_waiting(struct poster *poster, const char *text);
 /* Sets the state that workers see, with its reason, and logs the reason if it is new. */
 void poster_object(struct poster *poster, enum ledger_state state, const char *text);
 /* Redis may not have every record any more: workers must not ask it for grants. */
 void poster_not_current(struct poster *poster, const char *text);
+/* Redis takes posts: what it refused before may be told again. */
+void poster_works_again(struct poster *poster);
 /* Tells the waiting callers how many records are in Redis. */
 void poster_publish(struct poster *poster);
-/* Sleeps `milliseconds` at most. New records wake it if `for_records`, the end of the
- * ledger always does. */
-void poster_rest(struct poster *poster, uint64_t milliseconds, bool for_records);
-/* Whether the thread is to end: all is posted, or the deadline of ledger_close has passed. */
-bool poster_at_end(struct poster *poster);
-/*
- * Takes or renews the lease of the node's name. 0: held; -ESTALE: held again after it was lost, so
- * watermarks may have moved; -EBUSY: another holds it; -EPERM: refused; -EAGAIN: the link failed.
- */
-int poster_take_lease(struct poster *poster);
-/* Where the lease ran out, a copy of this directory may have held it, which only Redis knows. 0;
- * -EAGAIN: give the link up; otherwise as poster_take_lease. */
-int poster_renew_lease(struct poster *poster);
-/* Renews the lease when due, inside loops that may outlast it: a million accounts to ask for, a
- * batch of posts to a slow Redis. */
-int poster_keep_lease(struct poster *poster);
 /* Errors that waiting does not mend: the disk does not give back what was written to it. */
 bool poster_is_damage(int result);
 void poster_say_unread(struct poster *poster, uint32_t segment, int result);
+
 /*
- * Asks Redis for every account's watermark and sets the cursor so that all records that Redis
- * lacks lie ahead of it. 0; -EAGAIN: the link or the journal failed; -EPERM: refused, and the
- * event was told.
+ * What follows once a state's replies have been taken. Each sends what the next state asks for, and
+ * returns 0, or
+ *   -ESTALE  watermarks may have moved: they are asked for again
+ *   -EBUSY   another process has the lease, perhaps for a moment
+ *   -EAGAIN  the connection is given up, for the reason in poster->error
+ *   any other negative errno: the same, and the reason was told
  */
+
+/* ---- poster_connect.c ---- */
+
+int poster_learn(struct poster *poster);   /* of CONNECTING */
+int poster_learned(struct poster *poster); /* of LEARNING */
+/* What the lease's reply means. 0: it is held, and the purpose may be followed. */
+int poster_judge_lease(struct poster *poster);
+
+/* ---- poster_resync.c ---- */
+
+/* Begins to ask Redis for every account's watermark, by pages. At the end the cursor stands so that
+ * all records that Redis lacks lie ahead of it. */
 int poster_resync(struct poster *poster);
-/* Reads the next records into the batch. 0, also where nothing was new, or a negative errno where
- * the journal cannot be read. */
-int poster_read_batch(struct poster *poster, struct post_batch *batch);
-enum posting poster_post_batch(struct poster *poster, const struct post_batch *batch);
+int poster_resync_on(struct poster *poster); /* of RESYNCING */
+
+/* ---- poster_post.c ---- */
+
+/* Reads the next records and begins to post them. */
+int poster_turn(struct poster *poster);
+int poster_post_on(struct poster *poster); /* of POSTING */
 
 #endif

@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A batch of records: read from the journal, posted in a pipeline, its replies taken. Called by
- * poster.c in turns.
+ * A batch of records: read from the journal, posted in pipelines, its replies taken. poster.c calls
+ * it in turns. It decides nothing about the lease, but asks for it.
  */
+#include <errno.h>
+#include <string.h>
 
-#include "storage/ledger/post.h"
-#include "server/base/clock.h"
-#include "storage/ledger/lease.h"
 #include "storage/ledger/poster_internal.h"
 
-/* ---- posting ---- */
+/* ---- reading ---- */
 
-int poster_read_batch(struct poster *poster, struct post_batch *batch)
+static int read_batch(struct poster *poster, struct post_batch *batch)
 {
     struct journal_reader *reader = &poster->reader;
     struct journal_entry entry;
@@ -31,6 +30,27 @@ int poster_read_batch(struct poster *poster, struct post_batch *batch)
     return 0;
 }
 
+static int tell_unread(struct poster *poster, int result)
+{
+    char text[LEDGER_TEXT_MAX];
+    const struct journal_reader *reader = &poster->reader;
+    post_batch_clear(&poster->batch);
+    if (!poster_is_damage(result)) {
+        /* No memory or no descriptors: the next connection begins where all records before are
+         * posted. */
+        poster_say_unread(poster, reader->segment, result);
+        return -EAGAIN;
+    }
+    snprintf(text, sizeof(text),
+             "journal segment %08u.seg cannot be read at record %u: %s; check the disk and restart",
+             reader->segment, reader->index, strerrordesc_np(-result));
+    poster_not_current(poster, text);
+    poster_object(poster, LEDGER_FAILED, text);
+    return -EIO;
+}
+
+/* ---- posting ---- */
+
 /* Tells once that a balance is low: with the post that brought it below the mark. */
 static void notice_low(struct ledger *ledger, const struct post *post, int64_t balance)
 {
@@ -44,78 +64,92 @@ static void notice_low(struct ledger *ledger, const struct post *post, int64_t b
                                          .file = "",
                                          .jti = "",
                                          .bytes = balance > 0 ? (uint64_t)balance : 0,
-                                         .time_ms = clock_real_ms()};
+                                         .time_ms = ledger_real_ms(ledger)};
     ledger_notify(ledger, post->account, &notice);
 }
 
-static enum posting take_reply(struct poster *poster, struct post *post)
+/* A post that Redis refused does not keep the next ones of the pipeline from being taken. */
+static int take_post(struct poster *poster, size_t index, const redisReply *reply)
 {
-    redisReply *reply = redis_next(&poster->link);
-    enum posting result = POSTING_LOST;
-    if (reply == NULL)
-        return POSTING_LOST;
+    const struct post *post = poster->batch.posts[poster->batch_first + index];
+    struct ledger *ledger = poster->ledger;
     bool shaped = reply->type == REDIS_REPLY_ARRAY && reply->elements == 4;
     for (size_t i = 0; shaped && i < 4; i++)
         shaped = reply->element[i]->type == REDIS_REPLY_INTEGER;
-    if (!shaped)
-        snprintf(poster->link.error, sizeof(poster->link.error), "Redis refuses a post: %.200s",
+    if (!shaped) {
+        snprintf(poster->error, sizeof(poster->error), "Redis refuses a post: %.200s",
                  reply->type == REDIS_REPLY_ERROR ? reply->str
                                                   : "its reply has an unexpected form");
+        return -EAGAIN;
+    }
+    if (reply->element[0]->integer != 0 || reply->element[1]->integer != (long long)post->to)
+        return -ESTALE;
+    if (reply->element[3]->integer == 1)
+        notice_low(ledger, post, reply->element[2]->integer);
+    post->account->watermark = post->to;
+    atomic_fetch_add_explicit(&ledger->posts, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&ledger->records_posted, post->to - post->from + 1,
+                              memory_order_relaxed);
+    return 0;
+}
+
+static int send_post(struct poster *poster, const struct post *post)
+{
+    struct ledger *ledger = poster->ledger;
+    if (post->to <= post->account->sent)
+        atomic_fetch_add_explicit(&ledger->posts_replayed, 1, memory_order_relaxed);
     else
-        result =
-            reply->element[0]->integer == 0 && reply->element[1]->integer == (long long)post->to
-                ? POSTING_DONE
-                : POSTING_DIFFERS;
-    if (result == POSTING_DONE && reply->element[3]->integer == 1)
-        notice_low(poster->ledger, post, reply->element[2]->integer);
-    freeReplyObject(reply);
-    if (result == POSTING_DONE) {
-        post->account->watermark = post->to;
-        atomic_fetch_add_explicit(&poster->ledger->posts, 1, memory_order_relaxed);
-        atomic_fetch_add_explicit(&poster->ledger->records_posted, post->to - post->from + 1,
-                                  memory_order_relaxed);
-    }
-    return result;
+        post->account->sent = post->to;
+    poster->asked++;
+    return post_send(post, ledger, poster->redis, poster_answered, poster) == 0
+               ? 0
+               : poster_unsent(poster);
 }
 
-static enum posting send_posts(struct poster *poster, struct post *const *posts, size_t count)
+static int finish_batch(struct poster *poster)
 {
-    enum posting worst = POSTING_DONE;
-    for (size_t i = 0; i < count; i++) {
-        struct ledger_account *account = posts[i]->account;
-        if (posts[i]->to <= account->sent)
-            atomic_fetch_add_explicit(&poster->ledger->posts_replayed, 1, memory_order_relaxed);
-        else
-            account->sent = posts[i]->to;
-        if (post_send(posts[i], poster->ledger, &poster->link) != 0)
-            return POSTING_LOST;
-    }
-    for (size_t i = 0; i < count; i++) {
-        enum posting one = take_reply(poster, posts[i]);
-        if (one > worst)
-            worst = one;
-        if (poster->link.context->err != 0)
-            return POSTING_LOST;
-    }
-    return worst;
+    if (poster->batch.count > 0)
+        poster->resyncs = 0;
+    post_batch_clear(&poster->batch);
+    poster->safe_segment = poster->reader.segment;
+    poster_works_again(poster);
+    poster_publish(poster);
+    poster_enter(poster, POSTER_RESTING, NULL);
+    return 0;
 }
 
-enum posting poster_post_batch(struct poster *poster, const struct post_batch *batch)
+int poster_post_on(struct poster *poster)
 {
-    enum posting result = POSTING_DONE;
+    const struct post_batch *batch = &poster->batch;
+    if (poster->batch_sent == batch->count)
+        return finish_batch(poster);
+    /* A slow Redis may take longer for a batch than a lease lasts. */
+    if (lease_is_due(&poster->lease, poster->ledger))
+        return poster_ask_lease(poster, LEASE_TO_POST);
+    poster_enter(poster, POSTER_POSTING, take_post);
+    poster->batch_first = poster->batch_sent;
+    while (poster->batch_sent < batch->count && poster->asked < POSTER_PIPELINE) {
+        int result = send_post(poster, batch->posts[poster->batch_sent]);
+        if (result != 0)
+            return result;
+        poster->batch_sent++;
+    }
+    return 0;
+}
+
+int poster_turn(struct poster *poster)
+{
+    poster->turn_due = false;
+    poster->batch_sent = 0;
+    int result = read_batch(poster, &poster->batch);
+    if (result != 0)
+        return tell_unread(poster, result);
     /*
      * Redis learns how many records are on disk before it gets any of them. Otherwise a node that
      * is killed before it renews its lease has posted more records than Redis was told of, and an
      * older copy of its state directory would not be refused.
      */
-    if (batch->count > 0 && !lease_has_told(&poster->lease, poster->ledger) &&
-        poster_renew_lease(poster) != 0)
-        return POSTING_LOST;
-    for (size_t i = 0; i < batch->count && result == POSTING_DONE; i += POSTER_PIPELINE) {
-        if (poster_keep_lease(poster) != 0)
-            return POSTING_LOST;
-        size_t count = batch->count - i < POSTER_PIPELINE ? batch->count - i : POSTER_PIPELINE;
-        result = send_posts(poster, batch->posts + i, count);
-    }
-    return result;
+    if (poster->batch.count > 0 && !lease_has_told(&poster->lease, poster->ledger))
+        return poster_ask_lease(poster, LEASE_TO_POST);
+    return poster_post_on(poster);
 }

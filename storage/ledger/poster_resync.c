@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where the poster begins: it asks Redis for the watermark of every account, and puts the cursor where
- * the first missing record is. Called by poster.c after each connection.
+ * Where the poster begins: it asks Redis for the watermark of every account, a page at a time, and
+ * puts the cursor where the first missing record is. poster.c calls it after each connection, and
+ * where Redis refused a post. It posts nothing.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -9,9 +10,7 @@
 #include <string.h>
 
 #include "storage/ledger/keys.h"
-#include "storage/ledger/lease.h"
 #include "storage/ledger/poster_internal.h"
-#include "storage/ledger/segment.h"
 
 /* ---- watermarks and the cursor ---- */
 
@@ -30,17 +29,6 @@ static void refuse_older(struct poster *poster, const struct ledger_account *acc
     poster_object(poster, LEDGER_REFUSED, text);
 }
 
-bool poster_is_damage(int result)
-{
-    return result == -EBADMSG || result == -EPROTO || result == -EIO || result == -ENOENT;
-}
-
-void poster_say_unread(struct poster *poster, uint32_t segment, int result)
-{
-    snprintf(poster->link.error, sizeof(poster->link.error), "journal segment %08u.seg: %s; %s",
-             segment, strerrordesc_np(-result), segment_cure(-result));
-}
-
 /* Lowers `segment` to the one where replay must begin for this account. */
 static void needs_from(struct ledger_account *account, uint32_t *segment)
 {
@@ -55,77 +43,63 @@ static void needs_from(struct ledger_account *account, uint32_t *segment)
         *segment = from;
 }
 
-static int ask_watermarks(struct poster *poster, struct ledger_account *const *accounts,
-                          size_t count, bool *lost)
+/* Some watermarks were taken over by then, so it counts at once. */
+static void note_loss(struct poster *poster)
 {
-    char key[LEDGER_KEY_MAX], field[LEDGER_HEX_SIZE + 2];
-    snprintf(field, sizeof(field), "w:%s", poster->ledger->instance);
-    for (size_t i = 0; i < count; i++) {
-        struct redis_arguments arguments;
-        arguments.count = 0;
-        ledger_key(key, accounts[i], "account");
-        redis_add(&arguments, "HGET");
-        redis_add(&arguments, key);
-        redis_add(&arguments, field);
-        if (redis_send(&poster->link, &arguments) != 0)
-            return -EAGAIN;
-    }
-    int result = 0;
-    for (size_t i = 0; i < count; i++) {
-        redisReply *reply = redis_next(&poster->link);
-        if (reply == NULL)
-            return -EAGAIN;
-        uint64_t watermark = 0;
-        if (reply->type == REDIS_REPLY_STRING) {
-            watermark = strtoull(reply->str, NULL, 10);
-        } else if (reply->type != REDIS_REPLY_NIL) {
-            snprintf(poster->link.error, sizeof(poster->link.error), "Redis refuses HGET: %.200s",
-                     reply->type == REDIS_REPLY_ERROR ? reply->str : "not a string");
-            result = -EAGAIN;
-        }
-        freeReplyObject(reply);
-        if (result == 0 && watermark > accounts[i]->sent) {
-            refuse_older(poster, accounts[i], watermark);
-            result = -EPERM;
-        }
-        *lost = *lost || watermark < accounts[i]->watermark;
-        if (result == 0)
-            accounts[i]->watermark = watermark;
-    }
-    return result;
+    if (poster->lost)
+        return;
+    poster->lost = true;
+    poster->placed = false;
+    poster_not_current(poster,
+                       "Redis has lost its newest data; the journal is being replayed to it");
 }
 
-int poster_resync(struct poster *poster)
+static int take_watermark(struct poster *poster, size_t index, const redisReply *reply)
+{
+    struct ledger_account *account = poster->page[index];
+    uint64_t watermark = 0;
+    if (poster->result != 0)
+        return 0;
+    if (reply->type == REDIS_REPLY_STRING) {
+        watermark = strtoull(reply->str, NULL, 10);
+    } else if (reply->type != REDIS_REPLY_NIL) {
+        snprintf(poster->error, sizeof(poster->error), "Redis refuses HGET: %.200s",
+                 reply->type == REDIS_REPLY_ERROR ? reply->str : "not a string");
+        return -EAGAIN;
+    }
+    if (watermark > account->sent) {
+        refuse_older(poster, account, watermark);
+        return -EPERM;
+    }
+    if (watermark < account->watermark)
+        note_loss(poster);
+    account->watermark = watermark;
+    return 0;
+}
+
+static int ask_page(struct poster *poster)
+{
+    char key[LEDGER_KEY_MAX], field[LEDGER_HEX_SIZE + 2];
+    const char *const words[] = {"HGET", key, field};
+    snprintf(field, sizeof(field), "w:%s", poster->ledger->instance);
+    poster_enter(poster, POSTER_RESYNCING, take_watermark);
+    while (poster->next_account != NULL && poster->page_count < POSTER_PIPELINE) {
+        poster->page[poster->page_count++] = poster->next_account;
+        ledger_key(key, poster->next_account, "account");
+        poster->next_account = names_recorded_next(poster->next_account);
+        int result = poster_send(poster, 3, words);
+        if (result != 0)
+            return result;
+    }
+    return 0;
+}
+
+static int place_cursor(struct poster *poster)
 {
     struct ledger *ledger = poster->ledger;
-    bool lost = false;
-    int result = 0;
-    poster->target = atomic_load(&ledger->journal.durable_records);
-    uint32_t missing = journal_segments(&ledger->journal);
-    struct ledger_account *next = names_recorded(&ledger->names);
-    while (next != NULL && result == 0) {
-        struct ledger_account *accounts[POSTER_PIPELINE];
-        size_t count = 0;
-        for (; next != NULL && count < POSTER_PIPELINE; next = names_recorded_next(next))
-            accounts[count++] = next;
-        result = ask_watermarks(poster, accounts, count, &lost);
-        for (size_t i = 0; i < count && result == 0; i++)
-            needs_from(accounts[i], &missing);
-        if (result == 0)
-            result = poster_keep_lease(poster);
-    }
-    if (lost) {
-        /*
-         * Also where the link failed meanwhile, for some lower watermarks were already taken over.
-         */
-        poster->placed = false;
-        poster_not_current(poster,
-                           "Redis has lost its newest data; the journal is being replayed to it");
-    }
-    if (result != 0)
-        return result;
-    uint32_t segment = poster->placed ? poster->safe_segment : missing;
-    result = reader_enter(&poster->reader, segment, journal_base(&ledger->journal, segment), false);
+    uint32_t segment = poster->placed ? poster->safe_segment : poster->missing;
+    int result =
+        reader_enter(&poster->reader, segment, journal_base(&ledger->journal, segment), false);
     if (result != 0) {
         poster_say_unread(poster, segment, result);
         return -EAGAIN;
@@ -133,5 +107,31 @@ int poster_resync(struct poster *poster)
     poster->placed = true;
     poster->safe_segment = segment;
     poster_publish(poster);
+    if (!atomic_exchange(&ledger->redis_up, true))
+        atomic_fetch_add_explicit(&ledger->redis_connects, 1, memory_order_relaxed);
+    poster->turn_due = true;
+    poster_enter(poster, POSTER_RESTING, NULL);
     return 0;
+}
+
+int poster_resync_on(struct poster *poster)
+{
+    for (size_t i = 0; i < poster->page_count; i++)
+        needs_from(poster->page[i], &poster->missing);
+    poster->page_count = 0;
+    /* A million accounts take longer than a lease lasts. */
+    if (lease_is_due(&poster->lease, poster->ledger))
+        return poster_ask_lease(poster, LEASE_TO_RESYNC);
+    return poster->next_account != NULL ? ask_page(poster) : place_cursor(poster);
+}
+
+int poster_resync(struct poster *poster)
+{
+    struct ledger *ledger = poster->ledger;
+    poster->target = atomic_load(&ledger->journal.durable_records);
+    poster->missing = journal_segments(&ledger->journal);
+    poster->next_account = names_recorded(&ledger->names);
+    poster->page_count = 0;
+    poster->lost = false;
+    return poster_resync_on(poster);
 }

@@ -1,16 +1,82 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the poster says of itself: its state, its objections, how far it came, its lease. Called by the
- * poster's other parts, in its thread.
+ * What all states of the poster need: commands and their replies, the lease's question, and what the
+ * rest of the ledger sees of it: its objections, how far it came. The poster's other parts call it.
  */
 #include <errno.h>
+#include <string.h>
 #include <xxhash.h>
 
-#include "server/base/clock.h"
-#include "storage/ledger/lease.h"
+#include "server/base/check.h"
 #include "storage/ledger/poster_internal.h"
+#include "storage/ledger/segment.h"
 
-/* ---- states and waiting ---- */
+/* ---- commands ---- */
+
+void poster_enter(struct poster *poster, enum poster_state state, poster_take *take)
+{
+    poster->state = state;
+    poster->take = take;
+    poster->asked = poster->answered = 0;
+    poster->result = 0;
+}
+
+void poster_answered(void *context, const redisReply *reply)
+{
+    struct poster *poster = context;
+    size_t index = poster->answered++;
+    check(poster->answered <= poster->asked);
+    int result = reply == NULL ? -EAGAIN : poster->take(poster, index, reply);
+    if (poster->result == 0 || (poster->result == -ESTALE && result != 0))
+        poster->result = result;
+}
+
+int poster_send(struct poster *poster, int count, const char *const words[])
+{
+    size_t lengths[8];
+    check(count <= (int)(sizeof(lengths) / sizeof(lengths[0])));
+    for (int i = 0; i < count; i++)
+        lengths[i] = strlen(words[i]);
+    poster->asked++;
+    if (poster->redis->send(poster->redis->self, count, words, lengths, poster_answered, NULL,
+                            poster) == 0)
+        return 0;
+    return poster_unsent(poster);
+}
+
+int poster_unsent(struct poster *poster)
+{
+    poster->asked--;
+    snprintf(poster->error, sizeof(poster->error), "Redis at %.160s: no memory",
+             poster->ledger->options.redis);
+    return -EAGAIN;
+}
+
+int poster_refused(struct poster *poster, const char *command, const redisReply *reply)
+{
+    (void)ledger_redis_explain(command, reply->str, poster->ledger->options.redis_user,
+                               poster->error, sizeof(poster->error));
+    return -EAGAIN;
+}
+
+static int take_lease(struct poster *poster, size_t index, const redisReply *reply)
+{
+    (void)index;
+    poster->leased = lease_take(&poster->lease, poster->ledger, reply, poster->lease_text,
+                                poster->error, sizeof(poster->error));
+    return 0;
+}
+
+int poster_ask_lease(struct poster *poster, enum lease_purpose purpose)
+{
+    struct lease_command command;
+    poster->purpose = purpose;
+    poster_enter(poster, POSTER_LEASING, take_lease);
+    lease_ask(&poster->lease, poster->ledger, &command);
+    return poster_send(poster, command.count, command.words);
+}
+
+/* ---- what the ledger sees ---- */
 
 /*
  * Whether an objection was not told since Redis last took posts. Numbers, such as the time left, do
@@ -43,7 +109,7 @@ void poster_waiting(struct poster *poster, const char *text)
         ledger_set_poster_state(ledger, LEDGER_CATCHING_UP, text);
     /* The embedded Redis may still be starting. */
     if (atomic_load(&ledger->redis_connects) == 0 &&
-        clock_monotonic_ms() < poster->begun_ms + POSTER_PATIENCE_MS)
+        ledger_monotonic_ms(ledger) < poster->begun_ms + POSTER_PATIENCE_MS)
         return;
     if (is_news(poster, text))
         ledger_say(ledger, LEDGER_EVENT_WARNING, "%s; the node keeps trying", text);
@@ -93,66 +159,21 @@ void poster_publish(struct poster *poster)
         become_current(poster);
 }
 
-void poster_rest(struct poster *poster, uint64_t milliseconds, bool for_records)
+void poster_works_again(struct poster *poster)
 {
-    struct ledger *ledger = poster->ledger;
-    struct timespec until = ledger_deadline(clock_monotonic_ms() + milliseconds);
-    int result = 0;
-    pthread_mutex_lock(&ledger->lock);
-    while (result == 0 && !ledger->given_up && !(for_records && ledger->stopping) &&
-           !(for_records && (notices_are_waiting(ledger) ||
-                             atomic_load(&ledger->journal.durable_records) > poster->reader.count)))
-        result = pthread_cond_timedwait(&ledger->durable_moved, &ledger->lock, &until);
-    pthread_mutex_unlock(&ledger->lock);
+    if (poster->said_count > 0)
+        ledger_say(poster->ledger, LEDGER_EVENT_INFO, "Redis takes posts again");
+    poster->said_count = 0;
+    poster->backoff_ms = LEDGER_REDIS_BACKOFF_LEAST_MS;
 }
 
-bool poster_at_end(struct poster *poster)
+bool poster_is_damage(int result)
 {
-    struct ledger *ledger = poster->ledger;
-    bool all_posted =
-        poster->current && poster->reader.count >= atomic_load(&ledger->journal.durable_records);
-    bool refused = atomic_load(&ledger->poster_state) >= LEDGER_FAILED;
-    pthread_mutex_lock(&ledger->lock);
-    bool end = ledger->given_up || (ledger->stopping && (all_posted || refused));
-    pthread_mutex_unlock(&ledger->lock);
-    return end;
+    return result == -EBADMSG || result == -EPROTO || result == -EIO || result == -ENOENT;
 }
 
-/* ---- the lease ---- */
-
-int poster_take_lease(struct poster *poster)
+void poster_say_unread(struct poster *poster, uint32_t segment, int result)
 {
-    char text[LEDGER_TEXT_MAX];
-    switch (lease_renew(&poster->lease, &poster->link, poster->ledger, text)) {
-    case LEASE_HELD:
-        return 0;
-    case LEASE_NEW:
-        return -ESTALE;
-    case LEASE_WAIT:
-        poster_not_current(poster, text);
-        poster_object(poster, LEDGER_CATCHING_UP, text);
-        return -EBUSY;
-    case LEASE_REFUSED:
-        poster_not_current(poster, text);
-        poster_object(poster, LEDGER_REFUSED, text);
-        return -EPERM;
-    case LEASE_LINK:
-        break;
-    }
-    return -EAGAIN;
-}
-
-int poster_renew_lease(struct poster *poster)
-{
-    int result = poster_take_lease(poster);
-    if (result == 0)
-        return 0;
-    snprintf(poster->link.error, sizeof(poster->link.error),
-             "the node no longer holds the lease of its name");
-    return result == -ESTALE ? -EAGAIN : result;
-}
-
-int poster_keep_lease(struct poster *poster)
-{
-    return lease_is_due(&poster->lease) ? poster_renew_lease(poster) : 0;
+    snprintf(poster->error, sizeof(poster->error), "journal segment %08u.seg: %s; %s", segment,
+             strerrordesc_np(-result), segment_cure(-result));
 }

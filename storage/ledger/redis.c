@@ -67,11 +67,6 @@ static int set_patience(struct redis_link *link, uint32_t patience_ms)
     return redisSetTimeout(link->context, timeout_of(patience_ms)) == REDIS_OK ? 0 : -EAGAIN;
 }
 
-int redis_introduced(struct redis_link *link)
-{
-    return set_patience(link, LEDGER_REDIS_SILENCE_MS);
-}
-
 void redis_failed(struct redis_link *link, bool reached)
 {
     link->another = link->number != 0 && where_failed(link->where, link->number, reached);
@@ -179,35 +174,4 @@ int redis_facts(struct redis_link *link, struct redis_facts *out)
         redis_read_facts(reply, link->options, out, link->error, sizeof(link->error)) ? 0 : -EAGAIN;
     freeReplyObject(reply);
     return result;
-}
-
-static bool has_this_library(struct redis_link *link)
-{
-    redisReply *reply = redis_call(link, 5, redis_library_words);
-    bool same = redis_is_this_library(reply);
-    if (reply != NULL)
-        freeReplyObject(reply);
-    return same;
-}
-
-int redis_load_functions(struct redis_link *link, int64_t *newer)
-{
-    const char *const load[] = {"FUNCTION", "LOAD", "REPLACE", redis_library_text()};
-    *newer = 0;
-    redisReply *reply = redis_call(link, 3, redis_version_words);
-    if (reply == NULL && link->context->err != 0)
-        return -EAGAIN;
-    int64_t found = reply != NULL && reply->type == REDIS_REPLY_INTEGER ? reply->integer : 0;
-    if (reply != NULL)
-        freeReplyObject(reply);
-    if (found > LEDGER_FUNCTIONS_FORMAT)
-        *newer = found;
-    if (found > LEDGER_FUNCTIONS_FORMAT ||
-        (found == LEDGER_FUNCTIONS_FORMAT && has_this_library(link)))
-        return 0;
-    reply = redis_call(link, 4, load);
-    if (reply == NULL)
-        return -EAGAIN;
-    freeReplyObject(reply);
-    return 0;
 }

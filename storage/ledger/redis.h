@@ -36,8 +36,6 @@ int redis_open_any(struct redis_link *link, struct where *where,
 /* Reports that the Redis of this link cannot be used or, where it was `reached`, is lost. Sets
  * link->another. Does not close the link. */
 void redis_failed(struct redis_link *link, bool reached);
-/* Ends the introduction: from now on each answer may take LEDGER_REDIS_SILENCE_MS. 0 or -EAGAIN. */
-int redis_introduced(struct redis_link *link);
 void redis_close(struct redis_link *link);
 
 /* Queues a command; redis_next brings its reply, in order. 0 or -EAGAIN. */
@@ -50,8 +48,5 @@ redisReply *redis_call(struct redis_link *link, int count, const char *const wor
 
 /* Asks INFO. 0, or -EAGAIN with the cause in link->error. */
 int redis_facts(struct redis_link *link, struct redis_facts *out);
-/* Loads the function library unless Redis has exactly this text or a newer version (then *newer is
- * that version, otherwise 0). 0 or -EAGAIN. */
-int redis_load_functions(struct redis_link *link, int64_t *newer);
 
 #endif

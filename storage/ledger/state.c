@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <time.h>
 
 #include "storage/ledger/ledger_internal.h"
@@ -43,6 +44,11 @@ void ledger_say(struct ledger *ledger, enum ledger_event event, const char *form
         if (*c == '\n' || *c == '\r')
             *c = ' ';
     ledger->options.event(ledger->options.event_context, event, format, text);
+}
+
+void ledger_wake_poster(struct ledger *ledger)
+{
+    (void)eventfd_write(ledger->wake_fd, 1);
 }
 
 static void set_state(struct ledger *ledger, _Atomic int *state, char kept[LEDGER_TEXT_MAX],

@@ -134,9 +134,10 @@ static void sync_turn(struct ledger *ledger, struct turn *turn)
         }
         return;
     }
-    pthread_mutex_lock(&ledger->lock);
-    pthread_cond_signal(&ledger->durable_moved);
-    pthread_mutex_unlock(&ledger->lock);
+    uint64_t durable = atomic_load(&journal->durable_records);
+    if (durable != ledger->writer.told)
+        ledger_wake_poster(ledger);
+    ledger->writer.told = durable;
 }
 
 static void set_full(struct ledger *ledger, enum ledger_state state)

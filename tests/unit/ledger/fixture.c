@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 #include "server/base/clock.h"
-#include "storage/ledger/redis.h"
+#include "storage/ledger/redis_talk.h"
 #include "storage/ledger/segment.h"
 
 #define PATIENCE_MS 30000
@@ -203,14 +203,7 @@ int64_t fixture_account_field(struct fixture *fixture, const char *tag, const ch
 
 void fixture_function_load(struct fixture *fixture)
 {
-    struct redis_link link;
-    struct where *where;
-    int64_t newer;
-    cr_assert_eq(where_create(&where, fixture->options.redis), 0);
-    cr_assert_eq(redis_open(&link, where, &fixture->options), 0);
-    cr_assert_eq(redis_load_functions(&link, &newer), 0, "%s", link.error);
-    redis_close(&link);
-    where_destroy(&where);
+    freeReplyObject(fixture_redis(fixture, "FUNCTION LOAD REPLACE %s", redis_library_text()));
 }
 
 struct ledger_account *fixture_account(struct fixture *fixture, const char *name)
