@@ -39,7 +39,7 @@ bool admission_is_covered(const struct worker *worker, const struct connection *
 
 void admission_refuse(struct worker *worker, struct connection *connection, enum refusal refusal)
 {
-    connection_unlink(worker, connection, LINK_PARKED);
+    connection_leave(worker, connection, LIST_PARKED);
     if (connection->state == CONNECTION_SENDING) {
         transfer_cut(worker, connection, refusal_text(refusal));
         return;
@@ -55,7 +55,7 @@ void admission_refuse(struct worker *worker, struct connection *connection, enum
 
 void admission_go_on(struct worker *worker, struct connection *connection)
 {
-    connection_unlink(worker, connection, LINK_PARKED);
+    connection_leave(worker, connection, LIST_PARKED);
     if (connection->state == CONNECTION_SENDING) {
         purse_begin(&connection->purse, connection->window);
         limits_join(connection);

@@ -84,7 +84,7 @@ static struct connection *asker_of(const struct worker *worker, const struct gra
 {
     check(asker->index < worker->taken);
     struct connection *connection = &worker->connections[asker->index];
-    if (connection->generation != asker->generation || !connection->linked[LINK_PARKED] ||
+    if (connection->generation != asker->generation || !connection->listed[LIST_PARKED] ||
         connection->question != asker->question)
         return NULL;
     return connection;

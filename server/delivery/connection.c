@@ -95,7 +95,7 @@ static struct connection *connection_begin(struct worker *worker, int fd)
     connection->deadline_ms = worker->now_ms + worker->node->config->head_timeout_ms;
     connection->in_head = true;
     connection_set_state(connection, CONNECTION_READING);
-    connection_link(worker, connection, LINK_OPEN);
+    connection_join(worker, connection, LIST_OPEN);
     worker->open_count++;
     atomic_store_explicit(&worker->stats.connections_open, worker->open_count,
                           memory_order_relaxed);
@@ -225,9 +225,9 @@ void connection_close(struct worker *worker, struct connection *connection, bool
     if (!abort)
         connection->transport->end(worker, connection);
     response_release(worker, connection);
-    for (unsigned link = 0; link < LINK_COUNT; link++) {
-        if (!owed || link != LINK_UNMETERED)
-            connection_unlink(worker, connection, (enum connection_link)link);
+    for (unsigned which = 0; which < LIST_COUNT; which++) {
+        if (!owed || which != LIST_UNMETERED)
+            connection_leave(worker, connection, (enum worker_list)which);
     }
     if (abort)
         end_by_reset(connection);

@@ -71,14 +71,14 @@ enum sending_wait {
 };
 
 /* The worker's lists (worker.h) that a connection may be in. */
-enum connection_link {
-    LINK_OPEN,
-    LINK_READY,
-    LINK_PARKED,
-    LINK_UNMETERED,
-    LINK_RATED,
-    LINK_HASHING,
-    LINK_COUNT
+enum worker_list {
+    LIST_OPEN,
+    LIST_READY,
+    LIST_PARKED,
+    LIST_UNMETERED,
+    LIST_RATED,
+    LIST_HASHING,
+    LIST_COUNT
 };
 
 /*
@@ -135,8 +135,8 @@ struct connection {
     bool forwards;      /* the peer is a proxy that names the client of each request */
     bool counted;       /* `client` is counted in the node's table of addresses */
     bool navigation;    /* a browser's window waits for the answer, not a program */
-    bool linked[LINK_COUNT];
-    struct connection *next[LINK_COUNT], *previous[LINK_COUNT];
+    bool listed[LIST_COUNT];
+    struct connection *next[LIST_COUNT], *previous[LIST_COUNT];
 
     char *input; /* owns; bytes received and not handled yet; NULL where there are none */
     uint32_t input_length, input_size;
@@ -207,10 +207,8 @@ void connection_completed(struct worker *worker, struct connection *connection);
 /* ---- connection_lists.c ---- */
 
 /* Put the connection into one of the worker's lists, or take it out; once is enough. */
-void connection_link(struct worker *worker, struct connection *connection,
-                     enum connection_link link);
-void connection_unlink(struct worker *worker, struct connection *connection,
-                       enum connection_link link);
+void connection_join(struct worker *worker, struct connection *connection, enum worker_list which);
+void connection_leave(struct worker *worker, struct connection *connection, enum worker_list which);
 
 /* ---- connection_input.c ---- */
 
@@ -392,7 +390,9 @@ void transfer_cut(struct worker *worker, struct connection *connection, const ch
 /* Whether the transfer has waited for the disk lately. It then sends less at a time, because others
  * wait for the disk, too, and their chunks come together. */
 bool transfer_is_cold(const struct worker *worker, const struct connection *connection);
-/* How many of the next `length` bytes of the file to send now; 0: the disk must bring them first. */
+/*
+ * How many of the next `length` bytes of the file to send now; 0: the disk must bring them first.
+ */
 size_t transfer_ready(struct worker *worker, struct connection *connection, size_t length);
 /*
  * How many bytes of the chunk to read from the disk in this thread, because the ring has brought it

@@ -63,7 +63,7 @@ void connection_sweep(struct worker *worker)
     if (connection == NULL)
         connection = worker->open.first;
     for (uint32_t left = worker->open_count / 10 + 1; left > 0 && connection != NULL; left--) {
-        worker->sweep_next = connection->next[LINK_OPEN]; /* connection_unlink moves it on, too */
+        worker->sweep_next = connection->next[LIST_OPEN]; /* connection_leave moves it on, too */
         sweep_one(worker, connection);
         judge_rate(worker, connection);
         connection = worker->sweep_next;
@@ -80,7 +80,7 @@ void connection_stop_idle(struct worker *worker)
 {
     struct connection *connection = worker->open.first;
     while (connection != NULL) {
-        struct connection *next = connection->next[LINK_OPEN];
+        struct connection *next = connection->next[LIST_OPEN];
         if (connection->state == CONNECTION_READING && !has_just_come(worker, connection) &&
             !metering_read(worker, connection))
             connection_close(worker, connection, false);

@@ -7,56 +7,54 @@
 #include "server/base/check.h"
 #include "server/delivery/connection.h"
 
-static struct connection_list *list_of(struct worker *worker, enum connection_link link)
+static struct connection_list *list_of(struct worker *worker, enum worker_list which)
 {
-    switch (link) {
-    case LINK_OPEN:
+    switch (which) {
+    case LIST_OPEN:
         return &worker->open;
-    case LINK_READY:
+    case LIST_READY:
         return &worker->ready;
-    case LINK_PARKED:
+    case LIST_PARKED:
         return &worker->parked;
-    case LINK_UNMETERED:
+    case LIST_UNMETERED:
         return &worker->unmetered;
-    case LINK_RATED:
+    case LIST_RATED:
         return &worker->rated;
-    case LINK_HASHING:
+    case LIST_HASHING:
         return &worker->hashing;
-    case LINK_COUNT:
+    case LIST_COUNT:
         break;
     }
     check(false);
     return NULL;
 }
 
-void connection_link(struct worker *worker, struct connection *connection,
-                     enum connection_link link)
+void connection_join(struct worker *worker, struct connection *connection, enum worker_list which)
 {
-    struct connection_list *list = list_of(worker, link);
-    if (connection->linked[link])
+    struct connection_list *list = list_of(worker, which);
+    if (connection->listed[which])
         return;
-    /* LINK_READY is a queue, so a connection joins at its end. The other lists are walked
+    /* LIST_READY is a queue, so a connection joins at its end. The other lists are walked
      * whole: one that is put back during such a walk joins at the head, where the walk does not
      * meet it again. */
-    struct connection *before = link == LINK_READY ? list->last : NULL;
-    struct connection *after = link == LINK_READY ? NULL : list->first;
-    connection->linked[link] = true;
-    connection->previous[link] = before;
-    connection->next[link] = after;
-    *(before != NULL ? &before->next[link] : &list->first) = connection;
-    *(after != NULL ? &after->previous[link] : &list->last) = connection;
+    struct connection *before = which == LIST_READY ? list->last : NULL;
+    struct connection *after = which == LIST_READY ? NULL : list->first;
+    connection->listed[which] = true;
+    connection->previous[which] = before;
+    connection->next[which] = after;
+    *(before != NULL ? &before->next[which] : &list->first) = connection;
+    *(after != NULL ? &after->previous[which] : &list->last) = connection;
 }
 
-void connection_unlink(struct worker *worker, struct connection *connection,
-                       enum connection_link link)
+void connection_leave(struct worker *worker, struct connection *connection, enum worker_list which)
 {
-    if (!connection->linked[link])
+    if (!connection->listed[which])
         return;
-    connection->linked[link] = false;
-    if (link == LINK_OPEN && worker->sweep_next == connection)
-        worker->sweep_next = connection->next[link];
-    struct connection_list *list = list_of(worker, link);
-    struct connection *before = connection->previous[link], *after = connection->next[link];
-    *(before != NULL ? &before->next[link] : &list->first) = after;
-    *(after != NULL ? &after->previous[link] : &list->last) = before;
+    connection->listed[which] = false;
+    if (which == LIST_OPEN && worker->sweep_next == connection)
+        worker->sweep_next = connection->next[which];
+    struct connection_list *list = list_of(worker, which);
+    struct connection *before = connection->previous[which], *after = connection->next[which];
+    *(before != NULL ? &before->next[which] : &list->first) = after;
+    *(after != NULL ? &after->previous[which] : &list->last) = before;
 }

@@ -54,7 +54,7 @@ int metering_begin(struct worker *worker, struct connection *connection, size_t 
     connection->deliveries_last = delivery;
     if (connection->delivery_count++ == 0) {
         connection->progress_ms = worker->now_ms;
-        connection_link(worker, connection, LINK_UNMETERED);
+        connection_join(worker, connection, LIST_UNMETERED);
     }
     return 0;
 }
@@ -192,7 +192,7 @@ bool metering_read(struct worker *worker, struct connection *connection)
            connection->deliveries->acknowledged == connection->deliveries->handed)
         delivery_settle(worker, connection);
     if (connection->deliveries == NULL)
-        connection_unlink(worker, connection, LINK_UNMETERED);
+        connection_leave(worker, connection, LIST_UNMETERED);
     return connection->deliveries != NULL && info.tcpi_state != TCP_STATE_CLOSE;
 }
 
@@ -201,7 +201,7 @@ void metering_end(struct worker *worker, struct connection *connection)
     (void)metering_read(worker, connection);
     while (connection->deliveries != NULL)
         delivery_settle(worker, connection);
-    connection_unlink(worker, connection, LINK_UNMETERED);
+    connection_leave(worker, connection, LIST_UNMETERED);
 }
 
 /*
@@ -242,7 +242,7 @@ void metering_tick(struct worker *worker)
 {
     struct connection *connection = worker->unmetered.first;
     while (connection != NULL) {
-        struct connection *next = connection->next[LINK_UNMETERED];
+        struct connection *next = connection->next[LIST_UNMETERED];
         tick_one(worker, connection);
         connection = next;
     }

@@ -16,7 +16,7 @@ void parked_enter(struct worker *worker, struct connection *connection)
         connection->admit_until_ms = worker->now_ms + worker->node->config->admission_timeout_ms;
     }
     connection->question = 0;
-    connection_link(worker, connection, LINK_PARKED);
+    connection_join(worker, connection, LIST_PARKED);
 }
 
 /* Whether a new response has waited admission_timeout_ms for the questions of others. To ask itself
@@ -47,7 +47,7 @@ void parked_retry(struct worker *worker)
 {
     struct connection *connection = worker->parked.first;
     while (connection != NULL) {
-        struct connection *next = connection->next[LINK_PARKED];
+        struct connection *next = connection->next[LIST_PARKED];
         retry_one(worker, connection);
         connection = next;
     }
@@ -61,7 +61,7 @@ void parked_look_again(struct worker *worker, bool keys)
 {
     struct connection *connection = worker->unmetered.first;
     while (connection != NULL) {
-        struct connection *next = connection->next[LINK_UNMETERED];
+        struct connection *next = connection->next[LIST_UNMETERED];
         if (connection->state == CONNECTION_SENDING && connection->window != NULL) {
             if (keys && !token_is_live(worker->trust, connection->link->token))
                 transfer_cut(worker, connection, "the key that signed its link was removed");
@@ -74,7 +74,7 @@ void parked_look_again(struct worker *worker, bool keys)
     }
     connection = keys ? worker->parked.first : NULL;
     while (connection != NULL) {
-        struct connection *next = connection->next[LINK_PARKED];
+        struct connection *next = connection->next[LIST_PARKED];
         uint32_t index = connection->index, generation = connection->generation;
         if (!token_is_live(worker->trust, connection->link->token)) {
             admission_refuse(worker, connection, refusal_of_verdict(REFUSED_KEY_UNKNOWN));

@@ -83,7 +83,7 @@ bool request_await_hash(struct worker *worker, struct connection *connection,
     if (connection->hash_ticket == 0)
         return false;
     connection_set_state(connection, CONNECTION_PREPARING);
-    connection_link(worker, connection, LINK_HASHING);
+    connection_join(worker, connection, LIST_HASHING);
     return true;
 }
 
@@ -91,13 +91,13 @@ void request_retry_hashing(struct worker *worker)
 {
     struct connection *connection = worker->hashing.first;
     while (connection != NULL) {
-        struct connection *next = connection->next[LINK_HASHING];
+        struct connection *next = connection->next[LIST_HASHING];
         /* The ticket is asked first: once the hashing is through, the tag can be learnt. */
         bool through = media_hash_is_through(worker->node->media, connection->hash_ticket);
         media_file_learn(worker->files, connection->file);
         if (through || connection->file->etag[0] != '\0' ||
             worker->now_ms >= connection->hash_until_ms) {
-            connection_unlink(worker, connection, LINK_HASHING);
+            connection_leave(worker, connection, LIST_HASHING);
             connection_set_state(connection, CONNECTION_READING);
             connection_resume(worker, connection);
         }

@@ -60,13 +60,13 @@ static void wait_writable(struct worker *worker, struct connection *connection)
 static void wait_acknowledged(struct worker *worker, struct connection *connection)
 {
     connection->waiting = WAIT_ACKNOWLEDGED;
-    connection_link(worker, connection, LINK_RATED);
+    connection_join(worker, connection, LIST_RATED);
 }
 
 static void wait_rate(struct worker *worker, struct connection *connection)
 {
     connection->waiting = WAIT_RATE;
-    connection_link(worker, connection, LINK_RATED);
+    connection_join(worker, connection, LIST_RATED);
 }
 
 /* Waits for what the transport's error names. False where waiting does not help. */
@@ -206,9 +206,9 @@ void transfer_tick(struct worker *worker)
 {
     struct connection *connection = worker->rated.first;
     while (connection != NULL) {
-        struct connection *next = connection->next[LINK_RATED];
+        struct connection *next = connection->next[LIST_RATED];
         uint32_t index = connection->index, generation = connection->generation;
-        connection_unlink(worker, connection, LINK_RATED);
+        connection_leave(worker, connection, LIST_RATED);
         if (connection->waiting == WAIT_RATE || connection->waiting == WAIT_ACKNOWLEDGED)
             transfer_run(worker, connection);
         connection_resume_if_alive(worker, index, generation);
@@ -344,7 +344,7 @@ void transfer_run(struct worker *worker, struct connection *connection)
             return;
         }
         if (turn >= TURN_MAX || (turn >= MEDIA_BRING_MAX && transfer_is_cold(worker, connection))) {
-            connection_link(worker, connection, LINK_READY);
+            connection_join(worker, connection, LIST_READY);
             return;
         }
         uint64_t sent = send_chunk(worker, connection);
@@ -384,5 +384,5 @@ void transfer_warmed(struct worker *worker, struct connection *connection, int r
     media_reader_brought(worker->residency, connection->file, &connection->reader,
                          connection->offset, worker->now_ms);
     connection->waiting = WAIT_NONE;
-    connection_link(worker, connection, LINK_READY);
+    connection_join(worker, connection, LIST_READY);
 }

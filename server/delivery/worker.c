@@ -204,7 +204,7 @@ static void run_ready(struct worker *worker, uint64_t before)
     while (worker->ready.first != NULL && bytes_handed(worker) - now < share) {
         struct connection *connection = worker->ready.first;
         uint32_t index = connection->index, generation = connection->generation;
-        connection_unlink(worker, connection, LINK_READY);
+        connection_leave(worker, connection, LIST_READY);
         transfer_run(worker, connection);
         connection_resume_if_alive(worker, index, generation);
     }
@@ -275,7 +275,7 @@ static void cut_all(struct worker *worker)
 {
     struct connection *connection = worker->open.first;
     while (connection != NULL) {
-        struct connection *next = connection->next[LINK_OPEN];
+        struct connection *next = connection->next[LIST_OPEN];
         if (connection->state == CONNECTION_SENDING)
             count(&worker->cut_at_stop, 1);
         transfer_cut(worker, connection, "the node is stopping and stop_timeout_ms has passed");
@@ -283,7 +283,7 @@ static void cut_all(struct worker *worker)
     }
     connection = worker->unmetered.first; /* closing ones that wait for acknowledgements */
     while (connection != NULL) {
-        struct connection *next = connection->next[LINK_UNMETERED];
+        struct connection *next = connection->next[LIST_UNMETERED];
         connection_settle(worker, connection);
         connection = next;
     }

@@ -98,10 +98,10 @@ void token_cache_touch(struct token_cache *cache, struct token_entry *entry)
 
 static void forget(struct token_cache *cache, struct token_entry *entry)
 {
-    struct token_entry **link = bucket_of(cache, entry->digest);
-    while (*link != entry)
-        link = &(*link)->next;
-    *link = entry->next;
+    struct token_entry **place = bucket_of(cache, entry->digest);
+    while (*place != entry)
+        place = &(*place)->next;
+    *place = entry->next;
     recency_remove(cache, entry);
     cache->entries--;
     entry->cached = false;

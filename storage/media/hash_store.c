@@ -95,7 +95,7 @@ static void clear_slot(struct hash_store *store, uint32_t gap)
     set_slot(store, gap, NONE);
 }
 
-static void age_unlink(struct hash_store *store, uint32_t number)
+static void age_leave(struct hash_store *store, uint32_t number)
 {
     const struct hash_entry *entry = &store->entries[number];
     *(entry->older == NONE ? &store->oldest : &store->entries[entry->older].newer) = entry->newer;
@@ -117,7 +117,7 @@ static uint32_t take_entry(struct hash_store *store)
         return store->used++;
     uint32_t number = store->oldest;
     check(number != NONE);
-    age_unlink(store, number);
+    age_leave(store, number);
     clear_slot(store, find_slot(store, &store->entries[number].record.identity));
     return number;
 }
@@ -134,7 +134,7 @@ static bool remember(struct hash_store *store, const struct hash_record *record,
             known->saved |= saved;
             return false;
         }
-        age_unlink(store, number);
+        age_leave(store, number);
     } else {
         number = take_entry(store);
         slot = find_slot(store, &record->identity); /* take_entry may have moved the slots */
