@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A part of ledger.h, which users include: how long names may be, and accounts and files as the
+ * ledger's users hold them.
+ */
+#ifndef TOLLGATE_STORAGE_LEDGER_NAMES_H
+#define TOLLGATE_STORAGE_LEDGER_NAMES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "storage/ledger/redis_table.h"
+
+#define LEDGER_ISSUER_MAX      32
+#define LEDGER_ACCOUNT_MAX     128
+#define LEDGER_FILE_MAX        1024
+#define LEDGER_NODE_MAX        32
+#define LEDGER_TRANSACTION_MAX 64
+#define LEDGER_AMOUNT_MAX                                                                          \
+    ((int64_t)LEDGER_NUMBER_MAX + 1) /* exclusive: what a Lua number holds exactly */
+#define LEDGER_TAG_MAX    (LEDGER_ISSUER_MAX + 1 + 3 * LEDGER_ACCOUNT_MAX + 1)
+#define LEDGER_LINK_BYTES 32 /* what names a link: a SHA-256 */
+#define LEDGER_LINK_HEX   (2 * LEDGER_LINK_BYTES)
+#define LEDGER_KEY_MAX    (LEDGER_TAG_MAX + 24 + LEDGER_LINK_HEX)
+#define LEDGER_USES_MAX   1000 /* of a link and path */
+
+struct ledger;
+struct ledger_account;
+
+/*
+ * An account or a file as the journal knows it: interned and counted by atomic references, so that
+ * a worker looks it up once per token or open file and then passes a pointer. Looking up takes none
+ * of accounts_max. The look-ups give a reference to the caller; 0, -EINVAL or -ENOMEM.
+ */
+struct ledger_file;
+int ledger_account_get(struct ledger *ledger, const char *issuer, const char *account,
+                       size_t account_length, struct ledger_account **out);
+void ledger_account_hold(struct ledger_account *account);
+void ledger_account_drop(struct ledger_account **account);
+const char *ledger_account_issuer(const struct ledger_account *account);
+const char *ledger_account_name(const struct ledger_account *account);
+/* "issuer/account", the account percent-encoded (all but A-Z a-z 0-9 . _ ~ -): the hash tag
+ * of its keys. */
+const char *ledger_account_tag(const struct ledger_account *account);
+int ledger_file_get(struct ledger *ledger, const char *path, size_t length,
+                    struct ledger_file **out);
+const char *ledger_file_path(const struct ledger_file *file, size_t *length);
+void ledger_file_hold(struct ledger_file *file);
+void ledger_file_drop(struct ledger_file **file);
+
+#endif

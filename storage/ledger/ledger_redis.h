@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A part of ledger.h, which users include: which Redis is the ledger's, where it is, how long it may
+ * take, what it must grant a node, and what it says of itself.
+ */
+#ifndef TOLLGATE_STORAGE_LEDGER_REDIS_H
+#define TOLLGATE_STORAGE_LEDGER_REDIS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct ledger;
+struct ledger_options;
+
+/*
+ * True where the poster has replayed the journal to the Redis with this run_id (40 hexadecimal
+ * digits, from INFO server). A worker's own connection must not ask for grants before: an empty
+ * Redis would deny accounts that exist.
+ */
+bool ledger_redis_is_current(struct ledger *ledger, const char *run_id);
+/* True where the poster has replayed to another Redis than this one: the ledger no longer uses this
+ * one, so its answers and messages do not count. */
+bool ledger_redis_is_other(struct ledger *ledger, const char *run_id);
+
+/*
+ * A number from 1 that grows whenever the ledger's Redis is, or may be, another than
+ * before: a connection then asks the two functions above again. One atomic load, cheap
+ * enough for each request.
+ */
+uint64_t ledger_redis_generation(const struct ledger *ledger);
+
+/*
+ * How long a connection to Redis may take, in milliseconds. All of them keep to these bounds:
+ * the workers', the poster's, push's and the admin calls'. One that takes longer is closed
+ * and made again.
+ */
+#define LEDGER_REDIS_RESOLVE_MS       5000 /* to resolve its name, on a thread of its own */
+#define LEDGER_REDIS_CONNECT_MS       1000 /* to be accepted */
+#define LEDGER_REDIS_INTRODUCE_MS     2000 /* for an answer to AUTH, INFO, SUBSCRIBE, first calls */
+#define LEDGER_REDIS_SILENCE_MS       5000 /* later: no byte arrives while an answer is due */
+/*
+ * The pause between two attempts to connect: it begins at the least and doubles up to the most,
+ * with a random part. With this most, poster and then workers are back within two seconds of Redis.
+ */
+#define LEDGER_REDIS_BACKOFF_LEAST_MS 50
+#define LEDGER_REDIS_BACKOFF_MOST_MS  500
+#define LEDGER_REDIS_BEAT_MS          1000 /* a worker's idle connection asks if Redis lives */
+
+/* ---- where Redis is: one authority on the address in force, for whoever connects ---- */
+
+/* Validates an address: "unix:/path", "host:port", "[v6]:port", "redis://host",
+ * "redis://host:port". 0, or -EINVAL with a sentence that has the cure and no secret. */
+int ledger_redis_validate(const char *text, char *error, size_t error_size);
+
+struct ledger_redis_address {
+    char host[256];  /* numeric; or the path of a Unix socket */
+    int port;        /* 0: a Unix socket */
+    uint64_t number; /* grows whenever another address comes into force */
+};
+/* The address in force. Any thread; it never blocks. 0, or -EAGAIN with a sentence: the name is not
+ * resolved yet. */
+int ledger_redis_address(struct ledger *ledger, struct ledger_redis_address *out, char *error,
+                         size_t error_size);
+/*
+ * Reports that a connection to the address of this number could not be made or introduced, or was
+ * lost (`reached`). The next address of the name comes into force, or the name is resolved again. A
+ * report about an address no longer in force changes nothing, so all threads may report the same
+ * failure. True where the caller should try another address at once. Any thread.
+ */
+bool ledger_redis_failed(struct ledger *ledger, uint64_t number, bool reached);
+
+/* ---- before a node runs ---- */
+
+/* What a Redis says of itself. */
+struct ledger_redis_report {
+    char version[32], policy[32]; /* redis_version and maxmemory-policy */
+    bool append_only, loading, replica;
+    bool hears_revocations; /* this user may subscribe to tg:revocations */
+    char push_error[400];   /* otherwise why not, and the cure */
+    int64_t clock_ahead_ms; /* its wall clock against ours; negative: behind */
+    enum ledger_name_holder {
+        LEDGER_NAME_FREE,
+        LEDGER_NAME_OWN,  /* held by the state directory's instance, whether or not its node runs */
+        LEDGER_NAME_COPY, /* likewise, but leased although no process here uses the directory */
+        LEDGER_NAME_TAKEN,   /* held by another state directory: a node here would never serve */
+        LEDGER_NAME_UNKNOWN, /* name_error says why */
+    } name;                  /* of the node */
+    int64_t name_left_ms;    /* of the name's lease; 0 or less: its node does not run */
+    char name_error[480];
+};
+/*
+ * Asks the Redis of `options`; reads only its redis, redis_user, redis_password, node and
+ * state_dir. Blocks, some seconds at most, and changes nothing in Redis or the state directory.
+ * 0, or a negative errno (-EINVAL, -EAGAIN, -EPROTO) with one sentence: the address, the cause
+ * and the cure.
+ */
+int ledger_redis_probe(const struct ledger_options *options, struct ledger_redis_report *out,
+                       char *error, size_t error_size);
+
+/* What the node and the doctor say of a Redis without append_only. */
+#define LEDGER_REDIS_FORGETS                                                                       \
+    "keeps no append-only file, so that the nodes must post its data again if it restarts; run "   \
+    "redis-cli CONFIG SET appendonly yes, and put it into redis.conf"
+
+/* The rights of a node's Redis user, as ACL SETUSER takes them. Each only adds rights, since
+ * another program may use the same user. */
+#define LEDGER_REDIS_KEYS    "'~tg:*'"
+#define LEDGER_REDIS_CHANNEL "'&tg:revocations'"
+#define LEDGER_REDIS_COMMANDS                                                                      \
+    "+auth +fcall +function +hdel +hget +hgetall +hmget +hscan +hset +info +pexpireat "            \
+    "+pexpiretime +ping +publish +subscribe +time +xadd +xrange"
+
+/*
+ * Writes into `out` why Redis cannot be used: the cause, and behind "; " the cure where one is
+ * known. `command` was answered with the error `said`, as `user` (NULL: the default one); where
+ * `command` is NULL, `said` is what hiredis says of the connection. Never repeats what Redis says
+ * of AUTH, which may hold the password. Returns whether there is a cure.
+ */
+bool ledger_redis_explain(const char *command, const char *said, const char *user, char *out,
+                          size_t size);
+
+/* Whether a process, such as a running node, has the state directory locked. The calling user must
+ * be able to read the directory. */
+bool ledger_is_running(const char *state_dir);
+
+#endif
