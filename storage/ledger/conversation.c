@@ -141,6 +141,7 @@ static int make_room(struct conversation *conversation)
 {
     if (conversation->count < conversation->room)
         return 0;
+    check(conversation->count == conversation->room);
     size_t room = conversation->room == 0 ? 512 : conversation->room * 2;
     struct due *due = calloc(room, sizeof(struct due));
     if (due == NULL)
@@ -248,6 +249,7 @@ static void finish_connecting(struct conversation *conversation)
 {
     int error = 0;
     socklen_t size = sizeof(error);
+    check(conversation->context != NULL);
     if (getsockopt(conversation->context->fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
         error = errno;
     if (error != 0)

@@ -59,23 +59,23 @@ struct poster {
     struct conversation *conversation; /* owns; NULL: another Redis was given */
     const struct ledger_redis *redis;  /* borrows */
     enum poster_state state;
+    int result; /* the gravest of the takes */
     poster_take *take;
     size_t asked, answered; /* commands of the state, and their replies */
-    int result;             /* the gravest of the takes */
     uint64_t next_ms;
     char error[400]; /* why the connection is given up, for -EAGAIN */
     uint64_t backoff_ms, begun_ms;
     unsigned seed, resyncs;
-    bool warned_append_only;
     uint64_t said[POSTER_OBJECTIONS_MAX]; /* objections told since Redis took posts */
     unsigned said_count;
+    bool warned_append_only;
     bool released; /* the reply to the lease's return has come */
 
     /* Of a new connection. */
+    bool library_is_ours;                /* Redis has the function library with our text */
+    int64_t library;                     /* the version of the function library there; 0: none */
+    int64_t said_newer;                  /* the version that was reported */
     char run_id[64], replication_id[64]; /* of the Redis that it is to */
-    int64_t library;                     /* version of the function library there; 0: none */
-    bool library_is_ours;                /* it has this program's text */
-    int64_t said_newer;                  /* the version of the function library that was reported */
 
     struct lease lease;
     enum lease_purpose purpose;
@@ -87,15 +87,15 @@ struct poster {
     struct ledger_account *page[POSTER_PIPELINE], *next_account;
     size_t page_count;
     uint32_t missing;      /* the first segment with something that Redis lacks, as far as known */
+    uint32_t safe_segment; /* Redis confirmed all records before this segment */
     bool lost;             /* a watermark went back in this resync */
     bool placed;           /* the cursor stands in a segment */
-    uint32_t safe_segment; /* Redis confirmed all records before this segment */
     bool current;          /* Redis has all records up to `target` */
+    bool turn_due;         /* a turn follows a resync, also where nothing is new */
     uint64_t target;       /* records of the journal at the last resync */
 
     struct post_batch batch;
     size_t batch_first, batch_sent; /* its posts from the one to the other are under way */
-    bool turn_due;                  /* a turn follows a resync, also where nothing is new */
 };
 
 /* ---- poster_state.c ---- */
