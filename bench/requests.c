@@ -63,14 +63,14 @@ static int sign(const struct bench_signer *signer, const struct url *url, const 
     char container[sizeof("exact:") + sizeof(parsed.path)];
     snprintf(container, sizeof(container), "exact:%s", parsed.path);
     int64_t now = (int64_t)time(NULL);
-    const struct token_grant grant = {.iss = signer->iss,
-                                      .account = signer->account,
-                                      .audience = signer->audience,
-                                      .container = container,
-                                      .jti = jti,
-                                      .iat = now,
-                                      .exp = now + signer->expires_s};
-    int result = token_sign(signer->keys, NULL, &grant, jws);
+    const struct token_claims claims = {.iss = signer->iss,
+                                        .account = signer->account,
+                                        .audience = signer->audience,
+                                        .container = container,
+                                        .jti = jti,
+                                        .iat = now,
+                                        .exp = now + signer->expires_s};
+    int result = token_sign(signer->keys, NULL, &claims, jws);
     if (result != 0)
         snprintf(error, error_size, "signing a link to %s: %s%s", parsed.path,
                  strerrordesc_np(-result),

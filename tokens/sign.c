@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Signs links: a grant in, a compact JWS out, within the very bounds that the verifier holds.
+ * Signs tokens: claims in, a compact JWS out, within the very bounds that the verifier holds.
  * Called by the command line and the bench harness; the server itself never signs.
  */
 #include <errno.h>
@@ -32,32 +32,32 @@ static bool is_time(int64_t seconds)
     return seconds >= 0 && seconds <= TOKEN_TIME_MAX;
 }
 
-static bool are_limits(const struct token_grant *grant)
+static bool are_limits(const struct token_claims *claims)
 {
-    const struct token_limits *limits = &grant->limits;
+    const struct token_limits *limits = &claims->limits;
 
     return limits->max_uses <= TOKEN_USES_MAX && limits->max_conns <= TOKEN_CONNS_MAX &&
            limits->max_bytes <= TOKEN_TIME_MAX && limits->rate <= TOKEN_TIME_MAX &&
            (limits->pace_thousandth == 0 || limits->pace_thousandth >= 1000) &&
            limits->pace_thousandth <= TOKEN_PACE_MAX * 1000 &&
-           (limits->max_uses == 0 || grant->jti != NULL);
+           (limits->max_uses == 0 || claims->jti != NULL);
 }
 
-/* A grant that the verifier would refuse is not signed: the mistake shows here and not
+/* Claims that the verifier would refuse are not signed: the mistake shows here and not
  * at a listener's. */
-static bool is_sound(const struct token_grant *grant)
+static bool is_sound(const struct token_claims *claims)
 {
     struct token_container *container = NULL;
     bool sound =
-        grant->iss != NULL && is_plain_or_null(grant->iss, TOKEN_ISS_MAX) &&
-        grant->account != NULL && is_plain_or_null(grant->account, TOKEN_ACCOUNT_MAX) &&
-        is_plain_or_null(grant->jti, TOKEN_JTI_MAX) &&
-        is_plain_or_null(grant->filename, TOKEN_FILENAME_MAX) &&
-        (grant->filename == NULL || token_filename_is_sound(grant->filename)) &&
-        is_plain_or_null(grant->audience, TOKEN_ISS_MAX) && grant->exp > 0 && is_time(grant->exp) &&
-        is_time(grant->nbf) && is_time(grant->iat) && are_limits(grant) &&
-        grant->container != NULL &&
-        container_parse(&container, grant->container, strlen(grant->container)) == TOKEN_OK;
+        claims->iss != NULL && is_plain_or_null(claims->iss, TOKEN_ISS_MAX) &&
+        claims->account != NULL && is_plain_or_null(claims->account, TOKEN_ACCOUNT_MAX) &&
+        is_plain_or_null(claims->jti, TOKEN_JTI_MAX) &&
+        is_plain_or_null(claims->filename, TOKEN_FILENAME_MAX) &&
+        (claims->filename == NULL || token_filename_is_sound(claims->filename)) &&
+        is_plain_or_null(claims->audience, TOKEN_ISS_MAX) && claims->exp > 0 &&
+        is_time(claims->exp) && is_time(claims->nbf) && is_time(claims->iat) &&
+        are_limits(claims) && claims->container != NULL &&
+        container_parse(&container, claims->container, strlen(claims->container)) == TOKEN_OK;
 
     container_destroy(&container);
     return sound;
@@ -79,19 +79,19 @@ static int add_number(json_t *object, const char *name, uint64_t number)
     return json_object_set_new(object, name, json_integer((json_int_t)number)) == 0 ? 0 : -ENOMEM;
 }
 
-static int add_limits(json_t *claims, const struct token_limits *limits)
+static int add_limits(json_t *json, const struct token_limits *limits)
 {
     uint32_t pace = limits->pace_thousandth;
     int result;
 
-    if ((result = add_number(claims, "max_uses", limits->max_uses)) == 0 &&
-        (result = add_number(claims, "max_bytes", limits->max_bytes)) == 0 &&
-        (result = add_number(claims, "rate", limits->rate)) == 0 &&
-        (result = add_number(claims, "max_conns", limits->max_conns)) == 0)
-        result = add_number(claims, "resume", limits->resume_s);
+    if ((result = add_number(json, "max_uses", limits->max_uses)) == 0 &&
+        (result = add_number(json, "max_bytes", limits->max_bytes)) == 0 &&
+        (result = add_number(json, "rate", limits->rate)) == 0 &&
+        (result = add_number(json, "max_conns", limits->max_conns)) == 0)
+        result = add_number(json, "resume", limits->resume_s);
     if (result == 0 && pace % 1000 == 0)
-        return add_number(claims, "pace", pace / 1000);
-    if (result == 0 && json_object_set_new(claims, "pace", json_real(pace / 1000.0)) != 0)
+        return add_number(json, "pace", pace / 1000);
+    if (result == 0 && json_object_set_new(json, "pace", json_real(pace / 1000.0)) != 0)
         result = -ENOMEM;
     return result;
 }
@@ -123,38 +123,38 @@ static int make_header(const struct key *key, char **out)
     return *out != NULL ? 0 : -ENOMEM;
 }
 
-static int make_claims(const struct token_grant *grant, char **out)
+static int make_claims(const struct token_claims *claims, char **out)
 {
-    json_t *claims = json_object();
+    json_t *json = json_object();
     int result;
 
-    if (claims == NULL)
+    if (json == NULL)
         return -ENOMEM;
-    if ((result = add_text(claims, "iss", grant->iss)) == 0 &&
-        (result = add_text(claims, "aud", grant->audience)) == 0 &&
-        (result = add_number(claims, "exp", (uint64_t)grant->exp)) == 0 &&
-        (result = add_number(claims, "nbf", (uint64_t)grant->nbf)) == 0 &&
-        (result = add_number(claims, "iat", (uint64_t)grant->iat)) == 0 &&
-        (result = add_text(claims, "jti", grant->jti)) == 0 &&
-        (result = add_text(claims, "filename", grant->filename)) == 0 &&
-        (result = add_limits(claims, &grant->limits)) == 0 &&
-        (result = add_text(claims, "cdniuc", grant->container)) == 0)
-        result = add_text(claims, "acct", grant->account);
+    if ((result = add_text(json, "iss", claims->iss)) == 0 &&
+        (result = add_text(json, "aud", claims->audience)) == 0 &&
+        (result = add_number(json, "exp", (uint64_t)claims->exp)) == 0 &&
+        (result = add_number(json, "nbf", (uint64_t)claims->nbf)) == 0 &&
+        (result = add_number(json, "iat", (uint64_t)claims->iat)) == 0 &&
+        (result = add_text(json, "jti", claims->jti)) == 0 &&
+        (result = add_text(json, "filename", claims->filename)) == 0 &&
+        (result = add_limits(json, &claims->limits)) == 0 &&
+        (result = add_text(json, "cdniuc", claims->container)) == 0)
+        result = add_text(json, "acct", claims->account);
     if (result != 0) {
-        json_decref(claims);
+        json_decref(json);
         return result;
     }
-    *out = print(claims);
+    *out = print(json);
     return *out != NULL ? 0 : -ENOMEM;
 }
 
 /* Puts header, claims and signature together (RFC 7515 section 5.1). */
-static int assemble(const struct key *key, const char *header, const char *claims, char **out)
+static int assemble(const struct key *key, const char *header, const char *payload, char **out)
 {
     unsigned char signature[SIGNATURE_SIZE_MAX];
     size_t signature_length = 0;
     size_t length = strlen(header);
-    size_t claims_length = strlen(claims);
+    size_t claims_length = strlen(payload);
     size_t input_length =
         BASE64URL_ENCODED_SIZE(length) + 1 + BASE64URL_ENCODED_SIZE(claims_length);
     char *jws;
@@ -167,7 +167,7 @@ static int assemble(const struct key *key, const char *header, const char *claim
         return -ENOMEM;
     length = base64url_encode((const unsigned char *)header, length, jws);
     jws[length++] = '.';
-    length += base64url_encode((const unsigned char *)claims, claims_length, jws + length);
+    length += base64url_encode((const unsigned char *)payload, claims_length, jws + length);
     result = key_sign(key, jws, length, signature, &signature_length);
     if (result != 0) {
         free(jws);
@@ -179,22 +179,22 @@ static int assemble(const struct key *key, const char *header, const char *claim
     return 0;
 }
 
-int token_sign(const struct key_set *keys, const char *kid, const struct token_grant *grant,
+int token_sign(const struct key_set *keys, const char *kid, const struct token_claims *claims,
                char **jws)
 {
     const struct key *key = find_signer(keys, kid);
     char *header = NULL;
-    char *claims = NULL;
+    char *payload = NULL;
     int result;
 
     *jws = NULL;
     if (key == NULL)
         return -ENOKEY;
-    if (!is_sound(grant))
+    if (!is_sound(claims))
         return -EINVAL;
-    if ((result = make_header(key, &header)) == 0 && (result = make_claims(grant, &claims)) == 0)
-        result = assemble(key, header, claims, jws);
+    if ((result = make_header(key, &header)) == 0 && (result = make_claims(claims, &payload)) == 0)
+        result = assemble(key, header, payload, jws);
     free(header);
-    free(claims);
+    free(payload);
     return result;
 }

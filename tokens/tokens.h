@@ -285,7 +285,7 @@ unsigned token_verdict_uri_signing(enum token_verdict verdict);
 
 /* ---- signing ---- */
 
-struct token_grant {
+struct token_claims {
     const char *iss;
     const char *account;
     const char *container; /* "exact:/x.mp3": decoded path, byte for byte */
@@ -303,7 +303,7 @@ struct token_grant {
  * by the caller (free()). Returns 0, -ENOKEY (no such key, or it cannot sign), -EINVAL (the
  * verifier would refuse a value), -ENOMEM.
  */
-int token_sign(const struct key_set *keys, const char *kid, const struct token_grant *grant,
+int token_sign(const struct key_set *keys, const char *kid, const struct token_claims *claims,
                char **jws);
 
 /* ---- reading without trusting ---- */

@@ -44,16 +44,16 @@ static void verify(enum token_algorithm algorithm)
         .id = "shop", .iss = "shop", .prefixes = prefixes, .prefix_count = 1};
     const struct token_policy policy = {.lifetime_max_s = 7 * 86400,
                                         .public_origin = "http://media.example"};
-    const struct token_grant grant = {.iss = "shop",
-                                      .account = "alice",
-                                      .container = "exact:/music/album/01 - the first song.mp3",
-                                      .jti = "order-4711",
-                                      .exp = 4102444800};
+    const struct token_claims claims = {.iss = "shop",
+                                        .account = "alice",
+                                        .container = "exact:/music/album/01 - the first song.mp3",
+                                        .jti = "order-4711",
+                                        .exp = 4102444800};
     check(key_set_parse(&keys, jwks, sizeof(jwks) - 1, error, sizeof(error)) == 0);
     check(key_set_parse(&issuer.keys, jwks, sizeof(jwks) - 1, error, sizeof(error)) == 0);
     check(token_trust_create(&trust, &issuer, 1, &policy, error, sizeof(error)) == 0);
     for (int i = 0; i <= VERIFIED; i++)
-        check(token_sign(keys, token_algorithm_name(algorithm), &grant, &jws[i]) == 0);
+        check(token_sign(keys, token_algorithm_name(algorithm), &claims, &jws[i]) == 0);
     micro_begin();
     for (int i = 0; i <= VERIFIED; i++) {
         struct token *token;

@@ -462,7 +462,7 @@ static int sign_path(const struct signing *signing, const char *path)
     if (random && random_jti(jti, sizeof(jti)) < 0)
         return cli_fail(EX_SOFTWARE, command,
                         "the kernel gave no random bytes; name the link with --jti ID");
-    const struct token_grant grant = {
+    const struct token_claims claims = {
         .iss = arguments->issuer,
         .account = arguments->account,
         .container = container,
@@ -475,10 +475,10 @@ static int sign_path(const struct signing *signing, const char *path)
         .limits = arguments->limits,
     };
     char *jws = NULL;
-    int result = token_sign(keys, arguments->kid, &grant, &jws);
+    int result = token_sign(keys, arguments->kid, &claims, &jws);
     if (result < 0)
         return fail_sign(command, arguments, keys, result);
-    code = print_link(signing, path, encoded, grant.jti, jws);
+    code = print_link(signing, path, encoded, claims.jti, jws);
     if (code == EX_OK)
         review(signing, path, encoded, jws);
     free(jws);

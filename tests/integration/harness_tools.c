@@ -236,7 +236,7 @@ const char *site_token_with(struct site *site, const struct link_options *option
     if (container == NULL)
         container = site_format(site, "exact:%s", options->path);
     time_t now = time(NULL);
-    struct token_grant grant = {
+    struct token_claims claims = {
         .iss = options->iss != NULL ? options->iss
                : options->by_rival  ? SITE_RIVAL_ISS
                                     : SITE_ISS,
@@ -250,7 +250,7 @@ const char *site_token_with(struct site *site, const struct link_options *option
         .limits = options->limits,
     };
     char *jws = NULL;
-    int result = token_sign(options->by_rival ? site->rival_keys : site->keys, NULL, &grant, &jws);
+    int result = token_sign(options->by_rival ? site->rival_keys : site->keys, NULL, &claims, &jws);
     cr_assert_eq(result, 0, "token_sign: %s", strerrordesc_np(-result));
     return site_keep(site, jws);
 }
@@ -397,13 +397,13 @@ static char *with_other_s(const char *jws)
 void site_twins(struct site *site, const struct key_set *keys, const char *path,
                 struct token_limits limits, const char *twins[2])
 {
-    const struct token_grant grant = {.iss = "https://shop.example",
-                                      .account = "alice",
-                                      .container = site_format(site, "exact:%s", path),
-                                      .exp = time(NULL) + 3600,
-                                      .limits = limits};
+    const struct token_claims claims = {.iss = "https://shop.example",
+                                        .account = "alice",
+                                        .container = site_format(site, "exact:%s", path),
+                                        .exp = time(NULL) + 3600,
+                                        .limits = limits};
     char *jws = NULL;
-    cr_assert_eq(token_sign(keys, NULL, &grant, &jws), 0);
+    cr_assert_eq(token_sign(keys, NULL, &claims, &jws), 0);
     char *other = with_other_s(jws);
     twins[0] = site_format(site, "%s?URISigningPackage=%s", path, jws);
     twins[1] = site_format(site, "%s?URISigningPackage=%s", path, other);

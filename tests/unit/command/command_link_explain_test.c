@@ -30,15 +30,15 @@ Test(server_cli, explain_dates_the_claims_in_utc_and_from_now)
 {
     cli_make_node();
     const int64_t now = (int64_t)time(NULL);
-    struct token_grant grant = {
+    struct token_claims claims = {
         .iss = "shop", .account = "a", .container = "exact:/x", .exp = now - 750};
-    char *link = cli_sign_by_hand("shop-private.jwks", &grant, "/x");
+    char *link = cli_sign_by_hand("shop-private.jwks", &claims, "/x");
     expect_refused(link, "Verdict: 410 expired", "UTC, 12 minutes ago");
     EXPECT_IN(cli_out, "path       ok");
     free(link);
-    grant.exp = now + 18000;
-    grant.nbf = now + 12600;
-    link = cli_sign_by_hand("shop-private.jwks", &grant, "/x");
+    claims.exp = now + 18000;
+    claims.nbf = now + 12600;
+    link = cli_sign_by_hand("shop-private.jwks", &claims, "/x");
     expect_refused(link, "Verdict: 403 not_yet_valid", "nbf_leeway_s");
     EXPECT_IN(cli_out, "UTC, in 3 hours");
     free(link);
@@ -47,11 +47,11 @@ Test(server_cli, explain_dates_the_claims_in_utc_and_from_now)
 Test(server_cli, explain_recognises_milliseconds)
 {
     cli_make_node();
-    const struct token_grant grant = {.iss = "shop",
-                                      .account = "a",
-                                      .container = "exact:/x",
-                                      .exp = ((int64_t)time(NULL) + 3600) * 1000};
-    char *link = cli_sign_by_hand("shop-private.jwks", &grant, "/x");
+    const struct token_claims claims = {.iss = "shop",
+                                        .account = "a",
+                                        .container = "exact:/x",
+                                        .exp = ((int64_t)time(NULL) + 3600) * 1000};
+    char *link = cli_sign_by_hand("shop-private.jwks", &claims, "/x");
     expect_refused(link, "lifetime_too_long", "exp counts milliseconds: divide by 1000");
     free(link);
 }
@@ -60,12 +60,12 @@ Test(server_cli, explain_recognises_encoded_paths_in_the_wrong_place)
 {
     cli_make_node();
     const int64_t exp = (int64_t)time(NULL) + 3600;
-    const struct token_grant grant = {
+    const struct token_claims claims = {
         .iss = "shop", .account = "a", .container = "exact:/a%20b.mp3", .exp = exp};
-    char *link = cli_sign_by_hand("shop-private.jwks", &grant, "/a%20b.mp3");
+    char *link = cli_sign_by_hand("shop-private.jwks", &claims, "/a%20b.mp3");
     expect_refused(link, "out_of_container", "cdniuc is percent-encoded");
     free(link);
-    const struct token_grant decoded = {
+    const struct token_claims decoded = {
         .iss = "shop", .account = "a", .container = "exact:/a b.mp3", .exp = exp};
     link = cli_sign_by_hand("shop-private.jwks", &decoded, "/a%2520b.mp3");
     expect_refused(link, "out_of_container", "percent-encoded twice");
@@ -77,12 +77,12 @@ Test(server_cli, explain_tells_two_unicode_forms_of_one_name)
     cli_make_node();
     const int64_t exp = (int64_t)time(NULL) + 3600;
     /* The path is NFC in the token and NFD on disk, as in files that come from a Mac. */
-    const struct token_grant grant = {
+    const struct token_claims claims = {
         .iss = "shop", .account = "a", .container = "exact:/Caf\xc3\xa9.mp3", .exp = exp};
-    char *link = cli_sign_by_hand("shop-private.jwks", &grant, "/Cafe%CC%81.mp3");
+    char *link = cli_sign_by_hand("shop-private.jwks", &claims, "/Cafe%CC%81.mp3");
     expect_refused(link, "out_of_container", "another Unicode form (NFC and NFD)");
     free(link);
-    const struct token_grant album = {
+    const struct token_claims album = {
         .iss = "shop", .account = "a", .container = "prefix:/Cafe\xcc\x81/", .exp = exp};
     link = cli_sign_by_hand("shop-private.jwks", &album, "/Caf%C3%A9/x.mp3");
     expect_refused(link, "out_of_container", "another Unicode form (NFC and NFD)");
@@ -160,7 +160,7 @@ Test(server_cli, explain_names_the_issuers_and_paths_that_exist)
 {
     cli_make_node();
     const int64_t exp = (int64_t)time(NULL) + 3600;
-    const struct token_grant stranger = {
+    const struct token_claims stranger = {
         .iss = "nobody", .account = "a", .container = "exact:/x", .exp = exp};
     char *link = cli_sign_by_hand("shop-private.jwks", &stranger, "/x");
     expect_refused(link, "403 issuer_unknown", "issuer shop is configured with iss shop");
@@ -169,7 +169,7 @@ Test(server_cli, explain_names_the_issuers_and_paths_that_exist)
     link = cli_sign("radio-private.jwks", "radio", "/elsewhere");
     expect_refused(link, "out_of_issuer_paths", "issuer radio may sign for: /radio/");
     free(link);
-    const struct token_grant aimed = {
+    const struct token_claims aimed = {
         .iss = "shop", .account = "a", .container = "exact:/x", .exp = exp, .audience = "cdn"};
     link = cli_sign_by_hand("shop-private.jwks", &aimed, "/x");
     expect_refused(link, "audience_mismatch", "leave aud out");

@@ -167,13 +167,13 @@ char *cli_sign(const char *key, const char *issuer, const char *path)
     return strdup(cli_out);
 }
 
-char *cli_sign_by_hand(const char *key, const struct token_grant *grant, const char *target)
+char *cli_sign_by_hand(const char *key, const struct token_claims *claims, const char *target)
 {
     char text[8192], error[256], *jws = NULL, *link = NULL;
     struct key_set *keys;
     cli_read_back(key, text, sizeof(text));
     cr_assert_eq(key_set_parse(&keys, text, strlen(text), error, sizeof(error)), 0, "%s", error);
-    cr_assert_eq(token_sign(keys, NULL, grant, &jws), 0);
+    cr_assert_eq(token_sign(keys, NULL, claims, &jws), 0);
     cr_assert_geq(asprintf(&link, "%s?URISigningPackage=%s", target, jws), 0);
     key_set_destroy(&keys);
     free(jws);

@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-struct token_grant;
+struct token_claims;
 
 extern char cli_directory[64];              /* where the test stands */
 extern char cli_out[65536], cli_err[65536]; /* what the last run printed */
@@ -38,7 +38,7 @@ void cli_configure(const char *lines);
 /* The URL that `link sign` prints, without its newline. The caller frees it. */
 char *cli_sign(const char *key, const char *issuer, const char *path);
 /* A link with claims that `link sign` would not make. The caller frees it. */
-char *cli_sign_by_hand(const char *key, const struct token_grant *grant, const char *target);
+char *cli_sign_by_hand(const char *key, const struct token_claims *claims, const char *target);
 
 #define EXPECT_IN(text, part)     cr_expect_not_null(strstr(text, part), "no \"%s\" in: %s", part, text)
 #define EXPECT_NOT_IN(text, part) cr_expect_null(strstr(text, part), "\"%s\" in: %s", part, text)

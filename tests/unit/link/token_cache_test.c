@@ -56,11 +56,11 @@ static struct token_trust *make_trust(unsigned which)
 /* A token that is signed with one of the two key sets. */
 static const char *sign_with(unsigned which, const char *account, const char *jti, int64_t exp)
 {
-    const struct token_grant grant = {
+    const struct token_claims claims = {
         .iss = "shop", .account = account, .container = "exact:/f", .jti = jti, .exp = exp};
     struct key_set *keys = keys_of(which);
     cr_assert_lt(made_count, (size_t)TOKENS_MADE);
-    cr_assert_eq(token_sign(keys, NULL, &grant, &made[made_count]), 0);
+    cr_assert_eq(token_sign(keys, NULL, &claims, &made[made_count]), 0);
     key_set_destroy(&keys);
     return made[made_count++];
 }

@@ -50,7 +50,7 @@ Test(key_set, cannot_sign_with_a_public_key_or_against_key_ops)
         "{\"kty\":\"oct\",\"kid\":\"a\",\"alg\":\"HS256\",\"k\":\"" SECRET
         "\",\"key_ops\":[\"verify\"]}",
     };
-    struct token_grant grant = {.iss = "i", .account = "a", .container = "exact:/a", .exp = 1};
+    struct token_claims claims = {.iss = "i", .account = "a", .container = "exact:/a", .exp = 1};
 
     for (size_t i = 0; i < 3; i++) {
         struct key_set *keys = NULL;
@@ -59,7 +59,7 @@ Test(key_set, cannot_sign_with_a_public_key_or_against_key_ops)
         cr_assert_eq(key_set_parse(&keys, publics[i], strlen(publics[i]), error, sizeof(error)), 0,
                      "%s", error);
         cr_expect_not(key_set_can_sign(keys, 0));
-        cr_expect_eq(token_sign(keys, NULL, &grant, &jws), -ENOKEY);
+        cr_expect_eq(token_sign(keys, NULL, &claims, &jws), -ENOKEY);
         cr_expect_null(jws);
         key_set_destroy(&keys);
     }
@@ -156,13 +156,13 @@ static struct token_trust *trust_of(struct key_set *keys)
 Test(key_generate, makes_keys_that_sign_what_their_public_halves_verify)
 {
     for (int i = TOKEN_HS256; i <= TOKEN_EDDSA; i++) {
-        struct token_grant grant = {.iss = "i",
-                                    .account = "anna \xc3\xa9",
-                                    .container = "exact:/\xc3\xa9\".mp3",
-                                    .jti = "j",
-                                    .exp = 100,
-                                    .nbf = 50,
-                                    .iat = 40};
+        struct token_claims claims = {.iss = "i",
+                                      .account = "anna \xc3\xa9",
+                                      .container = "exact:/\xc3\xa9\".mp3",
+                                      .jti = "j",
+                                      .exp = 100,
+                                      .nbf = 50,
+                                      .iat = 40};
         struct key_set *signer = NULL;
         struct key_set *verifier = NULL;
         struct token_trust *trust;
@@ -186,10 +186,10 @@ Test(key_generate, makes_keys_that_sign_what_their_public_halves_verify)
         cr_expect_eq(key_set_algorithm(signer, 0), (enum token_algorithm)i);
         cr_expect_str_eq(key_set_kid(signer, 0), key_set_kid(verifier, 0));
         trust = trust_of(verifier);
-        cr_assert_eq(token_sign(signer, key_set_kid(signer, 0), &grant, &jws), 0);
+        cr_assert_eq(token_sign(signer, key_set_kid(signer, 0), &claims, &jws), 0);
         cr_assert_eq(token_verify(trust, jws, strlen(jws), &token), TOKEN_OK);
         cr_assert_not_null(token);
-        cr_expect_str_eq(token->account, grant.account);
+        cr_expect_str_eq(token->account, claims.account);
         cr_expect_str_eq(token->jti, "j");
         cr_expect_eq(token->exp, 100);
         cr_expect_eq(token->nbf, 50);
@@ -219,10 +219,10 @@ Test(key_generate, gives_each_key_a_kid_of_its_own)
 
 Test(token_sign, refuses_what_the_verifier_would_refuse)
 {
-    const struct token_grant good = {
+    const struct token_claims good = {
         .iss = "i", .account = "a", .container = "exact:/a", .exp = 100};
     char long_text[TOKEN_ACCOUNT_MAX + 2];
-    struct token_grant bad[12];
+    struct token_claims bad[12];
     struct key_set *keys = NULL;
     char error[256];
     char *jws = NULL;

@@ -142,16 +142,16 @@ Test(token_verify, refuses_an_hmac_keyed_with_the_public_key)
                               "\"k\":\"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEXH8UTNG72bfocs3-"
                               "257rn0s2ldbqkLJK2KRiMohYjlrQ"
                               "\"}";
-    struct token_grant grant = {.iss = "https://shop.example",
-                                .account = "anna",
-                                .container = "exact:/music/a.mp3",
-                                .exp = TEST_NOW};
+    struct token_claims claims = {.iss = "https://shop.example",
+                                  .account = "anna",
+                                  .container = "exact:/music/a.mp3",
+                                  .exp = TEST_NOW};
     struct key_set *forger = NULL;
     char error[256];
     char *jws = NULL;
 
     cr_assert_eq(key_set_parse(&forger, jwk, strlen(jwk), error, sizeof(error)), 0, "%s", error);
-    cr_assert_eq(token_sign(forger, "e", &grant, &jws), 0);
+    cr_assert_eq(token_sign(forger, "e", &claims, &jws), 0);
     cr_expect_eq(test_verdict(trust, jws), REFUSED_ALGORITHM_REFUSED);
     free(jws);
     key_set_destroy(&forger);
