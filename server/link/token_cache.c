@@ -143,7 +143,7 @@ static bool name_link(struct token_cache *cache, const char *jws, size_t length,
 }
 
 /* The context of a signature verification, which may be skipped. */
-struct question {
+struct verification {
     struct verifications *verifications;
     const unsigned char *digest;
     const struct token_asker *asker;
@@ -152,10 +152,10 @@ struct question {
 
 static bool may_verify(void *context)
 {
-    struct question *question = context;
-    bool may = verifications_may(question->verifications, question->digest, question->asker->client,
-                                 question->asker->now_ms);
-    question->effort = may ? TOKEN_VERIFIED : TOKEN_UNVERIFIED;
+    struct verification *verification = context;
+    bool may = verifications_may(verification->verifications, verification->digest,
+                                 verification->asker->client, verification->asker->now_ms);
+    verification->effort = may ? TOKEN_VERIFIED : TOKEN_UNVERIFIED;
     return may;
 }
 
@@ -185,10 +185,11 @@ static enum token_verdict verify_signature(const struct token_cache *cache,
     *effort = TOKEN_REMEMBERED;
     if (verifications_has_failed(cache->verifications, key, generation))
         return REFUSED_BAD_SIGNATURE;
-    struct question question = {cache->verifications, key, asker, TOKEN_READ};
-    enum token_verdict verdict = token_verify_if(trust, jws, length, token, may_verify, &question);
-    *effort = question.effort;
-    if (question.effort == TOKEN_VERIFIED &&
+    struct verification verification = {cache->verifications, key, asker, TOKEN_READ};
+    enum token_verdict verdict =
+        token_verify_if(trust, jws, length, token, may_verify, &verification);
+    *effort = verification.effort;
+    if (verification.effort == TOKEN_VERIFIED &&
         verifications_tell(cache->verifications, key, generation, verdict != REFUSED_BAD_SIGNATURE,
                            asker->client, asker->now_ms))
         say_used_up(asker->client);
