@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The access log's queues, its file and the thread that writes it. start.c and
- * stop.c in server/node/ open and close it, and access.c puts records. Only the thread ever waits for the file. See access_log.h.
+ * The access log's queues, its file and the thread that writes it. start.c and stop.c in
+ * server/node/ open and close it, and access.c puts lines' facts. Only the thread ever waits for
+ * the file. See access_log.h.
  */
 #include "server/access_log/access_log.h"
 
@@ -21,7 +22,7 @@
 #include "server/base/clock.h"
 #include "server/base/line_batch.h"
 #include "server/base/log.h"
-#include "server/base/record_queue.h"
+#include "server/base/message_queue.h"
 #include "server/base/waiting.h"
 
 #define TURN_MS  200
@@ -31,8 +32,8 @@ struct access_log {
     char *path; /* owns */
     enum access_format format;
     unsigned workers;
-    struct record_queue *queues; /* owns, with their bytes; one for each worker to put into */
-    int fd, wake_fd;             /* owns both */
+    struct message_queue *queues; /* owns, with their bytes; one for each worker to put into */
+    int fd, wake_fd;              /* owns both */
     pthread_t thread;
     bool started;
     atomic_bool stop, reopen;
@@ -61,17 +62,17 @@ static void wake(const struct access_log *log)
     (void)!write(log->wake_fd, &one, sizeof(one));
 }
 
-bool access_log_put(struct access_log *log, unsigned worker, const struct access_record *record)
+bool access_log_put(struct access_log *log, unsigned worker, const struct access_facts *facts)
 {
     check(worker < log->workers);
-    struct record_queue *queue = &log->queues[worker];
-    size_t before = record_queue_used(queue);
-    if (!record_queue_put(queue, record, record->size)) {
+    struct message_queue *queue = &log->queues[worker];
+    size_t before = message_queue_used(queue);
+    if (!message_queue_put(queue, facts, facts->size)) {
         atomic_fetch_add_explicit(&log->dropped, 1, memory_order_relaxed);
         return false;
     }
-    /* Waking at each record would cost a system call: the thread looks every TURN_MS by itself. */
-    if (before < ACCESS_QUEUE_BYTES / 2 && record_queue_used(queue) >= ACCESS_QUEUE_BYTES / 2)
+    /* Waking for each line would cost a system call: the thread looks every TURN_MS by itself. */
+    if (before < ACCESS_QUEUE_BYTES / 2 && message_queue_used(queue) >= ACCESS_QUEUE_BYTES / 2)
         wake(log);
     return true;
 }
@@ -116,19 +117,19 @@ static void flush(struct access_log *log)
 
 /* ---- the thread ---- */
 
-static void take_all(struct access_log *log, struct record_queue *queue)
+static void take_all(struct access_log *log, struct message_queue *queue)
 {
-    const struct access_record *record;
+    const struct access_facts *facts;
     size_t length;
-    while ((record = record_queue_first(queue, &length)) != NULL) {
+    while ((facts = message_queue_first(queue, &length)) != NULL) {
         struct line_batch *batch = log->batch;
         if (batch->length + ACCESS_LINE_MAX > LINE_BATCH_BYTES)
             flush(log);
-        length = access_line_write(record, log->format, batch->bytes + batch->length);
+        length = access_line_write(facts, log->format, batch->bytes + batch->length);
         if (length == 0)
             atomic_fetch_add_explicit(&log->dropped, 1, memory_order_relaxed);
         batch->length += length;
-        record_queue_drop(queue);
+        message_queue_drop(queue);
     }
 }
 
@@ -140,7 +141,7 @@ static void *run(void *context)
     do {
         struct pollfd woken = {.fd = log->wake_fd, .events = POLLIN};
         uint64_t count;
-        stop = atomic_load(&log->stop); /* read first, so that the last turn sees every record */
+        stop = atomic_load(&log->stop); /* read first, so that the last turn sees every line */
         if (!stop && waiting_poll(&woken, 1, TURN_MS) > 0)
             (void)!read(log->wake_fd, &count, sizeof(count));
         for (unsigned i = 0; i < log->workers; i++)
@@ -172,7 +173,7 @@ static int make_queues(struct access_log *log, unsigned workers)
         char *bytes = aligned_alloc(64, ACCESS_QUEUE_BYTES);
         if (bytes == NULL)
             return -ENOMEM;
-        record_queue_init(&log->queues[log->workers], bytes, ACCESS_QUEUE_BYTES);
+        message_queue_init(&log->queues[log->workers], bytes, ACCESS_QUEUE_BYTES);
     }
     return 0;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The access log: one line for each response, written when all of it is acknowledged or given up,
- * so that the line says what was billed. A worker puts a record into a queue of its own and never
- * waits; one thread writes the records out in batches. Where the disk is slower than the traffic,
+ * so that the line says what was billed. A worker puts a line's facts into a queue of its own and
+ * never waits; one thread writes the lines in batches. Where the disk is slower than the traffic,
  * the queues fill, and lines are dropped and counted; no download is ever slowed. No line holds a
  * token: a target is logged without its token, and what looks like one elsewhere is struck out.
  */
@@ -34,9 +34,9 @@ enum access_text {
     ACCESS_TEXTS
 };
 
-/* The facts of a line. The texts follow the record in memory, one after the other, without NULs. */
-struct access_record {
-    uint32_t size; /* of the record, texts included */
+/* The facts of a line. The texts follow them in memory, one after the other, without NULs. */
+struct access_facts {
+    uint32_t size; /* of all of it, texts included */
     uint16_t length[ACCESS_TEXTS];
     uint16_t status; /* 0: the client went before there was an answer */
     uint8_t minor;   /* of the HTTP/1.x version */
@@ -52,9 +52,9 @@ struct access_record {
     struct client_address client;
 };
 
-static inline char *access_record_text(struct access_record *record)
+static inline char *access_facts_text(struct access_facts *facts)
 {
-    return (char *)(record + 1);
+    return (char *)(facts + 1);
 }
 
 /* ---- the worker's side: an entry for each response that is under way ---- */
@@ -99,9 +99,9 @@ void access_log_reopen(struct access_log *log);
 /* Writes what is queued, waiting two seconds at most for the file, and ends the thread. No worker
  * may put any more. */
 void access_log_close(struct access_log **log);
-/* Queues a copy of the record. Only the worker of that index may call it. False where the queue is
+/* Queues a copy of the facts. Only the worker of that index may call it. False where the queue is
  * full: the line is dropped and counted. */
-bool access_log_put(struct access_log *log, unsigned worker, const struct access_record *record);
+bool access_log_put(struct access_log *log, unsigned worker, const struct access_facts *facts);
 
 /* The columns are explained in server/base/metric.h. */
 #define ACCESS_LOG_METRICS(X)                                                                      \
@@ -117,7 +117,7 @@ void access_log_stats(const struct access_log *log, struct access_log_stats *out
 /* Writes one line with its newline and returns its length; 0 where memory is short or the line
  * would be longer than ACCESS_LINE_MAX. */
 #define ACCESS_LINE_MAX ((size_t)32 * 1024)
-size_t access_line_write(const struct access_record *record, enum access_format format,
+size_t access_line_write(const struct access_facts *facts, enum access_format format,
                          char out[ACCESS_LINE_MAX]);
 
 #endif

@@ -20,7 +20,7 @@
 #include "server/base/clock.h"
 #include "server/base/line_batch.h"
 #include "server/base/log_site.h"
-#include "server/base/record_queue.h"
+#include "server/base/message_queue.h"
 #include "server/base/strike.h"
 
 #define MESSAGE_BYTES_MAX 2048
@@ -47,9 +47,9 @@ static struct {
     atomic_bool writing;    /* the thread has lines that it took from the queue */
     atomic_ullong left_out; /* lines, since the log last told of it */
     atomic_ullong left_out_all;
-    atomic_ullong give_up_ms;  /* of the stop; 0: none */
-    struct record_queue queue; /* put to under the lock */
-    struct line_batch batch;   /* the thread's */
+    atomic_ullong give_up_ms;   /* of the stop; 0: none */
+    struct message_queue queue; /* put to under the lock */
+    struct line_batch batch;    /* the thread's */
     _Alignas(64) char bytes[LOG_QUEUE_BYTES];
 } node_log = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -156,7 +156,7 @@ static bool put(const char *line, size_t length)
 {
     pthread_mutex_lock(&node_log.lock);
     bool running = atomic_load(&node_log.running);
-    if (running && record_queue_put(&node_log.queue, line, length))
+    if (running && message_queue_put(&node_log.queue, line, length))
         pthread_cond_signal(&node_log.changed);
     else if (running)
         leave_out(1);
@@ -190,7 +190,8 @@ static bool await_lines(void)
     const struct timespec until = clock_monotonic_after(REPORT_MS * UINT64_C(1000000));
     int status = 0;
     pthread_mutex_lock(&node_log.lock);
-    while (atomic_load(&node_log.running) && record_queue_used(&node_log.queue) == 0 && status == 0)
+    while (atomic_load(&node_log.running) && message_queue_used(&node_log.queue) == 0 &&
+           status == 0)
         status = pthread_cond_timedwait(&node_log.changed, &node_log.lock, &until);
     bool running = atomic_load(&node_log.running);
     pthread_mutex_unlock(&node_log.lock);
@@ -212,12 +213,12 @@ static void write_queued(void)
     const void *line;
     size_t length;
     atomic_store(&node_log.writing, true);
-    while ((line = record_queue_first(&node_log.queue, &length)) != NULL) {
+    while ((line = message_queue_first(&node_log.queue, &length)) != NULL) {
         if (batch->length + length > LINE_BATCH_BYTES)
             (void)write_batch();
         memcpy(batch->bytes + batch->length, line, length);
         batch->length += length;
-        record_queue_drop(&node_log.queue);
+        message_queue_drop(&node_log.queue);
     }
     if (batch->length > 0)
         (void)write_batch();
@@ -271,7 +272,7 @@ int log_start(void)
 {
     sigset_t all, before;
     clock_cond_init(&node_log.changed);
-    record_queue_init(&node_log.queue, node_log.bytes, sizeof(node_log.bytes));
+    message_queue_init(&node_log.queue, node_log.bytes, sizeof(node_log.bytes));
     node_log.ended = false;
     atomic_store(&node_log.give_up_ms, 0);
     atomic_store(&node_log.running, true);
@@ -319,7 +320,7 @@ void log_last(const char *line, size_t length)
     bool waits = atomic_load(&node_log.running) && !pthread_equal(pthread_self(), node_log.thread);
     uint64_t end_ms = clock_monotonic_ms() + LAST_QUEUE_MS;
     while (waits && clock_monotonic_ms() < end_ms &&
-           (record_queue_used(&node_log.queue) > 0 || atomic_load(&node_log.writing)))
+           (message_queue_used(&node_log.queue) > 0 || atomic_load(&node_log.writing)))
         nanosleep(&pause, NULL);
     (void)!write(STDERR_FILENO, line, length);
 }

@@ -16,11 +16,11 @@
 
 struct access_entry {
     unsigned references;
-    uint64_t began_ms;           /* monotonic */
-    struct access_record record; /* its texts follow */
+    uint64_t began_ms;         /* monotonic */
+    struct access_facts facts; /* its texts follow */
 };
 _Static_assert(sizeof(struct access_entry) ==
-                   offsetof(struct access_entry, record) + sizeof(struct access_record),
+                   offsetof(struct access_entry, facts) + sizeof(struct access_facts),
                "the texts follow both");
 
 static uint16_t cut(size_t length)
@@ -72,18 +72,18 @@ void access_begin(struct worker *worker, struct connection *connection,
     *entry = (struct access_entry){
         .references = 1,
         .began_ms = worker->now_ms,
-        .record = {.size = (uint32_t)(sizeof(struct access_record) + size),
-                   .minor = head != NULL ? (uint8_t)head->minor : 1,
-                   .began_s = worker->now_s,
-                   .began_ms = worker->now_fraction_ms,
-                   .client = connection->client},
+        .facts = {.size = (uint32_t)(sizeof(struct access_facts) + size),
+                  .minor = head != NULL ? (uint8_t)head->minor : 1,
+                  .began_s = worker->now_s,
+                  .began_ms = worker->now_fraction_ms,
+                  .client = connection->client},
     };
-    char *at = access_record_text(&entry->record);
+    char *at = access_facts_text(&entry->facts);
     for (unsigned i = 0; i < ACCESS_TEXTS; i++) {
-        entry->record.length[i] = cut(texts[i].length);
+        entry->facts.length[i] = cut(texts[i].length);
         if (texts[i].length > 0)
-            memcpy(at, texts[i].data, entry->record.length[i]);
-        at += entry->record.length[i];
+            memcpy(at, texts[i].data, entry->facts.length[i]);
+        at += entry->facts.length[i];
     }
     connection->access = entry;
 }
@@ -91,7 +91,7 @@ void access_begin(struct worker *worker, struct connection *connection,
 void access_refused(struct connection *connection, enum refusal refusal)
 {
     if (connection->access != NULL)
-        connection->access->record.refusal = refusal;
+        connection->access->facts.refusal = refusal;
 }
 
 void access_answered(struct worker *worker, struct connection *connection)
@@ -99,8 +99,8 @@ void access_answered(struct worker *worker, struct connection *connection)
     struct access_entry *entry = connection->access;
     if (entry == NULL)
         return;
-    entry->record.status = connection->status;
-    entry->record.wait_ms = (uint32_t)(worker->now_ms - entry->began_ms);
+    entry->facts.status = connection->status;
+    entry->facts.wait_ms = (uint32_t)(worker->now_ms - entry->began_ms);
 }
 
 struct access_entry *access_hold(struct connection *connection, uint64_t download)
@@ -108,8 +108,8 @@ struct access_entry *access_hold(struct connection *connection, uint64_t downloa
     struct access_entry *entry = connection->access;
     if (entry == NULL)
         return NULL;
-    entry->record.download = download;
-    entry->record.has_download = true;
+    entry->facts.download = download;
+    entry->facts.has_download = true;
     entry->references++;
     return entry;
 }
@@ -119,8 +119,8 @@ void access_settled(struct worker *worker, struct access_entry **entry, uint64_t
 {
     if (*entry == NULL)
         return;
-    (*entry)->record.handed += handed;
-    (*entry)->record.acknowledged += acknowledged;
+    (*entry)->facts.handed += handed;
+    (*entry)->facts.acknowledged += acknowledged;
     access_drop(worker, entry);
 }
 
@@ -130,7 +130,7 @@ void access_drop(struct worker *worker, struct access_entry **dropped)
     *dropped = NULL;
     if (entry == NULL || --entry->references > 0)
         return;
-    entry->record.total_ms = (uint32_t)(worker->now_ms - entry->began_ms);
-    (void)access_log_put(worker->node->access_log, worker->index, &entry->record);
+    entry->facts.total_ms = (uint32_t)(worker->now_ms - entry->began_ms);
+    (void)access_log_put(worker->node->access_log, worker->index, &entry->facts);
     free(entry);
 }

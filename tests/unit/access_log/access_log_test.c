@@ -26,14 +26,14 @@ Test(access_log, whose_fifo_nobody_reads_holds_up_the_end_once)
     cr_assert_geq(reader, 0);
     cr_assert_eq(access_log_open(&log, path, ACCESS_COMBINED, WORKERS, error, sizeof(error)), 0,
                  "%s", error);
-    struct access_record *record = calloc(1, sizeof(*record) + PATH_SIZE);
-    cr_assert_not_null(record);
-    record->size = (uint32_t)(sizeof(*record) + PATH_SIZE);
-    record->length[ACCESS_PATH] = PATH_SIZE;
-    memset(access_record_text(record), '/', PATH_SIZE);
+    struct access_facts *facts = calloc(1, sizeof(*facts) + PATH_SIZE);
+    cr_assert_not_null(facts);
+    facts->size = (uint32_t)(sizeof(*facts) + PATH_SIZE);
+    facts->length[ACCESS_PATH] = PATH_SIZE;
+    memset(access_facts_text(facts), '/', PATH_SIZE);
     uint64_t put = 0, refused = 0;
     for (unsigned worker = 0; worker < WORKERS; worker++) {
-        while (access_log_put(log, worker, record))
+        while (access_log_put(log, worker, facts))
             put++;
         refused++;
     }
@@ -44,7 +44,7 @@ Test(access_log, whose_fifo_nobody_reads_holds_up_the_end_once)
     alarm(HANG_S);
     access_log_close(&log);
     alarm(0);
-    free(record);
+    free(facts);
     close(reader);
     cr_assert_eq(unlink(path), 0);
     cr_assert_eq(rmdir(directory), 0);

@@ -155,15 +155,15 @@ Test(log, strikes_what_follows_the_tokens_name)
 Test(access_log, strikes_what_follows_the_tokens_name_in_every_field)
 {
     char *line = malloc(ACCESS_LINE_MAX);
-    struct access_record *record = calloc(1, sizeof(*record) + 512);
-    cr_assert(line != NULL && record != NULL);
+    struct access_facts *facts = calloc(1, sizeof(*facts) + 512);
+    cr_assert(line != NULL && facts != NULL);
     strike_name_set("ticket");
     for (size_t i = 0; i < sizeof(struck) / sizeof(struck[0]); i++) {
         for (unsigned field = 0; field < ACCESS_TEXTS; field++) {
-            memset(record->length, 0, sizeof(record->length));
-            record->length[field] = (uint16_t)strlen(struck[i].text);
-            memcpy(access_record_text(record), struck[i].text, strlen(struck[i].text));
-            size_t length = access_line_write(record, ACCESS_JSON, line);
+            memset(facts->length, 0, sizeof(facts->length));
+            facts->length[field] = (uint16_t)strlen(struck[i].text);
+            memcpy(access_facts_text(facts), struck[i].text, strlen(struck[i].text));
+            size_t length = access_line_write(facts, ACCESS_JSON, line);
             cr_assert(length > 0 && length < ACCESS_LINE_MAX);
             line[length] = '\0';
             char *wanted;
@@ -173,7 +173,7 @@ Test(access_log, strikes_what_follows_the_tokens_name_in_every_field)
             free(wanted);
         }
     }
-    free(record);
+    free(facts);
     free(line);
 }
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The ring of record_queue.h. Each record lies in one piece, after its length; one that would not
+ * The ring of message_queue.h. Each message lies in one piece, after its length; one that would not
  * fit before the end of the ring lies at its start, and a length of 0 marks the gap. It takes no
  * lock and never waits.
  */
-#include "server/base/record_queue.h"
+#include "server/base/message_queue.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +23,7 @@ static size_t room_of(size_t length)
     return HEADER + ((length + 7) & ~(size_t)7);
 }
 
-void record_queue_init(struct record_queue *queue, char *bytes, size_t size)
+void message_queue_init(struct message_queue *queue, char *bytes, size_t size)
 {
     insist(size % HEADER == 0 && (uintptr_t)bytes % HEADER == 0);
     atomic_init(&queue->put, 0);
@@ -32,19 +32,19 @@ void record_queue_init(struct record_queue *queue, char *bytes, size_t size)
     queue->size = size;
 }
 
-static void write_length(struct record_queue *queue, size_t at, uint64_t length)
+static void write_length(struct message_queue *queue, size_t at, uint64_t length)
 {
     memcpy(queue->bytes + at, &length, HEADER);
 }
 
-static uint64_t length_at(const struct record_queue *queue, size_t at)
+static uint64_t length_at(const struct message_queue *queue, size_t at)
 {
     uint64_t length;
     memcpy(&length, queue->bytes + at, HEADER);
     return length;
 }
 
-bool record_queue_put(struct record_queue *queue, const void *record, size_t length)
+bool message_queue_put(struct message_queue *queue, const void *message, size_t length)
 {
     insist(length > 0 && length <= UINT32_MAX);
     uint64_t put = atomic_load_explicit(&queue->put, memory_order_relaxed);
@@ -58,12 +58,12 @@ bool record_queue_put(struct record_queue *queue, const void *record, size_t len
         at = 0;
     }
     write_length(queue, at, length);
-    memcpy(queue->bytes + at + HEADER, record, length);
+    memcpy(queue->bytes + at + HEADER, message, length);
     atomic_store_explicit(&queue->put, put + gap + room, memory_order_release);
     return true;
 }
 
-const void *record_queue_first(struct record_queue *queue, size_t *length)
+const void *message_queue_first(struct message_queue *queue, size_t *length)
 {
     uint64_t put = atomic_load_explicit(&queue->put, memory_order_acquire);
     uint64_t taken = atomic_load_explicit(&queue->taken, memory_order_relaxed);
@@ -72,21 +72,21 @@ const void *record_queue_first(struct record_queue *queue, size_t *length)
     size_t at = taken % queue->size;
     if (length_at(queue, at) == 0) {
         atomic_store_explicit(&queue->taken, taken + (queue->size - at), memory_order_release);
-        at = 0; /* the gap and the record behind it were put as one */
+        at = 0; /* the gap and the message behind it were put as one */
     }
     *length = length_at(queue, at);
     return queue->bytes + at + HEADER;
 }
 
-void record_queue_drop(struct record_queue *queue)
+void message_queue_drop(struct message_queue *queue)
 {
     uint64_t taken = atomic_load_explicit(&queue->taken, memory_order_relaxed);
     uint64_t length = length_at(queue, taken % queue->size);
-    insist(length > 0 && record_queue_used(queue) > 0);
+    insist(length > 0 && message_queue_used(queue) > 0);
     atomic_store_explicit(&queue->taken, taken + room_of(length), memory_order_release);
 }
 
-size_t record_queue_used(const struct record_queue *queue)
+size_t message_queue_used(const struct message_queue *queue)
 {
     uint64_t taken = atomic_load_explicit(&queue->taken, memory_order_acquire);
     return atomic_load_explicit(&queue->put, memory_order_relaxed) - taken;
