@@ -70,12 +70,9 @@ static enum refusal validate_method(const struct http_head *head)
  * for a refusal that knows no issuer: then any issuer's origin will do. A page of one shop may not
  * read what another has sold.
  */
-static const char *origin_of(const struct worker *worker, const struct http_text *sent,
-                             const char *issuer)
+static const char *origin_find(const struct config *config, const struct http_text *sent,
+                               const char *issuer)
 {
-    const struct config *config = worker->node->config;
-    if (sent->data == NULL || !worker->has_origins)
-        return NULL;
     for (unsigned i = 0; i < config->issuers_count; i++) {
         if (issuer != NULL && strcmp(config->issuers[i].id, issuer) != 0)
             continue;
@@ -87,6 +84,14 @@ static const char *origin_of(const struct worker *worker, const struct http_text
         }
     }
     return NULL;
+}
+
+static const char *origin_of(const struct worker *worker, const struct http_text *sent,
+                             const char *issuer)
+{
+    if (sent->data == NULL || !worker->has_origins)
+        return NULL; /* nearly all requests */
+    return origin_find(worker->node->config, sent, issuer);
 }
 
 /* Whether a person will read the answer: the browser navigates to it, by Sec-Fetch-Mode, or else by

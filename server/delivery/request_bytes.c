@@ -13,20 +13,6 @@
 #include "server/link/token_cache.h"
 #include "storage/media/media.h"
 
-enum http_selection request_select_bytes(const struct worker *worker,
-                                         const struct connection *connection,
-                                         const struct http_head *head, struct http_ranges *ranges)
-{
-    const struct media_file *file = connection->file;
-    const struct http_validators validators = {
-        .etag = file->etag,
-        .modified_s = file->changed_s,
-        .size = file->size,
-        .now_s = worker->now_s,
-    };
-    return http_select(head, &validators, ranges);
-}
-
 /* Prepares a multipart answer. False without memory, or without randomness for a boundary that the
  * file is unlikely to contain. */
 static bool select_parts(struct connection *connection, const struct http_ranges *ranges)
