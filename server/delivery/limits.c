@@ -62,13 +62,17 @@ struct flow {
     const struct quota *sharers;
 };
 
-static struct flow flow_of(struct quota *quota)
+/* Adds the quota's bucket to the flows, where it has a rate. Returns how many there are then. */
+static unsigned add_quota(struct flow flows[3], unsigned count, struct quota *quota)
 {
     struct bucket *bucket = &quota->bucket;
-    return (struct flow){.paid_us = &bucket->paid_us,
-                         .rate = atomic_load_explicit(&bucket->rate, memory_order_relaxed),
-                         .burst_us = bucket->burst_us,
-                         .sharers = quota};
+    uint64_t rate = atomic_load_explicit(&bucket->rate, memory_order_relaxed);
+    if (rate > 0)
+        flows[count++] = (struct flow){.paid_us = &bucket->paid_us,
+                                       .rate = rate,
+                                       .burst_us = bucket->burst_us,
+                                       .sharers = quota};
+    return count;
 }
 
 /* Lists the flows that limit the response; returns how many. */
@@ -77,15 +81,11 @@ static unsigned flows_of(const struct connection *connection, struct flow flows[
     struct window *window = connection->window;
     struct quota *link = &window->link_quota->quota;
     const struct pace pace = pace_of(connection);
-    const struct flow all[] = {{&window->paced_us, pace.rate, pace.burst_us, link},
-                               flow_of(link),
-                               flow_of(&window->account_quota->quota)};
     unsigned count = 0;
-    for (unsigned i = 0; i < 3; i++) {
-        if (all[i].rate > 0)
-            flows[count++] = all[i];
-    }
-    return count;
+    if (pace.rate > 0)
+        flows[count++] = (struct flow){&window->paced_us, pace.rate, pace.burst_us, link};
+    count = add_quota(flows, count, link);
+    return add_quota(flows, count, &window->account_quota->quota);
 }
 
 bool limits_bind(const struct connection *connection)
@@ -113,8 +113,8 @@ uint64_t limits_take(const struct worker *worker, const struct connection *conne
 void limits_give(const struct connection *connection, uint64_t bytes)
 {
     struct flow flows[3];
-    unsigned count = flows_of(connection, flows);
-    for (unsigned i = 0; i < count && bytes > 0; i++)
+    unsigned count = bytes > 0 ? flows_of(connection, flows) : 0;
+    for (unsigned i = 0; i < count; i++)
         bucket_give_at(flows[i].paid_us, flows[i].rate, bytes);
 }
 
