@@ -165,9 +165,9 @@ static bool client_read(void)
 /* Measures an admission from a grant, done as admission.c does it where Redis need not be asked. */
 static void admit(struct worker *worker)
 {
-    static const unsigned char link[WINDOW_KEY_SIZE] = {7};
+    static const unsigned char link_id[LEDGER_LINK_ID_BYTES] = {7};
     const unsigned set = LEDGER_FUND_BIT(LEDGER_FUND_ACCOUNT);
-    struct window_key key = {.link = link, .size = 4096};
+    struct window_key key = {.link_id = link_id, .size = 4096};
     struct window *window, *first;
     bool created;
     check(ledger_account_get(worker->node->ledger, "shop", "alice", 5, &key.account) == 0);

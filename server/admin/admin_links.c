@@ -12,7 +12,7 @@
 #include "server/admin/admin_internal.h"
 #include "server/delivery/inquiry.h"
 #include "server/link/link_facts.h"
-#include "server/link/link_name.h"
+#include "server/link/link_id.h"
 #include "server/link/request_target.h"
 
 /* ---- revoking ---- */
@@ -74,15 +74,15 @@ static int64_t issued_by_now(struct node *node)
     return instant;
 }
 
-static bool name_by_jti(struct node *node, const struct admin_request *request, const char *jti,
-                        unsigned char out[LEDGER_LINK_BYTES])
+static bool derive_by_jti(struct node *node, const struct admin_request *request, const char *jti,
+                          unsigned char out[LEDGER_LINK_ID_BYTES])
 {
     struct ledger_account *account;
     if (ledger_account_get(node->ledger, request->issuer, request->account,
                            strlen(request->account), &account) != 0) {
         return false;
     }
-    bool named = link_name_of_jti(ledger_account_tag(account), jti, out);
+    bool named = link_id_of_jti(ledger_account_tag(account), jti, out);
     ledger_account_drop(&account);
     return named;
 }
@@ -155,7 +155,7 @@ void admin_account_revoke(struct node *node, const struct admin_request *request
             asks.before > 100000000000 ? "; it is in seconds since 1970: divide "
                                          "milliseconds by 1000"
                                        : "");
-    } else if (jti != NULL && !name_by_jti(node, request, jti, asked.link)) {
+    } else if (jti != NULL && !derive_by_jti(node, request, jti, asked.link_id)) {
         admin_answer_errno(answer, -ENOMEM);
     } else {
         asked.operation = jti != NULL ? LEDGER_REVOKE_LINK : LEDGER_REVOKE_BEFORE;
@@ -180,7 +180,7 @@ static void answer_no_link(const struct node *node, struct admin_answer *answer)
  * the token has no jti. NULL with the answer made. */
 static struct token *verify_request(const struct node *node, const struct token_trust *trust,
                                     const char *request, size_t length,
-                                    unsigned char name[LEDGER_LINK_BYTES],
+                                    unsigned char link_id[LEDGER_LINK_ID_BYTES],
                                     struct admin_answer *answer)
 {
     struct token_target *target = malloc(sizeof(*target));
@@ -201,7 +201,7 @@ static struct token *verify_request(const struct node *node, const struct token_
                              "not revoked: %s; a link that no key signed opens nothing anyway",
                              refusal_text(refusal));
     } else if (token->jti[0] == '\0' &&
-               !link_name_of_token(target->package, target->package_length, name)) {
+               !link_id_of_token(target->package, target->package_length, link_id)) {
         admin_answer_errno(answer, -ENOMEM);
         token_destroy(&token);
     }
@@ -211,7 +211,7 @@ static struct token *verify_request(const struct node *node, const struct token_
 
 /* The same for a URL. The token's times are not judged: an expired link can be revoked, too. */
 static struct token *verify_url(const struct node *node, const struct token_trust *trust,
-                                const char *url, unsigned char name[LEDGER_LINK_BYTES],
+                                const char *url, unsigned char link_id[LEDGER_LINK_ID_BYTES],
                                 struct admin_answer *answer)
 {
     char *request;
@@ -225,13 +225,13 @@ static struct token *verify_url(const struct node *node, const struct token_trus
         admin_answer_errno(answer, failure);
         return NULL;
     }
-    struct token *token = verify_request(node, trust, request, length, name, answer);
+    struct token *token = verify_request(node, trust, request, length, link_id, answer);
     free(request);
     return token;
 }
 
 static void revoke_token(struct node *node, const struct admin_request *request,
-                         const struct token *token, unsigned char name[LEDGER_LINK_BYTES],
+                         const struct token *token, unsigned char link_id[LEDGER_LINK_ID_BYTES],
                          struct admin_answer *answer)
 {
     struct admin_request whose = *request;
@@ -246,7 +246,7 @@ static void revoke_token(struct node *node, const struct admin_request *request,
     }
     (void)snprintf(whose.issuer, sizeof(whose.issuer), "%s", token->issuer_id);
     (void)snprintf(whose.account, sizeof(whose.account), "%s", token->account);
-    if (token->jti[0] != '\0' && !name_by_jti(node, &whose, token->jti, name)) {
+    if (token->jti[0] != '\0' && !derive_by_jti(node, &whose, token->jti, link_id)) {
         admin_answer_errno(answer, -ENOMEM);
         return;
     }
@@ -254,7 +254,7 @@ static void revoke_token(struct node *node, const struct admin_request *request,
                                    .issuer = whose.issuer,
                                    .account = whose.account,
                                    .amount = revoked_until_ms(node, token)};
-    memcpy(asked.link, name, sizeof(asked.link));
+    memcpy(asked.link_id, link_id, sizeof(asked.link_id));
     int result = ledger_account_change(node->ledger, &asked, &repeated, &view);
     admin_log_change(request, &asked, token->jti, result, repeated);
     answer_revoked(node, &asked, token->jti, answer, result);
@@ -274,14 +274,14 @@ static const char *url_of(json_t *body, struct admin_answer *answer)
 void admin_link_revoke(struct node *node, const struct admin_request *request,
                        struct admin_answer *answer)
 {
-    unsigned char name[LEDGER_LINK_BYTES];
+    unsigned char link_id[LEDGER_LINK_ID_BYTES];
     json_t *body = admin_read_json(request, false, answer);
     const char *url = body != NULL ? url_of(body, answer) : NULL;
     if (url != NULL) {
         struct token_trust *trust = node_trust_hold(node);
-        struct token *token = verify_url(node, trust, url, name, answer);
+        struct token *token = verify_url(node, trust, url, link_id, answer);
         if (token != NULL) {
-            revoke_token(node, request, token, name, answer);
+            revoke_token(node, request, token, link_id, answer);
         }
         token_destroy(&token);
         token_trust_drop(&trust);
@@ -309,16 +309,16 @@ static void set_verdict(json_t *report, enum refusal refusal)
 /* Adds what `tollgate link explain` cannot know: the account and the link as Redis has them. Adds
  * nothing where Redis cannot be asked. */
 static void add_state(struct node *node, const struct link_facts *facts, const struct token *token,
-                      unsigned char name[LEDGER_LINK_BYTES], json_t *report)
+                      unsigned char link_id[LEDGER_LINK_ID_BYTES], json_t *report)
 {
     struct admin_request whose = {0};
     struct ledger_account_view account = {0};
     struct ledger_link_view link = {0};
     (void)snprintf(whose.issuer, sizeof(whose.issuer), "%s", token->issuer_id);
     (void)snprintf(whose.account, sizeof(whose.account), "%s", token->account);
-    if ((token->jti[0] != '\0' && !name_by_jti(node, &whose, token->jti, name)) ||
+    if ((token->jti[0] != '\0' && !derive_by_jti(node, &whose, token->jti, link_id)) ||
         ledger_account_show(node->ledger, whose.issuer, whose.account, &account) != 0 ||
-        ledger_link_show(node->ledger, whose.issuer, whose.account, name, facts->target.path,
+        ledger_link_show(node->ledger, whose.issuer, whose.account, link_id, facts->target.path,
                          &link) != 0) {
         return;
     }
@@ -337,7 +337,7 @@ static void add_state(struct node *node, const struct link_facts *facts, const s
 static json_t *explain(struct node *node, const struct token_trust *trust,
                        const struct link_facts *facts, enum refusal refusal)
 {
-    unsigned char name[LEDGER_LINK_BYTES];
+    unsigned char link_id[LEDGER_LINK_ID_BYTES];
     struct token *token = NULL;
     json_t *hints = link_hints(facts);
     json_t *report = link_report(facts, hints);
@@ -346,8 +346,8 @@ static json_t *explain(struct node *node, const struct token_trust *trust,
     if (facts->target.package != NULL &&
         token_verify(trust, facts->target.package, facts->target.package_length, &token) ==
             TOKEN_OK &&
-        link_name_of_token(facts->target.package, facts->target.package_length, name)) {
-        add_state(node, facts, token, name, report);
+        link_id_of_token(facts->target.package, facts->target.package_length, link_id)) {
+        add_state(node, facts, token, link_id, report);
     }
     token_destroy(&token);
     return report;

@@ -196,7 +196,7 @@ static enum refusal open_window(struct worker *worker, struct connection *connec
         file->user = name;
     }
     const struct window_key key = {
-        .link = connection->link->link,
+        .link_id = connection->link->link_id,
         .account = connection->link->account,
         .file = name,
         .size = file->size,

@@ -125,7 +125,7 @@ bool standing_ask(struct worker *worker, struct connection *connection)
     };
     const struct ledger_ask wanted = {
         .account = entry->account,
-        .link = entry->link,
+        .link_id = entry->link_id,
         .validity_ms = (uint32_t)worker->node->config->grant_validity_ms,
         .iat = entry->token->iat,
         .takes_nothing = true,

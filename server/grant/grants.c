@@ -10,12 +10,12 @@
 
 /* Where Redis cannot be reached, the grant's expiry gives the funds back. */
 static void give(void *context, const struct ledger_account *account,
-                 const unsigned char link[WINDOW_KEY_SIZE], const struct funds *funds)
+                 const unsigned char link_id[LEDGER_LINK_ID_BYTES], const struct funds *funds)
 {
     const struct grants *grants = context;
     const struct ledger_redis *redis = grants->redis;
     struct ledger_command command;
-    ledger_release_command(grants->ledger, account, link, funds->bytes, &command);
+    ledger_release_command(grants->ledger, account, link_id, funds->bytes, &command);
     (void)redis->send(redis->self, command.argc, command.argv, command.lengths, NULL, NULL, NULL);
 }
 
@@ -60,7 +60,7 @@ uint64_t grants_need(struct grants *grants, const struct claim *claim)
         return claim->need;
     uint64_t has = window_level(window, set, &claim->purse->funds, &surplus);
     if (!funds_are_empty(&surplus)) /* must reach Redis before the question, which may need it */
-        give(grants, window->account, window->link, &surplus);
+        give(grants, window->account, window->link_id, &surplus);
     return has >= claim->need ? 0 : claim->need - has;
 }
 

@@ -114,7 +114,7 @@ static int send_question(struct grants *grants, const struct claim *claim,
     kept.path = ledger_file_path(window->file, &kept.path_length);
     const struct ledger_ask ask = {
         .account = window->account,
-        .link = window->link,
+        .link_id = window->link_id,
         .need = need,
         .want = want,
         .validity_ms = (uint32_t)settings->validity_ms,

@@ -2,7 +2,8 @@
 /*
  * The table of windows: opens a link's window of a file, says which worker may ask Redis for it,
  * and ends it when it is idle. window.h says which thread may do what. Called by grants.c,
- * question.c and metering.c. It counts no quota, and moves no funds but those that are left when a window ends.
+ * question.c and metering.c. It counts no quota, and moves no funds but those that are left when a
+ * window ends.
  */
 #include "server/grant/window.h"
 
@@ -86,20 +87,20 @@ void windows_destroy(struct windows **windows)
 }
 
 static struct window **bucket_of(const struct windows *windows, struct window_shard *shard,
-                                 const unsigned char link[WINDOW_KEY_SIZE],
+                                 const unsigned char link_id[LEDGER_LINK_ID_BYTES],
                                  const struct ledger_file *file)
 {
     uint64_t hash;
-    memcpy(&hash, link, sizeof(hash)); /* a SHA-256: uniform already */
+    memcpy(&hash, link_id, sizeof(hash)); /* a SHA-256: uniform already */
     hash ^= (uint64_t)(uintptr_t)file * 0x9e3779b97f4a7c15ULL;
     return &shard->buckets[(hash >> 16) & (windows->buckets - 1)];
 }
 
-static struct window *find(struct window *window, const unsigned char link[WINDOW_KEY_SIZE],
+static struct window *find(struct window *window, const unsigned char link_id[LEDGER_LINK_ID_BYTES],
                            const struct ledger_file *file)
 {
     for (; window != NULL; window = window->next) {
-        if (window->file == file && memcmp(window->link, link, WINDOW_KEY_SIZE) == 0)
+        if (window->file == file && memcmp(window->link_id, link_id, LEDGER_LINK_ID_BYTES) == 0)
             return window;
     }
     return NULL;
@@ -117,7 +118,7 @@ static int window_make(struct windows *windows, struct window_shard *shard,
         atomic_fetch_sub(&windows->count, 1);
         return -ENOMEM;
     }
-    window->link_quota = window_quota_get(windows, shard, key->link, key->account, now_ms);
+    window->link_quota = window_quota_get(windows, shard, key->link_id, key->account, now_ms);
     window->account_quota = window_quota_get(windows, shard, NULL, key->account, now_ms);
     window->jti = key->jti != NULL ? strdup(key->jti) : NULL;
     int status = window->link_quota == NULL || window->account_quota == NULL
@@ -136,7 +137,7 @@ static int window_make(struct windows *windows, struct window_shard *shard,
     pthread_mutex_init(&window->lock, NULL);
     ledger_account_hold(key->account);
     ledger_file_hold(key->file);
-    memcpy(window->link, key->link, WINDOW_KEY_SIZE);
+    memcpy(window->link_id, key->link_id, LEDGER_LINK_ID_BYTES);
     window->account = key->account;
     window->file = key->file;
     window->size = key->size;
@@ -149,11 +150,11 @@ int window_open(struct windows *windows, const struct window_key *key, uint64_t 
                 struct window **out, bool *created)
 {
     struct window_shard *shard = windows_shard(windows, key->account);
-    struct window **bucket = bucket_of(windows, shard, key->link, key->file);
+    struct window **bucket = bucket_of(windows, shard, key->link_id, key->file);
     int status = 0;
     *created = false;
     pthread_mutex_lock(&shard->lock);
-    struct window *window = find(*bucket, key->link, key->file);
+    struct window *window = find(*bucket, key->link_id, key->file);
     if (window == NULL) {
         status = window_make(windows, shard, key, now_ms, &window);
         if (status == 0) {
@@ -228,7 +229,7 @@ bool window_sweep(struct windows *windows, struct window *window, uint64_t now_m
     pthread_mutex_lock(&shard->lock);
     bool ended = atomic_load(&window->references) == 0 && !window->asking;
     if (ended) {
-        struct window **at = bucket_of(windows, shard, window->link, window->file);
+        struct window **at = bucket_of(windows, shard, window->link_id, window->file);
         while (*at != window)
             at = &(*at)->next;
         *at = window->next;
@@ -240,7 +241,7 @@ bool window_sweep(struct windows *windows, struct window *window, uint64_t now_m
     if (!ended)
         return false;
     if (!funds_are_empty(&window->spare)) /* no lock: no other thread knows the window any more */
-        release(context, window->account, window->link, &window->spare);
+        release(context, window->account, window->link_id, &window->spare);
     window_free(window);
     atomic_fetch_sub(&windows->count, 1);
     return true;

@@ -22,7 +22,6 @@
 #include "server/grant/quota.h"
 #include "storage/ledger/ledger.h"
 
-#define WINDOW_KEY_SIZE LEDGER_LINK_BYTES /* SHA-256 of what names the link */
 #define WINDOW_IDLE_MS                                                                             \
     2000 /* a window without a response for so long ends, and its funds go back */
 
@@ -30,14 +29,14 @@
 
 struct windows;
 
-/* A quota in the table: of a link, or of an account where `link` is NULL. */
+/* A quota in the table: of a link, or of an account where `link_id` is NULL. */
 struct window_quota {
     struct quota quota;
     /* The next in its bucket of the table, under the shard's lock. */
     struct window_quota *next;
     struct ledger_account *account; /* holds */
     bool of_link;
-    unsigned char link[WINDOW_KEY_SIZE];
+    unsigned char link_id[LEDGER_LINK_ID_BYTES];
     unsigned references;
     struct window *spare; /* its windows that may have spare funds of this kind */
 };
@@ -52,7 +51,7 @@ struct window_use {
 struct window {
     struct window *next;       /* in its bucket; shard's lock */
     struct window *owned_next; /* in its owner's list; owner only */
-    unsigned char link[WINDOW_KEY_SIZE];
+    unsigned char link_id[LEDGER_LINK_ID_BYTES];
     struct ledger_account *account;                  /* holds */
     struct ledger_file *file;                        /* holds */
     struct window_use *use;                          /* holds; window's lock */
@@ -101,7 +100,7 @@ struct ledger *windows_ledger(const struct windows *windows);
 
 /* What a window is opened for; all borrowed. */
 struct window_key {
-    const unsigned char *link;
+    const unsigned char *link_id;
     struct ledger_account *account;
     struct ledger_file *file;
     uint64_t size;   /* of the file */
@@ -174,7 +173,8 @@ uint64_t window_asked(struct windows *windows, struct window *window);
 
 /* Gives funds back to Redis. */
 typedef void windows_release(void *context, const struct ledger_account *account,
-                             const unsigned char link[WINDOW_KEY_SIZE], const struct funds *funds);
+                             const unsigned char link_id[LEDGER_LINK_ID_BYTES],
+                             const struct funds *funds);
 #define WINDOWS_RECALL_MAX 4096 /* windows that one call looks at, once it has found some */
 /*
  * Releases spare funds of other windows of the account (or of the link, by `fund`) until they sum

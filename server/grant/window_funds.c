@@ -115,7 +115,7 @@ uint64_t window_level(struct window *window, unsigned set, struct funds *purse,
 
 /* Funds taken from a window, which may have ended by the time that they are released. */
 struct recalled {
-    unsigned char link[WINDOW_KEY_SIZE];
+    unsigned char link_id[LEDGER_LINK_ID_BYTES];
     struct funds funds;
 };
 
@@ -132,7 +132,7 @@ static unsigned recall_some(struct window_quota *quota, const struct window *exc
         if (window == except)
             continue;
         spare_leave(window, fund);
-        memcpy(out[count].link, window->link, WINDOW_KEY_SIZE);
+        memcpy(out[count].link_id, window->link_id, LEDGER_LINK_ID_BYTES);
         pthread_mutex_lock(&window->lock);
         out[count].funds = window->spare;
         window->spare = (struct funds){0};
@@ -158,7 +158,7 @@ uint64_t windows_recall(struct windows *windows, const struct window *except, en
         for (unsigned i = 0; i < count; i++) {
             sum += recalled[i].funds.bytes[fund];
             if (!funds_are_empty(&recalled[i].funds))
-                release(context, except->account, recalled[i].link, &recalled[i].funds);
+                release(context, except->account, recalled[i].link_id, &recalled[i].funds);
         }
     }
     return sum;

@@ -43,7 +43,7 @@ static inline struct window_shard *windows_shard(struct windows *windows,
 
 /* Finds or makes a quota; NULL without memory. On its way it frees the idle ones of the bucket. */
 struct window_quota *window_quota_get(struct windows *windows, struct window_shard *shard,
-                                      const unsigned char *link, struct ledger_account *account,
+                                      const unsigned char *link_id, struct ledger_account *account,
                                       uint64_t now_ms);
 /* Gives back what window_quota_get has returned; frees it where it has nothing to remember. */
 void window_quota_drop(struct windows *windows, struct window_shard *shard,

@@ -11,12 +11,12 @@
 #include "server/grant/window_internal.h"
 
 static struct window_quota **quota_bucket(struct windows *windows, struct window_shard *shard,
-                                          const unsigned char *link,
+                                          const unsigned char *link_id,
                                           const struct ledger_account *account)
 {
     uint64_t hash = (uint64_t)(uintptr_t)account * 0x9e3779b97f4a7c15ULL >> 32;
-    if (link != NULL)
-        memcpy(&hash, link, sizeof(hash));
+    if (link_id != NULL)
+        memcpy(&hash, link_id, sizeof(hash));
     return &shard->quotas[hash & (windows->buckets - 1)];
 }
 
@@ -37,14 +37,14 @@ static void quota_free(struct windows *windows, struct window_quota *quota)
 }
 
 struct window_quota *window_quota_get(struct windows *windows, struct window_shard *shard,
-                                      const unsigned char *link, struct ledger_account *account,
+                                      const unsigned char *link_id, struct ledger_account *account,
                                       uint64_t now_ms)
 {
-    struct window_quota **bucket = quota_bucket(windows, shard, link, account), *found = NULL;
+    struct window_quota **bucket = quota_bucket(windows, shard, link_id, account), *found = NULL;
     for (struct window_quota **at = bucket; *at != NULL;) {
         struct window_quota *quota = *at;
-        bool same = quota->account == account && quota->of_link == (link != NULL) &&
-                    (link == NULL || memcmp(quota->link, link, WINDOW_KEY_SIZE) == 0);
+        bool same = quota->account == account && quota->of_link == (link_id != NULL) &&
+                    (link_id == NULL || memcmp(quota->link_id, link_id, LEDGER_LINK_ID_BYTES) == 0);
         if (same) {
             found = quota;
         } else if (quota_is_idle(windows, quota, now_ms)) {
@@ -62,9 +62,9 @@ struct window_quota *window_quota_get(struct windows *windows, struct window_sha
         quota_init(&found->quota, now_ms);
         ledger_account_hold(account);
         found->account = account;
-        found->of_link = link != NULL;
-        if (link != NULL)
-            memcpy(found->link, link, WINDOW_KEY_SIZE);
+        found->of_link = link_id != NULL;
+        if (link_id != NULL)
+            memcpy(found->link_id, link_id, LEDGER_LINK_ID_BYTES);
         found->next = *bucket;
         *bucket = found;
     }
@@ -80,7 +80,7 @@ void window_quota_drop(struct windows *windows, struct window_shard *shard,
     if (!quota_is_idle(windows, quota, now_ms))
         return;
     struct window_quota **at =
-        quota_bucket(windows, shard, quota->of_link ? quota->link : NULL, quota->account);
+        quota_bucket(windows, shard, quota->of_link ? quota->link_id : NULL, quota->account);
     while (*at != quota)
         at = &(*at)->next;
     *at = quota->next;

@@ -106,7 +106,7 @@ void window_grant_use(struct windows *windows, struct window *window,
      * node's. */
     if (is_other || elsewhere > atomic_load(&use->arrived_elsewhere))
         atomic_store(&use->arrived_elsewhere, elsewhere);
-    ledger_download_use(use->download, window->link, grant->opened_ms, grant->till_ms, keep_ms);
+    ledger_download_use(use->download, window->link_id, grant->opened_ms, grant->till_ms, keep_ms);
     if (grant->acknowledged >= window->size) /* before this window: the shop was notified */
         atomic_store(&window->completed, true);
     atomic_store(&window->use_until_ms, asked_ms + grant->left_ms);

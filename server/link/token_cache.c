@@ -12,7 +12,7 @@
 
 #include "server/base/check.h"
 #include "server/base/log.h"
-#include "server/link/link_name.h"
+#include "server/link/link_id.h"
 
 struct token_cache {
     struct ledger *ledger;               /* borrows */
@@ -130,16 +130,16 @@ static bool digest(struct token_cache *cache, const void *data, size_t length,
            EVP_DigestFinal_ex(cache->context, out, NULL) == 1;
 }
 
-/* See link_name.h. */
-static bool name_link(struct token_cache *cache, const char *jws, size_t length,
-                      struct token_entry *entry)
+/* See link_id.h. */
+static bool derive_link_id(struct token_cache *cache, const char *jws, size_t length,
+                           struct token_entry *entry)
 {
     const struct token *token = entry->token;
     if (token->jti[0] == '\0')
-        return digest(cache, jws, link_name_signed_length(jws, length), entry->link);
-    char text[LINK_NAME_TEXT_MAX];
-    size_t text_length = link_name_text(ledger_account_tag(entry->account), token->jti, text);
-    return digest(cache, text, text_length, entry->link);
+        return digest(cache, jws, link_id_signed_length(jws, length), entry->link_id);
+    char text[LINK_ID_TEXT_MAX];
+    size_t text_length = link_id_text(ledger_account_tag(entry->account), token->jti, text);
+    return digest(cache, text, text_length, entry->link_id);
 }
 
 /* The context of a signature verification, which may be skipped. */
@@ -217,7 +217,7 @@ static enum token_verdict verify(struct token_cache *cache, struct token_trust *
     memcpy(entry->digest, key, sizeof(entry->digest));
     *status = ledger_account_get(cache->ledger, token->issuer_id, token->account,
                                  strlen(token->account), &entry->account);
-    if (*status == 0 && !name_link(cache, jws, length, entry))
+    if (*status == 0 && !derive_link_id(cache, jws, length, entry))
         *status = -ENOMEM;
     if (*status != 0) {
         entry_free(entry);

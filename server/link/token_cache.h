@@ -18,9 +18,9 @@
 struct token_cache;
 
 struct token_entry {
-    struct token *token;                   /* owns */
-    struct ledger_account *account;        /* holds */
-    unsigned char link[LEDGER_LINK_BYTES]; /* names the link in window.h */
+    struct token *token;                         /* owns */
+    struct ledger_account *account;              /* holds */
+    unsigned char link_id[LEDGER_LINK_ID_BYTES]; /* under which window.h knows it */
     /* Used by standing.c: the link was revoked; or it was good until good_until_ms, if no more has
      * been heard of revocations than good_as_of. */
     bool revoked;

@@ -140,7 +140,7 @@ static void parse_use(const char *text, struct ledger_link_view *view)
 }
 
 int ledger_link_show(struct ledger *ledger, const char *issuer, const char *name,
-                     const unsigned char id[LEDGER_LINK_BYTES], const char *path,
+                     const unsigned char link_id[LEDGER_LINK_ID_BYTES], const char *path,
                      struct ledger_link_view *view)
 {
     struct ledger_account *account;
@@ -150,7 +150,7 @@ int ledger_link_show(struct ledger *ledger, const char *issuer, const char *name
     int result = account_get(ledger, issuer, name, &account);
     if (result != 0)
         return result == -EINVAL ? result : -EAGAIN;
-    ledger_link_key(key, account, id, "");
+    ledger_link_key(key, account, link_id, "");
     snprintf(field, sizeof(field), "p:%s", path);
     result = open_current(ledger, &link);
     if (result == 0) {
@@ -305,8 +305,8 @@ static int journal_change(struct ledger *ledger, struct ledger_account *account,
     money.record.max_bytes = request->max_bytes;
     money.record.max_conns = request->max_conns;
     if (request->operation == LEDGER_REVOKE_LINK)
-        for (size_t i = 0; i < LEDGER_LINK_BYTES; i++)
-            snprintf(money.record.transaction + 2 * i, 3, "%02x", request->link[i]);
+        for (size_t i = 0; i < LEDGER_LINK_ID_BYTES; i++)
+            snprintf(money.record.transaction + 2 * i, 3, "%02x", request->link_id[i]);
     else if (request->transaction != NULL)
         memcpy(money.record.transaction, request->transaction, strlen(request->transaction));
     int result = writer_money(ledger, &money);

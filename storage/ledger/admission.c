@@ -51,16 +51,17 @@ _Static_assert(3 + LEDGER_COUNT(LEDGER_GRANT_KEYS) + LEDGER_COUNT(LEDGER_ADMIT_A
                "a command has room for its words");
 
 /* Adds the function and its keys, those of LEDGER_GRANT_KEYS. */
-static void begin(const struct ledger_account *payer, const unsigned char id[LEDGER_LINK_BYTES],
-                  const char *function, struct ledger_command *out)
+static void begin(const struct ledger_account *payer,
+                  const unsigned char link_id[LEDGER_LINK_ID_BYTES], const char *function,
+                  struct ledger_command *out)
 {
     static const char count[] = {'0' + LEDGER_COUNT(LEDGER_GRANT_KEYS), '\0'};
     char *const account = out->keys[0], *const grants = out->keys[1];
     char *const link = out->keys[2], *const link_grants = out->keys[3];
     ledger_key(account, payer, "account");
     ledger_key(grants, payer, "grants");
-    ledger_link_key(link, payer, id, "");
-    ledger_link_key(link_grants, payer, id, ":grants");
+    ledger_link_key(link, payer, link_id, "");
+    ledger_link_key(link_grants, payer, link_id, ":grants");
     out->argc = 0;
     add(out, "FCALL");
     add(out, function);
@@ -88,20 +89,21 @@ void ledger_admit_command(struct ledger *ledger, const struct ledger_ask *ask,
     uint64_t need = ask->need, want = ask->want, validity_ms = ask->validity_ms;
     uint64_t iat = (uint64_t)ask->iat;
     int slot = 0;
-    begin(ask->account, ask->link, ask->takes_nothing ? "tollgate_judge" : "tollgate_admit", out);
+    begin(ask->account, ask->link_id, ask->takes_nothing ? "tollgate_judge" : "tollgate_admit",
+          out);
     LEDGER_ADMIT_ARGUMENTS(ADD)
     if (ask->terms != NULL)
         add_terms(ask->terms, slot, out);
 }
 
 void ledger_release_command(struct ledger *ledger, const struct ledger_account *account,
-                            const unsigned char link[LEDGER_LINK_BYTES],
+                            const unsigned char link_id[LEDGER_LINK_ID_BYTES],
                             const uint64_t bytes[LEDGER_FUNDS], struct ledger_command *out)
 {
     const char *node = ledger->options.node, *epoch = ledger->epoch;
     uint64_t account_bytes = bytes[LEDGER_FUND_ACCOUNT], link_bytes = bytes[LEDGER_FUND_LINK];
     int slot = 0;
-    begin(account, link, "tollgate_release", out);
+    begin(account, link_id, "tollgate_release", out);
     LEDGER_RELEASE_ARGUMENTS(ADD)
 }
 

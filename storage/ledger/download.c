@@ -104,14 +104,14 @@ void ledger_download_add(struct ledger_download *download, uint64_t bytes, uint3
 }
 
 void ledger_download_use(struct ledger_download *download,
-                         const unsigned char link[LEDGER_LINK_BYTES], uint64_t opened_ms,
+                         const unsigned char link_id[LEDGER_LINK_ID_BYTES], uint64_t opened_ms,
                          uint64_t till_ms, uint64_t keep_ms)
 {
     check(opened_ms > 0);
     if (atomic_load_explicit(&download->opened_ms, memory_order_relaxed) == opened_ms)
         return;
     if (atomic_load_explicit(&download->opened_ms, memory_order_relaxed) == 0)
-        memcpy(download->link, link, LEDGER_LINK_BYTES);
+        memcpy(download->link_id, link_id, LEDGER_LINK_ID_BYTES);
     atomic_store(&download->till_ms, till_ms);
     atomic_store(&download->keep_ms, keep_ms);
     atomic_store_explicit(&download->opened_ms, opened_ms, memory_order_release);

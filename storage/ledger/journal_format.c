@@ -43,7 +43,7 @@ static void encode_usage(const struct journal_record *record, uint8_t *out)
     put(out + 56, record->bytes_delta, 8);
     put(out + 64, record->responses, 8);
     put(out + 72, record->responses_delta, 8);
-    memcpy(out + 80, record->link, LEDGER_LINK_BYTES);
+    memcpy(out + 80, record->link_id, LEDGER_LINK_ID_BYTES);
     put(out + 112, record->opened_ms, 8);
     put(out + 120, record->till_s, 4);
     put(out + 124, record->keep_s, 4);
@@ -160,7 +160,7 @@ static bool decode_usage(const uint8_t *bytes, struct journal_record *out)
     out->bytes_delta = get(bytes + 56, 8);
     out->responses = get(bytes + 64, 8);
     out->responses_delta = get(bytes + 72, 8);
-    memcpy(out->link, bytes + 80, LEDGER_LINK_BYTES);
+    memcpy(out->link_id, bytes + 80, LEDGER_LINK_ID_BYTES);
     out->opened_ms = get(bytes + 112, 8);
     out->till_s = (uint32_t)get(bytes + 120, 4);
     out->keep_s = (uint32_t)get(bytes + 124, 4);

@@ -72,7 +72,8 @@ struct journal_record {
     uint32_t account, file;
     uint64_t sequence, download;
     uint64_t bytes, bytes_delta, responses, responses_delta;
-    uint8_t link[LEDGER_LINK_BYTES]; /* of USAGE; that of MONEY stands in hex in `transaction` */
+    /* Of USAGE; that of MONEY stands in hex in `transaction`. */
+    uint8_t link_id[LEDGER_LINK_ID_BYTES];
     uint64_t opened_ms;
     uint32_t till_s, keep_s;
     enum ledger_operation operation;

@@ -18,14 +18,15 @@ static inline void ledger_key(char out[LEDGER_KEY_MAX], const struct ledger_acco
 }
 
 static inline void ledger_link_key(char out[LEDGER_KEY_MAX], const struct ledger_account *account,
-                                   const unsigned char link[LEDGER_LINK_BYTES], const char *what)
+                                   const unsigned char link_id[LEDGER_LINK_ID_BYTES],
+                                   const char *what)
 {
     static const char digits[] = "0123456789abcdef";
     int length = snprintf(out, LEDGER_KEY_MAX, "tg:{%s}:link:", account->tag);
     char *at = out + length;
-    for (size_t i = 0; i < LEDGER_LINK_BYTES; i++) {
-        *at++ = digits[link[i] >> 4];
-        *at++ = digits[link[i] & 15];
+    for (size_t i = 0; i < LEDGER_LINK_ID_BYTES; i++) {
+        *at++ = digits[link_id[i] >> 4];
+        *at++ = digits[link_id[i] & 15];
     }
     snprintf(at, LEDGER_KEY_MAX - (size_t)(at - out), "%s", what);
 }

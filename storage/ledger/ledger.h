@@ -144,7 +144,7 @@ uint64_t ledger_download_id(const struct ledger_download *download);
  * `keep_ms`. Any thread.
  */
 void ledger_download_use(struct ledger_download *download,
-                         const unsigned char link[LEDGER_LINK_BYTES], uint64_t opened_ms,
+                         const unsigned char link_id[LEDGER_LINK_ID_BYTES], uint64_t opened_ms,
                          uint64_t till_ms, uint64_t keep_ms);
 /* Makes the use count although nothing was acknowledged. */
 void ledger_download_take(struct ledger_download *download);

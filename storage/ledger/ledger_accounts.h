@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A part of ledger.h, which users include: accounts and money, usage by page, and notices. The admin
- * thread calls all of it but ledger_notify.
+ * A part of ledger.h, which users include: accounts and money, usage by page, and notices. The
+ * admin thread calls all of it but ledger_notify.
  */
 #ifndef TOLLGATE_STORAGE_LEDGER_ACCOUNTS_H
 #define TOLLGATE_STORAGE_LEDGER_ACCOUNTS_H
@@ -50,8 +50,8 @@ struct ledger_request {
      * anyway, in ms since 1970. REVOKE_BEFORE: seconds since 1970. LIMIT: the rate; 0: none.
      */
     int64_t amount;
-    unsigned char link[LEDGER_LINK_BYTES]; /* of REVOKE_LINK */
-    uint64_t max_bytes;                    /* of LIMIT; 0: none */
+    unsigned char link_id[LEDGER_LINK_ID_BYTES]; /* of REVOKE_LINK */
+    uint64_t max_bytes;                          /* of LIMIT; 0: none */
     uint32_t max_conns;
     bool allow_negative;     /* of ADJUST: the balance may fall below zero */
     const char *transaction; /* idempotency key, see below; required for OPEN, TOP_UP and ADJUST */
@@ -94,7 +94,7 @@ struct ledger_link_view {
 };
 /* Reads a link and one path of it from Redis. Blocks. 0, -EAGAIN, -EINVAL. */
 int ledger_link_show(struct ledger *ledger, const char *issuer, const char *account,
-                     const unsigned char link[LEDGER_LINK_BYTES], const char *path,
+                     const unsigned char link_id[LEDGER_LINK_ID_BYTES], const char *path,
                      struct ledger_link_view *view);
 
 struct ledger_usage_row {

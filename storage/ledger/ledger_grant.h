@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A part of ledger.h, which users include: what a worker asks Redis before it serves, what the answer
- * grants, and what push has heard since.
+ * A part of ledger.h, which users include: what a worker asks Redis before it serves, what the
+ * answer grants, and what push has heard since.
  */
 #ifndef TOLLGATE_STORAGE_LEDGER_GRANT_H
 #define TOLLGATE_STORAGE_LEDGER_GRANT_H
@@ -86,8 +86,8 @@ struct ledger_terms {
 /* What a worker asks a grant for. Everything is borrowed until the command is sent. */
 struct ledger_ask {
     const struct ledger_account *account;
-    const unsigned char *link; /* LEDGER_LINK_BYTES */
-    uint64_t need, want;       /* bytes */
+    const unsigned char *link_id; /* LEDGER_LINK_ID_BYTES */
+    uint64_t need, want;          /* bytes */
     uint32_t validity_ms;
     int64_t iat;                      /* of the token, seconds; 0: none */
     const struct ledger_terms *terms; /* NULL: the link is not limited */
@@ -117,7 +117,7 @@ LEDGER_FUND_TABLE(X)
 
 /* Builds the command that gives unspent bytes of a link's grants back, `bytes[i]` to fund i. */
 void ledger_release_command(struct ledger *ledger, const struct ledger_account *account,
-                            const unsigned char link[LEDGER_LINK_BYTES],
+                            const unsigned char link_id[LEDGER_LINK_ID_BYTES],
                             const uint64_t bytes[LEDGER_FUNDS], struct ledger_command *out);
 
 /*

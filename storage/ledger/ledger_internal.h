@@ -32,8 +32,8 @@ struct ledger_download {
     uint32_t room; /* records reserved */
     _Atomic unsigned flags;
     _Atomic uint64_t bytes, responses;
-    /* The use of a link with terms. `link` is written once, before opened_ms leaves 0. */
-    uint8_t link[LEDGER_LINK_BYTES];
+    /* The use of a link with terms. `link_id` is written once, before opened_ms leaves 0. */
+    uint8_t link_id[LEDGER_LINK_ID_BYTES];
     _Atomic uint64_t opened_ms, till_ms, keep_ms; /* opened_ms 0: no terms */
     _Atomic bool taken;
     bool marked_taken;                                 /* of the writer */
@@ -120,9 +120,9 @@ static inline uint64_t ledger_real_ms(const struct ledger *ledger)
     return ledger->outside.clock->real_ms(ledger->outside.clock->self);
 }
 /*
- * As ledger_open, with other clocks, another disk and another Redis, and without threads. Its opener
- * calls the steps, and none of the functions that wait for them (writer_money, ledger_settle, the
- * calls of admin threads); ledger_close takes the last steps itself.
+ * As ledger_open, with other clocks, another disk and another Redis, and without threads. Its
+ * opener calls the steps, and none of the functions that wait for them (writer_money,
+ * ledger_settle, the calls of admin threads); ledger_close takes the last steps itself.
  */
 int ledger_open_stepped(struct ledger **out, const struct ledger_options *options,
                         const struct ledger_outside *outside, char *error, size_t error_size);

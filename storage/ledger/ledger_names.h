@@ -19,11 +19,11 @@
 #define LEDGER_TRANSACTION_MAX 64
 #define LEDGER_AMOUNT_MAX                                                                          \
     ((int64_t)LEDGER_NUMBER_MAX + 1) /* exclusive: what a Lua number holds exactly */
-#define LEDGER_TAG_MAX    (LEDGER_ISSUER_MAX + 1 + 3 * LEDGER_ACCOUNT_MAX + 1)
-#define LEDGER_LINK_BYTES 32 /* what names a link: a SHA-256 */
-#define LEDGER_LINK_HEX   (2 * LEDGER_LINK_BYTES)
-#define LEDGER_KEY_MAX    (LEDGER_TAG_MAX + 24 + LEDGER_LINK_HEX)
-#define LEDGER_USES_MAX   1000 /* of a link and path */
+#define LEDGER_TAG_MAX       (LEDGER_ISSUER_MAX + 1 + 3 * LEDGER_ACCOUNT_MAX + 1)
+#define LEDGER_LINK_ID_BYTES 32 /* a link id: a SHA-256 */
+#define LEDGER_LINK_ID_HEX   (2 * LEDGER_LINK_ID_BYTES)
+#define LEDGER_KEY_MAX       (LEDGER_TAG_MAX + 24 + LEDGER_LINK_ID_HEX)
+#define LEDGER_USES_MAX      1000 /* of a link and path */
 
 struct ledger;
 struct ledger_account;

@@ -49,7 +49,7 @@ static bool is_of(const struct post_file *file, const struct journal_entry *entr
 {
     return file->file == entry->file && file->opened_ms == entry->record.opened_ms &&
            (file->opened_ms == 0 ||
-            memcmp(file->link, entry->record.link, sizeof(file->link)) == 0);
+            memcmp(file->link_id, entry->record.link_id, sizeof(file->link_id)) == 0);
 }
 
 static int add_file(struct post *post, const struct journal_entry *entry)
@@ -72,7 +72,7 @@ static int add_file(struct post *post, const struct journal_entry *entry)
                                  .opened_ms = entry->record.opened_ms,
                                  .till_s = entry->record.till_s,
                                  .keep_s = entry->record.keep_s};
-        memcpy(at->link, entry->record.link, sizeof(at->link));
+        memcpy(at->link_id, entry->record.link_id, sizeof(at->link_id));
         names_hold(&entry->file->name);
     }
     at->bytes += entry->record.bytes_delta;
@@ -155,13 +155,13 @@ struct words {
 static size_t link_index(const struct post *post, const struct post_file *file, struct words *words)
 {
     char key[LEDGER_KEY_MAX];
-    ledger_link_key(key, post->account, file->link, "");
+    ledger_link_key(key, post->account, file->link_id, "");
     size_t at = 0;
     while (at < words->links_count && strcmp(words->links[at], key) != 0)
         at += 2;
     if (at == words->links_count) {
         memcpy(words->links[at], key, sizeof(key));
-        ledger_link_key(words->links[at + 1], post->account, file->link, ":grants");
+        ledger_link_key(words->links[at + 1], post->account, file->link_id, ":grants");
         words->links_count += 2;
     }
     return POST_KEYS + at + 1;

@@ -15,7 +15,7 @@ struct post_file {
     struct ledger_file *file; /* a reference */
     uint64_t bytes, responses;
     /* The use of a link with terms; opened_ms 0: none. */
-    uint8_t link[LEDGER_LINK_BYTES];
+    uint8_t link_id[LEDGER_LINK_ID_BYTES];
     uint64_t opened_ms;
     uint32_t till_s, keep_s;
     bool taken;

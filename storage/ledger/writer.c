@@ -50,7 +50,7 @@ static int append_mark(struct ledger_download *download, bool closing)
         record.opened_ms = opened;
         record.till_s = seconds_up(atomic_load(&download->till_ms));
         record.keep_s = seconds_up(atomic_load(&download->keep_ms));
-        memcpy(record.link, download->link, sizeof(record.link));
+        memcpy(record.link_id, download->link_id, sizeof(record.link_id));
     }
     int result = journal_append(&download->ledger->journal, download->account, download->file,
                                 &record, closing ? download->room : 0);

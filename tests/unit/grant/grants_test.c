@@ -7,10 +7,10 @@
 
 static struct window *open_by(unsigned worker, struct ledger_account *of, uint64_t link)
 {
-    unsigned char bytes[WINDOW_KEY_SIZE] = {0};
+    unsigned char bytes[LEDGER_LINK_ID_BYTES] = {0};
     struct window *window = NULL;
     memcpy(bytes, &link, sizeof(link));
-    const struct window_key key = {.link = bytes, .account = of, .file = file, .size = SIZE};
+    const struct window_key key = {.link_id = bytes, .account = of, .file = file, .size = SIZE};
     cr_assert_eq(grants_open_window(&grants[worker], &key, now_ms, &window), 0);
     return window;
 }

@@ -30,10 +30,11 @@ static struct funds released;
 static unsigned releases;
 
 static inline void release(void *context, const struct ledger_account *account,
-                           const unsigned char link[WINDOW_KEY_SIZE], const struct funds *funds)
+                           const unsigned char link_id[LEDGER_LINK_ID_BYTES],
+                           const struct funds *funds)
 {
     struct funds copy = *funds;
-    (void)context, (void)account, (void)link;
+    (void)context, (void)account, (void)link_id;
     funds_move(&released, &copy);
     releases++;
 }
@@ -87,11 +88,11 @@ static inline struct ledger_account *account(const char *name)
 static inline struct window *open_window(struct ledger_account *of, uint64_t link,
                                          struct ledger_file *name)
 {
-    unsigned char bytes[WINDOW_KEY_SIZE] = {0};
+    unsigned char bytes[LEDGER_LINK_ID_BYTES] = {0};
     struct window *window = NULL;
     bool created;
     memcpy(bytes, &link, sizeof(link));
-    const struct window_key key = {.link = bytes, .account = of, .file = name, .size = SIZE};
+    const struct window_key key = {.link_id = bytes, .account = of, .file = name, .size = SIZE};
     cr_assert_eq(window_open(windows, &key, 1000, &window, &created), 0);
     return window;
 }

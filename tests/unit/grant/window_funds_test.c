@@ -214,9 +214,10 @@ static pthread_mutex_t released_lock = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t released_together;
 
 static void release_together(void *context, const struct ledger_account *of,
-                             const unsigned char link[WINDOW_KEY_SIZE], const struct funds *funds)
+                             const unsigned char link_id[LEDGER_LINK_ID_BYTES],
+                             const struct funds *funds)
 {
-    (void)context, (void)of, (void)link;
+    (void)context, (void)of, (void)link_id;
     pthread_mutex_lock(&released_lock);
     released_together += funds->bytes[LEDGER_FUND_ACCOUNT];
     pthread_mutex_unlock(&released_lock);

@@ -13,9 +13,9 @@
 static struct window_key key_of(struct ledger_account *of, unsigned char last,
                                 struct ledger_file *name)
 {
-    static unsigned char link[WINDOW_KEY_SIZE];
-    link[WINDOW_KEY_SIZE - 1] = last;
-    return (struct window_key){.link = link, .account = of, .file = name, .size = SIZE};
+    static unsigned char link_id[LEDGER_LINK_ID_BYTES];
+    link_id[LEDGER_LINK_ID_BYTES - 1] = last;
+    return (struct window_key){.link_id = link_id, .account = of, .file = name, .size = SIZE};
 }
 
 /* Opens the window of that key at `now_ms`. */
@@ -150,7 +150,7 @@ Test(window, copies_what_the_key_says)
     cr_expect_str_eq(window->jti, "order-1");
     cr_expect_eq(window->owner, 3u);
     cr_expect_eq(window->size, UINT64_MAX);
-    cr_expect_eq(window->link[WINDOW_KEY_SIZE - 1], 7);
+    cr_expect_eq(window->link_id[LEDGER_LINK_ID_BYTES - 1], 7);
     cr_expect_eq(atomic_load(&window->valid_until_ms), 0u, "no grant yet");
     cr_expect_eq(windows_ledger(windows), ledger);
     end(window, 1000);
@@ -259,11 +259,12 @@ static const struct ledger_account *released_of;
 static unsigned char released_link;
 
 static void release_and_note(void *context, const struct ledger_account *of,
-                             const unsigned char link[WINDOW_KEY_SIZE], const struct funds *funds)
+                             const unsigned char link_id[LEDGER_LINK_ID_BYTES],
+                             const struct funds *funds)
 {
     released_of = of;
-    released_link = link[WINDOW_KEY_SIZE - 1];
-    release(context, of, link, funds);
+    released_link = link_id[LEDGER_LINK_ID_BYTES - 1];
+    release(context, of, link_id, funds);
 }
 
 Test(window, releases_the_funds_of_a_window_that_ends_under_its_account_and_link)

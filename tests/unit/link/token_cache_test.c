@@ -335,12 +335,12 @@ Test(token_cache, serves_what_it_remembers_also_to_a_client_whose_failures_are_u
 
 /* ---- names of links ---- */
 
-static void name_of(struct token_trust *trust, const char *jws,
-                    unsigned char out[LEDGER_LINK_BYTES])
+static void id_of(struct token_trust *trust, const char *jws,
+                  unsigned char out[LEDGER_LINK_ID_BYTES])
 {
     enum token_effort effort;
     struct token_entry *entry = get(trust, jws, TOKEN_OK, &effort);
-    memcpy(out, entry->link, LEDGER_LINK_BYTES);
+    memcpy(out, entry->link_id, LEDGER_LINK_ID_BYTES);
     token_entry_drop(&entry);
 }
 
@@ -356,12 +356,12 @@ Test(token_cache, names_a_link_by_account_and_jti_or_else_by_what_was_signed)
         {"bob", "order-1", NOW_S},   {"alice", NULL, NOW_S},          {"alice", NULL, NOW_S + 1},
     };
     enum { LINKS = sizeof(links) / sizeof(*links) };
-    unsigned char name[LINKS][LEDGER_LINK_BYTES];
+    unsigned char link_id[LINKS][LEDGER_LINK_ID_BYTES];
     for (size_t i = 0; i < LINKS; i++)
-        name_of(trust, sign(links[i].account, links[i].jti, links[i].exp), name[i]);
+        id_of(trust, sign(links[i].account, links[i].jti, links[i].exp), link_id[i]);
     for (size_t i = 0; i < LINKS; i++) {
         for (size_t j = i + 1; j < LINKS; j++) {
-            bool same = memcmp(name[i], name[j], LEDGER_LINK_BYTES) == 0;
+            bool same = memcmp(link_id[i], link_id[j], LEDGER_LINK_ID_BYTES) == 0;
             cr_expect_eq(same, i == 0 && j == 1, "links %zu and %zu", i, j);
         }
     }
