@@ -107,6 +107,21 @@ static bool is_navigation(const struct http_head *head)
            memmem(head->accept.data, head->accept.length, "text/html", 9) != NULL;
 }
 
+/* Selects the bytes by preconditions and range: RFC 9110 13 and 14. */
+static enum http_selection select_bytes(const struct worker *worker,
+                                        const struct connection *connection,
+                                        const struct http_head *head, struct http_ranges *ranges)
+{
+    const struct media_file *file = connection->file;
+    const struct http_validators validators = {
+        .etag = file->etag,
+        .modified_s = file->changed_s,
+        .size = file->size,
+        .now_s = worker->now_s,
+    };
+    return http_select(head, &validators, ranges);
+}
+
 static bool brings_bytes(const struct connection *connection, enum http_selection selection)
 {
     return !connection->head_only && connection->file->size > 0 &&
@@ -148,7 +163,7 @@ static enum request_outcome find_bytes(struct worker *worker, struct connection 
     }
     if (connection->file->etag[0] == '\0' && request_await_hash(worker, connection, head))
         return REQUEST_AGAIN;
-    *selection = request_select_bytes(worker, connection, head, ranges);
+    *selection = select_bytes(worker, connection, head, ranges);
     if (!brings_bytes(connection, *selection) && await_standing(worker, connection, refusal))
         return REQUEST_AGAIN;
     return REQUEST_TAKEN;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which bytes of the file a request is for, by its preconditions and Range, and what follows from
- * that: 200, 206, 304, 412 or 416. Called by request.c, once the link and the file are found. It
- * grants nothing: a response that brings bytes goes to admission.c from here.
+ * Answers a request once its link and file are found and its bytes are selected: sets the
+ * response's part of the file, or its several parts, and goes on to admission.c; or answers 304,
+ * 412 or 416. Called by request.c. It grants nothing, and reads no field of the head.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -7,7 +7,6 @@
 #define TOLLGATE_SERVER_DELIVERY_REQUEST_INTERNAL_H
 
 #include "server/delivery/connection.h"
-#include "storage/media/media.h"
 
 struct token_target;
 struct token_request;
@@ -38,21 +37,6 @@ bool request_await_hash(struct worker *worker, struct connection *connection,
 
 /* ---- request_bytes.c ---- */
 
-/* Selects the bytes by preconditions and range: RFC 9110 13 and 14. */
-static inline enum http_selection request_select_bytes(const struct worker *worker,
-                                                       const struct connection *connection,
-                                                       const struct http_head *head,
-                                                       struct http_ranges *ranges)
-{
-    const struct media_file *file = connection->file;
-    const struct http_validators validators = {
-        .etag = file->etag,
-        .modified_s = file->changed_s,
-        .size = file->size,
-        .now_s = worker->now_s,
-    };
-    return http_select(head, &validators, ranges);
-}
 /* Answers what was selected: sets the response's bytes and goes on to admission.c, or sends the
  * answer that has none. */
 void request_answer(struct worker *worker, struct connection *connection,
