@@ -65,7 +65,7 @@ static int parse_view(const redisReply *reply, struct ledger_account_view *view)
     return 0;
 }
 
-static int fetch_view(struct redis_link *link, const struct ledger_account *account,
+static int fetch_view(struct redis *redis, const struct ledger_account *account,
                       struct ledger_account_view *view)
 {
     char key[LEDGER_KEY_MAX];
@@ -73,7 +73,7 @@ static int fetch_view(struct redis_link *link, const struct ledger_account *acco
     const char *const words[2 + VIEW_FIELDS] = {
         "HMGET", key,        "plan", "status",    "balance",   "reserved",
         "used",  "revision", "rate", "max_bytes", "max_conns", "revoked_before"};
-    redisReply *reply = redis_call(link, 2 + VIEW_FIELDS, words);
+    redisReply *reply = redis_call(redis, 2 + VIEW_FIELDS, words);
     if (reply == NULL)
         return -EAGAIN;
     int result = parse_view(reply, view);
@@ -81,23 +81,23 @@ static int fetch_view(struct redis_link *link, const struct ledger_account *acco
     return result;
 }
 
-int account_link_open(struct ledger *ledger, struct redis_link *link, char run_id[static 64])
+int account_redis_open(struct ledger *ledger, struct redis *redis, char run_id[static 64])
 {
     struct redis_facts facts;
-    if (redis_open_any(link, ledger->where, &ledger->options) != 0)
+    if (redis_open_any(redis, ledger->where, &ledger->options) != 0)
         return -EAGAIN;
-    if (redis_facts(link, &facts) == 0 && ledger_redis_is_current(ledger, facts.run_id)) {
+    if (redis_facts(redis, &facts) == 0 && ledger_redis_is_current(ledger, facts.run_id)) {
         memcpy(run_id, facts.run_id, sizeof(facts.run_id));
         return 0;
     }
-    redis_close(link);
+    redis_close(redis);
     return -EAGAIN;
 }
 
-static int open_current(struct ledger *ledger, struct redis_link *link)
+static int open_current(struct ledger *ledger, struct redis *redis)
 {
     char run_id[64];
-    return account_link_open(ledger, link, run_id);
+    return account_redis_open(ledger, redis, run_id);
 }
 
 int account_get(struct ledger *ledger, const char *issuer, const char *name,
@@ -112,14 +112,14 @@ int ledger_account_show(struct ledger *ledger, const char *issuer, const char *n
                         struct ledger_account_view *view)
 {
     struct ledger_account *account;
-    struct redis_link link;
+    struct redis redis;
     int result = account_get(ledger, issuer, name, &account);
     if (result != 0)
         return result == -EINVAL ? result : -EAGAIN;
-    result = open_current(ledger, &link);
+    result = open_current(ledger, &redis);
     if (result == 0) {
-        result = fetch_view(&link, account, view);
-        redis_close(&link);
+        result = fetch_view(&redis, account, view);
+        redis_close(&redis);
     }
     ledger_account_drop(&account);
     return result;
@@ -144,7 +144,7 @@ int ledger_link_show(struct ledger *ledger, const char *issuer, const char *name
                      struct ledger_link_view *view)
 {
     struct ledger_account *account;
-    struct redis_link link;
+    struct redis redis;
     char key[LEDGER_KEY_MAX], field[LEDGER_FILE_MAX + 3];
     memset(view, 0, sizeof(*view));
     int result = account_get(ledger, issuer, name, &account);
@@ -152,10 +152,10 @@ int ledger_link_show(struct ledger *ledger, const char *issuer, const char *name
         return result == -EINVAL ? result : -EAGAIN;
     ledger_link_key(key, account, link_id, "");
     snprintf(field, sizeof(field), "p:%s", path);
-    result = open_current(ledger, &link);
+    result = open_current(ledger, &redis);
     if (result == 0) {
         const char *const words[] = {"HMGET", key, "revoked", "bytes", field};
-        redisReply *reply = redis_call(&link, 5, words);
+        redisReply *reply = redis_call(&redis, 5, words);
         int64_t bytes = 0;
         if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || reply->elements != 3 ||
             !parse_integer(reply->element[1], &bytes)) {
@@ -168,7 +168,7 @@ int ledger_link_show(struct ledger *ledger, const char *issuer, const char *name
         }
         if (reply != NULL)
             freeReplyObject(reply);
-        redis_close(&link);
+        redis_close(&redis);
     }
     ledger_account_drop(&account);
     return result;
@@ -226,7 +226,7 @@ static int validate_request(const struct ledger_request *request)
 
 enum known { KNOWN_NOT, KNOWN_SAME, KNOWN_OTHER, KNOWN_UNASKED };
 
-static enum known ask_transaction(struct redis_link *link, const struct ledger_account *account,
+static enum known ask_transaction(struct redis *redis, const struct ledger_account *account,
                                   const struct ledger_request *request)
 {
     char key[LEDGER_KEY_MAX], content[96];
@@ -236,7 +236,7 @@ static enum known ask_transaction(struct redis_link *link, const struct ledger_a
     snprintf(content, sizeof(content), "%s %" PRId64 " %s", post_operation_name(request->operation),
              request->amount, post_plan_name(request->operation, request->plan));
     const char *const words[] = {"HGET", key, request->transaction};
-    redisReply *reply = redis_call(link, 3, words);
+    redisReply *reply = redis_call(redis, 3, words);
     enum known known = KNOWN_UNASKED;
     if (reply != NULL && reply->type == REDIS_REPLY_NIL)
         known = KNOWN_NOT;
@@ -271,7 +271,7 @@ static int validate_account(const struct ledger_request *request,
  * to take. A hold of the same transaction is replaced, so that the change may be repeated. 0, -EDOM
  * or -EAGAIN.
  */
-static int hold_bytes(struct redis_link *link, const struct ledger_account *payer,
+static int hold_bytes(struct redis *redis, const struct ledger_account *payer,
                       const struct ledger_request *request)
 {
     static const char keys[] = {'0' + LEDGER_COUNT(LEDGER_HOLD_KEYS), '\0'};
@@ -283,7 +283,7 @@ static int hold_bytes(struct redis_link *link, const struct ledger_account *paye
     snprintf(amount, sizeof(amount), "%" PRId64, -request->amount);
     const char *const words[] = {"FCALL", "tollgate_hold", keys,
                                  LEDGER_HOLD_KEYS(LEDGER_WORD) LEDGER_HOLD_ARGUMENTS(LEDGER_WORD)};
-    redisReply *reply = redis_call(link, sizeof(words) / sizeof(words[0]), words);
+    redisReply *reply = redis_call(redis, sizeof(words) / sizeof(words[0]), words);
     int result = -EAGAIN;
     if (reply != NULL && reply->type == REDIS_REPLY_INTEGER && reply->integer >= 0)
         result = reply->integer == 1 ? 0 : -EDOM;
@@ -332,22 +332,22 @@ static int journal_new(struct ledger *ledger, struct ledger_account *account,
 }
 
 static int change_locked(struct ledger *ledger, struct ledger_account *account,
-                         const struct ledger_request *request, bool *repeated,
-                         struct redis_link *link, struct ledger_account_view *view)
+                         const struct ledger_request *request, bool *repeated, struct redis *redis,
+                         struct ledger_account_view *view)
 {
     uint64_t deadline_ms = clock_monotonic_ms() + CHANGE_WAIT_MS;
     /* What was journalled before must be visible, or a repetition would not be seen. */
     if (ledger_wait_posted(ledger, atomic_load(&ledger->journal.durable_records), deadline_ms) != 0)
         return -EAGAIN;
-    enum known known = ask_transaction(link, account, request);
-    if (known == KNOWN_UNASKED || fetch_view(link, account, view) != 0)
+    enum known known = ask_transaction(redis, account, request);
+    if (known == KNOWN_UNASKED || fetch_view(redis, account, view) != 0)
         return -EAGAIN;
     *repeated = known == KNOWN_SAME;
     if (known != KNOWN_NOT)
         return known == KNOWN_SAME ? 0 : -ENOTUNIQ;
     int result = validate_account(request, view);
     if (result == 0)
-        result = hold_bytes(link, account, request);
+        result = hold_bytes(redis, account, request);
     if (result == 0)
         result = request->operation == LEDGER_OPEN
                      ? journal_new(ledger, account, request, deadline_ms)
@@ -356,10 +356,10 @@ static int change_locked(struct ledger *ledger, struct ledger_account *account,
         return result;
     /* Another node may have used the id between the question and the post: then Redis
      * kept that one. */
-    known = ask_transaction(link, account, request);
+    known = ask_transaction(redis, account, request);
     if (known == KNOWN_OTHER)
         return -ENOTUNIQ;
-    return known == KNOWN_UNASKED || fetch_view(link, account, view) != 0 ? -EINPROGRESS : 0;
+    return known == KNOWN_UNASKED || fetch_view(redis, account, view) != 0 ? -EINPROGRESS : 0;
 }
 
 /* Asks Redis only where the account is new here and a bound is reached: an account that another
@@ -370,16 +370,16 @@ static int revoke_links(struct ledger *ledger, struct ledger_account *account,
     uint64_t deadline_ms = clock_monotonic_ms() + CHANGE_WAIT_MS;
     enum ledger_state state = ledger_state(ledger);
     struct ledger_account_view view;
-    struct redis_link link;
+    struct redis redis;
     if (state == LEDGER_REFUSED || state == LEDGER_FAILED)
         return -EAGAIN;
     int result = journal_new(ledger, account, request, deadline_ms);
     if (result != -EUSERS && result != -EDQUOT)
         return result;
-    if (open_current(ledger, &link) != 0)
+    if (open_current(ledger, &redis) != 0)
         return -EAGAIN;
-    int asked = fetch_view(&link, account, &view);
-    redis_close(&link);
+    int asked = fetch_view(&redis, account, &view);
+    redis_close(&redis);
     if (asked != 0)
         return asked;
     return view.exists ? journal_change(ledger, account, request, deadline_ms) : result;
@@ -389,7 +389,7 @@ int ledger_account_change(struct ledger *ledger, const struct ledger_request *re
                           bool *repeated, struct ledger_account_view *view)
 {
     struct ledger_account *account;
-    struct redis_link link;
+    struct redis redis;
     *repeated = false;
     int result = validate_request(request);
     if (result == 0)
@@ -403,10 +403,10 @@ int ledger_account_change(struct ledger *ledger, const struct ledger_request *re
         return result;
     }
     pthread_mutex_lock(&ledger->change_lock);
-    result = open_current(ledger, &link);
+    result = open_current(ledger, &redis);
     if (result == 0) {
-        result = change_locked(ledger, account, request, repeated, &link, view);
-        redis_close(&link);
+        result = change_locked(ledger, account, request, repeated, &redis, view);
+        redis_close(&redis);
     }
     pthread_mutex_unlock(&ledger->change_lock);
     ledger_account_drop(&account);

@@ -11,7 +11,7 @@
 #include "server/base/check.h"
 #include "storage/ledger/ledger_internal.h"
 
-static void link_open(struct ledger *ledger, struct ledger_download *download)
+static void join_open(struct ledger *ledger, struct ledger_download *download)
 {
     pthread_mutex_lock(&ledger->open_lock);
     download->open_next = ledger->open;
@@ -21,7 +21,7 @@ static void link_open(struct ledger *ledger, struct ledger_download *download)
     pthread_mutex_unlock(&ledger->open_lock);
 }
 
-static void unlink_open(struct ledger *ledger, struct ledger_download *download)
+static void leave_open(struct ledger *ledger, struct ledger_download *download)
 {
     pthread_mutex_lock(&ledger->open_lock);
     if (download->open_next != NULL)
@@ -72,7 +72,7 @@ int ledger_download_open(struct ledger *ledger, struct ledger_account *account,
     download->account = account;
     download->file = file;
     download->id = atomic_fetch_add_explicit(&ledger->download_last, 1, memory_order_relaxed) + 1;
-    link_open(ledger, download);
+    join_open(ledger, download);
     *out = download;
     return 0;
 }
@@ -149,7 +149,7 @@ void ledger_download_close(struct ledger_download **download)
 void download_free(struct ledger_download *download)
 {
     struct ledger *ledger = download->ledger;
-    unlink_open(ledger, download);
+    leave_open(ledger, download);
     names_drop(&download->account->name);
     names_drop(&download->file->name);
     atomic_fetch_sub(&ledger->downloads, 1);

@@ -24,7 +24,7 @@
  *   USAGE    24 u32 account id  28 u32 file id           32 u64 sequence (of the account, from 1)
  *            40 u64 download    48 u64 bytes (all)       56 u64 bytes since the record before
  *            64 u64 responses (all)                      72 u64 responses since the record before
- *            80 32B link        of a link with terms; its use: 112 u64 opened (ms; 0: no terms)
+ *            80 32B link id     of a link with terms; its use: 112 u64 opened (ms; 0: no terms)
  *           120 u32 till (s)   124 u32 keep the link until (s), both rounded up
  *   MONEY    24 u32 account id  28 u8 operation          29 u8 plan   30 u8 transaction id's length
  *            32 u64 sequence    40 i64 amount            64 64B transaction id, or the link revoked

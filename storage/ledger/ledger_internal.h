@@ -179,10 +179,10 @@ int ledger_wait_posted(struct ledger *ledger, uint64_t records, uint64_t deadlin
 /* As ledger_account_get, for a name that is a C string. Takes a reference. -EINVAL, -ENOMEM. */
 int account_get(struct ledger *ledger, const char *issuer, const char *name,
                 struct ledger_account **out);
-struct redis_link;
-/* Opens a link to the Redis to which the journal was replayed, and tells its run_id: another Redis
- * would deny accounts that exist. 0 or -EAGAIN. */
-int account_link_open(struct ledger *ledger, struct redis_link *link, char run_id[static 64]);
+struct redis;
+/* Opens a connection to the Redis to which the journal was replayed, and tells its run_id: another
+ * Redis would deny accounts that exist. 0 or -EAGAIN. */
+int account_redis_open(struct ledger *ledger, struct redis *redis, char run_id[static 64]);
 
 /* Notices. The poster's thread alone asks whether some may be sent now, which is not while those
  * before are unanswered, and has notices_post send them; it waits for no answer. */

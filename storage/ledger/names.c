@@ -309,7 +309,7 @@ void names_hold(struct ledger_name *name)
     check(before > 0);
 }
 
-static void name_unlink(struct names *names, struct ledger_name *name)
+static void name_leave(struct names *names, struct ledger_name *name)
 {
     struct ledger_name **at = bucket_of(names, name->text, name->length);
     while (*at != name)
@@ -335,7 +335,7 @@ void names_drop(struct ledger_name *name)
     bool last = references == 1 &&
                 !(name->kind == JOURNAL_ACCOUNT && atomic_load(&names_account(name)->sequence) > 0);
     if (last)
-        name_unlink(names, name);
+        name_leave(names, name);
     pthread_mutex_unlock(&names->lock);
     if (last)
         name_free(name, name->kind);

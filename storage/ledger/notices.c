@@ -223,17 +223,17 @@ int ledger_notices(struct ledger *ledger, const char *issuer, const char *after,
                    int (*each)(void *context, const struct ledger_notice *notice), void *context)
 {
     char key[LEDGER_ISSUER_MAX + 16], start[LEDGER_NOTICE_ID_MAX + 2], count[16];
-    struct redis_link link;
+    struct redis redis;
     if (!names_issuer_valid(issuer) || !is_cursor(after) || limit == 0)
         return -EINVAL;
-    if (redis_open_any(&link, ledger->where, &ledger->options) != 0)
+    if (redis_open_any(&redis, ledger->where, &ledger->options) != 0)
         return -EAGAIN;
     snprintf(key, sizeof(key), "tg:notices:%s", issuer);
     snprintf(start, sizeof(start), "%s%s", after[0] != '\0' ? "(" : "",
              after[0] != '\0' ? after : "-");
     snprintf(count, sizeof(count), "%" PRIu32, limit);
     const char *const words[] = {"XRANGE", key, start, "+", "COUNT", count};
-    redisReply *reply = redis_call(&link, 6, words);
+    redisReply *reply = redis_call(&redis, 6, words);
     int result = reply != NULL && reply->type == REDIS_REPLY_ARRAY ? 0 : -EAGAIN;
     for (size_t i = 0; result == 0 && i < reply->elements; i++) {
         struct ledger_notice notice;
@@ -242,6 +242,6 @@ int ledger_notices(struct ledger *ledger, const char *issuer, const char *after,
     }
     if (reply != NULL)
         freeReplyObject(reply);
-    redis_close(&link);
+    redis_close(&redis);
     return result;
 }

@@ -18,11 +18,11 @@
 #include "storage/ledger/redis.h"
 
 /* Compares Redis' clock with ours at the middle of the round trip. */
-static int ask_clock(struct redis_link *link, int64_t *ahead_ms)
+static int ask_clock(struct redis *redis, int64_t *ahead_ms)
 {
     const char *const words[] = {"TIME"};
     int64_t before_ms = (int64_t)clock_real_ms();
-    redisReply *reply = redis_call(link, 1, words);
+    redisReply *reply = redis_call(redis, 1, words);
     int64_t after_ms = (int64_t)clock_real_ms();
     if (reply == NULL)
         return -EAGAIN;
@@ -42,10 +42,10 @@ static int ask_clock(struct redis_link *link, int64_t *ahead_ms)
 /*
  * Must be the last question on a connection, which takes no other commands once it is subscribed.
  */
-static bool may_subscribe(struct redis_link *link)
+static bool may_subscribe(struct redis *redis)
 {
     static const char *const words[] = {"SUBSCRIBE", "tg:revocations"};
-    redisReply *reply = redis_call(link, 2, words);
+    redisReply *reply = redis_call(redis, 2, words);
     if (reply != NULL)
         freeReplyObject(reply);
     return reply != NULL;
@@ -111,28 +111,28 @@ static void judge_name(const redisReply *reply, const struct ledger_options *opt
 }
 
 /* Asks who holds the name, by the rules of tollgate_lease but without taking the name. */
-static void ask_name(struct redis_link *link, const struct ledger_options *options,
+static void ask_name(struct redis *redis, const struct ledger_options *options,
                      struct ledger_redis_report *out)
 {
     char key[LEDGER_NODE_MAX + 16];
     snprintf(key, sizeof(key), "tg:node:{%s}", options->node);
     const char *const words[] = {"HMGET", key, "instance", "until"};
     out->name = LEDGER_NAME_UNKNOWN;
-    redisReply *reply = redis_call(link, 4, words);
+    redisReply *reply = redis_call(redis, 4, words);
     if (reply == NULL)
-        snprintf(out->name_error, sizeof(out->name_error), "%s", link->error);
+        snprintf(out->name_error, sizeof(out->name_error), "%s", redis->error);
     else
         judge_name(reply, options, (int64_t)clock_real_ms() + out->clock_ahead_ms, out);
     freeReplyObject(reply);
 }
 
-/* Puts the address before the cause once: link->error begins with "Redis at ADDRESS" only where
+/* Puts the address before the cause once: redis->error begins with "Redis at ADDRESS" only where
  * Redis was not reached or did not answer. */
-static void say_why(const struct redis_link *link, const struct ledger_options *options,
-                    char *error, size_t size)
+static void say_why(const struct redis *redis, const struct ledger_options *options, char *error,
+                    size_t size)
 {
     static const char at[] = "Redis at ";
-    const char *why = link->error[0] != '\0' ? link->error : "its reply has an unexpected form";
+    const char *why = redis->error[0] != '\0' ? redis->error : "its reply has an unexpected form";
     bool cured = strstr(why, "; ") != NULL;
     if (strncmp(why, at, sizeof(at) - 1) == 0)
         snprintf(error, size, "%s", why + sizeof(at) - 1);
@@ -141,14 +141,14 @@ static void say_why(const struct redis_link *link, const struct ledger_options *
     size_t length = strlen(error);
     if (!cured)
         snprintf(error + length, size - length, "; %s",
-                 link->unreached ? "start Redis there, or correct `redis` in the configuration"
-                                 : "look into the log of Redis");
+                 redis->unreached ? "start Redis there, or correct `redis` in the configuration"
+                                  : "look into the log of Redis");
 }
 
 int ledger_redis_probe(const struct ledger_options *options, struct ledger_redis_report *out,
                        char *error, size_t error_size)
 {
-    struct redis_link link;
+    struct redis redis;
     struct redis_facts facts;
     memset(out, 0, sizeof(*out));
     struct where *where;
@@ -158,33 +158,33 @@ int ledger_redis_probe(const struct ledger_options *options, struct ledger_redis
         snprintf(error, error_size, "%s", strerrordesc_np(-status));
     if (status != 0)
         return status;
-    char why[sizeof(link.error)];
+    char why[sizeof(redis.error)];
     status = where_get(where, LEDGER_REDIS_RESOLVE_MS, &first, why, sizeof(why));
     if (status != 0)
         snprintf(error, error_size, "%s: %s", options->redis, why);
-    else if ((status = redis_open_any(&link, where, options)) != 0)
-        say_why(&link, options, error, error_size);
+    else if ((status = redis_open_any(&redis, where, options)) != 0)
+        say_why(&redis, options, error, error_size);
     if (status != 0) {
         where_destroy(&where);
         return status;
     }
-    status = redis_facts(&link, &facts);
+    status = redis_facts(&redis, &facts);
     if (status == 0)
-        status = ask_clock(&link, &out->clock_ahead_ms);
+        status = ask_clock(&redis, &out->clock_ahead_ms);
     if (status == 0) {
         snprintf(out->version, sizeof(out->version), "%s", facts.version);
         snprintf(out->policy, sizeof(out->policy), "%s", facts.policy);
         out->append_only = facts.append_only;
         out->loading = facts.loading;
         out->replica = facts.replica;
-        ask_name(&link, options, out);
-        out->hears_revocations = may_subscribe(&link);
+        ask_name(&redis, options, out);
+        out->hears_revocations = may_subscribe(&redis);
         if (!out->hears_revocations)
-            snprintf(out->push_error, sizeof(out->push_error), "%s", link.error);
+            snprintf(out->push_error, sizeof(out->push_error), "%s", redis.error);
     } else {
-        say_why(&link, options, error, error_size);
+        say_why(&redis, options, error, error_size);
     }
-    redis_close(&link);
+    redis_close(&redis);
     where_destroy(&where);
     return status;
 }

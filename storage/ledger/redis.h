@@ -12,7 +12,7 @@
 #include "storage/ledger/redis_talk.h"
 #include "storage/ledger/where.h"
 
-struct redis_link {
+struct redis {
     redisContext *context;                /* owns; NULL: closed */
     sigset_t signals;                     /* the thread's mask before redis_open */
     uint32_t patience_ms;                 /* how long each answer may take */
@@ -27,26 +27,28 @@ struct redis_link {
 /*
  * Connects to the address in force and authenticates; each answer may take
  * LEDGER_REDIS_INTRODUCE_MS. Blocks SIGPIPE in the calling thread until redis_close, which the same
- * thread must call. 0, or -EAGAIN with the failure reported (redis_failed) and the link closed.
+ * thread must call. 0, or -EAGAIN with the failure reported (redis_failed) and the connection
+ * closed.
  */
-int redis_open(struct redis_link *link, struct where *where, const struct ledger_options *options);
+int redis_open(struct redis *redis, struct where *where, const struct ledger_options *options);
 /* The same, at each address of the name in turn until one answers. */
-int redis_open_any(struct redis_link *link, struct where *where,
-                   const struct ledger_options *options);
-/* Reports that the Redis of this link cannot be used or, where it was `reached`, is lost. Sets
- * link->another. Does not close the link. */
-void redis_failed(struct redis_link *link, bool reached);
-void redis_close(struct redis_link *link);
+int redis_open_any(struct redis *redis, struct where *where, const struct ledger_options *options);
+/* Reports that the Redis of this connection cannot be used or, where it was `reached`, is lost.
+ * Sets redis->another. Does not close it. */
+void redis_failed(struct redis *redis, bool reached);
+void redis_close(struct redis *redis);
 
 /* Queues a command; redis_next brings its reply, in order. 0 or -EAGAIN. */
-int redis_send(struct redis_link *link, const struct redis_arguments *arguments);
-/* The next reply (the caller frees it), error replies included; NULL where the link is dead. */
-redisReply *redis_next(struct redis_link *link);
-/* Sends a command of `count` words and waits. The caller frees the reply. NULL for a dead link and
- * for an error reply; link->error has the text. */
-redisReply *redis_call(struct redis_link *link, int count, const char *const words[]);
+int redis_send(struct redis *redis, const struct redis_arguments *arguments);
+/*
+ * The next reply (the caller frees it), error replies included; NULL where the connection is dead.
+ */
+redisReply *redis_next(struct redis *redis);
+/* Sends a command of `count` words and waits. The caller frees the reply. NULL for a dead
+ * connection and for an error reply; redis->error has the text. */
+redisReply *redis_call(struct redis *redis, int count, const char *const words[]);
 
-/* Asks INFO. 0, or -EAGAIN with the cause in link->error. */
-int redis_facts(struct redis_link *link, struct redis_facts *out);
+/* Asks INFO. 0, or -EAGAIN with the cause in redis->error. */
+int redis_facts(struct redis *redis, struct redis_facts *out);
 
 #endif

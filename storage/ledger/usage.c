@@ -176,8 +176,8 @@ static int take_step(const redisReply *reply, struct place *place, struct page *
     return 0;
 }
 
-static int scan_step(struct redis_link *link, const struct ledger_account *account,
-                     struct place *place, struct page *page)
+static int scan_step(struct redis *redis, const struct ledger_account *account, struct place *place,
+                     struct page *page)
 {
     static const char keys[] = {'0' + LEDGER_COUNT(LEDGER_USAGE_KEYS), '\0'};
     const char *cursor = place->scan, *step = USAGE_STEP;
@@ -186,7 +186,7 @@ static int scan_step(struct redis_link *link, const struct ledger_account *accou
     const char *const words[] = {"FCALL", "tollgate_usage", keys,
                                  LEDGER_USAGE_KEYS(LEDGER_WORD)
                                      LEDGER_USAGE_ARGUMENTS(LEDGER_WORD)};
-    redisReply *reply = redis_call(link, sizeof(words) / sizeof(words[0]), words);
+    redisReply *reply = redis_call(redis, sizeof(words) / sizeof(words[0]), words);
     if (reply == NULL)
         return -EAGAIN;
     int result = take_step(reply, place, page);
@@ -195,11 +195,11 @@ static int scan_step(struct redis_link *link, const struct ledger_account *accou
 }
 
 /* Takes steps until the page is full or the days are over. */
-static int fill(struct redis_link *link, const struct ledger_account *account, uint32_t rows_max,
+static int fill(struct redis *redis, const struct ledger_account *account, uint32_t rows_max,
                 time_t to, struct place *place, struct page *page)
 {
     while (place->day <= to && page->count < rows_max && page->names_length < USAGE_NAMES_MAX) {
-        int result = scan_step(link, account, place, page);
+        int result = scan_step(redis, account, place, page);
         if (result != 0)
             return result;
         if (strcmp(place->scan, "0") == 0)
@@ -208,12 +208,12 @@ static int fill(struct redis_link *link, const struct ledger_account *account, u
     return 0;
 }
 
-static int read_page(struct redis_link *link, const struct ledger_account *account,
+static int read_page(struct redis *redis, const struct ledger_account *account,
                      const struct ledger_usage_ask *ask, time_t to, struct place *place,
                      struct ledger_usage_page *out)
 {
     struct page page = {0};
-    int result = fill(link, account, ask->rows_max, to, place, &page);
+    int result = fill(redis, account, ask->rows_max, to, place, &page);
     page_sort(&page);
     for (size_t i = 0; result == 0 && i < page.count; i++) {
         const struct row *row = &page.rows[i];
@@ -234,7 +234,7 @@ int ledger_usage(struct ledger *ledger, const struct ledger_usage_ask *ask,
                  struct ledger_usage_page *out)
 {
     struct ledger_account *account;
-    struct redis_link link;
+    struct redis redis;
     time_t from, to;
     char run_id[64];
     out->next[0] = '\0';
@@ -248,14 +248,14 @@ int ledger_usage(struct ledger *ledger, const struct ledger_usage_ask *ask,
     if (is_first && ledger_settle(ledger, USAGE_WAIT_MS) != 0)
         result = -EAGAIN;
     if (result == 0)
-        result = account_link_open(ledger, &link, run_id);
+        result = account_redis_open(ledger, &redis, run_id);
     if (result == 0) {
         struct place place = {.day = from, .scan = "0"};
         snprintf(place.run_id, sizeof(place.run_id), "%.*s", RUN_ID_DIGITS, run_id);
         result = is_first || parse_cursor(ask->cursor, run_id, from, to, &place)
-                     ? read_page(&link, account, ask, to, &place, out)
+                     ? read_page(&redis, account, ask, to, &place, out)
                      : -ESTALE;
-        redis_close(&link);
+        redis_close(&redis);
     }
     ledger_account_drop(&account);
     return result;

@@ -68,17 +68,17 @@ void fixture_redis_start(struct fixture *fixture)
         _exit(127);
     }
     for (int i = 0; i < PATIENCE_MS / 2; i++) {
-        fixture->redis_link = redisConnectUnix(fixture->socket);
-        if (fixture->redis_link != NULL && fixture->redis_link->err == 0) {
-            redisReply *reply = redisCommand(fixture->redis_link, "PING");
+        fixture->connection = redisConnectUnix(fixture->socket);
+        if (fixture->connection != NULL && fixture->connection->err == 0) {
+            redisReply *reply = redisCommand(fixture->connection, "PING");
             bool up = reply != NULL && reply->type == REDIS_REPLY_STATUS;
             if (reply != NULL)
                 freeReplyObject(reply);
             if (up)
                 return;
         }
-        redisFree(fixture->redis_link);
-        fixture->redis_link = NULL;
+        redisFree(fixture->connection);
+        fixture->connection = NULL;
         fixture_pause();
     }
     cr_assert_fail("redis-server does not start");
@@ -86,9 +86,9 @@ void fixture_redis_start(struct fixture *fixture)
 
 void fixture_redis_kill(struct fixture *fixture)
 {
-    if (fixture->redis_link != NULL)
-        redisFree(fixture->redis_link);
-    fixture->redis_link = NULL;
+    if (fixture->connection != NULL)
+        redisFree(fixture->connection);
+    fixture->connection = NULL;
     if (fixture->redis > 0) {
         kill(fixture->redis, SIGKILL);
         waitpid(fixture->redis, NULL, 0);
@@ -177,9 +177,9 @@ redisReply *fixture_redis(struct fixture *fixture, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    redisReply *reply = redisvCommand(fixture->redis_link, format, arguments);
+    redisReply *reply = redisvCommand(fixture->connection, format, arguments);
     va_end(arguments);
-    cr_assert_not_null(reply, "Redis: %s", fixture->redis_link->errstr);
+    cr_assert_not_null(reply, "Redis: %s", fixture->connection->errstr);
     return reply;
 }
 
@@ -187,7 +187,7 @@ int64_t fixture_redis_integer(struct fixture *fixture, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    redisReply *reply = redisvCommand(fixture->redis_link, format, arguments);
+    redisReply *reply = redisvCommand(fixture->connection, format, arguments);
     va_end(arguments);
     cr_assert_not_null(reply);
     int64_t value =

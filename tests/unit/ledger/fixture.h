@@ -17,7 +17,7 @@ struct fixture {
     char directory[64];
     char state[96], socket[96], address[112];
     pid_t redis; /* 0: not running */
-    redisContext *redis_link;
+    redisContext *connection;
     struct ledger_options options;
     struct ledger *ledger;
 };
