@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Decides whether a response may start and whether a transfer may go on. request.c, transfer.c and
- * worker.c call it. What the window has been granted already answers (grant/claim.c), else one
+ * worker.c call it. What the window has been granted already answers (grant/demand.c), else one
  * question to Redis for the window (asker.c); this file turns what was answered into a response, a
  * refusal or a cut. Connections that wait are parked (parked.c), and one question serves all that
  * wait for the same window, on whichever worker they are.
@@ -27,8 +27,8 @@ static const struct token *token_of(const struct connection *connection)
 
 bool admission_fill_unasked(const struct worker *worker, struct connection *connection)
 {
-    const struct claim claim = asker_claim(connection);
-    return claim_fill_unasked(worker->node->ledger, &claim, worker->now_ms);
+    const struct demand demand = asker_demand(connection);
+    return demand_fill_unasked(worker->node->ledger, &demand, worker->now_ms);
 }
 
 bool admission_is_covered(const struct worker *worker, const struct connection *connection)
@@ -100,10 +100,10 @@ static bool may_wait(const struct worker *worker, struct connection *connection)
 static void on_short(struct worker *worker, struct connection *connection, enum ledger_fund fund,
                      enum refusal refusal)
 {
-    const struct claim claim = asker_claim(connection);
-    if (grants_recall(&worker->grants, &claim, fund))
+    const struct demand demand = asker_demand(connection);
+    if (grants_recall(&worker->grants, &demand, fund))
         asker_ask(worker, connection);
-    else if (claim_fill_unasked(worker->node->ledger, &claim, worker->now_ms))
+    else if (demand_fill_unasked(worker->node->ledger, &demand, worker->now_ms))
         admission_go_on(worker, connection);
     else if (may_wait(worker, connection)) /* others may have its funds while it waits */
         purse_return(&connection->purse, worker->node->windows, connection->window);
@@ -122,8 +122,8 @@ static void on_used_up(struct worker *worker, struct connection *connection, enu
 
 static void on_granted(struct worker *worker, struct connection *connection)
 {
-    const struct claim claim = asker_claim(connection);
-    if (connection->inquiry == NULL && !claim_fill(&claim)) {
+    const struct demand demand = asker_demand(connection);
+    if (connection->inquiry == NULL && !demand_fill(&demand)) {
         asker_ask(worker, connection); /* others have taken what the window had */
         return;
     }

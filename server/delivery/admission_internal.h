@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What admission.c, asker.c and parked.c call in each other: the steps from a claim to its end.
+ * What admission.c, asker.c and parked.c call in each other: the steps from a demand to its end.
  * Nobody else includes this header.
  */
 #ifndef TOLLGATE_SERVER_DELIVERY_ADMISSION_INTERNAL_H
@@ -29,7 +29,7 @@ void admission_decide(struct worker *worker, struct connection *connection,
 /* ---- asker.c ---- */
 
 /* What the connection's response needs of its window now; borrows of the connection. */
-struct claim asker_claim(struct connection *connection);
+struct demand asker_demand(struct connection *connection);
 /* Bytes of the body that are still to be sent. */
 static inline uint64_t asker_need(const struct connection *connection)
 {

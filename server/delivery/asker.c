@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Puts a connection's case to the worker's grants (grant/question.c), and brings their answers back
- * to it: it makes the claim of a connection, and finds the connection of a question. Called by
+ * to it: it works out the demand of a connection, and finds the connection of a question. Called by
  * admission.c and parked.c, and by the grants, through struct grants_worker. It decides nothing.
  */
 #include <errno.h>
@@ -18,11 +18,11 @@ static const struct token *token_of(const struct connection *connection)
     return connection->link->token;
 }
 
-struct claim asker_claim(struct connection *connection)
+struct demand asker_demand(struct connection *connection)
 {
     const struct token *token = token_of(connection);
     const struct token_limits *limits = &token->limits;
-    return (struct claim){
+    return (struct demand){
         .window = connection->window,
         .purse = &connection->purse,
         .need = asker_need(connection),
@@ -58,12 +58,12 @@ unsigned asker_funds(const struct connection *connection)
 
 void asker_ask(struct worker *worker, struct connection *connection)
 {
-    const struct claim claim = asker_claim(connection);
+    const struct demand demand = asker_demand(connection);
     const struct question_terms terms = terms_of(worker, connection);
     struct grants_asker asker = {.index = connection->index,
                                  .generation = connection->generation,
                                  .question = connection->question};
-    int status = question_ask(&worker->grants, &claim, &terms, &asker);
+    int status = question_ask(&worker->grants, &demand, &terms, &asker);
     connection->question = asker.question;
     if (status == 0)
         count(&worker->stats.admissions_asked, 1);
@@ -73,9 +73,9 @@ void asker_ask(struct worker *worker, struct connection *connection)
 
 void asker_renew(struct worker *worker, struct connection *connection)
 {
-    const struct claim claim = asker_claim(connection);
+    const struct demand demand = asker_demand(connection);
     const struct question_terms terms = terms_of(worker, connection);
-    if (question_renew(&worker->grants, &claim, &terms) == 0)
+    if (question_renew(&worker->grants, &demand, &terms) == 0)
         count(&worker->stats.admissions_asked, 1);
 }
 
@@ -90,11 +90,11 @@ static struct connection *asker_of(const struct worker *worker, const struct gra
     return connection;
 }
 
-static bool find(void *self, const struct grants_asker *asker, struct claim *out)
+static bool find(void *self, const struct grants_asker *asker, struct demand *out)
 {
     struct connection *connection = asker_of(self, asker);
     if (connection != NULL)
-        *out = asker_claim(connection);
+        *out = asker_demand(connection);
     return connection != NULL;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Compares a window's last grant with the time and with what was heard of revocations. Called by
- * claim.c and admission.c; it takes no lock and asks nothing. See coverage.h.
+ * demand.c and admission.c; it takes no lock and asks nothing. See coverage.h.
  */
 #include "server/grant/coverage.h"
 

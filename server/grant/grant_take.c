@@ -54,7 +54,7 @@ static bool take_judgement(const struct ledger *ledger, const struct grant_asked
 }
 
 static void take_funds(struct windows *windows, const struct grant_asked *asked,
-                       const struct ledger_grant *grant, const struct claim *claim)
+                       const struct ledger_grant *grant, const struct demand *demand)
 {
     struct window *window = asked->window;
     /* A late answer may be older than the last one: it may set the bound but not lift it. */
@@ -62,14 +62,14 @@ static void take_funds(struct windows *windows, const struct grant_asked *asked,
     if (bounds || !asked->is_late)
         atomic_store(&window->account_bounds, bounds);
     window_fund(windows, window, grant->funds, grant->granted,
-                claim != NULL ? &claim->purse->funds : NULL, claim != NULL ? claim->need : 0);
+                demand != NULL ? &demand->purse->funds : NULL, demand != NULL ? demand->need : 0);
     /* A late question has lost the right to ask, and only its holder may write the slice. */
     if (!asked->is_late && (grant->granted > 0 || window->slice == 0))
         window->slice = grant->granted + 1; /* never 0 again: the window has had its first grant */
 }
 
 bool grant_take(struct windows *windows, const struct grant_asked *asked,
-                const struct ledger_grant *grant, const struct claim *claim)
+                const struct ledger_grant *grant, const struct demand *demand)
 {
     const struct ledger *ledger = windows_ledger(windows);
     struct window *window = asked->window;
@@ -80,11 +80,11 @@ bool grant_take(struct windows *windows, const struct grant_asked *asked,
     if (grant->admission != LEDGER_GRANTED) {
         /* No response waits for this refusal, so the window's transfers would not learn of it: each
          * of them must ask, and is refused itself. */
-        if (claim == NULL)
+        if (demand == NULL)
             atomic_store(&window->heard_epoch, WINDOW_UNCONFIRMED);
         return true;
     }
-    take_funds(windows, asked, grant, claim);
+    take_funds(windows, asked, grant, demand);
     if (grant->opened_ms != 0 &&
         (!asked->is_late || grant->opened_ms >= atomic_load(&window->opened_ms)))
         window_grant_use(windows, window, grant, asked->asked_ms, asked->keep_ms);

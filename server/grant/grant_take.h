@@ -7,7 +7,7 @@
 #ifndef TOLLGATE_SERVER_GRANT_GRANT_TAKE_H
 #define TOLLGATE_SERVER_GRANT_GRANT_TAKE_H
 
-#include "server/grant/claim.h"
+#include "server/grant/demand.h"
 
 /* The facts of a question by which its answer is judged. */
 struct grant_asked {
@@ -23,10 +23,10 @@ struct grant_asked {
 
 /*
  * Puts a grant into its window. False where a revocation has overtaken the answer: its funds are
- * taken all the same, as Redis has reserved them, but no response may start on it. `claim` is that
+ * taken all the same, as Redis has reserved them, but no response may start on it. `demand` is that
  * of the response that asked, where it still waits, or NULL.
  */
 bool grant_take(struct windows *windows, const struct grant_asked *asked,
-                const struct ledger_grant *grant, const struct claim *claim);
+                const struct ledger_grant *grant, const struct demand *demand);
 
 #endif

@@ -51,22 +51,22 @@ void grants_sweep(struct grants *grants, uint64_t now_ms, bool all)
     }
 }
 
-uint64_t grants_need(struct grants *grants, const struct claim *claim)
+uint64_t grants_need(struct grants *grants, const struct demand *demand)
 {
-    struct window *window = claim->window;
+    struct window *window = demand->window;
     struct funds surplus = {0};
-    unsigned set = claim_set(claim);
+    unsigned set = demand_set(demand);
     if (set == 0)
-        return claim->need;
-    uint64_t has = window_level(window, set, &claim->purse->funds, &surplus);
+        return demand->need;
+    uint64_t has = window_level(window, set, &demand->purse->funds, &surplus);
     if (!funds_are_empty(&surplus)) /* must reach Redis before the question, which may need it */
         give(grants, window->account, window->link_id, &surplus);
-    return has >= claim->need ? 0 : claim->need - has;
+    return has >= demand->need ? 0 : demand->need - has;
 }
 
-bool grants_recall(struct grants *grants, const struct claim *claim, enum ledger_fund fund)
+bool grants_recall(struct grants *grants, const struct demand *demand, enum ledger_fund fund)
 {
-    uint64_t need = grants_need(grants, claim);
+    uint64_t need = grants_need(grants, demand);
     return need == 0 ||
-           windows_recall(grants->windows, claim->window, fund, need, give, grants) > 0;
+           windows_recall(grants->windows, demand->window, fund, need, give, grants) > 0;
 }

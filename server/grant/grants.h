@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "server/grant/claim.h"
+#include "server/grant/demand.h"
 #include "server/grant/window.h"
 #include "storage/ledger/ledger.h"
 #include "storage/ledger/outside.h"
@@ -41,9 +41,9 @@ struct grants_answer {
 /* What the grants want of their worker. */
 struct grants_worker {
     void *self;
-    /* Fills in the claim of the response that asked. False where it no longer waits for the answer
+    /* Fills in the demand of the response that asked. False where it no longer waits for the answer
      * to this question. */
-    bool (*find)(void *self, const struct grants_asker *asker, struct claim *out);
+    bool (*find)(void *self, const struct grants_asker *asker, struct demand *out);
     /* The question is over, and others may ask for its window. Called once for each question that
      * was asked for a response, which may wait no longer; may ask again. */
     void (*answered)(void *self, const struct grants_asker *asker,
@@ -84,9 +84,9 @@ void grants_sweep(struct grants *grants, uint64_t now_ms, bool all);
  * some of its funds have beyond the others goes back to Redis at once, so that it may be granted
  * by the question that follows.
  */
-uint64_t grants_need(struct grants *grants, const struct claim *claim);
-/* Redis is short of this fund for the claim. Gives spare funds of other windows back; true where
+uint64_t grants_need(struct grants *grants, const struct demand *demand);
+/* Redis is short of this fund for the demand. Gives spare funds of other windows back; true where
  * asking again may help. */
-bool grants_recall(struct grants *grants, const struct claim *claim, enum ledger_fund fund);
+bool grants_recall(struct grants *grants, const struct demand *demand, enum ledger_fund fund);
 
 #endif

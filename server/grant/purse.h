@@ -2,7 +2,7 @@
 /*
  * A purse holds the funds that a response has taken from its window: all that it needs when it
  * begins, so that no other response can begin on the same bytes, and as much as there is when it
- * goes on. claim.c fills purses, metering spends them; the rest goes back when the response ends.
+ * goes on. demand.c fills purses, metering spends them; the rest goes back when the response ends.
  * See funds.h. Only the worker of the response touches its purse.
  */
 #ifndef TOLLGATE_SERVER_GRANT_PURSE_H

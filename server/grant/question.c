@@ -45,8 +45,8 @@ static void on_late(void *context)
     end(question, &(struct grants_answer){.status = -ETIMEDOUT});
 }
 
-/* The claim of the response that waits for the answer; NULL where none does. */
-static const struct claim *claim_of(const struct question *question, struct claim *out)
+/* The demand of the response that waits for the answer; NULL where none does. */
+static const struct demand *demand_of(const struct question *question, struct demand *out)
 {
     const struct grants_worker *worker = &question->grants->worker;
     if (question->asked.is_late || question->asker.question == 0 ||
@@ -69,9 +69,9 @@ static void on_reply(void *context, const struct redisReply *reply)
         log_error("worker %u: Redis refuses the admission function: %s", grants->number,
                   reply->str != NULL ? reply->str : "its answer has an unexpected form");
     if (answer.status == 0) {
-        struct claim claim;
+        struct demand demand;
         answer.is_overtaken =
-            !grant_take(grants->windows, &question->asked, &grant, claim_of(question, &claim));
+            !grant_take(grants->windows, &question->asked, &grant, demand_of(question, &demand));
     }
     if (!question->asked.is_late)
         end(question, &answer);
@@ -80,12 +80,12 @@ static void on_reply(void *context, const struct redisReply *reply)
 }
 
 /* Sends the question. The caller has the right to ask, and keeps it where this fails. */
-static int send_question(struct grants *grants, const struct claim *claim,
+static int send_question(struct grants *grants, const struct demand *demand,
                          const struct question_terms *terms, uint64_t need, uint64_t want,
                          const struct grants_asker *asker)
 {
     const struct grants_settings *settings = &grants->settings;
-    struct window *window = claim->window;
+    struct window *window = demand->window;
     struct question *question = malloc(sizeof(*question));
     if (question == NULL)
         return -ENOMEM;
@@ -98,12 +98,12 @@ static int send_question(struct grants *grants, const struct claim *claim,
                   .heard = ledger_heard(grants->ledger, window->account),
                   /* Kept for the life of another link, as the same jti may be signed again. */
                   .keep_ms = terms->till_ms + settings->link_lifetime_ms,
-                  .iat = claim->iat,
-                  .takes_nothing = claim->takes_nothing},
+                  .iat = demand->iat,
+                  .takes_nothing = demand->takes_nothing},
         .asker = *asker,
     };
     struct ledger_terms kept = {
-        .size = claim->size,
+        .size = demand->size,
         .max_uses = terms->max_uses,
         .max_bytes = terms->max_bytes,
         .till_ms = terms->till_ms,
@@ -118,9 +118,9 @@ static int send_question(struct grants *grants, const struct claim *claim,
         .need = need,
         .want = want,
         .validity_ms = (uint32_t)settings->validity_ms,
-        .iat = claim->iat,
-        .terms = claim->has_terms ? &kept : NULL,
-        .takes_nothing = claim->takes_nothing,
+        .iat = demand->iat,
+        .terms = demand->has_terms ? &kept : NULL,
+        .takes_nothing = demand->takes_nothing,
     };
     struct ledger_command command;
     ledger_admit_command(grants->ledger, &ask, &command);
@@ -142,33 +142,33 @@ static int sent(struct grants *grants, struct window *window, int status)
 }
 
 /* How many bytes to ask for, where `need` are lacking. */
-static uint64_t wanted(const struct grants *grants, const struct claim *claim, uint64_t need)
+static uint64_t wanted(const struct grants *grants, const struct demand *demand, uint64_t need)
 {
-    uint64_t last = claim->window->slice;
-    uint64_t slice = last == 0 ? claim->size : last * 2;
+    uint64_t last = demand->window->slice;
+    uint64_t slice = last == 0 ? demand->size : last * 2;
     if (slice > grants->settings.slice_bytes)
         slice = grants->settings.slice_bytes;
-    if (need == 0 || claim->takes_nothing)
+    if (need == 0 || demand->takes_nothing)
         return need; /* 0: only the validity is renewed; an inquiry is granted nothing */
     return need > slice ? need : slice;
 }
 
-int question_ask(struct grants *grants, const struct claim *claim,
+int question_ask(struct grants *grants, const struct demand *demand,
                  const struct question_terms *terms, struct grants_asker *asker)
 {
-    if (!window_ask(grants->windows, claim->window, grants->number))
+    if (!window_ask(grants->windows, demand->window, grants->number))
         return -EALREADY;
-    uint64_t need = grants_need(grants, claim);
+    uint64_t need = grants_need(grants, demand);
     asker->question = ++grants->questions;
-    return sent(grants, claim->window,
-                send_question(grants, claim, terms, need, wanted(grants, claim, need), asker));
+    return sent(grants, demand->window,
+                send_question(grants, demand, terms, need, wanted(grants, demand, need), asker));
 }
 
-int question_renew(struct grants *grants, const struct claim *claim,
+int question_renew(struct grants *grants, const struct demand *demand,
                    const struct question_terms *terms)
 {
     const struct grants_asker nobody = {0};
-    if (!window_ask(grants->windows, claim->window, grants->number))
+    if (!window_ask(grants->windows, demand->window, grants->number))
         return -EALREADY;
-    return sent(grants, claim->window, send_question(grants, claim, terms, 0, 0, &nobody));
+    return sent(grants, demand->window, send_question(grants, demand, terms, 0, 0, &nobody));
 }

@@ -10,7 +10,7 @@
 
 #include "server/grant/grants.h"
 
-/* What Redis is told of the link's terms, beside the claim. */
+/* What Redis is told of the link's terms, beside the demand. */
 struct question_terms {
     uint32_t max_uses;  /* 0: not limited */
     uint64_t max_bytes; /* 0: not limited */
@@ -19,18 +19,18 @@ struct question_terms {
 };
 
 /*
- * Asks for what the claim needs. 0: `asker`, whose question is numbered here, is answered later.
+ * Asks for what the demand needs. 0: `asker`, whose question is numbered here, is answered later.
  * -EALREADY: another question for the window is under way, at whose end the worker is woken;
  * `asker` is as it was. -ENOTCONN or -ENOMEM: Redis cannot be asked now.
  *
  * The first grant of a window is the whole file; each further one is twice the last, so that a link
  * that is fetched again and again asks ever more seldom. slice_bytes bounds both.
  */
-int question_ask(struct grants *grants, const struct claim *claim,
+int question_ask(struct grants *grants, const struct demand *demand,
                  const struct question_terms *terms, struct grants_asker *asker);
 /* Asks only for another validity of the window's grant; nobody is told of the answer. 0, or as
  * above. */
-int question_renew(struct grants *grants, const struct claim *claim,
+int question_renew(struct grants *grants, const struct demand *demand,
                    const struct question_terms *terms);
 
 #endif

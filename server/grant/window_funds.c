@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The spare funds of windows: what a grant brings, responses take and give back, and another window
- * of the same account or link recalls. Called by grants.c, grant_take.c, claim.c and purse.c, and
+ * of the same account or link recalls. Called by grants.c, grant_take.c, demand.c and purse.c, and
  * by window.c where a window ends. It opens and frees no window, and never asks Redis for more.
  */
 #include <string.h>

@@ -2,7 +2,7 @@
 /*
  * The use of a link that a window delivers: counts the bytes that have arrived and that are under
  * way, each use in a ledger download of its own. A delivery keeps the use that it began in. Called
- * by claim.c, grant_take.c, metering.c, and window.c where a window begins and ends. It knows
+ * by demand.c, grant_take.c, metering.c, and window.c where a window begins and ends. It knows
  * nothing of funds, and never looks a window up.
  */
 #include <errno.h>

@@ -322,12 +322,12 @@ static int journal_change(struct ledger *ledger, struct ledger_account *account,
 static int journal_new(struct ledger *ledger, struct ledger_account *account,
                        const struct ledger_request *request, uint64_t deadline_ms)
 {
-    int result = names_claim(account);
+    int result = names_take_place(account);
     ledger_warn_of_accounts(ledger);
     if (result != 0)
         return result;
     result = journal_change(ledger, account, request, deadline_ms);
-    names_unclaim(account);
+    names_give_place_back(account);
     return result;
 }
 

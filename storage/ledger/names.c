@@ -361,7 +361,7 @@ static void place_give(struct names *names, struct ledger_account *account)
         names->counted--;
 }
 
-int names_claim(struct ledger_account *account)
+int names_take_place(struct ledger_account *account)
 {
     struct names *names = account->name.names;
     int result = 0;
@@ -377,7 +377,7 @@ int names_claim(struct ledger_account *account)
     return result;
 }
 
-void names_unclaim(struct ledger_account *account)
+void names_give_place_back(struct ledger_account *account)
 {
     struct names *names = account->name.names;
     pthread_mutex_lock(&names->lock);

@@ -123,16 +123,16 @@ struct ledger_account *names_recorded_next(struct ledger_account *account);
 /*
  * An account has a place from its first record on; an account that was only looked up, as any link
  * can cause, has none. The first opening of an account, or a revocation of one that was never
- * opened, claims a place before it is journalled. Accounts from the journal or opened by another
+ * opened, takes a place before it is journalled. Accounts from the journal or opened by another
  * node are taken in beyond the bounds, and beyond its issuer's bound such an account takes none of
  * the node's places: so an issuer that has more than its share leaves the others theirs.
  */
 
 /* Takes a place. 0 (also where the account has one), -EUSERS (accounts_max is reached), -EDQUOT
  * (the issuer's bound is reached). */
-int names_claim(struct ledger_account *account);
+int names_take_place(struct ledger_account *account);
 /* Gives the place back where nothing of the account was journalled. */
-void names_unclaim(struct ledger_account *account);
+void names_give_place_back(struct ledger_account *account);
 
 /* A bound of which nine tenths are reached. */
 struct names_warning {

@@ -107,11 +107,11 @@ static struct grants_answer told;
 static struct grants_asker told_asker;
 static unsigned told_count;
 static uint64_t woken;
-/* The one response that waits: its claim, as long as `waits`. */
-static struct claim waiting;
+/* The one response that waits: its demand, as long as `waits`. */
+static struct demand waiting;
 static bool waits;
 
-static inline bool find(void *self, const struct grants_asker *asker, struct claim *out)
+static inline bool find(void *self, const struct grants_asker *asker, struct demand *out)
 {
     (void)self, (void)asker;
     *out = waiting;
@@ -157,18 +157,19 @@ static inline void start_asking(void)
     }
 }
 
-static inline struct claim claim_for(struct window *window, struct purse *purse, uint64_t need)
+static inline struct demand demand_for(struct window *window, struct purse *purse, uint64_t need)
 {
-    return (struct claim){.window = window, .purse = purse, .need = need, .size = SIZE, .iat = 100};
+    return (struct demand){
+        .window = window, .purse = purse, .need = need, .size = SIZE, .iat = 100};
 }
 
-/* Asks for the claim, which waits for the answer from then on, as worker 0. */
-static inline int ask(const struct claim *claim, struct grants_asker *asker)
+/* Asks for the demand, which waits for the answer from then on, as worker 0. */
+static inline int ask(const struct demand *demand, struct grants_asker *asker)
 {
     static const struct question_terms terms = {.till_ms = 100000, .stage = LEDGER_BEGINNING};
-    int status = question_ask(&grants[0], claim, &terms, asker);
+    int status = question_ask(&grants[0], demand, &terms, asker);
     if (status == 0) {
-        waiting = *claim;
+        waiting = *demand;
         waits = true;
     }
     return status;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A claim is what one response needs of its window, to begin or to go on: so many bytes, for a
- * token of such an age. A worker makes a claim of a connection at the moment when it decides; it is
- * borrowed and never kept, because what it says changes with each byte sent.
+ * A demand is what one response needs of its window, to begin or to go on: so many bytes, for a
+ * token of such an age. A worker works out what a connection demands when it decides; the demand
+ * is borrowed and never kept, because what it says changes with each byte sent.
  */
-#ifndef TOLLGATE_SERVER_GRANT_CLAIM_H
-#define TOLLGATE_SERVER_GRANT_CLAIM_H
+#ifndef TOLLGATE_SERVER_GRANT_DEMAND_H
+#define TOLLGATE_SERVER_GRANT_DEMAND_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -13,7 +13,7 @@
 #include "server/grant/purse.h"
 #include "server/grant/window.h"
 
-struct claim {
+struct demand {
     struct window *window; /* borrows */
     struct purse *purse;   /* borrows; the response's own */
     uint64_t need;         /* bytes of the body that are still to be sent */
@@ -26,14 +26,14 @@ struct claim {
 };
 
 /* The set of funds from which the response's next bytes are paid. */
-static inline unsigned claim_set(const struct claim *claim)
+static inline unsigned demand_set(const struct demand *demand)
 {
-    return purse_set(claim->window, claim->link_bounds);
+    return purse_set(demand->window, demand->link_bounds);
 }
 /* Takes what the response needs from its window's spare funds: all or nothing before it begins, as
  * much as there is while it sends. False where Redis has to be asked. */
-bool claim_fill(const struct claim *claim);
+bool demand_fill(const struct demand *demand);
 /* The same, but only where the window's grant allows to start or to go on without a question. */
-bool claim_fill_unasked(const struct ledger *ledger, const struct claim *claim, uint64_t now_ms);
+bool demand_fill_unasked(const struct ledger *ledger, const struct demand *demand, uint64_t now_ms);
 
 #endif
