@@ -2,7 +2,7 @@
 
 -- What Redis does for the ledger: admission, posting and the node's lease. FCALL runs it for
 -- workers (admit, judge, release), the poster (post, lease, lease_release) and admin calls (hold,
--- usage). Redis does not roll back, so each function checks everything, the stored values too,
+-- usage). Redis does not roll back, so each function validates everything, the stored values too,
 -- before its first write.
 --
 --   tg:{issuer/account}:account       hash: status plan opened status_at balance used reserved

@@ -7,7 +7,7 @@ local function text(number)
 end
 
 -- Values that were found to be well formed: most of an admission's numbers and names come again
--- with the next one, and need no second check.
+-- with the next one, and need no second validation.
 local NUMBERS_MAX = 4096
 local numbers, numbers_count = {}, 0
 local known_node, known_id = false, false -- the last ones

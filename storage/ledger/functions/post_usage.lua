@@ -12,7 +12,7 @@ local function delivered_of(keys, terms, file, bytes)
 end
 
 -- Stores what arrived in one use. It reads what earlier calls wrote, for one post may have
--- several uses of a link. Everything that can be refused was checked before.
+-- several uses of a link. Everything that can be refused was validated before.
 local function deliver(delivered, node, epoch)
     local values = redis.call('HMGET', delivered.key, delivered.field, 'bytes', 'reserved')
     local use = use_of(values[1]) or {till = 0, acknowledged = 0, opened = {}}
