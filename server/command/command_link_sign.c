@@ -1,28 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * `tollgate link sign`: signs one link for each --path with a key from a file and prints the URLs.
- * tollgate_main calls it. It never asks a node, so a storefront's machine needs nothing else. Where
+ * tollgate_main calls it; link_signing.c signs. It never asks a node, so a storefront's machine needs nothing else. Where
  * it finds the configuration of a node, it takes the beginning of the URLs from there, and warns of
  * links that the node will refuse.
  */
-#include <ctype.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "server/base/byte_count.h"
 #include "server/command/cli.h"
-#include "server/link/link_review.h"
+#include "server/command/link_signing.h"
 #include "server/link/trust.h"
-#include "tokens/tokens.h"
-
-#define PATHS_MAX 1000
 
 enum {
     OPTION_PREFIX = 256,
@@ -39,16 +34,6 @@ enum {
     OPTION_MAX_CONNS,
     OPTION_RESUME,
     OPTION_PACE
-};
-
-struct sign_arguments {
-    struct cli_location location;
-    const char *key, *issuer, *account, *jti, *kid, *audience, *origin, *attribute, *filename;
-    const char *paths[PATHS_MAX];
-    size_t path_count;
-    int64_t now, exp, nbf;
-    struct token_limits limits;
-    bool prefix;
 };
 
 static const struct argp_option options[] = {
@@ -214,27 +199,50 @@ static void validate_arguments(const struct argp_state *state,
 static void add_path(const struct argp_state *state, struct sign_arguments *arguments,
                      const char *path)
 {
-    if (arguments->path_count == PATHS_MAX)
+    if (arguments->path_count == SIGN_PATHS_MAX)
         cli_usage(state, "--path stands more than %d times; sign the rest in another call",
-                  PATHS_MAX);
+                  SIGN_PATHS_MAX);
     arguments->paths[arguments->path_count++] = path;
+}
+
+/* Where an option's text goes that is taken as it is; NULL for all other options. */
+static const char **text_at(struct sign_arguments *arguments, int key)
+{
+    switch (key) {
+    case 'k':
+        return &arguments->key;
+    case 'i':
+        return &arguments->issuer;
+    case 'a':
+        return &arguments->account;
+    case OPTION_JTI:
+        return &arguments->jti;
+    case OPTION_FILENAME:
+        return &arguments->filename;
+    case OPTION_KID:
+        return &arguments->kid;
+    case OPTION_AUDIENCE:
+        return &arguments->audience;
+    case OPTION_ORIGIN:
+        return &arguments->origin;
+    case OPTION_ATTRIBUTE:
+        return &arguments->attribute;
+    default:
+        return NULL;
+    }
 }
 
 static error_t parse(int key, char *argument, struct argp_state *state)
 {
     struct sign_arguments *arguments = state->input;
+    const char **text = text_at(arguments, key);
+    if (text != NULL) {
+        *text = argument;
+        return 0;
+    }
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &arguments->location;
-        return 0;
-    case 'k':
-        arguments->key = argument;
-        return 0;
-    case 'i':
-        arguments->issuer = argument;
-        return 0;
-    case 'a':
-        arguments->account = argument;
         return 0;
     case 'p':
         add_path(state, arguments, argument);
@@ -247,12 +255,6 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         return 0;
     case OPTION_NOT_BEFORE:
         arguments->nbf = arguments->now + duration_of(state, "--not-before", argument);
-        return 0;
-    case OPTION_JTI:
-        arguments->jti = argument;
-        return 0;
-    case OPTION_FILENAME:
-        arguments->filename = argument;
         return 0;
     case OPTION_MAX_USES:
         arguments->limits.max_uses = count_of(state, "--max-uses", argument, TOKEN_USES_MAX);
@@ -272,18 +274,6 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case OPTION_PACE:
         arguments->limits.pace_thousandth = pace_of(state, argument);
         return 0;
-    case OPTION_KID:
-        arguments->kid = argument;
-        return 0;
-    case OPTION_AUDIENCE:
-        arguments->audience = argument;
-        return 0;
-    case OPTION_ORIGIN:
-        arguments->origin = argument;
-        return 0;
-    case OPTION_ATTRIBUTE:
-        arguments->attribute = argument;
-        return 0;
     case ARGP_KEY_ARG:
         cli_surplus(state, argument, "path", NULL);
     case ARGP_KEY_END:
@@ -294,199 +284,8 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     }
 }
 
-struct signing {
-    char *command; /* borrows argv */
-    const struct sign_arguments *arguments;
-    const struct key_set *keys;
-    struct link_review *review; /* NULL: no configuration was found */
-    json_t *links;              /* owns; for --json, NULL without it */
-};
-
-/* Writes 128 random bits in hex. 0, or -EIO without randomness. */
-static int random_jti(char *text, size_t size)
-{
-    unsigned char bytes[16];
-    if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
-        return -EIO;
-    for (size_t i = 0; i < sizeof(bytes); i++)
-        snprintf(text + 2 * i, size - 2 * i, "%02x", bytes[i]);
-    return 0;
-}
-
-/*
- * Percent-encodes the path for the URL. A path that a node would refuse with any token is refused
- * here, by the node's own code. EX_OK, or an exit code after printing why.
- */
-static int encode_path(const char *command, const struct sign_arguments *arguments,
-                       const char *path, char *encoded, size_t size)
-{
-    static struct token_target target;
-    size_t length = strlen(path);
-    if (length == 0)
-        return cli_fail(EX_USAGE, command, "--path is empty; name a file, such as /song.mp3");
-    if (path[0] != '/')
-        return cli_fail(EX_USAGE, command,
-                        "--path %s does not begin with a slash; the media root is /, so write /%s",
-                        path, path);
-    if (arguments->prefix && path[length - 1] != '/')
-        return cli_fail(
-            EX_USAGE, command,
-            "--path %s is a directory for --prefix but does not end with a slash; write %s/", path,
-            path);
-    if (!arguments->prefix && path[length - 1] == '/')
-        return cli_fail(EX_USAGE, command,
-                        "--path %s names a directory; add --prefix to open every file beneath it",
-                        path);
-    int written = token_path_encode(path, length, encoded, size);
-    enum token_target_error failure =
-        written < 0 ? TOKEN_TARGET_TOO_LONG
-                    : token_target_parse(encoded, (size_t)written, arguments->attribute, &target);
-    if (failure == TOKEN_TARGET_TOO_LONG || length + strlen("prefix:") > TOKEN_CONTAINER_MAX)
-        return cli_fail(EX_USAGE, command,
-                        "--path %.64s... is too long with %zu bytes; name a shorter one", path,
-                        length);
-    if (failure == TOKEN_TARGET_BAD_PATH) {
-        char why[TOKEN_PATH_FAULT_SIZE];
-        token_path_fault_write(&target, why);
-        return cli_fail(EX_USAGE, command, "--path %s: no node would serve it: %s", path, why);
-    }
-    if (failure != TOKEN_TARGET_OK || target.path_length != length ||
-        memcmp(target.path, path, length) != 0)
-        return cli_fail(EX_USAGE, command,
-                        "--path %s: no node would serve it: it holds %s=, where a token begins; "
-                        "rename the file",
-                        path, arguments->attribute);
-    return EX_OK;
-}
-
-static int fail_sign(const char *command, const struct sign_arguments *arguments,
-                     const struct key_set *keys, int failure)
-{
-    char known[1024] = "";
-    size_t length = 0;
-    if (failure == -ENOMEM)
-        return cli_fail(EX_SOFTWARE, command, "out of memory");
-    if (failure != -ENOKEY)
-        return cli_fail(EX_USAGE, command,
-                        "the link could not be signed: %s; give issuer, account and jti without "
-                        "control characters",
-                        strerrordesc_np(-failure));
-    if (arguments->kid == NULL)
-        return cli_fail(
-            EX_DATAERR, command,
-            "%s: holds no key that can sign; is it the public key set? The private one signs",
-            arguments->key);
-    for (size_t i = 0; i < key_set_count(keys) && length < sizeof(known); i++)
-        length += (size_t)snprintf(known + length, sizeof(known) - length, "%s%s (%s%s)",
-                                   i > 0 ? ", " : "", key_set_kid(keys, i),
-                                   token_algorithm_name(key_set_algorithm(keys, i)),
-                                   key_set_can_sign(keys, i) ? "" : ", public half only");
-    return cli_fail(EX_DATAERR, command, "%s: has no key %s that can sign; it has: %s",
-                    arguments->key, arguments->kid, known);
-}
-
-/* Whether `path` looks as if it were percent-encoded already. */
-static bool holds_escape(const char *path)
-{
-    for (const char *c = strchr(path, '%'); c != NULL; c = strchr(c + 1, '%')) {
-        if (isxdigit((unsigned char)c[1]) && isxdigit((unsigned char)c[2]))
-            return true;
-    }
-    return false;
-}
-
-static void warn(void *context, const char *text)
-{
-    const char *command = context;
-    cli_warn(command, "%s", text);
-}
-
-/* Prints the URL, or with --json adds it to the list that is printed in the end. */
-static int print_link(const struct signing *signing, const char *path, const char *encoded,
-                      const char *jti, const char *jws)
-{
-    const struct sign_arguments *arguments = signing->arguments;
-    if (signing->links == NULL) {
-        printf("%s%s?%s=%s\n", arguments->origin, encoded, arguments->attribute, jws);
-        return EX_OK;
-    }
-    json_t *link =
-        json_pack("{s:s, s:o, s:s, s:I, s:s*}", "path", path, "url",
-                  json_sprintf("%s%s?%s=%s", arguments->origin, encoded, arguments->attribute, jws),
-                  "account", arguments->account, "exp", (json_int_t)arguments->exp, "jti", jti);
-    if (link == NULL)
-        return cli_fail(EX_USAGE, signing->command,
-                        "--path %s is not UTF-8, which JSON cannot hold; leave out --json", path);
-    (void)json_array_append_new(signing->links, link);
-    return EX_OK;
-}
-
-/* Warns of everything for which the node of the configuration will refuse the link. */
-static void review(const struct signing *signing, const char *path, const char *encoded,
-                   const char *jws)
-{
-    const struct sign_arguments *arguments = signing->arguments;
-    char *link = NULL;
-    /* A link to a directory opens only files in it, so that one of them, "x", is reviewed. */
-    if (signing->review == NULL ||
-        asprintf(&link, "%s%s?%s=%s", encoded, arguments->prefix ? "x" : "", arguments->attribute,
-                 jws) < 0)
-        return;
-    const struct link_review_subject subject = {
-        .link = link,
-        .path = path,
-        .begins_s = arguments->nbf > arguments->now ? arguments->nbf : arguments->now,
-        .ends_s = arguments->exp,
-        .resume_s = arguments->limits.resume_s,
-    };
-    link_review_run(signing->review, &subject, warn, signing->command);
-    free(link);
-}
-
-static int sign_path(const struct signing *signing, const char *path)
-{
-    const char *command = signing->command;
-    const struct sign_arguments *arguments = signing->arguments;
-    const struct key_set *keys = signing->keys;
-    char encoded[3 * TOKEN_CONTAINER_MAX + 1], container[TOKEN_CONTAINER_MAX + 16], jti[40];
-    int code = encode_path(command, arguments, path, encoded, sizeof(encoded));
-    if (code != EX_OK)
-        return code;
-    if (holds_escape(path)) /* only a warning, as a file may have such a name */
-        cli_warn(command,
-                 "--path %s is taken as the file's name on disk, with its %%XX; if the path is "
-                 "percent-encoded, give it decoded",
-                 path);
-    snprintf(container, sizeof(container), "%s:%s", arguments->prefix ? "prefix" : "exact", path);
-    bool random = arguments->jti != NULL && strcmp(arguments->jti, "auto") == 0;
-    if (random && random_jti(jti, sizeof(jti)) < 0)
-        return cli_fail(EX_SOFTWARE, command,
-                        "the kernel gave no random bytes; name the link with --jti ID");
-    const struct token_claims claims = {
-        .iss = arguments->issuer,
-        .account = arguments->account,
-        .container = container,
-        .jti = random ? jti : arguments->jti,
-        .filename = arguments->filename,
-        .audience = arguments->audience,
-        .exp = arguments->exp,
-        .nbf = arguments->nbf,
-        .iat = arguments->now,
-        .limits = arguments->limits,
-    };
-    char *jws = NULL;
-    int result = token_sign(keys, arguments->kid, &claims, &jws);
-    if (result < 0)
-        return fail_sign(command, arguments, keys, result);
-    code = print_link(signing, path, encoded, claims.jti, jws);
-    if (code == EX_OK)
-        review(signing, path, encoded, jws);
-    free(jws);
-    return code;
-}
-
 /* Signs a link for each line of standard input; empty lines are skipped. */
-static int sign_lines(const struct signing *signing)
+static int sign_lines(const struct link_signing *signing)
 {
     static char line[3 * TOKEN_CONTAINER_MAX];
     unsigned count = 0;
@@ -495,7 +294,7 @@ static int sign_lines(const struct signing *signing)
         line[strcspn(line, "\r\n")] = '\0';
         if (line[0] == '\0')
             continue;
-        code = sign_path(signing, line);
+        code = link_signing_path(signing, line);
         count++;
     }
     if (ferror(stdin))
@@ -557,17 +356,19 @@ static int load_keys(char *command, const char *file, struct key_set **keys)
                         error);
     if (result < 0)
         return cli_fail(EX_NOINPUT, command, "%s", error);
-    trust_keys_warn(file, *keys, &(struct trust_warner){.warn = warn, .context = command});
+    trust_keys_warn(file, *keys,
+                    &(struct trust_warner){.warn = link_signing_warn, .context = command});
     return EX_OK;
 }
 
-static int sign(struct signing *signing)
+static int sign(struct link_signing *signing)
 {
     const struct sign_arguments *arguments = signing->arguments;
     int code = EX_OK;
     for (size_t i = 0; code == EX_OK && i < arguments->path_count; i++)
-        code = strcmp(arguments->paths[i], "-") == 0 ? sign_lines(signing)
-                                                     : sign_path(signing, arguments->paths[i]);
+        code = strcmp(arguments->paths[i], "-") == 0
+                   ? sign_lines(signing)
+                   : link_signing_path(signing, arguments->paths[i]);
     return code;
 }
 
@@ -591,7 +392,7 @@ int command_link_sign(int argc, char **argv)
     cli_parse(&argp, argc, argv, arguments);
     struct config *config = NULL;
     struct key_set *keys = NULL;
-    struct signing signing = {.command = argv[0], .arguments = arguments};
+    struct link_signing signing = {.command = argv[0], .arguments = arguments};
     int code = find_config(argv[0], arguments, &config);
     resolve_issuer(arguments, config);
     if (code == EX_OK)
