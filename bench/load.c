@@ -1,76 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The load itself: threads, each with a ring and a share of the connections. main.c and the tests
- * run it. A connection has one operation in flight at a time:
- *
- *   CONNECTING -> SENDING -> HEAD -> BODY -> SENDING (the next request) ...
- *                                         -> HOLDING (once) or PAUSED (the tick reconnects it)
- *
- * The kernel discards bodies that nobody verifies (MSG_TRUNC on TCP copies nothing), so that the
- * client takes as little of the machine as it can.
+ * The load itself: threads, each with a ring and a share of the connections, and the sum of what they
+ * counted. main.c and the tests run it; load_client.c knows what one connection does.
  */
 #include <errno.h>
-#include <liburing.h>
 #include <netdb.h>
-#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
-#include <unistd.h>
-#include <xxhash.h>
 
-#include "bench/bench.h"
+#include "bench/load_internal.h"
 
 #define TICK_MS         50
 #define SCARCE_PAUSE_MS 1
-#define DISCARD_BYTES   ((size_t)1024 * 1024)
-#define VERIFY_BYTES    ((size_t)32 * 1024) /* of each connection */
-#define INPUT_BYTES     ((size_t)ANSWER_HEAD_MAX)
-
-enum client_state {
-    CLIENT_PAUSED,
-    CLIENT_CONNECTING,
-    CLIENT_SENDING,
-    CLIENT_HEAD,
-    CLIENT_BODY,
-    CLIENT_HOLDING
-};
-
-struct client {
-    int fd;
-    enum client_state state;
-    const char *request; /* borrows: what is being sent */
-    size_t request_length, request_sent;
-    size_t input_length; /* bytes of the head that have come */
-    uint64_t body_left, started_ns;
-    struct answer_head head;
-    XXH3_state_t *hash; /* owns, where bodies are verified */
-    char *input;        /* INPUT_BYTES of the thread's memory */
-    char *body;         /* VERIFY_BYTES of the thread's memory, where bodies are verified */
-};
-
-struct load {
-    const struct bench_options *options;
-    struct bench_progress *progress;
-    struct sockaddr_storage address;
-    socklen_t address_length;
-    uint64_t deadline_ns;
-    atomic_ullong next; /* number of the next request of all threads */
-};
-
-struct thread {
-    struct load *load; /* borrows */
-    pthread_t id;
-    unsigned client_count;
-    struct client *clients;          /* owns */
-    char *inputs, *bodies, *discard; /* owns them; either bodies or discard is NULL */
-    struct io_uring ring;
-    struct bench_result *result; /* owns */
-    int error;                   /* errno of its start, negative; 0: none */
-};
 
 static const char *const error_keys[] = {
 #define X(name, key, text) key,
@@ -93,241 +38,9 @@ const char *bench_error_text(enum bench_error error)
     return error_texts[error];
 }
 
-static uint64_t clock_ns(clockid_t clock)
-{
-    struct timespec now;
-    clock_gettime(clock, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-/* ---- operations ---- */
-
-static struct io_uring_sqe *sqe_of(struct thread *thread)
-{
-    struct io_uring_sqe *sqe = io_uring_get_sqe(&thread->ring);
-    if (sqe == NULL) {
-        (void)io_uring_submit(&thread->ring);
-        sqe = io_uring_get_sqe(&thread->ring); /* the queue is empty again */
-    }
-    return sqe;
-}
-
-static void connect_begin(struct thread *thread, struct client *client)
-{
-    int one = 1;
-    client->fd = socket(thread->load->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (client->fd < 0) {
-        thread->result->errors[BENCH_ERROR_CONNECT]++;
-        client->state = CLIENT_PAUSED;
-        return;
-    }
-    (void)setsockopt(client->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    client->state = CLIENT_CONNECTING;
-    client->started_ns = clock_ns(CLOCK_MONOTONIC);
-    struct io_uring_sqe *sqe = sqe_of(thread);
-    io_uring_prep_connect(sqe, client->fd, (struct sockaddr *)&thread->load->address,
-                          thread->load->address_length);
-    io_uring_sqe_set_data(sqe, client);
-}
-
-static void send_rest(struct thread *thread, struct client *client)
-{
-    struct io_uring_sqe *sqe = sqe_of(thread);
-    io_uring_prep_send(sqe, client->fd, client->request + client->request_sent,
-                       client->request_length - client->request_sent, MSG_NOSIGNAL);
-    io_uring_sqe_set_data(sqe, client);
-}
-
-static void receive_head(struct thread *thread, struct client *client)
-{
-    struct io_uring_sqe *sqe = sqe_of(thread);
-    io_uring_prep_recv(sqe, client->fd, client->input + client->input_length,
-                       INPUT_BYTES - client->input_length, 0);
-    io_uring_sqe_set_data(sqe, client);
-}
-
-static void receive_body(struct thread *thread, struct client *client)
-{
-    struct io_uring_sqe *sqe = sqe_of(thread);
-    /* Discarded bodies may share one buffer; hashed ones may not, for several connections receive
-     * at once. */
-    size_t most = client->body != NULL ? VERIFY_BYTES : DISCARD_BYTES;
-    size_t length = client->body_left < most ? (size_t)client->body_left : most;
-    io_uring_prep_recv(sqe, client->fd, client->body != NULL ? client->body : thread->discard,
-                       length, client->body != NULL ? 0 : MSG_TRUNC);
-    io_uring_sqe_set_data(sqe, client);
-}
-
-static void drop(struct client *client)
-{
-    if (client->fd >= 0)
-        close(client->fd);
-    client->fd = -1;
-    client->state = CLIENT_PAUSED;
-}
-
-static bool is_over(const struct thread *thread)
-{
-    return atomic_load_explicit(&thread->load->progress->stop, memory_order_relaxed);
-}
-
-/* Takes the next request's number; false where all are taken. */
-static bool next_request(struct thread *thread, struct client *client)
-{
-    const struct bench_options *options = thread->load->options;
-    uint64_t number = atomic_fetch_add_explicit(&thread->load->next, 1, memory_order_relaxed);
-    if (is_over(thread) || (options->requests_max != 0 && number >= options->requests_max) ||
-        (options->each_once && number >= options->requests->count))
-        return false;
-    size_t index = (size_t)(number % options->requests->count);
-    client->request = options->requests->text + options->requests->offsets[index];
-    client->request_length =
-        options->requests->offsets[index + 1] - options->requests->offsets[index];
-    client->request_sent = 0;
-    client->input_length = 0;
-    return true;
-}
-
-static void request_begin(struct thread *thread, struct client *client)
-{
-    if (!next_request(thread, client)) {
-        drop(client);
-        return;
-    }
-    client->state = CLIENT_SENDING;
-    client->started_ns = clock_ns(CLOCK_MONOTONIC);
-    send_rest(thread, client);
-}
-
-static void fail(struct thread *thread, struct client *client, enum bench_error error)
-{
-    thread->result->errors[error]++;
-    atomic_fetch_add_explicit(&thread->load->progress->errors, 1, memory_order_relaxed);
-    drop(client);
-}
-
-/* ---- an answer ---- */
-
-/* Only these answers count; the body of a refusal does not. */
-static bool is_good(const struct client *client)
-{
-    return client->head.status >= 200 && client->head.status < 300;
-}
-
-static void answered(struct thread *thread, struct client *client)
-{
-    struct bench_result *result = thread->result;
-    const struct bench_options *options = thread->load->options;
-    bool good = is_good(client);
-    result->statuses[client->head.status]++;
-    if (!good) {
-        result->errors[BENCH_ERROR_STATUS]++;
-        atomic_fetch_add_explicit(&thread->load->progress->errors, 1, memory_order_relaxed);
-    } else if (client->hash != NULL && client->head.status == 200 && client->head.has_hash) {
-        XXH128_canonical_t digest;
-        XXH128_canonicalFromHash(&digest, XXH3_128bits_digest(client->hash));
-        if (memcmp(digest.digest, client->head.hash, sizeof(client->head.hash)) != 0) {
-            fail(thread, client, BENCH_ERROR_MISMATCH);
-            return;
-        }
-        result->verified++;
-    }
-    if (good) {
-        result->requests++;
-        atomic_fetch_add_explicit(&thread->load->progress->requests, 1, memory_order_relaxed);
-        histogram_add(&result->latency_ns, clock_ns(CLOCK_MONOTONIC) - client->started_ns);
-    }
-    if (options->once)
-        client->state = CLIENT_HOLDING;
-    else if (!options->keep_alive || !client->head.keep_alive)
-        drop(client);
-    else
-        request_begin(thread, client);
-}
-
-static void body_came(struct thread *thread, struct client *client, const void *data, size_t length)
-{
-    if (client->hash != NULL)
-        (void)XXH3_128bits_update(client->hash, data, length);
-    client->body_left -= length;
-    if (is_good(client)) {
-        thread->result->body_bytes += length;
-        atomic_fetch_add_explicit(&thread->load->progress->body_bytes, length,
-                                  memory_order_relaxed);
-    }
-    if (client->body_left == 0)
-        answered(thread, client);
-    else
-        receive_body(thread, client);
-}
-
-static void head_came(struct thread *thread, struct client *client)
-{
-    int length = answer_parse(client->input, client->input_length, &client->head);
-    if (length < 0) {
-        fail(thread, client, BENCH_ERROR_MALFORMED);
-        return;
-    }
-    if (length == 0) {
-        receive_head(thread, client);
-        return;
-    }
-    size_t body = client->input_length - (size_t)length;
-    client->body_left = client->head.body_length;
-    if (body > client->body_left) { /* more bytes than the answer announced */
-        fail(thread, client, BENCH_ERROR_MALFORMED);
-        return;
-    }
-    if (client->hash != NULL)
-        (void)XXH3_128bits_reset(client->hash);
-    client->state = CLIENT_BODY;
-    body_came(thread, client, client->input + length, body);
-}
-
-static void completed(struct thread *thread, struct client *client, int result)
-{
-    switch (client->state) {
-    case CLIENT_CONNECTING:
-        if (result < 0) {
-            fail(thread, client, BENCH_ERROR_CONNECT);
-            return;
-        }
-        thread->result->connects++;
-        request_begin(thread, client);
-        return;
-    case CLIENT_SENDING:
-        if (result <= 0) {
-            fail(thread, client, BENCH_ERROR_RESET);
-            return;
-        }
-        client->request_sent += (size_t)result;
-        if (client->request_sent < client->request_length) {
-            send_rest(thread, client);
-            return;
-        }
-        client->state = CLIENT_HEAD;
-        receive_head(thread, client);
-        return;
-    case CLIENT_HEAD:
-    case CLIENT_BODY:
-        if (result <= 0) {
-            fail(thread, client, result == 0 ? BENCH_ERROR_CLOSED : BENCH_ERROR_RESET);
-        } else if (client->state == CLIENT_HEAD) {
-            client->input_length += (size_t)result;
-            head_came(thread, client);
-        } else {
-            body_came(thread, client, client->body, (size_t)result);
-        }
-        return;
-    case CLIENT_PAUSED:
-    case CLIENT_HOLDING:
-        return; /* the connection was given up meanwhile */
-    }
-}
-
 /* ---- a thread ---- */
 
-static bool requests_left(const struct thread *thread)
+static bool requests_left(const struct load_thread *thread)
 {
     const struct bench_options *options = thread->load->options;
     uint64_t next = atomic_load_explicit(&thread->load->next, memory_order_relaxed);
@@ -337,14 +50,14 @@ static bool requests_left(const struct thread *thread)
 
 /* Reconnects paused connections, ends requests that take too long. True while something
  * is in flight. */
-static bool tick(struct thread *thread, uint64_t now_ns)
+static bool tick(struct load_thread *thread, uint64_t now_ns)
 {
     const struct bench_options *options = thread->load->options;
-    bool over = now_ns >= thread->load->deadline_ns || is_over(thread), busy = false;
+    bool over = now_ns >= thread->load->deadline_ns || load_is_over(thread), busy = false;
     for (unsigned i = 0; i < thread->client_count; i++) {
         struct client *client = &thread->clients[i];
         if (client->state == CLIENT_PAUSED && !over && requests_left(thread))
-            connect_begin(thread, client);
+            client_connect(thread, client);
         else if (client->state != CLIENT_PAUSED && client->state != CLIENT_HOLDING &&
                  now_ns > client->started_ns &&
                  now_ns - client->started_ns > (uint64_t)options->timeout_ms * 1000000u) {
@@ -359,12 +72,12 @@ static bool tick(struct thread *thread, uint64_t now_ns)
     return busy && !over;
 }
 
-static void run(struct thread *thread)
+static void run(struct load_thread *thread)
 {
     struct __kernel_timespec wait = {.tv_nsec = TICK_MS * 1000000L};
     uint64_t ticked_ns = 0;
     for (;;) {
-        uint64_t now_ns = clock_ns(CLOCK_MONOTONIC);
+        uint64_t now_ns = load_clock_ns(CLOCK_MONOTONIC);
         if (now_ns - ticked_ns >= TICK_MS * 1000000ull) {
             ticked_ns = now_ns;
             if (!tick(thread, now_ns))
@@ -381,13 +94,13 @@ static void run(struct thread *thread)
         io_uring_for_each_cqe(&thread->ring, head, cqe)
         {
             seen++;
-            completed(thread, io_uring_cqe_get_data(cqe), cqe->res);
+            client_completed(thread, io_uring_cqe_get_data(cqe), cqe->res);
         }
         io_uring_cq_advance(&thread->ring, seen);
     }
 }
 
-static int thread_prepare(struct thread *thread)
+static int thread_prepare(struct load_thread *thread)
 {
     struct io_uring_params params = {.flags = IORING_SETUP_SINGLE_ISSUER |
                                               IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE,
@@ -396,10 +109,10 @@ static int thread_prepare(struct thread *thread)
         params.cq_entries *= 2;
     bool verify = thread->load->options->verify;
     if (verify)
-        thread->bodies = malloc(VERIFY_BYTES * thread->client_count);
+        thread->bodies = malloc(CLIENT_VERIFY_BYTES * thread->client_count);
     else
-        thread->discard = malloc(DISCARD_BYTES);
-    thread->inputs = malloc(INPUT_BYTES * thread->client_count);
+        thread->discard = malloc(CLIENT_DISCARD_BYTES);
+    thread->inputs = malloc(CLIENT_INPUT_BYTES * thread->client_count);
     thread->result = calloc(1, sizeof(*thread->result));
     thread->clients = calloc(thread->client_count, sizeof(*thread->clients));
     if ((thread->discard == NULL && thread->bodies == NULL) || thread->inputs == NULL ||
@@ -407,20 +120,20 @@ static int thread_prepare(struct thread *thread)
         return -ENOMEM;
     for (unsigned i = 0; i < thread->client_count; i++) {
         thread->clients[i].fd = -1;
-        thread->clients[i].input = thread->inputs + i * INPUT_BYTES;
+        thread->clients[i].input = thread->inputs + i * CLIENT_INPUT_BYTES;
         if (!verify)
             continue;
-        thread->clients[i].body = thread->bodies + i * VERIFY_BYTES;
+        thread->clients[i].body = thread->bodies + i * CLIENT_VERIFY_BYTES;
         if ((thread->clients[i].hash = XXH3_createState()) == NULL)
             return -ENOMEM;
     }
     return io_uring_queue_init_params(1024, &thread->ring, &params);
 }
 
-static void thread_free(struct thread *thread)
+static void thread_free(struct load_thread *thread)
 {
     for (unsigned i = 0; thread->clients != NULL && i < thread->client_count; i++) {
-        drop(&thread->clients[i]);
+        client_drop(&thread->clients[i]);
         XXH3_freeState(thread->clients[i].hash);
     }
     free(thread->clients);
@@ -432,14 +145,14 @@ static void thread_free(struct thread *thread)
 
 static void *thread_main(void *context)
 {
-    struct thread *thread = context;
+    struct load_thread *thread = context;
     thread->error = thread_prepare(thread);
     if (thread->error != 0)
         return NULL;
     run(thread);
     for (unsigned i = 0; i < thread->client_count; i++)
         thread->result->open += thread->clients[i].fd >= 0;
-    thread->result->cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+    thread->result->cpu_ns = load_clock_ns(CLOCK_THREAD_CPUTIME_ID);
     io_uring_queue_exit(&thread->ring); /* ends operations in flight before their memory is freed */
     return NULL;
 }
@@ -485,15 +198,15 @@ int bench_run(const struct bench_options *options, struct bench_progress *progre
     int result = resolve(&load, error, error_size);
     if (result != 0)
         return result;
-    struct thread *threads = calloc(options->threads, sizeof(*threads));
+    struct load_thread *threads = calloc(options->threads, sizeof(*threads));
     if (threads == NULL)
         return -ENOMEM;
     memset(out, 0, sizeof(*out));
-    uint64_t began_ns = clock_ns(CLOCK_MONOTONIC);
+    uint64_t began_ns = load_clock_ns(CLOCK_MONOTONIC);
     load.deadline_ns = began_ns + options->duration_ms * 1000000u;
     unsigned started = 0;
     for (; started < options->threads; started++) {
-        struct thread *thread = &threads[started];
+        struct load_thread *thread = &threads[started];
         thread->load = &load;
         thread->client_count = options->connections / options->threads +
                                (started < options->connections % options->threads);
@@ -509,7 +222,7 @@ int bench_run(const struct bench_options *options, struct bench_progress *progre
         else
             add(out, threads[i].result);
     }
-    out->elapsed_ns = clock_ns(CLOCK_MONOTONIC) - began_ns;
+    out->elapsed_ns = load_clock_ns(CLOCK_MONOTONIC) - began_ns;
     for (unsigned i = 0; i < started; i++)
         thread_free(&threads[i]);
     free(threads);

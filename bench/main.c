@@ -143,9 +143,57 @@ static void validate_arguments(struct argp_state *state, const struct arguments 
         argp_error(state, "--range %s: expected FIRST-LAST, such as 0-65535", arguments->range);
 }
 
+/* Where an option's text goes that is taken as it is; NULL for all other options. */
+static const char **text_at(struct arguments *arguments, int key)
+{
+    switch (key) {
+    case OPTION_RANGE:
+        return &arguments->range;
+    case OPTION_KEY:
+        return &arguments->key;
+    case OPTION_ISSUER:
+        return &arguments->iss;
+    case OPTION_ACCOUNT:
+        return &arguments->account;
+    case OPTION_AUDIENCE:
+        return &arguments->audience;
+    default:
+        return NULL;
+    }
+}
+
+/* What an option without an argument switches on; NULL for all other options. */
+static bool *flag_at(struct arguments *arguments, int key)
+{
+    switch (key) {
+    case OPTION_NO_KEEP_ALIVE:
+        return &arguments->no_keep_alive;
+    case OPTION_IDLE:
+        return &arguments->idle;
+    case OPTION_VERIFY:
+        return &arguments->verify;
+    case OPTION_JSON:
+        return &arguments->json;
+    case 'q':
+        return &arguments->quiet;
+    default:
+        return NULL;
+    }
+}
+
 static error_t parse(int key, char *text, struct argp_state *state)
 {
     struct arguments *arguments = state->input;
+    const char **taken = text_at(arguments, key);
+    bool *flag = flag_at(arguments, key);
+    if (taken != NULL) {
+        *taken = text;
+        return 0;
+    }
+    if (flag != NULL) {
+        *flag = true;
+        return 0;
+    }
     switch (key) {
     case 'c':
         arguments->connections = number_of(state, "connections", text, 1, 60000);
@@ -162,9 +210,6 @@ static error_t parse(int key, char *text, struct argp_state *state)
     case OPTION_TIMEOUT:
         arguments->timeout_ms = time_of(state, "timeout", text, 3600000);
         return 0;
-    case OPTION_RANGE:
-        arguments->range = text;
-        return 0;
     case OPTION_HEADER:
         if (strchr(text, ':') == NULL || strpbrk(text, "\r\n") != NULL)
             argp_error(state, "--header '%s': expected 'NAME: VALUE'", text);
@@ -172,39 +217,12 @@ static error_t parse(int key, char *text, struct argp_state *state)
             argp_error(state, "more than %d fields", BENCH_HEADERS_MAX);
         arguments->headers[arguments->header_count++] = text;
         return 0;
-    case OPTION_KEY:
-        arguments->key = text;
-        return 0;
-    case OPTION_ISSUER:
-        arguments->iss = text;
-        return 0;
-    case OPTION_ACCOUNT:
-        arguments->account = text;
-        return 0;
-    case OPTION_AUDIENCE:
-        arguments->audience = text;
-        return 0;
     case OPTION_EXPIRES:
         arguments->expires_ms = time_of(state, "expires-in", text, UINT64_C(365) * 86400000);
         return 0;
     case OPTION_UNIQUE:
         arguments->unique =
             text != NULL ? number_of(state, "unique-links", text, 1, BENCH_UNIQUE_MAX) : 100000;
-        return 0;
-    case OPTION_NO_KEEP_ALIVE:
-        arguments->no_keep_alive = true;
-        return 0;
-    case OPTION_IDLE:
-        arguments->idle = true;
-        return 0;
-    case OPTION_VERIFY:
-        arguments->verify = true;
-        return 0;
-    case OPTION_JSON:
-        arguments->json = true;
-        return 0;
-    case 'q':
-        arguments->quiet = true;
         return 0;
     case ARGP_KEY_ARG:
         if (arguments->url_count == BENCH_URLS_MAX)
