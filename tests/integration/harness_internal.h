@@ -47,4 +47,7 @@ void harness_write_file(const char *path, const char *text);
  */
 pid_t harness_spawn(const char *const *words, int output, int errors);
 
+/* Starts the process that removes the site's directory when the test has ended. */
+void site_janitor_start(struct site *site);
+
 #endif
