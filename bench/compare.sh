@@ -84,7 +84,7 @@ start redis 1 redis-server --port 0 --unixsocket "$directory/redis.sock" --unixs
     --appendonly yes --save ''
 await redis redis-cli -s "$directory/redis.sock" ping
 redis-cli -s "$directory/redis.sock" hset account:bench state active balance 1000000000000000 used 0 >/dev/null
-redis-cli -s "$directory/redis.sock" -x function load <"$here/peers/check.lua" >/dev/null
+redis-cli -s "$directory/redis.sock" -x function load <"$here/peers/judge.lua" >/dev/null
 start nginx_lua 0 nginx -c "$directory/nginx-lua.conf" -g 'daemon off;'
 await tollgate "$tollgate" health
 embedded=$(pgrep -P "$pid_tollgate" redis-server) || die 'the embedded Redis is not there'

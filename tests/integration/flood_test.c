@@ -77,7 +77,7 @@ Test(flood, of_bad_signatures_from_one_address_is_bounded_and_nobody_else_is_ref
     site_destroy(&site);
 }
 
-Test(flood, of_one_bad_link_is_checked_once_until_the_keys_are_read_again_and_ends_its_connection)
+Test(flood, of_one_bad_link_is_verified_once_until_the_keys_are_read_again_and_ends_its_connection)
 {
     struct site *site = site_create(.settings = "workers: 2\n");
     site_account_open_postpaid(site, "alice");

@@ -148,7 +148,7 @@ static enum token_effort effort_for(struct token_trust *trust, const char *jws)
 
 /* ---- what is remembered ---- */
 
-Test(token_cache, checks_a_signature_once_for_each_token)
+Test(token_cache, verifies_a_signature_once_for_each_token)
 {
     make_cache(10);
     struct token_trust *trust = make_trust(0);
@@ -170,7 +170,7 @@ Test(token_cache, checks_a_signature_once_for_each_token)
     token_trust_drop(&trust);
 }
 
-Test(token_cache, checks_again_under_another_generation_and_leaves_the_old_entry_to_its_holder)
+Test(token_cache, verifies_again_under_another_generation_and_leaves_the_old_entry_to_its_holder)
 {
     make_cache(10);
     struct token_trust *trust = make_trust(0), *reloaded = make_trust(0);

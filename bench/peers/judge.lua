@@ -3,7 +3,7 @@
 -- What nginx + Lua asks Redis for each link, in one round trip and with one word for an answer: is the account active
 -- and not spent, and is the link not revoked?
 -- keys: account, revoked link.
-local function check(keys)
+local function judge(keys)
     local found = redis.call('HMGET', keys[1], 'state', 'balance', 'used')
     if found[1] ~= 'active' then
         return 402
@@ -17,4 +17,4 @@ local function check(keys)
     return 200
 end
 
-redis.register_function {function_name = 'check', callback = check, flags = {'no-writes'}}
+redis.register_function {function_name = 'judge', callback = judge, flags = {'no-writes'}}
