@@ -145,7 +145,7 @@ secrets_compare_in_constant_time() {
 shell_parses() {
     for script in docker/*.sh docker/package/p* bench/*.sh bench/*/*.sh tests/*.sh tests/*/*.sh; do sh -n "$script" || return 1; done
     if command -v shellcheck >/dev/null; then
-        shellcheck -x .githooks/pre-commit docker/demo.sh docker/deps.sh docker/ready.sh tests/bare.sh tests/dialect.sh tests/headers.sh tests/long.sh tests/readme.sh tests/ready.sh tests/rooms.sh tests/run.sh
+        shellcheck -x .githooks/pre-commit docker/demo.sh docker/deps.sh docker/ready.sh tests/bare.sh tests/dialect.sh tests/headers.sh tests/long.sh tests/readme.sh tests/ready.sh tests/rooms.sh tests/run.sh tests/sizes.sh
     fi
 }
 
@@ -192,6 +192,7 @@ statics() {
     needs
     check 'rooms: each folder uses those that it may' sh tests/rooms.sh
     check 'one dialect: includes, sizeof, check, sections' sh tests/dialect.sh
+    check 'sizes: no file over 500 lines, no function over 60' sh tests/sizes.sh
     check 'shell scripts parse' shell_parses
     needs 'build: release'
     check 'secrets are compared in constant time' secrets_compare_in_constant_time
