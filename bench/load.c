@@ -59,13 +59,12 @@ static bool tick(struct load_thread *thread, uint64_t now_ns)
         if (client->state == CLIENT_PAUSED && !over && requests_left(thread))
             client_connect(thread, client);
         else if (client->state != CLIENT_PAUSED && client->state != CLIENT_HOLDING &&
-                 now_ns > client->started_ns &&
+                 client->state != CLIENT_LATE && now_ns > client->started_ns &&
                  now_ns - client->started_ns > (uint64_t)options->timeout_ms * 1000000u) {
-            /* Its operation ends with the socket; the completion finds the state HOLDING
-             * and does nothing. */
+            /* Its operation ends with the socket, and then the connection is closed. */
             thread->result->errors[BENCH_ERROR_TIMEOUT]++;
             (void)shutdown(client->fd, SHUT_RDWR);
-            client->state = CLIENT_HOLDING;
+            client->state = CLIENT_LATE;
         }
         busy = busy || client->state != CLIENT_PAUSED;
     }
@@ -151,7 +150,8 @@ static void *thread_main(void *context)
         return NULL;
     run(thread);
     for (unsigned i = 0; i < thread->client_count; i++)
-        thread->result->open += thread->clients[i].fd >= 0;
+        thread->result->open +=
+            thread->clients[i].fd >= 0 && thread->clients[i].state != CLIENT_LATE;
     thread->result->cpu_ns = load_clock_ns(CLOCK_THREAD_CPUTIME_ID);
     io_uring_queue_exit(&thread->ring); /* ends operations in flight before their memory is freed */
     return NULL;

@@ -5,6 +5,8 @@
  *   CONNECTING -> SENDING -> HEAD -> BODY -> SENDING (the next request) ...
  *                                         -> HOLDING (once) or PAUSED (the tick reconnects it)
  *
+ * Where an answer does not come in time, it is LATE, and PAUSED when that operation has ended.
+ *
  * The kernel discards bodies that nobody verifies (MSG_TRUNC on TCP copies nothing), so that the
  * client takes as little of the machine as it can. A thread of load.c calls it; it never waits.
  */
@@ -228,6 +230,9 @@ void client_completed(struct load_thread *thread, struct client *client, int res
         } else {
             body_came(thread, client, client->body, (size_t)result);
         }
+        return;
+    case CLIENT_LATE:
+        client_drop(client);
         return;
     case CLIENT_PAUSED:
     case CLIENT_HOLDING:

@@ -24,7 +24,8 @@ enum client_state {
     CLIENT_SENDING,
     CLIENT_HEAD,
     CLIENT_BODY,
-    CLIENT_HOLDING
+    CLIENT_HOLDING,
+    CLIENT_LATE /* its answer did not come in time; its operation has still to end */
 };
 
 struct client {

@@ -6,11 +6,13 @@
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -222,26 +224,32 @@ static void server_stop(struct server *server)
     close(server->listener);
 }
 
-static struct bench_result *run(const struct server *server, uint64_t requests, bool verify)
+/* Runs the load with `options`, but with requests of its own. Returns what bench_run does. */
+static int run_with(const char *url, struct bench_options options, struct bench_result *result)
 {
-    static struct bench_result result;
     static struct bench_progress progress;
-    const char *const urls[] = {server->url};
-    const struct bench_shape shape = {.urls = urls, .url_count = 1, .keep_alive = true};
+    const struct bench_shape shape = {.urls = &url, .url_count = 1, .keep_alive = true};
     struct request_set set;
     char error[256];
     cr_assert_eq(request_set_create(&set, &shape, &nobody, error, sizeof(error)), 0, "%s", error);
-    const struct bench_options options = {.requests = &set,
-                                          .connections = 1,
+    options.requests = &set;
+    int failure = bench_run(&options, &progress, result, error, sizeof(error));
+    request_set_destroy(&set);
+    return failure;
+}
+
+static struct bench_result *run(const struct server *server, uint64_t requests, bool verify)
+{
+    static struct bench_result result;
+    const struct bench_options options = {.connections = 1,
                                           .threads = 1,
                                           .duration_ms = 20000,
                                           .requests_max = requests,
                                           .timeout_ms = 10000,
                                           .verify = verify,
                                           .keep_alive = true};
-    int failure = bench_run(&options, &progress, &result, error, sizeof(error));
-    cr_assert_eq(failure, 0, "%s", error);
-    request_set_destroy(&set);
+    int failure = run_with(server->url, options, &result);
+    cr_assert_eq(failure, 0, "%s", strerrordesc_np(-failure));
     return &result;
 }
 
@@ -294,4 +302,27 @@ Test(bench_run, verifies_bodies_by_their_etag, .timeout = 60)
     server_stop(&server);
     cr_assert_eq(result->verified, 0);
     cr_assert_eq(result->errors[BENCH_ERROR_MISMATCH], 2);
+}
+
+/* The kernel accepts the connection for a listener that never takes it, so no answer comes. */
+Test(bench_run, holds_no_connection_whose_answer_did_not_come_in_time, .timeout = 60)
+{
+    static struct bench_result result;
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof(address);
+    char url[64];
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert(bind(listener, (struct sockaddr *)&address, size) == 0 && listen(listener, 8) == 0 &&
+              getsockname(listener, (struct sockaddr *)&address, &size) == 0);
+    snprintf(url, sizeof(url), "http://127.0.0.1:%u/x", (unsigned)ntohs(address.sin_port));
+    const struct bench_options options = {.connections = 1,
+                                          .threads = 1,
+                                          .duration_ms = 5000,
+                                          .requests_max = 1,
+                                          .timeout_ms = 100,
+                                          .keep_alive = true};
+    cr_assert_eq(run_with(url, options, &result), 0);
+    cr_assert_eq(result.errors[BENCH_ERROR_TIMEOUT], 1);
+    cr_assert_eq(result.open, 0);
+    close(listener);
 }
