@@ -114,11 +114,12 @@ static int thread_prepare(struct load_thread *thread)
     thread->inputs = malloc(CLIENT_INPUT_BYTES * thread->client_count);
     thread->result = calloc(1, sizeof(*thread->result));
     thread->clients = calloc(thread->client_count, sizeof(*thread->clients));
+    for (unsigned i = 0; thread->clients != NULL && i < thread->client_count; i++)
+        thread->clients[i].fd = -1; /* thread_free closes all others */
     if ((thread->discard == NULL && thread->bodies == NULL) || thread->inputs == NULL ||
         thread->result == NULL || thread->clients == NULL)
         return -ENOMEM;
     for (unsigned i = 0; i < thread->client_count; i++) {
-        thread->clients[i].fd = -1;
         thread->clients[i].input = thread->inputs + i * CLIENT_INPUT_BYTES;
         if (!verify)
             continue;

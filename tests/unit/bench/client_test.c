@@ -326,3 +326,20 @@ Test(bench_run, holds_no_connection_whose_answer_did_not_come_in_time, .timeout 
     cr_assert_eq(result.open, 0);
     close(listener);
 }
+
+/* Sanitizers reserve more memory than such a limit allows. */
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+/* What the connections' bodies need (some 2 GB) is refused; the connections themselves fit. */
+Test(bench_run, closes_no_descriptor_that_is_not_its_own_where_memory_is_short)
+{
+    static struct bench_result result;
+    int null_fd = open("/dev/null", O_RDONLY);
+    cr_assert(null_fd >= 0 && dup2(null_fd, STDIN_FILENO) == STDIN_FILENO);
+    const struct rlimit limit = {(rlim_t)1 << 30, (rlim_t)1 << 30};
+    const struct bench_options options = {
+        .connections = 60000, .threads = 1, .duration_ms = 100, .verify = true};
+    cr_assert_eq(setrlimit(RLIMIT_AS, &limit), 0);
+    cr_assert_eq(run_with("http://127.0.0.1:9/x", options, &result), -ENOMEM);
+    cr_assert_geq(fcntl(STDIN_FILENO, F_GETFD), 0);
+}
+#endif
