@@ -310,10 +310,11 @@ static int scan(struct media *media, const char *command, const struct config *c
         return cli_fail(EX_CONFIG, command, "media_root %s: %s; let this user read it",
                         config->media_root, strerrordesc_np(-result));
     }
-    int code = print_summary(&scan);
-    /* Hashes that were not stored would be made again by every scan: that is a failure. */
+    /* Hashes that were not stored would be made again by every scan: that is a failure, and with
+     * --json a program reads either an answer or an error. */
     struct media_hash_stats stats;
     media_stats(media, &stats);
+    int code = json && stats.store_error != 0 ? EX_IOERR : print_summary(&scan);
     if (stats.store_error != 0)
         return cli_fail(EX_IOERR, command, "%s/hashes: %s; the hashes are not kept: %s",
                         config->state_dir, strerrordesc_np(-stats.store_error),

@@ -76,6 +76,13 @@ Test(media_scan, says_where_its_hashes_are_not_kept)
     cr_assert_eq(scan.exit_code, 74, "%d: %s", scan.exit_code, scan.errors);
     cr_assert_not_null(strstr(scan.errors, "a node of another version holds them"), "%s",
                        scan.errors);
+    scan = site_tollgate(site, "media", "scan", "--json");
+    cr_assert_eq(scan.exit_code, 74, "%d: %s", scan.exit_code, scan.errors);
+    cr_assert_str_eq(scan.output, "", "an answer came beside the error: %s", scan.output);
+    json_t *error = json_loads(scan.errors, 0, NULL);
+    cr_assert_eq(json_integer_value(json_object_get(json_object_get(error, "error"), "exit_code")),
+                 74, "%s", scan.errors);
+    json_decref(error);
     close(fd);
     scan = site_tollgate(site, "media", "scan");
     cr_assert_eq(scan.exit_code, 0, "%s", scan.errors);
