@@ -81,7 +81,11 @@ static void print_time(int64_t at, int64_t now)
     struct tm date;
     char text[64];
     /* Outside of the years 1970 to 9999 neither a date nor a distance tells anything. */
-    if (at < 0 || at > INT64_C(253402300799) || gmtime_r(&seconds, &date) == NULL ||
+    if (at < 0) {
+        fputs(", which is before the year 1970", stdout);
+        return;
+    }
+    if (at > INT64_C(253402300799) || gmtime_r(&seconds, &date) == NULL ||
         strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S UTC", &date) == 0) {
         fputs(", which is after the year 9999", stdout);
         return;

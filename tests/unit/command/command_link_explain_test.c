@@ -156,6 +156,16 @@ Test(server_cli, explain_recognises_slips_in_limits_and_a_plain_sub)
     }
 }
 
+Test(server_cli, explain_tells_a_time_before_1970_from_one_after_9999)
+{
+    cli_make_node();
+    char *link = sign_claims("{\"iss\":\"radio\",\"acct\":\"a\",\"cdniuc\":\"exact:/radio/x\","
+                             "\"exp\":253402300800,\"iat\":-1}");
+    expect_refused(link, "-1, which is before the year 1970",
+                   "253402300800, which is after the year 9999");
+    free(link);
+}
+
 Test(server_cli, explain_names_the_issuers_and_paths_that_exist)
 {
     cli_make_node();
