@@ -173,8 +173,10 @@ bool config_listen_is_same_place(const char *one, const char *other);
 /* Whether only this host can reach the address. Bearer secrets come in unencrypted there, so the
  * admin interface may have no other. */
 bool config_listen_is_loopback(const char *listen);
-/* The scheme, "://" and `listen`, where no host and 0.0.0.0 become 127.0.0.1; malloc'ed, NULL
- * without memory. */
+/* Whether the address stands for all of the machine's: none, 0.0.0.0 or [::]. */
+bool config_listen_is_everywhere(const char *listen);
+/* The scheme, "://" and `listen`, where an address that stands for all becomes the loopback address;
+ * malloc'ed, NULL without memory. */
 char *config_origin_of(const char *scheme, const char *listen);
 /* The public_origin of a configuration that gives none; malloc'ed, NULL without memory. */
 char *config_origin_default(const struct config *config);

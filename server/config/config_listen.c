@@ -38,20 +38,34 @@ const char *config_validate_listen(const char *listen)
     return inet_pton(AF_INET, host, address) == 1 ? NULL : shape;
 }
 
+bool config_listen_is_everywhere(const char *listen)
+{
+    char host[64];
+    struct in_addr v4;
+    struct in6_addr v6;
+    const char *port = strrchr(listen, ':');
+    size_t length = port != NULL ? (size_t)(port - listen) : sizeof(host);
+    if (length == 0)
+        return true;
+    if (length >= sizeof(host))
+        return false;
+    memcpy(host, listen, length);
+    host[length] = '\0';
+    if (host[0] != '[')
+        return inet_pton(AF_INET, host, &v4) == 1 && v4.s_addr == htonl(INADDR_ANY);
+    host[length - 1] = '\0';
+    return inet_pton(AF_INET6, host + 1, &v6) == 1 && IN6_IS_ADDR_UNSPECIFIED(&v6);
+}
+
 char *config_origin_of(const char *scheme, const char *listen)
 {
-    const char *port = strrchr(listen, ':');
-    bool all = port == listen || strncmp(listen, "0.0.0.0:", 8) == 0;
+    const char *host = listen[0] == '[' ? "[::1]" : "127.0.0.1";
+    bool all = config_listen_is_everywhere(listen);
     char *origin = NULL;
-    if (asprintf(&origin, "%s://%s", scheme, all ? "127.0.0.1" : listen) < 0)
+    if (asprintf(&origin, "%s://%s%s", scheme, all ? host : "",
+                 all ? strrchr(listen, ':') : listen) < 0)
         return NULL;
-    if (!all)
-        return origin;
-    char *whole = NULL;
-    if (asprintf(&whole, "%s%s", origin, port) < 0)
-        whole = NULL;
-    free(origin);
-    return whole;
+    return origin;
 }
 
 char *config_origin_default(const struct config *config)
@@ -94,8 +108,9 @@ bool config_listen_is_same_place(const char *one, const char *other)
     const char *left = strrchr(one, ':'), *right = strrchr(other, ':');
     if (left == NULL || right == NULL || strcmp(left, right) != 0 || strcmp(left, ":0") == 0)
         return false;
-    return left == one || right == other || strncmp(one, "0.0.0.0:", 8) == 0 ||
-           strncmp(other, "0.0.0.0:", 8) == 0 || strcmp(one, other) == 0;
+    /* A socket on [::] takes IPv4's clients, too. */
+    return config_listen_is_everywhere(one) || config_listen_is_everywhere(other) ||
+           strcmp(one, other) == 0;
 }
 
 bool config_listen_is_loopback(const char *listen)

@@ -65,8 +65,7 @@ static bool is_listened_on(const struct place *place, const char *scheme, const 
     free(origin);
     if (!known || own.tls != place->tls || (own.port != 0 && own.port != place->port))
         return false;
-    bool is_wild =
-        listen[0] == ':' || strncmp(listen, "0.0.0.0:", 8) == 0 || strncmp(listen, "[::]:", 5) == 0;
+    bool is_wild = config_listen_is_everywhere(listen);
     return strcmp(own.host, place->host) == 0 || (is_wild && any_host) ||
            (is_loopback(place->host) && (is_wild || is_loopback(own.host)));
 }

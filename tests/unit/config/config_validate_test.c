@@ -90,3 +90,32 @@ Test(server_config, gives_an_issuer_a_default_resume_within_the_longest_lifetime
     yaml_refuse(LEAST "    resume_s: 500ms\n", 8, "\"500ms\" is not a whole number of seconds",
                 "5s");
 }
+
+/* A socket on [::] takes IPv4's clients, too, so each of these pairs would share them. */
+Test(server_config, refuses_two_keys_on_one_port_however_all_addresses_are_written)
+{
+    static const char *const all[] = {":8443", "0.0.0.0:8443", "'[::]:8443'", "'[0::0]:8443'"};
+    for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
+        char text[1024];
+        snprintf(text, sizeof(text),
+                 LEAST "listen_tls: 127.0.0.1:8443\ncertificates: c.pem\nlisten: %s\n", all[i]);
+        yaml_refuse(text, 8, "listen_tls: \"127.0.0.1:8443\" is `listen`", "another port");
+        snprintf(text, sizeof(text), LEAST "admin_listen: 127.0.0.1:8443\nlisten: %s\n", all[i]);
+        yaml_refuse(text, 8, "where clients are served", "another port");
+    }
+}
+
+Test(server_config, derives_an_origin_that_can_be_reached_from_a_listener_on_all_addresses)
+{
+    static const char *const rows[][2] = {{":81", "http://127.0.0.1:81"},
+                                          {"0.0.0.0:81", "http://127.0.0.1:81"},
+                                          {"'[::]:81'", "http://[::1]:81"},
+                                          {"'[::1]:81'", "http://[::1]:81"}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        char text[1024];
+        snprintf(text, sizeof(text), LEAST "listen: %s\n", rows[i][0]);
+        struct config *config = yaml_accept(text);
+        cr_expect_str_eq(config->public_origin, rows[i][1]);
+        config_destroy(&config);
+    }
+}
