@@ -15,24 +15,27 @@
 /* Shorter parts of a value are not concealed: they would be found within words of the message. */
 #define CONCEALED_MIN 4
 
-/* Adds the variable to those to be concealed. Returns its value; NULL where it is unset,
- * or without memory. */
-static const char *use(struct config_variables *variables, const char *name, size_t length)
+/* Adds the variable to those to be concealed, and puts its value into *out. 0, -ENOENT where it is
+ * unset, or -ENOMEM. */
+static int use(struct config_variables *variables, const char *name, size_t length,
+               const char **out)
 {
     char *copy = strndup(name, length);
-    const char *value = copy != NULL ? getenv(copy) : NULL;
+    if (copy == NULL)
+        return -ENOMEM;
+    *out = getenv(copy);
     struct config_variable *list =
-        value != NULL ? realloc(variables->list, (variables->count + 1) * sizeof(*list)) : NULL;
+        *out != NULL ? realloc(variables->list, (variables->count + 1) * sizeof(*list)) : NULL;
     if (list == NULL) {
         free(copy);
-        return NULL;
+        return *out == NULL ? -ENOENT : -ENOMEM;
     }
     list[variables->count].name = copy;
-    list[variables->count].value = value;
+    list[variables->count].value = *out;
     list[variables->count].place = variables->place;
     variables->list = list;
     variables->count++;
-    return value;
+    return 0;
 }
 
 /* Copies from `text` to `out` up to the next variable, $$ as $ and \${ as ${. Returns where the
@@ -67,10 +70,9 @@ int config_variables_expand(struct config_variables *variables, const char *text
             result = -EINVAL;
             break;
         }
-        const char *value = use(variables, name, length);
-        if (value == NULL)
-            result = -ENOENT;
-        else
+        const char *value;
+        result = use(variables, name, length, &value);
+        if (result == 0)
             fputs(value, expanded);
         text = name + length + 1;
     }

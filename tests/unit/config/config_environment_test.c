@@ -4,10 +4,13 @@
  * because it may be a secret.
  */
 #include <criterion/criterion.h>
+#include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/config/config_internal.h"
 #include "tests/unit/config/fixture.h"
 
 Test(server_config, takes_variables_of_the_environment_in_values)
@@ -88,3 +91,16 @@ Test(server_config, shows_no_value_of_the_environment_in_its_messages)
     setenv("TG_SECRET", "a:b", 1);
     yaml_refuse(LEAST "node: ${TG_SECRET}\n", 8, "node: \"${TG_SECRET}\" is not a name", "a-z");
 }
+
+/* Sanitizers end the process where so much memory is asked for. */
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+Test(server_config, tells_want_of_memory_from_a_variable_that_is_not_set)
+{
+    struct config_variables full = {.count = SIZE_MAX / 64}; /* one more is beyond all memory */
+    char wrong[CONFIG_VARIABLE_SIZE], *out;
+    setenv("TG_SET", "x", 1);
+    unsetenv("TG_NONE");
+    cr_expect_eq(config_variables_expand(&full, "${TG_SET}", &out, wrong), -ENOMEM);
+    cr_expect_eq(config_variables_expand(&full, "${TG_NONE}", &out, wrong), -ENOENT);
+}
+#endif
