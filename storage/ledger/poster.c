@@ -61,7 +61,10 @@ static int connect_again(struct poster *poster)
     if (ledger_monotonic_ms(poster->ledger) < poster->next_ms)
         return WAITS;
     poster_enter(poster, POSTER_CONNECTING, NULL);
-    return poster->redis->open(poster->redis->self) == 0 ? 0 : -EAGAIN;
+    if (poster->redis->open(poster->redis->self) == 0)
+        return 0;
+    snprintf(poster->error, sizeof(poster->error), "%s", poster->redis->error(poster->redis->self));
+    return -EAGAIN;
 }
 
 static int await_connection(struct poster *poster)
