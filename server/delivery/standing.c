@@ -132,12 +132,13 @@ bool standing_ask(struct worker *worker, struct connection *connection)
     };
     struct ledger_command command;
     ledger_admit_command(worker->node->ledger, &wanted, &command);
-    if (redis->send(redis->self, command.argc, command.argv, command.lengths, on_answer, on_late,
-                    question) != 0) {
+    int status = redis->send(redis->self, command.argc, command.argv, command.lengths, on_answer,
+                             on_late, question);
+    if (status != 0) {
         token_entry_drop(&question->entry);
         free(question);
-        return false;
+    } else {
+        connection_set_state(connection, CONNECTION_PREPARING);
     }
-    connection_set_state(connection, CONNECTION_PREPARING);
-    return true;
+    return status == 0;
 }

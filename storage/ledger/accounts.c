@@ -282,7 +282,8 @@ static int hold_bytes(struct redis *redis, const struct ledger_account *payer,
     ledger_key(account, payer, "account");
     snprintf(amount, sizeof(amount), "%" PRId64, -request->amount);
     const char *const words[] = {"FCALL", "tollgate_hold", keys,
-                                 LEDGER_HOLD_KEYS(LEDGER_WORD) LEDGER_HOLD_ARGUMENTS(LEDGER_WORD)};
+                                 LEDGER_HOLD_KEYS(LEDGER_KEY_WORD)
+                                     LEDGER_HOLD_ARGUMENTS(LEDGER_WORD)};
     redisReply *reply = redis_call(redis, sizeof(words) / sizeof(words[0]), words);
     int result = -EAGAIN;
     if (reply != NULL && reply->type == REDIS_REPLY_INTEGER && reply->integer >= 0)

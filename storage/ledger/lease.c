@@ -106,7 +106,7 @@ void lease_ask(struct lease *lease, const struct ledger *ledger, struct lease_co
     const char *name = out->key, *instance = ledger->instance, *epoch = ledger->epoch;
     const char *duration = out->duration, *records = out->records;
     const char *const words[] = {"FCALL", "tollgate_lease", keys,
-                                 LEDGER_LEASE_KEYS(LEDGER_WORD)
+                                 LEDGER_LEASE_KEYS(LEDGER_KEY_WORD)
                                      LEDGER_LEASE_ARGUMENTS(LEDGER_WORD)};
     _Static_assert(sizeof(words) <= sizeof(out->words), "a lease's command has room for its words");
     out->count = sizeof(words) / sizeof(words[0]);
@@ -137,7 +137,7 @@ void lease_release(struct lease *lease, const struct ledger *ledger, struct leas
     const char *name = out->key, *instance = ledger->instance, *epoch = ledger->epoch;
     const char *records = out->records;
     const char *const words[] = {"FCALL", "tollgate_lease_release", keys,
-                                 LEDGER_LEASE_KEYS(LEDGER_WORD)
+                                 LEDGER_LEASE_KEYS(LEDGER_KEY_WORD)
                                      LEDGER_LEASE_RELEASE_ARGUMENTS(LEDGER_WORD)};
     out->count = sizeof(words) / sizeof(words[0]);
     memcpy(out->words, words, sizeof(words));

@@ -131,7 +131,8 @@
 /* How many names a list has. */
 #define LEDGER_COUNT(list)     sizeof((const char[]){list(LEDGER_ONE)})
 #define LEDGER_ONE(...)        0,
-/* A list as words of an array, from variables of its names. */
+/* A list of arguments or of keys as words of an array, from variables of its names. */
 #define LEDGER_WORD(name, ...) name,
+#define LEDGER_KEY_WORD(name)  name,
 
 #endif

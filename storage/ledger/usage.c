@@ -184,7 +184,7 @@ static int scan_step(struct redis *redis, const struct ledger_account *account, 
     char day[LEDGER_KEY_MAX];
     ledger_usage_key(day, account, time_to_day(place->day));
     const char *const words[] = {"FCALL", "tollgate_usage", keys,
-                                 LEDGER_USAGE_KEYS(LEDGER_WORD)
+                                 LEDGER_USAGE_KEYS(LEDGER_KEY_WORD)
                                      LEDGER_USAGE_ARGUMENTS(LEDGER_WORD)};
     redisReply *reply = redis_call(redis, sizeof(words) / sizeof(words[0]), words);
     if (reply == NULL)
