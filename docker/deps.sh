@@ -17,7 +17,7 @@ packages_of() {
     # The shop signs with python3-jwt, and reads durations with python3-mutagen.
     demo) echo lame curl python3 python3-jwt python3-mutagen ;;
     bench) echo nginx-light libnginx-mod-http-lua lua-nginx-redis lua-cjson lighttpd wrk iproute2 procps openssl ;;
-    test) echo lame python3 libcriterion-dev libcurl4-openssl-dev iproute2 openssl ;;
+    test) echo lame python3 libcriterion-dev libcurl4-openssl-dev liblua5.1-0-dev iproute2 openssl ;;
     # cpack calls file, and clang's sanitizers want libclang-rt-14-dev.
     checks) echo ffmpeg clang clang-format clang-tidy cppcheck shellcheck libclang-rt-14-dev git man-db dpkg-dev file systemd ;;
     # clang-tidy reads bench/micro, too, which includes valgrind's header.
