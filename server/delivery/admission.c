@@ -1,34 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Decides whether a response may start and whether a transfer may go on. request.c, transfer.c and
- * worker.c call it. What the window has been granted already answers (grant/demand.c), else one
- * question to Redis for the window (asker.c); this file turns what was answered into a response, a
- * refusal or a cut. Connections that wait are parked (parked.c), and one question serves all that
- * wait for the same window, on whichever worker they are.
+ * Has it decided whether a response may start and whether a transfer may go on (grant/decision.c),
+ * and carries that out: a response, a question, a refusal or a cut. request.c, transfer.c and
+ * worker.c call it. What the window has been granted already answers, else one question to Redis
+ * for the window (asker.c). Connections that wait are parked (parked.c), and one question serves
+ * all that wait for the same window, on whichever worker they are.
  *
- * This file never decides who is revoked: only Redis does. When a revocation is heard, the windows
- * of its account find that the ledger has heard more than they have; their transfers stop, ask, and
- * are cut by the answer. While Redis cannot be asked, a transfer goes on until its grant's validity
- * ends, or, where it must ask, waits until then.
+ * Only Redis decides who is revoked. When a revocation is heard, the windows of its account find
+ * that the ledger has heard more than they have; their transfers stop, ask, and are cut by the
+ * answer.
  */
 #include <errno.h>
 
 #include "server/delivery/admission_internal.h"
-#include "server/grant/coverage.h"
 #include "server/link/token_cache.h"
 #include "storage/media/media.h"
-
-#define SHORT_WAIT_MS 300 /* see may_wait */
 
 static const struct token *token_of(const struct connection *connection)
 {
     return connection->link->token;
-}
-
-bool admission_fill_unasked(const struct worker *worker, struct connection *connection)
-{
-    const struct demand demand = asker_demand(connection);
-    return demand_fill_unasked(worker->node->ledger, &demand, worker->now_ms);
 }
 
 bool admission_is_covered(const struct worker *worker, const struct connection *connection)
@@ -73,113 +63,92 @@ void admission_go_on(struct worker *worker, struct connection *connection)
 
 void admission_cannot_ask(struct worker *worker, struct connection *connection)
 {
-    if (connection->state != CONNECTION_SENDING ||
-        !coverage_is_valid(connection->window, worker->now_ms))
+    const struct demand demand = asker_demand(connection);
+    if (decision_unanswered(&demand, worker->now_ms) == DECISION_REFUSE)
         admission_refuse(worker, connection, REFUSAL_REDIS_UNAVAILABLE);
 }
 
-/*
- * Whether a response that is short of funds waits, SHORT_WAIT_MS at most, for others of its window
- * to end: a player that seeks asks again before it has closed the old response. parked_retry
- * decides it again. A transfer under way does not wait: it had its funds and is told at once.
- */
-static bool may_wait(const struct worker *worker, struct connection *connection)
+void admission_carry_out(struct worker *worker, struct connection *connection,
+                         enum decision decision, enum refusal refusal)
 {
-    if (connection->state == CONNECTION_SENDING || atomic_load(&connection->window->paying) == 0)
-        return false;
-    if (connection->short_until_ms == 0)
-        connection->short_until_ms = worker->now_ms + SHORT_WAIT_MS;
-    /* It is not decided again at each answer to another: they would keep each other asking. */
-    connection->short_retry_ms = worker->now_ms + WORKER_TICK_MS;
-    return worker->now_ms < connection->short_until_ms;
+    switch (decision) {
+    case DECISION_GO:
+        admission_go_on(worker, connection);
+        break;
+    case DECISION_ASK:
+        asker_ask(worker, connection);
+        break;
+    case DECISION_WAIT:
+        break;
+    case DECISION_REFUSE:
+        admission_refuse(worker, connection, refusal);
+        break;
+    }
 }
 
-/* The account or the link is short of funds. First the spare funds of other windows go back to
- * Redis and it asks again; failing that it goes on with the funds of its own window, or waits for
- * the end of other responses, or is refused. */
-static void on_short(struct worker *worker, struct connection *connection, enum ledger_fund fund,
-                     enum refusal refusal)
+/* ---- what Redis has answered ---- */
+
+/* The refusal for an answer of Redis; NONE for a grant. */
+static enum refusal refusal_of_admission(enum ledger_admission admission)
 {
-    const struct demand demand = asker_demand(connection);
-    if (grants_recall(&worker->grants, &demand, fund))
-        asker_ask(worker, connection);
-    else if (demand_fill_unasked(worker->node->ledger, &demand, worker->now_ms))
-        admission_go_on(worker, connection);
-    else if (may_wait(worker, connection)) /* others may have its funds while it waits */
-        purse_return(&connection->purse, worker->node->windows, connection->window);
-    else
-        admission_refuse(worker, connection, refusal);
+    switch (admission) {
+    case LEDGER_GRANTED:
+        return REFUSAL_NONE;
+    case LEDGER_UNKNOWN:
+        return REFUSAL_ACCOUNT_UNKNOWN;
+    case LEDGER_SUSPENDED:
+        return REFUSAL_ACCOUNT_SUSPENDED;
+    case LEDGER_REVOKED:
+        return REFUSAL_LINK_REVOKED;
+    case LEDGER_USED_UP:
+        return REFUSAL_LINK_USED_UP;
+    case LEDGER_NOT_BEGUN:
+        return refusal_of_verdict(REFUSED_EXPIRED);
+    case LEDGER_INSUFFICIENT:
+        return REFUSAL_BALANCE_INSUFFICIENT;
+    case LEDGER_ACCOUNT_BYTES_UP:
+        return REFUSAL_ACCOUNT_BYTES_USED_UP;
+    case LEDGER_LINK_BYTES_UP:
+        return REFUSAL_LINK_BYTES_USED_UP;
+    }
+    return REFUSAL_NONE;
 }
 
 /* Tells the shop once for each window, not at each of a player's retries. */
-static void on_used_up(struct worker *worker, struct connection *connection, enum refusal refusal)
+static void tell_used_up(const struct worker *worker, const struct connection *connection)
 {
     struct window *window = connection->window;
     if (connection->inquiry == NULL && !atomic_exchange(&window->used_up, true))
         node_notify(worker->node, window, LEDGER_LINK_USED_UP);
-    admission_refuse(worker, connection, refusal);
-}
-
-static void on_granted(struct worker *worker, struct connection *connection)
-{
-    const struct demand demand = asker_demand(connection);
-    if (connection->inquiry == NULL && !demand_fill(&demand)) {
-        asker_ask(worker, connection); /* others have taken what the window had */
-        return;
-    }
-    count(&worker->stats.admissions_granted, 1);
-    admission_go_on(worker, connection);
 }
 
 void admission_decide(struct worker *worker, struct connection *connection,
                       enum ledger_admission admission)
 {
-    switch (admission) {
-    case LEDGER_GRANTED:
-        on_granted(worker, connection);
-        break;
-    case LEDGER_UNKNOWN:
-        admission_refuse(worker, connection, REFUSAL_ACCOUNT_UNKNOWN);
-        break;
-    case LEDGER_SUSPENDED:
-        admission_refuse(worker, connection, REFUSAL_ACCOUNT_SUSPENDED);
-        break;
-    case LEDGER_REVOKED:
+    const struct demand demand = asker_demand(connection);
+    enum decision decision = decision_answered(&worker->grants, &demand, admission,
+                                               &connection->patience, worker->now_ms);
+    if (admission == LEDGER_REVOKED)
         connection->link->revoked = true; /* so that HEAD, which asks nothing, is refused, too */
-        admission_refuse(worker, connection, REFUSAL_LINK_REVOKED);
-        break;
-    case LEDGER_USED_UP:
-        on_used_up(worker, connection, REFUSAL_LINK_USED_UP);
-        break;
-    case LEDGER_NOT_BEGUN:
-        admission_refuse(worker, connection, refusal_of_verdict(REFUSED_EXPIRED));
-        break;
-    case LEDGER_INSUFFICIENT:
-        on_short(worker, connection, LEDGER_FUND_ACCOUNT, REFUSAL_BALANCE_INSUFFICIENT);
-        break;
-    case LEDGER_ACCOUNT_BYTES_UP:
-        on_short(worker, connection, LEDGER_FUND_ACCOUNT, REFUSAL_ACCOUNT_BYTES_USED_UP);
-        break;
-    case LEDGER_LINK_BYTES_UP:
-        on_short(worker, connection, LEDGER_FUND_LINK, REFUSAL_LINK_BYTES_USED_UP);
-        break;
-    }
+    if (admission == LEDGER_USED_UP)
+        tell_used_up(worker, connection);
+    if (admission == LEDGER_GRANTED && decision == DECISION_GO)
+        count(&worker->stats.admissions_granted, 1);
+    admission_carry_out(worker, connection, decision, refusal_of_admission(admission));
 }
 
 /* ---- entry points ---- */
 
 static enum refusal node_refusal(const struct worker *worker)
 {
-    switch (ledger_state(worker->node->ledger)) {
-    case LEDGER_READY:
-    case LEDGER_FULL: /* open windows go on; window_open opens no other */
-        return grants_may_ask(&worker->grants) ? REFUSAL_NONE : REFUSAL_REDIS_UNAVAILABLE;
-    case LEDGER_CATCHING_UP:
+    switch (decision_readiness(&worker->grants)) {
+    case READINESS_SERVES:
+        return REFUSAL_NONE;
+    case READINESS_NO_REDIS:
         return REFUSAL_REDIS_UNAVAILABLE;
-    case LEDGER_EXHAUSTED:
-    case LEDGER_FAILED:
+    case READINESS_NO_JOURNAL:
         return REFUSAL_JOURNAL_UNAVAILABLE;
-    case LEDGER_REFUSED:
+    case READINESS_STARTING:
         return REFUSAL_NODE_STARTING;
     }
     return REFUSAL_NODE_STARTING;
@@ -226,31 +195,29 @@ void admission_begin(struct worker *worker, struct connection *connection)
         admission_refuse(worker, connection, refusal);
         return;
     }
-    if (admission_fill_unasked(worker, connection)) {
-        admission_go_on(worker, connection);
-        return;
-    }
-    parked_enter(worker, connection);
-    asker_ask(worker, connection);
+    const struct demand demand = asker_demand(connection);
+    enum decision decision = decision_begin(&worker->grants, &demand, worker->now_ms);
+    if (decision == DECISION_ASK)
+        parked_enter(worker, connection);
+    admission_carry_out(worker, connection, decision, REFUSAL_NONE);
 }
 
 void admission_more(struct worker *worker, struct connection *connection)
 {
     parked_enter(worker, connection);
-    if (grants_may_ask(&worker->grants))
-        asker_ask(worker, connection);
-    else
-        admission_cannot_ask(worker, connection);
+    const struct demand demand = asker_demand(connection);
+    admission_carry_out(worker, connection, decision_more(&worker->grants, &demand, worker->now_ms),
+                        REFUSAL_REDIS_UNAVAILABLE);
 }
 
 bool admission_is_valid(struct worker *worker, struct connection *connection)
 {
-    const struct grants *grants = &worker->grants;
-    if (!admission_is_covered(worker, connection))
+    /* Not asker_demand, as this comes before each piece, and decision_next reads no more. */
+    const struct demand demand = {.window = connection->window, .iat = token_of(connection)->iat};
+    bool renew;
+    if (decision_next(&worker->grants, &demand, worker->now_ms, &renew) != DECISION_GO)
         return false;
-    /* Past half of the validity the grant is renewed, while the transfer goes on. */
-    if (coverage_is_due(connection->window, grants->settings.validity_ms, worker->now_ms) &&
-        grants_may_ask(grants))
+    if (renew)
         asker_renew(worker, connection);
     return true;
 }

@@ -10,17 +10,18 @@
 
 /* ---- admission.c ---- */
 
-/* Takes the funds to start or to go on, where the window's grant allows that without a question. */
-bool admission_fill_unasked(const struct worker *worker, struct connection *connection);
 /* Whether the window's grant still speaks for the connection's token. */
 bool admission_is_covered(const struct worker *worker, const struct connection *connection);
-/* Redis cannot be asked now. A transfer stays parked while its grant is valid, and parked_retry
- * looks at it again; anything else is refused. */
+/* Redis cannot be asked now, or has not answered: refuses the connection, unless it may wait. */
 void admission_cannot_ask(struct worker *worker, struct connection *connection);
 /* Starts the response, or lets the transfer send on. */
 void admission_go_on(struct worker *worker, struct connection *connection);
 /* Answers the refusal, or cuts the transfer. */
 void admission_refuse(struct worker *worker, struct connection *connection, enum refusal refusal);
+/* Does what was decided of a connection; `refusal` is the reason where it is refused. To ask or to
+ * wait, it must be parked. */
+void admission_carry_out(struct worker *worker, struct connection *connection,
+                         enum decision decision, enum refusal refusal);
 
 /* Does what Redis has answered. */
 void admission_decide(struct worker *worker, struct connection *connection,

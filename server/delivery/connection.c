@@ -266,7 +266,7 @@ void connection_responded(struct worker *worker, struct connection *connection)
 {
     response_release(worker, connection);
     connection->first_done = true;
-    connection->short_until_ms = connection->short_retry_ms = 0;
+    patience_end(&connection->patience);
     connection->waiting = WAIT_NONE;
     if (connection->keep_alive && !worker->stopping) {
         connection_set_state(connection, CONNECTION_READING);

@@ -43,6 +43,7 @@
 #include "server/delivery/inquiry.h"
 #include "server/delivery/transport.h"
 #include "server/delivery/worker.h"
+#include "server/grant/decision.h"
 #include "storage/media/media.h"
 
 #define CONNECTION_MAGIC     0x746f6c6cu
@@ -161,9 +162,7 @@ struct connection {
     uint64_t hash_ticket;       /* of the file's hash, where this response waited for it; else 0 */
     uint64_t hash_until_ms;     /* PREPARING for the hash ends then */
     uint64_t question;          /* number of this response's question to Redis; 0: none */
-    uint64_t admit_until_ms;    /* ADMITTING ends then, whichever connection asks Redis */
-    uint64_t short_until_ms;    /* waits so long for responses of its window to end; 0: does not */
-    uint64_t short_retry_ms;    /* it does not ask again before */
+    struct patience patience;   /* how long this response waits while it is parked */
     uint16_t status;
 
     struct access_entry *access;  /* holds; of the response */

@@ -2,10 +2,13 @@
 /*
  * The connections of a worker that wait for a grant, parked until what they wait for has come: an
  * answer, funds of their window, or the end of their patience. worker.c has it look at all of them
- * again, each tick, after a wake-up, and after a revocation or a reload; admission.c decides each.
+ * again, each tick, after a wake-up, and after a revocation or a reload; grant/decision.c decides
+ * each, and admission.c carries it out.
  */
 #include "server/delivery/admission_internal.h"
 #include "server/link/token_cache.h"
+
+_Static_assert(PATIENCE_RETRY_MS == WORKER_TICK_MS, "a response that is short waits for a tick");
 
 void parked_enter(struct worker *worker, struct connection *connection)
 {
@@ -13,33 +16,21 @@ void parked_enter(struct worker *worker, struct connection *connection)
         connection->waiting = WAIT_GRANT;
     else {
         connection_set_state(connection, CONNECTION_ADMITTING);
-        connection->admit_until_ms = worker->now_ms + worker->node->config->admission_timeout_ms;
+        patience_begin(&connection->patience, worker->now_ms,
+                       worker->node->config->admission_timeout_ms);
     }
     connection->question = 0;
     connection_join(worker, connection, LIST_PARKED);
 }
 
-/* Whether a new response has waited admission_timeout_ms for the questions of others. To ask itself
- * now would make it wait as long again, and the last of many as long as all of them together. */
-static bool is_overdue(const struct worker *worker, const struct connection *connection)
-{
-    return connection->state == CONNECTION_ADMITTING && connection->short_until_ms == 0 &&
-           worker->now_ms > connection->admit_until_ms;
-}
-
 static void retry_one(struct worker *worker, struct connection *connection)
 {
     uint32_t index = connection->index, generation = connection->generation;
-    if (admission_fill_unasked(worker, connection))
-        admission_go_on(worker, connection);
-    else if (is_overdue(worker, connection))
-        admission_refuse(worker, connection, REFUSAL_REDIS_UNAVAILABLE);
-    else if (worker->now_ms < connection->short_retry_ms)
-        return;
-    else if (grants_may_ask(&worker->grants))
-        asker_ask(worker, connection);
-    else
-        admission_cannot_ask(worker, connection);
+    const struct demand demand = asker_demand(connection);
+    admission_carry_out(
+        worker, connection,
+        decision_retry(&worker->grants, &demand, &connection->patience, worker->now_ms),
+        REFUSAL_REDIS_UNAVAILABLE);
     connection_resume_if_alive(worker, index, generation);
 }
 

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Decides what a response does next about its grant: whether it may begin, go on, must ask Redis,
+ * wait or be refused. admission.c, asker.c and parked.c carry the decisions out on a connection; a
+ * simulated response needs no other rules. Here is no connection, ring or socket, and nothing here
+ * asks Redis: question.c does, where the decision is to ask.
+ *
+ * Only Redis decides who is revoked. While it cannot be asked, a transfer goes on until its grant's
+ * validity ends, or, where it must ask, waits until then.
+ */
+#ifndef TOLLGATE_SERVER_GRANT_DECISION_H
+#define TOLLGATE_SERVER_GRANT_DECISION_H
+
+#include "server/grant/coverage.h"
+#include "server/grant/grants.h"
+
+/* What a response does next about its grant. */
+enum decision {
+    DECISION_GO,    /* begin, or go on: its purse has what it needs, or it needs no funds */
+    DECISION_ASK,   /* ask Redis (question_ask) */
+    DECISION_WAIT,  /* stay parked: decision_retry decides again at each tick */
+    DECISION_REFUSE /* refuse the client, or cut a transfer under way: for what Redis has answered,
+                       or because Redis cannot be asked */
+};
+
+/* Whether a node may begin responses that need a grant, by the state of its ledger. */
+enum readiness {
+    READINESS_SERVES,
+    READINESS_NO_REDIS,   /* Redis cannot be asked, or does not know yet what the journal holds */
+    READINESS_NO_JOURNAL, /* nothing may be sent that cannot be billed */
+    READINESS_STARTING    /* the node may not use its name or its state yet */
+};
+
+/* A response that is short of funds waits so long at most for others of its window to end, and so
+ * long, a worker's tick, before a question is asked for it again. */
+#define PATIENCE_SHORT_MS 300
+#define PATIENCE_RETRY_MS 100
+
+/* How long a parked response waits. */
+struct patience {
+    uint64_t until_ms;       /* a new response waits for the questions of others until then */
+    uint64_t short_until_ms; /* and for funds of its window until then; 0: it was never short */
+    uint64_t short_retry_ms; /* no question is asked for it before */
+};
+
+/* A new response is parked, and waits timeout_ms at most for the questions of others. */
+static inline void patience_begin(struct patience *patience, uint64_t now_ms, uint64_t timeout_ms)
+{
+    patience->until_ms = now_ms + timeout_ms;
+}
+/* The response is over: the connection's next one was never short. */
+static inline void patience_end(struct patience *patience)
+{
+    patience->short_until_ms = patience->short_retry_ms = 0;
+}
+
+enum readiness decision_readiness(const struct grants *grants);
+/* Of a new response whose window is open: GO, with its purse filled, or ASK. */
+static inline enum decision decision_begin(const struct grants *grants, const struct demand *demand,
+                                           uint64_t now_ms)
+{
+    return demand_fill_unasked(grants->ledger, demand, now_ms) ? DECISION_GO : DECISION_ASK;
+}
+/*
+ * Before each piece of a transfer, of whose demand it reads `window` and `iat` alone: GO, or ASK
+ * where the grant no longer speaks for the transfer, which decision_more then decides. `*renew`:
+ * past half of the validity the grant is to be renewed (question_renew), while the transfer goes on.
+ */
+static inline enum decision decision_next(const struct grants *grants, const struct demand *demand,
+                                          uint64_t now_ms, bool *renew)
+{
+    *renew = false;
+    if (!coverage_holds(grants->ledger, demand->window, demand->iat, now_ms))
+        return DECISION_ASK;
+    *renew = coverage_is_due(demand->window, grants->settings.validity_ms, now_ms) &&
+             grants_may_ask(grants);
+    return DECISION_GO;
+}
+/* Of a transfer that was parked because it has no funds or no validity left: ASK, or what
+ * decision_unanswered says. */
+enum decision decision_more(const struct grants *grants, const struct demand *demand,
+                            uint64_t now_ms);
+/* Of a parked response that Redis has answered, not overtaken by a revocation. Any of the four;
+ * where it waits, its purse goes back to the window. */
+enum decision decision_answered(struct grants *grants, const struct demand *demand,
+                                enum ledger_admission admission, struct patience *patience,
+                                uint64_t now_ms);
+/* Of a parked response for which Redis cannot be asked now, or has not answered: a transfer WAITs
+ * while its grant is valid, whatever was heard since; else REFUSE. */
+enum decision decision_unanswered(const struct demand *demand, uint64_t now_ms);
+/* Of a parked response, at each tick, and when a question for its window is over. Any of the four;
+ * it is refused because Redis was not asked in time, or cannot be. */
+enum decision decision_retry(const struct grants *grants, const struct demand *demand,
+                             const struct patience *patience, uint64_t now_ms);
+
+#endif
