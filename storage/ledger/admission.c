@@ -117,6 +117,19 @@ void ledger_try_command(struct ledger_command *out)
 
 #define ADMIT_ELEMENTS 10
 
+/* A library of a newer version may answer an admission that this program does not know. */
+static bool is_admission(uint64_t number)
+{
+    switch (number) {
+#define X(name, value) case value:
+        LEDGER_ADMISSIONS(X)
+#undef X
+        return true;
+    default:
+        return false;
+    }
+}
+
 int ledger_admit_reply(const struct redisReply *reply, struct ledger_grant *out)
 {
     uint64_t numbers[ADMIT_ELEMENTS];
@@ -127,7 +140,7 @@ int ledger_admit_reply(const struct redisReply *reply, struct ledger_grant *out)
             return -EPROTO;
         numbers[i] = (uint64_t)reply->element[i]->integer;
     }
-    if (numbers[0] > LEDGER_ACCOUNT_BYTES_UP || numbers[2] >= LEDGER_FUND_BIT(LEDGER_FUNDS) ||
+    if (!is_admission(numbers[0]) || numbers[2] >= LEDGER_FUND_BIT(LEDGER_FUNDS) ||
         numbers[5] > UINT32_MAX)
         return -EPROTO;
     *out = (struct ledger_grant){.admission = (enum ledger_admission)numbers[0],
