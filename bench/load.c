@@ -200,8 +200,10 @@ int bench_run(const struct bench_options *options, struct bench_progress *progre
     if (result != 0)
         return result;
     struct load_thread *threads = calloc(options->threads, sizeof(*threads));
-    if (threads == NULL)
+    if (threads == NULL) {
+        snprintf(error, error_size, "starting the client's threads: %s", strerrordesc_np(ENOMEM));
         return -ENOMEM;
+    }
     memset(out, 0, sizeof(*out));
     uint64_t began_ns = load_clock_ns(CLOCK_MONOTONIC);
     load.deadline_ns = began_ns + options->duration_ms * 1000000u;

@@ -40,13 +40,12 @@ static bool has_room_for_all(const struct worker *worker)
 
 static bool has_room_for_one(struct worker *worker)
 {
-    for (int i = 0; i <= FILES_GIVEN_UP; i++) {
-        if (descriptors_left(worker->wake_fd, worker->descriptors.connections))
-            return true;
-        if (!media_cache_give_back(worker->files))
-            break;
+    int given_up = 0;
+    while (!descriptors_left(worker->wake_fd, worker->descriptors.connections)) {
+        if (given_up++ == FILES_GIVEN_UP || !media_cache_give_back(worker->files))
+            return false;
     }
-    return false;
+    return true;
 }
 
 static void pause_accepting(struct worker *worker, int error)

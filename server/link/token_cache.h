@@ -56,9 +56,8 @@ enum token_effort {
 
 /*
  * Verifies a token, or finds it in the cache. On TOKEN_OK with *status 0, *out is a reference for
- * the caller (token_entry_drop). *status is -ENOSPC where the ledger takes no more accounts, or
- * -ENOMEM. With TOKEN_UNVERIFIED the verdict is REFUSED_BAD_SIGNATURE, although the signature may
- * be good.
+ * the caller (token_entry_drop). *status is that of ledger_account_get, or -ENOMEM.
+ * With TOKEN_UNVERIFIED the verdict is REFUSED_BAD_SIGNATURE, although the signature may be good.
  */
 enum token_verdict token_cache_get(struct token_cache *cache, struct token_trust *trust,
                                    const char *jws, size_t length, const struct token_asker *asker,

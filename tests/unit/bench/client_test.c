@@ -7,6 +7,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -224,15 +225,17 @@ static void server_stop(struct server *server)
     close(server->listener);
 }
 
+static char error[256]; /* what the last run said */
+
 /* Runs the load with `options`, but with requests of its own. Returns what bench_run does. */
 static int run_with(const char *url, struct bench_options options, struct bench_result *result)
 {
     static struct bench_progress progress;
     const struct bench_shape shape = {.urls = &url, .url_count = 1, .keep_alive = true};
     struct request_set set;
-    char error[256];
     cr_assert_eq(request_set_create(&set, &shape, &nobody, error, sizeof(error)), 0, "%s", error);
     options.requests = &set;
+    error[0] = '\0';
     int failure = bench_run(&options, &progress, result, error, sizeof(error));
     request_set_destroy(&set);
     return failure;
@@ -341,5 +344,16 @@ Test(bench_run, closes_no_descriptor_that_is_not_its_own_where_memory_is_short)
     cr_assert_eq(setrlimit(RLIMIT_AS, &limit), 0);
     cr_assert_eq(run_with("http://127.0.0.1:9/x", options, &result), -ENOMEM);
     cr_assert_geq(fcntl(STDIN_FILENO, F_GETFD), 0);
+}
+
+Test(bench_run, says_what_it_lacks_where_not_even_its_threads_have_memory)
+{
+    static struct bench_result result;
+    const struct rlimit limit = {(rlim_t)1 << 30, (rlim_t)1 << 30};
+    const struct bench_options options = {
+        .connections = 1, .threads = UINT_MAX, .duration_ms = 100};
+    cr_assert_eq(setrlimit(RLIMIT_AS, &limit), 0);
+    cr_assert_eq(run_with("http://127.0.0.1:9/x", options, &result), -ENOMEM);
+    cr_assert_str_eq(error, "starting the client's threads: Cannot allocate memory");
 }
 #endif

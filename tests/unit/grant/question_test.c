@@ -269,7 +269,7 @@ Test(question, renews_a_grant_past_half_of_its_validity_and_tells_nobody)
     answer(1, &(struct ledger_grant){.funds = ACCOUNT});
     cr_expect_eq(told_count, 1u, "a renewal was told");
     cr_expect_eq(atomic_load(&window->valid_until_ms), now_ms + VALIDITY);
-    cr_expect_eq(window->slice, 1001u, "a renewal is not a grant to double");
+    cr_expect_eq(window->slice, 1001u, "a renewal leaves the last grant as it was");
     now_ms += VALIDITY;
     cr_expect_not(covers(window, 100), "the validity is over");
     cr_expect_not(coverage_is_valid(window, now_ms));
