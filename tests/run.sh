@@ -35,7 +35,10 @@ done
 begun=$(date +%s)
 work=$(mktemp -d)
 results=$work/results # a line for each check: how many passed, how many failed
+ended=$work/ended     # the names of the checks that have ended, one a line
 beside=               # processes of the checks that run beside the others
+niceness=0            # of the builds and of cppcheck
+touch "$ended"
 clean_up() {
     # shellcheck disable=SC2086 # a list of numbers
     kill $beside 2>/dev/null
@@ -77,11 +80,12 @@ check() {
         echo '0 1' >>"$results"
         printf 'FAIL  %s (%s s)\n%s\n' "$name" "$(($(date +%s) - started))" "$(tail -n 60 "$log")"
     fi
+    echo "$name" >>"$ended"
 }
 
 # jobs_of BINARY: how many tests to run at once. The integration tests wait for most of their time.
 jobs_of() {
-    case $1 in *integration*) if [ "$quick" = yes ]; then echo 6; else echo 4; fi ;; *) echo 2 ;; esac
+    case $1 in *integration*) echo 6 ;; *) echo 2 ;; esac
 }
 
 # suite NAME BINARY [FILTER]: runs a Criterion binary and adds its summary to ours. No summary is a failure.
@@ -115,6 +119,15 @@ beside() {
     beside="$beside $!"
 }
 
+# await NAME: waits for a check that runs beside this one, if it is planned. Its process is the last of $beside.
+await() {
+    [ "$planning" = no ] && grep -qxF -e "$1" "$plan" || return 0
+    until grep -qxF -e "$1" "$ended"; do
+        kill -0 "${beside##* }" 2>/dev/null || return 0
+        sleep 0.2
+    done
+}
+
 # skip NAME: says what this run leaves out; --only leaves out most.
 skip() {
     [ "$planning" = yes ] || [ -n "$only" ] || echo "SKIP  $1"
@@ -128,7 +141,7 @@ units() {
 
 # build PRESET DIRECTORY [TARGET]
 build() {
-    cmake --preset "$1" && ninja -C "$2" "${3:-all}"
+    cmake --preset "$1" && nice -n "$niceness" ninja -C "$2" "${3:-all}"
 }
 
 # Files that handle secrets may compare bytes by CRYPTO_memcmp only, in the source and in the object file.
@@ -158,8 +171,8 @@ instrumented() {
     nm "$1" | grep -q " $2"
 }
 
-# clang-tidy runs beside the suites, which wait for most of their time, and gives way to them until they end: each of
-# its processes starts with the niceness in $work/nice. Prints only what it found.
+# clang-tidy gives way to the suites beside it until they end: each of its processes starts with the niceness in
+# $work/nice. Prints only what it found.
 tidy() {
     # shellcheck disable=SC2016 # the inner shell expands it
     find server tokens storage bench -name '*.c' -print0 |
@@ -213,59 +226,79 @@ quick_checks() {
     skip 'release: integration: mp3 (with ffprobe, in the whole command)'
 }
 
-whole_checks() {
-    check 'build: release' build tests build/tests
-    needs 'build: release'
-    echo 10 >"$work/nice"
-    beside check 'clang-tidy' tidy
-    units release build/tests
-    suite 'release: integration' build/tests/integration_test
-    suite 'release: faults' build/tests/faults_test
-    statics
-    check 'clang-format' formatted
-    needs 'build: release'
-    check 'rooms and circles: which source file calls which' python3 tests/circles.py
+# What computes, in the order in which the suites need it. It runs beside them, because they wait for most of their
+# time. Its builds and cppcheck give way to them, though not wholly: beside another load the suites would wait long for
+# a build.
+computing_checks() {
+    [ "$planning" = yes ] || niceness=5 # planning goes through this function in the same shell as through the others
     needs
     check 'build: ASan and UBSan' build asan build/asan
-    needs 'build: ASan and UBSan'
-    check 'ASan is in it' instrumented build/asan/tollgate __asan_init
-    units asan build/asan
-    suite 'asan: integration' build/asan/integration_test
-    suite 'asan: faults' build/asan/faults_test
-    needs
     check 'build: TSan' build tsan build/tsan tollgate
-    needs 'build: TSan'
-    check 'TSan is in it' instrumented build/tsan/tollgate __tsan_init
-    needs 'build: release' 'build: TSan'
-    check 'no data race, integration and faults' races
-    needs
     check 'build: fuzz targets' build fuzz build/fuzz fuzzers
     needs 'build: fuzz targets'
     check 'fuzz corpora and regressions' replay_corpus
     needs
+    check 'clang-format' formatted
     # ctuuninitvar mistakes an output parameter of a function in another file for a read.
-    check 'cppcheck' cppcheck --suppress=ctuuninitvar --quiet --error-exitcode=1 --std=c11 -I. -D_GNU_SOURCE --suppress=missingIncludeSystem \
-        --suppress=preprocessorErrorDirective --inline-suppr server tokens storage bench
-    # The next tests compare rates, so nothing else runs beside them.
+    check 'cppcheck' nice -n "$niceness" cppcheck --suppress=ctuuninitvar --quiet --error-exitcode=1 --std=c11 -I. -D_GNU_SOURCE \
+        --suppress=missingIncludeSystem --suppress=preprocessorErrorDirective --inline-suppr server tokens storage bench
+    needs 'build: release'
+    check 'rooms and circles: which source file calls which' python3 tests/circles.py
+    check 'clang-tidy' tidy # it uses both processors, so it comes last
+}
+
+# The suites of the three builds, one after another.
+suites() {
+    needs 'build: release'
+    suite 'release: integration' build/tests/integration_test
+    suite 'release: faults' build/tests/faults_test
+    units release build/tests
+    statics
+    await 'build: ASan and UBSan'
+    needs 'build: ASan and UBSan'
+    check 'ASan is in it' instrumented build/asan/tollgate __asan_init
+    suite 'asan: integration' build/asan/integration_test
+    suite 'asan: faults' build/asan/faults_test
+    units asan build/asan
+    await 'build: TSan'
+    needs 'build: TSan'
+    check 'TSan is in it' instrumented build/tsan/tollgate __tsan_init
+    needs 'build: release' 'build: TSan'
+    check 'no data race, integration and faults' races
+}
+
+# What tries an installed node. It waits for packages and for systemd most of the time.
+installed_checks() {
+    needs
+    check 'package: installed, used, removed and purged' timeout 900 sh tests/package.sh
+    check 'image: built, and a paid download from it' timeout 900 sh tests/image.sh
+}
+
+whole_checks() {
+    check 'build: release' build tests build/tests
+    echo 10 >"$work/nice"
+    beside computing_checks
+    suites
     echo 0 >"$work/nice"
     wait
+    # The next tests compare rates, so nothing else runs beside them.
     needs 'build: release'
     check 'soak: a minute of load through every fault' timeout 300 sh tests/faults/soak.sh --seconds 60
     check 'differential: hostile heads beside nginx, lighttpd and llhttp' timeout 300 sh tests/differential/run.sh
     check 'clients: resumes, a browser, slow attacks, sslscan' timeout 600 sh tests/clients/run.sh
+    # These do not.
+    beside installed_checks
+    needs 'build: release'
     check 'openapi: redocly and spectral find nothing, and the node answers as described' timeout 600 sh tests/openapi/run.sh
     check 'examples: links signed in five languages' timeout 600 sh tests/examples.sh
     check 'shop: the demo page plays, downloads and shows the balance fall' timeout 300 sh tests/shop.sh
     check 'README.md: its commands do what it says' timeout 300 sh tests/readme.sh
-    # qemu keeps one core busy for a minute, while the package's machine boots and waits. It needs packages of amd64.
+    # qemu keeps one core busy for a minute. It needs packages of amd64.
     if [ "$(dpkg --print-architecture)" = amd64 ]; then
-        beside check 'kTLS: the kernel encrypts, in a machine of qemu' timeout 600 sh tests/ktls/run.sh
+        check 'kTLS: the kernel encrypts, in a machine of qemu' timeout 600 sh tests/ktls/run.sh
     else
         skip 'kTLS: Debian has the kernel that it boots for amd64 alone'
     fi
-    needs
-    check 'package: installed, used, removed and purged' timeout 900 sh tests/package.sh
-    check 'image: built, and a paid download from it' timeout 900 sh tests/image.sh
     wait
 }
 
