@@ -12,7 +12,6 @@
 
 #include "server/grant/coverage.h"
 #include "server/grant/question.h"
-#include "storage/ledger/ledger_internal.h"
 #include "tests/unit/grant/window_fixture.h"
 
 #define VALIDITY 10000 /* ms of each grant */
@@ -133,10 +132,10 @@ static inline void wake(void *self, uint64_t workers)
     woken |= workers;
 }
 
-static inline void start_asking(void)
+static inline void start_asking_in(const struct ledger_outside *outside)
 {
-    start(100, 100);
     now_ms = 1000;
+    start_in(outside, 100, 100);
     sent_count = told_count = 0;
     woken = 0;
     is_up = true;
@@ -155,6 +154,11 @@ static inline void start_asking(void)
             .number = i,
         };
     }
+}
+
+static inline void start_asking(void)
+{
+    start_asking_in(NULL);
 }
 
 static inline struct demand demand_for(struct window *window, struct purse *purse, uint64_t need)

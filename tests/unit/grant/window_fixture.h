@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "server/grant/window.h"
+#include "storage/ledger/ledger_internal.h"
 
 #define ACCOUNT LEDGER_FUND_BIT(LEDGER_FUND_ACCOUNT)
 #define LINK    LEDGER_FUND_BIT(LEDGER_FUND_LINK)
@@ -39,8 +40,9 @@ static inline void release(void *context, const struct ledger_account *account,
     releases++;
 }
 
-/* Makes a table for `capacity` windows, of which at most `most` are open at once. */
-static inline void start(uint64_t capacity, uint64_t most)
+/* Makes a table for `capacity` windows, of which at most `most` are open at once. Where `outside` is
+ * not NULL, the ledger has no threads, and that in place of clocks, disk and Redis. */
+static inline void start_in(const struct ledger_outside *outside, uint64_t capacity, uint64_t most)
 {
     char error[512] = "", state[64];
     cr_assert_not_null(mkdtemp(directory));
@@ -55,12 +57,20 @@ static inline void start(uint64_t capacity, uint64_t most)
         .accounts_max = (uint32_t)most,
         .lease_ms = 3000,
     };
-    cr_assert_eq(ledger_open(&ledger, &options, error, sizeof(error)), 0, "%s", error);
+    int status = outside == NULL
+                     ? ledger_open(&ledger, &options, error, sizeof(error))
+                     : ledger_open_stepped(&ledger, &options, outside, error, sizeof(error));
+    cr_assert_eq(status, 0, "%s", error);
     cr_assert_eq(windows_create(&windows, ledger, capacity), 0);
     cr_assert_eq(ledger_file_get(ledger, "/f", 2, &file), 0);
     cr_assert_eq(ledger_file_get(ledger, "/g", 2, &other_file), 0);
     released = (struct funds){0};
     releases = 0;
+}
+
+static inline void start(uint64_t capacity, uint64_t most)
+{
+    start_in(NULL, capacity, most);
 }
 
 static inline int remove_one(const char *path, const struct stat *status, int type, struct FTW *at)
