@@ -13,7 +13,8 @@ mkdir -p build
 #   part    what it is, and how long it takes
 parts='bare    the demo, run.sh --quick and run.sh in a bare Debian 12 (some 40 minutes)
 loaded  run.sh twice beside two endless loops, each within 60 minutes (some 90 minutes)
-soak    half an hour of load through every fault (some 31 minutes)'
+soak    half an hour of load through every fault (some 31 minutes)
+seeds   100,000 seeds of the simulator (some 40 minutes)'
 
 loops=
 end_loops() {
@@ -41,13 +42,14 @@ run_part() {
         return "$code"
         ;;
     soak) sh tests/faults/soak.sh --minutes 30 ;;
+    seeds) sh tests/simulation/run --seeds 100000 ;;
     esac
 }
 
 wanted=
 for argument in "$@"; do
     case $argument in
-    bare | loaded | soak) wanted="$wanted $argument" ;;
+    bare | loaded | soak | seeds) wanted="$wanted $argument" ;;
     --list)
         echo "$parts" | while read -r part text; do
             echo "$part: $text"
@@ -57,7 +59,7 @@ for argument in "$@"; do
         exit 0
         ;;
     -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; echo; echo "$parts"; exit 0 ;;
-    *) echo "long.sh: the part '$argument' is unknown; the parts are bare, loaded and soak" >&2; exit 64 ;;
+    *) echo "long.sh: the part '$argument' is unknown; the parts are bare, loaded, soak and seeds" >&2; exit 64 ;;
     esac
 done
 

@@ -158,7 +158,7 @@ secrets_compare_in_constant_time() {
 shell_parses() {
     for script in docker/*.sh docker/package/p* bench/*.sh bench/*/*.sh tests/*.sh tests/*/*.sh; do sh -n "$script" || return 1; done
     if command -v shellcheck >/dev/null; then
-        shellcheck -x .githooks/pre-commit docker/demo.sh docker/deps.sh docker/ready.sh tests/bare.sh tests/dialect.sh tests/headers.sh tests/long.sh tests/readme.sh tests/ready.sh tests/rooms.sh tests/run.sh tests/sizes.sh
+        shellcheck -x .githooks/pre-commit tests/simulation/run docker/demo.sh docker/deps.sh docker/ready.sh tests/bare.sh tests/dialect.sh tests/headers.sh tests/long.sh tests/readme.sh tests/ready.sh tests/rooms.sh tests/run.sh tests/sizes.sh
     fi
 }
 
@@ -243,6 +243,8 @@ computing_checks() {
     check 'cppcheck' nice -n "$niceness" cppcheck --suppress=ctuuninitvar --quiet --error-exitcode=1 --std=c11 -I. -D_GNU_SOURCE \
         --suppress=missingIncludeSystem --suppress=preprocessorErrorDirective --inline-suppr server tokens storage bench
     needs 'build: release'
+    check 'simulation: 1,000 seeds keep each promise through each fault' nice -n "$niceness" tests/simulation/run --seeds 1000
+    check 'simulation: each planted and each known fault is found' nice -n "$niceness" tests/simulation/run --finds
     check 'rooms and circles: which source file calls which' python3 tests/circles.py
     check 'clang-tidy' tidy # it uses both processors, so it comes last
 }
@@ -257,6 +259,7 @@ suites() {
     await 'build: ASan and UBSan'
     needs 'build: ASan and UBSan'
     check 'ASan is in it' instrumented build/asan/tollgate __asan_init
+    check 'asan: simulation' build/asan/simulation --seeds 60
     suite 'asan: integration' build/asan/integration_test
     suite 'asan: faults' build/asan/faults_test
     units asan build/asan

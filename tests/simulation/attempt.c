@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An order's way through a node: that of ledger_account_change (storage/ledger/accounts.c), which
+ * blocks and so cannot run here; the journal, the poster and Redis' functions are the real ones. A
+ * try may end without an answer, with its node; then the shop tries again.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "server/base/check.h"
+#include "storage/ledger/keys.h"
+#include "storage/ledger/post.h"
+#include "tests/simulation/shop.h"
+
+#define WAIT_US (3 * SIM_SECOND) /* CHANGE_WAIT_MS */
+#define POLL_US (5 * SIM_MS)
+
+/* ---- the end of a try ---- */
+
+const char *order_words(const struct order *order, char text[96])
+{
+    snprintf(text, 96, "%s %" PRId64 " of account %u (%s)", post_operation_name(order->operation),
+             order->amount, order->account, order->transaction);
+    return text;
+}
+
+static void again(void *object, uint64_t number)
+{
+    struct sim *sim = object;
+    struct order *order = &sim->shop->orders[number >> 8];
+    if (!order->is_done && !order->is_refused && order->attempts == 0)
+        order_begin(sim, order, (unsigned)(number & 255));
+}
+
+static void attempt_end(struct attempt *attempt, bool is_done, const char *what)
+{
+    struct sim *sim = attempt->sim;
+    struct order *order = attempt->order;
+    char text[96];
+    sim_tell(sim, "shop", "%s at %s: %s", order_words(order, text), attempt->node->name, what);
+    if (attempt->account != NULL && attempt->node->ledger != NULL &&
+        attempt->node->starts == attempt->starts)
+        ledger_account_drop(&attempt->account);
+    attempt->account = NULL;
+    attempt->stage = STAGE_FREE;
+    timer_stop(&attempt->poll);
+    order->attempts--;
+    if (is_done && !order->is_done) {
+        struct sim_account *account = &sim->accounts[order->account];
+        order->is_done = true;
+        sim->tally->operations++;
+        if (order->operation == LEDGER_OPEN)
+            account->is_opened = true;
+        if (order->operation == LEDGER_SUSPEND || order->operation == LEDGER_ACTIVATE)
+            account->wanted_status =
+                order->operation == LEDGER_ACTIVATE ? LEDGER_ACTIVE : LEDGER_STATUS_SUSPENDED;
+        return;
+    }
+    if (!order->is_done && !order->is_refused && order->attempts == 0) {
+        uint64_t index = (uint64_t)(order - sim->shop->orders);
+        uint64_t chance = random_mix(sim->seed, 5000 + index, sim->schedule.now_us);
+        schedule_add(&sim->schedule, sim->schedule.now_us + (100 + chance % 400) * SIM_MS, again,
+                     sim, index << 8 | (chance >> 32) % SIM_NODES);
+    }
+}
+
+/* ---- what Redis is asked ---- */
+
+static void took(struct attempt *attempt, const redisReply *reply)
+{
+    attempt->owed--;
+    attempt->is_lost |= reply == NULL || reply->type == REDIS_REPLY_ERROR;
+}
+
+static void take_info(void *context, const redisReply *reply)
+{
+    struct attempt *attempt = context;
+    char run_id[41] = {0};
+    took(attempt, reply);
+    const char *at =
+        reply != NULL && reply->type == REDIS_REPLY_STRING ? strstr(reply->str, "run_id:") : NULL;
+    if (at != NULL)
+        memcpy(run_id, at + strlen("run_id:"), 40);
+    attempt->is_current = at != NULL && attempt->node->ledger != NULL &&
+                          ledger_redis_is_current(attempt->node->ledger, run_id);
+}
+
+static void take_transaction(void *context, const redisReply *reply)
+{
+    struct attempt *attempt = context;
+    took(attempt, reply);
+    attempt->is_known = reply != NULL && reply->type == REDIS_REPLY_STRING;
+}
+
+static void take_plan(void *context, const redisReply *reply)
+{
+    struct attempt *attempt = context;
+    took(attempt, reply);
+    attempt->exists = reply != NULL && reply->type == REDIS_REPLY_STRING;
+}
+
+static void take_hold(void *context, const redisReply *reply)
+{
+    struct attempt *attempt = context;
+    took(attempt, reply);
+    attempt->is_held = reply != NULL && reply->type == REDIS_REPLY_INTEGER && reply->integer == 1;
+}
+
+static void send(struct attempt *attempt, int count, const char *const words[],
+                 ledger_redis_done *done)
+{
+    struct sim_connection *connection = &attempt->node->admin;
+    size_t lengths[12];
+    check(count <= 12);
+    for (int i = 0; i < count; i++)
+        lengths[i] = strlen(words[i]);
+    if (connection->table.send(connection, count, words, lengths, done, NULL, attempt) == 0)
+        attempt->owed++;
+    else
+        attempt->is_lost = true;
+}
+
+/* Asks who Redis is, whether it knows the transaction, and whether the account is open; behind
+ * them, where bytes are to be taken away, for a hold. */
+static void ask(struct attempt *attempt, bool with_hold)
+{
+    char account[LEDGER_KEY_MAX], transactions[LEDGER_KEY_MAX], amount[24];
+    const struct order *order = attempt->order;
+    ledger_key(account, attempt->account, "account");
+    ledger_key(transactions, attempt->account, "transactions");
+    snprintf(amount, sizeof(amount), "%" PRId64, -order->amount);
+    const char *const info[] = {"INFO"};
+    const char *const transaction[] = {"HGET", transactions, order->transaction};
+    const char *const plan[] = {"HGET", account, "plan"};
+    const char *const hold[] = {"FCALL", "tollgate_hold", "1", account, order->transaction,
+                                amount,  "60000"};
+    attempt->is_lost = attempt->is_known = attempt->is_held = false;
+    send(attempt, 1, info, take_info);
+    send(attempt, 3, transaction, take_transaction);
+    send(attempt, 3, plan, take_plan);
+    if (with_hold)
+        send(attempt, 7, hold, take_hold);
+}
+
+/* ---- its way ---- */
+
+static void journal(struct attempt *attempt)
+{
+    const struct order *order = attempt->order;
+    struct ledger *ledger = attempt->node->ledger;
+    if (names_take_place(attempt->account) != 0) {
+        attempt_end(attempt, false, "no place");
+        return;
+    }
+    attempt->money = (struct money){.account = attempt->account};
+    attempt->money.record.type = JOURNAL_MONEY;
+    attempt->money.record.operation = order->operation;
+    attempt->money.record.plan =
+        attempt->sim->accounts[order->account].is_prepaid ? LEDGER_PREPAID : LEDGER_POSTPAID;
+    if (order->operation != LEDGER_OPEN)
+        attempt->money.record.plan = LEDGER_PREPAID;
+    attempt->money.record.amount = order->amount;
+    if (order->operation == LEDGER_REVOKE_LINK)
+        for (size_t i = 0; i < LEDGER_LINK_ID_BYTES; i++)
+            snprintf(attempt->money.record.transaction + 2 * i, 3, "%02x",
+                     attempt->sim->links[order->link].link_id[i]);
+    else
+        memcpy(attempt->money.record.transaction, order->transaction, sizeof(order->transaction));
+    attempt->stage = STAGE_JOURNALLED;
+    writer_queue_money(ledger, &attempt->money);
+    node_write_now(attempt->node);
+}
+
+static void on_asked(struct attempt *attempt)
+{
+    const struct order *order = attempt->order;
+    if (attempt->is_lost || !attempt->is_current)
+        attempt_end(attempt, false, "Redis cannot be asked");
+    else if (attempt->is_known)
+        attempt_end(attempt, true, "was done before");
+    else if ((order->operation == LEDGER_OPEN) == attempt->exists)
+        attempt_end(attempt, false, attempt->exists ? "is open already" : "is not open");
+    else if (order->amount < 0 && !attempt->is_held) {
+        attempt->order->is_refused = true;
+        attempt_end(attempt, false, "the balance is too low");
+    } else
+        journal(attempt);
+}
+
+static void on_told(struct attempt *attempt)
+{
+    if (attempt->is_lost || !attempt->is_current)
+        attempt_end(attempt, false, "is durable, and Redis cannot be asked");
+    else if (order_moves_money(attempt->order) && !attempt->is_known)
+        attempt_end(attempt, false, "is posted, and not there");
+    else
+        attempt_end(attempt, true, "is done");
+}
+
+static bool is_posted(const struct attempt *attempt)
+{
+    return ledger_posted(attempt->node->ledger) >= attempt->records;
+}
+
+static void poll(void *object, uint64_t number)
+{
+    struct attempt *attempt = object;
+    struct sim *sim = attempt->sim;
+    struct sim_node *node = attempt->node;
+    (void)number;
+    timer_set(&sim->schedule, &attempt->poll, sim->schedule.now_us + POLL_US);
+    if (attempt->owed > 0)
+        return;
+    if (node->ledger == NULL || node->starts != attempt->starts) {
+        attempt_end(attempt, false, "the node has gone");
+        return;
+    }
+    bool is_open = node->admin.state == CONNECTION_OPEN;
+    switch (attempt->stage) {
+    case STAGE_POSTED:
+        if (node->admin.state == CONNECTION_CLOSED)
+            (void)node->admin.table.open(&node->admin);
+        if (sim->schedule.now_us > attempt->until_us) {
+            attempt_end(attempt, false, "what was journalled before is not posted in time");
+        } else if (attempt->order->operation == LEDGER_REVOKE_LINK) {
+            journal(attempt);
+        } else if (is_posted(attempt) && is_open) {
+            attempt->stage = STAGE_ASKED;
+            ask(attempt, attempt->order->amount < 0);
+        }
+        break;
+    case STAGE_ASKED:
+        on_asked(attempt);
+        break;
+    case STAGE_JOURNALLED:
+        if (!writer_money_is_done(node->ledger, &attempt->money))
+            break;
+        if (attempt->money.result != 0) {
+            attempt_end(attempt, false, "the journal does not take it");
+            break;
+        }
+        attempt->records = atomic_load(&node->ledger->journal.durable_records);
+        attempt->stage = STAGE_IN_REDIS;
+        break;
+    case STAGE_IN_REDIS:
+        if (sim->schedule.now_us > attempt->until_us)
+            attempt_end(attempt, false, "is durable, and not posted in time");
+        else if (is_posted(attempt) && attempt->order->operation == LEDGER_REVOKE_LINK)
+            attempt_end(attempt, true, "is done");
+        else if (is_posted(attempt) && is_open) {
+            attempt->stage = STAGE_TOLD;
+            ask(attempt, false);
+        }
+        break;
+    case STAGE_TOLD:
+        on_told(attempt);
+        break;
+    case STAGE_FREE:
+        check(false);
+    }
+}
+
+void order_begin(struct sim *sim, struct order *order, unsigned number)
+{
+    struct shop *shop = sim->shop;
+    struct sim_node *node = &sim->nodes[number];
+    struct attempt *attempt = shop->attempts;
+    enum ledger_state state = node->ledger != NULL ? ledger_state(node->ledger) : LEDGER_FAILED;
+    const char *name = sim->accounts[order->account].name;
+    while (attempt < shop->attempts + ATTEMPTS_MAX && attempt->stage != STAGE_FREE)
+        attempt++;
+    if (attempt == shop->attempts + ATTEMPTS_MAX || !node->is_up || state == LEDGER_REFUSED ||
+        state == LEDGER_FAILED) {
+        uint64_t index = (uint64_t)(order - shop->orders);
+        schedule_add(&sim->schedule, sim->schedule.now_us + 300 * SIM_MS, again, sim,
+                     index << 8 | (number + 1) % SIM_NODES);
+        return;
+    }
+    uint64_t generation = attempt->poll.generation;
+    *attempt = (struct attempt){
+        .sim = sim,
+        .order = order,
+        .node = node,
+        .starts = node->starts,
+        .stage = STAGE_POSTED,
+        .until_us = sim->schedule.now_us + WAIT_US,
+        .records = atomic_load(&node->ledger->journal.durable_records),
+        .poll = {.fire = poll, .object = attempt, .generation = generation + 1},
+    };
+    check(ledger_account_get(node->ledger, SIM_ISSUER, name, strlen(name), &attempt->account) == 0);
+    order->attempts++;
+    timer_set(&sim->schedule, &attempt->poll, sim->schedule.now_us + POLL_US);
+}

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Runs seeds in processes, and gathers what they came to. See campaign.h.
+ */
+#include "tests/simulation/campaign.h"
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "server/base/check.h"
+#include "server/base/clock.h"
+#include "server/base/log.h"
+
+#define JOBS_MAX        64
+#define SEED_SECONDS    120 /* a run that takes longer does not end */
+#define TWICE_EVERY     50  /* of so many seeds, one runs twice, and must end in the same state */
+#define PIECES_AT_FIRST 2
+
+/* What the processes of a campaign share. */
+struct shared {
+    _Atomic uint64_t next, ran;
+    _Atomic bool ends;
+    struct job {
+        struct sim_tally tally;
+        uint64_t seed; /* that runs now */
+        int code;      /* of a seed that failed, with what it said */
+        char why[400];
+    } jobs[JOBS_MAX];
+};
+
+const char *campaign_code_text(int code)
+{
+    if (code == CAMPAIGN_CRASHED)
+        return "the program crashed";
+    if (code == CAMPAIGN_ENDLESS)
+        return "the run does not end";
+    return code == CAMPAIGN_HOLDS ? "every promise held"
+                                  : sim_promise_name((enum sim_promise)(code - 1));
+}
+
+/* ---- one seed ---- */
+
+/* The state directories' locks and instances; the journals are in memory. */
+static const char *scratch(void)
+{
+    static char directory[64];
+    if (directory[0] == '\0') {
+        snprintf(directory, sizeof(directory), "%s/simulation-XXXXXX",
+                 access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+        check(mkdtemp(directory) != NULL);
+    }
+    return directory;
+}
+
+static void remove_scratch(void)
+{
+    char path[128];
+    static const char *const files[] = {"lock", "instance", "journal"};
+    for (unsigned i = 0; i < SIM_NODES + SIM_COPIES; i++) {
+        for (unsigned j = 0; j < sizeof(files) / sizeof(files[0]); j++) {
+            snprintf(path, sizeof(path), "%s/%u/%s", scratch(), i, files[j]);
+            if (unlink(path) != 0)
+                (void)rmdir(path);
+        }
+        snprintf(path, sizeof(path), "%s/%u", scratch(), i);
+        (void)rmdir(path);
+    }
+    (void)rmdir(scratch());
+}
+
+/* Runs a seed; `left_out` has a flag for each act, or is NULL. Returns its code. */
+static int run_seed(const struct campaign *campaign, uint64_t seed, const bool *left_out,
+                    struct sim_tally *tally, FILE *story, char why[400], uint64_t *digest)
+{
+    struct sim *sim;
+    alarm(SEED_SECONDS);
+    sim_create(&sim, seed, campaign->known_off, scratch(), tally, story);
+    for (size_t i = 0; left_out != NULL && i < sim->plan.count; i++)
+        sim->plan.acts[i].is_left_out = left_out[i];
+    sim_run(sim);
+    int code = sim->is_broken ? (int)sim->broken + 1 : CAMPAIGN_HOLDS;
+    memcpy(why, sim->why, sizeof(sim->why));
+    *digest = sim_digest(sim);
+    sim_destroy(&sim);
+    alarm(0);
+    return code;
+}
+
+int campaign_replay(const struct campaign *campaign, uint64_t seed, FILE *story)
+{
+    struct sim_tally tally = {0};
+    char why[400];
+    uint64_t digest;
+    log_set_level(LOG_LEVEL_ERROR);
+    int code = run_seed(campaign, seed, NULL, &tally, story, why, &digest);
+    remove_scratch();
+    return code;
+}
+
+/* ---- many ---- */
+
+static void run_job(const struct campaign *campaign, struct shared *shared, struct job *job)
+{
+    while (!atomic_load(&shared->ends)) {
+        uint64_t index = atomic_fetch_add(&shared->next, 1), digest, again;
+        if (campaign->seeds != 0 && index >= campaign->seeds)
+            return;
+        uint64_t seed = job->seed = campaign->from + index;
+        int code = run_seed(campaign, seed, NULL, &job->tally, NULL, job->why, &digest);
+        if (code == CAMPAIGN_HOLDS && index % TWICE_EVERY == 0) {
+            job->tally.looked[SIM_PROMISE_replays]++;
+            code = run_seed(campaign, seed, NULL, &job->tally, NULL, job->why, &again);
+            if (code == CAMPAIGN_HOLDS && digest != again) {
+                code = SIM_PROMISE_replays + 1;
+                snprintf(job->why, sizeof(job->why), "it ended in another state the second time");
+            }
+        }
+        atomic_fetch_add(&shared->ran, 1);
+        if (code != CAMPAIGN_HOLDS) {
+            job->code = code;
+            atomic_store(&shared->ends, true);
+            return;
+        }
+    }
+}
+
+static void add_tally(struct sim_tally *to, const struct sim_tally *from)
+{
+    uint64_t *sums = (uint64_t *)(void *)to;
+    const uint64_t *more = (const uint64_t *)(const void *)from;
+    for (size_t i = 0; i < sizeof(*to) / sizeof(*sums); i++)
+        sums[i] += more[i];
+}
+
+static int code_of(int status, const struct job *job)
+{
+    if (WIFEXITED(status)) /* a sanitizer ends the process with a status of its own */
+        return WEXITSTATUS(status) == 0 ? job->code : CAMPAIGN_CRASHED;
+    return WTERMSIG(status) == SIGALRM ? CAMPAIGN_ENDLESS : CAMPAIGN_CRASHED;
+}
+
+static pid_t start_job(const struct campaign *campaign, struct shared *shared, struct job *job)
+{
+    fflush(NULL);
+    pid_t child = fork();
+    check(child >= 0);
+    if (child > 0)
+        return child;
+    int null = dup(STDERR_FILENO);
+    check(null >= 0 && freopen("/dev/null", "w", stderr) != NULL);
+    run_job(campaign, shared, job);
+    remove_scratch();
+    _exit(0);
+}
+
+/* Tells each second how far it is, on a terminal alone; ends the campaign when its time is over. */
+static void watch_jobs(const struct campaign *campaign, struct shared *shared, pid_t jobs[],
+                       uint64_t begun_ms, struct campaign_result *out)
+{
+    unsigned left = campaign->jobs;
+    while (left > 0) {
+        const struct timespec pause = {.tv_nsec = 20000000};
+        int status;
+        pid_t ended = waitpid(-1, &status, WNOHANG);
+        uint64_t ran_ms = clock_monotonic_ms() - begun_ms;
+        if (campaign->seconds != 0 && ran_ms >= campaign->seconds * 1000)
+            atomic_store(&shared->ends, true);
+        if (isatty(STDERR_FILENO))
+            fprintf(stderr, "\r%llu seeds, %llu s ", (unsigned long long)atomic_load(&shared->ran),
+                    (unsigned long long)(ran_ms / 1000));
+        if (ended <= 0) {
+            nanosleep(&pause, NULL);
+            continue;
+        }
+        left--;
+        unsigned i = 0;
+        while (jobs[i] != ended)
+            i++;
+        const struct job *job = &shared->jobs[i];
+        int code = code_of(status, job);
+        if (code == CAMPAIGN_HOLDS)
+            continue;
+        atomic_store(&shared->ends, true);
+        if (out->has_failed && out->seed < job->seed)
+            continue;
+        out->has_failed = true;
+        out->seed = job->seed;
+        out->code = code;
+        snprintf(out->why, sizeof(out->why), "%s", code < CAMPAIGN_CRASHED ? job->why : "");
+    }
+    if (isatty(STDERR_FILENO))
+        fprintf(stderr, "\r%40s\r", "");
+}
+
+void campaign_run(const struct campaign *campaign, struct campaign_result *out)
+{
+    pid_t jobs[JOBS_MAX];
+    uint64_t begun_ms = clock_monotonic_ms();
+    struct shared *shared =
+        mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    check(shared != MAP_FAILED && campaign->jobs >= 1 && campaign->jobs <= JOBS_MAX);
+    memset(out, 0, sizeof(*out));
+    for (unsigned i = 0; i < campaign->jobs; i++)
+        jobs[i] = start_job(campaign, shared, &shared->jobs[i]);
+    watch_jobs(campaign, shared, jobs, begun_ms, out);
+    for (unsigned i = 0; i < campaign->jobs; i++)
+        add_tally(&out->tally, &shared->jobs[i].tally);
+    out->seeds = atomic_load(&shared->ran);
+    out->seconds = (double)(clock_monotonic_ms() - begun_ms) / 1000;
+    munmap(shared, sizeof(*shared));
+}
+
+/* ---- shrinking ---- */
+
+/* What the seed comes to without these acts, in a process of its own. */
+static int try_without(const struct campaign *campaign, uint64_t seed, const bool *left_out)
+{
+    int status;
+    fflush(NULL);
+    pid_t child = fork();
+    check(child >= 0);
+    if (child == 0) {
+        struct sim_tally tally = {0};
+        char why[400];
+        uint64_t digest;
+        check(freopen("/dev/null", "w", stderr) != NULL);
+        _exit(run_seed(campaign, seed, left_out, &tally, NULL, why, &digest));
+    }
+    check(waitpid(child, &status, 0) == child);
+    if (WIFEXITED(status) && WEXITSTATUS(status) <= SIM_PROMISES_COUNT)
+        return WEXITSTATUS(status);
+    if (WIFEXITED(status))
+        return CAMPAIGN_CRASHED;
+    return WTERMSIG(status) == SIGALRM ? CAMPAIGN_ENDLESS : CAMPAIGN_CRASHED;
+}
+
+/* Leaves out each of so many pieces of what is left, where the seed still comes to `code`. Returns
+ * whether one could be left out. */
+static bool leave_out(const struct campaign *campaign, uint64_t seed, int code, bool *left_out,
+                      size_t count, size_t size)
+{
+    bool *tried = malloc(count * sizeof(bool)), any = false;
+    check(tried != NULL);
+    for (size_t at = 0; at < count;) {
+        size_t taken = 0, next = at;
+        memcpy(tried, left_out, count * sizeof(bool));
+        for (; next < count && taken < size; next++) {
+            taken += !tried[next];
+            tried[next] = true;
+        }
+        at = next;
+        if (taken == 0 || try_without(campaign, seed, tried) != code)
+            continue;
+        memcpy(left_out, tried, count * sizeof(bool));
+        any = true;
+    }
+    free(tried);
+    return any;
+}
+
+int campaign_shrink(const struct campaign *campaign, uint64_t seed, FILE *story)
+{
+    struct sim_tally tally = {0};
+    struct sim *sim;
+    char why[400];
+    uint64_t digest;
+    (void)scratch(); /* one for all of the processes, of which only one runs at a time */
+    sim_create(&sim, seed, campaign->known_off, scratch(), &tally, NULL);
+    size_t count = sim->plan.count, kept = 0;
+    sim_destroy(&sim);
+    bool *left_out = calloc(count, sizeof(bool));
+    check(left_out != NULL);
+    int code = try_without(campaign, seed, left_out);
+    if (code != CAMPAIGN_HOLDS) {
+        for (size_t size = count / PIECES_AT_FIRST; size > 0; size /= 2)
+            while (leave_out(campaign, seed, code, left_out, count, size) && size == 1)
+                continue;
+        for (size_t i = 0; i < count; i++)
+            kept += !left_out[i];
+        fprintf(story, "seed %llu breaks it with %zu of its %zu acts:\n", (unsigned long long)seed,
+                kept, count);
+        if (code < CAMPAIGN_CRASHED)
+            (void)run_seed(campaign, seed, left_out, &tally, story, why, &digest);
+    }
+    free(left_out);
+    remove_scratch();
+    return code;
+}

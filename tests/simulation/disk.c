@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The journal's files in memory. A descriptor is a segment's number. See disk.h.
+ */
+#include "tests/simulation/disk.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/base/check.h"
+#include "storage/ledger/journal_format.h"
+
+static struct disk_segment *segment_at(struct disk *disk, int fd)
+{
+    check(fd >= 1 && fd <= DISK_SEGMENTS_MAX);
+    return &disk->segments[fd - 1];
+}
+
+/* Counts a call that may be the one that fails. */
+static int strike(struct disk *disk)
+{
+    if (!disk->is_dead && disk->dies_in > 0 && --disk->dies_in == 0)
+        disk->is_dead = true;
+    if (disk->is_dead)
+        return -EIO;
+    if (disk->fails_in > 0 && --disk->fails_in == 0)
+        return -EIO;
+    return 0;
+}
+
+static int create(void *self, int directory, uint32_t number, uint64_t bytes)
+{
+    struct disk *disk = self;
+    (void)directory;
+    if (disk->is_dead)
+        return -EIO;
+    if (disk->is_full)
+        return -ENOSPC;
+    struct disk_segment *segment = segment_at(disk, (int)number);
+    if (segment->records > 0 && !journal_is_zero(segment->written, JOURNAL_RECORD_BYTES))
+        return -EEXIST;
+    free(segment->written);
+    free(segment->synced);
+    *segment = (struct disk_segment){.records = (uint32_t)(bytes / JOURNAL_RECORD_BYTES),
+                                     .written = calloc(1, bytes),
+                                     .synced = calloc(1, bytes)};
+    check(segment->written != NULL && segment->synced != NULL);
+    disk->opened++;
+    return (int)number;
+}
+
+static int open_segment(void *self, int directory, uint32_t number, bool writable,
+                        uint32_t *records)
+{
+    struct disk *disk = self;
+    (void)directory, (void)writable;
+    if (disk->is_dead)
+        return -EIO;
+    if (number < 1 || number > DISK_SEGMENTS_MAX || segment_at(disk, (int)number)->records == 0)
+        return -ENOENT;
+    *records = segment_at(disk, (int)number)->records;
+    disk->opened++;
+    return (int)number;
+}
+
+static int write_records(void *self, int fd, uint32_t first, const uint8_t *records, uint32_t count)
+{
+    struct disk *disk = self;
+    struct disk_segment *segment = segment_at(disk, fd);
+    if (disk->is_dead || first + count > segment->records)
+        return -EIO;
+    int result = strike(disk);
+    /* A process that dies here has written a part. */
+    uint32_t written = result == 0 ? count : count / 2;
+    memcpy(segment->written + (size_t)first * JOURNAL_RECORD_BYTES, records,
+           (size_t)written * JOURNAL_RECORD_BYTES);
+    if (segment->dirty_from == segment->dirty_to)
+        segment->dirty_from = segment->dirty_to = first;
+    segment->dirty_from = first < segment->dirty_from ? first : segment->dirty_from;
+    segment->dirty_to = first + written > segment->dirty_to ? first + written : segment->dirty_to;
+    return result;
+}
+
+static int read_records(void *self, int fd, uint32_t first, uint8_t *records, uint32_t count)
+{
+    struct disk *disk = self;
+    const struct disk_segment *segment = segment_at(disk, fd);
+    if (disk->is_dead || first + count > segment->records)
+        return -EIO;
+    memcpy(records, segment->written + (size_t)first * JOURNAL_RECORD_BYTES,
+           (size_t)count * JOURNAL_RECORD_BYTES);
+    return 0;
+}
+
+static int sync_segment(void *self, int fd)
+{
+    struct disk *disk = self;
+    struct disk_segment *segment = segment_at(disk, fd);
+    int result = strike(disk);
+    if (result != 0)
+        return result;
+    size_t from = (size_t)segment->dirty_from * JOURNAL_RECORD_BYTES;
+    size_t to = (size_t)segment->dirty_to * JOURNAL_RECORD_BYTES;
+    memcpy(segment->synced + from, segment->written + from, to - from);
+    segment->dirty_from = segment->dirty_to = 0;
+    return 0;
+}
+
+static void close_segment(void *self, int fd)
+{
+    struct disk *disk = self;
+    (void)segment_at(disk, fd);
+    check(disk->opened > 0);
+    disk->opened--;
+}
+
+static int list(void *self, int directory, uint32_t *count, uint32_t *last)
+{
+    const struct disk *disk = self;
+    (void)directory;
+    *count = *last = 0;
+    if (disk->is_dead)
+        return -EIO;
+    for (uint32_t i = 0; i < DISK_SEGMENTS_MAX; i++) {
+        *count += disk->segments[i].records > 0;
+        *last = disk->segments[i].records > 0 ? i + 1 : *last;
+    }
+    return 0;
+}
+
+static void drop(struct disk_segment *segment)
+{
+    free(segment->written);
+    free(segment->synced);
+    *segment = (struct disk_segment){0};
+}
+
+static int remove_segment(void *self, int directory, uint32_t number)
+{
+    struct disk *disk = self;
+    (void)directory;
+    if (disk->is_dead)
+        return -EIO;
+    drop(segment_at(disk, (int)number));
+    return 0;
+}
+
+void disk_init(struct disk *disk)
+{
+    *disk = (struct disk){.table = {.self = disk,
+                                    .create = create,
+                                    .open = open_segment,
+                                    .write = write_records,
+                                    .read = read_records,
+                                    .sync = sync_segment,
+                                    .close = close_segment,
+                                    .list = list,
+                                    .remove = remove_segment}};
+}
+
+void disk_free(struct disk *disk)
+{
+    for (uint32_t i = 0; i < DISK_SEGMENTS_MAX; i++)
+        drop(&disk->segments[i]);
+}
+
+void disk_copy(struct disk *to, const struct disk *from)
+{
+    disk_free(to);
+    for (uint32_t i = 0; i < DISK_SEGMENTS_MAX; i++) {
+        const struct disk_segment *segment = &from->segments[i];
+        size_t bytes = (size_t)segment->records * JOURNAL_RECORD_BYTES;
+        if (bytes == 0)
+            continue;
+        to->segments[i] = (struct disk_segment){
+            .records = segment->records, .written = malloc(bytes), .synced = malloc(bytes)};
+        check(to->segments[i].written != NULL && to->segments[i].synced != NULL);
+        memcpy(to->segments[i].written, segment->written, bytes);
+        memcpy(to->segments[i].synced, segment->written, bytes);
+    }
+}
+
+void disk_lose_power(struct disk *disk, struct random *random)
+{
+    for (uint32_t i = 0; i < DISK_SEGMENTS_MAX; i++) {
+        struct disk_segment *segment = &disk->segments[i];
+        size_t from = (size_t)segment->dirty_from * JOURNAL_RECORD_BYTES;
+        size_t to = (size_t)segment->dirty_to * JOURNAL_RECORD_BYTES;
+        if (segment->records == 0)
+            continue;
+        /* A disk writes whole sectors, in whatever order. */
+        for (size_t at = from / JOURNAL_SECTOR_BYTES * JOURNAL_SECTOR_BYTES; at < to;
+             at += JOURNAL_SECTOR_BYTES) {
+            if (random_happens(random, 1, 2))
+                memcpy(segment->written + at, segment->synced + at, JOURNAL_SECTOR_BYTES);
+        }
+        segment->dirty_from = segment->dirty_to = 0;
+        memcpy(segment->synced, segment->written, (size_t)segment->records * JOURNAL_RECORD_BYTES);
+    }
+}
+
+bool disk_lose_segment(struct disk *disk)
+{
+    uint32_t count, last;
+    (void)list(disk, -1, &count, &last);
+    if (last == 0)
+        return false;
+    drop(&disk->segments[last - 1]);
+    return true;
+}
+
+void disk_revive(struct disk *disk)
+{
+    disk->is_dead = false;
+    disk->fails_in = disk->dies_in = 0;
+    disk->opened = 0;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A disk in memory for one state directory's journal: it keeps what was written apart from what was
+ * synced, so that a loss of power may take the one and leave the other, torn or whole. It outlives
+ * the process that writes it.
+ */
+#ifndef TOLLGATE_SIMULATION_DISK_H
+#define TOLLGATE_SIMULATION_DISK_H
+
+#include "storage/ledger/outside.h"
+#include "tests/simulation/random.h"
+
+#define DISK_SEGMENTS_MAX 64
+
+struct disk_segment {
+    uint32_t records;              /* 0: no segment has this number */
+    uint8_t *written, *synced;     /* own */
+    uint32_t dirty_from, dirty_to; /* records that were written and not synced */
+};
+
+struct disk {
+    struct ledger_disk table;
+    struct disk_segment segments[DISK_SEGMENTS_MAX]; /* number - 1 is the index */
+    bool is_full;                                    /* no segment can be made */
+    unsigned fails_in; /* the write or sync that fails, counted down; 0: none */
+    unsigned
+        dies_in; /* likewise: from that one on every call fails, as for a process that is killed there */
+    bool is_dead;
+    unsigned opened; /* descriptors given and not closed */
+};
+
+void disk_init(struct disk *disk);
+void disk_free(struct disk *disk);
+/* Replaces `to` by a copy of what another directory holds. */
+void disk_copy(struct disk *to, const struct disk *from);
+/* The power is lost: of what was not synced, a random part from its begin on stays, the last
+ * sectors of it perhaps alone. */
+void disk_lose_power(struct disk *disk, struct random *random);
+/* Removes the newest segment. False where there is none. */
+bool disk_lose_segment(struct disk *disk);
+/* For the next process: the disk works, and all descriptors are closed. */
+void disk_revive(struct disk *disk);
+
+#endif

@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A simulated node: opens the real ledger over a simulated disk, clock and Redis, and takes its
+ * steps when they are due. A kill ends it between two steps, or within one where its disk says so.
+ * See sim.h.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "server/base/check.h"
+#include "storage/ledger/poster_internal.h"
+#include "tests/simulation/sim.h"
+
+#define CLOSE_MS 5000 /* how long a node that stops in good order posts */
+
+/* ---- its clock ---- */
+
+static uint64_t monotonic_ms(void *self)
+{
+    return node_monotonic_ms(self);
+}
+
+static uint64_t real_ms(void *self)
+{
+    const struct sim_node *node = self;
+    return redis_real_ms(node->sim) + (uint64_t)node->clock_ms;
+}
+
+/* ---- steps ---- */
+
+static void set_due(struct sim_node *node, struct timer *timer, uint64_t due_ms)
+{
+    struct schedule *schedule = &node->sim->schedule;
+    uint64_t now_ms = node_monotonic_ms(node);
+    if (due_ms == UINT64_MAX)
+        return;
+    uint64_t wait_ms = due_ms > now_ms ? due_ms - now_ms : 0;
+    /* The clock counts whole milliseconds: the next one begins within this one. */
+    timer_set(schedule, timer, (sim_now_ms(node->sim) + wait_ms) * SIM_MS);
+}
+
+static void finish(struct sim_node *node)
+{
+    (void)ledger_close(&node->ledger, 0);
+    connection_drop(&node->poster);
+    connection_drop(&node->push);
+    connection_drop(&node->admin);
+    timer_stop(&node->write);
+    timer_stop(&node->post);
+    timer_stop(&node->hear);
+    node->is_ending = false;
+}
+
+void node_replace_disk(struct sim_node *node)
+{
+    if (node->ledger != NULL && node->ledger->journal.failed)
+        node_kill(node, "by its operator, since its disk failed");
+}
+
+static void replace_disk(void *object, uint64_t starts)
+{
+    struct sim_node *node = object;
+    if (node->starts == starts)
+        node_replace_disk(node);
+}
+
+static void write_step(void *object, uint64_t number)
+{
+    struct sim_node *node = object;
+    (void)number;
+    if (node->ledger == NULL)
+        return;
+    bool had_failed = node->has_failed;
+    uint64_t due_ms = writer_step(node->ledger);
+    watch_written(node);
+    if (node->has_failed && !had_failed) {
+        struct schedule *schedule = &node->sim->schedule;
+        schedule_add(schedule, schedule->now_us + 3 * SIM_SECOND, replace_disk, node, node->starts);
+    }
+    if (node->disk.is_dead) {
+        node_kill(node, "while it wrote its journal");
+        return;
+    }
+    set_due(node, &node->write, due_ms);
+    timer_set(&node->sim->schedule, &node->post, node->sim->schedule.now_us);
+}
+
+static const char *state_name(enum poster_state state)
+{
+    static const char *const names[] = {
+        [POSTER_DOWN] = "down",         [POSTER_CONNECTING] = "connecting",
+        [POSTER_LEARNING] = "learning", [POSTER_LOADING] = "loading",
+        [POSTER_LEASING] = "leasing",   [POSTER_RESYNCING] = "resyncing",
+        [POSTER_RESTING] = "resting",   [POSTER_POSTING] = "posting",
+        [POSTER_ENDING] = "ending",     [POSTER_ENDED] = "ended",
+    };
+    return names[state];
+}
+
+static void post_step(void *object, uint64_t number)
+{
+    struct sim_node *node = object;
+    (void)number;
+    if (node->ledger == NULL)
+        return;
+    enum poster_state before = node->ledger->poster->state;
+    uint64_t due_ms = poster_step(node->ledger);
+    enum poster_state now = node->ledger->poster->state;
+    if (before != now && before != POSTER_LEASING && now != POSTER_LEASING)
+        sim_tell(node->sim, node->name, "poster: %s, then %s", state_name(before), state_name(now));
+    if (due_ms == 0) {
+        sim_tell(node->sim, node->name, "has stopped");
+        watch_ended(node);
+        finish(node);
+        return;
+    }
+    set_due(node, &node->post, due_ms);
+}
+
+static void hear_step(void *object, uint64_t number)
+{
+    struct sim_node *node = object;
+    (void)number;
+    if (node->ledger != NULL)
+        set_due(node, &node->hear, push_step(node->ledger));
+}
+
+static void poster_moved(struct sim_connection *connection)
+{
+    struct sim_node *node = connection->node;
+    timer_set(&node->sim->schedule, &node->post, node->sim->schedule.now_us);
+}
+
+static void push_moved(struct sim_connection *connection)
+{
+    struct sim_node *node = connection->node;
+    timer_set(&node->sim->schedule, &node->hear, node->sim->schedule.now_us);
+}
+
+static void admin_moved(struct sim_connection *connection)
+{
+    if (connection->state == CONNECTION_BROKEN)
+        connection->table.close(connection);
+}
+
+void node_write_now(struct sim_node *node)
+{
+    timer_set(&node->sim->schedule, &node->write, node->sim->schedule.now_us);
+}
+
+/* ---- what the ledger says ---- */
+
+static void said(void *context, enum ledger_event event, const char *kind, const char *text)
+{
+    struct sim_node *node = context;
+    (void)event, (void)kind;
+    if (!node->disk.is_dead)
+        sim_tell(node->sim, node->name, "says: %s", text);
+}
+
+static void pushed(void *context, const struct ledger_account *account)
+{
+    struct sim_node *node = context;
+    (void)account;
+    if (!node->is_up)
+        return;
+    for (unsigned i = 0; i < SIM_WORKERS; i++)
+        worker_look(&node->workers[i], true);
+}
+
+/* ---- start and end ---- */
+
+static void write_instance(const struct sim_node *node, uint64_t seed)
+{
+    char path[128], text[34];
+    struct random random = {seed};
+    for (unsigned i = 0; i < 32; i++)
+        text[i] = "0123456789abcdef"[random_below(&random, 16)];
+    text[32] = '\n';
+    (void)mkdir(node->directory, 0700);
+    snprintf(path, sizeof(path), "%s/instance", node->directory);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    check(fd >= 0 && write(fd, text, 33) == 33);
+    close(fd);
+}
+
+void node_copy(struct sim_node *to, const struct sim_node *from, const char *name)
+{
+    to->instance = from->instance;
+    snprintf(to->name, sizeof(to->name), "%s", name);
+    write_instance(to, to->instance);
+    disk_copy(&to->disk, &from->disk);
+    to->exists = to->is_copy = true;
+}
+
+void node_start(struct sim_node *node)
+{
+    struct sim *sim = node->sim;
+    char error[600];
+    if (node->ledger != NULL || node->is_retired || sim->is_broken)
+        return;
+    node->exists = true;
+    node->starts++;
+    disk_revive(&node->disk);
+    sim_entropy_seed(random_mix(sim->seed, 1000 + node->number, node->starts));
+    const struct ledger_options options = {
+        .state_dir = node->directory,
+        .node = node->name,
+        .redis = "unix:/simulated",
+        .segment_bytes = 32768,
+        .mark_ms = SIM_MARK_MS,
+        .downloads_max = SIM_DOWNLOADS,
+        .accounts_max = 100,
+        .lease_ms = SIM_LEASE_MS,
+        .event = said,
+        .event_context = node,
+        .pushed = pushed,
+        .pushed_context = node,
+    };
+    int result = ledger_open_stepped(&node->ledger, &options, &node->outside, error, sizeof(error));
+    watch_looked(sim, SIM_PROMISE_opens);
+    if (result != 0) {
+        if (!node->has_lost_segment && !node->disk.is_full)
+            sim_break(sim, SIM_PROMISE_opens, "%s does not start: %s", node->name, error);
+        node->ledger = NULL;
+        if (node->disk.is_full)
+            node_start_later(node, SIM_SECOND);
+        return;
+    }
+    sim_tell(sim, node->name, "has started");
+    check(windows_create(&node->windows, node->ledger, 64) == 0);
+    node->is_up = true;
+    for (unsigned i = 0; i < SIM_WORKERS; i++)
+        worker_start(&node->workers[i]);
+    uint64_t now_us = sim->schedule.now_us;
+    timer_set(&sim->schedule, &node->write, now_us + SIM_MARK_MS * SIM_MS);
+    timer_set(&sim->schedule, &node->post, now_us + 100);
+    timer_set(&sim->schedule, &node->hear, now_us + 200);
+}
+
+static void start_again(void *object, uint64_t number)
+{
+    (void)number;
+    node_start(object);
+}
+
+void node_start_later(struct sim_node *node, uint64_t delay_us)
+{
+    struct schedule *schedule = &node->sim->schedule;
+    schedule_add(schedule, schedule->now_us + delay_us, start_again, node, 0);
+}
+
+/* Ends the workers and what they hold. */
+static void stop_serving(struct sim_node *node)
+{
+    if (!node->is_up)
+        return;
+    node->is_up = false;
+    for (unsigned i = 0; i < SIM_WORKERS; i++)
+        worker_stop(&node->workers[i]);
+    windows_destroy(&node->windows);
+}
+
+void node_kill(struct sim_node *node, const char *why)
+{
+    struct sim *sim = node->sim;
+    if (node->ledger == NULL)
+        return;
+    sim_tell(sim, node->name, "is killed %s", why);
+    node->disk.is_dead = true;
+    for (unsigned i = 0; i < SIM_RESPONSES; i++)
+        if (sim->responses[i].state != RESPONSE_FREE && sim->responses[i].worker->node == node)
+            response_vanish(&sim->responses[i]);
+    watch_ended(node);
+    stop_serving(node);
+    finish(node);
+    if (node->loses_power) {
+        struct random random = {random_mix(sim->seed, 2000 + node->number, node->starts)};
+        disk_lose_power(&node->disk, &random);
+        sim_tell(sim, node->name, "has lost its power");
+    }
+    node->loses_power = false;
+    disk_revive(&node->disk);
+    node_start_later(node, 200 * SIM_MS + random_mix(sim->seed, 3000 + node->number, node->starts) %
+                                              (3 * SIM_SECOND));
+}
+
+void node_stop(struct sim_node *node)
+{
+    struct sim *sim = node->sim;
+    if (node->ledger == NULL || node->is_ending)
+        return;
+    sim_tell(sim, node->name, "is told to stop");
+    for (unsigned i = 0; i < SIM_RESPONSES; i++)
+        if (sim->responses[i].state != RESPONSE_FREE && sim->responses[i].worker->node == node)
+            response_end(&sim->responses[i], "the node stops");
+    for (unsigned i = 0; i < SIM_WORKERS; i++)
+        grants_sweep(&node->workers[i].grants, node_monotonic_ms(node), true);
+    node->is_ending = true;
+    stop_serving(node);
+    node_write_now(node);
+    poster_end(node->ledger, node_monotonic_ms(node) + CLOSE_MS);
+    node_start_later(node, (CLOSE_MS + 2000) * SIM_MS);
+}
+
+void node_init(struct sim *sim, unsigned number, const char *directory)
+{
+    struct sim_node *node = &sim->nodes[number];
+    unsigned first = number * (3 + SIM_WORKERS);
+    *node = (struct sim_node){
+        .sim = sim,
+        .number = number,
+        .instance = random_mix(sim->seed, 4000, number),
+        .clock = {.self = node, .monotonic_ms = monotonic_ms, .real_ms = real_ms},
+        .write = {.fire = write_step, .object = node},
+        .post = {.fire = post_step, .object = node},
+        .hear = {.fire = hear_step, .object = node},
+    };
+    snprintf(node->name, sizeof(node->name), "node-%u", number + 1);
+    snprintf(node->directory, sizeof(node->directory), "%s/%u", directory, number);
+    disk_init(&node->disk);
+    connection_init(&node->poster, node, first, "poster", poster_moved);
+    connection_init(&node->push, node, first + 1, "push", push_moved);
+    connection_init(&node->admin, node, first + 2, "admin", admin_moved);
+    for (unsigned i = 0; i < SIM_WORKERS; i++)
+        worker_init(node, i);
+    node->outside = (struct ledger_outside){.clock = &node->clock,
+                                            .disk = &node->disk.table,
+                                            .poster = &node->poster.table,
+                                            .push = &node->push.table};
+    write_instance(node, node->instance);
+}
+
+void node_free(struct sim_node *node)
+{
+    struct sim *sim = node->sim;
+    node->disk.is_dead = true;
+    for (unsigned i = 0; i < SIM_RESPONSES; i++)
+        if (sim->responses[i].state != RESPONSE_FREE && sim->responses[i].worker->node == node)
+            response_vanish(&sim->responses[i]);
+    stop_serving(node);
+    if (node->ledger != NULL)
+        finish(node);
+    connection_free(&node->poster);
+    connection_free(&node->push);
+    connection_free(&node->admin);
+    for (unsigned i = 0; i < SIM_WORKERS; i++)
+        connection_free(&node->workers[i].connection);
+    disk_free(&node->disk);
+}

@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What must hold at any time, by the promises at the head of storage/ledger/ledger.h and in its
+ * README.md: looked at after each step that could break it. What clients received is known here
+ * from the clients themselves, and not from any node. What must hold at rest is in rest.c.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/base/check.h"
+#include "tests/simulation/sim.h"
+#include "tests/simulation/store.h"
+
+/*
+ * How long a revocation, once in Redis, may take until no response begins: where a response asked,
+ * the answer may be as old as its question, and else push may be behind by what LEDGER_PUSH_LOST_MS
+ * allows. SLACK is for ticks and messages.
+ */
+#define SLACK_US        (500 * SIM_MS)
+#define BEGUN_LATE_US   (LEDGER_PUSH_LOST_MS * SIM_MS + SLACK_US)
+#define ASKED_LATE_US   (2 * SIM_TIMEOUT_MS * SIM_MS + SLACK_US)
+#define SENT_LATE_US    (SIM_VALIDITY_MS * SIM_MS + ASKED_LATE_US)
+#define PARKED_MOST_US  (SIM_VALIDITY_MS * SIM_MS + 4 * SIM_TIMEOUT_MS * SIM_MS)
+#define INSTANCES_MAX   16
+#define INSTANCE_LENGTH 32
+
+struct watermark {
+    char instance[INSTANCE_LENGTH + 1];
+    uint64_t reached[SIM_ACCOUNTS];
+};
+
+struct watch {
+    struct watermark watermarks[INSTANCES_MAX];
+    unsigned instances;
+    uint64_t reserved[SIM_ACCOUNTS]; /* for adding up */
+};
+
+void watch_create(struct sim *sim)
+{
+    sim->watch = calloc(1, sizeof(*sim->watch));
+    check(sim->watch != NULL);
+}
+
+void watch_destroy(struct sim *sim)
+{
+    free(sim->watch);
+    sim->watch = NULL;
+}
+
+void watch_looked(struct sim *sim, enum sim_promise promise)
+{
+    sim->tally->looked[promise]++;
+}
+
+void watch_account_key(const struct sim *sim, unsigned account, const char *what, char out[96])
+{
+    snprintf(out, 96, "tg:{" SIM_ISSUER "/%s}:%s", sim->accounts[account].name, what);
+}
+
+unsigned watch_account_of(const struct sim *sim, const char *key)
+{
+    static const char begin[] = "tg:{" SIM_ISSUER "/";
+    if (strncmp(key, begin, sizeof(begin) - 1) != 0)
+        return SIM_ACCOUNTS;
+    const char *name = key + sizeof(begin) - 1;
+    unsigned account = 0;
+    for (; account < SIM_ACCOUNTS; account++) {
+        size_t length = strlen(sim->accounts[account].name);
+        if (strncmp(name, sim->accounts[account].name, length) == 0 && name[length] == '}')
+            break;
+    }
+    return account;
+}
+
+/* ---- since when an account, or a link, is forbidden ---- */
+
+void watch_link_key(const struct sim *sim, const struct sim_link *link, char key[200])
+{
+    int length =
+        snprintf(key, 200, "tg:{" SIM_ISSUER "/%s}:link:", sim->accounts[link->account].name);
+    for (unsigned i = 0; i < LEDGER_LINK_ID_BYTES; i++)
+        length += snprintf(key + length, 200 - (size_t)length, "%02x", link->link_id[i]);
+}
+
+static void look_at_link(struct sim *sim, struct sim_link *link)
+{
+    char key[200];
+    watch_link_key(sim, link, key);
+    bool is_revoked = store_field(sim->redis.store, key, "revoked", NULL) != NULL;
+    if (!is_revoked)
+        link->revoked_us = 0;
+    else if (link->revoked_us == 0)
+        link->revoked_us = sim->schedule.now_us;
+}
+
+static void look_at_account(struct sim *sim, unsigned number)
+{
+    struct sim_account *account = &sim->accounts[number];
+    char key[96];
+    watch_account_key(sim, number, "account", key);
+    const char *status = store_field(sim->redis.store, key, "status", NULL);
+    bool is_suspended = status != NULL && strcmp(status, "suspended") == 0;
+    if (!is_suspended)
+        account->suspended_us = 0;
+    else if (account->suspended_us == 0)
+        account->suspended_us = sim->schedule.now_us;
+}
+
+static void look_at_all(struct sim *sim)
+{
+    for (unsigned i = 0; i < SIM_LINKS; i++)
+        look_at_link(sim, &sim->links[i]);
+    for (unsigned i = 0; i < SIM_ACCOUNTS; i++)
+        look_at_account(sim, i);
+}
+
+/* ---- after each call of Redis ---- */
+
+static void check_bill(struct sim *sim, unsigned account)
+{
+    char key[96];
+    watch_account_key(sim, account, "account", key);
+    int64_t used = redis_number(sim, key, "used");
+    watch_looked(sim, SIM_PROMISE_billed_not_more);
+    if (used > (int64_t)sim->accounts[account].delivered)
+        sim_break(sim, SIM_PROMISE_billed_not_more,
+                  "account %s is billed %" PRId64 " bytes, and its clients received %" PRIu64,
+                  sim->accounts[account].name, used, sim->accounts[account].delivered);
+}
+
+static void check_watermark(struct sim *sim, unsigned account, const char *instance, uint64_t from,
+                            uint64_t to)
+{
+    struct watch *watch = sim->watch;
+    unsigned i = 0;
+    while (i < watch->instances && strcmp(watch->watermarks[i].instance, instance) != 0)
+        i++;
+    check(i < INSTANCES_MAX && strlen(instance) == INSTANCE_LENGTH);
+    if (i == watch->instances)
+        memcpy(watch->watermarks[watch->instances++].instance, instance, INSTANCE_LENGTH + 1);
+    uint64_t *reached = &watch->watermarks[i].reached[account];
+    watch_looked(sim, SIM_PROMISE_watermark);
+    if (from != *reached + 1 || to < from)
+        sim_break(sim, SIM_PROMISE_watermark,
+                  "of account %s, records %" PRIu64 " to %" PRIu64
+                  " of %s were taken after %" PRIu64,
+                  sim->accounts[account].name, from, to, instance, *reached);
+    *reached = to;
+}
+
+static void add_grant(void *context, const char *field, size_t field_length, const char *value,
+                      size_t length)
+{
+    uint64_t *sum = context;
+    (void)field, (void)field_length, (void)length;
+    const char *space = strchr(value, ' ');
+    if (space != NULL)
+        *sum += strtoull(space + 1, NULL, 10);
+}
+
+static void check_reserved(struct sim *sim, unsigned account)
+{
+    char key[96];
+    uint64_t sum = 0;
+    watch_account_key(sim, account, "grants", key);
+    store_each_field(sim->redis.store, key, add_grant, &sum);
+    watch_account_key(sim, account, "account", key);
+    uint64_t reserved = (uint64_t)redis_number(sim, key, "reserved");
+    watch_looked(sim, SIM_PROMISE_reserved_is_sum);
+    if (reserved != sum)
+        sim_break(sim, SIM_PROMISE_reserved_is_sum,
+                  "account %s has %" PRIu64 " reserved, and its nodes have %" PRIu64,
+                  sim->accounts[account].name, reserved, sum);
+}
+
+/* An adjustment took money away. Downloads in progress may still take what was reserved for them
+ * before (storage/README.md). */
+static void take_away(struct sim *sim, unsigned number, int64_t amount, const char *transaction)
+{
+    struct sim_account *account = &sim->accounts[number];
+    char key[96];
+    if (amount >= 0 || !shop_counts_once(sim, transaction))
+        return;
+    watch_account_key(sim, number, "account", key);
+    int64_t reserved = redis_number(sim, key, "reserved");
+    account->money_most += amount;
+    account->excused += (uint64_t)(reserved < -amount ? reserved : -amount);
+}
+
+void watch_executed(struct sim *sim, int count, const char *const words[], const size_t lengths[],
+                    const redisReply *reply)
+{
+    (void)lengths;
+    if (count < 4 || strcmp(words[0], "FCALL") != 0)
+        return;
+    unsigned account = watch_account_of(sim, words[3]);
+    int behind = 3 + atoi(words[2]); /* the first argument's index */
+    if (account == SIM_ACCOUNTS || reply->type != REDIS_REPLY_ARRAY)
+        return;
+    if (strcmp(words[1], "tollgate_post") == 0 && reply->element[0]->integer == 0) {
+        check(behind + 5 < count);
+        check_watermark(sim, account, words[behind], strtoull(words[behind + 3], NULL, 10),
+                        strtoull(words[behind + 4], NULL, 10));
+        check_bill(sim, account);
+        if (strcmp(words[behind + 5], "money") == 0) {
+            look_at_all(sim);
+            take_away(sim, account, strtoll(words[behind + 7], NULL, 10), words[behind + 10]);
+        }
+    }
+    if (sim->has_funds)
+        check_reserved(sim, account);
+}
+
+void watch_lost_data(struct sim *sim)
+{
+    struct watch *watch = sim->watch;
+    sim->has_lost_data = true;
+    look_at_all(sim);
+    for (unsigned i = 0; i < SIM_ACCOUNTS; i++) {
+        char key[96], field[INSTANCE_LENGTH + 3];
+        watch_account_key(sim, i, "account", key);
+        for (unsigned j = 0; j < watch->instances; j++) {
+            snprintf(field, sizeof(field), "w:%s", watch->watermarks[j].instance);
+            watch->watermarks[j].reached[i] = (uint64_t)redis_number(sim, key, field);
+        }
+    }
+    /* What a node holds for its account is lost with the Redis that reserved it. */
+    for (unsigned i = 0; i < SIM_RESPONSES; i++) {
+        struct sim_response *response = &sim->responses[i];
+        if (response->state == RESPONSE_FREE)
+            continue;
+        uint64_t held = response->left + response->handed - response->received;
+        sim->accounts[response->link->account].excused += held + SIM_SLICE_BYTES;
+        response->link->excused += held + SIM_SLICE_BYTES;
+    }
+}
+
+/* ---- what clients receive ---- */
+
+/* What nodes whose journals have failed metered and will never bill. */
+static uint64_t failed_bytes(const struct sim *sim, unsigned account)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < SIM_NODES + SIM_COPIES; i++)
+        if (sim->nodes[i].has_failed)
+            sum += sim->nodes[i].metered[account].all - sim->nodes[i].metered[account].least;
+    return sum;
+}
+
+void watch_received(struct sim_response *response, uint64_t bytes)
+{
+    struct sim *sim = response->sim;
+    struct sim_link *link = response->link;
+    struct sim_account *account = &sim->accounts[link->account];
+    account->delivered += bytes;
+    link->delivered += bytes;
+    if (account->is_prepaid) {
+        uint64_t excused = account->excused + failed_bytes(sim, link->account);
+        watch_looked(sim, SIM_PROMISE_not_overspent);
+        if (account->delivered > (uint64_t)account->money_most + excused)
+            sim_break(sim, SIM_PROMISE_not_overspent,
+                      "clients of account %s received %" PRIu64 " bytes, and %" PRId64
+                      " were paid for (%" PRIu64 " excused)",
+                      account->name, account->delivered, account->money_most, excused);
+    }
+    if (link->max_bytes > 0) {
+        uint64_t excused = link->excused + failed_bytes(sim, link->account);
+        watch_looked(sim, SIM_PROMISE_link_not_overspent);
+        if (link->delivered > link->max_bytes + excused)
+            sim_break(sim, SIM_PROMISE_link_not_overspent,
+                      "clients of link %ld received %" PRIu64 " bytes of %" PRIu64 " (%" PRIu64
+                      " excused)",
+                      link - sim->links, link->delivered, link->max_bytes, excused);
+    }
+}
+
+/* For how long Redis has known that nothing may begin for the response; 0: it may. */
+static uint64_t forbidden_us(const struct sim_response *response)
+{
+    const struct sim *sim = response->sim;
+    uint64_t revoked = response->link->revoked_us;
+    uint64_t suspended = sim->accounts[response->link->account].suspended_us;
+    uint64_t since = revoked != 0 && (suspended == 0 || revoked < suspended) ? revoked : suspended;
+    return since != 0 ? sim->schedule.now_us - since : 0;
+}
+
+void watch_begun(struct sim_response *response)
+{
+    struct sim *sim = response->sim;
+    uint64_t late_us = forbidden_us(response);
+    watch_looked(sim, SIM_PROMISE_revoked_not_begun);
+    if (late_us > (response->parked_us == 0 ? BEGUN_LATE_US : ASKED_LATE_US))
+        sim_break(sim, SIM_PROMISE_revoked_not_begun,
+                  "a response of link %ld begins %" PRIu64 " ms after it was revoked or suspended",
+                  response->link - sim->links, late_us / SIM_MS);
+}
+
+void watch_sent(struct sim_response *response)
+{
+    struct sim *sim = response->sim;
+    uint64_t late_us = forbidden_us(response);
+    watch_looked(sim, SIM_PROMISE_revoked_not_sent);
+    if (late_us > SENT_LATE_US)
+        sim_break(sim, SIM_PROMISE_revoked_not_sent,
+                  "a transfer of link %ld goes on %" PRIu64 " ms after it was revoked or suspended",
+                  response->link - sim->links, late_us / SIM_MS);
+}
+
+/* ---- the journal ---- */
+
+void watch_written(struct sim_node *node)
+{
+    struct sim *sim = node->sim;
+    struct ledger *ledger = node->ledger;
+    bool has_failed = node->has_failed;
+    node->has_failed |= ledger->journal.failed || node->disk.is_dead;
+    watch_looked(sim, SIM_PROMISE_closing_has_room);
+    for (const struct ledger_download *download = ledger->writer.deferred; download != NULL;
+         download = download->next)
+        if ((atomic_load(&download->flags) & DOWNLOAD_CLOSING) != 0)
+            sim_break(sim, SIM_PROMISE_closing_has_room, "%s has no room for a closing record",
+                      node->name);
+    if (ledger->writer.deferred != NULL && !node->has_failed) {
+        for (unsigned i = 0; i < SIM_ACCOUNTS; i++) /* it lacks room, and says so */
+            node->metered[i].most = node->metered[i].all;
+        return;
+    }
+    if (node->has_failed) {
+        /* What this turn wrote may be on disk; what comes after it is not. */
+        for (unsigned i = 0; i < SIM_ACCOUNTS && !has_failed; i++)
+            node->metered[i].most = node->metered[i].all;
+        return;
+    }
+    uint64_t unmarked = 0;
+    for (const struct ledger_download *download = ledger->open; download != NULL;
+         download = download->open_next)
+        unmarked += atomic_load(&download->bytes) - download->marked_bytes;
+    watch_looked(sim, SIM_PROMISE_marked);
+    if (unmarked > 0)
+        sim_break(sim, SIM_PROMISE_marked, "%s: %" PRIu64 " bytes were not marked", node->name,
+                  unmarked);
+    for (unsigned i = 0; i < SIM_ACCOUNTS; i++)
+        node->metered[i].least = node->metered[i].most = node->metered[i].all;
+}
+
+void watch_ended(struct sim_node *node)
+{
+    struct sim *sim = node->sim;
+    for (unsigned i = 0; i < SIM_ACCOUNTS; i++) {
+        struct sim_metered *metered = &node->metered[i];
+        uint64_t lost = metered->all - metered->least;
+        if (lost > 0)
+            sim_tell(sim, node->name, "%" PRIu64 " bytes of %s were not in its journal", lost,
+                     sim->accounts[i].name);
+        sim->accounts[i].excused += lost;
+        for (unsigned j = 0; j < SIM_LINKS; j++)
+            sim->links[j].excused += sim->links[j].account == i ? lost : 0;
+        node->before[i].least += metered->least;
+        node->before[i].most += metered->most;
+        *metered = (struct sim_metered){0};
+    }
+    node->has_failed = false;
+}
+
+/* ---- each tick ---- */
+
+void watch_tick(struct sim *sim)
+{
+    for (unsigned i = 0; i < SIM_RESPONSES; i++) {
+        const struct sim_response *response = &sim->responses[i];
+        if (response->state == RESPONSE_FREE || !response->is_parked)
+            continue;
+        watch_looked(sim, SIM_PROMISE_answered);
+        if (sim->schedule.now_us - response->parked_us > PARKED_MOST_US)
+            sim_break(sim, SIM_PROMISE_answered, "response %u.%u has waited for %" PRIu64 " ms",
+                      response->index, response->generation,
+                      (sim->schedule.now_us - response->parked_us) / SIM_MS);
+    }
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The simulated Redis: the store with the real function library (store.h), and what a server does
+ * around it: who it is, whether it answers, and what it forgets.
+ */
+#ifndef TOLLGATE_SIMULATION_REDIS_H
+#define TOLLGATE_SIMULATION_REDIS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct sim;
+struct sim_connection;
+struct store;
+struct message;
+
+#define REDIS_SNAPSHOTS 4
+
+struct sim_redis {
+    struct sim *sim;
+    struct store *store;                      /* owns */
+    struct store *snapshots[REDIS_SNAPSHOTS]; /* own; NULL: none */
+    uint64_t snapshot_us[REDIS_SNAPSHOTS];
+    char run_id[41], replication_id[41];
+    uint64_t life; /* grows with each process of it */
+    bool is_up, is_readonly;
+    uint64_t stalled_until_us;
+    struct message *waiting, **waiting_end; /* arrived while it is stalled */
+    uint64_t calls, commands;
+};
+
+/* A command on its way to Redis, or its answer on the way back. */
+struct message {
+    struct message *next;
+    struct sim_connection *connection;
+    uint64_t life, redis_life, number;
+    struct redisReply *reply; /* owns; NULL: a command */
+    bool is_published;
+    int count;
+    const char **words;
+    size_t *lengths;
+};
+
+void redis_init(struct sim *sim);
+void redis_free(struct sim *sim);
+/* A command arrives. Takes the message over. */
+void redis_take(struct sim *sim, struct message *message);
+/* Kills its process; starts another one, with what the store holds. */
+void redis_kill(struct sim *sim);
+void redis_start(struct sim *sim);
+void redis_stall(struct sim *sim, uint64_t until_us);
+/* Keeps what the store holds now, for redis_go_back; returns its number. */
+void redis_keep(struct sim *sim, unsigned snapshot);
+/* Has the store hold what it held then. */
+void redis_go_back(struct sim *sim, unsigned snapshot);
+void redis_empty(struct sim *sim);
+void message_free(struct message *message);
+uint64_t redis_real_ms(const struct sim *sim);
+/* A field of a hash as a number; 0 where it is absent. */
+int64_t redis_number(struct sim *sim, const char *key, const char *field);
+
+#endif

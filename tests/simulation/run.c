@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One run of a seed: makes the world, lets its plan happen moment after moment, mends all that is
+ * wrong, and looks at what must hold once the world has come to rest. See sim.h.
+ */
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/base/check.h"
+#include "tests/simulation/sim.h"
+#include "tests/simulation/store.h"
+
+#define REST_US   (90 * SIM_SECOND) /* until then the world must have come to rest */
+#define SETTLE_US (3 * SIM_SECOND)  /* what is on its way then arrives */
+#define LAST_US   (2 * SIM_SECOND)  /* when clients go away at the end */
+
+const char *sim_fault_name(enum sim_fault fault)
+{
+    static const char *const names[] = {
+#define X(name, rate, help) #name,
+        SIM_FAULTS(X)
+#undef X
+    };
+    return names[fault];
+}
+
+const char *sim_promise_name(enum sim_promise promise)
+{
+    static const char *const names[] = {
+#define X(name, help) #name,
+        SIM_PROMISES(X)
+#undef X
+    };
+    return names[promise];
+}
+
+void sim_tell(struct sim *sim, const char *who, const char *format, ...)
+{
+    va_list arguments;
+    if (sim->story == NULL)
+        return;
+    fprintf(sim->story, "%10.4f s  %-8s ", (double)sim->schedule.now_us / 1e6, who);
+    va_start(arguments, format);
+    vfprintf(sim->story, format, arguments);
+    va_end(arguments);
+    fputc('\n', sim->story);
+}
+
+void sim_break(struct sim *sim, enum sim_promise promise, const char *format, ...)
+{
+    va_list arguments;
+    if (sim->is_broken)
+        return;
+    sim->is_broken = true;
+    sim->broken = promise;
+    sim->broken_us = sim->schedule.now_us;
+    va_start(arguments, format);
+    vsnprintf(sim->why, sizeof(sim->why), format, arguments);
+    va_end(arguments);
+    sim_tell(sim, "BROKEN", "%s: %s", sim_promise_name(promise), sim->why);
+}
+
+/* ---- the plan happens ---- */
+
+static void act(void *object, uint64_t number)
+{
+    struct sim *sim = object;
+    const struct sim_act *act = &sim->plan.acts[number];
+    struct random random = {act->seed};
+    switch (act->kind) {
+    case ACT_REQUEST:
+        response_request(sim, &random);
+        break;
+    case ACT_SHOP:
+        shop_operate(sim, &random);
+        break;
+    case ACT_FAULT:
+        fault_strike(sim, act->fault, &random);
+        break;
+    }
+}
+
+static void on_tick(void *object, uint64_t number)
+{
+    struct sim *sim = object;
+    watch_tick(sim);
+    schedule_add(&sim->schedule, sim->schedule.now_us + SIM_TICK_MS * SIM_MS, on_tick, sim, number);
+}
+
+static void first_start(void *object, uint64_t number)
+{
+    (void)number;
+    node_start(object);
+}
+
+void sim_create(struct sim **out, uint64_t seed, const bool known_off[SIM_KNOWN_COUNT],
+                const char *directory, struct sim_tally *tally, FILE *story)
+{
+    struct sim *sim = calloc(1, sizeof(*sim));
+    check(sim != NULL);
+    sim->seed = seed;
+    sim->tally = tally;
+    sim->story = story;
+    sim->schedule.now_us = SIM_SECOND; /* timers take 0 for never */
+    memcpy(sim->is_known_off, known_off, sizeof(sim->is_known_off));
+    plan_make(sim);
+    redis_init(sim);
+    watch_create(sim);
+    for (unsigned i = 0; i < SIM_NODES + SIM_COPIES; i++)
+        node_init(sim, i, directory);
+    for (unsigned i = 0; i < SIM_RESPONSES; i++)
+        sim->responses[i].sim = sim;
+    *out = sim;
+}
+
+static void begin(struct sim *sim)
+{
+    shop_create(sim);
+    for (unsigned i = 0; i < SIM_NODES; i++)
+        schedule_add(&sim->schedule, sim->schedule.now_us + i * SIM_MS, first_start, &sim->nodes[i],
+                     0);
+    schedule_add(&sim->schedule, sim->schedule.now_us, on_tick, sim, 0);
+    for (size_t i = 0; i < sim->plan.count; i++)
+        if (!sim->plan.acts[i].is_left_out)
+            schedule_add(&sim->schedule, sim->plan.acts[i].at_us, act, sim, i);
+}
+
+/* Takes moments until then, or until a promise is broken. */
+static void run_until(struct sim *sim, uint64_t until_us)
+{
+    struct moment moment;
+    while (!sim->is_broken && schedule_take(&sim->schedule, until_us, &moment)) {
+        sim->tally->moments++;
+        moment.fire(moment.object, moment.number);
+    }
+}
+
+void sim_run(struct sim *sim)
+{
+    uint64_t begun_us = sim->schedule.now_us;
+    begin(sim);
+    run_until(sim, begun_us + (SIM_DURATION_S + 1) * SIM_SECOND);
+    if (!sim->is_broken) {
+        fault_heal(sim);
+        for (unsigned i = 0; i < SIM_RESPONSES; i++)
+            if (sim->responses[i].state != RESPONSE_FREE)
+                sim->responses[i].ends_us = sim->schedule.now_us + LAST_US;
+        uint64_t limit_us = sim->schedule.now_us + REST_US;
+        while (!sim->is_broken && !watch_is_at_rest(sim) && sim->schedule.now_us < limit_us)
+            run_until(sim, sim->schedule.now_us + SIM_SECOND / 2);
+        run_until(sim, sim->schedule.now_us + SETTLE_US);
+    }
+    if (!sim->is_broken) {
+        sim_tell(sim, "all", "the world is at rest");
+        watch_rest(sim);
+    }
+    if (sim->is_broken && sim->story != NULL)
+        watch_tell(sim);
+    sim->tally->simulated_us += sim->schedule.now_us - begun_us;
+}
+
+uint64_t sim_digest(struct sim *sim)
+{
+    uint64_t digest = store_digest(sim->redis.store);
+    for (unsigned i = 0; i < SIM_ACCOUNTS; i++)
+        digest = random_mix(digest, sim->accounts[i].delivered, i);
+    return random_mix(digest, sim->schedule.order, sim->schedule.now_us);
+}
+
+void sim_destroy(struct sim **out)
+{
+    struct sim *sim = *out;
+    struct moment moment;
+    for (unsigned i = 0; i < SIM_NODES + SIM_COPIES; i++)
+        node_free(&sim->nodes[i]);
+    while (schedule_take(&sim->schedule, UINT64_MAX, &moment))
+        connection_discard(&moment);
+    schedule_free(&sim->schedule);
+    shop_destroy(sim);
+    watch_destroy(sim);
+    redis_free(sim);
+    plan_free(sim);
+    free(sim);
+    *out = NULL;
+}

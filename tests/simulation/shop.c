@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A shop: it opens accounts, moves money, suspends, activates and revokes, at one node or at two at
+ * once, and tries again until it is told that it is done. See shop.h.
+ */
+#include "tests/simulation/shop.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/base/check.h"
+#include "storage/ledger/post.h"
+#include "tests/simulation/store.h"
+
+#define BATCH_US (50 * SIM_MS) /* between two operations of a batch */
+
+/* ---- what the shop does ---- */
+
+static struct order *order_make(struct sim *sim, enum ledger_operation operation, unsigned account,
+                                int64_t amount)
+{
+    struct shop *shop = sim->shop;
+    if (shop->count == ORDERS_MAX)
+        return NULL;
+    struct order *order = &shop->orders[shop->count++];
+    *order = (struct order){.operation = operation, .account = account, .amount = amount};
+    if (operation == LEDGER_OPEN || operation == LEDGER_TOP_UP || operation == LEDGER_ADJUST)
+        snprintf(order->transaction, sizeof(order->transaction), "order-%u", shop->count);
+    if (order_moves_money(order) && amount > 0)
+        sim->accounts[account].money_most += amount;
+    return order;
+}
+
+/* Whether an operation on the account's status has no answer yet: the next one waits for it. */
+static bool is_status_open(const struct shop *shop, unsigned account)
+{
+    for (unsigned i = 0; i < shop->count; i++) {
+        const struct order *order = &shop->orders[i];
+        if (order->account == account && !order->is_done &&
+            (order->operation == LEDGER_SUSPEND || order->operation == LEDGER_ACTIVATE))
+            return true;
+    }
+    return false;
+}
+
+void shop_operate(struct sim *sim, struct random *random)
+{
+    unsigned account = (unsigned)random_below(random, SIM_ACCOUNTS);
+    unsigned node = (unsigned)random_below(random, SIM_NODES);
+    uint64_t kind = random_below(random, 20);
+    int64_t amount = (int64_t)random_between(random, 1, 1000000);
+    struct order *order = NULL;
+    if (!sim->accounts[account].is_opened)
+        return;
+    if (kind < 8) {
+        order = order_make(sim, LEDGER_TOP_UP, account, amount);
+    } else if (kind < 10) {
+        order = order_make(sim, LEDGER_ADJUST, account,
+                           random_happens(random, 1, 2) ? amount / 4 : -(amount / 4 + 1));
+    } else if (kind < 12) {
+        uint32_t link = (uint32_t)random_below(random, SIM_LINKS);
+        order = order_make(sim, LEDGER_REVOKE_LINK, sim->links[link].account,
+                           (int64_t)(SIM_EPOCH_MS + 86400000));
+        if (order != NULL)
+            order->link = link;
+    } else if (!sim->has_status_operations || is_status_open(sim->shop, account)) {
+        return;
+    } else {
+        bool suspends = sim->accounts[account].wanted_status == LEDGER_ACTIVE;
+        order = order_make(sim, suspends ? LEDGER_SUSPEND : LEDGER_ACTIVATE, account, 0);
+    }
+    if (order == NULL)
+        return;
+    order_begin(sim, order, node);
+    if (order->transaction[0] != '\0' && random_happens(random, 1, 4))
+        order_begin(sim, order, (node + 1) % SIM_NODES); /* twice, at once */
+}
+
+static void batch(void *object, uint64_t number)
+{
+    struct sim_node *node = object;
+    struct sim *sim = node->sim;
+    unsigned account = (unsigned)(random_mix(sim->seed, 7000, number) % SIM_ACCOUNTS);
+    if (number > 0)
+        schedule_add(&sim->schedule, sim->schedule.now_us + BATCH_US, batch, node, number - 1);
+    if (!sim->accounts[account].is_opened || sim->is_resting)
+        return;
+    struct order *order = order_make(sim, LEDGER_TOP_UP, account, 1);
+    if (order != NULL)
+        order_begin(sim, order, node->number);
+}
+
+void shop_batch(struct sim_node *node, unsigned count)
+{
+    struct schedule *schedule = &node->sim->schedule;
+    schedule_add(schedule, schedule->now_us, batch, node, count);
+}
+
+static void open_accounts(void *object, uint64_t number)
+{
+    struct sim *sim = object;
+    struct random random = {random_mix(sim->seed, 6000, number)};
+    struct order *order = order_make(sim, LEDGER_OPEN, (unsigned)number,
+                                     (int64_t)random_between(&random, 1000000, 6000000));
+    order_begin(sim, order, (unsigned)random_below(&random, SIM_NODES));
+}
+
+void shop_create(struct sim *sim)
+{
+    sim->shop = calloc(1, sizeof(*sim->shop));
+    check(sim->shop != NULL);
+    for (unsigned i = 0; i < SIM_ACCOUNTS; i++)
+        schedule_add(&sim->schedule, sim->schedule.now_us + (100 + 50 * i) * SIM_MS, open_accounts,
+                     sim, i);
+}
+
+void shop_destroy(struct sim *sim)
+{
+    free(sim->shop);
+    sim->shop = NULL;
+}
+
+bool shop_is_idle(const struct sim *sim)
+{
+    for (unsigned i = 0; i < sim->shop->count; i++)
+        if (!sim->shop->orders[i].is_done && !sim->shop->orders[i].is_refused)
+            return false;
+    for (unsigned i = 0; i < ATTEMPTS_MAX; i++)
+        if (sim->shop->attempts[i].stage != STAGE_FREE)
+            return false;
+    return true;
+}
+
+bool shop_counts_once(struct sim *sim, const char *transaction)
+{
+    struct shop *shop = sim->shop;
+    unsigned i = 0;
+    while (i < shop->count && strcmp(shop->orders[i].transaction, transaction) != 0)
+        i++;
+    check(i < shop->count);
+    bool is_first = !shop->orders[i].is_counted;
+    shop->orders[i].is_counted = true;
+    return is_first;
+}
+
+/* ---- at rest ---- */
+
+static void check_order(struct sim *sim, const struct order *order)
+{
+    char key[64], content[96], text[96];
+    size_t length;
+    if (order->transaction[0] == '\0')
+        return;
+    snprintf(key, sizeof(key), "tg:{" SIM_ISSUER "/%s}:transactions",
+             sim->accounts[order->account].name);
+    const char *known = store_field(sim->redis.store, key, order->transaction, &length);
+    watch_looked(sim, SIM_PROMISE_money_kept);
+    if (known == NULL && order->is_done)
+        sim_break(sim, SIM_PROMISE_money_kept, "Redis does not know %s, of which the shop was told",
+                  order_words(order, text));
+    enum ledger_plan plan =
+        sim->accounts[order->account].is_prepaid ? LEDGER_PREPAID : LEDGER_POSTPAID;
+    snprintf(content, sizeof(content), "%s %" PRId64 " %s", post_operation_name(order->operation),
+             order->amount, post_plan_name(order->operation, plan));
+    if (known != NULL && (length != strlen(content) || memcmp(known, content, length) != 0))
+        sim_break(sim, SIM_PROMISE_money_kept, "Redis has \"%.*s\" of %s", (int)length, known,
+                  order_words(order, text));
+}
+
+void shop_check(struct sim *sim)
+{
+    const struct shop *shop = sim->shop;
+    int64_t money[SIM_ACCOUNTS] = {0};
+    char key[64];
+    for (unsigned i = 0; i < shop->count; i++) {
+        const struct order *order = &shop->orders[i];
+        size_t length;
+        check_order(sim, order);
+        snprintf(key, sizeof(key), "tg:{" SIM_ISSUER "/%s}:transactions",
+                 sim->accounts[order->account].name);
+        if (order->transaction[0] != '\0' &&
+            store_field(sim->redis.store, key, order->transaction, &length) != NULL)
+            money[order->account] += order->amount;
+    }
+    for (unsigned i = 0; i < SIM_ACCOUNTS; i++) {
+        const struct sim_account *account = &sim->accounts[i];
+        snprintf(key, sizeof(key), "tg:{" SIM_ISSUER "/%s}:account", account->name);
+        int64_t used = redis_number(sim, key, "used"), balance = redis_number(sim, key, "balance");
+        int64_t wanted = account->is_prepaid ? money[i] - used : money[i];
+        watch_looked(sim, SIM_PROMISE_balance);
+        if (account->is_opened && balance != wanted)
+            sim_break(sim, SIM_PROMISE_balance,
+                      "account %s has %" PRId64 ", and %" PRId64 " came in, of which %" PRId64
+                      " were billed",
+                      account->name, balance, money[i], used);
+        size_t length;
+        const char *status = store_field(sim->redis.store, key, "status", &length);
+        if (!sim->has_status_operations || !account->is_opened || status == NULL)
+            continue;
+        watch_looked(sim, SIM_PROMISE_status_is_last);
+        bool is_active = length == 6 && memcmp(status, "active", 6) == 0;
+        if (is_active != (account->wanted_status == LEDGER_ACTIVE))
+            sim_break(sim, SIM_PROMISE_status_is_last, "account %s is %.*s", account->name,
+                      (int)length, status);
+    }
+}

@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A simulated world for the ledger: nodes with their workers, clients and shops around one Redis,
+ * in one thread and in simulated time. The nodes run the real code of storage/ledger/ and
+ * server/grant/, through step functions and tables of functions; the Redis runs the real function
+ * library. A seed decides all that happens, so a run may be repeated exactly.
+ *
+ *   run.c     one run: makes the world, takes moments, lets it come to rest
+ *   plan.c    what the seed has in store: requests, shops' operations, faults
+ *   node.c    a process of a node: opened, stepped, killed; its workers are in worker.c, their
+ *             responses in response.c
+ *   connection.c  a connection to Redis; redis.c  the Redis, with store.c
+ *   disk.c    a journal's disk
+ *   shop.c    money and revocations; attempt.c brings them through a node
+ *   faults.c  what goes wrong
+ *   promises.c  what must hold at any time; rest.c  what must hold at rest
+ *   campaign.c  many seeds, and one seed made small; main.c  the command line
+ */
+#ifndef TOLLGATE_SIMULATION_SIM_H
+#define TOLLGATE_SIMULATION_SIM_H
+
+#include <hiredis/hiredis.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "server/grant/decision.h"
+#include "server/grant/grants.h"
+#include "server/grant/question.h"
+#include "storage/ledger/ledger_internal.h"
+#include "tests/simulation/connection.h"
+#include "tests/simulation/disk.h"
+#include "tests/simulation/random.h"
+#include "tests/simulation/redis.h"
+#include "tests/simulation/schedule.h"
+
+#define SIM_MS          UINT64_C(1000) /* in microseconds */
+#define SIM_SECOND      (1000 * SIM_MS)
+#define SIM_EPOCH_MS    UINT64_C(1764000000000) /* the real time when a run begins: within a day */
+#define SIM_NODES       3
+#define SIM_COPIES      1 /* more places for nodes, for copies of directories */
+#define SIM_WORKERS     2 /* of each node */
+#define SIM_ACCOUNTS    4
+#define SIM_LINKS       12
+#define SIM_FILES       3
+#define SIM_RESPONSES   64 /* of all nodes */
+#define SIM_ISSUER      "shop"
+
+/* By the configuration's keys, but shorter, so that a minute sees many of each. */
+#define SIM_VALIDITY_MS 4000
+#define SIM_SLICE_BYTES (64u * 1024)
+#define SIM_PERIOD_MS   20000 /* use_window_s */
+#define SIM_LEASE_MS    3000
+#define SIM_MARK_MS     200
+#define SIM_TIMEOUT_MS  2000 /* admission_timeout_ms */
+#define SIM_DOWNLOADS   12
+#define SIM_TICK_MS     100
+#define SIM_DURATION_S  60
+
+struct sim;
+struct sim_node;
+
+/* ---- what clients fetch ---- */
+
+struct sim_file {
+    char path[16];
+    uint64_t size;
+};
+
+struct sim_link {
+    unsigned account, file;
+    unsigned char link_id[LEDGER_LINK_ID_BYTES];
+    uint32_t max_uses;
+    uint64_t max_bytes;
+    uint64_t delivered;  /* bytes that its clients have received */
+    uint64_t excused;    /* as of an account */
+    uint64_t revoked_us; /* since when the Redis in force knows it; 0: it does not */
+};
+
+struct sim_account {
+    char name[16];
+    bool is_prepaid, is_opened; /* is_opened: the shop was told so */
+    int64_t money_most;         /* all that a shop ever sent, whether or not it arrived */
+    uint64_t delivered;         /* bytes that clients have received */
+    uint64_t
+        excused; /* of them, those that the promises let go unpaid: lost with a process, a Redis */
+    uint64_t suspended_us; /* since when the Redis in force knows it; 0: it does not */
+    int wanted_status;     /* as the shop was last told: LEDGER_ACTIVE ...; -1: nothing is sure */
+};
+
+/* ---- a worker and its responses ---- */
+
+enum sim_response_state { RESPONSE_FREE, RESPONSE_ADMITTING, RESPONSE_SENDING };
+
+#define SIM_DELIVERIES 6
+/* Bytes of a response that are metered into one use and paid from one set of funds. */
+struct sim_delivery {
+    struct window_use *use; /* holds */
+    unsigned funds;
+    uint64_t handed, acknowledged, promised;
+    bool is_part; /* its end is not the response's */
+};
+
+struct sim_response {
+    struct sim *sim;
+    struct sim_worker *worker;
+    struct sim_link *link;
+    enum sim_response_state state;
+    bool is_parked;
+    uint32_t index, generation;
+    uint64_t question;
+    struct patience patience;
+    struct window *window; /* holds */
+    struct purse purse;
+    uint64_t left, handed; /* bytes */
+    struct sim_delivery deliveries[SIM_DELIVERIES];
+    unsigned first, count; /* deliveries that are not settled: first to count - 1 */
+    uint64_t parked_us;    /* since when */
+    uint64_t progress_us;  /* when the client read last */
+    /* The client. */
+    uint64_t speed;    /* bytes per tick */
+    uint64_t reads_us; /* it reads nothing before */
+    uint64_t received; /* bytes that its kernel acknowledged */
+    uint64_t metered;  /* of them, those that the worker has seen */
+    uint64_t ends_us;  /* when it resets the connection; 0: it does not */
+    struct timer tick;
+};
+
+/* How far a worker's connection is; as in server/delivery/redis_connection_internal.h. */
+enum sim_introduction {
+    INTRODUCTION_NONE,
+    INTRODUCTION_ASKED, /* who this Redis is */
+    INTRODUCTION_KNOWN, /* and it waits until the ledger has replayed to it */
+    INTRODUCTION_TRYING,
+    INTRODUCTION_READY,
+};
+
+struct sim_worker {
+    struct sim_node *node;
+    unsigned number;
+    struct grants grants;
+    struct ledger_clock clock;
+    struct ledger_redis redis; /* what its grants are given */
+    struct sim_connection connection;
+    enum sim_introduction introduction;
+    bool is_refused; /* the connection is given up outside of its callbacks */
+    bool is_trying;
+    char run_id[41];
+    uint64_t followed, retry_us;
+    struct timer tick, look; /* look: parked responses are decided again */
+    bool look_again;         /* transfers, too: something was pushed */
+};
+
+/* ---- a node ---- */
+
+/* What one process of a node did, by account: bytes that it metered, and of them those that its
+ * journal keeps for certain, and those that it may keep. */
+struct sim_metered {
+    uint64_t all, least, most;
+};
+
+struct sim_node {
+    struct sim *sim;
+    unsigned number;
+    char name[16], directory[96];
+    bool exists, is_up, is_ending; /* is_ending: it stops in good order */
+    bool is_retired;               /* it is not started again */
+    bool is_copy, is_renamed, has_lost_segment;
+    bool is_kept_out;  /* it lost data, so it need not serve again, nor post all */
+    bool loses_power;  /* with its next end */
+    uint64_t instance; /* decides the id of its state directory */
+    int64_t clock_ms;  /* its clock is ahead by so much */
+    struct disk disk;
+    struct ledger_clock clock;
+    struct ledger_outside outside;
+    struct ledger *ledger;
+    struct windows *windows;
+    struct sim_connection poster, push, admin;
+    struct sim_worker workers[SIM_WORKERS];
+    struct timer write, post, hear;
+    struct sim_metered metered[SIM_ACCOUNTS]; /* of this process */
+    struct sim_metered before[SIM_ACCOUNTS];  /* of those before it */
+    bool has_failed;                          /* the journal of this process */
+    uint64_t starts;
+};
+
+/* ---- faults ---- */
+
+/*
+ * What may go wrong: name, times a minute (in tenths), the switch that turns it off with a known
+ * fault (or NONE), and what it is.
+ */
+#define SIM_FAULTS(X)                                                                              \
+    X(cut, 40, "a connection to Redis is cut; some of what was sent arrives, no answer does")      \
+    X(delay, 40, "a connection is slow for a while; answers come after their askers gave up")      \
+    X(part, 10, "a node and Redis do not reach each other for a while")                            \
+    X(stall, 10, "Redis does nothing for a while, then all that waited")                           \
+    X(restart_redis, 6, "Redis is killed and comes back with its data")                            \
+    X(readonly, 6, "Redis is a replica for a while")                                               \
+    X(empty, 3, "Redis loses all data, while it runs")                                             \
+    X(lose_redis, 3, "Redis is killed and comes back empty")                                       \
+    X(fail_over, 5, "a replica takes the place of Redis, without the newest writes")               \
+    X(restore, 2, "Redis comes back as it was some seconds ago")                                   \
+    X(kill, 20, "a node is killed between two steps, and starts again")                            \
+    X(kill_writing, 15, "a node is killed while it writes its journal; power may be lost, too")    \
+    X(stop, 8, "a node stops in good order, and starts again")                                     \
+    X(disk_error, 5, "a write or a sync of the journal fails")                                     \
+    X(disk_full, 8, "no segment can be made for a while")                                          \
+    X(clock, 15, "a node's clock steps forth or back")                                             \
+    X(copy, 3, "a copy of a node's directory is started under the same name")                      \
+    X(copy_renamed, 3, "a copy of a node's directory is started under another name")               \
+    X(lose_segment, 2, "a node is killed and loses its newest segment")
+
+enum sim_fault {
+#define X(name, rate, help) SIM_FAULT_##name,
+    SIM_FAULTS(X)
+#undef X
+        SIM_FAULTS_COUNT
+};
+
+/* ---- promises ---- */
+
+/* What must hold: name, and what it says. */
+#define SIM_PROMISES(X)                                                                            \
+    X(billed_not_more, "no account is billed more than its clients received")                      \
+    X(billed_exactly, "at rest each byte that a journal keeps is billed once")                     \
+    X(balance, "at rest a balance is the money that came in, less what was billed")                \
+    X(usage, "at rest the usage by day and file sums up to what was billed")                       \
+    X(not_overspent, "no prepaid account receives more than its money")                            \
+    X(link_not_overspent, "no link receives more than its max_bytes")                              \
+    X(uses, "no link has more uses than its max_uses")                                             \
+    X(nothing_reserved, "at rest no running node has funds reserved")                              \
+    X(reserved_is_sum, "what is reserved is the sum of the nodes' grants")                         \
+    X(money_kept, "each operation of which a shop was told is in Redis at rest")                   \
+    X(status_is_last, "at rest an account has the status of which the shop was told last")         \
+    X(watermark, "a watermark never falls, but with the data of Redis")                            \
+    X(marked, "after a step of the writer the journal keeps all that was metered")                 \
+    X(closing_has_room, "a download's closing record finds the room reserved for it")              \
+    X(answered, "no response waits for ever, and no window asks for ever")                         \
+    X(revoked_not_begun, "no response of a revoked link or suspended account begins late")         \
+    X(revoked_not_sent, "no transfer of one goes on past its validity")                            \
+    X(posted, "at rest everything is posted")                                                      \
+    X(opens, "a node's journal can be read when it starts again")                                  \
+    X(replays, "the same seed ends in the same state")
+
+enum sim_promise {
+#define X(name, help) SIM_PROMISE_##name,
+    SIM_PROMISES(X)
+#undef X
+        SIM_PROMISES_COUNT
+};
+
+/* ---- the plan ---- */
+
+enum sim_act_kind { ACT_REQUEST, ACT_SHOP, ACT_FAULT };
+
+struct sim_act {
+    uint64_t at_us;
+    enum sim_act_kind kind;
+    enum sim_fault fault;
+    uint64_t seed;    /* decides its particulars */
+    bool is_left_out; /* by the shrinker */
+};
+
+struct sim_plan {
+    struct sim_act *acts; /* owns; by time */
+    size_t count;
+};
+
+/* A run's options. Known faults of the ledger, each with a switch that turns off what leads to it. */
+#define SIM_KNOWN(X)                                                                               \
+    X(funds_leak, "funds stay reserved after an answer, or a release, was lost")                   \
+    X(clock_order, "suspend and activate are ordered by the nodes' clocks")                        \
+    X(expired_funds, "what a slow client or poster holds for twice the validity is lent again")    \
+    X(renamed_copy, "a copy of a directory under another name loses bills")                        \
+    X(overspent_after_loss, "an account is overspent after Redis lost data")
+
+enum sim_known {
+#define X(name, help) SIM_KNOWN_##name,
+    SIM_KNOWN(X)
+#undef X
+        SIM_KNOWN_COUNT
+};
+
+struct sim_tally {
+    uint64_t struck[SIM_FAULTS_COUNT], looked[SIM_PROMISES_COUNT];
+    uint64_t requests, begun, refused, completed, operations, moments, simulated_us;
+};
+
+/* ---- the world ---- */
+
+struct sim {
+    uint64_t seed;
+    struct schedule schedule;
+    struct sim_plan plan;
+    bool is_known_off[SIM_KNOWN_COUNT];
+    bool has_funds;             /* accounts with a bound; see plan.c for what that leaves out */
+    bool has_status_operations; /* the shop suspends and activates */
+    bool may_lose_redis; /* Redis loses data in this seed, or else a journal does: never both */
+    bool has_lost_data;  /* Redis */
+    bool is_copied;      /* a copy was started under the name of its original */
+    bool is_resting;     /* nothing goes wrong any more */
+    struct sim_redis redis;
+    struct sim_node nodes[SIM_NODES + SIM_COPIES];
+    struct sim_account accounts[SIM_ACCOUNTS];
+    struct sim_link links[SIM_LINKS];
+    struct sim_file files[SIM_FILES];
+    struct sim_response responses[SIM_RESPONSES];
+    struct shop *shop;       /* owns */
+    struct watch *watch;     /* owns: of promises.c */
+    struct sim_tally *tally; /* borrows */
+    FILE *story;             /* borrows; NULL: nothing is told */
+    bool is_broken;
+    enum sim_promise broken;
+    char why[400];
+    uint64_t broken_us;
+};
+
+static inline uint64_t sim_now_ms(const struct sim *sim)
+{
+    return sim->schedule.now_us / SIM_MS;
+}
+
+/* run.c: runs the plan, and lets the world come to rest. */
+void sim_create(struct sim **out, uint64_t seed, const bool known_off[SIM_KNOWN_COUNT],
+                const char *directory, struct sim_tally *tally, FILE *story);
+void sim_run(struct sim *sim);
+void sim_destroy(struct sim **sim);
+/* Of all that can be seen from outside, for comparing two runs of a seed. */
+uint64_t sim_digest(struct sim *sim);
+/* Notes a broken promise, once; the run ends. */
+void sim_break(struct sim *sim, enum sim_promise promise, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Tells a line of the story: time, who, what. */
+void sim_tell(struct sim *sim, const char *who, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+const char *sim_fault_name(enum sim_fault fault);
+const char *sim_promise_name(enum sim_promise promise);
+
+/* process.c: what getrandom gives from now on. */
+void sim_entropy_seed(uint64_t seed);
+
+/* plan.c */
+void plan_make(struct sim *sim);
+void plan_free(struct sim *sim);
+
+/* node.c */
+void node_init(struct sim *sim, unsigned number, const char *directory);
+void node_start(struct sim_node *node);
+/* Makes `to` a node with a copy of the state directory of `from`. */
+void node_copy(struct sim_node *to, const struct sim_node *from, const char *name);
+/* Ends the process at once; nothing more of it reaches the disk or Redis. */
+void node_kill(struct sim_node *node, const char *why);
+/* Ends it in good order, as far as the node can. */
+void node_stop(struct sim_node *node);
+/* Starts it again after so long. */
+void node_start_later(struct sim_node *node, uint64_t delay_us);
+/* The operator of a node whose journal has failed replaces its disk, and starts it again. */
+void node_replace_disk(struct sim_node *node);
+void node_free(struct sim_node *node);
+void node_write_now(struct sim_node *node);
+static inline uint64_t node_monotonic_ms(const struct sim_node *node)
+{
+    return sim_now_ms(node->sim) + 1000;
+}
+
+/* worker.c, response.c */
+void worker_init(struct sim_node *node, unsigned number);
+void worker_start(struct sim_worker *worker);
+void worker_stop(struct sim_worker *worker);
+void worker_look(struct sim_worker *worker, bool again);
+void response_request(struct sim *sim, struct random *random);
+/* Decides a parked response again, or looks at a transfer that may have to ask. */
+void response_retry(struct sim_response *response);
+void response_look_again(struct sim_response *response);
+/* Ends it; what its client has not acknowledged is not billed. */
+void response_end(struct sim_response *response, const char *why);
+/* Ends it with its process: nothing is settled. */
+void response_vanish(struct sim_response *response);
+bool response_find(void *self, const struct grants_asker *asker, struct demand *out);
+void response_answered(void *self, const struct grants_asker *asker,
+                       const struct grants_answer *answer);
+
+/* faults.c */
+void fault_strike(struct sim *sim, enum sim_fault fault, struct random *random);
+/* Ends all that is wrong. */
+void fault_heal(struct sim *sim);
+
+/* shop.c */
+void shop_create(struct sim *sim);
+void shop_destroy(struct sim *sim);
+void shop_operate(struct sim *sim, struct random *random);
+/* So many small operations at one node, one soon after the other. */
+void shop_batch(struct sim_node *node, unsigned count);
+bool shop_is_idle(const struct sim *sim);
+/* True for the first call with the transaction: more than one node may post it. */
+bool shop_counts_once(struct sim *sim, const char *transaction);
+/* Checks at rest what shops were told. */
+void shop_check(struct sim *sim);
+
+/* promises.c; at rest: rest.c */
+void watch_account_key(const struct sim *sim, unsigned account, const char *what, char out[96]);
+void watch_link_key(const struct sim *sim, const struct sim_link *link, char key[200]);
+/* Which account a key is of; SIM_ACCOUNTS: none. */
+unsigned watch_account_of(const struct sim *sim, const char *key);
+void watch_create(struct sim *sim);
+void watch_destroy(struct sim *sim);
+void watch_executed(struct sim *sim, int count, const char *const words[], const size_t lengths[],
+                    const redisReply *reply);
+void watch_received(struct sim_response *response, uint64_t bytes);
+void watch_begun(struct sim_response *response);
+void watch_sent(struct sim_response *response);
+void watch_written(struct sim_node *node);
+void watch_ended(struct sim_node *node); /* a process */
+void watch_looked(struct sim *sim, enum sim_promise promise);
+/* Redis lost data: what may be overspent and what watermarks may fall. */
+void watch_lost_data(struct sim *sim);
+void watch_tick(struct sim *sim);
+bool watch_is_at_rest(const struct sim *sim);
+void watch_rest(struct sim *sim);
+/* Tells what Redis holds. */
+void watch_tell(struct sim *sim);
+
+#endif
