@@ -64,3 +64,15 @@ Test(address_table, counts_as_an_array_would)
     }
     address_table_destroy(&table);
 }
+
+/* A table without free slots would look for one for ever. */
+Test(address_table, full_of_addresses_refuses_another_one, .timeout = 10)
+{
+    struct address_table *table;
+    cr_assert_eq(address_table_create(&table, 16, 1), 0);
+    for (unsigned i = 0; i <= 16; i++) {
+        struct client_address address = {.ip = {[10] = 0xff, [11] = 0xff, [15] = (unsigned char)i}};
+        cr_expect_eq(address_table_enter(table, &address), i < 16, "%u", i);
+    }
+    address_table_destroy(&table);
+}

@@ -97,3 +97,15 @@ Test(funds, break_off_where_more_is_spent_than_one_of_them_has, .signal = SIGABR
     funds_spend(&purse, BOTH, 4);
     funds_spend(&purse, BOTH, 1);
 }
+
+Test(funds, that_do_not_bound_are_neither_filled_nor_levelled)
+{
+    struct funds purse = FUNDS(1, 2), spare = FUNDS(10, 20), surplus = {0};
+    cr_expect_eq(funds_fill(&purse, &spare, ACCOUNT, 5), 5u);
+    expect(&purse, 5, 2);
+    expect(&spare, 6, 20);
+    cr_expect_eq(funds_level(&purse, &spare, ACCOUNT, &surplus), 11u);
+    cr_expect(funds_are_empty(&surplus), "the link's bytes are beyond the account's");
+    expect(&purse, 5, 2);
+    expect(&spare, 6, 20);
+}

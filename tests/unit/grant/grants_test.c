@@ -128,3 +128,84 @@ Test(grants, let_a_transfer_go_on_with_what_there_is_and_a_response_begin_with_a
     ledger_account_drop(&alice);
     stop();
 }
+
+/* ---- purses ---- */
+
+Test(grants, count_a_response_as_paying_from_its_first_byte_to_its_end)
+{
+    start_asking();
+    struct ledger_account *alice = account("alice");
+    struct window *window = open_window(alice, 1, file);
+    struct purse empty = {0}, purse = {.funds.bytes[LEDGER_FUND_ACCOUNT] = 50};
+    purse_begin(&empty, window);
+    cr_expect_eq(atomic_load(&window->paying), 0u, "it has nothing that others could wait for");
+    purse_begin(&purse, window);
+    purse_end(&empty, windows, window);
+    cr_expect_eq(atomic_load(&window->paying), 1u, "the other one still pays");
+    purse_end(&purse, windows, window);
+    cr_expect_eq(spare(window, LEDGER_FUND_ACCOUNT), 50u);
+    purse.funds.bytes[LEDGER_FUND_ACCOUNT] = 7; /* the next response of the connection */
+    purse_begin(&purse, window);
+    cr_expect_eq(atomic_load(&window->paying), 1u);
+    purse_end(&purse, windows, window);
+    purse_end(&purse, windows, window);
+    cr_expect_eq(atomic_load(&window->paying), 0u);
+    window_drop(&window, now_ms);
+    ledger_account_drop(&alice);
+    stop();
+}
+
+/* ---- the bound of windows ---- */
+
+static int open_status(struct ledger_account *of, uint64_t link, struct window **out)
+{
+    unsigned char bytes[LEDGER_LINK_ID_BYTES] = {0};
+    memcpy(bytes, &link, sizeof(link));
+    const struct window_key key = {.link_id = bytes, .account = of, .file = file, .size = SIZE};
+    return grants_open_window(&grants[1], &key, now_ms, out);
+}
+
+Test(grants, end_idle_windows_to_make_room_for_another_once_in_a_millisecond)
+{
+    enum { MOST = 4 };
+    start_asking();
+    struct ledger_account *alice = account("alice");
+    struct window *window[MOST], *another = NULL;
+    windows_destroy(&windows);
+    cr_assert_eq(windows_create(&windows, ledger, MOST), 0);
+    grants[1].windows = windows;
+    for (uint64_t i = 0; i < MOST; i++) {
+        window[i] = open_by(1, alice, i);
+        cr_expect_eq(window[i]->owner, 1u);
+    }
+    cr_expect_eq(open_status(alice, MOST, &another), -EMFILE, "none is idle");
+    leave(window[0]);
+    cr_expect_eq(open_status(alice, MOST, &another), -EMFILE, "it has swept just now");
+    now_ms++;
+    cr_assert_eq(open_status(alice, MOST, &another), 0);
+    cr_expect_eq(grants[1].owned, another);
+    leave(another);
+    for (unsigned i = 1; i < MOST; i++)
+        leave(window[i]);
+    grants_sweep(&grants[1], now_ms, true);
+    cr_expect_null(grants[1].owned);
+    ledger_account_drop(&alice);
+    stop();
+}
+
+Test(grants, are_asked_for_again_where_other_windows_could_spare_less_than_is_needed)
+{
+    start_asking();
+    struct ledger_account *alice = account("alice");
+    struct window *window = open_window(alice, 1, file), *rich = open_window(alice, 2, file);
+    struct purse purse = {0};
+    const struct demand demand = demand_for(window, &purse, 700);
+    atomic_store(&window->account_bounds, true);
+    window_fund(windows, rich, ACCOUNT, 1, NULL, 0);
+    cr_expect(grants_recall(&grants[0], &demand, LEDGER_FUND_ACCOUNT),
+              "with that byte Redis may have enough");
+    window_drop(&window, now_ms);
+    window_drop(&rich, now_ms);
+    ledger_account_drop(&alice);
+    stop();
+}

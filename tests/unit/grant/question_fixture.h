@@ -29,10 +29,12 @@ static const struct ledger_clock test_clock = {.monotonic_ms = read_clock};
 
 /* ---- Redis ---- */
 
-/* A command that was sent: its function, and its first two numbers behind node and epoch. */
+/* A command that was sent: its function, its first two numbers behind node and epoch, and the words
+ * behind those. */
 struct sent {
     char function[32];
     uint64_t numbers[2];
+    char rest[200];
     ledger_redis_done *done;
     ledger_redis_late *late;
     void *context;
@@ -41,6 +43,7 @@ struct sent {
 static struct sent sent[32];
 static unsigned sent_count;
 static bool is_up, refuses;
+static struct window *contested; /* worker 1 wants to ask for it while worker 0 sends */
 
 static inline bool is_ready(const void *self)
 {
@@ -51,7 +54,10 @@ static inline bool is_ready(const void *self)
 static inline int keep(void *self, int count, const char *const words[], const size_t lengths[],
                        ledger_redis_done *done, ledger_redis_late *late, void *context)
 {
-    (void)self, (void)lengths;
+    size_t used = 0;
+    (void)self;
+    if (contested != NULL)
+        cr_assert_not(window_ask(windows, contested, 1));
     if (!is_up || refuses)
         return -ENOTCONN;
     cr_assert_lt(sent_count, 32u);
@@ -62,6 +68,9 @@ static inline int keep(void *self, int count, const char *const words[], const s
                           .late = late,
                           .context = context};
     snprintf(kept->function, sizeof(kept->function), "%s", words[1]);
+    for (int i = 11; i < count && used < sizeof(kept->rest); i++)
+        used += (size_t)snprintf(kept->rest + used, sizeof(kept->rest) - used, "%s%.*s",
+                                 i > 11 ? " " : "", (int)lengths[i], words[i]);
     return 0;
 }
 
@@ -140,6 +149,7 @@ static inline void start_asking_in(const struct ledger_outside *outside)
     woken = 0;
     is_up = true;
     refuses = waits = false;
+    contested = NULL;
     for (unsigned i = 0; i < 2; i++) {
         grants[i] = (struct grants){
             .windows = windows,

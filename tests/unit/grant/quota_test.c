@@ -118,3 +118,62 @@ Test(quota, forgets_the_unacknowledged_of_another_minute)
     cr_expect_eq(quota_unacknowledged(&quota, 120000), 0u);
     cr_expect_eq(quota_count_unacknowledged(&quota, 120000), 1u);
 }
+
+Test(quota, a_bucket_begins_as_full_as_it_is_told)
+{
+    struct bucket bucket;
+    bucket_init(&bucket, 1000, BURST_US, 100000, 5000);
+    cr_expect_eq(bucket_take(&bucket, 10, 1, 5000), 10u, "no more than is wanted");
+    cr_expect_eq(bucket_take(&bucket, 500, 1, 5000), 90u);
+    /* Soon after the machine has started, when the time is less than a burst. */
+    bucket_init(&bucket, 1000, BURST_US, 0, 100);
+    cr_expect_eq(bucket_take(&bucket, 500, 1, 150), 50u);
+}
+
+Test(quota, bytes_that_take_less_than_a_microsecond_are_not_free)
+{
+    struct bucket bucket;
+    uint64_t sum = 0;
+    bucket_init(&bucket, 3000000, BURST_US, 1000, 5000); /* 3,000 bytes are there */
+    for (unsigned i = 0; i < 5000; i++)
+        sum += bucket_take(&bucket, 1, 1, 5000);
+    cr_expect_leq(sum, 3000u, "%llu", (unsigned long long)sum);
+    bucket_init(&bucket, 3000000, BURST_US, 1000, 5000);
+    for (unsigned i = 0; i < 300; i++) {
+        cr_assert_eq(bucket_take(&bucket, 3, 1, 5000), 3u);
+        for (unsigned j = 0; j < 3; j++)
+            bucket_give(&bucket, 1);
+    }
+    sum = bucket_take(&bucket, 1000000, 1, 5000);
+    cr_expect_leq(sum, 3000u, "giving back made %llu bytes", (unsigned long long)sum - 3000);
+}
+
+Test(quota, a_sharer_gets_a_byte_where_there_is_less_than_one_for_each)
+{
+    struct bucket bucket;
+    bucket_init(&bucket, 1000, BURST_US, 0, 5000);
+    cr_expect_eq(bucket_take(&bucket, 500, 10, 5003), 1u, "three are there for ten");
+}
+
+Test(quota, holds_two_turns_of_its_rate_at_most)
+{
+    struct quota quota = {0};
+    quota_init(&quota, 1000);
+    atomic_store(&quota.bucket.rate, 1000);
+    cr_expect_eq(bucket_take(&quota.bucket, 5000, 1, 1000), 0u, "it is empty at first");
+    cr_expect_eq(bucket_take(&quota.bucket, 5000, 1, 100000), 2u * QUOTA_TURN_MS);
+}
+
+Test(quota, counts_a_response_that_joins_whatever_the_limit)
+{
+    struct quota quota = {0};
+    quota_init(&quota, 1000);
+    atomic_store(&quota.max_conns, 1);
+    quota_join(&quota);
+    quota_join(&quota);
+    cr_expect_eq(atomic_load(&quota.responses), 2u);
+    cr_expect_not(quota_enter(&quota));
+    quota_leave(&quota);
+    quota_leave(&quota);
+    cr_expect(quota_enter(&quota));
+}

@@ -206,6 +206,63 @@ Test(window_funds, are_looked_for_in_all_windows_until_some_are_found)
     stop();
 }
 
+Test(window_funds, are_recalled_no_further_than_needed_over_several_turns)
+{
+    start(200, 200);
+    struct ledger_account *alice = account("alice");
+    struct window *window = open_window(alice, 1, file);
+    open_spare(alice, 100, 1);
+    cr_expect_eq(windows_recall(windows, window, LEDGER_FUND_ACCOUNT, 33, release, NULL), 33u);
+    window_drop(&window, 1000);
+    ledger_account_drop(&alice);
+    stop();
+}
+
+/* A window that ends without funds is on no list: taking it off would cut the list of the others. */
+Test(window_funds, stay_listed_where_a_window_that_has_none_ends)
+{
+    start(100, 100);
+    struct ledger_account *alice = account("alice");
+    struct window *window = open_window(alice, 1, file), *poor = open_window(alice, 2, file);
+    open_spare(alice, 2, 50);
+    struct window *ended = poor;
+    window_drop(&poor, 1000);
+    cr_assert(window_sweep(windows, ended, 1000, 0, release, NULL));
+    cr_expect_eq(windows_recall(windows, window, LEDGER_FUND_ACCOUNT, 1000, release, NULL), 100u);
+    window_drop(&window, 1000);
+    ledger_account_drop(&alice);
+    stop();
+}
+
+static void expect_link(void *context, const struct ledger_account *of,
+                        const unsigned char link_id[LEDGER_LINK_ID_BYTES],
+                        const struct funds *funds)
+{
+    uint64_t link;
+    memcpy(&link, link_id, sizeof(link));
+    cr_expect_eq(link, funds->bytes[LEDGER_FUND_ACCOUNT], "the funds of another link");
+    cr_expect_eq(of, context);
+    releases++;
+}
+
+Test(window_funds, are_recalled_under_the_link_that_had_them)
+{
+    start(100, 100);
+    struct ledger_account *alice = account("alice");
+    struct window *window = open_window(alice, 1, file);
+    for (uint64_t link = 20; link < 23; link++) {
+        struct window *spare = open_window(alice, link, file);
+        window_fund(windows, spare, ACCOUNT, link, NULL, 0);
+        window_drop(&spare, 1000);
+    }
+    cr_expect_eq(windows_recall(windows, window, LEDGER_FUND_ACCOUNT, 1000, expect_link, alice),
+                 20u + 21 + 22);
+    cr_expect_eq(releases, 3u);
+    window_drop(&window, 1000);
+    ledger_account_drop(&alice);
+    stop();
+}
+
 /* ---- threads ---- */
 
 enum { THREADS = 4, WINDOWS = 8, ROUNDS = 20000 };

@@ -97,6 +97,25 @@ Test(window, finds_a_quota_under_its_account_and_under_no_other)
 }
 
 /* So many files that, with 64 buckets, some share one. */
+/* So many accounts share buckets. */
+Test(window, gives_each_of_many_accounts_a_quota_of_its_own)
+{
+    enum { ACCOUNTS = 256 };
+    static struct window *window[ACCOUNTS];
+    start(ACCOUNTS, ACCOUNTS);
+    for (unsigned i = 0; i < ACCOUNTS; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "a%u", i);
+        struct ledger_account *of = account(name);
+        window[i] = open_window(of, i, file);
+        cr_expect_eq(window[i]->account_quota->account, of, "%s has another's quota", name);
+        ledger_account_drop(&of);
+    }
+    for (unsigned i = 0; i < ACCOUNTS; i++)
+        window_drop(&window[i], 1000);
+    stop();
+}
+
 Test(window, opens_a_window_for_each_file_of_a_link)
 {
     enum { FILES = 70 };
