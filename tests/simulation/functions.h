@@ -20,6 +20,11 @@ struct functions_library;
 struct store;
 struct store_words;
 
+/* Reads the library's name from its first line. False with the text of Redis's error ("ERR ...")
+ * in `error`. */
+bool functions_read_name(const char *text, size_t length, char *name, size_t name_size, char *error,
+                         size_t error_size);
+
 /*
  * Compiles a library, or finds it compiled. NULL with the text of Redis's error ("ERR ...") in
  * `error`: its first line, the code, or what it registers is invalid. The library stays for the

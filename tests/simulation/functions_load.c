@@ -100,6 +100,24 @@ static int error_reply(lua_State *lua)
     return 1;
 }
 
+/* Redis's pcall answers the text of an error that is a table {err = text}. */
+static int protected_call(lua_State *lua)
+{
+    luaL_checkany(lua, 1);
+    if (lua_pcall(lua, lua_gettop(lua) - 1, LUA_MULTRET, 0) == 0) {
+        lua_pushboolean(lua, 1);
+    } else {
+        if (lua_istable(lua, -1)) {
+            lua_getfield(lua, -1, "err");
+            if (lua_isstring(lua, -1) != 0)
+                lua_replace(lua, -2);
+        }
+        lua_pushboolean(lua, 0);
+    }
+    lua_insert(lua, 1);
+    return lua_gettop(lua);
+}
+
 /* Pushes the globals of a function that runs. Of Redis's, these are the ones that never differ
  * between processes and that a library of ours may use. */
 static void push_running(lua_State *lua)
@@ -123,6 +141,8 @@ static void push_running(lua_State *lua)
         protect(lua);
         lua_setfield(lua, -2, tables[i]);
     }
+    lua_pushcfunction(lua, protected_call);
+    lua_setfield(lua, -2, "pcall");
     lua_newtable(lua);
     luaL_register(lua, NULL, redis);
     protect(lua);
@@ -224,9 +244,10 @@ static const char *read_flags(lua_State *lua, bool *read_only)
 /* One named argument: its key and value are on top of the stack. NULL, or the error. */
 static const char *read_named(lua_State *lua, bool *read_only)
 {
-    const char *key = lua_type(lua, -2) == LUA_TSTRING ? lua_tostring(lua, -2) : NULL;
-    if (key == NULL)
+    if (lua_isstring(lua, -2) == 0)
         return "ERR named argument key given to redis.register_function is not a string";
+    /* lua_tostring() of a number would end lua_next(). */
+    const char *key = lua_type(lua, -2) == LUA_TSTRING ? lua_tostring(lua, -2) : "";
     if (strcasecmp(key, "function_name") == 0)
         return lua_isstring(lua, -1) != 0 ? NULL
                                           : "ERR function_name argument given to "
@@ -285,10 +306,10 @@ static int register_function(lua_State *lua)
     size_t length;
     const char *name = lua_tolstring(lua, 1, &length);
     if (!is_name(name, length))
-        return functions_raise(lua, "ERR Function names can only contain letters, numbers, or "
+        return functions_raise(lua, "ERR Library names can only contain letters, numbers, or "
                                     "underscores(_) and must be at least one character long");
     for (size_t i = 0; i < loading->count; i++)
-        if (strcasecmp(loading->functions[i].name, name) == 0)
+        if (strcmp(loading->functions[i].name, name) == 0)
             return functions_raise(lua, "ERR Function already exists in the library");
     check(loading->count < FUNCTIONS_MAX);
     struct functions_function *function = &loading->functions[loading->count++];
@@ -346,6 +367,17 @@ static bool read_first_line(const char *text, size_t length, struct first_line *
     else
         return true;
     return false;
+}
+
+bool functions_read_name(const char *text, size_t length, char *name, size_t name_size, char *error,
+                         size_t error_size)
+{
+    struct first_line first;
+    bool good = read_first_line(text, length, &first, error, error_size);
+    if (good)
+        snprintf(name, name_size, "%s", first.name);
+    free(first.text);
+    return good;
 }
 
 /* Runs the library's code, which registers its functions. False with Redis's error. */

@@ -123,9 +123,12 @@ static void copy_object(struct table_entry *to, const struct store_object *from)
     to->object->expires_ms = from->expires_ms;
     if (from->stream != NULL)
         to->object->stream = stream_copy(from->stream);
-    for (struct table_entry *entry = NULL; (entry = table_next(&from->fields, entry)) != NULL;)
-        table_set_value(table_add(&to->object->fields, entry->key, entry->key_length), entry->value,
-                        entry->value_length);
+    for (struct table_entry *entry = NULL; (entry = table_next(&from->fields, entry)) != NULL;) {
+        struct table_entry *copy = table_add(&to->object->fields, entry->key, entry->key_length);
+        table_set_value(copy, entry->value, entry->value_length);
+        copy->number = entry->number; /* which a cursor of HSCAN names */
+    }
+    to->object->fields.last_number = from->fields.last_number;
 }
 
 int store_copy(struct store *to, const struct store *from)

@@ -148,7 +148,7 @@ struct command {
     void (*run)(struct store *store, const struct store_words *words, struct answer *out);
 };
 
-/* The most frequent first. */
+/* The most frequent first. A function that may not write may not publish either. */
 static const struct command commands[] = {
     {"hmget", -3, READS, hash_hmget},
     {"hset", -4, WRITES, hash_hset},
@@ -160,7 +160,7 @@ static const struct command commands[] = {
     {"hgetall", 2, READS, hash_hgetall},
     {"hdel", -3, WRITES, hash_hdel},
     {"hscan", -3, READS, hash_hscan},
-    {"publish", 3, READS, publish},
+    {"publish", 3, WRITES, publish},
     {"xadd", -5, WRITES, stream_xadd},
     {"xrange", -4, READS, stream_xrange},
     {"del", -2, WRITES, key_del},

@@ -43,7 +43,7 @@ static const struct functions_function *find_function(const struct store *store,
 
 void library_load(struct store *store, const struct store_words *words, struct answer *out)
 {
-    char error[512];
+    char error[512], name[256];
     bool replaces = false;
     int code = words->count - 1;
     for (int i = 2; i < code; i++) {
@@ -54,16 +54,20 @@ void library_load(struct store *store, const struct store_words *words, struct a
         }
         replaces = true;
     }
+    if (!functions_read_name(words->text[code], words->lengths[code], name, sizeof(name), error,
+                             sizeof(error))) {
+        answer_error(out, "%s", error);
+        return;
+    }
+    size_t old = find_library(store, name, strlen(name));
+    if (old < store->libraries_count && !replaces) {
+        answer_error(out, "ERR Library '%s' already exists", name);
+        return;
+    }
     const struct functions_library *library =
         functions_load(words->text[code], words->lengths[code], error, sizeof(error));
     if (library == NULL) {
         answer_error(out, "%s", error);
-        return;
-    }
-    const char *name = functions_library_name(library);
-    size_t old = find_library(store, name, strlen(name));
-    if (old < store->libraries_count && !replaces) {
-        answer_error(out, "ERR Library '%s' already exists", name);
         return;
     }
     const struct functions_library *before =
@@ -81,7 +85,7 @@ void library_load(struct store *store, const struct store_words *words, struct a
     }
     check(store->libraries_count < STORE_LIBRARIES_MAX);
     store->libraries[store->libraries_count++] = library;
-    answer_literal(out, name);
+    answer_literal(out, functions_library_name(library));
 }
 
 static void answer_function(const struct functions_function *function, struct answer *out)

@@ -1,0 +1,490 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Calls at random of the ledger's functions: a few accounts, links, nodes, epochs and instances,
+ * so that they collide; most calls fit what the store holds, so that each answer occurs.
+ */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "server/base/check.h"
+#include "tests/simulation/store_test.h"
+
+#define ACCOUNTS 6
+#define LINKS    3
+#define NODES    4
+#define IDS      3
+#define FILES    12
+#define MANY     900 /* files of account 0 on day 0: its usage is scattered */
+
+/* ---- a call ---- */
+
+void call_begin(struct call *call)
+{
+    call->count = 0;
+    call->used = 0;
+    call->unordered = NULL;
+}
+
+static void place(struct call *call, int index, const char *bytes, size_t length)
+{
+    check(index < CALL_WORDS_MAX && call->used + length + 1 <= CALL_BYTES_MAX);
+    char *to = call->bytes + call->used;
+    memcpy(to, bytes, length);
+    to[length] = '\0';
+    call->used += length + 1;
+    call->words[index] = to;
+    call->lengths[index] = length;
+}
+
+void call_bytes(struct call *call, const char *bytes, size_t length)
+{
+    place(call, call->count++, bytes, length);
+}
+
+void call_text(struct call *call, const char *text)
+{
+    call_bytes(call, text, strlen(text));
+}
+
+void call_format(struct call *call, const char *format, ...)
+{
+    char text[512];
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    check(length >= 0 && (size_t)length < sizeof(text));
+    call_bytes(call, text, (size_t)length);
+}
+
+void call_replace(struct call *call, int index, const char *text)
+{
+    place(call, index, text, strlen(text));
+}
+
+/* ---- chance ---- */
+
+uint64_t world_random(struct world *world, uint64_t below)
+{
+    uint64_t z = world->random += 0x9e3779b97f4a7c15; /* splitmix64 */
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+    return (z ^ (z >> 31)) % below;
+}
+
+bool world_chance(struct world *world, unsigned percent)
+{
+    return world_random(world, 100) < percent;
+}
+
+static unsigned pick(struct world *world, unsigned below)
+{
+    return (unsigned)world_random(world, below);
+}
+
+static int64_t one_of(struct world *world, size_t count, const int64_t numbers[])
+{
+    return numbers[world_random(world, count)];
+}
+#define ONE_OF(world, ...)                                                                         \
+    one_of(world, sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t),                        \
+           (const int64_t[]){__VA_ARGS__})
+
+const char *world_junk(struct world *world)
+{
+    /* Shorter than what Lua hashes in part (see is_loose). */
+    static const char *const junk[] = {"",
+                                       "01",
+                                       "1.5",
+                                       "1e3",
+                                       "-0",
+                                       "+1",
+                                       " 1",
+                                       "1 ",
+                                       "abc",
+                                       "-1",
+                                       "9007199254740991",
+                                       "9007199254740992",
+                                       "-9007199254740992",
+                                       "123456789012345678901",
+                                       "0x10",
+                                       "nan",
+                                       "inf",
+                                       "f f f",
+                                       "x 99999999999999999999 1;",
+                                       "ab 1 99999999999999999999",
+                                       "1 0 5 99999999999999999999",
+                                       "0123456789abcdef 1 x",
+                                       "1 2 3",
+                                       "a\nb\r\n",
+                                       "%s%n"};
+    return junk[pick(world, sizeof(junk) / sizeof(junk[0]))];
+}
+
+/* A number; now and then something else. */
+static void number(struct world *world, struct call *call, int64_t value)
+{
+    if (world_random(world, 200) == 0)
+        call_text(call, world_junk(world));
+    else
+        call_format(call, "%" PRId64, value);
+}
+
+static int64_t now_ms(const struct world *world)
+{
+    return (int64_t)(world->now_us / 1000);
+}
+
+void world_clock(struct world *world)
+{
+    uint64_t hour_us = 3600000000;
+    if (world_chance(world, 90))
+        world->now_us += world_random(world, world_chance(world, 50) ? 2000 : 2000000);
+    else if (world_chance(world, 80))
+        world->now_us += world_random(world, hour_us);
+    else if (world_chance(world, 60))
+        world->now_us += 24 * hour_us * world_random(world, 40);
+    else
+        world->now_us -= hour_us * world_random(world, 600);
+    if (world->now_us < 1700000000000000 || world->now_us > 1900000000000000)
+        world->now_us = 1764000000000000;
+}
+
+/* ---- names ---- */
+
+static unsigned account(struct world *world)
+{
+    return pick(world, ACCOUNTS);
+}
+
+static void account_key(struct call *call, unsigned account, const char *rest)
+{
+    call_format(call, "tg:{iss/a%u}:%s", account, rest);
+}
+
+static void link_key(struct call *call, unsigned account, unsigned link, const char *rest)
+{
+    call_format(call, "tg:{iss/a%u}:link:%064u%s", account, link, rest);
+}
+
+static void id(struct world *world, struct call *call, unsigned base)
+{
+    if (world_random(world, 200) == 0)
+        call_text(call, world_chance(world, 50) ? "0123456789abcdef" : world_junk(world));
+    else
+        call_format(call, "%032x", base + pick(world, IDS));
+}
+
+static void node(struct world *world, struct call *call)
+{
+    if (world_random(world, 200) == 0)
+        call_text(call, world_junk(world));
+    else
+        call_format(call, "node-%u", pick(world, NODES));
+}
+
+void world_file(struct world *world, struct call *call, unsigned names, const char *before)
+{
+    char text[160];
+    unsigned which = pick(world, names);
+    if (which == 0) {
+        size_t length = strlen(before);
+        memcpy(text, before, length);
+        memcpy(text + length, "a\0b\n\xff", 5);
+        call_bytes(call, text, length + 5);
+    } else if (which == 1) {
+        call_format(call, "%s%080u.mp3", before, 1); /* too long for a hash that is a list */
+    } else {
+        call_format(call, "%s/f%u.mp3", before, which);
+    }
+}
+
+void world_key(struct world *world, struct call *call)
+{
+    static const char *const rests[] = {"account", "grants", "transactions", "usage:d0",
+                                        "usage:d1"};
+    unsigned which = pick(world, 10), of = account(world);
+    if (which < 5)
+        account_key(call, of, rests[which]);
+    else if (which < 8)
+        link_key(call, of, pick(world, LINKS), which == 7 ? ":grants" : "");
+    else if (which == 8)
+        call_format(call, "tg:node:{node-%u}", pick(world, NODES));
+    else
+        call_format(call, "tg:notices:i%u", pick(world, 2));
+}
+
+/* ---- the functions ---- */
+
+static void begin(struct call *call, const char *function, int keys)
+{
+    call_text(call, "FCALL");
+    call_text(call, function);
+    call_format(call, "%d", keys);
+}
+
+static void grant_keys(struct world *world, struct call *call, unsigned of)
+{
+    unsigned link = pick(world, LINKS);
+    account_key(call, of, "account");
+    account_key(call, of, "grants");
+    link_key(call, of, link, "");
+    link_key(call, of, link, ":grants");
+}
+
+static void admit(struct world *world, struct call *call)
+{
+    begin(call, world_chance(world, 65) ? "tollgate_admit" : "tollgate_judge", 4);
+    grant_keys(world, call, account(world));
+    node(world, call);
+    id(world, call, 0);
+    int64_t need = ONE_OF(world, 0, 1, 100, 5000, 1000000, 4000000000);
+    number(world, call, need);
+    number(world, call,
+           need + (world_random(world, 100) == 0
+                       ? -1
+                       : ONE_OF(world, 0, 0, 100, 1000, 1000000, 100000000)));
+    number(world, call, ONE_OF(world, 1000, 10000, 60000));
+    number(world, call, now_ms(world) / 1000 - ONE_OF(world, 0, 10, 100, 100000));
+    if (world_chance(world, 35))
+        return;
+    world_file(world, call, FILES, "");
+    number(world, call, ONE_OF(world, 100, 1000, 1000000));
+    number(world, call, ONE_OF(world, 0, 0, 1, 2, 3, 1000));
+    number(world, call, ONE_OF(world, 0, 0, 1000, 10000, 10000000));
+    number(world, call, now_ms(world) + ONE_OF(world, -10000, 1000, 100000, 10000000));
+    number(world, call, ONE_OF(world, 1, 1000, 60000, 3600000));
+    number(world, call, ONE_OF(world, 0, 0, 0, 1, 2));
+    number(world, call, now_ms(world) + ONE_OF(world, -4000000, -3600000, 0, 100000, 10000000));
+}
+
+static void release(struct world *world, struct call *call)
+{
+    begin(call, "tollgate_release", 4);
+    grant_keys(world, call, account(world));
+    node(world, call);
+    id(world, call, 0);
+    number(world, call, ONE_OF(world, 0, 100, 1000, 1000000, 1000000000));
+    number(world, call, ONE_OF(world, 0, 100, 1000, 1000000));
+}
+
+/* `from` mostly follows the watermark. Returns how many records the post has. */
+static void post_head(struct world *world, struct call *call, unsigned of, const char *kind,
+                      int64_t records)
+{
+    char key[64], field[48];
+    unsigned instance = 16 + pick(world, IDS);
+    snprintf(key, sizeof(key), "tg:{iss/a%u}:account", of);
+    snprintf(field, sizeof(field), "w:%032x", instance);
+    const char *known = store_field(world->store, key, field, NULL);
+    long long watermark = 0;
+    if (known != NULL)
+        (void)sscanf(known, "%16lld", &watermark);
+    int64_t from = watermark + 1 + (world_chance(world, 8) ? ONE_OF(world, -1, 1, 5) : 0);
+    if (world_random(world, 200) == 0)
+        call_text(call, world_junk(world));
+    else
+        call_format(call, "%032x", instance);
+    node(world, call);
+    id(world, call, 0);
+    number(world, call, from);
+    number(world, call, world_random(world, 200) == 0 ? from - 1 : from + records - 1);
+    call_text(call, world_random(world, 200) == 0 ? "wages" : kind);
+}
+
+/* When the last use of this link and file was opened, as far as the store knows. */
+static int64_t opened_at(struct world *world, unsigned of, unsigned link, const char *file)
+{
+    char key[128], field[200];
+    snprintf(key, sizeof(key), "tg:{iss/a%u}:link:%064u", of, link);
+    snprintf(field, sizeof(field), "p:%s", file);
+    const char *use = store_field(world->store, key, field, NULL);
+    const char *last = use == NULL ? NULL : strrchr(use, ' ');
+    long long opened = now_ms(world);
+    if (last != NULL && world_chance(world, 80))
+        (void)sscanf(last, " %16lld", &opened);
+    return world_chance(world, 20) ? opened - ONE_OF(world, 1, 1000, 60000, -5, -1000) : opened;
+}
+
+static void post_usage(struct world *world, struct call *call)
+{
+    unsigned of = account(world), day = pick(world, 2), link = pick(world, LINKS);
+    unsigned links = world_chance(world, 50) ? 1 + pick(world, 2) : 0;
+    bool many = of == 0 && day == 0;
+    unsigned files = many ? 1 + pick(world, 40) : 1 + pick(world, world_chance(world, 5) ? 30 : 3);
+    begin(call, "tollgate_post", 3 + 2 * (int)links);
+    account_key(call, of, "account");
+    account_key(call, of, "grants");
+    account_key(call, of, day == 0 ? "usage:d0" : "usage:d1");
+    for (unsigned i = 0; i < links; i++) {
+        link_key(call, of, (link + i) % LINKS, "");
+        link_key(call, of, (link + i) % LINKS, ":grants");
+    }
+    post_head(world, call, of, "usage", 1 + (int64_t)world_random(world, 5));
+    for (unsigned i = 0; i < files; i++) {
+        world_file(world, call, many ? MANY : FILES, "");
+        if (world_random(world, 300) == 0)
+            call_replace(call, call->count - 1, "");
+        /* Of these accounts the order of the fields is compared, too (see is_loose). */
+        if (of % 2 == 1 && call->lengths[call->count - 1] >= 30)
+            call_replace(call, call->count - 1, "/short.mp3");
+        const char *file = call->words[call->count - 1];
+        number(world, call,
+               world_random(world, 100) == 0
+                   ? 9000000000000000
+                   : ONE_OF(world, 0, 0, 1, 100, 1000, 5000, 1000000, 4000000));
+        number(world, call, (int64_t)world_random(world, 4));
+        unsigned which = links == 0 ? 0 : pick(world, links + 1);
+        if (which == 0 && world_random(world, 100) != 0) {
+            call_text(call, "");
+            continue;
+        }
+        if (world_random(world, 60) == 0) {
+            call_text(call, world_junk(world));
+            continue;
+        }
+        int64_t opened = opened_at(world, of, (link + which - 1) % LINKS, file);
+        call_format(call, "%u %" PRId64 " %" PRId64 " %" PRId64 " %u", 2 + 2 * which,
+                    world_chance(world, 3) ? 0 : opened, opened + ONE_OF(world, 1, 1000, 600000),
+                    now_ms(world) + ONE_OF(world, -4000000, 100000, 10000000), pick(world, 2));
+    }
+}
+
+static void post_money(struct world *world, struct call *call)
+{
+    static const char *const operations[] = {"open",   "open",   "top_up", "top_up",   "top_up",
+                                             "adjust", "adjust", "limit",  "activate", "activate"};
+    static const char *const unusual[] = {"pay", "revoke_link", "revoke_before", "suspend"};
+    unsigned of = account(world);
+    const char *operation =
+        world_chance(world, 92) ? operations[pick(world, 10)] : unusual[pick(world, 4)];
+    bool with_link = strcmp(operation, "revoke_link") == 0 && world_random(world, 5) != 0;
+    begin(call, "tollgate_post", with_link ? 4 : 3);
+    account_key(call, of, "account");
+    account_key(call, of, "grants");
+    account_key(call, of, "transactions");
+    if (with_link)
+        link_key(call, of, pick(world, LINKS), "");
+    post_head(world, call, of, "money", world_random(world, 100) == 0 ? 2 : 1);
+    call_text(call, operation);
+    if (strcmp(operation, "revoke_link") == 0)
+        number(world, call, now_ms(world) + ONE_OF(world, 1000, 100000, -4000000));
+    else if (strcmp(operation, "revoke_before") == 0)
+        number(world, call, now_ms(world) / 1000 - ONE_OF(world, 50, 5000, 500000, 5000000));
+    else if (strcmp(operation, "adjust") == 0)
+        number(world, call, -ONE_OF(world, 1, 1000, 1000000, 9007199254740991));
+    else
+        number(world, call, ONE_OF(world, 0, 1000, 1000000, 1000000000, 9007199254740991));
+    call_text(call, strcmp(operation, "open") != 0 ? "-"
+                    : world_chance(world, 30)      ? "postpaid"
+                                                   : "prepaid");
+    if (world_random(world, 200) == 0)
+        call_replace(call, call->count - 1, "-");
+    if (world_random(world, 200) == 0)
+        call_replace(call, call->count - 1, "free");
+    number(world, call, now_ms(world) - ONE_OF(world, 0, 0, 1000, 100000));
+    if (world_chance(world, 10))
+        call_text(call, "");
+    else if (world_random(world, 200) == 0)
+        call_text(call, "tr ans");
+    else
+        call_format(call, "t:%" PRIu64, world_random(world, 2000));
+    number(world, call, ONE_OF(world, 0, 0, 0, 1000000, 100000000));
+    number(world, call, ONE_OF(world, 0, 0, 4));
+    if (strcmp(operation, "limit") == 0 && world_chance(world, 4))
+        call_replace(call, call->count - 1 - (int)pick(world, 2), world_junk(world));
+}
+
+static void hold(struct world *world, struct call *call)
+{
+    /* Now and then so many that no more are taken. */
+    bool storm = world->calls % 10000 > 9000;
+    unsigned of = storm ? 1 : account(world);
+    begin(call, "tollgate_hold", 1);
+    account_key(call, of, "account");
+    if (world_random(world, 200) == 0)
+        call_text(call, "tr ans");
+    else
+        call_format(call, "t:%" PRIu64, world_random(world, 2000));
+    number(world, call, storm ? 1 : ONE_OF(world, 1, 1000, 1000000, 9007199254740991));
+    number(world, call, storm ? 86400000 : ONE_OF(world, 1, 1000, 60000));
+}
+
+static void lease(struct world *world, struct call *call)
+{
+    bool releases = world_chance(world, 30);
+    begin(call, releases ? "tollgate_lease_release" : "tollgate_lease", 1);
+    call_format(call, "tg:node:{node-%u}", pick(world, NODES));
+    if (world_random(world, 100) == 0)
+        call_text(call, world_junk(world));
+    else
+        call_format(call, "%032x", 16 + (world_chance(world, 10) ? pick(world, IDS) : 0));
+    id(world, call, 0);
+    if (!releases)
+        number(world, call, ONE_OF(world, 1, 1000, 10000, 60000));
+    number(world, call, (int64_t)world->calls / 1000 + (int64_t)world_random(world, 30));
+}
+
+static void usage(struct world *world, struct call *call)
+{
+    unsigned of = account(world);
+    begin(call, "tollgate_usage", 1);
+    account_key(call, of, world_chance(world, 50) ? "usage:d0" : "usage:d1");
+    call->unordered = call->words[call->count - 1];
+    if (world_random(world, 50) == 0)
+        call_text(call, world_junk(world));
+    else
+        call_text(call, "0");
+    number(world, call, ONE_OF(world, 1, 10, 100, 1000));
+}
+
+/* Another count of keys or arguments than the function takes. */
+static void spoil(struct world *world, struct call *call)
+{
+    switch (pick(world, 4)) {
+    case 0:
+        call->count -= 1 + (int)pick(world, 2);
+        break;
+    case 1:
+        call_text(call, world_junk(world));
+        break;
+    case 2:
+        call_replace(call, 2, world_chance(world, 50) ? "0" : world_junk(world));
+        break;
+    default:
+        call_replace(call, 3 + (int)pick(world, (unsigned)call->count - 3), world_junk(world));
+        break;
+    }
+}
+
+void world_call(struct world *world, struct call *call)
+{
+    unsigned which = pick(world, 100);
+    bool storm = world->calls % 10000 > 9500;
+    world->calls++;
+    call_begin(call);
+    if (storm && which < 50)
+        hold(world, call);
+    else if (which < 32)
+        admit(world, call);
+    else if (which < 47)
+        post_usage(world, call);
+    else if (which < 62)
+        post_money(world, call);
+    else if (which < 67)
+        release(world, call);
+    else if (which < 71)
+        hold(world, call);
+    else if (which < 78)
+        lease(world, call);
+    else if (which < 81)
+        usage(world, call);
+    else {
+        world_command(world, call);
+        return;
+    }
+    if (world_random(world, 50) == 0)
+        spoil(world, call);
+}
