@@ -244,6 +244,36 @@ static struct store *swap(struct store *store, uint64_t now_us)
     return copy;
 }
 
+/* ---- the clock ---- */
+
+/* Keeps one of the keys that expire. */
+static void take_expiry(void *context, const char *key, size_t length, enum store_kind kind,
+                        int64_t expires_ms)
+{
+    struct world *world = context;
+    (void)key, (void)length, (void)kind;
+    if (expires_ms >= 0 && world_chance(world, 20))
+        world->now_us = (uint64_t)expires_ms * 1000 + 1000 * world_random(world, 2);
+}
+
+/* Moves the clock: on a little, and at times far ahead or back. */
+static void move_clock(struct world *world)
+{
+    uint64_t hour_us = 3600000000;
+    if (world_chance(world, 10))
+        store_each_key(world->store, take_expiry, world); /* to the very millisecond */
+    else if (world_chance(world, 90))
+        world->now_us += world_random(world, world_chance(world, 50) ? 2000 : 2000000);
+    else if (world_chance(world, 80))
+        world->now_us += world_random(world, hour_us);
+    else if (world_chance(world, 60))
+        world->now_us += 24 * hour_us * world_random(world, 40);
+    else
+        world->now_us -= hour_us * world_random(world, 600);
+    if (world->now_us < 1700000000000000 || world->now_us > 1900000000000000)
+        world->now_us = 1764000000000000;
+}
+
 /* ---- calls ---- */
 
 struct sent {
@@ -355,7 +385,7 @@ static uint64_t run(uint64_t seed, unsigned long calls, struct real *real)
     while (same && world.calls < calls) {
         size_t count = 1 + world_random(&world, BATCH_MAX);
         unsigned long before = world.calls;
-        world_clock(&world);
+        move_clock(&world);
         store_set_time(world.store, world.now_us);
         if (real != NULL)
             *real->clock_us = world.now_us;

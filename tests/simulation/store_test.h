@@ -45,14 +45,13 @@ struct world {
         char key[128], field[64];
     } poisoned[16];
     unsigned poisoned_count;
+    unsigned swept; /* calls of the sweep over a node's bytes */
 };
 
 uint64_t world_random(struct world *world, uint64_t below);
 bool world_chance(struct world *world, unsigned percent);
 /* The next call. */
 void world_call(struct world *world, struct call *call);
-/* Moves the clock: on a little, and at times far ahead or back. */
-void world_clock(struct world *world);
 /* Any other command than FCALL of the ledger's functions: store_test_commands.c. */
 void world_command(struct world *world, struct call *call);
 void world_key(struct world *world, struct call *call);

@@ -137,21 +137,6 @@ static int64_t now_ms(const struct world *world)
     return (int64_t)(world->now_us / 1000);
 }
 
-void world_clock(struct world *world)
-{
-    uint64_t hour_us = 3600000000;
-    if (world_chance(world, 90))
-        world->now_us += world_random(world, world_chance(world, 50) ? 2000 : 2000000);
-    else if (world_chance(world, 80))
-        world->now_us += world_random(world, hour_us);
-    else if (world_chance(world, 60))
-        world->now_us += 24 * hour_us * world_random(world, 40);
-    else
-        world->now_us -= hour_us * world_random(world, 600);
-    if (world->now_us < 1700000000000000 || world->now_us > 1900000000000000)
-        world->now_us = 1764000000000000;
-}
-
 /* ---- names ---- */
 
 static unsigned account(struct world *world)

@@ -43,7 +43,11 @@ static void field(struct world *world, struct call *call)
 
 static void value(struct world *world, struct call *call)
 {
-    if (world_chance(world, 90))
+    char text[70];
+    memset(text, 'x', sizeof(text));
+    if (world_chance(world, 5))
+        call_bytes(call, text, 60 + world_random(world, 10)); /* 65 are too many for a list */
+    else if (world_chance(world, 90))
         call_format(call, "%" PRIu64, world_random(world, 5000));
     else
         call_text(call, world_junk(world));
@@ -371,6 +375,35 @@ static void add_notice(struct world *world, struct call *call)
         call_text(call, "odd");
 }
 
+/*
+ * Fills a node of a stream but for a few bytes, one more each time, and sees where it ends: MAXLEN ~
+ * removes it whole. A byte counted otherwise than Redis does is so found.
+ */
+static void sweep(struct world *world, struct call *call)
+{
+    char text[500];
+    unsigned step = world->swept % 12, length = 400 + world->swept / 12 % 80;
+    world->swept++;
+    memset(text, 'x', sizeof(text));
+    call_text(call, step == 0 ? "DEL" : step == 11 ? "XRANGE" : "XADD");
+    call_text(call, "tg:notices:sweep");
+    if (step == 0)
+        return;
+    if (step == 11) {
+        call_text(call, "-");
+        call_text(call, "+");
+        return;
+    }
+    if (step == 10) {
+        call_text(call, "MAXLEN");
+        call_text(call, "~");
+        call_text(call, "1");
+    }
+    call_text(call, "*");
+    call_text(call, "f");
+    call_bytes(call, text, step < 8 ? sizeof(text) : step == 8 ? length : 1);
+}
+
 static void read_notices(struct world *world, struct call *call)
 {
     static const char *const ends[] = {
@@ -426,9 +459,11 @@ void world_command(struct world *world, struct call *call)
         read_hash(world, call);
     else if (which < 46)
         expire(world, call);
-    else if (which < 60)
+    else if (which < 53)
         add_notice(world, call);
     else if (which < 66)
+        sweep(world, call);
+    else if (which < 70)
         read_notices(world, call);
     else if (which < 80)
         probe(world, call);
