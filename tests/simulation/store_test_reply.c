@@ -46,7 +46,7 @@ static int compare(const void *a, const void *b)
 
 void reply_sort(redisReply *reply, size_t group)
 {
-    if (reply->type == REDIS_REPLY_ARRAY && reply->elements % group == 0)
+    if (reply->type == REDIS_REPLY_ARRAY && reply->elements > 1 && reply->elements % group == 0)
         qsort(reply->element, reply->elements / group, group * sizeof(redisReply *), compare);
 }
 
