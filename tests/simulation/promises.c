@@ -174,8 +174,8 @@ static void check_reserved(struct sim *sim, unsigned account)
                   sim->accounts[account].name, reserved, sum);
 }
 
-/* An adjustment took money away. Downloads in progress may still take what was reserved for them
- * before (storage/README.md). */
+/* An adjustment took money away. What was reserved, or delivered, between its hold and its post may
+ * take the balance below zero (storage/README.md). */
 static void take_away(struct sim *sim, unsigned number, int64_t amount, const char *transaction)
 {
     struct sim_account *account = &sim->accounts[number];
@@ -183,9 +183,9 @@ static void take_away(struct sim *sim, unsigned number, int64_t amount, const ch
     if (amount >= 0 || !shop_counts_once(sim, transaction))
         return;
     watch_account_key(sim, number, "account", key);
-    int64_t reserved = redis_number(sim, key, "reserved");
+    int64_t beyond = redis_number(sim, key, "reserved") - redis_number(sim, key, "balance");
     account->money_most += amount;
-    account->excused += (uint64_t)(reserved < -amount ? reserved : -amount);
+    account->excused += beyond > 0 ? (uint64_t)beyond : 0;
 }
 
 void watch_executed(struct sim *sim, int count, const char *const words[], const size_t lengths[],
