@@ -236,6 +236,7 @@ static void poll(void *object, uint64_t number)
     case STAGE_JOURNALLED:
         if (!writer_money_is_done(node->ledger, &attempt->money))
             break;
+        names_give_place_back(attempt->account); /* where nothing of it was journalled */
         if (attempt->money.result != 0) {
             attempt_end(attempt, false, "the journal does not take it");
             break;
