@@ -80,6 +80,8 @@ static bool same_messages(struct real *real)
 static bool is_loose(const char *key)
 {
     unsigned account = 1;
+    if (strncmp(key, "tg:", 3) != 0)
+        return true; /* a malformed key, to which any account's usage may go */
     return sscanf(key, "tg:{iss/a%1u}:usage:", &account) == 1 && strstr(key, "}:usage:") != NULL &&
            account % 2 == 0;
 }

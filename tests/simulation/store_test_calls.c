@@ -472,4 +472,6 @@ void world_call(struct world *world, struct call *call)
     }
     if (world_random(world, 50) == 0)
         spoil(world, call);
+    if (call->unordered != NULL && call->count > 3)
+        call->unordered = call->words[3]; /* the key of tollgate_usage, which may be spoiled now */
 }

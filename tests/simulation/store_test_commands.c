@@ -442,6 +442,9 @@ static void wrong(struct world *world, struct call *call)
     call_text(call, PICK(world, names));
     for (unsigned i = 0; i < count; i++)
         call_text(call, world_junk(world));
+    if (count > 0 &&
+        (strcmp(call->words[0], "HGETALL") == 0 || strcmp(call->words[0], "HSCAN") == 0))
+        call->unordered = call->words[1];
     if (count == 2 && call->lengths[1] == 0)
         call_replace(call, 1, "x"); /* the pattern * does not hear the channel "" */
 }
