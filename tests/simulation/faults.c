@@ -250,6 +250,7 @@ static void strike_lose_segment(struct sim *sim, struct random *random)
     node->has_lost_segment = node->is_kept_out = true;
     node_kill(node, "and its newest segment is lost");
     (void)disk_lose_segment(&node->disk);
+    watch_lost_segment(node);
 }
 
 void fault_strike(struct sim *sim, enum sim_fault fault, struct random *random)

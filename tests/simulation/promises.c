@@ -149,6 +149,16 @@ static void check_watermark(struct sim *sim, unsigned account, const char *insta
     *reached = to;
 }
 
+/* Adds up what Redis takes from each node; `files` are the arguments of a post of usage behind the
+ * first ones: file, bytes, responses, terms of each. */
+static void add_posted(struct sim *sim, unsigned account, const char *node, int count,
+                       const char *const files[])
+{
+    for (unsigned i = 0; i < SIM_NODES; i++)
+        for (int j = 1; j < count && strcmp(sim->nodes[i].name, node) == 0; j += 4)
+            sim->nodes[i].posted[account] += strtoull(files[j], NULL, 10);
+}
+
 static void add_grant(void *context, const char *field, size_t field_length, const char *value,
                       size_t length)
 {
@@ -203,7 +213,9 @@ void watch_executed(struct sim *sim, int count, const char *const words[], const
         check_watermark(sim, account, words[behind], strtoull(words[behind + 3], NULL, 10),
                         strtoull(words[behind + 4], NULL, 10));
         check_bill(sim, account);
-        if (strcmp(words[behind + 5], "money") == 0) {
+        if (strcmp(words[behind + 5], "usage") == 0)
+            add_posted(sim, account, words[behind + 1], count - behind - 6, words + behind + 6);
+        else {
             look_at_all(sim);
             take_away(sim, account, strtoll(words[behind + 7], NULL, 10), words[behind + 10]);
         }
@@ -361,6 +373,18 @@ void watch_ended(struct sim_node *node)
         *metered = (struct sim_metered){0};
     }
     node->has_failed = false;
+}
+
+void watch_lost_segment(struct sim_node *node)
+{
+    struct sim *sim = node->sim;
+    for (unsigned i = 0; i < SIM_ACCOUNTS; i++) {
+        uint64_t kept = node->before[i].most, posted = node->posted[i];
+        uint64_t lost = kept > posted ? kept - posted : 0;
+        sim->accounts[i].excused += lost;
+        for (unsigned j = 0; j < SIM_LINKS; j++)
+            sim->links[j].excused += sim->links[j].account == i ? lost : 0;
+    }
 }
 
 /* ---- each tick ---- */

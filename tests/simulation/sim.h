@@ -180,6 +180,7 @@ struct sim_node {
     struct sim_metered metered[SIM_ACCOUNTS]; /* of this process */
     struct sim_metered before[SIM_ACCOUNTS];  /* of those before it */
     bool has_failed;                          /* the journal of this process */
+    uint64_t posted[SIM_ACCOUNTS];            /* bytes that Redis took from it */
     uint64_t starts;
 };
 
@@ -411,6 +412,7 @@ void watch_begun(struct sim_response *response);
 void watch_sent(struct sim_response *response);
 void watch_written(struct sim_node *node);
 void watch_ended(struct sim_node *node); /* a process */
+void watch_lost_segment(struct sim_node *node);
 void watch_looked(struct sim *sim, enum sim_promise promise);
 /* Redis lost data: what may be overspent and what watermarks may fall. */
 void watch_lost_data(struct sim *sim);
