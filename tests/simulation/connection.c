@@ -85,6 +85,12 @@ void connection_lost(struct sim_connection *connection, const char *error)
     connection->moved(connection);
 }
 
+void connection_lose(struct sim_connection *connection)
+{
+    connection->lost_life = connection->life;
+    connection->lost_from = connection->arrived + 1;
+}
+
 void connection_cut(struct sim_connection *connection, uint64_t seed)
 {
     uint64_t under_way = connection->sent - connection->arrived;

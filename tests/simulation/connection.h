@@ -62,6 +62,8 @@ void connection_tell_late(struct sim_connection *connection, uint64_t timeout_us
 
 /* Faults. */
 void connection_cut(struct sim_connection *connection, uint64_t seed);
+/* What is under way does not arrive. */
+void connection_lose(struct sim_connection *connection);
 void connection_lost(struct sim_connection *connection, const char *error);
 /* Of redis.c: sends the answer that the message holds, and takes the message over. */
 struct message;

@@ -157,9 +157,25 @@ static void strike_restore(struct sim *sim, struct random *random)
 
 /* ---- nodes ---- */
 
+static void kill_slow(void *object, uint64_t number)
+{
+    (void)number;
+    node_kill(object, "while Redis was slow to hear of it");
+}
+
 static void strike_kill(struct sim *sim, struct random *random)
 {
-    node_kill(draw_node(sim, random), "between two steps");
+    struct sim_node *node = draw_node(sim, random);
+    if (sim->is_known_off[SIM_KNOWN_late_question] || sim->is_resting) {
+        node_kill(node, "between two steps");
+        return;
+    }
+    /* What its workers ask last comes after its next process has begun. */
+    for (unsigned i = 0; i < SIM_WORKERS; i++) {
+        node->workers[i].connection.slow_us = random_between(random, 2, 8) * SIM_SECOND;
+        node->workers[i].connection.slow_until_us = sim->schedule.now_us + SIM_SECOND;
+    }
+    schedule_add(&sim->schedule, sim->schedule.now_us + SIM_SECOND, kill_slow, node, 0);
 }
 
 static void strike_kill_writing(struct sim *sim, struct random *random)

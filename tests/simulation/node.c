@@ -275,6 +275,8 @@ void node_kill(struct sim_node *node, const char *why)
         if (sim->responses[i].state != RESPONSE_FREE && sim->responses[i].worker->node == node)
             response_vanish(&sim->responses[i]);
     watch_ended(node);
+    for (unsigned i = 0; i < SIM_WORKERS && sim->is_known_off[SIM_KNOWN_late_question]; i++)
+        connection_lose(&node->workers[i].connection);
     stop_serving(node);
     finish(node);
     if (node->loses_power) {

@@ -272,6 +272,7 @@ struct sim_plan {
     X(funds_leak, "funds stay reserved after an answer, or a release, was lost")                   \
     X(clock_order, "suspend and activate are ordered by the nodes' clocks")                        \
     X(expired_funds, "what a slow client or poster holds for twice the validity is lent again")    \
+    X(late_question, "a killed process's question, late, voids what the next one has reserved")    \
     X(renamed_copy, "a copy of a directory under another name loses bills")                        \
     X(overspent_after_loss, "an account is overspent after Redis lost data")
 
