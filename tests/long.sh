@@ -14,7 +14,7 @@ mkdir -p build
 parts='bare    the demo, run.sh --quick and run.sh in a bare Debian 12 (some 40 minutes)
 loaded  run.sh twice beside two endless loops, each within 60 minutes (some 90 minutes)
 soak    half an hour of load through every fault (some 31 minutes)
-seeds   100,000 seeds of the simulator (some 40 minutes)'
+seeds   100,000 seeds of the simulator, and its store beside Redis with ten new ones (some 40 minutes)'
 
 loops=
 end_loops() {
@@ -42,7 +42,11 @@ run_part() {
         return "$code"
         ;;
     soak) sh tests/faults/soak.sh --minutes 30 ;;
-    seeds) sh tests/simulation/run --seeds 100000 ;;
+    seeds)
+        sh tests/simulation/run --seeds 100000 || return
+        ninja -C build/tests simulation_store_test || return
+        for _ in 1 2 3 4 5 6 7 8 9 10; do build/tests/simulation_store_test || return; done
+        ;;
     esac
 }
 
