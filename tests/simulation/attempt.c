@@ -20,8 +20,13 @@
 
 const char *order_words(const struct order *order, char text[96])
 {
-    snprintf(text, 96, "%s %" PRId64 " of account %u (%s)", post_operation_name(order->operation),
-             order->amount, order->account, order->transaction);
+    int used =
+        snprintf(text, 96, "%s account-%u", post_operation_name(order->operation), order->account);
+    if (order->operation == LEDGER_REVOKE_LINK)
+        snprintf(text + used, 96 - (size_t)used, ", link-%u", order->link);
+    else if (order->transaction[0] != '\0')
+        snprintf(text + used, 96 - (size_t)used, " by %" PRId64 " (%s)", order->amount,
+                 order->transaction);
     return text;
 }
 

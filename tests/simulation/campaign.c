@@ -16,11 +16,13 @@
 #include "server/base/check.h"
 #include "server/base/clock.h"
 #include "server/base/log.h"
+#include "tests/simulation/scratch.h"
 
 #define JOBS_MAX        64
 #define SEED_SECONDS    120 /* a run that takes longer does not end */
 #define TWICE_EVERY     50  /* of so many seeds, one runs twice, and must end in the same state */
 #define PIECES_AT_FIRST 2
+#define EXIT_CODES      100 /* a process that tries a seed exits with this, plus the code */
 
 /* What the processes of a campaign share. */
 struct shared {
@@ -46,41 +48,13 @@ const char *campaign_code_text(int code)
 
 /* ---- one seed ---- */
 
-/* The state directories' locks and instances; the journals are in memory. */
-static const char *scratch(void)
-{
-    static char directory[64];
-    if (directory[0] == '\0') {
-        snprintf(directory, sizeof(directory), "%s/simulation-XXXXXX",
-                 access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-        check(mkdtemp(directory) != NULL);
-    }
-    return directory;
-}
-
-static void remove_scratch(void)
-{
-    char path[128];
-    static const char *const files[] = {"lock", "instance", "journal"};
-    for (unsigned i = 0; i < SIM_NODES + SIM_COPIES; i++) {
-        for (unsigned j = 0; j < sizeof(files) / sizeof(files[0]); j++) {
-            snprintf(path, sizeof(path), "%s/%u/%s", scratch(), i, files[j]);
-            if (unlink(path) != 0)
-                (void)rmdir(path);
-        }
-        snprintf(path, sizeof(path), "%s/%u", scratch(), i);
-        (void)rmdir(path);
-    }
-    (void)rmdir(scratch());
-}
-
 /* Runs a seed; `left_out` has a flag for each act, or is NULL. Returns its code. */
 static int run_seed(const struct campaign *campaign, uint64_t seed, const bool *left_out,
                     struct sim_tally *tally, FILE *story, char why[400], uint64_t *digest)
 {
     struct sim *sim;
     alarm(SEED_SECONDS);
-    sim_create(&sim, seed, campaign->known_off, scratch(), tally, story);
+    sim_create(&sim, seed, campaign->known_off, scratch_directory(), tally, story);
     for (size_t i = 0; left_out != NULL && i < sim->plan.count; i++)
         sim->plan.acts[i].is_left_out = left_out[i];
     sim_run(sim);
@@ -99,7 +73,8 @@ int campaign_replay(const struct campaign *campaign, uint64_t seed, FILE *story)
     uint64_t digest;
     log_set_level(LOG_LEVEL_ERROR);
     int code = run_seed(campaign, seed, NULL, &tally, story, why, &digest);
-    remove_scratch();
+    fprintf(story, "seed %llu ends in the state %016llx: %s\n", (unsigned long long)seed,
+            (unsigned long long)digest, campaign_code_text(code));
     return code;
 }
 
@@ -108,7 +83,7 @@ int campaign_replay(const struct campaign *campaign, uint64_t seed, FILE *story)
 static void run_job(const struct campaign *campaign, struct shared *shared, struct job *job)
 {
     while (!atomic_load(&shared->ends)) {
-        uint64_t index = atomic_fetch_add(&shared->next, 1), digest, again;
+        uint64_t index = atomic_fetch_add(&shared->next, 1), digest = 0, again = 0;
         if (campaign->seeds != 0 && index >= campaign->seeds)
             return;
         uint64_t seed = job->seed = campaign->from + index;
@@ -147,15 +122,12 @@ static int code_of(int status, const struct job *job)
 
 static pid_t start_job(const struct campaign *campaign, struct shared *shared, struct job *job)
 {
-    fflush(NULL);
-    pid_t child = fork();
-    check(child >= 0);
+    pid_t child = scratch_fork((unsigned)(job - shared->jobs));
     if (child > 0)
         return child;
     int null = dup(STDERR_FILENO);
     check(null >= 0 && freopen("/dev/null", "w", stderr) != NULL);
     run_job(campaign, shared, job);
-    remove_scratch();
     _exit(0);
 }
 
@@ -222,21 +194,18 @@ void campaign_run(const struct campaign *campaign, struct campaign_result *out)
 static int try_without(const struct campaign *campaign, uint64_t seed, const bool *left_out)
 {
     int status;
-    fflush(NULL);
-    pid_t child = fork();
-    check(child >= 0);
+    pid_t child = scratch_fork(0);
     if (child == 0) {
         struct sim_tally tally = {0};
         char why[400];
         uint64_t digest;
         check(freopen("/dev/null", "w", stderr) != NULL);
-        _exit(run_seed(campaign, seed, left_out, &tally, NULL, why, &digest));
+        _exit(EXIT_CODES + run_seed(campaign, seed, left_out, &tally, NULL, why, &digest));
     }
     check(waitpid(child, &status, 0) == child);
-    if (WIFEXITED(status) && WEXITSTATUS(status) <= SIM_PROMISES_COUNT)
-        return WEXITSTATUS(status);
-    if (WIFEXITED(status))
-        return CAMPAIGN_CRASHED;
+    if (WIFEXITED(status)) /* a sanitizer ends the process with a status of its own */
+        return WEXITSTATUS(status) >= EXIT_CODES ? WEXITSTATUS(status) - EXIT_CODES
+                                                 : CAMPAIGN_CRASHED;
     return WTERMSIG(status) == SIGALRM ? CAMPAIGN_ENDLESS : CAMPAIGN_CRASHED;
 }
 
@@ -270,8 +239,7 @@ int campaign_shrink(const struct campaign *campaign, uint64_t seed, FILE *story)
     struct sim *sim;
     char why[400];
     uint64_t digest;
-    (void)scratch(); /* one for all of the processes, of which only one runs at a time */
-    sim_create(&sim, seed, campaign->known_off, scratch(), &tally, NULL);
+    sim_create(&sim, seed, campaign->known_off, scratch_directory(), &tally, NULL);
     size_t count = sim->plan.count, kept = 0;
     sim_destroy(&sim);
     bool *left_out = calloc(count, sizeof(bool));
@@ -287,8 +255,10 @@ int campaign_shrink(const struct campaign *campaign, uint64_t seed, FILE *story)
                 kept, count);
         if (code < CAMPAIGN_CRASHED)
             (void)run_seed(campaign, seed, left_out, &tally, story, why, &digest);
+    } else {
+        fprintf(story, "seed %llu breaks no promise: there is nothing to shrink\n",
+                (unsigned long long)seed);
     }
     free(left_out);
-    remove_scratch();
     return code;
 }

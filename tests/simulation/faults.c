@@ -219,7 +219,9 @@ static void strike_clock(struct sim *sim, struct random *random)
 {
     struct sim_node *node = draw_node(sim, random);
     node->clock_ms = (int64_t)random_between(random, 0, 7200000) - 3600000;
-    sim_tell(sim, node->name, "its clock is %" PRId64 " ms ahead", node->clock_ms);
+    sim_tell(sim, node->name, "its clock is now %" PRId64 " ms %s that of Redis",
+             node->clock_ms < 0 ? -node->clock_ms : node->clock_ms,
+             node->clock_ms < 0 ? "behind" : "ahead of");
 }
 
 static void end_copy(void *object, uint64_t number)

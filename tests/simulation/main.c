@@ -3,6 +3,7 @@
  * The simulator's command line. See sim.h for what is simulated, and tests/README.md for its use.
  */
 #include <argp.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,8 @@
 #include <unistd.h>
 
 #include "tests/simulation/campaign.h"
+
+#define AMOUNT_MAX UINT64_C(1000000000)
 
 static const char *const known_names[] = {
 #define X(name, help) #name,
@@ -53,7 +56,7 @@ static const struct argp_option options[] = {
      "Let strike what is known to break a promise (--list names them); may be given several times",
      0},
     {"find", OPTION_FIND, 0, 0, "Succeed where a promise is broken, and fail where none is", 0},
-    {"jobs", OPTION_JOBS, "N", 0, "Use N processes (one for each processor)", 0},
+    {"jobs", OPTION_JOBS, "N", 0, "Use N processes, 1 to 64 (one for each processor)", 0},
     {"list", OPTION_LIST, 0, 0, "Name the faults, the promises, and the known faults", 0},
     {0},
 };
@@ -61,9 +64,19 @@ static const struct argp_option options[] = {
 static uint64_t number(const char *text, struct argp_state *state)
 {
     char *end;
+    errno = 0;
     uint64_t value = strtoull(text, &end, 10);
-    if (*text < '0' || *text > '9' || *end != '\0')
-        argp_error(state, "'%s' is not a number", text);
+    if (*text < '0' || *text > '9' || *end != '\0' || errno != 0)
+        argp_error(state, "'%s' is not a number below 2^64", text);
+    return value;
+}
+
+/* A number of seeds, hours, or seconds. */
+static uint64_t amount(const char *text, struct argp_state *state)
+{
+    uint64_t value = number(text, state);
+    if (value < 1 || value > AMOUNT_MAX)
+        argp_error(state, "'%s' is not a number from 1 to %" PRIu64, text, AMOUNT_MAX);
     return value;
 }
 
@@ -91,18 +104,18 @@ static error_t parse(int key, char *value, struct argp_state *state)
     struct campaign *campaign = &arguments->campaign;
     switch (key) {
     case OPTION_SEEDS:
-        campaign->seeds = number(value, state);
+        campaign->seeds = amount(value, state);
         break;
     case OPTION_FROM:
         campaign->from = number(value, state);
         break;
     case OPTION_HOURS:
-        campaign->seconds = number(value, state) * 3600;
+        campaign->seconds = amount(value, state) * 3600;
         campaign->seeds = 0;
         campaign->from = (uint64_t)time(NULL) * 1000000;
         break;
     case OPTION_SECONDS:
-        campaign->seconds = number(value, state);
+        campaign->seconds = amount(value, state);
         campaign->seeds = 0;
         break;
     case OPTION_REPLAY:

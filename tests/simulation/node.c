@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -88,18 +89,6 @@ static void write_step(void *object, uint64_t number)
     timer_set(&node->sim->schedule, &node->post, node->sim->schedule.now_us);
 }
 
-static const char *state_name(enum poster_state state)
-{
-    static const char *const names[] = {
-        [POSTER_DOWN] = "down",         [POSTER_CONNECTING] = "connecting",
-        [POSTER_LEARNING] = "learning", [POSTER_LOADING] = "loading",
-        [POSTER_LEASING] = "leasing",   [POSTER_RESYNCING] = "resyncing",
-        [POSTER_RESTING] = "resting",   [POSTER_POSTING] = "posting",
-        [POSTER_ENDING] = "ending",     [POSTER_ENDED] = "ended",
-    };
-    return names[state];
-}
-
 static void post_step(void *object, uint64_t number)
 {
     struct sim_node *node = object;
@@ -109,8 +98,9 @@ static void post_step(void *object, uint64_t number)
     enum poster_state before = node->ledger->poster->state;
     uint64_t due_ms = poster_step(node->ledger);
     enum poster_state now = node->ledger->poster->state;
-    if (before != now && before != POSTER_LEASING && now != POSTER_LEASING)
-        sim_tell(node->sim, node->name, "poster: %s, then %s", state_name(before), state_name(now));
+    if (before != now && (now == POSTER_RESYNCING || now == POSTER_ENDING))
+        sim_tell(node->sim, node->name, "poster: is %s",
+                 now == POSTER_ENDING ? "ending" : "resyncing");
     if (due_ms == 0) {
         sim_tell(node->sim, node->name, "has stopped");
         watch_ended(node);
@@ -230,6 +220,8 @@ void node_start(struct sim_node *node)
             node_start_later(node, SIM_SECOND);
         return;
     }
+    story_name(sim, node->ledger->instance, "directory-%u", node->number + 1);
+    story_name(sim, node->ledger->epoch, "%s-start-%" PRIu64, node->name, node->starts);
     sim_tell(sim, node->name, "has started");
     check(windows_create(&node->windows, node->ledger, 64) == 0);
     node->is_up = true;

@@ -198,27 +198,36 @@ static void reply_text(const redisReply *reply, char *out, size_t size)
     }
 }
 
-/* Writes a message and its answer into the story, but no beats and renewals, which come all the
- * time. */
+/* Whether a command tells nothing: what only reads, or comes each second. */
+static bool is_noise(const struct message *message)
+{
+    static const char *const noise[] = {"PING", "INFO", "FUNCTION", "HGET", "SUBSCRIBE"};
+    const redisReply *reply = message->reply;
+    const char *name = message->words[0];
+    for (unsigned i = 0; i < sizeof(noise) / sizeof(noise[0]); i++)
+        if (strcmp(name, noise[i]) == 0)
+            return true;
+    if (strcmp(name, "FCALL") != 0)
+        return false;
+    return strcmp(message->words[1], "tollgate_version") == 0 ||
+           (strcmp(message->words[1], "tollgate_lease") == 0 && reply->type == REDIS_REPLY_ARRAY &&
+            reply->element[0]->integer == 0 && reply->element[3]->integer == 1);
+}
+
+/* Writes a message and its answer into the story. */
 static void tell(struct sim *sim, const struct message *message)
 {
     char words[300] = "", answer[120] = "";
     const char *name = message->words[0];
-    const redisReply *reply = message->reply;
     bool is_call = strcmp(name, "FCALL") == 0;
-    if (sim->story == NULL || strcmp(name, "PING") == 0 || strcmp(name, "INFO") == 0 ||
-        strcmp(name, "FUNCTION") == 0)
-        return;
-    if (is_call && strcmp(message->words[1], "tollgate_lease") == 0 &&
-        reply->type == REDIS_REPLY_ARRAY && reply->element[0]->integer == 0 &&
-        reply->element[3]->integer == 1)
+    if (sim->story == NULL || is_noise(message))
         return;
     int keys = is_call ? atoi(message->words[2]) : 0;
     size_t used = 0;
     for (int i = is_call ? 1 : 0; i < message->count && used < sizeof(words) - 1; i++)
         if (!is_call || i == 1 || i == 3 || i >= 3 + keys) /* of the keys, the account's alone */
             used += (size_t)snprintf(words + used, sizeof(words) - used, " %s", message->words[i]);
-    reply_text(reply, answer, sizeof(answer));
+    reply_text(message->reply, answer, sizeof(answer));
     sim_tell(sim, "Redis", "%s, %s:%s -> %s", message->connection->node->name,
              message->connection->name, words, answer);
 }

@@ -33,7 +33,7 @@ static void tell(const struct sim_response *response, const char *what)
         return;
     const struct sim_worker *worker = response->worker;
     sim_tell(response->sim, worker->node->name,
-             "worker %u, response %u.%u of link %ld (%s; %" PRIu64 " left, %" PRIu64
+             "worker %u, response %u.%u of link-%ld (%s; %" PRIu64 " left, %" PRIu64
              " handed, %" PRIu64 " metered): %s",
              worker->number, response->index, response->generation,
              response->link - response->sim->links, account_of(response)->name, response->left,

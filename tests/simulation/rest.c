@@ -160,20 +160,31 @@ void watch_rest(struct sim *sim)
         store_each_key(sim->redis.store, check_leaks, sim);
 }
 
+struct telling {
+    struct sim *sim;
+    char text[900]; /* a key, with its fields */
+    size_t used;
+};
+
 static void tell_field(void *context, const char *field, size_t field_length, const char *value,
                        size_t length)
 {
+    struct telling *telling = context;
     (void)field_length, (void)length;
-    sim_tell(context, "Redis", "    %s: %s", field, value);
+    if (telling->used < sizeof(telling->text))
+        telling->used +=
+            (size_t)snprintf(telling->text + telling->used, sizeof(telling->text) - telling->used,
+                             "; %s: %s", field, value);
 }
 
 static void tell_key(void *context, const char *key, size_t length, enum store_kind kind,
                      int64_t expires_ms)
 {
-    struct sim *sim = context;
+    struct telling telling = {.sim = context};
     (void)length, (void)kind, (void)expires_ms;
-    sim_tell(sim, "Redis", "%s", key);
-    store_each_field(sim->redis.store, key, tell_field, sim);
+    telling.used = (size_t)snprintf(telling.text, sizeof(telling.text), "%s", key);
+    store_each_field(telling.sim->redis.store, key, tell_field, &telling);
+    sim_tell(telling.sim, "holds", "%s", telling.text);
 }
 
 /* Tells what Redis holds. */

@@ -35,18 +35,6 @@ const char *sim_promise_name(enum sim_promise promise)
     return names[promise];
 }
 
-void sim_tell(struct sim *sim, const char *who, const char *format, ...)
-{
-    va_list arguments;
-    if (sim->story == NULL)
-        return;
-    fprintf(sim->story, "%10.4f s  %-8s ", (double)sim->schedule.now_us / 1e6, who);
-    va_start(arguments, format);
-    vfprintf(sim->story, format, arguments);
-    va_end(arguments);
-    fputc('\n', sim->story);
-}
-
 void sim_break(struct sim *sim, enum sim_promise promise, const char *format, ...)
 {
     va_list arguments;
@@ -139,6 +127,7 @@ static void run_until(struct sim *sim, uint64_t until_us)
 void sim_run(struct sim *sim)
 {
     uint64_t begun_us = sim->schedule.now_us;
+    story_begin(sim);
     begin(sim);
     run_until(sim, begun_us + (SIM_DURATION_S + 1) * SIM_SECOND);
     if (!sim->is_broken) {

@@ -14,6 +14,7 @@
  *   shop.c    money and revocations; attempt.c brings them through a node
  *   faults.c  what goes wrong
  *   promises.c  what must hold at any time; rest.c  what must hold at rest
+ *   story.c   what is told of a run
  *   campaign.c  many seeds, and one seed made small; main.c  the command line
  */
 #ifndef TOLLGATE_SIMULATION_SIM_H
@@ -332,8 +333,12 @@ uint64_t sim_digest(struct sim *sim);
 /* Notes a broken promise, once; the run ends. */
 void sim_break(struct sim *sim, enum sim_promise promise, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* Tells a line of the story: time, who, what. */
+/* story.c: tells a line of the story: time, who, what; ids and real times are made short. */
 void sim_tell(struct sim *sim, const char *who, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void story_begin(const struct sim *sim);
+/* Gives an id of hexadecimal digits its name in the story, where it has none yet. */
+void story_name(const struct sim *sim, const char *id, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 const char *sim_fault_name(enum sim_fault fault);
 const char *sim_promise_name(enum sim_promise promise);
