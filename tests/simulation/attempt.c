@@ -38,6 +38,24 @@ static void again(void *object, uint64_t number)
         order_begin(sim, order, (unsigned)(number & 255));
 }
 
+/* Redis has the effect of what is done by then. It may lose it later. */
+static void check_in_force(struct sim *sim, const struct order *order)
+{
+    const struct sim_account *account = &sim->accounts[order->account];
+    bool is_done = true;
+    char text[96];
+    if (sim->has_lost_data)
+        return;
+    if (order->operation == LEDGER_REVOKE_LINK)
+        is_done = sim->links[order->link].revoked_us != 0;
+    if (order->operation == LEDGER_SUSPEND || order->operation == LEDGER_ACTIVATE)
+        is_done = (account->suspended_us != 0) == (order->operation == LEDGER_SUSPEND);
+    watch_looked(sim, SIM_PROMISE_in_force);
+    if (!is_done)
+        sim_break(sim, SIM_PROMISE_in_force, "the shop is told of %s, and Redis does not know it",
+                  order_words(order, text));
+}
+
 static void attempt_end(struct attempt *attempt, bool is_done, const char *what)
 {
     struct sim *sim = attempt->sim;
@@ -54,6 +72,7 @@ static void attempt_end(struct attempt *attempt, bool is_done, const char *what)
     if (is_done && !order->is_done) {
         struct sim_account *account = &sim->accounts[order->account];
         order->is_done = true;
+        check_in_force(sim, order);
         sim->tally->operations++;
         if (order->operation == LEDGER_OPEN)
             account->is_opened = true;

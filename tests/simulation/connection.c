@@ -134,6 +134,7 @@ static struct message *message_make(struct sim_connection *connection, int count
                                 .life = connection->life,
                                 .redis_life = connection->redis_life,
                                 .number = connection->sent,
+                                .sent_us = connection->sim->schedule.now_us,
                                 .count = count,
                                 .words = (const char **)(void *)(message + 1)};
     message->lengths = (size_t *)(void *)(message->words + count);
@@ -295,6 +296,8 @@ static int redis_send(void *self, int count, const char *const words[], const si
     }
     connection->due[(connection->first + connection->count++) % connection->room] =
         (struct connection_due){done, late, context, connection->sim->schedule.now_us, false};
+    if (count > 1 && strcmp(words[1], "tollgate_post") == 0)
+        watch_posts(connection->node);
     connection->sent++;
     if (connection->count == 1)
         await(connection);

@@ -24,8 +24,10 @@ static int strike(struct disk *disk)
         disk->is_dead = true;
     if (disk->is_dead)
         return -EIO;
-    if (disk->fails_in > 0 && --disk->fails_in == 0)
+    if (disk->fails_in > 0 && --disk->fails_in == 0) {
+        disk->has_failed = true;
         return -EIO;
+    }
     return 0;
 }
 
@@ -68,7 +70,8 @@ static int write_records(void *self, int fd, uint32_t first, const uint8_t *reco
 {
     struct disk *disk = self;
     struct disk_segment *segment = segment_at(disk, fd);
-    if (disk->is_dead || first + count > segment->records)
+    disk->is_overrun |= first + count > segment->records;
+    if (disk->is_dead || disk->is_overrun)
         return -EIO;
     int result = strike(disk);
     /* A process that dies here has written a part. */
@@ -212,7 +215,7 @@ bool disk_lose_segment(struct disk *disk)
 
 void disk_revive(struct disk *disk)
 {
-    disk->is_dead = false;
+    disk->is_dead = disk->has_failed = false;
     disk->fails_in = disk->dies_in = 0;
     disk->opened = 0;
 }

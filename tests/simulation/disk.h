@@ -26,6 +26,8 @@ struct disk {
     unsigned
         dies_in; /* likewise: from that one on every call fails, as for a process that is killed there */
     bool is_dead;
+    bool has_failed; /* a call did, since it was revived */
+    bool is_overrun; /* a write went beyond the end of its segment */
     unsigned opened; /* descriptors given and not closed */
 };
 

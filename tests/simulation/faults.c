@@ -119,6 +119,7 @@ static void strike_empty(struct sim *sim, struct random *random)
 {
     (void)random;
     sim_tell(sim, "Redis", "loses all data");
+    sim->is_emptied = true;
     redis_empty(sim);
 }
 

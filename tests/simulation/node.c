@@ -223,6 +223,7 @@ void node_start(struct sim_node *node)
     story_name(sim, node->ledger->instance, "directory-%u", node->number + 1);
     story_name(sim, node->ledger->epoch, "%s-start-%" PRIu64, node->name, node->starts);
     sim_tell(sim, node->name, "has started");
+    watch_started(node);
     check(windows_create(&node->windows, node->ledger, 64) == 0);
     node->is_up = true;
     for (unsigned i = 0; i < SIM_WORKERS; i++)

@@ -74,7 +74,8 @@ static void make_accounts(struct sim *sim, struct random *random)
         account->wanted_status = LEDGER_ACTIVE;
     }
     for (unsigned i = 0; i < SIM_FILES; i++) {
-        snprintf(sim->files[i].path, sizeof(sim->files[i].path), "/file-%u.mp3", i);
+        snprintf(sim->files[i].path, sizeof(sim->files[i].path), "/file-%0*u.mp3",
+                 i + 1 < SIM_FILES ? 1 : (int)JOURNAL_NAME_PART, i);
         sim->files[i].size = random_between(random, 20000, 2500000);
     }
     for (unsigned i = 0; i < SIM_LINKS; i++) {

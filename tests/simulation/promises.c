@@ -28,6 +28,7 @@
 struct watermark {
     char instance[INSTANCE_LENGTH + 1];
     uint64_t reached[SIM_ACCOUNTS];
+    uint64_t most[SIM_ACCOUNTS]; /* that was ever reached, also in a Redis that lost it */
 };
 
 struct watch {
@@ -147,6 +148,17 @@ static void check_watermark(struct sim *sim, unsigned account, const char *insta
                   " of %s were taken after %" PRIu64,
                   sim->accounts[account].name, from, to, instance, *reached);
     *reached = to;
+    if (to > watch->watermarks[i].most[account])
+        watch->watermarks[i].most[account] = to;
+}
+
+uint64_t watch_most(const struct sim *sim, const char *instance, unsigned account)
+{
+    const struct watch *watch = sim->watch;
+    for (unsigned i = 0; i < watch->instances; i++)
+        if (strcmp(watch->watermarks[i].instance, instance) == 0)
+            return watch->watermarks[i].most[account];
+    return 0;
 }
 
 /* Adds up what Redis takes from each node; `files` are the arguments of a post of usage behind the
@@ -228,6 +240,8 @@ void watch_lost_data(struct sim *sim)
 {
     struct watch *watch = sim->watch;
     sim->has_lost_data = true;
+    for (unsigned i = 0; i < SIM_NODES + SIM_COPIES; i++)
+        sim->nodes[i].is_older = false;
     look_at_all(sim);
     for (unsigned i = 0; i < SIM_ACCOUNTS; i++) {
         char key[96], field[INSTANCE_LENGTH + 3];
@@ -317,6 +331,7 @@ void watch_sent(struct sim_response *response)
         sim_break(sim, SIM_PROMISE_revoked_not_sent,
                   "a transfer of link %ld goes on %" PRIu64 " ms after it was revoked or suspended",
                   response->link - sim->links, late_us / SIM_MS);
+    watch_handed(response);
 }
 
 /* ---- the journal ---- */
@@ -326,8 +341,11 @@ void watch_written(struct sim_node *node)
     struct sim *sim = node->sim;
     struct ledger *ledger = node->ledger;
     bool has_failed = node->has_failed;
-    node->has_failed |= ledger->journal.failed || node->disk.is_dead;
+    node->has_failed |= ledger->journal.failed || node->disk.is_dead || node->disk.has_failed;
     watch_looked(sim, SIM_PROMISE_closing_has_room);
+    if (node->disk.is_overrun)
+        sim_break(sim, SIM_PROMISE_closing_has_room, "%s writes beyond the end of a segment",
+                  node->name);
     for (const struct ledger_download *download = ledger->writer.deferred; download != NULL;
          download = download->next)
         if ((atomic_load(&download->flags) & DOWNLOAD_CLOSING) != 0)
@@ -354,6 +372,7 @@ void watch_written(struct sim_node *node)
                   unmarked);
     for (unsigned i = 0; i < SIM_ACCOUNTS; i++)
         node->metered[i].least = node->metered[i].most = node->metered[i].all;
+    watch_kept(node);
 }
 
 void watch_ended(struct sim_node *node)
@@ -391,6 +410,8 @@ void watch_lost_segment(struct sim_node *node)
 
 void watch_tick(struct sim *sim)
 {
+    for (unsigned i = 0; i < SIM_NODES + SIM_COPIES; i++)
+        watch_older(&sim->nodes[i]);
     for (unsigned i = 0; i < SIM_RESPONSES; i++) {
         const struct sim_response *response = &sim->responses[i];
         if (response->state == RESPONSE_FREE || !response->is_parked)

@@ -166,9 +166,11 @@ static redisReply *run(struct sim *sim, const struct message *message)
         return parse(readonly, sizeof(readonly) - 1);
     set_time(sim);
     redis->calls++;
+    watch_admitted(sim, message);
     redisReply *reply = call(redis->store, message);
     check(reply != NULL);
     watch_executed(sim, message->count, message->words, message->lengths, reply);
+    watch_granted(sim, message, reply);
     return reply;
 }
 

@@ -34,7 +34,7 @@ struct sim_redis {
 struct message {
     struct message *next;
     struct sim_connection *connection;
-    uint64_t life, redis_life, number;
+    uint64_t life, redis_life, number, sent_us;
     struct redisReply *reply; /* owns; NULL: a command */
     bool is_published;
     int count;

@@ -66,7 +66,7 @@ static void check_bills_at_rest(struct sim *sim)
 /* A use in which nothing arrived is not a use. Redis cannot count one that it has lost. */
 static void check_uses(struct sim *sim, const struct sim_link *link)
 {
-    char key[200], field[32];
+    char key[200], field[160];
     watch_link_key(sim, link, key);
     snprintf(field, sizeof(field), "p:%s", sim->files[link->file].path);
     const char *value = store_field(sim->redis.store, key, field, NULL);
@@ -127,7 +127,8 @@ bool watch_is_at_rest(const struct sim *sim)
             continue;
         if (!node->is_up || ledger_state(node->ledger) != LEDGER_READY ||
             atomic_load(&node->ledger->downloads) > 0 ||
-            ledger_posted(node->ledger) < atomic_load(&node->ledger->journal.durable_records))
+            ledger_posted(node->ledger) < atomic_load(&node->ledger->journal.durable_records) ||
+            !watch_serves(node))
             return false;
     }
     return shop_is_idle(sim);
@@ -149,6 +150,9 @@ void watch_rest(struct sim *sim)
                       text);
         else if (atomic_load(&node->ledger->downloads) > 0)
             sim_break(sim, SIM_PROMISE_answered, "%s has windows that never end", node->name);
+        watch_looked(sim, SIM_PROMISE_serves);
+        if (node->is_up && !watch_serves(node))
+            sim_break(sim, SIM_PROMISE_serves, "%s does not serve, or counts windows", node->name);
     }
     if (!sim->is_broken && !shop_is_idle(sim))
         sim_break(sim, SIM_PROMISE_money_kept, "an operation of the shop never ends");

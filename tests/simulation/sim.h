@@ -13,7 +13,8 @@
  *   disk.c    a journal's disk
  *   shop.c    money and revocations; attempt.c brings them through a node
  *   faults.c  what goes wrong
- *   promises.c  what must hold at any time; rest.c  what must hold at rest
+ *   promises.c  what must hold at any time; duties.c  what a node must not do; rest.c  what must
+ *             hold at rest
  *   story.c   what is told of a run
  *   campaign.c  many seeds, and one seed made small; main.c  the command line
  */
@@ -63,7 +64,7 @@ struct sim_node;
 /* ---- what clients fetch ---- */
 
 struct sim_file {
-    char path[16];
+    char path[128]; /* that of the last file has two parts in the journal */
     uint64_t size;
 };
 
@@ -75,6 +76,7 @@ struct sim_link {
     uint64_t delivered;  /* bytes that its clients have received */
     uint64_t excused;    /* as of an account */
     uint64_t revoked_us; /* since when the Redis in force knows it; 0: it does not */
+    uint64_t confirmed_us[SIM_NODES + SIM_COPIES]; /* when a node asked, and was granted, last */
 };
 
 struct sim_account {
@@ -166,10 +168,13 @@ struct sim_node {
     bool exists, is_up, is_ending; /* is_ending: it stops in good order */
     bool is_retired;               /* it is not started again */
     bool is_copy, is_renamed, has_lost_segment;
-    bool is_kept_out;  /* it lost data, so it need not serve again, nor post all */
-    bool loses_power;  /* with its next end */
-    uint64_t instance; /* decides the id of its state directory */
-    int64_t clock_ms;  /* its clock is ahead by so much */
+    bool is_kept_out;             /* it lost data, so it need not serve again, nor post all */
+    bool loses_power;             /* with its next end */
+    bool is_older;                /* Redis had more of its journal than this process found */
+    uint64_t posts_us;            /* when its last post was looked at */
+    uint64_t found[SIM_ACCOUNTS]; /* records of each account, by this process at its start */
+    uint64_t instance;            /* decides the id of its state directory */
+    int64_t clock_ms;             /* its clock is ahead by so much */
     struct disk disk;
     struct ledger_clock clock;
     struct ledger_outside outside;
@@ -241,6 +246,14 @@ enum sim_fault {
     X(revoked_not_begun, "no response of a revoked link or suspended account begins late")         \
     X(revoked_not_sent, "no transfer of one goes on past its validity")                            \
     X(posted, "at rest everything is posted")                                                      \
+    X(serves, "at rest each node serves, hears of revocations and has no window left")             \
+    X(leased, "no node posts without the lease of its name")                                       \
+    X(caught_up, "no node asks for grants before its journal is replayed to Redis")                \
+    X(older_refused, "no node serves from a directory that is older than Redis")                   \
+    X(confirmed, "no byte is sent unless Redis was asked within the validity")                     \
+    X(metered, "no byte is sent while the journal cannot keep what was sent")                      \
+    X(given_back, "after a step of the writer only open downloads are counted and have room")      \
+    X(in_force, "what a shop was told is done is done in Redis by then")                           \
     X(opens, "a node's journal can be read when it starts again")                                  \
     X(replays, "the same seed ends in the same state")
 
@@ -300,6 +313,7 @@ struct sim {
     bool has_status_operations; /* the shop suspends and activates */
     bool may_lose_redis; /* Redis loses data in this seed, or else a journal does: never both */
     bool has_lost_data;  /* Redis */
+    bool is_emptied;     /* it lost them while it ran, which no node sees at once */
     bool is_copied;      /* a copy was started under the name of its original */
     bool is_resting;     /* nothing goes wrong any more */
     struct sim_redis redis;
@@ -422,10 +436,24 @@ void watch_lost_segment(struct sim_node *node);
 void watch_looked(struct sim *sim, enum sim_promise promise);
 /* Redis lost data: what may be overspent and what watermarks may fall. */
 void watch_lost_data(struct sim *sim);
+/* How many records of an account Redis ever had of this instance. */
+uint64_t watch_most(const struct sim *sim, const char *instance, unsigned account);
 void watch_tick(struct sim *sim);
 bool watch_is_at_rest(const struct sim *sim);
 void watch_rest(struct sim *sim);
 /* Tells what Redis holds. */
 void watch_tell(struct sim *sim);
+
+/* duties.c */
+void watch_started(struct sim_node *node); /* a process */
+void watch_posts(struct sim_node *node);
+/* Redis gets a command of a worker; and has carried it out. */
+void watch_admitted(struct sim *sim, const struct message *message);
+void watch_granted(struct sim *sim, const struct message *message, const redisReply *reply);
+void watch_handed(const struct sim_response *response);
+void watch_kept(struct sim_node *node);
+void watch_older(struct sim_node *node);
+/* Whether a node with nothing to do serves, and has kept nothing. */
+bool watch_serves(const struct sim_node *node);
 
 #endif

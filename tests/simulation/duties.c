@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a node must not do: post without the lease of its name, ask for grants before its journal is
+ * replayed, serve from a directory that is older than Redis, send what Redis has not confirmed
+ * lately or what its journal cannot bill, and keep room or windows that nobody uses. See
+ * promises.c for what must hold of the accounts.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "server/base/check.h"
+#include "server/grant/window_internal.h"
+#include "tests/simulation/sim.h"
+#include "tests/simulation/store.h"
+
+#define CLOCK_US SIM_MS /* a node's clock counts whole milliseconds */
+
+/* ---- a process begins ---- */
+
+void watch_started(struct sim_node *node)
+{
+    struct sim *sim = node->sim;
+    node->is_older = false;
+    for (unsigned i = 0; i < SIM_ACCOUNTS; i++) {
+        char key[96], field[LEDGER_HEX_SIZE + 2], tag[32];
+        watch_account_key(sim, i, "account", key);
+        snprintf(field, sizeof(field), "w:%s", node->ledger->instance);
+        int length = snprintf(tag, sizeof(tag), SIM_ISSUER "/%s", sim->accounts[i].name);
+        struct ledger_account *account = names_find_tag(&node->ledger->names, tag, (size_t)length);
+        node->found[i] = account != NULL ? atomic_load(&account->sequence) : 0;
+        ledger_account_drop(&account);
+        if ((uint64_t)redis_number(sim, key, field) > node->found[i])
+            node->is_older = true;
+    }
+}
+
+/* ---- what it sends to Redis ---- */
+
+void watch_posts(struct sim_node *node)
+{
+    struct sim *sim = node->sim;
+    char key[64];
+    snprintf(key, sizeof(key), "tg:node:{%s}", node->name);
+    /* What leaves at one time is looked at once; with the data of Redis, leases may be lost. */
+    if (sim->has_lost_data || node->posts_us == sim->schedule.now_us)
+        return;
+    node->posts_us = sim->schedule.now_us;
+    const char *epoch = store_field(sim->redis.store, key, "epoch", NULL);
+    bool is_own = epoch != NULL && strcmp(epoch, node->ledger->epoch) == 0;
+    int64_t left_ms = redis_number(sim, key, "until") - (int64_t)redis_real_ms(sim);
+    watch_looked(sim, SIM_PROMISE_leased);
+    if (!is_own || left_ms < 0)
+        sim_break(sim, SIM_PROMISE_leased,
+                  "%s posts while its name is leased to %s for %" PRId64 " ms", node->name,
+                  is_own ? "it" : "another process", left_ms);
+}
+
+/* Whether Redis has what this node's journal held when its process began, and all that Redis ever
+ * had of it. */
+static void check_caught_up(struct sim_node *node, unsigned account)
+{
+    struct sim *sim = node->sim;
+    char key[96], field[LEDGER_HEX_SIZE + 2];
+    watch_account_key(sim, account, "account", key);
+    snprintf(field, sizeof(field), "w:%s", node->ledger->instance);
+    uint64_t has = (uint64_t)redis_number(sim, key, field);
+    uint64_t least = watch_most(sim, node->ledger->instance, account);
+    least = node->found[account] > least ? node->found[account] : least;
+    watch_looked(sim, SIM_PROMISE_caught_up);
+    if (has < least)
+        sim_break(sim, SIM_PROMISE_caught_up,
+                  "%s asks for a grant of account %s, of which Redis has %" PRIu64
+                  " records of %" PRIu64,
+                  node->name, sim->accounts[account].name, has, least);
+}
+
+void watch_admitted(struct sim *sim, const struct message *message)
+{
+    struct sim_connection *connection = message->connection;
+    struct sim_node *node = connection->node;
+    if (message->count < 7 || strcmp(message->words[0], "FCALL") != 0 ||
+        strcmp(message->words[1], "tollgate_admit") != 0 || message->life != connection->life ||
+        node->ledger == NULL)
+        return;
+    unsigned account = watch_account_of(sim, message->words[3]);
+    if (account < SIM_ACCOUNTS && !sim->is_emptied)
+        check_caught_up(node, account);
+}
+
+void watch_granted(struct sim *sim, const struct message *message, const redisReply *reply)
+{
+    unsigned number = message->connection->node->number;
+    if (message->count < 7 || strcmp(message->words[0], "FCALL") != 0 ||
+        strcmp(message->words[1], "tollgate_admit") != 0 || reply->type != REDIS_REPLY_ARRAY ||
+        reply->element[0]->integer != LEDGER_GRANTED)
+        return;
+    /* The link's key ends with its id in hex, of which the first digits tell it from others. */
+    const char *id = strrchr(message->words[5], ':');
+    char digits[9] = {0};
+    check(id != NULL && strlen(id + 1) == 2 * LEDGER_LINK_ID_BYTES);
+    memcpy(digits, id + 1, 8);
+    uint64_t first = strtoull(digits, NULL, 16);
+    for (unsigned i = 0; i < SIM_LINKS; i++) {
+        struct sim_link *link = &sim->links[i];
+        uint32_t own = (uint32_t)link->link_id[0] << 24 | (uint32_t)link->link_id[1] << 16 |
+                       (uint32_t)link->link_id[2] << 8 | link->link_id[3];
+        if (own == first && message->sent_us > link->confirmed_us[number])
+            link->confirmed_us[number] = message->sent_us;
+    }
+}
+
+/* ---- what it sends to clients ---- */
+
+void watch_handed(const struct sim_response *response)
+{
+    struct sim *sim = response->sim;
+    const struct sim_node *node = response->worker->node;
+    const struct sim_link *link = response->link;
+    uint64_t age_us = sim->schedule.now_us - link->confirmed_us[node->number];
+    watch_looked(sim, SIM_PROMISE_confirmed);
+    if (age_us > SIM_VALIDITY_MS * SIM_MS + CLOCK_US)
+        sim_break(sim, SIM_PROMISE_confirmed,
+                  "%s sends bytes of link %ld, of which it asked Redis %" PRIu64 " ms ago",
+                  node->name, link - sim->links, age_us / SIM_MS);
+    watch_looked(sim, SIM_PROMISE_metered);
+    if (node->has_failed || node->ledger->writer.deferred != NULL)
+        sim_break(sim, SIM_PROMISE_metered, "%s sends bytes, and its journal %s", node->name,
+                  node->has_failed ? "has failed" : "has no room for what it sent before");
+}
+
+/* ---- what it keeps ---- */
+
+void watch_kept(struct sim_node *node)
+{
+    struct sim *sim = node->sim;
+    struct ledger *ledger = node->ledger;
+    uint64_t open = 0, room = JOURNAL_END_ROOM;
+    for (const struct ledger_download *download = ledger->open; download != NULL;
+         download = download->open_next) {
+        open++;
+        room += download->room;
+    }
+    watch_looked(sim, SIM_PROMISE_given_back);
+    if (ledger->journal.reserved != room || atomic_load(&ledger->downloads) != open ||
+        open > SIM_DOWNLOADS)
+        sim_break(sim, SIM_PROMISE_given_back,
+                  "%s has %" PRIu64 " downloads of %d, counts %" PRIu64
+                  ", and keeps room for %" PRIu64 " records, not %" PRIu64,
+                  node->name, open, SIM_DOWNLOADS, (uint64_t)atomic_load(&ledger->downloads),
+                  (uint64_t)ledger->journal.reserved, room);
+}
+
+void watch_older(struct sim_node *node)
+{
+    struct sim *sim = node->sim;
+    if (!node->is_older || node->ledger == NULL)
+        return;
+    watch_looked(sim, SIM_PROMISE_older_refused);
+    if (atomic_load(&node->ledger->poster_state) == LEDGER_READY)
+        sim_break(sim, SIM_PROMISE_older_refused,
+                  "%s serves, and Redis has more records of its directory than it found there",
+                  node->name);
+}
+
+bool watch_serves(const struct sim_node *node)
+{
+    for (unsigned i = 0; i < SIM_WORKERS; i++)
+        if (decision_readiness(&node->workers[i].grants) != READINESS_SERVES)
+            return false;
+    return ledger_push_is_up(node->ledger, node_monotonic_ms(node)) &&
+           atomic_load(&node->windows->count) == 0;
+}
