@@ -172,7 +172,7 @@ static void watch_jobs(const struct campaign *campaign, struct shared *shared, p
 
 void campaign_run(const struct campaign *campaign, struct campaign_result *out)
 {
-    pid_t jobs[JOBS_MAX];
+    pid_t jobs[JOBS_MAX] = {0};
     uint64_t begun_ms = clock_monotonic_ms();
     struct shared *shared =
         mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
