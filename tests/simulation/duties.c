@@ -7,6 +7,7 @@
  */
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "server/base/check.h"
 #include "server/grant/window_internal.h"
@@ -53,6 +54,23 @@ void watch_posts(struct sim_node *node)
         sim_break(sim, SIM_PROMISE_leased,
                   "%s posts while its name is leased to %s for %" PRId64 " ms", node->name,
                   is_own ? "it" : "another process", left_ms);
+}
+
+void watch_reserved(struct sim *sim, unsigned account, const char *name, const char *epoch)
+{
+    for (unsigned i = 0; i < SIM_NODES; i++) {
+        struct sim_node *node = &sim->nodes[i];
+        if (strcmp(node->name, name) != 0 || node->ledger == NULL)
+            continue;
+        bool is_running = strcmp(node->ledger->epoch, epoch) == 0;
+        watch_looked(sim, SIM_PROMISE_not_voided);
+        if (is_running)
+            node->reserves[account] = node->starts;
+        else if (node->reserves[account] == node->starts)
+            sim_break(sim, SIM_PROMISE_not_voided,
+                      "what %s has reserved of account %s is voided by its process of before", name,
+                      sim->accounts[account].name);
+    }
 }
 
 /* Whether Redis has what this node's journal held when its process began, and all that Redis ever

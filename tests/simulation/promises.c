@@ -232,6 +232,9 @@ void watch_executed(struct sim *sim, int count, const char *const words[], const
             take_away(sim, account, strtoll(words[behind + 7], NULL, 10), words[behind + 10]);
         }
     }
+    if (strcmp(words[1], "tollgate_admit") == 0 && reply->element[0]->integer == LEDGER_GRANTED &&
+        (reply->element[2]->integer & LEDGER_FUND_BIT(LEDGER_FUND_ACCOUNT)) != 0)
+        watch_reserved(sim, account, words[behind], words[behind + 1]);
     if (sim->has_funds)
         check_reserved(sim, account);
 }

@@ -187,6 +187,7 @@ struct sim_node {
     struct sim_metered before[SIM_ACCOUNTS];  /* of those before it */
     bool has_failed;                          /* the journal of this process */
     uint64_t posted[SIM_ACCOUNTS];            /* bytes that Redis took from it */
+    uint64_t reserves[SIM_ACCOUNTS];          /* the start in which it last was granted funds */
     uint64_t starts;
 };
 
@@ -235,6 +236,7 @@ enum sim_fault {
     X(not_overspent, "no prepaid account receives more than its money")                            \
     X(link_not_overspent, "no link receives more than its max_bytes")                              \
     X(uses, "no link has more uses than its max_uses")                                             \
+    X(not_voided, "what a running process has reserved is voided by no call of a dead one")        \
     X(nothing_reserved, "at rest no running node has funds reserved")                              \
     X(reserved_is_sum, "what is reserved is the sum of the nodes' grants")                         \
     X(money_kept, "each operation of which a shop was told is in Redis at rest")                   \
@@ -445,6 +447,8 @@ void watch_rest(struct sim *sim);
 void watch_tell(struct sim *sim);
 
 /* duties.c */
+/* Redis granted, to a node's process that it named. */
+void watch_reserved(struct sim *sim, unsigned account, const char *name, const char *epoch);
 void watch_started(struct sim_node *node); /* a process */
 void watch_posts(struct sim_node *node);
 /* Redis gets a command of a worker; and has carried it out. */
