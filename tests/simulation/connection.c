@@ -56,6 +56,8 @@ static void make_late(struct sim_connection *connection)
                             : connection->slow_until_us;
     if (until_us <= now_us || connection->state != CONNECTION_OPEN)
         return;
+    if (connection->node->is_ending && sim->is_known_off[SIM_KNOWN_late_question])
+        return; /* it arrives before the next process has begun */
     connection->late_life = connection->life;
     connection->late_us =
         until_us + random_mix(sim->seed, connection->number, connection->life) % LATE_US;
@@ -87,8 +89,7 @@ void connection_lost(struct sim_connection *connection, const char *error)
 
 void connection_lose(struct sim_connection *connection)
 {
-    connection->lost_life = connection->life;
-    connection->lost_from = connection->arrived + 1;
+    connection->gone_life = connection->life;
 }
 
 void connection_cut(struct sim_connection *connection, uint64_t seed)
@@ -162,6 +163,10 @@ static void arrive(void *object, uint64_t number)
     struct sim_connection *connection = message->connection;
     (void)number;
     struct schedule *schedule = &connection->sim->schedule;
+    if (message->life <= connection->gone_life) {
+        message_free(message);
+        return;
+    }
     if (message->life == connection->late_life && schedule->now_us < connection->late_us) {
         schedule_add(schedule, connection->late_us + message->number, arrive, message, 0);
         return;

@@ -38,6 +38,7 @@ struct sim_connection {
     size_t first, count, room;
     uint64_t sent, arrived;          /* commands of this opening */
     uint64_t lost_life, lost_from;   /* a cut: commands of that life from that number on are lost */
+    uint64_t gone_life;              /* commands of that life, and of those before it, are lost */
     uint64_t late_life, late_us;     /* commands of that life arrive then, at the earliest */
     uint64_t arrives_us, answers_us; /* when the last one does */
     uint64_t hops;                   /* messages so far, both ways: decides how long each takes */
@@ -62,7 +63,7 @@ void connection_tell_late(struct sim_connection *connection, uint64_t timeout_us
 
 /* Faults. */
 void connection_cut(struct sim_connection *connection, uint64_t seed);
-/* What is under way does not arrive. */
+/* What is under way, of this opening and of those before it, does not arrive. */
 void connection_lose(struct sim_connection *connection);
 void connection_lost(struct sim_connection *connection, const char *error);
 /* Of redis.c: sends the answer that the message holds, and takes the message over. */

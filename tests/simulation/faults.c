@@ -301,9 +301,14 @@ void fault_heal(struct sim *sim)
         if (i == SIM_NODES && node->exists && !node->is_renamed)
             end_copy(node, 0);
         node_replace_disk(node);
-        /* A copy that had the lease for a while keeps its original out: the operator, who has ended
-         * the copy, starts the original again. */
-        if (sim->is_copied && i < SIM_NODES && node->ledger != NULL &&
+    }
+}
+
+void fault_restart(struct sim *sim)
+{
+    for (unsigned i = 0; i < SIM_NODES && sim->is_copied; i++) {
+        struct sim_node *node = &sim->nodes[i];
+        if (node->ledger != NULL && !node->is_kept_out &&
             ledger_state(node->ledger) == LEDGER_REFUSED)
             node_kill(node, "by its operator, since it is kept out");
     }

@@ -136,8 +136,10 @@ void sim_run(struct sim *sim)
             if (sim->responses[i].state != RESPONSE_FREE)
                 sim->responses[i].ends_us = sim->schedule.now_us + LAST_US;
         uint64_t limit_us = sim->schedule.now_us + REST_US;
-        while (!sim->is_broken && !watch_is_at_rest(sim) && sim->schedule.now_us < limit_us)
+        while (!sim->is_broken && !watch_is_at_rest(sim) && sim->schedule.now_us < limit_us) {
+            fault_restart(sim);
             run_until(sim, sim->schedule.now_us + SIM_SECOND / 2);
+        }
         run_until(sim, sim->schedule.now_us + SETTLE_US);
     }
     if (!sim->is_broken) {

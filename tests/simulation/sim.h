@@ -407,6 +407,9 @@ void response_answered(void *self, const struct grants_asker *asker,
 void fault_strike(struct sim *sim, enum sim_fault fault, struct random *random);
 /* Ends all that is wrong. */
 void fault_heal(struct sim *sim);
+/* A copy that had the lease for a while keeps its original out: the operator, who has ended the copy,
+ * starts the original again. */
+void fault_restart(struct sim *sim);
 
 /* shop.c */
 void shop_create(struct sim *sim);
