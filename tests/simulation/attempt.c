@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "server/base/check.h"
-#include "storage/ledger/keys.h"
 #include "storage/ledger/post.h"
 #include "tests/simulation/shop.h"
 
@@ -36,6 +35,12 @@ static void again(void *object, uint64_t number)
     struct order *order = &sim->shop->orders[number >> 8];
     if (!order->is_done && !order->is_refused && order->attempts == 0)
         order_begin(sim, order, (unsigned)(number & 255));
+}
+
+static void try_later(struct sim *sim, const struct order *order, uint64_t delay_us, uint64_t node)
+{
+    uint64_t index = (uint64_t)(order - sim->shop->orders);
+    schedule_add(&sim->schedule, sim->schedule.now_us + delay_us, again, sim, index << 8 | node);
 }
 
 /* Redis has the effect of what is done by then. It may lose it later. */
@@ -84,8 +89,7 @@ static void attempt_end(struct attempt *attempt, bool is_done, const char *what)
     if (!order->is_done && !order->is_refused && order->attempts == 0) {
         uint64_t index = (uint64_t)(order - sim->shop->orders);
         uint64_t chance = random_mix(sim->seed, 5000 + index, sim->schedule.now_us);
-        schedule_add(&sim->schedule, sim->schedule.now_us + (100 + chance % 400) * SIM_MS, again,
-                     sim, index << 8 | (chance >> 32) % SIM_NODES);
+        try_later(sim, order, (100 + chance % 400) * SIM_MS, (chance >> 32) % SIM_NODES);
     }
 }
 
@@ -100,13 +104,10 @@ static void took(struct attempt *attempt, const redisReply *reply)
 static void take_info(void *context, const redisReply *reply)
 {
     struct attempt *attempt = context;
-    char run_id[41] = {0};
+    char run_id[64];
     took(attempt, reply);
-    const char *at =
-        reply != NULL && reply->type == REDIS_REPLY_STRING ? strstr(reply->str, "run_id:") : NULL;
-    if (at != NULL)
-        memcpy(run_id, at + strlen("run_id:"), 40);
-    attempt->is_current = at != NULL && attempt->node->ledger != NULL &&
+    attempt->is_current = reply != NULL && attempt->node->ledger != NULL &&
+                          redis_run_id(reply, run_id) &&
                           ledger_redis_is_current(attempt->node->ledger, run_id);
 }
 
@@ -149,15 +150,14 @@ static void send(struct attempt *attempt, int count, const char *const words[],
  * them, where bytes are to be taken away, for a hold. */
 static void ask(struct attempt *attempt, bool with_hold)
 {
-    char account[LEDGER_KEY_MAX], transactions[LEDGER_KEY_MAX], amount[24];
     const struct order *order = attempt->order;
-    ledger_key(account, attempt->account, "account");
-    ledger_key(transactions, attempt->account, "transactions");
+    const struct sim_account *account = &attempt->sim->accounts[order->account];
+    char amount[24];
     snprintf(amount, sizeof(amount), "%" PRId64, -order->amount);
     const char *const info[] = {"INFO"};
-    const char *const transaction[] = {"HGET", transactions, order->transaction};
-    const char *const plan[] = {"HGET", account, "plan"};
-    const char *const hold[] = {"FCALL", "tollgate_hold", "1", account, order->transaction,
+    const char *const transaction[] = {"HGET", account->transactions_key, order->transaction};
+    const char *const plan[] = {"HGET", account->key, "plan"};
+    const char *const hold[] = {"FCALL", "tollgate_hold", "1", account->key, order->transaction,
                                 amount,  "60000"};
     attempt->is_lost = attempt->is_known = attempt->is_held = false;
     send(attempt, 1, info, take_info);
@@ -297,9 +297,7 @@ void order_begin(struct sim *sim, struct order *order, unsigned number)
         attempt++;
     if (attempt == shop->attempts + ATTEMPTS_MAX || !node->is_up || state == LEDGER_REFUSED ||
         state == LEDGER_FAILED) {
-        uint64_t index = (uint64_t)(order - shop->orders);
-        schedule_add(&sim->schedule, sim->schedule.now_us + 300 * SIM_MS, again, sim,
-                     index << 8 | (number + 1) % SIM_NODES);
+        try_later(sim, order, 300 * SIM_MS, (number + 1) % SIM_NODES);
         return;
     }
     uint64_t generation = attempt->poll.generation;

@@ -31,8 +31,7 @@ struct shared {
     struct job {
         struct sim_tally tally;
         uint64_t seed; /* that runs now */
-        int code;      /* of a seed that failed, with what it said */
-        char why[400];
+        char why[400]; /* what a seed that failed said */
     } jobs[JOBS_MAX];
 };
 
@@ -80,12 +79,13 @@ int campaign_replay(const struct campaign *campaign, uint64_t seed, FILE *story)
 
 /* ---- many ---- */
 
-static void run_job(const struct campaign *campaign, struct shared *shared, struct job *job)
+/* Returns CAMPAIGN_HOLDS, or the code of the seed that failed. */
+static int run_job(const struct campaign *campaign, struct shared *shared, struct job *job)
 {
     while (!atomic_load(&shared->ends)) {
         uint64_t index = atomic_fetch_add(&shared->next, 1), digest = 0, again = 0;
         if (campaign->seeds != 0 && index >= campaign->seeds)
-            return;
+            break;
         uint64_t seed = job->seed = campaign->from + index;
         int code = run_seed(campaign, seed, NULL, &job->tally, NULL, job->why, &digest);
         if (code == CAMPAIGN_HOLDS && index % TWICE_EVERY == 0) {
@@ -97,12 +97,10 @@ static void run_job(const struct campaign *campaign, struct shared *shared, stru
             }
         }
         atomic_fetch_add(&shared->ran, 1);
-        if (code != CAMPAIGN_HOLDS) {
-            job->code = code;
-            atomic_store(&shared->ends, true);
-            return;
-        }
+        if (code != CAMPAIGN_HOLDS)
+            return code;
     }
+    return CAMPAIGN_HOLDS;
 }
 
 static void add_tally(struct sim_tally *to, const struct sim_tally *from)
@@ -113,22 +111,30 @@ static void add_tally(struct sim_tally *to, const struct sim_tally *from)
         sums[i] += more[i];
 }
 
-static int code_of(int status, const struct job *job)
+/* A process that runs a seed, or many, exits with EXIT_CODES plus the code; a sanitizer ends it with
+ * a status of its own. */
+static int code_of(int status)
 {
-    if (WIFEXITED(status)) /* a sanitizer ends the process with a status of its own */
-        return WEXITSTATUS(status) == 0 ? job->code : CAMPAIGN_CRASHED;
+    if (WIFEXITED(status))
+        return WEXITSTATUS(status) >= EXIT_CODES ? WEXITSTATUS(status) - EXIT_CODES
+                                                 : CAMPAIGN_CRASHED;
     return WTERMSIG(status) == SIGALRM ? CAMPAIGN_ENDLESS : CAMPAIGN_CRASHED;
 }
 
-static pid_t start_job(const struct campaign *campaign, struct shared *shared, struct job *job)
+/* As fork; what the child says on standard error, such as the server's own log, is not wanted. */
+static pid_t fork_quietly(unsigned number)
 {
-    pid_t child = scratch_fork((unsigned)(job - shared->jobs));
-    if (child > 0)
-        return child;
-    int null = dup(STDERR_FILENO);
-    check(null >= 0 && freopen("/dev/null", "w", stderr) != NULL);
-    run_job(campaign, shared, job);
-    _exit(0);
+    pid_t child = scratch_fork(number);
+    check(child > 0 || freopen("/dev/null", "w", stderr) != NULL);
+    return child;
+}
+
+static pid_t start_job(const struct campaign *campaign, struct shared *shared, unsigned number)
+{
+    pid_t child = fork_quietly(number);
+    if (child == 0)
+        _exit(EXIT_CODES + run_job(campaign, shared, &shared->jobs[number]));
+    return child;
 }
 
 /* Tells each second how far it is, on a terminal alone; ends the campaign when its time is over. */
@@ -155,7 +161,7 @@ static void watch_jobs(const struct campaign *campaign, struct shared *shared, p
         while (jobs[i] != ended)
             i++;
         const struct job *job = &shared->jobs[i];
-        int code = code_of(status, job);
+        int code = code_of(status);
         if (code == CAMPAIGN_HOLDS)
             continue;
         atomic_store(&shared->ends, true);
@@ -179,7 +185,7 @@ void campaign_run(const struct campaign *campaign, struct campaign_result *out)
     check(shared != MAP_FAILED && campaign->jobs >= 1 && campaign->jobs <= JOBS_MAX);
     memset(out, 0, sizeof(*out));
     for (unsigned i = 0; i < campaign->jobs; i++)
-        jobs[i] = start_job(campaign, shared, &shared->jobs[i]);
+        jobs[i] = start_job(campaign, shared, i);
     watch_jobs(campaign, shared, jobs, begun_ms, out);
     for (unsigned i = 0; i < campaign->jobs; i++)
         add_tally(&out->tally, &shared->jobs[i].tally);
@@ -194,19 +200,15 @@ void campaign_run(const struct campaign *campaign, struct campaign_result *out)
 static int try_without(const struct campaign *campaign, uint64_t seed, const bool *left_out)
 {
     int status;
-    pid_t child = scratch_fork(0);
+    pid_t child = fork_quietly(0);
     if (child == 0) {
         struct sim_tally tally = {0};
         char why[400];
         uint64_t digest;
-        check(freopen("/dev/null", "w", stderr) != NULL);
         _exit(EXIT_CODES + run_seed(campaign, seed, left_out, &tally, NULL, why, &digest));
     }
     check(waitpid(child, &status, 0) == child);
-    if (WIFEXITED(status)) /* a sanitizer ends the process with a status of its own */
-        return WEXITSTATUS(status) >= EXIT_CODES ? WEXITSTATUS(status) - EXIT_CODES
-                                                 : CAMPAIGN_CRASHED;
-    return WTERMSIG(status) == SIGALRM ? CAMPAIGN_ENDLESS : CAMPAIGN_CRASHED;
+    return code_of(status);
 }
 
 /* Leaves out each of so many pieces of what is left, where the seed still comes to `code`. Returns

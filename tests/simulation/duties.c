@@ -23,14 +23,13 @@ void watch_started(struct sim_node *node)
     struct sim *sim = node->sim;
     node->is_older = false;
     for (unsigned i = 0; i < SIM_ACCOUNTS; i++) {
-        char key[96], field[LEDGER_HEX_SIZE + 2], tag[32];
-        watch_account_key(sim, i, "account", key);
+        char field[LEDGER_HEX_SIZE + 2], tag[32];
         snprintf(field, sizeof(field), "w:%s", node->ledger->instance);
         int length = snprintf(tag, sizeof(tag), SIM_ISSUER "/%s", sim->accounts[i].name);
         struct ledger_account *account = names_find_tag(&node->ledger->names, tag, (size_t)length);
         node->found[i] = account != NULL ? atomic_load(&account->sequence) : 0;
         ledger_account_drop(&account);
-        if ((uint64_t)redis_number(sim, key, field) > node->found[i])
+        if ((uint64_t)redis_number(sim, sim->accounts[i].key, field) > node->found[i])
             node->is_older = true;
     }
 }
@@ -56,7 +55,9 @@ void watch_posts(struct sim_node *node)
                   is_own ? "it" : "another process", left_ms);
 }
 
-void watch_reserved(struct sim *sim, unsigned account, const char *name, const char *epoch)
+/* A process was granted funds of the account. */
+static void check_reservation(struct sim *sim, unsigned account, const char *name,
+                              const char *epoch)
 {
     for (unsigned i = 0; i < SIM_NODES; i++) {
         struct sim_node *node = &sim->nodes[i];
@@ -78,10 +79,9 @@ void watch_reserved(struct sim *sim, unsigned account, const char *name, const c
 static void check_caught_up(struct sim_node *node, unsigned account)
 {
     struct sim *sim = node->sim;
-    char key[96], field[LEDGER_HEX_SIZE + 2];
-    watch_account_key(sim, account, "account", key);
+    char field[LEDGER_HEX_SIZE + 2];
     snprintf(field, sizeof(field), "w:%s", node->ledger->instance);
-    uint64_t has = (uint64_t)redis_number(sim, key, field);
+    uint64_t has = (uint64_t)redis_number(sim, sim->accounts[account].key, field);
     uint64_t least = watch_most(sim, node->ledger->instance, account);
     least = node->found[account] > least ? node->found[account] : least;
     watch_looked(sim, SIM_PROMISE_caught_up);
@@ -105,24 +105,16 @@ void watch_admitted(struct sim *sim, const struct message *message)
         check_caught_up(node, account);
 }
 
-void watch_granted(struct sim *sim, const struct message *message, const redisReply *reply)
+void watch_granted(struct sim *sim, unsigned account, const struct message *message,
+                   const char *const arguments[], const redisReply *reply)
 {
     unsigned number = message->connection->node->number;
-    if (message->count < 7 || strcmp(message->words[0], "FCALL") != 0 ||
-        strcmp(message->words[1], "tollgate_admit") != 0 || reply->type != REDIS_REPLY_ARRAY ||
-        reply->element[0]->integer != LEDGER_GRANTED)
-        return;
-    /* The link's key ends with its id in hex, of which the first digits tell it from others. */
-    const char *id = strrchr(message->words[5], ':');
-    char digits[9] = {0};
-    check(id != NULL && strlen(id + 1) == 2 * LEDGER_LINK_ID_BYTES);
-    memcpy(digits, id + 1, 8);
-    uint64_t first = strtoull(digits, NULL, 16);
+    if ((reply->element[2]->integer & LEDGER_FUND_BIT(LEDGER_FUND_ACCOUNT)) != 0)
+        check_reservation(sim, account, arguments[0], arguments[1]);
     for (unsigned i = 0; i < SIM_LINKS; i++) {
         struct sim_link *link = &sim->links[i];
-        uint32_t own = (uint32_t)link->link_id[0] << 24 | (uint32_t)link->link_id[1] << 16 |
-                       (uint32_t)link->link_id[2] << 8 | link->link_id[3];
-        if (own == first && message->sent_us > link->confirmed_us[number])
+        if (message->sent_us > link->confirmed_us[number] &&
+            strcmp(message->words[5], link->key) == 0)
             link->confirmed_us[number] = message->sent_us;
     }
 }

@@ -6,22 +6,6 @@
 
 #include <inttypes.h>
 
-#define CONNECTIONS (3 + SIM_WORKERS)
-
-static struct sim_connection *connection_at(struct sim_node *node, unsigned number)
-{
-    switch (number) {
-    case 0:
-        return &node->poster;
-    case 1:
-        return &node->push;
-    case 2:
-        return &node->admin;
-    default:
-        return &node->workers[number - 3].connection;
-    }
-}
-
 static struct sim_node *draw_node(struct sim *sim, struct random *random)
 {
     return &sim->nodes[random_below(random, SIM_NODES)];
@@ -41,7 +25,7 @@ static void strike_cut(struct sim *sim, struct random *random)
     struct sim_node *node = draw_node(sim, random);
     bool spares_workers = sim->has_funds && sim->is_known_off[SIM_KNOWN_funds_leak];
     struct sim_connection *connection =
-        connection_at(node, (unsigned)random_below(random, spares_workers ? 3 : CONNECTIONS));
+        node_connection(node, (unsigned)random_below(random, spares_workers ? 3 : SIM_CONNECTIONS));
     sim_tell(sim, node->name, "its %s connection is cut", connection->name);
     connection_cut(connection, random_next(random));
 }
@@ -50,7 +34,7 @@ static void strike_delay(struct sim *sim, struct random *random)
 {
     struct sim_node *node = draw_node(sim, random);
     struct sim_connection *connection =
-        connection_at(node, (unsigned)random_below(random, CONNECTIONS));
+        node_connection(node, (unsigned)random_below(random, SIM_CONNECTIONS));
     connection->slow_us = draw_trouble(sim, random, 4000);
     if (sim->has_funds && sim->is_known_off[SIM_KNOWN_expired_funds] && connection == &node->poster)
         connection->slow_us /= 8; /* several round trips bring a bill */
@@ -64,8 +48,8 @@ static void strike_part(struct sim *sim, struct random *random)
     struct sim_node *node = draw_node(sim, random);
     uint64_t until_us = sim->schedule.now_us + draw_trouble(sim, random, 9000);
     sim_tell(sim, node->name, "and Redis do not reach each other");
-    for (unsigned i = 0; i < CONNECTIONS; i++)
-        connection_at(node, i)->apart_until_us = until_us;
+    for (unsigned i = 0; i < SIM_CONNECTIONS; i++)
+        node_connection(node, i)->apart_until_us = until_us;
 }
 
 /* ---- Redis ---- */
@@ -138,22 +122,22 @@ static void go_back(void *object, uint64_t snapshot)
     sim_tell(sim, "Redis", "is as it was %" PRIu64 " ms ago", age_us / SIM_MS);
     if (sim->redis.is_up)
         redis_kill(sim);
-    redis_go_back(sim, (unsigned)snapshot);
+    redis_go_back(sim, (enum redis_snapshot)snapshot);
     schedule_add(&sim->schedule, sim->schedule.now_us + 500 * SIM_MS, start_redis, sim, 0);
 }
 
 static void strike_fail_over(struct sim *sim, struct random *random)
 {
-    redis_keep(sim, 0);
+    redis_keep(sim, SNAPSHOT_OF_REPLICA);
     schedule_add(&sim->schedule, sim->schedule.now_us + random_between(random, 1, 2 * SIM_SECOND),
-                 go_back, sim, 0);
+                 go_back, sim, SNAPSHOT_OF_REPLICA);
 }
 
 static void strike_restore(struct sim *sim, struct random *random)
 {
-    redis_keep(sim, 1);
+    redis_keep(sim, SNAPSHOT_OF_BACKUP);
     schedule_add(&sim->schedule, sim->schedule.now_us + random_between(random, 3, 15) * SIM_SECOND,
-                 go_back, sim, 1);
+                 go_back, sim, SNAPSHOT_OF_BACKUP);
 }
 
 /* ---- nodes ---- */
@@ -292,8 +276,8 @@ void fault_heal(struct sim *sim)
     redis_stall(sim, sim->schedule.now_us);
     for (unsigned i = 0; i < SIM_NODES + SIM_COPIES; i++) {
         struct sim_node *node = &sim->nodes[i];
-        for (unsigned j = 0; j < CONNECTIONS; j++) {
-            struct sim_connection *connection = connection_at(node, j);
+        for (unsigned j = 0; j < SIM_CONNECTIONS; j++) {
+            struct sim_connection *connection = node_connection(node, j);
             connection->slow_until_us = connection->apart_until_us = 0;
         }
         node->disk.is_full = false;

@@ -136,6 +136,13 @@ static void admin_moved(struct sim_connection *connection)
         connection->table.close(connection);
 }
 
+struct sim_connection *node_connection(struct sim_node *node, unsigned number)
+{
+    struct sim_connection *const own[] = {&node->poster, &node->push, &node->admin};
+    const unsigned others = sizeof(own) / sizeof(own[0]);
+    return number < others ? own[number] : &node->workers[number - others].connection;
+}
+
 void node_write_now(struct sim_node *node)
 {
     timer_set(&node->sim->schedule, &node->write, node->sim->schedule.now_us);
@@ -167,8 +174,7 @@ static void write_instance(const struct sim_node *node, uint64_t seed)
 {
     char path[128], text[34];
     struct random random = {seed};
-    for (unsigned i = 0; i < 32; i++)
-        text[i] = "0123456789abcdef"[random_below(&random, 16)];
+    random_hex(&random, text, 32);
     text[32] = '\n';
     (void)mkdir(node->directory, 0700);
     snprintf(path, sizeof(path), "%s/instance", node->directory);
@@ -183,7 +189,7 @@ void node_copy(struct sim_node *to, const struct sim_node *from, const char *nam
     snprintf(to->name, sizeof(to->name), "%s", name);
     write_instance(to, to->instance);
     disk_copy(&to->disk, &from->disk);
-    to->exists = to->is_copy = true;
+    to->exists = true;
 }
 
 void node_start(struct sim_node *node)
@@ -246,6 +252,15 @@ void node_start_later(struct sim_node *node, uint64_t delay_us)
     schedule_add(schedule, schedule->now_us + delay_us, start_again, node, 0);
 }
 
+/* Ends all of its responses. */
+static void end_responses(struct sim_node *node, void (*end)(struct sim_response *response))
+{
+    struct sim *sim = node->sim;
+    for (unsigned i = 0; i < SIM_RESPONSES; i++)
+        if (sim->responses[i].state != RESPONSE_FREE && sim->responses[i].worker->node == node)
+            end(&sim->responses[i]);
+}
+
 /* Ends the workers and what they hold. */
 static void stop_serving(struct sim_node *node)
 {
@@ -257,20 +272,29 @@ static void stop_serving(struct sim_node *node)
     windows_destroy(&node->windows);
 }
 
+/* Ends what serves, of a process that reaches its disk no more. */
+static void die(struct sim_node *node)
+{
+    node->disk.is_dead = true;
+    end_responses(node, response_vanish);
+    stop_serving(node);
+}
+
+static void stop_response(struct sim_response *response)
+{
+    response_end(response, "the node stops");
+}
+
 void node_kill(struct sim_node *node, const char *why)
 {
     struct sim *sim = node->sim;
     if (node->ledger == NULL)
         return;
     sim_tell(sim, node->name, "is killed %s", why);
-    node->disk.is_dead = true;
-    for (unsigned i = 0; i < SIM_RESPONSES; i++)
-        if (sim->responses[i].state != RESPONSE_FREE && sim->responses[i].worker->node == node)
-            response_vanish(&sim->responses[i]);
-    watch_ended(node);
     for (unsigned i = 0; i < SIM_WORKERS && sim->is_known_off[SIM_KNOWN_late_question]; i++)
         connection_lose(&node->workers[i].connection);
-    stop_serving(node);
+    die(node);
+    watch_ended(node);
     finish(node);
     if (node->loses_power) {
         struct random random = {random_mix(sim->seed, 2000 + node->number, node->starts)};
@@ -289,9 +313,7 @@ void node_stop(struct sim_node *node)
     if (node->ledger == NULL || node->is_ending)
         return;
     sim_tell(sim, node->name, "is told to stop");
-    for (unsigned i = 0; i < SIM_RESPONSES; i++)
-        if (sim->responses[i].state != RESPONSE_FREE && sim->responses[i].worker->node == node)
-            response_end(&sim->responses[i], "the node stops");
+    end_responses(node, stop_response);
     for (unsigned i = 0; i < SIM_WORKERS; i++)
         grants_sweep(&node->workers[i].grants, node_monotonic_ms(node), true);
     node->is_ending = true;
@@ -304,7 +326,7 @@ void node_stop(struct sim_node *node)
 void node_init(struct sim *sim, unsigned number, const char *directory)
 {
     struct sim_node *node = &sim->nodes[number];
-    unsigned first = number * (3 + SIM_WORKERS);
+    unsigned first = number * SIM_CONNECTIONS;
     *node = (struct sim_node){
         .sim = sim,
         .number = number,
@@ -331,18 +353,10 @@ void node_init(struct sim *sim, unsigned number, const char *directory)
 
 void node_free(struct sim_node *node)
 {
-    struct sim *sim = node->sim;
-    node->disk.is_dead = true;
-    for (unsigned i = 0; i < SIM_RESPONSES; i++)
-        if (sim->responses[i].state != RESPONSE_FREE && sim->responses[i].worker->node == node)
-            response_vanish(&sim->responses[i]);
-    stop_serving(node);
+    die(node);
     if (node->ledger != NULL)
         finish(node);
-    connection_free(&node->poster);
-    connection_free(&node->push);
-    connection_free(&node->admin);
-    for (unsigned i = 0; i < SIM_WORKERS; i++)
-        connection_free(&node->workers[i].connection);
+    for (unsigned i = 0; i < SIM_CONNECTIONS; i++)
+        connection_free(node_connection(node, i));
     disk_free(&node->disk);
 }

@@ -65,11 +65,19 @@ static int by_time(const void *one, const void *other)
     return a->seed < b->seed ? -1 : a->seed > b->seed;
 }
 
+static void name_key(char out[48], const struct sim_account *account, const char *what)
+{
+    snprintf(out, 48, "tg:{" SIM_ISSUER "/%s}:%s", account->name, what);
+}
+
 static void make_accounts(struct sim *sim, struct random *random)
 {
     for (unsigned i = 0; i < SIM_ACCOUNTS; i++) {
         struct sim_account *account = &sim->accounts[i];
         snprintf(account->name, sizeof(account->name), "account-%u", i);
+        name_key(account->key, account, "account");
+        name_key(account->grants_key, account, "grants");
+        name_key(account->transactions_key, account, "transactions");
         account->is_prepaid = sim->has_funds && random_happens(random, 3, 4);
         account->wanted_status = LEDGER_ACTIVE;
     }
@@ -88,6 +96,11 @@ static void make_accounts(struct sim *sim, struct random *random)
             link->max_bytes = random_between(random, 1, 6 * sim->files[link->file].size);
         for (unsigned j = 0; j < LEDGER_LINK_ID_BYTES; j++)
             link->link_id[j] = (unsigned char)random_next(random);
+        int length = snprintf(link->key, sizeof(link->key),
+                              "tg:{" SIM_ISSUER "/%s}:link:", sim->accounts[link->account].name);
+        for (unsigned j = 0; j < LEDGER_LINK_ID_BYTES; j++)
+            length += snprintf(link->key + length, sizeof(link->key) - (size_t)length, "%02x",
+                               link->link_id[j]);
     }
 }
 

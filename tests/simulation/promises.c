@@ -34,7 +34,6 @@ struct watermark {
 struct watch {
     struct watermark watermarks[INSTANCES_MAX];
     unsigned instances;
-    uint64_t reserved[SIM_ACCOUNTS]; /* for adding up */
 };
 
 void watch_create(struct sim *sim)
@@ -54,11 +53,6 @@ void watch_looked(struct sim *sim, enum sim_promise promise)
     sim->tally->looked[promise]++;
 }
 
-void watch_account_key(const struct sim *sim, unsigned account, const char *what, char out[96])
-{
-    snprintf(out, 96, "tg:{" SIM_ISSUER "/%s}:%s", sim->accounts[account].name, what);
-}
-
 unsigned watch_account_of(const struct sim *sim, const char *key)
 {
     static const char begin[] = "tg:{" SIM_ISSUER "/";
@@ -76,19 +70,9 @@ unsigned watch_account_of(const struct sim *sim, const char *key)
 
 /* ---- since when an account, or a link, is forbidden ---- */
 
-void watch_link_key(const struct sim *sim, const struct sim_link *link, char key[200])
-{
-    int length =
-        snprintf(key, 200, "tg:{" SIM_ISSUER "/%s}:link:", sim->accounts[link->account].name);
-    for (unsigned i = 0; i < LEDGER_LINK_ID_BYTES; i++)
-        length += snprintf(key + length, 200 - (size_t)length, "%02x", link->link_id[i]);
-}
-
 static void look_at_link(struct sim *sim, struct sim_link *link)
 {
-    char key[200];
-    watch_link_key(sim, link, key);
-    bool is_revoked = store_field(sim->redis.store, key, "revoked", NULL) != NULL;
+    bool is_revoked = store_field(sim->redis.store, link->key, "revoked", NULL) != NULL;
     if (!is_revoked)
         link->revoked_us = 0;
     else if (link->revoked_us == 0)
@@ -98,9 +82,7 @@ static void look_at_link(struct sim *sim, struct sim_link *link)
 static void look_at_account(struct sim *sim, unsigned number)
 {
     struct sim_account *account = &sim->accounts[number];
-    char key[96];
-    watch_account_key(sim, number, "account", key);
-    const char *status = store_field(sim->redis.store, key, "status", NULL);
+    const char *status = store_field(sim->redis.store, account->key, "status", NULL);
     bool is_suspended = status != NULL && strcmp(status, "suspended") == 0;
     if (!is_suspended)
         account->suspended_us = 0;
@@ -120,9 +102,7 @@ static void look_at_all(struct sim *sim)
 
 static void check_bill(struct sim *sim, unsigned account)
 {
-    char key[96];
-    watch_account_key(sim, account, "account", key);
-    int64_t used = redis_number(sim, key, "used");
+    int64_t used = redis_number(sim, sim->accounts[account].key, "used");
     watch_looked(sim, SIM_PROMISE_billed_not_more);
     if (used > (int64_t)sim->accounts[account].delivered)
         sim_break(sim, SIM_PROMISE_billed_not_more,
@@ -181,62 +161,62 @@ static void add_grant(void *context, const char *field, size_t field_length, con
         *sum += strtoull(space + 1, NULL, 10);
 }
 
-static void check_reserved(struct sim *sim, unsigned account)
+static void check_reserved(struct sim *sim, const struct sim_account *account)
 {
-    char key[96];
     uint64_t sum = 0;
-    watch_account_key(sim, account, "grants", key);
-    store_each_field(sim->redis.store, key, add_grant, &sum);
-    watch_account_key(sim, account, "account", key);
-    uint64_t reserved = (uint64_t)redis_number(sim, key, "reserved");
+    store_each_field(sim->redis.store, account->grants_key, add_grant, &sum);
+    uint64_t reserved = (uint64_t)redis_number(sim, account->key, "reserved");
     watch_looked(sim, SIM_PROMISE_reserved_is_sum);
     if (reserved != sum)
         sim_break(sim, SIM_PROMISE_reserved_is_sum,
-                  "account %s has %" PRIu64 " reserved, and its nodes have %" PRIu64,
-                  sim->accounts[account].name, reserved, sum);
+                  "account %s has %" PRIu64 " reserved, and its nodes have %" PRIu64, account->name,
+                  reserved, sum);
 }
 
 /* An adjustment took money away. What was reserved, or delivered, between its hold and its post may
  * take the balance below zero (storage/README.md). */
-static void take_away(struct sim *sim, unsigned number, int64_t amount, const char *transaction)
+static void take_away(struct sim *sim, struct sim_account *account, int64_t amount,
+                      const char *transaction)
 {
-    struct sim_account *account = &sim->accounts[number];
-    char key[96];
     if (amount >= 0 || !shop_counts_once(sim, transaction))
         return;
-    watch_account_key(sim, number, "account", key);
-    int64_t beyond = redis_number(sim, key, "reserved") - redis_number(sim, key, "balance");
+    int64_t beyond =
+        redis_number(sim, account->key, "reserved") - redis_number(sim, account->key, "balance");
     account->money_most += amount;
     account->excused += beyond > 0 ? (uint64_t)beyond : 0;
 }
 
-void watch_executed(struct sim *sim, int count, const char *const words[], const size_t lengths[],
-                    const redisReply *reply)
+/* Redis took a post, whose arguments these are. */
+static void check_post(struct sim *sim, unsigned account, int count, const char *const arguments[])
 {
-    (void)lengths;
-    if (count < 4 || strcmp(words[0], "FCALL") != 0)
+    const char *const *files = arguments + LEDGER_COUNT(LEDGER_POST_ARGUMENTS);
+    check(count > (int)LEDGER_COUNT(LEDGER_POST_ARGUMENTS));
+    check_watermark(sim, account, arguments[0], strtoull(arguments[3], NULL, 10),
+                    strtoull(arguments[4], NULL, 10));
+    check_bill(sim, account);
+    if (strcmp(arguments[5], "usage") == 0) {
+        add_posted(sim, account, arguments[1], count - (int)(files - arguments), files);
+    } else {
+        look_at_all(sim);
+        take_away(sim, &sim->accounts[account], strtoll(files[1], NULL, 10), files[4]);
+    }
+}
+
+void watch_executed(struct sim *sim, const struct message *message, const redisReply *reply)
+{
+    const char *const *words = message->words;
+    if (message->count < 4 || strcmp(words[0], "FCALL") != 0)
         return;
     unsigned account = watch_account_of(sim, words[3]);
     int behind = 3 + atoi(words[2]); /* the first argument's index */
     if (account == SIM_ACCOUNTS || reply->type != REDIS_REPLY_ARRAY)
         return;
-    if (strcmp(words[1], "tollgate_post") == 0 && reply->element[0]->integer == 0) {
-        check(behind + 5 < count);
-        check_watermark(sim, account, words[behind], strtoull(words[behind + 3], NULL, 10),
-                        strtoull(words[behind + 4], NULL, 10));
-        check_bill(sim, account);
-        if (strcmp(words[behind + 5], "usage") == 0)
-            add_posted(sim, account, words[behind + 1], count - behind - 6, words + behind + 6);
-        else {
-            look_at_all(sim);
-            take_away(sim, account, strtoll(words[behind + 7], NULL, 10), words[behind + 10]);
-        }
-    }
-    if (strcmp(words[1], "tollgate_admit") == 0 && reply->element[0]->integer == LEDGER_GRANTED &&
-        (reply->element[2]->integer & LEDGER_FUND_BIT(LEDGER_FUND_ACCOUNT)) != 0)
-        watch_reserved(sim, account, words[behind], words[behind + 1]);
+    if (strcmp(words[1], "tollgate_post") == 0 && reply->element[0]->integer == 0)
+        check_post(sim, account, message->count - behind, words + behind);
+    if (strcmp(words[1], "tollgate_admit") == 0 && reply->element[0]->integer == LEDGER_GRANTED)
+        watch_granted(sim, account, message, words + behind, reply);
     if (sim->has_funds)
-        check_reserved(sim, account);
+        check_reserved(sim, &sim->accounts[account]);
 }
 
 void watch_lost_data(struct sim *sim)
@@ -247,11 +227,11 @@ void watch_lost_data(struct sim *sim)
         sim->nodes[i].is_older = false;
     look_at_all(sim);
     for (unsigned i = 0; i < SIM_ACCOUNTS; i++) {
-        char key[96], field[INSTANCE_LENGTH + 3];
-        watch_account_key(sim, i, "account", key);
+        char field[INSTANCE_LENGTH + 3];
         for (unsigned j = 0; j < watch->instances; j++) {
             snprintf(field, sizeof(field), "w:%s", watch->watermarks[j].instance);
-            watch->watermarks[j].reached[i] = (uint64_t)redis_number(sim, key, field);
+            watch->watermarks[j].reached[i] =
+                (uint64_t)redis_number(sim, sim->accounts[i].key, field);
         }
     }
     /* What a node holds for its account is lost with the Redis that reserved it. */
@@ -378,6 +358,14 @@ void watch_written(struct sim_node *node)
     watch_kept(node);
 }
 
+/* Bytes of an account that may go unpaid; of which of its links, nobody knows. */
+static void excuse(struct sim *sim, unsigned account, uint64_t bytes)
+{
+    sim->accounts[account].excused += bytes;
+    for (unsigned i = 0; i < SIM_LINKS; i++)
+        sim->links[i].excused += sim->links[i].account == account ? bytes : 0;
+}
+
 void watch_ended(struct sim_node *node)
 {
     struct sim *sim = node->sim;
@@ -387,9 +375,7 @@ void watch_ended(struct sim_node *node)
         if (lost > 0)
             sim_tell(sim, node->name, "%" PRIu64 " bytes of %s were not in its journal", lost,
                      sim->accounts[i].name);
-        sim->accounts[i].excused += lost;
-        for (unsigned j = 0; j < SIM_LINKS; j++)
-            sim->links[j].excused += sim->links[j].account == i ? lost : 0;
+        excuse(sim, i, lost);
         node->before[i].least += metered->least;
         node->before[i].most += metered->most;
         *metered = (struct sim_metered){0};
@@ -399,13 +385,9 @@ void watch_ended(struct sim_node *node)
 
 void watch_lost_segment(struct sim_node *node)
 {
-    struct sim *sim = node->sim;
     for (unsigned i = 0; i < SIM_ACCOUNTS; i++) {
         uint64_t kept = node->before[i].most, posted = node->posted[i];
-        uint64_t lost = kept > posted ? kept - posted : 0;
-        sim->accounts[i].excused += lost;
-        for (unsigned j = 0; j < SIM_LINKS; j++)
-            sim->links[j].excused += sim->links[j].account == i ? lost : 0;
+        excuse(node->sim, i, kept > posted ? kept - posted : 0);
     }
 }
 

@@ -7,6 +7,7 @@
 #define TOLLGATE_SIMULATION_RANDOM_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct random {
@@ -34,6 +35,12 @@ static inline uint64_t random_between(struct random *random, uint64_t low, uint6
 static inline bool random_happens(struct random *random, unsigned part, unsigned whole)
 {
     return random_below(random, whole) < part;
+}
+/* Writes `count` hexadecimal digits, without a NUL. */
+static inline void random_hex(struct random *random, char *out, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        out[i] = "0123456789abcdef"[random_below(random, 16)];
 }
 /* A seed for what has two numbers of its own, so that leaving one thing out moves no other. */
 static inline uint64_t random_mix(uint64_t seed, uint64_t a, uint64_t b)

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "server/base/check.h"
+#include "storage/ledger/redis_talk.h"
 #include "tests/simulation/sim.h"
 #include "tests/simulation/store.h"
 
@@ -38,8 +39,7 @@ static void new_run_id(struct sim *sim)
 {
     struct sim_redis *redis = &sim->redis;
     struct random random = {random_mix(sim->seed, 77, ++redis->life)};
-    for (unsigned i = 0; i < 40; i++)
-        redis->run_id[i] = "0123456789abcdef"[random_below(&random, 16)];
+    random_hex(&random, redis->run_id, sizeof(redis->run_id) - 1);
     memcpy(redis->replication_id, redis->run_id, sizeof(redis->run_id));
     redis->replication_id[0] = 'f';
 }
@@ -47,7 +47,6 @@ static void new_run_id(struct sim *sim)
 void redis_init(struct sim *sim)
 {
     struct sim_redis *redis = &sim->redis;
-    redis->sim = sim;
     redis->waiting_end = &redis->waiting;
     check(store_create(&redis->store, published, sim) == 0);
     redis->is_up = true;
@@ -151,7 +150,6 @@ static redisReply *run(struct sim *sim, const struct message *message)
     static const char subscribed[] = "*3\r\n$9\r\nsubscribe\r\n$14\r\ntg:revocations\r\n:1\r\n";
     struct sim_redis *redis = &sim->redis;
     const char *name = message->words[0];
-    redis->commands++;
     if (strcmp(name, "INFO") == 0)
         return info(redis);
     if (strcmp(name, "PING") == 0)
@@ -165,12 +163,10 @@ static redisReply *run(struct sim *sim, const struct message *message)
     if (redis->is_readonly && writes(message))
         return parse(readonly, sizeof(readonly) - 1);
     set_time(sim);
-    redis->calls++;
     watch_admitted(sim, message);
     redisReply *reply = call(redis->store, message);
     check(reply != NULL);
-    watch_executed(sim, message->count, message->words, message->lengths, reply);
-    watch_granted(sim, message, reply);
+    watch_executed(sim, message, reply);
     return reply;
 }
 
@@ -305,11 +301,8 @@ void redis_kill(struct sim *sim)
         struct sim_node *node = &sim->nodes[i];
         if (!node->exists)
             continue;
-        tell_end(sim, &node->poster);
-        tell_end(sim, &node->push);
-        tell_end(sim, &node->admin);
-        for (unsigned j = 0; j < SIM_WORKERS; j++)
-            tell_end(sim, &node->workers[j].connection);
+        for (unsigned j = 0; j < SIM_CONNECTIONS; j++)
+            tell_end(sim, node_connection(node, j));
     }
 }
 
@@ -321,7 +314,7 @@ void redis_start(struct sim *sim)
     sim->redis.is_up = true;
 }
 
-void redis_keep(struct sim *sim, unsigned snapshot)
+void redis_keep(struct sim *sim, enum redis_snapshot snapshot)
 {
     struct sim_redis *redis = &sim->redis;
     check(snapshot < REDIS_SNAPSHOTS);
@@ -332,7 +325,7 @@ void redis_keep(struct sim *sim, unsigned snapshot)
     redis->snapshot_us[snapshot] = sim->schedule.now_us;
 }
 
-void redis_go_back(struct sim *sim, unsigned snapshot)
+void redis_go_back(struct sim *sim, enum redis_snapshot snapshot)
 {
     struct sim_redis *redis = &sim->redis;
     check(snapshot < REDIS_SNAPSHOTS && redis->snapshots[snapshot] != NULL);
@@ -345,6 +338,17 @@ void redis_empty(struct sim *sim)
 {
     store_clear(sim->redis.store);
     watch_lost_data(sim);
+}
+
+bool redis_run_id(const redisReply *reply, char run_id[64])
+{
+    static const struct ledger_options options;
+    struct redis_facts facts;
+    char error[200];
+    if (!redis_read_facts(reply, &options, &facts, error, sizeof(error)))
+        return false;
+    memcpy(run_id, facts.run_id, sizeof(facts.run_id));
+    return true;
 }
 
 int64_t redis_number(struct sim *sim, const char *key, const char *field)

@@ -15,10 +15,9 @@ struct sim_connection;
 struct store;
 struct message;
 
-#define REDIS_SNAPSHOTS 4
+enum redis_snapshot { SNAPSHOT_OF_REPLICA, SNAPSHOT_OF_BACKUP, REDIS_SNAPSHOTS };
 
 struct sim_redis {
-    struct sim *sim;
     struct store *store;                      /* owns */
     struct store *snapshots[REDIS_SNAPSHOTS]; /* own; NULL: none */
     uint64_t snapshot_us[REDIS_SNAPSHOTS];
@@ -27,7 +26,6 @@ struct sim_redis {
     bool is_up, is_readonly;
     uint64_t stalled_until_us;
     struct message *waiting, **waiting_end; /* arrived while it is stalled */
-    uint64_t calls, commands;
 };
 
 /* A command on its way to Redis, or its answer on the way back. */
@@ -50,12 +48,14 @@ void redis_take(struct sim *sim, struct message *message);
 void redis_kill(struct sim *sim);
 void redis_start(struct sim *sim);
 void redis_stall(struct sim *sim, uint64_t until_us);
-/* Keeps what the store holds now, for redis_go_back; returns its number. */
-void redis_keep(struct sim *sim, unsigned snapshot);
+/* Keeps what the store holds now, for redis_go_back. */
+void redis_keep(struct sim *sim, enum redis_snapshot snapshot);
 /* Has the store hold what it held then. */
-void redis_go_back(struct sim *sim, unsigned snapshot);
+void redis_go_back(struct sim *sim, enum redis_snapshot snapshot);
 void redis_empty(struct sim *sim);
 void message_free(struct message *message);
+/* Reads who a Redis is from its answer to INFO. False where it does not say. */
+bool redis_run_id(const struct redisReply *reply, char run_id[64]);
 uint64_t redis_real_ms(const struct sim *sim);
 /* A field of a hash as a number; 0 where it is absent. */
 int64_t redis_number(struct sim *sim, const char *key, const char *field);

@@ -157,7 +157,6 @@ void response_vanish(struct sim_response *response)
 
 static void refuse(struct sim_response *response, const char *why)
 {
-    response->sim->tally->refused++;
     response_end(response, why);
 }
 

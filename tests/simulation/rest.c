@@ -40,15 +40,13 @@ static void check_bills_at_rest(struct sim *sim)
     struct usage_sum usage = {.sim = sim};
     store_each_key(sim->redis.store, add_usage_key, &usage);
     for (unsigned i = 0; i < SIM_ACCOUNTS; i++) {
-        char key[96];
         uint64_t least = 0, most = 0;
         for (unsigned j = 0; j < SIM_NODES + SIM_COPIES; j++) {
             if (!sim->nodes[j].is_kept_out)
                 least += sim->nodes[j].before[i].least + sim->nodes[j].metered[i].least;
             most += sim->nodes[j].before[i].most + sim->nodes[j].metered[i].most;
         }
-        watch_account_key(sim, i, "account", key);
-        uint64_t used = (uint64_t)redis_number(sim, key, "used");
+        uint64_t used = (uint64_t)redis_number(sim, sim->accounts[i].key, "used");
         watch_looked(sim, SIM_PROMISE_billed_exactly);
         if (used < least || used > most)
             sim_break(sim, SIM_PROMISE_billed_exactly,
@@ -66,10 +64,9 @@ static void check_bills_at_rest(struct sim *sim)
 /* A use in which nothing arrived is not a use. Redis cannot count one that it has lost. */
 static void check_uses(struct sim *sim, const struct sim_link *link)
 {
-    char key[200], field[160];
-    watch_link_key(sim, link, key);
+    char field[160];
     snprintf(field, sizeof(field), "p:%s", sim->files[link->file].path);
-    const char *value = store_field(sim->redis.store, key, field, NULL);
+    const char *value = store_field(sim->redis.store, link->key, field, NULL);
     if (link->max_uses == 0 || value == NULL || sim->has_lost_data)
         return;
     char *at;

@@ -42,7 +42,6 @@ void sim_break(struct sim *sim, enum sim_promise promise, const char *format, ..
         return;
     sim->is_broken = true;
     sim->broken = promise;
-    sim->broken_us = sim->schedule.now_us;
     va_start(arguments, format);
     vsnprintf(sim->why, sizeof(sim->why), format, arguments);
     va_end(arguments);

@@ -73,7 +73,7 @@ void shop_operate(struct sim *sim, struct random *random)
     if (order == NULL)
         return;
     order_begin(sim, order, node);
-    if (order->transaction[0] != '\0' && random_happens(random, 1, 4))
+    if (order_moves_money(order) && random_happens(random, 1, 4))
         order_begin(sim, order, (node + 1) % SIM_NODES); /* twice, at once */
 }
 
@@ -146,47 +146,38 @@ bool shop_counts_once(struct sim *sim, const char *transaction)
 
 /* ---- at rest ---- */
 
-static void check_order(struct sim *sim, const struct order *order)
+/* Returns the money that the order brought, which is none where Redis does not know it. */
+static int64_t check_order(struct sim *sim, const struct order *order)
 {
-    char key[64], content[96], text[96];
-    size_t length;
-    if (order->transaction[0] == '\0')
-        return;
-    snprintf(key, sizeof(key), "tg:{" SIM_ISSUER "/%s}:transactions",
-             sim->accounts[order->account].name);
-    const char *known = store_field(sim->redis.store, key, order->transaction, &length);
+    const struct sim_account *account = &sim->accounts[order->account];
+    char content[96], text[96];
+    if (!order_moves_money(order))
+        return 0;
+    const char *known =
+        store_field(sim->redis.store, account->transactions_key, order->transaction, NULL);
     watch_looked(sim, SIM_PROMISE_money_kept);
     if (known == NULL && order->is_done)
         sim_break(sim, SIM_PROMISE_money_kept, "Redis does not know %s, of which the shop was told",
                   order_words(order, text));
-    enum ledger_plan plan =
-        sim->accounts[order->account].is_prepaid ? LEDGER_PREPAID : LEDGER_POSTPAID;
+    enum ledger_plan plan = account->is_prepaid ? LEDGER_PREPAID : LEDGER_POSTPAID;
     snprintf(content, sizeof(content), "%s %" PRId64 " %s", post_operation_name(order->operation),
              order->amount, post_plan_name(order->operation, plan));
-    if (known != NULL && (length != strlen(content) || memcmp(known, content, length) != 0))
-        sim_break(sim, SIM_PROMISE_money_kept, "Redis has \"%.*s\" of %s", (int)length, known,
+    if (known != NULL && strcmp(known, content) != 0)
+        sim_break(sim, SIM_PROMISE_money_kept, "Redis has \"%s\" of %s", known,
                   order_words(order, text));
+    return known != NULL ? order->amount : 0;
 }
 
 void shop_check(struct sim *sim)
 {
     const struct shop *shop = sim->shop;
     int64_t money[SIM_ACCOUNTS] = {0};
-    char key[64];
-    for (unsigned i = 0; i < shop->count; i++) {
-        const struct order *order = &shop->orders[i];
-        size_t length;
-        check_order(sim, order);
-        snprintf(key, sizeof(key), "tg:{" SIM_ISSUER "/%s}:transactions",
-                 sim->accounts[order->account].name);
-        if (order->transaction[0] != '\0' &&
-            store_field(sim->redis.store, key, order->transaction, &length) != NULL)
-            money[order->account] += order->amount;
-    }
+    for (unsigned i = 0; i < shop->count; i++)
+        money[shop->orders[i].account] += check_order(sim, &shop->orders[i]);
     for (unsigned i = 0; i < SIM_ACCOUNTS; i++) {
         const struct sim_account *account = &sim->accounts[i];
-        snprintf(key, sizeof(key), "tg:{" SIM_ISSUER "/%s}:account", account->name);
-        int64_t used = redis_number(sim, key, "used"), balance = redis_number(sim, key, "balance");
+        int64_t used = redis_number(sim, account->key, "used");
+        int64_t balance = redis_number(sim, account->key, "balance");
         int64_t wanted = account->is_prepaid ? money[i] - used : money[i];
         watch_looked(sim, SIM_PROMISE_balance);
         if (account->is_opened && balance != wanted)
@@ -194,14 +185,11 @@ void shop_check(struct sim *sim)
                       "account %s has %" PRId64 ", and %" PRId64 " came in, of which %" PRId64
                       " were billed",
                       account->name, balance, money[i], used);
-        size_t length;
-        const char *status = store_field(sim->redis.store, key, "status", &length);
+        const char *status = store_field(sim->redis.store, account->key, "status", NULL);
         if (!sim->has_status_operations || !account->is_opened || status == NULL)
             continue;
         watch_looked(sim, SIM_PROMISE_status_is_last);
-        bool is_active = length == 6 && memcmp(status, "active", 6) == 0;
-        if (is_active != (account->wanted_status == LEDGER_ACTIVE))
-            sim_break(sim, SIM_PROMISE_status_is_last, "account %s is %.*s", account->name,
-                      (int)length, status);
+        if ((strcmp(status, "active") == 0) != (account->wanted_status == LEDGER_ACTIVE))
+            sim_break(sim, SIM_PROMISE_status_is_last, "account %s is %s", account->name, status);
     }
 }

@@ -47,6 +47,9 @@
 #define SIM_RESPONSES   64 /* of all nodes */
 #define SIM_ISSUER      "shop"
 
+/* A node's connections: the poster's, push's, the shop's orders', and one of each worker. */
+#define SIM_CONNECTIONS (3 + SIM_WORKERS)
+
 /* By the configuration's keys, but shorter, so that a minute sees many of each. */
 #define SIM_VALIDITY_MS 4000
 #define SIM_SLICE_BYTES (64u * 1024)
@@ -73,21 +76,22 @@ struct sim_link {
     unsigned char link_id[LEDGER_LINK_ID_BYTES];
     uint32_t max_uses;
     uint64_t max_bytes;
-    uint64_t delivered;  /* bytes that its clients have received */
-    uint64_t excused;    /* as of an account */
+    uint64_t delivered;                      /* bytes that its clients have received */
+    uint64_t excused;                        /* as of an account */
+    char key[40 + 2 * LEDGER_LINK_ID_BYTES]; /* in Redis; it ends with the id in hex */
     uint64_t revoked_us; /* since when the Redis in force knows it; 0: it does not */
     uint64_t confirmed_us[SIM_NODES + SIM_COPIES]; /* when a node asked, and was granted, last */
 };
 
 struct sim_account {
-    char name[16];
+    char name[16], key[48], grants_key[48], transactions_key[48]; /* in Redis */
     bool is_prepaid, is_opened; /* is_opened: the shop was told so */
     int64_t money_most;         /* all that a shop ever sent, whether or not it arrived */
     uint64_t delivered;         /* bytes that clients have received */
-    uint64_t
-        excused; /* of them, those that the promises let go unpaid: lost with a process, a Redis */
-    uint64_t suspended_us; /* since when the Redis in force knows it; 0: it does not */
-    int wanted_status;     /* as the shop was last told: LEDGER_ACTIVE ...; -1: nothing is sure */
+    /* Of them, those that the promises let go unpaid: lost with a process, or with a Redis. */
+    uint64_t excused;
+    uint64_t suspended_us;            /* since when the Redis in force knows it; 0: it does not */
+    enum ledger_status wanted_status; /* as the shop was last told */
 };
 
 /* ---- a worker and its responses ---- */
@@ -147,7 +151,7 @@ struct sim_worker {
     enum sim_introduction introduction;
     bool is_refused; /* the connection is given up outside of its callbacks */
     bool is_trying;
-    char run_id[41];
+    char run_id[64];
     uint64_t followed, retry_us;
     struct timer tick, look; /* look: parked responses are decided again */
     bool look_again;         /* transfers, too: something was pushed */
@@ -167,7 +171,7 @@ struct sim_node {
     char name[16], directory[96];
     bool exists, is_up, is_ending; /* is_ending: it stops in good order */
     bool is_retired;               /* it is not started again */
-    bool is_copy, is_renamed, has_lost_segment;
+    bool is_renamed, has_lost_segment;
     bool is_kept_out;             /* it lost data, so it need not serve again, nor post all */
     bool loses_power;             /* with its next end */
     bool is_older;                /* Redis had more of its journal than this process found */
@@ -194,8 +198,8 @@ struct sim_node {
 /* ---- faults ---- */
 
 /*
- * What may go wrong: name, times a minute (in tenths), the switch that turns it off with a known
- * fault (or NONE), and what it is.
+ * What may go wrong: name, times a minute (in tenths), and what it is. See plan.c for which of them
+ * strike in a seed.
  */
 #define SIM_FAULTS(X)                                                                              \
     X(cut, 40, "a connection to Redis is cut; some of what was sent arrives, no answer does")      \
@@ -301,7 +305,7 @@ enum sim_known {
 
 struct sim_tally {
     uint64_t struck[SIM_FAULTS_COUNT], looked[SIM_PROMISES_COUNT];
-    uint64_t requests, begun, refused, completed, operations, moments, simulated_us;
+    uint64_t requests, begun, completed, operations, moments, simulated_us;
 };
 
 /* ---- the world ---- */
@@ -331,7 +335,6 @@ struct sim {
     bool is_broken;
     enum sim_promise broken;
     char why[400];
-    uint64_t broken_us;
 };
 
 static inline uint64_t sim_now_ms(const struct sim *sim)
@@ -381,6 +384,8 @@ void node_start_later(struct sim_node *node, uint64_t delay_us);
 void node_replace_disk(struct sim_node *node);
 void node_free(struct sim_node *node);
 void node_write_now(struct sim_node *node);
+/* One of its SIM_CONNECTIONS, those of the workers last. */
+struct sim_connection *node_connection(struct sim_node *node, unsigned number);
 static inline uint64_t node_monotonic_ms(const struct sim_node *node)
 {
     return sim_now_ms(node->sim) + 1000;
@@ -424,14 +429,12 @@ bool shop_counts_once(struct sim *sim, const char *transaction);
 void shop_check(struct sim *sim);
 
 /* promises.c; at rest: rest.c */
-void watch_account_key(const struct sim *sim, unsigned account, const char *what, char out[96]);
-void watch_link_key(const struct sim *sim, const struct sim_link *link, char key[200]);
 /* Which account a key is of; SIM_ACCOUNTS: none. */
 unsigned watch_account_of(const struct sim *sim, const char *key);
 void watch_create(struct sim *sim);
 void watch_destroy(struct sim *sim);
-void watch_executed(struct sim *sim, int count, const char *const words[], const size_t lengths[],
-                    const redisReply *reply);
+/* Redis has carried out a command. */
+void watch_executed(struct sim *sim, const struct message *message, const redisReply *reply);
 void watch_received(struct sim_response *response, uint64_t bytes);
 void watch_begun(struct sim_response *response);
 void watch_sent(struct sim_response *response);
@@ -450,13 +453,13 @@ void watch_rest(struct sim *sim);
 void watch_tell(struct sim *sim);
 
 /* duties.c */
-/* Redis granted, to a node's process that it named. */
-void watch_reserved(struct sim *sim, unsigned account, const char *name, const char *epoch);
 void watch_started(struct sim_node *node); /* a process */
 void watch_posts(struct sim_node *node);
-/* Redis gets a command of a worker; and has carried it out. */
+/* Redis gets a command. */
 void watch_admitted(struct sim *sim, const struct message *message);
-void watch_granted(struct sim *sim, const struct message *message, const redisReply *reply);
+/* It has granted what a message asked, whose arguments begin at `arguments`: node and epoch first. */
+void watch_granted(struct sim *sim, unsigned account, const struct message *message,
+                   const char *const arguments[], const redisReply *reply);
 void watch_handed(const struct sim_response *response);
 void watch_kept(struct sim_node *node);
 void watch_older(struct sim_node *node);

@@ -9,8 +9,6 @@
 
 #include "tests/simulation/sim.h"
 
-#define ID_DIGITS   (LEDGER_HEX_SIZE - 1)
-#define LINK_DIGITS (2 * LEDGER_LINK_ID_BYTES)
 #define DIGITS_MAX  64
 #define TIME_DIGITS 13
 #define NAMES_MAX   256
@@ -44,12 +42,8 @@ void story_begin(const struct sim *sim)
     fprintf(sim->story,
             "@ is a real time, as a node's clock or Redis' has it, in the same seconds; "
             "\"holds\" is what Redis holds at the end\n");
-    for (unsigned i = 0; i < SIM_LINKS; i++) {
-        char id[LINK_DIGITS + 1];
-        for (unsigned j = 0; j < LEDGER_LINK_ID_BYTES; j++)
-            snprintf(id + (size_t)2 * j, 3, "%02x", sim->links[i].link_id[j]);
-        story_name(sim, id, "link-%u", i);
-    }
+    for (unsigned i = 0; i < SIM_LINKS; i++)
+        story_name(sim, strrchr(sim->links[i].key, ':') + 1, "link-%u", i);
 }
 
 /* Writes a run of hexadecimal digits: an id by its name, a real time in seconds since the run's. */

@@ -55,13 +55,9 @@ static void follow(struct sim_worker *worker)
 
 static void informed(void *context, const redisReply *reply)
 {
-    static const char field[] = "run_id:";
     struct sim_worker *worker = context;
-    const char *run_id =
-        reply != NULL && reply->type == REDIS_REPLY_STRING ? strstr(reply->str, field) : NULL;
-    if (run_id == NULL)
+    if (reply == NULL || !redis_run_id(reply, worker->run_id))
         return;
-    memcpy(worker->run_id, run_id + sizeof(field) - 1, 40);
     worker->introduction = INTRODUCTION_KNOWN;
     follow(worker);
 }
@@ -185,7 +181,7 @@ static void wake(void *self, uint64_t workers)
 void worker_init(struct sim_node *node, unsigned number)
 {
     struct sim_worker *worker = &node->workers[number];
-    unsigned first = node->number * (3 + SIM_WORKERS) + 3;
+    unsigned first = (node->number + 1) * SIM_CONNECTIONS - SIM_WORKERS;
     *worker = (struct sim_worker){
         .node = node,
         .number = number,
