@@ -5,119 +5,14 @@
  * has called `listen_now` less than LEDGER_PUSH_LOST_MS ago.
  */
 #include "server/grant/decision.h"
-#include "tests/unit/grant/question_fixture.h"
+#include "tests/unit/grant/scene_fixture.h"
 
-#define START     1000               /* now_ms at the beginning */
-#define VALID_END (START + VALIDITY) /* the grant of `scene` is valid until then */
-
-/* ---- the push connection ---- */
-
-static int push_open(void *self)
-{
-    (void)self;
-    return 0;
-}
-
-static void push_close(void *self)
-{
-    (void)self;
-}
-
-static bool push_is_ready(const void *self)
-{
-    (void)self;
-    return true;
-}
-
-static const char *push_error(const void *self)
-{
-    (void)self;
-    return NULL;
-}
-
-static void push_hear(void *self, ledger_redis_done *heard, void *context)
-{
-    (void)self, (void)heard, (void)context;
-}
-
-/* Answers at once, as Redis does. */
-static int push_send(void *self, int count, const char *const words[], const size_t lengths[],
-                     ledger_redis_done *done, ledger_redis_late *late, void *context)
-{
-    char info[] = "run_id:1\r\nmaster_replid:2\r\nmaxmemory_policy:noeviction\r\n";
-    (void)self, (void)lengths, (void)late;
-    redisReply first = {.type = REDIS_REPLY_STRING, .str = info, .len = sizeof(info) - 1};
-    redisReply second = {.type = REDIS_REPLY_STRING};
-    redisReply *elements[] = {&first, &second};
-    const redisReply array = {.type = REDIS_REPLY_ARRAY, .elements = 2, .element = elements};
-    char text[24];
-    if (strcmp(words[0], "INFO") == 0) {
-        done(context, &first);
-        return 0;
-    }
-    snprintf(text, sizeof(text), "%s", words[count - 1]);
-    second.str = text;
-    done(context, &array);
-    return 0;
-}
-
-static void listen_now(void)
-{
-    for (unsigned i = 0; i < 3; i++) /* connects, subscribes, sends a PING */
-        (void)push_step(ledger);
-    cr_assert(ledger_push_is_up(ledger, now_ms));
-}
-
-/* ---- the scene ---- */
-
-/* A response of a window that has a valid grant, whose funds of the account bound it. */
-static struct ledger_account *alice;
-static struct window *window;
-static struct purse purse;
-static struct demand demand;
 static struct patience patience;
-
-/* Gives the window a grant of so many bytes, which no response waits for. */
-static void grant(uint64_t bytes)
-{
-    struct purse nobody = {0};
-    const struct demand any = demand_for(window, &nobody, bytes);
-    struct grants_asker asker = {0};
-    cr_assert_eq(ask(&any, &asker), 0);
-    waits = false;
-    answer(sent_count - 1, &(struct ledger_grant){.granted = bytes, .funds = ACCOUNT});
-}
 
 static void begin(uint64_t spare_bytes)
 {
-    static const struct ledger_clock clock = {.monotonic_ms = read_clock, .real_ms = read_clock};
-    static const struct ledger_redis push = {.open = push_open,
-                                             .close = push_close,
-                                             .is_ready = push_is_ready,
-                                             .send = push_send,
-                                             .error = push_error,
-                                             .hear = push_hear,
-                                             .introduced = push_close};
-    const struct ledger_outside outside = {
-        .clock = &clock, .disk = &ledger_system_disk, .push = &push};
-    start_asking_in(&outside);
-    listen_now();
-    alice = account("alice");
-    window = open_window(alice, 1, file);
-    grant(spare_bytes);
-    cr_assert_eq(atomic_load(&window->valid_until_ms), (uint64_t)VALID_END);
-    sent_count = 0;
-    purse = (struct purse){0};
+    begin_granted(spare_bytes);
     patience = (struct patience){0};
-    demand = demand_for(window, &purse, 700);
-}
-
-static void end(void)
-{
-    purse_return(&purse, windows, window);
-    window_drop(&window, now_ms);
-    ledger_account_drop(&alice);
-    stop();
 }
 
 static uint64_t in_purse(void)
@@ -178,7 +73,7 @@ Test(decision, lets_a_response_begin_with_all_that_it_needs)
     demand.need = 700;
     cr_expect_eq(decision_begin(&grants[0], &demand, now_ms), DECISION_GO);
     cr_expect_eq(in_purse(), 700u);
-    end();
+    end_scene();
 }
 
 Test(decision, has_a_response_ask_that_begins_after_the_validity_or_deaf_to_revocations)
@@ -191,7 +86,7 @@ Test(decision, has_a_response_ask_that_begins_after_the_validity_or_deaf_to_revo
     cr_expect_eq(decision_begin(&grants[0], &demand, now_ms), DECISION_ASK);
     now_ms = VALID_END - 1;
     cr_expect_eq(decision_begin(&grants[0], &demand, now_ms), DECISION_GO);
-    end();
+    end_scene();
 }
 
 Test(decision, lets_a_transfer_send_while_its_grant_speaks_for_it)
@@ -208,7 +103,7 @@ Test(decision, lets_a_transfer_send_while_its_grant_speaks_for_it)
     cr_expect_eq(decision_next(&grants[0], &demand, now_ms, &renew), DECISION_GO);
     hear(alice, 7);
     cr_expect_eq(decision_next(&grants[0], &demand, now_ms, &renew), DECISION_ASK);
-    end();
+    end_scene();
 }
 
 Test(decision, renews_past_half_of_the_validity_where_redis_can_be_asked)
@@ -223,7 +118,7 @@ Test(decision, renews_past_half_of_the_validity_where_redis_can_be_asked)
     is_up = false;
     cr_expect_eq(decision_next(&grants[0], &demand, half + 1, &renew), DECISION_GO);
     cr_expect_not(renew);
-    end();
+    end_scene();
 }
 
 Test(decision, has_a_transfer_wait_for_redis_until_its_validity_ends)
@@ -243,7 +138,7 @@ Test(decision, has_a_transfer_wait_for_redis_until_its_validity_ends)
     cr_expect_eq(decide_more(), DECISION_ASK);
     demand.is_under_way = false;
     cr_expect_eq(decision_unanswered(&demand, START), DECISION_REFUSE);
-    end();
+    end_scene();
 }
 
 /* ---- answered ---- */
@@ -259,10 +154,10 @@ Test(decision, lets_what_was_granted_go_unless_others_have_taken_it)
     purse.funds = (struct funds){0};
     cr_expect_eq(decide_answered(LEDGER_GRANTED), DECISION_ASK);
     demand.is_under_way = false;
-    grant(700);
+    grant_spare(700);
     cr_expect_eq(decide_answered(LEDGER_GRANTED), DECISION_GO);
     cr_expect_eq(in_purse(), 700u);
-    end();
+    end_scene();
 }
 
 Test(decision, lets_an_inquiry_go_that_was_granted_and_takes_nothing)
@@ -274,7 +169,7 @@ Test(decision, lets_an_inquiry_go_that_was_granted_and_takes_nothing)
     demand.need = 701;
     cr_expect_eq(decide_answered(LEDGER_GRANTED), DECISION_GO);
     cr_expect_eq(spare(window, LEDGER_FUND_ACCOUNT), 700u);
-    end();
+    end_scene();
 }
 
 Test(decision, refuses_what_redis_refuses_whatever_the_window_has)
@@ -290,7 +185,7 @@ Test(decision, refuses_what_redis_refuses_whatever_the_window_has)
     cr_expect_eq(in_purse(), 0u);
     cr_expect_eq(patience.short_until_ms, 0u);
     atomic_store(&window->paying, 0);
-    end();
+    end_scene();
 }
 
 /* ---- short of funds ---- */
@@ -318,7 +213,7 @@ Test(decision, asks_again_where_other_windows_gave_the_fund_back_that_is_short)
     cr_expect_eq(sent_count, 3u);
     window_drop(&same_link, now_ms);
     window_drop(&other_link, now_ms);
-    end();
+    end_scene();
 }
 
 Test(decision, lets_a_transfer_that_is_short_go_on_with_its_windows_own_funds)
@@ -333,7 +228,7 @@ Test(decision, lets_a_transfer_that_is_short_go_on_with_its_windows_own_funds)
     cr_expect_eq(patience.short_until_ms, 0u);
     cr_expect_eq(patience.short_retry_ms, 0u);
     atomic_store(&window->paying, 0);
-    end();
+    end_scene();
 }
 
 Test(decision, has_a_new_response_that_is_short_wait_for_others_that_pay)
@@ -355,7 +250,7 @@ Test(decision, has_a_new_response_that_is_short_wait_for_others_that_pay)
     now_ms = START + PATIENCE_SHORT_MS;
     cr_expect_eq(decide_answered(LEDGER_ACCOUNT_BYTES_UP), DECISION_REFUSE);
     atomic_store(&window->paying, 0);
-    end();
+    end_scene();
 }
 
 /* ---- again ---- */
@@ -368,7 +263,7 @@ Test(decision, lets_a_parked_response_go_once_its_window_has_the_funds_however_l
     window_fund(windows, window, ACCOUNT, 700, NULL, 0);
     cr_expect_eq(decide_retry(), DECISION_GO);
     cr_expect_eq(in_purse(), 700u);
-    end();
+    end_scene();
 }
 
 Test(decision, refuses_a_new_response_that_has_waited_its_time_for_others)
@@ -384,7 +279,7 @@ Test(decision, refuses_a_new_response_that_has_waited_its_time_for_others)
     demand.is_under_way = false;
     patience.short_until_ms = START + 1;
     cr_expect_eq(decide_retry(), DECISION_ASK, "one that is short has a time of its own");
-    end();
+    end_scene();
 }
 
 Test(decision, does_not_ask_for_a_response_that_is_short_before_the_next_tick)
@@ -404,7 +299,7 @@ Test(decision, does_not_ask_for_a_response_that_is_short_before_the_next_tick)
     patience_end(&patience);
     cr_expect(patience.short_until_ms == 0 && patience.short_retry_ms == 0);
     atomic_store(&window->paying, 0);
-    end();
+    end_scene();
 }
 
 Test(decision, keeps_a_parked_transfer_while_redis_is_gone_and_its_grant_valid)
@@ -418,5 +313,5 @@ Test(decision, keeps_a_parked_transfer_while_redis_is_gone_and_its_grant_valid)
     cr_expect_eq(decide_retry(), DECISION_REFUSE);
     is_up = true;
     cr_expect_eq(decide_retry(), DECISION_ASK);
-    end();
+    end_scene();
 }

@@ -111,7 +111,9 @@ Test(grants, let_a_transfer_go_on_with_what_there_is_and_a_response_begin_with_a
     answer(0, &(struct ledger_grant){.granted = 600, .funds = ACCOUNT});
     cr_expect_not(demand_fill(&demand));
     cr_expect(funds_are_empty(&purse.funds));
+    demand.need = 600; /* which the window has */
     cr_expect_not(demand_fill_unasked(ledger, &demand, now_ms), "the push connection is down");
+    demand.need = 700;
     demand.is_under_way = true;
     cr_expect(demand_fill_unasked(ledger, &demand, now_ms));
     cr_expect_eq(purse.funds.bytes[LEDGER_FUND_ACCOUNT], 600u);

@@ -3,21 +3,17 @@
  * Questions to Redis and what becomes of their answers, with a table of answers for Redis: who may
  * ask and for how much, answers in time, late, overtaken and lost, and renewals.
  */
-#include "tests/unit/grant/question_fixture.h"
+#include "tests/unit/grant/scene_fixture.h"
 
-static const struct ledger_grant thousand = {
-    .admission = LEDGER_GRANTED, .granted = 1000, .funds = ACCOUNT};
+TestSuite(question, .init = begin_asking, .fini = end_scene);
 
 Test(question, is_the_only_one_for_its_window_until_it_is_answered)
 {
-    start_asking();
-    struct ledger_account *alice = account("alice");
-    struct window *window = open_window(alice, 1, file);
-    struct purse purse = {0}, other = {0};
-    const struct demand demand = demand_for(window, &purse, 700),
-                        second = demand_for(window, &other, 1);
+    struct purse other = {0};
+    const struct demand second = demand_for(window, &other, 1);
     const struct question_terms terms = {.till_ms = 100000};
-    struct grants_asker asker = {.index = 7, .generation = 3}, late_comer = {.question = 42};
+    struct grants_asker late_comer = {.question = 42};
+    asker = (struct grants_asker){.index = 7, .generation = 3};
     cr_expect_eq(ask(&demand, &asker), 0);
     cr_expect_eq(asker.question, 1u);
     cr_expect_eq(question_ask(&grants[1], &second, &terms, &late_comer), -EALREADY);
@@ -32,19 +28,10 @@ Test(question, is_the_only_one_for_its_window_until_it_is_answered)
     cr_expect_eq(question_ask(&grants[1], &second, &terms, &late_comer), 0);
     waits = false;
     answer(1, &thousand);
-    window_drop(&window, now_ms);
-    ledger_account_drop(&alice);
-    stop();
 }
 
 Test(question, fills_the_purse_of_the_response_that_asked_and_leaves_the_rest)
 {
-    start_asking();
-    struct ledger_account *alice = account("alice");
-    struct window *window = open_window(alice, 1, file);
-    struct purse purse = {0};
-    const struct demand demand = demand_for(window, &purse, 700);
-    struct grants_asker asker = {0};
     cr_expect_not(covers(window, 100));
     cr_assert_eq(ask(&demand, &asker), 0);
     answer(0, &thousand);
@@ -52,19 +39,11 @@ Test(question, fills_the_purse_of_the_response_that_asked_and_leaves_the_rest)
     cr_expect_eq(spare(window, LEDGER_FUND_ACCOUNT), 300u);
     cr_expect(covers(window, 100) && covers(window, 101));
     cr_expect_not(covers(window, 99), "an older token may have been revoked");
-    window_drop(&window, now_ms);
-    ledger_account_drop(&alice);
-    stop();
 }
 
 Test(question, asks_for_the_file_and_then_for_twice_as_much_up_to_the_bound)
 {
-    start_asking();
-    struct ledger_account *alice = account("alice");
-    struct window *window = open_window(alice, 1, file);
-    struct purse purse = {0};
-    struct grants_asker asker = {0};
-    struct demand demand = demand_for(window, &purse, 300);
+    demand.need = 300;
     cr_assert_eq(ask(&demand, &asker), 0);
     expect_sent(0, "tollgate_admit", 300, SIZE);
     answer(0, &thousand);
@@ -82,19 +61,10 @@ Test(question, asks_for_the_file_and_then_for_twice_as_much_up_to_the_bound)
     cr_assert_eq(ask(&demand, &asker), 0);
     expect_sent(3, "tollgate_admit", 20000 - 5000, 20000 - 5000);
     answer(3, &thousand);
-    window_drop(&window, now_ms);
-    ledger_account_drop(&alice);
-    stop();
 }
 
 Test(question, gives_back_first_what_one_fund_has_beyond_the_others)
 {
-    start_asking();
-    struct ledger_account *alice = account("alice");
-    struct window *window = open_window(alice, 1, file);
-    struct purse purse = {0};
-    struct grants_asker asker = {0};
-    struct demand demand = demand_for(window, &purse, 700);
     window_fund(windows, window, ACCOUNT | LINK, 100, NULL, 0);
     window_fund(windows, window, LINK, 250, NULL, 0); /* it was asked for when only that bound */
     atomic_store(&window->account_bounds, true);
@@ -105,19 +75,10 @@ Test(question, gives_back_first_what_one_fund_has_beyond_the_others)
     expect_sent(1, "tollgate_admit", 600, SIZE);
     waits = false;
     lose(1);
-    window_drop(&window, now_ms);
-    ledger_account_drop(&alice);
-    stop();
 }
 
 Test(question, that_is_late_gives_its_grant_to_the_window_and_starts_nothing)
 {
-    start_asking();
-    struct ledger_account *alice = account("alice");
-    struct window *window = open_window(alice, 1, file);
-    struct purse purse = {0};
-    const struct demand demand = demand_for(window, &purse, 700);
-    struct grants_asker asker = {0};
     cr_assert_eq(ask(&demand, &asker), 0);
     be_late(0);
     cr_expect_eq(told_count, 1u);
@@ -132,19 +93,10 @@ Test(question, that_is_late_gives_its_grant_to_the_window_and_starts_nothing)
     answer(1, &thousand);
     cr_expect_eq(told_count, 2u);
     cr_expect_eq(spare(window, LEDGER_FUND_ACCOUNT), 1300u);
-    window_drop(&window, now_ms);
-    ledger_account_drop(&alice);
-    stop();
 }
 
 Test(question, refused_too_late_makes_the_transfers_of_its_window_ask)
 {
-    start_asking();
-    struct ledger_account *alice = account("alice");
-    struct window *window = open_window(alice, 1, file);
-    struct purse purse = {0};
-    const struct demand demand = demand_for(window, &purse, 700);
-    struct grants_asker asker = {0};
     cr_assert_eq(ask(&demand, &asker), 0);
     be_late(0);
     cr_assert_eq(ask(&demand, &asker), 0);
@@ -159,19 +111,10 @@ Test(question, refused_too_late_makes_the_transfers_of_its_window_ask)
     answer(3, &(struct ledger_grant){.admission = LEDGER_USED_UP});
     cr_expect_eq(told.admission, LEDGER_USED_UP);
     cr_expect(covers(window, 100));
-    window_drop(&window, now_ms);
-    ledger_account_drop(&alice);
-    stop();
 }
 
 Test(question, overtaken_by_a_revocation_brings_funds_and_no_coverage)
 {
-    start_asking();
-    struct ledger_account *alice = account("alice");
-    struct window *window = open_window(alice, 1, file);
-    struct purse purse = {0};
-    const struct demand demand = demand_for(window, &purse, 700);
-    struct grants_asker asker = {0};
     cr_assert_eq(ask(&demand, &asker), 0);
     hear(alice, 7);
     struct ledger_grant grant = thousand;
@@ -189,20 +132,12 @@ Test(question, overtaken_by_a_revocation_brings_funds_and_no_coverage)
     cr_expect(covers(window, 100));
     hear(alice, 9);
     cr_expect_not(covers(window, 100), "a revocation was heard since");
-    window_drop(&window, now_ms);
-    ledger_account_drop(&alice);
-    stop();
 }
 
 Test(question, whose_connection_is_lost_gives_the_right_to_ask_back)
 {
-    start_asking();
-    struct ledger_account *alice = account("alice");
-    struct window *window = open_window(alice, 1, file);
-    struct purse purse = {0};
-    const struct demand demand = demand_for(window, &purse, 700);
     const struct question_terms terms = {.till_ms = 100000};
-    struct grants_asker asker = {0}, other = {0};
+    struct grants_asker other = {0};
     cr_assert_eq(ask(&demand, &asker), 0);
     cr_assert_eq(question_ask(&grants[1], &demand, &terms, &other), -EALREADY);
     lose(0);
@@ -222,18 +157,10 @@ Test(question, whose_connection_is_lost_gives_the_right_to_ask_back)
     struct window *ended = window;
     window_drop(&window, now_ms);
     cr_expect(window_sweep(windows, ended, now_ms + WINDOW_IDLE_MS, WINDOW_IDLE_MS, release, NULL));
-    ledger_account_drop(&alice);
-    stop();
 }
 
 Test(question, answered_by_an_error_is_no_grant)
 {
-    start_asking();
-    struct ledger_account *alice = account("alice");
-    struct window *window = open_window(alice, 1, file);
-    struct purse purse = {0};
-    const struct demand demand = demand_for(window, &purse, 700);
-    struct grants_asker asker = {0};
     char text[] = "ERR no such function";
     const redisReply error = {.type = REDIS_REPLY_ERROR, .str = text, .len = sizeof(text) - 1};
     cr_assert_eq(ask(&demand, &asker), 0);
@@ -242,20 +169,11 @@ Test(question, answered_by_an_error_is_no_grant)
     cr_expect_not(covers(window, 100));
     cr_expect_eq(ask(&demand, &asker), 0);
     lose(1);
-    window_drop(&window, now_ms);
-    ledger_account_drop(&alice);
-    stop();
 }
 
 Test(question, renews_a_grant_past_half_of_its_validity_and_tells_nobody)
 {
-    start_asking();
-    struct ledger_account *alice = account("alice");
-    struct window *window = open_window(alice, 1, file);
-    struct purse purse = {0};
-    struct demand demand = demand_for(window, &purse, 700);
     const struct question_terms terms = {.till_ms = 100000, .stage = LEDGER_UNDER_WAY};
-    struct grants_asker asker = {0};
     cr_assert_eq(ask(&demand, &asker), 0);
     now_ms += 300; /* the answer takes so long: the validity counts from the question */
     answer(0, &thousand);
@@ -273,19 +191,10 @@ Test(question, renews_a_grant_past_half_of_its_validity_and_tells_nobody)
     now_ms += VALIDITY;
     cr_expect_not(covers(window, 100), "the validity is over");
     cr_expect_not(coverage_is_valid(window, now_ms));
-    window_drop(&window, now_ms);
-    ledger_account_drop(&alice);
-    stop();
 }
 
 Test(question, answered_late_never_shortens_the_validity)
 {
-    start_asking();
-    struct ledger_account *alice = account("alice");
-    struct window *window = open_window(alice, 1, file);
-    struct purse purse = {0};
-    const struct demand demand = demand_for(window, &purse, 700);
-    struct grants_asker asker = {0};
     cr_assert_eq(ask(&demand, &asker), 0);
     be_late(0);
     now_ms += 2000;
@@ -293,20 +202,12 @@ Test(question, answered_late_never_shortens_the_validity)
     answer(1, &thousand);
     answer(0, &thousand);
     cr_expect_eq(atomic_load(&window->valid_until_ms), now_ms + VALIDITY);
-    window_drop(&window, now_ms);
-    ledger_account_drop(&alice);
-    stop();
 }
 
 Test(question, sets_and_lifts_the_bound_of_an_account_by_answers_in_time_alone)
 {
-    start_asking();
-    struct ledger_account *alice = account("alice");
-    struct window *window = open_window(alice, 1, file);
-    struct purse purse = {0};
-    const struct demand demand = demand_for(window, &purse, 0);
+    demand.need = 0;
     const struct quota *quota = &window->account_quota->quota;
-    struct grants_asker asker = {0};
     const struct ledger_grant bound = {.funds = ACCOUNT, .rate = 64000, .max_conns = 3},
                               free_of_it = {.funds = 0};
     cr_assert_eq(ask(&demand, &asker), 0);
@@ -326,19 +227,10 @@ Test(question, sets_and_lifts_the_bound_of_an_account_by_answers_in_time_alone)
     be_late(3);
     answer(3, &bound);
     cr_expect_eq(demand_set(&demand), ACCOUNT, "a late answer did not set the bound");
-    window_drop(&window, now_ms);
-    ledger_account_drop(&alice);
-    stop();
 }
 
 Test(question, of_an_inquiry_takes_nothing)
 {
-    start_asking();
-    struct ledger_account *alice = account("alice");
-    struct window *window = open_window(alice, 1, file);
-    struct purse purse = {0};
-    struct demand demand = demand_for(window, &purse, 700);
-    struct grants_asker asker = {0};
     demand.takes_nothing = true;
     cr_assert_eq(ask(&demand, &asker), 0);
     expect_sent(0, "tollgate_judge", 700, 700);
@@ -354,7 +246,4 @@ Test(question, of_an_inquiry_takes_nothing)
     hear(alice, 7);
     answer(1, &grant);
     cr_expect(told.is_overtaken);
-    window_drop(&window, now_ms);
-    ledger_account_drop(&alice);
-    stop();
 }
