@@ -41,6 +41,16 @@ bool store_integer(const char *text, size_t length, long long *out)
     return true;
 }
 
+bool store_count(const struct store_words *words, int index, long long *count, struct answer *out)
+{
+    bool is_count = store_is(words, index, "count") && index + 1 < words->count;
+    if (is_count && store_integer(words->text[index + 1], words->lengths[index + 1], count))
+        return true;
+    answer_error(out,
+                 is_count ? "ERR value is not an integer or out of range" : "ERR syntax error");
+    return false;
+}
+
 void store_wrong_number(struct answer *out, const char *command)
 {
     answer_error(out, "ERR wrong number of arguments for '%s' command", command);

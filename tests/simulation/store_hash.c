@@ -137,14 +137,8 @@ static bool scan_options(const struct store_words *words, long long *count, stru
             answer_error(out, "ERR the store has no HSCAN MATCH");
             return false;
         }
-        if (!store_is(words, i, "count") || i + 1 == words->count) {
-            answer_error(out, "ERR syntax error");
+        if (!store_count(words, i, count, out))
             return false;
-        }
-        if (!store_integer(words->text[i + 1], words->lengths[i + 1], count)) {
-            answer_error(out, "ERR value is not an integer or out of range");
-            return false;
-        }
         if (*count < 1) {
             answer_error(out, "ERR syntax error");
             return false;

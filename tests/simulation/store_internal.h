@@ -65,6 +65,9 @@ void store_remove(struct store *store, const char *key, size_t length);
 bool store_is(const struct store_words *words, int index, const char *name);
 /* Reads an integer as strictly as Redis does: no sign but '-', no leading zero or space. */
 bool store_integer(const char *text, size_t length, long long *out);
+/* Reads the option COUNT, at word `index`, and the number behind it. False, with an error answered,
+ * where it is another word, or no number follows. */
+bool store_count(const struct store_words *words, int index, long long *count, struct answer *out);
 void store_wrong_number(struct answer *out, const char *command);
 
 /* store_stream.c */

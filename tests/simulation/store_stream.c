@@ -429,14 +429,8 @@ static bool range_options(const struct store_words *words, long long *most, stru
 {
     *most = -1;
     for (int i = 4; i < words->count; i += 2) {
-        if (!store_is(words, i, "count") || i + 1 == words->count) {
-            answer_error(out, "ERR syntax error");
+        if (!store_count(words, i, most, out))
             return false;
-        }
-        if (!store_integer(words->text[i + 1], words->lengths[i + 1], most)) {
-            answer_error(out, "ERR value is not an integer or out of range");
-            return false;
-        }
         *most = *most < 0 ? 0 : *most;
     }
     return true;

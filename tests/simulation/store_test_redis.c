@@ -23,8 +23,8 @@ static void run_server(const struct real *real, const char *clock_path)
     snprintf(socket_path, sizeof(socket_path), "%s/socket", real->directory);
     snprintf(log_path, sizeof(log_path), "%s/log", real->directory);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    setenv("LD_PRELOAD", TOLD_CLOCK, 1);
-    setenv("TOLD_CLOCK_FILE", clock_path, 1);
+    setenv("LD_PRELOAD", WALL_CLOCK, 1);
+    setenv("CLOCK_TOLD_FILE", clock_path, 1);
     execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", socket_path, "--logfile",
            log_path, "--dir", real->directory, "--save", "", "--appendonly", "no",
            "--enable-debug-command", "yes", (char *)NULL);

@@ -84,11 +84,11 @@ class Redis:
 
 
 class Clock:
-    """The step of the node's and Redis' wall clock; see clock_step.c."""
+    """The step of the node's and Redis' wall clock; see tests/wall_clock.c."""
 
     def __init__(self, directory):
-        source = pathlib.Path(__file__).with_name("clock_step.c")
-        library = f"{directory}/clock_step.so"
+        source = pathlib.Path(__file__).parents[2] / "wall_clock.c"
+        library = f"{directory}/wall_clock.so"
         subprocess.run(["gcc", "-O1", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", library, source], check=True)
         self.file, self.seconds = f"{directory}/clock", 0
         self.set(0)
