@@ -43,7 +43,8 @@ void admission_refuse(struct worker *worker, struct connection *connection, enum
     response_refuse(worker, connection, refusal);
 }
 
-void admission_go_on(struct worker *worker, struct connection *connection)
+/* Starts the response, or lets the transfer send on. */
+static void go_on(struct worker *worker, struct connection *connection)
 {
     connection_leave(worker, connection, LIST_PARKED);
     if (connection->state == CONNECTION_SENDING) {
@@ -64,8 +65,8 @@ void admission_go_on(struct worker *worker, struct connection *connection)
 void admission_cannot_ask(struct worker *worker, struct connection *connection)
 {
     const struct demand demand = asker_demand(connection);
-    if (decision_unanswered(&demand, worker->now_ms) == DECISION_REFUSE)
-        admission_refuse(worker, connection, REFUSAL_REDIS_UNAVAILABLE);
+    admission_carry_out(worker, connection, decision_unanswered(&demand, worker->now_ms),
+                        REFUSAL_REDIS_UNAVAILABLE);
 }
 
 void admission_carry_out(struct worker *worker, struct connection *connection,
@@ -73,7 +74,7 @@ void admission_carry_out(struct worker *worker, struct connection *connection,
 {
     switch (decision) {
     case DECISION_GO:
-        admission_go_on(worker, connection);
+        go_on(worker, connection);
         break;
     case DECISION_ASK:
         asker_ask(worker, connection);

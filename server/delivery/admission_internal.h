@@ -14,8 +14,6 @@
 bool admission_is_covered(const struct worker *worker, const struct connection *connection);
 /* Redis cannot be asked now, or has not answered: refuses the connection, unless it may wait. */
 void admission_cannot_ask(struct worker *worker, struct connection *connection);
-/* Starts the response, or lets the transfer send on. */
-void admission_go_on(struct worker *worker, struct connection *connection);
 /* Answers the refusal, or cuts the transfer. */
 void admission_refuse(struct worker *worker, struct connection *connection, enum refusal refusal);
 /* Does what was decided of a connection; `refusal` is the reason where it is refused. To ask or to
