@@ -219,19 +219,12 @@ void connection_publish(struct sim_connection *connection, const char *channel, 
         connection->redis_life != connection->sim->redis.life)
         return;
     struct message *message = message_make(connection, 0, NULL, NULL);
-    redisReader *reader = redisReaderCreate();
-    char head[128];
-    int head_length = snprintf(head, sizeof(head), "*3\r\n$7\r\nmessage\r\n$%zu\r\n", length);
-    redisReaderFeed(reader, head, (size_t)head_length);
-    redisReaderFeed(reader, channel, length);
-    head_length = snprintf(head, sizeof(head), "\r\n$%zu\r\n", text_length);
-    redisReaderFeed(reader, head, (size_t)head_length);
-    redisReaderFeed(reader, text, text_length);
-    redisReaderFeed(reader, "\r\n", 2);
-    void *reply = NULL;
-    check(redisReaderGetReply(reader, &reply) == REDIS_OK && reply != NULL);
-    redisReaderFree(reader);
-    message->reply = reply;
+    char protocol[200];
+    int used = snprintf(protocol, sizeof(protocol),
+                        "*3\r\n$7\r\nmessage\r\n$%zu\r\n%.*s\r\n$%zu\r\n%.*s\r\n", length,
+                        (int)length, channel, text_length, (int)text_length, text);
+    check(used > 0 && (size_t)used < sizeof(protocol));
+    message->reply = redis_parse(protocol, (size_t)used);
     message->is_published = true;
     connection_answer(message);
 }

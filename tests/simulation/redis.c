@@ -73,7 +73,7 @@ void redis_free(struct sim *sim)
 
 /* ---- commands ---- */
 
-static redisReply *parse(const char *protocol, size_t length)
+redisReply *redis_parse(const char *protocol, size_t length)
 {
     redisReader *reader = redisReaderCreate();
     void *reply = NULL;
@@ -93,7 +93,7 @@ static redisReply *info(const struct sim_redis *redis)
                  "\r\n",
                  redis->run_id, redis->is_readonly ? "slave" : "master", redis->replication_id);
     length = snprintf(protocol, sizeof(protocol), "$%d\r\n%s\r\n", length, text);
-    return parse(protocol, (size_t)length);
+    return redis_parse(protocol, (size_t)length);
 }
 
 static redisReply *pong(const struct message *message)
@@ -103,7 +103,7 @@ static redisReply *pong(const struct message *message)
                      ? snprintf(protocol, sizeof(protocol), "+PONG\r\n")
                      : snprintf(protocol, sizeof(protocol), "*2\r\n$4\r\npong\r\n$%zu\r\n%s\r\n",
                                 message->lengths[1], message->words[1]);
-    return parse(protocol, (size_t)length);
+    return redis_parse(protocol, (size_t)length);
 }
 
 static bool writes(const struct message *message)
@@ -158,10 +158,10 @@ static redisReply *run(struct sim *sim, const struct message *message)
         check(strcmp(message->words[1], channel) == 0);
         if (message->life == message->connection->life)
             message->connection->is_subscribed = true;
-        return parse(subscribed, sizeof(subscribed) - 1);
+        return redis_parse(subscribed, sizeof(subscribed) - 1);
     }
     if (redis->is_readonly && writes(message))
-        return parse(readonly, sizeof(readonly) - 1);
+        return redis_parse(readonly, sizeof(readonly) - 1);
     set_time(sim);
     watch_admitted(sim, message);
     redisReply *reply = call(redis->store, message);

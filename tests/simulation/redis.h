@@ -53,6 +53,8 @@ void redis_keep(struct sim *sim, enum redis_snapshot snapshot);
 /* Has the store hold what it held then. */
 void redis_go_back(struct sim *sim, enum redis_snapshot snapshot);
 void redis_empty(struct sim *sim);
+/* A reply from its bytes in Redis' protocol, which must be whole. The caller frees it. */
+struct redisReply *redis_parse(const char *protocol, size_t length);
 void message_free(struct message *message);
 /* Reads who a Redis is from its answer to INFO. False where it does not say. */
 bool redis_run_id(const struct redisReply *reply, char run_id[64]);
