@@ -123,6 +123,19 @@ static void run_until(struct sim *sim, uint64_t until_us)
     }
 }
 
+/* Until nothing moves any more, also once what was on its way has arrived. */
+static void come_to_rest(struct sim *sim)
+{
+    uint64_t limit_us = sim->schedule.now_us + REST_US;
+    do {
+        while (!sim->is_broken && !watch_is_at_rest(sim) && sim->schedule.now_us < limit_us) {
+            fault_restart(sim);
+            run_until(sim, sim->schedule.now_us + SIM_SECOND / 2);
+        }
+        run_until(sim, sim->schedule.now_us + SETTLE_US);
+    } while (!sim->is_broken && !watch_is_at_rest(sim) && sim->schedule.now_us < limit_us);
+}
+
 void sim_run(struct sim *sim)
 {
     uint64_t begun_us = sim->schedule.now_us;
@@ -134,12 +147,7 @@ void sim_run(struct sim *sim)
         for (unsigned i = 0; i < SIM_RESPONSES; i++)
             if (sim->responses[i].state != RESPONSE_FREE)
                 sim->responses[i].ends_us = sim->schedule.now_us + LAST_US;
-        uint64_t limit_us = sim->schedule.now_us + REST_US;
-        while (!sim->is_broken && !watch_is_at_rest(sim) && sim->schedule.now_us < limit_us) {
-            fault_restart(sim);
-            run_until(sim, sim->schedule.now_us + SIM_SECOND / 2);
-        }
-        run_until(sim, sim->schedule.now_us + SETTLE_US);
+        come_to_rest(sim);
     }
     if (!sim->is_broken) {
         sim_tell(sim, "all", "the world is at rest");
