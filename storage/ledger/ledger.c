@@ -315,6 +315,7 @@ static struct ledger *ledger_new(void)
         return NULL;
     ledger->lock_fd = -1;
     atomic_store(&ledger->redis_generation, 1);
+    atomic_store(&ledger->redis_beyond_ms, LEDGER_CLOCK_UNKNOWN);
     ledger->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (ledger->wake_fd < 0 || notices_create(&ledger->notices) != 0) {
         if (ledger->wake_fd >= 0)

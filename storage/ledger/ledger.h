@@ -114,6 +114,20 @@ enum ledger_state ledger_state(const struct ledger *ledger);
 /* Writes the sentence behind a state other than READY, with its cure; "" for READY. */
 void ledger_state_text(struct ledger *ledger, char *text, size_t size);
 
+/*
+ * The time of Redis' wall clock, in ms since 1970, as the poster last heard it, some once a second,
+ * and the monotonic clock has carried it on. False, with the time of this node's own wall clock,
+ * where Redis was never asked. Any thread; an atomic load and a clock.
+ */
+bool ledger_redis_time(const struct ledger *ledger, int64_t *now_ms);
+/*
+ * How many ms this node's wall clock is ahead of Redis'; negative: behind. LEDGER_CLOCK_UNKNOWN
+ * where Redis was never asked. Good to a round trip; a clock that is set shows at once, also while
+ * Redis is away. Any thread.
+ */
+int64_t ledger_clock_ahead_ms(const struct ledger *ledger);
+#define LEDGER_CLOCK_UNKNOWN INT64_MIN
+
 /* Fills in the counters. Any thread; it takes locks for a moment, so not for each request. */
 void ledger_stats(struct ledger *ledger, struct ledger_stats *out);
 

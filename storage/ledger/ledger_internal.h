@@ -99,6 +99,8 @@ struct ledger {
     char writer_text[LEDGER_TEXT_MAX], poster_text[LEDGER_TEXT_MAX];
     char run_id[64]; /* of the Redis to which the journal was replayed; "": none */
     _Atomic uint64_t redis_generation; /* moves under lock, with run_id */
+    /* Redis' wall clock less this machine's monotonic one; LEDGER_CLOCK_UNKNOWN: not asked yet. */
+    _Atomic int64_t redis_beyond_ms;
 
     _Atomic uint64_t posts, posts_replayed, records_posted, refused_full, redis_connects;
     _Atomic bool redis_up;
@@ -179,6 +181,10 @@ int ledger_wait_posted(struct ledger *ledger, uint64_t records, uint64_t deadlin
 /* As ledger_account_get, for a name that is a C string. Takes a reference. -EINVAL, -ENOMEM. */
 int account_get(struct ledger *ledger, const char *issuer, const char *name,
                 struct ledger_account **out);
+struct redisReply;
+/* Takes the reply to a TIME that was sent at `asked_ms` (monotonic). */
+void redis_clock_take(struct ledger *ledger, uint64_t asked_ms, const struct redisReply *reply);
+
 struct redis;
 /* Opens a connection to the Redis to which the journal was replayed, and tells its run_id: another
  * Redis would deny accounts that exist. 0 or -EAGAIN. */

@@ -61,7 +61,10 @@ int poster_refused(struct poster *poster, const char *command, const redisReply 
 
 static int take_lease(struct poster *poster, size_t index, const redisReply *reply)
 {
-    (void)index;
+    if (index == 1) {
+        redis_clock_take(poster->ledger, poster->lease.asked_ms, reply);
+        return 0;
+    }
     poster->leased = lease_take(&poster->lease, poster->ledger, reply, poster->lease_text,
                                 poster->error, sizeof(poster->error));
     return 0;
@@ -69,11 +72,13 @@ static int take_lease(struct poster *poster, size_t index, const redisReply *rep
 
 int poster_ask_lease(struct poster *poster, enum lease_purpose purpose)
 {
+    static const char *const time[] = {"TIME"};
     struct lease_command command;
     poster->purpose = purpose;
     poster_enter(poster, POSTER_LEASING, take_lease);
     lease_ask(&poster->lease, poster->ledger, &command);
-    return poster_send(poster, command.count, command.words);
+    int result = poster_send(poster, command.count, command.words);
+    return result == 0 ? poster_send(poster, 1, time) : result;
 }
 
 /* ---- what the ledger sees ---- */

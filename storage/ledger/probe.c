@@ -26,17 +26,13 @@ static int ask_clock(struct redis *redis, int64_t *ahead_ms)
     int64_t after_ms = (int64_t)clock_real_ms();
     if (reply == NULL)
         return -EAGAIN;
-    int status = -EPROTO;
-    if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
-        reply->element[0]->type == REDIS_REPLY_STRING &&
-        reply->element[1]->type == REDIS_REPLY_STRING) {
-        int64_t theirs_ms = strtoll(reply->element[0]->str, NULL, 10) * 1000 +
-                            strtoll(reply->element[1]->str, NULL, 10) / 1000;
-        *ahead_ms = theirs_ms - (before_ms + (after_ms - before_ms) / 2);
-        status = 0;
-    }
+    int64_t theirs_ms;
+    bool told = redis_read_time(reply, &theirs_ms);
     freeReplyObject(reply);
-    return status;
+    if (!told)
+        return -EPROTO;
+    *ahead_ms = theirs_ms - (before_ms + (after_ms - before_ms) / 2);
+    return 0;
 }
 
 /*

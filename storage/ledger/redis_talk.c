@@ -119,6 +119,17 @@ static bool info_field(const char *info, const char *field, char *out, size_t si
     return false;
 }
 
+bool redis_read_time(const redisReply *reply, int64_t *out)
+{
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 ||
+        reply->element[0]->type != REDIS_REPLY_STRING ||
+        reply->element[1]->type != REDIS_REPLY_STRING)
+        return false;
+    *out = strtoll(reply->element[0]->str, NULL, 10) * 1000 +
+           strtoll(reply->element[1]->str, NULL, 10) / 1000;
+    return true;
+}
+
 bool redis_read_facts(const redisReply *reply, const struct ledger_options *options,
                       struct redis_facts *out, char *error, size_t error_size)
 {

@@ -33,6 +33,9 @@ struct redis_facts {
 bool redis_read_facts(const redisReply *reply, const struct ledger_options *options,
                       struct redis_facts *out, char *error, size_t error_size);
 
+/* Reads the reply to TIME, in ms since 1970. False where it is something else. */
+bool redis_read_time(const redisReply *reply, int64_t *out);
+
 /* The commands that ask for the library's version (an integer; an error where Redis has no library)
  * and for its text, the text of this program, and whether a reply to the second (or NULL) has exactly
  * this text: another build may have the same version. */

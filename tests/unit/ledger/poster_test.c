@@ -78,6 +78,7 @@ static void answer_lease(long long code, long long was_held)
     char protocol[64];
     snprintf(protocol, sizeof(protocol), "*4\r\n:%lld\r\n:50\r\n:100\r\n:%lld\r\n", code, was_held);
     answer("FCALL tollgate_lease 1 tg:node:{node-1}", protocol);
+    answer("TIME", "*2\r\n$10\r\n1700000000\r\n$6\r\n500000\r\n");
     step();
 }
 
@@ -174,6 +175,40 @@ Test(ledger_poster, another_address_of_the_name_is_tried_at_once)
     script_cut(&world.poster, "Connection refused");
     cr_assert_gt(step(), world.now_ms);
     cr_assert_eq(world.poster.opens, 2);
+}
+
+/* ---- the clock of Redis ---- */
+
+/* Redis says that it is WORLD_EPOCH_MS and half a second, in the middle of a round trip of 40 ms. */
+Test(ledger_poster, the_clock_of_redis_is_known_from_the_lease_on_and_goes_on_by_itself)
+{
+    int64_t time_ms;
+    connect_with(INFO);
+    cr_assert(!ledger_redis_time(world.ledger, &time_ms));
+    cr_assert_eq(time_ms, (int64_t)world.clock.real_ms(world.clock.self));
+    cr_assert_eq(ledger_clock_ahead_ms(world.ledger), LEDGER_CLOCK_UNKNOWN);
+    world.now_ms += 40;
+    answer_lease(0, 0);
+    cr_assert(ledger_redis_time(world.ledger, &time_ms));
+    cr_assert_eq(time_ms, (int64_t)WORLD_EPOCH_MS + 520);
+    cr_assert_eq(ledger_clock_ahead_ms(world.ledger), -480);
+    world.now_ms += 1000;
+    cr_assert(ledger_redis_time(world.ledger, &time_ms));
+    cr_assert_eq(time_ms, (int64_t)WORLD_EPOCH_MS + 1520);
+    world.clock_step_ms = 86400000; /* somebody sets this machine's clock */
+    cr_assert_eq(ledger_clock_ahead_ms(world.ledger), 86400000 - 480);
+    cr_assert(ledger_redis_time(world.ledger, &time_ms));
+    cr_assert_eq(time_ms, (int64_t)WORLD_EPOCH_MS + 1520);
+}
+
+Test(ledger_poster, a_reply_to_time_that_is_none_leaves_the_clock_of_redis_as_it_was)
+{
+    connect_with(INFO);
+    answer("FCALL tollgate_lease", "*4\r\n:0\r\n:50\r\n:100\r\n:0\r\n");
+    answer("TIME", "-NOPERM this user has no permissions to run the 'time' command\r\n");
+    step();
+    cr_assert_eq(ledger_clock_ahead_ms(world.ledger), LEDGER_CLOCK_UNKNOWN);
+    cr_assert_eq(state(), POSTER_RESTING);
 }
 
 /* ---- the lease ---- */
@@ -303,7 +338,7 @@ Test(ledger_poster, a_connection_lost_within_a_pipeline_leaves_what_was_taken_an
     deliver("alice", 100);
     deliver("bob", 3);
     step();
-    cr_assert_eq(world.poster.count, 1, "Redis learns of the records first");
+    cr_assert_eq(world.poster.count, 2, "Redis learns of the records first, and is asked its time");
     answer_lease(0, 1);
     cr_assert_eq(world.poster.count, 2);
     answer_post("alice", 0, 1);

@@ -22,7 +22,7 @@ static uint64_t monotonic_ms(void *self)
 static uint64_t real_ms(void *self)
 {
     const struct world *world = self;
-    return WORLD_EPOCH_MS + world->now_ms - WORLD_START_MS;
+    return WORLD_EPOCH_MS + world->now_ms - WORLD_START_MS + (uint64_t)world->clock_step_ms;
 }
 
 /* ---- the disk ---- */

@@ -17,6 +17,7 @@
 struct world {
     char directory[64], state[96];
     uint64_t now_ms;
+    int64_t clock_step_ms;                     /* by which the wall clock was set */
     int create_error, write_error, sync_error; /* errno of every such call; 0: it works */
     unsigned creates, syncs;                   /* calls so far */
     char events[WORLD_EVENTS_SIZE];            /* what the ledger said, one line each */
