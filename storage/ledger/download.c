@@ -59,8 +59,8 @@ int ledger_download_open(struct ledger *ledger, struct ledger_account *account,
     struct ledger_download *download = calloc(1, sizeof(*download));
     if (download == NULL)
         return -ENOSPC;
-    download->room =
-        journal_name_parts(account->name.length) + journal_name_parts(file->name.length) + 2;
+    download->room = journal_name_parts(LEDGER_JOURNAL_FORMAT, account->name.length) +
+                     journal_name_parts(LEDGER_JOURNAL_FORMAT, file->name.length) + 1;
     int result = reserve(ledger, download->room);
     if (result != 0) {
         free(download);

@@ -52,7 +52,8 @@ static int flush(struct journal *journal)
         return 0;
     const struct ledger_disk *disk = journal->disk;
     int result =
-        disk->write(disk->self, journal->fd, journal->flushed, journal->buffer, journal->buffered);
+        disk->write(disk->self, journal->fd, (uint64_t)journal->flushed * JOURNAL_RECORD_BYTES,
+                    journal->buffer, (size_t)journal->buffered * JOURNAL_RECORD_BYTES);
     if (result != 0)
         return fail(journal, "write", result);
     journal->flushed += journal->buffered;
@@ -117,10 +118,12 @@ static int rotate(struct journal *journal)
     journal->flushed = 0;
     journal->durable = 0;
     journal->names_count = 0;
+    journal->is_old = false;
     struct journal_record header = {.type = JOURNAL_SEGMENT,
                                     .format = LEDGER_JOURNAL_FORMAT,
                                     .number = journal->segment,
-                                    .previous = journal->chain};
+                                    .previous = journal->chain,
+                                    .lease = journal->lease};
     memcpy(header.instance, journal->instance, JOURNAL_ID_BYTES);
     memcpy(header.epoch, journal->epoch, JOURNAL_ID_BYTES);
     return put(journal, &header);
@@ -128,23 +131,24 @@ static int rotate(struct journal *journal)
 
 static uint32_t name_room(const struct journal *journal, const struct ledger_name *name)
 {
-    return name == NULL || name->segment == journal->segment ? 0 : journal_name_parts(name->length);
+    return name == NULL || name->segment == journal->segment
+               ? 0
+               : journal_name_parts(LEDGER_JOURNAL_FORMAT, name->length);
 }
 
 static int put_name(struct journal *journal, struct ledger_name *name)
 {
     if (name_room(journal, name) == 0)
         return 0;
-    uint32_t parts = journal_name_parts(name->length);
+    uint32_t parts = journal_name_parts(LEDGER_JOURNAL_FORMAT, name->length);
     for (uint32_t part = 0; part < parts; part++) {
-        size_t offset = (size_t)part * JOURNAL_NAME_PART, length = name->length - offset;
         struct journal_record record = {.type = JOURNAL_NAME,
                                         .id = journal->names_count,
                                         .kind = name->kind,
                                         .part = part,
                                         .total = name->length};
-        memcpy(record.text, name->text + offset,
-               length < JOURNAL_NAME_PART ? length : JOURNAL_NAME_PART);
+        memcpy(record.text, name->text + journal_part_at(LEDGER_JOURNAL_FORMAT, part),
+               journal_part_length(LEDGER_JOURNAL_FORMAT, name->length, part));
         int result = put(journal, &record);
         if (result != 0)
             return result;
@@ -178,6 +182,7 @@ int journal_append(struct journal *journal, struct ledger_account *account,
     record->account = account->name.id;
     record->file = file == NULL ? 0 : file_name->id;
     record->sequence = atomic_load_explicit(&account->sequence, memory_order_relaxed) + 1;
+    record->lease = journal->lease;
     result = put(journal, record);
     if (result == 0)
         names_note(account, journal->segment, record->sequence);
@@ -188,7 +193,7 @@ int journal_append_end(struct journal *journal, enum journal_type type)
 {
     if (journal->failed)
         return -EIO;
-    struct journal_record record = {.type = type};
+    struct journal_record record = {.type = type, .lease = journal->lease};
     if (type == JOURNAL_START) {
         memcpy(record.instance, journal->instance, JOURNAL_ID_BYTES);
         memcpy(record.epoch, journal->epoch, JOURNAL_ID_BYTES);
@@ -201,11 +206,11 @@ int journal_append_end(struct journal *journal, enum journal_type type)
 
 /* ---- opening ---- */
 
-/* Makes the next segment now where the last one lacks room for STOP and START: it is full, or of a
- * smaller size that was configured before. */
+/* Makes the next segment now where the last one is of an older format, or lacks room for STOP and
+ * START: it is full, or of a smaller size that was configured before. */
 static int first_room(struct journal *journal)
 {
-    if (journal->fd >= 0 && journal->used < journal->capacity)
+    if (journal->fd >= 0 && !journal->is_old && journal->used < journal->capacity)
         return 0;
     int result = journal_allocate_next(journal);
     return result == 0 ? rotate(journal) : result;

@@ -15,11 +15,13 @@
 #include "storage/ledger/names.h"
 #include "storage/ledger/outside.h"
 
-/* A download's two names, its closing record, and one more for a mark. */
+/* A download's two names and its closing record. What else a mark may tell (the key's name, ended
+ * responses) is written only where there is other room. */
 #define JOURNAL_DOWNLOAD_ROOM_MAX                                                                  \
     ((LEDGER_ISSUER_MAX + 1 + LEDGER_ACCOUNT_MAX + JOURNAL_NAME_PART - 1) / JOURNAL_NAME_PART +    \
-     (LEDGER_FILE_MAX + JOURNAL_NAME_PART - 1) / JOURNAL_NAME_PART + 2)
-#define JOURNAL_END_ROOM       8u /* STOP, and the START of some processes after this one */
+     (LEDGER_FILE_MAX + JOURNAL_NAME_PART - 1) / JOURNAL_NAME_PART + 1)
+#define JOURNAL_END_ROOM       8u  /* STOP, and the START of some processes after this one */
+#define JOURNAL_SLACK          28u /* records of a segment beyond what is promised, at least */
 #define JOURNAL_BUFFER_RECORDS 1024u
 
 struct journal {
@@ -36,6 +38,8 @@ struct journal {
     uint32_t flushed;     /* its records that pwrite has taken; the buffer holds the next ones */
     uint32_t durable;     /* its records that fdatasync has confirmed */
     uint32_t names_count; /* ids given in it */
+    bool is_old;          /* of an older format: nothing more is written into it */
+    uint64_t lease;       /* the number of the lease; 0: unknown */
     uint64_t chain;
     uint8_t *buffer; /* owns */
     uint32_t buffered;

@@ -112,8 +112,8 @@ static bool from_hex(const char *text, uint8_t out[JOURNAL_ID_BYTES])
 
 static int validate_options(struct opening *opening, const struct ledger_options *options)
 {
-    uint64_t needed =
-        (uint64_t)options->downloads_max * JOURNAL_DOWNLOAD_ROOM_MAX + JOURNAL_END_ROOM + 64;
+    uint64_t needed = (uint64_t)options->downloads_max * JOURNAL_DOWNLOAD_ROOM_MAX +
+                      JOURNAL_END_ROOM + JOURNAL_SLACK;
     size_t node = strlen(options->node);
     if (node < 1 || node > LEDGER_NODE_MAX ||
         strspn(options->node, "abcdefghijklmnopqrstuvwxyz0123456789-") != node)

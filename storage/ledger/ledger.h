@@ -32,7 +32,7 @@
 #include "storage/ledger/ledger_redis.h"
 #include "storage/ledger/metrics.h"
 
-#define LEDGER_JOURNAL_FORMAT 2 /* of the segment files; `tollgate --version` prints both */
+#define LEDGER_JOURNAL_FORMAT 3 /* of the segment files; `tollgate --version` prints both */
 
 struct ledger_issuer {
     const char *id;

@@ -25,9 +25,9 @@ struct ledger_clock {
 struct ledger_disk {
     void *self;
     int (*create)(void *self, int directory, uint32_t number, uint64_t bytes);
-    int (*open)(void *self, int directory, uint32_t number, bool writable, uint32_t *records);
-    int (*write)(void *self, int fd, uint32_t first, const uint8_t *records, uint32_t count);
-    int (*read)(void *self, int fd, uint32_t first, uint8_t *records, uint32_t count);
+    int (*open)(void *self, int directory, uint32_t number, bool writable, uint64_t *size);
+    int (*write)(void *self, int fd, uint64_t offset, const uint8_t *bytes, size_t length);
+    int (*read)(void *self, int fd, uint64_t offset, uint8_t *bytes, size_t length);
     int (*sync)(void *self, int fd); /* 0, or a negative errno: what was written may be lost */
     void (*close)(void *self, int fd);
     int (*list)(void *self, int directory, uint32_t *count, uint32_t *last);

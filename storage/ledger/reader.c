@@ -21,6 +21,7 @@ int reader_init(struct journal_reader *reader, const struct ledger_disk *disk, s
     reader->directory = directory;
     reader->fd = -1;
     reader->limit = UINT64_MAX;
+    reader->size = JOURNAL_RECORD_BYTES;
     reader->buffer = malloc((size_t)READER_BUFFER_RECORDS * JOURNAL_RECORD_BYTES);
     return reader->buffer == NULL ? -ENOMEM : 0;
 }
@@ -44,18 +45,33 @@ void reader_free(struct journal_reader *reader)
     reader->fd = -1;
 }
 
+uint32_t reader_capacity(uint64_t bytes, size_t record_bytes)
+{
+    uint64_t count = bytes / record_bytes;
+    return count > UINT32_MAX ? UINT32_MAX : (uint32_t)count;
+}
+
 int reader_enter(struct journal_reader *reader, uint32_t segment, uint64_t count, bool follows)
 {
-    uint32_t capacity;
-    int fd = reader->disk->open(reader->disk->self, reader->directory, segment, false, &capacity);
+    uint64_t bytes;
+    uint8_t header[JOURNAL_HEADER_BYTES] = {0};
+    const struct ledger_disk *disk = reader->disk;
+    int fd = disk->open(disk->self, reader->directory, segment, false, &bytes);
     if (fd < 0)
         return fd;
+    int result = bytes < sizeof(header) ? 0 : disk->read(disk->self, fd, 0, header, sizeof(header));
+    if (result != 0) {
+        disk->close(disk->self, fd);
+        return result;
+    }
     drop_ids(reader);
     if (reader->fd >= 0)
         reader->disk->close(reader->disk->self, reader->fd);
     reader->fd = fd;
     reader->segment = segment;
-    reader->capacity = capacity;
+    reader->format = journal_format_of(header);
+    reader->size = journal_record_bytes(reader->format);
+    reader->capacity = reader_capacity(bytes, reader->size);
     reader->index = 0;
     reader->count = count;
     reader->chain_known = follows;
@@ -73,7 +89,8 @@ static int fill(struct journal_reader *reader)
     reader->buffer_first = reader->index;
     reader->buffer_count = 0;
     int result =
-        reader->disk->read(reader->disk->self, reader->fd, reader->index, reader->buffer, count);
+        reader->disk->read(reader->disk->self, reader->fd, (uint64_t)reader->index * reader->size,
+                           reader->buffer, count * reader->size);
     if (result == 0)
         reader->buffer_count = count;
     return result;
@@ -81,8 +98,7 @@ static int fill(struct journal_reader *reader)
 
 static int take_segment(struct journal_reader *reader, const struct journal_record *record)
 {
-    if (reader->index != 0 || record->number != reader->segment || record->format == 0 ||
-        record->format > LEDGER_JOURNAL_FORMAT)
+    if (reader->index != 0 || record->number != reader->segment)
         return -EPROTO;
     memcpy(reader->instance, record->instance, JOURNAL_ID_BYTES);
     memcpy(reader->epoch, record->epoch, JOURNAL_ID_BYTES);
@@ -93,11 +109,9 @@ static int take_name(struct journal_reader *reader, const struct journal_record 
 {
     if (record->id != reader->ids_count || record->part != reader->partial_parts)
         return -EPROTO;
-    size_t offset = (size_t)record->part * JOURNAL_NAME_PART;
-    size_t length = record->total - offset;
-    memcpy(reader->partial + offset, record->text,
-           length < JOURNAL_NAME_PART ? length : JOURNAL_NAME_PART);
-    if (++reader->partial_parts < journal_name_parts(record->total))
+    memcpy(reader->partial + journal_part_at(reader->format, record->part), record->text,
+           journal_part_length(reader->format, record->total, record->part));
+    if (++reader->partial_parts < journal_name_parts(reader->format, record->total))
         return 0;
     reader->partial_parts = 0;
     if (reader->ids_count == reader->ids_room) {
@@ -123,6 +137,17 @@ static struct ledger_name *resolve(struct journal_reader *reader, uint32_t id,
     return reader->ids[id];
 }
 
+static bool keys_are_named(struct journal_reader *reader, const struct journal_record *record,
+                           size_t responses)
+{
+    for (size_t i = 0; i < responses; i++) {
+        uint32_t key = record->response[i].key;
+        if (key != 0 && resolve(reader, key - 1, JOURNAL_KEY) == NULL)
+            return false;
+    }
+    return true;
+}
+
 static int take(struct journal_reader *reader, struct journal_entry *out)
 {
     const struct journal_record *record = &out->record;
@@ -146,7 +171,7 @@ static int take(struct journal_reader *reader, struct journal_entry *out)
     case JOURNAL_USAGE:
         account = resolve(reader, record->account, JOURNAL_ACCOUNT);
         file = resolve(reader, record->file, JOURNAL_FILE);
-        if (account == NULL || file == NULL)
+        if (account == NULL || file == NULL || !keys_are_named(reader, record, 1))
             return -EPROTO;
         out->account = names_account(account);
         out->file = (struct ledger_file *)file;
@@ -157,6 +182,12 @@ static int take(struct journal_reader *reader, struct journal_entry *out)
             return -EPROTO;
         out->account = names_account(account);
         return 0;
+    case JOURNAL_RESPONSE:
+        return resolve(reader, record->account, JOURNAL_ACCOUNT) != NULL &&
+                       resolve(reader, record->file, JOURNAL_FILE) != NULL &&
+                       keys_are_named(reader, record, JOURNAL_RESPONSES)
+                   ? 0
+                   : -EPROTO;
     case JOURNAL_STOP:
         return 0;
     case JOURNAL_NOTHING:
@@ -176,13 +207,15 @@ int reader_next(struct journal_reader *reader, struct journal_entry *out)
             return result;
     }
     const uint8_t *bytes =
-        reader->buffer + (size_t)(reader->index - reader->buffer_first) * JOURNAL_RECORD_BYTES;
-    if (journal_is_zero(bytes, JOURNAL_RECORD_BYTES))
+        reader->buffer + (size_t)(reader->index - reader->buffer_first) * reader->size;
+    if (journal_is_zero(bytes, reader->size))
         return 0;
+    if (reader->format == 0 || reader->format > LEDGER_JOURNAL_FORMAT)
+        return -EPROTO;
     memset(out, 0, sizeof(*out));
-    bool decoded = journal_decode(bytes, &out->record);
+    bool decoded = journal_decode(bytes, reader->format, &out->record);
     uint64_t previous = reader->index > 0 ? reader->chain : out->record.previous;
-    if (!journal_chained(bytes, previous))
+    if (!journal_chained(bytes, reader->size, previous))
         return -EBADMSG;
     if (!decoded || (reader->index == 0 && reader->chain_known && previous != reader->chain))
         return -EPROTO;

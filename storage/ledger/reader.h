@@ -22,6 +22,8 @@ struct journal_reader {
     struct names *names;            /* borrows */
     int directory;                  /* borrows */
     int fd;
+    uint32_t format;                   /* of the segment */
+    size_t size;                       /* of its records, in bytes */
     uint32_t segment, index, capacity; /* the cursor's place, in records */
     uint64_t count;                    /* records before the cursor in the whole journal */
     uint64_t limit;                    /* `count` never passes it */
@@ -40,6 +42,8 @@ struct journal_reader {
 int reader_init(struct journal_reader *reader, const struct ledger_disk *disk, struct names *names,
                 int directory);
 void reader_free(struct journal_reader *reader);
+/* How many records of this size a file has room for. */
+uint32_t reader_capacity(uint64_t bytes, size_t record_bytes);
 /*
  * Goes to the start of a segment; `count` is the number of records before it. `follows` says that
  * the cursor has read the segment before to its end, so that the chain must go on. 0 or a negative

@@ -35,7 +35,7 @@ static int damaged(struct scan *scan, const char *what)
              "journal segment %08u.seg is damaged at byte %" PRIu64
              ": %s; restore the state directory from a backup, or move it away and set another "
              "`node`, which loses the bill that this node had not posted to Redis",
-             scan->reader.segment, (uint64_t)scan->reader.index * JOURNAL_RECORD_BYTES, what);
+             scan->reader.segment, (uint64_t)scan->reader.index * scan->reader.size, what);
     return -EBADMSG;
 }
 
@@ -116,43 +116,58 @@ static int verify_record(struct scan *scan, const struct journal_entry *entry)
  * It is damage where a later record says that this place was on disk when it was written, or where
  * this sector holds something other than what was written (a sector that never arrived is zero).
  */
-static bool shows_damage(const uint8_t *bytes, uint32_t count, uint32_t bad, uint64_t chain)
+static bool shows_damage(const struct journal_reader *reader, const uint8_t *bytes, uint32_t count,
+                         uint64_t chain)
 {
-    bool bad_is_zero = journal_is_zero(bytes, JOURNAL_RECORD_BYTES);
+    size_t size = reader->size;
+    bool bad_is_zero = journal_is_zero(bytes, size);
     for (uint32_t i = 1; i < count; i++) {
-        const uint8_t *at = bytes + (size_t)i * JOURNAL_RECORD_BYTES;
-        const uint8_t *before = at - JOURNAL_RECORD_BYTES;
+        const uint8_t *at = bytes + i * size, *before = at - size;
         struct journal_record record;
-        if (journal_is_zero(at, JOURNAL_RECORD_BYTES) || !journal_decode(at, &record))
+        if (journal_is_zero(at, size) || !journal_decode(at, reader->format, &record))
             continue;
-        uint64_t computed = i == 1 ? journal_chain_of(before, chain) : journal_chain(before);
-        if (!journal_chained(at, journal_chain(before)) && !journal_chained(at, computed))
+        uint64_t computed = i == 1 ? journal_chain_of(before, size, chain) : journal_chain(before);
+        if (!journal_chained(at, size, journal_chain(before)) &&
+            !journal_chained(at, size, computed))
             continue;
-        if (record.durable > bad || !bad_is_zero)
+        if (record.durable > reader->index || !bad_is_zero)
             return true;
     }
     return false;
+}
+
+/* Zeros what is not zero of the `count` records in `bytes`, which stand behind the reader's place;
+ * the last one first. */
+static int zero_tail(const struct journal_reader *reader, int fd, uint8_t *bytes, uint32_t count)
+{
+    int result = 0;
+    for (uint32_t i = count; result == 0 && i-- > 0;) {
+        uint8_t *at = bytes + i * reader->size;
+        if (journal_is_zero(at, reader->size))
+            continue;
+        memset(at, 0, reader->size);
+        result = reader->disk->write(
+            reader->disk->self, fd, (uint64_t)(reader->index + i) * reader->size, at, reader->size);
+    }
+    return result;
 }
 
 static int cut_tail(struct scan *scan)
 {
     struct journal_reader *reader = &scan->reader;
     uint32_t count = reader->capacity - reader->index;
-    uint8_t *bytes = malloc((size_t)count * JOURNAL_RECORD_BYTES + 1);
+    uint64_t bytes_whole;
+    uint8_t *bytes = malloc(count * reader->size + 1);
     const struct ledger_disk *disk = scan->journal->disk;
-    int fd = disk->open(disk->self, reader->directory, reader->segment, true, &reader->capacity);
+    int fd = disk->open(disk->self, reader->directory, reader->segment, true, &bytes_whole);
     int result = bytes == NULL ? -ENOMEM : fd < 0 ? fd : 0;
     if (result == 0)
-        result = disk->read(disk->self, fd, reader->index, bytes, count);
-    if (result == 0 && shows_damage(bytes, count, reader->index, reader->chain))
+        result = disk->read(disk->self, fd, (uint64_t)reader->index * reader->size, bytes,
+                            count * reader->size);
+    if (result == 0 && shows_damage(reader, bytes, count, reader->chain))
         result = damaged(scan, "later records are intact");
-    for (uint32_t i = count; result == 0 && i-- > 0;) {
-        uint8_t *at = bytes + (size_t)i * JOURNAL_RECORD_BYTES;
-        if (journal_is_zero(at, JOURNAL_RECORD_BYTES))
-            continue;
-        memset(at, 0, JOURNAL_RECORD_BYTES);
-        result = disk->write(disk->self, fd, reader->index + i, at, 1);
-    }
+    if (result == 0)
+        result = zero_tail(reader, fd, bytes, count);
     /* Records that a killed process left in the page cache must be durable before
      * anything is posted. */
     if (result == 0)
@@ -180,36 +195,48 @@ static int last_segment(struct scan *scan, uint32_t *last)
     return -EBADMSG;
 }
 
+/* Whether intact records stand behind a header that is none, so that the size of theirs is unknown,
+ * too. */
+static bool hides_records(struct journal_reader *reader, const uint8_t *bytes, size_t length,
+                          uint64_t chain)
+{
+    static const uint32_t formats[] = {LEDGER_JOURNAL_FORMAT, JOURNAL_OLD_FORMAT_LAST};
+    for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
+        reader->format = formats[i];
+        reader->size = journal_record_bytes(formats[i]);
+        if (length >= reader->size &&
+            shows_damage(reader, bytes, reader_capacity(length, reader->size), chain))
+            return true;
+    }
+    return false;
+}
+
 /* Removes the last segment if it holds no header: 1 then, 0 where it is in use, or
  * a negative errno. */
 static int remove_unused(struct scan *scan, uint32_t number)
 {
-    uint32_t count;
-    uint8_t first[JOURNAL_RECORD_BYTES];
-    struct journal_record record;
+    struct journal_reader *reader = &scan->reader;
     const struct ledger_disk *disk = scan->journal->disk;
-    int fd = disk->open(disk->self, scan->journal->directory, number, false, &count);
-    if (fd < 0)
-        return fd;
+    struct journal_record record;
+    int result = reader_enter(reader, number, 0, false);
+    if (result != 0)
+        return result;
+    if (reader->format == 0 || reader->format > LEDGER_JOURNAL_FORMAT)
+        return damaged(scan, "a segment of a newer version");
     /*
      * A header lies within one sector, so it is there in full or not at all. Records behind a
      * missing header were never confirmed unless they say so, which shows_damage finds; a file that
      * was cut short while it was made has none.
      */
-    int result = count == 0 ? 0 : disk->read(disk->self, fd, 0, first, 1);
+    size_t length = reader->capacity * reader->size;
+    uint8_t *bytes = malloc(length + 1);
+    result = bytes == NULL ? -ENOMEM : disk->read(disk->self, reader->fd, 0, bytes, length);
     memset(&record, 0, sizeof(record));
-    bool used = count > 0 && result == 0 && journal_decode(first, &record) &&
-                journal_chained(first, record.previous);
-    if (result == 0 && !used && count > 1) {
-        uint8_t *bytes = malloc((size_t)count * JOURNAL_RECORD_BYTES);
-        result = bytes == NULL ? -ENOMEM : disk->read(disk->self, fd, 0, bytes, count);
-        scan->reader.segment = number;
-        scan->reader.index = 0;
-        if (result == 0 && shows_damage(bytes, count, 0, record.previous))
-            result = damaged(scan, "later records are intact");
-        free(bytes);
-    }
-    disk->close(disk->self, fd);
+    bool used = length > 0 && result == 0 && journal_decode(bytes, reader->format, &record) &&
+                journal_chained(bytes, reader->size, record.previous);
+    if (result == 0 && !used && hides_records(reader, bytes, length, record.previous))
+        result = damaged(scan, "later records are intact");
+    free(bytes);
     if (result != 0 || used)
         return result;
     result = disk->remove(disk->self, scan->journal->directory, number);
@@ -256,6 +283,7 @@ static int read_all(struct scan *scan)
     if ((result = cut_tail(scan)) != 0)
         return result;
     journal->segment = last;
+    journal->is_old = scan->reader.format < LEDGER_JOURNAL_FORMAT;
     journal->capacity = scan->reader.capacity;
     journal->used = journal->flushed = journal->durable = scan->reader.index;
     journal->chain = scan->reader.chain;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Segment files: allocation, whole reads and writes by record number. Called by the writer thread
- * and by readers. It never moves a file position, so one file may be read and written at once.
+ * Segment files: allocation, whole reads and writes. Called by the writer thread and by readers. It never moves a file position, so one file may be read and written at once.
  */
 #include "storage/ledger/segment.h"
 
@@ -104,7 +103,7 @@ int segment_create(int directory, uint32_t number, uint64_t bytes)
     return fd;
 }
 
-int segment_open(int directory, uint32_t number, bool writable, uint32_t *records)
+int segment_open(int directory, uint32_t number, bool writable, uint64_t *size)
 {
     char name[SEGMENT_NAME_MAX];
     struct stat status;
@@ -117,41 +116,36 @@ int segment_open(int directory, uint32_t number, bool writable, uint32_t *record
         close(fd);
         return -error;
     }
-    uint64_t count = (uint64_t)status.st_size / JOURNAL_RECORD_BYTES;
-    *records = count > UINT32_MAX ? UINT32_MAX : (uint32_t)count;
+    *size = (uint64_t)status.st_size;
     return fd;
 }
 
-int segment_write(int fd, uint32_t first, const uint8_t *records, uint32_t count)
+int segment_write(int fd, uint64_t offset, const uint8_t *bytes, size_t length)
 {
-    size_t left = (size_t)count * JOURNAL_RECORD_BYTES;
-    off_t offset = (off_t)first * JOURNAL_RECORD_BYTES;
-    while (left > 0) {
-        ssize_t written = pwrite(fd, records, left, offset);
+    while (length > 0) {
+        ssize_t written = pwrite(fd, bytes, length, (off_t)offset);
         if (written < 0 && errno == EINTR)
             continue;
         if (written <= 0)
             return written < 0 ? -errno : -EIO;
-        records += written;
-        offset += written;
-        left -= (size_t)written;
+        bytes += written;
+        offset += (uint64_t)written;
+        length -= (size_t)written;
     }
     return 0;
 }
 
-int segment_read(int fd, uint32_t first, uint8_t *records, uint32_t count)
+int segment_read(int fd, uint64_t offset, uint8_t *bytes, size_t length)
 {
-    size_t left = (size_t)count * JOURNAL_RECORD_BYTES;
-    off_t offset = (off_t)first * JOURNAL_RECORD_BYTES;
-    while (left > 0) {
-        ssize_t got = pread(fd, records, left, offset);
+    while (length > 0) {
+        ssize_t got = pread(fd, bytes, length, (off_t)offset);
         if (got < 0 && errno == EINTR)
             continue;
         if (got <= 0)
             return got < 0 ? -errno : -EIO;
-        records += got;
-        offset += got;
-        left -= (size_t)got;
+        bytes += got;
+        offset += (uint64_t)got;
+        length -= (size_t)got;
     }
     return 0;
 }

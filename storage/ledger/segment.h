@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One segment file of the journal: it is created with its space allocated, opened, read and
- * written in whole records. Used by the journal, its reader and the scan. It knows nothing of what
- * a record means.
+ * written. Used by the journal, its reader and the scan. It knows nothing of what a record means.
  */
 #ifndef TOLLGATE_LEDGER_SEGMENT_H
 #define TOLLGATE_LEDGER_SEGMENT_H
@@ -22,14 +21,11 @@ int segment_create(int directory, uint32_t number, uint64_t bytes);
 /* The cure where a segment cannot be made, opened or read for this errno (positive), to stand
  * behind strerror. */
 const char *segment_cure(int error);
-/*
- * Returns a descriptor, and how many records the file has room for; or a negative errno. The
- * two below transfer `count` records from record `first` on: 0 or a negative errno, -EIO at
- * the file's end.
- */
-int segment_open(int directory, uint32_t number, bool writable, uint32_t *records);
-int segment_write(int fd, uint32_t first, const uint8_t *records, uint32_t count);
-int segment_read(int fd, uint32_t first, uint8_t *records, uint32_t count);
+/* Returns a descriptor, and how many bytes the file has; or a negative errno. The two below
+ * transfer `length` bytes from `offset` on: 0 or a negative errno, -EIO at the file's end. */
+int segment_open(int directory, uint32_t number, bool writable, uint64_t *size);
+int segment_write(int fd, uint64_t offset, const uint8_t *bytes, size_t length);
+int segment_read(int fd, uint64_t offset, uint8_t *bytes, size_t length);
 /* Waits until what was written is on disk. 0, or a negative errno: it may be lost. */
 int segment_sync(int fd);
 /* Tells how many segments there are, and the highest number (0: none). 0 or a negative errno. */

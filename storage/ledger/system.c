@@ -29,23 +29,22 @@ static int create_segment(void *self, int directory, uint32_t number, uint64_t b
     return segment_create(directory, number, bytes);
 }
 
-static int open_segment(void *self, int directory, uint32_t number, bool writable,
-                        uint32_t *records)
+static int open_segment(void *self, int directory, uint32_t number, bool writable, uint64_t *size)
 {
     (void)self;
-    return segment_open(directory, number, writable, records);
+    return segment_open(directory, number, writable, size);
 }
 
-static int write_records(void *self, int fd, uint32_t first, const uint8_t *records, uint32_t count)
+static int write_segment(void *self, int fd, uint64_t offset, const uint8_t *bytes, size_t length)
 {
     (void)self;
-    return segment_write(fd, first, records, count);
+    return segment_write(fd, offset, bytes, length);
 }
 
-static int read_records(void *self, int fd, uint32_t first, uint8_t *records, uint32_t count)
+static int read_segment(void *self, int fd, uint64_t offset, uint8_t *bytes, size_t length)
 {
     (void)self;
-    return segment_read(fd, first, records, count);
+    return segment_read(fd, offset, bytes, length);
 }
 
 static int sync_segment(void *self, int fd)
@@ -74,8 +73,8 @@ static int remove_segment(void *self, int directory, uint32_t number)
 
 const struct ledger_disk ledger_system_disk = {.create = create_segment,
                                                .open = open_segment,
-                                               .write = write_records,
-                                               .read = read_records,
+                                               .write = write_segment,
+                                               .read = read_segment,
                                                .sync = sync_segment,
                                                .close = close_segment,
                                                .list = list_segments,

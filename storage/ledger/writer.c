@@ -111,8 +111,10 @@ static void mark_list(struct ledger_download *list, struct writer *writer, struc
 
 static void append_money(struct ledger *ledger, struct turn *turn)
 {
-    for (struct money *money = turn->money; money != NULL; money = money->next)
+    for (struct money *money = turn->money; money != NULL; money = money->next) {
+        snprintf(money->record.node, sizeof(money->record.node), "%s", ledger->options.node);
         money->result = journal_append(&ledger->journal, money->account, NULL, &money->record, 0);
+    }
 }
 
 static void sync_turn(struct ledger *ledger, struct turn *turn)

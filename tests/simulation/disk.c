@@ -40,59 +40,56 @@ static int create(void *self, int directory, uint32_t number, uint64_t bytes)
     if (disk->is_full)
         return -ENOSPC;
     struct disk_segment *segment = segment_at(disk, (int)number);
-    if (segment->records > 0 && !journal_is_zero(segment->written, JOURNAL_RECORD_BYTES))
+    if (segment->bytes > 0 && !journal_is_zero(segment->written, JOURNAL_HEADER_BYTES))
         return -EEXIST;
     free(segment->written);
     free(segment->synced);
-    *segment = (struct disk_segment){.records = (uint32_t)(bytes / JOURNAL_RECORD_BYTES),
-                                     .written = calloc(1, bytes),
-                                     .synced = calloc(1, bytes)};
+    *segment = (struct disk_segment){
+        .bytes = bytes, .written = calloc(1, bytes), .synced = calloc(1, bytes)};
     check(segment->written != NULL && segment->synced != NULL);
     disk->opened++;
     return (int)number;
 }
 
-static int open_segment(void *self, int directory, uint32_t number, bool writable,
-                        uint32_t *records)
+static int open_segment(void *self, int directory, uint32_t number, bool writable, uint64_t *size)
 {
     struct disk *disk = self;
     (void)directory, (void)writable;
     if (disk->is_dead)
         return -EIO;
-    if (number < 1 || number > DISK_SEGMENTS_MAX || segment_at(disk, (int)number)->records == 0)
+    if (number < 1 || number > DISK_SEGMENTS_MAX || segment_at(disk, (int)number)->bytes == 0)
         return -ENOENT;
-    *records = segment_at(disk, (int)number)->records;
+    *size = segment_at(disk, (int)number)->bytes;
     disk->opened++;
     return (int)number;
 }
 
-static int write_records(void *self, int fd, uint32_t first, const uint8_t *records, uint32_t count)
+static int write_segment(void *self, int fd, uint64_t offset, const uint8_t *bytes, size_t length)
 {
     struct disk *disk = self;
     struct disk_segment *segment = segment_at(disk, fd);
-    disk->is_overrun |= first + count > segment->records;
+    disk->is_overrun |= offset + length > segment->bytes;
     if (disk->is_dead || disk->is_overrun)
         return -EIO;
     int result = strike(disk);
     /* A process that dies here has written a part. */
-    uint32_t written = result == 0 ? count : count / 2;
-    memcpy(segment->written + (size_t)first * JOURNAL_RECORD_BYTES, records,
-           (size_t)written * JOURNAL_RECORD_BYTES);
+    uint64_t count = length / JOURNAL_RECORD_BYTES;
+    size_t written = result == 0 ? length : (size_t)(count / 2) * JOURNAL_RECORD_BYTES;
+    memcpy(segment->written + offset, bytes, written);
     if (segment->dirty_from == segment->dirty_to)
-        segment->dirty_from = segment->dirty_to = first;
-    segment->dirty_from = first < segment->dirty_from ? first : segment->dirty_from;
-    segment->dirty_to = first + written > segment->dirty_to ? first + written : segment->dirty_to;
+        segment->dirty_from = segment->dirty_to = offset;
+    segment->dirty_from = offset < segment->dirty_from ? offset : segment->dirty_from;
+    segment->dirty_to = offset + written > segment->dirty_to ? offset + written : segment->dirty_to;
     return result;
 }
 
-static int read_records(void *self, int fd, uint32_t first, uint8_t *records, uint32_t count)
+static int read_segment(void *self, int fd, uint64_t offset, uint8_t *bytes, size_t length)
 {
     struct disk *disk = self;
     const struct disk_segment *segment = segment_at(disk, fd);
-    if (disk->is_dead || first + count > segment->records)
+    if (disk->is_dead || offset + length > segment->bytes)
         return -EIO;
-    memcpy(records, segment->written + (size_t)first * JOURNAL_RECORD_BYTES,
-           (size_t)count * JOURNAL_RECORD_BYTES);
+    memcpy(bytes, segment->written + offset, length);
     return 0;
 }
 
@@ -103,9 +100,8 @@ static int sync_segment(void *self, int fd)
     int result = strike(disk);
     if (result != 0)
         return result;
-    size_t from = (size_t)segment->dirty_from * JOURNAL_RECORD_BYTES;
-    size_t to = (size_t)segment->dirty_to * JOURNAL_RECORD_BYTES;
-    memcpy(segment->synced + from, segment->written + from, to - from);
+    memcpy(segment->synced + segment->dirty_from, segment->written + segment->dirty_from,
+           segment->dirty_to - segment->dirty_from);
     segment->dirty_from = segment->dirty_to = 0;
     return 0;
 }
@@ -126,8 +122,8 @@ static int list(void *self, int directory, uint32_t *count, uint32_t *last)
     if (disk->is_dead)
         return -EIO;
     for (uint32_t i = 0; i < DISK_SEGMENTS_MAX; i++) {
-        *count += disk->segments[i].records > 0;
-        *last = disk->segments[i].records > 0 ? i + 1 : *last;
+        *count += disk->segments[i].bytes > 0;
+        *last = disk->segments[i].bytes > 0 ? i + 1 : *last;
     }
     return 0;
 }
@@ -154,8 +150,8 @@ void disk_init(struct disk *disk)
     *disk = (struct disk){.table = {.self = disk,
                                     .create = create,
                                     .open = open_segment,
-                                    .write = write_records,
-                                    .read = read_records,
+                                    .write = write_segment,
+                                    .read = read_segment,
                                     .sync = sync_segment,
                                     .close = close_segment,
                                     .list = list,
@@ -173,11 +169,11 @@ void disk_copy(struct disk *to, const struct disk *from)
     disk_free(to);
     for (uint32_t i = 0; i < DISK_SEGMENTS_MAX; i++) {
         const struct disk_segment *segment = &from->segments[i];
-        size_t bytes = (size_t)segment->records * JOURNAL_RECORD_BYTES;
+        size_t bytes = segment->bytes;
         if (bytes == 0)
             continue;
         to->segments[i] = (struct disk_segment){
-            .records = segment->records, .written = malloc(bytes), .synced = malloc(bytes)};
+            .bytes = segment->bytes, .written = malloc(bytes), .synced = malloc(bytes)};
         check(to->segments[i].written != NULL && to->segments[i].synced != NULL);
         memcpy(to->segments[i].written, segment->written, bytes);
         memcpy(to->segments[i].synced, segment->written, bytes);
@@ -188,9 +184,8 @@ void disk_lose_power(struct disk *disk, struct random *random)
 {
     for (uint32_t i = 0; i < DISK_SEGMENTS_MAX; i++) {
         struct disk_segment *segment = &disk->segments[i];
-        size_t from = (size_t)segment->dirty_from * JOURNAL_RECORD_BYTES;
-        size_t to = (size_t)segment->dirty_to * JOURNAL_RECORD_BYTES;
-        if (segment->records == 0)
+        size_t from = segment->dirty_from, to = segment->dirty_to;
+        if (segment->bytes == 0)
             continue;
         /* A disk writes whole sectors, in whatever order. */
         for (size_t at = from / JOURNAL_SECTOR_BYTES * JOURNAL_SECTOR_BYTES; at < to;
@@ -199,7 +194,7 @@ void disk_lose_power(struct disk *disk, struct random *random)
                 memcpy(segment->written + at, segment->synced + at, JOURNAL_SECTOR_BYTES);
         }
         segment->dirty_from = segment->dirty_to = 0;
-        memcpy(segment->synced, segment->written, (size_t)segment->records * JOURNAL_RECORD_BYTES);
+        memcpy(segment->synced, segment->written, segment->bytes);
     }
 }
 

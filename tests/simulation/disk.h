@@ -13,9 +13,9 @@
 #define DISK_SEGMENTS_MAX 64
 
 struct disk_segment {
-    uint32_t records;              /* 0: no segment has this number */
+    uint64_t bytes;                /* 0: no segment has this number */
     uint8_t *written, *synced;     /* own */
-    uint32_t dirty_from, dirty_to; /* records that were written and not synced */
+    uint64_t dirty_from, dirty_to; /* the bytes that were written and not synced */
 };
 
 struct disk {

@@ -206,7 +206,7 @@ void node_start(struct sim_node *node)
         .state_dir = node->directory,
         .node = node->name,
         .redis = "unix:/simulated",
-        .segment_bytes = 32768,
+        .segment_bytes = 65536,
         .mark_ms = SIM_MARK_MS,
         .downloads_max = SIM_DOWNLOADS,
         .accounts_max = 100,

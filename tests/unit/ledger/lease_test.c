@@ -24,7 +24,7 @@ static void setup(void)
     fixture_start(&fx);
     fx.options.lease_ms = 300;
     fx.options.downloads_max = 1;
-    fx.options.segment_bytes = 12288; /* 96 records: as small as one download allows */
+    fx.options.segment_bytes = 12288; /* 48 records: few more than one download needs */
 }
 
 static void teardown(void)

@@ -22,7 +22,7 @@
 #include "tests/unit/ledger/fixture.h"
 
 #define SMALL_DOWNLOADS 32
-#define SMALL_SEGMENT   73728u /* 576 records: as small as 32 downloads allow */
+#define SMALL_SEGMENT   73728u /* 288 records: few more than 32 downloads need */
 #define MARK_WAIT_MS    20000
 
 static struct fixture fx;

@@ -35,11 +35,11 @@ static int create(void *self, int directory, uint32_t number, uint64_t bytes)
                                     : ledger_system_disk.create(NULL, directory, number, bytes);
 }
 
-static int write_records(void *self, int fd, uint32_t first, const uint8_t *records, uint32_t count)
+static int write_segment(void *self, int fd, uint64_t offset, const uint8_t *bytes, size_t length)
 {
     const struct world *world = self;
     return world->write_error != 0 ? -world->write_error
-                                   : ledger_system_disk.write(NULL, fd, first, records, count);
+                                   : ledger_system_disk.write(NULL, fd, offset, bytes, length);
 }
 
 static int sync_segment(void *self, int fd)
@@ -71,7 +71,7 @@ void world_start(struct world *world)
     world->disk = ledger_system_disk;
     world->disk.self = world;
     world->disk.create = create;
-    world->disk.write = write_records;
+    world->disk.write = write_segment;
     world->disk.sync = sync_segment;
     script_init(&world->poster);
     script_init(&world->push);
@@ -82,7 +82,7 @@ void world_start(struct world *world)
     world->options = (struct ledger_options){.state_dir = world->state,
                                              .node = "node-1",
                                              .redis = "unix:/nowhere",
-                                             .segment_bytes = 12288, /* 96 records */
+                                             .segment_bytes = 12288, /* 48 records */
                                              .mark_ms = 10,
                                              .downloads_max = 1,
                                              .accounts_max = 1000,
