@@ -111,6 +111,8 @@ static enum refusal refusal_of_admission(enum ledger_admission admission)
         return REFUSAL_ACCOUNT_BYTES_USED_UP;
     case LEDGER_LINK_BYTES_UP:
         return REFUSAL_LINK_BYTES_USED_UP;
+    case LEDGER_OUTDATED: /* never: it counts as no answer */
+        break;
     }
     return REFUSAL_NONE;
 }

@@ -79,6 +79,7 @@ enum decision decision_answered(struct grants *grants, const struct demand *dema
         return when_short(grants, demand, LEDGER_FUND_ACCOUNT, patience, now_ms);
     case LEDGER_LINK_BYTES_UP:
         return when_short(grants, demand, LEDGER_FUND_LINK, patience, now_ms);
+    case LEDGER_OUTDATED: /* never: it counts as no answer */
     case LEDGER_UNKNOWN:
     case LEDGER_SUSPENDED:
     case LEDGER_REVOKED:

@@ -64,6 +64,10 @@ static void on_reply(void *context, const struct redisReply *reply)
     struct grants_answer answer = {
         .status = reply == NULL ? -ENOTCONN : ledger_admit_reply(reply, &grant),
     };
+    if (answer.status == 0 && grant.admission == LEDGER_OUTDATED) {
+        ledger_lease_is_outdated(grants->ledger, grant.granted);
+        answer.status = -ENOTCONN; /* the question is not answered */
+    }
     answer.admission = grant.admission;
     if (answer.status == -EPROTO)
         log_error("worker %u: Redis refuses the admission function: %s", grants->number,

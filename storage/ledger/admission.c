@@ -85,7 +85,8 @@ static void add_terms(const struct ledger_terms *terms, int slot, struct ledger_
 void ledger_admit_command(struct ledger *ledger, const struct ledger_ask *ask,
                           struct ledger_command *out)
 {
-    const char *node = ledger->options.node, *epoch = ledger->epoch;
+    const char *instance = ledger->instance;
+    uint64_t lease = ledger_lease_number(ledger);
     uint64_t need = ask->need, want = ask->want, validity_ms = ask->validity_ms;
     uint64_t iat = (uint64_t)ask->iat;
     int slot = 0;
@@ -100,7 +101,8 @@ void ledger_release_command(struct ledger *ledger, const struct ledger_account *
                             const unsigned char link_id[LEDGER_LINK_ID_BYTES],
                             const uint64_t bytes[LEDGER_FUNDS], struct ledger_command *out)
 {
-    const char *node = ledger->options.node, *epoch = ledger->epoch;
+    const char *instance = ledger->instance;
+    uint64_t lease = ledger_lease_number(ledger);
     uint64_t account_bytes = bytes[LEDGER_FUND_ACCOUNT], link_bytes = bytes[LEDGER_FUND_LINK];
     int slot = 0;
     begin(account, link_id, "tollgate_release", out);

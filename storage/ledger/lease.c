@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Taking, renewing and giving back the lease of the node's name: the commands, and what their
- * replies mean. The poster sends them. It decides nothing about accounts.
+ * Claiming the node's name; taking, renewing and giving back the lease of its instance: the
+ * commands, and what their replies mean. The poster sends them. It decides nothing about accounts.
  */
 #include "storage/ledger/lease.h"
 
@@ -13,29 +13,87 @@
 #define LEASE_WAIT_MS_MAX 200
 
 /* How many keys a call has, as FCALL takes it. */
-static const char keys[] = {'0' + LEDGER_COUNT(LEDGER_LEASE_KEYS), '\0'};
+static const char name_keys[] = {'0' + LEDGER_COUNT(LEDGER_NAME_KEYS), '\0'};
+static const char lease_keys[] = {'0' + LEDGER_COUNT(LEDGER_LEASE_KEYS), '\0'};
 
-static enum lease_result foreign_epoch(struct lease *lease, long long until, uint64_t left,
-                                       const struct ledger *ledger, char text[LEDGER_TEXT_MAX])
+static char *put(struct lease_command *command, int slot, uint64_t number)
 {
-    bool renewed = lease->foreign_until != 0 && until > lease->foreign_until;
-    if (lease->foreign_until == 0)
-        lease->foreign_until = until;
-    lease->foreign_left_ms = left;
-    /* A lease that grew is held by a living process: one that was killed renews nothing. */
-    if (renewed)
-        snprintf(text, LEDGER_TEXT_MAX,
-                 "node %s is run by another process with a copy of this state directory; stop one "
-                 "of them, and "
-                 "start the copy with an empty directory under another node name",
-                 ledger->options.node);
+    snprintf(command->numbers[slot], sizeof(command->numbers[slot]), "%" PRIu64, number);
+    return command->numbers[slot];
+}
+
+static enum lease_result misunderstand(const struct ledger *ledger, const char *function,
+                                       const redisReply *reply, char *error, size_t error_size)
+{
+    if (reply->type == REDIS_REPLY_ERROR)
+        (void)ledger_redis_explain("FCALL", reply->str, ledger->options.redis_user, error,
+                                   error_size);
+    else
+        snprintf(error, error_size, "Redis: %s gave an answer of an unexpected form", function);
+    return LEASE_UNKNOWN;
+}
+
+/* ---- the name ---- */
+
+void lease_ask_name(const struct ledger *ledger, struct lease_command *out)
+{
+    const char *name = out->key, *directory = ledger->instance, *instance = ledger->instance;
+    const char *const words[] = {"FCALL", "tollgate_name", name_keys,
+                                 LEDGER_NAME_KEYS(LEDGER_KEY_WORD)
+                                     LEDGER_NAME_ARGUMENTS(LEDGER_WORD)};
+    _Static_assert(sizeof(words) <= sizeof(out->words), "a name's command has room for its words");
+    snprintf(out->key, sizeof(out->key), "tg:node:{%s}", ledger->options.node);
+    out->count = sizeof(words) / sizeof(words[0]);
+    memcpy(out->words, words, sizeof(words));
+}
+
+enum lease_result lease_take_name(const struct ledger *ledger, const redisReply *reply,
+                                  char text[LEDGER_TEXT_MAX], char *error, size_t error_size)
+{
+    if (reply->type != REDIS_REPLY_INTEGER)
+        return misunderstand(ledger, "tollgate_name", reply, error, error_size);
+    if (reply->integer == 0)
+        return LEASE_HELD;
+    snprintf(text, LEDGER_TEXT_MAX,
+             "node name %s belongs to another state directory; give this node another name "
+             "(`node`), or delete the Redis key tg:node:{%s} if that node is gone for good",
+             ledger->options.node, ledger->options.node);
+    return LEASE_REFUSED;
+}
+
+/* ---- the lease ---- */
+
+/* How long another process' lease may still last, if nobody renews it. */
+static uint64_t foreign_left_ms(const struct lease *lease, const struct ledger *ledger)
+{
+    uint64_t over_ms = lease->foreign_since_ms + ledger->options.lease_ms;
+    uint64_t now_ms = ledger_monotonic_ms(ledger);
+    return over_ms > now_ms ? over_ms - now_ms : 0;
+}
+
+static enum lease_result meet_another(struct lease *lease, uint64_t until,
+                                      const struct ledger *ledger, char text[LEDGER_TEXT_MAX])
+{
+    lease->held = false;
+    /* A lease with another end is held by a living process: one that was killed renews nothing. */
+    if (lease->foreign_until != 0 && until != lease->foreign_until)
+        lease->foreign_renews = true;
+    if (until != lease->foreign_until)
+        lease->foreign_since_ms = ledger_monotonic_ms(ledger);
+    lease->foreign_until = until;
+    if (lease->foreign_renews)
+        snprintf(
+            text, LEDGER_TEXT_MAX,
+            "another process runs with a copy of the state directory %.160s; stop one of them, "
+            "and start the copy with an empty directory under another node name",
+            ledger->options.state_dir);
     else
         snprintf(
             text, LEDGER_TEXT_MAX,
-            "node %s: the lease of an earlier process of this state directory runs out in %" PRIu64
-            " ms",
-            ledger->options.node, left);
-    return renewed ? LEASE_REFUSED : LEASE_WAIT;
+            "node %s: the lease of a process of this state directory, on another machine, disk "
+            "or boot, runs out in %" PRIu64 " ms",
+            ledger->options.node, foreign_left_ms(lease, ledger));
+    return lease->foreign_renews ? LEASE_REFUSED : LEASE_WAIT;
 }
 
 /*
@@ -51,66 +109,57 @@ static uint64_t records_on_disk(const struct lease *lease, const struct ledger *
                            : journal->found_entries;
 }
 
-static enum lease_result understand(struct lease *lease, const redisReply *reply, uint64_t asked_ms,
-                                    uint64_t records, const struct ledger *ledger,
-                                    char text[LEDGER_TEXT_MAX])
+void lease_ask(struct lease *lease, const struct ledger *ledger, struct lease_command *out)
 {
-    uint64_t left = (uint64_t)reply->element[1]->integer;
+    const struct ledger_place *place = &ledger->place;
+    lease->asked_ms = ledger_monotonic_ms(ledger);
+    lease->asked_records = records_on_disk(lease, ledger);
+    bool is_over = lease->foreign_until != 0 && foreign_left_ms(lease, ledger) == 0;
+    const char *number = put(out, 0, lease->number);
+    const char *least = put(out, 1, atomic_load(&ledger->lease_least));
+    const char *duration = put(out, 2, ledger->options.lease_ms);
+    const char *records = put(out, 3, lease->asked_records);
+    const char *boot = place->boot;
+    const char *device = put(out, 4, place->device), *inode = put(out, 5, place->inode);
+    const char *key = out->key, *over = put(out, 6, is_over ? lease->foreign_until : 0);
+    const char *const words[] = {"FCALL", "tollgate_lease", lease_keys,
+                                 LEDGER_LEASE_KEYS(LEDGER_KEY_WORD)
+                                     LEDGER_LEASE_ARGUMENTS(LEDGER_WORD)};
+    _Static_assert(sizeof(words) <= sizeof(out->words), "a lease's command has room for its words");
+    snprintf(out->key, sizeof(out->key), "tg:lease:{%s}", ledger->instance);
+    out->count = sizeof(words) / sizeof(words[0]);
+    memcpy(out->words, words, sizeof(words));
+}
+
+static enum lease_result understand(struct lease *lease, const redisReply *reply,
+                                    const struct ledger *ledger, char text[LEDGER_TEXT_MAX])
+{
+    uint64_t lease_ms = ledger->options.lease_ms;
     switch (reply->element[0]->integer) {
     case 0:
-        lease->held = lease->was_held = true;
-        lease->until_ms = asked_ms + ledger->options.lease_ms;
-        lease->due_ms = asked_ms + ledger->options.lease_ms / 3;
-        lease->told = records;
-        lease->foreign_until = 0;
-        return reply->element[3]->integer == 1 ? LEASE_HELD : LEASE_NEW;
     case 1:
-        lease->held = false;
-        snprintf(
-            text, LEDGER_TEXT_MAX,
-            "node name %s belongs to another instance; give this node another name (`node`), or "
-            "delete the "
-            "Redis key tg:node:{%s} if that node is gone for good",
-            ledger->options.node, ledger->options.node);
-        return LEASE_REFUSED;
+        lease->held = lease->was_held = true;
+        lease->number = (uint64_t)reply->element[3]->integer;
+        lease->until_ms = lease->asked_ms + lease_ms;
+        lease->due_ms = lease->asked_ms + lease_ms / 3;
+        lease->told = lease->asked_records;
+        lease->foreign_until = 0;
+        lease->foreign_renews = false;
+        return reply->element[0]->integer == 0 ? LEASE_HELD : LEASE_NEW;
     case 3:
         lease->held = false;
         snprintf(
             text, LEDGER_TEXT_MAX,
             "the state directory is older than Redis: the journal in %.160s/journal holds %" PRIu64
-            " records of usage and money, and %" PRIu64
-            " were on disk when node %s last renewed its lease (restored, cloned, or is the newest "
-            "segment lost?); bring the newest directory back, or start with an empty one under "
-            "another node name",
-            ledger->options.state_dir, records, left, ledger->options.node);
+            " records of usage and money, and %lld were on disk when node %s last renewed its "
+            "lease (restored, cloned, or is the newest segment lost?); bring the newest directory "
+            "back, or start with an empty one under another node name",
+            ledger->options.state_dir, lease->asked_records, reply->element[1]->integer,
+            ledger->options.node);
         return LEASE_REFUSED;
     default:
-        lease->held = false;
-        return foreign_epoch(lease, reply->element[2]->integer, left, ledger, text);
+        return meet_another(lease, (uint64_t)reply->element[2]->integer, ledger, text);
     }
-}
-
-static void begin_command(const struct lease *lease, const struct ledger *ledger,
-                          struct lease_command *out)
-{
-    snprintf(out->key, sizeof(out->key), "tg:node:{%s}", ledger->options.node);
-    snprintf(out->duration, sizeof(out->duration), "%" PRIu32, ledger->options.lease_ms);
-    snprintf(out->records, sizeof(out->records), "%" PRIu64, records_on_disk(lease, ledger));
-}
-
-void lease_ask(struct lease *lease, const struct ledger *ledger, struct lease_command *out)
-{
-    lease->asked_ms = ledger_monotonic_ms(ledger);
-    lease->asked_records = records_on_disk(lease, ledger);
-    begin_command(lease, ledger, out);
-    const char *name = out->key, *instance = ledger->instance, *epoch = ledger->epoch;
-    const char *duration = out->duration, *records = out->records;
-    const char *const words[] = {"FCALL", "tollgate_lease", keys,
-                                 LEDGER_LEASE_KEYS(LEDGER_KEY_WORD)
-                                     LEDGER_LEASE_ARGUMENTS(LEDGER_WORD)};
-    _Static_assert(sizeof(words) <= sizeof(out->words), "a lease's command has room for its words");
-    out->count = sizeof(words) / sizeof(words[0]);
-    memcpy(out->words, words, sizeof(words));
 }
 
 enum lease_result lease_take(struct lease *lease, const struct ledger *ledger,
@@ -120,32 +169,27 @@ enum lease_result lease_take(struct lease *lease, const struct ledger *ledger,
     bool shaped = reply->type == REDIS_REPLY_ARRAY && reply->elements == 4;
     for (size_t i = 0; shaped && i < 4; i++)
         shaped = reply->element[i]->type == REDIS_REPLY_INTEGER;
-    if (shaped)
-        return understand(lease, reply, lease->asked_ms, lease->asked_records, ledger, text);
-    if (reply->type == REDIS_REPLY_ERROR)
-        (void)ledger_redis_explain("FCALL", reply->str, ledger->options.redis_user, error,
-                                   error_size);
-    else
-        snprintf(error, error_size, "Redis: tollgate_lease gave an answer of an unexpected form");
-    return LEASE_UNKNOWN;
+    return shaped ? understand(lease, reply, ledger, text)
+                  : misunderstand(ledger, "tollgate_lease", reply, error, error_size);
 }
 
 void lease_release(struct lease *lease, const struct ledger *ledger, struct lease_command *out)
 {
     lease->held = false;
-    begin_command(lease, ledger, out);
-    const char *name = out->key, *instance = ledger->instance, *epoch = ledger->epoch;
-    const char *records = out->records;
-    const char *const words[] = {"FCALL", "tollgate_lease_release", keys,
+    const char *key = out->key, *number = put(out, 0, lease->number);
+    const char *records = put(out, 1, records_on_disk(lease, ledger));
+    const char *const words[] = {"FCALL", "tollgate_lease_release", lease_keys,
                                  LEDGER_LEASE_KEYS(LEDGER_KEY_WORD)
                                      LEDGER_LEASE_RELEASE_ARGUMENTS(LEDGER_WORD)};
+    snprintf(out->key, sizeof(out->key), "tg:lease:{%s}", ledger->instance);
     out->count = sizeof(words) / sizeof(words[0]);
     memcpy(out->words, words, sizeof(words));
 }
 
 bool lease_is_due(const struct lease *lease, const struct ledger *ledger)
 {
-    return !lease->held || ledger_monotonic_ms(ledger) >= lease->due_ms;
+    return !lease->held || ledger_monotonic_ms(ledger) >= lease->due_ms ||
+           atomic_load_explicit(&ledger->lease_least, memory_order_relaxed) >= lease->number;
 }
 
 bool lease_has_told(const struct lease *lease, const struct ledger *ledger)
@@ -153,9 +197,9 @@ bool lease_has_told(const struct lease *lease, const struct ledger *ledger)
     return lease->told >= records_on_disk(lease, ledger);
 }
 
-uint64_t lease_wait_ms(const struct lease *lease)
+uint64_t lease_wait_ms(const struct lease *lease, const struct ledger *ledger)
 {
-    uint64_t left = lease->foreign_left_ms + 1;
+    uint64_t left = foreign_left_ms(lease, ledger) + 1;
     if (left < LEASE_WAIT_MS_MIN)
         return LEASE_WAIT_MS_MIN;
     return left > LEASE_WAIT_MS_MAX ? LEASE_WAIT_MS_MAX : left;

@@ -164,6 +164,31 @@ static int make_directory(int parent, const char *path)
     return fd < 0 ? -errno : fd;
 }
 
+/* Where the lock is held: a boot that is not known is like no other. */
+static void find_place(struct ledger *ledger)
+{
+    struct ledger_place *place = &ledger->place;
+    struct stat status;
+    if (ledger->outside.place != NULL) {
+        *place = *ledger->outside.place;
+        return;
+    }
+    if (fstat(ledger->lock_fd, &status) == 0) {
+        place->device = status.st_dev;
+        place->inode = status.st_ino;
+    }
+    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd < 0 ? -1 : read(fd, place->boot, sizeof(place->boot) - 1);
+    if (fd >= 0)
+        close(fd);
+    place->boot[length > 0 ? strcspn(place->boot, "\n") : 0] = '\0';
+    if (place->boot[0] == '\0') {
+        uint8_t unknown[JOURNAL_ID_BYTES] = {0};
+        (void)!getrandom(unknown, sizeof(unknown), 0);
+        to_hex(unknown, place->boot);
+    }
+}
+
 static int open_directories(struct opening *opening)
 {
     const char *path = opening->ledger->options.state_dir;
@@ -181,6 +206,7 @@ static int open_directories(struct opening *opening)
         return refuse(opening, errno == EWOULDBLOCK ? -EALREADY : -errno,
                       "state directory %s is in use by another process; stop it, or choose another",
                       path);
+    find_place(opening->ledger);
     opening->journal = make_directory(opening->directory, "journal");
     if (opening->journal < 0 || fsync(opening->directory) != 0) {
         int result = opening->journal < 0 ? opening->journal : -errno;
@@ -261,7 +287,6 @@ static int open_all(struct opening *opening)
     if (result != 0)
         return result;
     to_hex(opening->instance, ledger->instance);
-    to_hex(opening->epoch, ledger->epoch);
     int journal = opening->journal;
     opening->journal = -1;
     result = journal_open(&ledger->journal, &ledger->outside, &ledger->names, journal,

@@ -150,7 +150,7 @@ int ledger_download_open(struct ledger *ledger, struct ledger_account *account,
 /* Adds acknowledged body bytes and finished responses. The hot path's only metering call: it takes
  * no lock and makes no system call. */
 void ledger_download_add(struct ledger_download *download, uint64_t bytes, uint32_t responses);
-/* The number that, with the epoch, names the download in logs. */
+/* The number that names the download in logs, within one run of the process. */
 uint64_t ledger_download_id(const struct ledger_download *download);
 /*
  * Tells which use of a link (see ledger_terms) the download delivers: later marks carry it

@@ -58,7 +58,7 @@ struct ledger_command {
     const char *argv[LEDGER_ARGUMENTS_MAX];
     size_t lengths[LEDGER_ARGUMENTS_MAX];
     char keys[LEDGER_COUNT(LEDGER_GRANT_KEYS)][LEDGER_KEY_MAX];
-    char numbers[11][24];
+    char numbers[12][24];
 };
 
 /*
@@ -82,6 +82,15 @@ struct ledger_terms {
     uint64_t use_period_ms;
     enum ledger_stage stage;
 };
+
+/*
+ * The number of the lease under which this process asks and posts. It grows; 0: none was taken yet,
+ * so nothing may be asked. One atomic load.
+ */
+uint64_t ledger_lease_number(const struct ledger *ledger);
+/* Reports that Redis refused this process for a lease with a higher number: the poster takes its
+ * lease again. Any thread. */
+void ledger_lease_is_outdated(struct ledger *ledger, uint64_t number);
 
 /* What a worker asks a grant for. Everything is borrowed until the command is sent. */
 struct ledger_ask {
@@ -134,7 +143,7 @@ enum ledger_admission {
 };
 struct ledger_grant {
     enum ledger_admission admission;
-    uint64_t granted;  /* bytes, of this grant */
+    uint64_t granted;  /* bytes, of this grant; of OUTDATED the number of the later lease */
     unsigned funds;    /* set of LEDGER_FUND_BIT: funds that bound it; 0: no bound */
     uint64_t revision; /* the account's revocation number */
     uint64_t rate;     /* the account's, bytes per second; 0: not limited */

@@ -71,7 +71,7 @@ struct ledger {
     struct ledger_options options; /* its strings are owned copies */
     struct ledger_outside outside; /* borrows its tables */
     bool stepped;                  /* it has no threads: its opener calls the steps */
-    char instance[LEDGER_HEX_SIZE], epoch[LEDGER_HEX_SIZE];
+    char instance[LEDGER_HEX_SIZE];
     int lock_fd;
     struct names names;
     struct journal journal;
@@ -97,11 +97,14 @@ struct ledger {
     bool stopping;
     uint64_t stop_ms; /* the deadline of ledger_close, where it is stopping */
     char writer_text[LEDGER_TEXT_MAX], poster_text[LEDGER_TEXT_MAX];
-    char run_id[64]; /* of the Redis to which the journal was replayed; "": none */
+    struct ledger_place place; /* where the lock is held */
+    char run_id[64];           /* of the Redis to which the journal was replayed; "": none */
     _Atomic uint64_t redis_generation; /* moves under lock, with run_id */
     /* Redis' wall clock less this machine's monotonic one; LEDGER_CLOCK_UNKNOWN: not asked yet. */
     _Atomic int64_t redis_beyond_ms;
 
+    /* The number of the lease in force (0: none yet), and what the next one must be above. */
+    _Atomic uint64_t lease_number, lease_least;
     _Atomic uint64_t posts, posts_replayed, records_posted, refused_full, redis_connects;
     _Atomic bool redis_up;
 };

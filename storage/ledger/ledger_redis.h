@@ -86,7 +86,7 @@ struct ledger_redis_report {
         LEDGER_NAME_TAKEN,   /* held by another state directory: a node here would never serve */
         LEDGER_NAME_UNKNOWN, /* name_error says why */
     } name;                  /* of the node */
-    int64_t name_left_ms;    /* of the name's lease; 0 or less: its node does not run */
+    int64_t name_left_ms;    /* of its holder's lease; 0 or less: its node does not run */
     char name_error[480];
 };
 /*

@@ -71,11 +71,19 @@ struct ledger_redis {
     void (*introduced)(void *self);
 };
 
+/* Where a process holds its lock: that very lock in the same boot of a machine is held by one process
+ * at a time. A copy of it has another inode, or is on another device or machine. */
+struct ledger_place {
+    char boot[40]; /* a UUID */
+    uint64_t device, inode;
+};
+
 /* All that a ledger is given at its opening. */
 struct ledger_outside {
     const struct ledger_clock *clock;
     const struct ledger_disk *disk;
     const struct ledger_redis *poster, *push; /* NULL: sockets to the address in the options */
+    const struct ledger_place *place;         /* NULL: the lock's own */
 };
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Gathers records into posts and turns a post into a command. Only the poster's thread calls
- * it. Sums are exact: a post carries the sum of the journal's differences, per account, epoch,
+ * it. Sums are exact: a post carries the sum of the journal's differences, per account, process,
  * day and file.
  */
 #include "storage/ledger/post.h"
@@ -81,16 +81,14 @@ static int add_file(struct post *post, const struct journal_entry *entry)
     return 0;
 }
 
-int post_add(struct post_batch *batch, const struct journal_entry *entry,
-             const uint8_t epoch[JOURNAL_ID_BYTES])
+int post_add(struct post_batch *batch, const struct journal_entry *entry, bool own)
 {
     const struct journal_record *record = &entry->record;
     struct ledger_account *account = entry->account;
     struct post *run = account->run;
     uint32_t day = day_of(record->time_ms);
     bool is_money = record->type == JOURNAL_MONEY;
-    bool goes_on = run != NULL && !is_money && run->day == day &&
-                   memcmp(run->epoch_id, epoch, JOURNAL_ID_BYTES) == 0 &&
+    bool goes_on = run != NULL && !is_money && run->day == day && run->own == own &&
                    run->files_count < POST_FILES_MAX;
     if (goes_on) {
         check(record->sequence == run->to + 1);
@@ -100,9 +98,7 @@ int post_add(struct post_batch *batch, const struct journal_entry *entry,
     struct post *post = new_post(batch, entry);
     if (post == NULL)
         return -ENOMEM;
-    memcpy(post->epoch_id, epoch, JOURNAL_ID_BYTES);
-    for (size_t i = 0; i < JOURNAL_ID_BYTES; i++)
-        snprintf(post->epoch + 2 * i, 3, "%02x", epoch[i]);
+    post->own = own;
     post->day = day;
     post->is_money = is_money;
     post->money = *record;
@@ -146,7 +142,7 @@ struct words {
     char keys[POST_KEYS][LEDGER_KEY_MAX];
     char links[2 * POST_FILES_MAX][LEDGER_KEY_MAX]; /* each followed by its grants */
     size_t links_count;
-    char numbers[6][24], count[24];
+    char numbers[7][24], count[24];
     char files[POST_FILES_MAX][2][24];
     char terms[POST_FILES_MAX][80];
 };
@@ -216,10 +212,10 @@ static void add_files(const struct post *post, struct words *words,
 static void add_head(const struct post *post, const struct ledger *ledger, struct words *words,
                      struct redis_arguments *arguments)
 {
-    const char *instance = ledger->instance, *node = ledger->options.node, *epoch = post->epoch;
+    const char *instance = ledger->instance, *own = post->own ? "1" : "0";
     const char *kind = post->is_money ? "money" : "usage";
     char *account = words->keys[0], *grants = words->keys[1], *entries = words->keys[2];
-    char *from = words->numbers[0], *to = words->numbers[1];
+    char *from = words->numbers[0], *to = words->numbers[1], *lease = words->numbers[6];
     ledger_key(account, post->account, "account");
     ledger_key(grants, post->account, "grants");
     if (post->is_money)
@@ -229,6 +225,7 @@ static void add_head(const struct post *post, const struct ledger *ledger, struc
     snprintf(words->count, sizeof(words->count), "%zu", POST_KEYS + words->links_count);
     snprintf(from, sizeof(words->numbers[0]), "%" PRIu64, post->from);
     snprintf(to, sizeof(words->numbers[1]), "%" PRIu64, post->to);
+    snprintf(lease, sizeof(words->numbers[6]), "%" PRIu64, ledger_lease_number(ledger));
     arguments->count = 0;
     redis_add(arguments, "FCALL");
     redis_add(arguments, "tollgate_post");

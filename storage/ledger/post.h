@@ -21,13 +21,12 @@ struct post_file {
     bool taken;
 };
 
-/* Sequences from..to of one account: usage of one day and epoch, or one money record. */
+/* Sequences from..to of one account: usage of one day and process, or one money record. */
 struct post {
     struct ledger_account *account;
     uint64_t from, to;
     uint32_t day; /* yyyymmdd, UTC */
-    uint8_t epoch_id[JOURNAL_ID_BYTES];
-    char epoch[LEDGER_HEX_SIZE]; /* the same in hex */
+    bool own;     /* journalled by this process, not by one before it */
     bool is_money;
     struct journal_record money;
     struct post_file *files; /* owns */
@@ -40,10 +39,10 @@ struct post_batch {
 };
 
 /*
- * Adds a record that Redis does not have yet to its account's post, or to a new one. 0 or -ENOMEM.
+ * Adds a record that Redis does not have yet to its account's post, or to a new one. `own`: this
+ * process has journalled it. 0 or -ENOMEM.
  */
-int post_add(struct post_batch *batch, const struct journal_entry *entry,
-             const uint8_t epoch[JOURNAL_ID_BYTES]);
+int post_add(struct post_batch *batch, const struct journal_entry *entry, bool own);
 void post_batch_clear(struct post_batch *batch);
 /* Sends the post; `done` gets its reply. 0, or a negative errno with `done` not called. */
 int post_send(const struct post *post, const struct ledger *ledger,

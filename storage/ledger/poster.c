@@ -47,7 +47,7 @@ static void give_up(struct poster *poster, int result)
     poster_enter(poster, POSTER_DOWN, NULL);
     poster->next_ms = now_ms;
     if (result == -EBUSY)
-        poster->next_ms += lease_wait_ms(&poster->lease);
+        poster->next_ms += lease_wait_ms(&poster->lease, poster->ledger);
     else if (!another)
         back_off(poster, now_ms);
 }
@@ -179,13 +179,14 @@ static void released(void *context, const redisReply *reply)
 static void begin_to_end(struct poster *poster)
 {
     const struct ledger_redis *redis = poster->redis;
-    bool leases = poster->lease.held || poster->state == POSTER_LEASING;
+    bool leases =
+        poster->lease.number > 0 && (poster->lease.held || poster->state == POSTER_LEASING);
     poster->released = true;
     poster->state = POSTER_ENDING;
     if (!leases || !redis->is_ready(redis->self))
         return;
     struct lease_command command;
-    size_t lengths[8];
+    size_t lengths[12];
     lease_release(&poster->lease, poster->ledger, &command);
     for (int i = 0; i < command.count; i++)
         lengths[i] = strlen(command.words[i]);

@@ -10,6 +10,12 @@
 
 /* ---- reading ---- */
 
+/* Whether this process has written the part of the journal in which the cursor stands. */
+static bool is_own(const struct poster *poster)
+{
+    return memcmp(poster->reader.epoch, poster->ledger->journal.epoch, JOURNAL_ID_BYTES) == 0;
+}
+
 static int read_batch(struct poster *poster, struct post_batch *batch)
 {
     struct journal_reader *reader = &poster->reader;
@@ -23,7 +29,7 @@ static int read_batch(struct poster *poster, struct post_batch *batch)
         else if (result == 1)
             result = entry.account == NULL || entry.record.sequence <= entry.account->watermark
                          ? 0
-                         : post_add(batch, &entry, reader->epoch);
+                         : post_add(batch, &entry, is_own(poster));
         if (result != 0)
             return result;
     }
@@ -81,6 +87,10 @@ static int take_post(struct poster *poster, size_t index, const redisReply *repl
                  reply->type == REDIS_REPLY_ERROR ? reply->str
                                                   : "its reply has an unexpected form");
         return -EAGAIN;
+    }
+    if (reply->element[0]->integer == 2) {
+        ledger_lease_is_outdated(ledger, (uint64_t)reply->element[1]->integer);
+        return -ESTALE;
     }
     if (reply->element[0]->integer != 0 || reply->element[1]->integer != (long long)post->to)
         return -ESTALE;

@@ -33,7 +33,7 @@ void poster_answered(void *context, const redisReply *reply)
 
 int poster_send(struct poster *poster, int count, const char *const words[])
 {
-    size_t lengths[8];
+    size_t lengths[12];
     check(count <= (int)(sizeof(lengths) / sizeof(lengths[0])));
     for (int i = 0; i < count; i++)
         lengths[i] = strlen(words[i]);
@@ -59,14 +59,21 @@ int poster_refused(struct poster *poster, const char *command, const redisReply 
     return -EAGAIN;
 }
 
+/* Takes the name's answer and the lease's: the node needs both. */
 static int take_lease(struct poster *poster, size_t index, const redisReply *reply)
 {
-    if (index == 1) {
-        redis_clock_take(poster->ledger, poster->lease.asked_ms, reply);
+    struct ledger *ledger = poster->ledger;
+    if (index == 2) {
+        redis_clock_take(ledger, poster->lease.asked_ms, reply);
         return 0;
     }
-    poster->leased = lease_take(&poster->lease, poster->ledger, reply, poster->lease_text,
-                                poster->error, sizeof(poster->error));
+    if (index == 0)
+        poster->leased = lease_take_name(ledger, reply, poster->lease_text, poster->error,
+                                         sizeof(poster->error));
+    else if (poster->leased == LEASE_HELD)
+        poster->leased = lease_take(&poster->lease, ledger, reply, poster->lease_text,
+                                    poster->error, sizeof(poster->error));
+    atomic_store(&ledger->lease_number, poster->lease.number);
     return 0;
 }
 
@@ -76,9 +83,27 @@ int poster_ask_lease(struct poster *poster, enum lease_purpose purpose)
     struct lease_command command;
     poster->purpose = purpose;
     poster_enter(poster, POSTER_LEASING, take_lease);
-    lease_ask(&poster->lease, poster->ledger, &command);
+    lease_ask_name(poster->ledger, &command);
     int result = poster_send(poster, command.count, command.words);
+    lease_ask(&poster->lease, poster->ledger, &command);
+    if (result == 0)
+        result = poster_send(poster, command.count, command.words);
     return result == 0 ? poster_send(poster, 1, time) : result;
+}
+
+/* ---- the number of the lease, for other threads ---- */
+
+uint64_t ledger_lease_number(const struct ledger *ledger)
+{
+    return atomic_load_explicit(&ledger->lease_number, memory_order_relaxed);
+}
+
+void ledger_lease_is_outdated(struct ledger *ledger, uint64_t number)
+{
+    uint64_t least = atomic_load(&ledger->lease_least);
+    while (least < number && !atomic_compare_exchange_weak(&ledger->lease_least, &least, number))
+        ;
+    ledger_wake_poster(ledger);
 }
 
 /* ---- what the ledger sees ---- */

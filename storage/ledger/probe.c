@@ -79,9 +79,23 @@ bool ledger_is_running(const char *state_dir)
     return locked;
 }
 
-/* The reply of HMGET to instance and until; `now_ms` is the time of Redis. */
+/* How long the lease of an instance still lasts. 0 or -EAGAIN. */
+static int ask_lease(struct redis *redis, const char *instance, int64_t now_ms, int64_t *left_ms)
+{
+    char key[LEDGER_HEX_SIZE + 16];
+    snprintf(key, sizeof(key), "tg:lease:{%.32s}", instance);
+    const char *const words[] = {"HGET", key, "until"};
+    redisReply *reply = redis_call(redis, 3, words);
+    if (reply == NULL)
+        return -EAGAIN;
+    *left_ms = reply->type == REDIS_REPLY_STRING ? strtoll(reply->str, NULL, 10) - now_ms : 0;
+    freeReplyObject(reply);
+    return 0;
+}
+
+/* The reply of HMGET to directory and instance. */
 static void judge_name(const redisReply *reply, const struct ledger_options *options,
-                       int64_t now_ms, struct ledger_redis_report *out)
+                       struct ledger_redis_report *out)
 {
     char instance[LEDGER_HEX_SIZE];
     bool shaped = reply->type == REDIS_REPLY_ARRAY && reply->elements == 2;
@@ -96,8 +110,6 @@ static void judge_name(const redisReply *reply, const struct ledger_options *opt
         out->name = LEDGER_NAME_FREE;
         return;
     }
-    if (reply->element[1]->type == REDIS_REPLY_STRING)
-        out->name_left_ms = strtoll(reply->element[1]->str, NULL, 10) - now_ms;
     if (strcmp(reply->element[0]->str, instance) != 0)
         out->name = LEDGER_NAME_TAKEN;
     else
@@ -106,19 +118,23 @@ static void judge_name(const redisReply *reply, const struct ledger_options *opt
                         : LEDGER_NAME_OWN;
 }
 
-/* Asks who holds the name, by the rules of tollgate_lease but without taking the name. */
+/* Asks who holds the name, by the rules of tollgate_name but without taking the name. */
 static void ask_name(struct redis *redis, const struct ledger_options *options,
                      struct ledger_redis_report *out)
 {
     char key[LEDGER_NODE_MAX + 16];
     snprintf(key, sizeof(key), "tg:node:{%s}", options->node);
-    const char *const words[] = {"HMGET", key, "instance", "until"};
+    const char *const words[] = {"HMGET", key, "directory", "instance"};
+    const int64_t now_ms = (int64_t)clock_real_ms() + out->clock_ahead_ms;
     out->name = LEDGER_NAME_UNKNOWN;
     redisReply *reply = redis_call(redis, 4, words);
-    if (reply == NULL)
+    if (reply == NULL ||
+        (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
+         reply->element[1]->type == REDIS_REPLY_STRING &&
+         ask_lease(redis, reply->element[1]->str, now_ms, &out->name_left_ms) != 0))
         snprintf(out->name_error, sizeof(out->name_error), "%s", redis->error);
     else
-        judge_name(reply, options, (int64_t)clock_real_ms() + out->clock_ahead_ms, out);
+        judge_name(reply, options, out);
     freeReplyObject(reply);
 }
 

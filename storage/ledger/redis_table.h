@@ -9,7 +9,7 @@
 #define TOLLGATE_STORAGE_LEDGER_REDIS_TABLE_H
 
 /* Moves where a library of the older version would answer otherwise. */
-#define LEDGER_FUNCTIONS_FORMAT 6
+#define LEDGER_FUNCTIONS_FORMAT 7
 
 /* 2^53 - 1: what a Lua number holds exactly. */
 #define LEDGER_NUMBER_MAX       9007199254740991
@@ -24,7 +24,8 @@
     X(USED_UP, 5)          /* max_uses */                                                          \
     X(LINK_BYTES_UP, 6)    /* the link's max_bytes does not cover what is needed */                \
     X(NOT_BEGUN, 7)        /* RESUMING, and no use is open */                                      \
-    X(ACCOUNT_BYTES_UP, 8) /* the account's max_bytes does not cover what is needed */
+    X(ACCOUNT_BYTES_UP, 8) /* the account's max_bytes does not cover what is needed */             \
+    X(OUTDATED, 9)         /* a later process of the instance has asked or posted */
 
 /* How far a response is for which a grant is asked. */
 #define LEDGER_STAGES(X)                                                                           \
@@ -53,8 +54,8 @@
     X(link)                                                                                        \
     X(link_grants)
 #define LEDGER_ADMIT_ARGUMENTS(X)                                                                  \
-    X(node, text)                                                                                  \
-    X(epoch, text)                                                                                 \
+    X(instance, text)                                                                              \
+    X(lease, number) /* in force at the process that asks */                                       \
     X(need, number)                                                                                \
     X(want, number)                                                                                \
     X(validity_ms, number)                                                                         \
@@ -70,8 +71,8 @@
     X(stage, number)                                                                               \
     X(keep_ms, number) /* until when the link's state is kept */
 #define LEDGER_RELEASE_ARGUMENTS(X)                                                                \
-    X(node, text)                                                                                  \
-    X(epoch, text)                                                                                 \
+    X(instance, text)                                                                              \
+    X(lease, number)                                                                               \
     X(account_bytes, number)                                                                       \
     X(link_bytes, number)
 
@@ -82,8 +83,8 @@
     X(entries) /* the day's usage, or the transactions */
 #define LEDGER_POST_ARGUMENTS(X)                                                                   \
     X(instance, text)                                                                              \
-    X(node, text)                                                                                  \
-    X(epoch, text)                                                                                 \
+    X(lease, text) /* in force at the process that posts */                                        \
+    X(own, text)   /* 1: journalled by that process, 0: by one before it */                        \
     X(from, text)                                                                                  \
     X(to, text)                                                                                    \
     X(kind, text) /* usage or money */
@@ -103,16 +104,23 @@
     X(max_bytes, text)                                                                             \
     X(max_conns, text)
 
+/* tollgate_name */
+#define LEDGER_NAME_KEYS(X)      X(name)
+#define LEDGER_NAME_ARGUMENTS(X) X(directory, text) X(instance, text)
+
 /* tollgate_lease and tollgate_lease_release */
-#define LEDGER_LEASE_KEYS(X) X(name)
+#define LEDGER_LEASE_KEYS(X)     X(key)
 #define LEDGER_LEASE_ARGUMENTS(X)                                                                  \
-    X(instance, text)                                                                              \
-    X(epoch, text)                                                                                 \
+    X(number, text)   /* that this process holds; 0: none yet */                                   \
+    X(least, text)    /* a lease that is taken gets a number above it */                           \
     X(duration, text) /* ms */                                                                     \
-    X(records, text)
+    X(records, text)                                                                               \
+    X(boot, text) /* who asks: the machine's boot, and its lock's device and inode */              \
+    X(device, text)                                                                                \
+    X(inode, text)                                                                                 \
+    X(over, text) /* the end of a lease that nobody renewed for as long as it lasts; 0: none */
 #define LEDGER_LEASE_RELEASE_ARGUMENTS(X)                                                          \
-    X(instance, text)                                                                              \
-    X(epoch, text)                                                                                 \
+    X(number, text)                                                                                \
     X(records, text)
 
 /* tollgate_hold */

@@ -57,8 +57,7 @@ void with_anothers_name(void)
 {
     struct site *site = site_create(.own_redis = true);
     site_account_open_prepaid(site, "alice", 10000000);
-    site_redis_command(site, "HSET tg:node:{test-node} instance 00000000000000000000000000000000 "
-                             "until 99999999999999");
+    site_redis_command(site, "HSET tg:node:{test-node} directory 00000000000000000000000000000000");
     expect_same(site, NULL, site_link(site, .account = "alice", .path = TRACK_TINY),
                 REFUSAL_NODE_STARTING);
     site_destroy(&site);

@@ -56,8 +56,6 @@ static void make_late(struct sim_connection *connection)
                             : connection->slow_until_us;
     if (until_us <= now_us || connection->state != CONNECTION_OPEN)
         return;
-    if (connection->node->is_ending && sim->is_known_off[SIM_KNOWN_late_question])
-        return; /* it arrives before the next process has begun */
     connection->late_life = connection->life;
     connection->late_us =
         until_us + random_mix(sim->seed, connection->number, connection->life) % LATE_US;

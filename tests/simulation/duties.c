@@ -40,38 +40,34 @@ void watch_posts(struct sim_node *node)
 {
     struct sim *sim = node->sim;
     char key[64];
-    snprintf(key, sizeof(key), "tg:node:{%s}", node->name);
+    snprintf(key, sizeof(key), "tg:lease:{%s}", node->id);
     /* What leaves at one time is looked at once; with the data of Redis, leases may be lost. */
     if (sim->has_lost_data || node->posts_us == sim->schedule.now_us)
         return;
     node->posts_us = sim->schedule.now_us;
-    const char *epoch = store_field(sim->redis.store, key, "epoch", NULL);
-    bool is_own = epoch != NULL && strcmp(epoch, node->ledger->epoch) == 0;
+    bool is_own = redis_number(sim, key, "number") == (int64_t)ledger_lease_number(node->ledger) &&
+                  redis_number(sim, key, "inode") == (int64_t)node->place.inode;
     int64_t left_ms = redis_number(sim, key, "until") - (int64_t)redis_real_ms(sim);
     watch_looked(sim, SIM_PROMISE_leased);
     if (!is_own || left_ms < 0)
         sim_break(sim, SIM_PROMISE_leased,
-                  "%s posts while its name is leased to %s for %" PRId64 " ms", node->name,
+                  "%s posts while its instance is leased to %s for %" PRId64 " ms", node->name,
                   is_own ? "it" : "another process", left_ms);
 }
 
 /* A process was granted funds of the account. */
-static void check_reservation(struct sim *sim, unsigned account, const char *name,
-                              const char *epoch)
+static void check_reservation(struct sim_node *node, unsigned account, uint64_t lease)
 {
-    for (unsigned i = 0; i < SIM_NODES; i++) {
-        struct sim_node *node = &sim->nodes[i];
-        if (strcmp(node->name, name) != 0 || node->ledger == NULL)
-            continue;
-        bool is_running = strcmp(node->ledger->epoch, epoch) == 0;
-        watch_looked(sim, SIM_PROMISE_not_voided);
-        if (is_running)
-            node->reserves[account] = node->starts;
-        else if (node->reserves[account] == node->starts)
-            sim_break(sim, SIM_PROMISE_not_voided,
-                      "what %s has reserved of account %s is voided by its process of before", name,
-                      sim->accounts[account].name);
-    }
+    struct sim *sim = node->sim;
+    if (node->ledger == NULL)
+        return;
+    watch_looked(sim, SIM_PROMISE_not_voided);
+    if (lease == ledger_lease_number(node->ledger))
+        node->reserves[account] = node->starts;
+    else if (node->reserves[account] == node->starts)
+        sim_break(sim, SIM_PROMISE_not_voided,
+                  "what %s has reserved of account %s is voided by its process of before",
+                  node->name, sim->accounts[account].name);
 }
 
 /* Whether Redis has what this node's journal held when its process began, and all that Redis ever
@@ -110,7 +106,7 @@ void watch_granted(struct sim *sim, unsigned account, const struct message *mess
 {
     unsigned number = message->connection->node->number;
     if ((reply->element[2]->integer & LEDGER_FUND_BIT(LEDGER_FUND_ACCOUNT)) != 0)
-        check_reservation(sim, account, arguments[0], arguments[1]);
+        check_reservation(message->connection->node, account, strtoull(arguments[1], NULL, 10));
     for (unsigned i = 0; i < SIM_LINKS; i++) {
         struct sim_link *link = &sim->links[i];
         if (message->sent_us > link->confirmed_us[number] &&

@@ -151,7 +151,7 @@ static void kill_slow(void *object, uint64_t number)
 static void strike_kill(struct sim *sim, struct random *random)
 {
     struct sim_node *node = draw_node(sim, random);
-    if (sim->is_known_off[SIM_KNOWN_late_question] || sim->is_resting) {
+    if (sim->is_resting) {
         node_kill(node, "between two steps");
         return;
     }

@@ -170,24 +170,22 @@ static void pushed(void *context, const struct ledger_account *account)
 
 /* ---- start and end ---- */
 
-static void write_instance(const struct sim_node *node, uint64_t seed)
+static void write_instance(const struct sim_node *node)
 {
-    char path[128], text[34];
-    struct random random = {seed};
-    random_hex(&random, text, 32);
-    text[32] = '\n';
+    char path[128], text[LEDGER_HEX_SIZE + 1];
+    int length = snprintf(text, sizeof(text), "%s\n", node->id);
     (void)mkdir(node->directory, 0700);
     snprintf(path, sizeof(path), "%s/instance", node->directory);
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    check(fd >= 0 && write(fd, text, 33) == 33);
+    check(fd >= 0 && write(fd, text, (size_t)length) == length);
     close(fd);
 }
 
 void node_copy(struct sim_node *to, const struct sim_node *from, const char *name)
 {
-    to->instance = from->instance;
+    memcpy(to->id, from->id, sizeof(to->id));
     snprintf(to->name, sizeof(to->name), "%s", name);
-    write_instance(to, to->instance);
+    write_instance(to);
     disk_copy(&to->disk, &from->disk);
     to->exists = true;
 }
@@ -227,7 +225,6 @@ void node_start(struct sim_node *node)
         return;
     }
     story_name(sim, node->ledger->instance, "directory-%u", node->number + 1);
-    story_name(sim, node->ledger->epoch, "%s-start-%" PRIu64, node->name, node->starts);
     sim_tell(sim, node->name, "has started");
     watch_started(node);
     check(windows_create(&node->windows, node->ledger, 64) == 0);
@@ -291,8 +288,6 @@ void node_kill(struct sim_node *node, const char *why)
     if (node->ledger == NULL)
         return;
     sim_tell(sim, node->name, "is killed %s", why);
-    for (unsigned i = 0; i < SIM_WORKERS && sim->is_known_off[SIM_KNOWN_late_question]; i++)
-        connection_lose(&node->workers[i].connection);
     die(node);
     watch_ended(node);
     finish(node);
@@ -330,7 +325,7 @@ void node_init(struct sim *sim, unsigned number, const char *directory)
     *node = (struct sim_node){
         .sim = sim,
         .number = number,
-        .instance = random_mix(sim->seed, 4000, number),
+        .place = {.boot = "00000000-0000-0000-0000-000000000000", .device = 1, .inode = number + 1},
         .clock = {.self = node, .monotonic_ms = monotonic_ms, .real_ms = real_ms},
         .write = {.fire = write_step, .object = node},
         .post = {.fire = post_step, .object = node},
@@ -347,8 +342,12 @@ void node_init(struct sim *sim, unsigned number, const char *directory)
     node->outside = (struct ledger_outside){.clock = &node->clock,
                                             .disk = &node->disk.table,
                                             .poster = &node->poster.table,
-                                            .push = &node->push.table};
-    write_instance(node, node->instance);
+                                            .push = &node->push.table,
+                                            .place = &node->place};
+    struct random random = {random_mix(sim->seed, 4000, number)};
+    random_hex(&random, node->id, LEDGER_HEX_SIZE - 1);
+    node->id[LEDGER_HEX_SIZE - 1] = '\0';
+    write_instance(node);
 }
 
 void node_free(struct sim_node *node)

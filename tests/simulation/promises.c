@@ -143,11 +143,11 @@ uint64_t watch_most(const struct sim *sim, const char *instance, unsigned accoun
 
 /* Adds up what Redis takes from each node; `files` are the arguments of a post of usage behind the
  * first ones: file, bytes, responses, terms of each. */
-static void add_posted(struct sim *sim, unsigned account, const char *node, int count,
+static void add_posted(struct sim *sim, unsigned account, const char *instance, int count,
                        const char *const files[])
 {
     for (unsigned i = 0; i < SIM_NODES; i++)
-        for (int j = 1; j < count && strcmp(sim->nodes[i].name, node) == 0; j += 4)
+        for (int j = 1; j < count && strcmp(sim->nodes[i].id, instance) == 0; j += 4)
             sim->nodes[i].posted[account] += strtoull(files[j], NULL, 10);
 }
 
@@ -195,7 +195,7 @@ static void check_post(struct sim *sim, unsigned account, int count, const char 
                     strtoull(arguments[4], NULL, 10));
     check_bill(sim, account);
     if (strcmp(arguments[5], "usage") == 0) {
-        add_posted(sim, account, arguments[1], count - (int)(files - arguments), files);
+        add_posted(sim, account, arguments[0], count - (int)(files - arguments), files);
     } else {
         look_at_all(sim);
         take_away(sim, &sim->accounts[account], strtoll(files[1], NULL, 10), files[4]);

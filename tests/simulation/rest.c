@@ -92,14 +92,15 @@ static void check_leak(void *context, const char *field, size_t field_length, co
     const struct leak *leak = context;
     struct sim *sim = leak->sim;
     (void)field_length, (void)length;
-    const char *space = strchr(value, ' ');
+    char *space;
+    uint64_t lease = strtoull(value, &space, 10);
     for (unsigned i = 0; i < SIM_NODES; i++) {
         const struct sim_node *node = &sim->nodes[i];
-        if (node->ledger == NULL || space == NULL || strcmp(node->name, field) != 0 ||
-            strncmp(value, node->ledger->epoch, (size_t)(space - value)) != 0)
+        if (node->ledger == NULL || strcmp(node->id, field) != 0 ||
+            lease != ledger_lease_number(node->ledger))
             continue;
         watch_looked(sim, SIM_PROMISE_nothing_reserved);
-        if (strtoull(space + 1, NULL, 10) > 0)
+        if (strtoull(space, NULL, 10) > 0)
             sim_break(sim, SIM_PROMISE_nothing_reserved, "%s of %s: %s", leak->key, field, value);
     }
 }

@@ -177,7 +177,8 @@ struct sim_node {
     bool is_older;                /* Redis had more of its journal than this process found */
     uint64_t posts_us;            /* when its last post was looked at */
     uint64_t found[SIM_ACCOUNTS]; /* records of each account, by this process at its start */
-    uint64_t instance;            /* decides the id of its state directory */
+    char id[LEDGER_HEX_SIZE];     /* of its state directory */
+    struct ledger_place place;    /* of its state directory's lock */
     int64_t clock_ms;             /* its clock is ahead by so much */
     struct disk disk;
     struct ledger_clock clock;
@@ -253,7 +254,7 @@ enum sim_fault {
     X(revoked_not_sent, "no transfer of one goes on past its validity")                            \
     X(posted, "at rest everything is posted")                                                      \
     X(serves, "at rest each node serves, hears of revocations and has no window left")             \
-    X(leased, "no node posts without the lease of its name")                                       \
+    X(leased, "no node posts without the lease of its instance")                                   \
     X(caught_up, "no node asks for grants before its journal is replayed to Redis")                \
     X(older_refused, "no node serves from a directory that is older than Redis")                   \
     X(confirmed, "no byte is sent unless Redis was asked within the validity")                     \
@@ -292,7 +293,6 @@ struct sim_plan {
     X(funds_leak, "funds stay reserved after an answer, or a release, was lost")                   \
     X(clock_order, "suspend and activate are ordered by the nodes' clocks")                        \
     X(expired_funds, "what a slow client or poster holds for twice the validity is lent again")    \
-    X(late_question, "a killed process's question, late, voids what the next one has reserved")    \
     X(renamed_copy, "a copy of a directory under another name loses bills")                        \
     X(overspent_after_loss, "an account is overspent after Redis lost data")
 
@@ -457,7 +457,8 @@ void watch_started(struct sim_node *node); /* a process */
 void watch_posts(struct sim_node *node);
 /* Redis gets a command. */
 void watch_admitted(struct sim *sim, const struct message *message);
-/* It has granted what a message asked, whose arguments begin at `arguments`: node and epoch first. */
+/* It has granted what a message asked, whose arguments begin at `arguments`: instance and lease
+ * first. */
 void watch_granted(struct sim *sim, unsigned account, const struct message *message,
                    const char *const arguments[], const redisReply *reply);
 void watch_handed(const struct sim_response *response);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Calls at random of the ledger's functions: a few accounts, links, nodes, epochs and instances,
+ * Calls at random of the ledger's functions: a few accounts, links, nodes, instances and leases,
  * so that they collide; most calls fit what the store holds, so that each answer occurs.
  */
 #include <inttypes.h>
@@ -15,6 +15,7 @@
 #define LINKS    3
 #define NODES    4
 #define IDS      3
+#define INSTANCE 16 /* the number of the first instance's id */
 #define FILES    12
 #define MANY     900 /* files of account 0 on day 0: its usage is scattered */
 
@@ -66,19 +67,6 @@ void call_replace(struct call *call, int index, const char *text)
 
 /* ---- chance ---- */
 
-uint64_t world_random(struct world *world, uint64_t below)
-{
-    uint64_t z = world->random += 0x9e3779b97f4a7c15; /* splitmix64 */
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-    return (z ^ (z >> 31)) % below;
-}
-
-bool world_chance(struct world *world, unsigned percent)
-{
-    return world_random(world, 100) < percent;
-}
-
 static unsigned pick(struct world *world, unsigned below)
 {
     return (unsigned)world_random(world, below);
@@ -91,37 +79,6 @@ static int64_t one_of(struct world *world, size_t count, const int64_t numbers[]
 #define ONE_OF(world, ...)                                                                         \
     one_of(world, sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t),                        \
            (const int64_t[]){__VA_ARGS__})
-
-const char *world_junk(struct world *world)
-{
-    /* Shorter than what Lua hashes in part (see is_loose). */
-    static const char *const junk[] = {"",
-                                       "01",
-                                       "1.5",
-                                       "1e3",
-                                       "-0",
-                                       "+1",
-                                       " 1",
-                                       "1 ",
-                                       "abc",
-                                       "-1",
-                                       "9007199254740991",
-                                       "9007199254740992",
-                                       "-9007199254740992",
-                                       "123456789012345678901",
-                                       "0x10",
-                                       "nan",
-                                       "inf",
-                                       "f f f",
-                                       "x 99999999999999999999 1;",
-                                       "ab 1 99999999999999999999",
-                                       "1 0 5 99999999999999999999",
-                                       "0123456789abcdef 1 x",
-                                       "1 2 3",
-                                       "a\nb\r\n",
-                                       "%s%n"};
-    return junk[pick(world, sizeof(junk) / sizeof(junk[0]))];
-}
 
 /* A number; now and then something else. */
 static void number(struct world *world, struct call *call, int64_t value)
@@ -162,12 +119,29 @@ static void id(struct world *world, struct call *call, unsigned base)
         call_format(call, "%032x", base + pick(world, IDS));
 }
 
-static void node(struct world *world, struct call *call)
+/* A number that the store knows, else 0. */
+static int64_t known_of(struct world *world, const char *key, const char *field)
 {
+    const char *known = store_field(world->store, key, field, NULL);
+    long long value = 0;
+    if (known != NULL)
+        (void)sscanf(known, "%16lld", &value);
+    return value;
+}
+
+/* An instance, and mostly the lease under which it asked or posted last, as far as the store knows. */
+static void lessee(struct world *world, struct call *call, unsigned of, unsigned instance)
+{
+    char key[64], field[48];
+    snprintf(key, sizeof(key), "tg:{iss/a%u}:account", of);
+    snprintf(field, sizeof(field), "l:%032x", instance);
+    int64_t lease = known_of(world, key, field);
     if (world_random(world, 200) == 0)
-        call_text(call, world_junk(world));
+        call_text(call, world_chance(world, 50) ? "0123456789abcdef" : world_junk(world));
     else
-        call_format(call, "node-%u", pick(world, NODES));
+        call_format(call, "%032x", instance);
+    number(world, call,
+           (lease > 0 ? lease : 1) + (world_chance(world, 6) ? ONE_OF(world, -1, 1) : 0));
 }
 
 void world_file(struct world *world, struct call *call, unsigned names, const char *before)
@@ -195,8 +169,10 @@ void world_key(struct world *world, struct call *call)
         account_key(call, of, rests[which]);
     else if (which < 8)
         link_key(call, of, pick(world, LINKS), which == 7 ? ":grants" : "");
-    else if (which == 8)
+    else if (which == 8 && world_chance(world, 50))
         call_format(call, "tg:node:{node-%u}", pick(world, NODES));
+    else if (which == 8)
+        call_format(call, "tg:lease:{%032x}", INSTANCE + pick(world, IDS));
     else
         call_format(call, "tg:notices:i%u", pick(world, 2));
 }
@@ -222,9 +198,9 @@ static void grant_keys(struct world *world, struct call *call, unsigned of)
 static void admit(struct world *world, struct call *call)
 {
     begin(call, world_chance(world, 65) ? "tollgate_admit" : "tollgate_judge", 4);
-    grant_keys(world, call, account(world));
-    node(world, call);
-    id(world, call, 0);
+    unsigned of = account(world);
+    grant_keys(world, call, of);
+    lessee(world, call, of, INSTANCE + pick(world, IDS));
     int64_t need = ONE_OF(world, 0, 1, 100, 5000, 1000000, 4000000000);
     number(world, call, need);
     number(world, call,
@@ -248,9 +224,9 @@ static void admit(struct world *world, struct call *call)
 static void release(struct world *world, struct call *call)
 {
     begin(call, "tollgate_release", 4);
-    grant_keys(world, call, account(world));
-    node(world, call);
-    id(world, call, 0);
+    unsigned of = account(world);
+    grant_keys(world, call, of);
+    lessee(world, call, of, INSTANCE + pick(world, IDS));
     number(world, call, ONE_OF(world, 0, 100, 1000, 1000000, 1000000000));
     number(world, call, ONE_OF(world, 0, 100, 1000, 1000000));
 }
@@ -260,20 +236,13 @@ static void post_head(struct world *world, struct call *call, unsigned of, const
                       int64_t records)
 {
     char key[64], field[48];
-    unsigned instance = 16 + pick(world, IDS);
+    unsigned instance = INSTANCE + pick(world, IDS);
     snprintf(key, sizeof(key), "tg:{iss/a%u}:account", of);
     snprintf(field, sizeof(field), "w:%032x", instance);
-    const char *known = store_field(world->store, key, field, NULL);
-    long long watermark = 0;
-    if (known != NULL)
-        (void)sscanf(known, "%16lld", &watermark);
-    int64_t from = watermark + 1 + (world_chance(world, 8) ? ONE_OF(world, -1, 1, 5) : 0);
-    if (world_random(world, 200) == 0)
-        call_text(call, world_junk(world));
-    else
-        call_format(call, "%032x", instance);
-    node(world, call);
-    id(world, call, 0);
+    int64_t from =
+        known_of(world, key, field) + 1 + (world_chance(world, 8) ? ONE_OF(world, -1, 1, 5) : 0);
+    lessee(world, call, of, instance);
+    number(world, call, (int64_t)pick(world, 2));
     number(world, call, from);
     number(world, call, world_random(world, 200) == 0 ? from - 1 : from + records - 1);
     call_text(call, world_random(world, 200) == 0 ? "wages" : kind);
@@ -397,19 +366,34 @@ static void hold(struct world *world, struct call *call)
     number(world, call, storm ? 86400000 : ONE_OF(world, 1, 1000, 60000));
 }
 
+static void name(struct world *world, struct call *call)
+{
+    begin(call, "tollgate_name", 1);
+    call_format(call, "tg:node:{node-%u}", pick(world, NODES));
+    id(world, call, 0);
+    id(world, call, INSTANCE);
+}
+
 static void lease(struct world *world, struct call *call)
 {
+    char key[64];
     bool releases = world_chance(world, 30);
     begin(call, releases ? "tollgate_lease_release" : "tollgate_lease", 1);
-    call_format(call, "tg:node:{node-%u}", pick(world, NODES));
-    if (world_random(world, 100) == 0)
-        call_text(call, world_junk(world));
-    else
-        call_format(call, "%032x", 16 + (world_chance(world, 10) ? pick(world, IDS) : 0));
-    id(world, call, 0);
-    if (!releases)
+    snprintf(key, sizeof(key), "tg:lease:{%032x}", INSTANCE + pick(world, IDS));
+    call_text(call, key);
+    int64_t last = known_of(world, key, "number");
+    number(world, call, world_chance(world, 70) ? last : last + ONE_OF(world, -1, 1));
+    if (!releases) {
+        number(world, call, world_chance(world, 90) ? 0 : last + ONE_OF(world, -1, 0, 2));
         number(world, call, ONE_OF(world, 1, 1000, 10000, 60000));
+    }
     number(world, call, (int64_t)world->calls / 1000 + (int64_t)world_random(world, 30));
+    if (releases)
+        return;
+    call_text(call, world_random(world, 200) == 0 ? "no boot" : "5f3c0a52-0000");
+    number(world, call, 2049);
+    number(world, call, (int64_t)world_random(world, 3));
+    number(world, call, world_chance(world, 50) ? 0 : known_of(world, key, "until"));
 }
 
 static void usage(struct world *world, struct call *call)
@@ -462,6 +446,8 @@ void world_call(struct world *world, struct call *call)
         release(world, call);
     else if (which < 71)
         hold(world, call);
+    else if (which < 72)
+        name(world, call);
     else if (which < 78)
         lease(world, call);
     else if (which < 81)

@@ -250,10 +250,10 @@ static void poisonable(struct world *world, const char *key, char *out, size_t s
     static const char *const account[] = {"balance",   "reserved",       "used",      "revision",
                                           "rate",      "max_bytes",      "max_conns", "holds",
                                           "conflicts", "revoked_before", "limits_at", "status_at"};
-    static const char *const others[] = {"until", "records", "instance"};
+    static const char *const others[] = {"until", "records", "number"};
     unsigned number = pick(world, 13);
     if (strstr(key, "grants") != NULL)
-        snprintf(out, size, "node-%u", number % 4);
+        snprintf(out, size, "%032x", 16 + number % 3);
     else if (strstr(key, ":link:") != NULL)
         snprintf(out, size, number < 4 ? "bytes" : number < 8 ? "reserved" : "p:/f%u.mp3", number);
     else if (strstr(key, ":usage:") != NULL)
@@ -263,7 +263,7 @@ static void poisonable(struct world *world, const char *key, char *out, size_t s
     else if (world_chance(world, 20))
         snprintf(out, size, "holds");
     else if (number == 12)
-        snprintf(out, size, "w:%032x", 16 + pick(world, 3));
+        snprintf(out, size, "%c:%032x", world_chance(world, 50) ? 'w' : 'l', 16 + pick(world, 3));
     else
         snprintf(out, size, "%s", account[number]);
 }

@@ -66,11 +66,12 @@ static void array_kind(const struct call *call, const redisReply *reply, char *o
         snprintf(out, size, "%s", admission(first->integer));
     else if (is_function(call, "tollgate_post"))
         snprintf(out, size, "%s",
-                 first->integer != 0               ? "refused"
+                 first->integer == 2               ? "refused for its lease"
+                 : first->integer != 0             ? "refused"
                  : reply->element[3]->integer != 0 ? "posted, prepaid"
                                                    : "posted");
     else if (is_function(call, "tollgate_lease"))
-        snprintf(out, size, "%lld, held before: %lld", first->integer, reply->element[3]->integer);
+        snprintf(out, size, "%lld", first->integer);
     else if (is_function(call, "tollgate_usage"))
         snprintf(out, size, "%s, %s", strcmp(first->str, "0") == 0 ? "end" : "more",
                  reply->elements > 1 ? "files" : "no file");

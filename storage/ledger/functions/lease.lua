@@ -1,44 +1,70 @@
--- `records` of a node counts the records of usage and money that were on disk when its lease was
--- last renewed. It stays as long as the node's name is known: a journal that comes back with fewer
--- has lost some.
+-- A name belongs to the state directory that had it first.
 --
--- Takes LEASE_KEYS and LEASE. Returns {0, milliseconds left, until, held
--- before}: held; {1, ...}: another instance has the name; {2, ...}: another epoch has it; {3,
--- records known, until, 0}: the journal has fewer records.
-local function lease(keys, args)
-    arity(keys, args, LEASE_KEYS_COUNT, LEASE_COUNT, LEASE_COUNT)
-    local key = keys[LEASE_KEYS.name]
-    local instance, epoch = id_of(args, LEASE.instance, 'instance'), id_of(args, LEASE.epoch, 'epoch')
-    local duration = integer(args, LEASE.duration, 'lease', 1, 86400000)
-    local records = integer(args, LEASE.records, 'records', 0)
-    local known = redis.call('HMGET', key, 'instance', 'epoch', 'until', 'records')
-    local now, till, kept = now_ms(), stored(known[3], 'until'), stored(known[4], 'records')
-    if known[1] and known[1] ~= instance then
-        return {1, math.max(0, till - now), till, 0}
+-- Takes NAME_KEYS and NAME. Returns 0: the name is this directory's; 1: it is another's.
+local function name(keys, args)
+    arity(keys, args, NAME_KEYS_COUNT, NAME_COUNT, NAME_COUNT)
+    local key = keys[NAME_KEYS.name]
+    local directory, instance = id_of(args, NAME.directory, 'directory'), id_of(args, NAME.instance, 'instance')
+    local known = redis.call('HMGET', key, 'directory', 'instance')
+    if known[1] and known[1] ~= directory then
+        return 1
     end
-    if known[1] and known[2] ~= epoch and till > now then
-        return {2, till - now, till, 0}
+    if known[2] ~= instance or not known[1] then
+        redis.call('HSET', key, 'directory', directory, 'instance', instance)
     end
-    if known[2] ~= epoch and records < kept then
-        return {3, kept, till, 0}
-    end
-    redis.call('HSET', key, 'instance', instance, 'epoch', epoch, 'until', text(now + duration),
-        'records', text(math.max(records, kept)))
-    return {0, duration, now + duration, known[2] == epoch and 1 or 0}
+    return 0
 end
 
--- Takes LEASE_KEYS and LEASE_RELEASE. The name stays this instance's. Returns 1 where it
--- was held.
+-- The lease of an instance. Its number grows each time that another process takes it, and whenever
+-- one takes it that has none yet. `until` is a time of Redis' clock, and may lie far off where that
+-- clock was set: so nobody takes another's lease because of the clock, but because it stayed the
+-- same for as long as it lasts, which is for the asker to see; or because it was given back.
+-- `records` counts the records of usage and money that were on disk when it was last renewed. It
+-- stays: a journal that comes back with fewer has lost some.
+--
+-- Takes LEASE_KEYS and LEASE. Returns {0, milliseconds left, until, number}: renewed; {1, ...}:
+-- taken; {2, milliseconds left, until, number}: another holds it; {3, records known, until, 0}: the
+-- journal has fewer records.
+local function lease(keys, args)
+    arity(keys, args, LEASE_KEYS_COUNT, LEASE_COUNT, LEASE_COUNT)
+    local key = keys[LEASE_KEYS.key]
+    local number, least = integer(args, LEASE.number, 'number', 0), integer(args, LEASE.least, 'least', 0, MAX - 1)
+    local duration = integer(args, LEASE.duration, 'lease', 1, 86400000)
+    local records, over = integer(args, LEASE.records, 'records', 0), integer(args, LEASE.over, 'over', 0)
+    local boot = match(args, LEASE.boot, 'boot', '^[0-9a-f%-]+$', 36)
+    local device = match(args, LEASE.device, 'device', '^%d+$', 20)
+    local inode = match(args, LEASE.inode, 'inode', '^%d+$', 20)
+    local known = redis.call('HMGET', key, 'number', 'until', 'records', 'boot', 'device', 'inode')
+    local last, till, kept = stored(known[1], 'number'), stored(known[2], 'until'), stored(known[3], 'records')
+    local now = now_ms()
+    local own = known[4] == boot and known[5] == device and known[6] == inode
+    if till > 0 and not own and till ~= over then
+        return {2, math.max(0, math.min(till - now, duration)), till, last}
+    end
+    local renews = number > 0 and own and number == last
+    if not renews and records < kept then
+        return {3, kept, till, 0}
+    end
+    -- Redis may have lost its newest data: a process whose number it does not know any more keeps it.
+    if not renews and number <= last or number <= least then
+        number, renews = bounded(math.max(last, least) + 1, 'the number'), false
+    end
+    redis.call('HSET', key, 'number', text(number), 'until', text(now + duration), 'records',
+        text(math.max(records, kept)), 'boot', boot, 'device', device, 'inode', inode)
+    return {renews and 0 or 1, duration, now + duration, number}
+end
+
+-- Takes LEASE_KEYS and LEASE_RELEASE. Returns 1 where the lease was held.
 local function lease_release(keys, args)
     arity(keys, args, LEASE_KEYS_COUNT, LEASE_RELEASE_COUNT, LEASE_RELEASE_COUNT)
-    local key = keys[LEASE_KEYS.name]
-    local instance = id_of(args, LEASE_RELEASE.instance, 'instance')
-    local epoch = id_of(args, LEASE_RELEASE.epoch, 'epoch')
+    local key = keys[LEASE_KEYS.key]
+    local number = integer(args, LEASE_RELEASE.number, 'number', 1)
     local records = integer(args, LEASE_RELEASE.records, 'records', 0)
-    local known = redis.call('HMGET', key, 'instance', 'epoch', 'records')
-    if known[1] ~= instance or known[2] ~= epoch then
+    local known = redis.call('HMGET', key, 'number', 'records')
+    local last, kept = stored(known[1], 'number'), stored(known[2], 'records')
+    if last ~= number then
         return 0
     end
-    redis.call('HSET', key, 'until', '0', 'records', text(math.max(records, stored(known[3], 'records'))))
+    redis.call('HSET', key, 'until', '0', 'records', text(math.max(records, kept)))
     return 1
 end

@@ -1,20 +1,23 @@
 #!lua name=tollgate
 
--- What Redis does for the ledger: admission, posting and the node's lease. FCALL runs it for
--- workers (admit, judge, release), the poster (post, lease, lease_release) and admin calls (hold,
+-- What Redis does for the ledger: admission, posting, names and leases. FCALL runs it for
+-- workers (admit, judge, release), the poster (post, name, lease, lease_release) and admin calls (hold,
 -- usage). Redis does not roll back, so each function validates everything, the stored values too,
 -- before its first write.
 --
 --   tg:{issuer/account}:account       hash: status plan opened status_at balance used reserved
 --                                     revision conflicts rate max_bytes max_conns limits_at
---                                     revoked_before holds, and a watermark w:INSTANCE of each node
---   tg:{issuer/account}:grants        hash: node -> "epoch reserved expires_ms"
+--                                     revoked_before holds, and and of each journal its
+--                                     watermark w:INSTANCE and the highest number of a lease
+--                                     under which it asked or posted, l:INSTANCE
+--   tg:{issuer/account}:grants        hash: instance -> "lease reserved expires_ms"
 --   tg:{issuer/account}:usage:DAY     hash: b:FILE bytes, r:FILE responses
 --   tg:{issuer/account}:transactions  hash: id -> "operation amount plan"
 --   tg:{issuer/account}:link:ID       hash: revoked bytes reserved, per path p:PATH (see use_of);
 --                                     ID is 64 hexadecimal digits; expires some time after the link
---   tg:{issuer/account}:link:ID:grants  hash: node -> "epoch reserved expires_ms"
---   tg:node:{NAME}                    hash: instance epoch until records
+--   tg:{issuer/account}:link:ID:grants  hash: instance -> "lease reserved expires_ms"
+--   tg:node:{NAME}                    hash: directory instance
+--   tg:lease:{INSTANCE}               hash: number until records boot device inode
 --   tg:revocations                    channel: "issuer/account revision" whenever a revision moves
 --
 -- `balance` is the money moved less `used`, until the account is known to be postpaid; then it is

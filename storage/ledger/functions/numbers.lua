@@ -10,7 +10,7 @@ end
 -- with the next one, and need no second validation.
 local NUMBERS_MAX = 4096
 local numbers, numbers_count = {}, 0
-local known_node, known_id = false, false -- the last ones
+local known_instance = false -- the last one
 
 local function number_of(string_value)
     local known = numbers[string_value or false]
@@ -48,22 +48,19 @@ local function match(args, index, name, pattern, length)
     return value
 end
 
-local function node_of(args, index)
-    if args[index] ~= known_node then
-        known_node = match(args, index, 'node', '^[a-z0-9%-]+$', 32)
+local function id_of(args, index, name)
+    local value = match(args, index, name, '^[0-9a-f]+$', 32)
+    if #value ~= 32 then
+        refuse(name .. ' is malformed')
     end
-    return known_node
+    return value
 end
 
-local function id_of(args, index, name)
-    if args[index] ~= known_id then
-        local value = match(args, index, name, '^[0-9a-f]+$', 32)
-        if #value ~= 32 then
-            refuse(name .. ' is malformed')
-        end
-        known_id = value
+local function instance_of(args, index)
+    if args[index] ~= known_instance then
+        known_instance = id_of(args, index, 'instance')
     end
-    return known_id
+    return known_instance
 end
 
 local function arity(keys, args, keys_count, low, high)
@@ -103,14 +100,14 @@ local function grant_of(value)
     if not value then
         return nil
     end
-    local epoch, reserved, expires = string.match(value, '^(%x+) (%d+) (%d+)$')
-    local grant = {epoch = epoch, reserved = number_of(reserved), expires = number_of(expires)}
-    if not epoch or not grant.reserved or not grant.expires then
+    local lease, reserved, expires = string.match(value, '^(%d+) (%d+) (%d+)$')
+    local grant = {lease = number_of(lease), reserved = number_of(reserved), expires = number_of(expires)}
+    if not grant.lease or not grant.reserved or not grant.expires then
         refuse('a stored grant is malformed')
     end
     return grant
 end
 
 local function grant_text(grant)
-    return grant.epoch .. ' ' .. text(grant.reserved) .. ' ' .. text(grant.expires)
+    return text(grant.lease) .. ' ' .. text(grant.reserved) .. ' ' .. text(grant.expires)
 end

@@ -1,18 +1,22 @@
--- Takes POST_KEYS and the links that args name, and POST with what its kind takes. Returns {0 posted or 1
--- refused, watermark, balance, prepaid}.
+-- Takes POST_KEYS and the links that args name, and POST with what its kind takes. Returns {0 posted
+-- or 1 refused for its sequence, watermark, balance, prepaid}; or {2, number, 0, 0}: refused, since
+-- a process of the instance with a lease of this higher number has asked or posted.
 local function post(keys, args)
     if #keys < POST_KEYS_COUNT or #args < POST_COUNT + FILE_COUNT then
         refuse('wrong number of keys or arguments')
     end
-    local instance = id_of(args, POST.instance, 'instance')
-    node_of(args, POST.node)
-    id_of(args, POST.epoch, 'epoch')
+    local instance, lease = instance_of(args, POST.instance), integer(args, POST.lease, 'lease', 1)
+    integer(args, POST.own, 'own', 0, 1)
     local from, to = integer(args, POST.from, 'from', 1), integer(args, POST.to, 'to', 1)
     if to < from then
         refuse('to is less than from')
     end
     local f = redis.call('HMGET', keys[POST_KEYS.account], 'w:' .. instance, 'plan', 'status', 'opened', 'balance',
-        'used', 'reserved', 'status_at', 'revision', 'conflicts', 'limits_at', 'revoked_before')
+        'used', 'reserved', 'status_at', 'revision', 'conflicts', 'limits_at', 'revoked_before', 'l:' .. instance)
+    local known = stored(f[13], 'lease')
+    if known > lease then
+        return {2, known, 0, 0}
+    end
     local watermark = stored(f[1], 'watermark')
     if watermark + 1 ~= from then
         return {1, watermark, 0, 0}
@@ -24,11 +28,14 @@ local function post(keys, args)
         revoked_before = stored(f[12], 'revoked_before')}
     local balance, prepaid = account.balance, false
     if args[POST.kind] == 'usage' then
-        balance, prepaid = post_usage(keys, args, account, to)
+        balance, prepaid = post_usage(keys, args, account, lease, to)
     elseif args[POST.kind] == 'money' and from == to then
         post_money(keys, args, account, to)
     else
         refuse('kind is neither usage nor one money record')
+    end
+    if known < lease then
+        redis.call('HSET', keys[POST_KEYS.account], 'l:' .. instance, text(lease))
     end
     return {0, to, balance, prepaid and 1 or 0}
 end

@@ -13,7 +13,7 @@ end
 
 -- Stores what arrived in one use. It reads what earlier calls wrote, for one post may have
 -- several uses of a link. Everything that can be refused was validated before.
-local function deliver(delivered, node, epoch)
+local function deliver(delivered, instance, lease, own)
     local values = redis.call('HMGET', delivered.key, delivered.field, 'bytes', 'reserved')
     local use = use_of(values[1]) or {till = 0, acknowledged = 0, opened = {}}
     local arrived = delivered.taken and math.max(1, delivered.bytes) or delivered.bytes
@@ -41,20 +41,20 @@ local function deliver(delivered, node, epoch)
         redis.call('HSET', delivered.key, delivered.field, use_text(use))
     end
     redis.call('HSET', delivered.key, 'bytes', text(math.min(MAX, stored(values[2], 'bytes') + delivered.bytes)))
-    local taken, grant = lowered(delivered.grants, node, epoch, delivered.bytes)
-    lowered_write(delivered.grants, node, delivered.key, taken, grant, stored(values[3], 'reserved'))
+    local taken, grant = lowered(delivered.grants, instance, lease, own, delivered.bytes)
+    lowered_write(delivered.grants, instance, delivered.key, taken, grant, stored(values[3], 'reserved'))
     keep_until(delivered.key, delivered.keep)
     keep_until(delivered.grants, delivered.keep)
 end
 
 -- The arguments of FILE behind those of POST, once per file and use.
-local function post_usage(keys, args, account, to)
+local function post_usage(keys, args, account, lease, to)
     if (#args - POST_COUNT) % FILE_COUNT ~= 0 or #args < POST_COUNT + FILE_COUNT then
         refuse('files: file, bytes, responses, terms expected')
     end
     local account_key, entries = keys[POST_KEYS.account], keys[POST_KEYS.entries]
     local grants = keys[POST_KEYS.grants]
-    local node, epoch = args[POST.node], args[POST.epoch]
+    local instance, own = args[POST.instance], args[POST.own] == '1'
     local fields, added, sum, links = {}, {}, 0, {}
     for behind = POST_COUNT, #args - 1, FILE_COUNT do
         local file, terms = args[behind + FILE.file], args[behind + FILE.terms]
@@ -72,7 +72,7 @@ local function post_usage(keys, args, account, to)
             use_of(known[1])
             stored(known[2], 'bytes')
             stored(known[3], 'reserved')
-            grant_of(redis.call('HGET', delivered.grants, node))
+            grant_of(redis.call('HGET', delivered.grants, instance))
             links[#links + 1] = delivered
         end
     end
@@ -85,7 +85,7 @@ local function post_usage(keys, args, account, to)
     if account.plan ~= 'postpaid' then
         balance = bounded(balance - sum, 'balance')
     end
-    local taken, grant = lowered(grants, node, epoch, sum)
+    local taken, grant = lowered(grants, instance, lease, own, sum)
     -- from here on only writes
     for field, total in pairs(totals) do
         -- A file with responses gets its bytes, too, even 0: usage is listed by its bytes.
@@ -94,10 +94,10 @@ local function post_usage(keys, args, account, to)
         end
     end
     for _, delivered in ipairs(links) do
-        deliver(delivered, node, epoch)
+        deliver(delivered, instance, lease, own)
     end
-    lowered_write(grants, node, account_key, taken, grant, reserved)
+    lowered_write(grants, instance, account_key, taken, grant, reserved)
     redis.call('HSET', account_key, 'balance', text(balance), 'used', text(used),
-        'w:' .. args[POST.instance], text(to))
+        'w:' .. instance, text(to))
     return balance, account.plan == 'prepaid'
 end

@@ -49,6 +49,12 @@ static void deliver(const char *account, uint64_t bytes)
     cr_assert_eq(ledger_settle(fx.ledger, 10000), 0);
 }
 
+/* How many records Redis was told of with the lease. */
+static int64_t records_told(const char *instance)
+{
+    return fixture_redis_integer(&fx, "HGET tg:lease:{%s} records", instance);
+}
+
 static void segment_path(char path[160], uint32_t number)
 {
     snprintf(path, 160, "%s/journal/%08u.seg", fx.state, number);
@@ -154,12 +160,11 @@ Test(ledger_lease, the_records_on_disk_are_told_with_each_renewal)
     fixture_open_ready(&fx);
     for (int64_t records = 1; records <= 3; records++) {
         deliver("gina", 10);
-        for (int i = 0; fixture_redis_integer(&fx, "HGET tg:node:{node-1} records") < records;
-             i++) {
+        for (int i = 0; records_told(fx.ledger->instance) < records; i++) {
             cr_assert_lt(i, 5000, "the renewal does not tell");
             fixture_pause();
         }
-        cr_assert_eq(fixture_redis_integer(&fx, "HGET tg:node:{node-1} records"), records);
+        cr_assert_eq(records_told(fx.ledger->instance), records);
     }
 }
 
@@ -172,7 +177,7 @@ Test(ledger_lease, the_records_on_disk_are_told_before_they_are_posted)
     for (int64_t records = 1; records <= 3; records++) {
         deliver("gina", 10);
         cr_assert_eq(fixture_account_field(&fx, "shop/gina", "used"), 10 * records);
-        cr_assert_eq(fixture_redis_integer(&fx, "HGET tg:node:{node-1} records"), records);
+        cr_assert_eq(records_told(fx.ledger->instance), records);
     }
 }
 
@@ -201,12 +206,11 @@ static size_t end_of_records(void)
 }
 
 /* Leaves Redis the lease of the process before, which has run out, and nothing else. */
-static void forget_all_but_the_lease(const char *instance, const char *epoch)
+static void forget_all_but_the_lease(const char *instance)
 {
     freeReplyObject(fixture_redis(&fx, "FLUSHALL"));
-    freeReplyObject(fixture_redis(&fx,
-                                  "HSET tg:node:{node-1} instance %s epoch %s until 0 records %d",
-                                  instance, epoch, DELIVERED));
+    freeReplyObject(
+        fixture_redis(&fx, "HSET tg:lease:{%s} number 1 until 0 records %d", instance, DELIVERED));
 }
 
 static void tear_at(size_t from)
@@ -222,14 +226,14 @@ static void tear_at(size_t from)
 
 Test(ledger_lease, a_tail_torn_behind_what_was_on_disk_is_never_refused)
 {
-    char away[128], text[512], instance[LEDGER_HEX_SIZE], epoch[LEDGER_HEX_SIZE];
+    char away[128], text[512], instance[LEDGER_HEX_SIZE];
     snprintf(away, sizeof(away), "%s.away", fx.socket);
     fx.options.downloads_max = 8;
     fx.options.segment_bytes = 32768;
     fixture_open_ready(&fx);
     for (int i = 0; i < DELIVERED; i++)
         deliver("gina", 10);
-    while (fixture_redis_integer(&fx, "HGET tg:node:{node-1} records") < DELIVERED)
+    while (records_told(fx.ledger->instance) < DELIVERED)
         fixture_pause();
     /* From here on the node cannot reach Redis. */
     cr_assert_eq(rename(fx.socket, away), 0);
@@ -237,9 +241,8 @@ Test(ledger_lease, a_tail_torn_behind_what_was_on_disk_is_never_refused)
     for (int i = 0; i < DELIVERED; i++)
         fixture_deliver(&fx, i % 2 == 0 ? "late" : "gina", "/f", 10);
     memcpy(instance, fx.ledger->instance, sizeof(instance));
-    memcpy(epoch, fx.ledger->epoch, sizeof(epoch));
     cr_assert_eq(ledger_close(&fx.ledger, 0), DELIVERED);
-    cr_assert_eq(fixture_redis_integer(&fx, "HGET tg:node:{node-1} records"), DELIVERED);
+    cr_assert_eq(records_told(instance), DELIVERED);
     cr_assert_eq(rename(away, fx.socket), 0);
 
     segment_path(segment, 1);
@@ -255,7 +258,7 @@ Test(ledger_lease, a_tail_torn_behind_what_was_on_disk_is_never_refused)
     (void)unlink(text); /* the segment made ahead */
     for (size_t at = safe; at <= end; at += 29) {
         tear_at(at);
-        forget_all_but_the_lease(instance, epoch);
+        forget_all_but_the_lease(instance);
         fixture_open(&fx);
         cr_assert_eq(state_after_asking(text), LEDGER_READY, "torn at byte %zu, behind %zu: %s", at,
                      safe, text);
@@ -264,7 +267,7 @@ Test(ledger_lease, a_tail_torn_behind_what_was_on_disk_is_never_refused)
         (void)unlink(text);
     }
     tear_at(safe - JOURNAL_RECORD_BYTES);
-    forget_all_but_the_lease(instance, epoch);
+    forget_all_but_the_lease(instance);
     fixture_open(&fx);
     cr_assert_eq(state_after_asking(text), LEDGER_REFUSED, "one that was on disk is gone");
     free(whole);

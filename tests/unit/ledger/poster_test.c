@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The poster's step, called from one thread, with a Redis that the test plays: what it asks of a new
- * connection, how a lease, a watermark or a post that was refused moves it, and what is left when
+ * connection, how a watermark or a post that was refused moves it, and what is left when
  * the connection ends in the middle.
  */
 #include <criterion/criterion.h>
@@ -9,122 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "storage/ledger/poster_internal.h"
-#include "tests/unit/ledger/world.h"
-
-#define INFO_OF(run)                                                                               \
-    "$74\r\nrun_id:" run "\r\nmaster_replid:2222222222\r\nmaxmemory_policy:noeviction\r\n\r\n"
-#define INFO       INFO_OF("1111111111")
-#define OTHER_INFO INFO_OF("3333333333")
-
-static struct world world;
-
-static void setup(void)
-{
-    world_start(&world);
-    world.options.segment_bytes = (uint64_t)1 << 20;
-    world.options.downloads_max = 8;
-    world_open(&world);
-}
-
-static void teardown(void)
-{
-    world_end(&world);
-}
+#include "tests/unit/ledger/poster_play.h"
 
 TestSuite(ledger_poster, .init = setup, .fini = teardown, .timeout = 30);
-
-/* ---- the play ---- */
-
-static uint64_t step(void)
-{
-    return poster_step(world.ledger);
-}
-
-static enum poster_state state(void)
-{
-    return world.ledger->poster->state;
-}
-
-static void expect(const char *begin)
-{
-    const char *command = script_next(&world.poster);
-    cr_assert(strncmp(command, begin, strlen(begin)) == 0, "not %s, but %s", begin, command);
-}
-
-static void answer(const char *begin, const char *protocol)
-{
-    expect(begin);
-    script_answer(&world.poster, protocol);
-}
-
-/* Up to the question for the lease. */
-static void connect_with(const char *info)
-{
-    char version[24];
-    snprintf(version, sizeof(version), ":%d\r\n", LEDGER_FUNCTIONS_FORMAT + 1);
-    step();
-    cr_assert_eq(state(), POSTER_CONNECTING);
-    script_accept(&world.poster);
-    step();
-    answer("INFO", info);
-    answer("FCALL tollgate_version 0", version);
-    answer("FUNCTION LIST LIBRARYNAME tollgate WITHCODE", "*0\r\n");
-    step();
-}
-
-static void answer_lease(long long code, long long was_held)
-{
-    char protocol[64];
-    snprintf(protocol, sizeof(protocol), "*4\r\n:%lld\r\n:50\r\n:100\r\n:%lld\r\n", code, was_held);
-    answer("FCALL tollgate_lease 1 tg:node:{node-1}", protocol);
-    answer("TIME", "*2\r\n$10\r\n1700000000\r\n$6\r\n500000\r\n");
-    step();
-}
-
-/* Up to the first question behind the lease. */
-static void connect_ready(void)
-{
-    connect_with(INFO);
-    answer_lease(0, 0);
-}
-
-/* Journals one mark of shop/NAME. */
-static void deliver(const char *name, uint64_t bytes)
-{
-    struct ledger_account *account;
-    struct ledger_file *file;
-    struct ledger_download *download;
-    cr_assert_eq(ledger_account_get(world.ledger, "shop", name, strlen(name), &account), 0);
-    cr_assert_eq(ledger_file_get(world.ledger, "/f", 2, &file), 0);
-    cr_assert_eq(ledger_download_open(world.ledger, account, file, &download), 0);
-    ledger_account_drop(&account);
-    ledger_file_drop(&file);
-    ledger_download_add(download, bytes, 1);
-    ledger_download_close(&download);
-    writer_step(world.ledger);
-}
-
-/* Another run of the node: what is in the journal may be in Redis. */
-static void open_again(void)
-{
-    cr_assert_geq(ledger_close(&world.ledger, 0), 0);
-    world_open(&world);
-}
-
-static uint64_t unposted(void)
-{
-    return atomic_load(&world.ledger->journal.durable_records) - ledger_posted(world.ledger);
-}
-
-/* Takes the post of shop/NAME up to this sequence, or says where the account stands instead. */
-static void answer_post(const char *name, unsigned code, unsigned to)
-{
-    char begin[64], protocol[64];
-    snprintf(begin, sizeof(begin), "FCALL tollgate_post 3 tg:{shop/%s}:account", name);
-    snprintf(protocol, sizeof(protocol), "*4\r\n:%u\r\n:%u\r\n:0\r\n:0\r\n", code, to);
-    answer(begin, protocol);
-}
 
 /* ---- a new connection ---- */
 
@@ -139,6 +26,7 @@ Test(ledger_poster, a_redis_that_lacks_the_library_gets_it_before_the_lease_is_a
     cr_assert_eq(step(), UINT64_MAX, "only Redis moves it now");
     answer("FUNCTION LOAD REPLACE", "$8\r\ntollgate\r\n");
     step();
+    answer("FCALL tollgate_name", ":0\r\n");
     expect("FCALL tollgate_lease");
 }
 
@@ -175,102 +63,6 @@ Test(ledger_poster, another_address_of_the_name_is_tried_at_once)
     script_cut(&world.poster, "Connection refused");
     cr_assert_gt(step(), world.now_ms);
     cr_assert_eq(world.poster.opens, 2);
-}
-
-/* ---- the clock of Redis ---- */
-
-/* Redis says that it is WORLD_EPOCH_MS and half a second, in the middle of a round trip of 40 ms. */
-Test(ledger_poster, the_clock_of_redis_is_known_from_the_lease_on_and_goes_on_by_itself)
-{
-    int64_t time_ms;
-    connect_with(INFO);
-    cr_assert(!ledger_redis_time(world.ledger, &time_ms));
-    cr_assert_eq(time_ms, (int64_t)world.clock.real_ms(world.clock.self));
-    cr_assert_eq(ledger_clock_ahead_ms(world.ledger), LEDGER_CLOCK_UNKNOWN);
-    world.now_ms += 40;
-    answer_lease(0, 0);
-    cr_assert(ledger_redis_time(world.ledger, &time_ms));
-    cr_assert_eq(time_ms, (int64_t)WORLD_EPOCH_MS + 520);
-    cr_assert_eq(ledger_clock_ahead_ms(world.ledger), -480);
-    world.now_ms += 1000;
-    cr_assert(ledger_redis_time(world.ledger, &time_ms));
-    cr_assert_eq(time_ms, (int64_t)WORLD_EPOCH_MS + 1520);
-    world.clock_step_ms = 86400000; /* somebody sets this machine's clock */
-    cr_assert_eq(ledger_clock_ahead_ms(world.ledger), 86400000 - 480);
-    cr_assert(ledger_redis_time(world.ledger, &time_ms));
-    cr_assert_eq(time_ms, (int64_t)WORLD_EPOCH_MS + 1520);
-}
-
-Test(ledger_poster, a_reply_to_time_that_is_none_leaves_the_clock_of_redis_as_it_was)
-{
-    connect_with(INFO);
-    answer("FCALL tollgate_lease", "*4\r\n:0\r\n:50\r\n:100\r\n:0\r\n");
-    answer("TIME", "-NOPERM this user has no permissions to run the 'time' command\r\n");
-    step();
-    cr_assert_eq(ledger_clock_ahead_ms(world.ledger), LEDGER_CLOCK_UNKNOWN);
-    cr_assert_eq(state(), POSTER_RESTING);
-}
-
-/* ---- the lease ---- */
-
-Test(ledger_poster, a_lease_that_another_holds_is_waited_for_and_then_taken)
-{
-    connect_with(INFO);
-    answer_lease(2, 0); /* an earlier process, for 50 ms */
-    cr_assert_eq(state(), POSTER_DOWN);
-    cr_assert_eq(ledger_state(world.ledger), LEDGER_CATCHING_UP);
-    cr_assert_eq(step(), world.now_ms + 51);
-    world.now_ms += 51;
-    connect_ready();
-    cr_assert_eq(ledger_state(world.ledger), LEDGER_READY);
-    cr_assert_eq(state(), POSTER_RESTING);
-    cr_assert(world.poster.is_introduced);
-}
-
-Test(ledger_poster, a_lease_of_another_instance_refuses_the_node_until_it_is_gone)
-{
-    connect_with(INFO);
-    answer_lease(1, 0);
-    cr_assert_eq(ledger_state(world.ledger), LEDGER_REFUSED);
-    cr_assert_eq(world_said(&world, "belongs to another instance"), 1);
-    world.now_ms = step();
-    connect_with(INFO);
-    answer_lease(1, 0);
-    cr_assert_eq(world_said(&world, "belongs to another instance"), 1, "it is told once");
-    world.now_ms = step();
-    connect_ready();
-    cr_assert_eq(ledger_state(world.ledger), LEDGER_READY);
-}
-
-Test(ledger_poster, the_lease_is_renewed_after_a_third_of_its_time)
-{
-    connect_ready();
-    cr_assert_eq(step(), world.now_ms + world.options.lease_ms / 3);
-    world.now_ms += world.options.lease_ms / 3;
-    step();
-    answer_lease(0, 1);
-    cr_assert_eq(state(), POSTER_RESTING);
-    cr_assert_str_eq(script_next(&world.poster), "");
-}
-
-Test(ledger_poster, a_lease_that_redis_forgot_has_the_watermarks_asked_for_again)
-{
-    deliver("alice", 100);
-    open_again();
-    connect_ready();
-    answer("HGET tg:{shop/alice}:account w:", "$1\r\n1\r\n");
-    step();
-    cr_assert_eq(state(), POSTER_RESTING);
-    world.now_ms += world.options.lease_ms / 3;
-    step();
-    answer_lease(0, 0);
-    answer("HGET tg:{shop/alice}:account w:", "$-1\r\n");
-    step();
-    cr_assert_eq(world_said(&world, "every record of the journal is in Redis"), 1);
-    cr_assert(!ledger_redis_is_current(world.ledger, "1111111111"), "it lost what it had");
-    answer_post("alice", 0, 1);
-    step();
-    cr_assert(ledger_redis_is_current(world.ledger, "1111111111"));
 }
 
 /* ---- watermarks ---- */
@@ -322,7 +114,7 @@ Test(ledger_poster, more_accounts_than_a_page_are_asked_for_page_by_page)
         answer("HGET", "$-1\r\n");
     world.now_ms += world.options.lease_ms / 3;
     step();
-    answer_lease(0, 1); /* it ran out between two pages */
+    answer_lease(RENEWED); /* it ran out between two pages */
     cr_assert_eq(world.poster.count, 1);
     answer("HGET", "$-1\r\n");
     step();
@@ -338,8 +130,8 @@ Test(ledger_poster, a_connection_lost_within_a_pipeline_leaves_what_was_taken_an
     deliver("alice", 100);
     deliver("bob", 3);
     step();
-    cr_assert_eq(world.poster.count, 2, "Redis learns of the records first, and is asked its time");
-    answer_lease(0, 1);
+    cr_assert_eq(world.poster.count, 3, "Redis learns of the records first, and is asked its time");
+    answer_lease(RENEWED);
     cr_assert_eq(world.poster.count, 2);
     answer_post("alice", 0, 1);
     script_cut(&world.poster, "Redis at unix:/nowhere: Server closed the connection");
@@ -365,13 +157,13 @@ Test(ledger_poster, a_reply_that_never_came_is_not_taken_from_the_next_connectio
     connect_ready();
     deliver("alice", 100);
     step();
-    answer_lease(0, 1);
+    answer_lease(RENEWED);
     expect("FCALL tollgate_post");
     script_cut(&world.poster, "Redis at unix:/nowhere: no answer within 5000 ms");
     world.now_ms = step();
     connect_with(OTHER_INFO);
     cr_assert_eq(ledger_state(world.ledger), LEDGER_CATCHING_UP);
-    answer_lease(0, 0);
+    answer_lease(TAKEN);
     answer("HGET", "$-1\r\n");
     step();
     answer_post("alice", 0, 1);
@@ -431,11 +223,11 @@ Test(ledger_poster, the_end_gives_the_lease_back_once_all_is_posted)
     deliver("alice", 100);
     step();
     poster_end(world.ledger, world.now_ms + 5000);
-    answer_lease(0, 1);
+    answer_lease(RENEWED);
     answer_post("alice", 0, 1);
     cr_assert_neq(step(), 0);
     cr_assert_eq(state(), POSTER_ENDING);
-    answer("FCALL tollgate_lease_release 1 tg:node:{node-1}", ":1\r\n");
+    answer("FCALL tollgate_lease_release 1 tg:lease:{", ":1\r\n");
     cr_assert_eq(step(), 0);
 }
 
@@ -444,7 +236,7 @@ Test(ledger_poster, the_deadline_gives_the_lease_back_behind_what_is_unanswered_
     connect_ready();
     deliver("alice", 100);
     step();
-    answer_lease(0, 1);
+    answer_lease(RENEWED);
     expect("FCALL tollgate_post");
     poster_end(world.ledger, world.now_ms + 100);
     cr_assert_eq(step(), world.now_ms + 100);

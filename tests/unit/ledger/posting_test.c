@@ -372,7 +372,7 @@ Test(ledger_posting, refuses_a_copied_state_directory_beside_its_original)
     cr_assert_eq(fixture_account_field(&fx, "shop/finn", "used"), 3);
 }
 
-Test(ledger_posting, refuses_a_node_name_of_another_instance_until_its_key_is_deleted)
+Test(ledger_posting, refuses_a_node_name_of_another_directory_until_its_key_is_deleted)
 {
     fixture_open_ready(&fx);
     fixture_close(&fx);

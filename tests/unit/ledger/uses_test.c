@@ -33,7 +33,7 @@ static void teardown(void)
 TestSuite(ledger_uses, .init = setup, .fini = teardown, .timeout = 60);
 
 #define KEYS  "tg:{shop/a}:account tg:{shop/a}:grants tg:{shop/a}:link:x tg:{shop/a}:link:x:grants"
-#define EPOCH "00000000000000000000000000000001"
+#define ONE   "00000000000000000000000000000001"
 #define OTHER "00000000000000000000000000000002"
 #define FAR   "9000000000000" /* ms since 1970: the year 2255 */
 
@@ -44,15 +44,15 @@ struct grant {
 };
 
 /* Asks for `need` bytes of /f, which has 1000 bytes. */
-static struct grant ask_of(const char *node, int64_t need, int max_uses, int64_t max_bytes,
+static struct grant ask_of(const char *instance, int64_t need, int max_uses, int64_t max_bytes,
                            int64_t use_period_ms, int stage)
 {
     struct grant grant;
     int64_t *const numbers = &grant.admission;
     redisReply *reply = fixture_redis(&fx,
-                                      "FCALL tollgate_admit 4 " KEYS " %s " EPOCH
+                                      "FCALL tollgate_admit 4 " KEYS " %s 1"
                                       " %lld %lld 30000 0 /f 1000 %d %lld " FAR " %lld %d " FAR,
-                                      node, (long long)need, (long long)need, max_uses,
+                                      instance, (long long)need, (long long)need, max_uses,
                                       (long long)max_bytes, (long long)use_period_ms, stage);
     cr_assert(reply->type == REDIS_REPLY_ARRAY && reply->elements == 10, "%s", reply->str);
     for (size_t i = 0; i < 10; i++)
@@ -63,7 +63,7 @@ static struct grant ask_of(const char *node, int64_t need, int max_uses, int64_t
 
 static struct grant ask(int max_uses, int64_t use_period_ms, int stage)
 {
-    return ask_of("n1", 100, max_uses, 0, use_period_ms, stage);
+    return ask_of(ONE, 100, max_uses, 0, use_period_ms, stage);
 }
 
 /* Posts the bytes that arrived in a use, as an instance's record `sequence`. */
@@ -75,7 +75,7 @@ static void post(const char *instance, int64_t sequence, int64_t bytes, int64_t 
         fixture_redis(&fx,
                       "FCALL tollgate_post 5 tg:{shop/a}:account tg:{shop/a}:grants "
                       "tg:{shop/a}:usage:20261125 tg:{shop/a}:link:x tg:{shop/a}:link:x:grants "
-                      "%s n1 " EPOCH " %lld %lld usage /f %lld 1 %s",
+                      "%s 1 1 %lld %lld usage /f %lld 1 %s",
                       instance, (long long)sequence, (long long)sequence, (long long)bytes, terms);
     cr_assert(reply->type == REDIS_REPLY_ARRAY && reply->elements == 4 &&
                   reply->element[0]->integer == 0,
@@ -89,7 +89,7 @@ static int64_t control(const char *instance, int64_t sequence, const char *opera
     redisReply *reply = fixture_redis(
         &fx,
         "FCALL tollgate_post 4 tg:{shop/a}:account tg:{shop/a}:grants tg:{shop/a}:transactions "
-        "tg:{shop/a}:link:x %s n1 " EPOCH " %lld %lld money %s %lld - %lld %s 0 0",
+        "tg:{shop/a}:link:x %s 1 1 %lld %lld money %s %lld - %lld %s 0 0",
         instance, (long long)sequence, (long long)sequence, operation, (long long)amount,
         (long long)time_ms, "");
     cr_assert(reply->type == REDIS_REPLY_ARRAY, "%s", reply->str);
@@ -113,11 +113,11 @@ Test(ledger_uses, a_use_stays_open_until_three_times_the_file_has_arrived)
     cr_assert_eq(first.admission, LEDGER_GRANTED);
     cr_assert_gt(first.opened, 0);
     cr_expect_eq(ask(1, 60000, NEW).opened, first.opened);
-    post(EPOCH, 1, 2999, first.opened, false);
+    post(ONE, 1, 2999, first.opened, false);
     struct grant second = ask(1, 60000, NEW);
     cr_expect_eq(second.admission, LEDGER_GRANTED);
     cr_expect_eq(second.acknowledged, 2999);
-    post(EPOCH, 2, 1, first.opened, false);
+    post(ONE, 2, 1, first.opened, false);
     cr_expect_eq(ask(1, 60000, NEW).admission, LEDGER_USED_UP);
     cr_expect_eq(ask(1, 60000, UNDER_WAY).admission, LEDGER_GRANTED, "a response is cut for it");
     cr_expect_eq(ask(1, 60000, RESUMED).admission, LEDGER_USED_UP);
@@ -134,7 +134,7 @@ Test(ledger_uses, a_use_in_which_nothing_arrived_does_not_count)
         fixture_pause();
     }
     struct grant last = ask(1, 1, NEW);
-    post(EPOCH, 1, 1, last.opened, false);
+    post(ONE, 1, 1, last.opened, false);
     fixture_pause();
     cr_expect_eq(ask(1, 1, NEW).admission, LEDGER_USED_UP);
 }
@@ -142,7 +142,7 @@ Test(ledger_uses, a_use_in_which_nothing_arrived_does_not_count)
 Test(ledger_uses, one_that_was_taken_counts_though_nothing_arrived)
 {
     struct grant grant = ask(1, 1, NEW);
-    post(EPOCH, 1, 0, grant.opened, true);
+    post(ONE, 1, 0, grant.opened, true);
     fixture_pause();
     cr_expect_eq(ask(1, 1, NEW).admission, LEDGER_USED_UP);
 }
@@ -166,7 +166,7 @@ Test(ledger_uses, posts_in_any_order_come_to_the_same)
     static const struct {
         const char *instance;
         int64_t opened, bytes;
-    } posts[4] = {{EPOCH, 1000, 10}, {EPOCH, 3000, 30}, {OTHER, 2000, 20}, {OTHER, 3000, 5}};
+    } posts[4] = {{ONE, 1000, 10}, {ONE, 3000, 30}, {OTHER, 2000, 20}, {OTHER, 3000, 5}};
     char first[128] = "";
     for (int order = 0; order < 6; order++) {
         /* Each instance posts in its own order; all interleavings are tried. */
@@ -192,18 +192,17 @@ Test(ledger_uses, posts_in_any_order_come_to_the_same)
 
 Test(ledger_uses, nodes_share_what_max_bytes_leaves)
 {
-    struct grant one = ask_of("n1", 600, 0, 1000, 60000, NEW);
+    struct grant one = ask_of(ONE, 600, 0, 1000, 60000, NEW);
     cr_expect_eq(one.admission, LEDGER_GRANTED);
     cr_expect_eq(one.granted, 600);
-    cr_expect_eq(ask_of("n2", 600, 0, 1000, 60000, NEW).admission, LEDGER_LINK_BYTES_UP);
-    cr_expect_eq(ask_of("n2", 400, 0, 1000, 60000, NEW).admission, LEDGER_GRANTED);
+    cr_expect_eq(ask_of(OTHER, 600, 0, 1000, 60000, NEW).admission, LEDGER_LINK_BYTES_UP);
+    cr_expect_eq(ask_of(OTHER, 400, 0, 1000, 60000, NEW).admission, LEDGER_GRANTED);
     /* n1 delivers 600 and gives nothing back; n2 gives its 400 back. */
-    post(EPOCH, 1, 600, one.opened, false);
-    redisReply *reply =
-        fixture_redis(&fx, "FCALL tollgate_release 4 " KEYS " n2 " EPOCH " 400 400");
+    post(ONE, 1, 600, one.opened, false);
+    redisReply *reply = fixture_redis(&fx, "FCALL tollgate_release 4 " KEYS " " OTHER " 1 400 400");
     freeReplyObject(reply);
-    cr_expect_eq(ask_of("n1", 401, 0, 1000, 60000, NEW).admission, LEDGER_LINK_BYTES_UP);
-    cr_expect_eq(ask_of("n1", 400, 0, 1000, 60000, NEW).admission, LEDGER_GRANTED);
+    cr_expect_eq(ask_of(ONE, 401, 0, 1000, 60000, NEW).admission, LEDGER_LINK_BYTES_UP);
+    cr_expect_eq(ask_of(ONE, 400, 0, 1000, 60000, NEW).admission, LEDGER_GRANTED);
 }
 
 /* ---- revocation and limits ---- */
@@ -211,7 +210,7 @@ Test(ledger_uses, nodes_share_what_max_bytes_leaves)
 Test(ledger_uses, a_revoked_link_is_granted_nothing_and_each_change_moves_the_revision)
 {
     struct grant before = ask(0, 60000, NEW);
-    cr_expect_eq(control(EPOCH, 1, "revoke_link", 9000000000000, 5), 0);
+    cr_expect_eq(control(ONE, 1, "revoke_link", 9000000000000, 5), 0);
     struct grant after = ask(0, 60000, NEW);
     cr_expect_eq(after.admission, LEDGER_REVOKED);
     cr_expect_eq(after.revision, before.revision + 1);
@@ -222,7 +221,7 @@ Test(ledger_uses, a_revoked_link_is_granted_nothing_and_each_change_moves_the_re
 
 Test(ledger_uses, an_iat_watermark_never_goes_back)
 {
-    (void)control(EPOCH, 1, "revoke_before", 500, 5);
+    (void)control(ONE, 1, "revoke_before", 500, 5);
     (void)control(OTHER, 1, "revoke_before", 400, 6);
     cr_expect_eq(fixture_account_field(&fx, "shop/a", "revoked_before"), 500);
     cr_expect_eq(ask(0, 60000, NEW).admission, LEDGER_REVOKED, "iat 0 is older than any instant");
@@ -230,7 +229,7 @@ Test(ledger_uses, an_iat_watermark_never_goes_back)
 
 Test(ledger_uses, the_latest_limit_counts_whichever_node_posts_it_first)
 {
-    (void)control(EPOCH, 1, "limit", 700, 9);
+    (void)control(ONE, 1, "limit", 700, 9);
     (void)control(OTHER, 1, "limit", 300, 8);
     cr_expect_eq(ask(0, 60000, NEW).rate, 700);
     cr_expect_eq(fixture_account_field(&fx, "shop/a", "balance"), 1000000, "a limit is not money");
@@ -262,7 +261,7 @@ Test(ledger_uses, a_revocation_is_heard_and_makes_older_grants_stale)
     const struct ledger_grant grant = {.revision = 0};
     struct ledger_heard heard = ledger_heard(fx.ledger, account);
     cr_expect_not(ledger_grant_is_stale(fx.ledger, account, &grant, &heard));
-    (void)control(EPOCH, 1, "revoke_before", 500, 5);
+    (void)control(ONE, 1, "revoke_before", 500, 5);
     await(&pushes, 1);
     cr_expect(ledger_grant_is_stale(fx.ledger, account, &grant, &heard));
     const struct ledger_grant newer = {.revision = 1};
