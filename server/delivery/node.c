@@ -95,8 +95,8 @@ void node_notify(struct node *node, struct window *window, enum ledger_notice_ki
 
 bool node_is_ready(const struct node *node)
 {
-    uint64_t generation = ledger_redis_generation(node->ledger);
-    bool ready = ledger_state(node->ledger) == LEDGER_READY;
+    uint64_t generation = ledger_redis_served(node->ledger);
+    bool ready = generation != 0 && ledger_state(node->ledger) == LEDGER_READY;
     for (unsigned i = 0; i < node->worker_count; i++)
         ready = ready && atomic_load(&node->workers[i]->redis_generation) == generation;
     return ready;

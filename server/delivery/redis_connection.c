@@ -28,23 +28,27 @@ static void say_down(const struct redis_connection *redis, const char *why, bool
                 cure != NULL ? cure : "");
 }
 
+/* Whether another Redis has come into force since the connection was made: nobody needs to hear of
+ * its end. */
+static bool is_left_behind(const struct redis_connection *redis)
+{
+    return !ledger_redis_is_in_force(redis->worker->node->ledger, redis->belongs_to);
+}
+
 static void went_down(struct redis_connection *redis, const char *why)
 {
     char text[sizeof(redis->refused)];
-    bool refused = redis->refused[0] != '\0';
+    bool refused = redis->refused[0] != '\0', is_left = is_left_behind(redis);
     if (refused)
         why = redis->refused;
     else if (ledger_redis_explain(NULL, why, NULL, text, sizeof(text))) {
         why = text;
         refused = true;
     }
-    if (!redis->warned && !redis->worker->stopping)
+    if (!redis->warned && !is_left && !redis->worker->stopping)
         say_down(redis, why, refused);
-    bool another =
-        redis->number != 0 && ledger_redis_failed(redis->worker->node->ledger, redis->number,
-                                                  redis->state == REDIS_IS_READY);
-    redis->number = 0;
-    redis->warned = true;
+    ledger_redis_failed(redis->worker->node->ledger, redis->belongs_to);
+    redis->warned = redis->warned || !is_left;
     redis->context = NULL;
     redis->state = REDIS_DOWN;
     atomic_store(&redis->worker->redis_generation, 0);
@@ -57,8 +61,6 @@ static void went_down(struct redis_connection *redis, const char *why)
     if (redis->backoff_ms > LEDGER_REDIS_BACKOFF_MOST_MS)
         redis->backoff_ms = LEDGER_REDIS_BACKOFF_MOST_MS;
     redis->retry_ms = redis->worker->now_ms + redis->backoff_ms + redis->backoff_ms * jitter / 1024;
-    if (another)
-        redis->retry_ms = redis->worker->now_ms;
 }
 
 void redis_connection_set_state(struct redis_connection *redis, enum redis_connection_state state)
@@ -87,11 +89,13 @@ static void connect_to_redis(struct redis_connection *redis)
     const struct node *node = redis->worker->node;
     struct ledger_redis_address address;
     char error[512];
-    if (ledger_redis_address(node->ledger, &address, error, sizeof(error)) != 0) {
+    int known = ledger_redis_address(node->ledger, &address, error, sizeof(error));
+    redis->belongs_to = address.generation;
+    redis->run_id[0] = '\0';
+    if (known != 0) {
         went_down(redis, error);
         return;
     }
-    redis->number = address.number;
     redisAsyncContext *context = address.port == 0 ? redisAsyncConnectUnix(address.host)
                                                    : redisAsyncConnect(address.host, address.port);
     if (context == NULL || context->err != 0) {
@@ -125,7 +129,7 @@ void redis_connection_publish_ready(const struct redis_connection *redis)
     bool ready = redis->state == REDIS_IS_READY &&
                  (redis->oldest == NULL || !redis->oldest->is_late) &&
                  (!redis_connection_is_owed(redis) || worker->now_ms - redis->since_ms <= limit_ms);
-    atomic_store(&redis->worker->redis_generation, ready ? redis->followed : 0);
+    atomic_store(&redis->worker->redis_generation, ready ? redis->belongs_to : 0);
 }
 
 void redis_connection_close(struct redis_connection *redis)
@@ -157,7 +161,7 @@ void redis_connection_tick(struct redis_connection *redis)
 {
     const struct worker *worker = redis->worker;
     if (redis->state == REDIS_DOWN) {
-        if (worker->now_ms >= redis->retry_ms)
+        if (worker->now_ms >= redis->retry_ms || is_left_behind(redis))
             connect_to_redis(redis);
         return;
     }

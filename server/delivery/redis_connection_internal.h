@@ -58,10 +58,9 @@ struct redis_connection {
     struct command *oldest, *newest, *unused;
     struct command *in_time; /* the oldest that is not late */
     uint32_t outstanding;
-    uint64_t number;   /* of the address connected to; 0: none is known */
-    char run_id[41];   /* of the Redis that it is connected to */
-    uint64_t followed; /* ledger_redis_generation, when this was the ledger's Redis */
-    char refused[400]; /* why this Redis cannot be used; empty: no objection */
+    uint64_t belongs_to; /* the generation of ledger_redis.h in which it was made */
+    char run_id[41];     /* of the Redis that it is connected to; "": not known yet */
+    char refused[400];   /* why this Redis cannot be used; empty: no objection */
 };
 
 /* Whether Redis owes an answer. */

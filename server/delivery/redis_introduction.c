@@ -75,19 +75,15 @@ void redis_introduction_try(struct redis_connection *redis)
 void redis_introduction_follow(struct redis_connection *redis)
 {
     struct ledger *ledger = redis->worker->node->ledger;
-    uint64_t generation = ledger_redis_generation(ledger); /* first: it may move meanwhile */
-    if (redis->state < REDIS_STANDING_BY)
-        return;
-    if (ledger_redis_is_other(ledger, redis->run_id)) {
+    if (ledger_redis_is_other(ledger, redis->belongs_to, redis->run_id)) {
         redis_introduction_object(redis, "it is not the one that the journal was posted to");
-    } else if (!ledger_redis_is_current(ledger, redis->run_id)) {
+    } else if (redis->state < REDIS_STANDING_BY) {
+        return;
+    } else if (!ledger_redis_is_current(ledger, redis->belongs_to, redis->run_id)) {
         redis_connection_set_state(redis, REDIS_STANDING_BY);
-    } else {
-        redis->followed = generation;
-        if (redis->state == REDIS_STANDING_BY) {
-            redis_connection_set_state(redis, REDIS_TRYING);
-            redis_introduction_try(redis);
-        }
+    } else if (redis->state == REDIS_STANDING_BY) {
+        redis_connection_set_state(redis, REDIS_TRYING);
+        redis_introduction_try(redis);
     }
 }
 

@@ -19,7 +19,7 @@ static bool is_ready(const void *self)
 {
     const struct redis_connection *redis = self;
     return redis->state == REDIS_IS_READY &&
-           redis->followed == ledger_redis_generation(redis->worker->node->ledger);
+           redis->belongs_to == ledger_redis_served(redis->worker->node->ledger);
 }
 
 static void on_reply(redisAsyncContext *context, void *reply, void *data)

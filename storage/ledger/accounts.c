@@ -84,9 +84,10 @@ static int fetch_view(struct redis *redis, const struct ledger_account *account,
 int account_redis_open(struct ledger *ledger, struct redis *redis, char run_id[static 64])
 {
     struct redis_facts facts;
-    if (redis_open_any(redis, ledger->where, &ledger->options) != 0)
+    if (redis_open(redis, ledger->where, &ledger->options) != 0)
         return -EAGAIN;
-    if (redis_facts(redis, &facts) == 0 && ledger_redis_is_current(ledger, facts.run_id)) {
+    if (redis_facts(redis, &facts) == 0 &&
+        where_is_current(ledger->where, redis->generation, facts.run_id)) {
         memcpy(run_id, facts.run_id, sizeof(facts.run_id));
         return 0;
     }

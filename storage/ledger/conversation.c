@@ -41,7 +41,6 @@ struct conversation {
     redisContext *context; /* owns; NULL where closed or broken */
     bool unsent;           /* hiredis holds bytes that the socket has not taken */
     bool moving;           /* callbacks run: they may send, but not close */
-    uint64_t number;       /* of the address in `where`; 0: none, or its failure was reported */
     uint64_t moved_ms;     /* when a byte last moved, or the oldest due command was sent */
     uint32_t patience_ms;  /* how long an answer may take from then on */
     struct due *due;       /* owns: a ring, in the order of their sending */
@@ -99,20 +98,13 @@ static void break_off_by_hiredis(struct conversation *conversation, const char *
 
 /* ---- the table ---- */
 
-static int redis_open(void *self)
+int conversation_open_at(struct conversation *conversation,
+                         const struct ledger_redis_address *address)
 {
-    struct conversation *conversation = self;
-    struct ledger_redis_address address;
-    char said[200];
     check(conversation->context == NULL);
     conversation->error[0] = '\0';
-    if (where_get(conversation->where, 0, &address, said, sizeof(said)) != 0) {
-        break_off(conversation, said);
-        return -EAGAIN;
-    }
-    conversation->number = address.number;
-    conversation->context = address.port == 0 ? redisConnectUnixNonBlock(address.host)
-                                              : redisConnectNonBlock(address.host, address.port);
+    conversation->context = address->port == 0 ? redisConnectUnixNonBlock(address->host)
+                                               : redisConnectNonBlock(address->host, address->port);
     if (conversation->context == NULL || conversation->context->err != 0) {
         break_off(conversation,
                   conversation->context == NULL ? "no memory" : conversation->context->errstr);
@@ -122,6 +114,18 @@ static int redis_open(void *self)
     conversation->moved_ms = now_of(conversation);
     conversation->patience_ms = LEDGER_REDIS_CONNECT_MS;
     return 0;
+}
+
+static int redis_open(void *self)
+{
+    struct conversation *conversation = self;
+    struct ledger_redis_address address;
+    char said[200];
+    int result = where_get(conversation->where, &address, said, sizeof(said));
+    if (result == 0)
+        return conversation_open_at(conversation, &address);
+    break_off(conversation, said);
+    return result;
 }
 
 static void redis_close(void *self)
@@ -177,15 +181,6 @@ static int redis_send(void *self, int count, const char *const words[], const si
     if (conversation->state != READY)
         return -ENOTCONN;
     return queue(conversation, count, words, lengths, (struct due){done, late, context});
-}
-
-static bool redis_fail(void *self, bool reached)
-{
-    struct conversation *conversation = self;
-    bool another = conversation->number != 0 &&
-                   where_failed(conversation->where, conversation->number, reached);
-    conversation->number = 0; /* reported once */
-    return another;
 }
 
 static const char *redis_error(const void *self)
@@ -396,7 +391,6 @@ int conversation_create(struct conversation **out, struct where *where,
                                                 .close = redis_close,
                                                 .is_ready = redis_is_ready,
                                                 .send = redis_send,
-                                                .fail = redis_fail,
                                                 .error = redis_error,
                                                 .hear = redis_hear,
                                                 .introduced = redis_introduced};

@@ -24,6 +24,9 @@ int conversation_create(struct conversation **out, struct where *where,
 void conversation_destroy(struct conversation **conversation);
 /* Its table of functions, which lives as long as the conversation. */
 const struct ledger_redis *conversation_redis(struct conversation *conversation);
+/* As its `open`, to another address than that in force. */
+int conversation_open_at(struct conversation *conversation,
+                         const struct ledger_redis_address *address);
 /*
  * Waits until Redis can be read or written, wake_fd is written, a deadline of the connection has
  * passed, or it is `until_ms`; then moves what can be moved, and calls `done` of what was answered.

@@ -27,12 +27,32 @@
 int ledger_redis_address(struct ledger *ledger, struct ledger_redis_address *out, char *error,
                          size_t error_size)
 {
-    return where_get(ledger->where, 0, out, error, error_size);
+    return where_get(ledger->where, out, error, error_size);
 }
 
-bool ledger_redis_failed(struct ledger *ledger, uint64_t number, bool reached)
+void ledger_redis_failed(struct ledger *ledger, uint64_t generation)
 {
-    return where_failed(ledger->where, number, reached);
+    where_failed(ledger->where, generation);
+}
+
+bool ledger_redis_is_in_force(const struct ledger *ledger, uint64_t generation)
+{
+    return generation == where_generation(ledger->where);
+}
+
+bool ledger_redis_is_other(struct ledger *ledger, uint64_t generation, const char *run_id)
+{
+    return where_is_other(ledger->where, generation, run_id);
+}
+
+bool ledger_redis_is_current(struct ledger *ledger, uint64_t generation, const char *run_id)
+{
+    return where_is_current(ledger->where, generation, run_id);
+}
+
+uint64_t ledger_redis_served(const struct ledger *ledger)
+{
+    return where_served(ledger->where);
 }
 
 /* ---- statistics ---- */
@@ -142,11 +162,20 @@ static int validate_options(struct opening *opening, const struct ledger_options
 
 static int copy_options(struct ledger *ledger, const struct ledger_options *options)
 {
-    const char *const from[] = {options->state_dir, options->node, options->redis,
-                                options->redis_user, options->redis_password};
-    const char **const to[] = {&ledger->options.state_dir, &ledger->options.node,
-                               &ledger->options.redis, &ledger->options.redis_user,
-                               &ledger->options.redis_password};
+    const char *const from[] = {options->state_dir,
+                                options->node,
+                                options->redis,
+                                options->redis_user,
+                                options->redis_password,
+                                options->redis_sentinel_user,
+                                options->redis_sentinel_password};
+    const char **const to[] = {&ledger->options.state_dir,
+                               &ledger->options.node,
+                               &ledger->options.redis,
+                               &ledger->options.redis_user,
+                               &ledger->options.redis_password,
+                               &ledger->options.redis_sentinel_user,
+                               &ledger->options.redis_sentinel_password};
     ledger->options = *options;
     for (size_t i = 0; i < sizeof(to) / sizeof(to[0]); i++)
         *to[i] = NULL;
@@ -295,6 +324,8 @@ static int open_all(struct opening *opening)
     if (result != 0 && opening->error[0] == '\0')
         refuse(opening, result, "the journal in %s/journal cannot be read or written: %s; %s",
                ledger->options.state_dir, strerrordesc_np(-result), segment_cure(-result));
+    if (result == 0 && !ledger->stepped)
+        result = where_watch(ledger->where);
     if (result == 0)
         result = writer_start(ledger);
     if (result == 0)
@@ -314,14 +345,18 @@ static void ledger_free(struct ledger *ledger)
     names_free(&ledger->names);
     if (ledger->lock_fd >= 0)
         close(ledger->lock_fd);
-    const char *const strings[] = {ledger->options.state_dir, ledger->options.node,
-                                   ledger->options.redis, ledger->options.redis_user,
-                                   ledger->options.redis_password};
-    if (ledger->options.redis_password != NULL)
-        explicit_bzero((void *)(uintptr_t)ledger->options.redis_password,
-                       strlen(ledger->options.redis_password));
-    for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
+    const char *const strings[] = {ledger->options.state_dir,
+                                   ledger->options.node,
+                                   ledger->options.redis,
+                                   ledger->options.redis_user,
+                                   ledger->options.redis_password,
+                                   ledger->options.redis_sentinel_user,
+                                   ledger->options.redis_sentinel_password};
+    for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++) {
+        if (strings[i] != NULL)
+            explicit_bzero((void *)(uintptr_t)strings[i], strlen(strings[i]));
         free((void *)(uintptr_t)strings[i]);
+    }
     pthread_mutex_destroy(&ledger->lock);
     pthread_mutex_destroy(&ledger->open_lock);
     pthread_mutex_destroy(&ledger->change_lock);
@@ -339,7 +374,6 @@ static struct ledger *ledger_new(void)
     if (ledger == NULL)
         return NULL;
     ledger->lock_fd = -1;
-    atomic_store(&ledger->redis_generation, 1);
     atomic_store(&ledger->redis_beyond_ms, LEDGER_CLOCK_UNKNOWN);
     ledger->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (ledger->wake_fd < 0 || notices_create(&ledger->notices) != 0) {
@@ -376,7 +410,7 @@ static int open_with(struct ledger **out, const struct ledger_options *options,
     ledger->outside = *outside;
     ledger->stepped = stepped;
     result = copy_options(ledger, options);
-    if (result == 0 && (result = where_create(&ledger->where, options->redis)) == -EINVAL)
+    if (result == 0 && (result = where_create(&ledger->where, &ledger->options)) == -EINVAL)
         (void)ledger_redis_validate(options->redis, error, error_size);
     if (result == 0)
         result = open_all(&opening);

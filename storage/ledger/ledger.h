@@ -45,7 +45,8 @@ struct ledger_options {
     const char *state_dir; /* journal/, instance and lock live below it; created with mode 0700 */
     const char *node;      /* this node's name, [a-z0-9-]{1,32} */
     const char *redis;     /* its address, see ledger_redis_validate */
-    const char *redis_user, *redis_password; /* NULL: none */
+    const char *redis_user, *redis_password;                   /* NULL: none */
+    const char *redis_sentinel_user, *redis_sentinel_password; /* of the Sentinels; NULL: none */
     uint64_t segment_bytes; /* of one journal file, preallocated; multiple of 4096 */
     uint32_t mark_ms;       /* how often a download that moved is marked, 10 to 1000 */
     uint32_t downloads_max; /* open at once */

@@ -98,8 +98,6 @@ struct ledger {
     uint64_t stop_ms; /* the deadline of ledger_close, where it is stopping */
     char writer_text[LEDGER_TEXT_MAX], poster_text[LEDGER_TEXT_MAX];
     struct ledger_place place; /* where the lock is held */
-    char run_id[64];           /* of the Redis to which the journal was replayed; "": none */
-    _Atomic uint64_t redis_generation; /* moves under lock, with run_id */
     /* Redis' wall clock less this machine's monotonic one; LEDGER_CLOCK_UNKNOWN: not asked yet. */
     _Atomic int64_t redis_beyond_ms;
 

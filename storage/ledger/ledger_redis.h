@@ -14,21 +14,24 @@ struct ledger;
 struct ledger_options;
 
 /*
- * True where the poster has replayed the journal to the Redis with this run_id (40 hexadecimal
- * digits, from INFO server). A worker's own connection must not ask for grants before: an empty
- * Redis would deny accounts that exist.
+ * One authority knows which Redis is in force. It numbers them: the *generation*, from 1, moves when
+ * another comes into force, at another address or at the same one. Each connection belongs to the
+ * generation in which its address was asked for, and is closed in another.
  */
-bool ledger_redis_is_current(struct ledger *ledger, const char *run_id);
-/* True where the poster has replayed to another Redis than this one: the ledger no longer uses this
- * one, so its answers and messages do not count. */
-bool ledger_redis_is_other(struct ledger *ledger, const char *run_id);
 
 /*
- * A number from 1 that grows whenever the ledger's Redis is, or may be, another than
- * before: a connection then asks the two functions above again. One atomic load, cheap
- * enough for each request.
+ * The generation in which grants may be asked for, because the journal has been replayed to its
+ * Redis: an empty one would deny accounts that exist. 0: in none. One atomic load, cheap enough for
+ * each request.
  */
-uint64_t ledger_redis_generation(const struct ledger *ledger);
+uint64_t ledger_redis_served(const struct ledger *ledger);
+/* Whether this generation is in force; a connection of another is to be closed. One atomic load. */
+bool ledger_redis_is_in_force(const struct ledger *ledger, uint64_t generation);
+/* True where a connection of this generation, which met the Redis of this run id (40 hexadecimal
+ * digits, from INFO server), is to be closed: another generation or another server is in force. */
+bool ledger_redis_is_other(struct ledger *ledger, uint64_t generation, const char *run_id);
+/* True where grants may be asked of that Redis. */
+bool ledger_redis_is_current(struct ledger *ledger, uint64_t generation, const char *run_id);
 
 /*
  * How long a connection to Redis may take, in milliseconds. All of them keep to these bounds:
@@ -54,21 +57,20 @@ uint64_t ledger_redis_generation(const struct ledger *ledger);
 int ledger_redis_validate(const char *text, char *error, size_t error_size);
 
 struct ledger_redis_address {
-    char host[256];  /* numeric; or the path of a Unix socket */
-    int port;        /* 0: a Unix socket */
-    uint64_t number; /* grows whenever another address comes into force */
+    char host[256];      /* numeric; or the path of a Unix socket */
+    int port;            /* 0: a Unix socket */
+    uint64_t generation; /* in which it was in force */
 };
-/* The address in force. Any thread; it never blocks. 0, or -EAGAIN with a sentence: the name is not
- * resolved yet. */
+/* The address in force. Any thread; it never blocks. 0, or -EAGAIN with a sentence: it is not known
+ * yet, and `generation` is set all the same. */
 int ledger_redis_address(struct ledger *ledger, struct ledger_redis_address *out, char *error,
                          size_t error_size);
 /*
- * Reports that a connection to the address of this number could not be made or introduced, or was
- * lost (`reached`). The next address of the name comes into force, or the name is resolved again. A
- * report about an address no longer in force changes nothing, so all threads may report the same
- * failure. True where the caller should try another address at once. Any thread.
+ * Reports that a connection of this generation could not be made or introduced, was lost, or was
+ * refused: the authority looks at once where Redis is. A report of another generation changes
+ * nothing, so all threads may report the same failure. Any thread.
  */
-bool ledger_redis_failed(struct ledger *ledger, uint64_t number, bool reached);
+void ledger_redis_failed(struct ledger *ledger, uint64_t generation);
 
 /* ---- before a node runs ---- */
 

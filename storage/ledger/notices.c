@@ -226,7 +226,7 @@ int ledger_notices(struct ledger *ledger, const char *issuer, const char *after,
     struct redis redis;
     if (!names_issuer_valid(issuer) || !is_cursor(after) || limit == 0)
         return -EINVAL;
-    if (redis_open_any(&redis, ledger->where, &ledger->options) != 0)
+    if (redis_open(&redis, ledger->where, &ledger->options) != 0)
         return -EAGAIN;
     snprintf(key, sizeof(key), "tg:notices:%s", issuer);
     snprintf(start, sizeof(start), "%s%s", after[0] != '\0' ? "(" : "",

@@ -59,9 +59,6 @@ struct ledger_redis {
 
     /* The functions below are NULL where the connection looks after itself. */
 
-    /* Reports that this Redis cannot be used, or was lost (`reached`); it is closed next. True where
-     * another address of the name should be tried at once. */
-    bool (*fail)(void *self, bool reached);
     /* Why there is no connection: the cause, the cure if known, no secret. NULL while it is being
      * made, and while it stands. */
     const char *(*error)(const void *self);

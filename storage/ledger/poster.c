@@ -15,6 +15,7 @@
 #include "server/base/check.h"
 #include "storage/ledger/conversation.h"
 #include "storage/ledger/poster_internal.h"
+#include "storage/ledger/where.h"
 
 /* ---- losing the connection ---- */
 
@@ -39,16 +40,16 @@ static void disconnect(struct poster *poster)
 static void give_up(struct poster *poster, int result)
 {
     uint64_t now_ms = ledger_monotonic_ms(poster->ledger);
-    bool reached = atomic_load(&poster->ledger->redis_up);
-    if (result == -EAGAIN)
+    bool is_left = poster->generation != where_generation(poster->ledger->where);
+    if (result == -EAGAIN && !is_left)
         poster_waiting(poster, poster->error);
-    bool another = poster->redis->fail(poster->redis->self, reached);
+    where_failed(poster->ledger->where, poster->generation);
     disconnect(poster);
     poster_enter(poster, POSTER_DOWN, NULL);
     poster->next_ms = now_ms;
     if (result == -EBUSY)
         poster->next_ms += lease_wait_ms(&poster->lease, poster->ledger);
-    else if (!another)
+    else if (!is_left)
         back_off(poster, now_ms);
 }
 
@@ -58,8 +59,12 @@ static void give_up(struct poster *poster, int result)
 
 static int connect_again(struct poster *poster)
 {
-    if (ledger_monotonic_ms(poster->ledger) < poster->next_ms)
+    uint64_t generation = where_generation(poster->ledger->where);
+    if (ledger_monotonic_ms(poster->ledger) < poster->next_ms && generation == poster->generation)
         return WAITS;
+    if (generation != poster->generation)
+        poster_not_current(poster, "Redis has changed; the journal is being replayed to it");
+    poster->generation = generation;
     poster_enter(poster, POSTER_CONNECTING, NULL);
     if (poster->redis->open(poster->redis->self) == 0)
         return 0;
@@ -153,6 +158,11 @@ static int act(struct poster *poster)
     const char *error =
         poster->state == POSTER_DOWN ? NULL : poster->redis->error(poster->redis->self);
     int result = poster->result;
+    if (poster->state != POSTER_DOWN &&
+        poster->generation != where_generation(poster->ledger->where)) {
+        snprintf(poster->error, sizeof(poster->error), "another Redis has come into force");
+        return -EAGAIN;
+    }
     if (error != NULL) {
         snprintf(poster->error, sizeof(poster->error), "%s", error);
         return result != 0 && result != -ESTALE ? result : -EAGAIN;
@@ -258,6 +268,7 @@ static void poster_free(struct poster *poster)
 {
     if (poster->redis != NULL && poster->state != POSTER_ENDED && poster->state != POSTER_DOWN)
         disconnect(poster);
+    where_unlisten(poster->ledger->where, poster->ledger->wake_fd);
     conversation_destroy(&poster->conversation);
     reader_free(&poster->reader);
     poster->ledger->poster = NULL;
@@ -282,6 +293,7 @@ int poster_start(struct ledger *ledger)
     ledger->poster = poster;
     poster->ledger = ledger;
     poster->redis = ledger->outside.poster;
+    poster->generation = where_generation(ledger->where);
     poster->backoff_ms = LEDGER_REDIS_BACKOFF_LEAST_MS;
     poster->begun_ms = poster->next_ms = ledger_monotonic_ms(ledger);
     poster->seed = (unsigned)ledger_real_ms(ledger);
@@ -290,6 +302,7 @@ int poster_start(struct ledger *ledger)
     struct ledger_account *account = names_recorded(&ledger->names);
     for (; account != NULL; account = names_recorded_next(account))
         account->sent = atomic_load(&account->sequence);
+    where_listen(ledger->where, ledger->wake_fd);
     if (result == 0 && !ledger->stepped)
         result = make_conversation(poster);
     if (result == 0 && !ledger->stepped)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "storage/ledger/poster_internal.h"
+#include "storage/ledger/where.h"
 
 /* ---- which Redis this is ---- */
 
@@ -39,6 +40,12 @@ static int judge_facts(struct poster *poster, const struct redis_facts *facts)
     if (strcmp(poster->run_id, facts->run_id) != 0 ||
         strcmp(poster->replication_id, facts->replication_id) != 0)
         poster_not_current(poster, "Redis has changed; the journal is being replayed to it");
+    uint64_t generation = where_lead(poster->ledger->where, poster->generation, facts->run_id);
+    if (generation == 0) {
+        snprintf(poster->error, sizeof(poster->error), "another Redis has come into force");
+        return -EAGAIN;
+    }
+    poster->generation = generation;
     memcpy(poster->run_id, facts->run_id, sizeof(poster->run_id));
     memcpy(poster->replication_id, facts->replication_id, sizeof(poster->replication_id));
     return 0;

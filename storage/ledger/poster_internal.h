@@ -76,6 +76,7 @@ struct poster {
     int64_t library;                     /* the version of the function library there; 0: none */
     int64_t said_newer;                  /* the version that was reported */
     char run_id[64], replication_id[64]; /* of the Redis that it is to */
+    uint64_t generation;                 /* of where.h, to which it belongs */
 
     struct lease lease;
     enum lease_purpose purpose;

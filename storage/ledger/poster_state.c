@@ -10,6 +10,7 @@
 #include "server/base/check.h"
 #include "storage/ledger/poster_internal.h"
 #include "storage/ledger/segment.h"
+#include "storage/ledger/where.h"
 
 /* ---- commands ---- */
 
@@ -159,10 +160,7 @@ void poster_not_current(struct poster *poster, const char *text)
 {
     struct ledger *ledger = poster->ledger;
     poster->current = false;
-    pthread_mutex_lock(&ledger->lock);
-    ledger->run_id[0] = '\0';
-    atomic_fetch_add(&ledger->redis_generation, 1);
-    pthread_mutex_unlock(&ledger->lock);
+    where_serve_none(ledger->where);
     if (atomic_load(&ledger->poster_state) == LEDGER_READY)
         ledger_set_poster_state(ledger, LEDGER_CATCHING_UP, text);
 }
@@ -171,9 +169,7 @@ static void become_current(struct poster *poster)
 {
     struct ledger *ledger = poster->ledger;
     poster->current = true;
-    pthread_mutex_lock(&ledger->lock);
-    snprintf(ledger->run_id, sizeof(ledger->run_id), "%s", poster->run_id);
-    pthread_mutex_unlock(&ledger->lock);
+    where_serve(ledger->where, poster->generation);
     ledger_set_poster_state(ledger, LEDGER_READY, "");
     ledger_say(ledger, LEDGER_EVENT_INFO, "every record of the journal is in Redis");
 }

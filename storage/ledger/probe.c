@@ -166,15 +166,20 @@ int ledger_redis_probe(const struct ledger_options *options, struct ledger_redis
     struct where *where;
     struct ledger_redis_address first;
     int status = ledger_redis_validate(options->redis, error, error_size);
-    if (status == 0 && (status = where_create(&where, options->redis)) != 0)
+    if (status == 0 && (status = where_create(&where, options)) != 0)
         snprintf(error, error_size, "%s", strerrordesc_np(-status));
     if (status != 0)
         return status;
     char why[sizeof(redis.error)];
-    status = where_get(where, LEDGER_REDIS_RESOLVE_MS, &first, why, sizeof(why));
+    status = where_watch(where);
+    where_settle(where, LEDGER_REDIS_RESOLVE_MS);
+    if (status == 0)
+        status = where_get(where, &first, why, sizeof(why));
+    else
+        snprintf(why, sizeof(why), "%s", strerrordesc_np(-status));
     if (status != 0)
         snprintf(error, error_size, "%s: %s", options->redis, why);
-    else if ((status = redis_open_any(&redis, where, options)) != 0)
+    else if ((status = redis_open(&redis, where, options)) != 0)
         say_why(&redis, options, error, error_size);
     if (status != 0) {
         where_destroy(&where);

@@ -24,6 +24,7 @@
 #include "storage/ledger/conversation.h"
 #include "storage/ledger/ledger_internal.h"
 #include "storage/ledger/redis_talk.h"
+#include "storage/ledger/where.h"
 
 #define PUSH_BACKOFF_MS 100
 
@@ -37,14 +38,15 @@ enum push_state {
 struct push {
     struct ledger *ledger; /* borrows */
     pthread_t thread;
-    int stop_fd;                       /* owns: an eventfd, written once; -1: no thread */
+    int stop_fd;                       /* owns: an eventfd that ends its wait; -1: no thread */
     _Atomic bool stopping;             /* set before stop_fd is written */
     struct conversation *conversation; /* owns; NULL: another Redis was given */
     const struct ledger_redis *redis;  /* borrows */
     enum push_state state;
     uint64_t next_ms;
     bool failed;               /* Redis answered INFO or SUBSCRIBE otherwise than hoped */
-    char run_id[64];           /* of the Redis of this connection */
+    char run_id[64];           /* of the Redis of this connection; "": not known yet */
+    uint64_t generation;       /* of where.h, to which the connection belongs */
     _Atomic uint64_t epoch;    /* subscriptions that were confirmed */
     _Atomic uint64_t heard_ms; /* monotonic: all published before was heard; 0: not connected */
     _Atomic uint64_t revocations;
@@ -211,12 +213,12 @@ static void say_heard(struct push *push)
 
 static void give_up(struct push *push, uint64_t now_ms)
 {
-    bool listened = push->state == PUSH_LISTENING;
+    bool is_left = push->generation != where_generation(push->ledger->where);
     push->state = PUSH_DOWN;
-    push->next_ms = now_ms + PUSH_BACKOFF_MS;
+    push->next_ms = is_left ? now_ms : now_ms + PUSH_BACKOFF_MS;
     atomic_store(&push->heard_ms, 0);
     if (!push->refused)
-        (void)push->redis->fail(push->redis->self, listened);
+        where_failed(push->ledger->where, push->generation);
     push->redis->close(push->redis->self);
     say_lost(push);
 }
@@ -228,9 +230,6 @@ static bool beat(struct push *push, uint64_t now_ms)
 {
     char text[24];
     const char *const words[] = {"PING", text};
-    /* The ledger uses another Redis now, whose messages are not heard here. */
-    if (ledger_redis_is_other(push->ledger, push->run_id))
-        return false;
     snprintf(text, sizeof(text), "%" PRIu64, now_ms);
     push->next_ms = now_ms + LEDGER_PUSH_BEAT_MS;
     return send_words(push, 2, words, take_pong) == 0;
@@ -250,8 +249,11 @@ static bool listen_on(struct push *push, uint64_t now_ms)
 
 static bool connect_again(struct push *push, uint64_t now_ms)
 {
-    if (now_ms < push->next_ms)
+    uint64_t generation = where_generation(push->ledger->where);
+    if (now_ms < push->next_ms && generation == push->generation)
         return true;
+    push->generation = generation;
+    push->run_id[0] = '\0';
     push->failed = push->refused = false;
     push->state = PUSH_CONNECTING;
     return push->redis->open(push->redis->self) == 0;
@@ -263,6 +265,9 @@ static bool act(struct push *push, uint64_t now_ms)
     if (push->state == PUSH_DOWN)
         return connect_again(push, now_ms);
     if (push->redis->error(push->redis->self) != NULL || push->failed)
+        return false;
+    /* The messages of the Redis in force are not heard here. */
+    if (where_is_other(push->ledger->where, push->generation, push->run_id))
         return false;
     if (push->state == PUSH_CONNECTING)
         return !push->redis->is_ready(push->redis->self) || ask(push);
@@ -296,6 +301,7 @@ static void push_free(struct push *push)
     if (push->state != PUSH_DOWN)
         push->redis->close(push->redis->self);
     conversation_destroy(&push->conversation);
+    where_unlisten(push->ledger->where, push->stop_fd);
     if (push->stop_fd >= 0)
         close(push->stop_fd);
     push->ledger->push = NULL;
@@ -307,6 +313,8 @@ static int make_conversation(struct push *push)
     struct ledger *ledger = push->ledger;
     push->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int result = push->stop_fd < 0 ? -errno : 0;
+    if (result == 0)
+        where_listen(ledger->where, push->stop_fd);
     if (result == 0)
         result = conversation_create(&push->conversation, ledger->where, &ledger->options,
                                      ledger->outside.clock, push->stop_fd);

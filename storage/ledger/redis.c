@@ -67,12 +67,6 @@ static int set_patience(struct redis *redis, uint32_t patience_ms)
     return redisSetTimeout(redis->context, timeout_of(patience_ms)) == REDIS_OK ? 0 : -EAGAIN;
 }
 
-void redis_failed(struct redis *redis, bool reached)
-{
-    redis->another = redis->number != 0 && where_failed(redis->where, redis->number, reached);
-    redis->number = 0; /* reported once */
-}
-
 int redis_open(struct redis *redis, struct where *where, const struct ledger_options *options)
 {
     struct ledger_redis_address address;
@@ -82,13 +76,13 @@ int redis_open(struct redis *redis, struct where *where, const struct ledger_opt
     redis->options = options;
     redis->unreached = true;
     hold_signals(redis);
-    if (where_get(where, 0, &address, error, sizeof(error)) != 0) {
+    if (where_get(where, &address, error, sizeof(error)) != 0) {
         snprintf(redis->error, sizeof(redis->error), "Redis at %.100s: %.200s", options->redis,
                  error);
         redis_close(redis);
         return -EAGAIN;
     }
-    redis->number = address.number;
+    redis->generation = address.generation;
     redis->context = dial(&address);
     bool made = redis->context != NULL && redis->context->err == 0;
     redis->unreached = !made;
@@ -98,17 +92,9 @@ int redis_open(struct redis *redis, struct where *where, const struct ledger_opt
     if (made && set_patience(redis, LEDGER_REDIS_INTRODUCE_MS) == 0 &&
         authenticate(redis, options) == 0)
         return 0;
-    redis_failed(redis, false);
+    where_failed(where, redis->generation);
     redis_close(redis);
     return -EAGAIN;
-}
-
-int redis_open_any(struct redis *redis, struct where *where, const struct ledger_options *options)
-{
-    int result = redis_open(redis, where, options);
-    for (int tries = 1; result != 0 && redis->another && tries < WHERE_ADDRESSES_MAX; tries++)
-        result = redis_open(redis, where, options);
-    return result;
 }
 
 void redis_close(struct redis *redis)
@@ -133,7 +119,14 @@ redisReply *redis_next(struct redis *redis)
 {
     void *reply = NULL;
     char error[200];
-    if (redisGetReply(redis->context, &reply) == REDIS_OK)
+    bool answered = redisGetReply(redis->context, &reply) == REDIS_OK;
+    if (redis->generation != where_generation(redis->where)) {
+        snprintf(redis->error, sizeof(redis->error), "another Redis has come into force");
+        if (answered)
+            freeReplyObject(reply);
+        return NULL;
+    }
+    if (answered)
         return reply;
     /*
      * A timeout comes as EAGAIN, "Resource temporarily unavailable", which tells a reader nothing.

@@ -17,31 +17,26 @@ struct redis {
     sigset_t signals;                     /* the thread's mask before redis_open */
     uint32_t patience_ms;                 /* how long each answer may take */
     struct where *where;                  /* borrows */
-    uint64_t number;                      /* of the address in `where`; 0: none, or reported */
+    uint64_t generation;                  /* of `where`, to which it belongs */
     const struct ledger_options *options; /* borrows */
     bool unreached;                       /* no connection was made, or the name has no address */
-    bool another;    /* it failed, and the caller should try another address at once */
     char error[400]; /* of the last failure: cause, cure if known; no secrets */
 };
 
 /*
  * Connects to the address in force and authenticates; each answer may take
  * LEDGER_REDIS_INTRODUCE_MS. Blocks SIGPIPE in the calling thread until redis_close, which the same
- * thread must call. 0, or -EAGAIN with the failure reported (redis_failed) and the connection
+ * thread must call. 0, or -EAGAIN with the failure reported to `where` and the connection
  * closed.
  */
 int redis_open(struct redis *redis, struct where *where, const struct ledger_options *options);
-/* The same, at each address of the name in turn until one answers. */
-int redis_open_any(struct redis *redis, struct where *where, const struct ledger_options *options);
-/* Reports that the Redis of this connection cannot be used or, where it was `reached`, is lost.
- * Sets redis->another. Does not close it. */
-void redis_failed(struct redis *redis, bool reached);
 void redis_close(struct redis *redis);
 
 /* Queues a command; redis_next brings its reply, in order. 0 or -EAGAIN. */
 int redis_send(struct redis *redis, const struct redis_arguments *arguments);
 /*
- * The next reply (the caller frees it), error replies included; NULL where the connection is dead.
+ * The next reply (the caller frees it), error replies included; NULL where the connection is dead,
+ * or another Redis has come into force since it was made.
  */
 redisReply *redis_next(struct redis *redis);
 /* Sends a command of `count` words and waits. The caller frees the reply. NULL for a dead

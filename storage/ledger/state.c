@@ -95,27 +95,6 @@ void ledger_state_text(struct ledger *ledger, char *text, size_t size)
     pthread_mutex_unlock(&ledger->lock);
 }
 
-bool ledger_redis_is_current(struct ledger *ledger, const char *run_id)
-{
-    pthread_mutex_lock(&ledger->lock);
-    bool current = ledger->run_id[0] != '\0' && strcmp(ledger->run_id, run_id) == 0;
-    pthread_mutex_unlock(&ledger->lock);
-    return current;
-}
-
-bool ledger_redis_is_other(struct ledger *ledger, const char *run_id)
-{
-    pthread_mutex_lock(&ledger->lock);
-    bool other = ledger->run_id[0] != '\0' && strcmp(ledger->run_id, run_id) != 0;
-    pthread_mutex_unlock(&ledger->lock);
-    return other;
-}
-
-uint64_t ledger_redis_generation(const struct ledger *ledger)
-{
-    return atomic_load_explicit(&ledger->redis_generation, memory_order_acquire);
-}
-
 void ledger_warn_of_accounts(struct ledger *ledger)
 {
     struct names_warning warning;

@@ -106,9 +106,10 @@ static void take_info(void *context, const redisReply *reply)
     struct attempt *attempt = context;
     char run_id[64];
     took(attempt, reply);
-    attempt->is_current = reply != NULL && attempt->node->ledger != NULL &&
-                          redis_run_id(reply, run_id) &&
-                          ledger_redis_is_current(attempt->node->ledger, run_id);
+    attempt->is_current =
+        reply != NULL && attempt->node->ledger != NULL && redis_run_id(reply, run_id) &&
+        ledger_redis_is_current(attempt->node->ledger, ledger_redis_served(attempt->node->ledger),
+                                run_id);
 }
 
 static void take_transaction(void *context, const redisReply *reply)

@@ -302,12 +302,6 @@ static int redis_send(void *self, int count, const char *const words[], const si
     return 0;
 }
 
-static bool redis_fail(void *self, bool reached)
-{
-    (void)self, (void)reached;
-    return false; /* there is one address */
-}
-
 static const char *redis_error(const void *self)
 {
     const struct sim_connection *connection = self;
@@ -350,7 +344,6 @@ void connection_init(struct sim_connection *connection, struct sim_node *node, u
                   .close = redis_close,
                   .is_ready = redis_is_ready,
                   .send = redis_send,
-                  .fail = redis_fail,
                   .error = redis_error,
                   .hear = redis_hear,
                   .introduced = redis_introduced},

@@ -152,7 +152,7 @@ struct sim_worker {
     bool is_refused; /* the connection is given up outside of its callbacks */
     bool is_trying;
     char run_id[64];
-    uint64_t followed, retry_us;
+    uint64_t belongs_to, retry_us;
     struct timer tick, look; /* look: parked responses are decided again */
     bool look_again;         /* transfers, too: something was pushed */
 };

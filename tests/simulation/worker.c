@@ -37,19 +37,15 @@ static void try(struct sim_worker *worker)
 static void follow(struct sim_worker *worker)
 {
     struct ledger *ledger = worker->node->ledger;
-    uint64_t generation = ledger_redis_generation(ledger);
-    if (worker->introduction < INTRODUCTION_KNOWN)
-        return;
-    if (ledger_redis_is_other(ledger, worker->run_id)) {
+    if (ledger_redis_is_other(ledger, worker->belongs_to, worker->run_id)) {
         worker->is_refused = true;
-    } else if (!ledger_redis_is_current(ledger, worker->run_id)) {
+    } else if (worker->introduction < INTRODUCTION_KNOWN) {
+        return;
+    } else if (!ledger_redis_is_current(ledger, worker->belongs_to, worker->run_id)) {
         worker->introduction = INTRODUCTION_KNOWN;
-    } else {
-        worker->followed = generation;
-        if (worker->introduction == INTRODUCTION_KNOWN) {
-            worker->introduction = INTRODUCTION_TRYING;
-            try(worker);
-        }
+    } else if (worker->introduction == INTRODUCTION_KNOWN) {
+        worker->introduction = INTRODUCTION_TRYING;
+        try(worker);
     }
 }
 
@@ -106,7 +102,7 @@ static bool is_ready(const void *self)
     const struct sim_worker *worker = self;
     return worker->introduction == INTRODUCTION_READY &&
            worker->connection.state == CONNECTION_OPEN &&
-           worker->followed == ledger_redis_generation(worker->node->ledger);
+           worker->belongs_to == ledger_redis_served(worker->node->ledger);
 }
 
 static int send_command(void *self, int count, const char *const words[], const size_t lengths[],
@@ -146,6 +142,16 @@ void worker_look(struct sim_worker *worker, bool again)
     timer_set(&sim->schedule, &worker->look, sim->schedule.now_us);
 }
 
+static void connect_again(struct sim_worker *worker)
+{
+    struct ledger_redis_address address;
+    char error[256];
+    (void)ledger_redis_address(worker->node->ledger, &address, error, sizeof(error));
+    worker->belongs_to = address.generation;
+    worker->run_id[0] = '\0';
+    (void)worker->connection.table.open(&worker->connection);
+}
+
 static void tick(void *object, uint64_t number)
 {
     struct sim_worker *worker = object;
@@ -153,7 +159,7 @@ static void tick(void *object, uint64_t number)
     struct sim_connection *connection = &worker->connection;
     (void)number;
     if (connection->state == CONNECTION_CLOSED && sim->schedule.now_us >= worker->retry_us)
-        (void)connection->table.open(connection);
+        connect_again(worker);
     connection_tell_late(connection, SIM_TIMEOUT_MS * SIM_MS);
     if (connection->state == CONNECTION_OPEN)
         follow(worker);

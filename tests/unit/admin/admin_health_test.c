@@ -62,7 +62,7 @@ Test(admin, health_is_503_until_every_worker_may_ask_redis)
     char raw[4096];
     exchange_raw("GET /v1/health HTTP/1.1\r\nHost: x\r\n\r\n", raw, sizeof(raw));
     cr_assert_not_null(strstr(raw, "\r\nRetry-After: 1\r\n"), "%s", raw);
-    atomic_store(&worker->redis_generation, ledger_redis_generation(admin_node.ledger));
+    atomic_store(&worker->redis_generation, ledger_redis_served(admin_node.ledger));
     json_decref(admin_ask("GET", "/v1/health", NULL, 200));
     admin_node.worker_count = 0;
     free(worker);

@@ -32,7 +32,7 @@ static void setup(void)
     listener = socket(AF_UNIX, SOCK_STREAM, 0);
     cr_assert(bind(listener, (struct sockaddr *)&at, sizeof(at)) == 0 && listen(listener, 8) == 0);
     wake_fd = eventfd(0, EFD_NONBLOCK);
-    cr_assert_eq(where_create(&where, address), 0);
+    cr_assert_eq(where_create(&where, &world.options), 0);
     cr_assert_eq(conversation_create(&conversation, where, &world.options, &world.clock, wake_fd),
                  0);
     redis = conversation_redis(conversation);

@@ -45,6 +45,12 @@ static inline enum poster_state state(void)
     return world.ledger->poster->state;
 }
 
+/* Whether the journal has been replayed to the Redis of this run id, and that is in force. */
+static inline bool is_current(const char *run_id)
+{
+    return ledger_redis_is_current(world.ledger, ledger_redis_served(world.ledger), run_id);
+}
+
 static inline void expect(const char *begin)
 {
     const char *command = script_next(&world.poster);

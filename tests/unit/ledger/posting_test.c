@@ -293,10 +293,12 @@ Test(ledger_posting, tells_whether_a_redis_has_been_replayed_to)
     memcpy(run_id, at + 7, 40);
     run_id[40] = 0;
     freeReplyObject(info);
-    cr_assert(ledger_redis_is_current(fx.ledger, run_id));
+    uint64_t served = ledger_redis_served(fx.ledger);
+    cr_assert(ledger_redis_is_current(fx.ledger, served, run_id));
+    cr_assert_not(ledger_redis_is_current(fx.ledger, served - 1, run_id));
     run_id[0] = run_id[0] == 'a' ? 'b' : 'a';
-    cr_assert_not(ledger_redis_is_current(fx.ledger, run_id));
-    cr_assert_not(ledger_redis_is_current(fx.ledger, ""));
+    cr_assert_not(ledger_redis_is_current(fx.ledger, served, run_id));
+    cr_assert_not(ledger_redis_is_current(fx.ledger, served, ""));
 }
 
 Test(ledger_posting, moves_money_once_per_transaction)

@@ -72,14 +72,6 @@ static int redis_send(void *self, int count, const char *const words[], const si
     return 0;
 }
 
-static bool redis_fail(void *self, bool reached)
-{
-    struct script *script = self;
-    script->failures++;
-    script->failures_reached += reached;
-    return script->has_another;
-}
-
 static const char *redis_error(const void *self)
 {
     const struct script *script = self;
@@ -108,7 +100,6 @@ void script_init(struct script *script)
                                           .close = redis_close,
                                           .is_ready = redis_is_ready,
                                           .send = redis_send,
-                                          .fail = redis_fail,
                                           .error = redis_error,
                                           .hear = redis_hear,
                                           .introduced = redis_introduced};

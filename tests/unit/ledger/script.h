@@ -22,9 +22,8 @@ struct script_command {
 struct script {
     struct ledger_redis table;
     bool is_open, is_ready, is_introduced;
-    unsigned opens, closes, failures, failures_reached;
+    unsigned opens, closes;
     const char *error;
-    bool has_another; /* what a reported failure is answered with */
     ledger_redis_done *heard;
     void *heard_context;
     struct script_command commands[SCRIPT_COMMANDS_MAX]; /* a ring */

@@ -8,15 +8,16 @@
 #include <string.h>
 
 #include "storage/ledger/where.h"
+#include "storage/ledger/where_name.h"
 
 static struct ledger_redis_address address_of(const char *text)
 {
     struct ledger_redis_address address = {0};
     struct where *where = NULL;
     char error[512] = "";
-    cr_assert_eq(where_create(&where, text), 0, "%s", text);
-    cr_assert_eq(where_get(where, LEDGER_REDIS_RESOLVE_MS, &address, error, sizeof(error)), 0, "%s",
-                 error);
+    const struct ledger_options options = {.redis = text};
+    cr_assert_eq(where_create(&where, &options), 0, "%s", text);
+    cr_assert_eq(where_get(where, &address, error, sizeof(error)), 0, "%s", error);
     where_destroy(&where);
     return address;
 }
@@ -70,6 +71,16 @@ Test(ledger_where, refuses_the_rest_with_the_cure_and_tells_no_secret)
         {"redis://h:6379?db=1", "database 0"},
         {"rediss://h:6379", "tunnel"},
         {"http://h:6379", "write embedded"},
+        {"sentinel:", "sentinel:mymaster@10.0.0.1:26379"},
+        {"sentinel:10.0.0.1:26379", "sentinel:mymaster@10.0.0.1:26379"},
+        {"sentinel:@10.0.0.1:26379", "sentinel:mymaster@10.0.0.1:26379"},
+        {"sentinel:my master@10.0.0.1:26379", "sentinel:mymaster@10.0.0.1:26379"},
+        {"sentinel:m@", "HOST:PORT for each"},
+        {"sentinel:m@10.0.0.1:26379,", "HOST:PORT for each"},
+        {"sentinel:m@10.0.0.1:26379,,10.0.0.2:26379", "HOST:PORT for each"},
+        {"sentinel:m@10.0.0.1:0", "HOST:PORT for each"},
+        {"sentinel:m@user:hunter2@10.0.0.1:26379", "HOST:PORT for each"},
+        {"sentinel:m@h,h,h,h,h,h,h,h,h,h,h,h,h,h,h,h,h", "at most 16"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         char error[512] = "";
@@ -85,18 +96,47 @@ Test(ledger_where, refuses_the_rest_with_the_cure_and_tells_no_secret)
     cr_expect_eq(ledger_redis_validate(path, error, sizeof(error)), 0, "%s", error);
 }
 
-Test(ledger_where, learns_nothing_of_an_address_that_is_not_in_force_any_more)
+Test(ledger_where, understands_where_sentinels_are)
 {
-    struct ledger_redis_address first, second;
+    struct where_name name;
+    char error[512] = "";
+    cr_assert_eq(where_name_parse(&name, "sentinel:my-master@10.0.0.1:26380,[::1]:26381,s3.example",
+                                  error, sizeof(error)),
+                 0, "%s", error);
+    cr_expect_str_eq(name.master, "my-master");
+    cr_assert_eq(name.count, 3);
+    cr_expect_str_eq(name.at[0].host, "10.0.0.1");
+    cr_expect_eq(name.at[0].port, 26380);
+    cr_expect_str_eq(name.at[1].host, "::1");
+    cr_expect_eq(name.at[1].port, 26381);
+    cr_expect_str_eq(name.at[2].host, "s3.example");
+    cr_expect_eq(name.at[2].port, 26379, "Sentinel's own");
+}
+
+Test(ledger_where, moves_the_generation_with_another_address_and_with_another_server_alone)
+{
+    static const struct ledger_options options = {.redis = "127.0.0.1:6379"};
+    struct ledger_redis_address address;
     struct where *where = NULL;
     char error[512];
-    cr_assert_eq(where_create(&where, "127.0.0.1:6379"), 0);
-    cr_assert_eq(where_get(where, 0, &first, error, sizeof(error)), 0);
-    cr_expect_not(where_failed(where, first.number, false), "there is no other");
-    cr_assert_eq(where_get(where, 0, &second, error, sizeof(error)), 0);
-    cr_expect_neq(first.number, second.number);
-    cr_expect_not(where_failed(where, first.number, false), "there is still no other");
-    cr_assert_eq(where_get(where, 0, &first, error, sizeof(error)), 0);
-    cr_expect_eq(first.number, second.number);
+    cr_assert_eq(where_create(&where, &options), 0);
+    cr_assert_eq(where_get(where, &address, error, sizeof(error)), 0);
+    cr_expect_eq(where_lead(where, address.generation, "a"), address.generation, "the first one");
+    where_serve(where, address.generation);
+    where_failed(where, address.generation);
+    cr_expect_eq(where_served(where), address.generation, "a failure alone moves nothing");
+    cr_expect_not(where_is_other(where, address.generation, "a"));
+    cr_expect(where_is_other(where, address.generation, "b"), "another server answers there");
+
+    uint64_t next = where_lead(where, address.generation, "b");
+    cr_expect_gt(next, address.generation);
+    cr_expect_eq(where_served(where), 0, "the journal has not been replayed to it");
+    cr_expect_eq(where_lead(where, address.generation, "b"), 0, "an older connection leads nobody");
+    cr_expect(where_is_other(where, address.generation, "b"));
+    where_serve(where, address.generation);
+    cr_expect_eq(where_served(where), 0, "an older replay serves nobody");
+    where_serve(where, next);
+    cr_expect(where_is_current(where, next, "b"));
+    cr_expect_not(where_is_current(where, next, "a"));
     where_destroy(&where);
 }
