@@ -146,11 +146,11 @@ rm -r "$root/root" "$root/etc/systemd/system/try.service" "$root/etc/systemd/sys
 
 step "removing it keeps configuration and state; purging keeps a journal alone"
 run apt-get remove -y tollgate >"$work/log" 2>&1 || { tail "$work/log" >&2; fail remove; }
-[ ! -e "$root/usr/bin/tollgate" ] && [ -e "$root/etc/tollgate/tollgate.yaml" ] && [ -e "$root/var/lib/tollgate/journal" ] ||
+[ ! -e "$root/usr/bin/tollgate" ] && [ -e "$root/etc/tollgate/tollgate.yaml" ] && [ -e "$root/var/lib/tollgate/lane-a/journal" ] ||
     fail "what removing left"
 run sh -c 'dpkg --purge tollgate >/tmp/purge 2>&1' || { tail "$root/tmp/purge" >&2; fail purge; }
 grep -q 'holds a journal of what was billed and is kept' "$root/tmp/purge" || fail "purge does not say what it keeps"
-[ ! -e "$root/etc/tollgate" ] && [ -e "$root/var/lib/tollgate/journal" ] || fail "what purging left"
+[ ! -e "$root/etc/tollgate" ] && [ -e "$root/var/lib/tollgate/lane-a/journal" ] || fail "what purging left"
 
 step "a purge where nothing was billed leaves nothing"
 run sh -c 'rm -r /var/lib/tollgate && deluser --system --quiet tollgate'

@@ -19,8 +19,8 @@
 
 /* Names that nodes of this version and of earlier ones make in a state directory. Operators set
  * such files aside there under longer names. */
-static const char *const own_names[] = {"lock",    "instance", "instance.new", "hashes",
-                                        "journal", "redis",    "admin.sock"};
+static const char *const own_names[] = {"lane",   "directory", "lock",  "instance",  "instance.new",
+                                        "hashes", "journal",   "redis", "admin.sock"};
 
 /* Whether a node may have made it. Dot files and lost+found do not count as strangers either: file
  * systems and backups put them into any directory. */
@@ -74,15 +74,20 @@ static bool is_configured(const struct config *config, const char *name)
     return false;
 }
 
-/* Whether a node has lived there: what lies beside its files is its operator's business then. */
-static bool is_inhabited(const char *directory)
+static bool has_journal(const char *directory, const char *lane)
 {
     char path[4200];
     struct stat facts;
-    snprintf(path, sizeof(path), "%s/instance", directory);
+    snprintf(path, sizeof(path), "%s%s/instance", directory, lane);
     bool has_instance = stat(path, &facts) == 0 && S_ISREG(facts.st_mode);
-    snprintf(path, sizeof(path), "%s/journal", directory);
+    snprintf(path, sizeof(path), "%s%s/journal", directory, lane);
     return has_instance && stat(path, &facts) == 0 && S_ISDIR(facts.st_mode);
+}
+
+/* Whether a node has lived there: what lies beside its files is its operator's business then. */
+static bool is_inhabited(const char *directory)
+{
+    return has_journal(directory, "/lane-a") || has_journal(directory, ""); /* of before */
 }
 
 bool doctor_find_strangers(const struct config *config, char *names, size_t size)

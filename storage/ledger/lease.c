@@ -37,7 +37,7 @@ static enum lease_result misunderstand(const struct ledger *ledger, const char *
 
 void lease_ask_name(const struct ledger *ledger, struct lease_command *out)
 {
-    const char *name = out->key, *directory = ledger->instance, *instance = ledger->instance;
+    const char *name = out->key, *directory = ledger->lane.state_id, *instance = ledger->instance;
     const char *const words[] = {"FCALL", "tollgate_name", name_keys,
                                  LEDGER_NAME_KEYS(LEDGER_KEY_WORD)
                                      LEDGER_NAME_ARGUMENTS(LEDGER_WORD)};
@@ -150,12 +150,13 @@ static enum lease_result understand(struct lease *lease, const redisReply *reply
         lease->held = false;
         snprintf(
             text, LEDGER_TEXT_MAX,
-            "the state directory is older than Redis: the journal in %.160s/journal holds %" PRIu64
+            "the state directory is older than Redis: the journal in %.150s/%s/journal holds "
+            "%" PRIu64
             " records of usage and money, and %lld were on disk when node %s last renewed its "
             "lease (restored, cloned, or is the newest segment lost?); bring the newest directory "
             "back, or start with an empty one under another node name",
-            ledger->options.state_dir, lease->asked_records, reply->element[1]->integer,
-            ledger->options.node);
+            ledger->options.state_dir, ledger->lane.name, lease->asked_records,
+            reply->element[1]->integer, ledger->options.node);
         return LEASE_REFUSED;
     default:
         return meet_another(lease, (uint64_t)reply->element[2]->integer, ledger, text);

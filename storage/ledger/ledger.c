@@ -4,16 +4,13 @@
  * The work itself is the writer's and the poster's.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/file.h>
 #include <sys/random.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -96,8 +93,6 @@ int ledger_settle(struct ledger *ledger, uint32_t timeout_ms)
 
 struct opening {
     struct ledger *ledger;
-    int directory, journal; /* own, -1: none */
-    uint8_t instance[JOURNAL_ID_BYTES], epoch[JOURNAL_ID_BYTES];
     char *error;
     size_t error_size;
 };
@@ -111,23 +106,6 @@ static int refuse(struct opening *opening, int result, const char *format, ...)
     vsnprintf(opening->error, opening->error_size, format, arguments);
     va_end(arguments);
     return result;
-}
-
-static void to_hex(const uint8_t id[JOURNAL_ID_BYTES], char out[LEDGER_HEX_SIZE])
-{
-    for (size_t i = 0; i < JOURNAL_ID_BYTES; i++)
-        snprintf(out + 2 * i, 3, "%02x", id[i]);
-}
-
-static bool from_hex(const char *text, uint8_t out[JOURNAL_ID_BYTES])
-{
-    if (strspn(text, "0123456789abcdef") != 2 * (size_t)JOURNAL_ID_BYTES)
-        return false;
-    for (size_t i = 0; i < JOURNAL_ID_BYTES; i++) {
-        char digits[3] = {text[2 * i], text[2 * i + 1], '\0'};
-        out[i] = (uint8_t)strtoul(digits, NULL, 16);
-    }
-    return true;
 }
 
 static int validate_options(struct opening *opening, const struct ledger_options *options)
@@ -185,109 +163,6 @@ static int copy_options(struct ledger *ledger, const struct ledger_options *opti
     return 0;
 }
 
-static int make_directory(int parent, const char *path)
-{
-    if (mkdirat(parent, path, 0700) != 0 && errno != EEXIST)
-        return -errno;
-    int fd = openat(parent, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return fd < 0 ? -errno : fd;
-}
-
-/* Where the lock is held: a boot that is not known is like no other. */
-static void find_place(struct ledger *ledger)
-{
-    struct ledger_place *place = &ledger->place;
-    struct stat status;
-    if (ledger->outside.place != NULL) {
-        *place = *ledger->outside.place;
-        return;
-    }
-    if (fstat(ledger->lock_fd, &status) == 0) {
-        place->device = status.st_dev;
-        place->inode = status.st_ino;
-    }
-    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-    ssize_t length = fd < 0 ? -1 : read(fd, place->boot, sizeof(place->boot) - 1);
-    if (fd >= 0)
-        close(fd);
-    place->boot[length > 0 ? strcspn(place->boot, "\n") : 0] = '\0';
-    if (place->boot[0] == '\0') {
-        uint8_t unknown[JOURNAL_ID_BYTES] = {0};
-        (void)!getrandom(unknown, sizeof(unknown), 0);
-        to_hex(unknown, place->boot);
-    }
-}
-
-static int open_directories(struct opening *opening)
-{
-    const char *path = opening->ledger->options.state_dir;
-    opening->directory = make_directory(AT_FDCWD, path);
-    if (opening->directory < 0)
-        return refuse(opening, opening->directory,
-                      "state directory %s: %s; make its parent, or choose another", path,
-                      strerrordesc_np(-opening->directory));
-    int fd = openat(opening->directory, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return refuse(opening, -errno, "%s/lock: %s; check its owner and permissions", path,
-                      strerrordesc_np(errno));
-    opening->ledger->lock_fd = fd;
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0)
-        return refuse(opening, errno == EWOULDBLOCK ? -EALREADY : -errno,
-                      "state directory %s is in use by another process; stop it, or choose another",
-                      path);
-    find_place(opening->ledger);
-    opening->journal = make_directory(opening->directory, "journal");
-    if (opening->journal < 0 || fsync(opening->directory) != 0) {
-        int result = opening->journal < 0 ? opening->journal : -errno;
-        return refuse(opening, result, "%s/journal: %s; check its owner and permissions", path,
-                      strerrordesc_np(-result));
-    }
-    return 0;
-}
-
-static int make_instance(struct opening *opening)
-{
-    char text[LEDGER_HEX_SIZE + 1];
-    if (faccessat(opening->journal, "00000001.seg", F_OK, 0) == 0)
-        return refuse(
-            opening, -EBADMSG,
-            "%s/instance is missing beside a journal; restore the state directory from a copy",
-            opening->ledger->options.state_dir);
-    to_hex(opening->instance, text);
-    text[LEDGER_HEX_SIZE - 1] = '\n';
-    int fd =
-        openat(opening->directory, "instance.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    bool written = fd >= 0 && write(fd, text, LEDGER_HEX_SIZE) == LEDGER_HEX_SIZE && fsync(fd) == 0;
-    int error = errno;
-    if (fd >= 0)
-        close(fd);
-    if (written &&
-        renameat(opening->directory, "instance.new", opening->directory, "instance") == 0 &&
-        fsync(opening->directory) == 0)
-        return 0;
-    error = written ? errno : error;
-    return refuse(opening, -error, "%s/instance: %s; make room, and check its permissions",
-                  opening->ledger->options.state_dir, strerrordesc_np(error));
-}
-
-static int read_instance(struct opening *opening)
-{
-    char text[LEDGER_HEX_SIZE + 1] = {0};
-    int fd = openat(opening->directory, "instance", O_RDONLY | O_CLOEXEC);
-    if (fd < 0 && errno == ENOENT)
-        return make_instance(opening);
-    ssize_t length = fd < 0 ? -1 : read(fd, text, LEDGER_HEX_SIZE);
-    if (fd >= 0)
-        close(fd);
-    if (length != LEDGER_HEX_SIZE || text[LEDGER_HEX_SIZE - 1] != '\n' ||
-        !from_hex(text, opening->instance))
-        return refuse(
-            opening, -EBADMSG,
-            "%s/instance is not 32 hexadecimal digits and a newline; restore it from a copy",
-            opening->ledger->options.state_dir);
-    return 0;
-}
-
 static int make_names(struct ledger *ledger)
 {
     struct ledger_options *options = &ledger->options;
@@ -299,31 +174,44 @@ static int make_names(struct ledger *ledger)
     return result;
 }
 
-static int open_all(struct opening *opening)
+/* Locks the lane and reads its journal. */
+static int open_lane(struct opening *opening)
 {
     struct ledger *ledger = opening->ledger;
-    if (getrandom(opening->instance, JOURNAL_ID_BYTES, 0) != JOURNAL_ID_BYTES ||
-        getrandom(opening->epoch, JOURNAL_ID_BYTES, 0) != JOURNAL_ID_BYTES)
+    const struct ledger_options *options = &ledger->options;
+    struct lane *lane = &ledger->lane;
+    uint8_t epoch[JOURNAL_ID_BYTES];
+    if (getrandom(epoch, sizeof(epoch), 0) != (ssize_t)sizeof(epoch))
         return refuse(opening, -EIO, "no random numbers from the kernel");
-    int result = open_directories(opening);
-    if (result == 0 && ledger->options.locked != NULL)
-        result = ledger->options.locked(ledger->options.locked_context, opening->error,
-                                        opening->error_size);
+    int result = lane_lock(lane, options->state_dir, 0, opening->error, opening->error_size);
+    if (result == 0 && options->locked != NULL)
+        result = options->locked(options->locked_context, opening->error, opening->error_size);
     if (result == 0)
-        result = read_instance(opening);
+        result = lane_enter(lane, options->state_dir, opening->error, opening->error_size);
     if (result == 0)
         result = make_names(ledger);
     if (result != 0)
         return result;
-    to_hex(opening->instance, ledger->instance);
-    int journal = opening->journal;
-    opening->journal = -1;
+    lane_to_hex(lane->instance, ledger->instance);
+    if (ledger->outside.place != NULL)
+        ledger->place = *ledger->outside.place;
+    else
+        lane_place(lane, &ledger->place);
+    int journal = lane->journal;
+    lane->journal = -1;
     result = journal_open(&ledger->journal, &ledger->outside, &ledger->names, journal,
-                          ledger->options.segment_bytes, opening->instance, opening->epoch,
-                          opening->error, opening->error_size);
+                          options->segment_bytes, lane->instance, epoch, opening->error,
+                          opening->error_size);
     if (result != 0 && opening->error[0] == '\0')
-        refuse(opening, result, "the journal in %s/journal cannot be read or written: %s; %s",
-               ledger->options.state_dir, strerrordesc_np(-result), segment_cure(-result));
+        refuse(opening, result, "the journal in %s/%s/journal cannot be read or written: %s; %s",
+               options->state_dir, lane->name, strerrordesc_np(-result), segment_cure(-result));
+    return result;
+}
+
+static int open_all(struct opening *opening)
+{
+    struct ledger *ledger = opening->ledger;
+    int result = open_lane(opening);
     if (result == 0 && !ledger->stepped)
         result = where_watch(ledger->where);
     if (result == 0)
@@ -343,8 +231,7 @@ static void ledger_free(struct ledger *ledger)
     where_destroy(&ledger->where);
     journal_close(&ledger->journal);
     names_free(&ledger->names);
-    if (ledger->lock_fd >= 0)
-        close(ledger->lock_fd);
+    lane_close(&ledger->lane);
     const char *const strings[] = {ledger->options.state_dir,
                                    ledger->options.node,
                                    ledger->options.redis,
@@ -373,7 +260,7 @@ static struct ledger *ledger_new(void)
     struct ledger *ledger = calloc(1, sizeof(*ledger));
     if (ledger == NULL)
         return NULL;
-    ledger->lock_fd = -1;
+    lane_init(&ledger->lane);
     atomic_store(&ledger->redis_beyond_ms, LEDGER_CLOCK_UNKNOWN);
     ledger->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (ledger->wake_fd < 0 || notices_create(&ledger->notices) != 0) {
@@ -398,8 +285,7 @@ static int open_with(struct ledger **out, const struct ledger_options *options,
                      const struct ledger_outside *outside, bool stepped, char *error,
                      size_t error_size)
 {
-    struct opening opening = {
-        .directory = -1, .journal = -1, .error = error, .error_size = error_size};
+    struct opening opening = {.error = error, .error_size = error_size};
     snprintf(error, error_size, "%s", "");
     int result = validate_options(&opening, options);
     if (result != 0)
@@ -414,10 +300,6 @@ static int open_with(struct ledger **out, const struct ledger_options *options,
         (void)ledger_redis_validate(options->redis, error, error_size);
     if (result == 0)
         result = open_all(&opening);
-    if (opening.directory >= 0)
-        close(opening.directory);
-    if (opening.journal >= 0)
-        close(opening.journal);
     if (result == 0) {
         *out = ledger;
         return 0;

@@ -12,10 +12,10 @@
 #define TOLLGATE_LEDGER_INTERNAL_H
 
 #include "storage/ledger/journal.h"
+#include "storage/ledger/lane.h"
 #include "storage/ledger/reader.h"
 
 #define LEDGER_TEXT_MAX 512
-#define LEDGER_HEX_SIZE (2 * JOURNAL_ID_BYTES + 1)
 
 enum download_flag { DOWNLOAD_QUEUED = 1, DOWNLOAD_CLOSING = 2 };
 
@@ -72,7 +72,7 @@ struct ledger {
     struct ledger_outside outside; /* borrows its tables */
     bool stepped;                  /* it has no threads: its opener calls the steps */
     char instance[LEDGER_HEX_SIZE];
-    int lock_fd;
+    struct lane lane;
     struct names names;
     struct journal journal;
     struct writer writer;

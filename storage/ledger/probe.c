@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -49,34 +48,22 @@ static bool may_subscribe(struct redis *redis)
 
 /* ---- the node's name ---- */
 
-/* The state directory's own instance; "" where it has none yet. 0, or a negative errno where it
- * cannot be read. */
-static int read_instance(const char *state_dir, char instance[LEDGER_HEX_SIZE])
+/* The state directory's own id; "" where it has none yet. 0, or a negative errno where it cannot be
+ * read. */
+static int read_own(const char *state_dir, char id[LEDGER_HEX_SIZE])
 {
     char path[PATH_MAX];
-    instance[0] = '\0';
-    if (snprintf(path, sizeof(path), "%s/instance", state_dir) >= (int)sizeof(path))
+    id[0] = '\0';
+    if (snprintf(path, sizeof(path), "%s/directory", state_dir) >= (int)sizeof(path))
         return -ENAMETOOLONG;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return errno == ENOENT ? 0 : -errno;
-    ssize_t length = read(fd, instance, LEDGER_HEX_SIZE - 1);
+    ssize_t length = read(fd, id, LEDGER_HEX_SIZE - 1);
     int error = length < 0 ? -errno : 0;
-    instance[length < 0 ? 0 : length] = '\0';
+    id[length < 0 ? 0 : length] = '\0';
     close(fd);
     return error;
-}
-
-bool ledger_is_running(const char *state_dir)
-{
-    char path[PATH_MAX];
-    if (snprintf(path, sizeof(path), "%s/lock", state_dir) >= (int)sizeof(path))
-        return false;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    bool locked = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) != 0;
-    if (fd >= 0)
-        close(fd);
-    return locked;
 }
 
 /* How long the lease of an instance still lasts. 0 or -EAGAIN. */
@@ -97,12 +84,12 @@ static int ask_lease(struct redis *redis, const char *instance, int64_t now_ms, 
 static void judge_name(const redisReply *reply, const struct ledger_options *options,
                        struct ledger_redis_report *out)
 {
-    char instance[LEDGER_HEX_SIZE];
+    char own[LEDGER_HEX_SIZE];
     bool shaped = reply->type == REDIS_REPLY_ARRAY && reply->elements == 2;
-    int error = shaped ? read_instance(options->state_dir, instance) : -EPROTO;
+    int error = shaped ? read_own(options->state_dir, own) : -EPROTO;
     if (error != 0) {
         snprintf(out->name_error, sizeof(out->name_error),
-                 "%.200s/instance: %s; let this user read state_dir", options->state_dir,
+                 "%.200s/directory: %s; let this user read state_dir", options->state_dir,
                  strerrordesc_np(-error));
         return;
     }
@@ -110,7 +97,7 @@ static void judge_name(const redisReply *reply, const struct ledger_options *opt
         out->name = LEDGER_NAME_FREE;
         return;
     }
-    if (strcmp(reply->element[0]->str, instance) != 0)
+    if (strcmp(reply->element[0]->str, own) != 0)
         out->name = LEDGER_NAME_TAKEN;
     else
         out->name = out->name_left_ms > 0 && !ledger_is_running(options->state_dir)

@@ -146,13 +146,14 @@ static void set_full(struct ledger *ledger, enum ledger_state state)
 {
     const struct writer *writer = &ledger->writer;
     char text[LEDGER_TEXT_MAX];
-    snprintf(text, sizeof(text),
-             "the journal in %.200s/journal cannot grow by %08u.seg: %s; %s, and the node recovers "
-             "by itself; until then %s",
-             ledger->options.state_dir, ledger->journal.segment + 1,
-             strerrordesc_np(writer->allocation_error), segment_cure(writer->allocation_error),
-             state == LEDGER_EXHAUSTED ? "nothing is served, because its room is used up"
-                                       : "no new download begins");
+    snprintf(
+        text, sizeof(text),
+        "the journal in %.200s/%s/journal cannot grow by %08u.seg: %s; %s, and the node recovers "
+        "by itself; until then %s",
+        ledger->options.state_dir, ledger->lane.name, ledger->journal.segment + 1,
+        strerrordesc_np(writer->allocation_error), segment_cure(writer->allocation_error),
+        state == LEDGER_EXHAUSTED ? "nothing is served, because its room is used up"
+                                  : "no new download begins");
     ledger_set_writer_state(ledger, state, text);
     ledger_say(ledger, state == LEDGER_FULL ? LEDGER_EVENT_WARNING : LEDGER_EVENT_ERROR, "%s",
                text);

@@ -338,7 +338,8 @@ Test(crash, of_a_disk_that_lost_the_newest_segment_is_refused_before_anything_is
     site_usage_await(site, "alice", size_of(site, TRACK_TINY));
     site_node_signal(site, SIGTERM);
     cr_assert_eq(site_node_wait(site), 0);
-    cr_assert_eq(unlink(site_format(site, "%s/journal/00000001.seg", site_state_dir(site))), 0);
+    cr_assert_eq(unlink(site_format(site, "%s/lane-a/journal/00000001.seg", site_state_dir(site))),
+                 0);
 
     site_node_start(site);
     site_log_await(site, "the state directory is older than Redis");

@@ -205,6 +205,6 @@ Test(service, begins_nothing_on_an_address_that_is_not_the_hosts)
     cr_assert(strstr(refused.errors, "journal") == NULL &&
                   strstr(refused.errors, "stopped") == NULL,
               "%s", refused.errors);
-    cr_assert_neq(access(site_format(site, "%s/journal", site_state_dir(site)), F_OK), 0);
+    cr_assert_neq(access(site_format(site, "%s/lane-a/journal", site_state_dir(site)), F_OK), 0);
     site_destroy(&site);
 }

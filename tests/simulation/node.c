@@ -170,22 +170,28 @@ static void pushed(void *context, const struct ledger_account *account)
 
 /* ---- start and end ---- */
 
-static void write_instance(const struct sim_node *node)
+/* Writes its ids: a copy has those of its original. */
+static void write_ids(const struct sim_node *node)
 {
+    static const char *const files[] = {"lane-a/instance", "directory"};
     char path[128], text[LEDGER_HEX_SIZE + 1];
     int length = snprintf(text, sizeof(text), "%s\n", node->id);
     (void)mkdir(node->directory, 0700);
-    snprintf(path, sizeof(path), "%s/instance", node->directory);
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    check(fd >= 0 && write(fd, text, (size_t)length) == length);
-    close(fd);
+    snprintf(path, sizeof(path), "%s/lane-a", node->directory);
+    (void)mkdir(path, 0700);
+    for (unsigned i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        snprintf(path, sizeof(path), "%s/%s", node->directory, files[i]);
+        int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+        check(fd >= 0 && write(fd, text, (size_t)length) == length);
+        close(fd);
+    }
 }
 
 void node_copy(struct sim_node *to, const struct sim_node *from, const char *name)
 {
     memcpy(to->id, from->id, sizeof(to->id));
     snprintf(to->name, sizeof(to->name), "%s", name);
-    write_instance(to);
+    write_ids(to);
     disk_copy(&to->disk, &from->disk);
     to->exists = true;
 }
@@ -347,7 +353,7 @@ void node_init(struct sim *sim, unsigned number, const char *directory)
     struct random random = {random_mix(sim->seed, 4000, number)};
     random_hex(&random, node->id, LEDGER_HEX_SIZE - 1);
     node->id[LEDGER_HEX_SIZE - 1] = '\0';
-    write_instance(node);
+    write_ids(node);
 }
 
 void node_free(struct sim_node *node)

@@ -35,7 +35,7 @@ static void name_of(unsigned number, char out[3])
 /* Removes the nodes' directories in `parent`. */
 static void remove_nodes(int parent)
 {
-    static const char *const files[] = {"lock", "instance"};
+    static const char *const files[] = {"lane-a/lock", "lane-a/instance", "directory"};
     for (unsigned i = 0; i < SIM_NODES + SIM_COPIES; i++) {
         const char name[2] = {(char)('0' + i), '\0'};
         int node = openat(parent, name, O_RDONLY | O_DIRECTORY);
@@ -43,7 +43,8 @@ static void remove_nodes(int parent)
             continue;
         for (unsigned j = 0; j < sizeof(files) / sizeof(files[0]); j++)
             (void)unlinkat(node, files[j], 0);
-        (void)unlinkat(node, "journal", AT_REMOVEDIR);
+        (void)unlinkat(node, "lane-a/journal", AT_REMOVEDIR);
+        (void)unlinkat(node, "lane-a", AT_REMOVEDIR);
         close(node);
         (void)unlinkat(parent, name, AT_REMOVEDIR);
     }

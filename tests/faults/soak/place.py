@@ -189,7 +189,7 @@ class Node:
                 continue
             kind = target.partition(":")[0] if target.startswith(("socket:", "pipe:")) else os.path.dirname(target)
             found.append(target if target.startswith("anon_inode:") else kind)
-        journal = f"{os.path.dirname(self.admin_socket)}/journal"
+        journal = f"{os.path.dirname(self.admin_socket)}/lane-a/journal"
         return [name for name in found if name != journal] + [journal] * max(3, found.count(journal))
 
     def resident_bytes(self):

@@ -95,8 +95,8 @@ Test(server_cli, check_config_names_what_the_machine_lacks)
 Test(server_cli, check_config_refuses_a_state_directory_with_files_that_are_not_a_nodes)
 {
     static const char *const own[] = {
-        "lock",    "instance.new", "hashes", "hashes.unreadable", "journal.damaged",
-        ".backup", "access.log.1"};
+        "lock",      "instance.new", "hashes",      "hashes.unreadable", "journal.damaged",
+        "directory", ".backup",      "access.log.1"};
     char path[64];
     cli_make_node();
     cli_configure("access_log: state/access.log\n");
@@ -124,8 +124,9 @@ Test(server_cli, check_config_refuses_a_state_directory_with_files_that_are_not_
     cr_expect_neq(access("state/admin.sock", F_OK), 0, "the node began");
 
     /* A directory that has a node's instance is accepted, whatever other files lie there. */
-    cli_write_text("state/instance", "");
-    cr_assert_eq(mkdir("state/journal", 0700), 0);
+    cr_assert_eq(mkdir("state/lane-a", 0700), 0);
+    cli_write_text("state/lane-a/instance", "");
+    cr_assert_eq(mkdir("state/lane-a/journal", 0700), 0);
     cr_expect_eq(cli_run("serve", "--check-config", NULL), EX_OK, "%s", cli_err);
 }
 

@@ -47,7 +47,7 @@ static void setup(void)
         fixture_deliver(&fx, "gina", "/f", bytes);
     cr_assert_eq(fixture_close(&fx), 0);
     fixture_redis_kill(&fx);
-    snprintf(segment, sizeof(segment), "%s/journal/%08u.seg", fx.state, 1u);
+    snprintf(segment, sizeof(segment), "%s/lane-a/journal/%08u.seg", fx.state, 1u);
     size = (size_t)fx.options.segment_bytes;
     whole = read_segment();
     for (used = 0; used < size / JOURNAL_RECORD_BYTES; used++)
@@ -132,7 +132,7 @@ Test(ledger_damage, a_flipped_bit_refuses_the_start_and_nothing_is_written)
 Test(ledger_damage, a_missing_segment_is_named)
 {
     char moved[160], error[512] = "";
-    snprintf(moved, sizeof(moved), "%s/journal/%08u.seg", fx.state, 2u);
+    snprintf(moved, sizeof(moved), "%s/lane-a/journal/%08u.seg", fx.state, 2u);
     cr_assert_eq(rename(segment, moved), 0);
     cr_assert_eq(ledger_open(&fx.ledger, &fx.options, error, sizeof(error)), -EBADMSG);
     cr_assert(strstr(error, "lacks a segment"), "%s", error);

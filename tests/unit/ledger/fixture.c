@@ -255,7 +255,7 @@ void fixture_read_journal(const char *state, struct fixture_sums *out)
     struct journal_reader reader;
     struct journal_entry entry;
     memset(out, 0, sizeof(*out));
-    snprintf(path, sizeof(path), "%s/journal", state);
+    snprintf(path, sizeof(path), "%s/lane-a/journal", state);
     int directory = open(path, O_RDONLY | O_DIRECTORY);
     cr_assert(directory >= 0);
     cr_assert_eq(names_init(&names, 100000, 1000), 0);

@@ -19,7 +19,6 @@
 #define KEPT_BYTES 8192 /* of a kept segment */
 
 static struct fixture fx;
-static char segment[288];
 static uint8_t kept[KEPT_BYTES];
 
 static void setup(void)
@@ -48,7 +47,18 @@ static void read_file(const char *path, uint8_t bytes[KEPT_BYTES])
     close(fd);
 }
 
-/* Makes a state directory whose journal is the kept segment of the format. */
+/* The path of a segment, which the first opening moves. */
+static const char *segment(unsigned number)
+{
+    static char path[288];
+    snprintf(path, sizeof(path), "%s/lane-a", fx.state);
+    const char *at = access(path, F_OK) == 0 ? "lane-a/journal" : "journal";
+    snprintf(path, sizeof(path), "%s/%s/%08u.seg", fx.state, at, number);
+    return path;
+}
+
+/* Makes a state directory as its time made it: journal and instance at its top. The journal is the
+ * kept segment of the format, which the ledger moves into the first lane. */
 static void take_kept(unsigned format)
 {
     char path[256], instance[LEDGER_HEX_SIZE];
@@ -56,8 +66,7 @@ static void take_kept(unsigned format)
     read_file(path, kept);
     snprintf(path, sizeof(path), "%s/journal", fx.state);
     cr_assert(mkdir(fx.state, 0700) == 0 && mkdir(path, 0700) == 0);
-    snprintf(segment, sizeof(segment), "%s/%08u.seg", path, 1u);
-    write_file(segment, kept, sizeof(kept));
+    write_file(segment(1), kept, sizeof(kept));
     for (size_t i = 0; i < JOURNAL_ID_BYTES; i++) /* behind the header's first 48 bytes */
         snprintf(instance + 2 * i, 3, "%02x", kept[48 + i]);
     instance[LEDGER_HEX_SIZE - 1] = '\n';
@@ -68,16 +77,14 @@ static void take_kept(unsigned format)
 static void expect_kept_unchanged(void)
 {
     static uint8_t now[KEPT_BYTES];
-    read_file(segment, now);
+    read_file(segment(1), now);
     cr_assert_eq(memcmp(now, kept, sizeof(kept)), 0, "the old segment was written to");
 }
 
 static uint32_t format_of_segment(unsigned number)
 {
-    char path[160];
     uint8_t bytes[KEPT_BYTES];
-    snprintf(path, sizeof(path), "%s/journal/%08u.seg", fx.state, number);
-    read_file(path, bytes);
+    read_file(segment(number), bytes);
     return journal_format_of(bytes);
 }
 
@@ -161,7 +168,7 @@ Test(ledger_format, an_old_record_that_was_flipped_refuses_the_start_and_stays)
     take_kept(2);
     for (size_t at = 0; at < 12 * (size_t)JOURNAL_OLD_RECORD_BYTES; at += at < 128 ? 1 : 7) {
         kept[at] ^= 0x01; /* of the format's number, too: 2 becomes 3, and 3 becomes 2 */
-        write_file(segment, kept, sizeof(kept));
+        write_file(segment(1), kept, sizeof(kept));
         cr_assert_eq(ledger_open(&fx.ledger, &fx.options, error, sizeof(error)), -EBADMSG,
                      "byte %zu", at);
         cr_assert(strstr(error, "damaged") != NULL, "byte %zu: %s", at, error);
@@ -176,7 +183,7 @@ Test(ledger_format, an_old_tail_that_was_torn_is_cut_off)
     take_kept(1);
     for (size_t at = 12 * (size_t)JOURNAL_OLD_RECORD_BYTES + 9; at < sizeof(kept); at++)
         kept[at] = 0; /* within STOP */
-    write_file(segment, kept, sizeof(kept));
+    write_file(segment(1), kept, sizeof(kept));
     fixture_open_ready(&fx);
     expect_posted(6);
     cr_assert_eq(fixture_close(&fx), 0);
@@ -190,7 +197,7 @@ Test(ledger_format, a_segment_of_a_newer_format_refuses_the_start_and_stays)
     char error[512] = "";
     take_kept(2);
     kept[32] = LEDGER_JOURNAL_FORMAT + 1;
-    write_file(segment, kept, sizeof(kept));
+    write_file(segment(1), kept, sizeof(kept));
     cr_assert_eq(ledger_open(&fx.ledger, &fx.options, error, sizeof(error)), -EBADMSG);
     cr_assert(strstr(error, "newer version") != NULL, "%s", error);
     expect_kept_unchanged();

@@ -57,7 +57,7 @@ static int64_t records_told(const char *instance)
 
 static void segment_path(char path[160], uint32_t number)
 {
-    snprintf(path, 160, "%s/journal/%08u.seg", fx.state, number);
+    snprintf(path, 160, "%s/lane-a/journal/%08u.seg", fx.state, number);
 }
 
 /* Waits until the ledger has asked Redis; returns its state and the state's text. */

@@ -204,12 +204,12 @@ static char in_the_way[160];
 
 static void take_inodes(bool taken)
 {
-    disk_options(taken ? "nr_inodes=6" : "nr_inodes=100");
+    disk_options(taken ? "nr_inodes=8" : "nr_inodes=100");
 }
 
 static void put_in_the_way(bool there)
 {
-    snprintf(in_the_way, sizeof(in_the_way), "%s/journal/%08u.seg", fx.state, 2u);
+    snprintf(in_the_way, sizeof(in_the_way), "%s/lane-a/journal/%08u.seg", fx.state, 2u);
     cr_assert_eq(there ? mkdir(in_the_way, 0700) : rmdir(in_the_way), 0, "%s",
                  strerrordesc_np(errno));
 }
@@ -287,7 +287,7 @@ Test(ledger_room, takes_away_what_a_failed_attempt_left)
 {
     disk_options("size=1m");
     fixture_open_ready(&fx);
-    snprintf(in_the_way, sizeof(in_the_way), "%s/journal/%08u.seg", fx.state, 2u);
+    snprintf(in_the_way, sizeof(in_the_way), "%s/lane-a/journal/%08u.seg", fx.state, 2u);
     close(open(in_the_way, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
     struct ledger_download *download = open_one("nora", "/f", 0);
     uint64_t sum = 0;
@@ -307,7 +307,7 @@ Test(ledger_room, of_descriptors_that_the_poster_lacks_is_waited_for)
     struct ledger_download *download = open_one("nora", "/f", 0);
     uint64_t sum = 0;
     /* Waits for the second segment, so that the writer needs no further descriptor. */
-    snprintf(in_the_way, sizeof(in_the_way), "%s/journal/%08u.seg", fx.state, 2u);
+    snprintf(in_the_way, sizeof(in_the_way), "%s/lane-a/journal/%08u.seg", fx.state, 2u);
     while (access(in_the_way, F_OK) != 0) {
         ledger_download_add(download, 10, 0);
         sum += 10;

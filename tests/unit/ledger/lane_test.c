@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The lanes of a state directory: one of before, with its journal at the top, becomes the first lane,
+ * whatever interrupted that; locks of both times keep a second process out.
+ */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/unit/ledger/fixture.h"
+
+static struct fixture fx;
+
+static void setup(void)
+{
+    fixture_start(&fx);
+}
+
+static void teardown(void)
+{
+    fixture_end(&fx);
+}
+
+TestSuite(ledger_lane, .init = setup, .fini = teardown, .timeout = 60);
+
+static const char *const parts[] = {"instance", "journal", "lock"}; /* in the order of their move */
+
+static const char *path_of(const char *name)
+{
+    static char paths[2][160];
+    static unsigned next;
+    char *path = paths[next++ % 2];
+    snprintf(path, sizeof(paths[0]), "%s/%s", fx.state, name);
+    return path;
+}
+
+static bool is_there(const char *name)
+{
+    return access(path_of(name), F_OK) == 0;
+}
+
+/* Turns the closed state directory into one of before, of which `moved` parts are in lane-a: with 0
+ * the lane may be made already. */
+static void make_old(unsigned moved, bool has_lane)
+{
+    char inside[32];
+    for (unsigned i = moved; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        snprintf(inside, sizeof(inside), "lane-a/%s", parts[i]);
+        cr_assert_eq(rename(path_of(inside), path_of(parts[i])), 0, "%s", inside);
+    }
+    if (!has_lane)
+        cr_assert_eq(rmdir(path_of("lane-a")), 0);
+    cr_assert_eq(unlink(path_of("directory")), 0);
+}
+
+static void expect_in_lane(const char *lane)
+{
+    char inside[32];
+    for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        snprintf(inside, sizeof(inside), "%s/%s", lane, parts[i]);
+        cr_expect(is_there(inside), "%s", inside);
+        cr_expect_not(is_there(parts[i]), "%s is left at the top", parts[i]);
+    }
+    cr_expect(is_there("directory"));
+}
+
+Test(ledger_lane, a_directory_of_before_becomes_a_lane_whatever_interrupted_that)
+{
+    char instance[LEDGER_HEX_SIZE];
+    fixture_open_ready(&fx);
+    memcpy(instance, fx.ledger->instance, sizeof(instance));
+    for (unsigned i = 0; i < 5; i++) {
+        fixture_deliver(&fx, "alice", "/f", 10);
+        cr_assert_eq(fixture_close(&fx), 0);
+        make_old(i == 0 ? 0 : i - 1, i > 0);
+        freeReplyObject(
+            fixture_redis(&fx, "DEL tg:node:{node-1}")); /* whose directory id was lost */
+        fixture_open_ready(&fx);
+        expect_in_lane("lane-a");
+        cr_expect_str_eq(fx.ledger->instance, instance, "with %u parts moved", i);
+        cr_expect_eq(fixture_account_field(&fx, "shop/alice", "used"), 10 * (i + 1));
+    }
+}
+
+Test(ledger_lane, a_process_that_locked_a_directory_at_either_place_keeps_a_second_one_out)
+{
+    char error[512];
+    fixture_open_ready(&fx);
+    cr_expect(ledger_is_running(fx.state));
+    cr_assert_eq(fixture_close(&fx), 0);
+    cr_expect_not(ledger_is_running(fx.state));
+    for (unsigned moved = 0; moved < 3; moved += 2) {
+        make_old(moved, true);
+        int lock = open(path_of("lock"), O_RDWR | O_CLOEXEC);
+        cr_assert(lock >= 0 && flock(lock, LOCK_EX) == 0);
+        cr_expect(ledger_is_running(fx.state));
+        cr_expect_eq(ledger_open(&fx.ledger, &fx.options, error, sizeof(error)), -EALREADY);
+        cr_expect_not_null(strstr(error, "in use by another process"), "%s", error);
+        cr_expect(is_there("lock"), "what another process uses was moved");
+        close(lock);
+        freeReplyObject(fixture_redis(&fx, "DEL tg:node:{node-1}"));
+        fixture_open_ready(&fx);
+        lock = open(path_of("lane-a/lock"), O_RDWR | O_CLOEXEC);
+        cr_expect(lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK);
+        close(lock);
+        cr_assert_eq(fixture_close(&fx), 0);
+    }
+}
+
+/* Somebody ran a program of before in a directory that has lanes: it made another journal. */
+Test(ledger_lane, a_journal_that_an_older_program_made_beside_lanes_becomes_the_next_lane)
+{
+    char inside[32];
+    fixture_open_ready(&fx);
+    fixture_deliver(&fx, "alice", "/f", 10);
+    cr_assert_eq(fixture_close(&fx), 0);
+    for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        snprintf(inside, sizeof(inside), "lane-a/%s", parts[i]);
+        fixture_copy(path_of(inside), path_of(parts[i]));
+    }
+    fixture_open_ready(&fx);
+    expect_in_lane("lane-a");
+    expect_in_lane("lane-b");
+}
+
+Test(ledger_lane, a_state_directory_keeps_its_id_and_one_that_is_no_id_refuses_the_start)
+{
+    char before[LEDGER_HEX_SIZE], error[512];
+    fixture_open_ready(&fx);
+    memcpy(before, fx.ledger->lane.state_id, sizeof(before));
+    cr_expect_str_neq(before, fx.ledger->instance);
+    cr_assert_eq(fixture_close(&fx), 0);
+    fixture_open_ready(&fx);
+    cr_expect_str_eq(fx.ledger->lane.state_id, before);
+    cr_assert_eq(fixture_close(&fx), 0);
+    cr_assert_eq(truncate(path_of("directory"), 7), 0);
+    cr_expect_eq(ledger_open(&fx.ledger, &fx.options, error, sizeof(error)), -EBADMSG);
+    cr_expect_not_null(strstr(error, "/directory is not 32 hexadecimal digits"), "%s", error);
+}
