@@ -15,7 +15,7 @@
 /* ---- watermarks and the cursor ---- */
 
 static void refuse_older(struct poster *poster, const struct ledger_account *account,
-                         uint64_t watermark)
+                         uint64_t watermark, uint64_t held)
 {
     char text[LEDGER_TEXT_MAX];
     snprintf(
@@ -24,7 +24,7 @@ static void refuse_older(struct poster *poster, const struct ledger_account *acc
         " records and the journal %" PRIu64
         " (restored or cloned?); bring the newest directory back, or start with an empty one under "
         "another node name",
-        account->tag, watermark, account->sent);
+        account->tag, watermark, held);
     poster_not_current(poster, "");
     poster_object(poster, LEDGER_REFUSED, text);
 }
@@ -67,9 +67,20 @@ static int take_watermark(struct poster *poster, size_t index, const redisReply 
                  reply->type == REDIS_REPLY_ERROR ? reply->str : "not a string");
         return -EAGAIN;
     }
-    if (watermark > account->sent) {
-        refuse_older(poster, account, watermark);
+    uint64_t held = atomic_load_explicit(&account->sequence, memory_order_acquire);
+    if (watermark > held) {
+        refuse_older(poster, account, watermark, held);
         return -EPERM;
+    }
+    /* Records that this process has not sent were posted by a copy of this directory, while it held
+     * the lease. Where it had records of its own in their place, those of this journal are lost. */
+    if (watermark > account->sent) {
+        ledger_say(poster->ledger, LEDGER_EVENT_WARNING,
+                   "a copy of the state directory has posted %" PRIu64
+                   " records of account %.100s in place of this node; what this node's journal has "
+                   "in their place is not posted, so stop the copy, and compare the bill",
+                   watermark - account->sent, account->tag);
+        account->sent = watermark;
     }
     if (watermark < account->watermark)
         note_loss(poster);

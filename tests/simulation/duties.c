@@ -40,7 +40,12 @@ void watch_posts(struct sim_node *node)
 {
     struct sim *sim = node->sim;
     char key[64];
+    const struct journal *journal = &node->ledger->journal;
     snprintf(key, sizeof(key), "tg:lease:{%s}", node->id);
+    /* A copy that took the place of its original, while that did not run, has posted records which
+     * the original lacks: it is older now, or has others in their place. */
+    if (node->original != NULL && journal->entries > journal->found_entries)
+        node->original->is_kept_out = true;
     /* What leaves at one time is looked at once; with the data of Redis, leases may be lost. */
     if (sim->has_lost_data || node->posts_us == sim->schedule.now_us)
         return;
@@ -81,7 +86,7 @@ static void check_caught_up(struct sim_node *node, unsigned account)
     uint64_t least = watch_most(sim, node->ledger->instance, account);
     least = node->found[account] > least ? node->found[account] : least;
     watch_looked(sim, SIM_PROMISE_caught_up);
-    if (has < least)
+    if (has < least && !node->is_kept_out)
         sim_break(sim, SIM_PROMISE_caught_up,
                   "%s asks for a grant of account %s, of which Redis has %" PRIu64
                   " records of %" PRIu64,
@@ -101,12 +106,28 @@ void watch_admitted(struct sim *sim, const struct message *message)
         check_caught_up(node, account);
 }
 
+/* A copy of a directory was granted something. */
+static void check_copy(const struct sim_node *copy)
+{
+    struct sim *sim = copy->sim;
+    char key[64];
+    snprintf(key, sizeof(key), "tg:lease:{%s}", copy->id);
+    watch_looked(sim, SIM_PROMISE_copy_waits);
+    if (redis_number(sim, key, "inode") == (int64_t)copy->original->place.inode)
+        sim_break(sim, SIM_PROMISE_copy_waits,
+                  "%s, a copy of the directory of %s, is granted something beside it", copy->name,
+                  copy->original->name);
+}
+
 void watch_granted(struct sim *sim, unsigned account, const struct message *message,
                    const char *const arguments[], const redisReply *reply)
 {
-    unsigned number = message->connection->node->number;
+    struct sim_node *node = message->connection->node;
+    unsigned number = node->number;
+    if (node->original != NULL)
+        check_copy(node);
     if ((reply->element[2]->integer & LEDGER_FUND_BIT(LEDGER_FUND_ACCOUNT)) != 0)
-        check_reservation(message->connection->node, account, strtoull(arguments[1], NULL, 10));
+        check_reservation(node, account, strtoull(arguments[1], NULL, 10));
     for (unsigned i = 0; i < SIM_LINKS; i++) {
         struct sim_link *link = &sim->links[i];
         if (message->sent_us > link->confirmed_us[number] &&

@@ -213,31 +213,27 @@ static void end_copy(void *object, uint64_t number)
 {
     struct sim_node *node = object;
     (void)number;
-    node->is_retired = true;
+    node->is_retired = node->is_kept_out = true; /* what it has not posted is lost */
     node_kill(node, "for good");
     node->exists = false;
 }
 
 static void start_copy(struct sim *sim, struct random *random, const char *name)
 {
-    const struct sim_node *from = draw_node(sim, random);
+    struct sim_node *from = draw_node(sim, random);
     struct sim_node *copy = &sim->nodes[SIM_NODES];
     if (copy->exists || copy->is_retired || from->starts == 0)
         return;
     node_copy(copy, from, name != NULL ? name : from->name);
     sim_tell(sim, copy->name, "a copy of the directory of %s is started", from->name);
-    copy->is_renamed = name != NULL;
     node_start(copy);
-    if (name == NULL)
-        schedule_add(&sim->schedule,
-                     sim->schedule.now_us + random_between(random, 1, 6 * SIM_SECOND), end_copy,
-                     copy, 0);
+    schedule_add(&sim->schedule, sim->schedule.now_us + random_between(random, 1, 6 * SIM_SECOND),
+                 end_copy, copy, 0);
 }
 
 static void strike_copy(struct sim *sim, struct random *random)
 {
     start_copy(sim, random, NULL);
-    sim->is_copied = true;
 }
 
 static void strike_copy_renamed(struct sim *sim, struct random *random)
@@ -282,18 +278,8 @@ void fault_heal(struct sim *sim)
         }
         node->disk.is_full = false;
         node->disk.fails_in = node->disk.dies_in = 0;
-        if (i == SIM_NODES && node->exists && !node->is_renamed)
+        if (i == SIM_NODES && node->exists)
             end_copy(node, 0);
         node_replace_disk(node);
-    }
-}
-
-void fault_restart(struct sim *sim)
-{
-    for (unsigned i = 0; i < SIM_NODES && sim->is_copied; i++) {
-        struct sim_node *node = &sim->nodes[i];
-        if (node->ledger != NULL && !node->is_kept_out &&
-            ledger_state(node->ledger) == LEDGER_REFUSED)
-            node_kill(node, "by its operator, since it is kept out");
     }
 }

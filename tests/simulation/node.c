@@ -187,8 +187,9 @@ static void write_ids(const struct sim_node *node)
     }
 }
 
-void node_copy(struct sim_node *to, const struct sim_node *from, const char *name)
+void node_copy(struct sim_node *to, struct sim_node *from, const char *name)
 {
+    to->original = from;
     memcpy(to->id, from->id, sizeof(to->id));
     snprintf(to->name, sizeof(to->name), "%s", name);
     write_ids(to);

@@ -37,8 +37,6 @@ static bool may_strike(const struct sim *sim, enum sim_fault fault)
     if (loses_data(fault) != sim->may_lose_redis &&
         (loses_data(fault) || fault == SIM_FAULT_lose_segment))
         return false;
-    if (fault == SIM_FAULT_copy_renamed)
-        return !sim->is_known_off[SIM_KNOWN_renamed_copy];
     if (!sim->has_funds)
         return true;
     if (loses_data(fault))

@@ -465,8 +465,7 @@ static void admit(struct sim_response *response)
 void response_request(struct sim *sim, struct random *random)
 {
     struct sim_response *response = sim->responses;
-    unsigned nodes = SIM_NODES + (sim->nodes[SIM_NODES].is_renamed ? 1 : 0);
-    struct sim_node *node = &sim->nodes[random_below(random, nodes)];
+    struct sim_node *node = &sim->nodes[random_below(random, SIM_NODES + SIM_COPIES)];
     struct sim_link *link = &sim->links[random_below(random, SIM_LINKS)];
     unsigned worker = (unsigned)random_below(random, SIM_WORKERS);
     if (!node->is_up || node->is_ending)

@@ -128,10 +128,8 @@ static void come_to_rest(struct sim *sim)
 {
     uint64_t limit_us = sim->schedule.now_us + REST_US;
     do {
-        while (!sim->is_broken && !watch_is_at_rest(sim) && sim->schedule.now_us < limit_us) {
-            fault_restart(sim);
+        while (!sim->is_broken && !watch_is_at_rest(sim) && sim->schedule.now_us < limit_us)
             run_until(sim, sim->schedule.now_us + SIM_SECOND / 2);
-        }
         run_until(sim, sim->schedule.now_us + SETTLE_US);
     } while (!sim->is_broken && !watch_is_at_rest(sim) && sim->schedule.now_us < limit_us);
 }

@@ -171,8 +171,9 @@ struct sim_node {
     char name[16], directory[96];
     bool exists, is_up, is_ending; /* is_ending: it stops in good order */
     bool is_retired;               /* it is not started again */
-    bool is_renamed, has_lost_segment;
+    bool has_lost_segment;
     bool is_kept_out;             /* it lost data, so it need not serve again, nor post all */
+    struct sim_node *original;    /* of a copy */
     bool loses_power;             /* with its next end */
     bool is_older;                /* Redis had more of its journal than this process found */
     uint64_t posts_us;            /* when its last post was looked at */
@@ -255,6 +256,7 @@ enum sim_fault {
     X(posted, "at rest everything is posted")                                                      \
     X(serves, "at rest each node serves, hears of revocations and has no window left")             \
     X(leased, "no node posts without the lease of its instance")                                   \
+    X(copy_waits, "no copy of a directory is granted anything while its original has the lease")   \
     X(caught_up, "no node asks for grants before its journal is replayed to Redis")                \
     X(older_refused, "no node serves from a directory that is older than Redis")                   \
     X(confirmed, "no byte is sent unless Redis was asked within the validity")                     \
@@ -293,7 +295,6 @@ struct sim_plan {
     X(funds_leak, "funds stay reserved after an answer, or a release, was lost")                   \
     X(clock_order, "suspend and activate are ordered by the nodes' clocks")                        \
     X(expired_funds, "what a slow client or poster holds for twice the validity is lent again")    \
-    X(renamed_copy, "a copy of a directory under another name loses bills")                        \
     X(overspent_after_loss, "an account is overspent after Redis lost data")
 
 enum sim_known {
@@ -320,7 +321,6 @@ struct sim {
     bool may_lose_redis; /* Redis loses data in this seed, or else a journal does: never both */
     bool has_lost_data;  /* Redis */
     bool is_emptied;     /* it lost them while it ran, which no node sees at once */
-    bool is_copied;      /* a copy was started under the name of its original */
     bool is_resting;     /* nothing goes wrong any more */
     struct sim_redis redis;
     struct sim_node nodes[SIM_NODES + SIM_COPIES];
@@ -373,7 +373,7 @@ void plan_free(struct sim *sim);
 void node_init(struct sim *sim, unsigned number, const char *directory);
 void node_start(struct sim_node *node);
 /* Makes `to` a node with a copy of the state directory of `from`. */
-void node_copy(struct sim_node *to, const struct sim_node *from, const char *name);
+void node_copy(struct sim_node *to, struct sim_node *from, const char *name);
 /* Ends the process at once; nothing more of it reaches the disk or Redis. */
 void node_kill(struct sim_node *node, const char *why);
 /* Ends it in good order, as far as the node can. */
@@ -412,9 +412,6 @@ void response_answered(void *self, const struct grants_asker *asker,
 void fault_strike(struct sim *sim, enum sim_fault fault, struct random *random);
 /* Ends all that is wrong. */
 void fault_heal(struct sim *sim);
-/* A copy that had the lease for a while keeps its original out: the operator, who has ended the copy,
- * starts the original again. */
-void fault_restart(struct sim *sim);
 
 /* shop.c */
 void shop_create(struct sim *sim);
