@@ -85,6 +85,7 @@ void config_validate_exposure(const struct config *config, struct config_documen
     keep_out(&exposure, -1, "certificates", config->certificates);
     keep_out(&exposure, -1, "tls_ticket_keys", config->tls_ticket_keys);
     keep_out(&exposure, -1, "redis_password_file", config->redis_password_file);
+    keep_out(&exposure, -1, "sentinel_password_file", config->sentinel_password_file);
     keep_out(&exposure, -1, "access_log", config->access_log);
     for (unsigned i = 0; i < config->issuers_count; i++) {
         keep_out(&exposure, (int)i, "keys", config->issuers[i].keys);

@@ -101,12 +101,19 @@
       "Name of this node, [a-z0-9-]. Nodes that share a Redis need different names.")              \
     X(redis, TEXT, RESTART, "embedded", 1, 511, "",                                                \
       "embedded: the node runs a private Redis. Otherwise the address of one: unix:/path, "        \
-      "host:port, [::1]:port or redis://host:port. A name is resolved again when a connection "    \
-      "fails, and each of its addresses is tried.")                                                \
+      "host:port, [::1]:port, redis://host:port, or sentinel:NAME@host:port,host:port, where the " \
+      "Sentinels say which Redis is the master NAME. Names are resolved again each 5 s and when "  \
+      "a "                                                                                         \
+      "connection fails, and each of their addresses is tried.")                                   \
     X(redis_user, TEXT, RESTART, "", 0, 255, "",                                                   \
       "Redis user name (ACL). Empty: the default user. Needs redis_password_file.")                \
     X(redis_password_file, PATH, RESTART, "", 0, 4095, "",                                         \
       "File whose first line is the Redis password. Empty: no password.")                          \
+    X(sentinel_user, TEXT, RESTART, "", 0, 255, "",                                                \
+      "User name (ACL) at the Sentinels, which know nothing of redis_user. Empty: the default "    \
+      "user. Needs sentinel_password_file.")                                                       \
+    X(sentinel_password_file, PATH, RESTART, "", 0, 4095, "",                                      \
+      "File whose first line is the Sentinels' password. Empty: they ask for none.")               \
     X(token_attribute, TEXT, RESTART, "URISigningPackage", 1, 64, "",                              \
       "Name of the URL parameter and of the cookie that carry the token.")                         \
     X(jti_single_use, CHOICE, RESTART, "off", 0, 0, "off strict",                                  \

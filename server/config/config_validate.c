@@ -106,11 +106,28 @@ static void validate_origin(const struct validation *validation)
                origin);
 }
 
+static void validate_sentinels(const struct validation *validation)
+{
+    const struct config *config = validation->config;
+    bool has_user = config->sentinel_user[0] != '\0';
+    if (strncmp(config->redis, "sentinel:", 9) != 0) {
+        if (has_user)
+            REFUSE(validation, "sentinel_user", "`redis` names no Sentinels; remove it");
+        if (config->sentinel_password_file[0] != '\0')
+            REFUSE(validation, "sentinel_password_file", "`redis` names no Sentinels; remove it");
+    } else if (has_user && is_sound(validation, "sentinel_password_file") &&
+               config->sentinel_password_file[0] == '\0') {
+        REFUSE(validation, "sentinel_user",
+               "a user needs a password; add sentinel_password_file: FILE");
+    }
+}
+
 static void validate_redis(const struct validation *validation)
 {
     const char *redis = validation->config->redis;
     if (!is_sound(validation, "redis"))
         return;
+    validate_sentinels(validation);
     if (strcmp(redis, "embedded") == 0) {
         if (validation->config->redis_user[0] != '\0')
             REFUSE(validation, "redis_user", "the embedded Redis has no users; remove it");

@@ -153,25 +153,36 @@ void doctor_examine_state_dir(const struct config *config, struct doctor_finding
         doctor_find(out, DOCTOR_OK, "%s, %s free", config->state_dir, space);
 }
 
-void doctor_examine_redis_password_file(const struct config *config, struct doctor_finding *out)
+/* Warns where others may read the file of a password. */
+static void judge_mode(const char *path, struct doctor_finding *out)
 {
-    struct redis_address where;
-    const char *path = config->redis_password_file;
-    char text[1024];
-    int status = redis_address_read(config, &where, text, sizeof(text));
-    explicit_bzero(where.password, sizeof(where.password));
-    if (path[0] == '\0')
-        doctor_find(out, DOCTOR_OK, "none");
-    else if (status < 0) /* the text begins with the key's name */
-        doctor_find(out, DOCTOR_FAILURE, "%s", text + strlen("redis_password_file: "));
-    else
-        doctor_find(out, DOCTOR_OK, "%s", path);
     struct stat facts;
-    if (status == 0 && path[0] != '\0' && stat(path, &facts) == 0 && (facts.st_mode & 077) != 0)
+    if (path[0] != '\0' && stat(path, &facts) == 0 && (facts.st_mode & 077) != 0)
         doctor_find(
             out, DOCTOR_WARNING,
             "%s holds a password, and other users may read it (mode %03o); run chmod 600 %s", path,
             (unsigned)(facts.st_mode & 0777), path);
+}
+
+/* Also of the Sentinels' password, which most installations have not. */
+void doctor_examine_redis_password_file(const struct config *config, struct doctor_finding *out)
+{
+    struct redis_address where;
+    const char *path = config->redis_password_file;
+    static const char key[] = "redis_password_file: ";
+    char text[1024];
+    int status = redis_address_read(config, &where, text, sizeof(text));
+    explicit_bzero(where.password, sizeof(where.password));
+    explicit_bzero(where.sentinel_password, sizeof(where.sentinel_password));
+    if (status < 0)
+        doctor_find(out, DOCTOR_FAILURE, "%s",
+                    strncmp(text, key, sizeof(key) - 1) == 0 ? text + sizeof(key) - 1 : text);
+    else
+        doctor_find(out, DOCTOR_OK, "%s", path[0] == '\0' ? "none" : path);
+    if (status == 0) {
+        judge_mode(path, out);
+        judge_mode(config->sentinel_password_file, out);
+    }
 }
 
 /* The configuration with this issuer alone, so that one issuer's mistake does not hide

@@ -97,11 +97,15 @@ void doctor_examine_redis(const struct config *config, struct doctor_finding *ou
         .redis = where.address,
         .redis_user = config->redis_user[0] != '\0' ? config->redis_user : NULL,
         .redis_password = where.password[0] != '\0' ? where.password : NULL,
+        .redis_sentinel_user = config->sentinel_user[0] != '\0' ? config->sentinel_user : NULL,
+        .redis_sentinel_password =
+            where.sentinel_password[0] != '\0' ? where.sentinel_password : NULL,
         .node = config->node,
         .state_dir = config->state_dir,
     };
     int status = ledger_redis_probe(&options, &redis, error, sizeof(error));
     explicit_bzero(where.password, sizeof(where.password));
+    explicit_bzero(where.sentinel_password, sizeof(where.sentinel_password));
     if (status == 0) {
         judge_node(config, &redis, out);
         judge_redis(where.address, &redis, out);

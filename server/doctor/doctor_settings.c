@@ -58,9 +58,10 @@ static const char *path_of(const char *address)
 
 static bool is_configured(const struct config *config, const char *name)
 {
-    const char *const paths[] = {config->certificates,        config->tls_ticket_keys,
-                                 config->redis_password_file, config->access_log,
-                                 path_of(config->redis),      path_of(config->admin_listen)};
+    const char *const paths[] = {config->certificates,         config->tls_ticket_keys,
+                                 config->redis_password_file,  config->sentinel_password_file,
+                                 config->access_log,           path_of(config->redis),
+                                 path_of(config->admin_listen)};
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
         if (is_at(config->state_dir, paths[i], name))
             return true;

@@ -99,6 +99,9 @@ static int open_ledger(struct node_parts *parts, char *error, size_t error_size)
         .redis = node->redis.address,
         .redis_user = config->redis_user[0] != '\0' ? config->redis_user : NULL,
         .redis_password = node->redis.password[0] != '\0' ? node->redis.password : NULL,
+        .redis_sentinel_user = config->sentinel_user[0] != '\0' ? config->sentinel_user : NULL,
+        .redis_sentinel_password =
+            node->redis.sentinel_password[0] != '\0' ? node->redis.sentinel_password : NULL,
         .segment_bytes = config->journal_segment_bytes,
         .mark_ms = (uint32_t)config->journal_mark_ms,
         .downloads_max = (uint32_t)config->windows_max,

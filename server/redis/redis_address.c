@@ -9,7 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static int read_password(const char *path, char *out, size_t size, char *error, size_t error_size)
+static int read_password(const char *key, const char *path, char *out, size_t size, char *error,
+                         size_t error_size)
 {
     out[0] = '\0';
     if (path[0] == '\0')
@@ -18,7 +19,7 @@ static int read_password(const char *path, char *out, size_t size, char *error, 
     FILE *file = fopen(path, "re");
     if (file == NULL || fgets(out, (int)size, file) == NULL) {
         int status = errno != 0 ? -errno : -EINVAL;
-        snprintf(error, error_size, "redis_password_file: %s: %s; %s", path,
+        snprintf(error, error_size, "%s: %s: %s; %s", key, path,
                  status == -EINVAL ? "is empty" : strerrordesc_np(-status),
                  status == -EACCES ? "let the node's user read it"
                                    : "name a file that holds the password in its first line");
@@ -35,8 +36,13 @@ int redis_address_read(const struct config *config, struct redis_address *out, c
                        size_t error_size)
 {
     out->embedded = strcmp(config->redis, "embedded") == 0;
-    int status = read_password(config->redis_password_file, out->password, sizeof(out->password),
-                               error, error_size);
+    out->sentinel_password[0] = '\0';
+    int status = read_password("redis_password_file", config->redis_password_file, out->password,
+                               sizeof(out->password), error, error_size);
+    if (status == 0)
+        status = read_password("sentinel_password_file", config->sentinel_password_file,
+                               out->sentinel_password, sizeof(out->sentinel_password), error,
+                               error_size);
     if (status != 0)
         return status;
     if (out->embedded)

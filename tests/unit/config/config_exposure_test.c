@@ -30,6 +30,8 @@ Test(server_config, refuses_what_nobody_may_download_beneath_the_media_root)
     expect_exposed("media_root: state/..\nstate_dir: state\n" ISSUER, "state_dir: ");
     expect_exposed("media_root: media\nstate_dir: media\n" ISSUER, "state_dir: ");
     expect_exposed("access_log: media/log/access.log\n" LEAST, "access_log: ");
+    expect_exposed("redis: 'sentinel:m@h:1'\nsentinel_password_file: media/redis\n" LEAST,
+                   "sentinel_password_file: ");
     expect_exposed("redis: 127.0.0.1:6379\nredis_password_file: media/redis\n" LEAST,
                    "redis_password_file: ");
     expect_exposed(

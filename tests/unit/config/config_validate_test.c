@@ -64,6 +64,11 @@ Test(server_config, refuses_keys_that_do_not_agree)
     yaml_refuse("journal_segment_bytes: 70000\n" LEAST, 1, "not a multiple of 4096", "write 73728");
     yaml_refuse("redis_user: u\n" LEAST, 1, "redis_user", "remove it");
     yaml_refuse("redis: 'h:1'\nredis_user: u\n" LEAST, 2, "redis_user", "redis_password_file");
+    yaml_refuse("redis: 'sentinel:m@h:1'\nsentinel_user: u\n" LEAST, 2, "sentinel_user",
+                "sentinel_password_file");
+    yaml_refuse("redis: 'h:1'\nsentinel_password_file: f\n" LEAST, 2, "sentinel_password_file",
+                "remove it");
+    yaml_refuse("redis: 'sentinel:h:1'\n" LEAST, 1, "redis", "sentinel:mymaster@");
     yaml_refuse("admission_timeout_ms: 5000\ngrant_validity_ms: 4000\n" LEAST, 1,
                 "longer than grant_validity_ms (4000)", "shorter");
 }
