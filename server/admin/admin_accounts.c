@@ -177,6 +177,18 @@ static void answer_change(const struct admin_request *request, const struct chan
     admin_answer_json(answer, result == 0 ? done : 202, value);
 }
 
+static void answer_overtaken(const struct ledger_account_view *view, struct admin_answer *answer)
+{
+    admin_answer_problem(
+        answer, ADMIN_OPERATION_OVERTAKEN, NULL,
+        "the order is in the journal, but a later one, given to another node, counts: the account "
+        "is %s and %s, with rate %llu, max_bytes %llu and max_conns %u; order again if that is not "
+        "what is wanted",
+        view->plan == LEDGER_PREPAID ? "prepaid" : "postpaid",
+        view->status == LEDGER_ACTIVE ? "active" : "suspended", (unsigned long long)view->rate,
+        (unsigned long long)view->max_bytes, view->max_conns);
+}
+
 void admin_account_change(struct node *node, const struct admin_request *request,
                           struct admin_answer *answer)
 {
@@ -206,6 +218,8 @@ void admin_account_change(struct node *node, const struct admin_request *request
                                  "the balance of %lld bytes would fall below zero; take away less, "
                                  "or allow it: \"allow_negative\":true, or --allow-negative",
                                  (long long)view.balance);
+        } else if (result == -ECANCELED) {
+            answer_overtaken(&view, answer);
         } else {
             admin_answer_errno(answer, result);
         }

@@ -112,6 +112,9 @@ void admin_answer_errno(struct admin_answer *answer, int failure)
         {-EOVERFLOW, ADMIN_TOTAL_TOO_LARGE, "bytes",
          "the account's total would exceed 2^53 - 1 bytes"},
         {-EAGAIN, ADMIN_REDIS_UNAVAILABLE, NULL, "Redis cannot be asked now; nothing was done"},
+        {-EBUSY, ADMIN_ACCOUNT_BUSY, NULL,
+         "another order is about to open the account, or too many orders on it are under way; "
+         "nothing was done; ask again"},
         {-ETIMEDOUT, ADMIN_REDIS_UNAVAILABLE, NULL, "Redis did not answer in time; ask again"},
         {-ENOSPC, ADMIN_JOURNAL_FULL, NULL, "the journal has no room; nothing was done"},
         {-ESTALE, ADMIN_CURSOR_OUTDATED, "cursor",

@@ -55,7 +55,9 @@ static void answer_revoked(struct node *node, const struct ledger_request *asked
  */
 static int64_t revoked_until_ms(const struct node *node, const struct token *token)
 {
-    int64_t now = (int64_t)time(NULL), until = now;
+    int64_t now_ms;
+    (void)ledger_redis_time(node->ledger, &now_ms); /* whose clock ends it */
+    int64_t now = now_ms / 1000, until = now;
     if (token == NULL || token->jti[0] != '\0') {
         until = now + 2 * (int64_t)node->config->link_lifetime_max_s;
     }
@@ -65,13 +67,19 @@ static int64_t revoked_until_ms(const struct node *node, const struct token *tok
     return (until < REVOKED_UNTIL_MAX_S ? until : REVOKED_UNTIL_MAX_S) * 1000;
 }
 
-/* An instant that is later than the iat of every token that can be in use now. */
-static int64_t issued_by_now(struct node *node)
+/*
+ * An instant that is later than the iat of every token that can be in use now. What is now, Redis'
+ * clock says, since a watermark cannot be taken back and this node's clock may be years ahead.
+ * False where Redis was not asked since the start; then the instant is by this node's clock.
+ */
+static bool issued_by_now(struct node *node, int64_t *instant)
 {
+    int64_t now_ms;
+    bool is_known = ledger_redis_time(node->ledger, &now_ms);
     struct token_trust *trust = node_trust_hold(node);
-    int64_t instant = token_iat_max(token_trust_policy(trust), (int64_t)time(NULL)) + 1;
+    *instant = token_iat_max(token_trust_policy(trust), now_ms / 1000) + 1;
     token_trust_drop(&trust);
-    return instant;
+    return is_known;
 }
 
 static bool derive_by_jti(struct node *node, const struct admin_request *request, const char *jti,
@@ -146,7 +154,13 @@ void admin_account_revoke(struct node *node, const struct admin_request *request
         return;
     }
     const char *jti = asks.jti;
-    if (asks.before > issued_by_now(node)) {
+    int64_t by_now;
+    bool is_known = issued_by_now(node, &by_now);
+    if (!is_known && (asks.by_now || asks.before > by_now)) {
+        admin_answer_problem(answer, ADMIN_REDIS_UNAVAILABLE, NULL,
+                             "what time it is, Redis says, and it was not reached since the node "
+                             "started; nothing was done");
+    } else if (asks.before > by_now) {
         /* A revocation cannot be taken back: milliseconds for seconds would end the account. */
         admin_answer_problem(
             answer, ADMIN_INSTANT_AHEAD, "issued_before",
@@ -160,7 +174,7 @@ void admin_account_revoke(struct node *node, const struct admin_request *request
     } else {
         asked.operation = jti != NULL ? LEDGER_REVOKE_LINK : LEDGER_REVOKE_BEFORE;
         asked.amount = jti != NULL   ? revoked_until_ms(node, NULL)
-                       : asks.by_now ? issued_by_now(node)
+                       : asks.by_now ? by_now
                                      : (int64_t)asks.before;
         int result = ledger_account_change(node->ledger, &asked, &repeated, &view);
         admin_log_change(request, &asked, jti, result, repeated);

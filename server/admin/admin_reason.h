@@ -9,6 +9,7 @@
 
 /* name, status, Retry-After in seconds (0: none) */
 #define ADMIN_REASONS(X)                                                                           \
+    X(ACCOUNT_BUSY, 503, 1)                                                                        \
     X(ACCOUNT_INVALID, 422, 0)                                                                     \
     X(ACCOUNT_OPEN, 409, 0)                                                                        \
     X(ACCOUNT_UNKNOWN, 404, 0)                                                                     \
@@ -35,6 +36,7 @@
     X(NODE_BUSY, 503, 1)                                                                           \
     X(NODE_STARTING, 503, 1)                                                                       \
     X(NODE_STOPPING, 503, 1)                                                                       \
+    X(OPERATION_OVERTAKEN, 409, 0)                                                                 \
     X(OPERATORS_ONLY, 403, 0)                                                                      \
     X(OUT_OF_BOUNDS, 422, 0)                                                                       \
     X(PARAMETERS_INVALID, 422, 0)                                                                  \

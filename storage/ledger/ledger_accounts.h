@@ -72,8 +72,12 @@ bool ledger_transaction_is_valid(const char *transaction);
  *   -EDOM       ADJUST would take the balance below zero (`view` has it), which `allow_negative`
  *               would permit. Redis decides it, for all nodes, and holds the bytes until the post
  *   -EINVAL     out of bounds; -EOVERFLOW: the total would pass 2^53 - 1
- *   -EAGAIN     Redis cannot be asked now, or this node's journal will never be posted
- *               (LEDGER_REFUSED, LEDGER_FAILED): nothing was journalled, try again
+ *   -EAGAIN     Redis cannot be asked now, is being replayed to, or this node's journal will never
+ *               be posted (LEDGER_REFUSED, LEDGER_FAILED): nothing was journalled, try again
+ *   -EBUSY      another order is about to open the account, or too many orders are under way:
+ *               nothing was journalled, try again
+ *   -ECANCELED  journalled and posted, but a later operation counts: the account (`view` has it) is
+ *               not as the order wanted it
  *   -ENOSPC, -EIO     the journal cannot be written: nothing was acknowledged
  *   -EUSERS, -EDQUOT  accounts_max of the node or of the issuer is reached: no new account is
  *                     opened, and no revocation taken for one that was never opened

@@ -14,8 +14,16 @@
 #include "storage/ledger/journal.h"
 #include "storage/ledger/lane.h"
 #include "storage/ledger/reader.h"
+#include "storage/ledger/redis_table.h"
 
 #define LEDGER_TEXT_MAX 512
+
+/* What Redis answers an order. */
+enum ledger_verdict {
+#define X(name, number) LEDGER_VERDICT_##name = (number),
+    LEDGER_VERDICTS(X)
+#undef X
+};
 
 enum download_flag { DOWNLOAD_QUEUED = 1, DOWNLOAD_CLOSING = 2 };
 
@@ -190,6 +198,10 @@ struct redis;
 /* Opens a connection to the Redis to which the journal was replayed, and tells its run_id: another
  * Redis would deny accounts that exist. 0 or -EAGAIN. */
 int account_redis_open(struct ledger *ledger, struct redis *redis, char run_id[static 64]);
+int account_redis_open_current(struct ledger *ledger, struct redis *redis);
+/* Reads the account from Redis. 0 or -EAGAIN. */
+int account_fetch(struct redis *redis, const struct ledger_account *account,
+                  struct ledger_account_view *view);
 
 /* Notices. The poster's thread alone asks whether some may be sent now, which is not while those
  * before are unanswered, and has notices_post send them; it waits for no answer. */

@@ -48,6 +48,8 @@ struct ledger_account {
      * The next account with records, in the order of their first records; set once, by the writer.
      */
     _Atomic(struct ledger_account *) recorded_next;
+    /* The highest number of its operations in the journal, or given to this node. */
+    _Atomic uint64_t operations;
     bool placed; /* counted among its issuer's accounts; under names->lock */
     /* The segment of the last record, and the sequence before that segment; under names->lock. */
     uint32_t tail_segment;

@@ -142,7 +142,7 @@ struct words {
     char keys[POST_KEYS][LEDGER_KEY_MAX];
     char links[2 * POST_FILES_MAX][LEDGER_KEY_MAX]; /* each followed by its grants */
     size_t links_count;
-    char numbers[7][24], count[24];
+    char numbers[8][24], count[24];
     char files[POST_FILES_MAX][2][24];
     char terms[POST_FILES_MAX][80];
 };
@@ -179,18 +179,23 @@ static void add_terms(const struct post *post, size_t index, struct words *words
 #define ADD_text(name)  redis_add(arguments, name);
 #define ADD_bytes(name) redis_add_bytes(arguments, name, name##_length);
 
-static void add_money(const struct journal_record *money, struct words *words,
+/* `by`: who took it where the record does not say, which is of an older format. */
+static void add_money(const struct journal_record *money, const char *by, struct words *words,
                       struct redis_arguments *arguments)
 {
     char *amount = words->numbers[2], *time_ms = words->numbers[3];
     char *max_bytes = words->numbers[4], *max_conns = words->numbers[5];
+    char *number = words->numbers[7];
     snprintf(amount, sizeof(words->numbers[0]), "%" PRId64, money->amount);
     snprintf(time_ms, sizeof(words->numbers[0]), "%" PRIu64, money->time_ms);
     snprintf(max_bytes, sizeof(words->numbers[0]), "%" PRIu64, money->max_bytes);
     snprintf(max_conns, sizeof(words->numbers[0]), "%" PRIu32, money->max_conns);
+    snprintf(number, sizeof(words->numbers[0]), "%" PRIu64, money->operation_number);
     const char *operation = post_operation_name(money->operation);
     const char *plan = post_plan_name(money->operation, money->plan);
     const char *transaction = money->operation == LEDGER_REVOKE_LINK ? "" : money->transaction;
+    if (money->node[0] != '\0')
+        by = money->node;
     LEDGER_MONEY_ARGUMENTS(ADD)
 }
 
@@ -249,7 +254,7 @@ int post_send(const struct post *post, const struct ledger *ledger,
                  post->account->tag, post->money.transaction);
     add_head(post, ledger, &words, &arguments);
     if (post->is_money)
-        add_money(&post->money, &words, &arguments);
+        add_money(&post->money, ledger->options.node, &words, &arguments);
     else
         add_files(post, &words, &arguments);
     return redis->send(redis->self, arguments.count, arguments.text, arguments.lengths, done, NULL,

@@ -9,7 +9,7 @@
 #define TOLLGATE_STORAGE_LEDGER_REDIS_TABLE_H
 
 /* Moves where a library of the older version would answer otherwise. */
-#define LEDGER_FUNCTIONS_FORMAT 7
+#define LEDGER_FUNCTIONS_FORMAT 8
 
 /* 2^53 - 1: what a Lua number holds exactly. */
 #define LEDGER_NUMBER_MAX       9007199254740991
@@ -26,6 +26,17 @@
     X(NOT_BEGUN, 7)        /* RESUMING, and no use is open */                                      \
     X(ACCOUNT_BYTES_UP, 8) /* the account's max_bytes does not cover what is needed */             \
     X(OUTDATED, 9)         /* a later process of the instance has asked or posted */
+
+/* What an order is answered: whether it may be journalled. */
+#define LEDGER_VERDICTS(X)                                                                         \
+    X(TAKEN, 0)        /* it may, with the number that was given to it */                          \
+    X(KNOWN, 1)        /* its transaction counts already */                                        \
+    X(CONTRADICTED, 2) /* its transaction's id was used with another content */                    \
+    X(OPEN, 3)         /* the account is open already */                                           \
+    X(NOT_OPEN, 4)     /* the account is not open */                                               \
+    X(TOO_LITTLE, 5)   /* the balance would fall below zero */                                     \
+    X(TOO_LARGE, 6)    /* the balance would pass 2^53 - 1 */                                       \
+    X(BUSY, 7)         /* another order is about to open the account, or too many are under way */
 
 /* How far a response is for which a grant is asked. */
 #define LEDGER_STAGES(X)                                                                           \
@@ -102,7 +113,9 @@
     X(time_ms, text)                                                                               \
     X(transaction, text) /* empty: none */                                                         \
     X(max_bytes, text)                                                                             \
-    X(max_conns, text)
+    X(max_conns, text)                                                                             \
+    X(number, text) /* 0: of a journal that has none */                                            \
+    X(by, text)     /* the node that took it, by whose name ties go */
 
 /* tollgate_name */
 #define LEDGER_NAME_KEYS(X)      X(name)
@@ -123,12 +136,18 @@
     X(number, text)                                                                                \
     X(records, text)
 
-/* tollgate_hold */
-#define LEDGER_HOLD_KEYS(X) X(account)
-#define LEDGER_HOLD_ARGUMENTS(X)                                                                   \
-    X(transaction, text)                                                                           \
+/* tollgate_order */
+#define LEDGER_ORDER_KEYS(X)                                                                       \
+    X(account)                                                                                     \
+    X(transactions)
+#define LEDGER_ORDER_ARGUMENTS(X)                                                                  \
+    X(operation, text)                                                                             \
     X(amount, text)                                                                                \
-    X(lasts, text) /* ms */
+    X(plan, text)                                                                                  \
+    X(transaction, text)    /* empty: none */                                                      \
+    X(least, text)          /* above all numbers in the node's own journal */                      \
+    X(allow_negative, text) /* 1: the balance may fall below zero */                               \
+    X(lasts, text)          /* ms, of what is kept until the post */
 
 /* tollgate_usage */
 #define LEDGER_USAGE_KEYS(X) X(day)

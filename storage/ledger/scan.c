@@ -107,6 +107,9 @@ static int verify_record(struct scan *scan, const struct journal_entry *entry)
     int result = record->type == JOURNAL_USAGE ? verify_usage(scan, record) : 0;
     if (result == 0)
         names_note(entry->account, scan->reader.segment, record->sequence);
+    if (record->type == JOURNAL_MONEY &&
+        record->operation_number > atomic_load(&entry->account->operations))
+        atomic_store(&entry->account->operations, record->operation_number);
     return result;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An order's way through a node: that of ledger_account_change (storage/ledger/accounts.c), which
+ * An order's way through a node: that of ledger_account_change (storage/ledger/orders.c), which
  * blocks and so cannot run here; the journal, the poster and Redis' functions are the real ones. A
  * try may end without an answer, with its node; then the shop tries again.
  */
@@ -95,6 +95,13 @@ static void attempt_end(struct attempt *attempt, bool is_done, const char *what)
 
 /* ---- what Redis is asked ---- */
 
+static const char *plan_word(const struct attempt *attempt)
+{
+    const struct order *order = attempt->order;
+    bool is_prepaid = attempt->sim->accounts[order->account].is_prepaid;
+    return post_plan_name(order->operation, is_prepaid ? LEDGER_PREPAID : LEDGER_POSTPAID);
+}
+
 static void took(struct attempt *attempt, const redisReply *reply)
 {
     attempt->owed--;
@@ -112,25 +119,35 @@ static void take_info(void *context, const redisReply *reply)
                                 run_id);
 }
 
+static void take_verdict(void *context, const redisReply *reply)
+{
+    struct attempt *attempt = context;
+    took(attempt, reply);
+    if (attempt->is_lost)
+        return;
+    attempt->verdict = (enum ledger_verdict)reply->element[0]->integer;
+    attempt->number = (uint64_t)reply->element[1]->integer;
+}
+
 static void take_transaction(void *context, const redisReply *reply)
 {
     struct attempt *attempt = context;
+    const struct order *order = attempt->order;
+    char content[96];
     took(attempt, reply);
-    attempt->is_known = reply != NULL && reply->type == REDIS_REPLY_STRING;
+    int length = snprintf(content, sizeof(content), "%s %" PRId64 " %s ",
+                          post_operation_name(order->operation), order->amount, plan_word(attempt));
+    attempt->is_known = reply != NULL && reply->type == REDIS_REPLY_STRING &&
+                        strncmp(reply->str, content, (size_t)length) == 0;
 }
 
-static void take_plan(void *context, const redisReply *reply)
+static void take_status(void *context, const redisReply *reply)
 {
     struct attempt *attempt = context;
+    bool suspends = attempt->order->operation == LEDGER_SUSPEND;
     took(attempt, reply);
-    attempt->exists = reply != NULL && reply->type == REDIS_REPLY_STRING;
-}
-
-static void take_hold(void *context, const redisReply *reply)
-{
-    struct attempt *attempt = context;
-    took(attempt, reply);
-    attempt->is_held = reply != NULL && reply->type == REDIS_REPLY_INTEGER && reply->integer == 1;
+    attempt->is_in_force = reply != NULL && reply->type == REDIS_REPLY_STRING &&
+                           strcmp(reply->str, suspends ? "suspended" : "active") == 0;
 }
 
 static void send(struct attempt *attempt, int count, const char *const words[],
@@ -147,25 +164,44 @@ static void send(struct attempt *attempt, int count, const char *const words[],
         attempt->is_lost = true;
 }
 
-/* Asks who Redis is, whether it knows the transaction, and whether the account is open; behind
- * them, where bytes are to be taken away, for a hold. */
-static void ask(struct attempt *attempt, bool with_hold)
+static const char *const info[] = {"INFO"};
+
+/* Asks who Redis is, and whether the order may be journalled. */
+static void ask_verdict(struct attempt *attempt)
 {
     const struct order *order = attempt->order;
     const struct sim_account *account = &attempt->sim->accounts[order->account];
-    char amount[24];
-    snprintf(amount, sizeof(amount), "%" PRId64, -order->amount);
-    const char *const info[] = {"INFO"};
+    char amount[24], least[24];
+    snprintf(amount, sizeof(amount), "%" PRId64, order->amount);
+    snprintf(least, sizeof(least), "%" PRIu64, atomic_load(&attempt->account->operations) + 1);
+    const char *const words[] = {"FCALL",
+                                 "tollgate_order",
+                                 "2",
+                                 account->key,
+                                 account->transactions_key,
+                                 post_operation_name(order->operation),
+                                 amount,
+                                 plan_word(attempt),
+                                 order->transaction,
+                                 least,
+                                 "0",
+                                 "60000"};
+    attempt->is_lost = false;
+    send(attempt, 1, info, take_info);
+    send(attempt, sizeof(words) / sizeof(words[0]), words, take_verdict);
+}
+
+/* Asks who Redis is, and what the order came to. */
+static void ask_outcome(struct attempt *attempt)
+{
+    const struct order *order = attempt->order;
+    const struct sim_account *account = &attempt->sim->accounts[order->account];
     const char *const transaction[] = {"HGET", account->transactions_key, order->transaction};
-    const char *const plan[] = {"HGET", account->key, "plan"};
-    const char *const hold[] = {"FCALL", "tollgate_hold", "1", account->key, order->transaction,
-                                amount,  "60000"};
-    attempt->is_lost = attempt->is_known = attempt->is_held = false;
+    const char *const status[] = {"HGET", account->key, "status"};
+    attempt->is_lost = attempt->is_known = attempt->is_in_force = false;
     send(attempt, 1, info, take_info);
     send(attempt, 3, transaction, take_transaction);
-    send(attempt, 3, plan, take_plan);
-    if (with_hold)
-        send(attempt, 7, hold, take_hold);
+    send(attempt, 3, status, take_status);
 }
 
 /* ---- its way ---- */
@@ -186,6 +222,7 @@ static void journal(struct attempt *attempt)
     if (order->operation != LEDGER_OPEN)
         attempt->money.record.plan = LEDGER_PREPAID;
     attempt->money.record.amount = order->amount;
+    attempt->money.record.operation_number = attempt->number;
     if (order->operation == LEDGER_REVOKE_LINK)
         for (size_t i = 0; i < LEDGER_LINK_ID_BYTES; i++)
             snprintf(attempt->money.record.transaction + 2 * i, 3, "%02x",
@@ -199,28 +236,65 @@ static void journal(struct attempt *attempt)
 
 static void on_asked(struct attempt *attempt)
 {
-    const struct order *order = attempt->order;
-    if (attempt->is_lost || !attempt->is_current)
+    if (attempt->is_lost || !attempt->is_current) {
         attempt_end(attempt, false, "Redis cannot be asked");
-    else if (attempt->is_known)
+        return;
+    }
+    switch (attempt->verdict) {
+    case LEDGER_VERDICT_TAKEN:
+        if (attempt->number > atomic_load(&attempt->account->operations))
+            atomic_store(&attempt->account->operations, attempt->number);
+        journal(attempt);
+        break;
+    case LEDGER_VERDICT_KNOWN:
         attempt_end(attempt, true, "was done before");
-    else if ((order->operation == LEDGER_OPEN) == attempt->exists)
-        attempt_end(attempt, false, attempt->exists ? "is open already" : "is not open");
-    else if (order->amount < 0 && !attempt->is_held) {
+        break;
+    case LEDGER_VERDICT_TOO_LITTLE:
         attempt->order->is_refused = true;
         attempt_end(attempt, false, "the balance is too low");
-    } else
-        journal(attempt);
+        break;
+    case LEDGER_VERDICT_CONTRADICTED:
+        sim_break(attempt->sim, SIM_PROMISE_money_kept, "%s is known with another content",
+                  attempt->order->transaction);
+        break;
+    case LEDGER_VERDICT_OPEN:
+    case LEDGER_VERDICT_NOT_OPEN:
+    case LEDGER_VERDICT_TOO_LARGE:
+    case LEDGER_VERDICT_BUSY:
+        attempt_end(attempt, false, "Redis does not take it now");
+        break;
+    }
 }
 
 static void on_told(struct attempt *attempt)
 {
+    enum ledger_operation operation = attempt->order->operation;
+    bool changes_status = operation == LEDGER_SUSPEND || operation == LEDGER_ACTIVATE;
     if (attempt->is_lost || !attempt->is_current)
         attempt_end(attempt, false, "is durable, and Redis cannot be asked");
     else if (order_moves_money(attempt->order) && !attempt->is_known)
         attempt_end(attempt, false, "is posted, and not there");
+    else if (changes_status && !attempt->is_in_force)
+        attempt_end(attempt, false, "is posted, and a later order counts");
     else
         attempt_end(attempt, true, "is done");
+}
+
+/* Whether Redis has lost data that it did not get again from all nodes. */
+static bool lacks_data(struct sim *sim)
+{
+    for (unsigned i = 0; i < SIM_NODES && sim->has_lost_data; i++) {
+        const struct sim_node *node = &sim->nodes[i];
+        if (node->is_retired || node->is_kept_out)
+            continue;
+        if (!node->is_up || ledger_state(node->ledger) != LEDGER_READY ||
+            ledger_posted(node->ledger) < atomic_load(&node->ledger->journal.durable_records))
+            return true;
+        for (unsigned j = 0; j < SIM_ACCOUNTS; j++)
+            if (watch_lacks(sim, node->ledger->instance, j))
+                return true;
+    }
+    return false;
 }
 
 static bool is_posted(const struct attempt *attempt)
@@ -250,9 +324,12 @@ static void poll(void *object, uint64_t number)
             attempt_end(attempt, false, "what was journalled before is not posted in time");
         } else if (attempt->order->operation == LEDGER_REVOKE_LINK) {
             journal(attempt);
+        } else if (!order_moves_money(attempt->order) && lacks_data(sim)) {
+            /* Another node's journal may hold a later order than Redis knows of. */
+            attempt_end(attempt, false, "Redis lost data, and lacks some still");
         } else if (is_posted(attempt) && is_open) {
             attempt->stage = STAGE_ASKED;
-            ask(attempt, attempt->order->amount < 0);
+            ask_verdict(attempt);
         }
         break;
     case STAGE_ASKED:
@@ -276,7 +353,7 @@ static void poll(void *object, uint64_t number)
             attempt_end(attempt, true, "is done");
         else if (is_posted(attempt) && is_open) {
             attempt->stage = STAGE_TOLD;
-            ask(attempt, false);
+            ask_outcome(attempt);
         }
         break;
     case STAGE_TOLD:

@@ -109,7 +109,6 @@ void plan_make(struct sim *sim)
     sim->has_funds = random_happens(&random, 1, 2);
     sim->may_lose_redis = random_happens(&random, 1, 2);
     bool has_clocks = random_happens(&random, 1, 2);
-    sim->has_status_operations = !has_clocks || !sim->is_known_off[SIM_KNOWN_clock_order];
     make_accounts(sim, &random);
     uint64_t begin_us = sim->schedule.now_us + SIM_SECOND;
     for (unsigned i = 0; i < SIM_DURATION_S * REQUESTS_PER_S; i++)

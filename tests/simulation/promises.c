@@ -141,6 +141,14 @@ uint64_t watch_most(const struct sim *sim, const char *instance, unsigned accoun
     return 0;
 }
 
+bool watch_lacks(struct sim *sim, const char *instance, unsigned account)
+{
+    char field[INSTANCE_LENGTH + 3];
+    snprintf(field, sizeof(field), "w:%s", instance);
+    return (uint64_t)redis_number(sim, sim->accounts[account].key, field) <
+           watch_most(sim, instance, account);
+}
+
 /* Adds up what Redis takes from each node; `files` are the arguments of a post of usage behind the
  * first ones: file, bytes, responses, terms of each. */
 static void add_posted(struct sim *sim, unsigned account, const char *instance, int count,

@@ -34,7 +34,10 @@ struct attempt {
     struct ledger_account *account; /* holds */
     struct money money;
     unsigned owed; /* answers of Redis */
-    bool is_lost, is_current, is_known, exists, is_held;
+    bool is_lost, is_current;
+    enum ledger_verdict verdict;
+    uint64_t number;            /* of the operation */
+    bool is_known, is_in_force; /* once it was posted */
     struct timer poll;
 };
 

@@ -293,7 +293,6 @@ struct sim_plan {
 /* A run's options. Known faults of the ledger, each with a switch that turns off what leads to it. */
 #define SIM_KNOWN(X)                                                                               \
     X(funds_leak, "funds stay reserved after an answer, or a release, was lost")                   \
-    X(clock_order, "suspend and activate are ordered by the nodes' clocks")                        \
     X(expired_funds, "what a slow client or poster holds for twice the validity is lent again")    \
     X(overspent_after_loss, "an account is overspent after Redis lost data")
 
@@ -316,8 +315,7 @@ struct sim {
     struct schedule schedule;
     struct sim_plan plan;
     bool is_known_off[SIM_KNOWN_COUNT];
-    bool has_funds;             /* accounts with a bound; see plan.c for what that leaves out */
-    bool has_status_operations; /* the shop suspends and activates */
+    bool has_funds;      /* accounts with a bound; see plan.c for what that leaves out */
     bool may_lose_redis; /* Redis loses data in this seed, or else a journal does: never both */
     bool has_lost_data;  /* Redis */
     bool is_emptied;     /* it lost them while it ran, which no node sees at once */
@@ -443,6 +441,8 @@ void watch_looked(struct sim *sim, enum sim_promise promise);
 void watch_lost_data(struct sim *sim);
 /* How many records of an account Redis ever had of this instance. */
 uint64_t watch_most(const struct sim *sim, const char *instance, unsigned account);
+/* Whether it has fewer now. */
+bool watch_lacks(struct sim *sim, const char *instance, unsigned account);
 void watch_tick(struct sim *sim);
 bool watch_is_at_rest(const struct sim *sim);
 void watch_rest(struct sim *sim);

@@ -349,20 +349,39 @@ static void post_money(struct world *world, struct call *call)
     number(world, call, ONE_OF(world, 0, 0, 4));
     if (strcmp(operation, "limit") == 0 && world_chance(world, 4))
         call_replace(call, call->count - 1 - (int)pick(world, 2), world_junk(world));
+    number(world, call, world_chance(world, 20) ? 0 : (int64_t)world_random(world, 2000));
+    if (world_random(world, 200) == 0)
+        call_text(call, world_junk(world));
+    else
+        call_format(call, "node-%u", pick(world, 3));
 }
 
-static void hold(struct world *world, struct call *call)
+/* What a node asks before it journals an operation. */
+static void order(struct world *world, struct call *call)
 {
+    static const char *const operations[] = {"open",    "open",     "top_up", "adjust", "adjust",
+                                             "suspend", "activate", "limit",  "pay"};
     /* Now and then so many that no more are taken. */
     bool storm = world->calls % 10000 > 9000;
     unsigned of = storm ? 1 : account(world);
-    begin(call, "tollgate_hold", 1);
+    const char *operation = storm ? "adjust" : operations[pick(world, 9)];
+    begin(call, "tollgate_order", 2);
     account_key(call, of, "account");
+    account_key(call, of, "transactions");
+    call_text(call, operation);
+    number(world, call,
+           storm                              ? -1
+           : strcmp(operation, "adjust") == 0 ? -ONE_OF(world, 1, 1000, 1000000, 9007199254740991)
+                                              : ONE_OF(world, 0, 1000, 1000000, 9007199254740991));
+    call_text(call, strcmp(operation, "open") != 0 ? "-"
+                    : world_chance(world, 30)      ? "postpaid"
+                                                   : "prepaid");
     if (world_random(world, 200) == 0)
         call_text(call, "tr ans");
     else
         call_format(call, "t:%" PRIu64, world_random(world, 2000));
-    number(world, call, storm ? 1 : ONE_OF(world, 1, 1000, 1000000, 9007199254740991));
+    number(world, call, ONE_OF(world, 1, 1, 1, 100));
+    number(world, call, storm ? 0 : ONE_OF(world, 0, 0, 1));
     number(world, call, storm ? 86400000 : ONE_OF(world, 1, 1000, 60000));
 }
 
@@ -435,7 +454,7 @@ void world_call(struct world *world, struct call *call)
     world->calls++;
     call_begin(call);
     if (storm && which < 50)
-        hold(world, call);
+        order(world, call);
     else if (which < 32)
         admit(world, call);
     else if (which < 47)
@@ -445,7 +464,7 @@ void world_call(struct world *world, struct call *call)
     else if (which < 67)
         release(world, call);
     else if (which < 71)
-        hold(world, call);
+        order(world, call);
     else if (which < 72)
         name(world, call);
     else if (which < 78)

@@ -28,17 +28,18 @@ static unsigned pick(struct world *world, unsigned below)
 static void field(struct world *world, struct call *call)
 {
     static const char *const fields[] = {
-        "status",    "plan",      "balance",   "reserved", "used",     "revision",
-        "conflicts", "rate",      "max_bytes", "opened",   "holds",    "revoked_before",
-        "status_at", "limits_at", "revoked",   "bytes",    "instance", "until",
-        "records",   "node-1",    "t:7",       "",         "max_conns"};
-    unsigned which = pick(world, 31);
-    if (which < 23)
+        "status",    "plan",      "balance",   "reserved", "used",      "revision",
+        "conflicts", "rate",      "max_bytes", "opened",   "holds",     "revoked_before",
+        "status_at", "limits_at", "revoked",   "bytes",    "instance",  "until",
+        "records",   "node-1",    "t:7",       "",         "max_conns", "operations",
+        "opening"};
+    unsigned which = pick(world, 33);
+    if (which < 25)
         call_text(call, fields[which]);
-    else if (which < 25)
+    else if (which < 27)
         call_format(call, "w:%032x", 16 + pick(world, 3));
     else
-        world_file(world, call, 12, which < 27 ? "b:" : which < 29 ? "r:" : "p:");
+        world_file(world, call, 12, which < 29 ? "b:" : which < 31 ? "r:" : "p:");
 }
 
 static void value(struct world *world, struct call *call)
@@ -249,9 +250,10 @@ static void poisonable(struct world *world, const char *key, char *out, size_t s
 {
     static const char *const account[] = {"balance",   "reserved",       "used",      "revision",
                                           "rate",      "max_bytes",      "max_conns", "holds",
-                                          "conflicts", "revoked_before", "limits_at", "status_at"};
+                                          "conflicts", "revoked_before", "limits_at", "status_at",
+                                          "opened",    "operations"};
     static const char *const others[] = {"until", "records", "number"};
-    unsigned number = pick(world, 13);
+    unsigned number = pick(world, 15);
     if (strstr(key, "grants") != NULL)
         snprintf(out, size, "%032x", 16 + number % 3);
     else if (strstr(key, ":link:") != NULL)
@@ -262,7 +264,7 @@ static void poisonable(struct world *world, const char *key, char *out, size_t s
         snprintf(out, size, "%s", PICK(world, others));
     else if (world_chance(world, 20))
         snprintf(out, size, "holds");
-    else if (number == 12)
+    else if (number == 14)
         snprintf(out, size, "%c:%032x", world_chance(world, 50) ? 'w' : 'l', 16 + pick(world, 3));
     else
         snprintf(out, size, "%s", account[number]);

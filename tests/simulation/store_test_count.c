@@ -28,6 +28,16 @@ static const char *admission(long long number)
     return "another admission";
 }
 
+static const char *verdict(long long number)
+{
+#define X(name, code)                                                                              \
+    if (number == (code))                                                                          \
+        return #name;
+    LEDGER_VERDICTS(X)
+#undef X
+    return "another verdict";
+}
+
 static bool is_function(const struct call *call, const char *name)
 {
     return call->count > 1 && strcasecmp(call->words[0], "FCALL") == 0 &&
@@ -72,6 +82,8 @@ static void array_kind(const struct call *call, const redisReply *reply, char *o
                                                    : "posted");
     else if (is_function(call, "tollgate_lease"))
         snprintf(out, size, "%lld", first->integer);
+    else if (is_function(call, "tollgate_order"))
+        snprintf(out, size, "%s", verdict(first->integer));
     else if (is_function(call, "tollgate_usage"))
         snprintf(out, size, "%s, %s", strcmp(first->str, "0") == 0 ? "end" : "more",
                  reply->elements > 1 ? "files" : "no file");

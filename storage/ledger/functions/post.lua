@@ -12,7 +12,8 @@ local function post(keys, args)
         refuse('to is less than from')
     end
     local f = redis.call('HMGET', keys[POST_KEYS.account], 'w:' .. instance, 'plan', 'status', 'opened', 'balance',
-        'used', 'reserved', 'status_at', 'revision', 'conflicts', 'limits_at', 'revoked_before', 'l:' .. instance)
+        'used', 'reserved', 'status_at', 'revision', 'conflicts', 'limits_at', 'revoked_before', 'l:' .. instance,
+        'operations')
     local known = stored(f[13], 'lease')
     if known > lease then
         return {2, known, 0, 0}
@@ -21,11 +22,11 @@ local function post(keys, args)
     if watermark + 1 ~= from then
         return {1, watermark, 0, 0}
     end
-    local account = {plan = f[2], status = f[3], opened = f[4], balance = stored(f[5], 'balance'),
+    local account = {plan = f[2], status = f[3], opened = rank_of(f[4], 'opened'), balance = stored(f[5], 'balance'),
         used = stored(f[6], 'used'), reserved = stored(f[7], 'reserved'),
-        status_at = stored(f[8], 'status_at'), revision = stored(f[9], 'revision'),
-        conflicts = stored(f[10], 'conflicts'), limits_at = stored(f[11], 'limits_at'),
-        revoked_before = stored(f[12], 'revoked_before')}
+        status_at = rank_of(f[8], 'status_at'), revision = stored(f[9], 'revision'),
+        conflicts = stored(f[10], 'conflicts'), limits_at = rank_of(f[11], 'limits_at'),
+        revoked_before = stored(f[12], 'revoked_before'), operations = stored(f[14], 'operations')}
     local balance, prepaid = account.balance, false
     if args[POST.kind] == 'usage' then
         balance, prepaid = post_usage(keys, args, account, lease, to)

@@ -1,6 +1,3 @@
-local OPERATIONS = {open = true, top_up = true, suspend = true, activate = true, adjust = true,
-    revoke_link = true, revoke_before = true, limit = true}
-
 -- Has the nodes that hold grants of the account ask again. On a cluster a message reaches all of
 -- its servers. A user who may not publish is not a reason to fail: everything is written by then,
 -- and the nodes report that they cannot hear.
@@ -9,14 +6,11 @@ local function announce(key, revision)
 end
 
 -- The earliest opening decides the plan, whichever node's journal brings it first.
-local function open_fields(account, set, plan, time, transaction)
-    local opened = text(time) .. ' ' .. transaction
-    local known, id = string.match(account.opened or '', '^(%d+) (.*)$')
-    known = known and number_of(known)
-    if known and (known < time or (known == time and id <= transaction)) then
+local function open_fields(account, set, plan, rank, transaction)
+    if account.opened and rank_compare(rank, account.opened) >= 0 then
         return
     end
-    set.opened, set.plan = opened, plan
+    set.opened, set.plan = rank_text(rank) .. ' ' .. transaction, plan
     if account.plan ~= 'postpaid' and plan == 'postpaid' then
         set.balance = set.balance + account.used
     elseif account.plan == 'postpaid' and plan == 'prepaid' then
@@ -29,79 +23,56 @@ end
 
 -- Posts an operation that moves no money. Behind POST_KEYS stands the link of revoke_link, whose
 -- amount is when its state may go (ms). The amount of revoke_before is in seconds; that of limit is the rate,
--- followed by max_bytes and max_conns.
-local function post_control(keys, args, account, operation, amount, time, set)
+-- followed by max_bytes and max_conns. Each of them has the same effect whatever was posted before it:
+-- revocations only add up, and of the others the one with the highest rank counts.
+local function post_control(keys, args, account, of, rank, set)
+    local operation = of.operation
     if operation == 'revoke_link' then
         local link = keys[POST_KEYS_COUNT + 1]
-        if not link or amount < 0 then
+        if not link or of.amount < 0 then
             refuse('revoke_link: a key and a time expected')
         end
-        redis.call('HSET', link, 'revoked', text(time))
-        keep_until(link, amount)
+        local revoked = redis.call('HGET', link, 'revoked')
+        redis.call('HSET', link, 'revoked',
+            text(revoked and math.min(stored(revoked, 'revoked'), rank.time) or rank.time))
+        keep_until(link, of.amount)
     elseif operation == 'revoke_before' then
-        set.revoked_before = math.max(account.revoked_before, amount)
-    elseif operation == 'limit' and time >= account.limits_at then
-        set.rate, set.max_bytes, set.max_conns = amount, integer(args, MONEY.max_bytes, 'max_bytes', 0),
+        set.revoked_before = math.max(account.revoked_before, of.amount)
+    elseif operation == 'limit' then
+        local max_bytes, max_conns = integer(args, MONEY.max_bytes, 'max_bytes', 0),
             integer(args, MONEY.max_conns, 'max_conns', 0)
-        set.limits_at = time
-    elseif (operation == 'suspend' or operation == 'activate') and time >= account.status_at then
+        if not account.limits_at or rank_compare(rank, account.limits_at) >= 0 then
+            set.rate, set.max_bytes, set.max_conns = of.amount, max_bytes, max_conns
+            set.limits_at = rank_text(rank)
+        end
+    elseif not account.status_at or rank_compare(rank, account.status_at) >= 0 then
         set.status = operation == 'suspend' and 'suspended' or 'active'
-        set.status_at = time
+        set.status_at = rank_text(rank)
     end
     set.revision = account.revision + 1
 end
 
--- The bytes that an adjustment takes away are held from the moment it is allowed until it is
--- posted, so that two that come at once are not both allowed on the same balance. `holds` of the
--- account has "transaction amount until_ms;" for each. A node that died before it journalled leaves
--- its hold until that ends. The post of an adjustment asks for nothing: what was allowed and
--- journalled counts, whichever order journals are replayed in.
-local HOLDS_MAX = 100
-
--- The holds of other transactions: their text, their sum, how many; and the bytes held for
--- `transaction`.
-local function holds_beside(value, transaction, now)
-    local others, sum, count, own = '', 0, 0, 0
-    for id, amount, till in string.gmatch(value or '', '([^ ;]+) (%d+) (%d+);') do
-        local bytes = stored(amount, 'hold')
-        if stored(till, 'hold') > now then
-            if id == transaction then
-                own = bytes
-            else
-                others, sum, count = others .. id .. ' ' .. amount .. ' ' .. till .. ';', sum + bytes, count + 1
-            end
+-- Adds the transaction's money to the balance, unless it counts already. Of two with the same id and
+-- another content the one with the lower rank counts, and people are told. Returns what to store of
+-- the transaction; nil where it does not count, because it would pass the bounds.
+local function count_money(account, set, of, rank, known)
+    local counted, conflict, bytes = of, false, of.bytes
+    if known and known.rank then
+        conflict = known.conflict or known.content ~= of.content
+        if rank_compare(rank, known.rank) >= 0 then
+            counted, rank = known, known.rank
         end
+        bytes = counted.bytes - known.bytes
     end
-    return others, sum, count, own
-end
-
-local function holds_write(key, value)
-    if value == '' then
-        redis.call('HDEL', key, 'holds')
-    else
-        redis.call('HSET', key, 'holds', value)
+    local balance = set.balance + bytes
+    if balance > MAX or balance < -MAX then
+        return nil
     end
-end
-
--- Takes HOLD_KEYS and HOLD: the amount is what an adjustment takes away. Returns 1: held; 0: the
--- balance would fall below zero; -1: too many holds, ask again.
-local function hold(keys, args)
-    arity(keys, args, HOLD_KEYS_COUNT, HOLD_COUNT, HOLD_COUNT)
-    local key = keys[HOLD_KEYS.account]
-    local transaction = match(args, HOLD.transaction, 'transaction', '^[A-Za-z0-9._:%-]+$', 64)
-    local amount = integer(args, HOLD.amount, 'amount', 1)
-    local lasts = integer(args, HOLD.lasts, 'hold', 1, 86400000)
-    local f, now = redis.call('HMGET', key, 'balance', 'holds'), now_ms()
-    local balance = stored(f[1], 'balance')
-    local others, sum, count, own = holds_beside(f[2], transaction, now)
-    amount = math.max(amount, own) -- the id used twice at once: either may be the one that counts
-    if balance - sum - amount < 0 then
-        return 0
-    elseif count >= HOLDS_MAX then
-        return -1
+    if conflict and not known.conflict then
+        set.conflicts = account.conflicts + 1
     end
-    holds_write(key, others .. transaction .. ' ' .. text(amount) .. ' ' .. text(now + lasts) .. ';')
-    return 1
+    set.balance = balance
+    return counted.content .. ' ' .. rank_text(rank) .. (conflict and ' conflict' or '')
 end
 
 -- Takes POST_KEYS and, for revoke_link, the link; and MONEY.
@@ -110,50 +81,38 @@ local function post_money(keys, args, account, to)
         refuse('money: wrong number of keys or arguments')
     end
     local account_key, transactions = keys[POST_KEYS.account], keys[POST_KEYS.entries]
-    local operation, plan = args[MONEY.operation], args[MONEY.plan]
-    local amount, time = integer(args, MONEY.amount, 'amount', -MAX), integer(args, MONEY.time_ms, 'time', 0)
-    local transaction = match(args, MONEY.transaction, 'transaction', '^[A-Za-z0-9._:%-]*$', 64)
-    if not OPERATIONS[operation] then
-        refuse('operation is unknown')
+    local of = operation_of(args, MONEY)
+    local rank = {number = integer(args, MONEY.number, 'number', 0),
+        time = integer(args, MONEY.time_ms, 'time', 0), node = match(args, MONEY.by, 'node', '^[a-z0-9%-]+$', 32)}
+    local set = {balance = account.balance}
+    local known = of.transaction ~= '' and transaction_of(redis.call('HGET', transactions, of.transaction))
+    local held = of.operation == 'adjust' and redis.call('HGET', account_key, 'holds')
+    local holds = held and holds_beside(held, of.transaction, now_ms())
+    if of.operation == 'open' then
+        open_fields(account, set, of.plan, rank, of.transaction)
     end
-    if plan ~= 'prepaid' and plan ~= 'postpaid' and not (plan == '-' and operation ~= 'open') then
-        refuse('plan is unknown')
+    local counted = count_money(account, set, of, rank, known)
+    if not counted then
+        set = {conflicts = account.conflicts + 1}
     end
-    local is_money = operation == 'open' or operation == 'top_up' or operation == 'adjust'
-    local set = {balance = account.balance + (is_money and amount or 0)}
-    local watermark = 'w:' .. args[POST.instance]
-    local content = operation .. ' ' .. text(amount) .. ' ' .. plan
-    local known = transaction ~= '' and redis.call('HGET', transactions, transaction)
-    local held = operation == 'adjust' and redis.call('HGET', account_key, 'holds')
-    local holds = held and holds_beside(held, transaction, now_ms())
-    if operation == 'open' then
-        open_fields(account, set, plan, time, transaction)
+    if not MONEY_OPERATIONS[of.operation] then
+        post_control(keys, args, account, of, rank, set)
     end
-    if known or set.balance > MAX or set.balance < -MAX then
-        -- A transaction never counts twice, and one that contradicts an earlier one, or would pass
-        -- the bounds, is counted as a conflict for people to look at.
-        if known ~= content then
-            redis.call('HSET', account_key, 'conflicts', text(account.conflicts + 1))
-        end
-        if held then
-            holds_write(account_key, holds)
-        end
-        redis.call('HSET', account_key, watermark, text(to))
-        return
-    end
-    if not is_money then
-        post_control(keys, args, account, operation, amount, time, set)
-    end
+    -- from here on only writes
     for field, value in pairs(set) do
         redis.call('HSET', account_key, field, type(value) == 'number' and text(value) or value)
     end
     if held then
         holds_write(account_key, holds)
     end
-    if transaction ~= '' then
-        redis.call('HSET', transactions, transaction, content)
+    if of.operation == 'open' then
+        redis.call('HDEL', account_key, 'opening')
     end
-    redis.call('HSET', account_key, watermark, text(to))
+    if of.transaction ~= '' and counted then
+        redis.call('HSET', transactions, of.transaction, counted)
+    end
+    redis.call('HSET', account_key, 'operations', text(math.max(account.operations, rank.number)),
+        'w:' .. args[POST.instance], text(to))
     if set.revision then
         announce(account_key, set.revision)
     end

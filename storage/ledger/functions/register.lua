@@ -2,7 +2,7 @@ redis.register_function('tollgate_admit', function(keys, args) return judge(keys
 redis.register_function('tollgate_judge', function(keys, args) return judge(keys, args, false) end)
 redis.register_function('tollgate_release', release)
 redis.register_function('tollgate_post', post)
-redis.register_function('tollgate_hold', hold)
+redis.register_function('tollgate_order', order)
 redis.register_function('tollgate_name', name)
 redis.register_function('tollgate_lease', lease)
 redis.register_function('tollgate_lease_release', lease_release)

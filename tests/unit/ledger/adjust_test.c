@@ -97,21 +97,33 @@ Test(ledger_adjust, counts_what_was_delivered)
     cr_assert_eq(balance_of("ben"), 0);
 }
 
-#define HOLD "FCALL tollgate_hold 1 tg:{shop/%s}:account %s %d %d"
+/* Another node asks for bytes, which Redis keeps for it for this long. Returns the verdict. */
+static int64_t ask_to_take(const char *account, const char *transaction, int bytes, int lasts_ms)
+{
+    redisReply *reply = fixture_redis(
+        &fx,
+        "FCALL tollgate_order 2 tg:{shop/%s}:account tg:{shop/%s}:transactions adjust "
+        "%d - %s 1 0 %d",
+        account, account, -bytes, transaction, lasts_ms);
+    cr_assert(reply->type == REDIS_REPLY_ARRAY && reply->elements == 2, "%s", reply->str);
+    int64_t verdict = reply->element[0]->integer;
+    freeReplyObject(reply);
+    return verdict;
+}
 
 Test(ledger_adjust, leaves_what_another_node_is_about_to_take)
 {
     cr_assert_eq(fixture_change(&fx, LEDGER_OPEN, "cat", 100, "open", NULL), 0);
-    cr_assert_eq(fixture_redis_integer(&fx, HOLD, "cat", "theirs", 60, 60000), 1);
+    cr_assert_eq(ask_to_take("cat", "theirs", 60, 60000), LEDGER_VERDICT_TAKEN);
     cr_assert_eq(fixture_change(&fx, LEDGER_ADJUST, "cat", -41, "a", NULL), -EDOM);
     cr_assert_eq(fixture_change(&fx, LEDGER_ADJUST, "cat", -40, "a", NULL), 0);
-    /* Our own hold ended with its post. Theirs still stands, and they may ask for it again. */
-    cr_assert_eq(fixture_redis_integer(&fx, HOLD, "cat", "more", 1, 60000), 0);
-    cr_assert_eq(fixture_redis_integer(&fx, HOLD, "cat", "theirs", 60, 60000), 1);
-    cr_assert_eq(fixture_redis_integer(&fx, HOLD, "cat", "theirs", 61, 60000), 0);
-    /* A hold ends by its time, for a node that died before it journalled the change. */
-    cr_assert_eq(fixture_redis_integer(&fx, HOLD, "cat", "theirs", 60, 1), 1);
-    while (fixture_redis_integer(&fx, HOLD, "cat", "more", 60, 60000) == 0)
+    /* Our own bytes were kept until the post. Theirs still are, and they may ask for them again. */
+    cr_assert_eq(ask_to_take("cat", "more", 1, 60000), LEDGER_VERDICT_TOO_LITTLE);
+    cr_assert_eq(ask_to_take("cat", "theirs", 60, 60000), LEDGER_VERDICT_TAKEN);
+    cr_assert_eq(ask_to_take("cat", "theirs", 61, 60000), LEDGER_VERDICT_CONTRADICTED);
+    /* They are kept for a time only, for a node that died before it journalled the change. */
+    cr_assert_eq(ask_to_take("cat", "theirs", 60, 1), LEDGER_VERDICT_TAKEN);
+    while (ask_to_take("cat", "more", 60, 60000) == LEDGER_VERDICT_TOO_LITTLE)
         fixture_pause();
     cr_assert_eq(balance_of("cat"), 60);
 }

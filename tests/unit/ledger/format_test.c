@@ -111,7 +111,10 @@ static void expect_posted(uint64_t records)
     expect_text("HGET tg:{shop/alice}:account status", "suspended");
     cr_assert_eq(fixture_redis_usage(&fx, "shop/alice"), 357);
     expect_text("HGET tg:{shop/alice}:usage:20231114 r:/b.mp3", "1");
-    expect_text("HGET tg:{shop/alice}:transactions open-1", "open 1000000 prepaid");
+    char *opening = redis_text("HGET tg:{shop/alice}:transactions open-1");
+    cr_assert_eq(strncmp(opening, "open 1000000 prepaid 0 17", 25), 0,
+                 "%s: it has no number, and the time of its record", opening);
+    free(opening);
     char command[128];
     snprintf(command, sizeof(command), "HGET tg:{shop/alice}:account w:%s", fx.ledger->instance);
     cr_assert_eq(fixture_redis_integer(&fx, command), (int64_t)records);

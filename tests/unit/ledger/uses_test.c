@@ -89,7 +89,7 @@ static int64_t control(const char *instance, int64_t sequence, const char *opera
     redisReply *reply = fixture_redis(
         &fx,
         "FCALL tollgate_post 4 tg:{shop/a}:account tg:{shop/a}:grants tg:{shop/a}:transactions "
-        "tg:{shop/a}:link:x %s 1 1 %lld %lld money %s %lld - %lld %s 0 0",
+        "tg:{shop/a}:link:x %s 1 1 %lld %lld money %s %lld - %lld %s 0 0 0 n1",
         instance, (long long)sequence, (long long)sequence, operation, (long long)amount,
         (long long)time_ms, "");
     cr_assert(reply->type == REDIS_REPLY_ARRAY, "%s", reply->str);
