@@ -161,6 +161,9 @@
     X(access_log_format, CHOICE, RESTART, "json", 0, 0, "json combined",                           \
       "How the lines of access_log look: json is one object per line, combined is the format of "  \
       "Apache and nginx.")                                                                         \
+    X(journal_client, CHOICE, RESTART, "prefix", 0, 0, "full prefix none",                         \
+      "How much of the client's address the journal keeps of each response: all of it, its /24 "   \
+      "(IPv4) or /48 (IPv6), or nothing.")                                                         \
     X(admin_listen, TEXT, RESTART, "", 0, 255, "",                                                 \
       "Where shops reach the admin interface over HTTP with their issuer's secret: an address on " \
       "loopback such as 127.0.0.1:8090, or unix:/path. For shops elsewhere, put a TLS proxy or a " \
@@ -242,7 +245,7 @@
       "every other shop its share.")                                                               \
     X(journal_segment_bytes, NUMBER, RESTART, "67108864", 65536, 4294967296, "bytes",              \
       "Size of one journal file; a multiple of 4096.")                                             \
-    X(journal_mark_ms, NUMBER, RESTART, "100", 10, 1000, "milliseconds",                           \
+    X(journal_mark_ms, NUMBER, RESTART, "1000", 10, 1000, "milliseconds",                          \
       "How often the bytes of running downloads are written to the journal.")
 
 /*

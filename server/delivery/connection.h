@@ -97,6 +97,8 @@ struct delivery {
     struct access_entry *access; /* holds; NULL where the log is off */
     bool done;                   /* nothing more will be handed */
     bool part;                   /* the response goes on with another delivery */
+    /* For the journal; its length is what earlier parts had acknowledged, and its key is held. */
+    struct ledger_response told;
 };
 
 /*
@@ -134,6 +136,7 @@ struct connection {
     bool expects_proxy; /* a trusted proxy's header comes first */
     bool unencrypted;   /* plain bytes where TLS is spoken: HTTP is told so, and no more */
     bool forwards;      /* the peer is a proxy that names the client of each request */
+    bool introduced;    /* a proxy's header has named the peer */
     bool counted;       /* `client` is counted in the node's table of addresses */
     bool navigation;    /* a browser's window waits for the answer, not a program */
     bool listed[LIST_COUNT];
@@ -405,6 +408,15 @@ void transfer_warm(struct worker *worker, struct connection *connection);
 /* The bytes after the chunk are cold: the disk is told of them now, and waited for when they are
  * needed. */
 void transfer_warm_ahead(struct worker *worker, struct connection *connection);
+
+/* ---- delivery_facts.c ---- */
+
+/* What the journal says of a delivery, as far as it is known when it begins. */
+void delivery_facts_begin(const struct worker *worker, const struct connection *connection,
+                          struct delivery *delivery);
+/* The delivery is settled: tells the ledger how its response ended, or hands the facts to the next
+ * delivery of the response. */
+void delivery_facts_end(struct delivery *delivery);
 
 /* ---- metering.c ---- */
 

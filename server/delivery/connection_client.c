@@ -92,6 +92,7 @@ size_t connection_client_header(struct worker *worker, struct connection *connec
     if (!named) /* the proxy's own connection: a health check */
         return used;
     connection->peer = connection->client = client;
+    connection->introduced = true;
     connection->forwards = proxies_forward(node->proxies, &client);
     if (connection->forwards || enter(node, connection))
         return used;

@@ -47,6 +47,7 @@ int metering_begin(struct worker *worker, struct connection *connection, size_t 
     delivery->funds = asker_funds(connection);
     delivery->promised = connection->left;
     window_use_promise(delivery->use, delivery->promised);
+    delivery_facts_begin(worker, connection, delivery);
     if (connection->deliveries == NULL)
         connection->deliveries = delivery;
     else
@@ -121,7 +122,7 @@ static void delivery_settle(struct worker *worker, struct connection *connection
     window_use_promise_end(delivery->use, delivery->promised);
     if (acknowledged_the_lesser_part(delivery->acknowledged, delivery->handed))
         count_unacknowledged(worker, delivery);
-    ledger_download_add(delivery->use->download, 0, delivery->part ? 0 : 1);
+    delivery_facts_end(delivery);
     window_use_drop(&delivery->use);
     window_drop(&delivery->window, worker->now_ms);
     access_settled(worker, &delivery->access, delivery->handed, delivery->acknowledged);

@@ -62,5 +62,7 @@ void tls_session_interrupted(struct worker *worker, struct connection *connectio
                              enum tls_failure failure);
 /* "TLSv1.3"; "-" over plain TCP. */
 const char *tls_session_version(const struct connection *connection);
+/* The same as a number: 13, 12; 0 for any other. */
+uint8_t tls_session_number(const struct connection *connection);
 
 #endif

@@ -72,6 +72,18 @@ void tls_session_end(struct connection *connection)
     free(session);
 }
 
+uint8_t tls_session_number(const struct connection *connection)
+{
+    switch (SSL_version(connection->tls->ssl)) {
+    case TLS1_3_VERSION:
+        return 13;
+    case TLS1_2_VERSION:
+        return 12;
+    default:
+        return 0;
+    }
+}
+
 const char *tls_session_version(const struct connection *connection)
 {
     return connection->tls != NULL ? SSL_get_version(connection->tls->ssl) : "-";

@@ -124,6 +124,8 @@ static int window_make(struct windows *windows, struct window_shard *shard,
     int status = window->link_quota == NULL || window->account_quota == NULL
                      ? -ENOMEM
                      : window_use_open(windows->ledger, key->account, key->file, &window->use);
+    if (status == 0)
+        ledger_download_tell(window->use->download, key->link_id, key->size);
     if (status != 0) {
         if (window->link_quota != NULL)
             window_quota_drop(windows, shard, window->link_quota, now_ms);

@@ -96,6 +96,7 @@ void window_grant_use(struct windows *windows, struct window *window,
      * that download that are not marked yet then count for the next use. */
     if (is_other && was_begun(window->use) &&
         window_use_open(windows->ledger, window->account, window->file, &next) == 0) {
+        ledger_download_tell(next->download, window->link_id, window->size);
         old = window->use;
         window->use = next;
     }

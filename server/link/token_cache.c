@@ -53,6 +53,7 @@ static void entry_free(struct token_entry *entry)
     token_destroy(&entry->token);
     token_trust_drop(&entry->trust);
     ledger_account_drop(&entry->account);
+    ledger_key_drop(&entry->key);
     free(entry);
 }
 
@@ -217,6 +218,8 @@ static enum token_verdict verify(struct token_cache *cache, struct token_trust *
     memcpy(entry->digest, key, sizeof(entry->digest));
     *status = ledger_account_get(cache->ledger, token->issuer_id, token->account,
                                  strlen(token->account), &entry->account);
+    if (*status == 0)
+        *status = ledger_key_get(cache->ledger, token->kid, &entry->key);
     if (*status == 0 && !derive_link_id(cache, jws, length, entry))
         *status = -ENOMEM;
     if (*status != 0) {

@@ -20,6 +20,7 @@ struct token_cache;
 struct token_entry {
     struct token *token;                         /* owns */
     struct ledger_account *account;              /* holds */
+    struct ledger_key *key;                      /* holds; which signed it, for the journal */
     unsigned char link_id[LEDGER_LINK_ID_BYTES]; /* under which window.h knows it */
     /* Used by standing.c: the link was revoked; or it was good until good_until_ms, if no more has
      * been heard of revocations than good_as_of. */
@@ -56,7 +57,7 @@ enum token_effort {
 
 /*
  * Verifies a token, or finds it in the cache. On TOKEN_OK with *status 0, *out is a reference for
- * the caller (token_entry_drop). *status is that of ledger_account_get, or -ENOMEM.
+ * the caller (token_entry_drop). *status is that of ledger_account_get or ledger_key_get, or -ENOMEM.
  * With TOKEN_UNVERIFIED the verdict is REFUSED_BAD_SIGNATURE, although the signature may be good.
  */
 enum token_verdict token_cache_get(struct token_cache *cache, struct token_trust *trust,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Accounts and files as callers hold them: references to the names of names.c. Workers take and drop
+ * Accounts, files and keys as callers hold them: references to the names of names.c. Workers take and drop
  * them.
  */
 #include <errno.h>
@@ -79,4 +79,25 @@ void ledger_file_drop(struct ledger_file **file)
     if (*file != NULL)
         names_drop(&(*file)->name);
     *file = NULL;
+}
+
+int ledger_key_get(struct ledger *ledger, const char *kid, struct ledger_key **out)
+{
+    struct ledger_name *name;
+    int result = names_get(&ledger->names, JOURNAL_KEY, kid, strnlen(kid, LEDGER_FILE_MAX), &name);
+    if (result == 0)
+        *out = (struct ledger_key *)name;
+    return result;
+}
+
+void ledger_key_hold(struct ledger_key *key)
+{
+    names_hold(&key->name);
+}
+
+void ledger_key_drop(struct ledger_key **key)
+{
+    if (*key != NULL)
+        names_drop(&(*key)->name);
+    *key = NULL;
 }

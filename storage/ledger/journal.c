@@ -158,23 +158,76 @@ static int put_name(struct journal *journal, struct ledger_name *name)
     return 0;
 }
 
-int journal_append(struct journal *journal, struct ledger_account *account,
-                   struct ledger_file *file, struct journal_record *record, uint32_t own)
+/* ---- usage and money ---- */
+
+void journal_drop_extra(struct journal_record *mark, struct journal_extra *extra)
+{
+    uint32_t dropped = extra->count > 1 ? (uint32_t)extra->count - 1 : 0;
+    extra->responses = NULL;
+    extra->count -= dropped;
+    extra->dropped += dropped;
+    mark->undescribed += dropped;
+    extra->keys[0] = NULL; /* its name may need a record, too */
+}
+
+/* Records that the responses need beside the mark, a key that they share counted each time. */
+static uint32_t extra_room(const struct journal *journal, const struct journal_extra *extra)
+{
+    uint32_t room = extra->responses != NULL ? 1 : 0;
+    for (size_t i = 0; i < extra->count; i++)
+        room += name_room(journal, extra->keys[i]);
+    return room;
+}
+
+/* Takes the room for a record, its names and, where there is enough, what it tells beside. */
+static int take_room(struct journal *journal, const struct ledger_name *account,
+                     const struct ledger_name *file, struct journal_record *record, uint32_t own,
+                     struct journal_extra *extra)
+{
+    for (;;) {
+        uint32_t needed = 1 + name_room(journal, account) + name_room(journal, file);
+        uint32_t more = extra_room(journal, extra);
+        int result = journal_take_room(journal, needed + more, own);
+        if (result == -ENOSPC && more > 0) {
+            journal_drop_extra(record, extra);
+            continue;
+        }
+        if (result == -EAGAIN)
+            result = rotate(journal);
+        else
+            return result;
+        if (result != 0)
+            return result;
+    }
+}
+
+static int put_responses(struct journal *journal, const struct journal_record *mark,
+                         struct journal_extra *extra)
+{
+    int result = 0;
+    for (size_t i = 0; i < extra->count && result == 0; i++) {
+        if (extra->keys[i] == NULL)
+            continue;
+        result = put_name(journal, extra->keys[i]);
+        extra->places[i]->key = extra->keys[i]->id + 1;
+    }
+    if (result != 0 || extra->responses == NULL)
+        return result;
+    extra->responses->account = mark->account;
+    extra->responses->file = mark->file;
+    return put(journal, extra->responses);
+}
+
+int journal_append_usage(struct journal *journal, struct ledger_account *account,
+                         struct ledger_file *file, struct journal_record *record, uint32_t own,
+                         struct journal_extra *extra)
 {
     if (journal->failed)
         return -EIO;
     struct ledger_name *file_name = file == NULL ? NULL : &file->name;
-    for (;;) {
-        uint32_t needed = 1 + name_room(journal, &account->name) + name_room(journal, file_name);
-        int result = journal_take_room(journal, needed, own);
-        if (result == 0)
-            break;
-        if (result == -EAGAIN)
-            result = rotate(journal);
-        if (result != 0)
-            return result;
-    }
-    int result = put_name(journal, &account->name);
+    int result = take_room(journal, &account->name, file_name, record, own, extra);
+    if (result == 0)
+        result = put_name(journal, &account->name);
     if (result == 0 && file != NULL)
         result = put_name(journal, file_name);
     if (result != 0)
@@ -183,10 +236,19 @@ int journal_append(struct journal *journal, struct ledger_account *account,
     record->file = file == NULL ? 0 : file_name->id;
     record->sequence = atomic_load_explicit(&account->sequence, memory_order_relaxed) + 1;
     record->lease = journal->lease;
-    result = put(journal, record);
+    result = put_responses(journal, record, extra);
+    if (result == 0)
+        result = put(journal, record);
     if (result == 0)
         names_note(account, journal->segment, record->sequence);
     return result;
+}
+
+int journal_append(struct journal *journal, struct ledger_account *account,
+                   struct ledger_file *file, struct journal_record *record, uint32_t own)
+{
+    struct journal_extra none = {0};
+    return journal_append_usage(journal, account, file, record, own, &none);
 }
 
 int journal_append_end(struct journal *journal, enum journal_type type)

@@ -61,6 +61,8 @@ struct journal {
     uint64_t entries;                 /* records of usage and money only */
     _Atomic uint64_t durable_entries; /* those on disk, which survive a loss of power */
     uint64_t found_entries;           /* those that journal_open found */
+    uint64_t found_lease;             /* the highest number of a lease that it found */
+    uint64_t found_download;          /* the highest number of a download that it found */
     _Atomic uint64_t written, syncs;  /* records and fdatasyncs since the start, for statistics */
 };
 
@@ -97,12 +99,31 @@ bool journal_wants_next(struct journal *journal, bool was);
  * try again. */
 int journal_allocate_next(struct journal *journal);
 /*
+ * What a mark says of responses that ended: where in its records, `responses` (NULL: it needs no
+ * second one) or the mark itself, each of them is described, and the name of the key that signed
+ * its link (NULL: unknown).
+ */
+struct journal_extra {
+    struct journal_record *responses;
+    struct journal_response *places[1 + JOURNAL_RESPONSES];
+    struct ledger_name *keys[1 + JOURNAL_RESPONSES];
+    size_t count;
+    uint32_t dropped; /* that found no room */
+};
+/*
  * Appends a USAGE or MONEY record and the names that it needs in this segment, changing to the next
  * segment where this one lacks the room. `own` is how many reserved records this may consume (0:
  * none); its caller gives them back before the next record. 0, -ENOSPC with nothing written, -EIO.
  */
 int journal_append(struct journal *journal, struct ledger_account *account,
                    struct ledger_file *file, struct journal_record *record, uint32_t own);
+/* The same for a mark, with what it says of responses where there is room for it beside what is
+ * reserved; otherwise with as much of it as the mark itself has a place for. */
+int journal_append_usage(struct journal *journal, struct ledger_account *account,
+                         struct ledger_file *file, struct journal_record *record, uint32_t own,
+                         struct journal_extra *extra);
+/* Drops what needs a record beside the mark: counts it in `dropped` and in the mark. */
+void journal_drop_extra(struct journal_record *mark, struct journal_extra *extra);
 /* Appends START or STOP, for which JOURNAL_END_ROOM is kept. */
 int journal_append_end(struct journal *journal, enum journal_type type);
 /* Writes what is buffered, waits until it is on disk, and lets readers at it. 0, or -EIO

@@ -69,7 +69,8 @@
 #define JOURNAL_NAME_PART        224u
 #define JOURNAL_ID_BYTES         16u
 #define JOURNAL_HASH_BYTES       32u
-#define JOURNAL_RESPONSES        4u                           /* places in a RESPONSE record */
+#define JOURNAL_RESPONSES        4u /* places in a RESPONSE record */
+#define JOURNAL_COUNT_BITS       28 /* of a download's number; as many of its segment stand above */
 #define JOURNAL_MAGIC            UINT64_C(0x314c4e524a474754) /* "TGGJRNL1" */
 
 enum journal_type {

@@ -63,6 +63,7 @@ void ledger_stats(struct ledger *ledger, struct ledger_stats *out)
     out->posts = atomic_load(&ledger->posts);
     out->posts_replayed = atomic_load(&ledger->posts_replayed);
     out->records_posted = atomic_load(&ledger->records_posted);
+    out->responses_undescribed = atomic_load(&ledger->responses_undescribed);
     out->refused_full = atomic_load(&ledger->refused_full);
     out->redis_connects = atomic_load(&ledger->redis_connects);
     out->redis_up = atomic_load(&ledger->redis_up);
@@ -214,8 +215,11 @@ static int open_all(struct opening *opening)
     int result = open_lane(opening);
     if (result == 0 && !ledger->stepped)
         result = where_watch(ledger->where);
-    if (result == 0)
+    if (result == 0) {
+        download_count_from(ledger, ledger->journal.found_download);
+        atomic_store(&ledger->lease_least, ledger->journal.found_lease);
         result = writer_start(ledger);
+    }
     if (result == 0)
         result = poster_start(ledger);
     if (result == 0 && (result = push_start(ledger)) != 0)

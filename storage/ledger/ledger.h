@@ -48,7 +48,7 @@ struct ledger_options {
     const char *redis_user, *redis_password;                   /* NULL: none */
     const char *redis_sentinel_user, *redis_sentinel_password; /* of the Sentinels; NULL: none */
     uint64_t segment_bytes; /* of one journal file, preallocated; multiple of 4096 */
-    uint32_t mark_ms;       /* how often a download that moved is marked, 10 to 1000 */
+    uint32_t mark_ms;       /* how often a download that moves is marked, 10 to 1000 */
     uint32_t downloads_max; /* open at once */
     uint32_t accounts_max;  /* bounds new accounts; those in the journal are always loaded */
     /* How many of these accounts each issuer may have; only ledger_open reads it. An issuer that is
@@ -136,7 +136,7 @@ void ledger_stats(struct ledger *ledger, struct ledger_stats *out);
 
 /*
  * What one window (a link and a path, on this node) received, as one cumulative counter. Any thread
- * may add; every mark_ms the writer marks the downloads that moved. A mark is one journal record
+ * may add; the writer marks a download that moves each mark_ms. A mark is one journal record
  * with the cumulative bytes and the difference to the mark before.
  */
 struct ledger_download;
@@ -148,8 +148,35 @@ struct ledger_download;
  */
 int ledger_download_open(struct ledger *ledger, struct ledger_account *account,
                          struct ledger_file *file, struct ledger_download **out);
-/* Adds acknowledged body bytes and finished responses. The hot path's only metering call: it takes
- * no lock and makes no system call. */
+/* Tells the link and the file's size, before another thread has the download. */
+void ledger_download_tell(struct ledger_download *download,
+                          const unsigned char link_id[LEDGER_LINK_ID_BYTES], uint64_t size);
+/* Tells the hash of the file's content, once it is known; the first one counts. Any thread, as the
+ * next one, which says whether it was told. */
+#define LEDGER_CONTENT_BYTES 16
+void ledger_download_content(struct ledger_download *download,
+                             const unsigned char hash[LEDGER_CONTENT_BYTES]);
+bool ledger_download_has_content(const struct ledger_download *download);
+/*
+ * A response begins to deliver, and ends. While one is under way, the download is marked each
+ * mark_ms; once none is, at the writer's next turn. The hot path's metering calls, as the next one:
+ * they take no lock and make no system call.
+ */
+void ledger_download_begin(struct ledger_download *download);
+/* What the journal says of a response that has ended. */
+struct ledger_response {
+    uint64_t started_ms;      /* since 1970 */
+    uint64_t first, length;   /* its first byte of the file, and how many were acknowledged */
+    unsigned char client[16]; /* IPv4 as ::ffff:a.b.c.d */
+    uint8_t client_bits;      /* how many of these are told; 0: none */
+    uint8_t tls;              /* 12, 13; 0: none */
+    bool proxied;             /* a proxy spoke for the client */
+    struct ledger_key *key;   /* borrows; NULL: unknown */
+};
+/* `response` is NULL where it goes on with another begin. */
+void ledger_download_end(struct ledger_download *download, const struct ledger_response *response);
+/* Adds acknowledged body bytes, and responses of which the journal tells no more than that there
+ * were so many. */
 void ledger_download_add(struct ledger_download *download, uint64_t bytes, uint32_t responses);
 /* The number that names the download in logs, within one run of the process. */
 uint64_t ledger_download_id(const struct ledger_download *download);

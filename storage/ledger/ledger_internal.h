@@ -25,11 +25,25 @@ enum ledger_verdict {
 #undef X
 };
 
+enum content_state { CONTENT_UNKNOWN, CONTENT_CLAIMED, CONTENT_KNOWN };
 enum download_flag { DOWNLOAD_QUEUED = 1, DOWNLOAD_CLOSING = 2 };
 
 struct push;
 struct notices;
 struct where;
+
+/*
+ * Responses of a download that have ended and are to be described with its next mark: one in the
+ * USAGE record, the others in a RESPONSE record before it. A worker claims a place, fills it and
+ * says that it is ready; the writer empties it. Where none is free, the response is counted as not
+ * described. With one place left the download is marked at the writer's next turn.
+ */
+#define DOWNLOAD_PLACES (1 + JOURNAL_RESPONSES)
+
+struct download_place {
+    struct journal_response response;
+    struct ledger_key *key; /* a reference; NULL: unknown */
+};
 
 struct ledger_download {
     struct ledger_download *next;   /* on `dirty`: owned by the setter of QUEUED, then the writer */
@@ -40,12 +54,22 @@ struct ledger_download {
     uint32_t room; /* records reserved */
     _Atomic unsigned flags;
     _Atomic uint64_t bytes, responses;
-    /* The use of a link with terms. `link_id` is written once, before opened_ms leaves 0. */
-    uint8_t link_id[LEDGER_LINK_ID_BYTES];
-    _Atomic uint64_t opened_ms, till_ms, keep_ms; /* opened_ms 0: no terms */
+    uint8_t link_id[LEDGER_LINK_ID_BYTES];        /* written once, before opened_ms leaves 0 */
+    _Atomic uint64_t opened_ms, till_ms, keep_ms; /* its use; opened_ms 0: no terms */
     _Atomic bool taken;
-    bool marked_taken;                                 /* of the writer */
-    uint64_t marked_bytes, marked_responses;           /* of the writer: as last journalled */
+    bool marked_taken;                       /* of the writer */
+    uint64_t marked_bytes, marked_responses; /* of the writer: as last journalled */
+    /* Of the writer: its place among writer.waiting, and when it is to be marked. */
+    struct ledger_download *wait_next, *wait_previous;
+    bool waits;
+    uint64_t due_ms;
+    _Atomic uint32_t under_way;      /* responses */
+    _Atomic uint32_t claimed, ready; /* places, a bit each */
+    struct download_place places[DOWNLOAD_PLACES];
+    _Atomic uint32_t undescribed; /* responses that ended since the last mark without a place */
+    uint64_t size;                /* of the file; it and link_id are set before others have it */
+    _Atomic int content_state;    /* enum content_state */
+    uint8_t content[JOURNAL_HASH_BYTES];
     struct ledger_download *open_next, *open_previous; /* under ledger->open_lock */
 };
 
@@ -58,6 +82,13 @@ struct money {
     bool done;
 };
 
+/* What one turn of the writer has to finish once everything is on disk. */
+struct ledger_turn {
+    struct ledger_download *finished;
+    struct money *money; /* oldest first */
+    bool marks_all;      /* somebody waits for a mark of all that moved */
+};
+
 struct writer {
     pthread_t thread;
     bool running;
@@ -67,10 +98,13 @@ struct writer {
     struct money *money;           /* to do; newest first */
     bool stop;
     /* Of the writer thread only. */
-    struct ledger_download *deferred; /* without room for a mark; still QUEUED */
+    struct ledger_download *deferred;               /* without room for its closing; still QUEUED */
+    struct ledger_download *waiting, *waiting_last; /* to be marked, the one due first at first */
+    bool starved;                                   /* one of these found no room for its mark */
     int allocation_error; /* errno of the last failure to make a segment; 0: it was made */
     uint64_t retry_ms;    /* on the monotonic clock */
     uint64_t told;        /* durable records of which the poster was told */
+    uint32_t segment;     /* in which downloads are counted */
 };
 
 struct poster;
@@ -111,6 +145,7 @@ struct ledger {
 
     /* The number of the lease in force (0: none yet), and what the next one must be above. */
     _Atomic uint64_t lease_number, lease_least;
+    _Atomic uint64_t responses_undescribed;
     _Atomic uint64_t posts, posts_replayed, records_posted, refused_full, redis_connects;
     _Atomic bool redis_up;
 };
@@ -166,6 +201,22 @@ int writer_mark(struct ledger *ledger, uint64_t deadline_ms);
  */
 void download_push(struct ledger_download *download);
 void download_free(struct ledger_download *download);
+/* Counts downloads from 1 in the journal's current segment, behind those that it has already. Called
+ * by ledger_open, and by the writer at each new segment. */
+void download_count_from(struct ledger *ledger, uint64_t found);
+
+/* ---- marks.c: of the writer ---- */
+
+/*
+ * Marks a download that was taken from the stack, or has it wait until it is due: a download that
+ * moves is due mark_ms after its first byte since the last mark, and at once where it closes, where
+ * no response of it is under way, where its places run out, or with `all`.
+ */
+void marks_take(struct ledger *ledger, struct ledger_download *list, struct ledger_turn *turn);
+/* Marks the downloads that have waited until they are due. */
+void marks_due(struct ledger *ledger, struct ledger_turn *turn);
+/* How often a download that moves is marked, in the writer's state. */
+uint32_t marks_interval_ms(const struct ledger *ledger);
 
 /* Reports each bound on accounts of which nine tenths were reached since the last call. */
 void ledger_warn_of_accounts(struct ledger *ledger);

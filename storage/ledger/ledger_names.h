@@ -48,5 +48,10 @@ int ledger_file_get(struct ledger *ledger, const char *path, size_t length,
 const char *ledger_file_path(const struct ledger_file *file, size_t *length);
 void ledger_file_hold(struct ledger_file *file);
 void ledger_file_drop(struct ledger_file **file);
+/* The id (kid) of a key that signs links, likewise. */
+struct ledger_key;
+int ledger_key_get(struct ledger *ledger, const char *kid, struct ledger_key **out);
+void ledger_key_hold(struct ledger_key *key);
+void ledger_key_drop(struct ledger_key **key);
 
 #endif

@@ -26,6 +26,8 @@
     X(downloads_open, GAUGE, "downloads", "", downloads_open,                                      \
       "Downloads for which the journal keeps room.")                                               \
     X(accounts, GAUGE, "accounts", "", accounts, "Accounts that have a record in the journal.")    \
+    X(responses_undescribed, COUNTER, "responses", "", responses_undescribed,                      \
+      "Responses that were billed and of which the journal tells no more.")                        \
     X(segments, GAUGE, "files", "", segments, "Files of the journal.")                             \
     X(refused_full, COUNTER, "downloads", "", refused_full,                                        \
       "Downloads that were refused because the journal lacked room.")                              \

@@ -68,6 +68,10 @@ struct ledger_file {
     struct ledger_name name;
 };
 
+struct ledger_key {
+    struct ledger_name name;
+};
+
 /* The table. A thread holds the lock for one bucket or for the few issuers, never for all names:
  * workers look accounts and files up under it. */
 struct names {

@@ -86,6 +86,8 @@ static int verify_usage(struct scan *scan, const struct journal_record *record)
     if (sum->closed || sum->bytes != record->bytes || sum->responses != record->responses)
         return damaged(scan, "a download's parts do not add up");
     sum->closed = record->closing;
+    if (record->download > scan->journal->found_download)
+        scan->journal->found_download = record->download;
     return 0;
 }
 
@@ -99,6 +101,8 @@ static int verify_record(struct scan *scan, const struct journal_entry *entry)
     if ((record->type == JOURNAL_SEGMENT || record->type == JOURNAL_START) &&
         memcmp(record->instance, scan->journal->instance, JOURNAL_ID_BYTES) != 0)
         return damaged(scan, "its instance is not the one in the file `instance`");
+    if (record->lease > scan->journal->found_lease)
+        scan->journal->found_lease = record->lease;
     if (entry->account == NULL)
         return 0;
     scan->journal->entries++;

@@ -13,103 +13,9 @@
 #include "storage/ledger/segment.h"
 
 #define ALLOCATE_RETRY_MS 500
-#define MARK_MS_FULL      500 /* half of what a kill may leave unbilled */
+#define TURN_MS           50 /* so that a download is marked soon after its last response has ended */
 
-/* What one turn of the loop has to finish once everything is on disk. */
-struct turn {
-    struct ledger_download *finished;
-    struct money *money; /* oldest first */
-};
-
-static uint32_t seconds_up(uint64_t milliseconds)
-{
-    uint64_t seconds = milliseconds / 1000 + (milliseconds % 1000 != 0 ? 1 : 0);
-    return seconds < UINT32_MAX ? (uint32_t)seconds : UINT32_MAX;
-}
-
-static int append_mark(struct ledger_download *download, bool closing)
-{
-    uint64_t bytes = atomic_load_explicit(&download->bytes, memory_order_relaxed);
-    uint64_t responses = atomic_load_explicit(&download->responses, memory_order_relaxed);
-    bool taken = atomic_load_explicit(&download->taken, memory_order_relaxed);
-    bool moved = bytes != download->marked_bytes || responses != download->marked_responses ||
-                 taken != download->marked_taken;
-    bool known = download->marked_bytes > 0 || download->marked_responses > 0;
-    if (!moved && !(closing && known))
-        return 0;
-    struct journal_record record = {.type = JOURNAL_USAGE,
-                                    .closing = closing,
-                                    .download = download->id,
-                                    .bytes = bytes,
-                                    .bytes_delta = bytes - download->marked_bytes,
-                                    .responses = responses,
-                                    .responses_delta = responses - download->marked_responses};
-    uint64_t opened = atomic_load_explicit(&download->opened_ms, memory_order_acquire);
-    if (opened != 0) {
-        record.taken = taken && !download->marked_taken;
-        record.opened_ms = opened;
-        record.till_s = seconds_up(atomic_load(&download->till_ms));
-        record.keep_s = seconds_up(atomic_load(&download->keep_ms));
-        memcpy(record.link_id, download->link_id, sizeof(record.link_id));
-    }
-    int result = journal_append(&download->ledger->journal, download->account, download->file,
-                                &record, closing ? download->room : 0);
-    if (result == 0) {
-        download->marked_bytes = bytes;
-        download->marked_responses = responses;
-        download->marked_taken = taken;
-    }
-    return result;
-}
-
-/*
- * Marks a download that was taken from the stack. QUEUED stays set until its record is in, so
- * nobody else can push the download meanwhile; bytes added after the counters were read are seen
- * when the flag is cleared.
- */
-static void mark(struct ledger_download *download, struct writer *writer, struct turn *turn)
-{
-    unsigned flags = atomic_load_explicit(&download->flags, memory_order_acquire);
-    bool closing = (flags & DOWNLOAD_CLOSING) != 0;
-    int result = append_mark(download, closing);
-    if (result == -ENOSPC) {
-        download->next = writer->deferred;
-        writer->deferred = download;
-        return;
-    }
-    if (closing) {
-        /* Given back at once: the closings behind this one in the turn may find no other room. */
-        journal_unreserve(&download->ledger->journal, download->room);
-        download->next = turn->finished;
-        turn->finished = download;
-        return;
-    }
-    flags = atomic_fetch_and_explicit(&download->flags, ~(unsigned)DOWNLOAD_QUEUED,
-                                      memory_order_acq_rel);
-    bool moved =
-        atomic_load_explicit(&download->bytes, memory_order_relaxed) != download->marked_bytes ||
-        atomic_load_explicit(&download->responses, memory_order_relaxed) !=
-            download->marked_responses ||
-        atomic_load_explicit(&download->taken, memory_order_relaxed) != download->marked_taken;
-    if ((flags & DOWNLOAD_CLOSING) == 0 && !moved)
-        return;
-    /* Bytes or the closing came after the counters were read and found QUEUED set: the next turn
-     * marks them. */
-    flags = atomic_fetch_or_explicit(&download->flags, DOWNLOAD_QUEUED, memory_order_acq_rel);
-    if ((flags & DOWNLOAD_QUEUED) == 0)
-        download_push(download);
-}
-
-static void mark_list(struct ledger_download *list, struct writer *writer, struct turn *turn)
-{
-    while (list != NULL) {
-        struct ledger_download *next = list->next;
-        mark(list, writer, turn);
-        list = next;
-    }
-}
-
-static void append_money(struct ledger *ledger, struct turn *turn)
+static void append_money(struct ledger *ledger, struct ledger_turn *turn)
 {
     for (struct money *money = turn->money; money != NULL; money = money->next) {
         snprintf(money->record.node, sizeof(money->record.node), "%s", ledger->options.node);
@@ -117,7 +23,7 @@ static void append_money(struct ledger *ledger, struct turn *turn)
     }
 }
 
-static void sync_turn(struct ledger *ledger, struct turn *turn)
+static void sync_turn(struct ledger *ledger, struct ledger_turn *turn)
 {
     struct journal *journal = &ledger->journal;
     int result = journal_sync(journal);
@@ -187,14 +93,14 @@ static void keep_room(struct ledger *ledger)
         }
         return;
     }
-    bool exhausted = was == LEDGER_EXHAUSTED || writer->deferred != NULL ||
+    bool exhausted = was == LEDGER_EXHAUSTED || writer->deferred != NULL || writer->starved ||
                      journal_spare(journal) < JOURNAL_DOWNLOAD_ROOM_MAX;
     enum ledger_state state = exhausted ? LEDGER_EXHAUSTED : LEDGER_FULL;
     if ((int)state != was || error != writer->allocation_error)
         set_full(ledger, state);
 }
 
-static void finish_turn(struct ledger *ledger, struct turn *turn, uint64_t ticket)
+static void finish_turn(struct ledger *ledger, struct ledger_turn *turn, uint64_t ticket)
 {
     struct writer *writer = &ledger->writer;
     while (turn->finished != NULL) {
@@ -204,7 +110,7 @@ static void finish_turn(struct ledger *ledger, struct turn *turn, uint64_t ticke
     }
     pthread_mutex_lock(&writer->lock);
     /* A ticket is not served while a mark lacks room, nor by a journal that failed. */
-    if (writer->deferred == NULL && !ledger->journal.failed)
+    if (writer->deferred == NULL && !writer->starved && !ledger->journal.failed)
         writer->served = ticket;
     while (turn->money != NULL) {
         struct money *next = turn->money->next; /* its owner may be gone once it is done */
@@ -230,26 +136,30 @@ static struct money *reversed(struct money *list)
 static void one_turn(struct ledger *ledger, struct money *money, uint64_t ticket)
 {
     struct writer *writer = &ledger->writer;
-    struct turn turn = {.money = reversed(money)};
+    struct ledger_turn turn = {.money = reversed(money), .marks_all = ticket > writer->served};
     struct ledger_download *deferred = writer->deferred;
     writer->deferred = NULL;
     struct ledger_download *dirty =
         atomic_exchange_explicit(&ledger->dirty, NULL, memory_order_acquire);
     keep_room(ledger);
-    mark_list(deferred, writer, &turn);
-    mark_list(dirty, writer, &turn);
+    ledger->journal.lease = ledger_lease_number(ledger);
+    writer->starved = false;
+    marks_take(ledger, deferred, &turn);
+    marks_take(ledger, dirty, &turn);
+    marks_due(ledger, &turn);
     append_money(ledger, &turn);
     sync_turn(ledger, &turn);
+    if (writer->segment != ledger->journal.segment)
+        download_count_from(ledger, 0);
     keep_room(ledger); /* before the callers are answered, who may ask for its state */
     finish_turn(ledger, &turn, ticket);
 }
 
-/* A full journal has little room left: slower marks make it last longer for the open downloads. */
 static uint64_t next_turn_ms(const struct ledger *ledger)
 {
-    uint32_t pause_ms = ledger->options.mark_ms;
-    if (atomic_load(&ledger->writer_state) != LEDGER_READY && pause_ms < MARK_MS_FULL)
-        pause_ms = MARK_MS_FULL;
+    uint32_t pause_ms = marks_interval_ms(ledger);
+    if (pause_ms > TURN_MS && atomic_load(&ledger->writer_state) == LEDGER_READY)
+        pause_ms = TURN_MS;
     return ledger_monotonic_ms(ledger) + pause_ms;
 }
 

@@ -150,7 +150,7 @@ void watch_handed(const struct sim_response *response)
                   "%s sends bytes of link %ld, of which it asked Redis %" PRIu64 " ms ago",
                   node->name, link - sim->links, age_us / SIM_MS);
     watch_looked(sim, SIM_PROMISE_metered);
-    if (node->has_failed || node->ledger->writer.deferred != NULL)
+    if (node->has_failed || node->ledger->writer.deferred != NULL || node->ledger->writer.starved)
         sim_break(sim, SIM_PROMISE_metered, "%s sends bytes, and its journal %s", node->name,
                   node->has_failed ? "has failed" : "has no room for what it sent before");
 }

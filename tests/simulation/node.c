@@ -85,7 +85,8 @@ static void write_step(void *object, uint64_t number)
         node_kill(node, "while it wrote its journal");
         return;
     }
-    set_due(node, &node->write, due_ms);
+    uint64_t late_ms = ledger_monotonic_ms(node->ledger) + SIM_TURN_MS;
+    set_due(node, &node->write, due_ms > late_ms ? due_ms : late_ms);
     timer_set(&node->sim->schedule, &node->post, node->sim->schedule.now_us);
 }
 

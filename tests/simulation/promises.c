@@ -327,6 +327,24 @@ void watch_sent(struct sim_response *response)
 
 /* ---- the journal ---- */
 
+/* What is not marked belongs to a download that moves, and is marked soon. */
+static void watch_unmarked(struct sim_node *node, const struct ledger_download *download)
+{
+    uint64_t unmarked = atomic_load(&download->bytes) - download->marked_bytes;
+    watch_looked(node->sim, SIM_PROMISE_marked);
+    if (unmarked == 0)
+        return;
+    uint64_t now_ms = ledger_monotonic_ms(node->ledger);
+    bool is_under_way = atomic_load(&download->under_way) > 0;
+    if (!download->waits || !is_under_way || download->due_ms <= now_ms ||
+        download->due_ms > now_ms + marks_interval_ms(node->ledger))
+        sim_break(node->sim, SIM_PROMISE_marked, "%s: %" PRIu64 " bytes were not marked%s",
+                  node->name, unmarked, is_under_way ? "" : ", and nothing is under way");
+    for (unsigned i = 0; i < SIM_ACCOUNTS; i++)
+        if (strcmp(download->account->account, node->sim->accounts[i].name) == 0)
+            node->metered[i].least -= unmarked;
+}
+
 void watch_written(struct sim_node *node)
 {
     struct sim *sim = node->sim;
@@ -342,7 +360,7 @@ void watch_written(struct sim_node *node)
         if ((atomic_load(&download->flags) & DOWNLOAD_CLOSING) != 0)
             sim_break(sim, SIM_PROMISE_closing_has_room, "%s has no room for a closing record",
                       node->name);
-    if (ledger->writer.deferred != NULL && !node->has_failed) {
+    if ((ledger->writer.deferred != NULL || ledger->writer.starved) && !node->has_failed) {
         for (unsigned i = 0; i < SIM_ACCOUNTS; i++) /* it lacks room, and says so */
             node->metered[i].most = node->metered[i].all;
         return;
@@ -353,16 +371,11 @@ void watch_written(struct sim_node *node)
             node->metered[i].most = node->metered[i].all;
         return;
     }
-    uint64_t unmarked = 0;
-    for (const struct ledger_download *download = ledger->open; download != NULL;
-         download = download->open_next)
-        unmarked += atomic_load(&download->bytes) - download->marked_bytes;
-    watch_looked(sim, SIM_PROMISE_marked);
-    if (unmarked > 0)
-        sim_break(sim, SIM_PROMISE_marked, "%s: %" PRIu64 " bytes were not marked", node->name,
-                  unmarked);
     for (unsigned i = 0; i < SIM_ACCOUNTS; i++)
         node->metered[i].least = node->metered[i].most = node->metered[i].all;
+    for (const struct ledger_download *download = ledger->open; download != NULL;
+         download = download->open_next)
+        watch_unmarked(node, download);
     watch_kept(node);
 }
 

@@ -78,6 +78,7 @@ static bool delivery_begin(struct sim_response *response)
                               .funds = purse_set(response->window, response->link->max_bytes > 0),
                               .promised = response->left};
     window_use_promise(delivery->use, delivery->promised);
+    ledger_download_begin(delivery->use->download);
     return true;
 }
 
@@ -89,7 +90,8 @@ static void delivery_settle(struct sim_response *response)
     funds_add(&unspent, delivery->funds, delivery->handed - delivery->acknowledged);
     window_give(response->worker->node->windows, response->window, &unspent);
     window_use_promise_end(delivery->use, delivery->promised);
-    ledger_download_add(delivery->use->download, 0, delivery->is_part ? 0 : 1);
+    const struct ledger_response told = {.length = delivery->acknowledged};
+    ledger_download_end(delivery->use->download, delivery->is_part ? NULL : &told);
     window_use_drop(&delivery->use);
 }
 

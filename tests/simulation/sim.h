@@ -55,7 +55,8 @@
 #define SIM_SLICE_BYTES (64u * 1024)
 #define SIM_PERIOD_MS   20000 /* use_window_s */
 #define SIM_LEASE_MS    3000
-#define SIM_MARK_MS     200
+#define SIM_MARK_MS     400
+#define SIM_TURN_MS     150  /* a writer that comes late */
 #define SIM_TIMEOUT_MS  2000 /* admission_timeout_ms */
 #define SIM_DOWNLOADS   12
 #define SIM_TICK_MS     100
@@ -248,7 +249,8 @@ enum sim_fault {
     X(money_kept, "each operation of which a shop was told is in Redis at rest")                   \
     X(status_is_last, "at rest an account has the status of which the shop was told last")         \
     X(watermark, "a watermark never falls, but with the data of Redis")                            \
-    X(marked, "after a step of the writer the journal keeps all that was metered")                 \
+    X(marked, "after a step of the writer the journal keeps all that was metered, but for the "    \
+              "last moment")                                                                       \
     X(closing_has_room, "a download's closing record finds the room reserved for it")              \
     X(answered, "no response waits for ever, and no window asks for ever")                         \
     X(revoked_not_begun, "no response of a revoked link or suspended account begins late")         \
