@@ -75,7 +75,7 @@ void admin_log_change(const struct admin_request *request, const struct ledger_r
                       const char *jti, int result, bool repeated)
 {
     char account[NAME_SIZE], figures[NAME_SIZE + 64];
-    if (result != 0 && result != -EINPROGRESS)
+    if (result != 0 && result != -EINPROGRESS && result != -ECANCELED) /* it was not journalled */
         return;
     write_name(asked->account, account);
     write_figures(asked, jti, figures, sizeof(figures));
@@ -85,9 +85,10 @@ void admin_log_change(const struct admin_request *request, const struct ledger_r
               request->is_operator ? "" : "shop:", who(request), asked->issuer, account,
               operation_word(asked->operation),
               asked->transaction != NULL ? asked->transaction : "-", figures,
-              result != 0 ? "pending"
-              : repeated  ? "repeated"
-                          : "done");
+              result == -ECANCELED ? "overtaken"
+              : result != 0        ? "pending"
+              : repeated           ? "repeated"
+                                   : "done");
 }
 
 void admin_log_refusal(struct node *node, const struct admin_call *call)

@@ -64,7 +64,7 @@ static void check_bills_at_rest(struct sim *sim)
 /* A use in which nothing arrived is not a use. Redis cannot count one that it has lost. */
 static void check_uses(struct sim *sim, const struct sim_link *link)
 {
-    char field[160];
+    char field[300];
     snprintf(field, sizeof(field), "p:%s", sim->files[link->file].path);
     const char *value = store_field(sim->redis.store, link->key, field, NULL);
     if (link->max_uses == 0 || value == NULL || sim->has_lost_data)

@@ -68,7 +68,7 @@ struct sim_node;
 /* ---- what clients fetch ---- */
 
 struct sim_file {
-    char path[128]; /* that of the last file has two parts in the journal */
+    char path[256]; /* that of the last file has two parts in the journal */
     uint64_t size;
 };
 
