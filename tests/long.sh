@@ -14,6 +14,7 @@ mkdir -p build
 parts='bare    the demo, run.sh --quick and run.sh in a bare Debian 12 (some 40 minutes)
 loaded  run.sh twice beside two endless loops, each within 60 minutes (some 90 minutes)
 soak    half an hour of load through every fault (some 31 minutes)
+failovers  twenty failovers by Sentinels under load (some 4 minutes)
 seeds   100,000 seeds of the simulator, and its store beside Redis with ten new ones (some 40 minutes)'
 
 loops=
@@ -42,6 +43,10 @@ run_part() {
         return "$code"
         ;;
     soak) sh tests/faults/soak.sh --minutes 30 ;;
+    failovers)
+        ninja -C build/tests faults_test || return
+        TOLLGATE_FAILOVERS=20 build/tests/faults_test --filter 'sentinel/that_names*'
+        ;;
     seeds)
         sh tests/simulation/run --seeds 100000 || return
         ninja -C build/tests simulation_store_test || return
@@ -53,7 +58,7 @@ run_part() {
 wanted=
 for argument in "$@"; do
     case $argument in
-    bare | loaded | soak | seeds) wanted="$wanted $argument" ;;
+    bare | loaded | soak | failovers | seeds) wanted="$wanted $argument" ;;
     --list)
         echo "$parts" | while read -r part text; do
             echo "$part: $text"
@@ -63,7 +68,7 @@ for argument in "$@"; do
         exit 0
         ;;
     -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; echo; echo "$parts"; exit 0 ;;
-    *) echo "long.sh: the part '$argument' is unknown; the parts are bare, loaded, soak and seeds" >&2; exit 64 ;;
+    *) echo "long.sh: the part '$argument' is unknown; the parts are bare, loaded, soak, failovers and seeds" >&2; exit 64 ;;
     esac
 done
 

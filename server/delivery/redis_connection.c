@@ -35,20 +35,21 @@ static bool is_left_behind(const struct redis_connection *redis)
     return !ledger_redis_is_in_force(redis->worker->node->ledger, redis->belongs_to);
 }
 
+/* `why` is NULL where there is no news, because the ledger says it itself. */
 static void went_down(struct redis_connection *redis, const char *why)
 {
     char text[sizeof(redis->refused)];
     bool refused = redis->refused[0] != '\0', is_left = is_left_behind(redis);
     if (refused)
         why = redis->refused;
-    else if (ledger_redis_explain(NULL, why, NULL, text, sizeof(text))) {
+    else if (why != NULL && ledger_redis_explain(NULL, why, NULL, text, sizeof(text))) {
         why = text;
         refused = true;
     }
-    if (!redis->warned && !is_left && !redis->worker->stopping)
+    if (why != NULL && !redis->warned && !is_left && !redis->worker->stopping)
         say_down(redis, why, refused);
     ledger_redis_failed(redis->worker->node->ledger, redis->belongs_to);
-    redis->warned = redis->warned || !is_left;
+    redis->warned = redis->warned || (why != NULL && !is_left);
     redis->context = NULL;
     redis->state = REDIS_DOWN;
     atomic_store(&redis->worker->redis_generation, 0);
@@ -93,7 +94,7 @@ static void connect_to_redis(struct redis_connection *redis)
     redis->belongs_to = address.generation;
     redis->run_id[0] = '\0';
     if (known != 0) {
-        went_down(redis, error);
+        went_down(redis, NULL);
         return;
     }
     redisAsyncContext *context = address.port == 0 ? redisAsyncConnectUnix(address.host)

@@ -330,7 +330,7 @@ Test(redis, that_refuses_for_another_reason_is_named_again)
 }
 
 /* The relay's address leads to the second Redis now; the connections to the first one stay open. */
-Test(redis, that_another_has_taken_over_from_is_left_by_all_connections)
+static void take_over(const char *told_to_first)
 {
     struct site *first = site_create(.own_redis = true, .stays_down = true);
     struct site *second = site_create(.own_redis = true, .stays_down = true);
@@ -342,7 +342,9 @@ Test(redis, that_another_has_taken_over_from_is_left_by_all_connections)
     const char *tiny = site_link(far, .account = "alice", .path = TRACK_TINY, .jti = "1");
     answer_expect_file(far, fetch(far, tiny), TRACK_TINY);
     relay_turn_to(relay, site_redis_address(second));
-    site_redis_command(first, "REPLICAOF 127.0.0.1 1");
+    if (told_to_first != NULL)
+        site_redis_command(first, told_to_first);
+    site_log_await(far, "another Redis answers at");
     await_delivery(far, "alice");
     await_ready(far, true);
     for (int i = 0; i < 8; i++) { /* so many that both workers have some of them */
@@ -354,6 +356,17 @@ Test(redis, that_another_has_taken_over_from_is_left_by_all_connections)
     relay_stop(&relay);
     site_destroy(&first);
     site_destroy(&second);
+}
+
+Test(redis, that_another_has_taken_over_from_is_left_by_all_connections)
+{
+    take_over("REPLICAOF 127.0.0.1 1");
+}
+
+/* Nothing fails, so the node learns of it by its own looking. */
+Test(redis, that_another_has_taken_over_from_is_left_although_it_stays_writable)
+{
+    take_over(NULL);
 }
 
 /* ---- a Redis that moves ---- */

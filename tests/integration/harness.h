@@ -281,6 +281,35 @@ void relay_turn_to(struct relay *relay, const char *redis_socket);
 /* The shortest of several round trips to Redis through the relay. */
 double relay_round_trip_ms(struct relay *relay);
 
+/* ---- a master, two replicas, and three Sentinels ---- */
+
+/* Processes of the test on ports of 127.0.0.1, with their files in the site's directory. The
+ * Sentinels call a master down after a second. */
+struct watched;
+struct watched *watched_start(struct site *site);
+void watched_stop(struct watched *watched);
+/* As `redis` takes it. */
+const char *watched_address(const struct watched *watched);
+unsigned watched_port(const struct watched *watched, unsigned which);
+/* Which of 0, 1, 2 is the master, by the first Sentinel. */
+unsigned watched_master(struct watched *watched);
+void watched_kill_redis(struct watched *watched, unsigned which);
+void watched_signal_redis(struct watched *watched, unsigned which, int signal);
+/* Starts one that was killed, as a replica of `master`. */
+void watched_start_redis(struct watched *watched, unsigned which, unsigned master);
+/* Has the Sentinels put another master in place although the old one lives. */
+void watched_fail_over(struct watched *watched);
+void watched_kill_sentinel(struct watched *watched, unsigned which);
+/* Sends a command to a Redis. Words are split at spaces. */
+void watched_command(struct watched *watched, unsigned which, const char *command);
+/* The number that a Redis answers to a command; 0 where it answers nil. */
+int64_t watched_number(struct watched *watched, unsigned which, const char *command);
+/* Waits until the Sentinels see each other, the master and both replicas. */
+void watched_await_whole(struct watched *watched);
+/* Whether the first Sentinel has published +switch-master since the last look; the first look only
+ * subscribes. */
+bool watched_has_switched(struct watched *watched);
+
 /* Milliseconds of the monotonic clock. */
 uint64_t harness_now_ms(void);
 /* A short pause between two looks at a condition. */
