@@ -29,6 +29,7 @@
 #include "server/base/check.h"
 #include "server/config/config.h"
 #include "server/delivery/node.h"
+#include "server/delivery/readiness.h"
 #include "server/delivery/worker.h"
 #include "server/grant/window.h"
 #include "server/node/run.h"
@@ -197,7 +198,7 @@ static void admit(struct worker *worker)
 static bool client_step(struct worker *worker)
 {
     static bool ended;
-    if (ended || !node_is_ready(worker->node))
+    if (ended || !readiness_is_granting(worker->node, clock_monotonic_ms()))
         return false;
     if (client < 0) {
         admit(worker);

@@ -13,6 +13,7 @@
 #include "server/base/clock.h"
 #include "server/base/log.h"
 #include "server/delivery/metrics.h"
+#include "server/delivery/readiness.h"
 
 #define LEDGER_STATES(X)                                                                           \
     X(LEDGER_CATCHING_UP, "catching_up")                                                           \
@@ -96,11 +97,10 @@ static json_t *own_health(const struct node *node)
 }
 
 /* Adds what exists only while the phase is NODE_SERVING, which the caller holds. */
-static void add_insides(struct node *node, json_t *value, bool *ready)
+static void add_insides(struct node *node, json_t *value)
 {
     bool redis_up = false;
     enum ledger_state state = ledger_state(node->ledger);
-    *ready = *ready && node_is_ready(node);
     (void)json_object_set_new(value, "workers", json_integer(node->worker_count));
     (void)json_object_set_new(value, "ledger", ledger_health(node->ledger, state, &redis_up));
     (void)json_object_set_new(
@@ -108,6 +108,30 @@ static void add_insides(struct node *node, json_t *value, bool *ready)
     (void)json_object_set_new(value, "traffic", traffic(node));
     (void)json_object_set_new(value, "media", media_health(node->media));
     (void)json_object_set_new(value, "access_log", access_health(node));
+}
+
+/* Adds whether it is so, and why not. */
+static void add_verdict(json_t *value, const char *name, bool is_so, const char *text)
+{
+    char text_name[32];
+    (void)snprintf(text_name, sizeof(text_name), "%s_text", name);
+    (void)json_object_set_new(value, name, json_boolean(is_so));
+    (void)json_object_set_new(value, text_name, json_string(text));
+}
+
+/* A node that starts or stops serves all the same, but is not to be sent clients. */
+static void look(struct node *node, bool stopping, struct node_readiness *out)
+{
+    *out = (struct node_readiness){.alive = true};
+    const char *why = stopping ? "the node is stopping" : "the node is starting";
+    if (node->phase == NODE_SERVING)
+        readiness_look(node, clock_monotonic_ms(), out);
+    else
+        (void)snprintf(out->granting_text, sizeof(out->granting_text), "%s", why);
+    if (stopping || node->phase != NODE_SERVING) {
+        out->ready = false;
+        (void)snprintf(out->ready_text, sizeof(out->ready_text), "%s", why);
+    }
 }
 
 void admin_health(struct node *node, const struct admin_request *request,
@@ -119,17 +143,21 @@ void admin_health(struct node *node, const struct admin_request *request,
     uint64_t uptime_s = now_ms > node->started_ms ? (now_ms - node->started_ms) / 1000 : 0;
     enum node_phase phase = node_phase_hold(node);
     bool stopping = phase == NODE_ENDING || atomic_load(&node->stopping);
-    bool ready = phase == NODE_SERVING && !stopping;
+    struct node_readiness readiness;
+    look(node, stopping, &readiness);
+    bool ready = readiness.ready;
     json_t *value = json_pack("{s:b, s:b, s:b, s:s, s:s, s:I, s:o}", "ready", false, "starting",
                               phase == NODE_STARTING, "stopping", stopping, "node",
                               node->config->node, "version", TOLLGATE_VERSION, "uptime_s",
                               (json_int_t)uptime_s, "log", log_health());
     if (phase == NODE_SERVING) {
-        add_insides(node, value, &ready);
+        add_insides(node, value);
     }
     node_phase_release(node);
     (void)json_object_set_new(value, "admin", own_health(node));
-    (void)json_object_set_new(value, "ready", json_boolean(ready));
+    add_verdict(value, "ready", ready, readiness.ready_text);
+    add_verdict(value, "granting", readiness.granting, readiness.granting_text);
+    add_verdict(value, "alive", readiness.alive, readiness.alive_text);
     answer->retry_after_s = ready ? 0 : 1;
     admin_answer_json(answer, ready ? 200 : 503, value);
 }

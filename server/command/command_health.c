@@ -62,26 +62,14 @@ static void print_traffic(const json_t *traffic)
            acknowledged);
 }
 
-/* Why a node that is neither starting nor stopping is not ready. The states are /v1/health's. */
-static const char *why_not_ready(const char *state, bool redis_up)
+/* Prints "ready no: Redis at 10.0.0.5:6379: Connection refused". */
+static void print_verdict(const json_t *answer, const char *name, const char *text_name)
 {
-    static const struct {
-        const char *state, *why;
-    } reasons[] = {
-        {"catching_up", "what the journal holds is not in Redis yet"},
-        {"ready", "a worker has no connection to Redis"},
-        {"full", "the journal has little room left"},
-        {"exhausted", "the journal has no room left"},
-        {"failed", "the journal has failed"},
-        {"refused", "Redis refuses this node"},
-    };
-    if (!redis_up && (strcmp(state, "catching_up") == 0 || strcmp(state, "ready") == 0))
-        return "Redis cannot be reached";
-    for (size_t i = 0; i < sizeof(reasons) / sizeof(*reasons); i++) {
-        if (strcmp(state, reasons[i].state) == 0)
-            return reasons[i].why;
-    }
-    return state;
+    bool is_so = json_is_true(json_object_get(answer, name));
+    printf("%-12s %s", name, is_so ? "yes" : "no: ");
+    if (!is_so)
+        command_print_text(stdout, command_text(answer, text_name));
+    fputc('\n', stdout);
 }
 
 /* Prints "ledger catching up, 4 records to post (Redis at 10.0.0.5:6379: Connection refused)". */
@@ -100,24 +88,20 @@ static void print_ledger(const json_t *ledger)
     fputc('\n', stdout);
 }
 
-static void print_health(const json_t *answer, bool ready)
+static void print_health(const json_t *answer)
 {
     const json_t *ledger = json_object_get(answer, "ledger");
     const json_t *redis = json_object_get(answer, "redis");
     bool redis_up = json_is_true(json_object_get(redis, "up"));
-    bool starting = json_is_true(json_object_get(answer, "starting"));
-    bool stopping = json_is_true(json_object_get(answer, "stopping"));
     printf("%-12s %s, tollgate %s, up %" PRIdMAX " s", "node", command_text(answer, "node"),
            command_text(answer, "version"), (intmax_t)command_number(answer, "uptime_s"));
     if (ledger != NULL) {
         printf(", %" PRIdMAX " workers", (intmax_t)command_number(answer, "workers"));
     }
-    printf("\n%-12s %s%s\n", "ready", ready ? "yes" : "no: ",
-           ready            ? ""
-           : stopping       ? "the node is stopping"
-           : starting       ? "the node is starting"
-           : ledger == NULL ? "the node is stopping"
-                            : why_not_ready(command_text(ledger, "state"), redis_up));
+    fputc('\n', stdout);
+    print_verdict(answer, "ready", "ready_text");
+    print_verdict(answer, "granting", "granting_text");
+    print_verdict(answer, "alive", "alive_text");
     if (ledger == NULL) { /* the node is starting or stopping, so there is no more to show */
         return;
     }
@@ -144,7 +128,7 @@ int command_health(int argc, char **argv)
     } else if (cli_wants_json()) {
         code = cli_print_json(argv[0], answer);
     } else {
-        print_health(answer, ready);
+        print_health(answer);
     }
     json_decref(answer);
     return code != EX_OK ? code : ready ? EX_OK : CLI_EXIT_NO;

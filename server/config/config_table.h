@@ -199,6 +199,9 @@
       "A connection without a request is closed after this time.")                                 \
     X(stall_timeout_ms, NUMBER, RESTART, "60000", 100, 3600000, "milliseconds",                    \
       "A transfer is cut when the client has acknowledged nothing for this time.")                 \
+    X(ready_grace_ms, NUMBER, RESTART, "10000", 0, 600000, "milliseconds",                         \
+      "A node that cannot ask Redis for grants stays ready this long, so that balancers do not "   \
+      "turn away from all nodes at once during a failover; who comes all the same is answered.")   \
     X(stop_timeout_ms, NUMBER, RESTART, "30000", 0, 3600000, "milliseconds",                       \
       "After SIGTERM, transfers under way may finish within this time.")                           \
     X(link_lifetime_max_s, NUMBER, RESTART, "604800", 1, 315360000, "seconds",                     \

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the workers, the admin threads and the doctor ask of a node and tell it: its phase, its keys
- * and certificates, whether it is ready, and notices for the shops. node_run, in server/node/,
+ * and certificates, and notices for the shops. node_run, in server/node/,
  * changes it.
  */
 #include "server/delivery/node.h"
@@ -89,15 +89,4 @@ void node_notify(struct node *node, struct window *window, enum ledger_notice_ki
         .time_ms = clock_real_ms(),
     };
     ledger_notify(node->ledger, window->account, &notice);
-}
-
-/* ---- readiness ---- */
-
-bool node_is_ready(const struct node *node)
-{
-    uint64_t generation = ledger_redis_served(node->ledger);
-    bool ready = generation != 0 && ledger_state(node->ledger) == LEDGER_READY;
-    for (unsigned i = 0; i < node->worker_count; i++)
-        ready = ready && atomic_load(&node->workers[i]->redis_generation) == generation;
-    return ready;
 }

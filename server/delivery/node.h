@@ -60,6 +60,8 @@ struct node {
     struct redis_address redis;
     struct address_table *addresses; /* owns; NULL without connections_per_address_max */
     atomic_uint connections;         /* open, of all workers */
+    atomic_ullong
+        granted_ms; /* monotonic: when the node was granting last; 0: never. Worker 0 sets */
     unsigned worker_count;
     struct worker *workers[CONFIG_WORKERS_MAX]; /* owns */
     uint64_t started_ms;                        /* wall clock */
@@ -78,9 +80,6 @@ enum node_phase node_phase_hold(struct node *node);
 void node_phase_release(struct node *node);
 /* Changes the phase, once nobody holds it. The main thread only. */
 void node_phase_enter(struct node *node, enum node_phase phase);
-
-/* True if the ledger may serve and every worker may ask Redis for grants. From any thread. */
-bool node_is_ready(const struct node *node);
 
 /* Notifies the issuer's shop of what became of the window's link, where the issuer has configured a
  * shop (see ledger_notify). From any thread. */

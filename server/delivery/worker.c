@@ -22,6 +22,7 @@
 #include "server/base/waiting.h"
 #include "server/delivery/connection.h"
 #include "server/delivery/inquiry.h"
+#include "server/delivery/readiness.h"
 #include "server/delivery/redis_connection.h"
 #include "server/link/target_cache.h"
 #include "server/link/token_cache.h"
@@ -94,6 +95,9 @@ static void on_tick(struct worker *worker)
         connection_stop_idle(worker); /* those whose last bytes have been acknowledged by now */
     connection_sweep(worker);
     redis_connection_tick(worker->redis);
+    atomic_store_explicit(&worker->turned_ms, worker->now_ms, memory_order_relaxed);
+    if (worker->index == 0)
+        readiness_observe(worker->node, worker->now_ms);
     parked_retry(worker);
     request_retry_hashing(worker);
     if (worker->now_ms - worker->grants.swept_ms >= WINDOWS_SWEEP_MS ||
@@ -302,6 +306,7 @@ void *worker_run(void *argument)
         return NULL;
     }
     read_clocks(worker);
+    atomic_store_explicit(&worker->turned_ms, worker->now_ms, memory_order_relaxed);
     arm_wake(worker);
     arm_tick(worker);
     accept_tick(worker);

@@ -124,6 +124,7 @@ struct worker {
     bool redirects;                      /* plain HTTP is answered with the https:// origin */
     bool started;                        /* main thread only: the thread must be joined */
     atomic_ullong redis_generation;      /* the ledger's, in which the worker may ask; 0: none */
+    atomic_ullong turned_ms;             /* `now_ms` of the last tick, for other threads */
     _Atomic(struct inquiry *) inquiries; /* put by admin threads, newest first; see inquiry.c */
     atomic_ullong cut_at_stop;           /* transfers ended by the stop's deadline */
     char scratch[WORKER_SCRATCH_SIZE];

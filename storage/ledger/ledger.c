@@ -218,6 +218,8 @@ static int open_all(struct opening *opening)
     if (result == 0) {
         download_count_from(ledger, ledger->journal.found_download);
         atomic_store(&ledger->lease_least, ledger->journal.found_lease);
+        for (int thread = 0; thread < LEDGER_THREADS; thread++)
+            ledger_turn(ledger, (enum ledger_thread)thread);
         result = writer_start(ledger);
     }
     if (result == 0)

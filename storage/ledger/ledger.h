@@ -129,6 +129,16 @@ bool ledger_redis_time(const struct ledger *ledger, int64_t *now_ms);
 int64_t ledger_clock_ahead_ms(const struct ledger *ledger);
 #define LEDGER_CLOCK_UNKNOWN INT64_MIN
 
+/* The monotonic time at which Redis was asked for the renewal of the lease that it granted last: then
+ * it took a write of this node's, by the function library. 0: never. Any thread. */
+uint64_t ledger_renewed_ms(const struct ledger *ledger);
+/* The ledger's threads that turn at least each LEDGER_TURN_MS, whatever Redis does; one that does not
+ * hangs. */
+#define LEDGER_TURN_MS 1000
+enum ledger_thread { LEDGER_WRITER, LEDGER_POSTER, LEDGER_PUSH, LEDGER_THREADS };
+/* The monotonic time of the thread's last turn. Any thread. */
+uint64_t ledger_turned_ms(const struct ledger *ledger, enum ledger_thread thread);
+
 /* Fills in the counters. Any thread; it takes locks for a moment, so not for each request. */
 void ledger_stats(struct ledger *ledger, struct ledger_stats *out);
 

@@ -146,10 +146,13 @@ struct ledger {
     /* The number of the lease in force (0: none yet), and what the next one must be above. */
     _Atomic uint64_t lease_number, lease_least;
     _Atomic uint64_t responses_undescribed;
+    _Atomic uint64_t renewed_ms, turned_ms[LEDGER_THREADS]; /* see ledger.h */
     _Atomic uint64_t posts, posts_replayed, records_posted, refused_full, redis_connects;
     _Atomic bool redis_up;
 };
 
+/* Notes a turn of a thread. */
+void ledger_turn(struct ledger *ledger, enum ledger_thread thread);
 void ledger_say(struct ledger *ledger, enum ledger_event event, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* Set one thread's part of the state and its text, which ledger_state_text shows unless

@@ -259,8 +259,11 @@ static void *poster_main(void *argument)
 {
     struct poster *poster = argument;
     uint64_t until_ms;
-    while ((until_ms = poster_step(poster->ledger)) != 0)
-        conversation_wait(poster->conversation, until_ms);
+    while ((until_ms = poster_step(poster->ledger)) != 0) {
+        uint64_t turn_ms = ledger_monotonic_ms(poster->ledger) + LEDGER_TURN_MS;
+        ledger_turn(poster->ledger, LEDGER_POSTER);
+        conversation_wait(poster->conversation, until_ms < turn_ms ? until_ms : turn_ms);
+    }
     return NULL;
 }
 

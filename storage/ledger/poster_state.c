@@ -75,6 +75,8 @@ static int take_lease(struct poster *poster, size_t index, const redisReply *rep
         poster->leased = lease_take(&poster->lease, ledger, reply, poster->lease_text,
                                     poster->error, sizeof(poster->error));
     atomic_store(&ledger->lease_number, poster->lease.number);
+    if (index == 1 && (poster->leased == LEASE_HELD || poster->leased == LEASE_NEW))
+        atomic_store(&ledger->renewed_ms, poster->lease.asked_ms);
     return 0;
 }
 

@@ -289,7 +289,9 @@ static void *push_main(void *argument)
     struct push *push = argument;
     while (!atomic_load(&push->stopping)) {
         uint64_t until_ms = push_step(push->ledger);
-        conversation_wait(push->conversation, until_ms);
+        uint64_t turn_ms = ledger_monotonic_ms(push->ledger) + LEDGER_TURN_MS;
+        ledger_turn(push->ledger, LEDGER_PUSH);
+        conversation_wait(push->conversation, until_ms < turn_ms ? until_ms : turn_ms);
     }
     return NULL;
 }

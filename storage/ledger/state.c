@@ -46,6 +46,22 @@ void ledger_say(struct ledger *ledger, enum ledger_event event, const char *form
     ledger->options.event(ledger->options.event_context, event, format, text);
 }
 
+void ledger_turn(struct ledger *ledger, enum ledger_thread thread)
+{
+    atomic_store_explicit(&ledger->turned_ms[thread], ledger_monotonic_ms(ledger),
+                          memory_order_relaxed);
+}
+
+uint64_t ledger_turned_ms(const struct ledger *ledger, enum ledger_thread thread)
+{
+    return atomic_load_explicit(&ledger->turned_ms[thread], memory_order_relaxed);
+}
+
+uint64_t ledger_renewed_ms(const struct ledger *ledger)
+{
+    return atomic_load_explicit(&ledger->renewed_ms, memory_order_relaxed);
+}
+
 void ledger_wake_poster(struct ledger *ledger)
 {
     (void)eventfd_write(ledger->wake_fd, 1);

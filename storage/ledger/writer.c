@@ -181,7 +181,9 @@ static void *writer_main(void *argument)
     struct writer *writer = &ledger->writer;
     uint64_t until_ms = next_turn_ms(ledger);
     for (bool stop = false; !stop;) {
-        struct timespec until = ledger_deadline(until_ms);
+        uint64_t turn_ms = ledger_monotonic_ms(ledger) + LEDGER_TURN_MS;
+        struct timespec until = ledger_deadline(until_ms < turn_ms ? until_ms : turn_ms);
+        ledger_turn(ledger, LEDGER_WRITER);
         pthread_mutex_lock(&writer->lock);
         /* A ticket whose marks found no room is tried again after the pause, not at once. */
         if (!writer->stop && writer->money == NULL && writer->asked == writer->taken)

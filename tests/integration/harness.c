@@ -102,6 +102,7 @@ static void write_config(struct site *site, const struct site_options *options)
         "stop_timeout_ms: 60000\n"
         "%s"
         "%s"
+        "%s"
         "issuers:\n"
         "  - id: shop\n"
         "    iss: " SITE_ISS "\n"
@@ -122,6 +123,10 @@ static void write_config(struct site *site, const struct site_options *options)
         options->settings != NULL && strstr(options->settings, "windows_max:")
             ? ""
             : "windows_max: 100\njournal_segment_bytes: 262144\n",
+        /* Without it tests would wait ten seconds for a node to be not ready. */
+        options->settings != NULL && strstr(options->settings, "ready_grace_ms:")
+            ? ""
+            : "ready_grace_ms: 0\n",
         options->settings != NULL ? options->settings : "",
         options->issuer != NULL ? options->issuer : "",
         options->shop_secret ? "    admin_secret_file: shop.secret\n" : "",

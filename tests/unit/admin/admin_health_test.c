@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "server/admin/admin_metrics.h"
+#include "server/base/clock.h"
 #include "server/command/admin_client.h"
 #include "server/delivery/worker.h"
 #include "server/redis/redis_child.h"
@@ -17,7 +18,12 @@
 Test(admin, health_tells_a_ready_node_and_its_counters)
 {
     json_t *answer = admin_ask("GET", "/v1/health", NULL, 200);
-    cr_assert(json_is_true(json_object_get(answer, "ready")));
+    for (size_t i = 0; i < 3; i++) {
+        static const char *const verdicts[][2] = {
+            {"ready", "ready_text"}, {"granting", "granting_text"}, {"alive", "alive_text"}};
+        cr_expect(json_is_true(json_object_get(answer, verdicts[i][0])), "%s", verdicts[i][0]);
+        expect_text(answer, verdicts[i][1], "");
+    }
     expect_text(answer, "node", "node-1");
     const json_t *ledger = json_object_get(answer, "ledger");
     expect_text(ledger, "state", "ready");
@@ -58,10 +64,24 @@ Test(admin, health_is_503_until_every_worker_may_ask_redis)
     admin_node.worker_count = 1;
     json_t *answer = admin_ask("GET", "/v1/health", NULL, 503);
     cr_assert(json_is_false(json_object_get(answer, "ready")));
+    expect_text(answer, "granting_text", "worker 0 has no connection to Redis");
+    expect_text(answer, "ready_text", "worker 0 has no connection to Redis");
+    cr_assert(json_is_false(json_object_get(answer, "alive")), "it has not turned either");
     json_decref(answer);
     char raw[4096];
     exchange_raw("GET /v1/health HTTP/1.1\r\nHost: x\r\n\r\n", raw, sizeof(raw));
     cr_assert_not_null(strstr(raw, "\r\nRetry-After: 1\r\n"), "%s", raw);
+
+    /* A node that was granting a moment ago stays ready for ready_grace_ms. */
+    uint64_t grace_ms = admin_node.config->ready_grace_ms;
+    atomic_store(&admin_node.granted_ms, clock_monotonic_ms());
+    answer = admin_ask("GET", "/v1/health", NULL, 200);
+    cr_assert(json_is_false(json_object_get(answer, "granting")));
+    json_decref(answer);
+    atomic_store(&admin_node.granted_ms, clock_monotonic_ms() - grace_ms);
+    json_decref(admin_ask("GET", "/v1/health", NULL, 503));
+
+    atomic_store(&worker->turned_ms, clock_monotonic_ms());
     atomic_store(&worker->redis_generation, ledger_redis_served(admin_node.ledger));
     json_decref(admin_ask("GET", "/v1/health", NULL, 200));
     admin_node.worker_count = 0;

@@ -91,7 +91,8 @@ static void set_up(void)
                              .state_dir = admin_state_dir,
                              .admin_listen = nothing,
                              .issuers = issuers,
-                             .issuers_count = 2};
+                             .issuers_count = 2,
+                             .ready_grace_ms = 60000};
     cr_assert(redis_child_start(&admin_redis, admin_state_dir, admin_node.redis.address,
                                 sizeof(admin_node.redis.address), error, sizeof(error)) == 0,
               "%s", error);
