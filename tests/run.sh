@@ -260,7 +260,7 @@ suites() {
     await 'build: ASan and UBSan'
     needs 'build: ASan and UBSan'
     check 'ASan is in it' instrumented build/asan/tollgate __asan_init
-    check 'asan: simulation' build/asan/simulation --seeds 60
+    check 'asan: simulation' build/asan/simulation --seeds 150
     suite 'asan: integration' build/asan/integration_test
     suite 'asan: faults' build/asan/faults_test
     units asan build/asan

@@ -173,7 +173,7 @@ static bool is_urgent(const struct ledger_download *download)
 {
     uint32_t ready = atomic_load_explicit(&download->ready, memory_order_relaxed);
     return atomic_load_explicit(&download->under_way, memory_order_acquire) == 0 ||
-           __builtin_popcount(ready) >= DOWNLOAD_PLACES - 1;
+           __builtin_popcount(ready) >= (int)DOWNLOAD_PLACES - 1;
 }
 
 static void close_one(struct ledger *ledger, struct ledger_download *download,
