@@ -249,7 +249,11 @@
     X(journal_segment_bytes, NUMBER, RESTART, "67108864", 65536, 4294967296, "bytes",              \
       "Size of one journal file; a multiple of 4096.")                                             \
     X(journal_mark_ms, NUMBER, RESTART, "1000", 10, 1000, "milliseconds",                          \
-      "How often the bytes of running downloads are written to the journal.")
+      "How often the bytes of running downloads are written to the journal.")                      \
+    X(post_interval_ms, NUMBER, RESTART, "10000", 100, 60000, "milliseconds",                      \
+      "How often the usage of an account is posted from the journal to Redis; sooner where a "     \
+      "download ends, where the balance soon ends, and where somebody asks. Operations are "       \
+      "posted at once.")
 
 /*
  * The keys of an entry of `issuers`. The types are TEXT, PATH and NUMBER as above, and LIST: a

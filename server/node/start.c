@@ -103,6 +103,7 @@ static int open_ledger(struct node_parts *parts, char *error, size_t error_size)
         .redis_sentinel_password =
             node->redis.sentinel_password[0] != '\0' ? node->redis.sentinel_password : NULL,
         .segment_bytes = config->journal_segment_bytes,
+        .post_interval_ms = (uint32_t)config->post_interval_ms,
         .mark_ms = (uint32_t)config->journal_mark_ms,
         .downloads_max = (uint32_t)config->windows_max,
         .accounts_max = (uint32_t)config->accounts_max,

@@ -15,7 +15,8 @@
 #include "storage/ledger/post.h"
 #include "storage/ledger/redis.h"
 
-#define VIEW_FIELDS 10
+#define SETTLE_WAIT_MS 1000
+#define VIEW_FIELDS    10
 
 /* ---- the view ---- */
 
@@ -116,6 +117,8 @@ int ledger_account_show(struct ledger *ledger, const char *issuer, const char *n
         return result == -EINVAL ? result : -EAGAIN;
     result = account_redis_open_current(ledger, &redis);
     if (result == 0) {
+        /* Where that takes too long, what Redis has is shown. */
+        (void)ledger_account_settle(ledger, account, SETTLE_WAIT_MS);
         result = account_fetch(&redis, account, view);
         redis_close(&redis);
     }
@@ -152,6 +155,7 @@ int ledger_link_show(struct ledger *ledger, const char *issuer, const char *name
     snprintf(field, sizeof(field), "p:%s", path);
     result = account_redis_open_current(ledger, &redis);
     if (result == 0) {
+        (void)ledger_account_settle(ledger, account, SETTLE_WAIT_MS);
         const char *const words[] = {"HMGET", key, "revoked", "bytes", field};
         redisReply *reply = redis_call(&redis, 5, words);
         int64_t bytes = 0;

@@ -122,6 +122,11 @@ static int validate_options(struct opening *opening, const struct ledger_options
     if (options->mark_ms < 10 || options->mark_ms > 1000)
         return refuse(opening, -EINVAL, "mark_ms %" PRIu32 ": 10 to 1000 is allowed",
                       options->mark_ms);
+    if (options->post_interval_ms != 0 &&
+        (options->post_interval_ms < 100 || options->post_interval_ms > 60000))
+        return refuse(opening, -EINVAL,
+                      "post_interval_ms %" PRIu32 ": 0, or 100 to 60000 is allowed",
+                      options->post_interval_ms);
     if (options->downloads_max == 0 || options->accounts_max == 0 || options->lease_ms < 100)
         return refuse(opening, -EINVAL,
                       "downloads_max and accounts_max must be 1 or more, lease_ms 100 or more");

@@ -48,6 +48,8 @@ struct ledger_options {
     const char *redis_user, *redis_password;                   /* NULL: none */
     const char *redis_sentinel_user, *redis_sentinel_password; /* of the Sentinels; NULL: none */
     uint64_t segment_bytes; /* of one journal file, preallocated; multiple of 4096 */
+    /* How often usage is posted, 100 to 60000; 0: at once. Operations are posted at once. */
+    uint32_t post_interval_ms;
     uint32_t mark_ms;       /* how often a download that moves is marked, 10 to 1000 */
     uint32_t downloads_max; /* open at once */
     uint32_t accounts_max;  /* bounds new accounts; those in the journal are always loaded */
@@ -205,6 +207,10 @@ uint64_t ledger_download_bytes(const struct ledger_download *download);
 /* Has the writer mark what is left, give the room back and free the download. Sets
  * *download to NULL. */
 void ledger_download_close(struct ledger_download **download);
+
+/* Has what the journal holds of the account posted now, before its interval ends, for example where
+ * it nears a limit. Any thread; it does not wait. */
+void ledger_post_soon(struct ledger *ledger, struct ledger_account *account);
 
 /* Waits until all that was added before the call is durable and posted to Redis. 0, or -ETIMEDOUT.
  * It blocks, so no worker may call it. */

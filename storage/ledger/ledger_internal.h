@@ -125,6 +125,7 @@ struct ledger {
     struct notices *notices;     /* owns */
     pthread_mutex_t change_lock; /* one ledger_account_change at a time */
 
+    _Atomic(struct ledger_account *) asked; /* stack of accounts whose posts somebody waits for */
     _Atomic(struct ledger_download *) dirty;
     _Atomic uint64_t download_last; /* number given last */
     _Atomic uint32_t downloads;
@@ -135,7 +136,8 @@ struct ledger {
 
     pthread_mutex_t lock;
     pthread_cond_t posted_moved;
-    uint64_t posted; /* records before the poster's cursor, all in Redis */
+    uint64_t posted;       /* so many of the journal's first records are in Redis */
+    uint64_t posts_wanted; /* somebody waits for so many */
     bool stopping;
     uint64_t stop_ms; /* the deadline of ledger_close, where it is stopping */
     char writer_text[LEDGER_TEXT_MAX], poster_text[LEDGER_TEXT_MAX];
@@ -238,8 +240,17 @@ void poster_end(struct ledger *ledger, uint64_t deadline_ms);
 uint64_t poster_stop(struct ledger *ledger, uint64_t deadline_ms);
 /* How many records of the journal, from the first, are in Redis. */
 uint64_t ledger_posted(struct ledger *ledger);
-/* Waits until the first `records` of the journal are in Redis. 0 or -ETIMEDOUT. */
+/* Waits until the first `records` of the journal are in Redis; has them posted now, those of all
+ * accounts. 0 or -ETIMEDOUT. */
 int ledger_wait_posted(struct ledger *ledger, uint64_t records, uint64_t deadline_ms);
+/* The same for what the journal has of one account. */
+int ledger_wait_account(struct ledger *ledger, struct ledger_account *account,
+                        uint64_t deadline_ms);
+/* Whether Redis has all that the journal has of the account. Any thread. */
+bool ledger_account_is_posted(const struct ledger_account *account);
+/* As ledger_settle, for one account. */
+int ledger_account_settle(struct ledger *ledger, struct ledger_account *account,
+                          uint32_t timeout_ms);
 
 /* As ledger_account_get, for a name that is a C string. Takes a reference. -EINVAL, -ENOMEM. */
 int account_get(struct ledger *ledger, const char *issuer, const char *name,

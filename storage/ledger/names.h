@@ -54,10 +54,20 @@ struct ledger_account {
     /* The segment of the last record, and the sequence before that segment; under names->lock. */
     uint32_t tail_segment;
     uint64_t tail_before;
-    /* Of the poster: the sequence that Redis last confirmed, and the highest that it may
-     * have been sent. */
-    uint64_t watermark, sent;
-    struct post *run;
+    /* Of the poster: the sequence that Redis last confirmed, which others may read, and the highest
+     * that it may have been sent. */
+    _Atomic uint64_t watermark;
+    uint64_t sent;
+    /* Of the poster (pending.h): posts that wait, the last of which takes more records unless it is
+     * `run` no longer; when they are due; where the first of their records stands. */
+    struct post *posts, *posts_last, *run;
+    struct ledger_account *wait_next, *wait_previous;
+    bool waits, is_near;
+    uint64_t due_ms, wait_record, due_to; /* due_to: records up to this sequence are due at once */
+    uint32_t wait_segment;
+    /* Somebody waits for its posts; the setter of `asked` puts it on the stack ledger->asked. */
+    _Atomic bool asked;
+    struct ledger_account *asked_next;
     /* The highest revision heard; written by the push thread, read by workers. */
     _Atomic uint64_t heard;
     _Atomic uint64_t messages; /* revocations heard of the account, whatever their revision */

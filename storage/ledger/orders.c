@@ -203,8 +203,7 @@ static int journal_change(struct ledger *ledger, struct ledger_account *account,
     int result = writer_money(ledger, &money);
     if (result != 0)
         return result == -ENOSPC ? result : -EIO;
-    uint64_t records = atomic_load(&ledger->journal.durable_records);
-    return ledger_wait_posted(ledger, records, deadline_ms) == 0 ? 0 : -EINPROGRESS;
+    return ledger_wait_account(ledger, account, deadline_ms) == 0 ? 0 : -EINPROGRESS;
 }
 
 /*
@@ -230,7 +229,7 @@ static int change_locked(struct ledger *ledger, struct ledger_account *account,
 {
     uint64_t deadline_ms = clock_monotonic_ms() + CHANGE_WAIT_MS, number = 0;
     /* What was journalled before must be visible, or a repetition would not be seen. */
-    if (ledger_wait_posted(ledger, atomic_load(&ledger->journal.durable_records), deadline_ms) != 0)
+    if (ledger_wait_account(ledger, account, deadline_ms) != 0)
         return -EAGAIN;
     int verdict = ask_verdict(redis, account, request, &number);
     int result = judge_verdict(verdict);

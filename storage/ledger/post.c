@@ -24,22 +24,37 @@ static uint32_t day_of(uint64_t time_ms)
     return (uint32_t)((day.tm_year + 1900) * 10000 + (day.tm_mon + 1) * 100 + day.tm_mday);
 }
 
-static struct post *new_post(struct post_batch *batch, const struct journal_entry *entry)
+static void post_free(struct post *post)
 {
-    if (batch->count == batch->room) {
-        size_t room = batch->room == 0 ? 256 : batch->room * 2;
-        struct post **posts = realloc(batch->posts, room * sizeof(struct post *));
-        if (posts == NULL)
-            return NULL;
-        batch->posts = posts;
-        batch->room = room;
-    }
+    for (size_t i = 0; i < post->files_count; i++)
+        names_drop(&post->files[i].file->name);
+    free(post->files);
+    free(post->money);
+    free(post);
+}
+
+/* Makes a post, the account's last; with a copy of the record where it is an operation. */
+static struct post *new_post(const struct journal_entry *entry)
+{
+    struct ledger_account *account = entry->account;
     struct post *post = calloc(1, sizeof(*post));
     if (post == NULL)
         return NULL;
-    post->account = entry->account;
+    if (entry->record.type == JOURNAL_MONEY) {
+        post->money = malloc(sizeof(*post->money));
+        if (post->money == NULL) {
+            free(post);
+            return NULL;
+        }
+        *post->money = entry->record;
+    }
+    post->account = account;
     post->from = post->to = entry->record.sequence;
-    batch->posts[batch->count++] = post;
+    if (account->posts == NULL)
+        account->posts = post;
+    else
+        account->posts_last->next = post;
+    account->posts_last = post;
     return post;
 }
 
@@ -52,7 +67,7 @@ static bool is_of(const struct post_file *file, const struct journal_entry *entr
             memcmp(file->link_id, entry->record.link_id, sizeof(file->link_id)) == 0);
 }
 
-static int add_file(struct post *post, const struct journal_entry *entry)
+static int add_file(struct post *post, const struct journal_entry *entry, size_t *added)
 {
     struct post_file *at = NULL;
     for (size_t i = 0; i < post->files_count && at == NULL; i++)
@@ -74,6 +89,7 @@ static int add_file(struct post *post, const struct journal_entry *entry)
                                  .keep_s = entry->record.keep_s};
         memcpy(at->link_id, entry->record.link_id, sizeof(at->link_id));
         names_hold(&entry->file->name);
+        *added = 1;
     }
     at->bytes += entry->record.bytes_delta;
     at->responses += entry->record.responses_delta;
@@ -81,7 +97,7 @@ static int add_file(struct post *post, const struct journal_entry *entry)
     return 0;
 }
 
-int post_add(struct post_batch *batch, const struct journal_entry *entry, bool own)
+int post_add(const struct journal_entry *entry, bool own, size_t *added)
 {
     const struct journal_record *record = &entry->record;
     struct ledger_account *account = entry->account;
@@ -90,32 +106,67 @@ int post_add(struct post_batch *batch, const struct journal_entry *entry, bool o
     bool is_money = record->type == JOURNAL_MONEY;
     bool goes_on = run != NULL && !is_money && run->day == day && run->own == own &&
                    run->files_count < POST_FILES_MAX;
+    *added = 0;
     if (goes_on) {
         check(record->sequence == run->to + 1);
         run->to = record->sequence;
-        return add_file(run, entry);
+        return add_file(run, entry, added);
     }
-    struct post *post = new_post(batch, entry);
+    struct post *post = new_post(entry);
     if (post == NULL)
         return -ENOMEM;
     post->own = own;
     post->day = day;
-    post->is_money = is_money;
-    post->money = *record;
     account->run = is_money ? NULL : post;
-    return is_money ? 0 : add_file(post, entry);
+    *added = 1;
+    return is_money ? 0 : add_file(post, entry, added);
+}
+
+/* Keeps room for `more` posts. 0 or -ENOMEM. */
+static int keep_room(struct post_batch *batch, size_t more)
+{
+    size_t room = batch->room == 0 ? 256 : batch->room;
+    while (room < batch->count + more)
+        room *= 2;
+    if (room == batch->room)
+        return 0;
+    struct post **posts = realloc(batch->posts, room * sizeof(struct post *));
+    if (posts == NULL)
+        return -ENOMEM;
+    batch->posts = posts;
+    batch->room = room;
+    return 0;
+}
+
+int post_batch_take(struct post_batch *batch, struct ledger_account *account, size_t *count)
+{
+    size_t posts = 0;
+    for (const struct post *post = account->posts; post != NULL; post = post->next)
+        posts++;
+    if (keep_room(batch, posts) != 0)
+        return -ENOMEM;
+    for (struct post *post = account->posts; post != NULL; post = post->next) {
+        *count -= post->money != NULL ? 1 : post->files_count;
+        batch->posts[batch->count++] = post;
+    }
+    account->posts = account->posts_last = account->run = NULL;
+    return 0;
+}
+
+void post_drop(struct ledger_account *account)
+{
+    while (account->posts != NULL) {
+        struct post *next = account->posts->next;
+        post_free(account->posts);
+        account->posts = next;
+    }
+    account->posts_last = account->run = NULL;
 }
 
 void post_batch_clear(struct post_batch *batch)
 {
-    for (size_t i = 0; i < batch->count; i++) {
-        struct post *post = batch->posts[i];
-        post->account->run = NULL;
-        for (size_t f = 0; f < post->files_count; f++)
-            names_drop(&post->files[f].file->name);
-        free(post->files);
-        free(post);
-    }
+    for (size_t i = 0; i < batch->count; i++)
+        post_free(batch->posts[i]);
     free(batch->posts);
     memset(batch, 0, sizeof(*batch));
 }
@@ -218,12 +269,12 @@ static void add_head(const struct post *post, const struct ledger *ledger, struc
                      struct redis_arguments *arguments)
 {
     const char *instance = ledger->instance, *own = post->own ? "1" : "0";
-    const char *kind = post->is_money ? "money" : "usage";
+    const char *kind = post->money != NULL ? "money" : "usage";
     char *account = words->keys[0], *grants = words->keys[1], *entries = words->keys[2];
     char *from = words->numbers[0], *to = words->numbers[1], *lease = words->numbers[6];
     ledger_key(account, post->account, "account");
     ledger_key(grants, post->account, "grants");
-    if (post->is_money)
+    if (post->money != NULL)
         ledger_key(entries, post->account, "transactions");
     else
         ledger_usage_key(entries, post->account, post->day);
@@ -249,12 +300,13 @@ int post_send(const struct post *post, const struct ledger *ledger,
     words.links_count = 0;
     for (size_t i = 0; i < post->files_count; i++)
         add_terms(post, i, &words);
-    if (post->is_money && post->money.operation == LEDGER_REVOKE_LINK) /* the link is in hex */
+    if (post->money != NULL &&
+        post->money->operation == LEDGER_REVOKE_LINK) /* the link is in hex */
         snprintf(words.links[words.links_count++], sizeof(words.links[0]), "tg:{%s}:link:%s",
-                 post->account->tag, post->money.transaction);
+                 post->account->tag, post->money->transaction);
     add_head(post, ledger, &words, &arguments);
-    if (post->is_money)
-        add_money(&post->money, ledger->options.node, &words, &arguments);
+    if (post->money != NULL)
+        add_money(post->money, ledger->options.node, &words, &arguments);
     else
         add_files(post, &words, &arguments);
     return redis->send(redis->self, arguments.count, arguments.text, arguments.lengths, done, NULL,

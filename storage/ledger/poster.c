@@ -32,7 +32,7 @@ static void back_off(struct poster *poster, uint64_t now_ms)
 static void disconnect(struct poster *poster)
 {
     poster->redis->close(poster->redis->self); /* before the batch, of which replies may be due */
-    post_batch_clear(&poster->batch);
+    poster_forget_posts(poster);
     atomic_store(&poster->ledger->redis_up, false);
 }
 
@@ -106,9 +106,11 @@ static int rest(struct poster *poster)
     if (lease_is_due(&poster->lease, ledger))
         return poster_ask_lease(poster, LEASE_TO_REST);
     notices_post(ledger, poster->redis);
-    if (poster->turn_due || poster->reader.count < atomic_load(&ledger->journal.durable_records))
+    uint64_t due_ms = poster->pending.due_ms;
+    if (poster->turn_due || poster->reader.count < atomic_load(&ledger->journal.durable_records) ||
+        due_ms <= ledger_monotonic_ms(ledger) || poster_is_asked(poster))
         return poster_turn(poster);
-    poster->next_ms = poster->lease.due_ms;
+    poster->next_ms = due_ms < poster->lease.due_ms ? due_ms : poster->lease.due_ms;
     return WAITS;
 }
 
@@ -141,7 +143,7 @@ static int go_on(struct poster *poster)
 
 static int resync_again(struct poster *poster)
 {
-    post_batch_clear(&poster->batch);
+    poster_forget_posts(poster);
     if (++poster->resyncs > POSTER_RESYNCS_MAX) {
         poster->resyncs = 0;
         snprintf(poster->error, sizeof(poster->error),
@@ -225,8 +227,8 @@ static uint64_t judge_end(struct poster *poster)
     if (stop_ms == UINT64_MAX || poster->state == POSTER_ENDED)
         return UINT64_MAX;
     bool between = poster->state == POSTER_DOWN || poster->state == POSTER_RESTING;
-    bool all_posted =
-        poster->current && poster->reader.count >= atomic_load(&ledger->journal.durable_records);
+    bool all_posted = poster->current && poster->pending.first == NULL &&
+                      poster->reader.count >= atomic_load(&ledger->journal.durable_records);
     bool refused = atomic_load(&ledger->poster_state) >= LEDGER_FAILED;
     if (poster->state != POSTER_ENDING &&
         (now_ms >= stop_ms || (between && (all_posted || refused))))
@@ -296,6 +298,7 @@ int poster_start(struct ledger *ledger)
     ledger->poster = poster;
     poster->ledger = ledger;
     poster->redis = ledger->outside.poster;
+    pending_clear(&poster->pending);
     poster->generation = where_generation(ledger->where);
     poster->backoff_ms = LEDGER_REDIS_BACKOFF_LEAST_MS;
     poster->begun_ms = poster->next_ms = ledger_monotonic_ms(ledger);
@@ -360,9 +363,53 @@ int ledger_wait_posted(struct ledger *ledger, uint64_t records, uint64_t deadlin
     struct timespec until = ledger_deadline(deadline_ms);
     int result = 0;
     pthread_mutex_lock(&ledger->lock);
+    if (ledger->posts_wanted < records)
+        ledger->posts_wanted = records;
+    if (ledger->posted < records)
+        ledger_wake_poster(ledger);
     while (ledger->posted < records && result == 0)
         result = pthread_cond_timedwait(&ledger->posted_moved, &ledger->lock, &until);
     bool posted = ledger->posted >= records;
     pthread_mutex_unlock(&ledger->lock);
     return posted ? 0 : -ETIMEDOUT;
+}
+
+void ledger_post_soon(struct ledger *ledger, struct ledger_account *account)
+{
+    if (atomic_exchange(&account->asked, true))
+        return;
+    names_hold(&account->name);
+    struct ledger_account *top = atomic_load(&ledger->asked);
+    do
+        account->asked_next = top;
+    while (!atomic_compare_exchange_weak(&ledger->asked, &top, account));
+    ledger_wake_poster(ledger);
+}
+
+bool ledger_account_is_posted(const struct ledger_account *account)
+{
+    return atomic_load(&account->watermark) >= atomic_load(&account->sequence);
+}
+
+int ledger_wait_account(struct ledger *ledger, struct ledger_account *account, uint64_t deadline_ms)
+{
+    struct timespec until = ledger_deadline(deadline_ms);
+    uint64_t sequence = atomic_load(&account->sequence);
+    int result = 0;
+    if (atomic_load(&account->watermark) >= sequence)
+        return 0;
+    ledger_post_soon(ledger, account);
+    pthread_mutex_lock(&ledger->lock);
+    while (atomic_load(&account->watermark) < sequence && result == 0)
+        result = pthread_cond_timedwait(&ledger->posted_moved, &ledger->lock, &until);
+    pthread_mutex_unlock(&ledger->lock);
+    return atomic_load(&account->watermark) >= sequence ? 0 : -ETIMEDOUT;
+}
+
+int ledger_account_settle(struct ledger *ledger, struct ledger_account *account,
+                          uint32_t timeout_ms)
+{
+    uint64_t deadline_ms = ledger_monotonic_ms(ledger) + timeout_ms;
+    int result = writer_mark(ledger, deadline_ms);
+    return result != 0 ? result : ledger_wait_account(ledger, account, deadline_ms);
 }

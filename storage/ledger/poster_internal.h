@@ -19,7 +19,7 @@
 #define TOLLGATE_STORAGE_LEDGER_POSTER_INTERNAL_H
 
 #include "storage/ledger/lease.h"
-#include "storage/ledger/post.h"
+#include "storage/ledger/pending.h"
 #include "storage/ledger/redis_talk.h"
 
 #define POSTER_BATCH_RECORDS  16384
@@ -95,6 +95,7 @@ struct poster {
     bool turn_due;         /* a turn follows a resync, also where nothing is new */
     uint64_t target;       /* records of the journal at the last resync */
 
+    struct pending pending;
     struct post_batch batch;
     size_t batch_first, batch_sent; /* its posts from the one to the other are under way */
 };
@@ -124,6 +125,8 @@ void poster_object(struct poster *poster, enum ledger_state state, const char *t
 void poster_not_current(struct poster *poster, const char *text);
 /* Redis takes posts: what it refused before may be told again. */
 void poster_works_again(struct poster *poster);
+/* Whether somebody waits for what is not due yet. */
+bool poster_is_asked(const struct poster *poster);
 /* Tells the waiting callers how many records are in Redis. */
 void poster_publish(struct poster *poster);
 /* Errors that waiting does not mend: the disk does not give back what was written to it. */
@@ -154,6 +157,9 @@ int poster_resync(struct poster *poster);
 int poster_resync_on(struct poster *poster); /* of RESYNCING */
 
 /* ---- poster_post.c ---- */
+
+/* Drops the posts under way and those that wait: the journal has them. */
+void poster_forget_posts(struct poster *poster);
 
 /* Reads the next records and begins to post them. */
 int poster_turn(struct poster *poster);

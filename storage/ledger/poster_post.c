@@ -10,18 +10,12 @@
 
 /* ---- reading ---- */
 
-/* Whether this process has written the part of the journal in which the cursor stands. */
-static bool is_own(const struct poster *poster)
+static int read_batch(struct poster *poster)
 {
-    return memcmp(poster->reader.epoch, poster->ledger->journal.epoch, JOURNAL_ID_BYTES) == 0;
-}
-
-static int read_batch(struct poster *poster, struct post_batch *batch)
-{
+    struct ledger *ledger = poster->ledger;
     struct journal_reader *reader = &poster->reader;
     struct journal_entry entry;
-    reader->limit =
-        atomic_load_explicit(&poster->ledger->journal.durable_records, memory_order_acquire);
+    reader->limit = atomic_load_explicit(&ledger->journal.durable_records, memory_order_acquire);
     for (int i = 0; i < POSTER_BATCH_RECORDS && reader->count < reader->limit; i++) {
         int result = reader_next(reader, &entry);
         if (result == 0) /* not at the limit: the segment ends here, and another follows */
@@ -29,18 +23,41 @@ static int read_batch(struct poster *poster, struct post_batch *batch)
         else if (result == 1)
             result = entry.account == NULL || entry.record.sequence <= entry.account->watermark
                          ? 0
-                         : post_add(batch, &entry, is_own(poster));
+                         : pending_add(&poster->pending, ledger, reader, &entry);
         if (result != 0)
             return result;
     }
     return 0;
 }
 
+/* Reads on, and moves what is due into the batch. */
+static int fill_batch(struct poster *poster)
+{
+    struct ledger *ledger = poster->ledger;
+    pending_take_asked(&poster->pending, ledger);
+    int result = read_batch(poster);
+    pthread_mutex_lock(&ledger->lock);
+    uint64_t least = ledger->stopping ? UINT64_MAX : ledger->posts_wanted;
+    pthread_mutex_unlock(&ledger->lock);
+    if (least < poster->target)
+        least = poster->target;
+    if (result == 0)
+        result =
+            pending_collect(&poster->pending, &poster->batch, ledger_monotonic_ms(ledger), least);
+    return result;
+}
+
+void poster_forget_posts(struct poster *poster)
+{
+    post_batch_clear(&poster->batch);
+    pending_clear(&poster->pending);
+}
+
 static int tell_unread(struct poster *poster, int result)
 {
     char text[LEDGER_TEXT_MAX];
     const struct journal_reader *reader = &poster->reader;
-    post_batch_clear(&poster->batch);
+    poster_forget_posts(poster);
     if (!poster_is_damage(result)) {
         /* No memory or no descriptors: the next connection begins where all records before are
          * posted. */
@@ -57,12 +74,15 @@ static int tell_unread(struct poster *poster, int result)
 
 /* ---- posting ---- */
 
-/* Tells once that a balance is low: with the post that brought it below the mark. */
+/* Posts a prepaid account more often while its balance soon ends, and tells once that it is low: with
+ * the post that brought it below the mark. */
 static void notice_low(struct ledger *ledger, const struct post *post, int64_t balance)
 {
     int64_t low = (int64_t)ledger->options.balance_low_bytes, sum = 0;
     for (size_t i = 0; i < post->files_count; i++)
         sum += (int64_t)post->files[i].bytes;
+    /* What another post like this one would leave. */
+    post->account->is_near = balance - 2 * sum < low;
     if (balance >= low || balance + sum < low)
         return;
     const struct ledger_notice notice = {.kind = LEDGER_BALANCE_LOW,
@@ -121,7 +141,8 @@ static int finish_batch(struct poster *poster)
     if (poster->batch.count > 0)
         poster->resyncs = 0;
     post_batch_clear(&poster->batch);
-    poster->safe_segment = poster->reader.segment;
+    poster->safe_segment = poster->pending.first != NULL ? poster->pending.first->wait_segment
+                                                         : poster->reader.segment;
     poster_works_again(poster);
     poster_publish(poster);
     poster_enter(poster, POSTER_RESTING, NULL);
@@ -151,7 +172,7 @@ int poster_turn(struct poster *poster)
 {
     poster->turn_due = false;
     poster->batch_sent = 0;
-    int result = read_batch(poster, &poster->batch);
+    int result = fill_batch(poster);
     if (result != 0)
         return tell_unread(poster, result);
     /*

@@ -176,14 +176,26 @@ static void become_current(struct poster *poster)
     ledger_say(ledger, LEDGER_EVENT_INFO, "every record of the journal is in Redis");
 }
 
+bool poster_is_asked(const struct poster *poster)
+{
+    struct ledger *ledger = poster->ledger;
+    const struct ledger_account *first = poster->pending.first;
+    pthread_mutex_lock(&ledger->lock);
+    uint64_t least = ledger->stopping ? UINT64_MAX : ledger->posts_wanted;
+    pthread_mutex_unlock(&ledger->lock);
+    return atomic_load(&ledger->asked) != NULL || (first != NULL && first->wait_record < least);
+}
+
 void poster_publish(struct poster *poster)
 {
     struct ledger *ledger = poster->ledger;
+    const struct ledger_account *first = poster->pending.first;
+    uint64_t posted = first != NULL ? first->wait_record : poster->reader.count;
     pthread_mutex_lock(&ledger->lock);
-    ledger->posted = poster->reader.count;
+    ledger->posted = posted;
     pthread_cond_broadcast(&ledger->posted_moved);
     pthread_mutex_unlock(&ledger->lock);
-    if (!poster->current && poster->reader.count >= poster->target)
+    if (!poster->current && posted >= poster->target)
         become_current(poster);
 }
 

@@ -245,7 +245,7 @@ int ledger_usage(struct ledger *ledger, const struct ledger_usage_ask *ask,
     if (result != 0)
         return result == -EINVAL ? result : -EAGAIN;
     bool is_first = ask->cursor[0] == '\0';
-    if (is_first && ledger_settle(ledger, USAGE_WAIT_MS) != 0)
+    if (is_first && ledger_account_settle(ledger, account, USAGE_WAIT_MS) != 0)
         result = -EAGAIN;
     if (result == 0)
         result = account_redis_open(ledger, &redis, run_id);

@@ -297,9 +297,15 @@ static bool lacks_data(struct sim *sim)
     return false;
 }
 
-static bool is_posted(const struct attempt *attempt)
+/* Whether Redis has the account's records of then; if not, they are posted now. */
+static bool is_posted(struct attempt *attempt)
 {
-    return ledger_posted(attempt->node->ledger) >= attempt->records;
+    struct sim_node *node = attempt->node;
+    if (atomic_load(&attempt->account->watermark) >= attempt->records)
+        return true;
+    ledger_post_soon(node->ledger, attempt->account);
+    timer_set(&node->sim->schedule, &node->post, node->sim->schedule.now_us);
+    return false;
 }
 
 static void poll(void *object, uint64_t number)
@@ -343,7 +349,7 @@ static void poll(void *object, uint64_t number)
             attempt_end(attempt, false, "the journal does not take it");
             break;
         }
-        attempt->records = atomic_load(&node->ledger->journal.durable_records);
+        attempt->records = atomic_load(&attempt->account->sequence);
         attempt->stage = STAGE_IN_REDIS;
         break;
     case STAGE_IN_REDIS:
@@ -386,10 +392,10 @@ void order_begin(struct sim *sim, struct order *order, unsigned number)
         .starts = node->starts,
         .stage = STAGE_POSTED,
         .until_us = sim->schedule.now_us + WAIT_US,
-        .records = atomic_load(&node->ledger->journal.durable_records),
         .poll = {.fire = poll, .object = attempt, .generation = generation + 1},
     };
     check(ledger_account_get(node->ledger, SIM_ISSUER, name, strlen(name), &attempt->account) == 0);
+    attempt->records = atomic_load(&attempt->account->sequence);
     order->attempts++;
     timer_set(&sim->schedule, &attempt->poll, sim->schedule.now_us + POLL_US);
 }

@@ -40,12 +40,7 @@ void watch_posts(struct sim_node *node)
 {
     struct sim *sim = node->sim;
     char key[64];
-    const struct journal *journal = &node->ledger->journal;
     snprintf(key, sizeof(key), "tg:lease:{%s}", node->id);
-    /* A copy that took the place of its original, while that did not run, has posted records which
-     * the original lacks: it is older now, or has others in their place. */
-    if (node->original != NULL && journal->entries > journal->found_entries)
-        node->original->is_kept_out = true;
     /* What leaves at one time is looked at once; with the data of Redis, leases may be lost. */
     if (sim->has_lost_data || node->posts_us == sim->schedule.now_us)
         return;

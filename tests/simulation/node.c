@@ -214,6 +214,7 @@ void node_start(struct sim_node *node)
         .redis = "unix:/simulated",
         .segment_bytes = 65536,
         .mark_ms = SIM_MARK_MS,
+        .post_interval_ms = SIM_POST_MS,
         .downloads_max = SIM_DOWNLOADS,
         .accounts_max = 100,
         .lease_ms = SIM_LEASE_MS,

@@ -30,7 +30,8 @@ struct attempt {
     struct sim_node *node;
     uint64_t starts; /* of the node: which process */
     enum stage stage;
-    uint64_t until_us, records;
+    uint64_t until_us;
+    uint64_t records;               /* of the account, that Redis must have first */
     struct ledger_account *account; /* holds */
     struct money money;
     unsigned owed; /* answers of Redis */

@@ -56,6 +56,7 @@
 #define SIM_PERIOD_MS   20000 /* use_window_s */
 #define SIM_LEASE_MS    3000
 #define SIM_MARK_MS     400
+#define SIM_POST_MS     1000
 #define SIM_TURN_MS     150  /* a writer that comes late */
 #define SIM_TIMEOUT_MS  2000 /* admission_timeout_ms */
 #define SIM_DOWNLOADS   12
