@@ -75,6 +75,10 @@ struct arguments {
             "done once. Where it is left out, one is made and printed",                            \
             0                                                                                      \
     }
+#define ORDER_DOC                                                                                  \
+    "\n"                                                                                           \
+    "The last order counts, at whichever node it was given. Where another one was given later, "   \
+    "while this one was on its way, the command says what counts, and ends with 1.\n"
 #define TRANSACTION_DOC                                                                            \
     "\n"                                                                                           \
     "The transaction makes a repeat harmless: the same ID with the same amount is done once and "  \
@@ -140,15 +144,15 @@ static const char limit_doc[] =
     "lifts it."
     "\v"
     "No more than 1 MB/s, and four downloads at once:\n"
-    "  tollgate account limit shop/alice --rate 1MB --max-conns 4\n";
+    "  tollgate account limit shop/alice --rate 1MB --max-conns 4\n" ORDER_DOC;
 static const char suspend_doc[] = "Suspends an account, through a running node: downloads under "
                                   "way are cut, and none begins until "
                                   "it is activated again."
                                   "\v"
-                                  "  tollgate account suspend shop/alice\n";
+                                  "  tollgate account suspend shop/alice\n" ORDER_DOC;
 static const char activate_doc[] = "Ends an account's suspension, through a running node."
                                    "\v"
-                                   "  tollgate account activate shop/alice\n";
+                                   "  tollgate account activate shop/alice\n" ORDER_DOC;
 
 static error_t parse(int key, char *argument, struct argp_state *state)
 {

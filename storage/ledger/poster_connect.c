@@ -87,8 +87,26 @@ static int take_loaded(struct poster *poster, size_t index, const redisReply *re
     return reply->type == REDIS_REPLY_ERROR ? poster_refused(poster, "FUNCTION", reply) : 0;
 }
 
+/* The functions of an older version, whose data would be misread. They stay, since a node of that
+ * version may still run. */
+static int refuse_older_data(struct poster *poster)
+{
+    char text[LEDGER_TEXT_MAX];
+    snprintf(text, sizeof(text),
+             "Redis at %.160s holds data of an older version (functions %" PRId64
+             ", not %d or newer), which cannot be used; stop all nodes, run redis-cli FLUSHALL and "
+             "redis-cli FUNCTION DELETE tollgate, and start all nodes: they fill it again from "
+             "their journals",
+             poster->ledger->options.redis, poster->library, LEDGER_DATA_FORMAT);
+    poster_not_current(poster, text);
+    poster_object(poster, LEDGER_REFUSED, text);
+    return -EPERM;
+}
+
 int poster_learned(struct poster *poster)
 {
+    if (poster->library > 0 && poster->library < LEDGER_DATA_FORMAT)
+        return refuse_older_data(poster);
     const char *const load[] = {"FUNCTION", "LOAD", "REPLACE", redis_library_text()};
     bool newer = poster->library > LEDGER_FUNCTIONS_FORMAT;
     if (newer && poster->library != poster->said_newer)

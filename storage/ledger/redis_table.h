@@ -11,6 +11,10 @@
 /* Moves where a library of the older version would answer otherwise. */
 #define LEDGER_FUNCTIONS_FORMAT 8
 
+/* The oldest version whose data this one can use. Moves to LEDGER_FUNCTIONS_FORMAT where a stored
+ * value is read otherwise than before. */
+#define LEDGER_DATA_FORMAT      8
+
 /* 2^53 - 1: what a Lua number holds exactly. */
 #define LEDGER_NUMBER_MAX       9007199254740991
 

@@ -420,6 +420,31 @@ Test(ledger_posting, keeps_a_newer_function_library)
     cr_assert_eq(fixture_redis_integer(&fx, "FCALL tollgate_version 0"), LEDGER_FUNCTIONS_FORMAT);
 }
 
+Test(ledger_posting, refuses_data_of_an_older_version_until_redis_was_emptied)
+{
+    char library[128], text[512];
+    snprintf(library, sizeof(library),
+             "#!lua name=tollgate\nredis.register_function('tollgate_version', "
+             "function() return %d end)",
+             LEDGER_DATA_FORMAT - 1);
+    fixture_open_ready(&fx);
+    fixture_deliver(&fx, "a", "/f", 10);
+    cr_assert_eq(fixture_close(&fx), 0);
+    freeReplyObject(fixture_redis(&fx, "FUNCTION LOAD REPLACE %s", library));
+    freeReplyObject(fixture_redis(&fx, "HSET tg:{shop/a}:account status_at 1700000000000"));
+    fixture_open(&fx);
+    fixture_wait_state(&fx, LEDGER_REFUSED);
+    ledger_state_text(fx.ledger, text, sizeof(text));
+    cr_assert(strstr(text, "holds data of an older version") != NULL &&
+                  strstr(text, "stop all nodes, run redis-cli FLUSHALL") != NULL,
+              "%s", text);
+    cr_assert_eq(fixture_redis_integer(&fx, "FCALL tollgate_version 0"), LEDGER_DATA_FORMAT - 1);
+    freeReplyObject(fixture_redis(&fx, "FLUSHALL"));
+    freeReplyObject(fixture_redis(&fx, "FUNCTION DELETE tollgate"));
+    fixture_wait_state(&fx, LEDGER_READY);
+    cr_assert_eq(fixture_account_field(&fx, "shop/a", "used"), 10);
+}
+
 Test(ledger_posting, replaces_another_text_of_the_same_version)
 {
     char text[256];
