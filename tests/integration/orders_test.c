@@ -47,6 +47,7 @@ static struct pair pair_create(void)
                                  "ASAN_OPTIONS=\"$ASAN_OPTIONS:verify_asan_link_order=0\"",
                                  WALL_CLOCK, path));
     site_node_start(pair.sites[1]);
+    site_node_await_ready(pair.sites[1]);
     return pair;
 }
 
@@ -111,6 +112,11 @@ Test(orders, the_last_one_counts_whatever_the_clock_of_its_node_says)
                          site_format(first, "{\"rate\":%lld}", (long long)rate), NULL, rate);
         }
         answer_expect_file(first, fetch(first, link), TRACK_TINY);
+        /* A node whose clock is wrong takes orders, and is not ready. */
+        const struct answer *health = site_admin(pair.sites[1], "GET", "/v1/health", NULL);
+        bool is_wrong = llabs(steps_s[i]) > 60;
+        cr_assert_eq(health->status, is_wrong ? 503 : 200, "%s", health->body);
+        cr_assert_eq(strstr((const char *)health->body, "this node's clock is") != NULL, is_wrong);
         /* The last limit is of the second node, by whose clock its record has its time. */
         int64_t ahead_s = site_redis_number(first, "local at = redis.call('HGET', "
                                                    "'tg:{shop/alice}:account', 'limits_at') "
