@@ -73,8 +73,12 @@ int journal_sync(struct journal *journal)
         return fail(journal, "fdatasync", result);
     journal->durable = journal->flushed;
     atomic_fetch_add_explicit(&journal->syncs, 1, memory_order_relaxed);
-    atomic_store_explicit(&journal->durable_records, journal->records, memory_order_release);
+    if (journal->vouches)
+        journal->vouched = journal->entries;
+    /* Whoever sees the records also sees how many entries there are. */
+    atomic_store_explicit(&journal->durable_vouched, journal->vouched, memory_order_release);
     atomic_store_explicit(&journal->durable_entries, journal->entries, memory_order_release);
+    atomic_store_explicit(&journal->durable_records, journal->records, memory_order_release);
     return 0;
 }
 
@@ -260,10 +264,34 @@ int journal_append_end(struct journal *journal, enum journal_type type)
         memcpy(record.instance, journal->instance, JOURNAL_ID_BYTES);
         memcpy(record.epoch, journal->epoch, JOURNAL_ID_BYTES);
     }
-    int result = journal_take_room(journal, 1, JOURNAL_END_ROOM);
+    int result = journal_take_room(journal, 1, journal->end_room);
     if (result == -EAGAIN)
         result = rotate(journal);
     return result == 0 ? put(journal, &record) : result;
+}
+
+int journal_note_lease(struct journal *journal, uint64_t lease)
+{
+    if (journal->failed)
+        return -EIO;
+    /* The first one of a process has its room among that of the process' end. */
+    uint32_t own = journal->lease == 0 ? 1 : 0;
+    struct journal_record record = {.type = JOURNAL_START, .lease = lease};
+    memcpy(record.instance, journal->instance, JOURNAL_ID_BYTES);
+    memcpy(record.epoch, journal->epoch, JOURNAL_ID_BYTES);
+    int result;
+    while ((result = journal_take_room(journal, 1, own)) == -EAGAIN)
+        if ((result = rotate(journal)) != 0)
+            return result;
+    if (result == 0)
+        result = put(journal, &record);
+    if (result != 0)
+        return result;
+    journal_unreserve(journal, own);
+    journal->end_room -= own;
+    journal->lease = lease;
+    journal->vouches = true;
+    return 0;
 }
 
 /* ---- opening ---- */
@@ -292,13 +320,14 @@ int journal_open(struct journal *journal, const struct ledger_outside *outside, 
     memcpy(journal->instance, instance, JOURNAL_ID_BYTES);
     memcpy(journal->epoch, epoch, JOURNAL_ID_BYTES);
     pthread_mutex_init(&journal->lock, NULL);
-    journal->reserved = JOURNAL_END_ROOM;
+    journal->reserved = journal->end_room = JOURNAL_END_ROOM;
     journal->buffer = malloc((size_t)JOURNAL_BUFFER_RECORDS * JOURNAL_RECORD_BYTES);
     if (journal->buffer == NULL)
         return -ENOMEM;
     int result = journal_scan(journal, error, error_size);
     if (result != 0)
         return result;
+    journal->vouches = false;
     result = first_room(journal);
     if (result == 0)
         result = journal_append_end(journal, JOURNAL_START);

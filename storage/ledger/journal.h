@@ -39,7 +39,10 @@ struct journal {
     uint32_t durable;     /* its records that fdatasync has confirmed */
     uint32_t names_count; /* ids given in it */
     bool is_old;          /* of an older format: nothing more is written into it */
-    uint64_t lease;       /* the number of the lease; 0: unknown */
+    uint64_t lease;       /* the number of this process' lease; 0: none was noted yet */
+    uint32_t end_room;    /* of what is reserved: for the process' own end */
+    bool vouches;         /* entries count as vouched for, since their process has a lease */
+    uint64_t vouched;     /* of the entries: the last one that counts so */
     uint64_t chain;
     uint8_t *buffer; /* owns */
     uint32_t buffered;
@@ -60,10 +63,11 @@ struct journal {
     _Atomic uint64_t durable_records; /* those on disk: how far readers may go */
     uint64_t entries;                 /* records of usage and money only */
     _Atomic uint64_t durable_entries; /* those on disk, which survive a loss of power */
-    uint64_t found_entries;           /* those that journal_open found */
-    uint64_t found_lease;             /* the highest number of a lease that it found */
-    uint64_t found_download;          /* the highest number of a download that it found */
-    _Atomic uint64_t written, syncs;  /* records and fdatasyncs since the start, for statistics */
+    /* Those on disk of which Redis may be told, as journal_note_lease says. */
+    _Atomic uint64_t durable_vouched;
+    uint64_t found_lease;            /* the highest number of a lease that it found */
+    uint64_t found_download;         /* the highest number of a download that it found */
+    _Atomic uint64_t written, syncs; /* records and fdatasyncs since the start, for statistics */
 };
 
 /*
@@ -126,6 +130,13 @@ int journal_append_usage(struct journal *journal, struct ledger_account *account
 void journal_drop_extra(struct journal_record *mark, struct journal_extra *extra);
 /* Appends START or STOP, for which JOURNAL_END_ROOM is kept. */
 int journal_append_end(struct journal *journal, enum journal_type type);
+/*
+ * Notes in the journal, by another START record, that this process has the lease of this number.
+ * Until then no entry of this process is vouched for: it may have journalled revocations while Redis
+ * was out of reach, and must not make up with them for records that its journal has lost. 0, -ENOSPC
+ * or -EIO, and then it may be called again.
+ */
+int journal_note_lease(struct journal *journal, uint64_t lease);
 /* Writes what is buffered, waits until it is on disk, and lets readers at it. 0, or -EIO
  * from then on. */
 int journal_sync(struct journal *journal);

@@ -19,7 +19,8 @@
  *            36 u32 number      of the segment, from 1
  *            40 u64 previous    chain of the last record of the segment before; 0 in the first
  *            48 16B instance    64 16B epoch              80 u64 lease: its number
- *   START    24 16B instance    40 16B epoch              56 u64 lease      a process began to write
+ *   START    24 16B instance    40 16B epoch              56 u64 lease
+ *                               0: a process begins to write; else it has the lease of that number
  *   NAME     24 u32 id          28 u8 kind                29 u8 part   30 u16 total length
  *            32 224B text       of this part; ids count from 0 in each segment, for all kinds
  *   USAGE    24 u32 account id  28 u32 file id            32 u64 sequence (of the account, from 1)

@@ -96,24 +96,17 @@ static enum lease_result meet_another(struct lease *lease, uint64_t until,
     return lease->foreign_renews ? LEASE_REFUSED : LEASE_WAIT;
 }
 
-/*
- * The records of usage and money, by which Redis tells a journal that lost some. START records do
- * not count: each try appends one, which must not make up for a loss. Until this process has held
- * the lease, neither do records that it journalled itself, such as revocations while Redis was out
- * of reach.
- */
-static uint64_t records_on_disk(const struct lease *lease, const struct ledger *ledger)
+/* The records of usage and money, by which Redis tells a journal that lost some. */
+static uint64_t records_on_disk(const struct ledger *ledger)
 {
-    const struct journal *journal = &ledger->journal;
-    return lease->was_held ? atomic_load_explicit(&journal->durable_entries, memory_order_acquire)
-                           : journal->found_entries;
+    return atomic_load_explicit(&ledger->journal.durable_vouched, memory_order_acquire);
 }
 
 void lease_ask(struct lease *lease, const struct ledger *ledger, struct lease_command *out)
 {
     const struct ledger_place *place = &ledger->place;
     lease->asked_ms = ledger_monotonic_ms(ledger);
-    lease->asked_records = records_on_disk(lease, ledger);
+    lease->asked_records = records_on_disk(ledger);
     bool is_over = lease->foreign_until != 0 && foreign_left_ms(lease, ledger) == 0;
     const char *number = put(out, 0, lease->number);
     const char *least = put(out, 1, atomic_load(&ledger->lease_least));
@@ -138,7 +131,7 @@ static enum lease_result understand(struct lease *lease, const redisReply *reply
     switch (reply->element[0]->integer) {
     case 0:
     case 1:
-        lease->held = lease->was_held = true;
+        lease->held = true;
         lease->number = (uint64_t)reply->element[3]->integer;
         lease->until_ms = lease->asked_ms + lease_ms;
         lease->due_ms = lease->asked_ms + lease_ms / 3;
@@ -178,7 +171,7 @@ void lease_release(struct lease *lease, const struct ledger *ledger, struct leas
 {
     lease->held = false;
     const char *key = out->key, *number = put(out, 0, lease->number);
-    const char *records = put(out, 1, records_on_disk(lease, ledger));
+    const char *records = put(out, 1, records_on_disk(ledger));
     const char *const words[] = {"FCALL", "tollgate_lease_release", lease_keys,
                                  LEDGER_LEASE_KEYS(LEDGER_KEY_WORD)
                                      LEDGER_LEASE_RELEASE_ARGUMENTS(LEDGER_WORD)};
@@ -195,7 +188,7 @@ bool lease_is_due(const struct lease *lease, const struct ledger *ledger)
 
 bool lease_has_told(const struct lease *lease, const struct ledger *ledger)
 {
-    return lease->told >= records_on_disk(lease, ledger);
+    return lease->told >= atomic_load(&ledger->journal.durable_entries);
 }
 
 uint64_t lease_wait_ms(const struct lease *lease, const struct ledger *ledger)

@@ -12,7 +12,6 @@
 
 struct lease {
     bool held;              /* as of Redis' last answer */
-    bool was_held;          /* this process has held it at least once */
     uint64_t number;        /* of the lease that this process held last; 0: none */
     uint64_t until_ms;      /* monotonic, counted from before the question */
     uint64_t due_ms;        /* monotonic: when to renew it */
@@ -62,7 +61,8 @@ enum lease_result lease_take(struct lease *lease, const struct ledger *ledger,
 void lease_release(struct lease *lease, const struct ledger *ledger, struct lease_command *out);
 /* Whether the lease is not held, a third of it is over, or its number is too low. */
 bool lease_is_due(const struct lease *lease, const struct ledger *ledger);
-/* Whether Redis has been told of all records of usage and money that are on disk. */
+/* Whether Redis has been told of all records of usage and money that are on disk, each of which is
+ * vouched for by then. */
 bool lease_has_told(const struct lease *lease, const struct ledger *ledger);
 /* How long to wait before another process' lease may be over. */
 uint64_t lease_wait_ms(const struct lease *lease, const struct ledger *ledger);

@@ -106,6 +106,11 @@ static int rest(struct poster *poster)
     if (lease_is_due(&poster->lease, ledger))
         return poster_ask_lease(poster, LEASE_TO_REST);
     notices_post(ledger, poster->redis);
+    if (atomic_load(&ledger->journal.durable_vouched) <
+        atomic_load(&ledger->journal.durable_entries)) {
+        poster->next_ms = poster->lease.due_ms; /* or once the writer has noted the lease */
+        return WAITS;
+    }
     uint64_t due_ms = poster->pending.due_ms;
     if (poster->turn_due || poster->reader.count < atomic_load(&ledger->journal.durable_records) ||
         due_ms <= ledger_monotonic_ms(ledger) || poster_is_asked(poster))

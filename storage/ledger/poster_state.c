@@ -74,7 +74,8 @@ static int take_lease(struct poster *poster, size_t index, const redisReply *rep
     else if (poster->leased == LEASE_HELD)
         poster->leased = lease_take(&poster->lease, ledger, reply, poster->lease_text,
                                     poster->error, sizeof(poster->error));
-    atomic_store(&ledger->lease_number, poster->lease.number);
+    if (atomic_exchange(&ledger->lease_number, poster->lease.number) != poster->lease.number)
+        (void)writer_queue_mark(ledger); /* the journal notes it */
     if (index == 1 && (poster->leased == LEASE_HELD || poster->leased == LEASE_NEW))
         atomic_store(&ledger->renewed_ms, poster->lease.asked_ms);
     return 0;
@@ -92,21 +93,6 @@ int poster_ask_lease(struct poster *poster, enum lease_purpose purpose)
     if (result == 0)
         result = poster_send(poster, command.count, command.words);
     return result == 0 ? poster_send(poster, 1, time) : result;
-}
-
-/* ---- the number of the lease, for other threads ---- */
-
-uint64_t ledger_lease_number(const struct ledger *ledger)
-{
-    return atomic_load_explicit(&ledger->lease_number, memory_order_relaxed);
-}
-
-void ledger_lease_is_outdated(struct ledger *ledger, uint64_t number)
-{
-    uint64_t least = atomic_load(&ledger->lease_least);
-    while (least < number && !atomic_compare_exchange_weak(&ledger->lease_least, &least, number))
-        ;
-    ledger_wake_poster(ledger);
 }
 
 /* ---- what the ledger sees ---- */

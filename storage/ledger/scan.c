@@ -95,6 +95,11 @@ static int verify_record(struct scan *scan, const struct journal_entry *entry)
 {
     const struct journal_record *record = &entry->record;
     if (record->type == JOURNAL_START) {
+        /* A process with a lease vouches for all entries before and after. Those of before had none. */
+        scan->journal->vouches =
+            record->lease > 0 || scan->reader.format <= JOURNAL_OLD_FORMAT_LAST;
+    }
+    if (record->type == JOURNAL_START && record->lease == 0) { /* another process */
         memset(scan->sums, 0, scan->sums_room * sizeof(struct download_sum));
         scan->sums_count = 0;
     }
@@ -103,9 +108,12 @@ static int verify_record(struct scan *scan, const struct journal_entry *entry)
         return damaged(scan, "its instance is not the one in the file `instance`");
     if (record->lease > scan->journal->found_lease)
         scan->journal->found_lease = record->lease;
+    if (entry->account != NULL)
+        scan->journal->entries++;
+    if (scan->journal->vouches)
+        scan->journal->vouched = scan->journal->entries;
     if (entry->account == NULL)
         return 0;
-    scan->journal->entries++;
     if (record->sequence != atomic_load(&entry->account->sequence) + 1)
         return damaged(scan, "an account's sequence has a hole");
     int result = record->type == JOURNAL_USAGE ? verify_usage(scan, record) : 0;
@@ -298,7 +306,7 @@ static int read_all(struct scan *scan)
     journal->names_count = scan->reader.ids_count;
     atomic_store(&journal->durable_records, journal->records);
     atomic_store(&journal->durable_entries, journal->entries);
-    journal->found_entries = journal->entries;
+    atomic_store(&journal->durable_vouched, journal->vouched);
     return 0;
 }
 

@@ -128,3 +128,16 @@ void ledger_warn_of_accounts(struct ledger *ledger)
                        warning.accounts, warning.accounts_max);
     }
 }
+
+uint64_t ledger_lease_number(const struct ledger *ledger)
+{
+    return atomic_load_explicit(&ledger->lease_number, memory_order_relaxed);
+}
+
+void ledger_lease_is_outdated(struct ledger *ledger, uint64_t number)
+{
+    uint64_t least = atomic_load(&ledger->lease_least);
+    while (least < number && !atomic_compare_exchange_weak(&ledger->lease_least, &least, number))
+        ;
+    ledger_wake_poster(ledger);
+}

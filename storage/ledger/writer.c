@@ -133,6 +133,14 @@ static struct money *reversed(struct money *list)
     return out;
 }
 
+/* Where there is no room for it, the next turn tries again. */
+static void note_lease(struct ledger *ledger)
+{
+    uint64_t lease = ledger_lease_number(ledger);
+    if (lease > ledger->journal.lease)
+        (void)journal_note_lease(&ledger->journal, lease);
+}
+
 static void one_turn(struct ledger *ledger, struct money *money, uint64_t ticket)
 {
     struct writer *writer = &ledger->writer;
@@ -142,7 +150,7 @@ static void one_turn(struct ledger *ledger, struct money *money, uint64_t ticket
     struct ledger_download *dirty =
         atomic_exchange_explicit(&ledger->dirty, NULL, memory_order_acquire);
     keep_room(ledger);
-    ledger->journal.lease = ledger_lease_number(ledger);
+    note_lease(ledger);
     writer->starved = false;
     marks_take(ledger, deferred, &turn);
     marks_take(ledger, dirty, &turn);

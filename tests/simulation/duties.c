@@ -22,6 +22,7 @@ void watch_started(struct sim_node *node)
 {
     struct sim *sim = node->sim;
     node->is_older = false;
+    node->found_entries = node->ledger->journal.entries;
     for (unsigned i = 0; i < SIM_ACCOUNTS; i++) {
         char field[LEDGER_HEX_SIZE + 2], tag[32];
         snprintf(field, sizeof(field), "w:%s", node->ledger->instance);
@@ -156,7 +157,7 @@ void watch_kept(struct sim_node *node)
 {
     struct sim *sim = node->sim;
     struct ledger *ledger = node->ledger;
-    uint64_t open = 0, room = JOURNAL_END_ROOM;
+    uint64_t open = 0, room = ledger->journal.end_room;
     for (const struct ledger_download *download = ledger->open; download != NULL;
          download = download->open_next) {
         open++;

@@ -108,6 +108,9 @@ static void post_step(void *object, uint64_t number)
         finish(node);
         return;
     }
+    if (ledger_lease_number(node->ledger) != node->lease)
+        node_write_now(node); /* the writer notes the lease */
+    node->lease = ledger_lease_number(node->ledger);
     set_due(node, &node->post, due_ms);
 }
 
@@ -206,6 +209,7 @@ void node_start(struct sim_node *node)
         return;
     node->exists = true;
     node->starts++;
+    node->lease = 0;
     disk_revive(&node->disk);
     sim_entropy_seed(random_mix(sim->seed, 1000 + node->number, node->starts));
     const struct ledger_options options = {

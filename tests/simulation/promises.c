@@ -352,7 +352,7 @@ void watch_written(struct sim_node *node)
     /* A copy that took the place of its original, while that did not run, tells Redis of records, and
      * posts them, which the original lacks: it is older now, or has others in their place. */
     if (node->original != NULL && ledger_lease_number(ledger) > 0 &&
-        ledger->journal.entries > ledger->journal.found_entries)
+        ledger->journal.entries > node->found_entries)
         node->original->is_kept_out = true;
     bool has_failed = node->has_failed;
     node->has_failed |= ledger->journal.failed || node->disk.is_dead || node->disk.has_failed;

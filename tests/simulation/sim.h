@@ -180,6 +180,8 @@ struct sim_node {
     bool is_older;                /* Redis had more of its journal than this process found */
     uint64_t posts_us;            /* when its last post was looked at */
     uint64_t found[SIM_ACCOUNTS]; /* records of each account, by this process at its start */
+    uint64_t found_entries;       /* of all accounts */
+    uint64_t lease;               /* of which its writer was told */
     char id[LEDGER_HEX_SIZE];     /* of its state directory */
     struct ledger_place place;    /* of its state directory's lock */
     int64_t clock_ms;             /* its clock is ahead by so much */

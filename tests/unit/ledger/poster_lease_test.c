@@ -158,7 +158,7 @@ Test(ledger_poster_lease, a_post_that_is_refused_for_a_later_lease_has_the_lease
     step();
     answer("FCALL tollgate_name", ":0\r\n");
     const char *ask = script_next(&world.poster);
-    cr_assert_not_null(strstr(ask, "} 1 9 "), "it holds 1, and wants one above 9: %s", ask);
+    cr_assert_not_null(strstr(ask, "} 2 9 "), "it holds 2, and wants one above 9: %s", ask);
     script_answer(&world.poster, "*4\r\n:1\r\n:50\r\n:100\r\n:10\r\n");
     answer_time();
     world.now_ms = step();
