@@ -13,6 +13,7 @@
 #include <errno.h>
 
 #include "server/delivery/admission_internal.h"
+#include "server/delivery/redis_connection.h"
 #include "server/link/token_cache.h"
 #include "storage/media/media.h"
 
@@ -77,7 +78,10 @@ void admission_carry_out(struct worker *worker, struct connection *connection,
         go_on(worker, connection);
         break;
     case DECISION_ASK:
-        asker_ask(worker, connection);
+        if (connection->state == CONNECTION_SENDING || redis_connection_lets_in(worker->redis))
+            asker_ask(worker, connection);
+        else
+            admission_refuse(worker, connection, REFUSAL_REDIS_UNAVAILABLE);
         break;
     case DECISION_WAIT:
         break;

@@ -60,13 +60,12 @@ struct node {
     struct redis_address redis;
     struct address_table *addresses; /* owns; NULL without connections_per_address_max */
     atomic_uint connections;         /* open, of all workers */
-    atomic_ullong
-        granted_ms; /* monotonic: when the node was granting last; 0: never. Worker 0 sets */
     unsigned worker_count;
     struct worker *workers[CONFIG_WORKERS_MAX]; /* owns */
     uint64_t started_ms;                        /* wall clock */
-    struct admin_counters admin;                /* written by the admin threads */
-    atomic_bool stopping; /* set once by the main thread; workers stop accepting */
+    atomic_ullong granted_ms;    /* monotonic: when it was granting last; 0: never. Of worker 0 */
+    struct admin_counters admin; /* written by the admin threads */
+    atomic_bool stopping;        /* set once by the main thread; workers stop accepting */
 };
 
 /* How many workers a node of this configuration has. */

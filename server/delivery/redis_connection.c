@@ -158,9 +158,17 @@ static uint64_t patience_ms(const struct redis_connection *redis)
     return 0;
 }
 
+bool redis_connection_lets_in(struct redis_connection *redis)
+{
+    if (redis->crowd_ms == 0 || redis->worker->now_ms - redis->crowd_ms >= REDIS_CROWD_MS)
+        return true;
+    return redis->let_in++ < REDIS_CROWD_ADMISSIONS;
+}
+
 void redis_connection_tick(struct redis_connection *redis)
 {
     const struct worker *worker = redis->worker;
+    redis->let_in = 0;
     if (redis->state == REDIS_DOWN) {
         if (worker->now_ms >= redis->retry_ms || is_left_behind(redis))
             connect_to_redis(redis);

@@ -31,6 +31,15 @@ void redis_connection_destroy(struct redis_connection **redis);
  */
 const struct ledger_redis *redis_connection_table(const struct redis_connection *redis);
 
+/*
+ * Whether a further response may be asked for now. After an outage all clients come back at once; for
+ * REDIS_CROWD_MS only so many are let in each WORKER_TICK_MS, and the others are sent away with a
+ * Retry-After that is spread by chance.
+ */
+bool redis_connection_lets_in(struct redis_connection *redis);
+#define REDIS_CROWD_MS         5000
+#define REDIS_CROWD_ADMISSIONS 500
+
 /* End of a turn: writes what was queued. */
 void redis_connection_flush(struct redis_connection *redis);
 /*

@@ -55,6 +55,9 @@ struct redis_connection {
     bool doubtful; /* an error was answered: is Redis at fault, or that command? */
     uint64_t retry_ms, backoff_ms;
     uint64_t since_ms; /* when the state began to wait; READY: when the last byte came */
+    bool has_served;   /* it was ready before: what comes after that was an outage */
+    uint64_t crowd_ms; /* when it was ready again after an outage; 0: it has not been */
+    uint32_t let_in;   /* since the last tick */
     struct command *oldest, *newest, *unused;
     struct command *in_time; /* the oldest that is not late */
     uint32_t outstanding;

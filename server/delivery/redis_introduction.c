@@ -55,6 +55,9 @@ static void on_tried(redisAsyncContext *context, void *reply, void *data)
     if (redis->warned)
         log_info("worker %u: Redis can be reached again", redis->worker->index);
     redis_connection_set_state(redis, REDIS_IS_READY);
+    if (redis->has_served)
+        redis->crowd_ms = redis->worker->now_ms;
+    redis->has_served = true;
     redis->warned = false;
     redis->backoff_ms = 0;
 }

@@ -16,7 +16,8 @@
 #include "server/link/verifications.h"
 #include "storage/media/media.h"
 
-#define RETRY_AFTER_S 1
+#define RETRY_AFTER_S        1
+#define RETRY_AFTER_SPREAD_S 5
 
 /* Appends to the scratch; a head is far smaller than that, so running out of room is a programmer's
  * error. */
@@ -402,6 +403,22 @@ void response_options(struct worker *worker, struct connection *connection,
     transfer_plain(worker, connection, length_of(worker, &out));
 }
 
+/*
+ * Where Redis is away, all clients are refused within moments, and must not all come back together:
+ * who is told what depends on when, and on which connection.
+ */
+static uint64_t retry_after_s(const struct worker *worker, const struct connection *connection,
+                              enum refusal refusal)
+{
+    if (refusal == REFUSAL_TOO_MANY_BAD_SIGNATURES)
+        return verifications_retry_s(worker->node->verifications);
+    if (refusal != REFUSAL_REDIS_UNAVAILABLE)
+        return RETRY_AFTER_S;
+    uint64_t chance = (worker->now_ms << 20) + connection->index + connection->generation;
+    chance = (chance ^ chance >> 31) * UINT64_C(0x9e3779b97f4a7c15);
+    return 1 + (chance >> 33) % RETRY_AFTER_SPREAD_S;
+}
+
 void response_refuse(struct worker *worker, struct connection *connection, enum refusal refusal)
 {
     response_refuse_because(worker, connection, refusal, refusal_text(refusal));
@@ -443,9 +460,7 @@ void response_refuse_because(struct worker *worker, struct connection *connectio
         write_text(&out, "Allow: GET, HEAD, OPTIONS\r\n"); /* RFC 9110 10.2.1 */
     if (status == 503 || status == 429) {
         write_text(&out, "Retry-After: "); /* RFC 9110 10.2.3 */
-        write_number(&out, refusal == REFUSAL_TOO_MANY_BAD_SIGNATURES
-                               ? verifications_retry_s(worker->node->verifications)
-                               : RETRY_AFTER_S);
+        write_number(&out, retry_after_s(worker, connection, refusal));
         write_text(&out, "\r\n");
     }
     if (status == 416) { /* RFC 9110 15.5.17 */
