@@ -55,6 +55,8 @@ static void check_in_force(struct sim *sim, const struct order *order)
         is_done = sim->links[order->link].revoked_us != 0;
     if (order->operation == LEDGER_SUSPEND || order->operation == LEDGER_ACTIVATE)
         is_done = (account->suspended_us != 0) == (order->operation == LEDGER_SUSPEND);
+    if (order->operation == LEDGER_LIMIT)
+        is_done = redis_number(sim, account->key, "rate") == order->amount;
     watch_looked(sim, SIM_PROMISE_in_force);
     if (!is_done)
         sim_break(sim, SIM_PROMISE_in_force, "the shop is told of %s, and Redis does not know it",
@@ -84,6 +86,8 @@ static void attempt_end(struct attempt *attempt, bool is_done, const char *what)
         if (order->operation == LEDGER_SUSPEND || order->operation == LEDGER_ACTIVATE)
             account->wanted_status =
                 order->operation == LEDGER_ACTIVATE ? LEDGER_ACTIVE : LEDGER_STATUS_SUSPENDED;
+        if (order->operation == LEDGER_LIMIT)
+            account->wanted_rate = order->amount;
         return;
     }
     if (!order->is_done && !order->is_refused && order->attempts == 0) {
@@ -141,13 +145,18 @@ static void take_transaction(void *context, const redisReply *reply)
                         strncmp(reply->str, content, (size_t)length) == 0;
 }
 
-static void take_status(void *context, const redisReply *reply)
+static void take_setting(void *context, const redisReply *reply)
 {
     struct attempt *attempt = context;
-    bool suspends = attempt->order->operation == LEDGER_SUSPEND;
+    const struct order *order = attempt->order;
+    char rate[24];
     took(attempt, reply);
-    attempt->is_in_force = reply != NULL && reply->type == REDIS_REPLY_STRING &&
-                           strcmp(reply->str, suspends ? "suspended" : "active") == 0;
+    snprintf(rate, sizeof(rate), "%" PRId64, order->amount);
+    const char *wanted = order->operation == LEDGER_LIMIT     ? rate
+                         : order->operation == LEDGER_SUSPEND ? "suspended"
+                                                              : "active";
+    attempt->is_in_force =
+        reply != NULL && reply->type == REDIS_REPLY_STRING && strcmp(reply->str, wanted) == 0;
 }
 
 static void send(struct attempt *attempt, int count, const char *const words[],
@@ -197,11 +206,12 @@ static void ask_outcome(struct attempt *attempt)
     const struct order *order = attempt->order;
     const struct sim_account *account = &attempt->sim->accounts[order->account];
     const char *const transaction[] = {"HGET", account->transactions_key, order->transaction};
-    const char *const status[] = {"HGET", account->key, "status"};
+    const char *const setting[] = {"HGET", account->key,
+                                   order->operation == LEDGER_LIMIT ? "rate" : "status"};
     attempt->is_lost = attempt->is_known = attempt->is_in_force = false;
     send(attempt, 1, info, take_info);
     send(attempt, 3, transaction, take_transaction);
-    send(attempt, 3, status, take_status);
+    send(attempt, 3, setting, take_setting);
 }
 
 /* ---- its way ---- */
@@ -268,13 +278,11 @@ static void on_asked(struct attempt *attempt)
 
 static void on_told(struct attempt *attempt)
 {
-    enum ledger_operation operation = attempt->order->operation;
-    bool changes_status = operation == LEDGER_SUSPEND || operation == LEDGER_ACTIVATE;
     if (attempt->is_lost || !attempt->is_current)
         attempt_end(attempt, false, "is durable, and Redis cannot be asked");
     else if (order_moves_money(attempt->order) && !attempt->is_known)
         attempt_end(attempt, false, "is posted, and not there");
-    else if (changes_status && !attempt->is_in_force)
+    else if (order_sets(attempt->order) && !attempt->is_in_force)
         attempt_end(attempt, false, "is posted, and a later order counts");
     else
         attempt_end(attempt, true, "is done");

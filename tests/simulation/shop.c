@@ -32,13 +32,12 @@ static struct order *order_make(struct sim *sim, enum ledger_operation operation
     return order;
 }
 
-/* Whether an operation on the account's status has no answer yet: the next one waits for it. */
-static bool is_status_open(const struct shop *shop, unsigned account)
+/* Whether a setting of the account is on its way, its status or its limits: the next one waits. */
+static bool is_setting(const struct shop *shop, unsigned account)
 {
     for (unsigned i = 0; i < shop->count; i++) {
         const struct order *order = &shop->orders[i];
-        if (order->account == account && !order->is_done &&
-            (order->operation == LEDGER_SUSPEND || order->operation == LEDGER_ACTIVATE))
+        if (order->account == account && !order->is_done && order_sets(order))
             return true;
     }
     return false;
@@ -64,8 +63,10 @@ void shop_operate(struct sim *sim, struct random *random)
                            (int64_t)(SIM_EPOCH_MS + 86400000));
         if (order != NULL)
             order->link = link;
-    } else if (is_status_open(sim->shop, account)) {
+    } else if (is_setting(sim->shop, account)) {
         return;
+    } else if (kind < 15) {
+        order = order_make(sim, LEDGER_LIMIT, account, amount);
     } else {
         bool suspends = sim->accounts[account].wanted_status == LEDGER_ACTIVE;
         order = order_make(sim, suspends ? LEDGER_SUSPEND : LEDGER_ACTIVATE, account, 0);
@@ -195,5 +196,10 @@ void shop_check(struct sim *sim)
         watch_looked(sim, SIM_PROMISE_status_is_last);
         if ((strcmp(status, "active") == 0) != (account->wanted_status == LEDGER_ACTIVE))
             sim_break(sim, SIM_PROMISE_status_is_last, "account %s is %s", account->name, status);
+        watch_looked(sim, SIM_PROMISE_limit_is_last);
+        if (redis_number(sim, account->key, "rate") != account->wanted_rate)
+            sim_break(sim, SIM_PROMISE_limit_is_last,
+                      "account %s has a rate of %" PRId64 ", not %" PRId64, account->name,
+                      redis_number(sim, account->key, "rate"), account->wanted_rate);
     }
 }

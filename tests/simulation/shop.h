@@ -53,6 +53,12 @@ static inline bool order_moves_money(const struct order *order)
 {
     return order->transaction[0] != '\0';
 }
+/* Whether it sets something that a later order of its kind replaces. */
+static inline bool order_sets(const struct order *order)
+{
+    return order->operation == LEDGER_SUSPEND || order->operation == LEDGER_ACTIVATE ||
+           order->operation == LEDGER_LIMIT;
+}
 /* The order in words, for the story. Returns `text`. */
 const char *order_words(const struct order *order, char text[96]);
 /* Tries the order at this node, and again at another until it is done. */

@@ -94,6 +94,7 @@ struct sim_account {
     uint64_t excused;
     uint64_t suspended_us;            /* since when the Redis in force knows it; 0: it does not */
     enum ledger_status wanted_status; /* as the shop was last told */
+    int64_t wanted_rate;              /* likewise */
 };
 
 /* ---- a worker and its responses ---- */
@@ -251,6 +252,7 @@ enum sim_fault {
     X(reserved_is_sum, "what is reserved is the sum of the nodes' grants")                         \
     X(money_kept, "each operation of which a shop was told is in Redis at rest")                   \
     X(status_is_last, "at rest an account has the status of which the shop was told last")         \
+    X(limit_is_last, "at rest an account has the limit of which the shop was told last")           \
     X(watermark, "a watermark never falls, but with the data of Redis")                            \
     X(marked, "after a step of the writer the journal keeps all that was metered, but for the "    \
               "last moment")                                                                       \
