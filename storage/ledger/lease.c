@@ -37,7 +37,7 @@ static enum lease_result misunderstand(const struct ledger *ledger, const char *
 
 void lease_ask_name(const struct ledger *ledger, struct lease_command *out)
 {
-    const char *name = out->key, *directory = ledger->lane.state_id, *instance = ledger->instance;
+    const char *name = out->key, *directory = ledger->lane.state_id, *instance = ledger->named;
     const char *const words[] = {"FCALL", "tollgate_name", name_keys,
                                  LEDGER_NAME_KEYS(LEDGER_KEY_WORD)
                                      LEDGER_NAME_ARGUMENTS(LEDGER_WORD)};

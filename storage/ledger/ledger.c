@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "server/base/clock.h"
+#include "storage/ledger/drains.h"
 #include "storage/ledger/ledger_internal.h"
 #include "storage/ledger/segment.h"
 #include "storage/ledger/where.h"
@@ -76,6 +77,7 @@ void ledger_stats(struct ledger *ledger, struct ledger_stats *out)
     if (durable > ledger->posted)
         out->records_unposted = durable - ledger->posted;
     pthread_mutex_unlock(&ledger->lock);
+    out->records_unposted += drains_unposted(ledger);
     pthread_mutex_lock(&ledger->names.lock);
     out->accounts = ledger->names.accounts;
     pthread_mutex_unlock(&ledger->names.lock);
@@ -94,6 +96,8 @@ int ledger_settle(struct ledger *ledger, uint32_t timeout_ms)
 
 struct opening {
     struct ledger *ledger;
+    const struct ledger *owner; /* of a drain; NULL: the node's own lane */
+    unsigned lane;
     char *error;
     size_t error_size;
 };
@@ -189,7 +193,8 @@ static int open_lane(struct opening *opening)
     uint8_t epoch[JOURNAL_ID_BYTES];
     if (getrandom(epoch, sizeof(epoch), 0) != (ssize_t)sizeof(epoch))
         return refuse(opening, -EIO, "no random numbers from the kernel");
-    int result = lane_lock(lane, options->state_dir, 0, opening->error, opening->error_size);
+    int result =
+        lane_lock(lane, options->state_dir, opening->lane, opening->error, opening->error_size);
     if (result == 0 && options->locked != NULL)
         result = options->locked(options->locked_context, opening->error, opening->error_size);
     if (result == 0)
@@ -199,6 +204,8 @@ static int open_lane(struct opening *opening)
     if (result != 0)
         return result;
     lane_to_hex(lane->instance, ledger->instance);
+    memcpy(ledger->named, opening->owner == NULL ? ledger->instance : opening->owner->named,
+           sizeof(ledger->named));
     if (ledger->outside.place != NULL)
         ledger->place = *ledger->outside.place;
     else
@@ -213,6 +220,8 @@ static int open_lane(struct opening *opening)
                options->state_dir, lane->name, strerrordesc_np(-result), segment_cure(-result));
     return result;
 }
+
+static drains_open open_drain;
 
 static int open_all(struct opening *opening)
 {
@@ -229,11 +238,18 @@ static int open_all(struct opening *opening)
     }
     if (result == 0)
         result = poster_start(ledger);
-    if (result == 0 && (result = push_start(ledger)) != 0)
+    if (opening->owner != NULL || result != 0)
+        return result;
+    result = push_start(ledger);
+    if (result == 0 && !ledger->stepped)
+        result = drains_start(ledger, open_drain, ledger_close);
+    if (result != 0) {
+        push_stop(ledger);
         poster_stop(ledger, 0);
-    if (result == 0)
-        ledger_warn_of_accounts(ledger);
-    return result;
+        return result;
+    }
+    ledger_warn_of_accounts(ledger);
+    return 0;
 }
 
 static void ledger_free(struct ledger *ledger)
@@ -292,31 +308,32 @@ static struct ledger *ledger_new(void)
     return ledger;
 }
 
-static int open_with(struct ledger **out, const struct ledger_options *options,
-                     const struct ledger_outside *outside, bool stepped, char *error,
-                     size_t error_size)
+static int open_with(struct opening *opening, struct ledger **out,
+                     const struct ledger_options *options, const struct ledger_outside *outside,
+                     bool stepped)
 {
-    struct opening opening = {.error = error, .error_size = error_size};
+    char *error = opening->error;
+    size_t error_size = opening->error_size;
     snprintf(error, error_size, "%s", "");
-    int result = validate_options(&opening, options);
+    int result = validate_options(opening, options);
     if (result != 0)
         return result;
-    struct ledger *ledger = opening.ledger = ledger_new();
+    struct ledger *ledger = opening->ledger = ledger_new();
     if (ledger == NULL)
-        return refuse(&opening, -ENOMEM, "no memory for the ledger");
+        return refuse(opening, -ENOMEM, "no memory for the ledger");
     ledger->outside = *outside;
     ledger->stepped = stepped;
     result = copy_options(ledger, options);
     if (result == 0 && (result = where_create(&ledger->where, &ledger->options)) == -EINVAL)
         (void)ledger_redis_validate(options->redis, error, error_size);
     if (result == 0)
-        result = open_all(&opening);
+        result = open_all(opening);
     if (result == 0) {
         *out = ledger;
         return 0;
     }
     if (error_size > 0 && error[0] == '\0')
-        refuse(&opening, result, "the ledger cannot start: %s", strerrordesc_np(-result));
+        refuse(opening, result, "the ledger cannot start: %s", strerrordesc_np(-result));
     writer_stop(ledger);
     ledger_free(ledger);
     return result;
@@ -327,13 +344,27 @@ int ledger_open(struct ledger **out, const struct ledger_options *options, char 
 {
     static const struct ledger_outside system = {.clock = &ledger_system_clock,
                                                  .disk = &ledger_system_disk};
-    return open_with(out, options, &system, false, error, error_size);
+    struct opening opening = {.error = error, .error_size = error_size};
+    return open_with(&opening, out, options, &system, false);
+}
+
+/* It hears nothing and has no downloads. */
+static int open_drain(const struct ledger *owner, unsigned lane, struct ledger **out, char *error,
+                      size_t error_size)
+{
+    struct opening opening = {
+        .owner = owner, .lane = lane, .error = error, .error_size = error_size};
+    struct ledger_options options = owner->options;
+    options.locked = NULL;
+    options.pushed = NULL;
+    return open_with(&opening, out, &options, &owner->outside, false);
 }
 
 int ledger_open_stepped(struct ledger **out, const struct ledger_options *options,
                         const struct ledger_outside *outside, char *error, size_t error_size)
 {
-    return open_with(out, options, outside, true, error, error_size);
+    struct opening opening = {.error = error, .error_size = error_size};
+    return open_with(&opening, out, options, outside, true);
 }
 
 int64_t ledger_close(struct ledger **pointer, uint32_t deadline_ms)
@@ -345,7 +376,8 @@ int64_t ledger_close(struct ledger **pointer, uint32_t deadline_ms)
     uint64_t deadline = ledger_monotonic_ms(ledger) + deadline_ms;
     push_stop(ledger);
     int written = writer_stop(ledger);
-    uint64_t unposted = poster_stop(ledger, deadline);
+    uint64_t unposted = drains_stop(ledger, deadline);
+    unposted += poster_stop(ledger, deadline);
     ledger_free(ledger);
     return written != 0 ? written : (int64_t)unposted;
 }

@@ -28,6 +28,7 @@ enum ledger_verdict {
 enum content_state { CONTENT_UNKNOWN, CONTENT_CLAIMED, CONTENT_KNOWN };
 enum download_flag { DOWNLOAD_QUEUED = 1, DOWNLOAD_CLOSING = 2 };
 
+struct drains;
 struct push;
 struct notices;
 struct where;
@@ -115,6 +116,8 @@ struct ledger {
     bool stepped;                  /* it has no threads: its opener calls the steps */
     char instance[LEDGER_HEX_SIZE];
     struct lane lane;
+    char named[LEDGER_HEX_SIZE]; /* the instance beside the node's name; of a drain its owner's */
+    struct drains *drains;       /* owns; NULL: this is one, or it is stepped */
     struct names names;
     struct journal journal;
     struct writer writer;

@@ -38,7 +38,10 @@ void ledger_say(struct ledger *ledger, enum ledger_event event, const char *form
     if (ledger->options.event == NULL)
         return;
     va_start(arguments, format);
-    vsnprintf(text, sizeof(text), format, arguments);
+    int used = strcmp(ledger->named, ledger->instance) != 0 /* a drain */
+                   ? snprintf(text, sizeof(text), "%s: ", ledger->lane.name)
+                   : 0;
+    vsnprintf(text + used, sizeof(text) - (size_t)used, format, arguments);
     va_end(arguments);
     for (char *c = text; *c != '\0'; c++)
         if (*c == '\n' || *c == '\r')

@@ -6,6 +6,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -141,4 +142,59 @@ Test(ledger_lane, a_state_directory_keeps_its_id_and_one_that_is_no_id_refuses_t
     cr_assert_eq(truncate(path_of("directory"), 7), 0);
     cr_expect_eq(ledger_open(&fx.ledger, &fx.options, error, sizeof(error)), -EBADMSG);
     cr_expect_not_null(strstr(error, "/directory is not 32 hexadecimal digits"), "%s", error);
+}
+
+/* ---- further lanes ---- */
+
+/* Leaves lane-b with `bytes` of alice that Redis does not have, and no other lane. */
+static void leave_lane_b(uint64_t bytes)
+{
+    char away[160];
+    snprintf(away, sizeof(away), "%s.away", fx.socket);
+    cr_assert_eq(rename(fx.socket, away), 0);
+    fixture_open(&fx);
+    fixture_deliver(&fx, "alice", "/f", bytes);
+    cr_assert_gt(ledger_close(&fx.ledger, 0), 0);
+    cr_assert_eq(rename(away, fx.socket), 0);
+    cr_assert_eq(rename(path_of("lane-a"), path_of("lane-b")), 0);
+}
+
+static void wait_for(const char *account, int64_t bytes)
+{
+    for (int i = 0; fixture_account_field(&fx, account, "used") != bytes; i++) {
+        cr_assert_lt(i, 15000, "%s has %" PRId64 " bytes, not %" PRId64, account,
+                     fixture_account_field(&fx, account, "used"), bytes);
+        fixture_pause();
+    }
+}
+
+Test(ledger_lane, what_is_left_in_another_lane_is_posted_under_its_own_instance)
+{
+    struct ledger_stats stats;
+    leave_lane_b(1000);
+    fixture_open_ready(&fx);
+    fixture_deliver(&fx, "alice", "/f", 20);
+    wait_for("shop/alice", 1020);
+    cr_expect_eq(fixture_redis_integer(&fx, "HLEN tg:node:{node-1}"), 2);
+    /* A Redis that loses its data gets it from both lanes. */
+    freeReplyObject(fixture_redis(&fx, "FLUSHALL"));
+    wait_for("shop/alice", 1020);
+    ledger_stats(fx.ledger, &stats);
+    cr_expect_eq(stats.records_unposted, 0);
+    cr_assert_eq(fixture_close(&fx), 0);
+    fixture_open_ready(&fx);
+    wait_for("shop/alice", 1020);
+}
+
+Test(ledger_lane, a_lane_that_another_process_holds_is_left_alone_until_it_is_free)
+{
+    leave_lane_b(1000);
+    int lock = open(path_of("lane-b/lock"), O_RDWR | O_CLOEXEC);
+    cr_assert(lock >= 0 && flock(lock, LOCK_EX) == 0);
+    fixture_open_ready(&fx);
+    fixture_deliver(&fx, "bob", "/f", 20);
+    wait_for("shop/bob", 20);
+    cr_expect_eq(fixture_account_field(&fx, "shop/alice", "used"), 0);
+    close(lock);
+    wait_for("shop/alice", 1000);
 }
