@@ -35,6 +35,13 @@ static const char *state_name(enum ledger_state state)
     return "unknown";
 }
 
+#define NAMED_MAX 10 /* accounts that are set aside; the count is among the metrics */
+
+static void name_one(void *context, const struct ledger_account *account)
+{
+    (void)json_array_append_new(context, json_string(ledger_account_tag(account)));
+}
+
 static json_t *ledger_health(struct ledger *ledger, enum ledger_state state, bool *redis_up)
 {
     struct ledger_stats stats;
@@ -47,6 +54,9 @@ static json_t *ledger_health(struct ledger *ledger, enum ledger_state state, boo
     json_t *out = json_pack("{s:s, s:s}", "state", state_name(state), "text", text);
     metric_group_tell(out, METRIC_GROUP_ledger, &stats);
     (void)json_object_set_new(out, "push_up", json_boolean(stats.push_up));
+    json_t *aside = json_array();
+    ledger_each_set_aside(ledger, NAMED_MAX, name_one, aside);
+    (void)json_object_set_new(out, "set_aside", aside);
     return out;
 }
 

@@ -86,6 +86,14 @@ static void print_ledger(const json_t *ledger)
         fputc(')', stdout);
     }
     fputc('\n', stdout);
+    size_t i;
+    const json_t *account;
+    json_array_foreach(json_object_get(ledger, "set_aside"), i, account)
+    {
+        printf("%-12s ", "set aside");
+        command_print_text(stdout, json_string_value(account));
+        fputs(" (what Redis holds of it is damaged)\n", stdout);
+    }
 }
 
 static void print_health(const json_t *answer)

@@ -115,6 +115,8 @@ static enum refusal refusal_of_admission(enum ledger_admission admission)
         return REFUSAL_ACCOUNT_BYTES_USED_UP;
     case LEDGER_LINK_BYTES_UP:
         return REFUSAL_LINK_BYTES_USED_UP;
+    case LEDGER_SET_ASIDE:
+        return REFUSAL_ACCOUNT_SET_ASIDE;
     case LEDGER_OUTDATED: /* never: it counts as no answer */
         break;
     }
@@ -196,6 +198,8 @@ void admission_begin(struct worker *worker, struct connection *connection)
         return;
     }
     enum refusal refusal = node_refusal(worker);
+    if (refusal == REFUSAL_NONE && ledger_account_is_set_aside(connection->link->account))
+        refusal = REFUSAL_ACCOUNT_SET_ASIDE;
     if (refusal == REFUSAL_NONE)
         refusal = open_window(worker, connection);
     if (refusal != REFUSAL_NONE) {

@@ -35,7 +35,9 @@ static void on_reply(redisAsyncContext *context, void *reply, void *data)
     if (redis->oldest == NULL)
         redis->newest = NULL;
     redis->outstanding--;
-    redis->doubtful |= answer != NULL && answer->type == REDIS_REPLY_ERROR;
+    /* What is wrong with one account says nothing of this Redis. */
+    redis->doubtful |=
+        answer != NULL && answer->type == REDIS_REPLY_ERROR && !ledger_reply_is_damage(answer);
     ledger_redis_done *done = command->done;
     void *for_whom = command->context;
     command->next = redis->unused;

@@ -85,6 +85,7 @@ enum decision decision_answered(struct grants *grants, const struct demand *dema
     case LEDGER_REVOKED:
     case LEDGER_USED_UP:
     case LEDGER_NOT_BEGUN:
+    case LEDGER_SET_ASIDE:
         return DECISION_REFUSE;
     }
     return DECISION_REFUSE;

@@ -64,6 +64,8 @@
     X(TOO_MANY_UNACKNOWLEDGED, 429, 200, false,                                                    \
       "too many downloads of this link or account ended before most of their bytes were received") \
     X(REDIS_UNAVAILABLE, 503, 200, false, "the account cannot be checked just now")                \
+    X(ACCOUNT_SET_ASIDE, 503, 200, false,                                                          \
+      "what is stored of the account is damaged; nothing is lost, and it is looked after")         \
     X(JOURNAL_UNAVAILABLE, 503, 200, false, "the delivery cannot be recorded just now")            \
     X(NODE_BUSY, 503, 200, false, "this node is busy just now; ask again")                         \
     X(NODE_STARTING, 503, 200, false, "this node is catching up with its ledger")                  \

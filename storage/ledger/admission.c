@@ -132,9 +132,19 @@ static bool is_admission(uint64_t number)
     }
 }
 
+bool ledger_reply_is_damage(const struct redisReply *reply)
+{
+    return reply != NULL && reply->type == REDIS_REPLY_ERROR &&
+           (strncmp(reply->str, "DAMAGED ", 8) == 0 || strncmp(reply->str, "WRONGTYPE ", 10) == 0);
+}
+
 int ledger_admit_reply(const struct redisReply *reply, struct ledger_grant *out)
 {
     uint64_t numbers[ADMIT_ELEMENTS];
+    if (ledger_reply_is_damage(reply)) {
+        *out = (struct ledger_grant){.admission = LEDGER_SET_ASIDE, .revision = LEDGER_NUMBER_MAX};
+        return 0;
+    }
     if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || reply->elements != ADMIT_ELEMENTS)
         return -EPROTO;
     for (size_t i = 0; i < ADMIT_ELEMENTS; i++) {

@@ -64,6 +64,7 @@ void ledger_stats(struct ledger *ledger, struct ledger_stats *out)
     out->posts = atomic_load(&ledger->posts);
     out->posts_replayed = atomic_load(&ledger->posts_replayed);
     out->records_posted = atomic_load(&ledger->records_posted);
+    out->accounts_set_aside = atomic_load(&ledger->accounts_aside);
     out->responses_undescribed = atomic_load(&ledger->responses_undescribed);
     out->refused_full = atomic_load(&ledger->refused_full);
     out->redis_connects = atomic_load(&ledger->redis_connects);

@@ -212,6 +212,18 @@ void ledger_download_close(struct ledger_download **download);
  * it nears a limit. Any thread; it does not wait. */
 void ledger_post_soon(struct ledger *ledger, struct ledger_account *account);
 
+/*
+ * Accounts that are set aside are named once in the log, and tried again at each new connection to
+ * Redis and with ledger_release. What is journalled of them stays, and the others go on; beyond
+ * LEDGER_ASIDE_MAX of them the Redis is taken not to be ours. ledger_each_set_aside calls `each` with
+ * at most `most` of them, in the order of their first records. Any thread.
+ */
+#define LEDGER_ASIDE_MAX 1000
+void ledger_release(struct ledger *ledger);
+void ledger_each_set_aside(struct ledger *ledger, unsigned most,
+                           void (*each)(void *context, const struct ledger_account *account),
+                           void *context);
+
 /* Waits until all that was added before the call is durable and posted to Redis. 0, or -ETIMEDOUT.
  * It blocks, so no worker may call it. */
 int ledger_settle(struct ledger *ledger, uint32_t timeout_ms);

@@ -153,6 +153,9 @@ struct ledger_grant {
     uint64_t left_ms;            /* how long that use is still open */
 };
 struct redisReply;
+/* Whether Redis says that what it holds of an account is not as it should be: a key of another type
+ * (WRONGTYPE), or a field that no function has written (DAMAGED). */
+bool ledger_reply_is_damage(const struct redisReply *reply);
 /* Decodes the reply to ledger_admit_command. 0, or -EPROTO where it is NULL, an error (whose text
  * is in reply->str) or not of the expected shape. */
 int ledger_admit_reply(const struct redisReply *reply, struct ledger_grant *out);

@@ -151,6 +151,8 @@ struct ledger {
     /* The number of the lease in force (0: none yet), and what the next one must be above. */
     _Atomic uint64_t lease_number, lease_least;
     _Atomic uint64_t responses_undescribed;
+    _Atomic uint32_t accounts_aside; /* moved by the poster */
+    _Atomic bool releases;           /* those that are set aside are to be tried again */
     _Atomic uint64_t renewed_ms, turned_ms[LEDGER_THREADS]; /* see ledger.h */
     _Atomic uint64_t posts, posts_replayed, records_posted, refused_full, redis_connects;
     _Atomic bool redis_up;

@@ -43,6 +43,8 @@ const char *ledger_account_name(const struct ledger_account *account);
 /* "issuer/account", the account percent-encoded (all but A-Z a-z 0-9 . _ ~ -): the hash tag
  * of its keys. */
 const char *ledger_account_tag(const struct ledger_account *account);
+/* Whether what Redis holds of it is damaged, so that nothing is posted of it or granted to it. */
+bool ledger_account_is_set_aside(const struct ledger_account *account);
 int ledger_file_get(struct ledger *ledger, const char *path, size_t length,
                     struct ledger_file **out);
 const char *ledger_file_path(const struct ledger_file *file, size_t *length);

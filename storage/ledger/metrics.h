@@ -28,6 +28,8 @@
     X(accounts, GAUGE, "accounts", "", accounts, "Accounts that have a record in the journal.")    \
     X(responses_undescribed, COUNTER, "responses", "", responses_undescribed,                      \
       "Responses that were billed and of which the journal tells no more.")                        \
+    X(accounts_set_aside, GAUGE, "accounts", "", accounts_set_aside,                               \
+      "Accounts of which Redis holds something damaged; nothing of them is posted or granted.")    \
     X(segments, GAUGE, "files", "", segments, "Files of the journal.")                             \
     X(refused_full, COUNTER, "downloads", "", refused_full,                                        \
       "Downloads that were refused because the journal lacked room.")                              \

@@ -65,6 +65,10 @@ struct ledger_account {
     bool waits, is_near;
     uint64_t due_ms, wait_record, due_to; /* due_to: records up to this sequence are due at once */
     uint32_t wait_segment;
+    /* Set aside: what Redis holds of it is not as it should be, so nothing of it is posted. Written by
+     * the poster; `was_aside` until it is posted again. */
+    _Atomic bool is_aside;
+    bool was_aside;
     /* Somebody waits for its posts; the setter of `asked` puts it on the stack ledger->asked. */
     _Atomic bool asked;
     struct ledger_account *asked_next;

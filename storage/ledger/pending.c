@@ -125,6 +125,15 @@ int pending_collect(struct pending *pending, struct post_batch *batch, uint64_t 
     return 0;
 }
 
+void pending_drop(struct pending *pending, struct ledger_account *account)
+{
+    if (!account->waits)
+        return;
+    pending->count -= post_count(account);
+    post_drop(account);
+    leave(pending, account);
+}
+
 void pending_clear(struct pending *pending)
 {
     while (pending->first != NULL) {

@@ -28,6 +28,8 @@ int pending_add(struct pending *pending, const struct ledger *ledger,
 /* Makes the posts of the accounts for which somebody asked since the last call due, and what is
  * journalled of them until now. */
 void pending_take_asked(struct pending *pending, struct ledger *ledger);
+/* Drops the account's posts. */
+void pending_drop(struct pending *pending, struct ledger_account *account);
 /* Moves the posts that are due to the batch: of accounts whose time has come, and of those with a
  * record among the first `least` of the journal. 0 or -ENOMEM. */
 int pending_collect(struct pending *pending, struct post_batch *batch, uint64_t now_ms,

@@ -153,6 +153,14 @@ int post_batch_take(struct post_batch *batch, struct ledger_account *account, si
     return 0;
 }
 
+size_t post_count(const struct ledger_account *account)
+{
+    size_t count = 0;
+    for (const struct post *post = account->posts; post != NULL; post = post->next)
+        count += post->money != NULL ? 1 : post->files_count;
+    return count;
+}
+
 void post_drop(struct ledger_account *account)
 {
     while (account->posts != NULL) {

@@ -47,6 +47,8 @@ int post_add(const struct journal_entry *entry, bool own, size_t *added);
 /* Moves the account's posts to the end of the batch, and takes what they had added from `count`.
  * 0, or -ENOMEM with the posts where they were. */
 int post_batch_take(struct post_batch *batch, struct ledger_account *account, size_t *count);
+/* How much post_add has added to them. */
+size_t post_count(const struct ledger_account *account);
 /* Drops the account's posts. */
 void post_drop(struct ledger_account *account);
 void post_batch_clear(struct post_batch *batch);

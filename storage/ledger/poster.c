@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "server/base/check.h"
+#include "storage/ledger/aside.h"
 #include "storage/ledger/conversation.h"
 #include "storage/ledger/poster_internal.h"
 #include "storage/ledger/where.h"
@@ -88,6 +89,7 @@ static int follow_lease(struct poster *poster)
     switch (poster->purpose) {
     case LEASE_TO_BEGIN:
         poster->redis->introduced(poster->redis->self);
+        aside_try_again(poster);
         return poster_resync(poster);
     case LEASE_TO_RESYNC:
         return poster_resync_on(poster);
@@ -110,6 +112,11 @@ static int rest(struct poster *poster)
         atomic_load(&ledger->journal.durable_entries)) {
         poster->next_ms = poster->lease.due_ms; /* or once the writer has noted the lease */
         return WAITS;
+    }
+    if (atomic_load(&ledger->releases)) {
+        poster_forget_posts(poster);
+        aside_try_again(poster);
+        return poster_resync(poster);
     }
     uint64_t due_ms = poster->pending.due_ms;
     if (poster->turn_due || poster->reader.count < atomic_load(&ledger->journal.durable_records) ||
@@ -405,7 +412,7 @@ int ledger_wait_account(struct ledger *ledger, struct ledger_account *account, u
         return 0;
     ledger_post_soon(ledger, account);
     pthread_mutex_lock(&ledger->lock);
-    while (atomic_load(&account->watermark) < sequence && result == 0)
+    while (atomic_load(&account->watermark) < sequence && !account->is_aside && result == 0)
         result = pthread_cond_timedwait(&ledger->posted_moved, &ledger->lock, &until);
     pthread_mutex_unlock(&ledger->lock);
     return atomic_load(&account->watermark) >= sequence ? 0 : -ETIMEDOUT;

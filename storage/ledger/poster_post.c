@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "storage/ledger/poster_internal.h"
+#include "storage/ledger/aside.h"
 
 /* ---- reading ---- */
 
@@ -21,7 +21,8 @@ static int read_batch(struct poster *poster)
         if (result == 0) /* not at the limit: the segment ends here, and another follows */
             result = reader_enter(reader, reader->segment + 1, reader->count, true);
         else if (result == 1)
-            result = entry.account == NULL || entry.record.sequence <= entry.account->watermark
+            result = entry.account == NULL || entry.account->is_aside ||
+                             entry.record.sequence <= entry.account->watermark
                          ? 0
                          : pending_add(&poster->pending, ledger, reader, &entry);
         if (result != 0)
@@ -99,6 +100,11 @@ static int take_post(struct poster *poster, size_t index, const redisReply *repl
 {
     const struct post *post = poster->batch.posts[poster->batch_first + index];
     struct ledger *ledger = poster->ledger;
+    /* Behind the one that was refused there may be others of its account in the pipeline. */
+    if (ledger_reply_is_damage(reply))
+        return aside_set(poster, post->account, reply->str);
+    if (post->account->is_aside)
+        return 0;
     bool shaped = reply->type == REDIS_REPLY_ARRAY && reply->elements == 4;
     for (size_t i = 0; shaped && i < 4; i++)
         shaped = reply->element[i]->type == REDIS_REPLY_INTEGER;
@@ -117,6 +123,7 @@ static int take_post(struct poster *poster, size_t index, const redisReply *repl
     if (reply->element[3]->integer == 1)
         notice_low(ledger, post, reply->element[2]->integer);
     post->account->watermark = post->to;
+    aside_posted(poster, post->account);
     atomic_fetch_add_explicit(&ledger->posts, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&ledger->records_posted, post->to - post->from + 1,
                               memory_order_relaxed);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "storage/ledger/aside.h"
 #include "storage/ledger/keys.h"
 #include "storage/ledger/poster_internal.h"
 
@@ -34,7 +35,8 @@ static void needs_from(struct ledger_account *account, uint32_t *segment)
 {
     /* Most accounts lack nothing and need no lock. What is journalled from now on stands in
      * a later segment. */
-    if (account->watermark >= atomic_load_explicit(&account->sequence, memory_order_acquire))
+    if (account->is_aside ||
+        account->watermark >= atomic_load_explicit(&account->sequence, memory_order_acquire))
         return;
     pthread_mutex_lock(&account->name.names->lock);
     uint32_t from = account->watermark >= account->tail_before ? account->tail_segment : 1;
@@ -61,7 +63,11 @@ static int take_watermark(struct poster *poster, size_t index, const redisReply 
     if (poster->result != 0)
         return 0;
     if (reply->type == REDIS_REPLY_STRING) {
+        if (reply->len == 0 || strspn(reply->str, "0123456789") != reply->len)
+            return aside_set(poster, account, "a watermark is not a number");
         watermark = strtoull(reply->str, NULL, 10);
+    } else if (ledger_reply_is_damage(reply)) {
+        return aside_set(poster, account, reply->str);
     } else if (reply->type != REDIS_REPLY_NIL) {
         snprintf(poster->error, sizeof(poster->error), "Redis refuses HGET: %.200s",
                  reply->type == REDIS_REPLY_ERROR ? reply->str : "not a string");

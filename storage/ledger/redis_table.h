@@ -9,7 +9,7 @@
 #define TOLLGATE_STORAGE_LEDGER_REDIS_TABLE_H
 
 /* Moves where a library of the older version would answer otherwise. */
-#define LEDGER_FUNCTIONS_FORMAT 8
+#define LEDGER_FUNCTIONS_FORMAT 9
 
 /* The oldest version whose data this one can use. Moves to LEDGER_FUNCTIONS_FORMAT where a stored
  * value is read otherwise than before. */
@@ -29,7 +29,8 @@
     X(LINK_BYTES_UP, 6)    /* the link's max_bytes does not cover what is needed */                \
     X(NOT_BEGUN, 7)        /* RESUMING, and no use is open */                                      \
     X(ACCOUNT_BYTES_UP, 8) /* the account's max_bytes does not cover what is needed */             \
-    X(OUTDATED, 9)         /* a later process of the instance has asked or posted */
+    X(OUTDATED, 9)         /* a later process of the instance has asked or posted */               \
+    X(SET_ASIDE, 10)       /* never sent: its data in Redis is not as it should be */
 
 /* What an order is answered: whether it may be journalled. */
 #define LEDGER_VERDICTS(X)                                                                         \

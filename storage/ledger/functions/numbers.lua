@@ -2,6 +2,11 @@ local function refuse(text)
     error({err = 'ERR tollgate: ' .. text})
 end
 
+-- What Redis holds of the account is not as it should be: the code by which nodes set it aside.
+local function refuse_stored(text)
+    error({err = 'DAMAGED tollgate: ' .. text})
+end
+
 local function text(number)
     return string.format('%.0f', number)
 end
@@ -79,14 +84,14 @@ local function stored(value, name)
     end
     local number = number_of(value)
     if not number then
-        refuse('stored ' .. name .. ' is not an integer')
+        refuse_stored('stored ' .. name .. ' is not an integer')
     end
     return number
 end
 
 local function bounded(number, name)
     if number > MAX or number < -MAX then
-        refuse(name .. ' would pass 2^53 - 1')
+        refuse_stored(name .. ' would pass 2^53 - 1')
     end
     return number
 end
@@ -103,7 +108,7 @@ local function grant_of(value)
     local lease, reserved, expires = string.match(value, '^(%d+) (%d+) (%d+)$')
     local grant = {lease = number_of(lease), reserved = number_of(reserved), expires = number_of(expires)}
     if not grant.lease or not grant.reserved or not grant.expires then
-        refuse('a stored grant is malformed')
+        refuse_stored('a stored grant is malformed')
     end
     return grant
 end

@@ -13,7 +13,7 @@ local function rank_of(value, name)
     local number, time, node = string.match(value, '^(%d+) (%d+) ([a-z0-9%-]+)')
     local rank = {number = number_of(number), time = number_of(time), node = node}
     if not rank.number or not rank.time then
-        refuse('stored ' .. name .. ' is malformed')
+        refuse_stored('stored ' .. name .. ' is malformed')
     end
     return rank
 end
@@ -45,7 +45,7 @@ local function transaction_of(value)
     local operation, amount, plan, rest = string.match(value, '^(%S+) (%S+) (%S+)(.*)$')
     local bytes = number_of(amount)
     if not bytes then
-        refuse('stored transaction is malformed')
+        refuse_stored('stored transaction is malformed')
     end
     return {content = operation .. ' ' .. amount .. ' ' .. plan, conflict = string.match(rest, ' conflict$') ~= nil,
         bytes = MONEY_OPERATIONS[operation] and bytes or 0,

@@ -24,7 +24,7 @@ local function usage(keys, args)
     for i = 1, #fields, 2 do
         local kind, file = string.sub(fields[i], 1, 2), string.sub(fields[i], 3)
         if file == '' or kind ~= 'b:' and kind ~= 'r:' then
-            refuse('a stored field of usage is malformed')
+            refuse_stored('a stored field of usage is malformed')
         end
         local other = (kind == 'b:' and 'r:' or 'b:') .. file
         if not values[other] then

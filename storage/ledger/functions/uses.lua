@@ -15,7 +15,7 @@ local function use_of(value)
         use.opened[#use.opened + 1] = number_of(opened)
     end
     if not use.till or not use.acknowledged or #use.opened == 0 then
-        refuse('a stored use is malformed')
+        refuse_stored('a stored use is malformed')
     end
     return use
 end
