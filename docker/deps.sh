@@ -25,7 +25,7 @@ packages_of() {
     clients) echo lame curl wget aria2 slowhttptest sslscan chromium nodejs npm jq openssl ;;
     examples) echo php-cli ruby ruby-jwt golang-go golang-github-golang-jwt-jwt-dev python3-jwt nodejs npm curl lame ;;
     ktls) echo qemu-system-x86 busybox-static linux-image-cloud-amd64 kmod cpio openssl curl lame ;;
-    image) echo systemd-container buildah debootstrap jq curl lame python3-yaml util-linux procps ;;
+    image) echo docker-compose systemd-container buildah debootstrap jq curl lame python3-yaml util-linux procps ;;
     *) return 1 ;;
     esac
 }

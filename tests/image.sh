@@ -117,6 +117,28 @@ words = redis["command"]
 assert words[words.index("--appendonly") + 1] == "yes" and words[words.index("--maxmemory-policy") + 1] == "noeviction"
 PYTHON
 
+step "compose takes both files, and the nodes of compose.ha.yaml start on docker/tollgate.ha.yaml"
+# Compose 1.29, Debian's, does not know the key `name` yet.
+for file in compose.yaml compose.ha.yaml; do
+    (cd docker && sed '/^name:/d' "$file" | docker-compose -f - config -q) || fail "docker/$file"
+done
+cp docker/tollgate.ha.yaml "$root/etc/tollgate/ha.yaml"
+TOLLGATE_NODE=node-1 chroot --userspec=tollgate "$root" tollgate serve --check-config --config /etc/tollgate/ha.yaml >/dev/null
+rm "$root/etc/tollgate/ha.yaml"
+python3 - docker/compose.ha.yaml <<'PYTHON' || fail "docker/compose.ha.yaml"
+import sys, yaml
+services = yaml.safe_load(open(sys.argv[1]))["services"]
+names = {kind: [name for name in services if name.startswith(kind + "-")] for kind in ("tollgate", "redis", "sentinel")}
+assert {kind: len(found) for kind, found in names.items()} == {"tollgate": 2, "redis": 3, "sentinel": 3}, names
+assert len({services[name]["environment"]["TOLLGATE_NODE"] for name in names["tollgate"]}) == 2
+volumes = [volume.split(":")[0] for service in services.values() for volume in service["volumes"]]
+assert all(volumes.count(f"{kind}-{i}") == 1 for kind, count in (("state", 2), ("redis", 3), ("sentinel", 3)) for i in range(1, count + 1))
+for name in names["redis"]:
+    words = services[name]["command"]
+    assert words[words.index("--appendonly") + 1] == "yes" and words[words.index("--maxmemory-policy") + 1] == "noeviction"
+    assert ("--replicaof" in words) == (name != "redis-1"), name
+PYTHON
+
 step "a paid download from the image's program, in a chroot"
 sed -i -e 's/^redis: .*/redis: embedded/' -e 's/^listen: .*/listen: "127.0.0.1:0"/' "$root/etc/tollgate/tollgate.yaml"
 sh docker/catalogue.sh "$work/media" >/dev/null
