@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who a node is: a copy of its state directory is refused before it serves a byte, whatever its name
+ * is and wherever it lies, and a node that was killed is back at once.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/integration/harness.h"
+
+#define RESTARTS 3
+
+static void copy_directory(const char *from, const char *to)
+{
+    pid_t child = fork();
+    cr_assert_geq(child, 0);
+    if (child == 0) {
+        execlp("cp", "cp", "-a", from, to, (char *)NULL);
+        _exit(EXIT_FAILURE);
+    }
+    int status;
+    cr_assert(waitpid(child, &status, 0) == child && status == 0, "cp -a %s %s", from, to);
+}
+
+static void remove_directory(const char *path)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        execlp("rm", "rm", "-rf", "--", path, (char *)NULL);
+        _exit(EXIT_FAILURE);
+    }
+    cr_assert(child > 0 && waitpid(child, NULL, 0) == child);
+}
+
+/* A copy of the running node's directory, at `where` and under `name`, serves nothing, and says what
+ * to do. */
+static void expect_refused(struct site *site, const char *where, const char *name)
+{
+    size_t length;
+    site_media_bytes(site, TRACK_TINY, &length);
+    uint64_t before = site_usage_settled(site, "alice");
+    copy_directory(site_state_dir(site), where);
+    struct site *copy = site_create(.redis = site_redis_address(site), .state_dir = where,
+                                    .node = name, .beside = site, .stays_down = true);
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
+    site_node_start(copy);
+    for (unsigned i = 0; i < 20; i++) {
+        cr_expect_eq(fetch(copy, link)->status, 503, "the copy %s serves under the name %s", where,
+                     name);
+        harness_pause();
+    }
+    const char *log =
+        site_log_await(copy, "another process runs with a copy of the state directory");
+    cr_expect(strstr(log, "start the copy with an empty directory under another node name") !=
+              NULL);
+    cr_expect_eq(fetch(copy, link)->status, 503);
+    cr_expect_eq(fetch(site, link)->status, 200, "the original serves beside the copy");
+    site_destroy(&copy);
+    site_usage_await(site, "alice", before + length);
+    remove_directory(where);
+}
+
+Test(identity, of_a_running_node_is_refused_to_each_copy_of_its_directory, .timeout = 120)
+{
+    struct site *site = site_create(.own_redis = true);
+    char elsewhere[64];
+    site_account_open_postpaid(site, "alice");
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
+    cr_assert_eq(fetch(site, link)->status, 200);
+    const char *beside = site_format(site, "%s/copy", site_directory(site));
+    snprintf(elsewhere, sizeof(elsewhere), "/dev/shm/tollgate-copy-%d", (int)getpid());
+    expect_refused(site, beside, "test-node");
+    expect_refused(site, beside, "other-node");
+    expect_refused(site, elsewhere, "test-node");
+    expect_refused(site, elsewhere, "other-node");
+    site_destroy(&site);
+}
+
+/* The lease of the process that was killed is not waited for: its lock is free. */
+Test(identity, of_a_node_that_was_killed_is_the_next_processes_within_a_second, .timeout = 120)
+{
+    struct site *site = site_create(.own_redis = true);
+    uint64_t least_ms = UINT64_MAX;
+    site_account_open_postpaid(site, "alice");
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
+    for (unsigned i = 0; i < RESTARTS; i++) {
+        cr_assert_eq(fetch(site, link)->status, 200);
+        site_node_kill(site);
+        uint64_t begun_ms = harness_now_ms();
+        site_node_start(site);
+        while (fetch(site, link)->status != 200)
+            harness_pause();
+        uint64_t took_ms = harness_now_ms() - begun_ms;
+        least_ms = took_ms < least_ms ? took_ms : least_ms;
+    }
+    printf("from the start after SIGKILL to the first 200: %d ms\n", (int)least_ms);
+    cr_expect_lt(least_ms, 1000);
+    site_destroy(&site);
+}
