@@ -3,6 +3,7 @@
  * Who a node is: a copy of its state directory is refused before it serves a byte, whatever its name
  * is and wherever it lies, and a node that was killed is back at once.
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,5 +100,57 @@ Test(identity, of_a_node_that_was_killed_is_the_next_processes_within_a_second, 
     }
     printf("from the start after SIGKILL to the first 200: %d ms\n", (int)least_ms);
     cr_expect_lt(least_ms, 1000);
+    site_destroy(&site);
+}
+
+static void write_step(const char *path, int64_t nanoseconds)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    cr_assert(fd >= 0 && pwrite(fd, &nanoseconds, sizeof(nanoseconds), 0) == sizeof(nanoseconds));
+    close(fd);
+}
+
+static void await_served(struct site *site, const char *link, uint64_t least_ms)
+{
+    uint64_t begun_ms = harness_now_ms();
+    while (fetch(site, link)->status != 200) {
+        cr_assert_lt(harness_now_ms(), begun_ms + least_ms, "%s", site_log(site));
+        harness_pause();
+    }
+}
+
+/* A lease taken before the step ends in an hour by Redis' clock. */
+Test(identity, of_a_node_serves_again_within_5_s_of_a_clock_of_redis_set_back, .timeout = 120)
+{
+    struct site *site = site_create(.own_redis = true, .stays_down = true);
+    const char *step = site_format(site, "%s/step", site_directory(site));
+    write_step(step, 0);
+    setenv("CLOCK_STEP_FILE", step, 1);
+    setenv("LD_PRELOAD", WALL_CLOCK, 1);
+    site_redis_start(site);
+    unsetenv("LD_PRELOAD");
+    unsetenv("CLOCK_STEP_FILE");
+    site_node_start(site);
+    site_node_await_ready(site);
+    site_account_open_postpaid(site, "alice");
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
+    await_served(site, link, 5000);
+    int64_t before = site_redis_number(site, "return tonumber(redis.call('TIME')[1])");
+    write_step(step, -3600 * INT64_C(1000000000));
+    int64_t after = site_redis_number(site, "return tonumber(redis.call('TIME')[1])");
+    cr_assert_lt(after, before - 3500, "the clock of Redis was not set");
+    await_served(site, link, 5000);
+    site_node_kill(site);
+    site_node_start(site);
+    await_served(site, link, 5000);
+    /* As after a reboot: the lease was not taken with this lock. */
+    site_node_kill(site);
+    cr_assert_eq(site_redis_number(site,
+                                   "local key = redis.call('KEYS', 'tg:lease:*')[1] return "
+                                   "redis.call('HSET', key, 'boot', 'another', 'until', "
+                                   "tostring((tonumber(redis.call('TIME')[1]) + 3600) * 1000))"),
+                 0);
+    site_node_start(site);
+    await_served(site, link, 5000);
     site_destroy(&site);
 }
