@@ -183,8 +183,10 @@ int where_looker_start(struct where *where)
     if (look == NULL)
         return -ENOMEM;
     look->where = where;
-    where->look_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    int result = where->look_fd < 0 ? -errno : 0;
+    int look_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), result = look_fd < 0 ? -errno : 0;
+    pthread_mutex_lock(&where->lock); /* the resolver runs */
+    where->look_fd = look_fd;
+    pthread_mutex_unlock(&where->lock);
     if (result == 0)
         result = conversation_create(&look->conversation, where, &where->options,
                                      &ledger_system_clock, where->look_fd);
