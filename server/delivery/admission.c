@@ -37,7 +37,7 @@ void admission_refuse(struct worker *worker, struct connection *connection, enum
     }
     /* Now, or a slow client would hold funds while it is told. */
     if (connection->window != NULL)
-        purse_return(&connection->purse, worker->node->windows, connection->window);
+        claim_end(&connection->claim, connection->window);
     count(refusal_status(refusal) == 503 ? &worker->stats.admissions_failed
                                          : &worker->stats.admissions_refused,
           1);
@@ -49,7 +49,6 @@ static void go_on(struct worker *worker, struct connection *connection)
 {
     connection_leave(worker, connection, LIST_PARKED);
     if (connection->state == CONNECTION_SENDING) {
-        purse_begin(&connection->purse, connection->window);
         limits_join(connection);
         transfer_run(worker, connection);
         return;
@@ -59,7 +58,6 @@ static void go_on(struct worker *worker, struct connection *connection)
         admission_refuse(worker, connection, refusal);
         return;
     }
-    purse_begin(&connection->purse, connection->window);
     response_start(worker, connection);
 }
 
@@ -109,16 +107,28 @@ static enum refusal refusal_of_admission(enum ledger_admission admission)
         return REFUSAL_LINK_USED_UP;
     case LEDGER_NOT_BEGUN:
         return refusal_of_verdict(REFUSED_EXPIRED);
-    case LEDGER_INSUFFICIENT:
-        return REFUSAL_BALANCE_INSUFFICIENT;
-    case LEDGER_ACCOUNT_BYTES_UP:
-        return REFUSAL_ACCOUNT_BYTES_USED_UP;
-    case LEDGER_LINK_BYTES_UP:
-        return REFUSAL_LINK_BYTES_USED_UP;
     case LEDGER_SET_ASIDE:
         return REFUSAL_ACCOUNT_SET_ASIDE;
     case LEDGER_OUTDATED: /* never: it counts as no answer */
         break;
+    }
+    return REFUSAL_NONE;
+}
+
+/* The refusal of a response for which Redis has granted all but the funds. */
+static enum refusal refusal_of_shortage(enum shortage shortage)
+{
+    switch (shortage) {
+    case SHORTAGE_NONE:
+        break;
+    case SHORTAGE_BALANCE:
+        return REFUSAL_BALANCE_INSUFFICIENT;
+    case SHORTAGE_ACCOUNT_BYTES:
+        return REFUSAL_ACCOUNT_BYTES_USED_UP;
+    case SHORTAGE_LINK_BYTES:
+        return REFUSAL_LINK_BYTES_USED_UP;
+    case SHORTAGE_ELSEWHERE:
+        return REFUSAL_FUNDS_HELD_ELSEWHERE;
     }
     return REFUSAL_NONE;
 }
@@ -132,18 +142,22 @@ static void tell_used_up(const struct worker *worker, const struct connection *c
 }
 
 void admission_decide(struct worker *worker, struct connection *connection,
-                      enum ledger_admission admission)
+                      const struct grants_answer *answer)
 {
     const struct demand demand = asker_demand(connection);
-    enum decision decision = decision_answered(&worker->grants, &demand, admission,
-                                               &connection->patience, worker->now_ms);
+    enum ledger_admission admission = answer->admission;
+    enum shortage shortage;
+    enum decision decision =
+        decision_answered(&demand, answer, &connection->patience, worker->now_ms, &shortage);
     if (admission == LEDGER_REVOKED)
         connection->link->revoked = true; /* so that HEAD, which asks nothing, is refused, too */
     if (admission == LEDGER_USED_UP)
         tell_used_up(worker, connection);
     if (admission == LEDGER_GRANTED && decision == DECISION_GO)
         count(&worker->stats.admissions_granted, 1);
-    admission_carry_out(worker, connection, decision, refusal_of_admission(admission));
+    admission_carry_out(worker, connection, decision,
+                        admission == LEDGER_GRANTED ? refusal_of_shortage(shortage)
+                                                    : refusal_of_admission(admission));
 }
 
 /* ---- entry points ---- */
@@ -224,7 +238,9 @@ void admission_more(struct worker *worker, struct connection *connection)
 bool admission_is_valid(struct worker *worker, struct connection *connection)
 {
     /* Not asker_demand, as this comes before each piece, and decision_next reads no more. */
-    const struct demand demand = {.window = connection->window, .iat = token_of(connection)->iat};
+    const struct demand demand = {.window = connection->window,
+                                  .iat = token_of(connection)->iat,
+                                  .link_bounds = connection->claim.of_link};
     bool renew;
     if (decision_next(&worker->grants, &demand, worker->now_ms, &renew) != DECISION_GO)
         return false;

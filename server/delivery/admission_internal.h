@@ -23,7 +23,7 @@ void admission_carry_out(struct worker *worker, struct connection *connection,
 
 /* Does what Redis has answered. */
 void admission_decide(struct worker *worker, struct connection *connection,
-                      enum ledger_admission admission);
+                      const struct grants_answer *answer);
 
 /* ---- asker.c ---- */
 

@@ -24,7 +24,7 @@ struct demand asker_demand(struct connection *connection)
     const struct token_limits *limits = &token->limits;
     return (struct demand){
         .window = connection->window,
-        .purse = &connection->purse,
+        .claim = &connection->claim,
         .need = asker_need(connection),
         .size = connection->file->size,
         .iat = token->iat,
@@ -51,20 +51,17 @@ static struct question_terms terms_of(const struct worker *worker,
     };
 }
 
-unsigned asker_funds(const struct connection *connection)
-{
-    return purse_set(connection->window, token_of(connection)->limits.max_bytes > 0);
-}
-
 void asker_ask(struct worker *worker, struct connection *connection)
 {
     const struct demand demand = asker_demand(connection);
     const struct question_terms terms = terms_of(worker, connection);
     struct grants_asker asker = {.index = connection->index,
                                  .generation = connection->generation,
-                                 .question = connection->question};
+                                 .question = connection->question,
+                                 .round = connection->question_round};
     int status = question_ask(&worker->grants, &demand, &terms, &asker);
     connection->question = asker.question;
+    connection->question_round = asker.round;
     if (status == 0)
         count(&worker->stats.admissions_asked, 1);
     else if (status != -EALREADY)
@@ -90,14 +87,6 @@ static struct connection *asker_of(const struct worker *worker, const struct gra
     return connection;
 }
 
-static bool find(void *self, const struct grants_asker *asker, struct demand *out)
-{
-    struct connection *connection = asker_of(self, asker);
-    if (connection != NULL)
-        *out = asker_demand(connection);
-    return connection != NULL;
-}
-
 static void answered(void *self, const struct grants_asker *asker,
                      const struct grants_answer *answer)
 {
@@ -110,7 +99,7 @@ static void answered(void *self, const struct grants_asker *asker,
     else if (answer->is_overtaken)
         asker_ask(worker, connection);
     else
-        admission_decide(worker, connection, answer->admission);
+        admission_decide(worker, connection, answer);
     connection_resume_if_alive(worker, asker->index, asker->generation);
 }
 
@@ -137,7 +126,7 @@ void asker_prepare(struct worker *worker)
         .ledger = worker->node->ledger,
         .redis = redis_connection_table(worker->redis),
         .clock = &worker->clock,
-        .worker = {.self = worker, .find = find, .answered = answered, .wake = wake},
+        .worker = {.self = worker, .answered = answered, .wake = wake},
         .settings = {.validity_ms = config->grant_validity_ms,
                      .slice_bytes = config->grant_slice_bytes,
                      .use_period_ms = config->use_window_s * 1000,

@@ -179,7 +179,7 @@ static void response_release(struct worker *worker, struct connection *connectio
     if (connection->file != NULL)
         media_file_drop(worker->files, &connection->file);
     if (connection->window != NULL)
-        purse_end(&connection->purse, worker->node->windows, connection->window);
+        claim_end(&connection->claim, connection->window);
     limits_leave(connection);
     connection_client_release(worker->node, connection);
     window_drop(&connection->window, worker->now_ms);

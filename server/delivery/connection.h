@@ -43,6 +43,7 @@
 #include "server/delivery/inquiry.h"
 #include "server/delivery/transport.h"
 #include "server/delivery/worker.h"
+#include "server/grant/claim.h"
 #include "server/grant/decision.h"
 #include "storage/media/media.h"
 
@@ -93,7 +94,7 @@ struct delivery {
     struct window_use *use; /* holds; the use that it began in */
     uint64_t start, handed, acknowledged;
     uint64_t promised;           /* bytes that the use still expects (window_use_promise) */
-    unsigned funds;              /* the set that all of its bytes are paid from; 0: none */
+    bool of_link;                /* the link's pool pays, too */
     struct access_entry *access; /* holds; NULL where the log is off */
     bool done;                   /* nothing more will be handed */
     bool part;                   /* the response goes on with another delivery */
@@ -161,10 +162,11 @@ struct connection {
     uint64_t offset, left;      /* of the body: its next byte in the file, bytes still to send */
     uint64_t left_after;        /* bytes of the parts behind the one under way */
     uint64_t body_length;       /* bytes of the file in the whole body */
-    struct purse purse;         /* taken from the window's funds for bytes not handed over yet */
+    struct claim claim;         /* what the response took from the pools that pay for it */
     uint64_t hash_ticket;       /* of the file's hash, where this response waited for it; else 0 */
     uint64_t hash_until_ms;     /* PREPARING for the hash ends then */
     uint64_t question;          /* number of this response's question to Redis; 0: none */
+    uint64_t question_round;    /* the last of others' questions that asks for its need, too */
     struct patience patience;   /* how long this response waits while it is parked */
     uint16_t status;
 
@@ -296,9 +298,9 @@ void request_opened(struct worker *worker, struct connection *connection, int re
 /* Decides whether the response may start, now or when Redis has answered; then calls response_start
  * or response_refuse. */
 void admission_begin(struct worker *worker, struct connection *connection);
-/* Parks a transfer whose window has no funds, or no validity, left until it has. */
+/* Parks a transfer that has no funds, or no validity, left until it has. */
 void admission_more(struct worker *worker, struct connection *connection);
-/* Ends idle windows. Their funds go back to Redis; while it cannot be reached they expire there. */
+/* Ends idle windows, and tells Redis again what the node holds. */
 void admission_sweep(struct worker *worker);
 /* False where the validity of the window's grant has passed; asks for more before it passes. */
 bool admission_is_valid(struct worker *worker, struct connection *connection);
@@ -307,8 +309,6 @@ bool admission_is_valid(struct worker *worker, struct connection *connection);
 
 /* Gives the worker what it asks by: its grants, and the functions by which they reach it. */
 void asker_prepare(struct worker *worker);
-/* The set of funds (funds.h) from which the connection's next bytes are paid. */
-unsigned asker_funds(const struct connection *connection);
 
 /* ---- parked.c ---- */
 
@@ -428,12 +428,6 @@ void metering_handed(struct worker *worker, struct connection *connection, uint6
                      uint64_t body);
 /* Nothing more of the last delivery will be handed to the transport. */
 void metering_done(struct connection *connection);
-/*
- * The bytes that follow are paid from the funds of asker_funds. Where the last delivery was paid
- * from others, it ends and another one begins, so that each gives back to the funds that it took
- * from. Returns 0 or -ENOMEM.
- */
-int metering_pay_from(struct worker *worker, struct connection *connection);
 /*
  * Reads TCP_INFO and credits what was acknowledged since. Returns true while something is still
  * owed. False also where the socket is dead: nothing more will be acknowledged.

@@ -79,13 +79,13 @@ static unsigned add_quota(struct flow flows[3], unsigned count, struct quota *qu
 static unsigned flows_of(const struct connection *connection, struct flow flows[3])
 {
     struct window *window = connection->window;
-    struct quota *link = &window->link_quota->quota;
+    struct quota *link = &window->link_group->quota;
     const struct pace pace = pace_of(connection);
     unsigned count = 0;
     if (pace.rate > 0)
         flows[count++] = (struct flow){&window->paced_us, pace.rate, pace.burst_us, link};
     count = add_quota(flows, count, link);
-    return add_quota(flows, count, &window->account_quota->quota);
+    return add_quota(flows, count, &window->account_group->quota);
 }
 
 bool limits_bind(const struct connection *connection)
@@ -123,7 +123,7 @@ void limits_give(const struct connection *connection, uint64_t bytes)
 void limits_set(const struct connection *connection)
 {
     const struct token_limits *limits = &connection->link->token->limits;
-    struct quota *quota = &connection->window->link_quota->quota;
+    struct quota *quota = &connection->window->link_group->quota;
     atomic_store_explicit(&quota->bucket.rate, limits->rate, memory_order_relaxed);
     atomic_store_explicit(&quota->max_conns, limits->max_conns, memory_order_relaxed);
 }
@@ -131,7 +131,7 @@ void limits_set(const struct connection *connection)
 enum refusal limits_enter(const struct worker *worker, struct connection *connection)
 {
     struct window *window = connection->window;
-    struct quota *link = &window->link_quota->quota, *account = &window->account_quota->quota;
+    struct quota *link = &window->link_group->quota, *account = &window->account_group->quota;
     uint64_t allowance = worker->node->config->unacknowledged_max;
     if (quota_unacknowledged(link, worker->now_ms) > allowance ||
         quota_unacknowledged(account, worker->now_ms) > ACCOUNT_ALLOWANCE * allowance)
@@ -158,7 +158,7 @@ enum refusal limits_enter(const struct worker *worker, struct connection *connec
 
 void limits_join(struct connection *connection)
 {
-    struct quota *account = &connection->window->account_quota->quota;
+    struct quota *account = &connection->window->account_group->quota;
     if (connection->in_account_quota || !quota_is_limited(account))
         return;
     quota_join(account);
@@ -168,8 +168,8 @@ void limits_join(struct connection *connection)
 void limits_leave(struct connection *connection)
 {
     if (connection->in_link_quota)
-        quota_leave(&connection->window->link_quota->quota);
+        quota_leave(&connection->window->link_group->quota);
     if (connection->in_account_quota)
-        quota_leave(&connection->window->account_quota->quota);
+        quota_leave(&connection->window->account_group->quota);
     connection->in_link_quota = connection->in_account_quota = false;
 }

@@ -44,7 +44,7 @@ int metering_begin(struct worker *worker, struct connection *connection, size_t 
     delivery->use = window_use_hold(delivery->window);
     delivery->access = access_hold(connection, ledger_download_id(delivery->use->download));
     window_hold(delivery->window);
-    delivery->funds = asker_funds(connection);
+    delivery->of_link = connection->claim.of_link;
     delivery->promised = connection->left;
     window_use_promise(delivery->use, delivery->promised);
     delivery_facts_begin(worker, connection, delivery);
@@ -66,7 +66,7 @@ void metering_handed(struct worker *worker, struct connection *connection, uint6
     connection->sent += bytes;
     if (body > 0) {
         check(connection->deliveries_last != NULL);
-        funds_spend(&connection->purse.funds, connection->deliveries_last->funds, body);
+        claim_hand(&connection->claim, body);
         connection->deliveries_last->handed += body;
         count(&worker->stats.bytes_handed, body);
     }
@@ -78,47 +78,25 @@ void metering_done(struct connection *connection)
     connection->deliveries_last->done = true;
 }
 
-int metering_pay_from(struct worker *worker, struct connection *connection)
-{
-    struct delivery *last = connection->deliveries_last;
-    check(last != NULL && !last->done);
-    unsigned set = asker_funds(connection);
-    if (last->funds == set)
-        return 0;
-    if (last->handed == 0) {
-        last->funds = set;
-        return 0;
-    }
-    if (metering_begin(worker, connection, 0) != 0)
-        return -ENOMEM;
-    /* The new delivery has promised again what is left of the body. */
-    window_use_promise_end(last->use, connection->left);
-    last->promised -= connection->left;
-    last->done = last->part = true;
-    return 0;
-}
-
 /* A client that never acknowledges could read the bytes in flight again and again without being
  * billed. Past an allowance, a use of its link is taken, and limits_enter refuses with 429. */
 static void count_unacknowledged(const struct worker *worker, const struct delivery *delivery)
 {
     uint64_t allowance = worker->node->config->unacknowledged_max;
     const struct window *window = delivery->window;
-    (void)quota_count_unacknowledged(&window->account_quota->quota, worker->now_ms);
-    if (quota_count_unacknowledged(&window->link_quota->quota, worker->now_ms) > allowance)
+    (void)quota_count_unacknowledged(&window->account_group->quota, worker->now_ms);
+    if (quota_count_unacknowledged(&window->link_group->quota, worker->now_ms) > allowance)
         ledger_download_take(delivery->use->download);
 }
 
-/* Settles the first delivery: the bytes of it that were not acknowledged go back to the window's
- * funds. */
+/* Settles the first delivery: the bytes of it that were not acknowledged go back to the pools that
+ * paid for them. */
 static void delivery_settle(struct worker *worker, struct connection *connection)
 {
     struct delivery *delivery = connection->deliveries;
     check(delivery->acknowledged <= delivery->handed);
     uint64_t lost = delivery->handed - delivery->acknowledged;
-    struct funds unspent = {0};
-    funds_add(&unspent, delivery->funds, lost);
-    window_give(worker->node->windows, delivery->window, &unspent);
+    claim_return(delivery->window, delivery->of_link, lost);
     window_use_promise_end(delivery->use, delivery->promised);
     if (acknowledged_the_lesser_part(delivery->acknowledged, delivery->handed))
         count_unacknowledged(worker, delivery);

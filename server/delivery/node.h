@@ -49,6 +49,7 @@ struct node {
     pthread_mutex_t reload_mutex;
     atomic_uint reloads; /* how often `trust` or `tls` was replaced */
     atomic_uint pushes;  /* how often grants were dropped; written by the ledger's push thread */
+    atomic_uint recalls; /* how often other nodes were short of funds; likewise */
     struct windows *windows; /* owns; shared by the workers, see window.h */
     pthread_mutex_t wake_mutex;
     /* Under wake_mutex: the workers exist, so that other threads may wake them. */

@@ -19,7 +19,7 @@ void parked_enter(struct worker *worker, struct connection *connection)
         patience_begin(&connection->patience, worker->now_ms,
                        worker->node->config->admission_timeout_ms);
     }
-    connection->question = 0;
+    connection->question = connection->question_round = 0;
     connection_join(worker, connection, LIST_PARKED);
 }
 

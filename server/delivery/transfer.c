@@ -4,7 +4,7 @@
  * in chunks. The calls are inline on the non-blocking socket, with a one-shot poll when it is full;
  * transfer_disk.c first has a chunk brought that is not in the page cache. Called by response.c,
  * admission.c, metering.c and the worker's loop. It never hands a byte of a body to the kernel that
- * the response's purse has not paid for.
+ * the response's claim has not paid for.
  */
 #include <errno.h>
 #include <poll.h>
@@ -242,10 +242,10 @@ static bool send_small(struct worker *worker, struct connection *connection, siz
         return false;
     if (!admission_is_valid(worker, connection)) /* a later part of several */
         return false;
-    if (funds_least(&connection->purse.funds, connection->deliveries_last->funds) < length)
-        return false;
     uint64_t rated = limits_take(worker, connection, length);
-    if (rated < length) {
+    uint64_t paid = rated == length ? claim_pay(&connection->claim, connection->window, length) : 0;
+    if (paid < length) {
+        claim_refund(&connection->claim, connection->window, paid);
         limits_give(connection, rated);
         return false;
     }
@@ -275,32 +275,29 @@ void transfer_begin(struct worker *worker, struct connection *connection, size_t
 static uint64_t send_chunk(struct worker *worker, struct connection *connection)
 {
     const struct transport *transport = connection->transport;
-    if (metering_pay_from(worker, connection) != 0) {
-        connection_close(worker, connection, true);
-        return 0;
-    }
-    uint64_t funds = funds_least(&connection->purse.funds, connection->deliveries_last->funds);
-    if (funds == 0) {
-        admission_more(worker, connection);
-        return 0;
-    }
     uint64_t most = transfer_is_cold(worker, connection) && transport->chunk_max > MEDIA_BRING_MAX
                         ? MEDIA_BRING_MAX
                         : transport->chunk_max;
     uint64_t want = connection->left < most ? connection->left : most;
-    want = want < funds ? want : funds;
     limits_learn(worker, connection);
     uint64_t rated = limits_take(worker, connection, want);
     if (rated == 0) {
         wait_rate(worker, connection);
         return 0;
     }
+    uint64_t paid = claim_pay(&connection->claim, connection->window, rated);
+    if (paid == 0) {
+        limits_give(connection, rated);
+        admission_more(worker, connection);
+        return 0;
+    }
     uint64_t cold_from = connection->reader.cold_from;
-    ssize_t sent = transport->send_file(worker, connection, (size_t)rated);
+    ssize_t sent = transport->send_file(worker, connection, (size_t)paid);
     if (connection->reader.cold_from != cold_from && sent != -ENODATA)
         transfer_warm_ahead(worker, connection);
     uint64_t taken = sent > 0 ? (uint64_t)sent : 0;
     limits_give(connection, rated - taken);
+    claim_refund(&connection->claim, connection->window, paid - taken);
     if (taken > 0) {
         connection->offset += taken;
         connection->left -= taken;

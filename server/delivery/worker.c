@@ -239,6 +239,16 @@ static void look_again(struct worker *worker)
     parked_look_again(worker, false);
 }
 
+/* Another node is short of what this one holds and does not need. */
+static void give_back(struct worker *worker)
+{
+    unsigned recalls = atomic_load(&worker->node->recalls);
+    if (recalls == worker->recalls)
+        return;
+    worker->recalls = recalls;
+    admission_sweep(worker);
+}
+
 static void turn(struct worker *worker)
 {
     struct io_uring_cqe *cqe;
@@ -256,6 +266,7 @@ static void turn(struct worker *worker)
         worker->woken = false;
         refresh(worker);
         look_again(worker);
+        give_back(worker);
         if (atomic_load(&worker->node->stopping) && !worker->stopping)
             on_stop(worker);
         parked_retry(worker);

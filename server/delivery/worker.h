@@ -96,6 +96,7 @@ struct worker {
     struct tls *tls;           /* holds; NULL without listen_tls */
     unsigned reloads;          /* node->reloads when `trust` and `tls` were taken */
     unsigned pushes;           /* node->pushes when grants were last looked at */
+    unsigned recalls;          /* node->recalls when funds were last given back */
     struct tls_scratch *tls_scratch;
     struct token_cache *tokens;
     struct target_cache *targets;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Whether the last grant of a window still speaks for a token, without a question to Redis: it is
- * valid, no revocation was heard since, and it was given for a token at least as old. Asked
+ * Whether what Redis last confirmed still speaks for a token, without a question: the account's
+ * confirmation is valid, no revocation was heard since, the token is not among those revoked by age,
+ * and, while some link of the account may be revoked, the window's own link was confirmed, too. Asked
  * before each piece of a transfer, by any worker; it changes nothing.
  */
 #ifndef TOLLGATE_SERVER_GRANT_COVERAGE_H
@@ -9,21 +10,19 @@
 
 #include "server/grant/window.h"
 
-/* Whether the window's grant is valid at now_ms, no revocation was heard since it was confirmed, and
- * it was confirmed for a token at least as old as one of this `iat`. */
+/* Whether the account is confirmed for a token of this `iat` at now_ms: nothing is asked of it. */
+bool coverage_of_account(const struct ledger *ledger, const struct window *window, int64_t iat,
+                         uint64_t now_ms);
+/* Whether the account and the window's link are. */
 bool coverage_holds(const struct ledger *ledger, const struct window *window, int64_t iat,
                     uint64_t now_ms);
-/* Of a grant that covers: whether more than half of its validity_ms is over, so that it is to be
- * renewed while transfers go on. */
-static inline bool coverage_is_due(const struct window *window, uint64_t validity_ms,
-                                   uint64_t now_ms)
-{
-    return atomic_load(&window->valid_until_ms) - now_ms < validity_ms / 2;
-}
-/* Whether the grant is still valid, whatever was heard since. */
-static inline bool coverage_is_valid(const struct window *window, uint64_t now_ms)
-{
-    return now_ms < atomic_load(&window->valid_until_ms);
-}
+/* When what coverage_holds found to hold ends. */
+uint64_t coverage_until_ms(const struct window *window, uint64_t now_ms);
+/* Whether the last confirmation is still valid, whatever was heard since. */
+bool coverage_is_valid(const struct window *window, uint64_t now_ms);
+/* Notes what an answer has confirmed, and what had been heard of revocations by then. */
+void cover_confirm(struct cover *cover, const struct ledger_heard *heard, uint64_t valid_until_ms);
+/* Has the next response ask in any case. */
+void cover_drop(struct cover *cover);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Decides what responses do next about their grants. See decision.h. It changes nothing but the
- * response's purse and patience, and gives spare funds of other windows back (grants_recall).
+ * response's claim and patience.
  */
 #include "server/grant/decision.h"
 
@@ -34,61 +34,159 @@ enum decision decision_more(const struct grants *grants, const struct demand *de
     return grants_may_ask(grants) ? DECISION_ASK : decision_unanswered(demand, now_ms);
 }
 
-/*
- * Whether a response that is short of funds waits, PATIENCE_SHORT_MS at most, for others of its
- * window to end: a player that seeks asks again before it has closed the old response.
- * decision_retry decides it again. A transfer under way does not wait: it had its funds and is told
- * at once.
- */
-static bool may_wait(const struct demand *demand, struct patience *patience, uint64_t now_ms)
+/* When the ceilings end that pay for the transfer. */
+static uint64_t funded_until_ms(const struct demand *demand)
 {
-    if (demand->is_under_way || atomic_load(&demand->window->paying) == 0)
-        return false;
+    const struct pool *account = &demand->window->account_group->pool;
+    const struct pool *link = &demand->window->link_group->pool;
+    uint64_t until_ms = UINT64_MAX;
+    if (pool_is_bounded(account))
+        until_ms = atomic_load(&account->valid_until_ms);
+    if (demand->link_bounds && atomic_load(&link->valid_until_ms) < until_ms)
+        until_ms = atomic_load(&link->valid_until_ms);
+    return until_ms;
+}
+
+enum decision decision_next(const struct grants *grants, const struct demand *demand,
+                            uint64_t now_ms, bool *renew)
+{
+    uint64_t until_ms = coverage_until_ms(demand->window, now_ms);
+    uint64_t funded_ms = funded_until_ms(demand);
+    *renew = false;
+    if (funded_ms < until_ms)
+        until_ms = funded_ms;
+    if (now_ms >= until_ms || !coverage_holds(grants->ledger, demand->window, demand->iat, now_ms))
+        return DECISION_ASK;
+    *renew = until_ms - now_ms < grants->settings.validity_ms / 2 && grants_may_ask(grants);
+    return DECISION_GO;
+}
+
+/* Whether a response that is short of funds waits on, PATIENCE_SHORT_MS in all. decision_retry decides
+ * it again, but not at each answer to another: they would keep each other asking. */
+static bool may_wait(struct patience *patience, uint64_t now_ms)
+{
     if (patience->short_until_ms == 0)
         patience->short_until_ms = now_ms + PATIENCE_SHORT_MS;
-    /* It is not decided again at each answer to another: they would keep each other asking. */
     patience->short_retry_ms = now_ms + PATIENCE_RETRY_MS;
     return now_ms < patience->short_until_ms;
 }
 
-/* The account or the link is short of funds. First the spare funds of other windows go back to
- * Redis and it asks again; failing that it goes on with the funds of its own window, or waits for
- * the end of other responses, or is refused. */
-static enum decision when_short(struct grants *grants, const struct demand *demand,
-                                enum ledger_fund fund, struct patience *patience, uint64_t now_ms)
+static enum shortage shortage_of(const struct ledger_credit *credit)
 {
-    if (grants_recall(grants, demand, fund))
-        return DECISION_ASK;
-    if (demand_fill_unasked(grants->ledger, demand, now_ms))
-        return DECISION_GO;
-    if (!may_wait(demand, patience, now_ms))
-        return DECISION_REFUSE;
-    purse_return(demand->purse, grants->windows, demand->window); /* others may have it meanwhile */
-    return DECISION_WAIT;
+    switch (credit->bounds) {
+    case LEDGER_BY_ACCOUNT_BYTES:
+        return SHORTAGE_ACCOUNT_BYTES;
+    case LEDGER_BY_LINK_BYTES:
+        return SHORTAGE_LINK_BYTES;
+    case LEDGER_BY_BALANCE:
+    case LEDGER_BY_NOTHING:
+        break;
+    }
+    return SHORTAGE_BALANCE;
 }
 
-enum decision decision_answered(struct grants *grants, const struct demand *demand,
-                                enum ledger_admission admission, struct patience *patience,
-                                uint64_t now_ms)
+/* Bytes of the window's own responses that have not arrived yet. */
+static uint64_t own_bytes(struct window *window)
 {
-    switch (admission) {
-    case LEDGER_GRANTED: /* others may have taken what the window had; an inquiry takes nothing */
-        return demand->takes_nothing || demand_fill(demand) ? DECISION_GO : DECISION_ASK;
-    case LEDGER_INSUFFICIENT:
-    case LEDGER_ACCOUNT_BYTES_UP:
-        return when_short(grants, demand, LEDGER_FUND_ACCOUNT, patience, now_ms);
-    case LEDGER_LINK_BYTES_UP:
-        return when_short(grants, demand, LEDGER_FUND_LINK, patience, now_ms);
-    case LEDGER_OUTDATED: /* never: it counts as no answer */
-    case LEDGER_UNKNOWN:
-    case LEDGER_SUSPENDED:
-    case LEDGER_REVOKED:
-    case LEDGER_USED_UP:
-    case LEDGER_NOT_BEGUN:
-    case LEDGER_SET_ASIDE:
+    struct window_use *use = window_use_hold(window);
+    uint64_t bytes = atomic_load(&use->promised);
+    window_use_drop(&use);
+    return bytes;
+}
+
+/*
+ * The pool has not what the response needs. Where the fund cannot pay, whatever is given back, it is
+ * refused: at once, unless only responses of its own window stand in the way, since a player that seeks
+ * asks again before it has closed the old one. Where it can, another node holds the funds idle, and has
+ * been told to give them back.
+ */
+static enum decision when_short(const struct demand *demand, const struct pool *pool,
+                                const struct ledger_credit *credit, struct patience *patience,
+                                uint64_t now_ms, enum shortage *shortage)
+{
+    uint64_t need = demand_unclaimed(demand);
+    bool is_short = pool_is_short(pool, credit, need, 0);
+    *shortage = is_short ? shortage_of(credit) : SHORTAGE_ELSEWHERE;
+    if (is_short &&
+        (demand->is_under_way || pool_is_short(pool, credit, need, own_bytes(demand->window))))
         return DECISION_REFUSE;
+    return may_wait(patience, now_ms) ? DECISION_WAIT : DECISION_REFUSE;
+}
+
+/* A pool that pays for a response, and what Redis has answered of it. */
+struct payer {
+    const struct pool *pool;
+    const struct ledger_credit *credit;
+    bool was_asked;
+};
+
+/*
+ * The pool for which a response waits or is refused; its `pool` is NULL where both cover it. Redis
+ * raises both or neither, so of two that lack something the one that cannot pay decides.
+ */
+static struct payer lacking(const struct demand *demand, const struct grants_answer *answer)
+{
+    uint64_t need = demand_unclaimed(demand);
+    const struct payer payers[] = {
+        {&demand->window->account_group->pool, &answer->funds,
+         (answer->subjects & SUBJECT_ACCOUNT) != 0},
+        {&demand->window->link_group->pool, &answer->link_funds,
+         (answer->subjects & SUBJECT_LINK) != 0},
+    };
+    struct payer found = {0};
+    for (unsigned i = 0; i < (demand->link_bounds ? 2 : 1); i++) {
+        const struct payer *payer = &payers[i];
+        if (pool_covers(payer->pool, need))
+            continue;
+        if (found.pool == NULL ||
+            (payer->was_asked && !pool_is_short(found.pool, found.credit, need, 0) &&
+             pool_is_short(payer->pool, payer->credit, need, 0)))
+            found = *payer;
     }
+    return found;
+}
+
+/* Redis has granted all but, perhaps, the funds. */
+static enum decision when_granted(const struct demand *demand, const struct grants_answer *answer,
+                                  struct patience *patience, uint64_t now_ms,
+                                  enum shortage *shortage)
+{
+    if (demand_claim(demand, now_ms))
+        return DECISION_GO;
+    const struct payer payer = lacking(demand, answer);
+    /* Its validity is over already; or another response was there before, and Redis was not asked for
+     * funds. */
+    if (payer.pool == NULL || !payer.was_asked)
+        return DECISION_ASK;
+    return when_short(demand, payer.pool, payer.credit, patience, now_ms, shortage);
+}
+
+/* An inquiry asks what a response would meet. */
+static enum decision when_judged(const struct demand *demand, const struct grants_answer *answer,
+                                 enum shortage *shortage)
+{
+    const struct window *window = demand->window;
+    const struct ledger_credit *credit = &answer->funds;
+    bool is_short = pool_is_short(&window->account_group->pool, credit, demand->need, 0);
+    if (!is_short && demand->link_bounds) {
+        credit = &answer->link_funds;
+        is_short = pool_is_short(&window->link_group->pool, credit, demand->need, 0);
+    }
+    if (!is_short)
+        return DECISION_GO;
+    *shortage = shortage_of(credit);
     return DECISION_REFUSE;
+}
+
+enum decision decision_answered(const struct demand *demand, const struct grants_answer *answer,
+                                struct patience *patience, uint64_t now_ms, enum shortage *shortage)
+{
+    *shortage = SHORTAGE_NONE;
+    if (answer->admission != LEDGER_GRANTED)
+        return DECISION_REFUSE;
+    if (demand->takes_nothing)
+        return when_judged(demand, answer, shortage);
+    return when_granted(demand, answer, patience, now_ms, shortage);
 }
 
 /* Whether a new response has waited its time for the questions of others. To ask itself now would
@@ -96,13 +194,13 @@ enum decision decision_answered(struct grants *grants, const struct demand *dema
 static bool is_overdue(const struct demand *demand, const struct patience *patience,
                        uint64_t now_ms)
 {
-    return !demand->is_under_way && patience->short_until_ms == 0 && now_ms > patience->until_ms;
+    return !demand->is_under_way && now_ms > patience->until_ms;
 }
 
 enum decision decision_retry(const struct grants *grants, const struct demand *demand,
                              const struct patience *patience, uint64_t now_ms)
 {
-    if (demand_fill_unasked(grants->ledger, demand, now_ms))
+    if (demand_claim_unasked(grants->ledger, demand, now_ms))
         return DECISION_GO;
     if (is_overdue(demand, patience, now_ms))
         return DECISION_REFUSE;

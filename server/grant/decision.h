@@ -16,7 +16,7 @@
 
 /* What a response does next about its grant. */
 enum decision {
-    DECISION_GO,    /* begin, or go on: its purse has what it needs, or it needs no funds */
+    DECISION_GO,    /* begin, or go on: it has claimed what it needs */
     DECISION_ASK,   /* ask Redis (question_ask) */
     DECISION_WAIT,  /* stay parked: decision_retry decides again at each tick */
     DECISION_REFUSE /* refuse the client, or cut a transfer under way: for what Redis has answered,
@@ -31,15 +31,25 @@ enum readiness {
     READINESS_STARTING    /* the node may not use its name or its state yet */
 };
 
-/* A response that is short of funds waits so long at most for others of its window to end, and so
- * long, a worker's tick, before a question is asked for it again. */
-#define PATIENCE_SHORT_MS 300
+/* Why a response is refused for its funds, after Redis has granted it all else. */
+enum shortage {
+    SHORTAGE_NONE,
+    SHORTAGE_BALANCE, /* the account, or the link, cannot pay for it beside what is under way */
+    SHORTAGE_ACCOUNT_BYTES,
+    SHORTAGE_LINK_BYTES,
+    SHORTAGE_ELSEWHERE /* it can, but another node holds the funds and did not give them back */
+};
+
+/* A response that is short of funds waits so long at most, for others of its window to end or for
+ * other nodes to give back what they hold idle; and so long, a worker's tick, before a question is
+ * asked for it again. */
+#define PATIENCE_SHORT_MS LEDGER_RECALL_MS
 #define PATIENCE_RETRY_MS 100
 
 /* How long a parked response waits. */
 struct patience {
     uint64_t until_ms;       /* a new response waits for the questions of others until then */
-    uint64_t short_until_ms; /* and for funds of its window until then; 0: it was never short */
+    uint64_t short_until_ms; /* and for funds until then; 0: it was never short */
     uint64_t short_retry_ms; /* no question is asked for it before */
 };
 
@@ -55,36 +65,29 @@ static inline void patience_end(struct patience *patience)
 }
 
 enum readiness decision_readiness(const struct grants *grants);
-/* Of a new response whose window is open: GO, with its purse filled, or ASK. */
+/* Of a new response whose window is open: GO, with its claim made, or ASK. */
 static inline enum decision decision_begin(const struct grants *grants, const struct demand *demand,
                                            uint64_t now_ms)
 {
-    return demand_fill_unasked(grants->ledger, demand, now_ms) ? DECISION_GO : DECISION_ASK;
+    return demand_claim_unasked(grants->ledger, demand, now_ms) ? DECISION_GO : DECISION_ASK;
 }
 /*
- * Before each piece of a transfer, of whose demand it reads `window` and `iat` alone: GO, or ASK
- * where the grant no longer speaks for the transfer, which decision_more then decides. `*renew`:
- * past half of the validity the grant is to be renewed (question_renew), while the transfer goes on.
+ * Before each piece of a transfer, of whose demand it reads `window`, `iat` and `link_bounds` alone: GO,
+ * or ASK where what was confirmed and granted no longer speaks for the transfer, which decision_more
+ * then decides. `*renew`: past half of the validity it is to be renewed (question_renew), while the
+ * transfer goes on.
  */
-static inline enum decision decision_next(const struct grants *grants, const struct demand *demand,
-                                          uint64_t now_ms, bool *renew)
-{
-    *renew = false;
-    if (!coverage_holds(grants->ledger, demand->window, demand->iat, now_ms))
-        return DECISION_ASK;
-    *renew = coverage_is_due(demand->window, grants->settings.validity_ms, now_ms) &&
-             grants_may_ask(grants);
-    return DECISION_GO;
-}
+enum decision decision_next(const struct grants *grants, const struct demand *demand,
+                            uint64_t now_ms, bool *renew);
 /* Of a transfer that was parked because it has no funds or no validity left: ASK, or what
  * decision_unanswered says. */
 enum decision decision_more(const struct grants *grants, const struct demand *demand,
                             uint64_t now_ms);
-/* Of a parked response that Redis has answered, not overtaken by a revocation. Any of the four;
- * where it waits, its purse goes back to the window. */
-enum decision decision_answered(struct grants *grants, const struct demand *demand,
-                                enum ledger_admission admission, struct patience *patience,
-                                uint64_t now_ms);
+/* Of a parked response that Redis has answered, not overtaken by a revocation. Any of the four; where
+ * it is refused for its funds, `*shortage` says why. */
+enum decision decision_answered(const struct demand *demand, const struct grants_answer *answer,
+                                struct patience *patience, uint64_t now_ms,
+                                enum shortage *shortage);
 /* Of a parked response for which Redis cannot be asked now, or has not answered: a transfer WAITs
  * while its grant is valid, whatever was heard since; else REFUSE. */
 enum decision decision_unanswered(const struct demand *demand, uint64_t now_ms);

@@ -10,30 +10,31 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "server/grant/purse.h"
+#include "server/grant/claim.h"
 #include "server/grant/window.h"
 
 struct demand {
     struct window *window; /* borrows */
-    struct purse *purse;   /* borrows; the response's own */
+    struct claim *claim;   /* borrows; the response's own */
     uint64_t need;         /* bytes of the body that are still to be sent */
     uint64_t size;         /* of the file */
     int64_t iat;           /* of the token */
     bool has_terms;        /* Redis keeps a state of the link (struct ledger_terms) */
     bool link_bounds;      /* by max_bytes: the link has a fund of its own */
-    bool is_under_way;     /* it sends already: it goes on with what there is */
+    bool is_under_way;     /* it sends already: it has claimed what it needs */
     bool takes_nothing;    /* an inquiry: it only wants to know what would be granted */
 };
 
-/* The set of funds from which the response's next bytes are paid. */
-static inline unsigned demand_set(const struct demand *demand)
+/* Bytes that the response has not claimed. */
+static inline uint64_t demand_unclaimed(const struct demand *demand)
 {
-    return purse_set(demand->window, demand->link_bounds);
+    return demand->is_under_way ? 0 : demand->need;
 }
-/* Takes what the response needs from its window's spare funds: all or nothing before it begins, as
- * much as there is while it sends. False where Redis has to be asked. */
-bool demand_fill(const struct demand *demand);
-/* The same, but only where the window's grant allows to start or to go on without a question. */
-bool demand_fill_unasked(const struct ledger *ledger, const struct demand *demand, uint64_t now_ms);
+/* Claims what a new response needs, all or nothing; of one under way, whether it can pay on. False
+ * where Redis has to be asked for funds. */
+bool demand_claim(const struct demand *demand, uint64_t now_ms);
+/* The same, but only where what Redis has confirmed allows to start or to go on without a question. */
+bool demand_claim_unasked(const struct ledger *ledger, const struct demand *demand,
+                          uint64_t now_ms);
 
 #endif

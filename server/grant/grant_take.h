@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Takes an answer of Redis into the window that was asked for: its funds, its use, the account's
- * limits, its validity, and that it was heard in time. Called by question.c, on the worker that
+ * Takes an answer of Redis into the window that was asked for, its account and its link: the funds,
+ * the use, the account's limits, and what was confirmed. Called by question.c, on the worker that
  * asked. It decides about no response and sends nothing.
  */
 #ifndef TOLLGATE_SERVER_GRANT_GRANT_TAKE_H
@@ -11,22 +11,19 @@
 
 /* The facts of a question by which its answer is judged. */
 struct grant_asked {
-    struct window *window; /* holds */
-    uint64_t asked_ms;
+    struct window_question question; /* holds its window */
     uint64_t validity_ms;
     struct ledger_heard heard; /* of revocations, when it was asked */
     uint64_t keep_ms;          /* of the link's terms */
-    int64_t iat;
-    bool takes_nothing; /* nothing is granted, whatever the answer says */
-    bool is_late;       /* its time was over before: the window may have been asked for since */
+    bool takes_nothing;        /* nothing is granted, whatever the answer says */
+    bool is_late; /* its time was over before: the window may have been asked for since */
 };
 
 /*
- * Puts a grant into its window. False where a revocation has overtaken the answer: its funds are
- * taken all the same, as Redis has reserved them, but no response may start on it. `demand` is that
- * of the response that asked, where it still waits, or NULL.
+ * Takes a grant. False where a revocation has overtaken the answer: its figures are taken all the
+ * same, as Redis has them, but no response may start on it.
  */
 bool grant_take(struct windows *windows, const struct grant_asked *asked,
-                const struct ledger_grant *grant, const struct demand *demand);
+                const struct ledger_grant *grant);
 
 #endif

@@ -1,40 +1,120 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Opens a worker's windows and ends them, and gives funds back to Redis: those of idle windows,
- * those that another window needs, those that a question would ask for in vain. Called by
- * admission.c and question.c. It asks for no funds (question.c does). See grants.h.
+ * Opens a worker's windows and ends them, and tells Redis again what their groups hold, so that
+ * nothing has to be given back: what is not told again is void. Called by admission.c and question.c.
+ * It asks for no funds (question.c does). See grants.h.
  */
 #include "server/grant/grants.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
-/* Where Redis cannot be reached, the grant's expiry gives the funds back. */
-static void give(void *context, const struct ledger_account *account,
-                 const unsigned char link_id[LEDGER_LINK_ID_BYTES], const struct funds *funds)
+static void put_groups(struct grants *grants, const struct windows_made *made)
 {
-    const struct grants *grants = context;
-    const struct ledger_redis *redis = grants->redis;
-    struct ledger_command command;
-    ledger_release_command(grants->ledger, account, link_id, funds->bytes, &command);
-    (void)redis->send(redis->self, command.argc, command.argv, command.lengths, NULL, NULL, NULL);
+    for (unsigned i = 0; i < 2; i++) {
+        if (made->groups[i] == NULL)
+            continue;
+        made->groups[i]->owned_next = grants->groups;
+        grants->groups = made->groups[i];
+    }
 }
 
 int grants_open_window(struct grants *grants, const struct window_key *key, uint64_t now_ms,
                        struct window **out)
 {
     struct window_key own = *key;
-    bool created;
+    struct windows_made made;
     own.owner = grants->number;
-    int status = window_open(grants->windows, &own, now_ms, out, &created);
+    int status = window_open(grants->windows, &own, now_ms, out, &made);
+    put_groups(grants, &made);
     if (status == -EMFILE && grants->swept_ms != now_ms) {
         grants_sweep(grants, now_ms, false);
-        status = window_open(grants->windows, &own, now_ms, out, &created);
+        status = window_open(grants->windows, &own, now_ms, out, &made);
+        put_groups(grants, &made);
     }
-    if (status == 0 && created) {
-        (*out)->owned_next = grants->owned;
-        grants->owned = *out;
+    if (made.window != NULL) {
+        made.window->owned_next = grants->owned;
+        grants->owned = made.window;
     }
     return status;
+}
+
+/* ---- telling ---- */
+
+/* What was told of a group, and is not answered yet. The right to ask for the group keeps it. */
+struct telling {
+    struct grants *grants;      /* borrows */
+    struct window_group *group; /* borrows */
+    uint64_t number, asked_ms;
+    bool is_late;
+};
+
+static void end(const struct telling *telling, const struct ledger_credit *credit)
+{
+    const struct grants *grants = telling->grants;
+    uint64_t waiters = group_told(grants->windows, telling->group, telling->number, credit,
+                                  telling->asked_ms + grants->settings.validity_ms);
+    if (waiters != 0)
+        grants->worker.wake(grants->worker.self, waiters);
+}
+
+/* The group may be gone once the right to ask for it was given up, so a late answer says nothing. */
+static void on_late(void *context)
+{
+    struct telling *telling = context;
+    end(telling, NULL);
+    telling->is_late = true;
+}
+
+static void on_reply(void *context, const struct redisReply *reply)
+{
+    struct telling *telling = context;
+    struct ledger_credit credit;
+    if (!telling->is_late)
+        end(telling, ledger_tell_reply(reply, &credit) == 0 ? &credit : NULL);
+    free(telling);
+}
+
+static void tell(struct grants *grants, struct window_group *group, const struct ledger_told *told,
+                 uint64_t now_ms)
+{
+    const struct ledger_redis *redis = grants->redis;
+    struct ledger_command command;
+    struct telling *telling = malloc(sizeof(*telling));
+    const struct telling asked = {
+        .grants = grants, .group = group, .number = told->count, .asked_ms = now_ms};
+    if (telling == NULL) {
+        end(&asked, NULL);
+        return;
+    }
+    *telling = asked;
+    ledger_tell_command(grants->ledger, group->account, group->of_link ? group->link_id : NULL,
+                        told, (uint32_t)grants->settings.validity_ms, &command);
+    int status = redis->send(redis->self, command.argc, command.argv, command.lengths, on_reply,
+                             on_late, telling);
+    if (status != 0) {
+        end(telling, NULL);
+        free(telling);
+    }
+}
+
+/* ---- sweeping ---- */
+
+static void sweep_groups(struct grants *grants, uint64_t now_ms, bool all)
+{
+    struct window_group **at = &grants->groups;
+    while (*at != NULL) {
+        struct window_group *group = *at, *next = group->owned_next;
+        struct ledger_told told;
+        if (group_sweep(grants->windows, group, now_ms)) {
+            *at = next;
+            continue;
+        }
+        if (grants_may_ask(grants) &&
+            group_tell(grants->windows, group, grants->settings.validity_ms, all, now_ms, &told))
+            tell(grants, group, &told, now_ms);
+        at = &group->owned_next;
+    }
 }
 
 void grants_sweep(struct grants *grants, uint64_t now_ms, bool all)
@@ -44,29 +124,10 @@ void grants_sweep(struct grants *grants, uint64_t now_ms, bool all)
     grants->swept_ms = now_ms;
     while (*at != NULL) {
         struct window *window = *at, *next = window->owned_next;
-        if (window_sweep(grants->windows, window, now_ms, idle_ms, give, grants))
+        if (window_sweep(grants->windows, window, now_ms, idle_ms))
             *at = next;
         else
             at = &window->owned_next;
     }
-}
-
-uint64_t grants_need(struct grants *grants, const struct demand *demand)
-{
-    struct window *window = demand->window;
-    struct funds surplus = {0};
-    unsigned set = demand_set(demand);
-    if (set == 0)
-        return demand->need;
-    uint64_t has = window_level(window, set, &demand->purse->funds, &surplus);
-    if (!funds_are_empty(&surplus)) /* must reach Redis before the question, which may need it */
-        give(grants, window->account, window->link_id, &surplus);
-    return has >= demand->need ? 0 : demand->need - has;
-}
-
-bool grants_recall(struct grants *grants, const struct demand *demand, enum ledger_fund fund)
-{
-    uint64_t need = grants_need(grants, demand);
-    return need == 0 ||
-           windows_recall(grants->windows, demand->window, fund, need, give, grants) > 0;
+    sweep_groups(grants, now_ms, all);
 }

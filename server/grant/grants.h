@@ -29,21 +29,24 @@ struct grants_settings {
 struct grants_asker {
     uint32_t index, generation;
     uint64_t question; /* numbers the worker's questions from 1; 0: it has asked none */
+    uint64_t round;    /* the last question of others of which its need is a part */
 };
 
 /* What a question came to. */
 struct grants_answer {
-    int status;        /* 0; -ENOTCONN: Redis is gone, -EPROTO: it cannot, -ETIMEDOUT: it is late */
+    /* 0; -ENOTCONN: Redis is gone, -EPROTO: it cannot, -ETIMEDOUT: it is late, -ESTALE: a later
+     * question was there before. */
+    int status;
     bool is_overtaken; /* by a revocation, so that the response must ask again */
-    enum ledger_admission admission; /* with status 0 */
+    /* With status 0. */
+    enum ledger_admission admission;
+    unsigned subjects;                      /* set of enum window_subject */
+    struct ledger_credit funds, link_funds; /* of those that are subjects */
 };
 
 /* What the grants want of their worker. */
 struct grants_worker {
     void *self;
-    /* Fills in the demand of the response that asked. False where it no longer waits for the answer
-     * to this question. */
-    bool (*find)(void *self, const struct grants_asker *asker, struct demand *out);
     /* The question is over, and others may ask for its window. Called once for each question that
      * was asked for a response, which may wait no longer; may ask again. */
     void (*answered)(void *self, const struct grants_asker *asker,
@@ -59,10 +62,11 @@ struct grants {
     const struct ledger_clock *clock; /* borrows; monotonic_ms alone is called */
     struct grants_worker worker;
     struct grants_settings settings;
-    unsigned number;      /* the worker's, below 64 */
-    struct window *owned; /* windows that it opened */
-    uint64_t swept_ms;    /* when it swept last */
-    uint64_t questions;   /* the number of the last one */
+    unsigned number;             /* the worker's, below 64 */
+    struct window *owned;        /* windows that it opened */
+    struct window_group *groups; /* and their groups that were made for them */
+    uint64_t swept_ms;           /* when it swept last */
+    uint64_t questions;          /* the number of the last one of a response */
 };
 
 static inline bool grants_may_ask(const struct grants *grants)
@@ -76,17 +80,7 @@ static inline bool grants_may_ask(const struct grants *grants)
 int grants_open_window(struct grants *grants, const struct window_key *key, uint64_t now_ms,
                        struct window **out);
 /* Ends the windows that this worker opened and that have been idle for a while (`all`: that are
- * idle now), and gives their funds back. */
+ * idle now), tells Redis again what their groups hold, and frees those that hold nothing. */
 void grants_sweep(struct grants *grants, uint64_t now_ms, bool all);
-
-/*
- * The bytes that a response needs from Redis beyond its purse and its window's spare funds. What
- * some of its funds have beyond the others goes back to Redis at once, so that it may be granted
- * by the question that follows.
- */
-uint64_t grants_need(struct grants *grants, const struct demand *demand);
-/* Redis is short of this fund for the demand. Gives spare funds of other windows back; true where
- * asking again may help. */
-bool grants_recall(struct grants *grants, const struct demand *demand, enum ledger_fund fund);
 
 #endif

@@ -12,6 +12,7 @@
 
 #include "server/base/check.h"
 #include "server/base/log.h"
+#include "server/grant/coverage.h"
 #include "server/grant/grant_take.h"
 
 /* A question under way. */
@@ -32,7 +33,7 @@ static void wake(const struct grants *grants, uint64_t workers)
 static void end(const struct question *question, const struct grants_answer *answer)
 {
     const struct grants *grants = question->grants;
-    uint64_t waiters = window_asked(grants->windows, question->asked.window);
+    uint64_t waiters = window_asked(grants->windows, &question->asked.question);
     if (question->asker.question != 0)
         grants->worker.answered(grants->worker.self, &question->asker, answer);
     wake(grants, waiters);
@@ -45,17 +46,6 @@ static void on_late(void *context)
     end(question, &(struct grants_answer){.status = -ETIMEDOUT});
 }
 
-/* The demand of the response that waits for the answer; NULL where none does. */
-static const struct demand *demand_of(const struct question *question, struct demand *out)
-{
-    const struct grants_worker *worker = &question->grants->worker;
-    if (question->asked.is_late || question->asker.question == 0 ||
-        !worker->find(worker->self, &question->asker, out))
-        return NULL;
-    check(out->window == question->asked.window);
-    return out;
-}
-
 static void on_reply(void *context, const struct redisReply *reply)
 {
     struct question *question = context;
@@ -65,27 +55,28 @@ static void on_reply(void *context, const struct redisReply *reply)
         .status = reply == NULL ? -ENOTCONN : ledger_admit_reply(reply, &grant),
     };
     if (answer.status == 0 && grant.admission == LEDGER_OUTDATED) {
-        ledger_lease_is_outdated(grants->ledger, grant.granted);
-        answer.status = -ENOTCONN; /* the question is not answered */
+        if (grant.revision > ledger_lease_number(grants->ledger))
+            ledger_lease_is_outdated(grants->ledger, grant.revision);
+        answer.status = -ESTALE; /* the question is not answered */
     }
     answer.admission = grant.admission;
+    answer.subjects = question->asked.question.subjects;
+    answer.funds = grant.funds;
+    answer.link_funds = grant.link_funds;
     if (answer.status == -EPROTO)
         log_error("worker %u: Redis refuses the admission function: %s", grants->number,
                   reply->str != NULL ? reply->str : "its answer has an unexpected form");
-    if (answer.status == 0) {
-        struct demand demand;
-        answer.is_overtaken =
-            !grant_take(grants->windows, &question->asked, &grant, demand_of(question, &demand));
-    }
+    if (answer.status == 0)
+        answer.is_overtaken = !grant_take(grants->windows, &question->asked, &grant);
     if (!question->asked.is_late)
         end(question, &answer);
-    window_drop(&question->asked.window, grants->clock->monotonic_ms(grants->clock->self));
+    window_drop(&question->asked.question.window, grants->clock->monotonic_ms(grants->clock->self));
     free(question);
 }
 
 /* Sends the question. The caller has the right to ask, and keeps it where this fails. */
 static int send_question(struct grants *grants, const struct demand *demand,
-                         const struct question_terms *terms, uint64_t need, uint64_t want,
+                         const struct question_terms *terms, const struct window_question *asked,
                          const struct grants_asker *asker)
 {
     const struct grants_settings *settings = &grants->settings;
@@ -96,13 +87,11 @@ static int send_question(struct grants *grants, const struct demand *demand,
     window_hold(window);
     *question = (struct question){
         .grants = grants,
-        .asked = {.window = window,
-                  .asked_ms = grants->clock->monotonic_ms(grants->clock->self),
+        .asked = {.question = *asked,
                   .validity_ms = settings->validity_ms,
                   .heard = ledger_heard(grants->ledger, window->account),
                   /* Kept for the life of another link, as the same jti may be signed again. */
                   .keep_ms = terms->till_ms + settings->link_lifetime_ms,
-                  .iat = demand->iat,
                   .takes_nothing = demand->takes_nothing},
         .asker = *asker,
     };
@@ -119,11 +108,12 @@ static int send_question(struct grants *grants, const struct demand *demand,
     const struct ledger_ask ask = {
         .account = window->account,
         .link_id = window->link_id,
-        .need = need,
-        .want = want,
+        .need = demand_unclaimed(demand),
         .validity_ms = (uint32_t)settings->validity_ms,
         .iat = demand->iat,
         .terms = demand->has_terms ? &kept : NULL,
+        .funds = asked->funds,
+        .link_funds = asked->link_funds,
         .takes_nothing = demand->takes_nothing,
     };
     struct ledger_command command;
@@ -131,48 +121,83 @@ static int send_question(struct grants *grants, const struct demand *demand,
     int status = grants->redis->send(grants->redis->self, command.argc, command.argv,
                                      command.lengths, on_reply, on_late, question);
     if (status != 0) {
-        window_drop(&question->asked.window, question->asked.asked_ms);
+        window_drop(&question->asked.question.window, asked->asked_ms);
         free(question);
     }
     return status;
 }
 
 /* Gives the right to ask back where the question could not be sent. */
-static int sent(struct grants *grants, struct window *window, int status)
+static int sent(struct grants *grants, const struct window_question *question, int status)
 {
     if (status != 0)
-        wake(grants, window_asked(grants->windows, window));
+        wake(grants, window_asked(grants->windows, question));
     return status;
 }
 
-/* How many bytes to ask for, where `need` are lacking. */
-static uint64_t wanted(const struct grants *grants, const struct demand *demand, uint64_t need)
+/* Whether the pool is short, or half of its validity is over. */
+static bool is_due(const struct grants *grants, const struct pool *pool, uint64_t need,
+                   uint64_t now_ms)
 {
-    uint64_t last = demand->window->slice;
-    uint64_t slice = last == 0 ? demand->size : last * 2;
-    if (slice > grants->settings.slice_bytes)
-        slice = grants->settings.slice_bytes;
-    if (need == 0 || demand->takes_nothing)
-        return need; /* 0: only the validity is renewed; an inquiry is granted nothing */
-    return need > slice ? need : slice;
+    return pool_is_bounded(pool) &&
+           (!pool_covers(pool, need) ||
+            !pool_is_valid(pool, now_ms + grants->settings.validity_ms / 2));
+}
+
+/*
+ * What the question is about: beside the link, the account and its funds, unless it is confirmed for a
+ * while and its pool needs nothing; and the funds of a link with max_bytes likewise. So questions
+ * about links alone do not wait for each other.
+ */
+static unsigned subjects(const struct grants *grants, const struct demand *demand, uint64_t now_ms)
+{
+    const struct window *window = demand->window;
+    uint64_t need = demand_unclaimed(demand);
+    uint64_t soon_ms = now_ms + grants->settings.validity_ms / 2;
+    unsigned set = SUBJECT_WINDOW;
+    if (!coverage_of_account(grants->ledger, window, demand->iat, soon_ms) ||
+        is_due(grants, &window->account_group->pool, need, now_ms))
+        set |= SUBJECT_ACCOUNT;
+    if (demand->link_bounds && is_due(grants, &window->link_group->pool, need, now_ms))
+        set |= SUBJECT_LINK;
+    return set;
+}
+
+/* Asks, for the response that `asker` names, or for nobody. */
+static int ask(struct grants *grants, const struct demand *demand,
+               const struct question_terms *terms, uint64_t *round,
+               const struct grants_asker *asker)
+{
+    uint64_t now_ms = grants->clock->monotonic_ms(grants->clock->self);
+    const struct window_need need = {.bytes = demand_unclaimed(demand),
+                                     .spare = grants->settings.slice_bytes};
+    struct window_question question;
+    bool mine = demand->takes_nothing
+                    ? window_inquire(grants->windows, demand->window, grants->number, &need,
+                                     demand->link_bounds, now_ms, &question)
+                    : window_ask(grants->windows, demand->window, subjects(grants, demand, now_ms),
+                                 grants->number, &need, round, now_ms, &question);
+    if (!mine)
+        return -EALREADY;
+    return sent(grants, &question, send_question(grants, demand, terms, &question, asker));
 }
 
 int question_ask(struct grants *grants, const struct demand *demand,
                  const struct question_terms *terms, struct grants_asker *asker)
 {
-    if (!window_ask(grants->windows, demand->window, grants->number))
-        return -EALREADY;
-    uint64_t need = grants_need(grants, demand);
+    struct grants_asker own = *asker;
+    own.question = grants->questions + 1;
+    int status = ask(grants, demand, terms, &asker->round, &own);
+    if (status != 0)
+        return status;
     asker->question = ++grants->questions;
-    return sent(grants, demand->window,
-                send_question(grants, demand, terms, need, wanted(grants, demand, need), asker));
+    return 0;
 }
 
 int question_renew(struct grants *grants, const struct demand *demand,
                    const struct question_terms *terms)
 {
     const struct grants_asker nobody = {0};
-    if (!window_ask(grants->windows, demand->window, grants->number))
-        return -EALREADY;
-    return sent(grants, demand->window, send_question(grants, demand, terms, 0, 0, &nobody));
+    uint64_t round = UINT64_MAX;
+    return ask(grants, demand, terms, &round, &nobody);
 }

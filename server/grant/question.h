@@ -20,11 +20,8 @@ struct question_terms {
 
 /*
  * Asks for what the demand needs. 0: `asker`, whose question is numbered here, is answered later.
- * -EALREADY: another question for the window is under way, at whose end the worker is woken;
- * `asker` is as it was. -ENOTCONN or -ENOMEM: Redis cannot be asked now.
- *
- * The first grant of a window is the whole file; each further one is twice the last, so that a link
- * that is fetched again and again asks ever more seldom. slice_bytes bounds both.
+ * -EALREADY: another question about the window, or about one of its funds that is short, is under way,
+ * at whose end the worker is woken. -ENOTCONN or -ENOMEM: Redis cannot be asked now.
  */
 int question_ask(struct grants *grants, const struct demand *demand,
                  const struct question_terms *terms, struct grants_asker *asker);

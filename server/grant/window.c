@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The table of windows: opens a link's window of a file, says which worker may ask Redis for it,
- * and ends it when it is idle. window.h says which thread may do what. Called by grants.c,
- * question.c and metering.c. It counts no quota, and moves no funds but those that are left when a
- * window ends.
+ * The table of windows: opens a link's window of a file, and ends it when it is idle. window.h says
+ * which thread may do what. Called by grants.c, question.c and metering.c. It counts no quota and
+ * moves no funds.
  */
 #include "server/grant/window.h"
 
@@ -23,7 +22,7 @@ static void windows_free_tables(struct windows *windows)
 {
     for (unsigned i = 0; i < WINDOW_SHARDS; i++) {
         free(windows->shards[i].buckets);
-        free(windows->shards[i].quotas);
+        free(windows->shards[i].groups);
         pthread_mutex_destroy(&windows->shards[i].lock);
     }
     free(windows);
@@ -38,6 +37,7 @@ int windows_create(struct windows **out, struct ledger *ledger, uint64_t capacit
     windows->ledger = ledger;
     windows->capacity = capacity;
     windows->buckets = 64;
+    atomic_store(&windows->questions, 1); /* that of what a process before this one held */
     while (windows->buckets * BUCKET_WINDOWS < capacity)
         windows->buckets *= 2;
     int status = 0;
@@ -45,8 +45,8 @@ int windows_create(struct windows **out, struct ledger *ledger, uint64_t capacit
         struct window_shard *shard = &windows->shards[i];
         pthread_mutex_init(&shard->lock, NULL);
         shard->buckets = calloc(windows->buckets, sizeof(*shard->buckets));
-        shard->quotas = calloc(windows->buckets, sizeof(*shard->quotas));
-        if (shard->buckets == NULL || shard->quotas == NULL)
+        shard->groups = calloc(windows->buckets, sizeof(*shard->groups));
+        if (shard->buckets == NULL || shard->groups == NULL)
             status = -ENOMEM;
     }
     if (status != 0)
@@ -56,7 +56,7 @@ int windows_create(struct windows **out, struct ledger *ledger, uint64_t capacit
     return status;
 }
 
-/* The window's quotas must have been dropped before. */
+/* The window's groups must have been dropped before. */
 static void window_free(struct window *window)
 {
     free(window->jti);
@@ -80,7 +80,7 @@ void windows_destroy(struct windows **windows)
                 window_free(window);
             }
         }
-        window_quotas_free(*windows, shard);
+        window_groups_free(*windows, shard);
     }
     windows_free_tables(*windows);
     *windows = NULL;
@@ -106,8 +106,17 @@ static struct window *find(struct window *window, const unsigned char link_id[LE
     return NULL;
 }
 
+/* Gives back the groups of a window that could not be made. */
+static void groups_drop(struct window *window)
+{
+    if (window->link_group != NULL)
+        window_group_drop(window->link_group);
+    if (window->account_group != NULL)
+        window_group_drop(window->account_group);
+}
+
 static int window_make(struct windows *windows, struct window_shard *shard,
-                       const struct window_key *key, uint64_t now_ms, struct window **out)
+                       const struct window_key *key, uint64_t now_ms, struct windows_made *made)
 {
     if (atomic_fetch_add(&windows->count, 1) >= windows->capacity) {
         atomic_fetch_sub(&windows->count, 1);
@@ -118,19 +127,17 @@ static int window_make(struct windows *windows, struct window_shard *shard,
         atomic_fetch_sub(&windows->count, 1);
         return -ENOMEM;
     }
-    window->link_quota = window_quota_get(windows, shard, key->link_id, key->account, now_ms);
-    window->account_quota = window_quota_get(windows, shard, NULL, key->account, now_ms);
+    window->account_group = window_group_get(windows, shard, NULL, key, now_ms, &made->groups[0]);
+    window->link_group =
+        window_group_get(windows, shard, key->link_id, key, now_ms, &made->groups[1]);
     window->jti = key->jti != NULL ? strdup(key->jti) : NULL;
-    int status = window->link_quota == NULL || window->account_quota == NULL
+    int status = window->link_group == NULL || window->account_group == NULL
                      ? -ENOMEM
                      : window_use_open(windows->ledger, key->account, key->file, &window->use);
     if (status == 0)
         ledger_download_tell(window->use->download, key->link_id, key->size);
     if (status != 0) {
-        if (window->link_quota != NULL)
-            window_quota_drop(windows, shard, window->link_quota, now_ms);
-        if (window->account_quota != NULL)
-            window_quota_drop(windows, shard, window->account_quota, now_ms);
+        groups_drop(window);
         free(window->jti);
         free(window);
         atomic_fetch_sub(&windows->count, 1);
@@ -144,25 +151,25 @@ static int window_make(struct windows *windows, struct window_shard *shard,
     window->file = key->file;
     window->size = key->size;
     window->owner = key->owner;
-    *out = window;
+    made->window = window;
     return 0;
 }
 
 int window_open(struct windows *windows, const struct window_key *key, uint64_t now_ms,
-                struct window **out, bool *created)
+                struct window **out, struct windows_made *made)
 {
     struct window_shard *shard = windows_shard(windows, key->account);
     struct window **bucket = bucket_of(windows, shard, key->link_id, key->file);
     int status = 0;
-    *created = false;
+    *made = (struct windows_made){0};
     pthread_mutex_lock(&shard->lock);
     struct window *window = find(*bucket, key->link_id, key->file);
     if (window == NULL) {
-        status = window_make(windows, shard, key, now_ms, &window);
+        status = window_make(windows, shard, key, now_ms, made);
+        window = made->window;
         if (status == 0) {
             window->next = *bucket;
             *bucket = window;
-            *created = true;
         }
     }
     if (status == 0) {
@@ -195,55 +202,24 @@ struct ledger *windows_ledger(const struct windows *windows)
     return windows->ledger;
 }
 
-/* ---- asking ---- */
-
-bool window_ask(struct windows *windows, struct window *window, unsigned worker)
-{
-    struct window_shard *shard = windows_shard(windows, window->account);
-    pthread_mutex_lock(&shard->lock);
-    bool mine = !window->asking;
-    if (mine)
-        window->asking = true;
-    else
-        window->waiters |= 1ULL << worker;
-    pthread_mutex_unlock(&shard->lock);
-    return mine;
-}
-
-uint64_t window_asked(struct windows *windows, struct window *window)
-{
-    struct window_shard *shard = windows_shard(windows, window->account);
-    pthread_mutex_lock(&shard->lock);
-    uint64_t waiters = window->waiters;
-    window->waiters = 0;
-    window->asking = false;
-    pthread_mutex_unlock(&shard->lock);
-    return waiters;
-}
-
-bool window_sweep(struct windows *windows, struct window *window, uint64_t now_ms, uint64_t idle_ms,
-                  windows_release *release, void *context)
+bool window_sweep(struct windows *windows, struct window *window, uint64_t now_ms, uint64_t idle_ms)
 {
     if (atomic_load(&window->references) > 0 ||
         atomic_load(&window->idle_since_ms) + idle_ms > now_ms)
         return false;
     struct window_shard *shard = windows_shard(windows, window->account);
     pthread_mutex_lock(&shard->lock);
-    bool ended = atomic_load(&window->references) == 0 && !window->asking;
+    bool ended = atomic_load(&window->references) == 0 && !window->asking.is_under_way;
     if (ended) {
         struct window **at = bucket_of(windows, shard, window->link_id, window->file);
         while (*at != window)
             at = &(*at)->next;
         *at = window->next;
-        window_spare_leave(window);
-        window_quota_drop(windows, shard, window->link_quota, now_ms);
-        window_quota_drop(windows, shard, window->account_quota, now_ms);
+        groups_drop(window);
     }
     pthread_mutex_unlock(&shard->lock);
     if (!ended)
         return false;
-    if (!funds_are_empty(&window->spare)) /* no lock: no other thread knows the window any more */
-        release(context, window->account, window->link_id, &window->spare);
     window_free(window);
     atomic_fetch_sub(&windows->count, 1);
     return true;

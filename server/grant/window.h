@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A window is what one link delivers of one path on this node, from the first request until it has
- * been idle for a while. A window holds the grant (its funds and validity) that its responses
- * spend, the quotas of its link and its account, and the ledger's download that they are metered
- * into. Shared by all workers; it asks Redis nothing itself (question.c does).
+ * been idle for a while: the ledger's download that its responses are metered into, and the use that
+ * it delivers. What the windows of one account, and those of one link, have in common stands in a
+ * group: its quota, the pool that their responses are paid from, and what Redis last said of it.
+ * Shared by all workers; nothing here asks Redis (question.c does).
  *
- * Threads: a request takes the shard's lock to find its window and the window's lock to take its
- * funds, both for some instructions; it spends what it has taken without either. `asking` and
- * `waiters` are under the shard's lock; validity and references are atomics. A window is freed only
- * by the worker that made it (its owner), when it swept and found it idle.
+ * Threads: a request takes the shard's lock to find its window, for some instructions, and begins
+ * and pays by atomics. `asking`, `waiters` and `wanted` are under the shard's lock. A window or group
+ * is freed only by the worker that made it (its owner), when it swept and found it idle.
  */
 #ifndef TOLLGATE_SERVER_GRANT_WINDOW_H
 #define TOLLGATE_SERVER_GRANT_WINDOW_H
@@ -18,27 +18,52 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "server/grant/funds.h"
+#include "server/grant/pool.h"
 #include "server/grant/quota.h"
 #include "storage/ledger/ledger.h"
 
-#define WINDOW_IDLE_MS                                                                             \
-    2000 /* a window without a response for so long ends, and its funds go back */
-
-#define WINDOW_UNCONFIRMED UINT64_MAX /* of heard_epoch */
+#define WINDOW_IDLE_MS 2000 /* a window without a response for so long ends */
 
 struct windows;
 
-/* A quota in the table: of a link, or of an account where `link_id` is NULL. */
-struct window_quota {
+/*
+ * What Redis last confirmed of an account, or of a link, and what had been heard of revocations by
+ * then (struct ledger_heard). Where more has been heard since, or may have been, a response asks Redis
+ * before it begins or sends more; one that is under way waits for the answer, until valid_until_ms
+ * where Redis cannot be asked.
+ */
+struct cover {
+    atomic_ullong valid_until_ms; /* monotonic; 0: nothing was confirmed yet */
+    atomic_ullong heard_epoch, heard_messages;
+};
+
+/* The right to ask Redis for something: one worker has it at a time. Under the shard's lock. */
+struct asking {
+    bool is_under_way;
+    uint64_t waiters; /* workers to wake at its end */
+};
+
+/* What the windows of an account have in common, or those of a link (`of_link`). Fields without another
+ * word are under the shard's lock. */
+struct window_group {
     struct quota quota;
-    /* The next in its bucket of the table, under the shard's lock. */
-    struct window_quota *next;
-    struct ledger_account *account; /* holds */
+    struct pool pool;
+    struct cover cover; /* of an account; that of a link is its window's */
+    /* Of an account, as last confirmed. */
+    atomic_ullong revoked_before;    /* tokens that are older are revoked; seconds since 1970 */
+    atomic_ullong revoked_until_ms;  /* monotonic: until then each link must be confirmed itself */
+    uint64_t recalls_told;           /* ledger_recalls when the pool was told last */
+    int holding;                     /* of ledger_holding_note; -1: none */
+    struct window_group *next;       /* in its bucket of the table */
+    struct window_group *owned_next; /* in its owner's list; owner only */
+    struct ledger_account *account;  /* holds */
     bool of_link;
     unsigned char link_id[LEDGER_LINK_ID_BYTES];
-    unsigned references;
-    struct window *spare; /* its windows that may have spare funds of this kind */
+    unsigned owner;       /* worker index */
+    unsigned references;  /* windows */
+    struct asking asking; /* for the pool, and for the account's cover */
+    uint64_t wanted;      /* bytes that waiters need */
+    uint64_t round;       /* counts the questions, so that a waiter is counted once in each */
 };
 
 struct window_use {
@@ -55,7 +80,7 @@ struct window {
     struct ledger_account *account;                  /* holds */
     struct ledger_file *file;                        /* holds */
     struct window_use *use;                          /* holds; window's lock */
-    struct window_quota *link_quota, *account_quota; /* hold */
+    struct window_group *link_group, *account_group; /* hold */
     atomic_ullong paced_us;         /* a bucket's paid_us, of its paced responses */
     uint64_t size;                  /* of the file */
     char *jti;                      /* owns; NULL: none, or no shop to notify */
@@ -63,33 +88,12 @@ struct window {
     unsigned owner;                 /* worker index */
     atomic_uint references;         /* responses and deliveries */
     atomic_ullong idle_since_ms;    /* monotonic; since references fell to 0 */
-    atomic_ullong valid_until_ms;   /* monotonic; of the last grant, 0: none yet */
-    /*
-     * What had been heard of revocations when the grant was confirmed (struct ledger_heard). Where
-     * more has been heard since, or may have been, a response asks Redis before it begins or sends
-     * more; one that is under way waits for the answer, until valid_until_ms where Redis cannot be
-     * asked. WINDOW_UNCONFIRMED: the grant must be asked for again in any case.
-     */
-    atomic_ullong heard_epoch, heard_messages;
-    pthread_mutex_t lock;
-    struct funds spare;         /* reserved, and taken by no response; window's lock */
-    atomic_bool account_bounds; /* as of the last grant: the account's fund is limited */
-    atomic_uint paying;         /* responses under way that took funds from it */
-    /* Its places in its quotas' lists, by fund; changed under the shard's lock, spare_listed read
-     * without. */
-    struct window *spare_next[LEDGER_FUNDS], *spare_previous[LEDGER_FUNDS];
-    atomic_bool spare_listed[LEDGER_FUNDS];
+    struct cover cover;             /* of the link and, with terms, of its use */
+    pthread_mutex_t lock;           /* of `use` */
     /* The use of a link with terms, as of the last grant: when Redis opened it; 0: no terms. */
     atomic_ullong opened_ms;
     atomic_ullong use_until_ms; /* monotonic; that use's end */
-    atomic_llong iat;           /* the grant is for tokens that are no older */
-    bool asking;                /* a worker's question is under way; shard's lock */
-    uint64_t waiters;           /* workers to wake when it is answered; shard's lock */
-    /*
-     * The last grant's bytes plus 1; 0: none yet. Only the worker that holds the right to ask
-     * (window_ask) reads or writes it.
-     */
-    uint64_t slice;
+    struct asking asking;
 };
 
 /* Makes a table of up to `capacity` windows; at the bound window_open returns -EMFILE. It borrows
@@ -108,12 +112,16 @@ struct window_key {
     unsigned owner;
 };
 /*
- * Finds or opens the window of a link and a file; *out is a reference for the caller. Where
- * *created is true, the owner must put the window in its list. 0, -EMFILE, -ENOSPC, -EIO (see
- * ledger_download_open), -ENOMEM.
+ * Finds or opens the window of a link and a file; *out is a reference for the caller. `made` gets the
+ * window and the groups that were made for it (else NULL): their owner must put them in its lists. 0,
+ * -EMFILE, -ENOSPC, -EIO (see ledger_download_open), -ENOMEM.
  */
+struct windows_made {
+    struct window *window;
+    struct window_group *groups[2];
+};
 int window_open(struct windows *windows, const struct window_key *key, uint64_t now_ms,
-                struct window **out, bool *created);
+                struct window **out, struct windows_made *made);
 void window_hold(struct window *window);
 void window_drop(struct window **window, uint64_t now_ms);
 
@@ -144,53 +152,64 @@ uint64_t window_under_way(struct window *window);
 void window_grant_use(struct windows *windows, struct window *window,
                       const struct ledger_grant *grant, uint64_t asked_ms, uint64_t keep_ms);
 
-/*
- * Takes from the window's spare funds until the purse has `target` bytes of each fund of the set;
- * with `whole`, all of that or nothing. Returns how many bytes can be spent from the purse,
- * `target` at most.
- */
-uint64_t window_take(struct window *window, unsigned set, uint64_t target, bool whole,
-                     struct funds *purse);
-/* Moves the whole purse back to the spare funds. */
-void window_give(struct windows *windows, struct window *window, struct funds *purse);
-/*
- * Adds a grant of `bytes` to each spare fund of the set, and at once fills the asking response's
- * purse up to `target`, so that no other response takes those bytes first. `purse` is NULL where no
- * response waits for the grant.
- */
-void window_fund(struct windows *windows, struct window *window, unsigned set, uint64_t bytes,
-                 struct funds *purse, uint64_t target);
-/* Levels the purse and the spare funds (funds_level); bytes that some fund has beyond the least one
- * go to `surplus`. Returns what each fund of the set has left. */
-uint64_t window_level(struct window *window, unsigned set, struct funds *purse,
-                      struct funds *surplus);
+/* ---- the right to ask ---- */
 
-/* The right to ask Redis for this window: true for one caller until window_asked. The workers of
- * the other callers are noted as waiters, to be woken when the question is answered. */
-bool window_ask(struct windows *windows, struct window *window, unsigned worker);
+/* What a question is about. */
+enum window_subject {
+    SUBJECT_WINDOW = 1,  /* whether its link may be delivered */
+    SUBJECT_ACCOUNT = 2, /* and its account; with the account's funds */
+    SUBJECT_LINK = 4,    /* with the link's funds */
+};
+/* A question about a window, as it was asked: its figures are told to Redis. */
+struct window_question {
+    struct window *window; /* borrows */
+    unsigned subjects;     /* set of enum window_subject */
+    uint64_t asked_ms;
+    struct ledger_told funds, link_funds; /* count 0: not a subject */
+};
+/* What a response that asks needs. */
+struct window_need {
+    uint64_t bytes; /* that it has not claimed */
+    uint64_t spare; /* asked for beyond, so that the next ones need not ask */
+};
+/*
+ * Takes the right to ask for all `subjects`, and fills in the question; the window is always one. False
+ * where another question about one of them is under way: the worker is noted and woken at its end, and
+ * what it needs is part of that fund's next question, once for each `*round`.
+ */
+bool window_ask(struct windows *windows, struct window *window, unsigned subjects, unsigned worker,
+                const struct window_need *need, uint64_t *round, uint64_t now_ms,
+                struct window_question *out);
+/* The same of an inquiry, which takes nothing: only the window is asked for, and the figures of its
+ * pools are told as they are. */
+bool window_inquire(struct windows *windows, struct window *window, unsigned worker,
+                    const struct window_need *need, bool of_link, uint64_t now_ms,
+                    struct window_question *out);
 /* Ends the asking; returns the set of workers to wake, a bit each. */
-uint64_t window_asked(struct windows *windows, struct window *window);
+uint64_t window_asked(struct windows *windows, const struct window_question *question);
+/* Takes the figures of an answer; those of an answer that another question has overtaken do not count. */
+void window_take(struct windows *windows, const struct window_question *question,
+                 const struct ledger_grant *grant, uint64_t validity_ms);
 
-/* Gives funds back to Redis. */
-typedef void windows_release(void *context, const struct ledger_account *account,
-                             const unsigned char link_id[LEDGER_LINK_ID_BYTES],
-                             const struct funds *funds);
-#define WINDOWS_RECALL_MAX 4096 /* windows that one call looks at, once it has found some */
-/*
- * Releases spare funds of other windows of the account (or of the link, by `fund`) until they sum
- * up to `needed` bytes of that fund, so that an account that is short gets them back before it is
- * refused. Returns the bytes; 0: there are none. The shard's lock is given up after every few
- * windows.
- */
-uint64_t windows_recall(struct windows *windows, const struct window *except, enum ledger_fund fund,
-                        uint64_t needed, windows_release *release, void *context);
+/* ---- what a group holds while nobody asks ---- */
 
 /*
- * Ends the window if it has been idle for `idle_ms`: releases its funds, closes its download and
- * frees it. Returns true where it did. Owner only.
+ * Whether the group's pool must be told again, and takes the right to ask for it. `*told` is what to
+ * tell: with a recall, or once no window has the group, what is idle is given back.
  */
-bool window_sweep(struct windows *windows, struct window *window, uint64_t now_ms, uint64_t idle_ms,
-                  windows_release *release, void *context);
+bool group_tell(struct windows *windows, struct window_group *group, uint64_t validity_ms, bool all,
+                uint64_t now_ms, struct ledger_told *told);
+/* Ends the telling, with its answer (NULL: there is none). Returns the workers to wake. */
+uint64_t group_told(struct windows *windows, struct window_group *group, uint64_t number,
+                    const struct ledger_credit *credit, uint64_t valid_until_ms);
+/* Frees the group where no window has it and it has nothing to remember. True where it did. Owner
+ * only. */
+bool group_sweep(struct windows *windows, struct window_group *group, uint64_t now_ms);
+
+/* Ends the window if it has been idle for `idle_ms`: closes its download and frees it. Returns true
+ * where it did. Owner only. */
+bool window_sweep(struct windows *windows, struct window *window, uint64_t now_ms,
+                  uint64_t idle_ms);
 
 /* Milliseconds that a window may be idle now: WINDOW_IDLE_MS, or 0 once half of the capacity is
  * open. */

@@ -19,18 +19,19 @@
 struct window_shard {
     pthread_mutex_t lock;
     struct window **buckets;      /* owns */
-    struct window_quota **quotas; /* owns; as many */
+    struct window_group **groups; /* owns; as many */
 } __attribute__((aligned(64)));
 
 struct windows {
     struct ledger *ledger; /* borrows */
     uint64_t capacity;
     size_t buckets; /* of a shard; a power of two */
-    atomic_ullong count, quotas;
+    atomic_ullong count, groups;
+    atomic_ullong questions; /* the number of the last one about funds */
     struct window_shard shards[WINDOW_SHARDS];
 };
 
-/* The shard of an account, so that recalling its idle funds looks at one shard only. */
+/* The shard of an account, so that one lock guards its windows and groups. */
 static inline struct window_shard *windows_shard(struct windows *windows,
                                                  const struct ledger_account *account)
 {
@@ -39,21 +40,16 @@ static inline struct window_shard *windows_shard(struct windows *windows,
     return &windows->shards[(address * 0x9e3779b97f4a7c15ULL) >> 58];
 }
 
-/* ---- window_quota.c, all under the shard's lock ---- */
+/* ---- window_group.c, all under the shard's lock ---- */
 
-/* Finds or makes a quota; NULL without memory. On its way it frees the idle ones of the bucket. */
-struct window_quota *window_quota_get(struct windows *windows, struct window_shard *shard,
-                                      const unsigned char *link_id, struct ledger_account *account,
-                                      uint64_t now_ms);
-/* Gives back what window_quota_get has returned; frees it where it has nothing to remember. */
-void window_quota_drop(struct windows *windows, struct window_shard *shard,
-                       struct window_quota *quota, uint64_t now_ms);
-/* Frees all quotas of a shard, whose windows have gone. */
-void window_quotas_free(struct windows *windows, struct window_shard *shard);
-
-/* ---- window_funds.c ---- */
-
-/* Under the shard's lock: takes the window off the lists of those with spare funds. */
-void window_spare_leave(struct window *window);
+/* Finds or makes the group of the key's account or, with `link_id`, of its link, and takes a reference;
+ * NULL without memory, or where there are too many. *made is the group where it was made. */
+struct window_group *window_group_get(struct windows *windows, struct window_shard *shard,
+                                      const unsigned char *link_id, const struct window_key *key,
+                                      uint64_t now_ms, struct window_group **made);
+/* Gives back what window_group_get has returned. */
+void window_group_drop(struct window_group *group);
+/* Frees all groups of a shard, whose windows have gone. */
+void window_groups_free(struct windows *windows, struct window_shard *shard);
 
 #endif

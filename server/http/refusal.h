@@ -63,6 +63,9 @@
       "downloads to end")                                                                          \
     X(TOO_MANY_UNACKNOWLEDGED, 429, 200, false,                                                    \
       "too many downloads of this link or account ended before most of their bytes were received") \
+    X(FUNDS_HELD_ELSEWHERE, 503, 200, false,                                                       \
+      "the account can pay, but another node holds what it needs and has not given it back; ask "  \
+      "again")                                                                                     \
     X(REDIS_UNAVAILABLE, 503, 200, false, "the account cannot be checked just now")                \
     X(ACCOUNT_SET_ASIDE, 503, 200, false,                                                          \
       "what is stored of the account is damaged; nothing is lost, and it is looked after")         \

@@ -49,6 +49,15 @@ static void on_push(void *context, const struct ledger_account *account)
     node_workers_wake(node);
 }
 
+/* Another node is short of an account's funds: the workers give back what is idle of them. */
+static void on_recall(void *context, const struct ledger_account *account)
+{
+    struct node *node = context;
+    (void)account;
+    atomic_fetch_add(&node->recalls, 1);
+    node_workers_wake(node);
+}
+
 /* The hasher is done with a file that a request waits for: wakes the workers to look. */
 static void on_hashed(void *node)
 {
@@ -114,6 +123,7 @@ static int open_ledger(struct node_parts *parts, char *error, size_t error_size)
         .locked = on_locked,
         .locked_context = parts,
         .pushed = on_push,
+        .recalled = on_recall,
         .pushed_context = node,
         .balance_low_bytes = config->admin_listen[0] != '\0' ? config->balance_low_bytes : 0,
     };

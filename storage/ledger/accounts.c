@@ -16,7 +16,7 @@
 #include "storage/ledger/redis.h"
 
 #define SETTLE_WAIT_MS 1000
-#define VIEW_FIELDS    10
+#define VIEW_FIELDS    9
 
 /* ---- the view ---- */
 
@@ -53,14 +53,30 @@ static int parse_view(const redisReply *reply, struct ledger_account_view *view)
     view->plan = is_word(reply->element[0], "postpaid") ? LEDGER_POSTPAID : LEDGER_PREPAID;
     view->status = is_word(reply->element[1], "active") ? LEDGER_ACTIVE : LEDGER_STATUS_SUSPENDED;
     view->balance = numbers[2];
-    view->reserved = (uint64_t)numbers[3];
-    view->used = (uint64_t)numbers[4];
-    view->revision = (uint64_t)numbers[5];
-    view->rate = (uint64_t)numbers[6];
-    view->max_bytes = (uint64_t)numbers[7];
-    view->max_conns = (uint32_t)numbers[8];
-    view->revoked_before = numbers[9];
+    view->used = (uint64_t)numbers[3];
+    view->revision = (uint64_t)numbers[4];
+    view->rate = (uint64_t)numbers[5];
+    view->max_bytes = (uint64_t)numbers[6];
+    view->max_conns = (uint32_t)numbers[7];
+    view->revoked_before = numbers[8];
     return 0;
+}
+
+/* What the nodes have reserved is computed from what each of them last told. */
+static int fetch_reserved(struct redis *redis, const struct ledger_account *account,
+                          struct ledger_account_view *view)
+{
+    static const char count[] = {'0' + LEDGER_COUNT(LEDGER_RESERVED_KEYS), '\0'};
+    char pool[LEDGER_KEY_MAX];
+    ledger_key(pool, account, "grants");
+    const char *const words[] = {"FCALL", "tollgate_reserved", count,
+                                 LEDGER_RESERVED_KEYS(LEDGER_KEY_WORD)};
+    redisReply *reply = redis_call(redis, sizeof(words) / sizeof(words[0]), words);
+    bool is_number = reply != NULL && reply->type == REDIS_REPLY_INTEGER && reply->integer >= 0;
+    if (is_number)
+        view->reserved = (uint64_t)reply->integer;
+    freeReplyObject(reply);
+    return is_number ? 0 : -EAGAIN;
 }
 
 int account_fetch(struct redis *redis, const struct ledger_account *account,
@@ -68,15 +84,18 @@ int account_fetch(struct redis *redis, const struct ledger_account *account,
 {
     char key[LEDGER_KEY_MAX];
     ledger_key(key, account, "account");
-    const char *const words[2 + VIEW_FIELDS] = {
-        "HMGET", key,        "plan", "status",    "balance",   "reserved",
-        "used",  "revision", "rate", "max_bytes", "max_conns", "revoked_before"};
+    const char *const words[2 + VIEW_FIELDS] = {"HMGET",     key,         "plan",          "status",
+                                                "balance",   "used",      "revision",      "rate",
+                                                "max_bytes", "max_conns", "revoked_before"};
     redisReply *reply = redis_call(redis, 2 + VIEW_FIELDS, words);
     if (reply == NULL)
         return -EAGAIN;
     int result = parse_view(reply, view);
     freeReplyObject(reply);
-    return result;
+    /* Of an account without a bound nothing is reserved, whatever nodes told while it had one. */
+    bool is_bounded = view->plan == LEDGER_PREPAID || view->max_bytes > 0;
+    return result == 0 && view->exists && is_bounded ? fetch_reserved(redis, account, view)
+                                                     : result;
 }
 
 int account_redis_open(struct ledger *ledger, struct redis *redis, char run_id[static 64])

@@ -71,14 +71,17 @@ static void begin(const struct ledger_account *payer,
 #undef X
 }
 
-static void add_terms(const struct ledger_terms *terms, int slot, struct ledger_command *out)
+static void add_terms(const struct ledger_terms *terms, const struct ledger_told *told, int slot,
+                      struct ledger_command *out)
 {
     const char *path = terms->path;
     size_t path_length = terms->path_length;
     uint64_t size = terms->size, max_uses = terms->max_uses, max_bytes = terms->max_bytes;
     uint64_t till_ms = terms->till_ms, use_period_ms = terms->use_period_ms,
              keep_ms = terms->keep_ms;
-    uint64_t stage = terms->stage;
+    uint64_t stage = terms->stage, link_count = told->count, link_is_new = told->is_new;
+    uint64_t link_ceiling = told->ceiling, link_least = told->least, link_want = told->want;
+    uint64_t link_spare = told->spare;
     LEDGER_TERMS_ARGUMENTS(ADD)
 }
 
@@ -87,26 +90,39 @@ void ledger_admit_command(struct ledger *ledger, const struct ledger_ask *ask,
 {
     const char *instance = ledger->instance;
     uint64_t lease = ledger_lease_number(ledger);
-    uint64_t need = ask->need, want = ask->want, validity_ms = ask->validity_ms;
-    uint64_t iat = (uint64_t)ask->iat;
+    uint64_t validity_ms = ask->validity_ms, iat = (uint64_t)ask->iat, need = ask->need;
+    uint64_t count = ask->funds.count, ceiling = ask->funds.ceiling, least = ask->funds.least;
+    uint64_t want = ask->funds.want, spare = ask->funds.spare;
     int slot = 0;
     begin(ask->account, ask->link_id, ask->takes_nothing ? "tollgate_judge" : "tollgate_admit",
           out);
     LEDGER_ADMIT_ARGUMENTS(ADD)
     if (ask->terms != NULL)
-        add_terms(ask->terms, slot, out);
+        add_terms(ask->terms, &ask->link_funds, slot, out);
 }
 
-void ledger_release_command(struct ledger *ledger, const struct ledger_account *account,
-                            const unsigned char link_id[LEDGER_LINK_ID_BYTES],
-                            const uint64_t bytes[LEDGER_FUNDS], struct ledger_command *out)
+void ledger_tell_command(struct ledger *ledger, const struct ledger_account *account,
+                         const unsigned char *link_id, const struct ledger_told *told,
+                         uint32_t validity, struct ledger_command *out)
 {
+    static const char keys[] = {'0' + LEDGER_COUNT(LEDGER_TELL_KEYS), '\0'};
     const char *instance = ledger->instance;
-    uint64_t lease = ledger_lease_number(ledger);
-    uint64_t account_bytes = bytes[LEDGER_FUND_ACCOUNT], link_bytes = bytes[LEDGER_FUND_LINK];
+    uint64_t lease = ledger_lease_number(ledger), validity_ms = validity, count = told->count;
+    uint64_t is_new = told->is_new, ceiling = told->ceiling, least = told->least;
+    char *const pool = out->keys[0];
     int slot = 0;
-    begin(account, link_id, "tollgate_release", out);
-    LEDGER_RELEASE_ARGUMENTS(ADD)
+    if (link_id != NULL)
+        ledger_link_key(pool, account, link_id, ":grants");
+    else
+        ledger_key(pool, account, "grants");
+    out->argc = 0;
+    add(out, "FCALL");
+    add(out, "tollgate_tell");
+    add(out, keys);
+#define X(name) add(out, name);
+    LEDGER_TELL_KEYS(X)
+#undef X
+    LEDGER_TELL_ARGUMENTS(ADD)
 }
 
 void ledger_try_command(struct ledger_command *out)
@@ -117,7 +133,9 @@ void ledger_try_command(struct ledger_command *out)
     add(out, "0");
 }
 
-#define ADMIT_ELEMENTS 10
+/* Elements of an answer: of the account, and in all where the link has terms. */
+#define ADMIT_ELEMENTS 11
+#define TERMS_ELEMENTS 19
 
 /* A library of a newer version may answer an admission that this program does not know. */
 static bool is_admission(uint64_t number)
@@ -138,32 +156,72 @@ bool ledger_reply_is_damage(const struct redisReply *reply)
            (strncmp(reply->str, "DAMAGED ", 8) == 0 || strncmp(reply->str, "WRONGTYPE ", 10) == 0);
 }
 
+static bool is_bounds(uint64_t number)
+{
+    switch (number) {
+#define X(name, value) case value:
+        LEDGER_BOUNDS(X)
+#undef X
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Reads an array of numbers that are not negative. Returns how many, 0 where it is something else. */
+static size_t read_numbers(const struct redisReply *reply, uint64_t *out, size_t most)
+{
+    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || reply->elements > most)
+        return 0;
+    for (size_t i = 0; i < reply->elements; i++) {
+        if (reply->element[i]->type != REDIS_REPLY_INTEGER || reply->element[i]->integer < 0)
+            return 0;
+        out[i] = (uint64_t)reply->element[i]->integer;
+    }
+    return reply->elements;
+}
+
+static struct ledger_credit credit_of(const uint64_t numbers[4])
+{
+    return (struct ledger_credit){.bounds = (enum ledger_bounds)numbers[0],
+                                  .posted = numbers[1],
+                                  .ceiling = numbers[2],
+                                  .bound = numbers[3]};
+}
+
 int ledger_admit_reply(const struct redisReply *reply, struct ledger_grant *out)
 {
-    uint64_t numbers[ADMIT_ELEMENTS];
+    uint64_t numbers[TERMS_ELEMENTS] = {0};
     if (ledger_reply_is_damage(reply)) {
         *out = (struct ledger_grant){.admission = LEDGER_SET_ASIDE, .revision = LEDGER_NUMBER_MAX};
         return 0;
     }
-    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || reply->elements != ADMIT_ELEMENTS)
-        return -EPROTO;
-    for (size_t i = 0; i < ADMIT_ELEMENTS; i++) {
-        if (reply->element[i]->type != REDIS_REPLY_INTEGER || reply->element[i]->integer < 0)
-            return -EPROTO;
-        numbers[i] = (uint64_t)reply->element[i]->integer;
-    }
-    if (!is_admission(numbers[0]) || numbers[2] >= LEDGER_FUND_BIT(LEDGER_FUNDS) ||
-        numbers[5] > UINT32_MAX)
+    size_t count = read_numbers(reply, numbers, TERMS_ELEMENTS);
+    if ((count != ADMIT_ELEMENTS && count != TERMS_ELEMENTS) || !is_admission(numbers[0]) ||
+        !is_bounds(numbers[7]) || !is_bounds(numbers[15]) || numbers[3] > UINT32_MAX ||
+        numbers[4] < 1 || numbers[4] > UINT32_MAX || numbers[5] > INT64_MAX)
         return -EPROTO;
     *out = (struct ledger_grant){.admission = (enum ledger_admission)numbers[0],
-                                 .granted = numbers[1],
-                                 .funds = (unsigned)numbers[2],
-                                 .revision = numbers[3],
-                                 .rate = numbers[4],
-                                 .max_conns = (uint32_t)numbers[5],
-                                 .opened_ms = numbers[6],
-                                 .till_ms = numbers[7],
-                                 .acknowledged = numbers[8],
-                                 .left_ms = numbers[9]};
+                                 .revision = numbers[1],
+                                 .rate = numbers[2],
+                                 .max_conns = (uint32_t)numbers[3],
+                                 .sharers = (uint32_t)numbers[4],
+                                 .revoked_before = (int64_t)numbers[5],
+                                 .revoked_left_ms = numbers[6],
+                                 .funds = credit_of(numbers + 7),
+                                 .opened_ms = numbers[11],
+                                 .till_ms = numbers[12],
+                                 .acknowledged = numbers[13],
+                                 .left_ms = numbers[14],
+                                 .link_funds = credit_of(numbers + 15)};
     return 0;
+}
+
+int ledger_tell_reply(const struct redisReply *reply, struct ledger_credit *out)
+{
+    uint64_t numbers[3];
+    if (read_numbers(reply, numbers, 3) != 3 || numbers[0] > 1)
+        return -EPROTO;
+    *out = (struct ledger_credit){.posted = numbers[1], .ceiling = numbers[2]};
+    return numbers[0] == 0 ? 0 : -ESTALE;
 }

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "server/base/check.h"
 #include "storage/ledger/ledger_internal.h"
 
 int ledger_account_get(struct ledger *ledger, const char *issuer, const char *account,
@@ -51,6 +52,27 @@ const char *ledger_account_name(const struct ledger_account *account)
 const char *ledger_account_tag(const struct ledger_account *account)
 {
     return account->tag;
+}
+
+atomic_ullong *ledger_account_handed(struct ledger_account *account)
+{
+    return &account->handed;
+}
+
+int ledger_holding_note(struct ledger *ledger, const struct ledger_account *account,
+                        const unsigned char *link_id)
+{
+    struct holding holding = {.length = account->name.length, .of_link = link_id != NULL};
+    check(holding.length <= sizeof(holding.text));
+    memcpy(holding.text, account->name.text, holding.length);
+    if (link_id != NULL)
+        memcpy(holding.link_id, link_id, LEDGER_LINK_ID_BYTES);
+    return holdings_note(ledger->holdings, &holding);
+}
+
+void ledger_holding_forget(struct ledger *ledger, int place)
+{
+    holdings_forget(ledger->holdings, place);
 }
 
 int ledger_file_get(struct ledger *ledger, const char *path, size_t length,

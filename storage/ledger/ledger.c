@@ -185,6 +185,18 @@ static int make_names(struct ledger *ledger)
     return result;
 }
 
+/* Without it a killed process' funds are free after twice their validity, and not at once. */
+static void open_holdings(struct ledger *ledger)
+{
+    int result = holdings_open(&ledger->holdings, ledger->lane.directory);
+    if (result != 0)
+        ledger_say(
+            ledger, LEDGER_EVENT_WARNING,
+            "%s/%s/pools cannot be used: %s; if this node is killed, other nodes wait for what "
+            "it holds of accounts' funds; make room, and start it again",
+            ledger->options.state_dir, ledger->lane.name, strerrordesc_np(-result));
+}
+
 /* Locks the lane and reads its journal. */
 static int open_lane(struct opening *opening)
 {
@@ -211,6 +223,7 @@ static int open_lane(struct opening *opening)
         ledger->place = *ledger->outside.place;
     else
         lane_place(lane, &ledger->place);
+    open_holdings(ledger);
     int journal = lane->journal;
     lane->journal = -1;
     result = journal_open(&ledger->journal, &ledger->outside, &ledger->names, journal,
@@ -259,6 +272,7 @@ static void ledger_free(struct ledger *ledger)
     where_destroy(&ledger->where);
     journal_close(&ledger->journal);
     names_free(&ledger->names);
+    holdings_close(&ledger->holdings);
     lane_close(&ledger->lane);
     const char *const strings[] = {ledger->options.state_dir,
                                    ledger->options.node,

@@ -78,7 +78,9 @@ struct ledger_options {
      * changed by then, so a worker can also compare it with the value that it took before its ask.
      */
     void (*pushed)(void *context, const struct ledger_account *account);
-    void *pushed_context;
+    /* Likewise: another node needs what this one holds of the account and does not use. */
+    void (*recalled)(void *context, const struct ledger_account *account);
+    void *pushed_context;       /* of both */
     uint64_t balance_low_bytes; /* a prepaid balance that falls below makes a notice; 0: none */
 };
 

@@ -6,6 +6,7 @@
 #ifndef TOLLGATE_STORAGE_LEDGER_GRANT_H
 #define TOLLGATE_STORAGE_LEDGER_GRANT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -48,17 +49,21 @@ struct ledger_grant;
 bool ledger_grant_is_stale(const struct ledger *ledger, const struct ledger_account *account,
                            const struct ledger_grant *grant, const struct ledger_heard *at_ask);
 
+/* How often another node was heard to be short of the account's funds, or of those of one of its links:
+ * what this node holds of them and does not need is to be given back. One atomic load. */
+uint64_t ledger_recalls(const struct ledger_account *account);
+
 /* ---- admission: what a worker's own Redis connection says ---- */
 
 /* A command for redisAsyncCommandArgv. Its pointers lead into itself and into its arguments, so it
  * must not be copied. */
-#define LEDGER_ARGUMENTS_MAX 24
+#define LEDGER_ARGUMENTS_MAX 32
 struct ledger_command {
     int argc;
     const char *argv[LEDGER_ARGUMENTS_MAX];
     size_t lengths[LEDGER_ARGUMENTS_MAX];
     char keys[LEDGER_COUNT(LEDGER_GRANT_KEYS)][LEDGER_KEY_MAX];
-    char numbers[12][24];
+    char numbers[22][24];
 };
 
 /*
@@ -92,42 +97,60 @@ uint64_t ledger_lease_number(const struct ledger *ledger);
  * lease again. Any thread. */
 void ledger_lease_is_outdated(struct ledger *ledger, uint64_t number);
 
+/*
+ * Credit: what a node may hand to clients of one fund, that is, of an account (its balance or its
+ * max_bytes) or of a link (its max_bytes). All figures are cumulative for this instance, from the
+ * first byte that it ever delivered, so that each question tells all again and nothing is added up in
+ * Redis. A question is numbered by the lease and by `count`; Redis ignores one that is not above the
+ * last that it has seen.
+ */
+struct ledger_told {
+    uint64_t count;   /* from 1 and growing, for all questions of this process; 0: no funds */
+    bool is_new;      /* the figures count from what Redis has as posted, which the answer tells */
+    uint64_t ceiling; /* that the node holds: it hands no more to clients */
+    uint64_t least;   /* handed, and what responses under way still need */
+    uint64_t want;    /* the ceiling that it needs */
+    uint64_t spare;   /* bytes beyond, of which it gets a quarter of what is left at most */
+};
+enum ledger_bounds {
+#define X(name, number) LEDGER_BY_##name = (number),
+    LEDGER_BOUNDS(X)
+#undef X
+};
+/* What Redis answers of a fund. The figures are 0 where the question told none of the fund. */
+struct ledger_credit {
+    enum ledger_bounds bounds; /* NOTHING: no bound, and the figures do not count */
+    uint64_t posted;           /* by this instance */
+    uint64_t ceiling;          /* that the node may use for the question's validity */
+    uint64_t bound; /* the ceiling that it could get if others gave back what they hold idle */
+};
+
 /* What a worker asks a grant for. Everything is borrowed until the command is sent. */
 struct ledger_ask {
     const struct ledger_account *account;
     const unsigned char *link_id; /* LEDGER_LINK_ID_BYTES */
-    uint64_t need, want;          /* bytes */
+    uint64_t need;                /* bytes that the asker needs, and `least` does not have */
     uint32_t validity_ms;
     int64_t iat;                      /* of the token, seconds; 0: none */
     const struct ledger_terms *terms; /* NULL: the link is not limited */
-    bool takes_nothing; /* Redis only says what it would grant: it reserves and begins nothing */
+    struct ledger_told funds;         /* of the account */
+    struct ledger_told link_funds;    /* of the link's max_bytes; only with terms */
+    bool takes_nothing; /* Redis only says what it would grant: it keeps and begins nothing */
 };
 
 /*
- * Builds the command that asks for a grant: Redis reserves at least `need` bytes of a prepaid
- * account's balance (and of what max_bytes of account or link leaves), up to `want` (>= need) where
- * a quarter of the rest allows it, valid `validity_ms`. need = 0 only renews. An account without a
- * bound is granted `want`, and nothing is reserved.
+ * Builds the command that asks for a grant, valid `validity_ms`. Redis takes the ceilings as they are
+ * told, also where it refuses, and raises each towards `want` by what is available; of two funds it
+ * raises both, or neither where one does not cover the need. What is not told again for twice the
+ * validity is void there.
  */
 void ledger_admit_command(struct ledger *ledger, const struct ledger_ask *ask,
                           struct ledger_command *out);
-/* The funds from which a grant's bytes are reserved. */
-enum ledger_fund {
-#define X(name, index, bit) LEDGER_FUND_##name = (index),
-    LEDGER_FUND_TABLE(X)
-#undef X
-        LEDGER_FUNDS
-};
-#define LEDGER_FUND_BIT(fund) (1u << (fund))
-#define X(name, index, bit)                                                                        \
-    _Static_assert(LEDGER_FUND_BIT(LEDGER_FUND_##name) == (bit), "a fund's bit is its index's");
-LEDGER_FUND_TABLE(X)
-#undef X
-
-/* Builds the command that gives unspent bytes of a link's grants back, `bytes[i]` to fund i. */
-void ledger_release_command(struct ledger *ledger, const struct ledger_account *account,
-                            const unsigned char link_id[LEDGER_LINK_ID_BYTES],
-                            const uint64_t bytes[LEDGER_FUNDS], struct ledger_command *out);
+/* Builds the command that tells what the node holds of a fund, and asks for nothing. `link_id` is
+ * NULL for the account's. */
+void ledger_tell_command(struct ledger *ledger, const struct ledger_account *account,
+                         const unsigned char *link_id, const struct ledger_told *told,
+                         uint32_t validity_ms, struct ledger_command *out);
 
 /*
  * Builds a command that changes nothing. Redis refuses it wherever it would refuse any admission:
@@ -143,11 +166,13 @@ enum ledger_admission {
 };
 struct ledger_grant {
     enum ledger_admission admission;
-    uint64_t granted;  /* bytes, of this grant; of OUTDATED the number of the later lease */
-    unsigned funds;    /* set of LEDGER_FUND_BIT: funds that bound it; 0: no bound */
-    uint64_t revision; /* the account's revocation number */
+    uint64_t revision; /* the account's revocation number; of OUTDATED the lease's */
     uint64_t rate;     /* the account's, bytes per second; 0: not limited */
     uint32_t max_conns;
+    uint32_t sharers;         /* nodes among which the two are divided, 1 or more */
+    int64_t revoked_before;   /* tokens that are older, or have no iat, are revoked; seconds */
+    uint64_t revoked_left_ms; /* so long some link of the account is, or may be, revoked */
+    struct ledger_credit funds, link_funds;
     uint64_t opened_ms, till_ms; /* the use's times, by Redis' clock; 0 without terms */
     uint64_t acknowledged;       /* bytes in that use, as far as they were posted */
     uint64_t left_ms;            /* how long that use is still open */
@@ -159,5 +184,24 @@ bool ledger_reply_is_damage(const struct redisReply *reply);
 /* Decodes the reply to ledger_admit_command. 0, or -EPROTO where it is NULL, an error (whose text
  * is in reply->str) or not of the expected shape. */
 int ledger_admit_reply(const struct redisReply *reply, struct ledger_grant *out);
+/* The same of ledger_tell_command: what is posted, and the ceiling. -ESTALE: a later question of this
+ * fund was there before. */
+int ledger_tell_reply(const struct redisReply *reply, struct ledger_credit *out);
+
+/*
+ * The bytes of the account that were handed to clients, less those that came back unacknowledged: at
+ * first what the journal holds. The counter lives as long as the account has records or is held; its
+ * user counts it, and no other thread than those of its user does.
+ */
+atomic_ullong *ledger_account_handed(struct ledger_account *account);
+
+/*
+ * Notes, beyond the end of a killed process, that this node holds something of the account's funds, or
+ * of a link's (`link_id`), so that the next process tells Redis that it holds nothing of it. Returns a
+ * place to forget it by; -1: there is none. Any thread.
+ */
+int ledger_holding_note(struct ledger *ledger, const struct ledger_account *account,
+                        const unsigned char *link_id);
+void ledger_holding_forget(struct ledger *ledger, int place);
 
 #endif

@@ -11,6 +11,7 @@
 #ifndef TOLLGATE_LEDGER_INTERNAL_H
 #define TOLLGATE_LEDGER_INTERNAL_H
 
+#include "storage/ledger/holdings.h"
 #include "storage/ledger/journal.h"
 #include "storage/ledger/lane.h"
 #include "storage/ledger/reader.h"
@@ -118,6 +119,7 @@ struct ledger {
     struct lane lane;
     char named[LEDGER_HEX_SIZE]; /* the instance beside the node's name; of a drain its owner's */
     struct drains *drains;       /* owns; NULL: this is one, or it is stepped */
+    struct holdings *holdings;   /* owns; NULL: what is held is freed by expiry alone */
     struct names names;
     struct journal journal;
     struct writer writer;

@@ -75,6 +75,9 @@ struct ledger_account {
     /* The highest revision heard; written by the push thread, read by workers. */
     _Atomic uint64_t heard;
     _Atomic uint64_t messages; /* revocations heard of the account, whatever their revision */
+    _Atomic uint64_t recalls;  /* see ledger_recalls */
+    /* See ledger_account_handed; the scan begins it. */
+    atomic_ullong handed;
     struct ledger_name name;
 };
 

@@ -70,14 +70,13 @@ int pending_add(struct pending *pending, const struct ledger *ledger,
     struct ledger_account *account = entry->account;
     uint64_t now_ms = ledger_monotonic_ms(ledger), due_ms = due_of(ledger, entry, now_ms);
     size_t added = 0;
-    bool own = memcmp(reader->epoch, ledger->journal.epoch, JOURNAL_ID_BYTES) == 0;
     if (!account->waits) {
         join(pending, account);
         account->due_ms = due_ms;
         account->wait_record = reader->count - 1;
         account->wait_segment = reader->segment;
     }
-    int result = post_add(entry, own, &added);
+    int result = post_add(entry, &added);
     pending->count += added;
     if (due_ms < account->due_ms)
         account->due_ms = due_ms;

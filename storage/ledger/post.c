@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Gathers records into posts and turns a post into a command. Only the poster's thread calls
- * it. Sums are exact: a post carries the sum of the journal's differences, per account, process,
- * day and file.
+ * it. Sums are exact: a post carries the sum of the journal's differences, per account, day
+ * and file.
  */
 #include "storage/ledger/post.h"
 
@@ -97,15 +97,14 @@ static int add_file(struct post *post, const struct journal_entry *entry, size_t
     return 0;
 }
 
-int post_add(const struct journal_entry *entry, bool own, size_t *added)
+int post_add(const struct journal_entry *entry, size_t *added)
 {
     const struct journal_record *record = &entry->record;
     struct ledger_account *account = entry->account;
     struct post *run = account->run;
     uint32_t day = day_of(record->time_ms);
     bool is_money = record->type == JOURNAL_MONEY;
-    bool goes_on = run != NULL && !is_money && run->day == day && run->own == own &&
-                   run->files_count < POST_FILES_MAX;
+    bool goes_on = run != NULL && !is_money && run->day == day && run->files_count < POST_FILES_MAX;
     *added = 0;
     if (goes_on) {
         check(record->sequence == run->to + 1);
@@ -115,7 +114,6 @@ int post_add(const struct journal_entry *entry, bool own, size_t *added)
     struct post *post = new_post(entry);
     if (post == NULL)
         return -ENOMEM;
-    post->own = own;
     post->day = day;
     account->run = is_money ? NULL : post;
     *added = 1;
@@ -276,7 +274,7 @@ static void add_files(const struct post *post, struct words *words,
 static void add_head(const struct post *post, const struct ledger *ledger, struct words *words,
                      struct redis_arguments *arguments)
 {
-    const char *instance = ledger->instance, *own = post->own ? "1" : "0";
+    const char *instance = ledger->instance;
     const char *kind = post->money != NULL ? "money" : "usage";
     char *account = words->keys[0], *grants = words->keys[1], *entries = words->keys[2];
     char *from = words->numbers[0], *to = words->numbers[1], *lease = words->numbers[6];

@@ -21,13 +21,12 @@ struct post_file {
     bool taken;
 };
 
-/* Sequences from..to of one account: usage of one day and process, or one money record. */
+/* Sequences from..to of one account: usage of one day, or one money record. */
 struct post {
     struct post *next; /* of its account, while it waits */
     struct ledger_account *account;
     uint64_t from, to;
     uint32_t day;                 /* yyyymmdd, UTC */
-    bool own;                     /* journalled by this process, not by one before it */
     struct journal_record *money; /* owns; NULL: usage */
     struct post_file *files;      /* owns */
     size_t files_count, files_room;
@@ -40,10 +39,9 @@ struct post_batch {
 
 /*
  * Adds a record that Redis does not have yet to its account's last post, or to a new one behind it.
- * `own`: this process has journalled it. `added` becomes 1 where it takes memory: an operation, or
- * another file. 0 or -ENOMEM.
+ * `added` becomes 1 where it takes memory: an operation, or another file. 0 or -ENOMEM.
  */
-int post_add(const struct journal_entry *entry, bool own, size_t *added);
+int post_add(const struct journal_entry *entry, size_t *added);
 /* Moves the account's posts to the end of the batch, and takes what they had added from `count`.
  * 0, or -ENOMEM with the posts where they were. */
 int post_batch_take(struct post_batch *batch, struct ledger_account *account, size_t *count);

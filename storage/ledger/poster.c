@@ -107,6 +107,8 @@ static int rest(struct poster *poster)
     struct ledger *ledger = poster->ledger;
     if (lease_is_due(&poster->lease, ledger))
         return poster_ask_lease(poster, LEASE_TO_REST);
+    if (!poster->current && poster_posted(poster) >= poster->target && poster_has_to_tell(poster))
+        return poster_tell(poster);
     notices_post(ledger, poster->redis);
     if (atomic_load(&ledger->journal.durable_vouched) <
         atomic_load(&ledger->journal.durable_entries)) {
@@ -145,6 +147,10 @@ static int go_on(struct poster *poster)
         return rest(poster);
     case POSTER_POSTING:
         return poster_post_on(poster);
+    case POSTER_TELLING:
+        poster_enter(poster, POSTER_RESTING, NULL);
+        poster_publish(poster);
+        return 0;
     case POSTER_ENDING:
     case POSTER_ENDED:
         break;

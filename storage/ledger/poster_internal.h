@@ -2,6 +2,7 @@
 /*
  * The poster's parts among themselves, and its tests; nobody else includes this. poster.c has the
  * steps, poster_connect.c what a new connection asks, poster_resync.c the watermarks and the cursor,
+ * poster_tell.c what a killed process held,
  * poster_post.c the batches, and poster_state.c what the rest of the ledger sees. One thread calls
  * them.
  *
@@ -38,6 +39,7 @@ enum poster_state {
     POSTER_RESYNCING,  /* a page of watermarks was asked for */
     POSTER_RESTING,    /* nothing is due before next_ms, unless there are new records or notices */
     POSTER_POSTING,    /* a pipeline of the batch was sent */
+    POSTER_TELLING,    /* Redis was told that what a killed process held is held no more */
     POSTER_ENDING,     /* the lease is being given back */
     POSTER_ENDED,
 };
@@ -94,6 +96,7 @@ struct poster {
     bool current;          /* Redis has all records up to `target` */
     bool turn_due;         /* a turn follows a resync, also where nothing is new */
     uint64_t target;       /* records of the journal at the last resync */
+    int told[POSTER_PIPELINE]; /* places in ledger->holdings, of TELLING */
 
     struct pending pending;
     struct post_batch batch;
@@ -123,11 +126,16 @@ void poster_waiting(struct poster *poster, const char *text);
 void poster_object(struct poster *poster, enum ledger_state state, const char *text);
 /* Redis may not have every record any more: workers must not ask it for grants. */
 void poster_not_current(struct poster *poster, const char *text);
+/* Whether a killed process has left something that Redis is to be told. */
+bool poster_has_to_tell(const struct poster *poster);
 /* Redis takes posts: what it refused before may be told again. */
 void poster_works_again(struct poster *poster);
 /* Whether somebody waits for what is not due yet. */
 bool poster_is_asked(const struct poster *poster);
-/* Tells the waiting callers how many records are in Redis. */
+/* How many records of the journal are in Redis, without a gap. */
+uint64_t poster_posted(const struct poster *poster);
+/* Tells the waiting callers how many records are in Redis; the node is ready once Redis has all of
+ * the last resync, and has been told what it must be. */
 void poster_publish(struct poster *poster);
 /* Errors that waiting does not mend: the disk does not give back what was written to it. */
 bool poster_is_damage(int result);
@@ -155,6 +163,11 @@ int poster_judge_lease(struct poster *poster);
  * all records that Redis lacks lie ahead of it. */
 int poster_resync(struct poster *poster);
 int poster_resync_on(struct poster *poster); /* of RESYNCING */
+
+/* ---- poster_tell.c ---- */
+
+/* Tells the next ones, once the journal is posted. */
+int poster_tell(struct poster *poster);
 
 /* ---- poster_post.c ---- */
 

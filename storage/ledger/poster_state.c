@@ -172,16 +172,27 @@ bool poster_is_asked(const struct poster *poster)
     return atomic_load(&ledger->asked) != NULL || (first != NULL && first->wait_record < least);
 }
 
+uint64_t poster_posted(const struct poster *poster)
+{
+    const struct ledger_account *first = poster->pending.first;
+    return first != NULL ? first->wait_record : poster->reader.count;
+}
+
+bool poster_has_to_tell(const struct poster *poster)
+{
+    struct holding holding;
+    return holdings_left(poster->ledger->holdings, 0, &holding) >= 0;
+}
+
 void poster_publish(struct poster *poster)
 {
     struct ledger *ledger = poster->ledger;
-    const struct ledger_account *first = poster->pending.first;
-    uint64_t posted = first != NULL ? first->wait_record : poster->reader.count;
+    uint64_t posted = poster_posted(poster);
     pthread_mutex_lock(&ledger->lock);
     ledger->posted = posted;
     pthread_cond_broadcast(&ledger->posted_moved);
     pthread_mutex_unlock(&ledger->lock);
-    if (!poster->current && posted >= poster->target)
+    if (!poster->current && posted >= poster->target && !poster_has_to_tell(poster))
         become_current(poster);
 }
 

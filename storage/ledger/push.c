@@ -70,6 +70,11 @@ struct ledger_heard ledger_heard(const struct ledger *ledger, const struct ledge
                                  .revision = atomic_load(&account->heard)};
 }
 
+uint64_t ledger_recalls(const struct ledger_account *account)
+{
+    return atomic_load(&account->recalls);
+}
+
 bool ledger_grant_is_stale(const struct ledger *ledger, const struct ledger_account *account,
                            const struct ledger_grant *grant, const struct ledger_heard *at_ask)
 {
@@ -94,19 +99,16 @@ static void drop_grants(struct ledger *ledger, const struct ledger_account *acco
         ledger->options.pushed(ledger->options.pushed_context, account);
 }
 
-/* `text` is "issuer/account revision". An account that no thread here has looked up
- * holds no grants. */
-static void take_message(struct push *push, const char *text, size_t length)
+static void take_recall(const struct push *push, struct ledger_account *account)
 {
-    const char *space = memrchr(text, ' ', length);
-    if (space == NULL)
-        return;
-    uint64_t revision = strtoull(space + 1, NULL, 10);
-    atomic_fetch_add(&push->revocations, 1);
-    struct ledger_account *account =
-        names_find_tag(&push->ledger->names, text, (size_t)(space - text));
-    if (account == NULL)
-        return;
+    const struct ledger_options *options = &push->ledger->options;
+    atomic_fetch_add(&account->recalls, 1);
+    if (options->recalled != NULL)
+        options->recalled(options->pushed_context, account);
+}
+
+static void take_revision(struct push *push, struct ledger_account *account, uint64_t revision)
+{
     /*
      * The revision before the count: a reader that sees the message counted sees its revision, too.
      */
@@ -114,6 +116,26 @@ static void take_message(struct push *push, const char *text, size_t length)
         atomic_store(&account->heard, revision);
     atomic_fetch_add(&account->messages, 1);
     drop_grants(push->ledger, account);
+}
+
+/* `text` is "issuer/account revision", or "issuer/account recall". An account that no thread here has
+ * looked up holds no grants. */
+static void take_message(struct push *push, const char *text, size_t length)
+{
+    static const char recall[] = "recall";
+    const char *space = memrchr(text, ' ', length);
+    if (space == NULL)
+        return;
+    size_t rest = length - (size_t)(space + 1 - text);
+    bool is_recall = rest == sizeof(recall) - 1 && memcmp(space + 1, recall, rest) == 0;
+    struct ledger_account *account =
+        names_find_tag(&push->ledger->names, text, (size_t)(space - text));
+    if (!is_recall)
+        atomic_fetch_add(&push->revocations, 1);
+    if (account != NULL && is_recall)
+        take_recall(push, account);
+    else if (account != NULL)
+        take_revision(push, account, strtoull(space + 1, NULL, 10));
     ledger_account_drop(&account);
 }
 

@@ -9,11 +9,11 @@
 #define TOLLGATE_STORAGE_LEDGER_REDIS_TABLE_H
 
 /* Moves where a library of the older version would answer otherwise. */
-#define LEDGER_FUNCTIONS_FORMAT 9
+#define LEDGER_FUNCTIONS_FORMAT 10
 
 /* The oldest version whose data this one can use. Moves to LEDGER_FUNCTIONS_FORMAT where a stored
  * value is read otherwise than before. */
-#define LEDGER_DATA_FORMAT      8
+#define LEDGER_DATA_FORMAT      10
 
 /* 2^53 - 1: what a Lua number holds exactly. */
 #define LEDGER_NUMBER_MAX       9007199254740991
@@ -23,14 +23,11 @@
     X(GRANTED, 0)                                                                                  \
     X(UNKNOWN, 1)                                                                                  \
     X(SUSPENDED, 2)                                                                                \
-    X(INSUFFICIENT, 3)                                                                             \
-    X(REVOKED, 4)          /* the link itself, or by its age all such links of the account */      \
-    X(USED_UP, 5)          /* max_uses */                                                          \
-    X(LINK_BYTES_UP, 6)    /* the link's max_bytes does not cover what is needed */                \
-    X(NOT_BEGUN, 7)        /* RESUMING, and no use is open */                                      \
-    X(ACCOUNT_BYTES_UP, 8) /* the account's max_bytes does not cover what is needed */             \
-    X(OUTDATED, 9)         /* a later process of the instance has asked or posted */               \
-    X(SET_ASIDE, 10)       /* never sent: its data in Redis is not as it should be */
+    X(REVOKED, 4)    /* the link itself, or by its age all such links of the account */            \
+    X(USED_UP, 5)    /* max_uses */                                                                \
+    X(NOT_BEGUN, 7)  /* RESUMING, and no use is open */                                            \
+    X(OUTDATED, 9)   /* a later question of this instance, or a later process, was there before */ \
+    X(SET_ASIDE, 10) /* never sent: its data in Redis is not as it should be */
 
 /* What an order is answered: whether it may be journalled. */
 #define LEDGER_VERDICTS(X)                                                                         \
@@ -49,10 +46,15 @@
     X(RESUMING, 1)  /* a new response after exp: only in a use that is open */                     \
     X(UNDER_WAY, 2) /* more for a response that has begun: it is never cut for its use */
 
-/* Funds, each with its bit in the set that an admission answers. */
-#define LEDGER_FUND_TABLE(X)                                                                       \
-    X(ACCOUNT, 0, 1) /* the balance, or max_bytes, of the account */                               \
-    X(LINK, 1, 2)    /* max_bytes of the link */
+/* What bounds a fund. */
+#define LEDGER_BOUNDS(X)                                                                           \
+    X(NOTHING, 0)                                                                                  \
+    X(BALANCE, 1)       /* of a prepaid account */                                                 \
+    X(ACCOUNT_BYTES, 2) /* max_bytes of the account */                                             \
+    X(LINK_BYTES, 3)    /* max_bytes of the link */
+
+/* A recall of what nodes hold of an account is published once in so many milliseconds. */
+#define LEDGER_RECALL_MS 300
 
 /*
  * The keys and arguments of each function, in order. The callers in C expand a list over variables
@@ -63,7 +65,7 @@
  * number.
  */
 
-/* tollgate_admit, tollgate_judge, tollgate_release */
+/* tollgate_admit, tollgate_judge */
 #define LEDGER_GRANT_KEYS(X)                                                                       \
     X(account)                                                                                     \
     X(grants)                                                                                      \
@@ -72,10 +74,14 @@
 #define LEDGER_ADMIT_ARGUMENTS(X)                                                                  \
     X(instance, text)                                                                              \
     X(lease, number) /* in force at the process that asks */                                       \
-    X(need, number)                                                                                \
-    X(want, number)                                                                                \
     X(validity_ms, number)                                                                         \
-    X(iat, number)
+    X(iat, number)                                                                                 \
+    X(need, number)    /* bytes that the asker needs and no `least` has */                         \
+    X(count, number)   /* numbers the question, with the lease; 0: no funds of the account */      \
+    X(ceiling, number) /* cumulative, as are those below */                                        \
+    X(least, number)                                                                               \
+    X(want, number)  /* the ceiling that all who wait need */                                      \
+    X(spare, number) /* bytes beyond, where there are plenty */
 /* They follow where the link has terms. */
 #define LEDGER_TERMS_ARGUMENTS(X)                                                                  \
     X(path, bytes)                                                                                 \
@@ -85,12 +91,27 @@
     X(till_ms, number) /* exp and resume */                                                        \
     X(use_period_ms, number)                                                                       \
     X(stage, number)                                                                               \
-    X(keep_ms, number) /* until when the link's state is kept */
-#define LEDGER_RELEASE_ARGUMENTS(X)                                                                \
+    X(keep_ms, number)     /* until when the link's state is kept */                               \
+    X(link_count, number)  /* 0: no funds of the link */                                           \
+    X(link_is_new, number) /* 1: the figures count from what the instance has posted */            \
+    X(link_ceiling, number)                                                                        \
+    X(link_least, number)                                                                          \
+    X(link_want, number)                                                                           \
+    X(link_spare, number)
+
+/* tollgate_tell: of one fund, the account's or a link's */
+#define LEDGER_TELL_KEYS(X) X(pool)
+#define LEDGER_TELL_ARGUMENTS(X)                                                                   \
     X(instance, text)                                                                              \
     X(lease, number)                                                                               \
-    X(account_bytes, number)                                                                       \
-    X(link_bytes, number)
+    X(validity_ms, number)                                                                         \
+    X(count, number)                                                                               \
+    X(is_new, number)                                                                              \
+    X(ceiling, number)                                                                             \
+    X(least, number)
+
+/* tollgate_reserved: of one fund */
+#define LEDGER_RESERVED_KEYS(X) X(pool)
 
 /* tollgate_post; the keys of the links that the arguments name follow these. */
 #define LEDGER_POST_KEYS(X)                                                                        \
@@ -100,7 +121,6 @@
 #define LEDGER_POST_ARGUMENTS(X)                                                                   \
     X(instance, text)                                                                              \
     X(lease, text) /* in force at the process that posts */                                        \
-    X(own, text)   /* 1: journalled by that process, 0: by one before it */                        \
     X(from, text)                                                                                  \
     X(to, text)                                                                                    \
     X(kind, text) /* usage or money */

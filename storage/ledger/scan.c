@@ -117,8 +117,11 @@ static int verify_record(struct scan *scan, const struct journal_entry *entry)
     if (record->sequence != atomic_load(&entry->account->sequence) + 1)
         return damaged(scan, "an account's sequence has a hole");
     int result = record->type == JOURNAL_USAGE ? verify_usage(scan, record) : 0;
-    if (result == 0)
-        names_note(entry->account, scan->reader.segment, record->sequence);
+    if (result != 0)
+        return result;
+    if (record->type == JOURNAL_USAGE)
+        atomic_fetch_add(&entry->account->handed, record->bytes_delta);
+    names_note(entry->account, scan->reader.segment, record->sequence);
     if (record->type == JOURNAL_MONEY &&
         record->operation_number > atomic_load(&entry->account->operations))
         atomic_store(&entry->account->operations, record->operation_number);

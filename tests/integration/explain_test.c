@@ -280,6 +280,8 @@ static const struct row rows[REFUSAL_COUNT] = {
     [REFUSAL_LINK_CONNECTIONS] = {link_connections},
     [REFUSAL_LINK_BUSY] = {busy},
     [REFUSAL_TOO_MANY_UNACKNOWLEDGED] = {unacknowledged},
+    [REFUSAL_ACCOUNT_SET_ASIDE] = {.exempt = "it needs damaged data in Redis"},
+    [REFUSAL_FUNDS_HELD_ELSEWHERE] = {.exempt = "it needs another node"},
     [REFUSAL_REDIS_UNAVAILABLE] = {.alone = without_redis},
     [REFUSAL_JOURNAL_UNAVAILABLE] = {.alone = with_a_full_disk},
     [REFUSAL_NODE_BUSY] = {.alone = with_all_windows_open},

@@ -177,24 +177,23 @@ Test(funds, of_a_limit_that_came_under_way_get_back_no_more_than_was_taken)
     const char *link = site_link(site, .account = "alice", .path = BIG);
     int fd = begin(site, link, 0, size - 1);
     read_and_pause(fd, 15000000);
-    uint64_t unacknowledged = await_full(site), handed = site_traffic(site, "bytes_handed");
-    uint64_t used = site_usage_settled(site, "alice");
+    uint64_t unacknowledged = await_full(site);
+    uint64_t used = site_usage_settled(site, "alice"), left = size - used;
     cr_assert_gt(unacknowledged, 5000u);
-    /* The limit leaves what is not handed yet and 1,000 bytes. The bytes that are handed but not
-     * acknowledged belong to no fund. */
-    limit_bytes(site, "alice", used + (size - handed) + 1000);
-    await_reserved(site, "alice", (int64_t)(size - handed));
+    /* The limit leaves what is not acknowledged yet and 1,000 bytes. */
+    limit_bytes(site, "alice", used + left + 1000);
+    await_reserved(site, "alice", (int64_t)left);
     raw_reset(fd);
     uint64_t now_used = site_usage_settled(site, "alice");
     cr_assert_eq(now_used, used);
-    const char *range = site_format(site, "0-%llu", (unsigned long long)(size - handed + 1000));
+    const char *range = site_format(site, "0-%llu", (unsigned long long)(left + 1000));
     answer_expect_refusal(site, fetch(site, link, .range = range), 402, "account_bytes_used_up");
     await_reserved(site, "alice", 0);
-    range = site_format(site, "0-%llu", (unsigned long long)(size - handed + 999));
-    answer_expect_bytes(site, fetch(site, link, .range = range), BIG, 0, size - handed + 1000);
+    range = site_format(site, "0-%llu", (unsigned long long)(left + 999));
+    answer_expect_bytes(site, fetch(site, link, .range = range), BIG, 0, left + 1000);
     answer_expect_refusal(site, fetch(site, link, .range = "0-0"), 402, "account_bytes_used_up");
     await_reserved(site, "alice", 0);
-    cr_expect_eq(site_balance(site, "alice").used, (int64_t)(used + (size - handed) + 1000));
+    cr_expect_eq(site_balance(site, "alice").used, (int64_t)(used + left + 1000));
     site_destroy(&site);
 }
 
@@ -242,8 +241,7 @@ Test(funds, of_a_link_pay_for_no_limit_of_its_account)
     int first = begin(site, link, 0, size - 1);
     read_and_pause(first, 15000000);
     cr_assert_gt(await_full(site), 5000u);
-    uint64_t left = size - site_traffic(site, "bytes_handed"),
-             used = site_usage_settled(site, "alice");
+    uint64_t used = site_usage_settled(site, "alice"), left = size - used;
     /* The response holds all of the link's bytes. The account has enough for it and for another. */
     limit_bytes(site, "alice", used + left + 3000000);
     await_reserved(site, "alice", (int64_t)left);

@@ -122,8 +122,11 @@ void watch_granted(struct sim *sim, unsigned account, const struct message *mess
     unsigned number = node->number;
     if (node->original != NULL)
         check_copy(node);
-    if ((reply->element[2]->integer & LEDGER_FUND_BIT(LEDGER_FUND_ACCOUNT)) != 0)
+    struct sim_account *of = &sim->accounts[account];
+    if (reply->element[7]->integer != LEDGER_BY_NOTHING && strcmp(arguments[5], "0") != 0)
         check_reservation(node, account, strtoull(arguments[1], NULL, 10));
+    if (message->sent_us > of->confirmed_us[number])
+        of->confirmed_us[number] = message->sent_us;
     for (unsigned i = 0; i < SIM_LINKS; i++) {
         struct sim_link *link = &sim->links[i];
         if (message->sent_us > link->confirmed_us[number] &&
@@ -139,11 +142,12 @@ void watch_handed(const struct sim_response *response)
     struct sim *sim = response->sim;
     const struct sim_node *node = response->worker->node;
     const struct sim_link *link = response->link;
-    uint64_t age_us = sim->schedule.now_us - link->confirmed_us[node->number];
+    uint64_t age_us =
+        sim->schedule.now_us - sim->accounts[link->account].confirmed_us[node->number];
     watch_looked(sim, SIM_PROMISE_confirmed);
     if (age_us > SIM_VALIDITY_MS * SIM_MS + CLOCK_US)
         sim_break(sim, SIM_PROMISE_confirmed,
-                  "%s sends bytes of link %ld, of which it asked Redis %" PRIu64 " ms ago",
+                  "%s sends bytes of link %ld, of whose account it asked Redis %" PRIu64 " ms ago",
                   node->name, link - sim->links, age_us / SIM_MS);
     watch_looked(sim, SIM_PROMISE_metered);
     if (node->has_failed || node->ledger->writer.deferred != NULL || node->ledger->writer.starved)
@@ -191,5 +195,5 @@ bool watch_serves(const struct sim_node *node)
         if (decision_readiness(&node->workers[i].grants) != READINESS_SERVES)
             return false;
     return ledger_push_is_up(node->ledger, node_monotonic_ms(node)) &&
-           atomic_load(&node->windows->count) == 0;
+           atomic_load(&node->windows->count) == 0 && atomic_load(&node->windows->groups) == 0;
 }

@@ -11,11 +11,10 @@ static struct sim_node *draw_node(struct sim *sim, struct random *random)
     return &sim->nodes[random_below(random, SIM_NODES)];
 }
 
-/* How long a trouble lasts. Where accounts have bounds, no connection may be given up for it. */
-static uint64_t draw_trouble(const struct sim *sim, struct random *random, uint64_t most_ms)
+/* How long a trouble lasts. */
+static uint64_t draw_trouble(struct random *random, uint64_t most_ms)
 {
-    bool is_short = sim->has_funds && sim->is_known_off[SIM_KNOWN_funds_leak];
-    return random_between(random, 100, is_short ? 1500 : most_ms) * SIM_MS;
+    return random_between(random, 100, most_ms) * SIM_MS;
 }
 
 /* ---- connections ---- */
@@ -23,9 +22,8 @@ static uint64_t draw_trouble(const struct sim *sim, struct random *random, uint6
 static void strike_cut(struct sim *sim, struct random *random)
 {
     struct sim_node *node = draw_node(sim, random);
-    bool spares_workers = sim->has_funds && sim->is_known_off[SIM_KNOWN_funds_leak];
     struct sim_connection *connection =
-        node_connection(node, (unsigned)random_below(random, spares_workers ? 3 : SIM_CONNECTIONS));
+        node_connection(node, (unsigned)random_below(random, SIM_CONNECTIONS));
     sim_tell(sim, node->name, "its %s connection is cut", connection->name);
     connection_cut(connection, random_next(random));
 }
@@ -35,9 +33,7 @@ static void strike_delay(struct sim *sim, struct random *random)
     struct sim_node *node = draw_node(sim, random);
     struct sim_connection *connection =
         node_connection(node, (unsigned)random_below(random, SIM_CONNECTIONS));
-    connection->slow_us = draw_trouble(sim, random, 4000);
-    if (sim->has_funds && sim->is_known_off[SIM_KNOWN_expired_funds] && connection == &node->poster)
-        connection->slow_us /= 8; /* several round trips bring a bill */
+    connection->slow_us = draw_trouble(random, 4000);
     connection->slow_until_us = sim->schedule.now_us + random_between(random, 1, 8 * SIM_SECOND);
     sim_tell(sim, node->name, "its %s connection takes %" PRIu64 " ms more", connection->name,
              connection->slow_us / SIM_MS);
@@ -46,7 +42,7 @@ static void strike_delay(struct sim *sim, struct random *random)
 static void strike_part(struct sim *sim, struct random *random)
 {
     struct sim_node *node = draw_node(sim, random);
-    uint64_t until_us = sim->schedule.now_us + draw_trouble(sim, random, 9000);
+    uint64_t until_us = sim->schedule.now_us + draw_trouble(random, 9000);
     sim_tell(sim, node->name, "and Redis do not reach each other");
     for (unsigned i = 0; i < SIM_CONNECTIONS; i++)
         node_connection(node, i)->apart_until_us = until_us;
@@ -56,7 +52,7 @@ static void strike_part(struct sim *sim, struct random *random)
 
 static void strike_stall(struct sim *sim, struct random *random)
 {
-    uint64_t us = draw_trouble(sim, random, 7000);
+    uint64_t us = draw_trouble(random, 7000);
     sim_tell(sim, "Redis", "does nothing for %" PRIu64 " ms", us / SIM_MS);
     redis_stall(sim, sim->schedule.now_us + us);
 }

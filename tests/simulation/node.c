@@ -172,6 +172,14 @@ static void pushed(void *context, const struct ledger_account *account)
         worker_look(&node->workers[i], true);
 }
 
+static void recalled(void *context, const struct ledger_account *account)
+{
+    struct sim_node *node = context;
+    (void)account;
+    for (unsigned i = 0; i < SIM_WORKERS && node->is_up; i++)
+        grants_sweep(&node->workers[i].grants, node_monotonic_ms(node), false);
+}
+
 /* ---- start and end ---- */
 
 /* Writes its ids: a copy has those of its original. */
@@ -183,6 +191,8 @@ static void write_ids(const struct sim_node *node)
     (void)mkdir(node->directory, 0700);
     snprintf(path, sizeof(path), "%s/lane-a", node->directory);
     (void)mkdir(path, 0700);
+    snprintf(path, sizeof(path), "%s/lane-a/pools", node->directory);
+    (void)unlink(path); /* of another run, or of a copy before */
     for (unsigned i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
         snprintf(path, sizeof(path), "%s/%s", node->directory, files[i]);
         int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
@@ -225,6 +235,7 @@ void node_start(struct sim_node *node)
         .event = said,
         .event_context = node,
         .pushed = pushed,
+        .recalled = recalled,
         .pushed_context = node,
     };
     int result = ledger_open_stepped(&node->ledger, &options, &node->outside, error, sizeof(error));

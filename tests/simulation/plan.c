@@ -24,14 +24,8 @@ static bool loses_data(enum sim_fault fault)
            fault == SIM_FAULT_fail_over || fault == SIM_FAULT_restore;
 }
 
-/* Whether it may lose an answer to a question for funds, or a release. */
-static bool loses_answers(enum sim_fault fault)
-{
-    return fault == SIM_FAULT_restart_redis || fault == SIM_FAULT_readonly;
-}
-
 /* Faults of which the ledger is known not to keep a promise strike where they cannot break it: a
- * loss of answers or data only where no account has a bound. */
+ * loss of data only where no account has a bound. */
 static bool may_strike(const struct sim *sim, enum sim_fault fault)
 {
     if (loses_data(fault) != sim->may_lose_redis &&
@@ -39,9 +33,7 @@ static bool may_strike(const struct sim *sim, enum sim_fault fault)
         return false;
     if (!sim->has_funds)
         return true;
-    if (loses_data(fault))
-        return !sim->is_known_off[SIM_KNOWN_overspent_after_loss];
-    return !(sim->is_known_off[SIM_KNOWN_funds_leak] && loses_answers(fault));
+    return !loses_data(fault) || !sim->is_known_off[SIM_KNOWN_overspent_after_loss];
 }
 
 static void add(struct sim_plan *plan, uint64_t at_us, enum sim_act_kind kind, enum sim_fault fault,

@@ -10,12 +10,10 @@
 #include "server/base/check.h"
 #include "tests/simulation/sim.h"
 
-#define READ_US       (50 * SIM_MS) /* how often the client reads, and the worker meters */
-#define SOCKET_BYTES  (192 * 1024)  /* handed over and not acknowledged, at most */
-#define CHUNK_BYTES   (64 * 1024)
-/* stall_timeout_ms: longer than funds are kept for a node that does not ask, or shorter. */
-#define STALL_US      (3 * SIM_SECOND)
-#define STALL_LONG_US (12 * SIM_SECOND)
+#define READ_US      (50 * SIM_MS) /* how often the client reads, and the worker meters */
+#define SOCKET_BYTES (192 * 1024)  /* handed over and not acknowledged, at most */
+#define CHUNK_BYTES  (64 * 1024)
+#define STALL_US     (12 * SIM_SECOND) /* longer than funds are kept for a node that does not ask */
 
 static uint64_t now_ms(const struct sim_response *response)
 {
@@ -45,7 +43,7 @@ static struct demand demand_of(struct sim_response *response)
     const struct sim_link *link = response->link;
     return (struct demand){
         .window = response->window,
-        .purse = &response->purse,
+        .claim = &response->claim,
         .need = response->left,
         .size = response->sim->files[link->file].size,
         .iat = 1,
@@ -68,31 +66,25 @@ static struct question_terms terms_of(const struct sim_response *response)
 
 /* ---- metering ---- */
 
-static bool delivery_begin(struct sim_response *response)
+static void delivery_begin(struct sim_response *response)
 {
-    if (response->count == SIM_DELIVERIES)
-        return false;
-    struct sim_delivery *delivery = &response->deliveries[response->count++];
-    *delivery =
-        (struct sim_delivery){.use = window_use_hold(response->window),
-                              .funds = purse_set(response->window, response->link->max_bytes > 0),
-                              .promised = response->left};
-    window_use_promise(delivery->use, delivery->promised);
-    ledger_download_begin(delivery->use->download);
-    return true;
+    response->use = window_use_hold(response->window);
+    response->promised = response->left;
+    window_use_promise(response->use, response->promised);
+    ledger_download_begin(response->use->download);
 }
 
-/* Settles the first delivery: what of it was not acknowledged goes back. */
+/* What of it was not acknowledged goes back. */
 static void delivery_settle(struct sim_response *response)
 {
-    struct sim_delivery *delivery = &response->deliveries[response->first++];
-    struct funds unspent = {0};
-    funds_add(&unspent, delivery->funds, delivery->handed - delivery->acknowledged);
-    window_give(response->worker->node->windows, response->window, &unspent);
-    window_use_promise_end(delivery->use, delivery->promised);
-    const struct ledger_response told = {.length = delivery->acknowledged};
-    ledger_download_end(delivery->use->download, delivery->is_part ? NULL : &told);
-    window_use_drop(&delivery->use);
+    if (response->use == NULL)
+        return;
+    claim_return(response->window, response->link->max_bytes > 0,
+                 response->handed - response->metered);
+    window_use_promise_end(response->use, response->promised);
+    const struct ledger_response told = {.length = response->metered};
+    ledger_download_end(response->use->download, &told);
+    window_use_drop(&response->use);
 }
 
 /* Meters what the client has acknowledged. */
@@ -100,23 +92,13 @@ static void meter(struct sim_response *response)
 {
     struct sim_node *node = response->worker->node;
     uint64_t fresh = response->received - response->metered;
+    if (fresh == 0)
+        return;
     response->metered = response->received;
     node->metered[response->link->account].all += fresh;
-    for (unsigned i = response->first; i < response->count && fresh > 0; i++) {
-        struct sim_delivery *delivery = &response->deliveries[i];
-        uint64_t open = delivery->handed - delivery->acknowledged;
-        uint64_t part = fresh < open ? fresh : open;
-        delivery->acknowledged += part;
-        delivery->promised -= part;
-        window_use_promise_end(delivery->use, part);
-        ledger_download_add(delivery->use->download, part, 0);
-        fresh -= part;
-    }
-    check(fresh == 0);
-    while (response->first + 1 < response->count &&
-           response->deliveries[response->first].acknowledged ==
-               response->deliveries[response->first].handed)
-        delivery_settle(response);
+    response->promised -= fresh;
+    window_use_promise_end(response->use, fresh);
+    ledger_download_add(response->use->download, fresh, 0);
 }
 
 /* ---- ends ---- */
@@ -126,21 +108,19 @@ static void set_free(struct sim_response *response)
     response->state = RESPONSE_FREE;
     response->is_parked = false;
     response->generation++;
-    response->first = response->count = 0;
+    response->promised = 0;
     timer_stop(&response->tick);
 }
 
 void response_end(struct sim_response *response, const char *why)
 {
-    struct sim_node *node = response->worker->node;
     if (response->state == RESPONSE_FREE)
         return;
     tell(response, why);
     meter(response);
-    while (response->first < response->count)
-        delivery_settle(response);
+    delivery_settle(response);
     if (response->window != NULL) {
-        purse_end(&response->purse, node->windows, response->window);
+        claim_end(&response->claim, response->window);
         window_drop(&response->window, now_ms(response));
     }
     set_free(response);
@@ -150,10 +130,9 @@ void response_vanish(struct sim_response *response)
 {
     account_of(response)->excused += response->received - response->metered;
     response->link->excused += response->received - response->metered;
-    for (unsigned i = response->first; i < response->count; i++)
-        window_use_drop(&response->deliveries[i].use);
+    window_use_drop(&response->use);
     window_drop(&response->window, now_ms(response));
-    response->purse = (struct purse){0};
+    response->claim = (struct claim){0};
     set_free(response);
 }
 
@@ -184,9 +163,11 @@ static void ask(struct sim_response *response)
     const struct question_terms terms = terms_of(response);
     struct grants_asker asker = {.index = response->index,
                                  .generation = response->generation,
-                                 .question = response->question};
+                                 .question = response->question,
+                                 .round = response->round};
     int status = question_ask(&response->worker->grants, &demand, &terms, &asker);
     response->question = asker.question;
+    response->round = asker.round;
     if (status == 0)
         tell(response, "asks Redis");
     else if (status != -EALREADY)
@@ -197,7 +178,7 @@ static void park(struct sim_response *response)
 {
     response->is_parked = true;
     response->parked_us = response->sim->schedule.now_us;
-    response->question = 0;
+    response->question = response->round = 0;
 }
 
 static void begin(struct sim_response *response)
@@ -209,11 +190,10 @@ static void begin(struct sim_response *response)
         return;
     }
     response->state = RESPONSE_SENDING;
-    purse_begin(&response->purse, response->window);
     sim->tally->begun++;
     tell(response, "begins");
     watch_begun(response);
-    check(delivery_begin(response));
+    delivery_begin(response);
     transfer(response);
 }
 
@@ -223,7 +203,6 @@ static void carry_out(struct sim_response *response, enum decision decision, con
     case DECISION_GO:
         unpark(response);
         if (response->state == RESPONSE_SENDING) {
-            purse_begin(&response->purse, response->window);
             transfer(response);
         } else {
             begin(response);
@@ -266,73 +245,62 @@ void response_look_again(struct sim_response *response)
         ask_for_more(response);
 }
 
-bool response_find(void *self, const struct grants_asker *asker, struct demand *out)
+static struct sim_response *asker_of(const struct sim_worker *worker,
+                                     const struct grants_asker *asker)
 {
-    const struct sim_worker *worker = self;
     struct sim_response *response = &worker->node->sim->responses[asker->index];
-    if (response->generation != asker->generation || !response->is_parked ||
-        response->question != asker->question || !worker->node->is_up)
-        return false;
-    *out = demand_of(response);
-    return true;
+    bool waits = response->generation == asker->generation && response->is_parked &&
+                 response->question == asker->question && worker->node->is_up;
+    return waits ? response : NULL;
 }
 
 void response_answered(void *self, const struct grants_asker *asker,
                        const struct grants_answer *answer)
 {
     static const char *const names[] = {
-#define X(name, number) "answered " #name,
+#define X(name, number) [number] = "answered " #name,
         LEDGER_ADMISSIONS(X)
 #undef X
     };
-    struct sim_worker *worker = self;
-    struct sim_response *response = &worker->node->sim->responses[asker->index];
-    struct demand demand;
-    if (!response_find(self, asker, &demand))
+    static const char *const refusals[] = {
+        [SHORTAGE_NONE] = "is refused",
+        [SHORTAGE_BALANCE] = "is refused: its account cannot pay",
+        [SHORTAGE_ACCOUNT_BYTES] = "is refused: the account's max_bytes are used up",
+        [SHORTAGE_LINK_BYTES] = "is refused: the link's max_bytes are used up",
+        [SHORTAGE_ELSEWHERE] = "is refused: another node holds the funds",
+    };
+    struct sim_response *response = asker_of(self, asker);
+    if (response == NULL)
         return;
     tell(response, answer->status != 0    ? "is not answered"
                    : answer->is_overtaken ? "is answered, and overtaken by a revocation"
                                           : names[answer->admission]);
-    if (answer->status != 0)
+    if (answer->status != 0) {
         cannot_ask(response);
-    else if (answer->is_overtaken)
+    } else if (answer->is_overtaken) {
         ask(response);
-    else
-        carry_out(response,
-                  decision_answered(&worker->grants, &demand, answer->admission,
-                                    &response->patience, now_ms(response)),
-                  "is refused");
+    } else {
+        const struct demand demand = demand_of(response);
+        enum shortage shortage;
+        enum decision decision =
+            decision_answered(&demand, answer, &response->patience, now_ms(response), &shortage);
+        carry_out(response, decision, refusals[shortage]);
+    }
 }
 
 /* ---- sending ---- */
 
-static bool pay_from(struct sim_response *response)
+/* Sends up to `most` bytes. False: there are no funds. */
+static bool send_chunk(struct sim_response *response, uint64_t most)
 {
-    struct sim_delivery *last = &response->deliveries[response->count - 1];
-    unsigned set = purse_set(response->window, response->link->max_bytes > 0);
-    if (last->funds == set)
-        return true;
-    if (last->handed == 0) {
-        last->funds = set;
-        return true;
-    }
-    if (!delivery_begin(response))
+    uint64_t bytes = claim_pay(&response->claim, response->window, most);
+    if (bytes == 0)
         return false;
-    last = &response->deliveries[response->count - 2];
-    window_use_promise_end(last->use, response->left);
-    last->promised -= response->left;
-    last->is_part = true;
-    return true;
-}
-
-static void send_chunk(struct sim_response *response, uint64_t most)
-{
-    struct sim_delivery *delivery = &response->deliveries[response->count - 1];
-    funds_spend(&response->purse.funds, delivery->funds, most);
-    delivery->handed += most;
-    response->handed += most;
-    response->left -= most;
+    claim_hand(&response->claim, bytes);
+    response->handed += bytes;
+    response->left -= bytes;
     watch_sent(response);
+    return true;
 }
 
 static void transfer(struct sim_response *response)
@@ -359,19 +327,11 @@ static void transfer(struct sim_response *response)
         uint64_t room = SOCKET_BYTES - (response->handed - response->received);
         if (room == 0)
             return;
-        if (!pay_from(response)) {
-            response_end(response, "is cut: no more deliveries");
-            return;
-        }
-        uint64_t funds =
-            funds_least(&response->purse.funds, response->deliveries[response->count - 1].funds);
-        if (funds == 0) {
+        uint64_t most = response->left < CHUNK_BYTES ? response->left : CHUNK_BYTES;
+        if (!send_chunk(response, most < room ? most : room)) {
             ask_for_more(response);
             return;
         }
-        uint64_t most = response->left < CHUNK_BYTES ? response->left : CHUNK_BYTES;
-        most = most < funds ? most : funds;
-        send_chunk(response, most < room ? most : room);
     }
 }
 
@@ -404,8 +364,7 @@ static void tick(void *object, uint64_t number)
         return;
     }
     if (response->state == RESPONSE_SENDING && response->handed > response->received &&
-        sim->schedule.now_us - response->progress_us >
-            (sim->is_known_off[SIM_KNOWN_expired_funds] ? STALL_US : STALL_LONG_US)) {
+        sim->schedule.now_us - response->progress_us > STALL_US) {
         response_end(response, "is cut: its client reads nothing");
         return;
     }

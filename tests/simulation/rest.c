@@ -92,15 +92,15 @@ static void check_leak(void *context, const char *field, size_t field_length, co
     const struct leak *leak = context;
     struct sim *sim = leak->sim;
     (void)field_length, (void)length;
-    char *space;
-    uint64_t lease = strtoull(value, &space, 10);
+    const struct sim_pool pool = sim_pool_of(value);
     for (unsigned i = 0; i < SIM_NODES; i++) {
         const struct sim_node *node = &sim->nodes[i];
-        if (node->ledger == NULL || strcmp(node->id, field) != 0 ||
-            lease != ledger_lease_number(node->ledger))
+        if (node->ledger == NULL || node->is_kept_out || strcmp(node->id, field) != 0 ||
+            pool.lease != ledger_lease_number(node->ledger))
             continue;
         watch_looked(sim, SIM_PROMISE_nothing_reserved);
-        if (strtoull(space, NULL, 10) > 0)
+        if (pool.expires_ms > redis_real_ms(sim) &&
+            (pool.ceiling > pool.posted || pool.least > pool.posted))
             sim_break(sim, SIM_PROMISE_nothing_reserved, "%s of %s: %s", leak->key, field, value);
     }
 }
@@ -158,8 +158,7 @@ void watch_rest(struct sim *sim)
     shop_check(sim);
     for (unsigned i = 0; i < SIM_LINKS; i++)
         check_uses(sim, &sim->links[i]);
-    if (!sim->has_lost_data || !sim->is_known_off[SIM_KNOWN_funds_leak])
-        store_each_key(sim->redis.store, check_leaks, sim);
+    store_each_key(sim->redis.store, check_leaks, sim);
 }
 
 struct telling {

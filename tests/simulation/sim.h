@@ -73,13 +73,19 @@ struct sim_file {
     uint64_t size;
 };
 
+/* The last question whose funds were excused, as they were void. */
+struct sim_excused {
+    uint64_t lease, count;
+};
+
 struct sim_link {
     unsigned account, file;
     unsigned char link_id[LEDGER_LINK_ID_BYTES];
     uint32_t max_uses;
     uint64_t max_bytes;
-    uint64_t delivered;                      /* bytes that its clients have received */
-    uint64_t excused;                        /* as of an account */
+    uint64_t delivered; /* bytes that its clients have received */
+    uint64_t excused;   /* as of an account */
+    struct sim_excused voided[SIM_NODES];
     char key[40 + 2 * LEDGER_LINK_ID_BYTES]; /* in Redis; it ends with the id in hex */
     uint64_t revoked_us; /* since when the Redis in force knows it; 0: it does not */
     uint64_t confirmed_us[SIM_NODES + SIM_COPIES]; /* when a node asked, and was granted, last */
@@ -92,6 +98,8 @@ struct sim_account {
     uint64_t delivered;         /* bytes that clients have received */
     /* Of them, those that the promises let go unpaid: lost with a process, or with a Redis. */
     uint64_t excused;
+    struct sim_excused voided[SIM_NODES];
+    uint64_t confirmed_us[SIM_NODES + SIM_COPIES]; /* as of a link */
     uint64_t suspended_us;            /* since when the Redis in force knows it; 0: it does not */
     enum ledger_status wanted_status; /* as the shop was last told */
     int64_t wanted_rate;              /* likewise */
@@ -101,15 +109,6 @@ struct sim_account {
 
 enum sim_response_state { RESPONSE_FREE, RESPONSE_ADMITTING, RESPONSE_SENDING };
 
-#define SIM_DELIVERIES 6
-/* Bytes of a response that are metered into one use and paid from one set of funds. */
-struct sim_delivery {
-    struct window_use *use; /* holds */
-    unsigned funds;
-    uint64_t handed, acknowledged, promised;
-    bool is_part; /* its end is not the response's */
-};
-
 struct sim_response {
     struct sim *sim;
     struct sim_worker *worker;
@@ -117,15 +116,15 @@ struct sim_response {
     enum sim_response_state state;
     bool is_parked;
     uint32_t index, generation;
-    uint64_t question;
+    uint64_t question, round;
     struct patience patience;
     struct window *window; /* holds */
-    struct purse purse;
-    uint64_t left, handed; /* bytes */
-    struct sim_delivery deliveries[SIM_DELIVERIES];
-    unsigned first, count; /* deliveries that are not settled: first to count - 1 */
-    uint64_t parked_us;    /* since when */
-    uint64_t progress_us;  /* when the client read last */
+    struct claim claim;
+    uint64_t left, handed;  /* bytes */
+    struct window_use *use; /* holds; NULL: it has not begun */
+    uint64_t promised;      /* bytes that the use still expects */
+    uint64_t parked_us;     /* since when */
+    uint64_t progress_us;   /* when the client read last */
     /* The client. */
     uint64_t speed;    /* bytes per tick */
     uint64_t reads_us; /* it reads nothing before */
@@ -249,7 +248,7 @@ enum sim_fault {
     X(uses, "no link has more uses than its max_uses")                                             \
     X(not_voided, "what a running process has reserved is voided by no call of a dead one")        \
     X(nothing_reserved, "at rest no running node has funds reserved")                              \
-    X(reserved_is_sum, "what is reserved is the sum of the nodes' grants")                         \
+    X(reserved_is_covered, "no more is reserved of an account than it can pay")                    \
     X(money_kept, "each operation of which a shop was told is in Redis at rest")                   \
     X(status_is_last, "at rest an account has the status of which the shop was told last")         \
     X(limit_is_last, "at rest an account has the limit of which the shop was told last")           \
@@ -261,7 +260,7 @@ enum sim_fault {
     X(revoked_not_begun, "no response of a revoked link or suspended account begins late")         \
     X(revoked_not_sent, "no transfer of one goes on past its validity")                            \
     X(posted, "at rest everything is posted")                                                      \
-    X(serves, "at rest each node serves, hears of revocations and has no window left")             \
+    X(serves, "at rest each node serves, hears of revocations and holds nothing")                  \
     X(leased, "no node posts without the lease of its instance")                                   \
     X(copy_waits, "no copy of a directory is granted anything while its original has the lease")   \
     X(caught_up, "no node asks for grants before its journal is replayed to Redis")                \
@@ -298,10 +297,7 @@ struct sim_plan {
 };
 
 /* A run's options. Known faults of the ledger, each with a switch that turns off what leads to it. */
-#define SIM_KNOWN(X)                                                                               \
-    X(funds_leak, "funds stay reserved after an answer, or a release, was lost")                   \
-    X(expired_funds, "what a slow client or poster holds for twice the validity is lent again")    \
-    X(overspent_after_loss, "an account is overspent after Redis lost data")
+#define SIM_KNOWN(X) X(overspent_after_loss, "an account is overspent after Redis lost data")
 
 enum sim_known {
 #define X(name, help) SIM_KNOWN_##name,
@@ -409,7 +405,6 @@ void response_look_again(struct sim_response *response);
 void response_end(struct sim_response *response, const char *why);
 /* Ends it with its process: nothing is settled. */
 void response_vanish(struct sim_response *response);
-bool response_find(void *self, const struct grants_asker *asker, struct demand *out);
 void response_answered(void *self, const struct grants_asker *asker,
                        const struct grants_answer *answer);
 
@@ -455,6 +450,12 @@ bool watch_is_at_rest(const struct sim *sim);
 void watch_rest(struct sim *sim);
 /* Tells what Redis holds. */
 void watch_tell(struct sim *sim);
+
+/* A pool as Redis keeps it (functions/funds.lua). */
+struct sim_pool {
+    uint64_t posted, lease, count, ceiling, least, expires_ms;
+};
+struct sim_pool sim_pool_of(const char *value);
 
 /* duties.c */
 void watch_started(struct sim_node *node); /* a process */

@@ -9,15 +9,9 @@
 #include <string.h>
 
 #include "server/base/check.h"
-#include "tests/simulation/store_test.h"
+#include "tests/simulation/store_test_words.h"
 
-#define ACCOUNTS 6
-#define LINKS    3
-#define NODES    4
-#define IDS      3
-#define INSTANCE 16 /* the number of the first instance's id */
-#define FILES    12
-#define MANY     900 /* files of account 0 on day 0: its usage is scattered */
+#define MANY 900 /* files of account 0 on day 0: its usage is scattered */
 
 /* ---- a call ---- */
 
@@ -65,89 +59,10 @@ void call_replace(struct call *call, int index, const char *text)
     place(call, index, text, strlen(text));
 }
 
-/* ---- chance ---- */
-
-static unsigned pick(struct world *world, unsigned below)
-{
-    return (unsigned)world_random(world, below);
-}
-
-static int64_t one_of(struct world *world, size_t count, const int64_t numbers[])
-{
-    return numbers[world_random(world, count)];
-}
-#define ONE_OF(world, ...)                                                                         \
-    one_of(world, sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t),                        \
-           (const int64_t[]){__VA_ARGS__})
-
-/* A number; now and then something else. */
-static void number(struct world *world, struct call *call, int64_t value)
-{
-    if (world_random(world, 200) == 0)
-        call_text(call, world_junk(world));
-    else
-        call_format(call, "%" PRId64, value);
-}
-
-static int64_t now_ms(const struct world *world)
-{
-    return (int64_t)(world->now_us / 1000);
-}
-
-/* ---- names ---- */
-
-static unsigned account(struct world *world)
-{
-    return pick(world, ACCOUNTS);
-}
-
-static void account_key(struct call *call, unsigned account, const char *rest)
-{
-    call_format(call, "tg:{iss/a%u}:%s", account, rest);
-}
-
-static void link_key(struct call *call, unsigned account, unsigned link, const char *rest)
-{
-    call_format(call, "tg:{iss/a%u}:link:%064u%s", account, link, rest);
-}
-
-static void id(struct world *world, struct call *call, unsigned base)
-{
-    if (world_random(world, 200) == 0)
-        call_text(call, world_chance(world, 50) ? "0123456789abcdef" : world_junk(world));
-    else
-        call_format(call, "%032x", base + pick(world, IDS));
-}
-
-/* A number that the store knows, else 0. */
-static int64_t known_of(struct world *world, const char *key, const char *field)
-{
-    const char *known = store_field(world->store, key, field, NULL);
-    long long value = 0;
-    if (known != NULL)
-        (void)sscanf(known, "%16lld", &value);
-    return value;
-}
-
-/* An instance, and mostly the lease under which it asked or posted last, as far as the store knows. */
-static void lessee(struct world *world, struct call *call, unsigned of, unsigned instance)
-{
-    char key[64], field[48];
-    snprintf(key, sizeof(key), "tg:{iss/a%u}:account", of);
-    snprintf(field, sizeof(field), "l:%032x", instance);
-    int64_t lease = known_of(world, key, field);
-    if (world_random(world, 200) == 0)
-        call_text(call, world_chance(world, 50) ? "0123456789abcdef" : world_junk(world));
-    else
-        call_format(call, "%032x", instance);
-    number(world, call,
-           (lease > 0 ? lease : 1) + (world_chance(world, 6) ? ONE_OF(world, -1, 1) : 0));
-}
-
 void world_file(struct world *world, struct call *call, unsigned names, const char *before)
 {
     char text[160];
-    unsigned which = pick(world, names);
+    unsigned which = world_pick(world, names);
     if (which == 0) {
         size_t length = strlen(before);
         memcpy(text, before, length);
@@ -164,71 +79,26 @@ void world_key(struct world *world, struct call *call)
 {
     static const char *const rests[] = {"account", "grants", "transactions", "usage:d0",
                                         "usage:d1"};
-    unsigned which = pick(world, 10), of = account(world);
+    unsigned which = world_pick(world, 10), of = world_account(world);
     if (which < 5)
-        account_key(call, of, rests[which]);
+        call_account_key(call, of, rests[which]);
     else if (which < 8)
-        link_key(call, of, pick(world, LINKS), which == 7 ? ":grants" : "");
+        call_link_key(call, of, world_pick(world, LINKS), which == 7 ? ":grants" : "");
     else if (which == 8 && world_chance(world, 50))
-        call_format(call, "tg:node:{node-%u}", pick(world, NODES));
+        call_format(call, "tg:node:{node-%u}", world_pick(world, NODES));
     else if (which == 8)
-        call_format(call, "tg:lease:{%032x}", INSTANCE + pick(world, IDS));
+        call_format(call, "tg:lease:{%032x}", INSTANCE + world_pick(world, IDS));
     else
-        call_format(call, "tg:notices:i%u", pick(world, 2));
+        call_format(call, "tg:notices:i%u", world_pick(world, 2));
 }
 
 /* ---- the functions ---- */
 
-static void begin(struct call *call, const char *function, int keys)
+void call_function(struct call *call, const char *function, int keys)
 {
     call_text(call, "FCALL");
     call_text(call, function);
     call_format(call, "%d", keys);
-}
-
-static void grant_keys(struct world *world, struct call *call, unsigned of)
-{
-    unsigned link = pick(world, LINKS);
-    account_key(call, of, "account");
-    account_key(call, of, "grants");
-    link_key(call, of, link, "");
-    link_key(call, of, link, ":grants");
-}
-
-static void admit(struct world *world, struct call *call)
-{
-    begin(call, world_chance(world, 65) ? "tollgate_admit" : "tollgate_judge", 4);
-    unsigned of = account(world);
-    grant_keys(world, call, of);
-    lessee(world, call, of, INSTANCE + pick(world, IDS));
-    int64_t need = ONE_OF(world, 0, 1, 100, 5000, 1000000, 4000000000);
-    number(world, call, need);
-    number(world, call,
-           need + (world_random(world, 100) == 0
-                       ? -1
-                       : ONE_OF(world, 0, 0, 100, 1000, 1000000, 100000000)));
-    number(world, call, ONE_OF(world, 1000, 10000, 60000));
-    number(world, call, now_ms(world) / 1000 - ONE_OF(world, 0, 10, 100, 100000));
-    if (world_chance(world, 35))
-        return;
-    world_file(world, call, FILES, "");
-    number(world, call, ONE_OF(world, 100, 1000, 1000000));
-    number(world, call, ONE_OF(world, 0, 0, 1, 2, 3, 1000));
-    number(world, call, ONE_OF(world, 0, 0, 1000, 10000, 10000000));
-    number(world, call, now_ms(world) + ONE_OF(world, -10000, 1000, 100000, 10000000));
-    number(world, call, ONE_OF(world, 1, 1000, 60000, 3600000));
-    number(world, call, ONE_OF(world, 0, 0, 0, 1, 2));
-    number(world, call, now_ms(world) + ONE_OF(world, -4000000, -3600000, 0, 100000, 10000000));
-}
-
-static void release(struct world *world, struct call *call)
-{
-    begin(call, "tollgate_release", 4);
-    unsigned of = account(world);
-    grant_keys(world, call, of);
-    lessee(world, call, of, INSTANCE + pick(world, IDS));
-    number(world, call, ONE_OF(world, 0, 100, 1000, 1000000, 1000000000));
-    number(world, call, ONE_OF(world, 0, 100, 1000, 1000000));
 }
 
 /* `from` mostly follows the watermark. Returns how many records the post has. */
@@ -236,15 +106,14 @@ static void post_head(struct world *world, struct call *call, unsigned of, const
                       int64_t records)
 {
     char key[64], field[48];
-    unsigned instance = INSTANCE + pick(world, IDS);
+    unsigned instance = INSTANCE + world_pick(world, IDS);
     snprintf(key, sizeof(key), "tg:{iss/a%u}:account", of);
     snprintf(field, sizeof(field), "w:%032x", instance);
     int64_t from =
-        known_of(world, key, field) + 1 + (world_chance(world, 8) ? ONE_OF(world, -1, 1, 5) : 0);
-    lessee(world, call, of, instance);
-    number(world, call, (int64_t)pick(world, 2));
-    number(world, call, from);
-    number(world, call, world_random(world, 200) == 0 ? from - 1 : from + records - 1);
+        world_known(world, key, field) + 1 + (world_chance(world, 8) ? ONE_OF(world, -1, 1, 5) : 0);
+    world_lessee(world, call, of, instance);
+    world_number(world, call, from);
+    world_number(world, call, world_random(world, 200) == 0 ? from - 1 : from + records - 1);
     call_text(call, world_random(world, 200) == 0 ? "wages" : kind);
 }
 
@@ -256,7 +125,7 @@ static int64_t opened_at(struct world *world, unsigned of, unsigned link, const 
     snprintf(field, sizeof(field), "p:%s", file);
     const char *use = store_field(world->store, key, field, NULL);
     const char *last = use == NULL ? NULL : strrchr(use, ' ');
-    long long opened = now_ms(world);
+    long long opened = world_now_ms(world);
     if (last != NULL && world_chance(world, 80))
         (void)sscanf(last, " %16lld", &opened);
     return world_chance(world, 20) ? opened - ONE_OF(world, 1, 1000, 60000, -5, -1000) : opened;
@@ -264,17 +133,18 @@ static int64_t opened_at(struct world *world, unsigned of, unsigned link, const 
 
 static void post_usage(struct world *world, struct call *call)
 {
-    unsigned of = account(world), day = pick(world, 2), link = pick(world, LINKS);
-    unsigned links = world_chance(world, 50) ? 1 + pick(world, 2) : 0;
+    unsigned of = world_account(world), day = world_pick(world, 2), link = world_pick(world, LINKS);
+    unsigned links = world_chance(world, 50) ? 1 + world_pick(world, 2) : 0;
     bool many = of == 0 && day == 0;
-    unsigned files = many ? 1 + pick(world, 40) : 1 + pick(world, world_chance(world, 5) ? 30 : 3);
-    begin(call, "tollgate_post", 3 + 2 * (int)links);
-    account_key(call, of, "account");
-    account_key(call, of, "grants");
-    account_key(call, of, day == 0 ? "usage:d0" : "usage:d1");
+    unsigned files =
+        many ? 1 + world_pick(world, 40) : 1 + world_pick(world, world_chance(world, 5) ? 30 : 3);
+    call_function(call, "tollgate_post", 3 + 2 * (int)links);
+    call_account_key(call, of, "account");
+    call_account_key(call, of, "grants");
+    call_account_key(call, of, day == 0 ? "usage:d0" : "usage:d1");
     for (unsigned i = 0; i < links; i++) {
-        link_key(call, of, (link + i) % LINKS, "");
-        link_key(call, of, (link + i) % LINKS, ":grants");
+        call_link_key(call, of, (link + i) % LINKS, "");
+        call_link_key(call, of, (link + i) % LINKS, ":grants");
     }
     post_head(world, call, of, "usage", 1 + (int64_t)world_random(world, 5));
     for (unsigned i = 0; i < files; i++) {
@@ -285,12 +155,12 @@ static void post_usage(struct world *world, struct call *call)
         if (of % 2 == 1 && call->lengths[call->count - 1] >= 30)
             call_replace(call, call->count - 1, "/short.mp3");
         const char *file = call->words[call->count - 1];
-        number(world, call,
-               world_random(world, 100) == 0
-                   ? 9000000000000000
-                   : ONE_OF(world, 0, 0, 1, 100, 1000, 5000, 1000000, 4000000));
-        number(world, call, (int64_t)world_random(world, 4));
-        unsigned which = links == 0 ? 0 : pick(world, links + 1);
+        world_number(world, call,
+                     world_random(world, 100) == 0
+                         ? 9000000000000000
+                         : ONE_OF(world, 0, 0, 1, 100, 1000, 5000, 1000000, 4000000));
+        world_number(world, call, (int64_t)world_random(world, 4));
+        unsigned which = links == 0 ? 0 : world_pick(world, links + 1);
         if (which == 0 && world_random(world, 100) != 0) {
             call_text(call, "");
             continue;
@@ -302,7 +172,8 @@ static void post_usage(struct world *world, struct call *call)
         int64_t opened = opened_at(world, of, (link + which - 1) % LINKS, file);
         call_format(call, "%u %" PRId64 " %" PRId64 " %" PRId64 " %u", 2 + 2 * which,
                     world_chance(world, 3) ? 0 : opened, opened + ONE_OF(world, 1, 1000, 600000),
-                    now_ms(world) + ONE_OF(world, -4000000, 100000, 10000000), pick(world, 2));
+                    world_now_ms(world) + ONE_OF(world, -4000000, 100000, 10000000),
+                    world_pick(world, 2));
     }
 }
 
@@ -311,26 +182,27 @@ static void post_money(struct world *world, struct call *call)
     static const char *const operations[] = {"open",   "open",   "top_up", "top_up",   "top_up",
                                              "adjust", "adjust", "limit",  "activate", "activate"};
     static const char *const unusual[] = {"pay", "revoke_link", "revoke_before", "suspend"};
-    unsigned of = account(world);
+    unsigned of = world_account(world);
     const char *operation =
-        world_chance(world, 92) ? operations[pick(world, 10)] : unusual[pick(world, 4)];
+        world_chance(world, 92) ? operations[world_pick(world, 10)] : unusual[world_pick(world, 4)];
     bool with_link = strcmp(operation, "revoke_link") == 0 && world_random(world, 5) != 0;
-    begin(call, "tollgate_post", with_link ? 4 : 3);
-    account_key(call, of, "account");
-    account_key(call, of, "grants");
-    account_key(call, of, "transactions");
+    call_function(call, "tollgate_post", with_link ? 4 : 3);
+    call_account_key(call, of, "account");
+    call_account_key(call, of, "grants");
+    call_account_key(call, of, "transactions");
     if (with_link)
-        link_key(call, of, pick(world, LINKS), "");
+        call_link_key(call, of, world_pick(world, LINKS), "");
     post_head(world, call, of, "money", world_random(world, 100) == 0 ? 2 : 1);
     call_text(call, operation);
     if (strcmp(operation, "revoke_link") == 0)
-        number(world, call, now_ms(world) + ONE_OF(world, 1000, 100000, -4000000));
+        world_number(world, call, world_now_ms(world) + ONE_OF(world, 1000, 100000, -4000000));
     else if (strcmp(operation, "revoke_before") == 0)
-        number(world, call, now_ms(world) / 1000 - ONE_OF(world, 50, 5000, 500000, 5000000));
+        world_number(world, call,
+                     world_now_ms(world) / 1000 - ONE_OF(world, 50, 5000, 500000, 5000000));
     else if (strcmp(operation, "adjust") == 0)
-        number(world, call, -ONE_OF(world, 1, 1000, 1000000, 9007199254740991));
+        world_number(world, call, -ONE_OF(world, 1, 1000, 1000000, 9007199254740991));
     else
-        number(world, call, ONE_OF(world, 0, 1000, 1000000, 1000000000, 9007199254740991));
+        world_number(world, call, ONE_OF(world, 0, 1000, 1000000, 1000000000, 9007199254740991));
     call_text(call, strcmp(operation, "open") != 0 ? "-"
                     : world_chance(world, 30)      ? "postpaid"
                                                    : "prepaid");
@@ -338,22 +210,22 @@ static void post_money(struct world *world, struct call *call)
         call_replace(call, call->count - 1, "-");
     if (world_random(world, 200) == 0)
         call_replace(call, call->count - 1, "free");
-    number(world, call, now_ms(world) - ONE_OF(world, 0, 0, 1000, 100000));
+    world_number(world, call, world_now_ms(world) - ONE_OF(world, 0, 0, 1000, 100000));
     if (world_chance(world, 10))
         call_text(call, "");
     else if (world_random(world, 200) == 0)
         call_text(call, "tr ans");
     else
         call_format(call, "t:%" PRIu64, world_random(world, 2000));
-    number(world, call, ONE_OF(world, 0, 0, 0, 1000000, 100000000));
-    number(world, call, ONE_OF(world, 0, 0, 4));
+    world_number(world, call, ONE_OF(world, 0, 0, 0, 1000000, 100000000));
+    world_number(world, call, ONE_OF(world, 0, 0, 4));
     if (strcmp(operation, "limit") == 0 && world_chance(world, 4))
-        call_replace(call, call->count - 1 - (int)pick(world, 2), world_junk(world));
-    number(world, call, world_chance(world, 20) ? 0 : (int64_t)world_random(world, 2000));
+        call_replace(call, call->count - 1 - (int)world_pick(world, 2), world_junk(world));
+    world_number(world, call, world_chance(world, 20) ? 0 : (int64_t)world_random(world, 2000));
     if (world_random(world, 200) == 0)
         call_text(call, world_junk(world));
     else
-        call_format(call, "node-%u", pick(world, 3));
+        call_format(call, "node-%u", world_pick(world, 3));
 }
 
 /* What a node asks before it journals an operation. */
@@ -363,16 +235,17 @@ static void order(struct world *world, struct call *call)
                                              "suspend", "activate", "limit",  "pay"};
     /* Now and then so many that no more are taken. */
     bool storm = world->calls % 10000 > 9000;
-    unsigned of = storm ? 1 : account(world);
-    const char *operation = storm ? "adjust" : operations[pick(world, 9)];
-    begin(call, "tollgate_order", 2);
-    account_key(call, of, "account");
-    account_key(call, of, "transactions");
+    unsigned of = storm ? 1 : world_account(world);
+    const char *operation = storm ? "adjust" : operations[world_pick(world, 9)];
+    call_function(call, "tollgate_order", 2);
+    call_account_key(call, of, "account");
+    call_account_key(call, of, "transactions");
     call_text(call, operation);
-    number(world, call,
-           storm                              ? -1
-           : strcmp(operation, "adjust") == 0 ? -ONE_OF(world, 1, 1000, 1000000, 9007199254740991)
-                                              : ONE_OF(world, 0, 1000, 1000000, 9007199254740991));
+    world_number(world, call,
+                 storm ? -1
+                 : strcmp(operation, "adjust") == 0
+                     ? -ONE_OF(world, 1, 1000, 1000000, 9007199254740991)
+                     : ONE_OF(world, 0, 1000, 1000000, 9007199254740991));
     call_text(call, strcmp(operation, "open") != 0 ? "-"
                     : world_chance(world, 30)      ? "postpaid"
                                                    : "prepaid");
@@ -380,60 +253,60 @@ static void order(struct world *world, struct call *call)
         call_text(call, "tr ans");
     else
         call_format(call, "t:%" PRIu64, world_random(world, 2000));
-    number(world, call, ONE_OF(world, 1, 1, 1, 100));
-    number(world, call, storm ? 0 : ONE_OF(world, 0, 0, 1));
-    number(world, call, storm ? 86400000 : ONE_OF(world, 1, 1000, 60000));
+    world_number(world, call, ONE_OF(world, 1, 1, 1, 100));
+    world_number(world, call, storm ? 0 : ONE_OF(world, 0, 0, 1));
+    world_number(world, call, storm ? 86400000 : ONE_OF(world, 1, 1000, 60000));
 }
 
 static void name(struct world *world, struct call *call)
 {
-    begin(call, "tollgate_name", 1);
-    call_format(call, "tg:node:{node-%u}", pick(world, NODES));
-    id(world, call, 0);
-    id(world, call, INSTANCE);
+    call_function(call, "tollgate_name", 1);
+    call_format(call, "tg:node:{node-%u}", world_pick(world, NODES));
+    world_id(world, call, 0);
+    world_id(world, call, INSTANCE);
 }
 
 static void lease(struct world *world, struct call *call)
 {
     char key[64];
     bool releases = world_chance(world, 30);
-    begin(call, releases ? "tollgate_lease_release" : "tollgate_lease", 1);
-    snprintf(key, sizeof(key), "tg:lease:{%032x}", INSTANCE + pick(world, IDS));
+    call_function(call, releases ? "tollgate_lease_release" : "tollgate_lease", 1);
+    snprintf(key, sizeof(key), "tg:lease:{%032x}", INSTANCE + world_pick(world, IDS));
     call_text(call, key);
-    int64_t last = known_of(world, key, "number");
-    number(world, call, world_chance(world, 70) ? last : last + ONE_OF(world, -1, 1));
+    int64_t last = world_known(world, key, "number");
+    world_number(world, call, world_chance(world, 70) ? last : last + ONE_OF(world, -1, 1));
     if (!releases) {
-        number(world, call, world_chance(world, 90) ? 0 : last + ONE_OF(world, -1, 0, 2));
-        number(world, call, ONE_OF(world, 1, 1000, 10000, 60000));
+        world_number(world, call, world_chance(world, 90) ? 0 : last + ONE_OF(world, -1, 0, 2));
+        world_number(world, call, ONE_OF(world, 1, 1000, 10000, 60000));
     }
-    number(world, call, (int64_t)world->calls / 1000 + (int64_t)world_random(world, 30));
+    world_number(world, call, (int64_t)world->calls / 1000 + (int64_t)world_random(world, 30));
     if (releases)
         return;
     call_text(call, world_random(world, 200) == 0 ? "no boot" : "5f3c0a52-0000");
-    number(world, call, 2049);
-    number(world, call, (int64_t)world_random(world, 3));
-    number(world, call, world_chance(world, 50) ? 0 : known_of(world, key, "until"));
+    world_number(world, call, 2049);
+    world_number(world, call, (int64_t)world_random(world, 3));
+    world_number(world, call, world_chance(world, 50) ? 0 : world_known(world, key, "until"));
 }
 
 static void usage(struct world *world, struct call *call)
 {
-    unsigned of = account(world);
-    begin(call, "tollgate_usage", 1);
-    account_key(call, of, world_chance(world, 50) ? "usage:d0" : "usage:d1");
+    unsigned of = world_account(world);
+    call_function(call, "tollgate_usage", 1);
+    call_account_key(call, of, world_chance(world, 50) ? "usage:d0" : "usage:d1");
     call->unordered = call->words[call->count - 1];
     if (world_random(world, 50) == 0)
         call_text(call, world_junk(world));
     else
         call_text(call, "0");
-    number(world, call, ONE_OF(world, 1, 10, 100, 1000));
+    world_number(world, call, ONE_OF(world, 1, 10, 100, 1000));
 }
 
 /* Another count of keys or arguments than the function takes. */
 static void spoil(struct world *world, struct call *call)
 {
-    switch (pick(world, 4)) {
+    switch (world_pick(world, 4)) {
     case 0:
-        call->count -= 1 + (int)pick(world, 2);
+        call->count -= 1 + (int)world_pick(world, 2);
         break;
     case 1:
         call_text(call, world_junk(world));
@@ -442,27 +315,30 @@ static void spoil(struct world *world, struct call *call)
         call_replace(call, 2, world_chance(world, 50) ? "0" : world_junk(world));
         break;
     default:
-        call_replace(call, 3 + (int)pick(world, (unsigned)call->count - 3), world_junk(world));
+        call_replace(call, 3 + (int)world_pick(world, (unsigned)call->count - 3),
+                     world_junk(world));
         break;
     }
 }
 
 void world_call(struct world *world, struct call *call)
 {
-    unsigned which = pick(world, 100);
+    unsigned which = world_pick(world, 100);
     bool storm = world->calls % 10000 > 9500;
     world->calls++;
     call_begin(call);
     if (storm && which < 50)
         order(world, call);
     else if (which < 32)
-        admit(world, call);
+        world_admit(world, call);
     else if (which < 47)
         post_usage(world, call);
     else if (which < 62)
         post_money(world, call);
+    else if (which < 65)
+        world_tell(world, call);
     else if (which < 67)
-        release(world, call);
+        world_reserved(world, call);
     else if (which < 71)
         order(world, call);
     else if (which < 72)

@@ -28,7 +28,7 @@ static unsigned pick(struct world *world, unsigned below)
 static void field(struct world *world, struct call *call)
 {
     static const char *const fields[] = {
-        "status",    "plan",      "balance",   "reserved", "used",      "revision",
+        "status",    "plan",      "balance",   "recalled", "used",      "revision",
         "conflicts", "rate",      "max_bytes", "opened",   "holds",     "revoked_before",
         "status_at", "limits_at", "revoked",   "bytes",    "instance",  "until",
         "records",   "node-1",    "t:7",       "",         "max_conns", "operations",
@@ -248,7 +248,7 @@ static void write_hash(struct world *world, struct call *call)
 /* A field that a function reads of this key. */
 static void poisonable(struct world *world, const char *key, char *out, size_t size)
 {
-    static const char *const account[] = {"balance",   "reserved",       "used",      "revision",
+    static const char *const account[] = {"balance",   "revoked_until",  "used",      "revision",
                                           "rate",      "max_bytes",      "max_conns", "holds",
                                           "conflicts", "revoked_before", "limits_at", "status_at",
                                           "opened",    "operations"};
@@ -257,7 +257,7 @@ static void poisonable(struct world *world, const char *key, char *out, size_t s
     if (strstr(key, "grants") != NULL)
         snprintf(out, size, "%032x", 16 + number % 3);
     else if (strstr(key, ":link:") != NULL)
-        snprintf(out, size, number < 4 ? "bytes" : number < 8 ? "reserved" : "p:/f%u.mp3", number);
+        snprintf(out, size, number < 6 ? "bytes" : "p:/f%u.mp3", number);
     else if (strstr(key, ":usage:") != NULL)
         snprintf(out, size, number == 0 ? "b:" : number < 6 ? "b:/f%u.mp3" : "r:/f%u.mp3", number);
     else if (strstr(key, "account") == NULL)

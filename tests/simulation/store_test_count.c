@@ -80,7 +80,7 @@ static void array_kind(const struct call *call, const redisReply *reply, char *o
                  : first->integer != 0             ? "refused"
                  : reply->element[3]->integer != 0 ? "posted, prepaid"
                                                    : "posted");
-    else if (is_function(call, "tollgate_lease"))
+    else if (is_function(call, "tollgate_lease") || is_function(call, "tollgate_tell"))
         snprintf(out, size, "%lld", first->integer);
     else if (is_function(call, "tollgate_order"))
         snprintf(out, size, "%s", verdict(first->integer));

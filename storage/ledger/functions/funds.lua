@@ -1,72 +1,122 @@
--- ---- funds: what nodes have reserved of an account's balance, or of a link's max_bytes
--- Each fund has a hash with one field for each instance.
+-- ---- funds: what nodes hold of an account's balance or max_bytes, or of a link's max_bytes
+-- Each fund has a hash with a pool for each instance: "posted lease count ceiling least expires".
+-- All but the last are cumulative for the instance: `posted` bytes have come with its posts,
+-- `ceiling` is how many it may hand to clients, `least` how many it needs for what is under way. What
+-- is reserved is never stored: it is the sum of max(0, ceiling - posted), so that posts and questions
+-- may overtake each other. A ceiling that is not told again is void once `expires` has passed.
+-- `lease` and `count` number the last question: one with a lower number changes nothing.
 
--- The grants of other instances whose validity is long over: their nodes are dead or cut off.
-local function expired_grants(key, own, now)
-    local fields, sum = {}, 0
+local function pool_of(value)
+    local posted, lease, count, ceiling, least, expires =
+        string.match(value, '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
+    local pool = {posted = number_of(posted), lease = number_of(lease), count = number_of(count),
+        ceiling = number_of(ceiling), least = number_of(least), expires = number_of(expires)}
+    if not (pool.posted and pool.lease and pool.count and pool.ceiling and pool.least and pool.expires) then
+        refuse_stored('stored pool is malformed')
+    end
+    return pool
+end
+
+local function pool_text(pool)
+    return text(pool.posted) .. ' ' .. text(pool.lease) .. ' ' .. text(pool.count) .. ' ' .. text(pool.ceiling) ..
+        ' ' .. text(pool.least) .. ' ' .. text(pool.expires)
+end
+
+local function pool_new()
+    return {posted = 0, lease = 0, count = 0, ceiling = 0, least = 0, expires = 0}
+end
+
+local function pool_get(key, instance)
+    local value = redis.call('HGET', key, instance)
+    return value and pool_of(value)
+end
+
+-- The instance's pool, and what the others hold of the fund: the sums of what their ceilings and
+-- their `least` have above what they posted, and how many hold anything.
+local function pools_of(key, instance, now)
+    local own, ceilings, leasts, holders = nil, 0, 0, 0
     local all = redis.call('HGETALL', key)
     for i = 1, #all, 2 do
-        if all[i] ~= own then
-            local grant = grant_of(all[i + 1])
-            if grant.expires < now then
-                fields[#fields + 1] = all[i]
-                sum = sum + grant.reserved
-            end
+        local pool = pool_of(all[i + 1])
+        if all[i] == instance then
+            own = pool
+        elseif pool.expires > now then
+            ceilings = ceilings + math.max(0, pool.ceiling - pool.posted)
+            leasts = leasts + math.max(0, pool.least - pool.posted)
+            holders = holders + (math.max(pool.ceiling, pool.least) > pool.posted and 1 or 0)
         end
     end
-    return fields, sum
+    return own or pool_new(), ceilings, leasts, holders
 end
 
--- Computes what the fund can still give to this instance; writes nothing.
-local function fund_open(fund, instance, lease, need, now)
-    fund.instance = instance
-    fund.dropped = {}
-    local grant = grant_of(redis.call('HGET', fund.key, instance))
-    if grant and grant.lease ~= lease then
-        -- Everything that the process before had delivered was posted before this one began to
-        -- serve.
-        fund.reserved = fund.reserved - grant.reserved
-        grant = nil
-    end
-    fund.grant = grant or {lease = lease, reserved = 0}
-    if fund.total - fund.reserved < need then
-        local sum
-        fund.dropped, sum = expired_grants(fund.key, instance, now)
-        fund.reserved = fund.reserved - sum
-    end
-    fund.reserved = math.max(fund.reserved, fund.grant.reserved)
-    fund.available = fund.total - fund.reserved
+-- Whether a question of this number comes after the last one that the pool has seen.
+local function is_later(pool, lease, count)
+    return lease > pool.lease or lease == pool.lease and count > pool.count
 end
 
-local function fund_check(fund, granted, expires)
-    fund.grant.reserved = bounded(fund.grant.reserved + granted, 'the grant')
-    fund.grant.expires = expires
-    fund.reserved = bounded(fund.reserved + granted, 'reserved')
+-- Takes the figures of a node's pool. Where it is new to the node, which does not know yet what was
+-- posted, the figures count from there.
+local function pool_tell(pool, told, expires)
+    local from = told.is_new and pool.posted or 0
+    pool.lease, pool.count, pool.expires = told.lease, told.count, expires
+    pool.ceiling = bounded(from + told.ceiling, 'the ceiling')
+    pool.least = bounded(from + told.least, 'least')
+    return from
+end
+
+-- Opens a fund of `total` bytes for a question: tells it, and computes how far the ceiling may be
+-- raised. Writes nothing. `bound` is the highest ceiling that the node could ever have, if the others
+-- gave back all that they do not need.
+local function fund_open(fund, instance, told, need, expires, now)
+    local pool, ceilings, leasts, others = pools_of(fund.key, instance, now)
+    fund.pool, fund.instance, fund.holders = pool, instance, 1 + others
+    fund.is_outdated = not is_later(pool, told.lease, told.count)
+    if fund.is_outdated then
+        return
+    end
+    local from = pool_tell(pool, told, expires)
+    local available = fund.total - ceilings - math.max(0, pool.ceiling - pool.posted)
+    local lacks = math.max(0, bounded(from + told.want, 'want') - pool.ceiling)
+    fund.raise = math.max(0, math.min(lacks, available))
+    if fund.raise == lacks then
+        fund.raise = fund.raise + math.max(0, math.min(told.spare, math.floor((available - lacks) / 4)))
+    end
+    fund.bound = math.max(0, pool.posted + fund.total - leasts)
+    fund.needed = pool.least + need
+    fund.is_met = pool.ceiling + fund.raise >= fund.needed
 end
 
 local function fund_write(fund)
-    for _, field in ipairs(fund.dropped) do
-        redis.call('HDEL', fund.key, field)
-    end
-    redis.call('HSET', fund.key, fund.instance, grant_text(fund.grant))
-    redis.call('HSET', fund.totals, 'reserved', text(fund.reserved))
+    redis.call('HSET', fund.key, fund.instance, pool_text(fund.pool))
 end
 
--- Takes up to `bytes` off the instance's grant, of the process with this lease or, unless `own`, of
--- one before it; returns the bytes taken, and the grant. Writes nothing.
-local function lowered(key, instance, lease, own, bytes)
-    local grant = grant_of(redis.call('HGET', key, instance))
-    if not grant or own and grant.lease ~= lease or not own and grant.lease >= lease then
-        return 0, nil
+-- Counts bytes that an instance has posted. Returns the pool's text.
+local function pool_posted(pool, lease, bytes)
+    pool.posted = bounded(pool.posted + bytes, 'posted')
+    if lease > pool.lease then
+        pool.lease, pool.count = lease, 0
     end
-    local taken = math.min(bytes, grant.reserved)
-    grant.reserved = grant.reserved - taken
-    return taken, grant
+    return pool_text(pool)
 end
 
-local function lowered_write(key, instance, totals, taken, grant, reserved)
-    if taken > 0 then
-        redis.call('HSET', key, instance, grant_text(grant))
-        redis.call('HSET', totals, 'reserved', text(math.max(0, reserved - taken)))
+-- Takes TELL_KEYS and TELL: what a node holds of one fund, which raises nothing. Returns {0 told or 1
+-- outdated, posted, ceiling}.
+local function tell(keys, args)
+    arity(keys, args, TELL_KEYS_COUNT, TELL_COUNT, TELL_COUNT)
+    local key, instance = keys[TELL_KEYS.pool], instance_of(args, TELL.instance)
+    local validity = integer(args, TELL.validity_ms, 'validity', 1, 86400000)
+    local told = {lease = integer(args, TELL.lease, 'lease', 1), count = integer(args, TELL.count, 'count', 1),
+        is_new = integer(args, TELL.is_new, 'is_new', 0, 1) == 1,
+        ceiling = integer(args, TELL.ceiling, 'ceiling', 0), least = integer(args, TELL.least, 'least', 0)}
+    local pool = pool_get(key, instance)
+    if not pool and told.ceiling == 0 and told.least == 0 then -- it never held anything
+        return {0, 0, 0}
     end
+    pool = pool or pool_new()
+    if not is_later(pool, told.lease, told.count) then
+        return {1, pool.posted, pool.ceiling}
+    end
+    pool_tell(pool, told, bounded(now_ms() + 2 * validity, 'the expiry'))
+    redis.call('HSET', key, instance, pool_text(pool))
+    return {0, pool.posted, pool.ceiling}
 end

@@ -1,25 +1,26 @@
 #!lua name=tollgate
 
--- What Redis does for the ledger: admission, posting, names and leases. FCALL runs it for
--- workers (admit, judge, release), the poster (post, name, lease, lease_release) and admin calls
--- (order, usage). Redis does not roll back, so each function validates everything, the stored values too,
+-- What Redis does for the ledger: admission, posting, names and leases. FCALL runs it for workers
+-- (admit, judge, tell), the poster (post, name, lease, lease_release) and admin calls (order, usage,
+-- reserved). Redis does not roll back, so each function validates everything, the stored values too,
 -- before its first write.
 --
---   tg:{issuer/account}:account       hash: operations status plan opened status_at balance
---                                     used reserved revision conflicts rate max_bytes max_conns
---                                     limits_at revoked_before holds opening, and of each journal its
---                                     watermark w:INSTANCE and the highest number of a lease
---                                     under which it asked or posted, l:INSTANCE
---   tg:{issuer/account}:grants        hash: instance -> "lease reserved expires_ms"
+--   tg:{issuer/account}:account       hash: operations status plan opened status_at balance used
+--                                     revision conflicts rate max_bytes max_conns limits_at
+--                                     revoked_before revoked_until recalled holds opening, and of
+--                                     each journal its watermark w:INSTANCE and the highest number of
+--                                     a lease under which it asked or posted, l:INSTANCE
+--   tg:{issuer/account}:grants        hash: a pool for each instance, see funds.lua
 --   tg:{issuer/account}:usage:DAY     hash: b:FILE bytes, r:FILE responses
 --   tg:{issuer/account}:transactions  hash: id -> "operation amount plan", and behind it the
 --                                     rank of the one that counts (see transaction_of)
---   tg:{issuer/account}:link:ID       hash: revoked bytes reserved, per path p:PATH (see use_of);
+--   tg:{issuer/account}:link:ID       hash: revoked bytes, per path p:PATH (see use_of);
 --                                     ID is 64 hexadecimal digits; expires some time after the link
---   tg:{issuer/account}:link:ID:grants  hash: instance -> "lease reserved expires_ms"
+--   tg:{issuer/account}:link:ID:grants  hash: as grants, of the link's max_bytes
 --   tg:node:{NAME}                    hash: directory instance
 --   tg:lease:{INSTANCE}               hash: number until records boot device inode
---   tg:revocations                    channel: "issuer/account revision" whenever a revision moves
+--   tg:revocations                    channel: "issuer/account revision" whenever a revision moves, and
+--                                     "issuer/account recall" where nodes are to give back funds
 --
 -- `balance` is the money moved less `used`, until the account is known to be postpaid; then it is
 -- the money only. All changes commute between nodes, so that several journals may be replayed in any

@@ -100,19 +100,3 @@ local function now_ms()
     local time = redis.call('TIME')
     return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
-
-local function grant_of(value)
-    if not value then
-        return nil
-    end
-    local lease, reserved, expires = string.match(value, '^(%d+) (%d+) (%d+)$')
-    local grant = {lease = number_of(lease), reserved = number_of(reserved), expires = number_of(expires)}
-    if not grant.lease or not grant.reserved or not grant.expires then
-        refuse_stored('a stored grant is malformed')
-    end
-    return grant
-end
-
-local function grant_text(grant)
-    return text(grant.lease) .. ' ' .. text(grant.reserved) .. ' ' .. text(grant.expires)
-end

@@ -6,14 +6,13 @@ local function post(keys, args)
         refuse('wrong number of keys or arguments')
     end
     local instance, lease = instance_of(args, POST.instance), integer(args, POST.lease, 'lease', 1)
-    integer(args, POST.own, 'own', 0, 1)
     local from, to = integer(args, POST.from, 'from', 1), integer(args, POST.to, 'to', 1)
     if to < from then
         refuse('to is less than from')
     end
     local f = redis.call('HMGET', keys[POST_KEYS.account], 'w:' .. instance, 'plan', 'status', 'opened', 'balance',
-        'used', 'reserved', 'status_at', 'revision', 'conflicts', 'limits_at', 'revoked_before', 'l:' .. instance,
-        'operations')
+        'used', 'status_at', 'revision', 'conflicts', 'limits_at', 'revoked_before', 'revoked_until',
+        'l:' .. instance, 'operations')
     local known = stored(f[13], 'lease')
     if known > lease then
         return {2, known, 0, 0}
@@ -23,10 +22,10 @@ local function post(keys, args)
         return {1, watermark, 0, 0}
     end
     local account = {plan = f[2], status = f[3], opened = rank_of(f[4], 'opened'), balance = stored(f[5], 'balance'),
-        used = stored(f[6], 'used'), reserved = stored(f[7], 'reserved'),
-        status_at = rank_of(f[8], 'status_at'), revision = stored(f[9], 'revision'),
-        conflicts = stored(f[10], 'conflicts'), limits_at = rank_of(f[11], 'limits_at'),
-        revoked_before = stored(f[12], 'revoked_before'), operations = stored(f[14], 'operations')}
+        used = stored(f[6], 'used'), status_at = rank_of(f[7], 'status_at'), revision = stored(f[8], 'revision'),
+        conflicts = stored(f[9], 'conflicts'), limits_at = rank_of(f[10], 'limits_at'),
+        revoked_before = stored(f[11], 'revoked_before'), revoked_until = stored(f[12], 'revoked_until'),
+        operations = stored(f[14], 'operations')}
     local balance, prepaid = account.balance, false
     if args[POST.kind] == 'usage' then
         balance, prepaid = post_usage(keys, args, account, lease, to)

@@ -36,6 +36,7 @@ local function post_control(keys, args, account, of, rank, set)
         redis.call('HSET', link, 'revoked',
             text(revoked and math.min(stored(revoked, 'revoked'), rank.time) or rank.time))
         keep_until(link, of.amount)
+        set.revoked_until = math.max(account.revoked_until, bounded(of.amount + LINK_KEPT_MS, 'revoked_until'))
     elseif operation == 'revoke_before' then
         set.revoked_before = math.max(account.revoked_before, of.amount)
     elseif operation == 'limit' then

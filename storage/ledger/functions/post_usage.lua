@@ -13,8 +13,8 @@ end
 
 -- Stores what arrived in one use. It reads what earlier calls wrote, for one post may have
 -- several uses of a link. Everything that can be refused was validated before.
-local function deliver(delivered, instance, lease, own)
-    local values = redis.call('HMGET', delivered.key, delivered.field, 'bytes', 'reserved')
+local function deliver(delivered, instance, lease)
+    local values = redis.call('HMGET', delivered.key, delivered.field, 'bytes')
     local use = use_of(values[1]) or {till = 0, acknowledged = 0, opened = {}}
     local arrived = delivered.taken and math.max(1, delivered.bytes) or delivered.bytes
     local last = use.opened[#use.opened] or 0
@@ -41,8 +41,9 @@ local function deliver(delivered, instance, lease, own)
         redis.call('HSET', delivered.key, delivered.field, use_text(use))
     end
     redis.call('HSET', delivered.key, 'bytes', text(math.min(MAX, stored(values[2], 'bytes') + delivered.bytes)))
-    local taken, grant = lowered(delivered.grants, instance, lease, own, delivered.bytes)
-    lowered_write(delivered.grants, instance, delivered.key, taken, grant, stored(values[3], 'reserved'))
+    -- Also where the link has no max_bytes: a replay does not know, and the node's figures go on from here.
+    local pool = pool_get(delivered.grants, instance) or pool_new()
+    redis.call('HSET', delivered.grants, instance, pool_posted(pool, lease, delivered.bytes))
     keep_until(delivered.key, delivered.keep)
     keep_until(delivered.grants, delivered.keep)
 end
@@ -54,7 +55,7 @@ local function post_usage(keys, args, account, lease, to)
     end
     local account_key, entries = keys[POST_KEYS.account], keys[POST_KEYS.entries]
     local grants = keys[POST_KEYS.grants]
-    local instance, own = args[POST.instance], args[POST.own] == '1'
+    local instance = args[POST.instance]
     local fields, added, sum, links = {}, {}, 0, {}
     for behind = POST_COUNT, #args - 1, FILE_COUNT do
         local file, terms = args[behind + FILE.file], args[behind + FILE.terms]
@@ -68,11 +69,10 @@ local function post_usage(keys, args, account, lease, to)
         fields[#fields + 1], added[#added + 1] = 'r:' .. file, responses
         if terms ~= '' then
             local delivered = delivered_of(keys, terms, file, bytes)
-            local known = redis.call('HMGET', delivered.key, delivered.field, 'bytes', 'reserved')
+            local known = redis.call('HMGET', delivered.key, delivered.field, 'bytes')
             use_of(known[1])
             stored(known[2], 'bytes')
-            stored(known[3], 'reserved')
-            grant_of(redis.call('HGET', delivered.grants, instance))
+            pool_get(delivered.grants, instance)
             links[#links + 1] = delivered
         end
     end
@@ -81,11 +81,11 @@ local function post_usage(keys, args, account, lease, to)
         local total = totals[field] or stored(redis.call('HGET', entries, field), field)
         totals[field] = bounded(total + added[i], field)
     end
-    local balance, used, reserved = account.balance, bounded(account.used + sum, 'used'), account.reserved
+    local balance, used = account.balance, bounded(account.used + sum, 'used')
     if account.plan ~= 'postpaid' then
         balance = bounded(balance - sum, 'balance')
     end
-    local taken, grant = lowered(grants, instance, lease, own, sum)
+    local pool = pool_posted(pool_get(grants, instance) or pool_new(), lease, sum)
     -- from here on only writes
     for field, total in pairs(totals) do
         -- A file with responses gets its bytes, too, even 0: usage is listed by its bytes.
@@ -94,9 +94,9 @@ local function post_usage(keys, args, account, lease, to)
         end
     end
     for _, delivered in ipairs(links) do
-        deliver(delivered, instance, lease, own)
+        deliver(delivered, instance, lease)
     end
-    lowered_write(grants, instance, account_key, taken, grant, reserved)
+    redis.call('HSET', grants, instance, pool)
     redis.call('HSET', account_key, 'balance', text(balance), 'used', text(used),
         'w:' .. instance, text(to))
     return balance, account.plan == 'prepaid'

@@ -44,3 +44,10 @@ local function usage(keys, args)
     end
     return out
 end
+
+-- Takes RESERVED_KEYS. Returns what all nodes have reserved of the fund.
+local function reserved(keys, args)
+    arity(keys, args, RESERVED_KEYS_COUNT, 0, 0)
+    local _, ceilings = pools_of(keys[RESERVED_KEYS.pool], '', now_ms())
+    return ceilings
+end

@@ -57,22 +57,25 @@ local function use_admit(use, terms, now)
     return GRANTED, use
 end
 
--- Keeps a link's state until `till`, and an hour longer for clocks that differ.
+-- A link's state is kept an hour longer than it is of use, for clocks that differ.
+local LINK_KEPT_MS = 3600000
+
 local function keep_until(key, till)
     local known = redis.call('PEXPIRETIME', key)
-    if known < till + 3600000 then
-        redis.call('PEXPIREAT', key, text(till + 3600000))
+    if known < till + LINK_KEPT_MS then
+        redis.call('PEXPIREAT', key, text(till + LINK_KEPT_MS))
     end
 end
 
 -- The arguments of TERMS behind those of ADMIT. Returns nil where the link has no terms.
-local function terms_of(args)
+local function terms_of(args, lease)
     if #args == ADMIT_COUNT then
         return nil
     end
     if #args ~= TERMS_COUNT or args[TERMS.path] == '' then
-        refuse('terms: eight expected')
+        refuse('terms: wrong number, or no path')
     end
+    local count = integer(args, TERMS.link_count, 'count', 0)
     return {
         path = args[TERMS.path],
         size = integer(args, TERMS.size, 'size', 1),
@@ -81,27 +84,21 @@ local function terms_of(args)
         till = integer(args, TERMS.till_ms, 'till', 0),
         period = integer(args, TERMS.use_period_ms, 'use_period', 1),
         stage = integer(args, TERMS.stage, 'stage', 0, 2),
-        keep = integer(args, TERMS.keep_ms, 'keep', 0)
+        keep = integer(args, TERMS.keep_ms, 'keep', 0),
+        told = count > 0 and {lease = lease, count = count,
+            is_new = integer(args, TERMS.link_is_new, 'is_new', 0, 1) == 1,
+            ceiling = integer(args, TERMS.link_ceiling, 'ceiling', 0),
+            least = integer(args, TERMS.link_least, 'least', 0), want = integer(args, TERMS.link_want, 'want', 0),
+            spare = integer(args, TERMS.link_spare, 'spare', 0)}
     }
 end
 
--- The funds from which the grant is taken: the account's balance and max_bytes, the link's
--- max_bytes.
-local function funds_of(keys, account, terms, link)
-    local funds = {}
-    local total = account.plan == 'prepaid' and account.balance or nil
-    local admission = INSUFFICIENT
-    if account.max_bytes > 0 and (not total or account.max_bytes - account.used < total) then
-        total, admission = account.max_bytes - account.used, ACCOUNT_BYTES_UP
+-- The fund of a link with max_bytes. `link` has its fields revoked and bytes.
+local function link_fund_of(keys, terms, link)
+    if terms.max_bytes == 0 then
+        return nil
     end
-    if total then
-        funds[1] = {key = keys[GRANT_KEYS.grants], totals = keys[GRANT_KEYS.account], total = total,
-            reserved = account.reserved, admission = admission, bit = OF_ACCOUNT}
-    end
-    if terms and terms.max_bytes > 0 then
-        funds[#funds + 1] = {key = keys[GRANT_KEYS.link_grants], totals = keys[GRANT_KEYS.link],
-            total = terms.max_bytes - stored(link[2], 'bytes'), reserved = stored(link[3], 'reserved'),
-            admission = LINK_BYTES_UP, bit = OF_LINK}
-    end
-    return funds
+    terms.fund = {key = keys[GRANT_KEYS.link_grants], total = terms.max_bytes - stored(link[2], 'bytes'),
+        bounds = BY_LINK_BYTES}
+    return terms.fund
 end

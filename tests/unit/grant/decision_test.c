@@ -8,21 +8,47 @@
 #include "tests/unit/grant/scene_fixture.h"
 
 static struct patience patience;
+static enum shortage shortage;
 
-static void begin(uint64_t spare_bytes)
+static void begin(uint64_t ceiling)
 {
-    begin_granted(spare_bytes);
+    begin_granted(ceiling);
     patience = (struct patience){0};
+    shortage = SHORTAGE_NONE;
 }
 
-static uint64_t in_purse(void)
+static struct pool *account_pool(void)
 {
-    return purse.funds.bytes[LEDGER_FUND_ACCOUNT];
+    return &window->account_group->pool;
 }
 
-static enum decision decide_answered(enum ledger_admission admission)
+static struct pool *link_pool(void)
 {
-    return decision_answered(&grants[0], &demand, admission, &patience, now_ms);
+    return &window->link_group->pool;
+}
+
+/* Another window's response has claimed so much. */
+static void let_others_claim(uint64_t bytes)
+{
+    cr_assert(pool_begin(account_pool(), bytes));
+}
+
+/* The account's funds were asked for, and could become `bound` at most. */
+static struct grants_answer short_answer(enum ledger_bounds bounds, uint64_t bound)
+{
+    return (struct grants_answer){.subjects = SUBJECT_WINDOW | SUBJECT_ACCOUNT,
+                                  .funds = {.bounds = bounds, .bound = bound}};
+}
+
+static enum decision decide(const struct grants_answer *answer)
+{
+    return decision_answered(&demand, answer, &patience, now_ms, &shortage);
+}
+
+static enum decision decide_with_bound(uint64_t bound)
+{
+    const struct grants_answer answer = short_answer(LEDGER_BY_BALANCE, bound);
+    return decide(&answer);
 }
 
 static enum decision decide_retry(void)
@@ -69,10 +95,10 @@ Test(decision, lets_a_response_begin_with_all_that_it_needs)
     begin(700);
     demand.need = 701;
     cr_expect_eq(decision_begin(&grants[0], &demand, now_ms), DECISION_ASK);
-    cr_expect_eq(in_purse(), 0u);
+    cr_expect_eq(claim.bytes, 0u);
     demand.need = 700;
     cr_expect_eq(decision_begin(&grants[0], &demand, now_ms), DECISION_GO);
-    cr_expect_eq(in_purse(), 700u);
+    cr_expect_eq(claim.bytes, 700u);
     end_scene();
 }
 
@@ -97,12 +123,38 @@ Test(decision, lets_a_transfer_send_while_its_grant_speaks_for_it)
     renew = true;
     cr_expect_eq(decision_next(&grants[0], &demand, VALID_END, &renew), DECISION_ASK);
     cr_expect_not(renew, "what has to ask renews nothing");
-    demand.iat = 99;
+    demand.iat = -1;
     cr_expect_eq(decision_next(&grants[0], &demand, now_ms, &renew), DECISION_ASK);
     demand.iat = 100;
     cr_expect_eq(decision_next(&grants[0], &demand, now_ms, &renew), DECISION_GO);
     hear(alice, 7);
     cr_expect_eq(decision_next(&grants[0], &demand, now_ms, &renew), DECISION_ASK);
+    end_scene();
+}
+
+/* Either ceiling may be older than what was confirmed, where it was not asked for with it. */
+Test(decision, has_a_transfer_ask_when_a_ceiling_that_pays_for_it_ends)
+{
+    bool renew = true;
+    begin(700);
+    atomic_store(&account_pool()->valid_until_ms, START + 9000);
+    cr_expect_eq(decision_next(&grants[0], &demand, START + 8999, &renew), DECISION_GO);
+    cr_expect_eq(decision_next(&grants[0], &demand, START + 9000, &renew), DECISION_ASK);
+    cr_expect_eq(decision_next(&grants[0], &demand, START + 4000, &renew), DECISION_GO);
+    cr_expect_not(renew);
+    cr_expect_eq(decision_next(&grants[0], &demand, START + 4001, &renew), DECISION_GO);
+    cr_expect(renew, "half of its validity is over");
+    demand.link_bounds = true;
+    atomic_store(&link_pool()->valid_until_ms, START + 6000);
+    cr_expect_eq(decision_next(&grants[0], &demand, START + 5999, &renew), DECISION_GO);
+    cr_expect_eq(decision_next(&grants[0], &demand, START + 6000, &renew), DECISION_ASK);
+    atomic_store(&link_pool()->valid_until_ms, START + 9500);
+    cr_expect_eq(decision_next(&grants[0], &demand, START + 8999, &renew), DECISION_GO);
+    cr_expect_eq(decision_next(&grants[0], &demand, START + 9000, &renew), DECISION_ASK);
+    demand.link_bounds = false;
+    atomic_store(&account_pool()->ceiling, POOL_UNBOUNDED);
+    cr_expect_eq(decision_next(&grants[0], &demand, VALID_END - 1, &renew), DECISION_GO,
+                 "without a bound there is no ceiling");
     end_scene();
 }
 
@@ -143,126 +195,222 @@ Test(decision, has_a_transfer_wait_for_redis_until_its_validity_ends)
 
 /* ---- answered ---- */
 
-Test(decision, lets_what_was_granted_go_unless_others_have_taken_it)
+Test(decision, lets_what_was_granted_go_and_judges_each_by_its_own_need)
 {
-    begin(600);
-    cr_expect_eq(decide_answered(LEDGER_GRANTED), DECISION_ASK);
-    cr_expect_eq(in_purse(), 0u);
+    begin(1000);
+    let_others_claim(400);
+    cr_expect_eq(decide_with_bound(1000), DECISION_REFUSE, "700 are needed, and 600 are there");
+    cr_expect_eq(claim.bytes, 0u);
+    demand.need = 600;
+    cr_expect_eq(decide_with_bound(1000), DECISION_GO,
+                 "whatever others wanted in the same question");
+    cr_expect_eq(claim.bytes, 600u);
+    cr_expect_eq(shortage, SHORTAGE_NONE);
     demand.is_under_way = true;
-    cr_expect_eq(decide_answered(LEDGER_GRANTED), DECISION_GO, "a transfer takes what there is");
-    cr_expect_eq(in_purse(), 600u);
-    purse.funds = (struct funds){0};
-    cr_expect_eq(decide_answered(LEDGER_GRANTED), DECISION_ASK);
-    demand.is_under_way = false;
-    grant_spare(700);
-    cr_expect_eq(decide_answered(LEDGER_GRANTED), DECISION_GO);
-    cr_expect_eq(in_purse(), 700u);
+    cr_expect_eq(decide_with_bound(0), DECISION_GO, "a transfer pays with what it has claimed");
     end_scene();
 }
 
-Test(decision, lets_an_inquiry_go_that_was_granted_and_takes_nothing)
+Test(decision, has_a_response_ask_for_funds_that_others_took_before_it)
 {
-    begin(700);
-    demand.takes_nothing = true;
-    cr_expect_eq(decide_answered(LEDGER_GRANTED), DECISION_GO);
-    cr_expect_eq(in_purse(), 0u);
-    demand.need = 701;
-    cr_expect_eq(decide_answered(LEDGER_GRANTED), DECISION_GO);
-    cr_expect_eq(spare(window, LEDGER_FUND_ACCOUNT), 700u);
+    begin(1000);
+    let_others_claim(400);
+    const struct grants_answer about_the_link = {.subjects = SUBJECT_WINDOW};
+    cr_expect_eq(decide(&about_the_link), DECISION_ASK);
+    cr_expect_eq(shortage, SHORTAGE_NONE);
+    demand.need = 600;
+    now_ms = VALID_END;
+    cr_expect_eq(decide_with_bound(1000), DECISION_ASK, "the validity is over already");
     end_scene();
 }
 
-Test(decision, refuses_what_redis_refuses_whatever_the_window_has)
+Test(decision, refuses_what_redis_refuses_whatever_the_account_has)
 {
     static const enum ledger_admission refusals[] = {
         LEDGER_UNKNOWN, LEDGER_SUSPENDED, LEDGER_REVOKED, LEDGER_USED_UP, LEDGER_NOT_BEGUN};
     begin(700);
-    atomic_store(&window->paying, 1);
     for (unsigned i = 0; i < 2 * sizeof(refusals) / sizeof(refusals[0]); i++) {
+        const struct grants_answer answer = {.admission = refusals[i / 2],
+                                             .subjects = SUBJECT_WINDOW | SUBJECT_ACCOUNT};
         demand.is_under_way = i % 2 == 1;
-        cr_expect_eq(decide_answered(refusals[i / 2]), DECISION_REFUSE, "%d", refusals[i / 2]);
+        shortage = SHORTAGE_BALANCE;
+        cr_expect_eq(decide(&answer), DECISION_REFUSE, "%d", answer.admission);
+        cr_expect_eq(shortage, SHORTAGE_NONE);
     }
-    cr_expect_eq(in_purse(), 0u);
+    cr_expect_eq(claim.bytes, 0u);
     cr_expect_eq(patience.short_until_ms, 0u);
-    atomic_store(&window->paying, 0);
     end_scene();
 }
 
 /* ---- short of funds ---- */
 
-Test(decision, asks_again_where_other_windows_gave_the_fund_back_that_is_short)
+Test(decision, refuses_at_once_what_the_account_cannot_pay_beside_other_windows)
 {
-    begin(0);
-    struct window *same_link = open_window(alice, 1, other_file),
-                  *other_link = open_window(alice, 2, file);
-    demand.link_bounds = true;
-    window_fund(windows, other_link, ACCOUNT | LINK, 500, NULL, 0);
-    cr_expect_eq(decide_answered(LEDGER_LINK_BYTES_UP), DECISION_REFUSE, "its link has no fund");
-    cr_expect_eq(sent_count, 0u);
-    cr_expect_eq(decide_answered(LEDGER_INSUFFICIENT), DECISION_ASK);
-    cr_assert_eq(sent_count, 1u);
-    expect_sent(0, "tollgate_release", 500, 500);
-    cr_expect_eq(decide_answered(LEDGER_INSUFFICIENT), DECISION_REFUSE, "no more is left");
-    window_fund(windows, other_link, ACCOUNT, 300, NULL, 0);
-    cr_expect_eq(decide_answered(LEDGER_ACCOUNT_BYTES_UP), DECISION_ASK);
-    expect_sent(1, "tollgate_release", 300, 0);
-    window_fund(windows, same_link, LINK, 200, NULL, 0);
-    cr_expect_eq(decide_answered(LEDGER_ACCOUNT_BYTES_UP), DECISION_REFUSE);
-    cr_expect_eq(decide_answered(LEDGER_LINK_BYTES_UP), DECISION_ASK);
-    expect_sent(2, "tollgate_release", 0, 200);
-    cr_expect_eq(sent_count, 3u);
-    window_drop(&same_link, now_ms);
-    window_drop(&other_link, now_ms);
+    static const struct {
+        enum ledger_bounds bounds;
+        enum shortage shortage;
+    } rows[] = {{LEDGER_BY_BALANCE, SHORTAGE_BALANCE},
+                {LEDGER_BY_ACCOUNT_BYTES, SHORTAGE_ACCOUNT_BYTES},
+                {LEDGER_BY_LINK_BYTES, SHORTAGE_LINK_BYTES}};
+    begin(1000);
+    let_others_claim(400);
+    for (unsigned i = 0; i < 3; i++) {
+        const struct grants_answer answer = short_answer(rows[i].bounds, 1099);
+        cr_expect_eq(decide(&answer), DECISION_REFUSE);
+        cr_expect_eq(shortage, rows[i].shortage, "row %u", i);
+    }
+    cr_expect_eq(patience.short_until_ms, 0u, "it does not wait");
+    cr_expect_eq(claim.bytes, 0u);
     end_scene();
 }
 
-Test(decision, lets_a_transfer_that_is_short_go_on_with_its_windows_own_funds)
+/* A player that seeks asks again before it has closed the old connection. */
+Test(decision, refuses_after_its_patience_what_only_its_own_window_stands_in_the_way_of)
 {
-    begin(400);
-    demand.is_under_way = true;
-    cr_expect_eq(decide_answered(LEDGER_INSUFFICIENT), DECISION_GO);
-    cr_expect_eq(in_purse(), 400u);
-    purse.funds = (struct funds){0};
-    atomic_store(&window->paying, 1);
-    cr_expect_eq(decide_answered(LEDGER_INSUFFICIENT), DECISION_REFUSE, "it is told at once");
-    cr_expect_eq(patience.short_until_ms, 0u);
-    cr_expect_eq(patience.short_retry_ms, 0u);
-    atomic_store(&window->paying, 0);
-    end_scene();
-}
-
-Test(decision, has_a_new_response_that_is_short_wait_for_others_that_pay)
-{
-    begin(0);
-    cr_expect_eq(decide_answered(LEDGER_INSUFFICIENT), DECISION_REFUSE, "nobody pays");
-    cr_expect_eq(patience.short_until_ms, 0u);
-    atomic_store(&window->paying, 1);
-    purse.funds.bytes[LEDGER_FUND_ACCOUNT] = 50;
-    cr_expect_eq(decide_answered(LEDGER_INSUFFICIENT), DECISION_WAIT);
+    begin(1000);
+    let_others_claim(400); /* of this window, in fact: it has promised them */
+    window_use_promise(window->use, 100);
+    cr_expect_eq(decide_with_bound(1000), DECISION_WAIT, "100 of them are in the way");
+    cr_expect_eq(shortage, SHORTAGE_BALANCE);
     cr_expect_eq(patience.short_until_ms, (uint64_t)START + PATIENCE_SHORT_MS);
     cr_expect_eq(patience.short_retry_ms, (uint64_t)START + PATIENCE_RETRY_MS);
-    cr_expect_eq(in_purse(), 0u, "others may have it while it waits");
-    cr_expect_eq(spare(window, LEDGER_FUND_ACCOUNT), 50u);
+    cr_expect_eq(decide_with_bound(999), DECISION_REFUSE, "without them it were short still");
     now_ms = START + PATIENCE_SHORT_MS - 1;
-    cr_expect_eq(decide_answered(LEDGER_LINK_BYTES_UP), DECISION_WAIT);
+    cr_expect_eq(decide_with_bound(1000), DECISION_WAIT);
     cr_expect_eq(patience.short_until_ms, (uint64_t)START + PATIENCE_SHORT_MS);
     cr_expect_eq(patience.short_retry_ms, now_ms + PATIENCE_RETRY_MS);
-    now_ms = START + PATIENCE_SHORT_MS;
-    cr_expect_eq(decide_answered(LEDGER_ACCOUNT_BYTES_UP), DECISION_REFUSE);
-    atomic_store(&window->paying, 0);
+    now_ms += 1;
+    cr_expect_eq(decide_with_bound(1000), DECISION_REFUSE);
+    cr_expect_eq(shortage, SHORTAGE_BALANCE);
+    window_use_promise_end(window->use, 100);
+    end_scene();
+}
+
+Test(decision, refuses_after_its_patience_what_other_nodes_have_not_given_back)
+{
+    begin(1000);
+    let_others_claim(400);
+    cr_expect_eq(decide_with_bound(1100), DECISION_WAIT, "the account could pay");
+    cr_expect_eq(shortage, SHORTAGE_ELSEWHERE);
+    now_ms = START + PATIENCE_SHORT_MS - 1;
+    cr_expect_eq(decide_with_bound(1100), DECISION_WAIT);
+    now_ms += 1;
+    cr_expect_eq(decide_with_bound(1100), DECISION_REFUSE);
+    cr_expect_eq(shortage, SHORTAGE_ELSEWHERE, "503: 402 means that it cannot pay");
+    now_ms += 1;
+    cr_expect_eq(decide_with_bound(1099), DECISION_REFUSE);
+    cr_expect_eq(shortage, SHORTAGE_BALANCE);
+    end_scene();
+}
+
+/* Funds that were given up elsewhere: the answer to the second question grants them. */
+Test(decision, lets_go_what_other_nodes_gave_back_in_time)
+{
+    begin(500);
+    patience_begin(&patience, now_ms, 500);
+    cr_expect_eq(decide_with_bound(1000), DECISION_WAIT);
+    now_ms = START + PATIENCE_RETRY_MS;
+    cr_expect_eq(decide_retry(), DECISION_ASK);
+    grant_ceiling(700);
+    cr_expect_eq(decide_with_bound(700), DECISION_GO);
+    cr_expect_eq(claim.bytes, 700u);
+    end_scene();
+}
+
+Test(decision, cuts_a_transfer_that_is_short_at_once)
+{
+    begin(700);
+    cr_assert_eq(decision_begin(&grants[0], &demand, now_ms), DECISION_GO);
+    cr_assert_eq(claim_pay(&claim, window, 700), 700u);
+    demand.is_under_way = true;
+    window_use_promise(window->use, 700);
+    cr_expect_eq(decide_with_bound(699), DECISION_REFUSE, "its own bytes do not count");
+    cr_expect_eq(shortage, SHORTAGE_BALANCE);
+    cr_expect_eq(patience.short_until_ms, 0u);
+    cr_expect_eq(decide_with_bound(700), DECISION_WAIT);
+    cr_expect_eq(shortage, SHORTAGE_ELSEWHERE);
+    window_use_promise_end(window->use, 700);
+    end_scene();
+}
+
+Test(decision, of_two_funds_that_lack_something_goes_by_the_one_that_cannot_pay)
+{
+    struct grants_answer answer = {
+        .subjects = SUBJECT_WINDOW | SUBJECT_ACCOUNT | SUBJECT_LINK,
+        .funds = {.bounds = LEDGER_BY_BALANCE, .bound = 700},
+        .link_funds = {.bounds = LEDGER_BY_LINK_BYTES, .bound = 699},
+    };
+    begin(0);
+    demand.link_bounds = true;
+    cr_expect_eq(decide(&answer), DECISION_REFUSE);
+    cr_expect_eq(shortage, SHORTAGE_LINK_BYTES);
+    answer.link_funds.bound = 700;
+    cr_expect_eq(decide(&answer), DECISION_WAIT);
+    cr_expect_eq(shortage, SHORTAGE_ELSEWHERE);
+    answer.funds.bound = 699;
+    cr_expect_eq(decide(&answer), DECISION_REFUSE);
+    cr_expect_eq(shortage, SHORTAGE_BALANCE);
+    answer.link_funds.bound = 0;
+    cr_expect_eq(decide(&answer), DECISION_REFUSE);
+    cr_expect_eq(shortage, SHORTAGE_BALANCE, "the account's comes first");
+    atomic_store(&account_pool()->ceiling, 700);
+    cr_expect_eq(decide(&answer), DECISION_REFUSE);
+    cr_expect_eq(shortage, SHORTAGE_LINK_BYTES, "the account covers it");
+    answer.subjects = SUBJECT_WINDOW | SUBJECT_ACCOUNT;
+    cr_expect_eq(decide(&answer), DECISION_ASK, "the link's funds were not asked for");
+    end_scene();
+}
+
+Test(decision, counts_no_fund_of_a_link_without_max_bytes)
+{
+    const struct grants_answer answer = {
+        .subjects = SUBJECT_WINDOW | SUBJECT_ACCOUNT | SUBJECT_LINK,
+        .funds = {.bounds = LEDGER_BY_BALANCE, .bound = 700},
+        .link_funds = {.bounds = LEDGER_BY_LINK_BYTES},
+    };
+    begin(0);
+    cr_expect_eq(decide(&answer), DECISION_WAIT);
+    end_scene();
+}
+
+/* ---- inquiries ---- */
+
+Test(decision, judges_an_inquiry_by_what_a_response_would_meet_and_takes_nothing)
+{
+    struct grants_answer answer = {
+        .subjects = SUBJECT_WINDOW,
+        .funds = {.bounds = LEDGER_BY_BALANCE, .bound = 700},
+        .link_funds = {.bounds = LEDGER_BY_LINK_BYTES, .bound = 700},
+    };
+    begin(100);
+    demand.takes_nothing = demand.link_bounds = true;
+    cr_expect_eq(decide(&answer), DECISION_GO, "others hold it idle");
+    cr_expect_eq(shortage, SHORTAGE_NONE);
+    answer.link_funds.bound = 699;
+    cr_expect_eq(decide(&answer), DECISION_REFUSE);
+    cr_expect_eq(shortage, SHORTAGE_LINK_BYTES);
+    answer.funds.bound = 699;
+    cr_expect_eq(decide(&answer), DECISION_REFUSE);
+    cr_expect_eq(shortage, SHORTAGE_BALANCE);
+    demand.link_bounds = false;
+    answer.funds.bound = 700;
+    cr_expect_eq(decide(&answer), DECISION_GO, "the link has no bound");
+    cr_expect_eq(claim.bytes, 0u);
+    cr_expect_eq(unclaimed(), 100u);
+    cr_expect_eq(patience.short_until_ms, 0u);
     end_scene();
 }
 
 /* ---- again ---- */
 
-Test(decision, lets_a_parked_response_go_once_its_window_has_the_funds_however_late)
+Test(decision, lets_a_parked_response_go_once_its_account_has_the_funds_however_late)
 {
     begin(0);
     patience.short_retry_ms = now_ms + 1;
     cr_expect_eq(decide_retry(), DECISION_REFUSE, "it is overdue");
-    window_fund(windows, window, ACCOUNT, 700, NULL, 0);
+    atomic_store(&account_pool()->ceiling, 700);
     cr_expect_eq(decide_retry(), DECISION_GO);
-    cr_expect_eq(in_purse(), 700u);
+    cr_expect_eq(claim.bytes, 700u);
     end_scene();
 }
 
@@ -276,9 +424,6 @@ Test(decision, refuses_a_new_response_that_has_waited_its_time_for_others)
     cr_expect_eq(decide_retry(), DECISION_REFUSE);
     demand.is_under_way = true;
     cr_expect_eq(decide_retry(), DECISION_ASK, "a transfer has no such time");
-    demand.is_under_way = false;
-    patience.short_until_ms = START + 1;
-    cr_expect_eq(decide_retry(), DECISION_ASK, "one that is short has a time of its own");
     end_scene();
 }
 
@@ -286,8 +431,7 @@ Test(decision, does_not_ask_for_a_response_that_is_short_before_the_next_tick)
 {
     begin(0);
     patience_begin(&patience, now_ms, 500);
-    atomic_store(&window->paying, 1);
-    cr_expect_eq(decide_answered(LEDGER_INSUFFICIENT), DECISION_WAIT);
+    cr_expect_eq(decide_with_bound(700), DECISION_WAIT);
     now_ms = START + PATIENCE_RETRY_MS - 1;
     cr_expect_eq(decide_retry(), DECISION_WAIT);
     is_up = false;
@@ -298,7 +442,6 @@ Test(decision, does_not_ask_for_a_response_that_is_short_before_the_next_tick)
     cr_expect_eq(decide_retry(), DECISION_ASK);
     patience_end(&patience);
     cr_expect(patience.short_until_ms == 0 && patience.short_retry_ms == 0);
-    atomic_store(&window->paying, 0);
     end_scene();
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * When a response begins without a question, on a grant that its window has. A Redis that the test
- * plays confirms the subscription, so that the push connection is up.
+ * When a response begins, or goes on, without a question, on a grant that its account has. A Redis
+ * that the test plays confirms the subscription, so that the push connection is up.
  */
 #include "tests/unit/grant/scene_fixture.h"
 
@@ -12,11 +12,12 @@ static void setup(void)
 
 TestSuite(demand, .init = setup, .fini = end_scene, .timeout = 30);
 
+/* Whether it begins; what it has claimed is given back. */
 static bool begins(void)
 {
-    bool filled = demand_fill_unasked(ledger, &demand, now_ms);
-    purse_return(&purse, windows, window);
-    return filled;
+    bool claimed = demand_claim_unasked(ledger, &demand, now_ms);
+    claim_end(&claim, window);
+    return claimed;
 }
 
 Test(demand, begins_unasked_only_while_revocations_are_heard)
@@ -26,6 +27,17 @@ Test(demand, begins_unasked_only_while_revocations_are_heard)
     cr_expect_not(begins(), "the push connection is silent");
     demand.is_under_way = true;
     cr_expect(begins(), "what is under way goes on");
+}
+
+Test(demand, begins_unasked_only_while_what_redis_confirmed_holds)
+{
+    demand.iat = -1;
+    cr_expect_not(begins(), "it is older than what is revoked");
+    demand.iat = 100;
+    hear(alice, 7);
+    cr_expect_not(begins());
+    demand.is_under_way = true;
+    cr_expect_not(begins());
 }
 
 Test(demand, with_terms_begins_unasked_in_an_open_use_alone)
@@ -52,11 +64,55 @@ Test(demand, with_terms_begins_unasked_until_three_times_the_file_has_arrived)
     cr_expect(begins(), "Redis has opened another use");
 }
 
-Test(demand, of_a_transfer_needs_at_least_one_byte)
+Test(demand, of_a_new_response_claims_all_that_it_needs_or_nothing)
 {
+    demand.need = 5001;
+    cr_expect_not(demand_claim(&demand, now_ms));
+    cr_expect_eq(claim.bytes, 0u);
+    demand.need = 5000;
+    cr_expect(demand_claim(&demand, now_ms));
+    cr_expect_eq(claim.bytes, 5000u);
+    cr_expect_eq(unclaimed(), 0u);
+}
+
+Test(demand, of_a_transfer_claims_nothing_more_and_needs_a_byte_to_pay_with)
+{
+    cr_assert(demand_claim(&demand, now_ms));
     demand.is_under_way = true;
-    cr_assert_eq(window_take(window, ACCOUNT, 4999, true, &(struct funds){0}), 4999u);
-    cr_expect(begins());
-    cr_assert_eq(window_take(window, ACCOUNT, 1, true, &(struct funds){0}), 1u);
-    cr_expect_not(begins(), "nothing is left to go on with");
+    demand.need = 6000;
+    cr_expect(demand_claim(&demand, now_ms));
+    cr_expect_eq(claim.bytes, 700u);
+    atomic_store(&window->account_group->pool.ceiling, 1);
+    cr_expect(demand_claim(&demand, now_ms));
+    cr_assert_eq(claim_pay(&claim, window, 700), 1u);
+    cr_expect_not(demand_claim(&demand, now_ms), "nothing is left to go on with");
+}
+
+Test(demand, is_paid_by_a_ceiling_only_until_its_validity_ends)
+{
+    cr_expect(demand_claim(&demand, VALID_END - 1));
+    claim_end(&claim, window);
+    cr_expect_not(demand_claim(&demand, VALID_END));
+    demand.is_under_way = true;
+    cr_expect_not(demand_claim(&demand, VALID_END));
+    atomic_store(&window->account_group->pool.ceiling, POOL_UNBOUNDED);
+    cr_expect(demand_claim(&demand, VALID_END), "an account without a bound has no ceiling");
+}
+
+Test(demand, of_a_link_with_max_bytes_is_paid_by_the_links_pool_too)
+{
+    struct pool *link = &window->link_group->pool;
+    cr_expect(demand_claim(&demand, now_ms), "it has no max_bytes");
+    claim_end(&claim, window);
+    demand.link_bounds = true;
+    cr_expect_not(demand_claim(&demand, now_ms));
+    atomic_store(&link->ceiling, 700);
+    cr_expect_not(demand_claim(&demand, now_ms), "its ceiling has no validity");
+    atomic_store(&link->valid_until_ms, now_ms + 1);
+    cr_expect(demand_claim(&demand, now_ms));
+    cr_expect_eq(atomic_load(&link->least), 700u);
+    claim_end(&claim, window);
+    demand.need = 701;
+    cr_expect_not(demand_claim(&demand, now_ms));
+    cr_expect_eq(unclaimed(), 5000u);
 }

@@ -29,12 +29,25 @@ static const struct ledger_clock test_clock = {.monotonic_ms = read_clock};
 
 /* ---- Redis ---- */
 
-/* A command that was sent: its function, its first two numbers behind node and epoch, and the words
- * behind those. */
+/* Where the words of a command stand. */
+#define AT(name, ...) AT_##name,
+enum {
+    AT_LAST_KEY =
+        2 + LEDGER_COUNT(LEDGER_GRANT_KEYS), /* FCALL, the function, how many keys, the keys */
+    LEDGER_ADMIT_ARGUMENTS(AT) LEDGER_TERMS_ARGUMENTS(AT) AT_END
+};
+#undef AT
+#define AT_TELL(name, ...) AT_TELL_##name,
+enum {
+    AT_TELL_LAST_KEY = 2 + LEDGER_COUNT(LEDGER_TELL_KEYS),
+    LEDGER_TELL_ARGUMENTS(AT_TELL) AT_TELL_END
+};
+#undef AT_TELL
+
+/* A command that was sent. */
 struct sent {
-    char function[32];
-    uint64_t numbers[2];
-    char rest[200];
+    char words[AT_END][160];
+    int count;
     ledger_redis_done *done;
     ledger_redis_late *late;
     void *context;
@@ -54,44 +67,85 @@ static inline bool is_ready(const void *self)
 static inline int keep(void *self, int count, const char *const words[], const size_t lengths[],
                        ledger_redis_done *done, ledger_redis_late *late, void *context)
 {
-    size_t used = 0;
     (void)self;
-    if (contested != NULL)
-        cr_assert_not(window_ask(windows, contested, 1));
+    if (contested != NULL) {
+        const struct window_need nothing = {0};
+        struct window_question other;
+        uint64_t round = 0;
+        cr_assert_not(
+            window_ask(windows, contested, SUBJECT_WINDOW, 1, &nothing, &round, now_ms, &other));
+    }
     if (!is_up || refuses)
         return -ENOTCONN;
     cr_assert_lt(sent_count, 32u);
-    cr_assert_geq(count, 11);
+    cr_assert_leq(count, AT_END);
     struct sent *kept = &sent[sent_count++];
-    *kept = (struct sent){.numbers = {strtoull(words[9], NULL, 10), strtoull(words[10], NULL, 10)},
-                          .done = done,
-                          .late = late,
-                          .context = context};
-    snprintf(kept->function, sizeof(kept->function), "%s", words[1]);
-    for (int i = 11; i < count && used < sizeof(kept->rest); i++)
-        used += (size_t)snprintf(kept->rest + used, sizeof(kept->rest) - used, "%s%.*s",
-                                 i > 11 ? " " : "", (int)lengths[i], words[i]);
+    *kept = (struct sent){.count = count, .done = done, .late = late, .context = context};
+    for (int i = 0; i < count; i++)
+        snprintf(kept->words[i], sizeof(kept->words[i]), "%.*s", (int)lengths[i], words[i]);
     return 0;
 }
 
 static const struct ledger_redis test_redis = {.is_ready = is_ready, .send = keep};
 
-/* Answers the command that was sent as the `number`th, from 0. */
-static inline void answer(unsigned number, const struct ledger_grant *grant)
+static inline uint64_t word(unsigned number, int at)
 {
-    const uint64_t values[10] = {
-        grant->admission, grant->granted,   grant->funds,   grant->revision,     grant->rate,
-        grant->max_conns, grant->opened_ms, grant->till_ms, grant->acknowledged, grant->left_ms};
-    redisReply integers[10], *elements[10];
-    for (unsigned i = 0; i < 10; i++) {
+    cr_assert_lt(number, sent_count);
+    cr_assert_lt(at, sent[number].count);
+    return strtoull(sent[number].words[at], NULL, 10);
+}
+
+static inline void reply_numbers(unsigned number, const uint64_t *values, size_t count)
+{
+    redisReply integers[19], *elements[19];
+    for (size_t i = 0; i < count; i++) {
         integers[i] = (redisReply){.type = REDIS_REPLY_INTEGER, .integer = (long long)values[i]};
         elements[i] = &integers[i];
     }
-    const redisReply reply = {.type = REDIS_REPLY_ARRAY, .elements = 10, .element = elements};
+    const redisReply reply = {.type = REDIS_REPLY_ARRAY, .elements = count, .element = elements};
     cr_assert_lt(number, sent_count);
     cr_assert_not_null(sent[number].done);
     sent[number].done(sent[number].context, &reply);
     sent[number].done = NULL;
+}
+
+/* Answers the question that was sent as the `number`th, from 0. No sharers are one. */
+static inline void answer(unsigned number, const struct ledger_grant *grant)
+{
+    const struct ledger_credit *funds = &grant->funds, *link = &grant->link_funds;
+    const uint64_t values[19] = {grant->admission,
+                                 grant->revision,
+                                 grant->rate,
+                                 grant->max_conns,
+                                 grant->sharers > 0 ? grant->sharers : 1,
+                                 (uint64_t)grant->revoked_before,
+                                 grant->revoked_left_ms,
+                                 funds->bounds,
+                                 funds->posted,
+                                 funds->ceiling,
+                                 funds->bound,
+                                 grant->opened_ms,
+                                 grant->till_ms,
+                                 grant->acknowledged,
+                                 grant->left_ms,
+                                 link->bounds,
+                                 link->posted,
+                                 link->ceiling,
+                                 link->bound};
+    reply_numbers(number, values, 19);
+}
+
+/* Answers what was told of a pool. */
+static inline void answer_tell(unsigned number, uint64_t posted, uint64_t ceiling)
+{
+    reply_numbers(number, (const uint64_t[]){0, posted, ceiling}, 3);
+}
+
+/* A prepaid account's credit, of which nothing is posted. */
+static inline struct ledger_grant balance(uint64_t ceiling, uint64_t bound)
+{
+    return (struct ledger_grant){
+        .funds = {.bounds = LEDGER_BY_BALANCE, .ceiling = ceiling, .bound = bound}};
 }
 
 /* The connection is lost before the answer. */
@@ -115,17 +169,6 @@ static struct grants_answer told;
 static struct grants_asker told_asker;
 static unsigned told_count;
 static uint64_t woken;
-/* The one response that waits: its demand, as long as `waits`. */
-static struct demand waiting;
-static bool waits;
-
-static inline bool find(void *self, const struct grants_asker *asker, struct demand *out)
-{
-    (void)self, (void)asker;
-    *out = waiting;
-    return waits;
-}
-
 static inline void note(void *self, const struct grants_asker *asker,
                         const struct grants_answer *said)
 {
@@ -148,7 +191,7 @@ static inline void start_asking_in(const struct ledger_outside *outside)
     sent_count = told_count = 0;
     woken = 0;
     is_up = true;
-    refuses = waits = false;
+    refuses = false;
     contested = NULL;
     for (unsigned i = 0; i < 2; i++) {
         grants[i] = (struct grants){
@@ -156,7 +199,7 @@ static inline void start_asking_in(const struct ledger_outside *outside)
             .ledger = ledger,
             .redis = &test_redis,
             .clock = &test_clock,
-            .worker = {.find = find, .answered = note, .wake = wake},
+            .worker = {.answered = note, .wake = wake},
             .settings = {.validity_ms = VALIDITY,
                          .slice_bytes = SLICE,
                          .use_period_ms = 1000,
@@ -171,22 +214,23 @@ static inline void start_asking(void)
     start_asking_in(NULL);
 }
 
-static inline struct demand demand_for(struct window *window, struct purse *purse, uint64_t need)
+static inline struct demand demand_for(struct window *window, struct claim *claim, uint64_t need)
 {
     return (struct demand){
-        .window = window, .purse = purse, .need = need, .size = SIZE, .iat = 100};
+        .window = window, .claim = claim, .need = need, .size = SIZE, .iat = 100};
 }
 
-/* Asks for the demand, which waits for the answer from then on, as worker 0. */
+static const struct question_terms test_terms = {.till_ms = 100000, .stage = LEDGER_BEGINNING};
+
+static inline int ask_by(unsigned worker, const struct demand *demand, struct grants_asker *asker)
+{
+    return question_ask(&grants[worker], demand, &test_terms, asker);
+}
+
+/* Asks for the demand as worker 0. */
 static inline int ask(const struct demand *demand, struct grants_asker *asker)
 {
-    static const struct question_terms terms = {.till_ms = 100000, .stage = LEDGER_BEGINNING};
-    int status = question_ask(&grants[0], demand, &terms, asker);
-    if (status == 0) {
-        waiting = *demand;
-        waits = true;
-    }
-    return status;
+    return ask_by(0, demand, asker);
 }
 
 /* A revocation in the account is heard, with which its revision becomes this one. */
@@ -201,25 +245,22 @@ static inline bool covers(const struct window *window, int64_t iat)
     return coverage_holds(ledger, window, iat, now_ms);
 }
 
-/* How many bytes the window has that no response has taken. */
-static inline uint64_t spare(struct window *window, enum ledger_fund fund)
+/* Of the question that was sent as the `number`th: what it says of the account's pool. */
+static inline void expect_funds(unsigned number, uint64_t ceiling, uint64_t least, uint64_t want,
+                                uint64_t spare)
 {
-    struct purse purse = {0};
-    (void)window_take(window, LEDGER_FUND_BIT(fund), UINT64_MAX, false, &purse.funds);
-    uint64_t bytes = purse.funds.bytes[fund];
-    purse_return(&purse, windows, window);
-    return bytes;
+    cr_expect_neq(word(number, AT_count), 0u);
+    cr_expect_eq(word(number, AT_ceiling), ceiling, "ceiling %s", sent[number].words[AT_ceiling]);
+    cr_expect_eq(word(number, AT_least), least, "least %s", sent[number].words[AT_least]);
+    cr_expect_eq(word(number, AT_want), want, "want %s", sent[number].words[AT_want]);
+    cr_expect_eq(word(number, AT_spare), spare, "spare %s", sent[number].words[AT_spare]);
 }
 
-static inline void expect_sent(unsigned number, const char *function, uint64_t first,
-                               uint64_t second)
+/* It carries no funds of the account. */
+static inline void expect_no_funds(unsigned number)
 {
-    cr_assert_lt(number, sent_count);
-    cr_expect_str_eq(sent[number].function, function);
-    cr_expect_eq(sent[number].numbers[0], first, "%s: %llu", function,
-                 (unsigned long long)sent[number].numbers[0]);
-    cr_expect_eq(sent[number].numbers[1], second, "%s: %llu", function,
-                 (unsigned long long)sent[number].numbers[1]);
+    cr_expect_str_eq(sent[number].words[1], "tollgate_admit");
+    cr_expect_eq(word(number, AT_count), 0u, "question %u asks for the account", number);
 }
 
 #endif

@@ -1,83 +1,192 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Questions to Redis and what becomes of their answers, with a table of answers for Redis: who may
- * ask and for how much, answers in time, late, overtaken and lost, and renewals.
+ * ask and for how much, answers in time, late, overtaken and lost, renewals and inquiries.
  */
 #include "tests/unit/grant/scene_fixture.h"
 
 TestSuite(question, .init = begin_asking, .fini = end_scene);
 
+static struct pool *pool_of(struct window *of)
+{
+    return &of->account_group->pool;
+}
+
+static uint64_t ceiling(void)
+{
+    return atomic_load(&pool_of(window)->ceiling);
+}
+
+/* ---- who may ask, and for what ---- */
+
 Test(question, is_the_only_one_for_its_window_until_it_is_answered)
 {
-    struct purse other = {0};
+    struct claim other = {0};
     const struct demand second = demand_for(window, &other, 1);
-    const struct question_terms terms = {.till_ms = 100000};
     struct grants_asker late_comer = {.question = 42};
     asker = (struct grants_asker){.index = 7, .generation = 3};
     cr_expect_eq(ask(&demand, &asker), 0);
     cr_expect_eq(asker.question, 1u);
-    cr_expect_eq(question_ask(&grants[1], &second, &terms, &late_comer), -EALREADY);
-    cr_expect_eq(question_renew(&grants[0], &demand, &terms), -EALREADY);
+    cr_expect_eq(ask_by(1, &second, &late_comer), -EALREADY);
+    cr_expect_eq(question_renew(&grants[0], &demand, &test_terms), -EALREADY);
     cr_expect_eq(late_comer.question, 42u, "the number of the question that it waits for");
     cr_expect_eq(sent_count, 1u);
     answer(0, &thousand);
     cr_expect_eq(told_count, 1u);
     cr_expect(told_asker.index == 7 && told_asker.generation == 3 && told_asker.question == 1);
     cr_expect(told.status == 0 && !told.is_overtaken && told.admission == LEDGER_GRANTED);
+    cr_expect_eq(told.subjects, (unsigned)(SUBJECT_WINDOW | SUBJECT_ACCOUNT));
+    cr_expect(told.funds.bounds == LEDGER_BY_BALANCE && told.funds.bound == 1000);
     cr_expect_eq(woken, 3u, "both workers waited for it");
-    cr_expect_eq(question_ask(&grants[1], &second, &terms, &late_comer), 0);
-    waits = false;
+    cr_expect_eq(ask_by(1, &second, &late_comer), 0);
     answer(1, &thousand);
 }
 
-Test(question, fills_the_purse_of_the_response_that_asked_and_leaves_the_rest)
+Test(question, asks_for_what_is_needed_and_a_slice_beyond)
 {
-    cr_expect_not(covers(window, 100));
     cr_assert_eq(ask(&demand, &asker), 0);
+    cr_expect_str_eq(sent[0].words[1], "tollgate_admit");
+    cr_expect_eq(word(0, AT_validity_ms), VALIDITY);
+    cr_expect_eq(word(0, AT_iat), 100u);
+    cr_expect_eq(word(0, AT_need), 700u);
+    cr_expect_eq(sent[0].count, AT_path, "a link without terms has none");
+    expect_funds(0, 0, 0, 700, SLICE);
     answer(0, &thousand);
-    cr_expect_eq(purse.funds.bytes[LEDGER_FUND_ACCOUNT], 700u);
-    cr_expect_eq(spare(window, LEDGER_FUND_ACCOUNT), 300u);
-    cr_expect(covers(window, 100) && covers(window, 101));
-    cr_expect_not(covers(window, 99), "an older token may have been revoked");
+    cr_assert(demand_claim(&demand, now_ms));
+    struct claim other = {0};
+    const struct demand second = demand_for(window, &other, 400);
+    cr_assert_eq(ask(&second, &asker), 0);
+    expect_funds(1, 1000, 700, 1100, SLICE);
+    cr_expect_gt(word(1, AT_count), word(0, AT_count));
+    answer(1, &thousand);
 }
 
-Test(question, asks_for_the_file_and_then_for_twice_as_much_up_to_the_bound)
+/* Each is a Redis' round trip, and each account has but one at a time. */
+Test(question, of_two_workers_on_one_account_are_one_after_the_other_and_wants_for_both)
 {
-    demand.need = 300;
+    struct window *other_window = open_window(alice, 2, file);
+    struct claim other = {0};
+    const struct demand second = demand_for(other_window, &other, 250);
+    struct grants_asker waits = {0};
     cr_assert_eq(ask(&demand, &asker), 0);
-    expect_sent(0, "tollgate_admit", 300, SIZE);
+    for (unsigned tick = 0; tick < 3; tick++)
+        cr_expect_eq(ask_by(1, &second, &waits), -EALREADY);
+    cr_expect_eq(sent_count, 1u);
+    const struct ledger_grant exactly = balance(700, 1000);
+    answer(0, &exactly);
+    cr_expect_eq(woken, 2u);
+    cr_assert(demand_claim(&demand, now_ms));
+    cr_expect_not(demand_claim(&second, now_ms), "what came is the first one's");
+    cr_assert_eq(ask_by(1, &second, &waits), 0);
+    expect_funds(1, 700, 700, 700 + 250 + 250, SLICE); /* as a waiter, and as the one that asks */
+    cr_expect_eq(word(1, AT_need), 250u);
+    const struct ledger_grant more = balance(950, 1000);
+    answer(1, &more);
+    cr_expect(demand_claim(&second, now_ms));
+    cr_expect_eq(unclaimed(), 0u);
+    cr_expect_eq(claim_pay(&claim, window, 700) + claim_pay(&other, other_window, 250), 950u);
+    cr_expect_eq(atomic_load(ledger_account_handed(alice)), 950u);
+    claim_end(&other, other_window);
+    window_drop(&other_window, now_ms);
+}
+
+/* A client pipelines: the second response is asked for while the first sends, and the first pays in
+ * between. What Redis is told is what was handed and claimed by then. */
+Test(question, that_is_pipelined_tells_what_the_first_response_still_needs)
+{
+    struct claim next = {0};
+    const struct demand second = demand_for(window, &next, 500);
+    cr_assert_eq(ask(&demand, &asker), 0);
     answer(0, &thousand);
-    demand.need = 5;
-    purse.funds = (struct funds){0};
-    (void)window_take(window, ACCOUNT, 700, true, &(struct funds){0}); /* nothing is spare */
+    cr_assert(demand_claim(&demand, now_ms));
+    cr_assert_eq(claim_pay(&claim, window, 300), 300u);
+    claim_hand(&claim, 300);
+    cr_assert_eq(ask_by(1, &second, &asker), 0);
+    expect_funds(1, 1000, 700, 1200, SLICE);
+    cr_assert_eq(claim_pay(&claim, window, 400), 400u, "it pays while the question is under way");
+    claim_hand(&claim, 400);
+    const struct ledger_grant more = balance(1200, 2000);
+    answer(1, &more);
+    cr_expect(demand_claim(&second, now_ms));
+    cr_expect_eq(atomic_load(&pool_of(window)->least), 1200u);
+    claim_end(&next, window);
+}
+
+Test(question, about_an_account_that_is_covered_is_about_the_link_alone)
+{
+    struct window *other_window = open_window(alice, 2, file);
+    struct claim other = {0};
+    const struct demand second = demand_for(other_window, &other, 300);
     cr_assert_eq(ask(&demand, &asker), 0);
-    expect_sent(1, "tollgate_admit", 5, 2 * (1000 + 1));
-    answer(1, &(struct ledger_grant){.granted = 4000, .funds = ACCOUNT});
-    demand.need = 4001; /* the window has 4,000 */
+    answer(0, &thousand);
+    cr_assert_eq(ask(&second, &asker), 0); /* say, because it has terms */
+    expect_no_funds(1);
+    answer(1, &thousand);
+    cr_expect_eq(told.subjects, (unsigned)SUBJECT_WINDOW);
+    cr_expect_eq(ceiling(), 1000u);
+    window_drop(&other_window, now_ms);
+}
+
+Test(question, is_about_the_account_again_past_half_of_its_validity_or_without_funds_or_coverage)
+{
     cr_assert_eq(ask(&demand, &asker), 0);
-    expect_sent(2, "tollgate_admit", 1, SLICE);
+    answer(0, &thousand);
+    now_ms = START + VALIDITY / 2 - 1;
+    cr_assert_eq(ask(&demand, &asker), 0);
+    expect_no_funds(1);
+    answer(1, &thousand);
+    now_ms += 1;
+    atomic_store(&window->account_group->cover.valid_until_ms, VALID_END + VALIDITY);
+    cr_assert_eq(ask(&demand, &asker), 0);
+    cr_expect_neq(word(2, AT_count), 0u, "its ceiling ends before");
     answer(2, &thousand);
-    demand.need = 20000;
+    demand.need = 1001;
     cr_assert_eq(ask(&demand, &asker), 0);
-    expect_sent(3, "tollgate_admit", 20000 - 5000, 20000 - 5000);
+    cr_expect_neq(word(3, AT_count), 0u, "its ceiling is too low");
     answer(3, &thousand);
-}
-
-Test(question, gives_back_first_what_one_fund_has_beyond_the_others)
-{
-    window_fund(windows, window, ACCOUNT | LINK, 100, NULL, 0);
-    window_fund(windows, window, LINK, 250, NULL, 0); /* it was asked for when only that bound */
-    atomic_store(&window->account_bounds, true);
-    demand.link_bounds = true;
+    demand.need = 700;
+    hear(alice, 7);
     cr_assert_eq(ask(&demand, &asker), 0);
-    cr_assert_eq(sent_count, 2u);
-    expect_sent(0, "tollgate_release", 0, 250);
-    expect_sent(1, "tollgate_admit", 600, SIZE);
-    waits = false;
-    lose(1);
+    cr_expect_neq(word(4, AT_count), 0u, "a revocation was heard");
+    answer(4, &thousand);
+    atomic_store(&pool_of(window)->ceiling, POOL_UNBOUNDED);
+    atomic_store(&pool_of(window)->valid_until_ms, 0);
+    cr_assert_eq(ask(&demand, &asker), 0);
+    expect_no_funds(5);
+    answer(5, &(struct ledger_grant){0});
 }
 
-Test(question, that_is_late_gives_its_grant_to_the_window_and_starts_nothing)
+Test(question, asks_for_the_funds_of_a_link_with_max_bytes_by_the_same_rule)
+{
+    struct ledger_grant both = thousand;
+    both.link_funds = (struct ledger_credit){
+        .bounds = LEDGER_BY_LINK_BYTES, .posted = 50, .ceiling = 800, .bound = 5000};
+    demand.has_terms = demand.link_bounds = true;
+    cr_assert_eq(ask(&demand, &asker), 0);
+    expect_funds(0, 0, 0, 700, SLICE);
+    cr_expect_gt(word(0, AT_link_count), word(0, AT_count), "with numbers of its own");
+    cr_expect_eq(word(0, AT_link_is_new), 1u);
+    cr_expect_eq(word(0, AT_link_want), 700u);
+    cr_expect_eq(word(0, AT_link_spare), SLICE);
+    answer(0, &both);
+    cr_expect_eq(told.subjects, (unsigned)(SUBJECT_WINDOW | SUBJECT_ACCOUNT | SUBJECT_LINK));
+    cr_expect_eq(told.link_funds.bound, 5000u);
+    cr_expect(demand_claim(&demand, now_ms));
+    cr_assert_eq(ask(&demand, &asker), 0);
+    expect_funds(1, 1000, 700, 1400, SLICE);
+    cr_expect(word(1, AT_link_is_new) == 0 && word(1, AT_link_ceiling) == 800);
+    cr_expect(word(1, AT_link_least) == 750 && word(1, AT_link_want) == 1450);
+    answer(1, &both);
+    claim_end(&claim, window);
+    cr_assert_eq(ask(&demand, &asker), 0);
+    expect_no_funds(2);
+    cr_expect_eq(word(2, AT_link_count), 0u, "both have what it needs");
+    answer(2, &both);
+}
+
+/* ---- late, overtaken and lost ---- */
+
+Test(question, that_is_given_up_is_followed_by_a_higher_number_and_its_late_answer_ignored)
 {
     cr_assert_eq(ask(&demand, &asker), 0);
     be_late(0);
@@ -85,32 +194,54 @@ Test(question, that_is_late_gives_its_grant_to_the_window_and_starts_nothing)
     cr_expect_eq(told.status, -ETIMEDOUT);
     cr_assert_eq(ask(&demand, &asker), 0, "the right to ask was not given back");
     cr_expect_eq(asker.question, 2u);
-    answer(0, &thousand);
+    cr_expect_gt(word(1, AT_count), word(0, AT_count));
+    const struct ledger_grant early = balance(5000, 5000), last = balance(800, 800);
+    answer(0, &early);
     cr_expect_eq(told_count, 1u, "the late answer was told");
-    cr_expect(funds_are_empty(&purse.funds), "the late grant went to a purse");
-    cr_expect_eq(spare(window, LEDGER_FUND_ACCOUNT), 1000u, "the late grant was lost");
-    cr_expect_eq(window->slice, 0u, "only the holder of the right to ask may write it");
-    answer(1, &thousand);
+    cr_expect_eq(ceiling(), 0u, "Redis has taken the next question since");
+    answer(1, &last);
     cr_expect_eq(told_count, 2u);
-    cr_expect_eq(spare(window, LEDGER_FUND_ACCOUNT), 1300u);
+    cr_expect_eq(ceiling(), 800u);
 }
 
-Test(question, refused_too_late_makes_the_transfers_of_its_window_ask)
+Test(question, that_is_late_and_the_last_has_its_figures_taken_and_starts_nothing)
 {
     cr_assert_eq(ask(&demand, &asker), 0);
     be_late(0);
-    cr_assert_eq(ask(&demand, &asker), 0);
-    answer(1, &thousand);
-    cr_assert(covers(window, 100));
-    answer(0, &(struct ledger_grant){.admission = LEDGER_REVOKED});
-    cr_expect_not(covers(window, 100));
-    /* A refusal in time is told to the response alone: it is refused, and others ask when due. */
-    cr_assert_eq(ask(&demand, &asker), 0);
-    answer(2, &thousand);
-    cr_assert_eq(ask(&demand, &asker), 0);
-    answer(3, &(struct ledger_grant){.admission = LEDGER_USED_UP});
-    cr_expect_eq(told.admission, LEDGER_USED_UP);
-    cr_expect(covers(window, 100));
+    answer(0, &thousand);
+    cr_expect_eq(told_count, 1u);
+    cr_expect_eq(claim.bytes, 0u);
+    cr_expect_eq(ceiling(), 1000u);
+}
+
+Test(question, refused_makes_the_transfers_that_it_speaks_of_ask)
+{
+    static const struct {
+        enum ledger_admission admission;
+        bool covered, other_covered;
+    } rows[] = {{LEDGER_USED_UP, true, true},
+                {LEDGER_NOT_BEGUN, true, true},
+                {LEDGER_REVOKED, false, true},
+                {LEDGER_SUSPENDED, false, false},
+                {LEDGER_UNKNOWN, false, false}};
+    struct window *other = open_window(alice, 2, file);
+    struct claim none = {0};
+    const struct demand of_other = demand_for(other, &none, 1);
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct ledger_grant each_by_itself = thousand;
+        each_by_itself.revoked_left_ms = 5000;
+        cr_assert_eq(ask(&demand, &asker), 0);
+        answer(sent_count - 1, &each_by_itself);
+        cr_assert_eq(ask(&of_other, &asker), 0);
+        answer(sent_count - 1, &each_by_itself);
+        cr_assert_eq(ask(&demand, &asker), 0);
+        be_late(sent_count - 1); /* nobody waits for it */
+        answer(sent_count - 1,
+               &(struct ledger_grant){.admission = rows[i].admission, .revoked_left_ms = 5000});
+        cr_expect_eq(covers(window, 100), rows[i].covered, "row %u", i);
+        cr_expect_eq(covers(other, 100), rows[i].other_covered, "row %u", i);
+    }
+    window_drop(&other, now_ms);
 }
 
 Test(question, overtaken_by_a_revocation_brings_funds_and_no_coverage)
@@ -121,7 +252,7 @@ Test(question, overtaken_by_a_revocation_brings_funds_and_no_coverage)
     grant.revision = 6;
     answer(0, &grant);
     cr_expect(told.status == 0 && told.is_overtaken);
-    cr_expect_eq(purse.funds.bytes[LEDGER_FUND_ACCOUNT], 700u, "Redis has reserved them");
+    cr_expect_eq(ceiling(), 1000u, "Redis has raised it");
     cr_expect_not(covers(window, 100));
     /* An answer that knows of the revocation stands. */
     cr_assert_eq(ask(&demand, &asker), 0);
@@ -136,27 +267,35 @@ Test(question, overtaken_by_a_revocation_brings_funds_and_no_coverage)
 
 Test(question, whose_connection_is_lost_gives_the_right_to_ask_back)
 {
-    const struct question_terms terms = {.till_ms = 100000};
     struct grants_asker other = {0};
     cr_assert_eq(ask(&demand, &asker), 0);
-    cr_assert_eq(question_ask(&grants[1], &demand, &terms, &other), -EALREADY);
+    cr_assert_eq(ask_by(1, &demand, &other), -EALREADY);
     lose(0);
     cr_expect_eq(told_count, 1u);
     cr_expect_eq(told.status, -ENOTCONN);
     cr_expect_eq(woken, 2u);
     cr_expect_not(covers(window, 100));
+    cr_expect_not(pool_of(window)->is_answered, "Redis may have taken it");
     /* Where it cannot be sent at all, nobody is told, and the next may try. */
     refuses = true;
     cr_expect_eq(ask(&demand, &asker), -ENOTCONN);
+    cr_expect_eq(asker.question, 1u);
     cr_expect_eq(told_count, 1u);
     refuses = false;
-    cr_assert_eq(question_ask(&grants[1], &demand, &terms, &other), 0);
+    cr_assert_eq(ask_by(1, &demand, &other), 0);
     lose(1);
     cr_expect_eq(told_count, 2u);
     /* Neither question holds its window any more. */
-    struct window *ended = window;
-    window_drop(&window, now_ms);
-    cr_expect(window_sweep(windows, ended, now_ms + WINDOW_IDLE_MS, WINDOW_IDLE_MS, release, NULL));
+    cr_expect_eq(atomic_load(&window->references), 1u);
+}
+
+Test(question, that_could_not_be_sent_wakes_those_who_would_have_asked)
+{
+    refuses = true;
+    contested = window;
+    cr_expect_eq(ask(&demand, &asker), -ENOTCONN);
+    contested = NULL;
+    cr_expect_eq(woken, 2u);
 }
 
 Test(question, answered_by_an_error_is_no_grant)
@@ -171,26 +310,54 @@ Test(question, answered_by_an_error_is_no_grant)
     lose(1);
 }
 
-Test(question, renews_a_grant_past_half_of_its_validity_and_tells_nobody)
+Test(question, that_a_later_one_has_overtaken_is_not_answered)
+{
+    cr_assert_eq(ask(&demand, &asker), 0);
+    answer(0, &(struct ledger_grant){.admission = LEDGER_OUTDATED});
+    cr_expect_eq(told.status, -ESTALE);
+    cr_expect_eq(ceiling(), 0u);
+    cr_expect_not(covers(window, 100));
+    cr_expect_not(pool_of(window)->is_answered);
+    cr_expect_eq(ask(&demand, &asker), 0);
+    lose(1);
+}
+
+/* ---- renewals and expiry ---- */
+
+Test(question, renews_a_grant_and_tells_nobody)
 {
     const struct question_terms terms = {.till_ms = 100000, .stage = LEDGER_UNDER_WAY};
     cr_assert_eq(ask(&demand, &asker), 0);
+    answer(0, &thousand);
+    cr_assert(demand_claim(&demand, now_ms));
+    demand.is_under_way = true;
+    now_ms = START + VALIDITY / 2 + 1;
+    cr_assert_eq(question_renew(&grants[0], &demand, &terms), 0);
+    cr_expect_eq(word(1, AT_need), 0u);
+    expect_funds(1, 1000, 700, 700, 0);
+    answer(1, &thousand);
+    cr_expect_eq(told_count, 1u, "a renewal was told");
+    cr_expect_eq(coverage_until_ms(window, now_ms), now_ms + VALIDITY);
+    cr_expect_eq(atomic_load(&pool_of(window)->valid_until_ms), now_ms + VALIDITY);
+}
+
+Test(question, after_the_validity_tells_only_what_was_handed)
+{
+    cr_assert_eq(ask(&demand, &asker), 0);
     now_ms += 300; /* the answer takes so long: the validity counts from the question */
     answer(0, &thousand);
-    cr_expect_eq(atomic_load(&window->valid_until_ms), 1000u + VALIDITY);
-    now_ms = 1000 + VALIDITY / 2;
-    cr_expect_not(coverage_is_due(window, VALIDITY, now_ms));
-    now_ms += 1;
-    cr_expect(coverage_is_due(window, VALIDITY, now_ms));
-    cr_assert_eq(question_renew(&grants[0], &demand, &terms), 0);
-    expect_sent(1, "tollgate_admit", 0, 0);
-    answer(1, &(struct ledger_grant){.funds = ACCOUNT});
-    cr_expect_eq(told_count, 1u, "a renewal was told");
-    cr_expect_eq(atomic_load(&window->valid_until_ms), now_ms + VALIDITY);
-    cr_expect_eq(window->slice, 1001u, "a renewal leaves the last grant as it was");
-    now_ms += VALIDITY;
-    cr_expect_not(covers(window, 100), "the validity is over");
-    cr_expect_not(coverage_is_valid(window, now_ms));
+    cr_assert(demand_claim(&demand, now_ms));
+    cr_assert_eq(claim_pay(&claim, window, 200), 200u);
+    now_ms = VALID_END;
+    demand.is_under_way = true;
+    cr_expect_not(demand_claim(&demand, now_ms), "its ceiling is worth nothing");
+    cr_assert_eq(ask(&demand, &asker), 0);
+    expect_funds(1, 200, 700, 700, 0);
+    cr_expect_eq(claim_pay(&claim, window, 1), 0u);
+    const struct ledger_grant granted = balance(700, 1000);
+    answer(1, &granted);
+    cr_expect(demand_claim(&demand, now_ms));
+    cr_expect_eq(claim_pay(&claim, window, 500), 500u);
 }
 
 Test(question, answered_late_never_shortens_the_validity)
@@ -201,49 +368,125 @@ Test(question, answered_late_never_shortens_the_validity)
     cr_assert_eq(ask(&demand, &asker), 0);
     answer(1, &thousand);
     answer(0, &thousand);
-    cr_expect_eq(atomic_load(&window->valid_until_ms), now_ms + VALIDITY);
+    cr_expect_eq(coverage_until_ms(window, now_ms), now_ms + VALIDITY);
+    cr_expect_eq(atomic_load(&pool_of(window)->valid_until_ms), now_ms + VALIDITY);
 }
 
-Test(question, sets_and_lifts_the_bound_of_an_account_by_answers_in_time_alone)
+/* ---- a limit that is set and removed under load ---- */
+
+Test(question, sets_and_lifts_the_bound_of_an_account_while_a_response_sends)
 {
-    demand.need = 0;
-    const struct quota *quota = &window->account_quota->quota;
-    const struct ledger_grant bound = {.funds = ACCOUNT, .rate = 64000, .max_conns = 3},
-                              free_of_it = {.funds = 0};
+    const struct ledger_grant unlimited = {.rate = 0};
+    const struct ledger_grant limited = {
+        .funds = {.bounds = LEDGER_BY_ACCOUNT_BYTES, .ceiling = 900, .bound = 900}};
     cr_assert_eq(ask(&demand, &asker), 0);
-    answer(0, &bound);
-    cr_expect_eq(demand_set(&demand), ACCOUNT);
-    cr_expect_eq(atomic_load(&quota->bucket.rate), 64000u);
-    cr_expect_eq(atomic_load(&quota->max_conns), 3u);
+    answer(0, &unlimited);
+    cr_assert(demand_claim(&demand, now_ms));
+    cr_assert_eq(claim_pay(&claim, window, 200), 200u);
+    demand.is_under_way = true;
+    hear(alice, 0); /* the limit is published as a revocation is */
     cr_assert_eq(ask(&demand, &asker), 0);
-    be_late(1);
-    answer(1, &free_of_it);
-    cr_expect_eq(demand_set(&demand), ACCOUNT, "a late answer lifted the bound");
-    cr_assert_eq(ask(&demand, &asker), 0);
-    answer(2, &free_of_it);
-    cr_expect_eq(demand_set(&demand), 0u);
-    cr_expect_not(quota_is_limited(quota));
-    cr_assert_eq(ask(&demand, &asker), 0);
-    be_late(3);
-    answer(3, &bound);
-    cr_expect_eq(demand_set(&demand), ACCOUNT, "a late answer did not set the bound");
+    expect_funds(1, 200, 700, 700, 0); /* what was handed without a bound counts */
+    answer(1, &limited);
+    cr_expect_eq(claim_pay(&claim, window, 100), 100u, "what is under way goes on");
+    struct claim other = {0};
+    struct demand second = demand_for(window, &other, 201);
+    cr_expect_not(demand_claim(&second, now_ms));
+    cr_assert_eq(ask(&second, &asker), 0);
+    be_late(2);
+    cr_assert_eq(ask(&second, &asker), 0);
+    answer(2, &unlimited);
+    cr_expect(pool_is_bounded(pool_of(window)), "a late answer lifted the bound");
+    answer(3, &unlimited);
+    cr_expect(demand_claim(&second, now_ms));
+    cr_expect_eq(claim_pay(&claim, window, 400), 400u);
+    cr_expect_eq(atomic_load(ledger_account_handed(alice)), 700u, "it is counted all the time");
+    claim_end(&other, window);
 }
+
+/* ---- inquiries ---- */
 
 Test(question, of_an_inquiry_takes_nothing)
 {
+    struct ledger_grant grant = thousand;
+    const struct pool *pool = pool_of(window);
+    grant.rate = 5;
+    grant.revoked_before = 50;
+    grant.revoked_left_ms = 60;
+    grant.opened_ms = 70;
     demand.takes_nothing = true;
     cr_assert_eq(ask(&demand, &asker), 0);
-    expect_sent(0, "tollgate_judge", 700, 700);
-    struct ledger_grant grant = thousand;
-    grant.rate = 5;
+    cr_expect_str_eq(sent[0].words[1], "tollgate_judge");
+    expect_funds(0, 0, 0, 700, 0);
+    cr_expect(pool->number == 0 && pool->is_answered);
     answer(0, &grant);
     cr_expect(told.status == 0 && !told.is_overtaken && told.admission == LEDGER_GRANTED);
-    cr_expect(funds_are_empty(&purse.funds));
-    cr_expect_eq(spare(window, LEDGER_FUND_ACCOUNT), 0u);
+    cr_expect_eq(told.funds.bound, 1000u, "by which the inquiry is judged");
+    cr_expect(claim.bytes == 0 && ceiling() == 0);
+    cr_expect_not(pool_is_valid(pool, now_ms));
     cr_expect_not(covers(window, 100));
-    cr_expect_eq(atomic_load(&window->account_quota->quota.bucket.rate), 5u);
+    cr_expect_eq(atomic_load(&window->account_group->quota.bucket.rate), 0u);
+    cr_expect_eq(atomic_load(&window->account_group->revoked_before), 0u);
+    cr_expect_eq(atomic_load(&window->account_group->revoked_until_ms), 0u);
+    cr_expect_eq(atomic_load(&window->opened_ms), 0u);
     cr_assert_eq(ask(&demand, &asker), 0);
     hear(alice, 7);
     answer(1, &grant);
     cr_expect(told.is_overtaken);
+    cr_assert_eq(ask(&demand, &asker), 0);
+    answer(2, &(struct ledger_grant){.admission = LEDGER_SUSPENDED});
+    cr_expect_eq(told.admission, LEDGER_SUSPENDED);
+}
+
+/* ---- an album ---- */
+
+Test(album, of_twelve_links_asks_once)
+{
+    enum { LINKS = 12 };
+    struct claim claims[LINKS] = {0};
+    struct window *album[LINKS];
+    unsigned unasked = 0;
+    begin_listening();
+    for (unsigned i = 0; i < LINKS; i++) {
+        album[i] = open_window(alice, 10 + i, file);
+        const struct demand one = demand_for(album[i], &claims[i], SIZE);
+        if (demand_claim_unasked(ledger, &one, now_ms)) {
+            unasked++;
+            continue;
+        }
+        cr_assert_eq(ask(&one, &asker), 0);
+        const struct ledger_grant grant = balance(SIZE + SLICE * 3, 100 * SLICE);
+        answer(sent_count - 1, &grant);
+        cr_assert(demand_claim(&one, now_ms));
+    }
+    cr_expect_eq(unasked, LINKS - 1u);
+    cr_expect_eq(sent_count, 1u);
+    for (unsigned i = 0; i < LINKS; i++) {
+        claim_end(&claims[i], album[i]);
+        window_drop(&album[i], now_ms);
+    }
+    end_scene();
+}
+
+Test(album, of_an_account_of_which_a_link_is_revoked_asks_for_each)
+{
+    enum { LINKS = 12 };
+    struct ledger_grant grant = balance(100 * SIZE, 100 * SIZE);
+    struct claim own = {0};
+    begin_listening();
+    grant.revoked_left_ms = 5000;
+    cr_assert_eq(ask(&demand, &asker), 0);
+    answer(0, &grant);
+    for (unsigned i = 0; i < LINKS; i++) {
+        struct window *one = open_window(alice, 10 + i, file);
+        const struct demand of_one = demand_for(one, &own, SIZE);
+        cr_expect_not(demand_claim_unasked(ledger, &of_one, now_ms), "link %u", i);
+        cr_assert_eq(ask(&of_one, &asker), 0);
+        expect_no_funds(1 + i);
+        answer(1 + i, &grant);
+        cr_expect(demand_claim_unasked(ledger, &of_one, now_ms), "link %u", i);
+        claim_end(&own, one);
+        window_drop(&one, now_ms);
+    }
+    end_scene();
 }

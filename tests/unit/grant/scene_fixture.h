@@ -12,12 +12,13 @@
 #define START     1000               /* now_ms at the beginning */
 #define VALID_END (START + VALIDITY) /* the grant of begin_granted is valid until then */
 
+/* A prepaid account that has 1,000 bytes, and no other node that holds any. */
 static const struct ledger_grant thousand = {
-    .admission = LEDGER_GRANTED, .granted = 1000, .funds = ACCOUNT};
+    .funds = {.bounds = LEDGER_BY_BALANCE, .ceiling = 1000, .bound = 1000}};
 
 static struct ledger_account *alice;
 static struct window *window;
-static struct purse purse;
+static struct claim claim;
 static struct demand demand; /* 700 bytes; a test changes it as it wants */
 static struct grants_asker asker;
 
@@ -25,12 +26,12 @@ static inline void set_scene(void)
 {
     alice = account("alice");
     window = open_window(alice, 1, file);
-    purse = (struct purse){0};
-    demand = demand_for(window, &purse, 700);
+    claim = (struct claim){0};
+    demand = demand_for(window, &claim, 700);
     asker = (struct grants_asker){0};
 }
 
-/* The window has no grant yet, and no revocation is heard but by `hear`. */
+/* The account has no grant yet, and no revocation is heard but by `hear`. */
 static inline void begin_asking(void)
 {
     start_asking();
@@ -39,7 +40,7 @@ static inline void begin_asking(void)
 
 static inline void end_scene(void)
 {
-    purse_return(&purse, windows, window);
+    claim_end(&claim, window);
     window_drop(&window, now_ms);
     ledger_account_drop(&alice);
     stop();
@@ -106,20 +107,26 @@ static inline void listen_now(void)
 
 /* ---- a window that was granted funds ---- */
 
-/* Gives the window a grant of so many bytes, which no response waits for. */
-static inline void grant_spare(uint64_t bytes)
+/* Gives the account a ceiling, and a validity from now on, which no response waits for. */
+static inline void grant_ceiling(uint64_t ceiling)
 {
-    struct purse nobody = {0};
-    const struct demand any = demand_for(window, &nobody, bytes);
     struct grants_asker unnamed = {0};
+    struct claim nobody = {0};
+    const struct demand any = demand_for(window, &nobody, LEDGER_NUMBER_MAX / 2);
+    const struct ledger_grant grant = balance(ceiling, ceiling);
     cr_assert_eq(ask(&any, &unnamed), 0);
-    waits = false;
-    answer(sent_count - 1, &(struct ledger_grant){.granted = bytes, .funds = ACCOUNT});
+    answer(sent_count - 1, &grant);
 }
 
-/* The window has a valid grant with so many bytes to spare, and revocations are heard. The ledger
- * has no threads. */
-static inline void begin_granted(uint64_t spare_bytes)
+/* What of the account's ceiling no response has claimed. */
+static inline uint64_t unclaimed(void)
+{
+    const struct pool *pool = &window->account_group->pool;
+    return atomic_load(&pool->ceiling) - atomic_load(&pool->least);
+}
+
+/* Nothing is granted yet, and revocations are heard. The ledger has no threads. */
+static inline void begin_listening(void)
 {
     static const struct ledger_clock clock = {.monotonic_ms = read_clock, .real_ms = read_clock};
     static const struct ledger_redis push = {.open = push_open,
@@ -134,9 +141,15 @@ static inline void begin_granted(uint64_t spare_bytes)
     start_asking_in(&outside);
     listen_now();
     set_scene();
-    grant_spare(spare_bytes);
-    cr_assert_eq(atomic_load(&window->valid_until_ms), (uint64_t)VALID_END);
-    sent_count = 0;
+}
+
+/* The same, and the account has a valid grant with such a ceiling. */
+static inline void begin_granted(uint64_t ceiling)
+{
+    begin_listening();
+    grant_ceiling(ceiling);
+    cr_assert_eq(coverage_until_ms(window, now_ms), (uint64_t)VALID_END);
+    sent_count = told_count = 0;
 }
 
 #endif

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the tests of windows share: a table over a ledger whose Redis never answers, because a
- * window needs the journal alone, and the sum of what was released. The functions assert that their
+ * window needs the journal alone. The functions assert that their
  * own steps succeed, so that a test holds only its subject.
  */
 #ifndef TOLLGATE_TESTS_WINDOW_FIXTURE_H
 #define TOLLGATE_TESTS_WINDOW_FIXTURE_H
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,28 +18,12 @@
 #include "server/grant/window.h"
 #include "storage/ledger/ledger_internal.h"
 
-#define ACCOUNT LEDGER_FUND_BIT(LEDGER_FUND_ACCOUNT)
-#define LINK    LEDGER_FUND_BIT(LEDGER_FUND_LINK)
-#define SIZE    1000 /* bytes of each file */
+#define SIZE 1000 /* bytes of each file */
 
 static char directory[] = "/tmp/tollgate-windows-XXXXXX";
 static struct ledger *ledger;
 static struct windows *windows;
 static struct ledger_file *file, *other_file;
-
-/* All funds that windows have released, and how often they did. */
-static struct funds released;
-static unsigned releases;
-
-static inline void release(void *context, const struct ledger_account *account,
-                           const unsigned char link_id[LEDGER_LINK_ID_BYTES],
-                           const struct funds *funds)
-{
-    struct funds copy = *funds;
-    (void)context, (void)account, (void)link_id;
-    funds_move(&released, &copy);
-    releases++;
-}
 
 /* Makes a table for `capacity` windows, of which at most `most` are open at once. Where `outside` is
  * not NULL, the ledger has no threads, and that in place of clocks, disk and Redis. */
@@ -64,8 +49,6 @@ static inline void start_in(const struct ledger_outside *outside, uint64_t capac
     cr_assert_eq(windows_create(&windows, ledger, capacity), 0);
     cr_assert_eq(ledger_file_get(ledger, "/f", 2, &file), 0);
     cr_assert_eq(ledger_file_get(ledger, "/g", 2, &other_file), 0);
-    released = (struct funds){0};
-    releases = 0;
 }
 
 static inline void start(uint64_t capacity, uint64_t most)
@@ -100,10 +83,10 @@ static inline struct window *open_window(struct ledger_account *of, uint64_t lin
 {
     unsigned char bytes[LEDGER_LINK_ID_BYTES] = {0};
     struct window *window = NULL;
-    bool created;
+    struct windows_made made;
     memcpy(bytes, &link, sizeof(link));
     const struct window_key key = {.link_id = bytes, .account = of, .file = name, .size = SIZE};
-    cr_assert_eq(window_open(windows, &key, 1000, &window, &created), 0);
+    cr_assert_eq(window_open(windows, &key, 1000, &window, &made), 0);
     return window;
 }
 

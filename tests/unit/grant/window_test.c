@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The table of windows at its bounds: which key finds which window, what a full table answers, when
- * a window and a quota end, and what must never end.
+ * The table of windows at its bounds: which key finds which window and groups, what a full table
+ * answers, when a window ends, and what must never end.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -24,9 +24,9 @@ static struct window *opened(struct ledger_account *of, unsigned char last,
 {
     const struct window_key key = key_of(of, last, name);
     struct window *window = NULL;
-    bool created = !is_new;
-    cr_assert_eq(window_open(windows, &key, now_ms, &window, &created), 0);
-    cr_assert_eq(created, is_new, "link %u", last);
+    struct windows_made made;
+    cr_assert_eq(window_open(windows, &key, now_ms, &window, &made), 0);
+    cr_assert_eq(made.window, is_new ? window : NULL, "link %u", last);
     return window;
 }
 
@@ -34,9 +34,9 @@ static int status_of_open(struct ledger_account *of, unsigned char last)
 {
     const struct window_key key = key_of(of, last, file);
     struct window *window = NULL;
-    bool created = true;
-    int status = window_open(windows, &key, 1000, &window, &created);
-    cr_expect_not(created);
+    struct windows_made made;
+    int status = window_open(windows, &key, 1000, &window, &made);
+    cr_expect_null(made.window);
     cr_expect_null(window);
     return status;
 }
@@ -47,7 +47,7 @@ static void end(struct window *window, uint64_t now_ms)
     struct window *dropped = window;
     window_drop(&dropped, now_ms);
     cr_assert_null(dropped);
-    cr_assert(window_sweep(windows, window, now_ms, 0, release, NULL));
+    cr_assert(window_sweep(windows, window, now_ms, 0));
 }
 
 /* ---- which key finds which window ---- */
@@ -64,9 +64,9 @@ Test(window, finds_a_window_under_its_link_and_file_and_under_no_other)
     cr_expect_eq(atomic_load(&window->references), 2u);
     cr_expect_neq(others[0], window, "another link");
     cr_expect_neq(others[1], window, "another file");
-    cr_expect_eq(others[0]->account_quota, window->account_quota, "one account");
-    cr_expect_neq(others[0]->link_quota, window->link_quota, "another link");
-    cr_expect_eq(others[1]->link_quota, window->link_quota, "one link, of two files");
+    cr_expect_eq(others[0]->account_group, window->account_group, "one account");
+    cr_expect_neq(others[0]->link_group, window->link_group, "another link");
+    cr_expect_eq(others[1]->link_group, window->link_group, "one link, of two files");
     window_drop(&same, 1000);
     end(window, 1000);
     end(others[0], 1000);
@@ -76,7 +76,7 @@ Test(window, finds_a_window_under_its_link_and_file_and_under_no_other)
 }
 
 /* So many accounts that some share a bucket. The name of a link has its account's within. */
-Test(window, finds_a_quota_under_its_account_and_under_no_other)
+Test(window, finds_a_group_under_its_account_and_under_no_other)
 {
     enum { ACCOUNTS = 300 };
     static struct window *window[ACCOUNTS];
@@ -89,33 +89,14 @@ Test(window, finds_a_quota_under_its_account_and_under_no_other)
         ledger_account_drop(&own);
     }
     for (size_t i = 0; i < ACCOUNTS; i++) {
-        cr_expect_eq(window[i]->account_quota->account, window[i]->account, "account %zu", i);
-        cr_expect_eq(window[i]->account_quota->references, 1u, "account %zu", i);
-        cr_expect_neq(window[i]->account_quota, window[i]->link_quota, "account %zu", i);
+        cr_expect_eq(window[i]->account_group->account, window[i]->account, "account %zu", i);
+        cr_expect_eq(window[i]->account_group->references, 1u, "account %zu", i);
+        cr_expect_neq(window[i]->account_group, window[i]->link_group, "account %zu", i);
     }
     stop();
 }
 
 /* So many files that, with 64 buckets, some share one. */
-/* So many accounts share buckets. */
-Test(window, gives_each_of_many_accounts_a_quota_of_its_own)
-{
-    enum { ACCOUNTS = 256 };
-    static struct window *window[ACCOUNTS];
-    start(ACCOUNTS, ACCOUNTS);
-    for (unsigned i = 0; i < ACCOUNTS; i++) {
-        char name[16];
-        snprintf(name, sizeof(name), "a%u", i);
-        struct ledger_account *of = account(name);
-        window[i] = open_window(of, i, file);
-        cr_expect_eq(window[i]->account_quota->account, of, "%s has another's quota", name);
-        ledger_account_drop(&of);
-    }
-    for (unsigned i = 0; i < ACCOUNTS; i++)
-        window_drop(&window[i], 1000);
-    stop();
-}
-
 Test(window, opens_a_window_for_each_file_of_a_link)
 {
     enum { FILES = 70 };
@@ -128,7 +109,7 @@ Test(window, opens_a_window_for_each_file_of_a_link)
         cr_assert_eq(ledger_file_get(ledger, path, (size_t)length, &one), 0);
         const struct window *window = opened(alice, 1, one, 1000, true);
         cr_expect_eq(window->file, one);
-        cr_expect_eq(window->link_quota->references, i + 1);
+        cr_expect_eq(window->link_group->references, i + 1);
         ledger_file_drop(&one);
     }
     ledger_account_drop(&alice);
@@ -160,17 +141,17 @@ Test(window, copies_what_the_key_says)
     char jti[] = "order-1";
     struct window_key key = key_of(alice, 7, file);
     struct window *window = NULL;
-    bool created;
+    struct windows_made made;
     key.jti = jti;
     key.owner = 3;
     key.size = UINT64_MAX;
-    cr_assert_eq(window_open(windows, &key, 1000, &window, &created), 0);
+    cr_assert_eq(window_open(windows, &key, 1000, &window, &made), 0);
     memset(jti, 'x', sizeof(jti) - 1);
     cr_expect_str_eq(window->jti, "order-1");
     cr_expect_eq(window->owner, 3u);
     cr_expect_eq(window->size, UINT64_MAX);
     cr_expect_eq(window->link_id[LEDGER_LINK_ID_BYTES - 1], 7);
-    cr_expect_eq(atomic_load(&window->valid_until_ms), 0u, "no grant yet");
+    cr_expect_eq(atomic_load(&window->cover.valid_until_ms), 0u, "no grant yet");
     cr_expect_eq(windows_ledger(windows), ledger);
     end(window, 1000);
     ledger_account_drop(&alice);
@@ -216,7 +197,7 @@ Test(window, keeps_nothing_of_a_window_whose_download_the_ledger_refuses)
     struct window *window = opened(alice, 1, file, 1000, true);
     for (int i = 0; i < 20; i++)
         cr_expect_eq(status_of_open(alice, 2), -EMFILE);
-    cr_expect_eq(window->account_quota->references, 1u);
+    cr_expect_eq(window->account_group->references, 1u);
     cr_expect_eq(windows_idle_ms(windows), (uint64_t)WINDOW_IDLE_MS, "one of four is open");
     end(window, 1000);
     await_room_for_a_download(alice);
@@ -248,10 +229,9 @@ Test(window, ends_a_window_when_it_has_been_idle_for_long_enough_and_not_before)
     struct ledger_account *alice = account("alice");
     struct window *window = opened(alice, 1, file, 1000, true), *dropped = window;
     window_drop(&dropped, 5000);
-    cr_expect_not(window_sweep(windows, window, 5000, 2000, release, NULL));
-    cr_expect_not(window_sweep(windows, window, 6999, 2000, release, NULL));
-    cr_assert(window_sweep(windows, window, 7000, 2000, release, NULL));
-    cr_expect_eq(releases, 0u, "it had no funds");
+    cr_expect_not(window_sweep(windows, window, 5000, 2000));
+    cr_expect_not(window_sweep(windows, window, 6999, 2000));
+    cr_assert(window_sweep(windows, window, 7000, 2000));
     ledger_account_drop(&alice);
     stop();
 }
@@ -262,43 +242,17 @@ Test(window, never_ends_a_window_that_is_referenced_or_asks)
     struct ledger_account *alice = account("alice");
     struct window *window = opened(alice, 1, file, 1000, true), *one = window, *two = window;
     window_hold(window);
-    cr_expect_not(window_sweep(windows, window, UINT64_MAX, 0, release, NULL));
+    cr_expect_not(window_sweep(windows, window, UINT64_MAX, 0));
     window_drop(&one, 1000);
-    cr_expect_not(window_sweep(windows, window, UINT64_MAX, 0, release, NULL));
-    cr_assert(window_ask(windows, window, 0));
+    cr_expect_not(window_sweep(windows, window, UINT64_MAX, 0));
+    struct window_question question;
+    uint64_t round = 0;
+    const struct window_need need = {0};
+    cr_assert(window_ask(windows, window, SUBJECT_WINDOW, 0, &need, &round, 1000, &question));
     window_drop(&two, 1000);
-    cr_expect_not(window_sweep(windows, window, UINT64_MAX, 0, release, NULL));
-    cr_expect_eq(window_asked(windows, window), 0u);
-    cr_assert(window_sweep(windows, window, 1000, 0, release, NULL));
-    ledger_account_drop(&alice);
-    stop();
-}
-
-static const struct ledger_account *released_of;
-static unsigned char released_link;
-
-static void release_and_note(void *context, const struct ledger_account *of,
-                             const unsigned char link_id[LEDGER_LINK_ID_BYTES],
-                             const struct funds *funds)
-{
-    released_of = of;
-    released_link = link_id[LEDGER_LINK_ID_BYTES - 1];
-    release(context, of, link_id, funds);
-}
-
-Test(window, releases_the_funds_of_a_window_that_ends_under_its_account_and_link)
-{
-    start(100, 100);
-    struct ledger_account *alice = account("alice");
-    struct window *window = opened(alice, 9, file, 1000, true), *dropped = window;
-    window_fund(windows, window, LINK, 1, NULL, 0);
-    window_drop(&dropped, 1000);
-    cr_assert(window_sweep(windows, window, 1000, 0, release_and_note, NULL));
-    cr_expect_eq(releases, 1u);
-    cr_expect_eq(released.bytes[LEDGER_FUND_LINK], 1u);
-    cr_expect_eq(released.bytes[LEDGER_FUND_ACCOUNT], 0u);
-    cr_expect_eq(released_of, alice);
-    cr_expect_eq(released_link, 9);
+    cr_expect_not(window_sweep(windows, window, UINT64_MAX, 0));
+    cr_expect_eq(window_asked(windows, &question), 0u);
+    cr_assert(window_sweep(windows, window, 1000, 0));
     ledger_account_drop(&alice);
     stop();
 }
@@ -318,110 +272,46 @@ Test(window, breaks_off_where_a_window_is_dropped_once_too_often, .signal = SIGA
     window_drop(&dropped, 1000);
 }
 
-/* ---- quotas ---- */
+/* ---- its groups ---- */
 
-#define MINUTE_MS 60000
-#define MARK      7 /* max_conns of a quota that the tests set; a new quota has 0 */
-
-/* Opens and ends a window of the link. Its link's quota is marked, and has something to remember.
- */
-static void leave_a_mark(struct ledger_account *of, unsigned char last)
-{
-    struct window *window = opened(of, last, file, 1000, true);
-    atomic_store(&window->link_quota->quota.max_conns, MARK);
-    cr_assert_eq(quota_count_unacknowledged(&window->link_quota->quota, 1000), 1u);
-    end(window, 1000);
-}
-
-static bool is_marked(struct ledger_account *of, unsigned char last, uint64_t now_ms)
-{
-    struct window *window = opened(of, last, file, now_ms, true);
-    bool is = atomic_load(&window->link_quota->quota.max_conns) == MARK;
-    cr_expect_eq(window->link_quota->references, 1u);
-    end(window, now_ms);
-    return is;
-}
-
-Test(window, remembers_a_quota_after_its_last_window_for_as_long_as_it_counts)
+Test(window, names_what_it_made_so_that_the_owner_can_keep_it)
 {
     start(100, 100);
     struct ledger_account *alice = account("alice");
-    leave_a_mark(alice, 1);
-    cr_expect(is_marked(alice, 1, 1000));
-    cr_expect(is_marked(alice, 1, MINUTE_MS - 1), "the last moment of that minute");
-    /* Another link's window comes by in the next minute and clears the bucket. */
-    cr_expect_not(is_marked(alice, 2, MINUTE_MS));
-    cr_expect_not(is_marked(alice, 1, 1000), "it was forgotten");
+    struct window_key key = key_of(alice, 1, file);
+    struct window *window = NULL, *second = NULL;
+    struct windows_made made;
+    key.owner = 5;
+    cr_assert_eq(window_open(windows, &key, 1000, &window, &made), 0);
+    cr_expect_eq(made.window, window);
+    cr_expect_eq(made.groups[0], window->account_group);
+    cr_expect_eq(made.groups[1], window->link_group);
+    cr_expect_eq(made.groups[0]->owner, 5u);
+    cr_expect_eq(made.groups[1]->owner, 5u);
+    cr_expect(!made.groups[0]->of_link && made.groups[1]->of_link);
+    cr_expect_arr_eq(made.groups[1]->link_id, window->link_id, LEDGER_LINK_ID_BYTES);
+    key.file = other_file;
+    cr_assert_eq(window_open(windows, &key, 1000, &second, &made), 0);
+    cr_expect_eq(made.window, second);
+    cr_expect(made.groups[0] == NULL && made.groups[1] == NULL, "it has found both");
+    cr_expect_eq(window->account_group->references, 2u);
+    cr_expect_eq(window->link_group->references, 2u);
     ledger_account_drop(&alice);
     stop();
 }
 
-Test(window, forgets_a_quota_with_nothing_to_remember_with_its_last_window)
+Test(window, of_an_account_counts_what_the_account_had_handed_before)
 {
     start(100, 100);
     struct ledger_account *alice = account("alice");
-    struct window *one = opened(alice, 1, file, 1000, true),
-                  *two = opened(alice, 1, other_file, 1000, true);
-    atomic_store(&one->link_quota->quota.max_conns, MARK);
-    end(one, 1000);
-    cr_expect_eq(two->link_quota->references, 1u);
-    cr_expect_eq(atomic_load(&two->link_quota->quota.max_conns), (unsigned)MARK);
-    end(two, 1000);
-    cr_expect_not(is_marked(alice, 1, 1000));
-    ledger_account_drop(&alice);
-    stop();
-}
-
-/* A table for one window remembers four quotas. With the account's own, the fourth link is the
- * fifth. */
-Test(window, remembers_four_quotas_for_each_window_and_no_more)
-{
-    start(1, 100);
-    struct ledger_account *alice = account("alice");
-    for (unsigned char link = 1; link <= 4; link++)
-        leave_a_mark(alice, link);
-    cr_expect_not(is_marked(alice, 4, 1000));
-    for (unsigned char link = 1; link <= 3; link++)
-        cr_expect(is_marked(alice, link, 1000), "link %u", link);
-    ledger_account_drop(&alice);
-    stop();
-}
-
-Test(window, never_forgets_a_quota_that_a_window_holds)
-{
-    start(2, 100);
-    struct ledger_account *alice = account("alice");
-    struct window *held = opened(alice, 0, file, 1000, true);
-    struct window_quota *quota = held->link_quota;
-    atomic_store(&quota->quota.max_conns, MARK);
-    for (unsigned char link = 1; link <= 40; link++) /* more than are remembered */
-        leave_a_mark(alice, link);
-    cr_expect_not(is_marked(alice, 41, 1000 + MINUTE_MS), "all others are over");
-    struct window *same = opened(alice, 0, other_file, 1000 + MINUTE_MS, true);
-    cr_expect_eq(same->link_quota, quota);
-    cr_expect_eq(atomic_load(&quota->quota.max_conns), (unsigned)MARK);
-    cr_expect_eq(quota->references, 2u);
-    ledger_account_drop(&alice);
-    stop();
-}
-
-/* ---- asking ---- */
-
-Test(window, gives_one_worker_the_right_to_ask_and_notes_the_others_once)
-{
-    start(100, 100);
-    struct ledger_account *alice = account("alice");
-    struct window *window = opened(alice, 1, file, 1000, true),
-                  *other = opened(alice, 2, file, 1000, true);
-    cr_expect(window_ask(windows, window, 5));
-    cr_expect_not(window_ask(windows, window, 0));
-    cr_expect_not(window_ask(windows, window, 63));
-    cr_expect_not(window_ask(windows, window, 63));
-    cr_expect(window_ask(windows, other, 63), "another window's question is its own");
-    cr_expect_eq(window_asked(windows, window), 1ULL << 63 | 1);
-    cr_expect(window_ask(windows, window, 0), "that question is answered");
-    cr_expect_eq(window_asked(windows, window), 0u, "whoever waited was woken");
-    cr_expect_eq(window_asked(windows, other), 0u);
+    atomic_store(ledger_account_handed(alice), 4000);
+    struct window *window = opened(alice, 1, file, 1000, true);
+    const struct pool *of_account = &window->account_group->pool;
+    const struct pool *of_link = &window->link_group->pool;
+    cr_expect_eq(of_account->handed, ledger_account_handed(alice));
+    cr_expect_eq(atomic_load(&of_account->least), 4000u);
+    cr_expect_eq(of_link->handed, &of_link->own_handed);
+    cr_expect(of_account->is_known && !of_link->is_known, "Redis knows the link's");
     ledger_account_drop(&alice);
     stop();
 }

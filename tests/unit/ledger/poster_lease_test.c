@@ -168,5 +168,5 @@ Test(ledger_poster_lease, a_post_that_is_refused_for_a_later_lease_has_the_lease
     answer("HGET tg:{shop/alice}:account w:", "$-1\r\n");
     step();
     const char *post = script_next(&world.poster);
-    cr_assert_not_null(strstr(post, " 10 1 1 1 usage"), "%s", post);
+    cr_assert_not_null(strstr(post, " 10 1 1 usage"), "%s", post);
 }

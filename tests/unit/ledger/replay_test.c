@@ -50,7 +50,7 @@ static void make_usage(struct record *record, unsigned node, unsigned sequence)
 {
     snprintf(record->command, sizeof(record->command),
              "FCALL tollgate_post 3 tg:{shop/a}:account tg:{shop/a}:grants "
-             "tg:{shop/a}:usage:2026112%u %032x 1 1 %u %u usage /f%u %u 1 %%s",
+             "tg:{shop/a}:usage:2026112%u %032x 1 %u %u usage /f%u %u 1 %%s",
              below(2), node + 1, sequence, sequence, below(2), below(1000));
 }
 
@@ -69,7 +69,7 @@ static void make_money(struct record *record, unsigned node, unsigned sequence, 
         snprintf(transaction, sizeof(transaction), "t%u", below(6));
     snprintf(record->command, sizeof(record->command),
              "FCALL tollgate_post 4 tg:{shop/a}:account tg:{shop/a}:grants "
-             "tg:{shop/a}:transactions tg:{shop/a}:link:x %032x 1 1 %u %u money %s %lld %s %u "
+             "tg:{shop/a}:transactions tg:{shop/a}:link:x %032x 1 %u %u money %s %lld %s %u "
              "%s %u %u %u n%u",
              node + 1, sequence, sequence, operations[operation], amount,
              operation != 0  ? "-"
@@ -124,12 +124,13 @@ static void add_hash(char out[STATE_SIZE], const char *key)
 /* Replays the journals to an empty Redis, in an order by chance, and reads the account back. */
 static void replay(struct record journals[NODES][RECORDS], char out[STATE_SIZE])
 {
-    static const char *const keys[] = {"account", "transactions", "link:x", "usage:20261120",
-                                       "usage:20261121"};
+    static const char *const keys[] = {"account", "grants",         "transactions",
+                                       "link:x",  "usage:20261120", "usage:20261121"};
     unsigned done[NODES] = {0};
-    freeReplyObject(fixture_redis(&fx, "DEL tg:{shop/a}:account tg:{shop/a}:transactions "
-                                       "tg:{shop/a}:link:x tg:{shop/a}:usage:20261120 "
-                                       "tg:{shop/a}:usage:20261121"));
+    freeReplyObject(
+        fixture_redis(&fx, "DEL tg:{shop/a}:account tg:{shop/a}:grants tg:{shop/a}:transactions "
+                           "tg:{shop/a}:link:x tg:{shop/a}:usage:20261120 "
+                           "tg:{shop/a}:usage:20261121"));
     for (unsigned left = NODES * RECORDS; left > 0; left--) {
         unsigned node = below(NODES);
         while (done[node] == RECORDS)
@@ -174,7 +175,7 @@ static void post(unsigned node, unsigned number, const char *time, const char *o
     unsigned sequence = ++posted[node];
     snprintf(command, sizeof(command),
              "FCALL tollgate_post 3 tg:{shop/a}:account tg:{shop/a}:grants "
-             "tg:{shop/a}:transactions %032x 1 1 %u %u money %s %s %s %s %%s 0 0 %u n%u",
+             "tg:{shop/a}:transactions %032x 1 %u %u money %s %s %s %s %%s 0 0 %u n%u",
              node + 1, sequence, sequence, operation, amount,
              strcmp(operation, "open") == 0 ? "prepaid" : "-", time, number, node);
     redisReply *reply = fixture_redis(&fx, command, transaction);

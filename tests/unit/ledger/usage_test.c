@@ -90,6 +90,7 @@ Test(ledger_usage, of_a_day_comes_in_pages_and_in_short_steps)
     static struct seen seen;
     char next[LEDGER_USAGE_CURSOR_MAX] = "";
     make_files(1, FILES);
+    freeReplyObject(fixture_redis(&fx, "CONFIG RESETSTAT"));
     do
         cr_assert_eq(read_page(&seen, next), 0);
     while (next[0] != '\0');
@@ -107,6 +108,7 @@ Test(ledger_usage, holds_every_file_while_others_come)
     static struct seen seen;
     char next[LEDGER_USAGE_CURSOR_MAX] = "";
     make_files(1, FILES);
+    freeReplyObject(fixture_redis(&fx, "CONFIG RESETSTAT"));
     do {
         cr_assert_eq(read_page(&seen, next), 0);
         if (seen.page <= 3) /* makes Redis move the table to a larger one, step by step */

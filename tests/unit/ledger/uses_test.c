@@ -40,25 +40,48 @@ TestSuite(ledger_uses, .init = setup, .fini = teardown, .timeout = 60);
 enum { NEW, RESUMED, UNDER_WAY };
 
 struct grant {
-    int64_t admission, granted, funds, revision, rate, max_conns, opened, till, acknowledged, left;
+    int64_t admission, revision, rate, max_conns, sharers, revoked_before, revoked_left;
+    int64_t bounds, posted, ceiling, bound;
+    int64_t opened, till, acknowledged, left;
+    int64_t link_bounds, link_posted, link_ceiling, link_bound;
+};
+#define GRANT_NUMBERS (sizeof(struct grant) / sizeof(int64_t))
+
+/* An instance's figures of its pools; each question has a higher number. */
+struct told {
+    int64_t ceiling, least, link_ceiling, link_least;
+    bool is_new; /* the link's figures count from what was posted */
 };
 
-/* Asks for `need` bytes of /f, which has 1000 bytes. */
-static struct grant ask_of(const char *instance, int64_t need, int max_uses, int64_t max_bytes,
-                           int64_t use_period_ms, int stage)
+static int64_t questions;
+
+/* Asks for `need` bytes of /f, which has 1000 bytes, beyond what is told. */
+static struct grant ask_told(const char *instance, int64_t need, int max_uses, int64_t max_bytes,
+                             int64_t use_period_ms, int stage, const struct told *told)
 {
     struct grant grant;
     int64_t *const numbers = &grant.admission;
-    redisReply *reply = fixture_redis(&fx,
-                                      "FCALL tollgate_admit 4 " KEYS " %s 1"
-                                      " %lld %lld 30000 0 /f 1000 %d %lld " FAR " %lld %d " FAR,
-                                      instance, (long long)need, (long long)need, max_uses,
-                                      (long long)max_bytes, (long long)use_period_ms, stage);
-    cr_assert(reply->type == REDIS_REPLY_ARRAY && reply->elements == 10, "%s", reply->str);
-    for (size_t i = 0; i < 10; i++)
+    long long count = (long long)++questions;
+    redisReply *reply = fixture_redis(
+        &fx,
+        "FCALL tollgate_admit 4 " KEYS " %s 1 30000 0 %lld %lld %lld %lld %lld 0"
+        " /f 1000 %d %lld " FAR " %lld %d " FAR " %lld %d %lld %lld %lld 0",
+        instance, (long long)need, count, (long long)told->ceiling, (long long)told->least,
+        (long long)(told->least + need), max_uses, (long long)max_bytes, (long long)use_period_ms,
+        stage, max_bytes > 0 ? count : 0, told->is_new ? 1 : 0, (long long)told->link_ceiling,
+        (long long)told->link_least, (long long)(told->link_least + need));
+    cr_assert(reply->type == REDIS_REPLY_ARRAY && reply->elements == GRANT_NUMBERS, "%s",
+              reply->str);
+    for (size_t i = 0; i < GRANT_NUMBERS; i++)
         numbers[i] = reply->element[i]->integer;
     freeReplyObject(reply);
     return grant;
+}
+
+static struct grant ask_of(const char *instance, int64_t need, int max_uses, int64_t max_bytes,
+                           int64_t use_period_ms, int stage)
+{
+    return ask_told(instance, need, max_uses, max_bytes, use_period_ms, stage, &(struct told){0});
 }
 
 static struct grant ask(int max_uses, int64_t use_period_ms, int stage)
@@ -75,7 +98,7 @@ static void post(const char *instance, int64_t sequence, int64_t bytes, int64_t 
         fixture_redis(&fx,
                       "FCALL tollgate_post 5 tg:{shop/a}:account tg:{shop/a}:grants "
                       "tg:{shop/a}:usage:20261125 tg:{shop/a}:link:x tg:{shop/a}:link:x:grants "
-                      "%s 1 1 %lld %lld usage /f %lld 1 %s",
+                      "%s 1 %lld %lld usage /f %lld 1 %s",
                       instance, (long long)sequence, (long long)sequence, (long long)bytes, terms);
     cr_assert(reply->type == REDIS_REPLY_ARRAY && reply->elements == 4 &&
                   reply->element[0]->integer == 0,
@@ -89,7 +112,7 @@ static int64_t control(const char *instance, int64_t sequence, const char *opera
     redisReply *reply = fixture_redis(
         &fx,
         "FCALL tollgate_post 4 tg:{shop/a}:account tg:{shop/a}:grants tg:{shop/a}:transactions "
-        "tg:{shop/a}:link:x %s 1 1 %lld %lld money %s %lld - %lld %s 0 0 0 n1",
+        "tg:{shop/a}:link:x %s 1 %lld %lld money %s %lld - %lld %s 0 0 0 n1",
         instance, (long long)sequence, (long long)sequence, operation, (long long)amount,
         (long long)time_ms, "");
     cr_assert(reply->type == REDIS_REPLY_ARRAY, "%s", reply->str);
@@ -194,15 +217,38 @@ Test(ledger_uses, nodes_share_what_max_bytes_leaves)
 {
     struct grant one = ask_of(ONE, 600, 0, 1000, 60000, NEW);
     cr_expect_eq(one.admission, LEDGER_GRANTED);
-    cr_expect_eq(one.granted, 600);
-    cr_expect_eq(ask_of(OTHER, 600, 0, 1000, 60000, NEW).admission, LEDGER_LINK_BYTES_UP);
-    cr_expect_eq(ask_of(OTHER, 400, 0, 1000, 60000, NEW).admission, LEDGER_GRANTED);
-    /* n1 delivers 600 and gives nothing back; n2 gives its 400 back. */
+    cr_expect_eq(one.link_bounds, LEDGER_BY_LINK_BYTES);
+    cr_expect_eq(one.link_ceiling, 600);
+    cr_expect_eq(one.link_bound, 1000);
+    /* It holds 600, and needs all of them: the other node can have 400 at most. */
+    (void)ask_told(ONE, 0, 0, 1000, 60000, NEW, &(struct told){600, 600, 600, 600, false});
+    struct grant other = ask_of(OTHER, 600, 0, 1000, 60000, NEW);
+    cr_expect_eq(other.link_bound, 400);
+    cr_expect_eq(other.link_ceiling, 0, "of two funds that do not both suffice one was raised");
+    cr_expect_eq(other.ceiling, 0);
+    cr_expect_eq(ask_of(OTHER, 400, 0, 1000, 60000, NEW).link_ceiling, 400);
+    /* The first delivers its bytes; the other tells that it holds nothing any more. */
     post(ONE, 1, 600, one.opened, false);
-    redisReply *reply = fixture_redis(&fx, "FCALL tollgate_release 4 " KEYS " " OTHER " 1 400 400");
+    redisReply *reply = fixture_redis(
+        &fx, "FCALL tollgate_tell 1 tg:{shop/a}:link:x:grants " OTHER " 1 30000 %lld 0 0 0",
+        (long long)++questions);
     freeReplyObject(reply);
-    cr_expect_eq(ask_of(ONE, 401, 0, 1000, 60000, NEW).admission, LEDGER_LINK_BYTES_UP);
-    cr_expect_eq(ask_of(ONE, 400, 0, 1000, 60000, NEW).admission, LEDGER_GRANTED);
+    const struct told told = {600, 600, 600, 600, false};
+    struct grant short_of = ask_told(ONE, 401, 0, 1000, 60000, NEW, &told);
+    cr_expect_eq(short_of.link_posted, 600);
+    cr_expect_eq(short_of.link_bound, 1000);
+    cr_expect_eq(short_of.link_ceiling, 600);
+    cr_expect_eq(ask_told(ONE, 400, 0, 1000, 60000, NEW, &told).link_ceiling, 1000);
+}
+
+Test(ledger_uses, a_node_that_does_not_know_what_it_posted_of_a_link_counts_from_there)
+{
+    struct grant first = ask_of(ONE, 0, 0, 1000, 60000, NEW);
+    post(ONE, 1, 300, first.opened, false);
+    struct grant grant = ask_told(ONE, 200, 0, 1000, 60000, NEW, &(struct told){.is_new = true});
+    cr_expect_eq(grant.link_posted, 300);
+    cr_expect_eq(grant.link_ceiling, 500);
+    cr_expect_eq(grant.link_bound, 1000);
 }
 
 /* ---- revocation and limits ---- */
@@ -217,6 +263,8 @@ Test(ledger_uses, a_revoked_link_is_granted_nothing_and_each_change_moves_the_re
     cr_expect_eq(ask(0, 60000, UNDER_WAY).admission, LEDGER_REVOKED);
     int64_t expiry = fixture_redis_integer(&fx, "PEXPIRETIME tg:{shop/a}:link:x");
     cr_expect_geq(expiry, 9000000000000);
+    cr_expect_gt(after.revoked_left, INT64_C(365) * 86400 * 1000, "each link is to be asked for");
+    cr_expect_eq(before.revoked_left, 0);
 }
 
 Test(ledger_uses, an_iat_watermark_never_goes_back)
@@ -224,6 +272,7 @@ Test(ledger_uses, an_iat_watermark_never_goes_back)
     (void)control(ONE, 1, "revoke_before", 500, 5);
     (void)control(OTHER, 1, "revoke_before", 400, 6);
     cr_expect_eq(fixture_account_field(&fx, "shop/a", "revoked_before"), 500);
+    cr_expect_eq(ask(0, 60000, NEW).revoked_before, 500);
     cr_expect_eq(ask(0, 60000, NEW).admission, LEDGER_REVOKED, "iat 0 is older than any instant");
 }
 
@@ -237,7 +286,13 @@ Test(ledger_uses, the_latest_limit_counts_whichever_node_posts_it_first)
 
 /* ---- push and notices ---- */
 
-static _Atomic int pushes, pushes_of_all;
+static _Atomic int pushes, pushes_of_all, recalls;
+
+static void on_recall(void *context, const struct ledger_account *account)
+{
+    (void)context;
+    atomic_fetch_add(&recalls, account != NULL ? 1 : 0);
+}
 
 static void on_push(void *context, const struct ledger_account *account)
 {
@@ -279,11 +334,31 @@ Test(ledger_uses, a_revocation_is_heard_and_makes_older_grants_stale)
     fixture_close(&fx);
 }
 
+Test(ledger_uses, a_recall_is_heard_and_makes_no_grant_stale)
+{
+    fx.options.pushed = on_push;
+    fx.options.recalled = on_recall;
+    fixture_open_ready(&fx);
+    struct ledger_account *account = fixture_account(&fx, "a");
+    await(&pushes_of_all, 1);
+    const struct ledger_grant grant = {.revision = 0};
+    struct ledger_heard heard = ledger_heard(fx.ledger, account);
+    redisReply *reply = fixture_redis(&fx, "PUBLISH tg:revocations %s", "shop/a recall");
+    freeReplyObject(reply);
+    await(&recalls, 1);
+    cr_expect_eq(ledger_recalls(account), 1u);
+    cr_expect_eq(atomic_load(&pushes), 0);
+    cr_expect_not(ledger_grant_is_stale(fx.ledger, account, &grant, &heard));
+    ledger_account_drop(&account);
+    fixture_close(&fx);
+}
+
 Test(ledger_uses, strange_messages_on_the_channel_harm_nobody)
 {
     static const char *const messages[] = {
-        "",         " ",         "shop/a", "shop/a ",  "shop/%zz 1",
-        "shop/% 1", "shop/%4 1", "/ 1",    "SHOP/a 1", "shop/a 99999999999999999999999"};
+        "",         " ",         "shop/a",        "shop/a ",       "shop/%zz 1",
+        "shop/% 1", "shop/%4 1", "/ 1",           "SHOP/a 1",      "shop/a 99999999999999999999999",
+        "recall",   " recall",   "shop/b recall", "shop/a recalls"};
     fx.options.pushed = on_push;
     fixture_open_ready(&fx);
     struct ledger_account *account = fixture_account(&fx, "a");

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Credit: what nodes hold of an account, told again with each question and never added up. Nothing
+ * stays reserved after answers were lost, who can pay is served by every node, and questions are asked
+ * only where what is known does not do.
+ */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/integration/harness.h"
+#include "tests/integration/transfer_steps.h"
+
+#define VALIDITY_MS 2000
+#define SETTINGS    "workers: 2\ngrant_validity_ms: 2000\n"
+#define ALBUM       12
+
+/* Two nodes with one Redis, keys and media. */
+struct pair {
+    struct site *first, *second;
+};
+
+static struct pair pair_create(void)
+{
+    struct pair pair = {.first = site_create(.own_redis = true, .settings = SETTINGS)};
+    pair.second = site_create(.beside = pair.first, .redis = site_redis_address(pair.first),
+                              .node = "second-node", .settings = SETTINGS);
+    return pair;
+}
+
+static void pair_destroy(struct pair *pair)
+{
+    site_destroy(&pair->second);
+    site_destroy(&pair->first);
+}
+
+static size_t track_size(struct site *site)
+{
+    size_t size;
+    (void)site_media_bytes(site, TRACK_LONG, &size);
+    return size;
+}
+
+/* Lets time pass that nothing announces. */
+static void pass(uint64_t ms)
+{
+    for (uint64_t until_ms = harness_now_ms() + ms; harness_now_ms() < until_ms;)
+        harness_pause();
+}
+
+static void await_reserved(struct site *site, const char *account, int64_t reserved)
+{
+    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
+    while (site_balance(site, account).reserved != reserved) {
+        cr_assert(harness_now_ms() < deadline_ms, "%lld bytes are reserved, not %lld",
+                  (long long)site_balance(site, account).reserved, (long long)reserved);
+        harness_pause();
+    }
+}
+
+static void await_push(struct site *site)
+{
+    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
+    while (strstr((const char *)site_admin(site, "GET", "/v1/health", NULL)->body,
+                  "\"push_up\":true") == NULL) {
+        cr_assert(harness_now_ms() < deadline_ms, "push does not come up");
+        harness_pause();
+    }
+}
+
+/* Begins the whole track with a small receive buffer, and reads only the head. */
+static int begin_track(struct site *site, const char *link)
+{
+    int fd = raw_connect(site, 4096);
+    raw_print(fd, "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", link);
+    cr_assert_eq(raw_answer_head(site, fd)->status, 200);
+    return fd;
+}
+
+Test(credit, of_three_stalls_of_Redis_leaves_nothing_reserved_and_serves_who_can_pay)
+{
+    struct site *site = site_create(.own_redis = true, .settings = SETTINGS);
+    size_t size = track_size(site);
+    site_account_open_prepaid(site, "alice", 2 * size + size / 2);
+    for (int i = 0; i < 3; i++) {
+        const char *jti = site_format(site, "stalled-%d", i);
+        const char *link = site_link(site, .account = "alice", .path = TRACK_LONG, .jti = jti);
+        site_redis_signal(site, SIGSTOP);
+        answer_expect_refusal(site, fetch(site, link, .fresh = true), 503, "redis_unavailable");
+        site_redis_signal(site, SIGCONT);
+        site_node_await_ready(site);
+    }
+    await_reserved(site, "alice", 0);
+    cr_expect_eq(site_balance(site, "alice").balance, (int64_t)(2 * size + size / 2));
+    for (int i = 0; i < 2; i++) {
+        const char *jti = site_format(site, "paid-%d", i);
+        answer_expect_file(
+            site, fetch(site, site_link(site, .account = "alice", .path = TRACK_LONG, .jti = jti)),
+            TRACK_LONG);
+    }
+    answer_expect_refusal(
+        site, fetch(site, site_link(site, .account = "alice", .path = TRACK_LONG, .jti = "more")),
+        402, "balance_insufficient");
+    site_destroy(&site);
+}
+
+Test(credit, that_one_node_holds_idle_is_given_to_another_that_needs_it)
+{
+    struct pair pair = pair_create();
+    size_t size = track_size(pair.first);
+    site_account_open_prepaid(pair.first, "alice", size + 10);
+    const char *some = site_link(pair.first, .account = "alice", .path = TRACK_LONG, .jti = "some");
+    const char *all = site_link(pair.first, .account = "alice", .path = TRACK_LONG, .jti = "all");
+    answer_expect_bytes(pair.first, fetch(pair.first, some, .range = "0-1"), TRACK_LONG, 0, 2);
+    /* Beside its two bytes the first node was given a quarter of the rest, and needs none of it. */
+    cr_assert_gt(site_balance(pair.first, "alice").reserved, (int64_t)size / 5);
+    answer_expect_file(pair.second, fetch(pair.second, all), TRACK_LONG);
+    answer_expect_refusal(pair.first, fetch(pair.first, all), 402, "balance_insufficient");
+    site_usage_await(pair.second, "alice", size + 2);
+    await_reserved(pair.second, "alice", 0);
+    pair_destroy(&pair);
+}
+
+Test(credit, of_an_album_of_twelve_links_is_asked_for_once)
+{
+    struct site *site = site_create(.settings = "workers: 1\n");
+    size_t size;
+    (void)site_media_bytes(site, TRACK_TINY, &size);
+    site_account_open_prepaid(site, "alice", 1000 * ALBUM * size);
+    site_account_open_postpaid(site, "bob");
+    const char *const accounts[] = {"alice", "bob"};
+    await_push(site);
+    for (unsigned account = 0; account < 2; account++) {
+        uint64_t before = site_traffic(site, "admissions_asked");
+        for (int i = 0; i < ALBUM; i++) {
+            const char *jti = site_format(site, "track-%d", i);
+            const char *link =
+                site_link(site, .account = accounts[account], .path = TRACK_TINY, .jti = jti);
+            answer_expect_file(site, fetch(site, link), TRACK_TINY);
+        }
+        cr_expect_eq(site_traffic(site, "admissions_asked") - before, 1u, "%s: %llu questions",
+                     accounts[account],
+                     (unsigned long long)(site_traffic(site, "admissions_asked") - before));
+    }
+    site_destroy(&site);
+}
+
+/* How many links are revoked; the long run has 1,000. */
+static int revocations(void)
+{
+    const char *text = getenv("TOLLGATE_REVOCATIONS");
+    return text != NULL ? atoi(text) : 25;
+}
+
+Test(credit, does_not_cover_a_link_that_was_revoked_a_beat_ago, .timeout = 1800)
+{
+    struct pair pair = pair_create();
+    unsigned seed = 1, late = 0;
+    uint64_t latest_ms = 0;
+    await_push(pair.second);
+    for (int i = 0; i < revocations(); i++) {
+        /* An account without a revoked link, whose links are covered by one grant. */
+        const char *account = site_format(pair.first, "account-%d", i);
+        const char *good = site_link(pair.first, .account = account, .path = TRACK_TINY);
+        const char *link =
+            site_link(pair.first, .account = account, .path = TRACK_TINY, .jti = "revoked");
+        site_account_open_postpaid(pair.first, account);
+        answer_expect_file(pair.second, fetch(pair.second, good), TRACK_TINY);
+        admin_expect(pair.first, site_format(pair.first, "/v1/accounts/shop/%s/revoke", account),
+                     "{\"jti\":\"revoked\"}", 200);
+        uint64_t revoked_ms = harness_now_ms();
+        pass((uint64_t)rand_r(&seed) % 300);
+        uint64_t after_ms = harness_now_ms() - revoked_ms;
+        const struct answer *answer = fetch(pair.second, link);
+        if (answer->status != 200) {
+            answer_expect_refusal(pair.second, answer, 410, "link_revoked");
+            continue;
+        }
+        late++;
+        latest_ms = after_ms > latest_ms ? after_ms : latest_ms;
+        cr_expect_lt(after_ms, 250u, "a response begins %llu ms after its link was revoked",
+                     (unsigned long long)after_ms);
+    }
+    cr_log_info("%u of %d began, %llu ms after the revocation at most", late, revocations(),
+                (unsigned long long)latest_ms);
+    pair_destroy(&pair);
+}
+
+Test(credit, of_a_killed_node_is_free_after_twice_the_validity)
+{
+    struct pair pair = pair_create();
+    size_t size = track_size(pair.first);
+    site_account_open_prepaid(pair.first, "alice", size + size / 2);
+    const char *link = site_link(pair.first, .account = "alice", .path = TRACK_LONG, .jti = "one");
+    const char *other =
+        site_link(pair.first, .account = "alice", .path = TRACK_LONG, .jti = "other");
+    int fd = begin_track(pair.second, link);
+    answer_expect_refusal(pair.first, fetch(pair.first, other), 402, "balance_insufficient");
+    site_node_kill(pair.second);
+    close(fd);
+    uint64_t killed_ms = harness_now_ms(), deadline_ms = killed_ms + HARNESS_DEADLINE_MS;
+    const struct answer *answer = fetch(pair.first, other);
+    while (answer->status == 402 && harness_now_ms() < deadline_ms) {
+        pass(50);
+        answer = fetch(pair.first, other);
+    }
+    /* What the killed node had billed is paid; the rest covers the track. */
+    answer_expect_file(pair.first, answer, TRACK_LONG);
+    cr_expect_geq(harness_now_ms() - killed_ms, VALIDITY_MS / 2u);
+    site_node_start(pair.second);
+    site_node_await_ready(pair.second);
+    pair_destroy(&pair);
+}
+
+Test(credit, of_a_killed_node_is_free_at_once_when_it_is_back)
+{
+    struct site *first = site_create(.own_redis = true);
+    struct site *second =
+        site_create(.beside = first, .redis = site_redis_address(first), .node = "second-node");
+    size_t size = track_size(first);
+    site_account_open_prepaid(first, "alice", size + size / 2);
+    const char *link = site_link(first, .account = "alice", .path = TRACK_LONG, .jti = "one",
+                                 .limits = {.max_bytes = 3 * size});
+    const char *other = site_link(first, .account = "alice", .path = TRACK_LONG, .jti = "other");
+    int fd = begin_track(second, link);
+    answer_expect_refusal(first, fetch(first, other), 402, "balance_insufficient");
+    site_node_kill(second);
+    close(fd);
+    answer_expect_refusal(first, fetch(first, other), 402, "balance_insufficient");
+    site_node_start(second);
+    site_node_await_ready(second);
+    answer_expect_file(first, fetch(first, other), TRACK_LONG);
+    await_reserved(first, "alice", 0);
+    site_destroy(&second);
+    site_destroy(&first);
+}
+
+Test(credit, counts_a_limit_that_is_set_and_removed_under_load)
+{
+    struct site *site = site_create(.settings = SETTINGS);
+    size_t size = track_size(site);
+    site_account_open_postpaid(site, "alice");
+    const char *link = site_link(site, .account = "alice", .path = TRACK_LONG, .jti = "one",
+                                 .limits = {.rate = 2000000});
+    int fd = begin_track(site, link);
+    const char *limit[] = {
+        "account", "limit", "shop/alice", "--max-bytes", site_format(site, "%zu", 3 * size), NULL};
+    for (int i = 0; i < 4; i++) {
+        cr_assert_eq(site_command(site, limit).exit_code, 0);
+        pass(200);
+        limit[4] = i % 2 == 0 ? "0" : site_format(site, "%zu", 3 * size);
+    }
+    char *body = malloc(size);
+    cr_expect_eq(raw_read(fd, body, size), size, "the transfer was cut");
+    free(body);
+    close(fd);
+    limit[4] = site_format(site, "%zu", 3 * size);
+    cr_assert_eq(site_command(site, limit).exit_code, 0);
+    site_usage_await(site, "alice", size);
+    await_reserved(site, "alice", 0);
+    for (int i = 0; i < 2; i++)
+        answer_expect_file(site, fetch(site, link), TRACK_LONG);
+    answer_expect_refusal(site, fetch(site, link, .range = "0-0"), 402, "account_bytes_used_up");
+    site_destroy(&site);
+}
