@@ -27,6 +27,7 @@
 
 #include "bench/micro/micro.h"
 #include "server/base/check.h"
+#include "server/base/clock.h"
 #include "server/config/config.h"
 #include "server/delivery/node.h"
 #include "server/delivery/readiness.h"
