@@ -32,7 +32,8 @@
 #include "server/delivery/node.h"
 #include "server/delivery/readiness.h"
 #include "server/delivery/worker.h"
-#include "server/grant/window.h"
+#include "server/grant/coverage.h"
+#include "server/grant/demand.h"
 #include "server/node/run.h"
 
 #define WARM_UP  200
@@ -168,24 +169,26 @@ static bool client_read(void)
 static void admit(struct worker *worker)
 {
     static const unsigned char link_id[LEDGER_LINK_ID_BYTES] = {7};
-    const unsigned set = LEDGER_FUND_BIT(LEDGER_FUND_ACCOUNT);
     struct window_key key = {.link_id = link_id, .size = 4096};
     struct window *window, *first;
-    bool created;
+    struct windows_made made;
     check(ledger_account_get(worker->node->ledger, "shop", "alice", 5, &key.account) == 0);
     check(ledger_file_get(worker->node->ledger, "/song.mp3", 9, &key.file) == 0);
-    check(window_open(worker->node->windows, &key, worker->now_ms, &first, &created) == 0 &&
-          created);
-    window_fund(worker->node->windows, first, set, 1 << 20, NULL, 0);
+    check(window_open(worker->node->windows, &key, worker->now_ms, &first, &made) == 0 &&
+          made.window == first);
+    const struct ledger_credit credit = {.bounds = LEDGER_BY_BALANCE, .ceiling = 1 << 20};
+    struct pool *pool = &first->account_group->pool;
+    pool_take(pool, pool->number, &credit, UINT64_MAX);
     micro_begin();
     micro_toggle();
     for (int i = 0; i < ADMITTED; i++) {
-        struct funds purse = {0};
-        check(window_open(worker->node->windows, &key, worker->now_ms, &window, &created) == 0);
-        struct ledger_heard heard = ledger_heard(worker->node->ledger, window->account);
-        check(heard.epoch != WINDOW_UNCONFIRMED);
-        check(window_take(window, set, key.size, true, &purse) == key.size);
-        window_give(worker->node->windows, window, &purse);
+        struct claim claim = {0};
+        check(window_open(worker->node->windows, &key, worker->now_ms, &window, &made) == 0);
+        const struct demand demand = {
+            .window = window, .claim = &claim, .need = key.size, .size = key.size};
+        check(!coverage_holds(worker->node->ledger, window, 0, worker->now_ms));
+        check(demand_claim(&demand, worker->now_ms));
+        claim_end(&claim, window);
         window_drop(&window, worker->now_ms);
     }
     micro_toggle();

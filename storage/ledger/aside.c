@@ -19,7 +19,8 @@ int aside_set(struct poster *poster, struct ledger_account *account, const char 
         ledger_say(ledger, LEDGER_EVENT_ERROR,
                    "account %.200s is set aside: Redis holds something damaged of it (%.120s); "
                    "nothing of it is granted or posted, and its records stay in the journal; bring "
-                   "its keys back or delete them all, then run tollgate ledger release",
+                   "its keys back or delete them all, and start this node again, which then posts "
+                   "them",
                    account->tag, said);
     account->was_aside = true;
     if (count <= LEDGER_ASIDE_MAX)
