@@ -15,7 +15,7 @@ parts='bare    the demo, run.sh --quick and run.sh in a bare Debian 12 (some 40 
 loaded  run.sh twice beside two endless loops, each within 60 minutes (some 90 minutes)
 soak    half an hour of load through every fault (some 31 minutes)
 failovers  twenty failovers by Sentinels under load (some 4 minutes)
-beat    1,000 links revoked between their account's grant and their first request (some 5 minutes)
+beat    1,000 links revoked between the grant of their account and their first request (some 5 minutes)
 seeds   100,000 seeds of the simulator, and its store beside Redis with ten new ones (some 40 minutes)'
 
 loops=

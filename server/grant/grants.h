@@ -35,7 +35,7 @@ struct grants_asker {
 /* What a question came to. */
 struct grants_answer {
     /* 0; -ENOTCONN: Redis is gone, -EPROTO: it cannot, -ETIMEDOUT: it is late, -ESTALE: a later
-     * question was there before. */
+     * question was there before, or Redis has lost the account. */
     int status;
     bool is_overtaken; /* by a revocation, so that the response must ask again */
     /* With status 0. */

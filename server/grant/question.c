@@ -46,6 +46,15 @@ static void on_late(void *context)
     end(question, &(struct grants_answer){.status = -ETIMEDOUT});
 }
 
+/* Whether Redis denies an account that it has confirmed to this node before: it has lost data, which
+ * the nodes' journals bring back, and so its answer does not count. */
+static bool is_forgotten(const struct question *question, const struct ledger_grant *grant)
+{
+    const struct window *window = question->asked.question.window;
+    return grant->admission == LEDGER_UNKNOWN &&
+           atomic_load(&window->account_group->cover.valid_until_ms) != 0;
+}
+
 static void on_reply(void *context, const struct redisReply *reply)
 {
     struct question *question = context;
@@ -59,6 +68,8 @@ static void on_reply(void *context, const struct redisReply *reply)
             ledger_lease_is_outdated(grants->ledger, grant.revision);
         answer.status = -ESTALE; /* the question is not answered */
     }
+    if (answer.status == 0 && is_forgotten(question, &grant))
+        answer.status = -ESTALE;
     answer.admission = grant.admission;
     answer.subjects = question->asked.question.subjects;
     answer.funds = grant.funds;

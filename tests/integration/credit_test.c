@@ -236,6 +236,38 @@ Test(credit, of_a_killed_node_is_free_at_once_when_it_is_back)
     site_destroy(&first);
 }
 
+Test(credit, of_an_emptied_Redis_is_told_again_and_pays_no_byte_twice)
+{
+    enum { LISTENERS = 5 };
+    struct site *site = site_create(.own_redis = true, .settings = "workers: 2\n");
+    size_t size = track_size(site);
+    int fds[LISTENERS];
+    char *body = malloc(size);
+    site_account_open_prepaid(site, "alice", LISTENERS * size);
+    for (int i = 0; i < LISTENERS; i++) {
+        const char *jti = site_format(site, "listener-%d", i);
+        fds[i] = begin_track(site, site_link(site, .account = "alice", .path = TRACK_LONG,
+                                             .jti = jti, .limits = {.rate = 1500000}));
+    }
+    site_redis_command(site, "FLUSHALL");
+    /* Others come while the node replays its journal, and after that. */
+    for (int i = 0; i < 20; i++) {
+        const char *jti = site_format(site, "other-%d", i);
+        const char *link = site_link(site, .account = "alice", .path = TRACK_LONG, .jti = jti);
+        cr_expect_neq(fetch(site, link, .range = "0-0", .fresh = true)->status, 206u);
+        pass(100);
+    }
+    for (int i = 0; i < LISTENERS; i++) {
+        cr_expect_eq(raw_read(fds[i], body, size), size, "listener %d was cut", i);
+        close(fds[i]);
+    }
+    free(body);
+    site_usage_await(site, "alice", LISTENERS * size);
+    await_reserved(site, "alice", 0);
+    cr_expect_eq(site_balance(site, "alice").balance, 0);
+    site_destroy(&site);
+}
+
 Test(credit, counts_a_limit_that_is_set_and_removed_under_load)
 {
     struct site *site = site_create(.settings = SETTINGS);

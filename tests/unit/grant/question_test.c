@@ -219,11 +219,10 @@ Test(question, refused_makes_the_transfers_that_it_speaks_of_ask)
     static const struct {
         enum ledger_admission admission;
         bool covered, other_covered;
-    } rows[] = {{LEDGER_USED_UP, true, true},
-                {LEDGER_NOT_BEGUN, true, true},
-                {LEDGER_REVOKED, false, true},
-                {LEDGER_SUSPENDED, false, false},
-                {LEDGER_UNKNOWN, false, false}};
+    } rows[] = {
+        {LEDGER_USED_UP, true, true},     {LEDGER_NOT_BEGUN, true, true},
+        {LEDGER_REVOKED, false, true},    {LEDGER_SUSPENDED, false, false},
+        {LEDGER_SET_ASIDE, false, false}, {LEDGER_UNKNOWN, true, true}}; /* Redis has lost it */
     struct window *other = open_window(alice, 2, file);
     struct claim none = {0};
     const struct demand of_other = demand_for(other, &none, 1);
@@ -320,6 +319,21 @@ Test(question, that_a_later_one_has_overtaken_is_not_answered)
     cr_expect_not(pool_of(window)->is_answered);
     cr_expect_eq(ask(&demand, &asker), 0);
     lose(1);
+}
+
+Test(question, about_an_account_that_Redis_has_lost_is_not_answered)
+{
+    cr_assert_eq(ask(&demand, &asker), 0);
+    answer(0, &(struct ledger_grant){.admission = LEDGER_UNKNOWN});
+    cr_expect(told.status == 0 && told.admission == LEDGER_UNKNOWN, "it was never confirmed");
+    cr_assert_eq(ask(&demand, &asker), 0);
+    answer(1, &thousand);
+    now_ms += VALIDITY / 2 + 1; /* the account is to be confirmed again */
+    cr_assert_eq(ask(&demand, &asker), 0);
+    answer(2, &(struct ledger_grant){.admission = LEDGER_UNKNOWN});
+    cr_expect_eq(told.status, -ESTALE);
+    cr_expect(covers(window, 100), "transfers go on until their validity is over");
+    cr_expect_not(pool_of(window)->is_answered, "what the node holds is to be told again");
 }
 
 /* ---- renewals and expiry ---- */
@@ -436,57 +450,4 @@ Test(question, of_an_inquiry_takes_nothing)
     cr_assert_eq(ask(&demand, &asker), 0);
     answer(2, &(struct ledger_grant){.admission = LEDGER_SUSPENDED});
     cr_expect_eq(told.admission, LEDGER_SUSPENDED);
-}
-
-/* ---- an album ---- */
-
-Test(album, of_twelve_links_asks_once)
-{
-    enum { LINKS = 12 };
-    struct claim claims[LINKS] = {0};
-    struct window *album[LINKS];
-    unsigned unasked = 0;
-    begin_listening();
-    for (unsigned i = 0; i < LINKS; i++) {
-        album[i] = open_window(alice, 10 + i, file);
-        const struct demand one = demand_for(album[i], &claims[i], SIZE);
-        if (demand_claim_unasked(ledger, &one, now_ms)) {
-            unasked++;
-            continue;
-        }
-        cr_assert_eq(ask(&one, &asker), 0);
-        const struct ledger_grant grant = balance(SIZE + SLICE * 3, 100 * SLICE);
-        answer(sent_count - 1, &grant);
-        cr_assert(demand_claim(&one, now_ms));
-    }
-    cr_expect_eq(unasked, LINKS - 1u);
-    cr_expect_eq(sent_count, 1u);
-    for (unsigned i = 0; i < LINKS; i++) {
-        claim_end(&claims[i], album[i]);
-        window_drop(&album[i], now_ms);
-    }
-    end_scene();
-}
-
-Test(album, of_an_account_of_which_a_link_is_revoked_asks_for_each)
-{
-    enum { LINKS = 12 };
-    struct ledger_grant grant = balance(100 * SIZE, 100 * SIZE);
-    struct claim own = {0};
-    begin_listening();
-    grant.revoked_left_ms = 5000;
-    cr_assert_eq(ask(&demand, &asker), 0);
-    answer(0, &grant);
-    for (unsigned i = 0; i < LINKS; i++) {
-        struct window *one = open_window(alice, 10 + i, file);
-        const struct demand of_one = demand_for(one, &own, SIZE);
-        cr_expect_not(demand_claim_unasked(ledger, &of_one, now_ms), "link %u", i);
-        cr_assert_eq(ask(&of_one, &asker), 0);
-        expect_no_funds(1 + i);
-        answer(1 + i, &grant);
-        cr_expect(demand_claim_unasked(ledger, &of_one, now_ms), "link %u", i);
-        claim_end(&own, one);
-        window_drop(&one, now_ms);
-    }
-    end_scene();
 }
