@@ -168,6 +168,8 @@ void pool_take(struct pool *pool, uint64_t number, const struct ledger_credit *c
     if (credit->bounds != LEDGER_BY_NOTHING) {
         learn(pool, credit->posted);
         atomic_store(&pool->ceiling, credit->ceiling);
+        if (credit->ceiling > credit->bound) /* money was taken away, or others need it */
+            lower(pool, true);
     } else {
         atomic_store(&pool->ceiling, POOL_UNBOUNDED);
     }
@@ -192,6 +194,12 @@ void pool_bind(struct pool *pool)
         return;
     atomic_store(&pool->valid_until_ms, 0);
     atomic_store(&pool->ceiling, atomic_load(pool->handed));
+}
+
+bool pool_is_lowered(const struct pool *pool)
+{
+    return pool_is_bounded(pool) && pool->told > atomic_load(&pool->ceiling) &&
+           pool->told > kept(pool, true);
 }
 
 bool pool_is_idle(const struct pool *pool)

@@ -91,6 +91,8 @@ void pool_take(struct pool *pool, uint64_t number, const struct ledger_credit *c
 void pool_told(struct pool *pool, uint64_t number, uint64_t posted, uint64_t valid_until_ms);
 /* The fund has got a bound since the pool was last asked for: the node holds no ceiling of it yet. */
 void pool_bind(struct pool *pool);
+/* Whether Redis has more as held than the ceiling: it was lowered since Redis was told. */
+bool pool_is_lowered(const struct pool *pool);
 /* Whether Redis has more as held than anybody needs. */
 bool pool_is_idle(const struct pool *pool);
 /* Whether Redis may hold something for this node, or lacks bytes that were handed: then it must be

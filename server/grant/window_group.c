@@ -133,7 +133,10 @@ static bool is_recalled(const struct window_group *group)
 static bool is_due(const struct window_group *group, uint64_t validity_ms, uint64_t now_ms)
 {
     const struct pool *pool = &group->pool;
-    if (is_recalled(group) || (group->references == 0 && pool->is_answered && pool_is_idle(pool)))
+    if (is_recalled(group))
+        return true;
+    if (pool->is_answered &&
+        (pool_is_lowered(pool) || (group->references == 0 && pool_is_idle(pool))))
         return true;
     return now_ms >= pool->asked_ms + validity_ms / 2;
 }

@@ -75,14 +75,16 @@ local function fund_open(fund, instance, told, need, expires, now)
         return
     end
     local from = pool_tell(pool, told, expires)
-    local available = fund.total - ceilings - math.max(0, pool.ceiling - pool.posted)
-    local lacks = math.max(0, bounded(from + told.want, 'want') - pool.ceiling)
-    fund.raise = math.max(0, math.min(lacks, available))
-    if fund.raise == lacks then
-        fund.raise = fund.raise + math.max(0, math.min(told.spare, math.floor((available - lacks) / 4)))
-    end
     fund.bound = math.max(0, pool.posted + fund.total - leasts)
     fund.needed = pool.least + need
+    local available = fund.total - ceilings - math.max(0, pool.ceiling - pool.posted)
+    -- What the asker can never have is not raised for it, only what others want beside it.
+    local want = bounded(from + told.want, 'want') - (fund.needed > fund.bound and need or 0)
+    local lacks = math.max(0, want - pool.ceiling)
+    fund.raise = math.max(0, math.min(lacks, available))
+    if fund.raise == lacks and fund.needed <= fund.bound then
+        fund.raise = fund.raise + math.max(0, math.min(told.spare, math.floor((available - lacks) / 4)))
+    end
     fund.is_met = pool.ceiling + fund.raise >= fund.needed
 end
 

@@ -256,10 +256,26 @@ Test(pool, takes_a_lower_ceiling_too)
 {
     begin_with(100, 200);
     (void)ask(0, 0, false, 2000);
-    pool_take(&pool, 2, &(struct ledger_credit){.bounds = LEDGER_BY_ACCOUNT_BYTES, .ceiling = 120},
-              12000);
+    pool_take(
+        &pool, 2,
+        &(struct ledger_credit){.bounds = LEDGER_BY_ACCOUNT_BYTES, .ceiling = 120, .bound = 120},
+        12000);
     cr_expect_eq(ceiling(), 120u);
     cr_expect_not(pool_begin(&pool, 21));
+}
+
+Test(pool, gives_back_what_is_idle_of_a_ceiling_that_its_fund_cannot_pay_any_more)
+{
+    begin_with(100, 900);
+    cr_assert(pool_begin(&pool, 50));
+    (void)ask(0, 0, false, 2000);
+    const struct ledger_credit credit = {
+        .bounds = LEDGER_BY_BALANCE, .posted = 100, .ceiling = 900, .bound = 400};
+    pool_take(&pool, 2, &credit, 12000);
+    cr_expect_eq(ceiling(), 150u, "what the response needs");
+    cr_expect(pool_is_lowered(&pool), "Redis is to be told");
+    (void)ask(0, 0, false, 2000);
+    cr_expect_not(pool_is_lowered(&pool));
 }
 
 Test(pool, of_a_link_counts_from_what_redis_says_was_posted)
@@ -275,10 +291,10 @@ Test(pool, of_a_link_counts_from_what_redis_says_was_posted)
     cr_expect(pool_begin(&pool, 40));
     const struct ledger_told second = pool_ask(&pool, 2, 0, 0, false, 2000);
     cr_expect(!second.is_new && second.ceiling == 740 && second.least == 740);
-    pool_take(
-        &pool, 2,
-        &(struct ledger_credit){.bounds = LEDGER_BY_LINK_BYTES, .posted = 720, .ceiling = 740},
-        12000);
+    pool_take(&pool, 2,
+              &(struct ledger_credit){
+                  .bounds = LEDGER_BY_LINK_BYTES, .posted = 720, .ceiling = 740, .bound = 740},
+              12000);
     cr_expect_eq(handed(), 700u, "it learns that once");
     cr_expect_eq(least(), 740u);
     cr_expect_eq(pool.posted, 720u);

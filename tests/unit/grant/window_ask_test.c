@@ -165,8 +165,8 @@ static uint64_t ceiling(void)
 Test(window_ask, gives_an_answer_to_the_pools_that_were_asked_for_alone)
 {
     const struct ledger_grant answer = {
-        .funds = {.bounds = LEDGER_BY_BALANCE, .ceiling = 300},
-        .link_funds = {.bounds = LEDGER_BY_LINK_BYTES, .posted = 40, .ceiling = 90}};
+        .funds = {.bounds = LEDGER_BY_BALANCE, .ceiling = 300, .bound = 300},
+        .link_funds = {.bounds = LEDGER_BY_LINK_BYTES, .posted = 40, .ceiling = 90, .bound = 90}};
     const struct pool *link = &window->link_group->pool;
     cr_assert(ask(window, ALL, 0, &question));
     window_take(windows, &question, &answer, VALIDITY);
@@ -188,8 +188,9 @@ Test(window_ask, gives_an_answer_to_the_pools_that_were_asked_for_alone)
 Test(window_ask, ignores_the_late_answer_to_a_question_that_was_given_up)
 {
     struct window_question given_up;
-    const struct ledger_grant early = {.funds = {.bounds = LEDGER_BY_BALANCE, .ceiling = 900}},
-                              last = {.funds = {.bounds = LEDGER_BY_BALANCE, .ceiling = 600}};
+    const struct ledger_grant
+        early = {.funds = {.bounds = LEDGER_BY_BALANCE, .ceiling = 900, .bound = 900}},
+        last = {.funds = {.bounds = LEDGER_BY_BALANCE, .ceiling = 600, .bound = 900}};
     cr_assert(ask(window, SUBJECT_ACCOUNT, 0, &given_up));
     (void)window_asked(windows, &given_up);
     cr_assert(ask(other_link, SUBJECT_ACCOUNT, 1, &question));

@@ -110,6 +110,16 @@ Test(ledger_credit, is_raised_towards_what_is_wanted_by_what_is_available)
     cr_expect_eq(reserved(), TOTAL);
 }
 
+Test(ledger_credit, is_not_raised_for_a_need_that_it_can_never_cover)
+{
+    struct credit credit = ask(.count = 1, .need = 1001, .want = 1001, .spare = 5000);
+    cr_expect_eq(credit.ceiling, 0);
+    cr_expect_eq(credit.bound, TOTAL);
+    cr_expect_eq(reserved(), 0);
+    credit = ask(.count = 2, .need = 1001, .want = 1401);
+    cr_expect_eq(credit.ceiling, 400, "others wait for so much");
+}
+
 Test(ledger_credit, beyond_the_need_is_a_quarter_of_the_rest_at_most)
 {
     cr_expect_eq(ask(.count = 1, .need = 200, .want = 200, .spare = 10000).ceiling, 400);
@@ -239,7 +249,7 @@ Test(ledger_credit, of_max_bytes_bounds_a_postpaid_account)
     cr_expect_eq(reserved(), 0);
     set("max_bytes", "400");
     set("used", "100");
-    credit = ask(.count = 2, .need = 500, .want = 500);
+    credit = ask(.count = 2, .need = 300, .want = 500);
     cr_expect_eq(credit.bounds, LEDGER_BY_ACCOUNT_BYTES);
     cr_expect_eq(credit.ceiling, 300);
     cr_expect_eq(credit.bound, 300);
