@@ -96,13 +96,9 @@ static int fill(struct journal_reader *reader)
     return result;
 }
 
-static int take_segment(struct journal_reader *reader, const struct journal_record *record)
+static int take_segment(const struct journal_reader *reader, const struct journal_record *record)
 {
-    if (reader->index != 0 || record->number != reader->segment)
-        return -EPROTO;
-    memcpy(reader->instance, record->instance, JOURNAL_ID_BYTES);
-    memcpy(reader->epoch, record->epoch, JOURNAL_ID_BYTES);
-    return 0;
+    return reader->index == 0 && record->number == reader->segment ? 0 : -EPROTO;
 }
 
 static int take_name(struct journal_reader *reader, const struct journal_record *record)
@@ -164,7 +160,6 @@ static int take(struct journal_reader *reader, struct journal_entry *out)
     case JOURNAL_SEGMENT:
         return take_segment(reader, record);
     case JOURNAL_START:
-        memcpy(reader->epoch, record->epoch, JOURNAL_ID_BYTES);
         return 0;
     case JOURNAL_NAME:
         return take_name(reader, record);

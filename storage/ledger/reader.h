@@ -28,8 +28,7 @@ struct journal_reader {
     uint64_t count;                    /* records before the cursor in the whole journal */
     uint64_t limit;                    /* `count` never passes it */
     uint64_t chain;
-    bool chain_known; /* the cursor came from the segment before: `chain` is its last */
-    uint8_t instance[JOURNAL_ID_BYTES], epoch[JOURNAL_ID_BYTES];
+    bool chain_known;         /* the cursor came from the segment before: `chain` is its last */
     struct ledger_name **ids; /* owns, each with a reference */
     uint32_t ids_count, ids_room;
     char partial[LEDGER_FILE_MAX];
