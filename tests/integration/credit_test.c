@@ -49,16 +49,6 @@ static void pass(uint64_t ms)
         harness_pause();
 }
 
-static void await_reserved(struct site *site, const char *account, int64_t reserved)
-{
-    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
-    while (site_balance(site, account).reserved != reserved) {
-        cr_assert(harness_now_ms() < deadline_ms, "%lld bytes are reserved, not %lld",
-                  (long long)site_balance(site, account).reserved, (long long)reserved);
-        harness_pause();
-    }
-}
-
 static void await_push(struct site *site)
 {
     uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
@@ -91,7 +81,7 @@ Test(credit, of_three_stalls_of_Redis_leaves_nothing_reserved_and_serves_who_can
         site_redis_signal(site, SIGCONT);
         site_node_await_ready(site);
     }
-    await_reserved(site, "alice", 0);
+    site_await_reserved(site, "alice", 0);
     cr_expect_eq(site_balance(site, "alice").balance, (int64_t)(2 * size + size / 2));
     for (int i = 0; i < 2; i++) {
         const char *jti = site_format(site, "paid-%d", i);
@@ -118,7 +108,7 @@ Test(credit, that_one_node_holds_idle_is_given_to_another_that_needs_it)
     answer_expect_file(pair.second, fetch(pair.second, all), TRACK_LONG);
     answer_expect_refusal(pair.first, fetch(pair.first, all), 402, "balance_insufficient");
     site_usage_await(pair.second, "alice", size + 2);
-    await_reserved(pair.second, "alice", 0);
+    site_await_reserved(pair.second, "alice", 0);
     pair_destroy(&pair);
 }
 
@@ -231,7 +221,7 @@ Test(credit, of_a_killed_node_is_free_at_once_when_it_is_back)
     site_node_start(second);
     site_node_await_ready(second);
     answer_expect_file(first, fetch(first, other), TRACK_LONG);
-    await_reserved(first, "alice", 0);
+    site_await_reserved(first, "alice", 0);
     site_destroy(&second);
     site_destroy(&first);
 }
@@ -263,7 +253,7 @@ Test(credit, of_an_emptied_Redis_is_told_again_and_pays_no_byte_twice)
     }
     free(body);
     site_usage_await(site, "alice", LISTENERS * size);
-    await_reserved(site, "alice", 0);
+    site_await_reserved(site, "alice", 0);
     cr_expect_eq(site_balance(site, "alice").balance, 0);
     site_destroy(&site);
 }
@@ -290,7 +280,7 @@ Test(credit, counts_a_limit_that_is_set_and_removed_under_load)
     limit[4] = site_format(site, "%zu", 3 * size);
     cr_assert_eq(site_command(site, limit).exit_code, 0);
     site_usage_await(site, "alice", size);
-    await_reserved(site, "alice", 0);
+    site_await_reserved(site, "alice", 0);
     for (int i = 0; i < 2; i++)
         answer_expect_file(site, fetch(site, link), TRACK_LONG);
     answer_expect_refusal(site, fetch(site, link, .range = "0-0"), 402, "account_bytes_used_up");

@@ -47,16 +47,6 @@ static void read_and_pause(int fd, size_t length)
     free(bytes);
 }
 
-static void await_reserved(struct site *site, const char *account, int64_t reserved)
-{
-    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
-    while (site_balance(site, account).reserved != reserved) {
-        cr_assert(harness_now_ms() < deadline_ms, "%lld bytes are reserved, not %lld",
-                  (long long)site_balance(site, account).reserved, (long long)reserved);
-        harness_pause();
-    }
-}
-
 /* Waits until the sockets are full. Returns how many bytes the client's kernel has not
  * acknowledged: some 100 kB and more, if the client has read for a while before. */
 static uint64_t await_full(struct site *site)
@@ -120,7 +110,7 @@ Test(funds, of_a_balance_are_taken_by_as_many_at_once_as_it_pays_for)
     }
     cr_expect_eq(served, PAID, "%zu were served", served);
     site_usage_await(site, "alice", served * PART);
-    await_reserved(site, "alice", 0);
+    site_await_reserved(site, "alice", 0);
     cr_expect_eq(site_balance(site, "alice").balance, PART / 2);
     site_destroy(&site);
 }
@@ -142,7 +132,7 @@ Test(funds, that_a_download_under_way_does_not_need_pay_for_another_link)
     for (size_t i = 0; i < 4; i++)
         raw_reset(fds[i]);
     raw_reset(fd);
-    await_reserved(site, "alice", 0);
+    site_await_reserved(site, "alice", 0);
     site_destroy(&site);
 }
 
@@ -182,17 +172,17 @@ Test(funds, of_a_limit_that_came_under_way_get_back_no_more_than_was_taken)
     cr_assert_gt(unacknowledged, 5000u);
     /* The limit leaves what is not acknowledged yet and 1,000 bytes. */
     limit_bytes(site, "alice", used + left + 1000);
-    await_reserved(site, "alice", (int64_t)left);
+    site_await_reserved(site, "alice", (int64_t)left);
     raw_reset(fd);
     uint64_t now_used = site_usage_settled(site, "alice");
     cr_assert_eq(now_used, used);
     const char *range = site_format(site, "0-%llu", (unsigned long long)(left + 1000));
     answer_expect_refusal(site, fetch(site, link, .range = range), 402, "account_bytes_used_up");
-    await_reserved(site, "alice", 0);
+    site_await_reserved(site, "alice", 0);
     range = site_format(site, "0-%llu", (unsigned long long)(left + 999));
     answer_expect_bytes(site, fetch(site, link, .range = range), BIG, 0, left + 1000);
     answer_expect_refusal(site, fetch(site, link, .range = "0-0"), 402, "account_bytes_used_up");
-    await_reserved(site, "alice", 0);
+    site_await_reserved(site, "alice", 0);
     cr_expect_eq(site_balance(site, "alice").used, (int64_t)(used + left + 1000));
     site_destroy(&site);
 }
@@ -219,7 +209,7 @@ Test(funds, of_a_limit_that_went_under_way_are_given_back)
         if (reads_on)
             read_and_pause(fd, 5000000); /* bytes that no fund pays for */
         raw_reset(fd);
-        await_reserved(site, "alice", 0);
+        site_await_reserved(site, "alice", 0);
     }
     /* A new limit can be used up to its last byte. */
     const char *link = site_link(site, .account = "alice", .path = BIG);
@@ -244,7 +234,7 @@ Test(funds, of_a_link_pay_for_no_limit_of_its_account)
     uint64_t used = site_usage_settled(site, "alice"), left = size - used;
     /* The response holds all of the link's bytes. The account has enough for it and for another. */
     limit_bytes(site, "alice", used + left + 3000000);
-    await_reserved(site, "alice", (int64_t)left);
+    site_await_reserved(site, "alice", (int64_t)left);
     int second = begin(site, other, 0, 2999999);
     raw_reset(first);
     /* What the first response gives back must not reduce what the second holds. */
@@ -255,7 +245,7 @@ Test(funds, of_a_link_pay_for_no_limit_of_its_account)
     range = site_format(site, "0-%llu", (unsigned long long)left - 1);
     answer_expect_bytes(site, fetch(site, link, .range = range), BIG, 0, left);
     answer_expect_refusal(site, fetch(site, link, .range = "0-0"), 402, "account_bytes_used_up");
-    await_reserved(site, "alice", 0);
+    site_await_reserved(site, "alice", 0);
     cr_expect_eq(site_balance(site, "alice").used, (int64_t)(used + left + 3000000));
     site_destroy(&site);
 }

@@ -145,6 +145,8 @@ struct balance {
     int64_t balance, reserved, used;
 };
 struct balance site_balance(struct site *site, const char *account);
+/* Waits until so many bytes of the account are reserved. */
+void site_await_reserved(struct site *site, const char *account, int64_t reserved);
 /* Waits until nothing of the account is reserved: each granted byte was delivered or given back. */
 void site_await_nothing_reserved(struct site *site, const char *account);
 /* Billed bytes and finished responses of an account, over all days and files. */

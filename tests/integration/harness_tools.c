@@ -186,16 +186,19 @@ struct balance site_balance(struct site *site, const char *account)
     return (struct balance){.balance = balance, .reserved = reserved, .used = used};
 }
 
-void site_await_nothing_reserved(struct site *site, const char *account)
+void site_await_reserved(struct site *site, const char *account, int64_t reserved)
 {
     uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
-    struct balance balance = site_balance(site, account);
-    while (balance.reserved != 0) {
-        cr_assert(harness_now_ms() < deadline_ms, "%lld bytes stay reserved",
-                  (long long)balance.reserved);
+    while (site_balance(site, account).reserved != reserved) {
+        cr_assert(harness_now_ms() < deadline_ms, "%lld bytes are reserved, not %lld",
+                  (long long)site_balance(site, account).reserved, (long long)reserved);
         harness_pause();
-        balance = site_balance(site, account);
     }
+}
+
+void site_await_nothing_reserved(struct site *site, const char *account)
+{
+    site_await_reserved(site, account, 0);
 }
 
 void site_usage_await(struct site *site, const char *account, uint64_t bytes)

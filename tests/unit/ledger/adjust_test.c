@@ -32,18 +32,6 @@ static void teardown(void)
 
 TestSuite(ledger_adjust, .init = setup, .fini = teardown, .timeout = 120);
 
-static void open_other(void)
-{
-    char error[512], state[128];
-    struct ledger_options options = fx.options;
-    snprintf(state, sizeof(state), "%s/other", fx.directory);
-    options.state_dir = state;
-    options.node = "node-2";
-    cr_assert(ledger_open(&other, &options, error, sizeof(error)) == 0, "%s", error);
-    while (ledger_state(other) != LEDGER_READY) /* the suite's timeout ends it */
-        fixture_pause();
-}
-
 static int change(struct ledger *ledger, enum ledger_operation operation, const char *account,
                   int64_t amount, const char *transaction, bool allow)
 {
@@ -144,7 +132,7 @@ static void *take(void *context)
 
 Test(ledger_adjust, two_nodes_at_once_are_not_allowed_the_same_bytes)
 {
-    open_other();
+    other = fixture_open_other(&fx);
     for (int i = 0; i < ROUNDS; i++) {
         char account[16];
         pthread_t threads[2];
@@ -164,7 +152,7 @@ Test(ledger_adjust, two_nodes_at_once_are_not_allowed_the_same_bytes)
 /* The journal that is replayed first to an empty Redis takes away more than it brings. */
 Test(ledger_adjust, what_was_allowed_counts_in_whichever_order_journals_are_replayed)
 {
-    open_other();
+    other = fixture_open_other(&fx);
     cr_assert_eq(fixture_change(&fx, LEDGER_OPEN, "eve", 10, "open", NULL), 0);
     cr_assert_eq(change(other, LEDGER_TOP_UP, "eve", 90, "theirs", false), 0);
     cr_assert_eq(fixture_change(&fx, LEDGER_ADJUST, "eve", -80, "ours", NULL), 0);
@@ -173,7 +161,7 @@ Test(ledger_adjust, what_was_allowed_counts_in_whichever_order_journals_are_repl
     fixture_redis_start(&fx);
     while (fixture_account_field(&fx, "shop/eve", "balance") != -70)
         fixture_pause();
-    open_other();
+    other = fixture_open_other(&fx);
     while (fixture_account_field(&fx, "shop/eve", "balance") != 20)
         fixture_pause();
     fixture_wait_state(&fx, LEDGER_READY);

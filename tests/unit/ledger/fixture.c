@@ -141,6 +141,20 @@ void fixture_open(struct fixture *fixture)
     cr_assert(result == 0, "ledger_open: %d %s", result, error);
 }
 
+struct ledger *fixture_open_other(struct fixture *fixture)
+{
+    struct ledger *other;
+    char error[512], state[128];
+    struct ledger_options options = fixture->options;
+    snprintf(state, sizeof(state), "%s/other", fixture->directory);
+    options.state_dir = state;
+    options.node = "node-2";
+    cr_assert(ledger_open(&other, &options, error, sizeof(error)) == 0, "%s", error);
+    while (ledger_state(other) != LEDGER_READY) /* the suite's timeout ends it */
+        fixture_pause();
+    return other;
+}
+
 bool fixture_reaches_state(struct fixture *fixture, enum ledger_state state, uint32_t timeout_ms)
 {
     uint64_t end = clock_monotonic_ms() + timeout_ms;

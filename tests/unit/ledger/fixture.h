@@ -30,6 +30,9 @@ void fixture_end(struct fixture *fixture);
 void fixture_open(struct fixture *fixture);
 /* The same, and waits for LEDGER_READY. */
 void fixture_open_ready(struct fixture *fixture);
+/* Opens the ledger of another node, node-2, with the same Redis, and waits until it is ready. The
+ * caller closes it. */
+struct ledger *fixture_open_other(struct fixture *fixture);
 /* Returns ledger_close's result, after at most 10 s. */
 int64_t fixture_close(struct fixture *fixture);
 

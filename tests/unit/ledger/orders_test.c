@@ -32,18 +32,6 @@ static void teardown(void)
 
 TestSuite(ledger_orders, .init = setup, .fini = teardown, .timeout = 120);
 
-static void open_other(void)
-{
-    char error[512], state[128];
-    struct ledger_options options = fx.options;
-    snprintf(state, sizeof(state), "%s/other", fx.directory);
-    options.state_dir = state;
-    options.node = "node-2";
-    cr_assert(ledger_open(&other, &options, error, sizeof(error)) == 0, "%s", error);
-    while (ledger_state(other) != LEDGER_READY) /* the suite's timeout ends it */
-        fixture_pause();
-}
-
 /* One order at one node, and its answer. */
 struct orderer {
     struct ledger *ledger;
@@ -97,7 +85,7 @@ static uint64_t operations_of(const char *account)
 
 Test(ledger_orders, the_same_order_at_two_nodes_at_once_is_answered_twice_and_counts_once)
 {
-    open_other();
+    other = fixture_open_other(&fx);
     for (int i = 0; i < ROUNDS; i++) {
         char account[16];
         snprintf(account, sizeof(account), "amy-%d", i);
@@ -127,7 +115,7 @@ Test(ledger_orders, the_same_order_at_two_nodes_at_once_is_answered_twice_and_co
 
 Test(ledger_orders, one_id_with_two_contents_at_two_nodes_at_once_is_taken_at_one)
 {
-    open_other();
+    other = fixture_open_other(&fx);
     cr_assert_eq(fixture_change(&fx, LEDGER_OPEN, "ben", 0, "open", NULL), 0);
     int64_t balance = 0;
     for (int i = 0; i < ROUNDS; i++) {
@@ -149,7 +137,7 @@ Test(ledger_orders, one_id_with_two_contents_at_two_nodes_at_once_is_taken_at_on
 
 Test(ledger_orders, two_openings_at_once_open_the_account_by_one_of_them)
 {
-    open_other();
+    other = fixture_open_other(&fx);
     for (int i = 0; i < ROUNDS; i++) {
         char account[16];
         struct orderer orderers[2];
@@ -173,7 +161,7 @@ Test(ledger_orders, two_openings_at_once_open_the_account_by_one_of_them)
 
 Test(ledger_orders, the_last_order_counts_at_whichever_node_it_was_given)
 {
-    open_other();
+    other = fixture_open_other(&fx);
     cr_assert_eq(fixture_change(&fx, LEDGER_OPEN, "dan", 0, "open", NULL), 0);
     for (int i = 0; i < ROUNDS; i++) {
         struct ledger *ledger = i % 3 == 0 ? fx.ledger : other;
