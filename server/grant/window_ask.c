@@ -138,16 +138,18 @@ void window_take(struct windows *windows, const struct window_question *question
     /* It counts from the question, not from the answer, so that it never outlasts what Redis keeps. */
     uint64_t valid_until_ms = question->asked_ms + validity_ms;
     pthread_mutex_lock(&shard->lock);
-    if (grant->admission == LEDGER_UNKNOWN) /* Redis has taken no figures */
+    if (grant->admission == LEDGER_UNKNOWN) { /* Redis has taken no figures */
         pool_told(account, question->funds.count, account->posted, 0);
-    else if (has(question->subjects, SUBJECT_ACCOUNT))
-        pool_take(account, question->funds.count, &grant->funds, valid_until_ms);
-    else if (grant->funds.bounds != LEDGER_BY_NOTHING && question->asked_ms >= account->asked_ms)
-        pool_bind(account);
-    if (grant->admission == LEDGER_UNKNOWN)
         pool_told(link, question->link_funds.count, link->posted, 0);
-    else if (has(question->subjects, SUBJECT_LINK))
-        pool_take(link, question->link_funds.count, &grant->link_funds, valid_until_ms);
+    } else {
+        if (has(question->subjects, SUBJECT_ACCOUNT))
+            pool_take(account, question->funds.count, &grant->funds, valid_until_ms);
+        else if (grant->funds.bounds != LEDGER_BY_NOTHING &&
+                 question->asked_ms >= account->asked_ms)
+            pool_bind(account);
+        if (has(question->subjects, SUBJECT_LINK))
+            pool_take(link, question->link_funds.count, &grant->link_funds, valid_until_ms);
+    }
     if (has(question->subjects, SUBJECT_ACCOUNT))
         note(windows, window->account_group);
     if (has(question->subjects, SUBJECT_LINK))
