@@ -25,7 +25,7 @@ Test(server_config, gives_defaults_to_what_is_not_written)
     cr_expect_eq(config->nbf_leeway_s, 5);
     cr_expect_eq(config->issuers[0].resume_s, 0);
     cr_expect_eq(config->journal_segment_bytes, 67108864);
-    cr_expect_eq(config->journal_mark_ms, 1000);
+    cr_expect_eq(config->journal_mark_ms, 800);
     cr_expect_eq(config->post_interval_ms, 10000);
     cr_expect_str_eq(config->journal_client, "prefix");
     config_destroy(&config);
