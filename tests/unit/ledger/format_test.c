@@ -103,11 +103,20 @@ static void expect_text(const char *command, const char *expected)
     free(text);
 }
 
+/* The bytes that were handed to clients go on from all that the journal holds. */
+static void expect_handed(uint64_t bytes)
+{
+    struct ledger_account *account = fixture_account(&fx, "alice");
+    cr_assert_eq(atomic_load(ledger_account_handed(account)), bytes);
+    ledger_account_drop(&account);
+}
+
 /* What both kept segments hold. */
 static void expect_posted(uint64_t records)
 {
     cr_assert_eq(fixture_account_field(&fx, "shop/alice", "used"), 357);
     cr_assert_eq(fixture_account_field(&fx, "shop/alice", "balance"), 1000500 - 357);
+    expect_handed(357);
     expect_text("HGET tg:{shop/alice}:account status", "suspended");
     cr_assert_eq(fixture_redis_usage(&fx, "shop/alice"), 357);
     expect_text("HGET tg:{shop/alice}:usage:20231114 r:/b.mp3", "1");
@@ -129,6 +138,7 @@ static void go_on_and_replay(uint64_t records)
     cr_assert_eq(format_of_segment(2), LEDGER_JOURNAL_FORMAT);
     freeReplyObject(fixture_redis(&fx, "FLUSHALL"));
     fixture_open_ready(&fx);
+    expect_handed(400);
     cr_assert_eq(fixture_account_field(&fx, "shop/alice", "used"), 400);
     char command[128];
     snprintf(command, sizeof(command), "HGET tg:{shop/alice}:account w:%s", fx.ledger->instance);

@@ -12,10 +12,12 @@
 #define INFO                                                                                       \
     "$74\r\nrun_id:1111111111\r\nmaster_replid:2222222222\r\nmaxmemory_policy:noeviction\r\n\r\n"
 #define CONFIRMED "*3\r\n$9\r\nsubscribe\r\n$14\r\ntg:revocations\r\n:1\r\n"
+#define RECALLED  "*3\r\n$7\r\nmessage\r\n$14\r\ntg:revocations\r\n$17\r\nshop/alice recall\r\n"
 #define REVOKED   "*3\r\n$7\r\nmessage\r\n$14\r\ntg:revocations\r\n$12\r\nshop/alice 7\r\n"
 
 static struct world world;
 static unsigned dropped_all, dropped_one;
+static const struct ledger_account *recalled;
 
 static void on_pushed(void *context, const struct ledger_account *account)
 {
@@ -24,10 +26,17 @@ static void on_pushed(void *context, const struct ledger_account *account)
     dropped_one += account != NULL;
 }
 
+static void on_recalled(void *context, const struct ledger_account *account)
+{
+    (void)context;
+    recalled = account;
+}
+
 static void setup(void)
 {
     world_start(&world);
     world.options.pushed = on_pushed;
+    world.options.recalled = on_recalled;
     world_open(&world);
 }
 
@@ -87,6 +96,32 @@ Test(ledger_push, a_message_raises_the_accounts_revision_and_drops_its_grants)
     cr_assert_eq(dropped_one, before + 1);
     answer_ping(); /* a message answers no PING */
     ledger_account_drop(&account);
+}
+
+Test(ledger_push, a_recall_is_counted_for_its_account_and_drops_no_grants)
+{
+    struct ledger_account *alice, *bob;
+    subscribe();
+    cr_assert_eq(ledger_account_get(world.ledger, "shop", "alice", 5, &alice), 0);
+    cr_assert_eq(ledger_account_get(world.ledger, "shop", "bob", 3, &bob), 0);
+    const struct ledger_heard before = ledger_heard(world.ledger, alice);
+    unsigned dropped = dropped_one + dropped_all;
+    recalled = NULL;
+    script_publish(&world.push, RECALLED);
+    cr_assert_eq(ledger_recalls(alice), 1);
+    cr_assert_eq(ledger_recalls(bob), 0);
+    cr_assert_eq(recalled, alice);
+    cr_assert_eq(dropped_one + dropped_all, dropped);
+    const struct ledger_heard after = ledger_heard(world.ledger, alice);
+    cr_assert(ledger_heard_is_same(&before, &after), "it is no revocation");
+    cr_assert_eq(after.revision, before.revision);
+    script_publish(&world.push, RECALLED);
+    cr_assert_eq(ledger_recalls(alice), 2, "each is heard");
+    script_publish(&world.push, REVOKED);
+    cr_assert_eq(ledger_recalls(alice), 2, "a revocation recalls nothing");
+    answer_ping(); /* a message answers no PING */
+    ledger_account_drop(&alice);
+    ledger_account_drop(&bob);
 }
 
 Test(ledger_push, a_ping_that_is_not_answered_takes_push_down_and_a_late_answer_up_again)
