@@ -57,6 +57,7 @@ static bool same_messages(struct real *real)
     for (size_t i = 0; same && i < messages.count; i++) {
         redisReply *reply = NULL;
         check(redisGetReply(real->listener, (void **)&reply) == REDIS_OK && reply->elements == 4);
+        count_message(messages.text[i], messages.lengths[i]);
         const redisReply *channel = reply->element[2], *message = reply->element[3];
         same = messages.lengths[i] == channel->len + 1 + message->len &&
                memcmp(messages.text[i], channel->str, channel->len) == 0 &&

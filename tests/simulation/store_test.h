@@ -90,6 +90,8 @@ extern const size_t required_answers_count;
 
 /* Counts the kind of this answer. */
 void count_answer(const struct call *call, const redisReply *reply);
+/* Counts a message: the channel, a line feed, and what was published. */
+void count_message(const char *text, size_t length);
 /* Prints all counts; returns how many of the answers that must occur did not. */
 unsigned count_report(void);
 

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "storage/ledger/redis_talk.h"
-#include "tests/simulation/store_test.h"
+#include "tests/simulation/store_test_words.h"
 
 static const char probe_library[] =
     "#!lua name=probe\n"
@@ -237,6 +237,10 @@ static void write_hash(struct world *world, struct call *call)
     unsigned pairs = 1 + pick(world, 3);
     call_text(call, world_chance(world, 95) ? "HSET" : "hset");
     world_key(world, call);
+    if (strstr(call->words[1], "grants") != NULL && world_chance(world, 95)) {
+        world_pool(world, call);
+        return;
+    }
     for (unsigned i = 0; i < pairs; i++) {
         field(world, call);
         value(world, call);
@@ -298,9 +302,12 @@ static void poison(struct world *world, struct call *call)
 /* Takes fields away, or whole keys. */
 static void heal(struct world *world, struct call *call)
 {
-    call_text(call, world_chance(world, 80) ? "HDEL" : "DEL");
+    call_text(call, "HDEL");
     world_key(world, call);
-    if (strcmp(call->words[0], "HDEL") == 0)
+    bool of_grants = strstr(call->words[1], "grants") != NULL;
+    if (world_chance(world, of_grants ? 60 : 20))
+        call_replace(call, 0, "DEL");
+    else
         for (unsigned i = 0, count = 1 + pick(world, 20); i < count; i++)
             field(world, call);
 }

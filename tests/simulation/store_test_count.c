@@ -115,6 +115,17 @@ static void kind_of(const struct call *call, const redisReply *reply, char *out,
     }
 }
 
+static void count_kind(const char *name)
+{
+    size_t at = 0;
+    while (at < kinds_count && strcmp(kinds[at].name, name) != 0)
+        at++;
+    check(at < KINDS_MAX);
+    if (at == kinds_count)
+        snprintf(kinds[kinds_count++].name, sizeof(kinds[0].name), "%s", name);
+    kinds[at].count++;
+}
+
 void count_answer(const struct call *call, const redisReply *reply)
 {
     char name[160], kind[120];
@@ -131,13 +142,18 @@ void count_answer(const struct call *call, const redisReply *reply)
              second, kind);
     for (char *at = name; *at != ':' && *at != '\0'; at++)
         *at = *at == '\n' ? ' ' : (char)tolower((unsigned char)*at);
-    size_t at = 0;
-    while (at < kinds_count && strcmp(kinds[at].name, name) != 0)
-        at++;
-    check(at < KINDS_MAX);
-    if (at == kinds_count)
-        snprintf(kinds[kinds_count++].name, sizeof(kinds[0].name), "%s", name);
-    kinds[at].count++;
+    count_kind(name);
+}
+
+void count_message(const char *text, size_t length)
+{
+    static const char channel[] = "tg:revocations\n", recall[] = " recall";
+    bool is_ours = length > sizeof(channel) && strncmp(text, channel, sizeof(channel) - 1) == 0;
+    bool is_recall = is_ours && length > sizeof(recall) &&
+                     memcmp(text + length - strlen(recall), recall, strlen(recall)) == 0;
+    count_kind(is_recall ? "message: a recall"
+               : is_ours ? "message: a revision"
+                         : "message: another");
 }
 
 static int compare(const void *a, const void *b)

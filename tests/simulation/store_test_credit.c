@@ -110,3 +110,14 @@ void world_reserved(struct world *world, struct call *call)
     call_function(call, "tollgate_reserved", 1);
     call_account_key(call, world_account(world), "grants");
 }
+
+void world_pool(struct world *world, struct call *call)
+{
+    int64_t posted = (int64_t)world_random(world, 100000);
+    call_format(call, "%032x", INSTANCE + world_pick(world, IDS));
+    call_format(call, "%" PRId64 " %u %u %" PRId64 " %" PRId64 " %" PRId64, posted,
+                1 + world_pick(world, 3), world_pick(world, 50),
+                posted + (int64_t)world_random(world, 20000),
+                posted + (int64_t)world_random(world, 10000),
+                world_now_ms(world) + (int64_t)world_random(world, 60000) - 20000);
+}

@@ -39,6 +39,9 @@ void world_lessee(struct world *world, struct call *call, unsigned of, unsigned 
 void world_admit(struct world *world, struct call *call);
 void world_tell(struct world *world, struct call *call);
 void world_reserved(struct world *world, struct call *call);
+/* Adds a field and a value of a hash of grants: a pool that a function could have written. Most of what
+ * stands there is to be one, since one that is malformed has all questions of its fund refused. */
+void world_pool(struct world *world, struct call *call);
 
 /* ---- store_test_calls.c ---- */
 
