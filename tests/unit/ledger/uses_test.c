@@ -135,6 +135,8 @@ Test(ledger_uses, a_use_stays_open_until_three_times_the_file_has_arrived)
     struct grant first = ask(1, 60000, NEW);
     cr_assert_eq(first.admission, LEDGER_GRANTED);
     cr_assert_gt(first.opened, 0);
+    cr_expect_eq(first.till, first.opened + 60000);
+    cr_expect(first.left > 0 && first.left <= 60000, "%lld", (long long)first.left);
     cr_expect_eq(ask(1, 60000, NEW).opened, first.opened);
     post(ONE, 1, 2999, first.opened, false);
     struct grant second = ask(1, 60000, NEW);
@@ -211,6 +213,70 @@ Test(ledger_uses, posts_in_any_order_come_to_the_same)
     cr_expect_str_eq(first, FAR " 35 1000 2000 3000");
 }
 
+Test(ledger_uses, one_after_another_without_max_uses_leaves_the_last_alone)
+{
+    char text[128], last[128];
+    for (int i = 0; i < 3; i++) {
+        struct grant grant = ask(0, 1, NEW); /* it ends at once */
+        post(ONE, i + 1, 10, grant.opened, false);
+        fixture_pause();
+        snprintf(last, sizeof(last), "%lld 10 %lld", (long long)grant.till,
+                 (long long)grant.opened);
+    }
+    use_text(text);
+    cr_expect_str_eq(text, last);
+}
+
+static int64_t kept_until(const char *key)
+{
+    return fixture_redis_integer(&fx, "PEXPIRETIME tg:{shop/a}:link:%s", key);
+}
+
+Test(ledger_uses, and_funds_of_a_link_are_kept_an_hour_longer_than_the_link_and_never_shorter)
+{
+    const int64_t kept_ms = 9000000000000 + 3600000;
+    (void)ask_of(ONE, 100, 1, 1000, 60000, NEW);
+    cr_expect_eq(kept_until("x"), kept_ms);
+    cr_expect_eq(kept_until("x:grants"), kept_ms);
+    redisReply *reply = fixture_redis(&fx, "PEXPIREAT tg:{shop/a}:link:x 9100000000000");
+    freeReplyObject(reply);
+    (void)ask_of(ONE, 100, 1, 1000, 60000, NEW);
+    cr_expect_eq(kept_until("x"), 9100000000000);
+}
+
+Test(ledger_uses, that_are_only_judged_leave_nothing)
+{
+    redisReply *reply = fixture_redis(&fx, "FCALL tollgate_judge 4 " KEYS " " ONE
+                                           " 1 30000 0 100 1 0 0 100 0 /f 1000 1 1000 " FAR
+                                           " 60000 0 " FAR " 1 0 0 0 100 0");
+    cr_assert(reply->type == REDIS_REPLY_ARRAY && reply->elements == GRANT_NUMBERS, "%s",
+              reply->str);
+    cr_expect_eq(reply->element[0]->integer, LEDGER_GRANTED);
+    cr_expect_eq(reply->element[9]->integer, 100, "it says what would be granted");
+    cr_expect_eq(reply->element[17]->integer, 100);
+    freeReplyObject(reply);
+    cr_expect_eq(fixture_redis_integer(&fx, "EXISTS tg:{shop/a}:grants tg:{shop/a}:link:x "
+                                            "tg:{shop/a}:link:x:grants"),
+                 0);
+    cr_expect_eq(fixture_account_field(&fx, "shop/a", "l:" ONE), 0);
+}
+
+Test(ledger_uses, that_are_malformed_in_redis_are_refused)
+{
+    static const char *const values[] = {
+        "", "1", "1 2", "1 2 ", "x 2 3", "9007199254740993 2 3", "1 9007199254740993 3"};
+    for (size_t i = 0; i < sizeof(values) / sizeof(*values); i++) {
+        redisReply *reply = fixture_redis(&fx, "HSET tg:{shop/a}:link:x p:/f %s", values[i]);
+        freeReplyObject(reply);
+        reply = fixture_redis(&fx, "FCALL tollgate_admit 4 " KEYS " " ONE
+                                   " 1 30000 0 0 0 0 0 0 0 /f 1000 1 0 " FAR " 60000 0 " FAR
+                                   " 0 0 0 0 0 0");
+        cr_expect(reply->type == REDIS_REPLY_ERROR && strstr(reply->str, "DAMAGED ") == reply->str,
+                  "'%s'", values[i]);
+        freeReplyObject(reply);
+    }
+}
+
 /* ---- funds of a link ---- */
 
 Test(ledger_uses, nodes_share_what_max_bytes_leaves)
@@ -239,6 +305,21 @@ Test(ledger_uses, nodes_share_what_max_bytes_leaves)
     cr_expect_eq(short_of.link_bound, 1000);
     cr_expect_eq(short_of.link_ceiling, 600);
     cr_expect_eq(ask_told(ONE, 400, 0, 1000, 60000, NEW, &told).link_ceiling, 1000);
+}
+
+Test(ledger_uses, a_question_without_the_links_figures_learns_what_bounds_it_and_takes_nothing)
+{
+    redisReply *reply = fixture_redis(&fx, "FCALL tollgate_admit 4 " KEYS " " ONE
+                                           " 1 30000 0 100 1 0 0 100 0 /f 1000 1 1000 " FAR
+                                           " 60000 0 " FAR " 0 0 0 0 100 0");
+    cr_assert(reply->type == REDIS_REPLY_ARRAY && reply->elements == GRANT_NUMBERS, "%s",
+              reply->str);
+    cr_expect_eq(reply->element[0]->integer, LEDGER_GRANTED);
+    cr_expect_eq(reply->element[9]->integer, 100, "the account's funds alone are raised");
+    cr_expect_eq(reply->element[15]->integer, LEDGER_BY_LINK_BYTES);
+    cr_expect_eq(reply->element[17]->integer + reply->element[18]->integer, 0);
+    freeReplyObject(reply);
+    cr_expect_eq(fixture_redis_integer(&fx, "EXISTS tg:{shop/a}:link:x:grants"), 0);
 }
 
 Test(ledger_uses, a_node_that_does_not_know_what_it_posted_of_a_link_counts_from_there)
