@@ -220,7 +220,7 @@ Test(ledger_credit, is_not_touched_by_a_question_without_funds)
     cr_expect_eq(fixture_account_field(&fx, "shop/a", "recalled"), 0);
 }
 
-/* 2^53 + 1 is no number that Lua holds exactly. */
+/* 2^53 + 1, which Lua does not hold exactly. */
 #define MUCH "9007199254740993"
 
 Test(ledger_credit, that_is_malformed_in_redis_is_refused_and_left_as_it_is)

@@ -30,7 +30,7 @@ static void end_and_connect(unsigned lease)
     answer_lease_with(TAKEN, 100, lease);
 }
 
-/* Answers the next command, which tells of a pool, and has these words behind the instance. */
+/* Answers the next command, which is to tell this pool with these words behind the instance. */
 static void answer_tell(const char *pool, const char *words, const char *protocol)
 {
     char begin[160];

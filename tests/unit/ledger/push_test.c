@@ -113,7 +113,7 @@ Test(ledger_push, a_recall_is_counted_for_its_account_and_drops_no_grants)
     cr_assert_eq(recalled, alice);
     cr_assert_eq(dropped_one + dropped_all, dropped);
     const struct ledger_heard after = ledger_heard(world.ledger, alice);
-    cr_assert(ledger_heard_is_same(&before, &after), "it is no revocation");
+    cr_assert(ledger_heard_is_same(&before, &after), "it is not a revocation");
     cr_assert_eq(after.revision, before.revision);
     script_publish(&world.push, RECALLED);
     cr_assert_eq(ledger_recalls(alice), 2, "each is heard");

@@ -5,7 +5,6 @@
  * makes no difference.
  */
 #include <criterion/criterion.h>
-#include <errno.h>
 #include <hiredis/hiredis.h>
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -47,6 +46,16 @@ struct grant {
 };
 #define GRANT_NUMBERS (sizeof(struct grant) / sizeof(int64_t))
 
+static void take(redisReply *reply, struct grant *out)
+{
+    int64_t *const numbers = &out->admission;
+    cr_assert(reply->type == REDIS_REPLY_ARRAY && reply->elements == GRANT_NUMBERS, "%s",
+              reply->str);
+    for (size_t i = 0; i < GRANT_NUMBERS; i++)
+        numbers[i] = reply->element[i]->integer;
+    freeReplyObject(reply);
+}
+
 /* An instance's figures of its pools; each question has a higher number. */
 struct told {
     int64_t ceiling, least, link_ceiling, link_least;
@@ -60,7 +69,6 @@ static struct grant ask_told(const char *instance, int64_t need, int max_uses, i
                              int64_t use_period_ms, int stage, const struct told *told)
 {
     struct grant grant;
-    int64_t *const numbers = &grant.admission;
     long long count = (long long)++questions;
     redisReply *reply = fixture_redis(
         &fx,
@@ -70,11 +78,7 @@ static struct grant ask_told(const char *instance, int64_t need, int max_uses, i
         (long long)(told->least + need), max_uses, (long long)max_bytes, (long long)use_period_ms,
         stage, max_bytes > 0 ? count : 0, told->is_new ? 1 : 0, (long long)told->link_ceiling,
         (long long)told->link_least, (long long)(told->link_least + need));
-    cr_assert(reply->type == REDIS_REPLY_ARRAY && reply->elements == GRANT_NUMBERS, "%s",
-              reply->str);
-    for (size_t i = 0; i < GRANT_NUMBERS; i++)
-        numbers[i] = reply->element[i]->integer;
-    freeReplyObject(reply);
+    take(reply, &grant);
     return grant;
 }
 
@@ -244,17 +248,24 @@ Test(ledger_uses, and_funds_of_a_link_are_kept_an_hour_longer_than_the_link_and_
     cr_expect_eq(kept_until("x"), 9100000000000);
 }
 
+/* Asks for 100 bytes, with the link's funds where its count is 1. */
+static struct grant ask_by(const char *function, int link_count)
+{
+    struct grant grant;
+    redisReply *reply =
+        fixture_redis(&fx,
+                      "FCALL %s 4 " KEYS " " ONE " 1 30000 0 100 1 0 0 100 0 /f 1000 1 1000 " FAR
+                      " 60000 0 " FAR " %d 0 0 0 100 0",
+                      function, link_count);
+    take(reply, &grant);
+    return grant;
+}
+
 Test(ledger_uses, that_are_only_judged_leave_nothing)
 {
-    redisReply *reply = fixture_redis(&fx, "FCALL tollgate_judge 4 " KEYS " " ONE
-                                           " 1 30000 0 100 1 0 0 100 0 /f 1000 1 1000 " FAR
-                                           " 60000 0 " FAR " 1 0 0 0 100 0");
-    cr_assert(reply->type == REDIS_REPLY_ARRAY && reply->elements == GRANT_NUMBERS, "%s",
-              reply->str);
-    cr_expect_eq(reply->element[0]->integer, LEDGER_GRANTED);
-    cr_expect_eq(reply->element[9]->integer, 100, "it says what would be granted");
-    cr_expect_eq(reply->element[17]->integer, 100);
-    freeReplyObject(reply);
+    struct grant grant = ask_by("tollgate_judge", 1);
+    cr_expect_eq(grant.admission, LEDGER_GRANTED);
+    cr_expect(grant.ceiling == 100 && grant.link_ceiling == 100, "it says what would be granted");
     cr_expect_eq(fixture_redis_integer(&fx, "EXISTS tg:{shop/a}:grants tg:{shop/a}:link:x "
                                             "tg:{shop/a}:link:x:grants"),
                  0);
@@ -309,16 +320,11 @@ Test(ledger_uses, nodes_share_what_max_bytes_leaves)
 
 Test(ledger_uses, a_question_without_the_links_figures_learns_what_bounds_it_and_takes_nothing)
 {
-    redisReply *reply = fixture_redis(&fx, "FCALL tollgate_admit 4 " KEYS " " ONE
-                                           " 1 30000 0 100 1 0 0 100 0 /f 1000 1 1000 " FAR
-                                           " 60000 0 " FAR " 0 0 0 0 100 0");
-    cr_assert(reply->type == REDIS_REPLY_ARRAY && reply->elements == GRANT_NUMBERS, "%s",
-              reply->str);
-    cr_expect_eq(reply->element[0]->integer, LEDGER_GRANTED);
-    cr_expect_eq(reply->element[9]->integer, 100, "the account's funds alone are raised");
-    cr_expect_eq(reply->element[15]->integer, LEDGER_BY_LINK_BYTES);
-    cr_expect_eq(reply->element[17]->integer + reply->element[18]->integer, 0);
-    freeReplyObject(reply);
+    struct grant grant = ask_by("tollgate_admit", 0);
+    cr_expect_eq(grant.admission, LEDGER_GRANTED);
+    cr_expect_eq(grant.ceiling, 100, "the account's funds alone are raised");
+    cr_expect_eq(grant.link_bounds, LEDGER_BY_LINK_BYTES);
+    cr_expect(grant.link_ceiling == 0 && grant.link_bound == 0);
     cr_expect_eq(fixture_redis_integer(&fx, "EXISTS tg:{shop/a}:link:x:grants"), 0);
 }
 
@@ -365,7 +371,7 @@ Test(ledger_uses, the_latest_limit_counts_whichever_node_posts_it_first)
     cr_expect_eq(fixture_account_field(&fx, "shop/a", "balance"), 1000000, "a limit is not money");
 }
 
-/* ---- push and notices ---- */
+/* ---- push ---- */
 
 static _Atomic int pushes, pushes_of_all, recalls;
 
@@ -452,51 +458,6 @@ Test(ledger_uses, strange_messages_on_the_channel_harm_nobody)
     redisReply *reply = fixture_redis(&fx, "PUBLISH tg:revocations %s", "shop/a 7");
     freeReplyObject(reply);
     await(&pushes, before + 1);
-    ledger_account_drop(&account);
-    fixture_close(&fx);
-}
-
-struct notices {
-    size_t count;
-    char ids[8][LEDGER_NOTICE_ID_MAX + 1];
-    char files[8][32];
-};
-
-static int take_notice(void *context, const struct ledger_notice *notice)
-{
-    struct notices *notices = context;
-    cr_assert_lt(notices->count, 8u);
-    snprintf(notices->ids[notices->count], sizeof(notices->ids[0]), "%s", notice->id);
-    snprintf(notices->files[notices->count++], sizeof(notices->files[0]), "%s", notice->file);
-    return 0;
-}
-
-Test(ledger_uses, notices_are_read_in_order_from_a_cursor)
-{
-    fixture_open_ready(&fx);
-    struct ledger_account *account = fixture_account(&fx, "a");
-    struct notices all = {0}, rest = {0};
-    for (int i = 0; i < 5; i++) {
-        char file[32];
-        snprintf(file, sizeof(file), "/f%d", i);
-        ledger_notify(
-            fx.ledger, account,
-            &(struct ledger_notice){
-                .kind = LEDGER_COMPLETED, .account = "a", .file = file, .jti = "j", .time_ms = 1});
-    }
-    for (int i = 0; i < 5000 && all.count < 5; i++) {
-        all.count = 0;
-        cr_assert_eq(ledger_notices(fx.ledger, "shop", "", 8, take_notice, &all), 0);
-        fixture_pause();
-    }
-    cr_assert_eq(all.count, 5u);
-    cr_expect_str_eq(all.files[0], "/f0");
-    cr_assert_eq(ledger_notices(fx.ledger, "shop", all.ids[2], 8, take_notice, &rest), 0);
-    cr_assert_eq(rest.count, 2u);
-    cr_expect_str_eq(rest.files[0], "/f3");
-    cr_expect_eq(ledger_notices(fx.ledger, "shop", "x", 8, take_notice, &rest), -EINVAL);
-    cr_expect_eq(ledger_notices(fx.ledger, "other", "", 8, take_notice, &rest), 0);
-    cr_expect_eq(rest.count, 2u);
     ledger_account_drop(&account);
     fixture_close(&fx);
 }
