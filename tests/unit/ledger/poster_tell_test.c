@@ -132,6 +132,20 @@ Test(ledger_poster_tell, damaged_keys_of_an_account_keep_nobody_from_being_ready
     cr_expect_eq(ledger_state(world.ledger), LEDGER_READY);
 }
 
+Test(ledger_poster_tell, what_is_not_a_name_in_a_damaged_table_is_forgotten)
+{
+    struct holding holding = {.length = 5, .text = "/\xff\x01/ "};
+    cr_assert_geq(holdings_note(world.ledger->holdings, &holding), 0);
+    hold("alice", false);
+    end_and_connect(2);
+    step();
+    cr_expect_eq(world.poster.count, 1);
+    answer_tell("alice}:grants", " 2 1000 1 0 0 0", TAKEN_TOLD);
+    step();
+    cr_expect_eq(ledger_state(world.ledger), LEDGER_READY);
+    cr_expect_eq(holdings_left(world.ledger->holdings, 0, &holding), -1);
+}
+
 Test(ledger_poster_tell, a_refusal_of_redis_is_told_and_what_it_refused_comes_again)
 {
     hold("alice", false);
