@@ -172,13 +172,16 @@ static void admit(struct worker *worker)
     struct window_key key = {.link_id = link_id, .size = 4096};
     struct window *window, *first;
     struct windows_made made;
-    check(ledger_account_get(worker->node->ledger, "shop", "alice", 5, &key.account) == 0);
+    /* Another account than the exchanges', which have funds and a grant of Redis. */
+    check(ledger_account_get(worker->node->ledger, "shop", "bob", 3, &key.account) == 0);
     check(ledger_file_get(worker->node->ledger, "/song.mp3", 9, &key.file) == 0);
     check(window_open(worker->node->windows, &key, worker->now_ms, &first, &made) == 0 &&
           made.window == first);
     const struct ledger_credit credit = {.bounds = LEDGER_BY_BALANCE, .ceiling = 1 << 20};
     struct pool *pool = &first->account_group->pool;
     pool_take(pool, pool->number, &credit, UINT64_MAX);
+    const struct ledger_heard heard = ledger_heard(worker->node->ledger, key.account);
+    cover_confirm(&first->account_group->cover, &heard, UINT64_MAX);
     micro_begin();
     micro_toggle();
     for (int i = 0; i < ADMITTED; i++) {
@@ -186,8 +189,7 @@ static void admit(struct worker *worker)
         check(window_open(worker->node->windows, &key, worker->now_ms, &window, &made) == 0);
         const struct demand demand = {
             .window = window, .claim = &claim, .need = key.size, .size = key.size};
-        check(!coverage_holds(worker->node->ledger, window, 0, worker->now_ms));
-        check(demand_claim(&demand, worker->now_ms));
+        check(demand_claim_unasked(worker->node->ledger, &demand, worker->now_ms));
         claim_end(&claim, window);
         window_drop(&window, worker->now_ms);
     }
@@ -202,7 +204,9 @@ static void admit(struct worker *worker)
 static bool client_step(struct worker *worker)
 {
     static bool ended;
-    if (ended || !readiness_is_granting(worker->node, clock_monotonic_ms()))
+    uint64_t now_ms = clock_monotonic_ms();
+    if (ended || !readiness_is_granting(worker->node, now_ms) ||
+        !ledger_push_is_up(worker->node->ledger, now_ms))
         return false;
     if (client < 0) {
         admit(worker);
