@@ -231,6 +231,14 @@ Test(ledger_uses, one_after_another_without_max_uses_leaves_the_last_alone)
     cr_expect_str_eq(text, last);
 }
 
+Test(ledger_uses, one_has_a_later_name_than_the_one_before_whatever_the_clock_says)
+{
+    post(ONE, 1, 3000, 9000000000000, false);
+    struct grant grant = ask(2, 60000, NEW);
+    cr_expect_eq(grant.admission, LEDGER_GRANTED);
+    cr_expect_eq(grant.opened, 9000000000001);
+}
+
 static int64_t kept_until(const char *key)
 {
     return fixture_redis_integer(&fx, "PEXPIRETIME tg:{shop/a}:link:%s", key);
@@ -246,6 +254,10 @@ Test(ledger_uses, and_funds_of_a_link_are_kept_an_hour_longer_than_the_link_and_
     freeReplyObject(reply);
     (void)ask_of(ONE, 100, 1, 1000, 60000, NEW);
     cr_expect_eq(kept_until("x"), 9100000000000);
+    reply = fixture_redis(&fx, "PEXPIREAT tg:{shop/a}:link:x " FAR);
+    freeReplyObject(reply);
+    (void)ask_of(ONE, 100, 1, 1000, 60000, NEW);
+    cr_expect_eq(kept_until("x"), kept_ms);
 }
 
 /* Asks for 100 bytes, with the link's funds where its count is 1. */
