@@ -177,7 +177,8 @@ static void admit(struct worker *worker)
     check(ledger_file_get(worker->node->ledger, "/song.mp3", 9, &key.file) == 0);
     check(window_open(worker->node->windows, &key, worker->now_ms, &first, &made) == 0 &&
           made.window == first);
-    const struct ledger_credit credit = {.bounds = LEDGER_BY_BALANCE, .ceiling = 1 << 20};
+    const struct ledger_credit credit = {
+        .bounds = LEDGER_BY_BALANCE, .ceiling = 1 << 20, .bound = 1 << 20};
     struct pool *pool = &first->account_group->pool;
     pool_take(pool, pool->number, &credit, UINT64_MAX);
     const struct ledger_heard heard = ledger_heard(worker->node->ledger, key.account);
