@@ -74,7 +74,8 @@ size_t http_disposition_write(const char *kind, const char *filename,
         controls = controls || byte < 0x20 || byte == 0x7f;
     }
     plain[kept] = '\0';
-    at += snprintf(at, HTTP_DISPOSITION_SIZE, "%s; filename=\"%s\"", kind, plain);
+    /* Each answer has this field, and snprintf took a fourteenth of a small response's instructions. */
+    at = stpcpy(stpcpy(stpcpy(stpcpy(at, kind), "; filename=\""), plain), "\"");
     if (same || controls || u8_check((const uint8_t *)filename, length) != NULL)
         return (size_t)(at - out);
     at = stpcpy(at, "; filename*=UTF-8''");
