@@ -5,12 +5,13 @@
     bench/listeners.py [--program build/tollgate] [--listeners 1500] [--rate 16000] [--seconds 20]
 
 Starts a redis-server and a node, opens an account for each listener, and lets each receive one file at the rate of its
-link. After a warm-up it counts, over --seconds: commands that Redis has processed (INFO total_commands_processed, which
+link. After a warm-up it counts, over --seconds: commands that Redis has processed, by name (INFO commandstats, which
 counts those inside functions, too), posts, and the journal's records and bytes. Everything is on loopback and in a
 directory that is removed.
 """
 import argparse
 import base64
+import collections
 import hashlib
 import hmac
 import http.client
@@ -87,13 +88,17 @@ class Node:
         return signed + "." + encode(hmac.new(secret, signed.encode(), hashlib.sha256).digest())
 
 
+def ask_redis(port, command):
+    """The reply to a command that is answered by one bulk string."""
+    with socket.create_connection(("127.0.0.1", port)) as redis, redis.makefile("rb") as replies:
+        redis.sendall(command + b"\r\n")
+        return replies.read(int(replies.readline()[1:])).decode()
+
+
 def commands(port):
-    with socket.create_connection(("127.0.0.1", port)) as redis:
-        redis.sendall(b"INFO stats\r\n")
-        text = b""
-        while b"total_commands_processed" not in text or not text.endswith(b"\r\n"):
-            text += redis.recv(65536)
-    return int(re.search(rb"total_commands_processed:(\d+)", text).group(1))
+    """How often Redis has processed each command, those inside functions included."""
+    return collections.Counter({name: int(calls) for name, calls in
+                                re.findall(r"cmdstat_([^:]+):calls=(\d+)", ask_redis(port, b"INFO commandstats"))})
 
 
 def read_all(poll, sockets, until):
@@ -142,7 +147,11 @@ def measure(arguments, directory):
         after, redis_after, seconds = node.admin("GET", "/v1/health")[1]["ledger"], commands(port), \
             time.monotonic() - start
         print(f"{arguments.listeners} listeners, {received / seconds / 1e6:.1f} MB/s, for {seconds:.1f} s; each second:")
-        print(f"  Redis commands {(redis_after - redis_before) / seconds:10.0f}")
+        redis_after.subtract(redis_before)
+        print(f"  Redis commands {redis_after.total() / seconds:10.0f}")
+        for name, calls in redis_after.most_common():
+            if calls / seconds >= 0.5:
+                print(f"    {name:15}{calls / seconds:7.0f}")
         for name in ("posts", "records_written", "bytes_written", "syncs"):
             print(f"  {name:15}{(after[name] - before[name]) / seconds:9.0f}")
     finally:

@@ -119,14 +119,15 @@ local function judge(keys, args, takes)
     if account.lease > lease then
         return {OUTDATED, account.lease, 0, 0, 1, 0, 0, 0, 0, 0, 0}
     end
+    local fund = account_fund(keys, account)
+    local now = (terms or fund and told or account.revoked_until > 0) and now_ms() or 0
     local link = terms and redis.call('HMGET', link_key, 'revoked', 'bytes', 'p:' .. terms.path) or
-        {redis.call('HGET', link_key, 'revoked')}
+        -- Only while some link of the account may be revoked: a command less for each renewal.
+        {account.revoked_until > 0 and account.revoked_until >= now and redis.call('HGET', link_key, 'revoked')}
     local admission = refusal_of(account, link[1], iat)
     if admission == UNKNOWN then
         return {UNKNOWN, account.revision, 0, 0, 1, 0, 0, 0, 0, 0, 0}
     end
-    local fund = account_fund(keys, account)
-    local now = (terms or fund and told or account.revoked_until > 0) and now_ms() or 0
     local use
     if admission == GRANTED and terms then
         admission, use = use_admit(use_of(link[3]), terms, now)

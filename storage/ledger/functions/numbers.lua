@@ -100,3 +100,14 @@ local function now_ms()
     local time = redis.call('TIME')
     return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
+
+-- Adds to `values` the hash's values of these fields.
+local function add_values(key, fields, values)
+    for first = 1, #fields, 1000 do -- the stack bounds unpack
+        local last = math.min(#fields, first + 999)
+        local found = redis.call('HMGET', key, unpack(fields, first, last))
+        for i = first, last do
+            values[fields[i]] = found[i - first + 1]
+        end
+    end
+end

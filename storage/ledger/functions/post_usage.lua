@@ -76,10 +76,10 @@ local function post_usage(keys, args, account, lease, to)
             links[#links + 1] = delivered
         end
     end
-    local totals = {}
+    local totals, known = {}, {}
+    add_values(entries, fields, known)
     for i, field in ipairs(fields) do
-        local total = totals[field] or stored(redis.call('HGET', entries, field), field)
-        totals[field] = bounded(total + added[i], field)
+        totals[field] = bounded((totals[field] or stored(known[field], field)) + added[i], field)
     end
     local balance, used = account.balance, bounded(account.used + sum, 'used')
     if account.plan ~= 'postpaid' then
@@ -87,11 +87,15 @@ local function post_usage(keys, args, account, lease, to)
     end
     local pool = pool_posted(pool_get(grants, instance) or pool_new(), lease, sum)
     -- from here on only writes
+    local set = {}
     for field, total in pairs(totals) do
         -- A file with responses gets its bytes, too, even 0: usage is listed by its bytes.
         if total > 0 or totals['r:' .. string.sub(field, 3)] > 0 then
-            redis.call('HSET', entries, field, text(total))
+            set[#set + 1], set[#set + 2] = field, text(total)
         end
+    end
+    if #set > 0 then
+        redis.call('HSET', entries, unpack(set))
     end
     for _, delivered in ipairs(links) do
         deliver(delivered, instance, lease)
