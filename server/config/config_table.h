@@ -221,7 +221,8 @@
       "How long bytes reserved from an account stay reserved. This bounds how long a revoked "     \
       "link may go on while Redis cannot be reached.")                                             \
     X(grant_slice_bytes, NUMBER, RESTART, "16777216", 4096, 1099511627776, "bytes",                \
-      "How many bytes are reserved from an account at a time.")                                    \
+      "How many bytes are reserved from an account beyond what its responses need, so that the "   \
+      "next ones need not ask Redis; a quarter of what is left of the account at most.")           \
     X(admission_timeout_ms, NUMBER, RESTART, "2000", 10, 60000, "milliseconds",                    \
       "How long Redis may take to answer an admission; after that the client is answered 503.")    \
     X(tokens_max, NUMBER, RESTART, "16384", 16, 16777216, "tokens per worker",                     \
