@@ -1,7 +1,8 @@
 -- ---- uses: a use is a download. One entry for each path of a link: "until acknowledged opened..."
 -- `opened` are the times in milliseconds that name the uses, ascending; the last use is open
 -- until `until`, and `acknowledged` bytes arrived in it. A last use in which nothing arrived is
--- not a use.
+-- not a use: the next one takes its name, so that what a node has delivered in it and not posted yet
+-- does not make two of them.
 
 local OPENED_MAX = 1001
 
@@ -41,9 +42,9 @@ local function use_admit(use, terms, now)
         return is_open and USED_UP or NOT_BEGUN, nil
     end
     use = use or {opened = {}, acknowledged = 0}
-    local last = use.opened[#use.opened] or 0
+    local last, opened = use.opened[#use.opened] or 0, nil
     if use.acknowledged == 0 then
-        table.remove(use.opened)
+        opened = table.remove(use.opened)
     end
     if terms.max_uses > 0 and #use.opened >= terms.max_uses then
         return USED_UP, nil
@@ -51,7 +52,7 @@ local function use_admit(use, terms, now)
     if terms.max_uses == 0 then
         use.opened = {}
     end
-    use.opened[#use.opened + 1] = math.max(now, last + 1)
+    use.opened[#use.opened + 1] = opened or math.max(now, last + 1)
     use.acknowledged = 0
     use.till = math.min(now + terms.period, terms.till)
     return GRANTED, use

@@ -19,9 +19,8 @@ static void setup(void)
 {
     fixture_start(&fx);
     fixture_function_load(&fx);
-    redisReply *reply = fixture_redis(&fx, "HSET tg:{shop/a}:account plan prepaid status active "
-                                           "balance 1000000");
-    freeReplyObject(reply);
+    freeReplyObject(fixture_redis(&fx, "HSET tg:{shop/a}:account plan prepaid status active "
+                                       "balance 1000000"));
 }
 
 static void teardown(void)
@@ -93,11 +92,13 @@ static struct grant ask(int max_uses, int64_t use_period_ms, int stage)
     return ask_of(ONE, 100, max_uses, 0, use_period_ms, stage);
 }
 
-/* Posts the bytes that arrived in a use, as an instance's record `sequence`. */
-static void post(const char *instance, int64_t sequence, int64_t bytes, int64_t opened, bool taken)
+/* Posts the bytes that arrived in a use, which ends at `till`, as an instance's record `sequence`. */
+static void post_till(const char *instance, int64_t sequence, int64_t bytes, int64_t opened,
+                      int64_t till, bool taken)
 {
     char terms[96];
-    snprintf(terms, sizeof(terms), "4 %lld " FAR " " FAR " %d", (long long)opened, taken ? 1 : 0);
+    snprintf(terms, sizeof(terms), "4 %lld %lld " FAR " %d", (long long)opened, (long long)till,
+             taken ? 1 : 0);
     redisReply *reply =
         fixture_redis(&fx,
                       "FCALL tollgate_post 5 tg:{shop/a}:account tg:{shop/a}:grants "
@@ -108,6 +109,11 @@ static void post(const char *instance, int64_t sequence, int64_t bytes, int64_t 
                   reply->element[0]->integer == 0,
               "%s", reply->str != NULL ? reply->str : "refused");
     freeReplyObject(reply);
+}
+
+static void post(const char *instance, int64_t sequence, int64_t bytes, int64_t opened, bool taken)
+{
+    post_till(instance, sequence, bytes, opened, INT64_C(9000000000000), taken);
 }
 
 static int64_t control(const char *instance, int64_t sequence, const char *operation,
@@ -163,7 +169,7 @@ Test(ledger_uses, a_use_in_which_nothing_arrived_does_not_count)
         fixture_pause();
     }
     struct grant last = ask(1, 1, NEW);
-    post(ONE, 1, 1, last.opened, false);
+    post_till(ONE, 1, 1, last.opened, last.till, false);
     fixture_pause();
     cr_expect_eq(ask(1, 1, NEW).admission, LEDGER_USED_UP);
 }
@@ -171,9 +177,37 @@ Test(ledger_uses, a_use_in_which_nothing_arrived_does_not_count)
 Test(ledger_uses, one_that_was_taken_counts_though_nothing_arrived)
 {
     struct grant grant = ask(1, 1, NEW);
-    post(ONE, 1, 0, grant.opened, true);
+    post_till(ONE, 1, 0, grant.opened, grant.till, true);
     fixture_pause();
     cr_expect_eq(ask(1, 1, NEW).admission, LEDGER_USED_UP);
+}
+
+/* A node's response began at the use's end, and has not been posted when another node opens it. */
+Test(ledger_uses, one_that_ended_before_its_bytes_were_posted_is_not_two)
+{
+    char text[128], expected[128];
+    struct grant ended = ask(1, 1, NEW);
+    fixture_pause();
+    struct grant again = ask_of(OTHER, 100, 1, 0, 60000, NEW);
+    cr_expect_eq(again.opened, ended.opened);
+    cr_expect_gt(again.till, ended.till);
+    post_till(ONE, 1, 10, ended.opened, ended.till, false);
+    post_till(OTHER, 1, 5, again.opened, again.till, false);
+    use_text(text);
+    snprintf(expected, sizeof(expected), "%" PRId64 " 15 %" PRId64, again.till, ended.opened);
+    cr_expect_str_eq(text, expected);
+}
+
+Test(ledger_uses, one_that_was_opened_again_ends_as_late_after_a_replay_in_either_order)
+{
+    char text[128];
+    for (int i = 0; i < 2; i++) {
+        freeReplyObject(fixture_redis(&fx, "FLUSHALL"));
+        post_till(ONE, 1, 10, 1000, i == 0 ? 5000 : 60000, false);
+        post_till(OTHER, 1, 5, 1000, i == 0 ? 60000 : 5000, false);
+        use_text(text);
+        cr_expect_str_eq(text, "60000 15 1000");
+    }
 }
 
 Test(ledger_uses, a_resume_needs_a_use_that_is_open)
@@ -182,8 +216,7 @@ Test(ledger_uses, a_resume_needs_a_use_that_is_open)
     struct grant grant = ask(0, 60000, NEW);
     cr_expect_eq(ask(0, 60000, RESUMED).opened, grant.opened);
     fixture_pause();
-    redisReply *reply = fixture_redis(&fx, "DEL tg:{shop/a}:link:x");
-    freeReplyObject(reply);
+    freeReplyObject(fixture_redis(&fx, "DEL tg:{shop/a}:link:x"));
     (void)ask(0, 1, NEW);
     fixture_pause();
     cr_expect_eq(ask(0, 1, RESUMED).admission, LEDGER_NOT_BEGUN);
@@ -203,8 +236,7 @@ Test(ledger_uses, posts_in_any_order_come_to_the_same)
                                          {2, 0, 1, 3}, {2, 0, 3, 1}, {2, 3, 0, 1}};
         int64_t sequence[2] = {0, 0};
         char text[128];
-        redisReply *reply = fixture_redis(&fx, "FLUSHALL");
-        freeReplyObject(reply);
+        freeReplyObject(fixture_redis(&fx, "FLUSHALL"));
         for (int i = 0; i < 4; i++) {
             int at = orders[order][i];
             post(posts[at].instance, ++sequence[at / 2], posts[at].bytes, posts[at].opened, false);
@@ -222,7 +254,7 @@ Test(ledger_uses, one_after_another_without_max_uses_leaves_the_last_alone)
     char text[128], last[128];
     for (int i = 0; i < 3; i++) {
         struct grant grant = ask(0, 1, NEW); /* it ends at once */
-        post(ONE, i + 1, 10, grant.opened, false);
+        post_till(ONE, i + 1, 10, grant.opened, grant.till, false);
         fixture_pause();
         snprintf(last, sizeof(last), "%lld 10 %lld", (long long)grant.till,
                  (long long)grant.opened);
@@ -250,12 +282,10 @@ Test(ledger_uses, and_funds_of_a_link_are_kept_an_hour_longer_than_the_link_and_
     (void)ask_of(ONE, 100, 1, 1000, 60000, NEW);
     cr_expect_eq(kept_until("x"), kept_ms);
     cr_expect_eq(kept_until("x:grants"), kept_ms);
-    redisReply *reply = fixture_redis(&fx, "PEXPIREAT tg:{shop/a}:link:x 9100000000000");
-    freeReplyObject(reply);
+    freeReplyObject(fixture_redis(&fx, "PEXPIREAT tg:{shop/a}:link:x 9100000000000"));
     (void)ask_of(ONE, 100, 1, 1000, 60000, NEW);
     cr_expect_eq(kept_until("x"), 9100000000000);
-    reply = fixture_redis(&fx, "PEXPIREAT tg:{shop/a}:link:x " FAR);
-    freeReplyObject(reply);
+    freeReplyObject(fixture_redis(&fx, "PEXPIREAT tg:{shop/a}:link:x " FAR));
     (void)ask_of(ONE, 100, 1, 1000, 60000, NEW);
     cr_expect_eq(kept_until("x"), kept_ms);
 }
@@ -289,11 +319,10 @@ Test(ledger_uses, that_are_malformed_in_redis_are_refused)
     static const char *const values[] = {
         "", "1", "1 2", "1 2 ", "x 2 3", "9007199254740993 2 3", "1 9007199254740993 3"};
     for (size_t i = 0; i < sizeof(values) / sizeof(*values); i++) {
-        redisReply *reply = fixture_redis(&fx, "HSET tg:{shop/a}:link:x p:/f %s", values[i]);
-        freeReplyObject(reply);
-        reply = fixture_redis(&fx, "FCALL tollgate_admit 4 " KEYS " " ONE
-                                   " 1 30000 0 0 0 0 0 0 0 /f 1000 1 0 " FAR " 60000 0 " FAR
-                                   " 0 0 0 0 0 0");
+        freeReplyObject(fixture_redis(&fx, "HSET tg:{shop/a}:link:x p:/f %s", values[i]));
+        redisReply *reply = fixture_redis(&fx, "FCALL tollgate_admit 4 " KEYS " " ONE
+                                               " 1 30000 0 0 0 0 0 0 0 /f 1000 1 0 " FAR
+                                               " 60000 0 " FAR " 0 0 0 0 0 0");
         cr_expect(reply->type == REDIS_REPLY_ERROR && strstr(reply->str, "DAMAGED ") == reply->str,
                   "'%s'", values[i]);
         freeReplyObject(reply);
@@ -318,10 +347,9 @@ Test(ledger_uses, nodes_share_what_max_bytes_leaves)
     cr_expect_eq(ask_of(OTHER, 400, 0, 1000, 60000, NEW).link_ceiling, 400);
     /* The first delivers its bytes; the other tells that it holds nothing any more. */
     post(ONE, 1, 600, one.opened, false);
-    redisReply *reply = fixture_redis(
+    freeReplyObject(fixture_redis(
         &fx, "FCALL tollgate_tell 1 tg:{shop/a}:link:x:grants " OTHER " 1 30000 %lld 0 0 0",
-        (long long)++questions);
-    freeReplyObject(reply);
+        (long long)++questions));
     const struct told told = {600, 600, 600, 600, false};
     struct grant short_of = ask_told(ONE, 401, 0, 1000, 60000, NEW, &told);
     cr_expect_eq(short_of.link_posted, 600);
@@ -442,8 +470,7 @@ Test(ledger_uses, a_recall_is_heard_and_makes_no_grant_stale)
     await(&pushes_of_all, 1);
     const struct ledger_grant grant = {.revision = 0};
     struct ledger_heard heard = ledger_heard(fx.ledger, account);
-    redisReply *reply = fixture_redis(&fx, "PUBLISH tg:revocations %s", "shop/a recall");
-    freeReplyObject(reply);
+    freeReplyObject(fixture_redis(&fx, "PUBLISH tg:revocations %s", "shop/a recall"));
     await(&recalls, 1);
     cr_expect_eq(ledger_recalls(account), 1u);
     cr_expect_eq(atomic_load(&pushes), 0);
@@ -463,12 +490,10 @@ Test(ledger_uses, strange_messages_on_the_channel_harm_nobody)
     struct ledger_account *account = fixture_account(&fx, "a");
     await(&pushes_of_all, 1);
     for (size_t i = 0; i < sizeof(messages) / sizeof(messages[0]); i++) {
-        redisReply *reply = fixture_redis(&fx, "PUBLISH tg:revocations %s", messages[i]);
-        freeReplyObject(reply);
+        freeReplyObject(fixture_redis(&fx, "PUBLISH tg:revocations %s", messages[i]));
     }
     int before = atomic_load(&pushes);
-    redisReply *reply = fixture_redis(&fx, "PUBLISH tg:revocations %s", "shop/a 7");
-    freeReplyObject(reply);
+    freeReplyObject(fixture_redis(&fx, "PUBLISH tg:revocations %s", "shop/a 7"));
     await(&pushes, before + 1);
     ledger_account_drop(&account);
     fixture_close(&fx);
