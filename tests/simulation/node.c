@@ -75,6 +75,7 @@ static void write_step(void *object, uint64_t number)
     if (node->ledger == NULL)
         return;
     bool had_failed = node->has_failed;
+    watch_marks(node);
     uint64_t due_ms = writer_step(node->ledger);
     watch_written(node);
     if (node->has_failed && !had_failed) {
@@ -158,6 +159,8 @@ static void said(void *context, enum ledger_event event, const char *kind, const
 {
     struct sim_node *node = context;
     (void)event, (void)kind;
+    if (node->ledger != NULL)
+        watch_marks(node);
     if (!node->disk.is_dead)
         sim_tell(node->sim, node->name, "says: %s", text);
 }
@@ -219,7 +222,7 @@ void node_start(struct sim_node *node)
         return;
     node->exists = true;
     node->starts++;
-    node->lease = 0;
+    node->lease = node->marks_by_ms = 0;
     disk_revive(&node->disk);
     sim_entropy_seed(random_mix(sim->seed, 1000 + node->number, node->starts));
     const struct ledger_options options = {

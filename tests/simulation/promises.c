@@ -2,7 +2,8 @@
 /*
  * What must hold at any time, by the promises at the head of storage/ledger/ledger.h and in its
  * README.md: looked at after each step that could break it. What clients received is known here
- * from the clients themselves, and not from any node. What must hold at rest is in rest.c.
+ * from the clients themselves, and not from any node. What may go unpaid is in excuses.c, and what must
+ * hold at rest in rest.c.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -149,14 +150,20 @@ bool watch_lacks(struct sim *sim, const char *instance, unsigned account)
            watch_most(sim, instance, account);
 }
 
+/* Whose records from `from` on are: a copy posts those of its original, too, which it found. */
+static struct sim_node *recorder_of(struct sim_node *poster, unsigned account, uint64_t from)
+{
+    bool is_own = poster->original == NULL || from > poster->found[account];
+    return is_own ? poster : poster->original;
+}
+
 /* Adds up what Redis takes from each node; `files` are the arguments of a post of usage behind the
  * first ones: file, bytes, responses, terms of each. */
-static void add_posted(struct sim *sim, unsigned account, const char *instance, int count,
+static void add_posted(struct sim_node *node, unsigned account, int count,
                        const char *const files[])
 {
-    for (unsigned i = 0; i < SIM_NODES; i++)
-        for (int j = 1; j < count && strcmp(sim->nodes[i].id, instance) == 0; j += 4)
-            sim->nodes[i].posted[account] += strtoull(files[j], NULL, 10);
+    for (int i = 1; i < count; i += 4)
+        node->posted[account] += strtoull(files[i], NULL, 10);
 }
 
 struct sim_pool sim_pool_of(const char *value)
@@ -168,12 +175,6 @@ struct sim_pool sim_pool_of(const char *value)
     return (struct sim_pool){numbers[0], numbers[1], numbers[2],
                              numbers[3], numbers[4], numbers[5]};
 }
-
-struct voided {
-    struct sim *sim;
-    struct sim_excused *excused; /* by node */
-    uint64_t *bytes;
-};
 
 struct reserved {
     uint64_t now_ms, sum;
@@ -220,16 +221,19 @@ static void take_away(struct sim *sim, struct sim_account *account, int64_t amou
     account->excused += beyond > 0 ? (uint64_t)beyond : 0;
 }
 
-/* Redis took a post, whose arguments these are. */
-static void check_post(struct sim *sim, unsigned account, int count, const char *const arguments[])
+/* Redis took a node's post, whose arguments these are. */
+static void check_post(struct sim_node *node, unsigned account, int count,
+                       const char *const arguments[])
 {
+    struct sim *sim = node->sim;
     const char *const *files = arguments + LEDGER_COUNT(LEDGER_POST_ARGUMENTS);
+    uint64_t from = strtoull(arguments[2], NULL, 10);
     check(count > (int)LEDGER_COUNT(LEDGER_POST_ARGUMENTS));
-    check_watermark(sim, account, arguments[0], strtoull(arguments[2], NULL, 10),
-                    strtoull(arguments[3], NULL, 10));
+    check_watermark(sim, account, arguments[0], from, strtoull(arguments[3], NULL, 10));
     check_bill(sim, account);
     if (strcmp(arguments[4], "usage") == 0) {
-        add_posted(sim, account, arguments[0], count - (int)(files - arguments), files);
+        add_posted(recorder_of(node, account, from), account, count - (int)(files - arguments),
+                   files);
     } else {
         look_at_all(sim);
         take_away(sim, &sim->accounts[account], strtoll(files[1], NULL, 10), files[4]);
@@ -246,7 +250,7 @@ void watch_executed(struct sim *sim, const struct message *message, const redisR
     if (account == SIM_ACCOUNTS || reply->type != REDIS_REPLY_ARRAY)
         return;
     if (strcmp(words[1], "tollgate_post") == 0 && reply->element[0]->integer == 0)
-        check_post(sim, account, message->count - behind, words + behind);
+        check_post(message->connection->node, account, message->count - behind, words + behind);
     if (strcmp(words[1], "tollgate_admit") == 0 && reply->element[0]->integer == LEDGER_GRANTED)
         watch_granted(sim, account, message, words + behind, reply);
     if (sim->accounts[account].is_prepaid && !sim->has_lost_data)
@@ -281,16 +285,6 @@ void watch_lost_data(struct sim *sim)
 
 /* ---- what clients receive ---- */
 
-/* What nodes whose journals have failed metered and will never bill. */
-static uint64_t failed_bytes(const struct sim *sim, unsigned account)
-{
-    uint64_t sum = 0;
-    for (unsigned i = 0; i < SIM_NODES + SIM_COPIES; i++)
-        if (sim->nodes[i].has_failed)
-            sum += sim->nodes[i].metered[account].all - sim->nodes[i].metered[account].least;
-    return sum;
-}
-
 void watch_received(struct sim_response *response, uint64_t bytes)
 {
     struct sim *sim = response->sim;
@@ -299,7 +293,7 @@ void watch_received(struct sim_response *response, uint64_t bytes)
     account->delivered += bytes;
     link->delivered += bytes;
     if (account->is_prepaid) {
-        uint64_t excused = account->excused + failed_bytes(sim, link->account);
+        uint64_t excused = account->excused + watch_lost_bytes(sim, link->account);
         watch_looked(sim, SIM_PROMISE_not_overspent);
         if (account->delivered > (uint64_t)account->money_most + excused)
             sim_break(sim, SIM_PROMISE_not_overspent,
@@ -308,7 +302,7 @@ void watch_received(struct sim_response *response, uint64_t bytes)
                       account->name, account->delivered, account->money_most, excused);
     }
     if (link->max_bytes > 0) {
-        uint64_t excused = link->excused + failed_bytes(sim, link->account);
+        uint64_t excused = link->excused + watch_lost_bytes(sim, link->account);
         watch_looked(sim, SIM_PROMISE_link_not_overspent);
         if (link->delivered > link->max_bytes + excused)
             sim_break(sim, SIM_PROMISE_link_not_overspent,
@@ -353,6 +347,13 @@ void watch_sent(struct sim_response *response)
 
 /* ---- the journal ---- */
 
+void watch_marks(struct sim_node *node)
+{
+    uint64_t by_ms = ledger_monotonic_ms(node->ledger) + marks_interval_ms(node->ledger);
+    if (by_ms > node->marks_by_ms)
+        node->marks_by_ms = by_ms;
+}
+
 /* What is not marked belongs to a download that moves, and is marked soon. */
 static void watch_unmarked(struct sim_node *node, const struct ledger_download *download)
 {
@@ -363,7 +364,7 @@ static void watch_unmarked(struct sim_node *node, const struct ledger_download *
     uint64_t now_ms = ledger_monotonic_ms(node->ledger);
     bool is_under_way = atomic_load(&download->under_way) > 0;
     if (!download->waits || !is_under_way || download->due_ms <= now_ms ||
-        download->due_ms > now_ms + marks_interval_ms(node->ledger))
+        download->due_ms > node->marks_by_ms)
         sim_break(node->sim, SIM_PROMISE_marked, "%s: %" PRIu64 " bytes were not marked%s",
                   node->name, unmarked, is_under_way ? "" : ", and nothing is under way");
     for (unsigned i = 0; i < SIM_ACCOUNTS; i++)
@@ -410,80 +411,11 @@ void watch_written(struct sim_node *node)
     watch_kept(node);
 }
 
-/* Bytes of an account that may go unpaid; of which of its links, nobody knows. */
-static void excuse(struct sim *sim, unsigned account, uint64_t bytes)
-{
-    sim->accounts[account].excused += bytes;
-    for (unsigned i = 0; i < SIM_LINKS; i++)
-        sim->links[i].excused += sim->links[i].account == account ? bytes : 0;
-}
-
-void watch_ended(struct sim_node *node)
-{
-    struct sim *sim = node->sim;
-    for (unsigned i = 0; i < SIM_ACCOUNTS; i++) {
-        struct sim_metered *metered = &node->metered[i];
-        uint64_t lost = metered->all - metered->least;
-        if (lost > 0)
-            sim_tell(sim, node->name, "%" PRIu64 " bytes of %s were not in its journal", lost,
-                     sim->accounts[i].name);
-        excuse(sim, i, lost);
-        node->before[i].least += metered->least;
-        node->before[i].most += metered->most;
-        *metered = (struct sim_metered){0};
-    }
-    node->has_failed = false;
-}
-
-void watch_lost_segment(struct sim_node *node)
-{
-    for (unsigned i = 0; i < SIM_ACCOUNTS; i++) {
-        uint64_t kept = node->before[i].most, posted = node->posted[i];
-        excuse(node->sim, i, kept > posted ? kept - posted : 0);
-    }
-}
-
 /* ---- each tick ---- */
-
-/* A pool that a node has not told for twice the validity is void: what it held may be granted to others,
- * also where the node has delivered it and could not post it. */
-static void excuse_void(void *context, const char *field, size_t field_length, const char *value,
-                        size_t length)
-{
-    struct voided *voided = context;
-    const struct sim_pool pool = sim_pool_of(value);
-    struct sim *sim = voided->sim;
-    (void)field_length, (void)length;
-    for (unsigned i = 0; i < SIM_NODES; i++) {
-        struct sim_excused *excused = &voided->excused[i];
-        if (strcmp(sim->nodes[i].id, field) != 0 || pool.expires_ms > redis_real_ms(sim) ||
-            pool.ceiling <= pool.posted ||
-            (excused->lease == pool.lease && excused->count == pool.count))
-            continue;
-        *excused = (struct sim_excused){pool.lease, pool.count};
-        *voided->bytes += pool.ceiling - pool.posted;
-    }
-}
-
-static void excuse_voids(struct sim *sim)
-{
-    for (unsigned i = 0; i < SIM_ACCOUNTS; i++) {
-        struct sim_account *account = &sim->accounts[i];
-        struct voided voided = {sim, account->voided, &account->excused};
-        store_each_field(sim->redis.store, account->grants_key, excuse_void, &voided);
-    }
-    for (unsigned i = 0; i < SIM_LINKS; i++) {
-        struct sim_link *link = &sim->links[i];
-        struct voided voided = {sim, link->voided, &link->excused};
-        char key[sizeof(link->key) + sizeof(":grants")];
-        snprintf(key, sizeof(key), "%s:grants", link->key);
-        store_each_field(sim->redis.store, key, excuse_void, &voided);
-    }
-}
 
 void watch_tick(struct sim *sim)
 {
-    excuse_voids(sim);
+    watch_voids(sim);
     for (unsigned i = 0; i < SIM_NODES + SIM_COPIES; i++)
         watch_older(&sim->nodes[i]);
     for (unsigned i = 0; i < SIM_RESPONSES; i++) {

@@ -13,8 +13,8 @@
  *   disk.c    a journal's disk
  *   shop.c    money and revocations; attempt.c brings them through a node
  *   faults.c  what goes wrong
- *   promises.c  what must hold at any time; duties.c  what a node must not do; rest.c  what must
- *             hold at rest
+ *   promises.c  what must hold at any time, but for what may go unpaid (excuses.c); duties.c  what a
+ *             node must not do; rest.c  what must hold at rest
  *   story.c   what is told of a run
  *   campaign.c  many seeds, and one seed made small; main.c  the command line
  */
@@ -193,6 +193,7 @@ struct sim_node {
     struct sim_connection poster, push, admin;
     struct sim_worker workers[SIM_WORKERS];
     struct timer write, post, hear;
+    uint64_t marks_by_ms;                     /* by then it marks what waits now; see watch_marks */
     struct sim_metered metered[SIM_ACCOUNTS]; /* of this process */
     struct sim_metered before[SIM_ACCOUNTS];  /* of those before it */
     bool has_failed;                          /* the journal of this process */
@@ -435,9 +436,9 @@ void watch_executed(struct sim *sim, const struct message *message, const redisR
 void watch_received(struct sim_response *response, uint64_t bytes);
 void watch_begun(struct sim_response *response);
 void watch_sent(struct sim_response *response);
+/* Notes until when a download waits that begins to wait now: longer while the journal is full. */
+void watch_marks(struct sim_node *node);
 void watch_written(struct sim_node *node);
-void watch_ended(struct sim_node *node); /* a process */
-void watch_lost_segment(struct sim_node *node);
 void watch_looked(struct sim *sim, enum sim_promise promise);
 /* Redis lost data: what may be overspent and what watermarks may fall. */
 void watch_lost_data(struct sim *sim);
@@ -446,6 +447,17 @@ uint64_t watch_most(const struct sim *sim, const char *instance, unsigned accoun
 /* Whether it has fewer now. */
 bool watch_lacks(struct sim *sim, const char *instance, unsigned account);
 void watch_tick(struct sim *sim);
+
+/* excuses.c */
+void watch_ended(struct sim_node *node); /* a process */
+void watch_lost_segment(struct sim_node *node);
+/* What nodes have metered of an account and will never bill: those whose journals have failed, and a copy
+ * that has gone for good, and its journal with it. */
+uint64_t watch_lost_bytes(const struct sim *sim, unsigned account);
+/* Excuses what pools held that are void now. */
+void watch_voids(struct sim *sim);
+
+/* rest.c */
 bool watch_is_at_rest(const struct sim *sim);
 void watch_rest(struct sim *sim);
 /* Tells what Redis holds. */

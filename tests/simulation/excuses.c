@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What clients may receive beyond what was paid: bytes that were lost with a process, a journal or a
+ * copy of a directory, and those of funds that were void. Each excuse is as narrow as the promise in
+ * storage/ledger/README.md. promises.c takes them off; it excuses what a Redis lost itself.
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "tests/simulation/sim.h"
+#include "tests/simulation/store.h"
+
+/* ---- processes and their journals ---- */
+
+uint64_t watch_lost_bytes(const struct sim *sim, unsigned account)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < SIM_NODES + SIM_COPIES; i++) {
+        const struct sim_node *node = &sim->nodes[i];
+        uint64_t kept = node->before[account].least, posted = node->posted[account];
+        if (node->has_failed)
+            sum += node->metered[account].all - node->metered[account].least;
+        if (node->is_retired && kept > posted)
+            sum += kept - posted;
+    }
+    return sum;
+}
+
+/* Bytes of an account that may go unpaid; of which of its links, nobody knows. */
+static void excuse(struct sim *sim, unsigned account, uint64_t bytes)
+{
+    sim->accounts[account].excused += bytes;
+    for (unsigned i = 0; i < SIM_LINKS; i++)
+        sim->links[i].excused += sim->links[i].account == account ? bytes : 0;
+}
+
+void watch_ended(struct sim_node *node)
+{
+    struct sim *sim = node->sim;
+    for (unsigned i = 0; i < SIM_ACCOUNTS; i++) {
+        struct sim_metered *metered = &node->metered[i];
+        uint64_t lost = metered->all - metered->least;
+        if (lost > 0)
+            sim_tell(sim, node->name, "%" PRIu64 " bytes of %s were not in its journal", lost,
+                     sim->accounts[i].name);
+        excuse(sim, i, lost);
+        node->before[i].least += metered->least;
+        node->before[i].most += metered->most;
+        *metered = (struct sim_metered){0};
+    }
+    node->has_failed = false;
+}
+
+void watch_lost_segment(struct sim_node *node)
+{
+    for (unsigned i = 0; i < SIM_ACCOUNTS; i++) {
+        uint64_t kept = node->before[i].least, posted = node->posted[i];
+        excuse(node->sim, i, kept > posted ? kept - posted : 0);
+    }
+}
+
+/* ---- funds ---- */
+
+struct voided {
+    struct sim *sim;
+    struct sim_excused *excused; /* by node */
+    uint64_t *bytes;
+};
+
+/* A pool that a node has not told for twice the validity is void: what it held may be granted to others,
+ * also where the node has delivered it and could not post it. */
+static void excuse_void(void *context, const char *field, size_t field_length, const char *value,
+                        size_t length)
+{
+    struct voided *voided = context;
+    const struct sim_pool pool = sim_pool_of(value);
+    struct sim *sim = voided->sim;
+    (void)field_length, (void)length;
+    for (unsigned i = 0; i < SIM_NODES; i++) {
+        struct sim_excused *excused = &voided->excused[i];
+        if (strcmp(sim->nodes[i].id, field) != 0 || pool.expires_ms > redis_real_ms(sim) ||
+            pool.ceiling <= pool.posted ||
+            (excused->lease == pool.lease && excused->count == pool.count))
+            continue;
+        *excused = (struct sim_excused){pool.lease, pool.count};
+        *voided->bytes += pool.ceiling - pool.posted;
+    }
+}
+
+void watch_voids(struct sim *sim)
+{
+    for (unsigned i = 0; i < SIM_ACCOUNTS; i++) {
+        struct sim_account *account = &sim->accounts[i];
+        struct voided voided = {sim, account->voided, &account->excused};
+        store_each_field(sim->redis.store, account->grants_key, excuse_void, &voided);
+    }
+    for (unsigned i = 0; i < SIM_LINKS; i++) {
+        struct sim_link *link = &sim->links[i];
+        struct voided voided = {sim, link->voided, &link->excused};
+        char key[sizeof(link->key) + sizeof(":grants")];
+        snprintf(key, sizeof(key), "%s:grants", link->key);
+        store_each_field(sim->redis.store, key, excuse_void, &voided);
+    }
+}
