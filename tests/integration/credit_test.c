@@ -21,12 +21,17 @@ struct pair {
     struct site *first, *second;
 };
 
+static struct pair pair_create_with(const char *settings)
+{
+    struct pair pair = {.first = site_create(.own_redis = true, .settings = settings)};
+    pair.second = site_create(.beside = pair.first, .redis = site_redis_address(pair.first),
+                              .node = "second-node", .settings = settings);
+    return pair;
+}
+
 static struct pair pair_create(void)
 {
-    struct pair pair = {.first = site_create(.own_redis = true, .settings = SETTINGS)};
-    pair.second = site_create(.beside = pair.first, .redis = site_redis_address(pair.first),
-                              .node = "second-node", .settings = SETTINGS);
-    return pair;
+    return pair_create_with(SETTINGS);
 }
 
 static void pair_destroy(struct pair *pair)
@@ -109,6 +114,37 @@ Test(credit, that_one_node_holds_idle_is_given_to_another_that_needs_it)
     answer_expect_refusal(pair.first, fetch(pair.first, all), 402, "balance_insufficient");
     site_usage_await(pair.second, "alice", size + 2);
     site_await_reserved(pair.second, "alice", 0);
+    pair_destroy(&pair);
+}
+
+/* Takes `bytes` away from alice's balance. */
+static void take_away(struct site *site, size_t bytes)
+{
+    const struct answer *answer =
+        site_admin(site, "POST", "/v1/accounts/shop/alice/adjust",
+                   site_format(site, "{\"bytes\":-%zu,\"transaction\":\"less\"}", bytes));
+    cr_assert_eq(answer->status, 200, "%.*s", (int)answer->body_length, (const char *)answer->body);
+}
+
+Test(credit, that_a_node_holds_idle_is_given_back_where_money_is_taken_away)
+{
+    /* No validity ends in this test. */
+    struct pair pair = pair_create_with("grant_validity_ms: 300000\n");
+    size_t size = track_size(pair.first);
+    site_account_open_prepaid(pair.first, "alice", 9 * size);
+    const char *slow = site_link(pair.first, .account = "alice", .path = TRACK_LONG, .jti = "slow");
+    const char *more = site_link(pair.first, .account = "alice", .path = TRACK_LONG, .jti = "more");
+    int fd = begin_track(pair.first, slow);
+    /* Beside the track that is under way the first node could serve another one unasked. */
+    cr_assert_gt(site_balance(pair.first, "alice").reserved, (int64_t)(2 * size));
+    take_away(pair.second, 8 * size);
+    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
+    while (site_balance(pair.second, "alice").reserved > (int64_t)size) {
+        cr_assert(harness_now_ms() < deadline_ms, "what is held idle is not given back");
+        harness_pause();
+    }
+    answer_expect_refusal(pair.first, fetch(pair.first, more), 402, "balance_insufficient");
+    close(fd);
     pair_destroy(&pair);
 }
 

@@ -41,13 +41,21 @@ local function refusal_of(account, link_revoked, iat)
     return account.status ~= 'active' and SUSPENDED or GRANTED
 end
 
--- Has the other nodes lower what they hold of the account and do not need.
+-- Tells the nodes that hold something of the account a new revision, by which they ask again, or
+-- 'recall', by which they lower what they hold and do not need. On a cluster a message reaches all of
+-- its servers. A user who may not publish is not a reason to fail: everything is written by then,
+-- and the nodes report that they cannot hear.
+local function announce(key, what)
+    redis.pcall('PUBLISH', 'tg:revocations', string.match(key, '{(.*)}') .. ' ' .. what)
+end
+
+-- Recalls, but not again at once: many may ask while the nodes give back.
 local function recall(key, now)
     if stored(redis.call('HGET', key, 'recalled'), 'recalled') + RECALL_MS > now then
         return
     end
     redis.call('HSET', key, 'recalled', text(now))
-    redis.pcall('PUBLISH', 'tg:revocations', string.match(key, '{(.*)}') .. ' recall')
+    announce(key, 'recall')
 end
 
 -- Raises all funds of the question, or none. Returns whether what others hold idle stands in the way.

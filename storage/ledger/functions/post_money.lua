@@ -1,10 +1,3 @@
--- Has the nodes that hold grants of the account ask again. On a cluster a message reaches all of
--- its servers. A user who may not publish is not a reason to fail: everything is written by then,
--- and the nodes report that they cannot hear.
-local function announce(key, revision)
-    redis.pcall('PUBLISH', 'tg:revocations', string.match(key, '{(.*)}') .. ' ' .. text(revision))
-end
-
 -- The earliest opening decides the plan, whichever node's journal brings it first.
 local function open_fields(account, set, plan, rank, transaction)
     if account.opened and rank_compare(rank, account.opened) >= 0 then
@@ -115,6 +108,8 @@ local function post_money(keys, args, account, to)
     redis.call('HSET', account_key, 'operations', text(math.max(account.operations, rank.number)),
         'w:' .. args[POST.instance], text(to))
     if set.revision then
-        announce(account_key, set.revision)
+        announce(account_key, text(set.revision))
+    elseif set.balance and set.balance < account.balance then
+        announce(account_key, 'recall') -- else nodes could spend beyond the balance what they hold idle
     end
 end
