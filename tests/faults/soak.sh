@@ -13,23 +13,6 @@
 # promise with what was found. Exits 0 where all hold, 1 where one does not. Needs root, for a small disk of its own.
 set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
-
-case ${1:-} in
-'') sed -n '4,13s/^# \{0,1\}//p' "$0" >&2; exit 64 ;;
--h | --help) sed -n '2,13s/^# \{0,1\}//p' "$0"; exit 0 ;;
-esac
-for program in python3 redis-server unshare mount gcc lame; do
-    command -v "$program" >/dev/null || {
-        echo "soak.sh: $program is missing; run: sh docker/deps.sh run build demo test" >&2
-        exit 69
-    }
-done
-tollgate=${TOLLGATE_BINARY:-$root/build/tests/tollgate}
-[ -x "$tollgate" ] || { echo "soak.sh: $tollgate is missing; run: tests/run.sh --quick" >&2; exit 69; }
-[ "$(id -u)" -eq 0 ] || { echo "soak.sh: only root may mount the disk that fills; run it as root" >&2; exit 77; }
-
-media=$root/build/catalogue/media
-sh "$root/docker/catalogue.sh" "$media" >/dev/null
-# The mount exists only in the soak's own mount namespace, and ends with it.
-exec unshare --mount --propagation private \
-    python3 -B "$root/tests/faults/soak/main.py" --tollgate "$tollgate" --catalogue "$media" "$@"
+name=soak.sh
+. "$root/tests/faults/soak/begin.sh"
+run main.py "$@"

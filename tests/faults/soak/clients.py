@@ -1,9 +1,12 @@
 """The soak's clients, one thread each: every kind of link, and for each response what its client knows of the bill.
 
 A response's bill lies between two figures. At least what the client has read: the closing mark tells the whole, and
-nothing is lost but what a killed node had not marked yet (a second, and the sockets' buffers). At most what the
-client's kernel has acknowledged, which TCP_INFO reports for its own end of the connection.
+nothing is lost but what was on its way when the node cut the response (the sockets' buffers), and what a killed node had
+not marked yet (a second, and the 100 ms in which a worker reads acknowledgements). At most what the client's kernel has
+acknowledged, which TCP_INFO reports for its own end of the connection.
 """
+import json
+import os
 import random
 import socket
 import ssl
@@ -12,7 +15,7 @@ import threading
 import time
 
 RECEIVE_BUFFER = 64 * 1024
-MARK_S = 1.0  # the ledger's promise: what was acknowledged since the last interim mark may be lost by a kill
+MARK_S = 1.15  # the ledger's promise: what was acknowledged since the last interim mark may be lost by a kill
 TIMEOUT_S = 20.0
 RATE_BYTES_PER_S = 8e6  # of a client that has no other: the machine is shared by node, Redis and clients
 BYTES_RECEIVED_OFFSET = 128  # of tcpi_bytes_received in struct tcp_info
@@ -29,9 +32,9 @@ def account(row, plan):
 class Response:
     """One response's body: what was read of it, when, and what may be billed for it."""
 
-    def __init__(self, row):
-        self.row, self.begun, self.ended = row, time.monotonic(), None
-        self.samples, self.read, self.acknowledged = [], 0, 0
+    def __init__(self, row, node, name=""):
+        self.name, self.row, self.node, self.begun, self.ended = name, row, node, time.monotonic(), None
+        self.samples, self.read, self.acknowledged, self.is_cut = [], 0, 0, False
 
     def took(self, count):
         self.read += count
@@ -46,7 +49,15 @@ class Response:
         for kill in kills:
             if self.begun <= kill and last >= kill - MARK_S:
                 return max(0, min(self.read, self.read_before(kill - MARK_S)) - 2 * RECEIVE_BUFFER)
-        return self.read
+        return max(0, self.read - (2 * RECEIVE_BUFFER if self.is_cut else 0))
+
+
+def reason(text):
+    """The reason in the body of a refusal; "" where there is none."""
+    try:
+        return json.loads(text)["reason"]
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 class Refused(Exception):
@@ -64,8 +75,8 @@ class Lost(Exception):
 class Connection:
     """One connection to the node, plain or TLS, that knows how much of it was heads."""
 
-    def __init__(self, port, tls=None):
-        self.tls = tls is not None
+    def __init__(self, load, port, tls=None):
+        self.load, self.tls = load, tls is not None
         try:
             self.peer = socket.socket()
             self.peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
@@ -98,10 +109,14 @@ class Connection:
         fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
         return int(lines[0].split()[1]), int(fields.get("content-length", "0")), fields
 
-    def body(self, response, length, rate=None):
-        """Reads `length` bytes of the body; at `rate` bytes a second where it is given."""
-        started, taken = time.monotonic(), 0
-        while taken < length:
+    def body(self, response, length, rate=None, into=None):
+        """Reads `length` bytes of the body; at `rate` bytes a second where it is given. Less where the load says that
+        all connections are to be reset."""
+        started, taken, resets = time.monotonic(), 0, self.load.reset_count
+        while taken < length and self.load.reset_count == resets:
+            if self.load.stalled.is_set():
+                time.sleep(0.05)
+                continue
             if not self.buffer:
                 try:
                     self.buffer = self.peer.recv(min(65536, length - taken))
@@ -112,6 +127,8 @@ class Connection:
             part, self.buffer = self.buffer[:length - taken], self.buffer[length - taken:]
             taken += len(part)
             response.took(len(part))
+            if into is not None:
+                into += part
             ahead = taken / rate - (time.monotonic() - started) if rate else 0
             if ahead > 0:
                 time.sleep(min(ahead, 0.2))
@@ -146,12 +163,14 @@ class Connection:
 class Client(threading.Thread):
     """Asks again and again in one way; `way` is a generator function that takes the client."""
 
-    def __init__(self, soak, name, way, seed):
+    def __init__(self, soak, node, name, way, seed):
         super().__init__(name=name, daemon=True)
-        self.soak, self.way, self.random = soak, way, random.Random(seed)
+        self.soak, self.node, self.way, self.random = soak, node, way, random.Random(seed)
         self.signer, self.number = soak.signer, 0
+        self.response = None  # the last one that had a body
 
     def run(self):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self.soak.client_nice)
         while not self.soak.over.is_set():
             if self.soak.paused.is_set():
                 self.soak.idle.add(self.name)
@@ -162,7 +181,7 @@ class Client(threading.Thread):
             try:
                 self.way(self)
             except (Refused, Lost) as error:
-                self.soak.complain(self.name, begun, error)
+                self.soak.complain(self, begun, error)
                 time.sleep(0.2)
             time.sleep(self.random.uniform(0.01, 0.05))
         self.soak.idle.add(self.name)
@@ -173,40 +192,46 @@ class Client(threading.Thread):
 
     def account(self, plan="postpaid"):
         """The account of the fault that is now. Its downloads count there, also after the next has begun."""
-        self.row = self.soak.row
-        return account(self.row, plan)
+        now = self.soak.row
+        self.row = self.soak.row_of(now, plan)
+        return account(now, plan)
 
     def connect(self, tls=None):
-        return Connection(self.soak.node.port if tls is None else self.soak.node.port_tls, tls)
+        return Connection(self.soak, self.node.port if tls is None else self.node.port_tls, tls)
 
-    def fetch(self, connection, target, expect=200, range_of="", stop_at=None, rate=RATE_BYTES_PER_S,
-              **more):
+    def fetch(self, connection, target, expect=200, range_of="", stop_at=None, rate=None, **more):
         """One request: its body is read whole, or up to `stop_at`, and then the connection is reset. Raises Refused
         where the status is another than `expect`."""
-        response = Response(self.row)
+        response, rate = Response(self.row, self.node, self.name + target.partition('?')[0]), rate or self.soak.client_rate
+        self.response = None
         status, length, fields = connection.ask(target, range_of, **more)
         self.soak.count(status)
         if status not in (200, 206):
-            error = Response(self.row)  # read, so that the connection can go on; free, so that nobody keeps it
-            connection.body(error, length)
+            error = Response(self.row, self.node)  # read, so that the connection can go on; free, so that nobody keeps it
+            text = bytearray()
+            connection.body(error, length, into=text)
             if status != expect:
-                reason = "" if length == 0 else f"{target.partition('?')[0]} after {time.monotonic() - response.begun:.1f} s"
-                raise Refused(status, reason)
+                raise Refused(status, f"{target.partition('?')[0]} after {time.monotonic() - response.begun:.1f} s: {reason(text)}")
             if fields.get("connection") == "close":
                 connection.close()
             return 0
+        self.response = response
         self.soak.responses.append(response)
         try:
-            if stop_at is None or stop_at >= length:
-                connection.body(response, length, rate)
-            else:
-                connection.body(response, stop_at, rate)
+            wanted = length if stop_at is None else min(stop_at, length)
+            connection.body(response, wanted, rate)
+            if response.read < length:
                 connection.settle(response)
+        except Lost:
+            response.is_cut = True
+            raise
         finally:
             response.acknowledged = length if response.read == length else min(length, connection.acknowledged(response))
             response.ended = time.monotonic()
             if response.read < length:
                 connection.close(reset=True)
+        if response.read < wanted:
+            raise Lost("reset by this client")
         if status != expect:
             raise Refused(status, "where another answer was expected")
         return response.read
@@ -333,7 +358,7 @@ def probe(client):
     connection.peer.settimeout(4.0)
     client.fetch(connection, client.signer.target(client.account(), client.soak.tiny, jti=client.jti()))
     connection.close()
-    client.soak.served()
+    client.soak.served(client.node)
 
 
 WAYS = {

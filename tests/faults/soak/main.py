@@ -3,23 +3,16 @@ import argparse
 import collections
 import os
 import random
-import shutil
 import signal
-import subprocess
 import sys
-import tempfile
-import threading
 import time
 
 import clients
 import place
+from load import GAP_S, READY_S, Load, Row
 
 GRACE_S = 2.0  # after a fault's end nothing is refused for it any more
-READY_S = 60.0  # longer than this no fault may keep the node from being ready
 PREPAID_BYTES = 10**12
-COMPLAINTS_SHOWN = 20
-BROKEN_MAX = 5  # after so many of what must not happen at all, the run ends
-GAP_S = 0.5  # between two answers to the probe, beyond which the node counts as not serving
 ROUND_S = 180  # each fault comes once in this time
 NODE_KILLED = "node killed"
 CALM = "none"  # the row of what is begun before the first fault
@@ -28,84 +21,34 @@ RESIDENT_GROWTH = 1.1
 WARM_S = 60.0  # after the last start, before memory and descriptors are looked at for the first time
 
 
-class Row:
-    """A line of the table: what happened while one kind of fault was the last that had begun."""
-
-    def __init__(self):
-        self.times, self.unserved_s, self.unserved_longest_s = 0, 0.0, 0.0
-        self.received, self.least, self.most, self.responses = 0, 0, 0, 0
-
-
-class Soak:
+class Soak(Load):
     def __init__(self, options):
-        self.options, self.seed = options, options.seed
-        self.random = random.Random(options.seed)
-        self.over, self.paused, self.idle = threading.Event(), threading.Event(), set()
-        self.lock = threading.Lock()
-        self.responses, self.statuses, self.kills = [], {}, []
+        super().__init__(options, "soak")
         self.faults = []  # [name, begun, ended or None], in order
-        self.complaints, self.excused = [], 0
-        self.row, self.served_at, self.broken = CALM, None, []
+        self.row, self.served_at = CALM, None
         self.rows = {name: Row() for name in (CALM, *FAULTS)}
-        self.directory = tempfile.mkdtemp(prefix="tollgate-soak-")
-        self.disk = f"{self.directory}/disk"
-        os.makedirs(self.disk)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={place.DISK_BYTES},mode=0700", "tmpfs", self.disk], check=True)
-        self.media()
+        self.disk = self.add_disk(place.DISK_BYTES)
         self.clock = place.Clock(self.directory)
-        self.node = None
         self.redis = place.Redis(f"{self.directory}/redis", self.clock.environment)
         self.until(self.redis.answers)
-        self.node = place.Node(options.tollgate, self.directory, f"{self.directory}/media", self.redis, self.disk,
-                               self.clock.environment)
+        self.node = place.Node(options.tollgate, self.directory, f"{self.directory}/media", f"127.0.0.1:{self.redis.port}",
+                               self.disk, self.clock.environment)
+        self.nodes.append(self.node)
         self.signer = place.Signer(self.node.key_file)
         self.until(self.node.is_ready)
         for row in self.rows:
             for plan in PLANS:
                 self.open(clients.account(row, plan), plan)
 
-    def media(self):
-        """Real MP3s. Frames may follow each other, so that several of the catalogue's are one again."""
-        catalogue, media = self.options.catalogue, f"{self.directory}/media"
-        os.makedirs(media)
-        long = f"{catalogue}/albums/Night Train/02 Long Way Home.mp3"
-        parts = {"/tiny.mp3": [f"{catalogue}/jingle.mp3"], "/song.mp3": [f"{catalogue}/Café/01 – 100% #1.mp3"],
-                 "/track.mp3": [f"{catalogue}/albums/Night Train/01 First Light.mp3"], "/hour.mp3": [long] * 2,
-                 "/day.mp3": [long] * 4}
-        for path, sources in parts.items():
-            with open(media + path, "wb") as out:
-                for source in sources:
-                    with open(source, "rb") as file:
-                        shutil.copyfileobj(file, out)
-        self.sizes = {path: os.path.getsize(media + path) for path in parts}
-        self.tiny, self.small, self.large = "/tiny.mp3", ["/song.mp3", "/track.mp3"], ["/hour.mp3", "/day.mp3"]
+    def row_of(self, row, plan):
+        del plan
+        return row
 
     def open(self, account, plan):
         body = {"plan": plan, "bytes": PREPAID_BYTES if plan == "prepaid" else 0, "transaction": f"open-{account}"}
         status, answer = self.node.admin("PUT", f"/v1/accounts/{place.ISSUER}/{account}", body)
         if status not in (200, 201):
             raise RuntimeError(f"account {account} could not be opened: {status} {answer}")
-
-    def until(self, condition, within=READY_S):
-        deadline = time.monotonic() + within
-        while time.monotonic() < deadline:
-            if condition():
-                return True
-            self.revive()
-            time.sleep(0.02)
-        self.broken.append(f"after {within:.0f} s still not: {condition.__name__.replace('_', ' ')}")
-        return False
-
-    def revive(self):
-        """A node that ended without being killed: that is said at the end, and the run goes on with another."""
-        if self.node is None or self.node.killed or self.node.process.poll() is None:
-            return
-        self.broken.append(f"the node ended by itself with {self.node.process.returncode}, {self.now()}; see {self.node.log}")
-        if len(self.broken) > BROKEN_MAX:
-            raise RuntimeError("; ".join(self.broken))
-        with self.lock:
-            self.kills.append(time.monotonic())
-        self.node.start()
 
     def now(self):
         last = self.faults[-1] if self.faults else None
@@ -115,13 +58,10 @@ class Soak:
 
     # ---- what clients tell
 
-    def count(self, status):
-        with self.lock:
-            self.statuses[status] = self.statuses.get(status, 0) + 1
-
-    def served(self):
+    def served(self, node):
         """The probe was answered: the time since the last answer was not served where it is long."""
         now = time.monotonic()
+        del node
         with self.lock:
             gap = 0 if self.served_at is None else now - self.served_at
             self.served_at = now
@@ -130,27 +70,14 @@ class Soak:
                 row.unserved_s += gap
                 row.unserved_longest_s = max(row.unserved_longest_s, gap)
 
-    def complain(self, name, begun, error):
+    def complain(self, client, begun, error):
         """An answer that was not the one asked for: excused where a fault, or its grace, touches the request."""
         with self.lock:
             for fault, start, end in self.faults:
                 if end is None or (start < time.monotonic() and begun < end + GRACE_S):
                     self.excused += 1
                     return
-            self.complaints.append(f"{name}: {error}; asked {time.monotonic() - begun:.1f} s ago, said {self.now()}")
-
-    def fold(self, all_of_them=False):
-        """Adds responses that no kill can touch any more to their rows."""
-        with self.lock:
-            old = time.monotonic() - 3 * clients.MARK_S
-            ended = [r for r in self.responses if r.ended is not None and (all_of_them or r.ended < old)]
-            self.responses = [r for r in self.responses if r not in set(ended)]
-            for response in ended:
-                row = self.rows[response.row]
-                row.responses += 1
-                row.received += response.read
-                row.least += response.least(self.kills)
-                row.most += response.acknowledged
+            self.complaints.append(f"{client.name}: {error}; asked {time.monotonic() - begun:.1f} s ago, said {self.now()}")
 
     # ---- faults
 
@@ -201,8 +128,7 @@ class Soak:
         del hold
 
     def kill_node(self, hold):
-        with self.lock:
-            self.kills.append(time.monotonic())
+        self.note_kill(self.node)
         self.node.kill()
         self.sleep(min(hold, 1.0))
         self.node.start()
@@ -224,33 +150,9 @@ class Soak:
 
     # ---- the run
 
-    def elapsed(self):
-        return time.monotonic() - self.begun
-
-    def sleep(self, seconds):
-        """Sleeps, and meanwhile does what is due."""
-        end = time.monotonic() + seconds
-        while True:
-            self.watch()
-            left = end - time.monotonic()
-            if left <= 0:
-                return
-            time.sleep(min(left, 0.25))
-
-    def watch(self):
-        self.fold()
-        self.revive()
-        if self.elapsed() >= self.line_due:
-            self.line_due += self.line_every
-            self.line()
-
     def line(self):
         with self.lock:
-            bad = sum(count for status, count in self.statuses.items() if status >= 500)
-            good = sum(count for status, count in self.statuses.items() if status < 400)
-            received = sum(row.received for row in self.rows.values())
-            print(f"{self.elapsed():5.0f} s  {len(self.faults)} faults, {good} answers, {bad} of 5xx, "
-                  f"{received / 1e6:.0f} MB received, {len(self.complaints)} complaints, "
+            print(f"{self.elapsed():5.0f} s  {len(self.faults)} faults, {self.line_of_answers()}, "
                   f"{self.node.resident_bytes() / 2**20:.1f} MiB, {len(self.node.descriptors())} descriptors", flush=True)
 
     def schedule(self):
@@ -279,9 +181,8 @@ class Soak:
     def run(self):
         schedule = self.schedule()
         total = self.options.seconds
-        self.line_every = 60 if total > 60 else 10
-        self.begun, self.line_due = time.monotonic(), self.line_every
-        threads = [clients.Client(self, name, way, f"{self.seed}-{name}") for name, way in clients.WAYS.items()]
+        self.start(60 if total > 60 else 10)
+        threads = [clients.Client(self, self.node, name, way, f"{self.seed}-{name}") for name, way in clients.WAYS.items()]
         for thread in threads:
             thread.start()
         self.warm_s = min(WARM_S, total / 10)
@@ -330,32 +231,7 @@ class Soak:
         hold(f"each client came to an end: {', '.join(hung) or 'all did'}", not hung)
         code = self.node.stop(40)
         hold(f"the node ends by SIGTERM: exit code {code}", code == 0)
-        with open(self.node.log, encoding="utf-8", errors="replace") as log:
-            errors = [line.strip() for line in log if " error " in line or "Sanitizer" in line or "check failed" in line]
-        print()
-        for good, text in checks:
-            print("held  " if good else "BROKEN", text)
-        for complaint in self.complaints[:COMPLAINTS_SHOWN]:
-            print("       ", complaint)
-        for line in errors[:COMPLAINTS_SHOWN]:
-            print("        the node's log:", line[:300])
-        self.failed = not all(good for good, _ in checks)
-
-    def end(self):
-        """Ends what was started and unmounts the disk; the directory goes, unless it is to be kept."""
-        self.over.set()
-        for owner in (self.node, self.redis):
-            if owner is not None and owner.process.poll() is None:
-                owner.process.send_signal(signal.SIGCONT)
-                owner.kill()
-        if self.options.keep:
-            shutil.copytree(f"{self.disk}/state", f"{self.directory}/state", dirs_exist_ok=True,
-                            ignore=shutil.ignore_patterns("*.sock"))
-        subprocess.run(["umount", "--lazy", self.disk], check=False)
-        if self.options.keep:
-            print(f"kept: {self.directory}")
-        else:
-            shutil.rmtree(self.directory, ignore_errors=True)
+        self.print_checks(checks)
 
 
 FAULTS = {
@@ -386,7 +262,7 @@ def main():
         if soak.failed:
             print(f"the same again: sh tests/faults/soak.sh --seconds {options.seconds:.0f} --seed {options.seed} --keep")
     finally:
-        soak.end()
+        soak.end([soak.redis])
     return 1 if soak.failed else 0
 
 

@@ -46,31 +46,37 @@ class Signer:
         return path + "?URISigningPackage=" + self.token(account, "exact:" + path, **claims)
 
 
+def ask(port, *words, timeout=5.0):
+    """The answer to one command as text, its first 64 KiB, or None where nobody answers."""
+    data = b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in map(str.encode, words))
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=timeout) as peer:
+            peer.settimeout(timeout)
+            peer.sendall(data)
+            return peer.recv(65536).decode(errors="replace")
+    except OSError:
+        return None
+
+
 class Redis:
     """A redis-server of the soak's own, with an append-only file as the product asks for one."""
 
-    def __init__(self, directory, environment):
-        self.directory, self.environment, self.port = directory, environment, free_port()
+    def __init__(self, directory, environment, *words):
+        self.directory, self.environment, self.port, self.words = directory, environment, free_port(), words
         os.makedirs(directory)
         self.start()
 
-    def start(self):
+    def start(self, master=None):
+        """As a master, or as a replica of the Redis at the port `master`."""
+        role = [] if master is None else ["--replicaof", "127.0.0.1", str(master)]
         with open(f"{self.directory}/log", "ab") as log:
             self.process = subprocess.Popen(
                 ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.directory, "--save", "",
-                 "--appendonly", "yes", "--maxmemory-policy", "noeviction"],
+                 "--appendonly", "yes", "--maxmemory-policy", "noeviction", *self.words, *role],
                 stdout=log, stderr=log, env=self.environment)
 
     def command(self, *words, timeout=5.0):
-        """One command's whole answer as text, or None where nobody answers."""
-        data = b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in map(str.encode, words))
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=timeout) as peer:
-                peer.settimeout(timeout)
-                peer.sendall(data)
-                return peer.recv(65536).decode(errors="replace")
-        except OSError:
-            return None
+        return ask(self.port, *words, timeout=timeout)
 
     def answers(self):
         return self.command("PING", timeout=0.5) == "+PONG\r\n"
@@ -84,13 +90,14 @@ class Redis:
 
 
 class Clock:
-    """The step of the node's and Redis' wall clock; see tests/wall_clock.c."""
+    """The step of a wall clock, which the processes with its environment share; see tests/wall_clock.c."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, name="clock"):
         source = pathlib.Path(__file__).parents[2] / "wall_clock.c"
         library = f"{directory}/wall_clock.so"
-        subprocess.run(["gcc", "-O1", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", library, source], check=True)
-        self.file, self.seconds = f"{directory}/clock", 0
+        if not os.path.exists(library):
+            subprocess.run(["gcc", "-O1", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", library, source], check=True)
+        self.file, self.seconds = f"{directory}/{name}", 0
         self.set(0)
         self.environment = os.environ | {"LD_PRELOAD": library, "CLOCK_STEP_FILE": self.file}
 
@@ -114,14 +121,34 @@ class UnixConnection(http.client.HTTPConnection):
 class Node:
     """`tollgate serve`, with its journal on the disk that fills. Its log is one file over all starts."""
 
-    def __init__(self, program, directory, media, redis, disk, environment):
-        self.program, self.directory, self.environment = program, directory, environment
-        self.port, self.port_tls, self.log = free_port(), free_port(), f"{directory}/node.log"
-        self.admin_socket, self.configuration = f"{disk}/state/admin.sock", f"{directory}/tollgate.yaml"
+    def __init__(self, program, directory, media, redis, disk, environment, name="soak", beside=None, **settings):
+        """`redis` is an address. `beside` another node: this one has its keys and its certificate."""
+        self.program, self.directory, self.environment, self.name = program, directory, environment, name
+        self.port, self.port_tls, self.log = free_port(), free_port(), f"{directory}/{name}.log"
+        self.admin_socket, self.configuration = f"{disk}/state/admin.sock", f"{directory}/{name}.yaml"
+        if beside is None:
+            self.make_keys()
+        else:
+            self.issuers, self.key_file, self.certificate = beside.issuers, beside.key_file, beside.certificate
+        settings = {
+            "listen": f"127.0.0.1:{self.port}", "listen_tls": f"127.0.0.1:{self.port_tls}",
+            "certificates": self.certificate, "public_origin": "http://media.example", "media_root": media,
+            "state_dir": f"{disk}/state", "redis": redis, "workers": 2, "tokens_max": 512, "windows_max": WINDOWS_MAX,
+            "journal_segment_bytes": SEGMENT_BYTES, "node": name,
+        } | settings
+        with open(self.configuration, "w", encoding="utf-8") as file:
+            for key, value in settings.items():
+                file.write(f"{key}: {json.dumps(value)}\n")
+            file.write(self.issuers)
+        self.start()
+
+    def make_keys(self):
+        directory = self.directory
         os.makedirs(f"{directory}/keys")
-        issuers = subprocess.run([program, "key", "generate", "--issuer", ISSUER, "--alg", "HS256", "--directory",
-                                  f"{directory}/keys"], env={**environment, "TOLLGATE_CONFIG": self.configuration},
-                                 check=True, capture_output=True, text=True).stdout
+        self.issuers = subprocess.run([self.program, "key", "generate", "--issuer", ISSUER, "--alg", "HS256", "--directory",
+                                       f"{directory}/keys"],
+                                      env={**self.environment, "TOLLGATE_CONFIG": self.configuration},
+                                      check=True, capture_output=True, text=True).stdout
         private = next(pathlib.Path(f"{directory}/keys").glob("*-private.jwks"), None)
         self.key_file = private or next(pathlib.Path(f"{directory}/keys").glob("*.jwks"))
         self.certificate = f"{directory}/media.example.pem"
@@ -131,17 +158,6 @@ class Node:
         with open(self.certificate, "ab") as chain:
             chain.write(pathlib.Path(f"{directory}/key.pem").read_bytes())
         os.chmod(self.certificate, 0o600)
-        settings = {
-            "listen": f"127.0.0.1:{self.port}", "listen_tls": f"127.0.0.1:{self.port_tls}",
-            "certificates": self.certificate, "public_origin": "http://media.example", "media_root": media,
-            "state_dir": f"{disk}/state", "redis": f"127.0.0.1:{redis.port}", "workers": 2, "tokens_max": 512, "windows_max": WINDOWS_MAX,
-            "journal_segment_bytes": SEGMENT_BYTES, "node": "soak",
-        }
-        with open(self.configuration, "w", encoding="utf-8") as file:
-            for name, value in settings.items():
-                file.write(f"{name}: {json.dumps(value)}\n")
-            file.write(issuers)
-        self.start()
 
     def start(self):
         self.killed = False
@@ -164,19 +180,23 @@ class Node:
     def is_ready(self):
         return self.admin("GET", "/v1/health", timeout=2.0)[0] == 200
 
-    def command(self, *words):
-        return subprocess.run([self.program, *words, "--config", self.configuration], capture_output=True, text=True,
-                              timeout=60, check=False)
+    def health(self):
+        """What it says of itself; None where it does not, or serves nobody yet."""
+        told = self.admin("GET", "/v1/health", timeout=2.0)[1]
+        return told if isinstance(told, dict) and "ledger" in told else None
+
+    def is_granting(self):
+        told = self.health()
+        return told is not None and told["ready"] and told["granting"]
 
     def billed(self, account):
         """Bytes billed to the account, all days and files, once all that is known here is in Redis."""
         day = datetime.timedelta(days=1)
         today = datetime.datetime.now(datetime.timezone.utc).date()
-        result = self.command("usage", f"{ISSUER}/{account}", "--json", "--from", str(today - day), "--to",
-                              str(today + day))
-        if result.returncode != 0:
-            raise RuntimeError(f"usage of {account}: {result.stderr.strip()}")
-        return json.loads(result.stdout)["totals"]["bytes"]
+        status, answer = self.admin("GET", f"/v1/accounts/{ISSUER}/{account}/usage?from={today - day}&to={today + day}", timeout=60)
+        if status != 200 or answer.get("next") is not None:
+            raise RuntimeError(f"usage of {account} at {self.name}: {status} {answer}")
+        return answer["totals"]["bytes"]
 
     def descriptors(self):
         """What its descriptors are open on, a name each; a journal segment and a served file go by their directory.
