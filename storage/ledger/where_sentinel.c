@@ -87,6 +87,10 @@ static bool is_array(struct talk *talk, const redisReply *reply, size_t least)
              (reply->type == REDIS_REPLY_ERROR && strstr(reply->str, "No such master") != NULL))
         snprintf(said, sizeof(said), "it knows no master %s; correct the name in `redis`",
                  talk->sentinel->where->name.master);
+    else if (reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "NOAUTH", 6) == 0)
+        snprintf(said, sizeof(said),
+                 "it asks for a password (NOAUTH); name the file that holds it in "
+                 "sentinel_password_file");
     else if (reply->type == REDIS_REPLY_ERROR)
         snprintf(said, sizeof(said), "%.160s", reply->str);
     object(talk, said);
@@ -101,10 +105,17 @@ static void take_address(void *context, const redisReply *reply)
     talk->answers++;
     if (!is_array(talk, reply, 2))
         return;
-    snprintf(talk->answer.host, sizeof(talk->answer.host), "%s", reply->element[0]->str);
-    talk->answer.port = (int)strtol(reply->element[1]->str, NULL, 10);
-    if (talk->answer.port < 1 || talk->answer.port > 65535)
+    const redisReply *host = reply->element[0], *port = reply->element[1];
+    if (host->type != REDIS_REPLY_STRING || port->type != REDIS_REPLY_STRING) {
+        object(talk, "its reply has an unexpected form");
+        return;
+    }
+    snprintf(talk->answer.host, sizeof(talk->answer.host), "%s", host->str);
+    long number = strtol(port->str, NULL, 10);
+    if (number < 1 || number > 65535)
         object(talk, "the master has no port");
+    else
+        talk->answer.port = (int)number;
 }
 
 static void take_master(void *context, const redisReply *reply)
@@ -146,6 +157,33 @@ static bool send_words(struct talk *talk, struct conversation *to, int count,
     return redis->send(redis->self, count, words, lengths, done, NULL, talk) == 0;
 }
 
+/* Refused: the questions behind it are, too, and the first objection stays. */
+static void authenticated(void *context, const redisReply *reply)
+{
+    struct talk *talk = context;
+    char said[200];
+    if (reply == NULL || reply->type != REDIS_REPLY_ERROR)
+        return;
+    snprintf(said, sizeof(said),
+             "it refuses the password (%.40s); correct sentinel_password_file or sentinel_user",
+             reply->str);
+    object(talk, said);
+}
+
+/* Gives user and password, which are the Sentinels' own and not those of Redis. */
+static bool authenticate(struct talk *talk, struct conversation *conversation)
+{
+    const struct ledger_options *options = &talk->sentinel->where->options;
+    const char *words[3] = {"AUTH"};
+    int count = 1;
+    if (options->redis_sentinel_password == NULL)
+        return true;
+    if (options->redis_sentinel_user != NULL)
+        words[count++] = options->redis_sentinel_user;
+    words[count++] = options->redis_sentinel_password;
+    return send_words(talk, conversation, count, words, authenticated);
+}
+
 /* Opens a connection and waits until commands may be sent. */
 static bool reach(struct talk *talk, struct conversation *conversation)
 {
@@ -155,7 +193,7 @@ static bool reach(struct talk *talk, struct conversation *conversation)
     while (!redis->is_ready(redis->self) && redis->error(redis->self) == NULL &&
            !is_stopping(where))
         conversation_wait(conversation, UINT64_MAX);
-    return redis->is_ready(redis->self);
+    return redis->is_ready(redis->self) && authenticate(talk, conversation);
 }
 
 static bool resolve_place(struct talk *talk)
@@ -308,10 +346,7 @@ static int start(struct where *where, unsigned index)
         return -ENOMEM;
     talk->sentinel = sentinel;
     snprintf(talk->name, sizeof(talk->name), "the Sentinel %s:%d", at->host, at->port);
-    talk->options =
-        (struct ledger_options){.redis = talk->name,
-                                .redis_user = where->options.redis_sentinel_user,
-                                .redis_password = where->options.redis_sentinel_password};
+    talk->options = (struct ledger_options){.redis = talk->name};
     sentinel->where = where;
     sentinel->index = index;
     sentinel->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
