@@ -167,8 +167,9 @@ Test(ledger_sentinel, is_told_its_own_password_and_never_that_of_Redis)
 
 Test(ledger_sentinel, that_refuses_the_password_is_named_and_the_password_is_not)
 {
+    static const char named[] = "the Sentinel 127.0.0.1:";
     struct ledger_redis_address address;
-    char error[ERROR_SIZE], name[64];
+    char error[ERROR_SIZE];
     begin((uint64_t[]){1, 1, 1});
     for (unsigned i = 0; i < SENTINELS; i++)
         cast.sentinels[i].password = "of-sentinels";
@@ -176,8 +177,8 @@ Test(ledger_sentinel, that_refuses_the_password_is_named_and_the_password_is_not
     watch();
     await_error("WRONGPASS");
     cr_assert_neq(where_get(cast.where, &address, error, sizeof(error)), 0);
-    snprintf(name, sizeof(name), "the Sentinel 127.0.0.1:%d", cast.sentinels[0].port);
-    cr_expect_not_null(strstr(error, name), "\"%s\" lacks \"%s\"", error, name);
+    /* Whichever of the three answered last. */
+    cr_expect_eq(strncmp(error, named, strlen(named)), 0, "%s", error);
     cr_expect_not_null(strstr(error, "sentinel_password_file"), "%s", error);
     cr_expect_null(strstr(error, "of-some"), "%s", error);
     end();
