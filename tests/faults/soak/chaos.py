@@ -23,9 +23,12 @@ PREPAID_BYTES = 10**12
 CLIENT_RATE = 1.5e6
 VALIDITY_MS = 5000
 WAYS = {name: clients.WAYS[name] for name in ("whole", "prepaid", "again", "seek", "abort", "once", "rated", "bounded", "album",
-                                              "tls-1.2-abort", "tls-1.3", "probe")} | {"purse": purse, "purse-2": purse}
+                                              "tls-1.2-abort", "tls-1.3", "probe")} | {
+    "purse": purse, "purse-2": purse, "witness": clients.witness}
+NODES = ("east", "west")
+WITNESSES = [f"witness-{node}" for node in NODES]
 SHOPS = ("shop-1", "shop-2")
-PLANS = {"prepaid": PREPAID_BYTES, "postpaid": 0, PURSE: None} | dict.fromkeys(SHOPS, 0)
+PLANS = {"prepaid": PREPAID_BYTES, "postpaid": 0, PURSE: None} | dict.fromkeys((*SHOPS, *WITNESSES), 0)
 FAULT_S_MAX = 30.0  # the run ends after so long for each fault
 UNTRUE = (402, 403, 404, 410)  # what no client here deserves, whatever strikes: who cannot be asked says 503
 
@@ -70,8 +73,8 @@ class Chaos(Load):
             self.until(redis.answers)
         self.watched.start(self.directory)
         self.until(self.watched.is_whole)
-        self.node_clocks = [place.Clock(self.directory, f"clock-{name}") for name in ("east", "west")]
-        for name, clock in zip(("east", "west"), self.node_clocks):
+        self.node_clocks = [place.Clock(self.directory, f"clock-{name}") for name in NODES]
+        for name, clock in zip(NODES, self.node_clocks):
             self.nodes.append(place.Node(options.tollgate, self.directory, f"{self.directory}/media", self.watched.address(),
                                          self.add_disk(2 * place.DISK_BYTES), clock.environment, name,
                                          self.nodes[0] if self.nodes else None, stop_timeout_ms=1000, journal_segment_bytes=256 * 1024, windows_max=128,

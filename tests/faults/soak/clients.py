@@ -352,6 +352,17 @@ def secure(version, stops):
     return way
 
 
+def witness(client):
+    """One download of four seconds at a time on an account of the client's own, so that nothing else makes up for what a
+    fault took of it."""
+    path = client.soak.large[-1]
+    length = int(4 * client.soak.client_rate)
+    connection = client.connect()
+    client.fetch(connection, client.signer.target(client.account(client.name), path, jti=client.jti()), expect=206,
+                 range_of=f"0-{length - 1}")
+    connection.close()
+
+
 def probe(client):
     """The smallest download by a link of its own, to tell when the node serves."""
     connection = client.connect()
