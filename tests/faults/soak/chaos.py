@@ -197,6 +197,8 @@ class Chaos(Load):
                 self.held_elsewhere += 1
 
     def say(self, client, begun, now, text):
+        if self.options.verbose:
+            print(f"  {self.elapsed():6.1f} s  {client.name} at {client.node.name}: {text}", flush=True)
         self.complaints.append((begun, f"{client.name} at {client.node.name}: {text}; asked {now - begun:.2f} s ago, said {self.now()}"))
 
     # ---- the run
