@@ -78,8 +78,10 @@ local function fund_open(fund, instance, told, need, expires, now)
     fund.bound = math.max(0, pool.posted + fund.total - leasts)
     fund.needed = pool.least + need
     local available = fund.total - ceilings - math.max(0, pool.ceiling - pool.posted)
-    -- What the asker can never have is not raised for it, only what others want beside it.
-    local want = bounded(from + told.want, 'want') - (fund.needed > fund.bound and need or 0)
+    local is_within = fund.needed <= fund.bound and fund.needed <= pool.ceiling + math.max(0, available)
+    -- What the asker cannot have, or not yet, is not raised for it, only what others want beside it. A part of
+    -- its need would serve nobody here, and be missing at a node that waits for the other part.
+    local want = bounded(from + told.want, 'want') - (is_within and 0 or need)
     local lacks = math.max(0, want - pool.ceiling)
     fund.raise = math.max(0, math.min(lacks, available))
     if fund.raise == lacks and fund.needed <= fund.bound then

@@ -122,9 +122,21 @@ Test(ledger_credit, is_raised_towards_what_is_wanted_by_what_is_available)
     cr_expect_eq(credit.ceiling, 300);
     cr_expect_eq(credit.bound, TOTAL);
     cr_expect_eq(reserved(), 300);
-    credit = ask(.instance = OTHER, .count = 1, .need = 800, .want = 800);
+    credit = ask(.instance = OTHER, .count = 1, .need = 600, .want = 800);
     cr_expect_eq(credit.ceiling, 700, "one fund is raised as far as it reaches");
     cr_expect_eq(reserved(), TOTAL);
+}
+
+/* Two nodes that each held a part of what they need would recall it from each other, and both refuse. */
+Test(ledger_credit, is_not_raised_by_a_part_of_what_is_needed)
+{
+    (void)ask(.count = 1, .want = 300);
+    struct credit credit = ask(.instance = OTHER, .count = 1, .need = 800, .want = 800);
+    cr_expect_eq(credit.ceiling, 0);
+    cr_expect_eq(credit.bound, TOTAL, "the need can be paid");
+    cr_expect_gt(fixture_account_field(&fx, "shop/a", "recalled"), 0);
+    cr_expect_eq(ask(.count = 2, .ceiling = 300, .least = 300, .need = 700, .want = TOTAL).ceiling,
+                 TOTAL, "it holds nothing that the first could need");
 }
 
 Test(ledger_credit, is_not_raised_for_a_need_that_it_can_never_cover)
@@ -301,7 +313,7 @@ Test(ledger_credit, is_bounded_by_what_others_need_and_not_by_what_they_hold)
 {
     (void)ask(.instance = OTHER, .count = 1, .want = 900);
     (void)ask(.instance = OTHER, .count = 2, .ceiling = 900, .least = 100, .want = 100);
-    struct credit credit = ask(.count = 1, .need = 500, .want = 500);
+    struct credit credit = ask(.count = 1, .need = 100, .want = 500);
     cr_expect_eq(credit.ceiling, 100);
     cr_expect_eq(credit.bound, 900);
     post(OTHER, 1, 1, 70);
