@@ -255,7 +255,11 @@
     X(post_interval_ms, NUMBER, RESTART, "10000", 100, 60000, "milliseconds",                      \
       "How often the usage of an account is posted from the journal to Redis; sooner where a "     \
       "download ends, where the balance soon ends, and where somebody asks. Operations are "       \
-      "posted at once.")
+      "posted at once.")                                                                           \
+    X(data_lost_wait_ms, NUMBER, RESTART, "15000", 0, 3600000, "milliseconds",                     \
+      "How long a node waits, after Redis has lost its data, for the other nodes that it saw "     \
+      "there to replay their journals. Meanwhile unknown accounts, want of funds and orders are "  \
+      "answered 503, and no more funds are granted.")
 
 /*
  * The keys of an entry of `issuers`. The types are TEXT, PATH and NUMBER as above, and LIST: a

@@ -98,14 +98,14 @@ static uint64_t own_bytes(struct window *window)
  * The pool has not what the response needs. Where the fund cannot pay, whatever is given back, it is
  * refused: at once, unless only responses of its own window stand in the way, since a player that seeks
  * asks again before it has closed the old one. Where it can, another node holds the funds idle, and has
- * been told to give them back.
+ * been told to give them back; or it has the money in a journal that Redis has lost (`lacks_data`).
  */
 static enum decision when_short(const struct demand *demand, const struct pool *pool,
-                                const struct ledger_credit *credit, struct patience *patience,
-                                uint64_t now_ms, enum shortage *shortage)
+                                const struct ledger_credit *credit, bool lacks_data,
+                                struct patience *patience, uint64_t now_ms, enum shortage *shortage)
 {
     uint64_t need = demand_unclaimed(demand);
-    bool is_short = pool_is_short(pool, credit, need, 0);
+    bool is_short = !lacks_data && pool_is_short(pool, credit, need, 0);
     *shortage = is_short ? shortage_of(credit) : SHORTAGE_ELSEWHERE;
     if (is_short &&
         (demand->is_under_way || pool_is_short(pool, credit, need, own_bytes(demand->window))))
@@ -158,7 +158,8 @@ static enum decision when_granted(const struct demand *demand, const struct gran
      * funds. */
     if (payer.pool == NULL || !payer.was_asked)
         return DECISION_ASK;
-    return when_short(demand, payer.pool, payer.credit, patience, now_ms, shortage);
+    return when_short(demand, payer.pool, payer.credit, answer->lacks_data, patience, now_ms,
+                      shortage);
 }
 
 /* An inquiry asks what a response would meet. */
@@ -174,7 +175,7 @@ static enum decision when_judged(const struct demand *demand, const struct grant
     }
     if (!is_short)
         return DECISION_GO;
-    *shortage = shortage_of(credit);
+    *shortage = answer->lacks_data ? SHORTAGE_ELSEWHERE : shortage_of(credit);
     return DECISION_REFUSE;
 }
 

@@ -103,6 +103,8 @@ static void tell(struct grants *grants, struct window_group *group, const struct
 static void sweep_groups(struct grants *grants, uint64_t now_ms, bool all)
 {
     struct window_group **at = &grants->groups;
+    uint64_t losses = ledger_losses(grants->ledger);
+    bool has_told = true;
     while (*at != NULL) {
         struct window_group *group = *at, *next = group->owned_next;
         struct ledger_told told;
@@ -113,8 +115,11 @@ static void sweep_groups(struct grants *grants, uint64_t now_ms, bool all)
         if (grants_may_ask(grants) &&
             group_tell(grants->windows, group, grants->settings.validity_ms, all, now_ms, &told))
             tell(grants, group, &told, now_ms);
+        has_told = has_told && group_has_told(grants->windows, group, losses);
         at = &group->owned_next;
     }
+    if (has_told)
+        ledger_ceilings_are_told(grants->ledger, grants->number, losses);
 }
 
 void grants_sweep(struct grants *grants, uint64_t now_ms, bool all)

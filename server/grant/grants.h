@@ -35,8 +35,9 @@ struct grants_asker {
 /* What a question came to. */
 struct grants_answer {
     /* 0; -ENOTCONN: Redis is gone, -EPROTO: it cannot, -ETIMEDOUT: it is late, -ESTALE: a later
-     * question was there before, or Redis has lost the account. */
+     * question was there before, or Redis has lost data that it may lack for this answer. */
     int status;
+    bool lacks_data;   /* Redis has lost data, and may have more funds once it has them again */
     bool is_overtaken; /* by a revocation, so that the response must ask again */
     /* With status 0. */
     enum ledger_admission admission;

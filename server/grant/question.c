@@ -19,6 +19,8 @@
 struct question {
     struct grants *grants; /* borrows */
     struct grant_asked asked;
+    uint64_t losses;           /* of Redis' data, when it was asked */
+    struct ledger_grant grant; /* what Redis answered */
     struct grants_asker asker; /* `question` 0: a mere renewal, which nobody waits for */
 };
 
@@ -55,34 +57,104 @@ static bool is_forgotten(const struct question *question, const struct ledger_gr
            atomic_load(&window->account_group->cover.valid_until_ms) != 0;
 }
 
-static void on_reply(void *context, const struct redisReply *reply)
+/* Whether the fund has less than the question wants of it. */
+static bool has_less(const struct ledger_told *told, const struct ledger_credit *credit)
 {
-    struct question *question = context;
-    struct grants *grants = question->grants;
-    struct ledger_grant grant = {0};
-    struct grants_answer answer = {
-        .status = reply == NULL ? -ENOTCONN : ledger_admit_reply(reply, &grant),
-    };
-    if (answer.status == 0 && grant.admission == LEDGER_OUTDATED) {
-        if (grant.revision > ledger_lease_number(grants->ledger))
-            ledger_lease_is_outdated(grants->ledger, grant.revision);
-        answer.status = -ESTALE; /* the question is not answered */
+    return told->count != 0 && credit->bounds != LEDGER_BY_NOTHING && told->want > credit->bound;
+}
+
+/* Whether Redis denies what it might grant if it had lost no data. What it has of revocations and of
+ * uses is true in any case, since both only grow. */
+static bool is_denied(const struct question *question)
+{
+    const struct window_question *asked = &question->asked.question;
+    const struct ledger_grant *grant = &question->grant;
+    switch (grant->admission) {
+    case LEDGER_GRANTED:
+        return has_less(&asked->funds, &grant->funds) ||
+               has_less(&asked->link_funds, &grant->link_funds);
+    case LEDGER_UNKNOWN:
+    case LEDGER_SUSPENDED:
+    case LEDGER_NOT_BEGUN:
+        return true;
+    case LEDGER_REVOKED:
+    case LEDGER_USED_UP:
+    case LEDGER_OUTDATED:
+    case LEDGER_SET_ASIDE:
+        break;
     }
-    if (answer.status == 0 && is_forgotten(question, &grant))
+    return false;
+}
+
+/* Ends the question with what Redis has answered. Where it `lacks_data`, a denial does not count, and a
+ * want of funds may end. */
+static void conclude(struct question *question, int status, bool lacks_data)
+{
+    struct grants *grants = question->grants;
+    const struct ledger_grant *grant = &question->grant;
+    struct grants_answer answer = {.status = status,
+                                   .lacks_data = lacks_data,
+                                   .admission = grant->admission,
+                                   .subjects = question->asked.question.subjects,
+                                   .funds = grant->funds,
+                                   .link_funds = grant->link_funds};
+    if (status == 0 && lacks_data && grant->admission != LEDGER_GRANTED)
         answer.status = -ESTALE;
-    answer.admission = grant.admission;
-    answer.subjects = question->asked.question.subjects;
-    answer.funds = grant.funds;
-    answer.link_funds = grant.link_funds;
-    if (answer.status == -EPROTO)
-        log_error("worker %u: Redis refuses the admission function: %s", grants->number,
-                  reply->str != NULL ? reply->str : "its answer has an unexpected form");
     if (answer.status == 0)
-        answer.is_overtaken = !grant_take(grants->windows, &question->asked, &grant);
+        answer.is_overtaken = !grant_take(grants->windows, &question->asked, grant);
     if (!question->asked.is_late)
         end(question, &answer);
     window_drop(&question->asked.question.window, grants->clock->monotonic_ms(grants->clock->self));
     free(question);
+}
+
+/* Whether Redis has lost data since it was asked, or had by then. */
+static bool lacks_data(const struct question *question)
+{
+    const struct ledger *ledger = question->grants->ledger;
+    return ledger_data_is_lost(ledger) || ledger_losses(ledger) != question->losses;
+}
+
+static void on_confirmed(void *context, const struct redisReply *reply)
+{
+    struct question *question = context;
+    int status = ledger_confirm_reply(question->grants->ledger, reply);
+    bool is_lost = status == -ESTALE || lacks_data(question);
+    conclude(question, reply == NULL ? -ENOTCONN : status == -EPROTO ? status : 0, is_lost);
+}
+
+/* What Redis denies counts only where it had all of its data by then, as it says behind the answer. */
+static void confirm(struct question *question)
+{
+    const struct ledger_redis *redis = question->grants->redis;
+    struct ledger_command command;
+    ledger_confirm_command(&command);
+    if (redis->send(redis->self, command.argc, command.argv, command.lengths, on_confirmed,
+                    question->asked.is_late ? NULL : on_late, question) != 0)
+        conclude(question, -ENOTCONN, false);
+}
+
+static void on_reply(void *context, const struct redisReply *reply)
+{
+    struct question *question = context;
+    struct grants *grants = question->grants;
+    struct ledger_grant *grant = &question->grant;
+    int status = reply == NULL ? -ENOTCONN : ledger_admit_reply(reply, grant);
+    if (status == -EPROTO)
+        log_error("worker %u: Redis refuses the admission function: %s", grants->number,
+                  reply->str != NULL ? reply->str : "its answer has an unexpected form");
+    if (status == 0 && grant->admission == LEDGER_OUTDATED) {
+        if (grant->revision > ledger_lease_number(grants->ledger))
+            ledger_lease_is_outdated(grants->ledger, grant->revision);
+        status = -ESTALE; /* the question is not answered */
+    }
+    if (status == 0 && is_forgotten(question, grant))
+        status = -ESTALE;
+    bool is_lost = lacks_data(question);
+    if (status == 0 && !is_lost && is_denied(question))
+        confirm(question);
+    else
+        conclude(question, status, is_lost && is_denied(question));
 }
 
 /* Sends the question. The caller has the right to ask, and keeps it where this fails. */
@@ -104,6 +176,7 @@ static int send_question(struct grants *grants, const struct demand *demand,
                   /* Kept for the life of another link, as the same jti may be signed again. */
                   .keep_ms = terms->till_ms + settings->link_lifetime_ms,
                   .takes_nothing = demand->takes_nothing},
+        .losses = ledger_losses(grants->ledger),
         .asker = *asker,
     };
     struct ledger_terms kept = {

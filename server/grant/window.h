@@ -53,6 +53,8 @@ struct window_group {
     atomic_ullong revoked_before;    /* tokens that are older are revoked; seconds since 1970 */
     atomic_ullong revoked_until_ms;  /* monotonic: until then each link must be confirmed itself */
     uint64_t recalls_told;           /* ledger_recalls when the pool was told last */
+    uint64_t losses_asked;           /* ledger_losses likewise */
+    uint64_t losses_told;            /* and when it was told last with an answer */
     int holding;                     /* of ledger_holding_note; -1: none */
     struct window_group *next;       /* in its bucket of the table */
     struct window_group *owned_next; /* in its owner's list; owner only */
@@ -202,6 +204,8 @@ bool group_tell(struct windows *windows, struct window_group *group, uint64_t va
 /* Ends the telling, with its answer (NULL: there is none). Returns the workers to wake. */
 uint64_t group_told(struct windows *windows, struct window_group *group, uint64_t number,
                     const struct ledger_credit *credit, uint64_t valid_until_ms);
+/* Whether Redis knows what the group holds, and was told so since it lost data for this time. */
+bool group_has_told(struct windows *windows, struct window_group *group, uint64_t losses);
 /* Frees the group where no window has it and it has nothing to remember. True where it did. Owner
  * only. */
 bool group_sweep(struct windows *windows, struct window_group *group, uint64_t now_ms);

@@ -54,8 +54,9 @@ static struct ledger_told group_ask(struct windows *windows, struct window_group
     group->asking.is_under_way = true;
     group->wanted = 0;
     group->round++;
-    /* A mere renewal asks for nothing more. */
-    uint64_t bytes = need->bytes + wanted;
+    group->losses_asked = ledger_losses(windows->ledger);
+    /* A mere renewal asks for nothing more; nor does anybody while Redis lacks what others hold. */
+    uint64_t bytes = ledger_data_is_lost(windows->ledger) ? 0 : need->bytes + wanted;
     return pool_ask(&group->pool, number, bytes, bytes > 0 ? need->spare : 0, false, now_ms);
 }
 
@@ -121,6 +122,13 @@ uint64_t window_asked(struct windows *windows, const struct window_question *que
     return waiters;
 }
 
+/* Notes that Redis took the figures of the group's question, where it was the last one. */
+static void note_told(struct window_group *group, uint64_t number)
+{
+    if (number == group->pool.number)
+        group->losses_told = group->losses_asked;
+}
+
 /* Has the group's pool outlive this process, if it holds something. */
 static void note(struct windows *windows, struct window_group *group)
 {
@@ -142,13 +150,17 @@ void window_take(struct windows *windows, const struct window_question *question
         pool_told(account, question->funds.count, account->posted, 0);
         pool_told(link, question->link_funds.count, link->posted, 0);
     } else {
-        if (has(question->subjects, SUBJECT_ACCOUNT))
+        if (has(question->subjects, SUBJECT_ACCOUNT)) {
             pool_take(account, question->funds.count, &grant->funds, valid_until_ms);
-        else if (grant->funds.bounds != LEDGER_BY_NOTHING &&
-                 question->asked_ms >= account->asked_ms)
+            note_told(window->account_group, question->funds.count);
+        } else if (grant->funds.bounds != LEDGER_BY_NOTHING &&
+                   question->asked_ms >= account->asked_ms) {
             pool_bind(account);
-        if (has(question->subjects, SUBJECT_LINK))
+        }
+        if (has(question->subjects, SUBJECT_LINK)) {
             pool_take(link, question->link_funds.count, &grant->link_funds, valid_until_ms);
+            note_told(window->link_group, question->link_funds.count);
+        }
     }
     if (has(question->subjects, SUBJECT_ACCOUNT))
         note(windows, window->account_group);

@@ -128,12 +128,20 @@ static bool is_recalled(const struct window_group *group)
     return ledger_recalls(group->account) != group->recalls_told;
 }
 
+/* Whether Redis has lost what this pool told it. */
+static bool lacks(const struct windows *windows, const struct window_group *group)
+{
+    return ledger_data_is_lost(windows->ledger) &&
+           group->losses_told != ledger_losses(windows->ledger);
+}
+
 /* Half of the validity, so that one that is lost can be told again in time. What no window needs is
  * given back at once. */
-static bool is_due(const struct window_group *group, uint64_t validity_ms, uint64_t now_ms)
+static bool is_due(const struct windows *windows, const struct window_group *group,
+                   uint64_t validity_ms, uint64_t now_ms)
 {
     const struct pool *pool = &group->pool;
-    if (is_recalled(group))
+    if (is_recalled(group) || lacks(windows, group))
         return true;
     if (pool->is_answered &&
         (pool_is_lowered(pool) || (group->references == 0 && pool_is_idle(pool))))
@@ -147,10 +155,11 @@ bool group_tell(struct windows *windows, struct window_group *group, uint64_t va
     struct window_shard *shard = windows_shard(windows, group->account);
     pthread_mutex_lock(&shard->lock);
     bool tells = !group->asking.is_under_way && pool_holds(&group->pool) &&
-                 (all || is_due(group, validity_ms, now_ms));
+                 (all || is_due(windows, group, validity_ms, now_ms));
     if (tells) {
         bool gives_back = group->references == 0 || is_recalled(group);
         group->recalls_told = ledger_recalls(group->account);
+        group->losses_asked = ledger_losses(windows->ledger);
         group->asking.is_under_way = true;
         *told = pool_ask(&group->pool, atomic_fetch_add(&windows->questions, 1) + 1, 0, 0,
                          gives_back, now_ms);
@@ -164,10 +173,21 @@ uint64_t group_told(struct windows *windows, struct window_group *group, uint64_
 {
     struct window_shard *shard = windows_shard(windows, group->account);
     pthread_mutex_lock(&shard->lock);
-    if (credit != NULL)
+    if (credit != NULL) {
         pool_told(&group->pool, number, credit->posted, valid_until_ms);
+        group->losses_told = group->losses_asked;
+    }
     uint64_t waiters = group->asking.waiters;
     group->asking = (struct asking){0};
     pthread_mutex_unlock(&shard->lock);
     return waiters;
+}
+
+bool group_has_told(struct windows *windows, struct window_group *group, uint64_t losses)
+{
+    struct window_shard *shard = windows_shard(windows, group->account);
+    pthread_mutex_lock(&shard->lock);
+    bool has_told = !pool_holds(&group->pool) || group->losses_told == losses;
+    pthread_mutex_unlock(&shard->lock);
+    return has_told;
 }

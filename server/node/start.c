@@ -119,6 +119,7 @@ static int open_ledger(struct node_parts *parts, char *error, size_t error_size)
         .issuers = issuers,
         .issuers_count = config->issuers_count,
         .lease_ms = LEASE_MS,
+        .data_lost_wait_ms = (uint32_t)config->data_lost_wait_ms,
         .event = on_ledger_event,
         .locked = on_locked,
         .locked_context = parts,

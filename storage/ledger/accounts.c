@@ -112,6 +112,18 @@ int account_redis_open(struct ledger *ledger, struct redis *redis, char run_id[s
     return -EAGAIN;
 }
 
+int account_redis_confirm(struct ledger *ledger, struct redis *redis, uint64_t losses)
+{
+    struct ledger_command command;
+    ledger_confirm_command(&command);
+    redisReply *reply = redis_call(redis, command.argc, command.argv);
+    int result = ledger_confirm_reply(ledger, reply);
+    if (reply != NULL)
+        freeReplyObject(reply);
+    return result == 0 && ledger_losses(ledger) == losses && !ledger_data_is_lost(ledger) ? 0
+                                                                                          : -EAGAIN;
+}
+
 int account_redis_open_current(struct ledger *ledger, struct redis *redis)
 {
     char run_id[64];
@@ -134,11 +146,14 @@ int ledger_account_show(struct ledger *ledger, const char *issuer, const char *n
     int result = account_get(ledger, issuer, name, &account);
     if (result != 0)
         return result == -EINVAL ? result : -EAGAIN;
+    uint64_t losses = ledger_losses(ledger);
     result = account_redis_open_current(ledger, &redis);
     if (result == 0) {
         /* Where that takes too long, what Redis has is shown. */
         (void)ledger_account_settle(ledger, account, SETTLE_WAIT_MS);
         result = account_fetch(&redis, account, view);
+        if (result == 0)
+            result = account_redis_confirm(ledger, &redis, losses);
         redis_close(&redis);
     }
     ledger_account_drop(&account);
@@ -170,6 +185,7 @@ int ledger_link_show(struct ledger *ledger, const char *issuer, const char *name
     int result = account_get(ledger, issuer, name, &account);
     if (result != 0)
         return result == -EINVAL ? result : -EAGAIN;
+    uint64_t losses = ledger_losses(ledger);
     ledger_link_key(key, account, link_id, "");
     snprintf(field, sizeof(field), "p:%s", path);
     result = account_redis_open_current(ledger, &redis);
@@ -189,6 +205,8 @@ int ledger_link_show(struct ledger *ledger, const char *issuer, const char *name
         }
         if (reply != NULL)
             freeReplyObject(reply);
+        if (result == 0)
+            result = account_redis_confirm(ledger, &redis, losses);
         redis_close(&redis);
     }
     ledger_account_drop(&account);

@@ -7,6 +7,7 @@
 #include <hiredis/hiredis.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "storage/ledger/keys.h"
@@ -131,6 +132,28 @@ void ledger_try_command(struct ledger_command *out)
     add(out, "FCALL");
     add(out, "tollgate_version");
     add(out, "0");
+}
+
+/* The command by which anybody asks for the birth id. */
+static const char *const birth_words[] = {"HGET", "tg:birth", "id"};
+
+void ledger_confirm_command(struct ledger_command *out)
+{
+    out->argc = 0;
+    for (size_t i = 0; i < sizeof(birth_words) / sizeof(birth_words[0]); i++)
+        add(out, birth_words[i]);
+}
+
+int ledger_confirm_reply(struct ledger *ledger, const struct redisReply *reply)
+{
+    char *rest = NULL;
+    if (reply == NULL || (reply->type != REDIS_REPLY_STRING && reply->type != REDIS_REPLY_NIL))
+        return -EPROTO;
+    uint64_t id = reply->type == REDIS_REPLY_STRING ? strtoull(reply->str, &rest, 16) : 0;
+    if (id != 0 && *rest == '\0' && id == atomic_load(&ledger->birth_id))
+        return 0;
+    ledger_birth_is_doubted(ledger);
+    return -ESTALE;
 }
 
 /* Elements of an answer: of the account, and in all where the link has terms. */

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "server/base/clock.h"
+#include "storage/ledger/birth.h"
 #include "storage/ledger/drains.h"
 #include "storage/ledger/ledger_internal.h"
 #include "storage/ledger/segment.h"
@@ -251,6 +252,8 @@ static int open_all(struct opening *opening)
         result = writer_start(ledger);
     }
     if (result == 0)
+        result = birth_create(&ledger->birth, ledger, opening->owner == NULL);
+    if (result == 0)
         result = poster_start(ledger);
     if (opening->owner != NULL || result != 0)
         return result;
@@ -269,6 +272,7 @@ static int open_all(struct opening *opening)
 static void ledger_free(struct ledger *ledger)
 {
     notices_destroy(&ledger->notices);
+    birth_destroy(&ledger->birth);
     where_destroy(&ledger->where);
     journal_close(&ledger->journal);
     names_free(&ledger->names);

@@ -57,7 +57,8 @@ struct ledger_options {
      * not named here may open none. NULL: any issuer, up to accounts_max. */
     const struct ledger_issuer *issuers;
     size_t issuers_count;
-    uint32_t lease_ms; /* of the node's name in Redis */
+    uint32_t lease_ms;          /* of the node's name in Redis */
+    uint32_t data_lost_wait_ms; /* how long other nodes are waited for where Redis lost its data */
     /*
      * Called from the ledger's threads and from threads that call the ledger; `text` is one line
      * without a newline. Events of one kind pass the same pointer as `kind`, so that the callee can

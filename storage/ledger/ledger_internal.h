@@ -29,6 +29,7 @@ enum ledger_verdict {
 enum content_state { CONTENT_UNKNOWN, CONTENT_CLAIMED, CONTENT_KNOWN };
 enum download_flag { DOWNLOAD_QUEUED = 1, DOWNLOAD_CLOSING = 2 };
 
+struct birth;
 struct drains;
 struct push;
 struct notices;
@@ -119,6 +120,7 @@ struct ledger {
     struct lane lane;
     char named[LEDGER_HEX_SIZE]; /* the instance beside the node's name; of a drain its owner's */
     struct drains *drains;       /* owns; NULL: this is one, or it is stepped */
+    struct birth *birth;         /* owns; of the poster */
     struct holdings *holdings;   /* owns; NULL: what is held is freed by expiry alone */
     struct names names;
     struct journal journal;
@@ -152,6 +154,12 @@ struct ledger {
 
     /* The number of the lease in force (0: none yet), and what the next one must be above. */
     _Atomic uint64_t lease_number, lease_least;
+    /* Written by the poster: see ledger_losses; the birth id that Redis must have; its answers since
+     * may be those of a Redis that lost its data; and how far each worker is with its ceilings. */
+    _Atomic uint64_t losses, birth_id;
+    _Atomic bool birth_doubted;
+    _Atomic uint64_t told[LEDGER_WORKERS_MAX]; /* by the workers: losses + 1; 0: no worker */
+    struct ledger_data_loss loss;              /* under lock */
     _Atomic uint64_t responses_undescribed;
     _Atomic uint32_t accounts_aside; /* moved by the poster */
     _Atomic bool releases;           /* those that are set aside are to be tried again */
@@ -271,6 +279,9 @@ struct redis;
  * Redis would deny accounts that exist. 0 or -EAGAIN. */
 int account_redis_open(struct ledger *ledger, struct redis *redis, char run_id[static 64]);
 int account_redis_open_current(struct ledger *ledger, struct redis *redis);
+/* Whether what Redis has answered on this connection counts: it had all data by then, and since the
+ * count of losses was `losses`. 0 or -EAGAIN. */
+int account_redis_confirm(struct ledger *ledger, struct redis *redis, uint64_t losses);
 /* Reads the account from Redis. 0 or -EAGAIN. */
 int account_fetch(struct redis *redis, const struct ledger_account *account,
                   struct ledger_account_view *view);

@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "storage/ledger/ledger_names.h"
+
 struct ledger;
 struct ledger_options;
 
@@ -32,6 +34,35 @@ bool ledger_redis_is_in_force(const struct ledger *ledger, uint64_t generation);
 bool ledger_redis_is_other(struct ledger *ledger, uint64_t generation, const char *run_id);
 /* True where grants may be asked of that Redis. */
 bool ledger_redis_is_current(struct ledger *ledger, uint64_t generation, const char *run_id);
+
+/* ---- data that Redis has lost ---- */
+
+/*
+ * Counts when Redis was seen to have lost its data, and when the nodes had replayed theirs: the data
+ * is lost while the count is odd. Then what Redis denies counts for nothing, and no ceiling is to be
+ * raised; what it denied while the count was another does not count either. One atomic load.
+ */
+uint64_t ledger_losses(const struct ledger *ledger);
+static inline bool ledger_data_is_lost(const struct ledger *ledger)
+{
+    return (ledger_losses(ledger) & 1) != 0;
+}
+/* Reports that Redis may have lost its data: the poster asks at once. Any thread. */
+void ledger_birth_is_doubted(struct ledger *ledger);
+/* Reports that Redis was told all ceilings that this worker looks after since the count of losses is
+ * `losses`. Before all that ever reported have, the node does not say that it has replayed. */
+#define LEDGER_WORKERS_MAX 64
+void ledger_ceilings_are_told(struct ledger *ledger, unsigned worker, uint64_t losses);
+
+#define LEDGER_AWAITED_MAX 10
+struct ledger_data_loss {
+    bool is_lost;
+    uint64_t since_ms; /* monotonic; of the last loss; 0: there was none */
+    unsigned awaited;  /* other nodes that have not replayed yet */
+    char names[LEDGER_AWAITED_MAX][LEDGER_NODE_MAX + 1]; /* of the first of them */
+};
+/* Any thread. */
+void ledger_data_loss(struct ledger *ledger, struct ledger_data_loss *out);
 
 /*
  * How long a connection to Redis may take, in milliseconds. All of them keep to these bounds:

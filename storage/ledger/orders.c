@@ -228,10 +228,13 @@ static int change_locked(struct ledger *ledger, struct ledger_account *account,
                          struct ledger_account_view *view)
 {
     uint64_t deadline_ms = clock_monotonic_ms() + CHANGE_WAIT_MS, number = 0;
+    uint64_t losses = ledger_losses(ledger);
     /* What was journalled before must be visible, or a repetition would not be seen. */
     if (ledger_wait_account(ledger, account, deadline_ms) != 0)
         return -EAGAIN;
     int verdict = ask_verdict(redis, account, request, &number);
+    if (account_redis_confirm(ledger, redis, losses) != 0)
+        return -EAGAIN;
     int result = judge_verdict(verdict);
     *repeated = verdict == LEDGER_VERDICT_KNOWN;
     if (verdict == LEDGER_VERDICT_KNOWN || verdict == LEDGER_VERDICT_TOO_LITTLE)
@@ -246,17 +249,18 @@ static int change_locked(struct ledger *ledger, struct ledger_account *account,
         result = read_transaction(redis, account, request);
     if (result != 0)
         return result;
-    if (account_fetch(redis, account, view) != 0)
+    if (account_fetch(redis, account, view) != 0 ||
+        account_redis_confirm(ledger, redis, losses) != 0)
         return -EINPROGRESS;
     return is_in_force(request, view) ? 0 : -ECANCELED;
 }
 
-/* While Redis may lack what other journals hold, its numbers and its answers would be of an older
- * state: the order waits for the replay. */
+/* While Redis may lack what this journal or others hold, its numbers and its answers would be of an
+ * older state: the order waits for the replays. */
 static int await_replay(const struct ledger *ledger, uint64_t until_ms)
 {
     static const struct timespec pause = {.tv_nsec = REPLAY_POLL_MS * 1000000L};
-    while (ledger_state(ledger) == LEDGER_CATCHING_UP) {
+    while (ledger_state(ledger) == LEDGER_CATCHING_UP || ledger_data_is_lost(ledger)) {
         if (clock_monotonic_ms() >= until_ms)
             return -EAGAIN;
         nanosleep(&pause, NULL);

@@ -14,6 +14,7 @@
 
 #include "server/base/check.h"
 #include "storage/ledger/aside.h"
+#include "storage/ledger/birth.h"
 #include "storage/ledger/conversation.h"
 #include "storage/ledger/poster_internal.h"
 #include "storage/ledger/where.h"
@@ -102,17 +103,24 @@ static int follow_lease(struct poster *poster)
     return 0;
 }
 
+/* When the lease is to be renewed, with which Redis is asked for its birth. */
+static uint64_t renewal_ms(const struct poster *poster)
+{
+    uint64_t birth_ms = birth_due_ms(poster->ledger->birth);
+    return birth_ms < poster->lease.due_ms ? birth_ms : poster->lease.due_ms;
+}
+
 static int rest(struct poster *poster)
 {
     struct ledger *ledger = poster->ledger;
-    if (lease_is_due(&poster->lease, ledger))
+    if (lease_is_due(&poster->lease, ledger) || ledger_monotonic_ms(ledger) >= renewal_ms(poster))
         return poster_ask_lease(poster, LEASE_TO_REST);
     if (!poster->current && poster_posted(poster) >= poster->target && poster_has_to_tell(poster))
         return poster_tell(poster);
     notices_post(ledger, poster->redis);
     if (atomic_load(&ledger->journal.durable_vouched) <
         atomic_load(&ledger->journal.durable_entries)) {
-        poster->next_ms = poster->lease.due_ms; /* or once the writer has noted the lease */
+        poster->next_ms = renewal_ms(poster); /* or once the writer has noted the lease */
         return WAITS;
     }
     if (atomic_load(&ledger->releases)) {
@@ -124,7 +132,8 @@ static int rest(struct poster *poster)
     if (poster->turn_due || poster->reader.count < atomic_load(&ledger->journal.durable_records) ||
         due_ms <= ledger_monotonic_ms(ledger) || poster_is_asked(poster))
         return poster_turn(poster);
-    poster->next_ms = due_ms < poster->lease.due_ms ? due_ms : poster->lease.due_ms;
+    uint64_t renewed_ms = renewal_ms(poster);
+    poster->next_ms = due_ms < renewed_ms ? due_ms : renewed_ms;
     return WAITS;
 }
 
@@ -259,6 +268,7 @@ static uint64_t judge_end(struct poster *poster)
 uint64_t poster_step(struct ledger *ledger)
 {
     struct poster *poster = ledger->poster;
+    birth_look(ledger->birth);
     for (;;) {
         uint64_t end_ms = judge_end(poster);
         if (poster->state == POSTER_ENDED)

@@ -8,6 +8,7 @@
 #include <xxhash.h>
 
 #include "server/base/check.h"
+#include "storage/ledger/birth.h"
 #include "storage/ledger/poster_internal.h"
 #include "storage/ledger/segment.h"
 #include "storage/ledger/where.h"
@@ -60,12 +61,39 @@ int poster_refused(struct poster *poster, const char *command, const redisReply 
     return -EAGAIN;
 }
 
-/* Takes the name's answer and the lease's: the node needs both. */
+/* Takes what Redis says of its birth. Where it has lost its data, all is asked for again. */
+static void take_birth(struct poster *poster, const redisReply *reply)
+{
+    if (poster->leased != LEASE_HELD && poster->leased != LEASE_NEW)
+        return;
+    switch (birth_take(poster->ledger->birth, reply, poster->replication_id)) {
+    case BIRTH_SAME:
+        break;
+    case BIRTH_OTHER:
+        poster->leased = LEASE_NEW;
+        poster_not_current(poster, "Redis has lost its data; the journal is being replayed to it");
+        break;
+    case BIRTH_UNKNOWN:
+        poster->leased = LEASE_UNKNOWN;
+        if (reply->type == REDIS_REPLY_ERROR)
+            (void)poster_refused(poster, "FCALL", reply);
+        else
+            snprintf(poster->error, sizeof(poster->error),
+                     "Redis: tollgate_birth gave an answer of an unexpected form");
+        break;
+    }
+}
+
+/* Takes the name's answer and the lease's, both of which the node needs, the time and the birth. */
 static int take_lease(struct poster *poster, size_t index, const redisReply *reply)
 {
     struct ledger *ledger = poster->ledger;
     if (index == 2) {
         redis_clock_take(ledger, poster->lease.asked_ms, reply);
+        return 0;
+    }
+    if (index == 3) {
+        take_birth(poster, reply);
         return 0;
     }
     if (index == 0)
@@ -85,6 +113,7 @@ int poster_ask_lease(struct poster *poster, enum lease_purpose purpose)
 {
     static const char *const time[] = {"TIME"};
     struct lease_command command;
+    struct birth_command birth;
     poster->purpose = purpose;
     poster_enter(poster, POSTER_LEASING, take_lease);
     lease_ask_name(poster->ledger, &command);
@@ -92,7 +121,11 @@ int poster_ask_lease(struct poster *poster, enum lease_purpose purpose)
     lease_ask(&poster->lease, poster->ledger, &command);
     if (result == 0)
         result = poster_send(poster, command.count, command.words);
-    return result == 0 ? poster_send(poster, 1, time) : result;
+    if (result == 0)
+        result = poster_send(poster, 1, time);
+    birth_ask(poster->ledger->birth, poster->lease.held, poster->current, poster->replication_id,
+              &birth);
+    return result == 0 ? poster_send(poster, birth.count, birth.words) : result;
 }
 
 /* ---- what the ledger sees ---- */

@@ -161,6 +161,21 @@
     X(number, text)                                                                                \
     X(records, text)
 
+/* tollgate_birth */
+#define LEDGER_BIRTH_KEYS(X) X(birth)
+#define LEDGER_BIRTH_ARGUMENTS(X)                                                                  \
+    X(proposed, text) /* the birth id of a Redis that has none */                                  \
+    X(lists, text)    /* 1: the nodes that are known are answered, too */                          \
+    X(instance, text) /* of the node that has its lease and says the rest; empty: says nothing */  \
+    X(name, text)                                                                                  \
+    X(directory, text)                                                                             \
+    X(replayed, text)    /* the birth id to which it has replayed; - : to none */                  \
+    X(replication, text) /* likewise Redis' replication id */
+
+/* So many nodes are known at most, and one without a lease is known for so long. */
+#define LEDGER_NODES_MAX     1000
+#define LEDGER_NODES_KEPT_MS 2592000000
+
 /* tollgate_order */
 #define LEDGER_ORDER_KEYS(X)                                                                       \
     X(account)                                                                                     \

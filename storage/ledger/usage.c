@@ -244,6 +244,7 @@ int ledger_usage(struct ledger *ledger, const struct ledger_usage_ask *ask,
     int result = account_get(ledger, ask->issuer, ask->account, &account);
     if (result != 0)
         return result == -EINVAL ? result : -EAGAIN;
+    uint64_t losses = ledger_losses(ledger);
     bool is_first = ask->cursor[0] == '\0';
     if (is_first && ledger_account_settle(ledger, account, USAGE_WAIT_MS) != 0)
         result = -EAGAIN;
@@ -255,6 +256,8 @@ int ledger_usage(struct ledger *ledger, const struct ledger_usage_ask *ask,
         result = is_first || parse_cursor(ask->cursor, run_id, from, to, &place)
                      ? read_page(&redis, account, ask, to, &place, out)
                      : -ESTALE;
+        if (result == 0)
+            result = account_redis_confirm(ledger, &redis, losses);
         redis_close(&redis);
     }
     ledger_account_drop(&account);

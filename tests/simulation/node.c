@@ -196,6 +196,8 @@ static void write_ids(const struct sim_node *node)
     (void)mkdir(path, 0700);
     snprintf(path, sizeof(path), "%s/lane-a/pools", node->directory);
     (void)unlink(path); /* of another run, or of a copy before */
+    snprintf(path, sizeof(path), "%s/nodes", node->directory);
+    (void)unlink(path);
     for (unsigned i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
         snprintf(path, sizeof(path), "%s/%s", node->directory, files[i]);
         int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
@@ -235,6 +237,7 @@ void node_start(struct sim_node *node)
         .downloads_max = SIM_DOWNLOADS,
         .accounts_max = 100,
         .lease_ms = SIM_LEASE_MS,
+        .data_lost_wait_ms = SIM_LOST_MS,
         .event = said,
         .event_context = node,
         .pushed = pushed,

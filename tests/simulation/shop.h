@@ -34,7 +34,8 @@ struct attempt {
     uint64_t records;               /* of the account, that Redis must have first */
     struct ledger_account *account; /* holds */
     struct money money;
-    unsigned owed; /* answers of Redis */
+    unsigned owed;   /* answers of Redis */
+    uint64_t losses; /* of Redis, when it was asked */
     bool is_lost, is_current;
     enum ledger_verdict verdict;
     uint64_t number;            /* of the operation */

@@ -55,6 +55,7 @@
 #define SIM_SLICE_BYTES (64u * 1024)
 #define SIM_PERIOD_MS   20000 /* use_window_s */
 #define SIM_LEASE_MS    3000
+#define SIM_LOST_MS     15000 /* data_lost_wait_ms */
 #define SIM_MARK_MS     400
 #define SIM_POST_MS     1000
 #define SIM_TURN_MS     150  /* a writer that comes late */

@@ -15,8 +15,8 @@ local function name(keys, args)
     return 0
 end
 
--- The lease of an instance. Its number grows each time that another process takes it, and whenever
--- one takes it that has none yet. `until` is a time of Redis' clock, and may lie far off where that
+-- The lease of an instance. Its number grows each time that a process takes it, also where Redis has
+-- lost the one that this process had. `until` is a time of Redis' clock, and may lie far off where that
 -- clock was set: so nobody takes another's lease because of the clock, but because it stayed the
 -- same for as long as it lasts, which is for the asker to see; or because it was given back.
 -- `records` counts the records of usage and money that were on disk when it was last renewed. It
@@ -45,9 +45,10 @@ local function lease(keys, args)
     if not renews and records < kept then
         return {3, kept, till, 0}
     end
-    -- Redis may have lost its newest data: a process whose number it does not know any more keeps it.
-    if not renews and number <= last or number <= least then
-        number, renews = bounded(math.max(last, least) + 1, 'the number'), false
+    -- Redis may have lost its newest data: a process whose number it does not know any more takes
+    -- another one, above its own, too, since that is in its journal.
+    if not renews or number <= least then
+        number, renews = bounded(math.max(last, least, number) + 1, 'the number'), false
     end
     redis.call('HSET', key, 'number', text(number), 'until', text(now + duration), 'records',
         text(math.max(records, kept)), 'boot', boot, 'device', device, 'inode', inode)

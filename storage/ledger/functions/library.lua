@@ -1,7 +1,7 @@
 #!lua name=tollgate
 
 -- What Redis does for the ledger: admission, posting, names and leases. FCALL runs it for workers
--- (admit, judge, tell), the poster (post, name, lease, lease_release) and admin calls (order, usage,
+-- (admit, judge, tell), the poster (post, name, lease, lease_release, birth) and admin calls (order, usage,
 -- reserved). Redis does not roll back, so each function validates everything, the stored values too,
 -- before its first write.
 --
@@ -19,6 +19,8 @@
 --   tg:{issuer/account}:link:ID:grants  hash: as grants, of the link's max_bytes
 --   tg:node:{NAME}                    hash: directory instance
 --   tg:lease:{INSTANCE}               hash: number until records boot device inode
+--   tg:birth                          hash: id, and of each instance that has its lease what it has
+--                                     replayed to, see birth.lua
 --   tg:revocations                    channel: "issuer/account revision" whenever a revision moves, and
 --                                     "issuer/account recall" where nodes are to give back funds
 --

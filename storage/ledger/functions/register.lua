@@ -6,6 +6,7 @@ redis.register_function('tollgate_order', order)
 redis.register_function('tollgate_name', name)
 redis.register_function('tollgate_lease', lease)
 redis.register_function('tollgate_lease_release', lease_release)
+redis.register_function('tollgate_birth', birth)
 redis.register_function{
     function_name = 'tollgate_usage',
     callback = usage,

@@ -2,6 +2,7 @@
 /*
  * Several links of one account: what one answer covers, and what it does not.
  */
+#include "server/grant/decision.h"
 #include "tests/unit/grant/scene_fixture.h"
 
 TestSuite(album, .init = begin_listening, .fini = end_scene);
@@ -51,4 +52,118 @@ Test(album, of_an_account_of_which_a_link_is_revoked_asks_for_each)
         claim_end(&own, one);
         window_drop(&one, now_ms);
     }
+}
+
+/* ---- what Redis denies ---- */
+
+static const struct ledger_grant unknown = {.admission = LEDGER_UNKNOWN};
+
+Test(album, what_redis_denies_is_confirmed_by_its_birth_and_what_it_grants_is_not)
+{
+    cr_assert_eq(ask(&demand, &asker), 0);
+    answer(0, &unknown);
+    cr_expect(told.status == 0 && told.admission == LEDGER_UNKNOWN && confirmed == 1);
+    cr_assert_eq(ask(&demand, &asker), 0);
+    answer(1, &thousand);
+    cr_expect(told.status == 0 && told.admission == LEDGER_GRANTED && confirmed == 1);
+    demand.need = 5000;
+    cr_assert_eq(ask(&demand, &asker), 0);
+    answer(2, &thousand);
+    cr_expect(told.status == 0 && !told.lacks_data && confirmed == 2, "the account is short");
+    cr_assert_eq(ask(&demand, &asker), 0);
+    answer(3, &(struct ledger_grant){.admission = LEDGER_REVOKED});
+    cr_expect(told.status == 0 && told.admission == LEDGER_REVOKED && confirmed == 2,
+              "what is revoked stays so");
+}
+
+Test(album, what_a_redis_of_another_birth_denies_is_no_answer)
+{
+    birth = "cd";
+    cr_assert_eq(ask(&demand, &asker), 0);
+    answer(0, &unknown);
+    cr_expect_eq(told.status, -ESTALE);
+    cr_expect(atomic_load(&ledger->birth_doubted), "the poster is to look");
+    cr_assert_eq(ask(&demand, &asker), 0);
+    answer(1, &(struct ledger_grant){.admission = LEDGER_SUSPENDED});
+    cr_expect_eq(told.status, -ESTALE);
+    const struct ledger_grant little = balance(100, 100);
+    struct patience patience = {0};
+    enum shortage shortage;
+    cr_assert_eq(ask(&demand, &asker), 0);
+    answer(2, &little);
+    cr_expect(told.status == 0 && told.lacks_data);
+    cr_expect_eq(decision_answered(&demand, &told, &patience, now_ms, &shortage), DECISION_WAIT);
+    cr_expect_eq(shortage, SHORTAGE_ELSEWHERE);
+    now_ms += PATIENCE_SHORT_MS;
+    cr_expect_eq(decision_answered(&demand, &told, &patience, now_ms, &shortage), DECISION_REFUSE);
+    cr_expect_eq(shortage, SHORTAGE_ELSEWHERE, "which is 503, and not 402");
+}
+
+Test(album, while_data_is_lost_nothing_is_denied_and_no_ceiling_is_raised)
+{
+    cr_assert_eq(ask(&demand, &asker), 0);
+    atomic_store(&ledger->losses, 1);
+    answer(0, &unknown);
+    cr_expect_eq(told.status, -ESTALE, "it was lost after the question");
+    cr_assert_eq(ask(&demand, &asker), 0);
+    expect_funds(1, 0, 0, 0, 0);
+    answer(1, &unknown);
+    cr_expect_eq(told.status, -ESTALE);
+    cr_expect_eq(confirmed, 0u);
+    cr_assert_eq(ask(&demand, &asker), 0);
+    atomic_store(&ledger->losses, 2);
+    answer(2, &unknown);
+    cr_expect_eq(told.status, -ESTALE, "it was lost before the answer");
+    cr_assert_eq(ask(&demand, &asker), 0);
+    expect_funds(3, 0, 0, 700, SLICE);
+    answer(3, &unknown);
+    cr_expect(told.status == 0 && told.admission == LEDGER_UNKNOWN && confirmed == 1);
+}
+
+Test(album, what_a_worker_holds_is_told_at_once_where_redis_has_lost_it)
+{
+    static const unsigned char link[LEDGER_LINK_ID_BYTES] = {1};
+    struct ledger_account *bob = account("bob");
+    struct window *own;
+    struct claim claim_of_own = {0};
+    const struct window_key key = {.link_id = link, .account = bob, .file = file, .size = SIZE};
+    cr_assert_eq(grants_open_window(&grants[0], &key, now_ms, &own), 0);
+    const struct demand need = demand_for(own, &claim_of_own, 700);
+    cr_assert_eq(ask(&need, &asker), 0);
+    answer(0, &thousand);
+    cr_assert(demand_claim(&need, now_ms));
+    grants_sweep(&grants[0], now_ms, false);
+    cr_expect_eq(sent_count, 1u);
+    cr_expect_eq(atomic_load(&ledger->told[0]), 1u);
+    atomic_store(&ledger->losses, 1);
+    grants_sweep(&grants[0], now_ms, false);
+    cr_assert_eq(sent_count, 2u);
+    cr_expect_str_eq(sent[1].words[1], "tollgate_tell");
+    cr_expect_eq(atomic_load(&ledger->told[0]), 1u, "it is not answered yet");
+    answer_tell(1, 0, 1000);
+    grants_sweep(&grants[0], now_ms, false);
+    cr_expect_eq(sent_count, 2u, "once is enough");
+    cr_expect_eq(atomic_load(&ledger->told[0]), 2u);
+    claim_end(&claim_of_own, own);
+    window_drop(&own, now_ms);
+    ledger_account_drop(&bob);
+}
+
+Test(album, a_denial_that_is_not_confirmed_is_late_or_lost_with_its_connection)
+{
+    birth = NULL;
+    cr_assert_eq(ask(&demand, &asker), 0);
+    answer(0, &unknown);
+    cr_expect_eq(told_count, 0u);
+    cr_assert_eq(sent_count, 2u);
+    cr_expect_str_eq(sent[1].words[0], "HGET");
+    lose(1);
+    cr_expect_eq(told.status, -ENOTCONN);
+    cr_assert_eq(ask(&demand, &asker), 0);
+    answer(2, &unknown);
+    be_late(3);
+    cr_expect_eq(told.status, -ETIMEDOUT);
+    cr_expect_eq(told_count, 2u);
+    lose(3);
+    cr_expect_eq(told_count, 2u);
 }

@@ -42,6 +42,7 @@ Test(ledger_poster_lease, a_reply_to_time_that_is_none_leaves_the_clock_of_redis
     answer("FCALL tollgate_name", ":0\r\n");
     answer("FCALL tollgate_lease", "*4\r\n:1\r\n:50\r\n:100\r\n:1\r\n");
     answer("TIME", "-NOPERM this user has no permissions to run the 'time' command\r\n");
+    answer("FCALL tollgate_birth", BIRTH);
     step();
     cr_assert_eq(ledger_clock_ahead_ms(world.ledger), LEDGER_CLOCK_UNKNOWN);
     cr_assert_eq(state(), POSTER_RESTING);

@@ -78,9 +78,17 @@ static inline void connect_with(const char *info)
     step();
 }
 
-static inline void answer_time(void)
+#define BIRTH "*3\r\n$2\r\nab\r\n:1700000000500\r\n:0\r\n"
+
+static inline void answer_time_and(const char *birth)
 {
     answer("TIME", "*2\r\n$10\r\n1700000000\r\n$6\r\n500000\r\n");
+    answer("FCALL tollgate_birth 1 tg:birth ", birth);
+}
+
+static inline void answer_time(void)
+{
+    answer_time_and(BIRTH);
 }
 
 enum lease_answer { RENEWED, TAKEN, ANOTHERS, FEWER };

@@ -132,7 +132,8 @@ Test(ledger_poster, a_connection_lost_within_a_pipeline_leaves_what_was_taken_an
     deliver("alice", 100);
     deliver("bob", 3);
     step();
-    cr_assert_eq(world.poster.count, 3, "Redis learns of the records first, and is asked its time");
+    cr_assert_eq(world.poster.count, 4,
+                 "Redis learns of the records first, and is asked its time and its birth");
     answer_lease(RENEWED);
     cr_assert_eq(world.poster.count, 2);
     answer_post("alice", 0, 1);

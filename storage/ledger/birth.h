@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Whether Redis has lost its data, and which nodes have still to replay theirs. The node remembers
+ * the birth id of its Redis, and the nodes that it saw there, in a file of the state directory: where
+ * Redis has another id, the data is lost until each of these nodes says, as this one does, that it has
+ * replayed its journal and told its ceilings, or until data_lost_wait_ms have passed. Meanwhile what
+ * Redis denies counts for nothing, and no ceiling is raised.
+ *
+ * The poster alone calls it, with each renewal of its lease. What other threads may ask is in ledger.h.
+ * It writes the file where something changes, which waits for the disk.
+ */
+#ifndef TOLLGATE_LEDGER_BIRTH_H
+#define TOLLGATE_LEDGER_BIRTH_H
+
+#include "storage/ledger/ledger_internal.h"
+#include "storage/ledger/redis_talk.h"
+
+#define BIRTH_LIST_MS                                                                              \
+    500 /* the nodes are listed so often, and so much less often for each of them */
+#define BIRTH_EACH_MS  10
+#define BIRTH_POLL_MS  100 /* how often they are listed while data is lost */
+#define BIRTH_ID_BYTES 17  /* 16 hexadecimal digits */
+
+/* Reads what the state directory remembers; a drain, which decides nothing, remembers nothing. 0 or
+ * -ENOMEM. */
+int birth_create(struct birth **out, struct ledger *ledger, bool remembers);
+void birth_destroy(struct birth **birth);
+
+/* A command whose words lead into itself, so it must not be copied. */
+struct birth_command {
+    int count;
+    const char *words[12];
+    char proposed[BIRTH_ID_BYTES], replayed[BIRTH_ID_BYTES];
+};
+
+/* Writes the command that asks for the birth id; with `holds_lease` it says what this node has replayed
+ * to: with `is_current` to the Redis of this replication id. */
+void birth_ask(struct birth *birth, bool holds_lease, bool is_current, const char *replid,
+               struct birth_command *out);
+
+enum birth_result {
+    BIRTH_SAME,
+    BIRTH_OTHER,  /* data was lost, which was not known yet: the journal is to be replayed */
+    BIRTH_UNKNOWN /* Redis gave no answer that says */
+};
+/* Takes the reply to it. */
+enum birth_result birth_take(struct birth *birth, const redisReply *reply, const char *replid);
+/* Ends the wait where its time is over. */
+void birth_look(struct birth *birth);
+/* The monotonic time at which Redis is to be asked again, or the wait is over. */
+uint64_t birth_due_ms(const struct birth *birth);
+
+#endif

@@ -1,0 +1,41 @@
+-- Whether Redis has lost its data. The first node that meets an empty Redis gives it a *birth id*; a
+-- node that remembers another one knows that what it saw of other nodes is gone. So that all of them
+-- are waited for, each node that has its lease says here which birth id and replication id it has
+-- replayed its journal to, and told its ceilings.
+--
+-- Takes BIRTH_KEYS and BIRTH. Returns {birth id, ms since 1970, 1 where the id was set just now}, and
+-- behind them, where the nodes are to be listed, instance and "name directory birth replication seen"
+-- of each.
+local function birth(keys, args)
+    arity(keys, args, BIRTH_KEYS_COUNT, BIRTH_COUNT, BIRTH_COUNT)
+    local key, lists = keys[BIRTH_KEYS.birth], integer(args, BIRTH.lists, 'lists', 0, 1) == 1
+    local proposed = match(args, BIRTH.proposed, 'the birth id', '^[1-9a-f][0-9a-f]*$', 16)
+    local instance = args[BIRTH.instance] ~= '' and id_of(args, BIRTH.instance, 'instance')
+    local entry = match(args, BIRTH.name, 'name', '^[a-z0-9%-]+$', 32) .. ' ' ..
+        id_of(args, BIRTH.directory, 'directory') .. ' ' ..
+        match(args, BIRTH.replayed, 'replayed', '^[0-9a-f%-]+$', 16) .. ' ' ..
+        match(args, BIRTH.replication, 'replication', '^[0-9a-f%-]+$', 40)
+    local now, id = now_ms(), redis.call('HGET', key, 'id')
+    local is_known = instance and redis.call('HGET', key, instance)
+    local all = (lists or instance and not is_known) and redis.call('HGETALL', key) or {}
+    local out, old = {id or proposed, now, id and 0 or 1}, {}
+    for i = 1, #all, 2 do
+        local seen = all[i] ~= 'id' and tonumber(string.match(all[i + 1], ' (%d+)$') or '0')
+        if seen and seen + NODES_KEPT_MS < now and all[i] ~= instance then
+            old[#old + 1] = all[i]
+        elseif seen and lists then
+            out[#out + 1], out[#out + 2] = all[i], all[i + 1]
+        end
+    end
+    -- from here on only writes
+    if not id then
+        redis.call('HSET', key, 'id', proposed)
+    end
+    for _, gone in ipairs(old) do
+        redis.call('HDEL', key, gone)
+    end
+    if instance and (is_known or #all / 2 - #old <= NODES_MAX) then
+        redis.call('HSET', key, instance, entry .. ' ' .. text(now))
+    end
+    return out
+end
