@@ -42,6 +42,18 @@ static void name_one(void *context, const struct ledger_account *account)
     (void)json_array_append_new(context, json_string(ledger_account_tag(account)));
 }
 
+/* Whether Redis has lost data that not all nodes have replayed yet, and which of the others are awaited. */
+static void tell_data_loss(struct ledger *ledger, json_t *out)
+{
+    struct ledger_data_loss loss;
+    json_t *names = json_array();
+    ledger_data_loss(ledger, &loss);
+    for (unsigned i = 0; loss.is_lost && i < loss.awaited && i < LEDGER_AWAITED_MAX; i++)
+        (void)json_array_append_new(names, json_string(loss.names[i]));
+    (void)json_object_set_new(out, "data_lost", json_boolean(loss.is_lost));
+    (void)json_object_set_new(out, "data_awaited_from", names);
+}
+
 static json_t *ledger_health(struct ledger *ledger, enum ledger_state state, bool *redis_up)
 {
     struct ledger_stats stats;
@@ -54,6 +66,7 @@ static json_t *ledger_health(struct ledger *ledger, enum ledger_state state, boo
     json_t *out = json_pack("{s:s, s:s}", "state", state_name(state), "text", text);
     metric_group_tell(out, METRIC_GROUP_ledger, &stats);
     (void)json_object_set_new(out, "push_up", json_boolean(stats.push_up));
+    tell_data_loss(ledger, out);
     json_t *aside = json_array();
     ledger_each_set_aside(ledger, NAMED_MAX, name_one, aside);
     (void)json_object_set_new(out, "set_aside", aside);
