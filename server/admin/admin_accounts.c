@@ -55,7 +55,7 @@ void admin_account_show(struct node *node, const struct admin_request *request,
         failure = -ENOENT;
     }
     if (failure != 0) {
-        admin_answer_errno(answer, failure);
+        admin_answer_account_errno(node, request, failure, answer);
         return;
     }
     admin_answer_json(answer, 200, view_json(request, &view));
@@ -221,7 +221,7 @@ void admin_account_change(struct node *node, const struct admin_request *request
         } else if (result == -ECANCELED) {
             answer_overtaken(&view, answer);
         } else {
-            admin_answer_errno(answer, result);
+            admin_answer_account_errno(node, request, result, answer);
         }
     }
     json_decref(body);
@@ -465,7 +465,7 @@ void admin_account_usage(struct node *node, const struct admin_request *request,
                 "limit=%d, and then with the `next` of each answer as cursor=",
                 USAGE_ROWS_MAX, USAGE_PAGE_DEFAULT);
         } else {
-            admin_answer_errno(answer, failure);
+            admin_answer_account_errno(node, request, failure, answer);
         }
         return;
     }

@@ -3,7 +3,7 @@
  * What the admin interface's files share: a request that was read whole, and the answer to it.
  * admin_door.c listens, admin_peers.c moves the bytes, admin_secrets.c tells whose secret came with
  * them, admin_routes.c finds the route, admin_desk.c has the threads that may wait, admin_members.c
- * reads bodies and queries, admin_accounts.c, admin_links.c, admin_events.c and admin_health.c
+ * reads bodies and queries, admin_accounts.c, admin_release.c, admin_links.c, admin_events.c and admin_health.c
  * handle the calls, admin_answer.c shapes the answers, and admin_log.c tells the node's log.
  * Elsewhere only doctor_config.c, which tries the secrets, includes it.
  */
@@ -86,6 +86,9 @@ void admin_answer_refusal(struct admin_answer *answer, unsigned status, enum ref
     __attribute__((format(printf, 5, 6)));
 /* Makes the problem that a negative errno of the ledger stands for. */
 void admin_answer_errno(struct admin_answer *answer, int failure);
+/* The same for a call about an account, which may be set aside. */
+void admin_answer_account_errno(struct node *node, const struct admin_request *request, int failure,
+                                struct admin_answer *answer);
 /* Refuses a call because the node is stopping. */
 void admin_answer_stopping(struct admin_answer *answer);
 /* The reason phrase of the status line (RFC 9110 15); a constant. */
@@ -102,6 +105,8 @@ void admin_account_change(struct node *node, const struct admin_request *request
 void admin_account_usage(struct node *node, const struct admin_request *request,
                          struct admin_answer *answer);
 
+void admin_account_release(struct node *node, const struct admin_request *request,
+                           struct admin_answer *answer);
 void admin_account_revoke(struct node *node, const struct admin_request *request,
                           struct admin_answer *answer);
 void admin_link_revoke(struct node *node, const struct admin_request *request,
@@ -202,6 +207,8 @@ void admin_desk_destroy(struct admin_desk **desk);
  * took the change (`result` is 0 or -EINPROGRESS). `jti` is that of the revoked link, or NULL. */
 void admin_log_change(const struct admin_request *request, const struct ledger_request *asked,
                       const char *jti, int result, bool repeated);
+/* Logs that an account's keys in Redis were deleted, to be rebuilt, and what came of it. */
+void admin_log_release(const struct admin_request *request, bool rebuild, int result);
 /* Counts and logs a 401 or a 403; any other answer is left alone. */
 void admin_log_refusal(struct node *node, const struct admin_call *call);
 

@@ -91,6 +91,19 @@ void admin_log_change(const struct admin_request *request, const struct ledger_r
                                    : "done");
 }
 
+void admin_log_release(const struct admin_request *request, bool rebuild, int result)
+{
+    char account[NAME_SIZE];
+    if (!rebuild) /* the node logs itself what is set aside, and what is no longer */
+        return;
+    write_name(request->account, account);
+    log_write(NULL, LOG_LEVEL_INFO, "rebuild: who=%s account=%s/%s %s", who(request),
+              request->issuer, account,
+              result == 0              ? "done"
+              : result == -EINPROGRESS ? "pending"
+                                       : strerrordesc_np(-result));
+}
+
 void admin_log_refusal(struct node *node, const struct admin_call *call)
 {
     const struct admin_request *request = &call->request;

@@ -10,6 +10,7 @@
 /* name, status, Retry-After in seconds (0: none) */
 #define ADMIN_REASONS(X)                                                                           \
     X(ACCOUNT_BUSY, 503, 1)                                                                        \
+    X(ACCOUNT_DAMAGED, 409, 0)                                                                     \
     X(ACCOUNT_INVALID, 422, 0)                                                                     \
     X(ACCOUNT_OPEN, 409, 0)                                                                        \
     X(ACCOUNT_UNKNOWN, 404, 0)                                                                     \

@@ -38,6 +38,7 @@ static const struct admin_route {
     {HTTP_POST, SHOPS, WAITS, LEDGER_ACTIVATE, "/v1/accounts/*/*/activate", admin_account_change},
     {HTTP_PUT, SHOPS, WAITS, LEDGER_LIMIT, "/v1/accounts/*/*/limits", admin_account_change},
     {HTTP_POST, SHOPS, WAITS, LEDGER_OPEN, "/v1/accounts/*/*/revoke", admin_account_revoke},
+    {HTTP_POST, OPERATORS, WAITS, LEDGER_OPEN, "/v1/accounts/*/*/release", admin_account_release},
     {HTTP_GET, SHOPS, WAITS, LEDGER_OPEN, "/v1/accounts/*/*/usage", admin_account_usage},
     {HTTP_POST, SHOPS, WAITS, LEDGER_OPEN, "/v1/links/revoke", admin_link_revoke},
     {HTTP_POST, OPERATORS, WAITS, LEDGER_OPEN, "/v1/links/explain", admin_link_explain},

@@ -65,6 +65,8 @@ struct config;
       "ISSUER/NAME [--rate AMOUNT] [--max-bytes AMOUNT] [--max-conns N]")                          \
     X("account suspend", command_account_suspend, "stop an account's downloads", "ISSUER/NAME")    \
     X("account activate", command_account_activate, "end an account's suspension", "ISSUER/NAME")  \
+    X("ledger release", command_ledger_release, "release an account that is set aside",            \
+      "ISSUER/NAME [--rebuild]")                                                                   \
     X("usage", command_usage, "what an account received, by day and file",                         \
       "ISSUER/NAME [--from DAY] [--to DAY]")                                                       \
     X("health", command_health, "show the health of a running node",                               \

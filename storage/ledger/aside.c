@@ -1,27 +1,43 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Accounts that are set aside because what Redis holds of them is not as it should be: a key of
- * another type, a field that no function has written. The poster sets them aside and tries them
- * again; other threads ask which they are. It changes nothing in Redis.
+ * another type, a field that no function has written; or because it is being rebuilt. The poster
+ * sets them aside and tries them again; other threads ask which they are. It changes nothing in
+ * Redis (release.c does).
  */
 #include "storage/ledger/aside.h"
 
 #include <errno.h>
+#include <string.h>
+
+#include "storage/ledger/drains.h"
+
+/* What Redis said last, for whoever asks for a release. */
+static void note(struct ledger *ledger, const struct ledger_account *account, const char *said)
+{
+    pthread_mutex_lock(&ledger->lock);
+    ledger->aside_last = account;
+    snprintf(ledger->aside_said, sizeof(ledger->aside_said), "%s", said);
+    pthread_mutex_unlock(&ledger->lock);
+}
 
 int aside_set(struct poster *poster, struct ledger_account *account, const char *said)
 {
     struct ledger *ledger = poster->ledger;
-    if (atomic_exchange(&account->is_aside, true))
-        return 0;
+    enum account_aside before = atomic_load(&account->aside);
     pending_drop(&poster->pending, account);
+    if (before == ASIDE_DAMAGED || before == ASIDE_EMPTYING)
+        return 0;
+    if (!atomic_compare_exchange_strong(&account->aside, &before, ASIDE_DAMAGED))
+        return 0; /* somebody has begun to empty it */
+    note(ledger, account, said);
     uint32_t count = atomic_fetch_add(&ledger->accounts_aside, 1) + 1;
     if (!account->was_aside)
         ledger_say(ledger, LEDGER_EVENT_ERROR,
                    "account %.200s is set aside: Redis holds something damaged of it (%.120s); "
-                   "nothing of it is granted or posted, and its records stay in the journal; bring "
-                   "its keys back or delete them all, and start this node again, which then posts "
-                   "them",
-                   account->tag, said);
+                   "nothing of it is granted or posted, and its records stay in the journal; "
+                   "`tollgate ledger release %.200s` says which key it is and what to do",
+                   account->tag, said, account->tag);
     account->was_aside = true;
     if (count <= LEDGER_ASIDE_MAX)
         return 0;
@@ -33,33 +49,102 @@ int aside_set(struct poster *poster, struct ledger_account *account, const char 
     return -EAGAIN;
 }
 
+bool aside_skips(const struct ledger_account *account)
+{
+    enum account_aside aside = atomic_load(&account->aside);
+    return aside != ASIDE_NOT && aside != ASIDE_REPLAYING;
+}
+
+bool aside_placed(struct ledger_account *account, uint64_t watermark, uint64_t held)
+{
+    enum account_aside aside = atomic_load(&account->aside);
+    if (aside == ASIDE_EMPTIED || aside == ASIDE_REPLAYING) {
+        account->replay_to = held;
+        (void)atomic_compare_exchange_strong(&account->aside, &aside,
+                                             watermark < held ? ASIDE_REPLAYING : ASIDE_NOT);
+    }
+    return aside != ASIDE_NOT;
+}
+
 void aside_posted(struct poster *poster, struct ledger_account *account)
 {
-    if (!account->was_aside)
+    enum account_aside replaying = ASIDE_REPLAYING;
+    if (atomic_load(&account->watermark) >= account->replay_to)
+        (void)atomic_compare_exchange_strong(&account->aside, &replaying, ASIDE_NOT);
+    if (!account->was_aside || atomic_load(&account->aside) != ASIDE_NOT)
         return;
     account->was_aside = false;
     ledger_say(poster->ledger, LEDGER_EVENT_INFO, "account %.200s is set aside no longer",
                account->tag);
 }
 
-void aside_try_again(struct poster *poster)
+void aside_try_again(struct poster *poster, bool is_new_connection)
 {
     struct ledger *ledger = poster->ledger;
-    atomic_store(&ledger->releases, false);
-    if (atomic_load(&ledger->accounts_aside) == 0)
-        return;
+    bool any = atomic_exchange(&ledger->releases, false);
     struct ledger_account *account = names_recorded(&ledger->names);
-    for (; account != NULL; account = names_recorded_next(account))
-        atomic_store(&account->is_aside, false);
+    for (; account != NULL; account = names_recorded_next(account)) {
+        enum account_aside aside = atomic_load(&account->aside);
+        if (aside == ASIDE_DAMAGED || (aside == ASIDE_EMPTYING && is_new_connection))
+            any |= atomic_compare_exchange_strong(&account->aside, &aside, ASIDE_EMPTIED);
+    }
     atomic_store(&ledger->accounts_aside, 0);
-    poster->placed = false; /* what was passed over meanwhile is read again */
+    if (any)
+        poster->placed = false; /* what was passed over meanwhile is read again */
 }
 
 /* ---- for other threads ---- */
 
 bool ledger_account_is_set_aside(const struct ledger_account *account)
 {
-    return atomic_load_explicit(&account->is_aside, memory_order_relaxed);
+    return atomic_load_explicit(&account->aside, memory_order_relaxed) != ASIDE_NOT;
+}
+
+static void hear(struct ledger *ledger, const char *tag, size_t length, bool is_emptied)
+{
+    struct ledger_account *account = names_find_tag(&ledger->names, tag, length);
+    if (account == NULL)
+        return;
+    enum account_aside emptying = ASIDE_EMPTYING;
+    if (!is_emptied) {
+        atomic_store(&account->aside, ASIDE_EMPTYING);
+    } else if (atomic_load(&account->sequence) == 0) { /* the poster never looks at it */
+        (void)atomic_compare_exchange_strong(&account->aside, &emptying, ASIDE_NOT);
+    } else {
+        (void)atomic_compare_exchange_strong(&account->aside, &emptying, ASIDE_EMPTIED);
+        ledger_release(ledger);
+    }
+    ledger_account_drop(&account);
+}
+
+struct heard {
+    const char *tag;
+    size_t length;
+    bool is_emptied;
+};
+
+static void hear_drain(void *context, struct ledger *drain)
+{
+    const struct heard *heard = context;
+    hear(drain, heard->tag, heard->length, heard->is_emptied);
+}
+
+static bool is_word(const char *word, size_t length, const char *other)
+{
+    return length == strlen(other) && memcmp(word, other, length) == 0;
+}
+
+bool aside_hear(struct ledger *ledger, const char *tag, size_t tag_length, const char *word,
+                size_t word_length)
+{
+    struct heard heard = {.tag = tag,
+                          .length = tag_length,
+                          .is_emptied = is_word(word, word_length, ASIDE_EMPTIED_WORD)};
+    if (!heard.is_emptied && !is_word(word, word_length, ASIDE_EMPTYING_WORD))
+        return false;
+    hear(ledger, tag, tag_length, heard.is_emptied);
+    drains_each(ledger, hear_drain, &heard);
+    return true;
 }
 
 void ledger_release(struct ledger *ledger)

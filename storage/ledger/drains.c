@@ -112,6 +112,19 @@ uint64_t drains_stop(struct ledger *owner, uint64_t deadline_ms)
     return unposted;
 }
 
+void drains_each(const struct ledger *owner, void (*each)(void *context, struct ledger *drain),
+                 void *context)
+{
+    struct drains *drains = owner->drains;
+    if (drains == NULL)
+        return;
+    pthread_mutex_lock(&drains->lock);
+    for (unsigned lane = 0; lane < LANES_MAX; lane++)
+        if (drains->ledgers[lane] != NULL)
+            each(context, drains->ledgers[lane]);
+    pthread_mutex_unlock(&drains->lock);
+}
+
 uint64_t drains_unposted(const struct ledger *owner)
 {
     struct drains *drains = owner->drains;

@@ -24,6 +24,9 @@ typedef int64_t drains_close(struct ledger **ledger, uint32_t deadline_ms);
 int drains_start(struct ledger *owner, drains_open *open, drains_close *close);
 /* Closes all of them. Returns how many records stayed unposted. NULL is allowed. */
 uint64_t drains_stop(struct ledger *owner, uint64_t deadline_ms);
+/* Calls `each` with each drain that is open; any thread. */
+void drains_each(const struct ledger *owner, void (*each)(void *context, struct ledger *drain),
+                 void *context);
 /* How many records of the drains are not posted yet. */
 uint64_t drains_unposted(const struct ledger *owner);
 

@@ -89,6 +89,27 @@ int ledger_account_change(struct ledger *ledger, const struct ledger_request *re
 int ledger_account_show(struct ledger *ledger, const char *issuer, const char *account,
                         struct ledger_account_view *view);
 
+/* What came of a release. */
+#define LEDGER_SAID_MAX 240
+struct ledger_release {
+    bool was_aside;             /* at this node, before the call */
+    char key[LEDGER_KEY_MAX];   /* of -EBADMSG: the key in Redis that is damaged; "": see `said` */
+    char said[LEDGER_SAID_MAX]; /* of -EBADMSG: what is wrong */
+};
+/*
+ * Reads all that Redis holds of the account and, if it is in order, posts what waits; an account that is
+ * not set aside is looked at in the same way. With `rebuilds` the account's keys are deleted
+ * first, and each node that hears of it posts the account again from its journal. Blocks some seconds.
+ *   0             in order, and all that this node's journal holds of it is posted
+ *   -EBADMSG      damaged, or incomplete: nothing of the account is granted or posted
+ *   -EINPROGRESS  in order, and being posted
+ *   -ENOENT       Redis and the journal know no such account
+ *   -EINVAL       not a name
+ *   -EAGAIN       Redis cannot be asked now, or is being replayed to
+ */
+int ledger_account_release(struct ledger *ledger, const char *issuer, const char *account,
+                           bool rebuilds, struct ledger_release *out);
+
 /* What Redis keeps of a link, and of one path of it. */
 struct ledger_link_view {
     bool revoked;   /* the link itself; see also the account's revoked_before */

@@ -148,7 +148,9 @@ struct ledger {
     bool stopping;
     uint64_t stop_ms; /* the deadline of ledger_close, where it is stopping */
     char writer_text[LEDGER_TEXT_MAX], poster_text[LEDGER_TEXT_MAX];
-    struct ledger_place place; /* where the lock is held */
+    const struct ledger_account *aside_last; /* set aside last; only compared */
+    char aside_said[160];                    /* for what Redis said */
+    struct ledger_place place;               /* where the lock is held */
     /* Redis' wall clock less this machine's monotonic one; LEDGER_CLOCK_UNKNOWN: not asked yet. */
     _Atomic int64_t redis_beyond_ms;
 

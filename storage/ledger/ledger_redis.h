@@ -141,8 +141,8 @@ int ledger_redis_probe(const struct ledger_options *options, struct ledger_redis
 #define LEDGER_REDIS_KEYS    "'~tg:*'"
 #define LEDGER_REDIS_CHANNEL "'&tg:revocations'"
 #define LEDGER_REDIS_COMMANDS                                                                      \
-    "+auth +fcall +function +hdel +hget +hgetall +hmget +hscan +hset +info +pexpireat "            \
-    "+pexpiretime +ping +publish +subscribe +time +xadd +xrange"
+    "+auth +del +fcall +function +hdel +hget +hgetall +hmget +hscan +hset +info +pexpireat "       \
+    "+pexpiretime +ping +publish +scan +subscribe +time +xadd +xrange"
 
 /*
  * Writes into `out` why Redis cannot be used: the cause, and behind "; " the cure where one is

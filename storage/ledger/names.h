@@ -39,6 +39,18 @@ struct names_issuer {
     char id[LEDGER_ISSUER_MAX + 1];
 };
 
+/*
+ * Whether an account is set aside. The poster moves it, but for two steps of somebody who has an
+ * account rebuilt (aside.h): to EMPTYING from any, and from there to EMPTIED.
+ */
+enum account_aside {
+    ASIDE_NOT,
+    ASIDE_DAMAGED,   /* what Redis holds of it is not as it should be: nothing of it is posted */
+    ASIDE_EMPTYING,  /* its keys are being deleted: nothing of it is posted */
+    ASIDE_EMPTIED,   /* its watermark may have gone back, and is asked for next */
+    ASIDE_REPLAYING, /* its records are being posted again */
+};
+
 struct ledger_account {
     struct names_issuer *issuer; /* borrows */
     char tag[LEDGER_TAG_MAX];
@@ -65,9 +77,10 @@ struct ledger_account {
     bool waits, is_near;
     uint64_t due_ms, wait_record, due_to; /* due_to: records up to this sequence are due at once */
     uint32_t wait_segment;
-    /* Set aside: what Redis holds of it is not as it should be, so nothing of it is posted. Written by
-     * the poster; `was_aside` until it is posted again. */
-    _Atomic bool is_aside;
+    /* Why nothing of it is granted (aside.h), and the sequence up to which it is being posted again.
+     * `was_aside`, of the poster, stays until it is posted. */
+    _Atomic(enum account_aside) aside;
+    uint64_t replay_to;
     bool was_aside;
     /* Somebody waits for its posts; the setter of `asked` puts it on the stack ledger->asked. */
     _Atomic bool asked;

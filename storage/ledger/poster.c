@@ -90,7 +90,7 @@ static int follow_lease(struct poster *poster)
     switch (poster->purpose) {
     case LEASE_TO_BEGIN:
         poster->redis->introduced(poster->redis->self);
-        aside_try_again(poster);
+        aside_try_again(poster, true);
         return poster_resync(poster);
     case LEASE_TO_RESYNC:
         return poster_resync_on(poster);
@@ -125,7 +125,7 @@ static int rest(struct poster *poster)
     }
     if (atomic_load(&ledger->releases)) {
         poster_forget_posts(poster);
-        aside_try_again(poster);
+        aside_try_again(poster, false);
         return poster_resync(poster);
     }
     uint64_t due_ms = poster->pending.due_ms;
@@ -428,7 +428,8 @@ int ledger_wait_account(struct ledger *ledger, struct ledger_account *account, u
         return 0;
     ledger_post_soon(ledger, account);
     pthread_mutex_lock(&ledger->lock);
-    while (atomic_load(&account->watermark) < sequence && !account->is_aside && result == 0)
+    while (atomic_load(&account->watermark) < sequence &&
+           atomic_load(&account->aside) != ASIDE_DAMAGED && result == 0)
         result = pthread_cond_timedwait(&ledger->posted_moved, &ledger->lock, &until);
     pthread_mutex_unlock(&ledger->lock);
     return atomic_load(&account->watermark) >= sequence ? 0 : -ETIMEDOUT;

@@ -21,7 +21,7 @@ static int read_batch(struct poster *poster)
         if (result == 0) /* not at the limit: the segment ends here, and another follows */
             result = reader_enter(reader, reader->segment + 1, reader->count, true);
         else if (result == 1)
-            result = entry.account == NULL || entry.account->is_aside ||
+            result = entry.account == NULL || aside_skips(entry.account) ||
                              entry.record.sequence <= entry.account->watermark
                          ? 0
                          : pending_add(&poster->pending, ledger, reader, &entry);
@@ -103,7 +103,7 @@ static int take_post(struct poster *poster, size_t index, const redisReply *repl
     /* Behind the one that was refused there may be others of its account in the pipeline. */
     if (ledger_reply_is_damage(reply))
         return aside_set(poster, post->account, reply->str);
-    if (post->account->is_aside)
+    if (aside_skips(post->account))
         return 0;
     bool shaped = reply->type == REDIS_REPLY_ARRAY && reply->elements == 4;
     for (size_t i = 0; shaped && i < 4; i++)

@@ -35,7 +35,7 @@ static void needs_from(struct ledger_account *account, uint32_t *segment)
 {
     /* Most accounts lack nothing and need no lock. What is journalled from now on stands in
      * a later segment. */
-    if (account->is_aside ||
+    if (aside_skips(account) ||
         account->watermark >= atomic_load_explicit(&account->sequence, memory_order_acquire))
         return;
     pthread_mutex_lock(&account->name.names->lock);
@@ -88,7 +88,7 @@ static int take_watermark(struct poster *poster, size_t index, const redisReply 
                    watermark - account->sent, account->tag);
         account->sent = watermark;
     }
-    if (watermark < account->watermark)
+    if (!aside_placed(account, watermark, held) && watermark < account->watermark)
         note_loss(poster);
     account->watermark = watermark;
     return 0;

@@ -21,6 +21,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "storage/ledger/aside.h"
 #include "storage/ledger/conversation.h"
 #include "storage/ledger/ledger_internal.h"
 #include "storage/ledger/redis_talk.h"
@@ -118,7 +119,7 @@ static void take_revision(struct push *push, struct ledger_account *account, uin
     drop_grants(push->ledger, account);
 }
 
-/* `text` is "issuer/account revision", or "issuer/account recall". An account that no thread here has
+/* `text` is "issuer/account revision", "issuer/account recall", or a word of aside.h. An account that no thread here has
  * looked up holds no grants. */
 static void take_message(struct push *push, const char *text, size_t length)
 {
@@ -128,6 +129,8 @@ static void take_message(struct push *push, const char *text, size_t length)
         return;
     size_t rest = length - (size_t)(space + 1 - text);
     bool is_recall = rest == sizeof(recall) - 1 && memcmp(space + 1, recall, rest) == 0;
+    if (aside_hear(push->ledger, text, (size_t)(space - text), space + 1, rest))
+        return;
     struct ledger_account *account =
         names_find_tag(&push->ledger->names, text, (size_t)(space - text));
     if (!is_recall)

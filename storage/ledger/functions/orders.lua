@@ -47,7 +47,7 @@ local function transaction_of(value)
     if not bytes then
         refuse_stored('stored transaction is malformed')
     end
-    return {content = operation .. ' ' .. amount .. ' ' .. plan, conflict = string.match(rest, ' conflict$') ~= nil,
+    return {operation = operation, content = operation .. ' ' .. amount .. ' ' .. plan, conflict = string.match(rest, ' conflict$') ~= nil,
         bytes = MONEY_OPERATIONS[operation] and bytes or 0,
         rank = rest ~= '' and rank_of(string.sub(rest, 2), 'transaction') or nil}
 end

@@ -82,6 +82,9 @@ local function post_money(keys, args, account, to)
     local known = of.transaction ~= '' and transaction_of(redis.call('HGET', transactions, of.transaction))
     local held = of.operation == 'adjust' and redis.call('HGET', account_key, 'holds')
     local holds = held and holds_beside(held, of.transaction, now_ms())
+    if of.operation == 'open' and known and known.rank and known.operation == 'open' and not account.plan then
+        refuse_stored('the account is gone, and its transactions are not')
+    end
     if of.operation == 'open' then
         open_fields(account, set, of.plan, rank, of.transaction)
     end

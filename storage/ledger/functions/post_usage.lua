@@ -89,7 +89,11 @@ local function post_usage(keys, args, account, lease, to)
     if account.plan ~= 'postpaid' then
         balance = bounded(balance - sum, 'balance')
     end
-    local pool = pool_posted(pool_get(grants, instance) or pool_new(), lease, sum)
+    local stands = pool_get(grants, instance) or pool_new()
+    if stands.posted > account.used then -- or a replay would count the days and the pools twice
+        refuse_stored('the account is gone, and its pools are not')
+    end
+    local pool = pool_posted(stands, lease, sum)
     -- from here on only writes
     local set = {}
     for field, total in pairs(totals) do

@@ -30,6 +30,7 @@ static const struct {
     {"account limit", "shop/alice --rate 1MB"},
     {"account suspend", "shop/alice"},
     {"account activate", "shop/alice"},
+    {"ledger release", "shop/alice"},
     {"usage", "shop/alice"},
     {"health", ""},
     {"doctor", ""},

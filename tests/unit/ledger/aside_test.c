@@ -5,6 +5,7 @@
  * nothing is missing and nothing counts twice.
  */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -211,4 +212,111 @@ Test(ledger_aside, they_can_be_named)
     cr_assert_str_eq(name, "");
     ledger_each_set_aside(fx.ledger, 10, keep_name, name);
     cr_assert_str_eq(name, "alice");
+}
+
+/* ---- releases, as the admin interface asks for them ---- */
+
+static struct ledger_release found;
+
+static int release(bool rebuilds)
+{
+    return ledger_account_release(fx.ledger, "shop", "alice", rebuilds, &found);
+}
+
+/* Expects what alice's journal holds, and nothing twice: 1,000 paid for, and so much delivered. */
+static void expect_figures(int64_t used)
+{
+    cr_expect_eq(fixture_account_field(&fx, "shop/alice", "used"), used);
+    cr_expect_eq(fixture_redis_usage(&fx, "shop/alice"), (uint64_t)used);
+    cr_expect_eq(fixture_account_field(&fx, "shop/alice", "balance"), 1000 - used);
+    cr_expect_eq(release(false), 0, "%s: %s", found.key, found.said);
+    cr_expect_eq(ledger_state(fx.ledger), LEDGER_READY);
+}
+
+Test(ledger_aside, a_release_of_an_account_that_is_in_order_changes_nothing)
+{
+    cr_assert_eq(release(false), 0);
+    cr_expect(!found.was_aside);
+    expect_figures(10);
+    cr_assert_eq(ledger_account_release(fx.ledger, "shop", "nobody", false, &found), -ENOENT);
+    cr_assert_eq(ledger_account_release(fx.ledger, "no issuer", "alice", false, &found), -EINVAL);
+}
+
+static void name_key(char out[200], const char *kind)
+{
+    if (strcmp(kind, "usage") == 0)
+        command_of_day(out, "", "");
+    else if (strcmp(kind, "link") == 0)
+        snprintf(out, 200, "tg:{shop/alice}:link:%064d", 0);
+    else
+        snprintf(out, 200, "tg:{shop/alice}:%s", kind);
+    memmove(out, out + strspn(out, " "), strlen(out + strspn(out, " ")) + 1);
+}
+
+static void slip(const char *kind, bool deletes)
+{
+    char key[200], text[220];
+    name_key(key, kind);
+    snprintf(text, sizeof(text), "%s %s%s", deletes ? "DEL" : "SET", key, deletes ? "" : " x");
+    command(text);
+}
+
+static void deliver_and_rebuild(const char *kind, bool deletes)
+{
+    char key[200];
+    name_key(key, kind);
+    slip(kind, deletes);
+    fixture_deliver(&fx, "alice", "/f", 100);
+    expect_bob_goes_on(0);
+    cr_expect_eq(release(false), -EBADMSG, "%s", kind);
+    cr_expect_str_eq(found.key, deletes ? "" : key);
+    cr_expect_neq(found.said[0], '\0');
+    cr_assert_eq(release(true), 0, "%s: %s: %s", kind, found.key, found.said);
+    expect_figures(110);
+    expect_bob_goes_on(1);
+}
+
+Test(ledger_aside, its_account_is_rebuilt)
+{
+    deliver_and_rebuild("account", false);
+}
+
+Test(ledger_aside, its_pools_are_rebuilt)
+{
+    deliver_and_rebuild("grants", false);
+}
+
+Test(ledger_aside, its_transactions_are_rebuilt)
+{
+    deliver_and_rebuild("transactions", false);
+}
+
+Test(ledger_aside, its_usage_is_rebuilt)
+{
+    deliver_and_rebuild("usage", false);
+}
+
+Test(ledger_aside, its_link_is_rebuilt)
+{
+    deliver_and_rebuild("link", false);
+}
+
+Test(ledger_aside, its_deleted_account_is_rebuilt_and_counts_nothing_twice)
+{
+    deliver_and_rebuild("account", true);
+}
+
+Test(ledger_aside, its_deleted_pools_are_rebuilt)
+{
+    deliver_and_rebuild("grants", true);
+}
+
+Test(ledger_aside, its_deleted_transactions_are_rebuilt)
+{
+    deliver_and_rebuild("transactions", true);
+}
+
+Test(ledger_aside, its_deleted_usage_is_rebuilt)
+{
+    deliver_and_rebuild("usage", true);
 }

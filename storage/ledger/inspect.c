@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Whether what Redis holds of an account is as the functions write it. See inspect.h. Each key is a
+ * hash, and its numbers are numbers; and since a post changes all of them in one call, the days' usage,
+ * the pools and the transactions add up to the account's own figures. So a key that was deleted
+ * shows, although each of the others is in order.
+ */
+#include "storage/ledger/inspect.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "storage/ledger/keys.h"
+
+#define LOOKS_MAX 10
+#define SCAN_STEP "1000"
+
+/* What the keys add up to, in one look. */
+struct sums {
+    struct inspection *out; /* borrows */
+    bool is_postpaid;
+    int64_t balance, used;        /* of the account's key */
+    int64_t usage, posted, moved; /* of the days, the pools and the transactions */
+};
+
+typedef void take_field(struct sums *sums, const char *field, const char *value);
+
+/* ---- the keys ---- */
+
+void account_keys_free(struct account_keys *keys)
+{
+    for (size_t i = 0; i < keys->count; i++)
+        free(keys->names[i]);
+    free(keys->names);
+    *keys = (struct account_keys){0};
+}
+
+static int add_key(struct account_keys *keys, const redisReply *name)
+{
+    if (keys->count == keys->room) {
+        size_t room = keys->room == 0 ? 16 : 2 * keys->room;
+        char **names = realloc(keys->names, room * sizeof(*names));
+        if (names == NULL)
+            return -ENOMEM;
+        keys->names = names;
+        keys->room = room;
+    }
+    char *copy = name->type == REDIS_REPLY_STRING ? strdup(name->str) : NULL;
+    if (copy == NULL)
+        return -ENOMEM;
+    keys->names[keys->count++] = copy;
+    return 0;
+}
+
+/* A step of SCAN or HSCAN: [cursor, [elements]]. Puts the next cursor into `cursor`. */
+static bool is_step(const redisReply *reply, char cursor[24])
+{
+    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 ||
+        reply->element[0]->type != REDIS_REPLY_STRING || reply->element[0]->len >= 24 ||
+        reply->element[1]->type != REDIS_REPLY_ARRAY)
+        return false;
+    memcpy(cursor, reply->element[0]->str, reply->element[0]->len + 1);
+    return true;
+}
+
+int account_keys_read(struct redis *redis, const struct ledger_account *account,
+                      struct account_keys *out)
+{
+    char pattern[LEDGER_KEY_MAX], cursor[24] = "0";
+    int result = 0;
+    account_keys_free(out);
+    ledger_key(pattern, account, "*"); /* a tag has no character that a pattern knows */
+    do {
+        const char *const words[] = {"SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_STEP};
+        redisReply *reply = redis_call(redis, sizeof(words) / sizeof(words[0]), words);
+        if (!is_step(reply, cursor))
+            result = -EAGAIN;
+        for (size_t i = 0; result == 0 && i < reply->element[1]->elements; i++)
+            result = add_key(out, reply->element[1]->element[i]);
+        freeReplyObject(reply);
+    } while (result == 0 && strcmp(cursor, "0") != 0);
+    return result;
+}
+
+/* ---- the fields ---- */
+
+/* Reads a number as functions/numbers.lua does. Says that the field is damaged where it is none. */
+static int64_t number_of(struct sums *sums, const char *field, const char *value, char **end)
+{
+    char *at;
+    int64_t number = strtoll(value, &at, 10);
+    bool is_whole = at != value && (end != NULL || *at == '\0') && number < LEDGER_AMOUNT_MAX &&
+                    number > -LEDGER_AMOUNT_MAX;
+    if (!is_whole && sums->out->said[0] == '\0')
+        snprintf(sums->out->said, sizeof(sums->out->said), "its field %.40s is \"%.40s\"", field,
+                 value);
+    if (end != NULL)
+        *end = at;
+    return number;
+}
+
+static void take_account(struct sums *sums, const char *field, const char *value)
+{
+    static const char *const numbers[] = {
+        "balance",       "used",       "revision",  "revoked_before", "rate",     "recalled",
+        "revoked_until", "operations", "max_bytes", "conflicts",      "max_conns"};
+    bool is_number = strncmp(field, "w:", 2) == 0 || strncmp(field, "l:", 2) == 0;
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+        is_number = is_number || strcmp(field, numbers[i]) == 0;
+    int64_t number = is_number ? number_of(sums, field, value, NULL) : 0;
+    if (strcmp(field, "plan") == 0) {
+        sums->out->is_open = true;
+        sums->is_postpaid = strcmp(value, "postpaid") == 0;
+    } else if (strcmp(field, "balance") == 0) {
+        sums->balance = number;
+    } else if (strcmp(field, "used") == 0) {
+        sums->used = number;
+    }
+}
+
+/* "posted lease count ceiling least expires" */
+static void take_pool(struct sums *sums, const char *field, const char *value)
+{
+    char *at = (char *)(uintptr_t)value;
+    for (int i = 0; i < 6 && sums->out->said[0] == '\0'; i++) {
+        int64_t number = number_of(sums, field, at, i < 5 ? &at : NULL);
+        sums->posted += i == 0 ? number : 0;
+    }
+}
+
+static void take_link_pool(struct sums *sums, const char *field, const char *value)
+{
+    int64_t posted = sums->posted;
+    take_pool(sums, field, value);
+    sums->posted = posted;
+}
+
+static void take_usage(struct sums *sums, const char *field, const char *value)
+{
+    int64_t number = number_of(sums, field, value, NULL);
+    if (strncmp(field, "b:", 2) == 0)
+        sums->usage += number;
+}
+
+/* "operation amount plan rank": with a rank once it is posted. */
+static void take_transaction(struct sums *sums, const char *field, const char *value)
+{
+    char operation[16], plan[16], rank[2] = "";
+    long long amount = 0;
+    if (sscanf(value, "%15s %lld %15s %1s", operation, &amount, plan, rank) < 3) {
+        (void)number_of(sums, field, "", NULL);
+        return;
+    }
+    bool moves = strcmp(operation, "open") == 0 || strcmp(operation, "top_up") == 0 ||
+                 strcmp(operation, "adjust") == 0;
+    if (moves && rank[0] != '\0')
+        sums->moved += amount;
+}
+
+static void take_link(struct sums *sums, const char *field, const char *value)
+{
+    if (strcmp(field, "revoked") == 0 || strcmp(field, "bytes") == 0)
+        (void)number_of(sums, field, value, NULL);
+}
+
+/* Which fields the key has, by what stands behind its hash tag. NULL: it is another program's. */
+static take_field *fields_of(const char *what)
+{
+    static const struct {
+        const char *begins, *ends;
+        take_field *take;
+    } kinds[] = {
+        {"account", "account", take_account}, {"grants", "grants", take_pool},
+        {"usage:", "", take_usage},           {"transactions", "transactions", take_transaction},
+        {"link:", ":grants", take_link_pool}, {"link:", "", take_link}};
+    size_t length = strlen(what);
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        size_t ends = strlen(kinds[i].ends);
+        if (strncmp(what, kinds[i].begins, strlen(kinds[i].begins)) == 0 && length >= ends &&
+            strcmp(what + length - ends, kinds[i].ends) == 0)
+            return kinds[i].take;
+    }
+    return NULL;
+}
+
+/* Whether Redis has answered that the key is not a hash. */
+static bool is_other_type(const struct redis *redis)
+{
+    return strstr(redis->error, "WRONGTYPE") != NULL;
+}
+
+static int read_key(struct redis *redis, const char *key, take_field *take, struct sums *sums)
+{
+    char cursor[24] = "0";
+    do {
+        const char *const words[] = {"HSCAN", key, cursor, "COUNT", SCAN_STEP};
+        redisReply *reply = redis_call(redis, sizeof(words) / sizeof(words[0]), words);
+        if (reply == NULL && is_other_type(redis)) {
+            snprintf(sums->out->said, sizeof(sums->out->said), "it is not a hash");
+            return 0;
+        }
+        if (!is_step(reply, cursor)) {
+            freeReplyObject(reply);
+            return -EAGAIN;
+        }
+        const redisReply *fields = reply->element[1];
+        for (size_t i = 0; i + 1 < fields->elements && sums->out->said[0] == '\0'; i += 2)
+            take(sums, fields->element[i]->str, fields->element[i + 1]->str);
+        freeReplyObject(reply);
+    } while (strcmp(cursor, "0") != 0 && sums->out->said[0] == '\0');
+    return 0;
+}
+
+/* ---- the account ---- */
+
+static void judge_sums(const struct sums *sums)
+{
+    struct inspection *out = sums->out;
+    const char *lacks = NULL;
+    if (sums->usage != sums->used)
+        lacks = sums->usage < sums->used ? "usage" : "account";
+    else if (sums->posted != sums->used)
+        lacks = sums->posted < sums->used ? "grants" : "account";
+    else if (sums->balance != sums->moved - (sums->is_postpaid ? 0 : sums->used))
+        lacks = "transactions";
+    if (lacks != NULL)
+        snprintf(out->said, sizeof(out->said),
+                 "its keys do not add up, as when %s was deleted: used %" PRId64
+                 ", balance %" PRId64 "; usage %" PRId64 ", posted %" PRId64 ", money %" PRId64,
+                 lacks, sums->used, sums->balance, sums->usage, sums->posted, sums->moved);
+}
+
+/* One look. 1: the account was posted meanwhile. */
+static int look(struct redis *redis, const struct ledger_account *account,
+                struct account_keys *keys, struct inspection *out)
+{
+    struct sums sums = {.out = out}, again = {.out = out};
+    char key[LEDGER_KEY_MAX];
+    *out = (struct inspection){0};
+    int result = account_keys_read(redis, account, keys);
+    ledger_key(key, account, "account");
+    if (result == 0)
+        result = read_key(redis, key, take_account, &sums);
+    if (out->said[0] != '\0')
+        snprintf(out->key, sizeof(out->key), "%s", key);
+    size_t begins = strlen(key) - strlen("account");
+    for (size_t i = 0; result == 0 && out->said[0] == '\0' && i < keys->count; i++) {
+        take_field *take = fields_of(keys->names[i] + begins);
+        if (take == NULL || take == take_account)
+            continue;
+        result = read_key(redis, keys->names[i], take, &sums);
+        if (out->said[0] != '\0')
+            snprintf(out->key, sizeof(out->key), "%s", keys->names[i]);
+    }
+    if (result != 0 || out->said[0] != '\0')
+        return result;
+    result = read_key(redis, key, take_account, &again);
+    if (result != 0)
+        return result;
+    if (again.used != sums.used || again.balance != sums.balance)
+        return 1;
+    judge_sums(&sums);
+    return 0;
+}
+
+int account_inspect(struct redis *redis, const struct ledger_account *account,
+                    struct inspection *out)
+{
+    struct account_keys keys = {0};
+    int result = 1;
+    for (int i = 0; i < LOOKS_MAX && result == 1; i++)
+        result = look(redis, account, &keys, out);
+    account_keys_free(&keys);
+    return result == 1 ? 0 : result;
+}
