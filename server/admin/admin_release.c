@@ -15,10 +15,10 @@ void admin_answer_account_errno(struct node *node, const struct admin_request *r
                                 struct admin_answer *answer)
 {
     struct ledger_account *account = NULL;
-    bool is_aside = failure == -EAGAIN &&
-                    ledger_account_get(node->ledger, request->issuer, request->account,
-                                       strlen(request->account), &account) == 0 &&
-                    ledger_account_is_set_aside(account);
+    bool is_aside = failure == -ENOTRECOVERABLE;
+    if (failure == -EAGAIN && ledger_account_get(node->ledger, request->issuer, request->account,
+                                                 strlen(request->account), &account) == 0)
+        is_aside = ledger_account_is_set_aside(account);
     ledger_account_drop(&account);
     if (!is_aside) {
         admin_answer_errno(answer, failure);

@@ -89,7 +89,7 @@ int account_fetch(struct redis *redis, const struct ledger_account *account,
                                                 "max_bytes", "max_conns", "revoked_before"};
     redisReply *reply = redis_call(redis, 2 + VIEW_FIELDS, words);
     if (reply == NULL)
-        return -EAGAIN;
+        return redis_says_damaged(redis) ? -ENOTRECOVERABLE : -EAGAIN;
     int result = parse_view(reply, view);
     freeReplyObject(reply);
     /* Of an account without a bound nothing is reserved, whatever nodes told while it had one. */

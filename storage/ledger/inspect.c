@@ -185,19 +185,13 @@ static take_field *fields_of(const char *what)
     return NULL;
 }
 
-/* Whether Redis has answered that the key is not a hash. */
-static bool is_other_type(const struct redis *redis)
-{
-    return strstr(redis->error, "WRONGTYPE") != NULL;
-}
-
 static int read_key(struct redis *redis, const char *key, take_field *take, struct sums *sums)
 {
     char cursor[24] = "0";
     do {
         const char *const words[] = {"HSCAN", key, cursor, "COUNT", SCAN_STEP};
         redisReply *reply = redis_call(redis, sizeof(words) / sizeof(words[0]), words);
-        if (reply == NULL && is_other_type(redis)) {
+        if (reply == NULL && redis_says_damaged(redis)) {
             snprintf(sums->out->said, sizeof(sums->out->said), "it is not a hash");
             return 0;
         }

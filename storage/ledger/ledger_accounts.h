@@ -72,6 +72,7 @@ bool ledger_transaction_is_valid(const char *transaction);
  *   -EDOM       ADJUST would take the balance below zero (`view` has it), which `allow_negative`
  *               would permit. Redis decides it, for all nodes, and holds the bytes until the post
  *   -EINVAL     out of bounds; -EOVERFLOW: the total would pass 2^53 - 1
+ *   -ENOTRECOVERABLE  what Redis holds of the account is damaged: nothing was journalled
  *   -EAGAIN     Redis cannot be asked now, is being replayed to, or this node's journal will never
  *               be posted (LEDGER_REFUSED, LEDGER_FAILED): nothing was journalled, try again
  *   -EBUSY      another order is about to open the account, or too many orders are under way:
@@ -85,7 +86,8 @@ bool ledger_transaction_is_valid(const char *transaction);
  */
 int ledger_account_change(struct ledger *ledger, const struct ledger_request *request,
                           bool *repeated, struct ledger_account_view *view);
-/* Reads the account from Redis. Blocks. 0 (view->exists may be false), -EAGAIN, -EINVAL. */
+/* Reads the account from Redis. Blocks. 0 (view->exists may be false), -EAGAIN,
+ * -ENOTRECOVERABLE (damaged), -EINVAL. */
 int ledger_account_show(struct ledger *ledger, const char *issuer, const char *account,
                         struct ledger_account_view *view);
 

@@ -104,7 +104,8 @@ static int ask_verdict(struct redis *redis, struct ledger_account *of,
         reply->element[1]->type == REDIS_REPLY_INTEGER) {
         verdict = (int)reply->element[0]->integer;
         *number = (uint64_t)reply->element[1]->integer;
-    }
+    } else if (reply == NULL && redis_says_damaged(redis))
+        verdict = -ENOTRECOVERABLE;
     if (reply != NULL)
         freeReplyObject(reply);
     return verdict;
@@ -130,7 +131,7 @@ static int judge_verdict(int verdict)
     case LEDGER_VERDICT_BUSY:
         return -EBUSY;
     default:
-        return -EAGAIN;
+        return verdict == -ENOTRECOVERABLE ? verdict : -EAGAIN;
     }
 }
 

@@ -157,6 +157,11 @@ redisReply *redis_call(struct redis *redis, int count, const char *const words[]
     return reply;
 }
 
+bool redis_says_damaged(const struct redis *redis)
+{
+    return strstr(redis->error, "WRONGTYPE ") != NULL || strstr(redis->error, "DAMAGED ") != NULL;
+}
+
 int redis_facts(struct redis *redis, struct redis_facts *out)
 {
     const char *const words[] = {"INFO"};

@@ -43,6 +43,9 @@ redisReply *redis_next(struct redis *redis);
  * connection and for an error reply; redis->error has the text. */
 redisReply *redis_call(struct redis *redis, int count, const char *const words[]);
 
+/* Whether redis->error is what Redis says of an account's key that is damaged. */
+bool redis_says_damaged(const struct redis *redis);
+
 /* Asks INFO. 0, or -EAGAIN with the cause in redis->error. */
 int redis_facts(struct redis *redis, struct redis_facts *out);
 

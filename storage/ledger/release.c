@@ -52,16 +52,6 @@ static int await_posts(const struct ledger_account *account)
     }
 }
 
-/* The poster sees the flag at once, and asks for the watermarks; then the account is posted. */
-static int try_again(struct ledger *ledger, struct ledger_account *account)
-{
-    enum account_aside damaged = ASIDE_DAMAGED;
-    (void)atomic_compare_exchange_strong(&account->aside, &damaged, ASIDE_EMPTIED);
-    ledger_release(ledger);
-    ledger_post_soon(ledger, account);
-    return await_posts(account);
-}
-
 /* ---- rebuilding it ---- */
 
 /* Tells all nodes, this one as well: where push is down, it hears nothing. */
@@ -82,7 +72,7 @@ static int close_account(struct redis *redis, const char *key)
 {
     const char *const words[] = {"HSET", key, "revision", "none, as the account is rebuilt"};
     redisReply *reply = redis_call(redis, 4, words);
-    bool is_closed = reply != NULL || strstr(redis->error, "WRONGTYPE") != NULL;
+    bool is_closed = reply != NULL || redis_says_damaged(redis);
     freeReplyObject(reply);
     return is_closed ? 0 : -EAGAIN;
 }
@@ -155,17 +145,27 @@ static int inspect(struct redis *redis, const struct ledger_account *account,
                : -ENOENT;
 }
 
+/* Has each node ask for the watermarks and post what waits. */
+static int try_again(struct ledger *ledger, struct redis *redis, struct ledger_account *account)
+{
+    enum account_aside damaged = ASIDE_DAMAGED; /* or await_posts would take it for the outcome */
+    (void)atomic_compare_exchange_strong(&account->aside, &damaged, ASIDE_EMPTIED);
+    return tell_nodes(ledger, redis, account, ASIDE_EMPTIED_WORD);
+}
+
 static int release(struct ledger *ledger, struct redis *redis, struct ledger_account *account,
                    bool rebuilds, struct ledger_release *out)
 {
     int result = inspect(redis, account, out);
-    if (result == -EBADMSG && !rebuilds)
+    if (result != 0 && (result != -EBADMSG || !rebuilds))
         return result;
-    if (result != 0 && result != -EBADMSG)
-        return result;
-    result = rebuilds ? empty(ledger, redis, account) : 0;
+    if (rebuilds)
+        result = empty(ledger, redis, account);
+    else if (out->was_aside)
+        result = try_again(ledger, redis, account);
+    ledger_post_soon(ledger, account);
     if (result == 0)
-        result = try_again(ledger, account);
+        result = await_posts(account);
     if (result == 0)
         return inspect(redis, account, out);
     if (result == -EBADMSG && inspect(redis, account, out) == 0)
