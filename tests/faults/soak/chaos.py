@@ -30,7 +30,7 @@ WITNESSES = [f"witness-{node}" for node in NODES]
 SHOPS = ("shop-1", "shop-2")
 PLANS = {"prepaid": PREPAID_BYTES, "postpaid": 0, PURSE: None} | dict.fromkeys((*SHOPS, *WITNESSES), 0)
 FAULT_S_MAX = 30.0  # the run ends after so long for each fault
-UNTRUE = (402, 403, 404, 410)  # what no client here deserves, whatever strikes: who cannot be asked says 503
+UNTRUE = (402, 403, 404, 410)  # what no client here deserves, whatever strikes: a node that cannot know says 503
 
 
 class Fault(Row):
@@ -40,7 +40,7 @@ class Fault(Row):
         self.draw = random.Random(f"{seed}-{number}-{name}")
         self.row = f"{number:03}-{name.replace(' ', '-').lower()}"
         self.begun = self.ended = self.restored = self.node = None
-        self.nodes, self.beyond_s, self.late_s, self.known = (), 0.0, 0.0, 0
+        self.nodes, self.beyond_s, self.late_s = (), 0.0, 0.0
         self.doubled = self.lost = self.billed = self.overspent = 0
 
     def __str__(self):
@@ -66,7 +66,7 @@ class Chaos(Load):
     def __init__(self, options):
         super().__init__(options, "chaos")
         self.client_rate, self.client_nice = CLIENT_RATE, 10
-        self.faults, self.known = [], collections.Counter()
+        self.faults = []
         self.served_at, self.refused = {}, collections.Counter()  # of each node's probe
         self.watched = Watched(self.directory, [place.Clock(self.directory, f"clock-redis-{i}") for i in range(COUNT)])
         for redis in self.watched.redises:
@@ -157,7 +157,7 @@ class Chaos(Load):
         now = time.monotonic()
         with self.lock:
             if isinstance(error, clients.Refused) and error.status in UNTRUE:
-                self.say_untrue(client, begun, now, error)
+                self.say(client, begun, now, error)
                 return
             if any(fault.touches(client.node, begun, now) for fault in self.faults[-4:]):
                 self.excused += 1
@@ -168,14 +168,7 @@ class Chaos(Load):
 
     def complain_untrue(self, client, begun, text):
         with self.lock:
-            self.say_untrue(client, begun, time.monotonic(), text)
-
-    def say_untrue(self, client, begun, now, text):
-        """Until nodes wait for each other's replay (data lost), one that has replayed says what it knows by then."""
-        if any(KINDS[fault.name].loses_data and fault.touches(client.node, begun, now) for fault in self.faults[-2:]):
-            self.known[self.faults[-1].name] += 1
-        else:
-            self.say(client, begun, now, text)
+            self.say(client, begun, time.monotonic(), text)
 
     def complain_unpaid(self, client, begun, text):
         """402 for who can pay. While a node is away the other does not know what of its funds is free."""
@@ -185,7 +178,7 @@ class Chaos(Load):
                    for fault in self.faults[-4:]):
                 self.unjudged += 1
             else:
-                self.say_untrue(client, begun, now, text)
+                self.say(client, begun, now, text)
 
     def complain_held(self, client, begun):
         """503 for who can pay, because what it needs was held idle elsewhere. While a node is away it cannot be given back."""
@@ -356,7 +349,7 @@ class Chaos(Load):
             (not left, f"nothing stays reserved: {list(left.items())[:5] or 'nothing is'}"),
             (beyond == 0, f"seconds not served beyond a fault's own: {beyond:.1f}"),
             (not self.complaints, f"nothing refused or cut from {GRACE_S:.0f} s after a fault's end on: {len(self.complaints)} were "
-             f"({self.excused} in a fault or its grace; {dict(self.known)} untrue while data was lost, which is known; {self.unjudged} of 402 while a node was away)"),
+             f"({self.excused} in a fault or its grace; {self.unjudged} of 402 while a node was away)"),
             (not self.broken, f"no fault ends a node or keeps it: {'; '.join(self.broken) or 'none did'}"),
             (not hung, f"each client came to an end: {', '.join(hung) or 'all did'}"),
         ]
