@@ -48,12 +48,12 @@ const char *campaign_code_text(int code)
 /* ---- one seed ---- */
 
 /* Runs a seed; `left_out` has a flag for each act, or is NULL. Returns its code. */
-static int run_seed(const struct campaign *campaign, uint64_t seed, const bool *left_out,
-                    struct sim_tally *tally, FILE *story, char why[400], uint64_t *digest)
+static int run_seed(uint64_t seed, const bool *left_out, struct sim_tally *tally, FILE *story,
+                    char why[400], uint64_t *digest)
 {
     struct sim *sim;
     alarm(SEED_SECONDS);
-    sim_create(&sim, seed, campaign->known_off, scratch_directory(), tally, story);
+    sim_create(&sim, seed, scratch_directory(), tally, story);
     for (size_t i = 0; left_out != NULL && i < sim->plan.count; i++)
         sim->plan.acts[i].is_left_out = left_out[i];
     sim_run(sim);
@@ -65,13 +65,13 @@ static int run_seed(const struct campaign *campaign, uint64_t seed, const bool *
     return code;
 }
 
-int campaign_replay(const struct campaign *campaign, uint64_t seed, FILE *story)
+int campaign_replay(uint64_t seed, FILE *story)
 {
     struct sim_tally tally = {0};
     char why[400];
     uint64_t digest;
     log_set_level(LOG_LEVEL_ERROR);
-    int code = run_seed(campaign, seed, NULL, &tally, story, why, &digest);
+    int code = run_seed(seed, NULL, &tally, story, why, &digest);
     fprintf(story, "seed %llu ends in the state %016llx: %s\n", (unsigned long long)seed,
             (unsigned long long)digest, campaign_code_text(code));
     return code;
@@ -87,10 +87,10 @@ static int run_job(const struct campaign *campaign, struct shared *shared, struc
         if (campaign->seeds != 0 && index >= campaign->seeds)
             break;
         uint64_t seed = job->seed = campaign->from + index;
-        int code = run_seed(campaign, seed, NULL, &job->tally, NULL, job->why, &digest);
+        int code = run_seed(seed, NULL, &job->tally, NULL, job->why, &digest);
         if (code == CAMPAIGN_HOLDS && index % TWICE_EVERY == 0) {
             job->tally.looked[SIM_PROMISE_replays]++;
-            code = run_seed(campaign, seed, NULL, &job->tally, NULL, job->why, &again);
+            code = run_seed(seed, NULL, &job->tally, NULL, job->why, &again);
             if (code == CAMPAIGN_HOLDS && digest != again) {
                 code = SIM_PROMISE_replays + 1;
                 snprintf(job->why, sizeof(job->why), "it ended in another state the second time");
@@ -197,7 +197,7 @@ void campaign_run(const struct campaign *campaign, struct campaign_result *out)
 /* ---- shrinking ---- */
 
 /* What the seed comes to without these acts, in a process of its own. */
-static int try_without(const struct campaign *campaign, uint64_t seed, const bool *left_out)
+static int try_without(uint64_t seed, const bool *left_out)
 {
     int status;
     pid_t child = fork_quietly(0);
@@ -205,7 +205,7 @@ static int try_without(const struct campaign *campaign, uint64_t seed, const boo
         struct sim_tally tally = {0};
         char why[400];
         uint64_t digest;
-        _exit(EXIT_CODES + run_seed(campaign, seed, left_out, &tally, NULL, why, &digest));
+        _exit(EXIT_CODES + run_seed(seed, left_out, &tally, NULL, why, &digest));
     }
     check(waitpid(child, &status, 0) == child);
     return code_of(status);
@@ -213,8 +213,7 @@ static int try_without(const struct campaign *campaign, uint64_t seed, const boo
 
 /* Leaves out each of so many pieces of what is left, where the seed still comes to `code`. Returns
  * whether one could be left out. */
-static bool leave_out(const struct campaign *campaign, uint64_t seed, int code, bool *left_out,
-                      size_t count, size_t size)
+static bool leave_out(uint64_t seed, int code, bool *left_out, size_t count, size_t size)
 {
     bool *tried = malloc(count * sizeof(bool)), any = false;
     check(tried != NULL);
@@ -226,7 +225,7 @@ static bool leave_out(const struct campaign *campaign, uint64_t seed, int code, 
             tried[next] = true;
         }
         at = next;
-        if (taken == 0 || try_without(campaign, seed, tried) != code)
+        if (taken == 0 || try_without(seed, tried) != code)
             continue;
         memcpy(left_out, tried, count * sizeof(bool));
         any = true;
@@ -235,28 +234,28 @@ static bool leave_out(const struct campaign *campaign, uint64_t seed, int code, 
     return any;
 }
 
-int campaign_shrink(const struct campaign *campaign, uint64_t seed, FILE *story)
+int campaign_shrink(uint64_t seed, FILE *story)
 {
     struct sim_tally tally = {0};
     struct sim *sim;
     char why[400];
     uint64_t digest;
-    sim_create(&sim, seed, campaign->known_off, scratch_directory(), &tally, NULL);
+    sim_create(&sim, seed, scratch_directory(), &tally, NULL);
     size_t count = sim->plan.count, kept = 0;
     sim_destroy(&sim);
     bool *left_out = calloc(count, sizeof(bool));
     check(left_out != NULL);
-    int code = try_without(campaign, seed, left_out);
+    int code = try_without(seed, left_out);
     if (code != CAMPAIGN_HOLDS) {
         for (size_t size = count / PIECES_AT_FIRST; size > 0; size /= 2)
-            while (leave_out(campaign, seed, code, left_out, count, size) && size == 1)
+            while (leave_out(seed, code, left_out, count, size) && size == 1)
                 continue;
         for (size_t i = 0; i < count; i++)
             kept += !left_out[i];
         fprintf(story, "seed %llu breaks it with %zu of its %zu acts:\n", (unsigned long long)seed,
                 kept, count);
         if (code < CAMPAIGN_CRASHED)
-            (void)run_seed(campaign, seed, left_out, &tally, story, why, &digest);
+            (void)run_seed(seed, left_out, &tally, story, why, &digest);
     } else {
         fprintf(story, "seed %llu breaks no promise: there is nothing to shrink\n",
                 (unsigned long long)seed);

@@ -10,10 +10,9 @@
 #include "tests/simulation/sim.h"
 
 struct campaign {
-    uint64_t from, seeds;            /* seeds 0: as many as the time allows */
-    uint64_t seconds;                /* 0: no limit */
-    unsigned jobs;                   /* processes */
-    bool known_off[SIM_KNOWN_COUNT]; /* see SIM_KNOWN */
+    uint64_t from, seeds; /* seeds 0: as many as the time allows */
+    uint64_t seconds;     /* 0: no limit */
+    unsigned jobs;        /* processes */
 };
 
 /* What a campaign, or one seed, came to. */
@@ -32,12 +31,12 @@ struct campaign_result {
 
 void campaign_run(const struct campaign *campaign, struct campaign_result *out);
 /* Runs one seed in this process. The story goes to `story`. Returns its code. */
-int campaign_replay(const struct campaign *campaign, uint64_t seed, FILE *story);
+int campaign_replay(uint64_t seed, FILE *story);
 /*
  * Leaves acts out as long as the seed comes to the same, and tells the story of what is left.
  * Returns the code of the seed; CAMPAIGN_HOLDS where it breaks nothing.
  */
-int campaign_shrink(const struct campaign *campaign, uint64_t seed, FILE *story);
+int campaign_shrink(uint64_t seed, FILE *story);
 /* What a code means, in words. */
 const char *campaign_code_text(int code);
 

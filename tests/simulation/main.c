@@ -15,12 +15,6 @@
 
 #define AMOUNT_MAX UINT64_C(1000000000)
 
-static const char *const known_names[] = {
-#define X(name, help) #name,
-    SIM_KNOWN(X)
-#undef X
-};
-
 enum action { ACTION_CAMPAIGN, ACTION_REPLAY, ACTION_SHRINK, ACTION_LIST };
 
 struct arguments {
@@ -37,7 +31,6 @@ enum option_key {
     OPTION_SECONDS,
     OPTION_REPLAY,
     OPTION_SHRINK,
-    OPTION_WITH,
     OPTION_FIND,
     OPTION_JOBS,
     OPTION_LIST,
@@ -52,12 +45,9 @@ static const struct argp_option options[] = {
     {"replay", OPTION_REPLAY, "SEED", 0, "Run one seed and tell its story", 0},
     {"shrink", OPTION_SHRINK, "SEED", 0,
      "Leave out all that a failing seed can do without, and tell its story", 0},
-    {"with", OPTION_WITH, "NAME", 0,
-     "Let strike what is known to break a promise (--list names them); may be given several times",
-     0},
     {"find", OPTION_FIND, 0, 0, "Succeed where a promise is broken, and fail where none is", 0},
     {"jobs", OPTION_JOBS, "N", 0, "Use N processes, 1 to 64 (one for each processor)", 0},
-    {"list", OPTION_LIST, 0, 0, "Name the faults, the promises, and the known faults", 0},
+    {"list", OPTION_LIST, 0, 0, "Name the faults and the promises", 0},
     {0},
 };
 
@@ -78,17 +68,6 @@ static uint64_t amount(const char *text, struct argp_state *state)
     if (value < 1 || value > AMOUNT_MAX)
         argp_error(state, "'%s' is not a number from 1 to %" PRIu64, text, AMOUNT_MAX);
     return value;
-}
-
-static void let_strike(struct arguments *arguments, const char *name, struct argp_state *state)
-{
-    for (unsigned i = 0; i < SIM_KNOWN_COUNT; i++) {
-        if (strcmp(known_names[i], name) == 0) {
-            arguments->campaign.known_off[i] = false;
-            return;
-        }
-    }
-    argp_error(state, "'%s' is not a known fault; --list names them", name);
 }
 
 static void act(struct arguments *arguments, enum action action, const char *seed,
@@ -124,9 +103,6 @@ static error_t parse(int key, char *value, struct argp_state *state)
     case OPTION_SHRINK:
         act(arguments, ACTION_SHRINK, value, state);
         break;
-    case OPTION_WITH:
-        let_strike(arguments, value, state);
-        break;
     case OPTION_FIND:
         arguments->must_find = true;
         break;
@@ -156,10 +132,6 @@ static void list(void)
     printf("Promises:\n");
 #define X(name, help) printf("  %-22s %s\n", #name, help);
     SIM_PROMISES(X)
-#undef X
-    printf("Known faults, off unless --with NAME lets them strike:\n");
-#define X(name, help) printf("  %-22s %s\n", #name, help);
-    SIM_KNOWN(X)
 #undef X
 }
 
@@ -195,7 +167,7 @@ static int run_campaign(const struct arguments *arguments)
     if (result.has_failed) {
         printf("seed %" PRIu64 " breaks a promise: %s: %s\n", result.seed,
                campaign_code_text(result.code), result.why);
-        (void)campaign_shrink(&arguments->campaign, result.seed, stdout);
+        (void)campaign_shrink(result.seed, stdout);
     }
     if (arguments->must_find) {
         printf("%s\n", result.has_failed ? "found, as wished" : "nothing was found");
@@ -225,8 +197,6 @@ int main(int argc, char **argv)
         .campaign = {.from = 1,
                      .seeds = 1000,
                      .jobs = processors > 0 && processors <= 64 ? (unsigned)processors : 2}};
-    for (unsigned i = 0; i < SIM_KNOWN_COUNT; i++)
-        arguments.campaign.known_off[i] = true;
     argp_err_exit_status = EX_USAGE;
     argp_parse(&argp, argc, argv, 0, NULL, &arguments);
     switch (arguments.action) {
@@ -234,9 +204,9 @@ int main(int argc, char **argv)
         list();
         return 0;
     case ACTION_REPLAY:
-        return campaign_replay(&arguments.campaign, arguments.seed, stdout) != CAMPAIGN_HOLDS;
+        return campaign_replay(arguments.seed, stdout) != CAMPAIGN_HOLDS;
     case ACTION_SHRINK:
-        return campaign_shrink(&arguments.campaign, arguments.seed, stdout) != CAMPAIGN_HOLDS;
+        return campaign_shrink(arguments.seed, stdout) != CAMPAIGN_HOLDS;
     case ACTION_CAMPAIGN:
         break;
     }

@@ -24,16 +24,11 @@ static bool loses_data(enum sim_fault fault)
            fault == SIM_FAULT_fail_over || fault == SIM_FAULT_restore;
 }
 
-/* Faults of which the ledger is known not to keep a promise strike where they cannot break it: a
- * loss of data only where no account has a bound. */
+/* Redis loses data in a seed, or a journal does. */
 static bool may_strike(const struct sim *sim, enum sim_fault fault)
 {
-    if (loses_data(fault) != sim->may_lose_redis &&
-        (loses_data(fault) || fault == SIM_FAULT_lose_segment))
-        return false;
-    if (!sim->has_funds)
-        return true;
-    return !loses_data(fault) || !sim->is_known_off[SIM_KNOWN_overspent_after_loss];
+    return loses_data(fault) == sim->may_lose_redis ||
+           (!loses_data(fault) && fault != SIM_FAULT_lose_segment);
 }
 
 static void add(struct sim_plan *plan, uint64_t at_us, enum sim_act_kind kind, enum sim_fault fault,

@@ -81,8 +81,8 @@ static void first_start(void *object, uint64_t number)
     node_start(object);
 }
 
-void sim_create(struct sim **out, uint64_t seed, const bool known_off[SIM_KNOWN_COUNT],
-                const char *directory, struct sim_tally *tally, FILE *story)
+void sim_create(struct sim **out, uint64_t seed, const char *directory, struct sim_tally *tally,
+                FILE *story)
 {
     struct sim *sim = calloc(1, sizeof(*sim));
     check(sim != NULL);
@@ -90,7 +90,6 @@ void sim_create(struct sim **out, uint64_t seed, const bool known_off[SIM_KNOWN_
     sim->tally = tally;
     sim->story = story;
     sim->schedule.now_us = SIM_SECOND; /* timers take 0 for never */
-    memcpy(sim->is_known_off, known_off, sizeof(sim->is_known_off));
     plan_make(sim);
     redis_init(sim);
     watch_create(sim);

@@ -298,16 +298,6 @@ struct sim_plan {
     size_t count;
 };
 
-/* A run's options. Known faults of the ledger, each with a switch that turns off what leads to it. */
-#define SIM_KNOWN(X) X(overspent_after_loss, "an account is overspent after Redis lost data")
-
-enum sim_known {
-#define X(name, help) SIM_KNOWN_##name,
-    SIM_KNOWN(X)
-#undef X
-        SIM_KNOWN_COUNT
-};
-
 struct sim_tally {
     uint64_t struck[SIM_FAULTS_COUNT], looked[SIM_PROMISES_COUNT];
     uint64_t requests, begun, completed, operations, moments, simulated_us;
@@ -319,7 +309,6 @@ struct sim {
     uint64_t seed;
     struct schedule schedule;
     struct sim_plan plan;
-    bool is_known_off[SIM_KNOWN_COUNT];
     bool has_funds;      /* accounts with a bound; see plan.c for what that leaves out */
     bool may_lose_redis; /* Redis loses data in this seed, or else a journal does: never both */
     bool has_lost_data;  /* Redis */
@@ -346,8 +335,8 @@ static inline uint64_t sim_now_ms(const struct sim *sim)
 }
 
 /* run.c: runs the plan, and lets the world come to rest. */
-void sim_create(struct sim **out, uint64_t seed, const bool known_off[SIM_KNOWN_COUNT],
-                const char *directory, struct sim_tally *tally, FILE *story);
+void sim_create(struct sim **out, uint64_t seed, const char *directory, struct sim_tally *tally,
+                FILE *story);
 void sim_run(struct sim *sim);
 void sim_destroy(struct sim **sim);
 /* Of all that can be seen from outside, for comparing two runs of a seed. */

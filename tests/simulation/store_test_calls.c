@@ -266,6 +266,23 @@ static void name(struct world *world, struct call *call)
     world_id(world, call, INSTANCE);
 }
 
+static void birth(struct world *world, struct call *call)
+{
+    bool says = world_chance(world, 70);
+    call_function(call, "tollgate_birth", 1);
+    call_text(call, "tg:birth");
+    call_format(call, "a%u", world_pick(world, 9));
+    world_number(world, call, (int64_t)world_pick(world, 2));
+    if (says)
+        world_id(world, call, INSTANCE);
+    else
+        call_text(call, "");
+    call_format(call, "node-%u", world_pick(world, NODES));
+    world_id(world, call, 0);
+    call_text(call, world_chance(world, 50) ? "-" : "a1");
+    call_text(call, world_chance(world, 50) ? "-" : "5f3c0a52");
+}
+
 static void lease(struct world *world, struct call *call)
 {
     char key[64];
@@ -335,8 +352,10 @@ void world_call(struct world *world, struct call *call)
         post_usage(world, call);
     else if (which < 62)
         post_money(world, call);
-    else if (which < 65)
+    else if (which < 64)
         world_tell(world, call);
+    else if (which < 65)
+        birth(world, call);
     else if (which < 67)
         world_reserved(world, call);
     else if (which < 71)

@@ -18,14 +18,18 @@ local function birth(keys, args)
     local now, id = now_ms(), redis.call('HGET', key, 'id')
     local is_known = instance and redis.call('HGET', key, instance)
     local all = (lists or instance and not is_known) and redis.call('HGETALL', key) or {}
-    local out, old = {id or proposed, now, id and 0 or 1}, {}
+    local out, old, names, entries = {id or proposed, now, id and 0 or 1}, {}, {}, {}
     for i = 1, #all, 2 do
         local seen = all[i] ~= 'id' and tonumber(string.match(all[i + 1], ' (%d+)$') or '0')
         if seen and seen + NODES_KEPT_MS < now and all[i] ~= instance then
             old[#old + 1] = all[i]
         elseif seen and lists then
-            out[#out + 1], out[#out + 2] = all[i], all[i + 1]
+            names[#names + 1], entries[all[i]] = all[i], all[i + 1]
         end
+    end
+    table.sort(names)
+    for _, known in ipairs(names) do
+        out[#out + 1], out[#out + 2] = known, entries[known]
     end
     -- from here on only writes
     if not id then
