@@ -4,6 +4,7 @@
  * later process can write under one while an earlier one still posts what is in another:
  *
  *   STATE_DIR/directory         the random id of the state directory, to which the node's name belongs
+ *   STATE_DIR/nodes             the nodes that this one saw, see birth.h
  *   STATE_DIR/lane-a/lock       held by the process that writes the lane's journal
  *   STATE_DIR/lane-a/instance   the random id under which Redis keeps watermarks and the lease
  *   STATE_DIR/lane-a/journal/   segments

@@ -156,15 +156,15 @@ struct ledger {
 
     /* The number of the lease in force (0: none yet), and what the next one must be above. */
     _Atomic uint64_t lease_number, lease_least;
-    /* Written by the poster: see ledger_losses; the birth id that Redis must have; its answers since
-     * may be those of a Redis that lost its data; and how far each worker is with its ceilings. */
+    /* See ledger_losses, and the birth id that Redis must have: written by the poster; how far each
+     * worker is with its ceilings. */
     _Atomic uint64_t losses, birth_id;
-    _Atomic bool birth_doubted;
     _Atomic uint64_t told[LEDGER_WORKERS_MAX]; /* by the workers: losses + 1; 0: no worker */
     struct ledger_data_loss loss;              /* under lock */
     _Atomic uint64_t responses_undescribed;
     _Atomic uint32_t accounts_aside; /* moved by the poster */
     _Atomic bool releases;           /* those that are set aside are to be tried again */
+    _Atomic bool birth_doubted; /* what Redis answers may be what one that lost its data says */
     _Atomic uint64_t renewed_ms, turned_ms[LEDGER_THREADS]; /* see ledger.h */
     _Atomic uint64_t posts, posts_replayed, records_posted, refused_full, redis_connects;
     _Atomic bool redis_up;

@@ -39,6 +39,17 @@ static int damaged(struct scan *scan, const char *what)
     return -EBADMSG;
 }
 
+/* The segment is sound, and another instance has written it. */
+static int refuse_another(struct scan *scan)
+{
+    snprintf(scan->error, scan->error_size,
+             "journal segment %08u.seg was written by another instance than the one in the file "
+             "`instance` beside the journal, so the two are of different state directories; put "
+             "the file back that belongs to this journal, or restore both from one copy",
+             scan->reader.segment);
+    return -EBADMSG;
+}
+
 static struct download_sum *sum_slot(struct download_sum *sums, size_t room, uint64_t download)
 {
     size_t at = (size_t)(download * UINT64_C(0x9e3779b97f4a7c15) >> 32) & (room - 1);
@@ -105,7 +116,7 @@ static int verify_record(struct scan *scan, const struct journal_entry *entry)
     }
     if ((record->type == JOURNAL_SEGMENT || record->type == JOURNAL_START) &&
         memcmp(record->instance, scan->journal->instance, JOURNAL_ID_BYTES) != 0)
-        return damaged(scan, "its instance is not the one in the file `instance`");
+        return refuse_another(scan);
     if (record->lease > scan->journal->found_lease)
         scan->journal->found_lease = record->lease;
     if (entry->account != NULL)

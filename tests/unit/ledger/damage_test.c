@@ -107,6 +107,35 @@ Test(ledger_damage, a_tail_torn_at_any_byte_is_cut_off)
     free(torn);
 }
 
+static void write_instance(const char *text)
+{
+    char path[160];
+    snprintf(path, sizeof(path), "%s/lane-a/instance", fx.state);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    cr_assert(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+    close(fd);
+}
+
+Test(ledger_damage, a_journal_of_another_instance_is_refused_until_its_own_is_back)
+{
+    char own[LEDGER_HEX_SIZE + 1] = "", error[512] = "";
+    for (unsigned i = 0; i < JOURNAL_ID_BYTES; i++)
+        snprintf(own + 2 * i, 3, "%02x", whole[48 + i]); /* in the first record, SEGMENT */
+    write_instance("0123456789abcdef0123456789abcdef\n");
+    cr_assert_eq(ledger_open(&fx.ledger, &fx.options, error, sizeof(error)), -EBADMSG);
+    cr_assert(strstr(error, "00000001.seg was written by another instance") != NULL &&
+                  strstr(error, "put the file back") != NULL,
+              "%s", error);
+    uint8_t *after = read_segment();
+    cr_assert_eq(memcmp(after, whole, size), 0, "the journal was changed");
+    free(after);
+    own[LEDGER_HEX_SIZE - 1] = '\n';
+    write_instance(own);
+    fixture_open(&fx);
+    cr_assert_geq(ledger_close(&fx.ledger, 0), 0);
+    cr_assert_eq(bytes_in_journal(), 11111);
+}
+
 Test(ledger_damage, a_flipped_bit_refuses_the_start_and_nothing_is_written)
 {
     cr_assert_gt(used, 4);

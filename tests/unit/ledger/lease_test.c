@@ -201,6 +201,27 @@ Test(ledger_lease, a_process_that_was_killed_leaves_its_lease_to_the_next_one_at
     cr_assert_eq(fixture_account_field(&fx, "shop/gina", "used"), 20);
 }
 
+Test(ledger_lease, a_lease_that_redis_has_lost_is_taken_again_with_a_higher_number)
+{
+    fixture_open_ready(&fx);
+    deliver("gina", 10);
+    for (int64_t lost = 0; lost < 3; lost++) {
+        uint64_t before = ledger_lease_number(fx.ledger);
+        freeReplyObject(
+            fixture_redis(&fx, lost == 1 ? "HSET tg:lease:{%s} number 1" : "DEL tg:lease:{%s}",
+                          fx.ledger->instance));
+        for (int i = 0; ledger_lease_number(fx.ledger) == before; i++) {
+            cr_assert_lt(i, 5000, "the lease is not taken again");
+            fixture_pause();
+        }
+        cr_assert_eq(ledger_lease_number(fx.ledger), before + 1);
+        cr_assert_eq(fixture_redis_integer(&fx, "HGET tg:lease:{%s} number", fx.ledger->instance),
+                     (int64_t)before + 1);
+    }
+    deliver("gina", 10);
+    cr_assert_eq(fixture_account_field(&fx, "shop/gina", "used"), 20);
+}
+
 /* On another disk its end counts for nothing: a clock of Redis that was set may put it anywhere. */
 Test(ledger_lease, a_lease_taken_elsewhere_is_over_once_nobody_renews_it_whatever_its_end)
 {
