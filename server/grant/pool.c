@@ -185,7 +185,6 @@ void pool_told(struct pool *pool, uint64_t number, uint64_t posted, uint64_t val
         atomic_store(&pool->ceiling, posted);
     learn(pool, posted);
     pool->posted = posted;
-    pool->is_told = pool->told > posted;
     atomic_store(&pool->valid_until_ms, valid_until_ms);
 }
 
@@ -210,11 +209,7 @@ bool pool_is_idle(const struct pool *pool)
 
 bool pool_holds(const struct pool *pool)
 {
-    if (pool->number == 0)
+    if (pool->number == 0 || (!pool->is_kept && !pool_is_bounded(pool)))
         return false;
-    if (!pool->is_answered) /* there may be a bound, or a limit, since the last answer */
-        return true;
-    if (!pool->is_kept && !pool->is_told && !pool_is_bounded(pool))
-        return false;
-    return pool->told > pool->posted || kept(pool, true) > pool->posted;
+    return !pool->is_answered || pool->told > pool->posted || kept(pool, true) > pool->posted;
 }

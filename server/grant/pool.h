@@ -38,7 +38,6 @@ struct pool {
     bool is_known;    /* whether Redis has said what was posted before the first question */
     bool is_answered; /* the last question */
     bool is_kept; /* Redis keeps figures: there is a bound, or nodes share a limit of the account */
-    bool is_told; /* it keeps those that it was told last, whether or not there is a bound */
 };
 
 /* Begins the pool of an account, which counts in `handed`, or of a link (NULL). */

@@ -201,13 +201,12 @@ Test(pool, without_a_bound_has_no_ceiling_and_tells_what_it_has_handed)
     cr_expect_not(pool_is_bounded(&pool));
     cr_expect(pool_begin(&pool, 1000000));
     cr_expect_eq(pool_pay(&pool, 400), 400u);
-    cr_expect_not(pool_is_idle(&pool));
-    cr_expect_not(pool_holds(&pool), "Redis keeps no figures of it");
     const struct ledger_told told = ask(0, 0, true, 20000);
     cr_expect_eq(told.ceiling, 500u);
     cr_expect_eq(told.least, 1000100u);
     cr_expect_not(pool_is_bounded(&pool), "it is not lowered");
     cr_expect_not(pool_is_idle(&pool));
+    cr_expect_not(pool_holds(&pool));
 }
 
 Test(pool, is_not_changed_by_an_inquiry)
@@ -366,24 +365,6 @@ Test(pool, holds_something_until_redis_knows_that_it_needs_and_has_nothing)
     cr_expect(pool_holds(&pool), "Redis has heard of that response");
     (void)ask(0, 0, true, 3000);
     pool_told(&pool, 3, 100, 13000);
-    cr_expect_not(pool_holds(&pool));
-}
-
-Test(pool, without_a_bound_holds_something_where_redis_may_have_kept_what_it_was_told)
-{
-    begin_with(100, 200);
-    (void)ask(0, 0, false, 2000);
-    pool_take(&pool, 2, &(struct ledger_credit){.bounds = LEDGER_BY_NOTHING}, 12000);
-    cr_assert(pool_begin(&pool, 50));
-    cr_expect_not(pool_holds(&pool));
-    (void)ask(0, 0, false, 3000);
-    cr_expect(pool_holds(&pool), "the account may have got a bound before the question came");
-    (void)ask(0, 0, true, 4000);
-    pool_told(&pool, 4, 100, 14000);
-    cr_expect(pool_holds(&pool), "Redis keeps that a response needed 50 bytes");
-    pool_end(&pool, 50);
-    (void)ask(0, 0, true, 5000);
-    pool_told(&pool, 5, 100, 15000);
     cr_expect_not(pool_holds(&pool));
 }
 
