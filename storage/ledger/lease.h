@@ -37,8 +37,8 @@ enum lease_result {
 /* A command whose words lead into itself, so it must not be copied. */
 struct lease_command {
     int count;
-    const char *words[12];
-    char key[64], numbers[7][24];
+    const char *words[13];
+    char key[64], numbers[8][24];
 };
 
 /* Writes the command that asks whether the name is this state directory's, and makes it so where it

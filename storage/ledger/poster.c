@@ -225,7 +225,7 @@ static void begin_to_end(struct poster *poster)
     if (!leases || !redis->is_ready(redis->self))
         return;
     struct lease_command command;
-    size_t lengths[12];
+    size_t lengths[sizeof(command.words) / sizeof(command.words[0])];
     lease_release(&poster->lease, poster->ledger, &command);
     for (int i = 0; i < command.count; i++)
         lengths[i] = strlen(command.words[i]);

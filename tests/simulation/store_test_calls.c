@@ -302,6 +302,7 @@ static void lease(struct world *world, struct call *call)
     call_text(call, world_random(world, 200) == 0 ? "no boot" : "5f3c0a52-0000");
     world_number(world, call, 2049);
     world_number(world, call, (int64_t)world_random(world, 3));
+    world_number(world, call, ONE_OF(world, 0, 0, 0, 5));
     world_number(world, call, world_chance(world, 50) ? 0 : world_known(world, key, "until"));
 }
 

@@ -30,7 +30,8 @@ local function lease(keys, args)
     local key = keys[LEASE_KEYS.key]
     local number, least = integer(args, LEASE.number, 'number', 0), integer(args, LEASE.least, 'least', 0, MAX - 1)
     local duration = integer(args, LEASE.duration, 'lease', 1, 86400000)
-    local records, over = integer(args, LEASE.records, 'records', 0), integer(args, LEASE.over, 'over', 0)
+    local records = integer(args, LEASE.records, 'records', 0)
+    local met, over = integer(args, LEASE.met, 'met', 0), integer(args, LEASE.over, 'over', 0)
     local boot = match(args, LEASE.boot, 'boot', '^[0-9a-f%-]+$', 36)
     local device = match(args, LEASE.device, 'device', '^%d+$', 20)
     local inode = match(args, LEASE.inode, 'inode', '^%d+$', 20)
@@ -40,6 +41,10 @@ local function lease(keys, args)
     local own = known[4] == boot and known[5] == device and known[6] == inode
     if till > 0 and not own and till ~= over then
         return {2, math.max(0, math.min(till - now, duration)), till, last}
+    end
+    -- Redis has lost the lease of a process that may well live, and that takes it again at its next question.
+    if not known[2] and met > 0 then
+        return {2, 0, met, 0}
     end
     local renews = number > 0 and own and number == last
     if not renews and records < kept then

@@ -238,6 +238,28 @@ Test(ledger_lease, a_lease_taken_elsewhere_is_over_once_nobody_renews_it_whateve
     fixture_wait_state(&fx, LEDGER_READY);
 }
 
+/* Asks for the lease of an instance that Redis does not know. Returns what it answers first. */
+static int64_t ask_unknown(int met, int over)
+{
+    redisReply *reply = fixture_redis(&fx,
+                                      "FCALL tollgate_lease 1 tg:lease:{%032d} 0 0 3000 0 b 1 2 "
+                                      "%d %d",
+                                      1, met, over);
+    cr_assert(reply->type == REDIS_REPLY_ARRAY && reply->elements == 4, "%s", reply->str);
+    int64_t result = reply->element[0]->integer;
+    freeReplyObject(reply);
+    return result;
+}
+
+/* A Redis that lost its data has lost the lease of a process that may live, beside which a copy waited. */
+Test(ledger_lease, one_that_redis_lost_is_left_to_its_holder_until_it_has_run_out)
+{
+    fixture_function_load(&fx);
+    cr_assert_eq(ask_unknown(1000, 0), 2);
+    cr_assert_eq(fixture_redis_integer(&fx, "EXISTS tg:lease:{%032d}", 1), 0);
+    cr_assert_eq(ask_unknown(0, 1000), 1);
+}
+
 Test(ledger_lease, a_journal_that_came_back_from_a_copy_is_refused_though_its_accounts_are_new)
 {
     char copy[160], text[512];
