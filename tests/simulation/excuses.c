@@ -63,6 +63,7 @@ void watch_lost_segment(struct sim_node *node)
 
 struct voided {
     struct sim *sim;
+    const char *taken;           /* the instance that another process took over; NULL: none */
     struct sim_excused *excused; /* by node */
     uint64_t *bytes;
 };
@@ -78,8 +79,9 @@ static void excuse_void(void *context, const char *field, size_t field_length, c
     (void)field_length, (void)length;
     for (unsigned i = 0; i < SIM_NODES; i++) {
         struct sim_excused *excused = &voided->excused[i];
-        if (strcmp(sim->nodes[i].id, field) != 0 || pool.expires_ms > redis_real_ms(sim) ||
-            pool.ceiling <= pool.posted ||
+        bool is_taken = voided->taken != NULL && strcmp(voided->taken, field) == 0;
+        if (strcmp(sim->nodes[i].id, field) != 0 ||
+            (pool.expires_ms > redis_real_ms(sim) && !is_taken) || pool.ceiling <= pool.posted ||
             (excused->lease == pool.lease && excused->count == pool.count))
             continue;
         *excused = (struct sim_excused){pool.lease, pool.count};
@@ -87,18 +89,28 @@ static void excuse_void(void *context, const char *field, size_t field_length, c
     }
 }
 
-void watch_voids(struct sim *sim)
+void watch_voids(struct sim *sim, const char *taken)
 {
     for (unsigned i = 0; i < SIM_ACCOUNTS; i++) {
         struct sim_account *account = &sim->accounts[i];
-        struct voided voided = {sim, account->voided, &account->excused};
+        struct voided voided = {sim, taken, account->voided, &account->excused};
         store_each_field(sim->redis.store, account->grants_key, excuse_void, &voided);
     }
     for (unsigned i = 0; i < SIM_LINKS; i++) {
         struct sim_link *link = &sim->links[i];
-        struct voided voided = {sim, link->voided, &link->excused};
+        struct voided voided = {sim, taken, link->voided, &link->excused};
         char key[sizeof(link->key) + sizeof(":grants")];
         snprintf(key, sizeof(key), "%s:grants", link->key);
         store_each_field(sim->redis.store, key, excuse_void, &voided);
     }
+}
+
+/* A copy that has got the lease, or its original beside it, tells the pools again, and lacks what the other
+ * has delivered and not posted: at most what its pools held. */
+void watch_leased(struct sim_node *node)
+{
+    const struct sim_node *copy = &node->sim->nodes[SIM_NODES];
+    if (ledger_lease_number(node->ledger) > 0 && copy->exists &&
+        (node == copy || copy->original == node))
+        watch_voids(node->sim, node->id);
 }

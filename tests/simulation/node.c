@@ -109,8 +109,10 @@ static void post_step(void *object, uint64_t number)
         finish(node);
         return;
     }
-    if (ledger_lease_number(node->ledger) != node->lease)
+    if (ledger_lease_number(node->ledger) != node->lease) {
+        watch_leased(node);
         node_write_now(node); /* the writer notes the lease */
+    }
     node->lease = ledger_lease_number(node->ledger);
     set_due(node, &node->post, due_ms);
 }

@@ -415,7 +415,7 @@ void watch_written(struct sim_node *node)
 
 void watch_tick(struct sim *sim)
 {
-    watch_voids(sim);
+    watch_voids(sim, NULL);
     for (unsigned i = 0; i < SIM_NODES + SIM_COPIES; i++)
         watch_older(&sim->nodes[i]);
     for (unsigned i = 0; i < SIM_RESPONSES; i++) {
