@@ -163,6 +163,8 @@ static redisReply *run(struct sim *sim, const struct message *message)
     if (redis->is_readonly && writes(message))
         return redis_parse(readonly, sizeof(readonly) - 1);
     set_time(sim);
+    if (strcmp(message->words[0], "FCALL") == 0)
+        watch_voids(sim, NULL); /* before it moves what they have posted, or tells them again */
     watch_admitted(sim, message);
     redisReply *reply = call(redis->store, message);
     check(reply != NULL);
