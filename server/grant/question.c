@@ -63,6 +63,22 @@ static bool has_less(const struct ledger_told *told, const struct ledger_credit 
     return told->count != 0 && credit->bounds != LEDGER_BY_NOTHING && told->want > credit->bound;
 }
 
+/* Whether the fund gives the question more than the node held. */
+static bool has_more(const struct ledger_told *told, const struct ledger_credit *credit)
+{
+    return told->count != 0 && credit->bounds != LEDGER_BY_NOTHING &&
+           credit->ceiling > told->ceiling;
+}
+
+/* Whether Redis has raised a ceiling. Where it has lost data, it does not know what others hold. */
+static bool is_raised(const struct question *question)
+{
+    const struct window_question *asked = &question->asked.question;
+    const struct ledger_grant *grant = &question->grant;
+    return grant->admission == LEDGER_GRANTED && (has_more(&asked->funds, &grant->funds) ||
+                                                  has_more(&asked->link_funds, &grant->link_funds));
+}
+
 /* Whether Redis denies what it might grant if it had lost no data. What it has of revocations and of
  * uses is true in any case, since both only grow. */
 static bool is_denied(const struct question *question)
@@ -86,8 +102,8 @@ static bool is_denied(const struct question *question)
     return false;
 }
 
-/* Ends the question with what Redis has answered. Where it `lacks_data`, a denial does not count, and a
- * want of funds may end. */
+/* Ends the question with what Redis has answered. Where it `lacks_data`, neither a denial nor a raise
+ * counts, and a want of funds may end. */
 static void conclude(struct question *question, int status, bool lacks_data)
 {
     struct grants *grants = question->grants;
@@ -98,7 +114,7 @@ static void conclude(struct question *question, int status, bool lacks_data)
                                    .subjects = question->asked.question.subjects,
                                    .funds = grant->funds,
                                    .link_funds = grant->link_funds};
-    if (status == 0 && lacks_data && grant->admission != LEDGER_GRANTED)
+    if (status == 0 && lacks_data && (grant->admission != LEDGER_GRANTED || is_raised(question)))
         answer.status = -ESTALE;
     if (answer.status == 0)
         answer.is_overtaken = !grant_take(grants->windows, &question->asked, grant);
@@ -123,7 +139,8 @@ static void on_confirmed(void *context, const struct redisReply *reply)
     conclude(question, reply == NULL ? -ENOTCONN : status == -EPROTO ? status : 0, is_lost);
 }
 
-/* What Redis denies counts only where it had all of its data by then, as it says behind the answer. */
+/* What Redis denies or raises counts only where it had all of its data by then, as it says behind the
+ * answer. */
 static void confirm(struct question *question)
 {
     const struct ledger_redis *redis = question->grants->redis;
@@ -150,11 +167,11 @@ static void on_reply(void *context, const struct redisReply *reply)
     }
     if (status == 0 && is_forgotten(question, grant))
         status = -ESTALE;
-    bool is_lost = lacks_data(question);
-    if (status == 0 && !is_lost && is_denied(question))
+    bool is_lost = lacks_data(question), counts = !is_denied(question) && !is_raised(question);
+    if (status == 0 && !is_lost && !counts)
         confirm(question);
     else
-        conclude(question, status, is_lost && is_denied(question));
+        conclude(question, status, is_lost && !counts);
 }
 
 /* Sends the question. The caller has the right to ask, and keeps it where this fails. */

@@ -162,8 +162,8 @@ void ledger_try_command(struct ledger_command *out);
 /*
  * Builds the command that asks whether Redis still has the data that this node knows it to have, and
  * reads its reply: 0; -ESTALE, and the poster looks, where it may have lost them; -EPROTO where the
- * reply says neither. Redis that has just been emptied denies accounts that exist, so what it denies
- * counts only where this is 0 behind it.
+ * reply says neither. Redis that has just been emptied denies accounts that exist, and does not know
+ * what other nodes hold, so what it denies or raises counts only where this is 0 behind it.
  */
 struct redisReply;
 void ledger_confirm_command(struct ledger_command *out);

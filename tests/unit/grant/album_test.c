@@ -58,25 +58,30 @@ Test(album, of_an_account_of_which_a_link_is_revoked_asks_for_each)
 
 static const struct ledger_grant unknown = {.admission = LEDGER_UNKNOWN};
 
-Test(album, what_redis_denies_is_confirmed_by_its_birth_and_what_it_grants_is_not)
+Test(album, what_redis_denies_or_raises_is_confirmed_by_its_birth_and_nothing_else_is)
 {
     cr_assert_eq(ask(&demand, &asker), 0);
     answer(0, &unknown);
     cr_expect(told.status == 0 && told.admission == LEDGER_UNKNOWN && confirmed == 1);
     cr_assert_eq(ask(&demand, &asker), 0);
     answer(1, &thousand);
-    cr_expect(told.status == 0 && told.admission == LEDGER_GRANTED && confirmed == 1);
-    demand.need = 5000;
+    cr_expect(told.status == 0 && told.admission == LEDGER_GRANTED && confirmed == 2,
+              "its ceiling was raised");
     cr_assert_eq(ask(&demand, &asker), 0);
     answer(2, &thousand);
-    cr_expect(told.status == 0 && !told.lacks_data && confirmed == 2, "the account is short");
+    cr_expect(told.status == 0 && told.admission == LEDGER_GRANTED && confirmed == 2,
+              "it has what it had");
+    demand.need = 5000;
     cr_assert_eq(ask(&demand, &asker), 0);
-    answer(3, &(struct ledger_grant){.admission = LEDGER_REVOKED});
-    cr_expect(told.status == 0 && told.admission == LEDGER_REVOKED && confirmed == 2,
+    answer(3, &thousand);
+    cr_expect(told.status == 0 && !told.lacks_data && confirmed == 3, "the account is short");
+    cr_assert_eq(ask(&demand, &asker), 0);
+    answer(4, &(struct ledger_grant){.admission = LEDGER_REVOKED});
+    cr_expect(told.status == 0 && told.admission == LEDGER_REVOKED && confirmed == 3,
               "what is revoked stays so");
 }
 
-Test(album, what_a_redis_of_another_birth_denies_is_no_answer)
+Test(album, what_a_redis_of_another_birth_denies_or_raises_does_not_count)
 {
     birth = "cd";
     cr_assert_eq(ask(&demand, &asker), 0);
@@ -86,11 +91,15 @@ Test(album, what_a_redis_of_another_birth_denies_is_no_answer)
     cr_assert_eq(ask(&demand, &asker), 0);
     answer(1, &(struct ledger_grant){.admission = LEDGER_SUSPENDED});
     cr_expect_eq(told.status, -ESTALE);
-    const struct ledger_grant little = balance(100, 100);
+    cr_assert_eq(ask(&demand, &asker), 0);
+    answer(2, &thousand);
+    cr_expect_eq(told.status, -ESTALE, "it does not know what other nodes hold");
+    cr_expect_eq(atomic_load(&window->account_group->pool.ceiling), 0u);
+    const struct ledger_grant little = balance(0, 100);
     struct patience patience = {0};
     enum shortage shortage;
     cr_assert_eq(ask(&demand, &asker), 0);
-    answer(2, &little);
+    answer(3, &little);
     cr_expect(told.status == 0 && told.lacks_data);
     cr_expect_eq(decision_answered(&demand, &told, &patience, now_ms, &shortage), DECISION_WAIT);
     cr_expect_eq(shortage, SHORTAGE_ELSEWHERE);
