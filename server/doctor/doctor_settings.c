@@ -19,8 +19,9 @@
 
 /* Names that nodes of this version and of earlier ones make in a state directory. Operators set
  * such files aside there under longer names. */
-static const char *const own_names[] = {"lane",   "directory", "lock",  "instance",  "instance.new",
-                                        "hashes", "journal",   "redis", "admin.sock"};
+static const char *const own_names[] = {"lane",     "directory",    "nodes",  "lock",
+                                        "instance", "instance.new", "hashes", "journal",
+                                        "redis",    "admin.sock"};
 
 /* Whether a node may have made it. Dot files and lost+found do not count as strangers either: file
  * systems and backups put them into any directory. */

@@ -182,7 +182,10 @@ static int make_names(struct ledger *ledger)
     for (size_t i = 0; i < options->issuers_count && result == 0; i++)
         result = names_bound_issuer(&ledger->names, options->issuers[i].id,
                                     options->issuers[i].accounts_max);
-    options->issuers = NULL; /* they are the caller's, and may be gone after ledger_open */
+    /* They are the caller's, and may be gone after ledger_open; a drain, which admits nobody, takes
+     * these options without them. */
+    options->issuers = NULL;
+    options->issuers_count = 0;
     return result;
 }
 

@@ -416,3 +416,30 @@ Test(crash, of_a_node_whose_port_is_still_held_for_a_moment_is_followed_by_a_sta
     answer_expect_refusal(site, fetch(site, TRACK_TINY), 403, "token_missing");
     site_destroy(&site);
 }
+
+/* What an earlier process left in another lane of the state directory, which it could not post. */
+Test(crash, of_redis_at_the_end_of_the_node_leaves_a_lane_that_the_next_one_posts)
+{
+    struct site *site = site_with_long_file(NULL, true);
+    size_t size = size_of(site, LONG_FILE), more = size_of(site, "/short.mp3");
+    site_account_open_prepaid(site, "alice", size + more);
+    const char *link = site_link(site, .account = "alice", .path = LONG_FILE);
+    struct paced_download *download = paced_begin(site, link);
+    paced_read(download, RATE_BYTES_PER_S / 4);
+    site_redis_kill(site);
+    cr_assert_eq(paced_end(download), size, "the download was cut");
+    site_node_signal(site, SIGTERM); /* it marks what it cannot post */
+    (void)site_node_wait(site);
+    const char *lanes[] = {site_format(site, "%s/lane-a", site_state_dir(site)),
+                           site_format(site, "%s/lane-b", site_state_dir(site))};
+    cr_assert_eq(rename(lanes[0], lanes[1]), 0);
+    site_redis_start(site);
+    site_node_start(site);
+    site_node_await_ready(site);
+    site_usage_await(site, "alice", size);
+    const char *other = site_link(site, .account = "alice", .path = "/short.mp3");
+    answer_expect_file(site, fetch(site, other), "/short.mp3");
+    site_usage_await(site, "alice", size + more);
+    answer_expect_refusal(site, fetch(site, other), 402, "balance_insufficient");
+    site_destroy(&site);
+}
