@@ -141,7 +141,8 @@ int ledger_redis_probe(const struct ledger_options *options, struct ledger_redis
 #define LEDGER_REDIS_KEYS    "'~tg:*'"
 #define LEDGER_REDIS_CHANNEL "'&tg:revocations'"
 #define LEDGER_REDIS_COMMANDS                                                                      \
-    "+auth +del +fcall +function +hdel +hget +hgetall +hmget +hscan +hset +info +pexpireat "       \
+    "+auth +del +fcall +function +hdel +hget +hgetall +hincrby +hmget +hscan +hset +info "         \
+    "+pexpireat "                                                                                  \
     "+pexpiretime +ping +publish +scan +subscribe +time +xadd +xrange"
 
 /*

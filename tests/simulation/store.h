@@ -4,7 +4,7 @@
  * functions send, answered as Redis 7.0 answers them. The functions themselves run unchanged
  * (functions.h). The same calls give the same answers, orders and digests in every process.
  *
- * The commands are HGET HMGET HGETALL HSET HDEL HSCAN, PEXPIRETIME PEXPIREAT DEL, XADD XRANGE,
+ * The commands are HGET HMGET HGETALL HSET HINCRBY HDEL HSCAN, PEXPIRETIME PEXPIREAT DEL, XADD XRANGE,
  * TIME, PUBLISH, FCALL, and FUNCTION LOAD, LIST, DELETE, FLUSH. Another command, an option that Redis
  * does not know, or another number of words is answered by Redis's own error; an option that only
  * Redis knows, by an error that begins "ERR the store". What a connection keeps (AUTH, INFO, PING,

@@ -163,6 +163,7 @@ static const struct command commands[] = {
     {"hmget", -3, READS, hash_hmget},
     {"hset", -4, WRITES, hash_hset},
     {"hget", 3, READS, hash_hget},
+    {"hincrby", 4, WRITES, hash_hincrby},
     {"fcall", -3, NO_SCRIPT, library_fcall},
     {"time", 1, READS, tell_time},
     {"pexpiretime", 2, READS, key_pexpiretime},

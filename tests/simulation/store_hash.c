@@ -94,6 +94,38 @@ void hash_hset(struct store *store, const struct store_words *words, struct answ
     answer_integer(out, added);
 }
 
+void hash_hincrby(struct store *store, const struct store_words *words, struct answer *out)
+{
+    struct store_object *object;
+    long long added, value = 0;
+    if (!store_integer(words->text[3], words->lengths[3], &added)) {
+        answer_error(out, "ERR value is not an integer or out of range");
+        return;
+    }
+    if (!store_find_kind(store, words, STORE_HASH, &object, out))
+        return;
+    struct table_entry *entry =
+        object == NULL ? NULL : table_find(&object->fields, words->text[2], words->lengths[2]);
+    if (entry != NULL && !store_integer(entry->value, entry->value_length, &value)) {
+        answer_error(out, "ERR hash value is not an integer");
+        return;
+    }
+    if (__builtin_add_overflow(value, added, &value)) {
+        answer_error(out, "ERR increment or decrement would overflow");
+        return;
+    }
+    if (object == NULL)
+        object = store_add(store, words->text[1], words->lengths[1], STORE_HASH);
+    if (entry == NULL)
+        entry = table_add(&object->fields, words->text[2], words->lengths[2]);
+    char text[24];
+    int length = snprintf(text, sizeof(text), "%lld", value);
+    table_set_value(entry, text, (size_t)length);
+    object->scattered = object->scattered || words->lengths[2] > LIST_BYTES_MAX ||
+                        object->fields.live > LIST_FIELDS_MAX;
+    answer_integer(out, value);
+}
+
 void hash_hdel(struct store *store, const struct store_words *words, struct answer *out)
 {
     struct store_object *object;

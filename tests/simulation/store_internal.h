@@ -83,6 +83,7 @@ void hash_hget(struct store *store, const struct store_words *words, struct answ
 void hash_hmget(struct store *store, const struct store_words *words, struct answer *out);
 void hash_hgetall(struct store *store, const struct store_words *words, struct answer *out);
 void hash_hset(struct store *store, const struct store_words *words, struct answer *out);
+void hash_hincrby(struct store *store, const struct store_words *words, struct answer *out);
 void hash_hdel(struct store *store, const struct store_words *words, struct answer *out);
 void hash_hscan(struct store *store, const struct store_words *words, struct answer *out);
 void stream_xadd(struct store *store, const struct store_words *words, struct answer *out);

@@ -234,10 +234,11 @@ static void reload(struct world *world, struct call *call)
 
 static void write_hash(struct world *world, struct call *call)
 {
-    unsigned pairs = 1 + pick(world, 3);
-    call_text(call, world_chance(world, 95) ? "HSET" : "hset");
+    bool adds = world_chance(world, 15);
+    unsigned pairs = adds ? 1 : 1 + pick(world, 3);
+    call_text(call, adds ? "HINCRBY" : world_chance(world, 95) ? "HSET" : "hset");
     world_key(world, call);
-    if (strstr(call->words[1], "grants") != NULL && world_chance(world, 95)) {
+    if (!adds && strstr(call->words[1], "grants") != NULL && world_chance(world, 95)) {
         world_pool(world, call);
         return;
     }

@@ -52,6 +52,41 @@ local function deliver(delivered, instance, lease)
     keep_until(delivered.grants, delivered.keep)
 end
 
+-- Adds to a number of the day by one command, which reads and writes. It is the first write of its
+-- post, so that where it fails nothing was written.
+local function add_to_day(entries, field, bytes)
+    local total = redis.pcall('HINCRBY', entries, field, text(bytes))
+    if type(total) == 'table' then
+        if string.match(total.err, 'not an integer') or string.match(total.err, 'overflow') then
+            refuse_stored('stored ' .. field .. ' is not an integer')
+        end
+        error(total)
+    elseif total > MAX then
+        redis.call('HINCRBY', entries, field, text(-bytes))
+    end
+    bounded(total, field)
+end
+
+-- The fields and values to be written of the day; nil where one field alone moves, as in most posts:
+-- add_to_day does it then.
+local function day_totals(entries, fields, added)
+    local totals, known, set = {}, {}, {}
+    if #fields == 2 and added[1] > 0 and added[2] == 0 then
+        return nil
+    end
+    add_values(entries, fields, known)
+    for i, field in ipairs(fields) do
+        totals[field] = bounded((totals[field] or stored(known[field], field)) + added[i], field)
+    end
+    for field, total in pairs(totals) do
+        -- A file with responses gets its bytes, too, even 0: usage is listed by its bytes.
+        if total > 0 or totals['r:' .. string.sub(field, 3)] > 0 then
+            set[#set + 1], set[#set + 2] = field, text(total)
+        end
+    end
+    return set
+end
+
 -- The arguments of FILE behind those of POST, once per file and use.
 local function post_usage(keys, args, account, lease, to)
     if (#args - POST_COUNT) % FILE_COUNT ~= 0 or #args < POST_COUNT + FILE_COUNT then
@@ -80,11 +115,7 @@ local function post_usage(keys, args, account, lease, to)
             links[#links + 1] = delivered
         end
     end
-    local totals, known = {}, {}
-    add_values(entries, fields, known)
-    for i, field in ipairs(fields) do
-        totals[field] = bounded((totals[field] or stored(known[field], field)) + added[i], field)
-    end
+    local set = day_totals(entries, fields, added)
     local balance, used = account.balance, bounded(account.used + sum, 'used')
     if account.plan ~= 'postpaid' then
         balance = bounded(balance - sum, 'balance')
@@ -95,14 +126,9 @@ local function post_usage(keys, args, account, lease, to)
     end
     local pool = pool_posted(stands, lease, sum)
     -- from here on only writes
-    local set = {}
-    for field, total in pairs(totals) do
-        -- A file with responses gets its bytes, too, even 0: usage is listed by its bytes.
-        if total > 0 or totals['r:' .. string.sub(field, 3)] > 0 then
-            set[#set + 1], set[#set + 2] = field, text(total)
-        end
-    end
-    if #set > 0 then
+    if not set then
+        add_to_day(entries, fields[1], added[1])
+    elseif #set > 0 then
         redis.call('HSET', entries, unpack(set))
     end
     for _, delivered in ipairs(links) do
