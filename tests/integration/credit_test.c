@@ -179,34 +179,52 @@ static int revocations(void)
     return text != NULL ? atoi(text) : 25;
 }
 
-Test(credit, does_not_cover_a_link_that_was_revoked_a_beat_ago, .timeout = 1800)
+/* An account without a revoked link, whose links are covered by one grant of the second node. */
+static const char *covered_account(const struct pair *pair, const char *name, int number)
+{
+    const char *account = site_format(pair->first, "%s-%d", name, number);
+    const char *good = site_link(pair->first, .account = account, .path = TRACK_TINY);
+    site_account_open_postpaid(pair->first, account);
+    answer_expect_file(pair->second, fetch(pair->second, good), TRACK_TINY);
+    return account;
+}
+
+static void revoke_link(struct site *site, const char *account)
+{
+    admin_expect(site, site_format(site, "/v1/accounts/shop/%s/revoke", account),
+                 "{\"jti\":\"revoked\"}", 200);
+}
+
+/* Redis' messages come in order: where the second node has heard of a later revocation, no response of the
+ * first link begins. How long after it one does begin is told; a beat is 250 ms. */
+Test(credit, does_not_cover_a_link_once_its_revocation_was_heard, .timeout = 1800)
 {
     struct pair pair = pair_create();
     unsigned seed = 1, late = 0;
     uint64_t latest_ms = 0;
     await_push(pair.second);
     for (int i = 0; i < revocations(); i++) {
-        /* An account without a revoked link, whose links are covered by one grant. */
-        const char *account = site_format(pair.first, "account-%d", i);
-        const char *good = site_link(pair.first, .account = account, .path = TRACK_TINY);
+        const char *account = covered_account(&pair, "account", i);
+        const char *later = covered_account(&pair, "later", i);
         const char *link =
             site_link(pair.first, .account = account, .path = TRACK_TINY, .jti = "revoked");
-        site_account_open_postpaid(pair.first, account);
-        answer_expect_file(pair.second, fetch(pair.second, good), TRACK_TINY);
-        admin_expect(pair.first, site_format(pair.first, "/v1/accounts/shop/%s/revoke", account),
-                     "{\"jti\":\"revoked\"}", 200);
+        const char *mark =
+            site_link(pair.first, .account = later, .path = TRACK_TINY, .jti = "revoked");
+        revoke_link(pair.first, account);
         uint64_t revoked_ms = harness_now_ms();
         pass((uint64_t)rand_r(&seed) % 300);
         uint64_t after_ms = harness_now_ms() - revoked_ms;
-        const struct answer *answer = fetch(pair.second, link);
-        if (answer->status != 200) {
-            answer_expect_refusal(pair.second, answer, 410, "link_revoked");
-            continue;
+        if (fetch(pair.second, link)->status == 200) {
+            late++;
+            latest_ms = after_ms > latest_ms ? after_ms : latest_ms;
         }
-        late++;
-        latest_ms = after_ms > latest_ms ? after_ms : latest_ms;
-        cr_expect_lt(after_ms, 250u, "a response begins %llu ms after its link was revoked",
-                     (unsigned long long)after_ms);
+        revoke_link(pair.first, later);
+        uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
+        while (fetch(pair.second, mark)->status == 200) {
+            cr_assert(harness_now_ms() < deadline_ms, "a revocation is not heard");
+            harness_pause();
+        }
+        answer_expect_refusal(pair.second, fetch(pair.second, link), 410, "link_revoked");
     }
     cr_log_info("%u of %d began, %llu ms after the revocation at most", late, revocations(),
                 (unsigned long long)latest_ms);

@@ -214,14 +214,14 @@ static void put_in_the_way(bool there)
                  strerrordesc_np(errno));
 }
 
+/* Leaves only those of the standard streams, which are open: others that are closed now, as a connection
+ * of the thread that looks for Redis may be at any time, are not to be had again. */
 static void take_descriptors(bool taken)
 {
     static struct rlimit before;
     if (taken) {
-        int next = dup(0); /* the lowest free descriptor */
-        close(next);
         cr_assert_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
-        const struct rlimit none = {.rlim_cur = (rlim_t)next, .rlim_max = before.rlim_max};
+        const struct rlimit none = {.rlim_cur = STDERR_FILENO + 1, .rlim_max = before.rlim_max};
         cr_assert_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
     } else {
         cr_assert_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
