@@ -180,6 +180,12 @@ void admin_health(struct node *node, const struct admin_request *request,
     (void)json_object_set_new(value, "admin", own_health(node));
     add_verdict(value, "ready", ready, readiness.ready_text);
     add_verdict(value, "granting", readiness.granting, readiness.granting_text);
+    (void)json_object_set_new(value, "continues", json_boolean(readiness.continues_ms > 0));
+    (void)json_object_set_new(value, "continues_s",
+                              json_integer((json_int_t)(readiness.continues_ms / 1000)));
+    (void)json_object_set_new(
+        value, "continues_left_s",
+        json_integer((json_int_t)((readiness.continues_left_ms + 999) / 1000)));
     add_verdict(value, "alive", readiness.alive, readiness.alive_text);
     answer->retry_after_s = ready ? 0 : 1;
     admin_answer_json(answer, ready ? 200 : 503, value);

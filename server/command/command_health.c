@@ -109,6 +109,10 @@ static void print_health(const json_t *answer)
     fputc('\n', stdout);
     print_verdict(answer, "ready", "ready_text");
     print_verdict(answer, "granting", "granting_text");
+    if (json_is_true(json_object_get(answer, "continues")))
+        printf("%-12s yes: for %" PRIdMAX " s without Redis, and %" PRIdMAX " s more at most\n",
+               "continues", (intmax_t)command_number(answer, "continues_s"),
+               (intmax_t)command_number(answer, "continues_left_s"));
     print_verdict(answer, "alive", "alive_text");
     if (ledger == NULL) { /* the node is starting or stopping, so there is no more to show */
         return;

@@ -105,6 +105,22 @@
       "Sentinels say which Redis is the master NAME. Names are resolved again each 5 s and when "  \
       "a "                                                                                         \
       "connection fails, and each of their addresses is tried.")                                   \
+    X(redis_down, CHOICE, RESTART, "wait", 0, 0, "wait continue",                                  \
+      "What is answered while the node cannot ask Redis. wait: 503, once what Redis has granted "  \
+      "is used up or over. continue: postpaid accounts without max_bytes, which Redis has "        \
+      "confirmed to this node and of which nothing was heard since, are served on, within the "    \
+      "bounds of redis_down_ms_max, redis_down_bytes_max and redis_down_journal_bytes_max; links " \
+      "with max_uses, max_bytes or resume wait all the same. Meanwhile revocations and "           \
+      "suspensions are not heard. All that is delivered is billed once Redis is back.")            \
+    X(redis_down_ms_max, NUMBER, RESTART, "600000", 100, 600000, "milliseconds",                   \
+      "With redis_down: continue, how long the node goes on after it has last heard Redis.")       \
+    X(redis_down_bytes_max, NUMBER, RESTART, "10737418240", 1, 9007199254740991, "bytes",          \
+      "With redis_down: continue, how many bytes each account gets from this node until Redis is " \
+      "asked about it again.")                                                                     \
+    X(redis_down_journal_bytes_max, NUMBER, RESTART, "1073741824", 4096, 9007199254740991,         \
+      "bytes",                                                                                     \
+      "With redis_down: continue, how many bytes of the journal may wait for Redis while the "     \
+      "node goes on. A download that moves takes 256 bytes a second.")                             \
     X(redis_user, TEXT, RESTART, "", 0, 255, "",                                                   \
       "Redis user name (ACL). Empty: the default user. Needs redis_password_file.")                \
     X(redis_password_file, PATH, RESTART, "", 0, 4095, "",                                         \

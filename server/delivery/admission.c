@@ -64,7 +64,8 @@ static void go_on(struct worker *worker, struct connection *connection)
 void admission_cannot_ask(struct worker *worker, struct connection *connection)
 {
     const struct demand demand = asker_demand(connection);
-    admission_carry_out(worker, connection, decision_unanswered(&demand, worker->now_ms),
+    admission_carry_out(worker, connection,
+                        decision_unanswered(&worker->grants, &demand, worker->now_ms),
                         REFUSAL_REDIS_UNAVAILABLE);
 }
 
@@ -168,7 +169,8 @@ static enum refusal node_refusal(const struct worker *worker)
     case READINESS_SERVES:
         return REFUSAL_NONE;
     case READINESS_NO_REDIS:
-        return REFUSAL_REDIS_UNAVAILABLE;
+        return outage_lets_on(worker->node->windows, worker->now_ms) ? REFUSAL_NONE
+                                                                     : REFUSAL_REDIS_UNAVAILABLE;
     case READINESS_NO_JOURNAL:
         return REFUSAL_JOURNAL_UNAVAILABLE;
     case READINESS_STARTING:
@@ -235,6 +237,13 @@ void admission_more(struct worker *worker, struct connection *connection)
                         REFUSAL_REDIS_UNAVAILABLE);
 }
 
+/* The demand is the whole one, unlike that of admission_is_valid. */
+static bool goes_on_without_redis(const struct worker *worker, struct connection *connection)
+{
+    const struct demand demand = asker_demand(connection);
+    return outage_claim(&worker->grants, &demand, worker->now_ms);
+}
+
 bool admission_is_valid(struct worker *worker, struct connection *connection)
 {
     /* Not asker_demand, as this comes before each piece, and decision_next reads no more. */
@@ -243,7 +252,7 @@ bool admission_is_valid(struct worker *worker, struct connection *connection)
                                   .link_bounds = connection->claim.of_link};
     bool renew;
     if (decision_next(&worker->grants, &demand, worker->now_ms, &renew) != DECISION_GO)
-        return false;
+        return goes_on_without_redis(worker, connection);
     if (renew)
         asker_renew(worker, connection);
     return true;

@@ -45,6 +45,10 @@ struct node;
       "Responses that were refused because of the account or the link.")                           \
     X(admissions_failed, COUNTER, "answers", "", admissions_failed,                                \
       "Responses that were answered 503, because Redis or the journal could not say.")             \
+    X(responses_unasked, COUNTER, "responses", "", responses_unasked,                              \
+      "Responses that began or went on while Redis could not be asked (redis_down: continue).")    \
+    X(bytes_unasked, COUNTER, "bytes", "", bytes_unasked,                                          \
+      "Bytes that their accounts were handed until Redis was asked about them again.")             \
     X(tokens_verified, COUNTER, "tokens", "", tokens_verified,                                     \
       "Tokens whose signature was verified and is good.")                                          \
     X(tokens_remembered, COUNTER, "tokens", "", tokens_remembered,                                 \

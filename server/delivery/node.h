@@ -15,6 +15,7 @@
 #include "server/base/client_address.h"
 #include "server/config/config.h"
 #include "server/delivery/metrics.h"
+#include "server/grant/outage.h"
 #include "server/redis/redis_address.h"
 #include "storage/ledger/ledger.h"
 #include "storage/media/media.h"
@@ -64,9 +65,12 @@ struct node {
     unsigned worker_count;
     struct worker *workers[CONFIG_WORKERS_MAX]; /* owns */
     uint64_t started_ms;                        /* wall clock */
-    atomic_ullong granted_ms;    /* monotonic: when it was granting last; 0: never. Of worker 0 */
-    struct admin_counters admin; /* written by the admin threads */
-    atomic_bool stopping;        /* set once by the main thread; workers stop accepting */
+    atomic_ullong granted_ms;   /* monotonic: when it was granting last; 0: never. Of worker 0 */
+    atomic_ullong continues_ms; /* monotonic: since when it goes on without Redis; 0: it does not */
+    atomic_ullong continuable_ms; /* for how long it would go on without Redis from now on */
+    struct outage_count unasked;  /* what had gone on without it before; of worker 0 */
+    struct admin_counters admin;  /* written by the admin threads */
+    atomic_bool stopping;         /* set once by the main thread; workers stop accepting */
 };
 
 /* How many workers a node of this configuration has. */

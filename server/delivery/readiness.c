@@ -9,8 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "server/base/log.h"
 #include "server/delivery/node.h"
 #include "server/delivery/worker.h"
+#include "server/grant/outage.h"
 
 /* How long ago; 0 for a time that another thread has read a moment later. */
 static uint64_t since(uint64_t now_ms, uint64_t then_ms)
@@ -43,9 +45,54 @@ bool readiness_is_granting(const struct node *node, uint64_t now_ms)
            first_without_redis(node) == node->worker_count;
 }
 
+static void say_continued(const struct node *node, const char *why, uint64_t lasted_ms,
+                          const struct outage_count *count)
+{
+    log_warning("%s; in %" PRIu64 " ms without Redis %" PRIu64 " responses and %" PRIu64
+                " bytes went on",
+                why, lasted_ms, count->responses - node->unasked.responses,
+                count->bytes - node->unasked.bytes);
+}
+
+/* Says once when the node begins to go on without Redis, and when that ends. */
+static void follow_outage(struct node *node, bool is_granting, uint64_t now_ms)
+{
+    uint64_t since_ms = atomic_load(&node->continues_ms);
+    bool continues = !is_granting && outage_lets_on(node->windows, now_ms);
+    if (continues == (since_ms != 0))
+        return;
+    struct outage_count count = outage_count_all(node->windows);
+    if (continues)
+        log_warning("Redis cannot be asked; accounts without a bound that it has confirmed go on "
+                    "without it for %" PRIu64 " s at most (redis_down: continue)",
+                    node->config->redis_down_ms_max / 1000);
+    else
+        say_continued(node,
+                      is_granting ? "Redis can be asked again"
+                                  : "nothing goes on without Redis any longer: redis_down_ms_max "
+                                    "or redis_down_journal_bytes_max is reached",
+                      now_ms - since_ms, &count);
+    node->unasked = count;
+    atomic_store(&node->continues_ms, continues ? now_ms : 0);
+}
+
+/* The metrics are sums over the workers, and worker 0 tells these, which are of no worker. */
+static void tell_counts(struct node *node, uint64_t now_ms)
+{
+    const struct outage_count count = outage_counted(node->windows);
+    struct worker_stats *stats = &node->workers[0]->stats;
+    atomic_store(&node->continuable_ms, outage_left_ms(node->windows, now_ms));
+    atomic_store_explicit(&stats->responses_unasked, count.responses, memory_order_relaxed);
+    atomic_store_explicit(&stats->bytes_unasked, count.bytes, memory_order_relaxed);
+}
+
 void readiness_observe(struct node *node, uint64_t now_ms)
 {
-    if (readiness_is_granting(node, now_ms))
+    bool is_granting = readiness_is_granting(node, now_ms);
+    outage_observe(node->windows, is_granting, now_ms);
+    follow_outage(node, is_granting, now_ms);
+    tell_counts(node, now_ms);
+    if (is_granting)
         atomic_store_explicit(&node->granted_ms, now_ms, memory_order_relaxed);
 }
 
@@ -101,7 +148,7 @@ static void look_at_ready(struct node *node, uint64_t now_ms, struct node_readin
     uint64_t granted_ms = atomic_load(&node->granted_ms);
     look_at_faults(node, out->ready_text);
     bool graced = granted_ms != 0 && since(now_ms, granted_ms) < node->config->ready_grace_ms;
-    out->ready = out->ready_text[0] == '\0' && (out->granting || graced);
+    out->ready = out->ready_text[0] == '\0' && (out->granting || graced || out->continues_ms > 0);
     if (!out->ready && out->ready_text[0] == '\0')
         snprintf(out->ready_text, READINESS_TEXT_SIZE, "%s", out->granting_text);
 }
@@ -132,6 +179,10 @@ void readiness_look(struct node *node, uint64_t now_ms, struct node_readiness *o
 {
     *out = (struct node_readiness){0};
     look_at_granting(node, now_ms, out);
+    uint64_t continues_ms = atomic_load(&node->continues_ms);
+    if (continues_ms != 0)
+        out->continues_ms = since(now_ms, continues_ms) + 1;
+    out->continues_left_ms = atomic_load(&node->continuable_ms);
     look_at_ready(node, now_ms, out);
     look_at_alive(node, now_ms, out);
 }

@@ -25,10 +25,14 @@ struct node_readiness {
     /* Redis takes the node's writes, and each worker may ask it. */
     bool granting;
     char granting_text[READINESS_TEXT_SIZE];
-    /* Balancers may send clients: it is granting, or was within ready_grace_ms, and nothing is wrong
+    /* Balancers may send clients: it is granting, or was within ready_grace_ms, or goes on without
+     * Redis, which would be in vain where balancers turn away from all nodes; and nothing is wrong
      * that time does not heal. Who comes to a node that is not ready is answered all the same. */
     bool ready;
     char ready_text[READINESS_TEXT_SIZE];
+    /* For how long it goes on without Redis (redis_down: continue); 0: it does not. And for how much
+     * longer it may, or might if Redis were lost now. */
+    uint64_t continues_ms, continues_left_ms;
     /* Every thread turns, whatever Redis does. */
     bool alive;
     char alive_text[READINESS_TEXT_SIZE];
@@ -39,7 +43,7 @@ struct node_readiness {
 void readiness_look(struct node *node, uint64_t now_ms, struct node_readiness *out);
 /* Whether it is granting; a few atomic loads. From any thread. */
 bool readiness_is_granting(const struct node *node, uint64_t now_ms);
-/* Each tick of worker 0: notes that the node is granting. */
+/* Each tick of worker 0: notes that the node is granting, and when it goes on without Redis. */
 void readiness_observe(struct node *node, uint64_t now_ms);
 
 #endif

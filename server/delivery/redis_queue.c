@@ -35,6 +35,8 @@ static void on_reply(redisAsyncContext *context, void *reply, void *data)
     if (redis->oldest == NULL)
         redis->newest = NULL;
     redis->outstanding--;
+    if (answer == NULL)
+        redis->state = REDIS_DOWN; /* hiredis is about to say so: nobody may ask meanwhile */
     /* What is wrong with one account says nothing of this Redis. */
     redis->doubtful |=
         answer != NULL && answer->type == REDIS_REPLY_ERROR && !ledger_reply_is_damage(answer);

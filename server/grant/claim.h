@@ -14,9 +14,10 @@
 #include "server/grant/window.h"
 
 struct claim {
-    uint64_t bytes; /* claimed, and not paid yet */
-    uint64_t paid;  /* paid, and not handed to the kernel yet */
-    bool of_link;   /* the link's pool pays, too */
+    uint64_t bytes;  /* claimed, and not paid yet */
+    uint64_t paid;   /* paid, and not handed to the kernel yet */
+    bool of_link;    /* the link's pool pays, too */
+    bool is_unasked; /* the response began or went on without Redis, and is counted (outage.h) */
 };
 
 /* Claims `bytes` of both pools, or of neither: false. */

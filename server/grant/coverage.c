@@ -61,6 +61,32 @@ bool coverage_is_valid(const struct window *window, uint64_t now_ms)
     return now_ms < coverage_until_ms(window, now_ms);
 }
 
+static bool was_confirmed(const struct cover *cover, const struct ledger *ledger,
+                          const struct ledger_account *account, uint64_t epoch)
+{
+    const struct ledger_heard now = {.epoch = epoch,
+                                     .messages = ledger_heard(ledger, account).messages};
+    const struct ledger_heard then = {.epoch = atomic_load(&cover->heard_epoch),
+                                      .messages = atomic_load(&cover->heard_messages)};
+    return ledger_heard_is_same(&now, &then) && atomic_load(&cover->valid_until_ms) != 0;
+}
+
+bool coverage_is_known(const struct ledger *ledger, const struct window_group *account,
+                       uint64_t epoch)
+{
+    return was_confirmed(&account->cover, ledger, account->account, epoch);
+}
+
+bool coverage_was_confirmed(const struct ledger *ledger, const struct window *window, int64_t iat,
+                            uint64_t epoch, uint64_t now_ms)
+{
+    const struct window_group *account = window->account_group;
+    return coverage_is_known(ledger, account, epoch) &&
+           iat >= (int64_t)atomic_load(&account->revoked_before) &&
+           (covers_links(account, now_ms) ||
+            was_confirmed(&window->cover, ledger, window->account, epoch));
+}
+
 /* Never shortens the validity: a late answer may come after the answer to a later question. */
 static void extend(struct cover *cover, uint64_t until_ms)
 {

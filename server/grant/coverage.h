@@ -20,6 +20,14 @@ bool coverage_holds(const struct ledger *ledger, const struct window *window, in
 uint64_t coverage_until_ms(const struct window *window, uint64_t now_ms);
 /* Whether the last confirmation is still valid, whatever was heard since. */
 bool coverage_is_valid(const struct window *window, uint64_t now_ms);
+/* Whether the account was confirmed in this epoch of the push connection, however long ago, and nothing
+ * was heard of it since. */
+bool coverage_is_known(const struct ledger *ledger, const struct window_group *account,
+                       uint64_t epoch);
+/* The same for a token of this `iat`; and of the window's link, where some link of the account may be
+ * revoked. */
+bool coverage_was_confirmed(const struct ledger *ledger, const struct window *window, int64_t iat,
+                            uint64_t epoch, uint64_t now_ms);
 /* Notes what an answer has confirmed, and what had been heard of revocations by then. */
 void cover_confirm(struct cover *cover, const struct ledger_heard *heard, uint64_t valid_until_ms);
 /* Has the next response ask in any case. */

@@ -22,16 +22,25 @@ enum readiness decision_readiness(const struct grants *grants)
     return READINESS_STARTING;
 }
 
-enum decision decision_unanswered(const struct demand *demand, uint64_t now_ms)
+/* Of what no outage lets on. */
+static enum decision stay(const struct demand *demand, uint64_t now_ms)
 {
     return demand->is_under_way && coverage_is_valid(demand->window, now_ms) ? DECISION_WAIT
                                                                              : DECISION_REFUSE;
 }
 
+enum decision decision_unanswered(const struct grants *grants, const struct demand *demand,
+                                  uint64_t now_ms)
+{
+    return outage_claim(grants, demand, now_ms) ? DECISION_GO : stay(demand, now_ms);
+}
+
 enum decision decision_more(const struct grants *grants, const struct demand *demand,
                             uint64_t now_ms)
 {
-    return grants_may_ask(grants) ? DECISION_ASK : decision_unanswered(demand, now_ms);
+    if (outage_claim(grants, demand, now_ms))
+        return DECISION_GO;
+    return grants_may_ask(grants) ? DECISION_ASK : stay(demand, now_ms);
 }
 
 /* When the ceilings end that pay for the transfer. */
@@ -201,11 +210,12 @@ static bool is_overdue(const struct demand *demand, const struct patience *patie
 enum decision decision_retry(const struct grants *grants, const struct demand *demand,
                              const struct patience *patience, uint64_t now_ms)
 {
-    if (demand_claim_unasked(grants->ledger, demand, now_ms))
+    if (demand_claim_unasked(grants->ledger, demand, now_ms) ||
+        outage_claim(grants, demand, now_ms))
         return DECISION_GO;
     if (is_overdue(demand, patience, now_ms))
         return DECISION_REFUSE;
     if (now_ms < patience->short_retry_ms)
         return DECISION_WAIT;
-    return decision_more(grants, demand, now_ms);
+    return grants_may_ask(grants) ? DECISION_ASK : stay(demand, now_ms);
 }

@@ -6,13 +6,14 @@
  * asks Redis: question.c does, where the decision is to ask.
  *
  * Only Redis decides who is revoked. While it cannot be asked, a transfer goes on until its grant's
- * validity ends, or, where it must ask, waits until then.
+ * validity ends, or, where it must ask, waits until then; outage.h says what goes on without it.
  */
 #ifndef TOLLGATE_SERVER_GRANT_DECISION_H
 #define TOLLGATE_SERVER_GRANT_DECISION_H
 
 #include "server/grant/coverage.h"
 #include "server/grant/grants.h"
+#include "server/grant/outage.h"
 
 /* What a response does next about its grant. */
 enum decision {
@@ -69,7 +70,10 @@ enum readiness decision_readiness(const struct grants *grants);
 static inline enum decision decision_begin(const struct grants *grants, const struct demand *demand,
                                            uint64_t now_ms)
 {
-    return demand_claim_unasked(grants->ledger, demand, now_ms) ? DECISION_GO : DECISION_ASK;
+    return demand_claim_unasked(grants->ledger, demand, now_ms) ||
+                   outage_claim(grants, demand, now_ms)
+               ? DECISION_GO
+               : DECISION_ASK;
 }
 /*
  * Before each piece of a transfer, of whose demand it reads `window`, `iat` and `link_bounds` alone: GO,
@@ -79,8 +83,8 @@ static inline enum decision decision_begin(const struct grants *grants, const st
  */
 enum decision decision_next(const struct grants *grants, const struct demand *demand,
                             uint64_t now_ms, bool *renew);
-/* Of a transfer that was parked because it has no funds or no validity left: ASK, or what
- * decision_unanswered says. */
+/* Of a transfer that was parked because it has no funds or no validity left: GO where an outage lets
+ * it on, ASK, or what decision_unanswered says. */
 enum decision decision_more(const struct grants *grants, const struct demand *demand,
                             uint64_t now_ms);
 /* Of a parked response that Redis has answered, not overtaken by a revocation. Any of the four; where
@@ -88,9 +92,10 @@ enum decision decision_more(const struct grants *grants, const struct demand *de
 enum decision decision_answered(const struct demand *demand, const struct grants_answer *answer,
                                 struct patience *patience, uint64_t now_ms,
                                 enum shortage *shortage);
-/* Of a parked response for which Redis cannot be asked now, or has not answered: a transfer WAITs
- * while its grant is valid, whatever was heard since; else REFUSE. */
-enum decision decision_unanswered(const struct demand *demand, uint64_t now_ms);
+/* Of a parked response for which Redis cannot be asked now, or has not answered: GO where the outage
+ * lets it on; a transfer WAITs while its grant is valid, whatever was heard since; else REFUSE. */
+enum decision decision_unanswered(const struct grants *grants, const struct demand *demand,
+                                  uint64_t now_ms);
 /* Of a parked response, at each tick, and when a question for its window is over. Any of the four;
  * it is refused because Redis was not asked in time, or cannot be. */
 enum decision decision_retry(const struct grants *grants, const struct demand *demand,

@@ -68,11 +68,17 @@ struct grants {
     struct window_group *groups; /* and their groups that were made for them */
     uint64_t swept_ms;           /* when it swept last */
     uint64_t questions;          /* the number of the last one of a response */
+    uint32_t overdue;            /* questions whose answers are late, and still awaited */
 };
 
 static inline bool grants_may_ask(const struct grants *grants)
 {
     return grants->redis->is_ready(grants->redis->self);
+}
+/* Whether Redis cannot be asked, or has not answered in time. */
+static inline bool grants_are_cut_off(const struct grants *grants)
+{
+    return grants->overdue > 0 || !grants_may_ask(grants);
 }
 /*
  * Finds or opens a window, as window_open does, whose errors it returns; *out is a reference for

@@ -107,10 +107,16 @@ static void lower(struct pool *pool, bool needs)
     atomic_store(&pool->ceiling, ceiling);
 }
 
+/* Whether the ceiling is one that Redis has granted. */
+static bool has_ceiling(const struct pool *pool)
+{
+    return pool_is_bounded(pool) && !atomic_load(&pool->is_lent);
+}
+
 /* The ceiling that the node holds, as a question tells it. */
 static uint64_t held(const struct pool *pool)
 {
-    return pool_is_bounded(pool) ? atomic_load(&pool->ceiling) : atomic_load(pool->handed);
+    return has_ceiling(pool) ? atomic_load(&pool->ceiling) : atomic_load(pool->handed);
 }
 
 static struct ledger_told told_of(const struct pool *pool, uint64_t number, uint64_t need,
@@ -130,7 +136,7 @@ struct ledger_told pool_ask(struct pool *pool, uint64_t number, uint64_t need, u
 {
     check(number > pool->number);
     bool is_valid = pool_is_valid(pool, now_ms);
-    if (pool_is_bounded(pool) && (gives_back || !is_valid))
+    if (has_ceiling(pool) && (gives_back || !is_valid))
         lower(pool, is_valid);
     pool->number = number;
     pool->asked_ms = now_ms;
@@ -161,6 +167,7 @@ void pool_take(struct pool *pool, uint64_t number, const struct ledger_credit *c
     if (number != pool->number)
         return;
     pool->is_answered = true;
+    atomic_store(&pool->is_lent, false);
     pool->is_kept = credit->bounds != LEDGER_BY_NOTHING || credit->ceiling > 0;
     pool->posted = credit->posted;
     if (credit->ceiling > pool->told)
@@ -190,15 +197,39 @@ void pool_told(struct pool *pool, uint64_t number, uint64_t posted, uint64_t val
 
 void pool_bind(struct pool *pool)
 {
-    if (pool_is_bounded(pool))
+    if (has_ceiling(pool))
         return;
+    atomic_store(&pool->is_lent, false);
     atomic_store(&pool->valid_until_ms, 0);
     atomic_store(&pool->ceiling, atomic_load(pool->handed));
 }
 
+bool pool_lend(struct pool *pool, uint64_t bytes)
+{
+    if (atomic_load(&pool->is_lent))
+        return true;
+    if (pool_is_bounded(pool))
+        return false;
+    pool->lent_from = atomic_load(pool->handed);
+    pool->lent_counted = 0;
+    atomic_store(&pool->ceiling, pool->lent_from + bytes);
+    atomic_store(&pool->is_lent, true);
+    return true;
+}
+
+uint64_t pool_count_lent(struct pool *pool)
+{
+    uint64_t handed = atomic_load(pool->handed);
+    if (!atomic_load(&pool->is_lent) || handed <= pool->lent_from + pool->lent_counted)
+        return 0;
+    uint64_t more = handed - pool->lent_from - pool->lent_counted;
+    pool->lent_counted += more;
+    return more;
+}
+
 bool pool_is_lowered(const struct pool *pool)
 {
-    return pool_is_bounded(pool) && pool->told > atomic_load(&pool->ceiling) &&
+    return has_ceiling(pool) && pool->told > atomic_load(&pool->ceiling) &&
            pool->told > kept(pool, true);
 }
 
@@ -209,7 +240,7 @@ bool pool_is_idle(const struct pool *pool)
 
 bool pool_holds(const struct pool *pool)
 {
-    if (pool->number == 0 || (!pool->is_kept && !pool_is_bounded(pool)))
+    if (pool->number == 0 || (!pool->is_kept && !has_ceiling(pool)))
         return false;
     return !pool->is_answered || pool->told > pool->posted || kept(pool, true) > pool->posted;
 }

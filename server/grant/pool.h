@@ -22,7 +22,7 @@
 
 #include "storage/ledger/ledger.h"
 
-#define POOL_UNBOUNDED UINT64_MAX /* a ceiling: the fund has no bound */
+#define POOL_UNBOUNDED UINT64_MAX /* a ceiling: the fund has no bound, and none is lent */
 
 struct pool {
     atomic_ullong *handed; /* borrows: the account's counter, or own_handed */
@@ -38,6 +38,13 @@ struct pool {
     bool is_known;    /* whether Redis has said what was posted before the first question */
     bool is_answered; /* the last question */
     bool is_kept; /* Redis keeps figures: there is a bound, or nodes share a limit of the account */
+    /*
+     * The ceiling is not one of Redis, which has said that there is no bound: this node has lent it,
+     * until Redis is asked again. `lent_from` is what was handed by then, and so much of what was
+     * handed since is counted.
+     */
+    atomic_bool is_lent;
+    uint64_t lent_from, lent_counted;
 };
 
 /* Begins the pool of an account, which counts in `handed`, or of a link (NULL). */
@@ -91,6 +98,11 @@ void pool_take(struct pool *pool, uint64_t number, const struct ledger_credit *c
 void pool_told(struct pool *pool, uint64_t number, uint64_t posted, uint64_t valid_until_ms);
 /* The fund has got a bound since the pool was last asked for: the node holds no ceiling of it yet. */
 void pool_bind(struct pool *pool);
+/* Lends a ceiling of `bytes` to a pool without a bound, where none is lent yet. False: it has a bound,
+ * or Redis has never said. */
+bool pool_lend(struct pool *pool, uint64_t bytes);
+/* How many more bytes than at the last call were handed since the ceiling was lent. */
+uint64_t pool_count_lent(struct pool *pool);
 /* Whether Redis has more as held than the ceiling: it was lowered since Redis was told. */
 bool pool_is_lowered(const struct pool *pool);
 /* Whether Redis has more as held than anybody needs. */

@@ -45,6 +45,7 @@ static void on_late(void *context)
 {
     struct question *question = context;
     question->asked.is_late = true;
+    question->grants->overdue++;
     end(question, &(struct grants_answer){.status = -ETIMEDOUT});
 }
 
@@ -116,6 +117,8 @@ static void conclude(struct question *question, int status, bool lacks_data)
                                    .link_funds = grant->link_funds};
     if (status == 0 && lacks_data && (grant->admission != LEDGER_GRANTED || is_raised(question)))
         answer.status = -ESTALE;
+    if (question->asked.is_late)
+        grants->overdue--;
     if (answer.status == 0)
         answer.is_overtaken = !grant_take(grants->windows, &question->asked, grant);
     if (!question->asked.is_late)

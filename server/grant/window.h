@@ -189,6 +189,8 @@ bool window_inquire(struct windows *windows, struct window *window, unsigned wor
                     struct window_question *out);
 /* Ends the asking; returns the set of workers to wake, a bit each. */
 uint64_t window_asked(struct windows *windows, const struct window_question *question);
+/* Lends the pool of the window's account a ceiling (pool_lend). */
+bool window_lend(struct windows *windows, struct window *window, uint64_t bytes);
 /* Takes the figures of an answer; those of an answer that another question has overtaken do not count. */
 void window_take(struct windows *windows, const struct window_question *question,
                  const struct ledger_grant *grant, uint64_t validity_ms);

@@ -137,6 +137,18 @@ static void note(struct windows *windows, struct window_group *group)
                                              group->of_link ? group->link_id : NULL);
 }
 
+bool window_lend(struct windows *windows, struct window *window, uint64_t bytes)
+{
+    struct pool *pool = &window->account_group->pool;
+    if (atomic_load(&pool->is_lent))
+        return true;
+    struct window_shard *shard = windows_shard(windows, window->account);
+    pthread_mutex_lock(&shard->lock);
+    bool is_lent = pool_lend(pool, bytes);
+    pthread_mutex_unlock(&shard->lock);
+    return is_lent;
+}
+
 void window_take(struct windows *windows, const struct window_question *question,
                  const struct ledger_grant *grant, uint64_t validity_ms)
 {
@@ -146,6 +158,7 @@ void window_take(struct windows *windows, const struct window_question *question
     /* It counts from the question, not from the answer, so that it never outlasts what Redis keeps. */
     uint64_t valid_until_ms = question->asked_ms + validity_ms;
     pthread_mutex_lock(&shard->lock);
+    group_count_lent(windows, window->account_group);
     if (grant->admission == LEDGER_UNKNOWN) { /* Redis has taken no figures */
         pool_told(account, question->funds.count, account->posted, 0);
         pool_told(link, question->link_funds.count, link->posted, 0);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "server/base/check.h"
+#include "server/grant/coverage.h"
 #include "server/grant/window_internal.h"
 
 #define GROUPS_MAX 4 /* for each window that there may be: those that no window has are few */
@@ -85,7 +86,24 @@ void window_groups_free(struct windows *windows, struct window_shard *shard)
     }
 }
 
+void group_count_lent(struct windows *windows, struct window_group *group)
+{
+    uint64_t bytes = pool_count_lent(&group->pool);
+    if (bytes > 0)
+        atomic_fetch_add(&windows->outage.bytes, bytes);
+}
+
 /* ---- groups and their owner ---- */
+
+/* Whether what Redis confirmed of the account, which it has not bounded, would let responses go on in an
+ * outage. */
+static bool is_of_use(const struct windows *windows, const struct window_group *group)
+{
+    const struct outage *outage = &windows->outage;
+    return outage->longest_ms > 0 && !group->of_link &&
+           (!pool_is_bounded(&group->pool) || atomic_load(&group->pool.is_lent)) &&
+           coverage_is_known(windows->ledger, group, atomic_load(&outage->epoch));
+}
 
 /*
  * Whether the group has nothing to remember: Redis knows that it holds nothing, no response ended
@@ -99,13 +117,14 @@ static bool is_idle(const struct windows *windows, const struct window_group *gr
     if (atomic_load(&windows->groups) > GROUPS_MAX / 2 * windows->capacity)
         return true;
     return quota_unacknowledged(&group->quota, now_ms) == 0 &&
-           now_ms >= atomic_load(&group->cover.valid_until_ms);
+           now_ms >= atomic_load(&group->cover.valid_until_ms) && !is_of_use(windows, group);
 }
 
 bool group_sweep(struct windows *windows, struct window_group *group, uint64_t now_ms)
 {
     struct window_shard *shard = windows_shard(windows, group->account);
     pthread_mutex_lock(&shard->lock);
+    group_count_lent(windows, group);
     bool ended = is_idle(windows, group, now_ms);
     if (ended) {
         struct window_group **at =

@@ -22,8 +22,22 @@ struct window_shard {
     struct window_group **groups; /* owns; as many */
 } __attribute__((aligned(64)));
 
+/* What the node knows of its Redis, and what goes on without it; see outage.h. */
+struct outage {
+    /* Set before the workers start. */
+    uint64_t longest_ms; /* 0: nothing goes on */
+    uint64_t bytes_max, journal_bytes_max;
+    /* Written by worker 0. */
+    atomic_ullong heard_ms; /* monotonic: when the node was granting, and heard revocations, last */
+    atomic_ullong epoch;    /* of the push connection, then */
+    atomic_bool is_full;    /* so much of the journal waits for Redis that nothing goes on */
+    /* Any worker counts. */
+    atomic_ullong responses, bytes;
+};
+
 struct windows {
     struct ledger *ledger; /* borrows */
+    struct outage outage;
     uint64_t capacity;
     size_t buckets; /* of a shard; a power of two */
     atomic_ullong count, groups;
@@ -49,6 +63,8 @@ struct window_group *window_group_get(struct windows *windows, struct window_sha
                                       uint64_t now_ms, struct window_group **made);
 /* Gives back what window_group_get has returned. */
 void window_group_drop(struct window_group *group);
+/* Counts what was handed of a lent ceiling since the last call (outage.h). */
+void group_count_lent(struct windows *windows, struct window_group *group);
 /* Frees all groups of a shard, whose windows have gone. */
 void window_groups_free(struct windows *windows, struct window_shard *shard);
 

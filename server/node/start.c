@@ -17,6 +17,7 @@
 #include "server/delivery/proxies.h"
 #include "server/doctor/descriptor_needs.h"
 #include "server/grant/address_table.h"
+#include "server/grant/outage.h"
 #include "server/grant/window.h"
 #include "server/link/verifications.h"
 #include "server/node/node_internal.h"
@@ -179,6 +180,20 @@ static int read_lists(struct node *node)
                                 (uint32_t)config->connections_per_address_max);
 }
 
+static int make_windows(struct node *node)
+{
+    const struct config *config = node->config;
+    int status = windows_create(&node->windows, node->ledger, config->windows_max);
+    const struct outage_settings settings = {
+        .longest_ms = strcmp(config->redis_down, "continue") == 0 ? config->redis_down_ms_max : 0,
+        .bytes_max = config->redis_down_bytes_max,
+        .journal_bytes_max = config->redis_down_journal_bytes_max,
+    };
+    if (status == 0)
+        outage_settle(node->windows, &settings);
+    return status;
+}
+
 /* Redis' address first: the ledger locks the state directory before a child is started in it. */
 int node_start(struct node_parts *parts, char *error, size_t error_size)
 {
@@ -203,8 +218,7 @@ int node_start(struct node_parts *parts, char *error, size_t error_size)
     if (status == 0 && (status = read_lists(node)) != 0)
         snprintf(error, error_size, "tables of addresses and content types: %s",
                  strerrordesc_np(-status));
-    if (status == 0 &&
-        (status = windows_create(&node->windows, node->ledger, config->windows_max)) != 0)
+    if (status == 0 && (status = make_windows(node)) != 0)
         snprintf(error, error_size, "windows: %s", strerrordesc_np(-status));
     if (status == 0 && config->access_log[0] != '\0') {
         enum access_format format = ACCESS_JSON;

@@ -56,6 +56,20 @@ uint64_t ledger_redis_served(const struct ledger *ledger)
 
 /* ---- statistics ---- */
 
+static uint64_t records_unposted(struct ledger *ledger)
+{
+    uint64_t durable = atomic_load(&ledger->journal.durable_records);
+    pthread_mutex_lock(&ledger->lock);
+    uint64_t unposted = durable > ledger->posted ? durable - ledger->posted : 0;
+    pthread_mutex_unlock(&ledger->lock);
+    return unposted;
+}
+
+uint64_t ledger_unposted_bytes(struct ledger *ledger)
+{
+    return records_unposted(ledger) * JOURNAL_RECORD_BYTES;
+}
+
 void ledger_stats(struct ledger *ledger, struct ledger_stats *out)
 {
     memset(out, 0, sizeof(*out));
@@ -74,12 +88,7 @@ void ledger_stats(struct ledger *ledger, struct ledger_stats *out)
     push_stats(ledger, out);
     out->downloads_open = atomic_load(&ledger->downloads);
     out->segments = journal_segments(&ledger->journal);
-    uint64_t durable = atomic_load(&ledger->journal.durable_records);
-    pthread_mutex_lock(&ledger->lock);
-    if (durable > ledger->posted)
-        out->records_unposted = durable - ledger->posted;
-    pthread_mutex_unlock(&ledger->lock);
-    out->records_unposted += drains_unposted(ledger);
+    out->records_unposted = records_unposted(ledger) + drains_unposted(ledger);
     pthread_mutex_lock(&ledger->names.lock);
     out->accounts = ledger->names.accounts;
     pthread_mutex_unlock(&ledger->names.lock);

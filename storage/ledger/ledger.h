@@ -144,6 +144,9 @@ enum ledger_thread { LEDGER_WRITER, LEDGER_POSTER, LEDGER_PUSH, LEDGER_THREADS }
 /* The monotonic time of the thread's last turn. Any thread. */
 uint64_t ledger_turned_ms(const struct ledger *ledger, enum ledger_thread thread);
 
+/* How many bytes of the journal Redis may not have yet. Any thread; it takes a lock for a moment. */
+uint64_t ledger_unposted_bytes(struct ledger *ledger);
+
 /* Fills in the counters. Any thread; it takes locks for a moment, so not for each request. */
 void ledger_stats(struct ledger *ledger, struct ledger_stats *out);
 

@@ -27,6 +27,9 @@
 
 /* Whether every revocation up to now has been heard; one relaxed atomic load, for each request. */
 bool ledger_push_is_up(const struct ledger *ledger, uint64_t monotonic_ms);
+/* How often revocations began to be heard, after a loss of the push connection or for the first time:
+ * those of the time before may have been missed. One atomic load. */
+uint64_t ledger_push_epoch(const struct ledger *ledger);
 /* What was heard of an account. A worker takes it before it asks for a grant. */
 struct ledger_heard {
     uint64_t epoch;    /* of the push connection */

@@ -64,6 +64,11 @@ bool ledger_push_is_up(const struct ledger *ledger, uint64_t monotonic_ms)
     return heard != 0 && monotonic_ms < heard + LEDGER_PUSH_LOST_MS;
 }
 
+uint64_t ledger_push_epoch(const struct ledger *ledger)
+{
+    return atomic_load(&ledger->push->epoch);
+}
+
 struct ledger_heard ledger_heard(const struct ledger *ledger, const struct ledger_account *account)
 {
     return (struct ledger_heard){.epoch = atomic_load(&ledger->push->epoch),

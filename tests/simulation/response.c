@@ -153,7 +153,8 @@ static void unpark(struct sim_response *response)
 static void cannot_ask(struct sim_response *response)
 {
     const struct demand demand = demand_of(response);
-    if (decision_unanswered(&demand, now_ms(response)) == DECISION_REFUSE)
+    if (decision_unanswered(&response->worker->grants, &demand, now_ms(response)) ==
+        DECISION_REFUSE)
         refuse(response, "is refused: Redis cannot be asked");
 }
 

@@ -177,10 +177,10 @@ Test(decision, has_a_transfer_wait_for_redis_until_its_validity_ends)
 {
     begin(0);
     demand.is_under_way = true;
-    cr_expect_eq(decision_unanswered(&demand, VALID_END - 1), DECISION_WAIT);
-    cr_expect_eq(decision_unanswered(&demand, VALID_END), DECISION_REFUSE);
+    cr_expect_eq(decision_unanswered(&grants[0], &demand, VALID_END - 1), DECISION_WAIT);
+    cr_expect_eq(decision_unanswered(&grants[0], &demand, VALID_END), DECISION_REFUSE);
     hear(alice, 7);
-    cr_expect_eq(decision_unanswered(&demand, VALID_END - 1), DECISION_WAIT);
+    cr_expect_eq(decision_unanswered(&grants[0], &demand, VALID_END - 1), DECISION_WAIT);
     cr_expect_eq(decide_more(), DECISION_ASK);
     is_up = false;
     cr_expect_eq(decide_more(), DECISION_WAIT);
@@ -189,7 +189,7 @@ Test(decision, has_a_transfer_wait_for_redis_until_its_validity_ends)
     is_up = true;
     cr_expect_eq(decide_more(), DECISION_ASK);
     demand.is_under_way = false;
-    cr_expect_eq(decision_unanswered(&demand, START), DECISION_REFUSE);
+    cr_expect_eq(decision_unanswered(&grants[0], &demand, START), DECISION_REFUSE);
     end_scene();
 }
 

@@ -65,10 +65,12 @@ static inline bool push_is_ready(const void *self)
     return true;
 }
 
+static const char *push_fault; /* why there is no connection */
+
 static inline const char *push_error(const void *self)
 {
     (void)self;
-    return NULL;
+    return push_fault;
 }
 
 static inline void push_hear(void *self, ledger_redis_done *heard, void *context)
@@ -103,6 +105,17 @@ static inline void listen_now(void)
     for (unsigned i = 0; i < 3; i++) /* connects, subscribes, sends a PING */
         (void)push_step(ledger);
     cr_assert(ledger_push_is_up(ledger, now_ms));
+}
+
+/* The push connection is lost, and another one is made. */
+static inline void listen_again(void)
+{
+    push_fault = "closed";
+    (void)push_step(ledger);
+    cr_assert_not(ledger_push_is_up(ledger, now_ms));
+    push_fault = NULL;
+    now_ms += 1000; /* it tries again */
+    listen_now();
 }
 
 /* ---- a window that was granted funds ---- */
