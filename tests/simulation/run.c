@@ -146,6 +146,11 @@ void sim_run(struct sim *sim)
                 sim->responses[i].ends_us = sim->schedule.now_us + LAST_US;
         come_to_rest(sim);
     }
+    /* A Redis that came back older may have what a node has given back since: that ends by itself. */
+    if (!sim->is_broken && sim->has_lost_data) {
+        run_until(sim, sim->schedule.now_us + 2 * SIM_VALIDITY_MS * SIM_MS);
+        come_to_rest(sim);
+    }
     if (!sim->is_broken) {
         sim_tell(sim, "all", "the world is at rest");
         watch_rest(sim);
