@@ -59,6 +59,17 @@ void watch_lost_segment(struct sim_node *node)
     }
 }
 
+/* Redis has lost what a copy had posted, which only the copy's journal has. */
+void watch_lost_of_copy(struct sim *sim, unsigned account)
+{
+    struct sim_node *copy = &sim->nodes[SIM_NODES];
+    char field[LEDGER_HEX_SIZE + 2];
+    snprintf(field, sizeof(field), "w:%s", copy->id);
+    if (copy->original != NULL &&
+        (uint64_t)redis_number(sim, sim->accounts[account].key, field) <= copy->found[account])
+        copy->posted[account] = 0;
+}
+
 /* ---- funds ---- */
 
 struct voided {

@@ -444,6 +444,8 @@ void watch_lost_segment(struct sim_node *node);
 /* What nodes have metered of an account and will never bill: those whose journals have failed, and a copy
  * that has gone for good, and its journal with it. */
 uint64_t watch_lost_bytes(const struct sim *sim, unsigned account);
+/* Redis lost data of the account. */
+void watch_lost_of_copy(struct sim *sim, unsigned account);
 /* Excuses what pools held that are void now; those of the instance `taken` (NULL: none) are, too. */
 void watch_voids(struct sim *sim, const char *taken);
 /* A process has got the lease: as a copy, or beside one, it takes the place of another that may live. */
