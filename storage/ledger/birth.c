@@ -26,6 +26,8 @@ struct birth {
     bool listed;       /* by the command that is under way */
     bool says;         /* and it said that this node has replayed to `said` */
     uint64_t said;
+    bool is_noted;    /* Redis notes that it was asked, so that a later question finds it */
+    uint64_t seen_ms; /* when that was last, by Redis' clock */
 };
 
 static const char birth_keys[] = {'0' + LEDGER_COUNT(LEDGER_BIRTH_KEYS), '\0'};
@@ -155,12 +157,15 @@ void birth_ask(struct birth *birth, bool holds_lease, bool is_current, const cha
     birth->listed = birth->remembers && (is_lost || ledger_monotonic_ms(ledger) >= birth->list_ms);
     birth->says = holds_lease && is_current && id != 0 && (!is_lost || are_ceilings_told(ledger));
     birth->said = id;
+    birth->is_noted = holds_lease;
+    snprintf(out->seen, sizeof(out->seen), "%" PRIu64, birth->seen_ms);
     snprintf(out->proposed, sizeof(out->proposed), "%" PRIx64, propose(ledger));
     snprintf(out->replayed, sizeof(out->replayed), "%" PRIx64, id);
     const char *key = "tg:birth", *proposed = out->proposed, *lists = birth->listed ? "1" : "0";
     const char *instance = holds_lease ? ledger->instance : "", *name = ledger->options.node;
     const char *directory = ledger->lane.state_id, *replayed = birth->says ? out->replayed : "-";
     const char *replication = replid[0] != '\0' ? replid : "-";
+    const char *own = ledger->instance, *seen = out->seen;
     const char *const words[] = {"FCALL", "tollgate_birth", birth_keys, key,
                                  LEDGER_BIRTH_ARGUMENTS(LEDGER_WORD)};
     _Static_assert(sizeof(words) <= sizeof(out->words), "a command has room for its words");
@@ -261,10 +266,14 @@ enum birth_result birth_take(struct birth *birth, const redisReply *reply, const
     if (!is_shaped(reply) || !read_id(reply->element[0], &id))
         return BIRTH_UNKNOWN;
     bool is_new = birth->nodes.birth == 0 && birth->met == 0;
+    bool is_older =
+        reply->element[2]->type == REDIS_REPLY_INTEGER && reply->element[2]->integer == 2;
+    if (birth->is_noted || is_older)
+        birth->seen_ms = birth->is_noted ? (uint64_t)reply->element[1]->integer : 0;
     if (is_new) {
         birth->nodes.birth = id;
         atomic_store(&ledger->birth_id, id);
-    } else if (id != atomic_load(&ledger->birth_id)) {
+    } else if (is_older || id != atomic_load(&ledger->birth_id)) {
         begin(birth, id);
         return BIRTH_OTHER;
     }

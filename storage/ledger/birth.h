@@ -2,7 +2,7 @@
 /*
  * Whether Redis has lost its data, and which nodes have still to replay theirs. The node remembers
  * the birth id of its Redis, and the nodes that it saw there, in a file of the state directory: where
- * Redis has another id, the data is lost until each of these nodes says, as this one does, that it has
+ * Redis has another id, or an older file, which lacks what this process said there last, the data is lost until each of these nodes says, as this one does, that it has
  * replayed its journal and told its ceilings, or until data_lost_wait_ms have passed. Meanwhile what
  * Redis denies counts for nothing, and no ceiling is raised.
  *
@@ -29,8 +29,8 @@ void birth_destroy(struct birth **birth);
 /* A command whose words lead into itself, so it must not be copied. */
 struct birth_command {
     int count;
-    const char *words[12];
-    char proposed[BIRTH_ID_BYTES], replayed[BIRTH_ID_BYTES];
+    const char *words[13];
+    char proposed[BIRTH_ID_BYTES], replayed[BIRTH_ID_BYTES], seen[24];
 };
 
 /* Writes the command that asks for the birth id; with `holds_lease` it says what this node has replayed

@@ -9,7 +9,7 @@
 #define TOLLGATE_STORAGE_LEDGER_REDIS_TABLE_H
 
 /* Moves where a library of the older version would answer otherwise. */
-#define LEDGER_FUNCTIONS_FORMAT 12
+#define LEDGER_FUNCTIONS_FORMAT 13
 
 /* The oldest version whose data this one can use. Moves to LEDGER_FUNCTIONS_FORMAT where a stored
  * value is read otherwise than before. */
@@ -171,7 +171,9 @@
     X(name, text)                                                                                  \
     X(directory, text)                                                                             \
     X(replayed, text)    /* the birth id to which it has replayed; - : to none */                  \
-    X(replication, text) /* likewise Redis' replication id */
+    X(replication, text) /* likewise Redis' replication id */                                      \
+    X(own, text)         /* the node's instance, also where it has no lease */                     \
+    X(seen, text)        /* when it last said something here, by Redis' clock; 0: not yet */
 
 /* So many nodes are known at most, and one without a lease is known for so long. */
 #define LEDGER_NODES_MAX     1000

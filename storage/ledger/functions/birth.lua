@@ -3,8 +3,12 @@
 -- are waited for, each node that has its lease says here which birth id and replication id it has
 -- replayed its journal to, and told its ceilings.
 --
--- Takes BIRTH_KEYS and BIRTH. Returns {birth id, ms since 1970, 1 where the id was set just now}, and
--- behind them, where the nodes are to be listed, instance and "name directory birth replication seen"
+-- A Redis that was restored from an older file has the same birth id. It is known by what a node said
+-- last, which is missing there.
+--
+-- Takes BIRTH_KEYS and BIRTH. Returns {birth id, ms since 1970, 1 where the id was set just now, 2 where
+-- what the node said last is missing}, and behind them, where the nodes are to be listed, instance and
+-- "name directory birth replication seen"
 -- of each.
 local function birth(keys, args)
     arity(keys, args, BIRTH_KEYS_COUNT, BIRTH_COUNT, BIRTH_COUNT)
@@ -15,10 +19,13 @@ local function birth(keys, args)
         id_of(args, BIRTH.directory, 'directory') .. ' ' ..
         match(args, BIRTH.replayed, 'replayed', '^[0-9a-f%-]+$', 16) .. ' ' ..
         match(args, BIRTH.replication, 'replication', '^[0-9a-f%-]+$', 40)
+    local own, seen_here = id_of(args, BIRTH.own, 'own'), integer(args, BIRTH.seen, 'seen', 0)
     local now, id = now_ms(), redis.call('HGET', key, 'id')
     local is_known = instance and redis.call('HGET', key, instance)
+    local said = seen_here > 0 and redis.call('HGET', key, own) or ''
+    local is_older = seen_here > 0 and tonumber(string.match(said or '', ' (%d+)$') or '0') < seen_here
     local all = (lists or instance and not is_known) and redis.call('HGETALL', key) or {}
-    local out, old, names, entries = {id or proposed, now, id and 0 or 1}, {}, {}, {}
+    local out, old, names, entries = {id or proposed, now, not id and 1 or is_older and 2 or 0}, {}, {}, {}
     for i = 1, #all, 2 do
         local seen = all[i] ~= 'id' and tonumber(string.match(all[i + 1], ' (%d+)$') or '0')
         if seen and seen + NODES_KEPT_MS < now and all[i] ~= instance then

@@ -227,6 +227,44 @@ Test(ledger_birth, a_failover_is_replayed_to_and_no_data_is_lost)
     cr_assert_eq(ledger_losses(world.ledger), 0);
 }
 
+/* Its birth id is the same, but what the node said there last is missing. */
+Test(ledger_birth, an_older_file_of_the_same_redis_is_a_loss)
+{
+    open_with_wait();
+    begin_with(BORN_WITH("ab", "ab"));
+    renew_with(BORN("ab"));
+    cr_assert_not(is_lost());
+    renew_with("*3\r\n$2\r\nab\r\n" NOW ":2\r\n");
+    cr_assert(is_lost());
+    cr_assert_eq(ledger_losses(world.ledger), 1);
+    cr_assert_eq(awaited(), 1);
+    world.now_ms += 100;
+    step();
+    answer_renewal(RENEWED, BORN_WITH("ab", "ab"));
+    cr_assert_not(is_lost());
+}
+
+/* What the node said last, by Redis' clock, as it tells Redis with the next question. */
+static void expect_seen(const char *seen)
+{
+    world.now_ms += world.options.lease_ms / 3;
+    step();
+    answer("FCALL tollgate_name", ":0\r\n");
+    answer("FCALL tollgate_lease", "*4\r\n:0\r\n:50\r\n:100\r\n:2\r\n");
+    answer("TIME", "*2\r\n$10\r\n1700000000\r\n$6\r\n500000\r\n");
+    const char *command = script_next(&world.poster), *last = strrchr(command, ' ');
+    cr_expect(last != NULL && strcmp(last + 1, seen) == 0, "%s", command);
+    script_answer(&world.poster, BORN("ab"));
+    step();
+}
+
+Test(ledger_birth, what_a_node_said_last_is_looked_for_with_the_next_question)
+{
+    begin_with(BORN("ab"));
+    expect_seen("0"); /* it had no lease yet when it asked first */
+    expect_seen("1700000000500");
+}
+
 Test(ledger_birth, another_loss_begins_the_wait_anew)
 {
     open_with_wait();
