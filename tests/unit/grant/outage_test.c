@@ -452,11 +452,13 @@ Test(outage, finds_an_account_known_that_nobody_has_asked_for_lately)
     confirm(&unbounded);
     struct window_group *group = window->account_group;
     struct ledger_account *of = alice;
+    struct window *idle = window;
     window_drop(&window, now_ms);
     now_ms += 10 * VALIDITY;
     listen_now();
     observe();
-    grants_sweep(&grants[0], now_ms, false);
+    cr_assert(window_sweep(windows, idle, now_ms, 0));
+    cr_assert_eq(group->references, 0u);
     cr_expect_not(group_sweep(windows, group, now_ms));
     cut_off();
     window = open_window(of, 3, file);
