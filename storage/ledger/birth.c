@@ -146,7 +146,7 @@ static uint64_t propose(const struct ledger *ledger)
     return id;
 }
 
-void birth_ask(struct birth *birth, bool holds_lease, bool is_current, const char *replid,
+void birth_ask(struct birth *birth, bool holds_lease, bool is_current, const char *run_id,
                struct birth_command *out)
 {
     struct ledger *ledger = birth->ledger;
@@ -164,7 +164,7 @@ void birth_ask(struct birth *birth, bool holds_lease, bool is_current, const cha
     const char *key = "tg:birth", *proposed = out->proposed, *lists = birth->listed ? "1" : "0";
     const char *instance = holds_lease ? ledger->instance : "", *name = ledger->options.node;
     const char *directory = ledger->lane.state_id, *replayed = birth->says ? out->replayed : "-";
-    const char *replication = replid[0] != '\0' ? replid : "-";
+    const char *run = run_id[0] != '\0' ? run_id : "-";
     const char *own = ledger->instance, *seen = out->seen;
     const char *const words[] = {"FCALL", "tollgate_birth", birth_keys, key,
                                  LEDGER_BIRTH_ARGUMENTS(LEDGER_WORD)};
@@ -244,7 +244,7 @@ static bool is_shaped(const redisReply *reply)
 }
 
 /* Takes the nodes that Redis knows. True where the file is to be written. */
-static bool take_nodes(struct birth *birth, const redisReply *reply, const char *replication)
+static bool take_nodes(struct birth *birth, const redisReply *reply, const char *run)
 {
     struct ledger *ledger = birth->ledger;
     const struct birth_self self = {ledger->instance, ledger->lane.state_id, ledger->options.node};
@@ -252,14 +252,13 @@ static bool take_nodes(struct birth *birth, const redisReply *reply, const char 
     bool changed = birth_nodes_forget(&birth->nodes, now_ms);
     for (size_t i = 3; i + 1 < reply->elements; i += 2)
         changed |= birth_nodes_see(&birth->nodes, &self, reply->element[i]->str,
-                                   reply->element[i + 1]->str, atomic_load(&ledger->birth_id),
-                                   replication);
+                                   reply->element[i + 1]->str, atomic_load(&ledger->birth_id), run);
     birth->list_ms =
         ledger_monotonic_ms(ledger) + BIRTH_LIST_MS + BIRTH_EACH_MS * birth->nodes.count;
     return changed;
 }
 
-enum birth_result birth_take(struct birth *birth, const redisReply *reply, const char *replid)
+enum birth_result birth_take(struct birth *birth, const redisReply *reply, const char *run_id)
 {
     struct ledger *ledger = birth->ledger;
     uint64_t id;
@@ -277,7 +276,7 @@ enum birth_result birth_take(struct birth *birth, const redisReply *reply, const
         begin(birth, id);
         return BIRTH_OTHER;
     }
-    bool changed = birth->listed && take_nodes(birth, reply, replid);
+    bool changed = birth->listed && take_nodes(birth, reply, run_id);
     if (is_new || (changed && birth->met == 0))
         save(birth);
     if (birth->met != 0 && (birth->listed || !birth->remembers)) {

@@ -34,8 +34,8 @@ struct birth_command {
 };
 
 /* Writes the command that asks for the birth id; with `holds_lease` it says what this node has replayed
- * to: with `is_current` to the Redis of this replication id. */
-void birth_ask(struct birth *birth, bool holds_lease, bool is_current, const char *replid,
+ * to: with `is_current` to the Redis of this run id. */
+void birth_ask(struct birth *birth, bool holds_lease, bool is_current, const char *run_id,
                struct birth_command *out);
 
 enum birth_result {
@@ -44,7 +44,7 @@ enum birth_result {
     BIRTH_UNKNOWN /* Redis gave no answer that says */
 };
 /* Takes the reply to it. */
-enum birth_result birth_take(struct birth *birth, const redisReply *reply, const char *replid);
+enum birth_result birth_take(struct birth *birth, const redisReply *reply, const char *run_id);
 /* Ends the wait where its time is over. */
 void birth_look(struct birth *birth);
 /* The monotonic time at which Redis is to be asked again, or the wait is over. */

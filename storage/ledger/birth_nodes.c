@@ -79,7 +79,7 @@ static bool is_hex(const char *text)
 }
 
 bool birth_nodes_see(struct birth_nodes *nodes, const struct birth_self *self, const char *instance,
-                     const char *entry, uint64_t birth, const char *replication)
+                     const char *entry, uint64_t birth, const char *run)
 {
     struct birth_node seen = {0};
     char replayed[17], to[41];
@@ -90,7 +90,7 @@ bool birth_nodes_see(struct birth_nodes *nodes, const struct birth_self *self, c
         return false;
     if (strcmp(instance, self->instance) == 0)
         return retire(nodes, self->name, self->directory, seen.seen_ms);
-    bool has_said = strtoull(replayed, NULL, 16) == birth && strcmp(to, replication) == 0;
+    bool has_said = strtoull(replayed, NULL, 16) == birth && strcmp(to, run) == 0;
     bool changed = retire(nodes, seen.name, seen.directory, seen.seen_ms);
     struct birth_node *node = find(nodes, instance);
     if (node == NULL) {

@@ -34,12 +34,12 @@ int birth_nodes_save(struct birth_nodes *nodes, int directory);
 void birth_nodes_free(struct birth_nodes *nodes);
 
 /*
- * Takes what Redis has of an instance: "name directory birth replication seen". A name belongs to one
+ * Takes what Redis has of an instance: "name directory birth run seen". A name belongs to one
  * state directory, so another one that had it before is retired, and forgotten. Where there are
  * LEDGER_NODES_MAX, no further one is remembered. True where the file is to be written.
  */
 bool birth_nodes_see(struct birth_nodes *nodes, const struct birth_self *self, const char *instance,
-                     const char *entry, uint64_t birth, const char *replication);
+                     const char *entry, uint64_t birth, const char *run);
 /* Forgets those without a lease for LEDGER_NODES_KEPT_MS. Likewise. */
 bool birth_nodes_forget(struct birth_nodes *nodes, uint64_t now_ms);
 /* Whether all have replayed to the Redis in force. */

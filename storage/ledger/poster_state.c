@@ -66,7 +66,7 @@ static void take_birth(struct poster *poster, const redisReply *reply)
 {
     if (poster->leased != LEASE_HELD && poster->leased != LEASE_NEW)
         return;
-    switch (birth_take(poster->ledger->birth, reply, poster->replication_id)) {
+    switch (birth_take(poster->ledger->birth, reply, poster->run_id)) {
     case BIRTH_SAME:
         break;
     case BIRTH_OTHER:
@@ -123,8 +123,7 @@ int poster_ask_lease(struct poster *poster, enum lease_purpose purpose)
         result = poster_send(poster, command.count, command.words);
     if (result == 0)
         result = poster_send(poster, 1, time);
-    birth_ask(poster->ledger->birth, poster->lease.held, poster->current, poster->replication_id,
-              &birth);
+    birth_ask(poster->ledger->birth, poster->lease.held, poster->current, poster->run_id, &birth);
     return result == 0 ? poster_send(poster, birth.count, birth.words) : result;
 }
 

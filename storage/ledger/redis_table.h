@@ -170,10 +170,10 @@
     X(instance, text) /* of the node that has its lease and says the rest; empty: says nothing */  \
     X(name, text)                                                                                  \
     X(directory, text)                                                                             \
-    X(replayed, text)    /* the birth id to which it has replayed; - : to none */                  \
-    X(replication, text) /* likewise Redis' replication id */                                      \
-    X(own, text)         /* the node's instance, also where it has no lease */                     \
-    X(seen, text)        /* when it last said something here, by Redis' clock; 0: not yet */
+    X(replayed, text) /* the birth id to which it has replayed; - : to none */                     \
+    X(run, text)      /* likewise Redis' run id */                                                 \
+    X(own, text)      /* the node's instance, also where it has no lease */                        \
+    X(seen, text)     /* when it last said something here, by Redis' clock; 0: not yet */
 
 /* So many nodes are known at most, and one without a lease is known for so long. */
 #define LEDGER_NODES_MAX     1000

@@ -1,6 +1,6 @@
 -- Whether Redis has lost its data. The first node that meets an empty Redis gives it a *birth id*; a
 -- node that remembers another one knows that what it saw of other nodes is gone. So that all of them
--- are waited for, each node that has its lease says here which birth id and replication id it has
+-- are waited for, each node that has its lease says here which birth id and run id it has
 -- replayed its journal to, and told its ceilings.
 --
 -- A Redis that was restored from an older file has the same birth id. It is known by what a node said
@@ -8,7 +8,7 @@
 --
 -- Takes BIRTH_KEYS and BIRTH. Returns {birth id, ms since 1970, 1 where the id was set just now, 2 where
 -- what the node said last is missing}, and behind them, where the nodes are to be listed, instance and
--- "name directory birth replication seen"
+-- "name directory birth run seen"
 -- of each.
 local function birth(keys, args)
     arity(keys, args, BIRTH_KEYS_COUNT, BIRTH_COUNT, BIRTH_COUNT)
@@ -18,7 +18,7 @@ local function birth(keys, args)
     local entry = match(args, BIRTH.name, 'name', '^[a-z0-9%-]+$', 32) .. ' ' ..
         id_of(args, BIRTH.directory, 'directory') .. ' ' ..
         match(args, BIRTH.replayed, 'replayed', '^[0-9a-f%-]+$', 16) .. ' ' ..
-        match(args, BIRTH.replication, 'replication', '^[0-9a-f%-]+$', 40)
+        match(args, BIRTH.run, 'run', '^[0-9a-f%-]+$', 40)
     local own, seen_here = id_of(args, BIRTH.own, 'own'), integer(args, BIRTH.seen, 'seen', 0)
     local now, id = now_ms(), redis.call('HGET', key, 'id')
     local is_known = instance and redis.call('HGET', key, instance)

@@ -22,7 +22,7 @@ TestSuite(ledger_birth, .init = setup, .fini = teardown, .timeout = 30);
 /* Beside the id, one other node is listed, which has replayed to `to` (two digits). */
 #define BORN_WITH(id, to)                                                                          \
     "*5\r\n$2\r\n" id "\r\n" NOW ":0\r\n$32\r\n" OTHER "\r\n$67\r\nnode-2 " OTHERS_DIR " " to      \
-    " 2222222222 1700000000000\r\n"
+    " 1111111111 1700000000000\r\n"
 
 static unsigned lease = 2; /* its number, which grows with each process */
 
