@@ -20,7 +20,9 @@ struct question {
     struct grants *grants; /* borrows */
     struct grant_asked asked;
     uint64_t losses;           /* of Redis' data, when it was asked */
-    struct ledger_grant grant; /* what Redis answered */
+    int status;                /* what Redis answered, and */
+    struct ledger_grant grant; /* with 0 what it granted */
+    bool is_confirmed;         /* the answer to another command says whether it counts */
     struct grants_asker asker; /* `question` 0: a mere renewal, which nobody waits for */
 };
 
@@ -134,9 +136,19 @@ static bool lacks_data(const struct question *question)
     return ledger_data_is_lost(ledger) || ledger_losses(ledger) != question->losses;
 }
 
+/* Whether the answer depends on data that Redis may have lost. */
+static bool is_doubtful(const struct question *question)
+{
+    return question->status == 0 && (is_denied(question) || is_raised(question));
+}
+
 static void on_confirmed(void *context, const struct redisReply *reply)
 {
     struct question *question = context;
+    if (!is_doubtful(question)) {
+        conclude(question, question->status, false);
+        return;
+    }
     int status = ledger_confirm_reply(question->grants->ledger, reply);
     bool is_lost = status == -ESTALE || lacks_data(question);
     conclude(question, reply == NULL ? -ENOTCONN : status == -EPROTO ? status : 0, is_lost);
@@ -144,22 +156,21 @@ static void on_confirmed(void *context, const struct redisReply *reply)
 
 /* What Redis denies or raises counts only where it had all of its data by then, as it says behind the
  * answer. */
-static void confirm(struct question *question)
+static void confirm(struct question *question, ledger_redis_late *late)
 {
     const struct ledger_redis *redis = question->grants->redis;
     struct ledger_command command;
     ledger_confirm_command(&command);
-    if (redis->send(redis->self, command.argc, command.argv, command.lengths, on_confirmed,
-                    question->asked.is_late ? NULL : on_late, question) != 0)
-        conclude(question, -ENOTCONN, false);
+    question->is_confirmed = redis->send(redis->self, command.argc, command.argv, command.lengths,
+                                         on_confirmed, late, question) == 0;
 }
 
 static void on_reply(void *context, const struct redisReply *reply)
 {
     struct question *question = context;
     struct grants *grants = question->grants;
-    struct ledger_grant *grant = &question->grant;
-    int status = reply == NULL ? -ENOTCONN : ledger_admit_reply(reply, grant);
+    const struct ledger_grant *grant = &question->grant;
+    int status = reply == NULL ? -ENOTCONN : ledger_admit_reply(reply, &question->grant);
     if (status == -EPROTO)
         log_error("worker %u: Redis refuses the admission function: %s", grants->number,
                   reply->str != NULL ? reply->str : "its answer has an unexpected form");
@@ -170,11 +181,22 @@ static void on_reply(void *context, const struct redisReply *reply)
     }
     if (status == 0 && is_forgotten(question, grant))
         status = -ESTALE;
-    bool is_lost = lacks_data(question), counts = !is_denied(question) && !is_raised(question);
-    if (status == 0 && !is_lost && !counts)
-        confirm(question);
-    else
-        conclude(question, status, is_lost && !counts);
+    question->status = status;
+    if (question->is_confirmed)
+        return;
+    bool doubtful = is_doubtful(question);
+    if (!doubtful || lacks_data(question)) {
+        conclude(question, status, doubtful);
+        return;
+    }
+    confirm(question, question->asked.is_late ? NULL : on_late);
+    if (!question->is_confirmed)
+        conclude(question, -ENOTCONN, false);
+}
+
+static bool wants_more(const struct ledger_told *told)
+{
+    return told->count != 0 && told->want > told->ceiling;
 }
 
 /* Sends the question. The caller has the right to ask, and keeps it where this fails. */
@@ -227,6 +249,8 @@ static int send_question(struct grants *grants, const struct demand *demand,
     if (status != 0) {
         window_drop(&question->asked.question.window, asked->asked_ms);
         free(question);
+    } else if (wants_more(&asked->funds) || wants_more(&asked->link_funds)) {
+        confirm(question, NULL); /* at once, since what it wants is most often raised */
     }
     return status;
 }

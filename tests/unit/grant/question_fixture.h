@@ -51,6 +51,7 @@ struct sent {
     ledger_redis_done *done;
     ledger_redis_late *late;
     void *context;
+    ledger_redis_done *confirmed; /* of the question for the birth that was sent right behind it */
 };
 
 static struct sent sent[32];
@@ -91,7 +92,13 @@ static inline int keep(void *self, int count, const char *const words[], const s
     }
     if (!is_up || refuses)
         return -ENOTCONN;
-    if (strcmp(words[0], "HGET") == 0 && birth != NULL) { /* what Redis denied is to be confirmed */
+    bool confirms = strcmp(words[0], "HGET") == 0;
+    struct sent *last = sent_count > 0 ? &sent[sent_count - 1] : NULL;
+    if (confirms && last != NULL && last->done != NULL && last->context == context) {
+        last->confirmed = done;
+        return 0;
+    }
+    if (confirms && birth != NULL) { /* what Redis denied is to be confirmed */
         tell_birth(done, context);
         return 0;
     }
@@ -113,6 +120,23 @@ static inline uint64_t word(unsigned number, int at)
     return strtoull(sent[number].words[at], NULL, 10);
 }
 
+/* Answers a question, and what was asked right behind it; `reply` NULL: the connection is lost. */
+static inline void reply_with(unsigned number, const redisReply *reply)
+{
+    cr_assert_lt(number, sent_count);
+    struct sent *of = &sent[number];
+    ledger_redis_done *done = of->done, *then = of->confirmed;
+    cr_assert_not_null(done);
+    of->done = of->confirmed = NULL;
+    done(of->context, reply);
+    if (then != NULL && reply == NULL)
+        then(of->context, NULL);
+    else if (then != NULL && birth == NULL)
+        of->done = then;
+    else if (then != NULL)
+        tell_birth(then, of->context);
+}
+
 static inline void reply_numbers(unsigned number, const uint64_t *values, size_t count)
 {
     redisReply integers[19], *elements[19];
@@ -121,10 +145,7 @@ static inline void reply_numbers(unsigned number, const uint64_t *values, size_t
         elements[i] = &integers[i];
     }
     const redisReply reply = {.type = REDIS_REPLY_ARRAY, .elements = count, .element = elements};
-    cr_assert_lt(number, sent_count);
-    cr_assert_not_null(sent[number].done);
-    sent[number].done(sent[number].context, &reply);
-    sent[number].done = NULL;
+    reply_with(number, &reply);
 }
 
 /* Answers the question that was sent as the `number`th, from 0. No sharers are one. */
@@ -169,9 +190,7 @@ static inline struct ledger_grant balance(uint64_t ceiling, uint64_t bound)
 /* The connection is lost before the answer. */
 static inline void lose(unsigned number)
 {
-    cr_assert_not_null(sent[number].done);
-    sent[number].done(sent[number].context, NULL);
-    sent[number].done = NULL;
+    reply_with(number, NULL);
 }
 
 static inline void be_late(unsigned number)

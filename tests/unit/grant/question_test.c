@@ -302,7 +302,7 @@ Test(question, answered_by_an_error_is_no_grant)
     char text[] = "ERR no such function";
     const redisReply error = {.type = REDIS_REPLY_ERROR, .str = text, .len = sizeof(text) - 1};
     cr_assert_eq(ask(&demand, &asker), 0);
-    sent[0].done(sent[0].context, &error);
+    reply_with(0, &error);
     cr_expect_eq(told.status, -EPROTO);
     cr_expect_not(covers(window, 100));
     cr_expect_eq(ask(&demand, &asker), 0);
