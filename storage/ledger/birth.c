@@ -184,6 +184,11 @@ static void begin(struct birth *birth, uint64_t id)
     for (size_t i = 0; i < birth->nodes.count; i++)
         birth->nodes.list[i].has_said = false;
     publish(birth);
+    /* Until the wait is over, the file has another birth than Redis: a process that ends before
+     * leaves it to the next one, also where Redis was restored and has the same. */
+    if (birth->nodes.birth == id)
+        birth->nodes.birth = ~id != 0 ? ~id : 1;
+    save(birth);
     atomic_store(&ledger->birth_id, id);
     atomic_store_explicit(&ledger->losses, (ledger_losses(ledger) + 1) | 1, memory_order_release);
     if (birth->remembers)

@@ -238,6 +238,10 @@ Test(ledger_birth, an_older_file_of_the_same_redis_is_a_loss)
     cr_assert(is_lost());
     cr_assert_eq(ledger_losses(world.ledger), 1);
     cr_assert_eq(awaited(), 1);
+    restart();
+    begin_with(BORN("ab"));
+    cr_assert(is_lost(), "a process that ends while it waits leaves it to the next one");
+    cr_assert_eq(awaited(), 1);
     world.now_ms += 100;
     step();
     answer_renewal(RENEWED, BORN_WITH("ab", "ab"));
