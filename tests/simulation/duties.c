@@ -56,14 +56,25 @@ void watch_posts(struct sim_node *node)
                   is_own ? "it" : "another process", left_ms);
 }
 
-/* A process was granted funds of the account. */
+void watch_lease(struct sim_node *node)
+{
+    uint64_t number = ledger_lease_number(node->ledger);
+    if (number == 0 || node->lease_of == node->starts)
+        return;
+    node->lease_of = node->starts;
+    node->lease_first = number;
+}
+
+/* A process was granted funds of the account. Its number may have grown since it asked, where Redis
+ * had lost it: only a lower one than its first is that of a process of before. */
 static void check_reservation(struct sim_node *node, unsigned account, uint64_t lease)
 {
     struct sim *sim = node->sim;
     if (node->ledger == NULL)
         return;
     watch_looked(sim, SIM_PROMISE_not_voided);
-    if (lease == ledger_lease_number(node->ledger))
+    if (lease == ledger_lease_number(node->ledger) ||
+        (node->lease_of == node->starts && lease >= node->lease_first))
         node->reserves[account] = node->starts;
     else if (node->reserves[account] == node->starts)
         sim_break(sim, SIM_PROMISE_not_voided,

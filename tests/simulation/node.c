@@ -76,6 +76,7 @@ static void write_step(void *object, uint64_t number)
         return;
     bool had_failed = node->has_failed;
     watch_marks(node);
+    watch_lease(node);
     uint64_t due_ms = writer_step(node->ledger);
     watch_written(node);
     if (node->has_failed && !had_failed) {

@@ -201,6 +201,7 @@ struct sim_node {
     uint64_t posted[SIM_ACCOUNTS];            /* bytes that Redis took from it */
     uint64_t reserves[SIM_ACCOUNTS];          /* the start in which it last was granted funds */
     uint64_t starts;
+    uint64_t lease_first, lease_of; /* the first number of a lease that it had in this start */
 };
 
 /* ---- faults ---- */
@@ -466,6 +467,7 @@ struct sim_pool sim_pool_of(const char *value);
 /* duties.c */
 void watch_started(struct sim_node *node); /* a process */
 void watch_posts(struct sim_node *node);
+void watch_lease(struct sim_node *node);
 /* Redis gets a command. */
 void watch_admitted(struct sim *sim, const struct message *message);
 /* It has granted what a message asked, whose arguments begin at `arguments`: instance and lease
