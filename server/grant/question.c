@@ -155,14 +155,18 @@ static void on_confirmed(void *context, const struct redisReply *reply)
 }
 
 /* What Redis denies or raises counts only where it had all of its data by then, as it says behind the
- * answer. */
-static void confirm(struct question *question, ledger_redis_late *late)
+ * answer. False where it cannot be asked. */
+static bool confirm(struct question *question, ledger_redis_late *late)
 {
     const struct ledger_redis *redis = question->grants->redis;
     struct ledger_command command;
     ledger_confirm_command(&command);
-    question->is_confirmed = redis->send(redis->self, command.argc, command.argv, command.lengths,
-                                         on_confirmed, late, question) == 0;
+    question->is_confirmed = true;
+    if (redis->send(redis->self, command.argc, command.argv, command.lengths, on_confirmed, late,
+                    question) == 0)
+        return true;
+    question->is_confirmed = false;
+    return false;
 }
 
 static void on_reply(void *context, const struct redisReply *reply)
@@ -189,8 +193,7 @@ static void on_reply(void *context, const struct redisReply *reply)
         conclude(question, status, doubtful);
         return;
     }
-    confirm(question, question->asked.is_late ? NULL : on_late);
-    if (!question->is_confirmed)
+    if (!confirm(question, question->asked.is_late ? NULL : on_late))
         conclude(question, -ENOTCONN, false);
 }
 
@@ -250,7 +253,7 @@ static int send_question(struct grants *grants, const struct demand *demand,
         window_drop(&question->asked.question.window, asked->asked_ms);
         free(question);
     } else if (wants_more(&asked->funds) || wants_more(&asked->link_funds)) {
-        confirm(question, NULL); /* at once, since what it wants is most often raised */
+        (void)confirm(question, NULL); /* at once, since what it wants is most often raised */
     }
     return status;
 }
