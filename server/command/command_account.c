@@ -183,9 +183,6 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case OPTION_MAX_CONNS:
         arguments->limits[2] = argument;
         return 0;
-    case ARGP_KEY_ARG:
-        account_name_take(&arguments->name, argument, state);
-        return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }

@@ -17,6 +17,19 @@
 
 /* ---- naming an account ---- */
 
+static void take_argument(struct account_name *name, char *argument, const struct argp_state *state)
+{
+    /* An account has a slash; an argument without one may be an option's value: 1GB, prepaid. */
+    if (name->both == NULL && (strchr(argument, '/') != NULL || !cli_belongs_to_option(argument))) {
+        name->both = argument;
+    } else {
+        cli_surplus(state, argument, NULL,
+                    strchr(argument, '/') != NULL
+                        ? "is a second account; name one at a time"
+                        : "is one argument too many; write the account alone, as ISSUER/NAME");
+    }
+}
+
 static error_t parse_name(int key, char *argument, struct argp_state *state)
 {
     struct account_name *name = state->input;
@@ -26,6 +39,9 @@ static error_t parse_name(int key, char *argument, struct argp_state *state)
         return 0;
     case 'a':
         name->account = argument;
+        return 0;
+    case ARGP_KEY_ARG: /* which the command itself has not taken */
+        take_argument(name, argument, state);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -39,19 +55,6 @@ static const struct argp_option name_options[] = {
     {0},
 };
 const struct argp account_name_argp = {.options = name_options, .parser = parse_name};
-
-void account_name_take(struct account_name *name, char *argument, const struct argp_state *state)
-{
-    /* An account has a slash; an argument without one may be an option's value: 1GB, prepaid. */
-    if (name->both == NULL && (strchr(argument, '/') != NULL || !cli_belongs_to_option(argument))) {
-        name->both = argument;
-    } else {
-        cli_surplus(state, argument, NULL,
-                    strchr(argument, '/') != NULL
-                        ? "is a second account; name one at a time"
-                        : "is one argument too many; write the account alone, as ISSUER/NAME");
-    }
-}
 
 int account_name_settle(const char *command, struct account_name *name)
 {

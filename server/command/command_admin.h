@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the commands that ask a running node share: the naming of an account, the call, and the
- * printing of refusals. Used by command_account.c, command_usage.c, command_health.c and
- * command_link_revoke.c (command_media.c only prints with it). It never talks to Redis.
+ * printing of refusals. Used by command_account.c, command_usage.c, command_health.c,
+ * command_ledger_release.c and command_link_revoke.c (command_media.c only prints with it). It never
+ * talks to Redis.
  */
 #ifndef TOLLGATE_SERVER_COMMAND_COMMAND_ADMIN_H
 #define TOLLGATE_SERVER_COMMAND_COMMAND_ADMIN_H
@@ -20,14 +21,13 @@ struct account_name {
     const char *both;             /* borrows argv; NULL: not given */
     char issuer_cut[LEDGER_ISSUER_MAX + 2];
 };
+/* Takes an argument without an option as the account, unless the command's own parser has; ends the
+ * process where it cannot be one. */
 extern const struct argp account_name_argp;
 #define ACCOUNT_NAME_CHILD                                                                         \
     {                                                                                              \
         &account_name_argp, 0, "Which account:", 0                                                 \
     }
-
-/* Takes an argument without an option as the account; ends the process where it cannot be one. */
-void account_name_take(struct account_name *name, char *argument, const struct argp_state *state);
 
 /* Sets issuer and account, whichever way they were given. EX_OK, or EX_USAGE after printing why. */
 int account_name_settle(const char *command, struct account_name *name);

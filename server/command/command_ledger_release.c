@@ -27,6 +27,7 @@ static const struct argp_option options[] = {
 static error_t parse(int key, char *argument, struct argp_state *state)
 {
     struct arguments *arguments = state->input;
+    (void)argument;
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &arguments->name;
@@ -34,9 +35,6 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         return 0;
     case OPTION_REBUILD:
         arguments->rebuild = true;
-        return 0;
-    case ARGP_KEY_ARG:
-        account_name_take(&arguments->name, argument, state);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;

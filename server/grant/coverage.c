@@ -13,11 +13,17 @@ static bool is_valid(const struct cover *cover, uint64_t now_ms)
     return now_ms < atomic_load(&cover->valid_until_ms);
 }
 
-static bool holds(const struct cover *cover, const struct ledger_heard *now, uint64_t now_ms)
+/* Whether nothing was heard since it was confirmed. */
+static bool is_unchanged(const struct cover *cover, const struct ledger_heard *now)
 {
     const struct ledger_heard then = {.epoch = atomic_load(&cover->heard_epoch),
                                       .messages = atomic_load(&cover->heard_messages)};
-    return ledger_heard_is_same(now, &then) && is_valid(cover, now_ms);
+    return ledger_heard_is_same(now, &then);
+}
+
+static bool holds(const struct cover *cover, const struct ledger_heard *now, uint64_t now_ms)
+{
+    return is_unchanged(cover, now) && is_valid(cover, now_ms);
 }
 
 /* Whether the account alone speaks for its links: none of them is revoked. */
@@ -66,9 +72,7 @@ static bool was_confirmed(const struct cover *cover, const struct ledger *ledger
 {
     const struct ledger_heard now = {.epoch = epoch,
                                      .messages = ledger_heard(ledger, account).messages};
-    const struct ledger_heard then = {.epoch = atomic_load(&cover->heard_epoch),
-                                      .messages = atomic_load(&cover->heard_messages)};
-    return ledger_heard_is_same(&now, &then) && atomic_load(&cover->valid_until_ms) != 0;
+    return is_unchanged(cover, &now) && atomic_load(&cover->valid_until_ms) != 0;
 }
 
 bool coverage_is_known(const struct ledger *ledger, const struct window_group *account,

@@ -113,16 +113,17 @@ static unsigned expect_outage(struct site *site)
     return ROUNDS;
 }
 
-/* A Redis that may have lost data is not believed at once. */
-static void expect_suspended(struct site *site, const char *link)
+/* Waits while the link is answered with `before`, until it is refused as it must be. */
+static void await_refusal(struct site *site, const char *link, unsigned before, unsigned status,
+                          const char *reason)
 {
     uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
     const struct answer *answer = fetch(site, link);
-    while (answer->status == 503 && harness_now_ms() < deadline_ms) {
+    while (answer->status == before && harness_now_ms() < deadline_ms) {
         harness_pause();
         answer = fetch(site, link);
     }
-    answer_expect_refusal(site, answer, 402, "account_suspended");
+    answer_expect_refusal(site, answer, status, reason);
 }
 
 static void expect_the_end(struct site *site, unsigned of_alice)
@@ -135,7 +136,8 @@ static void expect_the_end(struct site *site, unsigned of_alice)
     expect_served(site, "dave");
     expect_served(site, "erin");
     answer_expect_file(site, fetch(site, limited_link(site)), TRACK_TINY);
-    expect_suspended(site, next_link(site, "carol", TRACK_TINY));
+    /* A Redis that may have lost data is not believed at once. */
+    await_refusal(site, next_link(site, "carol", TRACK_TINY), 503, 402, "account_suspended");
     site_usage_await(site, "alice", (4 + of_alice) * size);
     site_usage_await(site, "bob", 2 * size);
     site_usage_await(site, "carol", size);
@@ -346,18 +348,6 @@ Test(outage, carries_transfers_past_their_validity_and_cuts_them_when_a_revocati
 
 /* A link that the node was told of before stays refused, and a suspension that comes meanwhile holds
  * afterwards. */
-/* Until the push has reached the node, the link may still start. */
-static void expect_revoked_soon(struct site *site, const char *link)
-{
-    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
-    const struct answer *answer = fetch(site, link);
-    while (answer->status == 200 && harness_now_ms() < deadline_ms) {
-        harness_pause();
-        answer = fetch(site, link);
-    }
-    answer_expect_refusal(site, answer, 410, "link_revoked");
-}
-
 Test(outage, starts_no_revoked_link_that_was_heard_of)
 {
     struct apart apart;
@@ -366,7 +356,8 @@ Test(outage, starts_no_revoked_link_that_was_heard_of)
     const char *link = site_link(apart.home, .account = "alice", .path = TRACK_TINY, .jti = "gone");
     answer_expect_file(apart.far, fetch(apart.far, link), TRACK_TINY);
     revoke_jti(apart.home, "gone");
-    expect_revoked_soon(apart.far, link);
+    /* Until the push has reached the node, the link may still start. */
+    await_refusal(apart.far, link, 200, 410, "link_revoked");
     relay_hold_all(apart.relay, true);
     relay_mute_new(apart.relay, true);
     await_health(apart.far, "\"continues\":true");

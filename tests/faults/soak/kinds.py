@@ -6,6 +6,8 @@ import os
 import signal
 import time
 
+import place
+
 GRANT_WITHIN_S = 60.0
 
 
@@ -171,13 +173,7 @@ def fill_disk(chaos, fault):
     def the_node_has_room():
         return not the_node_says_full()
     with open(ballast, "wb") as file:
-        size, step = 0, 64 * 1024 * 1024
-        while step >= 4096:
-            try:
-                os.posix_fallocate(file.fileno(), size, step)
-                size += step
-            except OSError:
-                step //= 2
+        place.fill(file)
         chaos.until(the_node_says_full, 30)
         chaos.sleep(fault.draw.uniform(0.2, 1.5))
     os.unlink(ballast)

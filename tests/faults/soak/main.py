@@ -105,13 +105,7 @@ class Soak(Load):
     def fill_disk(self, hold):
         ballast = f"{self.disk}/ballast"
         with open(ballast, "wb") as file:
-            size, step = 0, 64 * 1024 * 1024
-            while step >= 4096:
-                try:
-                    os.posix_fallocate(file.fileno(), size, step)
-                    size += step
-                except OSError:
-                    step //= 2
+            place.fill(file)
             self.until(self.the_node_says_full, 30)
             self.sleep(hold)
         os.unlink(ballast)

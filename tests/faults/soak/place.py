@@ -23,6 +23,17 @@ def encode(data):
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
+def fill(file):
+    """Takes all room of the file's disk."""
+    size, step = 0, 64 * 1024 * 1024
+    while step >= 4096:
+        try:
+            os.posix_fallocate(file.fileno(), size, step)
+            size += step
+        except OSError:
+            step //= 2
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -41,6 +41,13 @@ static void begin(const uint64_t epochs[SENTINELS])
     cast.options.redis = cast.name;
 }
 
+static void begin_with_passwords(void)
+{
+    begin((uint64_t[]){1, 1, 1});
+    for (unsigned i = 0; i < SENTINELS; i++)
+        cast.sentinels[i].password = "of-sentinels";
+}
+
 static void watch(void)
 {
     cr_assert_eq(where_create(&cast.where, &cast.options), 0);
@@ -153,9 +160,7 @@ Test(ledger_sentinel, that_names_a_replica_puts_nothing_into_force)
 
 Test(ledger_sentinel, is_told_its_own_password_and_never_that_of_Redis)
 {
-    begin((uint64_t[]){1, 1, 1});
-    for (unsigned i = 0; i < SENTINELS; i++)
-        cast.sentinels[i].password = "of-sentinels";
+    begin_with_passwords();
     for (unsigned i = 0; i < 2; i++)
         cast.masters[i].password = "of-redis";
     cast.options.redis_password = "of-redis";
@@ -170,9 +175,7 @@ Test(ledger_sentinel, that_refuses_the_password_is_named_and_the_password_is_not
     static const char named[] = "the Sentinel 127.0.0.1:";
     struct ledger_redis_address address;
     char error[ERROR_SIZE];
-    begin((uint64_t[]){1, 1, 1});
-    for (unsigned i = 0; i < SENTINELS; i++)
-        cast.sentinels[i].password = "of-sentinels";
+    begin_with_passwords();
     cast.options.redis_sentinel_password = "of-somebody-else";
     watch();
     await_error("WRONGPASS");
@@ -186,9 +189,7 @@ Test(ledger_sentinel, that_refuses_the_password_is_named_and_the_password_is_not
 
 Test(ledger_sentinel, that_wants_a_password_is_named_with_the_key_that_gives_it)
 {
-    begin((uint64_t[]){1, 1, 1});
-    for (unsigned i = 0; i < SENTINELS; i++)
-        cast.sentinels[i].password = "of-sentinels";
+    begin_with_passwords();
     watch();
     await_error("name the file that holds it in sentinel_password_file");
     end();
