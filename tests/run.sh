@@ -88,13 +88,29 @@ jobs_of() {
     case $1 in *integration*) echo 6 ;; *) echo 2 ;; esac
 }
 
-# suite NAME BINARY [FILTER]: runs a Criterion binary and adds its summary to ours. No summary is a failure.
+# passes_alone NAME LOG BINARY: whether the one or two tests that failed in a run under a sanitizer pass alone. A sanitizer
+# makes the node up to ten times slower, so a test may not have waited long enough; without a sanitizer it has no such
+# excuse. What failed is told all the same. A sanitizer's report and a crash have no excuse either.
+passes_alone() {
+    case $1 in asan:* | tsan:*) ;; *) return 1 ;; esac
+    failed=$(sed -n 's|^\[FAIL\] \([a-z0-9_]*\)::\([a-z0-9_]*\):.*|\1/\2|p' "$2" | sort -u)
+    [ -n "$failed" ] && [ "$(echo "$failed" | wc -l)" -le 2 ] || return 1
+    printf 'UNSTEADY  %s:\n%s\n' "$1" "$(grep -a -E '^\[(----|FAIL)\]' "$2" | head -n 30)"
+    for test in $failed; do
+        TSAN_OPTIONS=log_path=$races/tsan timeout 300 "$3" --filter "$test" >>"$2" 2>&1 || return 1
+    done
+    ! grep -a -q -E 'Sanitizer|runtime error:|Crashing: [1-9]' "$2"
+}
+
+# suite NAME BINARY [FILTER]: runs a Criterion binary and adds its summary to ours. No summary is a failure. TSan reports
+# to files, so that the report of a node that a test kills is not lost.
 suite() {
     runs "$1" || return 0
     name=$1
     log=$(mktemp "$work/XXXXXX")
+    races=$(mktemp -d "$work/XXXXXX")
     started=$(date +%s)
-    timeout 1200 "$2" --jobs "$(jobs_of "$2")" ${3:+--filter "$3"} >"$log" 2>&1
+    TSAN_OPTIONS=log_path=$races/tsan timeout 1200 "$2" --jobs "$(jobs_of "$2")" ${3:+--filter "$3"} >"$log" 2>&1
     summary=$(grep -a '^\[====\] Synthesis:' "$log" | tail -n 1)
     tested=$(echo "$summary" | sed -n 's/.*Tested: \([0-9]*\).*/\1/p')
     good=$(echo "$summary" | sed -n 's/.*Passing: \([0-9]*\).*/\1/p')
@@ -102,6 +118,11 @@ suite() {
         echo '0 1' >>"$results"
         printf 'FAIL  %s: ran no test\n%s\n' "$name" "$(tail -n 60 "$log")"
         return
+    fi
+    if [ "$good" -ne "$tested" ] && passes_alone "$1" "$log" "$2"; then good=$tested; fi
+    if ! rmdir "$races" 2>/dev/null; then
+        cat "$races"/*
+        good=$((tested - 1))
     fi
     echo "$good $((tested - good))" >>"$results"
     if [ "$tested" -eq "$good" ]; then
@@ -181,18 +202,6 @@ tidy() {
     ! grep -E -A 3 'error:|warning:' "$work/tidy"
 }
 
-# Runs the whole program under TSan, driven by tests from outside, because Criterion itself does not run under TSan.
-# TSan reports to files, so that the report of a node that a test kills is not lost.
-races() {
-    reports=$(mktemp -d)
-    for suite in integration faults; do
-        TOLLGATE_BINARY=$PWD/build/tsan/tollgate TSAN_OPTIONS=log_path=$reports/tsan \
-            timeout 1200 "build/tests/${suite}_test" --jobs "$(jobs_of "$suite")" || return 1
-    done
-    cat "$reports"/* 2>/dev/null
-    rmdir "$reports"
-}
-
 replay_corpus() {
     for target in head fields jws target mp3 proxy forwarded; do
         # shellcheck disable=SC2046 # names of ours, without spaces
@@ -268,7 +277,11 @@ suites() {
     needs 'build: TSan'
     check 'TSan is in it' instrumented build/tsan/tollgate __tsan_init
     needs 'build: release' 'build: TSan'
-    check 'no data race, integration and faults' races
+    # Criterion itself does not run under TSan, so the tests of the release build drive a node that does.
+    export TOLLGATE_BINARY="$PWD/build/tsan/tollgate"
+    suite 'tsan: integration' build/tests/integration_test
+    suite 'tsan: faults' build/tests/faults_test
+    unset TOLLGATE_BINARY
 }
 
 # What tries an installed node. It waits for packages and for systemd most of the time.
