@@ -116,6 +116,7 @@ void lease_ask(struct lease *lease, const struct ledger *ledger, struct lease_co
     const char *device = put(out, 4, place->device), *inode = put(out, 5, place->inode);
     const char *key = out->key, *met = put(out, 6, is_over ? 0 : lease->foreign_until);
     const char *over = put(out, 7, is_over ? lease->foreign_until : 0);
+    const char *begun = put(out, 8, lease->begun_ms);
     const char *const words[] = {"FCALL", "tollgate_lease", lease_keys,
                                  LEDGER_LEASE_KEYS(LEDGER_KEY_WORD)
                                      LEDGER_LEASE_ARGUMENTS(LEDGER_WORD)};

@@ -11,6 +11,7 @@
 #include "storage/ledger/redis_talk.h"
 
 struct lease {
+    uint64_t begun_ms;      /* monotonic: by which Redis tells this process from those before it */
     bool held;              /* as of Redis' last answer */
     uint64_t number;        /* of the lease that this process held last; 0: none */
     uint64_t until_ms;      /* monotonic, counted from before the question */
@@ -37,8 +38,8 @@ enum lease_result {
 /* A command whose words lead into itself, so it must not be copied. */
 struct lease_command {
     int count;
-    const char *words[13];
-    char key[64], numbers[8][24];
+    const char *words[14];
+    char key[64], numbers[9][24];
 };
 
 /* Writes the command that asks whether the name is this state directory's, and makes it so where it

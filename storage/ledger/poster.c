@@ -330,6 +330,7 @@ int poster_start(struct ledger *ledger)
     poster->generation = where_generation(ledger->where);
     poster->backoff_ms = LEDGER_REDIS_BACKOFF_LEAST_MS;
     poster->begun_ms = poster->next_ms = ledger_monotonic_ms(ledger);
+    poster->lease.begun_ms = poster->begun_ms;
     poster->seed = (unsigned)ledger_real_ms(ledger);
     int result = reader_init(&poster->reader, ledger->outside.disk, &ledger->names,
                              ledger->journal.directory);

@@ -9,7 +9,7 @@
 #define TOLLGATE_STORAGE_LEDGER_REDIS_TABLE_H
 
 /* Moves where a library of the older version would answer otherwise. */
-#define LEDGER_FUNCTIONS_FORMAT 13
+#define LEDGER_FUNCTIONS_FORMAT 14
 
 /* The oldest version whose data this one can use. Moves to LEDGER_FUNCTIONS_FORMAT where a stored
  * value is read otherwise than before. */
@@ -156,8 +156,9 @@
     X(boot, text) /* who asks: the machine's boot, and its lock's device and inode */              \
     X(device, text)                                                                                \
     X(inode, text)                                                                                 \
-    X(met, text)  /* the end of a lease that another has, as was seen last; 0: none */             \
-    X(over, text) /* the end of a lease that nobody renewed for as long as it lasts; 0: none */
+    X(met, text)   /* the end of a lease that another has, as was seen last; 0: none */            \
+    X(over, text)  /* the end of a lease that nobody renewed for as long as it lasts; 0: none */   \
+    X(begun, text) /* when the asking process began, in ms of its boot */
 #define LEDGER_LEASE_RELEASE_ARGUMENTS(X)                                                          \
     X(number, text)                                                                                \
     X(records, text)

@@ -82,6 +82,20 @@ static void check_reservation(struct sim_node *node, unsigned account, uint64_t 
                   node->name, sim->accounts[account].name);
 }
 
+/* What a process had reserved is gone where Redis has lost that it ever asked: a question of a process of before
+ * finds nothing there, and voids nothing. The next one of the process takes the place of what that tells. */
+void watch_lost_reservations(struct sim *sim, unsigned account)
+{
+    for (unsigned i = 0; i < SIM_NODES + SIM_COPIES; i++) {
+        struct sim_node *node = &sim->nodes[i];
+        char field[LEDGER_HEX_SIZE + 2];
+        snprintf(field, sizeof(field), "l:%s", node->id);
+        if (node->lease_of == node->starts &&
+            (uint64_t)redis_number(sim, sim->accounts[account].key, field) < node->lease_first)
+            node->reserves[account] = 0;
+    }
+}
+
 /* Whether Redis has what this node's journal held when its process began, and all that Redis ever
  * had of it. */
 static void check_caught_up(struct sim_node *node, unsigned account)

@@ -5,6 +5,7 @@
  * storage/ledger/README.md. promises.c takes them off; it excuses what a Redis lost itself.
  */
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/simulation/sim.h"
@@ -74,7 +75,8 @@ void watch_lost_of_copy(struct sim *sim, unsigned account)
 
 struct voided {
     struct sim *sim;
-    const char *taken;           /* the instance that another process took over; NULL: none */
+    const char *taken; /* the instance of which another process tells or takes over; NULL: none */
+    uint64_t below;    /* of it, the pools that were told with a lower number of the lease */
     struct sim_excused *excused; /* by node */
     uint64_t *bytes;
 };
@@ -90,7 +92,8 @@ static void excuse_void(void *context, const char *field, size_t field_length, c
     (void)field_length, (void)length;
     for (unsigned i = 0; i < SIM_NODES; i++) {
         struct sim_excused *excused = &voided->excused[i];
-        bool is_taken = voided->taken != NULL && strcmp(voided->taken, field) == 0;
+        bool is_taken = voided->taken != NULL && strcmp(voided->taken, field) == 0 &&
+                        pool.lease < voided->below;
         if (strcmp(sim->nodes[i].id, field) != 0 ||
             (pool.expires_ms > redis_real_ms(sim) && !is_taken) || pool.ceiling <= pool.posted ||
             (excused->lease == pool.lease && excused->count == pool.count))
@@ -100,20 +103,50 @@ static void excuse_void(void *context, const char *field, size_t field_length, c
     }
 }
 
-void watch_voids(struct sim *sim, const char *taken)
+static bool has_word(const struct message *message, const char *word)
+{
+    for (int i = 0; i < message->count; i++)
+        if (strcmp(message->words[i], word) == 0)
+            return true;
+    return false;
+}
+
+/* Of all funds, or those that a command names. */
+static void excuse_voids(struct sim *sim, const char *taken, uint64_t below,
+                         const struct message *message)
 {
     for (unsigned i = 0; i < SIM_ACCOUNTS; i++) {
         struct sim_account *account = &sim->accounts[i];
-        struct voided voided = {sim, taken, account->voided, &account->excused};
-        store_each_field(sim->redis.store, account->grants_key, excuse_void, &voided);
+        struct voided voided = {sim, taken, below, account->voided, &account->excused};
+        if (message == NULL || has_word(message, account->grants_key))
+            store_each_field(sim->redis.store, account->grants_key, excuse_void, &voided);
     }
     for (unsigned i = 0; i < SIM_LINKS; i++) {
         struct sim_link *link = &sim->links[i];
-        struct voided voided = {sim, taken, link->voided, &link->excused};
+        struct voided voided = {sim, taken, below, link->voided, &link->excused};
         char key[sizeof(link->key) + sizeof(":grants")];
         snprintf(key, sizeof(key), "%s:grants", link->key);
-        store_each_field(sim->redis.store, key, excuse_void, &voided);
+        if (message == NULL || has_word(message, key))
+            store_each_field(sim->redis.store, key, excuse_void, &voided);
     }
+}
+
+void watch_voids(struct sim *sim, const char *taken)
+{
+    excuse_voids(sim, taken, UINT64_MAX, NULL);
+}
+
+/* An original that cannot renew its lease may be granted something until it hears that a copy has it. */
+void watch_replaced(struct sim *sim, const struct message *message)
+{
+    const struct sim_node *copy = &sim->nodes[SIM_NODES], *node = message->connection->node;
+    if (!copy->exists || (node != copy && copy->original != node) || message->count < 6 ||
+        strcmp(message->words[0], "FCALL") != 0 ||
+        (strcmp(message->words[1], "tollgate_admit") != 0 &&
+         strcmp(message->words[1], "tollgate_tell") != 0))
+        return;
+    const char *const *arguments = message->words + 3 + atoi(message->words[2]);
+    excuse_voids(sim, node->id, strtoull(arguments[1], NULL, 10), message);
 }
 
 /* A copy that has got the lease, or its original beside it, tells the pools again, and lacks what the other

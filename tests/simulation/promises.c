@@ -272,6 +272,7 @@ void watch_lost_data(struct sim *sim)
                 (uint64_t)redis_number(sim, sim->accounts[i].key, field);
         }
         watch_lost_of_copy(sim, i);
+        watch_lost_reservations(sim, i);
     }
     /* What a node holds for its account is lost with the Redis that reserved it. */
     for (unsigned i = 0; i < SIM_RESPONSES; i++) {

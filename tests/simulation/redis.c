@@ -165,6 +165,7 @@ static redisReply *run(struct sim *sim, const struct message *message)
     set_time(sim);
     if (strcmp(message->words[0], "FCALL") == 0)
         watch_voids(sim, NULL); /* before it moves what they have posted, or tells them again */
+    watch_replaced(sim, message);
     watch_admitted(sim, message);
     redisReply *reply = call(redis->store, message);
     check(reply != NULL);

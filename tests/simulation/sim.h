@@ -449,6 +449,9 @@ uint64_t watch_lost_bytes(const struct sim *sim, unsigned account);
 void watch_lost_of_copy(struct sim *sim, unsigned account);
 /* Excuses what pools held that are void now; those of the instance `taken` (NULL: none) are, too. */
 void watch_voids(struct sim *sim, const char *taken);
+/* Redis gets a command: excuses what a pool held of which it is told by another process that lives, a copy or
+ * its original. */
+void watch_replaced(struct sim *sim, const struct message *message);
 /* A process has got the lease: as a copy, or beside one, it takes the place of another that may live. */
 void watch_leased(struct sim_node *node);
 
@@ -468,6 +471,8 @@ struct sim_pool sim_pool_of(const char *value);
 void watch_started(struct sim_node *node); /* a process */
 void watch_posts(struct sim_node *node);
 void watch_lease(struct sim_node *node);
+/* Redis lost data of the account, and what nodes had reserved there with it. */
+void watch_lost_reservations(struct sim *sim, unsigned account);
 /* Redis gets a command. */
 void watch_admitted(struct sim *sim, const struct message *message);
 /* It has granted what a message asked, whose arguments begin at `arguments`: instance and lease

@@ -304,6 +304,7 @@ static void lease(struct world *world, struct call *call)
     world_number(world, call, (int64_t)world_random(world, 3));
     world_number(world, call, ONE_OF(world, 0, 0, 0, 5));
     world_number(world, call, world_chance(world, 50) ? 0 : world_known(world, key, "until"));
+    world_number(world, call, world_known(world, key, "begun") + ONE_OF(world, -1, 0, 0, 1));
 }
 
 static void usage(struct world *world, struct call *call)

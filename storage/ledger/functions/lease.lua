@@ -19,6 +19,8 @@ end
 -- lost the one that this process had. `until` is a time of Redis' clock, and may lie far off where that
 -- clock was set: so nobody takes another's lease because of the clock, but because it stayed the
 -- same for as long as it lasts, which is for the asker to see; or because it was given back.
+-- The same lock in the same boot is another process' only once the one before has ended: so what comes
+-- from a process that began before the one that has the lease comes late, and changes nothing.
 -- `records` counts the records of usage and money that were on disk when it was last renewed. It
 -- stays: a journal that comes back with fewer has lost some.
 --
@@ -35,10 +37,11 @@ local function lease(keys, args)
     local boot = match(args, LEASE.boot, 'boot', '^[0-9a-f%-]+$', 36)
     local device = match(args, LEASE.device, 'device', '^%d+$', 20)
     local inode = match(args, LEASE.inode, 'inode', '^%d+$', 20)
-    local known = redis.call('HMGET', key, 'number', 'until', 'records', 'boot', 'device', 'inode')
+    local begun = integer(args, LEASE.begun, 'begun', 0)
+    local known = redis.call('HMGET', key, 'number', 'until', 'records', 'boot', 'device', 'inode', 'begun')
     local last, till, kept = stored(known[1], 'number'), stored(known[2], 'until'), stored(known[3], 'records')
     local now = now_ms()
-    local own = known[4] == boot and known[5] == device and known[6] == inode
+    local own = known[4] == boot and known[5] == device and known[6] == inode and begun >= stored(known[7], 'begun')
     if till > 0 and not own and till ~= over then
         return {2, math.max(0, math.min(till - now, duration)), till, last}
     end
@@ -56,7 +59,7 @@ local function lease(keys, args)
         number, renews = bounded(math.max(last, least, number) + 1, 'the number'), false
     end
     redis.call('HSET', key, 'number', text(number), 'until', text(now + duration), 'records',
-        text(math.max(records, kept)), 'boot', boot, 'device', device, 'inode', inode)
+        text(math.max(records, kept)), 'boot', boot, 'device', device, 'inode', inode, 'begun', text(begun))
     return {renews and 0 or 1, duration, now + duration, number}
 end
 

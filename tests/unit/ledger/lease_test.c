@@ -243,7 +243,7 @@ static int64_t ask_unknown(int met, int over)
 {
     redisReply *reply = fixture_redis(&fx,
                                       "FCALL tollgate_lease 1 tg:lease:{%032d} 0 0 3000 0 b 1 2 "
-                                      "%d %d",
+                                      "%d %d 0",
                                       1, met, over);
     cr_assert(reply->type == REDIS_REPLY_ARRAY && reply->elements == 4, "%s", reply->str);
     int64_t result = reply->element[0]->integer;
@@ -258,6 +258,28 @@ Test(ledger_lease, one_that_redis_lost_is_left_to_its_holder_until_it_has_run_ou
     cr_assert_eq(ask_unknown(1000, 0), 2);
     cr_assert_eq(fixture_redis_integer(&fx, "EXISTS tg:lease:{%032d}", 1), 0);
     cr_assert_eq(ask_unknown(0, 1000), 1);
+}
+
+/* A renewal, or the first question of a process that was killed, comes behind its successor's. */
+Test(ledger_lease, what_a_process_of_before_sent_and_comes_late_takes_no_lease)
+{
+    static const struct {
+        int number, least;
+    } questions[] = {{7, 6}, {0, 6}, {7, 9}, {9, 0}};
+    fixture_function_load(&fx);
+    freeReplyObject(fixture_redis(
+        &fx, "HSET tg:lease:{%032d} number 9 until 1 boot b device 1 inode 2 begun 500", 1));
+    for (size_t i = 0; i < sizeof(questions) / sizeof(questions[0]); i++) {
+        redisReply *late = fixture_redis(&fx,
+                                         "FCALL tollgate_lease 1 tg:lease:{%032d} %d %d 3000 0 b 1 "
+                                         "2 0 0 499",
+                                         1, questions[i].number, questions[i].least);
+        cr_assert(late->type == REDIS_REPLY_ARRAY && late->elements == 4);
+        cr_expect_eq(late->element[0]->integer, 2, "question %zu", i);
+        freeReplyObject(late);
+    }
+    cr_expect_eq(fixture_redis_integer(&fx, "HGET tg:lease:{%032d} number", 1), 9);
+    cr_expect_eq(fixture_redis_integer(&fx, "HGET tg:lease:{%032d} until", 1), 1);
 }
 
 Test(ledger_lease, a_journal_that_came_back_from_a_copy_is_refused_though_its_accounts_are_new)

@@ -5,6 +5,7 @@
  */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -63,7 +64,8 @@ Test(ledger_poster_lease, a_lease_that_another_holds_is_waited_for_and_then_take
         answer("FCALL tollgate_name", ":0\r\n");
         const char *ask = script_next(&world.poster);
         bool is_over = world.now_ms >= begun_ms + world.options.lease_ms;
-        const char *end = is_over ? " 0 100" : " 100 0";
+        char end[40];
+        snprintf(end, sizeof(end), "%s %" PRIu64, is_over ? " 0 100" : " 100 0", begun_ms);
         cr_assert_str_eq(ask + strlen(ask) - strlen(end), end, "after %d ms: %s",
                          (int)(world.now_ms - begun_ms), ask);
         script_answer(&world.poster, is_over ? "*4\r\n:1\r\n:50\r\n:200\r\n:8\r\n"
