@@ -2,7 +2,7 @@
 /*
  * The limits that a node keeps over all its connections and workers: rate, max_conns and max_bytes
  * of a link and of its account, of which the tighter counts, and pace. A rate is judged by the
- * share of its bytes that arrived in five seconds.
+ * share of its bytes that arrived in five seconds, and by what has come since it was asked for.
  */
 #include <jansson.h>
 #include <poll.h>
@@ -16,6 +16,7 @@
 
 #define CONNECTIONS_MAX 16
 #define SECONDS         5
+#define ATTEMPTS        6 /* of measurements that a busy machine may spoil */
 #define BIG             "/big.mp3"
 
 static struct site *site_with_a_big_file(const char *settings)
@@ -24,6 +25,14 @@ static struct site *site_with_a_big_file(const char *settings)
     site_media_add(site, BIG, TRACK_LONG, 20); /* 100 MB */
     site_account_open_prepaid(site, "alice", 100ull * 1000 * 1000 * 1000);
     return site;
+}
+
+static int begin(struct site *site, const char *link)
+{
+    int fd = raw_connect(site, 0);
+    raw_print(fd, "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", link);
+    cr_assert_eq(raw_answer_head(site, fd)->status, 200);
+    return fd;
 }
 
 /* Reads what has come on any of the connections; returns how many bytes. A connection that ends
@@ -46,18 +55,20 @@ static uint64_t read_some(const int *fds, size_t count, int timeout_ms)
     return total;
 }
 
-/* Bytes per second over all connections, measured for five seconds once all have begun. */
-static double measure(struct site *site, const char *link, size_t count)
+struct measured {
+    double share;   /* of the rate, in five seconds once all connections have begun */
+    double at_most; /* of what the rate allows since the first request was sent, over all */
+};
+
+static struct measured measure(struct site *site, const char *link, size_t count, double rate)
 {
     int fds[CONNECTIONS_MAX];
-    for (size_t i = 0; i < count; i++) {
-        fds[i] = raw_connect(site, 0);
-        raw_print(fds[i], "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", link);
-        cr_assert_eq(raw_answer_head(site, fds[i])->status, 200);
-    }
-    uint64_t settle_ms = harness_now_ms() + 500, bytes = 0;
+    uint64_t asked_ms = harness_now_ms(), before = 0, bytes = 0;
+    for (size_t i = 0; i < count; i++)
+        fds[i] = begin(site, link);
+    uint64_t settle_ms = harness_now_ms() + 500;
     while (harness_now_ms() < settle_ms)
-        (void)read_some(fds, count, 20);
+        before += read_some(fds, count, 20);
     uint64_t begun_ms = harness_now_ms(), now_ms = begun_ms;
     while (now_ms < begun_ms + SECONDS * 1000) {
         bytes += read_some(fds, count, 20);
@@ -65,19 +76,22 @@ static double measure(struct site *site, const char *link, size_t count)
     }
     for (size_t i = 0; i < count; i++)
         close(fds[i]);
-    return (double)bytes * 1000 / (double)(now_ms - begun_ms);
+    return (struct measured){.share = (double)bytes * 1000 / (double)(now_ms - begun_ms) / rate,
+                             .at_most = (double)(before + bytes) * 1000 /
+                                        (double)(now_ms - asked_ms) / rate};
 }
 
-/* No measurement may exceed the rate. The best of three must reach it, because a busy machine slows
- * some of them. */
+/* Since the first request no more may ever have come than the rate allows, however busy the machine is.
+ * The best of several measurements must reach the rate, because a busy machine slows some of them. */
 static void expect_rate(struct site *site, const char *link, size_t connections, double rate)
 {
     double best = 0;
-    for (int attempt = 0; attempt < 3 && best < 0.95; attempt++) {
-        double share = measure(site, link, connections) / rate;
-        printf("%zu connections: %.3f of the rate\n", connections, share);
-        cr_assert_leq(share, 1.05, "%zu connections bring %.3f of the rate", connections, share);
-        best = share > best ? share : best;
+    for (int attempt = 0; attempt < ATTEMPTS && best < 0.95; attempt++) {
+        struct measured measured = measure(site, link, connections, rate);
+        printf("%zu connections: %.3f of the rate\n", connections, measured.share);
+        cr_assert_leq(measured.at_most, 1.05, "%zu connections bring %.3f of the rate", connections,
+                      measured.at_most);
+        best = measured.share > best ? measured.share : best;
     }
     cr_expect_geq(best, 0.95, "%zu connections bring %.3f of the rate", connections, best);
 }
@@ -109,19 +123,15 @@ Test(rates, of_an_account_is_held_over_its_links_and_the_tighter_one_counts)
     site_destroy(&site);
 }
 
-Test(rates, are_shared_fairly_by_the_connections_of_a_link)
+/* Reads for four seconds from several connections of a link. Returns what the least of them got as a
+ * share of what the most of them got. */
+static double least_share(struct site *site, const char *link)
 {
     enum { COUNT = 4 };
-    struct site *site = site_with_a_big_file("workers: 2\n");
-    const char *link =
-        site_link(site, .account = "alice", .path = BIG, .limits = {.rate = 2000000});
     int fds[COUNT];
     uint64_t bytes[COUNT] = {0}, least = UINT64_MAX, most = 0;
-    for (size_t i = 0; i < COUNT; i++) {
-        fds[i] = raw_connect(site, 0);
-        raw_print(fds[i], "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", link);
-        cr_assert_eq(raw_answer_head(site, fds[i])->status, 200);
-    }
+    for (size_t i = 0; i < COUNT; i++)
+        fds[i] = begin(site, link);
     for (uint64_t until_ms = harness_now_ms() + 4000; harness_now_ms() < until_ms;) {
         for (size_t i = 0; i < COUNT; i++)
             bytes[i] += read_some(&fds[i], 1, 5);
@@ -131,8 +141,20 @@ Test(rates, are_shared_fairly_by_the_connections_of_a_link)
         most = bytes[i] > most ? bytes[i] : most;
         close(fds[i]);
     }
-    cr_expect_gt(least * 2, most, "one got %llu bytes, another %llu", (unsigned long long)most,
-                 (unsigned long long)least);
+    return (double)least / (double)most;
+}
+
+Test(rates, are_shared_fairly_by_the_connections_of_a_link)
+{
+    struct site *site = site_with_a_big_file("workers: 2\n");
+    const char *link =
+        site_link(site, .account = "alice", .path = BIG, .limits = {.rate = 2000000});
+    double best = 0;
+    for (int attempt = 0; attempt < ATTEMPTS && best <= 0.5; attempt++) {
+        double share = least_share(site, link);
+        best = share > best ? share : best;
+    }
+    cr_expect_gt(best, 0.5, "one got %.2f of what another got", best);
     site_destroy(&site);
 }
 
@@ -185,14 +207,6 @@ static json_int_t files_hashed(struct site *site)
     return count;
 }
 
-static int begin(struct site *site, const char *link)
-{
-    int fd = raw_connect(site, 0);
-    raw_print(fd, "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", link);
-    cr_assert_eq(raw_answer_head(site, fd)->status, 200);
-    return fd;
-}
-
 /* Reads for `ms` milliseconds. Returns the bytes per second; *bytes gets the bytes. */
 static double read_for(int fd, uint64_t ms, uint64_t *bytes)
 {
@@ -203,23 +217,34 @@ static double read_for(int fd, uint64_t ms, uint64_t *bytes)
     return (double)*bytes * 1000 / (double)(harness_now_ms() - begun_ms);
 }
 
+/* A paced download of the link: whether ten seconds of sound came at once and the rest at the pace. More
+ * than that may never have come, however busy the machine is. */
+static bool is_paced(struct site *site, const char *link, double heard)
+{
+    uint64_t asked_ms = harness_now_ms(), burst, late;
+    int fd = begin(site, link);
+    (void)read_for(fd, 1000, &burst);
+    double after = read_for(fd, 4000, &late);
+    double seconds = (double)(harness_now_ms() - asked_ms) / 1000;
+    printf("burst %.1f s of sound, then %.2f times the bitrate\n", (double)burst / heard,
+           after / heard);
+    cr_expect_leq((double)(burst + late) / heard, (10 + 2 * seconds) * 1.02, "in %.2f s", seconds);
+    close(fd);
+    return (double)burst / heard >= 10 && (double)burst / heard <= 14 && after / heard >= 1.8;
+}
+
 Test(rates, a_paced_file_comes_at_once_for_ten_seconds_and_then_as_it_is_heard)
 {
     struct site *site = site_with_a_big_file("workers: 2\n");
-    const char *link =
-        site_link(site, .account = "alice", .path = BIG, .limits = {.pace_thousandth = 2000});
-    double heard = await_bitrate(site, link);
-    int fd = begin(site, link);
-    uint64_t bytes, late;
-    (void)read_for(fd, 1000, &bytes);
-    double after = read_for(fd, 4000, &late);
-    printf("burst %.1f s of sound, then %.2f times the bitrate\n", (double)bytes / heard,
-           after / heard);
-    cr_expect_geq((double)bytes / heard, 10, "the burst is short");
-    cr_expect_leq((double)bytes / heard, 14, "the burst is long");
-    cr_expect_leq(after / heard, 2.1);
-    cr_expect_geq(after / heard, 1.8);
-    close(fd);
+    double heard = await_bitrate(site, site_link(site, .account = "alice", .path = BIG));
+    bool is_seen = false;
+    for (int attempt = 0; attempt < ATTEMPTS && !is_seen; attempt++)
+        is_seen = is_paced(site,
+                           site_link(site, .account = "alice", .path = BIG,
+                                     .jti = site_format(site, "order-%d", attempt),
+                                     .limits = {.pace_thousandth = 2000}),
+                           heard);
+    cr_expect(is_seen, "it never comes so");
     site_destroy(&site);
 }
 
@@ -260,11 +285,13 @@ Test(rates, a_pace_of_an_unknown_bitrate_is_set_anew_once_the_file_is_hashed)
     /* No other request is sent, from which the worker could learn the bitrate. */
     while (files_hashed(site) < 2 && harness_now_ms() < deadline_ms)
         (void)read_for(fd, 50, &bytes);
-    (void)read_for(fd, 500, &bytes);
-    double after = read_for(fd, 3000, &bytes) / bitrate_of(site, path);
-    printf("then %.2f times the bitrate\n", after);
-    cr_expect_leq(after, 2.2);
-    cr_expect_geq(after, 1.7);
+    double heard = bitrate_of(site, path), after = 0;
+    for (int attempt = 0; attempt < ATTEMPTS && (after < 1.7 || after > 2.2); attempt++) {
+        (void)read_for(fd, 500, &bytes);
+        after = read_for(fd, 3000, &bytes) / heard;
+        printf("then %.2f times the bitrate\n", after);
+    }
+    cr_expect(after >= 1.7 && after <= 2.2, "%.2f times the bitrate", after);
     close(fd);
     site_destroy(&site);
 }
@@ -290,9 +317,12 @@ Test(rates, tokens_of_one_jti_with_and_without_a_pace_do_not_disturb_each_other)
     int paced = begin(site, paced_link);
     (void)read_for(paced, 700, &bytes);
     int free_one = begin(site, free_link);
-    expect_bytes(free_one, 20 * 1000 * 1000);
-    (void)read_for(paced, 500, &bytes); /* bytes that had come meanwhile */
-    double rate = read_for(paced, 2500, &bytes) / heard;
+    double rate = 0;
+    for (int attempt = 0; attempt < ATTEMPTS && (rate < 1.7 || rate > 2.2); attempt++) {
+        expect_bytes(free_one, 10 * 1000 * 1000);
+        (void)read_for(paced, 500, &bytes); /* bytes that had come meanwhile */
+        rate = read_for(paced, 2500, &bytes) / heard;
+    }
     cr_expect(rate >= 1.7 && rate <= 2.2, "the paced one comes at %.2f times the bitrate", rate);
     int paced_later = begin(site, paced_link);
     expect_bytes(free_one, 20 * 1000 * 1000);
@@ -416,14 +446,11 @@ Test(rates, of_a_link_without_jti_are_shared_by_both_signatures_of_its_text)
                               "link_bytes_used_up");
 
     site_twins(site, keys, BIG, (struct token_limits){.max_conns = 2, .rate = 400000}, twins);
+    uint64_t begun_ms = harness_now_ms(), bytes = 0;
     int fds[] = {begin(site, twins[0]), begin(site, twins[1])};
     for (size_t i = 0; i < 2; i++)
         expect_429(site, twins[i], "link_connections");
-    uint64_t settle_ms = harness_now_ms() + 500, bytes = 0;
-    while (harness_now_ms() < settle_ms)
-        (void)read_some(fds, 2, 20);
-    uint64_t begun_ms = harness_now_ms();
-    while (harness_now_ms() < begun_ms + 3000)
+    while (harness_now_ms() < begun_ms + 4000)
         bytes += read_some(fds, 2, 20);
     double share = (double)bytes * 1000 / (double)(harness_now_ms() - begun_ms) / 400000;
     cr_expect_leq(share, 1.1, "both bring %.2f of the rate of one", share);
