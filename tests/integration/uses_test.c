@@ -223,7 +223,7 @@ Test(uses, what_arrived_before_a_new_one_began_belongs_to_the_old_one)
     site_account_open_prepaid(site, "alice", 1000u * 1000 * 1000);
     bool told = false;
     /* An attempt that took longer than a use lasts shows nothing, so the test tries again. */
-    for (int attempt = 0; attempt < 5 && !told; attempt++) {
+    for (int attempt = 0; attempt < 15 && !told; attempt++) {
         const char *link =
             site_link(site, .account = "alice", .path = TRACK_SHORT,
                       .jti = site_format(site, "order-%d", attempt), .limits = {.max_uses = 2});
@@ -286,6 +286,19 @@ static void leave_unacknowledged(struct site *site, const char *link)
     raw_reset(fd);
 }
 
+/* Leaves five responses of the link, and asks again for a while; the last answer. The node counts them
+ * at a worker's next turn, and by the minute, so that a minute that ends meanwhile has too few. */
+static const struct answer *answer_after_five(struct site *site, const char *link)
+{
+    const struct answer *answer;
+    for (int i = 0; i < 5; i++)
+        leave_unacknowledged(site, link);
+    for (int tries = 0; (answer = fetch(site, link, .range = "0-99"))->status == 206 && tries < 50;
+         tries++)
+        harness_pause();
+    return answer;
+}
+
 Test(uses, a_client_that_never_acknowledges_is_told_429_and_its_use_is_taken)
 {
     struct site *first =
@@ -293,12 +306,14 @@ Test(uses, a_client_that_never_acknowledges_is_told_429_and_its_use_is_taken)
     struct site *second = site_create(.beside = first, .redis = site_redis_address(first),
                                       .node = "second-node", .settings = "use_window_s: 1\n");
     site_account_open_prepaid(first, "alice", 1000u * 1000 * 1000);
-    const char *link = site_link(first, .account = "alice", .path = TRACK_LONG, ONE_USE("order-1"));
-    const char *other =
-        site_link(first, .account = "alice", .path = TRACK_LONG, ONE_USE("order-2"));
-    for (int i = 0; i < 5; i++)
-        leave_unacknowledged(first, link);
-    const struct answer *answer = fetch(first, link, .range = "0-99");
+    const char *link = NULL, *other = site_link(first, .account = "alice", .path = TRACK_LONG,
+                                                ONE_USE("another"));
+    const struct answer *answer = NULL;
+    for (int attempt = 0; attempt < 3 && (answer == NULL || answer->status == 206); attempt++) {
+        link = site_link(first, .account = "alice", .path = TRACK_LONG,
+                         .jti = site_format(first, "order-%d", attempt), .limits = {.max_uses = 1});
+        answer = answer_after_five(first, link);
+    }
     answer_expect_refusal(first, answer, 429, "too_many_unacknowledged");
     cr_expect_not_null(answer_header(first, answer, "Retry-After"));
     cr_expect_eq(fetch(first, other, .range = "0-99")->status, 206, "another link is harmed");
