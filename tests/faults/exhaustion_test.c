@@ -125,10 +125,10 @@ Test(exhaustion, of_a_client_that_never_reads_cuts_it_and_bills_what_its_kernel_
 
 Test(exhaustion, of_patience_does_not_cut_a_client_that_is_slow)
 {
-    struct site *site = site_with_long_file("stall_timeout_ms: 1000\n");
+    struct site *site = site_with_long_file("stall_timeout_ms: 3000\n");
     uint64_t length;
     int fd = begin(site, &length);
-    uint64_t received = 0, until_ms = harness_now_ms() + 2500;
+    uint64_t received = 0, until_ms = harness_now_ms() + 6000;
     /* Reads for longer than the timeout, with pauses that are shorter. */
     while (harness_now_ms() < until_ms) {
         read_exactly(fd, 100000);
@@ -216,16 +216,18 @@ static unsigned long processor_ticks(pid_t pid)
     return user + system;
 }
 
-/* A node that waits takes next to no processor time; one that spins takes all that it is given. */
+/* A node that waits takes next to no processor time; one that spins takes all that it is given, and
+ * has no second in which it does not. */
 static void expect_no_spinning(pid_t pid)
 {
-    unsigned long before = processor_ticks(pid);
-    uint64_t until_ms = harness_now_ms() + 1000;
-    while (harness_now_ms() < until_ms)
-        harness_pause();
-    unsigned long ticks = processor_ticks(pid) - before,
-                  second = (unsigned long)sysconf(_SC_CLK_TCK);
-    cr_assert_lt(ticks, second / 3, "%lu of %lu ticks of a second", ticks, second);
+    unsigned long second = (unsigned long)sysconf(_SC_CLK_TCK), ticks = second;
+    for (unsigned tries = 0; ticks >= second / 3; tries++) {
+        cr_assert_lt(tries, 20, "%lu of %lu ticks of a second", ticks, second);
+        unsigned long before = processor_ticks(pid);
+        for (uint64_t until_ms = harness_now_ms() + 1000; harness_now_ms() < until_ms;)
+            harness_pause();
+        ticks = processor_ticks(pid) - before;
+    }
 }
 
 static unsigned count_lines(const char *log, const char *text)

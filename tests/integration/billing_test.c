@@ -123,7 +123,7 @@ Test(billing, counts_a_transaction_once)
 Test(billing, gives_back_what_was_reserved_and_not_sent)
 {
     struct site *site =
-        site_create(.settings = "grant_validity_ms: 1000\nadmission_timeout_ms: 500\n");
+        site_create(.settings = "grant_validity_ms: 2000\nadmission_timeout_ms: 2000\n");
     size_t size = size_of(site, TRACK_LONG);
     site_account_open_prepaid(site, "alice", size);
     const char *link = site_link(site, .account = "alice", .path = TRACK_LONG);

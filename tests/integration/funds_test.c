@@ -47,18 +47,21 @@ static void read_and_pause(int fd, size_t length)
     free(bytes);
 }
 
-/* Waits until the sockets are full. Returns how many bytes the client's kernel has not
- * acknowledged: some 100 kB and more, if the client has read for a while before. */
+/* Waits until the sockets are full: for a second the node neither hands on nor counts as acknowledged a
+ * byte. Returns how many bytes the client's kernel has not acknowledged: some 100 kB and more, if the
+ * client has read for a while before. */
 static uint64_t await_full(struct site *site)
 {
-    uint64_t handed = 0, before = 1;
-    while (handed != before) {
-        before = handed;
-        for (uint64_t until_ms = harness_now_ms() + 300; harness_now_ms() < until_ms;)
-            harness_pause();
+    uint64_t handed = 0, acknowledged = 0, calm_ms = harness_now_ms();
+    while (harness_now_ms() < calm_ms + 1000) {
+        uint64_t handed_before = handed, acknowledged_before = acknowledged;
         handed = site_traffic(site, "bytes_handed");
+        acknowledged = site_traffic(site, "bytes_acknowledged");
+        if (handed != handed_before || acknowledged != acknowledged_before)
+            calm_ms = harness_now_ms();
+        harness_pause();
     }
-    return handed - site_traffic(site, "bytes_acknowledged");
+    return handed - acknowledged;
 }
 
 /* ---- beginning ---- */

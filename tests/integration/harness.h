@@ -19,7 +19,7 @@
 
 /* How long the harness waits for an event before it fails the test. No test that passes waits
  * this long. */
-#define HARNESS_DEADLINE_MS 30000
+#define HARNESS_DEADLINE_MS 60000
 
 /* Files of the catalogue that docker/catalogue.sh makes. */
 #define TRACK_TINY          "/jingle.mp3"
@@ -144,6 +144,7 @@ void site_account_top_up(struct site *site, const char *account, uint64_t bytes)
 struct balance {
     int64_t balance, reserved, used;
 };
+/* Waits while the node answers 503. */
 struct balance site_balance(struct site *site, const char *account);
 /* Waits until so many bytes of the account are reserved. */
 void site_await_reserved(struct site *site, const char *account, int64_t reserved);
@@ -157,7 +158,7 @@ struct usage {
 struct usage site_usage(struct site *site, const char *account);
 /* Waits until the account's usage is exactly `bytes`. Fails the test at once where it is more. */
 void site_usage_await(struct site *site, const char *account, uint64_t bytes);
-/* Waits until the account's usage stays the same for several looks; returns its bytes. */
+/* Waits until the account's usage stays the same for most of a second; returns its bytes. */
 uint64_t site_usage_settled(struct site *site, const char *account);
 
 /* ---- links ---- */

@@ -14,7 +14,7 @@
 
 #define CONTINUE                                                                                   \
     "workers: 2\n"                                                                                 \
-    "admission_timeout_ms: 300\n"                                                                  \
+    "admission_timeout_ms: 1500\n"                                                                 \
     "redis_down: continue\n"
 
 static bool health_says(struct site *site, const char *text)
@@ -131,7 +131,7 @@ static void expect_the_end(struct site *site, unsigned of_alice)
     uint64_t size = size_of(site, TRACK_TINY);
     await_health(site, "\"granting\":true");
     site_log_await(site, "Redis can be asked again; in ");
-    cr_expect(health_says(site, "\"continues\":false"));
+    await_health(site, "\"continues\":false");
     expect_served(site, "alice");
     expect_served(site, "dave");
     expect_served(site, "erin");
@@ -184,8 +184,7 @@ Test(outage, of_a_redis_that_comes_back_empty_is_billed_exactly)
 
 Test(outage, is_waited_for_by_default)
 {
-    struct site *site =
-        site_create(.own_redis = true, .settings = "workers: 1\nadmission_timeout_ms: 300\n");
+    struct site *site = site_create(.own_redis = true, .settings = "workers: 1\n");
     site_account_open_postpaid(site, "alice");
     expect_served(site, "alice");
     site_redis_kill(site);
@@ -248,9 +247,9 @@ Test(outage, lets_nobody_on_once_its_time_is_over)
     expect_served(site, "alice");
     site_redis_kill(site);
     site_log_await(site, "nothing goes on without Redis any longer");
+    await_health(site, "\"continues\":false");
     expect_waiting(site, next_link(site, "alice", TRACK_TINY));
     cr_expect(health_says(site, "\"ready\":false"));
-    cr_expect(health_says(site, "\"continues\":false"));
     site_redis_start(site);
     site_node_await_ready(site);
     expect_served(site, "alice");
@@ -321,7 +320,7 @@ static int begin_slow(struct apart *apart, const char *account, const char *jti)
 Test(outage, carries_transfers_past_their_validity_and_cuts_them_when_a_revocation_is_heard)
 {
     struct apart apart;
-    apart_create(&apart, CONTINUE "grant_validity_ms: 1000\n");
+    apart_create(&apart, CONTINUE "grant_validity_ms: 2000\n");
     int revoked = begin_slow(&apart, "alice", "revoked"),
         kept = begin_slow(&apart, "alice", "kept");
     int prepaid = begin_slow(&apart, "dave", "prepaid");
@@ -330,13 +329,13 @@ Test(outage, carries_transfers_past_their_validity_and_cuts_them_when_a_revocati
     expect_cut(prepaid); /* its validity ends: it waits, in vain */
     await_health(apart.far, "\"continues\":true");
     revoke_jti(apart.home, "revoked");
-    (void)expect_flow(revoked, 1500);
-    (void)expect_flow(kept, 100);
+    expect_flow(revoked, 1500, 100000);
+    expect_flow(kept, 100, 10000);
     relay_mute_new(apart.relay, false);
     relay_hold_all(apart.relay, false);
     expect_cut(revoked);
     await_health(apart.far, "\"granting\":true");
-    (void)expect_flow(kept, 500);
+    expect_flow(kept, 500, 10000);
     answer_expect_refusal(apart.far,
                           fetch(apart.far, site_link(apart.home, .account = "alice",
                                                      .path = TRACK_LONG, .jti = "revoked")),

@@ -154,7 +154,7 @@ Test(protocol, answers_a_request_with_empty_chunked_content)
 
 Test(protocol, bounds_what_follows_the_last_chunk)
 {
-    struct site *site = site_create(.settings = "head_bytes_max: 2048\nhead_timeout_ms: 300\n");
+    struct site *site = site_create(.settings = "head_bytes_max: 2048\nhead_timeout_ms: 2000\n");
     site_account_open_postpaid(site, "alice");
     char filler[2049];
     memset(filler, 'x', sizeof(filler) - 1);

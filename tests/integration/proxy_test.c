@@ -86,7 +86,7 @@ Test(proxy, that_begins_without_a_header_is_told_and_named_in_the_log)
 {
     struct site *site =
         site_create(.tls = true,
-                    .settings = "proxy_protocol_from: 127.0.0.0/8\nhead_timeout_ms: 300\n");
+                    .settings = "proxy_protocol_from: 127.0.0.0/8\nhead_timeout_ms: 2000\n");
     static const char *const wrong[] = {"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
                                         "PROXY TCP4 192.0.2.01 203.0.113.9 4711 80\r\n"};
     static const char *const said[] = {

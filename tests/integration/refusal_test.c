@@ -113,7 +113,7 @@ Test(refusal, of_an_expired_link)
 Test(refusal, of_a_link_whose_time_passes_on_a_kept_connection)
 {
     struct site *site = site_with_alice();
-    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY, .expires_in_s = 2);
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY, .expires_in_s = 5);
     unsigned served = 0;
     uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
     const struct answer *answer = fetch(site, link);

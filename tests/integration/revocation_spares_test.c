@@ -16,10 +16,10 @@ Test(revocation, is_not_what_a_restart_of_Redis_is_taken_for)
     const char *link = site_link(site, .account = "alice", .path = TRACK_LONG, .limits = SLOW);
     int fd = begin_transfer(site, link);
     site_redis_kill(site);
-    cr_expect_gt(expect_flow(fd, 2000), 100000u, "it stopped while Redis was away");
+    expect_flow(fd, 2000, 150000); /* while Redis is away */
     site_redis_start(site);
     site_log_await(site, "the node hears of revocations again");
-    cr_expect_gt(expect_flow(fd, 3000), 100000u, "it stopped when Redis came back");
+    expect_flow(fd, 3000, 150000);
     close(fd);
     site_destroy(&site);
 }
@@ -31,7 +31,7 @@ Test(revocation, is_not_what_a_restart_of_the_embedded_Redis_is_taken_for)
     const char *link = site_link(site, .account = "alice", .path = TRACK_LONG, .limits = SLOW);
     int fd = begin_transfer(site, link);
     cr_assert_eq(kill(site_embedded_redis_pid(site), SIGKILL), 0);
-    cr_expect_gt(expect_flow(fd, 5000), 200000u);
+    expect_flow(fd, 5000, 300000);
     close(fd);
     site_destroy(&site);
 }
@@ -45,7 +45,7 @@ Test(revocation, that_takes_nothing_away_cuts_nothing)
     for (int i = 0; i < 4; i++) {
         admin_expect(site, "/v1/accounts/shop/alice/activate", "", 200);
         site_redis_command(site, "CLIENT KILL TYPE normal SKIPME yes");
-        (void)expect_flow(fd, 500);
+        expect_flow(fd, 500, 10000);
     }
     close(fd);
     site_destroy(&site);
@@ -62,8 +62,8 @@ Test(revocation, of_another_link_cuts_none_that_hold_the_last_funds)
                                  .limits = {.rate = 600000});
     int fds[] = {begin_transfer(site, link), begin_transfer(site, link)};
     revoke_jti(site, "order-2");
-    cr_expect_gt(expect_flow(fds[0], 1500), 100000u);
-    cr_expect_gt(expect_flow(fds[1], 1500), 100000u);
+    expect_flow(fds[0], 1500, 100000);
+    expect_flow(fds[1], 1500, 100000);
     revoke_jti(site, "order-1");
     expect_cut(fds[0]);
     expect_cut(fds[1]);

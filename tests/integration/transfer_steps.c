@@ -21,7 +21,7 @@ void expect_cut(int fd)
 {
     static char bytes[65536];
     ssize_t got;
-    struct timeval deadline = {.tv_sec = 20};
+    struct timeval deadline = {.tv_sec = HARNESS_DEADLINE_MS / 1000};
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &deadline, sizeof(deadline));
     while ((got = recv(fd, bytes, sizeof(bytes), 0)) > 0)
         continue;
@@ -30,20 +30,22 @@ void expect_cut(int fd)
     close(fd);
 }
 
-uint64_t expect_flow(int fd, uint64_t milliseconds)
+void expect_flow(int fd, uint64_t milliseconds, uint64_t bytes)
 {
-    static char bytes[65536];
+    static char body[65536];
     uint64_t total = 0, until_ms = harness_now_ms() + milliseconds;
-    while (harness_now_ms() < until_ms) {
+    uint64_t deadline_ms = until_ms + HARNESS_DEADLINE_MS;
+    while (harness_now_ms() < until_ms || total < bytes) {
         struct pollfd item = {.fd = fd, .events = POLLIN};
+        cr_assert(harness_now_ms() < deadline_ms, "the transfer stopped after %llu bytes",
+                  (unsigned long long)total);
         if (poll(&item, 1, 100) <= 0)
             continue;
-        ssize_t got = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+        ssize_t got = recv(fd, body, sizeof(body), MSG_DONTWAIT);
         cr_assert(got > 0, "the transfer was cut after %llu bytes: %s", (unsigned long long)total,
                   got == 0 ? "it ended" : strerrordesc_np(errno));
         total += (uint64_t)got;
     }
-    return total;
 }
 
 void pause_ms(uint64_t milliseconds)

@@ -18,8 +18,9 @@
 int begin_transfer(struct site *site, const char *link);
 /* Reads until the node resets the connection. A transfer that comes to its end fails the test. */
 void expect_cut(int fd);
-/* Reads for so many milliseconds; returns the bytes. Fails the test if the transfer ends. */
-uint64_t expect_flow(int fd, uint64_t milliseconds);
+/* Reads for so many milliseconds, and on until so many bytes have come. Fails the test if the
+ * transfer ends, or if they do not come. */
+void expect_flow(int fd, uint64_t milliseconds, uint64_t bytes);
 /* Lets so much time pass as the behaviour under test is defined by. */
 void pause_ms(uint64_t milliseconds);
 
