@@ -191,12 +191,12 @@ Test(redis, that_answers_nothing_refuses_all_listeners_of_a_link_at_once)
 }
 
 /* A grant that comes too late for its listener serves the listener's next request. Without that no
- * request would ever be served here, since an answer takes eight times as long as a request waits. */
+ * request would ever be served here, since an answer takes five times as long as a request waits. */
 Test(redis, that_answers_steadily_and_always_too_late_keeps_its_connections)
 {
     enum { COUNT = 20 };
     struct site *home = site_create(.own_redis = true);
-    struct relay *relay = relay_start(site_redis_address(home), 400);
+    struct relay *relay = relay_start(site_redis_address(home), 250);
     struct site *far = site_create(.beside = home, .redis = relay_address(relay), .node = "far-1",
                                    .settings = "workers: 1\nadmission_timeout_ms: 100\n");
     site_account_open_prepaid(home, "alice", 1000u * 1000 * 1000);

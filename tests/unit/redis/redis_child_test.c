@@ -205,8 +205,8 @@ Test(redis_child, is_replaced_where_it_answers_nothing_and_not_where_it_is_busy_
     struct redis_child *busy = start();
     use_place(top, "loading");
     struct redis_child *loading = start();
-    /* Its file gets 40,000 commands, each of which will take half a millisecond to read. */
-    ask(answer, sizeof(answer), "EVAL for\ti=1,40000\tdo\tredis.call('incr','a')\tend 0");
+    /* Its file gets 80,000 commands, each of which will take half a millisecond to read. */
+    ask(answer, sizeof(answer), "EVAL for\ti=1,80000\tdo\tredis.call('incr','a')\tend 0");
     redis_child_stop(&loading);
 
     pid_t stopped_pid = redis_child_pid(stopped), busy_pid = redis_child_pid(busy);
