@@ -56,17 +56,18 @@ bool schedule_take(struct schedule *schedule, uint64_t until_us, struct moment *
     struct moment *heap = schedule->moments;
     *out = heap[0];
     schedule->now_us = out->at_us;
-    heap[0] = heap[--schedule->count];
-    for (size_t at = 0;;) {
-        size_t least = at;
-        for (size_t child = 2 * at + 1; child <= 2 * at + 2 && child < schedule->count; child++)
-            if (is_before(&heap[child], &heap[least]))
-                least = child;
-        if (least == at)
-            return true;
-        swap(&heap[at], &heap[least]);
-        at = least;
+    const struct moment *last = &heap[--schedule->count];
+    size_t at = 0;
+    for (size_t child = 1; child < schedule->count; child = 2 * at + 1) {
+        if (child + 1 < schedule->count && is_before(&heap[child + 1], &heap[child]))
+            child++;
+        if (!is_before(&heap[child], last))
+            break;
+        heap[at] = heap[child];
+        at = child;
     }
+    heap[at] = *last;
+    return true;
 }
 
 /* ---- timers ---- */
