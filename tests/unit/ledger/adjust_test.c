@@ -26,7 +26,7 @@ static void setup(void)
 static void teardown(void)
 {
     if (other != NULL)
-        ledger_close(&other, 10000);
+        ledger_close(&other, 30000);
     fixture_end(&fx);
 }
 
@@ -79,7 +79,7 @@ Test(ledger_adjust, counts_what_was_delivered)
 {
     cr_assert_eq(fixture_change(&fx, LEDGER_OPEN, "ben", 100, "open", NULL), 0);
     fixture_deliver(&fx, "ben", "/a", 30);
-    cr_assert_eq(ledger_settle(fx.ledger, 10000), 0);
+    cr_assert_eq(ledger_settle(fx.ledger, 30000), 0);
     cr_assert_eq(fixture_change(&fx, LEDGER_ADJUST, "ben", -71, "a", NULL), -EDOM);
     cr_assert_eq(fixture_change(&fx, LEDGER_ADJUST, "ben", -70, "b", NULL), 0);
     cr_assert_eq(balance_of("ben"), 0);
@@ -156,7 +156,7 @@ Test(ledger_adjust, what_was_allowed_counts_in_whichever_order_journals_are_repl
     cr_assert_eq(fixture_change(&fx, LEDGER_OPEN, "eve", 10, "open", NULL), 0);
     cr_assert_eq(change(other, LEDGER_TOP_UP, "eve", 90, "theirs", false), 0);
     cr_assert_eq(fixture_change(&fx, LEDGER_ADJUST, "eve", -80, "ours", NULL), 0);
-    cr_assert_eq(ledger_close(&other, 10000), 0);
+    cr_assert_eq(ledger_close(&other, 30000), 0);
     fixture_redis_kill(&fx);
     fixture_redis_start(&fx);
     while (fixture_account_field(&fx, "shop/eve", "balance") != -70)

@@ -327,7 +327,12 @@ Test(ledger_credit, that_is_held_idle_is_recalled_once_in_a_while)
     redisReply *reply = redisCommand(context, "SUBSCRIBE tg:revocations");
     freeReplyObject(reply);
     (void)ask(.instance = OTHER, .count = 1, .want = 900);
-    for (long long i = 1; i <= 3; i++)
+    (void)ask(.count = 1, .need = 500, .want = 500);
+    cr_expect_gt(fixture_account_field(&fx, "shop/a", "recalled"), 0);
+    char late[24]; /* the while goes on, however slowly this test runs */
+    snprintf(late, sizeof(late), "%lld", redis_ms() + 60000);
+    set("recalled", late);
+    for (long long i = 2; i <= 3; i++)
         (void)ask(.count = i, .need = 500, .want = 500);
     redisReply *end = fixture_redis(&fx, "PUBLISH tg:revocations %s", "end");
     freeReplyObject(end);

@@ -184,7 +184,7 @@ void fixture_open_ready(struct fixture *fixture)
 
 int64_t fixture_close(struct fixture *fixture)
 {
-    return ledger_close(&fixture->ledger, 10000);
+    return ledger_close(&fixture->ledger, 30000);
 }
 
 redisReply *fixture_redis(struct fixture *fixture, const char *format, ...)

@@ -46,7 +46,7 @@ static uint32_t free_records(void)
 static void deliver(const char *account, uint64_t bytes)
 {
     fixture_deliver(&fx, account, "/f", bytes);
-    cr_assert_eq(ledger_settle(fx.ledger, 10000), 0);
+    cr_assert_eq(ledger_settle(fx.ledger, 30000), 0);
 }
 
 /* How many records Redis was told of with the lease. */
@@ -170,7 +170,7 @@ Test(ledger_lease, what_is_journalled_before_redis_is_reached_is_posted_by_the_n
     cr_assert_eq(ledger_close(&fx.ledger, 0), 2); /* as far as it knows */
     cr_assert_eq(rename(away, fx.socket), 0);
     fixture_open_ready(&fx);
-    cr_assert_eq(ledger_settle(fx.ledger, 10000), 0);
+    cr_assert_eq(ledger_settle(fx.ledger, 30000), 0);
     cr_assert_eq(fixture_account_field(&fx, "shop/early", "used"), 15);
     deliver("early", 1);
     cr_assert_eq(records_told(fx.ledger->instance), 3);
@@ -211,7 +211,7 @@ Test(ledger_lease, a_lease_that_redis_has_lost_is_taken_again_with_a_higher_numb
             fixture_redis(&fx, lost == 1 ? "HSET tg:lease:{%s} number 1" : "DEL tg:lease:{%s}",
                           fx.ledger->instance));
         for (int i = 0; ledger_lease_number(fx.ledger) == before; i++) {
-            cr_assert_lt(i, 5000, "the lease is not taken again");
+            cr_assert_lt(i, 15000, "the lease is not taken again");
             fixture_pause();
         }
         cr_assert_eq(ledger_lease_number(fx.ledger), before + 1);
@@ -304,7 +304,7 @@ Test(ledger_lease, the_records_on_disk_are_told_with_each_renewal)
     for (int64_t records = 1; records <= 3; records++) {
         deliver("gina", 10);
         for (int i = 0; records_told(fx.ledger->instance) < records; i++) {
-            cr_assert_lt(i, 5000, "the renewal does not tell");
+            cr_assert_lt(i, 15000, "the renewal does not tell");
             fixture_pause();
         }
         cr_assert_eq(records_told(fx.ledger->instance), records);

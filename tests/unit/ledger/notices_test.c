@@ -50,7 +50,7 @@ Test(ledger_notices, are_read_in_order_from_a_cursor)
             &(struct ledger_notice){
                 .kind = LEDGER_COMPLETED, .account = "a", .file = file, .jti = "j", .time_ms = 1});
     }
-    for (int i = 0; i < 5000 && all.count < 5; i++) {
+    for (int i = 0; i < 15000 && all.count < 5; i++) {
         all.count = 0;
         cr_assert_eq(ledger_notices(fx.ledger, "shop", "", 8, take_notice, &all), 0);
         fixture_pause();

@@ -26,7 +26,7 @@ static void setup(void)
 static void teardown(void)
 {
     if (other != NULL)
-        ledger_close(&other, 10000);
+        ledger_close(&other, 30000);
     fixture_end(&fx);
 }
 

@@ -70,7 +70,7 @@ Test(ledger_posting, brings_bytes_to_account_and_file)
     fixture_deliver(&fx, "alice", "/a.mp3", 100);
     fixture_deliver(&fx, "alice", "/b.mp3", 30);
     fixture_deliver(&fx, "alice", "/a.mp3", 7);
-    cr_assert_eq(ledger_settle(fx.ledger, 10000), 0);
+    cr_assert_eq(ledger_settle(fx.ledger, 30000), 0);
     struct ledger_account_view view;
     cr_assert_eq(ledger_account_show(fx.ledger, "shop", "alice", &view), 0);
     cr_assert(view.exists);
@@ -164,7 +164,7 @@ Test(ledger_posting, keeps_what_redis_cannot_take_and_posts_it_at_the_next_start
 {
     fixture_open_ready(&fx);
     fixture_deliver(&fx, "later", "/f", 10);
-    cr_assert_eq(ledger_settle(fx.ledger, 10000), 0);
+    cr_assert_eq(ledger_settle(fx.ledger, 30000), 0);
     fixture_redis_kill(&fx);
     fixture_deliver(&fx, "later", "/f", 5);
     cr_assert_eq(ledger_settle(fx.ledger, 100), -ETIMEDOUT);
@@ -196,7 +196,7 @@ static void fill_history(void)
     cr_assert_eq(fixture_change(&fx, LEDGER_ADJUST, "bob", -7, "adjust", NULL), 0);
     cr_assert_eq(fixture_change(&fx, LEDGER_SUSPEND, "bob", 0, NULL, NULL), 0);
     fixture_deliver(&fx, "bob", "/x", 3);
-    cr_assert_eq(ledger_settle(fx.ledger, 10000), 0);
+    cr_assert_eq(ledger_settle(fx.ledger, 30000), 0);
     assert_view("bob", 500 - 123 + 50 - 7, 123, LEDGER_STATUS_SUSPENDED, 1);
 }
 
@@ -206,10 +206,10 @@ Test(ledger_posting, replays_to_a_redis_that_came_back_empty)
     fill_history();
     fixture_redis_kill(&fx);
     fixture_redis_start(&fx);
-    for (int i = 0; i < 10000 && fixture_account_field(&fx, "shop/bob", "used") != 123; i++)
+    for (int i = 0; i < 15000 && fixture_account_field(&fx, "shop/bob", "used") != 123; i++)
         fixture_pause();
     fixture_wait_state(&fx, LEDGER_READY);
-    cr_assert_eq(ledger_settle(fx.ledger, 10000), 0);
+    cr_assert_eq(ledger_settle(fx.ledger, 30000), 0);
     assert_view("bob", 420, 123, LEDGER_STATUS_SUSPENDED, 1);
     bool repeated = false;
     cr_assert_eq(fixture_change(&fx, LEDGER_TOP_UP, "bob", 50, "top", &repeated), 0);
@@ -223,8 +223,8 @@ Test(ledger_posting, replays_after_a_flush_that_no_run_id_tells)
     fill_history();
     freeReplyObject(fixture_redis(&fx, "FLUSHALL"));
     fixture_deliver(&fx, "carol", "/y", 9);
-    cr_assert_eq(ledger_settle(fx.ledger, 10000), 0);
-    for (int i = 0; i < 10000 && fixture_account_field(&fx, "shop/bob", "used") != 123; i++)
+    cr_assert_eq(ledger_settle(fx.ledger, 30000), 0);
+    for (int i = 0; i < 15000 && fixture_account_field(&fx, "shop/bob", "used") != 123; i++)
         fixture_pause();
     fixture_wait_state(&fx, LEDGER_READY);
     assert_view("bob", 420, 123, LEDGER_STATUS_SUSPENDED, 1);
@@ -237,7 +237,7 @@ Test(ledger_posting, notices_a_flush_while_nothing_is_posted)
     fixture_open_ready(&fx);
     fill_history();
     freeReplyObject(fixture_redis(&fx, "FLUSHALL"));
-    for (int i = 0; i < 10000 && fixture_account_field(&fx, "shop/bob", "used") != 123; i++)
+    for (int i = 0; i < 15000 && fixture_account_field(&fx, "shop/bob", "used") != 123; i++)
         fixture_pause();
     fixture_wait_state(&fx, LEDGER_READY);
     assert_view("bob", 420, 123, LEDGER_STATUS_SUSPENDED, 1);
@@ -263,15 +263,15 @@ Test(ledger_posting, replays_over_many_segments)
         snprintf(name, sizeof(name), "u%d", i % 50);
         fixture_deliver(&fx, name, i % 3 ? "/a" : "/b", 1);
         if (i % 40 == 0)
-            cr_assert_eq(ledger_settle(fx.ledger, 10000), 0);
+            cr_assert_eq(ledger_settle(fx.ledger, 30000), 0);
     }
-    cr_assert_eq(ledger_settle(fx.ledger, 10000), 0);
+    cr_assert_eq(ledger_settle(fx.ledger, 30000), 0);
     struct ledger_stats stats;
     ledger_stats(fx.ledger, &stats);
     cr_assert_gt(stats.segments, 2);
     freeReplyObject(fixture_redis(&fx, "FLUSHALL"));
     fixture_deliver(&fx, "u0", "/a", 1);
-    cr_assert_eq(ledger_settle(fx.ledger, 10000), 0);
+    cr_assert_eq(ledger_settle(fx.ledger, 30000), 0);
     fixture_wait_state(&fx, LEDGER_READY);
     for (int i = 0; i < 50; i++) {
         char tag[24];
@@ -360,7 +360,7 @@ Test(ledger_posting, refuses_a_copied_state_directory_beside_its_original)
     fx.options.lease_ms = 300;
     fixture_open_ready(&fx);
     fixture_deliver(&fx, "finn", "/f", 1);
-    cr_assert_eq(ledger_settle(fx.ledger, 10000), 0);
+    cr_assert_eq(ledger_settle(fx.ledger, 30000), 0);
     snprintf(copy, sizeof(copy), "%s/copy", fx.directory);
     fixture_copy(fx.state, copy);
     clone = fx;
@@ -370,7 +370,7 @@ Test(ledger_posting, refuses_a_copied_state_directory_beside_its_original)
     cr_assert_eq(ledger_state(fx.ledger), LEDGER_READY);
     fixture_close(&clone);
     fixture_deliver(&fx, "finn", "/f", 2);
-    cr_assert_eq(ledger_settle(fx.ledger, 10000), 0);
+    cr_assert_eq(ledger_settle(fx.ledger, 30000), 0);
     cr_assert_eq(fixture_account_field(&fx, "shop/finn", "used"), 3);
 }
 
@@ -393,7 +393,7 @@ Test(ledger_posting, does_not_serve_while_redis_may_evict)
     freeReplyObject(fixture_redis(&fx, "CONFIG SET maxmemory-policy allkeys-lru"));
     fixture_open(&fx);
     char text[512] = "";
-    for (int i = 0; i < 10000 && strstr(text, "noeviction") == NULL; i++) {
+    for (int i = 0; i < 15000 && strstr(text, "noeviction") == NULL; i++) {
         fixture_pause();
         ledger_state_text(fx.ledger, text, sizeof(text));
     }
@@ -455,7 +455,7 @@ Test(ledger_posting, replaces_another_text_of_the_same_version)
     freeReplyObject(fixture_redis(&fx, "FUNCTION LOAD %s", text));
     fixture_open_ready(&fx);
     fixture_deliver(&fx, "a", "/f", 10);
-    cr_assert_eq(ledger_settle(fx.ledger, 5000), 0);
+    cr_assert_eq(ledger_settle(fx.ledger, 30000), 0);
     cr_assert_eq(fixture_account_field(&fx, "shop/a", "used"), 10);
 }
 
@@ -467,7 +467,7 @@ Test(ledger_posting, serves_a_redis_user_with_a_password)
     fx.options.redis_password = "wrong";
     fixture_open(&fx);
     char text[512] = "";
-    for (int i = 0; i < 10000 && strstr(text, "WRONGPASS") == NULL; i++) {
+    for (int i = 0; i < 15000 && strstr(text, "WRONGPASS") == NULL; i++) {
         fixture_pause();
         ledger_state_text(fx.ledger, text, sizeof(text));
     }

@@ -89,7 +89,7 @@ static bool writer_is(enum ledger_state state)
 
 static void await_writer(enum ledger_state state)
 {
-    for (int i = 0; i < 5000 && !writer_is(state); i++)
+    for (int i = 0; i < 15000 && !writer_is(state); i++)
         fixture_pause();
     char text[512];
     ledger_state_text(fx.ledger, text, sizeof(text));
@@ -115,7 +115,7 @@ static uint64_t add_until(struct ledger_download **downloads, size_t count, enum
 
 static void await_closed(void)
 {
-    for (int i = 0; i < 10000 && atomic_load(&fx.ledger->downloads) > 0; i++)
+    for (int i = 0; i < 15000 && atomic_load(&fx.ledger->downloads) > 0; i++)
         fixture_pause();
     cr_assert_eq(atomic_load(&fx.ledger->downloads), 0);
 }

@@ -429,7 +429,7 @@ static void on_push(void *context, const struct ledger_account *account)
 
 static void await(const _Atomic int *counter, int least)
 {
-    for (int i = 0; i < 5000 && atomic_load(counter) < least; i++)
+    for (int i = 0; i < 15000 && atomic_load(counter) < least; i++)
         fixture_pause();
     cr_assert_geq(atomic_load(counter), least);
 }
