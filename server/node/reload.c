@@ -51,12 +51,12 @@ static bool reload_certificates(struct node *node)
     const char *warning;
     for (unsigned i = 0; (warning = tls_warning(tls, i)) != NULL; i++)
         log_warning("certificates: %s", warning);
-    log_info("reloaded %u certificate%s", tls_certificate_count(tls),
-             tls_certificate_count(tls) == 1 ? "" : "s");
+    unsigned count = tls_certificate_count(tls);
     pthread_mutex_lock(&node->reload_mutex);
     node->tls = tls;
     pthread_mutex_unlock(&node->reload_mutex);
     tls_drop(&old);
+    log_info("reloaded %u certificate%s", count, count == 1 ? "" : "s");
     return true;
 }
 
