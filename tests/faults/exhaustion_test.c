@@ -414,7 +414,9 @@ Test(exhaustion, of_the_journals_disk_lets_downloads_that_have_begun_end)
         cr_assert_lt(i, 2000, "the journal never says that it is full: %s",
                      (const char *)health->body);
         const char *body = site_format(site, "{\"bytes\":1,\"transaction\":\"fill-%u\"}", i);
-        cr_assert_eq(site_admin(site, "POST", "/v1/accounts/shop/bob/top-up", body)->status, 200);
+        unsigned status = site_admin(site, "POST", "/v1/accounts/shop/bob/top-up", body)->status;
+        /* It may have become full since the look. */
+        cr_assert(status == 200 || status >= 500, "a top-up is answered %u", status);
     }
     const char *link = site_link(site, .account = "alice", .path = "/short.mp3");
     answer_expect_refusal(site, fetch(site, link), 503, "journal_unavailable");

@@ -37,11 +37,15 @@ Test(revocation, is_told_where_no_bytes_are_asked_for)
                     site_link(site, .account = "alice", .path = TRACK_TINY, .jti = asked[i].jti);
             if (revoked == 1)
                 revoke_jti(site, asked[i].jti);
-            const struct answer *answer =
-                fetch(site, links[i], .method = asked[i].method, .range = asked[i].range,
-                      .headers = asked[i].header != NULL ? HEADERS(asked[i].header) : NULL);
-            cr_assert_eq(answer->status, revoked ? 410 : asked[i].before, "%s: %u", asked[i].jti,
-                         answer->status);
+            unsigned wanted = revoked ? 410 : asked[i].before;
+            uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
+            const struct answer *answer = NULL;
+            do { /* the node hears of it by its push connection */
+                answer =
+                    fetch(site, links[i], .method = asked[i].method, .range = asked[i].range,
+                          .headers = asked[i].header != NULL ? HEADERS(asked[i].header) : NULL);
+            } while (revoked == 1 && answer->status != wanted && harness_now_ms() < deadline_ms);
+            cr_assert_eq(answer->status, wanted, "%s: %u", asked[i].jti, answer->status);
             if (revoked && asked[i].method == NULL)
                 answer_expect_refusal(site, answer, 410, "link_revoked");
             if (answer->status == 304 || answer->status == 200)
@@ -152,7 +156,7 @@ Test(revocation, as_of_now_reaches_what_a_clock_that_runs_ahead_has_signed)
         site_tollgate(site, "link", "revoke", "shop/alice", "--issued-before", "now");
     cr_assert_eq(result.exit_code, 0, "%s", result.errors);
     for (unsigned i = 0; i < LINKS; i++)
-        answer_expect_refusal(site, fetch(site, links[i]), 410, "link_revoked");
+        await_no_delivery(site, links[i], 410, "link_revoked");
     /* Links that are issued from the printed second on are good. */
     const char *before = strstr(result.output, "issued before ");
     cr_assert(before, "%s", result.output);
@@ -221,7 +225,7 @@ Test(revocation, of_a_link_that_has_ended_cuts_what_is_still_under_way)
     struct site *site = site_create();
     site_account_open_prepaid(site, "alice", 1000u * 1000 * 1000);
     const char *link =
-        site_link(site, .account = "alice", .path = TRACK_LONG, .limits = SLOW, .expires_in_s = 3);
+        site_link(site, .account = "alice", .path = TRACK_LONG, .limits = SLOW, .expires_in_s = 6);
     int fd = begin_transfer(site, link);
     uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
     const struct answer *answer;
@@ -307,8 +311,8 @@ Test(revocation, of_a_link_without_jti_reaches_the_other_signature_of_the_same_t
     answer_expect_file(site, fetch(site, twins[1]), TRACK_TINY); /* a high s is accepted as well */
     admin_expect(site, "/v1/links/revoke",
                  site_format(site, "{\"url\":\"http://media.example%s\"}", twins[0]), 200);
-    answer_expect_refusal(site, fetch(site, twins[0]), 410, "link_revoked");
-    answer_expect_refusal(site, fetch(site, twins[1]), 410, "link_revoked");
+    for (size_t i = 0; i < 2; i++)
+        await_no_delivery(site, twins[i], 410, "link_revoked");
     key_set_destroy(&keys);
     site_destroy(&site);
 }

@@ -62,6 +62,15 @@ void admin_expect(struct site *site, const char *path, const char *body, unsigne
                  answer->body != NULL ? (const char *)answer->body : "");
 }
 
+void await_no_delivery(struct site *site, const char *link, unsigned status, const char *reason)
+{
+    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
+    const struct answer *answer;
+    while ((answer = fetch(site, link))->status == 200 && harness_now_ms() < deadline_ms)
+        harness_pause();
+    answer_expect_refusal(site, answer, status, reason);
+}
+
 void revoke_jti(struct site *site, const char *jti)
 {
     admin_expect(site, "/v1/accounts/shop/alice/revoke", site_format(site, "{\"jti\":\"%s\"}", jti),

@@ -26,6 +26,9 @@ void pause_ms(uint64_t milliseconds);
 
 /* Posts to the admin interface and expects the status. */
 void admin_expect(struct site *site, const char *path, const char *body, unsigned status);
+/* Waits until a link that was delivered is refused so. A node hears of what it was told itself by its
+ * push connection, which may be a moment after its answer. */
+void await_no_delivery(struct site *site, const char *link, unsigned status, const char *reason);
 /* Revokes a link of shop/alice by its jti. */
 void revoke_jti(struct site *site, const char *jti);
 void revoke_url(struct site *site, const char *link);

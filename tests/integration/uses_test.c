@@ -256,11 +256,11 @@ Test(uses, a_resume_goes_on_after_exp_and_a_new_download_does_not_begin)
     struct site *site = site_create();
     site_account_open_prepaid(site, "alice", 100u * 1000 * 1000);
     struct token_limits resume = {.resume_s = 3600};
-    const char *link = site_link(site, .account = "alice", .path = TRACK_SHORT, .expires_in_s = 2,
+    const char *link = site_link(site, .account = "alice", .path = TRACK_SHORT, .expires_in_s = 5,
                                  .limits = resume);
-    const char *unbegun = site_link(site, .account = "alice", .path = TRACK_TINY, .expires_in_s = 2,
+    const char *unbegun = site_link(site, .account = "alice", .path = TRACK_TINY, .expires_in_s = 5,
                                     .limits = resume);
-    const char *plain = site_link(site, .account = "alice", .path = TRACK_SHORT, .expires_in_s = 2);
+    const char *plain = site_link(site, .account = "alice", .path = TRACK_SHORT, .expires_in_s = 5);
     size_t size = size_of(site, TRACK_SHORT);
     answer_expect_bytes(site, fetch(site, link, .range = "0-9999"), TRACK_SHORT, 0, 10000);
     answer_expect_bytes(site, fetch(site, plain, .range = "0-9999"), TRACK_SHORT, 0, 10000);
