@@ -14,8 +14,8 @@ static int bench(struct site *site, json_t **out, const char *words)
 {
     const char *report = site_format(site, "%s/report.json", site_directory(site));
     const char *command =
-        site_format(site, "timeout 60 '%s' --json --quiet --duration 50s %s >'%s'", TOLLGATE_BENCH,
-                    words, report);
+        site_format(site, "timeout 120 '%s' --json --quiet --duration 100s %s >'%s'",
+                    TOLLGATE_BENCH, words, report);
     int status = system(command); // NOLINT(cert-env33-c): the words are the test's own
     json_error_t error;
     cr_assert(WIFEXITED(status));

@@ -105,7 +105,7 @@ static inline void grant_use(struct window *window, uint64_t opened_ms, uint64_t
 static inline void await_room_for_a_download(struct ledger_account *of)
 {
     struct window_use *use = NULL;
-    for (int tries = 0; tries < 5000; tries++) {
+    for (int tries = 0; tries < 30000; tries++) {
         if (window_use_open(ledger, of, file, &use) == 0)
             break;
         (void)usleep(1000);
