@@ -412,7 +412,7 @@ static void serve_on(struct site *site, unsigned port)
 
 Test(crash, of_a_node_whose_port_is_still_held_for_a_moment_is_followed_by_a_start)
 {
-    enum { HELD_MS = 500 };
+    enum { HELD_MS = 300 };
     struct site *site = site_create(.stays_down = true);
     unsigned port;
     int held = hold_port(&port);
