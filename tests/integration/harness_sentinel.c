@@ -24,6 +24,7 @@
 struct watched {
     struct site *site; /* borrows: its directory and memory */
     unsigned port[COUNT], sentinel_port[COUNT];
+    int holders[2 * COUNT]; /* own; of these ports */
     pid_t redis[COUNT], sentinel[COUNT];
     redisContext *listening; /* owns: to the first Sentinel */
     char address[160];
@@ -31,14 +32,17 @@ struct watched {
 
 /* ---- processes ---- */
 
-static unsigned free_port(void)
+/* A free port, which the kernel gives to nobody else while the holder is open. A redis-server that is
+ * told to listen there can, because both may use an address again (SO_REUSEADDR). */
+static unsigned hold_port(int *holder)
 {
     struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof(name);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    cr_assert_eq(bind(fd, (struct sockaddr *)&name, size), 0, "%s", strerrordesc_np(errno));
-    cr_assert_eq(getsockname(fd, (struct sockaddr *)&name, &size), 0);
-    close(fd);
+    int one = 1;
+    *holder = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert_eq(setsockopt(*holder, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)), 0);
+    cr_assert_eq(bind(*holder, (struct sockaddr *)&name, size), 0, "%s", strerrordesc_np(errno));
+    cr_assert_eq(getsockname(*holder, (struct sockaddr *)&name, &size), 0);
     return ntohs(name.sin_port);
 }
 
@@ -170,8 +174,8 @@ struct watched *watched_start(struct site *site)
     struct watched *watched = site_keep(site, calloc(1, sizeof(*watched)));
     watched->site = site;
     for (unsigned i = 0; i < COUNT; i++) {
-        watched->port[i] = free_port();
-        watched->sentinel_port[i] = free_port();
+        watched->port[i] = hold_port(&watched->holders[2 * i]);
+        watched->sentinel_port[i] = hold_port(&watched->holders[2 * i + 1]);
     }
     for (unsigned i = 0; i < COUNT; i++)
         watched_start_redis(watched, i, 0);
@@ -204,6 +208,8 @@ void watched_stop(struct watched *watched)
         end(&watched->sentinel[i]);
     for (unsigned i = 0; i < COUNT; i++)
         end(&watched->redis[i]);
+    for (unsigned i = 0; i < 2 * COUNT; i++)
+        close(watched->holders[i]);
 }
 
 unsigned watched_master(struct watched *watched)
