@@ -193,7 +193,7 @@ Test(outage, is_waited_for_by_default)
     cr_expect(health_says(site, "\"continues\":false"));
     cr_expect_eq(site_traffic(site, "responses_unasked"), 0u);
     site_redis_start(site);
-    site_node_await_ready(site);
+    await_health(site, "\"granting\":true");
     expect_served(site, "alice");
     site_destroy(&site);
 }
@@ -251,7 +251,7 @@ Test(outage, lets_nobody_on_once_its_time_is_over)
     expect_waiting(site, next_link(site, "alice", TRACK_TINY));
     cr_expect(health_says(site, "\"ready\":false"));
     site_redis_start(site);
-    site_node_await_ready(site);
+    await_health(site, "\"granting\":true");
     expect_served(site, "alice");
     site_usage_await(site, "alice", 2 * size_of(site, TRACK_TINY));
     site_destroy(&site);
@@ -280,7 +280,7 @@ Test(outage, lets_nobody_on_once_the_journal_that_waits_has_reached_its_bound)
     cr_expect_eq(status, 503u);
     cr_expect_gt(served, 1u);
     site_redis_start(site);
-    site_node_await_ready(site);
+    await_health(site, "\"granting\":true");
     expect_served(site, "alice");
     site_usage_await(site, "alice", (2 + served) * size);
     site_destroy(&site);
