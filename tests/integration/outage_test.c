@@ -10,27 +10,13 @@
 #include <unistd.h>
 
 #include "tests/integration/harness.h"
+#include "tests/integration/harness_outage.h"
 #include "tests/integration/transfer_steps.h"
 
 #define GOES_ON                                                                                    \
     "admission_timeout_ms: 1500\n"                                                                 \
     "redis_down: continue\n"
 #define CONTINUE "workers: 2\n" GOES_ON
-
-static bool health_says(struct site *site, const char *text)
-{
-    const struct answer *health = site_admin(site, "GET", "/v1/health", NULL);
-    return strstr((const char *)health->body, text) != NULL;
-}
-
-static void await_health(struct site *site, const char *text)
-{
-    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
-    while (!health_says(site, text)) {
-        cr_assert(harness_now_ms() < deadline_ms, "health never says %s", text);
-        harness_pause();
-    }
-}
 
 /* A link of its own for each request. */
 static const char *next_link(struct site *site, const char *account, const char *path)
@@ -48,16 +34,6 @@ static void expect_file(struct site *site, const char *link)
 static void expect_served(struct site *site, const char *account)
 {
     expect_file(site, next_link(site, account, TRACK_TINY));
-}
-
-/* Waits until the node has noted that it hears Redis, from when on it knows whom it has confirmed. */
-static void await_knowing(struct site *site)
-{
-    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
-    while (health_says(site, "\"continues_left_s\":0")) {
-        cr_assert(harness_now_ms() < deadline_ms, "the node never hears Redis");
-        harness_pause();
-    }
 }
 
 static void expect_waiting(struct site *site, const char *link)
