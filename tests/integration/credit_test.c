@@ -10,35 +10,12 @@
 #include <unistd.h>
 
 #include "tests/integration/harness.h"
+#include "tests/integration/pair_steps.h"
 #include "tests/integration/transfer_steps.h"
 
 #define VALIDITY_MS 2000
 #define SETTINGS    "workers: 2\ngrant_validity_ms: 2000\n"
 #define ALBUM       12
-
-/* Two nodes with one Redis, keys and media. */
-struct pair {
-    struct site *first, *second;
-};
-
-static struct pair pair_create_with(const char *settings)
-{
-    struct pair pair = {.first = site_create(.own_redis = true, .settings = settings)};
-    pair.second = site_create(.beside = pair.first, .redis = site_redis_address(pair.first),
-                              .node = "second-node", .settings = settings);
-    return pair;
-}
-
-static struct pair pair_create(void)
-{
-    return pair_create_with(SETTINGS);
-}
-
-static void pair_destroy(struct pair *pair)
-{
-    site_destroy(&pair->second);
-    site_destroy(&pair->first);
-}
 
 static size_t track_size(struct site *site)
 {
@@ -113,7 +90,7 @@ Test(credit, of_three_stalls_of_Redis_leaves_nothing_reserved_and_serves_who_can
 
 Test(credit, that_one_node_holds_idle_is_given_to_another_that_needs_it)
 {
-    struct pair pair = pair_create();
+    struct pair pair = pair_create(SETTINGS);
     size_t size = track_size(pair.first);
     site_account_open_prepaid(pair.first, "alice", size + 10);
     const char *some = site_link(pair.first, .account = "alice", .path = TRACK_LONG, .jti = "some");
@@ -141,7 +118,7 @@ static void take_away(struct site *site, size_t bytes)
 Test(credit, that_a_node_holds_idle_is_given_back_where_money_is_taken_away)
 {
     /* No validity ends in this test. */
-    struct pair pair = pair_create_with("grant_validity_ms: 300000\n");
+    struct pair pair = pair_create("grant_validity_ms: 300000\n");
     size_t size = track_size(pair.first);
     site_account_open_prepaid(pair.first, "alice", 9 * size);
     const char *slow = site_link(pair.first, .account = "alice", .path = TRACK_LONG, .jti = "slow");
@@ -211,7 +188,7 @@ static void revoke_link(struct site *site, const char *account)
  * first link begins. How long after it one does begin is told; a beat is 250 ms. */
 Test(credit, does_not_cover_a_link_once_its_revocation_was_heard, .timeout = 1800)
 {
-    struct pair pair = pair_create();
+    struct pair pair = pair_create(SETTINGS);
     unsigned seed = 1, late = 0;
     uint64_t latest_ms = 0;
     await_push(pair.second);
@@ -245,7 +222,7 @@ Test(credit, does_not_cover_a_link_once_its_revocation_was_heard, .timeout = 180
 
 Test(credit, of_a_killed_node_is_free_after_twice_the_validity)
 {
-    struct pair pair = pair_create();
+    struct pair pair = pair_create(SETTINGS);
     size_t size = track_size(pair.first);
     site_account_open_prepaid(pair.first, "alice", size + size / 2);
     const char *link = site_link(pair.first, .account = "alice", .path = TRACK_LONG, .jti = "one");

@@ -9,48 +9,18 @@
 #include <unistd.h>
 
 #include "tests/integration/harness.h"
+#include "tests/integration/harness_outage.h"
+#include "tests/integration/pair_steps.h"
 #include "tests/integration/transfer_steps.h"
 
 #define LOST    "Redis has lost its data"
 /* However busy the machine is, no node is given up. */
 #define PATIENT "workers: 2\ndata_lost_wait_ms: 600000\n"
 
-struct pair {
-    struct site *first, *second;
-};
-
 static unsigned answered(const struct pair *pair, unsigned number, const char *method,
                          const char *path, const char *body)
 {
     return site_admin(number % 2 == 0 ? pair->first : pair->second, method, path, body)->status;
-}
-
-static struct pair pair_create(const char *settings)
-{
-    struct pair pair = {.first = site_create(.own_redis = true, .settings = settings)};
-    pair.second = site_create(.beside = pair.first, .redis = site_redis_address(pair.first),
-                              .node = "second-node", .settings = settings);
-    return pair;
-}
-
-static void pair_destroy(struct pair *pair)
-{
-    site_destroy(&pair->second);
-    site_destroy(&pair->first);
-}
-
-/* Each node lists the others once a second; what it has not seen yet, it does not wait for. */
-static void await_acquaintance(const struct pair *pair)
-{
-    const char *of_second =
-        site_format(pair->first, "grep -q second-node '%s/nodes'", site_state_dir(pair->first));
-    const char *of_first =
-        site_format(pair->first, "grep -q '^node' '%s/nodes'", site_state_dir(pair->second));
-    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
-    while (system(of_second) != 0 || system(of_first) != 0) {
-        cr_assert(harness_now_ms() < deadline_ms, "the nodes do not see each other");
-        harness_pause();
-    }
 }
 
 /* Asks the node for a byte of the account by a link that is new to it. */
@@ -96,7 +66,7 @@ Test(data_lost, on_two_nodes_under_load_denies_nobody_and_opens_nobody_twice, .t
     unsigned number = 0;
     site_account_open_prepaid(pair.first, "alice", 100000000);
     site_account_open_prepaid(pair.second, "bob", 100000000);
-    await_acquaintance(&pair);
+    pair_await_acquaintance(&pair);
     ask_all(&pair, number++);
     for (unsigned loss = 0; loss < 3; loss++) {
         site_redis_command(pair.first, "FLUSHALL");
@@ -129,7 +99,7 @@ Test(data_lost, pays_for_no_byte_beyond_the_balance, .timeout = 300)
     (void)site_media_bytes(pair.first, TRACK_LONG, &size);
     char *body = malloc(size);
     site_account_open_prepaid(pair.first, "alice", LISTENERS * size);
-    await_acquaintance(&pair);
+    pair_await_acquaintance(&pair);
     for (int i = 0; i < LISTENERS; i++) {
         struct site *at = i % 2 == 0 ? pair.first : pair.second;
         const char *jti = site_format(pair.first, "listener-%d", i);
@@ -156,16 +126,11 @@ Test(data_lost, pays_for_no_byte_beyond_the_balance, .timeout = 300)
     pair_destroy(&pair);
 }
 
-static bool health_says(struct site *site, const char *text)
-{
-    return strstr((const char *)site_admin(site, "GET", "/v1/health", NULL)->body, text) != NULL;
-}
-
 Test(data_lost, waits_for_a_node_that_never_comes_back_as_long_as_the_key_says)
 {
     struct pair pair = pair_create("workers: 1\ndata_lost_wait_ms: 4000\n");
     site_account_open_prepaid(pair.first, "alice", 100000000);
-    await_acquaintance(&pair);
+    pair_await_acquaintance(&pair);
     site_node_kill(pair.second);
     site_redis_command(pair.first, "FLUSHALL");
     (void)site_log_await(pair.first, LOST);
