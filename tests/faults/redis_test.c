@@ -49,7 +49,7 @@ static struct site *site_for_many(int count, int window, const char *path, int *
                                                    "connections_max: 6000\n"
                                                    "windows_max: 6000\n"
                                                    "journal_segment_bytes: 33554432\n"
-                                                   "admission_timeout_ms: 15000\n");
+                                                   "admission_timeout_ms: 30000\n");
     site_account_open_postpaid(site, "alice");
     for (int i = 0; i < count; i++) {
         links[i] = site_link(site, .account = "alice", .path = path,

@@ -309,14 +309,15 @@ static uint64_t cut_sessions(struct site *site)
     return strtoull(at + strlen("\"tls_failed\":"), NULL, 10);
 }
 
-#define FLOOD 40000
+#define FLOOD     40000
+#define SLOW_RATE 30000 /* by which the 300,000 bytes of who is not cut take ten seconds */
 
 Test(tls_billing, a_flood_of_key_updates_is_cut_and_what_came_is_billed)
 {
     struct site *site = site_create(.tls = true, .settings = "workers: 1\n");
     site_account_open_postpaid(site, "alice");
     const char *link =
-        site_link(site, .account = "alice", .path = TRACK_LONG, .limits = {.rate = 300000});
+        site_link(site, .account = "alice", .path = TRACK_LONG, .limits = {.rate = SLOW_RATE});
     struct reader reader;
     int i = 0;
     reader_open(site, &reader,
@@ -339,7 +340,7 @@ Test(tls_billing, a_flood_of_renegotiations_is_cut_and_what_came_is_billed)
     struct site *site = site_create(.tls = true, .settings = "workers: 1\n");
     site_account_open_postpaid(site, "alice");
     const char *link =
-        site_link(site, .account = "alice", .path = TRACK_LONG, .limits = {.rate = 300000});
+        site_link(site, .account = "alice", .path = TRACK_LONG, .limits = {.rate = SLOW_RATE});
     struct reader reader;
     reader_open(site, &reader,
                 &(struct client_options){.version = TLS1_2_VERSION, .receive_buffer_bytes = 4096});
