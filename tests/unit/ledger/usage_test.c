@@ -85,11 +85,12 @@ static int read_page(struct seen *seen, char next[LEDGER_USAGE_CURSOR_MAX])
     return result;
 }
 
-Test(ledger_usage, of_a_day_comes_in_pages_and_in_short_steps)
+/* Reads all pages. Returns whether Redis has read no hash as a whole meanwhile. */
+static bool is_read_in_steps(void)
 {
     static struct seen seen;
     char next[LEDGER_USAGE_CURSOR_MAX] = "";
-    make_files(1, FILES);
+    memset(&seen, 0, sizeof(seen));
     freeReplyObject(fixture_redis(&fx, "CONFIG RESETSTAT"));
     do
         cr_assert_eq(read_page(&seen, next), 0);
@@ -98,9 +99,18 @@ Test(ledger_usage, of_a_day_comes_in_pages_and_in_short_steps)
     cr_assert_geq(seen.page, FILES / 1100);
     redisReply *reply = fixture_redis(&fx, "INFO commandstats");
     const char *scans = strstr(reply->str, "cmdstat_hscan:calls=");
-    cr_assert_null(strstr(reply->str, "cmdstat_hgetall:"), "a day is read at once");
+    bool in_steps = strstr(reply->str, "cmdstat_hgetall:") == NULL;
     cr_assert(scans != NULL && strtoul(strchr(scans, '=') + 1, NULL, 10) > 2 * FILES / 500);
     freeReplyObject(reply);
+    return in_steps;
+}
+
+/* Once a second the ledger reads the list of nodes, which is a hash, too: then the test reads again. */
+Test(ledger_usage, of_a_day_comes_in_pages_and_in_short_steps)
+{
+    make_files(1, FILES);
+    for (unsigned tries = 0; !is_read_in_steps(); tries++)
+        cr_assert_lt(tries, 50, "a day is read at once");
 }
 
 Test(ledger_usage, holds_every_file_while_others_come)
