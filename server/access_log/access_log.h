@@ -61,21 +61,22 @@ static inline char *access_facts_text(struct access_facts *facts)
 
 struct access_entry;
 struct connection;
+struct exchange;
 struct worker;
 
 /*
- * Begins connection->access for a request, unless there is one already, the log is off, the
+ * Begins connection->exchange.access for a request, unless there is one already, the log is off, the
  * connection is an inquiry, or memory is short. `head` and `wanted` are copied; they are NULL where
- * the request could not be read. The issuer's and account's names come from connection->link.
+ * the request could not be read. The issuer's and account's names come from connection->exchange.link.
  */
 void access_begin(struct worker *worker, struct connection *connection,
                   const struct http_head *head, const struct token_request *wanted);
 /* Notes why the request was refused. */
 void access_refused(struct connection *connection, enum refusal refusal);
-/* Notes connection->status, and how long the client waited for it. */
+/* Notes the status of the exchange, and how long the client waited for it. */
 void access_answered(struct worker *worker, struct connection *connection);
 /* Holds the entry for a delivery, until access_settled. NULL where there is no entry. */
-struct access_entry *access_hold(struct connection *connection, uint64_t download);
+struct access_entry *access_hold(const struct exchange *exchange, uint64_t download);
 /* Adds the delivery's bytes and drops its hold. */
 void access_settled(struct worker *worker, struct access_entry **entry, uint64_t handed,
                     uint64_t acknowledged);

@@ -29,13 +29,12 @@
 #define LAST_S            2
 
 static const char *const level_names[] = {
-    [LOG_LEVEL_ERROR] = "error",
-    [LOG_LEVEL_WARNING] = "warning",
-    [LOG_LEVEL_INFO] = "info",
-    [LOG_LEVEL_DEBUG] = "debug",
+    [LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARNING] = "warning", [LOG_LEVEL_INFO] = "info",
+    [LOG_LEVEL_DEBUG] = "debug", [LOG_LEVEL_TRACE] = "trace",
 };
 
 static atomic_int level_now = LOG_LEVEL_INFO;
+atomic_bool log_is_tracing;
 
 /* Static, because a thread that is stuck in write(2) may still use it when the process ends. */
 static struct {
@@ -56,6 +55,7 @@ static struct {
 void log_set_level(enum log_level level)
 {
     atomic_store_explicit(&level_now, (int)level, memory_order_relaxed);
+    atomic_store_explicit(&log_is_tracing, level >= LOG_LEVEL_TRACE, memory_order_relaxed);
 }
 
 int log_level_parse(const char *name, enum log_level *out)

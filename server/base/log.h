@@ -21,7 +21,13 @@
 
 #include "server/base/metric.h"
 
-enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+enum log_level {
+    LOG_LEVEL_ERROR,
+    LOG_LEVEL_WARNING,
+    LOG_LEVEL_INFO,
+    LOG_LEVEL_DEBUG,
+    LOG_LEVEL_TRACE, /* each step of each connection */
+};
 
 /* How often one message may be logged, by all threads together: LOG_SITE_BURST times at once, and
  * LOG_SITE_PER_S times a second after that. So every message that clients or Redis can cause is
@@ -44,7 +50,7 @@ struct log_site {
 
 /* From now on, messages that are less severe than `level` are not logged. */
 void log_set_level(enum log_level level);
-/* 0 or -EINVAL; name is error, warning, info or debug. */
+/* 0 or -EINVAL; name is error, warning, info, debug or trace. */
 int log_level_parse(const char *name, enum log_level *out);
 /* Logs a message. Its control characters (C0, C1, those of text direction) and bytes that are not
  * UTF-8 are written as \xNN, so that a peer cannot forge a line; what may be a token (strike.h) is
@@ -69,6 +75,14 @@ struct log_site *log_site_of(const char *kind);
 #define log_warning(...) LOG_HERE(LOG_LEVEL_WARNING, __VA_ARGS__)
 #define log_info(...)    LOG_HERE(LOG_LEVEL_INFO, __VA_ARGS__)
 #define log_debug(...)   LOG_HERE(LOG_LEVEL_DEBUG, __VA_ARGS__)
+/* Nothing is left out but at the queue's bound: whoever follows one connection needs each line. */
+#define log_trace(...)   log_write(NULL, LOG_LEVEL_TRACE, __VA_ARGS__)
+/* Whether such messages are logged, so that nobody prepares one in vain. */
+extern atomic_bool log_is_tracing; /* log_set_level alone writes it */
+static inline bool log_traces(void)
+{
+    return atomic_load_explicit(&log_is_tracing, memory_order_relaxed);
+}
 
 /* Starts the log's thread, before any other thread. 0, or a negative errno. */
 int log_start(void);

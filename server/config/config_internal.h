@@ -69,7 +69,7 @@ const char *config_reload_help(enum config_reload reload);
 /* The values of a CHOICE, as config_choices_of takes them from the key's `unit`. */
 struct config_choices {
     char words[128];    /* `values` points into it */
-    char sentence[128]; /* "error, warning, info or debug" */
+    char sentence[128]; /* "error, warning, info, debug or trace" */
     const char *values[CONFIG_CHOICES_MAX];
     size_t count;
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Decides when a worker accepts clients, and when it pauses because descriptors have run out.
- * worker.c's loop calls it; it hands each accepted socket to connection.c and never reads from one.
+ * worker.c's loop calls it; it hands each accepted socket to driver.c and never reads from one.
  *
  *   NOT --descriptors for a whole queue--> ALL (multishot) --no longer enough--> ENDING --> NOT
  *    '----a descriptor is left-----------> ONE --accepted, or failed-----------> NOT
@@ -16,8 +16,8 @@
 #include <unistd.h>
 
 #include "server/base/log.h"
-#include "server/delivery/connection.h"
 #include "server/delivery/descriptors.h"
+#include "server/delivery/driver.h"
 #include "server/loop/listener.h"
 #include "storage/media/media.h"
 
@@ -115,7 +115,7 @@ void accept_arm(struct worker *worker)
 void accept_completed(struct worker *worker, enum listener listener, int result, bool more)
 {
     if (result >= 0)
-        connection_accept(worker, result, listener == LISTENER_TLS);
+        driver_accept(worker, result, listener == LISTENER_TLS);
     else if (result == -EMFILE || result == -ENFILE || result == -ENOMEM || result == -ENOBUFS)
         pause_accepting(worker, -result);
     else if (result != -ECANCELED && result != -EAGAIN && result != -ECONNABORTED)
@@ -167,7 +167,7 @@ static void empty_and_shut(struct worker *worker, enum listener listener)
             if (client < 0 && errno != ECONNABORTED)
                 break;
             if (client >= 0)
-                connection_accept(worker, client, listener == LISTENER_TLS);
+                driver_accept(worker, client, listener == LISTENER_TLS);
         }
     }
     shutdown(fd, SHUT_RD);

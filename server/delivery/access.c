@@ -36,7 +36,8 @@ static struct http_text text_of(const char *text)
 static void collect(const struct connection *connection, const struct http_head *head,
                     const struct token_request *wanted, struct http_text texts[ACCESS_TEXTS])
 {
-    const struct token *token = connection->link != NULL ? connection->link->token : NULL;
+    const struct token_entry *link = connection->exchange.link;
+    const struct token *token = link != NULL ? link->token : NULL;
     if (head != NULL) {
         texts[ACCESS_METHOD] = head->method_text;
         texts[ACCESS_RANGE] = head->range;
@@ -51,8 +52,8 @@ static void collect(const struct connection *connection, const struct http_head 
         texts[ACCESS_JTI] = text_of(token->jti);
         texts[ACCESS_ACCOUNT] = text_of(token->account);
     }
-    if (connection->tls != NULL)
-        texts[ACCESS_TLS] = text_of(tls_session_version(connection));
+    if (connection->stream.tls != NULL)
+        texts[ACCESS_TLS] = text_of(stream_tls_version(&connection->stream));
 }
 
 void access_begin(struct worker *worker, struct connection *connection,
@@ -60,7 +61,7 @@ void access_begin(struct worker *worker, struct connection *connection,
 {
     struct http_text texts[ACCESS_TEXTS] = {0};
     size_t size = 0;
-    if (worker->node->access_log == NULL || connection->access != NULL ||
+    if (worker->node->access_log == NULL || connection->exchange.access != NULL ||
         connection->inquiry != NULL)
         return;
     collect(connection, head, wanted, texts);
@@ -85,27 +86,27 @@ void access_begin(struct worker *worker, struct connection *connection,
             memcpy(at, texts[i].data, entry->facts.length[i]);
         at += entry->facts.length[i];
     }
-    connection->access = entry;
+    connection->exchange.access = entry;
 }
 
 void access_refused(struct connection *connection, enum refusal refusal)
 {
-    if (connection->access != NULL)
-        connection->access->facts.refusal = refusal;
+    if (connection->exchange.access != NULL)
+        connection->exchange.access->facts.refusal = refusal;
 }
 
 void access_answered(struct worker *worker, struct connection *connection)
 {
-    struct access_entry *entry = connection->access;
+    struct access_entry *entry = connection->exchange.access;
     if (entry == NULL)
         return;
-    entry->facts.status = connection->status;
+    entry->facts.status = connection->exchange.status;
     entry->facts.wait_ms = (uint32_t)(worker->now_ms - entry->began_ms);
 }
 
-struct access_entry *access_hold(struct connection *connection, uint64_t download)
+struct access_entry *access_hold(const struct exchange *exchange, uint64_t download)
 {
-    struct access_entry *entry = connection->access;
+    struct access_entry *entry = exchange->access;
     if (entry == NULL)
         return NULL;
     entry->facts.download = download;

@@ -1,93 +1,101 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Has it decided whether a response may start and whether a transfer may go on (grant/decision.c),
- * and carries that out: a response, a question, a refusal or a cut. request.c, transfer.c and
- * worker.c call it. What the window has been granted already answers, else one question to Redis
- * for the window (asker.c). Connections that wait are parked (parked.c), and one question serves
- * all that wait for the same window, on whichever worker they are.
+ * The step ADMIT, and what SEND asks before it sends on: has it decided whether a response may start
+ * and whether a transfer may go on (grant/decision.c), and says so by an outcome. What the window has
+ * been granted already answers, else one question to Redis for the window (asker.c). Connections that
+ * wait are parked, and one question serves all that wait for the same window, on whichever worker
+ * they are.
  *
  * Only Redis decides who is revoked. When a revocation is heard, the windows of its account find
  * that the ledger has heard more than they have; their transfers stop, ask, and are cut by the
  * answer.
  */
+#include "server/delivery/admission.h"
+
 #include <errno.h>
 
-#include "server/delivery/admission_internal.h"
+#include "server/delivery/limits.h"
 #include "server/delivery/redis_connection.h"
 #include "server/link/token_cache.h"
 #include "storage/media/media.h"
 
-static const struct token *token_of(const struct connection *connection)
+_Static_assert(PATIENCE_RETRY_MS == WORKER_TICK_MS, "a response that is short waits for a tick");
+
+static bool is_under_way(const struct connection *connection)
 {
-    return connection->link->token;
+    return connection->state == STATE_SEND;
 }
 
-bool admission_is_covered(const struct worker *worker, const struct connection *connection)
+/* The connection waits in the worker's list, until what it waits for has come, a tick looks again, or
+ * its patience ends. */
+static void park(struct worker *worker, struct connection *connection)
 {
-    return coverage_holds(worker->node->ledger, connection->window, token_of(connection)->iat,
-                          worker->now_ms);
+    struct exchange *exchange = &connection->exchange;
+    if (!is_under_way(connection))
+        patience_begin(&exchange->patience, worker->now_ms,
+                       worker->node->config->admission_timeout_ms);
+    exchange->waiting = WAIT_GRANT;
+    exchange->question = exchange->question_round = 0;
+    connection_join(worker, connection, LIST_PARKED);
 }
 
-void admission_refuse(struct worker *worker, struct connection *connection, enum refusal refusal)
-{
-    connection_leave(worker, connection, LIST_PARKED);
-    if (connection->state == CONNECTION_SENDING) {
-        transfer_cut(worker, connection, refusal_text(refusal));
-        return;
-    }
-    /* Now, or a slow client would hold funds while it is told. */
-    if (connection->window != NULL)
-        claim_end(&connection->claim, connection->window);
-    count(refusal_status(refusal) == 503 ? &worker->stats.admissions_failed
-                                         : &worker->stats.admissions_refused,
-          1);
-    response_refuse(worker, connection, refusal);
-}
-
-/* Starts the response, or lets the transfer send on. */
-static void go_on(struct worker *worker, struct connection *connection)
+static enum step_outcome refuse(struct worker *worker, struct connection *connection,
+                                enum refusal refusal)
 {
     connection_leave(worker, connection, LIST_PARKED);
-    if (connection->state == CONNECTION_SENDING) {
-        limits_join(connection);
-        transfer_run(worker, connection);
-        return;
-    }
-    enum refusal refusal = limits_enter(worker, connection);
-    if (refusal != REFUSAL_NONE) {
-        admission_refuse(worker, connection, refusal);
-        return;
-    }
-    response_start(worker, connection);
+    connection->exchange.refusal = refusal;
+    if (!is_under_way(connection))
+        count(refusal_status(refusal) == 503 ? &worker->stats.admissions_failed
+                                             : &worker->stats.admissions_refused,
+              1);
+    return STEP_REFUSE;
 }
 
-void admission_cannot_ask(struct worker *worker, struct connection *connection)
+/* The response may start, or the transfer send on, unless a limit of the node stands against it. */
+static enum step_outcome go_on(struct worker *worker, struct connection *connection)
+{
+    struct exchange *exchange = &connection->exchange;
+    connection_leave(worker, connection, LIST_PARKED);
+    if (is_under_way(connection)) {
+        limits_join(exchange);
+        return STEP_NEXT;
+    }
+    enum refusal refusal = limits_enter(worker, exchange);
+    return refusal == REFUSAL_NONE ? STEP_NEXT : refuse(worker, connection, refusal);
+}
+
+/* Does what was decided, but to ask; `refusal` is the reason where it is to refuse. To wait, the
+ * connection must be parked. */
+static enum step_outcome settle(struct worker *worker, struct connection *connection,
+                                enum decision decision, enum refusal refusal)
+{
+    if (decision == DECISION_GO)
+        return go_on(worker, connection);
+    return decision == DECISION_REFUSE ? refuse(worker, connection, refusal) : STEP_WAIT;
+}
+
+/* Redis cannot be asked now, or has not answered: refuses, unless the connection may wait. */
+static enum step_outcome cannot_ask(struct worker *worker, struct connection *connection)
 {
     const struct demand demand = asker_demand(connection);
-    admission_carry_out(worker, connection,
-                        decision_unanswered(&worker->grants, &demand, worker->now_ms),
-                        REFUSAL_REDIS_UNAVAILABLE);
+    return settle(worker, connection, decision_unanswered(&worker->grants, &demand, worker->now_ms),
+                  REFUSAL_REDIS_UNAVAILABLE);
 }
 
-void admission_carry_out(struct worker *worker, struct connection *connection,
-                         enum decision decision, enum refusal refusal)
+static enum step_outcome ask(struct worker *worker, struct connection *connection)
 {
-    switch (decision) {
-    case DECISION_GO:
-        go_on(worker, connection);
-        break;
-    case DECISION_ASK:
-        if (connection->state == CONNECTION_SENDING || redis_connection_lets_in(worker->redis))
-            asker_ask(worker, connection);
-        else
-            admission_refuse(worker, connection, REFUSAL_REDIS_UNAVAILABLE);
-        break;
-    case DECISION_WAIT:
-        break;
-    case DECISION_REFUSE:
-        admission_refuse(worker, connection, refusal);
-        break;
-    }
+    return asker_ask(worker, connection) ? STEP_WAIT : cannot_ask(worker, connection);
+}
+
+/* Does what was decided. To ask, too, the connection must be parked. */
+static enum step_outcome carry_out(struct worker *worker, struct connection *connection,
+                                   enum decision decision, enum refusal refusal)
+{
+    if (decision != DECISION_ASK)
+        return settle(worker, connection, decision, refusal);
+    if (is_under_way(connection) || redis_connection_lets_in(worker->redis))
+        return ask(worker, connection);
+    return refuse(worker, connection, REFUSAL_REDIS_UNAVAILABLE);
 }
 
 /* ---- what Redis has answered ---- */
@@ -137,31 +145,55 @@ static enum refusal refusal_of_shortage(enum shortage shortage)
 /* Tells the shop once for each window, not at each of a player's retries. */
 static void tell_used_up(const struct worker *worker, const struct connection *connection)
 {
-    struct window *window = connection->window;
+    struct window *window = connection->exchange.window;
     if (connection->inquiry == NULL && !atomic_exchange(&window->used_up, true))
         node_notify(worker->node, window, LEDGER_LINK_USED_UP);
 }
 
-void admission_decide(struct worker *worker, struct connection *connection,
-                      const struct grants_answer *answer)
+static enum step_outcome decide(struct worker *worker, struct connection *connection,
+                                const struct grants_answer *answer)
 {
+    struct exchange *exchange = &connection->exchange;
     const struct demand demand = asker_demand(connection);
     enum ledger_admission admission = answer->admission;
     enum shortage shortage;
     enum decision decision =
-        decision_answered(&demand, answer, &connection->patience, worker->now_ms, &shortage);
+        decision_answered(&demand, answer, &exchange->patience, worker->now_ms, &shortage);
     if (admission == LEDGER_REVOKED)
-        connection->link->revoked = true; /* so that HEAD, which asks nothing, is refused, too */
+        exchange->link->revoked = true; /* so that HEAD, which asks nothing, is refused, too */
     if (admission == LEDGER_USED_UP)
         tell_used_up(worker, connection);
     if (admission == LEDGER_GRANTED && decision == DECISION_GO)
         count(&worker->stats.admissions_granted, 1);
-    admission_carry_out(worker, connection, decision,
-                        admission == LEDGER_GRANTED ? refusal_of_shortage(shortage)
-                                                    : refusal_of_admission(admission));
+    return carry_out(worker, connection, decision,
+                     admission == LEDGER_GRANTED ? refusal_of_shortage(shortage)
+                                                 : refusal_of_admission(admission));
 }
 
-/* ---- entry points ---- */
+/* Nothing was answered: a tick, or the end of another's question. */
+static enum step_outcome retry(struct worker *worker, struct connection *connection)
+{
+    const struct demand demand = asker_demand(connection);
+    return carry_out(
+        worker, connection,
+        decision_retry(&worker->grants, &demand, &connection->exchange.patience, worker->now_ms),
+        REFUSAL_REDIS_UNAVAILABLE);
+}
+
+enum step_outcome admission_resume(struct worker *worker, struct connection *connection)
+{
+    const struct grants_answer *answer = connection->exchange.reply;
+    connection->exchange.reply = NULL;
+    if (!token_is_live(worker->trust, connection->exchange.link->token))
+        return refuse(worker, connection, refusal_of_verdict(REFUSED_KEY_UNKNOWN));
+    if (answer == NULL)
+        return retry(worker, connection);
+    if (answer->status != 0)
+        return cannot_ask(worker, connection);
+    return answer->is_overtaken ? ask(worker, connection) : decide(worker, connection, answer);
+}
+
+/* ---- the step ---- */
 
 static enum refusal node_refusal(const struct worker *worker)
 {
@@ -179,10 +211,10 @@ static enum refusal node_refusal(const struct worker *worker)
     return REFUSAL_NODE_STARTING;
 }
 
-static enum refusal open_window(struct worker *worker, struct connection *connection)
+static enum refusal open_window(struct worker *worker, struct exchange *exchange)
 {
-    struct media_file *file = connection->file;
-    const struct token *token = token_of(connection);
+    struct media_file *file = exchange->file;
+    const struct token *token = exchange->link->token;
     struct ledger_file *name = file->user;
     int status = 0;
     if (name == NULL) {
@@ -190,51 +222,63 @@ static enum refusal open_window(struct worker *worker, struct connection *connec
         file->user = name;
     }
     const struct window_key key = {
-        .link_id = connection->link->link_id,
-        .account = connection->link->account,
+        .link_id = exchange->link->link_id,
+        .account = exchange->link->account,
         .file = name,
         .size = file->size,
         .jti = node_has_shop(worker->node, token->issuer_id) ? token->jti : NULL,
     };
     if (status == 0)
-        status = grants_open_window(&worker->grants, &key, worker->now_ms, &connection->window);
+        status = grants_open_window(&worker->grants, &key, worker->now_ms, &exchange->window);
     if (status == -ENOSPC || status == -EIO)
         return REFUSAL_JOURNAL_UNAVAILABLE;
     if (status != 0)
         return REFUSAL_NODE_BUSY;
-    limits_set(connection);
+    limits_set(exchange);
     return REFUSAL_NONE;
 }
 
-void admission_begin(struct worker *worker, struct connection *connection)
+static enum step_outcome begin(struct worker *worker, struct connection *connection)
 {
-    /* HEAD (RFC 9110 9.3.2) and an empty file bring no bytes: nothing is granted or metered. */
-    if (connection->head_only || asker_need(connection) == 0) {
-        response_start(worker, connection);
-        return;
-    }
+    struct exchange *exchange = &connection->exchange;
     enum refusal refusal = node_refusal(worker);
-    if (refusal == REFUSAL_NONE && ledger_account_is_set_aside(connection->link->account))
+    if (refusal == REFUSAL_NONE && ledger_account_is_set_aside(exchange->link->account))
         refusal = REFUSAL_ACCOUNT_SET_ASIDE;
     if (refusal == REFUSAL_NONE)
-        refusal = open_window(worker, connection);
-    if (refusal != REFUSAL_NONE) {
-        admission_refuse(worker, connection, refusal);
-        return;
-    }
+        refusal = open_window(worker, exchange);
+    if (refusal != REFUSAL_NONE)
+        return refuse(worker, connection, refusal);
     const struct demand demand = asker_demand(connection);
     enum decision decision = decision_begin(&worker->grants, &demand, worker->now_ms);
     if (decision == DECISION_ASK)
-        parked_enter(worker, connection);
-    admission_carry_out(worker, connection, decision, REFUSAL_NONE);
+        park(worker, connection);
+    return carry_out(worker, connection, decision, REFUSAL_NONE);
 }
 
-void admission_more(struct worker *worker, struct connection *connection)
+enum step_outcome step_admit(struct worker *worker, struct connection *connection)
 {
-    parked_enter(worker, connection);
+    const struct exchange *exchange = &connection->exchange;
+    /* HEAD (RFC 9110 9.3.2) and an empty file bring no bytes: nothing is granted or metered. */
+    if (exchange->head_only || exchange_need(exchange) == 0)
+        return STEP_NEXT;
+    return exchange->waiting == WAIT_GRANT ? admission_resume(worker, connection)
+                                           : begin(worker, connection);
+}
+
+/* ---- a transfer under way ---- */
+
+bool admission_is_covered(const struct worker *worker, const struct exchange *exchange)
+{
+    return coverage_holds(worker->node->ledger, exchange->window, exchange->link->token->iat,
+                          worker->now_ms);
+}
+
+enum step_outcome admission_more(struct worker *worker, struct connection *connection)
+{
+    park(worker, connection);
     const struct demand demand = asker_demand(connection);
-    admission_carry_out(worker, connection, decision_more(&worker->grants, &demand, worker->now_ms),
-                        REFUSAL_REDIS_UNAVAILABLE);
+    return carry_out(worker, connection, decision_more(&worker->grants, &demand, worker->now_ms),
+                     REFUSAL_REDIS_UNAVAILABLE);
 }
 
 /* The demand is the whole one, unlike that of admission_is_valid. */
@@ -246,10 +290,11 @@ static bool goes_on_without_redis(const struct worker *worker, struct connection
 
 bool admission_is_valid(struct worker *worker, struct connection *connection)
 {
+    const struct exchange *exchange = &connection->exchange;
     /* Not asker_demand, as this comes before each piece, and decision_next reads no more. */
-    const struct demand demand = {.window = connection->window,
-                                  .iat = token_of(connection)->iat,
-                                  .link_bounds = connection->claim.of_link};
+    const struct demand demand = {.window = exchange->window,
+                                  .iat = exchange->link->token->iat,
+                                  .link_bounds = exchange->claim.of_link};
     bool renew;
     if (decision_next(&worker->grants, &demand, worker->now_ms, &renew) != DECISION_GO)
         return goes_on_without_redis(worker, connection);

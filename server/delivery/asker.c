@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Puts a connection's case to the worker's grants (grant/question.c), and brings their answers back
- * to it: it works out the demand of a connection, and finds the connection of a question. Called by
- * admission.c and parked.c, and by the grants, through struct grants_worker. It decides nothing.
+ * to it: it works out the demand of a connection, and finds the connection of a question, which the
+ * driver then runs. Called by admission.c, and by the grants, through struct grants_worker. It
+ * decides nothing.
  */
 #include <errno.h>
 
 #include "server/base/check.h"
-#include "server/delivery/admission_internal.h"
+#include "server/delivery/admission.h"
 #include "server/delivery/redis_connection.h"
 #include "server/grant/question.h"
 #include "server/link/token_cache.h"
@@ -15,22 +16,23 @@
 
 static const struct token *token_of(const struct connection *connection)
 {
-    return connection->link->token;
+    return connection->exchange.link->token;
 }
 
 struct demand asker_demand(struct connection *connection)
 {
     const struct token *token = token_of(connection);
     const struct token_limits *limits = &token->limits;
+    struct exchange *exchange = &connection->exchange;
     return (struct demand){
-        .window = connection->window,
-        .claim = &connection->claim,
-        .need = asker_need(connection),
-        .size = connection->file->size,
+        .window = exchange->window,
+        .claim = &exchange->claim,
+        .need = exchange_need(exchange),
+        .size = exchange->file->size,
         .iat = token->iat,
         .has_terms = limits->max_uses > 0 || limits->max_bytes > 0 || limits->resume_s > 0,
         .link_bounds = limits->max_bytes > 0,
-        .is_under_way = connection->state == CONNECTION_SENDING,
+        .is_under_way = connection->state == STATE_SEND,
         .takes_nothing = connection->inquiry != NULL,
     };
 }
@@ -45,27 +47,27 @@ static struct question_terms terms_of(const struct worker *worker,
         .max_bytes = limits->max_bytes,
         /* No overflow: exp lies at most link_lifetime_max_s ahead, and resume_s is no longer. */
         .till_ms = ((uint64_t)token->exp + limits->resume_s) * 1000,
-        .stage = connection->state == CONNECTION_SENDING   ? LEDGER_UNDER_WAY
+        .stage = connection->state == STATE_SEND           ? LEDGER_UNDER_WAY
                  : token_is_resuming(token, worker->now_s) ? LEDGER_RESUMING
                                                            : LEDGER_BEGINNING,
     };
 }
 
-void asker_ask(struct worker *worker, struct connection *connection)
+bool asker_ask(struct worker *worker, struct connection *connection)
 {
+    struct exchange *exchange = &connection->exchange;
     const struct demand demand = asker_demand(connection);
     const struct question_terms terms = terms_of(worker, connection);
     struct grants_asker asker = {.index = connection->index,
                                  .generation = connection->generation,
-                                 .question = connection->question,
-                                 .round = connection->question_round};
+                                 .question = exchange->question,
+                                 .round = exchange->question_round};
     int status = question_ask(&worker->grants, &demand, &terms, &asker);
-    connection->question = asker.question;
-    connection->question_round = asker.round;
+    exchange->question = asker.question;
+    exchange->question_round = asker.round;
     if (status == 0)
         count(&worker->stats.admissions_asked, 1);
-    else if (status != -EALREADY)
-        admission_cannot_ask(worker, connection);
+    return status == 0 || status == -EALREADY;
 }
 
 void asker_renew(struct worker *worker, struct connection *connection)
@@ -76,13 +78,13 @@ void asker_renew(struct worker *worker, struct connection *connection)
         count(&worker->stats.admissions_asked, 1);
 }
 
-/* The connection that asked, where the same response still waits for the answer; else NULL. */
+/* The connection that asked, where the same exchange still waits for the answer; else NULL. */
 static struct connection *asker_of(const struct worker *worker, const struct grants_asker *asker)
 {
     check(asker->index < worker->taken);
     struct connection *connection = &worker->connections[asker->index];
     if (connection->generation != asker->generation || !connection->listed[LIST_PARKED] ||
-        connection->question != asker->question)
+        connection->exchange.question != asker->question)
         return NULL;
     return connection;
 }
@@ -94,13 +96,8 @@ static void answered(void *self, const struct grants_asker *asker,
     struct connection *connection = asker_of(worker, asker);
     if (connection == NULL)
         return;
-    if (answer->status != 0)
-        admission_cannot_ask(worker, connection);
-    else if (answer->is_overtaken)
-        asker_ask(worker, connection);
-    else
-        admission_decide(worker, connection, answer);
-    connection_resume_if_alive(worker, asker->index, asker->generation);
+    connection->exchange.reply = answer; /* for the step, which the driver runs now */
+    worker->run(worker, connection);
 }
 
 static void wake(void *self, uint64_t workers)

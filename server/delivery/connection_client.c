@@ -54,49 +54,33 @@ static void leave(const struct node *node, struct connection *connection)
     connection->counted = false;
 }
 
-/* Refuses what the peer sent, and ends the connection. Before TLS it is closed without an answer:
- * no session exists that could carry one. Returns the bytes that are done with. */
-static size_t refuse(struct worker *worker, struct connection *connection, enum refusal refusal,
-                     size_t length)
+enum refusal connection_client_header(const struct node *node, struct connection *connection,
+                                      const char *data, size_t length, size_t *used)
 {
-    if (connection->tls != NULL) {
-        connection_close(worker, connection, false);
-        return 0;
-    }
-    connection->keep_alive = connection->head_only = connection->navigation = false;
-    connection->origin = NULL;
-    response_refuse(worker, connection, refusal);
-    return length;
-}
-
-size_t connection_client_header(struct worker *worker, struct connection *connection,
-                                const char *data, size_t length)
-{
-    const struct node *node = worker->node;
-    size_t used = 0;
     bool named;
     struct client_address client;
-    switch (proxy_header_read(data, length, &used, &client, &named)) {
+    switch (proxy_header_read(data, length, used, &client, &named)) {
     case PROXY_HEADER_PARTIAL:
-        return 0;
+        *used = 0;
+        return REFUSAL_NONE;
     case PROXY_HEADER_ABSENT:
         proxies_say(node->proxies, PROXIES_NO_HEADER, &connection->peer);
-        return refuse(worker, connection, REFUSAL_PROXY_HEADER_MISSING, length);
+        return REFUSAL_PROXY_HEADER_MISSING;
     case PROXY_HEADER_WRONG:
         proxies_say(node->proxies, PROXIES_WRONG_HEADER, &connection->peer);
-        return refuse(worker, connection, REFUSAL_PROXY_HEADER_MISSING, length);
+        return REFUSAL_PROXY_HEADER_MISSING;
     case PROXY_HEADER_COMPLETE:
         break;
     }
     connection->expects_proxy = false;
     if (!named) /* the proxy's own connection: a health check */
-        return used;
+        return REFUSAL_NONE;
     connection->peer = connection->client = client;
     connection->introduced = true;
     connection->forwards = proxies_forward(node->proxies, &client);
     if (connection->forwards || enter(node, connection))
-        return used;
-    return refuse(worker, connection, REFUSAL_ADDRESS_EXHAUSTED, length);
+        return REFUSAL_NONE;
+    return REFUSAL_ADDRESS_EXHAUSTED;
 }
 
 void connection_client_late(const struct node *node, const struct connection *connection)
@@ -107,8 +91,7 @@ void connection_client_late(const struct node *node, const struct connection *co
 bool connection_client_request(const struct node *node, struct connection *connection,
                                const struct http_head *head)
 {
-    /* The same head may be read again after its file was opened; its client is counted already. */
-    if (!connection->forwards || connection->counted)
+    if (!connection->forwards)
         return true;
     connection->client = connection->peer;
     switch (proxies_read(node->proxies, head, &connection->client)) {

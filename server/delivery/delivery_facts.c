@@ -9,6 +9,7 @@
 
 #include "server/base/check.h"
 #include "server/delivery/connection.h"
+#include "server/delivery/delivery.h"
 #include "server/link/token_cache.h"
 
 #define PREFIX_BITS_4 (96 + 24) /* of an IPv4 address, which stands behind 96 other bits */
@@ -39,7 +40,7 @@ static int hex_digit(char c)
 static void tell_content(const struct connection *connection, struct ledger_download *download)
 {
     unsigned char hash[LEDGER_CONTENT_BYTES];
-    const struct media_file *file = connection->file;
+    const struct media_file *file = connection->exchange.file;
     if (file == NULL || file->etag[0] == '\0' || ledger_download_has_content(download))
         return;
     for (size_t i = 0; i < sizeof(hash); i++) {
@@ -57,12 +58,12 @@ void delivery_facts_begin(const struct worker *worker, const struct connection *
 {
     struct ledger_response *told = &delivery->told;
     told->started_ms = (uint64_t)worker->now_s * 1000 + worker->now_fraction_ms;
-    told->first = connection->offset;
-    told->tls = connection->tls != NULL ? tls_session_number(connection) : 0;
+    told->first = connection->exchange.offset;
+    told->tls = stream_tls_number(&connection->stream);
     told->proxied = connection->forwards || connection->introduced;
     tell_client(worker, connection, told);
-    if (connection->link != NULL && connection->link->key != NULL) {
-        told->key = connection->link->key;
+    if (connection->exchange.link != NULL && connection->exchange.link->key != NULL) {
+        told->key = connection->exchange.link->key;
         ledger_key_hold(told->key);
     }
     tell_content(connection, delivery->use->download);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Carries inquiries from an admin thread to a worker, and their answers back. See inquiry.h; what a
- * worker does with an inquiry stands in connection.c, admission.c and response.c.
+ * worker does with an inquiry stands in driver.c and answer.c.
  */
 #include "server/delivery/inquiry.h"
 
@@ -13,7 +13,7 @@
 
 #include "server/base/check.h"
 #include "server/base/clock.h"
-#include "server/delivery/connection.h"
+#include "server/delivery/worker.h"
 
 #define MARGIN_MS 5000 /* beyond admission_timeout_ms, for a disk that is slow to open the file */
 
@@ -129,17 +129,14 @@ int inquiry_ask(struct node *node, const char *head, size_t length, enum refusal
     return status;
 }
 
-void inquiry_take(struct worker *worker)
+struct inquiry *inquiry_take(struct worker *worker)
 {
-    struct inquiry *inquiry = atomic_exchange(&worker->inquiries, NULL);
-    while (inquiry != NULL) {
-        struct inquiry *next = inquiry->next;
-        if (worker->stopping)
-            inquiry_cancel(&inquiry);
-        else
-            connection_inquire(worker, inquiry);
-        inquiry = next;
-    }
+    return atomic_exchange(&worker->inquiries, NULL);
+}
+
+struct inquiry *inquiry_next(const struct inquiry *inquiry)
+{
+    return inquiry->next;
 }
 
 void inquiry_close(struct worker *worker)

@@ -28,8 +28,10 @@ int inquiry_ask(struct node *node, const char *head, size_t length, enum refusal
 
 /* ---- of the worker's thread ---- */
 
-/* Takes the waiting inquiries: gives each a connection without a socket, or answers it at once. */
-void inquiry_take(struct worker *worker);
+/* Takes the waiting inquiries, which it no longer holds: the first of them, and the one behind
+ * another; NULL where there is none. */
+struct inquiry *inquiry_take(struct worker *worker);
+struct inquiry *inquiry_next(const struct inquiry *inquiry);
 /* Cancels the waiting inquiries and makes all further ones fail, because the worker ends. */
 void inquiry_close(struct worker *worker);
 /* The request head that the inquiry is about; borrowed. */

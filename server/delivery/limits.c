@@ -5,7 +5,9 @@
  * token's claims and the account; quota.c counts. Called by admission.c and transfer.c. It waits
  * for nothing, and refuses nobody: its callers do.
  */
-#include "server/delivery/connection.h"
+#include "server/delivery/limits.h"
+
+#include "server/delivery/worker.h"
 #include "server/link/token_cache.h"
 #include "storage/media/media.h"
 
@@ -40,19 +42,19 @@ struct pace {
     uint64_t rate, burst_us;
 };
 
-static struct pace pace_of(const struct connection *connection)
+static struct pace pace_of(const struct exchange *exchange)
 {
-    uint64_t thousandth = connection->link->token->limits.pace_thousandth;
+    uint64_t thousandth = exchange->link->token->limits.pace_thousandth;
     if (thousandth == 0)
         return (struct pace){0};
-    return (struct pace){.rate = bits_of(connection->file) * thousandth / 8000,
+    return (struct pace){.rate = bits_of(exchange->file) * thousandth / 8000,
                          .burst_us = PACE_BURST_US * 1000 / thousandth};
 }
 
-void limits_learn(const struct worker *worker, struct connection *connection)
+void limits_learn(const struct worker *worker, struct exchange *exchange)
 {
-    if (connection->link->token->limits.pace_thousandth > 0)
-        media_file_learn(worker->files, connection->file);
+    if (exchange->link->token->limits.pace_thousandth > 0)
+        media_file_learn(worker->files, exchange->file);
 }
 
 /* A bucket that limits this response, its rate and burst, and the quota that counts its sharers. */
@@ -76,11 +78,11 @@ static unsigned add_quota(struct flow flows[3], unsigned count, struct quota *qu
 }
 
 /* Lists the flows that limit the response; returns how many. */
-static unsigned flows_of(const struct connection *connection, struct flow flows[3])
+static unsigned flows_of(const struct exchange *exchange, struct flow flows[3])
 {
-    struct window *window = connection->window;
+    struct window *window = exchange->window;
     struct quota *link = &window->link_group->quota;
-    const struct pace pace = pace_of(connection);
+    const struct pace pace = pace_of(exchange);
     unsigned count = 0;
     if (pace.rate > 0)
         flows[count++] = (struct flow){&window->paced_us, pace.rate, pace.burst_us, link};
@@ -88,17 +90,16 @@ static unsigned flows_of(const struct connection *connection, struct flow flows[
     return add_quota(flows, count, &window->account_group->quota);
 }
 
-bool limits_bind(const struct connection *connection)
+bool limits_bind(const struct exchange *exchange)
 {
     struct flow flows[3];
-    return connection->window != NULL && flows_of(connection, flows) > 0;
+    return exchange->window != NULL && flows_of(exchange, flows) > 0;
 }
 
-uint64_t limits_take(const struct worker *worker, const struct connection *connection,
-                     uint64_t want)
+uint64_t limits_take(const struct worker *worker, const struct exchange *exchange, uint64_t want)
 {
     struct flow flows[3];
-    unsigned count = flows_of(connection, flows);
+    unsigned count = flows_of(exchange, flows);
     uint64_t taken = want;
     for (unsigned i = 0; i < count && taken > 0; i++) {
         uint64_t part = bucket_take_at(flows[i].paid_us, flows[i].rate, flows[i].burst_us, taken,
@@ -110,27 +111,27 @@ uint64_t limits_take(const struct worker *worker, const struct connection *conne
     return taken;
 }
 
-void limits_give(const struct connection *connection, uint64_t bytes)
+void limits_give(const struct exchange *exchange, uint64_t bytes)
 {
     struct flow flows[3];
-    unsigned count = bytes > 0 ? flows_of(connection, flows) : 0;
+    unsigned count = bytes > 0 ? flows_of(exchange, flows) : 0;
     for (unsigned i = 0; i < count; i++)
         bucket_give_at(flows[i].paid_us, flows[i].rate, bytes);
 }
 
 /* ---- responses at once ---- */
 
-void limits_set(const struct connection *connection)
+void limits_set(const struct exchange *exchange)
 {
-    const struct token_limits *limits = &connection->link->token->limits;
-    struct quota *quota = &connection->window->link_group->quota;
+    const struct token_limits *limits = &exchange->link->token->limits;
+    struct quota *quota = &exchange->window->link_group->quota;
     atomic_store_explicit(&quota->bucket.rate, limits->rate, memory_order_relaxed);
     atomic_store_explicit(&quota->max_conns, limits->max_conns, memory_order_relaxed);
 }
 
-enum refusal limits_enter(const struct worker *worker, struct connection *connection)
+enum refusal limits_enter(const struct worker *worker, struct exchange *exchange)
 {
-    struct window *window = connection->window;
+    struct window *window = exchange->window;
     struct quota *link = &window->link_group->quota, *account = &window->account_group->quota;
     uint64_t allowance = worker->node->config->unacknowledged_max;
     if (quota_unacknowledged(link, worker->now_ms) > allowance ||
@@ -138,38 +139,38 @@ enum refusal limits_enter(const struct worker *worker, struct connection *connec
         return REFUSAL_TOO_MANY_UNACKNOWLEDGED;
     /* Three times the file has arrived or is under way, so this use of the link is over. Redis lags
      * a little behind; it says at the next request whether that was the last use. */
-    if (connection->link->token->limits.max_uses > 0 &&
-        window_under_way(window) >= 3 * connection->file->size)
+    if (exchange->link->token->limits.max_uses > 0 &&
+        window_under_way(window) >= 3 * exchange->file->size)
         return REFUSAL_LINK_BUSY;
     /* Links and accounts without a limit are not counted, because workers would contend for the
      * counters. */
-    if (quota_is_limited(link) || connection->link->token->limits.pace_thousandth > 0) {
+    if (quota_is_limited(link) || exchange->link->token->limits.pace_thousandth > 0) {
         if (!quota_enter(link))
             return REFUSAL_LINK_CONNECTIONS;
-        connection->in_link_quota = true;
+        exchange->in_link_quota = true;
     }
     if (quota_is_limited(account)) {
         if (!quota_enter(account))
             return REFUSAL_ACCOUNT_CONNECTIONS; /* limits_leave leaves the link's quota */
-        connection->in_account_quota = true;
+        exchange->in_account_quota = true;
     }
     return REFUSAL_NONE;
 }
 
-void limits_join(struct connection *connection)
+void limits_join(struct exchange *exchange)
 {
-    struct quota *account = &connection->window->account_group->quota;
-    if (connection->in_account_quota || !quota_is_limited(account))
+    struct quota *account = &exchange->window->account_group->quota;
+    if (exchange->in_account_quota || !quota_is_limited(account))
         return;
     quota_join(account);
-    connection->in_account_quota = true;
+    exchange->in_account_quota = true;
 }
 
-void limits_leave(struct connection *connection)
+void limits_leave(struct exchange *exchange)
 {
-    if (connection->in_link_quota)
-        quota_leave(&connection->window->link_group->quota);
-    if (connection->in_account_quota)
-        quota_leave(&connection->window->account_group->quota);
-    connection->in_link_quota = connection->in_account_quota = false;
+    if (exchange->in_link_quota)
+        quota_leave(&exchange->window->link_group->quota);
+    if (exchange->in_account_quota)
+        quota_leave(&exchange->window->account_group->quota);
+    exchange->in_link_quota = exchange->in_account_quota = false;
 }

@@ -72,9 +72,15 @@ static inline bool redis_connection_is_owed(const struct redis_connection *redis
     return redis->context->replies.head != NULL;
 }
 
-/* ---- redis_connection.c ---- */
+/* ---- redis_state.c ---- */
 
 void redis_connection_set_state(struct redis_connection *redis, enum redis_connection_state state);
+/* Whether another Redis has come into force since the connection was made: nobody needs to hear of
+ * its end. */
+bool redis_connection_is_left_behind(const struct redis_connection *redis);
+/* The connection has ended. `why` is NULL where there is no news, because the ledger says it
+ * itself. */
+void redis_connection_went_down(struct redis_connection *redis, const char *why);
 /* Ends a connection that may not be used further; the next tick connects again. */
 void redis_connection_look_again(struct redis_connection *redis);
 /* Publishes whether Redis answers, and in time: where it is silent or behind, each admission would

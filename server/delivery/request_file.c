@@ -1,106 +1,114 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The file that a request is for: opens it on the ring where it is not in the cache, and waits for
- * its hash where the head asks about an entity tag. Called by request.c, the worker's loop, and
- * each tick. It opens beneath the media root alone, and never waits for the disk itself.
+ * The step FILE: finds the file that a request is for, opens it on the ring where it is not in the
+ * cache, and waits for its hash where the head asks about an entity tag. It opens beneath the media
+ * root alone, and never waits for the disk in this thread.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "server/base/check.h"
-#include "server/delivery/request_internal.h"
+#include "server/delivery/connection.h"
+#include "server/delivery/framing.h"
 #include "storage/media/media.h"
 
-/* ---- opening ---- */
-
-int request_open_file(struct worker *worker, struct connection *connection,
-                      const struct token_request *wanted)
-{
-    /* The name outlives this call: the ring reads it while the head waits. */
-    char *name = strndup(wanted->path, wanted->path_length);
-    if (name == NULL)
-        return -ENOMEM;
-    check(connection->output == NULL);
-    connection->output = name;
-    struct io_uring_sqe *sqe = worker_sqe(worker);
-    /* The kernel only reads open_how; liburing's prototype has no const. */
-    struct open_how *how = (struct open_how *)(uintptr_t)media_open_how(worker->node->media);
-    io_uring_prep_openat2(sqe, media_root_fd(worker->node->media), media_relative_path(name), how);
-    sqe->user_data = operation_data(OPERATION_OPEN, connection->generation, connection->index);
-    connection->in_flight++;
-    connection_set_state(connection, CONNECTION_OPENING);
-    return -EAGAIN;
-}
-
-enum refusal request_refusal_of_file(int status)
+static enum step_outcome refuse(struct exchange *exchange, int status)
 {
     switch (status) {
     case -ENOENT:
-        return REFUSAL_FILE_NOT_FOUND;
+        exchange->refusal = REFUSAL_FILE_NOT_FOUND;
+        break;
     case -EMFILE:
     case -ENFILE:
     case -ENOMEM:
-        return REFUSAL_NODE_BUSY;
+        exchange->refusal = REFUSAL_NODE_BUSY;
+        break;
     default:
-        return REFUSAL_FILE_UNREADABLE;
+        exchange->refusal = REFUSAL_FILE_UNREADABLE;
+        break;
     }
+    return STEP_REFUSE;
 }
 
-void request_opened(struct worker *worker, struct connection *connection, int result)
+/* Has the ring open the file of the verified path, which the cache does not know. */
+static enum step_outcome open_file(struct worker *worker, struct connection *connection)
+{
+    const struct token_request *wanted = &worker->wanted;
+    /* The name outlives this call: the ring reads it while the head waits. */
+    char *name =
+        framing_keep_head(connection) == 0 ? strndup(wanted->path, wanted->path_length) : NULL;
+    if (name == NULL)
+        return refuse(&connection->exchange, -ENOMEM);
+    check(connection->opening == NULL);
+    connection->opening = name;
+    struct io_uring_sqe *sqe = connection_operation(worker, connection, OPERATION_OPEN);
+    /* The kernel only reads open_how; liburing's prototype has no const. */
+    struct open_how *how = (struct open_how *)(uintptr_t)media_open_how(worker->node->media);
+    io_uring_prep_openat2(sqe, media_root_fd(worker->node->media), media_relative_path(name), how);
+    connection->exchange.waiting = WAIT_OPEN;
+    return STEP_WAIT;
+}
+
+/* openat2 came back. 0 with the file, or a negative errno. */
+static int take_opened(struct worker *worker, struct connection *connection)
 {
     char path[MEDIA_PATH_MAX + 1];
-    check(connection->state == CONNECTION_OPENING && connection->output != NULL);
-    size_t length = strlen(connection->output);
+    size_t length = strlen(connection->opening);
     check(length <= MEDIA_PATH_MAX);
-    memcpy(path, connection->output, length + 1);
-    free(connection->output);
-    connection->output = NULL;
-    int status =
-        media_cache_admit(worker->files, path, length, worker->now_ms, result, &connection->file);
-    connection_set_state(connection, CONNECTION_READING);
-    if (status == 0 || status == -ENOENT) {
-        connection_resume(worker, connection); /* -ENOENT is remembered: the head finds it again */
-        return;
-    }
-    /* The cache does not remember this error, so reading the head again would open the file again
-     * without end: the request is refused here and the connection ends. */
-    connection->keep_alive = false;
-    response_refuse(worker, connection, request_refusal_of_file(status));
+    memcpy(path, connection->opening, length + 1);
+    free(connection->opening);
+    connection->opening = NULL;
+    return media_cache_admit(worker->files, path, length, worker->now_ms, connection->opened,
+                             &connection->exchange.file);
 }
 
-/* ---- its hash ---- */
-
-bool request_await_hash(struct worker *worker, struct connection *connection,
-                        const struct http_head *head)
+/*
+ * For a file without its hash: whether the head asks about an entity tag and must wait for the hash:
+ * once, and no longer than hash_wait_ms. Without the hash a right tag would be taken for a wrong
+ * one, and the whole file would be sent, and billed, to a client that has it already.
+ */
+static bool must_wait_for_hash(struct worker *worker, struct connection *connection)
 {
-    if (connection->hash_ticket != 0 || !http_asks_for_tag(head) ||
-        worker->node->config->hash_wait_ms == 0)
+    struct exchange *exchange = &connection->exchange;
+    uint64_t wait_ms = worker->node->config->hash_wait_ms;
+    if (exchange->file->etag[0] != '\0' || wait_ms == 0 || !http_asks_for_tag(exchange->head))
         return false;
-    connection->hash_until_ms = worker->now_ms + worker->node->config->hash_wait_ms;
-    connection->hash_ticket =
-        media_file_hash_first(worker->files, connection->file, connection->hash_until_ms);
-    if (connection->hash_ticket == 0)
-        return false;
-    connection_set_state(connection, CONNECTION_PREPARING);
-    connection_join(worker, connection, LIST_HASHING);
-    return true;
+    exchange->hash_until_ms = worker->now_ms + wait_ms;
+    exchange->hash_ticket =
+        media_file_hash_first(worker->files, exchange->file, exchange->hash_until_ms);
+    return exchange->hash_ticket != 0 && framing_keep_head(connection) == 0;
 }
 
-void request_retry_hashing(struct worker *worker)
+static bool is_hashed(struct worker *worker, struct exchange *exchange)
 {
-    struct connection *connection = worker->hashing.first;
-    while (connection != NULL) {
-        struct connection *next = connection->next[LIST_HASHING];
-        /* The ticket is asked first: once the hashing is through, the tag can be learnt. */
-        bool through = media_hash_is_through(worker->node->media, connection->hash_ticket);
-        media_file_learn(worker->files, connection->file);
-        if (through || connection->file->etag[0] != '\0' ||
-            worker->now_ms >= connection->hash_until_ms) {
-            connection_leave(worker, connection, LIST_HASHING);
-            connection_set_state(connection, CONNECTION_READING);
-            connection_resume(worker, connection);
-        }
-        connection = next;
+    /* The ticket is asked first: once the hashing is through, the tag can be learnt. */
+    bool through = media_hash_is_through(worker->node->media, exchange->hash_ticket);
+    media_file_learn(worker->files, exchange->file);
+    return through || exchange->file->etag[0] != '\0' || worker->now_ms >= exchange->hash_until_ms;
+}
+
+enum step_outcome step_file(struct worker *worker, struct connection *connection)
+{
+    struct exchange *exchange = &connection->exchange;
+    if (exchange->waiting == WAIT_HASH) {
+        if (!is_hashed(worker, exchange))
+            return STEP_WAIT;
+        connection_leave(worker, connection, LIST_HASHING);
+        return STEP_NEXT;
     }
+    int status = exchange->waiting == WAIT_OPEN
+                     ? take_opened(worker, connection)
+                     : media_cache_get(worker->files, worker->wanted.path,
+                                       worker->wanted.path_length, worker->now_ms, &exchange->file);
+    if (status == -EAGAIN)
+        return open_file(worker, connection);
+    if (status != 0)
+        return refuse(exchange, status);
+    if (must_wait_for_hash(worker, connection)) {
+        exchange->waiting = WAIT_HASH;
+        connection_join(worker, connection, LIST_HASHING);
+        return STEP_WAIT;
+    }
+    return STEP_NEXT;
 }

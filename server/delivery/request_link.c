@@ -76,12 +76,13 @@ static enum refusal refuse_signature(struct worker *worker, struct connection *c
 }
 
 /* Finds the token that the request carries and verifies its signature; the entry goes to
- * connection->link. */
+ * exchange->link. */
 static enum refusal identify(struct worker *worker, struct connection *connection,
-                             const struct http_head *head, const struct token_target *target)
+                             const struct token_target *target)
 {
     struct http_text jws = {0};
-    enum refusal refusal = find_token(worker, head, target, &jws);
+    struct exchange *exchange = &connection->exchange;
+    enum refusal refusal = find_token(worker, exchange->head, target, &jws);
     if (refusal != REFUSAL_NONE)
         return refusal;
     int status;
@@ -90,7 +91,7 @@ static enum refusal identify(struct worker *worker, struct connection *connectio
                                       worker->now_ms};
     enum token_verdict verdict =
         token_cache_get(worker->tokens, worker->trust, jws.data, jws.length, &asker,
-                        &connection->link, &effort, &status);
+                        &exchange->link, &effort, &status);
     if (verdict == REFUSED_BAD_SIGNATURE)
         return refuse_signature(worker, connection, effort);
     if (verdict != TOKEN_OK)
@@ -103,32 +104,33 @@ static enum refusal identify(struct worker *worker, struct connection *connectio
     return REFUSAL_NONE;
 }
 
-enum refusal request_find_link(struct worker *worker, struct connection *connection,
-                               const struct http_head *head, struct token_target *target,
-                               struct token_request *wanted)
+enum refusal request_find_link(struct worker *worker, struct connection *connection)
 {
     uint64_t hash;
+    struct exchange *exchange = &connection->exchange;
+    const struct http_head *head = exchange->head;
+    struct token_target *target = &worker->target;
     const struct target_memo *memo = target_cache_find(
         worker->targets, worker->trust, head->target.data, head->target.length, &hash);
     if (memo != NULL) {
         token_cache_touch(worker->tokens, memo->entry);
-        connection->link = memo->entry;
-        connection->link->references++;
+        exchange->link = memo->entry;
+        exchange->link->references++;
         count(&worker->stats.tokens_remembered, 1);
-        *wanted =
+        worker->wanted =
             (struct token_request){memo->path, memo->path_length, memo->uri, memo->uri_length};
         return REFUSAL_NONE;
     }
     enum refusal refusal = request_target_read(head, worker->node->config->token_attribute, target);
     if (refusal != REFUSAL_NONE)
         return refusal;
-    *wanted =
+    worker->wanted =
         (struct token_request){target->path, target->path_length, target->uri, target->uri_length};
-    refusal = identify(worker, connection, head, target);
+    refusal = identify(worker, connection, target);
     if (refusal != REFUSAL_NONE)
         return refusal;
     if (target->package != NULL) /* a token from a field does not belong to the target */
         target_cache_put(worker->targets, hash, head->target.data, head->target.length, target,
-                         connection->link);
+                         exchange->link);
     return REFUSAL_NONE;
 }

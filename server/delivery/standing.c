@@ -1,33 +1,42 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Asks Redis about links whose answers carry no bytes, and remembers what it said in the token
- * cache's entry. It sends nothing to clients. See standing.h.
+ * The step STANDING: whether a link has been revoked, for answers that carry no bytes of the file:
+ * HEAD, 304, 412, 416. These need no grant, so ADMIT does not ask about them; this step asks Redis
+ * once for a link, remembers the answer in the token cache's entry, and asks again when the node has
+ * heard of a revocation in its account. Where Redis cannot be asked, the answer follows what the node
+ * knows.
  */
-#include "server/delivery/standing.h"
-
 #include <stdlib.h>
 
 #include "server/base/check.h"
 #include "server/delivery/connection.h"
 #include "server/delivery/redis_connection.h"
+#include "server/link/token_cache.h"
 
 #define STANDING_ASKS_MAX 3 /* for one head, where revocations overtake the answers */
 
 /* A question under way, and the connection that waits for it. */
 struct standing_question {
-    struct worker *worker;     /* borrows */
-    struct token_entry *entry; /* holds */
-    uint32_t index, generation;
+    struct worker *worker;               /* borrows */
+    struct token_entry *entry;           /* holds */
+    uint32_t index, generation, answers; /* of whose exchange, see exchange_of */
     uint64_t asked_ms;
     struct ledger_heard heard;
 };
 
-enum standing standing_of(const struct worker *worker, const struct connection *connection)
+/* What is known of a link. */
+enum standing {
+    STANDING_UNKNOWN, /* it may have been revoked since it was asked about */
+    STANDING_GOOD,
+    STANDING_REVOKED, /* for good: no revocation is taken back */
+};
+
+static enum standing standing_of(const struct worker *worker, const struct exchange *exchange)
 {
-    const struct token_entry *entry = connection->link;
+    const struct token_entry *entry = exchange->link;
     if (entry->revoked)
         return STANDING_REVOKED;
-    if (connection->standing_good)
+    if (exchange->standing_good)
         return STANDING_GOOD;
     const struct ledger_heard now = ledger_heard(worker->node->ledger, entry->account);
     return worker->now_ms < entry->good_until_ms &&
@@ -68,26 +77,34 @@ static enum word learn(const struct standing_question *question, const struct re
     return WORD_GOOD;
 }
 
-/* Lets the connection read its head again, with `word` as the answer to its question. */
+/* The connection whose exchange still waits for the question's answer; else NULL. */
+static struct connection *waiting_for(const struct standing_question *question)
+{
+    check(question->index < question->worker->taken);
+    struct connection *connection = &question->worker->connections[question->index];
+    return connection->generation == question->generation && connection->state == STATE_STANDING &&
+                   connection->answers == question->answers
+               ? connection
+               : NULL;
+}
+
+/* Lets the exchange go on, with `word` as the answer to its question. */
 static void go_on(struct standing_question *question, enum word word)
 {
-    struct worker *worker = question->worker;
-    uint32_t index = question->index;
-    if (index == CONNECTION_NONE) /* the connection has gone on already */
+    if (question->index == CONNECTION_NONE) /* it has gone on already */
         return;
+    struct connection *connection = waiting_for(question);
     question->index = CONNECTION_NONE;
-    check(index < worker->taken);
-    struct connection *connection = &worker->connections[index];
-    if (connection->generation != question->generation || connection->state != CONNECTION_PREPARING)
+    if (connection == NULL)
         return;
     /*
-     * The answer holds for this head even while the push connection is down: it is of this moment.
+     * The answer holds for this exchange even while the push connection is down: it is of this
+     * moment.
      */
-    connection->standing_good = word == WORD_GOOD;
+    connection->exchange.standing_good = word == WORD_GOOD;
     if (word != WORD_STALE)
-        connection->standing_asks = STANDING_ASKS_MAX;
-    connection_set_state(connection, CONNECTION_READING);
-    connection_resume(worker, connection);
+        connection->exchange.standing_asks = STANDING_ASKS_MAX;
+    question->worker->run(question->worker, connection);
 }
 
 static void on_late(void *context)
@@ -104,22 +121,26 @@ static void on_answer(void *context, const struct redisReply *reply)
     free(question);
 }
 
-bool standing_ask(struct worker *worker, struct connection *connection)
+/* Asks Redis about the link. False where Redis cannot be asked, or has been asked too often for this
+ * exchange already. */
+static bool ask(struct worker *worker, struct connection *connection)
 {
     const struct ledger_redis *redis = redis_connection_table(worker->redis);
-    struct token_entry *entry = connection->link;
-    if (connection->standing_asks >= STANDING_ASKS_MAX || !redis->is_ready(redis->self))
+    struct exchange *exchange = &connection->exchange;
+    struct token_entry *entry = exchange->link;
+    if (exchange->standing_asks >= STANDING_ASKS_MAX || !redis->is_ready(redis->self))
         return false;
     struct standing_question *question = malloc(sizeof(*question));
     if (question == NULL)
         return false;
-    connection->standing_asks++;
+    exchange->standing_asks++;
     entry->references++;
     *question = (struct standing_question){
         .worker = worker,
         .entry = entry,
         .index = connection->index,
         .generation = connection->generation,
+        .answers = connection->answers,
         .asked_ms = worker->now_ms,
         .heard = ledger_heard(worker->node->ledger, entry->account),
     };
@@ -137,8 +158,31 @@ bool standing_ask(struct worker *worker, struct connection *connection)
     if (status != 0) {
         token_entry_drop(&question->entry);
         free(question);
-    } else {
-        connection_set_state(connection, CONNECTION_PREPARING);
     }
     return status == 0;
+}
+
+/* Whether bytes of the file are to be sent, so that ADMIT asks. */
+static bool brings_bytes(const struct exchange *exchange)
+{
+    return exchange->answer == ANSWER_FILE && !exchange->head_only && exchange->body_length > 0;
+}
+
+enum step_outcome step_standing(struct worker *worker, struct connection *connection)
+{
+    struct exchange *exchange = &connection->exchange;
+    if (brings_bytes(exchange))
+        return STEP_NEXT;
+    enum standing standing = standing_of(worker, exchange);
+    if (standing == STANDING_UNKNOWN && ask(worker, connection)) {
+        exchange->waiting = WAIT_STANDING;
+        return STEP_WAIT;
+    }
+    exchange->waiting = WAIT_NONE;
+    exchange->standing_unknown = standing == STANDING_UNKNOWN;
+    if (standing == STANDING_REVOKED)
+        exchange->refusal = REFUSAL_LINK_REVOKED;
+    if (exchange->refusal != REFUSAL_NONE)
+        return STEP_REFUSE;
+    return exchange->answer == ANSWER_FILE ? STEP_NEXT : STEP_ANSWER;
 }

@@ -1,38 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Whether the next bytes of a response's file are in memory, and the ring's work to bring them
- * there. Called by transfer.c and the transports. It sends nothing, and reads from the disk in this
- * thread only where the ring has tried in vain (transfer_unread).
+ * The ring's work to bring the next bytes of a response's file into memory. The step SEND calls it
+ * where a stream finds that they are not there. It sends nothing, and waits for nothing.
  */
+#include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 
-#include "server/delivery/connection.h"
+#include "server/delivery/transfer.h"
 #include "storage/media/media.h"
 
-#define COLD_MS    1000 /* a file counts as cold for so long after the disk was waited for */
-#define TRIES      4    /* of the ring, before a chunk is read in this thread */
-#define UNREAD_MAX ((size_t)64 * 1024)
+#define COLD_MS 1000 /* a file counts as cold for so long after the disk was waited for */
+#define TRIES   4    /* of the ring, before a chunk is read in this thread */
 
-bool transfer_is_cold(const struct worker *worker, const struct connection *connection)
+bool transfer_is_cold(const struct worker *worker, const struct exchange *exchange)
 {
-    return connection->cold_ms != 0 && worker->now_ms - connection->cold_ms < COLD_MS;
+    return exchange->cold_ms != 0 && worker->now_ms - exchange->cold_ms < COLD_MS;
 }
 
-size_t transfer_unread(struct worker *worker, const struct connection *connection)
+bool transfer_is_unread(struct worker *worker, const struct exchange *exchange)
 {
-    if (connection->reader.tries < TRIES)
-        return 0;
+    if (exchange->reader.tries < TRIES)
+        return false;
     count(&worker->stats.chunks_unread, 1);
-    return UNREAD_MAX;
-}
-
-size_t transfer_ready(struct worker *worker, struct connection *connection, size_t length)
-{
-    size_t unread = transfer_unread(worker, connection);
-    if (unread > 0)
-        return length < unread ? length : unread;
-    return media_reader_ready(worker->residency, connection->file, &connection->reader,
-                              connection->offset, length, worker->now_ms);
+    return true;
 }
 
 static struct io_uring_sqe *advise(struct worker *worker, const struct media_file *file,
@@ -51,30 +42,46 @@ static struct io_uring_sqe *advise(struct worker *worker, const struct media_fil
  * kernel thread and the second does not; hard-linked, so that the byte is read even where the first
  * failed; and made in one submit, because a chain ends there.
  */
-void transfer_warm(struct worker *worker, struct connection *connection)
+enum step_outcome transfer_warm(struct worker *worker, struct connection *connection)
 {
-    struct media_file *file = connection->file;
-    struct media_need need = media_reader_need(file, &connection->reader, connection->offset,
-                                               connection->offset + connection->left);
+    struct exchange *exchange = &connection->exchange;
+    struct media_file *file = exchange->file;
+    struct media_need need = media_reader_need(file, &exchange->reader, exchange->offset,
+                                               exchange->offset + exchange->left);
     worker_reserve(worker, 2);
     advise(worker, file, &need)->flags |= IOSQE_IO_HARDLINK;
-    struct io_uring_sqe *sqe = worker_sqe(worker);
+    struct io_uring_sqe *sqe = connection_operation(worker, connection, OPERATION_WARM);
     io_uring_prep_read(sqe, file->fd, worker->sink, (unsigned)need.read_length, need.read_from);
-    sqe->user_data = operation_data(OPERATION_WARM, connection->generation, connection->index);
     /* The kernel looks the descriptor up when the read begins, so the file must stay open until
      * then. */
     media_file_hold(file);
     connection->warming = file;
-    connection->in_flight++;
-    connection->waiting = WAIT_WARM;
-    connection->cold_ms = worker->now_ms;
+    exchange->waiting = WAIT_DISK;
+    exchange->cold_ms = worker->now_ms;
     count(&worker->stats.chunks_cold, 1);
+    return STEP_WAIT;
 }
 
-void transfer_warm_ahead(struct worker *worker, struct connection *connection)
+void transfer_warm_ahead(struct worker *worker, const struct exchange *exchange)
 {
-    struct media_reader ahead = connection->reader;
-    struct media_need need = media_reader_need(connection->file, &ahead, ahead.cold_from,
-                                               connection->offset + connection->left);
-    (void)advise(worker, connection->file, &need);
+    struct media_reader ahead = exchange->reader;
+    struct media_need need = media_reader_need(exchange->file, &ahead, ahead.cold_from,
+                                               exchange->offset + exchange->left);
+    (void)advise(worker, exchange->file, &need);
+}
+
+enum step_outcome transfer_warmed(struct worker *worker, struct connection *connection, int result)
+{
+    struct exchange *exchange = &connection->exchange;
+    if (result < 0 && result != -ECANCELED && result != -EAGAIN && result != -EINTR &&
+        result != -ENOMEM) {
+        exchange->why = strerrordesc_np(-result);
+        return STEP_CUT;
+    }
+    /* The result is not looked at: sending meets the end of the file or a read error itself. */
+    media_reader_brought(worker->residency, exchange->file, &exchange->reader, exchange->offset,
+                         worker->now_ms);
+    exchange->waiting = WAIT_TURN;
+    connection_join(worker, connection, LIST_READY);
+    return STEP_WAIT;
 }

@@ -20,7 +20,11 @@
 #include "server/base/clock.h"
 #include "server/base/log.h"
 #include "server/base/waiting.h"
+#include "server/delivery/admission.h"
 #include "server/delivery/connection.h"
+#include "server/delivery/delivery.h"
+#include "server/delivery/driver.h"
+#include "server/delivery/events.h"
 #include "server/delivery/inquiry.h"
 #include "server/delivery/readiness.h"
 #include "server/delivery/redis_connection.h"
@@ -35,38 +39,14 @@
 #define WINDOWS_SWEEP_MS 500
 #define READY_BYTES_TURN ((uint64_t)256 * 1024) /* at least; sent in a fraction of a millisecond */
 #define SCARCE_PAUSE_MS  10
-#define SUBMIT_TRIES_MAX 500 /* five seconds */
 
 static void read_clocks(struct worker *worker)
 {
     struct timespec now;
-    worker->now_ms = clock_monotonic_ms();
+    worker->now_ms = worker->streams.now_ms = clock_monotonic_ms();
     clock_gettime(CLOCK_REALTIME, &now);
     worker->now_s = now.tv_sec;
     worker->now_fraction_ms = (uint32_t)(now.tv_nsec / 1000000);
-}
-
-struct io_uring_sqe *worker_sqe(struct worker *worker)
-{
-    worker_reserve(worker, 1);
-    return io_uring_get_sqe(&worker->ring);
-}
-
-/* A full queue is submitted to make room. Where the kernel lacks the memory to take it, the worker
- * tries again: that shortage passes. */
-void worker_reserve(struct worker *worker, unsigned entries)
-{
-    for (int tries = 0; io_uring_sq_space_left(&worker->ring) < entries; tries++) {
-        check(tries < SUBMIT_TRIES_MAX);
-        if (io_uring_submit(&worker->ring) < 0)
-            waiting_pause(SCARCE_PAUSE_MS);
-    }
-}
-
-void worker_wake(struct worker *worker)
-{
-    uint64_t one = 1;
-    (void)!write(worker->wake_fd, &one, sizeof(one)); /* EAGAIN: it is woken already */
 }
 
 /* ---- standing operations ---- */
@@ -89,17 +69,12 @@ static void arm_tick(struct worker *worker)
 static void on_tick(struct worker *worker)
 {
     accept_tick(worker);
-    metering_tick(worker);
-    transfer_tick(worker);
-    if (worker->stopping)
-        connection_stop_idle(worker); /* those whose last bytes have been acknowledged by now */
-    connection_sweep(worker);
+    ticks_run(worker);
     redis_connection_tick(worker->redis);
     atomic_store_explicit(&worker->turned_ms, worker->now_ms, memory_order_relaxed);
     if (worker->index == 0)
         readiness_observe(worker->node, worker->now_ms);
-    parked_retry(worker);
-    request_retry_hashing(worker);
+    ticks_look_again(worker);
     if (worker->now_ms - worker->grants.swept_ms >= WINDOWS_SWEEP_MS ||
         windows_idle_ms(worker->node->windows) == 0)
         admission_sweep(worker);
@@ -111,46 +86,10 @@ static void on_stop(struct worker *worker)
     accept_stop(worker); /* takes the clients that have connected already */
     worker->stopping = true;
     worker->stopped_ms = worker->now_ms;
-    connection_stop_idle(worker);
+    ticks_stop_idle(worker);
 }
 
 /* ---- the switch ---- */
-
-static void on_open(struct worker *worker, struct connection *connection, int result)
-{
-    if (connection->state == CONNECTION_CLOSING && result >= 0)
-        close(result);
-    connection_completed(worker, connection);
-    if (connection->state == CONNECTION_OPENING)
-        request_opened(worker, connection, result);
-}
-
-static void on_connection(struct worker *worker, enum operation operation,
-                          struct connection *connection, int result, unsigned flags)
-{
-    uint32_t index = connection->index, generation = connection->generation;
-    check(connection->magic == CONNECTION_MAGIC);
-    if (operation == OPERATION_RECEIVE) {
-        connection_received(connection, worker, result, flags);
-        return;
-    }
-    if (operation == OPERATION_OPEN) {
-        on_open(worker, connection, result);
-    } else {
-        if (operation == OPERATION_WRITABLE)
-            connection->polling = false;
-        if (operation == OPERATION_WARM)
-            media_file_drop(worker->files, &connection->warming);
-        connection_completed(worker, connection);
-        bool alive =
-            connection->generation == generation && connection->state != CONNECTION_CLOSING;
-        if (alive && operation == OPERATION_WRITABLE)
-            transfer_has_room(worker, connection);
-        else if (alive && operation == OPERATION_WARM && connection->state == CONNECTION_SENDING)
-            transfer_warmed(worker, connection, result);
-    }
-    connection_resume_if_alive(worker, index, generation);
-}
 
 static void on_completion(struct worker *worker, const struct io_uring_cqe *cqe)
 {
@@ -185,7 +124,7 @@ static void on_completion(struct worker *worker, const struct io_uring_cqe *cqe)
         check(index < worker->taken);
         /* A slot is not used again before its last completion, so the generation always agrees. */
         check(worker->connections[index].generation == generation);
-        on_connection(worker, operation, &worker->connections[index], cqe->res, cqe->flags);
+        events_completed(worker, &worker->connections[index], operation, cqe->res, cqe->flags);
         break;
     }
 }
@@ -205,13 +144,7 @@ static void run_ready(struct worker *worker, uint64_t before)
 {
     uint64_t now = bytes_handed(worker);
     uint64_t share = 2 * (now - before) > READY_BYTES_TURN ? 2 * (now - before) : READY_BYTES_TURN;
-    while (worker->ready.first != NULL && bytes_handed(worker) - now < share) {
-        struct connection *connection = worker->ready.first;
-        uint32_t index = connection->index, generation = connection->generation;
-        connection_leave(worker, connection, LIST_READY);
-        transfer_run(worker, connection);
-        connection_resume_if_alive(worker, index, generation);
-    }
+    ticks_run_ready(worker, share);
 }
 
 /* Takes over key sets and certificates that were reloaded. The caches tell outdated entries by the
@@ -226,7 +159,7 @@ static void refresh(struct worker *worker)
     worker->trust = node_trust_hold(worker->node);
     worker->tls = node_tls_hold(worker->node);
     worker->reloads = reloads;
-    parked_look_again(worker, true);
+    ticks_revise(worker, true);
 }
 
 /* After grants were dropped, has the responses that wait for their socket or rate ask again now. */
@@ -236,7 +169,7 @@ static void look_again(struct worker *worker)
     if (pushes == worker->pushes)
         return;
     worker->pushes = pushes;
-    parked_look_again(worker, false);
+    ticks_revise(worker, false);
 }
 
 /* Another node is short of what this one holds and does not need. */
@@ -269,9 +202,8 @@ static void turn(struct worker *worker)
         give_back(worker);
         if (atomic_load(&worker->node->stopping) && !worker->stopping)
             on_stop(worker);
-        parked_retry(worker);
-        request_retry_hashing(worker);
-        inquiry_take(worker);
+        ticks_look_again(worker);
+        events_take_inquiries(worker);
     }
     redis_connection_read(worker->redis);
     run_ready(worker, before);
@@ -284,24 +216,6 @@ static void turn(struct worker *worker)
 static bool has_work(const struct worker *worker)
 {
     return worker->ready.first != NULL || redis_connection_has_unread(worker->redis);
-}
-
-static void cut_all(struct worker *worker)
-{
-    struct connection *connection = worker->open.first;
-    while (connection != NULL) {
-        struct connection *next = connection->next[LIST_OPEN];
-        if (connection->state == CONNECTION_SENDING)
-            count(&worker->cut_at_stop, 1);
-        transfer_cut(worker, connection, "the node is stopping and stop_timeout_ms has passed");
-        connection = next;
-    }
-    connection = worker->unmetered.first; /* closing ones that wait for acknowledgements */
-    while (connection != NULL) {
-        struct connection *next = connection->next[LIST_UNMETERED];
-        connection_settle(worker, connection);
-        connection = next;
-    }
 }
 
 void *worker_run(void *argument)
@@ -341,7 +255,7 @@ void *worker_run(void *argument)
         if (worker->open_count == 0)
             break;
         if (worker->now_ms - worker->stopped_ms >= worker->node->config->stop_timeout_ms)
-            cut_all(worker);
+            ticks_cut_all(worker);
     }
     inquiry_close(worker);
     /* Give back the funds that the windows still have, while the connection to Redis is up. */
@@ -423,6 +337,9 @@ int worker_create(struct worker **out, struct node *node, unsigned index, char *
         status = media_residency_create(&worker->residency);
     if (status == 0 && worker->tls != NULL)
         status = tls_scratch_create(&worker->tls_scratch);
+    worker->streams =
+        (struct streams){.residency = worker->residency, .scratch = worker->tls_scratch};
+    worker->run = driver_run;
     if (status == 0)
         status = redis_connection_create(&worker->redis, worker);
     if (status == 0)

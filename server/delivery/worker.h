@@ -22,7 +22,9 @@
 #include "server/delivery/node.h"
 #include "server/grant/grants.h"
 #include "server/http/http_fields.h"
+#include "server/link/target_cache.h"
 #include "server/loop/listener.h"
+#include "server/transport/stream.h"
 #include "storage/media/media.h"
 
 #define WORKER_TICK_MS      100
@@ -102,7 +104,10 @@ struct worker {
     struct target_cache *targets;
     struct media_cache *files;
     struct media_residency *residency;
+    struct streams streams; /* what its connections' streams share */
     struct redis_connection *redis;
+    /* driver_run, by which answers of Redis reach the connections that asked. */
+    void (*run)(struct worker *worker, struct connection *connection);
     struct ledger_clock clock; /* of the turn */
     struct grants grants;
 
@@ -113,7 +118,11 @@ struct worker {
     char date_line[sizeof("Date: \r\n") + HTTP_DATE_SIZE];
     struct __kernel_timespec tick;
     struct connection *sweep_next; /* where the sweep of `open` goes on; NULL: at the first */
-    struct http_text target;       /* of the head that is being read; borrowed */
+    /* Of the exchange that goes from HEAD to FILE just now: no other comes between. */
+    struct http_head head;
+    struct token_target target;        /* 9 KiB that request_target_read fills */
+    struct token_request wanted;       /* borrows `target`, or the target cache */
+    char fault[TOKEN_PATH_FAULT_SIZE]; /* what is wrong with the path */
     enum accepting accepting[LISTENERS];
     struct descriptors descriptors; /* as counted at the last tick */
     uint64_t accept_paused_ms;      /* since when no descriptor was left for a client; 0: one is */

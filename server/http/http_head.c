@@ -446,3 +446,33 @@ bool http_head_is_begun(const char *data, size_t length)
     return status == HTTP_HEAD_COMPLETE ||
            (status == HTTP_HEAD_REFUSED && c.refusal != REFUSAL_HEAD_MALFORMED);
 }
+
+void http_head_move(struct http_head *head, const char *from, const char *to)
+{
+    struct http_text *const texts[] = {
+        &head->method_text,
+        &head->target,
+        &head->host,
+        &head->range,
+        &head->if_range,
+        &head->if_modified_since,
+        &head->if_unmodified_since,
+        &head->authorization,
+        &head->accept,
+        &head->origin,
+        &head->preflight_method,
+        &head->fetch_mode,
+        &head->user_agent,
+        &head->referer,
+        &head->if_match,
+        &head->if_none_match,
+        &head->cookie,
+        &head->fields,
+    };
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        /* A text may also be absent, or a constant: the "/" of a target without a path. */
+        uintptr_t at = (uintptr_t)texts[i]->data - (uintptr_t)from;
+        if (texts[i]->data != NULL && at < head->length)
+            texts[i]->data = to + at;
+    }
+}

@@ -67,6 +67,10 @@ enum http_head_status {
 enum http_head_status http_head_parse(const char *data, size_t length, struct http_head *head,
                                       enum refusal *refusal);
 
+/* Has a head that was copied borrow the copy: moves its texts that lie in the head->length bytes at
+ * `from` to `to`. */
+void http_head_move(struct http_head *head, const char *from, const char *to);
+
 /* Whether `data` begins with a whole request line, of any version of HTTP that has one and for any
  * target: its sender speaks HTTP then. */
 bool http_head_is_begun(const char *data, size_t length);

@@ -39,7 +39,7 @@ Test(server_config, shows_the_values_of_choices_in_its_reference)
     FILE *out = open_memstream(&text, &length);
     config_print_reference(out);
     fclose(out);
-    cr_expect_not_null(strstr(text, "# error, warning, info or debug; default \"info\""));
+    cr_expect_not_null(strstr(text, "# error, warning, info, debug or trace; default \"info\""));
     cr_expect_not_null(strstr(text, "# json or combined; default \"json\""));
     cr_expect_not_null(strstr(text, "# same-origin, same-site or cross-origin; default \"\""));
     free(text);
