@@ -23,7 +23,7 @@
 #include "server/link/token_cache.h"
 
 static step_function *const steps[STATE_COUNT] = {
-#define X(state, function) [STATE_##state] = function,
+#define X(state, function) [STATE_##state] = (function),
     STEPS(X)
 #undef X
 };
@@ -185,11 +185,17 @@ static bool apply(struct worker *worker, struct connection *connection, enum ste
 
 static void run(struct worker *worker, struct connection *connection)
 {
-    while (apply(worker, connection, steps[connection->state](worker, connection)))
+    while (apply(worker, connection, worker->steps[connection->state](worker, connection)))
         continue;
 }
 
 /* ---- entry points ---- */
+
+void driver_prepare(struct worker *worker)
+{
+    worker->steps = steps;
+    worker->run = driver_run;
+}
 
 void driver_run(struct worker *worker, struct connection *connection)
 {

@@ -9,6 +9,8 @@
 
 #include "server/delivery/connection.h"
 
+/* Gives the worker the table of steps, and the way back for answers of Redis. */
+void driver_prepare(struct worker *worker);
 /* Takes an accepted socket, for TLS where `secure`. Where no place is left, or the address has as
  * many connections as it may, the socket is answered 503 or 429 (plain HTTP only) and closed. */
 void driver_accept(struct worker *worker, int fd, bool secure);

@@ -339,7 +339,7 @@ int worker_create(struct worker **out, struct node *node, unsigned index, char *
         status = tls_scratch_create(&worker->tls_scratch);
     worker->streams =
         (struct streams){.residency = worker->residency, .scratch = worker->tls_scratch};
-    worker->run = driver_run;
+    driver_prepare(worker);
     if (status == 0)
         status = redis_connection_create(&worker->redis, worker);
     if (status == 0)

@@ -20,6 +20,7 @@
 #include "server/delivery/descriptors.h"
 #include "server/delivery/metrics.h"
 #include "server/delivery/node.h"
+#include "server/delivery/step.h"
 #include "server/grant/grants.h"
 #include "server/http/http_fields.h"
 #include "server/link/target_cache.h"
@@ -106,6 +107,7 @@ struct worker {
     struct media_residency *residency;
     struct streams streams; /* what its connections' streams share */
     struct redis_connection *redis;
+    step_function *const *steps; /* by state (step.h); tests put others in their place */
     /* driver_run, by which answers of Redis reach the connections that asked. */
     void (*run)(struct worker *worker, struct connection *connection);
     struct ledger_clock clock; /* of the turn */
