@@ -179,7 +179,7 @@ secrets_compare_in_constant_time() {
 shell_parses() {
     for script in docker/*.sh docker/package/p* bench/*.sh bench/*/*.sh tests/*.sh tests/*/*.sh; do sh -n "$script" || return 1; done
     if command -v shellcheck >/dev/null; then
-        shellcheck -x .githooks/pre-commit tests/simulation/run docker/demo.sh docker/deps.sh docker/ready.sh tests/bare.sh tests/dialect.sh tests/headers.sh tests/long.sh tests/readme.sh tests/ready.sh tests/rooms.sh tests/run.sh tests/sizes.sh
+        shellcheck -x .githooks/pre-commit tests/simulation/run docker/demo.sh docker/deps.sh docker/ready.sh tests/bare.sh tests/dialect.sh tests/headers.sh tests/long.sh tests/readme.sh tests/ready.sh tests/rooms.sh tests/run.sh tests/sizes.sh tests/steps.sh
     fi
 }
 
@@ -213,6 +213,7 @@ replay_corpus() {
 statics() {
     needs
     check 'rooms: each folder uses those that it may' sh tests/rooms.sh
+    check 'steps: only the driver changes states, and no step calls another' sh tests/steps.sh
     check 'one dialect: includes, sizeof, check, sections' sh tests/dialect.sh
     check 'sizes: no file over 500 lines, no function over 60' sh tests/sizes.sh
     check 'shell scripts parse' shell_parses

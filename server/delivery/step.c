@@ -29,7 +29,7 @@ const char *step_outcome_name(enum step_outcome outcome)
 const char *step_wait_text(enum wait wait)
 {
     static const char *const texts[WAIT_COUNT] = {
-#define X(name, text) [WAIT_##name] = text,
+#define X(name, text) [WAIT_##name] = (text),
         WAITS(X)
 #undef X
     };
