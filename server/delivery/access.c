@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The worker's side of the access log. request.c and response.c begin an entry and tell it the
+ * The worker's side of the access log. LINK and ANSWER begin an entry and tell it the
  * answer, metering.c's deliveries hold it, and when the last holder drops it, its line is queued.
  * These functions never wait, and do nothing where the log is off.
  */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A worker: one thread, one ring, one socket of each listener, its connections and caches.
- * workers.c in server/node/ makes, runs and destroys it; the files beside it each hold one step of
- * a request's way (accept, connection, request, admission, response, transfer, metering). While the
+ * workers.c in server/node/ makes, runs and destroys it; driver.c runs the steps of its connections,
+ * which the files beside it hold (step.h). While the
  * worker runs, other threads touch only what is atomic here (the statistics, `redis_generation`,
  * `inquiries`, `cut_at_stop`), and wake it by worker_wake. The main thread alone uses `thread` and
  * `started`, and its announce_kind (listeners.c) reads `listen_fd` for the start's last lines while

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Decides what a response does next about its grant: whether it may begin, go on, must ask Redis,
- * wait or be refused. admission.c, asker.c and parked.c carry the decisions out on a connection; a
+ * wait or be refused. admission.c and asker.c carry the decisions out on a connection; a
  * simulated response needs no other rules. Here is no connection, ring or socket, and nothing here
  * asks Redis: question.c does, where the decision is to ask.
  *

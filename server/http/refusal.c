@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The facts of the refusal table, looked up by number. Pure: it writes no answer and logs nothing
- * (response.c and request.c do).
+ * (the steps of server/delivery/ do).
  */
 #include "server/http/refusal.h"
 

@@ -2,7 +2,7 @@
 /*
  * What each refusal says to a listener: somebody who pressed download in a shop, knows nothing of
  * tokens, and can go back, wait, top up or ask. The texts of the tables (refusal_text) are for
- * those who run a shop or a node. Called by response.c. Pure.
+ * those who run a shop or a node. Called by response_refusal.c. Pure.
  */
 #include "server/base/check.h"
 #include "server/http/refusal.h"

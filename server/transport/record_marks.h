@@ -2,7 +2,7 @@
 /*
  * Where the plaintext lies in a TCP stream of TLS records: a queue of marks, one for each run of
  * equal records that were made and not yet acknowledged. tls_records.c adds a mark as it makes
- * records; transport_tls_send.c asks how much plaintext an acknowledgement has reached. A peer can
+ * records; stream_tls_send.c asks how much plaintext an acknowledgement has reached. A peer can
  * decrypt a record only when all of it has come, so a record counts once it is acknowledged whole;
  * a part of a record behind the acknowledged position takes nothing from the records before it. It
  * knows no connection and allocates nothing.

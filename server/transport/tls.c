@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Sets up OpenSSL's context for all sessions of a node: certificates, tickets, OCSP responses,
- * ALPN. Called by node.c and transport_tls.c; it moves no bytes. See tls.h.
+ * ALPN. Called by node.c and stream_tls.c; it moves no bytes. See tls.h.
  */
 #include "server/transport/tls.h"
 

@@ -3,7 +3,7 @@
  * What TLS needs before a connection comes: certificates and their keys, the choice among them by
  * server name (RFC 6066 3), ALPN (RFC 7301), the keys of session tickets (RFC 5077, RFC 8446
  * 4.6.1). Loaded when a node starts and again at SIGHUP; shared by the workers, immutable but for
- * the ticket keys, which a mutex guards. It moves no bytes: tls_records.c and transport_tls*.c do.
+ * the ticket keys, which a mutex guards. It moves no bytes: tls_records.c and stream_tls*.c do.
  */
 #ifndef TOLLGATE_SERVER_TRANSPORT_TLS_H
 #define TOLLGATE_SERVER_TRANSPORT_TLS_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Why a TLS handshake, or a session, failed: the kinds that are counted apart in /v1/health, as
- * tls_failed_no_shared_cipher and the like; tls_failed is their sum. Called by transport_tls.c.
+ * tls_failed_no_shared_cipher and the like; tls_failed is their sum. Called by stream_tls.c.
  * Pure.
  */
 #ifndef TOLLGATE_SERVER_TRANSPORT_TLS_FAILURE_H

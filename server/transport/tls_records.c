@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Makes, marks, sends and keeps the records of a TLS session, and lends OpenSSL a worker's buffers
- * as BIOs. Called by transport_tls*.c of delivery; it knows no connection. See tls_records.h.
+ * as BIOs. Called by stream_tls*.c; it knows no connection. See tls_records.h.
  */
 #include "server/transport/tls_records.h"
 

@@ -8,7 +8,7 @@
  * Metering counts plaintext. TCP acknowledges the stream of records, so each record that is made is
  * marked (record_marks.h), and counts once all of it is acknowledged.
  *
- * The files transport_tls*.c of delivery call it, one worker's on its thread. It knows no
+ * The files stream_tls*.c call it, one worker's on its thread. It knows no
  * connection, and decides neither what is sent nor when a session ends.
  */
 #ifndef TOLLGATE_SERVER_TRANSPORT_TLS_RECORDS_H
