@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The queue of marks in a stream of TLS records. Called by tls_records.c, and by stream_tls*.c of
- * delivery; it sends nothing and keeps no bytes of the stream. See record_marks.h.
+ * The queue of marks in a stream of TLS records. Called by tls_records.c, and by stream_tls*.c; it
+ * sends nothing and keeps no bytes of the stream. See record_marks.h.
  */
 #include "server/transport/record_marks.h"
 
