@@ -311,6 +311,11 @@ static struct connection *begin(struct worker *worker, int fd)
     return connection;
 }
 
+struct connection *driver_begin(struct worker *worker, int fd)
+{
+    return take_place(worker) ? begin(worker, fd) : NULL;
+}
+
 void driver_accept(struct worker *worker, int fd, bool secure)
 {
     struct node *node = worker->node;
@@ -347,11 +352,11 @@ void driver_inquire(struct worker *worker, struct inquiry *inquiry)
 {
     size_t length;
     const char *head = inquiry_head(inquiry, &length);
-    if (!take_place(worker)) {
+    struct connection *connection = driver_begin(worker, -1);
+    if (connection == NULL) {
         inquiry_answer(&inquiry, REFUSAL_CONNECTIONS_EXHAUSTED);
         return;
     }
-    struct connection *connection = begin(worker, -1);
     connection->inquiry = inquiry;
     connection->peer_ended = true; /* no socket: nothing can be received */
     driver_input(worker, connection, head, length);

@@ -14,6 +14,9 @@ void driver_prepare(struct worker *worker);
 /* Takes an accepted socket, for TLS where `secure`. Where no place is left, or the address has as
  * many connections as it may, the socket is answered 503 or 429 (plain HTTP only) and closed. */
 void driver_accept(struct worker *worker, int fd, bool secure);
+/* Begins a connection that waits for a head from the descriptor, which it owns from then on (-1: it
+ * has none). NULL where no place is left. It has no client, and none of its steps was run. */
+struct connection *driver_begin(struct worker *worker, int fd);
 /* Begins a connection without a socket for an inquiry, which it owns from then on. The inquiry's
  * head is the only one; the connection ends where a client would be answered. */
 void driver_inquire(struct worker *worker, struct inquiry *inquiry);
