@@ -233,6 +233,8 @@ void driver_apply(struct worker *worker, struct connection *connection, enum ste
 
 void driver_cut(struct worker *worker, struct connection *connection, const char *why)
 {
+    if (!driver_is_open(connection)) /* it has no exchange that could be cut */
+        return;
     connection->exchange.why = why;
     driver_apply(worker, connection, STEP_CUT);
 }

@@ -211,6 +211,9 @@ enum step_outcome transfer_revise(struct worker *worker, struct connection *conn
     if (!waits_elsewhere || exchange->window == NULL || exchange->left == 0 ||
         admission_is_covered(worker, exchange))
         return STEP_WAIT;
+    /* It waits for something else from here on. If it stayed in the list, the next tick would run
+     * whatever step it has come to by then, while the ring still opens or reads that step's file. */
+    connection_leave(worker, connection, LIST_RATED);
     enum step_outcome outcome = want_more(worker, connection);
     return outcome == STEP_NEXT ? wait_turn(worker, connection) : outcome;
 }
