@@ -40,6 +40,7 @@ struct stage_peer {
      * errno. After the last one the stream takes all that it is given. */
     ssize_t answers[STAGE_ANSWERS];
     unsigned answer_count, answered;
+    unsigned cold;         /* so many calls of send_file find that the disk must be waited for */
     int flush;             /* what flush returns */
     char text[STAGE_TEXT]; /* what was sent from memory */
     size_t text_length;
@@ -143,6 +144,9 @@ void stage_be_late(void);
 void stage_redis(bool is_up);
 /* A revocation in the account of the tests' links is heard. */
 void stage_hear(uint64_t revision);
+
+/* The ledger writes down what was delivered; it has no thread that would. */
+void stage_write_journal(void);
 
 /* ---- what holds whenever the driver has returned ---- */
 

@@ -43,8 +43,12 @@ static ssize_t stage_send_file(struct streams *streams, struct stream *stream,
                                const struct stream_piece *piece)
 {
     struct stage_peer *peer = peer_of(stream);
-    ssize_t taken = next_answer(peer, piece->length);
     (void)streams;
+    if (peer->cold > 0) {
+        peer->cold--;
+        return -ENODATA;
+    }
+    ssize_t taken = next_answer(peer, piece->length);
     cr_assert_not_null(piece->file);
     cr_assert_leq(piece->length, (size_t)STAGE_CHUNK);
     cr_assert_leq(piece->offset + piece->length, piece->file->size);
