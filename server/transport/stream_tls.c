@@ -184,6 +184,7 @@ static enum stream_word read_once(struct streams *streams, struct stream *stream
     size_t before = tls_records_begin(scratch, session);
     input->plain = scratch->plain;
     input->plain_length = 0;
+    input->is_ready = input->is_resumed = input->is_kernel = false; /* told once, and counted */
     int good =
         SSL_read_ex(session->ssl, scratch->plain, sizeof(scratch->plain), &input->plain_length);
     int why = good == 1 ? SSL_ERROR_NONE : SSL_get_error(session->ssl, good);

@@ -3,7 +3,10 @@
  * HTTPS: the same answers over TLS 1.2 and 1.3, HTTP/1.1 by ALPN, and a bill that never exceeds
  * what has arrived.
  */
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "tests/integration/harness_internal.h"
 #include "tests/integration/harness_tls.h"
@@ -40,6 +43,27 @@ Test(tls, delivers_files_ranges_and_heads_and_bills_them_exactly)
     cr_assert_eq(answer_header_number(site, head, "Content-Length"), long_size);
     answer_expect_refusal(site, fetch(site, "/nothing.mp3", .tls = true), 403, "token_missing");
     site_usage_await(site, "alice", due);
+    cr_assert_eq(site_traffic(site, "tls_handshakes"), 1);
+    site_destroy(&site);
+}
+
+/* The end of the handshake and the first request may reach the node in one segment. */
+Test(tls, counts_a_handshake_once_that_ends_together_with_a_request)
+{
+    struct site *site = site_create(.tls = true);
+    site_account_open_postpaid(site, "alice");
+    const char *link = site_link(site, .account = "alice", .path = TRACK_TINY);
+    struct client client;
+    size_t size;
+    (void)site_media_bytes(site, TRACK_TINY, &size);
+    int fd = raw_connect_tls(site, 0), held = 1, released = 0;
+    cr_assert_eq(setsockopt(fd, IPPROTO_TCP, TCP_CORK, &held, sizeof(held)), 0);
+    OPEN(site, &client, .version = TLS1_3_VERSION, .fd = fd);
+    ask(&client, link);
+    cr_assert_eq(setsockopt(fd, IPPROTO_TCP, TCP_CORK, &released, sizeof(released)), 0);
+    cr_assert_eq(take(&client, size), size);
+    client_close(&client);
+    site_usage_await(site, "alice", size);
     cr_assert_eq(site_traffic(site, "tls_handshakes"), 1);
     site_destroy(&site);
 }
