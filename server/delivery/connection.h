@@ -70,7 +70,7 @@ struct connection {
 
     /* What the ring uses, which may be there longer than the exchange. */
     char *opening;              /* owns; name of the file that is being opened; NULL: none is */
-    int opened;                 /* the outcome: a descriptor, or a negative errno */
+    int opened;                 /* a descriptor, or a negative errno; -EINPROGRESS: not yet */
     struct media_file *warming; /* holds: the ring reads it */
 
     uint64_t rate_ms;           /* when the rate was last judged; 0: not yet */

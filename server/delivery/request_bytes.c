@@ -97,6 +97,8 @@ enum step_outcome step_bytes(struct worker *worker, struct connection *connectio
     }
     exchange->waiting = WAIT_NONE;
     exchange->head = NULL; /* it is not needed any more */
+    free(exchange->kept);
+    exchange->kept = NULL;
     exchange->refusal = take(exchange, selection, &ranges);
     if (exchange->refusal != REFUSAL_NONE)
         exchange->answer = ANSWER_REFUSAL;

@@ -42,6 +42,7 @@ static enum step_outcome open_file(struct worker *worker, struct connection *con
         return refuse(&connection->exchange, -ENOMEM);
     check(connection->opening == NULL);
     connection->opening = name;
+    connection->opened = -EINPROGRESS;
     struct io_uring_sqe *sqe = connection_operation(worker, connection, OPERATION_OPEN);
     /* The kernel only reads open_how; liburing's prototype has no const. */
     struct open_how *how = (struct open_how *)(uintptr_t)media_open_how(worker->node->media);
@@ -97,6 +98,8 @@ enum step_outcome step_file(struct worker *worker, struct connection *connection
         connection_leave(worker, connection, LIST_HASHING);
         return STEP_NEXT;
     }
+    if (exchange->waiting == WAIT_OPEN && connection->opened == -EINPROGRESS)
+        return STEP_WAIT;
     int status = exchange->waiting == WAIT_OPEN
                      ? take_opened(worker, connection)
                      : media_cache_get(worker->files, worker->wanted.path,

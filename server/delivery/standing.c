@@ -173,6 +173,12 @@ enum step_outcome step_standing(struct worker *worker, struct connection *connec
     struct exchange *exchange = &connection->exchange;
     if (brings_bytes(exchange))
         return STEP_NEXT;
+    /* While Redis was waited for, the key that signed the link may have been removed. */
+    if (exchange->waiting == WAIT_STANDING &&
+        !token_is_live(worker->trust, exchange->link->token)) {
+        exchange->refusal = refusal_of_verdict(REFUSED_KEY_UNKNOWN);
+        return STEP_REFUSE;
+    }
     enum standing standing = standing_of(worker, exchange);
     if (standing == STANDING_UNKNOWN && ask(worker, connection)) {
         exchange->waiting = WAIT_STANDING;

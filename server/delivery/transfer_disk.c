@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "server/base/check.h"
 #include "server/delivery/transfer.h"
 #include "storage/media/media.h"
 
@@ -48,6 +49,7 @@ enum step_outcome transfer_warm(struct worker *worker, struct connection *connec
     struct media_file *file = exchange->file;
     struct media_need need = media_reader_need(file, &exchange->reader, exchange->offset,
                                                exchange->offset + exchange->left);
+    check(connection->warming == NULL);
     worker_reserve(worker, 2);
     advise(worker, file, &need)->flags |= IOSQE_IO_HARDLINK;
     struct io_uring_sqe *sqe = connection_operation(worker, connection, OPERATION_WARM);

@@ -64,6 +64,35 @@ Test(revocation, of_a_key_answers_those_who_wait_for_Redis_and_what_they_pipelin
     site_destroy(&home);
 }
 
+/* HEAD waits for Redis, whether its link was revoked; a GET beside it shows when the worker has taken
+ * the keys over. */
+Test(revocation, of_a_key_refuses_a_HEAD_that_waited_for_Redis_meanwhile)
+{
+    struct site *home = site_create(.own_redis = true);
+    struct relay *relay = relay_start(site_redis_address(home), 0);
+    struct site *far = site_create(.beside = home, .redis = relay_address(relay), .node = "far-1",
+                                   .settings = "workers: 1\nadmission_timeout_ms: 20000\n");
+    site_account_open_prepaid(home, "alice", 1000u * 1000 * 1000);
+    const char *link = site_link(home, .account = "alice", .path = TRACK_TINY);
+    relay_hold_all(relay, true);
+    int waiting = raw_connect(far, 0), shown = raw_connect(far, 0);
+    raw_print(waiting, "HEAD %s HTTP/1.1\r\nHost: a\r\n\r\n", link);
+    pause_ms(200);
+    raw_print(shown, "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", link);
+    pause_ms(200);
+    char *other = key_set_with_another_key();
+    replace_file(site_key_file(far), other);
+    answer_expect_refusal(far, raw_answer(far, shown, false), 403, "key_unknown");
+    relay_hold_all(relay, false);
+    cr_assert_eq(raw_answer(far, waiting, true)->status, 403);
+    close(waiting);
+    close(shown);
+    key_text_free(&other);
+    site_destroy(&far);
+    relay_stop(&relay);
+    site_destroy(&home);
+}
+
 Test(revocation, of_a_key_ends_its_links_and_their_transfers_without_a_signal)
 {
     struct site *site = site_create();
