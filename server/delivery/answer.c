@@ -36,7 +36,6 @@ enum step_outcome step_answer(struct worker *worker, struct connection *connecti
                        exchange->answer == ANSWER_REFUSAL ? exchange->refusal : REFUSAL_NONE);
         return STEP_CLOSE;
     }
-    count(&worker->stats.requests, 1);
     size_t length = write_head(worker, connection);
     exchange->waiting = WAIT_NONE;
     exchange->why =

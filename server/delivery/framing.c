@@ -155,6 +155,7 @@ enum step_outcome step_head(struct worker *worker, struct connection *connection
         connection->exchange.waiting = WAIT_ACKNOWLEDGED; /* metering_tick goes on */
         return STEP_WAIT;
     }
+    count(&worker->stats.requests, connection->inquiry == NULL);
     if (status == HTTP_HEAD_REFUSED)
         return refuse(worker, connection, refusal);
     take(connection, head->length);

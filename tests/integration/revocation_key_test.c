@@ -64,6 +64,16 @@ Test(revocation, of_a_key_answers_those_who_wait_for_Redis_and_what_they_pipelin
     site_destroy(&home);
 }
 
+/* A request counts once its head was read, whatever it waits for then. */
+static void await_requests(struct site *site, uint64_t count)
+{
+    uint64_t deadline_ms = harness_now_ms() + HARNESS_DEADLINE_MS;
+    while (site_traffic(site, "requests") != count) {
+        cr_assert_lt(harness_now_ms(), deadline_ms, "not %llu requests", (unsigned long long)count);
+        harness_pause();
+    }
+}
+
 /* HEAD waits for Redis, whether its link was revoked; a GET beside it shows when the worker has taken
  * the keys over. */
 Test(revocation, of_a_key_refuses_a_HEAD_that_waited_for_Redis_meanwhile)
@@ -77,9 +87,9 @@ Test(revocation, of_a_key_refuses_a_HEAD_that_waited_for_Redis_meanwhile)
     relay_hold_all(relay, true);
     int waiting = raw_connect(far, 0), shown = raw_connect(far, 0);
     raw_print(waiting, "HEAD %s HTTP/1.1\r\nHost: a\r\n\r\n", link);
-    pause_ms(200);
+    await_requests(far, 1);
     raw_print(shown, "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", link);
-    pause_ms(200);
+    await_requests(far, 2);
     char *other = key_set_with_another_key();
     replace_file(site_key_file(far), other);
     answer_expect_refusal(far, raw_answer(far, shown, false), 403, "key_unknown");
