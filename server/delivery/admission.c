@@ -21,17 +21,12 @@
 
 _Static_assert(PATIENCE_RETRY_MS == WORKER_TICK_MS, "a response that is short waits for a tick");
 
-static bool is_under_way(const struct connection *connection)
-{
-    return connection->state == STATE_SEND;
-}
-
 /* The connection waits in the worker's list, until what it waits for has come, a tick looks again, or
  * its patience ends. */
 static void park(struct worker *worker, struct connection *connection)
 {
     struct exchange *exchange = &connection->exchange;
-    if (!is_under_way(connection))
+    if (!admission_is_under_way(connection))
         patience_begin(&exchange->patience, worker->now_ms,
                        worker->node->config->admission_timeout_ms);
     exchange->waiting = WAIT_GRANT;
@@ -44,7 +39,7 @@ static enum step_outcome refuse(struct worker *worker, struct connection *connec
 {
     connection_leave(worker, connection, LIST_PARKED);
     connection->exchange.refusal = refusal;
-    if (!is_under_way(connection))
+    if (!admission_is_under_way(connection))
         count(refusal_status(refusal) == 503 ? &worker->stats.admissions_failed
                                              : &worker->stats.admissions_refused,
               1);
@@ -56,7 +51,7 @@ static enum step_outcome go_on(struct worker *worker, struct connection *connect
 {
     struct exchange *exchange = &connection->exchange;
     connection_leave(worker, connection, LIST_PARKED);
-    if (is_under_way(connection)) {
+    if (admission_is_under_way(connection)) {
         limits_join(exchange);
         return STEP_NEXT;
     }
@@ -93,7 +88,7 @@ static enum step_outcome carry_out(struct worker *worker, struct connection *con
 {
     if (decision != DECISION_ASK)
         return settle(worker, connection, decision, refusal);
-    if (is_under_way(connection) || redis_connection_lets_in(worker->redis))
+    if (admission_is_under_way(connection) || redis_connection_lets_in(worker->redis))
         return ask(worker, connection);
     return refuse(worker, connection, REFUSAL_REDIS_UNAVAILABLE);
 }

@@ -9,6 +9,13 @@
 
 #include "server/delivery/connection.h"
 
+/* Whether the response was admitted, and has claimed what it needs: a small body leaves with its head,
+ * in ANSWER. */
+static inline bool admission_is_under_way(const struct connection *connection)
+{
+    return connection->state == STATE_ANSWER || connection->state == STATE_SEND;
+}
+
 /* ---- admission.c ---- */
 
 /* Whether the window's grant still speaks for the exchange's token. */

@@ -32,7 +32,7 @@ struct demand asker_demand(struct connection *connection)
         .iat = token->iat,
         .has_terms = limits->max_uses > 0 || limits->max_bytes > 0 || limits->resume_s > 0,
         .link_bounds = limits->max_bytes > 0,
-        .is_under_way = connection->state == STATE_SEND,
+        .is_under_way = admission_is_under_way(connection),
         .takes_nothing = connection->inquiry != NULL,
     };
 }
@@ -47,7 +47,7 @@ static struct question_terms terms_of(const struct worker *worker,
         .max_bytes = limits->max_bytes,
         /* No overflow: exp lies at most link_lifetime_max_s ahead, and resume_s is no longer. */
         .till_ms = ((uint64_t)token->exp + limits->resume_s) * 1000,
-        .stage = connection->state == STATE_SEND           ? LEDGER_UNDER_WAY
+        .stage = admission_is_under_way(connection)        ? LEDGER_UNDER_WAY
                  : token_is_resuming(token, worker->now_s) ? LEDGER_RESUMING
                                                            : LEDGER_BEGINNING,
     };

@@ -158,6 +158,27 @@ Test(outage, of_a_redis_that_comes_back_empty_is_billed_exactly)
     site_destroy(&site);
 }
 
+/* Also once the time of what Redis has confirmed is over: the head and a small body leave together, and
+ * the body asks again whether it may. */
+Test(outage, that_is_longer_than_a_grant_keeps_known_postpaid_accounts_served)
+{
+    struct site *site =
+        site_create(.own_redis = true, .settings = CONTINUE "grant_validity_ms: 1000\n");
+    site_account_open_postpaid(site, "alice");
+    await_knowing(site);
+    expect_served(site, "alice");
+    site_redis_kill(site);
+    await_health(site, "\"continues\":true");
+    pause_ms(1100);
+    expect_served(site, "alice");
+    answer_expect_file(site, fetch(site, next_link(site, "alice", TRACK_LONG), .fresh = true),
+                       TRACK_LONG);
+    site_redis_start(site);
+    await_health(site, "\"granting\":true");
+    site_usage_await(site, "alice", 2 * size_of(site, TRACK_TINY) + size_of(site, TRACK_LONG));
+    site_destroy(&site);
+}
+
 Test(outage, is_waited_for_by_default)
 {
     struct site *site = site_create(.own_redis = true, .settings = "workers: 1\n");
