@@ -152,7 +152,7 @@ enum step_outcome step_head(struct worker *worker, struct connection *connection
     if (status == HTTP_HEAD_PARTIAL)
         return await_head(worker, connection);
     if (has_too_many(worker, connection)) {
-        connection->exchange.waiting = WAIT_ACKNOWLEDGED; /* metering_tick goes on */
+        connection->exchange.waiting = WAIT_ACKNOWLEDGED; /* the tick goes on */
         return STEP_WAIT;
     }
     count(&worker->stats.requests, connection->inquiry == NULL);
