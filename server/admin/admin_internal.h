@@ -3,8 +3,8 @@
  * What the admin interface's files share: a request that was read whole, and the answer to it.
  * admin_door.c listens, admin_peers.c moves the bytes, admin_secrets.c tells whose secret came with
  * them, admin_routes.c finds the route, admin_desk.c has the threads that may wait, admin_members.c
- * reads bodies and queries, admin_accounts.c, admin_release.c, admin_links.c, admin_events.c and admin_health.c
- * handle the calls, admin_answer.c shapes the answers, and admin_log.c tells the node's log.
+ * reads bodies and queries, admin_accounts.c, admin_release.c, admin_links.c, admin_events.c,
+ * admin_connections.c and admin_health.c handle the calls, admin_answer.c shapes the answers, and admin_log.c tells the node's log.
  * Elsewhere only doctor_config.c, which tries the secrets, includes it.
  */
 #ifndef TOLLGATE_SERVER_ADMIN_ADMIN_INTERNAL_H
@@ -98,6 +98,8 @@ const char *admin_status_phrase(unsigned status);
  * marks WAITS may block. */
 void admin_health(struct node *node, const struct admin_request *request,
                   struct admin_answer *answer);
+void admin_connections(struct node *node, const struct admin_request *request,
+                       struct admin_answer *answer);
 void admin_account_show(struct node *node, const struct admin_request *request,
                         struct admin_answer *answer);
 void admin_account_change(struct node *node, const struct admin_request *request,

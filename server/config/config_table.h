@@ -185,7 +185,9 @@
       "loopback such as 127.0.0.1:8090, or unix:/path. For shops elsewhere, put a TLS proxy or a " \
       "tunnel before it. Empty: no admin port.")                                                   \
     X(log_level, CHOICE, RESTART, "info", 0, 0, "error warning info debug trace",                  \
-      "The node logs messages of this level and of the more severe ones.")                         \
+      "The node logs messages of this level and of the more severe ones. trace: each step of "     \
+      "each "                                                                                      \
+      "connection, which is much.")                                                                \
     X(workers, AUTO, RESTART, "0", 0, CONFIG_WORKERS_MAX, "threads",                               \
       "Worker threads. auto (or 0): one per core.")                                                \
     X(connections_max, NUMBER, RESTART, "10000", 1, 1000000, "connections",                        \

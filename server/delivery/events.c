@@ -13,6 +13,7 @@
 #include "server/delivery/driver.h"
 #include "server/delivery/framing.h"
 #include "server/delivery/inquiry.h"
+#include "server/delivery/inspection.h"
 #include "server/delivery/transfer.h"
 
 /* ---- the peer's bytes ---- */
@@ -236,15 +237,25 @@ void events_completed(struct worker *worker, struct connection *connection,
 
 /* ---- inquiries ---- */
 
+static void take_inquiry(struct worker *worker, struct inquiry *inquiry)
+{
+    struct inspection *inspection = inquiry_inspection(inquiry);
+    if (worker->stopping) {
+        inquiry_cancel(&inquiry);
+    } else if (inspection != NULL) {
+        inspection_fill(inspection, worker);
+        inquiry_answer(&inquiry, REFUSAL_NONE);
+    } else {
+        driver_inquire(worker, inquiry);
+    }
+}
+
 void events_take_inquiries(struct worker *worker)
 {
     struct inquiry *inquiry = inquiry_take(worker);
     while (inquiry != NULL) {
         struct inquiry *next = inquiry_next(inquiry);
-        if (worker->stopping)
-            inquiry_cancel(&inquiry);
-        else
-            driver_inquire(worker, inquiry);
+        take_inquiry(worker, inquiry);
         inquiry = next;
     }
 }

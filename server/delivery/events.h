@@ -13,7 +13,8 @@
 /* A completion of an operation of the connection, from OPERATION_RECEIVE on. */
 void events_completed(struct worker *worker, struct connection *connection,
                       enum operation operation, int result, unsigned flags);
-/* Takes the waiting inquiries: gives each a connection without a socket, or answers it at once. */
+/* Takes the waiting inquiries: gives each a connection without a socket, or answers it at once, as it
+ * does where the connections are to be inspected. */
 void events_take_inquiries(struct worker *worker);
 
 /* ---- ticks.c ---- */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Carries inquiries from an admin thread to a worker, and their answers back. See inquiry.h; what a
- * worker does with an inquiry stands in driver.c and answer.c.
+ * worker does with an inquiry stands in driver.c and answer.c, and with an inspection in inspection.c.
  */
 #include "server/delivery/inquiry.h"
 
@@ -13,6 +13,7 @@
 
 #include "server/base/check.h"
 #include "server/base/clock.h"
+#include "server/delivery/inspection.h"
 #include "server/delivery/worker.h"
 
 #define MARGIN_MS 5000 /* beyond admission_timeout_ms, for a disk that is slow to open the file */
@@ -25,6 +26,9 @@ struct inquiry {
     bool is_over;        /* under the mutex */
     int status;          /* likewise */
     enum refusal refusal;
+    /* Owns, until the asking thread has taken it; the worker fills it in before is_over, and nobody
+     * touches it meanwhile. NULL: the inquiry is about `head`. */
+    struct inspection *inspection;
     size_t length;
     char head[];
 };
@@ -41,7 +45,8 @@ static int inquiry_create(struct inquiry **out, const char *head, size_t length)
     clock_cond_init(&inquiry->changed);
     inquiry->references = 2;
     inquiry->length = length;
-    memcpy(inquiry->head, head, length);
+    if (length > 0)
+        memcpy(inquiry->head, head, length);
     *out = inquiry;
     return 0;
 }
@@ -50,6 +55,7 @@ static void inquiry_destroy(struct inquiry *inquiry)
 {
     pthread_cond_destroy(&inquiry->changed);
     pthread_mutex_destroy(&inquiry->mutex);
+    free(inquiry->inspection);
     free(inquiry);
 }
 
@@ -91,6 +97,11 @@ const char *inquiry_head(const struct inquiry *inquiry, size_t *length)
     return inquiry->head;
 }
 
+struct inspection *inquiry_inspection(const struct inquiry *inquiry)
+{
+    return inquiry->inspection;
+}
+
 /* Gives the inquiry to the worker. False where the worker takes no more. */
 static bool put(struct worker *worker, struct inquiry *inquiry)
 {
@@ -109,22 +120,57 @@ static struct timespec deadline_of(const struct node *node)
     return clock_monotonic_after((node->config->admission_timeout_ms + MARGIN_MS) * 1000000);
 }
 
-int inquiry_ask(struct node *node, const char *head, size_t length, enum refusal *out)
+/* Has the worker answer. Returns what came of it, with the mutex locked and the caller's reference
+ * still held, unless that is -ECANCELED with *asked NULL: the worker takes no more. */
+static int ask(struct node *node, struct worker *worker, struct inquiry **asked)
 {
-    struct inquiry *inquiry;
+    struct inquiry *inquiry = *asked;
     const struct timespec deadline = deadline_of(node);
-    int status = inquiry_create(&inquiry, head, length);
-    if (status != 0)
-        return status;
-    if (!put(node->workers[0], inquiry)) {
+    int status = 0;
+    if (!put(worker, inquiry)) {
         inquiry_destroy(inquiry);
+        *asked = NULL;
         return -ECANCELED;
     }
     pthread_mutex_lock(&inquiry->mutex);
     while (!inquiry->is_over && status == 0)
         status = pthread_cond_timedwait(&inquiry->changed, &inquiry->mutex, &deadline);
-    status = inquiry->is_over ? inquiry->status : -ETIMEDOUT;
+    return inquiry->is_over ? inquiry->status : -ETIMEDOUT;
+}
+
+int inquiry_ask(struct node *node, const char *head, size_t length, enum refusal *out)
+{
+    struct inquiry *inquiry;
+    int status = inquiry_create(&inquiry, head, length);
+    if (status != 0)
+        return status;
+    status = ask(node, node->workers[0], &inquiry);
+    if (inquiry == NULL)
+        return status;
     *out = inquiry->refusal;
+    drop_locked(inquiry);
+    return status;
+}
+
+int inquiry_inspect(struct node *node, unsigned worker, struct inspection **out)
+{
+    struct inquiry *inquiry;
+    int status = inquiry_create(&inquiry, NULL, 0);
+    if (status != 0)
+        return status;
+    inquiry->inspection = inspection_create();
+    if (inquiry->inspection == NULL) {
+        inquiry_destroy(inquiry);
+        return -ENOMEM;
+    }
+    check(worker < node->worker_count);
+    status = ask(node, node->workers[worker], &inquiry);
+    if (inquiry == NULL)
+        return status;
+    if (status == 0) {
+        *out = inquiry->inspection;
+        inquiry->inspection = NULL;
+    }
     drop_locked(inquiry);
     return status;
 }

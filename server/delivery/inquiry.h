@@ -4,7 +4,10 @@
  * treats an inquiry as a request: it passes it through the parser, the token, the file, Redis and
  * the limits of link and account, on a connection without a socket. The inquiry is answered at the
  * point where a response's first byte would be sent. It takes no use and no funds, and is not
- * billed, logged or counted. Called by the admin interface's threads.
+ * billed, logged or counted.
+ *
+ * By the same way a worker is asked what its connections do (inspection.h); that has no head, and
+ * needs no connection. Called by the admin interface's threads.
  */
 #ifndef TOLLGATE_SERVER_DELIVERY_INQUIRY_H
 #define TOLLGATE_SERVER_DELIVERY_INQUIRY_H
@@ -14,6 +17,7 @@
 #include "server/http/refusal.h"
 
 struct inquiry;
+struct inspection;
 struct node;
 struct worker;
 
@@ -26,6 +30,12 @@ struct worker;
  */
 int inquiry_ask(struct node *node, const char *head, size_t length, enum refusal *out);
 
+/*
+ * Has the node's worker of this index write down what its connections do, and blocks until it has.
+ * Returns 0 with *out for the caller to free; else -ETIMEDOUT, -ECANCELED or -ENOMEM, as above.
+ */
+int inquiry_inspect(struct node *node, unsigned worker, struct inspection **out);
+
 /* ---- of the worker's thread ---- */
 
 /* Takes the waiting inquiries, which it no longer holds: the first of them, and the one behind
@@ -34,9 +44,12 @@ struct inquiry *inquiry_take(struct worker *worker);
 struct inquiry *inquiry_next(const struct inquiry *inquiry);
 /* Cancels the waiting inquiries and makes all further ones fail, because the worker ends. */
 void inquiry_close(struct worker *worker);
+/* What the worker is to fill in, borrowed; NULL: the inquiry is about a head. */
+struct inspection *inquiry_inspection(const struct inquiry *inquiry);
 /* The request head that the inquiry is about; borrowed. */
 const char *inquiry_head(const struct inquiry *inquiry, size_t *length);
-/* Gives the answer to the thread that waits, and drops the inquiry. */
+/* Gives the answer to the thread that waits, and drops the inquiry; REFUSAL_NONE of an inspection
+ * that is filled in. */
 void inquiry_answer(struct inquiry **inquiry, enum refusal refusal);
 /* Drops the inquiry without an answer (-ECANCELED), because its connection has ended. *inquiry may
  * be NULL. */
