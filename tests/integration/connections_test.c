@@ -214,5 +214,6 @@ Test(connections, are_shown_to_operators_alone)
     CALL(site, .method = "GET", .path = PATH, .status = 401, .reason = "secret_unknown");
     const struct answer *answer = site_admin(site, "GET", PATH "?all=1", NULL);
     cr_expect_eq(answer->status, 422, "%u", answer->status);
+    json_decref(expect_described(site, answer, "GET", PATH));
     shop_site_destroy(&site);
 }
