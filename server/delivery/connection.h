@@ -72,6 +72,7 @@ struct connection {
     char *opening;              /* owns; name of the file that is being opened; NULL: none is */
     int opened;                 /* a descriptor, or a negative errno; -EINPROGRESS: not yet */
     struct media_file *warming; /* holds: the ring reads it */
+    uint64_t cold_ms;           /* when it last waited for the disk; 0: never */
 
     uint64_t rate_ms;           /* when the rate was last judged; 0: not yet */
     uint64_t rate_acknowledged; /* tcp_acknowledged at that time */

@@ -57,7 +57,6 @@ struct exchange {
 
     struct media_file *file;    /* holds */
     struct media_reader reader; /* of the file, over the range under way */
-    uint64_t cold_ms;           /* when it last waited for the disk; 0: never */
     uint64_t hash_ticket;       /* of the file's hash, where it has waited for it; else 0 */
     uint64_t hash_until_ms;     /* WAIT_HASH ends then */
     struct multipart *parts;    /* owns; NULL: one range, or the whole file */

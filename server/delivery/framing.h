@@ -2,7 +2,8 @@
 /*
  * The framing of HTTP/1.1 (RFC 9112), which stands between a connection and its exchanges: where a
  * head begins and ends in what a client sends, whether the connection is kept, how a head of ours
- * begins. The step HEAD is its first function: it finds the next head and begins an exchange. An exchange knows nothing of it. server/README.md says what another framing would be.
+ * begins. The step HEAD is its first function: it finds the next head and begins an exchange. An
+ * exchange knows nothing of it. server/README.md says what another framing would be.
  */
 #ifndef TOLLGATE_SERVER_DELIVERY_FRAMING_H
 #define TOLLGATE_SERVER_DELIVERY_FRAMING_H

@@ -86,7 +86,7 @@ static ssize_t hand_over(struct worker *worker, struct connection *connection, u
                                        .reader = &exchange->reader,
                                        .offset = exchange->offset,
                                        .length = (size_t)paid,
-                                       .is_cold = transfer_is_cold(worker, exchange),
+                                       .is_cold = transfer_is_cold(worker, connection),
                                        .is_unread = transfer_is_unread(worker, exchange)};
     ssize_t sent = stream->transport->send_file(&worker->streams, stream, &piece);
     if (exchange->reader.cold_from != cold_from && sent != -ENODATA)
@@ -98,9 +98,7 @@ static ssize_t hand_over(struct worker *worker, struct connection *connection, u
 static uint64_t chunk_max(const struct worker *worker, const struct connection *connection)
 {
     uint64_t most = connection->stream.transport->chunk_max;
-    return most > MEDIA_BRING_MAX && transfer_is_cold(worker, &connection->exchange)
-               ? MEDIA_BRING_MAX
-               : most;
+    return most > MEDIA_BRING_MAX && transfer_is_cold(worker, connection) ? MEDIA_BRING_MAX : most;
 }
 
 /* Sends one chunk. STEP_NEXT: `*turn` has grown by its bytes. */
@@ -146,7 +144,7 @@ static enum step_outcome send_rest(struct worker *worker, struct connection *con
         if (ledger == LEDGER_EXHAUSTED || ledger == LEDGER_FAILED)
             return cut(exchange,
                        "the journal cannot be written, and nothing may be sent unmetered");
-        if (*turn >= TURN_MAX || (*turn >= MEDIA_BRING_MAX && transfer_is_cold(worker, exchange)))
+        if (*turn >= TURN_MAX || (*turn >= MEDIA_BRING_MAX && transfer_is_cold(worker, connection)))
             return wait_turn(worker, connection);
         outcome = admission_is_valid(worker, connection) ? send_chunk(worker, connection, turn)
                                                          : want_more(worker, connection);

@@ -18,9 +18,9 @@ enum step_outcome transfer_revise(struct worker *worker, struct connection *conn
 
 /* ---- transfer_disk.c ---- */
 
-/* Whether the transfer has waited for the disk lately. It then sends less at a time, because others
+/* Whether the connection has waited for the disk lately, for this response or one before. It then sends less at a time, because others
  * wait for the disk, too, and their chunks come together. */
-bool transfer_is_cold(const struct worker *worker, const struct exchange *exchange);
+bool transfer_is_cold(const struct worker *worker, const struct connection *connection);
 /*
  * Whether to read the next bytes from the disk in this thread, because the ring has brought them into
  * memory several times and they were evicted each time before they could be sent (memory is short).

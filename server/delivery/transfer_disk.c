@@ -14,9 +14,9 @@
 #define COLD_MS 1000 /* a file counts as cold for so long after the disk was waited for */
 #define TRIES   4    /* of the ring, before a chunk is read in this thread */
 
-bool transfer_is_cold(const struct worker *worker, const struct exchange *exchange)
+bool transfer_is_cold(const struct worker *worker, const struct connection *connection)
 {
-    return exchange->cold_ms != 0 && worker->now_ms - exchange->cold_ms < COLD_MS;
+    return connection->cold_ms != 0 && worker->now_ms - connection->cold_ms < COLD_MS;
 }
 
 bool transfer_is_unread(struct worker *worker, const struct exchange *exchange)
@@ -59,7 +59,7 @@ enum step_outcome transfer_warm(struct worker *worker, struct connection *connec
     media_file_hold(file);
     connection->warming = file;
     exchange->waiting = WAIT_DISK;
-    exchange->cold_ms = worker->now_ms;
+    connection->cold_ms = worker->now_ms;
     count(&worker->stats.chunks_cold, 1);
     return STEP_WAIT;
 }

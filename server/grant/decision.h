@@ -59,11 +59,6 @@ static inline void patience_begin(struct patience *patience, uint64_t now_ms, ui
 {
     patience->until_ms = now_ms + timeout_ms;
 }
-/* The response is over: the connection's next one was never short. */
-static inline void patience_end(struct patience *patience)
-{
-    patience->short_until_ms = patience->short_retry_ms = 0;
-}
 
 enum readiness decision_readiness(const struct grants *grants);
 /* Of a new response whose window is open: GO, with its claim made, or ASK. */

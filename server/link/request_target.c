@@ -76,7 +76,7 @@ enum refusal request_of_link_read(const char *request, size_t length, const stru
     out->package = NULL;
     if (http_head_parse(request, length, &head, &refusal) != HTTP_HEAD_COMPLETE)
         return refusal;
-    if (length > config->head_bytes_max) /* consume in connection_input.c */
+    if (length > config->head_bytes_max) /* as the step HEAD does */
         return REFUSAL_HEAD_TOO_LARGE;
     return request_target_read(&head, config->token_attribute, out);
 }

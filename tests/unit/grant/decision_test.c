@@ -440,8 +440,6 @@ Test(decision, does_not_ask_for_a_response_that_is_short_before_the_next_tick)
     cr_expect_eq(decide_retry(), DECISION_REFUSE, "Redis cannot be asked");
     is_up = true;
     cr_expect_eq(decide_retry(), DECISION_ASK);
-    patience_end(&patience);
-    cr_expect(patience.short_until_ms == 0 && patience.short_retry_ms == 0);
     end_scene();
 }
 
