@@ -21,7 +21,7 @@ packages_of() {
     # cpack calls file, and clang's sanitizers want libclang-rt-14-dev.
     checks) echo ffmpeg clang clang-format clang-tidy cppcheck shellcheck libclang-rt-14-dev git man-db dpkg-dev file systemd ;;
     # clang-tidy reads bench/micro, too, which includes valgrind's header.
-    micro) echo valgrind ;;
+    micro) echo valgrind openssl ;;
     clients) echo lame curl wget aria2 slowhttptest sslscan chromium nodejs npm jq openssl ;;
     examples) echo php-cli ruby ruby-jwt golang-go golang-github-golang-jwt-jwt-dev python3-jwt nodejs npm curl lame ;;
     ktls) echo qemu-system-x86 busybox-static linux-image-cloud-amd64 kmod cpio openssl curl lame ;;

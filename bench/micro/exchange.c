@@ -8,7 +8,6 @@
  * read and ask again. So each exchange takes the same way, and only the worker's turns are counted.
  * Four functions here replace those of the libraries, each for the reason given with it.
  */
-#include <arpa/inet.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -20,11 +19,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "bench/micro/client.h"
 #include "bench/micro/micro.h"
 #include "server/base/check.h"
 #include "server/base/clock.h"
@@ -36,24 +35,29 @@
 #include "server/grant/demand.h"
 #include "server/node/run.h"
 
-#define WARM_UP  200
-#define MEASURED 1000 /* of each block */
-#define BLOCKS   10   /* run.sh takes the least, since timers only add */
 #define ADMITTED 10000
 #define TURN_NS  20000
 
-/* The kinds of request, asked one after the other. */
+/* The kinds of request, asked one after the other. Those of one listener share a connection. */
 struct kind {
-    const char *name, *target;
+    const char *name, *fields;
+    enum listener listener;
+    unsigned warm_up, measured, blocks; /* `measured` of each block; run.sh takes the least */
+    const char *target;
     unsigned done, skipped;
 };
 
-static struct kind kinds[2] = {{.name = "exchange-4KiB"}, {.name = "exchange-64KiB"}};
+#define OF_64_KIB "Range: bytes=0-65535\r\n"
+
+enum { KIND_4_KIB, KIND_64_KIB, KIND_4_KIB_TLS, KIND_64_KIB_TLS, KINDS };
+
+static struct kind kinds[KINDS] = {
+    [KIND_4_KIB] = {"exchange-4KiB", "", LISTENER_PLAIN, 200, 1000, 10},
+    [KIND_64_KIB] = {"exchange-64KiB", OF_64_KIB, LISTENER_PLAIN, 200, 1000, 10},
+    [KIND_4_KIB_TLS] = {"exchange-4KiB-TLS", "", LISTENER_TLS, 200, 100, 10},
+    [KIND_64_KIB_TLS] = {"exchange-64KiB-TLS", OF_64_KIB, LISTENER_TLS, 50, 1, 100},
+};
 static unsigned at; /* index of the current kind */
-static int client = -1;
-static size_t wanted; /* bytes of the answer still to come; SIZE_MAX: its head, too */
-static char answer[16384], request[8192];
-static size_t answer_size;
 static bool counting;
 static bool counts_turn; /* whether the turn under way is counted */
 
@@ -114,57 +118,6 @@ static void clock_turn(void)
     }
 }
 
-static void client_connect(const struct worker *worker)
-{
-    struct sockaddr_in address;
-    socklen_t size = sizeof(address);
-    check(getsockname(worker->listen_fd[LISTENER_PLAIN], (struct sockaddr *)&address, &size) == 0);
-    client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    check(client >= 0 && connect(client, (struct sockaddr *)&address, sizeof(address)) == 0);
-    check(fcntl(client, F_SETFL, O_NONBLOCK) == 0);
-}
-
-static void client_ask(void)
-{
-    int length = snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n%s\r\n",
-                          kinds[at].target, at == 1 ? "Range: bytes=0-65535\r\n" : "");
-    check(length > 0 && (size_t)length < sizeof(request));
-    check(send(client, request, (size_t)length, 0) == length);
-    wanted = SIZE_MAX;
-    answer_size = 0;
-}
-
-/* Reads all bytes that have come. True once the answer is whole. */
-static bool client_read(void)
-{
-    for (;;) {
-        ssize_t got = recv(client, answer + answer_size, sizeof(answer) - 1 - answer_size, 0);
-        if (got < 0)
-            return false;
-        check(got > 0);
-        if (wanted != SIZE_MAX) {
-            check((size_t)got <= wanted);
-            wanted -= (size_t)got;
-        } else {
-            answer_size += (size_t)got;
-            answer[answer_size] = '\0';
-            char *end = strstr(answer, "\r\n\r\n");
-            if (end == NULL)
-                continue;
-            if (strncmp(answer, "HTTP/1.1 20", 11) != 0) {
-                fprintf(stderr, "%s", answer);
-                abort();
-            }
-            char *length = strstr(answer, "Content-Length: ");
-            check(length != NULL && length < end);
-            wanted = strtoul(length + 16, NULL, 10) - (answer_size - (size_t)(end + 4 - answer));
-            answer_size = 0;
-        }
-        if (wanted == 0)
-            return true;
-    }
-}
-
 /* Measures an admission from a grant, done as admission.c does it where Redis need not be asked. */
 static void admit(struct worker *worker)
 {
@@ -201,43 +154,62 @@ static void admit(struct worker *worker)
     ledger_file_drop(&key.file);
 }
 
+/* Ends a block of the current kind, and begins the next one, or the next kind. False once the last
+ * kind is done. */
+static bool next_block(void)
+{
+    struct kind *kind = &kinds[at];
+    if (counting && kind->skipped < kind->measured)
+        micro_end(kind->name, kind->measured - kind->skipped);
+    kind->skipped = 0;
+    counting = kind->done < kind->warm_up + kind->blocks * kind->measured;
+    if (counting)
+        micro_begin();
+    else
+        at++;
+    return at < KINDS;
+}
+
 /* Does one step of the client; false where it can only wait. */
 static bool client_step(struct worker *worker)
 {
-    static bool ended;
+    static enum { CLIENT_NEW, CLIENT_CONNECTING, CLIENT_ASKING, CLIENT_ENDED } state;
     uint64_t now_ms = clock_monotonic_ms();
-    if (ended || !readiness_is_granting(worker->node, now_ms) ||
+    if (state == CLIENT_ENDED || !readiness_is_granting(worker->node, now_ms) ||
         !ledger_push_is_up(worker->node->ledger, now_ms))
         return false;
-    if (client < 0) {
-        admit(worker);
-        client_connect(worker);
-        client_ask();
-        return true;
-    }
-    if (!client_read())
-        return false;
-    struct kind *kind = &kinds[at];
-    kind->done++;
-    if (kind->done >= WARM_UP && (kind->done - WARM_UP) % MEASURED == 0) {
-        if (counting)
-            micro_end(kind->name, MEASURED - kind->skipped);
-        kind->skipped = 0;
-        counting = kind->done < WARM_UP + BLOCKS * MEASURED;
-        if (counting)
-            micro_begin();
-        else if (++at == sizeof(kinds) / sizeof(kinds[0])) {
-            ended = true;
-            check(kill(getpid(), SIGTERM) == 0);
+    if (state == CLIENT_ASKING) {
+        if (!micro_client_read())
             return false;
+        struct kind *kind = &kinds[at];
+        kind->done++;
+        if (kind->done >= kind->warm_up && (kind->done - kind->warm_up) % kind->measured == 0) {
+            if (!next_block()) {
+                state = CLIENT_ENDED;
+                check(kill(getpid(), SIGTERM) == 0);
+                return false;
+            }
+            if (kinds[at].listener != kind->listener)
+                state = CLIENT_NEW;
         }
     }
-    client_ask();
+    if (state == CLIENT_NEW) {
+        if (at == 0)
+            admit(worker);
+        enum listener listener = kinds[at].listener;
+        micro_client_connect(worker->listen_fd[listener], listener == LISTENER_TLS);
+        state = CLIENT_CONNECTING;
+    }
+    if (state == CLIENT_CONNECTING && !micro_client_is_ready())
+        return false;
+    state = CLIENT_ASKING;
+    micro_client_ask(kinds[at].target, kinds[at].fields);
     return true;
 }
 
 /* Whether all completions belong to the exchange. A turn with others, such as timers, is not
- * counted, nor is an exchange that came in the same turn. */
+ * counted, nor is an exchange that came in the same turn. One that takes several turns is counted by
+ * itself, and only where no turn since it was asked for had others. */
 static bool is_of_the_exchange(struct io_uring *ring)
 {
     struct io_uring_cqe *cqe;
@@ -249,7 +221,7 @@ static bool is_of_the_exchange(struct io_uring *ring)
         else
             others++;
     }
-    if (own > 0 && others > 0)
+    if (others > 0 && (own > 0 || kinds[at].measured == 1))
         kinds[at].skipped++;
     return others == 0;
 }
@@ -283,8 +255,8 @@ int micro_exchanges(const struct micro_exchanges *exchanges)
     char error[2048];
     struct config *config;
     const struct config_source source = {.file = exchanges->configuration};
-    kinds[0].target = exchanges->small;
-    kinds[1].target = exchanges->large;
+    kinds[KIND_4_KIB].target = kinds[KIND_4_KIB_TLS].target = exchanges->small;
+    kinds[KIND_64_KIB].target = kinds[KIND_64_KIB_TLS].target = exchanges->large;
     int status = config_load(&config, exchanges->configuration, error, sizeof(error));
     if (status == 0)
         status = node_run(config, &source, error, sizeof(error));

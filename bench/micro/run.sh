@@ -5,7 +5,7 @@
 #   bench/micro/run.sh --save FILE      keeps the figures in FILE, too
 #   bench/micro/run.sh --compare FILE   compares them with those of FILE; exit 1 where one grew by more than 1 %
 #
-# Needs valgrind (docker/deps.sh micro) and redis-server. Takes about half a minute after the build.
+# Needs valgrind (docker/deps.sh micro), redis-server and openssl. Takes about half a minute after the build.
 set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
 save= compare=
@@ -43,7 +43,10 @@ mkdir keys media journal counts
 head -c 4096 /dev/zero >media/small.mp3
 head -c 1048576 /dev/zero >media/large.mp3
 "$tollgate" key generate --issuer shop --alg HS256 --directory keys >issuers.yaml
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 \
+    -keyout tls.pem.key -out tls.pem 2>/dev/null
 { printf 'media_root: media\nstate_dir: state\nlisten: 127.0.0.1:0\nworkers: 1\nlog_level: warning\n'
+    printf 'listen_tls: 127.0.0.1:0\ncertificates: tls.pem\n'
     printf 'redis: unix:%s/redis.sock\n' "$work"; cat issuers.yaml; } >tollgate.yaml
 
 # Not the embedded Redis, because the node watches that by pidfd_open, which valgrind does not know.
@@ -66,7 +69,7 @@ process=
 
 link_of() {
     "$tollgate" link sign --key keys/shop-private.jwks --issuer shop --account alice --path "$1" --expires-in 1h 2>/dev/null |
-        sed 's|^http://[^/]*||'
+        sed 's|^https\{0,1\}://[^/]*||'
 }
 count() {
     timeout 600 setarch -R valgrind --tool=callgrind --collect-atstart=no --separate-threads=yes --callgrind-out-file="counts/$1.%p" \
