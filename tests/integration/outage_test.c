@@ -163,13 +163,13 @@ Test(outage, of_a_redis_that_comes_back_empty_is_billed_exactly)
 Test(outage, that_is_longer_than_a_grant_keeps_known_postpaid_accounts_served)
 {
     struct site *site =
-        site_create(.own_redis = true, .settings = CONTINUE "grant_validity_ms: 1000\n");
+        site_create(.own_redis = true, .settings = CONTINUE "grant_validity_ms: 2000\n");
     site_account_open_postpaid(site, "alice");
     await_knowing(site);
     expect_served(site, "alice");
     site_redis_kill(site);
     await_health(site, "\"continues\":true");
-    pause_ms(1100);
+    pause_ms(2100);
     expect_served(site, "alice");
     answer_expect_file(site, fetch(site, next_link(site, "alice", TRACK_LONG), .fresh = true),
                        TRACK_LONG);
