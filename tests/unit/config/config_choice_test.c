@@ -17,7 +17,8 @@ Test(server_config, names_the_values_of_a_choice_and_the_nearest_of_them)
                 "error, warning, info, debug or trace");
     yaml_refuse(LEAST "log_level: verylongwordthatisnolevel\n", 8, "log_level: \"very",
                 "write error, warning, info, debug or trace");
-    yaml_refuse(LEAST "log_level:\n", 8, "log_level: \"\"", "write error, warning, info, debug or trace");
+    yaml_refuse(LEAST "log_level:\n", 8, "log_level: \"\"",
+                "write error, warning, info, debug or trace");
     yaml_refuse(LEAST "plain_http: http\n", 8, "plain_http: \"http\"", "write serve or redirect");
     yaml_refuse(LEAST "plain_http: redirct\n", 8, "did you mean redirect?", "serve or redirect");
     yaml_refuse(LEAST "follow_links: true\n", 8, "follow_links: \"true\"", "write off or on");

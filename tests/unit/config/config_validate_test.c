@@ -33,7 +33,8 @@ Test(server_config, refuses_addresses_and_names_that_are_none)
     yaml_refuse("content_type: x\n" LEAST, 1, "\"x\" is not a media type",
                 "application/octet-stream");
     yaml_refuse("node: Node_1\n" LEAST, 1, "node: \"Node_1\" is not a name", "a-z");
-    yaml_refuse("log_level: loud\n" LEAST, 1, "log_level", "write error, warning, info, debug or trace");
+    yaml_refuse("log_level: loud\n" LEAST, 1, "log_level",
+                "write error, warning, info, debug or trace");
     yaml_refuse("token_attribute: a=b\n" LEAST, 1, "token_attribute", "letters");
     yaml_refuse("redis: redis.example\n" LEAST, 1, "redis: \"redis.example\" is not an address",
                 "unix:");
