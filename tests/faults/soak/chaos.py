@@ -82,7 +82,7 @@ class Chaos(Load):
         self.signer = place.Signer(self.nodes[0].key_file)
         for node in self.nodes:
             self.until(node.is_granting)
-        self.purses, self.unjudged, self.held_elsewhere = Purses(self), 0, 0
+        self.purses, self.unjudged, self.held_elsewhere, self.lost_orders = Purses(self), 0, 0, []
         self.history = collections.defaultdict(list)
         self.shops = [Shop(self, name, f"{self.seed}-{name}") for name in SHOPS]
         self.paid, self.ordered = collections.Counter(), {}  # of each account: bytes that were acknowledged; its status
@@ -151,6 +151,15 @@ class Chaos(Load):
     def around(self, switched):
         """When Redis may have been missed around a switch that no fault has asked for."""
         return switched - 3 * DOWN_AFTER_MS / 1000, switched + GRACE_S
+
+    def may_be_lost(self, acknowledged):
+        """Whether a failover may have lost what was acknowledged then: a master does not wait for its replicas."""
+        return any(self.around(at)[0] <= acknowledged <= self.around(at)[1] for at, _ in self.watched.switches[-2:])
+
+    def count_lost_order(self, known_s):
+        """An order that a failover lost, which the other node knew again so many seconds after its answer."""
+        with self.lock:
+            self.lost_orders.append(known_s)
 
     def complain(self, client, begun, error):
         """An answer that was not the one asked for: excused where a fault, or its grace, touches the request."""
@@ -356,6 +365,8 @@ class Chaos(Load):
         codes = [node.stop(40) for node in self.nodes]
         checks.append((codes == [0, 0], f"the nodes end by SIGTERM: exit codes {codes}"))
         print(f"\n{self.held_elsewhere} requests of {self.asked_of_purses()} for a purse were told 503 funds_held_elsewhere with no fault there")
+        print(f"{len(self.lost_orders)} orders that a failover lost were not heeded until their node had replayed them, "
+              f"{max(self.lost_orders, default=0):.1f} s at most")
         if sudden:
             print(f"the Sentinels switched {len(sudden)} times without being asked to; the {around} refusals around that do not count")
         self.print_checks(checks)
