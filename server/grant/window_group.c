@@ -173,8 +173,9 @@ bool group_tell(struct windows *windows, struct window_group *group, uint64_t va
 {
     struct window_shard *shard = windows_shard(windows, group->account);
     pthread_mutex_lock(&shard->lock);
-    bool tells = !group->asking.is_under_way && pool_holds(&group->pool) &&
+    bool tells = !group->asking.is_under_way && !group->yields && pool_holds(&group->pool) &&
                  (all || is_due(windows, group, validity_ms, now_ms));
+    group->yields = false;
     if (tells) {
         bool gives_back = group->references == 0 || is_recalled(group);
         group->recalls_told = ledger_recalls(group->account);
@@ -197,6 +198,7 @@ uint64_t group_told(struct windows *windows, struct window_group *group, uint64_
         group->losses_told = group->losses_asked;
     }
     uint64_t waiters = group->asking.waiters;
+    group->yields = waiters != 0;
     group->asking = (struct asking){0};
     pthread_mutex_unlock(&shard->lock);
     return waiters;

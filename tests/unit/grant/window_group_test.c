@@ -168,6 +168,24 @@ Test(window_group, that_is_told_makes_others_wait_and_names_them)
     cr_expect_eq(question.funds.want, 2u, "what the waiter needed, and what it needs now");
 }
 
+/* Else, while Redis answers nothing in time, one tell follows the other, and a response waits for ever. */
+Test(window_group, that_was_told_in_vain_leaves_the_next_question_to_who_waited)
+{
+    struct window_group *group = window->account_group;
+    const struct window_need need = {.bytes = 1};
+    struct window_question question;
+    struct ledger_told told, again;
+    uint64_t round = UINT64_MAX;
+    grant(group, 500);
+    cr_assert(tell(group, true, NOW, &told));
+    cr_expect_not(window_ask(windows, window, SUBJECT_ACCOUNT, 3, &need, &round, NOW, &question));
+    (void)group_told(windows, group, told.count, NULL, 0);
+    cr_expect_not(tell(group, true, NOW, &again));
+    cr_expect(window_ask(windows, window, SUBJECT_ACCOUNT, 3, &need, &round, NOW, &question));
+    (void)window_asked(windows, &question);
+    cr_expect(tell(group, true, NOW, &again), "one that waits no longer holds it up once");
+}
+
 Test(window_group, ignores_a_late_answer_to_what_it_told)
 {
     struct window_group *group = window->account_group;
