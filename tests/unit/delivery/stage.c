@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/delivery/stage.h"
 
+#include "server/base/clock.h"
 #include "server/base/log.h"
 #include "server/config/config.h"
 #include "server/config/content_types.h"
@@ -149,6 +150,49 @@ const char *stage_path(const char *path)
     return in_root(path);
 }
 
+void stage_hash(const char *path)
+{
+    struct media_facts facts;
+    cr_assert_eq(media_show(stage.node.media, path, &facts), 0);
+    cr_assert_neq(facts.etag[0], '\0');
+}
+
+void stage_occupy_hasher(void)
+{
+    struct media_cache *files = stage.worker->files;
+    put_endless_file("/music/endless");
+    struct media_file *endless = must_fetch(stage.node.media, files, "/music/endless", now_ms);
+    cr_assert_neq(media_file_hash_first(files, endless, clock_monotonic_ms() + 600000), 0u);
+    media_file_drop(files, &endless);
+}
+
+/* ---- keys ---- */
+
+void stage_remove_keys(void)
+{
+    static const char *const prefixes[] = {"/"};
+    char *private_jwks = NULL, *public_jwks = NULL, error[256] = "";
+    struct token_issuer issuer = {
+        .id = "shop", .iss = "https://shop.example", .prefixes = prefixes, .prefix_count = 1};
+    const struct token_policy policy = {.lifetime_max_s = 86400,
+                                        .public_origin = "http://media.example"};
+    cr_assert_eq(key_generate(TOKEN_ES256, &private_jwks, &public_jwks), 0);
+    cr_assert_eq(
+        key_set_parse(&issuer.keys, public_jwks, strlen(public_jwks), error, sizeof(error)), 0);
+    key_text_free(&private_jwks);
+    free(public_jwks);
+    token_trust_drop(&stage.worker->trust);
+    cr_assert_eq(
+        token_trust_create(&stage.worker->trust, &issuer, 1, &policy, error, sizeof(error)), 0,
+        "%s", error);
+}
+
+void stage_restore_keys(void)
+{
+    token_trust_drop(&stage.worker->trust);
+    stage.worker->trust = node_trust_hold(&stage.node);
+}
+
 /* ---- steps ---- */
 
 static enum step_outcome stay(struct worker *worker, struct connection *connection)
@@ -172,6 +216,23 @@ enum step_outcome stage_step(struct connection *connection)
 enum step_outcome stage_step_of(struct connection *connection, enum connection_state state)
 {
     connection->state = (uint8_t)state;
+    return stage_step(connection);
+}
+
+void stage_feed(struct connection *connection, const char *text)
+{
+    connection->unread = text;
+    connection->unread_length = strlen(text);
+}
+
+enum step_outcome stage_run_to(struct connection *connection, enum connection_state state,
+                               const char *head)
+{
+    stage_feed(connection, head);
+    for (connection->state = STATE_HEAD; connection->state < state; connection->state++)
+        cr_assert_eq(stage_step(connection), STEP_NEXT, "%s: refusal %d",
+                     step_state_name((enum connection_state)connection->state),
+                     (int)connection->exchange.refusal);
     return stage_step(connection);
 }
 
@@ -234,18 +295,26 @@ unsigned stage_asked(void)
 static void answer_first(struct ledger_grant grant)
 {
     cr_assert_gt(stage_asked(), 0u, "nothing was asked");
-    grant.revision = revision;
     answer(0, &grant);
 }
 
 void stage_grant(uint64_t bytes)
 {
-    answer_first(balance(bytes, bytes));
+    struct ledger_grant grant = balance(bytes, bytes);
+    grant.revision = revision;
+    answer_first(grant);
 }
 
 void stage_deny(enum ledger_admission admission)
 {
-    answer_first((struct ledger_grant){.admission = admission});
+    answer_first((struct ledger_grant){.admission = admission, .revision = revision});
+}
+
+void stage_grant_as_of(uint64_t of)
+{
+    struct ledger_grant grant = balance(1000000, 1000000);
+    grant.revision = of;
+    answer_first(grant);
 }
 
 void stage_be_late(void)

@@ -87,6 +87,13 @@ void stage_pass(uint64_t ms);
 void stage_put(const char *path, size_t size);
 const char *stage_path(const char *path); /* where it lies; until the fourth call from now */
 
+/* The file has its hash from now on; or the hasher comes to no file as long as the test runs. */
+void stage_hash(const char *path);
+void stage_occupy_hasher(void);
+/* The key that signs the tests' links is removed from the key set in force, or is there again. */
+void stage_remove_keys(void);
+void stage_restore_keys(void);
+
 /* ---- connections ---- */
 
 /* A connection in HEAD, of which no step was run. */
@@ -104,6 +111,12 @@ enum step_outcome stage_step(struct connection *connection);
 /* Runs one state's step, whichever state the connection is in. */
 enum step_outcome stage_step_of(struct connection *connection, enum connection_state state);
 
+/* These bytes are what HEAD may read; they outlive the exchange. */
+void stage_feed(struct connection *connection, const char *text);
+/* Has the connection's steps HEAD, and all before `state`, run on the head, which must go on. Returns
+ * what the state's step comes to. The driver does not take part. */
+enum step_outcome stage_run_to(struct connection *connection, enum connection_state state,
+                               const char *head);
 /* A request's head, with a link of its own to the path. NULL: no further claims, or fields (each
  * with its CRLF). It lasts until the test ends. */
 const char *stage_head(const char *method, const char *path, const char *claims,
@@ -137,6 +150,8 @@ void stage_finish(void);
 unsigned stage_asked(void);
 /* Redis answers the oldest question: it grants, and the account has that many bytes. */
 void stage_grant(uint64_t bytes);
+/* The same, as of a revision of the account that may be older than what was heard. */
+void stage_grant_as_of(uint64_t revision);
 /* It answers so in place of a grant. */
 void stage_deny(enum ledger_admission admission);
 void stage_be_late(void);
