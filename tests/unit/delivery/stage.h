@@ -141,7 +141,7 @@ void stage_complete_number(unsigned number, int result);
 /* Gives the ring's new operations to the real kernel, and waits for one completion of a
  * connection, which goes where the worker's loop would bring it. */
 void stage_submit(void);
-/* All operations end; those that were cancelled, and the others, too. */
+/* All operations of connections that are closing end. */
 void stage_finish(void);
 
 /* ---- Redis ---- */

@@ -280,8 +280,10 @@ void stage_finish(void)
         return;
     }
     take_operations();
-    while (stage.pending_count > 0)
-        stage_complete_number(stage.pending_count - 1, -ECANCELED);
+    for (unsigned left = stage.pending_count; left > 0; left--) {
+        if (!driver_is_open(&stage.worker->connections[stage.pending[left - 1].index]))
+            stage_complete_number(left - 1, -ECANCELED);
+    }
 }
 
 /* ---- what holds ---- */
