@@ -16,8 +16,12 @@ enum step_outcome step_linger(struct worker *worker, struct connection *connecti
     if (connection->peer_ended && !is_owed)
         return STEP_CLOSE;
     if (connection->exchange.waiting == WAIT_NONE) {
-        stream->transport->end(&worker->streams, stream);
-        stream_shut(stream);
+        /* A peer that has ended may be gone: it would answer with a reset, after which kTLS could not
+         * tell any more what has arrived. */
+        if (!connection->peer_ended) {
+            stream->transport->end(&worker->streams, stream);
+            stream_shut(stream);
+        }
         connection->exchange.waiting = WAIT_PEER;
         connection->deadline_ms = worker->now_ms + LINGER_MS;
     }

@@ -35,6 +35,8 @@ Test(linger, waits_for_what_is_owed_where_the_peer_has_ended)
     struct connection *connection = begin();
     connection->peer_ended = true;
     cr_assert_eq(stage_step(connection), STEP_WAIT);
+    cr_assert_eq(stage_peer(connection)->ended, 0u,
+                 "a peer that is gone would answer with a reset");
     stage_peer(connection)->acknowledged = connection->stream.sent - 1;
     cr_assert_eq(stage_step(connection), STEP_WAIT);
     cr_assert_eq(connection->deliveries->acknowledged, (uint64_t)STAGE_SHORT - 1);
