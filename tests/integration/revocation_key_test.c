@@ -39,29 +39,49 @@ static void await_key_unknown(struct site *site, const char *link)
     answer_expect_refusal(site, fetch(site, link), 403, "key_unknown");
 }
 
+/* A node whose Redis is silent, and a link of an account that can pay. */
+struct silent {
+    struct site *home, *far; /* the relay lies between the far node and Redis */
+    struct relay *relay;
+    const char *link;
+};
+
+static void silent_create(struct silent *silent)
+{
+    silent->home = site_create(.own_redis = true);
+    silent->relay = relay_start(site_redis_address(silent->home), 0);
+    silent->far =
+        site_create(.beside = silent->home, .redis = relay_address(silent->relay), .node = "far-1",
+                    .settings = "workers: 1\nadmission_timeout_ms: 20000\n");
+    site_account_open_prepaid(silent->home, "alice", 1000u * 1000 * 1000);
+    silent->link = site_link(silent->home, .account = "alice", .path = TRACK_TINY);
+    relay_hold_all(silent->relay, true);
+}
+
+static void silent_destroy(struct silent *silent)
+{
+    site_destroy(&silent->far);
+    relay_stop(&silent->relay);
+    site_destroy(&silent->home);
+}
+
 Test(revocation, of_a_key_answers_those_who_wait_for_Redis_and_what_they_pipelined)
 {
-    struct site *home = site_create(.own_redis = true);
-    struct relay *relay = relay_start(site_redis_address(home), 0);
-    struct site *far = site_create(.beside = home, .redis = relay_address(relay), .node = "far-1",
-                                   .settings = "workers: 1\nadmission_timeout_ms: 20000\n");
-    site_account_open_prepaid(home, "alice", 1000u * 1000 * 1000);
-    const char *link = site_link(home, .account = "alice", .path = TRACK_TINY);
-    relay_hold_all(relay, true);
+    struct silent silent;
+    silent_create(&silent);
+    struct site *far = silent.far;
     int fd = raw_connect(far, 0);
-    raw_print(fd, "GET %s HTTP/1.1\r\nHost: a\r\n\r\nGET %s HTTP/1.1\r\nHost: a\r\n\r\n", link,
-              link);
+    raw_print(fd, "GET %s HTTP/1.1\r\nHost: a\r\n\r\nGET %s HTTP/1.1\r\nHost: a\r\n\r\n",
+              silent.link, silent.link);
     pause_ms(200);
     char *other = key_set_with_another_key();
     replace_file(site_key_file(far), other);
     answer_expect_refusal(far, raw_answer(far, fd, false), 403, "key_unknown");
     answer_expect_refusal(far, raw_answer(far, fd, false), 403, "key_unknown");
     close(fd);
-    relay_hold_all(relay, false);
+    relay_hold_all(silent.relay, false);
     key_text_free(&other);
-    site_destroy(&far);
-    relay_stop(&relay);
-    site_destroy(&home);
+    silent_destroy(&silent);
 }
 
 /* A request counts once its head was read, whatever it waits for then. */
@@ -78,29 +98,23 @@ static void await_requests(struct site *site, uint64_t count)
  * the keys over. */
 Test(revocation, of_a_key_refuses_a_HEAD_that_waited_for_Redis_meanwhile)
 {
-    struct site *home = site_create(.own_redis = true);
-    struct relay *relay = relay_start(site_redis_address(home), 0);
-    struct site *far = site_create(.beside = home, .redis = relay_address(relay), .node = "far-1",
-                                   .settings = "workers: 1\nadmission_timeout_ms: 20000\n");
-    site_account_open_prepaid(home, "alice", 1000u * 1000 * 1000);
-    const char *link = site_link(home, .account = "alice", .path = TRACK_TINY);
-    relay_hold_all(relay, true);
+    struct silent silent;
+    silent_create(&silent);
+    struct site *far = silent.far;
     int waiting = raw_connect(far, 0), shown = raw_connect(far, 0);
-    raw_print(waiting, "HEAD %s HTTP/1.1\r\nHost: a\r\n\r\n", link);
+    raw_print(waiting, "HEAD %s HTTP/1.1\r\nHost: a\r\n\r\n", silent.link);
     await_requests(far, 1);
-    raw_print(shown, "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", link);
+    raw_print(shown, "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", silent.link);
     await_requests(far, 2);
     char *other = key_set_with_another_key();
     replace_file(site_key_file(far), other);
     answer_expect_refusal(far, raw_answer(far, shown, false), 403, "key_unknown");
-    relay_hold_all(relay, false);
+    relay_hold_all(silent.relay, false);
     cr_assert_eq(raw_answer(far, waiting, true)->status, 403);
     close(waiting);
     close(shown);
     key_text_free(&other);
-    site_destroy(&far);
-    relay_stop(&relay);
-    site_destroy(&home);
+    silent_destroy(&silent);
 }
 
 Test(revocation, of_a_key_ends_its_links_and_their_transfers_without_a_signal)

@@ -69,15 +69,7 @@ static enum stream_word stage_read(struct streams *streams, struct stream *strea
                                    struct stream_input *input)
 {
     const struct stage_peer *peer = peer_of(stream);
-    (void)streams;
-    if (peer->word != STREAM_TAKEN)
-        return peer->word;
-    if (input->length == 0)
-        return STREAM_TAKEN;
-    input->plain = input->data;
-    input->plain_length = input->length;
-    input->length = 0;
-    return STREAM_BYTES;
+    return peer->word != STREAM_TAKEN ? peer->word : transport_plain.read(streams, stream, input);
 }
 
 static void end_session(struct streams *streams, struct stream *stream)
