@@ -64,7 +64,7 @@ struct window_group {
     unsigned owner;       /* worker index */
     unsigned references;  /* windows */
     struct asking asking; /* for the pool, and for the account's cover */
-    bool yields;          /* what waited for a tell asks before the next one, which it tells, too */
+    bool yields;          /* what waited asks before the pool is told again, which it does, too */
     uint64_t wanted;      /* bytes that waiters need */
     uint64_t round;       /* counts the questions, so that a waiter is counted once in each */
 };

@@ -100,11 +100,18 @@ bool window_inquire(struct windows *windows, struct window *window, unsigned wor
     return mine;
 }
 
-/* Under the shard's lock; returns the workers that wait. */
+/* Returns the workers that wait. */
 static uint64_t end(struct asking *asking)
 {
     uint64_t waiters = asking->waiters;
     *asking = (struct asking){0};
+    return waiters;
+}
+
+uint64_t window_group_asked(struct window_group *group, uint64_t waiters)
+{
+    waiters |= end(&group->asking);
+    group->yields = waiters != 0;
     return waiters;
 }
 
@@ -115,9 +122,9 @@ uint64_t window_asked(struct windows *windows, const struct window_question *que
     pthread_mutex_lock(&shard->lock);
     uint64_t waiters = end(&window->asking);
     if (has(question->subjects, SUBJECT_ACCOUNT))
-        waiters |= end(&window->account_group->asking);
+        waiters = window_group_asked(window->account_group, waiters);
     if (has(question->subjects, SUBJECT_LINK))
-        waiters |= end(&window->link_group->asking);
+        waiters = window_group_asked(window->link_group, waiters);
     pthread_mutex_unlock(&shard->lock);
     return waiters;
 }

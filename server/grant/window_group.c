@@ -197,9 +197,7 @@ uint64_t group_told(struct windows *windows, struct window_group *group, uint64_
         pool_told(&group->pool, number, credit->posted, valid_until_ms);
         group->losses_told = group->losses_asked;
     }
-    uint64_t waiters = group->asking.waiters;
-    group->yields = waiters != 0;
-    group->asking = (struct asking){0};
+    uint64_t waiters = window_group_asked(group, 0);
     pthread_mutex_unlock(&shard->lock);
     return waiters;
 }

@@ -54,6 +54,13 @@ static inline struct window_shard *windows_shard(struct windows *windows,
     return &windows->shards[(address * 0x9e3779b97f4a7c15ULL) >> 58];
 }
 
+/* ---- window_ask.c, under the shard's lock ---- */
+
+/* Ends the group's question or tell. Returns the workers that waited for it, a bit each, and `waiters`,
+ * who waited for the same question at its window: they are to be woken, and ask before the pool is told
+ * again. */
+uint64_t window_group_asked(struct window_group *group, uint64_t waiters);
+
 /* ---- window_group.c, all under the shard's lock ---- */
 
 /* Finds or makes the group of the key's account or, with `link_id`, of its link, and takes a reference;

@@ -26,9 +26,11 @@ struct birth {
     bool listed;       /* by the command that is under way */
     bool says;         /* and it said that this node has replayed to `said` */
     uint64_t said;
-    bool is_noted;    /* Redis notes that it was asked, so that a later question finds it */
-    uint64_t seen_ms; /* when that was last, by Redis' clock */
+    bool is_noted;     /* Redis notes that it was asked, so that a later question finds it */
+    uint64_t noted_ms; /* when that was last, by Redis' clock, also in a process before this one */
 };
+
+enum { IS_OLDER = 2, HAS_NO_ROOM = 3 }; /* what tollgate_birth returns in third place */
 
 static const char birth_keys[] = {'0' + LEDGER_COUNT(LEDGER_BIRTH_KEYS), '\0'};
 
@@ -122,6 +124,7 @@ int birth_create(struct birth **out, struct ledger *ledger, bool remembers)
     birth->ledger = ledger;
     birth->remembers = remembers;
     load(birth);
+    birth->noted_ms = holdings_noted_ms(ledger->holdings);
     atomic_store(&ledger->birth_id, birth->nodes.birth);
     *out = birth;
     return 0;
@@ -158,7 +161,7 @@ void birth_ask(struct birth *birth, bool holds_lease, bool is_current, const cha
     birth->says = holds_lease && is_current && id != 0 && (!is_lost || are_ceilings_told(ledger));
     birth->said = id;
     birth->is_noted = holds_lease;
-    snprintf(out->seen, sizeof(out->seen), "%" PRIu64, birth->seen_ms);
+    snprintf(out->seen, sizeof(out->seen), "%" PRIu64, birth->noted_ms);
     snprintf(out->proposed, sizeof(out->proposed), "%" PRIx64, propose(ledger));
     snprintf(out->replayed, sizeof(out->replayed), "%" PRIx64, id);
     const char *key = "tg:birth", *proposed = out->proposed, *lists = birth->listed ? "1" : "0";
@@ -242,7 +245,8 @@ static bool read_id(const redisReply *reply, uint64_t *out)
 static bool is_shaped(const redisReply *reply)
 {
     bool shaped = reply->type == REDIS_REPLY_ARRAY && reply->elements >= 3 &&
-                  reply->elements % 2 == 1 && reply->element[1]->type == REDIS_REPLY_INTEGER;
+                  reply->elements % 2 == 1 && reply->element[1]->type == REDIS_REPLY_INTEGER &&
+                  reply->element[2]->type == REDIS_REPLY_INTEGER;
     for (size_t i = 3; shaped && i < reply->elements; i++)
         shaped = reply->element[i]->type == REDIS_REPLY_STRING;
     return shaped;
@@ -263,6 +267,14 @@ static bool take_nodes(struct birth *birth, const redisReply *reply, const char 
     return changed;
 }
 
+/* Notes it for the next question: after `begin`, so that a process that is killed between the two leaves
+ * the loss to the next one. */
+static void keep_noted(struct birth *birth, uint64_t noted_ms)
+{
+    birth->noted_ms = noted_ms;
+    holdings_keep_noted(birth->ledger->holdings, noted_ms);
+}
+
 enum birth_result birth_take(struct birth *birth, const redisReply *reply, const char *run_id)
 {
     struct ledger *ledger = birth->ledger;
@@ -270,17 +282,19 @@ enum birth_result birth_take(struct birth *birth, const redisReply *reply, const
     if (!is_shaped(reply) || !read_id(reply->element[0], &id))
         return BIRTH_UNKNOWN;
     bool is_new = birth->nodes.birth == 0 && birth->met == 0;
-    bool is_older =
-        reply->element[2]->type == REDIS_REPLY_INTEGER && reply->element[2]->integer == 2;
-    if (birth->is_noted || is_older)
-        birth->seen_ms = birth->is_noted ? (uint64_t)reply->element[1]->integer : 0;
+    bool is_older = reply->element[2]->integer == IS_OLDER;
+    uint64_t noted_ms = is_older || reply->element[2]->integer == HAS_NO_ROOM ? 0
+                        : birth->is_noted ? (uint64_t)reply->element[1]->integer
+                                          : birth->noted_ms;
     if (is_new) {
         birth->nodes.birth = id;
         atomic_store(&ledger->birth_id, id);
     } else if (is_older || id != atomic_load(&ledger->birth_id)) {
         begin(birth, id);
+        keep_noted(birth, noted_ms);
         return BIRTH_OTHER;
     }
+    keep_noted(birth, noted_ms);
     bool changed = birth->listed && take_nodes(birth, reply, run_id);
     if (is_new || (changed && birth->met == 0))
         save(birth);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The mapped table of what the lane holds. See holdings.h. Nothing here is synced: after a loss of
- * power the table may be older, and telling Redis what is not held any more does no harm.
+ * power the table may be older, and telling Redis what is not held any more does no harm; nor does an
+ * older time of the last note, which any Redis has that has the last one.
  */
 #include "storage/ledger/holdings.h"
 
@@ -16,9 +17,11 @@
 #include <unistd.h>
 
 #include "server/base/check.h"
+#include "storage/ledger/redis_table.h"
 
 #define PLACE_BYTES 256
 #define TABLE_BYTES ((size_t)HOLDINGS_MAX * PLACE_BYTES)
+#define FILE_BYTES  (TABLE_BYTES + sizeof(uint64_t)) /* behind the table: noted_ms */
 
 enum place_state { PLACE_FREE, PLACE_OF_ACCOUNT, PLACE_OF_LINK };
 
@@ -69,10 +72,10 @@ static int map(int directory, unsigned char **out)
     int fd = openat(directory, "pools", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return -errno;
-    int result = -posix_fallocate(fd, 0, (off_t)TABLE_BYTES);
+    int result = -posix_fallocate(fd, 0, (off_t)FILE_BYTES);
     void *table = MAP_FAILED;
     if (result == 0) {
-        table = mmap(NULL, TABLE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        table = mmap(NULL, FILE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
         result = table == MAP_FAILED ? -errno : 0;
     }
     close(fd);
@@ -101,7 +104,7 @@ void holdings_close(struct holdings **holdings)
 {
     if (*holdings == NULL)
         return;
-    munmap((*holdings)->table, TABLE_BYTES);
+    munmap((*holdings)->table, FILE_BYTES);
     pthread_mutex_destroy(&(*holdings)->lock);
     free(*holdings);
     *holdings = NULL;
@@ -164,4 +167,21 @@ int holdings_left(struct holdings *holdings, int from, struct holding *out)
     }
     pthread_mutex_unlock(&holdings->lock);
     return found;
+}
+
+static _Atomic uint64_t *noted(const struct holdings *holdings)
+{
+    return (_Atomic uint64_t *)(void *)(holdings->table + TABLE_BYTES);
+}
+
+uint64_t holdings_noted_ms(const struct holdings *holdings)
+{
+    uint64_t noted_ms = holdings != NULL ? atomic_load(noted(holdings)) : 0;
+    return noted_ms <= LEDGER_NUMBER_MAX ? noted_ms : 0; /* more: the file was overwritten */
+}
+
+void holdings_keep_noted(struct holdings *holdings, uint64_t noted_ms)
+{
+    if (holdings != NULL)
+        atomic_store(noted(holdings), noted_ms);
 }

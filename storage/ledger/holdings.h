@@ -4,7 +4,8 @@
  * it outlives a killed process: STATE_DIR/lane-a/pools. The next process tells Redis, before the node
  * is ready, that none of it is held any more; others then have it at once. What finds no place in the
  * table, or is lost with it, is free after twice its validity. Workers note and forget, the poster
- * tells; one lock guards the table.
+ * tells; one lock guards the table. Behind it stands when Redis noted the lane last, so that the next
+ * process, too, knows a Redis that has lost that note.
  */
 #ifndef TOLLGATE_LEDGER_HOLDINGS_H
 #define TOLLGATE_LEDGER_HOLDINGS_H
@@ -38,5 +39,10 @@ void holdings_forget(struct holdings *holdings, int place);
 /* Finds the next one that a process before this one has left, from this place on. Returns its place,
  * or -1: there is none. */
 int holdings_left(struct holdings *holdings, int from, struct holding *out);
+
+/* When Redis noted this lane last, in ms since 1970 by Redis' clock; 0: never, or it is not known. */
+uint64_t holdings_noted_ms(const struct holdings *holdings);
+/* Keeps that; the poster calls it. Without a table nothing is kept. */
+void holdings_keep_noted(struct holdings *holdings, uint64_t noted_ms);
 
 #endif

@@ -7,9 +7,8 @@
 -- last, which is missing there.
 --
 -- Takes BIRTH_KEYS and BIRTH. Returns {birth id, ms since 1970, 1 where the id was set just now, 2 where
--- what the node said last is missing}, and behind them, where the nodes are to be listed, instance and
--- "name directory birth run seen"
--- of each.
+-- what the node said last is missing, 3 where there is no room to note it}, and behind them, where the
+-- nodes are to be listed, instance and "name directory birth run seen" of each.
 local function birth(keys, args)
     arity(keys, args, BIRTH_KEYS_COUNT, BIRTH_COUNT, BIRTH_COUNT)
     local key, lists = keys[BIRTH_KEYS.birth], integer(args, BIRTH.lists, 'lists', 0, 1) == 1
@@ -22,10 +21,11 @@ local function birth(keys, args)
     local own, seen_here = id_of(args, BIRTH.own, 'own'), integer(args, BIRTH.seen, 'seen', 0)
     local now, id = now_ms(), redis.call('HGET', key, 'id')
     local is_known = instance and redis.call('HGET', key, instance)
-    local said = seen_here > 0 and redis.call('HGET', key, own) or ''
-    local is_older = seen_here > 0 and tonumber(string.match(said or '', ' (%d+)$') or '0') < seen_here
+    local is_kept = seen_here > 0 and seen_here + NODES_KEPT_MS >= now
+    local said = is_kept and redis.call('HGET', key, own) or ''
+    local is_older = is_kept and tonumber(string.match(said or '', ' (%d+)$') or '0') < seen_here
     local all = (lists or instance and not is_known) and redis.call('HGETALL', key) or {}
-    local out, old, names, entries = {id or proposed, now, not id and 1 or is_older and 2 or 0}, {}, {}, {}
+    local out, old, names, entries = {id or proposed, now, 0}, {}, {}, {}
     for i = 1, #all, 2 do
         local seen = all[i] ~= 'id' and tonumber(string.match(all[i + 1], ' (%d+)$') or '0')
         if seen and seen + NODES_KEPT_MS < now and all[i] ~= instance then
@@ -38,6 +38,8 @@ local function birth(keys, args)
     for _, known in ipairs(names) do
         out[#out + 1], out[#out + 2] = known, entries[known]
     end
+    local has_room = not instance or is_known or #all / 2 - #old <= NODES_MAX
+    out[3] = not id and 1 or is_older and 2 or not has_room and 3 or 0
     -- from here on only writes
     if not id then
         redis.call('HSET', key, 'id', proposed)
@@ -45,7 +47,7 @@ local function birth(keys, args)
     for _, gone in ipairs(old) do
         redis.call('HDEL', key, gone)
     end
-    if instance and (is_known or #all / 2 - #old <= NODES_MAX) then
+    if instance and has_room then
         redis.call('HSET', key, instance, entry .. ' ' .. text(now))
     end
     return out

@@ -248,25 +248,42 @@ Test(ledger_birth, an_older_file_of_the_same_redis_is_a_loss)
     cr_assert_not(is_lost());
 }
 
-/* What the node said last, by Redis' clock, as it tells Redis with the next question. */
-static void expect_seen(const char *seen)
+/* The node tells Redis with its next question when it was noted last, by Redis' clock. */
+static void expect_noted(enum lease_answer code, const char *noted)
 {
-    world.now_ms += world.options.lease_ms / 3;
-    step();
+    char protocol[64];
+    snprintf(protocol, sizeof(protocol), "*4\r\n:%d\r\n:50\r\n:100\r\n:%u\r\n", (int)code, lease);
     answer("FCALL tollgate_name", ":0\r\n");
-    answer("FCALL tollgate_lease", "*4\r\n:0\r\n:50\r\n:100\r\n:2\r\n");
+    answer("FCALL tollgate_lease", protocol);
     answer("TIME", "*2\r\n$10\r\n1700000000\r\n$6\r\n500000\r\n");
     const char *command = script_next(&world.poster), *last = strrchr(command, ' ');
-    cr_expect(last != NULL && strcmp(last + 1, seen) == 0, "%s", command);
+    cr_expect(last != NULL && strcmp(last + 1, noted) == 0, "%s", command);
     script_answer(&world.poster, BORN("ab"));
     step();
 }
 
-Test(ledger_birth, what_a_node_said_last_is_looked_for_with_the_next_question)
+static void renew_and_expect_noted(const char *noted)
+{
+    world.now_ms += world.options.lease_ms / 3;
+    step();
+    expect_noted(RENEWED, noted);
+}
+
+Test(ledger_birth, when_a_node_was_noted_last_is_looked_for_with_the_next_question)
 {
     begin_with(BORN("ab"));
-    expect_seen("0"); /* it had no lease yet when it asked first */
-    expect_seen("1700000000500");
+    renew_and_expect_noted("0"); /* it had no lease yet when it asked first */
+    renew_and_expect_noted("1700000000500");
+}
+
+/* Else a node that is restarted beside a Redis that comes back older would take that one for its own. */
+Test(ledger_birth, when_a_node_was_noted_last_is_known_to_the_next_process)
+{
+    begin_with(BORN("ab"));
+    renew_with(BORN("ab"));
+    restart();
+    connect_with(INFO);
+    expect_noted(TAKEN, "1700000000500");
 }
 
 Test(ledger_birth, another_loss_begins_the_wait_anew)

@@ -192,6 +192,19 @@ Test(ledger_holdings, of_a_length_beyond_the_text_are_not_believed)
     }
 }
 
+Test(ledger_holdings, stand_before_the_time_of_the_last_note_which_the_next_process_finds)
+{
+    cr_expect_eq(holdings_noted_ms(holdings), 0);
+    holdings_keep_noted(holdings, 1700000000500);
+    cr_assert_eq(note("shop/a", 0), 0);
+    reopen();
+    cr_expect_eq(holdings_noted_ms(holdings), 1700000000500);
+    cr_expect_eq(left(), 1);
+    holdings_keep_noted(holdings, UINT64_MAX);
+    reopen();
+    cr_expect_eq(holdings_noted_ms(holdings), 0, "no clock is there: the file was overwritten");
+}
+
 Test(ledger_holdings, without_a_table_are_noted_nowhere)
 {
     struct holding holding;
