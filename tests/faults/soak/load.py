@@ -180,6 +180,8 @@ class Load:
                                 ignore=shutil.ignore_patterns("*.sock"))
             subprocess.run(["umount", "--lazy", disk], check=False)
         if self.options.keep:
-            print(f"kept: {self.directory}")
+            with open(f"{self.directory}/complaints", "w", encoding="utf-8") as file:
+                file.writelines(f"{complaint}\n" for complaint in self.complaints)
+            print(f"kept: {self.directory}; all complaints are in the file of that name")
         else:
             shutil.rmtree(self.directory, ignore_errors=True)
