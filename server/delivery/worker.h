@@ -100,6 +100,7 @@ struct worker {
     unsigned reloads;          /* node->reloads when `trust` and `tls` were taken */
     unsigned pushes;           /* node->pushes when grants were last looked at */
     unsigned recalls;          /* node->recalls when funds were last given back */
+    uint64_t recalled_ms;      /* when it saw that they had changed */
     struct tls_scratch *tls_scratch;
     struct token_cache *tokens;
     struct target_cache *targets;

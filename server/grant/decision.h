@@ -43,9 +43,9 @@ enum shortage {
 
 /* A response that is short of funds waits so long at most, for others of its window to end or for
  * other nodes to give back what they hold idle; and so long, a worker's tick, before a question is
- * asked for it again, which recalls again. */
-#define PATIENCE_RETRY_MS LEDGER_RECALL_MS
-#define PATIENCE_SHORT_MS (3 * PATIENCE_RETRY_MS)
+ * asked for it again. */
+#define PATIENCE_SHORT_MS LEDGER_RECALL_MS
+#define PATIENCE_RETRY_MS 100
 
 /* How long a parked response waits. */
 struct patience {

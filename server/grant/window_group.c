@@ -141,10 +141,12 @@ bool group_sweep(struct windows *windows, struct window_group *group, uint64_t n
     return true;
 }
 
-/* Whether another node has been short since this pool was told last. */
-static bool is_recalled(const struct window_group *group)
+/* Whether another node has been short since this pool was told last, or just before, and the pool has
+ * come to hold what nobody here needs. */
+static bool is_recalled(const struct window_group *group, uint64_t now_ms)
 {
-    return ledger_recalls(group->account) != group->recalls_told;
+    return ledger_recalls(group->account) != group->recalls_told ||
+           (ledger_is_recalled(group->account, now_ms) && pool_is_idle(&group->pool));
 }
 
 /* Whether Redis has lost what this pool told it. */
@@ -160,7 +162,7 @@ static bool is_due(const struct windows *windows, const struct window_group *gro
                    uint64_t validity_ms, uint64_t now_ms)
 {
     const struct pool *pool = &group->pool;
-    if (is_recalled(group) || lacks(windows, group))
+    if (is_recalled(group, now_ms) || lacks(windows, group))
         return true;
     if (pool->is_answered &&
         (pool_is_lowered(pool) || (group->references == 0 && pool_is_idle(pool))))
@@ -177,7 +179,7 @@ bool group_tell(struct windows *windows, struct window_group *group, uint64_t va
                  (all || is_due(windows, group, validity_ms, now_ms));
     group->yields = false;
     if (tells) {
-        bool gives_back = group->references == 0 || is_recalled(group);
+        bool gives_back = group->references == 0 || is_recalled(group, now_ms);
         group->recalls_told = ledger_recalls(group->account);
         group->losses_asked = ledger_losses(windows->ledger);
         group->asking.is_under_way = true;

@@ -55,6 +55,9 @@ bool ledger_grant_is_stale(const struct ledger *ledger, const struct ledger_acco
 /* How often another node was heard to be short of the account's funds, or of those of one of its links:
  * what this node holds of them and does not need is to be given back. One atomic load. */
 uint64_t ledger_recalls(const struct ledger_account *account);
+/* Whether the last one was heard within LEDGER_RECALL_MS before now_ms (monotonic). Another node that is
+ * short meanwhile publishes none, so what this node comes to hold and does not need goes back, too. */
+bool ledger_is_recalled(const struct ledger_account *account, uint64_t now_ms);
 
 /* ---- admission: what a worker's own Redis connection says ---- */
 

@@ -89,6 +89,7 @@ struct ledger_account {
     _Atomic uint64_t heard;
     _Atomic uint64_t messages; /* revocations heard of the account, whatever their revision */
     _Atomic uint64_t recalls;  /* see ledger_recalls */
+    _Atomic uint64_t recalled_until_ms; /* see ledger_is_recalled */
     /* See ledger_account_handed; the scan begins it. */
     atomic_ullong handed;
     struct ledger_name name;

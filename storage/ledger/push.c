@@ -81,6 +81,11 @@ uint64_t ledger_recalls(const struct ledger_account *account)
     return atomic_load(&account->recalls);
 }
 
+bool ledger_is_recalled(const struct ledger_account *account, uint64_t now_ms)
+{
+    return now_ms < atomic_load(&account->recalled_until_ms);
+}
+
 bool ledger_grant_is_stale(const struct ledger *ledger, const struct ledger_account *account,
                            const struct ledger_grant *grant, const struct ledger_heard *at_ask)
 {
@@ -108,6 +113,7 @@ static void drop_grants(struct ledger *ledger, const struct ledger_account *acco
 static void take_recall(const struct push *push, struct ledger_account *account)
 {
     const struct ledger_options *options = &push->ledger->options;
+    atomic_store(&account->recalled_until_ms, ledger_monotonic_ms(push->ledger) + LEDGER_RECALL_MS);
     atomic_fetch_add(&account->recalls, 1);
     if (options->recalled != NULL)
         options->recalled(options->pushed_context, account);

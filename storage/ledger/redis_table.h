@@ -53,9 +53,8 @@
     X(ACCOUNT_BYTES, 2) /* max_bytes of the account */                                             \
     X(LINK_BYTES, 3)    /* max_bytes of the link */
 
-/* A recall of what nodes hold of an account is published once in so many milliseconds. It must be less
- * than a response that is short waits: a recall of just before its question does nothing for it. */
-#define LEDGER_RECALL_MS 100
+/* A recall of what nodes hold of an account is published once in so many milliseconds. */
+#define LEDGER_RECALL_MS 300
 
 /*
  * The keys and arguments of each function, in order. The callers in C expand a list over variables

@@ -121,6 +121,21 @@ Test(window_group, that_is_recalled_gives_back_at_once_what_nobody_needs_and_onc
     cr_expect(tell(group, false, NOW + 3, &told));
 }
 
+Test(window_group, that_was_recalled_just_before_gives_back_what_it_came_to_hold_since)
+{
+    struct window_group *group = window->account_group;
+    struct ledger_told told;
+    recall();
+    atomic_store(&alice->recalled_until_ms, (uint64_t)NOW + 300);
+    grant(group, 500);
+    group->recalls_told = ledger_recalls(alice); /* its question came behind the recall */
+    cr_expect_not(tell(group, false, NOW + 300, &told));
+    cr_assert(tell(group, false, NOW + 299, &told));
+    cr_expect_eq(told.ceiling, 0u);
+    (void)group_told(windows, group, told.count, &(struct ledger_credit){0}, NOW + VALIDITY_MS);
+    cr_expect_not(tell(group, false, NOW + 299, &told), "it holds nothing idle");
+}
+
 Test(window_group, that_is_recalled_while_it_is_asked_for_gives_back_afterwards)
 {
     struct window_group *group = window->account_group;
