@@ -100,27 +100,13 @@ bool window_inquire(struct windows *windows, struct window *window, unsigned wor
     return mine;
 }
 
-/* Returns the workers that wait. */
-static uint64_t end(struct asking *asking)
-{
-    uint64_t waiters = asking->waiters;
-    *asking = (struct asking){0};
-    return waiters;
-}
-
-uint64_t window_group_asked(struct window_group *group, uint64_t waiters)
-{
-    waiters |= end(&group->asking);
-    group->yields = waiters != 0;
-    return waiters;
-}
-
 uint64_t window_asked(struct windows *windows, const struct window_question *question)
 {
     struct window *window = question->window;
     struct window_shard *shard = windows_shard(windows, window->account);
     pthread_mutex_lock(&shard->lock);
-    uint64_t waiters = end(&window->asking);
+    uint64_t waiters = window->asking.waiters;
+    window->asking = (struct asking){0};
     if (has(question->subjects, SUBJECT_ACCOUNT))
         waiters = window_group_asked(window->account_group, waiters);
     if (has(question->subjects, SUBJECT_LINK))

@@ -190,6 +190,14 @@ bool group_tell(struct windows *windows, struct window_group *group, uint64_t va
     return tells;
 }
 
+uint64_t window_group_asked(struct window_group *group, uint64_t waiters)
+{
+    waiters |= group->asking.waiters;
+    group->asking = (struct asking){0};
+    group->yields = waiters != 0;
+    return waiters;
+}
+
 uint64_t group_told(struct windows *windows, struct window_group *group, uint64_t number,
                     const struct ledger_credit *credit, uint64_t valid_until_ms)
 {

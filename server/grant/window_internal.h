@@ -54,13 +54,6 @@ static inline struct window_shard *windows_shard(struct windows *windows,
     return &windows->shards[(address * 0x9e3779b97f4a7c15ULL) >> 58];
 }
 
-/* ---- window_ask.c, under the shard's lock ---- */
-
-/* Ends the group's question or tell. Returns the workers that waited for it, a bit each, and `waiters`,
- * who waited for the same question at its window: they are to be woken, and ask before the pool is told
- * again. */
-uint64_t window_group_asked(struct window_group *group, uint64_t waiters);
-
 /* ---- window_group.c, all under the shard's lock ---- */
 
 /* Finds or makes the group of the key's account or, with `link_id`, of its link, and takes a reference;
@@ -68,6 +61,10 @@ uint64_t window_group_asked(struct window_group *group, uint64_t waiters);
 struct window_group *window_group_get(struct windows *windows, struct window_shard *shard,
                                       const unsigned char *link_id, const struct window_key *key,
                                       uint64_t now_ms, struct window_group **made);
+/* Ends the group's question or tell. Returns the workers that waited for it, a bit each, and `waiters`,
+ * who waited for the same question at its window: they are to be woken, and ask before the pool is told
+ * again. */
+uint64_t window_group_asked(struct window_group *group, uint64_t waiters);
 /* Gives back what window_group_get has returned. */
 void window_group_drop(struct window_group *group);
 /* Counts what was handed of a lent ceiling since the last call (outage.h). */
