@@ -175,8 +175,8 @@ bool group_tell(struct windows *windows, struct window_group *group, uint64_t va
 {
     struct window_shard *shard = windows_shard(windows, group->account);
     pthread_mutex_lock(&shard->lock);
-    bool tells = !group->asking.is_under_way && !group->yields && pool_holds(&group->pool) &&
-                 (all || is_due(windows, group, validity_ms, now_ms));
+    bool tells = !group->asking.is_under_way && (all || !group->yields) &&
+                 pool_holds(&group->pool) && (all || is_due(windows, group, validity_ms, now_ms));
     group->yields = false;
     if (tells) {
         bool gives_back = group->references == 0 || is_recalled(group, now_ms);

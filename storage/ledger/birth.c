@@ -30,7 +30,7 @@ struct birth {
     uint64_t noted_ms; /* when that was last, by Redis' clock, also in a process before this one */
 };
 
-enum { IS_OLDER = 2, HAS_NO_ROOM = 3 }; /* what tollgate_birth returns in third place */
+enum { IS_SET_NOW = 1, IS_OLDER, HAS_NO_ROOM }; /* what tollgate_birth returns in third place */
 
 static const char birth_keys[] = {'0' + LEDGER_COUNT(LEDGER_BIRTH_KEYS), '\0'};
 
@@ -282,8 +282,11 @@ enum birth_result birth_take(struct birth *birth, const redisReply *reply, const
     if (!is_shaped(reply) || !read_id(reply->element[0], &id))
         return BIRTH_UNKNOWN;
     bool is_new = birth->nodes.birth == 0 && birth->met == 0;
-    bool is_older = reply->element[2]->integer == IS_OLDER;
-    uint64_t noted_ms = is_older || reply->element[2]->integer == HAS_NO_ROOM ? 0
+    long long state = reply->element[2]->integer;
+    bool is_older = state == IS_OLDER;
+    /* Redis has the note of this question, or that of an earlier one, or none. */
+    bool has_none = is_older || state == HAS_NO_ROOM || (state == IS_SET_NOW && !birth->is_noted);
+    uint64_t noted_ms = has_none          ? 0
                         : birth->is_noted ? (uint64_t)reply->element[1]->integer
                                           : birth->noted_ms;
     if (is_new) {

@@ -195,7 +195,8 @@ Test(window_group, that_was_told_in_vain_leaves_the_next_question_to_who_waited)
     cr_assert(tell(group, true, NOW, &told));
     cr_expect_not(window_ask(windows, window, SUBJECT_ACCOUNT, 3, &need, &round, NOW, &question));
     (void)group_told(windows, group, told.count, NULL, 0);
-    cr_expect_not(tell(group, true, NOW, &again));
+    recall();
+    cr_expect_not(tell(group, false, NOW, &again));
     cr_expect(window_ask(windows, window, SUBJECT_ACCOUNT, 3, &need, &round, NOW, &question));
     (void)window_asked(windows, &question);
     cr_expect(tell(group, true, NOW, &again), "one that waits no longer holds it up once");
@@ -212,8 +213,23 @@ Test(window_group, that_was_asked_for_in_vain_leaves_the_next_question_to_who_wa
     cr_assert(window_ask(windows, window, SUBJECT_ACCOUNT, 2, &need, &round, NOW, &question));
     cr_expect_not(window_ask(windows, window, SUBJECT_ACCOUNT, 3, &need, &round, NOW, &other));
     (void)window_asked(windows, &question);
-    cr_expect_not(tell(group, true, NOW, &told));
-    cr_expect(tell(group, true, NOW, &told), "one that waits no longer holds it up once");
+    recall();
+    cr_expect_not(tell(group, false, NOW, &told));
+    cr_expect(tell(group, false, NOW, &told), "one that waits no longer holds it up once");
+}
+
+Test(window_group, that_somebody_waited_for_is_told_all_the_same_when_the_node_ends)
+{
+    struct window_group *group = window->account_group;
+    const struct window_need need = {.bytes = 1};
+    struct window_question question, other;
+    struct ledger_told told;
+    uint64_t round = UINT64_MAX;
+    grant(group, 500);
+    cr_assert(window_ask(windows, window, SUBJECT_ACCOUNT, 2, &need, &round, NOW, &question));
+    cr_expect_not(window_ask(windows, window, SUBJECT_ACCOUNT, 3, &need, &round, NOW, &other));
+    (void)window_asked(windows, &question);
+    cr_expect(tell(group, true, NOW, &told));
 }
 
 Test(window_group, ignores_a_late_answer_to_what_it_told)

@@ -286,6 +286,21 @@ Test(ledger_birth, when_a_node_was_noted_last_is_known_to_the_next_process)
     expect_noted(TAKEN, "1700000000500");
 }
 
+/* Else the empty Redis that it meets would count as two losses: the second for want of that note. */
+Test(ledger_birth, when_a_node_was_noted_last_is_forgotten_with_a_redis_that_is_new)
+{
+    open_with_wait();
+    begin_with(BORN("ab"));
+    renew_with(BORN("ab"));
+    restart();
+    connect_with(INFO);
+    answer_renewal(TAKEN, "*3\r\n$2\r\ncd\r\n" NOW ":1\r\n");
+    cr_expect_eq(ledger_losses(world.ledger), 1);
+    world.now_ms += 100;
+    step();
+    expect_noted(RENEWED, "0");
+}
+
 Test(ledger_birth, another_loss_begins_the_wait_anew)
 {
     open_with_wait();
