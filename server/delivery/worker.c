@@ -76,9 +76,10 @@ static void on_tick(struct worker *worker)
         readiness_observe(worker->node, worker->now_ms);
     ticks_look_again(worker);
     if (worker->now_ms - worker->grants.swept_ms >= WINDOWS_SWEEP_MS ||
-        worker->now_ms - worker->recalled_ms <= LEDGER_RECALL_MS ||
         windows_idle_ms(worker->node->windows) == 0)
         admission_sweep(worker);
+    else if (worker->now_ms - worker->recalled_ms <= LEDGER_RECALL_MS)
+        grants_give_back(&worker->grants, worker->now_ms);
     arm_tick(worker);
 }
 
@@ -181,7 +182,7 @@ static void give_back(struct worker *worker)
         return;
     worker->recalls = recalls;
     worker->recalled_ms = worker->now_ms;
-    admission_sweep(worker);
+    grants_give_back(&worker->grants, worker->now_ms);
 }
 
 static void turn(struct worker *worker)

@@ -122,6 +122,17 @@ static void sweep_groups(struct grants *grants, uint64_t now_ms, bool all)
         ledger_ceilings_are_told(grants->ledger, grants->number, losses);
 }
 
+void grants_give_back(struct grants *grants, uint64_t now_ms)
+{
+    for (struct window_group *group = grants->groups; group != NULL && grants_may_ask(grants);
+         group = group->owned_next) {
+        struct ledger_told told;
+        if (ledger_is_recalled(group->account, now_ms) &&
+            group_tell(grants->windows, group, grants->settings.validity_ms, false, now_ms, &told))
+            tell(grants, group, &told, now_ms);
+    }
+}
+
 void grants_sweep(struct grants *grants, uint64_t now_ms, bool all)
 {
     uint64_t idle_ms = all ? 0 : windows_idle_ms(grants->windows);

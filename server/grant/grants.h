@@ -89,5 +89,8 @@ int grants_open_window(struct grants *grants, const struct window_key *key, uint
 /* Ends the windows that this worker opened and that have been idle for a while (`all`: that are
  * idle now), tells Redis again what their groups hold, and frees those that hold nothing. */
 void grants_sweep(struct grants *grants, uint64_t now_ms, bool all);
+/* Gives back what is idle of the accounts that another node was short of just now. It looks at one atomic
+ * of each group, so it may be called at each tick. */
+void grants_give_back(struct grants *grants, uint64_t now_ms);
 
 #endif

@@ -2,7 +2,7 @@
 /*
  * The mapped table of what the lane holds. See holdings.h. Nothing here is synced: after a loss of
  * power the table may be older, and telling Redis what is not held any more does no harm; nor does an
- * older time of the last note, which any Redis has that has the last one.
+ * older time of the last note: a Redis that has the latest one has had that, too.
  */
 #include "storage/ledger/holdings.h"
 
@@ -21,7 +21,7 @@
 
 #define PLACE_BYTES 256
 #define TABLE_BYTES ((size_t)HOLDINGS_MAX * PLACE_BYTES)
-#define FILE_BYTES  (TABLE_BYTES + sizeof(uint64_t)) /* behind the table: noted_ms */
+#define NOTED_AT    (PLACE_BYTES - sizeof(uint64_t)) /* noted_ms, at the end of the first place */
 
 enum place_state { PLACE_FREE, PLACE_OF_ACCOUNT, PLACE_OF_LINK };
 
@@ -32,7 +32,7 @@ struct place {
     unsigned char link_id[LEDGER_LINK_ID_BYTES];
     char text[HOLDING_TEXT_MAX];
 };
-_Static_assert(sizeof(struct place) <= PLACE_BYTES, "a place has room for an account's name");
+_Static_assert(sizeof(struct place) <= NOTED_AT, "a place has room for an account's name");
 
 struct holdings {
     pthread_mutex_t lock;
@@ -72,10 +72,10 @@ static int map(int directory, unsigned char **out)
     int fd = openat(directory, "pools", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return -errno;
-    int result = -posix_fallocate(fd, 0, (off_t)FILE_BYTES);
+    int result = -posix_fallocate(fd, 0, (off_t)TABLE_BYTES);
     void *table = MAP_FAILED;
     if (result == 0) {
-        table = mmap(NULL, FILE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        table = mmap(NULL, TABLE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
         result = table == MAP_FAILED ? -errno : 0;
     }
     close(fd);
@@ -104,7 +104,7 @@ void holdings_close(struct holdings **holdings)
 {
     if (*holdings == NULL)
         return;
-    munmap((*holdings)->table, FILE_BYTES);
+    munmap((*holdings)->table, TABLE_BYTES);
     pthread_mutex_destroy(&(*holdings)->lock);
     free(*holdings);
     *holdings = NULL;
@@ -171,7 +171,7 @@ int holdings_left(struct holdings *holdings, int from, struct holding *out)
 
 static _Atomic uint64_t *noted(const struct holdings *holdings)
 {
-    return (_Atomic uint64_t *)(void *)(holdings->table + TABLE_BYTES);
+    return (_Atomic uint64_t *)(void *)(holdings->table + NOTED_AT);
 }
 
 uint64_t holdings_noted_ms(const struct holdings *holdings)

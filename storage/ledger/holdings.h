@@ -4,7 +4,7 @@
  * it outlives a killed process: STATE_DIR/lane-a/pools. The next process tells Redis, before the node
  * is ready, that none of it is held any more; others then have it at once. What finds no place in the
  * table, or is lost with it, is free after twice its validity. Workers note and forget, the poster
- * tells; one lock guards the table. Behind it stands when Redis noted the lane last, so that the next
+ * tells; one lock guards the table. It also keeps when Redis noted the lane last, so that the next
  * process, too, knows a Redis that has lost that note.
  */
 #ifndef TOLLGATE_LEDGER_HOLDINGS_H

@@ -183,7 +183,7 @@ static void recalled(void *context, const struct ledger_account *account)
     struct sim_node *node = context;
     (void)account;
     for (unsigned i = 0; i < SIM_WORKERS && node->is_up; i++)
-        grants_sweep(&node->workers[i].grants, node_monotonic_ms(node), false);
+        grants_give_back(&node->workers[i].grants, node_monotonic_ms(node));
 }
 
 /* ---- start and end ---- */

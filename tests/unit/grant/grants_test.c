@@ -165,13 +165,28 @@ Test(grants, give_back_a_recalled_ceiling_at_once)
     struct window *window = open_by(0, 1);
     grant(window, 1000);
     cr_assert(pool_begin(&window->account_group->pool, 300));
+    grants_give_back(&grants[0], now_ms);
+    cr_assert_eq(sent_count, 1u, "nobody is short");
+    atomic_store(&alice->recalled_until_ms, now_ms + 1);
     atomic_fetch_add(&alice->recalls, 1);
-    grants_sweep(&grants[0], now_ms, false);
+    grants_give_back(&grants[0], now_ms);
     cr_assert_eq(sent_count, 2u);
     expect_tell(1, 300, 300);
     answer_tell(1, 0, 300);
+    grants_give_back(&grants[0], now_ms);
     grants_sweep(&grants[0], now_ms, false);
     cr_expect_eq(sent_count, 2u);
+}
+
+Test(grants, give_back_with_the_next_sweep_what_was_recalled_while_redis_was_away)
+{
+    struct window *window = open_by(0, 1);
+    grant(window, 1000);
+    atomic_fetch_add(&alice->recalls, 1); /* the recall is over */
+    grants_give_back(&grants[0], now_ms);
+    cr_assert_eq(sent_count, 1u);
+    grants_sweep(&grants[0], now_ms, false);
+    cr_assert_eq(sent_count, 2u);
 }
 
 Test(grants, give_back_what_an_ended_window_left_and_then_forget_the_account)
