@@ -306,25 +306,49 @@ static int first_room(struct journal *journal)
     return result == 0 ? rotate(journal) : result;
 }
 
+static void init(struct journal *journal, const struct ledger_disk *disk, struct names *names,
+                 int directory, const uint8_t instance[JOURNAL_ID_BYTES])
+{
+    memset(journal, 0, sizeof(*journal));
+    journal->disk = disk;
+    journal->directory = directory;
+    journal->names = names;
+    journal->fd = journal->next_fd = -1;
+    memcpy(journal->instance, instance, JOURNAL_ID_BYTES);
+    pthread_mutex_init(&journal->lock, NULL);
+}
+
+static void end(struct journal *journal)
+{
+    close(journal->directory);
+    free(journal->bases);
+    pthread_mutex_destroy(&journal->lock);
+}
+
+int journal_verify(const struct ledger_disk *disk, struct names *names, int directory,
+                   const uint8_t instance[JOURNAL_ID_BYTES], struct ledger_verification *watch,
+                   char *error, size_t error_size)
+{
+    struct journal journal;
+    init(&journal, disk, names, directory, instance);
+    int result = journal_scan(&journal, watch, error, error_size);
+    end(&journal);
+    return result;
+}
+
 int journal_open(struct journal *journal, const struct ledger_outside *outside, struct names *names,
                  int directory, uint64_t segment_bytes, const uint8_t instance[JOURNAL_ID_BYTES],
                  const uint8_t epoch[JOURNAL_ID_BYTES], char *error, size_t error_size)
 {
-    memset(journal, 0, sizeof(*journal));
+    init(journal, outside->disk, names, directory, instance);
     journal->clock = outside->clock;
-    journal->disk = outside->disk;
-    journal->directory = directory;
     journal->segment_bytes = segment_bytes;
-    journal->names = names;
-    journal->fd = journal->next_fd = -1;
-    memcpy(journal->instance, instance, JOURNAL_ID_BYTES);
     memcpy(journal->epoch, epoch, JOURNAL_ID_BYTES);
-    pthread_mutex_init(&journal->lock, NULL);
     journal->reserved = journal->end_room = JOURNAL_END_ROOM;
     journal->buffer = malloc((size_t)JOURNAL_BUFFER_RECORDS * JOURNAL_RECORD_BYTES);
     if (journal->buffer == NULL)
         return -ENOMEM;
-    int result = journal_scan(journal, error, error_size);
+    int result = journal_scan(journal, NULL, error, error_size);
     if (result != 0)
         return result;
     journal->vouches = false;
@@ -344,9 +368,7 @@ void journal_close(struct journal *journal)
         journal->disk->close(journal->disk->self, journal->fd);
     if (journal->next_fd >= 0)
         journal->disk->close(journal->disk->self, journal->next_fd);
-    close(journal->directory);
     free(journal->buffer);
-    free(journal->bases);
-    pthread_mutex_destroy(&journal->lock);
     journal->buffer = NULL;
+    end(journal);
 }

@@ -14,6 +14,7 @@
 
 #include "storage/ledger/names.h"
 #include "storage/ledger/outside.h"
+#include "storage/ledger/verify.h"
 
 /* A download's two names and its closing record. What else a mark may tell (the key's name, ended
  * responses) is written only where there is other room. */
@@ -82,6 +83,12 @@ int journal_open(struct journal *journal, const struct ledger_outside *outside, 
 /* Closes and frees; writes nothing, so the caller has synced before. */
 void journal_close(struct journal *journal);
 
+/* Reads and verifies a whole journal as journal_open does, leaves it as it is, and says in `watch` what it
+ * holds. Takes over `directory`. As journal_open. */
+int journal_verify(const struct ledger_disk *disk, struct names *names, int directory,
+                   const uint8_t instance[JOURNAL_ID_BYTES], struct ledger_verification *watch,
+                   char *error, size_t error_size);
+
 /* Promises room for so many records, or gives it back. 0 or -ENOSPC. Any thread. */
 int journal_reserve(struct journal *journal, uint32_t records);
 void journal_unreserve(struct journal *journal, uint32_t records);
@@ -148,8 +155,9 @@ int journal_take_room(struct journal *journal, uint32_t records, uint32_t own);
 int journal_keep_base(struct journal *journal);
 void journal_add_base(struct journal *journal, uint64_t base);
 
-/* The scan (scan.c): reads everything, cuts a torn tail off, fills the names and
- * the writer's position. */
-int journal_scan(struct journal *journal, char *error, size_t error_size);
+/* The scan (scan.c): reads everything, fills the names, cuts a torn tail off and fills the writer's
+ * position. With a watch it fills that instead, and changes no file. */
+int journal_scan(struct journal *journal, struct ledger_verification *watch, char *error,
+                 size_t error_size);
 
 #endif

@@ -197,11 +197,16 @@ static bool is_locked(int fd)
     return locked;
 }
 
+bool lane_is_locked(const char *state_dir, unsigned number)
+{
+    return is_locked(open_lock_of(state_dir, number));
+}
+
 bool ledger_is_running(const char *state_dir)
 {
     bool running = is_locked(open_lock(state_dir, "")); /* of before */
     for (unsigned number = 0; number < LANES_MAX && !running; number++)
-        running = is_locked(open_lock_of(state_dir, number));
+        running = lane_is_locked(state_dir, number);
     return running;
 }
 
@@ -293,6 +298,28 @@ static int find_id(int directory, const char *name, const char *path, uint8_t ou
                       "%s/%s is not 32 hexadecimal digits and a newline; restore it from a copy",
                       path, name);
     return 0;
+}
+
+int lane_look(const char *state_dir, unsigned number, uint8_t instance[JOURNAL_ID_BYTES],
+              int *journal)
+{
+    char path[4200], name[LANE_NAME_SIZE];
+    lane_name(number, name);
+    if (snprintf(path, sizeof(path), "%s/%s", state_dir, name) >= (int)sizeof(path))
+        return -ENAMETOOLONG;
+    int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (directory < 0)
+        return -errno;
+    int result = read_id(directory, "instance", instance);
+    *journal = openat(directory, "journal", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (result == -ENOENT && *journal >= 0 && is_there(*journal, "00000001.seg"))
+        result = -EBADMSG;
+    else if (result == 0 && *journal < 0)
+        result = errno == ENOENT ? -EBADMSG : -errno;
+    close(directory);
+    if (result != 0)
+        close_one(journal);
+    return result;
 }
 
 int lane_enter(struct lane *lane, const char *state_dir, char *error, size_t error_size)

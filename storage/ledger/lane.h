@@ -45,6 +45,15 @@ int lane_lock(struct lane *lane, const char *state_dir, unsigned number, char *e
               size_t error_size);
 /* Whether the lane exists, with a lock that a process has taken at some time. */
 bool lane_exists(const char *state_dir, unsigned number);
+/* Whether a process holds the lane's lock. */
+bool lane_is_locked(const char *state_dir, unsigned number);
+/*
+ * Opens the journal's directory of a lane for reading alone, and reads the lane's instance; makes
+ * nothing. 0; -ENOENT: there is no such lane, or no process has begun a journal in it; -EBADMSG: the
+ * file `instance` is damaged, or one of the two is missing; or another negative errno.
+ */
+int lane_look(const char *state_dir, unsigned number, uint8_t instance[JOURNAL_ID_BYTES],
+              int *journal);
 /* Where the lock is held; a boot that is not known is like no other. */
 void lane_place(const struct lane *lane, struct ledger_place *out);
 /* Of a lane that is locked: opens its journal's directory, and reads or makes both ids. As

@@ -2,7 +2,8 @@
 /*
  * The journal at start: reads and verifies every segment, compares accounts' sequences and
  * downloads' sums, cuts a torn tail off, refuses damage and names its place. journal_open calls it
- * once, before any thread runs. It never mends a damaged record.
+ * once, before any thread runs, and journal_verify for a journal that is only looked at. It never
+ * mends a damaged record.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -13,6 +14,8 @@
 #include "storage/ledger/journal.h"
 #include "storage/ledger/reader.h"
 
+#define TAIL_LOOKS_MAX 100 /* at what a writer appends meanwhile */
+
 /* Cumulative counters by download, of one epoch: open addressing, doubled at half. */
 struct download_sum {
     uint64_t download; /* 0: free */
@@ -22,20 +25,26 @@ struct download_sum {
 
 struct scan {
     struct journal *journal;
+    struct ledger_verification
+        *watch; /* borrows; NULL: the writer's position is wanted, and no torn tail */
     struct journal_reader reader;
     struct download_sum *sums; /* owns */
     size_t sums_count, sums_room;
+    bool is_behind; /* the reader stands behind the record that is verified */
     char *error;
     size_t error_size;
 };
 
 static int damaged(struct scan *scan, const char *what)
 {
+    uint64_t place = scan->reader.index - (scan->is_behind ? 1u : 0u);
     snprintf(scan->error, scan->error_size,
-             "journal segment %08u.seg is damaged at byte %" PRIu64
-             ": %s; restore the state directory from a backup, or move it away and set another "
-             "`node`, which loses the bill that this node had not posted to Redis",
-             scan->reader.segment, (uint64_t)scan->reader.index * scan->reader.size, what);
+             "journal segment %08u.seg is damaged at byte %" PRIu64 ": %s; %s",
+             scan->reader.segment, place * scan->reader.size, what,
+             scan->watch != NULL
+                 ? "take another copy of the state directory; no node starts on this one"
+                 : "restore the state directory from a backup, or move it away and set another "
+                   "`node`, which loses the bill that this node had not posted to Redis");
     return -EBADMSG;
 }
 
@@ -100,6 +109,23 @@ static int verify_usage(struct scan *scan, const struct journal_record *record)
     if (record->download > scan->journal->found_download)
         scan->journal->found_download = record->download;
     return 0;
+}
+
+static void count(struct scan *scan, const struct journal_record *record)
+{
+    struct ledger_verification *watch = scan->watch;
+    watch->records++;
+    watch->usage_records += record->type == JOURNAL_USAGE;
+    watch->operations += record->type == JOURNAL_MONEY;
+    watch->bytes += record->bytes_delta;
+    watch->responses += record->responses_delta;
+    if (watch->first_ms == 0)
+        watch->first_ms = record->time_ms;
+    watch->last_ms = record->time_ms;
+    watch->is_stopped = record->type == JOURNAL_STOP;
+    watch->segment = scan->reader.segment;
+    watch->position = (uint64_t)scan->reader.index * scan->reader.size;
+    watch->chain = scan->reader.chain;
 }
 
 static int verify_record(struct scan *scan, const struct journal_entry *entry)
@@ -181,6 +207,20 @@ static int zero_tail(const struct journal_reader *reader, int fd, uint8_t *bytes
     return result;
 }
 
+/* Reads the `count` places behind the last good record into `bytes`, and refuses damage. */
+static int read_tail(struct scan *scan, int fd, uint8_t *bytes, uint32_t count)
+{
+    struct journal_reader *reader = &scan->reader;
+    const struct ledger_disk *disk = scan->journal->disk;
+    int result = bytes == NULL ? -ENOMEM : fd < 0 ? fd : 0;
+    if (result == 0)
+        result = disk->read(disk->self, fd, (uint64_t)reader->index * reader->size, bytes,
+                            count * reader->size);
+    if (result == 0 && shows_damage(reader, bytes, count, reader->chain))
+        result = damaged(scan, "later records are intact");
+    return result;
+}
+
 static int cut_tail(struct scan *scan)
 {
     struct journal_reader *reader = &scan->reader;
@@ -189,12 +229,7 @@ static int cut_tail(struct scan *scan)
     uint8_t *bytes = malloc(count * reader->size + 1);
     const struct ledger_disk *disk = scan->journal->disk;
     int fd = disk->open(disk->self, reader->directory, reader->segment, true, &bytes_whole);
-    int result = bytes == NULL ? -ENOMEM : fd < 0 ? fd : 0;
-    if (result == 0)
-        result = disk->read(disk->self, fd, (uint64_t)reader->index * reader->size, bytes,
-                            count * reader->size);
-    if (result == 0 && shows_damage(reader, bytes, count, reader->chain))
-        result = damaged(scan, "later records are intact");
+    int result = read_tail(scan, fd, bytes, count);
     if (result == 0)
         result = zero_tail(reader, fd, bytes, count);
     /* Records that a killed process left in the page cache must be durable before
@@ -240,8 +275,8 @@ static bool hides_records(struct journal_reader *reader, const uint8_t *bytes, s
     return false;
 }
 
-/* Removes the last segment if it holds no header: 1 then, 0 where it is in use, or
- * a negative errno. */
+/* Removes the last segment if it holds no header, but not where the journal is only looked at: 1 then, 0
+ * where it is in use, or a negative errno. */
 static int remove_unused(struct scan *scan, uint32_t number)
 {
     struct journal_reader *reader = &scan->reader;
@@ -268,8 +303,47 @@ static int remove_unused(struct scan *scan, uint32_t number)
     free(bytes);
     if (result != 0 || used)
         return result;
+    if (scan->watch != NULL)
+        return 1;
     result = disk->remove(disk->self, scan->journal->directory, number);
     return result == 0 ? 1 : result;
+}
+
+static int take_record(struct scan *scan, const struct journal_entry *entry)
+{
+    scan->is_behind = true;
+    int result = verify_record(scan, entry);
+    scan->is_behind = false;
+    if (result == 0 && scan->watch != NULL)
+        count(scan, &entry->record);
+    return result;
+}
+
+/* Whether a record stands now where the reader, which said `result`, found none: its writer's bytes may
+ * be seen in part, and the later ones before the earlier ones. */
+static bool has_moved(struct scan *scan, int result, struct journal_entry *entry)
+{
+    struct journal_reader *reader = &scan->reader;
+    if (scan->watch == NULL || !scan->watch->is_written || (result != 0 && result != -EBADMSG))
+        return false;
+    reader->buffer_count = 0;
+    return reader_next(reader, entry) == 1;
+}
+
+/* Reads on in the segment, to its end or to what is not a record there. */
+static int read_records(struct scan *scan, bool is_last)
+{
+    struct journal_entry entry;
+    int result;
+    while ((result = reader_next(&scan->reader, &entry)) == 1 ||
+           (is_last && has_moved(scan, result, &entry)))
+        if ((result = take_record(scan, &entry)) != 0)
+            return result;
+    if (result == -EPROTO)
+        return damaged(scan, "a record that does not belong there, or of a newer version");
+    if (result == -EBADMSG && !is_last)
+        return damaged(scan, "the chain is broken");
+    return result == -EBADMSG ? 0 : result;
 }
 
 static int read_segment(struct scan *scan, uint32_t number, bool is_last)
@@ -282,15 +356,31 @@ static int read_segment(struct scan *scan, uint32_t number, bool is_last)
     if ((result = journal_keep_base(journal)) != 0)
         return result;
     journal_add_base(journal, reader->count);
+    return read_records(scan, is_last);
+}
+
+/* What stands behind the last good record of the last segment: damage, or what a crash has torn. Where
+ * its writer has moved on meanwhile, it is read on. */
+static int look_at_tail(struct scan *scan)
+{
+    struct journal_reader *reader = &scan->reader;
     struct journal_entry entry;
-    while ((result = reader_next(reader, &entry)) == 1)
-        if ((result = verify_record(scan, &entry)) != 0)
-            return result;
-    if (result == -EPROTO)
-        return damaged(scan, "a record that does not belong there, or of a newer version");
-    if (result == -EBADMSG && !is_last)
-        return damaged(scan, "the chain is broken");
-    return result == -EBADMSG ? 0 : result;
+    int result = 0;
+    for (int looks = 0; looks < TAIL_LOOKS_MAX && result == 0; looks++) {
+        uint32_t places = reader->capacity - reader->index;
+        uint8_t *bytes = malloc(places * reader->size + 1);
+        result = read_tail(scan, reader->fd, bytes, places);
+        for (uint32_t i = 0; result == 0 && i < places && !scan->watch->is_written; i++)
+            scan->watch->torn += !journal_is_zero(bytes + i * reader->size, reader->size);
+        free(bytes);
+        if (result != -EBADMSG || !has_moved(scan, result, &entry))
+            break;
+        scan->error[0] = '\0';
+        result = take_record(scan, &entry);
+        if (result == 0)
+            result = read_records(scan, true);
+    }
+    return result;
 }
 
 static int read_all(struct scan *scan)
@@ -300,15 +390,26 @@ static int read_all(struct scan *scan)
     int result = last_segment(scan, &last);
     if (result == 0 && last > 0)
         result = remove_unused(scan, last);
+    if (result == -EBADMSG && scan->watch != NULL && scan->watch->is_written && last > 0) {
+        scan->error[0] = '\0'; /* its writer may have made the header since */
+        result = remove_unused(scan, last);
+    }
     if (result < 0)
         return result;
     if (result == 1)
         last--;
-    for (uint32_t number = 1; number <= last; number++)
+    if (scan->watch != NULL)
+        scan->watch->segments = last;
+    for (uint32_t number = 1; number <= last; number++) {
+        if (scan->watch != NULL && scan->watch->progress != NULL)
+            scan->watch->progress(scan->watch->context, number, last);
         if ((result = read_segment(scan, number, number == last)) != 0)
             return result;
+    }
     if (last == 0)
         return 0;
+    if (scan->watch != NULL)
+        return look_at_tail(scan);
     if ((result = cut_tail(scan)) != 0)
         return result;
     journal->segment = last;
@@ -324,9 +425,11 @@ static int read_all(struct scan *scan)
     return 0;
 }
 
-int journal_scan(struct journal *journal, char *error, size_t error_size)
+int journal_scan(struct journal *journal, struct ledger_verification *watch, char *error,
+                 size_t error_size)
 {
-    struct scan scan = {.journal = journal, .error = error, .error_size = error_size};
+    struct scan scan = {
+        .journal = journal, .watch = watch, .error = error, .error_size = error_size};
     error[0] = '\0';
     int result = reader_init(&scan.reader, journal->disk, journal->names, journal->directory);
     scan.sums_room = 1024;

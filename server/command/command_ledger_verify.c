@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `tollgate ledger verify [STATE_DIR]`: reads the journals of a state directory and says whether they
+ * are sound. tollgate_main calls it, ledger_verify does the work. It needs no running node, works
+ * beside one and on a copy, and writes nothing.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "server/base/byte_count.h"
+#include "server/base/clock.h"
+#include "server/command/cli.h"
+#include "server/config/config.h"
+#include "storage/ledger/verify.h"
+
+#define REDRAW_MS 100
+
+struct arguments {
+    struct cli_location location;
+    const char *state_dir; /* borrows argv; NULL: that of the configuration */
+};
+
+static error_t parse(int key, char *argument, struct argp_state *state)
+{
+    struct arguments *arguments = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &arguments->location;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (arguments->state_dir != NULL)
+            cli_surplus(state, argument, NULL, "is a second directory; verify one at a time");
+        arguments->state_dir = argument;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_child children[] = {CLI_CONFIG_CHILD, {0}};
+static const struct argp verify_argp = {
+    .parser = parse,
+    .args_doc = "[STATE_DIR]",
+    .doc =
+        "Reads the journals of a state directory, that of the configuration or STATE_DIR, and "
+        "says of each lane what it holds and whether it is sound: the chain of its records, the "
+        "sequence of each account, the sums of each download. Exits with 0 where all are sound, "
+        "1 where one is damaged. It asks neither a node nor Redis, writes nothing, and may run "
+        "beside a node: what that appends meanwhile is left out."
+        "\v"
+        "The node's own journals, and those of a backup before it is restored:\n"
+        "  tollgate ledger verify --config tollgate.yaml\n"
+        "  tollgate ledger verify /backup/tollgate/state\n"
+        "\n"
+        "A chain shows damage, not forgery: whoever can write the journal can write its sums, "
+        "too. Note the chain of each lane elsewhere, and a later journal must pass through it.\n",
+    .children = children,
+};
+
+struct verification {
+    const char *command, *state_dir;
+    bool is_live; /* progress is drawn on a terminal */
+    uint64_t drawn_ms;
+    json_t *rows; /* NULL without --json */
+    unsigned lanes, damaged, unread;
+};
+
+static void erase(const struct verification *verification)
+{
+    if (verification->is_live)
+        fputs("\r\033[K", stderr);
+}
+
+static void draw(void *context, uint32_t segment, uint32_t segments)
+{
+    struct verification *verification = context;
+    uint64_t now_ms = clock_monotonic_ms();
+    if (!verification->is_live || now_ms - verification->drawn_ms < REDRAW_MS)
+        return;
+    verification->drawn_ms = now_ms;
+    erase(verification);
+    fprintf(stderr, "segment %" PRIu32 " of %" PRIu32, segment, segments);
+}
+
+/* "2026-11-29T20:00:00Z" */
+static void write_time(uint64_t ms, char out[24])
+{
+    time_t seconds = (time_t)(ms / 1000);
+    struct tm parts;
+    if (gmtime_r(&seconds, &parts) == NULL || strftime(out, 24, "%Y-%m-%dT%H:%M:%SZ", &parts) == 0)
+        out[0] = '\0';
+}
+
+static void print_lane(const struct ledger_verification *found, int result)
+{
+    char bytes[BYTE_COUNT_SIZE], first[24], last[24];
+    byte_count_write((int64_t)found->bytes, bytes);
+    write_time(found->first_ms, first);
+    write_time(found->last_ms, last);
+    printf("%s (instance %s): %s\n", found->lane,
+           found->instance[0] != '\0' ? found->instance : "unknown",
+           result == 0          ? "sound"
+           : result == -EBADMSG ? "DAMAGED; it holds before that:"
+                                : "cannot be read in full; it holds before that:");
+    printf("  segments %" PRIu32 ", records %" PRIu64 " (usage %" PRIu64 ", operations %" PRIu64
+           "), accounts %" PRIu64 "\n",
+           found->segments, found->records, found->usage_records, found->operations,
+           found->accounts);
+    printf("  delivered %" PRIu64 " bytes (%s), responses %" PRIu64 "\n", found->bytes, bytes,
+           found->responses);
+    if (found->records > 0)
+        printf("  from %s to %s; chain %016" PRIx64 " at byte %" PRIu64 " of %08" PRIu32 ".seg\n",
+               first, last, found->chain, found->position, found->segment);
+    if (found->is_written)
+        puts("  a process writes it now; what it appended meanwhile was left out");
+    else if (found->torn > 0)
+        printf("  a crash tore %" PRIu32 " record%s after that point; the next start drops %s\n",
+               found->torn, found->torn == 1 ? "" : "s", found->torn == 1 ? "it" : "them");
+    fflush(stdout);
+}
+
+static json_t *lane_json(const struct ledger_verification *found, bool is_sound, const char *error)
+{
+    char chain[17], first[24], last[24];
+    snprintf(chain, sizeof(chain), "%016" PRIx64, found->chain);
+    write_time(found->first_ms, first);
+    write_time(found->last_ms, last);
+    json_t *row = json_pack(
+        "{s:s, s:s, s:b, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "lane",
+        found->lane, "instance", found->instance, "sound", is_sound, "written", found->is_written,
+        "stopped", found->is_stopped, "segments", (json_int_t)found->segments, "segment",
+        (json_int_t)found->segment, "records", (json_int_t)found->records, "usage_records",
+        (json_int_t)found->usage_records, "operations", (json_int_t)found->operations, "accounts",
+        (json_int_t)found->accounts, "bytes", (json_int_t)found->bytes, "responses",
+        (json_int_t)found->responses, "position", (json_int_t)found->position, "torn_records",
+        (json_int_t)found->torn);
+    if (found->records > 0) {
+        (void)json_object_set_new(row, "chain", json_string(chain));
+        (void)json_object_set_new(row, "from", json_string(first));
+        (void)json_object_set_new(row, "to", json_string(last));
+    }
+    if (error[0] != '\0')
+        (void)json_object_set_new(row, "error", json_string(error));
+    return row;
+}
+
+static void verify_lane(struct verification *verification, unsigned number)
+{
+    struct ledger_verification found = {.progress = draw, .context = verification};
+    char error[600];
+    int result = ledger_verify(verification->state_dir, number, &found, error, sizeof(error));
+    erase(verification);
+    if (result == -ENOENT)
+        return;
+    verification->lanes++;
+    verification->damaged += result == -EBADMSG;
+    verification->unread += result != 0 && result != -EBADMSG;
+    if (verification->rows != NULL)
+        (void)json_array_append_new(verification->rows, lane_json(&found, result == 0, error));
+    else
+        print_lane(&found, result);
+    if (result != 0)
+        (void)cli_fail(EX_OK, verification->command, "%s: %s", found.lane, error);
+}
+
+static int refuse_directory(const struct verification *verification)
+{
+    char path[4200];
+    snprintf(path, sizeof(path), "%s/journal", verification->state_dir);
+    if (access(path, F_OK) == 0)
+        return cli_fail(EX_NOINPUT, verification->command,
+                        "%s is of a version without lanes; start a node with this version on a "
+                        "copy of it, which moves the journal into lane-a, and verify that",
+                        verification->state_dir);
+    return cli_fail(EX_NOINPUT, verification->command,
+                    "%s has no journal in a lane (lane-a, lane-b, ...); name a state directory, or "
+                    "the configuration that does, with --config FILE",
+                    verification->state_dir);
+}
+
+static int conclude(const struct verification *verification)
+{
+    if (verification->lanes == 0)
+        return refuse_directory(verification);
+    int code = verification->damaged > 0  ? CLI_EXIT_NO
+               : verification->unread > 0 ? EX_NOINPUT
+                                          : EX_OK;
+    if (verification->rows == NULL)
+        return code;
+    json_t *answer = json_pack("{s:s, s:b, s:O}", "state_dir", verification->state_dir, "sound",
+                               code == EX_OK, "lanes", verification->rows);
+    int printed = cli_print_json(verification->command, answer);
+    json_decref(answer);
+    return printed != EX_OK ? printed : code;
+}
+
+int command_ledger_verify(int argc, char **argv)
+{
+    struct arguments arguments = {0};
+    struct config *config = NULL;
+    cli_parse(&verify_argp, argc, argv, &arguments);
+    if (arguments.state_dir == NULL) {
+        int code = cli_config_load(argv[0], &arguments.location, &config);
+        if (code != EX_OK)
+            return code;
+    }
+    struct verification verification = {
+        .command = argv[0],
+        .state_dir = arguments.state_dir != NULL ? arguments.state_dir : config->state_dir,
+        .is_live = isatty(STDERR_FILENO) == 1 && !cli_wants_json(),
+        .rows = cli_wants_json() ? json_array() : NULL,
+    };
+    for (unsigned number = 0; number < LEDGER_LANES_MAX; number++)
+        verify_lane(&verification, number);
+    int code = conclude(&verification);
+    json_decref(verification.rows);
+    config_destroy(&config);
+    return code;
+}

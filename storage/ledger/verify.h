@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Verifying the journals of a state directory from outside, as `tollgate ledger verify` does: of the
+ * node's own, beside the running node, or of a copy, a backup or the directory of a node that is gone.
+ * It writes nothing there and asks Redis nothing. To see whether a process has a lane it takes the
+ * lane's lock, shared, for a moment.
+ */
+#ifndef TOLLGATE_LEDGER_VERIFY_H
+#define TOLLGATE_LEDGER_VERIFY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define LEDGER_LANES_MAX 26u /* numbers begin with 0: lane-a */
+
+/* What a lane's journal holds, up to its end or to where it is damaged. */
+struct ledger_verification {
+    void (*progress)(void *context, uint32_t segment,
+                     uint32_t segments); /* the caller's, or NULL */
+    void *context;
+
+    char lane[8];      /* "lane-a" */
+    char instance[33]; /* under which Redis keeps its watermarks */
+    bool is_written;   /* a process appends meanwhile; what it appends is left out */
+    uint64_t accounts; /* that have records there */
+    uint32_t segments;
+    uint64_t records, usage_records, operations;
+    uint64_t bytes, responses;  /* that its downloads add up to */
+    uint64_t first_ms, last_ms; /* of its records, since 1970; 0: there are none */
+    uint32_t segment;           /* of its last sound record */
+    uint64_t position;          /* behind that, in bytes */
+    uint64_t chain;             /* its value there */
+    uint32_t torn;   /* records behind it that a crash has cut; the next start drops them */
+    bool is_stopped; /* that record is of a clean end */
+};
+
+/*
+ * Reads and verifies the journal of the lane of this number: the chain of its records, the sequence of
+ * each account, the sums of each download. It needs memory for the names in it. 0; -ENOENT: there is
+ * no journal in such a lane; -EBADMSG: it is damaged; another negative errno: it cannot be read. Of the
+ * last two, one sentence with the cause and the cure stands in `error`.
+ */
+int ledger_verify(const char *state_dir, unsigned lane, struct ledger_verification *out,
+                  char *error, size_t error_size);
+
+#endif
