@@ -34,15 +34,15 @@ enum worker_list {
 
 struct connection {
     uint32_t magic, index, generation;
-    uint8_t state;        /* enum connection_state */
     uint32_t next_free;   /* of a free slot: the next one */
+    uint8_t state;        /* enum connection_state */
     uint8_t in_flight;    /* operations whose last completion is still to come */
     bool receiving;       /* a multishot receive is among them */
     bool receive_pausing; /* that receive is being cancelled */
     bool polling;         /* a poll for room in the socket is among them */
     bool peer_ended;      /* end of stream, or an error, was received */
     bool listed[LIST_COUNT];
-    struct connection *next[LIST_COUNT], *previous[LIST_COUNT];
+    uint32_t next[LIST_COUNT], previous[LIST_COUNT]; /* connection_link */
     struct stream stream;
     uint64_t began_ms;    /* monotonic */
     uint64_t deadline_ms; /* of HEAD, LINGER and a full socket, monotonic */
@@ -71,18 +71,41 @@ struct connection {
     /* What the ring uses, which may be there longer than the exchange. */
     char *opening;              /* owns; name of the file that is being opened; NULL: none is */
     int opened;                 /* a descriptor, or a negative errno; -EINPROGRESS: not yet */
+    uint32_t delivery_count;    /* of `deliveries` */
     struct media_file *warming; /* holds: the ring reads it */
     uint64_t cold_ms;           /* when it last waited for the disk; 0: never */
 
     uint64_t rate_ms;           /* when the rate was last judged; 0: not yet */
     uint64_t rate_acknowledged; /* tcp_acknowledged at that time */
     struct delivery *deliveries, *deliveries_last;
-    uint32_t delivery_count;
 
     struct exchange exchange;
 };
 
 /* ---- connection_lists.c ---- */
+
+/* A list is linked by places in the worker's slab, which are half as long as addresses: 0 is none. */
+static inline uint32_t connection_link(const struct connection *connection)
+{
+    return connection != NULL ? connection->index + 1 : 0;
+}
+static inline struct connection *connection_linked(const struct worker *worker, uint32_t link)
+{
+    return link != 0 ? &worker->connections[link - 1] : NULL;
+}
+/* The one behind it in a list that it is in; NULL: it is the last. */
+static inline struct connection *connection_next(const struct worker *worker,
+                                                 const struct connection *connection,
+                                                 enum worker_list which)
+{
+    return connection_linked(worker, connection->next[which]);
+}
+static inline struct connection *connection_previous(const struct worker *worker,
+                                                     const struct connection *connection,
+                                                     enum worker_list which)
+{
+    return connection_linked(worker, connection->previous[which]);
+}
 
 /* Put the connection into one of the worker's lists, or take it out; once is enough. */
 void connection_join(struct worker *worker, struct connection *connection, enum worker_list which);

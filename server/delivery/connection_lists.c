@@ -29,6 +29,20 @@ static struct connection_list *list_of(struct worker *worker, enum worker_list w
     return NULL;
 }
 
+/* Makes `after` follow `before`; NULL is the list's end on that side. */
+static void join(struct connection_list *list, struct connection *before, struct connection *after,
+                 enum worker_list which)
+{
+    if (before != NULL)
+        before->next[which] = connection_link(after);
+    else
+        list->first = after;
+    if (after != NULL)
+        after->previous[which] = connection_link(before);
+    else
+        list->last = before;
+}
+
 void connection_join(struct worker *worker, struct connection *connection, enum worker_list which)
 {
     struct connection_list *list = list_of(worker, which);
@@ -40,10 +54,8 @@ void connection_join(struct worker *worker, struct connection *connection, enum 
     struct connection *before = which == LIST_READY ? list->last : NULL;
     struct connection *after = which == LIST_READY ? NULL : list->first;
     connection->listed[which] = true;
-    connection->previous[which] = before;
-    connection->next[which] = after;
-    *(before != NULL ? &before->next[which] : &list->first) = connection;
-    *(after != NULL ? &after->previous[which] : &list->last) = connection;
+    join(list, before, connection, which);
+    join(list, connection, after, which);
 }
 
 void connection_leave(struct worker *worker, struct connection *connection, enum worker_list which)
@@ -52,9 +64,8 @@ void connection_leave(struct worker *worker, struct connection *connection, enum
         return;
     connection->listed[which] = false;
     if (which == LIST_OPEN && worker->sweep_next == connection)
-        worker->sweep_next = connection->next[which];
+        worker->sweep_next = connection_next(worker, connection, which);
     struct connection_list *list = list_of(worker, which);
-    struct connection *before = connection->previous[which], *after = connection->next[which];
-    *(before != NULL ? &before->next[which] : &list->first) = after;
-    *(after != NULL ? &after->previous[which] : &list->last) = before;
+    join(list, connection_previous(worker, connection, which),
+         connection_next(worker, connection, which), which);
 }

@@ -52,6 +52,11 @@ struct exchange {
     struct http_kept *kept;       /* owns; the head of an exchange that had to wait */
     bool head_only;               /* HEAD */
     bool navigation;              /* a browser's window waits for the answer, not a program */
+    bool standing_good;           /* the last question about its link found it not revoked */
+    bool standing_unknown;        /* Redis could not say, so no cache may keep the answer */
+    uint8_t standing_asks;        /* questions to Redis about its link */
+    bool in_link_quota;           /* counted among the responses of its link */
+    bool in_account_quota;        /* likewise of its account */
     const char *origin;           /* borrows; of a page that may read the answer (CORS) */
     struct token_entry *link;     /* holds */
 
@@ -64,14 +69,8 @@ struct exchange {
     uint64_t left_after;        /* bytes of the parts behind the one under way */
     uint64_t body_length;       /* bytes of the file in the whole body */
 
-    uint8_t standing_asks; /* questions to Redis about its link */
-    bool standing_good;    /* the last of them found the link not revoked */
-    bool standing_unknown; /* Redis could not say, so no cache may keep the answer */
-
-    struct window *window; /* holds */
-    struct claim claim;    /* what the response took from the pools that pay for it */
-    bool in_link_quota;    /* counted among the responses of its link */
-    bool in_account_quota;
+    struct window *window;             /* holds */
+    struct claim claim;                /* what the response took from the pools that pay for it */
     const struct grants_answer *reply; /* borrows: what Redis has just answered; else NULL */
     uint64_t question;                 /* number of its question to Redis; 0: none */
     uint64_t question_round;  /* the last of others' questions that asks for its need, too */

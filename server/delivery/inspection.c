@@ -74,11 +74,11 @@ void inspection_fill(struct inspection *inspection, const struct worker *worker)
     const struct connection *connection = worker->open.last; /* the first to have joined */
     inspection->open = worker->open_count;
     for (; connection != NULL && inspection->count < INSPECTION_MAX;
-         connection = connection->previous[LIST_OPEN])
+         connection = connection_previous(worker, connection, LIST_OPEN))
         add(inspection, worker, connection);
     for (connection = worker->unmetered.last;
          connection != NULL && inspection->count < INSPECTION_MAX;
-         connection = connection->previous[LIST_UNMETERED]) {
+         connection = connection_previous(worker, connection, LIST_UNMETERED)) {
         if (connection->state == STATE_CLOSE)
             add(inspection, worker, connection);
     }

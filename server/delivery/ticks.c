@@ -60,7 +60,7 @@ static void meter_all(struct worker *worker)
 {
     struct connection *connection = worker->unmetered.first;
     while (connection != NULL) {
-        struct connection *next = connection->next[LIST_UNMETERED];
+        struct connection *next = connection_next(worker, connection, LIST_UNMETERED);
         meter(worker, connection);
         connection = next;
     }
@@ -112,7 +112,8 @@ static void sweep(struct worker *worker)
     if (connection == NULL)
         connection = worker->open.first;
     for (uint32_t left = worker->open_count / 10 + 1; left > 0 && connection != NULL; left--) {
-        worker->sweep_next = connection->next[LIST_OPEN]; /* connection_leave moves it on, too */
+        worker->sweep_next =
+            connection_next(worker, connection, LIST_OPEN); /* connection_leave moves it on, too */
         sweep_one(worker, connection);
         judge_rate(worker, connection);
         connection = worker->sweep_next;
@@ -127,7 +128,7 @@ static void run_all(struct worker *worker, struct connection *first, enum worker
                     bool leaves)
 {
     for (struct connection *connection = first, *next; connection != NULL; connection = next) {
-        next = connection->next[which];
+        next = connection_next(worker, connection, which);
         if (leaves)
             connection_leave(worker, connection, which);
         driver_run(worker, connection);
@@ -160,7 +161,7 @@ void ticks_revise(struct worker *worker, bool keys)
 {
     struct connection *connection = worker->unmetered.first;
     while (connection != NULL) {
-        struct connection *next = connection->next[LIST_UNMETERED];
+        struct connection *next = connection_next(worker, connection, LIST_UNMETERED);
         const struct exchange *exchange = &connection->exchange;
         if (connection->state != STATE_SEND || exchange->window == NULL) {
             connection = next;
@@ -197,7 +198,7 @@ void ticks_stop_idle(struct worker *worker)
 {
     struct connection *connection = worker->open.first;
     while (connection != NULL) {
-        struct connection *next = connection->next[LIST_OPEN];
+        struct connection *next = connection_next(worker, connection, LIST_OPEN);
         if (connection->state == STATE_HEAD && !has_just_come(worker, connection) &&
             !metering_read(worker, connection))
             driver_apply(worker, connection, STEP_CLOSE);
@@ -209,7 +210,7 @@ void ticks_cut_all(struct worker *worker)
 {
     struct connection *connection = worker->open.first;
     while (connection != NULL) {
-        struct connection *next = connection->next[LIST_OPEN];
+        struct connection *next = connection_next(worker, connection, LIST_OPEN);
         if (connection->state == STATE_SEND)
             count(&worker->cut_at_stop, 1);
         driver_cut(worker, connection, "the node is stopping and stop_timeout_ms has passed");
@@ -217,7 +218,7 @@ void ticks_cut_all(struct worker *worker)
     }
     connection = worker->unmetered.first; /* closing ones that wait for acknowledgements */
     while (connection != NULL) {
-        struct connection *next = connection->next[LIST_UNMETERED];
+        struct connection *next = connection_next(worker, connection, LIST_UNMETERED);
         driver_settle(worker, connection);
         connection = next;
     }

@@ -15,7 +15,7 @@ static void begin(void)
 {
     connections = calloc(COUNT, sizeof(*connections));
     cr_assert_not_null(connections);
-    worker = (struct worker){.now_ms = 5000};
+    worker = (struct worker){.now_ms = 5000, .connections = connections};
 }
 
 static void end(void)

@@ -285,9 +285,10 @@ static unsigned walk(const struct connection_list *list, enum worker_list which)
 {
     unsigned found = 0;
     const struct connection *before = NULL;
-    for (const struct connection *at = list->first; at != NULL; at = at->next[which]) {
+    for (const struct connection *at = list->first; at != NULL;
+         at = connection_next(stage.worker, at, which)) {
         cr_assert(at->listed[which]);
-        cr_assert_eq(at->previous[which], before);
+        cr_assert_eq(connection_previous(stage.worker, at, which), before);
         cr_assert_lt(found, stage.worker->capacity, "list %d is a circle", (int)which);
         before = at;
         found++;
