@@ -14,7 +14,11 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+#define LOCK_TRIES    10
+#define LOCK_PAUSE_MS 10
 
 struct refusal {
     char *error;
@@ -66,6 +70,18 @@ static int make_directory(int parent, const char *path)
     return fd < 0 ? -errno : fd;
 }
 
+/* Whoever looks whether the lock is held has it for a moment (is_locked), which is waited for. */
+static int lock_now(int fd)
+{
+    const struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000L};
+    int result = flock(fd, LOCK_EX | LOCK_NB);
+    for (int i = 0; i < LOCK_TRIES && result != 0 && errno == EWOULDBLOCK; i++) {
+        (void)nanosleep(&pause, NULL);
+        result = flock(fd, LOCK_EX | LOCK_NB);
+    }
+    return result;
+}
+
 /* Opens and locks the file `name`; `path` is what the message calls its directory. */
 static int take_lock(int directory, const char *name, const char *path, int *out,
                      const struct refusal *refusal)
@@ -74,7 +90,7 @@ static int take_lock(int directory, const char *name, const char *path, int *out
     if (*out < 0)
         return refuse(refusal, -errno, "%s/%s: %s; check its owner and permissions", path, name,
                       strerrordesc_np(errno));
-    if (flock(*out, LOCK_EX | LOCK_NB) != 0)
+    if (lock_now(*out) != 0)
         return refuse(refusal, errno == EWOULDBLOCK ? -EALREADY : -errno,
                       "state directory %s is in use by another process; stop it, or choose another",
                       path);

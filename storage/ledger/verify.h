@@ -3,7 +3,7 @@
  * Verifying the journals of a state directory from outside, as `tollgate ledger verify` does: of the
  * node's own, beside the running node, or of a copy, a backup or the directory of a node that is gone.
  * It writes nothing there and asks Redis nothing. To see whether a process has a lane it takes the
- * lane's lock, shared, for a moment.
+ * lane's lock, shared, for a moment, which a process that starts waits for.
  */
 #ifndef TOLLGATE_LEDGER_VERIFY_H
 #define TOLLGATE_LEDGER_VERIFY_H

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -115,6 +116,28 @@ Test(ledger_lane, a_process_that_locked_a_directory_at_either_place_keeps_a_seco
 }
 
 /* Somebody ran a program of before in a directory that has lanes: it made another journal. */
+/* Lets go of a lock, as whoever has looked at it does. */
+static void *let_go(void *context)
+{
+    const int *lock = context;
+    for (int i = 0; i < 10; i++)
+        fixture_pause();
+    close(*lock);
+    return NULL;
+}
+
+Test(ledger_lane, whoever_looks_whether_a_lane_is_locked_keeps_no_process_out)
+{
+    pthread_t looker;
+    fixture_open_ready(&fx);
+    cr_assert_eq(fixture_close(&fx), 0);
+    int lock = open(path_of("lane-a/lock"), O_RDONLY | O_CLOEXEC);
+    cr_assert(lock >= 0 && flock(lock, LOCK_SH) == 0);
+    cr_assert_eq(pthread_create(&looker, NULL, let_go, &lock), 0);
+    fixture_open_ready(&fx);
+    pthread_join(looker, NULL);
+}
+
 Test(ledger_lane, a_journal_that_an_older_program_made_beside_lanes_becomes_the_next_lane)
 {
     char inside[32];
