@@ -384,9 +384,11 @@ void watch_written(struct sim_node *node)
     struct ledger *ledger = node->ledger;
     /* A copy that took the place of its original, while that did not run, tells Redis of records, and
      * posts them, which the original lacks: it is older now, or has others in their place. */
-    if (node->original != NULL && ledger_lease_number(ledger) > 0 &&
-        ledger->journal.entries > node->found_entries)
-        node->original->is_kept_out = true;
+    if (node->original != NULL && ledger_lease_number(ledger) > 0) {
+        node->vouched_for = node->found_entries;
+        if (ledger->journal.entries > node->found_entries)
+            node->original->is_kept_out = true;
+    }
     bool has_failed = node->has_failed;
     node->has_failed |= ledger->journal.failed || node->disk.is_dead || node->disk.has_failed;
     watch_looked(sim, SIM_PROMISE_closing_has_room);
@@ -419,11 +421,23 @@ void watch_written(struct sim_node *node)
 
 /* ---- each tick ---- */
 
+/* A copy that got the lease vouches for what its original had written without one. To the original that
+ * does not count (it may have written something else there), so that Redis has more of its journal. */
+static void watch_vouched(struct sim_node *copy)
+{
+    struct sim_node *original = copy->original;
+    if (original != NULL && original->ledger != NULL &&
+        atomic_load(&original->ledger->journal.durable_vouched) < copy->vouched_for)
+        original->is_kept_out = true;
+}
+
 void watch_tick(struct sim *sim)
 {
     watch_voids(sim, NULL);
-    for (unsigned i = 0; i < SIM_NODES + SIM_COPIES; i++)
+    for (unsigned i = 0; i < SIM_NODES + SIM_COPIES; i++) {
         watch_older(&sim->nodes[i]);
+        watch_vouched(&sim->nodes[i]);
+    }
     for (unsigned i = 0; i < SIM_RESPONSES; i++) {
         const struct sim_response *response = &sim->responses[i];
         if (response->state == RESPONSE_FREE || !response->is_parked)

@@ -178,6 +178,7 @@ struct sim_node {
     bool is_kept_out;             /* it lost data, so it need not serve again, nor post all */
     struct sim_node *original;    /* of a copy */
     bool loses_power;             /* with its next end */
+    uint64_t vouched_for;         /* of a copy that got the lease: the records that it found */
     bool is_older;                /* Redis had more of its journal than this process found */
     uint64_t posts_us;            /* when its last post was looked at */
     uint64_t found[SIM_ACCOUNTS]; /* records of each account, by this process at its start */
