@@ -45,8 +45,9 @@ local function lease(keys, args)
     if till > 0 and not own and till ~= over then
         return {2, math.max(0, math.min(till - now, duration)), till, last}
     end
-    -- Redis has lost the lease of a process that may well live, and that takes it again at its next question.
-    if not known[2] and met > 0 then
+    -- Redis has lost the lease of a process that may well live, and that takes it again at its next question: it
+    -- has none, or an older one that was given back.
+    if till == 0 and met > 0 then
         return {2, 0, met, 0}
     end
     local renews = number > 0 and own and number == last

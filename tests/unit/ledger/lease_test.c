@@ -238,8 +238,8 @@ Test(ledger_lease, a_lease_taken_elsewhere_is_over_once_nobody_renews_it_whateve
     fixture_wait_state(&fx, LEDGER_READY);
 }
 
-/* Asks for the lease of an instance that Redis does not know. Returns what it answers first. */
-static int64_t ask_unknown(int met, int over)
+/* Asks for the lease of an instance whose lock is none that Redis knows. Returns what it answers first. */
+static int64_t ask_elsewhere(int met, int over)
 {
     redisReply *reply = fixture_redis(&fx,
                                       "FCALL tollgate_lease 1 tg:lease:{%032d} 0 0 3000 0 b 1 2 "
@@ -255,9 +255,22 @@ static int64_t ask_unknown(int met, int over)
 Test(ledger_lease, one_that_redis_lost_is_left_to_its_holder_until_it_has_run_out)
 {
     fixture_function_load(&fx);
-    cr_assert_eq(ask_unknown(1000, 0), 2);
+    cr_assert_eq(ask_elsewhere(1000, 0), 2);
     cr_assert_eq(fixture_redis_integer(&fx, "EXISTS tg:lease:{%032d}", 1), 0);
-    cr_assert_eq(ask_unknown(0, 1000), 1);
+    cr_assert_eq(ask_elsewhere(0, 1000), 1);
+}
+
+/* An older file, in which a process of before had given the lease back, has lost its holder's just so. */
+Test(ledger_lease, one_that_an_older_redis_has_as_given_back_is_left_to_its_holder_too)
+{
+    fixture_function_load(&fx);
+    cr_assert_eq(fixture_redis_integer(&fx,
+                                       "HSET tg:lease:{%032d} number 2 until 0 records 0 boot c "
+                                       "device 1 inode 3 begun 0",
+                                       1),
+                 7);
+    cr_assert_eq(ask_elsewhere(1000, 0), 2);
+    cr_assert_eq(ask_elsewhere(0, 1000), 1);
 }
 
 /* A renewal, or the first question of a process that was killed, comes behind its successor's. */
