@@ -9,7 +9,7 @@
 #define TOLLGATE_STORAGE_LEDGER_REDIS_TABLE_H
 
 /* Moves where a library of the older version would answer otherwise. */
-#define LEDGER_FUNCTIONS_FORMAT 16
+#define LEDGER_FUNCTIONS_FORMAT 17
 
 /* The oldest version whose data this one can use. Moves to LEDGER_FUNCTIONS_FORMAT where a stored
  * value is read otherwise than before. */
@@ -173,6 +173,7 @@
     X(directory, text)                                                                             \
     X(replayed, text) /* the birth id to which it has replayed; - : to none */                     \
     X(run, text)      /* likewise Redis' run id */                                                 \
+    X(known, text)    /* the birth id that the node met last; - : none */                          \
     X(own, text)      /* the node's instance, also where it has no lease */                        \
     X(seen, text)     /* when it last said something here, by Redis' clock; 0: not yet */
 

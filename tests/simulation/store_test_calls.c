@@ -281,6 +281,9 @@ static void birth(struct world *world, struct call *call)
     world_id(world, call, 0);
     call_text(call, world_chance(world, 50) ? "-" : "a1");
     call_text(call, world_chance(world, 50) ? "-" : "5f3c0a52");
+    call_text(call, world_chance(world, 50) ? "a1" : "-");
+    world_id(world, call, INSTANCE);
+    world_number(world, call, ONE_OF(world, 0, 1000, 1764000000000));
 }
 
 static void lease(struct world *world, struct call *call)

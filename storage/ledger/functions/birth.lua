@@ -3,8 +3,9 @@
 -- are waited for, each node that has its lease says here which birth id and run id it has
 -- replayed its journal to, and told its ceilings.
 --
--- A Redis that was restored from an older file has the same birth id. It is known by what a node said
--- last, which is missing there.
+-- A Redis that was restored from an older file has the birth id that the nodes know. The first one that
+-- misses there what it said last gives it another one, so that those learn of it, too, that had said
+-- nothing since.
 --
 -- Takes BIRTH_KEYS and BIRTH. Returns {birth id, ms since 1970, 1 where the id was set just now, 2 where
 -- what the node said last is missing, 3 where there is no room to note it}, and behind them, where the
@@ -18,14 +19,15 @@ local function birth(keys, args)
         id_of(args, BIRTH.directory, 'directory') .. ' ' ..
         match(args, BIRTH.replayed, 'replayed', '^[0-9a-f%-]+$', 16) .. ' ' ..
         match(args, BIRTH.run, 'run', '^[0-9a-f%-]+$', 40)
+    local known = match(args, BIRTH.known, 'known', '^[0-9a-f%-]+$', 16)
     local own, seen_here = id_of(args, BIRTH.own, 'own'), integer(args, BIRTH.seen, 'seen', 0)
     local now, id = now_ms(), redis.call('HGET', key, 'id')
-    local is_known = instance and redis.call('HGET', key, instance)
+    local is_listed = instance and redis.call('HGET', key, instance)
     local is_kept = seen_here > 0 and seen_here + NODES_KEPT_MS >= now
     local said = is_kept and redis.call('HGET', key, own) or ''
-    local is_older = is_kept and tonumber(string.match(said or '', ' (%d+)$') or '0') < seen_here
-    local all = (lists or instance and not is_known) and redis.call('HGETALL', key) or {}
-    local out, old, names, entries = {id or proposed, now, 0}, {}, {}, {}
+    local is_older = id == known and is_kept and tonumber(string.match(said or '', ' (%d+)$') or '0') < seen_here
+    local all = (lists or instance and not is_listed) and redis.call('HGETALL', key) or {}
+    local out, old, names, entries = {not is_older and id or proposed, now, 0}, {}, {}, {}
     for i = 1, #all, 2 do
         local seen = all[i] ~= 'id' and tonumber(string.match(all[i + 1], ' (%d+)$') or '0')
         if seen and seen + NODES_KEPT_MS < now and all[i] ~= instance then
@@ -38,10 +40,10 @@ local function birth(keys, args)
     for _, known in ipairs(names) do
         out[#out + 1], out[#out + 2] = known, entries[known]
     end
-    local has_room = not instance or is_known or #all / 2 - #old <= NODES_MAX
+    local has_room = not instance or is_listed or #all / 2 - #old <= NODES_MAX
     out[3] = not id and 1 or is_older and 2 or not has_room and 3 or 0
     -- from here on only writes
-    if not id then
+    if not id or is_older then
         redis.call('HSET', key, 'id', proposed)
     end
     for _, gone in ipairs(old) do

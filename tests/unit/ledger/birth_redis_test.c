@@ -33,7 +33,7 @@ enum { SAME, SET_NOW, IS_OLDER, HAS_NO_ROOM };
 static long long ask(long long noted_ms, long long *now_ms)
 {
     redisReply *reply = fixture_redis(
-        &fx, "FCALL tollgate_birth 1 tg:birth ab 0 " OWN " node-1 " OWN " ab 11 " OWN " %lld",
+        &fx, "FCALL tollgate_birth 1 tg:birth ab 0 " OWN " node-1 " OWN " ab 11 ab " OWN " %lld",
         noted_ms);
     cr_assert(reply->type == REDIS_REPLY_ARRAY && reply->elements == 3, "%s", reply->str);
     long long answer = reply->element[2]->integer;
@@ -48,9 +48,27 @@ Test(ledger_birth_redis, finds_what_it_noted_and_tells_that_it_is_missing)
     long long now_ms, later_ms;
     cr_expect_eq(ask(0, &now_ms), SET_NOW);
     cr_expect_eq(ask(now_ms, &later_ms), SAME);
-    cr_expect_eq(ask(later_ms + 60000, NULL), IS_OLDER, "its last note is not in this file");
     freeReplyObject(fixture_redis(&fx, "HDEL tg:birth " OWN));
-    cr_expect_eq(ask(later_ms, NULL), IS_OLDER);
+    freeReplyObject(fixture_redis(&fx, "HSET tg:birth id ab"));
+    cr_expect_eq(ask(later_ms, NULL), IS_OLDER, "its last note is not in this file");
+}
+
+/* Of the nodes that know the id, those had said nothing since then that had not reached Redis. */
+Test(ledger_birth_redis, has_another_id_once_one_node_misses_its_note)
+{
+    long long now_ms;
+    (void)ask(0, &now_ms);
+    redisReply *reply = fixture_redis(
+        &fx, "FCALL tollgate_birth 1 tg:birth cd 0 " OWN " node-1 " OWN " - 11 ab " OWN " %lld",
+        now_ms + 1000);
+    cr_assert(reply->type == REDIS_REPLY_ARRAY && reply->elements == 3, "%s", reply->str);
+    cr_expect_str_eq(reply->element[0]->str, "cd");
+    cr_expect_eq(reply->element[2]->integer, IS_OLDER);
+    freeReplyObject(reply);
+    cr_expect_eq(ask(now_ms + 2000, NULL), SAME, "the node sees another id, which is enough");
+    reply = fixture_redis(&fx, "HGET tg:birth id");
+    cr_expect_str_eq(reply->str, "cd", "and gives it no third one");
+    freeReplyObject(reply);
 }
 
 /* Else a node that comes back after thirty days would take what Redis forgot for a loss. */
