@@ -6,9 +6,11 @@
 #include "server/command/command_admin.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
+#include <time.h>
 
 #include "server/base/check.h"
 #include "server/command/admin_client.h"
@@ -284,4 +286,13 @@ void command_print_text(FILE *out, const char *text)
             fputc(byte, out);
         }
     }
+}
+
+void command_write_time(int64_t seconds, char out[static COMMAND_TIME_SIZE])
+{
+    struct tm parts;
+    time_t when = seconds;
+    if (gmtime_r(&when, &parts) == NULL ||
+        strftime(out, COMMAND_TIME_SIZE, "%Y-%m-%dT%H:%M:%SZ", &parts) == 0)
+        snprintf(out, COMMAND_TIME_SIZE, "%" PRId64, seconds);
 }

@@ -2,7 +2,7 @@
 /*
  * What the commands that ask a running node share: the naming of an account, the call, and the
  * printing of refusals. Used by command_account.c, command_usage.c, command_health.c,
- * command_ledger_release.c and command_link_revoke.c (command_media.c only prints with it). It never
+ * command_ledger_release.c and command_link_revoke.c (command_media.c and command_ledger_verify.c only print with it). It never
  * talks to Redis.
  */
 #ifndef TOLLGATE_SERVER_COMMAND_COMMAND_ADMIN_H
@@ -61,5 +61,9 @@ json_int_t command_number(const json_t *object, const char *member);
 
 /* Prints text with control bytes as \xNN: a name must not steer the terminal. */
 void command_print_text(FILE *out, const char *text);
+
+#define COMMAND_TIME_SIZE 32
+/* Writes seconds since 1970 as an RFC 3339 time in UTC; as a number where no date has them. */
+void command_write_time(int64_t seconds, char out[static COMMAND_TIME_SIZE]);
 
 #endif

@@ -10,12 +10,12 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "server/base/byte_count.h"
 #include "server/base/clock.h"
 #include "server/command/cli.h"
+#include "server/command/command_admin.h"
 #include "server/config/config.h"
 #include "storage/ledger/verify.h"
 
@@ -47,19 +47,18 @@ static const struct argp_child children[] = {CLI_CONFIG_CHILD, {0}};
 static const struct argp verify_argp = {
     .parser = parse,
     .args_doc = "[STATE_DIR]",
-    .doc =
-        "Reads the journals of a state directory, that of the configuration or STATE_DIR, and "
-        "says of each lane what it holds and whether it is sound: the chain of its records, the "
-        "sequence of each account, the sums of each download. Exits with 0 where all are sound, "
-        "1 where one is damaged. It asks neither a node nor Redis, writes nothing, and may run "
-        "beside a node: what that appends meanwhile is left out."
-        "\v"
-        "The node's own journals, and those of a backup before it is restored:\n"
-        "  tollgate ledger verify --config tollgate.yaml\n"
-        "  tollgate ledger verify /backup/tollgate/state\n"
-        "\n"
-        "A chain shows damage, not forgery: whoever can write the journal can write its sums, "
-        "too. Note the chain of each lane elsewhere, and a later journal must pass through it.\n",
+    .doc = "Reads the journals of a state directory, that of the configuration or STATE_DIR, and "
+           "says of each lane what it holds and whether it is sound: the chain of its records, the "
+           "sequence of each account, the sums of each download. Exits with 0 where all are sound, "
+           "1 where one is damaged, 66 where one cannot be read. It asks neither a node nor Redis, "
+           "writes nothing, and may run beside a node: what that appends meanwhile is left out."
+           "\v"
+           "The node's own journals, and those of a backup before it is restored:\n"
+           "  tollgate ledger verify --config tollgate.yaml\n"
+           "  tollgate ledger verify /backup/tollgate/state\n"
+           "\n"
+           "A chain shows damage, not forgery: whoever can write the journal can write its sums, "
+           "too.\n",
     .children = children,
 };
 
@@ -88,21 +87,12 @@ static void draw(void *context, uint32_t segment, uint32_t segments)
     fprintf(stderr, "segment %" PRIu32 " of %" PRIu32, segment, segments);
 }
 
-/* "2026-11-29T20:00:00Z" */
-static void write_time(uint64_t ms, char out[24])
-{
-    time_t seconds = (time_t)(ms / 1000);
-    struct tm parts;
-    if (gmtime_r(&seconds, &parts) == NULL || strftime(out, 24, "%Y-%m-%dT%H:%M:%SZ", &parts) == 0)
-        out[0] = '\0';
-}
-
 static void print_lane(const struct ledger_verification *found, int result)
 {
-    char bytes[BYTE_COUNT_SIZE], first[24], last[24];
+    char bytes[BYTE_COUNT_SIZE], first[COMMAND_TIME_SIZE], last[COMMAND_TIME_SIZE];
     byte_count_write((int64_t)found->bytes, bytes);
-    write_time(found->first_ms, first);
-    write_time(found->last_ms, last);
+    command_write_time((int64_t)(found->first_ms / 1000), first);
+    command_write_time((int64_t)(found->last_ms / 1000), last);
     printf("%s (instance %s): %s\n", found->lane,
            found->instance[0] != '\0' ? found->instance : "unknown",
            result == 0          ? "sound"
@@ -127,10 +117,10 @@ static void print_lane(const struct ledger_verification *found, int result)
 
 static json_t *lane_json(const struct ledger_verification *found, bool is_sound, const char *error)
 {
-    char chain[17], first[24], last[24];
+    char chain[17], first[COMMAND_TIME_SIZE], last[COMMAND_TIME_SIZE];
     snprintf(chain, sizeof(chain), "%016" PRIx64, found->chain);
-    write_time(found->first_ms, first);
-    write_time(found->last_ms, last);
+    command_write_time((int64_t)(found->first_ms / 1000), first);
+    command_write_time((int64_t)(found->last_ms / 1000), last);
     json_t *row = json_pack(
         "{s:s, s:s, s:b, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "lane",
         found->lane, "instance", found->instance, "sound", is_sound, "written", found->is_written,

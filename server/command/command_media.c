@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "server/base/byte_count.h"
@@ -217,19 +216,11 @@ static int prepare_state_dir(const char *command, const char *state_dir)
 
 /* ---- show ---- */
 
-static void write_time(int64_t seconds, char out[static 32])
-{
-    struct tm parts;
-    time_t when = seconds;
-    if (gmtime_r(&when, &parts) == NULL || strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &parts) == 0)
-        snprintf(out, 32, "%" PRId64, seconds);
-}
-
 static void print_facts(const char *path, const struct media_facts *facts)
 {
-    char size[BYTE_COUNT_SIZE], modified[32];
+    char size[BYTE_COUNT_SIZE], modified[COMMAND_TIME_SIZE];
     byte_count_write((int64_t)facts->size, size);
-    write_time(facts->mtime_s, modified);
+    command_write_time(facts->mtime_s, modified);
     command_print_text(stdout, path);
     printf("\n  size      %" PRIu64 " bytes (%s)\n  modified  %s\n  etag      %s\n", facts->size,
            size, modified, facts->etag);
@@ -243,8 +234,8 @@ static void print_facts(const char *path, const struct media_facts *facts)
 
 static json_t *facts_json(const char *path, const struct media_facts *facts)
 {
-    char modified[32];
-    write_time(facts->mtime_s, modified);
+    char modified[COMMAND_TIME_SIZE];
+    command_write_time(facts->mtime_s, modified);
     json_t *value = json_pack("{s:s, s:I, s:s, s:s}", "path", path, "size", (json_int_t)facts->size,
                               "modified", modified, "etag", facts->etag);
     if (facts->bitrate != 0) {

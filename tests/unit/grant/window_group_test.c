@@ -202,17 +202,22 @@ Test(window_group, that_was_told_in_vain_leaves_the_next_question_to_who_waited)
     cr_expect(tell(group, true, NOW, &again), "one that waits no longer holds it up once");
 }
 
-Test(window_group, that_was_asked_for_in_vain_leaves_the_next_question_to_who_waited)
+static void ask_in_vain_while_another_waits(struct window_group *group)
 {
-    struct window_group *group = window->account_group;
     const struct window_need need = {.bytes = 1};
     struct window_question question, other;
-    struct ledger_told told;
     uint64_t round = UINT64_MAX;
     grant(group, 500);
     cr_assert(window_ask(windows, window, SUBJECT_ACCOUNT, 2, &need, &round, NOW, &question));
     cr_expect_not(window_ask(windows, window, SUBJECT_ACCOUNT, 3, &need, &round, NOW, &other));
     (void)window_asked(windows, &question);
+}
+
+Test(window_group, that_was_asked_for_in_vain_leaves_the_next_question_to_who_waited)
+{
+    struct window_group *group = window->account_group;
+    struct ledger_told told;
+    ask_in_vain_while_another_waits(group);
     recall();
     cr_expect_not(tell(group, false, NOW, &told));
     cr_expect(tell(group, false, NOW, &told), "one that waits no longer holds it up once");
@@ -221,14 +226,8 @@ Test(window_group, that_was_asked_for_in_vain_leaves_the_next_question_to_who_wa
 Test(window_group, that_somebody_waited_for_is_told_all_the_same_when_the_node_ends)
 {
     struct window_group *group = window->account_group;
-    const struct window_need need = {.bytes = 1};
-    struct window_question question, other;
     struct ledger_told told;
-    uint64_t round = UINT64_MAX;
-    grant(group, 500);
-    cr_assert(window_ask(windows, window, SUBJECT_ACCOUNT, 2, &need, &round, NOW, &question));
-    cr_expect_not(window_ask(windows, window, SUBJECT_ACCOUNT, 3, &need, &round, NOW, &other));
-    (void)window_asked(windows, &question);
+    ask_in_vain_while_another_waits(group);
     cr_expect(tell(group, true, NOW, &told));
 }
 

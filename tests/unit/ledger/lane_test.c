@@ -115,7 +115,6 @@ Test(ledger_lane, a_process_that_locked_a_directory_at_either_place_keeps_a_seco
     }
 }
 
-/* Somebody ran a program of before in a directory that has lanes: it made another journal. */
 /* Lets go of a lock, as whoever has looked at it does. */
 static void *let_go(void *context)
 {
@@ -138,6 +137,7 @@ Test(ledger_lane, whoever_looks_whether_a_lane_is_locked_keeps_no_process_out)
     pthread_join(looker, NULL);
 }
 
+/* Somebody ran a program of before in a directory that has lanes: it made another journal. */
 Test(ledger_lane, a_journal_that_an_older_program_made_beside_lanes_becomes_the_next_lane)
 {
     char inside[32];
