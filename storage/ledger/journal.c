@@ -244,7 +244,7 @@ int journal_append_usage(struct journal *journal, struct ledger_account *account
     if (result == 0)
         result = put(journal, record);
     if (result == 0)
-        names_note(account, journal->segment, record->sequence);
+        names_note(account, journal->segment, record->sequence, record->bytes_delta);
     return result;
 }
 
@@ -306,8 +306,8 @@ static int first_room(struct journal *journal)
     return result == 0 ? rotate(journal) : result;
 }
 
-static void init(struct journal *journal, const struct ledger_disk *disk, struct names *names,
-                 int directory, const uint8_t instance[JOURNAL_ID_BYTES])
+void journal_init(struct journal *journal, const struct ledger_disk *disk, struct names *names,
+                  int directory, const uint8_t instance[JOURNAL_ID_BYTES])
 {
     memset(journal, 0, sizeof(*journal));
     journal->disk = disk;
@@ -318,9 +318,8 @@ static void init(struct journal *journal, const struct ledger_disk *disk, struct
     pthread_mutex_init(&journal->lock, NULL);
 }
 
-static void end(struct journal *journal)
+void journal_end(struct journal *journal)
 {
-    close(journal->directory);
     free(journal->bases);
     pthread_mutex_destroy(&journal->lock);
 }
@@ -330,17 +329,21 @@ int journal_verify(const struct ledger_disk *disk, struct names *names, int dire
                    char *error, size_t error_size)
 {
     struct journal journal;
-    init(&journal, disk, names, directory, instance);
-    int result = journal_scan(&journal, watch, error, error_size);
-    end(&journal);
+    const struct journal_pass pass = {.checkpoints = -1, .watch = watch};
+    journal_init(&journal, disk, names, directory, instance);
+    int result = journal_scan(&journal, &pass, error, error_size);
+    journal_end(&journal);
+    close(directory);
     return result;
 }
 
 int journal_open(struct journal *journal, const struct ledger_outside *outside, struct names *names,
-                 int directory, uint64_t segment_bytes, const uint8_t instance[JOURNAL_ID_BYTES],
-                 const uint8_t epoch[JOURNAL_ID_BYTES], char *error, size_t error_size)
+                 int directory, int checkpoints, uint64_t segment_bytes,
+                 const uint8_t instance[JOURNAL_ID_BYTES], const uint8_t epoch[JOURNAL_ID_BYTES],
+                 char *error, size_t error_size)
 {
-    init(journal, outside->disk, names, directory, instance);
+    const struct journal_pass pass = {.checkpoints = checkpoints};
+    journal_init(journal, outside->disk, names, directory, instance);
     journal->clock = outside->clock;
     journal->segment_bytes = segment_bytes;
     memcpy(journal->epoch, epoch, JOURNAL_ID_BYTES);
@@ -348,7 +351,7 @@ int journal_open(struct journal *journal, const struct ledger_outside *outside, 
     journal->buffer = malloc((size_t)JOURNAL_BUFFER_RECORDS * JOURNAL_RECORD_BYTES);
     if (journal->buffer == NULL)
         return -ENOMEM;
-    int result = journal_scan(journal, NULL, error, error_size);
+    int result = journal_scan(journal, &pass, error, error_size);
     if (result != 0)
         return result;
     journal->vouches = false;
@@ -370,5 +373,6 @@ void journal_close(struct journal *journal)
         journal->disk->close(journal->disk->self, journal->next_fd);
     free(journal->buffer);
     journal->buffer = NULL;
-    end(journal);
+    close(journal->directory);
+    journal_end(journal);
 }

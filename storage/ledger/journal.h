@@ -14,6 +14,7 @@
 
 #include "storage/ledger/names.h"
 #include "storage/ledger/outside.h"
+#include "storage/ledger/reader.h"
 #include "storage/ledger/verify.h"
 
 /* A download's two names and its closing record. What else a mark may tell (the key's name, ended
@@ -68,20 +69,28 @@ struct journal {
     _Atomic uint64_t durable_vouched;
     uint64_t found_lease;            /* the highest number of a lease that it found */
     uint64_t found_download;         /* the highest number of a download that it found */
+    uint32_t from_checkpoint;        /* the last segment that it did not read; 0: it read all */
     _Atomic uint64_t written, syncs; /* records and fdatasyncs since the start, for statistics */
 };
 
 /*
- * Reads the whole journal and leaves it ready to append: a torn tail cut off, a first segment made,
- * a START record written. Takes over `directory`; `names` and the tables of `outside` are borrowed.
+ * Reads the whole journal, or what stands behind its newest checkpoint, and leaves it ready to append:
+ * a torn tail cut off, a first segment made, a START record written. Takes over `directory`;
+ * `checkpoints`, `names` and the tables of `outside` are borrowed.
  * 0; -EBADMSG with a sentence where the journal is damaged; what the system says (-ENOSPC, -EMFILE,
  * ...) without one.
  */
 int journal_open(struct journal *journal, const struct ledger_outside *outside, struct names *names,
-                 int directory, uint64_t segment_bytes, const uint8_t instance[JOURNAL_ID_BYTES],
-                 const uint8_t epoch[JOURNAL_ID_BYTES], char *error, size_t error_size);
+                 int directory, int checkpoints, uint64_t segment_bytes,
+                 const uint8_t instance[JOURNAL_ID_BYTES], const uint8_t epoch[JOURNAL_ID_BYTES],
+                 char *error, size_t error_size);
 /* Closes and frees; writes nothing, so the caller has synced before. */
 void journal_close(struct journal *journal);
+
+/* Prepares a journal for a pass that writes nothing, and ends it. */
+void journal_init(struct journal *journal, const struct ledger_disk *disk, struct names *names,
+                  int directory, const uint8_t instance[JOURNAL_ID_BYTES]);
+void journal_end(struct journal *journal);
 
 /* Reads and verifies a whole journal as journal_open does, leaves it as it is, and says in `watch` what it
  * holds. Takes over `directory`. As journal_open. */
@@ -155,9 +164,27 @@ int journal_take_room(struct journal *journal, uint32_t records, uint32_t own);
 int journal_keep_base(struct journal *journal);
 void journal_add_base(struct journal *journal, uint64_t base);
 
+struct checkpoint;
+
+/* How the scan reads a journal. All is borrowed. */
+struct journal_pass {
+    int checkpoints; /* the directory of checkpoints, of which the newest that can be used is the begin;
+                        -1: none is */
+    /* What the segments up to the one that it names come to, which are not read; NULL: nothing. */
+    const struct checkpoint *from;
+    uint32_t to; /* the last segment to read, which another one follows; 0: all of them */
+    struct checkpoint
+        *end; /* where `to` is not 0: what the segments come to, but for the accounts */
+    /* NULL: each record is noted in the names. Else it is given here, with the segment in which it
+     * stands. 0, -EBADMSG where its account's sequence has a hole, or another negative errno. */
+    int (*each)(void *context, const struct journal_entry *entry, uint32_t segment);
+    void *context;
+    struct ledger_verification *watch;
+};
+
 /* The scan (scan.c): reads everything, fills the names, cuts a torn tail off and fills the writer's
- * position. With a watch it fills that instead, and changes no file. */
-int journal_scan(struct journal *journal, struct ledger_verification *watch, char *error,
+ * position. With a watch it fills that instead; with that or with `to` it changes no file. */
+int journal_scan(struct journal *journal, const struct journal_pass *pass, char *error,
                  size_t error_size);
 
 #endif

@@ -44,7 +44,7 @@ void lane_name(unsigned number, char out[LANE_NAME_SIZE])
 void lane_init(struct lane *lane)
 {
     memset(lane, 0, sizeof(*lane));
-    lane->state = lane->directory = lane->lock = lane->journal = -1;
+    lane->state = lane->directory = lane->lock = lane->journal = lane->checkpoints = -1;
 }
 
 static void close_one(int *fd)
@@ -57,6 +57,7 @@ static void close_one(int *fd)
 void lane_close(struct lane *lane)
 {
     close_one(&lane->journal);
+    close_one(&lane->checkpoints);
     close_one(&lane->lock);
     close_one(&lane->directory);
     close_one(&lane->state);
@@ -344,11 +345,13 @@ int lane_enter(struct lane *lane, const char *state_dir, char *error, size_t err
     char path[4200];
     uint8_t id[JOURNAL_ID_BYTES] = {0};
     snprintf(path, sizeof(path), "%s/%s", state_dir, lane->name);
-    lane->journal = make_directory(lane->directory, "journal");
-    if (lane->journal < 0 || fsync(lane->directory) != 0 || fsync(lane->state) != 0) {
-        int result = lane->journal < 0 ? lane->journal : -errno;
-        return refuse(&refusal, result, "%s/journal: %s; check its owner and permissions", path,
-                      strerrordesc_np(-result));
+    int made = lane->journal = make_directory(lane->directory, "journal");
+    if (made >= 0)
+        made = lane->checkpoints = make_directory(lane->directory, "checkpoints");
+    if (made < 0 || fsync(lane->directory) != 0 || fsync(lane->state) != 0) {
+        int result = made < 0 ? made : -errno;
+        return refuse(&refusal, result, "%s/%s: %s; check its owner and permissions", path,
+                      lane->journal < 0 ? "journal" : "checkpoints", strerrordesc_np(-result));
     }
     if (!is_there(lane->directory, "instance") && is_there(lane->journal, "00000001.seg"))
         return refuse(

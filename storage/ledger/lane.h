@@ -8,6 +8,7 @@
  *   STATE_DIR/lane-a/lock       held by the process that writes the lane's journal
  *   STATE_DIR/lane-a/instance   the random id under which Redis keeps watermarks and the lease
  *   STATE_DIR/lane-a/journal/   segments
+ *   STATE_DIR/lane-a/checkpoints/  what they come to, see checkpoint_file.h
  *
  * ledger_open uses it. It reads no journal.
  */
@@ -24,7 +25,7 @@
 struct lane {
     unsigned number;
     char name[LANE_NAME_SIZE];
-    int state, directory, lock, journal; /* own; -1: none */
+    int state, directory, lock, journal, checkpoints; /* own; -1: none */
     uint8_t instance[JOURNAL_ID_BYTES];
     char state_id[LEDGER_HEX_SIZE]; /* of the state directory */
 };
@@ -56,8 +57,8 @@ int lane_look(const char *state_dir, unsigned number, uint8_t instance[JOURNAL_I
               int *journal);
 /* Where the lock is held; a boot that is not known is like no other. */
 void lane_place(const struct lane *lane, struct ledger_place *out);
-/* Of a lane that is locked: opens its journal's directory, and reads or makes both ids. As
- * lane_lock. */
+/* Of a lane that is locked: opens the directories of its journal and its checkpoints, and reads or
+ * makes both ids. As lane_lock. */
 int lane_enter(struct lane *lane, const char *state_dir, char *error, size_t error_size);
 
 #endif

@@ -16,6 +16,7 @@
 
 #include "server/base/clock.h"
 #include "storage/ledger/birth.h"
+#include "storage/ledger/checkpoints.h"
 #include "storage/ledger/drains.h"
 #include "storage/ledger/ledger_internal.h"
 #include "storage/ledger/segment.h"
@@ -80,6 +81,9 @@ void ledger_stats(struct ledger *ledger, struct ledger_stats *out)
     out->posts_replayed = atomic_load(&ledger->posts_replayed);
     out->records_posted = atomic_load(&ledger->records_posted);
     out->accounts_set_aside = atomic_load(&ledger->accounts_aside);
+    out->checkpoint_segment = checkpoints_segment(ledger);
+    out->checkpoints = atomic_load(&ledger->checkpoints_made);
+    out->checkpoints_refused = atomic_load(&ledger->checkpoints_refused);
     out->responses_undescribed = atomic_load(&ledger->responses_undescribed);
     out->refused_full = atomic_load(&ledger->refused_full);
     out->redis_connects = atomic_load(&ledger->redis_connects);
@@ -240,8 +244,8 @@ static int open_lane(struct opening *opening)
     int journal = lane->journal;
     lane->journal = -1;
     result = journal_open(&ledger->journal, &ledger->outside, &ledger->names, journal,
-                          options->segment_bytes, lane->instance, epoch, opening->error,
-                          opening->error_size);
+                          lane->checkpoints, options->segment_bytes, lane->instance, epoch,
+                          opening->error, opening->error_size);
     if (result != 0 && opening->error[0] == '\0')
         refuse(opening, result, "the journal in %s/%s/journal cannot be read or written: %s; %s",
                options->state_dir, lane->name, strerrordesc_np(-result), segment_cure(-result));
@@ -263,6 +267,8 @@ static int open_all(struct opening *opening)
             ledger_turn(ledger, (enum ledger_thread)thread);
         result = writer_start(ledger);
     }
+    if (result == 0)
+        result = checkpoints_start(ledger);
     if (result == 0)
         result = birth_create(&ledger->birth, ledger, opening->owner == NULL);
     if (result == 0)
@@ -365,6 +371,7 @@ static int open_with(struct opening *opening, struct ledger **out,
     }
     if (error_size > 0 && error[0] == '\0')
         refuse(opening, result, "the ledger cannot start: %s", strerrordesc_np(-result));
+    checkpoints_stop(ledger);
     writer_stop(ledger);
     ledger_free(ledger);
     return result;
@@ -406,6 +413,7 @@ int64_t ledger_close(struct ledger **pointer, uint32_t deadline_ms)
     *pointer = NULL;
     uint64_t deadline = ledger_monotonic_ms(ledger) + deadline_ms;
     push_stop(ledger);
+    checkpoints_stop(ledger);
     int written = writer_stop(ledger);
     uint64_t unposted = drains_stop(ledger, deadline);
     unposted += poster_stop(ledger, deadline);

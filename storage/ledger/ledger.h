@@ -48,6 +48,9 @@ struct ledger_options {
     const char *redis_user, *redis_password;                   /* NULL: none */
     const char *redis_sentinel_user, *redis_sentinel_password; /* of the Sentinels; NULL: none */
     uint64_t segment_bytes; /* of one journal file, preallocated; multiple of 4096 */
+    /* How many records of the journal stand behind a checkpoint before the next one is due, about;
+     * 0: 1,048,576. Four times as many at most are taken into one. */
+    uint64_t checkpoint_records;
     /* How often usage is posted, 100 to 60000; 0: at once. Operations are posted at once. */
     uint32_t post_interval_ms;
     uint32_t mark_ms;       /* how often a download that moves is marked, 10 to 1000 */

@@ -30,6 +30,7 @@ enum content_state { CONTENT_UNKNOWN, CONTENT_CLAIMED, CONTENT_KNOWN };
 enum download_flag { DOWNLOAD_QUEUED = 1, DOWNLOAD_CLOSING = 2 };
 
 struct birth;
+struct checkpoints;
 struct drains;
 struct push;
 struct notices;
@@ -115,13 +116,13 @@ struct poster;
 struct ledger {
     struct ledger_options options; /* its strings are owned copies */
     struct ledger_outside outside; /* borrows its tables */
-    bool stepped;                  /* it has no threads: its opener calls the steps */
     char instance[LEDGER_HEX_SIZE];
     struct lane lane;
     char named[LEDGER_HEX_SIZE]; /* the instance beside the node's name; of a drain its owner's */
     struct drains *drains;       /* owns; NULL: this is one, or it is stepped */
     struct birth *birth;         /* owns; of the poster */
-    struct holdings *holdings;   /* owns; NULL: what is held is freed by expiry alone */
+    struct checkpoints *checkpoints; /* owns */
+    struct holdings *holdings;       /* owns; NULL: what is held is freed by expiry alone */
     struct names names;
     struct journal journal;
     struct writer writer;
@@ -146,6 +147,7 @@ struct ledger {
     uint64_t posted;       /* so many of the journal's first records are in Redis */
     uint64_t posts_wanted; /* somebody waits for so many */
     bool stopping;
+    bool stepped;     /* it has no threads: its opener calls the steps; set at its opening */
     uint64_t stop_ms; /* the deadline of ledger_close, where it is stopping */
     char writer_text[LEDGER_TEXT_MAX], poster_text[LEDGER_TEXT_MAX];
     const struct ledger_account *aside_last; /* set aside last; only compared */
@@ -166,6 +168,7 @@ struct ledger {
     _Atomic bool releases;           /* those that are set aside are to be tried again */
     _Atomic bool birth_doubted; /* what Redis answers may be what one that lost its data says */
     _Atomic uint64_t renewed_ms, turned_ms[LEDGER_THREADS]; /* see ledger.h */
+    _Atomic uint64_t checkpoints_made, checkpoints_refused;
     _Atomic uint64_t posts, posts_replayed, records_posted, refused_full, redis_connects;
     _Atomic bool redis_up;
 };

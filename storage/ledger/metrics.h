@@ -31,6 +31,12 @@
     X(accounts_set_aside, GAUGE, "accounts", "", accounts_set_aside,                               \
       "Accounts of which Redis holds something damaged; nothing of them is posted or granted.")    \
     X(segments, GAUGE, "files", "", segments, "Files of the journal.")                             \
+    X(checkpoint_segment, GAUGE, "segment", "", checkpoint_segment,                                \
+      "The last segment that the newest checkpoint covers; 0: there is none.")                     \
+    X(checkpoints, COUNTER, "checkpoints", "", checkpoints,                                        \
+      "Checkpoints that were made and are what the journal comes to.")                             \
+    X(checkpoints_refused, COUNTER, "checkpoints", "", checkpoints_refused,                        \
+      "Checkpoints that were made and removed, because they are not.")                             \
     X(refused_full, COUNTER, "downloads", "", refused_full,                                        \
       "Downloads that were refused because the journal lacked room.")                              \
     X(redis_connects, COUNTER, "connections", "", redis_connects,                                  \

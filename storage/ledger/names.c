@@ -427,21 +427,53 @@ static void record_first(struct names *names, struct ledger_account *account)
     names->recorded_last = account;
 }
 
-void names_note(struct ledger_account *account, uint32_t segment, uint64_t sequence)
+/* Notes records up to `sequence`, of which the first one in the segment follows `before`. */
+static void note(struct ledger_account *account, uint32_t segment, uint64_t before,
+                 uint64_t sequence, uint64_t bytes)
 {
     struct names *names = account->name.names;
     bool is_first = atomic_load_explicit(&account->sequence, memory_order_relaxed) == 0;
+    uint64_t sum = atomic_load_explicit(&account->bytes, memory_order_relaxed);
     if (account->tail_segment != segment) {
         pthread_mutex_lock(&names->lock);
         account->tail_segment = segment;
-        account->tail_before = sequence - 1;
+        account->tail_before = before;
+        account->tail_bytes_before = sum;
         if (!account->placed)
             place_take(names, account);
         pthread_mutex_unlock(&names->lock);
     }
+    atomic_store_explicit(&account->bytes, sum + bytes, memory_order_relaxed);
     atomic_store_explicit(&account->sequence, sequence, memory_order_release);
     if (is_first)
         record_first(names, account);
+}
+
+void names_note(struct ledger_account *account, uint32_t segment, uint64_t sequence, uint64_t bytes)
+{
+    note(account, segment, sequence - 1, sequence, bytes);
+}
+
+void names_note_all(struct ledger_account *account, uint32_t tail_segment, uint64_t tail_before,
+                    uint64_t sequence, uint64_t bytes)
+{
+    note(account, tail_segment, tail_before, sequence, bytes);
+}
+
+bool names_noted(struct ledger_account *account, uint32_t segment, uint64_t *sequence,
+                 uint64_t *bytes)
+{
+    struct names *names = account->name.names;
+    pthread_mutex_lock(&names->lock);
+    uint32_t tail = account->tail_segment;
+    *sequence = account->tail_before;
+    *bytes = account->tail_bytes_before;
+    pthread_mutex_unlock(&names->lock);
+    if (tail <= segment) { /* it has no later record, so both stand still */
+        *sequence = atomic_load_explicit(&account->sequence, memory_order_acquire);
+        *bytes = atomic_load_explicit(&account->bytes, memory_order_relaxed);
+    }
+    return tail <= segment + 1;
 }
 
 struct ledger_account *names_recorded(struct names *names)

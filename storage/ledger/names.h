@@ -63,9 +63,11 @@ struct ledger_account {
     /* The highest number of its operations in the journal, or given to this node. */
     _Atomic uint64_t operations;
     bool placed; /* counted among its issuer's accounts; under names->lock */
-    /* The segment of the last record, and the sequence before that segment; under names->lock. */
+    /* The segment of the last record, and the sequence and the bytes before that segment; under
+     * names->lock. */
     uint32_t tail_segment;
-    uint64_t tail_before;
+    uint64_t tail_before, tail_bytes_before;
+    _Atomic uint64_t bytes; /* of its records in the journal; set with `sequence` */
     /* Of the poster: the sequence that Redis last confirmed, which others may read, and the highest
      * that it may have been sent. */
     _Atomic uint64_t watermark;
@@ -144,11 +146,20 @@ void names_drop(struct ledger_name *name);
 /* The account behind a name, which must be one of kind JOURNAL_ACCOUNT (asserted). */
 struct ledger_account *names_account(struct ledger_name *name);
 /*
- * Notes that the account's record of this sequence stands in this segment. The first record gives
- * the account a place, beyond the bounds if need be. One thread at a time calls it: the scan, then
- * the writer.
+ * Notes that the account's record of this sequence, which bills so many bytes, stands in this segment.
+ * The first record gives the account a place, beyond the bounds if need be. One thread at a time calls
+ * it: the scan, then the writer.
  */
-void names_note(struct ledger_account *account, uint32_t segment, uint64_t sequence);
+void names_note(struct ledger_account *account, uint32_t segment, uint64_t sequence,
+                uint64_t bytes);
+/* Of an account without records: notes those up to the end of a segment, as a checkpoint has them. */
+void names_note_all(struct ledger_account *account, uint32_t tail_segment, uint64_t tail_before,
+                    uint64_t sequence, uint64_t bytes);
+/* What the account's records up to the end of this segment come to, which the writer has left: their
+ * last sequence and their bytes. False where the account has records in a segment behind the next one,
+ * too, so that nobody knows any more. Any thread. */
+bool names_noted(struct ledger_account *account, uint32_t segment, uint64_t *sequence,
+                 uint64_t *bytes);
 
 /* Walks the accounts that have records, without a lock and without a copy: accounts that are added
  * meanwhile come at the end. NULL: no more. */

@@ -11,25 +11,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "storage/ledger/checkpoint_make.h"
 #include "storage/ledger/journal.h"
 #include "storage/ledger/reader.h"
 
 #define TAIL_LOOKS_MAX 100 /* at what a writer appends meanwhile */
 
-/* Cumulative counters by download, of one epoch: open addressing, doubled at half. */
-struct download_sum {
-    uint64_t download; /* 0: free */
-    uint64_t bytes, responses;
-    bool closed;
-};
-
 struct scan {
     struct journal *journal;
-    struct ledger_verification
-        *watch; /* borrows; NULL: the writer's position is wanted, and no torn tail */
+    const struct journal_pass *pass;
+    const struct checkpoint *from;     /* the begin; NULL: the first segment */
+    struct ledger_verification *watch; /* of the pass */
     struct journal_reader reader;
-    struct download_sum *sums; /* owns */
-    size_t sums_count, sums_room;
+    struct sums sums;
     bool is_behind; /* the reader stands behind the record that is verified */
     char *error;
     size_t error_size;
@@ -59,56 +53,15 @@ static int refuse_another(struct scan *scan)
     return -EBADMSG;
 }
 
-static struct download_sum *sum_slot(struct download_sum *sums, size_t room, uint64_t download)
-{
-    size_t at = (size_t)(download * UINT64_C(0x9e3779b97f4a7c15) >> 32) & (room - 1);
-    while (sums[at].download != 0 && sums[at].download != download)
-        at = (at + 1) & (room - 1);
-    return &sums[at];
-}
-
-static struct download_sum *sum_of(struct scan *scan, uint64_t download)
-{
-    if (scan->sums_count * 2 >= scan->sums_room) {
-        /* Closed downloads never come again, so the table holds no more than were open at once. */
-        size_t live = 0;
-        for (size_t i = 0; i < scan->sums_room; i++)
-            live += scan->sums[i].download != 0 && !scan->sums[i].closed;
-        size_t room = 1024;
-        while (room < (live + 1) * 4)
-            room *= 2;
-        struct download_sum *sums = calloc(room, sizeof(struct download_sum));
-        if (sums == NULL)
-            return NULL;
-        for (size_t i = 0; i < scan->sums_room; i++)
-            if (scan->sums[i].download != 0 && !scan->sums[i].closed)
-                *sum_slot(sums, room, scan->sums[i].download) = scan->sums[i];
-        free(scan->sums);
-        scan->sums = sums;
-        scan->sums_room = room;
-        scan->sums_count = live;
-    }
-    struct download_sum *sum = sum_slot(scan->sums, scan->sums_room, download);
-    if (sum->download == 0) {
-        sum->download = download;
-        scan->sums_count++;
-    }
-    return sum;
-}
-
 static int verify_usage(struct scan *scan, const struct journal_record *record)
 {
-    struct download_sum *sum = record->download == 0 ? NULL : sum_of(scan, record->download);
-    if (sum == NULL)
-        return record->download == 0 ? damaged(scan, "a download without a number") : -ENOMEM;
-    sum->bytes += record->bytes_delta;
-    sum->responses += record->responses_delta;
-    if (sum->closed || sum->bytes != record->bytes || sum->responses != record->responses)
-        return damaged(scan, "a download's parts do not add up");
-    sum->closed = record->closing;
+    int result = sums_add(&scan->sums, record);
+    if (result == -EBADMSG)
+        return damaged(scan, record->download == 0 ? "a download without a number"
+                                                   : "a download's parts do not add up");
     if (record->download > scan->journal->found_download)
         scan->journal->found_download = record->download;
-    return 0;
+    return result;
 }
 
 static void count(struct scan *scan, const struct journal_record *record)
@@ -128,6 +81,20 @@ static void count(struct scan *scan, const struct journal_record *record)
     watch->chain = scan->reader.chain;
 }
 
+/* Notes the record in the names. 0, or -EBADMSG: its account's sequence has a hole. */
+static int note(struct scan *scan, const struct journal_entry *entry)
+{
+    const struct journal_record *record = &entry->record;
+    struct ledger_account *account = entry->account;
+    if (record->sequence != atomic_load(&account->sequence) + 1)
+        return -EBADMSG;
+    atomic_fetch_add(&account->handed, record->bytes_delta);
+    names_note(account, scan->reader.segment, record->sequence, record->bytes_delta);
+    if (record->operation_number > atomic_load(&account->operations))
+        atomic_store(&account->operations, record->operation_number);
+    return 0;
+}
+
 static int verify_record(struct scan *scan, const struct journal_entry *entry)
 {
     const struct journal_record *record = &entry->record;
@@ -136,10 +103,8 @@ static int verify_record(struct scan *scan, const struct journal_entry *entry)
         scan->journal->vouches =
             record->lease > 0 || scan->reader.format <= JOURNAL_OLD_FORMAT_LAST;
     }
-    if (record->type == JOURNAL_START && record->lease == 0) { /* another process */
-        memset(scan->sums, 0, scan->sums_room * sizeof(struct download_sum));
-        scan->sums_count = 0;
-    }
+    if (record->type == JOURNAL_START && record->lease == 0) /* another process */
+        sums_clear(&scan->sums);
     if ((record->type == JOURNAL_SEGMENT || record->type == JOURNAL_START) &&
         memcmp(record->instance, scan->journal->instance, JOURNAL_ID_BYTES) != 0)
         return refuse_another(scan);
@@ -151,18 +116,13 @@ static int verify_record(struct scan *scan, const struct journal_entry *entry)
         scan->journal->vouched = scan->journal->entries;
     if (entry->account == NULL)
         return 0;
-    if (record->sequence != atomic_load(&entry->account->sequence) + 1)
-        return damaged(scan, "an account's sequence has a hole");
     int result = record->type == JOURNAL_USAGE ? verify_usage(scan, record) : 0;
     if (result != 0)
         return result;
-    if (record->type == JOURNAL_USAGE)
-        atomic_fetch_add(&entry->account->handed, record->bytes_delta);
-    names_note(entry->account, scan->reader.segment, record->sequence);
-    if (record->type == JOURNAL_MONEY &&
-        record->operation_number > atomic_load(&entry->account->operations))
-        atomic_store(&entry->account->operations, record->operation_number);
-    return result;
+    result = scan->pass->each != NULL
+                 ? scan->pass->each(scan->pass->context, entry, scan->reader.segment)
+                 : note(scan, entry);
+    return result == -EBADMSG ? damaged(scan, "an account's sequence has a hole") : result;
 }
 
 /*
@@ -383,35 +343,62 @@ static int look_at_tail(struct scan *scan)
     return result;
 }
 
-static int read_all(struct scan *scan)
+/* Begins behind what the checkpoint covers. */
+static int begin_behind(struct scan *scan, const struct checkpoint *checkpoint)
 {
     struct journal *journal = scan->journal;
-    uint32_t last;
-    int result = last_segment(scan, &last);
-    if (result == 0 && last > 0)
-        result = remove_unused(scan, last);
-    if (result == -EBADMSG && scan->watch != NULL && scan->watch->is_written && last > 0) {
-        scan->error[0] = '\0'; /* its writer may have made the header since */
-        result = remove_unused(scan, last);
+    const struct checkpoint_head *head = &checkpoint->head;
+    int result = 0;
+    for (uint64_t i = 0; i < head->segment && result == 0; i++) {
+        result = journal_keep_base(journal);
+        if (result == 0)
+            journal_add_base(journal, checkpoint->bases[i]);
     }
-    if (result < 0)
-        return result;
-    if (result == 1)
-        last--;
-    if (scan->watch != NULL)
-        scan->watch->segments = last;
-    for (uint32_t number = 1; number <= last; number++) {
+    for (uint64_t i = 0; i < head->downloads && result == 0; i++)
+        result = sums_set(&scan->sums, &checkpoint->downloads[i]);
+    scan->reader.count = head->records;
+    scan->reader.chain = head->chain;
+    journal->from_checkpoint = (uint32_t)head->segment;
+    journal->entries = head->entries;
+    journal->vouched = head->vouched;
+    journal->vouches = head->vouches != 0;
+    journal->found_lease = head->found_lease;
+    journal->found_download = head->found_download;
+    return result;
+}
+
+/* Reads the segments from the first one to `last`, or those behind what a checkpoint covers. */
+static int read_segments(struct scan *scan, uint32_t last, bool ends_there)
+{
+    const struct checkpoint *from = scan->from;
+    uint32_t first = from != NULL ? (uint32_t)from->head.segment + 1 : 1;
+    int result = from != NULL ? begin_behind(scan, from) : 0;
+    for (uint32_t number = first; number <= last && result == 0; number++) {
         if (scan->watch != NULL && scan->watch->progress != NULL)
             scan->watch->progress(scan->watch->context, number, last);
-        if ((result = read_segment(scan, number, number == last)) != 0)
-            return result;
+        result = read_segment(scan, number, number == last && ends_there);
     }
-    if (last == 0)
-        return 0;
-    if (scan->watch != NULL)
-        return look_at_tail(scan);
-    if ((result = cut_tail(scan)) != 0)
-        return result;
+    return result;
+}
+
+/* Finds the last segment that is in use, 0 where there is none. */
+static int find_last(struct scan *scan, uint32_t *last)
+{
+    int result = last_segment(scan, last);
+    if (result == 0 && *last > 0)
+        result = remove_unused(scan, *last);
+    if (result == -EBADMSG && scan->watch != NULL && scan->watch->is_written && *last > 0) {
+        scan->error[0] = '\0'; /* its writer may have made the header since */
+        result = remove_unused(scan, *last);
+    }
+    if (result == 1)
+        (*last)--;
+    return result < 0 ? result : 0;
+}
+
+static void place_writer(struct scan *scan, uint32_t last)
+{
+    struct journal *journal = scan->journal;
     journal->segment = last;
     journal->is_old = scan->reader.format < LEDGER_JOURNAL_FORMAT;
     journal->capacity = scan->reader.capacity;
@@ -422,21 +409,77 @@ static int read_all(struct scan *scan)
     atomic_store(&journal->durable_records, journal->records);
     atomic_store(&journal->durable_entries, journal->entries);
     atomic_store(&journal->durable_vouched, journal->vouched);
+}
+
+static int read_all(struct scan *scan)
+{
+    struct checkpoint found = {0};
+    uint32_t last;
+    int result = find_last(scan, &last);
+    if (result != 0 || last == 0)
+        return result;
+    if (scan->watch != NULL)
+        scan->watch->segments = last;
+    if (scan->pass->checkpoints >= 0)
+        result = checkpoint_load(&found, scan->journal, scan->pass->checkpoints, last - 1);
+    if (found.head.segment > 0)
+        scan->from = &found;
+    if (result == 0)
+        result = read_segments(scan, last, true);
+    scan->from = NULL;
+    checkpoint_clear(&found);
+    if (result != 0)
+        return result;
+    if (scan->watch != NULL)
+        return look_at_tail(scan);
+    result = cut_tail(scan);
+    if (result == 0)
+        place_writer(scan, last);
+    return result;
+}
+
+/* Notes the downloads that are open, and where the pass has come to. */
+static int note_end(const struct scan *scan, struct checkpoint *out)
+{
+    const struct journal *journal = scan->journal;
+    out->downloads = calloc(scan->sums.count + 1, sizeof(struct download_sum));
+    out->bases = calloc((size_t)journal->bases_count + 1, sizeof(uint64_t));
+    if (out->downloads == NULL || out->bases == NULL)
+        return -ENOMEM;
+    memcpy(out->bases, journal->bases, journal->bases_count * sizeof(uint64_t));
+    for (size_t i = 0; i < scan->sums.room; i++)
+        if (scan->sums.slots[i].download != 0 && !scan->sums.slots[i].closed)
+            out->downloads[out->head.downloads++] = scan->sums.slots[i];
+    memcpy(out->head.instance, journal->instance, JOURNAL_ID_BYTES);
+    out->head.segment = journal->bases_count;
+    out->head.chain = scan->reader.chain;
+    out->head.records = scan->reader.count;
+    out->head.entries = journal->entries;
+    out->head.vouched = journal->vouched;
+    out->head.vouches = journal->vouches;
+    out->head.found_lease = journal->found_lease;
+    out->head.found_download = journal->found_download;
     return 0;
 }
 
-int journal_scan(struct journal *journal, struct ledger_verification *watch, char *error,
+int journal_scan(struct journal *journal, const struct journal_pass *pass, char *error,
                  size_t error_size)
 {
-    struct scan scan = {
-        .journal = journal, .watch = watch, .error = error, .error_size = error_size};
+    struct scan scan = {.journal = journal,
+                        .pass = pass,
+                        .from = pass->from,
+                        .watch = pass->watch,
+                        .error = error,
+                        .error_size = error_size};
     error[0] = '\0';
     int result = reader_init(&scan.reader, journal->disk, journal->names, journal->directory);
-    scan.sums_room = 1024;
-    scan.sums = calloc(scan.sums_room, sizeof(struct download_sum));
-    if (result == 0)
-        result = scan.sums == NULL ? -ENOMEM : read_all(&scan);
+    if (result == 0 && pass->to == 0)
+        result = read_all(&scan);
+    else if (result == 0)
+        result = read_segments(&scan, pass->to, false);
+    if (result == 0 && pass->to > 0)
+        result = note_end(&scan, pass->end);
     reader_free(&scan.reader);
-    free(scan.sums);
+    sums_free(&scan.sums);
     return result;
 }

@@ -90,7 +90,8 @@ void site_node_start(struct site *site)
         free(text);
         if (listening != NULL)
             return;
-        cr_assert(site_node_is_running(site), "the node ended before it listened");
+        cr_assert(site_node_is_running(site), "the node ended before it listened; its log:\n%s",
+                  site_log(site));
         cr_assert(harness_now_ms() < deadline_ms, "the node does not say that it listens");
         harness_pause();
     }

@@ -1,31 +1,53 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The journal's files in memory. A descriptor is a segment's number. See disk.h.
+ * The files of a journal and its checkpoints in memory. A descriptor is the place of a segment among
+ * all of them, plus 1. See disk.h.
  */
 #include "tests/simulation/disk.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "server/base/check.h"
 #include "storage/ledger/journal_format.h"
 
 static struct disk_segment *segment_at(struct disk *disk, int fd)
 {
-    check(fd >= 1 && fd <= DISK_SEGMENTS_MAX);
+    check(fd >= 1 && fd <= 2 * DISK_SEGMENTS_MAX);
     return &disk->segments[fd - 1];
 }
 
+/* Where the segments of the directory begin: the directory itself is a real one. */
+static uint32_t first_of(int directory)
+{
+    static const char checkpoints[] = "/checkpoints";
+    char link[32], path[PATH_MAX] = "";
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", directory);
+    ssize_t length = directory < 0 ? 0 : readlink(link, path, sizeof(path) - 1);
+    size_t tail = sizeof(checkpoints) - 1;
+    bool is_other =
+        length > (ssize_t)tail && memcmp(path + (size_t)length - tail, checkpoints, tail) == 0;
+    return is_other ? DISK_SEGMENTS_MAX : 0;
+}
+
+static bool is_known(uint32_t number)
+{
+    return number >= 1 && number <= DISK_SEGMENTS_MAX;
+}
+
 /* Counts a call that may be the one that fails. */
-static int strike(struct disk *disk)
+static int strike(struct disk *disk, int fd)
 {
     if (!disk->is_dead && disk->dies_in > 0 && --disk->dies_in == 0)
         disk->is_dead = true;
     if (disk->is_dead)
         return -EIO;
     if (disk->fails_in > 0 && --disk->fails_in == 0) {
-        disk->has_failed = true;
+        disk->has_failed |= fd <= DISK_SEGMENTS_MAX;
         return -EIO;
     }
     return 0;
@@ -34,12 +56,13 @@ static int strike(struct disk *disk)
 static int create(void *self, int directory, uint32_t number, uint64_t bytes)
 {
     struct disk *disk = self;
-    (void)directory;
     if (disk->is_dead)
         return -EIO;
     if (disk->is_full)
         return -ENOSPC;
-    struct disk_segment *segment = segment_at(disk, (int)number);
+    check(is_known(number));
+    int fd = (int)(first_of(directory) + number);
+    struct disk_segment *segment = segment_at(disk, fd);
     if (segment->bytes > 0 && !journal_is_zero(segment->written, JOURNAL_HEADER_BYTES))
         return -EEXIST;
     free(segment->written);
@@ -48,20 +71,21 @@ static int create(void *self, int directory, uint32_t number, uint64_t bytes)
         .bytes = bytes, .written = calloc(1, bytes), .synced = calloc(1, bytes)};
     check(segment->written != NULL && segment->synced != NULL);
     disk->opened++;
-    return (int)number;
+    return fd;
 }
 
 static int open_segment(void *self, int directory, uint32_t number, bool writable, uint64_t *size)
 {
     struct disk *disk = self;
-    (void)directory, (void)writable;
+    int fd = (int)(first_of(directory) + number);
+    (void)writable;
     if (disk->is_dead)
         return -EIO;
-    if (number < 1 || number > DISK_SEGMENTS_MAX || segment_at(disk, (int)number)->bytes == 0)
+    if (!is_known(number) || segment_at(disk, fd)->bytes == 0)
         return -ENOENT;
-    *size = segment_at(disk, (int)number)->bytes;
+    *size = segment_at(disk, fd)->bytes;
     disk->opened++;
-    return (int)number;
+    return fd;
 }
 
 static int write_segment(void *self, int fd, uint64_t offset, const uint8_t *bytes, size_t length)
@@ -71,7 +95,7 @@ static int write_segment(void *self, int fd, uint64_t offset, const uint8_t *byt
     disk->is_overrun |= offset + length > segment->bytes;
     if (disk->is_dead || disk->is_overrun)
         return -EIO;
-    int result = strike(disk);
+    int result = strike(disk, fd);
     /* A process that dies here has written a part. */
     uint64_t count = length / JOURNAL_RECORD_BYTES;
     size_t written = result == 0 ? length : (size_t)(count / 2) * JOURNAL_RECORD_BYTES;
@@ -97,7 +121,7 @@ static int sync_segment(void *self, int fd)
 {
     struct disk *disk = self;
     struct disk_segment *segment = segment_at(disk, fd);
-    int result = strike(disk);
+    int result = strike(disk, fd);
     if (result != 0)
         return result;
     memcpy(segment->synced + segment->dirty_from, segment->written + segment->dirty_from,
@@ -117,13 +141,13 @@ static void close_segment(void *self, int fd)
 static int list(void *self, int directory, uint32_t *count, uint32_t *last)
 {
     const struct disk *disk = self;
-    (void)directory;
+    const struct disk_segment *first = disk->segments + first_of(directory);
     *count = *last = 0;
     if (disk->is_dead)
         return -EIO;
     for (uint32_t i = 0; i < DISK_SEGMENTS_MAX; i++) {
-        *count += disk->segments[i].bytes > 0;
-        *last = disk->segments[i].bytes > 0 ? i + 1 : *last;
+        *count += first[i].bytes > 0;
+        *last = first[i].bytes > 0 ? i + 1 : *last;
     }
     return 0;
 }
@@ -138,10 +162,12 @@ static void drop(struct disk_segment *segment)
 static int remove_segment(void *self, int directory, uint32_t number)
 {
     struct disk *disk = self;
-    (void)directory;
     if (disk->is_dead)
         return -EIO;
-    drop(segment_at(disk, (int)number));
+    struct disk_segment *segment = segment_at(disk, (int)(first_of(directory) + number));
+    if (segment->bytes == 0)
+        return -ENOENT;
+    drop(segment);
     return 0;
 }
 
@@ -160,14 +186,14 @@ void disk_init(struct disk *disk)
 
 void disk_free(struct disk *disk)
 {
-    for (uint32_t i = 0; i < DISK_SEGMENTS_MAX; i++)
+    for (uint32_t i = 0; i < 2 * DISK_SEGMENTS_MAX; i++)
         drop(&disk->segments[i]);
 }
 
 void disk_copy(struct disk *to, const struct disk *from)
 {
     disk_free(to);
-    for (uint32_t i = 0; i < DISK_SEGMENTS_MAX; i++) {
+    for (uint32_t i = 0; i < 2 * DISK_SEGMENTS_MAX; i++) {
         const struct disk_segment *segment = &from->segments[i];
         size_t bytes = segment->bytes;
         if (bytes == 0)
@@ -182,7 +208,7 @@ void disk_copy(struct disk *to, const struct disk *from)
 
 void disk_lose_power(struct disk *disk, struct random *random)
 {
-    for (uint32_t i = 0; i < DISK_SEGMENTS_MAX; i++) {
+    for (uint32_t i = 0; i < 2 * DISK_SEGMENTS_MAX; i++) {
         struct disk_segment *segment = &disk->segments[i];
         size_t from = segment->dirty_from, to = segment->dirty_to;
         if (segment->bytes == 0)

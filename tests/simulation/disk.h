@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A disk in memory for one state directory's journal: it keeps what was written apart from what was
+ * A disk in memory for one state directory's journal and checkpoints: it keeps what was written apart from what was
  * synced, so that a loss of power may take the one and leave the other, torn or whole. It outlives
  * the process that writes it.
  */
@@ -10,7 +10,7 @@
 #include "storage/ledger/outside.h"
 #include "tests/simulation/random.h"
 
-#define DISK_SEGMENTS_MAX 64
+#define DISK_SEGMENTS_MAX 64 /* of the journal, and as many checkpoints */
 
 struct disk_segment {
     uint64_t bytes;                /* 0: no segment has this number */
@@ -20,13 +20,14 @@ struct disk_segment {
 
 struct disk {
     struct ledger_disk table;
-    struct disk_segment segments[DISK_SEGMENTS_MAX]; /* number - 1 is the index */
-    bool is_full;                                    /* no segment can be made */
+    /* Number - 1 is the index; the checkpoints stand behind the journal's segments. */
+    struct disk_segment segments[2 * DISK_SEGMENTS_MAX];
+    bool is_full;      /* no segment can be made */
     unsigned fails_in; /* the write or sync that fails, counted down; 0: none */
     unsigned
         dies_in; /* likewise: from that one on every call fails, as for a process that is killed there */
     bool is_dead;
-    bool has_failed; /* a call did, since it was revived */
+    bool has_failed; /* a call for the journal did, since it was revived */
     bool is_overrun; /* a write went beyond the end of its segment */
     unsigned opened; /* descriptors given and not closed */
 };
@@ -38,7 +39,7 @@ void disk_copy(struct disk *to, const struct disk *from);
 /* The power is lost: of what was not synced, a random part from its begin on stays, the last
  * sectors of it perhaps alone. */
 void disk_lose_power(struct disk *disk, struct random *random);
-/* Removes the newest segment. False where there is none. */
+/* Removes the journal's newest segment. False where there is none. */
 bool disk_lose_segment(struct disk *disk);
 /* For the next process: the disk works, and all descriptors are closed. */
 void disk_revive(struct disk *disk);

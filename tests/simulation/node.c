@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "server/base/check.h"
+#include "storage/ledger/checkpoints.h"
 #include "storage/ledger/poster_internal.h"
 #include "tests/simulation/sim.h"
 
@@ -52,6 +53,7 @@ static void finish(struct sim_node *node)
     timer_stop(&node->write);
     timer_stop(&node->post);
     timer_stop(&node->hear);
+    timer_stop(&node->check);
     node->is_ending = false;
 }
 
@@ -124,6 +126,18 @@ static void hear_step(void *object, uint64_t number)
     (void)number;
     if (node->ledger != NULL)
         set_due(node, &node->hear, push_step(node->ledger));
+}
+
+static void check_step(void *object, uint64_t number)
+{
+    struct sim_node *node = object;
+    (void)number;
+    if (node->ledger == NULL)
+        return;
+    set_due(node, &node->check, checkpoints_step(node->ledger));
+    watch_checkpoint(node);
+    if (node->disk.is_dead)
+        node_kill(node, "while it made a checkpoint");
 }
 
 static void poster_moved(struct sim_connection *connection)
@@ -227,18 +241,20 @@ void node_start(struct sim_node *node)
         return;
     node->exists = true;
     node->starts++;
-    node->lease = node->marks_by_ms = 0;
+    node->lease = node->marks_by_ms = node->checkpoints = 0;
     disk_revive(&node->disk);
     sim_entropy_seed(random_mix(sim->seed, 1000 + node->number, node->starts));
     const struct ledger_options options = {
         .state_dir = node->directory,
         .node = node->name,
         .redis = "unix:/simulated",
-        .segment_bytes = 65536,
+        /* Some worlds have many segments: each is as small as SIM_DOWNLOADS allows. */
+        .segment_bytes = sim->seed % 4 == 1 ? 32768 : 65536,
         .mark_ms = SIM_MARK_MS,
         .post_interval_ms = SIM_POST_MS,
         .downloads_max = SIM_DOWNLOADS,
         .accounts_max = 100,
+        .checkpoint_records = SIM_CHECKPOINT_RECORDS,
         .lease_ms = SIM_LEASE_MS,
         .data_lost_wait_ms = SIM_LOST_MS,
         .event = said,
@@ -260,6 +276,7 @@ void node_start(struct sim_node *node)
     story_name(sim, node->ledger->instance, "directory-%u", node->number + 1);
     sim_tell(sim, node->name, "has started");
     watch_started(node);
+    watch_opened(node);
     check(windows_create(&node->windows, node->ledger, 64) == 0);
     node->is_up = true;
     for (unsigned i = 0; i < SIM_WORKERS; i++)
@@ -268,6 +285,7 @@ void node_start(struct sim_node *node)
     timer_set(&sim->schedule, &node->write, now_us + SIM_MARK_MS * SIM_MS);
     timer_set(&sim->schedule, &node->post, now_us + 100);
     timer_set(&sim->schedule, &node->hear, now_us + 200);
+    timer_set(&sim->schedule, &node->check, now_us + 300);
 }
 
 static void start_again(void *object, uint64_t number)
@@ -363,6 +381,7 @@ void node_init(struct sim *sim, unsigned number, const char *directory)
         .write = {.fire = write_step, .object = node},
         .post = {.fire = post_step, .object = node},
         .hear = {.fire = hear_step, .object = node},
+        .check = {.fire = check_step, .object = node},
     };
     snprintf(node->name, sizeof(node->name), "node-%u", number + 1);
     snprintf(node->directory, sizeof(node->directory), "%s/%u", directory, number);

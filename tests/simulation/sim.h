@@ -35,34 +35,35 @@
 #include "tests/simulation/redis.h"
 #include "tests/simulation/schedule.h"
 
-#define SIM_MS          UINT64_C(1000) /* in microseconds */
-#define SIM_SECOND      (1000 * SIM_MS)
-#define SIM_EPOCH_MS    UINT64_C(1764000000000) /* the real time when a run begins: within a day */
-#define SIM_NODES       3
-#define SIM_COPIES      1 /* more places for nodes, for copies of directories */
-#define SIM_WORKERS     2 /* of each node */
-#define SIM_ACCOUNTS    4
-#define SIM_LINKS       12
-#define SIM_FILES       3
-#define SIM_RESPONSES   64 /* of all nodes */
-#define SIM_ISSUER      "shop"
+#define SIM_MS                 UINT64_C(1000) /* in microseconds */
+#define SIM_SECOND             (1000 * SIM_MS)
+#define SIM_EPOCH_MS           UINT64_C(1764000000000) /* the real time when a run begins: within a day */
+#define SIM_NODES              3
+#define SIM_COPIES             1 /* more places for nodes, for copies of directories */
+#define SIM_WORKERS            2 /* of each node */
+#define SIM_ACCOUNTS           4
+#define SIM_LINKS              12
+#define SIM_FILES              3
+#define SIM_RESPONSES          64 /* of all nodes */
+#define SIM_ISSUER             "shop"
 
 /* A node's connections: the poster's, push's, the shop's orders', and one of each worker. */
-#define SIM_CONNECTIONS (3 + SIM_WORKERS)
+#define SIM_CONNECTIONS        (3 + SIM_WORKERS)
 
 /* By the configuration's keys, but shorter, so that a minute sees many of each. */
-#define SIM_VALIDITY_MS 4000
-#define SIM_SLICE_BYTES (64u * 1024)
-#define SIM_PERIOD_MS   20000 /* use_window_s */
-#define SIM_LEASE_MS    3000
-#define SIM_LOST_MS     15000 /* data_lost_wait_ms */
-#define SIM_MARK_MS     400
-#define SIM_POST_MS     1000
-#define SIM_TURN_MS     150  /* a writer that comes late */
-#define SIM_TIMEOUT_MS  2000 /* admission_timeout_ms */
-#define SIM_DOWNLOADS   12
-#define SIM_TICK_MS     100
-#define SIM_DURATION_S  60
+#define SIM_VALIDITY_MS        4000
+#define SIM_SLICE_BYTES        (64u * 1024)
+#define SIM_PERIOD_MS          20000 /* use_window_s */
+#define SIM_LEASE_MS           3000
+#define SIM_LOST_MS            15000 /* data_lost_wait_ms */
+#define SIM_MARK_MS            400
+#define SIM_CHECKPOINT_RECORDS 100 /* fewer than a segment has */
+#define SIM_POST_MS            1000
+#define SIM_TURN_MS            150  /* a writer that comes late */
+#define SIM_TIMEOUT_MS         2000 /* admission_timeout_ms */
+#define SIM_DOWNLOADS          12
+#define SIM_TICK_MS            100
+#define SIM_DURATION_S         60
 
 struct sim;
 struct sim_node;
@@ -194,7 +195,8 @@ struct sim_node {
     struct windows *windows;
     struct sim_connection poster, push, admin;
     struct sim_worker workers[SIM_WORKERS];
-    struct timer write, post, hear;
+    struct timer write, post, hear, check;
+    uint64_t checkpoints;                     /* that its process has made */
     uint64_t marks_by_ms;                     /* by then it marks what waits now; see watch_marks */
     struct sim_metered metered[SIM_ACCOUNTS]; /* of this process */
     struct sim_metered before[SIM_ACCOUNTS];  /* of those before it */
@@ -274,6 +276,8 @@ enum sim_fault {
     X(given_back, "after a step of the writer only open downloads are counted and have room")      \
     X(in_force, "what a shop was told is done is done in Redis by then")                           \
     X(opens, "a node's journal can be read when it starts again")                                  \
+    X(begins, "a start with a checkpoint knows of each account what one without it does")          \
+    X(checkpoints, "a checkpoint is made where it is due, and is what the journal comes to")       \
     X(replays, "the same seed ends in the same state")
 
 enum sim_promise {
@@ -470,6 +474,8 @@ struct sim_pool sim_pool_of(const char *value);
 
 /* duties.c */
 void watch_started(struct sim_node *node); /* a process */
+void watch_opened(struct sim_node *node);  /* what it has begun with */
+void watch_checkpoint(struct sim_node *node);
 void watch_posts(struct sim_node *node);
 void watch_lease(struct sim_node *node);
 /* Redis lost data of the account, and what nodes had reserved there with it. */

@@ -56,6 +56,7 @@ static void make_old(unsigned moved, bool has_lane)
         cr_assert_eq(rename(path_of(inside), path_of(parts[i])), 0, "%s", inside);
     }
     (void)unlink(path_of("lane-a/pools"));
+    (void)rmdir(path_of("lane-a/checkpoints"));
     if (!has_lane)
         cr_assert_eq(rmdir(path_of("lane-a")), 0);
     cr_assert_eq(unlink(path_of("directory")), 0);

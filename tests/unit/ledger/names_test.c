@@ -83,8 +83,8 @@ Test(ledger_names, meet_a_walker_once_each_while_workers_look_them_up)
         char text[32];
         int length = snprintf(text, sizeof(text), "shop/%d", i);
         cr_assert_eq(names_get(&table, JOURNAL_ACCOUNT, text, (size_t)length, &name), 0);
-        names_note(names_account(name), 1, 1);
-        names_note(names_account(name), 2, 2);
+        names_note(names_account(name), 1, 1, 0);
+        names_note(names_account(name), 2, 2, 0);
         names_drop(name);
     }
     atomic_store(&noted_all, true);

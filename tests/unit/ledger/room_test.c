@@ -204,7 +204,7 @@ static char in_the_way[160];
 
 static void take_inodes(bool taken)
 {
-    disk_options(taken ? "nr_inodes=9" : "nr_inodes=100");
+    disk_options(taken ? "nr_inodes=10" : "nr_inodes=100");
 }
 
 static void put_in_the_way(bool there)

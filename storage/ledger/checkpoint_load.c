@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads a whole checkpoint, and begins a journal's names with one. See checkpoint_make.h.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "storage/ledger/checkpoint_make.h"
+
+int64_t checkpoint_newest(const struct checkpoint_place *place, uint32_t most)
+{
+    const struct ledger_disk *disk = place->disk;
+    uint32_t count, last;
+    int result = disk->list(disk->self, place->checkpoints, &count, &last);
+    if (result != 0)
+        return result;
+    for (; last > 0; last--) {
+        uint64_t size;
+        int fd =
+            last > most ? -ENOENT : disk->open(disk->self, place->checkpoints, last, false, &size);
+        if (fd >= 0) {
+            disk->close(disk->self, fd);
+            return last;
+        }
+        if (fd != -ENOENT)
+            return fd;
+    }
+    return 0;
+}
+
+static int take_account(const uint8_t *bytes, uint32_t length, struct names *names,
+                        checkpoint_each *each, void *context)
+{
+    struct checkpoint_account account = {0};
+    int result = checkpoint_account_decode(bytes, length, names, &account);
+    if (result == 0 && each != NULL)
+        result = each(context, &account);
+    checkpoint_account_clear(&account);
+    return result;
+}
+
+int checkpoint_read(const struct checkpoint_place *place, uint32_t segment, struct names *names,
+                    checkpoint_each *each, void *context, struct checkpoint *out)
+{
+    struct checkpoint_reader reader;
+    const uint8_t *bytes;
+    uint32_t length;
+    memset(out, 0, sizeof(*out));
+    int result = checkpoint_open(&reader, place->disk, place->checkpoints, segment);
+    if (result == 0 && memcmp(reader.head.instance, place->instance, JOURNAL_ID_BYTES) != 0)
+        result = -EBADMSG;
+    while (result == 0 && (result = checkpoint_next(&reader, &bytes, &length)) == 1)
+        result = each == NULL ? 0 : take_account(bytes, length, names, each, context);
+    if (result == 0)
+        result = checkpoint_end(&reader, out);
+    checkpoint_reader_close(&reader);
+    return result;
+}
+
+static int restore(void *context, const struct checkpoint_account *from)
+{
+    struct ledger_account *account = names_account(from->name);
+    (void)context;
+    atomic_store(&account->handed, from->bytes);
+    atomic_store(&account->operations, from->operation_number);
+    names_note_all(account, from->tail_segment, from->tail_before, from->sequence, from->bytes);
+    return 0;
+}
+
+int checkpoint_load(struct checkpoint *out, const struct journal *journal, int checkpoints,
+                    uint32_t most)
+{
+    const struct checkpoint_place place = {.disk = journal->disk,
+                                           .journal = journal->directory,
+                                           .checkpoints = checkpoints,
+                                           .instance = journal->instance};
+    memset(out, 0, sizeof(*out));
+    for (;;) {
+        int64_t segment = checkpoint_newest(&place, most);
+        if (segment <= 0)
+            return (int)segment;
+        /* Its hash is verified before any of its accounts counts. */
+        int result = checkpoint_read(&place, (uint32_t)segment, journal->names, NULL, NULL, out);
+        if (result == 0) {
+            checkpoint_clear(out);
+            return checkpoint_read(&place, (uint32_t)segment, journal->names, restore, NULL, out);
+        }
+        if (result != -EBADMSG)
+            return result;
+        most = (uint32_t)segment - 1;
+    }
+}

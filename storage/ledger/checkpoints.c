@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * When checkpoints are made, and how each is verified. See checkpoints.h.
+ */
+#include "storage/ledger/checkpoints.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "server/base/clock.h"
+#include "storage/ledger/checkpoint_make.h"
+#include "storage/ledger/segment.h"
+
+#define RECORDS_DUE   (UINT64_C(1) << 20) /* where the options say nothing: 256 MiB of the journal */
+#define RECORDS_TIMES 4 /* what is taken into one checkpoint, in times of what makes it due */
+#define DAY_MS        UINT64_C(86400000)
+#define LOOK_MS       1000   /* whether there is something to do */
+#define RETRY_MS      600000 /* behind one that could not be made */
+#define NAMES_HINT    1024   /* one account and its files at a time */
+#define NICENESS      10
+
+struct checkpoints {
+    struct ledger *ledger;         /* borrows */
+    struct checkpoint_place place; /* of the lane */
+    pthread_t thread;
+    bool running;
+    pthread_mutex_t lock;
+    pthread_cond_t stopped;
+    _Atomic bool stop;
+    _Atomic uint32_t segment; /* of the newest that was verified; 0: none */
+    uint64_t body_bytes;      /* its length */
+    uint64_t made_ms;         /* monotonic; when it was made, or this process began */
+    uint32_t unverified;      /* one that was made; 0: none */
+    int said;                 /* the errno that was told last */
+};
+
+/* ---- verifying ---- */
+
+struct verifying {
+    struct ledger *ledger; /* borrows */
+    uint32_t segment;
+    uint64_t entries, bytes, responses;
+    char *error;
+    size_t error_size;
+};
+
+static int refuse(struct verifying *verifying, const struct checkpoint_account *account,
+                  const char *what, uint64_t has, uint64_t should)
+{
+    snprintf(verifying->error, verifying->error_size,
+             "the checkpoint of segment %" PRIu32 " has %" PRIu64
+             " %s of account %.200s, which has %" PRIu64 " in the journal",
+             verifying->segment, has, what, account != NULL ? account->name->text : "(all)",
+             should);
+    return -EBADMSG;
+}
+
+/* Compares an account with what the ledger counted, where it still knows what that was then. */
+static int verify_count(struct verifying *verifying, const struct checkpoint_account *account)
+{
+    struct ledger_name *name;
+    uint64_t sequence, bytes;
+    int result = names_get(&verifying->ledger->names, JOURNAL_ACCOUNT, account->name->text,
+                           account->name->length, &name);
+    if (result != 0)
+        return result;
+    struct ledger_account *live = names_account(name);
+    bool knows = names_noted(live, verifying->segment, &sequence, &bytes);
+    names_drop(name);
+    if (knows && account->sequence != sequence)
+        return refuse(verifying, account, "records", account->sequence, sequence);
+    if (knows && account->bytes != bytes)
+        return refuse(verifying, account, "bytes", account->bytes, bytes);
+    return 0;
+}
+
+static int verify_account(void *context, const struct checkpoint_account *account)
+{
+    struct verifying *verifying = context;
+    uint64_t bytes = 0, responses = 0;
+    if (atomic_load_explicit(&verifying->ledger->checkpoints->stop, memory_order_relaxed))
+        return -ECANCELED;
+    for (uint32_t i = 0; i < account->usages_count; i++) {
+        bytes += account->usages[i].bytes;
+        responses += account->usages[i].responses;
+    }
+    verifying->entries += account->sequence;
+    verifying->bytes += account->bytes;
+    verifying->responses += account->responses;
+    if (bytes != account->bytes)
+        return refuse(verifying, account, "bytes by day", bytes, account->bytes);
+    if (responses != account->responses)
+        return refuse(verifying, account, "responses by day", responses, account->responses);
+    return verify_count(verifying, account);
+}
+
+int checkpoint_verify(struct ledger *ledger, uint32_t segment, char *error, size_t error_size)
+{
+    struct verifying verifying = {
+        .ledger = ledger, .segment = segment, .error = error, .error_size = error_size};
+    const struct checkpoint_place *place = &ledger->checkpoints->place;
+    struct checkpoint whole;
+    struct names names;
+    error[0] = '\0';
+    int result = names_init(&names, NAMES_HINT, NAMES_HINT);
+    if (result != 0)
+        return result;
+    result = checkpoint_read(place, segment, &names, verify_account, &verifying, &whole);
+    if (result == 0 && verifying.entries != whole.head.entries)
+        result = refuse(&verifying, NULL, "records", verifying.entries, whole.head.entries);
+    if (result == 0 && verifying.bytes != whole.head.bytes)
+        result = refuse(&verifying, NULL, "bytes", verifying.bytes, whole.head.bytes);
+    if (result == 0 && verifying.responses != whole.head.responses)
+        result = refuse(&verifying, NULL, "responses", verifying.responses, whole.head.responses);
+    if (result == 0)
+        ledger->checkpoints->body_bytes = whole.head.body_bytes;
+    else if (result == -EBADMSG && error[0] == '\0')
+        snprintf(error, error_size,
+                 "the checkpoint of segment %" PRIu32 " does not read back as it was written",
+                 segment);
+    checkpoint_clear(&whole);
+    names_free(&names);
+    return result;
+}
+
+/* ---- when ---- */
+
+/* The last segment that is full and on disk: the next one's header, which says so, is there, too. */
+static uint32_t last_full(struct ledger *ledger)
+{
+    uint32_t segments = journal_segments(&ledger->journal);
+    uint64_t durable = atomic_load_explicit(&ledger->journal.durable_records, memory_order_acquire);
+    while (segments > 0 && journal_base(&ledger->journal, segments) >= durable)
+        segments--;
+    return segments > 0 ? segments - 1 : 0;
+}
+
+/* The segment of the checkpoint to be made next; 0: none yet. */
+static uint32_t wanted(const struct checkpoints *checkpoints, uint64_t now_ms)
+{
+    struct journal *journal = &checkpoints->ledger->journal;
+    uint32_t from = atomic_load(&checkpoints->segment), last = last_full(checkpoints->ledger);
+    if (last <= from)
+        return 0;
+    uint64_t before = journal_base(journal, from + 1);
+    /* As much as the checkpoint itself, which is written again, but no more than is taken into one. */
+    uint64_t due = checkpoints->ledger->options.checkpoint_records;
+    due = due > 0 ? due : RECORDS_DUE;
+    uint64_t most = due * RECORDS_TIMES;
+    uint64_t least = checkpoints->body_bytes / JOURNAL_RECORD_BYTES;
+    least = least < due ? due : least > most ? most : least;
+    if (journal_base(journal, last + 1) - before < least && now_ms - checkpoints->made_ms < DAY_MS)
+        return 0;
+    while (last > from + 1 && journal_base(journal, last + 1) - before > most)
+        last--;
+    return last;
+}
+
+/* What went wrong is told once, until something else does. */
+static uint64_t give_up(struct checkpoints *checkpoints, uint32_t segment, int result,
+                        const char *error, uint64_t now_ms)
+{
+    struct ledger *ledger = checkpoints->ledger;
+    const struct ledger_disk *disk = checkpoints->place.disk;
+    if (result == -ECANCELED)
+        return now_ms;
+    if (checkpoints->said != result)
+        ledger_say(ledger, LEDGER_EVENT_ERROR,
+                   "no checkpoint was made of %s/%s up to segment %" PRIu32
+                   ": %s; %s; the node goes "
+                   "on, and begins with an earlier one when it is started again",
+                   ledger->options.state_dir, ledger->lane.name, segment,
+                   error[0] != '\0' ? error : strerrordesc_np(-result),
+                   result == -EBADMSG ? "run `tollgate ledger verify`, and report this"
+                                      : segment_cure(-result));
+    checkpoints->said = result;
+    (void)disk->remove(disk->self, checkpoints->place.checkpoints, segment);
+    return now_ms + RETRY_MS;
+}
+
+/* Keeps the newest one and the one before it. */
+static void remove_older(struct checkpoints *checkpoints)
+{
+    const struct checkpoint_place *place = &checkpoints->place;
+    int64_t newest = checkpoint_newest(place, atomic_load(&checkpoints->segment));
+    int64_t before = newest > 0 ? checkpoint_newest(place, (uint32_t)newest - 1) : 0;
+    int64_t old = before > 0 ? checkpoint_newest(place, (uint32_t)before - 1) : 0;
+    if (old > 0)
+        (void)place->disk->remove(place->disk->self, place->checkpoints, (uint32_t)old);
+}
+
+/* Those that the start did not take: unfinished, damaged, or of segments that the journal has lost, which
+ * it will have again with other records. */
+static void remove_newer(const struct checkpoints *checkpoints)
+{
+    const struct checkpoint_place *place = &checkpoints->place;
+    int64_t newest;
+    while ((newest = checkpoint_newest(place, UINT32_MAX)) > atomic_load(&checkpoints->segment))
+        if (place->disk->remove(place->disk->self, place->checkpoints, (uint32_t)newest) != 0)
+            return;
+}
+
+static uint64_t verify_next(struct checkpoints *checkpoints, uint64_t now_ms)
+{
+    struct ledger *ledger = checkpoints->ledger;
+    char error[LEDGER_TEXT_MAX];
+    uint32_t segment = checkpoints->unverified;
+    checkpoints->unverified = 0;
+    int result = checkpoint_verify(ledger, segment, error, sizeof(error));
+    if (result == -EBADMSG)
+        atomic_fetch_add(&ledger->checkpoints_refused, 1);
+    if (result != 0)
+        return give_up(checkpoints, segment, result, error, now_ms);
+    atomic_fetch_add(&ledger->checkpoints_made, 1);
+    atomic_store(&checkpoints->segment, segment);
+    checkpoints->made_ms = now_ms;
+    checkpoints->said = 0;
+    remove_older(checkpoints);
+    return now_ms;
+}
+
+uint64_t checkpoints_step(struct ledger *ledger)
+{
+    struct checkpoints *checkpoints = ledger->checkpoints;
+    const struct ledger_disk *disk = checkpoints->place.disk;
+    char error[LEDGER_TEXT_MAX];
+    uint64_t now_ms = ledger_monotonic_ms(ledger);
+    if (checkpoints->unverified != 0)
+        return verify_next(checkpoints, now_ms);
+    uint32_t segment = wanted(checkpoints, now_ms);
+    if (segment == 0)
+        return now_ms + LOOK_MS;
+    /* One of that number that an earlier process left is not known to be good. */
+    int result = disk->remove(disk->self, checkpoints->place.checkpoints, segment);
+    if (result == 0 || result == -ENOENT)
+        result = checkpoint_make(&checkpoints->place, atomic_load(&checkpoints->segment), segment,
+                                 &checkpoints->stop, error, sizeof(error));
+    else
+        error[0] = '\0';
+    if (result != 0)
+        return give_up(checkpoints, segment, result, error, now_ms);
+    checkpoints->unverified = segment;
+    return now_ms;
+}
+
+uint32_t checkpoints_segment(const struct ledger *ledger)
+{
+    return ledger->checkpoints != NULL ? atomic_load(&ledger->checkpoints->segment) : 0;
+}
+
+/* ---- the thread ---- */
+
+static void *checkpoints_main(void *argument)
+{
+    struct checkpoints *checkpoints = argument;
+    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICENESS);
+    while (!atomic_load(&checkpoints->stop)) {
+        struct timespec until = ledger_deadline(checkpoints_step(checkpoints->ledger));
+        int result = 0;
+        pthread_mutex_lock(&checkpoints->lock);
+        while (!atomic_load(&checkpoints->stop) && result == 0)
+            result = pthread_cond_timedwait(&checkpoints->stopped, &checkpoints->lock, &until);
+        pthread_mutex_unlock(&checkpoints->lock);
+    }
+    return NULL;
+}
+
+int checkpoints_start(struct ledger *ledger)
+{
+    struct checkpoints *checkpoints = calloc(1, sizeof(*checkpoints));
+    if (checkpoints == NULL)
+        return -ENOMEM;
+    checkpoints->ledger = ledger;
+    checkpoints->place = (struct checkpoint_place){.disk = ledger->outside.disk,
+                                                   .journal = ledger->journal.directory,
+                                                   .checkpoints = ledger->lane.checkpoints,
+                                                   .instance = ledger->lane.instance};
+    checkpoints->made_ms = ledger_monotonic_ms(ledger);
+    atomic_store(&checkpoints->segment, ledger->journal.from_checkpoint);
+    remove_newer(checkpoints);
+    pthread_mutex_init(&checkpoints->lock, NULL);
+    clock_cond_init(&checkpoints->stopped);
+    ledger->checkpoints = checkpoints;
+    int result = ledger->stepped
+                     ? 0
+                     : ledger_thread_start(&checkpoints->thread, checkpoints_main, checkpoints);
+    checkpoints->running = !ledger->stepped && result == 0;
+    return result;
+}
+
+void checkpoints_stop(struct ledger *ledger)
+{
+    struct checkpoints *checkpoints = ledger->checkpoints;
+    if (checkpoints == NULL)
+        return;
+    pthread_mutex_lock(&checkpoints->lock);
+    atomic_store(&checkpoints->stop, true);
+    pthread_cond_signal(&checkpoints->stopped);
+    pthread_mutex_unlock(&checkpoints->lock);
+    if (checkpoints->running)
+        pthread_join(checkpoints->thread, NULL);
+    pthread_mutex_destroy(&checkpoints->lock);
+    pthread_cond_destroy(&checkpoints->stopped);
+    ledger->checkpoints = NULL;
+    free(checkpoints);
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The thread that makes checkpoints of a lane's journal: behind each million records or so, and at least
+ * once a day where a segment has ended. Each is read again as a start reads it and compared with what the
+ * ledger has counted itself before it counts; the one before is kept beside it. Called by ledger.c.
+ */
+#ifndef TOLLGATE_LEDGER_CHECKPOINTS_H
+#define TOLLGATE_LEDGER_CHECKPOINTS_H
+
+#include "storage/ledger/ledger_internal.h"
+
+/* Begins with what is on disk, and starts the thread, which a stepped ledger has not. 0 or a negative
+ * errno. */
+int checkpoints_start(struct ledger *ledger);
+/* Ends the thread, within the time that one write or read takes, and frees. */
+void checkpoints_stop(struct ledger *ledger);
+
+/* Makes, verifies or removes at most one checkpoint. It waits for the disk alone. Returns the monotonic
+ * time at which it wants to be called again. */
+uint64_t checkpoints_step(struct ledger *ledger);
+/* The last segment that the newest verified checkpoint covers; 0: there is none. Any thread. */
+uint32_t checkpoints_segment(const struct ledger *ledger);
+
+/*
+ * Compares a checkpoint with itself and with what the ledger has counted of each account. 0; -EBADMSG
+ * with a sentence in `error`: it is not what the journal comes to; or another negative errno.
+ */
+int checkpoint_verify(struct ledger *ledger, uint32_t segment, char *error, size_t error_size);
+
+#endif
