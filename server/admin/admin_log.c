@@ -104,6 +104,14 @@ void admin_log_release(const struct admin_request *request, bool rebuild, int re
                                        : strerrordesc_np(-result));
 }
 
+void admin_log_draining(bool draining)
+{
+    log_write(NULL, LOG_LEVEL_INFO, "%s",
+              draining ? "draining: the node takes no new download, until that is taken back, or "
+                         "the next start"
+                       : "draining: taken back, the node takes new downloads");
+}
+
 void admin_log_refusal(struct node *node, const struct admin_call *call)
 {
     const struct admin_request *request = &call->request;

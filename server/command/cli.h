@@ -12,6 +12,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sysexits.h>
 
 struct config;
@@ -69,6 +70,8 @@ struct config;
       "ISSUER/NAME [--rebuild]")                                                                   \
     X("ledger verify", command_ledger_verify, "say whether the journals are sound",                \
       "[STATE_DIR | --config FILE]")                                                               \
+    X("node drain", command_node_drain, "take no new download, and post all, before a node goes",  \
+      "[--timeout 10m] [--cancel]")                                                                \
     X("usage", command_usage, "what an account received, by day and file",                         \
       "ISSUER/NAME [--from DAY] [--to DAY]")                                                       \
     X("health", command_health, "show the health of a running node",                               \
@@ -184,6 +187,10 @@ void cli_parse(const struct argp *argp, int argc, char **argv, void *input);
  * message would ignore --json. Ends the process. */
 _Noreturn void cli_usage(const struct argp_state *state, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* Reads "90s", "15m", "1h" or "7d" into seconds, a hundred years at most; ends the process for anything
+ * else, and names the option. */
+int64_t cli_duration(const struct argp_state *state, const char *option, const char *text);
 
 /*
  * Refuses an argument that belongs to no option, and ends the process. Where it looks like some

@@ -80,28 +80,6 @@ static const struct argp_option options[] = {
     {0},
 };
 
-/* Reads "90s", "15m", "1h" or "7d" into seconds, a hundred years at most; ends the process else. */
-static int64_t duration_of(const struct argp_state *state, const char *option, const char *text)
-{
-    static const struct {
-        char letter;
-        int64_t seconds;
-    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
-    size_t digits = strspn(text, "0123456789");
-    if (digits > 0 && digits < 11 && text[digits] != '\0' && text[digits + 1] == '\0') {
-        for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
-            int64_t count = strtoll(text, NULL, 10);
-            if (units[i].letter == text[digits] && count > 0 &&
-                count <= INT64_C(3153600000) / units[i].seconds)
-                return count * units[i].seconds;
-        }
-    }
-    cli_usage(state,
-              "%s %s: it is not a duration; give a number and a unit, such as 30s, 15m, 1h or 7d",
-              option, text);
-    return 0;
-}
-
 /* Reads "500000", "64KiB" or "20MB", 1 to 2^53 - 1 bytes; ends the process for anything else. */
 static uint64_t size_of(const struct argp_state *state, const char *option, const char *text)
 {
@@ -251,10 +229,10 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         arguments->prefix = true;
         return 0;
     case 'e':
-        arguments->exp = arguments->now + duration_of(state, "--expires-in", argument);
+        arguments->exp = arguments->now + cli_duration(state, "--expires-in", argument);
         return 0;
     case OPTION_NOT_BEFORE:
-        arguments->nbf = arguments->now + duration_of(state, "--not-before", argument);
+        arguments->nbf = arguments->now + cli_duration(state, "--not-before", argument);
         return 0;
     case OPTION_MAX_USES:
         arguments->limits.max_uses = count_of(state, "--max-uses", argument, TOKEN_USES_MAX);
@@ -269,7 +247,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         arguments->limits.max_conns = count_of(state, "--max-conns", argument, TOKEN_CONNS_MAX);
         return 0;
     case OPTION_RESUME:
-        arguments->limits.resume_s = (uint32_t)duration_of(state, "--resume", argument);
+        arguments->limits.resume_s = (uint32_t)cli_duration(state, "--resume", argument);
         return 0;
     case OPTION_PACE:
         arguments->limits.pace_thousandth = pace_of(state, argument);

@@ -223,6 +223,9 @@ static enum refusal open_window(struct worker *worker, struct exchange *exchange
         .size = file->size,
         .jti = node_has_shop(worker->node, token->issuer_id) ? token->jti : NULL,
     };
+    if (status == 0 && atomic_load_explicit(&worker->node->draining, memory_order_relaxed) &&
+        !windows_have(worker->node->windows, &key))
+        return REFUSAL_NODE_DRAINING;
     if (status == 0)
         status = grants_open_window(&worker->grants, &key, worker->now_ms, &exchange->window);
     if (status == -ENOSPC || status == -EIO)

@@ -70,7 +70,8 @@ struct node {
     atomic_ullong continuable_ms; /* for how long it would go on without Redis from now on */
     struct outage_count unasked;  /* what had gone on without it before; of worker 0 */
     struct admin_counters admin;  /* written by the admin threads */
-    atomic_bool stopping;         /* set once by the main thread; workers stop accepting */
+    atomic_bool draining; /* no new download is taken; set by the admin threads, until a restart */
+    atomic_bool stopping; /* set once by the main thread; workers stop accepting */
 };
 
 /* How many workers a node of this configuration has. */

@@ -137,6 +137,12 @@ static void look_at_faults(struct node *node, char *text)
     case LEDGER_CATCHING_UP:
         break;
     }
+    if (atomic_load(&node->draining)) {
+        snprintf(text, READINESS_TEXT_SIZE,
+                 "the node is being drained and takes no new download; take that back with "
+                 "`tollgate node drain --cancel`");
+        return;
+    }
     if (ahead_ms != LEDGER_CLOCK_UNKNOWN && llabs(ahead_ms) > READINESS_CLOCK_MS)
         snprintf(text, READINESS_TEXT_SIZE,
                  "this node's clock is %lld s %s that of Redis; set both by a time service",

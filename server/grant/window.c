@@ -180,6 +180,16 @@ int window_open(struct windows *windows, const struct window_key *key, uint64_t 
     return status;
 }
 
+bool windows_have(struct windows *windows, const struct window_key *key)
+{
+    struct window_shard *shard = windows_shard(windows, key->account);
+    pthread_mutex_lock(&shard->lock);
+    bool has =
+        find(*bucket_of(windows, shard, key->link_id, key->file), key->link_id, key->file) != NULL;
+    pthread_mutex_unlock(&shard->lock);
+    return has;
+}
+
 void window_hold(struct window *window)
 {
     unsigned before = atomic_fetch_add(&window->references, 1);

@@ -125,6 +125,8 @@ struct windows_made {
 };
 int window_open(struct windows *windows, const struct window_key *key, uint64_t now_ms,
                 struct window **out, struct windows_made *made);
+/* Whether the key's window is open: its link was delivered, or asked for, within the last moments. */
+bool windows_have(struct windows *windows, const struct window_key *key);
 void window_hold(struct window *window);
 void window_drop(struct window **window, uint64_t now_ms);
 

@@ -72,6 +72,8 @@
     X(JOURNAL_UNAVAILABLE, 503, 200, false, "the delivery cannot be recorded just now")            \
     X(NODE_BUSY, 503, 200, false, "this node is busy just now; ask again")                         \
     X(NODE_STARTING, 503, 200, false, "this node is catching up with its ledger")                  \
+    X(NODE_DRAINING, 503, 200, false,                                                              \
+      "this node takes no new download, as it is about to be stopped; ask again")                  \
     X(CONNECTIONS_EXHAUSTED, 503, 0, true, "this node has reached its limit of connections")       \
     X(ADDRESS_EXHAUSTED, 429, 0, false, "this address has reached its limit of connections")       \
     X(PROXY_HEADER_MISSING, 400, 0, true,                                                          \

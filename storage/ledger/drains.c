@@ -5,6 +5,7 @@
 #include "storage/ledger/drains.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "server/base/clock.h"
@@ -18,7 +19,8 @@ struct drains {
     pthread_cond_t stopped;
     bool stop;                         /* under lock */
     struct ledger *ledgers[LANES_MAX]; /* own; NULL: not open. Written by the thread, under lock */
-    bool said[LANES_MAX];              /* of the thread: that the lane does not open */
+    char why[LANES_MAX][LEDGER_TEXT_MAX]; /* under lock: why the lane does not open; "" : it may */
+    bool said[LANES_MAX];                 /* of the thread: that the lane does not open */
 };
 
 static void try_lane(struct drains *drains, unsigned lane)
@@ -26,10 +28,11 @@ static void try_lane(struct drains *drains, unsigned lane)
     char error[LEDGER_TEXT_MAX];
     struct ledger *ledger = NULL;
     int result = drains->open(drains->owner, lane, &ledger, error, sizeof(error));
+    pthread_mutex_lock(&drains->lock);
+    drains->ledgers[lane] = ledger;
+    snprintf(drains->why[lane], sizeof(drains->why[lane]), "%s", result == 0 ? "" : error);
+    pthread_mutex_unlock(&drains->lock);
     if (result == 0) {
-        pthread_mutex_lock(&drains->lock);
-        drains->ledgers[lane] = ledger;
-        pthread_mutex_unlock(&drains->lock);
         ledger_say(drains->owner, LEDGER_EVENT_INFO,
                    "%s, which an earlier process has left, is posted as well", ledger->lane.name);
     } else if (result != -EALREADY && !drains->said[lane]) {
@@ -123,6 +126,24 @@ void drains_each(const struct ledger *owner, void (*each)(void *context, struct 
         if (drains->ledgers[lane] != NULL)
             each(context, drains->ledgers[lane]);
     pthread_mutex_unlock(&drains->lock);
+}
+
+bool drains_look(const struct ledger *owner, unsigned lane,
+                 void (*look)(void *context, struct ledger *drain), void *context, char *why,
+                 size_t why_size)
+{
+    struct drains *drains = owner->drains;
+    snprintf(why, why_size, "%s", "");
+    if (drains == NULL)
+        return false;
+    pthread_mutex_lock(&drains->lock);
+    bool is_open = drains->ledgers[lane] != NULL;
+    if (is_open)
+        look(context, drains->ledgers[lane]);
+    else
+        snprintf(why, why_size, "%s", drains->why[lane]);
+    pthread_mutex_unlock(&drains->lock);
+    return is_open;
 }
 
 uint64_t drains_unposted(const struct ledger *owner)

@@ -27,6 +27,11 @@ uint64_t drains_stop(struct ledger *owner, uint64_t deadline_ms);
 /* Calls `each` with each drain that is open; any thread. */
 void drains_each(const struct ledger *owner, void (*each)(void *context, struct ledger *drain),
                  void *context);
+/* Calls `look` with the drain of this lane, and returns true; false where it is not open, with the reason in
+ * `why`, or "" where nothing is known to be wrong. Any thread. */
+bool drains_look(const struct ledger *owner, unsigned lane,
+                 void (*look)(void *context, struct ledger *drain), void *context, char *why,
+                 size_t why_size);
 /* How many records of the drains are not posted yet. */
 uint64_t drains_unposted(const struct ledger *owner);
 

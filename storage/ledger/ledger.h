@@ -28,6 +28,7 @@
 
 #include "storage/ledger/ledger_accounts.h"
 #include "storage/ledger/ledger_grant.h"
+#include "storage/ledger/ledger_lanes.h"
 #include "storage/ledger/ledger_names.h"
 #include "storage/ledger/ledger_redis.h"
 #include "storage/ledger/metrics.h"

@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LEDGER_LANES_MAX 26u /* numbers begin with 0: lane-a */
+#include "storage/ledger/ledger_lanes.h"
 
 /* What a lane's journal holds, up to its end or to where it is damaged. */
 struct ledger_verification {

@@ -63,6 +63,16 @@ void with_anothers_name(void)
     site_destroy(&site);
 }
 
+void while_it_is_drained(void)
+{
+    struct site *site = site_create();
+    site_account_open_prepaid(site, "alice", 10000000);
+    cr_assert_eq(site_admin(site, "PUT", "/v1/node", "{\"draining\":true}")->status, 200);
+    expect_same(site, NULL, site_link(site, .account = "alice", .path = TRACK_TINY),
+                REFUSAL_NODE_DRAINING);
+    site_destroy(&site);
+}
+
 void with_a_full_disk(void)
 {
     static char disk[] = "/tmp/tollgate-disk-XXXXXX", block[4096];

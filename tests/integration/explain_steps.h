@@ -36,6 +36,7 @@ void without_redis(void);
 void with_all_windows_open(void);
 void with_all_connections_taken(void);
 void with_anothers_name(void);
+void while_it_is_drained(void);
 void with_a_full_disk(void);
 
 #endif

@@ -289,6 +289,7 @@ static const struct row rows[REFUSAL_COUNT] = {
     [REFUSAL_JOURNAL_UNAVAILABLE] = {.alone = with_a_full_disk},
     [REFUSAL_NODE_BUSY] = {.alone = with_all_windows_open},
     [REFUSAL_NODE_STARTING] = {.alone = with_anothers_name},
+    [REFUSAL_NODE_DRAINING] = {.alone = while_it_is_drained},
     [REFUSAL_CONNECTIONS_EXHAUSTED] = {.alone = with_all_connections_taken},
     [REFUSAL_ADDRESS_EXHAUSTED] = {.exempt = NO_CLIENT},
     [REFUSAL_PROXY_HEADER_MISSING] = {.exempt = NO_CLIENT},

@@ -32,6 +32,7 @@ static const struct {
     {"account activate", "shop/alice"},
     {"ledger release", "shop/alice"},
     {"ledger verify", ""},
+    {"node drain", ""},
     {"usage", "shop/alice"},
     {"health", ""},
     {"doctor", ""},
