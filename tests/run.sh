@@ -179,7 +179,7 @@ secrets_compare_in_constant_time() {
 shell_parses() {
     for script in docker/*.sh docker/package/p* bench/*.sh bench/*/*.sh tests/*.sh tests/*/*.sh; do sh -n "$script" || return 1; done
     if command -v shellcheck >/dev/null; then
-        shellcheck -x .githooks/pre-commit tests/simulation/run docker/demo.sh docker/deps.sh docker/ready.sh tests/bare.sh tests/dialect.sh tests/headers.sh tests/long.sh tests/readme.sh tests/ready.sh tests/rooms.sh tests/run.sh tests/sizes.sh tests/steps.sh
+        shellcheck -x .githooks/pre-commit tests/simulation/run docker/demo.sh docker/deps.sh docker/ready.sh tests/bare.sh tests/dialect.sh tests/headers.sh tests/long.sh tests/readme.sh tests/ready.sh tests/rooms.sh tests/run.sh tests/runbooks.sh tests/sizes.sh tests/steps.sh
     fi
 }
 
@@ -311,6 +311,7 @@ whole_checks() {
     check 'examples: links signed in five languages' timeout 600 sh tests/examples.sh
     check 'shop: the demo page plays, downloads and shows the balance fall' timeout 300 sh tests/shop.sh
     check 'README.md: its commands do what it says' timeout 300 sh tests/readme.sh
+    check 'runbooks: the commands of storage/ledger/README.md do what it says' timeout 300 sh tests/runbooks.sh
     # qemu keeps one core busy for a minute. It needs packages of amd64.
     if [ "$(dpkg --print-architecture)" = amd64 ]; then
         check 'kTLS: the kernel encrypts, in a machine of qemu' timeout 600 sh tests/ktls/run.sh

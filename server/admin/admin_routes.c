@@ -31,6 +31,7 @@ static const struct admin_route {
     {HTTP_GET, ANYBODY, AT_ONCE, LEDGER_OPEN, "/v1/openapi.json", admin_openapi},
     {HTTP_GET, OPERATORS, AT_ONCE, LEDGER_OPEN, "/v1/health", admin_health},
     {HTTP_GET, OPERATORS, WAITS, LEDGER_OPEN, "/v1/debug/connections", admin_connections},
+    {HTTP_GET, OPERATORS, WAITS, LEDGER_OPEN, "/v1/nodes", admin_nodes_list},
     {HTTP_GET, OPERATORS, WAITS, LEDGER_OPEN, "/v1/node", admin_node_show},
     {HTTP_PUT, OPERATORS, WAITS, LEDGER_OPEN, "/v1/node", admin_node_change},
     {HTTP_GET, SHOPS, WAITS, LEDGER_OPEN, "/v1/accounts/*/*", admin_account_show},

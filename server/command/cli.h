@@ -70,6 +70,12 @@ struct config;
       "ISSUER/NAME [--rebuild]")                                                                   \
     X("ledger verify", command_ledger_verify, "say whether the journals are sound",                \
       "[STATE_DIR | --config FILE]")                                                               \
+    X("ledger replay", command_ledger_replay, "post what a dead node's directory holds",           \
+      "STATE_DIR [--into-empty] [--timeout 10m] [--config FILE]")                                  \
+    X("node list", command_node_list, "show each node, its lease, and what it has to post",        \
+      "[--config FILE | --socket PATH]")                                                           \
+    X("node retire", command_node_retire, "move a stopped node's lanes into this node",            \
+      "STATE_DIR [--timeout 10m] [--config FILE]")                                                 \
     X("node drain", command_node_drain, "take no new download, and post all, before a node goes",  \
       "[--timeout 10m] [--cancel]")                                                                \
     X("usage", command_usage, "what an account received, by day and file",                         \

@@ -100,7 +100,11 @@ bool birth_nodes_see(struct birth_nodes *nodes, const struct birth_self *self, c
             return changed;
         changed = true;
     }
+    /* A lane of a retired node is its new owner's, and is waited for under that name. */
+    changed = changed || strcmp(node->name, seen.name) != 0 ||
+              strcmp(node->directory, seen.directory) != 0;
     memcpy(node->name, seen.name, sizeof(node->name));
+    memcpy(node->directory, seen.directory, sizeof(node->directory));
     node->seen_ms = seen.seen_ms;
     node->has_said = has_said;
     return changed || seen.seen_ms > node->saved_ms + SAVE_EACH_MS;

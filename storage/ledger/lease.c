@@ -102,6 +102,13 @@ static uint64_t records_on_disk(const struct ledger *ledger)
     return atomic_load_explicit(&ledger->journal.durable_vouched, memory_order_acquire);
 }
 
+/* For whoever lists the nodes. The poster alone moves `posted`, and it is who asks. */
+static uint64_t records_unposted(const struct ledger *ledger)
+{
+    uint64_t durable = atomic_load(&ledger->journal.durable_records);
+    return durable > ledger->posted ? durable - ledger->posted : 0;
+}
+
 void lease_ask(struct lease *lease, const struct ledger *ledger, struct lease_command *out)
 {
     const struct ledger_place *place = &ledger->place;
@@ -117,6 +124,8 @@ void lease_ask(struct lease *lease, const struct ledger *ledger, struct lease_co
     const char *key = out->key, *met = put(out, 6, is_over ? 0 : lease->foreign_until);
     const char *over = put(out, 7, is_over ? lease->foreign_until : 0);
     const char *begun = put(out, 8, lease->begun_ms);
+    const char *unposted = put(out, 9, records_unposted(ledger));
+    const char *aside = put(out, 10, atomic_load(&ledger->accounts_aside));
     const char *const words[] = {"FCALL", "tollgate_lease", lease_keys,
                                  LEDGER_LEASE_KEYS(LEDGER_KEY_WORD)
                                      LEDGER_LEASE_ARGUMENTS(LEDGER_WORD)};
@@ -174,6 +183,8 @@ void lease_release(struct lease *lease, const struct ledger *ledger, struct leas
     lease->held = false;
     const char *key = out->key, *number = put(out, 0, lease->number);
     const char *records = put(out, 1, records_on_disk(ledger));
+    const char *unposted = put(out, 2, records_unposted(ledger));
+    const char *aside = put(out, 3, atomic_load(&ledger->accounts_aside));
     const char *const words[] = {"FCALL", "tollgate_lease_release", lease_keys,
                                  LEDGER_LEASE_KEYS(LEDGER_KEY_WORD)
                                      LEDGER_LEASE_RELEASE_ARGUMENTS(LEDGER_WORD)};

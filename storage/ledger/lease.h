@@ -38,8 +38,8 @@ enum lease_result {
 /* A command whose words lead into itself, so it must not be copied. */
 struct lease_command {
     int count;
-    const char *words[14];
-    char key[64], numbers[9][24];
+    const char *words[16];
+    char key[64], numbers[11][24];
 };
 
 /* Writes the command that asks whether the name is this state directory's, and makes it so where it

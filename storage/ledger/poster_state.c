@@ -35,7 +35,7 @@ void poster_answered(void *context, const redisReply *reply)
 
 int poster_send(struct poster *poster, int count, const char *const words[])
 {
-    size_t lengths[14];
+    size_t lengths[16];
     check(count <= (int)(sizeof(lengths) / sizeof(lengths[0])));
     for (int i = 0; i < count; i++)
         lengths[i] = strlen(words[i]);

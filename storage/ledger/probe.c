@@ -50,7 +50,7 @@ static bool may_subscribe(struct redis *redis)
 
 /* The state directory's own id; "" where it has none yet. 0, or a negative errno where it cannot be
  * read. */
-static int read_own(const char *state_dir, char id[LEDGER_HEX_SIZE])
+int probe_read_directory(const char *state_dir, char id[LEDGER_HEX_SIZE])
 {
     char path[PATH_MAX];
     id[0] = '\0';
@@ -86,7 +86,7 @@ static void judge_name(const redisReply *reply, const struct ledger_options *opt
 {
     char own[LEDGER_HEX_SIZE];
     bool shaped = reply->type == REDIS_REPLY_ARRAY && reply->elements == 2;
-    int error = shaped ? read_own(options->state_dir, own) : -EPROTO;
+    int error = shaped ? probe_read_directory(options->state_dir, own) : -EPROTO;
     if (error != 0) {
         snprintf(out->name_error, sizeof(out->name_error),
                  "%.200s/directory: %s; let this user read state_dir", options->state_dir,
@@ -127,8 +127,8 @@ static void ask_name(struct redis *redis, const struct ledger_options *options,
 
 /* Puts the address before the cause once: redis->error begins with "Redis at ADDRESS" only where
  * Redis was not reached or did not answer. */
-static void say_why(const struct redis *redis, const struct ledger_options *options, char *error,
-                    size_t size)
+void probe_say_why(const struct redis *redis, const struct ledger_options *options, char *error,
+                   size_t size)
 {
     static const char at[] = "Redis at ";
     const char *why = redis->error[0] != '\0' ? redis->error : "its reply has an unexpected form";
@@ -144,34 +144,41 @@ static void say_why(const struct redis *redis, const struct ledger_options *opti
                                   : "look into the log of Redis");
 }
 
+int probe_open(struct redis *redis, struct where **where, const struct ledger_options *options,
+               char *error, size_t error_size)
+{
+    struct ledger_redis_address first;
+    int status = ledger_redis_validate(options->redis, error, error_size);
+    if (status == 0 && (status = where_create(where, options)) != 0)
+        snprintf(error, error_size, "%s", strerrordesc_np(-status));
+    if (status != 0)
+        return status;
+    char why[sizeof(redis->error)];
+    status = where_watch(*where);
+    where_settle(*where, LEDGER_REDIS_RESOLVE_MS);
+    if (status == 0)
+        status = where_get(*where, &first, why, sizeof(why));
+    else
+        snprintf(why, sizeof(why), "%s", strerrordesc_np(-status));
+    if (status != 0)
+        snprintf(error, error_size, "%s: %s", options->redis, why);
+    else if ((status = redis_open(redis, *where, options)) != 0)
+        probe_say_why(redis, options, error, error_size);
+    if (status != 0)
+        where_destroy(where);
+    return status;
+}
+
 int ledger_redis_probe(const struct ledger_options *options, struct ledger_redis_report *out,
                        char *error, size_t error_size)
 {
     struct redis redis;
     struct redis_facts facts;
-    memset(out, 0, sizeof(*out));
     struct where *where;
-    struct ledger_redis_address first;
-    int status = ledger_redis_validate(options->redis, error, error_size);
-    if (status == 0 && (status = where_create(&where, options)) != 0)
-        snprintf(error, error_size, "%s", strerrordesc_np(-status));
+    memset(out, 0, sizeof(*out));
+    int status = probe_open(&redis, &where, options, error, error_size);
     if (status != 0)
         return status;
-    char why[sizeof(redis.error)];
-    status = where_watch(where);
-    where_settle(where, LEDGER_REDIS_RESOLVE_MS);
-    if (status == 0)
-        status = where_get(where, &first, why, sizeof(why));
-    else
-        snprintf(why, sizeof(why), "%s", strerrordesc_np(-status));
-    if (status != 0)
-        snprintf(error, error_size, "%s: %s", options->redis, why);
-    else if ((status = redis_open(&redis, where, options)) != 0)
-        say_why(&redis, options, error, error_size);
-    if (status != 0) {
-        where_destroy(&where);
-        return status;
-    }
     status = redis_facts(&redis, &facts);
     if (status == 0)
         status = ask_clock(&redis, &out->clock_ahead_ms);
@@ -186,7 +193,7 @@ int ledger_redis_probe(const struct ledger_options *options, struct ledger_redis
         if (!out->hears_revocations)
             snprintf(out->push_error, sizeof(out->push_error), "%s", redis.error);
     } else {
-        say_why(&redis, options, error, error_size);
+        probe_say_why(&redis, options, error, error_size);
     }
     redis_close(&redis);
     where_destroy(&where);

@@ -9,6 +9,7 @@
 
 #include <signal.h>
 
+#include "storage/ledger/ledger_lanes.h"
 #include "storage/ledger/redis_talk.h"
 #include "storage/ledger/where.h"
 
@@ -45,6 +46,18 @@ redisReply *redis_call(struct redis *redis, int count, const char *const words[]
 
 /* Whether redis->error is what Redis says of an account's key that is damaged. */
 bool redis_says_damaged(const struct redis *redis);
+
+/* ---- probe.c, for those who have no open ledger ---- */
+
+/* Connects, and makes the authority that says where; the caller ends both (redis_close, where_destroy). 0, or
+ * a negative errno with one sentence: the address, the cause and the cure. */
+int probe_open(struct redis *redis, struct where **where, const struct ledger_options *options,
+               char *error, size_t error_size);
+/* Writes the same sentence of the connection's last failure. */
+void probe_say_why(const struct redis *redis, const struct ledger_options *options, char *error,
+                   size_t size);
+/* The state directory's own id; "" where it has none yet. 0, or a negative errno. */
+int probe_read_directory(const char *state_dir, char id[LEDGER_INSTANCE_SIZE]);
 
 /* Asks INFO. 0, or -EAGAIN with the cause in redis->error. */
 int redis_facts(struct redis *redis, struct redis_facts *out);

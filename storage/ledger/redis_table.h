@@ -9,7 +9,7 @@
 #define TOLLGATE_STORAGE_LEDGER_REDIS_TABLE_H
 
 /* Moves where a library of the older version would answer otherwise. */
-#define LEDGER_FUNCTIONS_FORMAT 17
+#define LEDGER_FUNCTIONS_FORMAT 18
 
 /* The oldest version whose data this one can use. Moves to LEDGER_FUNCTIONS_FORMAT where a stored
  * value is read otherwise than before. */
@@ -158,10 +158,16 @@
     X(inode, text)                                                                                 \
     X(met, text)   /* the end of a lease that another has, as was seen last; 0: none */            \
     X(over, text)  /* the end of a lease that nobody renewed for as long as it lasts; 0: none */   \
-    X(begun, text) /* when the asking process began, in ms of its boot */
+    X(begun, text) /* when the asking process began, in ms of its boot */                          \
+    X(unposted,                                                                                    \
+      text)        /* records of its journal that Redis lacks; a node before version 18 tells   \
+                         neither this nor the next one */  \
+    X(aside, text) /* accounts that it has set aside */
 #define LEDGER_LEASE_RELEASE_ARGUMENTS(X)                                                          \
     X(number, text)                                                                                \
-    X(records, text)
+    X(records, text)                                                                               \
+    X(unposted, text)                                                                              \
+    X(aside, text)
 
 /* tollgate_birth */
 #define LEDGER_BIRTH_KEYS(X) X(birth)

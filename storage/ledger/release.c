@@ -11,6 +11,7 @@
 
 #include "server/base/clock.h"
 #include "storage/ledger/aside.h"
+#include "storage/ledger/drains.h"
 #include "storage/ledger/inspect.h"
 #include "storage/ledger/keys.h"
 #include "storage/ledger/post.h"
@@ -37,14 +38,50 @@ static int command(struct redis *redis, int count, const char *const words[])
 
 /* ---- trying again ---- */
 
-/* Waits until what the journal holds of the account is posted, or refused again. */
-static int await_posts(const struct ledger_account *account)
+/* The account in the lanes that earlier processes, or retired nodes, have left. */
+struct others {
+    const char *tag;
+    bool begins; /* it is to be tried again there */
+    bool is_aside, is_damaged, is_waiting;
+};
+
+static void look_at_drain(void *context, struct ledger *drain)
+{
+    struct others *others = context;
+    struct ledger_account *account =
+        names_find_tag(&drain->names, others->tag, strlen(others->tag));
+    if (account == NULL)
+        return;
+    enum account_aside aside = ASIDE_DAMAGED;
+    if (others->begins) {
+        (void)atomic_compare_exchange_strong(&account->aside, &aside, ASIDE_EMPTIED);
+        ledger_post_soon(drain, account);
+    }
+    aside = atomic_load(&account->aside);
+    others->is_aside = others->is_aside || aside != ASIDE_NOT;
+    others->is_damaged = others->is_damaged || aside == ASIDE_DAMAGED;
+    others->is_waiting =
+        others->is_waiting || aside != ASIDE_NOT || !ledger_account_is_posted(account);
+    ledger_account_drop(&account);
+}
+
+static struct others look_at_others(struct ledger *ledger, const struct ledger_account *account,
+                                    bool begins)
+{
+    struct others others = {.tag = account->tag, .begins = begins};
+    drains_each(ledger, look_at_drain, &others);
+    return others;
+}
+
+/* Waits until what the journals hold of the account is posted, or refused again. */
+static int await_posts(struct ledger *ledger, const struct ledger_account *account)
 {
     for (uint64_t until_ms = clock_monotonic_ms() + RELEASE_WAIT_MS;;) {
+        const struct others others = look_at_others(ledger, account, false);
         enum account_aside aside = atomic_load(&account->aside);
-        if (aside == ASIDE_DAMAGED)
+        if (aside == ASIDE_DAMAGED || others.is_damaged)
             return -EBADMSG;
-        if (aside == ASIDE_NOT && ledger_account_is_posted(account))
+        if (aside == ASIDE_NOT && ledger_account_is_posted(account) && !others.is_waiting)
             return 0;
         if (clock_monotonic_ms() >= until_ms)
             return -EINPROGRESS;
@@ -150,6 +187,7 @@ static int try_again(struct ledger *ledger, struct redis *redis, struct ledger_a
 {
     enum account_aside damaged = ASIDE_DAMAGED; /* or await_posts would take it for the outcome */
     (void)atomic_compare_exchange_strong(&account->aside, &damaged, ASIDE_EMPTIED);
+    (void)look_at_others(ledger, account, true);
     return tell_nodes(ledger, redis, account, ASIDE_EMPTIED_WORD);
 }
 
@@ -165,7 +203,7 @@ static int release(struct ledger *ledger, struct redis *redis, struct ledger_acc
         result = try_again(ledger, redis, account);
     ledger_post_soon(ledger, account);
     if (result == 0)
-        result = await_posts(account);
+        result = await_posts(ledger, account);
     if (result == 0)
         return inspect(redis, account, out);
     if (result == -EBADMSG && inspect(redis, account, out) == 0)
@@ -182,7 +220,8 @@ int ledger_account_release(struct ledger *ledger, const char *issuer, const char
     int result = account_get(ledger, issuer, name, &account);
     if (result != 0)
         return result == -EINVAL ? result : -EAGAIN;
-    out->was_aside = ledger_account_is_set_aside(account);
+    out->was_aside =
+        ledger_account_is_set_aside(account) || look_at_others(ledger, account, false).is_aside;
     result = ledger_state(ledger) == LEDGER_CATCHING_UP
                  ? -EAGAIN
                  : account_redis_open_current(ledger, &redis);

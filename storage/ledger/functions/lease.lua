@@ -15,6 +15,19 @@ local function name(keys, args)
     return 0
 end
 
+-- What the holder of a lease has still to post, for whoever lists the nodes; nil from a node that does not tell it.
+local function rest_of(args, names)
+    return args[names.aside] and {integer(args, names.unposted, 'unposted', 0), integer(args, names.aside, 'aside', 0)}
+end
+
+local function tell_rest(key, rest)
+    if rest then
+        redis.call('HSET', key, 'unposted', text(rest[1]), 'aside', text(rest[2]))
+    else
+        redis.call('HDEL', key, 'unposted', 'aside')
+    end
+end
+
 -- The lease of an instance. Its number grows each time that a process takes it, also where Redis has
 -- lost the one that this process had. `until` is a time of Redis' clock, and may lie far off where that
 -- clock was set: so nobody takes another's lease because of the clock, but because it stayed the
@@ -28,7 +41,7 @@ end
 -- taken; {2, milliseconds left, until, number}: another holds it; {3, records known, until, 0}: the
 -- journal has fewer records.
 local function lease(keys, args)
-    arity(keys, args, LEASE_KEYS_COUNT, LEASE_COUNT, LEASE_COUNT)
+    arity(keys, args, LEASE_KEYS_COUNT, LEASE_COUNT - 2, LEASE_COUNT)
     local key = keys[LEASE_KEYS.key]
     local number, least = integer(args, LEASE.number, 'number', 0), integer(args, LEASE.least, 'least', 0, MAX - 1)
     local duration = integer(args, LEASE.duration, 'lease', 1, 86400000)
@@ -38,6 +51,7 @@ local function lease(keys, args)
     local device = match(args, LEASE.device, 'device', '^%d+$', 20)
     local inode = match(args, LEASE.inode, 'inode', '^%d+$', 20)
     local begun = integer(args, LEASE.begun, 'begun', 0)
+    local rest = rest_of(args, LEASE)
     local known = redis.call('HMGET', key, 'number', 'until', 'records', 'boot', 'device', 'inode', 'begun')
     local last, till, kept = stored(known[1], 'number'), stored(known[2], 'until'), stored(known[3], 'records')
     local now = now_ms()
@@ -61,20 +75,23 @@ local function lease(keys, args)
     end
     redis.call('HSET', key, 'number', text(number), 'until', text(now + duration), 'records',
         text(math.max(records, kept)), 'boot', boot, 'device', device, 'inode', inode, 'begun', text(begun))
+    tell_rest(key, rest)
     return {renews and 0 or 1, duration, now + duration, number}
 end
 
 -- Takes LEASE_KEYS and LEASE_RELEASE. Returns 1 where the lease was held.
 local function lease_release(keys, args)
-    arity(keys, args, LEASE_KEYS_COUNT, LEASE_RELEASE_COUNT, LEASE_RELEASE_COUNT)
+    arity(keys, args, LEASE_KEYS_COUNT, LEASE_RELEASE_COUNT - 2, LEASE_RELEASE_COUNT)
     local key = keys[LEASE_KEYS.key]
     local number = integer(args, LEASE_RELEASE.number, 'number', 1)
     local records = integer(args, LEASE_RELEASE.records, 'records', 0)
+    local rest = rest_of(args, LEASE_RELEASE)
     local known = redis.call('HMGET', key, 'number', 'records')
     local last, kept = stored(known[1], 'number'), stored(known[2], 'records')
     if last ~= number then
         return 0
     end
     redis.call('HSET', key, 'until', '0', 'records', text(math.max(records, kept)))
+    tell_rest(key, rest)
     return 1
 end

@@ -64,10 +64,10 @@ Test(ledger_poster_lease, a_lease_that_another_holds_is_waited_for_and_then_take
         answer("FCALL tollgate_name", ":0\r\n");
         const char *ask = script_next(&world.poster);
         bool is_over = world.now_ms >= begun_ms + world.options.lease_ms;
-        char end[40];
-        snprintf(end, sizeof(end), "%s %" PRIu64, is_over ? " 0 100" : " 100 0", begun_ms);
-        cr_assert_str_eq(ask + strlen(ask) - strlen(end), end, "after %d ms: %s",
-                         (int)(world.now_ms - begun_ms), ask);
+        char part[40];
+        snprintf(part, sizeof(part), "%s %" PRIu64 " ", is_over ? " 0 100" : " 100 0", begun_ms);
+        cr_assert_not_null(strstr(ask, part), "after %d ms: %s", (int)(world.now_ms - begun_ms),
+                           ask);
         script_answer(&world.poster, is_over ? "*4\r\n:1\r\n:50\r\n:200\r\n:8\r\n"
                                              : "*4\r\n:2\r\n:50\r\n:100\r\n:7\r\n");
         answer_time();
