@@ -82,7 +82,10 @@ static void print_nodes(const json_t *answer)
     {
         command_print_text(stdout, command_text(node, "node"));
         puts(json_is_true(json_object_get(node, "own")) ? " (this node)" : "");
-        json_array_foreach(json_object_get(node, "lanes"), j, lane) print_lane(lane);
+        json_array_foreach(json_object_get(node, "lanes"), j, lane)
+        {
+            print_lane(lane);
+        }
     }
 }
 
