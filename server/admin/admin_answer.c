@@ -118,7 +118,7 @@ void admin_answer_errno(struct admin_answer *answer, int failure)
         {-ETIMEDOUT, ADMIN_REDIS_UNAVAILABLE, NULL, "Redis did not answer in time; ask again"},
         {-ENOSPC, ADMIN_JOURNAL_FULL, NULL, "the journal has no room; nothing was done"},
         {-ESTALE, ADMIN_CURSOR_OUTDATED, "cursor",
-         "the cursor is not the `next` of an answer about these days, or Redis was replaced since "
+         "the cursor is not the `next` of an answer about these dates, or Redis was replaced since "
          "then; begin again without a cursor"},
         {-EUSERS, ADMIN_ACCOUNTS_FULL, NULL,
          "the node has reached accounts_max; nothing was done; raise accounts_max in the node's "

@@ -50,7 +50,8 @@
     X(TOTAL_TOO_LARGE, 422, 0)                                                                     \
     X(TRANSACTION_REUSED, 409, 0)                                                                  \
     X(UNEXPECTED, 500, 0)                                                                          \
-    X(URL_INVALID, 422, 0)
+    X(URL_INVALID, 422, 0)                                                                         \
+    X(USAGE_ENDED, 410, 0)
 
 enum admin_reason {
 #define X(name, status, retry_after_s) ADMIN_##name,

@@ -148,10 +148,12 @@ static bool is_duration(const char *word)
            word[digits + 1] == '\0';
 }
 
-static bool is_day(const char *word)
+/* A day or a month. */
+static bool is_date(const char *word)
 {
     size_t digits = strspn(word, "0123456789-");
-    return digits == 10 && word[4] == '-' && word[7] == '-' && word[digits] == '\0';
+    return word[digits] == '\0' && (digits == 10 || digits == 7) && word[4] == '-' &&
+           (digits == 7 || word[7] == '-');
 }
 
 static bool is_plan(const char *word)
@@ -223,7 +225,7 @@ static bool means_option(const char *word, char text[static TEXT_SIZE])
     static const struct {
         bool (*is)(const char *word);
         const char *value; /* what the options' tables call such a value */
-    } kinds[] = {{is_duration, "DURATION"},   {is_amount, "AMOUNT"},   {is_day, "DAY"},
+    } kinds[] = {{is_duration, "DURATION"},   {is_amount, "AMOUNT"},   {is_date, "DATE"},
                  {is_plan, "PLAN"},           {is_address, "ADDRESS"}, {is_socket, "PATH"},
                  {is_algorithm, "ALGORITHM"}, {is_absolute, "/FILE"}};
     if (means_name(word, text))

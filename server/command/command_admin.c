@@ -210,6 +210,7 @@ static int exit_code_of(unsigned status, const char *reason)
         return EX_NOPERM;
     case 404:
     case 409:
+    case 410:
     case 507:
         return CLI_EXIT_NO;
     case 503:

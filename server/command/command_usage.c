@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `tollgate usage ISSUER/NAME`: prints what an account received, by day and file, with totals. It
+ * `tollgate usage ISSUER/NAME`: prints what an account received, by day or month and file, with totals. It
  * asks a running node, which first posts the usage that it has not posted yet, so the figures are
  * complete. It reads page by page, so that the node never holds more than one, and sorts the rows
  * here. It changes no account.
@@ -18,7 +18,7 @@
 #include "server/command/command_admin.h"
 
 #define DAY_S        86400
-#define DAYS_MAX     400 /* the node's bound on one question */
+#define DATES_MAX    400 /* the node's bound on one question, in days or months */
 
 #define PAGE_ROWS    5000
 #define ATTEMPTS_MAX 3 /* readings; one begins again where the node calls its cursor outdated */
@@ -32,9 +32,12 @@ struct arguments {
 };
 
 static const struct argp_option options[] = {
-    {"from", OPTION_FROM, "DAY", 0, "The first day, as 2026-11-01 (UTC); else 29 days before --to",
+    {"from", OPTION_FROM, "DATE", 0,
+     "The first day, as 2026-11-01 (UTC), or month, as 2026-11; else 29 days before --to, or the "
+     "month "
+     "of --to",
      0},
-    {"to", OPTION_TO, "DAY", 0, "The last day, inclusive; else today. 400 days at most", 0},
+    {"to", OPTION_TO, "DATE", 0, "The last day or month, inclusive; else today, or this month", 0},
     {0},
 };
 
@@ -62,18 +65,25 @@ static const struct argp usage_argp = {
     .options = options,
     .parser = parse,
     .args_doc = "ISSUER/NAME",
-    .doc = "Prints what an account received, by day and file: bytes that the clients' own systems "
-           "acknowledged, and responses."
-           "\v"
-           "The bill of November:\n"
-           "  tollgate usage shop/alice --from 2026-11-01 --to 2026-11-30\n",
+    .doc =
+        "Prints what an account received, by day and file, or by month and file: bytes that the "
+        "clients' own systems acknowledged, and responses."
+        "\v"
+        "The bill of November:\n"
+        "  tollgate usage shop/alice --from 2026-11 --to 2026-11\n"
+        "Its days:\n"
+        "  tollgate usage shop/alice --from 2026-11-01 --to 2026-11-30\n"
+        "\n"
+        "Days are kept for 70 days, the files of a month for 13 months after it; what was received "
+        "in a month altogether is kept for ever.\n",
     .children = children,
 };
 
-/* The day is put into the request target unescaped, so only digits and dashes may pass. */
-static bool looks_like_day(const char *text)
+/* The date is put into the request target unescaped, so only digits and dashes may pass. */
+static bool looks_like_date(const char *text)
 {
-    if (strlen(text) != strlen("2026-11-23")) {
+    size_t length = strlen(text);
+    if (length != strlen("2026-11-23") && length != strlen("2026-11")) {
         return false;
     }
     for (size_t i = 0; text[i] != '\0'; i++) {
@@ -84,56 +94,83 @@ static bool looks_like_day(const char *text)
     return true;
 }
 
-/* Days since 1970; -1 for a day that the calendar does not have, or one before 1970. */
-static int64_t day_number(const char *text)
+static bool is_month(const char *date)
 {
-    struct tm date = {0};
+    return strlen(date) == strlen("2026-11");
+}
+
+/* Days or months since 1970; -1 for one that the calendar does not have, or one before 1970. */
+static int64_t date_number(const char *text)
+{
+    struct tm date = {.tm_mday = 1};
     char again[16];
-    const char *end = strptime(text, "%Y-%m-%d", &date);
+    const char *format = is_month(text) ? "%Y-%m" : "%Y-%m-%d";
+    const char *end = strptime(text, format, &date);
     if (end == NULL || *end != '\0') {
         return -1;
     }
     time_t seconds = timegm(&date); /* turns the 30th of February into a day of March */
-    if (seconds < 0 || strftime(again, sizeof(again), "%Y-%m-%d", &date) == 0 ||
+    if (seconds < 0 ||
+        strftime(again, sizeof(again), is_month(text) ? "%Y-%m" : "%Y-%m-%d", &date) == 0 ||
         strcmp(again, text) != 0) {
         return -1;
     }
-    return seconds / DAY_S;
+    return is_month(text) ? (date.tm_year - 70) * 12 + date.tm_mon : seconds / DAY_S;
+}
+
+/* Today or this month. */
+static int64_t number_now(bool is_of_month)
+{
+    time_t now = time(NULL);
+    struct tm date;
+    (void)gmtime_r(&now, &date);
+    return is_of_month ? (date.tm_year - 70) * 12 + date.tm_mon : now / DAY_S;
 }
 
 static int make_query(const char *command, const struct arguments *arguments, char *out,
                       size_t size)
 {
-    const char *const days[] = {arguments->from, arguments->to};
+    const char *const dates[] = {arguments->from, arguments->to};
     static const char *const names[] = {"from", "to"};
-    int64_t numbers[] = {-1, time(NULL) / DAY_S};
+    bool by_month =
+        (dates[0] != NULL || dates[1] != NULL) && is_month(dates[0] != NULL ? dates[0] : dates[1]);
+    const char *unit = by_month ? "month" : "day";
+    int64_t numbers[] = {-1, number_now(by_month)};
     int length = snprintf(out, size, "/usage");
     for (size_t i = 0; i < 2; i++) {
-        if (days[i] == NULL) {
+        if (dates[i] == NULL) {
             continue;
         }
-        if (!looks_like_day(days[i])) {
-            return cli_fail(EX_USAGE, command, "--%s %s is not a day; write it as 2026-11-23",
-                            names[i], days[i]);
+        if (!looks_like_date(dates[i])) {
+            return cli_fail(
+                EX_USAGE, command,
+                "--%s %s is not a date; write a day as 2026-11-23, or a month as 2026-11", names[i],
+                dates[i]);
         }
-        numbers[i] = day_number(days[i]);
+        if (is_month(dates[i]) != by_month) {
+            return cli_fail(
+                EX_USAGE, command,
+                "--from %s and --to %s are not of one kind; give two days or two months", dates[0],
+                dates[1]);
+        }
+        numbers[i] = date_number(dates[i]);
         if (numbers[i] < 0) {
             return cli_fail(EX_USAGE, command,
-                            "--%s %s is not a day of the calendar; give one that is", names[i],
-                            days[i]);
+                            "--%s %s is not a %s of the calendar; give one that is", names[i],
+                            dates[i], unit);
         }
         length += snprintf(out + length, size - (size_t)length, "%c%s=%s",
-                           strchr(out, '?') == NULL ? '?' : '&', names[i], days[i]);
+                           strchr(out, '?') == NULL ? '?' : '&', names[i], dates[i]);
     }
-    if (days[0] != NULL && numbers[0] > numbers[1]) {
-        return cli_fail(EX_USAGE, command, "--from %s is after %s%s; give the earlier day first",
-                        days[0], days[1] != NULL ? "--to " : "",
-                        days[1] != NULL ? days[1] : "today");
+    if (dates[0] != NULL && numbers[0] > numbers[1]) {
+        return cli_fail(EX_USAGE, command, "--from %s is after %s%s; give the earlier %s first",
+                        dates[0], dates[1] != NULL ? "--to " : "",
+                        dates[1] != NULL ? dates[1] : "today", unit);
     }
-    if (days[0] != NULL && numbers[1] - numbers[0] >= DAYS_MAX) {
+    if (dates[0] != NULL && numbers[1] - numbers[0] >= DATES_MAX) {
         return cli_fail(EX_USAGE, command,
-                        "--from %s is more than %d days before --to; ask for a year at a time",
-                        days[0], DAYS_MAX);
+                        "--from %s is more than %d %ss before --to; ask for fewer at a time",
+                        dates[0], DATES_MAX, unit);
     }
     return EX_OK;
 }
@@ -141,8 +178,8 @@ static int make_query(const char *command, const struct arguments *arguments, ch
 /* ---- the rows ---- */
 
 struct row {
-    char day[16];
-    char *file; /* owns */
+    char date[16];
+    char *file; /* owns; "": all files together, of a month whose files are not kept any more */
     bool encoded;
     json_int_t bytes, responses;
 };
@@ -165,6 +202,12 @@ static void report_clear(struct report *report)
     *report = (struct report){0};
 }
 
+/* The member of a row that has its date. */
+static const char *report_unit(const struct report *report)
+{
+    return is_month(report->from) ? "month" : "day";
+}
+
 static bool add_row(struct report *report, const json_t *value)
 {
     if (report->count == report->room) {
@@ -181,7 +224,7 @@ static bool add_row(struct report *report, const json_t *value)
                         .encoded = json_is_true(json_object_get(value, "file_encoded")),
                         .bytes = command_number(value, "bytes"),
                         .responses = command_number(value, "responses")};
-    (void)snprintf(row->day, sizeof(row->day), "%s", command_text(value, "day"));
+    (void)snprintf(row->date, sizeof(row->date), "%s", command_text(value, report_unit(report)));
     report->count += row->file != NULL ? 1 : 0;
     return row->file != NULL;
 }
@@ -203,29 +246,29 @@ static bool add_page(struct report *report, const json_t *answer)
     return true;
 }
 
-static int by_day_and_file(const void *a, const void *b)
+static int by_date_and_file(const void *a, const void *b)
 {
     const struct row *left = a;
     const struct row *right = b;
-    int order = strcmp(left->day, right->day);
+    int order = strcmp(left->date, right->date);
     if (order == 0) {
         order = strcmp(left->file, right->file);
     }
     return order != 0 ? order : (int)left->encoded - (int)right->encoded;
 }
 
-/* Sorts the rows by day and file. A row that two pages hold counts once, with the larger totals:
+/* Sorts the rows by date and file. A row that two pages hold counts once, with the larger totals:
  * those are the later ones. */
 static void report_settle(struct report *report)
 {
     size_t kept = 0;
     if (report->count > 0) {
-        qsort(report->rows, report->count, sizeof(*report->rows), by_day_and_file);
+        qsort(report->rows, report->count, sizeof(*report->rows), by_date_and_file);
     }
     for (size_t i = 0; i < report->count; i++) {
         struct row *row = &report->rows[i];
         struct row *last = kept > 0 ? &report->rows[kept - 1] : NULL;
-        if (last == NULL || by_day_and_file(last, row) != 0) {
+        if (last == NULL || by_date_and_file(last, row) != 0) {
             report->rows[kept++] = *row;
             continue;
         }
@@ -251,7 +294,7 @@ static int read_pages(const char *command, const struct arguments *arguments, co
     for (;;) {
         char page_query[160];
         char target[ACCOUNT_TARGET_SIZE];
-        /* Later pages name the days of the first answer: by default the last day is today, which
+        /* Later pages name the dates of the first answer: by default the last one is today's, which
          * may have ended meanwhile. */
         int length = next[0] == '\0' ? snprintf(page_query, sizeof(page_query), "%s", query)
                                      : snprintf(page_query, sizeof(page_query),
@@ -301,12 +344,12 @@ static int read_report(const char *command, const struct arguments *arguments, c
 
 /* ---- printing ---- */
 
-static void print_row(const char *day, json_int_t bytes, json_int_t responses, int bytes_width,
+static void print_row(const char *date, json_int_t bytes, json_int_t responses, int bytes_width,
                       const char *file)
 {
     char text[BYTE_COUNT_SIZE];
     byte_count_write(bytes, text);
-    printf("%-10s  %*" PRIdMAX "  %9s  %9" PRIdMAX "  ", day, bytes_width, (intmax_t)bytes, text,
+    printf("%-10s  %*" PRIdMAX "  %9s  %9" PRIdMAX "  ", date, bytes_width, (intmax_t)bytes, text,
            (intmax_t)responses);
     command_print_text(stdout, file);
     putchar('\n');
@@ -317,19 +360,22 @@ static void print_table(const struct report *report)
     /* No row has more digits than the total. */
     int width = snprintf(NULL, 0, "%" PRIdMAX, (intmax_t)report->bytes);
     width = width > 5 ? width : 5;
-    printf("%-10s  %*s  %9s  %9s  %s\n", "DAY", width, "BYTES", "", "RESPONSES", "FILE");
+    printf("%-10s  %*s  %9s  %9s  %s\n", is_month(report->from) ? "MONTH" : "DAY", width, "BYTES",
+           "", "RESPONSES", "FILE");
     for (size_t i = 0; i < report->count; i++) {
         const struct row *row = &report->rows[i];
-        print_row(row->day, row->bytes, row->responses, width, row->file);
+        print_row(row->date, row->bytes, row->responses, width,
+                  row->file[0] != '\0' ? row->file : "(all files)");
     }
     char span[64];
     (void)snprintf(span, sizeof(span), "%s to %s", report->from, report->to);
     print_row("total", report->bytes, report->responses, width, span);
 }
 
+/* NULL: null. */
 static void print_json_text(const char *text)
 {
-    json_t *value = json_string(text);
+    json_t *value = text != NULL ? json_string(text) : json_null();
     (void)json_dumpf(value, stdout, JSON_ENCODE_ANY);
     json_decref(value);
 }
@@ -343,8 +389,9 @@ static void print_json(const struct report *report)
     printf(",\n  \"from\": \"%s\",\n  \"to\": \"%s\",\n  \"rows\": [", report->from, report->to);
     for (size_t i = 0; i < report->count; i++) {
         const struct row *row = &report->rows[i];
-        printf("%s\n    {\n      \"day\": \"%s\",\n      \"file\": ", i > 0 ? "," : "", row->day);
-        print_json_text(row->file);
+        printf("%s\n    {\n      \"%s\": \"%s\",\n      \"file\": ", i > 0 ? "," : "",
+               report_unit(report), row->date);
+        print_json_text(row->file[0] != '\0' ? row->file : NULL);
         printf(",\n      \"bytes\": %" PRIdMAX ",\n      \"responses\": %" PRIdMAX "%s\n    }",
                (intmax_t)row->bytes, (intmax_t)row->responses,
                row->encoded ? ",\n      \"file_encoded\": true" : "");

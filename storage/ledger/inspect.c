@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Whether what Redis holds of an account is as the functions write it. See inspect.h. Each key is a
- * hash, and its numbers are numbers; and since a post changes all of them in one call, the days' usage,
- * the pools and the transactions add up to the account's own figures. So a key that was deleted
- * shows, although each of the others is in order.
+ * hash, and its numbers are numbers; and since a post changes all of them in one call, the months' usage,
+ * the pools and the transactions add up to the account's own figures, and the files and days of a month
+ * to the month, until they end by Redis' clock. So a key that was deleted shows, although each of the
+ * others is in order.
  */
 #include "storage/ledger/inspect.h"
 
@@ -11,18 +12,34 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "storage/ledger/keys.h"
 
 #define LOOKS_MAX 10
 #define SCAN_STEP "1000"
 
+#define SLOTS     LEDGER_TRANSACTION_KEYS_COUNT
+
+/* A month: what the account's key says, and what its files and its days add up to. */
+struct month {
+    uint32_t date; /* yyyymm */
+    int64_t used, files, days;
+};
+
 /* What the keys add up to, in one look. */
 struct sums {
     struct inspection *out; /* borrows */
     bool is_postpaid;
-    int64_t balance, used;        /* of the account's key */
-    int64_t usage, posted, moved; /* of the days, the pools and the transactions */
+    int64_t balance, used, ended; /* of the account's key */
+    int64_t posted;               /* of the pools */
+    int64_t slots[SLOTS], until[SLOTS],
+        moved[SLOTS];     /* money and end by the key; of the transactions */
+    struct month *months; /* owns */
+    size_t months_count;
+    uint32_t date; /* of the key of usage that is read: yyyymmdd or yyyymm */
+    size_t slot;   /* of the key of transactions that is read */
+    bool no_memory;
 };
 
 typedef void take_field(struct sums *sums, const char *field, const char *value);
@@ -101,11 +118,52 @@ static int64_t number_of(struct sums *sums, const char *field, const char *value
     return number;
 }
 
+/* The sums of a month; of one that was not met yet, too. NULL where there is no memory. */
+static struct month *month_at(struct sums *sums, uint32_t date)
+{
+    for (size_t i = 0; i < sums->months_count; i++)
+        if (sums->months[i].date == date)
+            return &sums->months[i];
+    struct month *months =
+        reallocarray(sums->months, sums->months_count + 1, sizeof(*sums->months));
+    if (months == NULL) {
+        sums->no_memory = true;
+        return NULL;
+    }
+    sums->months = months;
+    months[sums->months_count] = (struct month){.date = date};
+    return &months[sums->months_count++];
+}
+
+/* m:YYYYMM, "bytes responses" */
+static void take_month(struct sums *sums, const char *field, const char *value)
+{
+    char *at;
+    int64_t bytes = number_of(sums, field, value, &at);
+    (void)number_of(sums, field, at, NULL);
+    struct month *month = month_at(sums, (uint32_t)strtoul(field + 2, NULL, 10));
+    if (month != NULL)
+        month->used = bytes;
+}
+
+/* t:SLOT, "money until" */
+static void take_slot(struct sums *sums, const char *field, const char *value)
+{
+    char *at;
+    size_t slot = strtoul(field + 2, NULL, 10);
+    int64_t money = number_of(sums, field, value, &at);
+    int64_t until = number_of(sums, field, at, NULL);
+    if (slot >= SLOTS)
+        return;
+    sums->slots[slot] = money;
+    sums->until[slot] = until;
+}
+
 static void take_account(struct sums *sums, const char *field, const char *value)
 {
     static const char *const numbers[] = {
-        "balance",       "used",       "revision",  "revoked_before", "rate",     "recalled",
-        "revoked_until", "operations", "max_bytes", "conflicts",      "max_conns"};
+        "balance",       "used",      "revision",   "revoked_before", "rate",      "recalled",
+        "revoked_until", "max_conns", "operations", "max_bytes",      "conflicts", "ended"};
     bool is_number = strncmp(field, "w:", 2) == 0 || strncmp(field, "l:", 2) == 0;
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
         is_number = is_number || strcmp(field, numbers[i]) == 0;
@@ -117,6 +175,12 @@ static void take_account(struct sums *sums, const char *field, const char *value
         sums->balance = number;
     } else if (strcmp(field, "used") == 0) {
         sums->used = number;
+    } else if (strcmp(field, "ended") == 0) {
+        sums->ended = number;
+    } else if (strncmp(field, "m:", 2) == 0) {
+        take_month(sums, field, value);
+    } else if (strncmp(field, "t:", 2) == 0) {
+        take_slot(sums, field, value);
     }
 }
 
@@ -140,11 +204,13 @@ static void take_link_pool(struct sums *sums, const char *field, const char *val
 static void take_usage(struct sums *sums, const char *field, const char *value)
 {
     int64_t number = number_of(sums, field, value, NULL);
-    if (strncmp(field, "b:", 2) == 0)
-        sums->usage += number;
+    bool is_month = sums->date < 1000000;
+    struct month *month = month_at(sums, is_month ? sums->date : sums->date / 100);
+    if (month != NULL && strncmp(field, "b:", 2) == 0)
+        *(is_month ? &month->files : &month->days) += number;
 }
 
-/* "operation amount plan rank": with a rank once it is posted. */
+/* "operation amount plan rank instance": with a rank once it is posted. */
 static void take_transaction(struct sums *sums, const char *field, const char *value)
 {
     char operation[16], plan[16], rank[2] = "";
@@ -156,7 +222,7 @@ static void take_transaction(struct sums *sums, const char *field, const char *v
     bool moves = strcmp(operation, "open") == 0 || strcmp(operation, "top_up") == 0 ||
                  strcmp(operation, "adjust") == 0;
     if (moves && rank[0] != '\0')
-        sums->moved += amount;
+        sums->moved[sums->slot] += amount;
 }
 
 static void take_link(struct sums *sums, const char *field, const char *value)
@@ -171,10 +237,9 @@ static take_field *fields_of(const char *what)
     static const struct {
         const char *begins, *ends;
         take_field *take;
-    } kinds[] = {
-        {"account", "account", take_account}, {"grants", "grants", take_pool},
-        {"usage:", "", take_usage},           {"transactions", "transactions", take_transaction},
-        {"link:", ":grants", take_link_pool}, {"link:", "", take_link}};
+    } kinds[] = {{"account", "account", take_account}, {"grants", "grants", take_pool},
+                 {"usage:", "", take_usage},           {"transactions:", "", take_transaction},
+                 {"link:", ":grants", take_link_pool}, {"link:", "", take_link}};
     size_t length = strlen(what);
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         size_t ends = strlen(kinds[i].ends);
@@ -209,54 +274,127 @@ static int read_key(struct redis *redis, const char *key, take_field *take, stru
 
 /* ---- the account ---- */
 
-static void judge_sums(const struct sums *sums)
+/* Redis' clock in ms; 0 where it cannot be asked. */
+static int64_t ask_time(struct redis *redis)
+{
+    const char *const words[] = {"TIME"};
+    redisReply *reply = redis_call(redis, 1, words);
+    int64_t now_ms = 0;
+    if (reply != NULL && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
+        reply->element[0]->type == REDIS_REPLY_STRING)
+        now_ms = strtoll(reply->element[0]->str, NULL, 10) * 1000;
+    freeReplyObject(reply);
+    return now_ms;
+}
+
+static int64_t begins_ms(uint32_t month, int months)
+{
+    struct tm parts = {.tm_year = (int)(month / 100) - 1900,
+                       .tm_mon = (int)(month % 100) - 1 + months,
+                       .tm_mday = 1};
+    return (int64_t)timegm(&parts) * 1000;
+}
+
+/* Which keys of a month are not as the account's key says; NULL: none. Where some of its days have ended,
+ * those that are left are less. `now_ms`: what has not ended then was there for the whole look. */
+static const char *judge_month(const struct month *month, int64_t now_ms)
+{
+    int64_t first_ends_ms =
+        begins_ms(month->date, 0) + (int64_t)(1 + LEDGER_DAYS_KEPT) * 86400 * 1000;
+    if (month->days > month->used || month->files > month->used)
+        return "account";
+    if (month->days < month->used && first_ends_ms > now_ms)
+        return "usage of a day";
+    return month->files < month->used && begins_ms(month->date, 1 + LEDGER_MONTHS_KEPT) > now_ms
+               ? "usage of a month"
+               : NULL;
+}
+
+static void judge_sums(const struct sums *sums, int64_t begun_ms, int64_t now_ms)
 {
     struct inspection *out = sums->out;
     const char *lacks = NULL;
-    if (sums->usage != sums->used)
-        lacks = sums->usage < sums->used ? "usage" : "account";
+    int64_t usage = 0, money = sums->ended;
+    for (size_t i = 0; i < sums->months_count; i++) {
+        usage += sums->months[i].used;
+        if (lacks == NULL)
+            lacks = judge_month(&sums->months[i], now_ms);
+    }
+    for (size_t i = 0; i < SLOTS; i++) {
+        money += sums->slots[i];
+        bool has_ended = sums->until[i]<begun_ms, stands = sums->until[i]> now_ms;
+        if ((has_ended && sums->moved[i] != 0) || (stands && sums->moved[i] != sums->slots[i]))
+            lacks = "transactions";
+    }
+    if (usage != sums->used)
+        lacks = "account";
     else if (sums->posted != sums->used)
         lacks = sums->posted < sums->used ? "grants" : "account";
-    else if (sums->balance != sums->moved - (sums->is_postpaid ? 0 : sums->used))
-        lacks = "transactions";
+    else if (sums->balance != money - (sums->is_postpaid ? 0 : sums->used))
+        lacks = "account";
     if (lacks != NULL)
         snprintf(out->said, sizeof(out->said),
                  "its keys do not add up, as when %s was deleted: used %" PRId64
-                 ", balance %" PRId64 "; usage %" PRId64 ", posted %" PRId64 ", money %" PRId64,
-                 lacks, sums->used, sums->balance, sums->usage, sums->posted, sums->moved);
+                 ", balance %" PRId64 "; months %" PRId64 ", posted %" PRId64 ", money %" PRId64,
+                 lacks, sums->used, sums->balance, usage, sums->posted, money);
+}
+
+/* Reads each key but the account's own into the sums. */
+static int read_keys(struct redis *redis, const struct account_keys *keys, size_t begins,
+                     struct sums *sums)
+{
+    int result = 0;
+    for (size_t i = 0; result == 0 && sums->out->said[0] == '\0' && i < keys->count; i++) {
+        const char *what = keys->names[i] + begins;
+        take_field *take = fields_of(what);
+        if (take == NULL || take == take_account)
+            continue;
+        const char *number = strrchr(what, ':') == NULL ? "0" : strrchr(what, ':') + 1;
+        sums->date = (uint32_t)strtoul(number, NULL, 10);
+        sums->slot = take == take_transaction && sums->date < SLOTS ? sums->date : 0;
+        result = read_key(redis, keys->names[i], take, sums);
+        if (sums->out->said[0] != '\0')
+            snprintf(sums->out->key, sizeof(sums->out->key), "%s", keys->names[i]);
+    }
+    return sums->no_memory ? -ENOMEM : result;
 }
 
 /* One look. 1: the account was posted meanwhile. */
+static int look_into(struct redis *redis, const struct ledger_account *account,
+                     struct account_keys *keys, struct sums *sums, struct sums *again)
+{
+    struct inspection *out = sums->out;
+    char key[LEDGER_KEY_MAX];
+    int64_t begun_ms = ask_time(redis);
+    int result = account_keys_read(redis, account, keys);
+    ledger_key(key, account, "account");
+    if (result == 0)
+        result = read_key(redis, key, take_account, sums);
+    if (out->said[0] != '\0')
+        snprintf(out->key, sizeof(out->key), "%s", key);
+    if (result == 0 && out->said[0] == '\0')
+        result = read_keys(redis, keys, strlen(key) - strlen("account"), sums);
+    if (result != 0 || out->said[0] != '\0')
+        return result;
+    result = read_key(redis, key, take_account, again);
+    int64_t now_ms = ask_time(redis);
+    if (result != 0 || begun_ms == 0 || now_ms == 0)
+        return result != 0 ? result : -EAGAIN;
+    if (again->used != sums->used || again->balance != sums->balance)
+        return 1;
+    judge_sums(sums, begun_ms, now_ms + 1000); /* TIME was cut to its second */
+    return 0;
+}
+
 static int look(struct redis *redis, const struct ledger_account *account,
                 struct account_keys *keys, struct inspection *out)
 {
     struct sums sums = {.out = out}, again = {.out = out};
-    char key[LEDGER_KEY_MAX];
     *out = (struct inspection){0};
-    int result = account_keys_read(redis, account, keys);
-    ledger_key(key, account, "account");
-    if (result == 0)
-        result = read_key(redis, key, take_account, &sums);
-    if (out->said[0] != '\0')
-        snprintf(out->key, sizeof(out->key), "%s", key);
-    size_t begins = strlen(key) - strlen("account");
-    for (size_t i = 0; result == 0 && out->said[0] == '\0' && i < keys->count; i++) {
-        take_field *take = fields_of(keys->names[i] + begins);
-        if (take == NULL || take == take_account)
-            continue;
-        result = read_key(redis, keys->names[i], take, &sums);
-        if (out->said[0] != '\0')
-            snprintf(out->key, sizeof(out->key), "%s", keys->names[i]);
-    }
-    if (result != 0 || out->said[0] != '\0')
-        return result;
-    result = read_key(redis, key, take_account, &again);
-    if (result != 0)
-        return result;
-    if (again.used != sums.used || again.balance != sums.balance)
-        return 1;
-    judge_sums(&sums);
-    return 0;
+    int result = look_into(redis, account, keys, &sums, &again);
+    free(sums.months);
+    free(again.months);
+    return result;
 }
 
 int account_inspect(struct redis *redis, const struct ledger_account *account,

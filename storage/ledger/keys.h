@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "storage/ledger/names.h"
+#include "storage/ledger/redis_table.h"
 
 /* All keys of an account share its hash tag, so one function call may touch them on a cluster. */
 static inline void ledger_key(char out[LEDGER_KEY_MAX], const struct ledger_account *account,
@@ -31,10 +32,20 @@ static inline void ledger_link_key(char out[LEDGER_KEY_MAX], const struct ledger
     snprintf(at, LEDGER_KEY_MAX - (size_t)(at - out), "%s", what);
 }
 
+/* `date`: yyyymmdd or yyyymm. */
 static inline void ledger_usage_key(char out[LEDGER_KEY_MAX], const struct ledger_account *account,
-                                    uint32_t day)
+                                    uint32_t date)
 {
-    snprintf(out, LEDGER_KEY_MAX, "tg:{%s}:usage:%08u", account->tag, day);
+    snprintf(out, LEDGER_KEY_MAX, "tg:{%s}:usage:%06u", account->tag, date);
+}
+
+/* The keys of the ring of transactions. */
+#define LEDGER_TRANSACTION_KEYS_COUNT LEDGER_COUNT(LEDGER_TRANSACTION_KEYS)
+static inline void ledger_transaction_keys(char (*out)[LEDGER_KEY_MAX],
+                                           const struct ledger_account *account)
+{
+    for (size_t i = 0; i < LEDGER_TRANSACTION_KEYS_COUNT; i++)
+        snprintf(out[i], LEDGER_KEY_MAX, "tg:{%s}:transactions:%zu", account->tag, i);
 }
 
 #endif

@@ -125,18 +125,18 @@ int ledger_link_show(struct ledger *ledger, const char *issuer, const char *acco
                      struct ledger_link_view *view);
 
 struct ledger_usage_row {
-    uint32_t day; /* yyyymmdd, UTC */
-    const char *file;
+    uint32_t date;    /* yyyymmdd or yyyymm, UTC */
+    const char *file; /* "": all files together, of a month whose files have ended */
     uint64_t bytes, responses;
 };
 #define LEDGER_USAGE_CURSOR_MAX 48
-#define LEDGER_USAGE_DAYS_MAX   400 /* from the first to the last, both counted */
+#define LEDGER_USAGE_DATES_MAX  400 /* from the first to the last, both counted */
 /* A question for a page of usage. Everything is borrowed. */
 struct ledger_usage_ask {
     const char *issuer, *account;
-    uint32_t day_from, day_to; /* inclusive; at most 400 days */
-    uint32_t rows_max;         /* 1 or more: the page ends at about so many */
-    const char *cursor;        /* `next` of the page before, for the same days; "": first page */
+    uint32_t from, to;  /* inclusive: both yyyymmdd, or both yyyymm; at most 400 of them */
+    uint32_t rows_max;  /* 1 or more: the page ends at about so many */
+    const char *cursor; /* `next` of the page before, for the same dates; "": first page */
 };
 struct ledger_usage_page {
     int (*row)(void *context,
@@ -145,15 +145,18 @@ struct ledger_usage_page {
     char next[LEDGER_USAGE_CURSOR_MAX]; /* where the next page begins; "": this was the last one */
 };
 /*
- * Reads one page of usage, ordered by day and file, each file of a day once. Before the first page
+ * Reads one page of usage, ordered by date and file, each file of a date once. Usage by day is kept for
+ * LEDGER_DAYS_KEPT days, by month and file for LEDGER_MONTHS_KEPT months; of an older month there is one row, of
+ * all files. Before the first page
  * it settles the ledger, so that the page includes what was acknowledged before the call. A page
  * ends with the step of some hundred files that fills it, or at 16 MiB of names. Blocks.
  *
- * Between pages only the days are ordered. A file that Redis had when the first page was asked for
+ * Between pages only the dates are ordered. A file that Redis had when the first page was asked for
  * is in at least one page, with its totals of that moment or later; it is in two only where Redis
- * shrinks the day's table meanwhile: then the higher totals count, never the sum.
- *   -EINVAL   no such days, no such name
- *   -ESTALE   the cursor is for other days, or Redis is another by now: begin again
+ * shrinks the date's table meanwhile: then the higher totals count, never the sum.
+ *   -EINVAL   no such dates, no such name
+ *   -ENODATA  a day has ended, by Redis' clock: ask for later ones, or by month
+ *   -ESTALE   the cursor is for other dates, or Redis is another by now: begin again
  *   -EAGAIN, -ENOMEM
  */
 int ledger_usage(struct ledger *ledger, const struct ledger_usage_ask *ask,

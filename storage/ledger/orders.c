@@ -77,6 +77,12 @@ static int validate_request(const struct ledger_request *request)
 
 /* ---- Redis' verdict, and what it says afterwards ---- */
 
+/* The variables over which the lists of keys are expanded. */
+#define RING_KEYS(ring)                                                                            \
+    const char *transactions_0 = (ring)[0], *transactions_1 = (ring)[1],                           \
+               *transactions_2 = (ring)[2], *transactions_3 = (ring)[3],                           \
+               *transactions_4 = (ring)[4]
+
 /*
  * Asks Redis whether the order may be journalled. Redis alone knows what other nodes are about to
  * do. A verdict, with the order's `number` where it is TAKEN; negative where Redis cannot say.
@@ -89,9 +95,11 @@ static int ask_verdict(struct redis *redis, struct ledger_account *of,
     const char *plan = post_plan_name(request->operation, request->plan);
     const char *transaction = request->transaction != NULL ? request->transaction : "";
     const char *allow_negative = request->allow_negative ? "1" : "0", *lasts = ORDER_LASTS_MS;
-    char account[LEDGER_KEY_MAX], transactions[LEDGER_KEY_MAX], amount[24], least[24];
+    char account[LEDGER_KEY_MAX], amount[24], least[24];
+    char ring[LEDGER_TRANSACTION_KEYS_COUNT][LEDGER_KEY_MAX];
     ledger_key(account, of, "account");
-    ledger_key(transactions, of, "transactions");
+    ledger_transaction_keys(ring, of);
+    RING_KEYS(ring);
     snprintf(amount, sizeof(amount), "%" PRId64, request->amount);
     snprintf(least, sizeof(least), "%" PRIu64, atomic_load(&of->operations) + 1);
     const char *const words[] = {"FCALL", "tollgate_order", keys,
@@ -140,15 +148,20 @@ static int judge_verdict(int verdict)
 static int read_transaction(struct redis *redis, const struct ledger_account *account,
                             const struct ledger_request *request)
 {
-    char key[LEDGER_KEY_MAX], content[96];
-    if (request->transaction == NULL)
+    static const char keys[] = {'0' + LEDGER_TRANSACTION_KEYS_COUNT, '\0'};
+    const char *transaction = request->transaction;
+    char ring[LEDGER_TRANSACTION_KEYS_COUNT][LEDGER_KEY_MAX], content[96];
+    if (transaction == NULL)
         return 0;
-    ledger_key(key, account, "transactions");
+    ledger_transaction_keys(ring, account);
+    RING_KEYS(ring);
     int length = snprintf(content, sizeof(content), "%s %" PRId64 " %s ",
                           post_operation_name(request->operation), request->amount,
                           post_plan_name(request->operation, request->plan));
-    const char *const words[] = {"HGET", key, request->transaction};
-    redisReply *reply = redis_call(redis, 3, words);
+    const char *const words[] = {"FCALL", "tollgate_transaction", keys,
+                                 LEDGER_TRANSACTION_KEYS(LEDGER_KEY_WORD)
+                                     LEDGER_TRANSACTION_ARGUMENTS(LEDGER_WORD)};
+    redisReply *reply = redis_call(redis, sizeof(words) / sizeof(words[0]), words);
     int result = -EINPROGRESS;
     if (reply != NULL && reply->type == REDIS_REPLY_STRING)
         result = strncmp(reply->str, content, (size_t)length) == 0 ? 0 : -ENOTUNIQ;

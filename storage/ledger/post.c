@@ -191,12 +191,19 @@ const char *post_plan_name(enum ledger_operation operation, enum ledger_plan pla
     return plan == LEDGER_PREPAID ? "prepaid" : "postpaid";
 }
 
-enum { POST_KEYS = LEDGER_COUNT(LEDGER_POST_KEYS) };
+enum {
+    POST_KEYS = LEDGER_COUNT(LEDGER_POST_KEYS),
+    USAGE_KEYS = POST_KEYS + LEDGER_COUNT(LEDGER_POST_USAGE_KEYS),
+    MONEY_KEYS = POST_KEYS + LEDGER_TRANSACTION_KEYS_COUNT
+};
+_Static_assert((LEDGER_TRANSACTION_KEYS_COUNT - 1) * LEDGER_TRANSACTION_PERIOD >=
+                   LEDGER_TRANSACTION_DAYS_KEPT,
+               "a hash of the ring would be written again before it has ended");
 
 /* The words of a command, on the stack of post_send, so that pointers to them hold until
  * it is sent. */
 struct words {
-    char keys[POST_KEYS][LEDGER_KEY_MAX];
+    char keys[MONEY_KEYS][LEDGER_KEY_MAX];          /* of usage they are fewer */
     char links[2 * POST_FILES_MAX][LEDGER_KEY_MAX]; /* each followed by its grants */
     size_t links_count;
     char numbers[8][24], count[24];
@@ -217,7 +224,7 @@ static size_t link_index(const struct post *post, const struct post_file *file, 
         ledger_link_key(words->links[at + 1], post->account, file->link_id, ":grants");
         words->links_count += 2;
     }
-    return POST_KEYS + at + 1;
+    return USAGE_KEYS + at + 1;
 }
 
 static void add_terms(const struct post *post, size_t index, struct words *words)
@@ -259,6 +266,9 @@ static void add_money(const struct journal_record *money, const char *by, struct
 static void add_files(const struct post *post, struct words *words,
                       struct redis_arguments *arguments)
 {
+    char *date = words->numbers[2];
+    snprintf(date, sizeof(words->numbers[2]), "%08" PRIu32, post->day);
+    LEDGER_POST_USAGE_ARGUMENTS(ADD)
     for (size_t i = 0; i < post->files_count; i++) {
         const struct post_file *of = &post->files[i];
         const char *file = of->file->name.text, *terms = words->terms[i];
@@ -275,16 +285,20 @@ static void add_head(const struct post *post, const struct ledger *ledger, struc
                      struct redis_arguments *arguments)
 {
     const char *instance = ledger->instance;
-    const char *kind = post->money != NULL ? "money" : "usage";
-    char *account = words->keys[0], *grants = words->keys[1], *entries = words->keys[2];
+    bool is_money = post->money != NULL;
+    const char *kind = is_money ? "money" : "usage";
+    char *account = words->keys[0], *grants = words->keys[1];
+    size_t keys = is_money ? MONEY_KEYS : USAGE_KEYS;
     char *from = words->numbers[0], *to = words->numbers[1], *lease = words->numbers[6];
     ledger_key(account, post->account, "account");
     ledger_key(grants, post->account, "grants");
-    if (post->money != NULL)
-        ledger_key(entries, post->account, "transactions");
-    else
-        ledger_usage_key(entries, post->account, post->day);
-    snprintf(words->count, sizeof(words->count), "%zu", POST_KEYS + words->links_count);
+    if (is_money) {
+        ledger_transaction_keys(words->keys + POST_KEYS, post->account);
+    } else {
+        ledger_usage_key(words->keys[POST_KEYS], post->account, post->day);
+        ledger_usage_key(words->keys[POST_KEYS + 1], post->account, post->day / 100);
+    }
+    snprintf(words->count, sizeof(words->count), "%zu", keys + words->links_count);
     snprintf(from, sizeof(words->numbers[0]), "%" PRIu64, post->from);
     snprintf(to, sizeof(words->numbers[1]), "%" PRIu64, post->to);
     snprintf(lease, sizeof(words->numbers[6]), "%" PRIu64, ledger_lease_number(ledger));
@@ -292,7 +306,8 @@ static void add_head(const struct post *post, const struct ledger *ledger, struc
     redis_add(arguments, "FCALL");
     redis_add(arguments, "tollgate_post");
     redis_add(arguments, words->count);
-    LEDGER_POST_KEYS(ADD_text)
+    for (size_t i = 0; i < keys; i++)
+        redis_add(arguments, words->keys[i]);
     for (size_t i = 0; i < words->links_count; i++)
         redis_add(arguments, words->links[i]);
     LEDGER_POST_ARGUMENTS(ADD)

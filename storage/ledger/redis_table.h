@@ -9,11 +9,11 @@
 #define TOLLGATE_STORAGE_LEDGER_REDIS_TABLE_H
 
 /* Moves where a library of the older version would answer otherwise. */
-#define LEDGER_FUNCTIONS_FORMAT 18
+#define LEDGER_FUNCTIONS_FORMAT 19
 
 /* The oldest version whose data this one can use. Moves to LEDGER_FUNCTIONS_FORMAT where a stored
  * value is read otherwise than before. */
-#define LEDGER_DATA_FORMAT      10
+#define LEDGER_DATA_FORMAT      19
 
 /* 2^53 - 1: what a Lua number holds exactly. */
 #define LEDGER_NUMBER_MAX       9007199254740991
@@ -54,7 +54,28 @@
     X(LINK_BYTES, 3)    /* max_bytes of the link */
 
 /* A recall of what nodes hold of an account is published once in so many milliseconds. */
-#define LEDGER_RECALL_MS 300
+#define LEDGER_RECALL_MS             300
+
+/*
+ * What ends in Redis: usage by day and file so many days after its day, by month and file so many
+ * months after its month.
+ */
+#define LEDGER_DAYS_KEPT             70
+#define LEDGER_MONTHS_KEPT           13
+
+/*
+ * Transactions are kept for at least so many days after they were posted, in a ring of hashes: of each
+ * period of so many days one, which ends as a whole. So the ring has a hash more than periods are
+ * kept, and none is written for a period before it has ended for the one before.
+ */
+#define LEDGER_TRANSACTION_DAYS_KEPT 410
+#define LEDGER_TRANSACTION_PERIOD    103 /* days */
+#define LEDGER_TRANSACTION_KEYS(X)                                                                 \
+    X(transactions_0)                                                                              \
+    X(transactions_1)                                                                              \
+    X(transactions_2)                                                                              \
+    X(transactions_3)                                                                              \
+    X(transactions_4)
 
 /*
  * The keys and arguments of each function, in order. The callers in C expand a list over variables
@@ -113,18 +134,23 @@
 /* tollgate_reserved: of one fund */
 #define LEDGER_RESERVED_KEYS(X) X(pool)
 
-/* tollgate_post; the keys of the links that the arguments name follow these. */
+/* tollgate_post; the keys of its kind follow these, and then those of the links that the arguments
+ * name. */
 #define LEDGER_POST_KEYS(X)                                                                        \
     X(account)                                                                                     \
-    X(grants)                                                                                      \
-    X(entries) /* the day's usage, or the transactions */
+    X(grants)
+#define LEDGER_POST_USAGE_KEYS(X)                                                                  \
+    X(day) /* usage by file */                                                                     \
+    X(month)
 #define LEDGER_POST_ARGUMENTS(X)                                                                   \
     X(instance, text)                                                                              \
     X(lease, text) /* in force at the process that posts */                                        \
     X(from, text)                                                                                  \
     X(to, text)                                                                                    \
     X(kind, text) /* usage or money */
-/* They follow in a post of usage, once for each file and use. */
+/* It follows in a post of usage. */
+#define LEDGER_POST_USAGE_ARGUMENTS(X) X(date, text) /* yyyymmdd */
+/* They follow it, once for each file and use. */
 #define LEDGER_FILE_ARGUMENTS(X)                                                                   \
     X(file, bytes)                                                                                 \
     X(bytes, text)                                                                                 \
@@ -190,7 +216,7 @@
 /* tollgate_order */
 #define LEDGER_ORDER_KEYS(X)                                                                       \
     X(account)                                                                                     \
-    X(transactions)
+    LEDGER_TRANSACTION_KEYS(X)
 #define LEDGER_ORDER_ARGUMENTS(X)                                                                  \
     X(operation, text)                                                                             \
     X(amount, text)                                                                                \
@@ -200,9 +226,15 @@
     X(allow_negative, text) /* 1: the balance may fall below zero */                               \
     X(lasts, text)          /* ms, of what is kept until the post */
 
+/* tollgate_transaction, of the ring */
+#define LEDGER_TRANSACTION_ARGUMENTS(X) X(transaction, text)
+
 /* tollgate_usage */
-#define LEDGER_USAGE_KEYS(X) X(day)
+#define LEDGER_USAGE_KEYS(X)                                                                       \
+    X(account)                                                                                     \
+    X(entries) /* the usage by file of the day or month */
 #define LEDGER_USAGE_ARGUMENTS(X)                                                                  \
+    X(date, text) /* yyyymmdd or yyyymm */                                                         \
     X(cursor, text)                                                                                \
     X(step, text) /* how many fields to look at */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Usage by day and file, in pages: steps of a scan that are short for Redis, gathered until a page
+ * Usage by day and file, or by month and file, in pages: steps of a scan that are short for Redis, gathered until a page
  * is full, then sorted, each file once. Admin threads call it, on connections of its own. It keeps
  * nothing between two pages: the caller gets a cursor for the next one.
  */
@@ -23,12 +23,12 @@
 /* Where a page begins, and in which Redis: a cursor means nothing to another one. */
 struct place {
     char run_id[RUN_ID_DIGITS + 1];
-    time_t day;
-    char scan[24]; /* cursor of HSCAN; "0": the day's beginning */
+    uint32_t date; /* yyyymmdd or yyyymm */
+    char scan[24]; /* cursor of HSCAN; "0": the date's beginning */
 };
 
 struct row {
-    uint32_t day;
+    uint32_t date;
     size_t file; /* offset into the page's names */
     uint64_t bytes, responses;
 };
@@ -40,47 +40,74 @@ struct page {
     size_t names_length, names_room;
 };
 
-/* ---- days and cursors ---- */
+/* ---- dates and cursors ---- */
 
-static bool day_to_time(uint32_t day, time_t *out)
+/* Whether a date is yyyymm. */
+static bool is_month(uint32_t date)
 {
-    struct tm date = {.tm_year = (int)(day / 10000) - 1900,
-                      .tm_mon = (int)(day / 100 % 100) - 1,
-                      .tm_mday = (int)(day % 100)};
+    return date < 1000000;
+}
+
+/* The second at which the date begins. False where the calendar has none such. */
+static bool date_begins(uint32_t date, time_t *out)
+{
+    uint32_t day = is_month(date) ? date * 100 + 1 : date;
+    struct tm parts = {.tm_year = (int)(day / 10000) - 1900,
+                       .tm_mon = (int)(day / 100 % 100) - 1,
+                       .tm_mday = (int)(day % 100)};
     struct tm again;
-    *out = timegm(&date);
+    *out = timegm(&parts);
     return day >= 19700101 && day <= 99991231 && gmtime_r(out, &again) != NULL &&
            (uint32_t)((again.tm_year + 1900) * 10000 + (again.tm_mon + 1) * 100 + again.tm_mday) ==
                day;
 }
 
-static uint32_t time_to_day(time_t time)
+static uint32_t date_behind(uint32_t date)
 {
-    struct tm date;
-    gmtime_r(&time, &date);
-    return (uint32_t)((date.tm_year + 1900) * 10000 + (date.tm_mon + 1) * 100 + date.tm_mday);
+    time_t begins = 0;
+    struct tm parts;
+    if (is_month(date))
+        return date % 100 == 12 ? date + 100 - 11 : date + 1;
+    (void)date_begins(date, &begins);
+    begins += 86400;
+    gmtime_r(&begins, &parts);
+    return (uint32_t)((parts.tm_year + 1900) * 10000 + (parts.tm_mon + 1) * 100 + parts.tm_mday);
 }
 
-/* Parses "RUNID-20261123-1234"; false where the cursor is not of this Redis or of these days. */
-static bool parse_cursor(const char *text, const char *run_id, time_t from, time_t to,
+/* Whether these are dates of one kind, in order, and not too many. */
+static bool are_dates(uint32_t from, uint32_t to)
+{
+    time_t begins, ends;
+    if (is_month(from) != is_month(to) || !date_begins(from, &begins) || !date_begins(to, &ends) ||
+        from > to)
+        return false;
+    return is_month(from)
+               ? (to / 100 - from / 100) * 12 + to % 100 < from % 100 + LEDGER_USAGE_DATES_MAX
+               : (ends - begins) / 86400 < LEDGER_USAGE_DATES_MAX;
+}
+
+/* Parses "RUNID-20261123-1234"; false where the cursor is not of this Redis or of these dates. */
+static bool parse_cursor(const char *text, const char *run_id, const struct ledger_usage_ask *ask,
                          struct place *out)
 {
-    size_t day_at = RUN_ID_DIGITS + 1, scan_at = day_at + 9;
+    size_t digits = is_month(ask->from) ? 6 : 8;
+    size_t date_at = RUN_ID_DIGITS + 1, scan_at = date_at + digits + 1;
+    time_t begins;
     if (strlen(text) <= scan_at || strncmp(text, run_id, RUN_ID_DIGITS) != 0 ||
         text[RUN_ID_DIGITS] != '-' || text[scan_at - 1] != '-' ||
-        strspn(text + day_at, "0123456789") != 8)
+        strspn(text + date_at, "0123456789") != digits)
         return false;
-    size_t digits = strspn(text + scan_at, "0123456789");
-    if (text[scan_at + digits] != '\0' || digits == 0 || digits > 20)
+    size_t scan_digits = strspn(text + scan_at, "0123456789");
+    if (text[scan_at + scan_digits] != '\0' || scan_digits == 0 || scan_digits > 20)
         return false;
     snprintf(out->scan, sizeof(out->scan), "%s", text + scan_at);
-    return day_to_time((uint32_t)strtoul(text + day_at, NULL, 10), &out->day) && out->day >= from &&
-           out->day <= to;
+    out->date = (uint32_t)strtoul(text + date_at, NULL, 10);
+    return date_begins(out->date, &begins) && out->date >= ask->from && out->date <= ask->to;
 }
 
 /* ---- a page ---- */
 
-static int page_add(struct page *page, uint32_t day, const char *file, uint64_t bytes,
+static int page_add(struct page *page, uint32_t date, const char *file, uint64_t bytes,
                     uint64_t responses)
 {
     size_t length = strlen(file) + 1;
@@ -104,16 +131,16 @@ static int page_add(struct page *page, uint32_t day, const char *file, uint64_t 
     }
     memcpy(page->names + page->names_length, file, length);
     page->rows[page->count++] = (struct row){
-        .day = day, .file = page->names_length, .bytes = bytes, .responses = responses};
+        .date = date, .file = page->names_length, .bytes = bytes, .responses = responses};
     page->names_length += length;
     return 0;
 }
 
-static int by_day_and_file(const void *a, const void *b, void *names)
+static int by_date_and_file(const void *a, const void *b, void *names)
 {
     const struct row *left = a, *right = b;
-    if (left->day != right->day)
-        return left->day < right->day ? -1 : 1;
+    if (left->date != right->date)
+        return left->date < right->date ? -1 : 1;
     return strcmp((const char *)names + left->file, (const char *)names + right->file);
 }
 
@@ -123,10 +150,10 @@ static void page_sort(struct page *page)
 {
     size_t kept = 0;
     if (page->count > 0)
-        qsort_r(page->rows, page->count, sizeof(*page->rows), by_day_and_file, page->names);
+        qsort_r(page->rows, page->count, sizeof(*page->rows), by_date_and_file, page->names);
     for (size_t i = 0; i < page->count; i++) {
         struct row *row = &page->rows[i], *last = kept > 0 ? &page->rows[kept - 1] : NULL;
-        if (last == NULL || by_day_and_file(last, row, page->names) != 0) {
+        if (last == NULL || by_date_and_file(last, row, page->names) != 0) {
             page->rows[kept++] = *row;
             continue;
         }
@@ -161,14 +188,15 @@ static int take_step(const redisReply *reply, struct place *place, struct page *
         reply->element[0]->type != REDIS_REPLY_STRING ||
         reply->element[0]->len >= sizeof(place->scan))
         return -EAGAIN;
+    if (strcmp(reply->element[0]->str, "ended") == 0)
+        return -ENODATA;
     for (size_t i = 1; i < reply->elements; i += 3) {
         uint64_t bytes, responses;
         if (reply->element[i]->type != REDIS_REPLY_STRING ||
             !read_total(reply->element[i + 1], &bytes) ||
             !read_total(reply->element[i + 2], &responses))
             return -EAGAIN;
-        int result =
-            page_add(page, time_to_day(place->day), reply->element[i]->str, bytes, responses);
+        int result = page_add(page, place->date, reply->element[i]->str, bytes, responses);
         if (result != 0)
             return result;
     }
@@ -176,13 +204,16 @@ static int take_step(const redisReply *reply, struct place *place, struct page *
     return 0;
 }
 
-static int scan_step(struct redis *redis, const struct ledger_account *account, struct place *place,
+static int scan_step(struct redis *redis, const struct ledger_account *of, struct place *place,
                      struct page *page)
 {
     static const char keys[] = {'0' + LEDGER_COUNT(LEDGER_USAGE_KEYS), '\0'};
     const char *cursor = place->scan, *step = USAGE_STEP;
-    char day[LEDGER_KEY_MAX];
-    ledger_usage_key(day, account, time_to_day(place->day));
+    char key[LEDGER_KEY_MAX], entries[LEDGER_KEY_MAX], date[16];
+    ledger_key(key, of, "account");
+    ledger_usage_key(entries, of, place->date);
+    snprintf(date, sizeof(date), "%" PRIu32, place->date);
+    const char *account = key;
     const char *const words[] = {"FCALL", "tollgate_usage", keys,
                                  LEDGER_USAGE_KEYS(LEDGER_KEY_WORD)
                                      LEDGER_USAGE_ARGUMENTS(LEDGER_WORD)};
@@ -194,39 +225,40 @@ static int scan_step(struct redis *redis, const struct ledger_account *account, 
     return result;
 }
 
-/* Takes steps until the page is full or the days are over. */
-static int fill(struct redis *redis, const struct ledger_account *account, uint32_t rows_max,
-                time_t to, struct place *place, struct page *page)
+/* Takes steps until the page is full or the dates are over. */
+static int fill(struct redis *redis, const struct ledger_account *account,
+                const struct ledger_usage_ask *ask, struct place *place, struct page *page)
 {
-    while (place->day <= to && page->count < rows_max && page->names_length < USAGE_NAMES_MAX) {
+    while (place->date <= ask->to && page->count < ask->rows_max &&
+           page->names_length < USAGE_NAMES_MAX) {
         int result = scan_step(redis, account, place, page);
         if (result != 0)
             return result;
         if (strcmp(place->scan, "0") == 0)
-            place->day += 86400;
+            place->date = date_behind(place->date);
     }
     return 0;
 }
 
 static int read_page(struct redis *redis, const struct ledger_account *account,
-                     const struct ledger_usage_ask *ask, time_t to, struct place *place,
+                     const struct ledger_usage_ask *ask, struct place *place,
                      struct ledger_usage_page *out)
 {
     struct page page = {0};
-    int result = fill(redis, account, ask->rows_max, to, place, &page);
+    int result = fill(redis, account, ask, place, &page);
     page_sort(&page);
     for (size_t i = 0; result == 0 && i < page.count; i++) {
         const struct row *row = &page.rows[i];
-        const struct ledger_usage_row told = {.day = row->day,
+        const struct ledger_usage_row told = {.date = row->date,
                                               .file = page.names + row->file,
                                               .bytes = row->bytes,
                                               .responses = row->responses};
         result = out->row(out->context, &told);
     }
     page_free(&page);
-    if (result == 0 && place->day <= to)
-        snprintf(out->next, sizeof(out->next), "%s-%08" PRIu32 "-%s", place->run_id,
-                 time_to_day(place->day), place->scan);
+    if (result == 0 && place->date <= ask->to)
+        snprintf(out->next, sizeof(out->next), "%s-%" PRIu32 "-%s", place->run_id, place->date,
+                 place->scan);
     return result;
 }
 
@@ -235,11 +267,9 @@ int ledger_usage(struct ledger *ledger, const struct ledger_usage_ask *ask,
 {
     struct ledger_account *account;
     struct redis redis;
-    time_t from, to;
     char run_id[64];
     out->next[0] = '\0';
-    if (!day_to_time(ask->day_from, &from) || !day_to_time(ask->day_to, &to) || from > to ||
-        (to - from) / 86400 >= LEDGER_USAGE_DAYS_MAX || ask->rows_max == 0)
+    if (!are_dates(ask->from, ask->to) || ask->rows_max == 0)
         return -EINVAL;
     int result = account_get(ledger, ask->issuer, ask->account, &account);
     if (result != 0)
@@ -251,10 +281,10 @@ int ledger_usage(struct ledger *ledger, const struct ledger_usage_ask *ask,
     if (result == 0)
         result = account_redis_open(ledger, &redis, run_id);
     if (result == 0) {
-        struct place place = {.day = from, .scan = "0"};
+        struct place place = {.date = ask->from, .scan = "0"};
         snprintf(place.run_id, sizeof(place.run_id), "%.*s", RUN_ID_DIGITS, run_id);
-        result = is_first || parse_cursor(ask->cursor, run_id, from, to, &place)
-                     ? read_page(&redis, account, ask, to, &place, out)
+        result = is_first || parse_cursor(ask->cursor, run_id, ask, &place)
+                     ? read_page(&redis, account, ask, &place, out)
                      : -ESTALE;
         if (result == 0)
             result = account_redis_confirm(ledger, &redis, losses);

@@ -19,7 +19,7 @@
 #define SETTINGS                                                                                   \
     "workers: 1\npost_interval_ms: 1000\ngrant_validity_ms: 3000\njournal_mark_ms: 100\n"
 /* Commands of Redis that one of these takes, those inside of its function included. */
-#define OF_POST    6 /* the call; the account and the pool, read and written; the day */
+#define OF_POST    7 /* the call; the account and the pool, read and written; the day; the month */
 #define OF_RENEWAL 5 /* the call; the account, the time; the pools, and a write of one */
 #define OF_OTHER   5 /* the lease or the name, before each batch of posts */
 #define SLACK      40

@@ -21,7 +21,7 @@ static void make_usage(struct site *site, const char *day, unsigned files)
 static json_t *usage_page(struct site *site, const char *cursor)
 {
     const char *path = site_format(
-        site, "/v1/accounts/shop/alice/usage?from=2026-11-01&to=2026-11-30&limit=1000%s%s",
+        site, "/v1/accounts/shop/alice/usage?from=2999-11-01&to=2999-11-30&limit=1000%s%s",
         cursor != NULL ? "&cursor=" : "", cursor != NULL ? cursor : "");
     const struct answer *answer = site_admin(site, "GET", path, NULL);
     cr_assert_eq(answer->status, 200, "%s", answer->body);
@@ -35,8 +35,8 @@ Test(usage, of_many_files_is_told_in_pages)
     enum { FILES = 5000 };
     struct site *site = site_create();
     site_account_open_postpaid(site, "alice");
-    make_usage(site, "20261103", FILES);
-    make_usage(site, "20261104", 1);
+    make_usage(site, "29991103", FILES);
+    make_usage(site, "29991104", 1);
     json_int_t bytes = 0, rows = 0, pages = 0;
     const char *cursor = NULL;
     do {
@@ -56,7 +56,7 @@ Test(usage, of_many_files_is_told_in_pages)
     cr_assert_eq(bytes, (json_int_t)FILES * (FILES + 1) / 2 + 1);
     cr_assert_gt(pages, 2);
 
-    const char *path = "/v1/accounts/shop/alice/usage?from=2026-11-01&to=2026-11-30";
+    const char *path = "/v1/accounts/shop/alice/usage?from=2999-11-01&to=2999-11-30";
     const struct answer *whole = site_admin(site, "GET", path, NULL);
     json_t *all = json_loadb((const char *)whole->body, whole->body_length, 0, NULL);
     cr_assert_eq(json_array_size(json_object_get(all, "rows")), FILES + 1);
@@ -66,7 +66,7 @@ Test(usage, of_many_files_is_told_in_pages)
                                          {"422", "limit_invalid", "limit=10001"},
                                          {"422", "limit_invalid", "limit=1x"},
                                          {"409", "cursor_outdated", "cursor="},
-                                         {"409", "cursor_outdated", "cursor=00000000-20261103-5"}};
+                                         {"409", "cursor_outdated", "cursor=00000000-29991103-5"}};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         const struct answer *answer =
             site_admin(site, "GET", site_format(site, "%s&%s", path, bad[i][2]), NULL);
@@ -81,9 +81,9 @@ Test(usage, is_printed_in_order_by_the_command_however_many_files_there_are)
     enum { FILES = 12000 };
     struct site *site = site_create();
     site_account_open_postpaid(site, "alice");
-    make_usage(site, "20261103", FILES);
+    make_usage(site, "29991103", FILES);
     struct command_result result = site_tollgate(site, "usage", "shop/alice", "--from",
-                                                 "2026-11-01", "--to", "2026-11-30", "--json");
+                                                 "2999-11-01", "--to", "2999-11-30", "--json");
     cr_assert_eq(result.exit_code, 0, "%s", result.errors);
     json_t *all = json_loads(result.output, 0, NULL);
     const json_t *rows = json_object_get(all, "rows"), *totals = json_object_get(all, "totals");

@@ -173,8 +173,8 @@ static void send(struct attempt *attempt, int count, const char *const words[],
                  ledger_redis_done *done)
 {
     struct sim_connection *connection = &attempt->node->admin;
-    size_t lengths[12];
-    check(count <= 12);
+    size_t lengths[16];
+    check(count <= 16);
     for (int i = 0; i < count; i++)
         lengths[i] = strlen(words[i]);
     if (connection->table.send(connection, count, words, lengths, done, NULL, attempt) == 0)
@@ -196,9 +196,13 @@ static void ask_verdict(struct attempt *attempt)
     snprintf(least, sizeof(least), "%" PRIu64, atomic_load(&attempt->account->operations) + 1);
     const char *const words[] = {"FCALL",
                                  "tollgate_order",
-                                 "2",
+                                 "6",
                                  account->key,
-                                 account->transactions_key,
+                                 account->ring_keys[0],
+                                 account->ring_keys[1],
+                                 account->ring_keys[2],
+                                 account->ring_keys[3],
+                                 account->ring_keys[4],
                                  post_operation_name(order->operation),
                                  amount,
                                  plan_word(attempt),
@@ -217,12 +221,20 @@ static void ask_outcome(struct attempt *attempt)
 {
     const struct order *order = attempt->order;
     const struct sim_account *account = &attempt->sim->accounts[order->account];
-    const char *const transaction[] = {"HGET", account->transactions_key, order->transaction};
+    const char *const transaction[] = {"FCALL",
+                                       "tollgate_transaction",
+                                       "5",
+                                       account->ring_keys[0],
+                                       account->ring_keys[1],
+                                       account->ring_keys[2],
+                                       account->ring_keys[3],
+                                       account->ring_keys[4],
+                                       order->transaction};
     const char *const setting[] = {"HGET", account->key,
                                    order->operation == LEDGER_LIMIT ? "rate" : "status"};
     attempt->is_lost = attempt->is_known = attempt->is_in_force = false;
     send(attempt, 1, info, take_info);
-    send(attempt, 3, transaction, take_transaction);
+    send(attempt, sizeof(transaction) / sizeof(transaction[0]), transaction, take_transaction);
     send(attempt, 3, setting, take_setting);
     send(attempt, 3, birth, take_birth);
 }

@@ -62,7 +62,11 @@ static void make_accounts(struct sim *sim, struct random *random)
         snprintf(account->name, sizeof(account->name), "account-%u", i);
         name_key(account->key, account, "account");
         name_key(account->grants_key, account, "grants");
-        name_key(account->transactions_key, account, "transactions");
+        for (unsigned slot = 0; slot < SIM_RING; slot++) {
+            char what[24];
+            snprintf(what, sizeof(what), "transactions:%u", slot);
+            name_key(account->ring_keys[slot], account, what);
+        }
         account->is_prepaid = sim->has_funds && random_happens(random, 3, 4);
         account->wanted_status = LEDGER_ACTIVE;
     }

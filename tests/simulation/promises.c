@@ -236,6 +236,7 @@ static void check_post(struct sim_node *node, unsigned account, int count,
     check_watermark(sim, account, arguments[0], from, strtoull(arguments[3], NULL, 10));
     check_bill(sim, account);
     if (strcmp(arguments[4], "usage") == 0) {
+        files += LEDGER_COUNT(LEDGER_POST_USAGE_ARGUMENTS);
         add_posted(recorder_of(node, account, from), account, count - (int)(files - arguments),
                    files);
     } else {

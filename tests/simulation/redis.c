@@ -110,7 +110,8 @@ static bool writes(const struct message *message)
 {
     const char *name = message->words[0];
     if (strcmp(name, "FCALL") == 0)
-        return strcmp(message->words[1], "tollgate_usage") != 0;
+        return strcmp(message->words[1], "tollgate_usage") != 0 &&
+               strcmp(message->words[1], "tollgate_transaction") != 0;
     return strcmp(name, "XADD") == 0 ||
            (strcmp(name, "FUNCTION") == 0 && strcmp(message->words[1], "LOAD") == 0);
 }

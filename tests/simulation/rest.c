@@ -10,10 +10,14 @@
 #include "tests/simulation/sim.h"
 #include "tests/simulation/store.h"
 
+/* What usage adds up to in three ways, none of which has ended within a run. */
+enum sum { SUM_OF_DAYS, SUM_OF_FILES, SUM_OF_MONTHS, SUMS };
+
 struct usage_sum {
     struct sim *sim;
-    uint64_t bytes[SIM_ACCOUNTS];
+    uint64_t bytes[SIM_ACCOUNTS][SUMS];
     unsigned account;
+    enum sum sum;
 };
 
 static void add_usage(void *context, const char *field, size_t field_length, const char *value,
@@ -21,8 +25,8 @@ static void add_usage(void *context, const char *field, size_t field_length, con
 {
     struct usage_sum *sum = context;
     (void)field_length, (void)length;
-    if (field[0] == 'b' && field[1] == ':')
-        sum->bytes[sum->account] += strtoull(value, NULL, 10);
+    if (field[0] == (sum->sum == SUM_OF_MONTHS ? 'm' : 'b') && field[1] == ':')
+        sum->bytes[sum->account][sum->sum] += strtoull(value, NULL, 10);
 }
 
 static void add_usage_key(void *context, const char *key, size_t length, enum store_kind kind,
@@ -31,12 +35,17 @@ static void add_usage_key(void *context, const char *key, size_t length, enum st
     struct usage_sum *sum = context;
     (void)length, (void)kind, (void)expires_ms;
     sum->account = watch_account_of(sum->sim, key);
-    if (sum->account < SIM_ACCOUNTS && strstr(key, "}:usage:") != NULL)
+    bool is_usage = strstr(key, "}:usage:") != NULL;
+    sum->sum = !is_usage                        ? SUM_OF_MONTHS
+               : strlen(strrchr(key, ':')) == 9 ? SUM_OF_DAYS
+                                                : SUM_OF_FILES;
+    if (sum->account < SIM_ACCOUNTS && (is_usage || strstr(key, "}:account") != NULL))
         store_each_field(sum->sim->redis.store, key, add_usage, sum);
 }
 
 static void check_bills_at_rest(struct sim *sim)
 {
+    static const char *const names[SUMS] = {"day and file", "month and file", "month"};
     struct usage_sum usage = {.sim = sim};
     store_each_key(sim->redis.store, add_usage_key, &usage);
     for (unsigned i = 0; i < SIM_ACCOUNTS; i++) {
@@ -54,10 +63,11 @@ static void check_bills_at_rest(struct sim *sim)
                       " to %" PRIu64,
                       sim->accounts[i].name, used, least, most);
         watch_looked(sim, SIM_PROMISE_usage);
-        if (used != usage.bytes[i])
-            sim_break(sim, SIM_PROMISE_usage,
-                      "account %s is billed %" PRIu64 " bytes, and its usage is %" PRIu64,
-                      sim->accounts[i].name, used, usage.bytes[i]);
+        for (unsigned sum = 0; sum < SUMS; sum++)
+            if (used != usage.bytes[i][sum])
+                sim_break(sim, SIM_PROMISE_usage,
+                          "account %s is billed %" PRIu64 " bytes, and its usage by %s is %" PRIu64,
+                          sim->accounts[i].name, used, names[sum], usage.bytes[i][sum]);
     }
 }
 

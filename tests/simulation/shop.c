@@ -154,8 +154,9 @@ static int64_t check_order(struct sim *sim, const struct order *order)
     char content[96], text[96];
     if (!order_moves_money(order))
         return 0;
-    const char *known =
-        store_field(sim->redis.store, account->transactions_key, order->transaction, NULL);
+    const char *known = NULL;
+    for (unsigned slot = 0; slot < SIM_RING && known == NULL; slot++)
+        known = store_field(sim->redis.store, account->ring_keys[slot], order->transaction, NULL);
     enum ledger_plan plan = account->is_prepaid ? LEDGER_PREPAID : LEDGER_POSTPAID;
     size_t length = (size_t)snprintf(content, sizeof(content), "%s %" PRId64 " %s",
                                      post_operation_name(order->operation), order->amount,

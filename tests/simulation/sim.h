@@ -93,11 +93,13 @@ struct sim_link {
     uint64_t confirmed_us[SIM_NODES + SIM_COPIES]; /* when a node asked, and was granted, last */
 };
 
+#define SIM_RING LEDGER_COUNT(LEDGER_TRANSACTION_KEYS)
 struct sim_account {
-    char name[16], key[48], grants_key[48], transactions_key[48]; /* in Redis */
-    bool is_prepaid, is_opened; /* is_opened: the shop was told so */
-    int64_t money_most;         /* all that a shop ever sent, whether or not it arrived */
-    uint64_t delivered;         /* bytes that clients have received */
+    char name[16], key[48], grants_key[48]; /* in Redis */
+    char ring_keys[SIM_RING][48];           /* of its transactions */
+    bool is_prepaid, is_opened;             /* is_opened: the shop was told so */
+    int64_t money_most; /* all that a shop ever sent, whether or not it arrived */
+    uint64_t delivered; /* bytes that clients have received */
     /* Of them, those that the promises let go unpaid: lost with a process, or with a Redis. */
     uint64_t excused;
     struct sim_excused voided[SIM_NODES];

@@ -135,8 +135,10 @@ static redisReply *usage_step(const struct dump *dump, bool ours, const char *ke
     call_begin(&call);
     call_text(&call, "FCALL");
     call_text(&call, "tollgate_usage");
-    call_text(&call, "1");
+    call_text(&call, "2");
+    call_format(&call, "%.*saccount", (int)(strstr(key, "usage:") - key), key);
     call_text(&call, key);
+    call_text(&call, strrchr(key, ':') + 1);
     call_text(&call, cursor);
     call_text(&call, "50");
     redisReply *reply;

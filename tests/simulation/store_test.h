@@ -12,7 +12,7 @@
 #include "tests/simulation/store.h"
 
 #define CALL_WORDS_MAX 1200
-#define CALL_BYTES_MAX 65536
+#define CALL_BYTES_MAX 131072 /* FUNCTION LOAD has the library */
 
 /* One command; its words lie behind each other in `bytes`. */
 struct call {

@@ -9,9 +9,29 @@
 #include <string.h>
 
 #include "server/base/check.h"
+#include "storage/ledger/redis_table.h"
 #include "tests/simulation/store_test_words.h"
 
 #define MANY 900 /* files of account 0 on day 0: its usage is scattered */
+
+/* Two days, of which the second may have ended. */
+static const char *const days[] = {"20291231", "20251120"};
+
+static void call_usage_key(struct call *call, unsigned account, unsigned day, size_t digits)
+{
+    char rest[32];
+    snprintf(rest, sizeof(rest), "usage:%.*s", (int)digits, days[day]);
+    call_account_key(call, account, rest);
+}
+
+static void call_ring(struct call *call, unsigned account)
+{
+    char rest[32];
+    for (unsigned slot = 0; slot < LEDGER_COUNT(LEDGER_TRANSACTION_KEYS); slot++) {
+        snprintf(rest, sizeof(rest), "transactions:%u", slot);
+        call_account_key(call, account, rest);
+    }
+}
 
 /* ---- a call ---- */
 
@@ -77,8 +97,8 @@ void world_file(struct world *world, struct call *call, unsigned names, const ch
 
 void world_key(struct world *world, struct call *call)
 {
-    static const char *const rests[] = {"account", "grants", "transactions", "usage:d0",
-                                        "usage:d1"};
+    static const char *const rests[] = {"account", "grants", "transactions:1", "usage:20291231",
+                                        "usage:202512"};
     unsigned which = world_pick(world, 10), of = world_account(world);
     if (which < 5)
         call_account_key(call, of, rests[which]);
@@ -138,15 +158,17 @@ static void post_usage(struct world *world, struct call *call)
     bool many = of == 0 && day == 0;
     unsigned files =
         many ? 1 + world_pick(world, 40) : 1 + world_pick(world, world_chance(world, 5) ? 30 : 3);
-    call_function(call, "tollgate_post", 3 + 2 * (int)links);
+    call_function(call, "tollgate_post", 4 + 2 * (int)links);
     call_account_key(call, of, "account");
     call_account_key(call, of, "grants");
-    call_account_key(call, of, day == 0 ? "usage:d0" : "usage:d1");
+    call_usage_key(call, of, day, 8);
+    call_usage_key(call, of, day, 6);
     for (unsigned i = 0; i < links; i++) {
         call_link_key(call, of, (link + i) % LINKS, "");
         call_link_key(call, of, (link + i) % LINKS, ":grants");
     }
     post_head(world, call, of, "usage", 1 + (int64_t)world_random(world, 5));
+    call_text(call, world_random(world, 300) == 0 ? world_junk(world) : days[day]);
     for (unsigned i = 0; i < files; i++) {
         world_file(world, call, many ? MANY : FILES, "");
         if (world_random(world, 300) == 0)
@@ -170,7 +192,7 @@ static void post_usage(struct world *world, struct call *call)
             continue;
         }
         int64_t opened = opened_at(world, of, (link + which - 1) % LINKS, file);
-        call_format(call, "%u %" PRId64 " %" PRId64 " %" PRId64 " %u", 2 + 2 * which,
+        call_format(call, "%u %" PRId64 " %" PRId64 " %" PRId64 " %u", 3 + 2 * which,
                     world_chance(world, 3) ? 0 : opened, opened + ONE_OF(world, 1, 1000, 600000),
                     world_now_ms(world) + ONE_OF(world, -4000000, 100000, 10000000),
                     world_pick(world, 2));
@@ -186,10 +208,10 @@ static void post_money(struct world *world, struct call *call)
     const char *operation =
         world_chance(world, 92) ? operations[world_pick(world, 10)] : unusual[world_pick(world, 4)];
     bool with_link = strcmp(operation, "revoke_link") == 0 && world_random(world, 5) != 0;
-    call_function(call, "tollgate_post", with_link ? 4 : 3);
+    call_function(call, "tollgate_post", with_link ? 8 : 7);
     call_account_key(call, of, "account");
     call_account_key(call, of, "grants");
-    call_account_key(call, of, "transactions");
+    call_ring(call, of);
     if (with_link)
         call_link_key(call, of, world_pick(world, LINKS), "");
     post_head(world, call, of, "money", world_random(world, 100) == 0 ? 2 : 1);
@@ -237,9 +259,9 @@ static void order(struct world *world, struct call *call)
     bool storm = world->calls % 10000 > 9000;
     unsigned of = storm ? 1 : world_account(world);
     const char *operation = storm ? "adjust" : operations[world_pick(world, 9)];
-    call_function(call, "tollgate_order", 2);
+    call_function(call, "tollgate_order", 6);
     call_account_key(call, of, "account");
-    call_account_key(call, of, "transactions");
+    call_ring(call, of);
     call_text(call, operation);
     world_number(world, call,
                  storm ? -1
@@ -313,14 +335,27 @@ static void lease(struct world *world, struct call *call)
 static void usage(struct world *world, struct call *call)
 {
     unsigned of = world_account(world);
-    call_function(call, "tollgate_usage", 1);
-    call_account_key(call, of, world_chance(world, 50) ? "usage:d0" : "usage:d1");
+    unsigned day = world_pick(world, 2), digits = world_chance(world, 50) ? 8 : 6;
+    call_function(call, "tollgate_usage", 2);
+    call_account_key(call, of, "account");
+    call_usage_key(call, of, day, digits);
     call->unordered = call->words[call->count - 1];
+    if (world_random(world, 100) == 0)
+        call_text(call, world_junk(world));
+    else
+        call_format(call, "%.*s", (int)digits, days[day]);
     if (world_random(world, 50) == 0)
         call_text(call, world_junk(world));
     else
         call_text(call, "0");
     world_number(world, call, ONE_OF(world, 1, 10, 100, 1000));
+}
+
+static void transaction(struct world *world, struct call *call)
+{
+    call_function(call, "tollgate_transaction", (int)LEDGER_COUNT(LEDGER_TRANSACTION_KEYS));
+    call_ring(call, world_account(world));
+    call_format(call, "t:%" PRIu64, world_random(world, 2000));
 }
 
 /* Another count of keys or arguments than the function takes. */
@@ -369,14 +404,16 @@ void world_call(struct world *world, struct call *call)
         name(world, call);
     else if (which < 78)
         lease(world, call);
-    else if (which < 81)
+    else if (which < 80)
         usage(world, call);
+    else if (which < 81)
+        transaction(world, call);
     else {
         world_command(world, call);
         return;
     }
     if (world_random(world, 50) == 0)
         spoil(world, call);
-    if (call->unordered != NULL && call->count > 3)
-        call->unordered = call->words[3]; /* the key of tollgate_usage, which may be spoiled now */
+    if (call->unordered != NULL && call->count > 4)
+        call->unordered = call->words[4]; /* the key of tollgate_usage, which may be spoiled now */
 }

@@ -253,23 +253,23 @@ static void write_hash(struct world *world, struct call *call)
 /* A field that a function reads of this key. */
 static void poisonable(struct world *world, const char *key, char *out, size_t size)
 {
-    static const char *const account[] = {"balance",   "revoked_until",  "used",      "revision",
-                                          "rate",      "max_bytes",      "max_conns", "holds",
-                                          "conflicts", "revoked_before", "limits_at", "status_at",
-                                          "opened",    "operations"};
-    static const char *const others[] = {"until", "records", "number"};
-    unsigned number = pick(world, 15);
+    static const char *const account[] = {
+        "balance",   "revoked_until", "used",      "revision",       "rate",      "max_bytes",
+        "max_conns", "holds",         "conflicts", "revoked_before", "limits_at", "status_at",
+        "opened",    "operations",    "ended",     "m:202912",       "t:0",       "t:1"};
+    static const char *const others[] = {"until", "records", "number"}; /* of a lease */
+    unsigned number = pick(world, 19);
     if (strstr(key, "grants") != NULL)
         snprintf(out, size, "%032x", 16 + number % 3);
     else if (strstr(key, ":link:") != NULL)
-        snprintf(out, size, number < 6 ? "bytes" : "p:/f%u.mp3", number);
+        snprintf(out, size, number < 8 ? "bytes" : "p:/f%u.mp3", number);
     else if (strstr(key, ":usage:") != NULL)
-        snprintf(out, size, number == 0 ? "b:" : number < 6 ? "b:/f%u.mp3" : "r:/f%u.mp3", number);
+        snprintf(out, size, number == 0 ? "b:" : "%c:/f%u.mp3", "br"[number / 8 % 2], number % 8);
     else if (strstr(key, "account") == NULL)
         snprintf(out, size, "%s", PICK(world, others));
     else if (world_chance(world, 20))
         snprintf(out, size, "holds");
-    else if (number == 14)
+    else if (number == 18)
         snprintf(out, size, "%c:%032x", world_chance(world, 50) ? 'w' : 'l', 16 + pick(world, 3));
     else
         snprintf(out, size, "%s", account[number]);

@@ -85,7 +85,10 @@ static void array_kind(const struct call *call, const redisReply *reply, char *o
     else if (is_function(call, "tollgate_order"))
         snprintf(out, size, "%s", verdict(first->integer));
     else if (is_function(call, "tollgate_usage"))
-        snprintf(out, size, "%s, %s", strcmp(first->str, "0") == 0 ? "end" : "more",
+        snprintf(out, size, "%s, %s",
+                 strcmp(first->str, "0") == 0       ? "end"
+                 : strcmp(first->str, "ended") == 0 ? "ended"
+                                                    : "more",
                  reply->elements > 1 ? "files" : "no file");
     else
         snprintf(out, size, "array%s", first == NULL ? ", empty" : "");

@@ -7,12 +7,13 @@
 --
 --   tg:{issuer/account}:account       hash: operations status plan opened status_at balance used
 --                                     revision conflicts rate max_bytes max_conns limits_at
---                                     revoked_before revoked_until recalled holds opening, and of
+--                                     revoked_before revoked_until recalled holds opening ended, sums
+--                                     of what ends (m:YYYYMM and t:SLOT, see ends.lua), and of
 --                                     each journal its watermark w:INSTANCE and the highest number of
 --                                     a lease under which it asked or posted, l:INSTANCE
 --   tg:{issuer/account}:grants        hash: a pool for each instance, see funds.lua
---   tg:{issuer/account}:usage:DAY     hash: b:FILE bytes, r:FILE responses
---   tg:{issuer/account}:transactions  hash: id -> "operation amount plan", and behind it the
+--   tg:{issuer/account}:usage:YYYYMMDD  hash: b:FILE bytes, r:FILE responses; and usage:YYYYMM alike
+--   tg:{issuer/account}:transactions:SLOT  hash: id -> "operation amount plan", and behind it the
 --                                     rank of the one that counts (see transaction_of)
 --   tg:{issuer/account}:link:ID       hash: revoked bytes, per path p:PATH (see use_of);
 --                                     ID is 64 hexadecimal digits; expires some time after the link

@@ -36,20 +36,45 @@ end
 -- ---- transactions ----
 
 -- A transaction is stored as its content, "operation amount plan", from the moment a node is given a
--- number for it; behind that stands the rank of the one that counts, once one was posted, and then
--- "conflict" where one with another content was posted, too.
+-- number for it; behind that stands the rank of the one that counts, once one was posted, the instance in
+-- whose journal that one is, and then "conflict" where one with another content was posted, too. It
+-- stands in one hash of the ring, in that of the time when it was posted first.
 local function transaction_of(value)
     if not value then
         return nil
     end
     local operation, amount, plan, rest = string.match(value, '^(%S+) (%S+) (%S+)(.*)$')
     local bytes = number_of(amount)
-    if not bytes then
+    local instance = rest and string.match(rest, '^ %d+ %d+ %S+ (%x+)')
+    if not bytes or rest ~= '' and not instance then
         refuse_stored('stored transaction is malformed')
     end
-    return {operation = operation, content = operation .. ' ' .. amount .. ' ' .. plan, conflict = string.match(rest, ' conflict$') ~= nil,
+    return {operation = operation, content = operation .. ' ' .. amount .. ' ' .. plan,
+        conflict = string.match(rest, ' conflict$') ~= nil, instance = instance,
         bytes = MONEY_OPERATIONS[operation] and bytes or 0,
-        rank = rest ~= '' and rank_of(string.sub(rest, 2), 'transaction') or nil}
+        rank = instance and rank_of(string.sub(rest, 2), 'transaction')}
+end
+
+-- Looks for a transaction in the ring, whose keys begin at `first`. Returns its text and its slot; nil where it
+-- is in none.
+local function transaction_find(keys, first, id)
+    for slot = 1, TRANSACTION_KEYS_COUNT do
+        local value = redis.call('HGET', keys[first + slot - 1], id)
+        if value then
+            return value, slot
+        end
+    end
+end
+
+-- Stores a transaction where it stood, or in the slot of this time: one that was not posted yet moves there,
+-- so that it lasts from its post on.
+local function transaction_write(keys, first, id, value, stood, slot, till)
+    local key = keys[first + slot - 1]
+    if stood and stood ~= slot then
+        redis.call('HDEL', keys[first + stood - 1], id)
+    end
+    redis.call('HSET', key, id, value)
+    last_until(key, till)
 end
 
 -- The operation that `args` names at the positions `at`: those of ORDER or MONEY.
@@ -126,15 +151,18 @@ end
 -- counts once. Takes ORDER_KEYS and ORDER. Returns {verdict, number}.
 local function order(keys, args)
     arity(keys, args, ORDER_KEYS_COUNT, ORDER_COUNT, ORDER_COUNT)
-    local key, transactions = keys[ORDER_KEYS.account], keys[ORDER_KEYS.transactions]
+    local key = keys[ORDER_KEYS.account]
     local of = operation_of(args, ORDER)
     local least = integer(args, ORDER.least, 'least', 1)
     local negative = integer(args, ORDER.allow_negative, 'allow_negative', 0, 1)
     local lasts = integer(args, ORDER.lasts, 'lasts', 1, 86400000)
     local f = redis.call('HMGET', key, 'plan', 'balance', 'operations', 'holds', 'opening')
     local balance, number = stored(f[2], 'balance'), math.max(stored(f[3], 'operations') + 1, least)
-    local known = of.transaction ~= '' and transaction_of(redis.call('HGET', transactions, of.transaction))
-    local now = now_ms()
+    local value, stood
+    if of.transaction ~= '' then
+        value, stood = transaction_find(keys, ORDER_KEYS.transactions_0, of.transaction)
+    end
+    local known, now = transaction_of(value), now_ms()
     bounded(number, 'the number')
     if known and (known.rank or known.content ~= of.content) then
         return {known.content == of.content and VERDICT.KNOWN or VERDICT.CONTRADICTED, 0}
@@ -163,7 +191,8 @@ local function order(keys, args)
         redis.call('HSET', key, 'opening', of.transaction .. ' ' .. text(now + lasts))
     end
     if of.transaction ~= '' then
-        redis.call('HSET', transactions, of.transaction, of.content)
+        local slot, till = slot_at(now)
+        transaction_write(keys, ORDER_KEYS.transactions_0, of.transaction, of.content, stood, slot, till)
     end
     return {VERDICT.TAKEN, number}
 end

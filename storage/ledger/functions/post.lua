@@ -1,8 +1,13 @@
--- Takes POST_KEYS and the links that args name, and POST with what its kind takes. Returns {0 posted
--- or 1 refused for its sequence, watermark, balance, prepaid}; or {2, number, 0, 0}: refused, since
--- a process of the instance with a lease of this higher number has asked or posted.
+local SUMS_OF_MONEY = {'ended'}
+for slot = 0, TRANSACTION_KEYS_COUNT - 1 do
+    SUMS_OF_MONEY[slot + 2] = 't:' .. slot
+end
+
+-- Takes POST_KEYS and those of its kind, and the links that args name; and POST with what its kind
+-- takes. Returns {0 posted or 1 refused for its sequence, watermark, balance, prepaid}; or {2, number,
+-- 0, 0}: refused, since a process of the instance with a lease of this higher number has asked or posted.
 local function post(keys, args)
-    if #keys < POST_KEYS_COUNT or #args < POST_COUNT + FILE_COUNT then
+    if #keys < POST_USAGE_KEYS_COUNT or #args < POST_USAGE_COUNT + FILE_COUNT then
         refuse('wrong number of keys or arguments')
     end
     local instance, lease = instance_of(args, POST.instance), integer(args, POST.lease, 'lease', 1)
@@ -10,9 +15,16 @@ local function post(keys, args)
     if to < from then
         refuse('to is less than from')
     end
+    local sums, month, day_till, month_till = SUMS_OF_MONEY, nil, nil, nil
+    if args[POST.kind] == 'usage' then
+        month, day_till, month_till = date_of(args, POST_USAGE.date)
+        sums = {'m:' .. month}
+    elseif args[POST.kind] ~= 'money' or from ~= to then
+        refuse('kind is neither usage nor one money record')
+    end
     local f = redis.call('HMGET', keys[POST_KEYS.account], 'w:' .. instance, 'plan', 'status', 'opened', 'balance',
         'used', 'status_at', 'revision', 'conflicts', 'limits_at', 'revoked_before', 'revoked_until',
-        'l:' .. instance, 'operations')
+        'l:' .. instance, 'operations', unpack(sums))
     local known = stored(f[13], 'lease')
     if known > lease then
         return {2, known, 0, 0}
@@ -27,12 +39,12 @@ local function post(keys, args)
         revoked_before = stored(f[11], 'revoked_before'), revoked_until = stored(f[12], 'revoked_until'),
         operations = stored(f[14], 'operations')}
     local balance, prepaid = account.balance, false
-    if args[POST.kind] == 'usage' then
+    if month then
+        account.month = {field = sums[1], value = f[15], day_till = day_till, till = month_till}
         balance, prepaid = post_usage(keys, args, account, lease, to)
-    elseif args[POST.kind] == 'money' and from == to then
-        post_money(keys, args, account, to)
     else
-        refuse('kind is neither usage nor one money record')
+        account.ended, account.slots = stored(f[15], 'ended'), {unpack(f, 16, 15 + TRANSACTION_KEYS_COUNT)}
+        post_money(keys, args, account, to)
     end
     if known < lease then
         redis.call('HSET', keys[POST_KEYS.account], 'l:' .. instance, text(lease))

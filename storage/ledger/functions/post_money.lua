@@ -14,14 +14,14 @@ local function open_fields(account, set, plan, rank, transaction)
     end
 end
 
--- Posts an operation that moves no money. Behind POST_KEYS stands the link of revoke_link, whose
+-- Posts an operation that moves no money. Behind POST_MONEY_KEYS stands the link of revoke_link, whose
 -- amount is when its state may go (ms). The amount of revoke_before is in seconds; that of limit is the rate,
 -- followed by max_bytes and max_conns. Each of them has the same effect whatever was posted before it:
 -- revocations only add up, and of the others the one with the highest rank counts.
 local function post_control(keys, args, account, of, rank, set)
     local operation = of.operation
     if operation == 'revoke_link' then
-        local link = keys[POST_KEYS_COUNT + 1]
+        local link = keys[POST_MONEY_KEYS_COUNT + 1]
         if not link or of.amount < 0 then
             refuse('revoke_link: a key and a time expected')
         end
@@ -47,14 +47,15 @@ local function post_control(keys, args, account, of, rank, set)
 end
 
 -- Adds the transaction's money to the balance, unless it counts already. Of two with the same id and
--- another content the one with the lower rank counts, and people are told. Returns what to store of
--- the transaction; nil where it does not count, because it would pass the bounds.
-local function count_money(account, set, of, rank, known)
+-- another content the one with the lower rank counts, and people are told; of two with one content the
+-- journal with the lower rank is where it counts. Returns what to store of the transaction, and the bytes
+-- that it adds; nil where it does not count, because it would pass the bounds.
+local function count_money(account, set, of, rank, known, instance)
     local counted, conflict, bytes = of, false, of.bytes
     if known and known.rank then
         conflict = known.conflict or known.content ~= of.content
         if rank_compare(rank, known.rank) >= 0 then
-            counted, rank = known, known.rank
+            counted, rank, instance = known, known.rank, known.instance
         end
         bytes = counted.bytes - known.bytes
     end
@@ -66,30 +67,66 @@ local function count_money(account, set, of, rank, known)
         set.conflicts = account.conflicts + 1
     end
     set.balance = balance
-    return counted.content .. ' ' .. rank_text(rank) .. (conflict and ' conflict' or '')
+    return counted.content .. ' ' .. rank_text(rank) .. ' ' .. instance .. (conflict and ' conflict' or ''), bytes
 end
 
--- Takes POST_KEYS and, for revoke_link, the link; and MONEY.
+-- Adds money to the sum of the transactions in its slot, which may be that of another time: then those have
+-- ended. Money without a transaction's id is with the ended from the start. Returns the slot's end.
+local function sum_money(account, set, bytes, has_id, slot, till)
+    if not has_id then
+        set.ended = bytes ~= 0 and bounded(account.ended + bytes, 'ended') or nil
+        return nil
+    end
+    local money, until_now = slot_of(account.slots[slot])
+    if until_now < till and money ~= 0 then
+        set.ended = bounded(account.ended + money, 'ended')
+    end
+    if until_now < till then
+        money, until_now = 0, till
+    end
+    set['t:' .. slot - 1] = text(bounded(money + bytes, 'the money of a slot')) .. ' ' .. text(until_now)
+    return until_now
+end
+
+-- The transaction that is known by the id, and the slot and end for its post: the slot where one was
+-- posted before, else that of this time.
+local function slot_for(account, known, stood, now)
+    local slot, till = slot_at(now)
+    if not known or not known.rank then
+        return slot, till
+    end
+    local _, until_now = slot_of(account.slots[stood])
+    if until_now == 0 then
+        refuse_stored('the account is gone, and its transactions are not')
+    end
+    return stood, until_now
+end
+
+-- Takes POST_MONEY_KEYS and, for revoke_link, the link; and MONEY.
 local function post_money(keys, args, account, to)
-    if #keys > POST_KEYS_COUNT + 1 or #args ~= MONEY_COUNT then
+    if #keys < POST_MONEY_KEYS_COUNT or #keys > POST_MONEY_KEYS_COUNT + 1 or #args ~= MONEY_COUNT then
         refuse('money: wrong number of keys or arguments')
     end
-    local account_key, transactions = keys[POST_KEYS.account], keys[POST_KEYS.entries]
+    local account_key, now = keys[POST_KEYS.account], now_ms()
     local of = operation_of(args, MONEY)
     local rank = {number = integer(args, MONEY.number, 'number', 0),
         time = integer(args, MONEY.time_ms, 'time', 0), node = match(args, MONEY.by, 'node', '^[a-z0-9%-]+$', 32)}
     local set = {balance = account.balance}
-    local known = of.transaction ~= '' and transaction_of(redis.call('HGET', transactions, of.transaction))
-    local held = of.operation == 'adjust' and redis.call('HGET', account_key, 'holds')
-    local holds = held and holds_beside(held, of.transaction, now_ms())
-    if of.operation == 'open' and known and known.rank and known.operation == 'open' and not account.plan then
-        refuse_stored('the account is gone, and its transactions are not')
+    local has_id, value, stood = of.transaction ~= '', nil, nil
+    if has_id then
+        value, stood = transaction_find(keys, POST_MONEY_KEYS.transactions_0, of.transaction)
     end
+    local known = transaction_of(value)
+    local slot, till = slot_for(account, known, stood, now)
+    local held = of.operation == 'adjust' and redis.call('HGET', account_key, 'holds')
+    local holds = held and holds_beside(held, of.transaction, now)
     if of.operation == 'open' then
         open_fields(account, set, of.plan, rank, of.transaction)
     end
-    local counted = count_money(account, set, of, rank, known)
-    if not counted then
+    local counted, bytes = count_money(account, set, of, rank, known, args[POST.instance])
+    if counted then
+        till = sum_money(account, set, bytes, has_id, slot, till)
+    else
         set = {conflicts = account.conflicts + 1}
     end
     if not MONEY_OPERATIONS[of.operation] then
@@ -105,8 +142,8 @@ local function post_money(keys, args, account, to)
     if of.operation == 'open' then
         redis.call('HDEL', account_key, 'opening')
     end
-    if of.transaction ~= '' and counted then
-        redis.call('HSET', transactions, of.transaction, counted)
+    if has_id and counted then
+        transaction_write(keys, POST_MONEY_KEYS.transactions_0, of.transaction, counted, stood, slot, till)
     end
     redis.call('HSET', account_key, 'operations', text(math.max(account.operations, rank.number)),
         'w:' .. args[POST.instance], text(to))

@@ -13,6 +13,11 @@ redis.register_function{
     flags = {'no-writes'}
 }
 redis.register_function{
+    function_name = 'tollgate_transaction',
+    callback = transaction,
+    flags = {'no-writes'}
+}
+redis.register_function{
     function_name = 'tollgate_reserved',
     callback = reserved,
     flags = {'no-writes'}

@@ -1,9 +1,16 @@
 -- Takes USAGE_KEYS and USAGE; the first cursor is '0'. Returns {cursor ('0':
 -- no more), file, bytes, responses, file, ...}: a step of HSCAN, whose promises hold for each file.
--- The step is short, for Redis does nothing else meanwhile.
+-- The step is short, for Redis does nothing else meanwhile. Of a day that has ended it returns {'ended'}; of a
+-- month whose files have ended their totals, as those of a file without a name, if there are any.
 local function usage(keys, args)
     arity(keys, args, USAGE_KEYS_COUNT, USAGE_COUNT, USAGE_COUNT)
-    local key = keys[USAGE_KEYS.day]
+    local key = keys[USAGE_KEYS.entries]
+    local month, day_till, month_till = date_of(args, USAGE.date)
+    if (day_till or month_till) <= now_ms() then
+        local total = not day_till and redis.call('HGET', keys[USAGE_KEYS.account], 'm:' .. month)
+        local bytes, responses = month_of(total)
+        return day_till and {'ended'} or total and {'0', '', text(bytes), text(responses)} or {'0'}
+    end
     local cursor = match(args, USAGE.cursor, 'cursor', '^%d+$', 20)
     local scan = redis.call('HSCAN', key, cursor, 'COUNT', text(integer(args, USAGE.step, 'count', 1, 1000)))
     local fields, values, missing, out = scan[2], {}, {}, {scan[1]}
@@ -32,6 +39,12 @@ local function usage(keys, args)
         end
     end
     return out
+end
+
+-- Takes TRANSACTION_KEYS and TRANSACTION. Returns what is stored of the transaction, nil where nothing is.
+local function transaction(keys, args)
+    arity(keys, args, TRANSACTION_KEYS_COUNT, TRANSACTION_COUNT, TRANSACTION_COUNT)
+    return transaction_find(keys, TRANSACTION_KEYS.transactions_0, args[TRANSACTION.transaction]) or false
 end
 
 -- Takes RESERVED_KEYS. Returns what all nodes have reserved of the fund.

@@ -62,10 +62,7 @@ end
 local LINK_KEPT_MS = 3600000
 
 local function keep_until(key, till)
-    local known = redis.call('PEXPIRETIME', key)
-    if known < till + LINK_KEPT_MS then
-        redis.call('PEXPIREAT', key, text(till + LINK_KEPT_MS))
-    end
+    last_until(key, till + LINK_KEPT_MS)
 end
 
 -- The arguments of TERMS behind those of ADMIT. Returns nil where the link has no terms.

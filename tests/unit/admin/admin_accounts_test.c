@@ -4,6 +4,7 @@
  * what a repeated or a contradicting transaction is answered, and the rows of the usage.
  */
 #include <criterion/criterion.h>
+#include <hiredis/hiredis.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -196,9 +197,44 @@ Test(admin, usage_is_by_day_and_file_and_its_totals_are_exact)
     expect_number(answer, "balance", 1000000 - 5242);
     json_decref(answer);
     answer =
-        admin_ask("GET", "/v1/accounts/shop/alice/usage?from=2020-02-28&to=2020-03-01", NULL, 200);
+        admin_ask("GET", "/v1/accounts/shop/alice/usage?from=2096-02-28&to=2096-03-01", NULL, 200);
     cr_assert_eq(json_array_size(json_object_get(answer, "rows")), 0);
-    expect_text(answer, "from", "2020-02-28");
+    expect_text(answer, "from", "2096-02-28");
+    json_decref(answer);
+}
+
+Test(admin, usage_is_told_by_month_too_also_where_its_days_have_ended)
+{
+    open_account("{\"bytes\":1000000,\"transaction\":\"order-1\"}");
+    deliver("/a.mp3", 6, 4242);
+    json_t *answer = admin_ask("GET", "/v1/accounts/shop/alice/usage", NULL, 200);
+    char day[16], target[96];
+    (void)snprintf(day, sizeof(day), "%s",
+                   json_string_value(
+                       json_object_get(json_array_get(json_object_get(answer, "rows"), 0), "day")));
+    json_decref(answer);
+    (void)snprintf(target, sizeof(target), "/v1/accounts/shop/alice/usage?from=%.7s", day);
+    answer = admin_ask("GET", target, NULL, 200);
+    const json_t *row = json_array_get(json_object_get(answer, "rows"), 0);
+    cr_assert_eq(strncmp(json_string_value(json_object_get(row, "month")), day, 7), 0);
+    expect_text(row, "file", "/a.mp3");
+    expect_number(row, "bytes", 4242);
+    cr_assert_null(json_object_get(row, "day"));
+    json_decref(answer);
+
+    /* What is left of a month long ago. */
+    redisContext *redis = redisConnectUnix(admin_node.redis.address + strlen("unix:"));
+    freeReplyObject(redisCommand(redis, "HSET tg:{shop/alice}:account m:202001 %s", "77 3"));
+    redisFree(redis);
+    expect_refusal("GET", "/v1/accounts/shop/alice/usage?from=2020-01-30&to=2020-02-01", NULL, 410,
+                   "usage_ended");
+    answer = admin_ask("GET", "/v1/accounts/shop/alice/usage?from=2019-12&to=2020-02", NULL, 200);
+    cr_assert_eq(json_array_size(json_object_get(answer, "rows")), 1);
+    row = json_array_get(json_object_get(answer, "rows"), 0);
+    expect_text(row, "month", "2020-01");
+    cr_assert(json_is_null(json_object_get(row, "file")));
+    expect_number(row, "bytes", 77);
+    expect_number(row, "responses", 3);
     json_decref(answer);
 }
 
@@ -212,6 +248,10 @@ Test(admin, days_that_do_not_exist_or_are_too_many_are_422)
         "from=x",
         "to=",
         "from=2026-11-02&to=2026-11-01",
+        "from=2026-13",
+        "from=2026-11&to=2026-10",
+        "from=2026-11&to=2026-11-30",
+        "from=2026-11-01&to=2026-11",
         "from=%202026-1-1",
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {

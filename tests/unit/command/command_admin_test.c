@@ -100,6 +100,14 @@ Test(admin, the_usage_command_prints_rows_and_totals_without_steering_the_termin
     cr_assert_eq(admin_run(command_usage, "tollgate usage", "shop/alice --from 2026-02-30"),
                  EX_USAGE);
     cr_assert_eq(admin_run(command_usage, "tollgate usage", "shop/alice --from today"), EX_USAGE);
+    cr_assert_eq(
+        admin_run(command_usage, "tollgate usage", "shop/alice --from 2020-01-01 --to 2020-01-31"),
+        CLI_EXIT_NO, "%s", admin_printed);
+    expect_printed("shop/alice: usage by day is kept for 70 days; ask from ");
+    cr_assert_eq(admin_run(command_usage, "tollgate usage", "shop/alice --from 2020-01"), EX_OK);
+    expect_printed("MONTH         BYTES");
+    expect_printed("1234567    1.23 MB          1  /a.mp3\n");
+    expect_printed("total       1234568    1.23 MB          2  2020-01 to ");
     cr_assert_eq(admin_run(command_usage, "tollgate usage", "shop/bob"), CLI_EXIT_NO);
 }
 

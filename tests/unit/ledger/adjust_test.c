@@ -90,9 +90,9 @@ static int64_t ask_to_take(const char *account, const char *transaction, int byt
 {
     redisReply *reply = fixture_redis(
         &fx,
-        "FCALL tollgate_order 2 tg:{shop/%s}:account tg:{shop/%s}:transactions adjust "
-        "%d - %s 1 0 %d",
-        account, account, -bytes, transaction, lasts_ms);
+        "FCALL tollgate_order 6 tg:{shop/%s}:account " FIXTURE_RING("shop/%s") "adjust "
+                                                                               "%d - %s 1 0 %d",
+        account, account, account, account, account, account, -bytes, transaction, lasts_ms);
     cr_assert(reply->type == REDIS_REPLY_ARRAY && reply->elements == 2, "%s", reply->str);
     int64_t verdict = reply->element[0]->integer;
     freeReplyObject(reply);

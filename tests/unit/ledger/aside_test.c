@@ -246,6 +246,8 @@ static void name_key(char out[200], const char *kind)
 {
     if (strcmp(kind, "usage") == 0)
         command_of_day(out, "", "");
+    else if (strcmp(kind, "month") == 0)
+        (void)(command_of_day(out, "", ""), out[strlen(out) - 2] = '\0');
     else if (strcmp(kind, "link") == 0)
         snprintf(out, 200, "tg:{shop/alice}:link:%064d", 0);
     else
@@ -276,6 +278,17 @@ static void deliver_and_rebuild(const char *kind, bool deletes)
     expect_bob_goes_on(1);
 }
 
+/* Which hash of the ring has alice's transactions. */
+static const char *ring_key(void)
+{
+    static char kind[32];
+    redisReply *keys = fixture_redis(&fx, "KEYS tg:{shop/alice}:transactions:*");
+    cr_assert_eq(keys->elements, 1);
+    snprintf(kind, sizeof(kind), "%s", strstr(keys->element[0]->str, "transactions"));
+    freeReplyObject(keys);
+    return kind;
+}
+
 Test(ledger_aside, its_account_is_rebuilt)
 {
     deliver_and_rebuild("account", false);
@@ -288,7 +301,7 @@ Test(ledger_aside, its_pools_are_rebuilt)
 
 Test(ledger_aside, its_transactions_are_rebuilt)
 {
-    deliver_and_rebuild("transactions", false);
+    deliver_and_rebuild(ring_key(), false);
 }
 
 Test(ledger_aside, its_usage_is_rebuilt)
@@ -313,10 +326,20 @@ Test(ledger_aside, its_deleted_pools_are_rebuilt)
 
 Test(ledger_aside, its_deleted_transactions_are_rebuilt)
 {
-    deliver_and_rebuild("transactions", true);
+    deliver_and_rebuild(ring_key(), true);
 }
 
 Test(ledger_aside, its_deleted_usage_is_rebuilt)
 {
     deliver_and_rebuild("usage", true);
+}
+
+Test(ledger_aside, its_usage_of_the_month_is_rebuilt)
+{
+    deliver_and_rebuild("month", false);
+}
+
+Test(ledger_aside, its_deleted_usage_of_the_month_is_rebuilt)
+{
+    deliver_and_rebuild("month", true);
 }

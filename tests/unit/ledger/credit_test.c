@@ -69,8 +69,8 @@ static void post(const char *instance, long long lease, long long sequence, long
 {
     redisReply *reply = fixture_redis(
         &fx,
-        "FCALL tollgate_post 3 tg:{shop/a}:account tg:{shop/a}:grants tg:{shop/a}:usage:20261125 "
-        "%s %lld %lld %lld usage /f %lld 1 %s",
+        "FCALL tollgate_post 4 tg:{shop/a}:account tg:{shop/a}:grants tg:{shop/a}:usage:20261125 "
+        "tg:{shop/a}:usage:202611 %s %lld %lld %lld usage 20261125 /f %lld 1 %s",
         instance, lease, sequence, sequence, bytes, "");
     cr_assert(reply->type == REDIS_REPLY_ARRAY && reply->element[0]->integer == 0, "%s",
               reply->str != NULL ? reply->str : "refused");

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -63,6 +64,12 @@ void fixture_redis_start(struct fixture *fixture)
         dup2(null, 0);
         dup2(null, 1);
         dup2(null, 2);
+        if (fixture->clock != NULL) {
+            char path[96];
+            snprintf(path, sizeof(path), "%s/clock", fixture->directory);
+            setenv("LD_PRELOAD", WALL_CLOCK, 1);
+            setenv("CLOCK_STEP_FILE", path, 1);
+        }
         execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", fixture->socket,
                "--save", "", "--appendonly", "no", "--dir", fixture->directory, (char *)NULL);
         _exit(127);
@@ -95,6 +102,25 @@ void fixture_redis_kill(struct fixture *fixture)
     }
     fixture->redis = 0;
     unlink(fixture->socket);
+}
+
+void fixture_redis_start_clock(struct fixture *fixture)
+{
+    char path[96];
+    snprintf(path, sizeof(path), "%s/clock", fixture->directory);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    cr_assert(fd >= 0 && ftruncate(fd, sizeof(*fixture->clock)) == 0);
+    void *page = mmap(NULL, sizeof(*fixture->clock), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    cr_assert_neq(page, MAP_FAILED);
+    close(fd);
+    fixture->clock = page;
+    fixture_redis_kill(fixture);
+    fixture_redis_start(fixture);
+}
+
+void fixture_redis_move_clock(struct fixture *fixture, int days)
+{
+    *fixture->clock += days * INT64_C(86400000000000);
 }
 
 static void print_event(void *context, enum ledger_event event, const char *kind, const char *text)
@@ -292,17 +318,31 @@ void fixture_read_journal(const char *state, struct fixture_sums *out)
     close(directory);
 }
 
-uint64_t fixture_redis_usage(struct fixture *fixture, const char *tag)
+/* Adds up the values of the hash's fields that begin so. */
+static uint64_t sum_fields(struct fixture *fixture, const char *key, const char *begin)
 {
     uint64_t sum = 0;
+    redisReply *all = fixture_redis(fixture, "HGETALL %s", key);
+    for (size_t i = 0; i + 1 < all->elements; i += 2)
+        if (strncmp(all->element[i]->str, begin, strlen(begin)) == 0)
+            sum += strtoull(all->element[i + 1]->str, NULL, 10);
+    freeReplyObject(all);
+    return sum;
+}
+
+uint64_t fixture_redis_usage(struct fixture *fixture, const char *tag)
+{
+    char key[160];
+    uint64_t days = 0, months = 0;
     redisReply *keys = fixture_redis(fixture, "KEYS tg:{%s}:usage:*", tag);
     for (size_t i = 0; i < keys->elements; i++) {
-        redisReply *all = fixture_redis(fixture, "HGETALL %s", keys->element[i]->str);
-        for (size_t f = 0; f + 1 < all->elements; f += 2)
-            if (all->element[f]->str[0] == 'b')
-                sum += strtoull(all->element[f + 1]->str, NULL, 10);
-        freeReplyObject(all);
+        const char *name = keys->element[i]->str;
+        *(strlen(strrchr(name, ':')) == 9 ? &days : &months) += sum_fields(fixture, name, "b:");
     }
     freeReplyObject(keys);
-    return sum;
+    snprintf(key, sizeof(key), "tg:{%s}:account", tag);
+    uint64_t all = sum_fields(fixture, key, "m:");
+    cr_assert(days <= all && months <= all, "%s", tag);
+    cr_assert(months == 0 || days == 0 || months == days, "%s", tag);
+    return all;
 }

@@ -11,13 +11,18 @@
 
 #include "storage/ledger/ledger_internal.h"
 
-#define FIXTURE_DAY_FROM 20200101u
+/* The keys of an account's ring of transactions, as words of a command. */
+#define FIXTURE_RING(tag)                                                                          \
+    "tg:{" tag "}:transactions:0 tg:{" tag "}:transactions:1 tg:{" tag "}:transactions:2 "         \
+    "tg:{" tag "}:transactions:3 tg:{" tag "}:transactions:4 "
 
 struct fixture {
     char directory[64];
     char state[96], socket[96], address[112];
     pid_t redis; /* 0: not running */
     redisContext *connection;
+    volatile int64_t
+        *clock; /* maps how far Redis' clock is ahead (ns); NULL: it is the machine's */
     struct ledger_options options;
     struct ledger *ledger;
 };
@@ -38,6 +43,10 @@ int64_t fixture_close(struct fixture *fixture);
 
 void fixture_redis_start(struct fixture *fixture);
 void fixture_redis_kill(struct fixture *fixture);
+/* Starts Redis again, empty, with a wall clock that can be moved. */
+void fixture_redis_start_clock(struct fixture *fixture);
+/* Moves Redis' wall clock on by so many days. */
+void fixture_redis_move_clock(struct fixture *fixture, int days);
 /* Sends a command in hiredis' format; the caller frees the reply. */
 redisReply *fixture_redis(struct fixture *fixture, const char *format, ...);
 /* The same for a reply that is an integer, or a string that holds one. */
@@ -71,7 +80,8 @@ struct fixture_sums {
     uint64_t segments;
 };
 void fixture_read_journal(const char *state, struct fixture_sums *out);
-/* The sum of the "b:" fields over all usage hashes of the account's tag. */
+/* The bytes of all months of the account's tag. The days and the months by file that Redis has of them are
+ * compared with them. */
 uint64_t fixture_redis_usage(struct fixture *fixture, const char *tag);
 
 void fixture_copy(const char *from, const char *to);

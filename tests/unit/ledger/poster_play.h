@@ -152,10 +152,11 @@ static inline uint64_t unposted(void)
 /* Takes the post of shop/NAME up to this sequence, or says where the account stands instead. */
 static inline void answer_post(const char *name, unsigned code, unsigned to)
 {
-    char begin[64], protocol[64];
-    snprintf(begin, sizeof(begin), "FCALL tollgate_post 3 tg:{shop/%s}:account", name);
+    char key[64], protocol[64];
+    snprintf(key, sizeof(key), " tg:{shop/%s}:account tg:{shop/%s}:grants ", name, name);
+    cr_assert_not_null(strstr(script_next(&world.poster), key), "not of %s", name);
     snprintf(protocol, sizeof(protocol), "*4\r\n:%u\r\n:%u\r\n:0\r\n:0\r\n", code, to);
-    answer(begin, protocol);
+    answer("FCALL tollgate_post ", protocol);
 }
 
 #endif

@@ -81,8 +81,8 @@ Test(ledger_posting, brings_bytes_to_account_and_file)
     struct row_list list = {.count = 0};
     const struct ledger_usage_ask ask = {.issuer = "shop",
                                          .account = "alice",
-                                         .day_from = yesterday(),
-                                         .day_to = today(),
+                                         .from = yesterday(),
+                                         .to = today(),
                                          .rows_max = 100,
                                          .cursor = ""};
     struct ledger_usage_page page = {.row = take_row, .context = &list};

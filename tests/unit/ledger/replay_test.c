@@ -16,8 +16,12 @@
 #define NODES        3
 #define RECORDS      10 /* of each journal */
 #define ORDERS       5  /* in which a seed's journals are replayed */
-#define COMMAND_SIZE 400
+#define COMMAND_SIZE 500
 #define STATE_SIZE   4096
+#define DAYS         3
+
+/* The last of them has ended: nothing of it is kept but what its month came to. */
+static const char *const days[DAYS] = {"29991120", "29991201", "20200229"};
 
 static struct fixture fx;
 static uint64_t state; /* of the random numbers */
@@ -48,10 +52,11 @@ struct record {
 
 static void make_usage(struct record *record, unsigned node, unsigned sequence)
 {
+    const char *day = days[below(DAYS)];
     snprintf(record->command, sizeof(record->command),
-             "FCALL tollgate_post 3 tg:{shop/a}:account tg:{shop/a}:grants "
-             "tg:{shop/a}:usage:2026112%u %032x 1 %u %u usage /f%u %u 1 %%s",
-             below(2), node + 1, sequence, sequence, below(2), below(1000));
+             "FCALL tollgate_post 4 tg:{shop/a}:account tg:{shop/a}:grants "
+             "tg:{shop/a}:usage:%s tg:{shop/a}:usage:%.6s %032x 1 %u %u usage %s /f%u %u 1 %%s",
+             day, day, node + 1, sequence, sequence, day, below(2), below(1000));
 }
 
 static void make_money(struct record *record, unsigned node, unsigned sequence, unsigned number)
@@ -68,9 +73,9 @@ static void make_money(struct record *record, unsigned node, unsigned sequence, 
     if (operation < 3 || (operation < 5 && below(3) == 0))
         snprintf(transaction, sizeof(transaction), "t%u", below(6));
     snprintf(record->command, sizeof(record->command),
-             "FCALL tollgate_post 4 tg:{shop/a}:account tg:{shop/a}:grants "
-             "tg:{shop/a}:transactions tg:{shop/a}:link:x %032x 1 %u %u money %s %lld %s %u "
-             "%s %u %u %u n%u",
+             "FCALL tollgate_post 8 tg:{shop/a}:account tg:{shop/a}:grants " FIXTURE_RING(
+                 "shop/a") "tg:{shop/a}:link:x %032x 1 %u %u money %s %lld %s %u "
+                           "%s %u %u %u n%u",
              node + 1, sequence, sequence, operations[operation], amount,
              operation != 0  ? "-"
              : below(2) == 0 ? "prepaid"
@@ -124,13 +129,12 @@ static void add_hash(char out[STATE_SIZE], const char *key)
 /* Replays the journals to an empty Redis, in an order by chance, and reads the account back. */
 static void replay(struct record journals[NODES][RECORDS], char out[STATE_SIZE])
 {
-    static const char *const keys[] = {"account", "grants",         "transactions",
-                                       "link:x",  "usage:20261120", "usage:20261121"};
+    static const char *const keys[] = {
+        "account",        "grants",         "transactions:0", "transactions:1", "transactions:2",
+        "transactions:3", "transactions:4", "link:x",         "usage:29991120", "usage:29991201",
+        "usage:20200229", "usage:299911",   "usage:299912",   "usage:202002"};
     unsigned done[NODES] = {0};
-    freeReplyObject(
-        fixture_redis(&fx, "DEL tg:{shop/a}:account tg:{shop/a}:grants tg:{shop/a}:transactions "
-                           "tg:{shop/a}:link:x tg:{shop/a}:usage:20261120 "
-                           "tg:{shop/a}:usage:20261121"));
+    freeReplyObject(fixture_redis(&fx, "FLUSHDB"));
     for (unsigned left = NODES * RECORDS; left > 0; left--) {
         unsigned node = below(NODES);
         while (done[node] == RECORDS)
@@ -174,8 +178,8 @@ static void post(unsigned node, unsigned number, const char *time, const char *o
     char command[COMMAND_SIZE];
     unsigned sequence = ++posted[node];
     snprintf(command, sizeof(command),
-             "FCALL tollgate_post 3 tg:{shop/a}:account tg:{shop/a}:grants "
-             "tg:{shop/a}:transactions %032x 1 %u %u money %s %s %s %s %%s 0 0 %u n%u",
+             "FCALL tollgate_post 7 tg:{shop/a}:account tg:{shop/a}:grants " FIXTURE_RING(
+                 "shop/a") "%032x 1 %u %u money %s %s %s %s %%s 0 0 %u n%u",
              node + 1, sequence, sequence, operation, amount,
              strcmp(operation, "open") == 0 ? "prepaid" : "-", time, number, node);
     redisReply *reply = fixture_redis(&fx, command, transaction);
@@ -190,6 +194,18 @@ static void expect(const char *key, const char *field, const char *value)
     cr_assert_eq(reply->type, REDIS_REPLY_STRING);
     cr_assert_str_eq(reply->str, value);
     freeReplyObject(reply);
+}
+
+/* What Redis has of a transaction, until the next call. */
+static const char *transaction(const char *id)
+{
+    static char out[128];
+    redisReply *reply =
+        fixture_redis(&fx, "FCALL tollgate_transaction 5 " FIXTURE_RING("shop/a") "%s", id);
+    cr_assert_eq(reply->type, REDIS_REPLY_STRING);
+    snprintf(out, sizeof(out), "%s", reply->str);
+    freeReplyObject(reply);
+    return out;
 }
 
 Test(ledger_replay, the_higher_number_counts_although_its_clock_is_twelve_years_behind)
@@ -234,8 +250,22 @@ Test(ledger_replay, of_two_contents_of_one_transaction_the_lower_number_counts)
     post(0, 5, "900", "top_up", "10", "t");
     expect("account", "balance", "10");
     expect("account", "conflicts", "1");
-    expect("transactions", "t", "top_up 10 - 5 900 n0 conflict");
+    cr_assert_str_eq(transaction("t"),
+                     "top_up 10 - 5 900 n0 00000000000000000000000000000001 conflict");
     post(1, 8, "100", "top_up", "20", "t");
     expect("account", "balance", "10");
     expect("account", "conflicts", "1");
+}
+
+/* An order that was sent to two nodes is in both journals. When they are replayed, both are older than what is
+ * kept of transactions, which counts from the post. */
+Test(ledger_replay,
+     one_order_of_long_ago_in_two_journals_counts_once_in_the_one_with_the_lower_number)
+{
+    post(0, 1, "100", "open", "0", "o");
+    post(1, 7, "200", "top_up", "20", "t");
+    cr_assert_str_eq(transaction("t"), "top_up 20 - 7 200 n1 00000000000000000000000000000002");
+    post(0, 5, "100", "top_up", "20", "t");
+    cr_assert_str_eq(transaction("t"), "top_up 20 - 5 100 n0 00000000000000000000000000000001");
+    expect("account", "balance", "20");
 }

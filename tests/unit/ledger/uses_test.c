@@ -97,13 +97,13 @@ static void post_till(const char *instance, int64_t sequence, int64_t bytes, int
                       int64_t till, bool taken)
 {
     char terms[96];
-    snprintf(terms, sizeof(terms), "4 %lld %lld " FAR " %d", (long long)opened, (long long)till,
+    snprintf(terms, sizeof(terms), "5 %lld %lld " FAR " %d", (long long)opened, (long long)till,
              taken ? 1 : 0);
     redisReply *reply =
         fixture_redis(&fx,
-                      "FCALL tollgate_post 5 tg:{shop/a}:account tg:{shop/a}:grants "
-                      "tg:{shop/a}:usage:20261125 tg:{shop/a}:link:x tg:{shop/a}:link:x:grants "
-                      "%s 1 %lld %lld usage /f %lld 1 %s",
+                      "FCALL tollgate_post 6 tg:{shop/a}:account tg:{shop/a}:grants "
+                      "tg:{shop/a}:usage:20261125 tg:{shop/a}:usage:202611 tg:{shop/a}:link:x "
+                      "tg:{shop/a}:link:x:grants %s 1 %lld %lld usage 20261125 /f %lld 1 %s",
                       instance, (long long)sequence, (long long)sequence, (long long)bytes, terms);
     cr_assert(reply->type == REDIS_REPLY_ARRAY && reply->elements == 4 &&
                   reply->element[0]->integer == 0,
@@ -121,8 +121,8 @@ static int64_t control(const char *instance, int64_t sequence, const char *opera
 {
     redisReply *reply = fixture_redis(
         &fx,
-        "FCALL tollgate_post 4 tg:{shop/a}:account tg:{shop/a}:grants tg:{shop/a}:transactions "
-        "tg:{shop/a}:link:x %s 1 %lld %lld money %s %lld - %lld %s 0 0 0 n1",
+        "FCALL tollgate_post 8 tg:{shop/a}:account tg:{shop/a}:grants " FIXTURE_RING(
+            "shop/a") "tg:{shop/a}:link:x %s 1 %lld %lld money %s %lld - %lld %s 0 0 0 n1",
         instance, (long long)sequence, (long long)sequence, operation, (long long)amount,
         (long long)time_ms, "");
     cr_assert(reply->type == REDIS_REPLY_ARRAY, "%s", reply->str);
