@@ -186,7 +186,7 @@
     X(over, text)  /* the end of a lease that nobody renewed for as long as it lasts; 0: none */   \
     X(begun, text) /* when the asking process began, in ms of its boot */                          \
     X(unposted,                                                                                    \
-      text)        /* records of its journal that Redis lacks; a node before version 18 tells   \
+      text)        /* records of its journal that Redis lacks; a node before version 19 tells   \
                          neither this nor the next one */  \
     X(aside, text) /* accounts that it has set aside */
 #define LEDGER_LEASE_RELEASE_ARGUMENTS(X)                                                          \
