@@ -13,7 +13,7 @@
 #include "server/base/clock.h"
 #include "server/command/cli.h"
 #include "server/command/command_admin.h"
-#include "server/command/command_ledger.h"
+#include "server/command/command_lanes.h"
 #include "server/command/command_node.h"
 #include "storage/ledger/verify.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which Redis a command about journals is for, and whether the journals are of that one. See command_ledger.h.
+ * Which Redis a command about journals is for, and whether the journals are of that one. See command_lanes.h.
  */
-#include "server/command/command_ledger.h"
+#include "server/command/command_lanes.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -3,8 +3,8 @@
  * What `node retire` and `ledger replay` share: the Redis of the configuration, and whether it is the one to which
  * the lanes of a directory belong.
  */
-#ifndef TOLLGATE_SERVER_COMMAND_COMMAND_LEDGER_H
-#define TOLLGATE_SERVER_COMMAND_COMMAND_LEDGER_H
+#ifndef TOLLGATE_SERVER_COMMAND_COMMAND_LANES_H
+#define TOLLGATE_SERVER_COMMAND_COMMAND_LANES_H
 
 #include "server/command/cli.h"
 #include "server/config/config.h"
