@@ -67,6 +67,8 @@ struct config;
     X("account activate", command_account_activate, "end an account's suspension", "ISSUER/NAME")  \
     X("ledger release", command_ledger_release, "release an account that is set aside",            \
       "ISSUER/NAME [--rebuild]")                                                                   \
+    X("ledger inspect", command_ledger_inspect, "print the records of the journals",               \
+      "[STATE_DIR | --config FILE] [--lane LETTER] [--account ISSUER/NAME] [--from TIME]")         \
     X("ledger verify", command_ledger_verify, "say whether the journals are sound",                \
       "[STATE_DIR | --config FILE]")                                                               \
     X("usage", command_usage, "what an account received, by day and file",                         \

@@ -9,17 +9,13 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "server/base/byte_count.h"
-#include "server/base/clock.h"
 #include "server/command/cli.h"
 #include "server/command/command_admin.h"
+#include "server/command/command_ledger.h"
 #include "server/config/config.h"
 #include "storage/ledger/verify.h"
-
-#define REDRAW_MS 100
 
 struct arguments {
     struct cli_location location;
@@ -64,28 +60,10 @@ static const struct argp verify_argp = {
 
 struct verification {
     const char *command, *state_dir;
-    bool is_live; /* progress is drawn on a terminal */
-    uint64_t drawn_ms;
+    struct command_progress progress;
     json_t *rows; /* NULL without --json */
     unsigned lanes, damaged, unread;
 };
-
-static void erase(const struct verification *verification)
-{
-    if (verification->is_live)
-        fputs("\r\033[K", stderr);
-}
-
-static void draw(void *context, uint32_t segment, uint32_t segments)
-{
-    struct verification *verification = context;
-    uint64_t now_ms = clock_monotonic_ms();
-    if (!verification->is_live || now_ms - verification->drawn_ms < REDRAW_MS)
-        return;
-    verification->drawn_ms = now_ms;
-    erase(verification);
-    fprintf(stderr, "segment %" PRIu32 " of %" PRIu32, segment, segments);
-}
 
 static void print_lane(const struct ledger_verification *found, int result)
 {
@@ -142,10 +120,11 @@ static json_t *lane_json(const struct ledger_verification *found, bool is_sound,
 
 static void verify_lane(struct verification *verification, unsigned number)
 {
-    struct ledger_verification found = {.progress = draw, .context = verification};
+    struct ledger_verification found = {.progress = command_progress_draw,
+                                        .context = &verification->progress};
     char error[600];
     int result = ledger_verify(verification->state_dir, number, &found, error, sizeof(error));
-    erase(verification);
+    command_progress_erase(&verification->progress);
     if (result == -ENOENT)
         return;
     verification->lanes++;
@@ -159,25 +138,10 @@ static void verify_lane(struct verification *verification, unsigned number)
         (void)cli_fail(EX_OK, verification->command, "%s: %s", found.lane, error);
 }
 
-static int refuse_directory(const struct verification *verification)
-{
-    char path[4200];
-    snprintf(path, sizeof(path), "%s/journal", verification->state_dir);
-    if (access(path, F_OK) == 0)
-        return cli_fail(EX_NOINPUT, verification->command,
-                        "%s is of a version without lanes; start a node with this version on a "
-                        "copy of it, which moves the journal into lane-a, and verify that",
-                        verification->state_dir);
-    return cli_fail(EX_NOINPUT, verification->command,
-                    "%s has no journal in a lane (lane-a, lane-b, ...); name a state directory, or "
-                    "the configuration that does, with --config FILE",
-                    verification->state_dir);
-}
-
 static int conclude(const struct verification *verification)
 {
     if (verification->lanes == 0)
-        return refuse_directory(verification);
+        return command_refuse_directory(verification->command, verification->state_dir, "verify");
     int code = verification->damaged > 0  ? CLI_EXIT_NO
                : verification->unread > 0 ? EX_NOINPUT
                                           : EX_OK;
@@ -203,9 +167,9 @@ int command_ledger_verify(int argc, char **argv)
     struct verification verification = {
         .command = argv[0],
         .state_dir = arguments.state_dir != NULL ? arguments.state_dir : config->state_dir,
-        .is_live = isatty(STDERR_FILENO) == 1 && !cli_wants_json(),
         .rows = cli_wants_json() ? json_array() : NULL,
     };
+    command_progress_begin(&verification.progress, false);
     for (unsigned number = 0; number < LEDGER_LANES_MAX; number++)
         verify_lane(&verification, number);
     int code = conclude(&verification);

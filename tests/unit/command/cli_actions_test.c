@@ -31,6 +31,7 @@ static const struct {
     {"account suspend", "shop/alice"},
     {"account activate", "shop/alice"},
     {"ledger release", "shop/alice"},
+    {"ledger inspect", ""},
     {"ledger verify", ""},
     {"usage", "shop/alice"},
     {"health", ""},
