@@ -65,10 +65,13 @@ struct config;
       "ISSUER/NAME [--rate AMOUNT] [--max-bytes AMOUNT] [--max-conns N]")                          \
     X("account suspend", command_account_suspend, "stop an account's downloads", "ISSUER/NAME")    \
     X("account activate", command_account_activate, "end an account's suspension", "ISSUER/NAME")  \
+    X("ledger reconcile", command_ledger_reconcile,                                                \
+      "compare the journals with Redis and access logs, to the byte",                              \
+      "[STATE_DIR]... [--config FILE] [--access-log FILE]...")                                     \
     X("ledger release", command_ledger_release, "release an account that is set aside",            \
       "ISSUER/NAME [--rebuild]")                                                                   \
     X("ledger inspect", command_ledger_inspect, "print the records of the journals",               \
-      "[STATE_DIR | --config FILE] [--lane LETTER] [--account ISSUER/NAME] [--from TIME]")         \
+      "[STATE_DIR | --config FILE] [--account ISSUER/NAME] [--download ID] [--from DAY]")          \
     X("ledger verify", command_ledger_verify, "say whether the journals are sound",                \
       "[STATE_DIR | --config FILE]")                                                               \
     X("usage", command_usage, "what an account received, by day and file",                         \

@@ -21,15 +21,20 @@ void command_progress_begin(struct command_progress *progress, bool shares)
     };
 }
 
-void command_progress_draw(void *context, uint32_t segment, uint32_t segments)
+void command_progress_tell(struct command_progress *progress, const char *what, uint64_t done,
+                           uint64_t all)
 {
-    struct command_progress *progress = context;
-    uint64_t now_ms = clock_monotonic_ms();
+    uint64_t now_ms = progress->is_live ? clock_monotonic_ms() : 0;
     if (!progress->is_live || now_ms - progress->drawn_ms < REDRAW_MS)
         return;
     progress->drawn_ms = now_ms;
     command_progress_erase(progress);
-    fprintf(stderr, "segment %" PRIu32 " of %" PRIu32, segment, segments);
+    fprintf(stderr, "%s %" PRIu64 " of %" PRIu64, what, done, all);
+}
+
+void command_progress_draw(void *progress, uint32_t segment, uint32_t segments)
+{
+    command_progress_tell(progress, "segment", segment, segments);
 }
 
 void command_progress_erase(const struct command_progress *progress)

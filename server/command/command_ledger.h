@@ -20,6 +20,9 @@ struct command_progress {
 void command_progress_begin(struct command_progress *progress, bool shares);
 /* Draws "segment 3 of 17", ten times a second at most; of a struct command_progress. */
 void command_progress_draw(void *progress, uint32_t segment, uint32_t segments);
+/* The same for anything that is counted: "account 3 of 17". */
+void command_progress_tell(struct command_progress *progress, const char *what, uint64_t done,
+                           uint64_t all);
 /* Erases the line, before anything else is written. */
 void command_progress_erase(const struct command_progress *progress);
 

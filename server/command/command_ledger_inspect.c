@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "server/command/cli.h"
 #include "server/command/command_admin.h"
@@ -20,36 +21,33 @@
 #include "storage/ledger/verify.h"
 #include "storage/ledger/walk.h"
 
-enum {
-    OPTION_LANE = 256,
-    OPTION_ACCOUNT,
-    OPTION_DOWNLOAD,
-    OPTION_SEGMENT,
-    OPTION_FROM,
-    OPTION_TO,
-    OPTION_CLIENTS
-};
+#define DAY_S 86400
+
+enum { OPTION_LANE = 256, OPTION_DOWNLOAD, OPTION_SEGMENT, OPTION_FROM, OPTION_TO, OPTION_CLIENTS };
 
 struct arguments {
     struct cli_location location;
-    const char *state_dir; /* borrows argv; NULL: that of the configuration */
-    const char *account;   /* borrows argv; NULL: of all */
-    int lane;              /* -1: all */
-    uint64_t download;     /* 0: of all */
-    uint32_t segment;      /* 0: all */
-    int64_t from_s, to_s;  /* 0: not given */
+    const char *state_dir;        /* borrows argv; NULL: that of the configuration */
+    const char *issuer, *account; /* borrow argv; NULL: of all */
+    char whose[LEDGER_ISSUER_MAX + LEDGER_ACCOUNT_MAX + 2]; /* "issuer/account"; "": of all */
+    int lane;                                               /* -1: all */
+    uint64_t download;                                      /* 0: of all */
+    uint32_t segment;                                       /* 0: all */
+    int64_t from_s, to_s;                                   /* 0: not given */
     bool clients;
 };
 
 static const struct argp_option options[] = {
     {"lane", OPTION_LANE, "LETTER", 0, "This lane alone: a for lane-a", 0},
-    {"account", OPTION_ACCOUNT, "ISSUER/NAME", 0, "What the journal has of this account alone", 0},
+    {"account", 'a', "NAME", 0,
+     "What the journal has of this account alone: NAME beside --issuer, or ISSUER/NAME", 0},
+    {"issuer", 'i', "ID", 0, "The account's issuer", 0},
     {"download", OPTION_DOWNLOAD, "ID", 0,
      "What the journal has of this download alone; the access log has its id", 0},
     {"segment", OPTION_SEGMENT, "N", 0, "This segment alone: 3 for 00000003.seg", 0},
-    {"from", OPTION_FROM, "TIME", 0,
-     "Records of this time and later, as 2026-11-23T00:00:00Z or seconds since 1970", 0},
-    {"to", OPTION_TO, "TIME", 0, "Records before this time", 0},
+    {"from", OPTION_FROM, "DAY", 0,
+     "Records of this day (2026-11-01, UTC) and later; or of a time, 2026-11-01T08:00:00Z", 0},
+    {"to", OPTION_TO, "DAY", 0, "Records up to the end of this day; or before a time", 0},
     {"clients", OPTION_CLIENTS, NULL, 0,
      "Print the clients' addresses, as far as the journal keeps them; with --json they are there "
      "in "
@@ -70,15 +68,35 @@ static uint64_t number_of(const struct argp_state *state, const char *option, co
     return number;
 }
 
-static int64_t time_of(const struct argp_state *state, const char *option, const char *text)
+/* Reads a day, or a time. The end of a day is `is_end`. */
+static int64_t time_of(const struct argp_state *state, const char *option, const char *text,
+                       bool is_end)
 {
+    struct tm day = {0};
+    const char *end = strptime(text, "%Y-%m-%d", &day);
     int64_t seconds = command_read_time(text);
+    if (end != NULL && *end == '\0')
+        return (int64_t)timegm(&day) + (is_end ? DAY_S : 0);
     if (seconds <= 0)
         cli_usage(state,
-                  "--%s %s is not a time; write it as 2026-11-23T00:00:00Z, or as seconds since "
-                  "1970",
+                  "--%s %s is neither a day nor a time; write it as 2026-11-23, or as "
+                  "2026-11-23T08:00:00Z",
                   option, text);
     return seconds;
+}
+
+static void settle_account(struct arguments *arguments, const struct argp_state *state)
+{
+    if (arguments->account == NULL && arguments->issuer != NULL)
+        cli_usage(state, "--issuer stands without --account; add --account NAME");
+    if (arguments->account == NULL)
+        return;
+    if (arguments->issuer == NULL && strchr(arguments->account, '/') == NULL)
+        cli_usage(state, "--account %s has no issuer; write ISSUER/NAME, or add --issuer ID",
+                  arguments->account);
+    snprintf(arguments->whose, sizeof(arguments->whose), "%s%s%s",
+             arguments->issuer != NULL ? arguments->issuer : "",
+             arguments->issuer != NULL ? "/" : "", arguments->account);
 }
 
 static error_t parse(int key, char *argument, struct argp_state *state)
@@ -98,10 +116,11 @@ static error_t parse(int key, char *argument, struct argp_state *state)
             cli_usage(state, "--lane %s is not a letter from a to z; give a for lane-a", argument);
         arguments->lane = argument[0] - 'a';
         return 0;
-    case OPTION_ACCOUNT:
-        if (strchr(argument, '/') == NULL)
-            cli_usage(state, "--account %s has no slash; write ISSUER/NAME", argument);
+    case 'a':
         arguments->account = argument;
+        return 0;
+    case 'i':
+        arguments->issuer = argument;
         return 0;
     case OPTION_DOWNLOAD:
         arguments->download = number_of(state, "download", argument, UINT64_MAX);
@@ -110,13 +129,16 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         arguments->segment = (uint32_t)number_of(state, "segment", argument, UINT32_MAX);
         return 0;
     case OPTION_FROM:
-        arguments->from_s = time_of(state, "from", argument);
+        arguments->from_s = time_of(state, "from", argument, false);
         return 0;
     case OPTION_TO:
-        arguments->to_s = time_of(state, "to", argument);
+        arguments->to_s = time_of(state, "to", argument, true);
         return 0;
     case OPTION_CLIENTS:
         arguments->clients = true;
+        return 0;
+    case ARGP_KEY_END:
+        settle_account(arguments, state);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -138,7 +160,7 @@ static const struct argp inspect_argp = {
         "\v"
         "What was billed for a download of the access log, and all that was done with an account:\n"
         "  tollgate ledger inspect --download 4294967297\n"
-        "  tollgate ledger inspect /backup/tollgate/state --account shop/alice\n"
+        "  tollgate ledger inspect /backup/tollgate/state --account shop/alice --from 2026-11-01\n"
         "\n"
         "A usage record says how far a download has come: +2251 (67787) are 2251 bytes since the "
         "record before, and 67787 in all. One line below it is for each response that has ended. "
@@ -173,8 +195,8 @@ static bool is_wanted(const struct arguments *arguments, const struct ledger_wal
         return false;
     if (arguments->to_s != 0 && record->time_ms >= (uint64_t)arguments->to_s * 1000)
         return false;
-    if (arguments->account != NULL &&
-        (shown->account == NULL || strcmp(shown->account, arguments->account) != 0))
+    if (arguments->whose[0] != '\0' &&
+        (shown->account == NULL || strcmp(shown->account, arguments->whose) != 0))
         return false;
     return arguments->download == 0 || record->download == arguments->download;
 }

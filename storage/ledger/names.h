@@ -180,6 +180,9 @@ struct names_warning {
  * told of once. */
 bool names_warning(struct names *names, struct names_warning *out);
 
+/* Writes the tag of an account whose name need not be a C string. 0, or -EINVAL: no account has it. */
+int names_tag_write(const char *issuer, const char *account, size_t account_length,
+                    char out[LEDGER_TAG_MAX]);
 /* Whether an id has 1 to LEDGER_ISSUER_MAX bytes of a-z, 0-9 and -. */
 bool names_issuer_valid(const char *issuer);
 

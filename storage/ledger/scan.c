@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "storage/ledger/journal.h"
-#include "storage/ledger/reader.h"
+#include "storage/ledger/walk_internal.h"
 
 #define TAIL_LOOKS_MAX 100 /* at what a writer appends meanwhile */
 
@@ -314,9 +314,14 @@ static int take_record(struct scan *scan, const struct journal_entry *entry)
     scan->is_behind = true;
     int result = verify_record(scan, entry);
     scan->is_behind = false;
-    if (result == 0 && scan->watch != NULL)
-        count(scan, &entry->record);
-    return result;
+    if (result != 0 || scan->watch == NULL)
+        return result;
+    count(scan, &entry->record);
+    if (scan->watch->take == NULL)
+        return 0;
+    struct ledger_walk_record shown;
+    walk_show(&scan->reader, entry, &shown);
+    return scan->watch->take(scan->watch->context, &shown);
 }
 
 /* Whether a record stands now where the reader, which said `result`, found none: its writer's bytes may

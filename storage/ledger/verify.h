@@ -14,10 +14,15 @@
 
 #define LEDGER_LANES_MAX 26u /* numbers begin with 0: lane-a */
 
+struct ledger_walk_record; /* walk.h */
+
 /* What a lane's journal holds, up to its end or to where it is damaged. */
 struct ledger_verification {
     void (*progress)(void *context, uint32_t segment,
                      uint32_t segments); /* the caller's, or NULL */
+    /* The caller's, or NULL: it gets each record that is sound, in order. 0, or a negative errno, which
+     * ends the reading and is returned. */
+    int (*take)(void *context, const struct ledger_walk_record *record);
     void *context;
 
     char lane[8];      /* "lane-a" */

@@ -14,7 +14,8 @@
 #include "storage/ledger/post.h"
 #include "storage/ledger/segment.h"
 
-#define FILES_HINT 4096
+#define ACCOUNTS_HINT 65536 /* of a segment */
+#define FILES_HINT    4096
 
 _Static_assert(sizeof(((struct ledger_walk *)NULL)->lane) == LANE_NAME_SIZE, "as lane.h");
 _Static_assert(sizeof(((struct ledger_walk *)NULL)->instance) == LEDGER_HEX_SIZE, "likewise");
@@ -193,7 +194,7 @@ int ledger_walk(const char *state_dir, unsigned lane, struct ledger_walk *walk, 
         return result;
     }
     lane_to_hex(instance, walk->instance);
-    result = names_init(&walker.names, UINT32_MAX, FILES_HINT);
+    result = names_init(&walker.names, ACCOUNTS_HINT, FILES_HINT);
     if (result == 0) {
         result = reader_init(&walker.reader, &ledger_system_disk, &walker.names, directory);
         result = result == 0 ? walk_segments(&walker) : refuse(&walker, result);

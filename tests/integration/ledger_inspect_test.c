@@ -108,7 +108,8 @@ Test(ledger_inspect, says_what_the_journal_has_of_an_account_and_of_a_download)
     expect_response(answer, size);
     json_decref(answer);
 
-    result = site_tollgate(site, "ledger", "inspect", "--clients", "--account", "shop/bob");
+    result = site_tollgate(site, "ledger", "inspect", "--clients", "--issuer", "shop", "--account",
+                           "bob", "--from", "2026-01-01");
     expect(result.output, "client 127.0.0.0/24");
     expect_not(result.output, "shop/alice");
     site_destroy(&site);
@@ -117,8 +118,7 @@ Test(ledger_inspect, says_what_the_journal_has_of_an_account_and_of_a_download)
 Test(ledger_inspect, tells_what_is_not_there_from_what_is_empty)
 {
     struct site *site = site_create(.own_redis = true);
-    struct command_result result =
-        site_tollgate(site, "ledger", "inspect", "--to", "2001-01-01T00:00:00Z");
+    struct command_result result = site_tollgate(site, "ledger", "inspect", "--to", "2001-01-01");
     cr_expect_eq(result.exit_code, 0, "%s", result.errors);
     expect(result.output, "0 records printed");
     result = site_tollgate(site, "ledger", "inspect", "--segment", "7");
@@ -133,6 +133,6 @@ Test(ledger_inspect, tells_what_is_not_there_from_what_is_empty)
     cr_expect_str_empty(result.output);
     result = site_tollgate(site, "ledger", "inspect", "--from", "yesterday");
     cr_expect_eq(result.exit_code, 64);
-    expect(result.errors, "--from yesterday is not a time; write it as 2026");
+    expect(result.errors, "--from yesterday is neither a day nor a time; write it as 2026");
     site_destroy(&site);
 }

@@ -30,6 +30,7 @@ static const struct {
     {"account limit", "shop/alice --rate 1MB"},
     {"account suspend", "shop/alice"},
     {"account activate", "shop/alice"},
+    {"ledger reconcile", ""},
     {"ledger release", "shop/alice"},
     {"ledger inspect", ""},
     {"ledger verify", ""},
