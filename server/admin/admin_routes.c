@@ -31,6 +31,7 @@ static const struct admin_route {
     {HTTP_GET, ANYBODY, AT_ONCE, LEDGER_OPEN, "/v1/openapi.json", admin_openapi},
     {HTTP_GET, OPERATORS, AT_ONCE, LEDGER_OPEN, "/v1/health", admin_health},
     {HTTP_GET, OPERATORS, WAITS, LEDGER_OPEN, "/v1/debug/connections", admin_connections},
+    {HTTP_GET, OPERATORS, WAITS, LEDGER_OPEN, "/v1/ledger", admin_ledger},
     {HTTP_GET, SHOPS, WAITS, LEDGER_OPEN, "/v1/accounts/*/*", admin_account_show},
     {HTTP_PUT, SHOPS, WAITS, LEDGER_OPEN, "/v1/accounts/*/*", admin_account_change},
     {HTTP_POST, SHOPS, WAITS, LEDGER_TOP_UP, "/v1/accounts/*/*/top-up", admin_account_change},

@@ -72,6 +72,8 @@ struct config;
       "ISSUER/NAME [--rebuild]")                                                                   \
     X("ledger inspect", command_ledger_inspect, "print the records of the journals",               \
       "[STATE_DIR | --config FILE] [--account ISSUER/NAME] [--download ID] [--from DAY]")          \
+    X("ledger status", command_ledger_status, "show what a running node has still to post",        \
+      "[--config FILE | --socket PATH]")                                                           \
     X("ledger verify", command_ledger_verify, "say whether the journals are sound",                \
       "[STATE_DIR | --config FILE]")                                                               \
     X("usage", command_usage, "what an account received, by day and file",                         \

@@ -76,6 +76,7 @@ struct ledger_account {
     struct ledger_account *wait_next, *wait_previous;
     bool waits, is_near;
     uint64_t due_ms, wait_record, due_to; /* due_to: records up to this sequence are due at once */
+    uint64_t wait_time_ms;                /* since 1970: of that record */
     uint32_t wait_segment;
     /* Why nothing of it is granted (aside.h), and the sequence up to which it is being posted again.
      * `was_aside`, of the poster, stays until it is posted. */

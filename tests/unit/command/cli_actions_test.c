@@ -33,6 +33,7 @@ static const struct {
     {"ledger reconcile", ""},
     {"ledger release", "shop/alice"},
     {"ledger inspect", ""},
+    {"ledger status", ""},
     {"ledger verify", ""},
     {"usage", "shop/alice"},
     {"health", ""},
