@@ -75,7 +75,11 @@ struct config;
     X("ledger status", command_ledger_status, "show what a running node has still to post",        \
       "[--config FILE | --socket PATH]")                                                           \
     X("ledger verify", command_ledger_verify, "say whether the journals are sound",                \
-      "[STATE_DIR | --config FILE]")                                                               \
+      "[STATE_DIR | --config FILE] [--day DAY]")                                                   \
+    X("download list", command_download_list, "list an account's downloads",                       \
+      "ISSUER/NAME [--path /FILE] [--link JTI|ID] [--from DAY] [--to DAY] [STATE_DIR]")            \
+    X("download show", command_download_show, "show a download, with evidence of its delivery",    \
+      "ID [--evidence | --html] [STATE_DIR]")                                                      \
     X("usage", command_usage, "what an account received, by day and file",                         \
       "ISSUER/NAME [--from DAY] [--to DAY]")                                                       \
     X("health", command_health, "show the health of a running node",                               \

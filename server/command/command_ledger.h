@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the commands that read journals from outside share: progress on a terminal, and the refusal of a
- * directory without journals. Used by command_ledger_verify.c, command_ledger_inspect.c and
- * command_ledger_reconcile.c. It reads no journal.
+ * directory without journals. Used by command_ledger_verify.c, command_ledger_inspect.c,
+ * command_ledger_reconcile.c, command_download_list.c and command_download_show.c. It reads no journal.
  */
 #ifndef TOLLGATE_SERVER_COMMAND_COMMAND_LEDGER_H
 #define TOLLGATE_SERVER_COMMAND_COMMAND_LEDGER_H

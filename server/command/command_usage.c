@@ -5,19 +5,18 @@
  * complete. It reads page by page, so that the node never holds more than one, and sorts the rows
  * here. It changes no account.
  */
-#include <ctype.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "server/base/byte_count.h"
 #include "server/command/cli.h"
 #include "server/command/command_admin.h"
+#include "server/command/days.h"
 
-#define DAY_S        86400
+#define DAYS_DEFAULT 30
 #define DAYS_MAX     400 /* the node's bound on one question */
 
 #define PAGE_ROWS    5000
@@ -70,72 +69,23 @@ static const struct argp usage_argp = {
     .children = children,
 };
 
-/* The day is put into the request target unescaped, so only digits and dashes may pass. */
-static bool looks_like_day(const char *text)
-{
-    if (strlen(text) != strlen("2026-11-23")) {
-        return false;
-    }
-    for (size_t i = 0; text[i] != '\0'; i++) {
-        if (i == 4 || i == 7 ? text[i] != '-' : isdigit((unsigned char)text[i]) == 0) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Days since 1970; -1 for a day that the calendar does not have, or one before 1970. */
-static int64_t day_number(const char *text)
-{
-    struct tm date = {0};
-    char again[16];
-    const char *end = strptime(text, "%Y-%m-%d", &date);
-    if (end == NULL || *end != '\0') {
-        return -1;
-    }
-    time_t seconds = timegm(&date); /* turns the 30th of February into a day of March */
-    if (seconds < 0 || strftime(again, sizeof(again), "%Y-%m-%d", &date) == 0 ||
-        strcmp(again, text) != 0) {
-        return -1;
-    }
-    return seconds / DAY_S;
-}
-
 static int make_query(const char *command, const struct arguments *arguments, char *out,
                       size_t size)
 {
-    const char *const days[] = {arguments->from, arguments->to};
-    static const char *const names[] = {"from", "to"};
-    int64_t numbers[] = {-1, time(NULL) / DAY_S};
-    int length = snprintf(out, size, "/usage");
-    for (size_t i = 0; i < 2; i++) {
-        if (days[i] == NULL) {
-            continue;
-        }
-        if (!looks_like_day(days[i])) {
-            return cli_fail(EX_USAGE, command, "--%s %s is not a day; write it as 2026-11-23",
-                            names[i], days[i]);
-        }
-        numbers[i] = day_number(days[i]);
-        if (numbers[i] < 0) {
-            return cli_fail(EX_USAGE, command,
-                            "--%s %s is not a day of the calendar; give one that is", names[i],
-                            days[i]);
-        }
-        length += snprintf(out + length, size - (size_t)length, "%c%s=%s",
-                           strchr(out, '?') == NULL ? '?' : '&', names[i], days[i]);
-    }
-    if (days[0] != NULL && numbers[0] > numbers[1]) {
-        return cli_fail(EX_USAGE, command, "--from %s is after %s%s; give the earlier day first",
-                        days[0], days[1] != NULL ? "--to " : "",
-                        days[1] != NULL ? days[1] : "today");
-    }
-    if (days[0] != NULL && numbers[1] - numbers[0] >= DAYS_MAX) {
+    struct days days;
+    int code = days_read(command, arguments->from, arguments->to, DAYS_DEFAULT, &days);
+    if (code == EX_OK && days.last - days.first >= DAYS_MAX)
         return cli_fail(EX_USAGE, command,
                         "--from %s is more than %d days before --to; ask for a year at a time",
-                        days[0], DAYS_MAX);
-    }
-    return EX_OK;
+                        arguments->from, DAYS_MAX);
+    /* A day that was read has no character that must be escaped. */
+    (void)snprintf(out, size, "/usage%s%s%s%s", arguments->from != NULL ? "?from=" : "",
+                   arguments->from != NULL ? arguments->from : "",
+                   arguments->to == NULL     ? ""
+                   : arguments->from != NULL ? "&to="
+                                             : "?to=",
+                   arguments->to != NULL ? arguments->to : "");
+    return code;
 }
 
 /* ---- the rows ---- */

@@ -61,8 +61,10 @@ static int verify_once(const char *state_dir, unsigned lane, struct ledger_verif
 {
     uint8_t instance[JOURNAL_ID_BYTES];
     int directory = -1;
-    *out = (struct ledger_verification){
-        .progress = out->progress, .take = out->take, .context = out->context};
+    *out = (struct ledger_verification){.progress = out->progress,
+                                        .take = out->take,
+                                        .context = out->context,
+                                        .day_end_ms = out->day_end_ms};
     error[0] = '\0';
     lane_name(lane, out->lane);
     out->is_written = lane_is_locked(state_dir, lane);

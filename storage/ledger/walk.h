@@ -37,8 +37,8 @@ struct ledger_walk {
     char lane[8];      /* "lane-a" */
     char instance[33]; /* under which Redis keeps its watermarks */
     bool is_written;   /* a process appends meanwhile; what it appends is left out */
-    bool is_torn;      /* what stands behind the last record is cut: torn by a crash, or damaged */
-    uint32_t segments; /* that the journal has */
+    bool is_torn;      /* what stands behind the last record was torn by a crash */
+    uint32_t segments; /* the last one that has a record */
     uint64_t records;  /* that were read */
     uint32_t segment;  /* of the last of them */
     uint64_t position; /* behind that, in bytes */
@@ -48,8 +48,8 @@ struct ledger_walk {
 /*
  * Reads the journal of the lane of this number (0: lane-a). The chain of the records is verified, and
  * nothing else: ledger_verify does that. It needs memory for the names of one segment. 0; -ENOENT:
- * there is no journal in such a lane; -ERANGE: the journal has no segment `first`; -EBADMSG: a record
- * is damaged; what `take` returned; or another negative errno. Of those but the first and the callback's
+ * there is no journal in such a lane; -ERANGE: the journal has no records in segment `first`; -EBADMSG: a
+ * record is damaged; what `take` returned; or another negative errno. Of those but the first and the callback's
  * own, one sentence with the cause and the cure stands in `error`.
  */
 int ledger_walk(const char *state_dir, unsigned lane, struct ledger_walk *walk, char *error,

@@ -35,6 +35,8 @@ static const struct {
     {"ledger inspect", ""},
     {"ledger status", ""},
     {"ledger verify", ""},
+    {"download list", "shop/alice"},
+    {"download show", "a-1-17"},
     {"usage", "shop/alice"},
     {"health", ""},
     {"doctor", ""},

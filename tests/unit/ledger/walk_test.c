@@ -115,6 +115,36 @@ Test(ledger_walk, ends_where_its_caller_says_and_knows_which_segments_there_are)
     cr_expect_str_eq(said, "");
 }
 
+static int take_between(void *context, const struct ledger_walk_record *shown)
+{
+    (void)context;
+    cr_expect(shown->segment == 2 || shown->segment == 3, "%u", shown->segment);
+    seen.records += shown->position == 0;
+    seen.position = shown->segment;
+    return 0;
+}
+
+Test(ledger_walk, reads_the_segments_that_are_asked_for_and_no_others)
+{
+    fixture_end(&fx);
+    fixture_start(&fx);
+    fx.options.downloads_max = 4;
+    fx.options.segment_bytes = 16384; /* 64 records */
+    fixture_open_ready(&fx);
+    for (int i = 0; i < 150; i++) { /* a name and an operation each */
+        char name[16];
+        snprintf(name, sizeof(name), "a%d", i);
+        cr_assert_eq(fixture_change(&fx, LEDGER_OPEN, name, 1, name, NULL), 0);
+    }
+    seen = (struct seen){0};
+    walk = (struct ledger_walk){.take = take_between, .first = 2, .last = 3};
+    cr_assert_eq(ledger_walk(fx.state, 0, &walk, said, sizeof(said)), 0, "%s", said);
+    cr_expect_eq(seen.records, 2, "both begin with a header");
+    cr_expect_eq(seen.position, 3);
+    cr_expect_gt(walk.segments, 3);
+    cr_expect_eq(walk.segment, 3);
+}
+
 Test(ledger_walk, ends_before_what_a_crash_has_torn_and_says_so)
 {
     char segment[160];
@@ -146,7 +176,7 @@ Test(ledger_walk, refuses_a_record_that_does_not_belong_there_and_names_its_plac
     close(fd);
     cr_expect_eq(look(0, 0), -EBADMSG);
     char place[64];
-    snprintf(place, sizeof(place), "00000001.seg cannot be read beyond byte %llu",
+    snprintf(place, sizeof(place), "00000001.seg is damaged at byte %llu;",
              (unsigned long long)end);
     cr_expect(strstr(said, place) != NULL, "%s", said);
 }
