@@ -18,6 +18,7 @@
 #include "server/command/command_ledger.h"
 #include "server/command/ledger_record.h"
 #include "server/config/config.h"
+#include "storage/ledger/ledger_names.h"
 #include "storage/ledger/verify.h"
 #include "storage/ledger/walk.h"
 
@@ -43,7 +44,7 @@ static const struct argp_option options[] = {
      "What the journal has of this account alone: NAME beside --issuer, or ISSUER/NAME", 0},
     {"issuer", 'i', "ID", 0, "The account's issuer", 0},
     {"download", OPTION_DOWNLOAD, "ID", 0,
-     "What the journal has of this download alone; the access log has its id", 0},
+     "What the journal has of this download alone, such as a-1-17; the access log has its id", 0},
     {"segment", OPTION_SEGMENT, "N", 0, "This segment alone: 3 for 00000003.seg", 0},
     {"from", OPTION_FROM, "DAY", 0,
      "Records of this day (2026-11-01, UTC) and later; or of a time, 2026-11-01T08:00:00Z", 0},
@@ -65,6 +66,23 @@ static uint64_t number_of(const struct argp_state *state, const char *option, co
     if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || number == 0 ||
         number > most)
         cli_usage(state, "--%s %s is not a number from 1 to %" PRIu64, option, text, most);
+    return number;
+}
+
+/* Reads a download as the access log spells it, or the number of one from before that. */
+static uint64_t download_of(const struct argp_state *state, const char *text)
+{
+    char *end;
+    uint64_t number;
+    if (ledger_download_read(text, &number))
+        return number;
+    errno = 0;
+    number = strtoull(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || number == 0)
+        cli_usage(state,
+                  "--download %s is not a download's id; write it as the access log does, such as "
+                  "a-1-17",
+                  text);
     return number;
 }
 
@@ -123,7 +141,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         arguments->issuer = argument;
         return 0;
     case OPTION_DOWNLOAD:
-        arguments->download = number_of(state, "download", argument, UINT64_MAX);
+        arguments->download = download_of(state, argument);
         return 0;
     case OPTION_SEGMENT:
         arguments->segment = (uint32_t)number_of(state, "segment", argument, UINT32_MAX);
@@ -159,7 +177,7 @@ static const struct argp inspect_argp = {
         "node nor Redis, writes nothing, and may run beside a node."
         "\v"
         "What was billed for a download of the access log, and all that was done with an account:\n"
-        "  tollgate ledger inspect --download 4294967297\n"
+        "  tollgate ledger inspect --download a-1-17\n"
         "  tollgate ledger inspect /backup/tollgate/state --account shop/alice --from 2026-11-01\n"
         "\n"
         "A usage record says how far a download has come: +2251 (67787) are 2251 bytes since the "

@@ -9,6 +9,7 @@
 
 #include "server/base/client_address.h"
 #include "server/command/command_admin.h"
+#include "storage/ledger/ledger_names.h"
 
 #define TIME_SIZE   40
 #define CLIENT_SIZE (CLIENT_ADDRESS_TEXT + 8)
@@ -85,14 +86,23 @@ static void print_number(FILE *out, const char *word, uint64_t number)
         fprintf(out, " %s %" PRIu64, word, number);
 }
 
+/* A download as the access log spells it; as a number where it has no such spelling (formats 1 and 2). */
+static void write_download(uint64_t download, char out[static LEDGER_DOWNLOAD_TEXT])
+{
+    ledger_download_write(download, out);
+    if (out[0] == '\0')
+        snprintf(out, LEDGER_DOWNLOAD_TEXT, "%" PRIu64, download);
+}
+
 static void print_usage(FILE *out, const struct journal_record *record)
 {
-    char hex[HEX_SIZE], time[TIME_SIZE];
+    char hex[HEX_SIZE], time[TIME_SIZE], download[LEDGER_DOWNLOAD_TEXT];
+    write_download(record->download, download);
     fprintf(out,
             " sequence %" PRIu64 " bytes +%" PRIu64 " (%" PRIu64 ") responses +%" PRIu64
-            " (%" PRIu64 ") download %" PRIu64,
+            " (%" PRIu64 ") download %s",
             record->sequence, record->bytes_delta, record->bytes, record->responses_delta,
-            record->responses, record->download);
+            record->responses, download);
     if (write_hex(record->link_id, sizeof(record->link_id), hex))
         fprintf(out, " link %s", hex);
     if (record->opened_ms != 0) {
@@ -147,7 +157,8 @@ void ledger_record_print(FILE *out, const char *lane, const struct ledger_walk_r
                          bool with_clients)
 {
     const struct journal_record *record = shown->record;
-    char time[TIME_SIZE], hex[HEX_SIZE];
+    char time[TIME_SIZE], hex[HEX_SIZE], download[LEDGER_DOWNLOAD_TEXT];
+    write_download(record->download, download);
     write_time(record->time_ms, time);
     fprintf(out, "%s %" PRIu32 ":%" PRIu64 " %s %s", lane, shown->segment, shown->position, time,
             ledger_record_type(record->type));
@@ -158,7 +169,7 @@ void ledger_record_print(FILE *out, const char *lane, const struct ledger_walk_r
     else if (record->type == JOURNAL_MONEY)
         print_money(out, shown);
     else if (record->type == JOURNAL_RESPONSE)
-        fprintf(out, " download %" PRIu64, record->download);
+        fprintf(out, " download %s", download);
     else if (record->type == JOURNAL_NAME)
         fprintf(out, " id %" PRIu32 " part %" PRIu32, record->id, record->part);
     else if (record->type == JOURNAL_SEGMENT)
@@ -247,10 +258,17 @@ static json_t *responses_json(const struct ledger_walk_record *shown)
     return out;
 }
 
+static void set_download(json_t *out, uint64_t download)
+{
+    char text[LEDGER_DOWNLOAD_TEXT];
+    write_download(download, text);
+    (void)json_object_set_new(out, "download", json_string(text));
+}
+
 static void set_usage(json_t *out, const struct journal_record *record)
 {
     set_number(out, "sequence", record->sequence);
-    set_number(out, "download", record->download);
+    set_download(out, record->download);
     set_number(out, "bytes", record->bytes_delta);
     set_number(out, "bytes_in_all", record->bytes);
     set_number(out, "responses", record->responses_delta);
@@ -301,7 +319,7 @@ json_t *ledger_record_json(const char *lane, const struct ledger_walk_record *sh
     else if (record->type == JOURNAL_MONEY)
         set_money(out, shown);
     else if (record->type == JOURNAL_RESPONSE)
-        set_number(out, "download", record->download);
+        set_download(out, record->download);
     else if (record->type == JOURNAL_SEGMENT)
         set_number(out, "format", record->format);
     set_hex(out, "instance", record->instance, sizeof(record->instance));

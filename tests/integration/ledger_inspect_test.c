@@ -99,7 +99,9 @@ Test(ledger_inspect, says_what_the_journal_has_of_an_account_and_of_a_download)
     const json_t *usage = first_usage(answer);
     cr_expect_str_eq(json_string_value(json_object_get(usage, "account")), "shop/alice");
     cr_expect_str_eq(json_string_value(json_object_get(usage, "file")), TRACK_VBR);
-    const char *download = site_format(site, "%lld", number(usage, "download"));
+    const char *download =
+        site_format(site, "%s", json_string_value(json_object_get(usage, "download")));
+    cr_expect_eq(strncmp(download, "a-1-", 4), 0, "%s", download);
     json_decref(answer);
 
     answer = inspect(site, "--download", download);
