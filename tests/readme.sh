@@ -1,6 +1,7 @@
 #!/bin/sh
 # Does what README.md says, as a reader would: runs each of its command blocks, in order, in one shell, in a fresh copy
-# of the checkout, and looks for the results that README.md promises. Also holds README.md to 120 lines.
+# of the checkout, and looks for the results that README.md promises; then what storage/README.md says of a disputed
+# payment, in the same shell. Also holds README.md to 120 lines.
 #
 #   tests/readme.sh      some 20 seconds; uses build/tests/tollgate
 #
@@ -15,14 +16,18 @@ lines=$(wc -l <README.md)
 [ "$lines" -le 120 ] || fail "README.md has $lines lines; 120 at most, so move something to the page of a folder"
 
 # The blocks, indented by four spaces or fenced, one file each.
-mkdir "$work/blocks"
-awk -v directory="$work/blocks/" '
-    function begin() { file = sprintf("%s%02d", directory, ++count); printf "" >file }
-    /^ *(```|~~~)/ { fenced = !fenced; if (fenced) begin(); else close(file); inside = 0; blank = 1; next }
-    fenced { print >file; next }
-    /^    / && (blank || inside) { if (!inside) begin(); inside = 1; print substr($0, 5) >file; blank = 0; next }
-    /^[[:space:]]*$/ { if (inside) print "" >file; blank = 1; next }
-    { inside = 0; blank = 0 }' README.md
+# blocks DIRECTORY: those of standard input
+blocks() {
+    mkdir "$1"
+    awk -v directory="$1/" '
+        function begin() { file = sprintf("%s%02d", directory, ++count); printf "" >file }
+        /^ *(```|~~~)/ { fenced = !fenced; if (fenced) begin(); else close(file); inside = 0; blank = 1; next }
+        fenced { print >file; next }
+        /^    / && (blank || inside) { if (!inside) begin(); inside = 1; print substr($0, 5) >file; blank = 0; next }
+        /^[[:space:]]*$/ { if (inside) print "" >file; blank = 1; next }
+        { inside = 0; blank = 0 }'
+}
+blocks "$work/blocks" <README.md
 
 # ---- blocks that are not run, by how they begin
 commands=$work/commands
@@ -36,6 +41,12 @@ for block in "$work/blocks"/*; do
     esac
 done
 [ "$not_run" -eq 3 ] || fail "of the three blocks that are not run, README.md has $not_run; adapt the list in tests/readme.sh"
+
+# ---- what storage/README.md adds, while the node runs
+awk '/^## /{ on = $0 == "## A disputed payment" } on' storage/README.md | blocks "$work/finance"
+[ "$(cat "$work/finance"/* | grep -c '^tollgate ')" -eq 6 ] ||
+    fail 'storage/README.md no longer has six commands under "A disputed payment"; adapt tests/readme.sh'
+cat "$work/finance"/* >>"$commands"
 
 # ---- lines that are replaced
 # replace OLD NEW: once, in the line that begins with OLD
@@ -89,5 +100,8 @@ promise '# ends with: Verdict: admitted ...' '^Verdict: admitted'
 promise '# 2251 bytes, 1 response, /song.mp3' '2251.* 1 .*/song\.mp3'
 promised=$(cat "$work/blocks"/* | grep -c '  # ')
 [ "$promised" -eq 3 ] || fail "README.md promises $promised results behind a command, and this test looks for 3"
+grep -q '^download a-1-1 of shop/alice' "$work/output.log" || fail "storage/README.md's commands show no download"
+grep -q '^head of [0-9-]* so far: ' "$work/output.log" || fail "storage/README.md's commands show no evidence"
+grep -q '<bdi>/song.mp3</bdi>' "$copy/work/evidence.html" || fail "storage/README.md's commands make no page"
 cmp "$copy/work/song.mp3" "$copy/work/media/song.mp3" || fail 'the download is not the file'
 step 'all passed'

@@ -80,7 +80,7 @@ static size_t write_json(const struct access_facts *facts, char *out)
             : json_null(),
         "range", text_value(facts, ACCESS_RANGE), "handed", (json_int_t)facts->handed,
         "acknowledged", (json_int_t)facts->acknowledged, "billed", (json_int_t)facts->acknowledged,
-        "download", facts->has_download ? json_integer((json_int_t)facts->download) : json_null(),
+        "download", facts->download[0] != '\0' ? json_string(facts->download) : json_null(),
         "issuer", text_value(facts, ACCESS_ISSUER), "kid", text_value(facts, ACCESS_KID), "jti",
         text_value(facts, ACCESS_JTI), "account", text_value(facts, ACCESS_ACCOUNT), "tls",
         text_value(facts, ACCESS_TLS), "wait_ms", (json_int_t)facts->wait_ms, "total_ms",

@@ -34,13 +34,14 @@ enum access_text {
     ACCESS_TEXTS
 };
 
+#define ACCESS_DOWNLOAD_SIZE 24
+
 /* The facts of a line. The texts follow them in memory, one after the other, without NULs. */
 struct access_facts {
     uint32_t size; /* of all of it, texts included */
     uint16_t length[ACCESS_TEXTS];
-    uint16_t status; /* 0: the client went before there was an answer */
-    uint8_t minor;   /* of the HTTP/1.x version */
-    bool has_download;
+    uint16_t status;   /* 0: the client went before there was an answer */
+    uint8_t minor;     /* of the HTTP/1.x version */
     uint32_t refusal;  /* enum refusal */
     int64_t began_s;   /* since 1970 */
     uint32_t began_ms; /* milliseconds within began_s */
@@ -48,7 +49,7 @@ struct access_facts {
     uint32_t total_ms; /* until all of it was acknowledged or given up */
     uint64_t handed;   /* bytes of content that the kernel took */
     uint64_t acknowledged;
-    uint64_t download; /* ledger_download_id */
+    char download[ACCESS_DOWNLOAD_SIZE]; /* ledger_download_write; "": none */
     struct client_address client;
 };
 

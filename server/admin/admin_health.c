@@ -23,7 +23,7 @@
     X(LEDGER_FAILED, "failed")                                                                     \
     X(LEDGER_REFUSED, "refused")
 
-static const char *state_name(enum ledger_state state)
+const char *admin_ledger_state(enum ledger_state state)
 {
     switch (state) {
 #define X(value, name)                                                                             \
@@ -54,6 +54,14 @@ static void tell_data_loss(struct ledger *ledger, json_t *out)
     (void)json_object_set_new(out, "data_awaited_from", names);
 }
 
+void admin_ledger_troubles(struct ledger *ledger, json_t *out)
+{
+    json_t *aside = json_array();
+    tell_data_loss(ledger, out);
+    ledger_each_set_aside(ledger, NAMED_MAX, name_one, aside);
+    (void)json_object_set_new(out, "set_aside", aside);
+}
+
 static json_t *ledger_health(struct ledger *ledger, enum ledger_state state, bool *redis_up)
 {
     struct ledger_stats stats;
@@ -63,13 +71,10 @@ static json_t *ledger_health(struct ledger *ledger, enum ledger_state state, boo
     if (state != LEDGER_READY) {
         ledger_state_text(ledger, text, sizeof(text));
     }
-    json_t *out = json_pack("{s:s, s:s}", "state", state_name(state), "text", text);
+    json_t *out = json_pack("{s:s, s:s}", "state", admin_ledger_state(state), "text", text);
     metric_group_tell(out, METRIC_GROUP_ledger, &stats);
     (void)json_object_set_new(out, "push_up", json_boolean(stats.push_up));
-    tell_data_loss(ledger, out);
-    json_t *aside = json_array();
-    ledger_each_set_aside(ledger, NAMED_MAX, name_one, aside);
-    (void)json_object_set_new(out, "set_aside", aside);
+    admin_ledger_troubles(ledger, out);
     return out;
 }
 

@@ -4,7 +4,7 @@
  * admin_door.c listens, admin_peers.c moves the bytes, admin_secrets.c tells whose secret came with
  * them, admin_routes.c finds the route, admin_desk.c has the threads that may wait, admin_members.c
  * reads bodies and queries, admin_accounts.c, admin_release.c, admin_links.c, admin_events.c,
- * admin_connections.c, admin_node.c, admin_nodes.c and admin_health.c handle the calls, admin_answer.c shapes the answers, and admin_log.c tells the node's log.
+ * admin_connections.c, admin_ledger.c, admin_node.c, admin_nodes.c and admin_health.c handle the calls, admin_answer.c shapes the answers, and admin_log.c tells the node's log.
  * Elsewhere only doctor_config.c, which tries the secrets, includes it.
  */
 #ifndef TOLLGATE_SERVER_ADMIN_ADMIN_INTERNAL_H
@@ -98,6 +98,8 @@ const char *admin_status_phrase(unsigned status);
  * marks WAITS may block. */
 void admin_health(struct node *node, const struct admin_request *request,
                   struct admin_answer *answer);
+void admin_ledger(struct node *node, const struct admin_request *request,
+                  struct admin_answer *answer);
 void admin_connections(struct node *node, const struct admin_request *request,
                        struct admin_answer *answer);
 void admin_nodes_list(struct node *node, const struct admin_request *request,
@@ -125,6 +127,11 @@ void admin_events(struct node *node, const struct admin_request *request,
                   struct admin_answer *answer);
 void admin_openapi(struct node *node, const struct admin_request *request,
                    struct admin_answer *answer);
+
+/* Of admin_health.c: the name of a state of the ledger, and what health says of lost data and of the
+ * accounts that are set aside (`data_lost`, `data_awaited_from`, `set_aside`). */
+const char *admin_ledger_state(enum ledger_state state);
+void admin_ledger_troubles(struct ledger *ledger, json_t *out);
 
 /* ---- what a call brings along: admin_members.c ---- */
 

@@ -34,6 +34,7 @@ static const struct admin_route {
     {HTTP_GET, OPERATORS, WAITS, LEDGER_OPEN, "/v1/nodes", admin_nodes_list},
     {HTTP_GET, OPERATORS, WAITS, LEDGER_OPEN, "/v1/node", admin_node_show},
     {HTTP_PUT, OPERATORS, WAITS, LEDGER_OPEN, "/v1/node", admin_node_change},
+    {HTTP_GET, OPERATORS, WAITS, LEDGER_OPEN, "/v1/ledger", admin_ledger},
     {HTTP_GET, SHOPS, WAITS, LEDGER_OPEN, "/v1/accounts/*/*", admin_account_show},
     {HTTP_PUT, SHOPS, WAITS, LEDGER_OPEN, "/v1/accounts/*/*", admin_account_change},
     {HTTP_POST, SHOPS, WAITS, LEDGER_TOP_UP, "/v1/accounts/*/*/top-up", admin_account_change},

@@ -66,10 +66,17 @@ struct config;
       "ISSUER/NAME [--rate AMOUNT] [--max-bytes AMOUNT] [--max-conns N]")                          \
     X("account suspend", command_account_suspend, "stop an account's downloads", "ISSUER/NAME")    \
     X("account activate", command_account_activate, "end an account's suspension", "ISSUER/NAME")  \
+    X("ledger reconcile", command_ledger_reconcile,                                                \
+      "compare the journals with Redis and access logs, to the byte",                              \
+      "[STATE_DIR]... [--config FILE] [--access-log FILE]...")                                     \
     X("ledger release", command_ledger_release, "release an account that is set aside",            \
       "ISSUER/NAME [--rebuild]")                                                                   \
+    X("ledger inspect", command_ledger_inspect, "print the records of the journals",               \
+      "[STATE_DIR | --config FILE] [--account ISSUER/NAME] [--download ID] [--from DAY]")          \
+    X("ledger status", command_ledger_status, "show what a running node has still to post",        \
+      "[--config FILE | --socket PATH]")                                                           \
     X("ledger verify", command_ledger_verify, "say whether the journals are sound",                \
-      "[STATE_DIR | --config FILE]")                                                               \
+      "[STATE_DIR | --config FILE] [--day DAY]")                                                   \
     X("ledger replay", command_ledger_replay, "post what a dead node's directory holds",           \
       "STATE_DIR [--into-empty] [--timeout 10m] [--config FILE]")                                  \
     X("node list", command_node_list, "show each node, its lease, and what it has to post",        \
@@ -78,6 +85,10 @@ struct config;
       "STATE_DIR [--timeout 10m] [--config FILE]")                                                 \
     X("node drain", command_node_drain, "take no new download, and post all, before a node goes",  \
       "[--timeout 10m] [--cancel]")                                                                \
+    X("download list", command_download_list, "list an account's downloads",                       \
+      "ISSUER/NAME [--path /FILE] [--link JTI|ID] [--from DAY] [--to DAY] [STATE_DIR]")            \
+    X("download show", command_download_show, "show a download, with evidence of its delivery",    \
+      "ID [--evidence | --html] [STATE_DIR]")                                                      \
     X("usage", command_usage, "what an account received, by day and file",                         \
       "ISSUER/NAME [--from DAY] [--to DAY]")                                                       \
     X("health", command_health, "show the health of a running node",                               \

@@ -297,3 +297,12 @@ void command_write_time(int64_t seconds, char out[static COMMAND_TIME_SIZE])
         strftime(out, COMMAND_TIME_SIZE, "%Y-%m-%dT%H:%M:%SZ", &parts) == 0)
         snprintf(out, COMMAND_TIME_SIZE, "%" PRId64, seconds);
 }
+
+int64_t command_read_time(const char *text)
+{
+    struct tm date = {0};
+    if (text[0] != '\0' && text[strspn(text, "0123456789")] == '\0' && strlen(text) < 12)
+        return strtoll(text, NULL, 10);
+    const char *end = strptime(text, "%Y-%m-%dT%H:%M:%SZ", &date);
+    return end != NULL && *end == '\0' ? (int64_t)timegm(&date) : 0;
+}

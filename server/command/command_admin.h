@@ -2,8 +2,8 @@
 /*
  * What the commands that ask a running node share: the naming of an account, the call, and the
  * printing of refusals. Used by command_account.c, command_usage.c, command_health.c,
- * command_ledger_release.c and command_link_revoke.c (command_media.c and command_ledger_verify.c only print with it). It never
- * talks to Redis.
+ * command_ledger_release.c, command_ledger_status.c and command_link_revoke.c; the others that read
+ * journals, and command_media.c, only print with it. It never talks to Redis.
  */
 #ifndef TOLLGATE_SERVER_COMMAND_COMMAND_ADMIN_H
 #define TOLLGATE_SERVER_COMMAND_COMMAND_ADMIN_H
@@ -65,5 +65,7 @@ void command_print_text(FILE *out, const char *text);
 #define COMMAND_TIME_SIZE 32
 /* Writes seconds since 1970 as an RFC 3339 time in UTC; as a number where no date has them. */
 void command_write_time(int64_t seconds, char out[static COMMAND_TIME_SIZE]);
+/* Reads such a time, or a number of seconds since 1970; 0 where the text is neither. */
+int64_t command_read_time(const char *text);
 
 #endif

@@ -9,21 +9,27 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "server/base/byte_count.h"
-#include "server/base/clock.h"
 #include "server/command/cli.h"
 #include "server/command/command_admin.h"
+#include "server/command/command_ledger.h"
+#include "server/command/days.h"
 #include "server/config/config.h"
 #include "storage/ledger/verify.h"
 
-#define REDRAW_MS 100
+enum { OPTION_DAY = 256 };
 
 struct arguments {
     struct cli_location location;
     const char *state_dir; /* borrows argv; NULL: that of the configuration */
+    const char *day;       /* borrows argv; NULL: not given */
+};
+
+static const struct argp_option options[] = {
+    {"day", OPTION_DAY, "DAY", 0,
+     "Also show the chain's head of this day, as 2026-11-01 (UTC), to be noted elsewhere", 0},
+    {0},
 };
 
 static error_t parse(int key, char *argument, struct argp_state *state)
@@ -38,6 +44,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
             cli_surplus(state, argument, NULL, "is a second directory; verify one at a time");
         arguments->state_dir = argument;
         return 0;
+    case OPTION_DAY:
+        arguments->day = argument;
+        return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -45,6 +54,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 
 static const struct argp_child children[] = {CLI_CONFIG_CHILD, {0}};
 static const struct argp verify_argp = {
+    .options = options,
     .parser = parse,
     .args_doc = "[STATE_DIR]",
     .doc = "Reads the journals of a state directory, that of the configuration or STATE_DIR, and "
@@ -58,36 +68,32 @@ static const struct argp verify_argp = {
            "  tollgate ledger verify /backup/tollgate/state\n"
            "\n"
            "A chain shows damage, not forgery: whoever can write the journal can write its sums, "
-           "too.\n",
+           "too. Where the head of each day is noted out of their reach, a later change of what "
+           "lies before it shows; `tollgate download show --evidence` has the same head:\n"
+           "  tollgate ledger verify --day 2026-11-28 --json | mail auditor@example.com\n",
     .children = children,
 };
 
 struct verification {
     const char *command, *state_dir;
-    bool is_live; /* progress is drawn on a terminal */
-    uint64_t drawn_ms;
+    const char *day;     /* borrows; NULL: no head is asked for */
+    uint64_t day_end_ms; /* of that day; 0 likewise */
+    struct command_progress progress;
     json_t *rows; /* NULL without --json */
     unsigned lanes, damaged, unread;
 };
 
-static void erase(const struct verification *verification)
+static void print_head(const struct ledger_verification *found, const char *day)
 {
-    if (verification->is_live)
-        fputs("\r\033[K", stderr);
+    if (!found->has_head)
+        printf("  head of %s: none, as no record is so old\n", day);
+    else
+        printf("  head of %s%s: %08" PRIu32 ".seg, byte %" PRIu64 ", chain %016" PRIx64 "\n", day,
+               found->is_head_final ? "" : " so far", found->head_segment, found->head_byte,
+               found->head_chain);
 }
 
-static void draw(void *context, uint32_t segment, uint32_t segments)
-{
-    struct verification *verification = context;
-    uint64_t now_ms = clock_monotonic_ms();
-    if (!verification->is_live || now_ms - verification->drawn_ms < REDRAW_MS)
-        return;
-    verification->drawn_ms = now_ms;
-    erase(verification);
-    fprintf(stderr, "segment %" PRIu32 " of %" PRIu32, segment, segments);
-}
-
-static void print_lane(const struct ledger_verification *found, int result)
+static void print_lane(const struct ledger_verification *found, const char *day, int result)
 {
     char bytes[BYTE_COUNT_SIZE], first[COMMAND_TIME_SIZE], last[COMMAND_TIME_SIZE];
     byte_count_write((int64_t)found->bytes, bytes);
@@ -107,6 +113,8 @@ static void print_lane(const struct ledger_verification *found, int result)
     if (found->records > 0)
         printf("  from %s to %s; chain %016" PRIx64 " at byte %" PRIu64 " of %08" PRIu32 ".seg\n",
                first, last, found->chain, found->position, found->segment);
+    if (day != NULL)
+        print_head(found, day);
     if (found->is_written)
         puts("  a process writes it now; what it appended meanwhile was left out");
     else if (found->torn > 0)
@@ -115,7 +123,19 @@ static void print_lane(const struct ledger_verification *found, int result)
     fflush(stdout);
 }
 
-static json_t *lane_json(const struct ledger_verification *found, bool is_sound, const char *error)
+static json_t *head_json(const struct ledger_verification *found, const char *day)
+{
+    char chain[17];
+    if (!found->has_head)
+        return json_null();
+    snprintf(chain, sizeof(chain), "%016" PRIx64, found->head_chain);
+    return json_pack("{s:s, s:b, s:I, s:I, s:s}", "day", day, "final", found->is_head_final,
+                     "segment", (json_int_t)found->head_segment, "byte",
+                     (json_int_t)found->head_byte, "chain", chain);
+}
+
+static json_t *lane_json(const struct ledger_verification *found, const char *day, bool is_sound,
+                         const char *error)
 {
     char chain[17], first[COMMAND_TIME_SIZE], last[COMMAND_TIME_SIZE];
     snprintf(chain, sizeof(chain), "%016" PRIx64, found->chain);
@@ -135,6 +155,8 @@ static json_t *lane_json(const struct ledger_verification *found, bool is_sound,
         (void)json_object_set_new(row, "from", json_string(first));
         (void)json_object_set_new(row, "to", json_string(last));
     }
+    if (day != NULL)
+        (void)json_object_set_new(row, "head", head_json(found, day));
     if (error[0] != '\0')
         (void)json_object_set_new(row, "error", json_string(error));
     return row;
@@ -142,42 +164,30 @@ static json_t *lane_json(const struct ledger_verification *found, bool is_sound,
 
 static void verify_lane(struct verification *verification, unsigned number)
 {
-    struct ledger_verification found = {.progress = draw, .context = verification};
+    struct ledger_verification found = {.progress = command_progress_draw,
+                                        .context = &verification->progress,
+                                        .day_end_ms = verification->day_end_ms};
     char error[600];
     int result = ledger_verify(verification->state_dir, number, &found, error, sizeof(error));
-    erase(verification);
+    command_progress_erase(&verification->progress);
     if (result == -ENOENT)
         return;
     verification->lanes++;
     verification->damaged += result == -EBADMSG;
     verification->unread += result != 0 && result != -EBADMSG;
     if (verification->rows != NULL)
-        (void)json_array_append_new(verification->rows, lane_json(&found, result == 0, error));
+        (void)json_array_append_new(verification->rows,
+                                    lane_json(&found, verification->day, result == 0, error));
     else
-        print_lane(&found, result);
+        print_lane(&found, verification->day, result);
     if (result != 0)
         (void)cli_fail(EX_OK, verification->command, "%s: %s", found.lane, error);
-}
-
-static int refuse_directory(const struct verification *verification)
-{
-    char path[4200];
-    snprintf(path, sizeof(path), "%s/journal", verification->state_dir);
-    if (access(path, F_OK) == 0)
-        return cli_fail(EX_NOINPUT, verification->command,
-                        "%s is of a version without lanes; start a node with this version on a "
-                        "copy of it, which moves the journal into lane-a, and verify that",
-                        verification->state_dir);
-    return cli_fail(EX_NOINPUT, verification->command,
-                    "%s has no journal in a lane (lane-a, lane-b, ...); name a state directory, or "
-                    "the configuration that does, with --config FILE",
-                    verification->state_dir);
 }
 
 static int conclude(const struct verification *verification)
 {
     if (verification->lanes == 0)
-        return refuse_directory(verification);
+        return command_refuse_directory(verification->command, verification->state_dir, "verify");
     int code = verification->damaged > 0  ? CLI_EXIT_NO
                : verification->unread > 0 ? EX_NOINPUT
                                           : EX_OK;
@@ -194,7 +204,13 @@ int command_ledger_verify(int argc, char **argv)
 {
     struct arguments arguments = {0};
     struct config *config = NULL;
+    int64_t day = 0;
     cli_parse(&verify_argp, argc, argv, &arguments);
+    if (arguments.day != NULL) {
+        int code = days_read_one(argv[0], "--day", arguments.day, &day);
+        if (code != EX_OK)
+            return code;
+    }
     if (arguments.state_dir == NULL) {
         int code = cli_config_load(argv[0], &arguments.location, &config);
         if (code != EX_OK)
@@ -202,10 +218,12 @@ int command_ledger_verify(int argc, char **argv)
     }
     struct verification verification = {
         .command = argv[0],
+        .day = arguments.day,
+        .day_end_ms = arguments.day != NULL ? (uint64_t)(day + 1) * DAYS_S * 1000 : 0,
         .state_dir = arguments.state_dir != NULL ? arguments.state_dir : config->state_dir,
-        .is_live = isatty(STDERR_FILENO) == 1 && !cli_wants_json(),
         .rows = cli_wants_json() ? json_array() : NULL,
     };
+    command_progress_begin(&verification.progress, false);
     for (unsigned number = 0; number < LEDGER_LANES_MAX; number++)
         verify_lane(&verification, number);
     int code = conclude(&verification);

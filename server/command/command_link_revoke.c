@@ -110,16 +110,6 @@ static const struct argp revoke_argp = {
     .children = children,
 };
 
-/* Reads a time into seconds since 1970; 0 where the text is none. */
-static int64_t time_of(const char *text)
-{
-    struct tm date = {0};
-    if (text[0] != '\0' && text[strspn(text, "0123456789")] == '\0' && strlen(text) < 12)
-        return strtoll(text, NULL, 10);
-    const char *end = strptime(text, "%Y-%m-%dT%H:%M:%SZ", &date);
-    return end != NULL && *end == '\0' ? (int64_t)timegm(&date) : 0;
-}
-
 /* Makes the target, and the body for the caller to drop. EX_OK, or an exit code with a message. */
 static int make_request(const char *command, struct arguments *arguments,
                         char target[ACCOUNT_TARGET_SIZE], json_t **body)
@@ -145,7 +135,7 @@ static int make_request(const char *command, struct arguments *arguments,
         *body = json_pack("{s:b}", "issued_by_now", true);
         return *body != NULL ? EX_OK : cli_fail(EX_SOFTWARE, command, "out of memory");
     }
-    int64_t before = time_of(arguments->before);
+    int64_t before = command_read_time(arguments->before);
     if (before <= 0)
         return cli_fail(
             EX_USAGE, command,

@@ -32,12 +32,12 @@ struct arguments {
 };
 
 static const struct argp_option options[] = {
-    {"from", OPTION_FROM, "DATE", 0,
+    {"from", OPTION_FROM, "DAY", 0,
      "The first day, as 2026-11-01 (UTC), or month, as 2026-11; else 29 days before --to, or the "
      "month "
      "of --to",
      0},
-    {"to", OPTION_TO, "DATE", 0, "The last day or month, inclusive; else today, or this month", 0},
+    {"to", OPTION_TO, "DAY", 0, "The last day or month, inclusive; else today, or this month", 0},
     {0},
 };
 

@@ -22,6 +22,7 @@ struct access_entry {
 _Static_assert(sizeof(struct access_entry) ==
                    offsetof(struct access_entry, facts) + sizeof(struct access_facts),
                "the texts follow both");
+_Static_assert(ACCESS_DOWNLOAD_SIZE == LEDGER_DOWNLOAD_TEXT, "as the ledger spells a download");
 
 static uint16_t cut(size_t length)
 {
@@ -109,8 +110,7 @@ struct access_entry *access_hold(const struct exchange *exchange, uint64_t downl
     struct access_entry *entry = exchange->access;
     if (entry == NULL)
         return NULL;
-    entry->facts.download = download;
-    entry->facts.has_download = true;
+    ledger_download_write(download, entry->facts.download);
     entry->references++;
     return entry;
 }

@@ -72,7 +72,7 @@ static int ask(const struct ledger_options *options, const char *directory, cons
     struct redis redis;
     struct where *where;
     char key[LEDGER_HEX_SIZE + 16], number[32];
-    int result = probe_open(&redis, &where, options, error, error_size);
+    int result = redis_open_alone(&redis, &where, options, error, error_size);
     if (result != 0)
         return result;
     snprintf(key, sizeof(key), "tg:lease:{%s}", instance);
@@ -83,7 +83,7 @@ static int ask(const struct ledger_options *options, const char *directory, cons
     if (result == 0 && !out->is_known)
         result = find_watermark(&redis, names, instance, &out->is_known);
     if (result != 0)
-        probe_say_why(&redis, options, error, error_size);
+        redis_say_why(&redis, options, error, error_size);
     redis_close(&redis);
     where_destroy(&where);
     return result;
@@ -103,7 +103,7 @@ int ledger_is_known(const struct ledger_options *options, const char *directory,
     int result = lane_look(directory, lane, id, &journal);
     if (result == -ENOENT)
         return result;
-    if (result == 0 && (result = names_init(&names, UINT32_MAX, FILES_HINT)) != 0)
+    if (result == 0 && (result = names_init(&names, FILES_HINT, FILES_HINT)) != 0)
         close(journal);
     else if (result == 0) {
         lane_to_hex(id, instance);

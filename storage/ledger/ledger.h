@@ -200,7 +200,7 @@ void ledger_download_end(struct ledger_download *download, const struct ledger_r
 /* Adds acknowledged body bytes, and responses of which the journal tells no more than that there
  * were so many. */
 void ledger_download_add(struct ledger_download *download, uint64_t bytes, uint32_t responses);
-/* The number that names the download in logs, within one run of the process. */
+/* The number that names the download in the journal, and in words (ledger_download_write) in logs. */
 uint64_t ledger_download_id(const struct ledger_download *download);
 /*
  * Tells which use of a link (see ledger_terms) the download delivers: later marks carry it

@@ -144,8 +144,9 @@ struct ledger {
 
     pthread_mutex_t lock;
     pthread_cond_t posted_moved;
-    uint64_t posted;       /* so many of the journal's first records are in Redis */
-    uint64_t posts_wanted; /* somebody waits for so many */
+    uint64_t posted;            /* so many of the journal's first records are in Redis */
+    uint64_t posts_wanted;      /* somebody waits for so many */
+    uint64_t unposted_since_ms; /* since 1970: the first record that is not in Redis; 0: all are */
     bool stopping;
     bool stepped;     /* it has no threads: its opener calls the steps; set at its opening */
     uint64_t stop_ms; /* the deadline of ledger_close, where it is stopping */

@@ -50,6 +50,15 @@ int ledger_file_get(struct ledger *ledger, const char *path, size_t length,
 const char *ledger_file_path(const struct ledger_file *file, size_t *length);
 void ledger_file_hold(struct ledger_file *file);
 void ledger_file_drop(struct ledger_file **file);
+/*
+ * A download's number in words, as the access log and the commands show it: the lane in which it was opened, the
+ * segment and a count there, such as "a-1-17". It names one download of a state directory. "" for a number from a
+ * journal of format 1 or 2, which is not unique.
+ */
+#define LEDGER_DOWNLOAD_TEXT 24
+void ledger_download_write(uint64_t download, char out[LEDGER_DOWNLOAD_TEXT]);
+/* Reads such a text, to its end. False, with *out undefined, where it is spelled otherwise. */
+bool ledger_download_read(const char *text, uint64_t *out);
 /* The id (kid) of a key that signs links, likewise. */
 struct ledger_key;
 int ledger_key_get(struct ledger *ledger, const char *kid, struct ledger_key **out);

@@ -116,6 +116,19 @@ static char *percent_encode(char *out, const char *text, size_t length)
     return out;
 }
 
+int names_tag_write(const char *issuer, const char *account, size_t account_length,
+                    char out[LEDGER_TAG_MAX])
+{
+    size_t length = strnlen(issuer, LEDGER_ISSUER_MAX + 1);
+    if (!is_issuer(issuer, length) || account_length < 1 || account_length > LEDGER_ACCOUNT_MAX ||
+        memchr(account, '\0', account_length) != NULL)
+        return -EINVAL;
+    memcpy(out, issuer, length);
+    out[length] = '/';
+    *percent_encode(out + length + 1, account, account_length) = '\0';
+    return 0;
+}
+
 /* The length of the issuer in "issuer/account"; 0 where the text is not such a name. */
 static size_t account_split(const char *text, size_t length)
 {

@@ -78,6 +78,7 @@ struct ledger_account {
     struct ledger_account *wait_next, *wait_previous;
     bool waits, is_near;
     uint64_t due_ms, wait_record, due_to; /* due_to: records up to this sequence are due at once */
+    uint64_t wait_time_ms;                /* since 1970: of that record */
     uint32_t wait_segment;
     /* Why nothing of it is granted (aside.h), and the sequence up to which it is being posted again.
      * `was_aside`, of the poster, stays until it is posted. */
@@ -191,6 +192,9 @@ struct names_warning {
  * told of once. */
 bool names_warning(struct names *names, struct names_warning *out);
 
+/* Writes the tag of an account whose name need not be a C string. 0, or -EINVAL: no account has it. */
+int names_tag_write(const char *issuer, const char *account, size_t account_length,
+                    char out[LEDGER_TAG_MAX]);
 /* Whether an id has 1 to LEDGER_ISSUER_MAX bytes of a-z, 0-9 and -. */
 bool names_issuer_valid(const char *issuer);
 

@@ -75,6 +75,7 @@ int pending_add(struct pending *pending, const struct ledger *ledger,
         account->due_ms = due_ms;
         account->wait_record = reader->count - 1;
         account->wait_segment = reader->segment;
+        account->wait_time_ms = entry->record.time_ms;
     }
     int result = post_add(entry, &added);
     pending->count += added;

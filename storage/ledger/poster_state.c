@@ -219,9 +219,16 @@ bool poster_has_to_tell(const struct poster *poster)
 void poster_publish(struct poster *poster)
 {
     struct ledger *ledger = poster->ledger;
-    uint64_t posted = poster_posted(poster);
+    const struct ledger_account *first = poster->pending.first;
+    uint64_t posted = poster_posted(poster), now_ms = ledger_real_ms(ledger);
     pthread_mutex_lock(&ledger->lock);
     ledger->posted = posted;
+    if (first != NULL)
+        ledger->unposted_since_ms = first->wait_time_ms;
+    else if (posted >= atomic_load(&ledger->journal.durable_records))
+        ledger->unposted_since_ms = 0;
+    else if (ledger->unposted_since_ms == 0)
+        ledger->unposted_since_ms = now_ms;
     pthread_cond_broadcast(&ledger->posted_moved);
     pthread_mutex_unlock(&ledger->lock);
     if (!poster->current && posted >= poster->target && !poster_has_to_tell(poster))

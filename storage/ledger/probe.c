@@ -125,50 +125,6 @@ static void ask_name(struct redis *redis, const struct ledger_options *options,
     freeReplyObject(reply);
 }
 
-/* Puts the address before the cause once: redis->error begins with "Redis at ADDRESS" only where
- * Redis was not reached or did not answer. */
-void probe_say_why(const struct redis *redis, const struct ledger_options *options, char *error,
-                   size_t size)
-{
-    static const char at[] = "Redis at ";
-    const char *why = redis->error[0] != '\0' ? redis->error : "its reply has an unexpected form";
-    bool cured = strstr(why, "; ") != NULL;
-    if (strncmp(why, at, sizeof(at) - 1) == 0)
-        snprintf(error, size, "%s", why + sizeof(at) - 1);
-    else
-        snprintf(error, size, "%s: %s", options->redis, why);
-    size_t length = strlen(error);
-    if (!cured)
-        snprintf(error + length, size - length, "; %s",
-                 redis->unreached ? "start Redis there, or correct `redis` in the configuration"
-                                  : "look into the log of Redis");
-}
-
-int probe_open(struct redis *redis, struct where **where, const struct ledger_options *options,
-               char *error, size_t error_size)
-{
-    struct ledger_redis_address first;
-    int status = ledger_redis_validate(options->redis, error, error_size);
-    if (status == 0 && (status = where_create(where, options)) != 0)
-        snprintf(error, error_size, "%s", strerrordesc_np(-status));
-    if (status != 0)
-        return status;
-    char why[sizeof(redis->error)];
-    status = where_watch(*where);
-    where_settle(*where, LEDGER_REDIS_RESOLVE_MS);
-    if (status == 0)
-        status = where_get(*where, &first, why, sizeof(why));
-    else
-        snprintf(why, sizeof(why), "%s", strerrordesc_np(-status));
-    if (status != 0)
-        snprintf(error, error_size, "%s: %s", options->redis, why);
-    else if ((status = redis_open(redis, *where, options)) != 0)
-        probe_say_why(redis, options, error, error_size);
-    if (status != 0)
-        where_destroy(where);
-    return status;
-}
-
 int ledger_redis_probe(const struct ledger_options *options, struct ledger_redis_report *out,
                        char *error, size_t error_size)
 {
@@ -176,7 +132,7 @@ int ledger_redis_probe(const struct ledger_options *options, struct ledger_redis
     struct redis_facts facts;
     struct where *where;
     memset(out, 0, sizeof(*out));
-    int status = probe_open(&redis, &where, options, error, error_size);
+    int status = redis_open_alone(&redis, &where, options, error, error_size);
     if (status != 0)
         return status;
     status = redis_facts(&redis, &facts);
@@ -193,7 +149,7 @@ int ledger_redis_probe(const struct ledger_options *options, struct ledger_redis
         if (!out->hears_revocations)
             snprintf(out->push_error, sizeof(out->push_error), "%s", redis.error);
     } else {
-        probe_say_why(&redis, options, error, error_size);
+        redis_say_why(&redis, options, error, error_size);
     }
     redis_close(&redis);
     where_destroy(&where);

@@ -222,3 +222,23 @@ int reader_next(struct journal_reader *reader, struct journal_entry *out)
     reader->count++;
     return 1;
 }
+
+bool reader_shows_damage(const struct journal_reader *reader, const uint8_t *bytes, uint32_t count,
+                         uint64_t chain)
+{
+    size_t size = reader->size;
+    bool bad_is_zero = journal_is_zero(bytes, size);
+    for (uint32_t i = 1; i < count; i++) {
+        const uint8_t *at = bytes + i * size, *before = at - size;
+        struct journal_record record;
+        if (journal_is_zero(at, size) || !journal_decode(at, reader->format, &record))
+            continue;
+        uint64_t computed = i == 1 ? journal_chain_of(before, size, chain) : journal_chain(before);
+        if (!journal_chained(at, size, journal_chain(before)) &&
+            !journal_chained(at, size, computed))
+            continue;
+        if (record.durable > reader->index || !bad_is_zero)
+            return true;
+    }
+    return false;
+}

@@ -55,5 +55,14 @@ int reader_enter(struct journal_reader *reader, uint32_t segment, uint64_t count
  * out of place; another negative errno: it cannot be read.
  */
 int reader_next(struct journal_reader *reader, struct journal_entry *out);
+/*
+ * Judges the `count` places in `bytes`, which stand behind the reader's last good record, whose chain value is
+ * `chain`, in the last segment. A write that a crash cut was never confirmed by fdatasync, may have reached the
+ * disk in any order of sectors, and is cut off. It is damage where a later record says that this place was on
+ * disk when it was written, or where this sector holds something other than what was written (a sector that
+ * never arrived is zero).
+ */
+bool reader_shows_damage(const struct journal_reader *reader, const uint8_t *bytes, uint32_t count,
+                         uint64_t chain);
 
 #endif

@@ -47,15 +47,20 @@ redisReply *redis_call(struct redis *redis, int count, const char *const words[]
 /* Whether redis->error is what Redis says of an account's key that is damaged. */
 bool redis_says_damaged(const struct redis *redis);
 
-/* ---- probe.c, for those who have no open ledger ---- */
-
-/* Connects, and makes the authority that says where; the caller ends both (redis_close, where_destroy). 0, or
- * a negative errno with one sentence: the address, the cause and the cure. */
-int probe_open(struct redis *redis, struct where **where, const struct ledger_options *options,
-               char *error, size_t error_size);
-/* Writes the same sentence of the connection's last failure. */
-void probe_say_why(const struct redis *redis, const struct ledger_options *options, char *error,
+/*
+ * For somebody without a ledger: finds the address of `options`, and connects. 0, and the caller calls
+ * redis_close and where_destroy; or a negative errno with one sentence: the address, the cause and the
+ * cure.
+ */
+int redis_open_alone(struct redis *redis, struct where **where,
+                     const struct ledger_options *options, char *error, size_t error_size);
+/* Writes such a sentence of a later failure. It puts the address before the cause once: redis->error
+ * begins with "Redis at ADDRESS" only where Redis was not reached or did not answer. */
+void redis_say_why(const struct redis *redis, const struct ledger_options *options, char *error,
                    size_t size);
+
+/* ---- probe.c ---- */
+
 /* The state directory's own id; "" where it has none yet. 0, or a negative errno. */
 int probe_read_directory(const char *state_dir, char id[LEDGER_INSTANCE_SIZE]);
 

@@ -198,7 +198,7 @@ static int look(const struct retire *retire, int lane, struct ledger_verificatio
     uint8_t instance[JOURNAL_ID_BYTES];
     struct names names;
     int journal = enter(lane, "journal");
-    int result = journal < 0 ? journal : names_init(&names, UINT32_MAX, FILES_HINT);
+    int result = journal < 0 ? journal : names_init(&names, FILES_HINT, FILES_HINT);
     *out = (struct ledger_verification){0};
     for (size_t i = 0; i < JOURNAL_ID_BYTES; i++) {
         const char digits[] = {retire->instance[2 * i], retire->instance[2 * i + 1], '\0'};

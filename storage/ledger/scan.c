@@ -13,7 +13,7 @@
 
 #include "storage/ledger/checkpoint_make.h"
 #include "storage/ledger/journal.h"
-#include "storage/ledger/reader.h"
+#include "storage/ledger/walk_internal.h"
 
 #define TAIL_LOOKS_MAX 100 /* at what a writer appends meanwhile */
 
@@ -64,6 +64,21 @@ static int verify_usage(struct scan *scan, const struct journal_record *record)
     return result;
 }
 
+/* The head of the day that is asked for, as far as this record tells. */
+static void note_head(struct scan *scan, const struct journal_record *record)
+{
+    struct ledger_verification *watch = scan->watch;
+    if (record->time_ms >= watch->day_end_ms) {
+        watch->is_head_final = watch->has_head;
+        return;
+    }
+    watch->has_head = true;
+    watch->is_head_final = false;
+    watch->head_segment = scan->reader.segment;
+    watch->head_byte = (uint64_t)(scan->reader.index - 1) * scan->reader.size;
+    watch->head_chain = scan->reader.chain;
+}
+
 static void count(struct scan *scan, const struct journal_record *record)
 {
     struct ledger_verification *watch = scan->watch;
@@ -79,6 +94,7 @@ static void count(struct scan *scan, const struct journal_record *record)
     watch->segment = scan->reader.segment;
     watch->position = (uint64_t)scan->reader.index * scan->reader.size;
     watch->chain = scan->reader.chain;
+    note_head(scan, record);
 }
 
 /* Notes the record in the names. 0, or -EBADMSG: its account's sequence has a hole. */
@@ -125,32 +141,6 @@ static int verify_record(struct scan *scan, const struct journal_entry *entry)
     return result == -EBADMSG ? damaged(scan, "an account's sequence has a hole") : result;
 }
 
-/*
- * Judges what stands behind the last good record of the last segment. A write that a crash cut was
- * never confirmed by fdatasync, may have reached the disk in any order of sectors, and is cut off.
- * It is damage where a later record says that this place was on disk when it was written, or where
- * this sector holds something other than what was written (a sector that never arrived is zero).
- */
-static bool shows_damage(const struct journal_reader *reader, const uint8_t *bytes, uint32_t count,
-                         uint64_t chain)
-{
-    size_t size = reader->size;
-    bool bad_is_zero = journal_is_zero(bytes, size);
-    for (uint32_t i = 1; i < count; i++) {
-        const uint8_t *at = bytes + i * size, *before = at - size;
-        struct journal_record record;
-        if (journal_is_zero(at, size) || !journal_decode(at, reader->format, &record))
-            continue;
-        uint64_t computed = i == 1 ? journal_chain_of(before, size, chain) : journal_chain(before);
-        if (!journal_chained(at, size, journal_chain(before)) &&
-            !journal_chained(at, size, computed))
-            continue;
-        if (record.durable > reader->index || !bad_is_zero)
-            return true;
-    }
-    return false;
-}
-
 /* Zeros what is not zero of the `count` records in `bytes`, which stand behind the reader's place;
  * the last one first. */
 static int zero_tail(const struct journal_reader *reader, int fd, uint8_t *bytes, uint32_t count)
@@ -176,7 +166,7 @@ static int read_tail(struct scan *scan, int fd, uint8_t *bytes, uint32_t count)
     if (result == 0)
         result = disk->read(disk->self, fd, (uint64_t)reader->index * reader->size, bytes,
                             count * reader->size);
-    if (result == 0 && shows_damage(reader, bytes, count, reader->chain))
+    if (result == 0 && reader_shows_damage(reader, bytes, count, reader->chain))
         result = damaged(scan, "later records are intact");
     return result;
 }
@@ -229,7 +219,7 @@ static bool hides_records(struct journal_reader *reader, const uint8_t *bytes, s
         reader->format = formats[i];
         reader->size = journal_record_bytes(formats[i]);
         if (length >= reader->size &&
-            shows_damage(reader, bytes, reader_capacity(length, reader->size), chain))
+            reader_shows_damage(reader, bytes, reader_capacity(length, reader->size), chain))
             return true;
     }
     return false;
@@ -249,7 +239,7 @@ static int remove_unused(struct scan *scan, uint32_t number)
         return damaged(scan, "a segment of a newer version");
     /*
      * A header lies within one sector, so it is there in full or not at all. Records behind a
-     * missing header were never confirmed unless they say so, which shows_damage finds; a file that
+     * missing header were never confirmed unless they say so, which reader_shows_damage finds; a file that
      * was cut short while it was made has none.
      */
     size_t length = reader->capacity * reader->size;
@@ -274,9 +264,14 @@ static int take_record(struct scan *scan, const struct journal_entry *entry)
     scan->is_behind = true;
     int result = verify_record(scan, entry);
     scan->is_behind = false;
-    if (result == 0 && scan->watch != NULL)
-        count(scan, &entry->record);
-    return result;
+    if (result != 0 || scan->watch == NULL)
+        return result;
+    count(scan, &entry->record);
+    if (scan->watch->take == NULL)
+        return 0;
+    struct ledger_walk_record shown;
+    walk_show(&scan->reader, entry, &shown);
+    return scan->watch->take(scan->watch->context, &shown);
 }
 
 /* Whether a record stands now where the reader, which said `result`, found none: its writer's bytes may

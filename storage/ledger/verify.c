@@ -25,7 +25,7 @@ static int verify_journal(int directory, const uint8_t instance[JOURNAL_ID_BYTES
                           struct ledger_verification *out, char *error, size_t error_size)
 {
     struct names names;
-    int result = names_init(&names, UINT32_MAX, FILES_HINT);
+    int result = names_init(&names, FILES_HINT, FILES_HINT);
     if (result != 0) {
         close(directory);
         return result;
@@ -61,7 +61,10 @@ static int verify_once(const char *state_dir, unsigned lane, struct ledger_verif
 {
     uint8_t instance[JOURNAL_ID_BYTES];
     int directory = -1;
-    *out = (struct ledger_verification){.progress = out->progress, .context = out->context};
+    *out = (struct ledger_verification){.progress = out->progress,
+                                        .take = out->take,
+                                        .context = out->context,
+                                        .day_end_ms = out->day_end_ms};
     error[0] = '\0';
     lane_name(lane, out->lane);
     out->is_written = lane_is_locked(state_dir, lane);
@@ -83,7 +86,12 @@ int ledger_verify(const char *state_dir, unsigned lane, struct ledger_verificati
 {
     int result = verify_once(state_dir, lane, out, error, error_size);
     /* A process began to write meanwhile: what it appended looks like a torn tail, or like damage. */
-    if (!out->is_written && lane_is_locked(state_dir, lane))
+    bool has_begun = !out->is_written && lane_is_locked(state_dir, lane);
+    if (has_begun && out->take != NULL && result != 0) {
+        snprintf(error, error_size, "%s/%s: a process began to write meanwhile; ask again",
+                 state_dir, out->lane);
+        result = -EAGAIN; /* `take` has had the records, and must not get them twice */
+    } else if (has_begun && out->take == NULL)
         result = verify_once(state_dir, lane, out, error, error_size);
     return result;
 }

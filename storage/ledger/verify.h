@@ -14,11 +14,17 @@
 
 #include "storage/ledger/ledger_lanes.h"
 
+struct ledger_walk_record; /* walk.h */
+
 /* What a lane's journal holds, up to its end or to where it is damaged. */
 struct ledger_verification {
     void (*progress)(void *context, uint32_t segment,
                      uint32_t segments); /* the caller's, or NULL */
+    /* The caller's, or NULL: it gets each record that is sound, in order. 0, or a negative errno, which
+     * ends the reading and is returned. */
+    int (*take)(void *context, const struct ledger_walk_record *record);
     void *context;
+    uint64_t day_end_ms; /* the caller's: of the day whose head is asked for; 0: of none */
 
     char lane[8];      /* "lane-a" */
     char instance[33]; /* under which Redis keeps its watermarks */
@@ -31,6 +37,10 @@ struct ledger_verification {
     uint32_t segment;           /* of its last sound record */
     uint64_t position;          /* behind that, in bytes */
     uint64_t chain;             /* its value there */
+    /* The last record before day_end_ms, as evidence.h has it. */
+    bool has_head, is_head_final; /* final: a later one follows */
+    uint32_t head_segment;
+    uint64_t head_byte, head_chain; /* where it begins; its value */
     uint32_t torn;   /* records behind it that a crash has cut; the next start drops them */
     bool is_stopped; /* that record is of a clean end */
 };

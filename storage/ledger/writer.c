@@ -23,6 +23,16 @@ static void append_money(struct ledger *ledger, struct ledger_turn *turn)
     }
 }
 
+/* The poster says so, too, but not while Redis is away. */
+static void note_unposted(struct ledger *ledger, uint64_t durable)
+{
+    uint64_t now_ms = ledger_real_ms(ledger);
+    pthread_mutex_lock(&ledger->lock);
+    if (ledger->unposted_since_ms == 0 && durable > ledger->posted)
+        ledger->unposted_since_ms = now_ms;
+    pthread_mutex_unlock(&ledger->lock);
+}
+
 static void sync_turn(struct ledger *ledger, struct ledger_turn *turn)
 {
     struct journal *journal = &ledger->journal;
@@ -43,8 +53,10 @@ static void sync_turn(struct ledger *ledger, struct ledger_turn *turn)
         return;
     }
     uint64_t durable = atomic_load(&journal->durable_records);
-    if (durable != ledger->writer.told)
+    if (durable != ledger->writer.told) {
+        note_unposted(ledger, durable);
         ledger_wake_poster(ledger);
+    }
     ledger->writer.told = durable;
 }
 

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads what the lanes of a ledger are at. See status.h.
+ */
+#include "storage/ledger/status.h"
+
+#include <stdio.h>
+
+#include "storage/ledger/drains.h"
+
+_Static_assert(LEDGER_STATUS_MAX == LANES_MAX, "each lane has a place");
+_Static_assert(sizeof(((struct ledger_lane_status *)NULL)->lane) == LANE_NAME_SIZE, "as lane.h");
+_Static_assert(sizeof(((struct ledger_lane_status *)NULL)->instance) == LEDGER_HEX_SIZE,
+               "likewise");
+
+struct filling {
+    struct ledger_lane_status *lanes;
+    size_t count;
+};
+
+static void fill(void *context, struct ledger *ledger)
+{
+    struct filling *filling = context;
+    struct ledger_lane_status *out = &filling->lanes[filling->count];
+    *out = (struct ledger_lane_status){
+        .is_own = filling->count == 0,
+        .state = ledger_state(ledger),
+        .lease = ledger_lease_number(ledger),
+        .segments = journal_segments(&ledger->journal),
+        .records = atomic_load(&ledger->journal.durable_records),
+    };
+    filling->count++;
+    snprintf(out->lane, sizeof(out->lane), "%s", ledger->lane.name);
+    snprintf(out->instance, sizeof(out->instance), "%s", ledger->instance);
+    ledger_state_text(ledger, out->text, sizeof(out->text));
+    out->bytes = out->records * JOURNAL_RECORD_BYTES;
+    pthread_mutex_lock(&ledger->lock);
+    out->posted = ledger->posted < out->records ? ledger->posted : out->records;
+    out->unposted_since_ms = ledger->unposted_since_ms;
+    pthread_mutex_unlock(&ledger->lock);
+    out->unposted = out->records - out->posted;
+    if (out->unposted == 0)
+        out->unposted_since_ms = 0;
+    for (struct ledger_account *account = names_recorded(&ledger->names); account != NULL;
+         account = names_recorded_next(account)) {
+        out->accounts++;
+        out->accounts_unposted += !ledger_account_is_posted(account);
+    }
+}
+
+size_t ledger_status(struct ledger *ledger, struct ledger_lane_status out[LEDGER_STATUS_MAX])
+{
+    struct filling filling = {.lanes = out};
+    fill(&filling, ledger);
+    drains_each(ledger, fill, &filling);
+    return filling.count;
+}
