@@ -225,7 +225,7 @@ static bool means_option(const char *word, char text[static TEXT_SIZE])
     static const struct {
         bool (*is)(const char *word);
         const char *value; /* what the options' tables call such a value */
-    } kinds[] = {{is_duration, "DURATION"},   {is_amount, "AMOUNT"},   {is_date, "DATE"},
+    } kinds[] = {{is_duration, "DURATION"},   {is_amount, "AMOUNT"},   {is_date, "DAY"},
                  {is_plan, "PLAN"},           {is_address, "ADDRESS"}, {is_socket, "PATH"},
                  {is_algorithm, "ALGORITHM"}, {is_absolute, "/FILE"}};
     if (means_name(word, text))
