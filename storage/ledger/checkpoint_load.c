@@ -67,6 +67,29 @@ static int restore(void *context, const struct checkpoint_account *from)
     return 0;
 }
 
+/* Whether the segment behind what the checkpoint covers goes on from there: another journal may have been
+ * put beside it. 0, -EBADMSG, or another negative errno. */
+static int goes_on(const struct journal *journal, const struct checkpoint_head *head)
+{
+    const struct ledger_disk *disk = journal->disk;
+    uint8_t bytes[JOURNAL_RECORD_BYTES] = {0};
+    struct journal_record record = {0};
+    uint64_t size = 0;
+    int fd = disk->open(disk->self, journal->directory, (uint32_t)head->segment + 1, false, &size);
+    if (fd < 0)
+        return fd;
+    uint32_t format = 0;
+    int result =
+        size < sizeof(bytes) ? -EBADMSG : disk->read(disk->self, fd, 0, bytes, sizeof(bytes));
+    disk->close(disk->self, fd);
+    if (result == 0)
+        format = journal_format_of(bytes);
+    /* What else may be wrong with the header, the scan says. */
+    if (result == 0 && journal_decode(bytes, format, &record) && record.previous != head->chain)
+        result = -EBADMSG;
+    return result;
+}
+
 int checkpoint_load(struct checkpoint *out, const struct journal *journal, int checkpoints,
                     uint32_t most)
 {
@@ -81,12 +104,13 @@ int checkpoint_load(struct checkpoint *out, const struct journal *journal, int c
             return (int)segment;
         /* Its hash is verified before any of its accounts counts. */
         int result = checkpoint_read(&place, (uint32_t)segment, journal->names, NULL, NULL, out);
-        if (result == 0) {
-            checkpoint_clear(out);
+        if (result == 0)
+            result = goes_on(journal, &out->head);
+        checkpoint_clear(out);
+        if (result == 0)
             return checkpoint_read(&place, (uint32_t)segment, journal->names, restore, NULL, out);
-        }
-        if (result != -EBADMSG)
+        if (result != -EBADMSG && result != -EIO)
             return result;
-        most = (uint32_t)segment - 1;
+        most = (uint32_t)segment - 1; /* the journal has all that an unreadable one covers */
     }
 }

@@ -399,6 +399,37 @@ Test(ledger_checkpoint, of_a_segment_that_the_journal_has_lost_is_not_used_again
     cr_expect_neq(access(file_of("checkpoints", 3), F_OK), 0, "it is left");
 }
 
+Test(ledger_checkpoint, of_a_journal_that_went_on_otherwise_is_not_used)
+{
+    char journal[200], backup[220], checkpoints[200], kept[220];
+    snprintf(journal, sizeof(journal), "%s/lane-a/journal", fx.state);
+    snprintf(checkpoints, sizeof(checkpoints), "%s/lane-a/checkpoints", fx.state);
+    snprintf(backup, sizeof(backup), "%s.backup", fx.state);
+    snprintf(kept, sizeof(kept), "%s.kept", fx.state);
+    fill_to(2);
+    await_covered(1);
+    cr_assert_eq(fixture_close(&fx), 0);
+    fixture_copy(journal, backup);
+    fixture_open_ready(&fx);
+    fill_to(3);
+    await_covered(2);
+    cr_assert_eq(fixture_close(&fx), 0);
+    /* The journal of the backup goes on from segment 2 with other records. */
+    cr_assert_eq(rename(checkpoints, kept), 0);
+    fixture_remove(journal);
+    fixture_copy(backup, journal);
+    freeReplyObject(fixture_redis(&fx, "FLUSHALL"));
+    fx.options.checkpoint_records = 1u << 20;
+    fixture_open_ready(&fx);
+    fill_to(3);
+    cr_assert_eq(fixture_close(&fx), 0);
+    fixture_remove(checkpoints);
+    cr_assert_eq(rename(kept, checkpoints), 0);
+    fixture_open_ready(&fx);
+    cr_expect_eq(fx.ledger->journal.from_checkpoint, 1);
+    fixture_remove(backup);
+}
+
 Test(ledger_checkpoint, that_differs_from_what_the_ledger_counted_is_told_by_account)
 {
     char error[600];
