@@ -302,11 +302,15 @@ static bool merge_operation(struct checkpoint_operation *kept,
     return true;
 }
 
+/* An empty list may have no memory, which qsort must not be given. */
+#define SORT(account, what, order)                                                                 \
+    if ((account)->what##_count > 0)                                                               \
+    qsort((account)->what, (account)->what##_count, sizeof((account)->what[0]), (order))
+
 static void settle_operations(struct checkpoint_account *account, uint64_t time_ms)
 {
     uint32_t kept = 0;
-    qsort(account->operations, account->operations_count, sizeof(account->operations[0]),
-          order_operations);
+    SORT(account, operations, order_operations);
     for (uint32_t i = 0; i < account->operations_count; i++) {
         struct checkpoint_operation *operation = &account->operations[i];
         if (operation->operation == LEDGER_REVOKE_LINK &&
@@ -341,7 +345,7 @@ static void settle_usages(struct checkpoint_account *account, uint64_t time_ms)
             usage->file = NULL;
         }
     }
-    qsort(account->usages, account->usages_count, sizeof(account->usages[0]), order_usages);
+    SORT(account, usages, order_usages);
     for (uint32_t i = 0; i < account->usages_count; i++) {
         struct checkpoint_usage *usage = &account->usages[i];
         if (kept > 0 && order_usages(&account->usages[kept - 1], usage) == 0) {
@@ -358,7 +362,7 @@ static void settle_usages(struct checkpoint_account *account, uint64_t time_ms)
 static void settle_uses(struct checkpoint_account *account, uint64_t time_ms)
 {
     uint32_t kept = 0;
-    qsort(account->uses, account->uses_count, sizeof(account->uses[0]), order_uses);
+    SORT(account, uses, order_uses);
     for (uint32_t i = 0; i < account->uses_count; i++) {
         struct checkpoint_use *use = &account->uses[i];
         struct checkpoint_use *before = kept > 0 ? &account->uses[kept - 1] : NULL;
