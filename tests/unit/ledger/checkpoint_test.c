@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "server/base/clock.h"
 #include "storage/ledger/checkpoint.h"
 #include "storage/ledger/checkpoints.h"
 #include "storage/ledger/segment.h"
@@ -262,8 +263,9 @@ static void fill_to(uint32_t number)
     for (unsigned i = 0; journal_segments(&fx.ledger->journal) < number; i++) {
         fixture_deliver(&fx, accounts[i % 3], i % 2 == 0 ? "/f" : "/g", i);
         sent += i;
-        cr_assert_eq(ledger_settle(fx.ledger, 20000), 0);
+        cr_assert_eq(writer_mark(fx.ledger, clock_monotonic_ms() + 20000), 0);
     }
+    cr_assert_eq(ledger_settle(fx.ledger, 20000), 0);
 }
 
 static void await_covered(uint32_t number)
