@@ -116,8 +116,8 @@ static void append(const char *directory)
     struct ledger_name *account, *file;
     int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     check(fd >= 0 && names_init(&names, 100, 100) == 0);
-    check(journal_open(&journal, &outside, &names, fd, 16 << 20, id, id, error, sizeof(error)) ==
-          0);
+    check(journal_open(&journal, &outside, &names, fd, -1, 16 << 20, id, id, error,
+                       sizeof(error)) == 0);
     check(names_get(&names, JOURNAL_ACCOUNT, "shop/alice", 10, &account) == 0);
     check(names_get(&names, JOURNAL_FILE, "/song.mp3", 9, &file) == 0);
     micro_begin();

@@ -129,7 +129,6 @@ struct ledger {
     struct poster *poster;
     struct push *push;           /* owns */
     struct where *where;         /* owns */
-    int wake_fd;                 /* owns: an eventfd that wakes the poster */
     struct notices *notices;     /* owns */
     pthread_mutex_t change_lock; /* one ledger_account_change at a time */
 
@@ -137,6 +136,7 @@ struct ledger {
     _Atomic(struct ledger_download *) dirty;
     _Atomic uint64_t download_last; /* number given last */
     _Atomic uint32_t downloads;
+    int wake_fd; /* owns: an eventfd that wakes the poster */
     pthread_mutex_t open_lock;
     struct ledger_download *open;
 
@@ -166,12 +166,12 @@ struct ledger {
     struct ledger_data_loss loss;              /* under lock */
     _Atomic uint64_t responses_undescribed;
     _Atomic uint32_t accounts_aside; /* moved by the poster */
-    _Atomic bool releases;           /* those that are set aside are to be tried again */
+    _Atomic bool redis_up;
+    _Atomic bool releases;      /* those that are set aside are to be tried again */
     _Atomic bool birth_doubted; /* what Redis answers may be what one that lost its data says */
     _Atomic uint64_t renewed_ms, turned_ms[LEDGER_THREADS]; /* see ledger.h */
     _Atomic uint64_t checkpoints_made, checkpoints_refused;
     _Atomic uint64_t posts, posts_replayed, records_posted, refused_full, redis_connects;
-    _Atomic bool redis_up;
 };
 
 /* Notes a turn of a thread. */

@@ -16,7 +16,7 @@ static int round_trip(enum access_format format, const char *issuer, const char 
                       uint64_t acknowledged)
 {
     static const char path[] = "/a%22b.mp3", agent[] = "a \"player\" [1] \\";
-    size_t size = sizeof(path) + sizeof(agent) + strlen(issuer) + strlen(account);
+    size_t size = sizeof("GET") + sizeof(path) + sizeof(agent) + strlen(issuer) + strlen(account);
     struct access_facts *facts = calloc(1, sizeof(*facts) + size);
     cr_assert_not_null(facts);
     char *at = access_facts_text(facts);
