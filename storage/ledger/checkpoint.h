@@ -103,7 +103,7 @@ const char *checkpoint_account_text(const uint8_t *bytes, uint32_t length, size_
 /* By which accounts are ordered in the file; those that are alike, by their text. */
 uint64_t checkpoint_hash(const char *text, size_t length);
 
-/* The day (yyyymmdd, UTC) of a time. */
-uint32_t checkpoint_day(uint64_t time_ms);
+/* The order of files by their text, as that of strcmp; no file (NULL) comes first. */
+int checkpoint_order_files(const struct ledger_file *one, const struct ledger_file *other);
 
 #endif

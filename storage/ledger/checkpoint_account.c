@@ -7,19 +7,9 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "server/base/check.h"
 #include "storage/ledger/checkpoint.h"
-
-uint32_t checkpoint_day(uint64_t time_ms)
-{
-    time_t seconds = (time_t)(time_ms / 1000);
-    struct tm day;
-    if (gmtime_r(&seconds, &day) == NULL)
-        return 19700101;
-    return (uint32_t)((day.tm_year + 1900) * 10000 + (day.tm_mon + 1) * 100 + day.tm_mday);
-}
 
 static void drop_file(struct ledger_file *file)
 {
@@ -73,7 +63,7 @@ static int keep_room(void **items, uint32_t count, uint32_t *room, uint32_t more
 static int add_usage(struct checkpoint_account *account, const struct journal_entry *entry)
 {
     const struct journal_record *record = &entry->record;
-    uint32_t day = checkpoint_day(record->time_ms);
+    uint32_t day = journal_day(record->time_ms);
     uint32_t last = account->usages_count;
     if (last == 0 || account->usages[last - 1].day != day ||
         account->usages[last - 1].file != entry->file) {
@@ -189,7 +179,7 @@ int checkpoint_account_join(struct checkpoint_account *account, struct checkpoin
     if ((one) != (other))                                                                          \
     return (one) < (other) ? -1 : 1
 
-static int order_files(const struct ledger_file *one, const struct ledger_file *other)
+int checkpoint_order_files(const struct ledger_file *one, const struct ledger_file *other)
 {
     if (one == other)
         return 0;
@@ -207,7 +197,7 @@ static int order_usages(const void *first, const void *second)
 {
     const struct checkpoint_usage *one = first, *other = second;
     ORDER(one->day, other->day);
-    return order_files(one->file, other->file);
+    return checkpoint_order_files(one->file, other->file);
 }
 
 static int order_uses(const void *first, const void *second)
@@ -215,7 +205,7 @@ static int order_uses(const void *first, const void *second)
     const struct checkpoint_use *one = first, *other = second;
     int order = memcmp(one->link_id, other->link_id, sizeof(one->link_id));
     if (order == 0)
-        order = order_files(one->file, other->file);
+        order = checkpoint_order_files(one->file, other->file);
     if (order != 0)
         return order;
     ORDER(one->opened_ms, other->opened_ms);
@@ -326,7 +316,7 @@ static void settle_operations(struct checkpoint_account *account, uint64_t time_
 /* The month that ended so many months before that of the time, as yyyymm00. */
 static uint32_t month_before(uint64_t time_ms, uint32_t months)
 {
-    uint32_t day = checkpoint_day(time_ms), number = day / 10000 * 12 + day / 100 % 100 - 1;
+    uint32_t day = journal_day(time_ms), number = day / 10000 * 12 + day / 100 % 100 - 1;
     number -= months;
     return number / 12 * 10000 + (number % 12 + 1) * 100;
 }
@@ -334,7 +324,7 @@ static uint32_t month_before(uint64_t time_ms, uint32_t months)
 static void settle_usages(struct checkpoint_account *account, uint64_t time_ms)
 {
     uint64_t days_ms = (uint64_t)CHECKPOINT_DAYS * 86400000;
-    uint32_t first_day = time_ms > days_ms ? checkpoint_day(time_ms - days_ms) : 0;
+    uint32_t first_day = time_ms > days_ms ? journal_day(time_ms - days_ms) : 0;
     uint32_t first_month = month_before(time_ms, CHECKPOINT_MONTHS), kept = 0;
     for (uint32_t i = 0; i < account->usages_count; i++) {
         struct checkpoint_usage *usage = &account->usages[i];

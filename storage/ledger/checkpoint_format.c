@@ -75,13 +75,8 @@ struct files {
 
 static int compare_files(const void *first, const void *second)
 {
-    const struct ledger_file *one = *(struct ledger_file *const *)first;
-    const struct ledger_file *other = *(struct ledger_file *const *)second;
-    size_t shorter = one->name.length < other->name.length ? one->name.length : other->name.length;
-    int order = memcmp(one->name.text, other->name.text, shorter);
-    if (order != 0)
-        return order;
-    return one->name.length < other->name.length ? -1 : one->name.length > other->name.length;
+    return checkpoint_order_files(*(struct ledger_file *const *)first,
+                                  *(struct ledger_file *const *)second);
 }
 
 static int gather_files(const struct checkpoint_account *account, struct files *files)

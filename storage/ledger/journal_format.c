@@ -6,6 +6,7 @@
 #include "storage/ledger/journal_format.h"
 
 #include <string.h>
+#include <time.h>
 #include <xxhash.h>
 
 #define NAME_TEXT_AT     32u
@@ -354,4 +355,13 @@ bool journal_decode(const uint8_t *bytes, uint32_t format, struct journal_record
         break;
     }
     return false;
+}
+
+uint32_t journal_day(uint64_t time_ms)
+{
+    time_t seconds = (time_t)(time_ms / 1000);
+    struct tm day;
+    if (gmtime_r(&seconds, &day) == NULL)
+        return 19700101;
+    return (uint32_t)((day.tm_year + 1900) * 10000 + (day.tm_mon + 1) * 100 + day.tm_mday);
 }

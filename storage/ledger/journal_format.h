@@ -163,4 +163,7 @@ bool journal_is_zero(const uint8_t *bytes, size_t length);
  * the segment's. Does not judge the chain. */
 bool journal_decode(const uint8_t *bytes, uint32_t format, struct journal_record *out);
 
+/* The day of a record's time in UTC, as yyyymmdd; 19700101 for a time that has none. */
+uint32_t journal_day(uint64_t time_ms);
+
 #endif

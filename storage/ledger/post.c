@@ -10,19 +10,9 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "server/base/check.h"
 #include "storage/ledger/keys.h"
-
-static uint32_t day_of(uint64_t time_ms)
-{
-    time_t seconds = (time_t)(time_ms / 1000);
-    struct tm day;
-    if (gmtime_r(&seconds, &day) == NULL)
-        return 19700101;
-    return (uint32_t)((day.tm_year + 1900) * 10000 + (day.tm_mon + 1) * 100 + day.tm_mday);
-}
 
 static void post_free(struct post *post)
 {
@@ -102,7 +92,7 @@ int post_add(const struct journal_entry *entry, size_t *added)
     const struct journal_record *record = &entry->record;
     struct ledger_account *account = entry->account;
     struct post *run = account->run;
-    uint32_t day = day_of(record->time_ms);
+    uint32_t day = journal_day(record->time_ms);
     bool is_money = record->type == JOURNAL_MONEY;
     bool goes_on = run != NULL && !is_money && run->day == day && run->files_count < POST_FILES_MAX;
     *added = 0;
