@@ -184,14 +184,16 @@ static void take_account(struct sums *sums, const char *field, const char *value
     }
 }
 
-/* "posted lease count ceiling least expires" */
+/* "lease count ceiling least expires"; or, in a field of its own, what was posted. */
 static void take_pool(struct sums *sums, const char *field, const char *value)
 {
     char *at = (char *)(uintptr_t)value;
-    for (int i = 0; i < 6 && sums->out->said[0] == '\0'; i++) {
-        int64_t number = number_of(sums, field, at, i < 5 ? &at : NULL);
-        sums->posted += i == 0 ? number : 0;
+    if (strncmp(field, "p:", 2) == 0) {
+        sums->posted += number_of(sums, field, value, NULL);
+        return;
     }
+    for (int i = 0; i < 5 && sums->out->said[0] == '\0'; i++)
+        (void)number_of(sums, field, at, i < 4 ? &at : NULL);
 }
 
 static void take_link_pool(struct sums *sums, const char *field, const char *value)

@@ -188,7 +188,7 @@ static int keep_watermarks(struct ledger_reconcile *reconcile, struct look *look
     return result;
 }
 
-/* "posted lease count ceiling least expires" of each instance */
+/* What each instance has posted: the fields "p:INSTANCE". */
 static int keep_grants(struct ledger_reconcile *reconcile, struct look *look)
 {
     struct reconcile_account *account = look->account;
@@ -200,16 +200,16 @@ static int keep_grants(struct ledger_reconcile *reconcile, struct look *look)
     }
     int result = 0;
     for (size_t i = 0; i + 1 < hash->elements && result == 0; i += 2) {
-        char posted[24];
-        const char *text = hash->element[i + 1]->str;
-        snprintf(posted, sizeof(posted), "%.*s", (int)strcspn(text, " "), text);
-        int64_t bytes = number_of(account, "grants", hash->element[i]->str, posted);
-        const struct reconcile_lane *lane = reconcile_lane_of(reconcile, hash->element[i]->str);
+        const char *field = hash->element[i]->str;
+        if (strncmp(field, "p:", 2) != 0)
+            continue;
+        int64_t bytes = number_of(account, "grants", field, hash->element[i + 1]->str);
+        const struct reconcile_lane *lane = reconcile_lane_of(reconcile, field + 2);
         if (lane != NULL) {
             account->figures.given += bytes;
         } else if (bytes != 0) {
             account->figures.foreign += bytes;
-            result = note_foreign(reconcile, hash->element[i]->str, 0, bytes);
+            result = note_foreign(reconcile, field + 2, 0, bytes);
         }
     }
     return result;

@@ -9,11 +9,11 @@
 #define TOLLGATE_STORAGE_LEDGER_REDIS_TABLE_H
 
 /* Moves where a library of the older version would answer otherwise. */
-#define LEDGER_FUNCTIONS_FORMAT 19
+#define LEDGER_FUNCTIONS_FORMAT 20
 
 /* The oldest version whose data this one can use. Moves to LEDGER_FUNCTIONS_FORMAT where a stored
  * value is read otherwise than before. */
-#define LEDGER_DATA_FORMAT      19
+#define LEDGER_DATA_FORMAT      20
 
 /* 2^53 - 1: what a Lua number holds exactly. */
 #define LEDGER_NUMBER_MAX       9007199254740991

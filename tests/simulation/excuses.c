@@ -75,6 +75,7 @@ void watch_lost_of_copy(struct sim *sim, unsigned account)
 
 struct voided {
     struct sim *sim;
+    const char *key;   /* of the fund's pools */
     const char *taken; /* the instance of which another process tells or takes over; NULL: none */
     uint64_t below;    /* of it, the pools that were told with a lower number of the lease */
     struct sim_excused *excused; /* by node */
@@ -87,9 +88,11 @@ static void excuse_void(void *context, const char *field, size_t field_length, c
                         size_t length)
 {
     struct voided *voided = context;
-    const struct sim_pool pool = sim_pool_of(value);
+    struct sim_pool pool;
     struct sim *sim = voided->sim;
     (void)field_length, (void)length;
+    if (!sim_pool_of(sim, voided->key, field, value, &pool))
+        return;
     for (unsigned i = 0; i < SIM_NODES; i++) {
         struct sim_excused *excused = &voided->excused[i];
         bool is_taken = voided->taken != NULL && strcmp(voided->taken, field) == 0 &&
@@ -117,15 +120,16 @@ static void excuse_voids(struct sim *sim, const char *taken, uint64_t below,
 {
     for (unsigned i = 0; i < SIM_ACCOUNTS; i++) {
         struct sim_account *account = &sim->accounts[i];
-        struct voided voided = {sim, taken, below, account->voided, &account->excused};
+        struct voided voided = {sim,   account->grants_key, taken,
+                                below, account->voided,     &account->excused};
         if (message == NULL || has_word(message, account->grants_key))
             store_each_field(sim->redis.store, account->grants_key, excuse_void, &voided);
     }
     for (unsigned i = 0; i < SIM_LINKS; i++) {
         struct sim_link *link = &sim->links[i];
-        struct voided voided = {sim, taken, below, link->voided, &link->excused};
         char key[sizeof(link->key) + sizeof(":grants")];
         snprintf(key, sizeof(key), "%s:grants", link->key);
+        struct voided voided = {sim, key, taken, below, link->voided, &link->excused};
         if (message == NULL || has_word(message, key))
             store_each_field(sim->redis.store, key, excuse_void, &voided);
     }

@@ -166,21 +166,37 @@ static void add_posted(struct sim_node *node, unsigned account, int count,
         node->posted[account] += strtoull(files[i], NULL, 10);
 }
 
-struct sim_pool sim_pool_of(const char *value)
+/* Reads `count` numbers with a space between them. All pools are read before each call, and strtoull took
+ * a twentieth of a seed's time. */
+static void numbers_of(const char *value, unsigned count, uint64_t numbers[])
 {
-    uint64_t numbers[6] = {0};
-    /* All pools are read before each call, and strtoull took a twentieth of a seed's time. */
-    for (unsigned i = 0; i < 6 && *value != '\0'; value++) {
+    for (unsigned i = 0; i < count && *value != '\0'; value++) {
         if (*value == ' ')
             i++;
         else
             numbers[i] = 10 * numbers[i] + (uint64_t)(*value - '0');
     }
-    return (struct sim_pool){numbers[0], numbers[1], numbers[2],
-                             numbers[3], numbers[4], numbers[5]};
+}
+
+bool sim_pool_of(struct sim *sim, const char *key, const char *field, const char *value,
+                 struct sim_pool *pool)
+{
+    uint64_t numbers[5] = {0}, posted = 0;
+    char of_posts[48];
+    if (strncmp(field, "p:", 2) == 0)
+        return false;
+    numbers_of(value, 5, numbers);
+    snprintf(of_posts, sizeof(of_posts), "p:%s", field);
+    const char *known = store_field(sim->redis.store, key, of_posts, NULL);
+    if (known != NULL)
+        numbers_of(known, 1, &posted);
+    *pool = (struct sim_pool){posted, numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]};
+    return true;
 }
 
 struct reserved {
+    struct sim *sim;
+    const char *key;
     uint64_t now_ms, sum;
 };
 
@@ -188,8 +204,10 @@ static void add_pool(void *context, const char *field, size_t field_length, cons
                      size_t length)
 {
     struct reserved *reserved = context;
-    const struct sim_pool pool = sim_pool_of(value);
-    (void)field, (void)field_length, (void)length;
+    struct sim_pool pool;
+    (void)field_length, (void)length;
+    if (!sim_pool_of(reserved->sim, reserved->key, field, value, &pool))
+        return;
     if (pool.expires_ms > reserved->now_ms && pool.ceiling > pool.posted)
         reserved->sum += pool.ceiling - pool.posted;
 }
@@ -197,7 +215,7 @@ static void add_pool(void *context, const char *field, size_t field_length, cons
 /* What all nodes have reserved of an account. */
 static int64_t reserved_of(struct sim *sim, const struct sim_account *account)
 {
-    struct reserved reserved = {.now_ms = redis_real_ms(sim)};
+    struct reserved reserved = {sim, account->grants_key, redis_real_ms(sim), 0};
     store_each_field(sim->redis.store, account->grants_key, add_pool, &reserved);
     return (int64_t)reserved.sum;
 }

@@ -102,7 +102,9 @@ static void check_leak(void *context, const char *field, size_t field_length, co
     const struct leak *leak = context;
     struct sim *sim = leak->sim;
     (void)field_length, (void)length;
-    const struct sim_pool pool = sim_pool_of(value);
+    struct sim_pool pool;
+    if (!sim_pool_of(sim, leak->key, field, value, &pool))
+        return;
     for (unsigned i = 0; i < SIM_NODES; i++) {
         const struct sim_node *node = &sim->nodes[i];
         if (node->ledger == NULL || node->is_kept_out || strcmp(node->id, field) != 0 ||

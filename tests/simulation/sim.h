@@ -472,7 +472,8 @@ void watch_tell(struct sim *sim);
 struct sim_pool {
     uint64_t posted, lease, count, ceiling, least, expires_ms;
 };
-struct sim_pool sim_pool_of(const char *value);
+bool sim_pool_of(struct sim *sim, const char *key, const char *field, const char *value,
+                 struct sim_pool *pool);
 
 /* duties.c */
 void watch_started(struct sim_node *node); /* a process */

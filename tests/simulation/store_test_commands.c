@@ -260,7 +260,7 @@ static void poisonable(struct world *world, const char *key, char *out, size_t s
     static const char *const others[] = {"until", "records", "number"}; /* of a lease */
     unsigned number = pick(world, 19);
     if (strstr(key, "grants") != NULL)
-        snprintf(out, size, "%032x", 16 + number % 3);
+        snprintf(out, size, "%s%032x", number < 6 ? "p:" : "", 16 + number % 3);
     else if (strstr(key, ":link:") != NULL)
         snprintf(out, size, number < 8 ? "bytes" : "p:/f%u.mp3", number);
     else if (strstr(key, ":usage:") != NULL)

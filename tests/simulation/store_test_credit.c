@@ -30,8 +30,12 @@ static struct known_pool known_pool(struct world *world, const char *key, unsign
     snprintf(field, sizeof(field), "%032x", instance);
     const char *known = store_field(world->store, key, field, NULL);
     if (known != NULL)
-        (void)sscanf(known, "%16lld %16lld %16lld %16lld %16lld", &pool.posted, &pool.lease,
-                     &pool.count, &pool.ceiling, &pool.least);
+        (void)sscanf(known, "%16lld %16lld %16lld %16lld", &pool.lease, &pool.count, &pool.ceiling,
+                     &pool.least);
+    snprintf(field, sizeof(field), "p:%032x", instance);
+    known = store_field(world->store, key, field, NULL);
+    if (known != NULL)
+        (void)sscanf(known, "%16lld", &pool.posted);
     return pool;
 }
 
@@ -114,10 +118,12 @@ void world_reserved(struct world *world, struct call *call)
 void world_pool(struct world *world, struct call *call)
 {
     int64_t posted = (int64_t)world_random(world, 100000);
-    call_format(call, "%032x", INSTANCE + world_pick(world, IDS));
-    call_format(call, "%" PRId64 " %u %u %" PRId64 " %" PRId64 " %" PRId64, posted,
-                1 + world_pick(world, 3), world_pick(world, 50),
-                posted + (int64_t)world_random(world, 20000),
+    unsigned instance = INSTANCE + world_pick(world, IDS);
+    call_format(call, "p:%032x", instance);
+    call_format(call, "%" PRId64, posted);
+    call_format(call, "%032x", instance);
+    call_format(call, "%u %u %" PRId64 " %" PRId64 " %" PRId64, 1 + world_pick(world, 3),
+                world_pick(world, 50), posted + (int64_t)world_random(world, 20000),
                 posted + (int64_t)world_random(world, 10000),
                 world_now_ms(world) + (int64_t)world_random(world, 60000) - 20000);
 }

@@ -146,12 +146,17 @@ local function judge(keys, args, takes)
         return {OUTDATED, lease, 0, 0, 1, 0, 0, 0, 0, 0, 0}
     end
     local is_held = admission == GRANTED and raise_all(funds)
+    -- A question that carries the account's funds raises its pool itself.
+    local stands = account.lease < lease and not (fund and told) and pool_get(keys[GRANT_KEYS.grants], instance)
     -- from here on only writes
+    for _, one in ipairs(takes and funds or {}) do
+        pool_write(one.key, instance, one.pool)
+    end
     if takes and account.lease < lease then
         redis.call('HSET', keys[GRANT_KEYS.account], 'l:' .. instance, text(lease))
     end
-    for _, one in ipairs(takes and funds or {}) do
-        fund_write(one)
+    if takes and stands then
+        pool_raise(keys[GRANT_KEYS.grants], instance, stands, lease)
     end
     if takes and use then
         redis.call('HSET', link_key, 'p:' .. terms.path, use_text(use))

@@ -1,52 +1,68 @@
 -- ---- funds: what nodes hold of an account's balance or max_bytes, or of a link's max_bytes
--- Each fund has a hash with a pool for each instance: "posted lease count ceiling least expires".
--- All but the last are cumulative for the instance: `posted` bytes have come with its posts,
--- `ceiling` is how many it may hand to clients, `least` how many it needs for what is under way. What
--- is reserved is never stored: it is the sum of max(0, ceiling - posted), so that posts and questions
--- may overtake each other. A ceiling that is not told again is void once `expires` has passed.
--- `lease` and `count` number the last question: one with a lower number changes nothing.
+-- Each fund has a hash with a pool for each instance: `p:INSTANCE`, the bytes that have come with its
+-- posts, which a post adds to without reading the rest; and, once it has asked or told, INSTANCE: "lease
+-- count ceiling least expires". All but the last are cumulative for the instance: `ceiling` is how many
+-- bytes it may hand to clients, `least` how many it needs for what is under way. What is reserved is
+-- never stored: it is the sum of max(0, ceiling - posted), so that posts and questions may overtake each
+-- other. A ceiling that is not told again is void once `expires` has passed. `lease` and `count` number
+-- the last question: one with a lower number changes nothing.
 
-local function pool_of(value)
-    local posted, lease, count, ceiling, least, expires =
-        string.match(value, '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
-    local pool = {posted = number_of(posted), lease = number_of(lease), count = number_of(count),
+local function pool_of(value, posted)
+    local lease, count, ceiling, least, expires = '0', '0', '0', '0', '0'
+    if value then
+        lease, count, ceiling, least, expires = string.match(value, '^(%d+) (%d+) (%d+) (%d+) (%d+)$')
+    end
+    local pool = {posted = number_of(posted or '0'), lease = number_of(lease), count = number_of(count),
         ceiling = number_of(ceiling), least = number_of(least), expires = number_of(expires)}
-    if not (pool.posted and pool.lease and pool.count and pool.ceiling and pool.least and pool.expires) then
+    if not (pool.posted and pool.posted >= 0 and pool.lease and pool.count and pool.ceiling and pool.least and pool.expires) then
         refuse_stored('stored pool is malformed')
     end
     return pool
 end
 
 local function pool_text(pool)
-    return text(pool.posted) .. ' ' .. text(pool.lease) .. ' ' .. text(pool.count) .. ' ' .. text(pool.ceiling) ..
-        ' ' .. text(pool.least) .. ' ' .. text(pool.expires)
+    return text(pool.lease) .. ' ' .. text(pool.count) .. ' ' .. text(pool.ceiling) .. ' ' .. text(pool.least) ..
+        ' ' .. text(pool.expires)
 end
 
-local function pool_new()
-    return {posted = 0, lease = 0, count = 0, ceiling = 0, least = 0, expires = 0}
-end
-
+-- The instance's pool; all of a new one is 0. Whether anything is stored of it.
 local function pool_get(key, instance)
-    local value = redis.call('HGET', key, instance)
-    return value and pool_of(value)
+    local stands = redis.call('HMGET', key, instance, 'p:' .. instance)
+    return pool_of(stands[1], stands[2]), stands[1] or stands[2]
+end
+
+local function pool_write(key, instance, pool)
+    redis.call('HSET', key, instance, pool_text(pool))
+end
+
+-- Has a pool know of a process with this lease, after which an earlier one's questions change nothing.
+local function pool_raise(key, instance, pool, lease)
+    if lease > pool.lease then
+        pool.lease, pool.count = lease, 0
+        pool_write(key, instance, pool)
+    end
 end
 
 -- The instance's pool, and what the others hold of the fund: the sums of what their ceilings and
 -- their `least` have above what they posted, and how many hold anything.
 local function pools_of(key, instance, now)
-    local own, ceilings, leasts, holders = nil, 0, 0, 0
+    local ceilings, leasts, holders, values = 0, 0, 0, {}
     local all = redis.call('HGETALL', key)
     for i = 1, #all, 2 do
-        local pool = pool_of(all[i + 1])
-        if all[i] == instance then
-            own = pool
-        elseif pool.expires > now then
-            ceilings = ceilings + math.max(0, pool.ceiling - pool.posted)
-            leasts = leasts + math.max(0, pool.least - pool.posted)
-            holders = holders + (math.max(pool.ceiling, pool.least) > pool.posted and 1 or 0)
+        values[all[i]] = all[i + 1]
+    end
+    for i = 1, #all, 2 do
+        local of = all[i]
+        if of ~= instance and string.sub(of, 1, 2) ~= 'p:' then
+            local pool = pool_of(values[of], values['p:' .. of])
+            if pool.expires > now then
+                ceilings = ceilings + math.max(0, pool.ceiling - pool.posted)
+                leasts = leasts + math.max(0, pool.least - pool.posted)
+                holders = holders + (math.max(pool.ceiling, pool.least) > pool.posted and 1 or 0)
+            end
         end
     end
-    return own or pool_new(), ceilings, leasts, holders
+    return pool_of(values[instance], values['p:' .. instance]), ceilings, leasts, holders
 end
 
 -- Whether a question of this number comes after the last one that the pool has seen.
@@ -90,19 +106,6 @@ local function fund_open(fund, instance, told, need, expires, now)
     fund.is_met = pool.ceiling + fund.raise >= fund.needed
 end
 
-local function fund_write(fund)
-    redis.call('HSET', fund.key, fund.instance, pool_text(fund.pool))
-end
-
--- Counts bytes that an instance has posted. Returns the pool's text.
-local function pool_posted(pool, lease, bytes)
-    pool.posted = bounded(pool.posted + bytes, 'posted')
-    if lease > pool.lease then
-        pool.lease, pool.count = lease, 0
-    end
-    return pool_text(pool)
-end
-
 -- Takes TELL_KEYS and TELL: what a node holds of one fund, which raises nothing. Returns {0 told or 1
 -- outdated, posted, ceiling}.
 local function tell(keys, args)
@@ -112,15 +115,14 @@ local function tell(keys, args)
     local told = {lease = integer(args, TELL.lease, 'lease', 1), count = integer(args, TELL.count, 'count', 1),
         is_new = integer(args, TELL.is_new, 'is_new', 0, 1) == 1,
         ceiling = integer(args, TELL.ceiling, 'ceiling', 0), least = integer(args, TELL.least, 'least', 0)}
-    local pool = pool_get(key, instance)
-    if not pool and told.ceiling == 0 and told.least == 0 then -- it never held anything
+    local pool, is_stored = pool_get(key, instance)
+    if not is_stored and told.ceiling == 0 and told.least == 0 then -- it never held anything
         return {0, 0, 0}
     end
-    pool = pool or pool_new()
     if not is_later(pool, told.lease, told.count) then
         return {1, pool.posted, pool.ceiling}
     end
     pool_tell(pool, told, bounded(now_ms() + 2 * validity, 'the expiry'))
-    redis.call('HSET', key, instance, pool_text(pool))
+    pool_write(key, instance, pool)
     return {0, pool.posted, pool.ceiling}
 end

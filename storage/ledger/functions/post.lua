@@ -38,7 +38,10 @@ local function post(keys, args)
         conflicts = stored(f[9], 'conflicts'), limits_at = rank_of(f[10], 'limits_at'),
         revoked_before = stored(f[11], 'revoked_before'), revoked_until = stored(f[12], 'revoked_until'),
         operations = stored(f[14], 'operations')}
-    local balance, prepaid = account.balance, false
+    local balance, prepaid, pool, is_stored = account.balance, false, nil, false
+    if known < lease then
+        pool, is_stored = pool_get(keys[POST_KEYS.grants], instance)
+    end
     if month then
         account.month = {field = sums[1], value = f[15], day_till = day_till, till = month_till}
         balance, prepaid = post_usage(keys, args, account, lease, to)
@@ -48,6 +51,9 @@ local function post(keys, args)
     end
     if known < lease then
         redis.call('HSET', keys[POST_KEYS.account], 'l:' .. instance, text(lease))
+        if month or is_stored then
+            pool_raise(keys[POST_KEYS.grants], instance, pool, lease)
+        end
     end
     return {0, to, balance, prepaid and 1 or 0}
 end

@@ -46,51 +46,50 @@ local function deliver(delivered, instance, lease)
     end
     redis.call('HSET', delivered.key, 'bytes', text(math.min(MAX, stored(values[2], 'bytes') + delivered.bytes)))
     -- Also where the link has no max_bytes: a replay does not know, and the node's figures go on from here.
-    local pool = pool_get(delivered.grants, instance) or pool_new()
-    redis.call('HSET', delivered.grants, instance, pool_posted(pool, lease, delivered.bytes))
+    redis.call('HINCRBY', delivered.grants, 'p:' .. instance, text(delivered.bytes))
+    pool_raise(delivered.grants, instance, pool_get(delivered.grants, instance), lease)
     keep_until(delivered.key, delivered.keep)
     keep_until(delivered.grants, delivered.keep)
 end
 
--- Adds to a number of usage by one command, which reads and writes. Returns the total; where nothing was
--- added, nil and the error.
-local function add_alone(entries, field, bytes)
-    local total = redis.pcall('HINCRBY', entries, field, text(bytes))
-    if type(total) ~= 'table' and total <= MAX then
-        return total
+-- Adds to a number by one command, which reads and writes. Returns nil, or the error; nothing was added
+-- then.
+local function add_alone(add)
+    local total = redis.pcall('HINCRBY', add.key, add.field, text(add.bytes))
+    if type(total) == 'table' then
+        local is_damage = string.match(total.err, 'not an integer') or string.match(total.err, 'overflow')
+        return is_damage and {err = 'DAMAGED tollgate: stored ' .. add.field .. ' is not an integer'} or total
     end
-    local damage = 'stored ' .. field .. ' is not an integer'
-    if type(total) ~= 'table' then
-        redis.call('HINCRBY', entries, field, text(-bytes))
-        damage = field .. ' would pass 2^53 - 1'
-    elseif not string.match(total.err, 'not an integer') and not string.match(total.err, 'overflow') then
-        return nil, total
+    add.total = total
+    if total > (add.most or MAX) then
+        local passed = add.damage or add.field .. ' would pass 2^53 - 1'
+        return {err = 'DAMAGED tollgate: ' .. passed}
     end
-    return nil, {err = 'DAMAGED tollgate: ' .. damage}
+    return nil
 end
 
--- Adds the bytes of one file to the day and the month, in the first writes of their post: where one of
--- them fails, nothing is written.
-local function add_one_file(day, month, field, bytes)
-    local of_day, wrong = add_alone(day.key, field, bytes)
-    if not of_day then
-        error(wrong)
+-- Adds to numbers of usage, in the first writes of their post: where one cannot be added to, nothing is
+-- written.
+local function add_all(adds)
+    local wrong
+    for i = 1, #adds do
+        wrong = wrong or add_alone(adds[i])
     end
-    local of_month
-    of_month, wrong = add_alone(month.key, field, bytes)
-    if not of_month then
-        if of_day == bytes then
-            redis.call('HDEL', day.key, field)
-        else
-            redis.call('HINCRBY', day.key, field, text(-bytes))
+    for i = 1, wrong and #adds or 0 do
+        local add = adds[i]
+        if add.total and add.total == add.bytes then
+            redis.call('HDEL', add.key, add.field)
+        elseif add.total then
+            redis.call('HINCRBY', add.key, add.field, text(-add.bytes))
         end
+    end
+    if wrong then
         error(wrong)
     end
-    day.is_new, month.is_new = of_day == bytes, of_month == bytes
 end
 
 -- Finds the fields and values to be written of a day or a month; none where one field alone moves, as in
--- most posts: add_one_file does it then.
+-- most posts: add_all does it then.
 local function find_totals(of, fields, added)
     local totals, known, set = {}, {}, {}
     of.is_new, of.set = true, set
@@ -146,7 +145,7 @@ local function post_usage(keys, args, account, lease, to)
             local known = redis.call('HMGET', delivered.key, delivered.field, 'bytes')
             use_of(known[1])
             stored(known[2], 'bytes')
-            pool_get(delivered.grants, instance)
+            bounded(pool_get(delivered.grants, instance).posted + bytes, 'posted')
             links[#links + 1] = delivered
         end
     end
@@ -162,21 +161,23 @@ local function post_usage(keys, args, account, lease, to)
     if account.plan ~= 'postpaid' then
         balance = bounded(balance - sum, 'balance')
     end
-    local stands = pool_get(grants, instance) or pool_new()
-    if stands.posted > account.used then -- or a replay would count the months and the pools twice
-        refuse_stored('the account is gone, and its pools are not')
-    end
-    local pool = pool_posted(stands, lease, sum)
-    -- from here on only writes
+    -- or a replay would count the months and the pools twice
+    local adds = {{key = grants, field = 'p:' .. instance, bytes = sum, most = used,
+        damage = 'the account is gone, and its pools are not'}}
     if is_alone then
-        add_one_file(day, month, fields[1], added[1])
+        adds[2] = {key = day.key, field = fields[1], bytes = sum}
+        adds[3] = {key = month.key, field = fields[1], bytes = sum}
+    end
+    -- from here on only writes
+    add_all(adds)
+    if is_alone then
+        day.is_new, month.is_new = adds[2].total == sum, adds[3].total == sum
     end
     write_totals(day)
     write_totals(month)
     for _, delivered in ipairs(links) do
         deliver(delivered, instance, lease)
     end
-    redis.call('HSET', grants, instance, pool)
     redis.call('HSET', account_key, 'balance', text(balance), 'used', text(used), of_month.field, total,
         'w:' .. instance, text(to))
     return balance, account.plan == 'prepaid'
