@@ -23,6 +23,8 @@ struct birth {
     uint64_t since_ms; /* likewise */
     uint64_t due_ms;   /* when to ask again, likewise */
     uint64_t list_ms;  /* when the nodes are to be listed */
+    char run[64];      /* id of the Redis that was met last; "": none was */
+    uint64_t run_ms;   /* when it was met */
     bool listed;       /* by the command that is under way */
     bool says;         /* and it said that this node has replayed to `said` */
     uint64_t said;
@@ -39,6 +41,11 @@ static const char birth_keys[] = {'0' + LEDGER_COUNT(LEDGER_BIRTH_KEYS), '\0'};
 uint64_t ledger_losses(const struct ledger *ledger)
 {
     return atomic_load_explicit(&ledger->losses, memory_order_acquire);
+}
+
+bool ledger_is_settled(const struct ledger *ledger)
+{
+    return !atomic_load_explicit(&ledger->unsettled, memory_order_acquire);
 }
 
 void ledger_birth_is_doubted(struct ledger *ledger)
@@ -157,7 +164,8 @@ void birth_ask(struct birth *birth, bool holds_lease, bool is_current, const cha
     bool is_lost = ledger_data_is_lost(ledger);
     atomic_store(&ledger->birth_doubted, false);
     birth->due_ms = ledger_monotonic_ms(ledger) + BIRTH_POLL_MS;
-    birth->listed = birth->remembers && (is_lost || ledger_monotonic_ms(ledger) >= birth->list_ms);
+    bool waits = is_lost || !ledger_is_settled(ledger) || strcmp(birth->run, run_id) != 0;
+    birth->listed = birth->remembers && (waits || ledger_monotonic_ms(ledger) >= birth->list_ms);
     birth->says = holds_lease && is_current && id != 0 && (!is_lost || are_ceilings_told(ledger));
     birth->said = id;
     birth->is_noted = holds_lease;
@@ -268,6 +276,24 @@ static bool take_nodes(struct birth *birth, const redisReply *reply, const char 
     return changed;
 }
 
+static void settle(struct birth *birth)
+{
+    atomic_store_explicit(&birth->ledger->unsettled, false, memory_order_release);
+}
+
+/* What the nodes said to the Redis before counts for nothing in this one. */
+static void meet(struct birth *birth, const char *run_id)
+{
+    struct ledger *ledger = birth->ledger;
+    if (strcmp(birth->run, run_id) == 0)
+        return;
+    snprintf(birth->run, sizeof(birth->run), "%s", run_id);
+    birth->run_ms = ledger_monotonic_ms(ledger);
+    for (size_t i = 0; i < birth->nodes.count; i++)
+        birth->nodes.list[i].has_said = false;
+    atomic_store_explicit(&ledger->unsettled, birth->remembers, memory_order_release);
+}
+
 /* Notes it for the next question: after `begin`, so that a process that is killed between the two leaves
  * the loss to the next one. */
 static void keep_noted(struct birth *birth, uint64_t noted_ms)
@@ -282,6 +308,7 @@ enum birth_result birth_take(struct birth *birth, const redisReply *reply, const
     uint64_t id;
     if (!is_shaped(reply) || !read_id(reply->element[0], &id))
         return BIRTH_UNKNOWN;
+    meet(birth, run_id);
     bool is_new = birth->nodes.birth == 0 && birth->met == 0;
     long long state = reply->element[2]->integer;
     bool is_older = state == IS_OLDER;
@@ -302,6 +329,8 @@ enum birth_result birth_take(struct birth *birth, const redisReply *reply, const
     bool changed = birth->listed && take_nodes(birth, reply, run_id);
     if (is_new || (changed && birth->met == 0))
         save(birth);
+    if (birth->listed && birth_nodes_have_said(&birth->nodes))
+        settle(birth);
     if (birth->met != 0 && (birth->listed || !birth->remembers)) {
         publish(birth);
         if (birth->says && birth->said == id && birth_nodes_have_said(&birth->nodes))
@@ -315,13 +344,15 @@ uint64_t birth_due_ms(const struct birth *birth)
     const struct ledger *ledger = birth->ledger;
     if (atomic_load_explicit(&ledger->birth_doubted, memory_order_relaxed))
         return 0;
-    return birth->met != 0 ? birth->due_ms : UINT64_MAX;
+    return birth->met != 0 || !ledger_is_settled(ledger) ? birth->due_ms : UINT64_MAX;
 }
 
 void birth_look(struct birth *birth)
 {
     const struct ledger *ledger = birth->ledger;
-    if (birth->met != 0 &&
-        ledger_monotonic_ms(ledger) >= birth->since_ms + ledger->options.data_lost_wait_ms)
+    uint64_t now_ms = ledger_monotonic_ms(ledger);
+    if (birth->met != 0 && now_ms >= birth->since_ms + ledger->options.data_lost_wait_ms)
         end(birth, true);
+    if (!ledger_is_settled(ledger) && now_ms >= birth->run_ms + BIRTH_SETTLES_MS)
+        settle(birth);
 }

@@ -168,6 +168,7 @@ struct ledger {
     _Atomic uint32_t accounts_aside; /* moved by the poster */
     _Atomic bool redis_up;
     _Atomic bool releases;      /* those that are set aside are to be tried again */
+    _Atomic bool unsettled;     /* see ledger_is_settled */
     _Atomic bool birth_doubted; /* what Redis answers may be what one that lost its data says */
     _Atomic uint64_t renewed_ms, turned_ms[LEDGER_THREADS]; /* see ledger.h */
     _Atomic uint64_t checkpoints_made, checkpoints_refused;

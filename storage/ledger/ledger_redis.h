@@ -47,6 +47,9 @@ static inline bool ledger_data_is_lost(const struct ledger *ledger)
 {
     return (ledger_losses(ledger) & 1) != 0;
 }
+/* Whether each node has replayed its journal to the Redis in force, or had the time to: before that, an
+ * order's number may be that of another one, which Redis lost and will be told again. One atomic load. */
+bool ledger_is_settled(const struct ledger *ledger);
 /* Reports that Redis may have lost its data: the poster asks at once. Any thread. */
 void ledger_birth_is_doubted(struct ledger *ledger);
 /* Reports that Redis was told all ceilings that this worker looks after since the count of losses is

@@ -274,7 +274,8 @@ static int change_locked(struct ledger *ledger, struct ledger_account *account,
 static int await_replay(const struct ledger *ledger, uint64_t until_ms)
 {
     static const struct timespec pause = {.tv_nsec = REPLAY_POLL_MS * 1000000L};
-    while (ledger_state(ledger) == LEDGER_CATCHING_UP || ledger_data_is_lost(ledger)) {
+    while (ledger_state(ledger) == LEDGER_CATCHING_UP || ledger_data_is_lost(ledger) ||
+           !ledger_is_settled(ledger)) {
         if (clock_monotonic_ms() >= until_ms)
             return -EAGAIN;
         nanosleep(&pause, NULL);

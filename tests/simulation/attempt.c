@@ -316,7 +316,8 @@ static void on_told(struct attempt *attempt)
 /* Whether Redis has lost data that it did not get again, as far as the node knows. */
 static bool lacks_data(const struct sim_node *node)
 {
-    return ledger_state(node->ledger) == LEDGER_CATCHING_UP || ledger_data_is_lost(node->ledger);
+    return ledger_state(node->ledger) == LEDGER_CATCHING_UP || ledger_data_is_lost(node->ledger) ||
+           !ledger_is_settled(node->ledger);
 }
 
 /* Whether Redis has the account's records of then; if not, they are posted now. */
