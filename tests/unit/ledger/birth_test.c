@@ -9,20 +9,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "storage/ledger/birth.h"
 #include "storage/ledger/birth_nodes.h"
 #include "tests/unit/ledger/poster_play.h"
 
 TestSuite(ledger_birth, .init = setup, .fini = teardown, .timeout = 30);
 
-#define WAIT_MS    15000
-#define OTHER      "0000000000000000000000000000000b"
-#define OTHERS_DIR "000000000000000000000000000000bd"
-#define NOW        ":1700000000500\r\n"
-#define BORN(id)   "*3\r\n$2\r\n" id "\r\n" NOW ":0\r\n"
+#define WAIT_MS           15000
+#define OTHER             "0000000000000000000000000000000b"
+#define OTHERS_DIR        "000000000000000000000000000000bd"
+#define NOW               ":1700000000500\r\n"
+#define BORN(id)          "*3\r\n$2\r\n" id "\r\n" NOW ":0\r\n"
 /* Beside the id, one other node is listed, which has replayed to `to` (two digits). */
-#define BORN_WITH(id, to)                                                                          \
+#define BORN_WITH(id, to) BORN_AND_SAID(id, to, "1111111111")
+/* Likewise, to the Redis of this run id (ten digits). */
+#define BORN_AND_SAID(id, to, run)                                                                 \
     "*5\r\n$2\r\n" id "\r\n" NOW ":0\r\n$32\r\n" OTHER "\r\n$67\r\nnode-2 " OTHERS_DIR " " to      \
-    " 1111111111 1700000000000\r\n"
+    " " run " 1700000000000\r\n"
 
 static unsigned lease = 2; /* its number, which grows with each process */
 
@@ -225,6 +228,59 @@ Test(ledger_birth, a_failover_is_replayed_to_and_no_data_is_lost)
     cr_assert_eq(ledger_state(world.ledger), LEDGER_READY);
     cr_assert_not(is_lost());
     cr_assert_eq(ledger_losses(world.ledger), 0);
+}
+
+/* Redis comes back with another run id, and the birth id that the node knows. */
+static void come_back(const char *birth)
+{
+    begin_with(BORN_WITH("ab", "ab"));
+    cr_assert(ledger_is_settled(world.ledger));
+    script_cut(&world.poster, "Redis at unix:/nowhere: Server closed the connection");
+    world.now_ms = step();
+    connect_with("$74\r\nrun_id:3333333333\r\nmaster_replid:4444444444\r\nmaxmemory_policy:"
+                 "noeviction\r\n\r\n");
+    answer_renewal(RENEWED, birth);
+    cr_assert_eq(ledger_state(world.ledger), LEDGER_READY);
+}
+
+Test(ledger_birth, a_redis_that_comes_back_is_settled_once_each_node_has_replayed_to_it)
+{
+    come_back(BORN_WITH("ab", "ab"));
+    cr_assert_not(ledger_is_settled(world.ledger), "the other node spoke to the one before");
+    world.now_ms += 100;
+    step();
+    answer_renewal(RENEWED, BORN_AND_SAID("ab", "--", "3333333333"));
+    cr_assert_not(ledger_is_settled(world.ledger), "it is there, and replays");
+    world.now_ms += 100;
+    step();
+    answer_renewal(RENEWED, BORN("ab"));
+    cr_assert_not(ledger_is_settled(world.ledger));
+    world.now_ms += 100;
+    step();
+    answer_renewal(RENEWED, BORN_AND_SAID("ab", "ab", "3333333333"));
+    cr_assert(ledger_is_settled(world.ledger));
+    cr_assert_not(is_lost());
+}
+
+Test(ledger_birth, a_redis_that_comes_back_is_settled_after_2_s_without_a_node_that_is_away)
+{
+    come_back(BORN_WITH("ab", "ab"));
+    uint64_t met_ms = world.now_ms;
+    while (world.now_ms + 100 < met_ms + BIRTH_SETTLES_MS) {
+        world.now_ms += 100;
+        step();
+        answer_renewal(RENEWED, BORN_WITH("ab", "ab"));
+        cr_assert_not(ledger_is_settled(world.ledger));
+    }
+    world.now_ms = met_ms + BIRTH_SETTLES_MS;
+    step();
+    cr_assert(ledger_is_settled(world.ledger));
+}
+
+Test(ledger_birth, a_redis_that_comes_back_is_settled_at_once_where_this_node_is_alone)
+{
+    begin_with(BORN("ab"));
+    cr_assert(ledger_is_settled(world.ledger));
 }
 
 /* Its birth id is the same, but what the node said there last is missing. */
