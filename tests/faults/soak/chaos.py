@@ -16,6 +16,7 @@ from purse import PAID_MAX, PAID_MIN, PURSE, Purses, purse
 from shop import Shop
 from watched import COUNT, DOWN_AFTER_MS, Watched
 
+DATA_LOST_WAIT_S = 15.0  # data_lost_wait_ms
 GRACE_S = 1.0  # after a fault's end nothing is refused for it any more
 CALM_S = 1.0  # how long all must be well after that, before the next fault
 SETTLED_S = 40.0  # within this time after the last client has gone nothing is reserved any more
@@ -149,8 +150,13 @@ class Chaos(Load):
                 fault.late_s += beyond
 
     def around(self, switched):
-        """When Redis may have been missed around a switch that no fault has asked for."""
-        return switched - 3 * DOWN_AFTER_MS / 1000, switched + GRACE_S
+        """When Redis may have been missed around a switch that no fault has asked for. Where it has lost data, a node that is
+        away then is waited for until it is back."""
+        closes, longest = switched + GRACE_S, switched + DATA_LOST_WAIT_S + GRACE_S
+        for fault in self.faults:
+            if KINDS[fault.name].node_away and fault.begun < closes and (fault.ended or closes) > switched:
+                closes = (fault.ended or time.monotonic()) + GRACE_S
+        return switched - 3 * DOWN_AFTER_MS / 1000, min(closes, longest)
 
     def may_be_lost(self, acknowledged):
         """Whether a failover may have lost what was acknowledged then: a master does not wait for its replicas."""
