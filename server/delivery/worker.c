@@ -76,7 +76,7 @@ static void on_tick(struct worker *worker)
         readiness_observe(worker->node, worker->now_ms);
     ticks_look_again(worker);
     if (worker->now_ms - worker->grants.swept_ms >= WINDOWS_SWEEP_MS ||
-        windows_idle_ms(worker->node->windows) == 0)
+        windows_idle_ms(worker->node->windows) == 0 || grants_owe_ceilings(&worker->grants))
         admission_sweep(worker);
     else if (worker->now_ms - worker->recalled_ms <= LEDGER_RECALL_MS)
         grants_give_back(&worker->grants, worker->now_ms);

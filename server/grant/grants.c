@@ -118,8 +118,10 @@ static void sweep_groups(struct grants *grants, uint64_t now_ms, bool all)
         has_told = has_told && group_has_told(grants->windows, group, losses);
         at = &group->owned_next;
     }
-    if (has_told)
-        ledger_ceilings_are_told(grants->ledger, grants->number, losses);
+    if (!has_told)
+        return;
+    grants->losses_told = losses + 1;
+    ledger_ceilings_are_told(grants->ledger, grants->number, losses);
 }
 
 void grants_give_back(struct grants *grants, uint64_t now_ms)

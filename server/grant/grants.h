@@ -67,6 +67,7 @@ struct grants {
     struct window *owned;        /* windows that it opened */
     struct window_group *groups; /* and their groups that were made for them */
     uint64_t swept_ms;           /* when it swept last */
+    uint64_t losses_told;        /* of the last sweep that found all ceilings told: ledger_losses + 1 */
     uint64_t questions;          /* the number of the last one of a response */
     uint32_t overdue;            /* questions whose answers are late, and still awaited */
 };
@@ -89,6 +90,13 @@ int grants_open_window(struct grants *grants, const struct window_key *key, uint
 /* Ends the windows that this worker opened and that have been idle for a while (`all`: that are
  * idle now), tells Redis again what their groups hold, and frees those that hold nothing. */
 void grants_sweep(struct grants *grants, uint64_t now_ms, bool all);
+/* Whether Redis has lost its data, and this worker has not told it all ceilings since: other nodes wait
+ * for that, so it is to sweep at each tick. */
+static inline bool grants_owe_ceilings(const struct grants *grants)
+{
+    uint64_t losses = ledger_losses(grants->ledger);
+    return (losses & 1) != 0 && grants->losses_told != losses + 1;
+}
 /* Gives back what is idle of the accounts that another node was short of just now. It looks at one atomic
  * of each group, so it may be called at each tick. */
 void grants_give_back(struct grants *grants, uint64_t now_ms);
