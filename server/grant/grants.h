@@ -67,9 +67,9 @@ struct grants {
     struct window *owned;        /* windows that it opened */
     struct window_group *groups; /* and their groups that were made for them */
     uint64_t swept_ms;           /* when it swept last */
-    uint64_t losses_told;        /* of the last sweep that found all ceilings told: ledger_losses + 1 */
-    uint64_t questions;          /* the number of the last one of a response */
-    uint32_t overdue;            /* questions whose answers are late, and still awaited */
+    uint64_t losses_told; /* of the last sweep that found all ceilings told: ledger_losses + 1 */
+    uint64_t questions;   /* the number of the last one of a response */
+    uint32_t overdue;     /* questions whose answers are late, and still awaited */
 };
 
 static inline bool grants_may_ask(const struct grants *grants)
