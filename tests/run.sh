@@ -193,12 +193,14 @@ instrumented() {
 }
 
 # clang-tidy gives way to the suites beside it until they end: each of its processes starts with the niceness in
-# $work/nice. Prints only what it found.
+# $work/nice. Prints only what it found. The analyzer follows a third of the paths that it would follow by itself, in half
+# the time; `clang-tidy -p build/tests FILE` follows all of them.
 tidy() {
     # shellcheck disable=SC2016 # the inner shell expands it
     find server tokens storage bench -name '*.c' -print0 |
-        xargs -0 -P 2 -n 1 sh -c 'nice -n "$(cat "$0")" clang-tidy --quiet -p build/tests "$1" || echo "error: clang-tidy fails at $1"' \
-            "$work/nice" >"$work/tidy" 2>&1
+        xargs -0 -P 2 -n 1 sh -c 'nice -n "$(cat "$0")" clang-tidy --quiet -p build/tests --extra-arg=-Xclang \
+            --extra-arg=-analyzer-config --extra-arg=-Xclang --extra-arg=max-nodes=75000 "$1" ||
+            echo "error: clang-tidy fails at $1"' "$work/nice" >"$work/tidy" 2>&1
     ! grep -E -A 3 'error:|warning:' "$work/tidy"
 }
 

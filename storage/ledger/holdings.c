@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,19 +56,30 @@ static bool is_sound(struct place *place)
            place->length <= HOLDING_TEXT_MAX;
 }
 
-static void look_at_left(struct holdings *holdings)
+/* Looks for what the process before left, by reading: nearly all places are free, and the page of each
+ * would have to be mapped. */
+static int look_at_left(struct holdings *holdings, int fd)
 {
+    unsigned char read[64 * PLACE_BYTES];
     for (int i = 0; i < HOLDINGS_MAX; i++) {
+        size_t at = (size_t)i * PLACE_BYTES, within = at % sizeof(read);
+        uint32_t state;
+        if (within == 0 && pread(fd, read, sizeof(read), (off_t)at) != (ssize_t)sizeof(read))
+            return -EIO;
+        memcpy(&state, read + within + offsetof(struct place, state), sizeof(state));
+        if (state == PLACE_FREE)
+            continue;
         struct place *place = place_at(holdings, i);
         holdings->is_left[i] = is_sound(place);
         if (!holdings->is_left[i])
             atomic_store(&place->state, PLACE_FREE);
     }
+    return 0;
 }
 
 /* Maps a file whose blocks all exist, since a write to one that the disk has no room for would be a
  * signal. */
-static int map(int directory, unsigned char **out)
+static int map(struct holdings *holdings, int directory)
 {
     int fd = openat(directory, "pools", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
@@ -78,9 +90,11 @@ static int map(int directory, unsigned char **out)
         table = mmap(NULL, TABLE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
         result = table == MAP_FAILED ? -errno : 0;
     }
+    if (result == 0) {
+        holdings->table = table;
+        result = look_at_left(holdings, fd);
+    }
     close(fd);
-    if (result == 0)
-        *out = table;
     return result;
 }
 
@@ -89,22 +103,20 @@ int holdings_open(struct holdings **out, int directory)
     struct holdings *holdings = calloc(1, sizeof(*holdings));
     if (holdings == NULL)
         return -ENOMEM;
-    int result = map(directory, &holdings->table);
-    if (result != 0) {
-        free(holdings);
-        return result;
-    }
     pthread_mutex_init(&holdings->lock, NULL);
-    look_at_left(holdings);
+    int result = map(holdings, directory);
+    if (result != 0)
+        holdings_close(&holdings);
     *out = holdings;
-    return 0;
+    return result;
 }
 
 void holdings_close(struct holdings **holdings)
 {
     if (*holdings == NULL)
         return;
-    munmap((*holdings)->table, TABLE_BYTES);
+    if ((*holdings)->table != NULL)
+        munmap((*holdings)->table, TABLE_BYTES);
     pthread_mutex_destroy(&(*holdings)->lock);
     free(*holdings);
     *holdings = NULL;
