@@ -6,6 +6,7 @@ import collections
 import random
 import signal
 import sys
+import threading
 import time
 
 import clients
@@ -69,6 +70,7 @@ class Chaos(Load):
         self.client_rate, self.client_nice = CLIENT_RATE, 10
         self.faults = []
         self.served_at, self.refused = {}, collections.Counter()  # of each node's probe
+        self.whole_at = {}  # by the moment of a switch
         self.watched = Watched(self.directory, [place.Clock(self.directory, f"clock-redis-{i}") for i in range(COUNT)])
         for redis in self.watched.redises:
             self.until(redis.answers)
@@ -83,6 +85,7 @@ class Chaos(Load):
         self.signer = place.Signer(self.nodes[0].key_file)
         for node in self.nodes:
             self.until(node.is_granting)
+        threading.Thread(target=self.follow_switches, daemon=True).start()
         self.purses, self.unjudged, self.held_elsewhere, self.lost_orders = Purses(self), 0, 0, []
         self.history = collections.defaultdict(list)
         self.shops = [Shop(self, name, f"{self.seed}-{name}") for name in SHOPS]
@@ -150,13 +153,23 @@ class Chaos(Load):
                 fault.late_s += beyond
 
     def around(self, switched):
-        """When Redis may have been missed around a switch that no fault has asked for. Where it has lost data, a node that is
-        away then is waited for until it is back."""
-        closes, longest = switched + GRACE_S, switched + DATA_LOST_WAIT_S + GRACE_S
-        for fault in self.faults:
-            if KINDS[fault.name].node_away and fault.begun < closes and (fault.ended or closes) > switched:
-                closes = (fault.ended or time.monotonic()) + GRACE_S
-        return switched - 3 * DOWN_AFTER_MS / 1000, min(closes, longest)
+        """When Redis may have been missed around a switch that no fault has asked for."""
+        return switched - 3 * DOWN_AFTER_MS / 1000, self.whole_at.get(switched, time.monotonic()) + GRACE_S
+
+    def follow_switches(self):
+        """Notes when all was well behind each switch: at once, or, where the new master lacks data, once each node has
+        replayed its journal to it. A node that is away then is waited for as long as data_lost_wait_ms says."""
+        followed = 0
+        while True:
+            while followed < len(self.watched.switches):
+                switched, at = self.watched.switches[followed][0], None
+                time.sleep(max(0.0, switched + GRACE_S - time.monotonic()))  # by when each node has seen a loss
+                while not all(node.is_whole() for node in self.nodes) and time.monotonic() < switched + DATA_LOST_WAIT_S:
+                    at = time.monotonic()
+                    time.sleep(0.05)
+                self.whole_at[switched] = at or switched
+                followed += 1
+            time.sleep(0.05)
 
     def may_be_lost(self, acknowledged):
         """Whether a failover may have lost what was acknowledged then: a master does not wait for its replicas."""

@@ -200,6 +200,11 @@ class Node:
         told = self.health()
         return told is not None and told["ready"] and told["granting"]
 
+    def is_whole(self):
+        """It grants, and Redis lacks nothing that it waits for."""
+        told = self.health()
+        return told is not None and told["granting"] and not told["ledger"]["data_lost"]
+
     def billed(self, account):
         """Bytes billed to the account, all days and files, once all that is known here is in Redis."""
         day = datetime.timedelta(days=1)
