@@ -18,6 +18,7 @@ RECEIVE_BUFFER = 64 * 1024
 # What arrives when the node cuts a response: two segments of the loopback, of 64 KiB each, whose acknowledgement a kernel
 # may hold back, and what comes between the node's last look and its reset.
 CUT_BYTES = 3 * 64 * 1024
+SETTLED_LOOKS = 3  # 30 ms apart, in which nothing came: a node that shares a busy machine may pause for two of them
 MARK_S = 1.15  # the ledger's promise: what was acknowledged since the last interim mark may be lost by a kill
 TIMEOUT_S = 20.0
 RATE_BYTES_PER_S = 8e6  # of a client that has no other: the machine is shared by node, Redis and clients
@@ -147,14 +148,15 @@ class Connection:
     def settle(self, response):
         """Stops reading, and waits until nothing more arrives, so that what is acknowledged is known. An acknowledgement that
         the kernel holds back, for 40 ms at least, would be lost with the reset, so it is sent now."""
-        seen = -1
+        seen, looks = -1, 0
         for _ in range(100):
             try:
                 self.peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             except OSError:
                 return
             now = self.acknowledged(response)
-            if now == seen:
+            looks = looks + 1 if now == seen else 0
+            if looks == SETTLED_LOOKS:
                 return
             seen = now
             time.sleep(0.03)
