@@ -5,6 +5,7 @@
 #include "server/command/command_lanes.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -41,15 +42,57 @@ static int refuse_stranger(const char *command, const char *directory, unsigned 
         directory, (char)('a' + (int)lane));
 }
 
-int command_know_lanes(const char *command, const char *directory,
-                       const struct ledger_options *options, bool into_empty, unsigned *lanes,
-                       char name[static LEDGER_NODE_MAX + 1])
+static int refuse_older(const char *command, const char *directory, unsigned lane,
+                        const struct ledger_acquaintance *found)
 {
-    *lanes = 0;
-    for (unsigned lane = 0; lane < LEDGER_LANES_MAX; lane++) {
+    return cli_fail(
+        CLI_EXIT_NO, command,
+        "%s/lane-%c is older than Redis: it holds %" PRIu64
+        " records of usage and money, and %" PRIu64
+        " were on disk when its node last renewed its lease; bring that node's newest directory. A "
+        "copy from before has nothing that Redis lacks",
+        directory, (char)('a' + (int)lane), found->records, found->records_known);
+}
+
+/* The lock of a copy is free, whether the original's node runs or not. */
+static int refuse_copy(const char *command, const struct command_lanes *lanes, unsigned lane,
+                       const struct ledger_options *options, const char *instance)
+{
+    char error[600];
+    bool is_renewed = false;
+    if (lanes->taker == NULL || ledger_has_lane(lanes->taker, instance))
+        return EX_OK;
+    if (ledger_lease_is_renewed(options, instance, &is_renewed, error, sizeof(error)) != 0)
+        return cli_fail(EX_UNAVAILABLE, command, "%s", error);
+    if (!is_renewed)
+        return EX_OK;
+    return cli_fail(CLI_EXIT_NO, command,
+                    "%s/lane-%c is a copy: a process renews the lease of its journal, so the node "
+                    "runs with another directory; stop that node, and name its own directory",
+                    lanes->directory, (char)('a' + (int)lane));
+}
+
+static int know_lane(const char *command, const struct command_lanes *lanes, unsigned lane,
+                     const struct ledger_options *options, const struct ledger_acquaintance *found)
+{
+    if (found->records > 0 && !found->is_known && !lanes->into_empty)
+        return refuse_stranger(command, lanes->directory, lane);
+    if (found->is_in_use)
+        return EX_OK; /* whoever takes its lock says so */
+    if (found->records < found->records_known)
+        return refuse_older(command, lanes->directory, lane, found);
+    return refuse_copy(command, lanes, lane, options, found->instance);
+}
+
+int command_know_lanes(const char *command, const struct ledger_options *options,
+                       struct command_lanes *lanes)
+{
+    int code = EX_OK;
+    lanes->count = 0;
+    for (unsigned lane = 0; lane < LEDGER_LANES_MAX && code == EX_OK; lane++) {
         struct ledger_acquaintance found;
         char error[600];
-        int result = ledger_is_known(options, directory, lane, &found, error, sizeof(error));
+        int result = ledger_is_known(options, lanes->directory, lane, &found, error, sizeof(error));
         if (result == -ENOENT)
             continue;
         if (result != 0)
@@ -57,11 +100,9 @@ int command_know_lanes(const char *command, const char *directory,
                             : result == -EAGAIN ? EX_UNAVAILABLE
                                                 : EX_NOINPUT,
                             command, "%s", error);
-        if (found.has_records && !found.is_known && !into_empty)
-            return refuse_stranger(command, directory, lane);
-        if (*lanes == 0)
-            memcpy(name, found.name, sizeof(found.name));
-        ++*lanes;
+        code = know_lane(command, lanes, lane, options, &found);
+        if (lanes->count++ == 0)
+            memcpy(lanes->name, found.name, sizeof(found.name));
     }
-    return EX_OK;
+    return code;
 }

@@ -17,13 +17,21 @@ int command_redis_options(const char *command, const struct config *config,
                           struct redis_address *address, struct ledger_options *out);
 void command_redis_forget(struct redis_address *address);
 
+/* A directory whose lanes a command is about to use. */
+struct command_lanes {
+    const char *directory; /* borrows */
+    bool into_empty;       /* lanes that Redis does not know are used, too */
+    const char *taker; /* borrows; the state directory that they are to move to; NULL: they stay */
+
+    unsigned count;                 /* of its lanes, as was found */
+    char name[LEDGER_NODE_MAX + 1]; /* by which a process may claim their lease, see retire.h */
+};
 /*
- * Looks at each lane of the directory, whether it is sound and whether Redis knows it; without `into_empty` a lane
- * that Redis does not know is refused. `name` is by what a process may claim its lease, see retire.h.
- * EX_OK with the count of lanes; EX_NOINPUT, CLI_EXIT_NO or EX_UNAVAILABLE after printing why.
+ * Looks at each lane, whether it is sound, whether Redis knows it, and whether it is as new as Redis knows it. A
+ * lane that is to move is also refused where a process renews its lease, unless it has moved by now: the
+ * directory is a copy then. EX_OK; EX_NOINPUT, CLI_EXIT_NO or EX_UNAVAILABLE after printing why.
  */
-int command_know_lanes(const char *command, const char *directory,
-                       const struct ledger_options *options, bool into_empty, unsigned *lanes,
-                       char name[static LEDGER_NODE_MAX + 1]);
+int command_know_lanes(const char *command, const struct ledger_options *options,
+                       struct command_lanes *lanes);
 
 #endif

@@ -195,8 +195,9 @@ static int replay(const char *command, const struct arguments *arguments,
     struct ledger_options ledger_options;
     struct ledger_verification first = {0};
     struct ledger *ledger = NULL;
-    char name[LEDGER_NODE_MAX + 1], error[600];
-    unsigned lanes = 0;
+    struct command_lanes lanes = {.directory = arguments->directory,
+                                  .into_empty = arguments->into_empty};
+    char error[600];
     int code = command_redis_options(command, config, &address, &ledger_options);
     if (code != EX_OK)
         return code;
@@ -206,10 +207,9 @@ static int replay(const char *command, const struct arguments *arguments,
                         "%s has no journal in lane-a; name the state directory of a dead node",
                         arguments->directory);
     if (code == EX_OK)
-        code = command_know_lanes(command, arguments->directory, &ledger_options,
-                                  arguments->into_empty, &lanes, name);
+        code = command_know_lanes(command, &ledger_options, &lanes);
     if (code == EX_OK)
-        code = open_ledger(command, arguments, config, name, &ledger_options, &ledger);
+        code = open_ledger(command, arguments, config, lanes.name, &ledger_options, &ledger);
     command_redis_forget(&address);
     if (code != EX_OK)
         return code;
@@ -220,7 +220,7 @@ static int replay(const char *command, const struct arguments *arguments,
     if (code == EX_OK && left != 0)
         code = cli_fail(EX_UNAVAILABLE, command, "%s: Redis was lost at the end; run this again",
                         arguments->directory);
-    return code == EX_OK ? print_done(command, arguments, lanes, &stats) : code;
+    return code == EX_OK ? print_done(command, arguments, lanes.count, &stats) : code;
 }
 
 int command_ledger_replay(int argc, char **argv)

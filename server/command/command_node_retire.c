@@ -68,8 +68,8 @@ static const struct argp retire_argp = {
         "for a Redis that loses its data. Their instances stay, so nothing is billed twice, and "
         "nothing in Redis is deleted. Run it as the user of both nodes, or as root. It may be "
         "interrupted and run again, also to hear once more that all is posted. Exits with 1 where "
-        "STATE_DIR is in use, damaged, or not of this Redis, or an account is set aside, and with "
-        "69 "
+        "STATE_DIR is in use, a copy of one that is in use, older than Redis, damaged, or not of "
+        "this Redis, or an account is set aside, and with 69 "
         "where the node does not run or Redis lacks something after the timeout."
         "\v"
         "The node runs, and takes the lanes within seconds; one that does not run takes them when "
@@ -181,11 +181,10 @@ static int retire(const char *command, struct arguments *arguments, const struct
     struct redis_address address;
     struct ledger_options redis;
     struct ledger_retirement moved;
-    char name[LEDGER_NODE_MAX + 1];
-    unsigned lanes;
+    struct command_lanes lanes = {.directory = arguments->directory, .taker = config->state_dir};
     int code = command_redis_options(command, config, &address, &redis);
     if (code == EX_OK) {
-        code = command_know_lanes(command, arguments->directory, &redis, false, &lanes, name);
+        code = command_know_lanes(command, &redis, &lanes);
         command_redis_forget(&address);
     }
     if (code == EX_OK)

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Whether a Redis is the one to which a journal belongs: it has a lease of the journal's instance, or a
- * watermark. See retire.h. It reads the journal and changes nothing, neither there nor in Redis.
+ * watermark; whether the journal is as new as Redis knows it; and whether a process has its lease. See retire.h.
+ * It reads the journal and changes nothing, neither there nor in Redis.
  */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "server/base/clock.h"
 #include "storage/ledger/journal.h"
 #include "storage/ledger/keys.h"
 #include "storage/ledger/lane.h"
@@ -17,6 +21,7 @@
 #include "storage/ledger/verify.h"
 
 #define FILES_HINT 4096
+#define PAUSE_MS   100
 
 /* A field of a hash, cut to the buffer; "" where it is absent. 0 or -EAGAIN. */
 static int get(struct redis *redis, const char *key, const char *field, char *out, size_t size)
@@ -71,13 +76,16 @@ static int ask(const struct ledger_options *options, const char *directory, cons
 {
     struct redis redis;
     struct where *where;
-    char key[LEDGER_HEX_SIZE + 16], number[32];
+    char key[LEDGER_HEX_SIZE + 16], number[32], records[32] = "";
     int result = redis_open_alone(&redis, &where, options, error, error_size);
     if (result != 0)
         return result;
     snprintf(key, sizeof(key), "tg:lease:{%s}", instance);
     result = get(&redis, key, "number", number, sizeof(number));
     out->is_known = number[0] != '\0';
+    if (result == 0)
+        result = get(&redis, key, "records", records, sizeof(records));
+    out->records_known = strtoull(records, NULL, 10);
     if (result == 0)
         result = find_name(&redis, directory, instance, out);
     if (result == 0 && !out->is_known)
@@ -107,9 +115,11 @@ int ledger_is_known(const struct ledger_options *options, const char *directory,
         close(journal);
     else if (result == 0) {
         lane_to_hex(id, instance);
+        out->is_in_use = lane_is_locked(directory, lane);
         result =
             journal_verify(&ledger_system_disk, &names, journal, id, &found, error, error_size);
-        out->has_records = found.usage_records + found.operations > 0;
+        out->records = found.usage_records + found.operations;
+        memcpy(out->instance, instance, sizeof(out->instance));
         if (result == 0)
             result = ask(options, directory, instance, &names, out, error, error_size);
         names_free(&names);
@@ -118,4 +128,60 @@ int ledger_is_known(const struct ledger_options *options, const char *directory,
         snprintf(error, error_size, "%s/%s cannot be read: %s; `tollgate ledger verify` says more",
                  directory, name, strerrordesc_np(-result));
     return result == -ENOENT ? -EIO : result;
+}
+
+/* ---- the lease ---- */
+
+/* Until when the lease lasts, by Redis' clock; 0: it was given back, or there is none. 0 or -EAGAIN. */
+static int get_end(struct redis *redis, const char *key, int64_t *out)
+{
+    char until[32];
+    int result = get(redis, key, "until", until, sizeof(until));
+    *out = strtoll(until, NULL, 10);
+    return result;
+}
+
+static int get_time(struct redis *redis, int64_t *now_ms)
+{
+    static const char *const words[] = {"TIME"};
+    redisReply *reply = redis_call(redis, 1, words);
+    int result = reply != NULL && redis_read_time(reply, now_ms) ? 0 : -EAGAIN;
+    freeReplyObject(reply);
+    return result;
+}
+
+static int await_renewal(struct redis *redis, const char *instance, bool *out)
+{
+    static const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
+    uint64_t until_ms = clock_monotonic_ms() + LEDGER_KNOWN_WAIT_MS;
+    char key[LEDGER_HEX_SIZE + 16];
+    int64_t first = 0, end = 0, now_ms = 0;
+    snprintf(key, sizeof(key), "tg:lease:{%s}", instance);
+    int result = get_end(redis, key, &first);
+    for (end = first; result == 0 && end == first && first != 0;) {
+        result = get_time(redis, &now_ms);
+        if (result != 0 || now_ms > first || clock_monotonic_ms() >= until_ms)
+            break;
+        (void)nanosleep(&pause, NULL);
+        result = get_end(redis, key, &end);
+    }
+    *out = end != first && end != 0;
+    return result;
+}
+
+int ledger_lease_is_renewed(const struct ledger_options *options, const char *instance, bool *out,
+                            char *error, size_t error_size)
+{
+    struct redis redis;
+    struct where *where;
+    *out = false;
+    int result = redis_open_alone(&redis, &where, options, error, error_size);
+    if (result != 0)
+        return -EAGAIN;
+    result = await_renewal(&redis, instance, out);
+    if (result != 0)
+        redis_say_why(&redis, options, error, error_size);
+    redis_close(&redis);
+    where_destroy(&where);
+    return result;
 }

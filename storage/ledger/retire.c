@@ -46,7 +46,7 @@ static bool instance_of(const char *directory, unsigned number, char out[LEDGER_
     return true;
 }
 
-static bool has_lane(const char *directory, const char *instance)
+bool ledger_has_lane(const char *directory, const char *instance)
 {
     char found[LEDGER_HEX_SIZE];
     for (unsigned number = 0; number < LANES_MAX; number++)
@@ -154,7 +154,7 @@ static int put_aside(struct retire *retire)
 
 static int retire_lane(struct retire *retire)
 {
-    bool is_there = has_lane(retire->state_path, retire->instance);
+    bool is_there = ledger_has_lane(retire->state_path, retire->instance);
     retire->is_noted = false;
     int result = read_notes(retire, match_note);
     if (result == 0 && is_there && !retire->is_noted)
@@ -220,7 +220,7 @@ static int count_note(struct retire *retire, const char *instance, const char *w
             return 0;
     if (out->count == LEDGER_LANES_MAX)
         return 0;
-    if (!has_lane(retire->state_path, instance))
+    if (!ledger_has_lane(retire->state_path, instance))
         return retire_refuse(retire, -EINVAL,
                              "%s was retired into %s; name the configuration of that node",
                              retire->directory, where);

@@ -38,9 +38,17 @@ struct ledger_retirement {
 int ledger_retire(const char *directory, const char *state_dir, struct ledger_retirement *out,
                   char *error, size_t error_size);
 
+/* Whether the state directory has a lane of this instance. */
+bool ledger_has_lane(const char *state_dir, const char *instance);
+
 struct ledger_acquaintance {
-    bool has_records; /* of usage or money: without any there is nothing to know */
+    char instance[LEDGER_INSTANCE_SIZE]; /* the lane's */
+    uint64_t records; /* of usage and money, in the lane: without any there is nothing to know */
+    bool is_in_use;   /* a process has it locked, and may have more by now */
     bool is_known;    /* Redis has a lease of the lane's instance, or a watermark */
+    /* How many of them were on disk when the lease was last renewed. More than `records`: the lane is an older
+     * copy, or has lost its newest segment. */
+    uint64_t records_known;
     /* By which a process may claim the lease in place of the node that is gone: that node's, where Redis still
      * knows it and it belongs to the directory, else one that is made of the instance. */
     char name[LEDGER_NODE_MAX + 1];
@@ -53,5 +61,14 @@ struct ledger_acquaintance {
  */
 int ledger_is_known(const struct ledger_options *options, const char *directory, unsigned lane,
                     struct ledger_acquaintance *out, char *error, size_t error_size);
+
+/*
+ * Asks that Redis whether a process has the lease of this instance and renews it: the lane's node, or one with a
+ * copy of it. It waits until a lease that was not given back is renewed or has run out, LEDGER_KNOWN_WAIT_MS at
+ * most. 0, or -EAGAIN with a sentence in `error`.
+ */
+#define LEDGER_KNOWN_WAIT_MS 4000
+int ledger_lease_is_renewed(const struct ledger_options *options, const char *instance, bool *out,
+                            char *error, size_t error_size);
 
 #endif

@@ -111,6 +111,48 @@ Test(node_retire, refuses_the_lanes_of_another_Redis)
     forget(&pair);
 }
 
+static const char *copy_of_second(struct pair *pair)
+{
+    const char *copy = site_format(pair->first, "%s/copy", site_directory(pair->first));
+    cr_assert_eq(
+        system(site_format(pair->first, "cp -a '%s' '%s'", site_state_dir(pair->second), copy)), 0);
+    return copy;
+}
+
+static void expect_refused_and_left(struct pair *pair, const char *directory, const char *why)
+{
+    struct command_result result = site_tollgate(pair->first, "node", "retire", directory);
+    cr_expect_eq(result.exit_code, 1, "%s%s", result.output, result.errors);
+    expect_in(result.errors, why);
+    result = site_tollgate(pair->first, "ledger", "verify", directory);
+    cr_expect_eq(result.exit_code, 0, "it was moved all the same: %s", result.errors);
+}
+
+Test(node_retire, refuses_a_copy_of_a_directory_whose_node_runs)
+{
+    struct pair pair = pair_create(SETTINGS);
+    pair_await_acquaintance(&pair);
+    expect_refused_and_left(&pair, copy_of_second(&pair),
+                            "/lane-a is a copy: a process renews the lease of its journal");
+    pair_destroy(&pair);
+}
+
+Test(node_retire, refuses_a_copy_that_is_older_than_Redis_and_takes_the_directory_itself)
+{
+    struct pair pair = pair_create(SETTINGS);
+    pair_await_acquaintance(&pair);
+    const char *copy = copy_of_second(&pair);
+    site_account_open_prepaid(pair.second, "alice", 1000000);
+    site_node_kill(pair.second);
+    expect_refused_and_left(&pair, copy, "/lane-a is older than Redis: it holds 0 records");
+    struct command_result result = site_tollgate(pair.first, "ledger", "replay", copy);
+    cr_expect_eq(result.exit_code, 1, "%s", result.errors);
+    expect_in(result.errors, "/lane-a is older than Redis: it holds 0 records");
+    result = retire(&pair);
+    cr_expect_eq(result.exit_code, 0, "%s", result.errors);
+    forget(&pair);
+}
+
 Test(node_retire, fails_while_an_account_of_the_lanes_is_set_aside)
 {
     struct pair pair = pair_create(SETTINGS);
