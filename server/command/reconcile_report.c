@@ -116,6 +116,10 @@ static void print_sums(const struct reconcile_report *report)
 
 static void print_advice(const struct reconcile_report *report)
 {
+    if (report->journals_lack)
+        puts("Redis has records that these journals lack, so a directory is an older copy, or has "
+             "lost its newest segment: name the newest of each node. Rebuild no account until "
+             "then, since Redis alone has those bytes");
     if (report->redis_differs)
         puts("Redis differs from the journals, which are the truth: see what `tollgate ledger "
              "release ACCOUNT` says of its keys, and rebuild it with --rebuild");
@@ -232,9 +236,10 @@ void reconcile_report_take(void *context, const struct ledger_reconciled *accoun
     const struct ledger_differences *differences = &account->differences;
     report->accounts++;
     report->differing += !account->agrees;
-    report->redis_differs = report->redis_differs || differences->used != 0 ||
-                            differences->months != 0 || differences->given != 0 ||
-                            differences->lacking != 0 || differences->damage[0] != '\0';
+    bool differs = differences->used != 0 || differences->months != 0 || differences->given != 0 ||
+                   differences->damage[0] != '\0';
+    report->journals_lack = report->journals_lack || differences->lacking != 0;
+    report->redis_differs = report->redis_differs || (differs && differences->lacking == 0);
     report->logs_lack = report->logs_lack || differences->logged < 0;
     report->logs_exceed = report->logs_exceed || differences->logged > 0;
     add(&report->sums, &account->figures);

@@ -211,3 +211,20 @@ Test(ledger_reconcile, says_which_journals_it_was_not_given_and_refuses_a_copy)
     site_destroy(&other);
     site_destroy(&site);
 }
+
+Test(ledger_reconcile,
+     says_of_an_older_copy_that_it_lacks_records_and_that_nothing_is_to_be_rebuilt)
+{
+    struct site *site = site_create(.own_redis = true);
+    const char *copy = path_of(site, "copy");
+    size_t size = deliver(site);
+    cr_assert_eq(system(site_format(site, "cp -a '%s' '%s'", site_state_dir(site), copy)), 0);
+    cr_assert_eq(fetch(site, site_link(site, .account = "alice", .path = TRACK_VBR))->status, 200);
+    site_usage_await(site, "alice", 2 * size);
+    struct command_result result = site_tollgate(site, "ledger", "reconcile", copy);
+    cr_expect_eq(result.exit_code, 1);
+    expect(result.output, " records that these journals lack\n");
+    expect(result.output, "name the newest of each node. Rebuild no account until then");
+    cr_expect(strstr(result.output, "--rebuild") == NULL, "%s", result.output);
+    site_destroy(&site);
+}
