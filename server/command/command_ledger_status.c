@@ -36,9 +36,8 @@ static const struct argp status_argp = {
         "post_interval_ms."
         "\v"
         "Wait until all is posted, with jq:\n"
-        "  until tollgate ledger status --json | jq -e 'all(.lanes[]; .unposted == 0)'; do\n"
-        "    sleep 1\n"
-        "  done\n",
+        "  until tollgate ledger status --json |\n"
+        "      jq -e 'all(.lanes[]; .unposted == 0)'; do sleep 1; done\n",
     .children = children,
 };
 

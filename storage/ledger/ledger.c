@@ -156,8 +156,9 @@ static int validate_options(struct opening *opening, const struct ledger_options
      * change of segment. */
     if (options->segment_bytes / JOURNAL_RECORD_BYTES < needed)
         return refuse(opening, -EINVAL,
-                      "segment_bytes %" PRIu64 " is too small for downloads_max %" PRIu32
-                      ": %" PRIu64 " or more is needed",
+                      "journal_segment_bytes %" PRIu64 " is too small for windows_max %" PRIu32
+                      ", since the last records of all downloads must fit: set it to %" PRIu64
+                      " or more, or windows_max lower",
                       options->segment_bytes, options->downloads_max,
                       (needed * JOURNAL_RECORD_BYTES + 4095) / 4096 * 4096);
     return 0;
