@@ -9,7 +9,8 @@ it, as nodes would: each day --downloads downloads by links with terms, of --fil
 them at each node; and one top-up each month. It asks MEMORY USAGE for each kind of key, and INFO memory for what all of
 them take. From that it computes a year of --scale such accounts: what ends is kept for as long as
 storage/ledger/redis_table.h says. At last it posts a whole year of the same accounts, to hold the computed figure
-against what Redis takes.
+against what Redis takes. It also tells how much of a processor Redis takes for a post, for an admission, and to read its
+file again, as at its start; these depend on the machine.
 """
 import argparse
 import datetime
@@ -47,7 +48,7 @@ class Redis:
     def __init__(self, directory):
         path = f"{directory}/redis.sock"
         self.process = subprocess.Popen(["redis-server", "--port", "0", "--unixsocket", path, "--save", "", "--dir",
-                                         directory], stdout=subprocess.DEVNULL)
+                                         directory, "--enable-debug-command", "yes"], stdout=subprocess.DEVNULL)
         self.socket = socket.socket(socket.AF_UNIX)
         for _ in range(200):
             try:
@@ -100,6 +101,11 @@ class Redis:
             cursor, some = self.read()
             names.update(some)
         return sorted(names)
+
+    def cpu_s(self):
+        """What its main thread has taken of a processor."""
+        return sum(float(seconds) for seconds in
+                   re.findall(rb"used_cpu_(?:user|sys)_main_thread:([0-9.]+)", self.ask("INFO", "cpu")))
 
     def used(self):
         return int(re.search(rb"used_memory:(\d+)", self.ask("INFO", "memory")).group(1))
@@ -192,6 +198,23 @@ def main():
             redis.end()
 
 
+def admission_us(redis, account, pools):
+    """What Redis' main thread takes for a question about funds, of an account that so many nodes have served."""
+    now, count = int(time.time() * 1000), 20000
+    instances = [hashlib.md5(f"node-{node}".encode()).hexdigest() for node in range(pools)]
+    for instance in instances:
+        redis.queue("HSETNX", account.key("grants"), f"p:{instance}", 0)
+        redis.queue("HSETNX", account.key("grants"), instance, f"1 0 0 0 {now}")
+    redis.flush()
+    before_s = redis.cpu_s()
+    for number in range(count):
+        redis.queue("FCALL", "tollgate_admit", 4, account.key("account"), account.key("grants"), account.key("link:0"),
+                    account.key("link:0:grants"), instances[0], 2, 30000, now // 1000, 65536,
+                    (pools << 20) + number + 1, 10 ** 9, 0, 10 ** 9 + 65536, 0)
+    redis.flush()
+    return (redis.cpu_s() - before_s) / count * 1e6
+
+
 def report(redis, accounts, options):
     last = TODAY.replace(day=1) - datetime.timedelta(days=1)
     month = post(redis, accounts, last.replace(day=1), last)
@@ -211,10 +234,23 @@ def report(redis, accounts, options):
         print(f"{kind:14}{count:14.1f}{size:12.0f}{in_year:11.1f}{in_year * each:10.0f}")
     print(f"an account takes {month:.0f} bytes after the month, and is computed to take {computed:.0f} after a year; "
           f"{options.scale} of them {month * options.scale / 2 ** 30:.1f} and {computed * options.scale / 2 ** 30:.1f} GiB")
+    before_s = redis.cpu_s()
     measured = post(redis, accounts, TODAY - datetime.timedelta(days=364), TODAY)
+    posts = sum(sum(account.sequences) for account in accounts)
+    print(f"Redis took {(redis.cpu_s() - before_s) / posts * 1e6:.1f} us of its processor for each of {posts} posts")
     print(f"a year of them that was posted takes {measured:.0f} bytes of an account, {measured / computed - 1:+.0%}:")
     for kind, (count, size) in measure(redis, accounts).items():
         print(f"{kind:14}{count:14.1f}{size:12.0f}{'':11}{count * size:10.0f}")
+    for pools in (options.nodes, 100):
+        print(f"an admission takes {admission_us(redis, accounts[0], pools):.0f} us where {pools} nodes had something of the account")
+    redis.ask("SAVE")
+    seconds = []
+    for _ in range(5):
+        before_s = redis.cpu_s()
+        redis.ask("DEBUG", "RELOAD", "NOSAVE")
+        seconds.append(redis.cpu_s() - before_s)
+    print(f"Redis takes {min(seconds):.2f} s of its processor to read its file: {redis.used() / min(seconds) / 1e6:.0f} MB of "
+          "its memory in a second")
 
 
 if __name__ == "__main__":

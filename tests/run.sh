@@ -218,6 +218,7 @@ statics() {
     check 'steps: only the driver changes states, and no step calls another' sh tests/steps.sh
     check 'one dialect: includes, sizeof, check, sections' sh tests/dialect.sh
     check 'sizes: no file over 500 lines, no function over 60' sh tests/sizes.sh
+    check 'plan: its arithmetic, and its table in storage/ledger/README.md' python3 tests/plan.py
     check 'shell scripts parse' shell_parses
     needs 'build: release'
     check 'secrets are compared in constant time' secrets_compare_in_constant_time
