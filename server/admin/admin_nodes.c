@@ -31,9 +31,11 @@ static void tell_known(void *context, const struct ledger_known_lane *lane)
                                          [LEDGER_LEASE_RETURNED] = "returned",
                                          [LEDGER_LEASE_RUN_OUT] = "run_out"};
     json_t *told = json_pack(
-        "{s:n, s:s, s:s, s:I, s:I, s:I, s:o, s:o, s:s}", "lane", "instance", lane->instance,
+        "{s:n, s:s, s:s, s:I, s:I, s:o, s:I, s:o, s:o, s:s}", "lane", "instance", lane->instance,
         "lease", leases[lane->lease], "lease_number", (json_int_t)lane->number, "seen_ms",
-        (json_int_t)lane->seen_ms, "records", (json_int_t)lane->records, "unposted",
+        (json_int_t)lane->seen_ms, "functions",
+        lane->functions != 0 ? json_integer(lane->functions) : json_null(), "records",
+        (json_int_t)lane->records, "unposted",
         lane->tells_rest ? json_integer((json_int_t)lane->unposted) : json_null(), "set_aside",
         lane->tells_rest ? json_integer((json_int_t)lane->aside) : json_null(), "text", "");
     (void)json_array_append_new(json_object_get(node_of(context, lane), "lanes"), told);

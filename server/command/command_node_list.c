@@ -35,7 +35,8 @@ static const struct argp list_argp = {
         "Shows each node that renewed its lease in this Redis within the last 30 days, through a "
         "running node: its name, and of each of its lanes the instance under which Redis knows "
         "it, whether a process holds its lease, when that was renewed last, and what was not "
-        "posted then. Of other nodes that is what they told Redis a second before at most; one "
+        "posted then, and which version of the functions in Redis it calls. Of other nodes that is "
+        "what they told Redis a second before at most; one "
         "that was killed may have more on its disk."
         "\v"
         "  tollgate node list\n"
@@ -66,6 +67,8 @@ static void print_lane(const json_t *lane)
     printf(", seen %s", seen);
     print_count(lane, "unposted", "to post");
     print_count(lane, "set_aside", "set aside");
+    if (json_is_integer(json_object_get(lane, "functions")))
+        printf(", functions %" PRIdMAX, (intmax_t)command_number(lane, "functions"));
     if (command_text(lane, "text")[0] != '\0') {
         fputs(" (", stdout);
         command_print_text(stdout, command_text(lane, "text"));

@@ -156,7 +156,8 @@ int ledger_confirm_reply(struct ledger *ledger, const struct redisReply *reply)
     return -ESTALE;
 }
 
-/* Elements of an answer: of the account, and in all where the link has terms. */
+/* Elements of an answer: of the account, and in all where the link has terms. What a newer library
+ * adds stands behind both, with zeros between where the link has none. */
 #define ADMIT_ELEMENTS 11
 #define TERMS_ELEMENTS 19
 
@@ -191,17 +192,19 @@ static bool is_bounds(uint64_t number)
     }
 }
 
-/* Reads an array of numbers that are not negative. Returns how many, 0 where it is something else. */
+/* Reads the first numbers of an array, which are not negative, `most` of them; behind them a newer
+ * library may answer more. Returns how many, 0 where it is something else. */
 static size_t read_numbers(const struct redisReply *reply, uint64_t *out, size_t most)
 {
-    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || reply->elements > most)
+    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY)
         return 0;
-    for (size_t i = 0; i < reply->elements; i++) {
+    size_t count = reply->elements < most ? reply->elements : most;
+    for (size_t i = 0; i < count; i++) {
         if (reply->element[i]->type != REDIS_REPLY_INTEGER || reply->element[i]->integer < 0)
             return 0;
         out[i] = (uint64_t)reply->element[i]->integer;
     }
-    return reply->elements;
+    return count;
 }
 
 static struct ledger_credit credit_of(const uint64_t numbers[4])

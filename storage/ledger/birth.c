@@ -173,11 +173,13 @@ void birth_ask(struct birth *birth, bool holds_lease, bool is_current, const cha
     snprintf(out->proposed, sizeof(out->proposed), "%" PRIx64, propose(ledger));
     snprintf(out->replayed, sizeof(out->replayed), "%" PRIx64, id);
     snprintf(out->known, sizeof(out->known), "%" PRIx64, id);
+    snprintf(out->version, sizeof(out->version), "%d", LEDGER_FUNCTIONS_FORMAT);
     const char *key = "tg:birth", *proposed = out->proposed, *lists = birth->listed ? "1" : "0";
     const char *instance = holds_lease ? ledger->instance : "", *name = ledger->options.node;
     const char *directory = ledger->lane.state_id, *replayed = birth->says ? out->replayed : "-";
     const char *run = run_id[0] != '\0' ? run_id : "-";
     const char *own = ledger->instance, *seen = out->seen, *known = id != 0 ? out->known : "-";
+    const char *version = out->version;
     const char *const words[] = {"FCALL", "tollgate_birth", birth_keys, key,
                                  LEDGER_BIRTH_ARGUMENTS(LEDGER_WORD)};
     _Static_assert(sizeof(words) <= sizeof(out->words), "a command has room for its words");

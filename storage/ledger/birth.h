@@ -36,8 +36,9 @@ void birth_destroy(struct birth **birth);
 /* A command whose words lead into itself, so it must not be copied. */
 struct birth_command {
     int count;
-    const char *words[14];
+    const char *words[15];
     char proposed[BIRTH_ID_BYTES], replayed[BIRTH_ID_BYTES], known[BIRTH_ID_BYTES], seen[24];
+    char version[12];
 };
 
 /* Writes the command that asks for the birth id; with `holds_lease` it says what this node has replayed

@@ -34,7 +34,7 @@ int birth_nodes_save(struct birth_nodes *nodes, int directory);
 void birth_nodes_free(struct birth_nodes *nodes);
 
 /*
- * Takes what Redis has of an instance: "name directory birth run seen". A name belongs to one
+ * Takes what Redis has of an instance: "name directory birth run seen version". A name belongs to one
  * state directory, so another one that had it before is retired, and forgotten. Where there are
  * LEDGER_NODES_MAX, no further one is remembered. True where the file is to be written.
  */

@@ -171,7 +171,7 @@ enum lease_result lease_take(struct lease *lease, const struct ledger *ledger,
                              const redisReply *reply, char text[LEDGER_TEXT_MAX], char *error,
                              size_t error_size)
 {
-    bool shaped = reply->type == REDIS_REPLY_ARRAY && reply->elements == 4;
+    bool shaped = reply->type == REDIS_REPLY_ARRAY && reply->elements >= 4;
     for (size_t i = 0; shaped && i < 4; i++)
         shaped = reply->element[i]->type == REDIS_REPLY_INTEGER;
     return shaped ? understand(lease, reply, ledger, text)

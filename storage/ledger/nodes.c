@@ -22,8 +22,8 @@ static bool read_entry(const redisReply *instance, const redisReply *entry,
         instance->len != LEDGER_INSTANCE_SIZE - 1)
         return false;
     memcpy(out->instance, instance->str, LEDGER_INSTANCE_SIZE);
-    return sscanf(entry->str, "%32s %32s %16s %40s %" SCNd64, out->node, out->directory, birth, run,
-                  &out->seen_ms) == 5;
+    return sscanf(entry->str, "%32s %32s %16s %40s %" SCNd64 " %" SCNu32, out->node, out->directory,
+                  birth, run, &out->seen_ms, &out->functions) >= 5;
 }
 
 static uint64_t number_of(const redisReply *field)

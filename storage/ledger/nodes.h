@@ -23,11 +23,12 @@ struct ledger_known_lane {
     char node[LEDGER_NODE_MAX + 1];       /* the name of its node */
     char directory[LEDGER_INSTANCE_SIZE]; /* the id of its state directory */
     char instance[LEDGER_INSTANCE_SIZE];
-    bool is_own;      /* of this node's state directory */
-    int64_t seen_ms;  /* since 1970, by Redis' clock: when it said something last */
-    int64_t left_ms;  /* of a lease that is held */
-    uint64_t number;  /* of the lease */
-    uint64_t records; /* of usage and money, that were on disk then */
+    bool is_own;        /* of this node's state directory */
+    int64_t seen_ms;    /* since 1970, by Redis' clock: when it said something last */
+    uint32_t functions; /* the version that its node calls; 0: one before version 20 */
+    int64_t left_ms;    /* of a lease that is held */
+    uint64_t number;    /* of the lease */
+    uint64_t records;   /* of usage and money, that were on disk then */
     enum ledger_lease_state lease;
     /* As of the last renewal; a killed process may have left more. */
     bool tells_rest; /* the following are told; a node of an older version does not */

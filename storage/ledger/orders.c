@@ -107,7 +107,7 @@ static int ask_verdict(struct redis *redis, struct ledger_account *of,
                                      LEDGER_ORDER_ARGUMENTS(LEDGER_WORD)};
     redisReply *reply = redis_call(redis, sizeof(words) / sizeof(words[0]), words);
     int verdict = -EAGAIN;
-    if (reply != NULL && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
+    if (reply != NULL && reply->type == REDIS_REPLY_ARRAY && reply->elements >= 2 &&
         reply->element[0]->type == REDIS_REPLY_INTEGER &&
         reply->element[1]->type == REDIS_REPLY_INTEGER) {
         verdict = (int)reply->element[0]->integer;

@@ -146,6 +146,8 @@ static int go_on(struct poster *poster)
         return await_connection(poster);
     case POSTER_LEARNING:
         return poster_learned(poster);
+    case POSTER_ASKING:
+        return poster_asked(poster);
     case POSTER_LOADING:
         return poster_ask_lease(poster, LEASE_TO_BEGIN);
     case POSTER_LEASING:

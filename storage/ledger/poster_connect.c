@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the poster asks of a new connection before it posts: which Redis this is, whether it has the
- * function library, and the lease. poster.c calls it. It posts nothing.
+ * What the poster asks of a new connection before it posts: which Redis this is, which function library
+ * it has (poster_library.c judges that), and the lease. poster.c calls it. It posts nothing.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -79,46 +79,6 @@ int poster_learn(struct poster *poster)
     if (result == 0)
         result = poster_send(poster, 3, redis_version_words);
     return result == 0 ? poster_send(poster, 5, redis_library_words) : result;
-}
-
-static int take_loaded(struct poster *poster, size_t index, const redisReply *reply)
-{
-    (void)index;
-    return reply->type == REDIS_REPLY_ERROR ? poster_refused(poster, "FUNCTION", reply) : 0;
-}
-
-/* The functions of an older version, whose data would be misread. They stay, since a node of that
- * version may still run. */
-static int refuse_older_data(struct poster *poster)
-{
-    char text[LEDGER_TEXT_MAX];
-    snprintf(text, sizeof(text),
-             "Redis at %.160s holds data of an older version (functions %" PRId64
-             ", not %d or newer), which cannot be used; stop all nodes, run redis-cli FLUSHALL and "
-             "redis-cli FUNCTION DELETE tollgate, and start all nodes: they fill it again from "
-             "their journals",
-             poster->ledger->options.redis, poster->library, LEDGER_DATA_FORMAT);
-    poster_not_current(poster, text);
-    poster_object(poster, LEDGER_REFUSED, text);
-    return -EPERM;
-}
-
-int poster_learned(struct poster *poster)
-{
-    if (poster->library > 0 && poster->library < LEDGER_DATA_FORMAT)
-        return refuse_older_data(poster);
-    const char *const load[] = {"FUNCTION", "LOAD", "REPLACE", redis_library_text()};
-    bool newer = poster->library > LEDGER_FUNCTIONS_FORMAT;
-    if (newer && poster->library != poster->said_newer)
-        ledger_say(poster->ledger, LEDGER_EVENT_WARNING,
-                   "Redis holds version %" PRId64
-                   " of the function library, this program brings %d; kept",
-                   poster->library, LEDGER_FUNCTIONS_FORMAT);
-    poster->said_newer = newer ? poster->library : 0;
-    if (newer || (poster->library == LEDGER_FUNCTIONS_FORMAT && poster->library_is_ours))
-        return poster_ask_lease(poster, LEASE_TO_BEGIN);
-    poster_enter(poster, POSTER_LOADING, take_loaded);
-    return poster_send(poster, 4, load);
 }
 
 /* ---- the lease ---- */

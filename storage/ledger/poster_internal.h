@@ -34,6 +34,7 @@ enum poster_state {
     POSTER_DOWN,       /* no connection; the next try is at next_ms */
     POSTER_CONNECTING, /* the connection is being made */
     POSTER_LEARNING,   /* INFO, and the function library's version and text, were asked for */
+    POSTER_ASKING,     /* an older library is there: the nodes that call it were asked for */
     POSTER_LOADING,    /* the function library was sent */
     POSTER_LEASING,    /* the lease was asked for; `purpose` says what follows */
     POSTER_RESYNCING,  /* a page of watermarks was asked for */
@@ -74,9 +75,12 @@ struct poster {
     bool released; /* the reply to the lease's return has come */
 
     /* Of a new connection. */
-    bool library_is_ours;                /* Redis has the function library with our text */
-    int64_t library;                     /* the version of the function library there; 0: none */
-    int64_t said_newer;                  /* the version that was reported */
+    bool library_is_ours;             /* Redis has the function library with our text */
+    int64_t library;                  /* the version of the function library there; 0: none */
+    int64_t said_newer;               /* the version that was reported */
+    int64_t redis_ms;                 /* Redis' clock, once asked for with its nodes */
+    char behind[LEDGER_NODE_MAX + 1]; /* a node that runs and is too old for our library; or "" */
+    int64_t behind_functions;         /* the version that it calls */
     char run_id[64], replication_id[64]; /* of the Redis that it is to */
     uint64_t generation;                 /* of where.h, to which it belongs */
 
@@ -152,10 +156,14 @@ void poster_say_unread(struct poster *poster, uint32_t segment, int result);
 
 /* ---- poster_connect.c ---- */
 
-int poster_learn(struct poster *poster);   /* of CONNECTING */
-int poster_learned(struct poster *poster); /* of LEARNING */
+int poster_learn(struct poster *poster); /* of CONNECTING */
 /* What the lease's reply means. 0: it is held, and the purpose may be followed. */
 int poster_judge_lease(struct poster *poster);
+
+/* ---- poster_library.c ---- */
+
+int poster_learned(struct poster *poster); /* of LEARNING */
+int poster_asked(struct poster *poster);   /* of ASKING */
 
 /* ---- poster_resync.c ---- */
 

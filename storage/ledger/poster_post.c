@@ -105,7 +105,7 @@ static int take_post(struct poster *poster, size_t index, const redisReply *repl
         return aside_set(poster, post->account, reply->str);
     if (aside_skips(post->account))
         return 0;
-    bool shaped = reply->type == REDIS_REPLY_ARRAY && reply->elements == 4;
+    bool shaped = reply->type == REDIS_REPLY_ARRAY && reply->elements >= 4;
     for (size_t i = 0; shaped && i < 4; i++)
         shaped = reply->element[i]->type == REDIS_REPLY_INTEGER;
     if (!shaped) {

@@ -8,11 +8,25 @@
 #ifndef TOLLGATE_STORAGE_LEDGER_REDIS_TABLE_H
 #define TOLLGATE_STORAGE_LEDGER_REDIS_TABLE_H
 
-/* Moves where a library of the older version would answer otherwise. */
-#define LEDGER_FUNCTIONS_FORMAT 20
+/* How much higher the versions of functions, journal and checkpoints are in a build that tests an
+ * upgrade: the CMake option of this name. Nothing else differs there. */
+#ifndef TOLLGATE_VERSION_STEP
+#define TOLLGATE_VERSION_STEP 0
+#endif
 
-/* The oldest version whose data this one can use. Moves to LEDGER_FUNCTIONS_FORMAT where a stored
- * value is read otherwise than before. */
+/*
+ * Moves where a library of the older version would answer otherwise.
+ *
+ * A library takes the calls of its own version and of the one before, and answers them as that one
+ * would: so nodes are upgraded one after another. Arguments are therefore added at the end of their
+ * list, and may be missing; what an array answers is added at its end, where a node of the version
+ * before does not look. tests/versions holds the functions to it, by calls that the version before
+ * has made.
+ */
+#define LEDGER_FUNCTIONS_FORMAT (20 + TOLLGATE_VERSION_STEP)
+
+/* The oldest version whose data this one can use: from version 21 on, not above the version before.
+ * Moves where a stored value is read otherwise than before. */
 #define LEDGER_DATA_FORMAT      20
 
 /* 2^53 - 1: what a Lua number holds exactly. */
@@ -207,7 +221,8 @@
     X(run, text)      /* likewise Redis' run id */                                                 \
     X(known, text)    /* the birth id that the node met last; - : none */                          \
     X(own, text)      /* the node's instance, also where it has no lease */                        \
-    X(seen, text)     /* when it last said something here, by Redis' clock; 0: not yet */
+    X(seen, text)     /* when it last said something here, by Redis' clock; 0: not yet */          \
+    X(version, text)  /* of the functions that it calls; a node before version 20 does not tell */
 
 /* So many nodes are known at most, and one without a lease is known for so long. */
 #define LEDGER_NODES_MAX     1000

@@ -6,12 +6,17 @@
 -- A Redis that was restored from an older file has the birth id that the nodes know. The first one that
 -- misses there what it said last gives it another one, so that those learn of it, too, that had said
 -- nothing since.
---
+
+-- When a node said what is noted of it.
+local function seen_of(entry)
+    return tonumber(string.match(entry, '^%S+ %S+ %S+ %S+ (%d+)') or '0')
+end
+
 -- Takes BIRTH_KEYS and BIRTH. Returns {birth id, ms since 1970, 1 where the id was set just now, 2 where
 -- what the node said last is missing, 3 where there is no room to note it}, and behind them, where the
--- nodes are to be listed, instance and "name directory birth run seen" of each.
+-- nodes are to be listed, instance and "name directory birth run seen version" of each.
 local function birth(keys, args)
-    arity(keys, args, BIRTH_KEYS_COUNT, BIRTH_COUNT, BIRTH_COUNT)
+    arity(keys, args, BIRTH_KEYS_COUNT, BIRTH_COUNT - 1, BIRTH_COUNT)
     local key, lists = keys[BIRTH_KEYS.birth], integer(args, BIRTH.lists, 'lists', 0, 1) == 1
     local proposed = match(args, BIRTH.proposed, 'the birth id', '^[1-9a-f][0-9a-f]*$', 16)
     local instance = args[BIRTH.instance] ~= '' and id_of(args, BIRTH.instance, 'instance')
@@ -21,15 +26,16 @@ local function birth(keys, args)
         match(args, BIRTH.run, 'run', '^[0-9a-f%-]+$', 40)
     local known = match(args, BIRTH.known, 'known', '^[0-9a-f%-]+$', 16)
     local own, seen_here = id_of(args, BIRTH.own, 'own'), integer(args, BIRTH.seen, 'seen', 0)
+    local version = args[BIRTH.version] and match(args, BIRTH.version, 'version', '^%d+$', 9) or '0'
     local now, id = now_ms(), redis.call('HGET', key, 'id')
     local is_listed = instance and redis.call('HGET', key, instance)
     local is_kept = seen_here > 0 and seen_here + NODES_KEPT_MS >= now
     local said = is_kept and redis.call('HGET', key, own) or ''
-    local is_older = id == known and is_kept and tonumber(string.match(said or '', ' (%d+)$') or '0') < seen_here
+    local is_older = id == known and is_kept and seen_of(said or '') < seen_here
     local all = (lists or instance and not is_listed) and redis.call('HGETALL', key) or {}
     local out, old, names, entries = {not is_older and id or proposed, now, 0}, {}, {}, {}
     for i = 1, #all, 2 do
-        local seen = all[i] ~= 'id' and tonumber(string.match(all[i + 1], ' (%d+)$') or '0')
+        local seen = all[i] ~= 'id' and seen_of(all[i + 1])
         if seen and seen + NODES_KEPT_MS < now and all[i] ~= instance then
             old[#old + 1] = all[i]
         elseif seen and lists then
@@ -50,7 +56,7 @@ local function birth(keys, args)
         redis.call('HDEL', key, gone)
     end
     if instance and has_room then
-        redis.call('HSET', key, instance, entry .. ' ' .. text(now))
+        redis.call('HSET', key, instance, entry .. ' ' .. text(now) .. ' ' .. version)
     end
     return out
 end

@@ -85,12 +85,13 @@ Test(ledger_admission, without_terms_has_no_figures_of_the_link)
               grant.link_funds.ceiling == 0);
 }
 
-Test(ledger_admission, of_another_length_is_refused)
+/* A newer library may answer more behind what this program reads. */
+Test(ledger_admission, that_is_shorter_is_refused)
 {
     struct ledger_grant grant;
     for (size_t count = 0; count <= MOST; count++)
         cr_expect_eq(GRANT(count, &grant, 0, 0, 0, 0, 1),
-                     count == ACCOUNT || count == TERMS ? 0 : -EPROTO, "%zu", count);
+                     count == ACCOUNT || count >= TERMS ? 0 : -EPROTO, "%zu", count);
     cr_expect_eq(ledger_admit_reply(NULL, &grant), -EPROTO);
     char text[] = "ERR";
     const redisReply error = {.type = REDIS_REPLY_ERROR, .str = text};
@@ -127,6 +128,6 @@ Test(ledger_admission, of_what_was_told_says_whether_it_was_the_last)
     cr_expect_eq(TOLD(3, &credit, 1, 7, 8), -ESTALE);
     cr_expect_eq(TOLD(3, &credit, 2, 7, 8), -EPROTO);
     cr_expect_eq(TOLD(2, &credit, 0, 7), -EPROTO);
-    cr_expect_eq(TOLD(4, &credit, 0, 7, 8, 9), -EPROTO);
+    cr_expect_eq(TOLD(4, &credit, 0, 7, 8, 9), 0, "a newer library may answer more");
     cr_expect_eq(ledger_tell_reply(NULL, &credit), -EPROTO);
 }

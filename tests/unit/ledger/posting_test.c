@@ -405,8 +405,11 @@ Test(ledger_posting, does_not_serve_while_redis_may_evict)
 
 Test(ledger_posting, keeps_a_newer_function_library)
 {
-    const char *library = "#!lua name=tollgate\nredis.register_function('tollgate_version', "
-                          "function() return 99 end)";
+    char library[128];
+    snprintf(library, sizeof(library),
+             "#!lua name=tollgate\nredis.register_function('tollgate_version', "
+             "function() return %d end)",
+             LEDGER_FUNCTIONS_FORMAT + 1);
     freeReplyObject(fixture_redis(&fx, "FUNCTION LOAD %s", library));
     fixture_open(&fx);
     /* The newer library lacks all other functions, so nothing can be posted. It is kept all
@@ -414,7 +417,8 @@ Test(ledger_posting, keeps_a_newer_function_library)
     for (int i = 0; i < 100; i++)
         fixture_pause();
     cr_assert_eq(ledger_state(fx.ledger), LEDGER_CATCHING_UP);
-    cr_assert_eq(fixture_redis_integer(&fx, "FCALL tollgate_version 0"), 99);
+    cr_assert_eq(fixture_redis_integer(&fx, "FCALL tollgate_version 0"),
+                 LEDGER_FUNCTIONS_FORMAT + 1);
     freeReplyObject(fixture_redis(&fx, "FUNCTION DELETE tollgate"));
     fixture_wait_state(&fx, LEDGER_READY);
     cr_assert_eq(fixture_redis_integer(&fx, "FCALL tollgate_version 0"), LEDGER_FUNCTIONS_FORMAT);
